@@ -1,0 +1,107 @@
+// Package fault is the one error kind of the product: what went wrong in a
+// word a program can branch on, one sentence for a person, and hints that say
+// what to type next.
+//
+// It does not know wire protocols. Servers map a Kind to their own codes in
+// one table each; AWS error codes live with the local AWS.
+package fault
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Kind says what sort of failure an error is. The zero value is Internal, so
+// an error nobody classified is never mistaken for the caller's fault.
+type Kind int
+
+// The kinds of failure, in no order.
+const (
+	Internal    Kind = iota // a defect, or a failure of our own machinery
+	Usage                   // the command line is wrong
+	Invalid                 // the input does not say what it must
+	NotFound                // what was named does not exist
+	Denied                  // understood, and refused
+	Conflict                // it exists already, or changed meanwhile
+	Throttled               // too many, try again
+	Unavailable             // a server or file cannot be reached
+)
+
+// Error is a classified error. Its text is one lower-case line without hints.
+type Error struct {
+	Kind Kind
+	// Text is what was wrong and where. It never holds secrets.
+	Text string
+	// Hints are complete sentences or commands, shown one a line.
+	Hints []string
+	// Cause is wrapped, if there is one.
+	Cause error
+}
+
+// Error returns the text, and after a colon the cause's text.
+func (e *Error) Error() string {
+	switch {
+	case e.Cause == nil:
+		return e.Text
+	case e.Text == "":
+		return e.Cause.Error()
+	default:
+		return e.Text + ": " + e.Cause.Error()
+	}
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Cause }
+
+// New returns an error of the given kind. The format works as in fmt.Errorf,
+// %w included.
+func New(kind Kind, format string, args ...any) *Error {
+	err := fmt.Errorf(format, args...)
+	if cause := errors.Unwrap(err); cause != nil {
+		return &Error{Kind: kind, Cause: err}
+	}
+	return &Error{Kind: kind, Text: err.Error()}
+}
+
+// Hint adds a hint and returns the same error, so that calls can be chained.
+func (e *Error) Hint(format string, args ...any) *Error {
+	e.Hints = append(e.Hints, fmt.Sprintf(format, args...))
+	return e
+}
+
+// KindOf returns the kind of the outermost classified error in err's chain,
+// Internal if there is none.
+func KindOf(err error) Kind {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Kind
+	}
+	return Internal
+}
+
+// HintsOf returns the hints of every classified error in err's chain, the
+// outermost first.
+func HintsOf(err error) []string {
+	var hints []string
+	for {
+		var e *Error
+		if !errors.As(err, &e) {
+			return hints
+		}
+		hints = append(hints, e.Hints...)
+		err = e.Cause
+	}
+}
+
+// ExitCode is the process exit code for err: 0 for nil, 2 for wrong usage, 1
+// for everything else.
+func ExitCode(err error) int {
+	switch {
+	case err == nil:
+		return 0
+	case KindOf(err) == Usage:
+		return 2
+	default:
+		return 1
+	}
+}
