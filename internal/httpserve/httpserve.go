@@ -1,0 +1,114 @@
+// Package httpserve is the one way this product runs an HTTP server: bounded
+// times and sizes of headers, TLS that follows its files, draining on stop.
+//
+// It does not route, log requests or know what is served.
+package httpserve
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"syscall"
+	"time"
+
+	"github.com/rolecall/rolecall/internal/fault"
+)
+
+// Limits of every server. A handler that needs longer sets its own deadline
+// with http.ResponseController.
+const (
+	headerTimeout  = 5 * time.Second
+	readTimeout    = 15 * time.Second
+	writeTimeout   = 30 * time.Second
+	idleTimeout    = 2 * time.Minute
+	maxHeaderBytes = 64 << 10
+	drainTimeout   = 10 * time.Second
+)
+
+// Server is one HTTP server. Handler is needed.
+type Server struct {
+	// Name stands in log lines: "webhook", "aws".
+	Name    string
+	Handler http.Handler
+	// TLS makes it an HTTPS server. It must provide certificates.
+	TLS *tls.Config
+	Log *slog.Logger
+}
+
+// Serve answers requests on the listener until ctx is done, then drains for at
+// most ten seconds. It closes the listener in every case and returns nil after
+// a drain, however it ended.
+func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
+	server := &http.Server{
+		Handler:           s.Handler,
+		TLSConfig:         s.TLS,
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
+		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
+	}
+	failed := make(chan error, 1)
+	go func() {
+		if s.TLS != nil {
+			failed <- server.ServeTLS(listener, "", "")
+		} else {
+			failed <- server.Serve(listener)
+		}
+	}()
+	s.Log.Info("listening", "server", s.Name, "address", listener.Addr().String())
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve %s: %w", s.Name, err)
+	case <-ctx.Done():
+	}
+	// The drain must outlive the context that asked for it.
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	if err := server.Shutdown(drain); err != nil {
+		s.Log.Warn("connections closed before they were done", "server", s.Name, "error", err)
+		_ = server.Close()
+	}
+	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve %s: %w", s.Name, err)
+	}
+	return nil
+}
+
+// Listen opens a TCP listener. Anything but a loopback address is refused
+// unless public is true; publicFlag names the flag that says so. A port in use
+// is a Conflict with a hint.
+func Listen(ctx context.Context, address string, public bool, publicFlag string) (net.Listener, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, fault.New(fault.Usage, "listen on %q: want HOST:PORT", address).Hint("for example 127.0.0.1:4566, or 127.0.0.1:0 for any free port")
+	}
+	if !public && !isLoopback(host) {
+		return nil, fault.New(fault.Usage, "refuse to listen on %s: not a loopback address", address).
+			Hint("add %s if others on the network are meant to reach it", publicFlag)
+	}
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", address)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fault.New(fault.Conflict, "port %s of %s is in use", port, host).
+			Hint("stop what listens there, or choose another port; port 0 takes any free one")
+	case err != nil:
+		return nil, fault.New(fault.Unavailable, "listen on %s: %w", address, err)
+	}
+	return listener, nil
+}
+
+func isLoopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
