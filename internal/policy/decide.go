@@ -1,0 +1,290 @@
+package policy
+
+import "strings"
+
+// Policies are the documents that have a say in one decision. A nil Boundary,
+// Trust or Resource means there is none.
+type Policies struct {
+	// Identity are the caller's own documents: inline, attached, of groups.
+	Identity []*Policy
+	Boundary *Policy
+	// Session are the session's documents; HasSession tells a session without
+	// session policies from one whose policies grant nothing.
+	Session    []*Policy
+	HasSession bool
+	// Trust is the role's trust policy, for actions that take the role.
+	Trust *Policy
+	// Resource is the resource's own policy.
+	Resource *Policy
+	// SCP and RCP go by level from the organisation's root to the account.
+	SCP, RCP [][]*Policy
+	Endpoint []*Policy
+}
+
+// Effect is the outcome of a decision. The zero value denies.
+type Effect int
+
+// The outcomes.
+const (
+	ImplicitDeny Effect = iota // nothing allows it
+	ExplicitDeny               // something denies it
+	Allowed
+)
+
+// String returns the name AWS's simulators use.
+func (e Effect) String() string {
+	return [...]string{"ImplicitDeny", "ExplicitDeny", "Allowed"}[e]
+}
+
+// Decision is an outcome and what led to it.
+type Decision struct {
+	Effect Effect
+	// Reason is a code of spec iam-policy §6, such as trust-condition-failed.
+	Reason string
+	// Kind is the kind of policy that denied, or that fell silent.
+	Kind Kind
+}
+
+// verdict is what one set of documents says.
+type verdict struct {
+	deny  bool
+	allow bool
+	// best is the strongest principal match among applying Allow statements.
+	best strength
+}
+
+// Decide evaluates a request against policies in the order of spec iam-policy
+// §4.3. All documents are looked at before anything is allowed, since a Deny
+// anywhere is final.
+func Decide(r *Request, p *Policies) Decision {
+	action := strings.ToLower(r.Action)
+	if action == "sts:getcalleridentity" && r.Principal.Kind != Anonymous {
+		return Decision{Effect: Allowed, Reason: "allowed-direct"}
+	}
+	if action == "sts:assumerole" && r.Principal.Kind == Root {
+		return Decision{Effect: ImplicitDeny, Reason: "root-cannot-assume", Kind: Trust}
+	}
+	e := evaluation{request: r, action: action}
+	scp, scpDeny := e.levels(p.SCP)
+	rcp, rcpDeny := e.levels(p.RCP)
+	endpoint := e.all(p.Endpoint)
+	resource := e.one(p.Resource)
+	trust := e.one(p.Trust)
+	boundary := e.one(p.Boundary)
+	session := e.all(p.Session)
+	identity := e.all(p.Identity)
+	for _, denial := range [...]struct {
+		deny bool
+		kind Kind
+		code string
+	}{
+		{scpDeny, SCP, "explicit-deny:scp"},
+		{rcpDeny, RCP, "explicit-deny:rcp"},
+		{endpoint.deny, Endpoint, "explicit-deny:endpoint"},
+		{resource.deny, Resource, "explicit-deny:resource"},
+		{trust.deny, Trust, "explicit-deny:trust"},
+		{boundary.deny, Boundary, "explicit-deny:boundary"},
+		{session.deny, Session, "explicit-deny:session"},
+		{identity.deny, Identity, "explicit-deny:identity"},
+	} {
+		if denial.deny {
+			return Decision{Effect: ExplicitDeny, Reason: denial.code, Kind: denial.kind}
+		}
+	}
+	switch {
+	case !rcp:
+		return Decision{Reason: "rcp-silent", Kind: RCP}
+	case !scp && e.hasAccount():
+		return Decision{Reason: "scp-silent", Kind: SCP}
+	case len(p.Endpoint) > 0 && !endpoint.allow:
+		return Decision{Reason: "endpoint-silent", Kind: Endpoint}
+	}
+	return grant{
+		request: r, policies: p,
+		identity: identity.allow,
+		boundary: p.Boundary == nil || boundary.allow,
+		session:  e.sessionAllows(p, session),
+		trust:    trust, resource: resource,
+	}.decide()
+}
+
+// hasAccount reports whether service control policies can concern the caller.
+func (e *evaluation) hasAccount() bool {
+	switch e.request.Principal.Kind {
+	case User, RoleSession, FederatedUser, Root:
+		return true
+	case Anonymous, Service, WebIdentity:
+	}
+	return false
+}
+
+// sessionAllows: no session policy allows everything, except for federated
+// users, who without one have nothing.
+func (e *evaluation) sessionAllows(p *Policies, session verdict) bool {
+	if !p.HasSession && len(p.Session) == 0 {
+		return e.request.Principal.Kind != FederatedUser
+	}
+	return session.allow
+}
+
+// grant is the table of spec iam-policy §4.3.
+type grant struct {
+	request                     *Request
+	policies                    *Policies
+	identity, boundary, session bool
+	trust, resource             verdict
+}
+
+func (g grant) decide() Decision {
+	document, kind, silent := g.resource, Resource, "no-resource-match"
+	if g.policies.Trust != nil {
+		document, kind, silent = g.trust, Trust, "no-trust-match"
+	}
+	match := unmatched
+	if document.allow {
+		match = document.best
+	}
+	switch g.request.Principal.Kind {
+	case Service, WebIdentity, Anonymous:
+		if match == direct {
+			return Decision{Effect: Allowed, Reason: "allowed-direct"}
+		}
+		return Decision{Reason: silent, Kind: kind}
+	case Root:
+		if g.policies.Trust == nil && g.sameAccount() {
+			return Decision{Effect: Allowed, Reason: "allowed-direct"}
+		}
+	case User, RoleSession, FederatedUser:
+	}
+	if !g.sameAccount() {
+		if match == unmatched {
+			return Decision{Reason: silent, Kind: kind}
+		}
+		return g.callerSide("allowed-both")
+	}
+	switch match {
+	case direct:
+		return Decision{Effect: Allowed, Reason: "allowed-direct"}
+	case viaRole, viaUser:
+		return g.limits("allowed-direct")
+	case unmatched:
+		if g.policies.Trust != nil {
+			return Decision{Reason: silent, Kind: kind}
+		}
+	case viaAccount:
+	}
+	if g.policies.Trust == nil && match == unmatched {
+		return g.callerSide("allowed-identity")
+	}
+	return g.callerSide("allowed-both")
+}
+
+// callerSide needs an identity Allow within the limits.
+func (g grant) callerSide(reason string) Decision {
+	if !g.identity {
+		return Decision{Reason: "identity-silent", Kind: Identity}
+	}
+	return g.limits(reason)
+}
+
+func (g grant) limits(reason string) Decision {
+	switch {
+	case !g.boundary:
+		return Decision{Reason: "boundary-silent", Kind: Boundary}
+	case !g.session:
+		return Decision{Reason: "session-silent", Kind: Session}
+	}
+	return Decision{Effect: Allowed, Reason: reason}
+}
+
+func (g grant) sameAccount() bool {
+	owner := g.request.ResourceAccount
+	if owner == "" {
+		owner = accountOf(g.request.Resource)
+	}
+	// A resource without account, such as "*", is the caller's own.
+	return owner == "" || owner == g.request.Principal.Account
+}
+
+func accountOf(resource string) string {
+	for range 4 {
+		_, rest, more := strings.Cut(resource, ":")
+		if !more {
+			return ""
+		}
+		resource = rest
+	}
+	account, _, _ := strings.Cut(resource, ":")
+	return account
+}
+
+// evaluation is one request on its way through documents.
+type evaluation struct {
+	request *Request
+	action  string // folded
+}
+
+func (e *evaluation) one(p *Policy) verdict {
+	var v verdict
+	if p != nil {
+		e.add(p, &v)
+	}
+	return v
+}
+
+func (e *evaluation) all(policies []*Policy) verdict {
+	var v verdict
+	for _, p := range policies {
+		e.add(p, &v)
+	}
+	return v
+}
+
+// levels needs an Allow on every level; no levels at all is no restriction.
+func (e *evaluation) levels(levels [][]*Policy) (allow, deny bool) {
+	allow = true
+	for _, level := range levels {
+		v := e.all(level)
+		allow = allow && v.allow
+		deny = deny || v.deny
+	}
+	return allow, deny
+}
+
+func (e *evaluation) add(p *Policy, v *verdict) {
+	for i := range p.statements {
+		s := &p.statements[i]
+		match := e.principal(p, s)
+		if match == unmatched || !e.applies(s) {
+			continue
+		}
+		if s.allow {
+			v.allow = true
+			v.best = max(v.best, match)
+		} else {
+			v.deny = true
+		}
+	}
+}
+
+// principal: a statement without Principal, in a kind of document that has
+// none, matches its holder.
+func (e *evaluation) principal(p *Policy, s *statement) strength {
+	if s.principal == nil {
+		return direct
+	}
+	return s.principal.match(&e.request.Principal, p.kind)
+}
+
+// applies is everything of a statement but its principal.
+func (e *evaluation) applies(s *statement) bool {
+	if !s.action.match(e.action) || (s.resource != nil && !s.resource.match(e.request)) {
+		return false
+	}
+	for i := range s.conditions {
+		if !s.conditions[i].holds(e.request) {
+			return false
+		}
+	}
+	return true
+}

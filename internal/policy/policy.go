@@ -1,0 +1,70 @@
+package policy
+
+import "fmt"
+
+// Kind says what a document is attached to, and so what it must contain (spec
+// iam-policy §1.1).
+type Kind int
+
+// The kinds of policy documents.
+const (
+	Identity Kind = iota // user, group or role: grants
+	Boundary             // limits a user or role
+	Session              // passed when a role is taken: limits the session
+	Trust                // of a role: who may take it
+	Resource             // bucket, queue, key, …
+	SCP                  // service control policy: limits principals of accounts
+	RCP                  // resource control policy: limits resources of accounts
+	Endpoint             // of a VPC endpoint
+)
+
+// String returns the kind as AWS's denial texts name it.
+func (k Kind) String() string {
+	return [...]string{
+		"identity-based policy", "permissions boundary", "session policy", "role trust policy", "resource-based policy",
+		"service control policy", "resource control policy", "VPC endpoint policy",
+	}[k]
+}
+
+// Policy is a document that was read, checked and compiled. It is immutable and
+// safe for concurrent use.
+type Policy struct {
+	kind       Kind
+	name       string
+	text       string
+	statements []statement
+}
+
+// Kind returns what the document was read as.
+func (p *Policy) Kind() Kind { return p.kind }
+
+// Name returns the name the document has in explanations.
+func (p *Policy) Name() string { return p.name }
+
+// Text returns the document byte for byte as it was written.
+func (p *Policy) Text() string { return p.text }
+
+// statement is one compiled statement.
+type statement struct {
+	sid    string
+	allow  bool
+	at     position
+	action actionSet
+	// principal is nil where the kind of document has none.
+	principal  *principalSet
+	resource   *resourceSet // nil in trust documents
+	conditions []condition
+}
+
+// SyntaxError says why a document is refused: AWS's code and words, and ours.
+type SyntaxError struct {
+	Name          string // of the document
+	Code, Message string // as IAM answers
+	Detail        string // what is wrong and what would be right
+	Line, Column  int    // where, counting from 1
+}
+
+// Error returns place, detail and AWS's message.
+func (e *SyntaxError) Error() string {
+	return fmt.Sprintf("%s:%d:%d: %s (AWS says: %s)", e.Name, e.Line, e.Column, e.Detail, e.Message)
+}
