@@ -1,0 +1,290 @@
+// Package sigv4 verifies that an HTTP request was signed with an AWS secret
+// key: Signature Version 4 in the Authorization header or in a presigned URL.
+//
+// It does not know keys, accounts or what is asked for, and it does not sign.
+package sigv4
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/rolecall/rolecall/internal/credential"
+)
+
+const (
+	algorithm  = "AWS4-HMAC-SHA256"
+	terminator = "aws4_request"
+	timeFormat = "20060102T150405Z"
+	// Window is how far the request's clock may be off (spec issuer-and-sts
+	// §12.3). It also ends presigned URLs, whatever X-Amz-Expires says.
+	Window = 15 * time.Minute
+)
+
+// Error is a refusal in AWS's words, with the code and HTTP status they come
+// with (spec issuer-and-sts §12.4).
+type Error struct {
+	Status        int
+	Code, Message string
+}
+
+// Error returns code and message.
+func (e *Error) Error() string { return e.Code + ": " + e.Message }
+
+func mismatch(format string, args ...any) *Error {
+	return &Error{http.StatusForbidden, "SignatureDoesNotMatch", fmt.Sprintf(format, args...)}
+}
+
+func incomplete(format string, args ...any) *Error {
+	return &Error{http.StatusBadRequest, "IncompleteSignature", fmt.Sprintf(format, args...)}
+}
+
+// Signed is the signature of a request, taken apart but not verified.
+type Signed struct {
+	AccessKeyID   string
+	Date          string // YYYYMMDD of the credential scope
+	Region        string
+	Service       string
+	SessionToken  credential.Secret // zero if there is none
+	Presigned     bool
+	terminator    string
+	signedHeaders []string
+	signature     string
+	time          string // as sent
+}
+
+// Parse finds the signature in the Authorization header or, if there is none,
+// in the query. A request without one is MissingAuthenticationToken.
+func Parse(r *http.Request) (*Signed, error) {
+	if authorization := r.Header.Values("Authorization"); len(authorization) > 0 {
+		if len(authorization) > 1 {
+			return nil, incomplete("There must be one Authorization header only.")
+		}
+		return parseHeader(r, authorization[0])
+	}
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, incomplete("The query string cannot be parsed.")
+	}
+	if query.Has("X-Amz-Algorithm") {
+		return parseQuery(query)
+	}
+	return nil, &Error{http.StatusForbidden, "MissingAuthenticationToken", "Request is missing Authentication Token"}
+}
+
+func parseHeader(r *http.Request, text string) (*Signed, error) {
+	rest, found := strings.CutPrefix(text, algorithm+" ")
+	if !found {
+		return nil, incomplete("Unsupported AWS 'algorithm': want %s.", algorithm)
+	}
+	parts := map[string]string{}
+	for part := range strings.SplitSeq(rest, ",") {
+		name, value, _ := strings.Cut(strings.TrimSpace(part), "=")
+		if _, twice := parts[name]; twice {
+			return nil, incomplete("Authorization header has '%s' twice.", name)
+		}
+		parts[name] = value
+	}
+	for _, name := range []string{"Credential", "Signature", "SignedHeaders"} {
+		if parts[name] == "" {
+			return nil, incomplete("Authorization header requires '%s' parameter.", name)
+		}
+	}
+	s := &Signed{signature: parts["Signature"], signedHeaders: strings.Split(parts["SignedHeaders"], ";")}
+	if s.time = r.Header.Get("X-Amz-Date"); s.time == "" {
+		if date := r.Header.Get("Date"); date != "" {
+			parsed, err := http.ParseTime(date)
+			if err != nil {
+				return nil, incomplete("Date must be in ISO-8601 'basic format'. Got '%s'.", date)
+			}
+			s.time = parsed.UTC().Format(timeFormat)
+		}
+	}
+	if s.time == "" {
+		return nil, incomplete("Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.")
+	}
+	// Only the one value that is signed may count.
+	if tokens := r.Header.Values("X-Amz-Security-Token"); len(tokens) == 1 {
+		s.SessionToken = credential.NewSecret(tokens[0])
+	} else if len(tokens) > 1 {
+		return nil, incomplete("There must be one X-Amz-Security-Token header only.")
+	}
+	return s, s.scope(parts["Credential"])
+}
+
+func parseQuery(query url.Values) (*Signed, error) {
+	for _, name := range []string{"X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-SignedHeaders", "X-Amz-Signature"} {
+		if len(query[name]) != 1 || query.Get(name) == "" {
+			return nil, incomplete("AWS query-string parameters must include '%s'. Re-examine the query-string parameters.", name)
+		}
+	}
+	if query.Get("X-Amz-Algorithm") != algorithm {
+		return nil, incomplete("Unsupported AWS 'algorithm': '%s'.", query.Get("X-Amz-Algorithm"))
+	}
+	s := &Signed{
+		Presigned: true, time: query.Get("X-Amz-Date"), signature: query.Get("X-Amz-Signature"),
+		signedHeaders: strings.Split(query.Get("X-Amz-SignedHeaders"), ";"),
+	}
+	if tokens := query["X-Amz-Security-Token"]; len(tokens) == 1 {
+		s.SessionToken = credential.NewSecret(tokens[0])
+	} else if len(tokens) > 1 {
+		return nil, incomplete("There must be one X-Amz-Security-Token parameter only.")
+	}
+	return s, s.scope(query.Get("X-Amz-Credential"))
+}
+
+func (s *Signed) scope(text string) error {
+	parts := strings.Split(text, "/")
+	if len(parts) != 5 {
+		return incomplete("Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got '%s'", text)
+	}
+	s.AccessKeyID, s.Date, s.Region, s.Service, s.terminator = parts[0], parts[1], parts[2], parts[3], parts[4]
+	return nil
+}
+
+// Verify checks scope, clock and signature of the request whose body is body,
+// against the secret key of s.AccessKeyID. service is the one that is asked.
+func (s *Signed) Verify(r *http.Request, body []byte, secret credential.Secret, service string, now time.Time) error {
+	at, err := time.Parse(timeFormat, s.time)
+	switch {
+	case err != nil:
+		return incomplete("Date must be in ISO-8601 'basic format'. Got '%s'.", s.time)
+	case s.terminator != terminator:
+		return mismatch("Credential should be scoped with a valid terminator: '%s'.", terminator)
+	case s.Service != service:
+		return mismatch("Credential should be scoped to correct service: '%s'.", service)
+	case s.Region == "":
+		return mismatch("Credential should be scoped to a valid region.")
+	case s.Date != s.time[:8]:
+		return mismatch("Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP.")
+	case !slices.Contains(s.signedHeaders, "host"):
+		return mismatch("'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.")
+	case !s.Presigned && !s.SessionToken.IsZero() && !slices.Contains(s.signedHeaders, "x-amz-security-token"):
+		return mismatch("'X-Amz-Security-Token' must be a 'SignedHeader' in the AWS Authorization.")
+	case at.Before(now.Add(-Window)):
+		return mismatch("Signature expired: %s is now earlier than %s (%s - 15 min.)", s.time, now.Add(-Window).UTC().Format(timeFormat), now.UTC().Format(timeFormat))
+	case at.After(now.Add(Window)):
+		return mismatch("Signature not yet current: %s is still later than %s (%s + 15 min.)", s.time, now.Add(Window).UTC().Format(timeFormat), now.UTC().Format(timeFormat))
+	}
+	want, err := hex.DecodeString(s.signature)
+	if err != nil || len(want) != sha256.Size || !s.matches(r, body, secret, want) {
+		return mismatch("The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details.")
+	}
+	return nil
+}
+
+func (s *Signed) matches(r *http.Request, body []byte, secret credential.Secret, want []byte) bool {
+	sum := sha256.Sum256(body)
+	hash := hex.EncodeToString(sum[:])
+	if claimed := r.Header.Get("X-Amz-Content-Sha256"); claimed != "" && claimed != hash {
+		return false
+	}
+	canonical, ok := s.canonicalRequest(r, hash)
+	if !ok {
+		return false
+	}
+	digest := sha256.Sum256([]byte(canonical))
+	scope := s.Date + "/" + s.Region + "/" + s.Service + "/" + terminator
+	toSign := algorithm + "\n" + s.time + "\n" + scope + "\n" + hex.EncodeToString(digest[:])
+	key := mac([]byte("AWS4"+secret.Reveal()), s.Date)
+	for _, part := range []string{s.Region, s.Service, terminator} {
+		key = mac(key, part)
+	}
+	return subtle.ConstantTimeCompare(mac(key, toSign), want) == 1
+}
+
+func mac(key []byte, text string) []byte {
+	h := hmac.New(sha256.New, key)
+	h.Write([]byte(text))
+	return h.Sum(nil)
+}
+
+// canonicalRequest is spec issuer-and-sts §12.2. ok is false when a header that
+// is said to be signed is not there.
+func (s *Signed) canonicalRequest(r *http.Request, bodyHash string) (string, bool) {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return "", false
+	}
+	if s.Presigned {
+		query.Del("X-Amz-Signature")
+	}
+	path := r.URL.EscapedPath()
+	if path == "" {
+		path = "/"
+	}
+	var out strings.Builder
+	out.WriteString(r.Method + "\n" + encode(path, true) + "\n" + canonicalQuery(query) + "\n")
+	for i, name := range s.signedHeaders {
+		if name != strings.ToLower(name) || (i > 0 && name <= s.signedHeaders[i-1]) {
+			return "", false
+		}
+		value, found := headerValue(r, name)
+		if !found {
+			return "", false
+		}
+		out.WriteString(name + ":" + value + "\n")
+	}
+	out.WriteString("\n" + strings.Join(s.signedHeaders, ";") + "\n" + bodyHash)
+	return out.String(), true
+}
+
+func headerValue(r *http.Request, name string) (string, bool) {
+	switch name {
+	case "host":
+		return r.Host, true
+	case "content-length":
+		return fmt.Sprint(r.ContentLength), r.ContentLength >= 0
+	}
+	values := r.Header.Values(name)
+	trimmed := make([]string, len(values))
+	for i, value := range values {
+		trimmed[i] = strings.Join(strings.Fields(value), " ")
+	}
+	return strings.Join(trimmed, ","), len(values) > 0
+}
+
+func canonicalQuery(query url.Values) string {
+	pairs := make([][2]string, 0, len(query))
+	for name, values := range query {
+		for _, value := range values {
+			pairs = append(pairs, [2]string{encode(name, false), encode(value, false)})
+		}
+	}
+	sort.Slice(pairs, func(i, j int) bool {
+		if pairs[i][0] != pairs[j][0] {
+			return pairs[i][0] < pairs[j][0]
+		}
+		return pairs[i][1] < pairs[j][1]
+	})
+	joined := make([]string, len(pairs))
+	for i, pair := range pairs {
+		joined[i] = pair[0] + "=" + pair[1]
+	}
+	return strings.Join(joined, "&")
+}
+
+// encode is AWS's percent-encoding: everything but unreserved characters, and
+// slashes if they are kept.
+func encode(text string, keepSlash bool) string {
+	const digits = "0123456789ABCDEF"
+	var out strings.Builder
+	for i := range len(text) {
+		c := text[i]
+		switch {
+		case 'A' <= c && c <= 'Z', 'a' <= c && c <= 'z', '0' <= c && c <= '9', strings.IndexByte("-._~", c) >= 0, keepSlash && c == '/':
+			out.WriteByte(c)
+		default:
+			out.Write([]byte{'%', digits[c>>4], digits[c&15]})
+		}
+	}
+	return out.String()
+}

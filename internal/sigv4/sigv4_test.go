@@ -1,0 +1,169 @@
+package sigv4_test
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+
+	"github.com/rolecall/rolecall/internal/credential"
+	"github.com/rolecall/rolecall/internal/sigv4"
+)
+
+var (
+	now    = time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)
+	secret = credential.NewSecret("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
+	creds  = aws.Credentials{AccessKeyID: "AKIAEXAMPLE", SecretAccessKey: secret.Reveal()}
+)
+
+const body = "Action=GetCallerIdentity&Version=2011-06-15"
+
+// signed is a request as the SDK signs it, received by a server.
+func signed(t testing.TB, at time.Time, creds aws.Credentials, service string) *http.Request {
+	t.Helper()
+	request := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "http://localhost:4566/?b=2%20x&a=1&a=0&e=", strings.NewReader(body))
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
+	request.Header.Set("X-K8s-Aws-Id", "  two   blanks ")
+	sum := sha256.Sum256([]byte(body))
+	if err := v4.NewSigner().SignHTTP(t.Context(), creds, request, hex.EncodeToString(sum[:]), service, "us-east-1", at); err != nil {
+		t.Fatal(err)
+	}
+	return request
+}
+
+func presigned(t testing.TB, at time.Time, creds aws.Credentials) *http.Request {
+	t.Helper()
+	request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost:4566/?Action=GetCallerIdentity&Version=2011-06-15&X-Amz-Expires=60", nil)
+	request.Header.Set("X-K8s-Aws-Id", "cluster")
+	empty := sha256.Sum256(nil)
+	uri, headers, err := v4.NewSigner().PresignHTTP(t.Context(), creds, request, hex.EncodeToString(empty[:]), "sts", "us-east-1", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	received := httptest.NewRequestWithContext(t.Context(), http.MethodGet, uri, nil)
+	for name, values := range headers {
+		if name != "Host" {
+			received.Header[name] = values
+		}
+	}
+	return received
+}
+
+func verify(r *http.Request, body string, service string, at time.Time) error {
+	parsed, err := sigv4.Parse(r)
+	if err != nil {
+		return err
+	}
+	return parsed.Verify(r, []byte(body), secret, service, at)
+}
+
+func TestWhatTheSDKSignsIsAccepted(t *testing.T) {
+	t.Parallel()
+	temporary := creds
+	temporary.SessionToken = "token/with+special=="
+	for name, c := range map[string]aws.Credentials{"long-term": creds, "temporary": temporary} {
+		if err := verify(signed(t, now, c, "sts"), body, "sts", now); err != nil {
+			t.Errorf("%s header: %v", name, err)
+		}
+		if err := verify(presigned(t, now, c), "", "sts", now); err != nil {
+			t.Errorf("%s presigned: %v", name, err)
+		}
+		if err := verify(presigned(t, now, c), "", "sts", now.Add(14*time.Minute)); err != nil {
+			t.Errorf("%s presigned, 14 min old: %v", name, err)
+		}
+		parsed, err := sigv4.Parse(signed(t, now, c, "sts"))
+		if err != nil || parsed.SessionToken.Reveal() != c.SessionToken || parsed.AccessKeyID != "AKIAEXAMPLE" || parsed.Region != "us-east-1" {
+			t.Errorf("%s: parsed %+v, %v", name, parsed, err)
+		}
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	wrongKey := creds
+	wrongKey.SecretAccessKey += "x"
+	edit := func(r *http.Request, old, with string) *http.Request {
+		r.Header.Set("Authorization", strings.Replace(r.Header.Get("Authorization"), old, with, 1))
+		return r
+	}
+	for _, row := range []struct {
+		name          string
+		request       *http.Request
+		body          string
+		at            time.Time
+		code, message string
+	}{
+		{"unsigned", httptest.NewRequestWithContext(t.Context(), "POST", "/", nil), "", now, "MissingAuthenticationToken", "Request is missing"},
+		{"wrong secret", signed(t, now, wrongKey, "sts"), body, now, "SignatureDoesNotMatch", "The request signature we calculated"},
+		{"wrong secret presigned", presigned(t, now, wrongKey), "", now, "SignatureDoesNotMatch", "The request signature we calculated"},
+		{"body changed", signed(t, now, creds, "sts"), body + "&x=y", now, "SignatureDoesNotMatch", "The request signature we calculated"},
+		{"body added to a presigned GET", presigned(t, now, creds), body, now, "SignatureDoesNotMatch", "The request signature we calculated"},
+		{"query changed", func() *http.Request { r := signed(t, now, creds, "sts"); r.URL.RawQuery += "&z=1"; return r }(), body, now, "SignatureDoesNotMatch", "The request"},
+		{"host changed", func() *http.Request { r := signed(t, now, creds, "sts"); r.Host = "evil"; return r }(), body, now, "SignatureDoesNotMatch", "The request"},
+		{"signed header changed", func() *http.Request { r := presigned(t, now, creds); r.Header.Set("X-K8s-Aws-Id", "other"); return r }(), "", now, "SignatureDoesNotMatch", "The request"},
+		{"signed header gone", func() *http.Request { r := presigned(t, now, creds); r.Header.Del("X-K8s-Aws-Id"); return r }(), "", now, "SignatureDoesNotMatch", "The request"},
+		{"claimed body hash", func() *http.Request {
+			r := signed(t, now, creds, "sts")
+			r.Header.Set("X-Amz-Content-Sha256", strings.Repeat("0", 64))
+			return r
+		}(), body, now, "SignatureDoesNotMatch", "The request"},
+		{"old", signed(t, now, creds, "sts"), body, now.Add(16 * time.Minute), "SignatureDoesNotMatch", "Signature expired: 20260901T120000Z is now earlier than 20260901T120100Z (20260901T121600Z - 15 min.)"},
+		{"ahead", signed(t, now, creds, "sts"), body, now.Add(-16 * time.Minute), "SignatureDoesNotMatch", "Signature not yet current: "},
+		{"another service", signed(t, now, creds, "s3"), body, now, "SignatureDoesNotMatch", "Credential should be scoped to correct service: 'sts'."},
+		{"terminator", edit(signed(t, now, creds, "sts"), "aws4_request", "aws5_request"), body, now, "SignatureDoesNotMatch", "Credential should be scoped with a valid terminator"},
+		{"scope date", edit(signed(t, now, creds, "sts"), "20260901", "20260902"), body, now, "SignatureDoesNotMatch", "Date in Credential scope does not match"},
+		{"host not signed", edit(signed(t, now, creds, "sts"), "host;", ""), body, now, "SignatureDoesNotMatch", "'Host' or ':authority' must be a 'SignedHeader'"},
+		{"session token not signed", func() *http.Request {
+			r := signed(t, now, creds, "sts")
+			r.Header.Set("X-Amz-Security-Token", "added")
+			return r
+		}(), body, now, "SignatureDoesNotMatch", "'X-Amz-Security-Token' must be"},
+		{"no signature", edit(signed(t, now, creds, "sts"), "Signature=", "Sig="), body, now, "IncompleteSignature", "Authorization header requires 'Signature' parameter."},
+		{"no headers", edit(signed(t, now, creds, "sts"), "SignedHeaders=", "X="), body, now, "IncompleteSignature", "Authorization header requires 'SignedHeaders' parameter."},
+		{"scope of four parts", edit(signed(t, now, creds, "sts"), "/sts/", "/"), body, now, "IncompleteSignature", "Credential must have exactly 5"},
+		{"no date", func() *http.Request { r := signed(t, now, creds, "sts"); r.Header.Del("X-Amz-Date"); return r }(), body, now, "IncompleteSignature", "Authorization header requires existence"},
+		{"bad date", func() *http.Request { r := signed(t, now, creds, "sts"); r.Header.Set("X-Amz-Date", "today"); return r }(), body, now, "IncompleteSignature", "Date must be in ISO-8601"},
+		{"two authorizations", func() *http.Request { r := signed(t, now, creds, "sts"); r.Header.Add("Authorization", "x"); return r }(), body, now, "IncompleteSignature", "There must be one"},
+		{"other algorithm", edit(signed(t, now, creds, "sts"), "AWS4-HMAC-SHA256", "AWS3"), body, now, "IncompleteSignature", "Unsupported"},
+		{"presigned without signature", httptest.NewRequestWithContext(t.Context(), "GET", "/?X-Amz-Algorithm=AWS4-HMAC-SHA256", nil), "", now, "IncompleteSignature", "AWS query-string parameters must include 'X-Amz-Credential'."},
+	} {
+		err := verify(row.request, row.body, "sts", row.at)
+		refused, ok := errors.AsType[*sigv4.Error](err)
+		if !ok || refused.Code != row.code || !strings.HasPrefix(refused.Message, row.message) {
+			t.Errorf("%s: %v, want %s: %s", row.name, err, row.code, row.message)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	good := signed(f, now, creds, "sts")
+	f.Add(good.Header.Get("Authorization"), good.URL.RawQuery, now.Format("20060102T150405Z"))
+	f.Add("", presigned(f, now, creds).URL.RawQuery, "")
+	f.Fuzz(func(t *testing.T, authorization, query, date string) {
+		r := &http.Request{Method: "POST", Host: "h", URL: &url.URL{Path: "/", RawQuery: query}, Header: http.Header{"X-Amz-Date": {date}}}
+		if authorization != "" {
+			r.Header.Set("Authorization", authorization)
+		}
+		if err := verify(r, "never signed", "sts", now); err == nil {
+			t.Errorf("accepted: %q %q", authorization, query)
+		}
+	})
+}
+
+func BenchmarkVerify(b *testing.B) {
+	r := signed(b, now, creds, "sts")
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := verify(r, body, "sts", now); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
