@@ -1,0 +1,163 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/rolecall/rolecall/internal/fault"
+)
+
+// Store keeps JSON values by kind and key. Updates are all or nothing, one at a
+// time; views see a state between two updates.
+type Store interface {
+	View(func(Reader) error) error
+	Update(func(Writer) error) error
+	Close() error
+}
+
+// Reader reads within a transaction. Returned bytes must not be changed.
+type Reader interface {
+	// Get returns nil when there is no such key.
+	Get(kind, key string) []byte
+	// Each calls f in the order of keys until it fails.
+	Each(kind string, f func(key string, value []byte) error) error
+}
+
+// Writer also writes.
+type Writer interface {
+	Reader
+	Put(kind, key string, value []byte) error
+	Delete(kind, key string) error
+}
+
+// NewMemory returns a store that forgets when the process ends.
+func NewMemory() Store { return &memory{kinds: map[string]map[string][]byte{}} }
+
+type memory struct {
+	mu    sync.RWMutex
+	kinds map[string]map[string][]byte
+}
+
+func (m *memory) View(f func(Reader) error) error {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return f(memoryTx{m.kinds})
+}
+
+func (m *memory) Update(f func(Writer) error) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	// A copy of the maps, not of the values: what fails leaves no trace.
+	draft := make(map[string]map[string][]byte, len(m.kinds))
+	for kind, values := range m.kinds {
+		draft[kind] = maps.Clone(values)
+	}
+	if err := f(memoryTx{draft}); err != nil {
+		return err
+	}
+	m.kinds = draft
+	return nil
+}
+
+func (m *memory) Close() error { return nil }
+
+type memoryTx struct{ kinds map[string]map[string][]byte }
+
+func (t memoryTx) Get(kind, key string) []byte { return t.kinds[kind][key] }
+
+func (t memoryTx) Each(kind string, f func(string, []byte) error) error {
+	for _, key := range slices.Sorted(maps.Keys(t.kinds[kind])) {
+		if err := f(key, t.kinds[kind][key]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t memoryTx) Put(kind, key string, value []byte) error {
+	if t.kinds[kind] == nil {
+		t.kinds[kind] = map[string][]byte{}
+	}
+	t.kinds[kind][key] = value
+	return nil
+}
+
+func (t memoryTx) Delete(kind, key string) error {
+	delete(t.kinds[kind], key)
+	return nil
+}
+
+// lockTimeout is how long Open waits for another process to let go of the file.
+const lockTimeout = time.Second
+
+// Open returns a store in the folder, which is made if missing. Only one
+// process can have it open: a second one gets a Conflict.
+func Open(_ context.Context, dir string) (Store, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fault.New(fault.Unavailable, "make the data folder: %w", err)
+	}
+	path := filepath.Join(dir, "aws.db")
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockTimeout})
+	switch {
+	case errors.Is(err, bbolt.ErrTimeout): //nolint:staticcheck // its new home is internal
+		return nil, fault.New(fault.Conflict, "%s is in use by another process", path).Hint("stop it, or give another folder with --data")
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fault.New(fault.Unavailable, "open %s: %w", path, err).Hint("the folder must be writable by you")
+	case err != nil:
+		return nil, fault.New(fault.Invalid, "open %s: %w", path, err).Hint("is it a file of local AWS? move it away to start anew")
+	}
+	return &bolt{db}, nil
+}
+
+type bolt struct{ db *bbolt.DB }
+
+func (b *bolt) View(f func(Reader) error) error {
+	return b.db.View(func(tx *bbolt.Tx) error { return f(boltTx{tx}) })
+}
+
+func (b *bolt) Update(f func(Writer) error) error {
+	return b.db.Update(func(tx *bbolt.Tx) error { return f(boltTx{tx}) })
+}
+
+func (b *bolt) Close() error { return b.db.Close() }
+
+type boltTx struct{ tx *bbolt.Tx }
+
+func (t boltTx) Get(kind, key string) []byte {
+	if bucket := t.tx.Bucket([]byte(kind)); bucket != nil {
+		return slices.Clone(bucket.Get([]byte(key)))
+	}
+	return nil
+}
+
+func (t boltTx) Each(kind string, f func(string, []byte) error) error {
+	bucket := t.tx.Bucket([]byte(kind))
+	if bucket == nil {
+		return nil
+	}
+	return bucket.ForEach(func(key, value []byte) error { return f(string(key), slices.Clone(value)) })
+}
+
+func (t boltTx) Put(kind, key string, value []byte) error {
+	bucket, err := t.tx.CreateBucketIfNotExists([]byte(kind))
+	if err != nil {
+		return err
+	}
+	return bucket.Put([]byte(key), value)
+}
+
+func (t boltTx) Delete(kind, key string) error {
+	if bucket := t.tx.Bucket([]byte(kind)); bucket != nil {
+		return bucket.Delete([]byte(key))
+	}
+	return nil
+}

@@ -1,0 +1,211 @@
+// Package iam is local AWS's Identity and Access Management: roles and OIDC
+// providers, their trust and their tags, with IAM's limits and messages.
+//
+// It decides no access; whoever gets here was allowed to.
+package iam
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rolecall/rolecall/internal/localaws/account"
+	"github.com/rolecall/rolecall/internal/localaws/wire"
+	"github.com/rolecall/rolecall/internal/policy"
+)
+
+// Namespace is that of IAM's XML, Version the only API version.
+const (
+	Namespace = "https://iam.amazonaws.com/doc/2010-05-08/"
+	Version   = "2010-05-08"
+)
+
+// Service is IAM. All fields are needed.
+type Service struct {
+	Account *account.Account
+	Now     func() time.Time
+}
+
+// Operation is one action: what it works on, for authorisation, and what it
+// does.
+type Operation struct {
+	// Resource returns the ARN that policies are held against.
+	Resource func(*wire.Query) string
+	// Do reads the parameters and answers; a nil result is an empty answer.
+	Do func(*wire.Query) (any, error)
+}
+
+// Operations lists what is emulated, by action name.
+func (s *Service) Operations() map[string]Operation {
+	role, provider, none := s.roleResource, s.providerResource, func(*wire.Query) string { return "*" }
+	return map[string]Operation{
+		"CreateRole":             {role, s.createRole},
+		"GetRole":                {role, s.getRole},
+		"ListRoles":              {s.pathResource, s.listRoles},
+		"UpdateRole":             {role, s.updateRole},
+		"UpdateAssumeRolePolicy": {role, s.updateTrust},
+		"DeleteRole":             {role, s.deleteRole},
+		"TagRole":                {role, s.tagRole},
+		"UntagRole":              {role, s.untagRole},
+		"ListRoleTags":           {role, s.listRoleTags},
+
+		"CreateOpenIDConnectProvider":             {s.newProviderResource, s.createProvider},
+		"GetOpenIDConnectProvider":                {provider, s.getProvider},
+		"ListOpenIDConnectProviders":              {none, s.listProviders},
+		"DeleteOpenIDConnectProvider":             {provider, s.deleteProvider},
+		"AddClientIDToOpenIDConnectProvider":      {provider, s.addClientID},
+		"RemoveClientIDFromOpenIDConnectProvider": {provider, s.removeClientID},
+		"UpdateOpenIDConnectProviderThumbprint":   {provider, s.updateThumbprint},
+		"TagOpenIDConnectProvider":                {provider, s.tagProvider},
+		"UntagOpenIDConnectProvider":              {provider, s.untagProvider},
+		"ListOpenIDConnectProviderTags":           {provider, s.listProviderTags},
+	}
+}
+
+func noSuchEntity(format string, args ...any) error {
+	return wire.Errorf(http.StatusNotFound, "NoSuchEntity", format, args...)
+}
+
+func limitExceeded(format string, args ...any) error {
+	return wire.Errorf(http.StatusConflict, "LimitExceeded", format, args...)
+}
+
+func invalidInput(format string, args ...any) error {
+	return wire.Errorf(http.StatusBadRequest, "InvalidInput", format, args...)
+}
+
+// Limits of IAM's parameters.
+var (
+	nameLimit        = wire.Constraint{Min: 1, Max: 64, Pattern: regexp.MustCompile(`^[\w+=,.@-]+$`)}
+	descriptionLimit = wire.Constraint{Max: 1000, Optional: true}
+	documentLimit    = wire.Constraint{Min: 1, Sensitive: true}
+	arnLimit         = wire.Constraint{Min: 20, Max: 2048}
+	markerLimit      = wire.Constraint{Min: 1, Max: 320, Optional: true}
+	validPath        = regexp.MustCompile(`^/([!-~]+/)?$`)
+)
+
+const (
+	minSession, maxSession = 3600, 43200
+	trustQuota             = 2048
+	maxTags                = 50
+	defaultPage, maxPage   = 100, 1000
+)
+
+// trust reads a trust policy parameter: it must be one, and within the quota.
+func (s *Service) trust(q *wire.Query, parameter string) (string, error) {
+	text := q.Text(parameter, documentLimit)
+	if err := q.Check(); err != nil {
+		return "", err
+	}
+	if _, err := policy.Parse(policy.Trust, parameter, []byte(text)); err != nil {
+		refused, ok := errors.AsType[*policy.SyntaxError](err)
+		if !ok {
+			return "", err
+		}
+		return "", wire.Errorf(http.StatusBadRequest, refused.Code, "%s", refused.Message).
+			Because("line %d, column %d: %s", refused.Line, refused.Column, refused.Detail)
+	}
+	if policy.Size(text) > trustQuota {
+		return "", limitExceeded("Cannot exceed quota for ACLSizePerRole: %d", trustQuota)
+	}
+	return text, nil
+}
+
+// escape is how IAM returns policy documents: percent-encoded.
+func escape(document string) string {
+	return strings.ReplaceAll(url.QueryEscape(document), "+", "%20")
+}
+
+// readTags reads Tags.member.N.
+func readTags(q *wire.Query) ([]account.Tag, error) {
+	var tags []account.Tag
+	for _, m := range q.Members("Tags") {
+		tags = append(tags, account.Tag{Key: q.Get(m + ".Key"), Value: q.Get(m + ".Value")})
+	}
+	return tags, checkTags(tags)
+}
+
+func checkTags(tags []account.Tag) error {
+	seen := map[string]bool{}
+	for _, tag := range tags {
+		switch {
+		case tag.Key == "" || len(tag.Key) > 128 || len(tag.Value) > 256:
+			return wire.Errorf(http.StatusBadRequest, "ValidationError", "The tag %q is not valid: keys have 1 to 128 characters, values at most 256.", tag.Key)
+		case strings.HasPrefix(strings.ToLower(tag.Key), "aws:"):
+			return invalidInput("Tag keys beginning with aws: are reserved.")
+		case seen[tag.Key]:
+			return invalidInput("Duplicate tag keys found. Please note that Tag keys are case insensitive.")
+		}
+		seen[tag.Key] = true
+	}
+	if len(tags) > maxTags {
+		return limitExceeded("The number of tags has reached the maximum limit.")
+	}
+	return nil
+}
+
+// mergeTags sets tags, new values replacing old ones, sorted by key.
+func mergeTags(old, added []account.Tag) ([]account.Tag, error) {
+	merged := removeTags(old, tagKeys(added))
+	merged = append(merged, added...)
+	slices.SortFunc(merged, func(a, b account.Tag) int { return strings.Compare(a.Key, b.Key) })
+	return merged, checkTags(merged)
+}
+
+func removeTags(tags []account.Tag, keys []string) []account.Tag {
+	return slices.DeleteFunc(slices.Clone(tags), func(tag account.Tag) bool { return slices.Contains(keys, tag.Key) })
+}
+
+func tagKeys(tags []account.Tag) []string {
+	keys := make([]string, len(tags))
+	for i, tag := range tags {
+		keys[i] = tag.Key
+	}
+	return keys
+}
+
+// page cuts a sorted list; the marker is the last name of the page before.
+func page[T any](q *wire.Query, items []T, name func(T) string) (onPage []T, next string, err error) {
+	marker := q.Text("Marker", markerLimit)
+	size, err := q.Int("MaxItems", defaultPage, 1, maxPage)
+	if err != nil {
+		return nil, "", err
+	}
+	if err := q.Check(); err != nil {
+		return nil, "", err
+	}
+	if marker != "" {
+		items = slices.DeleteFunc(slices.Clone(items), func(item T) bool { return name(item) <= marker })
+	}
+	if len(items) > size {
+		return items[:size], name(items[size-1]), nil
+	}
+	return items, "", nil
+}
+
+// tagsResult is the answer of both operations that list tags.
+type tagsResult struct {
+	Tags        []account.Tag `xml:"Tags>member"`
+	IsTruncated bool
+	Marker      string `xml:",omitempty" json:",omitempty"`
+}
+
+func listTags(q *wire.Query, tags []account.Tag) (any, error) {
+	onPage, next, err := page(q, tags, func(tag account.Tag) string { return tag.Key })
+	if err != nil {
+		return nil, err
+	}
+	return tagsResult{onPage, next != "", next}, nil
+}
+
+func wrap(err error, doing string, args ...any) error {
+	if _, answered := errors.AsType[*wire.Error](err); err == nil || answered {
+		return err
+	}
+	return fmt.Errorf(doing+": %w", append(args, err)...)
+}

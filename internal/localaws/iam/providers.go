@@ -1,0 +1,294 @@
+package iam
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/rolecall/rolecall/internal/arn"
+	"github.com/rolecall/rolecall/internal/localaws/account"
+	"github.com/rolecall/rolecall/internal/localaws/wire"
+	"github.com/rolecall/rolecall/internal/token"
+)
+
+const (
+	maxProviders   = 100
+	maxClientIDs   = 100
+	maxThumbprints = 5
+)
+
+var (
+	urlLimit      = wire.Constraint{Min: 1, Max: 255}
+	clientIDLimit = wire.Constraint{Min: 1, Max: 255}
+	withScheme    = regexp.MustCompile(`^[a-z]+://`)
+)
+
+func (s *Service) newProviderResource(q *wire.Query) string {
+	return arn.OIDCProvider(s.Account.Partition, s.Account.ID, q.Get("Url")).String()
+}
+
+func (s *Service) providerResource(q *wire.Query) string { return q.Get("OpenIDConnectProviderArn") }
+
+type createdProvider struct {
+	ARN  string         `xml:"OpenIDConnectProviderArn" json:"OpenIDConnectProviderArn"`
+	Tags *[]account.Tag `xml:"Tags>member,omitempty" json:",omitempty"`
+}
+
+func (s *Service) createProvider(q *wire.Query) (any, error) {
+	issuer := q.Text("Url", urlLimit)
+	if err := q.Check(); err != nil {
+		return nil, err
+	}
+	if err := checkURL(issuer); err != nil {
+		return nil, err
+	}
+	provider := &account.Provider{IssuerID: arn.IssuerID(issuer), ClientIDs: unique(q.List("ClientIDList")), Created: s.Now().UTC()}
+	if len(provider.ClientIDs) > maxClientIDs {
+		return nil, limitExceeded("Cannot exceed quota for ClientIdsPerOpenIdConnectProvider: %d", maxClientIDs)
+	}
+	for _, id := range provider.ClientIDs {
+		if id == "" || len(id) > 255 {
+			return nil, wire.Errorf(http.StatusBadRequest, "ValidationError", "1 validation error detected: Value at 'clientIDList' failed to satisfy constraint: Member must have length between 1 and 255")
+		}
+	}
+	var err error
+	if provider.Thumbprints, err = thumbprints(q); err != nil {
+		return nil, err
+	}
+	tags, err := readTags(q)
+	if err != nil {
+		return nil, err
+	}
+	if provider.Tags, err = mergeTags(nil, tags); err != nil {
+		return nil, err
+	}
+	err = s.Account.Update(func(state account.State) error {
+		if _, err := state.Provider(provider.IssuerID); !errors.Is(err, account.ErrNotFound) {
+			return orConflict(err, "Provider with url %s already exists.", issuer)
+		}
+		if existing, err := state.Providers(); err != nil || len(existing) >= maxProviders {
+			return errors.Join(err, limitExceeded("Cannot exceed quota for OpenIdConnectProvidersPerAccount: %d", maxProviders))
+		}
+		return state.PutProvider(provider)
+	})
+	if err != nil {
+		return nil, wrap(err, "create provider %q", issuer)
+	}
+	result := createdProvider{ARN: s.Account.ProviderARN(provider)}
+	if len(provider.Tags) > 0 {
+		result.Tags = &provider.Tags
+	}
+	return result, nil
+}
+
+// checkURL is spec issuer-and-sts §4.2 and §6.2.
+func checkURL(issuer string) error {
+	parsed, err := url.Parse(issuer)
+	switch {
+	case !withScheme.MatchString(issuer) || err != nil:
+		return wire.Errorf(http.StatusBadRequest, "ValidationError", "Invalid Open ID Connect Provider URL")
+	case !strings.HasPrefix(issuer, "https://"):
+		return invalidInput("Invalid Open ID Connect Provider URL. The URL must begin with https://.")
+	case strings.ContainsAny(issuer, "?#"):
+		return invalidInput("Unknown").(*wire.Error).Because("an issuer URL has neither query nor fragment") //nolint:errorlint,forcetypeassert // made one line above
+	case parsed.Port() != "" && parsed.Port() != "443":
+		return invalidInput("Invalid Open ID Connect Provider URL. The URL must not name a port.")
+	}
+	if err := token.CheckIssuer(issuer); err != nil {
+		return invalidInput("Invalid Open ID Connect Provider URL. %s", err)
+	}
+	return nil
+}
+
+func thumbprints(q *wire.Query) ([]string, error) {
+	list := q.List("ThumbprintList")
+	if len(list) > maxThumbprints {
+		return nil, invalidInput("Thumbprint list must contain fewer than 5 entries.")
+	}
+	for i, thumbprint := range list {
+		if len(thumbprint) != 40 {
+			return nil, wire.Errorf(http.StatusBadRequest, "ValidationError", "1 validation error detected: Value '%s' at 'thumbprintList' failed to satisfy constraint: Member must have length equal to 40", thumbprint)
+		}
+		list[i] = strings.ToLower(thumbprint)
+	}
+	return list, nil
+}
+
+// unique drops repetitions, keeping the first.
+func unique(texts []string) []string {
+	var kept []string
+	for _, text := range texts {
+		if !slices.Contains(kept, text) {
+			kept = append(kept, text)
+		}
+	}
+	return kept
+}
+
+// issuerID reads the request's provider ARN; anything else than a provider of
+// this account is not there.
+func (s *Service) issuerID(q *wire.Query, notFound string) (string, error) {
+	text := q.Text("OpenIDConnectProviderArn", arnLimit)
+	if err := q.Check(); err != nil {
+		return "", err
+	}
+	id, found := strings.CutPrefix(text, arn.OIDCProvider(s.Account.Partition, s.Account.ID, "").String())
+	if !found {
+		return "", noSuchEntity(notFound, text)
+	}
+	return id, nil
+}
+
+const (
+	getNotFound    = "OpenIDConnect Provider not found for arn %s"
+	deleteNotFound = "OpenId connect Provider %s cannot be found."
+)
+
+func (s *Service) readProvider(q *wire.Query) (*account.Provider, error) {
+	id, err := s.issuerID(q, getNotFound)
+	if err != nil {
+		return nil, err
+	}
+	var provider *account.Provider
+	err = s.Account.View(func(state account.State) (err error) {
+		provider, err = findProvider(state, id, q)
+		return err
+	})
+	return provider, wrap(err, "read provider %q", id)
+}
+
+func findProvider(state account.State, id string, q *wire.Query) (*account.Provider, error) {
+	provider, err := state.Provider(id)
+	if errors.Is(err, account.ErrNotFound) {
+		return nil, noSuchEntity(getNotFound, q.Get("OpenIDConnectProviderArn"))
+	}
+	return provider, err
+}
+
+func (s *Service) changeProvider(q *wire.Query, apply func(*account.Provider) error) error {
+	id, err := s.issuerID(q, getNotFound)
+	if err != nil {
+		return err
+	}
+	return wrap(s.Account.Update(func(state account.State) error {
+		provider, err := findProvider(state, id, q)
+		if err != nil {
+			return err
+		}
+		if err := apply(provider); err != nil {
+			return err
+		}
+		return state.PutProvider(provider)
+	}), "change provider %q", id)
+}
+
+type providerResult struct {
+	URL            string   `xml:"Url" json:"Url"`
+	ClientIDList   []string `xml:"ClientIDList>member"`
+	ThumbprintList []string `xml:"ThumbprintList>member"`
+	CreateDate     wire.Time
+	Tags           []account.Tag `xml:"Tags>member"`
+}
+
+func (s *Service) getProvider(q *wire.Query) (any, error) {
+	p, err := s.readProvider(q)
+	if err != nil {
+		return nil, err
+	}
+	return providerResult{p.IssuerID, p.ClientIDs, p.Thumbprints, wire.Time(p.Created), p.Tags}, nil
+}
+
+type providersResult struct {
+	List []providerARN `xml:"OpenIDConnectProviderList>member" json:"OpenIDConnectProviderList"`
+}
+
+type providerARN struct {
+	ARN string `xml:"Arn" json:"Arn"`
+}
+
+func (s *Service) listProviders(*wire.Query) (any, error) {
+	var result providersResult
+	err := s.Account.View(func(state account.State) error {
+		providers, err := state.Providers()
+		for _, p := range providers {
+			result.List = append(result.List, providerARN{s.Account.ProviderARN(p)})
+		}
+		return err
+	})
+	return result, wrap(err, "list providers")
+}
+
+func (s *Service) deleteProvider(q *wire.Query) (any, error) {
+	id, err := s.issuerID(q, deleteNotFound)
+	if err != nil {
+		return nil, err
+	}
+	return nil, wrap(s.Account.Update(func(state account.State) error {
+		if _, err := state.Provider(id); errors.Is(err, account.ErrNotFound) {
+			return noSuchEntity(deleteNotFound, q.Get("OpenIDConnectProviderArn"))
+		}
+		return state.DeleteProvider(id)
+	}), "delete provider %q", id)
+}
+
+func (s *Service) addClientID(q *wire.Query) (any, error) {
+	id := q.Text("ClientID", clientIDLimit)
+	return nil, s.changeProvider(q, func(p *account.Provider) error {
+		p.ClientIDs = unique(append(p.ClientIDs, id))
+		if len(p.ClientIDs) > maxClientIDs {
+			return limitExceeded("Cannot exceed quota for ClientIdsPerOpenIdConnectProvider: %d", maxClientIDs)
+		}
+		return nil
+	})
+}
+
+func (s *Service) removeClientID(q *wire.Query) (any, error) {
+	id := q.Text("ClientID", clientIDLimit)
+	return nil, s.changeProvider(q, func(p *account.Provider) error {
+		p.ClientIDs = slices.DeleteFunc(p.ClientIDs, func(known string) bool { return known == id })
+		return nil
+	})
+}
+
+func (s *Service) updateThumbprint(q *wire.Query) (any, error) {
+	list, err := thumbprints(q)
+	if err != nil {
+		return nil, err
+	}
+	if len(list) == 0 {
+		return nil, invalidInput("Thumbprint list must contain at least one entry.")
+	}
+	return nil, s.changeProvider(q, func(p *account.Provider) error {
+		p.Thumbprints = list
+		return nil
+	})
+}
+
+func (s *Service) tagProvider(q *wire.Query) (any, error) {
+	tags, err := readTags(q)
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.changeProvider(q, func(p *account.Provider) (err error) {
+		p.Tags, err = mergeTags(p.Tags, tags)
+		return err
+	})
+}
+
+func (s *Service) untagProvider(q *wire.Query) (any, error) {
+	return nil, s.changeProvider(q, func(p *account.Provider) error {
+		p.Tags = removeTags(p.Tags, q.List("TagKeys"))
+		return nil
+	})
+}
+
+func (s *Service) listProviderTags(q *wire.Query) (any, error) {
+	p, err := s.readProvider(q)
+	if err != nil {
+		return nil, err
+	}
+	return listTags(q, p.Tags)
+}

@@ -1,0 +1,254 @@
+package iam
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/rolecall/rolecall/internal/localaws/account"
+	"github.com/rolecall/rolecall/internal/localaws/wire"
+)
+
+type roleResult struct{ Role roleXML }
+
+type roleXML struct {
+	Path                     string
+	RoleName                 string
+	RoleID                   string `xml:"RoleId" json:"RoleId"`
+	ARN                      string `xml:"Arn" json:"Arn"`
+	CreateDate               wire.Time
+	AssumeRolePolicyDocument string
+	Description              string `xml:",omitempty" json:",omitempty"`
+	MaxSessionDuration       int
+	Tags                     *[]account.Tag `xml:"Tags>member,omitempty" json:",omitempty"`
+	RoleLastUsed             *struct{}      `xml:",omitempty" json:",omitempty"`
+}
+
+func (s *Service) roleXML(r *account.Role, withTags bool) roleXML {
+	out := roleXML{
+		Path: r.Path, RoleName: r.Name, RoleID: r.ID, ARN: s.Account.RoleARN(r), CreateDate: wire.Time(r.Created),
+		AssumeRolePolicyDocument: escape(r.Trust), Description: r.Description, MaxSessionDuration: r.MaxSession,
+	}
+	if withTags && len(r.Tags) > 0 {
+		out.Tags = &r.Tags
+	}
+	return out
+}
+
+// roleResource is the ARN that policies see. For a role that does not exist
+// yet, or any more, it is put together from the request.
+func (s *Service) roleResource(q *wire.Query) string {
+	role := &account.Role{Name: q.Get("RoleName"), Path: q.Get("Path")}
+	if role.Path == "" {
+		role.Path = "/"
+	}
+	_ = s.Account.View(func(state account.State) error { // not there: the request's own words are used
+		if stored, err := state.Role(role.Name); err == nil {
+			role = stored
+		}
+		return nil
+	})
+	return s.Account.RoleARN(role)
+}
+
+func (s *Service) pathResource(q *wire.Query) string {
+	prefix := q.Get("PathPrefix")
+	if prefix == "" {
+		prefix = "/"
+	}
+	return "arn:" + s.Account.Partition + ":iam::" + s.Account.ID + ":role" + prefix
+}
+
+func (s *Service) createRole(q *wire.Query) (any, error) {
+	role := &account.Role{Name: q.Text("RoleName", nameLimit), Path: "/", ID: account.NewRoleID(), Created: s.Now().UTC()}
+	if path := q.Text("Path", wire.Constraint{Min: 1, Max: 512, Optional: true}); path != "" {
+		if !validPath.MatchString(path) {
+			q.Violate("The specified value for path is invalid. It must begin and end with / and contain only alphanumeric characters and/or / characters.")
+		}
+		role.Path = path
+	}
+	role.Description = q.Text("Description", descriptionLimit)
+	var err error
+	if role.MaxSession, err = q.Int("MaxSessionDuration", minSession, minSession, maxSession); err != nil {
+		return nil, err
+	}
+	if role.Trust, err = s.trust(q, "AssumeRolePolicyDocument"); err != nil {
+		return nil, err
+	}
+	for _, later := range []string{"PermissionsBoundary"} {
+		if q.Has(later) {
+			return nil, wire.Errorf(http.StatusNotImplemented, "NotImplemented", "%s is not emulated yet; the role was not created without it.", later)
+		}
+	}
+	tags, err := readTags(q)
+	if err != nil {
+		return nil, err
+	}
+	if role.Tags, err = mergeTags(nil, tags); err != nil {
+		return nil, err
+	}
+	err = s.Account.Update(func(state account.State) error {
+		if _, err := state.Role(role.Name); !errors.Is(err, account.ErrNotFound) {
+			return orConflict(err, "Role with name %s already exists.", role.Name)
+		}
+		return state.PutRole(role)
+	})
+	if err != nil {
+		return nil, wrap(err, "create role %q", role.Name)
+	}
+	return roleResult{s.roleXML(role, true)}, nil
+}
+
+func orConflict(err error, format string, args ...any) error {
+	if err != nil {
+		return err
+	}
+	return wire.Errorf(http.StatusConflict, "EntityAlreadyExists", format, args...)
+}
+
+// find reads the role of the request's RoleName.
+func find(state account.State, name string) (*account.Role, error) {
+	role, err := state.Role(name)
+	if errors.Is(err, account.ErrNotFound) {
+		return nil, noSuchEntity("The role with name %s cannot be found.", name)
+	}
+	return role, err
+}
+
+// change applies a change to the request's role, all or nothing.
+func (s *Service) change(q *wire.Query, apply func(*account.Role) error) error {
+	name := q.Text("RoleName", nameLimit)
+	if err := q.Check(); err != nil {
+		return err
+	}
+	return wrap(s.Account.Update(func(state account.State) error {
+		role, err := find(state, name)
+		if err != nil {
+			return err
+		}
+		if err := apply(role); err != nil {
+			return err
+		}
+		return state.PutRole(role)
+	}), "change role %q", name)
+}
+
+// read gets the request's role.
+func (s *Service) read(q *wire.Query) (*account.Role, error) {
+	name := q.Text("RoleName", nameLimit)
+	if err := q.Check(); err != nil {
+		return nil, err
+	}
+	var role *account.Role
+	err := s.Account.View(func(state account.State) (err error) {
+		role, err = find(state, name)
+		return err
+	})
+	return role, wrap(err, "read role %q", name)
+}
+
+func (s *Service) getRole(q *wire.Query) (any, error) {
+	role, err := s.read(q)
+	if err != nil {
+		return nil, err
+	}
+	out := s.roleXML(role, true)
+	out.RoleLastUsed = &struct{}{}
+	return roleResult{out}, nil
+}
+
+type rolesResult struct {
+	Roles       []roleXML `xml:"Roles>member"`
+	IsTruncated bool
+	Marker      string `xml:",omitempty" json:",omitempty"`
+}
+
+func (s *Service) listRoles(q *wire.Query) (any, error) {
+	prefix := q.Text("PathPrefix", wire.Constraint{Min: 1, Max: 512, Optional: true})
+	var roles []*account.Role
+	if err := s.Account.View(func(state account.State) (err error) {
+		roles, err = state.Roles()
+		return err
+	}); err != nil {
+		return nil, wrap(err, "list roles")
+	}
+	roles = slices.DeleteFunc(roles, func(r *account.Role) bool { return !strings.HasPrefix(r.Path, prefix) })
+	slices.SortFunc(roles, func(a, b *account.Role) int { return strings.Compare(a.Name, b.Name) })
+	onPage, next, err := page(q, roles, func(r *account.Role) string { return r.Name })
+	if err != nil {
+		return nil, err
+	}
+	result := rolesResult{IsTruncated: next != "", Marker: next}
+	for _, role := range onPage {
+		result.Roles = append(result.Roles, s.roleXML(role, false))
+	}
+	return result, nil
+}
+
+func (s *Service) updateRole(q *wire.Query) (any, error) {
+	description := q.Text("Description", descriptionLimit)
+	seconds, err := q.Int("MaxSessionDuration", 0, minSession, maxSession)
+	if err != nil {
+		return nil, err
+	}
+	return struct{}{}, s.change(q, func(role *account.Role) error {
+		if q.Has("Description") {
+			role.Description = description
+		}
+		if seconds != 0 {
+			role.MaxSession = seconds
+		}
+		return nil
+	})
+}
+
+func (s *Service) updateTrust(q *wire.Query) (any, error) {
+	trust, err := s.trust(q, "PolicyDocument")
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.change(q, func(role *account.Role) error {
+		role.Trust = trust
+		return nil
+	})
+}
+
+func (s *Service) deleteRole(q *wire.Query) (any, error) {
+	name := q.Text("RoleName", nameLimit)
+	if err := q.Check(); err != nil {
+		return nil, err
+	}
+	return nil, wrap(s.Account.Update(func(state account.State) error {
+		if _, err := find(state, name); err != nil {
+			return err
+		}
+		return state.DeleteRole(name)
+	}), "delete role %q", name)
+}
+
+func (s *Service) tagRole(q *wire.Query) (any, error) {
+	tags, err := readTags(q)
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.change(q, func(role *account.Role) (err error) {
+		role.Tags, err = mergeTags(role.Tags, tags)
+		return err
+	})
+}
+
+func (s *Service) untagRole(q *wire.Query) (any, error) {
+	return nil, s.change(q, func(role *account.Role) error {
+		role.Tags = removeTags(role.Tags, q.List("TagKeys"))
+		return nil
+	})
+}
+
+func (s *Service) listRoleTags(q *wire.Query) (any, error) {
+	role, err := s.read(q)
+	if err != nil {
+		return nil, err
+	}
+	return listTags(q, role.Tags)
+}

@@ -1,0 +1,343 @@
+package sts
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rolecall/rolecall/internal/arn"
+	"github.com/rolecall/rolecall/internal/localaws/account"
+	"github.com/rolecall/rolecall/internal/localaws/wire"
+	"github.com/rolecall/rolecall/internal/policy"
+	"github.com/rolecall/rolecall/internal/token"
+)
+
+// tolerance is how far a token's times may be off (spec issuer-and-sts §10.5).
+const tolerance = 300 * time.Second
+
+// webIdentity is a token that was verified, as far as AWS looks at it.
+type webIdentity struct {
+	issuer, subject string
+	audience        string
+	original        []string // aud as it stands, when azp replaced it
+	methods         []string // amr
+	hasMethods      bool
+	tags            []account.Tag
+	transitive      []string
+	sourceIdentity  string
+	roleListed      bool // by the claim https://aws.amazon.com/roles
+	provider        *account.Provider
+	providerARN     string
+}
+
+const genericRefusal = "The web identity token provided could not be validated. See the AssumeRoleWithWebIdentity documentation for requirements."
+
+func invalidToken(format string, args ...any) *wire.Error {
+	return wire.Errorf(http.StatusBadRequest, "InvalidIdentityToken", format, args...)
+}
+
+func noKey(reason error) *wire.Error {
+	return invalidToken("Couldn't retrieve verification key from your identity provider,  please reference AssumeRoleWithWebIdentity documentation for requirements").
+		Because("%s", reason)
+}
+
+const notAJWT = "The ID Token provided is not a valid JWT. (You may see this error if you sent an Access Token)"
+
+// verify checks a token in the order of spec issuer-and-sts §10.3, steps 3 to
+// 11, for a role.
+func (s *Service) verify(ctx context.Context, raw string, role arn.Role) (*webIdentity, error) {
+	decoded, err := token.Decode(raw)
+	if err != nil {
+		return nil, invalidToken(notAJWT).Because("%s", err)
+	}
+	if decoded.Header.Critical || !token.SupportedAlgorithm(decoded.Header.Algorithm) {
+		return nil, invalidToken(notAJWT).Because("the header has alg %q, or a crit member", decoded.Header.Algorithm)
+	}
+	claims := decoded.Claims
+	for _, name := range []string{"iss", "sub", "aud", "iat", "exp"} {
+		if _, found := claims[name]; !found {
+			return nil, invalidToken("Missing a required claim: %s", name)
+		}
+	}
+	identity := &webIdentity{}
+	if identity.subject, err = subjectOf(claims["sub"]); err != nil {
+		return nil, err
+	}
+	if json.Unmarshal(claims["iss"], &identity.issuer) != nil {
+		return nil, invalidToken(genericRefusal).Because("the claim iss is no text")
+	}
+	if err := identity.readAudience(claims); err != nil {
+		return nil, err
+	}
+	if err := s.findProvider(identity, role); err != nil {
+		return nil, err
+	}
+	if err := checkTimes(claims, s.Now()); err != nil {
+		return nil, err
+	}
+	if err := s.checkSignature(ctx, decoded, identity.issuer); err != nil {
+		return nil, err
+	}
+	return identity, identity.readAWSClaims(claims, role)
+}
+
+// subjectOf: numbers are rendered as text, null makes AWS stumble (recorded).
+func subjectOf(raw json.RawMessage) (string, error) {
+	var value any
+	if err := json.Unmarshal(raw, &value); err != nil || value == nil {
+		return "", wire.Errorf(http.StatusInternalServerError, "InternalFailure", "Unknown error validating third-party token").Because("the claim sub is null")
+	}
+	if text, ok := value.(string); ok {
+		return text, nil
+	}
+	if _, ok := value.(float64); ok {
+		return string(raw), nil
+	}
+	return "", invalidToken(genericRefusal).Because("the claim sub is neither text nor number")
+}
+
+func (w *webIdentity) readAudience(claims map[string]json.RawMessage) error {
+	many, err := textOrList(claims["aud"])
+	if err != nil {
+		return invalidToken(genericRefusal).Because("the claim aud is neither text nor a list of texts")
+	}
+	if methods, found := claims["amr"]; found {
+		if w.methods, err = textOrList(methods); err != nil {
+			return invalidToken(genericRefusal).Because("the claim amr is neither text nor a list of texts")
+		}
+		w.hasMethods = true
+	}
+	if azp, found := claims["azp"]; found {
+		if json.Unmarshal(azp, &w.audience) != nil {
+			return invalidToken(genericRefusal).Because("the claim azp is no text")
+		}
+		w.original = many
+		return nil
+	}
+	switch len(many) {
+	case 0:
+		return invalidToken("Claim is not allowed to be empty: aud")
+	case 1:
+		w.audience = many[0]
+		return nil
+	}
+	return invalidToken("Token audience contains more than one audience while authorized party is not present")
+}
+
+func textOrList(raw json.RawMessage) ([]string, error) {
+	var one string
+	if json.Unmarshal(raw, &one) == nil && len(raw) > 0 && raw[0] == '"' {
+		return []string{one}, nil
+	}
+	var many []string
+	if err := json.Unmarshal(raw, &many); err != nil || len(raw) == 0 || raw[0] != '[' {
+		return nil, errors.New("neither text nor list")
+	}
+	return many, nil
+}
+
+// findProvider: the provider is looked up in the role's account, exactly and
+// with case.
+func (s *Service) findProvider(w *webIdentity, role arn.Role) error {
+	w.providerARN = arn.OIDCProvider(role.Partition, role.Account, w.issuer).String()
+	if role.Account != s.Account.ID || role.Partition != s.Account.Partition {
+		return invalidToken(genericRefusal).Because("the role is in account %s of partition %s; this is account %s of %s, and a role's provider must be in its own account", role.Account, role.Partition, s.Account.ID, s.Account.Partition)
+	}
+	return s.Account.View(func(state account.State) error {
+		provider, err := state.Provider(arn.IssuerID(w.issuer))
+		switch {
+		case !strings.HasPrefix(w.issuer, "https://"), errors.Is(err, account.ErrNotFound):
+			return invalidToken(genericRefusal).Because("no OIDC provider of account %s is for the token's issuer %q; there is %s", s.Account.ID, w.issuer, knownIssuers(state))
+		case err != nil:
+			return err
+		case !slices.Contains(provider.ClientIDs, w.audience):
+			return invalidToken(genericRefusal).Because("the token's audience %q is not among the client ids %q of provider %s", w.audience, provider.ClientIDs, w.providerARN)
+		}
+		w.provider = provider
+		return nil
+	})
+}
+
+func knownIssuers(state account.State) string {
+	providers, err := state.Providers()
+	if err != nil || len(providers) == 0 {
+		return "none at all"
+	}
+	var known []string
+	for _, provider := range providers {
+		known = append(known, "https://"+provider.IssuerID)
+	}
+	return strings.Join(known, ", ")
+}
+
+// checkTimes is spec issuer-and-sts §10.5: digits in text are accepted,
+// fractions and null are not.
+func checkTimes(claims map[string]json.RawMessage, now time.Time) error {
+	seconds := map[string]int64{}
+	for _, name := range []string{"iat", "exp", "nbf"} {
+		raw, found := claims[name]
+		if !found {
+			continue
+		}
+		text := strings.Trim(string(raw), `"`)
+		value, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			if float, ferr := strconv.ParseFloat(text, 64); ferr != nil || float != math.Trunc(float) || math.Abs(float) > 1<<53 || strings.HasPrefix(string(raw), `"`) {
+				return invalidToken("Invalid timestamp in token claims.").Because("the claim %s is no whole number", name)
+			}
+			float, _ := strconv.ParseFloat(text, 64)
+			value = int64(float)
+		}
+		seconds[name] = value
+	}
+	early, late := now.Add(-tolerance).Unix(), now.Add(tolerance).Unix()
+	notBefore, hasNotBefore := seconds["nbf"]
+	switch {
+	case seconds["exp"] <= early:
+		return wire.Errorf(http.StatusBadRequest, "ExpiredTokenException", "Token expired: current date/time %d must be before the expiration date/time %d", early, seconds["exp"])
+	case seconds["iat"] > late:
+		return invalidToken("Token issued in the future: %d", seconds["iat"])
+	case hasNotBefore && notBefore > late:
+		return invalidToken("Token not yet valid: current date/time %d must be after or equal to the not-before date/time %d", late, notBefore)
+	}
+	return nil
+}
+
+func (s *Service) checkSignature(ctx context.Context, decoded *token.JWT, issuer string) error {
+	kind := "RSA"
+	if strings.HasPrefix(decoded.Header.Algorithm, "ES") {
+		kind = "EC"
+	}
+	key, err := s.Keys.Find(ctx, issuer, decoded.Header.KeyID, decoded.Header.HasKeyID, kind)
+	if err != nil {
+		return noKey(err)
+	}
+	if key.unusable != "" {
+		return invalidToken(genericRefusal).Because("%s", key.unusable)
+	}
+	if err := decoded.VerifySignature(key.public); err != nil {
+		return invalidToken(genericRefusal).Because("%s, with the issuer's published key %q", err, decoded.Header.KeyID)
+	}
+	return nil
+}
+
+// AWS's own claims (spec issuer-and-sts §10.7).
+const (
+	tagsClaim   = "https://aws.amazon.com/tags"
+	sourceClaim = "https://aws.amazon.com/source_identity"
+	rolesClaim  = "https://aws.amazon.com/roles"
+)
+
+var sessionNamePattern = regexp.MustCompile(`^[\w+=,.@-]*$`)
+
+func (w *webIdentity) readAWSClaims(claims map[string]json.RawMessage, role arn.Role) error {
+	if err := w.readTags(claims); err != nil {
+		return err
+	}
+	if raw, found := claims[sourceClaim]; found {
+		if json.Unmarshal(raw, &w.sourceIdentity) != nil || len(w.sourceIdentity) < 2 || len(w.sourceIdentity) > 64 || !sessionNamePattern.MatchString(w.sourceIdentity) {
+			return invalidToken(genericRefusal).Because("the claim %s is no source identity of 2 to 64 characters", sourceClaim)
+		}
+	}
+	return w.readRoles(claims[rolesClaim], role)
+}
+
+func (w *webIdentity) readTags(claims map[string]json.RawMessage) error {
+	wrongFormat := invalidToken("principal_tags passed in claim is not in correct format.")
+	if raw, found := claims[tagsClaim]; found {
+		var nested struct {
+			Tags       map[string][]string `json:"principal_tags"`
+			Transitive []string            `json:"transitive_tag_keys"`
+		}
+		if json.Unmarshal(raw, &nested) != nil {
+			return wrongFormat
+		}
+		for key, values := range nested.Tags {
+			if len(values) != 1 {
+				return wrongFormat
+			}
+			w.tags = append(w.tags, account.Tag{Key: key, Value: values[0]})
+		}
+		w.transitive = nested.Transitive
+	}
+	for name, raw := range claims {
+		if key, found := strings.CutPrefix(name, tagsClaim+"/principal_tags/"); found {
+			var text string
+			if json.Unmarshal(raw, &text) != nil {
+				return wrongFormat
+			}
+			w.tags = append(w.tags, account.Tag{Key: key, Value: text})
+		}
+	}
+	if raw, found := claims[tagsClaim+"/transitive_tag_keys"]; found {
+		if json.Unmarshal(raw, &w.transitive) != nil {
+			return wrongFormat
+		}
+	}
+	slices.SortFunc(w.tags, func(a, b account.Tag) int { return strings.Compare(a.Key, b.Key) })
+	return checkTags(w.tags, w.transitive)
+}
+
+func (w *webIdentity) readRoles(raw json.RawMessage, role arn.Role) error {
+	if raw == nil || string(raw) == "null" {
+		return nil
+	}
+	var listed []string
+	var one string
+	if json.Unmarshal(raw, &one) == nil {
+		listed = strings.Split(one, ";")
+	} else if json.Unmarshal(raw, &listed) != nil {
+		return invalidToken("The roles claim is not in a supported format")
+	}
+	valid := 0
+	for _, text := range listed {
+		text = strings.TrimSpace(text)
+		if _, err := arn.ParseRole(text); err != nil || strings.ContainsAny(text, "*?") {
+			continue
+		}
+		valid++
+		if text == role.ARN().String() {
+			w.roleListed = true
+		}
+	}
+	switch {
+	case valid == 0:
+		return invalidToken("The roles claim contains no valid role ARNs")
+	case !w.roleListed:
+		return invalidToken("The target role ARN is not present in the roles claim of the identity token")
+	}
+	return nil
+}
+
+// context holds the condition keys of spec issuer-and-sts §14.4 that come from
+// the token.
+func (w *webIdentity) context(c *policy.Context) {
+	prefix := w.provider.IssuerID
+	c.Set(prefix+":sub", w.subject).Set(prefix+":aud", w.audience)
+	c.Set("sts:RoleAuthorizedByIdp", fmt.Sprint(w.roleListed))
+	if w.original != nil {
+		c.SetMulti(prefix+":oaud", w.original)
+		c.Set(prefix+":azp", w.audience)
+	}
+	if w.hasMethods {
+		c.SetMulti(prefix+":amr", w.methods)
+	}
+}
+
+// principal is the web identity as the trust policy sees it.
+func (w *webIdentity) principal(accountID string) policy.Principal {
+	return policy.Principal{Kind: policy.WebIdentity, ARN: w.providerARN, UserID: w.providerARN, Account: accountID}
+}
+
+// claims that stay in the context of the session's later calls.
+func (w *webIdentity) claims() map[string]string {
+	return map[string]string{w.provider.IssuerID + ":sub": w.subject, w.provider.IssuerID + ":aud": w.audience}
+}

@@ -1,0 +1,379 @@
+// Package sts is local AWS's Security Token Service: who the caller is, and
+// credentials of roles for callers and web identities that the roles trust.
+//
+// It does not authenticate requests or know users; see package localaws.
+package sts
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rolecall/rolecall/internal/arn"
+	"github.com/rolecall/rolecall/internal/credential"
+	"github.com/rolecall/rolecall/internal/localaws/account"
+	"github.com/rolecall/rolecall/internal/localaws/caller"
+	"github.com/rolecall/rolecall/internal/localaws/wire"
+	"github.com/rolecall/rolecall/internal/policy"
+)
+
+// Namespace is that of STS's XML, Version the only API version.
+const (
+	Namespace = "https://sts.amazonaws.com/doc/2011-06-15/"
+	Version   = "2011-06-15"
+)
+
+// Service is STS. All fields are needed.
+type Service struct {
+	Account *account.Account
+	Keys    *Keys
+	Now     func() time.Time
+}
+
+// Limits of requests, from the service model.
+var (
+	roleARNLimit     = wire.Constraint{Min: 20, Max: 2048}
+	sessionNameLimit = wire.Constraint{Min: 2, Max: 64, Pattern: sessionNamePattern}
+	tokenLimit       = wire.Constraint{Min: 4, Max: 20000, Sensitive: true}
+	providerIDLimit  = wire.Constraint{Min: 4, Max: 2048, Optional: true}
+	policyLimit      = wire.Constraint{Min: 1, Max: 2048, Optional: true, Sensitive: true}
+	externalIDLimit  = wire.Constraint{Min: 2, Max: 1224, Optional: true, Pattern: regexp.MustCompile(`^[\w+=,.@:\/-]*$`)}
+	sourceLimit      = wire.Constraint{Min: 2, Max: 64, Optional: true, Pattern: sessionNamePattern}
+)
+
+const (
+	minDuration, maxDuration = 900, 43200
+	defaultDuration          = 3600
+	chainedDuration          = 3600
+	maxTags                  = 50
+)
+
+// take is a request to take a role, however it comes.
+type take struct {
+	role        arn.Role
+	sessionName string
+	duration    int
+	policies    []string
+	tags        []account.Tag
+	transitive  []string
+	source      string
+}
+
+// readTake reads the parameters that both operations have.
+func readTake(q *wire.Query) (*take, error) {
+	t := &take{}
+	roleARN := q.Text("RoleArn", roleARNLimit)
+	t.sessionName = q.Text("RoleSessionName", sessionNameLimit)
+	if text := q.Text("Policy", policyLimit); text != "" {
+		t.policies = []string{text}
+	}
+	if n := len(q.Members("PolicyArns")); n > 10 {
+		q.Violate("Value at 'policyArns' failed to satisfy constraint: Member must have length less than or equal to 10")
+	} else if n > 0 {
+		return nil, wire.Errorf(http.StatusNotImplemented, "NotImplemented", "PolicyArns is not emulated yet: there are no managed policies here.")
+	}
+	var err error
+	if t.duration, err = q.Int("DurationSeconds", defaultDuration, minDuration, maxDuration); err != nil {
+		return nil, err
+	}
+	if q.Has("RoleArn") && len(roleARN) >= 20 {
+		if t.role, err = arn.ParseRole(roleARN); err != nil {
+			if err := q.Check(); err != nil {
+				return nil, err
+			}
+			return nil, wire.Errorf(http.StatusBadRequest, "ValidationError", "%s is invalid", roleARN)
+		}
+	}
+	return t, nil
+}
+
+// WebIdentity is AssumeRoleWithWebIdentity. Whoever signed the request, if
+// anybody, has no influence.
+func (s *Service) WebIdentity(r *http.Request, q *wire.Query) (any, error) {
+	t, err := readTake(q)
+	if err != nil {
+		return nil, err
+	}
+	raw := q.Text("WebIdentityToken", tokenLimit)
+	providerID := q.Text("ProviderId", providerIDLimit)
+	if err := q.Check(); err != nil {
+		return nil, err
+	}
+	if providerID != "" {
+		return nil, refuseProviderID(providerID)
+	}
+	identity, err := s.verify(r.Context(), raw, t.role)
+	if err != nil {
+		return nil, err
+	}
+	t.tags, t.transitive, t.source = identity.tags, identity.transitive, identity.sourceIdentity
+	role, err := s.role(t.role)
+	if err != nil {
+		return nil, wire.Errorf(http.StatusForbidden, "AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity").Because("%s", err)
+	}
+	context := s.context(r, t, role)
+	identity.context(context)
+	for _, action := range t.actions("sts:AssumeRoleWithWebIdentity") {
+		if err := s.trusts(action, identity.principal(s.Account.ID), context, role, nil); err != nil {
+			return nil, wire.Errorf(http.StatusForbidden, "AccessDenied", "Not authorized to perform %s", action).Because("%s", err)
+		}
+	}
+	granted, err := s.issue(t, role, account.Session{Provider: identity.providerARN, Claims: identity.claims()})
+	if err != nil {
+		return nil, err
+	}
+	return webIdentityResult{
+		Subject: identity.subject, Audience: identity.audience, AssumedRoleUser: granted.user, Credentials: granted.credentials,
+		SourceIdentity: t.source, Provider: identity.providerARN, PackedPolicySize: packedSize(t, len(identity.subject)+len(identity.providerARN)),
+	}, nil
+}
+
+func refuseProviderID(id string) error {
+	switch id {
+	case "www.amazon.com":
+		return invalidToken("Provided Token is not a Login With Amazon token")
+	case "graph.facebook.com":
+		return wire.Errorf(http.StatusForbidden, "IDPRejectedClaim", "The identity provider rejected the token.")
+	}
+	return wire.Errorf(http.StatusForbidden, "AccessDenied", "Unrecognized OAuth provider. Do not include a provider parameter when submitting OpenIDConnect ID tokens")
+}
+
+// AssumeRole takes a role for a caller whose request was signed.
+func (s *Service) AssumeRole(r *http.Request, q *wire.Query, who *caller.Caller) (any, error) {
+	t, err := readTake(q)
+	if err != nil {
+		return nil, err
+	}
+	externalID := q.Text("ExternalId", externalIDLimit)
+	t.source = q.Text("SourceIdentity", sourceLimit)
+	for _, m := range q.Members("Tags") {
+		t.tags = append(t.tags, account.Tag{Key: q.Get(m + ".Key"), Value: q.Get(m + ".Value")})
+	}
+	t.transitive = q.List("TransitiveTagKeys")
+	for _, unsupported := range []string{"SerialNumber", "TokenCode"} {
+		if q.Has(unsupported) {
+			return nil, wire.Errorf(http.StatusForbidden, "AccessDenied", "MultiFactorAuthentication failed, unable to validate MFA code.").Because("there are no MFA devices here")
+		}
+	}
+	if err := q.Check(); err != nil {
+		return nil, err
+	}
+	if err := s.inherit(t, who); err != nil {
+		return nil, err
+	}
+	denied := func(action string, reason error) error {
+		return wire.Errorf(http.StatusForbidden, "AccessDenied", "User: %s is not authorized to perform: %s on resource: %s", who.Principal.ARN, action, t.role.ARN()).
+			Because("%s", reason)
+	}
+	role, err := s.role(t.role)
+	if err != nil {
+		return nil, denied("sts:AssumeRole", err)
+	}
+	context := s.context(r, t, role)
+	who.AddContext(context)
+	if externalID != "" {
+		context.Set("sts:ExternalId", externalID)
+	}
+	for _, action := range t.actions("sts:AssumeRole") {
+		if err := s.trusts(action, who.Principal, context, role, who); err != nil {
+			return nil, denied(action, err)
+		}
+	}
+	if who.IsSession() && t.duration > chainedDuration {
+		return nil, wire.Errorf(http.StatusBadRequest, "ValidationError", "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining.")
+	}
+	granted, err := s.issue(t, role, account.Session{Claims: who.Claims})
+	if err != nil {
+		return nil, err
+	}
+	return assumeRoleResult{
+		Credentials: granted.credentials, AssumedRoleUser: granted.user, SourceIdentity: t.source,
+		PackedPolicySize: packedSize(t, 0),
+	}, nil
+}
+
+// inherit adds the calling session's transitive tags and source identity (spec
+// iam-policy §4.4).
+func (s *Service) inherit(t *take, who *caller.Caller) error {
+	if err := checkTags(t.tags, t.transitive); err != nil {
+		return err
+	}
+	for _, inherited := range who.TransitiveTags() {
+		if slices.ContainsFunc(t.tags, func(tag account.Tag) bool { return strings.EqualFold(tag.Key, inherited.Key) }) {
+			return invalidParameter("One of the specified transitive tag keys can't be set because it conflicts with a transitive tag key from the calling session.")
+		}
+		t.tags = append(t.tags, inherited)
+		t.transitive = append(t.transitive, inherited.Key)
+	}
+	if inherited := who.SourceIdentity; inherited != "" {
+		if t.source != "" && t.source != inherited {
+			return wire.Errorf(http.StatusForbidden, "AccessDenied", "User: %s is not authorized to perform: sts:SetSourceIdentity on resource: %s", who.Principal.ARN, t.role.ARN()).
+				Because("the calling session has the source identity %q, which cannot be changed", inherited)
+		}
+		t.source = inherited
+	}
+	return nil
+}
+
+// CallerIdentity is GetCallerIdentity: valid credentials suffice.
+func (s *Service) CallerIdentity(who *caller.Caller) any {
+	return callerIdentityResult{ARN: who.Principal.ARN, UserID: who.Principal.UserID, Account: who.Principal.Account}
+}
+
+// actions lists what must be allowed: taking the role, and what the session
+// will carry.
+func (t *take) actions(first string) []string {
+	actions := []string{first}
+	if len(t.tags) > 0 {
+		actions = append(actions, "sts:TagSession")
+	}
+	if t.source != "" {
+		actions = append(actions, "sts:SetSourceIdentity")
+	}
+	return actions
+}
+
+// role finds a role by its whole ARN; the path counts.
+func (s *Service) role(want arn.Role) (*account.Role, error) {
+	if want.Account != s.Account.ID || want.Partition != s.Account.Partition {
+		return nil, fmt.Errorf("role %s is not in account %s", want.ARN(), s.Account.ID)
+	}
+	var role *account.Role
+	err := s.Account.View(func(state account.State) (err error) {
+		role, err = state.Role(want.Name)
+		return err
+	})
+	switch {
+	case errors.Is(err, account.ErrNotFound):
+		return nil, fmt.Errorf("there is no role %s", want.ARN())
+	case err != nil:
+		return nil, err
+	case s.Account.RoleARN(role) != want.ARN().String():
+		return nil, fmt.Errorf("there is no role %s, but there is %s", want.ARN(), s.Account.RoleARN(role))
+	}
+	return role, nil
+}
+
+// context holds the condition keys of the request itself.
+func (s *Service) context(r *http.Request, t *take, role *account.Role) *policy.Context {
+	context := caller.RequestContext(r, s.Now()).Set("sts:RoleSessionName", t.sessionName).Set("aws:ResourceAccount", s.Account.ID)
+	for _, tag := range role.Tags {
+		context.Set("aws:ResourceTag/"+tag.Key, tag.Value)
+	}
+	if len(t.tags) > 0 {
+		keys := make([]string, 0, len(t.tags))
+		for _, tag := range t.tags {
+			keys = append(keys, tag.Key)
+			context.Set("aws:RequestTag/"+tag.Key, tag.Value)
+		}
+		context.SetMulti("aws:TagKeys", keys)
+	}
+	if len(t.transitive) > 0 {
+		context.SetMulti("sts:TransitiveTagKeys", t.transitive)
+	}
+	if t.source != "" {
+		context.Set("sts:SourceIdentity", t.source)
+	}
+	return context
+}
+
+// trusts decides one action on a role. The error says why not.
+func (s *Service) trusts(action string, principal policy.Principal, context *policy.Context, role *account.Role, who *caller.Caller) error {
+	trust, err := policy.Parse(policy.Trust, role.Name, []byte(role.Trust))
+	if err != nil {
+		return fmt.Errorf("the stored trust policy cannot be read: %w", err)
+	}
+	request := &policy.Request{
+		Principal: principal, Action: action, Resource: s.Account.RoleARN(role), ResourceAccount: s.Account.ID, Context: context,
+	}
+	policies := &policy.Policies{Trust: trust}
+	if who != nil {
+		policies.Identity, policies.Session, policies.HasSession = who.Identity, who.Session, who.HasSession
+	}
+	if policy.Decide(request, policies).Effect != policy.Allowed {
+		return errors.New(policy.Explain(request, policies).Summary())
+	}
+	return nil
+}
+
+type granted struct {
+	user        assumedRoleUser
+	credentials sessionCredentials
+}
+
+// issue makes the session, after the last checks.
+func (s *Service) issue(t *take, role *account.Role, session account.Session) (*granted, error) {
+	if t.duration > role.MaxSession {
+		return nil, wire.Errorf(http.StatusBadRequest, "ValidationError", "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
+	}
+	for _, text := range t.policies {
+		if _, err := policy.Parse(policy.Session, "session policy", []byte(text)); err != nil {
+			return nil, wire.Errorf(http.StatusBadRequest, "MalformedPolicyDocument", "This policy contains invalid Json").Because("%s", err)
+		}
+	}
+	now := s.Now()
+	session.RoleARN, session.RoleName, session.RoleID, session.Name = s.Account.RoleARN(role), role.Name, role.ID, t.sessionName
+	session.Issued, session.Expires = now, now.Add(time.Duration(t.duration)*time.Second)
+	session.Tags, session.Transitive, session.Source, session.Policies = t.tags, t.transitive, t.source, t.policies
+	issued, err := s.Account.IssueSession(session)
+	if err != nil {
+		return nil, err
+	}
+	return &granted{
+		user:        assumedRoleUser{ARN: t.role.Session(t.sessionName).String(), ID: role.ID + ":" + t.sessionName},
+		credentials: newSessionCredentials(issued),
+	}, nil
+}
+
+func invalidParameter(format string, args ...any) *wire.Error {
+	return wire.Errorf(http.StatusBadRequest, "InvalidParameterValue", format, args...)
+}
+
+// checkTags is spec issuer-and-sts §10.7 and §11.
+func checkTags(tags []account.Tag, transitive []string) error {
+	if len(tags) > maxTags {
+		return invalidParameter("At most %d session tags are allowed.", maxTags)
+	}
+	seen := map[string]bool{}
+	for _, tag := range tags {
+		folded := strings.ToLower(tag.Key)
+		switch {
+		case seen[folded]:
+			return invalidParameter("Duplicate tag keys found. Please note that Tag keys are case insensitive.")
+		case tag.Key == "" || len(tag.Key) > 128 || len(tag.Value) > 256 || strings.HasPrefix(folded, "aws:"):
+			return invalidParameter("The tag %q is not valid: keys have 1 to 128 characters and do not begin with aws:, values at most 256.", tag.Key)
+		}
+		seen[folded] = true
+	}
+	for _, key := range transitive {
+		if !seen[strings.ToLower(key)] {
+			return invalidParameter("The specified transitive tag key must be included in the requested tags.")
+		}
+	}
+	return nil
+}
+
+// packedSize is an opaque percentage of what a session may carry; nil when it
+// carries nothing.
+func packedSize(t *take, more int) *int {
+	size := more
+	for _, text := range t.policies {
+		size += len(text)
+	}
+	for _, tag := range t.tags {
+		size += len(tag.Key) + len(tag.Value)
+	}
+	if size == 0 {
+		return nil
+	}
+	percent := min(100, size*100/4096+1)
+	return &percent
+}
+
+func newSessionCredentials(c credential.AWS) sessionCredentials {
+	return sessionCredentials{c.SessionToken.Reveal(), c.SecretKey.Reveal(), wire.Time(c.Expires), c.AccessKeyID}
+}
