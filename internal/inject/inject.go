@@ -12,6 +12,10 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	// encoding/json would take "Containers" for "containers"; this is the
+	// decoding that the API server itself does.
+	kjson "sigs.k8s.io/json"
 )
 
 // Settings are the webhook's own, from its flags. Use Defaults.
@@ -74,14 +78,18 @@ type pod struct {
 		Annotations map[string]string `json:"annotations"`
 	} `json:"metadata"`
 	Spec struct {
-		ServiceAccountName string                 `json:"serviceAccountName"`
-		NodeSelector       map[string]string      `json:"nodeSelector"`
-		OS                 *struct{ Name string } `json:"os"`
-		Affinity           *affinity              `json:"affinity"`
-		Volumes            *[]volume              `json:"volumes"`
-		Containers         []json.RawMessage      `json:"containers"`
-		InitContainers     []json.RawMessage      `json:"initContainers"`
+		ServiceAccountName string            `json:"serviceAccountName"`
+		NodeSelector       map[string]string `json:"nodeSelector"`
+		OS                 *podOS            `json:"os"`
+		Affinity           *affinity         `json:"affinity"`
+		Volumes            *[]volume         `json:"volumes"`
+		Containers         []json.RawMessage `json:"containers"`
+		InitContainers     []json.RawMessage `json:"initContainers"`
 	} `json:"spec"`
+}
+
+type podOS struct {
+	Name string `json:"name"`
 }
 
 type volume struct {
@@ -120,7 +128,7 @@ func ServiceAccountName(podJSON []byte) (name string, skip bool, err error) {
 			ServiceAccountName string `json:"serviceAccountName"`
 		} `json:"spec"`
 	}
-	if err := json.Unmarshal(podJSON, &p); err != nil {
+	if err := kjson.UnmarshalCaseSensitivePreserveInts(podJSON, &p); err != nil {
 		return "", false, fmt.Errorf("decode pod: %w", err)
 	}
 	_, skip = p.Metadata.Labels[SkipLabel]
@@ -133,7 +141,7 @@ func Pod(podJSON []byte, account Account, settings Settings) (*Result, error) {
 		return &Result{Reason: "the service account has no role"}, nil
 	}
 	var p pod
-	if err := json.Unmarshal(podJSON, &p); err != nil {
+	if err := kjson.UnmarshalCaseSensitivePreserveInts(podJSON, &p); err != nil {
 		return nil, fmt.Errorf("decode pod: %w", err)
 	}
 	if _, skip := p.Metadata.Labels[SkipLabel]; skip {
@@ -244,7 +252,7 @@ func (m *mutation) containers() error {
 	}{{"containers", m.pod.Spec.Containers}, {"initContainers", m.pod.Spec.InitContainers}} {
 		for i, raw := range list.items {
 			var c container
-			if err := json.Unmarshal(raw, &c); err != nil {
+			if err := kjson.UnmarshalCaseSensitivePreserveInts(raw, &c); err != nil {
 				return fmt.Errorf("decode pod: %s[%d]: %w", list.name, i, err)
 			}
 			e := m.container(&c)
