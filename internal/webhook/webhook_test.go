@@ -1,0 +1,212 @@
+package webhook_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	admissionv1 "k8s.io/api/admission/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/fake"
+
+	"github.com/rolecall/rolecall/internal/inject"
+	"github.com/rolecall/rolecall/internal/webhook"
+)
+
+const (
+	role = "arn:aws:iam::111122223333:role/r"
+	pod  = `{"metadata":{"namespace":"other","name":"p"},"spec":{"serviceAccountName":"s","containers":[{"name":"a","image":"i"}]}}`
+)
+
+var accounts = webhook.Static{
+	"n/s":     {"eks.amazonaws.com/role-arn": role},
+	"n/plain": {},
+	"n/junk":  {"eks.amazonaws.com/role-arn": "junk"},
+}
+
+func newHandler(t testing.TB, source webhook.ServiceAccounts) *webhook.Handler {
+	t.Helper()
+	handler, err := webhook.New(webhook.Config{
+		Settings: inject.Defaults(), ServiceAccounts: source, Metrics: prometheus.NewRegistry(),
+		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: func() time.Time { return time.Time{} },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return handler
+}
+
+func reviewOf(version, object string) string {
+	return fmt.Sprintf(`{"apiVersion":"admission.k8s.io/%s","kind":"AdmissionReview","request":{"uid":"u1","namespace":"n","operation":"CREATE","resource":{"version":"v1","resource":"pods"},"object":%s}}`, version, object)
+}
+
+func post(t testing.TB, handler http.Handler, contentType, body string) *httptest.ResponseRecorder {
+	t.Helper()
+	request := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/mutate", strings.NewReader(body))
+	if contentType != "" {
+		request.Header.Set("Content-Type", contentType)
+	}
+	recorder := httptest.NewRecorder()
+	handler.ServeHTTP(recorder, request)
+	return recorder
+}
+
+func TestReviews(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name, contentType, body string
+		status                  int
+		allowed, patched        bool
+		message                 string // of a denial or an HTTP error, contained
+		warning                 string
+	}{
+		{name: "v1", body: reviewOf("v1", pod), status: 200, allowed: true, patched: true},
+		{name: "v1beta1", body: reviewOf("v1beta1", pod), status: 200, allowed: true, patched: true},
+		{name: "content type with parameters", contentType: "application/json; charset=utf-8", body: reviewOf("v1", pod), status: 200, allowed: true, patched: true},
+		{name: "no role", body: reviewOf("v1", strings.Replace(pod, `"s"`, `"plain"`, 1)), status: 200, allowed: true},
+		{name: "unknown account", body: reviewOf("v1", strings.Replace(pod, `"s"`, `"x"`, 1)), status: 200, allowed: true},
+		{name: "mirror pod", body: reviewOf("v1", strings.Replace(pod, `"serviceAccountName":"s",`, "", 1)), status: 200, allowed: true},
+		{name: "skip label", body: reviewOf("v1", strings.Replace(pod, `"name":"p"`, `"labels":{"eks.amazonaws.com/skip-pod-identity-webhook":"x"}`, 1)), status: 200, allowed: true},
+		{name: "junk role warns", body: reviewOf("v1", strings.Replace(pod, `"s"`, `"junk"`, 1)), status: 200, allowed: true, patched: true, warning: "is no role's ARN"},
+		{name: "update", body: strings.Replace(reviewOf("v1", pod), "CREATE", "UPDATE", 1), status: 200, allowed: true},
+		{name: "other resource", body: strings.Replace(reviewOf("v1", pod), `"pods"`, `"services"`, 1), status: 200, allowed: true},
+		{name: "75 xml", contentType: "application/xml", body: "x", status: 415},
+		{name: "75 none", contentType: "-", body: "x", status: 415},
+		{name: "76 empty body", status: 200, message: "bad content"},
+		{name: "76 empty object", body: "{}", status: 200, message: "bad content"},
+		{name: "other kind", body: `{"apiVersion":"v1","kind":"Pod","request":{"uid":"u1"}}`, status: 200, message: "bad content"},
+		{name: "yaml", body: "kind: AdmissionReview", status: 200, message: "bad content"},
+		{name: "77 no object", body: `{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u1"}}`, status: 200, message: "unexpected end of JSON input"},
+		{name: "object a text", body: reviewOf("v1", `"x"`), status: 200, message: "decode pod"},
+		{name: "too large", body: reviewOf("v1", pod) + strings.Repeat(" ", 8<<20), status: 413},
+	} {
+		contentType := row.contentType
+		switch contentType {
+		case "":
+			contentType = "application/json"
+		case "-":
+			contentType = ""
+		}
+		response := post(t, newHandler(t, accounts), contentType, row.body)
+		if response.Code != row.status {
+			t.Errorf("%s: status %d, want %d: %s", row.name, response.Code, row.status, response.Body)
+		}
+		if row.status != http.StatusOK {
+			continue
+		}
+		var review admissionv1.AdmissionReview
+		if err := json.Unmarshal(response.Body.Bytes(), &review); err != nil {
+			t.Fatalf("%s: %v", row.name, err)
+		}
+		got := review.Response
+		if got.Allowed != row.allowed || (len(got.Patch) > 0) != row.patched || (got.PatchType != nil) != row.patched {
+			t.Errorf("%s: %s", row.name, response.Body)
+		}
+		if row.message != "" && !strings.Contains(got.Result.Message, row.message) {
+			t.Errorf("%s: message %q", row.name, got.Result.Message)
+		}
+		if row.warning != "" && !strings.Contains(strings.Join(got.Warnings, ""), row.warning) {
+			t.Errorf("%s: warnings %q", row.name, got.Warnings)
+		}
+		if strings.Contains(row.body, `"uid"`) && strings.Contains(row.body, "AdmissionReview") && (got.UID != "u1" || !strings.Contains(row.body, review.APIVersion) || review.Kind != "AdmissionReview") {
+			t.Errorf("%s: echoed %s %s %s", row.name, review.APIVersion, review.Kind, got.UID)
+		}
+	}
+}
+
+func TestOnlyPOST(t *testing.T) {
+	t.Parallel()
+	recorder := httptest.NewRecorder()
+	newHandler(t, accounts).ServeHTTP(recorder, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/mutate", nil))
+	if recorder.Code != http.StatusMethodNotAllowed {
+		t.Errorf("status %d", recorder.Code)
+	}
+}
+
+// TestNotReadyBeforeTheCache: no pod is admitted without its role because the
+// webhook had not read the accounts yet.
+func TestNotReadyBeforeTheCache(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		client := fake.NewClientset(&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{
+			Namespace: "n", Name: "s", Annotations: map[string]string{"eks.amazonaws.com/role-arn": role, "other": "x"},
+		}})
+		informer, err := webhook.NewInformer(client, "eks.amazonaws.com")
+		if err != nil {
+			t.Fatal(err)
+		}
+		handler := newHandler(t, informer)
+		if got := ready(t, handler); got != http.StatusServiceUnavailable {
+			t.Errorf("ready before the cache: %d", got)
+		}
+		if response := post(t, handler, "application/json", reviewOf("v1", pod)); response.Code != http.StatusServiceUnavailable {
+			t.Errorf("review before the cache: %d %s", response.Code, response.Body)
+		}
+		done := make(chan error)
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { done <- informer.Run(ctx) }()
+		<-informer.Synced()
+		if got := ready(t, handler); got != http.StatusOK {
+			t.Errorf("ready after the cache: %d", got)
+		}
+		annotations, found, err := informer.Lookup(ctx, "n", "s")
+		if err != nil || !found || annotations["eks.amazonaws.com/role-arn"] != role || annotations["other"] != "" {
+			t.Errorf("Lookup = %v %v %v", annotations, found, err)
+		}
+		if _, found, err := informer.Lookup(ctx, "n", "gone"); found || err != nil {
+			t.Errorf("Lookup of none = %v %v", found, err)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func ready(t *testing.T, handler http.Handler) int {
+	t.Helper()
+	recorder := httptest.NewRecorder()
+	handler.ServeHTTP(recorder, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/readyz", nil))
+	return recorder.Code
+}
+
+func FuzzReview(f *testing.F) {
+	f.Add(reviewOf("v1", pod))
+	f.Add(reviewOf("v1beta1", `"x"`))
+	f.Add("{}")
+	handler := newHandler(f, accounts)
+	f.Fuzz(func(t *testing.T, body string) {
+		response := post(t, handler, "application/json", body)
+		if response.Code != http.StatusOK {
+			t.Fatalf("status %d", response.Code)
+		}
+		var review admissionv1.AdmissionReview
+		if err := json.Unmarshal(response.Body.Bytes(), &review); err != nil || review.Response == nil {
+			t.Errorf("answer %s: %v", response.Body, err)
+		}
+	})
+}
+
+func BenchmarkReview(b *testing.B) {
+	handler := newHandler(b, accounts)
+	for name, body := range map[string]string{"hit": reviewOf("v1", pod), "miss": reviewOf("v1", strings.Replace(pod, `"s"`, `"plain"`, 1))} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if response := post(b, handler, "application/json", body); response.Code != http.StatusOK {
+					b.Fatal(response.Code)
+				}
+			}
+		})
+	}
+}
