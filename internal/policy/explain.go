@@ -219,7 +219,8 @@ func (e *evaluation) similarKey(folded string) string {
 	if best == "" {
 		return ""
 	}
-	return fmt.Sprintf("the request has the key %s%s", best, suffixNote(nearMiss(folded, best)))
+	name := e.request.Context.entries[best].name
+	return fmt.Sprintf("the request has the key %s%s", name, suffixNote(nearMiss(folded, best)))
 }
 
 func suffixNote(note string) string {

@@ -64,6 +64,7 @@ func NewContext() *Context { return &Context{} }
 
 // value is a key's values. A single-valued key avoids the slice.
 type value struct {
+	name  string // the key as it was set
 	one   string
 	many  []string
 	multi bool
@@ -92,6 +93,7 @@ func (c *Context) put(key string, v value) {
 	if c.entries == nil {
 		c.entries = map[string]value{}
 	}
+	v.name = key
 	c.entries[fold(key)] = v
 }
 

@@ -1,0 +1,39 @@
+// Package quickstart embeds the example that `rolecall demo`, `rolecall up` and
+// the README walk through: a service account, its pod, its role's trust policy,
+// and the same policy with a common typing error.
+//
+// It does not parse them; they are plain files for plain tools.
+package quickstart
+
+import _ "embed"
+
+// What the files say, for code that must name it.
+const (
+	Account = "111122223333"
+	Region  = "us-east-1"
+	// Issuer is the URL of the cluster's token issuer; its form is EKS's.
+	Issuer   = "https://oidc.eks.us-east-1.amazonaws.com/id/D539D4633E53DE1B716D3041E0D4F2A7"
+	Audience = "test"
+	Role     = "s3-reader"
+)
+
+// ServiceAccounts is serviceaccount.yaml.
+//
+//go:embed serviceaccount.yaml
+var ServiceAccounts []byte
+
+// Pod is pod.yaml.
+//
+//go:embed pod.yaml
+var Pod []byte
+
+// TrustPolicy is trust-policy.json.
+//
+//go:embed trust-policy.json
+var TrustPolicy []byte
+
+// TrustPolicyTypo is trust-policy-typo.json: the issuer is misspelt as
+// oidc.REGION.eks and lacks /id/.
+//
+//go:embed trust-policy-typo.json
+var TrustPolicyTypo []byte

@@ -1,0 +1,81 @@
+package app
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/inject"
+	"github.com/rolecall/rolecall/internal/manifest"
+)
+
+// maxStdin bounds what `inject -f -` reads.
+const maxStdin = 64 << 20
+
+func newInject(sys System) *cobra.Command {
+	var files []string
+	settings := inject.Defaults()
+	cmd := &cobra.Command{
+		Use:   "inject -f FILE|-...",
+		Short: "Mutate manifests offline as the webhook would",
+		Long: `Read workloads and service accounts from manifests, inject the workloads whose
+service account has a role, and write all manifests to standard output. What does
+not change keeps its bytes; comments and unknown fields survive everywhere.`,
+		Example: `  rolecall inject -f app.yaml | kubectl apply -f -`,
+		Args:    noArguments,
+		RunE:    func(*cobra.Command, []string) error { return runInject(sys, files, settings) },
+	}
+	cmd.Flags().StringArrayVarP(&files, "filename", "f", nil, "a file or folder of manifests, or - for standard input; may be repeated")
+	injectFlags(cmd, &settings)
+	return cmd
+}
+
+// injectFlags are the reference webhook's flags, by its names (spec webhook
+// §11), where offline and online injection share them.
+func injectFlags(cmd *cobra.Command, settings *inject.Settings) {
+	flags := cmd.Flags()
+	flags.StringVar(&settings.Prefix, "annotation-prefix", settings.Prefix, "prefix of the annotations that are read")
+	flags.StringVar(&settings.Audience, "token-audience", settings.Audience, "audience of tokens whose service account names none")
+	flags.StringVar(&settings.MountPath, "token-mount-path", settings.MountPath, "where the token is mounted")
+	flags.Int64Var(&settings.Expiration, "token-expiration", settings.Expiration, "lifetime of tokens in seconds, at least 600")
+	flags.StringVar(&settings.Region, "aws-default-region", settings.Region, "region for containers that have none; empty sets none")
+	flags.BoolVar(&settings.RegionalSTS, "sts-regional-endpoint", settings.RegionalSTS, "use regional STS endpoints")
+	flags.BoolVar(&settings.Conformance, "conformance", settings.Conformance, "repeat the quirks of amazon-eks-pod-identity-webhook exactly")
+}
+
+func runInject(sys System, files []string, settings inject.Settings) error {
+	if len(files) == 0 {
+		return fault.New(fault.Usage, "no manifests given").Hint("add -f FILE, or -f - for standard input")
+	}
+	var sources []manifest.Source
+	for _, file := range files {
+		if file == "-" {
+			text, err := io.ReadAll(io.LimitReader(sys.Stdin, maxStdin+1))
+			if err != nil || len(text) > maxStdin {
+				return fault.New(fault.Invalid, "read standard input: it is larger than %d bytes or broke off", maxStdin)
+			}
+			sources = append(sources, manifest.Source{Name: "standard input", Text: text})
+			continue
+		}
+		read, err := manifest.ReadFiles(file)
+		if err != nil {
+			return err
+		}
+		sources = append(sources, read...)
+	}
+	text, outcomes, err := manifest.Inject(sources, settings)
+	if err != nil {
+		return err
+	}
+	for _, outcome := range outcomes {
+		for _, warning := range outcome.Warnings {
+			fmt.Fprintf(sys.Stderr, "warning: %s:%d: %s %s/%s: %s\n", outcome.Source, outcome.Line, outcome.Kind, outcome.Namespace, outcome.Name, warning)
+		}
+	}
+	if _, err := sys.Stdout.Write(text); err != nil {
+		return fault.New(fault.Unavailable, "write the manifests: %w", err)
+	}
+	return nil
+}

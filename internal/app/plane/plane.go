@@ -1,0 +1,298 @@
+// Package plane starts the whole plane in one process on loopback ports and
+// embedded stores - local AWS, issuer, webhook - and is its client: what an API
+// server and a kubelet would do with it.
+//
+// It is not what runs in a cluster; there each server is a process of its own.
+package plane
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rolecall/rolecall/examples/quickstart"
+	"github.com/rolecall/rolecall/internal/arn"
+	"github.com/rolecall/rolecall/internal/awsapi"
+	"github.com/rolecall/rolecall/internal/credential"
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/httpserve"
+	"github.com/rolecall/rolecall/internal/inject"
+	"github.com/rolecall/rolecall/internal/issuer"
+	"github.com/rolecall/rolecall/internal/localaws"
+	"github.com/rolecall/rolecall/internal/localaws/account"
+	"github.com/rolecall/rolecall/internal/localaws/sts"
+	"github.com/rolecall/rolecall/internal/manifest"
+	"github.com/rolecall/rolecall/internal/pki"
+	"github.com/rolecall/rolecall/internal/token"
+	"github.com/rolecall/rolecall/internal/webhook"
+)
+
+const (
+	loopback     = "127.0.0.1"
+	certLifetime = 30 * 24 * time.Hour
+)
+
+// Config says how to start a plane.
+type Config struct {
+	// AWSAddress is where local AWS listens; port 0 takes any free one.
+	AWSAddress string
+	// Manifests are files whose service accounts the plane knows, besides the
+	// quickstart's.
+	Manifests []string
+	// DataDir keeps local AWS and the issuer's key; empty forgets them.
+	DataDir string
+	Now     func() time.Time
+	Log     *slog.Logger
+}
+
+// Plane is a running plane.
+type Plane struct {
+	config    Config
+	endpoints Endpoints
+	admin     credential.AWS
+	key       *token.Key
+	keys      *token.KeySet
+	roleARN   string
+	store     account.Store
+	stop      context.CancelFunc
+	servers   *errgroup.Group
+	failed    <-chan struct{}
+}
+
+// Start makes all parts, then starts them, then creates the quickstart's
+// provider and role through the AWS SDK. A plane that could not be started
+// leaves nothing behind.
+func Start(ctx context.Context, config Config) (*Plane, error) {
+	accounts, err := serviceAccounts(config.Manifests)
+	if err != nil {
+		return nil, err
+	}
+	p := &Plane{config: config}
+	if err := p.openStores(ctx); err != nil {
+		return nil, err
+	}
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	p.stop = stop
+	p.servers, running = errgroup.WithContext(running)
+	p.failed = running.Done()
+	if err := p.startServers(running, accounts); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	if err := p.provision(ctx); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	return p, nil
+}
+
+// Close stops the servers, waits for them and closes the stores.
+func (p *Plane) Close() error {
+	p.stop()
+	return errors.Join(p.servers.Wait(), p.store.Close())
+}
+
+// Failed is closed when a server ended by itself.
+func (p *Plane) Failed() <-chan struct{} { return p.failed }
+
+// Endpoints says how to reach the plane.
+func (p *Plane) Endpoints() *Endpoints { return &p.endpoints }
+
+// Admin returns the local administrator's key.
+func (p *Plane) Admin() credential.AWS { return p.admin }
+
+// Account returns the account's number.
+func (p *Plane) Account() string { return quickstart.Account }
+
+// Issuer returns the token issuer's URL.
+func (p *Plane) Issuer() string { return quickstart.Issuer }
+
+// KeySet returns the issuer's keys, for verifying its tokens.
+func (p *Plane) KeySet() *token.KeySet { return p.keys }
+
+// RoleARN returns the quickstart's role.
+func (p *Plane) RoleARN() string { return p.roleARN }
+
+// Audiences returns the client ids of the quickstart's provider: the seed's,
+// and the one that service accounts have when they name none.
+func (p *Plane) Audiences() []string {
+	return []string{quickstart.Audience, inject.Defaults().Audience}
+}
+
+// ProviderARN returns the quickstart's OIDC provider.
+func (p *Plane) ProviderARN() string {
+	return arn.OIDCProvider("aws", quickstart.Account, quickstart.Issuer).String()
+}
+
+// serviceAccounts reads the quickstart's accounts and those of more files.
+func serviceAccounts(files []string) (webhook.Static, error) {
+	sources := []manifest.Source{{Name: "quickstart", Text: quickstart.ServiceAccounts}}
+	for _, file := range files {
+		more, err := manifest.ReadFiles(file)
+		if err != nil {
+			return nil, err
+		}
+		sources = append(sources, more...)
+	}
+	found, err := manifest.ServiceAccounts(sources)
+	if err != nil {
+		return nil, err
+	}
+	return webhook.Static(found), nil
+}
+
+func (p *Plane) openStores(ctx context.Context) (err error) {
+	if p.config.DataDir == "" {
+		p.store = account.NewMemory()
+		p.key, err = token.GenerateRSA(token.MinRSABits)
+		return err
+	}
+	if p.store, err = account.Open(ctx, p.config.DataDir); err != nil {
+		return err
+	}
+	if p.key, err = loadKey(filepath.Join(p.config.DataDir, "issuer.key")); err != nil {
+		return errors.Join(err, p.store.Close())
+	}
+	return nil
+}
+
+// loadKey reads the issuer's key, or makes one.
+func loadKey(path string) (*token.Key, error) {
+	text, err := os.ReadFile(path)
+	if err == nil {
+		key, err := token.ParsePrivateKey(text)
+		if err != nil {
+			return nil, fault.New(fault.Invalid, "read the issuer's key %s: %w", path, err).Hint("move the file away to have a new key made")
+		}
+		return key, nil
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return nil, fault.New(fault.Unavailable, "read the issuer's key: %w", err)
+	}
+	key, err := token.GenerateRSA(token.MinRSABits)
+	if err != nil {
+		return nil, err
+	}
+	if text, err = key.PEM(); err != nil {
+		return nil, err
+	}
+	if err := writeFile(path, text); err != nil {
+		return nil, fault.New(fault.Unavailable, "write the issuer's key: %w", err)
+	}
+	return key, nil
+}
+
+// startServers makes, listens and serves: first the issuer and the webhook,
+// then local AWS, which must know where the issuer is.
+func (p *Plane) startServers(ctx context.Context, accounts webhook.Static) (err error) {
+	now := p.config.Now()
+	authority, err := pki.NewAuthority("rolecall local plane", now, certLifetime)
+	if err != nil {
+		return err
+	}
+	issuerURL, err := url.Parse(quickstart.Issuer)
+	if err != nil {
+		return err
+	}
+	tls, err := authority.ServingConfig(now, certLifetime, issuerURL.Hostname(), loopback)
+	if err != nil {
+		return err
+	}
+	p.endpoints = Endpoints{PID: os.Getpid(), Region: quickstart.Region, Bearer: issuer.NewBearer(), CA: authority.PEM()}
+	issuerHandler, err := p.issuerHandler(accounts)
+	if err != nil {
+		return err
+	}
+	settings := inject.Defaults()
+	settings.Region, settings.RegionalSTS = quickstart.Region, true // as EKS runs it
+	hook, err := webhook.New(webhook.Config{
+		Settings: settings, ServiceAccounts: accounts, Metrics: prometheus.NewRegistry(), Log: p.config.Log, Now: p.config.Now,
+	})
+	if err != nil {
+		return err
+	}
+	issuerAddress, err := p.serve(ctx, &httpserve.Server{Name: "issuer", Handler: issuerHandler, TLS: tls, Log: p.config.Log}, loopback+":0")
+	if err != nil {
+		return err
+	}
+	hookAddress, err := p.serve(ctx, &httpserve.Server{Name: "webhook", Handler: hook, TLS: tls, Log: p.config.Log}, loopback+":0")
+	if err != nil {
+		return err
+	}
+	aws, err := localaws.New(localaws.Config{
+		Account: quickstart.Account, Store: p.store, Now: p.config.Now, Log: p.config.Log,
+		Issuers: sts.IssuerAccess{Endpoints: map[string]string{issuerURL.Hostname(): issuerAddress}, RootCAs: authority.Pool()},
+	})
+	if err != nil {
+		return err
+	}
+	awsAddress, err := p.serve(ctx, &httpserve.Server{Name: "aws", Handler: aws, Log: p.config.Log}, p.config.AWSAddress)
+	if err != nil {
+		return err
+	}
+	p.admin = aws.Admin()
+	p.endpoints.AWS, p.endpoints.Tokens, p.endpoints.Webhook = "http://"+awsAddress, "https://"+issuerAddress, "https://"+hookAddress+"/mutate"
+	return nil
+}
+
+// issuerHandler serves the public documents, and TokenRequests for the plane's
+// owner.
+func (p *Plane) issuerHandler(accounts webhook.Static) (http.Handler, error) {
+	public := []crypto.PublicKey{p.key.Public()}
+	documents, err := issuer.NewDocuments(quickstart.Issuer, public)
+	if err != nil {
+		return nil, err
+	}
+	if p.keys, err = token.NewKeySet(public...); err != nil {
+		return nil, err
+	}
+	tokens := &issuer.Tokens{
+		Issuer: quickstart.Issuer, Key: p.key, Bearer: p.endpoints.Bearer, Now: p.config.Now, Log: p.config.Log,
+		Exists: func(namespace, name string) (string, bool) {
+			_, found := accounts[namespace+"/"+name]
+			return namespace + "." + name, found
+		},
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/api/", tokens.Handler())
+	mux.Handle("/", documents)
+	return mux, nil
+}
+
+// serve listens and serves in the background; it returns the address.
+func (p *Plane) serve(ctx context.Context, server *httpserve.Server, address string) (string, error) {
+	listener, err := httpserve.Listen(ctx, address, false, "")
+	if err != nil {
+		return "", err
+	}
+	p.servers.Go(func() error { return server.Serve(ctx, listener) })
+	bound, ok := listener.Addr().(*net.TCPAddr)
+	if !ok {
+		return "", fmt.Errorf("listen on %s: no TCP address", address)
+	}
+	return bound.String(), nil
+}
+
+// provision creates the quickstart's provider and role, unless the data folder
+// has them: then they are the user's, and stay as they are.
+func (p *Plane) provision(ctx context.Context) error {
+	iam := awsapi.NewIAM(p.endpoints.AWS, p.endpoints.Region, p.admin)
+	if _, err := iam.EnsureProvider(ctx, quickstart.Issuer, p.ProviderARN(), p.Audiences()); err != nil {
+		return fmt.Errorf("create the quickstart's OIDC provider: %w", err)
+	}
+	roleARN, err := iam.EnsureRole(ctx, quickstart.Role, string(quickstart.TrustPolicy), "the quickstart's role")
+	if err != nil {
+		return fmt.Errorf("create the quickstart's role: %w", err)
+	}
+	p.roleARN = roleARN
+	return nil
+}

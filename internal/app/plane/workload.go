@@ -1,0 +1,181 @@
+package plane
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/rolecall/rolecall/internal/fault"
+)
+
+// Workload is one container of an admitted pod as a program on this machine can
+// be it: the environment the webhook injected, with the token files below a
+// folder of ours instead of the container's root.
+type Workload struct {
+	Admission *Admission
+	// Env are the container's variables, NAME=VALUE, in the pod's order.
+	Env []string
+	// Tokens are the projected tokens, one a mounted volume source.
+	Tokens []ProjectedToken
+
+	client *Client
+	dir    string
+}
+
+// ProjectedToken is one token file.
+type ProjectedToken struct {
+	Request TokenRequest
+	Path    string // on this machine
+	Expires time.Time
+}
+
+// MinimalPod returns the smallest pod (JSON) of a service account.
+func MinimalPod(serviceAccount string) ([]byte, error) {
+	return json.Marshal(corev1.Pod{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
+		ObjectMeta: metav1.ObjectMeta{Name: "rolecall-run"},
+		Spec: corev1.PodSpec{
+			ServiceAccountName: serviceAccount,
+			Containers:         []corev1.Container{{Name: "main", Image: "local"}},
+		},
+	})
+}
+
+// Prepare has a pod (JSON) admitted and makes its first container's environment
+// below dir, which must exist and be the caller's own. A service account the
+// plane does not know is NotFound.
+func (c *Client) Prepare(ctx context.Context, namespace string, pod []byte, dir string) (*Workload, error) {
+	admission, err := c.Admit(ctx, namespace, pod)
+	if err != nil {
+		return nil, err
+	}
+	var admitted corev1.Pod
+	if err := json.Unmarshal(admission.Pod, &admitted); err != nil {
+		return nil, fmt.Errorf("decode the admitted pod: %w", err)
+	}
+	if len(admitted.Spec.Containers) == 0 {
+		return nil, fault.New(fault.Invalid, "pod %q has no containers", admitted.Name)
+	}
+	workload := &Workload{Admission: admission, client: c, dir: dir}
+	workload.plan(namespace, &admitted)
+	if len(workload.Tokens) == 0 {
+		// Nothing was injected; ask anyway, to tell an account without a role
+		// from one that does not exist.
+		_, _, err := c.Token(ctx, TokenRequest{Namespace: namespace, ServiceAccount: admitted.Spec.ServiceAccountName})
+		return workload, err
+	}
+	for i := range workload.Tokens {
+		if err := workload.renew(ctx, &workload.Tokens[i]); err != nil {
+			return nil, err
+		}
+	}
+	return workload, nil
+}
+
+// plan finds the token volumes the first container mounts, and moves the paths
+// of its variables.
+func (w *Workload) plan(namespace string, pod *corev1.Pod) {
+	container := &pod.Spec.Containers[0]
+	podUID := uuid.NewString()
+	for _, variable := range container.Env {
+		value := variable.Value
+		for _, mount := range container.VolumeMounts {
+			if value == mount.MountPath || strings.HasPrefix(value, strings.TrimSuffix(mount.MountPath, "/")+"/") {
+				value = filepath.Join(w.dir, value)
+				break
+			}
+		}
+		w.Env = append(w.Env, variable.Name+"="+value)
+	}
+	for _, mount := range container.VolumeMounts {
+		i := slices.IndexFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == mount.Name && v.Projected != nil })
+		if i < 0 {
+			continue
+		}
+		for _, source := range pod.Spec.Volumes[i].Projected.Sources {
+			if source.ServiceAccountToken == nil {
+				continue
+			}
+			request := TokenRequest{
+				Namespace: namespace, ServiceAccount: pod.Spec.ServiceAccountName,
+				Audience: source.ServiceAccountToken.Audience, PodName: pod.Name, PodUID: podUID,
+			}
+			if seconds := source.ServiceAccountToken.ExpirationSeconds; seconds != nil {
+				request.Seconds = *seconds
+			}
+			w.Tokens = append(w.Tokens, ProjectedToken{
+				Request: request,
+				Path:    filepath.Join(w.dir, mount.MountPath, source.ServiceAccountToken.Path),
+			})
+		}
+	}
+}
+
+func (w *Workload) renew(ctx context.Context, projected *ProjectedToken) error {
+	secret, expires, err := w.client.Token(ctx, projected.Request)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(projected.Path), 0o700); err != nil {
+		return fmt.Errorf("make the token's folder: %w", err)
+	}
+	if err := writeFile(projected.Path, []byte(secret.Reveal())); err != nil {
+		return fmt.Errorf("write the token file: %w", err)
+	}
+	projected.Expires = expires
+	return nil
+}
+
+// retryAfter is the pause after a renewal that failed; the old token stays in
+// place, as with a kubelet.
+const retryAfter = 10 * time.Second
+
+// KeepFresh renews each token when a fifth of its lifetime is left, as a
+// kubelet does, until ctx is done.
+func (w *Workload) KeepFresh(ctx context.Context, now func() time.Time, log *slog.Logger) {
+	for {
+		next := w.nextRenewal()
+		if next == nil {
+			return
+		}
+		timer := time.NewTimer(renewalTime(next).Sub(now()))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+		if err := w.renew(ctx, next); err != nil {
+			log.Warn("token not renewed, the old one stays", "error", err)
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(retryAfter):
+			}
+		}
+	}
+}
+
+func (w *Workload) nextRenewal() *ProjectedToken {
+	var next *ProjectedToken
+	for i := range w.Tokens {
+		if next == nil || renewalTime(&w.Tokens[i]).Before(renewalTime(next)) {
+			next = &w.Tokens[i]
+		}
+	}
+	return next
+}
+
+func renewalTime(projected *ProjectedToken) time.Time {
+	return projected.Expires.Add(-time.Duration(projected.Request.Seconds) * time.Second / 5)
+}

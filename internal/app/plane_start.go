@@ -1,0 +1,35 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/rolecall/rolecall/internal/app/plane"
+)
+
+// planeOptions is what `demo`, `up` and `run` choose about the plane they
+// start.
+type planeOptions struct {
+	// awsAddress is where local AWS listens; empty means any free port.
+	awsAddress string
+	manifests  []string
+	dataDir    string
+	verbose    bool
+}
+
+func startPlane(ctx context.Context, sys System, options planeOptions) (*plane.Plane, error) {
+	level := slog.LevelError
+	if options.verbose {
+		level = slog.LevelInfo
+	}
+	if options.awsAddress == "" {
+		options.awsAddress = "127.0.0.1:0"
+	}
+	return plane.Start(ctx, plane.Config{
+		AWSAddress: options.awsAddress,
+		Manifests:  options.manifests,
+		DataDir:    options.dataDir,
+		Now:        sys.Now,
+		Log:        slog.New(slog.NewTextHandler(sys.Stderr, &slog.HandlerOptions{Level: level})),
+	})
+}

@@ -1,0 +1,89 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rolecall/rolecall/internal/app/plane"
+	"github.com/rolecall/rolecall/internal/credential"
+	"github.com/rolecall/rolecall/internal/fault"
+)
+
+// defaultAWSAddress is where tools for local AWS emulators look first.
+const defaultAWSAddress = "127.0.0.1:4566"
+
+func newUp(sys System) *cobra.Command {
+	var options planeOptions
+	cmd := &cobra.Command{
+		Use:   "up [-f FILE]...",
+		Short: "Leave the plane running on this machine",
+		Long: `Start local AWS, issuer and webhook in this process, load the quickstart's role
+and service accounts and those of the given manifests, print how to reach them,
+and run until interrupted.`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runUp(cmd.Context(), sys, options) },
+	}
+	cmd.Flags().StringVar(&options.awsAddress, "listen", defaultAWSAddress, "where local AWS listens; port 0 takes any free one")
+	cmd.Flags().StringArrayVarP(&options.manifests, "filename", "f", nil, "Kubernetes manifests whose service accounts the plane knows")
+	cmd.Flags().StringVar(&options.dataDir, "data", "", "folder that keeps local AWS and the issuer's key; without it they are forgotten")
+	cmd.Flags().BoolVarP(&options.verbose, "verbose", "v", false, "log every decision and its reason to standard error")
+	return cmd
+}
+
+func runUp(ctx context.Context, sys System, options planeOptions) error {
+	path, err := plane.EndpointsPath(sys.Getenv)
+	if err != nil {
+		return err
+	}
+	if running, found, err := plane.LoadEndpoints(path); err == nil && found && plane.NewClient(running).Alive(ctx) {
+		return fault.New(fault.Conflict, "a plane is running already, process %d at %s", running.PID, running.AWS).
+			Hint("use it, or stop it with: kill %d", running.PID)
+	}
+	started, err := startPlane(ctx, sys, options)
+	if err != nil {
+		return err
+	}
+	endpoints := started.Endpoints()
+	if err := endpoints.Save(path); err != nil {
+		_ = started.Close()
+		return err
+	}
+	defer func() { _ = os.Remove(path) }()
+	printPlane(sys, started)
+	select {
+	case <-ctx.Done():
+	case <-started.Failed():
+	}
+	fmt.Fprintln(sys.Stderr, "stopping")
+	return started.Close()
+}
+
+// printPlane writes what a person reads to standard error and what a shell
+// evaluates to standard output, so that `eval` of a captured output works.
+func printPlane(sys System, started *plane.Plane) {
+	endpoints, admin := started.Endpoints(), started.Admin()
+	fmt.Fprintf(sys.Stderr, `local AWS  %s   account %s, %s; not for production
+issuer     %s   as %s
+webhook    %s
+roles      %s
+try        rolecall run --service-account default/s3-reader -- aws sts get-caller-identity
+stop       Ctrl-C
+
+A shell becomes the local administrator with:
+`, endpoints.AWS, started.Account(), endpoints.Region, endpoints.Tokens, started.Issuer(), endpoints.Webhook, started.RoleARN())
+	printExports(sys, endpoints.AWS, endpoints.Region, admin)
+}
+
+// printExports writes what a shell evaluates to become the administrator.
+func printExports(sys System, endpoint, region string, admin credential.AWS) {
+	fmt.Fprintf(sys.Stdout, `export AWS_ENDPOINT_URL=%s
+export AWS_REGION=%s
+export AWS_DEFAULT_REGION=%s
+export AWS_ACCESS_KEY_ID=%s
+export AWS_SECRET_ACCESS_KEY=%s
+unset AWS_SESSION_TOKEN AWS_PROFILE
+`, endpoint, region, region, admin.AccessKeyID, admin.SecretKey.Reveal())
+}

@@ -1,0 +1,143 @@
+// Package awsapi is the only place that calls AWS through its SDK. It takes and
+// returns plain values, so that nothing else depends on the SDK's types.
+//
+// It knows no rules of its own: what AWS, or the local AWS, answers is passed
+// on, errors as *Error.
+package awsapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	iamtypes "github.com/aws/aws-sdk-go-v2/service/iam/types"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go"
+
+	"github.com/rolecall/rolecall/internal/credential"
+)
+
+// Error is what AWS answered instead of a result.
+type Error struct {
+	Operation string // service: Operation, as the SDK names it
+	Code      string // AWS's error code
+	Status    int    // HTTP status
+	Message   string
+	RequestID string
+}
+
+// Error reads like the AWS CLI's error line.
+func (e *Error) Error() string {
+	return fmt.Sprintf("%s: %s (%d): %s", e.Operation, e.Code, e.Status, e.Message)
+}
+
+// Identity is who AWS says the caller is.
+type Identity struct {
+	ARN     string `json:"Arn"`
+	UserID  string `json:"UserId"`
+	Account string `json:"Account"`
+}
+
+// CallerIdentity asks STS with whatever credentials and endpoints the SDK finds
+// in its environment, as a program in a pod would.
+func CallerIdentity(ctx context.Context) (Identity, error) {
+	loaded, err := config.LoadDefaultConfig(ctx)
+	if err != nil {
+		return Identity{}, fmt.Errorf("load AWS configuration: %w", err)
+	}
+	answer, err := sts.NewFromConfig(loaded).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+	if err != nil {
+		return Identity{}, classify(err)
+	}
+	return Identity{ARN: aws.ToString(answer.Arn), UserID: aws.ToString(answer.UserId), Account: aws.ToString(answer.Account)}, nil
+}
+
+// IAM administers roles and OIDC providers.
+type IAM struct{ client *iam.Client }
+
+// NewIAM returns a client for one endpoint with fixed credentials.
+func NewIAM(endpoint, region string, creds credential.AWS) *IAM {
+	return &IAM{iam.New(iam.Options{
+		BaseEndpoint: aws.String(endpoint),
+		Region:       region,
+		Credentials: credentials.NewStaticCredentialsProvider(
+			creds.AccessKeyID, creds.SecretKey.Reveal(), creds.SessionToken.Reveal()),
+	})}
+}
+
+// EnsureProvider creates the OIDC provider of an issuer unless it is there, and
+// adds audiences it lacks. It returns the provider's ARN.
+func (c *IAM) EnsureProvider(ctx context.Context, issuer, arn string, audiences []string) (string, error) {
+	_, err := c.client.CreateOpenIDConnectProvider(ctx, &iam.CreateOpenIDConnectProviderInput{
+		Url: aws.String(issuer), ClientIDList: audiences,
+	})
+	if _, exists := errors.AsType[*iamtypes.EntityAlreadyExistsException](err); exists {
+		for _, audience := range audiences {
+			if _, err := c.client.AddClientIDToOpenIDConnectProvider(ctx, &iam.AddClientIDToOpenIDConnectProviderInput{
+				OpenIDConnectProviderArn: aws.String(arn), ClientID: aws.String(audience),
+			}); err != nil {
+				return "", classify(err)
+			}
+		}
+		return arn, nil
+	}
+	if err != nil {
+		return "", classify(err)
+	}
+	return arn, nil
+}
+
+// EnsureRole creates a role with a trust policy unless it is there, and sets
+// the trust policy if it is. It returns the role's ARN.
+func (c *IAM) EnsureRole(ctx context.Context, name, trust, description string) (string, error) {
+	created, err := c.client.CreateRole(ctx, &iam.CreateRoleInput{
+		RoleName: aws.String(name), AssumeRolePolicyDocument: aws.String(trust), Description: aws.String(description),
+	})
+	if err == nil {
+		return aws.ToString(created.Role.Arn), nil
+	}
+	if _, exists := errors.AsType[*iamtypes.EntityAlreadyExistsException](err); !exists {
+		return "", classify(err)
+	}
+	if err := c.SetTrust(ctx, name, trust); err != nil {
+		return "", err
+	}
+	got, err := c.client.GetRole(ctx, &iam.GetRoleInput{RoleName: aws.String(name)})
+	if err != nil {
+		return "", classify(err)
+	}
+	return aws.ToString(got.Role.Arn), nil
+}
+
+// SetTrust replaces a role's trust policy.
+func (c *IAM) SetTrust(ctx context.Context, role, trust string) error {
+	_, err := c.client.UpdateAssumeRolePolicy(ctx, &iam.UpdateAssumeRolePolicyInput{
+		RoleName: aws.String(role), PolicyDocument: aws.String(trust),
+	})
+	return classify(err)
+}
+
+// classify turns an answer of AWS into an *Error; other failures stay as they
+// are.
+func classify(err error) error {
+	api, isAPI := errors.AsType[smithy.APIError](err)
+	if !isAPI {
+		return err
+	}
+	answer := &Error{Code: api.ErrorCode(), Message: api.ErrorMessage()}
+	if response, found := errors.AsType[*awshttp.ResponseError](err); found {
+		answer.Status = response.HTTPStatusCode()
+		answer.RequestID = response.ServiceRequestID()
+	}
+	// The innermost operation is the one that was refused: fetching
+	// credentials is wrapped in the call they were for.
+	for op, found := errors.AsType[*smithy.OperationError](err); found; op, found = errors.AsType[*smithy.OperationError](op.Err) {
+		answer.Operation = op.Service() + ": " + op.Operation()
+	}
+	return answer
+}
