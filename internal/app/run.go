@@ -13,6 +13,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"github.com/rolecall/rolecall/internal/app/plane"
@@ -172,6 +173,10 @@ func podEnvironment(own []string, endpoints *plane.Endpoints, workload *plane.Wo
 		"AWS_CONFIG_FILE="+filepath.Join(dir, "no-config"),
 		"AWS_SHARED_CREDENTIALS_FILE="+filepath.Join(dir, "no-credentials"),
 		"AWS_EC2_METADATA_DISABLED=true",
+		// The AWS CLI keeps web-identity credentials in the user's home under
+		// role and session name only; a name of its own keeps one run from
+		// being answered with the credentials of another service account.
+		"AWS_ROLE_SESSION_NAME=rolecall-run-"+uuid.NewString()[:8],
 	)
 	return append(env, workload.Env...)
 }
