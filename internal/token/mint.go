@@ -25,10 +25,18 @@ func Mint(key *Key, claims *Claims) (credential.Secret, error) {
 
 // Sign signs any payload. Mint is for tokens that leave the product; this is
 // for what Mint refuses, such as the hostile tokens of a test.
-func Sign(key *Key, payload []byte) (credential.Secret, error) {
+func Sign(key *Key, payload []byte) (credential.Secret, error) { return sign(key, key.id, payload) }
+
+// SignWithoutKeyID is Sign with a header that names no key, as API servers
+// before 1.16 wrote it.
+func SignWithoutKeyID(key *Key, payload []byte) (credential.Secret, error) {
+	return sign(key, "", payload)
+}
+
+func sign(key *Key, id string, payload []byte) (credential.Secret, error) {
 	signer, err := jose.NewSigner(jose.SigningKey{
 		Algorithm: key.algorithm,
-		Key:       jose.JSONWebKey{Key: key.private, KeyID: key.id},
+		Key:       jose.JSONWebKey{Key: key.private, KeyID: id},
 	}, nil)
 	if err != nil {
 		return credential.Secret{}, fmt.Errorf("sign token with %s: %w", key, err)
