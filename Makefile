@@ -1,0 +1,50 @@
+# Targets for people. Everything they need besides Go is built into .cache.
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+FUZZTIME    ?= 3s
+LINT        := .cache/tools/golangci-lint-$(shell go list -m -modfile=go.tools.mod -f '{{.Version}}' github.com/golangci/golangci-lint/v2)
+
+.PHONY: help build test fuzz check lint generated fmt bench cover controlplane clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
+
+build: ## build bin/rolecall
+	go build -trimpath -ldflags "-X github.com/rolecall/rolecall/internal/app.version=$(VERSION)" -o bin/rolecall ./cmd/rolecall
+
+test: controlplane ## all tests, on a real API server too, then each fuzz target for FUZZTIME (3s)
+	go test -race ./...
+	hack/fuzz.sh $(FUZZTIME)
+
+fuzz: ## each fuzz target for a minute
+	hack/fuzz.sh 60s
+
+check: lint generated test ## what CI runs
+
+lint: $(LINT) ## formatting and static checks
+	$(LINT) run ./...
+
+generated: ## fail if generated files are not what their sources say
+	go mod tidy -diff
+	cd test/controlplane && go mod tidy -diff
+
+fmt: $(LINT) ## format the code
+	$(LINT) fmt
+
+bench: ## benchmarks, with allocations
+	go test -run '^$$' -bench . -benchmem ./internal/...
+
+cover: controlplane ## test coverage, as coverage.out
+	go test -coverpkg=./internal/... -coverprofile=coverage.out ./... && go tool cover -func=coverage.out | tail -1
+
+controlplane: ## build etcd and kube-apiserver for tests, once
+	@hack/controlplane.sh >/dev/null
+
+clean: ## remove what was built, the cache too
+	rm -rf bin .cache coverage.out
+
+$(LINT): go.tools.mod
+	@echo "building golangci-lint (once) ..." >&2
+	@go build -modfile=go.tools.mod -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint

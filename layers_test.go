@@ -1,0 +1,170 @@
+package rolecall_test
+
+import (
+	"fmt"
+	"os/exec"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/rolecall/rolecall/"
+
+// layers lists the rooms from the inside out. A room may import rooms of the
+// layers before its own, and of its own layer only where together says so.
+var layers = [][]string{
+	{"internal/arn", "internal/credential", "internal/fault", "internal/policy"},
+	{"internal/sigv4", "internal/token"},
+	{"internal/inject", "internal/awsapi", "internal/httpserve", "internal/obs", "internal/pki", "examples/quickstart"},
+	{"internal/manifest"},
+	{"internal/webhook", "internal/issuer", "internal/localaws/**"},
+	{"internal/app/**"},
+	{"cmd/**"},
+}
+
+// together are layers whose rooms are parts of one house.
+var together = []string{"internal/localaws/**", "internal/app/**"}
+
+// domain rooms import the standard library, each other, and what is listed:
+// no I/O, no SDK, no Kubernetes.
+var domain = map[string][]string{
+	"internal/arn":        nil,
+	"internal/credential": nil,
+	"internal/fault":      nil,
+	"internal/policy":     {"golang.org/x/text/"}, // full Unicode lower case
+	"internal/sigv4":      {"net/http"},           // what is verified is an HTTP request
+	"internal/token":      {"github.com/go-jose/go-jose/v4"},
+}
+
+// impure are packages of the standard library that mean I/O.
+var impure = []string{"net/http", "net", "os", "os/exec", "database/sql"}
+
+// only says which rooms alone may import something, tests excepted.
+var only = map[string]string{
+	"github.com/aws/aws-sdk-go-v2/": "internal/awsapi",
+	"go.etcd.io/bbolt":              "internal/localaws/account",
+}
+
+// imports are the imports of one package, by path relative to the module for
+// our own.
+type imports map[string][]string
+
+func TestLayers(t *testing.T) {
+	t.Parallel()
+	for _, violation := range violations(readImports(t)) {
+		t.Error(violation)
+	}
+}
+
+// TestLayersNotices: a check that cannot fail is none.
+func TestLayersNotices(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct{ name, from, to string }{
+		{"domain imports a server", "internal/policy", "internal/webhook"},
+		{"role imports a role", "internal/webhook", "internal/issuer"},
+		{"emulator imports the product", "internal/localaws/sts", "internal/webhook"},
+		{"server imports the root", "internal/webhook", "internal/app"},
+		{"domain does I/O", "internal/policy", "net/http"},
+		{"domain uses a library", "internal/policy", "github.com/spf13/cobra"},
+		{"SDK outside its room", "internal/webhook", "github.com/aws/aws-sdk-go-v2/service/sts"},
+		{"a room without a layer", "internal/helpers", "fmt"},
+	} {
+		if len(violations(imports{row.from: {row.to}})) == 0 {
+			t.Errorf("%s: %s importing %s is not noticed", row.name, row.from, row.to)
+		}
+	}
+}
+
+func violations(all imports) []string {
+	var found []string
+	for from, list := range all {
+		layer := layerOf(from)
+		if layer < 0 {
+			found = append(found, from+" is in no layer; add it to layers_test.go")
+		}
+		for _, to := range list {
+			if why := forbidden(from, to, layer); why != "" {
+				found = append(found, fmt.Sprintf("%s must not import %s: %s", from, to, why))
+			}
+		}
+	}
+	slices.Sort(found)
+	return found
+}
+
+func forbidden(from, to string, layer int) string {
+	for prefix, owner := range only {
+		if strings.HasPrefix(to, prefix) && from != owner {
+			return "only " + owner + " does"
+		}
+	}
+	if target := layerOf(to); target >= 0 {
+		switch {
+		case target > layer:
+			return "it is a layer further out"
+		case target == layer && layer > 0 && !sameHouse(from, to):
+			return "rooms of one layer do not know each other"
+		}
+		return ""
+	}
+	allowed, isDomain := domain[from]
+	if !isDomain {
+		return ""
+	}
+	isAllowed := slices.ContainsFunc(allowed, func(prefix string) bool { return strings.HasPrefix(to, prefix) })
+	switch {
+	case isAllowed:
+		return ""
+	case strings.Contains(strings.Split(to, "/")[0], "."):
+		return "a domain room uses the standard library only"
+	case slices.Contains(impure, to):
+		return "a domain room does no I/O"
+	}
+	return ""
+}
+
+func sameHouse(a, b string) bool {
+	return slices.ContainsFunc(together, func(house string) bool { return within(a, house) && within(b, house) })
+}
+
+func layerOf(room string) int {
+	return slices.IndexFunc(layers, func(rooms []string) bool {
+		return slices.ContainsFunc(rooms, func(pattern string) bool { return within(room, pattern) })
+	})
+}
+
+func within(room, pattern string) bool {
+	base, tree := strings.CutSuffix(pattern, "/**")
+	return room == base || (tree && strings.HasPrefix(room, base+"/"))
+}
+
+// readImports asks the Go toolchain; test files are not looked at.
+func readImports(t *testing.T) imports {
+	t.Helper()
+	all := imports{}
+	for _, line := range goList(t, `{{.ImportPath}} {{join .Imports " "}}`) {
+		fields := strings.Fields(line)
+		from := strings.TrimPrefix(fields[0], module)
+		if path.Dir(fields[0])+"/" == strings.TrimSuffix(module, "rolecall/") || strings.HasPrefix(from, "test/") {
+			continue // the root holds tests only, test/ stands outside
+		}
+		all[from] = nil
+		for _, to := range fields[1:] {
+			all[from] = append(all[from], strings.TrimPrefix(to, module))
+		}
+	}
+	if len(all) < 10 {
+		t.Fatalf("only %d packages found", len(all))
+	}
+	return all
+}
+
+func goList(t *testing.T, format string) []string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-f", format, "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Split(strings.TrimSpace(string(out)), "\n")
+}
