@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -124,10 +125,8 @@ func outputFlag(cmd *cobra.Command, formats ...string) *string {
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 	run := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		for _, format := range formats {
-			if *output == format {
-				return run(cmd, args)
-			}
+		if slices.Contains(formats, *output) {
+			return run(cmd, args)
 		}
 		return fault.New(fault.Usage, "output format %q: want %s", *output, strings.Join(formats, " or "))
 	}

@@ -72,8 +72,7 @@ func (e *Error) Hint(format string, args ...any) *Error {
 // KindOf returns the kind of the outermost classified error in err's chain,
 // Internal if there is none.
 func KindOf(err error) Kind {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Kind
 	}
 	return Internal

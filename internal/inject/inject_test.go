@@ -60,8 +60,10 @@ var goldens = []golden{
 	{name: "33 no upper clamp", meta: podExpires("4294967297"), want: "+list V(sts.amazonaws.com,4294967297) a{RA,TF,m}"},
 	{name: "36 audience", account: map[string]string{"role-arn": role, "audience": "foo"}, want: "+list V(foo,86400) a{RA,TF,m}"},
 	{name: "37 empty audience", account: map[string]string{"role-arn": role, "audience": ""}, want: "+list V(,86400) a{RA,TF,m}"},
-	{name: "38 init, sidecar, ephemeral", spec: `"containers":[{"name":"a","image":"i"}],"initContainers":[{"name":"i1","image":"i"},{"name":"sc","image":"i","restartPolicy":"Always"}],"ephemeralContainers":[{"name":"dbg"}]`,
-		want: "+list V(sts.amazonaws.com,86400) a{RA,TF,m} i1{RA,TF,m} sc{RA,TF,m}"},
+	{
+		name: "38 init, sidecar, ephemeral", spec: `"containers":[{"name":"a","image":"i"}],"initContainers":[{"name":"i1","image":"i"},{"name":"sc","image":"i","restartPolicy":"Always"}],"ephemeralContainers":[{"name":"dbg"}]`,
+		want: "+list V(sts.amazonaws.com,86400) a{RA,TF,m} i1{RA,TF,m} sc{RA,TF,m}",
+	},
 	{name: "39 windows", spec: `"nodeSelector":{"kubernetes.io/os":"windows"}`, want: `+list V(sts.amazonaws.com,86400) a{RA,TF=C:\var\run\secrets\eks.amazonaws.com\serviceaccount\token,m}`},
 	{name: "40 windows, old label", spec: `"nodeSelector":{"kubernetes.io/os":"linux","beta.kubernetes.io/os":"windows"}`, want: `+list V(sts.amazonaws.com,86400) a{RA,TF=C:\var\run\secrets\eks.amazonaws.com\serviceaccount\token,m}`},
 	{name: "41 os.name is not looked at", spec: `"os":{"name":"windows"}`, want: "+list V(sts.amazonaws.com,86400) a{RA,TF,m}"},

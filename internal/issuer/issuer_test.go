@@ -4,7 +4,6 @@ import (
 	"crypto"
 	"crypto/elliptic"
 	"encoding/json"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -135,7 +134,7 @@ func newTokens(key *token.Key, bearer credential.Secret) *issuer.Tokens {
 		Issuer: issuerURL, Key: key, Bearer: bearer,
 		Exists: func(namespace, name string) (string, bool) { return "u1", namespace == "app" && name == "api" },
 		Now:    func() time.Time { return now },
-		Log:    slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Log:    slog.New(slog.DiscardHandler),
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -147,8 +148,8 @@ func (w *world) serveIssuer(rw http.ResponseWriter, r *http.Request) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	rw.Header().Set("Cache-Control", "no-cache")
-	if strings.HasSuffix(r.URL.Path, "/.well-known/openid-configuration") {
-		base := "https://" + r.Host + strings.TrimSuffix(r.URL.Path, "/.well-known/openid-configuration")
+	if before, ok := strings.CutSuffix(r.URL.Path, "/.well-known/openid-configuration"); ok {
+		base := "https://" + r.Host + before
 		fmt.Fprintf(rw, `{"issuer":%q,"jwks_uri":%q}`, base, base+"/keys.json")
 		return
 	}
@@ -226,13 +227,12 @@ func (w *world) sign(r *http.Request, c credential.AWS, service, body string, at
 	}
 }
 
-func (w *world) mustAdmin(form url.Values) answer {
+func (w *world) mustAdmin(form url.Values) {
 	w.t.Helper()
 	a := w.signed(w.admin, "iam", form)
 	if a.status != http.StatusOK {
 		w.t.Fatalf("%s: %d %s", form.Get("Action"), a.status, a.body)
 	}
-	return a
 }
 
 func (w *world) role(name, trust string) {
@@ -247,9 +247,7 @@ func (w *world) setTrust(trust string) {
 
 func clone(form url.Values) url.Values {
 	c := url.Values{}
-	for name, values := range form {
-		c[name] = values
-	}
+	maps.Copy(c, form)
 	return c
 }
 
@@ -636,9 +634,7 @@ func TestAssumeRole(t *testing.T) {
 	session := credentialsIn(t, w.assume(w.token(w.key, nil), nil))
 	ask := func(c credential.AWS, role string, more url.Values) answer {
 		form := url.Values{"Action": {"AssumeRole"}, "RoleArn": {"arn:aws:iam::111122223333:role/" + role}, "RoleSessionName": {"s2"}}
-		for name, values := range more {
-			form[name] = values
-		}
+		maps.Copy(form, more)
 		return w.signed(c, "sts", form)
 	}
 	if got := ask(session, "chained", nil); got.status != http.StatusOK || !strings.Contains(got.body, ":assumed-role/chained/s2<") {

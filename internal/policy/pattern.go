@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -380,18 +381,15 @@ func matchARN(parts [][]op, value string, foldNames bool) bool {
 // matchFolded avoids copying when nothing needs folding.
 func matchFolded(ops []op, value string) bool {
 	upper := func(b op) bool { return b >= 'A' && b <= 'Z' }
-	for i := range ops {
-		if upper(ops[i]) {
-			folded := make([]op, len(ops))
-			for j, o := range ops {
-				folded[j] = o
-				if upper(o) {
-					folded[j] = o + 'a' - 'A'
-				}
+	if slices.ContainsFunc(ops, upper) {
+		folded := make([]op, len(ops))
+		for j, o := range ops {
+			folded[j] = o
+			if upper(o) {
+				folded[j] = o + 'a' - 'A'
 			}
-			ops = folded
-			break
 		}
+		ops = folded
 	}
 	return matchOps(ops, strings.ToLower(value))
 }

@@ -57,12 +57,12 @@ func presigned(t testing.TB, at time.Time, creds aws.Credentials) *http.Request 
 	return received
 }
 
-func verify(r *http.Request, body string, service string, at time.Time) error {
+func verify(r *http.Request, body string, at time.Time) error {
 	parsed, err := sigv4.Parse(r)
 	if err != nil {
 		return err
 	}
-	return parsed.Verify(r, []byte(body), secret, service, at)
+	return parsed.Verify(r, []byte(body), secret, "sts", at)
 }
 
 func TestWhatTheSDKSignsIsAccepted(t *testing.T) {
@@ -70,13 +70,13 @@ func TestWhatTheSDKSignsIsAccepted(t *testing.T) {
 	temporary := creds
 	temporary.SessionToken = "token/with+special=="
 	for name, c := range map[string]aws.Credentials{"long-term": creds, "temporary": temporary} {
-		if err := verify(signed(t, now, c, "sts"), body, "sts", now); err != nil {
+		if err := verify(signed(t, now, c, "sts"), body, now); err != nil {
 			t.Errorf("%s header: %v", name, err)
 		}
-		if err := verify(presigned(t, now, c), "", "sts", now); err != nil {
+		if err := verify(presigned(t, now, c), "", now); err != nil {
 			t.Errorf("%s presigned: %v", name, err)
 		}
-		if err := verify(presigned(t, now, c), "", "sts", now.Add(14*time.Minute)); err != nil {
+		if err := verify(presigned(t, now, c), "", now.Add(14*time.Minute)); err != nil {
 			t.Errorf("%s presigned, 14 min old: %v", name, err)
 		}
 		parsed, err := sigv4.Parse(signed(t, now, c, "sts"))
@@ -135,7 +135,7 @@ func TestRefusals(t *testing.T) {
 		{"other algorithm", edit(signed(t, now, creds, "sts"), "AWS4-HMAC-SHA256", "AWS3"), body, now, "IncompleteSignature", "Unsupported"},
 		{"presigned without signature", httptest.NewRequestWithContext(t.Context(), "GET", "/?X-Amz-Algorithm=AWS4-HMAC-SHA256", nil), "", now, "IncompleteSignature", "AWS query-string parameters must include 'X-Amz-Credential'."},
 	} {
-		err := verify(row.request, row.body, "sts", row.at)
+		err := verify(row.request, row.body, row.at)
 		refused, ok := errors.AsType[*sigv4.Error](err)
 		if !ok || refused.Code != row.code || !strings.HasPrefix(refused.Message, row.message) {
 			t.Errorf("%s: %v, want %s: %s", row.name, err, row.code, row.message)
@@ -152,7 +152,7 @@ func FuzzParse(f *testing.F) {
 		if authorization != "" {
 			r.Header.Set("Authorization", authorization)
 		}
-		if err := verify(r, "never signed", "sts", now); err == nil {
+		if err := verify(r, "never signed", now); err == nil {
 			t.Errorf("accepted: %q %q", authorization, query)
 		}
 	})
@@ -162,7 +162,7 @@ func BenchmarkVerify(b *testing.B) {
 	r := signed(b, now, creds, "sts")
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := verify(r, body, "sts", now); err != nil {
+		if err := verify(r, body, now); err != nil {
 			b.Fatal(err)
 		}
 	}

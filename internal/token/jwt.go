@@ -132,8 +132,9 @@ func fits(alg string, public crypto.PublicKey) bool {
 		return onCurve(public, elliptic.P384())
 	case jose.ES512:
 		return onCurve(public, elliptic.P521())
+	default: // everything else, "none" and symmetric ones among them
+		return false
 	}
-	return false
 }
 
 func onCurve(public crypto.PublicKey, curve elliptic.Curve) bool {

@@ -87,8 +87,14 @@ func (t *JWT) projected() (*Claims, error) {
 		name string
 		into any
 	}{
-		{"aud", &known.Audience}, {"exp", &known.Expiry}, {"iat", &known.IssuedAt}, {"iss", &known.Issuer},
-		{"jti", &known.ID}, {"kubernetes.io", &known.Workload}, {"nbf", &known.NotBefore}, {"sub", &known.Subject},
+		{"aud", &known.Audience},
+		{"exp", &known.Expiry},
+		{"iat", &known.IssuedAt},
+		{"iss", &known.Issuer},
+		{"jti", &known.ID},
+		{"kubernetes.io", &known.Workload},
+		{"nbf", &known.NotBefore},
+		{"sub", &known.Subject},
 	} {
 		text, found := t.Claims[member.name]
 		if !found {

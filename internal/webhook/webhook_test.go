@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -38,7 +37,7 @@ func newHandler(t testing.TB, source webhook.ServiceAccounts) *webhook.Handler {
 	t.Helper()
 	handler, err := webhook.New(webhook.Config{
 		Settings: inject.Defaults(), ServiceAccounts: source, Metrics: prometheus.NewRegistry(),
-		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: func() time.Time { return time.Time{} },
+		Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return time.Time{} },
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -3,7 +3,6 @@ package integration_test
 import (
 	"context"
 	"crypto"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -45,7 +44,7 @@ const (
 	roleARN    = "arn:aws:iam::" + accountID + ":role/s3-reader"
 )
 
-var discard = slog.New(slog.NewTextHandler(io.Discard, nil))
+var discard = slog.New(slog.DiscardHandler)
 
 // TestPodGetsItsRole is the whole way on a real API server: registration,
 // admission, the pod-bound token, the exchange at STS.

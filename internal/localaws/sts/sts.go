@@ -154,10 +154,8 @@ func (s *Service) AssumeRole(r *http.Request, q *wire.Query, who *caller.Caller)
 		t.tags = append(t.tags, account.Tag{Key: q.Get(m + ".Key"), Value: q.Get(m + ".Value")})
 	}
 	t.transitive = q.List("TransitiveTagKeys")
-	for _, unsupported := range []string{"SerialNumber", "TokenCode"} {
-		if q.Has(unsupported) {
-			return nil, wire.Errorf(http.StatusForbidden, "AccessDenied", "MultiFactorAuthentication failed, unable to validate MFA code.").Because("there are no MFA devices here")
-		}
+	if slices.ContainsFunc([]string{"SerialNumber", "TokenCode"}, q.Has) {
+		return nil, wire.Errorf(http.StatusForbidden, "AccessDenied", "MultiFactorAuthentication failed, unable to validate MFA code.").Because("there are no MFA devices here")
 	}
 	if err := q.Check(); err != nil {
 		return nil, err

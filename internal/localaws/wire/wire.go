@@ -239,7 +239,7 @@ func (a *Answer) OK(operation string, result any) error {
 				return err
 			}
 		}
-		metadata := struct{ RequestId string }{a.RequestID} //nolint:revive,staticcheck // the element's name
+		metadata := struct{ RequestId string }{a.RequestID}
 		if err := encoder.EncodeElement(metadata, xml.StartElement{Name: xml.Name{Local: "ResponseMetadata"}}); err != nil {
 			return err
 		}
