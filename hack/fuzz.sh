@@ -8,7 +8,7 @@ count=0
 while read -r package; do
   while read -r target; do
     echo "fuzz $package $target for $time"
-    go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" "$package" | grep -vE '^fuzz: elapsed|^PASS'
+    go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" -fuzzminimizetime 1s "$package" | grep -vE '^fuzz: elapsed|^PASS'
     count=$((count + 1))
   done < <(go test -list '^Fuzz' "$package" | grep '^Fuzz' || true)
 done < <(go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./...)

@@ -96,6 +96,7 @@ func noSuchCommand(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	err := fault.New(fault.Usage, "unknown command %q for %q", args[0], cmd.CommandPath())
+	cmd.SuggestionsMinimumDistance = 2 // letters apart; cobra's own default
 	if similar := cmd.SuggestionsFor(args[0]); len(similar) > 0 {
 		return err.Hint("did you mean %s?", strings.Join(similar, " or "))
 	}

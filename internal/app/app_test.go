@@ -1,0 +1,34 @@
+package app_test
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/rolecall/rolecall/internal/app"
+)
+
+// TestMain lets scripts, and the program itself, run this binary as rolecall.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"rolecall": func() {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		os.Exit(app.Run(ctx, app.NewSystem(), os.Args[1:]))
+	}})
+}
+
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			// A plane of the script's own, whatever the user has running.
+			env.Setenv("XDG_RUNTIME_DIR", env.WorkDir)
+			return nil
+		},
+	})
+}

@@ -1,0 +1,165 @@
+package account_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/rolecall/rolecall/internal/credential"
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/localaws/account"
+)
+
+// TestStores is the contract that every store keeps.
+func TestStores(t *testing.T) {
+	t.Parallel()
+	for name, open := range map[string]func(*testing.T) account.Store{
+		"memory": func(*testing.T) account.Store { return account.NewMemory() },
+		"bbolt": func(t *testing.T) account.Store {
+			store, err := account.Open(t.Context(), t.TempDir())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return store
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store := open(t)
+			t.Cleanup(func() { _ = store.Close() })
+			contract(t, store)
+		})
+	}
+}
+
+func contract(t *testing.T, store account.Store) {
+	t.Helper()
+	broken := errors.New("broken")
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(store.Update(func(tx account.Writer) error {
+		return errors.Join(tx.Put("k", "b", []byte("2")), tx.Put("k", "a", []byte("1")), tx.Put("other", "a", []byte("x")))
+	}))
+	if err := store.Update(func(tx account.Writer) error {
+		_ = tx.Put("k", "c", []byte("3"))
+		_ = tx.Delete("k", "a")
+		return broken
+	}); !errors.Is(err, broken) {
+		t.Errorf("Update = %v, want its function's error", err)
+	}
+	var seen []string
+	must(store.View(func(tx account.Reader) error {
+		if tx.Get("k", "none") != nil || tx.Get("none", "a") != nil {
+			t.Error("what is not there is found")
+		}
+		return tx.Each("k", func(key string, value []byte) error {
+			seen = append(seen, key+string(value))
+			return nil
+		})
+	}))
+	if diff := cmp.Diff([]string{"a1", "b2"}, seen); diff != "" {
+		t.Errorf("after an update that failed (-want +got):\n%s", diff)
+	}
+	must(store.Update(func(tx account.Writer) error {
+		return errors.Join(tx.Delete("k", "a"), tx.Delete("k", "none"), tx.Delete("none", "x"))
+	}))
+	must(store.View(func(tx account.Reader) error {
+		if tx.Get("k", "a") != nil {
+			t.Error("what was deleted is found")
+		}
+		return nil
+	}))
+}
+
+var now = time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)
+
+// TestRestart: keys, roles and sessions survive on the same folder, and are
+// worth nothing on another.
+func TestRestart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	first, admin, store := openAccount(t, dir)
+	if err := first.Update(func(state account.State) error {
+		return state.PutRole(&account.Role{Name: "R", Path: "/", Trust: "{ }", ID: "AROA"})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	issued, err := first.IssueSession(account.Session{RoleName: "R", Name: "s", Expires: now.Add(time.Hour), Issued: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	second, again, _ := openAccount(t, dir)
+	if again.AccessKeyID != admin.AccessKeyID || !again.SecretKey.Equal(admin.SecretKey) {
+		t.Error("the administrator's key has changed")
+	}
+	if err := second.View(func(state account.State) error {
+		role, err := state.Role("r")
+		if err == nil && (role.Name != "R" || role.Trust != "{ }") {
+			t.Errorf("role %+v", role)
+		}
+		return err
+	}); err != nil {
+		t.Error(err)
+	}
+	if _, err := second.OpenSession(issued.AccessKeyID, issued.SessionToken, now.Add(time.Hour-time.Second)); err != nil {
+		t.Errorf("the session is not accepted after a restart: %v", err)
+	}
+	if _, err := second.OpenSession(issued.AccessKeyID, issued.SessionToken, now.Add(time.Hour)); !errors.Is(err, account.ErrExpired) {
+		t.Errorf("at its end: %v", err)
+	}
+	other, _, _ := openAccount(t, t.TempDir())
+	for name, err := range map[string]error{
+		"another folder":  opened(other, issued.AccessKeyID, issued.SessionToken),
+		"another key id":  opened(second, "ASIAOTHER", issued.SessionToken),
+		"no token":        opened(second, issued.AccessKeyID, credential.Secret{}),
+		"a token cut off": opened(second, issued.AccessKeyID, credential.NewSecret(issued.SessionToken.Reveal()[:60])),
+	} {
+		if !errors.Is(err, account.ErrBadToken) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	info, err := os.Stat(filepath.Join(dir, "aws.db"))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+}
+
+func opened(a *account.Account, id string, token credential.Secret) error {
+	_, err := a.OpenSession(id, token, now)
+	return err
+}
+
+func TestTwoProcessesOnOneFolder(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	openAccount(t, dir)
+	_, err := account.Open(t.Context(), dir)
+	if fault.KindOf(err) != fault.Conflict || len(fault.HintsOf(err)) == 0 {
+		t.Errorf("second open: %v", err)
+	}
+}
+
+func openAccount(t *testing.T, dir string) (*account.Account, credential.AWS, account.Store) {
+	t.Helper()
+	store, err := account.Open(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	opened, admin, err := account.New("111122223333", store, credential.AWS{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return opened, admin, store
+}
