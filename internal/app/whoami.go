@@ -58,5 +58,9 @@ func whoamiFailed(sys System, output string, err error) error {
 			return err
 		}
 	}
-	return fault.New(fault.Denied, "AWS refused: %w", err)
+	refused := fault.New(fault.Denied, "AWS refused: %w", err)
+	if endpoint := sys.Getenv("AWS_ENDPOINT_URL"); endpoint != "" && answer.RequestID != "" {
+		return refused.Hint("if that is a local AWS, it tells why: curl -s %s/_diag/%s", endpoint, answer.RequestID)
+	}
+	return refused.Hint("CloudTrail has the request as %s", answer.RequestID)
 }

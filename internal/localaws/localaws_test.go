@@ -743,6 +743,60 @@ func TestReCreatedRole(t *testing.T) {
 	}
 }
 
+// TestTrustFollowsTheEntity: a role that was deleted and made again is not the
+// one that a trust policy named.
+func TestTrustFollowsTheEntity(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.role("target", `{"Statement":[{"Effect":"Allow","Principal":{"AWS":"`+roleR+`"},"Action":"sts:AssumeRole"}]}`)
+	take := url.Values{"Action": {"AssumeRole"}, "RoleArn": {"arn:aws:iam::111122223333:role/target"}, "RoleSessionName": {"s2"}}
+	session := credentialsIn(t, w.assume(w.token(w.key, nil), nil))
+	if got := w.signed(session, "sts", take); got.status != http.StatusOK {
+		t.Errorf("the role itself: %s", got.body)
+	}
+	w.mustAdmin(url.Values{"Action": {"DeleteRole"}, "RoleName": {"R"}})
+	w.role("R", trust(""))
+	again := credentialsIn(t, w.assume(w.token(w.key, nil), nil))
+	w.expect("made again", w.signed(again, "sts", take), 403, "AccessDenied", "User: arn:aws:sts::111122223333:assumed-role/R/s1 is not authorized to perform: sts:AssumeRole")
+	shown := w.signed(w.admin, "iam", url.Values{"Action": {"GetRole"}, "RoleName": {"target"}})
+	if !strings.Contains(shown.body, "%22AWS%22%3A%22AROA") {
+		t.Errorf("the trust policy does not show the id: %s", shown.body)
+	}
+	for _, nobody := range []string{"arn:aws:iam::111122223333:role/none", "arn:aws:iam::111122223333:user/none", "arn:aws:iam::111122223333:role/x/R"} {
+		w.expect(nobody, w.signed(w.admin, "iam", url.Values{"Action": {"CreateRole"}, "RoleName": {"x"}, "AssumeRolePolicyDocument": {`{"Statement":[{"Effect":"Allow","Principal":{"AWS":"` + nobody + `"},"Action":"sts:AssumeRole"}]}`}}),
+			400, "MalformedPolicyDocument", `Invalid principal in policy: "AWS":"`+nobody+`"`)
+	}
+}
+
+// TestPresigned is rows 88 and 89: what an EKS token is made of.
+func TestPresigned(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	presign := func(at time.Time) *http.Request {
+		r := w.request(http.MethodGet, "?Action=GetCallerIdentity&Version=2011-06-15&X-Amz-Expires=60", "")
+		r.Header.Set("X-K8s-Aws-Id", "cluster")
+		empty := sha256.Sum256(nil)
+		creds := aws.Credentials{AccessKeyID: w.admin.AccessKeyID, SecretAccessKey: w.admin.SecretKey.Reveal()}
+		signed, _, err := v4.NewSigner().PresignHTTP(t.Context(), creds, r, hex.EncodeToString(empty[:]), "sts", "us-east-1", at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again := w.request(http.MethodGet, strings.TrimPrefix(signed, w.url+"/"), "")
+		again.Header.Set("X-K8s-Aws-Id", "cluster")
+		return again
+	}
+	if got := w.do(presign(epoch.Add(-14 * time.Minute))); got.status != http.StatusOK || !strings.Contains(got.body, "user/admin") {
+		t.Errorf("88: %s", got.body)
+	}
+	w.expect("87 presigned 16 min ago", w.do(presign(epoch.Add(-16*time.Minute))), 403, "SignatureDoesNotMatch", "Signature expired: ")
+	changed := presign(epoch)
+	changed.Header.Set("X-K8s-Aws-Id", "other")
+	w.expect("89 header changed", w.do(changed), 403, "SignatureDoesNotMatch", "The request signature we calculated")
+	gone := presign(epoch)
+	gone.Header.Del("X-K8s-Aws-Id")
+	w.expect("89 header gone", w.do(gone), 403, "SignatureDoesNotMatch", "")
+}
+
 func userID(body string) string {
 	_, rest, _ := strings.Cut(body, "<UserId>")
 	id, _, _ := strings.Cut(rest, "</UserId>")

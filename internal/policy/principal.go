@@ -220,3 +220,49 @@ func partitionOf(arn string) string {
 	partition, _, _ := strings.Cut(rest, ":")
 	return partition
 }
+
+// Entities lists the ARNs of users and roles that the document names as
+// principals. IAM looks them up when a trust policy is written (spec iam-policy
+// §1.5).
+func (p *Policy) Entities() []string {
+	var arns []string
+	for i := range p.statements {
+		if p.statements[i].principal == nil {
+			continue
+		}
+		for _, entry := range p.statements[i].principal.entries {
+			if entry.isEntity() && !slices.Contains(arns, entry.text) {
+				arns = append(arns, entry.text)
+			}
+		}
+	}
+	return arns
+}
+
+// isEntity reports whether the entry is the ARN of a user or role; sessions and
+// accounts are none.
+func (e *principalEntry) isEntity() bool {
+	return e.key == "AWS" && e.account == "" && strings.Contains(e.text, ":iam::")
+}
+
+// Bind returns the document with ARNs of users and roles replaced by the unique
+// ids they had when it was written, so that an entity that was deleted and made
+// again under the same name is another principal, as for IAM.
+func (p *Policy) Bind(ids map[string]string) *Policy {
+	bound := *p
+	bound.statements = slices.Clone(p.statements)
+	for i := range bound.statements {
+		if bound.statements[i].principal == nil {
+			continue
+		}
+		set := *bound.statements[i].principal
+		set.entries = slices.Clone(set.entries)
+		for j := range set.entries {
+			if id, known := ids[set.entries[j].text]; known && set.entries[j].isEntity() {
+				set.entries[j].text = id
+			}
+		}
+		bound.statements[i].principal = &set
+	}
+	return &bound
+}

@@ -24,6 +24,9 @@ type Role struct {
 	Description    string
 	// Trust is the trust policy byte for byte as it was given.
 	Trust string
+	// Principals are the unique ids that users and roles named in Trust had
+	// when it was written, by ARN.
+	Principals map[string]string `json:",omitempty"`
 	// MaxSession is in seconds.
 	MaxSession int
 	Tags       []Tag
@@ -135,6 +138,31 @@ func (a *Account) AdminARN() string { return "arn:" + a.Partition + ":iam::" + a
 type State struct {
 	reader Reader
 	writer Writer // nil in a View
+}
+
+// EntityID returns the unique id of a user or role of this account by its ARN.
+func (a *Account) EntityID(s State, entity string) (string, error) {
+	if entity == a.AdminARN() {
+		return AdminID, nil
+	}
+	named, err := arn.ParseRole(entity)
+	if err != nil {
+		return "", ErrNotFound
+	}
+	role, err := s.Role(named.Name)
+	switch {
+	case err != nil:
+		return "", err
+	case a.RoleARN(role) != entity:
+		return "", ErrNotFound
+	}
+	return role.ID, nil
+}
+
+// Owns reports whether an ARN is of this account.
+func (a *Account) Owns(entity string) bool {
+	parsed, err := arn.Parse(entity)
+	return err == nil && parsed.Account == a.ID && parsed.Partition == a.Partition
 }
 
 // Role returns a role by name, in any letter case, or ErrNotFound.

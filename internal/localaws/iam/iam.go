@@ -97,23 +97,57 @@ const (
 )
 
 // trust reads a trust policy parameter: it must be one, and within the quota.
-func (s *Service) trust(q *wire.Query, parameter string) (string, error) {
+func (s *Service) trust(q *wire.Query, parameter string) (*policy.Policy, error) {
 	text := q.Text(parameter, documentLimit)
 	if err := q.Check(); err != nil {
-		return "", err
+		return nil, err
 	}
-	if _, err := policy.Parse(policy.Trust, parameter, []byte(text)); err != nil {
+	parsed, err := policy.Parse(policy.Trust, parameter, []byte(text))
+	if err != nil {
 		refused, ok := errors.AsType[*policy.SyntaxError](err)
 		if !ok {
-			return "", err
+			return nil, err
 		}
-		return "", wire.Errorf(http.StatusBadRequest, refused.Code, "%s", refused.Message).
+		return nil, wire.Errorf(http.StatusBadRequest, refused.Code, "%s", refused.Message).
 			Because("line %d, column %d: %s", refused.Line, refused.Column, refused.Detail)
 	}
 	if policy.Size(text) > trustQuota {
-		return "", limitExceeded("Cannot exceed quota for ACLSizePerRole: %d", trustQuota)
+		return nil, limitExceeded("Cannot exceed quota for ACLSizePerRole: %d", trustQuota)
 	}
-	return text, nil
+	return parsed, nil
+}
+
+// setTrust stores a trust policy with the ids of the users and roles it names.
+// Those of this account must exist; what other accounts have is not known here.
+func (s *Service) setTrust(state account.State, role *account.Role, trust *policy.Policy) error {
+	role.Trust, role.Principals = trust.Text(), map[string]string{}
+	for _, entity := range trust.Entities() {
+		if !s.Account.Owns(entity) {
+			continue
+		}
+		id, err := s.Account.EntityID(state, entity)
+		if errors.Is(err, account.ErrNotFound) {
+			return wire.Errorf(http.StatusBadRequest, "MalformedPolicyDocument", `Invalid principal in policy: "AWS":"%s"`, entity).
+				Because("there is no such user or role in account %s", s.Account.ID)
+		}
+		if err != nil {
+			return err
+		}
+		role.Principals[entity] = id
+	}
+	return nil
+}
+
+// shownTrust is a trust policy as IAM gives it back: the id shows in place of a
+// user or role that was deleted.
+func (s *Service) shownTrust(state account.State, role *account.Role) string {
+	text := role.Trust
+	for entity, id := range role.Principals {
+		if current, err := s.Account.EntityID(state, entity); err != nil || current != id {
+			text = strings.ReplaceAll(text, `"`+entity+`"`, `"`+id+`"`)
+		}
+	}
+	return text
 }
 
 // escape is how IAM returns policy documents: percent-encoded.

@@ -73,7 +73,8 @@ func (s *Service) createRole(q *wire.Query) (any, error) {
 	if role.MaxSession, err = q.Int("MaxSessionDuration", minSession, minSession, maxSession); err != nil {
 		return nil, err
 	}
-	if role.Trust, err = s.trust(q, "AssumeRolePolicyDocument"); err != nil {
+	trust, err := s.trust(q, "AssumeRolePolicyDocument")
+	if err != nil {
 		return nil, err
 	}
 	for _, later := range []string{"PermissionsBoundary"} {
@@ -91,6 +92,9 @@ func (s *Service) createRole(q *wire.Query) (any, error) {
 	err = s.Account.Update(func(state account.State) error {
 		if _, err := state.Role(role.Name); !errors.Is(err, account.ErrNotFound) {
 			return orConflict(err, "Role with name %s already exists.", role.Name)
+		}
+		if err := s.setTrust(state, role, trust); err != nil {
+			return err
 		}
 		return state.PutRole(role)
 	})
@@ -117,7 +121,7 @@ func find(state account.State, name string) (*account.Role, error) {
 }
 
 // change applies a change to the request's role, all or nothing.
-func (s *Service) change(q *wire.Query, apply func(*account.Role) error) error {
+func (s *Service) change(q *wire.Query, apply func(account.State, *account.Role) error) error {
 	name := q.Text("RoleName", nameLimit)
 	if err := q.Check(); err != nil {
 		return err
@@ -127,7 +131,7 @@ func (s *Service) change(q *wire.Query, apply func(*account.Role) error) error {
 		if err != nil {
 			return err
 		}
-		if err := apply(role); err != nil {
+		if err := apply(state, role); err != nil {
 			return err
 		}
 		return state.PutRole(role)
@@ -142,7 +146,9 @@ func (s *Service) read(q *wire.Query) (*account.Role, error) {
 	}
 	var role *account.Role
 	err := s.Account.View(func(state account.State) (err error) {
-		role, err = find(state, name)
+		if role, err = find(state, name); err == nil {
+			role.Trust = s.shownTrust(state, role)
+		}
 		return err
 	})
 	return role, wrap(err, "read role %q", name)
@@ -169,6 +175,9 @@ func (s *Service) listRoles(q *wire.Query) (any, error) {
 	var roles []*account.Role
 	if err := s.Account.View(func(state account.State) (err error) {
 		roles, err = state.Roles()
+		for _, role := range roles {
+			role.Trust = s.shownTrust(state, role)
+		}
 		return err
 	}); err != nil {
 		return nil, wrap(err, "list roles")
@@ -192,7 +201,7 @@ func (s *Service) updateRole(q *wire.Query) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return struct{}{}, s.change(q, func(role *account.Role) error {
+	return struct{}{}, s.change(q, func(_ account.State, role *account.Role) error {
 		if q.Has("Description") {
 			role.Description = description
 		}
@@ -208,9 +217,8 @@ func (s *Service) updateTrust(q *wire.Query) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return nil, s.change(q, func(role *account.Role) error {
-		role.Trust = trust
-		return nil
+	return nil, s.change(q, func(state account.State, role *account.Role) error {
+		return s.setTrust(state, role, trust)
 	})
 }
 
@@ -232,14 +240,14 @@ func (s *Service) tagRole(q *wire.Query) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return nil, s.change(q, func(role *account.Role) (err error) {
+	return nil, s.change(q, func(_ account.State, role *account.Role) (err error) {
 		role.Tags, err = mergeTags(role.Tags, tags)
 		return err
 	})
 }
 
 func (s *Service) untagRole(q *wire.Query) (any, error) {
-	return nil, s.change(q, func(role *account.Role) error {
+	return nil, s.change(q, func(_ account.State, role *account.Role) error {
 		role.Tags = removeTags(role.Tags, q.List("TagKeys"))
 		return nil
 	})

@@ -288,7 +288,7 @@ func (s *Service) trusts(action string, principal policy.Principal, context *pol
 	request := &policy.Request{
 		Principal: principal, Action: action, Resource: s.Account.RoleARN(role), ResourceAccount: s.Account.ID, Context: context,
 	}
-	policies := &policy.Policies{Trust: trust}
+	policies := &policy.Policies{Trust: trust.Bind(role.Principals)}
 	if who != nil {
 		policies.Identity, policies.Session, policies.HasSession = who.Identity, who.Session, who.HasSession
 	}
