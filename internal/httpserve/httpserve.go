@@ -45,7 +45,7 @@ type Server struct {
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	server := &http.Server{
 		Handler:           s.Handler,
-		TLSConfig:         s.TLS,
+		TLSConfig:         s.TLS.Clone(), // net/http writes into it
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,

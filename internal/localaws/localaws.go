@@ -221,7 +221,9 @@ func (s *Server) authenticate(r *http.Request, body []byte, service string) (*ca
 		if err := signed.Verify(r, body, s.admin.SecretKey, service, s.now()); err != nil {
 			return nil, err
 		}
-		return s.adminCall, nil
+		admin := *s.adminCall
+		admin.Region = signed.Region
+		return &admin, nil
 	}
 	session, err := s.account.OpenSession(signed.AccessKeyID, signed.SessionToken, s.now())
 	switch {
@@ -234,7 +236,12 @@ func (s *Server) authenticate(r *http.Request, body []byte, service string) (*ca
 	if err := signed.Verify(r, body, credential.NewSecret(session.Secret), service, s.now()); err != nil {
 		return nil, err
 	}
-	return caller.Session(s.account, session)
+	who, err := caller.Session(s.account, session)
+	if err != nil {
+		return nil, err
+	}
+	who.Region = signed.Region
+	return who, nil
 }
 
 // authorise decides by the caller's own policies.

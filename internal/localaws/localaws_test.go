@@ -464,6 +464,8 @@ func TestTrustPolicies(t *testing.T) {
 		{"64 key in capitals", trust(`"StringEquals":{"` + strings.ToUpper(issuerID) + `:SUB":"` + subject + `"}`), 200},
 		{"65 value in other case", trust(`"StringEquals":{` + sub + `"System:serviceaccount:app:api"}`), 403},
 		{"66 session name", trust(`"StringEquals":{"sts:RoleSessionName":"other"}`), 403},
+		{"requested region", trust(`"StringEquals":{"aws:RequestedRegion":"us-east-1"}`), 200},
+		{"another region", trust(`"StringEquals":{"aws:RequestedRegion":"eu-west-1"}`), 403},
 		{"another provider", strings.ReplaceAll(trust(""), "/b/c1", "/b/c2"), 403},
 	} {
 		w.setTrust(row.trust)

@@ -27,6 +27,8 @@ type Caller struct {
 	// SourceIdentity and Claims are what a session keeps from its beginning.
 	SourceIdentity string
 	Claims         map[string]string
+	// Region is that of the signature's scope.
+	Region string
 
 	session *account.Session // nil for the administrator
 }
@@ -89,9 +91,10 @@ func (c *Caller) TransitiveTags() []account.Tag {
 	return tags
 }
 
-// AddContext sets the condition keys that a session brings (spec iam-policy
-// §5.1).
+// AddContext sets the condition keys that the signature and a session bring
+// (spec iam-policy §5.1).
 func (c *Caller) AddContext(context *policy.Context) {
+	context.Set("aws:RequestedRegion", c.Region)
 	if c.session == nil {
 		return
 	}
@@ -114,7 +117,8 @@ func RequestContext(r *http.Request, now time.Time) *policy.Context {
 		Set("aws:CurrentTime", now.UTC().Format(time.RFC3339)).
 		Set("aws:EpochTime", strconv.FormatInt(now.Unix(), 10)).
 		Set("aws:SecureTransport", strconv.FormatBool(r.TLS != nil)).
-		Set("aws:ViaAWSService", "false")
+		Set("aws:ViaAWSService", "false").
+		Set("aws:RequestedRegion", regionOf(r.Host))
 	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
 		context.Set("aws:SourceIp", host)
 	}
@@ -122,4 +126,14 @@ func RequestContext(r *http.Request, now time.Time) *policy.Context {
 		context.Set("aws:UserAgent", agent)
 	}
 	return context
+}
+
+// regionOf reads a regional host name, SERVICE.REGION.amazonaws.com; any other,
+// such as this machine's, stands for the global endpoint.
+func regionOf(host string) string {
+	labels := strings.Split(host, ".")
+	if len(labels) >= 4 && labels[2] == "amazonaws" {
+		return labels[1]
+	}
+	return "us-east-1"
 }
