@@ -54,10 +54,10 @@ func TestServeWebhook(t *testing.T) {
 
 	review := `{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u","namespace":"default","operation":"CREATE","resource":{"version":"v1","resource":"pods"},` +
 		`"object":{"spec":{"serviceAccountName":"s3-reader","containers":[{"name":"a","image":"i"}]}}}}`
-	if _, answer := call(t, client, http.MethodPost, "https://"+hook+"/mutate", review); !strings.Contains(answer, `"patchType":"JSONPatch"`) {
+	if answer := call(t, client, http.MethodPost, "https://"+hook+"/mutate", review); !strings.Contains(answer, `"patchType":"JSONPatch"`) {
 		t.Errorf("review: %s", answer)
 	}
-	if _, answer := call(t, client, http.MethodGet, "http://"+metrics+"/metrics", ""); !strings.Contains(answer, `pod_identity_webhook_pod_count{method="sts_web_identity"} 1`) {
+	if answer := call(t, client, http.MethodGet, "http://"+metrics+"/metrics", ""); !strings.Contains(answer, `pod_identity_webhook_pod_count{method="sts_web_identity"} 1`) {
 		t.Errorf("metrics: %s", answer)
 	}
 	stop()
@@ -95,7 +95,7 @@ func untilReady(t *testing.T, client *http.Client, url string, ended <-chan int,
 	}
 }
 
-func call(t *testing.T, client *http.Client, method, url, body string) (int, string) {
+func call(t *testing.T, client *http.Client, method, url, body string) string {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
@@ -111,7 +111,7 @@ func call(t *testing.T, client *http.Client, method, url, body string) (int, str
 	if err != nil {
 		t.Fatal(err)
 	}
-	return response.StatusCode, string(text)
+	return string(text)
 }
 
 func writeServingPair(t *testing.T, dir string) *pki.Authority {
