@@ -689,7 +689,7 @@ func TestIAM(t *testing.T) {
 	if got := call("RemoveClientIDFromOpenIDConnectProvider", "OpenIDConnectProviderArn", provider, "ClientID", "nope"); got.status != 200 {
 		t.Errorf("101 remove: %s", got.body)
 	}
-	if got := call("GetOpenIDConnectProvider", "OpenIDConnectProviderArn", provider); !strings.Contains(got.body, "<Url>"+issuerID+"</Url>") || strings.Count(got.body, "sts.amazonaws.com") != 1 {
+	if got := call("GetOpenIDConnectProvider", "OpenIDConnectProviderArn", provider); !strings.Contains(got.body, "<Url>"+issuerID+"</Url>") || !strings.Contains(got.body, "<CreateDate>2026-09-01T12:00:00.000Z<") || strings.Count(got.body, "sts.amazonaws.com") != 1 {
 		t.Errorf("get provider: %s", got.body)
 	}
 	if got := call("DeleteOpenIDConnectProvider", "OpenIDConnectProviderArn", provider); got.status != 200 {

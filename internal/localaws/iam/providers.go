@@ -189,7 +189,7 @@ type providerResult struct {
 	URL            string   `xml:"Url" json:"Url"`
 	ClientIDList   []string `xml:"ClientIDList>member"`
 	ThumbprintList []string `xml:"ThumbprintList>member"`
-	CreateDate     wire.Time
+	CreateDate     wire.MilliTime
 	Tags           []account.Tag `xml:"Tags>member"`
 }
 
@@ -198,7 +198,7 @@ func (s *Service) getProvider(q *wire.Query) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return providerResult{p.IssuerID, p.ClientIDs, p.Thumbprints, wire.Time(p.Created), p.Tags}, nil
+	return providerResult{p.IssuerID, p.ClientIDs, p.Thumbprints, wire.MilliTime(p.Created), p.Tags}, nil
 }
 
 type providersResult struct {

@@ -207,6 +207,19 @@ func (t Time) MarshalJSON() ([]byte, error) {
 	return strconv.AppendInt(nil, time.Time(t).Unix(), 10), nil
 }
 
+// MilliTime is a timestamp that AWS gives with milliseconds.
+type MilliTime time.Time
+
+// MarshalText writes YYYY-MM-DDTHH:MM:SS.mmmZ.
+func (t MilliTime) MarshalText() ([]byte, error) {
+	return []byte(time.Time(t).UTC().Format("2006-01-02T15:04:05.000Z")), nil
+}
+
+// MarshalJSON writes a number.
+func (t MilliTime) MarshalJSON() ([]byte, error) {
+	return strconv.AppendFloat(nil, float64(time.Time(t).UnixMilli())/1000, 'f', 3, 64), nil
+}
+
 // Answer writes answers of one request.
 type Answer struct {
 	Writer    http.ResponseWriter
