@@ -24,7 +24,7 @@ fuzz: ## each fuzz target for a minute
 check: lint generated test ## what CI runs
 
 lint: $(LINT) ## formatting and static checks
-	$(LINT) run ./...
+	$(LINT) run --allow-parallel-runners ./...
 
 generated: ## fail if generated files are not what their sources say
 	go mod tidy -diff

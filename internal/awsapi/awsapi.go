@@ -71,29 +71,26 @@ func NewIAM(endpoint, region string, creds credential.AWS) *IAM {
 }
 
 // EnsureProvider creates the OIDC provider of an issuer unless it is there, and
-// adds audiences it lacks. It returns the provider's ARN.
-func (c *IAM) EnsureProvider(ctx context.Context, issuer, arn string, audiences []string) (string, error) {
+// adds audiences it lacks. arn is the provider's.
+func (c *IAM) EnsureProvider(ctx context.Context, issuer, arn string, audiences []string) error {
 	_, err := c.client.CreateOpenIDConnectProvider(ctx, &iam.CreateOpenIDConnectProviderInput{
 		Url: aws.String(issuer), ClientIDList: audiences,
 	})
-	if _, exists := errors.AsType[*iamtypes.EntityAlreadyExistsException](err); exists {
-		for _, audience := range audiences {
-			if _, err := c.client.AddClientIDToOpenIDConnectProvider(ctx, &iam.AddClientIDToOpenIDConnectProviderInput{
-				OpenIDConnectProviderArn: aws.String(arn), ClientID: aws.String(audience),
-			}); err != nil {
-				return "", classify(err)
-			}
+	if _, exists := errors.AsType[*iamtypes.EntityAlreadyExistsException](err); !exists {
+		return classify(err)
+	}
+	for _, audience := range audiences {
+		if _, err := c.client.AddClientIDToOpenIDConnectProvider(ctx, &iam.AddClientIDToOpenIDConnectProviderInput{
+			OpenIDConnectProviderArn: aws.String(arn), ClientID: aws.String(audience),
+		}); err != nil {
+			return classify(err)
 		}
-		return arn, nil
 	}
-	if err != nil {
-		return "", classify(err)
-	}
-	return arn, nil
+	return nil
 }
 
-// EnsureRole creates a role with a trust policy unless it is there, and sets
-// the trust policy if it is. It returns the role's ARN.
+// EnsureRole creates a role with a trust policy unless it is there: then it
+// stays as it is. It returns the role's ARN.
 func (c *IAM) EnsureRole(ctx context.Context, name, trust, description string) (string, error) {
 	created, err := c.client.CreateRole(ctx, &iam.CreateRoleInput{
 		RoleName: aws.String(name), AssumeRolePolicyDocument: aws.String(trust), Description: aws.String(description),
@@ -104,14 +101,20 @@ func (c *IAM) EnsureRole(ctx context.Context, name, trust, description string) (
 	if _, exists := errors.AsType[*iamtypes.EntityAlreadyExistsException](err); !exists {
 		return "", classify(err)
 	}
-	if err := c.SetTrust(ctx, name, trust); err != nil {
-		return "", err
-	}
 	got, err := c.client.GetRole(ctx, &iam.GetRoleInput{RoleName: aws.String(name)})
 	if err != nil {
 		return "", classify(err)
 	}
 	return aws.ToString(got.Role.Arn), nil
+}
+
+// Trust returns a role's trust policy as IAM holds it, percent-encoded.
+func (c *IAM) Trust(ctx context.Context, role string) (string, error) {
+	got, err := c.client.GetRole(ctx, &iam.GetRoleInput{RoleName: aws.String(role)})
+	if err != nil {
+		return "", classify(err)
+	}
+	return aws.ToString(got.Role.AssumeRolePolicyDocument), nil
 }
 
 // SetTrust replaces a role's trust policy.

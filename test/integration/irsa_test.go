@@ -106,9 +106,9 @@ func registerWebhook(t *testing.T, c *cluster.Cluster) {
 	waitUntilCalled(t, c)
 }
 
-// waitUntilCalled makes dry-run pods of an account nobody knows until the API
+// waitUntilCalled makes dry-run pods of an annotated account until the API
 // server has read the registration: before that the webhook is not asked, and
-// the sign of being asked is a warning about the junk role.
+// the sign of being asked is the volume.
 func waitUntilCalled(t *testing.T, c *cluster.Cluster) {
 	t.Helper()
 	ctx := t.Context()
@@ -228,7 +228,7 @@ func startAWS(t *testing.T, c *cluster.Cluster) localAWS {
 	t.Cleanup(listening.Close)
 	admin := awsapi.NewIAM(listening.URL, "us-east-1", server.Admin())
 	provider := "arn:aws:iam::" + accountID + ":oidc-provider/" + issuerID
-	if _, err := admin.EnsureProvider(t.Context(), c.Issuer, provider, []string{"test"}); err != nil {
+	if err := admin.EnsureProvider(t.Context(), c.Issuer, provider, []string{"test"}); err != nil {
 		t.Fatal(err)
 	}
 	trust, err := os.ReadFile(filepath.Join("..", "..", "examples", "quickstart", "trust-policy.json"))

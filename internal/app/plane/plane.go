@@ -286,7 +286,7 @@ func (p *Plane) serve(ctx context.Context, server *httpserve.Server, address str
 // has them: then they are the user's, and stay as they are.
 func (p *Plane) provision(ctx context.Context) error {
 	iam := awsapi.NewIAM(p.endpoints.AWS, p.endpoints.Region, p.admin)
-	if _, err := iam.EnsureProvider(ctx, quickstart.Issuer, p.ProviderARN(), p.Audiences()); err != nil {
+	if err := iam.EnsureProvider(ctx, quickstart.Issuer, p.ProviderARN(), p.Audiences()); err != nil {
 		return fmt.Errorf("create the quickstart's OIDC provider: %w", err)
 	}
 	roleARN, err := iam.EnsureRole(ctx, quickstart.Role, string(quickstart.TrustPolicy), "the quickstart's role")
