@@ -12,6 +12,10 @@ type condition struct {
 	key      string // as written
 	folded   string
 	values   []pattern
+	// typed are the values of operators that do not compare texts.
+	typed []typed
+	// deny says which way to fail when a policy's value cannot be compared.
+	deny bool
 }
 
 // operator is an operator's name taken apart.
@@ -21,6 +25,7 @@ type operator struct {
 	ifExists bool
 	set      setPrefix
 	compare  comparison
+	order    order // of numbers and dates
 }
 
 type setPrefix int
@@ -41,10 +46,17 @@ const (
 	compareARN
 	compareBool
 	compareNull
+	compareNumber
+	compareDate
+	compareIP
+	compareBinary
 )
 
-// operators are the supported base names. An operator that is not here is
-// refused when the document is read; ignoring it would change the decision.
+// isTyped reports whether values are parsed rather than matched as texts.
+func (c comparison) isTyped() bool { return c >= compareNumber }
+
+// operators are the base names. An operator that is not here is refused when
+// the document is read; ignoring it would change the decision.
 var operators = map[string]operator{
 	"stringequals":              {base: "StringEquals", compare: compareString},
 	"stringnotequals":           {base: "StringNotEquals", compare: compareString, negated: true},
@@ -58,13 +70,21 @@ var operators = map[string]operator{
 	"arnnotlike":                {base: "ArnNotLike", compare: compareARN, negated: true},
 	"bool":                      {base: "Bool", compare: compareBool},
 	"null":                      {base: "Null", compare: compareNull},
-}
-
-// otherOperators exist at AWS and are not evaluated by this engine yet.
-var otherOperators = []string{
-	"numericequals", "numericnotequals", "numericlessthan", "numericlessthanequals", "numericgreaterthan", "numericgreaterthanequals",
-	"dateequals", "datenotequals", "datelessthan", "datelessthanequals", "dategreaterthan", "dategreaterthanequals",
-	"binaryequals", "ipaddress", "notipaddress",
+	"numericequals":             {base: "NumericEquals", compare: compareNumber},
+	"numericnotequals":          {base: "NumericNotEquals", compare: compareNumber, negated: true},
+	"numericlessthan":           {base: "NumericLessThan", compare: compareNumber, order: less},
+	"numericlessthanequals":     {base: "NumericLessThanEquals", compare: compareNumber, order: lessOrEqual},
+	"numericgreaterthan":        {base: "NumericGreaterThan", compare: compareNumber, order: greater},
+	"numericgreaterthanequals":  {base: "NumericGreaterThanEquals", compare: compareNumber, order: greaterOrEqual},
+	"dateequals":                {base: "DateEquals", compare: compareDate},
+	"datenotequals":             {base: "DateNotEquals", compare: compareDate, negated: true},
+	"datelessthan":              {base: "DateLessThan", compare: compareDate, order: less},
+	"datelessthanequals":        {base: "DateLessThanEquals", compare: compareDate, order: lessOrEqual},
+	"dategreaterthan":           {base: "DateGreaterThan", compare: compareDate, order: greater},
+	"dategreaterthanequals":     {base: "DateGreaterThanEquals", compare: compareDate, order: greaterOrEqual},
+	"ipaddress":                 {base: "IpAddress", compare: compareIP},
+	"notipaddress":              {base: "NotIpAddress", compare: compareIP, negated: true},
+	"binaryequals":              {base: "BinaryEquals", compare: compareBinary},
 }
 
 func parseOperator(name string) (operator, bool) {
@@ -114,9 +134,6 @@ func (d *decoder) operatorBlock(m member, s *statement) error {
 	}
 	op, known := parseOperator(m.name)
 	if !known && len(m.value.members) > 0 {
-		if isOtherOperator(m.name) {
-			return d.fail(m.offset, badStructure, "", "the operator %q is not evaluated by this version, so the document is refused rather than half applied", m.name)
-		}
 		return d.fail(m.offset, badStructure, "", "%q is no condition operator", m.name)
 	}
 	var seen []string
@@ -126,11 +143,11 @@ func (d *decoder) operatorBlock(m member, s *statement) error {
 			return d.fail(key.offset, badStructure, "", "the condition key %q stands twice in %s", key.name, m.name)
 		}
 		seen = append(seen, folded)
-		values, err := d.conditionValues(key, op)
-		if err != nil {
+		c := condition{operator: m.name, op: op, key: key.name, folded: folded, deny: !s.allow}
+		if err := d.conditionValues(key, &c); err != nil {
 			return err
 		}
-		s.conditions = append(s.conditions, condition{operator: m.name, op: op, key: key.name, folded: folded, values: values})
+		s.conditions = append(s.conditions, c)
 	}
 	return nil
 }
@@ -140,31 +157,53 @@ func hasSetPrefix(name string) bool {
 	return strings.HasPrefix(folded, "foranyvalue:") || strings.HasPrefix(folded, "forallvalues:")
 }
 
-func isOtherOperator(name string) bool {
-	folded := strings.ToLower(name)
-	if i := strings.IndexByte(folded, ':'); i >= 0 {
-		folded = folded[i+1:]
-	}
-	return slices.Contains(otherOperators, strings.TrimSuffix(folded, "ifexists"))
-}
-
-func (d *decoder) conditionValues(key member, op operator) ([]pattern, error) {
+func (d *decoder) conditionValues(key member, c *condition) error {
 	items := []*node{key.value}
 	if key.value.kind == arrayNode {
 		items = key.value.items
 	}
-	values := make([]pattern, 0, len(items))
+	c.values = make([]pattern, 0, len(items))
 	for _, item := range items {
 		if item.kind != stringNode && item.kind != numberNode && item.kind != boolNode {
-			return nil, d.fail(item.offset, badStructure, "", "a value of %q must be a text, a number or a boolean, not %s", key.name, item.kindName())
+			return d.fail(item.offset, badStructure, "", "a value of %q must be a text, a number or a boolean, not %s", key.name, item.kindName())
 		}
-		if op.compare == compareARN && item.text != "*" && len(strings.SplitN(item.text, ":", 6)) < 6 && !strings.Contains(item.text, "${") {
-			return nil, d.fail(item.offset, badStructure, "", "%q is no ARN pattern: want six parts, arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE", item.text)
+		wild := c.op.compare == compareLike || c.op.compare == compareARN
+		vars := d.hasVariables() && c.op.compare != compareNull && !c.op.compare.isTyped()
+		value := compilePattern(item.text, wild, vars)
+		if c.op.compare.isTyped() {
+			c.typed = append(c.typed, parseTyped(c.op.compare, item.text))
 		}
-		wild := op.compare == compareLike || op.compare == compareARN
-		values = append(values, compilePattern(item.text, wild, d.hasVariables() && op.compare != compareNull))
+		if err := d.checkValue(item, c, &value); err != nil {
+			return err
+		}
+		c.values = append(c.values, value)
 	}
-	return values, nil
+	return nil
+}
+
+// checkValue refuses values of the wrong form, as IAM does where policies are
+// stored. Session policies are checked less: only binary values (spec iam-policy
+// §1.5).
+func (d *decoder) checkValue(item *node, c *condition, value *pattern) error {
+	if d.kind == Session && c.op.compare != compareBinary {
+		return nil
+	}
+	switch {
+	case c.op.compare == compareARN:
+		if item.text != "*" && value.segments == nil && len(splitOps(value.ops)) < 6 {
+			return d.fail(item.offset, badValue, "", "%q is no ARN pattern: want six parts, arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE", item.text)
+		}
+	case c.op.compare.isTyped() && !c.typed[len(c.typed)-1].valid:
+		return d.fail(item.offset, badValue, "", "%q is no value for %s: want %s", item.text, c.op.base, valueForms[c.op.compare])
+	}
+	return nil
+}
+
+var valueForms = map[comparison]string{
+	compareNumber: "a decimal number",
+	compareDate:   "a date such as 2026-01-31T00:00:00Z, or seconds since the epoch",
+	compareIP:     "an address or CIDR range, IPv6 without host bits",
+	compareBinary: "base64 with padding",
 }
 
 // holds is the truth table of spec iam-policy §3.3.
@@ -180,27 +219,64 @@ func (c *condition) holds(r *Request) bool {
 		return c.op.set == forAll && v.multi && len(v.many) == 0
 	}
 	if !v.multi {
-		matched, comparable := c.matches(r, v.one)
-		return comparable && matched != c.op.negated
+		return c.holdsFor(r, v.one)
 	}
 	switch c.op.set {
 	case forAll:
 		for _, one := range v.many {
-			if matched, comparable := c.matches(r, one); !comparable || matched == c.op.negated {
+			if !c.holdsFor(r, one) {
 				return false
 			}
 		}
 		return true
 	case forAny:
 		for _, one := range v.many {
-			if matched, comparable := c.matches(r, one); comparable && matched != c.op.negated {
+			if c.holdsFor(r, one) {
 				return true
 			}
 		}
-		return false
-	case noSet:
+	case noSet: // a multivalued key needs a set operator
 	}
-	return false // a multivalued key needs a set operator
+	return false
+}
+
+// holdsFor decides for one value of the request.
+func (c *condition) holdsFor(r *Request, got string) bool {
+	if c.op.compare.isTyped() {
+		matched, comparable := c.matchTyped(got)
+		return comparable && matched != c.op.negated
+	}
+	if c.op.compare == compareARN {
+		return c.holdsForARN(r, got)
+	}
+	return c.matches(r, got) != c.op.negated
+}
+
+// holdsForARN: a request value that is no ARN makes the operator and its
+// negation false. A policy value that is none ends the comparison: an Allow
+// does not apply, a Deny does (spec iam-policy §3.2).
+func (c *condition) holdsForARN(r *Request, got string) bool {
+	if strings.Count(got, ":") < 5 {
+		return false
+	}
+	for i := range c.values {
+		want := &c.values[i]
+		ops, ok := want.resolve(r)
+		switch {
+		case !ok:
+			continue
+		case len(ops) == 1 && ops[0] == anyRun:
+			return !c.op.negated
+		}
+		parts := splitOps(ops)
+		if len(parts) != 6 {
+			return c.deny
+		}
+		if matchARN(parts, got, false) {
+			return !c.op.negated
+		}
+	}
+	return c.op.negated
 }
 
 func (c *condition) holdsAbsent() bool {
@@ -230,19 +306,14 @@ func (c *condition) null(v value, present bool) bool {
 	return false
 }
 
-// matches holds one request value against the listed ones. comparable is false
-// when the request's value is no ARN under an Arn operator: then neither the
-// operator nor its negation holds (spec iam-policy §3.2).
-func (c *condition) matches(r *Request, got string) (matched, comparable bool) {
-	if c.op.compare == compareARN && strings.Count(got, ":") < 5 {
-		return false, false
-	}
+// matches reports whether any listed value matches a text.
+func (c *condition) matches(r *Request, got string) bool {
 	for i := range c.values {
 		if c.matchesOne(r, &c.values[i], got) {
-			return true, true
+			return true
 		}
 	}
-	return false, true
+	return false
 }
 
 func (c *condition) matchesOne(r *Request, want *pattern, got string) bool {
@@ -261,15 +332,9 @@ func (c *condition) matchesOne(r *Request, want *pattern, got string) bool {
 		return matchOps(ops, got)
 	case compareFolded:
 		return equalFolded(literalText(ops), got)
-	case compareARN:
-		if len(ops) == 1 && ops[0] == anyRun {
-			return true
-		}
-		parts := splitOps(ops)
-		return len(parts) == 6 && matchARN(parts, got, false)
 	case compareBool:
 		return strings.EqualFold(literalText(ops), "true") == strings.EqualFold(got, "true")
-	case compareNull:
+	case compareARN, compareNull, compareNumber, compareDate, compareIP, compareBinary: // have ways of their own
 	}
 	return false
 }

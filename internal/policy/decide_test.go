@@ -205,10 +205,52 @@ func TestIdentityPolicies(t *testing.T) {
 		{"173", star(`'StringEqualsIgnoreCase':{'aws:RequestTag/x':'\u00df'}`), object, x("\u1e9e"), policy.Allowed},
 		{"174", star(`'StringEqualsIgnoreCase':{'aws:RequestTag/x':'s'}`), object, x("\u017f"), policy.ImplicitDeny},
 		{"175 two code units", star(`'StringLike':{'aws:RequestTag/x':'a?'}`), object, x("a\U00010410"), policy.ImplicitDeny},
+		{"97", star(`'NumericLessThanEquals':{'aws:RequestTag/x':'10'}`), object, x("9.5"), policy.Allowed},
+		{"98 trailing text", star(`'NumericEquals':{'aws:RequestTag/x':'10'}`), object, x("10abc"), policy.ImplicitDeny},
+		{"99", star(`'DateLessThan':{'aws:CurrentTime':'2030-01-01T00:00:00Z'}`), object, policy.NewContext().Set("aws:CurrentTime", "2026-05-01"), policy.Allowed},
+		{"100 epoch against ISO", star(`'DateGreaterThan':{'aws:CurrentTime':'1700000000'}`), object, policy.NewContext().Set("aws:CurrentTime", "2020-01-01T00:00:00Z"), policy.ImplicitDeny},
+		{"101", star(`'IpAddress':{'aws:SourceIp':['10.0.0.0/8','2001:db8::/32']}`), object, policy.NewContext().Set("aws:SourceIp", "2001:db8::5"), policy.Allowed},
+		{"102", star(`'IpAddress':{'aws:SourceIp':'0.0.0.0/0'}`), object, policy.NewContext().Set("aws:SourceIp", "203.0.113.9"), policy.Allowed},
+		{"102 the other family", star(`'IpAddress':{'aws:SourceIp':'0.0.0.0/0'}`), object, policy.NewContext().Set("aws:SourceIp", "2001:db8::1"), policy.ImplicitDeny},
+		{"103", star(`'NotIpAddress':{'aws:SourceIp':['10.0.0.0/8','192.168.0.0/16']}`), object, policy.NewContext().Set("aws:SourceIp", "192.168.1.1"), policy.ImplicitDeny},
+		{"158 no number", star(`'NumericNotEquals':{'aws:RequestTag/x':'1'}`), object, x("no-number"), policy.Allowed},
+		{"159 exact", star(`'NumericEquals':{'aws:RequestTag/x':'9007199254740993'}`), object, x("9007199254740992"), policy.ImplicitDeny},
+		{"number spellings", star(`'NumericEquals':{'aws:RequestTag/x':5.50}`), object, x("+05.5e0"), policy.Allowed},
+		{"160 no date", star(`'DateNotEquals':{'aws:RequestTag/x':'2030-01-01T00:00:00Z'}`), object, x("not-a-date"), policy.Allowed},
+		{"161 epoch with a sign", star(`'DateEquals':{'aws:RequestTag/x':'2030-01-01T00:00:00Z'}`), object, x("+1893456000"), policy.Allowed},
+		{"162 same millisecond", star(`'DateEquals':{'aws:RequestTag/x':'2030-01-01T00:00:00.1231Z'}`), object, x("2030-01-01T00:00:00.1239Z"), policy.Allowed},
+		{"zones", star(`'DateEquals':{'aws:RequestTag/x':'2030-01-01T00:00Z'}`), object, x("2030-01-01t01:30+01:30"), policy.Allowed},
+		{"a year", star(`'DateEquals':{'aws:RequestTag/x':'2030'}`), object, x("2030-01-01"), policy.Allowed},
+		{"165 no padding", star(`'BinaryEquals':{'aws:RequestTag/x':'YQ=='}`), object, x("YQ"), policy.ImplicitDeny},
+		{"binary", star(`'BinaryEquals':{'aws:RequestTag/x':'YQ=='}`), object, x("YQ=="), policy.Allowed},
+		{"166 no address", star(`'NotIpAddress':{'aws:RequestTag/x':'192.0.2.0/24'}`), object, x("not-an-ip"), policy.ImplicitDeny},
+		{"a range is no address", star(`'IpAddress':{'aws:RequestTag/x':'192.0.2.0/24'}`), object, x("192.0.2.0/25"), policy.ImplicitDeny},
+		{"167 leading zeros", star(`'IpAddress':{'aws:RequestTag/x':'192.000.002.0/024'}`), object, x("192.0.2.1"), policy.Allowed},
+		{"168 mapped", star(`'IpAddress':{'aws:RequestTag/x':'192.0.2.0/24'}`), object, x("::ffff:192.0.2.1"), policy.Allowed},
+		{"host bits of IPv4", star(`'IpAddress':{'aws:RequestTag/x':'192.0.2.77/24'}`), object, x("192.0.2.1"), policy.Allowed},
 		{"175b", star(`'StringLike':{'aws:RequestTag/x':'a??'}`), object, x("a\U00010410"), policy.Allowed},
 	} {
 		decide(t, row.name, policy.Request{Principal: alice, Action: "s3:GetObject", Resource: row.resource, ResourceAccount: "111122223333", Context: row.context},
 			&policy.Policies{Identity: []*policy.Policy{parse(t, policy.Identity, doc(row.statement))}}, row.want)
+	}
+}
+
+// TestSessionValues: session policies are not checked for the form of values.
+func TestSessionValues(t *testing.T) {
+	t.Parallel()
+	all := doc(`{'Effect':'Allow','Action':'*','Resource':'*'}`)
+	for _, row := range []struct {
+		name, session string
+		x             string
+		want          policy.Effect
+	}{
+		{"171 a Deny with a bad ARN applies", doc(`{'Effect':'Allow','Action':'*','Resource':'*'}`, `{'Effect':'Deny','Action':'*','Resource':'*','Condition':{'ArnLike':{'aws:RequestTag/x':'not-an-arn'}}}`), roleR, policy.ExplicitDeny},
+		{"172 an Allow with a bad ARN does not", doc(`{'Effect':'Allow','Action':'*','Resource':'*','Condition':{'ArnNotLike':{'aws:RequestTag/x':'not-an-arn'}}}`), roleR, policy.ImplicitDeny},
+		{"169 IPv6 with host bits", doc(`{'Effect':'Allow','Action':'*','Resource':'*','Condition':{'IpAddress':{'aws:RequestTag/x':'2001:db8::5/64'}}}`), "2001:db8::5", policy.ImplicitDeny},
+		{"a number that is none", doc(`{'Effect':'Allow','Action':'*','Resource':'*','Condition':{'NumericNotEquals':{'aws:RequestTag/x':'one'}}}`), "1", policy.Allowed},
+	} {
+		decide(t, row.name, policy.Request{Principal: session, Action: "s3:GetObject", Resource: "arn:aws:s3:::b/k", ResourceAccount: "111122223333", Context: policy.NewContext().Set("aws:RequestTag/x", row.x)},
+			&policy.Policies{Identity: []*policy.Policy{parse(t, policy.Identity, all)}, Session: []*policy.Policy{parse(t, policy.Session, row.session)}, HasSession: true}, row.want)
 	}
 }
 

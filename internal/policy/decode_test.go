@@ -41,7 +41,7 @@ func TestTrustRefusals(t *testing.T) {
   'StringEquals':{'a:sub':'x'},
   'oidc.eks.us-east-1.amazonaws.com/id/A:aud':'test'}}]}`, "Syntax error in policy.", "is a condition key where an operator is expected", 3, 3},
 		{"unknown operator", strings.Replace(`{'Statement':[`+good+`]}`, `}]}`, `,'Condition':{'StringEqual':{'a':'b'}}}]}`, 1), "Syntax error in policy.", "is no condition operator", 0, 0},
-		{"operator of a later version", strings.Replace(`{'Statement':[`+good+`]}`, `}]}`, `,'Condition':{'IpAddress':{'aws:SourceIp':'10.0.0.0/8'}}}]}`, 1), "Syntax error in policy.", "refused rather than half applied", 0, 0},
+		{"IPv6 range with host bits", strings.Replace(`{'Statement':[`+good+`]}`, `}]}`, `,'Condition':{'IpAddress':{'aws:SourceIp':'2001:db8::5/64'}}}]}`, 1), "Syntax error in policy.", "IPv6 without host bits", 0, 0},
 		{"keys that differ in case", strings.Replace(`{'Statement':[`+good+`]}`, `}]}`, `,'Condition':{'StringEquals':{'a:Sub':'b','A:sub':'c'}}}]}`, 1), "Syntax error in policy.", "stands twice", 0, 0},
 		{"null value", strings.Replace(`{'Statement':[`+good+`]}`, `}]}`, `,'Condition':{'StringEquals':{'a:sub':null}}}]}`, 1), "Syntax error in policy.", "not null", 0, 0},
 		{"repeated Sid", `{'Statement':[` + strings.Replace(good, "{", "{'Sid':'a',", 1) + "," + strings.Replace(good, "{", "{'Sid':'a',", 1) + `]}`, "The Statement Ids in the policy are not unique", "", 0, 0},
@@ -80,6 +80,10 @@ func TestIdentityRefusals(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct{ statement, message string }{
 		{`{'Effect':'allow','Action':'s3:*','Resource':'*'}`, "The policy failed legacy parsing"},
+		{`{'Effect':'Allow','Action':'s3:*','Resource':'*','Condition':{'NumericEquals':{'a':'ten'}}}`, "The policy failed legacy parsing"},
+		{`{'Effect':'Allow','Action':'s3:*','Resource':'*','Condition':{'DateLessThan':{'a':'soon'}}}`, "The policy failed legacy parsing"},
+		{`{'Effect':'Allow','Action':'s3:*','Resource':'*','Condition':{'BinaryEquals':{'a':'YQ'}}}`, "The policy failed legacy parsing"},
+		{`{'Effect':'Allow','Action':'s3:*','Resource':'*','Condition':{'ArnLike':{'a':'not-an-arn'}}}`, "The policy failed legacy parsing"},
 		{`{'Effect':'Allow','Resource':'*'}`, "Policy statement must contain actions."},
 		{`{'Effect':'Allow','Action':[],'Resource':'*'}`, "Policy statement must contain actions."},
 		{`{'Effect':'Allow','Action':'s3','Resource':'*'}`, "Actions/Conditions must be prefaced by a vendor"},
@@ -104,6 +108,7 @@ func TestIdentityRefusals(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(webTrust(`'StringEquals':{'a:sub':'b'}`)))
 	f.Add([]byte(doc(`{'Effect':'Allow','Action':'s3:*','Resource':'arn:aws:s3:::${aws:username}/*'}`)))
+	f.Add([]byte(doc(`{'Effect':'Deny','Action':'*','Resource':'*','Condition':{'NumericLessThan':{'a':1},'DateEquals':{'a':'2030-01-01T00:00Z'},'IpAddress':{'a':'10.0.0.0/8'},'BinaryEquals':{'a':'YQ=='}}}`)))
 	f.Add([]byte(`{"Statement":[]}`))
 	request := policy.Request{Principal: alice, Action: "s3:GetObject", Resource: "arn:aws:s3:::b/k", ResourceAccount: "111122223333"}
 	f.Fuzz(func(t *testing.T, text []byte) {

@@ -14,6 +14,7 @@ const (
 	noEffect
 	badEffect
 	effectCase
+	badValue
 	repeatedSid
 	badSid
 	noAction
@@ -59,6 +60,7 @@ func wording(kind Kind, r rule, value string) string {
 var identityWording = map[rule]string{
 	oldVersion:        "Policy document must be version 2012-10-17 or greater.",
 	effectCase:        "The policy failed legacy parsing",
+	badValue:          "The policy failed legacy parsing",
 	repeatedSid:       "Statement IDs (SID) in a single policy must be unique.",
 	noAction:          "Policy statement must contain actions.",
 	resourceNotARN:    `Resource {} must be in ARN format or "*".`,

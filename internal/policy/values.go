@@ -1,0 +1,219 @@
+package policy
+
+import (
+	"encoding/base64"
+	"math/big"
+	"net/netip"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// order is how an ordered operator compares the request's value, on the left,
+// with the policy's.
+type order int
+
+const (
+	equal order = iota
+	less
+	lessOrEqual
+	greater
+	greaterOrEqual
+)
+
+// accepts turns the sign of a comparison into the operator's answer.
+func (o order) accepts(sign int) bool {
+	switch o {
+	case equal:
+		return sign == 0
+	case less:
+		return sign < 0
+	case lessOrEqual:
+		return sign <= 0
+	case greater:
+		return sign > 0
+	case greaterOrEqual:
+		return sign >= 0
+	}
+	return false
+}
+
+var decimal = regexp.MustCompile(`^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?$`)
+
+// maxDecimal bounds the work of an exact comparison.
+const maxDecimal = 256
+
+// parseNumber reads a decimal exactly (spec iam-policy §3.2): sign, fraction and
+// exponent are fine, hexadecimal, NaN and anything around it are not.
+func parseNumber(text string) (*big.Rat, bool) {
+	if len(text) > maxDecimal || !decimal.MatchString(text) {
+		return nil, false
+	}
+	return new(big.Rat).SetString(text)
+}
+
+var (
+	year        = regexp.MustCompile(`^[0-9]{4}$`)
+	epochNumber = regexp.MustCompile(`^[+-]?[0-9]{1,18}(?:\.[0-9]+)?$`)
+	isoDate     = regexp.MustCompile(`^([0-9]{4})-([0-9]{2})(?:-([0-9]{2})(?:[Tt]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?([Zz]|[+-][0-9]{2}:[0-9]{2})?)?)?$`)
+)
+
+// parseDate reads an instant in milliseconds: the W3C profile of ISO 8601, or
+// seconds since the epoch. Exactly four digits are a year (spec iam-policy §3.2
+// and §11).
+func parseDate(text string) (int64, bool) {
+	switch {
+	case year.MatchString(text):
+		return parseISO(text + "-01")
+	case epochNumber.MatchString(text):
+		seconds, ok := parseNumber(text)
+		if !ok {
+			return 0, false
+		}
+		scaled := new(big.Rat).Mul(seconds, big.NewRat(1000, 1))
+		milliseconds := new(big.Int).Div(scaled.Num(), scaled.Denom())
+		return milliseconds.Int64(), milliseconds.IsInt64()
+	}
+	return parseISO(text)
+}
+
+func parseISO(text string) (int64, bool) {
+	parts := isoDate.FindStringSubmatch(text)
+	if parts == nil {
+		return 0, false
+	}
+	layout, canonical := "2006-01-02T15:04:05.000", parts[1]+"-"+parts[2]+"-"+or(parts[3], "01")+"T"+or(parts[4], "00")+":"+or(parts[5], "00")+":"+or(parts[6], "00")+"."+(parts[7] + "000")[:3]
+	if zone := strings.ToUpper(parts[8]); zone != "" && zone != "Z" {
+		layout, canonical = layout+"-07:00", canonical+zone
+	}
+	instant, err := time.Parse(layout, canonical)
+	return instant.UnixMilli(), err == nil
+}
+
+func or(text, fallback string) string {
+	if text == "" {
+		return fallback
+	}
+	return text
+}
+
+// parseRange reads an address or CIDR range of a policy. IPv4 may have leading
+// zeros and host bits; an IPv6 range with host bits contains nothing, so it does
+// not parse (spec iam-policy §3.2).
+func parseRange(text string) (netip.Prefix, bool) {
+	address, length, hasLength := strings.Cut(text, "/")
+	ip, ok := parseAddress(address)
+	if !ok {
+		return netip.Prefix{}, false
+	}
+	bits := ip.BitLen()
+	if hasLength {
+		n, err := strconv.Atoi(strings.TrimPrefix(length, "+"))
+		if err != nil || n < 0 || n > bits || strings.HasPrefix(length, "-") || strings.HasPrefix(length, "++") || (ip.Is6() && strings.HasPrefix(length, "+")) {
+			return netip.Prefix{}, false
+		}
+		bits = n
+	}
+	prefix := netip.PrefixFrom(ip, bits)
+	if ip.Is6() && prefix.Masked() != prefix {
+		return netip.Prefix{}, false
+	}
+	return prefix.Masked(), true
+}
+
+// parseAddress keeps the family an address is written in.
+func parseAddress(text string) (netip.Addr, bool) {
+	if octets := strings.Split(text, "."); len(octets) == 4 && !strings.Contains(text, ":") {
+		var four [4]byte
+		for i, octet := range octets {
+			n, err := strconv.ParseUint(octet, 10, 8)
+			if err != nil || len(octet) > 4 {
+				return netip.Addr{}, false
+			}
+			four[i] = byte(n)
+		}
+		return netip.AddrFrom4(four), true
+	}
+	ip, err := netip.ParseAddr(text)
+	return ip, err == nil && ip.Zone() == ""
+}
+
+// parseBinary reads strict base64 with padding.
+func parseBinary(text string) (string, bool) {
+	if strings.ContainsAny(text, "\r\n") {
+		return "", false
+	}
+	decoded, err := base64.StdEncoding.Strict().DecodeString(text)
+	return string(decoded), err == nil
+}
+
+// typed is a policy value of an operator that compares neither texts nor
+// patterns, parsed once. valid is false when it has the wrong form.
+type typed struct {
+	valid  bool
+	number *big.Rat
+	date   int64
+	prefix netip.Prefix
+	binary string
+}
+
+func parseTyped(compare comparison, text string) typed {
+	var t typed
+	switch compare {
+	case compareNumber:
+		t.number, t.valid = parseNumber(text)
+	case compareDate:
+		t.date, t.valid = parseDate(text)
+	case compareIP:
+		t.prefix, t.valid = parseRange(text)
+	case compareBinary:
+		t.binary, t.valid = parseBinary(text)
+	case compareString, compareFolded, compareLike, compareARN, compareBool, compareNull:
+	}
+	return t
+}
+
+// matchTyped holds a request value against all values of the policy. comparable
+// is false when the operator and its negation are both false: an address that is
+// none. A number or date that is none equals nothing.
+func (c *condition) matchTyped(got string) (matched, comparable bool) {
+	request := parseTyped(c.op.compare, got)
+	if c.op.compare == compareIP {
+		ip, ok := parseAddress(got)
+		if !ok {
+			return false, false
+		}
+		request.prefix = netip.PrefixFrom(ip.Unmap(), ip.Unmap().BitLen())
+	} else if !request.valid {
+		return false, true
+	}
+	for i := range c.typed {
+		if want := &c.typed[i]; want.valid && c.compareTyped(&request, want) {
+			return true, true
+		}
+	}
+	return false, true
+}
+
+func (c *condition) compareTyped(got, want *typed) bool {
+	switch c.op.compare {
+	case compareNumber:
+		return c.op.order.accepts(got.number.Cmp(want.number))
+	case compareDate:
+		sign := 0
+		if got.date != want.date {
+			sign = 1
+			if got.date < want.date {
+				sign = -1
+			}
+		}
+		return c.op.order.accepts(sign)
+	case compareIP:
+		return want.prefix.Contains(got.prefix.Addr())
+	case compareBinary:
+		return got.binary == want.binary
+	case compareString, compareFolded, compareLike, compareARN, compareBool, compareNull:
+	}
+	return false
+}
