@@ -15,7 +15,7 @@ const module = "github.com/rolecall/rolecall/"
 // layers before its own, and of its own layer only where together says so.
 var layers = [][]string{
 	{"internal/arn", "internal/credential", "internal/fault", "internal/policy"},
-	{"internal/sigv4", "internal/token"},
+	{"internal/sigv4", "internal/token", "internal/policycase"},
 	{"internal/inject", "internal/awsapi", "internal/httpserve", "internal/obs", "internal/pki", "examples/quickstart"},
 	{"internal/manifest"},
 	{"internal/webhook", "internal/issuer", "internal/localaws/**"},
@@ -35,6 +35,7 @@ var domain = map[string][]string{
 	"internal/policy":     {"golang.org/x/text/"}, // full Unicode lower case
 	"internal/sigv4":      {"net/http"},           // what is verified is an HTTP request
 	"internal/token":      {"github.com/go-jose/go-jose/v4"},
+	"internal/policycase": {"sigs.k8s.io/json"}, // strict decoding
 }
 
 // impure are packages of the standard library that mean I/O.

@@ -1,0 +1,57 @@
+package policycase_test
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/rolecall/rolecall/internal/policy"
+	"github.com/rolecall/rolecall/internal/policycase"
+)
+
+func TestPrincipalOf(t *testing.T) {
+	t.Parallel()
+	const account = "111122223333"
+	for text, want := range map[string]policy.Principal{
+		"arn:aws:iam::111122223333:root":                         {Kind: policy.Root, Account: account, UserID: account},
+		"arn:aws:iam::111122223333:user/team/alice":              {Kind: policy.User, Account: account, UserName: "alice"},
+		"arn:aws:iam::111122223333:role/team/app":                {Kind: policy.RoleSession, Account: account, ARN: "arn:aws:sts::111122223333:assumed-role/app/session", RoleARN: "arn:aws:iam::111122223333:role/team/app"},
+		"arn:aws:sts::111122223333:assumed-role/app/s":           {Kind: policy.RoleSession, Account: account, RoleARN: "arn:aws:iam::111122223333:role/app"},
+		"arn:aws:sts::111122223333:federated-user/bob":           {Kind: policy.FederatedUser, Account: account, UserID: account + ":bob", UserARN: "arn:aws:iam::111122223333:user/bob"},
+		"arn:aws:iam::111122223333:oidc-provider/oidc.example/x": {Kind: policy.WebIdentity, Account: account, UserID: "arn:aws:iam::111122223333:oidc-provider/oidc.example/x"},
+		"pods.eks.amazonaws.com":                                 {Kind: policy.Service},
+	} {
+		if want.ARN == "" {
+			want.ARN = text
+		}
+		got, err := policycase.PrincipalOf(text)
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Errorf("%s: %v (-want +got):\n%s", text, err, diff)
+		}
+	}
+	for _, text := range []string{"", "alice", "arn:aws:iam::111122223333:user/", "arn:aws:s3:::bucket", "arn:aws:sts::111122223333:assumed-role/app", "arn:aws:iam::111122223333:group/g"} {
+		if p, err := policycase.PrincipalOf(text); err == nil {
+			t.Errorf("%q is taken for %+v", text, p)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(`{"cases":[{"name":"a","request":{"principal":"arn:aws:iam::111122223333:user/a","action":"s3:A","resource":"*","context":{"k":["v"]}},"policies":{"session":[],"scp":[[]]},"expect":"ImplicitDeny"}]}`))
+	f.Add([]byte(`{"cases":[{"request":{"principal":{"type":"Anonymous"}}}]}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		cases, err := policycase.Parse(text)
+		if err != nil {
+			return
+		}
+		for i := range cases {
+			first, err := cases[i].Decide()
+			if err != nil {
+				continue
+			}
+			if second, err := cases[i].Decide(); err != nil || first != second {
+				t.Errorf("two answers: %+v, %+v", first, second)
+			}
+		}
+	})
+}
