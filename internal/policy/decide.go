@@ -64,9 +64,11 @@ func Decide(r *Request, p *Policies) Decision {
 	if action == "sts:assumerole" && r.Principal.Kind == Root {
 		return Decision{Effect: ImplicitDeny, Reason: "root-cannot-assume", Kind: Trust}
 	}
-	e := evaluation{request: r, action: action}
+	e := evaluation{request: r, action: action, bounded: p.Boundary != nil}
 	scp, scpDeny := e.levels(p.SCP)
-	rcp, rcpDeny := e.levels(p.RCP)
+	// RCPFullAWSAccess is on every level and cannot be removed, so of resource
+	// control policies only what they deny counts.
+	_, rcpDeny := e.levels(p.RCP)
 	endpoint := e.all(p.Endpoint)
 	resource := e.one(p.Resource)
 	trust := e.one(p.Trust)
@@ -92,8 +94,6 @@ func Decide(r *Request, p *Policies) Decision {
 		}
 	}
 	switch {
-	case !rcp:
-		return Decision{Reason: "rcp-silent", Kind: RCP}
 	case !scp && e.hasAccount():
 		return Decision{Reason: "scp-silent", Kind: SCP}
 	case len(p.Endpoint) > 0 && !endpoint.allow:
@@ -222,6 +222,7 @@ func accountOf(resource string) string {
 type evaluation struct {
 	request *Request
 	action  string // folded
+	bounded bool   // the caller has a permissions boundary
 }
 
 func (e *evaluation) one(p *Policy) verdict {
@@ -268,9 +269,10 @@ func (e *evaluation) add(p *Policy, v *verdict) {
 }
 
 // principal: a statement without Principal, in a kind of document that has
-// none, matches its holder.
+// none, matches its holder. For a caller with a boundary a Deny with
+// NotPrincipal always matches, whatever it lists (spec iam-policy §4.2).
 func (e *evaluation) principal(p *Policy, s *statement) strength {
-	if s.principal == nil {
+	if s.principal == nil || (e.bounded && !s.allow && s.principal.not) {
 		return direct
 	}
 	return s.principal.match(&e.request.Principal, p.kind)

@@ -75,7 +75,7 @@ func Explain(r *Request, p *Policies) *Explanation {
 		Decision: decision.Effect.String(), Reason: decision.Reason, Action: r.Action, Resource: r.Resource,
 		Principal: ExplainedPrincipal{r.Principal.ARN, r.Principal.RoleARN, r.Principal.Account},
 	}
-	explainer := evaluation{request: r, action: strings.ToLower(r.Action)}
+	explainer := evaluation{request: r, action: strings.ToLower(r.Action), bounded: p.Boundary != nil}
 	for _, document := range p.documents() {
 		e.Documents = append(e.Documents, explainer.explain(document))
 	}

@@ -47,8 +47,6 @@ func (e *Explanation) silence() string {
 		return e.silent(Session)
 	case "scp-silent":
 		return e.silent(SCP)
-	case "rcp-silent":
-		return e.silent(RCP)
 	case "endpoint-silent":
 		return e.silent(Endpoint)
 	case "no-resource-match":

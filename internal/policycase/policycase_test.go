@@ -1,6 +1,8 @@
 package policycase_test
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -32,6 +34,31 @@ func TestPrincipalOf(t *testing.T) {
 	for _, text := range []string{"", "alice", "arn:aws:iam::111122223333:user/", "arn:aws:s3:::bucket", "arn:aws:sts::111122223333:assumed-role/app", "arn:aws:iam::111122223333:group/g"} {
 		if p, err := policycase.PrincipalOf(text); err == nil {
 			t.Errorf("%q is taken for %+v", text, p)
+		}
+	}
+}
+
+// TestConformance decides the cases that are kept as data.
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("../../test/conformance/policy/*.json")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no files of cases: %v", err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cases, err := policycase.Parse(text)
+		if err != nil || len(cases) == 0 {
+			t.Fatalf("%s: %d cases, %v", file, len(cases), err)
+		}
+		for i := range cases {
+			verdict, err := cases[i].Decide()
+			if err != nil || !verdict.Holds || verdict.Expect == "" {
+				t.Errorf("%s: %s: %+v, %v", file, cases[i].Name, verdict, err)
+			}
 		}
 	}
 }
