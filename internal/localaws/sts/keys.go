@@ -128,7 +128,10 @@ func (k *Keys) Find(ctx context.Context, issuer, kid string, hasKid bool, kind s
 			return key, err
 		}
 	}
-	fetched, err, _ := k.flight.Do(issuer, func() (any, error) { return k.fetch(ctx, issuer) })
+	// The fetch is shared: the caller who happened to start it must not end it
+	// for the others by going away. The client's own timeout bounds it.
+	shared := context.WithoutCancel(ctx)
+	fetched, err, _ := k.flight.Do(issuer, func() (any, error) { return k.fetch(shared, issuer) })
 	if err != nil {
 		return nil, err
 	}
