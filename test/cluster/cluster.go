@@ -6,23 +6,17 @@
 package cluster
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
-	"encoding/hex"
-	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
-	"time"
 
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -32,43 +26,107 @@ import (
 	"github.com/rolecall/rolecall/internal/token"
 )
 
-const (
-	startTimeout = 60 * time.Second
-	stopTimeout  = 10 * time.Second
-)
+// attempts at finding ports that nobody else takes between the choice of one
+// and its use.
+const attempts = 5
 
 // Options of a cluster. The zero value is a plain one.
 type Options struct {
 	// Issuer is the service-account issuer's URL; a made-up one if empty.
 	Issuer string
+	// APIServerArgs are further flags of kube-apiserver; of a flag given twice
+	// that takes one value, this one counts.
+	APIServerArgs []string
 }
 
 // Cluster is a running control plane.
 type Cluster struct {
 	// Config is the administrator's.
 	Config *rest.Config
+	// Client uses Config.
 	Client kubernetes.Interface
 	// Kubeconfig is a file with the same.
 	Kubeconfig string
-	Issuer     string
-	// Key signs service-account tokens.
-	Key *token.Key
+	// Issuer is the service-account issuer's URL.
+	Issuer string
+	// Key signs service-account tokens; KeyFile holds it.
+	Key     *token.Key
+	KeyFile string
+
+	processes []*process // in the order of their start
 }
 
 // Start runs a control plane until the test ends. Missing programs fail the
 // test with the command that builds them; it is never skipped.
 func Start(t testing.TB, options Options) *Cluster {
 	t.Helper()
-	programs := programDir(t)
-	dir := t.TempDir()
-	if options.Issuer == "" {
-		options.Issuer = "https://issuer.example/id/TEST"
+	c, err := startUntilPortsAreFree(t.Context(), programDir(t), t.TempDir(), options, freeAddress)
+	if err != nil {
+		t.Fatal(err)
 	}
-	c := &Cluster{Issuer: options.Issuer}
-	c.writeKey(t, dir)
-	etcdURL := startEtcd(t, programs, dir)
-	c.startAPIServer(t, programs, dir, etcdURL)
+	t.Cleanup(func() {
+		c.stop()
+		if t.Failed() {
+			for _, p := range c.processes {
+				t.Logf("%s said last:\n%s", p.name, p.output)
+			}
+		}
+	})
 	return c
+}
+
+// startUntilPortsAreFree tries again when somebody took a port, each time in a
+// folder of its own below dir.
+func startUntilPortsAreFree(ctx context.Context, programs, dir string, options Options, address addresses) (*Cluster, error) {
+	for attempt := 1; ; attempt++ {
+		c, err := launch(ctx, programs, filepath.Join(dir, strconv.Itoa(attempt)), options, address)
+		if err == nil {
+			return c, nil
+		}
+		c.stop()
+		if attempt == attempts || !c.lostPort() {
+			return nil, err
+		}
+	}
+}
+
+// launch returns the cluster even with an error, for what was started.
+func launch(ctx context.Context, programs, dir string, options Options, address addresses) (*Cluster, error) {
+	c := &Cluster{Issuer: options.Issuer, KeyFile: filepath.Join(dir, "sa.key"), Kubeconfig: filepath.Join(dir, "kubeconfig")}
+	if c.Issuer == "" {
+		c.Issuer = "https://issuer.example/id/TEST"
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return c, err
+	}
+	if err := c.writeKey(); err != nil {
+		return c, err
+	}
+	etcdURL, err := c.startEtcd(ctx, programs, dir, address)
+	if err != nil {
+		return c, err
+	}
+	if err := c.startAPIServer(ctx, programs, dir, etcdURL, options.APIServerArgs, address); err != nil {
+		return c, err
+	}
+	return c, c.writeKubeconfig()
+}
+
+// stop ends the processes, last started first.
+func (c *Cluster) stop() {
+	for i := len(c.processes) - 1; i >= 0; i-- {
+		c.processes[i].stop()
+	}
+}
+
+// lostPort reports whether a process could not have a port.
+func (c *Cluster) lostPort() bool {
+	for _, p := range c.processes {
+		if strings.Contains(p.output.String(), "address already in use") {
+			return true
+		}
+	}
+	return false
 }
 
 // programDir finds the folder that hack/controlplane.sh has filled.
@@ -80,17 +138,15 @@ func programDir(t testing.TB) string {
 	if cache == "" {
 		cache = filepath.Join(root, ".cache")
 	}
-	version := func(module string) string {
-		list := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Version}}", module)
-		list.Dir = filepath.Join(root, "test", "controlplane")
-		list.Env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOWORK=off")
-		out, err := list.Output()
-		if err != nil {
-			t.Fatalf("find the version of %s: %v", module, err)
-		}
-		return strings.TrimSpace(string(out))
+	list := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes", "go.etcd.io/etcd/server/v3")
+	list.Dir = filepath.Join(root, "test", "controlplane")
+	list.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off")
+	out, err := list.Output()
+	if err != nil {
+		t.Fatalf("find the versions of the control plane: %v", err)
 	}
-	dir := filepath.Join(cache, "controlplane", version("k8s.io/kubernetes")+"-etcd-"+version("go.etcd.io/etcd/server/v3"))
+	versions := strings.Fields(string(out)) // in the order asked
+	dir := filepath.Join(cache, "controlplane", strings.Join(versions, "-etcd-"))
 	for _, program := range []string{"etcd", "kube-apiserver"} {
 		if _, err := os.Stat(filepath.Join(dir, program)); err != nil {
 			t.Fatalf("the control plane is not built: %v\nrun: make controlplane", err)
@@ -99,196 +155,97 @@ func programDir(t testing.TB) string {
 	return dir
 }
 
-func (c *Cluster) writeKey(t testing.TB, dir string) {
-	t.Helper()
+func (c *Cluster) writeKey() error {
 	var err error
 	if c.Key, err = token.GenerateRSA(token.MinRSABits); err != nil {
-		t.Fatal(err)
+		return err
 	}
 	text, err := c.Key.PEM()
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	writeFile(t, filepath.Join(dir, "sa.key"), text)
+	return os.WriteFile(c.KeyFile, text, 0o600)
 }
 
-func startEtcd(t testing.TB, programs, dir string) string {
-	t.Helper()
-	client, peer := "http://"+freeAddress(t), "http://"+freeAddress(t)
-	start(t, filepath.Join(programs, "etcd"),
+func (c *Cluster) startEtcd(ctx context.Context, programs, dir string, address addresses) (string, error) {
+	listen, err := address(ctx, 2)
+	if err != nil {
+		return "", err
+	}
+	client, peer := "http://"+listen[0], "http://"+listen[1]
+	err = c.start(ctx, filepath.Join(programs, "etcd"),
 		"--data-dir="+filepath.Join(dir, "etcd"), "--name=test", "--unsafe-no-fsync", "--log-level=error",
 		"--listen-client-urls="+client, "--advertise-client-urls="+client,
 		"--listen-peer-urls="+peer, "--initial-advertise-peer-urls="+peer, "--initial-cluster=test="+peer)
-	waitFor(t, "etcd", client+"/health", nil)
-	return client
+	if err != nil {
+		return "", err
+	}
+	return client, c.untilOK(ctx, "etcd", client+"/health", nil)
 }
 
-func (c *Cluster) startAPIServer(t testing.TB, programs, dir, etcdURL string) {
-	t.Helper()
-	address := freeAddress(t)
-	_, port, _ := net.SplitHostPort(address)
-	random := make([]byte, 16)
-	_, _ = rand.Read(random)
-	admin := hex.EncodeToString(random)
-	writeFile(t, filepath.Join(dir, "tokens.csv"), []byte(admin+`,admin,admin,"system:masters"`+"\n"))
-	key := filepath.Join(dir, "sa.key")
-	start(t, filepath.Join(programs, "kube-apiserver"),
-		"--etcd-servers="+etcdURL, "--bind-address=127.0.0.1", "--secure-port="+port, "--cert-dir="+filepath.Join(dir, "certs"),
-		"--service-account-issuer="+c.Issuer, "--service-account-signing-key-file="+key, "--service-account-key-file="+key,
-		"--token-auth-file="+filepath.Join(dir, "tokens.csv"), "--authorization-mode=Node,RBAC",
-		"--service-cluster-ip-range=10.0.0.0/24", "--endpoint-reconciler-type=none", "--v=0")
-	c.Config = &rest.Config{Host: "https://" + address, BearerToken: admin, TLSClientConfig: rest.TLSClientConfig{CAFile: filepath.Join(dir, "certs", "apiserver.crt")}}
-	c.Config.QPS, c.Config.Burst = 200, 200
+func (c *Cluster) startAPIServer(ctx context.Context, programs, dir, etcdURL string, extra []string, address addresses) error {
+	listen, err := address(ctx, 1)
+	if err != nil {
+		return err
+	}
+	_, port, err := net.SplitHostPort(listen[0])
+	if err != nil {
+		return err
+	}
+	admin := rand.Text()
+	if err := os.WriteFile(filepath.Join(dir, "tokens.csv"), []byte(admin+`,admin,admin,"system:masters"`+"\n"), 0o600); err != nil {
+		return err
+	}
+	args := append([]string{
+		"--etcd-servers=" + etcdURL, "--bind-address=127.0.0.1", "--secure-port=" + port, "--cert-dir=" + filepath.Join(dir, "certs"),
+		"--service-account-issuer=" + c.Issuer, "--service-account-signing-key-file=" + c.KeyFile, "--service-account-key-file=" + c.KeyFile,
+		"--token-auth-file=" + filepath.Join(dir, "tokens.csv"), "--authorization-mode=Node,RBAC",
+		"--service-cluster-ip-range=10.0.0.0/24", "--endpoint-reconciler-type=none", "--v=0",
+	}, extra...)
+	if err := c.start(ctx, filepath.Join(programs, "kube-apiserver"), args...); err != nil {
+		return err
+	}
+	c.Config = &rest.Config{Host: "https://" + listen[0], BearerToken: admin, QPS: 200, Burst: 200}
+	c.Config.CAFile = filepath.Join(dir, "certs", "apiserver.crt")
 	// The certificate is the server's own, written as it starts.
-	waitForFile(t, c.Config.CAFile)
+	if err := c.untilFile(ctx, c.Config.CAFile); err != nil {
+		return err
+	}
 	client, err := rest.HTTPClientFor(c.Config)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	waitFor(t, "kube-apiserver", c.Config.Host+"/readyz", client)
-	if c.Client, err = kubernetes.NewForConfig(c.Config); err != nil {
-		t.Fatal(err)
+	if err := c.untilOK(ctx, "kube-apiserver", c.Config.Host+"/readyz", client); err != nil {
+		return err
 	}
-	c.Kubeconfig = filepath.Join(dir, "kubeconfig")
-	config := clientcmdapi.Config{
+	c.Client, err = kubernetes.NewForConfig(c.Config)
+	return err
+}
+
+func (c *Cluster) writeKubeconfig() error {
+	return clientcmd.WriteToFile(clientcmdapi.Config{
 		Clusters:       map[string]*clientcmdapi.Cluster{"test": {Server: c.Config.Host, CertificateAuthority: c.Config.CAFile}},
-		AuthInfos:      map[string]*clientcmdapi.AuthInfo{"admin": {Token: admin}},
+		AuthInfos:      map[string]*clientcmdapi.AuthInfo{"admin": {Token: c.Config.BearerToken}},
 		Contexts:       map[string]*clientcmdapi.Context{"test": {Cluster: "test", AuthInfo: "admin"}},
 		CurrentContext: "test",
-	}
-	if err := clientcmd.WriteToFile(config, c.Kubeconfig); err != nil {
-		t.Fatal(err)
-	}
+	}, c.Kubeconfig)
 }
 
-// start runs a program until the test ends; it also dies with this process.
-func start(t testing.TB, program string, args ...string) {
-	t.Helper()
-	output := &tail{}
-	// The test's context ends before its cleanups, which stop the program.
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), program, args...)
-	cmd.Stdout, cmd.Stderr = output, output
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	// Pdeathsig follows the thread that starts the program: it must live on.
-	started, ended := make(chan error), make(chan struct{})
-	go func() {
-		runtime.LockOSThread()
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			_ = cmd.Wait()
-			close(ended)
-		}
-	}()
-	if err := <-started; err != nil {
-		t.Fatalf("start %s: %v", program, err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		select {
-		case <-ended:
-		case <-time.After(stopTimeout):
-			_ = cmd.Process.Kill()
-			<-ended
-		}
-		if t.Failed() {
-			t.Logf("%s said last:\n%s", filepath.Base(program), output)
-		}
-	})
-}
+// addresses chooses free loopback addresses.
+type addresses func(ctx context.Context, count int) ([]string, error)
 
-// tail keeps the end of a program's output.
-type tail struct {
-	mu   sync.Mutex
-	text []byte
-}
-
-const tailSize = 8 << 10
-
-func (o *tail) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.text = append(o.text, p...)
-	if extra := len(o.text) - tailSize; extra > 0 {
-		o.text = bytes.Clone(o.text[extra:])
-	}
-	return len(p), nil
-}
-
-func (o *tail) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return string(o.text)
-}
-
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	var config net.ListenConfig
-	listener, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
-}
-
-// waitFor asks until the answer is 200.
-func waitFor(t testing.TB, name, url string, client *http.Client) {
-	t.Helper()
-	if client == nil {
-		client = http.DefaultClient
-	}
-	poll(t, name, func(ctx context.Context) error {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+// freeAddress holds all of the ports at once, so that they differ, and lets go
+// of them.
+func freeAddress(ctx context.Context, count int) ([]string, error) {
+	var found []string
+	for range count {
+		var config net.ListenConfig
+		listener, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
 		if err != nil {
-			return err
+			return nil, fmt.Errorf("find a free port: %w", err)
 		}
-		response, err := client.Do(request)
-		if err != nil {
-			return err
-		}
-		_ = response.Body.Close()
-		if response.StatusCode != http.StatusOK {
-			return fmt.Errorf("status %d", response.StatusCode)
-		}
-		return nil
-	})
-}
-
-func waitForFile(t testing.TB, path string) {
-	t.Helper()
-	poll(t, path, func(context.Context) error {
-		info, err := os.Stat(path)
-		if err == nil && info.Size() == 0 {
-			return errors.New("empty")
-		}
-		return err
-	})
-}
-
-// poll is bounded in time only so that a broken start ends.
-func poll(t testing.TB, name string, ready func(context.Context) error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
-	defer cancel()
-	ticker := time.NewTicker(50 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		err := ready(ctx)
-		if err == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("%s did not become ready: %v", name, err)
-		case <-ticker.C:
-		}
+		defer func() { _ = listener.Close() }()
+		found = append(found, listener.Addr().String())
 	}
-}
-
-func writeFile(t testing.TB, path string, text []byte) {
-	t.Helper()
-	if err := os.WriteFile(path, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	return found, nil
 }
