@@ -18,6 +18,9 @@ type Account struct {
 	Audience    string
 	Expiration  int64 // seconds, at least 600
 	RegionalSTS bool
+	// Malformed says that Role is no role's ARN. It is injected all the same
+	// (spec webhook §14 Q6), with a warning.
+	Malformed bool
 	// Warnings are about annotations that cannot be read.
 	Warnings []string
 }
@@ -35,8 +38,10 @@ func ReadAccount(annotations map[string]string, settings Settings) Account {
 	if a.Role == "" {
 		return a
 	}
+	a.Role = settings.compose(a.Role)
+	a.Malformed = !roleARN.MatchString(a.Role)
 	warn := func(format string, args ...any) { a.Warnings = append(a.Warnings, fmt.Sprintf(format, args...)) }
-	if !roleARN.MatchString(a.Role) {
+	if a.Malformed {
 		warn("annotation %srole-arn %q is no role's ARN, want arn:aws:iam::ACCOUNT:role/NAME; AWS will refuse it", prefix, a.Role)
 	}
 	if audience, found := annotations[prefix+"audience"]; found {
@@ -59,6 +64,15 @@ func ReadAccount(annotations map[string]string, settings Settings) Account {
 		}
 	}
 	return a
+}
+
+// compose makes an ARN of what is none. An empty role stays empty: the
+// reference would inject the ARN of a role without a name (spec webhook §14 Q16).
+func (s *Settings) compose(role string) string {
+	if s.ComposeAccount == "" || role == "" || strings.Contains(role, "arn:") {
+		return role
+	}
+	return "arn:" + s.ComposePartition + ":iam::" + s.ComposeAccount + ":role/" + role
 }
 
 // parseExpiration reads seconds; less than 600 become 600, the least that
