@@ -3,7 +3,7 @@ SHELL       := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-FUZZTIME    ?= 3s
+FUZZ        ?= 20000x
 LINT        := .cache/tools/golangci-lint-$(shell go list -m -modfile=go.tools.mod -f '{{.Version}}' github.com/golangci/golangci-lint/v2)
 
 .PHONY: help build test fuzz check lint generated fmt bench cover controlplane clean
@@ -14,9 +14,9 @@ help: ## list the targets
 build: ## build bin/rolecall
 	go build -trimpath -ldflags "-X github.com/rolecall/rolecall/internal/app.version=$(VERSION)" -o bin/rolecall ./cmd/rolecall
 
-test: controlplane ## all tests, on a real API server too, then each fuzz target for FUZZTIME (3s)
+test: controlplane ## all tests, on a real API server too, then FUZZ (20000x) inputs for each fuzz target
 	go test -race ./...
-	hack/fuzz.sh $(FUZZTIME)
+	hack/fuzz.sh $(FUZZ)
 
 fuzz: ## each fuzz target for a minute
 	hack/fuzz.sh 60s
