@@ -1,17 +1,20 @@
 package policy
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
 
 // condition is one key of one operator of a statement.
 type condition struct {
-	operator string // as written
-	op       operator
-	key      string // as written
-	folded   string
-	values   []pattern
+	operator       string // as written
+	operatorAt, at span   // of the operator's and the key's name
+	op             operator
+	key            string // as written
+	folded         string
+	values         []pattern
+	valuesAt       []span
 	// typed are the values of operators that do not compare texts.
 	typed []typed
 	// deny says which way to fail when a policy's value cannot be compared.
@@ -20,12 +23,21 @@ type condition struct {
 
 // operator is an operator's name taken apart.
 type operator struct {
-	base     string // positive form, such as StringEquals
+	base     string // as AWS writes it, such as StringNotEquals
 	negated  bool
 	ifExists bool
 	set      setPrefix
 	compare  comparison
 	order    order // of numbers and dates
+}
+
+// name is the whole name as AWS writes it.
+func (o operator) name() string {
+	name := [...]string{"", "ForAnyValue:", "ForAllValues:"}[o.set] + o.base
+	if o.ifExists {
+		name += "IfExists"
+	}
+	return name
 }
 
 type setPrefix int
@@ -104,52 +116,78 @@ func parseOperator(name string) (operator, bool) {
 	return op, true
 }
 
-func (d *decoder) condition(n *node, s *statement) error {
+func (d *decoder) condition(n *node, s *statement) {
 	block := n.find("Condition")
 	if block == nil {
-		return nil
+		return
 	}
+	s.conditionAt = block.at
 	if block.kind != objectNode {
-		return d.fail(block.offset, badStructure, "", "Condition must be an object of operators, not %s", block.kindName())
+		d.report(block.at, badStructure, "", "Condition must be an object of operators, not %s", block.kindName())
+		return
 	}
 	var seen []string
-	for _, m := range block.members {
+	for i, m := range block.members {
 		if slices.Contains(seen, m.name) {
-			return d.fail(m.offset, badStructure, "", "the operator %q stands twice in one Condition", m.name)
+			d.report(m.at, badStructure, "", "the operator %q stands twice in one Condition", m.name)
 		}
 		seen = append(seen, m.name)
-		if err := d.operatorBlock(m, s); err != nil {
-			return err
+		if m.value.kind != objectNode {
+			d.misplacedKey(block, i)
+			continue
 		}
+		d.operatorBlock(m, s)
 	}
-	return nil
 }
 
-func (d *decoder) operatorBlock(m member, s *statement) error {
-	if m.value.kind != objectNode {
-		if strings.Contains(m.name, ":") && !hasSetPrefix(m.name) || strings.Contains(m.name, "/") {
-			return d.fail(m.offset, badStructure, "", `%q is a condition key where an operator is expected: put it inside one, as in "StringEquals": {%q: …}`, m.name, m.name)
-		}
-		return d.fail(m.offset, badStructure, "", "%q must hold an object of condition keys, not %s", m.name, m.value.kindName())
+// misplacedKey is about a member of Condition that holds no object: mostly a
+// condition key outside of its operator.
+func (d *decoder) misplacedKey(block *node, index int) {
+	m := &block.members[index]
+	if !strings.Contains(m.name, ":") || hasSetPrefix(m.name) {
+		d.report(m.at, badStructure, "", "%q must hold an object of condition keys, not %s", m.name, m.value.kindName())
+		return
 	}
+	meant := "StringEquals"
+	for _, before := range block.members[:index] {
+		if before.value.kind == objectNode {
+			meant = before.name
+		}
+	}
+	d.report(m.at, badStructure, "", "%q is a condition key where an operator is expected: it belongs inside %q", m.name, meant)
+	inner := block.find(meant)
+	if inner == nil {
+		d.fix(&Edit{m.at.start, m.value.at.end, `"` + meant + `": {` + string(d.text[m.at.start:m.value.at.end]) + `}`})
+		return
+	}
+	separator := ", "
+	if len(inner.members) == 0 {
+		separator = ""
+	}
+	// From the end of the operator before it to the end of the stray key.
+	d.fix(&Edit{inner.at.end - 1, m.value.at.end, separator + string(d.text[m.at.start:m.value.at.end]) + "}"})
+}
+
+func (d *decoder) operatorBlock(m member, s *statement) {
 	op, known := parseOperator(m.name)
-	if !known && len(m.value.members) > 0 {
-		return d.fail(m.offset, badStructure, "", "%q is no condition operator", m.name)
+	if !known && (len(m.value.members) > 0 || hasTwoColons(m.name)) {
+		d.report(m.at, badStructure, "", "%q is no condition operator%s", m.name, similarOperator(m.name))
+		return
+	}
+	if len(m.value.members) == 0 {
+		s.emptyOperators = append(s.emptyOperators, emptyOperator{m.name, m.at, known})
 	}
 	var seen []string
 	for _, key := range m.value.members {
 		folded := fold(key.name)
 		if slices.Contains(seen, folded) {
-			return d.fail(key.offset, badStructure, "", "the condition key %q stands twice in %s", key.name, m.name)
+			d.report(key.at, badStructure, "", "the condition key %q stands twice in %s", key.name, m.name)
 		}
 		seen = append(seen, folded)
-		c := condition{operator: m.name, op: op, key: key.name, folded: folded, deny: !s.allow}
-		if err := d.conditionValues(key, &c); err != nil {
-			return err
-		}
+		c := condition{operator: m.name, operatorAt: m.at, op: op, key: key.name, at: key.at, folded: folded, deny: !s.allow}
+		d.conditionValues(key, &c)
 		s.conditions = append(s.conditions, c)
 	}
-	return nil
 }
 
 func hasSetPrefix(name string) bool {
@@ -157,7 +195,24 @@ func hasSetPrefix(name string) bool {
 	return strings.HasPrefix(folded, "foranyvalue:") || strings.HasPrefix(folded, "forallvalues:")
 }
 
-func (d *decoder) conditionValues(key member, c *condition) error {
+func hasTwoColons(name string) bool { return strings.Count(name, ":") > 1 }
+
+// similarOperator suggests the operator that a misspelt one may mean.
+func similarOperator(name string) string {
+	folded := strings.ToLower(name[strings.LastIndexByte(name, ':')+1:])
+	best, distance := "", 4
+	for candidate := range operators {
+		if d := editDistance(folded, candidate, 3); d < distance || (d == distance && candidate < best) {
+			best, distance = candidate, d
+		}
+	}
+	if distance > 3 {
+		return "; want StringEquals, StringLike, ArnLike, …"
+	}
+	return "; did you mean " + operators[best].name() + "?"
+}
+
+func (d *decoder) conditionValues(key member, c *condition) {
 	items := []*node{key.value}
 	if key.value.kind == arrayNode {
 		items = key.value.items
@@ -165,7 +220,8 @@ func (d *decoder) conditionValues(key member, c *condition) error {
 	c.values = make([]pattern, 0, len(items))
 	for _, item := range items {
 		if item.kind != stringNode && item.kind != numberNode && item.kind != boolNode {
-			return d.fail(item.offset, badStructure, "", "a value of %q must be a text, a number or a boolean, not %s", key.name, item.kindName())
+			d.report(item.at, badStructure, "", "a value of %q must be a text, a number or a boolean, not %s", key.name, item.kindName())
+			continue
 		}
 		wild := c.op.compare == compareLike || c.op.compare == compareARN
 		vars := d.hasVariables() && c.op.compare != compareNull && !c.op.compare.isTyped()
@@ -173,30 +229,29 @@ func (d *decoder) conditionValues(key member, c *condition) error {
 		if c.op.compare.isTyped() {
 			c.typed = append(c.typed, parseTyped(c.op.compare, item.text))
 		}
-		if err := d.checkValue(item, c, &value); err != nil {
-			return err
+		c.values, c.valuesAt = append(c.values, value), append(c.valuesAt, item.at)
+		if detail := c.wrongForm(len(c.values) - 1); detail != "" && (d.kind != Session || c.op.compare == compareBinary) {
+			d.report(item.at, badValue, "", "%s", detail)
 		}
-		c.values = append(c.values, value)
 	}
-	return nil
 }
 
-// checkValue refuses values of the wrong form, as IAM does where policies are
-// stored. Session policies are checked less: only binary values (spec iam-policy
+// wrongForm says why a value cannot be compared. IAM refuses such values where
+// policies are stored, and in session policies only binary ones (spec iam-policy
 // §1.5).
-func (d *decoder) checkValue(item *node, c *condition, value *pattern) error {
-	if d.kind == Session && c.op.compare != compareBinary {
-		return nil
-	}
+func (c *condition) wrongForm(index int) string {
+	value := &c.values[index]
 	switch {
 	case c.op.compare == compareARN:
-		if item.text != "*" && value.segments == nil && len(splitOps(value.ops)) < 6 {
-			return d.fail(item.offset, badValue, "", "%q is no ARN pattern: want six parts, arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE", item.text)
+		if value.source != "*" && value.segments == nil && len(splitOps(value.ops)) < 6 {
+			return fmt.Sprintf("%q is no ARN pattern: want six parts, arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE", value.source)
 		}
-	case c.op.compare.isTyped() && !c.typed[len(c.typed)-1].valid:
-		return d.fail(item.offset, badValue, "", "%q is no value for %s: want %s", item.text, c.op.base, valueForms[c.op.compare])
+	case c.op.compare.isTyped():
+		if !c.typed[index].valid || (c.op.compare == compareDate && !storedDate(value.source)) {
+			return fmt.Sprintf("%q is no value for %s: want %s", value.source, c.op.name(), valueForms[c.op.compare])
+		}
 	}
-	return nil
+	return ""
 }
 
 var valueForms = map[comparison]string{
@@ -329,7 +384,7 @@ func (c *condition) matchesOne(r *Request, want *pattern, got string) bool {
 	}
 	switch c.op.compare {
 	case compareString, compareLike:
-		return matchOps(ops, got)
+		return matchOps(ops, got, false)
 	case compareFolded:
 		return equalFolded(literalText(ops), got)
 	case compareBool:

@@ -19,6 +19,9 @@ type Policies struct {
 	// SCP and RCP go by level from the organisation's root to the account.
 	SCP, RCP [][]*Policy
 	Endpoint []*Policy
+	// Unread are kinds of documents that may exist and are not here; Explain
+	// says what was assumed of them.
+	Unread []Kind
 }
 
 // Effect is the outcome of a decision. The zero value denies.
@@ -57,14 +60,13 @@ type verdict struct {
 // §4.3. All documents are looked at before anything is allowed, since a Deny
 // anywhere is final.
 func Decide(r *Request, p *Policies) Decision {
-	action := strings.ToLower(r.Action)
-	if action == "sts:getcalleridentity" && r.Principal.Kind != Anonymous {
+	if equalASCII(r.Action, "sts:GetCallerIdentity") && r.Principal.Kind != Anonymous {
 		return Decision{Effect: Allowed, Reason: "allowed-direct"}
 	}
-	if action == "sts:assumerole" && r.Principal.Kind == Root {
+	if equalASCII(r.Action, "sts:AssumeRole") && r.Principal.Kind == Root {
 		return Decision{Effect: ImplicitDeny, Reason: "root-cannot-assume", Kind: Trust}
 	}
-	e := evaluation{request: r, action: action, bounded: p.Boundary != nil}
+	e := newEvaluation(r, p)
 	scp, scpDeny := e.levels(p.SCP)
 	// RCPFullAWSAccess is on every level and cannot be removed, so of resource
 	// control policies only what they deny counts.
@@ -99,13 +101,14 @@ func Decide(r *Request, p *Policies) Decision {
 	case len(p.Endpoint) > 0 && !endpoint.allow:
 		return Decision{Reason: "endpoint-silent", Kind: Endpoint}
 	}
-	return grant{
+	g := grant{
 		request: r, policies: p,
 		identity: identity.allow,
 		boundary: p.Boundary == nil || boundary.allow,
 		session:  e.sessionAllows(p, session),
 		trust:    trust, resource: resource,
-	}.decide()
+	}
+	return g.decide()
 }
 
 // hasAccount reports whether service control policies can concern the caller.
@@ -135,8 +138,8 @@ type grant struct {
 	trust, resource             verdict
 }
 
-func (g grant) decide() Decision {
-	document, kind, silent := g.resource, Resource, "no-resource-match"
+func (g *grant) decide() Decision {
+	document, kind, silent := g.resource, Resource, "resource-silent"
 	if g.policies.Trust != nil {
 		document, kind, silent = g.trust, Trust, "no-trust-match"
 	}
@@ -151,12 +154,14 @@ func (g grant) decide() Decision {
 		}
 		return Decision{Reason: silent, Kind: kind}
 	case Root:
-		if g.policies.Trust == nil && g.sameAccount() {
+		// A root user has every permission of its account.
+		g.identity = true
+		if g.policies.Trust == nil && g.request.sameAccount() {
 			return Decision{Effect: Allowed, Reason: "allowed-direct"}
 		}
 	case User, RoleSession, FederatedUser:
 	}
-	if !g.sameAccount() {
+	if !g.request.sameAccount() {
 		if match == unmatched {
 			return Decision{Reason: silent, Kind: kind}
 		}
@@ -168,26 +173,42 @@ func (g grant) decide() Decision {
 	case viaRole, viaUser:
 		return g.limits("allowed-direct")
 	case unmatched:
-		if g.policies.Trust != nil {
+		if g.documentAlone() {
 			return Decision{Reason: silent, Kind: kind}
 		}
-	case viaAccount:
-	}
-	if g.policies.Trust == nil && match == unmatched {
 		return g.callerSide("allowed-identity")
+	case viaAccount:
 	}
 	return g.callerSide("allowed-both")
 }
 
+// documentAlone: a role's trust and a key's policy must let the caller in; the
+// policies of other resources need not (spec iam-policy §4.3).
+func (g *grant) documentAlone() bool {
+	return g.policies.Trust != nil || (g.policies.Resource != nil && strings.HasPrefix(partAfter(g.request.Resource, 2), "kms:"))
+}
+
+// partAfter returns what follows the nth colon.
+func partAfter(text string, n int) string {
+	for range n {
+		_, rest, more := strings.Cut(text, ":")
+		if !more {
+			return ""
+		}
+		text = rest
+	}
+	return text
+}
+
 // callerSide needs an identity Allow within the limits.
-func (g grant) callerSide(reason string) Decision {
+func (g *grant) callerSide(reason string) Decision {
 	if !g.identity {
 		return Decision{Reason: "identity-silent", Kind: Identity}
 	}
 	return g.limits(reason)
 }
 
-func (g grant) limits(reason string) Decision {
+func (g *grant) limits(reason string) Decision {
 	switch {
 	case !g.boundary:
 		return Decision{Reason: "boundary-silent", Kind: Boundary}
@@ -197,32 +218,30 @@ func (g grant) limits(reason string) Decision {
 	return Decision{Effect: Allowed, Reason: reason}
 }
 
-func (g grant) sameAccount() bool {
-	owner := g.request.ResourceAccount
+// sameAccount compares the resource's owner with the caller's account.
+func (r *Request) sameAccount() bool {
+	owner := r.ResourceAccount
 	if owner == "" {
-		owner = accountOf(g.request.Resource)
+		owner = accountOf(r.Resource)
 	}
 	// A resource without account, such as "*", is the caller's own.
-	return owner == "" || owner == g.request.Principal.Account
+	return owner == "" || owner == r.Principal.Account
 }
 
 func accountOf(resource string) string {
-	for range 4 {
-		_, rest, more := strings.Cut(resource, ":")
-		if !more {
-			return ""
-		}
-		resource = rest
-	}
-	account, _, _ := strings.Cut(resource, ":")
+	account, _, _ := strings.Cut(partAfter(resource, 4), ":")
 	return account
 }
 
 // evaluation is one request on its way through documents.
 type evaluation struct {
 	request *Request
-	action  string // folded
-	bounded bool   // the caller has a permissions boundary
+	action  action
+	bounded bool // the caller has a permissions boundary
+}
+
+func newEvaluation(r *Request, p *Policies) evaluation {
+	return evaluation{request: r, action: splitAction(r.Action), bounded: p.Boundary != nil}
 }
 
 func (e *evaluation) one(p *Policy) verdict {

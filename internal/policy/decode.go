@@ -9,22 +9,31 @@ import (
 )
 
 // Parse reads, checks and compiles a document of a kind. The name stands for it
-// in errors and explanations. Every error is a *SyntaxError; nothing that the
-// engine would not evaluate exactly is accepted.
+// in errors and explanations. Every error is a *SyntaxError: of several faults
+// the one that AWS would answer. Nothing that the engine would not evaluate
+// exactly is accepted.
 func Parse(kind Kind, name string, text []byte) (*Policy, error) {
-	d := &decoder{kind: kind, name: name, text: text}
-	if err := d.checkText(); err != nil {
-		return nil, err
+	return parse(&decoder{kind: kind, name: name, text: text})
+}
+
+// ParseParameter is Parse for a document that comes with a call that stores it:
+// such calls bound its length (spec iam-policy §1.4).
+func ParseParameter(kind Kind, name string, text []byte) (*Policy, error) {
+	return parse(&decoder{kind: kind, name: name, text: text, limit: maxParameter})
+}
+
+// ParseManaged is ParseParameter for the identity-based policy of CreatePolicy
+// and CreatePolicyVersion, which must be of version 2012-10-17.
+func ParseManaged(name string, text []byte) (*Policy, error) {
+	return parse(&decoder{kind: Identity, name: name, text: text, limit: maxParameter, managed: true})
+}
+
+func parse(d *decoder) (*Policy, error) {
+	p := d.decode()
+	if first := d.first(); first != nil {
+		return nil, d.syntaxError(first)
 	}
-	root, at, err := readNodes(text)
-	if err != nil {
-		return nil, d.failAt(*at, notJSON, "", "not valid JSON: %v", err)
-	}
-	statements, err := d.document(root)
-	if err != nil {
-		return nil, err
-	}
-	return &Policy{kind: kind, name: name, text: string(text), statements: statements}, nil
+	return p, nil
 }
 
 // Size counts a document's characters without white space, as IAM's quotas do.
@@ -36,311 +45,284 @@ func Size(text string) int {
 	return count
 }
 
+// decoder collects all faults of a document: AWS answers one of them, lint shows
+// them all.
 type decoder struct {
-	kind    Kind
-	name    string
-	text    []byte
-	version string // as written, empty if absent
+	kind       Kind
+	managed    bool // stored by CreatePolicy
+	limit      int  // bytes; maxDocument if 0
+	name       string
+	text       []byte
+	version    string // as written, empty if absent
+	violations []violation
 }
 
-func (d *decoder) fail(offset int, r rule, value, format string, args ...any) error {
-	return d.failAt(positionOf(d.text, offset), r, value, format, args...)
+// violation is one fault.
+type violation struct {
+	rule   rule
+	at     span
+	value  string // for AWS's text
+	detail string
+	edit   *Edit
 }
 
-func (d *decoder) failAt(at position, r rule, value, format string, args ...any) error {
-	return &SyntaxError{
-		Name: d.name, Code: malformed, Message: wording(d.kind, r, value),
-		Detail: fmt.Sprintf(format, args...), Line: at.line, Column: at.column,
-	}
+func (d *decoder) report(at span, r rule, value, format string, args ...any) {
+	d.violations = append(d.violations, violation{rule: r, at: at, value: value, detail: fmt.Sprintf(format, args...)})
 }
 
-// typographic are characters that come with text copied from web pages.
-var typographic = map[rune]string{
-	'\u2010': "a typographic hyphen, write -", '\u2011': "a non-breaking hyphen, write -", '\u2012': "a figure dash, write -",
-	'\u2013': "an en dash, write -", '\u2014': "an em dash, write -", '\u2212': "a minus sign, write -",
-	'\u2018': "a curly quote, write '", '\u2019': "a curly quote, write '", '\u201c': `a curly quote, write "`, '\u201d': `a curly quote, write "`,
-	'\u00a0': "a no-break space, write a space", '\u2028': "a line separator, write a line end", '\ufeff': "a byte-order mark, remove it",
-}
+// fix gives the last reported fault a suggested edit.
+func (d *decoder) fix(edit *Edit) { d.violations[len(d.violations)-1].edit = edit }
 
-// checkText is spec iam-policy §1.3 and §1.4: length and character set.
-func (d *decoder) checkText() error {
-	field := "policyDocument"
-	if d.kind == Trust {
-		field = "assumeRolePolicyDocument"
-	}
-	if len(d.text) > maxDocument {
-		return &SyntaxError{
-			Name: d.name, Code: "ValidationError", Line: 1, Column: 1,
-			Message: fmt.Sprintf("1 validation error detected: Value at '%s' failed to satisfy constraint: Member must have length less than or equal to %d", field, maxDocument),
-			Detail:  fmt.Sprintf("the document has %d bytes, at most %d are read", len(d.text), maxDocument),
+// first is the fault that AWS answers.
+func (d *decoder) first() *violation {
+	var first *violation
+	best := 0
+	for i := range d.violations {
+		if d.violations[i].rule == resourceControlGrammar && d.limit == 0 {
+			continue // to be evaluated, not stored
+		}
+		if rank, _, _ := answer(d.kind, &d.violations[i]); first == nil || rank < best {
+			first, best = &d.violations[i], rank
 		}
 	}
-	for offset, char := range string(d.text) {
-		name, isTypographic := typographic[char]
-		allowed := char == '\t' || char == '\n' || char == '\r' || (char >= ' ' && char <= '\u00ff' && char != utf8.RuneError)
-		if allowed && !isTypographic {
-			continue
-		}
-		if name == "" {
-			name = "not a character a policy may contain"
-		}
-		at := positionOf(d.text, offset)
-		return &SyntaxError{
-			Name: d.name, Code: "ValidationError", Line: at.line, Column: at.column,
-			Message: "The specified value for " + field + " is invalid. It must contain only printable ASCII characters.",
-			Detail:  fmt.Sprintf("%U is %s", char, name),
-		}
-	}
-	return nil
+	return first
 }
 
-func (d *decoder) document(root *node) ([]statement, error) {
+func (d *decoder) syntaxError(v *violation) *SyntaxError {
+	_, code, message := answer(d.kind, v)
+	at := positionOf(d.text, v.at.start)
+	return &SyntaxError{Name: d.name, Code: code, Message: message, Detail: v.detail, Line: at.line, Column: at.column}
+}
+
+// decode returns what could be compiled; nil if that is nothing.
+func (d *decoder) decode() *Policy {
+	limit := d.limit
+	if limit == 0 {
+		limit = maxDocument
+	}
+	if len(d.text) > limit {
+		d.report(span{}, tooLong, "", "the document has %d bytes, at most %d are read", len(d.text), limit)
+		return nil
+	}
+	d.checkCharacters()
+	root, at, err := readNodes(d.text)
+	if err != nil {
+		d.report(span{at, at}, notJSON, "", "not valid JSON: %v%s", err, d.unusualNear(at))
+		return nil
+	}
+	p := &Policy{kind: d.kind, name: d.name, text: string(d.text)}
+	d.document(root, p)
+	return p
+}
+
+func (d *decoder) document(root *node, p *Policy) {
 	if root.kind != objectNode {
-		return nil, d.fail(root.offset, badStructure, "", "a policy is an object, not %s", root.kindName())
+		d.report(root.at, badStructure, "", "a policy is an object, not %s", root.kindName())
+		return
 	}
-	if err := d.closed(root, "the document", "Version", "Id", "Statement"); err != nil {
-		return nil, err
-	}
-	if err := d.readVersion(root); err != nil {
-		return nil, err
-	}
+	d.closed(root, "the document", "Version", "Id", "Statement")
+	d.readVersion(root)
+	p.version = d.version
 	if id := root.find("Id"); id != nil && id.kind != stringNode {
-		return nil, d.fail(id.offset, badStructure, "", "Id must be a text")
+		d.report(id.at, badStructure, "", "Id must be a text")
 	}
 	list := root.find("Statement")
 	if list == nil {
-		return nil, d.fail(root.offset, noStatement, "", "there is no Statement")
+		d.missing(root, noStatement, "Statement")
+		return
 	}
 	items := []*node{list}
 	if list.kind == arrayNode {
 		items = list.items
 	}
 	if len(items) == 0 {
-		return nil, d.fail(list.offset, noStatement, "", "the Statement list is empty")
+		d.report(list.at, noStatement, "", "the Statement list is empty")
 	}
-	statements := make([]statement, 0, len(items))
+	p.statements = make([]statement, 0, len(items))
 	var sids []string
 	for _, item := range items {
-		compiled, err := d.statement(item)
-		if err != nil {
-			return nil, err
+		if item.kind != objectNode {
+			d.report(item.at, badStructure, "", "a statement is an object, not %s", item.kindName())
+			continue
 		}
-		if compiled.sid != "" && slices.Contains(sids, compiled.sid) {
-			return nil, d.fail(item.offset, repeatedSid, "", "Sid %q is used twice", compiled.sid)
+		s := d.statement(item)
+		if s.sid != "" && slices.Contains(sids, s.sid) {
+			d.report(item.find("Sid").at, repeatedSid, "", "Sid %q is used twice", s.sid)
 		}
-		sids = append(sids, compiled.sid)
-		statements = append(statements, *compiled)
-	}
-	return statements, nil
-}
-
-func (d *decoder) readVersion(root *node) error {
-	version := root.find("Version")
-	if version == nil {
-		return nil
-	}
-	if version.kind != stringNode || (version.text != "2012-10-17" && version.text != "2008-10-17") {
-		return d.fail(version.offset, badVersion, "", `Version must be "2012-10-17" (or the old "2008-10-17"), not %s %q`, version.kindName(), version.text)
-	}
-	d.version = version.text
-	return nil
-}
-
-var statementElements = []string{"Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource", "Condition"}
-
-func (d *decoder) statement(n *node) (*statement, error) {
-	if n.kind != objectNode {
-		return nil, d.fail(n.offset, badStructure, "", "a statement is an object, not %s", n.kindName())
-	}
-	if err := d.closed(n, "a statement", statementElements...); err != nil {
-		return nil, err
-	}
-	for _, pair := range [][2]string{{"Principal", "NotPrincipal"}, {"Action", "NotAction"}, {"Resource", "NotResource"}} {
-		if second := n.find(pair[1]); second != nil && n.find(pair[0]) != nil {
-			return nil, d.fail(second.offset, badStructure, "", "a statement has either %s or %s, not both", pair[0], pair[1])
-		}
-	}
-	s := &statement{at: positionOf(d.text, n.offset)}
-	for _, read := range []func(*node, *statement) error{d.effect, d.sid, d.principals, d.actions, d.resources, d.condition} {
-		if err := read(n, s); err != nil {
-			return nil, err
-		}
-	}
-	return s, nil
-}
-
-// closed refuses unknown, misspelt and repeated members.
-func (d *decoder) closed(n *node, where string, names ...string) error {
-	seen := map[string]bool{}
-	for _, m := range n.members {
-		if !slices.Contains(names, m.name) {
-			for _, name := range names {
-				if strings.EqualFold(name, m.name) {
-					return d.fail(m.offset, badStructure, "", "%q must be written %q: element names are case-sensitive", m.name, name)
-				}
-			}
-			return d.fail(m.offset, badStructure, "", "%s has no element %q; it may have %s", where, m.name, strings.Join(names, ", "))
-		}
-		if seen[m.name] {
-			return d.fail(m.offset, badStructure, "", "%q stands twice in %s", m.name, where)
-		}
-		seen[m.name] = true
-	}
-	return nil
-}
-
-func (d *decoder) effect(n *node, s *statement) error {
-	effect := n.find("Effect")
-	switch {
-	case effect == nil:
-		return d.fail(n.offset, noEffect, "", "the statement has no Effect")
-	case effect.kind != stringNode:
-		return d.fail(effect.offset, badStructure, "", "Effect must be a text")
-	case effect.text == "Allow" || effect.text == "Deny":
-		s.allow = effect.text == "Allow"
-		return nil
-	case strings.EqualFold(effect.text, "Allow") || strings.EqualFold(effect.text, "Deny"):
-		return d.fail(effect.offset, effectCase, effect.text, "Effect %q: must be written Allow or Deny", effect.text)
-	}
-	return d.fail(effect.offset, badEffect, effect.text, "Effect %q: must be Allow or Deny", effect.text)
-}
-
-var alphanumeric = regexp.MustCompile(`^[0-9A-Za-z]*$`)
-
-func (d *decoder) sid(n *node, s *statement) error {
-	sid := n.find("Sid")
-	if sid == nil {
-		return nil
-	}
-	if sid.kind != stringNode {
-		return d.fail(sid.offset, badStructure, "", "Sid must be a text")
-	}
-	if d.kind != Resource && !alphanumeric.MatchString(sid.text) {
-		return d.fail(sid.offset, badSid, "", "Sid %q: only letters and digits are allowed", sid.text)
-	}
-	s.sid = sid.text
-	return nil
-}
-
-// texts reads a text or a list of texts; one and a list of one are the same.
-func (d *decoder) texts(n *node, element string) ([]*node, error) {
-	items := []*node{n}
-	if n.kind == arrayNode {
-		items = n.items
-	}
-	for _, item := range items {
-		if item.kind != stringNode {
-			return nil, d.fail(item.offset, badStructure, "", "%s must be a text or a list of texts, here is %s", element, item.kindName())
-		}
-	}
-	return items, nil
-}
-
-func (d *decoder) actions(n *node, s *statement) error {
-	element := "Action"
-	list := n.find(element)
-	if list == nil {
-		element = "NotAction"
-		list = n.find(element)
-	}
-	if list == nil {
-		return d.fail(n.offset, noAction, "", "the statement has no Action")
-	}
-	items, err := d.texts(list, element)
-	if err != nil {
-		return err
-	}
-	if len(items) == 0 {
-		return d.fail(list.offset, noAction, "", "%s is an empty list", element)
-	}
-	s.action.not = element == "NotAction"
-	for _, item := range items {
-		if err := d.checkAction(item); err != nil {
-			return err
-		}
-		s.action.patterns = append(s.action.patterns, compileAction(item.text))
-	}
-	return nil
-}
-
-var vendor = regexp.MustCompile(`^[A-Za-z0-9.-]+$`)
-
-func (d *decoder) checkAction(item *node) error {
-	action := strings.TrimSpace(item.text)
-	prefix, name, qualified := strings.Cut(action, ":")
-	switch {
-	case d.kind == Trust:
-		if !qualified || !strings.EqualFold(prefix, "sts") || strings.Contains(name, ":") {
-			return d.fail(item.offset, actionNotSTS, "", "action %q: a trust policy may only name sts: actions, such as sts:AssumeRoleWithWebIdentity", item.text)
-		}
-	case action == "*" && d.kind != RCP:
-	case !qualified:
-		return d.fail(item.offset, actionNoVendor, "", `action %q: want SERVICE:NAME, such as s3:GetObject, or "*"`, item.text)
-	case strings.Contains(name, ":"):
-		return d.fail(item.offset, actionTwoColons, "", "action %q has two colons", item.text)
-	case !vendor.MatchString(prefix):
-		return d.fail(item.offset, actionBadVendor, prefix, "action %q: %q is no service prefix; wildcards stand after the colon", item.text, prefix)
-	}
-	return nil
-}
-
-func (d *decoder) resources(n *node, s *statement) error {
-	element := "Resource"
-	list := n.find(element)
-	if list == nil {
-		element = "NotResource"
-		list = n.find(element)
+		sids = append(sids, s.sid)
+		p.statements = append(p.statements, *s)
 	}
 	if d.kind == Trust {
-		switch {
-		case list == nil:
-			return nil
-		case element == "Resource":
-			return d.fail(list.offset, hasResource, "", "a trust policy has no Resource: it is the role itself")
-		}
-		return d.fail(list.offset, hasNotResource, "", "a trust policy has no NotResource")
+		d.checkSharedIssuers(p)
 	}
-	if list == nil {
-		return d.fail(n.offset, noResource, "", "the statement has no Resource")
-	}
-	items, err := d.texts(list, element)
-	if err != nil {
-		return err
-	}
-	if len(items) == 0 {
-		return d.fail(list.offset, noResource, "", "%s is an empty list", element)
-	}
-	s.resource = &resourceSet{not: element == "NotResource"}
-	for _, item := range items {
-		if err := d.checkResource(item); err != nil {
-			return err
-		}
-		s.resource.patterns = append(s.resource.patterns, compileResource(item.text, d.kind, d.hasVariables()))
-	}
-	return nil
 }
 
-var partitions = []string{"aws", "aws-cn", "aws-us-gov", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f", "aws-eusc", "*"}
+const (
+	currentVersion = "2012-10-17"
+	oldestVersion  = "2008-10-17"
+)
 
-func (d *decoder) checkResource(item *node) error {
-	text := item.text
-	if text == "*" || strings.HasPrefix(text, "${") || d.kind == Resource {
-		return nil
-	}
-	parts := strings.Split(text, ":")
+func (d *decoder) readVersion(root *node) {
+	version := root.find("Version")
 	switch {
-	case len(parts) < 2 || parts[0] != "arn":
-		return d.fail(item.offset, resourceNotARN, text, `resource %q: want an ARN or "*"`, text)
-	case strings.Contains(parts[1], "${"):
-		return nil
-	case !slices.Contains(partitions, strings.ToLower(parts[1])):
-		return d.fail(item.offset, resourcePartition, parts[1], "resource %q: %q is no partition, want aws, aws-cn, …", text, parts[1])
-	case len(parts) == 2:
-		return d.fail(item.offset, resourceVendor, "", "resource %q ends after the partition", text)
+	case version == nil:
+		if d.managed {
+			d.report(root.at, oldVersion, "", `a managed policy must say "Version": %q`, currentVersion)
+		}
+	case version.kind != stringNode || (version.text != currentVersion && version.text != oldestVersion):
+		if plain, unusual := plainText(version.text); unusual && plain == currentVersion {
+			d.version = currentVersion // reported with its characters
+			return
+		}
+		d.report(version.at, badVersion, "", "Version must be %q (or the old %q), not %s %q", currentVersion, oldestVersion, version.kindName(), version.text)
+		d.fix(&Edit{version.at.start, version.at.end, `"` + currentVersion + `"`})
+	default:
+		d.version = version.text
+		if d.managed && d.version == oldestVersion {
+			d.report(version.at, oldVersion, "", "a managed policy must be of version %q", currentVersion)
+		}
 	}
-	return nil
 }
 
 // hasVariables reports whether ${…} means something: only in version 2012-10-17
 // (spec iam-policy §1.3).
-func (d *decoder) hasVariables() bool { return d.version == "2012-10-17" }
+func (d *decoder) hasVariables() bool { return d.version == currentVersion }
+
+var statementElements = []string{"Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource", "Condition"}
+
+func (d *decoder) statement(n *node) *statement {
+	s := &statement{at: n.at}
+	d.closed(n, "a statement", statementElements...)
+	for _, pair := range [][2]string{{"Principal", "NotPrincipal"}, {"Action", "NotAction"}, {"Resource", "NotResource"}} {
+		if second := n.find(pair[1]); second != nil && n.find(pair[0]) != nil {
+			d.report(second.at, badStructure, "", "a statement has either %s or %s, not both", pair[0], pair[1])
+		}
+	}
+	d.effect(n, s)
+	d.sid(n, s)
+	d.principals(n, s)
+	d.actions(n, s)
+	d.resources(n, s)
+	d.condition(n, s)
+	if d.kind == RCP {
+		d.resourceControl(n, s)
+	}
+	return s
+}
+
+// closed reports unknown, misspelt and repeated members.
+func (d *decoder) closed(n *node, where string, names ...string) {
+	seen := map[string]bool{}
+	for _, m := range n.members {
+		switch {
+		case !slices.Contains(names, m.name):
+			d.unknownMember(&m, where, names)
+		case seen[m.name]:
+			d.report(m.at, badStructure, "", "%q stands twice in %s", m.name, where)
+		}
+		seen[m.name] = true
+	}
+}
+
+func (d *decoder) unknownMember(m *member, where string, names []string) {
+	for _, name := range names {
+		if strings.EqualFold(name, m.name) {
+			d.report(m.at, badStructure, "", "%q must be written %q: element names are case-sensitive", m.name, name)
+			d.fix(&Edit{m.at.start, m.at.end, `"` + name + `"`})
+			return
+		}
+	}
+	d.report(m.at, badStructure, "", "%s has no element %q; it may have %s", where, m.name, strings.Join(names, ", "))
+}
+
+func (d *decoder) effect(n *node, s *statement) {
+	effect := n.find("Effect")
+	switch {
+	case effect == nil:
+		d.missing(n, noEffect, "Effect")
+	case effect.kind != stringNode:
+		d.report(effect.at, badStructure, "", "Effect must be a text")
+	case effect.text == "Allow" || effect.text == "Deny":
+		s.allow = effect.text == "Allow"
+	case strings.EqualFold(effect.text, "Allow") || strings.EqualFold(effect.text, "Deny"):
+		proper := "Allow"
+		if strings.EqualFold(effect.text, "Deny") {
+			proper = "Deny"
+		}
+		s.allow = proper == "Allow"
+		d.report(effect.at, effectCase, effect.text, "Effect %q: must be written %s", effect.text, proper)
+		d.fix(&Edit{effect.at.start, effect.at.end, `"` + proper + `"`})
+	default:
+		d.report(effect.at, badEffect, effect.text, "Effect %q: must be Allow or Deny", effect.text)
+	}
+}
+
+var alphanumeric = regexp.MustCompile(`^[0-9A-Za-z]*$`)
+
+func (d *decoder) sid(n *node, s *statement) {
+	sid := n.find("Sid")
+	switch {
+	case sid == nil:
+	case sid.kind != stringNode:
+		d.report(sid.at, badStructure, "", "Sid must be a text")
+	default:
+		s.sid = sid.text
+		if d.kind != Resource && d.kind != Endpoint && !alphanumeric.MatchString(sid.text) {
+			d.report(sid.at, badSid, "", "Sid %q: only letters and digits are allowed", sid.text)
+		}
+	}
+}
+
+// texts reads a text or a list of texts; one and a list of one are the same.
+// Items of another type are reported and left out.
+func (d *decoder) texts(n *node, element string) []*node {
+	items := []*node{n}
+	if n.kind == arrayNode {
+		items = n.items
+	}
+	texts := make([]*node, 0, len(items))
+	for _, item := range items {
+		switch {
+		case item.kind == stringNode:
+			texts = append(texts, item)
+		case item.kind == nullNode && n.kind == arrayNode && strings.HasSuffix(element, "Resource"):
+			// AWS lets it pass and ignores it (spec iam-policy §1.2).
+		default:
+			d.report(item.at, badStructure, "", "%s must be a text or a list of texts, here is %s", element, item.kindName())
+		}
+	}
+	return texts
+}
+
+// either returns the element or its Not form, and which of the two is there.
+func (n *node) either(element string) (name string, value *node) {
+	if value = n.find(element); value != nil {
+		return element, value
+	}
+	return "Not" + element, n.find("Not" + element)
+}
+
+// isEmptyList tells [] from a list whose items were left out.
+func (n *node) isEmptyList() bool { return n.kind == arrayNode && len(n.items) == 0 }
+
+// missing reports an element that is not there, or is there in other letters.
+func (d *decoder) missing(n *node, r rule, element string) {
+	for _, m := range n.members {
+		if m.name != element && strings.EqualFold(m.name, element) {
+			d.report(m.at, r, "", "there is no %s: %q must be written %q, element names are case-sensitive", element, m.name, element)
+			return
+		}
+	}
+	d.report(n.at, r, "", "there is no %s", element)
+}
+
+// placeholder finds what a template left to be filled in.
+var placeholder = regexp.MustCompile(`<[A-Za-z][A-Za-z0-9 _.-]*>`)
+
+// unfilled says so, for the end of a message.
+func unfilled(text string) string {
+	if found := placeholder.FindString(text); found != "" {
+		return "; the placeholder " + found + " is not filled in"
+	}
+	return ""
+}

@@ -1,88 +1,39 @@
 package policy
 
 import (
-	"fmt"
+	"slices"
 	"strings"
 )
-
-// Explanation says how a decision came about: every statement of every
-// document, matched or not, in document order. It never holds secrets: only the
-// condition keys that policies name are shown.
-type Explanation struct {
-	Decision  string             `json:"decision"`
-	Reason    string             `json:"reason"`
-	Action    string             `json:"action"`
-	Resource  string             `json:"resource"`
-	Principal ExplainedPrincipal `json:"principal"`
-	Documents []ExplainedPolicy  `json:"documents"`
-}
-
-// ExplainedPrincipal is who asked.
-type ExplainedPrincipal struct {
-	ARN     string `json:"arn"`
-	RoleARN string `json:"roleArn,omitempty"`
-	Account string `json:"account,omitempty"`
-}
-
-// ExplainedPolicy is one document.
-type ExplainedPolicy struct {
-	Kind       string               `json:"kind"`
-	Name       string               `json:"name"`
-	Statements []ExplainedStatement `json:"statements"`
-}
-
-// ExplainedStatement is one statement and each of its elements.
-type ExplainedStatement struct {
-	Index      int                  `json:"index"`
-	Sid        string               `json:"sid,omitempty"`
-	Line       int                  `json:"line"`
-	Effect     string               `json:"effect"`
-	Applies    bool                 `json:"applies"`
-	Principal  ExplainedElement     `json:"principal"`
-	Action     ExplainedElement     `json:"action"`
-	Resource   ExplainedElement     `json:"resource"`
-	Conditions []ExplainedCondition `json:"conditions,omitempty"`
-}
-
-// ExplainedElement is what an element wanted, what the request has, and a note
-// when the two are nearly the same.
-type ExplainedElement struct {
-	Matched bool     `json:"matched"`
-	Match   string   `json:"match,omitempty"` // of a principal: direct, via-role, …
-	Wanted  []string `json:"wanted,omitempty"`
-	Got     string   `json:"got,omitempty"`
-	Note    string   `json:"note,omitempty"`
-}
-
-// ExplainedCondition is one key of one operator.
-type ExplainedCondition struct {
-	Operator string   `json:"operator"`
-	Key      string   `json:"key"`
-	Present  bool     `json:"keyPresent"`
-	Wanted   []string `json:"wanted"`
-	Got      []string `json:"got"`
-	Matched  bool     `json:"matched"`
-	// Why is one of equal, differs, absent, absent-ok, needs-set-operator,
-	// wildcard-without-like, case-only.
-	Why  string `json:"why"`
-	Note string `json:"note,omitempty"`
-}
 
 // Explain decides and tells. It is the slow path of Decide and agrees with it.
 func Explain(r *Request, p *Policies) *Explanation {
 	decision := Decide(r, p)
-	e := &Explanation{
-		Decision: decision.Effect.String(), Reason: decision.Reason, Action: r.Action, Resource: r.Resource,
-		Principal: ExplainedPrincipal{r.Principal.ARN, r.Principal.RoleARN, r.Principal.Account},
+	x := explainer{
+		evaluation: newEvaluation(r, p), policies: p, decision: decision,
+		out: &Explanation{
+			Decision: decision.Effect.String(), Reason: decision.Reason, Action: r.Action, Resource: r.Resource,
+			Principal:   ExplainedPrincipal{r.Principal.Kind.String(), r.Principal.ARN, r.Principal.RoleARN, r.Principal.Account},
+			SameAccount: r.sameAccount(),
+			NearMisses:  []NearMiss{}, Context: []ContextEntry{}, Assumptions: []Assumption{},
+		},
 	}
-	explainer := evaluation{request: r, action: strings.ToLower(r.Action), bounded: p.Boundary != nil}
+	x.out.Needed = x.needed()
 	for _, document := range p.documents() {
-		e.Documents = append(e.Documents, explainer.explain(document))
+		x.out.Documents = append(x.out.Documents, x.document(document))
 	}
-	if decision.Reason == "no-trust-match" {
-		e.Reason = e.refineTrust()
-	}
-	return e
+	x.refineTrust()
+	x.nearMisses()
+	x.context()
+	x.assumptions()
+	return x.out
+}
+
+// explainer builds one explanation.
+type explainer struct {
+	evaluation
+	policies *Policies
+	decision Decision
+	out      *Explanation
 }
 
 // documents lists all documents in the order of the decision.
@@ -103,146 +54,250 @@ func (p *Policies) documents() []*Policy {
 	return append(all, p.Identity...)
 }
 
-func (e *evaluation) explain(p *Policy) ExplainedPolicy {
-	explained := ExplainedPolicy{Kind: p.kind.String(), Name: p.name}
+// needed repeats the sources that spec iam-policy §4.3 asks, in its order.
+func (x *explainer) needed() []Need {
+	var needed []Need
+	add := func(kind Kind, v verdict, strength string) {
+		need := Need{Source: kind.Source(), Need: "allow", Got: "silent", Strength: strength}
+		switch {
+		case v.deny:
+			need.Got = "deny"
+		case v.allow:
+			need.Got = "allow"
+		}
+		needed = append(needed, need)
+	}
+	p := x.policies
+	limit := func(kind Kind, levels [][]*Policy) {
+		for _, level := range levels {
+			add(kind, x.all(level), "")
+		}
+	}
+	limit(SCP, p.SCP)
+	limit(RCP, p.RCP)
+	if len(p.Endpoint) > 0 {
+		add(Endpoint, x.all(p.Endpoint), "")
+	}
+	best := unmatched
+	for _, own := range []*Policy{p.Resource, p.Trust} {
+		if own != nil {
+			v := x.one(own)
+			best = v.best
+			add(own.kind, v, v.best.String())
+		}
+	}
+	caller := x.request.Principal.Kind
+	if caller == Service || caller == WebIdentity || caller == Anonymous || (best == direct && x.out.SameAccount) {
+		return needed // the document alone decides
+	}
+	if caller != Root && (best == unmatched || best == viaAccount || !x.out.SameAccount) {
+		add(Identity, x.all(p.Identity), "")
+	}
+	if p.Boundary != nil {
+		add(Boundary, x.one(p.Boundary), "")
+	}
+	if p.HasSession || len(p.Session) > 0 {
+		add(Session, x.all(p.Session), "")
+	}
+	return needed
+}
+
+func (x *explainer) document(p *Policy) ExplainedPolicy {
+	explained := ExplainedPolicy{Source: p.kind.Source(), Kind: p.kind.String(), Name: p.name, Statements: []ExplainedStatement{}}
 	for i := range p.statements {
 		s := &p.statements[i]
-		match := e.principal(p, s)
-		x := ExplainedStatement{
-			Index: i, Sid: s.sid, Line: s.at.line, Effect: "Deny",
-			Applies:   match != unmatched && e.applies(s),
-			Principal: e.explainPrincipal(s, match),
-			Action:    e.explainAction(s),
-			Resource:  e.explainResource(s),
-		}
-		if s.allow {
-			x.Effect = "Allow"
+		match := x.principal(p, s)
+		e := ExplainedStatement{
+			Index: i, Sid: s.sid, Line: p.position(s.at).line, Effect: s.effect(),
+			Applies:   match != unmatched && x.applies(s),
+			Principal: x.explainPrincipal(p, s, match),
+			Action:    x.explainAction(s),
+			Resource:  x.explainResource(s),
 		}
 		for j := range s.conditions {
-			x.Conditions = append(x.Conditions, e.explainCondition(&s.conditions[j]))
+			e.Conditions = append(e.Conditions, x.explainCondition(&s.conditions[j]))
 		}
-		explained.Statements = append(explained.Statements, x)
+		e.Role = x.role(&e)
+		explained.Statements = append(explained.Statements, e)
 	}
 	return explained
 }
 
-func (e *evaluation) explainPrincipal(s *statement, match strength) ExplainedElement {
-	x := ExplainedElement{Matched: match != unmatched, Match: match.String(), Got: e.request.Principal.ARN}
-	if s.principal == nil {
-		return ExplainedElement{Matched: true, Match: "n/a"}
+func (s *statement) effect() string {
+	if s.allow {
+		return "Allow"
 	}
-	for _, entry := range s.principal.entries {
-		x.Wanted = append(x.Wanted, entry.key+" "+entry.text)
-		if match == unmatched && x.Note == "" {
-			x.Note = nearMiss(entry.text, e.request.Principal.ARN)
-		}
-	}
-	return x
+	return "Deny"
 }
 
-func (e *evaluation) explainAction(s *statement) ExplainedElement {
-	x := ExplainedElement{Matched: s.action.match(e.action), Got: e.request.Action}
-	for i := range s.action.patterns {
-		wanted := s.action.patterns[i].source
-		x.Wanted = append(x.Wanted, wanted)
-		if !x.Matched && e.action == "sts:assumerolewithwebidentity" && strings.EqualFold(wanted, "sts:AssumeRole") {
-			x.Note = "sts:AssumeRole does not cover sts:AssumeRoleWithWebIdentity"
-		}
+// role says what part a statement has in the decision.
+func (x *explainer) role(s *ExplainedStatement) string {
+	verb := "allow"
+	if s.Effect == "Deny" {
+		verb = "deny"
 	}
-	return x
-}
-
-func (e *evaluation) explainResource(s *statement) ExplainedElement {
-	if s.resource == nil {
-		return ExplainedElement{Matched: true, Match: "n/a"}
-	}
-	x := ExplainedElement{Matched: s.resource.match(e.request), Got: e.request.Resource}
-	for i := range s.resource.patterns {
-		x.Wanted = append(x.Wanted, s.resource.patterns[i].whole.source)
-	}
-	return x
-}
-
-func (e *evaluation) explainCondition(c *condition) ExplainedCondition {
-	v, present := e.request.lookup(c.folded)
-	x := ExplainedCondition{Operator: c.operator, Key: c.key, Present: present, Matched: c.holds(e.request), Got: v.many}
-	if present && !v.multi {
-		x.Got = []string{v.one}
-	}
-	for i := range c.values {
-		x.Wanted = append(x.Wanted, c.values[i].source)
-	}
-	x.Why, x.Note = e.why(c, v, &x)
-	return x
-}
-
-func (e *evaluation) why(c *condition, v value, x *ExplainedCondition) (why, note string) {
 	switch {
-	case !x.Present && x.Matched:
-		return "absent-ok", ""
-	case !x.Present:
-		return "absent", e.similarKey(c.folded)
-	case x.Matched:
-		return "equal", ""
-	case v.multi && c.op.set == noSet && c.op.compare != compareNull:
-		return "needs-set-operator", "the key has several values; use ForAnyValue: or ForAllValues:"
+	case s.Applies && s.Effect == "Deny", s.Applies && x.decision.Effect == Allowed:
+		return "decides"
+	case s.Applies && x.decision.Effect == ExplicitDeny:
+		return "would allow but a Deny applies"
+	case s.Applies:
+		return "would allow but the " + x.decision.Kind.String() + " is silent"
+	case s.Principal.Match != unmatched.String() && s.Action.Matched && s.Resource.Matched:
+		return "would " + verb + " but its Condition does not hold"
 	}
-	for i := range c.values {
-		wanted := c.values[i].source
-		for _, got := range x.Got {
-			if c.op.compare == compareString && !c.op.negated && strings.ContainsAny(wanted, "*?") && matchOps(compilePattern(wanted, true, false).ops, got) {
-				return "wildcard-without-like", "StringEquals takes * and ? literally; use StringLike"
-			}
-			if strings.EqualFold(wanted, got) && wanted != got {
-				return "case-only", "the two differ in letter case only"
-			}
-			if note == "" {
-				note = nearMiss(wanted, got)
-			}
-		}
-	}
-	return "differs", note
+	return "not relevant"
 }
 
-// similarKey names a key of the request that a misspelt key may have meant.
-func (e *evaluation) similarKey(folded string) string {
-	if e.request.Context == nil {
-		return ""
+func (x *explainer) explainPrincipal(p *Policy, s *statement, match strength) ExplainedPrincipals {
+	if s.principal == nil {
+		return ExplainedPrincipals{Match: "n/a"}
 	}
-	claim := folded[strings.LastIndexByte(folded, ':')+1:]
-	best := ""
-	for key := range e.request.Context.entries {
-		if (strings.HasSuffix(key, ":"+claim) && !strings.HasPrefix(key, "aws:") && !strings.HasPrefix(key, "sts:")) && (best == "" || key < best) {
-			best = key
+	caller := &x.request.Principal
+	e := ExplainedPrincipals{Match: match.String(), Not: s.principal.not, Got: caller.ARN}
+	for i := range s.principal.entries {
+		entry := &s.principal.entries[i]
+		one := ExplainedEntry{Value: entry.key + " " + entry.text, Matched: entry.match(caller, p.kind) != unmatched}
+		if !one.Matched {
+			one.Note = principalNote(entry, caller)
+		}
+		e.Entries = append(e.Entries, one)
+	}
+	return e
+}
+
+// principalNote says why an entry that looks like the caller is not.
+func principalNote(entry *principalEntry, caller *Principal) string {
+	switch {
+	case entityID.MatchString(entry.text):
+		return "the unique id of a user or role that is deleted, or of another one"
+	case entry.key == "Federated" && caller.Kind == WebIdentity && issuerOf(entry.text) == issuerOf(caller.ARN) && accountOf(entry.text) != accountOf(caller.ARN):
+		return "the same issuer, registered in account " + accountOf(entry.text) + "; the provider must be in the role's account"
+	case entry.text == "*" && caller.Kind == WebIdentity:
+		return `"*" does not admit tokens; name the provider as Federated`
+	}
+	if note := nearMiss(entry.text, caller.ARN); note != "" || caller.RoleARN == "" {
+		return note
+	}
+	return nearMiss(entry.text, caller.RoleARN)
+}
+
+func (x *explainer) explainAction(s *statement) ExplainedActions {
+	e := ExplainedActions{Matched: s.action.match(x.action), Not: s.action.not, Entries: []ExplainedAction{}}
+	for i := range s.action.patterns {
+		p := &s.action.patterns[i]
+		e.Entries = append(e.Entries, ExplainedAction{p.source, p.match(x.action)})
+		if e.Matched || e.Note != "" {
+			continue
+		}
+		switch {
+		case equalASCII(x.request.Action, "sts:AssumeRoleWithWebIdentity") && equalASCII(p.source, "sts:AssumeRole"):
+			e.Note = "sts:AssumeRole does not cover sts:AssumeRoleWithWebIdentity"
+		case equalASCII(x.request.Action, "sts:TagSession"):
+			e.Note = "session tags need sts:TagSession besides"
 		}
 	}
-	if best == "" {
-		return ""
-	}
-	name := e.request.Context.entries[best].name
-	return fmt.Sprintf("the request has the key %s%s", name, suffixNote(nearMiss(folded, best)))
+	return e
 }
 
-func suffixNote(note string) string {
-	if note == "" {
-		return ""
+func (x *explainer) explainResource(s *statement) ExplainedResources {
+	if s.resource == nil {
+		return ExplainedResources{Matched: true}
 	}
-	return ": " + note
+	e := ExplainedResources{Matched: s.resource.match(x.request), Not: s.resource.not}
+	for i := range s.resource.patterns {
+		e.Entries = append(e.Entries, x.explainResourcePattern(&s.resource.patterns[i]))
+	}
+	return e
 }
 
-// refineTrust tells apart why no trust statement matched.
-func (e *Explanation) refineTrust() string {
-	reason := "no-trust-match"
-	for _, document := range e.Documents {
-		for _, s := range document.Statements {
-			switch {
-			case s.Effect != "Allow" || !s.Principal.Matched:
-			case s.Action.Matched:
-				return "trust-condition-failed"
-			default:
-				reason = "trust-wrong-action"
+var partNames = [...]string{"arn", "partition", "service", "region", "account", "resource"}
+
+func (x *explainer) explainResourcePattern(p *resourcePattern) ExplainedResource {
+	e := ExplainedResource{Pattern: p.whole.source, Matched: p.match(x.request, x.request.Resource)}
+	ops, resolved := p.whole.resolve(x.request)
+	if p.whole.segments != nil {
+		e.Resolved = "(a variable has no value)"
+		if resolved {
+			e.Resolved = sourceOf(ops)
+		}
+	}
+	if e.Matched || !resolved {
+		return e
+	}
+	wanted, got := splitOps(ops), strings.SplitN(x.request.Resource, ":", 6)
+	for i := range wanted {
+		part := ""
+		if i < len(got) {
+			part = got[i]
+		}
+		if !matchOps(wanted[i], part, i >= 1 && i <= 3) {
+			e.FirstDifferentPart, e.Wanted, e.Got = partNames[i], sourceOf(wanted[i]), part
+			break
+		}
+	}
+	return e
+}
+
+// sourceOf writes compiled ops as a pattern again; wildcards that a variable
+// brought are written as escapes.
+func sourceOf(ops []op) string {
+	var out strings.Builder
+	for _, o := range ops {
+		switch {
+		case o == anyRun:
+			out.WriteByte('*')
+		case o == anyOne:
+			out.WriteByte('?')
+		case o == '*' || o == '?':
+			out.WriteString("${" + string(rune(o)) + "}")
+		default:
+			out.WriteByte(byte(o))
+		}
+	}
+	return out.String()
+}
+
+// refineTrust tells apart why no statement of a trust policy matched.
+func (x *explainer) refineTrust() {
+	if x.decision.Reason != "no-trust-match" {
+		return
+	}
+	found := []string{}
+	for _, document := range x.out.Documents {
+		for i := range document.Statements {
+			s := &document.Statements[i]
+			if document.Source != Trust.Source() || s.Effect != "Allow" {
+				continue
 			}
+			found = append(found, trustReason(s))
 		}
 	}
-	return reason
+	// The nearest to a match names the reason.
+	for _, reason := range []string{"trust-condition-failed", "trust-wrong-action", "provider-other-account", "trust-principal-deleted"} {
+		if slices.Contains(found, reason) {
+			x.out.Reason = reason
+			return
+		}
+	}
+}
+
+func trustReason(s *ExplainedStatement) string {
+	switch {
+	case s.Principal.Match != unmatched.String() && s.Action.Matched:
+		return "trust-condition-failed"
+	case s.Principal.Match != unmatched.String():
+		return "trust-wrong-action"
+	case !s.Action.Matched:
+		return "no-trust-match"
+	}
+	for _, entry := range s.Principal.Entries {
+		switch {
+		case strings.HasPrefix(entry.Note, "the unique id"):
+			return "trust-principal-deleted"
+		case strings.HasPrefix(entry.Note, "the same issuer"):
+			return "provider-other-account"
+		}
+	}
+	return "no-trust-match"
 }

@@ -10,18 +10,23 @@ import (
 // common case, is compared without a copy.
 func equalFolded(a, b string) bool {
 	if isASCII(a) && isASCII(b) {
-		if len(a) != len(b) {
-			return false
-		}
-		for i := range len(a) {
-			if lowerASCII(a[i]) != lowerASCII(b[i]) {
-				return false
-			}
-		}
-		return true
+		return equalASCII(a, b)
 	}
 	// A caser keeps state, so each comparison has its own.
 	return cases.Lower(language.Und).String(a) == cases.Lower(language.Und).String(b)
+}
+
+// equalASCII compares bytes, ASCII letters without regard to case.
+func equalASCII(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range len(a) {
+		if a[i] != b[i] && lowerASCII(a[i]) != lowerASCII(b[i]) {
+			return false
+		}
+	}
+	return true
 }
 
 func isASCII(text string) bool {
@@ -38,4 +43,13 @@ func lowerASCII(b byte) byte {
 		return b + 'a' - 'A'
 	}
 	return b
+}
+
+// lowerText lowers ASCII letters and nothing else.
+func lowerText(text string) string {
+	lowered := []byte(text)
+	for i, b := range lowered {
+		lowered[i] = lowerASCII(b)
+	}
+	return string(lowered)
 }

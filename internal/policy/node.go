@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -16,13 +17,17 @@ type node struct {
 	text    string // of a string; of a number or boolean as written
 	members []member
 	items   []*node
-	offset  int // of the value's first byte
+	at      span
 }
 
+// span is where something stands in the text: from its first byte to the byte
+// after its last.
+type span struct{ start, end int }
+
 type member struct {
-	name   string
-	offset int
-	value  *node
+	name  string
+	at    span // of the name
+	value *node
 }
 
 type nodeKind int
@@ -39,27 +44,26 @@ const (
 // maxDepth is far beyond what the grammar nests.
 const maxDepth = 16
 
-// maxDocument is IAM's own limit for a policy parameter (spec iam-policy §1.4).
-const maxDocument = 131072
+// maxParameter is IAM's limit for a document in a call, in bytes (spec
+// iam-policy §1.4). Some of AWS's own managed policies are longer.
+const maxParameter = 131072
+
+// maxDocument bounds what is read at all, in bytes.
+const maxDocument = 1 << 20
 
 // readNodes parses the whole text, which must be exactly one JSON value.
-func readNodes(text []byte) (*node, *position, error) {
+func readNodes(text []byte) (root *node, at int, err error) {
 	if err := json.Unmarshal(text, new(json.RawMessage)); err != nil {
 		offset := len(text)
 		if syntax, ok := err.(*json.SyntaxError); ok { //nolint:errorlint // Unmarshal returns it bare
 			offset = max(0, int(syntax.Offset)-1)
 		}
-		at := positionOf(text, offset)
-		return nil, &at, err
+		return nil, offset, err
 	}
 	reader := nodeReader{decoder: json.NewDecoder(bytes.NewReader(text)), text: text}
 	reader.decoder.UseNumber()
-	root, err := reader.value(0)
-	if err != nil {
-		at := positionOf(text, int(reader.decoder.InputOffset()))
-		return nil, &at, err
-	}
-	return root, nil, nil
+	root, err = reader.value(0)
+	return root, int(reader.decoder.InputOffset()), err
 }
 
 type nodeReader struct {
@@ -76,30 +80,32 @@ func (r *nodeReader) value(depth int) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
+	at := span{offset, int(r.decoder.InputOffset())}
 	switch token := token.(type) {
 	case string:
-		return &node{kind: stringNode, text: token, offset: offset}, nil
+		return &node{kind: stringNode, text: token, at: at}, nil
 	case json.Number:
-		return &node{kind: numberNode, text: token.String(), offset: offset}, nil
+		return &node{kind: numberNode, text: token.String(), at: at}, nil
 	case bool:
-		return &node{kind: boolNode, text: fmt.Sprint(token), offset: offset}, nil
+		return &node{kind: boolNode, text: strconv.FormatBool(token), at: at}, nil
 	case json.Delim:
 		if token == '{' {
 			return r.object(offset, depth)
 		}
 		return r.array(offset, depth)
 	}
-	return &node{kind: nullNode, offset: offset}, nil
+	return &node{kind: nullNode, at: at}, nil
 }
 
 func (r *nodeReader) object(offset, depth int) (*node, error) {
-	object := &node{kind: objectNode, offset: offset}
+	object := &node{kind: objectNode}
 	for r.decoder.More() {
-		at := r.next()
+		start := r.next()
 		name, err := r.decoder.Token()
 		if err != nil {
 			return nil, err
 		}
+		at := span{start, int(r.decoder.InputOffset())}
 		value, err := r.value(depth + 1)
 		if err != nil {
 			return nil, err
@@ -107,11 +113,12 @@ func (r *nodeReader) object(offset, depth int) (*node, error) {
 		object.members = append(object.members, member{name.(string), at, value}) //nolint:forcetypeassert // a member's name is a string by JSON's grammar
 	}
 	_, err := r.decoder.Token()
+	object.at = span{offset, int(r.decoder.InputOffset())}
 	return object, err
 }
 
 func (r *nodeReader) array(offset, depth int) (*node, error) {
-	array := &node{kind: arrayNode, offset: offset}
+	array := &node{kind: arrayNode}
 	for r.decoder.More() {
 		item, err := r.value(depth + 1)
 		if err != nil {
@@ -120,6 +127,7 @@ func (r *nodeReader) array(offset, depth int) (*node, error) {
 		array.items = append(array.items, item)
 	}
 	_, err := r.decoder.Token()
+	array.at = span{offset, int(r.decoder.InputOffset())}
 	return array, err
 }
 
@@ -155,4 +163,13 @@ func positionOf(text []byte, offset int) position {
 	line := bytes.Count(before, []byte{'\n'}) + 1
 	column := utf8.RuneCount(before[bytes.LastIndexByte(before, '\n')+1:]) + 1
 	return position{line, column}
+}
+
+// jsonText writes a text as JSON, without escaping what HTML would need.
+func jsonText(text string) string {
+	var out strings.Builder
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	_ = encoder.Encode(text) // a text can always be encoded
+	return strings.TrimSuffix(out.String(), "\n")
 }

@@ -129,10 +129,14 @@ func (p *pattern) resolve(r *Request) (ops []op, ok bool) {
 	return ops, true
 }
 
-// matchOps matches the whole value. It is iterative with one point to go back
-// to, so its time is at most pattern × value.
-func matchOps(ops []op, value string) bool {
+// matchOps matches the whole value, ASCII letters without regard to case if
+// folded. It is iterative with one point to go back to, so its time is at most
+// pattern × value.
+func matchOps(ops []op, value string, folded bool) bool {
 	if hasWideCharacter(value) {
+		if folded {
+			ops, value = lowerOps(ops), lowerText(value)
+		}
 		return matchUnits(widen(ops), utf16.Encode([]rune(value)))
 	}
 	at, i := 0, 0
@@ -148,7 +152,7 @@ func matchOps(ops []op, value string) bool {
 			at++
 			i += width
 			continue
-		case at < len(ops) && ops[at] == op(value[i]):
+		case at < len(ops) && (ops[at] == op(value[i]) || (folded && equalFoldedOp(ops[at], value[i]))):
 			at++
 			i++
 			continue
@@ -163,6 +167,20 @@ func matchOps(ops []op, value string) bool {
 		at++
 	}
 	return at == len(ops)
+}
+
+func lowerOps(ops []op) []op {
+	lowered := slices.Clone(ops)
+	for i, o := range lowered {
+		if o < anyRun {
+			lowered[i] = op(lowerASCII(byte(o)))
+		}
+	}
+	return lowered
+}
+
+func equalFoldedOp(o op, b byte) bool {
+	return o < anyRun && lowerASCII(byte(o)) == lowerASCII(b)
 }
 
 // hasWideCharacter reports characters above U+FFFF, which are two code units.
@@ -228,168 +246,4 @@ func matchUnits(ops []uint32, value []uint16) bool {
 		at++
 	}
 	return at == len(ops)
-}
-
-// actionSet is a statement's Action or NotAction.
-type actionSet struct {
-	not      bool
-	patterns []actionPattern
-}
-
-type actionPattern struct {
-	source string
-	all    bool // "*"
-	prefix string
-	name   pattern
-}
-
-func compileAction(source string) actionPattern {
-	folded := strings.ToLower(strings.TrimSpace(source))
-	if folded == "*" {
-		return actionPattern{source: source, all: true}
-	}
-	prefix, name, _ := strings.Cut(folded, ":")
-	return actionPattern{source: source, prefix: prefix, name: compilePattern(name, true, false)}
-}
-
-// match takes an action in lower case.
-func (p *actionPattern) match(prefix, name string) bool {
-	if p.all {
-		return true
-	}
-	if p.prefix != prefix {
-		return false
-	}
-	if p.name.literal {
-		return p.name.source == name
-	}
-	return matchOps(p.name.ops, name)
-}
-
-func (s *actionSet) match(action string) bool {
-	prefix, name, _ := strings.Cut(action, ":")
-	for i := range s.patterns {
-		if s.patterns[i].match(prefix, name) {
-			return !s.not
-		}
-	}
-	return s.not
-}
-
-// resourceSet is a statement's Resource or NotResource.
-type resourceSet struct {
-	not      bool
-	patterns []resourcePattern
-}
-
-type resourcePattern struct {
-	whole pattern
-	all   bool // "*"
-	// parts are the six parts of an ARN pattern without variables; nil when
-	// the pattern can match nothing or has variables.
-	parts [][]op
-}
-
-func compileResource(source string, kind Kind, vars bool) resourcePattern {
-	p := resourcePattern{whole: compilePattern(source, true, vars), all: source == "*"}
-	if p.all || p.whole.segments != nil {
-		return p
-	}
-	p.parts = splitOps(p.whole.ops)
-	if missing := 6 - len(p.parts); missing > 0 {
-		p.parts = padParts(p.parts, missing, kind, source)
-	}
-	return p
-}
-
-// padParts completes a short ARN pattern as spec iam-policy §2.2 rule 5 says.
-func padParts(parts [][]op, missing int, kind Kind, source string) [][]op {
-	switch {
-	case kind == RCP,
-		kind == SCP && !strings.HasSuffix(source, "*"),
-		(kind == Resource || kind == Endpoint) && !strings.Contains(source, "*"):
-		return nil
-	}
-	for range missing {
-		parts = append(parts, []op{anyRun})
-	}
-	return parts
-}
-
-// splitOps cuts a pattern at its first five colons.
-func splitOps(ops []op) [][]op {
-	var parts [][]op
-	start := 0
-	for i, o := range ops {
-		if o == ':' && len(parts) < 5 {
-			parts = append(parts, ops[start:i])
-			start = i + 1
-		}
-	}
-	return append(parts, ops[start:])
-}
-
-func (s *resourceSet) match(r *Request) bool {
-	for i := range s.patterns {
-		if s.patterns[i].match(r, r.Resource) {
-			return !s.not
-		}
-	}
-	return s.not
-}
-
-func (p *resourcePattern) match(r *Request, resource string) bool {
-	if p.all {
-		return true
-	}
-	parts := p.parts
-	if p.whole.segments != nil {
-		ops, ok := p.whole.resolve(r)
-		if !ok {
-			return false
-		}
-		if parts = splitOps(ops); len(parts) != 6 {
-			return false
-		}
-	}
-	return parts != nil && matchARN(parts, resource, true)
-}
-
-// matchARN matches part by part. Partition, service and region are compared
-// without regard to letter case when foldNames is set, as in Resource.
-func matchARN(parts [][]op, value string, foldNames bool) bool {
-	for i := range 6 {
-		part, rest, more := value, "", false
-		if i < 5 {
-			part, rest, more = strings.Cut(value, ":")
-			if !more {
-				return false
-			}
-		}
-		if foldNames && i >= 1 && i <= 3 {
-			if !matchFolded(parts[i], part) {
-				return false
-			}
-		} else if !matchOps(parts[i], part) {
-			return false
-		}
-		value = rest
-	}
-	return true
-}
-
-// matchFolded avoids copying when nothing needs folding.
-func matchFolded(ops []op, value string) bool {
-	upper := func(b op) bool { return b >= 'A' && b <= 'Z' }
-	if slices.ContainsFunc(ops, upper) {
-		folded := make([]op, len(ops))
-		for j, o := range ops {
-			folded[j] = o
-			if upper(o) {
-				folded[j] = o + 'a' - 'A'
-			}
-		}
-		ops = folded
-	}
-	return matchOps(ops, strings.ToLower(value))
 }

@@ -26,12 +26,28 @@ func (k Kind) String() string {
 	}[k]
 }
 
+// Source is the short name of the kind, as in cases and explanations.
+func (k Kind) Source() string {
+	return [...]string{"identity", "boundary", "session", "trust", "resource", "scp", "rcp", "endpoint"}[k]
+}
+
+// ParseKind reads a short name.
+func ParseKind(source string) (Kind, bool) {
+	for k := Identity; k <= Endpoint; k++ {
+		if k.Source() == source {
+			return k, true
+		}
+	}
+	return 0, false
+}
+
 // Policy is a document that was read, checked and compiled. It is immutable and
 // safe for concurrent use.
 type Policy struct {
 	kind       Kind
 	name       string
 	text       string
+	version    string // empty if absent
 	statements []statement
 }
 
@@ -44,16 +60,28 @@ func (p *Policy) Name() string { return p.name }
 // Text returns the document byte for byte as it was written.
 func (p *Policy) Text() string { return p.text }
 
+func (p *Policy) position(at span) position { return positionOf([]byte(p.text), at.start) }
+
 // statement is one compiled statement.
 type statement struct {
 	sid    string
 	allow  bool
-	at     position
+	at     span
 	action actionSet
 	// principal is nil where the kind of document has none.
-	principal  *principalSet
-	resource   *resourceSet // nil in trust documents
-	conditions []condition
+	principal *principalSet
+	// resource is nil where the document belongs to what it is about.
+	resource    *resourceSet
+	conditions  []condition
+	conditionAt span // zero without Condition
+	// emptyOperators constrain nothing; lint shows them.
+	emptyOperators []emptyOperator
+}
+
+type emptyOperator struct {
+	name  string
+	at    span
+	known bool
 }
 
 // SyntaxError says why a document is refused: AWS's code and words, and ours.
@@ -68,3 +96,13 @@ type SyntaxError struct {
 func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("%s:%d:%d: %s (AWS says: %s)", e.Name, e.Line, e.Column, e.Detail, e.Message)
 }
+
+// Edit is a change of a document's text: the bytes from Start up to End are
+// replaced.
+type Edit struct {
+	Start, End int
+	Text       string
+}
+
+// Apply returns the changed text.
+func (e *Edit) Apply(text string) string { return text[:e.Start] + e.Text + text[e.End:] }

@@ -25,12 +25,14 @@ func (s strength) String() string {
 // principalSet is a statement's Principal or NotPrincipal.
 type principalSet struct {
 	not     bool
+	at      span
 	entries []principalEntry
 }
 
 type principalEntry struct {
 	key  string // AWS, Service, Federated, CanonicalUser
 	text string
+	at   span
 	// account is set for a bare account number and for …:root.
 	account, partition string
 }
@@ -46,89 +48,72 @@ var (
 	entityID      = regexp.MustCompile(`^A(IDA|ROA)[A-Z0-9]{12,}$`)
 )
 
-func (d *decoder) principals(n *node, s *statement) error {
-	element := "Principal"
-	principal := n.find(element)
-	if principal == nil {
-		element = "NotPrincipal"
-		principal = n.find(element)
-	}
+func (d *decoder) principals(n *node, s *statement) {
+	element, principal := n.either("Principal")
 	switch d.kind {
 	case Identity, Boundary, Session, SCP:
 		if principal != nil {
-			return d.fail(principal.offset, hasPrincipal, "", "this kind of policy has no %s: it belongs to its holder", element)
+			d.report(principal.at, hasPrincipal, "", "this kind of policy has no %s: it belongs to its holder", element)
 		}
-		return nil
+		return
 	case Trust:
 		if principal != nil && element == "NotPrincipal" {
 			if s.allow {
-				return d.fail(principal.offset, allowNotPrincipal, "", "Allow with NotPrincipal would admit everybody else")
+				d.report(principal.at, allowNotPrincipal, "", "Allow with NotPrincipal would admit everybody else")
+			} else {
+				d.report(principal.at, hasPrincipal, "", "a trust policy has no NotPrincipal")
 			}
-			return d.fail(principal.offset, hasNotPrincipal, "", "a trust policy has no NotPrincipal")
+			return
 		}
 	case Resource, RCP, Endpoint:
 	}
 	if principal == nil {
-		if d.kind == Resource {
-			s.principal = &principalSet{} // matches nobody
-			return nil
+		if d.kind != Resource {
+			d.missing(n, noPrincipal, "Principal")
 		}
-		return d.fail(n.offset, noPrincipal, "", "the statement has no Principal")
+		s.principal = &principalSet{} // matches nobody
+		return
 	}
-	set, err := d.principalSet(principal, element)
-	s.principal = set
-	return err
+	s.principal = &principalSet{not: element == "NotPrincipal", at: principal.at}
+	d.principalSet(principal, element, s.principal)
+	if d.kind == RCP && (s.principal.not || len(s.principal.entries) != 1 || s.principal.entries[0].text != "*") {
+		d.report(principal.at, controlPolicyGrammar, "", `the Principal of a resource control policy is "*"; name others in a Condition`)
+	}
 }
 
-func (d *decoder) principalSet(n *node, element string) (*principalSet, error) {
-	set := &principalSet{not: element == "NotPrincipal"}
+func (d *decoder) principalSet(n *node, element string, set *principalSet) {
 	switch {
 	case n.kind == stringNode && n.text == "*":
 		if d.kind == Trust {
-			return nil, d.fail(n.offset, starPrincipal, "", `Principal "*": a trust policy names who may take the role; AWS accepts only {"AWS": "*"}`)
+			d.report(n.at, starPrincipal, "", `Principal "*": a trust policy names who may take the role; AWS accepts only {"AWS": "*"}`)
 		}
-		set.entries = []principalEntry{{key: "AWS", text: "*"}}
-		return set, nil
+		set.entries = []principalEntry{{key: "AWS", text: "*", at: n.at}}
+		return
 	case n.kind != objectNode:
-		return nil, d.fail(n.offset, principalNoObject, "", `Principal must be an object such as {"Federated": "…"}, not %s`, n.kindName())
+		d.report(n.at, principalNoObject, "", `Principal must be an object such as {"Federated": "…"}, not %s`, n.kindName())
+		return
 	case len(n.members) == 0:
-		return nil, d.fail(n.offset, emptyPrincipal, "", "Principal is empty")
+		d.report(n.at, emptyPrincipal, "", "Principal is empty")
 	}
 	var seen []string
 	for _, m := range n.members {
 		if slices.Contains(seen, m.name) {
-			return nil, d.fail(m.offset, badStructure, "", "%q stands twice in %s", m.name, element)
+			d.report(m.at, badStructure, "", "%q stands twice in %s", m.name, element)
 		}
 		seen = append(seen, m.name)
-		items, err := d.texts(m.value, element+"."+m.name)
-		if err != nil {
-			return nil, err
+		if m.value.isEmptyList() {
+			d.report(m.at, principalEmptyList, "", "%s.%s is an empty list", element, m.name)
 		}
-		if len(items) == 0 {
-			return nil, d.fail(m.offset, principalEmptyList, "", "%s.%s is an empty list", element, m.name)
-		}
-		for _, item := range items {
-			entry, err := d.principalEntry(m, item)
-			if err != nil {
-				return nil, err
-			}
-			set.entries = append(set.entries, entry)
+		for _, item := range d.texts(m.value, element+"."+m.name) {
+			set.entries = append(set.entries, d.principalEntry(m, item))
 		}
 	}
-	return set, nil
 }
 
-func (d *decoder) principalEntry(m member, item *node) (principalEntry, error) {
-	entry := principalEntry{key: m.name, text: item.text}
-	quoted := `"` + m.name + `":"` + item.text + `"`
-	bad := func(format string, args ...any) (principalEntry, error) {
-		return entry, d.fail(item.offset, badPrincipal, quoted, format, args...)
-	}
-	if !slices.Contains(principalKeys, m.name) {
-		return bad("%q is no kind of principal; want %s", m.name, strings.Join(principalKeys, ", "))
-	}
-	if d.kind == RCP && (m.name != "AWS" || item.text != "*") {
-		return bad(`the Principal of a resource control policy must be "*"`)
+func (d *decoder) principalEntry(m member, item *node) principalEntry {
+	entry := principalEntry{key: m.name, text: item.text, at: item.at}
+	bad := func(format string, args ...any) {
+		d.report(item.at, badPrincipal, `"`+m.name+`":"`+item.text+`"`, format+"%s", append(args, unfilled(item.text))...)
 	}
 	switch m.name {
 	case "AWS":
@@ -140,18 +125,21 @@ func (d *decoder) principalEntry(m member, item *node) (principalEntry, error) {
 		case root != nil:
 			entry.partition, entry.account = root[1], root[2]
 		default:
-			return bad(`%q names no user, role, session or account; wildcards other than "*" alone do not work in a Principal`, item.text)
+			bad(`%q names no user, role, session or account; wildcards other than "*" alone do not work in a Principal`, item.text)
 		}
 	case "Service":
 		if !domainName.MatchString(item.text) {
-			return bad("%q is no service name such as pods.eks.amazonaws.com", item.text)
+			bad("%q is no service name such as pods.eks.amazonaws.com", item.text)
 		}
 	case "Federated":
 		if !federatedARN.MatchString(item.text) && !domainName.MatchString(item.text) {
-			return entry, d.fail(item.offset, badFederated, "", "%q is neither a provider's ARN with an account number of 12 digits, arn:aws:iam::ACCOUNT:oidc-provider/HOST/PATH, nor a domain name", item.text)
+			d.report(item.at, badFederated, "", "%q is neither a provider's ARN with an account number of 12 digits, arn:aws:iam::ACCOUNT:oidc-provider/HOST/PATH, nor a domain name%s", item.text, unfilled(item.text))
 		}
+	case "CanonicalUser":
+	default:
+		bad("%q is no kind of principal; want %s", m.name, strings.Join(principalKeys, ", "))
 	}
-	return entry, nil
+	return entry
 }
 
 // match returns the strongest way in which the set names the caller. kind is
@@ -200,12 +188,21 @@ func (e *principalEntry) matchAWS(p *Principal, kind Kind) strength {
 		return direct
 	case p.Kind == RoleSession && (e.text == p.RoleARN || (p.EntityID != "" && e.text == p.EntityID)):
 		return viaRole
+	case p.Kind == RoleSession && p.RolePathUnknown && sameRoleName(e.text, p.RoleARN):
+		return viaRole
 	case p.Kind == User && p.EntityID != "" && e.text == p.EntityID:
 		return direct
 	case p.Kind == FederatedUser && p.UserARN != "" && e.text == p.UserARN:
 		return viaUser
 	}
 	return unmatched
+}
+
+// sameRoleName compares roles' ARNs without their paths.
+func sameRoleName(a, b string) bool {
+	root, path, found := strings.Cut(a, ":role/")
+	otherRoot, otherPath, otherFound := strings.Cut(b, ":role/")
+	return found && otherFound && root == otherRoot && path[strings.LastIndexByte(path, '/')+1:] == otherPath[strings.LastIndexByte(otherPath, '/')+1:]
 }
 
 func directIf(matched bool) strength {

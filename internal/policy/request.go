@@ -1,6 +1,9 @@
 package policy
 
-import "strings"
+import (
+	"maps"
+	"strings"
+)
 
 // Request is one question. Every fact a decision may depend on is in it.
 type Request struct {
@@ -31,6 +34,11 @@ const (
 	WebIdentity                 // an OIDC provider's identity, before it has a role
 )
 
+// String names the kind as spec iam-policy §4.1 does.
+func (k PrincipalKind) String() string {
+	return [...]string{"anonymous", "user", "role-session", "federated-user", "root", "service", "federated"}[k]
+}
+
 // Principal is who asks.
 type Principal struct {
 	Kind PrincipalKind
@@ -40,6 +48,9 @@ type Principal struct {
 	// RoleARN is a session's role, with its path. UserARN is the user of a
 	// federated-user session.
 	RoleARN, UserARN string
+	// RolePathUnknown says that RoleARN was made of a session's ARN, which does
+	// not show the role's path: roles are compared by account and name.
+	RolePathUnknown bool
 	// EntityID is the unique id of the user or role: AIDA…, AROA….
 	EntityID string
 	// UserID is what aws:userid says.
@@ -57,10 +68,24 @@ type Principal struct {
 // regard to letter case. The zero value is empty.
 type Context struct {
 	entries map[string]value
+	// incomplete: keys that are not here may be in the real request.
+	incomplete bool
 }
 
 // NewContext returns an empty context.
 func NewContext() *Context { return &Context{} }
+
+// Incomplete says that the context was written down by hand, so that a key which
+// is not there may only be forgotten: Explain names such keys as assumptions. It
+// returns the context.
+func (c *Context) Incomplete() *Context {
+	c.incomplete = true
+	return c
+}
+
+func (c *Context) clone() *Context {
+	return &Context{entries: maps.Clone(c.entries), incomplete: c.incomplete}
+}
 
 // value is a key's values. A single-valued key avoids the slice.
 type value struct {
@@ -121,6 +146,32 @@ func (r *Request) lookup(key string) (value, bool) {
 	}
 	text, found := r.Principal.attribute(key)
 	return value{one: text}, found
+}
+
+// origin says where a key's value comes from.
+func (r *Request) origin(key string) string {
+	if r.Context != nil {
+		if _, found := r.Context.entries[key]; found {
+			switch {
+			case r.Context.incomplete:
+				return "given"
+			case isTokenKey(key):
+				return "token"
+			}
+			return "request"
+		}
+	}
+	return "principal"
+}
+
+// decides reports whether the principal alone says if it has the key.
+func (p *Principal) decides(key string) bool {
+	switch key {
+	case "aws:principalarn", "aws:principalaccount", "aws:principaltype", "aws:userid", "aws:username",
+		"aws:principalisawsservice", "aws:principalservicename":
+		return true
+	}
+	return false
 }
 
 func (p *Principal) attribute(key string) (string, bool) {

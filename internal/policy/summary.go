@@ -2,7 +2,6 @@ package policy
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 )
 
@@ -49,7 +48,7 @@ func (e *Explanation) silence() string {
 		return e.silent(SCP)
 	case "endpoint-silent":
 		return e.silent(Endpoint)
-	case "no-resource-match":
+	case "resource-silent":
 		return e.silent(Resource)
 	}
 	return e.silent(Trust)
@@ -65,15 +64,15 @@ func (e *Explanation) silent(kind Kind) string {
 		}
 		for j := range e.Documents[i].Statements {
 			s := &e.Documents[i].Statements[j]
-			if n := len(s.misses()); s.Effect == "Allow" && (nearest == nil || n < misses) {
+			if n := len(s.misses(e)); s.Effect == "Allow" && (nearest == nil || n < misses) {
 				nearest, of, misses = s, &e.Documents[i], n
 			}
 		}
 	}
 	if nearest == nil {
-		return fmt.Sprintf("there is no %s that allows %s to %s", kind, e.Action, e.Principal.ARN)
+		return fmt.Sprintf("there is no %s that allows %s to %s", kind, e.Action, e.caller())
 	}
-	return fmt.Sprintf("no statement of %s %q allows %s; %s: %s", kind, of.Name, e.Action, nearest.label(), strings.Join(nearest.misses(), "; "))
+	return fmt.Sprintf("no statement of %s %q allows %s; %s: %s", kind, of.Name, e.Action, nearest.label(), strings.Join(nearest.misses(e), "; "))
 }
 
 func (s *ExplainedStatement) label() string {
@@ -84,15 +83,35 @@ func (s *ExplainedStatement) label() string {
 }
 
 // misses lists the elements that do not match, each with wanted and got.
-func (s *ExplainedStatement) misses() []string {
+func (s *ExplainedStatement) misses(of *Explanation) []string {
 	var misses []string
-	for _, element := range []struct {
-		name string
-		x    *ExplainedElement
-	}{{"Principal", &s.Principal}, {"Action", &s.Action}, {"Resource", &s.Resource}} {
-		if !element.x.Matched {
-			misses = append(misses, fmt.Sprintf("%s names %s, the request has %s%s", element.name, list(element.x.Wanted), element.x.Got, parenthesised(element.x.Note)))
+	if s.Principal.Match == unmatched.String() {
+		wanted, note := []string{}, ""
+		for _, entry := range s.Principal.Entries {
+			wanted = append(wanted, entry.Value)
+			if note == "" {
+				note = entry.Note
+			}
 		}
+		misses = append(misses, named("Principal", s.Principal.Not, wanted, of.caller(), note))
+	}
+	if !s.Action.Matched {
+		var wanted []string
+		for _, entry := range s.Action.Entries {
+			wanted = append(wanted, entry.Pattern)
+		}
+		misses = append(misses, named("Action", s.Action.Not, wanted, of.Action, s.Action.Note))
+	}
+	if !s.Resource.Matched {
+		var wanted []string
+		note := ""
+		for _, entry := range s.Resource.Entries {
+			wanted = append(wanted, entry.Pattern)
+			if entry.FirstDifferentPart != "" && len(s.Resource.Entries) == 1 {
+				note = fmt.Sprintf("%s: wanted %q, got %q", entry.FirstDifferentPart, entry.Wanted, entry.Got)
+			}
+		}
+		misses = append(misses, named("Resource", s.Resource.Not, wanted, of.Resource, note))
 	}
 	for i := range s.Conditions {
 		if c := &s.Conditions[i]; !c.Matched {
@@ -100,6 +119,21 @@ func (s *ExplainedStatement) misses() []string {
 		}
 	}
 	return misses
+}
+
+func named(element string, not bool, wanted []string, got, note string) string {
+	if not {
+		return fmt.Sprintf("Not%s excludes %s, the request has %s%s", element, list(wanted), got, parenthesised(note))
+	}
+	return fmt.Sprintf("%s names %s, the request has %s%s", element, list(wanted), got, parenthesised(note))
+}
+
+// caller is the principal in a sentence.
+func (e *Explanation) caller() string {
+	if e.Principal.ARN == "" {
+		return "an anonymous caller"
+	}
+	return e.Principal.ARN
 }
 
 func (c *ExplainedCondition) sentence() string {
@@ -134,87 +168,4 @@ func parenthesised(note string) string {
 		return ""
 	}
 	return " (" + note + ")"
-}
-
-// nearMiss says how two texts differ when one looks like a slip for the other;
-// empty when they do not look alike.
-func nearMiss(wanted, got string) string {
-	var notes []string
-	add := func(note string) {
-		if !slices.Contains(notes, note) {
-			notes = append(notes, note)
-		}
-	}
-	trimmedWanted, trimmedGot := strings.TrimSpace(wanted), strings.TrimSpace(got)
-	if trimmedWanted != wanted || trimmedGot != got {
-		add("blanks at an end differ")
-	}
-	a, b := normalIssuer(trimmedWanted, add), normalIssuer(trimmedGot, func(string) {})
-	switch {
-	case wanted == got:
-		return ""
-	case a == b && len(notes) > 0:
-		return strings.Join(notes, ", ")
-	case strings.EqualFold(a, b):
-		return "letter case differs"
-	case strings.TrimSuffix(a, "/") == strings.TrimSuffix(b, "/"):
-		return "a trailing slash differs"
-	}
-	if distance := editDistance(a, b, 3); distance <= 3 && len(a) > 8 {
-		return fmt.Sprintf("%d characters differ", distance)
-	}
-	return ""
-}
-
-// normalIssuer mends the usual slips in the issuer part of an EKS name,
-// reporting each (spec issuer-and-sts §16 rows 5, 6, 8).
-func normalIssuer(text string, note func(string)) string {
-	if rest, found := strings.CutPrefix(text, "https://"); found {
-		note("the scheme https:// does not belong here")
-		text = rest
-	}
-	i := strings.Index(text, "oidc.")
-	if i < 0 {
-		return text
-	}
-	head, tail := text[:i], text[i:]
-	host, path, hasPath := strings.Cut(tail, "/")
-	labels := strings.Split(host, ".")
-	if len(labels) > 3 && labels[2] == "eks" {
-		labels[1], labels[2] = labels[2], labels[1]
-		host = strings.Join(labels, ".")
-		note("the region stands before eks, want " + host)
-	}
-	if hasPath && labels[1] == "eks" && !strings.HasPrefix(path, "id/") {
-		path = "id/" + path
-		note("/id/ is missing")
-	}
-	if !hasPath {
-		return head + host
-	}
-	return head + host + "/" + path
-}
-
-// editDistance is Levenshtein's, given up beyond limit.
-func editDistance(a, b string, limit int) int {
-	if len(a)-len(b) > limit || len(b)-len(a) > limit {
-		return limit + 1
-	}
-	previous := make([]int, len(b)+1)
-	for j := range previous {
-		previous[j] = j
-	}
-	for i := range len(a) {
-		current := make([]int, len(b)+1)
-		current[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			current[j+1] = min(previous[j+1]+1, current[j]+1, previous[j]+cost)
-		}
-		previous = current
-	}
-	return previous[len(b)]
 }

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"encoding/base64"
+	"math"
 	"math/big"
 	"net/netip"
 	"regexp"
@@ -55,7 +56,7 @@ func parseNumber(text string) (*big.Rat, bool) {
 
 var (
 	year        = regexp.MustCompile(`^[0-9]{4}$`)
-	epochNumber = regexp.MustCompile(`^[+-]?[0-9]{1,18}(?:\.[0-9]+)?$`)
+	epochNumber = regexp.MustCompile(`^[+-]?[0-9]{1,19}(?:\.[0-9]+)?$`)
 	isoDate     = regexp.MustCompile(`^([0-9]{4})-([0-9]{2})(?:-([0-9]{2})(?:[Tt]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?([Zz]|[+-][0-9]{2}:[0-9]{2})?)?)?$`)
 )
 
@@ -73,9 +74,26 @@ func parseDate(text string) (int64, bool) {
 		}
 		scaled := new(big.Rat).Mul(seconds, big.NewRat(1000, 1))
 		milliseconds := new(big.Int).Div(scaled.Num(), scaled.Denom())
-		return milliseconds.Int64(), milliseconds.IsInt64()
+		switch {
+		case milliseconds.IsInt64():
+			return milliseconds.Int64(), true
+		case milliseconds.Sign() < 0:
+			return math.MinInt64, true
+		}
+		return math.MaxInt64, true
 	}
 	return parseISO(text)
+}
+
+// storedDate is the form in which IAM accepts a date when a policy is written:
+// ISO 8601, or a whole number of seconds from 0 to 9223372036854775807 (spec
+// iam-policy §1.5 row 3).
+func storedDate(text string) bool {
+	if !epochNumber.MatchString(text) {
+		return true // parseDate has looked at it
+	}
+	seconds, err := strconv.ParseInt(text, 10, 64)
+	return err == nil && seconds >= 0 && text[0] != '+'
 }
 
 func parseISO(text string) (int64, bool) {
