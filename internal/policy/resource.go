@@ -110,7 +110,7 @@ func (d *decoder) checkServiceARN(item *node, parts []string) {
 		d.report(item.at, resourceRegionIAM, item.text, "resource %q: IAM has no regions, leave %q out", item.text, region)
 	case service == "s3" && hasRegion && !strings.HasPrefix(resource, "accesspoint/"):
 		d.report(item.at, resourceRegionS3, item.text, "resource %q: bucket names are global, leave %q out", item.text, region)
-	case service == "iam" && resource != "*" && !strings.HasPrefix(resource, "${") &&
+	case service == "iam" && resource != "*" && resource != "root" && !strings.HasPrefix(resource, "${") &&
 		!slices.ContainsFunc(iamPaths, func(kind string) bool { return strings.HasPrefix(resource, kind) }):
 		d.report(item.at, resourcePathIAM, "", "resource %q: %q is no kind of IAM resource, want role/NAME, user/NAME, policy/NAME, …", item.text, resource)
 	}

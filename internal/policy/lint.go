@@ -1,0 +1,279 @@
+package policy
+
+import (
+	"cmp"
+	_ "embed"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// Severity says how bad a finding is.
+type Severity string
+
+// The severities, worst first.
+const (
+	Error    Severity = "error"    // AWS refuses it, or it cannot mean what it says
+	Security Severity = "security" // it allows more than it seems to
+	Warning  Severity = "warning"
+)
+
+// Finding is one thing that lint found in a document (spec iam-policy §7).
+type Finding struct {
+	Severity Severity `json:"severity"`
+	// Rule is a stable name, such as web-identity-without-sub.
+	Rule    string `json:"rule"`
+	Message string `json:"message"`
+	// AWS is what AWS answers if it refuses the document for this.
+	AWS string `json:"aws,omitempty"`
+	// Line and Column count from 1, columns in characters.
+	Line   int `json:"line"`
+	Column int `json:"column"`
+	// Sid is the statement's, if it has one.
+	Sid string `json:"sid,omitempty"`
+	// Suggested is an edit that would mend it, where there is an obvious one.
+	Suggested *Fix `json:"suggested,omitempty"`
+	at        span
+}
+
+// LintOptions are facts that a document does not hold.
+type LintOptions struct {
+	// Account is the 12 digits of the account that will own the document; if
+	// empty, trust in other accounts is not looked at.
+	Account string
+	// Managed says that an identity-based policy will be a managed one.
+	Managed bool
+}
+
+// Lint reads a document as a kind and returns what is wrong or dangerous in it,
+// in the order of the text. It looks further than Parse: all faults, and what AWS
+// accepts in silence.
+func Lint(kind Kind, name string, text []byte, options LintOptions) []Finding {
+	d := &decoder{kind: kind, name: name, text: text, limit: maxParameter, managed: options.Managed}
+	l := &linter{options: options, policy: d.decode(), decoder: d}
+	for i := range d.violations {
+		l.violation(&d.violations[i])
+	}
+	if l.policy == nil {
+		l.policy = &Policy{kind: kind, name: name, text: string(text)}
+	} else {
+		l.document()
+		for i := range l.policy.statements {
+			l.sid = l.policy.statements[i].sid
+			l.statement(&l.policy.statements[i])
+		}
+	}
+	slices.SortStableFunc(l.findings, func(a, b Finding) int {
+		return cmp.Or(cmp.Compare(a.at.start, b.at.start), cmp.Compare(rankOf(a.Severity), rankOf(b.Severity)), cmp.Compare(a.Rule, b.Rule))
+	})
+	return l.findings
+}
+
+func rankOf(s Severity) int { return slices.Index([]Severity{Error, Security, Warning}, s) }
+
+type linter struct {
+	options  LintOptions
+	policy   *Policy
+	decoder  *decoder
+	sid      string // of the statement that is looked at
+	findings []Finding
+}
+
+// add reports a finding and returns it for a suggestion to be added; it is valid
+// until the next one.
+func (l *linter) add(severity Severity, at span, rule, format string, args ...any) *Finding {
+	place := positionOf(l.decoder.text, at.start)
+	l.findings = append(l.findings, Finding{
+		Severity: severity, Rule: rule, Message: fmt.Sprintf(format, args...), Line: place.line, Column: place.column, Sid: l.sid, at: at,
+	})
+	return &l.findings[len(l.findings)-1]
+}
+
+// suggest adds an edit that replaces a span.
+func (f *Finding) suggest(l *linter, at span, text, format string, args ...any) {
+	place := positionOf(l.decoder.text, at.start)
+	f.Suggested = &Fix{
+		Description: fmt.Sprintf(format, args...), Line: place.line, Column: place.column,
+		Old: string(l.decoder.text[at.start:at.end]), New: text, Edit: Edit{at.start, at.end, text},
+	}
+}
+
+// violation turns what AWS refuses into a finding.
+func (l *linter) violation(v *violation) {
+	_, _, message := answer(l.decoder.kind, v)
+	f := l.add(Error, v.at, v.rule.id(), "%s", v.detail)
+	f.AWS = message
+	if v.edit != nil {
+		f.suggest(l, span{v.edit.Start, v.edit.End}, v.edit.Text, "write it so")
+	}
+}
+
+// id is a rule's stable name.
+func (r rule) id() string {
+	return [...]string{
+		"too-long", "unusual-character", "not-json", "bad-structure", "bad-version", "old-version", "no-statement", "no-effect",
+		"bad-effect", "effect-case", "bad-value", "legacy-arn", "repeated-sid", "bad-sid", "no-action", "action-without-service",
+		"action-two-colons", "action-bad-service", "action-not-sts", "no-resource", "resource-not-arn", "resource-partition",
+		"resource-service", "resource-region", "resource-region", "resource-path", "has-principal", "allow-not-principal",
+		"no-principal", "empty-principal", "star-principal", "principal-no-object", "principal-empty-list", "bad-principal",
+		"bad-federated", "has-resource", "has-resource", "no-cognito-audience", "shared-issuer", "control-policy-grammar",
+		"control-policy-grammar",
+	}[r]
+}
+
+// document is what concerns no single statement.
+func (l *linter) document() {
+	l.version()
+	l.size()
+	l.spaces()
+	l.statementPairs()
+	if l.policy.kind != Resource && l.policy.kind != Endpoint {
+		if root, _, err := readNodes(l.decoder.text); err == nil {
+			for _, m := range root.members {
+				if m.name == "Id" {
+					l.add(Warning, m.at, "id", "IAM ignores Id in this kind of policy")
+				}
+			}
+		}
+	}
+}
+
+func (l *linter) version() {
+	at := span{0, 1}
+	if l.policy.version == currentVersion || slices.ContainsFunc(l.decoder.violations, func(v violation) bool { return v.rule == badVersion || v.rule == oldVersion }) {
+		return
+	}
+	if offset := strings.Index(l.policy.text, "${"); offset >= 0 {
+		l.add(Error, span{offset, offset + 2}, "variable-in-old-version", "without \"Version\": %q a ${…} is literal text and matches nothing that is meant", currentVersion)
+		return
+	}
+	if l.policy.version == "" {
+		l.add(Warning, at, "no-version", "without \"Version\" the document is of version %s, in which variables do not work; write %q", oldestVersion, currentVersion)
+		return
+	}
+	l.add(Warning, at, "old-version", "version %s has no variables; write %q", oldestVersion, currentVersion)
+}
+
+// quota is the size of a stored document of a kind in characters, and whether
+// white space counts (spec iam-policy §1.4). Trust policies can be given more.
+func quota(kind Kind) (limit int, blanks bool, adjustable int) {
+	switch kind {
+	case Identity, Boundary:
+		return 6144, false, 10240 // managed; inline of a role
+	case Session:
+		return 2048, true, 2048
+	case Trust:
+		return 2048, false, 8192
+	case SCP, RCP:
+		return 5120, true, 5120
+	case Resource, Endpoint:
+	}
+	return 20480, true, 20480
+}
+
+func (l *linter) size() {
+	limit, blanks, adjustable := quota(l.policy.kind)
+	size := Size(l.policy.text)
+	if blanks {
+		size = len([]rune(l.policy.text))
+	}
+	switch {
+	case size > adjustable:
+		l.add(Error, span{0, 1}, "over-quota", "the document has %d characters, the limit is %d", size, adjustable)
+	case size > limit:
+		l.add(Warning, span{0, 1}, "over-quota", "the document has %d characters, the usual limit is %d", size, limit)
+	case size > limit*9/10:
+		l.add(Warning, span{0, 1}, "near-quota", "the document has %d characters, the limit is %d", size, limit)
+	}
+}
+
+// spaces reports characters that pass IAM's check and look like others.
+func (l *linter) spaces() {
+	for offset, char := range l.policy.text {
+		if char == '\u00a0' {
+			l.add(Error, span{offset, offset + 2}, "unusual-character", "U+00A0 (NO-BREAK SPACE) is not a space").suggest(l, span{offset, offset + 2}, " ", "write a space")
+		}
+	}
+}
+
+// statementPairs finds statements that another one repeats or covers.
+func (l *linter) statementPairs() {
+	for i := range l.policy.statements {
+		for j := range l.policy.statements {
+			a, b := &l.policy.statements[i], &l.policy.statements[j]
+			if i == j || !a.covers(b) || (b.covers(a) && i > j) {
+				continue
+			}
+			l.sid = b.sid
+			rule, verb := "covered-statement", "covers"
+			if b.covers(a) {
+				rule, verb = "duplicate-statement", "says the same as"
+			}
+			l.add(Warning, b.at, rule, "statement %d %s this one", i+1, verb)
+			break
+		}
+	}
+	l.sid = ""
+}
+
+// covers reports whether a applies wherever b does. It may say no for a yes.
+func (a *statement) covers(b *statement) bool {
+	if a.allow != b.allow || a.action.not || b.action.not || len(b.action.patterns) == 0 || !a.principal.same(b.principal) {
+		return false
+	}
+	if len(a.conditions) > 0 && !sameConditions(a.conditions, b.conditions) {
+		return false
+	}
+	if (a.resource == nil) != (b.resource == nil) || (a.resource != nil && (a.resource.not || b.resource.not)) {
+		return false
+	}
+	for i := range b.action.patterns {
+		if !slices.ContainsFunc(a.action.patterns, func(p actionPattern) bool { return p.all || coversText(p.source, b.action.patterns[i].source, true) }) {
+			return false
+		}
+	}
+	if a.resource == nil {
+		return true
+	}
+	for i := range b.resource.patterns {
+		if !slices.ContainsFunc(a.resource.patterns, func(p resourcePattern) bool {
+			return p.all || (p.whole.segments == nil && coversText(p.whole.source, b.resource.patterns[i].whole.source, false)) ||
+				p.whole.source == b.resource.patterns[i].whole.source
+		}) {
+			return false
+		}
+	}
+	return len(b.resource.patterns) > 0
+}
+
+// coversText takes wildcards of the second pattern as ordinary characters, which
+// is right for the runs of the first; a ? is only equal to itself.
+func coversText(a, b string, folded bool) bool {
+	if strings.Contains(a, "?") || strings.Contains(b, "${") {
+		return a == b
+	}
+	if strings.HasPrefix(a, "arn:") && strings.HasPrefix(b, "arn:") {
+		return slices.EqualFunc(strings.SplitN(a, ":", 6), strings.SplitN(b, ":", 6), func(x, y string) bool { return matchOps(compilePattern(x, true, false).ops, y, false) })
+	}
+	return matchOps(compilePattern(a, true, false).ops, b, folded)
+}
+
+func (s *principalSet) same(other *principalSet) bool {
+	if s == nil || other == nil {
+		return s == other
+	}
+	return s.not == other.not && slices.EqualFunc(s.entries, other.entries, func(a, b principalEntry) bool { return a.key == b.key && a.text == b.text })
+}
+
+func sameConditions(a, b []condition) bool {
+	return slices.EqualFunc(a, b, func(x, y condition) bool {
+		return x.op == y.op && x.folded == y.folded && slices.EqualFunc(x.values, y.values, func(v, w pattern) bool { return v.source == w.source })
+	})
+}
+
+//go:embed services.txt
+var servicesText string
+
+// services are the prefixes of actions that AWS's own policies use.
+var services = sync.OnceValue(func() []string { return strings.Fields(servicesText) })

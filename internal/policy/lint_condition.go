@@ -1,0 +1,144 @@
+package policy
+
+import (
+	"slices"
+	"strings"
+)
+
+// condition looks at one key of one operator.
+func (l *linter) condition(s *statement, c *condition) {
+	l.operatorName(c)
+	l.values(c)
+	l.setOperator(s, c)
+	l.escapedDeny(s, c)
+	l.impossibleKey(s, c)
+}
+
+func (l *linter) operatorName(c *condition) {
+	if proper := c.op.name(); c.operator != proper && c.op.compare != compareNull {
+		l.add(Warning, c.operatorAt, "letter-case", "the operator is written %s", proper).suggest(l, c.operatorAt, jsonText(proper), "write %s", proper)
+	}
+	switch {
+	case c.op.compare == compareNull && c.op.set != noSet:
+		l.add(Warning, c.operatorAt, "set-operator-null", "a set prefix before Null changes nothing").suggest(l, c.operatorAt, `"Null"`, "leave it out")
+	case c.op.ifExists && c.op.set != noSet:
+		op := c.op
+		op.ifExists = false
+		l.add(Warning, c.operatorAt, "if-exists-with-set", "IfExists together with a set prefix changes nothing").suggest(l, c.operatorAt, jsonText(op.name()), "leave it out")
+	}
+}
+
+func (l *linter) values(c *condition) {
+	if len(c.values) == 0 {
+		l.add(Error, c.at, "empty-list", "%s %s lists no value, so it can hold for no value", c.operator, c.key)
+	}
+	for i := range c.values {
+		at, source := c.valuesAt[i], c.values[i].source
+		if !c.op.compare.isTyped() && c.op.compare != compareNull {
+			l.variables(at, source)
+		}
+		if l.policy.kind == Session && c.op.compare != compareBinary {
+			if detail := c.wrongForm(i); detail != "" {
+				l.add(Error, at, "bad-value", "%s; AWS accepts it in a session policy, where a Deny may then apply to everything", detail)
+			}
+		}
+		switch {
+		case (c.op.compare == compareBool || c.op.compare == compareNull) && !strings.EqualFold(source, "true") && !strings.EqualFold(source, "false") && !strings.Contains(source, "${"):
+			l.add(Warning, at, "bool-value", "%q counts as false; write true or false", source).suggest(l, at, `"false"`, "write false")
+		case (c.op.compare == compareString || c.op.compare == compareFolded) && hasWildcard(source):
+			like := c.op
+			like.base = strings.Replace(strings.TrimSuffix(like.base, "IgnoreCase"), "Equals", "Like", 1)
+			l.add(Warning, at, "wildcard-without-like", "%s takes * and ? in %q literally; %s takes them as wildcards", c.op.base, source, like.name()).
+				suggest(l, c.operatorAt, jsonText(like.name()), "compare with %s", like.name())
+		}
+	}
+}
+
+// hasWildcard looks outside of ${…}.
+func hasWildcard(source string) bool {
+	p := compilePattern(source, true, true)
+	isWild := func(o op) bool { return o == anyRun || o == anyOne }
+	return slices.ContainsFunc(p.ops, isWild) || slices.ContainsFunc(p.segments, func(s segment) bool { return s.key == "" && slices.ContainsFunc(s.ops, isWild) })
+}
+
+func (l *linter) setOperator(s *statement, c *condition) {
+	if c.op.compare == compareNull {
+		return
+	}
+	multi := multivalued(c.folded)
+	switch {
+	case multi && c.op.set == noSet:
+		l.add(Error, c.operatorAt, "needs-set-operator", "%s has several values: without ForAnyValue: or ForAllValues: the condition never holds", c.key).
+			suggest(l, c.operatorAt, jsonText("ForAnyValue:"+c.operator), "compare with any of them")
+	case c.op.set == forAll && !multi && (isTokenKey(c.folded) || knownSingle(c.folded)):
+		l.add(Security, c.operatorAt, "for-all-values-single", "ForAllValues on %s, which has one value, also holds when the key is missing", c.key).
+			suggest(l, c.operatorAt, jsonText(strings.TrimPrefix(c.op.name(), "ForAllValues:")), "compare without the set prefix")
+	case c.op.set == forAll && s.allow && !s.requires(c.folded):
+		l.add(Security, c.operatorAt, "for-all-values-missing", "ForAllValues in an Allow also holds when %s is missing", c.key).
+			suggest(l, span{s.conditionAt.start, s.conditionAt.start + 1}, `{"Null": {`+jsonText(c.key)+`: "false"}, `, "demand that the key is there")
+	}
+}
+
+// knownSingle are keys that are single-valued by definition.
+func knownSingle(folded string) bool {
+	return strings.HasPrefix(folded, "aws:") || strings.HasPrefix(folded, "sts:")
+}
+
+// requires reports a Null … false on the key.
+func (s *statement) requires(folded string) bool {
+	return slices.ContainsFunc(s.conditions, func(c condition) bool {
+		return c.folded == folded && c.op.compare == compareNull && len(c.values) == 1 && !strings.EqualFold(c.values[0].source, "true")
+	})
+}
+
+// alwaysPresent are keys that every signed request has.
+var alwaysPresent = []string{
+	"aws:currenttime", "aws:epochtime", "aws:requestedregion", "aws:securetransport", "aws:viaawsservice", "aws:principalisawsservice",
+	"aws:principaltype", "aws:principalarn", "aws:principalaccount", "aws:userid",
+}
+
+// escapedDeny: a Deny that a missing key escapes is mostly not meant.
+func (l *linter) escapedDeny(s *statement, c *condition) {
+	if s.allow || slices.Contains(alwaysPresent, c.folded) || s.requires(c.folded) {
+		return
+	}
+	isBool := c.op.compare == compareBool && !c.op.ifExists && c.op.set == noSet
+	isAnyNegated := c.op.set == forAny && c.op.negated
+	if !isBool && !isAnyNegated {
+		return
+	}
+	f := l.add(Security, c.operatorAt, "deny-escaped", "a request without %s escapes this Deny", c.key)
+	if isBool {
+		f.suggest(l, c.operatorAt, `"BoolIfExists"`, "BoolIfExists also denies without the key")
+	}
+}
+
+// impossibleKey reports keys that the statement's requests never have.
+func (l *linter) impossibleKey(s *statement, c *condition) {
+	onlySTS := len(s.action.patterns) > 0 && !s.action.not && !slices.ContainsFunc(s.action.patterns, func(p actionPattern) bool { return p.all || !strings.HasPrefix(p.name.source, "assumerole") })
+	switch {
+	case c.folded == "sts:durationseconds" && onlySTS:
+		l.add(Warning, c.at, "impossible-key", "sts:DurationSeconds is in no AssumeRole call, whatever the duration asked for; the role's maximum session duration limits it")
+	case c.folded == "aws:sourceip" && s.onlyPrincipals("Service"):
+		l.add(Warning, c.at, "impossible-key", "a service's call has no aws:SourceIp")
+	}
+}
+
+// onlyPrincipals reports whether all entries are of one kind.
+func (s *statement) onlyPrincipals(key string) bool {
+	return s.principal != nil && !s.principal.not && len(s.principal.entries) > 0 &&
+		!slices.ContainsFunc(s.principal.entries, func(e principalEntry) bool { return e.key != key })
+}
+
+func (l *linter) emptyCondition(s *statement) {
+	for _, empty := range s.emptyOperators {
+		if !empty.known {
+			l.add(Error, empty.at, "unknown-operator", "%q is no condition operator; AWS accepts it because it is empty%s", empty.name, similarOperator(empty.name))
+			continue
+		}
+		l.add(Warning, empty.at, "empty-operator", "%s holds no key and constrains nothing", empty.name)
+	}
+	if s.conditionAt != (span{}) && len(s.conditions) == 0 && len(s.emptyOperators) == 0 && strings.TrimSpace(l.policy.text[s.conditionAt.start+1:s.conditionAt.end-1]) == "" {
+		l.add(Warning, s.conditionAt, "empty-condition", "an empty Condition constrains nothing")
+	}
+}

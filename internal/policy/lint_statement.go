@@ -1,0 +1,172 @@
+package policy
+
+import (
+	"slices"
+	"strings"
+)
+
+// statement looks at the elements of one statement.
+func (l *linter) statement(s *statement) {
+	for i := range s.action.patterns {
+		l.action(&s.action.patterns[i])
+	}
+	if s.resource != nil {
+		l.resources(s)
+	}
+	l.passRole(s)
+	l.principal(s)
+	for i := range s.conditions {
+		l.condition(s, &s.conditions[i])
+	}
+	l.emptyCondition(s)
+	l.placeholders(s)
+	if l.policy.kind == Trust {
+		l.trust(s)
+	}
+}
+
+func (l *linter) action(p *actionPattern) {
+	written, trimmed := p.source, strings.TrimSpace(p.source)
+	prefix, name, qualified := strings.Cut(trimmed, ":")
+	switch {
+	case p.all || !qualified:
+		return
+	case strings.ContainsAny(trimmed, " \t\n\r"):
+		l.add(Warning, p.at, "blank-in-action", "action %q has white space inside and never matches", written)
+		return
+	case strings.ContainsAny(prefix, "*?"):
+		l.add(Error, p.at, "wildcard-in-service", "action %q: a wildcard before the colon does not reach across services", written)
+		return
+	}
+	if written != trimmed {
+		l.add(Warning, p.at, "blank-around-action", "action %q has white space around it", written).suggest(l, p.at, jsonText(trimmed), "leave it out")
+	}
+	folded := lowerText(prefix)
+	switch {
+	case !slices.Contains(services(), folded):
+		f := l.add(Warning, p.at, "unknown-service", "no service has the prefix %q%s", prefix, unfilled(written))
+		if near := nearest(folded, services()); near != "" {
+			f.Message += "; did you mean " + near + "?"
+			f.suggest(l, p.at, jsonText(near+":"+name), "write %s", near)
+		}
+	case folded != prefix:
+		l.add(Warning, p.at, "letter-case", "service prefixes are written in lower case: %s", folded).suggest(l, p.at, jsonText(folded+":"+name), "write %s", folded)
+	}
+}
+
+// nearest finds a text at most two letters away, the first of equals.
+func nearest(text string, candidates []string) string {
+	best, distance := "", 3
+	for _, candidate := range candidates {
+		if d := editDistance(text, candidate, 2); d < distance && len(candidate) > 2 {
+			best, distance = candidate, d
+		}
+	}
+	return best
+}
+
+func (l *linter) resources(s *statement) {
+	written := l.policy.text[s.resource.at.start:s.resource.at.end]
+	if strings.HasPrefix(written, "[") {
+		if offset := nullMember(written); offset >= 0 {
+			at := span{s.resource.at.start + offset, s.resource.at.start + offset + len("null")}
+			l.add(Warning, at, "null-resource", "AWS ignores null in a list of resources")
+		}
+	}
+	for i := range s.resource.patterns {
+		p := &s.resource.patterns[i]
+		l.variables(p.at, p.whole.source)
+		if s.resource.not && slices.ContainsFunc(p.whole.segments, func(v segment) bool { return v.key != "" && !v.hasDefault }) {
+			l.add(Warning, p.at, "not-resource-variable", "when the variable in %q has no value, NotResource excludes nothing; give it a default", p.whole.source)
+		}
+		if parts := strings.SplitN(p.whole.source, ":", 6); len(parts) == 6 && !strings.Contains(p.whole.source, "${") {
+			if head := strings.Join(parts[1:4], ":"); head != lowerText(head) {
+				l.add(Warning, p.at, "letter-case", "partition, service and region are written in lower case").
+					suggest(l, p.at, jsonText("arn:"+lowerText(head)+":"+parts[4]+":"+parts[5]), "write them in lower case")
+			}
+		}
+	}
+}
+
+// nullMember finds a bare null in a list of texts.
+func nullMember(list string) int {
+	inText := false
+	for i := 0; i < len(list); i++ {
+		switch {
+		case list[i] == '\\' && inText:
+			i++
+		case list[i] == '"':
+			inText = !inText
+		case !inText && strings.HasPrefix(list[i:], "null"):
+			return i
+		}
+	}
+	return -1
+}
+
+// variables reports what looks like a variable and is none: it is literal text.
+func (l *linter) variables(at span, source string) {
+	if l.policy.version != currentVersion {
+		return
+	}
+	for i := strings.Index(source, "${"); i >= 0 && i < len(source); {
+		_, length, ok := readVariable(source[i:])
+		if !ok {
+			l.add(Error, at, "malformed-variable", "%q holds a malformed variable, which AWS takes as plain text: want ${key} or ${key, 'default'}", source)
+			return
+		}
+		next := strings.Index(source[i+length:], "${")
+		if next < 0 {
+			return
+		}
+		i += length + next
+	}
+}
+
+func (l *linter) passRole(s *statement) {
+	if !s.allow || s.action.not || s.resource == nil || s.resource.not {
+		return
+	}
+	passes := slices.ContainsFunc(s.action.patterns, func(p actionPattern) bool { return !p.all && p.match(splitAction("iam:PassRole")) })
+	for i := range s.resource.patterns {
+		if p := &s.resource.patterns[i]; passes && p.all && !s.conditionOn("iam:passedtoservice") {
+			l.add(Security, p.at, "pass-role-any", "iam:PassRole on every role: the holder can hand any role to a service; name the roles, or add iam:PassedToService")
+		}
+	}
+}
+
+// conditionOn reports whether the statement looks at one of the folded keys.
+func (s *statement) conditionOn(keys ...string) bool {
+	return slices.ContainsFunc(s.conditions, func(c condition) bool { return slices.Contains(keys, c.folded) })
+}
+
+func (l *linter) principal(s *statement) {
+	if s.principal == nil {
+		return
+	}
+	if l.policy.kind == Resource && s.principal.at == (span{}) {
+		l.add(Warning, s.at, "no-principal", "a statement without Principal matches nobody in a resource's policy")
+	}
+	if !s.principal.not || l.policy.kind == Trust {
+		return
+	}
+	if s.allow {
+		l.add(Error, s.principal.at, "allow-not-principal", "Allow with NotPrincipal admits everybody else, the public included")
+		return
+	}
+	l.add(Warning, s.principal.at, "deny-not-principal",
+		"Deny with NotPrincipal also denies whoever is not listed with session, role and account, and everybody with a permissions boundary; use \"Principal\": \"*\" and ArnNotEquals aws:PrincipalArn")
+}
+
+func (l *linter) placeholders(s *statement) {
+	text := l.policy.text[s.at.start:s.at.end]
+	for _, found := range placeholder.FindAllStringIndex(text, -1) {
+		at := span{s.at.start + found[0], s.at.start + found[1]}
+		if slices.ContainsFunc(l.findings, func(f Finding) bool {
+			return f.at.start <= at.start && at.end <= f.at.end && f.Severity == Error && f.at != s.at
+		}) {
+			continue // its value is refused already
+		}
+		l.add(Error, at, "placeholder", "the placeholder %s is not filled in", text[found[0]:found[1]])
+	}
+}

@@ -1,0 +1,212 @@
+package policy
+
+import (
+	"slices"
+	"strings"
+)
+
+// trust looks at a statement of a role's trust policy.
+func (l *linter) trust(s *statement) {
+	l.trustActions(s)
+	if !s.allow || s.principal == nil {
+		return
+	}
+	for i := range s.principal.entries {
+		switch entry := &s.principal.entries[i]; entry.key {
+		case "Federated":
+			l.federated(s, entry)
+		case "Service":
+			l.service(s, entry)
+		case "AWS":
+			l.trusted(s, entry)
+		}
+	}
+	if s.hasFederated() {
+		l.tokenKeys(s)
+	}
+}
+
+var roleActions = []string{
+	"sts:AssumeRole", "sts:AssumeRoleWithWebIdentity", "sts:AssumeRoleWithSAML", "sts:TagSession", "sts:SetSourceIdentity", "sts:SetContext",
+}
+
+func (l *linter) trustActions(s *statement) {
+	for i := range s.action.patterns {
+		p := &s.action.patterns[i]
+		if p.prefix == "sts" && !slices.ContainsFunc(roleActions, func(a string) bool { return p.match(splitAction(a)) }) {
+			l.add(Warning, p.at, "unknown-trust-action", "%s takes no role; want %s", p.source, strings.Join(roleActions, ", "))
+		}
+	}
+}
+
+func (s *statement) hasFederated() bool {
+	return s.principal != nil && slices.ContainsFunc(s.principal.entries, func(e principalEntry) bool { return e.key == "Federated" })
+}
+
+func (s *statement) allowsAction(name string) bool { return s.action.match(splitAction(name)) }
+
+func (l *linter) federated(s *statement, entry *principalEntry) {
+	saml := strings.Contains(entry.text, ":saml-provider/")
+	switch {
+	case saml && s.allowsAction("sts:AssumeRoleWithSAML"), !saml && s.allowsAction("sts:AssumeRoleWithWebIdentity"):
+	case saml:
+		l.wrongAction(s, "sts:AssumeRoleWithSAML", "a SAML identity")
+		return
+	default:
+		l.wrongAction(s, "sts:AssumeRoleWithWebIdentity", "a web identity")
+		return
+	}
+	if saml {
+		return
+	}
+	issuer := fold(issuerOf(entry.text))
+	if issuerClaims(issuer) != nil {
+		return // IAM itself demands a condition, see checkSharedIssuers
+	}
+	l.subject(s, entry, issuer)
+}
+
+func (l *linter) wrongAction(s *statement, wanted, who string) {
+	f := l.add(Warning, s.action.at, "action-of-another-principal", "%s calls %s, which this statement does not allow", who, wanted)
+	if len(s.action.patterns) == 1 {
+		f.suggest(l, s.action.patterns[0].at, jsonText(wanted), "write %s", wanted)
+	}
+}
+
+// subject: without a condition on sub every workload of the issuer may take the
+// role.
+func (l *linter) subject(s *statement, entry *principalEntry, issuer string) {
+	var subject *condition
+	for i := range s.conditions {
+		if c := &s.conditions[i]; c.folded == issuer+":sub" && !c.op.negated && c.op.compare != compareNull {
+			subject = c
+		}
+	}
+	if subject == nil {
+		message := "every workload of the issuer may take the role: no condition on " + issuerOf(entry.text) + ":sub"
+		if s.conditionOn(issuer + ":aud") {
+			message += "; :aud is the same for all of them"
+		}
+		f := l.add(Security, entry.at, "web-identity-without-sub", "%s", message)
+		insert := `"StringEquals": {` + jsonText(issuerOf(entry.text)+":sub") + `: "system:serviceaccount:NAMESPACE:NAME"}`
+		switch {
+		case s.conditionAt == (span{}):
+			end := span{s.at.end - 1, s.at.end}
+			f.suggest(l, end, `, "Condition": {`+insert+"}}", "name the service account")
+		case len(s.conditions) == 0:
+			f.suggest(l, s.conditionAt, "{"+insert+"}", "name the service account")
+		default:
+			l.suggestSubject(s, f, issuerOf(entry.text))
+		}
+		return
+	}
+	for i := range subject.values {
+		if coversNamespaces(subject.values[i].source, subject.op.compare) {
+			l.add(Security, subject.valuesAt[i], "sub-any-namespace", "%q covers every namespace: whoever can create a namespace can take the role", subject.values[i].source)
+		}
+	}
+}
+
+// suggestSubject puts the key into an operator that is there.
+func (l *linter) suggestSubject(s *statement, f *Finding, issuer string) {
+	key := jsonText(issuer+":sub") + `: "system:serviceaccount:NAMESPACE:NAME", `
+	for i := range s.conditions {
+		if c := &s.conditions[i]; c.op.name() == "StringEquals" {
+			f.suggest(l, c.at, key+l.policy.text[c.at.start:c.at.end], "name the service account")
+			return
+		}
+	}
+	f.suggest(l, span{s.conditionAt.start, s.conditionAt.start + 1}, `{"StringEquals": {`+strings.TrimSuffix(key, ", ")+"}, ", "name the service account")
+}
+
+func coversNamespaces(source string, compare comparison) bool {
+	rest, found := strings.CutPrefix(source, "system:serviceaccount:")
+	if compare != compareLike {
+		return false
+	}
+	namespace, _, _ := strings.Cut(rest, ":")
+	return !found && strings.HasSuffix(source, "*") && strings.HasPrefix("system:serviceaccount:", strings.TrimSuffix(source, "*")) || found && strings.Trim(namespace, "*?") == ""
+}
+
+func (l *linter) service(s *statement, entry *principalEntry) {
+	switch {
+	case s.allowsAction("sts:AssumeRoleWithWebIdentity") && !s.allowsAction("sts:AssumeRole"):
+		l.wrongAction(s, "sts:AssumeRole", "a service")
+	case entry.text == "pods.eks.amazonaws.com" && s.allowsAction("sts:AssumeRole") && !s.allowsAction("sts:TagSession") && !l.elsewhere(entry, "sts:TagSession"):
+		f := l.add(Warning, s.action.at, "pods-without-tag-session", "EKS Pod Identity passes session tags: it needs sts:TagSession besides sts:AssumeRole")
+		f.suggest(l, s.action.at, `["sts:AssumeRole", "sts:TagSession"]`, "allow both")
+	}
+	if !s.conditionOn("aws:sourcearn", "aws:sourceaccount", "aws:sourceorgid", "aws:sourceorgpaths") {
+		l.add(Security, entry.at, "service-without-source", "%s may act for anybody's resources: add a condition on aws:SourceArn or aws:SourceAccount", entry.text)
+	}
+}
+
+// elsewhere reports whether another statement allows the principal an action.
+func (l *linter) elsewhere(entry *principalEntry, action string) bool {
+	return slices.ContainsFunc(l.policy.statements, func(s statement) bool {
+		return s.allow && s.principal != nil && s.allowsAction(action) &&
+			slices.ContainsFunc(s.principal.entries, func(e principalEntry) bool { return e.key == entry.key && e.text == entry.text })
+	})
+}
+
+func (l *linter) trusted(s *statement, entry *principalEntry) {
+	narrowed := s.conditionOn("aws:principalarn", "aws:principalorgid", "aws:principalorgpaths", "aws:principalaccount", "sts:externalid")
+	switch {
+	case entry.text == "*" && !narrowed:
+		l.add(Security, entry.at, "trust-anybody", "every AWS account may take the role: add a condition on aws:PrincipalOrgID, aws:PrincipalArn, aws:PrincipalAccount or sts:ExternalId")
+	case s.allowsAction("sts:AssumeRoleWithWebIdentity") && !s.allowsAction("sts:AssumeRole") && !s.hasFederated():
+		l.wrongAction(s, "sts:AssumeRole", "an AWS principal")
+	}
+	owner := entry.account
+	if owner == "" {
+		owner = accountOf(entry.text)
+	}
+	if l.options.Account != "" && owner != "" && owner != l.options.Account && !s.conditionOn("sts:externalid", "aws:principalorgid", "aws:principalorgpaths") {
+		l.add(Security, entry.at, "third-party-without-external-id", "account %s is another one: demand an sts:ExternalId, so that its other customers cannot use its access", owner)
+	}
+}
+
+// tokenKeys looks at the condition keys of tokens' claims.
+func (l *linter) tokenKeys(s *statement) {
+	var issuers []string
+	for i := range s.principal.entries {
+		if e := &s.principal.entries[i]; e.key == "Federated" {
+			issuers = append(issuers, fold(issuerOf(e.text)))
+		}
+	}
+	for i := range s.conditions {
+		c := &s.conditions[i]
+		switch {
+		case isTokenKey(c.folded):
+			l.tokenKey(s, c, issuers)
+		case slices.Contains([]string{"aws:principalarn", "aws:username", "sts:externalid", "aws:sourcearn", "aws:sourceaccount"}, c.folded) || strings.HasPrefix(c.folded, "aws:principaltag/"):
+			l.add(Warning, c.at, "impossible-key", "a web-identity call never has %s", c.key)
+		}
+	}
+}
+
+func (l *linter) tokenKey(s *statement, c *condition, issuers []string) {
+	for _, issuer := range issuers {
+		claim, found := strings.CutPrefix(c.folded, issuer+":")
+		if !found {
+			continue
+		}
+		if issuerClaims(issuer) == nil && !slices.Contains([]string{"sub", "aud", "azp", "amr", "oaud", "email"}, claim) {
+			l.add(Warning, c.at, "impossible-key", "the claim %s is no condition key: only sub, aud, azp, amr and oaud are", claim)
+		}
+		return
+	}
+	claim := c.key[strings.LastIndexByte(c.key, ':')+1:]
+	also := ""
+	if slices.ContainsFunc(s.conditions, func(other condition) bool { return other.folded != c.folded && isTokenKey(other.folded) }) {
+		also = "; all conditions must hold, so nobody can take the role"
+	}
+	f := l.add(Warning, c.at, "key-of-another-issuer", "%s names no provider of this statement%s", c.key, also)
+	if len(issuers) == 1 {
+		for i := range s.principal.entries {
+			if e := &s.principal.entries[i]; e.key == "Federated" {
+				f.suggest(l, c.at, jsonText(issuerOf(e.text)+":"+claim), "name the provider")
+			}
+		}
+	}
+}
