@@ -2,10 +2,8 @@ package manifest
 
 import (
 	"bytes"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"strconv"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -43,245 +41,142 @@ var templates = map[string][]string{
 // with a separator between them; documents without a change are the bytes they
 // were. If anything cannot be read, nothing is returned.
 func Inject(sources []Source, settings inject.Settings) ([]byte, []Outcome, error) {
-	accounts, err := ServiceAccounts(sources)
+	all, err := splitAll(sources)
 	if err != nil {
 		return nil, nil, err
 	}
+	in := injector{settings: settings}
+	if in.accounts, err = accounts(all); err != nil {
+		return nil, nil, err
+	}
 	var out bytes.Buffer
-	var outcomes []Outcome
-	for i, source := range sources {
-		if i > 0 && out.Len() > 0 && !separator.Match(firstLine(source.Text)) {
-			if !bytes.HasSuffix(out.Bytes(), []byte("\n")) {
-				out.WriteByte('\n')
-			}
-			out.WriteString("---\n")
-		}
-		documents, err := split(source)
-		if err != nil {
-			return nil, nil, err
-		}
-		for _, d := range documents {
-			text, done, err := d.inject(accounts, settings)
+	for i, documents := range all {
+		in.separate(&out, sources[i].Text)
+		for j := range documents {
+			text, err := in.document(&documents[j])
 			if err != nil {
 				return nil, nil, err
 			}
+			if i > 0 && j == 0 {
+				text = bytes.TrimPrefix(text, byteOrder) // it may only start the output
+			}
 			out.Write(text)
-			outcomes = append(outcomes, done...)
 		}
 	}
-	return out.Bytes(), outcomes, nil
+	return out.Bytes(), in.outcomes, nil
 }
 
-func firstLine(text []byte) []byte {
-	line, _, _ := bytes.Cut(text, []byte("\n"))
-	return line
+// injector is one run over all sources.
+type injector struct {
+	settings inject.Settings
+	accounts map[string]account
+	outcomes []Outcome
 }
 
-// inject returns the document's new text.
-func (d *document) inject(accounts map[string]map[string]string, settings inject.Settings) ([]byte, []Outcome, error) {
-	var outcomes []Outcome
-	changed := false
+// separate keeps the next source's first document from the last one written.
+func (in *injector) separate(out *bytes.Buffer, next []byte) {
+	if out.Len() == 0 || len(next) == 0 {
+		return
+	}
+	if !bytes.HasSuffix(out.Bytes(), []byte("\n")) {
+		out.WriteByte('\n')
+	}
+	first, _, _ := bytes.Cut(bytes.TrimPrefix(next, byteOrder), []byte("\n"))
+	if !separator.Match(first) {
+		out.WriteString("---\n")
+	}
+}
+
+// document returns the document's new text.
+func (in *injector) document(d *document) ([]byte, error) {
+	var changes []change
 	for _, o := range d.objects() {
 		path, isWorkload := templates[o.text("kind")]
-		if !isWorkload {
+		if !isWorkload || !o.builtIn("", "apps", "batch", "extensions") {
 			continue
 		}
-		outcome, err := d.workload(o, path, accounts, settings)
+		more, err := in.workload(d, o, path)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		outcomes = append(outcomes, outcome)
-		changed = changed || outcome.Injected
+		changes = append(changes, more...)
 	}
-	if !changed {
-		return d.text, outcomes, nil
+	if len(changes) == 0 {
+		return d.text, nil
 	}
-	text, err := d.encode()
-	return text, outcomes, err
+	return d.change(changes)
 }
 
-func (d *document) workload(o object, path []string, accounts map[string]map[string]string, settings inject.Settings) (Outcome, error) {
+// workload says what must change in a workload.
+func (in *injector) workload(d *document, o object, path []string) ([]change, error) {
 	outcome := Outcome{
 		Source: d.source, Line: d.line + o.node.Line - 1, Kind: o.text("kind"), Namespace: o.namespace(), Name: o.text("metadata", "name"),
 	}
-	pod := o.find(path...)
-	if pod == nil || member(pod, "spec") == nil {
-		return outcome, d.errorAt(o.node, "%s %q has no pod: want %s", outcome.Kind, outcome.Name, strings.Join(append(path, "spec"), "."))
+	if outcome.Name == "" {
+		outcome.Name = o.text("metadata", "generateName")
 	}
-	var value any
-	if err := pod.Decode(&value); err != nil {
-		return outcome, d.errorAt(pod, "%s", err)
+	pod := object{o.find(path...), slices.Concat(o.path, path)}
+	if spec := member(pod.node, "spec"); spec == nil || spec.Kind != yaml.MappingNode {
+		return nil, d.errorAt(o.node, "%s %q has no pod: want %s", outcome.Kind, outcome.Name, strings.Join(append(path, "spec"), "."))
 	}
-	podJSON, err := json.Marshal(value)
-	if err != nil {
-		return outcome, d.errorAt(pod, "%s %q cannot be written as JSON: %s", outcome.Kind, outcome.Name, err)
-	}
-	name, _, err := inject.ServiceAccountName(podJSON)
-	if err != nil {
-		return outcome, d.errorAt(pod, "%s", err)
-	}
-	if name == "" {
-		name = "default" // the API server fills it in before webhooks see the pod
-	}
-	annotations, found := accounts[outcome.Namespace+"/"+name]
+	changes, err := in.pod(d, pod, &outcome)
+	in.outcomes = append(in.outcomes, outcome)
+	return changes, err
+}
+
+func (in *injector) pod(d *document, pod object, outcome *Outcome) ([]change, error) {
+	name := outcome.Namespace + "/" + accountName(pod)
+	used, found := in.accounts[name]
 	if !found {
-		outcome.Reason = fmt.Sprintf("service account %s/%s is not in these manifests", outcome.Namespace, name)
+		outcome.Reason = fmt.Sprintf("service account %s is not in these manifests", name)
 		outcome.Warnings = []string{outcome.Reason}
-		return outcome, nil
+		return nil, nil
 	}
-	result, err := inject.Pod(podJSON, inject.ReadAccount(annotations, settings), settings)
-	if err != nil {
-		return outcome, d.errorAt(pod, "%s", err)
-	}
-	for _, operation := range result.Patch {
-		if err := apply(pod, operation); err != nil {
-			return outcome, d.errorAt(pod, "%s", err)
+	role := inject.ReadAccount(used.annotations, in.settings)
+	var podJSON []byte
+	if role.Role != "" { // else nothing can change, and kubectl is the judge of it
+		var err error
+		if podJSON, err = d.podJSON(pod); err != nil {
+			return nil, err
 		}
+	}
+	result, err := inject.Pod(podJSON, role, in.settings)
+	if err != nil {
+		return nil, d.errorAt(pod.node, "%s", err)
 	}
 	outcome.Injected, outcome.Reason, outcome.Warnings = len(result.Patch) > 0, result.Reason, result.Warnings
-	return outcome, nil
+	if used.replaced != "" {
+		outcome.Warnings = append(outcome.Warnings,
+			fmt.Sprintf("service account %s is at %s and at %s, with other annotations; the last one holds", name, used.replaced, used.place))
+	}
+	return changesOf(pod, result.Patch)
 }
 
-// apply does one "add" of a patch on the tree. The paths are inject's own: map
-// members, list indices and "-".
-func apply(root *yaml.Node, operation inject.Operation) error {
-	value, err := toNode(operation.Value)
-	if err != nil {
-		return err
-	}
-	steps := strings.Split(strings.TrimPrefix(operation.Path, "/"), "/")
-	parent := root
-	for _, step := range steps[:len(steps)-1] {
-		if parent = child(parent, step); parent == nil {
-			return fmt.Errorf("there is no %s", operation.Path)
-		}
-	}
-	last := steps[len(steps)-1]
-	switch parent.Kind {
-	case yaml.MappingNode:
-		setMember(parent, last, value)
-		return nil
-	case yaml.SequenceNode:
-		if parent.Style&yaml.FlowStyle != 0 && len(parent.Content) == 0 {
-			parent.Style = 0 // an empty [] becomes a block
-		}
-		if last == "-" {
-			parent.Content = append(parent.Content, value)
-			return nil
-		}
-		parent.Content = append([]*yaml.Node{value}, parent.Content...) // the only index that is added is 0
-		return nil
-	case yaml.DocumentNode, yaml.ScalarNode, yaml.AliasNode:
-	}
-	return errors.New(operation.Path + " is neither a map nor a list")
-}
-
-func child(node *yaml.Node, step string) *yaml.Node {
-	if node.Kind == yaml.SequenceNode {
-		index, err := strconv.Atoi(step)
-		if err != nil || index < 0 || index >= len(node.Content) {
-			return nil
-		}
-		return resolve(node.Content[index])
-	}
-	return member(node, step)
-}
-
-func setMember(node *yaml.Node, name string, value *yaml.Node) {
-	for i := 0; i+1 < len(node.Content); i += 2 {
-		if node.Content[i].Value == name {
-			node.Content[i+1] = value
-			return
-		}
-	}
-	node.Content = append(node.Content, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: name}, value)
-}
-
-// toNode goes through JSON, so that members keep the names and order the
-// webhook sends.
-func toNode(value any) (*yaml.Node, error) {
-	text, err := json.Marshal(value)
-	if err != nil {
+// podJSON returns a pod as the API server will get it.
+func (d *document) podJSON(pod object) ([]byte, error) {
+	if err := d.checkKeys(pod.node); err != nil {
 		return nil, err
 	}
-	var node yaml.Node
-	if err := yaml.Unmarshal(text, &node); err != nil {
-		return nil, err
+	for _, name := range []string{"annotations", "labels"} {
+		if _, err := d.texts(pod, "metadata", name); err != nil {
+			return nil, err
+		}
 	}
-	blockStyle(node.Content[0])
-	return node.Content[0], nil
-}
-
-func blockStyle(node *yaml.Node) {
-	node.Style &^= yaml.FlowStyle | yaml.DoubleQuotedStyle
-	for _, inner := range node.Content {
-		blockStyle(inner)
-	}
-}
-
-// encode writes a changed document in the form it had: JSON stays JSON, and
-// the separator that led the YAML is kept.
-func (d *document) encode() ([]byte, error) {
-	if trimmed := bytes.TrimLeft(d.text, " \t\r\n"); len(trimmed) > 0 && trimmed[0] == '{' {
-		return d.encodeJSON()
-	}
-	var out bytes.Buffer
-	if separator.Match(firstLine(d.text)) {
-		out.Write(firstLine(d.text))
-		out.WriteByte('\n')
-	}
-	encoder := yaml.NewEncoder(&out)
-	encoder.SetIndent(indentOf(d.text))
-	if !indentsLists(d.text) {
-		encoder.CompactSeqIndent()
-	}
-	if err := encoder.Encode(d.node); err != nil {
-		return nil, fmt.Errorf("write %s: %w", d.source, err)
-	}
-	if err := encoder.Close(); err != nil {
-		return nil, fmt.Errorf("write %s: %w", d.source, err)
-	}
-	return out.Bytes(), nil
-}
-
-func (d *document) encodeJSON() ([]byte, error) {
-	var value any
-	if err := d.node.Decode(&value); err != nil {
-		return nil, fmt.Errorf("write %s: %w", d.source, err)
-	}
-	text, err := json.MarshalIndent(value, "", "  ")
+	text, err := toJSON(pod.node)
 	if err != nil {
-		return nil, fmt.Errorf("write %s: %w", d.source, err)
+		return nil, d.errorAt(pod.node, "the pod cannot be written as JSON: %s", err)
 	}
-	return append(text, '\n'), nil
+	return text, nil
 }
 
-// indentOf is the first indentation a text uses, 2 if it has none.
-func indentOf(text []byte) int {
-	for line := range bytes.Lines(text) {
-		trimmed := bytes.TrimLeft(line, " ")
-		if indent := len(line) - len(trimmed); indent >= 2 && indent <= 9 && len(trimmed) > 1 && trimmed[0] != '#' && trimmed[0] != '-' {
-			return indent
+// accountName is what the API server makes of the pod before webhooks see it:
+// it copies the old field to the new one if that is empty, and fills in
+// "default".
+func accountName(pod object) string {
+	for _, field := range []string{"serviceAccountName", "serviceAccount"} {
+		if name := pod.text("spec", field); name != "" {
+			return name
 		}
 	}
-	return 2
+	return "default"
 }
-
-// indentsLists reports whether the first list under a key is indented further
-// than the key.
-func indentsLists(text []byte) bool {
-	previous := []byte(nil)
-	for line := range bytes.Lines(text) {
-		trimmed := bytes.TrimSpace(line)
-		if len(trimmed) == 0 || trimmed[0] == '#' {
-			continue
-		}
-		if trimmed[0] == '-' && bytes.HasSuffix(bytes.TrimSpace(previous), []byte(":")) && !bytes.HasPrefix(trimmed, []byte("---")) {
-			return leading(line) > leading(previous)
-		}
-		previous = line
-	}
-	return true
-}
-
-func leading(line []byte) int { return len(line) - len(bytes.TrimLeft(line, " ")) }
