@@ -92,23 +92,19 @@ func (d *document) texts(o object, path ...string) (map[string]string, error) {
 	found := map[string]string{}
 	what := path[len(path)-1]
 	node := o.find(path...)
-	if node == nil || node.ShortTag() == "!!null" {
+	if node == nil || isNull(node) {
 		return found, nil
 	}
 	if node.Kind != yaml.MappingNode {
 		return nil, d.errorAt(node, "metadata.%s must be a map", what)
 	}
-	left := maxNodes
-	pairs, err := flatten(node, &left)
-	if err != nil {
-		return nil, d.errorAt(node, "metadata.%s: %s", what, err)
-	}
+	pairs := flatten(node)
 	for i := 0; i < len(pairs); i += 2 {
 		key, text := resolve(pairs[i]), resolve(pairs[i+1])
 		switch {
 		case isText(text):
 			found[key.Value] = text.Value
-		case text.ShortTag() == "!!null":
+		case isNull(text):
 			found[key.Value] = ""
 		default:
 			return nil, d.errorAt(pairs[i+1], "%s %q must be a text; put it in quotes", what[:len(what)-1], key.Value)

@@ -1,6 +1,7 @@
 package manifest_test
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -88,6 +89,20 @@ func TestAnchorStays(t *testing.T) {
 	}
 	if strings.Count(out, "# x") != 1 || strings.Count(out, "# head") != 1 {
 		t.Errorf("comments of the separator:\n%s", out)
+	}
+}
+
+// Each map merges the one before twice: this ends only if they are not all
+// looked at.
+func TestMergesOfMerges(t *testing.T) {
+	t.Parallel()
+	text := "m0: &m0 {a: b}\n"
+	for i := range 60 {
+		text += strings.NewReplacer("NEW", strconv.Itoa(i+1), "OLD", strconv.Itoa(i)).Replace("mNEW: &mNEW {<<: [*mOLD, *mOLD]}\n")
+	}
+	out, outcomes := inject1(t, account, text+podHead+"  <<: *m60\n  containers:\n  - name: a\n")
+	if !outcomes[0].Injected || !strings.Contains(out, "  <<: *m60\n") {
+		t.Errorf("%+v\n%s", outcomes, out)
 	}
 }
 

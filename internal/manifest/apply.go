@@ -130,11 +130,7 @@ func clone(node *yaml.Node, left *int) (*yaml.Node, error) {
 	copied.HeadComment, copied.LineComment, copied.FootComment = comments.HeadComment, comments.LineComment, comments.FootComment
 	content := node.Content
 	if node.Kind == yaml.MappingNode {
-		pairs, err := flatten(node, left)
-		if err != nil {
-			return nil, err
-		}
-		content = pairs
+		content = flatten(node)
 	}
 	for _, inner := range content {
 		one, err := clone(inner, left)

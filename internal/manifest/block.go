@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -167,7 +168,8 @@ func (e *editor) endOf(node *yaml.Node, indent int) int {
 	for limit-1 > last.Line {
 		line := e.line(limit - 1)
 		blank := len(bytes.TrimSpace(line)) == 0
-		if blank && keeps || !blank && !(e.isComment(limit-1) && (leading(line) <= next || leading(line) < indent)) {
+		leads := e.isComment(limit-1) && (leading(line) <= next || leading(line) < indent)
+		if blank && keeps || !blank && !leads {
 			break
 		}
 		limit--
@@ -180,8 +182,8 @@ func (e *editor) endOf(node *yaml.Node, indent int) int {
 
 // lastOf is the last node with a text below a node.
 func lastOf(node *yaml.Node) *yaml.Node {
-	for i := len(node.Content) - 1; i >= 0; i-- {
-		inner := lastOf(node.Content[i])
+	for _, inner := range slices.Backward(node.Content) {
+		inner = lastOf(inner)
 		if inner.Kind != yaml.ScalarNode || inner.Value != "" || inner.Style != 0 {
 			return inner
 		}

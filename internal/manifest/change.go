@@ -150,6 +150,9 @@ func sameTree(a, b *yaml.Node) bool {
 	if a == nil || b == nil {
 		return a == b
 	}
+	if a.Kind != yaml.AliasNode && isNull(a) && isNull(b) && a.Anchor == b.Anchor {
+		return true // ~ is null is nothing
+	}
 	if a.Kind != b.Kind || a.Value != b.Value || a.Anchor != b.Anchor || len(a.Content) != len(b.Content) {
 		return false
 	}

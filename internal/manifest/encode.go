@@ -17,7 +17,7 @@ func (d *document) encode() ([]byte, error) {
 	if !indentsLists(d.text) {
 		encoder.CompactSeqIndent()
 	}
-	untagMerges(d.node)
+	spell(d.node, false)
 	if err := encoder.Encode(d.node); err != nil {
 		return nil, fmt.Errorf("write %s: %w", d.source, err)
 	}
@@ -31,13 +31,18 @@ func (d *document) encode() ([]byte, error) {
 	return bytes.Join([][]byte{head, text, tail}, nil), nil
 }
 
-// untagMerges keeps the encoder from writing !!merge, which << is by itself.
-func untagMerges(node *yaml.Node) {
-	if isMerge(node) && node.Style == 0 {
+// spell keeps the encoder from writing !!merge, which << is by itself, and an
+// empty value in braces, where it cannot be read again.
+func spell(node *yaml.Node, flow bool) {
+	flow = flow || node.Style&yaml.FlowStyle != 0
+	switch {
+	case isMerge(node) && node.Style == 0:
 		node.Tag = ""
+	case flow && isNull(node) && node.Value == "":
+		node.Value = "null"
 	}
 	for _, inner := range node.Content {
-		untagMerges(inner)
+		spell(inner, flow)
 	}
 }
 

@@ -54,17 +54,16 @@ func (e *editor) addFlow(node *yaml.Node, c change) bool {
 		e.insertions = append(e.insertions, insertion{start: open + 1, end: open + 1, text: text})
 		return true
 	}
-	if (len(node.Content) > 0 || before) && e.text[last-1] != ',' {
+	if before || len(node.Content) > 0 && e.text[last-1] != ',' {
 		text = "," + gap + text
+		if e.text[last-1] == ':' {
+			text = " " + text // else the colon were part of the key
+		}
 	} else {
 		text = gap + text
 	}
-	if len(node.Content) == 0 && spread && !before {
-		if last != closing && bytes.IndexByte(e.text[last:closing], '\n') >= 0 {
-			outer = "" // the line end is there
-		} else {
-			e.insertions = append(e.insertions, insertion{start: closing, end: closing, text: "\n" + outer, indent: -1})
-		}
+	if len(node.Content) == 0 && spread && !before && bytes.IndexByte(e.text[last:closing], '\n') < 0 {
+		e.insertions = append(e.insertions, insertion{start: closing, end: closing, text: "\n" + outer, indent: -1})
 	}
 	e.insertions = append(e.insertions, insertion{start: last, end: last, text: text})
 	return true

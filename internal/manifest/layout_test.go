@@ -64,6 +64,56 @@ var layouts = []struct{ name, text, want string }{
 		"{kind: Pod, spec: {serviceAccountName: s, containers: [ {name: don't, args: ['}', \"]\\\"\"], env: FENV, volumeMounts: FMOUNT}, # }\n {name: b, env: FITEMS, volumeMounts: FMOUNT} ], volumes: [FVOLUME] }}\n",
 	},
 	{
+		"flow with commas at the end", "{kind: Pod, spec: {serviceAccountName: s, containers: [{name: a,},],}}\n",
+		"{kind: Pod, spec: {serviceAccountName: s, containers: [{name: a, env: FENV, volumeMounts: FMOUNT},], volumes: [FVOLUME]}}\n",
+	},
+	{
+		"flow over lines", "{\n  kind: Pod,\n  spec: {\n    serviceAccountName: s, # s\n    containers: [\n      {name: a}, # a\n    ] # c\n  }\n}\n",
+		"{\n  kind: Pod,\n  spec: {\n    serviceAccountName: s, # s\n    containers: [\n      {name: a, env: FENV, volumeMounts: FMOUNT}, # a\n    ],\n    volumes: [FVOLUME] # c\n  }\n}\n",
+	},
+	{
+		"json over lines", "{\n    \"kind\": \"Pod\",\n    \"spec\": {\n        \"serviceAccountName\": \"s\",\n        \"volumes\": [],\n        \"containers\": [\n            {\n                \"name\": \"a\",\n                \"env\": [],\n                \"volumeMounts\": [{\"name\": \"aws-iam-token\"}]\n            }\n        ]\n    }\n}\n",
+		`{
+    "kind": "Pod",
+    "spec": {
+        "serviceAccountName": "s",
+        "volumes": [
+            {
+                "name": "aws-iam-token",
+                "projected": {
+                    "sources": [
+                        {
+                            "serviceAccountToken": {
+                                "audience": "sts.amazonaws.com",
+                                "expirationSeconds": 86400,
+                                "path": "token"
+                            }
+                        }
+                    ]
+                }
+            }
+        ],
+        "containers": [
+            {
+                "name": "a",
+                "env": [
+                    {
+                        "name": "AWS_ROLE_ARN",
+                        "value": "arn:aws:iam::111122223333:role/r"
+                    },
+                    {
+                        "name": "AWS_WEB_IDENTITY_TOKEN_FILE",
+                        "value": "/var/run/secrets/eks.amazonaws.com/serviceaccount/token"
+                    }
+                ],
+                "volumeMounts": [{"name": "aws-iam-token"}]
+            }
+        ]
+    }
+}
+`,
+	},
+	{
 		"flow in block", "kind: Pod\nspec: {serviceAccountName: s, volumes: [{name: v}], containers: [{name: a}]}\n",
 		"kind: Pod\nspec: {serviceAccountName: s, volumes: [FVOLUME, {name: v}], containers: [{name: a, env: FENV, volumeMounts: FMOUNT}]}\n",
 	},

@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -42,7 +43,7 @@ func (o object) find(path ...string) *yaml.Node {
 }
 
 func (o object) text(path ...string) string {
-	if node := o.find(path...); node != nil && node.Kind == yaml.ScalarNode && node.ShortTag() != "!!null" {
+	if node := o.find(path...); node != nil && node.Kind == yaml.ScalarNode && !isNull(node) {
 		return node.Value
 	}
 	return ""
@@ -62,32 +63,27 @@ func (o object) builtIn(groups ...string) bool {
 	if !found {
 		group = ""
 	}
-	for _, one := range groups {
-		if one == group {
-			return true
-		}
-	}
-	return o.text("apiVersion") == ""
+	return slices.Contains(groups, group) || o.text("apiVersion") == ""
 }
 
 // member returns a map's value, aliases followed. What the map has itself goes
 // before what it merges, and of that the first.
 func member(node *yaml.Node, name string) *yaml.Node {
-	return memberWithin(node, name, maxMerges)
+	return memberOf(node, name, map[*yaml.Node]bool{})
 }
 
-// maxMerges bounds how deep maps are merged into maps that are merged.
-const maxMerges = 100
-
-func memberWithin(node *yaml.Node, name string, depth int) *yaml.Node {
-	if node == nil || node.Kind != yaml.MappingNode || depth == 0 {
+// memberOf does not look again at maps that it has seen: merges of merges would
+// double them each time.
+func memberOf(node *yaml.Node, name string, seen map[*yaml.Node]bool) *yaml.Node {
+	if node == nil || node.Kind != yaml.MappingNode || seen[node] {
 		return nil
 	}
+	seen[node] = true
 	if i := position(node, name); i >= 0 {
 		return resolve(node.Content[i])
 	}
 	for _, merged := range merges(node) {
-		if value := memberWithin(merged, name, depth-1); value != nil {
+		if value := memberOf(merged, name, seen); value != nil {
 			return value
 		}
 	}
@@ -125,6 +121,10 @@ func merges(node *yaml.Node) []*yaml.Node {
 }
 
 func isMerge(key *yaml.Node) bool { return key.Kind == yaml.ScalarNode && key.ShortTag() == "!!merge" }
+
+func isNull(node *yaml.Node) bool {
+	return node.Kind == yaml.ScalarNode && node.ShortTag() == "!!null"
+}
 
 func resolve(node *yaml.Node) *yaml.Node {
 	for node.Kind == yaml.AliasNode && node.Alias != nil {

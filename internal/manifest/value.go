@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"slices"
 	"strconv"
 
 	"go.yaml.in/yaml/v3"
@@ -73,10 +72,7 @@ func (w *writer) value(node *yaml.Node) error {
 }
 
 func (w *writer) mapping(node *yaml.Node) error {
-	pairs, err := flatten(node, &w.left)
-	if err != nil {
-		return err
-	}
+	pairs := flatten(node)
 	w.out.WriteByte('{')
 	for i := 0; i < len(pairs); i += 2 {
 		if i > 0 {
@@ -124,30 +120,28 @@ func (w *writer) scalar(node *yaml.Node) error {
 }
 
 // flatten returns a map's own keys and values and then those it merges.
-func flatten(node *yaml.Node, left *int) ([]*yaml.Node, error) {
+func flatten(node *yaml.Node) []*yaml.Node {
 	var pairs []*yaml.Node
-	seen := map[string]bool{}
-	var add func(node *yaml.Node, depth int) error
-	add = func(node *yaml.Node, depth int) error {
-		if *left--; *left < 0 || depth == 0 {
-			return errLarge
+	keys, seen := map[string]bool{}, map[*yaml.Node]bool{}
+	var add func(node *yaml.Node)
+	add = func(node *yaml.Node) {
+		if node.Kind != yaml.MappingNode || seen[node] {
+			return
 		}
+		seen[node] = true
 		for i := 0; i+1 < len(node.Content); i += 2 {
 			key := resolve(node.Content[i])
-			if key.Kind == yaml.ScalarNode && !isMerge(node.Content[i]) && !seen[key.Value] {
-				seen[key.Value] = true
+			if key.Kind == yaml.ScalarNode && !isMerge(node.Content[i]) && !keys[key.Value] {
+				keys[key.Value] = true
 				pairs = append(pairs, node.Content[i], node.Content[i+1])
 			}
 		}
 		for _, merged := range merges(node) {
-			if err := add(merged, depth-1); err != nil {
-				return err
-			}
+			add(merged)
 		}
-		return nil
 	}
-	err := add(node, maxMerges)
-	return slices.Clip(pairs), err
+	add(node)
+	return pairs
 }
 
 // checkKeys returns a key that a map below the node has twice, or that is no
