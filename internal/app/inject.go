@@ -22,7 +22,12 @@ func newInject(sys System) *cobra.Command {
 		Short: "Mutate manifests offline as the webhook would",
 		Long: `Read workloads and service accounts from manifests, inject the workloads whose
 service account has a role, and write all manifests to standard output. What does
-not change keeps its bytes; comments and unknown fields survive everywhere.`,
+not change keeps its bytes; comments and unknown fields survive everywhere. Only a
+document whose injected parts are shared by anchors, aliases or merge keys is
+written anew; nobody else who shares them changes.
+
+If a service account stands in the manifests twice, the last one holds, as after
+kubectl apply, and a warning says so if they differ.`,
 		Example: `  rolecall inject -f app.yaml | kubectl apply -f -`,
 		Args:    noArguments,
 		RunE:    func(*cobra.Command, []string) error { return runInject(sys, files, settings) },
