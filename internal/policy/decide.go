@@ -67,7 +67,10 @@ func Decide(r *Request, p *Policies) Decision {
 		return Decision{Effect: ImplicitDeny, Reason: "root-cannot-assume", Kind: Trust}
 	}
 	e := newEvaluation(r, p)
-	scp, scpDeny := e.levels(p.SCP)
+	scp, scpDeny := true, false
+	if e.hasAccount() {
+		scp, scpDeny = e.levels(p.SCP)
+	}
 	// RCPFullAWSAccess is on every level and cannot be removed, so of resource
 	// control policies only what they deny counts.
 	_, rcpDeny := e.levels(p.RCP)
@@ -96,7 +99,7 @@ func Decide(r *Request, p *Policies) Decision {
 		}
 	}
 	switch {
-	case !scp && e.hasAccount():
+	case !scp:
 		return Decision{Reason: "scp-silent", Kind: SCP}
 	case len(p.Endpoint) > 0 && !endpoint.allow:
 		return Decision{Reason: "endpoint-silent", Kind: Endpoint}
@@ -218,14 +221,19 @@ func (g *grant) limits(reason string) Decision {
 	return Decision{Effect: Allowed, Reason: reason}
 }
 
-// sameAccount compares the resource's owner with the caller's account.
+// sameAccount compares the resource's owner with the caller's account. A
+// resource without account, such as "*", is the caller's own.
 func (r *Request) sameAccount() bool {
-	owner := r.ResourceAccount
-	if owner == "" {
-		owner = accountOf(r.Resource)
-	}
-	// A resource without account, such as "*", is the caller's own.
+	owner := r.owner()
 	return owner == "" || owner == r.Principal.Account
+}
+
+// owner is the account of the resource, empty if it is not known.
+func (r *Request) owner() string {
+	if r.ResourceAccount != "" {
+		return r.ResourceAccount
+	}
+	return accountOf(r.Resource)
 }
 
 func accountOf(resource string) string {
@@ -294,7 +302,7 @@ func (e *evaluation) principal(p *Policy, s *statement) strength {
 	if s.principal == nil || (e.bounded && !s.allow && s.principal.not) {
 		return direct
 	}
-	return s.principal.match(&e.request.Principal, p.kind)
+	return s.principal.match(&e.request.Principal, p.kind, s.allow)
 }
 
 // applies is everything of a statement but its principal.

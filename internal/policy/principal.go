@@ -144,18 +144,41 @@ func (d *decoder) principalEntry(m member, item *node) principalEntry {
 
 // match returns the strongest way in which the set names the caller. kind is
 // the document's: a trust policy's "*" does not reach web identities.
-func (s *principalSet) match(p *Principal, kind Kind) strength {
+func (s *principalSet) match(p *Principal, kind Kind, allow bool) strength {
+	if s.not && !allow {
+		return directIf(!s.listsChain(p, kind))
+	}
 	best := unmatched
 	for i := range s.entries {
 		best = max(best, s.entries[i].match(p, kind))
 	}
-	if !s.not {
-		return best
+	if s.not {
+		return directIf(best == unmatched)
 	}
-	if best == unmatched {
-		return direct
+	return best
+}
+
+// listsChain reports whether a NotPrincipal of a Deny spares the caller: the
+// caller, the user or role behind it and its account must all be listed, else it
+// is denied through the link that is missing (spec iam-policy §4.2).
+func (s *principalSet) listsChain(p *Principal, kind Kind) bool {
+	var listed [direct + 1]bool
+	for i := range s.entries {
+		if s.entries[i].text == "*" {
+			return s.entries[i].match(p, kind) == direct
+		}
+		listed[s.entries[i].match(p, kind)] = true
 	}
-	return unmatched
+	switch p.Kind {
+	case RoleSession:
+		return listed[direct] && listed[viaRole] && listed[viaAccount]
+	case FederatedUser:
+		return listed[direct] && listed[viaUser] && listed[viaAccount]
+	case User:
+		return listed[direct] && listed[viaAccount]
+	case Root, Service, WebIdentity, Anonymous:
+	}
+	return listed[direct]
 }
 
 func (e *principalEntry) match(p *Principal, kind Kind) strength {

@@ -136,13 +136,18 @@ func multivalued(key string) bool {
 	return !strings.HasPrefix(key, "aws:") && (strings.HasSuffix(key, ":amr") || strings.HasSuffix(key, ":oaud"))
 }
 
-// lookup finds a folded key in the context, or derives it from the principal
+// lookup finds a folded key in the context, or derives it from principal and
+// resource
 // (spec iam-policy §5.1, and §5.4 for web identities).
 func (r *Request) lookup(key string) (value, bool) {
 	if r.Context != nil {
 		if v, found := r.Context.entries[key]; found {
 			return v, true
 		}
+	}
+	if key == "aws:resourceaccount" {
+		owner := r.owner()
+		return value{name: "aws:ResourceAccount", one: owner}, owner != ""
 	}
 	text, found := r.Principal.attribute(key)
 	return value{one: text}, found
@@ -182,6 +187,9 @@ func (p *Principal) attribute(key string) (string, bool) {
 	case "aws:principalarn":
 		return p.principalARN()
 	case "aws:principalaccount":
+		if p.Kind == Anonymous {
+			return "anonymous", true
+		}
 		return p.Account, p.Account != ""
 	case "aws:principaltype":
 		return p.typeName()

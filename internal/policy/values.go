@@ -154,7 +154,22 @@ func parseAddress(text string) (netip.Addr, bool) {
 		return netip.AddrFrom4(four), true
 	}
 	ip, err := netip.ParseAddr(text)
+	if err != nil {
+		ip, err = netip.ParseAddr(oddIPv6(text))
+	}
 	return ip, err == nil && ip.Zone() == ""
+}
+
+// oddIPv6 mends two spellings that AWS takes: a trailing colon is ignored, and
+// one empty group at the start is zero.
+func oddIPv6(text string) string {
+	if strings.HasSuffix(text, ":") && !strings.HasSuffix(text, "::") {
+		text = strings.TrimSuffix(text, ":")
+	}
+	if strings.HasPrefix(text, ":") && !strings.HasPrefix(text, "::") {
+		text = "0" + text
+	}
+	return text
 }
 
 // parseBinary reads strict base64 with padding.

@@ -197,7 +197,7 @@ func PrincipalOf(text string) (policy.Principal, error) {
 		p.ARN = "arn:" + parsed.Partition + ":sts::" + parsed.Account + ":assumed-role/" + name + "/session"
 	case parsed.Service == "sts" && kind == "assumed-role" && strings.Count(rest, "/") == 1:
 		role, _, _ := strings.Cut(rest, "/")
-		p.Kind, p.RoleARN = policy.RoleSession, "arn:"+parsed.Partition+":iam::"+parsed.Account+":role/"+role
+		p.Kind, p.RoleARN, p.RolePathUnknown = policy.RoleSession, "arn:"+parsed.Partition+":iam::"+parsed.Account+":role/"+role, true
 	case parsed.Service == "sts" && kind == "federated-user" && name != "":
 		p.Kind, p.UserID = policy.FederatedUser, parsed.Account+":"+name
 		p.UserARN = "arn:" + parsed.Partition + ":iam::" + parsed.Account + ":user/" + name

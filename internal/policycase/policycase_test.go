@@ -18,7 +18,7 @@ func TestPrincipalOf(t *testing.T) {
 		"arn:aws:iam::111122223333:root":                         {Kind: policy.Root, Account: account, UserID: account},
 		"arn:aws:iam::111122223333:user/team/alice":              {Kind: policy.User, Account: account, UserName: "alice"},
 		"arn:aws:iam::111122223333:role/team/app":                {Kind: policy.RoleSession, Account: account, ARN: "arn:aws:sts::111122223333:assumed-role/app/session", RoleARN: "arn:aws:iam::111122223333:role/team/app"},
-		"arn:aws:sts::111122223333:assumed-role/app/s":           {Kind: policy.RoleSession, Account: account, RoleARN: "arn:aws:iam::111122223333:role/app"},
+		"arn:aws:sts::111122223333:assumed-role/app/s":           {Kind: policy.RoleSession, Account: account, RoleARN: "arn:aws:iam::111122223333:role/app", RolePathUnknown: true},
 		"arn:aws:sts::111122223333:federated-user/bob":           {Kind: policy.FederatedUser, Account: account, UserID: account + ":bob", UserARN: "arn:aws:iam::111122223333:user/bob"},
 		"arn:aws:iam::111122223333:oidc-provider/oidc.example/x": {Kind: policy.WebIdentity, Account: account, UserID: "arn:aws:iam::111122223333:oidc-provider/oidc.example/x"},
 		"pods.eks.amazonaws.com":                                 {Kind: policy.Service},
