@@ -1,7 +1,6 @@
 package app
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"text/tabwriter"
@@ -9,38 +8,130 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/policy"
 	"github.com/rolecall/rolecall/internal/policycase"
 )
 
 func newCan(sys System) *cobra.Command {
-	var files []string
+	var (
+		q       question
+		cases   []string
+		because bool
+		output  *string
+	)
 	cmd := &cobra.Command{
-		Use:   "can --cases FILE...",
-		Short: "Decide requests against policies, from files of cases",
-		Long: `Decide every case of the files (docs/reference/policy-cases.md) and print one
-verdict each. Exits 0 when every expectation holds, 1 when one does not, 2 when a
-file is malformed.`,
+		Use:   "can --principal ARN --action SERVICE:NAME [--resource ARN] [--policy FILE]... | can --cases FILE...",
+		Short: "Decide requests against policy files",
+		Long: `Decide whether a request is allowed by policies in files, as AWS would, and say
+why in a sentence; rolecall explain shows every statement. What was not given is
+taken as absent and named; with --strict the answer is then unknown, unless it is
+the same either way. "none" in place of a file declares that there is no such
+policy.
+
+With --cases, decide every case of the files (docs/reference/policy-cases.md) and
+print one verdict each.
+
+Exit codes: 0 allowed, or every expectation holds; 1 denied or unknown, or an
+expectation does not hold; 2 wrong usage or a malformed file.`,
+		Example: `  rolecall can --principal arn:aws:iam::111122223333:role/app --action s3:PutObject \
+    --resource arn:aws:s3:::bucket/key --policy AmazonS3ReadOnlyAccess
+  rolecall can --principal arn:aws:iam::111122223333:oidc-provider/oidc.example/id/A1 \
+    --action sts:AssumeRoleWithWebIdentity --resource arn:aws:iam::111122223333:role/app \
+    --trust trust.json --context oidc.example/id/A1:sub=system:serviceaccount:default:app`,
 		Args: noArguments,
+		RunE: func(*cobra.Command, []string) error {
+			if len(cases) > 0 {
+				return canCases(sys, *output, cases, because)
+			}
+			return q.can(sys, *output)
+		},
 	}
-	var output *string
-	cmd.RunE = func(*cobra.Command, []string) error {
-		if len(files) == 0 {
-			return fault.New(fault.Usage, "no cases given").Hint("add --cases FILE")
-		}
-		verdicts, err := decideCases(files)
-		if err != nil {
-			return err
-		}
-		return printVerdicts(sys, *output, verdicts)
-	}
-	cmd.Flags().StringArrayVar(&files, "cases", nil, "a JSON file of cases; may be repeated")
+	q.flags(cmd)
+	cmd.Flags().StringArrayVar(&cases, "cases", nil, "a JSON file of cases; may be repeated")
+	cmd.Flags().BoolVar(&because, "because", false, "with --cases, give every verdict its reason in a sentence, not only those that are not as expected")
+	cmd.MarkFlagsMutuallyExclusive("cases", "principal")
+	cmd.MarkFlagsMutuallyExclusive("cases", "action")
 	output = outputFlag(cmd, "table", "json")
 	return cmd
 }
 
+// verdictOf is the short answer to one question.
+type verdictOf struct {
+	Verdict     string              `json:"verdict"` // Allowed, ImplicitDeny, ExplicitDeny, Unknown
+	Reason      string              `json:"reason"`
+	Because     string              `json:"because"`
+	Action      string              `json:"action"`
+	Assumptions []policy.Assumption `json:"assumptions"`
+}
+
+// unknown is the verdict under --strict when a fact that was not given matters.
+const unknown = "Unknown"
+
+func (q *question) can(sys System, output string) error {
+	explanation, err := q.explain(sys)
+	if err != nil {
+		return err
+	}
+	verdict := verdictOf{explanation.Decision, explanation.Reason, explanation.Summary(), explanation.Action, explanation.Assumptions}
+	if q.strict && explanation.Unknown() {
+		verdict.Verdict = unknown
+	}
+	if output == "json" {
+		if err := printJSON(sys.Stdout, verdict); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprintf(sys.Stdout, "%s: %s\n", verdict.Verdict, verdict.Because)
+		printAssumptions(sys, verdict.Assumptions)
+	}
+	return verdictExit(verdict.Verdict)
+}
+
+// verdictExit is 0 for allowed and 1 for anything else; the answer is printed
+// already.
+func verdictExit(verdict string) error {
+	if verdict == policy.Allowed.String() {
+		return nil
+	}
+	return &exitError{1}
+}
+
+// explain decides all actions and explains the worst decision.
+func (q *question) explain(sys System) (*policy.Explanation, error) {
+	request, policies, err := q.read(sys.Stdin)
+	if err != nil {
+		return nil, err
+	}
+	decision, action := policy.DecideAll(request, q.actions, policies)
+	request.Action = action
+	explanation := policy.Explain(request, policies)
+	if len(q.actions) > 1 && explanation.Reason == "no-trust-match" {
+		explanation.Reason = decision.Reason
+	}
+	return explanation, nil
+}
+
+func printAssumptions(sys System, assumptions []policy.Assumption) {
+	for _, a := range assumptions {
+		matters := ""
+		if a.Matters {
+			matters = "; the answer may be another one otherwise"
+		}
+		fmt.Fprintf(sys.Stdout, "  assumed: %s, taken: %s%s\n", a.Fact, a.Taken, matters)
+	}
+}
+
+func canCases(sys System, output string, files []string, because bool) error {
+	verdicts, err := decideCases(files, because)
+	if err != nil {
+		return err
+	}
+	return printVerdicts(sys, output, verdicts)
+}
+
 // decideCases answers nothing unless all files can be read.
-func decideCases(files []string) ([]policycase.Verdict, error) {
-	var verdicts []policycase.Verdict
+func decideCases(files []string, because bool) ([]policycase.Verdict, error) {
+	var all []policycase.Case
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
@@ -48,51 +139,63 @@ func decideCases(files []string) ([]policycase.Verdict, error) {
 		}
 		cases, err := policycase.Parse(text)
 		if err != nil {
-			return nil, malformedCases(file, err)
+			return nil, fault.New(fault.Usage, "%s: %w", file, err).Hint("docs/reference/policy-cases.md describes the form")
 		}
-		for i := range cases {
-			verdict, err := cases[i].Decide()
-			if err != nil {
-				return nil, malformedCases(file, fmt.Errorf("case %d %q: %w", i+1, cases[i].Name, err))
-			}
-			verdicts = append(verdicts, verdict)
-		}
+		all = append(all, cases...)
+	}
+	decider := policycase.Decider{Explain: because}
+	verdicts := make([]policycase.Verdict, len(all))
+	for i := range all {
+		verdicts[i] = decider.Decide(&all[i])
 	}
 	return verdicts, nil
 }
 
-func malformedCases(file string, err error) error {
-	return fault.New(fault.Usage, "%s: %w", file, err).Hint("docs/reference/policy-cases.md describes the form")
-}
-
 func printVerdicts(sys System, output string, verdicts []policycase.Verdict) error {
-	failed := 0
+	failed, invalid, first := 0, 0, ""
 	for i := range verdicts {
-		if !verdicts[i].Holds {
+		switch v := &verdicts[i]; {
+		case v.Effect == policycase.Invalid:
+			if invalid++; first == "" {
+				first = fmt.Sprintf("case %d %q: %s", i+1, v.Name, v.Error)
+			}
+		case !v.Holds:
 			failed++
 		}
 	}
 	if output == "json" {
-		encoder := json.NewEncoder(sys.Stdout)
-		encoder.SetIndent("", "  ")
-		if err := encoder.Encode(map[string]any{"verdicts": verdicts, "failed": failed}); err != nil {
-			return fmt.Errorf("print verdicts: %w", err)
+		if err := printJSON(sys.Stdout, map[string]any{"verdicts": verdicts, "failed": failed, "invalid": invalid}); err != nil {
+			return err
 		}
-	} else {
-		table := tabwriter.NewWriter(sys.Stdout, 0, 0, 2, ' ', 0)
-		for _, v := range verdicts {
-			mark := "ok"
-			if !v.Holds {
-				mark = "WRONG, want " + v.Expect
-			}
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", v.Effect, mark, v.Name, v.Because)
-		}
-		if err := table.Flush(); err != nil {
-			return fmt.Errorf("print verdicts: %w", err)
-		}
+	} else if err := printVerdictTable(sys, verdicts); err != nil {
+		return err
 	}
-	if failed > 0 {
+	switch {
+	case invalid > 0:
+		return fault.New(fault.Usage, "%d of %d cases cannot be decided; the first is %s", invalid, len(verdicts), first).Hint("docs/reference/policy-cases.md describes the form")
+	case failed > 0:
 		return fault.New(fault.Denied, "%d of %d cases are not as expected", failed, len(verdicts))
+	}
+	return nil
+}
+
+func printVerdictTable(sys System, verdicts []policycase.Verdict) error {
+	table := tabwriter.NewWriter(sys.Stdout, 0, 0, 2, ' ', 0)
+	for i := range verdicts {
+		v := &verdicts[i]
+		mark, because := "ok", v.Because
+		switch {
+		case v.Effect == policycase.Invalid:
+			mark, because = "INVALID", v.Error
+		case !v.Holds:
+			mark = "WRONG, want " + v.Expect
+		case because == "":
+			because = v.Reason
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", v.Effect, mark, v.Name, because)
+	}
+	if err := table.Flush(); err != nil {
+		return fmt.Errorf("print verdicts: %w", err)
 	}
 	return nil
 }

@@ -114,6 +114,12 @@ func (c *Context) SetMulti(key string, texts []string) *Context {
 	return c
 }
 
+// Get returns the value of a single-valued key.
+func (c *Context) Get(key string) (text string, found bool) {
+	v, found := c.entries[fold(key)]
+	return v.one, found && !v.multi
+}
+
 func (c *Context) put(key string, v value) {
 	if c.entries == nil {
 		c.entries = map[string]value{}

@@ -10,12 +10,12 @@ func (e *Explanation) Summary() string {
 	switch e.Decision {
 	case Allowed.String():
 		if document, statement := e.applying("Allow"); statement != nil {
-			return fmt.Sprintf("%s of %s %q allows %s", statement.label(), document.Kind, document.Name, e.Action)
+			return fmt.Sprintf("%s of %s %q allows %s", statement.Label(), document.Kind, document.Name, e.Action)
 		}
 		return e.Action + " needs no permission"
 	case ExplicitDeny.String():
 		if document, statement := e.applying("Deny"); statement != nil {
-			return fmt.Sprintf("%s of %s %q denies %s%s", statement.label(), document.Kind, document.Name, e.Action, statement.because())
+			return fmt.Sprintf("%s of %s %q denies %s%s", statement.Label(), document.Kind, document.Name, e.Action, statement.because())
 		}
 	}
 	return e.silence()
@@ -72,10 +72,11 @@ func (e *Explanation) silent(kind Kind) string {
 	if nearest == nil {
 		return fmt.Sprintf("there is no %s that allows %s to %s", kind, e.Action, e.caller())
 	}
-	return fmt.Sprintf("no statement of %s %q allows %s; %s: %s", kind, of.Name, e.Action, nearest.label(), strings.Join(nearest.misses(e), "; "))
+	return fmt.Sprintf("no statement of %s %q allows %s; %s: %s", kind, of.Name, e.Action, nearest.Label(), strings.Join(nearest.misses(e), "; "))
 }
 
-func (s *ExplainedStatement) label() string {
+// Label names the statement: by Sid, or by its number from 1.
+func (s *ExplainedStatement) Label() string {
 	if s.Sid != "" {
 		return fmt.Sprintf("statement %q (line %d)", s.Sid, s.Line)
 	}

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	kjson "sigs.k8s.io/json"
@@ -50,13 +51,22 @@ type Policies struct {
 
 // Verdict is the answer to one case.
 type Verdict struct {
-	Name   string `json:"name"`
+	Name string `json:"name"`
+	// Effect is Allowed, ImplicitDeny or ExplicitDeny; Invalid for a case that
+	// cannot be decided, whose Error says why.
 	Effect string `json:"verdict"`
+	// Reason is a code of spec iam-policy §6.
+	Reason string `json:"reason"`
 	Expect string `json:"expect,omitempty"`
 	// Holds is false when something else was expected.
-	Holds   bool   `json:"holds"`
-	Because string `json:"because"`
+	Holds bool `json:"holds"`
+	// Because is a sentence for a person, for verdicts that do not hold.
+	Because string `json:"because,omitempty"`
+	Error   string `json:"error,omitempty"`
 }
+
+// Invalid is the verdict of a case with a document that does not parse.
+const Invalid = "Invalid"
 
 // Parse reads a file's text strictly: unknown, misspelt and repeated members are
 // errors.
@@ -77,51 +87,54 @@ func Parse(text []byte) ([]Case, error) {
 	return file.Cases, nil
 }
 
-// Decide answers a case. The error says what of the case is malformed.
-func (c *Case) Decide() (Verdict, error) {
+// Decider answers cases. It reads a document that many cases have only once, so
+// it lives as long as the cases of one run. It is not for concurrent use.
+type Decider struct {
+	// Explain gives every verdict its sentence.
+	Explain bool
+	parsed  map[string]map[string]*policy.Policy // by name and text
+}
+
+// Decide answers a case.
+func (d *Decider) Decide(c *Case) Verdict {
 	verdict := Verdict{Name: c.Name, Expect: c.Expect}
+	request, policies, actions, err := d.read(c)
+	if err != nil {
+		verdict.Effect, verdict.Reason, verdict.Error = Invalid, "document-invalid", err.Error()
+		return verdict
+	}
+	decision, action := policy.DecideAll(request, actions, policies)
+	verdict.Effect, verdict.Reason = decision.Effect.String(), decision.Reason
+	verdict.Holds = c.Expect == "" || c.Expect == verdict.Effect
+	if d.Explain || !verdict.Holds {
+		request.Action = action
+		verdict.Because = policy.Explain(request, policies).Summary()
+	}
+	return verdict
+}
+
+func (d *Decider) read(c *Case) (*policy.Request, *policy.Policies, []string, error) {
 	switch c.Expect {
 	case "", "Allowed", "ImplicitDeny", "ExplicitDeny":
 	default:
-		return verdict, fmt.Errorf("expect: %q is none of Allowed, ImplicitDeny, ExplicitDeny", c.Expect)
+		return nil, nil, nil, fmt.Errorf("expect: %q is none of Allowed, ImplicitDeny, ExplicitDeny", c.Expect)
 	}
 	request, err := c.Request.read()
 	if err != nil {
-		return verdict, fmt.Errorf("request: %w", err)
+		return nil, nil, nil, fmt.Errorf("request: %w", err)
 	}
-	policies, err := c.Policies.read()
+	policies, err := d.policies(&c.Policies)
 	if err != nil {
-		return verdict, fmt.Errorf("policies: %w", err)
+		return nil, nil, nil, fmt.Errorf("policies: %w", err)
 	}
 	actions := c.Request.Actions
 	if c.Request.Action != "" {
 		actions = append([]string{c.Request.Action}, actions...)
 	}
 	if len(actions) == 0 {
-		return verdict, errors.New("request: neither action nor actions is given")
+		return nil, nil, nil, errors.New("request: neither action nor actions is given")
 	}
-	// All must be allowed; of several refusals the explicit one is shown.
-	worst := policy.Allowed
-	for _, action := range actions {
-		request.Action = action
-		if effect := policy.Decide(request, policies).Effect; severity(effect) > severity(worst) || verdict.Because == "" {
-			worst, verdict.Because = effect, policy.Explain(request, policies).Summary()
-		}
-	}
-	verdict.Effect = worst.String()
-	verdict.Holds = c.Expect == "" || c.Expect == verdict.Effect
-	return verdict, nil
-}
-
-func severity(e policy.Effect) int {
-	switch e {
-	case policy.ExplicitDeny:
-		return 2
-	case policy.ImplicitDeny:
-		return 1
-	case policy.Allowed:
-	}
-	return 0
+	return request, policies, actions, nil
 }
 
 func (r *Request) read() (*policy.Request, error) {
@@ -155,7 +168,19 @@ func (r *Request) read() (*policy.Request, error) {
 			return nil, fmt.Errorf("context: %q must be a text or a list of texts", key)
 		}
 	}
+	Identify(request)
 	return request, nil
+}
+
+// Identify takes what the context says of the principal that its ARN does not:
+// the role with its path (aws:PrincipalArn), and the unique id (aws:userid).
+func Identify(r *policy.Request) {
+	if role, given := r.Context.Get("aws:PrincipalArn"); given && r.Principal.Kind == policy.RoleSession {
+		r.Principal.RoleARN, r.Principal.RolePathUnknown = role, false
+	}
+	if id, given := r.Context.Get("aws:userid"); given && (r.Principal.Kind == policy.User || r.Principal.Kind == policy.RoleSession) {
+		r.Principal.EntityID, _, _ = strings.Cut(id, ":")
+	}
 }
 
 // principal reads an ARN, the name of a service, or {"type":"Anonymous"}.
@@ -209,44 +234,74 @@ func PrincipalOf(text string) (policy.Principal, error) {
 	return p, nil
 }
 
-func (p *Policies) read() (*policy.Policies, error) {
-	out := &policy.Policies{}
-	var err error
-	all := func(kind policy.Kind, name string, documents []json.RawMessage) []*policy.Policy {
-		var parsed []*policy.Policy
-		for i, document := range documents {
-			one, parseErr := policy.Parse(kind, fmt.Sprintf("%s[%d]", name, i), document)
-			err = errors.Join(err, parseErr)
-			parsed = append(parsed, one)
-		}
-		return parsed
-	}
-	one := func(kind policy.Kind, name string, document json.RawMessage) *policy.Policy {
-		if document == nil {
-			return nil
-		}
-		parsed, parseErr := policy.Parse(kind, name, document)
-		err = errors.Join(err, parseErr)
-		return parsed
-	}
-	out.Identity = all(policy.Identity, "identity", p.Identity)
-	out.Boundary = one(policy.Boundary, "boundary", p.Boundary)
-	out.Resource = one(policy.Resource, "resource", p.Resource)
-	out.Trust = one(policy.Trust, "trust", p.Trust)
-	out.Endpoint = all(policy.Endpoint, "endpoint", p.Endpoint)
-	for i, level := range p.SCP {
-		out.SCP = append(out.SCP, all(policy.SCP, fmt.Sprintf("scp[%d]", i), level))
-	}
-	for i, level := range p.RCP {
-		out.RCP = append(out.RCP, all(policy.RCP, fmt.Sprintf("rcp[%d]", i), level))
+// policies compiles the documents of a case.
+func (d *Decider) policies(p *Policies) (*policy.Policies, error) {
+	r := documents{decider: d}
+	out := &policy.Policies{
+		Identity: r.list(policy.Identity, "identity", p.Identity),
+		Boundary: r.one(policy.Boundary, "boundary", p.Boundary),
+		Resource: r.one(policy.Resource, "resource", p.Resource),
+		Trust:    r.one(policy.Trust, "trust", p.Trust),
+		SCP:      r.levels(policy.SCP, "scp", p.SCP),
+		RCP:      r.levels(policy.RCP, "rcp", p.RCP),
+		Endpoint: r.list(policy.Endpoint, "endpoint", p.Endpoint),
 	}
 	if p.Session != nil {
 		out.HasSession = true
-		documents := []json.RawMessage{p.Session}
-		if json.Unmarshal(p.Session, &documents) != nil {
+		var documents []json.RawMessage
+		if p.Session[0] != '[' || json.Unmarshal(p.Session, &documents) != nil {
 			documents = []json.RawMessage{p.Session}
 		}
-		out.Session = all(policy.Session, "session", documents)
+		out.Session = r.list(policy.Session, "session", documents)
 	}
-	return out, err
+	return out, r.err
 }
+
+// documents reads the documents of one case and keeps the errors.
+type documents struct {
+	decider *Decider
+	err     error
+}
+
+func (r *documents) one(kind policy.Kind, name string, text json.RawMessage) *policy.Policy {
+	if text == nil {
+		return nil
+	}
+	if known := r.decider.parsed[name][string(text)]; known != nil {
+		return known
+	}
+	parsed, err := policy.Parse(kind, name, text)
+	if err != nil {
+		r.err = errors.Join(r.err, err)
+		return nil
+	}
+	if r.decider.parsed == nil {
+		r.decider.parsed = map[string]map[string]*policy.Policy{}
+	}
+	if r.decider.parsed[name] == nil {
+		r.decider.parsed[name] = map[string]*policy.Policy{}
+	}
+	r.decider.parsed[name][string(text)] = parsed
+	return parsed
+}
+
+func (r *documents) list(kind policy.Kind, name string, texts []json.RawMessage) []*policy.Policy {
+	if len(texts) == 0 {
+		return nil
+	}
+	parsed := make([]*policy.Policy, len(texts))
+	for i, text := range texts {
+		parsed[i] = r.one(kind, indexed(name, i), text)
+	}
+	return parsed
+}
+
+func (r *documents) levels(kind policy.Kind, name string, levels [][]json.RawMessage) [][]*policy.Policy {
+	parsed := make([][]*policy.Policy, len(levels))
+	for i, level := range levels {
+		parsed[i] = r.list(kind, indexed(name, i), level)
+	}
+	return parsed
+}
+
+func indexed(name string, i int) string { return name + "[" + strconv.Itoa(i) + "]" }
