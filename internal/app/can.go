@@ -1,8 +1,11 @@
 package app
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -102,13 +105,7 @@ func (q *question) explain(sys System) (*policy.Explanation, error) {
 	if err != nil {
 		return nil, err
 	}
-	decision, action := policy.DecideAll(request, q.actions, policies)
-	request.Action = action
-	explanation := policy.Explain(request, policies)
-	if len(q.actions) > 1 && explanation.Reason == "no-trust-match" {
-		explanation.Reason = decision.Reason
-	}
-	return explanation, nil
+	return policy.ExplainAll(request, q.actions, policies), nil
 }
 
 func printAssumptions(sys System, assumptions []policy.Assumption) {
@@ -131,7 +128,8 @@ func canCases(sys System, output string, files []string, because bool) error {
 
 // decideCases answers nothing unless all files can be read.
 func decideCases(files []string, because bool) ([]policycase.Verdict, error) {
-	var all []policycase.Case
+	var all []*policycase.Case
+	starts := make([]int, 0, len(files)) // of each file's cases in all
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
@@ -141,12 +139,16 @@ func decideCases(files []string, because bool) ([]policycase.Verdict, error) {
 		if err != nil {
 			return nil, fault.New(fault.Usage, "%s: %w", file, err).Hint("docs/reference/policy-cases.md describes the form")
 		}
+		starts = append(starts, len(all))
 		all = append(all, cases...)
 	}
 	decider := policycase.Decider{Explain: because}
 	verdicts := make([]policycase.Verdict, len(all))
 	for i := range all {
-		verdicts[i] = decider.Decide(&all[i])
+		if verdicts[i] = decider.Decide(all[i]); verdicts[i].Effect == policycase.Invalid {
+			file, _ := slices.BinarySearch(starts, i+1)
+			verdicts[i].Error = fmt.Sprintf("%s: case %d %q: %s", files[file-1], i-starts[file-1]+1, verdicts[i].Name, verdicts[i].Error)
+		}
 	}
 	return verdicts, nil
 }
@@ -157,7 +159,7 @@ func printVerdicts(sys System, output string, verdicts []policycase.Verdict) err
 		switch v := &verdicts[i]; {
 		case v.Effect == policycase.Invalid:
 			if invalid++; first == "" {
-				first = fmt.Sprintf("case %d %q: %s", i+1, v.Name, v.Error)
+				first = v.Error
 			}
 		case !v.Holds:
 			failed++
@@ -172,7 +174,7 @@ func printVerdicts(sys System, output string, verdicts []policycase.Verdict) err
 	}
 	switch {
 	case invalid > 0:
-		return fault.New(fault.Usage, "%d of %d cases cannot be decided; the first is %s", invalid, len(verdicts), first).Hint("docs/reference/policy-cases.md describes the form")
+		return fault.New(fault.Usage, "%d of %d cases cannot be decided, first %s", invalid, len(verdicts), first).Hint("docs/reference/policy-cases.md describes the form")
 	case failed > 0:
 		return fault.New(fault.Denied, "%d of %d cases are not as expected", failed, len(verdicts))
 	}
@@ -180,7 +182,8 @@ func printVerdicts(sys System, output string, verdicts []policycase.Verdict) err
 }
 
 func printVerdictTable(sys System, verdicts []policycase.Verdict) error {
-	table := tabwriter.NewWriter(sys.Stdout, 0, 0, 2, ' ', 0)
+	out := bufio.NewWriter(sys.Stdout) // a tabwriter writes cell by cell
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for i := range verdicts {
 		v := &verdicts[i]
 		mark, because := "ok", v.Because
@@ -194,7 +197,7 @@ func printVerdictTable(sys System, verdicts []policycase.Verdict) error {
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", v.Effect, mark, v.Name, because)
 	}
-	if err := table.Flush(); err != nil {
+	if err := errors.Join(table.Flush(), out.Flush()); err != nil {
 		return fmt.Errorf("print verdicts: %w", err)
 	}
 	return nil

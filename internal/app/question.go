@@ -81,7 +81,7 @@ func (q *question) request() (*policy.Request, error) {
 	}
 	for _, action := range q.actions {
 		if service, name, found := strings.Cut(action, ":"); !found || service == "" || name == "" || strings.ContainsAny(action, "*? ") {
-			return nil, fault.New(fault.Usage, "--action %q: want one action as SERVICE:NAME, such as s3:GetObject", action)
+			return nil, fault.New(fault.Usage, "--action %q: want one action as SERVICE:NAME", action).Hint("such as s3:GetObject; --action may be repeated")
 		}
 	}
 	if err := q.addContext(request.Context); err != nil {
@@ -96,7 +96,7 @@ func (q *question) addContext(c *policy.Context) error {
 	for _, pair := range q.context {
 		key, value, found := strings.Cut(pair, "=")
 		if !found || key == "" {
-			return fault.New(fault.Usage, "--context %q: want KEY=VALUE", pair)
+			return fault.New(fault.Usage, "--context %q: want KEY=VALUE", pair).Hint("such as --context aws:SourceIp=203.0.113.9")
 		}
 		if values[key] == nil {
 			order = append(order, key)
@@ -120,7 +120,7 @@ func (q *question) take(request *policy.Request) error {
 	for _, pair := range q.tags {
 		key, value, found := strings.Cut(pair, "=")
 		if !found {
-			return fault.New(fault.Usage, "--tag %q: want KEY=VALUE", pair)
+			return fault.New(fault.Usage, "--tag %q: want KEY=VALUE", pair).Hint("such as --tag team=red")
 		}
 		t.Tags = append(t.Tags, policy.Tag{Key: key, Value: value})
 	}
@@ -128,7 +128,9 @@ func (q *question) take(request *policy.Request) error {
 		return fault.New(fault.Denied, "AWS refuses these tags: %s", refused.Message)
 	}
 	t.AddContext(request.Context)
-	i := slices.IndexFunc(q.actions, func(a string) bool { return len(a) > 14 && strings.EqualFold(a[:14], "sts:AssumeRole") || strings.EqualFold(a, "sts:AssumeRole") })
+	i := slices.IndexFunc(q.actions, func(a string) bool {
+		return len(a) > 14 && strings.EqualFold(a[:14], "sts:AssumeRole") || strings.EqualFold(a, "sts:AssumeRole")
+	})
 	if i < 0 {
 		return nil
 	}

@@ -244,12 +244,12 @@ func (x *explainer) explainResourcePattern(p *resourcePattern) ExplainedResource
 func sourceOf(ops []op) string {
 	var out strings.Builder
 	for _, o := range ops {
-		switch {
-		case o == anyRun:
+		switch o {
+		case anyRun:
 			out.WriteByte('*')
-		case o == anyOne:
+		case anyOne:
 			out.WriteByte('?')
-		case o == '*' || o == '?':
+		case '*', '?':
 			out.WriteString("${" + string(rune(o)) + "}")
 		default:
 			out.WriteByte(byte(o))

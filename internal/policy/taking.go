@@ -168,6 +168,19 @@ func DecideAll(r *Request, actions []string, p *Policies) (Decision, string) {
 	return worst, about
 }
 
+// ExplainAll is Explain for DecideAll: it explains the action the decision is
+// about.
+func ExplainAll(r *Request, actions []string, p *Policies) *Explanation {
+	one := *r
+	decision, action := DecideAll(r, actions, p)
+	one.Action = action
+	e := Explain(&one, p)
+	if strings.Contains(decision.Reason, "-missing:") {
+		e.Reason = decision.Reason
+	}
+	return e
+}
+
 func severity(e Effect) int {
 	switch e {
 	case ExplicitDeny:

@@ -6,9 +6,11 @@
 package policycase
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -70,9 +72,9 @@ const Invalid = "Invalid"
 
 // Parse reads a file's text strictly: unknown, misspelt and repeated members are
 // errors.
-func Parse(text []byte) ([]Case, error) {
+func Parse(text []byte) ([]*Case, error) {
 	var file struct {
-		Cases []Case `json:"cases"`
+		Cases []*Case `json:"cases"`
 	}
 	strict, err := kjson.UnmarshalStrict(text, &file)
 	if err != nil {
@@ -83,6 +85,9 @@ func Parse(text []byte) ([]Case, error) {
 	}
 	if file.Cases == nil {
 		return nil, errors.New(`there is no member "cases"`)
+	}
+	if i := slices.Index(file.Cases, nil); i >= 0 {
+		return nil, fmt.Errorf("case %d is null", i+1)
 	}
 	return file.Cases, nil
 }
@@ -103,12 +108,11 @@ func (d *Decider) Decide(c *Case) Verdict {
 		verdict.Effect, verdict.Reason, verdict.Error = Invalid, "document-invalid", err.Error()
 		return verdict
 	}
-	decision, action := policy.DecideAll(request, actions, policies)
+	decision, _ := policy.DecideAll(request, actions, policies)
 	verdict.Effect, verdict.Reason = decision.Effect.String(), decision.Reason
 	verdict.Holds = c.Expect == "" || c.Expect == verdict.Effect
 	if d.Explain || !verdict.Holds {
-		request.Action = action
-		verdict.Because = policy.Explain(request, policies).Summary()
+		verdict.Because = policy.ExplainAll(request, actions, policies).Summary()
 	}
 	return verdict
 }
@@ -150,8 +154,7 @@ func (r *Request) read() (*policy.Request, error) {
 		return nil, fmt.Errorf("resourceAccount: %q is not 12 digits", r.ResourceAccount)
 	}
 	for key, raw := range r.Context {
-		var one string
-		if json.Unmarshal(raw, &one) == nil {
+		if one, ok := plainString(raw); ok {
 			request.Context.Set(key, one)
 			continue
 		}
@@ -183,10 +186,20 @@ func Identify(r *policy.Request) {
 	}
 }
 
+// plainString reads a JSON text; most have nothing to decode.
+func plainString(raw json.RawMessage) (text string, ok bool) {
+	if len(raw) < 2 || raw[0] != '"' {
+		return "", false
+	}
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return string(raw[1 : len(raw)-1]), true
+	}
+	return text, json.Unmarshal(raw, &text) == nil
+}
+
 // principal reads an ARN, the name of a service, or {"type":"Anonymous"}.
 func (r *Request) principal() (policy.Principal, error) {
-	var text string
-	if json.Unmarshal(r.Principal, &text) == nil && text != "" {
+	if text, ok := plainString(r.Principal); ok && text != "" {
 		return PrincipalOf(text)
 	}
 	var object struct {

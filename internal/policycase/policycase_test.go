@@ -56,7 +56,7 @@ func TestConformance(t *testing.T) {
 		}
 		var decider policycase.Decider
 		for i := range cases {
-			if verdict := decider.Decide(&cases[i]); !verdict.Holds || verdict.Expect == "" {
+			if verdict := decider.Decide(cases[i]); !verdict.Holds || verdict.Expect == "" {
 				t.Errorf("%s: %s: %+v", file, cases[i].Name, verdict)
 			}
 		}
@@ -73,8 +73,8 @@ func FuzzParse(f *testing.F) {
 		}
 		for i := range cases {
 			decider := policycase.Decider{Explain: true}
-			first := decider.Decide(&cases[i])
-			if second := decider.Decide(&cases[i]); first != second {
+			first := decider.Decide(cases[i])
+			if second := decider.Decide(cases[i]); first != second {
 				t.Errorf("two answers: %+v, %+v", first, second)
 			}
 		}

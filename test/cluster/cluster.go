@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -114,8 +115,8 @@ func launch(ctx context.Context, programs, dir string, options Options, address 
 
 // stop ends the processes, last started first.
 func (c *Cluster) stop() {
-	for i := len(c.processes) - 1; i >= 0; i-- {
-		c.processes[i].stop()
+	for _, p := range slices.Backward(c.processes) {
+		p.stop()
 	}
 }
 
