@@ -73,6 +73,8 @@ func (x *explainer) assumptions() {
 	}
 }
 
+func (x *explainer) allowed() bool { return x.decision.Effect == Allowed }
+
 func (x *explainer) assume(a Assumption) { x.out.Assumptions = append(x.out.Assumptions, a) }
 
 // spelling finds a folded key as a document writes it.
@@ -115,7 +117,7 @@ func (x *explainer) mattersDocument(kind Kind) bool {
 		case Endpoint:
 			changed.Endpoint = append(slices.Clone(changed.Endpoint), everything)
 		}
-		if Decide(x.request, &changed).Effect != x.decision.Effect {
+		if (Decide(x.request, &changed).Effect == Allowed) != x.allowed() {
 			return true
 		}
 	}
@@ -126,7 +128,7 @@ func (x *explainer) mattersDocument(kind Kind) bool {
 func (x *explainer) mattersPath() bool {
 	changed := *x.request
 	changed.Principal.RolePathUnknown = false
-	return Decide(&changed, x.policies).Effect != x.decision.Effect
+	return (Decide(&changed, x.policies).Effect == Allowed) != x.allowed()
 }
 
 // mattersKey tries each value that a document compares the key with, and one
@@ -147,7 +149,7 @@ func (x *explainer) mattersKey(key string) bool {
 	for _, candidate := range candidates {
 		changed := *x.request
 		changed.Context = x.request.Context.clone().Set(key, candidate)
-		if Decide(&changed, x.policies).Effect != x.decision.Effect {
+		if (Decide(&changed, x.policies).Effect == Allowed) != x.allowed() {
 			return true
 		}
 	}

@@ -36,6 +36,9 @@ func FuzzMatch(f *testing.F) {
 		if got, want := matchOps(ops, value, false), naive(ops, value); got != want {
 			t.Errorf("match(%q, %q) = %v, want %v", source, value, got, want)
 		}
+		if got, want := matchOps(ops, value, true), naive(lowerOps(ops), lowerText(value)); got != want {
+			t.Errorf("match(%q, %q) without case = %v, want %v", source, value, got, want)
+		}
 		if utf8.ValidString(value) && matchOps(ops, value, false) != matchUnits(widen(ops), units(value)) {
 			t.Errorf("the two matchers differ on %q, %q", source, value)
 		}

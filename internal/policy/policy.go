@@ -100,8 +100,9 @@ func (e *SyntaxError) Error() string {
 // Edit is a change of a document's text: the bytes from Start up to End are
 // replaced.
 type Edit struct {
-	Start, End int
-	Text       string
+	Start int    `json:"start"`
+	End   int    `json:"end"`
+	Text  string `json:"text"`
 }
 
 // Apply returns the changed text.

@@ -1,0 +1,349 @@
+package policy_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/rolecall/rolecall/internal/policy"
+)
+
+func mustParse(t testing.TB, kind policy.Kind, name, text string) *policy.Policy {
+	t.Helper()
+	parsed, err := policy.Parse(kind, name, []byte(strings.ReplaceAll(text, "'", `"`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parsed
+}
+
+// TestExplainForm holds the machine form of spec iam-policy §6.
+func TestExplainForm(t *testing.T) {
+	t.Parallel()
+	trust := mustParse(t, policy.Trust, "app", doc(
+		`{'Sid':'other','Effect':'Allow','Principal':{'Service':'ec2.amazonaws.com'},'Action':'sts:AssumeRole'}`,
+		`{'Effect':'Allow','Principal':{'Federated':'`+provider+`'},'Action':'sts:AssumeRoleWithWebIdentity','Condition':{'StringEquals':{'`+keys+`:sub':'system:serviceaccount:default:*'}}}`,
+	))
+	request := &policy.Request{Principal: oidc, Action: "sts:AssumeRoleWithWebIdentity", Resource: roleR, Context: token(reader, "sts.amazonaws.com").Set("https://secret", "x")}
+	got := policy.Explain(request, &policy.Policies{Trust: trust})
+	text, err := json.MarshalIndent(got, "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{
+ "decision": "ImplicitDeny",
+ "reason": "trust-condition-failed",
+ "action": "sts:AssumeRoleWithWebIdentity",
+ "resource": "arn:aws:iam::111122223333:role/app",
+ "principal": {
+  "kind": "federated",
+  "arn": "arn:aws:iam::111122223333:oidc-provider/oidc.example/id/A1",
+  "account": "111122223333"
+ },
+ "sameAccount": true,
+ "needed": [
+  {
+   "source": "trust",
+   "need": "allow",
+   "got": "silent",
+   "strength": "none"
+  }
+ ],
+ "documents": [
+  {
+   "source": "trust",
+   "kind": "role trust policy",
+   "name": "app",
+   "statements": [
+    {
+     "index": 0,
+     "sid": "other",
+     "line": 1,
+     "effect": "Allow",
+     "applies": false,
+     "role": "not relevant",
+     "principal": {
+      "match": "none",
+      "entries": [
+       {
+        "value": "Service ec2.amazonaws.com",
+        "matched": false
+       }
+      ],
+      "got": "arn:aws:iam::111122223333:oidc-provider/oidc.example/id/A1"
+     },
+     "action": {
+      "matched": false,
+      "entries": [
+       {
+        "pattern": "sts:AssumeRole",
+        "matched": false
+       }
+      ],
+      "note": "sts:AssumeRole does not cover sts:AssumeRoleWithWebIdentity"
+     },
+     "resource": {
+      "matched": true
+     }
+    },
+    {
+     "index": 1,
+     "line": 1,
+     "effect": "Allow",
+     "applies": false,
+     "role": "would allow but its Condition does not hold",
+     "principal": {
+      "match": "direct",
+      "entries": [
+       {
+        "value": "Federated arn:aws:iam::111122223333:oidc-provider/oidc.example/id/A1",
+        "matched": true
+       }
+      ],
+      "got": "arn:aws:iam::111122223333:oidc-provider/oidc.example/id/A1"
+     },
+     "action": {
+      "matched": true,
+      "entries": [
+       {
+        "pattern": "sts:AssumeRoleWithWebIdentity",
+        "matched": true
+       }
+      ]
+     },
+     "resource": {
+      "matched": true
+     },
+     "conditions": [
+      {
+       "operator": "StringEquals",
+       "key": "oidc.example/id/A1:sub",
+       "keyPresent": true,
+       "multivalued": false,
+       "wanted": [
+        "system:serviceaccount:default:*"
+       ],
+       "got": [
+        "system:serviceaccount:default:s3-reader"
+       ],
+       "matched": false,
+       "why": "wildcard-without-like",
+       "note": "StringEquals takes * and ? literally; use StringLike"
+      }
+     ]
+    }
+   ]
+  }
+ ],
+ "nearMisses": [
+  {
+   "source": "trust",
+   "document": "app",
+   "index": 1,
+   "effect": "Allow",
+   "element": "Condition",
+   "because": "StringEquals oidc.example/id/A1:sub wants \"system:serviceaccount:default:*\", got \"system:serviceaccount:default:s3-reader\" (StringEquals takes * and ? literally; use StringLike)",
+   "suggested": {
+    "description": "compare with StringLike, which takes wildcards",
+    "line": 1,
+    "column": 300,
+    "old": "\"StringEquals\"",
+    "new": "\"StringLike\"",
+    "edit": {
+     "start": 299,
+     "end": 313,
+     "text": "\"StringLike\""
+    }
+   }
+  }
+ ],
+ "context": [
+  {
+   "key": "oidc.example/id/A1:sub",
+   "values": [
+    "system:serviceaccount:default:s3-reader"
+   ],
+   "origin": "token"
+  }
+ ],
+ "assumptions": []
+}`
+	if diff := cmp.Diff(want, string(text)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestWhy has a row for each code of spec iam-policy §6.
+func TestWhy(t *testing.T) {
+	t.Parallel()
+	context := func() *policy.Context {
+		return policy.NewContext().Set("x", "value").Set("n", "ten").Set("ip", "no-ip").Set("arn", "arn:aws:iam::111122223333:role/other").SetMulti("aws:TagKeys", []string{"a"})
+	}
+	for _, row := range []struct{ condition, why, note string }{
+		{`'StringEquals':{'x':'value'}`, "equal", ""},
+		{`'StringEquals':{'x':'another'}`, "differs", ""},
+		{`'StringEquals':{'x':'Value'}`, "case-only", "letter case"},
+		{`'StringEquals':{'x':'val*'}`, "wildcard-without-like", "StringLike"},
+		{`'StringEquals':{'missing':'a'}`, "absent", ""},
+		{`'StringEquals':{'aws:tagkey':'a'}`, "absent", "the request has the key aws:TagKeys"},
+		{`'StringNotEquals':{'missing':'a'}`, "absent-ok", ""},
+		{`'StringEquals':{'x':'${aws:PrincipalTag/t}'}`, "unresolved-variable", "has no value"},
+		{`'NumericEquals':{'n':'10'}`, "unparsable-request", `"ten" is no value`},
+		{`'IpAddress':{'ip':'10.0.0.0/8'}`, "unparsable-request", `"no-ip"`},
+		{`'StringEquals':{'aws:TagKeys':'a'}`, "needs-set-operator", "ForAnyValue"},
+		{`'StringEquals':{'x':[]}`, "empty-list", "no value is listed"},
+		{`'Null':{'x':'true'}`, "differs", "absent"},
+		{`'Null':{'missing':'false'}`, "absent", "to be there"},
+		{`'Null':{'missing':'true'}`, "absent-ok", ""},
+		{`'ArnLike':{'arn':'arn:aws:iam::444455556666:role/*'}`, "differs", `account: wanted "444455556666", got "111122223333"`},
+	} {
+		identity := mustParse(t, policy.Identity, "p", condition(row.condition))
+		request := &policy.Request{Principal: alice, Action: "s3:GetObject", Resource: "arn:aws:s3:::b/k", ResourceAccount: alice.Account, Context: context()}
+		got := policy.Explain(request, &policy.Policies{Identity: []*policy.Policy{identity}}).Documents[0].Statements[0].Conditions[0]
+		if got.Why != row.why || !strings.Contains(got.Note, row.note) {
+			t.Errorf("%s: %s (%s), want %s (%s)", row.condition, got.Why, got.Note, row.why, row.note)
+		}
+	}
+	session := mustParse(t, policy.Session, "p", condition(`'NumericEquals':{'x':'ten'}`))
+	request := &policy.Request{Principal: alice, Action: "s3:GetObject", Resource: "*", Context: context()}
+	if got := policy.Explain(request, &policy.Policies{Session: []*policy.Policy{session}}).Documents[0].Statements[0].Conditions[0]; got.Why != "unparsable-policy" {
+		t.Errorf("a session policy's value: %+v", got)
+	}
+}
+
+// TestReasons has a row for each reason that a decision over documents can have.
+func TestReasons(t *testing.T) {
+	t.Parallel()
+	all := allow(`'Action':'*','Resource':'*'`)
+	nothing := allow(`'Action':'sqs:*','Resource':'*'`)
+	deny := doc(`{'Effect':'Deny','Action':'*','Resource':'*'}`)
+	denyAny := doc(`{'Effect':'Deny','Principal':'*','Action':'s3:*','Resource':'*'}`)
+	list := func(kind policy.Kind, text string) []*policy.Policy { return []*policy.Policy{mustParse(t, kind, "p", text)} }
+	one := func(kind policy.Kind, text string) *policy.Policy { return mustParse(t, kind, "p", text) }
+	trust := func(text string) policy.Policies { return policy.Policies{Trust: one(policy.Trust, text)} }
+	s3 := policy.Request{Principal: session, Action: "s3:GetObject", Resource: "arn:aws:s3:::b/k", ResourceAccount: session.Account}
+	take := policy.Request{Principal: oidc, Action: "sts:AssumeRoleWithWebIdentity", Resource: roleR, Context: token(reader, "a")}
+	for _, row := range []struct {
+		want     string
+		request  policy.Request
+		policies policy.Policies
+	}{
+		{"allowed-identity", s3, policy.Policies{Identity: list(policy.Identity, all)}},
+		{"allowed-direct", s3, policy.Policies{Resource: one(policy.Resource, allow(`'Principal':'*','Action':'*','Resource':'*'`))}},
+		{"allowed-both", s3, policy.Policies{Identity: list(policy.Identity, all), Resource: one(policy.Resource, allow(`'Principal':{'AWS':'111122223333'},'Action':'*','Resource':'*'`))}},
+		{"identity-silent", s3, policy.Policies{Identity: list(policy.Identity, nothing)}},
+		{"boundary-silent", s3, policy.Policies{Identity: list(policy.Identity, all), Boundary: one(policy.Boundary, nothing)}},
+		{"session-silent", s3, policy.Policies{Identity: list(policy.Identity, all), Session: list(policy.Session, nothing)}},
+		{"scp-silent", s3, policy.Policies{Identity: list(policy.Identity, all), SCP: [][]*policy.Policy{list(policy.SCP, nothing)}}},
+		{"endpoint-silent", s3, policy.Policies{Identity: list(policy.Identity, all), Endpoint: list(policy.Endpoint, allow(`'Principal':'*','Action':'sqs:*','Resource':'*'`))}},
+		{"resource-silent", policy.Request{Action: "s3:GetObject", Resource: "arn:aws:s3:::b/k"}, policy.Policies{}},
+		{"explicit-deny:identity", s3, policy.Policies{Identity: list(policy.Identity, deny)}},
+		{"explicit-deny:session", s3, policy.Policies{Session: list(policy.Session, deny), Identity: list(policy.Identity, deny)}},
+		{"explicit-deny:boundary", s3, policy.Policies{Boundary: one(policy.Boundary, deny), Session: list(policy.Session, deny)}},
+		{"explicit-deny:resource", s3, policy.Policies{Resource: one(policy.Resource, denyAny), Boundary: one(policy.Boundary, deny)}},
+		{"explicit-deny:endpoint", s3, policy.Policies{Endpoint: list(policy.Endpoint, denyAny), Resource: one(policy.Resource, denyAny)}},
+		{"explicit-deny:rcp", s3, policy.Policies{RCP: [][]*policy.Policy{list(policy.RCP, denyAny)}, Endpoint: list(policy.Endpoint, denyAny)}},
+		{"explicit-deny:scp", s3, policy.Policies{SCP: [][]*policy.Policy{list(policy.SCP, deny)}, RCP: [][]*policy.Policy{list(policy.RCP, denyAny)}}},
+		{"explicit-deny:trust", take, trust(doc(`{'Effect':'Deny','Principal':{'Federated':'` + provider + `'},'Action':'sts:*'}`))},
+		{"no-trust-match", take, trust(roleTrust(`{'AWS':'111122223333'}`))},
+		{"trust-wrong-action", take, trust(roleTrust(`{'Federated':'` + provider + `'}`))},
+		{"trust-condition-failed", take, trust(webTrust(`'StringEquals':{'` + keys + `:sub':'x'}`))},
+		{"provider-other-account", take, trust(strings.ReplaceAll(webTrust(``), "111122223333", "444455556666"))},
+		{"trust-principal-deleted", policy.Request{Principal: session, Action: "sts:AssumeRole", Resource: roleT}, trust(roleTrust(`{'AWS':'AROADELETEDDELETED123'}`))},
+		{"root-cannot-assume", policy.Request{Principal: policy.Principal{Kind: policy.Root, Account: "111122223333"}, Action: "sts:AssumeRole", Resource: roleT}, trust(roleTrust(`{'AWS':'111122223333'}`))},
+	} {
+		got := policy.Explain(&row.request, &row.policies)
+		if got.Reason != row.want {
+			t.Errorf("reason %s, want %s: %s", got.Reason, row.want, got.Summary())
+		}
+		if got.Summary() == "" || got.Decision != policy.Decide(&row.request, &row.policies).Effect.String() {
+			t.Errorf("%s: %s, %q", row.want, got.Decision, got.Summary())
+		}
+	}
+}
+
+// TestNearMisses: each suggestion, done, makes the decision another one.
+func TestNearMisses(t *testing.T) {
+	t.Parallel()
+	s3 := policy.Request{Principal: session, Action: "s3:GetObject", Resource: "arn:aws:s3:::b/k", ResourceAccount: session.Account, Context: policy.NewContext().Set("aws:RequestTag/team", "Red").SetMulti("aws:TagKeys", []string{"team"})}
+	take := policy.Request{Principal: oidc, Action: "sts:AssumeRoleWithWebIdentity", Resource: roleR, Context: token(reader, "a")}
+	assume := policy.Request{Principal: session, Action: "sts:AssumeRole", Resource: roleT}
+	for _, row := range []struct {
+		name    string
+		request policy.Request
+		kind    policy.Kind
+		text    string
+	}{
+		{"action", s3, policy.Identity, allow(`'Action':'s3:PutObject','Resource':'*'`)},
+		{"action misspelt", s3, policy.Identity, allow(`'Action':'s3:GetObjct','Resource':'*'`)},
+		{"actions", s3, policy.Identity, allow(`'Action':['s3:PutObject','s3:List*'],'Resource':'*'`)},
+		{"bucket without its keys", s3, policy.Identity, allow(`'Action':'s3:*','Resource':'arn:aws:s3:::b'`)},
+		{"resource", s3, policy.Identity, allow(`'Action':'s3:*','Resource':['arn:aws:s3:::other/*']`)},
+		{"value's case", s3, policy.Identity, allow(`'Action':'s3:*','Resource':'*','Condition':{'StringEquals':{'aws:RequestTag/team':'red'}}`)},
+		{"set operator", s3, policy.Identity, allow(`'Action':'s3:*','Resource':'*','Condition':{'StringEquals':{'aws:TagKeys':'team'}}`)},
+		{"key", s3, policy.Identity, allow(`'Action':'s3:*','Resource':'*','Condition':{'StringEquals':{'aws:RequestTag/tean':'Red'}}`)},
+		{"like", take, policy.Trust, webTrust(`'StringEquals':{'` + keys + `:sub':'system:serviceaccount:*:s3-reader'}`)},
+		{"web identity's action", take, policy.Trust, roleTrust(`{'Federated':'` + provider + `'}`)},
+		{"issuer's key", take, policy.Trust, webTrust(`'StringEquals':{'oidc.example/A1:sub':'` + reader + `'}`)},
+		{"provider", take, policy.Trust, strings.Replace(webTrust(``), "/id/A1", "/id/A2", 1)},
+		{"role", assume, policy.Trust, roleTrust(`{'AWS':'arn:aws:iam::111122223333:role/ap'}`)},
+		{"role beside a service", assume, policy.Trust, roleTrust(`{'Service':'ec2.amazonaws.com'}`)},
+	} {
+		decide := func(text string) *policy.Explanation {
+			parsed := mustParse(t, row.kind, "p", text)
+			policies := &policy.Policies{Identity: []*policy.Policy{parsed}}
+			if row.kind == policy.Trust {
+				policies = &policy.Policies{Trust: parsed}
+			}
+			return policy.Explain(&row.request, policies)
+		}
+		got := decide(row.text)
+		if got.Decision != "ImplicitDeny" || len(got.NearMisses) != 1 || got.NearMisses[0].Suggested == nil {
+			t.Errorf("%s: %s, near misses %+v", row.name, got.Decision, got.NearMisses)
+			continue
+		}
+		edited := got.NearMisses[0].Suggested.Edit.Apply(strings.ReplaceAll(row.text, "'", `"`))
+		if after := decide(edited); after.Decision != "Allowed" {
+			t.Errorf("%s: with %s still %s", row.name, edited, after.Summary())
+		}
+	}
+}
+
+// TestDenyThatAMissingKeyEscapes is the inversion of spec iam-policy §3.3.
+func TestDenyThatAMissingKeyEscapes(t *testing.T) {
+	t.Parallel()
+	identity := mustParse(t, policy.Identity, "p", doc(`{'Effect':'Allow','Action':'*','Resource':'*'}`,
+		`{'Effect':'Deny','Action':'*','Resource':'*','Condition':{'Bool':{'aws:MultiFactorAuthPresent':'false'}}}`))
+	request := &policy.Request{Principal: alice, Action: "s3:GetObject", Resource: "arn:aws:s3:::b/k"}
+	got := policy.Explain(request, &policy.Policies{Identity: []*policy.Policy{identity}})
+	if got.Decision != "Allowed" || len(got.NearMisses) != 1 || got.NearMisses[0].Effect != "Deny" || got.NearMisses[0].Suggested.New != `"BoolIfExists"` {
+		t.Errorf("%s, near misses %+v", got.Decision, got.NearMisses)
+	}
+}
+
+func TestAssumptions(t *testing.T) {
+	t.Parallel()
+	identity := mustParse(t, policy.Identity, "p", allow(`'Action':'s3:*','Resource':'*','Condition':{'StringEquals':{'aws:ResourceTag/team':'red'}}`))
+	policies := &policy.Policies{Identity: []*policy.Policy{identity}, Unread: []policy.Kind{policy.SCP}}
+	request := &policy.Request{Principal: alice, Action: "s3:GetObject", Resource: "arn:aws:s3:::b/k", Context: policy.NewContext().Incomplete()}
+	got := policy.Explain(request, policies)
+	want := []policy.Assumption{
+		{Fact: "the service control policy was not read", Taken: "there is none"},
+		{Fact: "the condition key aws:ResourceTag/team is not given", Taken: "the request does not have it", Matters: true},
+	}
+	if diff := cmp.Diff(want, got.Assumptions); diff != "" || !got.Unknown() {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	request.Context.Set("aws:ResourceTag/team", "red")
+	got = policy.Explain(request, policies)
+	want[0].Matters = true // it is allowed now, and a policy could deny it
+	if diff := cmp.Diff(want[:1], got.Assumptions); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	policies.Unread = nil
+	if got = policy.Explain(request, policies); got.Unknown() || got.Context[0].Origin != "given" {
+		t.Errorf("%+v, %+v", got.Assumptions, got.Context)
+	}
+}

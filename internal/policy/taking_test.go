@@ -1,0 +1,108 @@
+package policy_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/rolecall/rolecall/internal/policy"
+)
+
+func TestTakingActions(t *testing.T) {
+	t.Parallel()
+	tag := []policy.Tag{{Key: "team", Value: "red"}}
+	for _, row := range []struct {
+		name   string
+		taking policy.Taking
+		want   string
+	}{
+		{"plain", policy.Taking{}, "sts:AssumeRole"},
+		{"tags", policy.Taking{Tags: tag}, "sts:AssumeRole sts:TagSession"},
+		{"inherited tags", policy.Taking{Inherited: policy.Inheritance{TransitiveTags: tag}}, "sts:AssumeRole sts:TagSession"},
+		{"source identity", policy.Taking{SourceIdentity: "alice"}, "sts:AssumeRole sts:SetSourceIdentity"},
+		{"inherited source identity", policy.Taking{Inherited: policy.Inheritance{SourceIdentity: "alice"}}, "sts:AssumeRole sts:SetSourceIdentity"},
+		{"everything", policy.Taking{Tags: tag, SourceIdentity: "alice", HasContexts: true}, "sts:AssumeRole sts:TagSession sts:SetSourceIdentity sts:SetContext"},
+	} {
+		row.taking.Action = "sts:AssumeRole"
+		if got := strings.Join(row.taking.Actions(), " "); got != row.want {
+			t.Errorf("%s: %s, want %s", row.name, got, row.want)
+		}
+	}
+}
+
+// TestTakingRefused is spec iam-policy §4.4, role chaining, and §1.4.
+func TestTakingRefused(t *testing.T) {
+	t.Parallel()
+	var many []policy.Tag
+	for i := range 51 {
+		many = append(many, policy.Tag{Key: fmt.Sprint("k", i)})
+	}
+	inherited := policy.Inheritance{TransitiveTags: []policy.Tag{{Key: "Team", Value: "red"}}}
+	for _, row := range []struct {
+		name   string
+		taking policy.Taking
+		want   string
+	}{
+		{"nothing", policy.Taking{}, ""},
+		{"tags and keys", policy.Taking{Tags: []policy.Tag{{Key: "a"}, {Key: "b", Value: strings.Repeat("v", 256)}}, TransitiveKeys: []string{"A"}}, ""},
+		{"twice", policy.Taking{Tags: []policy.Tag{{Key: "a"}, {Key: "A"}}}, "Duplicate tag keys found. Please note that Tag keys are case insensitive."},
+		{"a transitive tag again", policy.Taking{Tags: []policy.Tag{{Key: "team"}}, Inherited: inherited}, "One of the specified transitive tag keys can't be set because it conflicts with a transitive tag key from the calling session."},
+		{"a key without tag", policy.Taking{TransitiveKeys: []string{"a"}}, "The specified transitive tag key must be included in the requested tags."},
+		{"no key", policy.Taking{Tags: []policy.Tag{{}}}, "1 validation error detected"},
+		{"a long key", policy.Taking{Tags: []policy.Tag{{Key: strings.Repeat("k", 129)}}}, "1 validation error detected"},
+		{"a long value", policy.Taking{Tags: []policy.Tag{{Key: "k", Value: strings.Repeat("v", 257)}}}, "1 validation error detected"},
+		{"too many", policy.Taking{Tags: many}, "1 validation error detected"},
+	} {
+		got := row.taking.Check()
+		if (got == nil) != (row.want == "") || (got != nil && !strings.HasPrefix(got.Error(), row.want)) {
+			t.Errorf("%s: %v, want %q", row.name, got, row.want)
+		}
+	}
+}
+
+func TestSessionTags(t *testing.T) {
+	t.Parallel()
+	taking := policy.Taking{
+		Tags:           []policy.Tag{{Key: "Team", Value: "red"}, {Key: "env", Value: "prod"}},
+		TransitiveKeys: []string{"ENV"},
+		SourceIdentity: "bob",
+		Inherited:      policy.Inheritance{TransitiveTags: []policy.Tag{{Key: "cluster", Value: "a"}}, SourceIdentity: "alice"},
+	}
+	role := []policy.Tag{{Key: "team", Value: "blue"}, {Key: "CLUSTER", Value: "b"}, {Key: "cost", Value: "1"}}
+	if diff := cmp.Diff([]policy.Tag{{"Team", "red"}, {"cluster", "a"}, {"cost", "1"}, {"env", "prod"}}, taking.SessionTags(role)); diff != "" {
+		t.Errorf("tags (-want +got):\n%s", diff)
+	}
+	want := policy.Inheritance{TransitiveTags: []policy.Tag{{"cluster", "a"}, {"env", "prod"}}, SourceIdentity: "alice"}
+	if diff := cmp.Diff(want, taking.Inheritance()); diff != "" {
+		t.Errorf("inheritance (-want +got):\n%s", diff)
+	}
+}
+
+// TestChain: a session whose tags are transitive needs sts:TagSession on both
+// sides of the next role, and its tag stands for the role's own in the trust.
+func TestChain(t *testing.T) {
+	t.Parallel()
+	taking := policy.Taking{Action: "sts:AssumeRole", SessionName: "next", Inherited: policy.Inheritance{TransitiveTags: []policy.Tag{{"team", "red"}}}}
+	trustText := `{'Effect':'Allow','Principal':{'AWS':'` + roleR + `'},'Action':%s,'Condition':{'StringEquals':{'aws:ResourceTag/team':'red'}}}`
+	identity := []*policy.Policy{mustParse(t, policy.Identity, "p", allow(`'Action':['sts:AssumeRole','sts:TagSession'],'Resource':'*'`))}
+	silent := []*policy.Policy{mustParse(t, policy.Identity, "p", allow(`'Action':'sts:AssumeRole','Resource':'*'`))}
+	for _, row := range []struct {
+		name, actions string
+		identity      []*policy.Policy
+		want          string
+	}{
+		{"both sides", `['sts:AssumeRole','sts:TagSession']`, identity, "allowed-both"},
+		{"trust without", `'sts:AssumeRole'`, identity, "tag-session-missing:trust"},
+		{"identity without", `['sts:AssumeRole','sts:TagSession']`, silent, "tag-session-missing:identity"},
+	} {
+		request := &policy.Request{Principal: session, Resource: roleTB, Context: policy.NewContext().Set("aws:ResourceTag/team", "blue")}
+		taking.AddContext(request.Context)
+		policies := &policy.Policies{Identity: row.identity, Trust: mustParse(t, policy.Trust, "p", doc(fmt.Sprintf(trustText, row.actions)))}
+		decision, _ := policy.DecideAll(request, taking.Actions(), policies)
+		if got := policy.ExplainAll(request, taking.Actions(), policies); decision.Reason != row.want || got.Reason != row.want {
+			t.Errorf("%s: %s, explained as %s, want %s", row.name, decision.Reason, got.Reason, row.want)
+		}
+	}
+}
