@@ -26,7 +26,7 @@ func TestExplainForm(t *testing.T) {
 		`{'Sid':'other','Effect':'Allow','Principal':{'Service':'ec2.amazonaws.com'},'Action':'sts:AssumeRole'}`,
 		`{'Effect':'Allow','Principal':{'Federated':'`+provider+`'},'Action':'sts:AssumeRoleWithWebIdentity','Condition':{'StringEquals':{'`+keys+`:sub':'system:serviceaccount:default:*'}}}`,
 	))
-	request := &policy.Request{Principal: oidc, Action: "sts:AssumeRoleWithWebIdentity", Resource: roleR, Context: token(reader, "sts.amazonaws.com").Set("https://secret", "x")}
+	request := &policy.Request{Principal: oidc, Action: "sts:AssumeRoleWithWebIdentity", Resource: roleR, Context: token("sts.amazonaws.com").Set("https://secret", "x")}
 	got := policy.Explain(request, &policy.Policies{Trust: trust})
 	text, err := json.MarshalIndent(got, "", " ")
 	if err != nil {
@@ -220,11 +220,13 @@ func TestReasons(t *testing.T) {
 	nothing := allow(`'Action':'sqs:*','Resource':'*'`)
 	deny := doc(`{'Effect':'Deny','Action':'*','Resource':'*'}`)
 	denyAny := doc(`{'Effect':'Deny','Principal':'*','Action':'s3:*','Resource':'*'}`)
-	list := func(kind policy.Kind, text string) []*policy.Policy { return []*policy.Policy{mustParse(t, kind, "p", text)} }
+	list := func(kind policy.Kind, text string) []*policy.Policy {
+		return []*policy.Policy{mustParse(t, kind, "p", text)}
+	}
 	one := func(kind policy.Kind, text string) *policy.Policy { return mustParse(t, kind, "p", text) }
 	trust := func(text string) policy.Policies { return policy.Policies{Trust: one(policy.Trust, text)} }
 	s3 := policy.Request{Principal: session, Action: "s3:GetObject", Resource: "arn:aws:s3:::b/k", ResourceAccount: session.Account}
-	take := policy.Request{Principal: oidc, Action: "sts:AssumeRoleWithWebIdentity", Resource: roleR, Context: token(reader, "a")}
+	take := policy.Request{Principal: oidc, Action: "sts:AssumeRoleWithWebIdentity", Resource: roleR, Context: token("a")}
 	for _, row := range []struct {
 		want     string
 		request  policy.Request
@@ -268,7 +270,7 @@ func TestReasons(t *testing.T) {
 func TestNearMisses(t *testing.T) {
 	t.Parallel()
 	s3 := policy.Request{Principal: session, Action: "s3:GetObject", Resource: "arn:aws:s3:::b/k", ResourceAccount: session.Account, Context: policy.NewContext().Set("aws:RequestTag/team", "Red").SetMulti("aws:TagKeys", []string{"team"})}
-	take := policy.Request{Principal: oidc, Action: "sts:AssumeRoleWithWebIdentity", Resource: roleR, Context: token(reader, "a")}
+	take := policy.Request{Principal: oidc, Action: "sts:AssumeRoleWithWebIdentity", Resource: roleR, Context: token("a")}
 	assume := policy.Request{Principal: session, Action: "sts:AssumeRole", Resource: roleT}
 	for _, row := range []struct {
 		name    string

@@ -46,7 +46,7 @@ func seedDocuments(f *testing.F) {
 var fuzzRequests = []policy.Request{
 	{Principal: alice, Action: "s3:GetObject", Resource: "arn:aws:s3:::bkt/k", ResourceAccount: "111122223333", Context: policy.NewContext().Set("x", "a").SetMulti("aws:TagKeys", []string{"team"})},
 	{Principal: session, Action: "sts:AssumeRole", Resource: roleT, Context: policy.NewContext().Set("sts:ExternalId", "x1")},
-	{Principal: oidc, Action: "sts:AssumeRoleWithWebIdentity", Resource: roleT, Context: token(reader, "sts.amazonaws.com")},
+	{Principal: oidc, Action: "sts:AssumeRoleWithWebIdentity", Resource: roleT, Context: token("sts.amazonaws.com")},
 	{Principal: pods, Action: "sts:TagSession", Resource: roleT},
 }
 

@@ -3,8 +3,8 @@ package policy
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -51,93 +51,124 @@ const maxParameter = 131072
 // maxDocument bounds what is read at all, in bytes.
 const maxDocument = 1 << 20
 
-// readNodes parses the whole text, which must be exactly one JSON value.
+// readNodes parses the whole text, which must be exactly one JSON value. at is
+// where an error is, in bytes.
 func readNodes(text []byte) (root *node, at int, err error) {
-	if err := json.Unmarshal(text, new(json.RawMessage)); err != nil {
-		offset := len(text)
-		if syntax, ok := err.(*json.SyntaxError); ok { //nolint:errorlint // Unmarshal returns it bare
-			offset = max(0, int(syntax.Offset)-1)
+	if !json.Valid(text) {
+		err = json.Unmarshal(text, new(json.RawMessage))
+		if syntax, ok := errors.AsType[*json.SyntaxError](err); ok && syntax.Offset > 0 {
+			return nil, int(syntax.Offset) - 1, err
 		}
-		return nil, offset, err
+		return nil, len(text), err
 	}
-	reader := nodeReader{decoder: json.NewDecoder(bytes.NewReader(text)), text: text}
-	reader.decoder.UseNumber()
-	root, err = reader.value(0)
-	return root, int(reader.decoder.InputOffset()), err
+	r := nodeReader{text: string(text)}
+	root, err = r.value(0)
+	return root, r.at, err
 }
 
+// nodeReader walks over text that is known to be JSON; it only finds where things
+// begin and end.
 type nodeReader struct {
-	decoder *json.Decoder
-	text    []byte
+	text string
+	at   int
 }
 
 func (r *nodeReader) value(depth int) (*node, error) {
 	if depth > maxDepth {
 		return nil, fmt.Errorf("nested deeper than %d levels", maxDepth)
 	}
-	offset := r.next()
-	token, err := r.decoder.Token()
-	if err != nil {
-		return nil, err
+	start := r.next()
+	n := &node{}
+	var err error
+	switch r.text[start] {
+	case '{':
+		n.kind = objectNode
+		n.members, err = r.members(depth)
+	case '[':
+		n.kind = arrayNode
+		n.items, err = r.items(depth)
+	case '"':
+		n.kind, n.text = stringNode, r.string()
+	case 't', 'f':
+		n.kind, n.text = boolNode, r.word()
+	case 'n':
+		n.kind = nullNode
+		r.word()
+	default:
+		n.kind, n.text = numberNode, r.word()
 	}
-	at := span{offset, int(r.decoder.InputOffset())}
-	switch token := token.(type) {
-	case string:
-		return &node{kind: stringNode, text: token, at: at}, nil
-	case json.Number:
-		return &node{kind: numberNode, text: token.String(), at: at}, nil
-	case bool:
-		return &node{kind: boolNode, text: strconv.FormatBool(token), at: at}, nil
-	case json.Delim:
-		if token == '{' {
-			return r.object(offset, depth)
-		}
-		return r.array(offset, depth)
-	}
-	return &node{kind: nullNode, at: at}, nil
+	n.at = span{start, r.at}
+	return n, err
 }
 
-func (r *nodeReader) object(offset, depth int) (*node, error) {
-	object := &node{kind: objectNode}
-	for r.decoder.More() {
-		start := r.next()
-		name, err := r.decoder.Token()
-		if err != nil {
-			return nil, err
-		}
-		at := span{start, int(r.decoder.InputOffset())}
+func (r *nodeReader) members(depth int) ([]member, error) {
+	var members []member
+	r.at++ // {
+	for r.text[r.next()] != '}' {
+		start := r.at
+		name := r.string()
+		at := span{start, r.at}
 		value, err := r.value(depth + 1)
 		if err != nil {
 			return nil, err
 		}
-		object.members = append(object.members, member{name.(string), at, value}) //nolint:forcetypeassert // a member's name is a string by JSON's grammar
+		members = append(members, member{name, at, value})
 	}
-	_, err := r.decoder.Token()
-	object.at = span{offset, int(r.decoder.InputOffset())}
-	return object, err
+	r.at++
+	return members, nil
 }
 
-func (r *nodeReader) array(offset, depth int) (*node, error) {
-	array := &node{kind: arrayNode}
-	for r.decoder.More() {
+func (r *nodeReader) items(depth int) ([]*node, error) {
+	var items []*node
+	r.at++ // [
+	for r.text[r.next()] != ']' {
 		item, err := r.value(depth + 1)
 		if err != nil {
 			return nil, err
 		}
-		array.items = append(array.items, item)
+		items = append(items, item)
 	}
-	_, err := r.decoder.Token()
-	array.at = span{offset, int(r.decoder.InputOffset())}
-	return array, err
+	r.at++
+	return items, nil
 }
 
-// next is the offset of the next token: the decoder's, past separators.
+// next moves past separators to the next token.
 func (r *nodeReader) next() int {
-	offset := int(r.decoder.InputOffset())
-	for offset < len(r.text) && strings.IndexByte(" \t\r\n,:", r.text[offset]) >= 0 {
-		offset++
+	for strings.IndexByte(" \t\r\n,:", r.text[r.at]) >= 0 {
+		r.at++
 	}
-	return offset
+	return r.at
+}
+
+// word reads a number, true, false or null.
+func (r *nodeReader) word() string {
+	start := r.at
+	for r.at < len(r.text) && strings.IndexByte(" \t\r\n,:]}", r.text[r.at]) < 0 {
+		r.at++
+	}
+	return r.text[start:r.at]
+}
+
+// string reads a text; one without escapes is a part of the document.
+func (r *nodeReader) string() string {
+	start := r.at
+	plain := true
+	for r.at++; r.text[r.at] != '"'; r.at++ {
+		switch c := r.text[r.at]; {
+		case c == '\\':
+			plain = false
+			r.at++
+		case c >= utf8.RuneSelf:
+			plain = false
+		}
+	}
+	r.at++
+	if plain {
+		return r.text[start+1 : r.at-1]
+	}
+	var text string
+	_ = json.Unmarshal([]byte(r.text[start:r.at]), &text) // it is known to be a JSON text
+	return text
 }
 
 // find returns the value of the member with exactly this name.

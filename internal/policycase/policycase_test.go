@@ -1,6 +1,8 @@
 package policycase_test
 
 import (
+	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -79,4 +81,37 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+// BenchmarkBatch reads and decides 100,000 cases, as can --cases does: of one
+// document, and each of its own.
+func BenchmarkBatch(b *testing.B) {
+	b.Run("one document", func(b *testing.B) { benchmarkBatch(b, func(int) string { return "bkt" }) })
+	b.Run("own documents", func(b *testing.B) { benchmarkBatch(b, func(i int) string { return fmt.Sprint("bkt", i) }) })
+}
+
+func benchmarkBatch(b *testing.B, bucket func(int) string) {
+	var text bytes.Buffer
+	text.WriteString(`{"cases":[`)
+	for i := range 100_000 {
+		if i > 0 {
+			text.WriteByte(',')
+		}
+		fmt.Fprintf(&text, `{"name":"c%d","request":{"principal":"arn:aws:iam::111122223333:user/u%d","action":"s3:GetObject","resource":"arn:aws:s3:::%[3]s/k","resourceAccount":"111122223333","context":{"aws:SourceIp":"10.0.0.1"}},`+
+			`"policies":{"identity":[{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["s3:Get*","s3:List*"],"Resource":["arn:aws:s3:::%[3]s","arn:aws:s3:::%[3]s/*"],"Condition":{"IpAddress":{"aws:SourceIp":"10.0.0.0/8"}}}]}]},"expect":"Allowed"}`, i, i%100, bucket(i))
+	}
+	text.WriteString(`]}`)
+	b.ReportAllocs()
+	for b.Loop() {
+		cases, err := policycase.Parse(text.Bytes())
+		if err != nil {
+			b.Fatal(err)
+		}
+		var decider policycase.Decider
+		for _, one := range cases {
+			if !decider.Decide(one).Holds {
+				b.Fatal(one.Name)
+			}
+		}
+	}
 }
