@@ -1,8 +1,17 @@
 // Package policy answers one question: does this set of IAM policies allow this
-// request, and if not, why. Its stages are files: node.go and decode.go read a
-// document strictly, pattern.go, condition.go and principal.go hold its compiled
-// form, decide.go reads like AWS's evaluation logic, explain.go says why.
+// request, and if not, why. Its stages are files:
+//
+//   - node.go, characters.go and decode.go read a document strictly, with the
+//     elements in action.go, resource.go, principal.go, condition.go, issuers.go
+//     and control.go; wording.go holds what AWS answers, and in which order
+//   - pattern.go, values.go and folding.go compare
+//   - request.go and decide.go decide; decide.go reads like AWS's evaluation
+//     logic, taking.go adds what taking a role needs
+//   - explain*.go, nearmiss.go, assumptions.go and summary.go say why
+//   - lint*.go find what AWS accepts in silence; format.go prints
 //
 // It knows nothing of HTTP, the AWS SDK, Kubernetes or the clock: whatever a
-// decision depends on is in the request. Answers are deterministic.
+// decision depends on is in the request. Answers are deterministic. The rules are
+// those of spec iam-policy; its open points (§11) stand in the file of their
+// subject.
 package policy
