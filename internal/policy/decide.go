@@ -186,9 +186,12 @@ func (g *grant) decide() Decision {
 }
 
 // documentAlone: a role's trust and a key's policy must let the caller in; the
-// policies of other resources need not (spec iam-policy §4.3).
+// policies of other resources need not (spec iam-policy §4.3). In IAM only roles
+// have a policy of their own, whatever it is called.
 func (g *grant) documentAlone() bool {
-	return g.policies.Trust != nil || (g.policies.Resource != nil && strings.HasPrefix(partAfter(g.request.Resource, 2), "kms:"))
+	service := partAfter(g.request.Resource, 2)
+	return g.policies.Trust != nil ||
+		(g.policies.Resource != nil && (strings.HasPrefix(service, "kms:") || strings.HasPrefix(service, "iam:")))
 }
 
 // partAfter returns what follows the nth colon.

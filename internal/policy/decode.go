@@ -316,8 +316,9 @@ func (d *decoder) missing(n *node, r rule, element string) {
 	d.report(n.at, r, "", "there is no %s", element)
 }
 
-// placeholder finds what a template left to be filled in.
-var placeholder = regexp.MustCompile(`<[A-Za-z][A-Za-z0-9 _.-]*>`)
+// placeholder finds what a template left to be filled in: <REGION>, $ACCOUNT,
+// CLUSTER_ID, and the usual words in capitals.
+var placeholder = regexp.MustCompile(`<[A-Za-z][A-Za-z0-9 _.-]*>|\$[A-Z][A-Z_]+|\b[A-Z]+(?:_[A-Z]+)+\b|\b(?:REGION|NAMESPACE|ACCOUNT|CLUSTER|BUCKET|ACCOUNTID)\b`)
 
 // unfilled says so, for the end of a message.
 func unfilled(text string) string {

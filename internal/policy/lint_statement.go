@@ -158,15 +158,32 @@ func (l *linter) principal(s *statement) {
 		"Deny with NotPrincipal also denies whoever is not listed with session, role and account, and everybody with a permissions boundary; use \"Principal\": \"*\" and ArnNotEquals aws:PrincipalArn")
 }
 
+// placeholders looks where names of AWS stand, and for <…> everywhere: a value of
+// one's own may well be in capitals.
 func (l *linter) placeholders(s *statement) {
+	var names []span
+	if s.principal != nil {
+		names = append(names, s.principal.at)
+	}
+	if s.resource != nil {
+		names = append(names, s.resource.at)
+	}
+	for i := range s.conditions {
+		c := &s.conditions[i]
+		if names = append(names, c.at); isTokenKey(c.folded) || c.op.compare == compareARN {
+			names = append(names, c.valuesAt...)
+		}
+	}
 	text := l.policy.text[s.at.start:s.at.end]
 	for _, found := range placeholder.FindAllStringIndex(text, -1) {
 		at := span{s.at.start + found[0], s.at.start + found[1]}
-		if slices.ContainsFunc(l.findings, func(f Finding) bool {
-			return f.at.start <= at.start && at.end <= f.at.end && f.Severity == Error && f.at != s.at
-		}) {
-			continue // its value is refused already
+		within := func(other span) bool { return other.start <= at.start && at.end <= other.end }
+		switch {
+		case text[found[0]] != '<' && !slices.ContainsFunc(names, within):
+		case slices.ContainsFunc(l.decoder.violations, func(v violation) bool { return v.at != s.at && within(v.at) }):
+			// Its value is refused already, with the same hint.
+		default:
+			l.add(Error, at, "placeholder", "the placeholder %s is not filled in", text[found[0]:found[1]])
 		}
-		l.add(Error, at, "placeholder", "the placeholder %s is not filled in", text[found[0]:found[1]])
 	}
 }

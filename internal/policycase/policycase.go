@@ -148,7 +148,7 @@ func (r *Request) read() (*policy.Request, error) {
 	}
 	request := &policy.Request{Principal: principal, Resource: r.Resource, ResourceAccount: r.ResourceAccount, Context: policy.NewContext()}
 	if r.Resource == "" {
-		return nil, errors.New(`resource: must be an ARN, or "*" for actions without one`)
+		request.Resource = "*"
 	}
 	if r.ResourceAccount != "" && !arn.IsAccount(r.ResourceAccount) {
 		return nil, fmt.Errorf("resourceAccount: %q is not 12 digits", r.ResourceAccount)
@@ -211,12 +211,18 @@ func (r *Request) principal() (policy.Principal, error) {
 	return policy.Principal{Kind: policy.Anonymous}, nil
 }
 
+// builtinIssuers go by their domain names, without a provider in the account.
+var builtinIssuers = []string{"accounts.google.com", "cognito-identity.amazonaws.com", "graph.facebook.com", "www.amazon.com"}
+
 // PrincipalOf says who an ARN or a service's name stands for. A role's ARN
 // stands for a session of it; a session's role is taken to have no path unless
 // aws:PrincipalArn in the request says otherwise.
 func PrincipalOf(text string) (policy.Principal, error) {
 	parsed, err := arn.Parse(text)
 	if err != nil {
+		if slices.Contains(builtinIssuers, text) {
+			return policy.Principal{Kind: policy.WebIdentity, ARN: text, UserID: text}, nil
+		}
 		if strings.HasSuffix(text, ".amazonaws.com") || strings.HasSuffix(text, ".amazonaws.com.cn") {
 			return policy.Principal{Kind: policy.Service, ARN: text}, nil
 		}
@@ -259,7 +265,7 @@ func (d *Decider) policies(p *Policies) (*policy.Policies, error) {
 		RCP:      r.levels(policy.RCP, "rcp", p.RCP),
 		Endpoint: r.list(policy.Endpoint, "endpoint", p.Endpoint),
 	}
-	if p.Session != nil {
+	if p.Session != nil && string(p.Session) != "null" {
 		out.HasSession = true
 		var documents []json.RawMessage
 		if p.Session[0] != '[' || json.Unmarshal(p.Session, &documents) != nil {
@@ -277,7 +283,7 @@ type documents struct {
 }
 
 func (r *documents) one(kind policy.Kind, name string, text json.RawMessage) *policy.Policy {
-	if text == nil {
+	if text == nil || string(text) == "null" {
 		return nil
 	}
 	if known := r.decider.parsed[name][string(text)]; known != nil {

@@ -24,6 +24,7 @@ func TestPrincipalOf(t *testing.T) {
 		"arn:aws:sts::111122223333:federated-user/bob":           {Kind: policy.FederatedUser, Account: account, UserID: account + ":bob", UserARN: "arn:aws:iam::111122223333:user/bob"},
 		"arn:aws:iam::111122223333:oidc-provider/oidc.example/x": {Kind: policy.WebIdentity, Account: account, UserID: "arn:aws:iam::111122223333:oidc-provider/oidc.example/x"},
 		"pods.eks.amazonaws.com":                                 {Kind: policy.Service},
+		"cognito-identity.amazonaws.com":                         {Kind: policy.WebIdentity, UserID: "cognito-identity.amazonaws.com"},
 	} {
 		if want.ARN == "" {
 			want.ARN = text
