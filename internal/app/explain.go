@@ -100,14 +100,20 @@ func printStatement(w io.Writer, s *policy.ExplainedStatement) {
 		return // another action's statement: its elements say nothing here
 	}
 	for _, entry := range s.Principal.Entries {
+		if entry.Matched != s.Principal.Not != (s.Principal.Match != "none") {
+			continue // another entry decides
+		}
 		printElement(w, entry.Matched != s.Principal.Not, element("Principal", s.Principal.Not), entry.Value, s.Principal.Got, entry.Note)
 	}
 	for _, entry := range s.Action.Entries {
-		if entry.Matched || len(s.Action.Entries) < 8 {
+		if entry.Matched != s.Action.Not == s.Action.Matched && (entry.Matched || len(s.Action.Entries) < 8) {
 			printElement(w, entry.Matched != s.Action.Not, element("Action", s.Action.Not), entry.Pattern, "", "")
 		}
 	}
 	for _, entry := range s.Resource.Entries {
+		if entry.Matched != s.Resource.Not != s.Resource.Matched {
+			continue
+		}
 		note := ""
 		if entry.FirstDifferentPart != "" {
 			note = fmt.Sprintf("%s: wanted %q, got %q", entry.FirstDifferentPart, entry.Wanted, entry.Got)
