@@ -15,6 +15,7 @@ type planeOptions struct {
 	manifests  []string
 	dataDir    string
 	verbose    bool
+	explain    bool
 }
 
 func startPlane(ctx context.Context, sys System, options planeOptions) (*plane.Plane, error) {
@@ -30,6 +31,7 @@ func startPlane(ctx context.Context, sys System, options planeOptions) (*plane.P
 		Manifests:  options.manifests,
 		DataDir:    options.dataDir,
 		Now:        sys.Now,
+		Explain:    explainer(sys.Stderr, options.explain),
 		Log:        slog.New(slog.NewTextHandler(sys.Stderr, &slog.HandlerOptions{Level: level})),
 	})
 }

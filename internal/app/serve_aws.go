@@ -3,10 +3,13 @@ package app
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -19,16 +22,20 @@ import (
 	"github.com/rolecall/rolecall/internal/obs"
 )
 
+// defaultAccount is what local AWS emulators play.
+const defaultAccount = "000000000000"
+
 // awsConfig is what `serve aws` needs.
 type awsConfig struct {
-	// listen is HOST:PORT; anything but loopback needs public.
+	// listen is HOST:PORT; anything but loopback needs remote.
 	listen string
-	public bool
-	// account is the number of the account that is played.
-	account string
-	// region stands in the export lines.
+	remote bool
+	// accounts are the numbers of the accounts that are played, the default one
+	// first.
+	accounts []string
+	// region is that of calls which name none, and of the export lines.
 	region string
-	// dataDir keeps the account; empty forgets it.
+	// dataDir keeps the accounts; empty forgets them.
 	dataDir string
 	// issuerEndpoints are HOST=ADDRESS: where an issuer's host is really.
 	issuerEndpoints []string
@@ -37,7 +44,11 @@ type awsConfig struct {
 	issuerCA string
 	// privateIssuers lets issuers be on this machine's own networks.
 	privateIssuers bool
-	logs           logConfig
+	// explain prints each refusal with its reason.
+	explain bool
+	// faults lets callers ask for failures and move the clock.
+	faults bool
+	logs   logConfig
 }
 
 // logConfig is how a server logs.
@@ -53,9 +64,10 @@ func newServeAWS(sys System) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "aws",
 		Short: "Serve a local AWS that says no for the right reasons",
-		Long: `Serve IAM and STS of one account on one port: signatures, web-identity tokens and
-trust policies are verified for real, refusals are AWS's. The reason AWS hides is
-logged, and served at /_diag/REQUEST-ID. Not for production.`,
+		Long: `Serve AWS on one port: IAM and STS for real, with signatures, web-identity tokens
+and trust policies verified; every other call by the decision of the caller's
+policies. Refusals are AWS's. The reason AWS hides is printed with --explain, and
+served to this machine at /_rolecall/decisions. Not for production.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := c.validate(); err != nil {
@@ -66,10 +78,12 @@ logged, and served at /_diag/REQUEST-ID. Not for production.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&c.listen, "listen", defaultAWSAddress, "where to listen; port 0 takes any free one")
-	flags.BoolVar(&c.public, "unsafe-listen-publicly", false, "allow addresses that others can reach")
-	flags.StringVar(&c.account, "account", "111122223333", "number of the account")
-	flags.StringVar(&c.region, "region", "us-east-1", "region for the printed export lines")
-	flags.StringVar(&c.dataDir, "data", "", "folder that keeps the account; without it, it is forgotten")
+	flags.BoolVar(&c.remote, "allow-remote", false, "allow to listen on addresses that others can reach")
+	flags.StringArrayVar(&c.accounts, "account", []string{defaultAccount}, "number of an account; may be repeated, the first is the default")
+	flags.StringVar(&c.region, "region", "us-east-1", "region of calls that name none, and of the printed export lines")
+	flags.StringVar(&c.dataDir, "data", "", "folder that keeps the accounts; without it they are forgotten")
+	flags.BoolVar(&c.explain, "explain", false, "print each refusal with the reason AWS hides")
+	flags.BoolVar(&c.faults, "faults", false, "let callers ask for failures and move the clock, for tests of clients")
 	flags.StringArrayVar(&c.issuerEndpoints, "issuer-endpoint", nil, "HOST=ADDRESS:PORT: fetch the keys of issuers on HOST from there; may be repeated")
 	flags.StringVar(&c.issuerCA, "issuer-ca", "", "PEM file of authorities to trust for issuers, instead of the system's")
 	flags.BoolVar(&c.privateIssuers, "allow-private-issuers", false, "fetch keys also from loopback, link-local and private addresses")
@@ -78,8 +92,10 @@ logged, and served at /_diag/REQUEST-ID. Not for production.`,
 }
 
 func (c *awsConfig) validate() error {
-	if !arn.IsAccount(c.account) {
-		return fault.New(fault.Usage, "account %q: want 12 digits", c.account)
+	for _, id := range c.accounts {
+		if !arn.IsAccount(id) {
+			return fault.New(fault.Usage, "account %q: want 12 digits", id)
+		}
 	}
 	for _, pair := range c.issuerEndpoints {
 		host, address, ok := strings.Cut(pair, "=")
@@ -99,25 +115,70 @@ func (c *awsConfig) run(ctx context.Context, sys System) error {
 	if err != nil {
 		return err
 	}
-	store := account.NewMemory()
-	if c.dataDir != "" {
-		if store, err = account.Open(ctx, c.dataDir); err != nil {
-			return err
-		}
+	// Before anything is made, so that a refusal leaves nothing behind.
+	listener, err := httpserve.Listen(ctx, c.listen, c.remote, "--allow-remote")
+	if err != nil {
+		return err
+	}
+	store, err := openStore(ctx, c.dataDir)
+	if err != nil {
+		return errors.Join(err, listener.Close())
 	}
 	defer func() { _ = store.Close() }()
-	aws, err := localaws.New(localaws.Config{Account: c.account, Store: store, Issuers: access, Now: sys.Now, Log: log})
+	accounts, err := account.NewSet(store, c.accounts, sys.Now())
 	if err != nil {
-		return err
+		return errors.Join(err, listener.Close())
 	}
-	listener, err := httpserve.Listen(ctx, c.listen, c.public, "--unsafe-listen-publicly")
-	if err != nil {
-		return err
-	}
+	aws := localaws.New(localaws.Config{
+		Accounts: accounts, Region: c.region, Issuers: access, Now: sys.Now, Log: log, Faults: c.faults, Explain: explainer(sys.Stderr, c.explain),
+	})
 	fmt.Fprintln(sys.Stderr, "local AWS: not for production")
-	printExports(sys, "http://"+listener.Addr().String(), c.region, aws.Admin())
+	if err := printAccounts(sys, "http://"+listener.Addr().String(), c.region, accounts); err != nil {
+		return errors.Join(err, listener.Close())
+	}
 	server := httpserve.Server{Name: "aws", Handler: aws, Log: log}
 	return server.Serve(ctx, listener)
+}
+
+// openStore opens the data folder, or memory if there is none.
+func openStore(ctx context.Context, dir string) (account.Store, error) {
+	if dir == "" {
+		return account.NewMemory(), nil
+	}
+	return account.Open(ctx, dir)
+}
+
+// explainer returns what prints refusals to w, one whole block at a time; nil if
+// nobody wants them.
+func explainer(w io.Writer, wanted bool) func(localaws.Decision) {
+	if !wanted {
+		return nil
+	}
+	var mu sync.Mutex
+	return func(decision localaws.Decision) {
+		mu.Lock()
+		defer mu.Unlock()
+		fmt.Fprint(w, decision.Text())
+	}
+}
+
+// printAccounts writes the export lines of the default account's administrator;
+// those of the other accounts as comments, which a shell passes over.
+func printAccounts(sys System, endpoint, region string, accounts *account.Set) error {
+	for i, one := range accounts.All() {
+		admin, err := one.AdminKey()
+		switch {
+		case errors.Is(err, account.ErrNotFound):
+			fmt.Fprintf(sys.Stderr, "account %s: its user %s has no active access key\n", one.ID, account.Admin)
+		case err != nil:
+			return err
+		case i == 0:
+			printExports(sys, endpoint, region, admin)
+		default:
+			fmt.Fprintf(sys.Stdout, "# account %s: AWS_ACCESS_KEY_ID=%s AWS_SECRET_ACCESS_KEY=%s\n", one.ID, admin.AccessKeyID, admin.SecretKey.Reveal())
+		}
+	}
+	return nil
 }
 
 func (c *awsConfig) issuerAccess() (sts.IssuerAccess, error) {

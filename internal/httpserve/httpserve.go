@@ -82,7 +82,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 }
 
 // Listen opens a TCP listener. Anything but a loopback address is refused
-// unless public is true; publicFlag names the flag that says so. A port in use
+// unless public is true; publicFlag names the flag that says so, if there is one. A port in use
 // is a Conflict with a hint.
 func Listen(ctx context.Context, address string, public bool, publicFlag string) (net.Listener, error) {
 	host, port, err := net.SplitHostPort(address)
@@ -90,8 +90,11 @@ func Listen(ctx context.Context, address string, public bool, publicFlag string)
 		return nil, fault.New(fault.Usage, "listen on %q: want HOST:PORT", address).Hint("for example 127.0.0.1:4566, or 127.0.0.1:0 for any free port")
 	}
 	if !public && !isLoopback(host) {
-		return nil, fault.New(fault.Usage, "refuse to listen on %s: not a loopback address", address).
-			Hint("add %s if others on the network are meant to reach it", publicFlag)
+		refused := fault.New(fault.Usage, "refuse to listen on %s: not a loopback address", address)
+		if publicFlag == "" {
+			return nil, refused.Hint("use 127.0.0.1:%s", port)
+		}
+		return nil, refused.Hint("use 127.0.0.1:%s, or add %s if others on the network are meant to reach it", port, publicFlag)
 	}
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", address)

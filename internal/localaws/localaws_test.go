@@ -33,33 +33,42 @@ import (
 
 // The set-up of spec issuer-and-sts §17.
 const (
-	accountID = "111122223333"
-	host      = "s3.eu-west-1.amazonaws.com"
-	issuerURL = "https://" + host + "/b/c1"
-	issuerID  = host + "/b/c1"
-	provider  = "arn:aws:iam::111122223333:oidc-provider/" + issuerID
-	roleR     = "arn:aws:iam::111122223333:role/R"
-	subject   = "system:serviceaccount:app:api"
-	generic   = "The web identity token provided could not be validated."
-	noKey     = "Couldn't retrieve verification key from your identity provider,  please"
-	notJWT    = "The ID Token provided is not a valid JWT."
-	notAuthed = "Not authorized to perform sts:AssumeRoleWithWebIdentity"
+	accountID    = "111122223333"
+	otherAccount = "999900001111"
+	host         = "s3.eu-west-1.amazonaws.com"
+	issuerURL    = "https://" + host + "/b/c1"
+	issuerID     = host + "/b/c1"
+	provider     = "arn:aws:iam::111122223333:oidc-provider/" + issuerID
+	roleR        = "arn:aws:iam::111122223333:role/R"
+	subject      = "system:serviceaccount:app:api"
+	generic      = "The web identity token provided could not be validated."
+	noKey        = "Couldn't retrieve verification key from your identity provider,  please"
+	notJWT       = "The ID Token provided is not a valid JWT."
+	notAuthed    = "Not authorized to perform sts:AssumeRoleWithWebIdentity"
 )
 
 var epoch = time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)
 
 // world is a local AWS and an issuer that it fetches keys from.
 type world struct {
-	t       testing.TB
-	url     string
-	admin   credential.AWS
-	key     *token.Key // K1
-	log     *lockedBuffer
-	mu      sync.Mutex
-	now     time.Time
-	jwks    string
-	jwksTyp int // status of the JWKS
-	fetches int
+	t         testing.TB
+	url       string
+	admin     credential.AWS
+	key       *token.Key // K1
+	log       *lockedBuffer
+	mu        sync.Mutex
+	now       time.Time
+	jwks      string
+	jwksTyp   int // status of the JWKS
+	fetches   int
+	accounts  *account.Set
+	explained []localaws.Decision
+}
+
+func (w *world) explain(d localaws.Decision) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.explained = append(w.explained, d)
 }
 
 type lockedBuffer struct {
@@ -94,17 +103,21 @@ func newWorld(t testing.TB) *world {
 	issuer.StartTLS()
 	t.Cleanup(issuer.Close)
 	address := issuer.Listener.Addr().String()
-	server, err := localaws.New(localaws.Config{
-		Account: accountID, Store: account.NewMemory(), Now: w.clock,
-		Issuers: sts.IssuerAccess{Endpoints: map[string]string{host: address, "other.example": address}, RootCAs: authority.Pool()},
-		Log:     slog.New(slog.NewTextHandler(w.log, nil)),
-	})
+	accounts, err := account.NewSet(account.NewMemory(), []string{accountID, otherAccount}, epoch)
 	if err != nil {
 		t.Fatal(err)
 	}
+	server := localaws.New(localaws.Config{
+		Accounts: accounts, Now: w.clock, Faults: true, Explain: w.explain,
+		Issuers: sts.IssuerAccess{Endpoints: map[string]string{host: address, "other.example": address}, RootCAs: authority.Pool()},
+		Log:     slog.New(slog.NewTextHandler(w.log, nil)),
+	})
 	aws := httptest.NewServer(server)
 	t.Cleanup(aws.Close)
-	w.url, w.admin = aws.URL, server.Admin()
+	w.url, w.accounts = aws.URL, accounts
+	if w.admin, err = server.Admin(); err != nil {
+		t.Fatal(err)
+	}
 	w.mustAdmin(url.Values{"Action": {"CreateOpenIDConnectProvider"}, "Url": {issuerURL}, "ClientIDList.member.1": {"sts.amazonaws.com"}})
 	w.role("R", trust(`"StringEquals":{"`+issuerID+`:aud":"sts.amazonaws.com","`+issuerID+`:sub":"`+subject+`"}`))
 	return w
@@ -302,7 +315,7 @@ func (w *world) expect(name string, got answer, status int, code, message string
 
 func (w *world) reason(a answer) string {
 	w.t.Helper()
-	return w.do(w.request(http.MethodGet, "_diag/"+a.requestID, "")).body
+	return w.do(w.request(http.MethodGet, "_rolecall/decisions/"+a.requestID, "")).body
 }
 
 func credentialsIn(t testing.TB, a answer) credential.AWS {
@@ -726,7 +739,7 @@ func TestIAM(t *testing.T) {
 		t.Errorf("delete: %s", got.body)
 	}
 	w.expect("delete again", call("DeleteRole", "RoleName", "R"), 404, "NoSuchEntity", "")
-	w.expect("not emulated", call("CreateUser", "UserName", "x"), 501, "NotImplemented", "iam:CreateUser is not emulated")
+	w.expect("not emulated", call("CreateUser", "UserName", "x"), 501, "NotImplemented", "allowed, but not emulated: iam:CreateUser")
 }
 
 // TestReCreatedRole: sessions and trust of a deleted role do not pass on to a

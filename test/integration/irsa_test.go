@@ -217,16 +217,21 @@ func startAWS(t *testing.T, c *cluster.Cluster) localAWS {
 		t.Fatal(err)
 	}
 	authority, published := serveTLS(t, documents, issuerHost)
-	server, err := localaws.New(localaws.Config{
-		Account: accountID, Store: account.NewMemory(), Now: time.Now, Log: discard,
-		Issuers: localsts.IssuerAccess{Endpoints: map[string]string{issuerHost: published.Listener.Addr().String()}, RootCAs: authority.Pool()},
-	})
+	accounts, err := account.NewSet(account.NewMemory(), []string{accountID}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
+	server := localaws.New(localaws.Config{
+		Accounts: accounts, Now: time.Now, Log: discard,
+		Issuers: localsts.IssuerAccess{Endpoints: map[string]string{issuerHost: published.Listener.Addr().String()}, RootCAs: authority.Pool()},
+	})
 	listening := httptest.NewServer(server)
 	t.Cleanup(listening.Close)
-	admin := awsapi.NewIAM(listening.URL, "us-east-1", server.Admin())
+	key, err := server.Admin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin := awsapi.NewIAM(listening.URL, "us-east-1", key)
 	provider := "arn:aws:iam::" + accountID + ":oidc-provider/" + issuerID
 	if err := admin.EnsureProvider(t.Context(), c.Issuer, provider, []string{"test"}); err != nil {
 		t.Fatal(err)

@@ -47,7 +47,7 @@ func NewClient(endpoints *Endpoints) *Client {
 
 // Alive reports whether the plane's local AWS answers.
 func (c *Client) Alive(ctx context.Context) bool {
-	answer, err := c.get(ctx, c.endpoints.AWS+"/_health")
+	answer, err := c.get(ctx, c.endpoints.AWS+"/_rolecall/health")
 	return err == nil && answer.status == http.StatusOK
 }
 
@@ -140,7 +140,7 @@ type Diagnosis struct {
 
 // Diagnose asks the local AWS why it refused the request of this id.
 func (c *Client) Diagnose(ctx context.Context, requestID string) (Diagnosis, error) {
-	answer, err := c.get(ctx, c.endpoints.AWS+"/_diag/"+requestID)
+	answer, err := c.get(ctx, c.endpoints.AWS+"/_rolecall/decisions/"+requestID)
 	if err != nil {
 		return Diagnosis{}, fmt.Errorf("ask for the reason: %w", err)
 	}

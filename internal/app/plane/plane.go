@@ -54,6 +54,8 @@ type Config struct {
 	DataDir string
 	Now     func() time.Time
 	Log     *slog.Logger
+	// Explain is told every refusal of local AWS; nil tells nobody.
+	Explain func(localaws.Decision)
 }
 
 // Plane is a running plane.
@@ -193,7 +195,7 @@ func loadKey(path string) (*token.Key, error) {
 
 // startServers makes, listens and serves: first the issuer and the webhook,
 // then local AWS, which must know where the issuer is.
-func (p *Plane) startServers(ctx context.Context, accounts webhook.Static) (err error) {
+func (p *Plane) startServers(ctx context.Context, known webhook.Static) (err error) {
 	now := p.config.Now()
 	authority, err := pki.NewAuthority("rolecall local plane", now, certLifetime)
 	if err != nil {
@@ -208,14 +210,14 @@ func (p *Plane) startServers(ctx context.Context, accounts webhook.Static) (err 
 		return err
 	}
 	p.endpoints = Endpoints{PID: os.Getpid(), Region: quickstart.Region, Bearer: issuer.NewBearer(), CA: authority.PEM()}
-	issuerHandler, err := p.issuerHandler(accounts)
+	issuerHandler, err := p.issuerHandler(known)
 	if err != nil {
 		return err
 	}
 	settings := inject.Defaults()
 	settings.Region, settings.RegionalSTS = quickstart.Region, true // as EKS runs it
 	hook, err := webhook.New(webhook.Config{
-		Settings: settings, ServiceAccounts: accounts, Metrics: prometheus.NewRegistry(), Log: p.config.Log, Now: p.config.Now,
+		Settings: settings, ServiceAccounts: known, Metrics: prometheus.NewRegistry(), Log: p.config.Log, Now: p.config.Now,
 	})
 	if err != nil {
 		return err
@@ -228,18 +230,22 @@ func (p *Plane) startServers(ctx context.Context, accounts webhook.Static) (err 
 	if err != nil {
 		return err
 	}
-	aws, err := localaws.New(localaws.Config{
-		Account: quickstart.Account, Store: p.store, Now: p.config.Now, Log: p.config.Log,
-		Issuers: sts.IssuerAccess{Endpoints: map[string]string{issuerURL.Hostname(): issuerAddress}, RootCAs: authority.Pool()},
-	})
+	accounts, err := account.NewSet(p.store, []string{quickstart.Account}, now)
 	if err != nil {
 		return err
 	}
+	if p.admin, err = accounts.Default().AdminKey(); err != nil {
+		return fault.New(fault.Invalid, "account %s: its user %s has no active access key", quickstart.Account, account.Admin).
+			Hint("the plane needs it; choose another folder with --data")
+	}
+	aws := localaws.New(localaws.Config{
+		Accounts: accounts, Region: quickstart.Region, Now: p.config.Now, Log: p.config.Log, Explain: p.config.Explain,
+		Issuers: sts.IssuerAccess{Endpoints: map[string]string{issuerURL.Hostname(): issuerAddress}, RootCAs: authority.Pool()},
+	})
 	awsAddress, err := p.serve(ctx, &httpserve.Server{Name: "aws", Handler: aws, Log: p.config.Log}, p.config.AWSAddress)
 	if err != nil {
 		return err
 	}
-	p.admin = aws.Admin()
 	p.endpoints.AWS, p.endpoints.Tokens, p.endpoints.Webhook = "http://"+awsAddress, "https://"+issuerAddress, "https://"+hookAddress+"/mutate"
 	return nil
 }

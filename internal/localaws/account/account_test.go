@@ -92,7 +92,7 @@ func TestRestart(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	issued, err := first.IssueSession(account.Session{RoleName: "R", Name: "s", Expires: now.Add(time.Hour), Issued: now})
+	issued, err := first.Default().IssueSession(account.Session{RoleName: "R", Name: "s", Expires: now.Add(time.Hour), Issued: now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +103,7 @@ func TestRestart(t *testing.T) {
 	if again.AccessKeyID != admin.AccessKeyID || !again.SecretKey.Equal(admin.SecretKey) {
 		t.Error("the administrator's key has changed")
 	}
-	if err := second.View(func(state account.State) error {
+	if err := second.Default().View(func(state account.State) error {
 		role, err := state.Role("r")
 		if err == nil && (role.Name != "R" || role.Trust != "{ }") {
 			t.Errorf("role %+v", role)
@@ -135,7 +135,7 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-func opened(a *account.Account, id string, token credential.Secret) error {
+func opened(a *account.Set, id string, token credential.Secret) error {
 	_, err := a.OpenSession(id, token, now)
 	return err
 }
@@ -150,16 +150,20 @@ func TestTwoProcessesOnOneFolder(t *testing.T) {
 	}
 }
 
-func openAccount(t *testing.T, dir string) (*account.Account, credential.AWS, account.Store) {
+func openAccount(t *testing.T, dir string) (*account.Set, credential.AWS, account.Store) {
 	t.Helper()
 	store, err := account.Open(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = store.Close() })
-	opened, admin, err := account.New("111122223333", store, credential.AWS{})
+	set, err := account.NewSet(store, []string{"111122223333"}, now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return opened, admin, store
+	admin, err := set.Default().AdminKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set, admin, store
 }

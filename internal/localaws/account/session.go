@@ -14,11 +14,12 @@ import (
 )
 
 // Session is what its session token says of a role session. The token is
-// sealed with the account's key, so that nothing about sessions is stored, and
+// sealed with the store's key, so that nothing about sessions is stored, and
 // a restart on the same data accepts them until they expire.
 type Session struct {
 	AccessKeyID string
 	Secret      string `json:"secret"` // only ever inside the sealed token
+	Account     string
 	RoleARN     string
 	RoleName    string
 	RoleID      string
@@ -35,14 +36,14 @@ type Session struct {
 
 // Errors of OpenSession.
 var (
-	ErrBadToken = errors.New("the session token is not one of this account")
+	ErrBadToken = errors.New("the session token is not one of this local AWS")
 	ErrExpired  = errors.New("the session has expired")
 )
 
-// IssueSession makes credentials for a session; AccessKeyID and Secret are
-// filled in.
+// IssueSession makes credentials for a session; Account, AccessKeyID and Secret
+// are filled in.
 func (a *Account) IssueSession(s Session) (credential.AWS, error) {
-	s.AccessKeyID, s.Secret = "ASIA"+randomID(16), randomSecret()
+	s.Account, s.AccessKeyID, s.Secret = a.ID, "ASIA"+randomID(16), randomSecret()
 	s.Expires = s.Expires.Truncate(time.Second)
 	text, err := json.Marshal(s)
 	if err != nil {
@@ -50,26 +51,26 @@ func (a *Account) IssueSession(s Session) (credential.AWS, error) {
 	}
 	return credential.AWS{
 		AccessKeyID: s.AccessKeyID, SecretKey: credential.NewSecret(s.Secret),
-		SessionToken: credential.NewSecret(a.seal.seal(text)), Expires: s.Expires,
+		SessionToken: credential.NewSecret(a.set.seal.seal(text)), Expires: s.Expires,
 	}, nil
 }
 
 // OpenSession reads a session token that came with an access key id. A token
-// of another key, account or data folder is ErrBadToken. An expired session is
-// returned together with ErrExpired.
-func (a *Account) OpenSession(accessKeyID string, token credential.Secret, now time.Time) (*Session, error) {
-	text, err := a.seal.open(token.Reveal())
+// of another key or data folder is ErrBadToken. An expired session is returned
+// together with ErrExpired.
+func (s *Set) OpenSession(accessKeyID string, token credential.Secret, now time.Time) (*Session, error) {
+	text, err := s.seal.open(token.Reveal())
 	if err != nil {
 		return nil, ErrBadToken
 	}
-	var s Session
-	if err := json.Unmarshal(text, &s); err != nil || s.AccessKeyID != accessKeyID {
+	var session Session
+	if err := json.Unmarshal(text, &session); err != nil || session.AccessKeyID != accessKeyID {
 		return nil, ErrBadToken
 	}
-	if !now.Before(s.Expires) {
-		return &s, ErrExpired
+	if !now.Before(session.Expires) {
+		return &session, ErrExpired
 	}
-	return &s, nil
+	return &session, nil
 }
 
 // sealer encrypts and authenticates session tokens with AES-256-GCM.

@@ -5,6 +5,8 @@
 package caller
 
 import (
+	"errors"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -19,6 +21,8 @@ import (
 // Caller is an authenticated caller.
 type Caller struct {
 	Principal policy.Principal
+	// Account is the one the caller is of.
+	Account *account.Account
 	// Identity are the caller's own policies.
 	Identity []*policy.Policy
 	// Session are the session policies; HasSession tells none from empty.
@@ -30,38 +34,56 @@ type Caller struct {
 	// Region is that of the signature's scope.
 	Region string
 
-	session *account.Session // nil for the administrator
+	session *account.Session // nil for users
 }
 
-// administrator is the AWS managed policy AdministratorAccess.
-const administrator = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}`
-
-// Administrator returns the local administrator, an IAM user with
-// AdministratorAccess.
-func Administrator(a *account.Account) (*Caller, error) {
-	all, err := policy.Parse(policy.Identity, "AdministratorAccess", []byte(administrator))
-	if err != nil {
-		return nil, err
-	}
-	return &Caller{
-		Principal: policy.Principal{
-			Kind: policy.User, ARN: a.AdminARN(), EntityID: account.AdminID, UserID: account.AdminID, UserName: "admin", Account: a.ID,
-		},
-		Identity: []*policy.Policy{all},
-	}, nil
+// User returns the user of an access key with the policies the user has now;
+// account.ErrNotFound if there is no such user any more.
+func User(a *account.Account, name string) (*Caller, error) {
+	c := &Caller{Account: a}
+	err := a.View(func(state account.State) error {
+		user, err := state.User(name)
+		if err != nil {
+			return err
+		}
+		c.Principal = policy.Principal{
+			Kind: policy.User, ARN: a.UserARN(user), EntityID: user.ID, UserID: user.ID, UserName: user.Name, Account: a.ID, Tags: tagMap(user.Tags),
+		}
+		c.Identity, err = parse(policy.Identity, user.Policies)
+		return err
+	})
+	return c, err
 }
 
-// Session returns a role session. Roles have no permission policies here, so
-// it can do nothing but what resources and trust policies grant it.
+// Session returns a role session with the policies the role has now. A role
+// that was deleted since has none.
 func Session(a *account.Account, s *account.Session) (*Caller, error) {
 	c := &Caller{
+		Account: a,
 		Principal: policy.Principal{
 			Kind: policy.RoleSession, ARN: "arn:" + a.Partition + ":sts::" + a.ID + ":assumed-role/" + s.RoleName + "/" + s.Name,
 			RoleARN: s.RoleARN, EntityID: s.RoleID, UserID: s.RoleID + ":" + s.Name, Account: a.ID, Tags: map[string]string{},
 		},
 		SourceIdentity: s.Source, Claims: s.Claims, session: s,
 	}
+	err := a.View(func(state account.State) error {
+		role, err := state.Role(s.RoleName)
+		if errors.Is(err, account.ErrNotFound) || (err == nil && role.ID != s.RoleID) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		c.Principal.Tags = tagMap(role.Tags)
+		c.Identity, err = parse(policy.Identity, role.Policies)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	// A session tag takes the place of the role's tag of that key, in any case.
 	for _, tag := range s.Tags {
+		maps.DeleteFunc(c.Principal.Tags, func(key, _ string) bool { return strings.EqualFold(key, tag.Key) })
 		c.Principal.Tags[tag.Key] = tag.Value
 	}
 	for _, text := range s.Policies {
@@ -72,6 +94,26 @@ func Session(a *account.Account, s *account.Session) (*Caller, error) {
 		c.Session, c.HasSession = append(c.Session, parsed), true
 	}
 	return c, nil
+}
+
+func parse(kind policy.Kind, documents []account.Document) ([]*policy.Policy, error) {
+	var parsed []*policy.Policy
+	for _, document := range documents {
+		one, err := policy.Parse(kind, document.Name, []byte(document.Text))
+		if err != nil {
+			return nil, err
+		}
+		parsed = append(parsed, one)
+	}
+	return parsed, nil
+}
+
+func tagMap(tags []account.Tag) map[string]string {
+	byKey := make(map[string]string, len(tags))
+	for _, tag := range tags {
+		byKey[tag.Key] = tag.Value
+	}
+	return byKey
 }
 
 // IsSession reports whether the caller has temporary credentials.
@@ -111,14 +153,14 @@ func (c *Caller) AddContext(context *policy.Context) {
 }
 
 // RequestContext holds the condition keys of the network and the clock (spec
-// iam-policy §5.2).
-func RequestContext(r *http.Request, now time.Time) *policy.Context {
+// iam-policy §5.2). The region is that of the endpoint.
+func RequestContext(r *http.Request, region string, now time.Time) *policy.Context {
 	context := policy.NewContext().
 		Set("aws:CurrentTime", now.UTC().Format(time.RFC3339)).
 		Set("aws:EpochTime", strconv.FormatInt(now.Unix(), 10)).
 		Set("aws:SecureTransport", strconv.FormatBool(r.TLS != nil)).
 		Set("aws:ViaAWSService", "false").
-		Set("aws:RequestedRegion", regionOf(r.Host))
+		Set("aws:RequestedRegion", region)
 	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
 		context.Set("aws:SourceIp", host)
 	}
@@ -126,14 +168,4 @@ func RequestContext(r *http.Request, now time.Time) *policy.Context {
 		context.Set("aws:UserAgent", agent)
 	}
 	return context
-}
-
-// regionOf reads a regional host name, SERVICE.REGION.amazonaws.com; any other,
-// such as this machine's, stands for the global endpoint.
-func regionOf(host string) string {
-	labels := strings.Split(host, ".")
-	if len(labels) >= 4 && labels[2] == "amazonaws" {
-		return labels[1]
-	}
-	return "us-east-1"
 }

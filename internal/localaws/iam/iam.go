@@ -7,63 +7,54 @@ package iam
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/rolecall/rolecall/internal/localaws/account"
+	"github.com/rolecall/rolecall/internal/localaws/service"
 	"github.com/rolecall/rolecall/internal/localaws/wire"
 	"github.com/rolecall/rolecall/internal/policy"
 )
 
-// Namespace is that of IAM's XML, Version the only API version.
-const (
-	Namespace = "https://iam.amazonaws.com/doc/2010-05-08/"
-	Version   = "2010-05-08"
-)
-
-// Service is IAM. All fields are needed.
-type Service struct {
-	Account *account.Account
-	Now     func() time.Time
+// New returns IAM. It keeps nothing itself: each call brings its account.
+func New() *service.Service {
+	operations := map[string]service.Operation{}
+	for _, table := range []map[string]service.Operation{roleOperations(), providerOperations()} {
+		maps.Copy(operations, table)
+	}
+	return &service.Service{Name: "iam", Protocol: wire.AWSQuery, Version: "2010-05-08", Namespace: "https://iam.amazonaws.com/doc/2010-05-08/", Operations: operations}
 }
 
-// Operation is one action: what it works on, for authorisation, and what it
-// does.
-type Operation struct {
-	// Resource returns the ARN that policies are held against.
-	Resource func(*wire.Query) string
-	// Do reads the parameters and answers; a nil result is an empty answer.
-	Do func(*wire.Query) (any, error)
+func roleOperations() map[string]service.Operation {
+	return map[string]service.Operation{
+		"CreateRole":             {Target: roleTarget, Do: createRole},
+		"GetRole":                {Target: roleTarget, Do: getRole},
+		"ListRoles":              {Target: rolesTarget, Do: listRoles},
+		"UpdateRole":             {Target: roleTarget, Do: updateRole},
+		"UpdateAssumeRolePolicy": {Target: roleTarget, Do: updateTrust},
+		"DeleteRole":             {Target: roleTarget, Do: deleteRole},
+		"TagRole":                {Target: roleTarget, Do: tagRole},
+		"UntagRole":              {Target: roleTarget, Do: untagRole},
+		"ListRoleTags":           {Target: roleTarget, Do: listRoleTags},
+	}
 }
 
-// Operations lists what is emulated, by action name.
-func (s *Service) Operations() map[string]Operation {
-	role, provider, none := s.roleResource, s.providerResource, func(*wire.Query) string { return "*" }
-	return map[string]Operation{
-		"CreateRole":             {role, s.createRole},
-		"GetRole":                {role, s.getRole},
-		"ListRoles":              {s.pathResource, s.listRoles},
-		"UpdateRole":             {role, s.updateRole},
-		"UpdateAssumeRolePolicy": {role, s.updateTrust},
-		"DeleteRole":             {role, s.deleteRole},
-		"TagRole":                {role, s.tagRole},
-		"UntagRole":              {role, s.untagRole},
-		"ListRoleTags":           {role, s.listRoleTags},
-
-		"CreateOpenIDConnectProvider":             {s.newProviderResource, s.createProvider},
-		"GetOpenIDConnectProvider":                {provider, s.getProvider},
-		"ListOpenIDConnectProviders":              {none, s.listProviders},
-		"DeleteOpenIDConnectProvider":             {provider, s.deleteProvider},
-		"AddClientIDToOpenIDConnectProvider":      {provider, s.addClientID},
-		"RemoveClientIDFromOpenIDConnectProvider": {provider, s.removeClientID},
-		"UpdateOpenIDConnectProviderThumbprint":   {provider, s.updateThumbprint},
-		"TagOpenIDConnectProvider":                {provider, s.tagProvider},
-		"UntagOpenIDConnectProvider":              {provider, s.untagProvider},
-		"ListOpenIDConnectProviderTags":           {provider, s.listProviderTags},
+func providerOperations() map[string]service.Operation {
+	return map[string]service.Operation{
+		"CreateOpenIDConnectProvider":             {Target: newProviderTarget, Do: createProvider},
+		"GetOpenIDConnectProvider":                {Target: providerTarget, Do: getProvider},
+		"ListOpenIDConnectProviders":              {Do: listProviders},
+		"DeleteOpenIDConnectProvider":             {Target: providerTarget, Do: deleteProvider},
+		"AddClientIDToOpenIDConnectProvider":      {Target: providerTarget, Do: addClientID},
+		"RemoveClientIDFromOpenIDConnectProvider": {Target: providerTarget, Do: removeClientID},
+		"UpdateOpenIDConnectProviderThumbprint":   {Target: providerTarget, Do: updateThumbprint},
+		"TagOpenIDConnectProvider":                {Target: providerTarget, Do: tagProvider},
+		"UntagOpenIDConnectProvider":              {Target: providerTarget, Do: untagProvider},
+		"ListOpenIDConnectProviderTags":           {Target: providerTarget, Do: listProviderTags},
 	}
 }
 
@@ -96,8 +87,8 @@ const (
 	defaultPage, maxPage   = 100, 1000
 )
 
-// trust reads a trust policy parameter: it must be one, and within the quota.
-func (s *Service) trust(q *wire.Query, parameter string) (*policy.Policy, error) {
+// readTrust reads a trust policy parameter: it must be one, and within the quota.
+func readTrust(q *service.Call, parameter string) (*policy.Policy, error) {
 	text := q.Text(parameter, documentLimit)
 	if err := q.Check(); err != nil {
 		return nil, err
@@ -118,32 +109,23 @@ func (s *Service) trust(q *wire.Query, parameter string) (*policy.Policy, error)
 }
 
 // setTrust stores a trust policy with the ids of the users and roles it names.
-// Those of this account must exist; what other accounts have is not known here.
-func (s *Service) setTrust(state account.State, role *account.Role, trust *policy.Policy) error {
-	role.Trust, role.Principals = trust.Text(), map[string]string{}
-	for _, entity := range trust.Entities() {
-		if !s.Account.Owns(entity) {
-			continue
-		}
-		id, err := s.Account.EntityID(state, entity)
-		if errors.Is(err, account.ErrNotFound) {
-			return wire.Errorf(http.StatusBadRequest, "MalformedPolicyDocument", `Invalid principal in policy: "AWS":"%s"`, entity).
-				Because("there is no such user or role in account %s", s.Account.ID)
-		}
-		if err != nil {
-			return err
-		}
-		role.Principals[entity] = id
+// Those of accounts that are played here must exist.
+func setTrust(state account.State, role *account.Role, trust *policy.Policy) error {
+	ids, missing, err := state.Principals(trust.Entities())
+	if errors.Is(err, account.ErrNotFound) {
+		return wire.Errorf(http.StatusBadRequest, "MalformedPolicyDocument", `Invalid principal in policy: "AWS":"%s"`, missing).
+			Because("there is no such user or role in its account")
 	}
-	return nil
+	role.Trust, role.Principals = trust.Text(), ids
+	return err
 }
 
 // shownTrust is a trust policy as IAM gives it back: the id shows in place of a
 // user or role that was deleted.
-func (s *Service) shownTrust(state account.State, role *account.Role) string {
+func shownTrust(state account.State, role *account.Role) string {
 	text := role.Trust
 	for entity, id := range role.Principals {
-		if current, err := s.Account.EntityID(state, entity); err != nil || current != id {
+		if current, err := state.EntityID(entity); err != nil || current != id {
 			text = strings.ReplaceAll(text, `"`+entity+`"`, `"`+id+`"`)
 		}
 	}
@@ -156,7 +138,7 @@ func escape(document string) string {
 }
 
 // readTags reads Tags.member.N.
-func readTags(q *wire.Query) ([]account.Tag, error) {
+func readTags(q *service.Call) ([]account.Tag, error) {
 	var tags []account.Tag
 	for _, m := range q.Members("Tags") {
 		tags = append(tags, account.Tag{Key: q.Get(m + ".Key"), Value: q.Get(m + ".Value")})
@@ -204,7 +186,7 @@ func tagKeys(tags []account.Tag) []string {
 }
 
 // page cuts a sorted list; the marker is the last name of the page before.
-func page[T any](q *wire.Query, items []T, name func(T) string) (onPage []T, next string, err error) {
+func page[T any](q *service.Call, items []T, name func(T) string) (onPage []T, next string, err error) {
 	marker := q.Text("Marker", markerLimit)
 	size, err := q.Int("MaxItems", defaultPage, 1, maxPage)
 	if err != nil {
@@ -229,7 +211,7 @@ type tagsResult struct {
 	Marker      string `xml:",omitempty" json:",omitempty"`
 }
 
-func listTags(q *wire.Query, tags []account.Tag) (any, error) {
+func listTags(q *service.Call, tags []account.Tag) (any, error) {
 	onPage, next, err := page(q, tags, func(tag account.Tag) string { return tag.Key })
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/localaws/account"
+	"github.com/rolecall/rolecall/internal/localaws/service"
 	"github.com/rolecall/rolecall/internal/localaws/wire"
 	"github.com/rolecall/rolecall/internal/token"
 )
@@ -26,18 +27,32 @@ var (
 	withScheme    = regexp.MustCompile(`^[a-z]+://`)
 )
 
-func (s *Service) newProviderResource(q *wire.Query) string {
-	return arn.OIDCProvider(s.Account.Partition, s.Account.ID, q.Get("Url")).String()
+func newProviderTarget(q *service.Call) (service.Target, error) {
+	return service.Target{ARN: arn.OIDCProvider(q.Account.Partition, q.Account.ID, q.Get("Url")).String()}, nil
 }
 
-func (s *Service) providerResource(q *wire.Query) string { return q.Get("OpenIDConnectProviderArn") }
+func providerTarget(q *service.Call) (service.Target, error) {
+	target := service.Target{ARN: q.Get("OpenIDConnectProviderArn")}
+	id, found := strings.CutPrefix(target.ARN, arn.OIDCProvider(q.Account.Partition, q.Account.ID, "").String())
+	if !found {
+		return target, nil
+	}
+	err := q.Account.View(func(state account.State) error {
+		stored, err := state.Provider(id)
+		if err == nil {
+			target.Tags = stored.Tags
+		}
+		return unlessNotFound(err)
+	})
+	return target, err
+}
 
 type createdProvider struct {
 	ARN  string         `xml:"OpenIDConnectProviderArn" json:"OpenIDConnectProviderArn"`
 	Tags *[]account.Tag `xml:"Tags>member,omitempty" json:",omitempty"`
 }
 
-func (s *Service) createProvider(q *wire.Query) (any, error) {
+func createProvider(q *service.Call) (any, error) {
 	issuer := q.Text("Url", urlLimit)
 	if err := q.Check(); err != nil {
 		return nil, err
@@ -45,7 +60,7 @@ func (s *Service) createProvider(q *wire.Query) (any, error) {
 	if err := checkURL(issuer); err != nil {
 		return nil, err
 	}
-	provider := &account.Provider{IssuerID: arn.IssuerID(issuer), ClientIDs: unique(q.List("ClientIDList")), Created: s.Now().UTC()}
+	provider := &account.Provider{IssuerID: arn.IssuerID(issuer), ClientIDs: unique(q.List("ClientIDList")), Created: q.Time.UTC()}
 	if len(provider.ClientIDs) > maxClientIDs {
 		return nil, limitExceeded("Cannot exceed quota for ClientIdsPerOpenIdConnectProvider: %d", maxClientIDs)
 	}
@@ -65,7 +80,7 @@ func (s *Service) createProvider(q *wire.Query) (any, error) {
 	if provider.Tags, err = mergeTags(nil, tags); err != nil {
 		return nil, err
 	}
-	err = s.Account.Update(func(state account.State) error {
+	err = q.Account.Update(func(state account.State) error {
 		if _, err := state.Provider(provider.IssuerID); !errors.Is(err, account.ErrNotFound) {
 			return orConflict(err, "Provider with url %s already exists.", issuer)
 		}
@@ -77,7 +92,7 @@ func (s *Service) createProvider(q *wire.Query) (any, error) {
 	if err != nil {
 		return nil, wrap(err, "create provider %q", issuer)
 	}
-	result := createdProvider{ARN: s.Account.ProviderARN(provider)}
+	result := createdProvider{ARN: q.Account.ProviderARN(provider)}
 	if len(provider.Tags) > 0 {
 		result.Tags = &provider.Tags
 	}
@@ -103,7 +118,7 @@ func checkURL(issuer string) error {
 	return nil
 }
 
-func thumbprints(q *wire.Query) ([]string, error) {
+func thumbprints(q *service.Call) ([]string, error) {
 	list := q.List("ThumbprintList")
 	if len(list) > maxThumbprints {
 		return nil, invalidInput("Thumbprint list must contain fewer than 5 entries.")
@@ -130,12 +145,12 @@ func unique(texts []string) []string {
 
 // issuerID reads the request's provider ARN; anything else than a provider of
 // this account is not there.
-func (s *Service) issuerID(q *wire.Query, notFound string) (string, error) {
+func issuerID(q *service.Call, notFound string) (string, error) {
 	text := q.Text("OpenIDConnectProviderArn", arnLimit)
 	if err := q.Check(); err != nil {
 		return "", err
 	}
-	id, found := strings.CutPrefix(text, arn.OIDCProvider(s.Account.Partition, s.Account.ID, "").String())
+	id, found := strings.CutPrefix(text, arn.OIDCProvider(q.Account.Partition, q.Account.ID, "").String())
 	if !found {
 		return "", noSuchEntity(notFound, text)
 	}
@@ -147,20 +162,20 @@ const (
 	deleteNotFound = "OpenId connect Provider %s cannot be found."
 )
 
-func (s *Service) readProvider(q *wire.Query) (*account.Provider, error) {
-	id, err := s.issuerID(q, getNotFound)
+func readProvider(q *service.Call) (*account.Provider, error) {
+	id, err := issuerID(q, getNotFound)
 	if err != nil {
 		return nil, err
 	}
 	var provider *account.Provider
-	err = s.Account.View(func(state account.State) (err error) {
+	err = q.Account.View(func(state account.State) (err error) {
 		provider, err = findProvider(state, id, q)
 		return err
 	})
 	return provider, wrap(err, "read provider %q", id)
 }
 
-func findProvider(state account.State, id string, q *wire.Query) (*account.Provider, error) {
+func findProvider(state account.State, id string, q *service.Call) (*account.Provider, error) {
 	provider, err := state.Provider(id)
 	if errors.Is(err, account.ErrNotFound) {
 		return nil, noSuchEntity(getNotFound, q.Get("OpenIDConnectProviderArn"))
@@ -168,12 +183,12 @@ func findProvider(state account.State, id string, q *wire.Query) (*account.Provi
 	return provider, err
 }
 
-func (s *Service) changeProvider(q *wire.Query, apply func(*account.Provider) error) error {
-	id, err := s.issuerID(q, getNotFound)
+func changeProvider(q *service.Call, apply func(*account.Provider) error) error {
+	id, err := issuerID(q, getNotFound)
 	if err != nil {
 		return err
 	}
-	return wrap(s.Account.Update(func(state account.State) error {
+	return wrap(q.Account.Update(func(state account.State) error {
 		provider, err := findProvider(state, id, q)
 		if err != nil {
 			return err
@@ -193,8 +208,8 @@ type providerResult struct {
 	Tags           []account.Tag `xml:"Tags>member"`
 }
 
-func (s *Service) getProvider(q *wire.Query) (any, error) {
-	p, err := s.readProvider(q)
+func getProvider(q *service.Call) (any, error) {
+	p, err := readProvider(q)
 	if err != nil {
 		return nil, err
 	}
@@ -209,24 +224,24 @@ type providerARN struct {
 	ARN string `xml:"Arn" json:"Arn"`
 }
 
-func (s *Service) listProviders(*wire.Query) (any, error) {
+func listProviders(q *service.Call) (any, error) {
 	var result providersResult
-	err := s.Account.View(func(state account.State) error {
+	err := q.Account.View(func(state account.State) error {
 		providers, err := state.Providers()
 		for _, p := range providers {
-			result.List = append(result.List, providerARN{s.Account.ProviderARN(p)})
+			result.List = append(result.List, providerARN{q.Account.ProviderARN(p)})
 		}
 		return err
 	})
 	return result, wrap(err, "list providers")
 }
 
-func (s *Service) deleteProvider(q *wire.Query) (any, error) {
-	id, err := s.issuerID(q, deleteNotFound)
+func deleteProvider(q *service.Call) (any, error) {
+	id, err := issuerID(q, deleteNotFound)
 	if err != nil {
 		return nil, err
 	}
-	return nil, wrap(s.Account.Update(func(state account.State) error {
+	return nil, wrap(q.Account.Update(func(state account.State) error {
 		if _, err := state.Provider(id); errors.Is(err, account.ErrNotFound) {
 			return noSuchEntity(deleteNotFound, q.Get("OpenIDConnectProviderArn"))
 		}
@@ -234,9 +249,9 @@ func (s *Service) deleteProvider(q *wire.Query) (any, error) {
 	}), "delete provider %q", id)
 }
 
-func (s *Service) addClientID(q *wire.Query) (any, error) {
+func addClientID(q *service.Call) (any, error) {
 	id := q.Text("ClientID", clientIDLimit)
-	return nil, s.changeProvider(q, func(p *account.Provider) error {
+	return nil, changeProvider(q, func(p *account.Provider) error {
 		p.ClientIDs = unique(append(p.ClientIDs, id))
 		if len(p.ClientIDs) > maxClientIDs {
 			return limitExceeded("Cannot exceed quota for ClientIdsPerOpenIdConnectProvider: %d", maxClientIDs)
@@ -245,15 +260,15 @@ func (s *Service) addClientID(q *wire.Query) (any, error) {
 	})
 }
 
-func (s *Service) removeClientID(q *wire.Query) (any, error) {
+func removeClientID(q *service.Call) (any, error) {
 	id := q.Text("ClientID", clientIDLimit)
-	return nil, s.changeProvider(q, func(p *account.Provider) error {
+	return nil, changeProvider(q, func(p *account.Provider) error {
 		p.ClientIDs = slices.DeleteFunc(p.ClientIDs, func(known string) bool { return known == id })
 		return nil
 	})
 }
 
-func (s *Service) updateThumbprint(q *wire.Query) (any, error) {
+func updateThumbprint(q *service.Call) (any, error) {
 	list, err := thumbprints(q)
 	if err != nil {
 		return nil, err
@@ -261,32 +276,32 @@ func (s *Service) updateThumbprint(q *wire.Query) (any, error) {
 	if len(list) == 0 {
 		return nil, invalidInput("Thumbprint list must contain at least one entry.")
 	}
-	return nil, s.changeProvider(q, func(p *account.Provider) error {
+	return nil, changeProvider(q, func(p *account.Provider) error {
 		p.Thumbprints = list
 		return nil
 	})
 }
 
-func (s *Service) tagProvider(q *wire.Query) (any, error) {
+func tagProvider(q *service.Call) (any, error) {
 	tags, err := readTags(q)
 	if err != nil {
 		return nil, err
 	}
-	return nil, s.changeProvider(q, func(p *account.Provider) (err error) {
+	return nil, changeProvider(q, func(p *account.Provider) (err error) {
 		p.Tags, err = mergeTags(p.Tags, tags)
 		return err
 	})
 }
 
-func (s *Service) untagProvider(q *wire.Query) (any, error) {
-	return nil, s.changeProvider(q, func(p *account.Provider) error {
+func untagProvider(q *service.Call) (any, error) {
+	return nil, changeProvider(q, func(p *account.Provider) error {
 		p.Tags = removeTags(p.Tags, q.List("TagKeys"))
 		return nil
 	})
 }
 
-func (s *Service) listProviderTags(q *wire.Query) (any, error) {
-	p, err := s.readProvider(q)
+func listProviderTags(q *service.Call) (any, error) {
+	p, err := readProvider(q)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/rolecall/rolecall/internal/localaws/account"
+	"github.com/rolecall/rolecall/internal/localaws/service"
 	"github.com/rolecall/rolecall/internal/localaws/wire"
 )
 
@@ -25,9 +26,9 @@ type roleXML struct {
 	RoleLastUsed             *struct{}      `xml:",omitempty" json:",omitempty"`
 }
 
-func (s *Service) roleXML(r *account.Role, withTags bool) roleXML {
+func newRoleXML(a *account.Account, r *account.Role, withTags bool) roleXML {
 	out := roleXML{
-		Path: r.Path, RoleName: r.Name, RoleID: r.ID, ARN: s.Account.RoleARN(r), CreateDate: wire.Time(r.Created),
+		Path: r.Path, RoleName: r.Name, RoleID: r.ID, ARN: a.RoleARN(r), CreateDate: wire.Time(r.Created),
 		AssumeRolePolicyDocument: escape(r.Trust), Description: r.Description, MaxSessionDuration: r.MaxSession,
 	}
 	if withTags && len(r.Tags) > 0 {
@@ -36,32 +37,41 @@ func (s *Service) roleXML(r *account.Role, withTags bool) roleXML {
 	return out
 }
 
-// roleResource is the ARN that policies see. For a role that does not exist
-// yet, or any more, it is put together from the request.
-func (s *Service) roleResource(q *wire.Query) string {
+// roleTarget is what policies see. For a role that does not exist yet, or any
+// more, it is put together from the request.
+func roleTarget(q *service.Call) (service.Target, error) {
 	role := &account.Role{Name: q.Get("RoleName"), Path: q.Get("Path")}
 	if role.Path == "" {
 		role.Path = "/"
 	}
-	_ = s.Account.View(func(state account.State) error { // not there: the request's own words are used
-		if stored, err := state.Role(role.Name); err == nil {
+	err := q.Account.View(func(state account.State) error {
+		stored, err := state.Role(role.Name)
+		if err == nil {
 			role = stored
 		}
-		return nil
+		return unlessNotFound(err)
 	})
-	return s.Account.RoleARN(role)
+	return service.Target{ARN: q.Account.RoleARN(role), Tags: role.Tags}, err
 }
 
-func (s *Service) pathResource(q *wire.Query) string {
+func unlessNotFound(err error) error {
+	if errors.Is(err, account.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// rolesTarget is that of operations on all roles below a path.
+func rolesTarget(q *service.Call) (service.Target, error) {
 	prefix := q.Get("PathPrefix")
 	if prefix == "" {
 		prefix = "/"
 	}
-	return "arn:" + s.Account.Partition + ":iam::" + s.Account.ID + ":role" + prefix
+	return service.Target{ARN: "arn:" + q.Account.Partition + ":iam::" + q.Account.ID + ":role" + prefix}, nil
 }
 
-func (s *Service) createRole(q *wire.Query) (any, error) {
-	role := &account.Role{Name: q.Text("RoleName", nameLimit), Path: "/", ID: account.NewRoleID(), Created: s.Now().UTC()}
+func createRole(q *service.Call) (any, error) {
+	role := &account.Role{Name: q.Text("RoleName", nameLimit), Path: "/", ID: account.NewRoleID(), Created: q.Time.UTC()}
 	if path := q.Text("Path", wire.Constraint{Min: 1, Max: 512, Optional: true}); path != "" {
 		if !validPath.MatchString(path) {
 			q.Violate("The specified value for path is invalid. It must begin and end with / and contain only alphanumeric characters and/or / characters.")
@@ -73,7 +83,7 @@ func (s *Service) createRole(q *wire.Query) (any, error) {
 	if role.MaxSession, err = q.Int("MaxSessionDuration", minSession, minSession, maxSession); err != nil {
 		return nil, err
 	}
-	trust, err := s.trust(q, "AssumeRolePolicyDocument")
+	trust, err := readTrust(q, "AssumeRolePolicyDocument")
 	if err != nil {
 		return nil, err
 	}
@@ -89,11 +99,11 @@ func (s *Service) createRole(q *wire.Query) (any, error) {
 	if role.Tags, err = mergeTags(nil, tags); err != nil {
 		return nil, err
 	}
-	err = s.Account.Update(func(state account.State) error {
+	err = q.Account.Update(func(state account.State) error {
 		if _, err := state.Role(role.Name); !errors.Is(err, account.ErrNotFound) {
 			return orConflict(err, "Role with name %s already exists.", role.Name)
 		}
-		if err := s.setTrust(state, role, trust); err != nil {
+		if err := setTrust(state, role, trust); err != nil {
 			return err
 		}
 		return state.PutRole(role)
@@ -101,7 +111,7 @@ func (s *Service) createRole(q *wire.Query) (any, error) {
 	if err != nil {
 		return nil, wrap(err, "create role %q", role.Name)
 	}
-	return roleResult{s.roleXML(role, true)}, nil
+	return roleResult{newRoleXML(q.Account, role, true)}, nil
 }
 
 func orConflict(err error, format string, args ...any) error {
@@ -111,8 +121,8 @@ func orConflict(err error, format string, args ...any) error {
 	return wire.Errorf(http.StatusConflict, "EntityAlreadyExists", format, args...)
 }
 
-// find reads the role of the request's RoleName.
-func find(state account.State, name string) (*account.Role, error) {
+// findRole reads the role of the request's RoleName.
+func findRole(state account.State, name string) (*account.Role, error) {
 	role, err := state.Role(name)
 	if errors.Is(err, account.ErrNotFound) {
 		return nil, noSuchEntity("The role with name %s cannot be found.", name)
@@ -120,14 +130,14 @@ func find(state account.State, name string) (*account.Role, error) {
 	return role, err
 }
 
-// change applies a change to the request's role, all or nothing.
-func (s *Service) change(q *wire.Query, apply func(account.State, *account.Role) error) error {
+// changeRole applies a change to the request's role, all or nothing.
+func changeRole(q *service.Call, apply func(account.State, *account.Role) error) error {
 	name := q.Text("RoleName", nameLimit)
 	if err := q.Check(); err != nil {
 		return err
 	}
-	return wrap(s.Account.Update(func(state account.State) error {
-		role, err := find(state, name)
+	return wrap(q.Account.Update(func(state account.State) error {
+		role, err := findRole(state, name)
 		if err != nil {
 			return err
 		}
@@ -138,28 +148,28 @@ func (s *Service) change(q *wire.Query, apply func(account.State, *account.Role)
 	}), "change role %q", name)
 }
 
-// read gets the request's role.
-func (s *Service) read(q *wire.Query) (*account.Role, error) {
+// readRole gets the request's role.
+func readRole(q *service.Call) (*account.Role, error) {
 	name := q.Text("RoleName", nameLimit)
 	if err := q.Check(); err != nil {
 		return nil, err
 	}
 	var role *account.Role
-	err := s.Account.View(func(state account.State) (err error) {
-		if role, err = find(state, name); err == nil {
-			role.Trust = s.shownTrust(state, role)
+	err := q.Account.View(func(state account.State) (err error) {
+		if role, err = findRole(state, name); err == nil {
+			role.Trust = shownTrust(state, role)
 		}
 		return err
 	})
 	return role, wrap(err, "read role %q", name)
 }
 
-func (s *Service) getRole(q *wire.Query) (any, error) {
-	role, err := s.read(q)
+func getRole(q *service.Call) (any, error) {
+	role, err := readRole(q)
 	if err != nil {
 		return nil, err
 	}
-	out := s.roleXML(role, true)
+	out := newRoleXML(q.Account, role, true)
 	out.RoleLastUsed = &struct{}{}
 	return roleResult{out}, nil
 }
@@ -170,13 +180,13 @@ type rolesResult struct {
 	Marker      string `xml:",omitempty" json:",omitempty"`
 }
 
-func (s *Service) listRoles(q *wire.Query) (any, error) {
+func listRoles(q *service.Call) (any, error) {
 	prefix := q.Text("PathPrefix", wire.Constraint{Min: 1, Max: 512, Optional: true})
 	var roles []*account.Role
-	if err := s.Account.View(func(state account.State) (err error) {
+	if err := q.Account.View(func(state account.State) (err error) {
 		roles, err = state.Roles()
 		for _, role := range roles {
-			role.Trust = s.shownTrust(state, role)
+			role.Trust = shownTrust(state, role)
 		}
 		return err
 	}); err != nil {
@@ -190,18 +200,18 @@ func (s *Service) listRoles(q *wire.Query) (any, error) {
 	}
 	result := rolesResult{IsTruncated: next != "", Marker: next}
 	for _, role := range onPage {
-		result.Roles = append(result.Roles, s.roleXML(role, false))
+		result.Roles = append(result.Roles, newRoleXML(q.Account, role, false))
 	}
 	return result, nil
 }
 
-func (s *Service) updateRole(q *wire.Query) (any, error) {
+func updateRole(q *service.Call) (any, error) {
 	description := q.Text("Description", descriptionLimit)
 	seconds, err := q.Int("MaxSessionDuration", 0, minSession, maxSession)
 	if err != nil {
 		return nil, err
 	}
-	return struct{}{}, s.change(q, func(_ account.State, role *account.Role) error {
+	return struct{}{}, changeRole(q, func(_ account.State, role *account.Role) error {
 		if q.Has("Description") {
 			role.Description = description
 		}
@@ -212,49 +222,49 @@ func (s *Service) updateRole(q *wire.Query) (any, error) {
 	})
 }
 
-func (s *Service) updateTrust(q *wire.Query) (any, error) {
-	trust, err := s.trust(q, "PolicyDocument")
+func updateTrust(q *service.Call) (any, error) {
+	trust, err := readTrust(q, "PolicyDocument")
 	if err != nil {
 		return nil, err
 	}
-	return nil, s.change(q, func(state account.State, role *account.Role) error {
-		return s.setTrust(state, role, trust)
+	return nil, changeRole(q, func(state account.State, role *account.Role) error {
+		return setTrust(state, role, trust)
 	})
 }
 
-func (s *Service) deleteRole(q *wire.Query) (any, error) {
+func deleteRole(q *service.Call) (any, error) {
 	name := q.Text("RoleName", nameLimit)
 	if err := q.Check(); err != nil {
 		return nil, err
 	}
-	return nil, wrap(s.Account.Update(func(state account.State) error {
-		if _, err := find(state, name); err != nil {
+	return nil, wrap(q.Account.Update(func(state account.State) error {
+		if _, err := findRole(state, name); err != nil {
 			return err
 		}
 		return state.DeleteRole(name)
 	}), "delete role %q", name)
 }
 
-func (s *Service) tagRole(q *wire.Query) (any, error) {
+func tagRole(q *service.Call) (any, error) {
 	tags, err := readTags(q)
 	if err != nil {
 		return nil, err
 	}
-	return nil, s.change(q, func(_ account.State, role *account.Role) (err error) {
+	return nil, changeRole(q, func(_ account.State, role *account.Role) (err error) {
 		role.Tags, err = mergeTags(role.Tags, tags)
 		return err
 	})
 }
 
-func (s *Service) untagRole(q *wire.Query) (any, error) {
-	return nil, s.change(q, func(_ account.State, role *account.Role) error {
+func untagRole(q *service.Call) (any, error) {
+	return nil, changeRole(q, func(_ account.State, role *account.Role) error {
 		role.Tags = removeTags(role.Tags, q.List("TagKeys"))
 		return nil
 	})
 }
 
-func (s *Service) listRoleTags(q *wire.Query) (any, error) {
-	role, err := s.read(q)
+func listRoleTags(q *service.Call) (any, error) {
+	role, err := readRole(q)
 	if err != nil {
 		return nil, err
 	}

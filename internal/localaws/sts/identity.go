@@ -1,7 +1,6 @@
 package sts
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/localaws/account"
+	"github.com/rolecall/rolecall/internal/localaws/service"
 	"github.com/rolecall/rolecall/internal/localaws/wire"
 	"github.com/rolecall/rolecall/internal/policy"
 	"github.com/rolecall/rolecall/internal/token"
@@ -53,7 +53,7 @@ const notAJWT = "The ID Token provided is not a valid JWT. (You may see this err
 
 // verify checks a token in the order of spec issuer-and-sts §10.3, steps 3 to
 // 11, for a role.
-func (s *Service) verify(ctx context.Context, raw string, role arn.Role) (*webIdentity, error) {
+func (s *Service) verify(q *service.Call, raw string, role arn.Role) (*webIdentity, error) {
 	decoded, err := token.Decode(raw)
 	if err != nil {
 		return nil, invalidToken(notAJWT).Because("%s", err)
@@ -77,13 +77,13 @@ func (s *Service) verify(ctx context.Context, raw string, role arn.Role) (*webId
 	if err := identity.readAudience(claims); err != nil {
 		return nil, err
 	}
-	if err := s.findProvider(identity, role); err != nil {
+	if err := identity.findProvider(q.Accounts, role); err != nil {
 		return nil, err
 	}
-	if err := checkTimes(claims, s.Now()); err != nil {
+	if err := checkTimes(claims, q.Time); err != nil {
 		return nil, err
 	}
-	if err := s.checkSignature(ctx, decoded, identity.issuer); err != nil {
+	if err := s.checkSignature(q, decoded, identity.issuer); err != nil {
 		return nil, err
 	}
 	return identity, identity.readAWSClaims(claims, role)
@@ -146,16 +146,17 @@ func textOrList(raw json.RawMessage) ([]string, error) {
 
 // findProvider: the provider is looked up in the role's account, exactly and
 // with case.
-func (s *Service) findProvider(w *webIdentity, role arn.Role) error {
+func (w *webIdentity) findProvider(accounts *account.Set, role arn.Role) error {
 	w.providerARN = arn.OIDCProvider(role.Partition, role.Account, w.issuer).String()
-	if role.Account != s.Account.ID || role.Partition != s.Account.Partition {
-		return invalidToken(genericRefusal).Because("the role is in account %s of partition %s; this is account %s of %s, and a role's provider must be in its own account", role.Account, role.Partition, s.Account.ID, s.Account.Partition)
+	owner, found := accounts.Find(role.Account)
+	if !found || role.Partition != owner.Partition {
+		return invalidToken(genericRefusal).Because("the role is in account %s of partition %s, which is not played here, and a role's provider must be in its own account", role.Account, role.Partition)
 	}
-	return s.Account.View(func(state account.State) error {
+	return owner.View(func(state account.State) error {
 		provider, err := state.Provider(arn.IssuerID(w.issuer))
 		switch {
 		case !strings.HasPrefix(w.issuer, "https://"), errors.Is(err, account.ErrNotFound):
-			return invalidToken(genericRefusal).Because("no OIDC provider of account %s is for the token's issuer %q; there is %s", s.Account.ID, w.issuer, knownIssuers(state))
+			return invalidToken(genericRefusal).Because("no OIDC provider of account %s is for the token's issuer %q; there is %s", owner.ID, w.issuer, knownIssuers(state))
 		case err != nil:
 			return err
 		case !slices.Contains(provider.ClientIDs, w.audience):
@@ -211,12 +212,15 @@ func checkTimes(claims map[string]json.RawMessage, now time.Time) error {
 	return nil
 }
 
-func (s *Service) checkSignature(ctx context.Context, decoded *token.JWT, issuer string) error {
+func (s *Service) checkSignature(q *service.Call, decoded *token.JWT, issuer string) error {
+	if q.KeysUnreachable {
+		return noKey(errors.New("fetching the issuer's keys fails on demand"))
+	}
 	kind := "RSA"
 	if strings.HasPrefix(decoded.Header.Algorithm, "ES") {
 		kind = "EC"
 	}
-	key, err := s.Keys.Find(ctx, issuer, decoded.Header.KeyID, decoded.Header.HasKeyID, kind)
+	key, err := s.Keys.Find(q.HTTP.Context(), issuer, decoded.Header.KeyID, decoded.Header.HasKeyID, kind)
 	if err != nil {
 		return noKey(err)
 	}

@@ -17,21 +17,30 @@ import (
 	"github.com/rolecall/rolecall/internal/credential"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/caller"
+	"github.com/rolecall/rolecall/internal/localaws/service"
 	"github.com/rolecall/rolecall/internal/localaws/wire"
 	"github.com/rolecall/rolecall/internal/policy"
 )
 
-// Namespace is that of STS's XML, Version the only API version.
-const (
-	Namespace = "https://sts.amazonaws.com/doc/2011-06-15/"
-	Version   = "2011-06-15"
-)
-
-// Service is STS. All fields are needed.
+// Service is STS. Keys is needed.
 type Service struct {
-	Account *account.Account
-	Keys    *Keys
-	Now     func() time.Time
+	Keys *Keys
+}
+
+// Operations returns what is emulated, for local AWS to serve.
+func (s *Service) Operations() *service.Service {
+	return &service.Service{
+		Name: "sts", Protocol: wire.AWSQuery, Version: "2011-06-15", Namespace: "https://sts.amazonaws.com/doc/2011-06-15/",
+		Operations: map[string]service.Operation{
+			"AssumeRoleWithWebIdentity": {Access: service.Anybody, Do: s.webIdentity},
+			"AssumeRole":                {Access: service.Signed, Do: assumeRole},
+			"GetCallerIdentity":         {Access: service.Signed, Do: callerIdentity},
+		},
+		Others: []string{
+			"AssumeRoleWithSAML", "AssumeRoot", "DecodeAuthorizationMessage", "GetAccessKeyInfo", "GetDelegatedAccessToken",
+			"GetFederationToken", "GetSessionToken", "GetWebIdentityToken",
+		},
+	}
 }
 
 // Limits of requests, from the service model.
@@ -91,10 +100,10 @@ func readTake(q *wire.Query) (*take, error) {
 	return t, nil
 }
 
-// WebIdentity is AssumeRoleWithWebIdentity. Whoever signed the request, if
+// webIdentity is AssumeRoleWithWebIdentity. Whoever signed the request, if
 // anybody, has no influence.
-func (s *Service) WebIdentity(r *http.Request, q *wire.Query) (any, error) {
-	t, err := readTake(q)
+func (s *Service) webIdentity(q *service.Call) (any, error) {
+	t, err := readTake(q.Query)
 	if err != nil {
 		return nil, err
 	}
@@ -106,23 +115,24 @@ func (s *Service) WebIdentity(r *http.Request, q *wire.Query) (any, error) {
 	if providerID != "" {
 		return nil, refuseProviderID(providerID)
 	}
-	identity, err := s.verify(r.Context(), raw, t.role)
+	identity, err := s.verify(q, raw, t.role)
 	if err != nil {
 		return nil, err
 	}
 	t.tags, t.transitive, t.source = identity.tags, identity.transitive, identity.sourceIdentity
-	role, err := s.role(t.role)
+	owner, role, err := findRole(q.Accounts, t.role)
 	if err != nil {
 		return nil, wire.Errorf(http.StatusForbidden, "AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity").Because("%s", err)
 	}
-	context := s.context(r, t, role)
+	context := t.context(q, owner, role)
 	identity.context(context)
 	for _, action := range t.actions("sts:AssumeRoleWithWebIdentity") {
-		if err := s.trusts(action, identity.principal(s.Account.ID), context, role, nil); err != nil {
-			return nil, wire.Errorf(http.StatusForbidden, "AccessDenied", "Not authorized to perform %s", action).Because("%s", err)
+		refused := wire.Errorf(http.StatusForbidden, "AccessDenied", "Not authorized to perform %s", action)
+		if err := trusts(action, identity.principal(owner.ID), context, owner, role, nil, refused); err != nil {
+			return nil, err
 		}
 	}
-	granted, err := s.issue(t, role, account.Session{Provider: identity.providerARN, Claims: identity.claims()})
+	granted, err := t.issue(q, owner, role, account.Session{Provider: identity.providerARN, Claims: identity.claims()})
 	if err != nil {
 		return nil, err
 	}
@@ -142,9 +152,11 @@ func refuseProviderID(id string) error {
 	return wire.Errorf(http.StatusForbidden, "AccessDenied", "Unrecognized OAuth provider. Do not include a provider parameter when submitting OpenIDConnect ID tokens")
 }
 
-// AssumeRole takes a role for a caller whose request was signed.
-func (s *Service) AssumeRole(r *http.Request, q *wire.Query, who *caller.Caller) (any, error) {
-	t, err := readTake(q)
+// assumeRole takes a role, of any account that is played here, for a caller
+// whose request was signed.
+func assumeRole(q *service.Call) (any, error) {
+	who := q.Caller
+	t, err := readTake(q.Query)
 	if err != nil {
 		return nil, err
 	}
@@ -160,31 +172,30 @@ func (s *Service) AssumeRole(r *http.Request, q *wire.Query, who *caller.Caller)
 	if err := q.Check(); err != nil {
 		return nil, err
 	}
-	if err := s.inherit(t, who); err != nil {
+	if err := t.inherit(who); err != nil {
 		return nil, err
 	}
-	denied := func(action string, reason error) error {
-		return wire.Errorf(http.StatusForbidden, "AccessDenied", "User: %s is not authorized to perform: %s on resource: %s", who.Principal.ARN, action, t.role.ARN()).
-			Because("%s", reason)
+	denied := func(action string) *wire.Error {
+		return wire.Errorf(http.StatusForbidden, "AccessDenied", "User: %s is not authorized to perform: %s on resource: %s", who.Principal.ARN, action, t.role.ARN())
 	}
-	role, err := s.role(t.role)
+	owner, role, err := findRole(q.Accounts, t.role)
 	if err != nil {
-		return nil, denied("sts:AssumeRole", err)
+		return nil, denied("sts:AssumeRole").Because("%s", err)
 	}
-	context := s.context(r, t, role)
+	context := t.context(q, owner, role)
 	who.AddContext(context)
 	if externalID != "" {
 		context.Set("sts:ExternalId", externalID)
 	}
 	for _, action := range t.actions("sts:AssumeRole") {
-		if err := s.trusts(action, who.Principal, context, role, who); err != nil {
-			return nil, denied(action, err)
+		if err := trusts(action, who.Principal, context, owner, role, who, denied(action)); err != nil {
+			return nil, err
 		}
 	}
 	if who.IsSession() && t.duration > chainedDuration {
 		return nil, wire.Errorf(http.StatusBadRequest, "ValidationError", "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining.")
 	}
-	granted, err := s.issue(t, role, account.Session{Claims: who.Claims})
+	granted, err := t.issue(q, owner, role, account.Session{Claims: who.Claims})
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +207,7 @@ func (s *Service) AssumeRole(r *http.Request, q *wire.Query, who *caller.Caller)
 
 // inherit adds the calling session's transitive tags and source identity (spec
 // iam-policy §4.4).
-func (s *Service) inherit(t *take, who *caller.Caller) error {
+func (t *take) inherit(who *caller.Caller) error {
 	if err := checkTags(t.tags, t.transitive); err != nil {
 		return err
 	}
@@ -217,9 +228,10 @@ func (s *Service) inherit(t *take, who *caller.Caller) error {
 	return nil
 }
 
-// CallerIdentity is GetCallerIdentity: valid credentials suffice.
-func (s *Service) CallerIdentity(who *caller.Caller) any {
-	return callerIdentityResult{ARN: who.Principal.ARN, UserID: who.Principal.UserID, Account: who.Principal.Account}
+// callerIdentity is GetCallerIdentity: valid credentials suffice.
+func callerIdentity(q *service.Call) (any, error) {
+	who := q.Caller.Principal
+	return callerIdentityResult{ARN: who.ARN, UserID: who.UserID, Account: who.Account}, nil
 }
 
 // actions lists what must be allowed: taking the role, and what the session
@@ -235,30 +247,32 @@ func (t *take) actions(first string) []string {
 	return actions
 }
 
-// role finds a role by its whole ARN; the path counts.
-func (s *Service) role(want arn.Role) (*account.Role, error) {
-	if want.Account != s.Account.ID || want.Partition != s.Account.Partition {
-		return nil, fmt.Errorf("role %s is not in account %s", want.ARN(), s.Account.ID)
+// findRole finds a role by its whole ARN, in whichever account it is; the path
+// counts.
+func findRole(accounts *account.Set, want arn.Role) (*account.Account, *account.Role, error) {
+	owner, found := accounts.Find(want.Account)
+	if !found || want.Partition != owner.Partition {
+		return nil, nil, fmt.Errorf("role %s is in no account that is played here", want.ARN())
 	}
 	var role *account.Role
-	err := s.Account.View(func(state account.State) (err error) {
+	err := owner.View(func(state account.State) (err error) {
 		role, err = state.Role(want.Name)
 		return err
 	})
 	switch {
 	case errors.Is(err, account.ErrNotFound):
-		return nil, fmt.Errorf("there is no role %s", want.ARN())
+		return nil, nil, fmt.Errorf("there is no role %s", want.ARN())
 	case err != nil:
-		return nil, err
-	case s.Account.RoleARN(role) != want.ARN().String():
-		return nil, fmt.Errorf("there is no role %s, but there is %s", want.ARN(), s.Account.RoleARN(role))
+		return nil, nil, err
+	case owner.RoleARN(role) != want.ARN().String():
+		return nil, nil, fmt.Errorf("there is no role %s, but there is %s", want.ARN(), owner.RoleARN(role))
 	}
-	return role, nil
+	return owner, role, nil
 }
 
 // context holds the condition keys of the request itself.
-func (s *Service) context(r *http.Request, t *take, role *account.Role) *policy.Context {
-	context := caller.RequestContext(r, s.Now()).Set("sts:RoleSessionName", t.sessionName).Set("aws:ResourceAccount", s.Account.ID)
+func (t *take) context(q *service.Call, owner *account.Account, role *account.Role) *policy.Context {
+	context := caller.RequestContext(q.HTTP, q.Region, q.Time).Set("sts:RoleSessionName", t.sessionName).Set("aws:ResourceAccount", owner.ID)
 	for _, tag := range role.Tags {
 		context.Set("aws:ResourceTag/"+tag.Key, tag.Value)
 	}
@@ -279,21 +293,22 @@ func (s *Service) context(r *http.Request, t *take, role *account.Role) *policy.
 	return context
 }
 
-// trusts decides one action on a role. The error says why not.
-func (s *Service) trusts(action string, principal policy.Principal, context *policy.Context, role *account.Role, who *caller.Caller) error {
+// trusts decides one action on a role, by its trust policy and the caller's own
+// policies. It returns refused, with the explanation, if it is not allowed.
+func trusts(action string, principal policy.Principal, context *policy.Context, owner *account.Account, role *account.Role, who *caller.Caller, refused *wire.Error) error {
 	trust, err := policy.Parse(policy.Trust, role.Name, []byte(role.Trust))
 	if err != nil {
-		return fmt.Errorf("the stored trust policy cannot be read: %w", err)
+		return fmt.Errorf("read the stored trust policy of %s: %w", owner.RoleARN(role), err)
 	}
 	request := &policy.Request{
-		Principal: principal, Action: action, Resource: s.Account.RoleARN(role), ResourceAccount: s.Account.ID, Context: context,
+		Principal: principal, Action: action, Resource: owner.RoleARN(role), ResourceAccount: owner.ID, Context: context,
 	}
 	policies := &policy.Policies{Trust: trust.Bind(role.Principals)}
 	if who != nil {
 		policies.Identity, policies.Session, policies.HasSession = who.Identity, who.Session, who.HasSession
 	}
 	if policy.Decide(request, policies).Effect != policy.Allowed {
-		return errors.New(policy.Explain(request, policies).Summary())
+		return refused.Explained(policy.Explain(request, policies))
 	}
 	return nil
 }
@@ -304,7 +319,7 @@ type granted struct {
 }
 
 // issue makes the session, after the last checks.
-func (s *Service) issue(t *take, role *account.Role, session account.Session) (*granted, error) {
+func (t *take) issue(q *service.Call, owner *account.Account, role *account.Role, session account.Session) (*granted, error) {
 	if t.duration > role.MaxSession {
 		return nil, wire.Errorf(http.StatusBadRequest, "ValidationError", "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
 	}
@@ -313,11 +328,11 @@ func (s *Service) issue(t *take, role *account.Role, session account.Session) (*
 			return nil, wire.Errorf(http.StatusBadRequest, "MalformedPolicyDocument", "This policy contains invalid Json").Because("%s", err)
 		}
 	}
-	now := s.Now()
-	session.RoleARN, session.RoleName, session.RoleID, session.Name = s.Account.RoleARN(role), role.Name, role.ID, t.sessionName
+	now := q.Time
+	session.RoleARN, session.RoleName, session.RoleID, session.Name = owner.RoleARN(role), role.Name, role.ID, t.sessionName
 	session.Issued, session.Expires = now, now.Add(time.Duration(t.duration)*time.Second)
 	session.Tags, session.Transitive, session.Source, session.Policies = t.tags, t.transitive, t.source, t.policies
-	issued, err := s.Account.IssueSession(session)
+	issued, err := owner.IssueSession(session)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,246 @@
+package localaws
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/rolecall/rolecall/internal/localaws/service"
+	"github.com/rolecall/rolecall/internal/localaws/wire"
+	"github.com/rolecall/rolecall/internal/sigv4"
+)
+
+// ask is one AWS call on its way: what is known of it so far.
+type ask struct {
+	service.Call
+	// service is the room that is asked; nil if nothing of the service is
+	// emulated. name is its name then, as the signature has it; empty if
+	// nobody can tell.
+	service  *service.Service
+	name     string
+	endpoint endpoint
+	signed   *sigv4.Signed
+	// unsigned says why there is no signature.
+	unsigned error
+	// expired makes the credentials count as expired, on demand of a test.
+	expired bool
+}
+
+// maxForeignBody is the largest body of a call to a service that is not
+// emulated; it is read for its signature only.
+const maxForeignBody = 8 << 20
+
+// receive reads the request and finds the service and the operation.
+func (s *Server) receive(a *ask, answer *wire.Answer) error {
+	r := a.HTTP
+	a.endpoint = endpointOf(r.Host, r.URL.EscapedPath())
+	a.signed, a.unsigned = sigv4.Parse(r)
+	a.Region = s.regionOf(a)
+	a.Query = &wire.Query{}
+	a.findByName(s.services)
+	var err error
+	if a.Body, err = readBody(answer.Writer, r, a.maxBody()); err != nil {
+		return err
+	}
+	if !a.looksLikeQuery() {
+		return a.findByTarget(s.services)
+	}
+	if r.Method == http.MethodGet && len(a.Body) > 0 {
+		return wire.Errorf(http.StatusBadRequest, "MalformedQueryString", "A GET request has no body.")
+	}
+	if a.Query, err = wire.ParseQuery(r, a.Body); err != nil {
+		return err
+	}
+	return a.findByAction(s.services)
+}
+
+func (s *Server) regionOf(a *ask) string {
+	switch {
+	case a.signed != nil && a.signed.Region != "":
+		return a.signed.Region
+	case a.endpoint.region != "":
+		return a.endpoint.region
+	}
+	return s.region
+}
+
+func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+		return nil, wire.Errorf(http.StatusRequestEntityTooLarge, "RequestEntityTooLarge", "The request is larger than %d bytes.", limit)
+	}
+	if err != nil {
+		return nil, wire.Errorf(http.StatusBadRequest, "IncompleteBody", "The request body was cut off.")
+	}
+	return body, nil
+}
+
+func (a *ask) maxBody() int64 {
+	switch {
+	case a.service == nil && a.name != "":
+		return maxForeignBody
+	case a.service != nil && a.service.MaxBody > 0:
+		return a.service.MaxBody
+	}
+	return wire.MaxBody
+}
+
+// findByName goes by the host name, if it is that of a service we know, then by
+// the signature's scope. What the parameters say comes later and counts more.
+func (a *ask) findByName(services map[string]*service.Service) {
+	if found := services[a.endpoint.service]; found != nil {
+		a.service, a.name = found, found.Name
+		return
+	}
+	a.name = a.endpoint.service
+	if a.signed != nil {
+		a.name = a.signed.Service
+	}
+	a.service = services[a.name]
+}
+
+// findByTarget reads the operation out of X-Amz-Target or, in REST, path and
+// method.
+func (a *ask) findByTarget(services map[string]*service.Service) error {
+	target, isJSON := a.target()
+	if isJSON {
+		prefix, operation, _ := strings.Cut(target, ".")
+		for _, candidate := range services {
+			if candidate.Target != "" && candidate.Target == prefix && a.endpoint.service == "" {
+				a.service, a.name = candidate, candidate.Name
+			}
+		}
+		a.Operation = operation
+		return nil
+	}
+	switch {
+	case a.service != nil && a.service.Route != nil:
+		a.Operation = a.service.Route(a.HTTP)
+	case a.name != "" && (a.service == nil || a.service.Protocol != wire.AWSQuery):
+	case a.endpoint.path != "/":
+		return wire.Errorf(http.StatusNotFound, "UnknownOperationException", "There is nothing at %s here, and no signature says which service is meant.", a.HTTP.URL.Path)
+	case a.HTTP.Method != http.MethodGet && a.HTTP.Method != http.MethodPost:
+		return wire.Errorf(http.StatusMethodNotAllowed, "UnsupportedMethod", "Only GET and POST are supported.")
+	default:
+		return missingAction()
+	}
+	return nil
+}
+
+func missingAction() error {
+	return wire.Errorf(http.StatusBadRequest, "MissingAction", "The request must contain the parameter Action.")
+}
+
+func (a *ask) target() (string, bool) {
+	target := a.HTTP.Header.Get("X-Amz-Target")
+	return target, target != "" && a.HTTP.Method == http.MethodPost
+}
+
+// looksLikeQuery: a form, or an action in the URL, at the root.
+func (a *ask) looksLikeQuery() bool {
+	if _, isJSON := a.target(); isJSON || a.endpoint.path != "/" {
+		return false
+	}
+	if a.HTTP.Method == http.MethodGet {
+		return a.HTTP.URL.Query().Has("Action") || len(a.Body) > 0
+	}
+	contentType, _, _ := mime.ParseMediaType(a.HTTP.Header.Get("Content-Type"))
+	isQuery := a.service != nil && a.service.Protocol == wire.AWSQuery
+	return a.HTTP.Method == http.MethodPost && (contentType == "application/x-www-form-urlencoded" || isQuery || a.HTTP.URL.Query().Has("Action"))
+}
+
+// findByAction goes by version and action: whoever names those of STS asks STS,
+// whatever the signature's scope says, which is refused later.
+func (a *ask) findByAction(services map[string]*service.Service) error {
+	a.Operation = a.Get("Action")
+	version := a.Get("Version")
+	if a.Operation == "" {
+		return missingAction()
+	}
+	for _, candidate := range services {
+		_, knows := candidate.Operations[a.Operation]
+		if candidate.Protocol == wire.AWSQuery && (version == candidate.Version || (version == "" && knows)) {
+			a.service, a.name = candidate, candidate.Name
+			return nil
+		}
+	}
+	if a.service == nil && a.name != "" {
+		return nil // another service, decided by policies
+	}
+	return unknownAction(a.Operation, version)
+}
+
+func unknownAction(action, version string) error {
+	return wire.Errorf(http.StatusBadRequest, "InvalidAction", "Could not find operation %s for version %s", action, version)
+}
+
+// operation returns what is emulated of the operation that is asked for.
+func (a *ask) operation() (service.Operation, bool) {
+	if a.service == nil {
+		return service.Operation{}, false
+	}
+	operation, found := a.service.Operations[a.Operation]
+	return operation, found
+}
+
+// unknown refuses names that the service does not have, before anybody is asked
+// for a signature.
+func (a *ask) unknown() error {
+	if a.service == nil || len(a.service.Others) == 0 || slices.Contains(a.service.Others, a.Operation) {
+		return nil
+	}
+	if _, found := a.operation(); found {
+		return nil
+	}
+	return unknownAction(a.Operation, a.service.Version)
+}
+
+var (
+	validPrefix = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)
+	validName   = regexp.MustCompile(`^[A-Za-z0-9]{1,128}$`)
+)
+
+// prefixes are the action prefixes of services that sign with another name.
+var prefixes = map[string]string{"monitoring": "cloudwatch", "email": "ses", "tagging": "tag", "iotdata": "iot", "awsssoportal": "sso"}
+
+// action returns service:Name as policies name it. For REST services without a
+// model the name is not known: then it is service:*.
+func (a *ask) action() string {
+	prefix := a.name
+	if other, found := prefixes[prefix]; found {
+		prefix = other
+	}
+	if !validPrefix.MatchString(prefix) {
+		prefix = "unknown"
+	}
+	if !validName.MatchString(a.Operation) {
+		return prefix + ":*"
+	}
+	return prefix + ":" + a.Operation
+}
+
+// protocol is the service's, or a guess by the request's form.
+func (a *ask) protocol() wire.Protocol {
+	_, isJSON := a.target()
+	switch {
+	case a.service != nil:
+		return a.service.Protocol
+	case isJSON && strings.HasSuffix(a.HTTP.Header.Get("Content-Type"), "json-1.0"):
+		return wire.JSON10
+	case isJSON:
+		return wire.JSON11
+	case a.Operation != "" && a.name == "ec2":
+		return wire.EC2
+	case a.Operation != "" || a.name == "":
+		return wire.AWSQuery
+	case a.name == "s3":
+		return wire.S3
+	case a.name == "route53" || a.name == "cloudfront":
+		return wire.RESTXML
+	}
+	return wire.RESTJSON
+}

@@ -1,0 +1,70 @@
+package localaws
+
+import (
+	"net/http"
+
+	"github.com/rolecall/rolecall/internal/localaws/caller"
+	"github.com/rolecall/rolecall/internal/localaws/service"
+	"github.com/rolecall/rolecall/internal/localaws/wire"
+	"github.com/rolecall/rolecall/internal/policy"
+)
+
+// authorise decides by the caller's policies and the target's. A nil find means
+// that the operation works on nothing in particular.
+func (s *Server) authorise(a *ask, action string, find func(*service.Call) (service.Target, error)) error {
+	target := service.Target{ARN: "*"}
+	if find != nil {
+		var err error
+		if target, err = find(&a.Call); err != nil {
+			return err
+		}
+	}
+	if target.Owner == "" {
+		target.Owner = a.Account.ID
+	}
+	who := a.Caller
+	keys := caller.RequestContext(a.HTTP, a.Region, a.Time).Set("aws:ResourceAccount", target.Owner)
+	who.AddContext(keys)
+	for _, tag := range target.Tags {
+		keys.Set("aws:ResourceTag/"+tag.Key, tag.Value)
+	}
+	for key, text := range target.Context {
+		keys.Set(key, text)
+	}
+	request := &policy.Request{Principal: who.Principal, Action: action, Resource: target.ARN, ResourceAccount: target.Owner, Context: keys}
+	policies := &policy.Policies{Identity: who.Identity, Session: who.Session, HasSession: who.HasSession, Resource: target.Policy}
+	decision := policy.Decide(request, policies)
+	if decision.Effect == policy.Allowed {
+		return nil
+	}
+	because := "because no " + decision.Kind.String() + " allows the " + action + " action"
+	if decision.Effect == policy.ExplicitDeny {
+		because = "with an explicit deny in a " + decision.Kind.String()
+	}
+	return wire.Errorf(http.StatusForbidden, "AccessDenied", "User: %s is not authorized to perform: %s on resource: %s %s", who.Principal.ARN, action, target.ARN, because).
+		Explained(policy.Explain(request, policies))
+}
+
+// decideOnly answers a call that nothing here can do: with the decision of the
+// caller's policies and, if they allow it, that it is not emulated. What the
+// call works on is not known, so that only policies for all resources allow it.
+func (s *Server) decideOnly(a *ask) error {
+	action := a.action()
+	unknown := ""
+	if !validName.MatchString(a.Operation) {
+		unknown = a.HTTP.Method + " " + a.endpoint.path
+	}
+	if err := s.authorise(a, action, nil); err != nil {
+		if refused, ok := err.(*wire.Error); ok { //nolint:errorlint // made by authorise
+			refused.Reason += ". The call is not emulated: what it works on is not known here, so it was decided for all resources"
+			if unknown != "" {
+				refused.Reason += "; which action " + unknown + " is, is not known either, so it was decided for all of them"
+			}
+		}
+		return err
+	}
+	if unknown != "" {
+		return wire.Errorf(http.StatusNotImplemented, "NotImplemented", "allowed, but not emulated: %s, by %s; which action that is, is not known here", action, unknown)
+	}
+	return wire.Errorf(http.StatusNotImplemented, "NotImplemented", "allowed, but not emulated: %s", action)
+}

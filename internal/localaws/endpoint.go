@@ -1,0 +1,85 @@
+package localaws
+
+import (
+	"net"
+	"regexp"
+	"strings"
+)
+
+// endpoint is what a host name of AWS says. All parts but path may be empty.
+type endpoint struct {
+	service, region string
+	// bucket is what stands before the service's name: S3's virtual hosts.
+	bucket string
+	// path is the request's, escaped, without a host name in it.
+	path string
+}
+
+// suffixes are the domains in which service names stand. Names below localhost
+// reach this machine without any DNS.
+var suffixes = []string{".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".localhost"}
+
+var (
+	regionName = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]+$`)
+	legacyS3   = regexp.MustCompile(`^s3-([a-z]{2}(?:-[a-z]+)+-[0-9]+)$`)
+)
+
+// endpointOf reads the host name or, where a client cannot choose that, a host
+// name of AWS as the first part of the path: http://127.0.0.1:4566/sts.eu-west-1.amazonaws.com
+// stands for the regional endpoint of STS.
+func endpointOf(host, path string) endpoint {
+	if path == "" {
+		path = "/"
+	}
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	if e, ok := parseHost(host); ok {
+		e.path = path
+		return e
+	}
+	first, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	if e, ok := parseHost(first); ok {
+		e.path = "/" + rest
+		return e
+	}
+	return endpoint{path: path}
+}
+
+// parseHost reads SERVICE[.REGION] and what may stand around them: sts,
+// s3.eu-west-1, bucket.s3.dualstack.eu-west-1, sts-fips.us-east-1.
+func parseHost(host string) (endpoint, bool) {
+	name, found := cutSuffix(strings.ToLower(host))
+	if !found || name == "" {
+		return endpoint{}, false
+	}
+	var e endpoint
+	labels := strings.Split(name, ".")
+	if last := labels[len(labels)-1]; len(labels) > 1 && (regionName.MatchString(last) || last == "global") {
+		if last != "global" {
+			e.region = last
+		}
+		labels = labels[:len(labels)-1]
+	}
+	if last := len(labels) - 1; last > 0 && labels[last] == "dualstack" {
+		labels = labels[:last]
+	}
+	last := len(labels) - 1
+	e.service = strings.TrimSuffix(labels[last], "-fips")
+	if legacy := legacyS3.FindStringSubmatch(e.service); legacy != nil {
+		e.service, e.region = "s3", legacy[1]
+	}
+	if e.service == "s3" {
+		e.bucket = strings.Join(labels[:last], ".")
+	}
+	return e, e.service != ""
+}
+
+func cutSuffix(host string) (string, bool) {
+	for _, suffix := range suffixes {
+		if name, found := strings.CutSuffix(host, suffix); found {
+			return name, true
+		}
+	}
+	return "", false
+}

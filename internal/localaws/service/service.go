@@ -1,0 +1,94 @@
+// Package service is the one shape in which the rooms of local AWS say what
+// they can do: operations by name, what each works on, and the function that
+// does it.
+//
+// It finds, authenticates and authorises nothing; see package localaws.
+package service
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/rolecall/rolecall/internal/localaws/account"
+	"github.com/rolecall/rolecall/internal/localaws/caller"
+	"github.com/rolecall/rolecall/internal/localaws/wire"
+	"github.com/rolecall/rolecall/internal/policy"
+)
+
+// Service is one AWS service. Name, Protocol and Operations are needed.
+type Service struct {
+	// Name is that in credential scopes and host names; it is also the prefix
+	// of the service's actions.
+	Name     string
+	Protocol wire.Protocol
+	// Version and Namespace are those of Query and XML services.
+	Version, Namespace string
+	// Target is what stands before the dot in X-Amz-Target, for JSON services.
+	Target string
+	// Operations are what is emulated, by name.
+	Operations map[string]Operation
+	// Others are names of operations that AWS has and that are not emulated. If
+	// there are none listed, every other name may be one.
+	Others []string
+	// Route names the operation of a REST request; empty if there is none.
+	Route func(*http.Request) string
+	// MaxBody is the largest body in bytes; 0 is wire.MaxBody.
+	MaxBody int64
+}
+
+// Access says who may call an operation.
+type Access int
+
+// The ways in which calls are let through.
+const (
+	// ByPolicy wants a signature, and policies that allow the operation's name
+	// on its target.
+	ByPolicy Access = iota
+	// Signed wants a signature; the operation decides the rest.
+	Signed
+	// Anybody wants nothing, and a signature counts for nothing.
+	Anybody
+)
+
+// Operation is one action of a service.
+type Operation struct {
+	Access Access
+	// Target says what the call works on, for ByPolicy; nil means "*".
+	Target func(*Call) (Target, error)
+	// Do does it and answers; a nil result is an empty answer.
+	Do func(*Call) (any, error)
+}
+
+// Target is what a call works on, as policies see it.
+type Target struct {
+	ARN string // or "*"
+	// Owner is the number of the account it belongs to; the caller's if empty.
+	Owner string
+	// Tags are the target's own, as aws:ResourceTag.
+	Tags []account.Tag
+	// Policy is the target's resource policy, if it has one.
+	Policy *policy.Policy
+	// Context holds more condition keys of the call.
+	Context map[string]string
+}
+
+// Call is one call of an operation.
+type Call struct {
+	// Query are the parameters of a Query call; empty for others.
+	*wire.Query
+	HTTP      *http.Request
+	Body      []byte
+	Operation string
+	// Account is the one the call is made in: the caller's.
+	Account *account.Account
+	// Accounts are all that are played here.
+	Accounts *account.Set
+	// Caller is nil for operations that anybody may call.
+	Caller *caller.Caller
+	// Region is that of the signature, or of the endpoint.
+	Region string
+	// Time is when the call is made.
+	Time time.Time
+	// KeysUnreachable makes fetching issuers' keys fail, on demand of a test.
+	KeysUnreachable bool
+}

@@ -1,0 +1,126 @@
+package wire
+
+import (
+	"encoding/json"
+	"encoding/xml"
+	"net/http"
+)
+
+// words are the code and status of one refusal that every service knows, as a
+// protocol says it. A zero status is that of the Query protocol.
+type words struct {
+	code   string
+	status int
+}
+
+// common translates the codes of the Query protocol (spec issuer-and-sts §12.4)
+// for the other protocols. A code that is not here is the service's own and
+// stays as it is.
+var common = map[string]struct{ json, s3, ec2 words }{
+	"AccessDenied":               {words{"AccessDeniedException", 400}, words{}, words{"UnauthorizedOperation", 0}},
+	"MissingAuthenticationToken": {words{"MissingAuthenticationTokenException", 400}, words{"AccessDenied", 0}, words{"MissingParameter", 400}},
+	"InvalidClientTokenId":       {words{"UnrecognizedClientException", 400}, words{"InvalidAccessKeyId", 0}, words{"AuthFailure", 401}},
+	"SignatureDoesNotMatch":      {words{"InvalidSignatureException", 400}, words{}, words{"AuthFailure", 401}},
+	"IncompleteSignature":        {words{"IncompleteSignatureException", 400}, words{"AuthorizationHeaderMalformed", 400}, words{"AuthFailure", 401}},
+	"ExpiredToken":               {words{"ExpiredTokenException", 400}, words{"ExpiredToken", 400}, words{"RequestExpired", 400}},
+	"Throttling":                 {words{"ThrottlingException", 400}, words{"SlowDown", 503}, words{"RequestLimitExceeded", 503}},
+	"InternalFailure":            {words{"InternalServerException", 0}, words{"InternalError", 0}, words{"InternalError", 0}},
+	"ServiceUnavailable":         {words{"ServiceUnavailableException", 0}, words{}, words{"Unavailable", 0}},
+	"InvalidAction":              {words{"UnknownOperationException", 400}, words{"MethodNotAllowed", 405}, words{}},
+	"RequestEntityTooLarge":      {words{"RequestEntityTooLargeException", 0}, words{"EntityTooLarge", 400}, words{}},
+	"NotImplemented":             {words{"NotImplementedException", 0}, words{}, words{}},
+}
+
+// Translate returns an error of the Query protocol in the words of another.
+func (p Protocol) Translate(e *Error) *Error {
+	row, found := common[e.Code]
+	if !found || p == AWSQuery || p == RESTXML {
+		return e
+	}
+	said := row.json
+	switch p {
+	case S3:
+		said = row.s3
+	case EC2:
+		said = row.ec2
+	case AWSQuery, RESTXML, RESTJSON, JSON10, JSON11:
+	}
+	translated := *e
+	if said.code != "" {
+		translated.Code = said.code
+	}
+	if said.status != 0 {
+		translated.Status = said.status
+	}
+	// REST services answer refusals with 403, the JSON protocols with 400.
+	if p == RESTJSON && e.Status == http.StatusForbidden {
+		translated.Status = e.Status
+	}
+	return &translated
+}
+
+type errorBody struct {
+	Type, Code, Message string
+}
+
+// Fail writes an error.
+func (a *Answer) Fail(e *Error) error {
+	e = a.Protocol.Translate(e)
+	switch a.Protocol {
+	case RESTJSON:
+		a.Writer.Header().Set("X-Amzn-Errortype", e.Code)
+		return a.writeJSON(e.Status, "application/json", map[string]string{"message": e.Message})
+	case JSON10:
+		return a.writeJSON(e.Status, "application/x-amz-json-1.0", jsonError{"com.amazon.coral.service#" + e.Code, e.Message})
+	case JSON11:
+		return a.writeJSON(e.Status, "application/x-amz-json-1.1", jsonError{e.Code, e.Message})
+	case S3:
+		return a.write(e.Status, "application/xml", func(w http.ResponseWriter) error {
+			return encodeXML(w, struct {
+				XMLName                          xml.Name `xml:"Error"`
+				Code, Message, RequestId, HostId string
+			}{Code: e.Code, Message: e.Message, RequestId: a.RequestID, HostId: "rolecall"})
+		})
+	case EC2:
+		return a.write(e.Status, "text/xml", func(w http.ResponseWriter) error {
+			return encodeXML(w, struct {
+				XMLName   xml.Name `xml:"Response"`
+				Errors    ec2Error `xml:"Errors>Error"`
+				RequestID string
+			}{Errors: ec2Error{e.Code, e.Message}, RequestID: a.RequestID})
+		})
+	case AWSQuery, RESTXML:
+	}
+	return a.failQuery(e)
+}
+
+type ec2Error struct{ Code, Message string }
+
+type jsonError struct {
+	Type    string `json:"__type"`
+	Message string `json:"message"`
+}
+
+func (a *Answer) failQuery(e *Error) error {
+	body := errorBody{"Sender", e.Code, e.Message}
+	if e.Status >= http.StatusInternalServerError {
+		body.Type = "Receiver"
+	}
+	if a.JSON {
+		return a.write(e.Status, "application/json", func(w http.ResponseWriter) error {
+			return json.NewEncoder(w).Encode(map[string]any{"Error": body, "RequestId": a.RequestID})
+		})
+	}
+	namespace := a.Namespace
+	if namespace == "" || e.Code == "InvalidAction" {
+		namespace = faultNamespace
+	}
+	return a.write(e.Status, "text/xml", func(w http.ResponseWriter) error {
+		return xml.NewEncoder(w).Encode(struct {
+			XMLName   xml.Name  `xml:"ErrorResponse"`
+			Namespace string    `xml:"xmlns,attr"`
+			Error     errorBody `xml:"Error"`
+			RequestID string    `xml:"RequestId"`
+		}{Namespace: namespace, Error: body, RequestID: a.RequestID})
+	})
+}
