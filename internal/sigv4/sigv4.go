@@ -23,7 +23,10 @@ import (
 const (
 	algorithm  = "AWS4-HMAC-SHA256"
 	terminator = "aws4_request"
-	timeFormat = "20060102T150405Z"
+	// s3 is the one service whose signatures have rules of their own.
+	s3              = "s3"
+	unsignedPayload = "UNSIGNED-PAYLOAD"
+	timeFormat      = "20060102T150405Z"
 	// Window is how far the request's clock may be off (spec issuer-and-sts
 	// §12.3). It also ends presigned URLs, whatever X-Amz-Expires says.
 	Window = 15 * time.Minute
@@ -182,9 +185,8 @@ func (s *Signed) Verify(r *http.Request, body []byte, secret credential.Secret, 
 }
 
 func (s *Signed) matches(r *http.Request, body []byte, secret credential.Secret, want []byte) bool {
-	sum := sha256.Sum256(body)
-	hash := hex.EncodeToString(sum[:])
-	if claimed := r.Header.Get("X-Amz-Content-Sha256"); claimed != "" && claimed != hash {
+	hash, ok := s.bodyHash(r, body)
+	if !ok {
 		return false
 	}
 	canonical, ok := s.canonicalRequest(r, hash)
@@ -199,6 +201,24 @@ func (s *Signed) matches(r *http.Request, body []byte, secret credential.Secret,
 		key = mac(key, part)
 	}
 	return subtle.ConstantTimeCompare(mac(key, toSign), want) == 1
+}
+
+// bodyHash is the last line of the canonical request. Only S3 takes a body that
+// is not signed as a whole: unsigned, or signed chunk by chunk, which is not
+// verified here.
+func (s *Signed) bodyHash(r *http.Request, body []byte) (hash string, ok bool) {
+	sum := sha256.Sum256(body)
+	hash = hex.EncodeToString(sum[:])
+	claimed := r.Header.Get("X-Amz-Content-Sha256")
+	if s.Service == s3 {
+		if s.Presigned && claimed == "" {
+			return unsignedPayload, true
+		}
+		if claimed == unsignedPayload || strings.HasPrefix(claimed, "STREAMING-") {
+			return claimed, slices.Contains(s.signedHeaders, "x-amz-content-sha256")
+		}
+	}
+	return hash, claimed == "" || claimed == hash
 }
 
 func mac(key []byte, text string) []byte {
@@ -221,8 +241,11 @@ func (s *Signed) canonicalRequest(r *http.Request, bodyHash string) (string, boo
 	if path == "" {
 		path = "/"
 	}
+	if s.Service != s3 { // S3 signs the path as it is sent, the others encode it again
+		path = encode(path, true)
+	}
 	var out strings.Builder
-	out.WriteString(r.Method + "\n" + encode(path, true) + "\n" + canonicalQuery(query) + "\n")
+	out.WriteString(r.Method + "\n" + path + "\n" + canonicalQuery(query) + "\n")
 	for i, name := range s.signedHeaders {
 		if name != strings.ToLower(name) || (i > 0 && name <= s.signedHeaders[i-1]) {
 			return "", false

@@ -143,6 +143,48 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestS3: its paths are encoded once, and its bodies may be unsigned, if that
+// itself is signed. No other service has either.
+func TestS3(t *testing.T) {
+	t.Parallel()
+	put := func(service, hash string) *http.Request {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPut, "http://localhost:4566/b/a%20b+c%2Fd/%C3%A9", strings.NewReader("content"))
+		r.Header.Set("X-Amz-Content-Sha256", hash)
+		if err := v4.NewSigner().SignHTTP(t.Context(), creds, r, hash, service, "us-east-1", now, func(o *v4.SignerOptions) { o.DisableURIPathEscaping = service == "s3" }); err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	sum := sha256.Sum256([]byte("content"))
+	whole := hex.EncodeToString(sum[:])
+	for _, row := range []struct {
+		name, service, hash, body string
+		accepted                  bool
+	}{
+		{"whole body", "s3", whole, "content", true},
+		{"whole body, another", "s3", whole, "changed", false},
+		{"unsigned", "s3", "UNSIGNED-PAYLOAD", "anything", true},
+		{"chunks", "s3", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "anything", true},
+		{"another service, path encoded twice", "eks", whole, "content", true},
+		{"another service, unsigned", "eks", "UNSIGNED-PAYLOAD", "content", false},
+	} {
+		r := put(row.service, row.hash)
+		parsed, err := sigv4.Parse(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := parsed.Verify(r, []byte(row.body), secret, row.service, now); (err == nil) != row.accepted {
+			t.Errorf("%s: %v, want accepted %v", row.name, err, row.accepted)
+		}
+	}
+	unsigned := put("s3", whole)
+	unsigned.Header.Set("X-Amz-Content-Sha256", "UNSIGNED-PAYLOAD")
+	parsed, _ := sigv4.Parse(unsigned)
+	if err := parsed.Verify(unsigned, []byte("changed"), secret, "s3", now); err == nil {
+		t.Error("a body is unsigned although its hash was signed")
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	good := signed(f, now, creds, "sts")
 	f.Add(good.Header.Get("Authorization"), good.URL.RawQuery, now.Format("20060102T150405Z"))
