@@ -32,7 +32,7 @@ func (s *Server) authorise(a *ask, action string, find func(*service.Call) (serv
 		keys.Set(key, text)
 	}
 	request := &policy.Request{Principal: who.Principal, Action: action, Resource: target.ARN, ResourceAccount: target.Owner, Context: keys}
-	policies := &policy.Policies{Identity: who.Identity, Session: who.Session, HasSession: who.HasSession, Resource: target.Policy}
+	policies := &policy.Policies{Identity: who.Identity, Boundary: who.Boundary, Session: who.Session, HasSession: who.HasSession, Resource: target.Policy}
 	decision := policy.Decide(request, policies)
 	if decision.Effect == policy.Allowed {
 		return nil

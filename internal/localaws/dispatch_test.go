@@ -48,7 +48,7 @@ func (w *world) session(name, permissions string) credential.AWS {
 	w.t.Helper()
 	err := w.accounts.Default().Update(func(state account.State) error {
 		return state.PutRole(&account.Role{
-			Name: name, Path: "/", ID: account.NewRoleID(), MaxSession: 3600, Trust: trust(""), Policies: []account.Document{{Name: "p", Text: permissions}},
+			Name: name, Path: "/", ID: account.NewRoleID(), MaxSession: 3600, Trust: trust(""), Permissions: account.Permissions{Policies: []account.Document{{Name: "p", Text: permissions}}},
 		})
 	})
 	if err != nil {

@@ -26,8 +26,13 @@ const (
 	kindAccount = "account" // the accounts, by number
 	kindKey     = "key"     // access keys of all accounts, by id
 
-	kindUser     = "user" // by lower-case name: names are unique without regard to case
-	kindRole     = "role" // by lower-case name
+	// By lower-case name: names are unique without regard to case.
+	kindUser    = "user"
+	kindGroup   = "group"
+	kindRole    = "role"
+	kindPolicy  = "policy"
+	kindProfile = "profile"
+	// By the issuer without scheme.
 	kindProvider = "provider"
 )
 
@@ -42,21 +47,6 @@ func (a *Account) View(f func(State) error) error {
 // Update runs f on a state it may change; if f fails nothing is changed.
 func (a *Account) Update(f func(State) error) error {
 	return a.set.store.Update(func(tx Writer) error { return f(State{tx, tx, a}) })
-}
-
-// RoleARN returns the ARN of a role of this account.
-func (a *Account) RoleARN(r *Role) string {
-	return arn.Role{Partition: a.Partition, Account: a.ID, Path: r.Path, Name: r.Name}.ARN().String()
-}
-
-// UserARN returns the ARN of a user of this account.
-func (a *Account) UserARN(u *User) string {
-	return arn.ARN{Partition: a.Partition, Service: "iam", Account: a.ID, Resource: "user" + u.Path + u.Name}.String()
-}
-
-// ProviderARN returns the ARN of a provider of this account.
-func (a *Account) ProviderARN(p *Provider) string {
-	return arn.OIDCProvider(a.Partition, a.ID, p.IssuerID).String()
 }
 
 // State is an account within a transaction.
@@ -134,54 +124,6 @@ func (s State) entityID(entity string) (string, error) {
 		return "", err
 	}
 	return user.ID, nil
-}
-
-// User returns a user by name, in any letter case, or ErrNotFound.
-func (s State) User(name string) (*User, error) {
-	return get[User](s, s.kind(kindUser), entityKey(name))
-}
-
-// Users returns all users by name.
-func (s State) Users() ([]*User, error) { return all[User](s, s.kind(kindUser)) }
-
-// PutUser creates or replaces a user.
-func (s State) PutUser(u *User) error { return put(s, s.kind(kindUser), entityKey(u.Name), u) }
-
-// DeleteUser removes a user.
-func (s State) DeleteUser(name string) error {
-	return s.writer.Delete(s.kind(kindUser), entityKey(name))
-}
-
-// Role returns a role by name, in any letter case, or ErrNotFound.
-func (s State) Role(name string) (*Role, error) {
-	return get[Role](s, s.kind(kindRole), entityKey(name))
-}
-
-// Roles returns all roles by name.
-func (s State) Roles() ([]*Role, error) { return all[Role](s, s.kind(kindRole)) }
-
-// PutRole creates or replaces a role.
-func (s State) PutRole(r *Role) error { return put(s, s.kind(kindRole), entityKey(r.Name), r) }
-
-// DeleteRole removes a role.
-func (s State) DeleteRole(name string) error {
-	return s.writer.Delete(s.kind(kindRole), entityKey(name))
-}
-
-// Provider returns a provider by its issuer without scheme, or ErrNotFound.
-func (s State) Provider(issuerID string) (*Provider, error) {
-	return get[Provider](s, s.kind(kindProvider), issuerID)
-}
-
-// Providers returns all providers by issuer.
-func (s State) Providers() ([]*Provider, error) { return all[Provider](s, s.kind(kindProvider)) }
-
-// PutProvider creates or replaces a provider.
-func (s State) PutProvider(p *Provider) error { return put(s, s.kind(kindProvider), p.IssuerID, p) }
-
-// DeleteProvider removes a provider.
-func (s State) DeleteProvider(issuerID string) error {
-	return s.writer.Delete(s.kind(kindProvider), issuerID)
 }
 
 func get[T any](s State, kind, key string) (*T, error) {

@@ -14,6 +14,14 @@ type Tag struct{ Key, Value string }
 // Document is a named policy document, byte for byte as it was given.
 type Document struct{ Name, Text string }
 
+// Permissions are what users, groups and roles alike are given.
+type Permissions struct {
+	// Policies are the inline policies, sorted by name.
+	Policies []Document `json:",omitempty"`
+	// Attached are ARNs of managed policies, in the order they were attached.
+	Attached []string `json:",omitempty"`
+}
+
 // Role is an IAM role.
 type Role struct {
 	Name, Path, ID string
@@ -23,8 +31,9 @@ type Role struct {
 	// Principals are the unique ids that users and roles named in Trust had
 	// when it was written, by ARN.
 	Principals map[string]string `json:",omitempty"`
-	// Policies are the inline policies by name.
-	Policies []Document `json:",omitempty"`
+	Permissions
+	// Boundary is the ARN of the managed policy that limits the role.
+	Boundary string `json:",omitempty"`
 	// MaxSession is in seconds.
 	MaxSession int
 	Tags       []Tag
@@ -34,10 +43,60 @@ type Role struct {
 // User is an IAM user.
 type User struct {
 	Name, Path, ID string
-	// Policies are the inline policies by name.
-	Policies []Document `json:",omitempty"`
-	Tags     []Tag      `json:",omitempty"`
-	Created  time.Time
+	Permissions
+	// Boundary is the ARN of the managed policy that limits the user.
+	Boundary string `json:",omitempty"`
+	// Groups are the names of the groups that the user is in.
+	Groups  []string `json:",omitempty"`
+	Tags    []Tag    `json:",omitempty"`
+	Created time.Time
+}
+
+// Group is an IAM group. Its members know that they are in it.
+type Group struct {
+	Name, Path, ID string
+	Permissions
+	Created time.Time
+}
+
+// ManagedPolicy is a policy that users, groups and roles share.
+type ManagedPolicy struct {
+	Name, Path, ID string
+	Description    string
+	// Versions are what is kept, oldest first; one of them is the default.
+	Versions []PolicyVersion
+	// Last is the number of the newest version there ever was.
+	Last             int
+	Tags             []Tag `json:",omitempty"`
+	Created, Updated time.Time
+	// AWS says that it is one of AWS's own, which nobody can change.
+	AWS bool `json:"-"`
+}
+
+// PolicyVersion is one version of a managed policy.
+type PolicyVersion struct {
+	ID      string // v1, v2, …
+	Text    string
+	Default bool `json:",omitempty"`
+	Created time.Time
+}
+
+// Default returns the version that counts.
+func (p *ManagedPolicy) Default() *PolicyVersion {
+	for i := range p.Versions {
+		if p.Versions[i].Default {
+			return &p.Versions[i]
+		}
+	}
+	return &PolicyVersion{}
+}
+
+// InstanceProfile is what hands a role to an EC2 instance.
+type InstanceProfile struct {
+	Name, Path, ID string
+	Role           string // name; empty if there is none
+	Tags           []Tag  `json:",omitempty"`
+	Created        time.Time
 }
 
 // Provider is an IAM OIDC provider.

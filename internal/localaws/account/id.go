@@ -18,6 +18,15 @@ func NewRoleID() string { return "AROA" + randomID(17) }
 // NewUserID returns a user's unique id: AIDA and 17 characters.
 func NewUserID() string { return "AIDA" + randomID(17) }
 
+// NewGroupID returns a group's unique id: AGPA and 17 characters.
+func NewGroupID() string { return "AGPA" + randomID(17) }
+
+// NewPolicyID returns a managed policy's unique id: ANPA and 17 characters.
+func NewPolicyID() string { return "ANPA" + randomID(17) }
+
+// NewProfileID returns an instance profile's unique id: AIPA and 17 characters.
+func NewProfileID() string { return "AIPA" + randomID(17) }
+
 // NewKey returns a new access key of a user.
 func NewKey(user string, now time.Time) *AccessKey {
 	return &AccessKey{ID: "AKIA" + randomID(16), Secret: credential.NewSecret(randomSecret()), User: user, Created: now.UTC()}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/credential"
+	"github.com/rolecall/rolecall/internal/policy"
 )
 
 // Set is the accounts that one store holds. It is safe for concurrent use.
@@ -20,13 +21,13 @@ type Set struct {
 
 	mu       sync.RWMutex
 	accounts map[string]*Account
+
+	parsing sync.RWMutex
+	parsed  map[document]*policy.Policy
 }
 
 // Admin is the name of the user that every account is made with.
 const Admin = "admin"
-
-// administrator is the AWS managed policy AdministratorAccess.
-const administrator = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}`
 
 // NewSet reads the accounts of a store and makes those of ids that are missing,
 // each with a user named admin who may do everything and has an access key. The
@@ -35,7 +36,7 @@ func NewSet(store Store, ids []string, now time.Time) (*Set, error) {
 	if len(ids) == 0 {
 		return nil, errors.New("no account is named")
 	}
-	s := &Set{store: store, first: ids[0], accounts: map[string]*Account{}}
+	s := &Set{store: store, first: ids[0], accounts: map[string]*Account{}, parsed: map[document]*policy.Policy{}}
 	err := store.Update(func(tx Writer) error {
 		key := tx.Get(kindMeta, "seal")
 		if key == nil {
@@ -78,7 +79,7 @@ func (s *Set) Add(id string, now time.Time) (*Account, error) {
 	}
 	made := s.account(id)
 	err := made.Update(func(state State) error {
-		admin := &User{Name: Admin, Path: "/", ID: NewUserID(), Created: now.UTC(), Policies: []Document{{"AdministratorAccess", administrator}}}
+		admin := &User{Name: Admin, Path: "/", ID: NewUserID(), Created: now.UTC(), Permissions: Permissions{Attached: []string{AdministratorAccess}}}
 		key := NewKey(Admin, now)
 		return errors.Join(state.PutUser(admin), state.PutKey(key), state.writer.Put(kindAccount, id, []byte("{}")))
 	})
@@ -144,4 +145,41 @@ func (a *Account) AdminKey() (credential.AWS, error) {
 		return errors.Join(err, ErrNotFound)
 	})
 	return found, err
+}
+
+// document is what a policy document is parsed from.
+type document struct {
+	kind       policy.Kind
+	name, text string
+}
+
+// maxParsed is how many parsed documents are kept.
+const maxParsed = 4096
+
+// Parse is policy.Parse that remembers: the same documents decide call after
+// call.
+func (s *Set) Parse(kind policy.Kind, name, text string) (*policy.Policy, error) {
+	key := document{kind, name, text}
+	s.parsing.RLock()
+	known, found := s.parsed[key]
+	s.parsing.RUnlock()
+	if found {
+		return known, nil
+	}
+	parsed, err := policy.Parse(kind, name, []byte(text))
+	if err != nil {
+		return nil, err
+	}
+	s.parsing.Lock()
+	defer s.parsing.Unlock()
+	if len(s.parsed) >= maxParsed {
+		clear(s.parsed)
+	}
+	s.parsed[key] = parsed
+	return parsed, nil
+}
+
+// Parse is Set.Parse.
+func (a *Account) Parse(kind policy.Kind, name, text string) (*policy.Policy, error) {
+	return a.set.Parse(kind, name, text)
 }

@@ -6,6 +6,7 @@ package caller
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"net"
 	"net/http"
@@ -25,6 +26,8 @@ type Caller struct {
 	Account *account.Account
 	// Identity are the caller's own policies.
 	Identity []*policy.Policy
+	// Boundary limits the caller's own policies; nil if there is none.
+	Boundary *policy.Policy
 	// Session are the session policies; HasSession tells none from empty.
 	Session    []*policy.Policy
 	HasSession bool
@@ -49,10 +52,20 @@ func User(a *account.Account, name string) (*Caller, error) {
 		c.Principal = policy.Principal{
 			Kind: policy.User, ARN: a.UserARN(user), EntityID: user.ID, UserID: user.ID, UserName: user.Name, Account: a.ID, Tags: tagMap(user.Tags),
 		}
-		c.Identity, err = parse(policy.Identity, user.Policies)
-		return err
+		given := []account.Permissions{user.Permissions}
+		for _, name := range user.Groups {
+			group, err := state.Group(name)
+			if err != nil {
+				return err
+			}
+			given = append(given, group.Permissions)
+		}
+		return c.read(state, given, user.Boundary)
 	})
-	return c, err
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // Session returns a role session with the policies the role has now. A role
@@ -75,8 +88,7 @@ func Session(a *account.Account, s *account.Session) (*Caller, error) {
 			return err
 		}
 		c.Principal.Tags = tagMap(role.Tags)
-		c.Identity, err = parse(policy.Identity, role.Policies)
-		return err
+		return c.read(state, []account.Permissions{role.Permissions}, role.Boundary)
 	})
 	if err != nil {
 		return nil, err
@@ -87,7 +99,7 @@ func Session(a *account.Account, s *account.Session) (*Caller, error) {
 		c.Principal.Tags[tag.Key] = tag.Value
 	}
 	for _, text := range s.Policies {
-		parsed, err := policy.Parse(policy.Session, "session policy", []byte(text))
+		parsed, err := a.Parse(policy.Session, "session policy", text)
 		if err != nil {
 			return nil, err
 		}
@@ -96,16 +108,38 @@ func Session(a *account.Account, s *account.Session) (*Caller, error) {
 	return c, nil
 }
 
-func parse(kind policy.Kind, documents []account.Document) ([]*policy.Policy, error) {
-	var parsed []*policy.Policy
-	for _, document := range documents {
-		one, err := policy.Parse(kind, document.Name, []byte(document.Text))
-		if err != nil {
-			return nil, err
+// read parses the policies that hold for the caller.
+func (c *Caller) read(state account.State, given []account.Permissions, boundary string) error {
+	for _, permissions := range given {
+		for _, document := range permissions.Policies {
+			parsed, err := c.Account.Parse(policy.Identity, document.Name, document.Text)
+			if err != nil {
+				return err
+			}
+			c.Identity = append(c.Identity, parsed)
 		}
-		parsed = append(parsed, one)
+		for _, attached := range permissions.Attached {
+			parsed, err := managed(state, policy.Identity, attached)
+			if err != nil {
+				return err
+			}
+			c.Identity = append(c.Identity, parsed)
+		}
 	}
-	return parsed, nil
+	if boundary == "" {
+		return nil
+	}
+	var err error
+	c.Boundary, err = managed(state, policy.Boundary, boundary)
+	return err
+}
+
+func managed(state account.State, kind policy.Kind, arn string) (*policy.Policy, error) {
+	found, err := state.PolicyByARN(arn)
+	if err != nil {
+		return nil, fmt.Errorf("read managed policy %s: %w", arn, err)
+	}
+	return state.Account().Parse(kind, found.Name, found.Default().Text)
 }
 
 func tagMap(tags []account.Tag) map[string]string {

@@ -296,7 +296,7 @@ func (t *take) context(q *service.Call, owner *account.Account, role *account.Ro
 // trusts decides one action on a role, by its trust policy and the caller's own
 // policies. It returns refused, with the explanation, if it is not allowed.
 func trusts(action string, principal policy.Principal, context *policy.Context, owner *account.Account, role *account.Role, who *caller.Caller, refused *wire.Error) error {
-	trust, err := policy.Parse(policy.Trust, role.Name, []byte(role.Trust))
+	trust, err := owner.Parse(policy.Trust, role.Name, role.Trust)
 	if err != nil {
 		return fmt.Errorf("read the stored trust policy of %s: %w", owner.RoleARN(role), err)
 	}
@@ -305,7 +305,7 @@ func trusts(action string, principal policy.Principal, context *policy.Context, 
 	}
 	policies := &policy.Policies{Trust: trust.Bind(role.Principals)}
 	if who != nil {
-		policies.Identity, policies.Session, policies.HasSession = who.Identity, who.Session, who.HasSession
+		policies.Identity, policies.Boundary, policies.Session, policies.HasSession = who.Identity, who.Boundary, who.Session, who.HasSession
 	}
 	if policy.Decide(request, policies).Effect != policy.Allowed {
 		return refused.Explained(policy.Explain(request, policies))

@@ -1,0 +1,158 @@
+package account
+
+import (
+	"strings"
+
+	"github.com/rolecall/rolecall/internal/arn"
+)
+
+func (a *Account) arn(resource string) string {
+	return arn.ARN{Partition: a.Partition, Service: "iam", Account: a.ID, Resource: resource}.String()
+}
+
+// RoleARN returns the ARN of a role of this account.
+func (a *Account) RoleARN(r *Role) string { return a.arn("role" + r.Path + r.Name) }
+
+// UserARN returns the ARN of a user of this account.
+func (a *Account) UserARN(u *User) string { return a.arn("user" + u.Path + u.Name) }
+
+// GroupARN returns the ARN of a group of this account.
+func (a *Account) GroupARN(g *Group) string { return a.arn("group" + g.Path + g.Name) }
+
+// ProfileARN returns the ARN of an instance profile of this account.
+func (a *Account) ProfileARN(p *InstanceProfile) string {
+	return a.arn("instance-profile" + p.Path + p.Name)
+}
+
+// PolicyARN returns the ARN of a managed policy of this account, or of AWS's.
+func (a *Account) PolicyARN(p *ManagedPolicy) string {
+	if p.AWS {
+		return "arn:" + a.Partition + awsPolicies + p.Path + p.Name
+	}
+	return a.arn("policy" + p.Path + p.Name)
+}
+
+// ProviderARN returns the ARN of a provider of this account.
+func (a *Account) ProviderARN(p *Provider) string {
+	return arn.OIDCProvider(a.Partition, a.ID, p.IssuerID).String()
+}
+
+// PolicyByARN returns a managed policy of this account or of AWS's, or
+// ErrNotFound.
+func (s State) PolicyByARN(text string) (*ManagedPolicy, error) {
+	if strings.HasPrefix(text, "arn:"+s.account.Partition+awsPolicies) {
+		for _, one := range AWSPolicies() {
+			if s.account.PolicyARN(one) == text {
+				return one, nil
+			}
+		}
+		return nil, ErrNotFound
+	}
+	found, err := s.Policy(lastSegment(text))
+	if err == nil && s.account.PolicyARN(found) != text {
+		err = ErrNotFound
+	}
+	return found, err
+}
+
+// User returns a user by name, in any letter case, or ErrNotFound.
+func (s State) User(name string) (*User, error) {
+	return get[User](s, s.kind(kindUser), entityKey(name))
+}
+
+// Users returns all users by name.
+func (s State) Users() ([]*User, error) { return all[User](s, s.kind(kindUser)) }
+
+// PutUser creates or replaces a user.
+func (s State) PutUser(one *User) error { return put(s, s.kind(kindUser), entityKey(one.Name), one) }
+
+// DeleteUser removes a user.
+func (s State) DeleteUser(name string) error {
+	return s.writer.Delete(s.kind(kindUser), entityKey(name))
+}
+
+// Group returns a group by name, in any letter case, or ErrNotFound.
+func (s State) Group(name string) (*Group, error) {
+	return get[Group](s, s.kind(kindGroup), entityKey(name))
+}
+
+// Groups returns all groups by name.
+func (s State) Groups() ([]*Group, error) { return all[Group](s, s.kind(kindGroup)) }
+
+// PutGroup creates or replaces a group.
+func (s State) PutGroup(one *Group) error { return put(s, s.kind(kindGroup), entityKey(one.Name), one) }
+
+// DeleteGroup removes a group.
+func (s State) DeleteGroup(name string) error {
+	return s.writer.Delete(s.kind(kindGroup), entityKey(name))
+}
+
+// Role returns a role by name, in any letter case, or ErrNotFound.
+func (s State) Role(name string) (*Role, error) {
+	return get[Role](s, s.kind(kindRole), entityKey(name))
+}
+
+// Roles returns all roles by name.
+func (s State) Roles() ([]*Role, error) { return all[Role](s, s.kind(kindRole)) }
+
+// PutRole creates or replaces a role.
+func (s State) PutRole(one *Role) error { return put(s, s.kind(kindRole), entityKey(one.Name), one) }
+
+// DeleteRole removes a role.
+func (s State) DeleteRole(name string) error {
+	return s.writer.Delete(s.kind(kindRole), entityKey(name))
+}
+
+// Policy returns a managed policy of this account by name, in any letter case, or ErrNotFound.
+func (s State) Policy(name string) (*ManagedPolicy, error) {
+	return get[ManagedPolicy](s, s.kind(kindPolicy), entityKey(name))
+}
+
+// Policies returns all managed policies by name.
+func (s State) Policies() ([]*ManagedPolicy, error) { return all[ManagedPolicy](s, s.kind(kindPolicy)) }
+
+// PutPolicy creates or replaces a managed policy.
+func (s State) PutPolicy(one *ManagedPolicy) error {
+	return put(s, s.kind(kindPolicy), entityKey(one.Name), one)
+}
+
+// DeletePolicy removes a managed policy.
+func (s State) DeletePolicy(name string) error {
+	return s.writer.Delete(s.kind(kindPolicy), entityKey(name))
+}
+
+// Profile returns an instance profile by name, in any letter case, or ErrNotFound.
+func (s State) Profile(name string) (*InstanceProfile, error) {
+	return get[InstanceProfile](s, s.kind(kindProfile), entityKey(name))
+}
+
+// Profiles returns all instance profiles by name.
+func (s State) Profiles() ([]*InstanceProfile, error) {
+	return all[InstanceProfile](s, s.kind(kindProfile))
+}
+
+// PutProfile creates or replaces an instance profile.
+func (s State) PutProfile(one *InstanceProfile) error {
+	return put(s, s.kind(kindProfile), entityKey(one.Name), one)
+}
+
+// DeleteProfile removes an instance profile.
+func (s State) DeleteProfile(name string) error {
+	return s.writer.Delete(s.kind(kindProfile), entityKey(name))
+}
+
+// Provider returns a provider by its issuer without scheme, or ErrNotFound.
+func (s State) Provider(issuerID string) (*Provider, error) {
+	return get[Provider](s, s.kind(kindProvider), issuerID)
+}
+
+// Providers returns all providers by issuer.
+func (s State) Providers() ([]*Provider, error) { return all[Provider](s, s.kind(kindProvider)) }
+
+// PutProvider creates or replaces a provider.
+func (s State) PutProvider(p *Provider) error { return put(s, s.kind(kindProvider), p.IssuerID, p) }
+
+// DeleteProvider removes a provider.
+func (s State) DeleteProvider(issuerID string) error {
+	return s.writer.Delete(s.kind(kindProvider), issuerID)
+}
