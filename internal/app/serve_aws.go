@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/rolecall/rolecall/internal/httpserve"
 	"github.com/rolecall/rolecall/internal/localaws"
 	"github.com/rolecall/rolecall/internal/localaws/account"
+	"github.com/rolecall/rolecall/internal/localaws/seed"
 	"github.com/rolecall/rolecall/internal/localaws/sts"
 	"github.com/rolecall/rolecall/internal/obs"
 )
@@ -37,6 +39,10 @@ type awsConfig struct {
 	region string
 	// dataDir keeps the accounts; empty forgets them.
 	dataDir string
+	// seeds are files of declared accounts that are loaded first; dump writes
+	// the accounts of dataDir in the same form, and serves nothing.
+	seeds []string
+	dump  bool
 	// issuerEndpoints are HOST=ADDRESS: where an issuer's host is really.
 	issuerEndpoints []string
 	// issuerCA is a PEM file of authorities that issuers' certificates are
@@ -73,6 +79,12 @@ served to this machine at /_rolecall/decisions. Not for production.`,
 			if err := c.validate(); err != nil {
 				return err
 			}
+			if !cmd.Flags().Changed("account") {
+				c.accounts = nil
+			}
+			if c.dump {
+				return c.printDump(cmd.Context(), sys)
+			}
 			return c.run(cmd.Context(), sys)
 		},
 	}
@@ -82,6 +94,8 @@ served to this machine at /_rolecall/decisions. Not for production.`,
 	flags.StringArrayVar(&c.accounts, "account", []string{defaultAccount}, "number of an account; may be repeated, the first is the default")
 	flags.StringVar(&c.region, "region", "us-east-1", "region of calls that name none, and of the printed export lines")
 	flags.StringVar(&c.dataDir, "data", "", "folder that keeps the accounts; without it they are forgotten")
+	flags.StringArrayVar(&c.seeds, "seed", nil, "file of declared users, roles, policies and providers to load first, YAML or JSON; may be repeated")
+	flags.BoolVar(&c.dump, "dump", false, "print the accounts of --data as such a file, secret keys included, and end")
 	flags.BoolVar(&c.explain, "explain", false, "print each refusal with the reason AWS hides")
 	flags.BoolVar(&c.faults, "faults", false, "let callers ask for failures and move the clock, for tests of clients")
 	flags.StringArrayVar(&c.issuerEndpoints, "issuer-endpoint", nil, "HOST=ADDRESS:PORT: fetch the keys of issuers on HOST from there; may be repeated")
@@ -96,6 +110,9 @@ func (c *awsConfig) validate() error {
 		if !arn.IsAccount(id) {
 			return fault.New(fault.Usage, "account %q: want 12 digits", id)
 		}
+	}
+	if c.dump && c.dataDir == "" {
+		return fault.New(fault.Usage, "--dump prints the accounts of a data folder: name it with --data")
 	}
 	for _, pair := range c.issuerEndpoints {
 		host, address, ok := strings.Cut(pair, "=")
@@ -125,7 +142,7 @@ func (c *awsConfig) run(ctx context.Context, sys System) error {
 		return errors.Join(err, listener.Close())
 	}
 	defer func() { _ = store.Close() }()
-	accounts, err := account.NewSet(store, c.accounts, sys.Now())
+	accounts, err := c.openAccounts(store, sys.Now())
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
@@ -138,6 +155,53 @@ func (c *awsConfig) run(ctx context.Context, sys System) error {
 	}
 	server := httpserve.Server{Name: "aws", Handler: aws, Log: log}
 	return server.Serve(ctx, listener)
+}
+
+// openAccounts makes or finds the accounts and loads what is declared. Without
+// --account they are those of the data folder.
+func (c *awsConfig) openAccounts(store account.Store, now time.Time) (*account.Set, error) {
+	accounts, err := account.NewSet(store, c.accounts, now)
+	if errors.Is(err, account.ErrNotFound) {
+		accounts, err = account.NewSet(store, []string{defaultAccount}, now)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range c.seeds {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return nil, fault.New(fault.NotFound, "read the declared account: %w", err)
+		}
+		file, err := seed.Parse(name, text)
+		if err != nil {
+			return nil, err
+		}
+		if err := seed.Apply(accounts, file, now); err != nil {
+			return nil, fault.New(fault.Invalid, "%s: %w", name, err)
+		}
+	}
+	return accounts, nil
+}
+
+func (c *awsConfig) printDump(ctx context.Context, sys System) error {
+	store, err := account.Open(ctx, c.dataDir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = store.Close() }()
+	accounts, err := account.NewSet(store, nil, sys.Now())
+	if errors.Is(err, account.ErrNotFound) {
+		return fault.New(fault.NotFound, "there are no accounts in %s", c.dataDir)
+	}
+	if err != nil {
+		return err
+	}
+	text, err := seed.Dump(accounts)
+	if err != nil {
+		return err
+	}
+	_, err = sys.Stdout.Write(text)
+	return err
 }
 
 // openStore opens the data folder, or memory if there is none.

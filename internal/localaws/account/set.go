@@ -31,12 +31,9 @@ const Admin = "admin"
 
 // NewSet reads the accounts of a store and makes those of ids that are missing,
 // each with a user named admin who may do everything and has an access key. The
-// first id is the default account.
+// first id is the default account. No ids mean those that the store has.
 func NewSet(store Store, ids []string, now time.Time) (*Set, error) {
-	if len(ids) == 0 {
-		return nil, errors.New("no account is named")
-	}
-	s := &Set{store: store, first: ids[0], accounts: map[string]*Account{}, parsed: map[document]*policy.Policy{}}
+	s := &Set{store: store, accounts: map[string]*Account{}, parsed: map[document]*policy.Policy{}}
 	err := store.Update(func(tx Writer) error {
 		key := tx.Get(kindMeta, "seal")
 		if key == nil {
@@ -48,6 +45,14 @@ func NewSet(store Store, ids []string, now time.Time) (*Set, error) {
 		var err error
 		if s.seal, err = newSealer(key); err != nil {
 			return err
+		}
+		if len(ids) > 0 {
+			s.first = ids[0]
+			if err := tx.Put(kindMeta, "default", []byte(s.first)); err != nil {
+				return err
+			}
+		} else if s.first = string(tx.Get(kindMeta, "default")); s.first == "" {
+			return ErrNotFound
 		}
 		return tx.Each(kindAccount, func(id string, _ []byte) error {
 			s.accounts[id] = s.account(id)
@@ -72,20 +77,23 @@ func (s *Set) Add(id string, now time.Time) (*Account, error) {
 	if !arn.IsAccount(id) {
 		return nil, fmt.Errorf("account %q: want 12 digits", id)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if found, ok := s.accounts[id]; ok {
+	if found, ok := s.Find(id); ok {
 		return found, nil
 	}
+	// The store's lock is taken first and the set's within, never the other way.
 	made := s.account(id)
 	err := made.Update(func(state State) error {
+		if state.reader.Get(kindAccount, id) != nil {
+			return nil
+		}
 		admin := &User{Name: Admin, Path: "/", ID: NewUserID(), Created: now.UTC(), Permissions: Permissions{Attached: []string{AdministratorAccess}}}
-		key := NewKey(Admin, now)
-		return errors.Join(state.PutUser(admin), state.PutKey(key), state.writer.Put(kindAccount, id, []byte("{}")))
+		return errors.Join(state.PutUser(admin), state.PutKey(NewKey(Admin, now)), state.writer.Put(kindAccount, id, []byte("{}")))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make account %s: %w", id, err)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.accounts[id] = made
 	return made, nil
 }
@@ -120,6 +128,10 @@ func (s *Set) All() []*Account {
 // Update runs f on the states of all accounts at once, beginning with the
 // default one; if f fails nothing is changed.
 func (s *Set) Update(f func(State) error) error { return s.Default().Update(f) }
+
+// View runs f on one consistent state of all accounts, beginning with the default
+// one.
+func (s *Set) View(f func(State) error) error { return s.Default().View(f) }
 
 // Key returns an access key by its id, or ErrNotFound.
 func (s *Set) Key(id string) (key *AccessKey, err error) {

@@ -82,7 +82,6 @@ var (
 
 const (
 	minSession, maxSession = 3600, 43200
-	trustQuota             = 2048
 	maxTags                = 50
 	defaultPage, maxPage   = 100, 1000
 )
@@ -93,14 +92,9 @@ func readTrust(q *service.Call, parameter string) (*policy.Policy, error) {
 	if err := q.Check(); err != nil {
 		return nil, err
 	}
-	parsed, err := policy.Parse(policy.Trust, parameter, []byte(text))
+	parsed, err := parseDocument(policy.Trust, parameter, text)
 	if err != nil {
-		refused, ok := errors.AsType[*policy.SyntaxError](err)
-		if !ok {
-			return nil, err
-		}
-		return nil, wire.Errorf(http.StatusBadRequest, refused.Code, "%s", refused.Message).
-			Because("line %d, column %d: %s", refused.Line, refused.Column, refused.Detail)
+		return nil, err
 	}
 	if policy.Size(text) > trustQuota {
 		return nil, limitExceeded("Cannot exceed quota for ACLSizePerRole: %d", trustQuota)
@@ -108,9 +102,9 @@ func readTrust(q *service.Call, parameter string) (*policy.Policy, error) {
 	return parsed, nil
 }
 
-// setTrust stores a trust policy with the ids of the users and roles it names.
+// SetTrust stores a trust policy with the ids of the users and roles it names.
 // Those of accounts that are played here must exist.
-func setTrust(state account.State, role *account.Role, trust *policy.Policy) error {
+func SetTrust(state account.State, role *account.Role, trust *policy.Policy) error {
 	ids, missing, err := state.Principals(trust.Entities())
 	if errors.Is(err, account.ErrNotFound) {
 		return wire.Errorf(http.StatusBadRequest, "MalformedPolicyDocument", `Invalid principal in policy: "AWS":"%s"`, missing).
@@ -120,9 +114,9 @@ func setTrust(state account.State, role *account.Role, trust *policy.Policy) err
 	return err
 }
 
-// shownTrust is a trust policy as IAM gives it back: the id shows in place of a
+// ShownTrust is a trust policy as IAM gives it back: the id shows in place of a
 // user or role that was deleted.
-func shownTrust(state account.State, role *account.Role) string {
+func ShownTrust(state account.State, role *account.Role) string {
 	text := role.Trust
 	for entity, id := range role.Principals {
 		if current, err := state.EntityID(entity); err != nil || current != id {
@@ -143,10 +137,11 @@ func readTags(q *service.Call) ([]account.Tag, error) {
 	for _, m := range q.Members("Tags") {
 		tags = append(tags, account.Tag{Key: q.Get(m + ".Key"), Value: q.Get(m + ".Value")})
 	}
-	return tags, checkTags(tags)
+	return tags, CheckTags(tags)
 }
 
-func checkTags(tags []account.Tag) error {
+// CheckTags is the rule for the tags of one resource.
+func CheckTags(tags []account.Tag) error {
 	seen := map[string]bool{}
 	for _, tag := range tags {
 		switch {
@@ -170,7 +165,7 @@ func mergeTags(old, added []account.Tag) ([]account.Tag, error) {
 	merged := removeTags(old, tagKeys(added))
 	merged = append(merged, added...)
 	slices.SortFunc(merged, func(a, b account.Tag) int { return strings.Compare(a.Key, b.Key) })
-	return merged, checkTags(merged)
+	return merged, CheckTags(merged)
 }
 
 func removeTags(tags []account.Tag, keys []string) []account.Tag {

@@ -57,7 +57,7 @@ func createProvider(q *service.Call) (any, error) {
 	if err := q.Check(); err != nil {
 		return nil, err
 	}
-	if err := checkURL(issuer); err != nil {
+	if err := CheckURL(issuer); err != nil {
 		return nil, err
 	}
 	provider := &account.Provider{IssuerID: arn.IssuerID(issuer), ClientIDs: unique(q.List("ClientIDList")), Created: q.Time.UTC()}
@@ -99,8 +99,8 @@ func createProvider(q *service.Call) (any, error) {
 	return result, nil
 }
 
-// checkURL is spec issuer-and-sts §4.2 and §6.2.
-func checkURL(issuer string) error {
+// CheckURL is spec issuer-and-sts §4.2 and §6.2.
+func CheckURL(issuer string) error {
 	parsed, err := url.Parse(issuer)
 	switch {
 	case !withScheme.MatchString(issuer) || err != nil:

@@ -103,7 +103,7 @@ func createRole(q *service.Call) (any, error) {
 		if _, err := state.Role(role.Name); !errors.Is(err, account.ErrNotFound) {
 			return orConflict(err, "Role with name %s already exists.", role.Name)
 		}
-		if err := setTrust(state, role, trust); err != nil {
+		if err := SetTrust(state, role, trust); err != nil {
 			return err
 		}
 		return state.PutRole(role)
@@ -157,7 +157,7 @@ func readRole(q *service.Call) (*account.Role, error) {
 	var role *account.Role
 	err := q.Account.View(func(state account.State) (err error) {
 		if role, err = findRole(state, name); err == nil {
-			role.Trust = shownTrust(state, role)
+			role.Trust = ShownTrust(state, role)
 		}
 		return err
 	})
@@ -186,7 +186,7 @@ func listRoles(q *service.Call) (any, error) {
 	if err := q.Account.View(func(state account.State) (err error) {
 		roles, err = state.Roles()
 		for _, role := range roles {
-			role.Trust = shownTrust(state, role)
+			role.Trust = ShownTrust(state, role)
 		}
 		return err
 	}); err != nil {
@@ -228,7 +228,7 @@ func updateTrust(q *service.Call) (any, error) {
 		return nil, err
 	}
 	return nil, changeRole(q, func(state account.State, role *account.Role) error {
-		return setTrust(state, role, trust)
+		return SetTrust(state, role, trust)
 	})
 }
 

@@ -1,0 +1,103 @@
+package iam
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rolecall/rolecall/internal/localaws/account"
+	"github.com/rolecall/rolecall/internal/localaws/wire"
+	"github.com/rolecall/rolecall/internal/policy"
+)
+
+// Quotas of documents, in characters without white space (spec iam-policy
+// §1.4), and of versions.
+const (
+	trustQuota   = 2048
+	managedQuota = 6144
+	maxVersions  = 5
+)
+
+// parseDocument reads a policy document and says what is wrong in IAM's words.
+func parseDocument(kind policy.Kind, name, text string) (*policy.Policy, error) {
+	parsed, err := policy.Parse(kind, name, []byte(text))
+	if refused, ok := errors.AsType[*policy.SyntaxError](err); ok {
+		return nil, wire.Errorf(http.StatusBadRequest, refused.Code, "%s", refused.Message).
+			Because("line %d, column %d: %s", refused.Line, refused.Column, refused.Detail)
+	}
+	return parsed, err
+}
+
+var newVersion = regexp.MustCompile(`"Version"\s*:\s*"2012-10-17"`)
+
+// CheckManaged says whether a text can be the document of a managed policy.
+func CheckManaged(text string) error {
+	if _, err := parseDocument(policy.Identity, "document", text); err != nil {
+		return err
+	}
+	if !newVersion.MatchString(text) { // what was parsed has one Version at most
+		return wire.Errorf(http.StatusBadRequest, "MalformedPolicyDocument", "Policy document must be version 2012-10-17 or greater.")
+	}
+	if policy.Size(text) > managedQuota {
+		return limitExceeded("Cannot exceed quota for PolicySize: %d", managedQuota)
+	}
+	return nil
+}
+
+// CheckInline says whether a text can be an inline policy of that name.
+func CheckInline(name, text string) error {
+	if len(name) > 128 || !nameLimit.Pattern.MatchString(name) {
+		return fmt.Errorf("name %q: want 1 to 128 letters, digits or _+=,.@-", name)
+	}
+	_, err := parseDocument(policy.Identity, name, text)
+	return err
+}
+
+// CheckName says whether an entity can have that name, of at most limit
+// characters, and path.
+func CheckName(name, path string, limit int) error {
+	switch {
+	case len(name) > limit || !nameLimit.Pattern.MatchString(name):
+		return fmt.Errorf("name: want 1 to %d letters, digits or _+=,.@-", limit)
+	case len(path) > 512 || !validPath.MatchString(path):
+		return fmt.Errorf("path %q: want one that begins and ends with /", path)
+	}
+	return nil
+}
+
+var (
+	validKeyID  = regexp.MustCompile(`^[A-Z0-9]{16,128}$`)
+	validSecret = regexp.MustCompile(`^[!-~]{16,128}$`)
+)
+
+// CheckAccessKey says whether a long-term access key can be used. Its error
+// does not show the secret.
+func CheckAccessKey(id, secret string) error {
+	switch {
+	case !validKeyID.MatchString(id) || strings.HasPrefix(id, "ASIA"):
+		return fmt.Errorf("access key %q: want 16 to 128 capitals and digits, not beginning with ASIA", id)
+	case !validSecret.MatchString(secret):
+		return fmt.Errorf("access key %s: its secret has not 16 to 128 printable characters", id)
+	}
+	return nil
+}
+
+// AddVersion adds a document as the default version. Of five older ones that
+// are not the default any more, the oldest goes.
+func AddVersion(p *account.ManagedPolicy, text string, now time.Time) *account.PolicyVersion {
+	for i := range p.Versions {
+		p.Versions[i].Default = false
+	}
+	if len(p.Versions) >= maxVersions {
+		p.Versions = slices.Delete(p.Versions, 0, 1)
+	}
+	p.Last++
+	p.Versions = append(p.Versions, account.PolicyVersion{ID: "v" + strconv.Itoa(p.Last), Text: text, Default: true, Created: now})
+	p.Updated = now
+	return &p.Versions[len(p.Versions)-1]
+}
