@@ -152,8 +152,8 @@ func TestSDKReadsErrors(t *testing.T) {
 			_, err := oidc.CreateTokenWithIAM(ctx, &ssooidc.CreateTokenWithIAMInput{ClientId: aws.String("c"), GrantType: aws.String("g")})
 			return err
 		}},
-		{"query", "AccessDenied", "is not authorized to perform: iam:ListGroups", 403, func(ctx context.Context) error {
-			_, err := w.iamClient(nobody).ListGroups(ctx, &iam.ListGroupsInput{})
+		{"query", "AccessDenied", "is not authorized to perform: iam:ListUsers", 403, func(ctx context.Context) error {
+			_, err := w.iamClient(nobody).ListUsers(ctx, &iam.ListUsersInput{})
 			return err
 		}},
 		{"query, allowed", "NotImplemented", "allowed, but not emulated: iam:GetAccountSummary", 501, func(ctx context.Context) error {

@@ -739,7 +739,7 @@ func TestIAM(t *testing.T) {
 		t.Errorf("delete: %s", got.body)
 	}
 	w.expect("delete again", call("DeleteRole", "RoleName", "R"), 404, "NoSuchEntity", "")
-	w.expect("not emulated", call("CreateUser", "UserName", "x"), 501, "NotImplemented", "allowed, but not emulated: iam:CreateUser")
+	w.expect("not emulated", call("GenerateCredentialReport"), 501, "NotImplemented", "allowed, but not emulated: iam:GenerateCredentialReport")
 }
 
 // TestReCreatedRole: sessions and trust of a deleted role do not pass on to a

@@ -1,5 +1,6 @@
-// Package iam is local AWS's Identity and Access Management: roles and OIDC
-// providers, their trust and their tags, with IAM's limits and messages.
+// Package iam is local AWS's Identity and Access Management: users, groups,
+// roles, their policies and keys, and OIDC providers, with IAM's limits and
+// messages.
 //
 // It decides no access; whoever gets here was allowed to.
 package iam
@@ -11,7 +12,6 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/rolecall/rolecall/internal/localaws/account"
@@ -23,23 +23,23 @@ import (
 // New returns IAM. It keeps nothing itself: each call brings its account.
 func New() *service.Service {
 	operations := map[string]service.Operation{}
-	for _, table := range []map[string]service.Operation{roleOperations(), providerOperations()} {
+	for _, table := range []map[string]service.Operation{
+		roleOperations(), userOperations(), keyOperations(), groupOperations(), policyOperations(), profileOperations(), providerOperations(), holderOperations(),
+	} {
 		maps.Copy(operations, table)
 	}
 	return &service.Service{Name: "iam", Protocol: wire.AWSQuery, Version: "2010-05-08", Namespace: "https://iam.amazonaws.com/doc/2010-05-08/", Operations: operations}
 }
 
 func roleOperations() map[string]service.Operation {
+	role := roleKind().target
 	return map[string]service.Operation{
-		"CreateRole":             {Target: roleTarget, Do: createRole},
-		"GetRole":                {Target: roleTarget, Do: getRole},
-		"ListRoles":              {Target: rolesTarget, Do: listRoles},
-		"UpdateRole":             {Target: roleTarget, Do: updateRole},
-		"UpdateAssumeRolePolicy": {Target: roleTarget, Do: updateTrust},
-		"DeleteRole":             {Target: roleTarget, Do: deleteRole},
-		"TagRole":                {Target: roleTarget, Do: tagRole},
-		"UntagRole":              {Target: roleTarget, Do: untagRole},
-		"ListRoleTags":           {Target: roleTarget, Do: listRoleTags},
+		"CreateRole":             {Target: role, Do: createRole},
+		"GetRole":                {Target: role, Do: getRole},
+		"ListRoles":              {Target: below("role"), Do: listRoles},
+		"UpdateRole":             {Target: role, Do: updateRole},
+		"UpdateAssumeRolePolicy": {Target: role, Do: updateTrust},
+		"DeleteRole":             {Target: role, Do: deleteRole},
 	}
 }
 
@@ -72,12 +72,15 @@ func invalidInput(format string, args ...any) error {
 
 // Limits of IAM's parameters.
 var (
-	nameLimit        = wire.Constraint{Min: 1, Max: 64, Pattern: regexp.MustCompile(`^[\w+=,.@-]+$`)}
-	descriptionLimit = wire.Constraint{Max: 1000, Optional: true}
-	documentLimit    = wire.Constraint{Min: 1, Sensitive: true}
-	arnLimit         = wire.Constraint{Min: 20, Max: 2048}
-	markerLimit      = wire.Constraint{Min: 1, Max: 320, Optional: true}
-	validPath        = regexp.MustCompile(`^/([!-~]+/)?$`)
+	nameLimit         = wire.Constraint{Min: 1, Max: 64, Pattern: regexp.MustCompile(`^[\w+=,.@-]+$`)}
+	longNameLimit     = wire.Constraint{Min: 1, Max: 128, Pattern: nameLimit.Pattern}
+	pathLimit         = wire.Constraint{Min: 1, Max: 512, Optional: true}
+	descriptionLimit  = wire.Constraint{Max: 1000, Optional: true}
+	documentLimit     = wire.Constraint{Min: 1, Sensitive: true}
+	validKeyParameter = regexp.MustCompile(`^\w+$`)
+	arnLimit          = wire.Constraint{Min: 20, Max: 2048}
+	markerLimit       = wire.Constraint{Min: 1, Max: 320, Optional: true}
+	validPath         = regexp.MustCompile(`^/([!-~]+/)?$`)
 )
 
 const (
@@ -131,87 +134,21 @@ func escape(document string) string {
 	return strings.ReplaceAll(url.QueryEscape(document), "+", "%20")
 }
 
-// readTags reads Tags.member.N.
-func readTags(q *service.Call) ([]account.Tag, error) {
-	var tags []account.Tag
-	for _, m := range q.Members("Tags") {
-		tags = append(tags, account.Tag{Key: q.Get(m + ".Key"), Value: q.Get(m + ".Value")})
+// newPath reads the path of an entity that is to be created.
+func newPath(q *service.Call) string {
+	if path := readPath(q, "Path"); path != "" {
+		return path
 	}
-	return tags, CheckTags(tags)
+	return "/"
 }
 
-// CheckTags is the rule for the tags of one resource.
-func CheckTags(tags []account.Tag) error {
-	seen := map[string]bool{}
-	for _, tag := range tags {
-		switch {
-		case tag.Key == "" || len(tag.Key) > 128 || len(tag.Value) > 256:
-			return wire.Errorf(http.StatusBadRequest, "ValidationError", "The tag %q is not valid: keys have 1 to 128 characters, values at most 256.", tag.Key)
-		case strings.HasPrefix(strings.ToLower(tag.Key), "aws:"):
-			return invalidInput("Tag keys beginning with aws: are reserved.")
-		case seen[tag.Key]:
-			return invalidInput("Duplicate tag keys found. Please note that Tag keys are case insensitive.")
-		}
-		seen[tag.Key] = true
+// readPath reads a path, which may be left out.
+func readPath(q *service.Call, parameter string) string {
+	path := q.Text(parameter, pathLimit)
+	if path != "" && !validPath.MatchString(path) {
+		q.Violate("The specified value for path is invalid. It must begin and end with / and contain only alphanumeric characters and/or / characters.")
 	}
-	if len(tags) > maxTags {
-		return limitExceeded("The number of tags has reached the maximum limit.")
-	}
-	return nil
-}
-
-// mergeTags sets tags, new values replacing old ones, sorted by key.
-func mergeTags(old, added []account.Tag) ([]account.Tag, error) {
-	merged := removeTags(old, tagKeys(added))
-	merged = append(merged, added...)
-	slices.SortFunc(merged, func(a, b account.Tag) int { return strings.Compare(a.Key, b.Key) })
-	return merged, CheckTags(merged)
-}
-
-func removeTags(tags []account.Tag, keys []string) []account.Tag {
-	return slices.DeleteFunc(slices.Clone(tags), func(tag account.Tag) bool { return slices.Contains(keys, tag.Key) })
-}
-
-func tagKeys(tags []account.Tag) []string {
-	keys := make([]string, len(tags))
-	for i, tag := range tags {
-		keys[i] = tag.Key
-	}
-	return keys
-}
-
-// page cuts a sorted list; the marker is the last name of the page before.
-func page[T any](q *service.Call, items []T, name func(T) string) (onPage []T, next string, err error) {
-	marker := q.Text("Marker", markerLimit)
-	size, err := q.Int("MaxItems", defaultPage, 1, maxPage)
-	if err != nil {
-		return nil, "", err
-	}
-	if err := q.Check(); err != nil {
-		return nil, "", err
-	}
-	if marker != "" {
-		items = slices.DeleteFunc(slices.Clone(items), func(item T) bool { return name(item) <= marker })
-	}
-	if len(items) > size {
-		return items[:size], name(items[size-1]), nil
-	}
-	return items, "", nil
-}
-
-// tagsResult is the answer of both operations that list tags.
-type tagsResult struct {
-	Tags        []account.Tag `xml:"Tags>member"`
-	IsTruncated bool
-	Marker      string `xml:",omitempty" json:",omitempty"`
-}
-
-func listTags(q *service.Call, tags []account.Tag) (any, error) {
-	onPage, next, err := page(q, tags, func(tag account.Tag) string { return tag.Key })
-	if err != nil {
-		return nil, err
-	}
-	return tagsResult{onPage, next != "", next}, nil
+	return path
 }
 
 func wrap(err error, doing string, args ...any) error {

@@ -48,8 +48,8 @@ func providerTarget(q *service.Call) (service.Target, error) {
 }
 
 type createdProvider struct {
-	ARN  string         `xml:"OpenIDConnectProviderArn" json:"OpenIDConnectProviderArn"`
-	Tags *[]account.Tag `xml:"Tags>member,omitempty" json:",omitempty"`
+	ARN  string                 `xml:"OpenIDConnectProviderArn" json:"OpenIDConnectProviderArn"`
+	Tags wire.List[account.Tag] `xml:",omitempty" json:",omitempty"`
 }
 
 func createProvider(q *service.Call) (any, error) {
@@ -92,11 +92,7 @@ func createProvider(q *service.Call) (any, error) {
 	if err != nil {
 		return nil, wrap(err, "create provider %q", issuer)
 	}
-	result := createdProvider{ARN: q.Account.ProviderARN(provider)}
-	if len(provider.Tags) > 0 {
-		result.Tags = &provider.Tags
-	}
-	return result, nil
+	return createdProvider{q.Account.ProviderARN(provider), provider.Tags}, nil
 }
 
 // CheckURL is spec issuer-and-sts §4.2 and §6.2.
@@ -201,11 +197,11 @@ func changeProvider(q *service.Call, apply func(*account.Provider) error) error 
 }
 
 type providerResult struct {
-	URL            string   `xml:"Url" json:"Url"`
-	ClientIDList   []string `xml:"ClientIDList>member"`
-	ThumbprintList []string `xml:"ThumbprintList>member"`
+	URL            string `xml:"Url" json:"Url"`
+	ClientIDList   wire.List[string]
+	ThumbprintList wire.List[string]
 	CreateDate     wire.MilliTime
-	Tags           []account.Tag `xml:"Tags>member"`
+	Tags           wire.List[account.Tag]
 }
 
 func getProvider(q *service.Call) (any, error) {
@@ -217,7 +213,7 @@ func getProvider(q *service.Call) (any, error) {
 }
 
 type providersResult struct {
-	List []providerARN `xml:"OpenIDConnectProviderList>member" json:"OpenIDConnectProviderList"`
+	List wire.List[providerARN] `xml:"OpenIDConnectProviderList" json:"OpenIDConnectProviderList"`
 }
 
 type providerARN struct {

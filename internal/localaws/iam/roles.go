@@ -3,8 +3,6 @@ package iam
 import (
 	"errors"
 	"net/http"
-	"slices"
-	"strings"
 
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/service"
@@ -22,8 +20,9 @@ type roleXML struct {
 	AssumeRolePolicyDocument string
 	Description              string `xml:",omitempty" json:",omitempty"`
 	MaxSessionDuration       int
-	Tags                     *[]account.Tag `xml:"Tags>member,omitempty" json:",omitempty"`
-	RoleLastUsed             *struct{}      `xml:",omitempty" json:",omitempty"`
+	PermissionsBoundary      *boundaryXML           `xml:",omitempty" json:",omitempty"`
+	Tags                     wire.List[account.Tag] `xml:",omitempty" json:",omitempty"`
+	RoleLastUsed             *struct{}              `xml:",omitempty" json:",omitempty"`
 }
 
 func newRoleXML(a *account.Account, r *account.Role, withTags bool) roleXML {
@@ -31,27 +30,10 @@ func newRoleXML(a *account.Account, r *account.Role, withTags bool) roleXML {
 		Path: r.Path, RoleName: r.Name, RoleID: r.ID, ARN: a.RoleARN(r), CreateDate: wire.Time(r.Created),
 		AssumeRolePolicyDocument: escape(r.Trust), Description: r.Description, MaxSessionDuration: r.MaxSession,
 	}
-	if withTags && len(r.Tags) > 0 {
-		out.Tags = &r.Tags
+	if withTags {
+		out.Tags, out.PermissionsBoundary = r.Tags, shownBoundary(r.Boundary)
 	}
 	return out
-}
-
-// roleTarget is what policies see. For a role that does not exist yet, or any
-// more, it is put together from the request.
-func roleTarget(q *service.Call) (service.Target, error) {
-	role := &account.Role{Name: q.Get("RoleName"), Path: q.Get("Path")}
-	if role.Path == "" {
-		role.Path = "/"
-	}
-	err := q.Account.View(func(state account.State) error {
-		stored, err := state.Role(role.Name)
-		if err == nil {
-			role = stored
-		}
-		return unlessNotFound(err)
-	})
-	return service.Target{ARN: q.Account.RoleARN(role), Tags: role.Tags}, err
 }
 
 func unlessNotFound(err error) error {
@@ -61,23 +43,8 @@ func unlessNotFound(err error) error {
 	return err
 }
 
-// rolesTarget is that of operations on all roles below a path.
-func rolesTarget(q *service.Call) (service.Target, error) {
-	prefix := q.Get("PathPrefix")
-	if prefix == "" {
-		prefix = "/"
-	}
-	return service.Target{ARN: "arn:" + q.Account.Partition + ":iam::" + q.Account.ID + ":role" + prefix}, nil
-}
-
 func createRole(q *service.Call) (any, error) {
-	role := &account.Role{Name: q.Text("RoleName", nameLimit), Path: "/", ID: account.NewRoleID(), Created: q.Time.UTC()}
-	if path := q.Text("Path", wire.Constraint{Min: 1, Max: 512, Optional: true}); path != "" {
-		if !validPath.MatchString(path) {
-			q.Violate("The specified value for path is invalid. It must begin and end with / and contain only alphanumeric characters and/or / characters.")
-		}
-		role.Path = path
-	}
+	role := &account.Role{Name: q.Text("RoleName", nameLimit), Path: newPath(q), ID: account.NewRoleID(), Created: q.Time.UTC(), Boundary: newBoundary(q)}
 	role.Description = q.Text("Description", descriptionLimit)
 	var err error
 	if role.MaxSession, err = q.Int("MaxSessionDuration", minSession, minSession, maxSession); err != nil {
@@ -86,11 +53,6 @@ func createRole(q *service.Call) (any, error) {
 	trust, err := readTrust(q, "AssumeRolePolicyDocument")
 	if err != nil {
 		return nil, err
-	}
-	for _, later := range []string{"PermissionsBoundary"} {
-		if q.Has(later) {
-			return nil, wire.Errorf(http.StatusNotImplemented, "NotImplemented", "%s is not emulated yet; the role was not created without it.", later)
-		}
 	}
 	tags, err := readTags(q)
 	if err != nil {
@@ -103,10 +65,7 @@ func createRole(q *service.Call) (any, error) {
 		if _, err := state.Role(role.Name); !errors.Is(err, account.ErrNotFound) {
 			return orConflict(err, "Role with name %s already exists.", role.Name)
 		}
-		if err := SetTrust(state, role, trust); err != nil {
-			return err
-		}
-		return state.PutRole(role)
+		return errors.Join(checkNewBoundary(state, role.Boundary), SetTrust(state, role, trust), state.PutRole(role))
 	})
 	if err != nil {
 		return nil, wrap(err, "create role %q", role.Name)
@@ -175,34 +134,24 @@ func getRole(q *service.Call) (any, error) {
 }
 
 type rolesResult struct {
-	Roles       []roleXML `xml:"Roles>member"`
-	IsTruncated bool
-	Marker      string `xml:",omitempty" json:",omitempty"`
+	Roles wire.List[roleXML]
+	pageEnd
 }
 
 func listRoles(q *service.Call) (any, error) {
-	prefix := q.Text("PathPrefix", wire.Constraint{Min: 1, Max: 512, Optional: true})
-	var roles []*account.Role
-	if err := q.Account.View(func(state account.State) (err error) {
-		roles, err = state.Roles()
-		for _, role := range roles {
-			role.Trust = ShownTrust(state, role)
-		}
-		return err
-	}); err != nil {
-		return nil, wrap(err, "list roles")
-	}
-	roles = slices.DeleteFunc(roles, func(r *account.Role) bool { return !strings.HasPrefix(r.Path, prefix) })
-	slices.SortFunc(roles, func(a, b *account.Role) int { return strings.Compare(a.Name, b.Name) })
-	onPage, next, err := page(q, roles, func(r *account.Role) string { return r.Name })
+	roles, end, err := listBelow(q, account.State.Roles, func(r *account.Role) (string, string) { return r.Path, r.Name })
 	if err != nil {
 		return nil, err
 	}
-	result := rolesResult{IsTruncated: next != "", Marker: next}
-	for _, role := range onPage {
-		result.Roles = append(result.Roles, newRoleXML(q.Account, role, false))
-	}
-	return result, nil
+	result := rolesResult{pageEnd: end}
+	err = q.Account.View(func(state account.State) error {
+		for _, role := range roles {
+			role.Trust = ShownTrust(state, role)
+			result.Roles = append(result.Roles, newRoleXML(q.Account, role, false))
+		}
+		return nil
+	})
+	return result, wrap(err, "list roles")
 }
 
 func updateRole(q *service.Call) (any, error) {
@@ -238,35 +187,14 @@ func deleteRole(q *service.Call) (any, error) {
 		return nil, err
 	}
 	return nil, wrap(q.Account.Update(func(state account.State) error {
-		if _, err := findRole(state, name); err != nil {
+		role, err := findRole(state, name)
+		if err != nil {
 			return err
 		}
-		return state.DeleteRole(name)
+		holding, err := profilesOf(state, role.Name)
+		if err == nil && len(holding) > 0 {
+			err = deleteConflict("Cannot delete entity, must remove roles from instance profile first.")
+		}
+		return errors.Join(err, unburdened(role.Permissions), state.DeleteRole(role.Name))
 	}), "delete role %q", name)
-}
-
-func tagRole(q *service.Call) (any, error) {
-	tags, err := readTags(q)
-	if err != nil {
-		return nil, err
-	}
-	return nil, changeRole(q, func(_ account.State, role *account.Role) (err error) {
-		role.Tags, err = mergeTags(role.Tags, tags)
-		return err
-	})
-}
-
-func untagRole(q *service.Call) (any, error) {
-	return nil, changeRole(q, func(_ account.State, role *account.Role) error {
-		role.Tags = removeTags(role.Tags, q.List("TagKeys"))
-		return nil
-	})
-}
-
-func listRoleTags(q *service.Call) (any, error) {
-	role, err := readRole(q)
-	if err != nil {
-		return nil, err
-	}
-	return listTags(q, role.Tags)
 }

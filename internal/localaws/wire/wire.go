@@ -5,6 +5,7 @@
 package wire
 
 import (
+	"encoding/xml"
 	"fmt"
 	"strconv"
 	"time"
@@ -72,4 +73,21 @@ func (t MilliTime) MarshalText() ([]byte, error) {
 // MarshalJSON writes a number.
 func (t MilliTime) MarshalJSON() ([]byte, error) {
 	return strconv.AppendFloat(nil, float64(time.Time(t).UnixMilli())/1000, 'f', 3, 64), nil
+}
+
+// List is a list as Query services write it: an element for the list, which is
+// there even when it is empty, and one called member for each value.
+type List[T any] []T
+
+// MarshalXML writes the list.
+func (l List[T]) MarshalXML(encoder *xml.Encoder, start xml.StartElement) error {
+	if err := encoder.EncodeToken(start); err != nil {
+		return err
+	}
+	for _, value := range l {
+		if err := encoder.EncodeElement(value, xml.StartElement{Name: xml.Name{Local: "member"}}); err != nil {
+			return err
+		}
+	}
+	return encoder.EncodeToken(start.End())
 }
