@@ -38,6 +38,7 @@ const maxForeignBody = 8 << 20
 func (s *Server) receive(a *ask, answer *wire.Answer) error {
 	r := a.HTTP
 	a.endpoint = endpointOf(r.Host, r.URL.EscapedPath())
+	a.Path, a.Bucket = a.endpoint.path, a.endpoint.bucket
 	a.signed, a.unsigned = sigv4.Parse(r)
 	a.Region = s.regionOf(a)
 	a.Query = &wire.Query{}
@@ -119,9 +120,9 @@ func (a *ask) findByTarget(services map[string]*service.Service) error {
 	}
 	switch {
 	case a.service != nil && a.service.Route != nil:
-		a.Operation = a.service.Route(a.HTTP)
+		a.Operation = a.service.Route(&a.Call)
 	case a.name != "" && (a.service == nil || a.service.Protocol != wire.AWSQuery):
-	case a.endpoint.path != "/":
+	case a.Path != "/":
 		return wire.Errorf(http.StatusNotFound, "UnknownOperationException", "There is nothing at %s here, and no signature says which service is meant.", a.HTTP.URL.Path)
 	case a.HTTP.Method != http.MethodGet && a.HTTP.Method != http.MethodPost:
 		return wire.Errorf(http.StatusMethodNotAllowed, "UnsupportedMethod", "Only GET and POST are supported.")
@@ -142,7 +143,7 @@ func (a *ask) target() (string, bool) {
 
 // looksLikeQuery: a form, or an action in the URL, at the root.
 func (a *ask) looksLikeQuery() bool {
-	if _, isJSON := a.target(); isJSON || a.endpoint.path != "/" {
+	if _, isJSON := a.target(); isJSON || a.Path != "/" {
 		return false
 	}
 	if a.HTTP.Method == http.MethodGet {

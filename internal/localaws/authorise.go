@@ -52,7 +52,7 @@ func (s *Server) decideOnly(a *ask) error {
 	action := a.action()
 	unknown := ""
 	if !validName.MatchString(a.Operation) {
-		unknown = a.HTTP.Method + " " + a.endpoint.path
+		unknown = a.HTTP.Method + " " + a.Path
 	}
 	if err := s.authorise(a, action, nil); err != nil {
 		if refused, ok := err.(*wire.Error); ok { //nolint:errorlint // made by authorise

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/rolecall/rolecall/internal/localaws/wire"
 	"github.com/rolecall/rolecall/internal/obs"
@@ -32,30 +33,40 @@ type Decision struct {
 	Explanation *policy.Explanation `json:"explanation,omitempty"`
 }
 
-// Text returns the decision for a person, several lines.
+// Text returns the decision for a person: a line for each fact. Callers chose
+// some of the words, so that nothing in them may move a terminal's cursor.
 func (d Decision) Text() string {
-	var out strings.Builder
-	fmt.Fprintf(&out, "refused    %s", d.Action)
+	lines := []string{"refused    " + d.Action}
 	if d.Explanation != nil {
-		fmt.Fprintf(&out, " on %s", d.Explanation.Resource)
+		lines[0] += " on " + d.Explanation.Resource
 	}
 	if d.Principal != "" {
-		fmt.Fprintf(&out, "\n  caller   %s", d.Principal)
+		lines = append(lines, "  caller   "+d.Principal)
 	}
-	fmt.Fprintf(&out, "\n  answer   %d %s: %s", d.Status, d.Code, d.Message)
+	lines = append(lines, fmt.Sprintf("  answer   %d %s: %s", d.Status, d.Code, d.Message))
 	if d.Reason != "" {
-		fmt.Fprintf(&out, "\n  because  %s", d.Reason)
+		lines = append(lines, "  because  "+d.Reason)
 	}
-	fmt.Fprintf(&out, "\n  request  %s\n", d.RequestID)
-	return out.String()
+	lines = append(lines, "  request  "+d.RequestID)
+	for i, line := range lines {
+		lines[i] = strings.Map(printable, line) + "\n"
+	}
+	return strings.Join(lines, "")
+}
+
+func printable(r rune) rune {
+	if unicode.IsPrint(r) {
+		return r
+	}
+	return unicode.ReplacementChar
 }
 
 // note records a refusal, logs it and tells whoever wants to know.
 func (s *Server) note(a *ask, answer *wire.Answer, refused *wire.Error) {
 	said := answer.Protocol.Translate(refused)
 	decision := Decision{
-		RequestID: answer.RequestID, Time: a.Time.UTC(), Action: a.action(), Status: said.Status, Code: said.Code, Message: said.Message,
-		Reason: refused.Reason, Explanation: refused.Explanation,
+		RequestID: answer.RequestID, Time: a.Time.UTC(), Action: a.action(), Status: said.Status, Code: said.Code, Message: shorten(said.Message),
+		Reason: shorten(refused.Reason), Explanation: refused.Explanation,
 	}
 	if decision.Explanation != nil {
 		decision.Action = decision.Explanation.Action
@@ -71,12 +82,44 @@ func (s *Server) note(a *ask, answer *wire.Answer, refused *wire.Error) {
 	}
 }
 
-// Limits of what is kept: so many refusals, and of those with an explanation
-// that is longer than a person would read only the reason.
+// Limits of what is kept, so that nobody fills the memory with refusals.
 const (
-	keptDecisions = 1000
-	maxStatements = 200
+	keptDecisions  = 1000
+	maxText        = 4 << 10
+	maxExplanation = 64 << 10 // of texts; of a longer one the reason is kept only
 )
+
+func shorten(text string) string {
+	if len(text) <= maxText {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxText], "") + "…"
+}
+
+// size is how much text an explanation holds, roughly.
+func size(e *policy.Explanation) int {
+	total := 0
+	for _, document := range e.Documents {
+		for _, statement := range document.Statements {
+			total += 200
+			for _, element := range []policy.ExplainedElement{statement.Principal, statement.Action, statement.Resource} {
+				total += len(element.Got) + len(element.Note) + length(element.Wanted)
+			}
+			for _, condition := range statement.Conditions {
+				total += 100 + len(condition.Key) + length(condition.Wanted) + length(condition.Got)
+			}
+		}
+	}
+	return total
+}
+
+func length(texts []string) int {
+	total := 0
+	for _, text := range texts {
+		total += len(text)
+	}
+	return total
+}
 
 // decisions keeps the last refusals. The zero value is empty.
 type decisions struct {
@@ -86,14 +129,8 @@ type decisions struct {
 }
 
 func (d *decisions) add(one Decision) {
-	if one.Explanation != nil {
-		statements := 0
-		for _, document := range one.Explanation.Documents {
-			statements += len(document.Statements)
-		}
-		if statements > maxStatements {
-			one.Explanation = nil
-		}
+	if one.Explanation != nil && size(one.Explanation) > maxExplanation {
+		one.Explanation = nil
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

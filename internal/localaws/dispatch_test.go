@@ -331,6 +331,13 @@ func TestDecisions(t *testing.T) {
 			t.Errorf("%s: %d %s", host, got.status, got.body)
 		}
 	}
+	w.do(w.request(http.MethodPost, "", "Action="+strings.Repeat("%1b[2J", 10000)+"&Version=2011-06-15"))
+	w.mu.Lock()
+	hostile := w.explained[len(w.explained)-1]
+	w.mu.Unlock()
+	if len(hostile.Message) > 5000 || strings.ContainsAny(hostile.Text(), "\x1b\r") {
+		t.Errorf("a hostile action is kept as %q", hostile.Text())
+	}
 	for range 1100 {
 		w.assume("abc", nil)
 	}

@@ -30,8 +30,9 @@ type Service struct {
 	// Others are names of operations that AWS has and that are not emulated. If
 	// there are none listed, every other name may be one.
 	Others []string
-	// Route names the operation of a REST request; empty if there is none.
-	Route func(*http.Request) string
+	// Route names the operation of a REST call by its method, path and bucket;
+	// empty if there is none.
+	Route func(*Call) string
 	// MaxBody is the largest body in bytes; 0 is wire.MaxBody.
 	MaxBody int64
 }
@@ -55,7 +56,8 @@ type Operation struct {
 	Access Access
 	// Target says what the call works on, for ByPolicy; nil means "*".
 	Target func(*Call) (Target, error)
-	// Do does it and answers; a nil result is an empty answer.
+	// Do does it and answers; a nil result is an empty answer, a *wire.Raw one
+	// of the operation's own form.
 	Do func(*Call) (any, error)
 }
 
@@ -79,6 +81,10 @@ type Call struct {
 	HTTP      *http.Request
 	Body      []byte
 	Operation string
+	// Path is the request's path, escaped, without a host name of AWS in it.
+	Path string
+	// Bucket is that of a virtual host of S3; empty if the host names none.
+	Bucket string
 	// Account is the one the call is made in: the caller's.
 	Account *account.Account
 	// Accounts are all that are played here.

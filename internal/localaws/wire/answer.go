@@ -1,8 +1,10 @@
 package wire
 
 import (
+	"cmp"
 	"encoding/json"
 	"encoding/xml"
+	"maps"
 	"net/http"
 )
 
@@ -36,9 +38,19 @@ type Answer struct {
 // faultNamespace is that of errors which belong to no service.
 const faultNamespace = "http://webservices.amazon.com/AWSFault/2005-15-09"
 
+// Raw is an answer that its operation writes itself, such as an object of S3.
+type Raw struct {
+	Status int // 200 if zero
+	Header http.Header
+	Body   []byte
+}
+
 // OK writes the result of an operation; a nil result is an operation without
 // one.
 func (a *Answer) OK(operation string, result any) error {
+	if raw, ok := result.(*Raw); ok {
+		return a.writeRaw(raw)
+	}
 	switch a.Protocol {
 	case RESTJSON:
 		return a.writeJSON(http.StatusOK, "application/json", orEmpty(result))
@@ -61,6 +73,14 @@ func (a *Answer) OK(operation string, result any) error {
 		return a.writeJSON(http.StatusOK, "application/json", map[string]any{operation + "Response": body})
 	}
 	return a.write(http.StatusOK, "text/xml", func(w http.ResponseWriter) error { return a.queryResult(w, operation, result) })
+}
+
+func (a *Answer) writeRaw(raw *Raw) error {
+	maps.Copy(a.Writer.Header(), raw.Header)
+	return a.write(cmp.Or(raw.Status, http.StatusOK), raw.Header.Get("Content-Type"), func(w http.ResponseWriter) error {
+		_, err := w.Write(raw.Body)
+		return err
+	})
 }
 
 func orEmpty(result any) any {
@@ -104,7 +124,9 @@ func (a *Answer) writeJSON(status int, contentType string, body any) error {
 
 func (a *Answer) write(status int, contentType string, body func(http.ResponseWriter) error) error {
 	header := a.Writer.Header()
-	header.Set("Content-Type", contentType)
+	if contentType != "" {
+		header.Set("Content-Type", contentType)
+	}
 	header.Set("X-Amzn-Requestid", a.RequestID)
 	if a.Protocol == S3 {
 		header.Set("X-Amz-Request-Id", a.RequestID)
