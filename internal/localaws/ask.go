@@ -118,6 +118,10 @@ func (a *ask) findByTarget(services map[string]*service.Service) error {
 		a.Operation = operation
 		return nil
 	}
+	if rpc := rpcPath.FindStringSubmatch(a.Path); rpc != nil && a.isCBOR() {
+		a.Operation = rpc[1]
+		return nil
+	}
 	switch {
 	case a.service != nil && a.service.Route != nil:
 		a.Operation = a.service.Route(&a.Call)
@@ -135,6 +139,11 @@ func (a *ask) findByTarget(services map[string]*service.Service) error {
 func missingAction() error {
 	return wire.Errorf(http.StatusBadRequest, "MissingAction", "The request must contain the parameter Action.")
 }
+
+// rpcPath is that of Smithy's RPC protocols.
+var rpcPath = regexp.MustCompile(`^/service/[A-Za-z0-9]+/operation/([A-Za-z0-9]+)$`)
+
+func (a *ask) isCBOR() bool { return a.HTTP.Header.Get("Smithy-Protocol") == "rpc-v2-cbor" }
 
 func (a *ask) target() (string, bool) {
 	target := a.HTTP.Header.Get("X-Amz-Target")
@@ -234,6 +243,8 @@ func (a *ask) protocol() wire.Protocol {
 		return wire.JSON10
 	case isJSON:
 		return wire.JSON11
+	case a.isCBOR():
+		return wire.CBOR
 	case a.Operation != "" && a.name == "ec2":
 		return wire.EC2
 	case a.Operation != "" || a.name == "":

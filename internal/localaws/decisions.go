@@ -2,6 +2,7 @@ package localaws
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -37,6 +38,9 @@ type Decision struct {
 // some of the words, so that nothing in them may move a terminal's cursor.
 func (d Decision) Text() string {
 	lines := []string{"refused    " + d.Action}
+	if d.Status == http.StatusNotImplemented {
+		lines[0] = "allowed, but not emulated: " + d.Action
+	}
 	if d.Explanation != nil {
 		lines[0] += " on " + d.Explanation.Resource
 	}

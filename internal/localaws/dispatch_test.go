@@ -80,6 +80,9 @@ func TestOneShapePerProtocol(t *testing.T) {
 		if target != "" {
 			r.Header.Set("X-Amz-Target", target)
 		}
+		if contentType == "application/cbor" {
+			r.Header.Set("Smithy-Protocol", "rpc-v2-cbor")
+		}
 		if c.AccessKeyID != "" {
 			w.sign(r, c, service, body, w.clock())
 		}
@@ -118,6 +121,7 @@ func TestOneShapePerProtocol(t *testing.T) {
 		{"S3 denied", nobody, "s3", "PUT", "/b/k", "", "", "content", 403, "", "<Error><Code>AccessDenied</Code><Message>" + denied + "s3:*"},
 		{"S3 allowed", reader, "s3", "GET", "/b/k", "", "", "", 501, "", "<Error><Code>NotImplemented</Code><Message>allowed, but not emulated: s3:*, by GET /b/k"},
 		{"S3 unknown key", unknownKey, "s3", "GET", "/b/k", "", "", "", 403, "", "<Error><Code>InvalidAccessKeyId</Code>"},
+		{"CBOR denied", nobody, "monitoring", "POST", "/service/GraniteServiceVersion20100801/operation/ListMetrics", "application/cbor", "", "", 400, "", "\xa2\x79\x00\x06__type\x79\x00\x2ecom.amazon.coral.service#AccessDeniedException\x79\x00\x07message\x79\x00"},
 		{"rest-xml denied", nobody, "route53", "GET", "/2013-04-01/hostedzone", "", "", "", 403, "", "<ErrorResponse xmlns="},
 		{"a service with a strange name", nobody, "x:y", "GET", "/", "", "", "", 403, "AccessDeniedException", "unknown:*"},
 	} {

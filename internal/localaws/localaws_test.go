@@ -59,7 +59,8 @@ type world struct {
 	mu        sync.Mutex
 	now       time.Time
 	jwks      string
-	jwksTyp   int // status of the JWKS
+	caching   string // of the issuer's answers
+	jwksTyp   int    // status of the JWKS
 	fetches   int
 	accounts  *account.Set
 	explained []localaws.Decision
@@ -84,7 +85,7 @@ func (b *lockedBuffer) Write(p []byte) (int, error) {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{t: t, now: epoch, jwksTyp: http.StatusOK, log: &lockedBuffer{}}
+	w := &world{t: t, now: epoch, caching: "no-cache", jwksTyp: http.StatusOK, log: &lockedBuffer{}}
 	var err error
 	if w.key, err = token.GenerateRSA(2048); err != nil {
 		t.Fatal(err)
@@ -160,7 +161,7 @@ func (w *world) setJWKS(text string, status int) {
 func (w *world) serveIssuer(rw http.ResponseWriter, r *http.Request) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	rw.Header().Set("Cache-Control", "no-cache")
+	rw.Header().Set("Cache-Control", w.caching)
 	if before, ok := strings.CutSuffix(r.URL.Path, "/.well-known/openid-configuration"); ok {
 		base := "https://" + r.Host + before
 		fmt.Fprintf(rw, `{"issuer":%q,"jwks_uri":%q}`, base, base+"/keys.json")

@@ -21,6 +21,7 @@ const (
 	RESTJSON                 // paths and methods in, JSON out: EKS, Lambda, …
 	JSON10                   // X-Amz-Target, application/x-amz-json-1.0: DynamoDB, SQS
 	JSON11                   // X-Amz-Target, application/x-amz-json-1.1: SSM, ECR, …
+	CBOR                     // /service/NAME/operation/NAME, application/cbor: CloudWatch; errors only
 )
 
 // Answer writes the answer of one request.
@@ -65,7 +66,7 @@ func (a *Answer) OK(operation string, result any) error {
 			}
 			return encodeXML(w, result)
 		})
-	case AWSQuery, EC2:
+	case AWSQuery, EC2, CBOR:
 	}
 	if a.JSON {
 		body := map[string]any{"ResponseMetadata": map[string]string{"RequestId": a.RequestID}}

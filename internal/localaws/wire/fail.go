@@ -1,8 +1,10 @@
 package wire
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"encoding/xml"
+	"math"
 	"net/http"
 )
 
@@ -43,7 +45,7 @@ func (p Protocol) Translate(e *Error) *Error {
 		said = row.s3
 	case EC2:
 		said = row.ec2
-	case AWSQuery, RESTXML, RESTJSON, JSON10, JSON11:
+	case AWSQuery, RESTXML, RESTJSON, JSON10, JSON11, CBOR:
 	}
 	translated := *e
 	if said.code != "" {
@@ -74,6 +76,12 @@ func (a *Answer) Fail(e *Error) error {
 		return a.writeJSON(e.Status, "application/x-amz-json-1.0", jsonError{"com.amazon.coral.service#" + e.Code, e.Message})
 	case JSON11:
 		return a.writeJSON(e.Status, "application/x-amz-json-1.1", jsonError{e.Code, e.Message})
+	case CBOR:
+		a.Writer.Header().Set("Smithy-Protocol", "rpc-v2-cbor")
+		return a.write(e.Status, "application/cbor", func(w http.ResponseWriter) error {
+			_, err := w.Write(cborTexts("__type", "com.amazon.coral.service#"+e.Code, "message", e.Message))
+			return err
+		})
 	case S3:
 		return a.write(e.Status, "application/xml", func(w http.ResponseWriter) error {
 			return encodeXML(w, struct {
@@ -92,6 +100,19 @@ func (a *Answer) Fail(e *Error) error {
 	case AWSQuery, RESTXML:
 	}
 	return a.failQuery(e)
+}
+
+// cborTexts encodes a map of texts, given as keys and values in turn (RFC 8949).
+func cborTexts(texts ...string) []byte {
+	const mapOf, textOf16 = 0xa0, 0x79
+	out := []byte{mapOf | byte(len(texts)/2)}
+	for _, text := range texts {
+		text = text[:min(len(text), math.MaxUint16)]
+		out = append(out, textOf16)
+		out = binary.BigEndian.AppendUint16(out, uint16(len(text)))
+		out = append(out, text...)
+	}
+	return out
 }
 
 type ec2Error struct{ Code, Message string }
