@@ -255,6 +255,43 @@ func TestRolePermissions(t *testing.T) {
 	}
 }
 
+// TestSessionPolicies: a session has what role and session policies both allow,
+// managed ones in the version of the moment.
+func TestSessionPolicies(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.mustAdmin(url.Values{"Action": {"PutRolePolicy"}, "RoleName": {"R"}, "PolicyName": {"p"}, "PolicyDocument": {allow(`"iam:*"`, `"*"`)}})
+	w.mustAdmin(url.Values{"Action": {"CreatePolicy"}, "PolicyName": {"look"}, "PolicyDocument": {allow(`"iam:GetRole"`, `"*"`)}})
+	const look = "arn:aws:iam::111122223333:policy/look"
+	get, list := url.Values{"Action": {"GetRole"}, "RoleName": {"R"}}, url.Values{"Action": {"ListRoles"}}
+	all := credentialsIn(t, w.assume(w.token(w.key, nil), nil))
+	inline := credentialsIn(t, w.assume(w.token(w.key, nil), map[string]string{"Policy": allow(`"iam:ListRoles"`, `"*"`)}))
+	managed := credentialsIn(t, w.assume(w.token(w.key, nil), map[string]string{"PolicyArns.member.1.arn": look}))
+	both := credentialsIn(t, w.assume(w.token(w.key, nil), map[string]string{"Policy": allow(`"iam:ListRoles"`, `"*"`), "PolicyArns.member.1.arn": look}))
+	check := func(name string, c credential.AWS, getStatus, listStatus int) {
+		t.Helper()
+		if a, b := w.signed(c, "iam", get).status, w.signed(c, "iam", list).status; a != getStatus || b != listStatus {
+			t.Errorf("%s: get %d, list %d, want %d, %d", name, a, b, getStatus, listStatus)
+		}
+	}
+	check("none", all, 200, 200)
+	check("inline", inline, 403, 200)
+	check("managed", managed, 200, 403)
+	check("both", both, 200, 200)
+	w.mustAdmin(url.Values{"Action": {"CreatePolicyVersion"}, "PolicyArn": {look}, "PolicyDocument": {allow(`"iam:ListRoles"`, `"*"`)}, "SetAsDefault": {"true"}})
+	check("managed, changed", managed, 403, 200)
+	w.mustAdmin(url.Values{"Action": {"DeletePolicyVersion"}, "PolicyArn": {look}, "VersionId": {"v1"}})
+	w.mustAdmin(url.Values{"Action": {"DeletePolicy"}, "PolicyArn": {look}})
+	check("managed, gone", managed, 403, 403)
+	w.expect("none such", w.assume(w.token(w.key, nil), map[string]string{"PolicyArns.member.1.arn": look}), 400, "ValidationError", look+" is invalid")
+	eleven := map[string]string{}
+	for i := range 11 {
+		eleven[fmt.Sprintf("PolicyArns.member.%d.arn", i+1)] = look
+	}
+	w.expect("79 eleven", w.assume(w.token(w.key, nil), eleven), 400, "ValidationError", "1 validation error detected: Value at 'policyArns' failed to satisfy constraint: Member must have length less than or equal to 10")
+	w.expect("too large", w.assume(w.token(w.key, nil), map[string]string{"Policy": allow(`"iam:`+strings.Repeat("x", 1930)+`"`, `"*"`), "PolicyArns.member.1.arn": "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"}), 400, "PackedPolicyTooLarge", "Packed policy consumes")
+}
+
 func TestInstanceProfiles(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

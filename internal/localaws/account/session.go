@@ -30,6 +30,7 @@ type Session struct {
 	Transitive  []string          `json:",omitempty"`
 	Source      string            `json:",omitempty"` // source identity
 	Policies    []string          `json:",omitempty"` // inline session policies
+	PolicyARNs  []string          `json:",omitempty"` // managed session policies
 	Provider    string            `json:",omitempty"` // ARN of the OIDC provider, for web identities
 	Claims      map[string]string `json:",omitempty"` // condition keys that stay: sub and aud
 }

@@ -80,6 +80,9 @@ func Session(a *account.Account, s *account.Session) (*Caller, error) {
 		SourceIdentity: s.Source, Claims: s.Claims, session: s,
 	}
 	err := a.View(func(state account.State) error {
+		if err := c.readManaged(state, s.PolicyARNs); err != nil {
+			return err
+		}
 		role, err := state.Role(s.RoleName)
 		if errors.Is(err, account.ErrNotFound) || (err == nil && role.ID != s.RoleID) {
 			return nil
@@ -132,6 +135,23 @@ func (c *Caller) read(state account.State, given []account.Permissions, boundary
 	var err error
 	c.Boundary, err = managed(state, policy.Boundary, boundary)
 	return err
+}
+
+// readManaged parses the managed session policies in the version that is the
+// default now (spec iam-policy §1.5). One that is gone allows nothing.
+func (c *Caller) readManaged(state account.State, arns []string) error {
+	for _, arn := range arns {
+		c.HasSession = true
+		parsed, err := managed(state, policy.Session, arn)
+		if errors.Is(err, account.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		c.Session = append(c.Session, parsed)
+	}
+	return nil
 }
 
 func managed(state account.State, kind policy.Kind, arn string) (*policy.Policy, error) {

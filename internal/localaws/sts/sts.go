@@ -50,6 +50,7 @@ var (
 	tokenLimit       = wire.Constraint{Min: 4, Max: 20000, Sensitive: true}
 	providerIDLimit  = wire.Constraint{Min: 4, Max: 2048, Optional: true}
 	policyLimit      = wire.Constraint{Min: 1, Max: 2048, Optional: true, Sensitive: true}
+	policyARNLimit   = wire.Constraint{Min: 20, Max: 2048}
 	externalIDLimit  = wire.Constraint{Min: 2, Max: 1224, Optional: true, Pattern: regexp.MustCompile(`^[\w+=,.@:\/-]*$`)}
 	sourceLimit      = wire.Constraint{Min: 2, Max: 64, Optional: true, Pattern: sessionNamePattern}
 )
@@ -59,6 +60,8 @@ const (
 	defaultDuration          = 3600
 	chainedDuration          = 3600
 	maxTags                  = 50
+	maxPolicyARNs            = 10
+	maxPolicyText            = 2048 // of an inline session policy and the ARNs of managed ones
 )
 
 // take is a request to take a role, however it comes.
@@ -67,6 +70,7 @@ type take struct {
 	sessionName string
 	duration    int
 	policies    []string
+	policyARNs  []string // managed session policies
 	tags        []account.Tag
 	transitive  []string
 	source      string
@@ -80,10 +84,12 @@ func readTake(q *wire.Query) (*take, error) {
 	if text := q.Text("Policy", policyLimit); text != "" {
 		t.policies = []string{text}
 	}
-	if n := len(q.Members("PolicyArns")); n > 10 {
-		q.Violate("Value at 'policyArns' failed to satisfy constraint: Member must have length less than or equal to 10")
-	} else if n > 0 {
-		return nil, wire.Errorf(http.StatusNotImplemented, "NotImplemented", "PolicyArns is not emulated yet: there are no managed policies here.")
+	members := q.Members("PolicyArns")
+	if len(members) > maxPolicyARNs {
+		q.Violate("Value at 'policyArns' failed to satisfy constraint: Member must have length less than or equal to %d", maxPolicyARNs)
+	}
+	for _, member := range members {
+		t.policyARNs = append(t.policyARNs, q.Text(member+".arn", policyARNLimit))
 	}
 	var err error
 	if t.duration, err = q.Int("DurationSeconds", defaultDuration, minDuration, maxDuration); err != nil {
@@ -328,10 +334,14 @@ func (t *take) issue(q *service.Call, owner *account.Account, role *account.Role
 			return nil, wire.Errorf(http.StatusBadRequest, "MalformedPolicyDocument", "This policy contains invalid Json").Because("%s", err)
 		}
 	}
+	if err := t.checkManaged(owner); err != nil {
+		return nil, err
+	}
 	now := q.Time
 	session.RoleARN, session.RoleName, session.RoleID, session.Name = owner.RoleARN(role), role.Name, role.ID, t.sessionName
 	session.Issued, session.Expires = now, now.Add(time.Duration(t.duration)*time.Second)
 	session.Tags, session.Transitive, session.Source, session.Policies = t.tags, t.transitive, t.source, t.policies
+	session.PolicyARNs = t.policyARNs
 	issued, err := owner.IssueSession(session)
 	if err != nil {
 		return nil, err
@@ -340,6 +350,30 @@ func (t *take) issue(q *service.Call, owner *account.Account, role *account.Role
 		user:        assumedRoleUser{ARN: t.role.Session(t.sessionName).String(), ID: role.ID + ":" + t.sessionName},
 		credentials: newSessionCredentials(issued),
 	}, nil
+}
+
+// checkManaged looks for the managed session policies, which are of the role's
+// account or AWS's own. What they say counts when they are used, not now.
+func (t *take) checkManaged(owner *account.Account) error {
+	size := 0
+	for _, text := range slices.Concat(t.policies, t.policyARNs) {
+		size += len(text)
+	}
+	if size > maxPolicyText {
+		return wire.Errorf(http.StatusBadRequest, "PackedPolicyTooLarge", "Packed policy consumes %d%% of allotted space, please use smaller policy.", size*100/maxPolicyText)
+	}
+	return owner.View(func(state account.State) error {
+		for _, arn := range t.policyARNs {
+			_, err := state.PolicyByARN(arn)
+			if errors.Is(err, account.ErrNotFound) {
+				return wire.Errorf(http.StatusBadRequest, "ValidationError", "%s is invalid", arn).Because("there is no such managed policy in the role's account %s", owner.ID)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 func invalidParameter(format string, args ...any) *wire.Error {
@@ -374,7 +408,7 @@ func checkTags(tags []account.Tag, transitive []string) error {
 // carries nothing.
 func packedSize(t *take, more int) *int {
 	size := more
-	for _, text := range t.policies {
+	for _, text := range slices.Concat(t.policies, t.policyARNs) {
 		size += len(text)
 	}
 	for _, tag := range t.tags {
