@@ -50,7 +50,7 @@ var names = []string{
 	"AmazonEKSClusterPolicy", "AmazonEKSServicePolicy", "AmazonEKSVPCResourceController", "AmazonEKSLocalOutpostClusterPolicy",
 	"AmazonEKSComputePolicy", "AmazonEKSBlockStoragePolicy", "AmazonEKSLoadBalancingPolicy", "AmazonEKSNetworkingPolicy",
 	// workloads and people
-	"AmazonS3ReadOnlyAccess", "AmazonS3FullAccess",
+	"AmazonS3ReadOnlyAccess", "AmazonS3FullAccess", "AmazonSSMReadOnlyAccess",
 	"AdministratorAccess", "PowerUserAccess", "ReadOnlyAccess", "ViewOnlyAccess", "SecurityAudit",
 	"IAMFullAccess", "IAMReadOnlyAccess",
 }

@@ -106,8 +106,14 @@ func size(e *policy.Explanation) int {
 	for _, document := range e.Documents {
 		for _, statement := range document.Statements {
 			total += 200
-			for _, element := range []policy.ExplainedElement{statement.Principal, statement.Action, statement.Resource} {
-				total += len(element.Got) + len(element.Note) + length(element.Wanted)
+			for _, entry := range statement.Principal.Entries {
+				total += len(entry.Value) + len(entry.Note)
+			}
+			for _, entry := range statement.Action.Entries {
+				total += len(entry.Pattern)
+			}
+			for _, entry := range statement.Resource.Entries {
+				total += len(entry.Pattern) + len(entry.Resolved) + len(entry.Wanted) + len(entry.Got)
 			}
 			for _, condition := range statement.Conditions {
 				total += 100 + len(condition.Key) + length(condition.Wanted) + length(condition.Got)

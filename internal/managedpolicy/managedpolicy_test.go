@@ -35,6 +35,7 @@ var named = []string{
 	"AmazonS3FullAccess",
 	"AmazonS3ReadOnlyAccess",
 	"AmazonSSMManagedInstanceCore",
+	"AmazonSSMReadOnlyAccess",
 	"CloudWatchAgentServerPolicy",
 	"IAMFullAccess",
 	"IAMReadOnlyAccess",

@@ -25,23 +25,22 @@ const (
 
 // parseDocument reads a policy document and says what is wrong in IAM's words.
 func parseDocument(kind policy.Kind, name, text string) (*policy.Policy, error) {
-	parsed, err := policy.Parse(kind, name, []byte(text))
-	if refused, ok := errors.AsType[*policy.SyntaxError](err); ok {
-		return nil, wire.Errorf(http.StatusBadRequest, refused.Code, "%s", refused.Message).
-			Because("line %d, column %d: %s", refused.Line, refused.Column, refused.Detail)
-	}
-	return parsed, err
+	parsed, err := policy.ParseParameter(kind, name, []byte(text))
+	return parsed, malformed(err)
 }
 
-var newVersion = regexp.MustCompile(`"Version"\s*:\s*"2012-10-17"`)
+func malformed(err error) error {
+	if refused, ok := errors.AsType[*policy.SyntaxError](err); ok {
+		return wire.Errorf(http.StatusBadRequest, refused.Code, "%s", refused.Message).
+			Because("line %d, column %d: %s", refused.Line, refused.Column, refused.Detail)
+	}
+	return err
+}
 
 // CheckManaged says whether a text can be the document of a managed policy.
 func CheckManaged(text string) error {
-	if _, err := parseDocument(policy.Identity, "document", text); err != nil {
-		return err
-	}
-	if !newVersion.MatchString(text) { // what was parsed has one Version at most
-		return wire.Errorf(http.StatusBadRequest, "MalformedPolicyDocument", "Policy document must be version 2012-10-17 or greater.")
+	if _, err := policy.ParseManaged("document", []byte(text)); err != nil {
+		return malformed(err)
 	}
 	if policy.Size(text) > managedQuota {
 		return limitExceeded("Cannot exceed quota for PolicySize: %d", managedQuota)
