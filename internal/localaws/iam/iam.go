@@ -28,7 +28,7 @@ func New() *service.Service {
 	} {
 		maps.Copy(operations, table)
 	}
-	return &service.Service{Name: "iam", Protocol: wire.AWSQuery, Version: "2010-05-08", Namespace: "https://iam.amazonaws.com/doc/2010-05-08/", Operations: operations}
+	return &service.Service{Name: "iam", Protocol: wire.AWSQuery, Version: "2010-05-08", Namespace: "https://iam.amazonaws.com/doc/2010-05-08/", Operations: operations, Others: others()}
 }
 
 func roleOperations() map[string]service.Operation {
