@@ -6,7 +6,7 @@ VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 FUZZ        ?= 20000x
 LINT        := .cache/tools/golangci-lint-$(shell go list -m -modfile=go.tools.mod -f '{{.Version}}' github.com/golangci/golangci-lint/v2)
 
-.PHONY: help build test fuzz check lint generated managed-policies fmt bench cover controlplane clean
+.PHONY: help build test fuzz check lint generate generated managed-policies fmt bench cover controlplane clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-17s %s\n", $$1, $$2}'
@@ -26,7 +26,12 @@ check: lint generated test ## what CI runs
 lint: $(LINT) ## formatting and static checks
 	$(LINT) run --allow-parallel-runners ./...
 
+generate: ## write the CRDs and the deep copies of api/
+	go run -modfile=go.tools.mod sigs.k8s.io/controller-tools/cmd/controller-gen object crd paths=./api/... output:crd:dir=api/crds
+
 generated: ## fail if generated files are not what their sources say
+	@before=$$(cat api/crds/*.yaml api/*/zz_*.go | sha256sum); $(MAKE) --no-print-directory generate; \
+	  [ "$$before" = "$$(cat api/crds/*.yaml api/*/zz_*.go | sha256sum)" ] || { echo "api/ was not generated anew: run make generate" >&2; exit 1; }
 	go mod tidy -diff
 	cd test/controlplane && go mod tidy -diff
 

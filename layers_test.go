@@ -14,7 +14,7 @@ const module = "github.com/rolecall/rolecall/"
 // layers lists the rooms from the inside out. A room may import rooms of the
 // layers before its own, and of its own layer only where together says so.
 var layers = [][]string{
-	{"internal/arn", "internal/credential", "internal/fault", "internal/policy", "internal/managedpolicy"},
+	{"internal/arn", "internal/credential", "internal/fault", "internal/policy", "internal/managedpolicy", "api/**"},
 	{"internal/sigv4", "internal/token", "internal/policycase"},
 	{"internal/inject", "internal/awsapi", "internal/httpserve", "internal/obs", "internal/pki", "examples/quickstart"},
 	{"internal/manifest"},

@@ -1,0 +1,227 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// Issuer publishes the keys of a cluster's service-account tokens where AWS can
+// read them, keeps IAM's OIDC provider in step, and walks key rotations.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:scope=Cluster,categories=rolecall
+// +kubebuilder:printcolumn:name="URL",type=string,JSONPath=".spec.url"
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=".status.conditions[?(@.type=='Ready')].status"
+// +kubebuilder:printcolumn:name="Rotation",type=string,JSONPath=".status.rotation.phase"
+// +kubebuilder:printcolumn:name="Published",type=date,JSONPath=".status.publishedAt"
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=".metadata.creationTimestamp"
+type Issuer struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+	// +required
+	Spec IssuerSpec `json:"spec"`
+	// +optional
+	Status IssuerStatus `json:"status,omitempty"`
+}
+
+// IssuerSpec is what is wanted.
+type IssuerSpec struct {
+	// URL is the issuer of the tokens, without a slash at its end: the iss claim,
+	// and for AWS the provider's URL.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=9
+	// +kubebuilder:validation:MaxLength=255
+	// +kubebuilder:validation:Pattern=`^https://[^/?#]+(/[^?#]*[^/?#])?$`
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="an issuer's URL cannot be changed: make a second Issuer, and remove this one when no token of it is left"
+	URL string `json:"url"`
+	// Publish says where the discovery document and the keys go.
+	//
+	// +required
+	Publish PublishTarget `json:"publish"`
+	// Providers are IAM OIDC providers to be kept in step, one for each account.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=50
+	Providers []IAMProvider `json:"providers,omitempty"`
+	// Rotation renews the signing key. Without it keys are followed, not made.
+	//
+	// +optional
+	Rotation *Rotation `json:"rotation,omitempty"`
+}
+
+// PublishTarget is one place.
+//
+// +kubebuilder:validation:XValidation:rule="[has(self.s3), has(self.configMap)].filter(x, x).size() == 1",message="want exactly one of s3 and configMap"
+type PublishTarget struct {
+	// +optional
+	S3 *S3Target `json:"s3,omitempty"`
+	// ConfigMap is for issuers that `rolecall serve issuer` or an ingress serves.
+	//
+	// +optional
+	ConfigMap *ObjectName `json:"configMap,omitempty"`
+	// MaxAgeSeconds is how long readers may keep the keys.
+	//
+	// +optional
+	// +kubebuilder:default=300
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=3600
+	MaxAgeSeconds int32 `json:"maxAgeSeconds,omitempty"`
+}
+
+// S3Target is a prefix in a bucket.
+type S3Target struct {
+	// +required
+	// +kubebuilder:validation:Pattern=`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`
+	Bucket string `json:"bucket"`
+	// +required
+	// +kubebuilder:validation:Pattern=`^[a-z]{2}(-[a-z]+)+-[0-9]+$`
+	Region string `json:"region"`
+	// Prefix has no slash at its ends; it is the path of the URL for virtual
+	// hosts.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=200
+	Prefix string `json:"prefix,omitempty"`
+}
+
+// ObjectName names a namespaced object.
+type ObjectName struct {
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	Namespace string `json:"namespace"`
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	Name string `json:"name"`
+}
+
+// IAMProvider is the issuer's OIDC provider in one account.
+type IAMProvider struct {
+	// ClientIDs are the audiences that STS accepts.
+	//
+	// +optional
+	// +listType=set
+	// +kubebuilder:default={"sts.amazonaws.com"}
+	// +kubebuilder:validation:MaxItems=100
+	ClientIDs []string `json:"clientIDs,omitempty"`
+	// RoleARN is taken to reach another account; the controller's own identity
+	// is used if empty.
+	//
+	// +optional
+	RoleARN string `json:"roleARN,omitempty"`
+}
+
+// Rotation is when and how keys are renewed.
+type Rotation struct {
+	// Every is the age at which a key is replaced.
+	//
+	// +required
+	Every metav1.Duration `json:"every"`
+	// DrainFor is how long an old key stays published after signing has switched:
+	// at least the longest lifetime of a token.
+	//
+	// +optional
+	// +kubebuilder:default="24h10m"
+	DrainFor metav1.Duration `json:"drainFor,omitempty"`
+	// CacheFor is the longest time that anybody may use cached keys.
+	//
+	// +optional
+	// +kubebuilder:default="2h"
+	CacheFor metav1.Duration `json:"cacheFor,omitempty"`
+	// Secret holds the private keys, for the API servers' files.
+	//
+	// +required
+	Secret ObjectName `json:"secret"`
+}
+
+// Phase is a step of a rotation (spec issuer-and-sts §7).
+//
+// +kubebuilder:validation:Enum=Stable;KeyCreated;Published;Verifying;Signing;Draining;Retiring
+type Phase string
+
+// The phases, in their order.
+const (
+	Stable     Phase = "Stable"     // one key signs and is published
+	KeyCreated Phase = "KeyCreated" // a second key exists, nothing uses it
+	Published  Phase = "Published"  // both are published
+	Verifying  Phase = "Verifying"  // every API server accepts both
+	Signing    Phase = "Signing"    // the new one signs everywhere
+	Draining   Phase = "Draining"   // tokens of the old one run out
+	Retiring   Phase = "Retiring"   // the API servers drop the old one
+)
+
+// IssuerStatus is what was found and done.
+type IssuerStatus struct {
+	// Conditions: Ready, Published, Verified, ProvidersInStep.
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// Keys are those that are published.
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=kid
+	Keys []KeyStatus `json:"keys,omitempty"`
+	// +optional
+	Rotation *RotationStatus `json:"rotation,omitempty"`
+	// PublishedHash is that of the published keys.
+	//
+	// +optional
+	PublishedHash string `json:"publishedHash,omitempty"`
+	// +optional
+	PublishedAt *metav1.Time `json:"publishedAt,omitempty"`
+	// VerifiedAt is when what is published was last read back as STS does.
+	//
+	// +optional
+	VerifiedAt *metav1.Time `json:"verifiedAt,omitempty"`
+	// Providers are the ARNs of the providers that are in step.
+	//
+	// +optional
+	// +listType=set
+	Providers []string `json:"providers,omitempty"`
+}
+
+// KeyStatus is one key.
+type KeyStatus struct {
+	KID       string `json:"kid"`
+	Algorithm string `json:"algorithm"`
+	// Role is signing, verifying or published.
+	Role      string      `json:"role"`
+	FirstSeen metav1.Time `json:"firstSeen"`
+}
+
+// RotationStatus is how far a rotation is.
+type RotationStatus struct {
+	Phase Phase       `json:"phase"`
+	Since metav1.Time `json:"since"`
+	// +optional
+	OldKID string `json:"oldKID,omitempty"`
+	// +optional
+	NewKID string `json:"newKID,omitempty"`
+	// NextNotBefore is when the next step is safe, if that is a matter of time.
+	//
+	// +optional
+	NextNotBefore *metav1.Time `json:"nextNotBefore,omitempty"`
+	// Evidence says what made the last gate pass.
+	//
+	// +optional
+	Evidence string `json:"evidence,omitempty"`
+	// WaitingFor says what the next step needs, in a sentence.
+	//
+	// +optional
+	WaitingFor string `json:"waitingFor,omitempty"`
+}
+
+// IssuerList is a list of issuers.
+//
+// +kubebuilder:object:root=true
+type IssuerList struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []Issuer `json:"items"`
+}

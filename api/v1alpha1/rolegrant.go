@@ -1,0 +1,73 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// RoleGrant says which service accounts may use which IAM roles. Without any
+// grant in the cluster all may use all, as without Rolecall; with one, only what
+// a grant allows is injected and brokered.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:resource:scope=Cluster,categories=rolecall
+// +kubebuilder:printcolumn:name="Namespaces",type=string,JSONPath=".spec.subjects[*].namespace"
+// +kubebuilder:printcolumn:name="Roles",type=string,JSONPath=".spec.roles"
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=".metadata.creationTimestamp"
+type RoleGrant struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+	// +required
+	Spec RoleGrantSpec `json:"spec"`
+}
+
+// RoleGrantSpec is who may use what. Every subject may use every role of the
+// grant.
+type RoleGrantSpec struct {
+	// Subjects are the service accounts.
+	//
+	// +required
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=100
+	Subjects []GrantSubject `json:"subjects"`
+	// Roles are patterns of role ARNs: * stands for any characters, ? for one,
+	// over the whole ARN.
+	//
+	// +required
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=100
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=2048
+	// +kubebuilder:validation:items:Pattern=`^(\*|arn:.+)$`
+	Roles []string `json:"roles"`
+}
+
+// GrantSubject names service accounts.
+type GrantSubject struct {
+	// Namespace is a pattern of namespace names: * stands for any characters,
+	// ? for one.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^[a-z0-9*?]([a-z0-9*?-]*[a-z0-9*?])?$`
+	Namespace string `json:"namespace"`
+	// ServiceAccount is a pattern of account names; all accounts of the
+	// namespace if empty.
+	//
+	// +optional
+	// +kubebuilder:default="*"
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9*?]([a-z0-9.*?-]*[a-z0-9*?])?$`
+	ServiceAccount string `json:"serviceAccount,omitempty"`
+}
+
+// RoleGrantList is a list of grants.
+//
+// +kubebuilder:object:root=true
+type RoleGrantList struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []RoleGrant `json:"items"`
+}
