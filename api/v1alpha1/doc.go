@@ -1,5 +1,5 @@
-// Package v1alpha1 holds the Kubernetes kinds of Rolecall, group rolecall.io. It
-// holds data only: rules about it live in the rooms that use it.
+// Package v1alpha1 holds the Kubernetes kinds of Rolecall, group rolecall.io. It is
+// data only and does not decide: rules about it live in the rooms that use it.
 //
 // +kubebuilder:object:generate=true
 // +groupName=rolecall.io
