@@ -349,3 +349,54 @@ func TestAssumptions(t *testing.T) {
 		t.Errorf("%+v, %+v", got.Assumptions, got.Context)
 	}
 }
+
+// TestPathAssumption: a session's ARN does not show the path of its role.
+func TestPathAssumption(t *testing.T) {
+	t.Parallel()
+	trust := mustParse(t, policy.Trust, "p", roleTrust(`{'AWS':'arn:aws:iam::111122223333:role/team/app'}`))
+	who := session
+	who.RolePathUnknown = true
+	request := &policy.Request{Principal: who, Action: "sts:AssumeRole", Resource: roleT}
+	got := policy.Explain(request, &policy.Policies{Trust: trust})
+	if got.Decision != "Allowed" || len(got.Assumptions) != 1 || !got.Assumptions[0].Matters || !strings.Contains(got.Assumptions[0].Fact, "path") {
+		t.Errorf("%s, %+v", got.Decision, got.Assumptions)
+	}
+	request.Principal.RolePathUnknown = false
+	if got := policy.Explain(request, &policy.Policies{Trust: trust}); got.Decision != "ImplicitDeny" || len(got.Assumptions) != 0 {
+		t.Errorf("known path: %s, %+v", got.Decision, got.Assumptions)
+	}
+}
+
+// TestUnreadDocuments: each kind that was not read may change a permission or a
+// refusal, or neither.
+func TestUnreadDocuments(t *testing.T) {
+	t.Parallel()
+	s3 := policy.Request{Principal: session, Action: "s3:GetObject", Resource: "arn:aws:s3:::b/k", ResourceAccount: session.Account}
+	allowed := policy.Policies{Identity: []*policy.Policy{mustParse(t, policy.Identity, "p", allow(`'Action':'*','Resource':'*'`))}}
+	for kind := policy.Identity; kind <= policy.Endpoint; kind++ {
+		for _, row := range []struct {
+			policies policy.Policies
+			want     bool
+		}{
+			{allowed, true}, // it could deny
+			{policy.Policies{}, kind == policy.Identity || kind == policy.Resource || kind == policy.Trust}, // it could allow
+		} {
+			row.policies.Unread = []policy.Kind{kind}
+			if got := policy.Explain(&s3, &row.policies); got.Unknown() != row.want {
+				t.Errorf("%s with %d identity policies: %+v, want %t", kind, len(row.policies.Identity), got.Assumptions, row.want)
+			}
+		}
+	}
+}
+
+func TestParseKind(t *testing.T) {
+	t.Parallel()
+	for kind := policy.Identity; kind <= policy.Endpoint; kind++ {
+		if got, found := policy.ParseKind(kind.Source()); !found || got != kind {
+			t.Errorf("%s: %s, %t", kind.Source(), got, found)
+		}
+	}
+	if _, found := policy.ParseKind("Identity"); found {
+		t.Error("a kind is found in another letter case")
+	}
+}
