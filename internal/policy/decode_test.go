@@ -41,6 +41,8 @@ func TestTrustRefusals(t *testing.T) {
 		{"seed 000: a key where an operator stands", `{'Statement':[{'Effect':'Allow','Principal':{'Federated':'` + provider + `'},'Action':'sts:AssumeRoleWithWebIdentity','Condition':{
   'StringEquals':{'a:sub':'x'},
   'oidc.eks.us-east-1.amazonaws.com/id/A:aud':'test'}}]}`, "Syntax error in policy.", "is a condition key where an operator is expected", 3, 3},
+		{"an operator with a text", strings.Replace(`{'Statement':[`+good+`]}`, `}]}`, `,'Condition':{'ForAnyValue:StringEquals':'b'}}]}`, 1), "Syntax error in policy.", "must hold an object of condition keys, not a text", 0, 0},
+		{"a word with a text", strings.Replace(`{'Statement':[`+good+`]}`, `}]}`, `,'Condition':{'sub':'b'}}]}`, 1), "Syntax error in policy.", "must hold an object of condition keys, not a text", 0, 0},
 		{"unknown operator", strings.Replace(`{'Statement':[`+good+`]}`, `}]}`, `,'Condition':{'StringEqual':{'a':'b'}}}]}`, 1), "Syntax error in policy.", "is no condition operator", 0, 0},
 		{"IPv6 range with host bits", strings.Replace(`{'Statement':[`+good+`]}`, `}]}`, `,'Condition':{'IpAddress':{'aws:SourceIp':'2001:db8::5/64'}}}]}`, 1), "Syntax error in policy.", "IPv6 without host bits", 0, 0},
 		{"keys that differ in case", strings.Replace(`{'Statement':[`+good+`]}`, `}]}`, `,'Condition':{'StringEquals':{'a:Sub':'b','A:sub':'c'}}}]}`, 1), "Syntax error in policy.", "stands twice", 0, 0},

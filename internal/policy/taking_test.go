@@ -62,6 +62,49 @@ func TestTakingRefused(t *testing.T) {
 	}
 }
 
+func TestTakingContext(t *testing.T) {
+	t.Parallel()
+	absent := []string{"sts:RoleSessionName", "sts:ExternalId", "sts:SourceIdentity", "aws:TagKeys", "sts:TransitiveTagKeys", "aws:RequestTag/team"}
+	empty := policy.NewContext()
+	(&policy.Taking{}).AddContext(empty)
+	full := policy.NewContext()
+	(&policy.Taking{
+		SessionName: "s", ExternalID: "e", SourceIdentity: "i", Tags: []policy.Tag{{Key: "team", Value: "red"}}, TransitiveKeys: []string{"team"},
+	}).AddContext(full)
+	for _, key := range absent {
+		null := mustParse(t, policy.Identity, "p", condition(`'Null':{'`+key+`':'true'}`))
+		for _, row := range []struct {
+			context *policy.Context
+			want    policy.Effect
+		}{{empty, policy.Allowed}, {full, policy.ImplicitDeny}} {
+			request := &policy.Request{Principal: alice, Action: "s3:GetObject", Resource: "*", Context: row.context}
+			if got := policy.Decide(request, &policy.Policies{Identity: []*policy.Policy{null}}); got.Effect != row.want {
+				t.Errorf("%s absent: %s, want %s", key, got.Effect, row.want)
+			}
+		}
+	}
+	for key, want := range map[string]string{"sts:RoleSessionName": "s", "sts:ExternalId": "e", "sts:SourceIdentity": "i", "aws:RequestTag/team": "red"} {
+		if got, _ := full.Get(key); got != want {
+			t.Errorf("%s = %q, want %q", key, got, want)
+		}
+	}
+}
+
+// TestPrincipalTags: letter case does not count, and of tags that differ in case
+// only the last in byte order does.
+func TestPrincipalTags(t *testing.T) {
+	t.Parallel()
+	who := alice
+	who.Tags = map[string]string{"Team": "red", "team": "blue", "other": "green"}
+	for text, want := range map[string]policy.Effect{"blue": policy.Allowed, "red": policy.ImplicitDeny, "green": policy.ImplicitDeny} {
+		identity := mustParse(t, policy.Identity, "p", condition(`'StringEquals':{'aws:PrincipalTag/TEAM':'`+text+`'}`))
+		request := &policy.Request{Principal: who, Action: "s3:GetObject", Resource: "*"}
+		if got := policy.Decide(request, &policy.Policies{Identity: []*policy.Policy{identity}}); got.Effect != want {
+			t.Errorf("team %s: %s, want %s", text, got.Effect, want)
+		}
+	}
+}
+
 func TestSessionTags(t *testing.T) {
 	t.Parallel()
 	taking := policy.Taking{

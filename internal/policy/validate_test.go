@@ -57,6 +57,7 @@ func TestWhatIAMRejects(t *testing.T) {
 		{"5 no action", doc(`{'Effect':'Allow','Resource':'*'}`), "Policy statement must contain actions.", 0},
 		{"5 no actions", doc(`{'Effect':'Allow','NotAction':[],'Resource':'*'}`), "Policy statement must contain actions.", 0},
 		{"6 no colon", doc(`{'Effect':'Allow','Action':'*','Resource':'bkt'}`), `Resource bkt must be in ARN format or "*".`, 0},
+		{"6 no ARN", doc(`{'Effect':'Allow','Action':'*','Resource':'foo:aws:s3:::b'}`), `Resource foo:aws:s3:::b must be in ARN format or "*".`, 0},
 		{"7 partition", doc(`{'Effect':'Allow','Action':'*','Resource':'arn:amazon:s3:::b'}`), `Partition "amazon" is not valid for resource "arn:amazon:s3:::b".`, 0},
 		{"7 partition, missing parts", doc(`{'Effect':'Allow','Action':'*','Resource':'arn:x'}`), `Partition "x" is not valid for resource "arn:x:*:*:*:*".`, 0},
 		{"8 two parts", doc(`{'Effect':'Allow','Action':'*','Resource':'arn:aws'}`), "Resource vendor must be fully qualified and cannot contain regexes.", 0},
@@ -96,7 +97,7 @@ func TestAccepted(t *testing.T) {
 		{policy.Identity, allow(`'Resource':'*','Condition':{'StringEquals':{},'NoOperator':{}}`)},
 		{policy.Identity, allow(`'Resource':'*','Condition':{'StringEquals':{'a':[]}}`)},
 		{policy.Identity, allow(`'Resource':'*','Condition':{'Bool':{'a':true},'NumericEquals':{'b':5.50},'Null':{'c':'maybe'}}`)},
-		{policy.Identity, allow(`'Resource':'*','Condition':{'DateLessThan':{'a':9223372036854775807}}`)},
+		{policy.Identity, allow(`'Resource':'*','Condition':{'DateLessThan':{'a':9223372036854775807,'b':0}}`)},
 		{policy.Identity, `{"Id":"x","Statement":{"Effect":"Allow","Action":"nosuch:Thing","Resource":["arn:aws:s3:*","${aws:PrincipalTag/arn}","arn:${a}:s3:::b"]}}`},
 		{policy.Identity, `{"Statement":{"Sid":"","Effect":"Allow","Action":"*","Resource":"arn:aws:s3:::\u03a3"}}`},
 		{policy.Resource, doc(`{'Sid':'a b','Effect':'Allow','Principal':'*','Action':'ecr:*'}`)},
@@ -194,6 +195,11 @@ func TestSharedIssuers(t *testing.T) {
 		{"cognito, none", "cognito-identity.amazonaws.com", "sts:AssumeRoleWithWebIdentity", ``, "A condition block must be present for the Cognito provider"},
 		{"cognito, star", "cognito-identity.amazonaws.com", "sts:AssumeRoleWithWebIdentity", `'StringLike':{'cognito-identity.amazonaws.com:aud':'*'}`, "not scoped"},
 	} {
+		if deny := doc(`{'Effect':'Deny','Principal':{'Federated':'` + row.issuer + `'},'Action':'sts:*'}`); strings.Count(row.issuer, "/") == 0 {
+			if _, err := policy.Parse(policy.Trust, "p", []byte(deny)); err != nil {
+				t.Errorf("a Deny needs no condition: %v", err)
+			}
+		}
 		principal := "arn:aws:iam::111122223333:oidc-provider/" + row.issuer
 		if strings.HasPrefix(row.name, "google") || strings.HasPrefix(row.name, "cognito") {
 			principal = row.issuer
