@@ -148,24 +148,35 @@ func (d *decoder) misplacedKey(block *node, index int) {
 		d.report(m.at, badStructure, "", "%q must hold an object of condition keys, not %s", m.name, m.value.kindName())
 		return
 	}
-	meant := "StringEquals"
+	meant, inner := "StringEquals", block.find("StringEquals")
 	for _, before := range block.members[:index] {
 		if before.value.kind == objectNode {
-			meant = before.name
+			meant, inner = before.name, before.value
 		}
 	}
 	d.report(m.at, badStructure, "", "%q is a condition key where an operator is expected: it belongs inside %q", m.name, meant)
-	inner := block.find(meant)
-	if inner == nil {
-		d.fix(&Edit{m.at.start, m.value.at.end, `"` + meant + `": {` + string(d.text[m.at.start:m.value.at.end]) + `}`})
-		return
+	stray := string(d.text[m.at.start:m.value.at.end])
+	switch {
+	case inner == nil:
+		d.fix(&Edit{m.at.start, m.value.at.end, `"` + meant + `": {` + stray + `}`})
+	case inner.kind != objectNode: // two faults: no obvious edit
+	case inner.at.start < m.at.start:
+		// From the end of the operator before it to the end of the stray key.
+		between := strings.TrimRight(string(d.text[inner.at.end:m.at.start]), ", \t\r\n")
+		d.fix(&Edit{inner.at.end - 1, m.value.at.end, separator(inner) + stray + "}" + between})
+	default:
+		// From the stray key to the beginning of the operator behind it.
+		between := strings.TrimLeft(string(d.text[m.value.at.end:inner.at.start+1]), ", \t\r\n")
+		d.fix(&Edit{m.at.start, inner.at.start + 1, between + stray + separator(inner)})
 	}
-	separator := ", "
-	if len(inner.members) == 0 {
-		separator = ""
+}
+
+// separator stands between the members of an object and one more.
+func separator(object *node) string {
+	if len(object.members) == 0 {
+		return ""
 	}
-	// From the end of the operator before it to the end of the stray key.
-	d.fix(&Edit{inner.at.end - 1, m.value.at.end, separator + string(d.text[m.at.start:m.value.at.end]) + "}"})
+	return ", "
 }
 
 func (d *decoder) operatorBlock(m member, s *statement) {

@@ -55,6 +55,9 @@ var lintRows = []lintRow{
 	{name: "placeholder for an account", kind: policy.Trust, text: strings.Replace(webLint(`'StringEquals':{'h.example/p:sub':'system:serviceaccount:a:b'}`), "111122223333", "AWS_ACCOUNT", 1), want: []string{"error bad-federated"}},
 	{name: "unknown operator, empty", text: condition(`'StringEqual':{}`), want: []string{"error unknown-operator"}},
 	{name: "seed 000: key outside of an operator", kind: policy.Trust, text: webLint(`'StringEquals':{'h.example/p:sub':'system:serviceaccount:a:b'},'h.example/p:aud':'test'`), want: []string{"error bad-structure"}, fixed: webLint(`'StringEquals':{'h.example/p:sub':'system:serviceaccount:a:b', 'h.example/p:aud':'test'}`)},
+	{name: "key before its operator", text: condition(`'a:sub':'x', 'Bool':{'a':'true'}, 'StringEquals':{'b':'c'}`), want: []string{"error bad-structure"}, fixed: condition(`'Bool':{'a':'true'}, 'StringEquals':{'a:sub':'x', 'b':'c'}`)},
+	{name: "key without an operator", text: condition(`'a:sub':'x'`), want: []string{"error bad-structure"}, fixed: condition(`'StringEquals': {'a:sub':'x'}`)},
+	{name: "key and an operator that holds none", text: condition(`'a:sub':'x','StringEquals':'y'`), want: []string{"error bad-structure", "error bad-structure"}},
 	{name: "over quota", kind: policy.SCP, text: allow(`'Action':'s3:*','Resource':'*'`) + strings.Repeat(" ", 5120), want: []string{"error over-quota"}},
 
 	// security
@@ -145,6 +148,18 @@ func TestLint(t *testing.T) {
 				t.Errorf("suggestion %+v, want %s", fix, row.fixed)
 			}
 		})
+	}
+}
+
+// TestStrayKeysKeepEachOther: an edit for one key outside of an operator leaves
+// the others.
+func TestStrayKeysKeepEachOther(t *testing.T) {
+	t.Parallel()
+	text := strings.ReplaceAll(condition(`'StringEquals':{'b':'c'}, 'a:sub':'x', 'a:aud':'y'`), "'", `"`)
+	findings := policy.Lint(policy.Identity, "p", []byte(text), policy.LintOptions{})
+	want := strings.ReplaceAll(condition(`'StringEquals':{'b':'c', 'a:aud':'y'}, 'a:sub':'x'`), "'", `"`)
+	if len(findings) != 2 || findings[1].Suggested.Edit.Apply(text) != want {
+		t.Errorf("%+v, want %s", findings, want)
 	}
 }
 
