@@ -171,10 +171,12 @@ func (d *decoder) readVersion(root *node) {
 		}
 	case version.kind != stringNode || (version.text != currentVersion && version.text != oldestVersion):
 		if plain, unusual := plainText(version.text); unusual && plain == currentVersion {
-			d.version = currentVersion // reported with its characters
-			return
+			d.version = currentVersion
+			if !isASCIIText(d.text[version.at.start:version.at.end]) {
+				return // reported with its characters
+			}
 		}
-		d.report(version.at, badVersion, "", "Version must be %q (or the old %q), not %s %q", currentVersion, oldestVersion, version.kindName(), version.text)
+		d.report(version.at, badVersion, "", "Version must be %q (or the old %q), not %s %+q", currentVersion, oldestVersion, version.kindName(), version.text)
 		d.fix(&Edit{version.at.start, version.at.end, `"` + currentVersion + `"`})
 	default:
 		d.version = version.text

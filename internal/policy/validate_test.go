@@ -29,6 +29,7 @@ func TestWhatIAMRejects(t *testing.T) {
 		{"1 unknown member", doc(`{'Effect':'Allow','Action':'*','Resource':'*','Foo':1}`), syntax, 84},
 		{"1 unknown version", `{'Version':'2012-10-18','Statement':[]}`, syntax, 12},
 		{"1 version as a number", `{'Version':20121017,'Statement':[{'Effect':'Allow','Action':'*','Resource':'*'}]}`, syntax, 12},
+		{"1 version with escaped dashes", `{'Version':'2012\u201310\u201317','Statement':[{'Effect':'Allow','Action':'*','Resource':'*'}]}`, syntax, 12},
 		{"1 no statement", `{'Version':'2012-10-17'}`, syntax, 1},
 		{"1 no statements", `{'Statement':[]}`, syntax, 14},
 		{"1 statement is a text", `{'Statement':['x']}`, syntax, 15},
