@@ -287,7 +287,7 @@ func (d *decoder) texts(n *node, element string) []*node {
 		switch {
 		case item.kind == stringNode:
 			texts = append(texts, item)
-		case item.kind == nullNode && n.kind == arrayNode && strings.HasSuffix(element, "Resource"):
+		case item.kind == nullNode && n.kind == arrayNode && element == "Resource":
 			// AWS lets it pass and ignores it (spec iam-policy §1.2).
 		default:
 			d.report(item.at, badStructure, "", "%s must be a text or a list of texts, here is %s", element, item.kindName())

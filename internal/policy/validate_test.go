@@ -37,6 +37,7 @@ func TestWhatIAMRejects(t *testing.T) {
 		{"1 another effect", doc(`{'Effect':'Permit','Action':'*','Resource':'*'}`), syntax, 0},
 		{"1 action is a number", doc(`{'Effect':'Allow','Action':1,'Resource':'*'}`), syntax, 0},
 		{"1 action holds null", doc(`{'Effect':'Allow','Action':['s3:*',null],'Resource':'*'}`), syntax, 0},
+		{"1 NotResource holds null", doc(`{'Effect':'Allow','Action':'*','NotResource':[null]}`), syntax, 0},
 		{"1 both resources", doc(`{'Effect':'Allow','Action':'*','Resource':'*','NotResource':'*'}`), syntax, 0},
 		{"1 unknown operator", doc(`{'Effect':'Allow','Action':'*','Resource':'*','Condition':{'StringEqual':{'a':'b'}}}`), syntax, 0},
 		{"1 two colons after a set prefix", doc(`{'Effect':'Allow','Action':'*','Resource':'*','Condition':{'ForAnyValue::StringEquals':{}}}`), syntax, 0},
