@@ -67,9 +67,9 @@ func (d *decoder) checkResource(item *node) {
 	if text == "*" || strings.HasPrefix(text, "${") {
 		return
 	}
-	parts := strings.SplitN(text, ":", 6)
+	parts := d.splitResource(text)
 	switch {
-	case len(parts) < 2 || parts[0] != "arn":
+	case len(parts) < 2:
 		d.report(item.at, resourceNotARN, text, `resource %q: want an ARN or "*"%s`, text, unfilled(text))
 		return
 	case strings.Contains(parts[1], "${"):
@@ -80,6 +80,8 @@ func (d *decoder) checkResource(item *node) {
 		return
 	}
 	switch {
+	case parts[0] != "arn":
+		d.report(item.at, resourceNotARN, text, `resource %q: an ARN begins with arn:`, text)
 	case len(parts) == 2:
 		d.report(item.at, resourceVendor, "", "resource %q ends after the partition", text)
 	case parts[2] == "":
@@ -91,6 +93,22 @@ func (d *decoder) checkResource(item *node) {
 	default:
 		d.checkServiceARN(item, parts)
 	}
+}
+
+// splitResource cuts a text at its first five colons outside of variables.
+func (d *decoder) splitResource(text string) []string {
+	var parts []string
+	start := 0
+	for i := 0; i < len(text) && len(parts) < 5; i++ {
+		if text[i] == ':' {
+			parts, start = append(parts, text[start:i]), i+1
+		} else if d.hasVariables() && strings.HasPrefix(text[i:], "${") {
+			if _, length, ok := readVariable(text[i:]); ok {
+				i += length - 1
+			}
+		}
+	}
+	return append(parts, text[start:])
 }
 
 // checkShortARN: IAM completes short patterns, control policies do not (spec

@@ -74,6 +74,9 @@ func TestWhatIAMRejects(t *testing.T) {
 		{"15 principal", doc(`{'Effect':'Allow','Principal':'*','Action':'*','Resource':'*'}`), "Policy document should not specify a principal.", 0},
 		{"16 Sid", doc(`{'Sid':'a b','Effect':'Allow','Action':'*','Resource':'*'}`), "Statement IDs (SID) must be alpha-numeric.", 0},
 
+		{"6 no ARN in a known partition", doc(`{'Effect':'Allow','Action':'*','Resource':'aws:aws:s3:::b'}`), "Resource aws:aws:s3:::b must be in ARN format", 0},
+		{"7 no ARN", doc(`{'Effect':'Allow','Action':'*','Resource':'a:b:c'}`), `Partition "b" is not valid for resource "arn:b:c:*:*:*".`, 0},
+		{"10 a variable does not hide the path", doc(`{'Effect':'Allow','Action':'*','Resource':'arn:aws:iam::${aws:PrincipalAccount}:x/y'}`), iamPaths, 0},
 		{"order: an action before a resource format", doc(`{'Effect':'Allow','Resource':'bkt'}`), "Policy statement must contain actions.", 0},
 		{"order: a resource before an action format", doc(`{'Effect':'Allow','Action':'s3','Resource':'bkt'}`), "Resource bkt must be in ARN format", 0},
 		{"order: a later statement's effect before this one's action", doc(`{'Effect':'Allow','Action':'s3','Resource':'*'},{'Effect':'allow','Action':'*','Resource':'*'}`), legacy, 0},
@@ -101,6 +104,7 @@ func TestAccepted(t *testing.T) {
 		{policy.Identity, allow(`'Resource':'*','Condition':{'Bool':{'a':true},'NumericEquals':{'b':5.50},'Null':{'c':'maybe'}}`)},
 		{policy.Identity, allow(`'Resource':'*','Condition':{'DateLessThan':{'a':9223372036854775807,'b':0}}`)},
 		{policy.Identity, `{"Id":"x","Statement":{"Effect":"Allow","Action":"nosuch:Thing","Resource":["arn:aws:s3:*","${aws:PrincipalTag/arn}","arn:${a}:s3:::b"]}}`},
+		{policy.Identity, allow(`'Resource':['arn:aws:iam::${aws:PrincipalAccount}:role/x','arn:${aws:PrincipalTag/p}:iam::${aws:PrincipalAccount}:user/${aws:username}']`)},
 		{policy.Identity, `{"Statement":{"Sid":"","Effect":"Allow","Action":"*","Resource":"arn:aws:s3:::\u03a3"}}`},
 		{policy.Resource, doc(`{'Sid':'a b','Effect':'Allow','Principal':'*','Action':'ecr:*'}`)},
 		{policy.Session, allow(`'Resource':'*','Condition':{'NumericEquals':{'a':'ten'},'IpAddress':{'a':'x'},'ArnLike':{'a':'x'},'DateEquals':{'a':'x'}}`)},
