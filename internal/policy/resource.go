@@ -88,11 +88,32 @@ func (d *decoder) checkResource(item *node) {
 		d.report(item.at, legacyARN, "", "resource %q names no service", text)
 	case len(parts) < 6 && strings.Contains(text, "::"):
 		d.report(item.at, legacyARN, "", "resource %q has %d parts, want six: arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE", text, len(parts))
+	case d.checkRegion(item, parts):
 	case len(parts) < 6:
 		d.checkShortARN(item, len(parts))
 	default:
-		d.checkServiceARN(item, parts)
+		d.checkIAMPath(item, parts)
 	}
+}
+
+// checkRegion: IAM and S3 have none in their ARNs. It reports whether it found
+// a fault.
+func (d *decoder) checkRegion(item *node, parts []string) bool {
+	if len(parts) < 4 || parts[3] == "" || parts[3] == "*" {
+		return false
+	}
+	switch strings.ToLower(parts[2]) {
+	case "iam":
+		d.report(item.at, resourceRegionIAM, item.text, "resource %q: IAM has no regions, leave %q out", item.text, parts[3])
+		return true
+	case "s3":
+		if len(parts) == 6 && strings.HasPrefix(parts[5], "accesspoint/") {
+			return false
+		}
+		d.report(item.at, resourceRegionS3, item.text, "resource %q: bucket names are global, leave %q out", item.text, parts[3])
+		return true
+	}
+	return false
 }
 
 // splitResource cuts a text at its first five colons outside of variables.
@@ -119,17 +140,11 @@ func (d *decoder) checkShortARN(item *node, parts int) {
 	}
 }
 
-// checkServiceARN: IAM knows the form of its own ARNs and of S3's.
-func (d *decoder) checkServiceARN(item *node, parts []string) {
-	service, region, resource := strings.ToLower(parts[2]), parts[3], parts[5]
-	hasRegion := region != "" && region != "*"
-	switch {
-	case service == "iam" && hasRegion:
-		d.report(item.at, resourceRegionIAM, item.text, "resource %q: IAM has no regions, leave %q out", item.text, region)
-	case service == "s3" && hasRegion && !strings.HasPrefix(resource, "accesspoint/"):
-		d.report(item.at, resourceRegionS3, item.text, "resource %q: bucket names are global, leave %q out", item.text, region)
-	case service == "iam" && resource != "*" && resource != "root" && !strings.HasPrefix(resource, "${") &&
-		!slices.ContainsFunc(iamPaths, func(kind string) bool { return strings.HasPrefix(resource, kind) }):
+// checkIAMPath: IAM knows the kinds of its own resources.
+func (d *decoder) checkIAMPath(item *node, parts []string) {
+	resource := parts[5]
+	if strings.EqualFold(parts[2], "iam") && resource != "*" && resource != "root" && !strings.HasPrefix(resource, "${") &&
+		!slices.ContainsFunc(iamPaths, func(kind string) bool { return strings.HasPrefix(resource, kind) }) {
 		d.report(item.at, resourcePathIAM, "", "resource %q: %q is no kind of IAM resource, want role/NAME, user/NAME, policy/NAME, …", item.text, resource)
 	}
 }

@@ -76,6 +76,7 @@ func TestWhatIAMRejects(t *testing.T) {
 
 		{"6 no ARN in a known partition", doc(`{'Effect':'Allow','Action':'*','Resource':'aws:aws:s3:::b'}`), "Resource aws:aws:s3:::b must be in ARN format", 0},
 		{"7 no ARN", doc(`{'Effect':'Allow','Action':'*','Resource':'a:b:c'}`), `Partition "b" is not valid for resource "arn:b:c:*:*:*".`, 0},
+		{"9 a region and no more", doc(`{'Effect':'Allow','Action':'*','Resource':'arn:aws:s3:eu-west-1'}`), "Resource arn:aws:s3:eu-west-1 can not contain region information.", 0},
 		{"10 a variable does not hide the path", doc(`{'Effect':'Allow','Action':'*','Resource':'arn:aws:iam::${aws:PrincipalAccount}:x/y'}`), iamPaths, 0},
 		{"order: an action before a resource format", doc(`{'Effect':'Allow','Resource':'bkt'}`), "Policy statement must contain actions.", 0},
 		{"order: a resource before an action format", doc(`{'Effect':'Allow','Action':'s3','Resource':'bkt'}`), "Resource bkt must be in ARN format", 0},
