@@ -39,8 +39,12 @@ func (d *decoder) actions(n *node, s *statement) {
 
 var vendor = regexp.MustCompile(`^[A-Za-z0-9.-]+$`)
 
+// trimAction leaves out the white space that IAM does not count; other blanks
+// are characters.
+func trimAction(text string) string { return strings.Trim(text, " \t\r\n") }
+
 func (d *decoder) checkAction(item *node) {
-	action := strings.TrimSpace(item.text)
+	action := trimAction(item.text)
 	prefix, name, qualified := strings.Cut(action, ":")
 	switch {
 	case d.kind == Trust:
@@ -58,7 +62,7 @@ func (d *decoder) checkAction(item *node) {
 }
 
 func compileAction(item *node) actionPattern {
-	folded := lowerText(strings.TrimSpace(item.text))
+	folded := lowerText(trimAction(item.text))
 	if folded == "*" {
 		return actionPattern{source: item.text, at: item.at, all: true}
 	}

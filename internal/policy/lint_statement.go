@@ -26,7 +26,7 @@ func (l *linter) statement(s *statement) {
 }
 
 func (l *linter) action(p *actionPattern) {
-	written, trimmed := p.source, strings.TrimSpace(p.source)
+	written, trimmed := p.source, trimAction(p.source)
 	prefix, name, qualified := strings.Cut(trimmed, ":")
 	switch {
 	case p.all || !qualified:

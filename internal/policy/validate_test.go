@@ -69,6 +69,7 @@ func TestWhatIAMRejects(t *testing.T) {
 		{"11 action without service", doc(`{'Effect':'Allow','Action':'s3','Resource':'*'}`), "Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc.", 0},
 		{"12 action with two colons", doc(`{'Effect':'Allow','Action':'s3:a:b','Resource':'*'}`), "Actions/Condition can contain only one colon.", 0},
 		{"13 wildcard service", doc(`{'Effect':'Allow','Action':'s*:Get','Resource':'*'}`), "Vendor s* is not valid", 0},
+		{"13 a no-break space", doc(`{'Effect':'Allow','Action':'\u00a0s3:Get','Resource':'*'}`), "Vendor \u00a0s3 is not valid", 0},
 		{"14 no resource", doc(`{'Effect':'Allow','Action':'*'}`), "Policy statement must contain resources.", 0},
 		{"14 no resources", doc(`{'Effect':'Allow','Action':'*','NotResource':[]}`), "Policy statement must contain resources.", 0},
 		{"15 principal", doc(`{'Effect':'Allow','Principal':'*','Action':'*','Resource':'*'}`), "Policy document should not specify a principal.", 0},
