@@ -57,7 +57,7 @@ func parseNumber(text string) (*big.Rat, bool) {
 var (
 	year        = regexp.MustCompile(`^[0-9]{4}$`)
 	epochNumber = regexp.MustCompile(`^[+-]?[0-9]{1,19}(?:\.[0-9]+)?$`)
-	isoDate     = regexp.MustCompile(`^([0-9]{4})-([0-9]{2})(?:-([0-9]{2})(?:[Tt]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?([Zz]|[+-][0-9]{2}:[0-9]{2})?)?)?$`)
+	isoDate     = regexp.MustCompile(`^([0-9]{4})-([0-9]{2})(?:-([0-9]{2})(?:[Tt]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?([Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])?)?)?$`)
 )
 
 // parseDate reads an instant in milliseconds: the W3C profile of ISO 8601, or
@@ -117,8 +117,8 @@ func or(text, fallback string) string {
 }
 
 // parseRange reads an address or CIDR range of a policy. IPv4 may have leading
-// zeros and host bits; an IPv6 range with host bits contains nothing, so it does
-// not parse (spec iam-policy §3.2).
+// zeros and host bits; an IPv6 range with host bits contains nothing, and one in
+// dotted spelling is refused, so these do not parse (spec iam-policy §1.5, §3.2).
 func parseRange(text string) (netip.Prefix, bool) {
 	address, length, hasLength := strings.Cut(text, "/")
 	ip, ok := parseAddress(address)
@@ -127,11 +127,16 @@ func parseRange(text string) (netip.Prefix, bool) {
 	}
 	bits := ip.BitLen()
 	if hasLength {
-		n, err := strconv.Atoi(strings.TrimPrefix(length, "+"))
-		if err != nil || n < 0 || n > bits || strings.HasPrefix(length, "-") || strings.HasPrefix(length, "++") || (ip.Is6() && strings.HasPrefix(length, "+")) {
+		if ip.Is4() {
+			length = strings.TrimPrefix(length, "+")
+		} else if strings.Contains(address, ".") {
 			return netip.Prefix{}, false
 		}
-		bits = n
+		n, err := strconv.ParseUint(length, 10, 8)
+		if err != nil || int(n) > bits {
+			return netip.Prefix{}, false
+		}
+		bits = int(n)
 	}
 	prefix := netip.PrefixFrom(ip, bits)
 	if ip.Is6() && prefix.Masked() != prefix {
