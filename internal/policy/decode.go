@@ -50,7 +50,7 @@ func Size(text string) int {
 type decoder struct {
 	kind       Kind
 	managed    bool // stored by CreatePolicy
-	limit      int  // bytes; maxDocument if 0
+	limit      int  // characters of a stored document; 0 for one that is only evaluated
 	name       string
 	text       []byte
 	version    string // as written, empty if absent
@@ -96,12 +96,12 @@ func (d *decoder) syntaxError(v *violation) *SyntaxError {
 
 // decode returns what could be compiled; nil if that is nothing.
 func (d *decoder) decode() *Policy {
-	limit := d.limit
-	if limit == 0 {
-		limit = maxDocument
+	if size := utf8.RuneCount(d.text); d.limit > 0 && size > d.limit {
+		d.report(span{}, tooLong, "", "the document has %d characters, at most %d are stored", size, d.limit)
+		return nil
 	}
-	if len(d.text) > limit {
-		d.report(span{}, tooLong, "", "the document has %d bytes, at most %d are read", len(d.text), limit)
+	if len(d.text) > maxDocument {
+		d.report(span{}, tooLong, "", "the document has %d bytes, at most %d are read", len(d.text), maxDocument)
 		return nil
 	}
 	d.checkCharacters()

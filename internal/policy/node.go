@@ -44,7 +44,7 @@ const (
 // maxDepth is far beyond what the grammar nests.
 const maxDepth = 16
 
-// maxParameter is IAM's limit for a document in a call, in bytes (spec
+// maxParameter is IAM's limit for a document in a call, in characters (spec
 // iam-policy §1.4). Some of AWS's own managed policies are longer.
 const maxParameter = 131072
 

@@ -162,6 +162,10 @@ func TestRefusedByKind(t *testing.T) {
 	if _, err := policy.ParseParameter(policy.Identity, "p", long); !isMessage(err, "1 validation error detected: Value at 'policyDocument' failed to satisfy constraint: Member must have length less than or equal to 131072") {
 		t.Errorf("a long parameter: %v", err)
 	}
+	latin := []byte(strings.Replace(doc(`{'Sid':'','Effect':'Allow','Action':'*','Resource':'é'}`), "é", "arn:aws:s3:::"+strings.Repeat("é", 130000), 1))
+	if _, err := policy.ParseParameter(policy.Identity, "p", latin); err != nil {
+		t.Errorf("a parameter of fewer characters than bytes: %v", err)
+	}
 	if _, err := policy.Parse(policy.Identity, "p", long); err != nil {
 		t.Errorf("a long document: %v", err)
 	}
