@@ -65,26 +65,38 @@ func normalIssuer(text string, note func(string)) string {
 	return head + host + "/" + path
 }
 
-// editDistance is Levenshtein's, given up beyond limit.
+// editDistance is Levenshtein's, given up beyond limit: limit+1 then. Only what
+// is at most limit away from the diagonal can count, so its time is that of
+// reading the texts.
 func editDistance(a, b string, limit int) int {
 	if len(a)-len(b) > limit || len(b)-len(a) > limit {
 		return limit + 1
 	}
-	previous := make([]int, len(b)+1)
+	previous, current := make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range previous {
 		previous[j] = j
 	}
 	for i := range len(a) {
-		current := make([]int, len(b)+1)
-		current[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			current[j+1] = min(previous[j+1]+1, current[j]+1, previous[j]+cost)
+		from, to := max(0, i-limit), min(len(b), i+limit+1)
+		current[from] = limit + 1
+		if from == 0 {
+			current[0] = i + 1
 		}
-		previous = current
+		nearest := current[from]
+		for j := from; j < to; j++ {
+			current[j+1] = min(current[j]+1, previous[j]+1)
+			if a[i] == b[j] {
+				current[j+1] = min(current[j+1], previous[j])
+			}
+			if j+1 <= i+limit {
+				current[j+1] = min(current[j+1], previous[j+1]+1)
+			}
+			nearest = min(nearest, current[j+1])
+		}
+		if nearest > limit {
+			return limit + 1
+		}
+		previous, current = current, previous
 	}
-	return previous[len(b)]
+	return min(previous[len(b)], limit+1)
 }
