@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -166,4 +167,53 @@ func openAccount(t *testing.T, dir string) (*account.Set, credential.AWS, accoun
 		t.Fatal(err)
 	}
 	return set, admin, store
+}
+
+// TestAccountOfKey: the ids of keys name their account, whatever its number.
+func TestAccountOfKey(t *testing.T) {
+	t.Parallel()
+	for _, number := range []string{"000000000000", "000000000001", "111122223333", "999999999999"} {
+		set, err := account.NewSet(account.NewMemory(), []string{number}, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		key := set.Default().NewKey("u", time.Now())
+		if got := account.AccountOfKey(key.ID); got != number || len(key.ID) != 20 || !strings.HasPrefix(key.ID, "AKIA") {
+			t.Errorf("%s: key %s names %q", number, key.ID, got)
+		}
+	}
+	// Known ids and accounts, and ids that name none.
+	for id, want := range map[string]string{"ASIAQNZGKIQY56JQ7WML": "029608264753", "AKIAIOSFODNN7EXAMPLE": "", "AKIA": "", "": "", "AKIAQ1111111111111111": ""} {
+		if got := account.AccountOfKey(id); got != want {
+			t.Errorf("%s: %q, want %q", id, got, want)
+		}
+	}
+}
+
+// TestMessages: a sealed message opens for its own account, and a session token
+// is none.
+func TestMessages(t *testing.T) {
+	t.Parallel()
+	set, err := account.NewSet(account.NewMemory(), []string{"111122223333", "444455556666"}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := set.Default()
+	other, _ := set.Find("444455556666")
+	sealed := own.SealMessage([]byte("text"))
+	if text, err := own.OpenMessage(sealed); err != nil || string(text) != "text" {
+		t.Errorf("%q, %v", text, err)
+	}
+	credentials, err := own.IssueSession(account.Session{RoleName: "r", Expires: time.Now().Add(time.Hour)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range []string{"", "x", sealed + "\n", sealed[1:], strings.TrimPrefix(credentials.SessionToken.Reveal(), "RolecallLocal//")} {
+		if _, err := own.OpenMessage(bad); !errors.Is(err, account.ErrBadMessage) {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+	if _, err := other.OpenMessage(sealed); !errors.Is(err, account.ErrBadMessage) {
+		t.Errorf("another account: %v", err)
+	}
 }

@@ -2,7 +2,10 @@ package account
 
 import (
 	"crypto/rand"
+	"encoding/base32"
 	"encoding/base64"
+	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,27 +16,67 @@ import (
 const base32Alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 
 // NewRoleID returns a role's unique id: AROA and 17 characters.
-func NewRoleID() string { return "AROA" + randomID(17) }
+func NewRoleID() string { return "AROA" + randomID() }
 
 // NewUserID returns a user's unique id: AIDA and 17 characters.
-func NewUserID() string { return "AIDA" + randomID(17) }
+func NewUserID() string { return "AIDA" + randomID() }
 
 // NewGroupID returns a group's unique id: AGPA and 17 characters.
-func NewGroupID() string { return "AGPA" + randomID(17) }
+func NewGroupID() string { return "AGPA" + randomID() }
 
 // NewPolicyID returns a managed policy's unique id: ANPA and 17 characters.
-func NewPolicyID() string { return "ANPA" + randomID(17) }
+func NewPolicyID() string { return "ANPA" + randomID() }
 
 // NewProfileID returns an instance profile's unique id: AIPA and 17 characters.
-func NewProfileID() string { return "AIPA" + randomID(17) }
+func NewProfileID() string { return "AIPA" + randomID() }
 
-// NewKey returns a new access key of a user.
-func NewKey(user string, now time.Time) *AccessKey {
-	return &AccessKey{ID: "AKIA" + randomID(16), Secret: credential.NewSecret(randomSecret()), User: user, Created: now.UTC()}
+// NewKey returns a new access key of a user of this account.
+func (a *Account) NewKey(user string, now time.Time) *AccessKey {
+	return &AccessKey{ID: newKeyID("AKIA", a.ID), Secret: credential.NewSecret(randomSecret()), User: user, Created: now.UTC()}
 }
 
-func randomID(n int) string {
-	id := randomBytes(n)
+// keyHead is the bit that AWS's newer key ids begin with; the account's number
+// follows in 40 bits.
+const (
+	keyHead     = 1 << 47
+	accountBits = 7 // how many bits follow the number in the first six bytes
+)
+
+// newKeyID returns an access key id that says, as those of AWS, whose it is.
+func newKeyID(prefix, account string) string {
+	number, _ := strconv.ParseUint(account, 10, 40) // 12 digits
+	random := randomBytes(10)
+	head := keyHead | number<<accountBits | uint64(random[5])&(1<<accountBits-1)
+	for i := range 6 {
+		random[i] = byte(head >> (8 * (5 - i)))
+	}
+	return prefix + base32.StdEncoding.EncodeToString(random)
+}
+
+// AccountOfKey returns the account that an access key id says it is of; empty
+// for ids of the older kind and those that nobody made.
+func AccountOfKey(id string) string {
+	if len(id) != 20 {
+		return ""
+	}
+	decoded, err := base32.StdEncoding.DecodeString(id[4:])
+	if err != nil || decoded[0]&0x80 == 0 {
+		return ""
+	}
+	head := uint64(0)
+	for _, one := range decoded[:6] {
+		head = head<<8 | uint64(one)
+	}
+	account := fmt.Sprintf("%012d", (head&^keyHead)>>accountBits)
+	if len(account) != 12 {
+		return ""
+	}
+	return account
+}
+
+// randomID is what follows the four letters of an entity's id.
+func randomID() string {
+	id := randomBytes(17)
 	for i := range id {
 		id[i] = base32Alphabet[id[i]&31]
 	}

@@ -3,6 +3,7 @@ package account
 import (
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -13,27 +14,39 @@ import (
 	"github.com/rolecall/rolecall/internal/credential"
 )
 
-// Session is what its session token says of a role session. The token is
-// sealed with the store's key, so that nothing about sessions is stored, and
-// a restart on the same data accepts them until they expire.
+// Session is what its session token says of temporary credentials: of a role,
+// of a user (Role is empty) or of a federated user. The token is sealed with the
+// store's key, so that nothing about sessions is stored, and a restart on the
+// same data accepts them until they expire.
 type Session struct {
 	AccessKeyID string
 	Secret      string `json:"secret"` // only ever inside the sealed token
 	Account     string
-	RoleARN     string
-	RoleName    string
-	RoleID      string
-	Name        string
-	Expires     time.Time
-	Issued      time.Time
-	Tags        []Tag             `json:",omitempty"`
-	Transitive  []string          `json:",omitempty"`
-	Source      string            `json:",omitempty"` // source identity
-	Policies    []string          `json:",omitempty"` // inline session policies
-	PolicyARNs  []string          `json:",omitempty"` // managed session policies
-	Provider    string            `json:",omitempty"` // ARN of the OIDC provider, for web identities
-	Claims      map[string]string `json:",omitempty"` // condition keys that stay: sub and aud
+	RoleARN     string `json:",omitempty"`
+	RoleName    string `json:",omitempty"`
+	RoleID      string `json:",omitempty"`
+	Name        string `json:",omitempty"` // of the session, or of the federated user
+	// User and UserID are the user who asked for a session of her own or, with a
+	// Name, of a federated user.
+	User       string `json:",omitempty"`
+	UserID     string `json:",omitempty"`
+	Expires    time.Time
+	Issued     time.Time
+	Tags       []Tag               `json:",omitempty"` // without those of role or user
+	Transitive []string            `json:",omitempty"` // keys of Tags
+	Source     string              `json:",omitempty"` // source identity
+	Policies   []string            `json:",omitempty"` // inline session policies
+	PolicyARNs []string            `json:",omitempty"` // managed session policies
+	Provider   string              `json:",omitempty"` // ARN of the OIDC provider, for web identities
+	Claims     map[string]string   `json:",omitempty"` // condition keys that stay: sub and aud
+	ClaimLists map[string][]string `json:",omitempty"` // those with several values: amr
 }
+
+// IsRole says that it is a session of a role.
+func (s *Session) IsRole() bool { return s.RoleName != "" }
+
+// IsFederated says that it is a session of a federated user.
+func (s *Session) IsFederated() bool { return !s.IsRole() && s.Name != "" }
 
 // Errors of OpenSession.
 var (
@@ -44,7 +57,7 @@ var (
 // IssueSession makes credentials for a session; Account, AccessKeyID and Secret
 // are filled in.
 func (a *Account) IssueSession(s Session) (credential.AWS, error) {
-	s.Account, s.AccessKeyID, s.Secret = a.ID, "ASIA"+randomID(16), randomSecret()
+	s.Account, s.AccessKeyID, s.Secret = a.ID, newKeyID("ASIA", a.ID), randomSecret()
 	s.Expires = s.Expires.Truncate(time.Second)
 	text, err := json.Marshal(s)
 	if err != nil {
@@ -52,7 +65,7 @@ func (a *Account) IssueSession(s Session) (credential.AWS, error) {
 	}
 	return credential.AWS{
 		AccessKeyID: s.AccessKeyID, SecretKey: credential.NewSecret(s.Secret),
-		SessionToken: credential.NewSecret(a.set.seal.seal(text)), Expires: s.Expires,
+		SessionToken: credential.NewSecret(tokenPrefix + base64.StdEncoding.EncodeToString(a.set.seal.seal(tokenPrefix, text))), Expires: s.Expires,
 	}, nil
 }
 
@@ -60,7 +73,12 @@ func (a *Account) IssueSession(s Session) (credential.AWS, error) {
 // of another key or data folder is ErrBadToken. An expired session is returned
 // together with ErrExpired.
 func (s *Set) OpenSession(accessKeyID string, token credential.Secret, now time.Time) (*Session, error) {
-	text, err := s.seal.open(token.Reveal())
+	encoded, found := strings.CutPrefix(token.Reveal(), tokenPrefix)
+	sealed, err := base64.StdEncoding.Strict().DecodeString(encoded)
+	if !found || err != nil {
+		return nil, ErrBadToken
+	}
+	text, err := s.seal.open(tokenPrefix, sealed)
 	if err != nil {
 		return nil, ErrBadToken
 	}
@@ -74,7 +92,28 @@ func (s *Set) OpenSession(accessKeyID string, token credential.Secret, now time.
 	return &session, nil
 }
 
-// sealer encrypts and authenticates session tokens with AES-256-GCM.
+// messagePurpose is what tells sealed messages from session tokens.
+const messagePurpose = "RolecallMessage"
+
+// SealMessage encrypts a text that callers carry and only this account opens.
+func (a *Account) SealMessage(text []byte) string {
+	return base64.RawURLEncoding.EncodeToString(a.set.seal.seal(messagePurpose+a.ID, text))
+}
+
+// OpenMessage returns what SealMessage was given, or ErrBadMessage.
+func (a *Account) OpenMessage(message string) ([]byte, error) {
+	sealed, err := base64.RawURLEncoding.Strict().DecodeString(message)
+	if err != nil || strings.ContainsAny(message, "\r\n") { // which the decoder skips
+		return nil, ErrBadMessage
+	}
+	return a.set.seal.open(messagePurpose+a.ID, sealed)
+}
+
+// ErrBadMessage says that a message was not sealed here, for this account.
+var ErrBadMessage = errors.New("the message is not one of this local AWS for this account")
+
+// sealer encrypts and authenticates with AES-256-GCM. What was sealed for one
+// purpose does not open for another.
 type sealer struct{ aead cipher.AEAD }
 
 // tokenPrefix makes a token recognisable, as AWS's begin alike.
@@ -92,17 +131,20 @@ func newSealer(key []byte) (*sealer, error) {
 	return &sealer{aead}, nil
 }
 
-func (s *sealer) seal(text []byte) string {
-	nonce := randomBytes(s.aead.NonceSize())
-	return tokenPrefix + base64.StdEncoding.EncodeToString(s.aead.Seal(nonce, nonce, text, []byte(tokenPrefix)))
+func (s *sealer) seal(purpose string, text []byte) []byte {
+	nonce := make([]byte, s.aead.NonceSize(), s.aead.NonceSize()+len(text)+s.aead.Overhead())
+	_, _ = rand.Read(nonce) // never fails, says its documentation
+	return s.aead.Seal(nonce, nonce, text, []byte(purpose))
 }
 
-func (s *sealer) open(token string) ([]byte, error) {
-	encoded, found := strings.CutPrefix(token, tokenPrefix)
-	sealed, err := base64.StdEncoding.Strict().DecodeString(encoded)
-	if !found || err != nil || len(sealed) < s.aead.NonceSize() {
-		return nil, ErrBadToken
-	}
+func (s *sealer) open(purpose string, sealed []byte) ([]byte, error) {
 	size := s.aead.NonceSize()
-	return s.aead.Open(nil, sealed[:size], sealed[size:], []byte(tokenPrefix))
+	if len(sealed) < size {
+		return nil, ErrBadMessage
+	}
+	text, err := s.aead.Open(nil, sealed[:size], sealed[size:], []byte(purpose))
+	if err != nil {
+		return nil, ErrBadMessage
+	}
+	return text, nil
 }

@@ -56,7 +56,7 @@ func createKey(q *service.Call) (any, error) {
 		if len(keys) >= maxKeys {
 			return limitExceeded("Cannot exceed quota for AccessKeysPerUser: %d", maxKeys)
 		}
-		made := account.NewKey(user.Name, q.Time)
+		made := q.Account.NewKey(user.Name, q.Time)
 		result.AccessKey = newKeyXML(made)
 		result.AccessKey.SecretAccessKey = made.Secret.Reveal()
 		return state.PutKey(made)
