@@ -269,6 +269,9 @@ func (e *principalEntry) isEntity() bool {
 // ids they had when it was written, so that an entity that was deleted and made
 // again under the same name is another principal, as for IAM.
 func (p *Policy) Bind(ids map[string]string) *Policy {
+	if len(ids) == 0 {
+		return p
+	}
 	bound := *p
 	bound.statements = slices.Clone(p.statements)
 	for i := range bound.statements {

@@ -57,6 +57,8 @@ func (t *Taking) Check() *TakingError {
 		switch {
 		case tag.Key == "" || len([]rune(tag.Key)) > maxTagKey || len([]rune(tag.Value)) > maxTagValue:
 			return &TakingError{validation, "1 validation error detected: Value at 'tags' failed to satisfy constraint: keys have 1 to 128 characters, values at most 256"}
+		case strings.HasPrefix(key, "aws:"):
+			return invalid("Tag keys that begin with aws: are reserved for internal use.")
 		case slices.Contains(seen, key):
 			return invalid("Duplicate tag keys found. Please note that Tag keys are case insensitive.")
 		case hasTag(t.Inherited.TransitiveTags, key):

@@ -53,6 +53,7 @@ func TestTakingRefused(t *testing.T) {
 		{"no key", policy.Taking{Tags: []policy.Tag{{}}}, "1 validation error detected"},
 		{"a long key", policy.Taking{Tags: []policy.Tag{{Key: strings.Repeat("k", 129)}}}, "1 validation error detected"},
 		{"a long value", policy.Taking{Tags: []policy.Tag{{Key: "k", Value: strings.Repeat("v", 257)}}}, "1 validation error detected"},
+		{"AWS's own", policy.Taking{Tags: []policy.Tag{{Key: "AWS:x"}}}, "Tag keys that begin with aws: are reserved for internal use."},
 		{"too many", policy.Taking{Tags: many}, "1 validation error detected"},
 	} {
 		got := row.taking.Check()
