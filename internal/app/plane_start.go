@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 
@@ -16,9 +17,15 @@ type planeOptions struct {
 	dataDir    string
 	verbose    bool
 	explain    bool
+	// stsErrors are the words of local AWS's STS; empty means current.
+	stsErrors string
 }
 
 func startPlane(ctx context.Context, sys System, options planeOptions) (*plane.Plane, error) {
+	words, err := parseSTSErrors(cmp.Or(options.stsErrors, "current"))
+	if err != nil {
+		return nil, err
+	}
 	level := slog.LevelError
 	if options.verbose {
 		level = slog.LevelInfo
@@ -32,6 +39,7 @@ func startPlane(ctx context.Context, sys System, options planeOptions) (*plane.P
 		DataDir:    options.dataDir,
 		Now:        sys.Now,
 		Explain:    explainer(sys.Stderr, options.explain),
+		STSErrors:  words,
 		Log:        slog.New(slog.NewTextHandler(sys.Stderr, &slog.HandlerOptions{Level: level})),
 	})
 }

@@ -54,7 +54,9 @@ type awsConfig struct {
 	explain bool
 	// faults lets callers ask for failures and move the clock.
 	faults bool
-	logs   logConfig
+	// stsErrors are the words of STS: current or legacy.
+	stsErrors string
+	logs      logConfig
 }
 
 // logConfig is how a server logs.
@@ -98,6 +100,7 @@ served to this machine at /_rolecall/decisions. Not for production.`,
 	flags.BoolVar(&c.dump, "dump", false, "print the accounts of --data as such a file, secret keys included, and end")
 	flags.BoolVar(&c.explain, "explain", false, "print each refusal with the reason AWS hides")
 	flags.BoolVar(&c.faults, "faults", false, "let callers ask for failures and move the clock, for tests of clients")
+	stsErrorsFlag(cmd, &c.stsErrors)
 	flags.StringArrayVar(&c.issuerEndpoints, "issuer-endpoint", nil, "HOST=ADDRESS:PORT: fetch the keys of issuers on HOST from there; may be repeated")
 	flags.StringVar(&c.issuerCA, "issuer-ca", "", "PEM file of authorities to trust for issuers, instead of the system's")
 	flags.BoolVar(&c.privateIssuers, "allow-private-issuers", false, "fetch keys also from loopback, link-local and private addresses")
@@ -105,7 +108,22 @@ served to this machine at /_rolecall/decisions. Not for production.`,
 	return cmd
 }
 
+func stsErrorsFlag(cmd *cobra.Command, into *string) {
+	cmd.Flags().StringVar(into, "sts-errors", "current", "words in which STS refuses web identities: current, or legacy as before mid-2026")
+}
+
+func parseSTSErrors(text string) (sts.Errors, error) {
+	words, err := sts.ParseErrors(text)
+	if err != nil {
+		return words, fault.New(fault.Usage, "--sts-errors: %w", err)
+	}
+	return words, nil
+}
+
 func (c *awsConfig) validate() error {
+	if _, err := parseSTSErrors(c.stsErrors); err != nil {
+		return err
+	}
 	for _, id := range c.accounts {
 		if !arn.IsAccount(id) {
 			return fault.New(fault.Usage, "account %q: want 12 digits", id)
@@ -132,6 +150,10 @@ func (c *awsConfig) run(ctx context.Context, sys System) error {
 	if err != nil {
 		return err
 	}
+	words, err := parseSTSErrors(c.stsErrors)
+	if err != nil {
+		return err
+	}
 	// Before anything is made, so that a refusal leaves nothing behind.
 	listener, err := httpserve.Listen(ctx, c.listen, c.remote, "--allow-remote")
 	if err != nil {
@@ -147,7 +169,7 @@ func (c *awsConfig) run(ctx context.Context, sys System) error {
 		return errors.Join(err, listener.Close())
 	}
 	aws := localaws.New(localaws.Config{
-		Accounts: accounts, Region: c.region, Issuers: access, Now: sys.Now, Log: log, Faults: c.faults, Explain: explainer(sys.Stderr, c.explain),
+		Accounts: accounts, Region: c.region, Issuers: access, Now: sys.Now, Log: log, Faults: c.faults, Explain: explainer(sys.Stderr, c.explain), STSErrors: words,
 	})
 	fmt.Fprintln(sys.Stderr, "local AWS: not for production")
 	if err := printAccounts(sys, "http://"+listener.Addr().String(), c.region, accounts); err != nil {

@@ -30,6 +30,7 @@ and run until interrupted.`,
 	cmd.Flags().StringArrayVarP(&options.manifests, "filename", "f", nil, "Kubernetes manifests whose service accounts the plane knows")
 	cmd.Flags().StringVar(&options.dataDir, "data", "", "folder that keeps local AWS and the issuer's key; without it they are forgotten")
 	cmd.Flags().BoolVar(&options.explain, "explain", false, "print each refusal of local AWS with the reason AWS hides")
+	stsErrorsFlag(cmd, &options.stsErrors)
 	cmd.Flags().BoolVarP(&options.verbose, "verbose", "v", false, "log every decision and its reason to standard error")
 	return cmd
 }

@@ -65,6 +65,8 @@ func (s *Server) regionOf(a *ask) string {
 		return a.signed.Region
 	case a.endpoint.region != "":
 		return a.endpoint.region
+	case a.endpoint.global:
+		return globalRegion
 	}
 	return s.region
 }

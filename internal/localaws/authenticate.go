@@ -1,6 +1,7 @@
 package localaws
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/caller"
 	"github.com/rolecall/rolecall/internal/localaws/wire"
+	"github.com/rolecall/rolecall/internal/policy"
 )
 
 // authenticate verifies the request's signature and says who made it.
@@ -25,6 +27,16 @@ func (s *Server) authenticate(a *ask) error {
 	}
 	who.Region = a.signed.Region
 	a.Caller, a.Account = who, who.Account
+	return a.refuseUserSession()
+}
+
+// refuseUserSession: IAM does not know the sessions of users, unless they were
+// made with MFA.
+func (a *ask) refuseUserSession() error {
+	kind := a.Caller.Principal.Kind
+	if a.name == "iam" && a.Caller.IsSession() && (kind == policy.User || kind == policy.FederatedUser) {
+		return invalidToken("IAM takes no credentials of GetSessionToken or GetFederationToken that were made without MFA")
+	}
 	return nil
 }
 
@@ -43,19 +55,39 @@ func (s *Server) callerOf(a *ask) (*caller.Caller, error) {
 	session, err := s.accounts.OpenSession(a.signed.AccessKeyID, a.signed.SessionToken, a.Time)
 	switch {
 	case errors.Is(err, account.ErrExpired):
-		return nil, expiredToken().Because("the session of %s ended at %s", session.RoleARN, session.Expires.UTC().Format(time.RFC3339))
+		return nil, expiredToken().Because("the session of %s ended at %s", cmp.Or(session.RoleARN, session.User), session.Expires.UTC().Format(time.RFC3339))
 	case err != nil:
 		return nil, invalidToken("%s", err)
 	}
-	if err := a.signed.Verify(a.HTTP, a.Body, credential.NewSecret(session.Secret), a.name, a.Time); err != nil {
+	if err := a.verify(credential.NewSecret(session.Secret)); err != nil {
 		return nil, err
 	}
 	owner, found := s.accounts.Find(session.Account)
 	if !found {
 		return nil, invalidToken("the session is of account %s, which is not played here", session.Account)
 	}
-	return caller.Session(owner, session)
+	who, err := caller.Session(owner, session)
+	if errors.Is(err, account.ErrNotFound) {
+		return nil, invalidToken("the session is of user %s, who is gone", session.User)
+	}
+	return who, err
 }
+
+// verify checks the signature. The global endpoint of STS is in us-east-1, and
+// wants that signed (spec issuer-and-sts §12.5).
+func (a *ask) verify(secret credential.Secret) error {
+	if err := a.signed.Verify(a.HTTP, a.Body, secret, a.name, a.Time); err != nil {
+		return err
+	}
+	if a.name == "sts" && a.endpoint.global && a.signed.Region != globalRegion {
+		return wire.Errorf(http.StatusForbidden, "SignatureDoesNotMatch", "Credential should be scoped to a valid region.").
+			Because("the global endpoint of STS is in %s, the request is signed for %s", globalRegion, a.signed.Region)
+	}
+	return nil
+}
+
+// globalRegion is where the global endpoints are.
+const globalRegion = "us-east-1"
 
 func (s *Server) userOf(a *ask) (*caller.Caller, error) {
 	key, err := s.accounts.Key(a.signed.AccessKeyID)
@@ -67,7 +99,7 @@ func (s *Server) userOf(a *ask) (*caller.Caller, error) {
 	case key.Inactive:
 		return nil, invalidToken("the access key %s of user %s is inactive", key.ID, key.User)
 	}
-	if err := a.signed.Verify(a.HTTP, a.Body, key.Secret, a.name, a.Time); err != nil {
+	if err := a.verify(key.Secret); err != nil {
 		return nil, err
 	}
 	owner, found := s.accounts.Find(key.Account)

@@ -32,17 +32,13 @@ func (s *Server) authorise(a *ask, action string, find func(*service.Call) (serv
 		keys.Set(key, text)
 	}
 	request := &policy.Request{Principal: who.Principal, Action: action, Resource: target.ARN, ResourceAccount: target.Owner, Context: keys}
-	policies := &policy.Policies{Identity: who.Identity, Boundary: who.Boundary, Session: who.Session, HasSession: who.HasSession, Resource: target.Policy}
+	policies := who.Policies()
+	policies.Resource = target.Policy
 	decision := policy.Decide(request, policies)
 	if decision.Effect == policy.Allowed {
 		return nil
 	}
-	because := "because no " + decision.Kind.String() + " allows the " + action + " action"
-	if decision.Effect == policy.ExplicitDeny {
-		because = "with an explicit deny in a " + decision.Kind.String()
-	}
-	return wire.Errorf(http.StatusForbidden, "AccessDenied", "User: %s is not authorized to perform: %s on resource: %s %s", who.Principal.ARN, action, target.ARN, because).
-		Explained(policy.Explain(request, policies))
+	return who.Denied(action, target.ARN, decision, policy.Explain(request, policies))
 }
 
 // decideOnly answers a call that nothing here can do: with the decision of the
@@ -60,6 +56,7 @@ func (s *Server) decideOnly(a *ask) error {
 			if unknown != "" {
 				refused.Reason += "; which action " + unknown + " is, is not known either, so it was decided for all of them"
 			}
+			return a.addEncoded(refused)
 		}
 		return err
 	}

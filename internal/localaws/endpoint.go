@@ -9,6 +9,8 @@ import (
 // endpoint is what a host name of AWS says. All parts but path may be empty.
 type endpoint struct {
 	service, region string
+	// global says that it is AWS's own name for a service, with no region in it.
+	global bool
 	// bucket is what stands before the service's name: S3's virtual hosts.
 	bucket string
 	// path is the request's, escaped, without a host name in it.
@@ -72,6 +74,7 @@ func parseHost(host string) (endpoint, bool) {
 	if e.service == "s3" {
 		e.bucket = strings.Join(labels[:last], ".")
 	}
+	e.global = e.region == "" && strings.HasSuffix(strings.ToLower(host), ".amazonaws.com")
 	return e, e.service != ""
 }
 

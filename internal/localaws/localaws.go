@@ -34,8 +34,10 @@ type Config struct {
 	// us-east-1 if empty.
 	Region  string
 	Issuers sts.IssuerAccess
-	Now     func() time.Time
-	Log     *slog.Logger
+	// STSErrors are the words in which STS refuses web identities.
+	STSErrors sts.Errors
+	Now       func() time.Time
+	Log       *slog.Logger
 	// Explain is told every refusal when it happens; nil tells nobody. It may
 	// be called by several requests at once.
 	Explain func(Decision)
@@ -70,7 +72,7 @@ func New(config Config) *Server {
 	}
 	for _, room := range []*service.Service{
 		iam.New(),
-		(&sts.Service{Keys: sts.NewKeys(config.Issuers, s.clock.Now)}).Operations(),
+		(&sts.Service{Keys: sts.NewKeys(config.Issuers, s.clock.Now), Errors: config.STSErrors}).Operations(),
 	} {
 		s.services[room.Name] = room
 	}
@@ -136,6 +138,8 @@ func (s *Server) serve(a *ask, answer *wire.Answer) (any, error) {
 	}
 	operation, emulated := a.operation()
 	if emulated && operation.Access == service.Anybody {
+		a.signed = nil // by whomever, it has no influence
+		a.Region = s.regionOf(a)
 		return operation.Do(&a.Call)
 	}
 	if err := a.unknown(); err != nil {

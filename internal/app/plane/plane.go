@@ -56,6 +56,8 @@ type Config struct {
 	Log     *slog.Logger
 	// Explain is told every refusal of local AWS; nil tells nobody.
 	Explain func(localaws.Decision)
+	// STSErrors are the words in which STS refuses web identities.
+	STSErrors sts.Errors
 }
 
 // Plane is a running plane.
@@ -239,7 +241,7 @@ func (p *Plane) startServers(ctx context.Context, known webhook.Static) (err err
 			Hint("the plane needs it; choose another folder with --data")
 	}
 	aws := localaws.New(localaws.Config{
-		Accounts: accounts, Region: quickstart.Region, Now: p.config.Now, Log: p.config.Log, Explain: p.config.Explain,
+		Accounts: accounts, Region: quickstart.Region, Now: p.config.Now, Log: p.config.Log, Explain: p.config.Explain, STSErrors: p.config.STSErrors,
 		Issuers: sts.IssuerAccess{Endpoints: map[string]string{issuerURL.Hostname(): issuerAddress}, RootCAs: authority.Pool()},
 	})
 	awsAddress, err := p.serve(ctx, &httpserve.Server{Name: "aws", Handler: aws, Log: p.config.Log}, p.config.AWSAddress)

@@ -31,70 +31,66 @@ type Caller struct {
 	// Session are the session policies; HasSession tells none from empty.
 	Session    []*policy.Policy
 	HasSession bool
-	// SourceIdentity and Claims are what a session keeps from its beginning.
-	SourceIdentity string
-	Claims         map[string]string
 	// Region is that of the signature's scope.
 	Region string
 
-	session *account.Session // nil for users
+	session *account.Session // nil for long-term keys
 }
 
 // User returns the user of an access key with the policies the user has now;
 // account.ErrNotFound if there is no such user any more.
 func User(a *account.Account, name string) (*Caller, error) {
 	c := &Caller{Account: a}
-	err := a.View(func(state account.State) error {
-		user, err := state.User(name)
-		if err != nil {
-			return err
-		}
-		c.Principal = policy.Principal{
-			Kind: policy.User, ARN: a.UserARN(user), EntityID: user.ID, UserID: user.ID, UserName: user.Name, Account: a.ID, Tags: tagMap(user.Tags),
-		}
-		given := []account.Permissions{user.Permissions}
-		for _, name := range user.Groups {
-			group, err := state.Group(name)
-			if err != nil {
-				return err
-			}
-			given = append(given, group.Permissions)
-		}
-		return c.read(state, given, user.Boundary)
-	})
-	if err != nil {
+	if err := a.View(func(state account.State) error { return c.readUser(state, name) }); err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
-// Session returns a role session with the policies the role has now. A role
-// that was deleted since has none.
-func Session(a *account.Account, s *account.Session) (*Caller, error) {
-	c := &Caller{
-		Account: a,
-		Principal: policy.Principal{
-			Kind: policy.RoleSession, ARN: "arn:" + a.Partition + ":sts::" + a.ID + ":assumed-role/" + s.RoleName + "/" + s.Name,
-			RoleARN: s.RoleARN, EntityID: s.RoleID, UserID: s.RoleID + ":" + s.Name, Account: a.ID, Tags: map[string]string{},
-		},
-		SourceIdentity: s.Source, Claims: s.Claims, session: s,
+func (c *Caller) readUser(state account.State, name string) error {
+	user, err := state.User(name)
+	if err != nil {
+		return err
 	}
+	c.Principal = policy.Principal{
+		Kind: policy.User, ARN: c.Account.UserARN(user), EntityID: user.ID, UserID: user.ID, UserName: user.Name, Account: c.Account.ID, Tags: tagMap(user.Tags),
+	}
+	given := []account.Permissions{user.Permissions}
+	for _, name := range user.Groups {
+		group, err := state.Group(name)
+		if err != nil {
+			return err
+		}
+		given = append(given, group.Permissions)
+	}
+	return c.read(state, given, user.Boundary)
+}
+
+// Session returns the holder of a session with the policies that role or user
+// have now. A role that was deleted since has none; a user who is gone is
+// account.ErrNotFound.
+func Session(a *account.Account, s *account.Session) (*Caller, error) {
+	c := &Caller{Account: a, session: s}
 	err := a.View(func(state account.State) error {
 		if err := c.readManaged(state, s.PolicyARNs); err != nil {
 			return err
 		}
-		role, err := state.Role(s.RoleName)
-		if errors.Is(err, account.ErrNotFound) || (err == nil && role.ID != s.RoleID) {
-			return nil
+		if s.IsRole() {
+			return c.readRole(state)
 		}
-		if err != nil {
+		if err := c.readUser(state, s.User); err != nil {
 			return err
 		}
-		c.Principal.Tags = tagMap(role.Tags)
-		return c.read(state, []account.Permissions{role.Permissions}, role.Boundary)
+		if c.Principal.EntityID != s.UserID { // another user of the same name
+			return account.ErrNotFound
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, err
+	}
+	if s.IsFederated() {
+		c.Principal = federated(a, &c.Principal, s.Name)
 	}
 	// A session tag takes the place of the role's tag of that key, in any case.
 	for _, tag := range s.Tags {
@@ -109,6 +105,35 @@ func Session(a *account.Account, s *account.Session) (*Caller, error) {
 		c.Session, c.HasSession = append(c.Session, parsed), true
 	}
 	return c, nil
+}
+
+func (c *Caller) readRole(state account.State) error {
+	s := c.session
+	c.Principal = policy.Principal{
+		Kind: policy.RoleSession, ARN: "arn:" + c.Account.Partition + ":sts::" + c.Account.ID + ":assumed-role/" + s.RoleName + "/" + s.Name,
+		RoleARN: s.RoleARN, EntityID: s.RoleID, UserID: s.RoleID + ":" + s.Name, Account: c.Account.ID, Tags: map[string]string{},
+	}
+	role, err := state.Role(s.RoleName)
+	if errors.Is(err, account.ErrNotFound) || (err == nil && role.ID != s.RoleID) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	c.Principal.Tags = tagMap(role.Tags)
+	return c.read(state, []account.Permissions{role.Permissions}, role.Boundary)
+}
+
+// federated is whom a user vouches for.
+func federated(a *account.Account, user *policy.Principal, name string) policy.Principal {
+	return policy.Principal{
+		Kind: policy.FederatedUser, ARN: FederatedARN(a, name), UserARN: user.ARN, EntityID: user.EntityID, UserID: a.ID + ":" + name, Account: a.ID, Tags: user.Tags,
+	}
+}
+
+// FederatedARN is the ARN of a federated user.
+func FederatedARN(a *account.Account, name string) string {
+	return "arn:" + a.Partition + ":sts::" + a.ID + ":federated-user/" + name
 }
 
 // read parses the policies that hold for the caller.
@@ -170,39 +195,50 @@ func tagMap(tags []account.Tag) map[string]string {
 	return byKey
 }
 
+// Policies are the caller's own, as a decision wants them.
+func (c *Caller) Policies() *policy.Policies {
+	return &policy.Policies{Identity: c.Identity, Boundary: c.Boundary, Session: c.Session, HasSession: c.HasSession}
+}
+
 // IsSession reports whether the caller has temporary credentials.
 func (c *Caller) IsSession() bool { return c.session != nil }
 
-// TransitiveTags are the session's tags that go on to the next session.
-func (c *Caller) TransitiveTags() []account.Tag {
+// Inheritance is what the caller's session hands on to the next one.
+func (c *Caller) Inheritance() policy.Inheritance {
 	if c.session == nil {
-		return nil
+		return policy.Inheritance{}
 	}
-	var tags []account.Tag
+	handed := policy.Inheritance{SourceIdentity: c.session.Source}
 	for _, tag := range c.session.Tags {
 		if slices.ContainsFunc(c.session.Transitive, func(key string) bool { return strings.EqualFold(key, tag.Key) }) {
-			tags = append(tags, tag)
+			handed.TransitiveTags = append(handed.TransitiveTags, policy.Tag(tag))
 		}
 	}
-	return tags
+	return handed
 }
 
 // AddContext sets the condition keys that the signature and a session bring
-// (spec iam-policy §5.1).
+// (spec iam-policy §5.1, §5.4).
 func (c *Caller) AddContext(context *policy.Context) {
 	context.Set("aws:RequestedRegion", c.Region)
-	if c.session == nil {
+	s := c.session
+	if s == nil {
 		return
 	}
-	context.Set("aws:TokenIssueTime", c.session.Issued.UTC().Format(time.RFC3339))
-	if c.session.Provider != "" {
-		context.Set("aws:FederatedProvider", c.session.Provider)
+	context.Set("aws:TokenIssueTime", s.Issued.UTC().Format(time.RFC3339))
+	if s.Provider == "" {
+		context.Set("aws:MultiFactorAuthPresent", "false")
+	} else {
+		context.Set("aws:FederatedProvider", s.Provider)
 	}
-	if c.SourceIdentity != "" {
-		context.Set("aws:SourceIdentity", c.SourceIdentity)
+	if s.Source != "" {
+		context.Set("aws:SourceIdentity", s.Source)
 	}
-	for key, text := range c.Claims {
+	for key, text := range s.Claims {
 		context.Set(key, text)
+	}
+	for key, texts := range s.ClaimLists {
+		context.SetMulti(key, texts)
 	}
 }
 

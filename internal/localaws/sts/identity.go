@@ -3,10 +3,8 @@ package sts
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"math"
 	"net/http"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,26 +28,14 @@ type webIdentity struct {
 	original        []string // aud as it stands, when azp replaced it
 	methods         []string // amr
 	hasMethods      bool
-	tags            []account.Tag
+	email           string
+	tags            []policy.Tag
 	transitive      []string
 	sourceIdentity  string
 	roleListed      bool // by the claim https://aws.amazon.com/roles
 	provider        *account.Provider
 	providerARN     string
 }
-
-const genericRefusal = "The web identity token provided could not be validated. See the AssumeRoleWithWebIdentity documentation for requirements."
-
-func invalidToken(format string, args ...any) *wire.Error {
-	return wire.Errorf(http.StatusBadRequest, "InvalidIdentityToken", format, args...)
-}
-
-func noKey(reason error) *wire.Error {
-	return invalidToken("Couldn't retrieve verification key from your identity provider,  please reference AssumeRoleWithWebIdentity documentation for requirements").
-		Because("%s", reason)
-}
-
-const notAJWT = "The ID Token provided is not a valid JWT. (You may see this error if you sent an Access Token)"
 
 // verify checks a token in the order of spec issuer-and-sts §10.3, steps 3 to
 // 11, for a role.
@@ -77,15 +63,16 @@ func (s *Service) verify(q *service.Call, raw string, role arn.Role) (*webIdenti
 	if err := identity.readAudience(claims); err != nil {
 		return nil, err
 	}
-	if err := identity.findProvider(q.Accounts, role); err != nil {
+	if err := s.findProvider(identity, q.Accounts, role); err != nil {
 		return nil, err
 	}
-	if err := checkTimes(claims, q.Time); err != nil {
+	if err := s.checkTimes(claims, q.Time); err != nil {
 		return nil, err
 	}
 	if err := s.checkSignature(q, decoded, identity.issuer); err != nil {
 		return nil, err
 	}
+	_ = json.Unmarshal(claims["email"], &identity.email) // one that is no text is none
 	return identity, identity.readAWSClaims(claims, role)
 }
 
@@ -146,21 +133,21 @@ func textOrList(raw json.RawMessage) ([]string, error) {
 
 // findProvider: the provider is looked up in the role's account, exactly and
 // with case.
-func (w *webIdentity) findProvider(accounts *account.Set, role arn.Role) error {
+func (s *Service) findProvider(w *webIdentity, accounts *account.Set, role arn.Role) error {
 	w.providerARN = arn.OIDCProvider(role.Partition, role.Account, w.issuer).String()
 	owner, found := accounts.Find(role.Account)
 	if !found || role.Partition != owner.Partition {
-		return invalidToken(genericRefusal).Because("the role is in account %s of partition %s, which is not played here, and a role's provider must be in its own account", role.Account, role.Partition)
+		return s.Errors.noProvider(w.issuer).Because("the role is in account %s of partition %s, which is not played here, and a role's provider must be in its own account", role.Account, role.Partition)
 	}
 	return owner.View(func(state account.State) error {
 		provider, err := state.Provider(arn.IssuerID(w.issuer))
 		switch {
 		case !strings.HasPrefix(w.issuer, "https://"), errors.Is(err, account.ErrNotFound):
-			return invalidToken(genericRefusal).Because("no OIDC provider of account %s is for the token's issuer %q; there is %s", owner.ID, w.issuer, knownIssuers(state))
+			return s.Errors.noProvider(w.issuer).Because("no OIDC provider of account %s is for the token's issuer %q; there is %s", owner.ID, w.issuer, knownIssuers(state))
 		case err != nil:
 			return err
 		case !slices.Contains(provider.ClientIDs, w.audience):
-			return invalidToken(genericRefusal).Because("the token's audience %q is not among the client ids %q of provider %s", w.audience, provider.ClientIDs, w.providerARN)
+			return s.Errors.wrongAudience().Because("the token's audience %q is not among the client ids %q of provider %s", w.audience, provider.ClientIDs, w.providerARN)
 		}
 		w.provider = provider
 		return nil
@@ -181,7 +168,7 @@ func knownIssuers(state account.State) string {
 
 // checkTimes is spec issuer-and-sts §10.5: digits in text are accepted,
 // fractions and null are not.
-func checkTimes(claims map[string]json.RawMessage, now time.Time) error {
+func (s *Service) checkTimes(claims map[string]json.RawMessage, now time.Time) error {
 	seconds := map[string]int64{}
 	for _, name := range []string{"iat", "exp", "nbf"} {
 		raw, found := claims[name]
@@ -203,7 +190,7 @@ func checkTimes(claims map[string]json.RawMessage, now time.Time) error {
 	notBefore, hasNotBefore := seconds["nbf"]
 	switch {
 	case seconds["exp"] <= early:
-		return wire.Errorf(http.StatusBadRequest, "ExpiredTokenException", "Token expired: current date/time %d must be before the expiration date/time %d", early, seconds["exp"])
+		return s.Errors.expired(early, seconds["exp"])
 	case seconds["iat"] > late:
 		return invalidToken("Token issued in the future: %d", seconds["iat"])
 	case hasNotBefore && notBefore > late:
@@ -228,111 +215,26 @@ func (s *Service) checkSignature(q *service.Call, decoded *token.JWT, issuer str
 		return invalidToken(genericRefusal).Because("%s", key.unusable)
 	}
 	if err := decoded.VerifySignature(key.public); err != nil {
-		return invalidToken(genericRefusal).Because("%s, with the issuer's published key %q", err, decoded.Header.KeyID)
-	}
-	return nil
-}
-
-// AWS's own claims (spec issuer-and-sts §10.7).
-const (
-	tagsClaim   = "https://aws.amazon.com/tags"
-	sourceClaim = "https://aws.amazon.com/source_identity"
-	rolesClaim  = "https://aws.amazon.com/roles"
-)
-
-var sessionNamePattern = regexp.MustCompile(`^[\w+=,.@-]*$`)
-
-func (w *webIdentity) readAWSClaims(claims map[string]json.RawMessage, role arn.Role) error {
-	if err := w.readTags(claims); err != nil {
-		return err
-	}
-	if raw, found := claims[sourceClaim]; found {
-		if json.Unmarshal(raw, &w.sourceIdentity) != nil || len(w.sourceIdentity) < 2 || len(w.sourceIdentity) > 64 || !sessionNamePattern.MatchString(w.sourceIdentity) {
-			return invalidToken(genericRefusal).Because("the claim %s is no source identity of 2 to 64 characters", sourceClaim)
-		}
-	}
-	return w.readRoles(claims[rolesClaim], role)
-}
-
-func (w *webIdentity) readTags(claims map[string]json.RawMessage) error {
-	wrongFormat := invalidToken("principal_tags passed in claim is not in correct format.")
-	if raw, found := claims[tagsClaim]; found {
-		var nested struct {
-			Tags       map[string][]string `json:"principal_tags"`
-			Transitive []string            `json:"transitive_tag_keys"`
-		}
-		if json.Unmarshal(raw, &nested) != nil {
-			return wrongFormat
-		}
-		for key, values := range nested.Tags {
-			if len(values) != 1 {
-				return wrongFormat
-			}
-			w.tags = append(w.tags, account.Tag{Key: key, Value: values[0]})
-		}
-		w.transitive = nested.Transitive
-	}
-	for name, raw := range claims {
-		if key, found := strings.CutPrefix(name, tagsClaim+"/principal_tags/"); found {
-			var text string
-			if json.Unmarshal(raw, &text) != nil {
-				return wrongFormat
-			}
-			w.tags = append(w.tags, account.Tag{Key: key, Value: text})
-		}
-	}
-	if raw, found := claims[tagsClaim+"/transitive_tag_keys"]; found {
-		if json.Unmarshal(raw, &w.transitive) != nil {
-			return wrongFormat
-		}
-	}
-	slices.SortFunc(w.tags, func(a, b account.Tag) int { return strings.Compare(a.Key, b.Key) })
-	return checkTags(w.tags, w.transitive)
-}
-
-func (w *webIdentity) readRoles(raw json.RawMessage, role arn.Role) error {
-	if raw == nil || string(raw) == "null" {
-		return nil
-	}
-	var listed []string
-	var one string
-	if json.Unmarshal(raw, &one) == nil {
-		listed = strings.Split(one, ";")
-	} else if json.Unmarshal(raw, &listed) != nil {
-		return invalidToken("The roles claim is not in a supported format")
-	}
-	valid := 0
-	for _, text := range listed {
-		text = strings.TrimSpace(text)
-		if _, err := arn.ParseRole(text); err != nil || strings.ContainsAny(text, "*?") {
-			continue
-		}
-		valid++
-		if text == role.ARN().String() {
-			w.roleListed = true
-		}
-	}
-	switch {
-	case valid == 0:
-		return invalidToken("The roles claim contains no valid role ARNs")
-	case !w.roleListed:
-		return invalidToken("The target role ARN is not present in the roles claim of the identity token")
+		return s.Errors.badSignature().Because("%s, with the issuer's published key %q", err, decoded.Header.KeyID)
 	}
 	return nil
 }
 
 // context holds the condition keys of spec issuer-and-sts §14.4 that come from
 // the token.
-func (w *webIdentity) context(c *policy.Context) {
+func (w *webIdentity) addContext(c *policy.Context) {
 	prefix := w.provider.IssuerID
 	c.Set(prefix+":sub", w.subject).Set(prefix+":aud", w.audience)
-	c.Set("sts:RoleAuthorizedByIdp", fmt.Sprint(w.roleListed))
+	c.Set("sts:RoleAuthorizedByIdp", strconv.FormatBool(w.roleListed))
 	if w.original != nil {
 		c.SetMulti(prefix+":oaud", w.original)
 		c.Set(prefix+":azp", w.audience)
 	}
 	if w.hasMethods {
 		c.SetMulti(prefix+":amr", w.methods)
+	}
+	if w.email != "" {
+		c.Set(prefix+":email", w.email)
 	}
 }
 
@@ -341,7 +243,13 @@ func (w *webIdentity) principal(accountID string) policy.Principal {
 	return policy.Principal{Kind: policy.WebIdentity, ARN: w.providerARN, UserID: w.providerARN, Account: accountID}
 }
 
-// claims that stay in the context of the session's later calls.
-func (w *webIdentity) claims() map[string]string {
-	return map[string]string{w.provider.IssuerID + ":sub": w.subject, w.provider.IssuerID + ":aud": w.audience}
+// kept are the condition keys that stay in the context of the session's later
+// calls (spec iam-policy §5.4).
+func (w *webIdentity) kept() (single map[string]string, lists map[string][]string) {
+	prefix := w.provider.IssuerID
+	single = map[string]string{prefix + ":sub": w.subject, prefix + ":aud": w.audience}
+	if w.hasMethods {
+		lists = map[string][]string{prefix + ":amr": w.methods}
+	}
+	return single, lists
 }

@@ -1,10 +1,8 @@
 package sts
 
 import (
+	"cmp"
 	"context"
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -20,7 +18,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/go-jose/go-jose/v4"
 	"golang.org/x/sync/singleflight"
 )
 
@@ -36,6 +33,8 @@ const (
 	maxCachedHosts = 1000
 )
 
+const discoveryPath = "/.well-known/openid-configuration"
+
 // IssuerAccess says how issuers' documents may be fetched. The zero value is
 // AWS's way: over HTTPS from public addresses with publicly trusted
 // certificates.
@@ -45,6 +44,8 @@ type IssuerAccess struct {
 	Endpoints map[string]string
 	// RootCAs replaces the system's trusted authorities.
 	RootCAs *x509.CertPool
+	// Timeout ends the fetch of one document; 5 seconds if zero.
+	Timeout time.Duration
 	// AllowPrivate lets the remaining hosts be loopback, link-local or private
 	// addresses.
 	AllowPrivate bool
@@ -67,11 +68,12 @@ type cachedKeys struct {
 
 // NewKeys returns a fetcher.
 func NewKeys(access IssuerAccess, now func() time.Time) *Keys {
-	dialer := &net.Dialer{Timeout: fetchTimeout}
+	timeout := cmp.Or(access.Timeout, fetchTimeout)
+	dialer := &net.Dialer{Timeout: timeout}
 	if !access.AllowPrivate {
 		dialer.Control = publicOnly
 	}
-	local := &net.Dialer{Timeout: fetchTimeout}
+	local := &net.Dialer{Timeout: timeout}
 	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
 		host, _, err := net.SplitHostPort(address)
 		if err != nil {
@@ -85,7 +87,7 @@ func NewKeys(access IssuerAccess, now func() time.Time) *Keys {
 	return &Keys{
 		now: now, cache: map[string]cachedKeys{},
 		client: &http.Client{
-			Timeout: fetchTimeout,
+			Timeout: timeout,
 			Transport: &http.Transport{
 				DialContext: dial, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: access.RootCAs},
 				DisableKeepAlives: true,
@@ -139,7 +141,7 @@ func (k *Keys) Find(ctx context.Context, issuer, kid string, hasKid bool, kind s
 }
 
 func (k *Keys) fetch(ctx context.Context, issuer string) (keyIndex, error) {
-	document, _, err := k.get(ctx, strings.TrimSuffix(issuer, "/")+"/.well-known/openid-configuration")
+	document, _, err := k.get(ctx, strings.TrimSuffix(issuer, "/")+discoveryPath)
 	if err != nil {
 		return keyIndex{}, fmt.Errorf("fetch the discovery document: %w", err)
 	}
@@ -185,7 +187,7 @@ func (k *Keys) get(ctx context.Context, url string) ([]byte, http.Header, error)
 	}
 	defer func() { _ = response.Body.Close() }()
 	if response.StatusCode != http.StatusOK {
-		return nil, nil, fmt.Errorf("GET %s: status %d, want 200", url, response.StatusCode)
+		return nil, nil, &statusError{url, response.StatusCode}
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxDocument+1))
 	if err != nil {
@@ -195,6 +197,26 @@ func (k *Keys) get(ctx context.Context, url string) ([]byte, http.Header, error)
 		return nil, nil, fmt.Errorf("GET %s: more than %d bytes", url, maxDocument)
 	}
 	return body, response.Header, nil
+}
+
+// statusError is an answer that is not 200.
+type statusError struct {
+	url    string
+	status int
+}
+
+func (e *statusError) Error() string {
+	return fmt.Sprintf("GET %s: status %d, want 200", e.url, e.status)
+}
+
+// isCommunication reports whether the same fetch may work a little later: a
+// timeout, or a discovery document that is 5xx.
+func isCommunication(err error) bool {
+	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
+		return true
+	}
+	answered, ok := errors.AsType[*statusError](err)
+	return ok && answered.status >= http.StatusInternalServerError && strings.HasSuffix(answered.url, discoveryPath)
 }
 
 // freshFor reads max-age; no-cache and no-store mean not at all.
@@ -212,84 +234,4 @@ func freshFor(cacheControl string) time.Duration {
 		}
 	}
 	return min(fresh, maxFresh)
-}
-
-// publishedKey is one entry of a JWKS.
-type publishedKey struct {
-	public crypto.PublicKey
-	// unusable says why a signature by this key is never accepted.
-	unusable string
-}
-
-// keyIndex holds keys as AWS picks them (spec issuer-and-sts §10.6).
-type keyIndex struct {
-	byID map[string]*publishedKey
-	// count is the number of entries by key type.
-	count map[string]int
-}
-
-func newKeyIndex(document []byte) (keyIndex, error) {
-	var set struct {
-		Keys []json.RawMessage `json:"keys"`
-	}
-	if err := json.Unmarshal(document, &set); err != nil {
-		return keyIndex{}, fmt.Errorf("the JWKS is no JSON: %w", err)
-	}
-	index := keyIndex{byID: map[string]*publishedKey{}, count: map[string]int{}}
-	for _, entry := range set.Keys {
-		index.add(entry)
-	}
-	return index, nil
-}
-
-// add skips entries that AWS does not index; a later entry with the same kid
-// replaces an earlier one.
-func (x keyIndex) add(entry json.RawMessage) {
-	var members struct {
-		Kty    string          `json:"kty"`
-		Kid    string          `json:"kid"`
-		Use    *string         `json:"use"`
-		KeyOps json.RawMessage `json:"key_ops"`
-		N      string          `json:"n"`
-		X      string          `json:"x"`
-	}
-	if json.Unmarshal(entry, &members) != nil {
-		return
-	}
-	x.count[members.Kty]++
-	if members.Kid == "" || (members.Use != nil && *members.Use != "sig") || (members.N == "" && members.X == "") {
-		return
-	}
-	var key jose.JSONWebKey
-	if err := key.UnmarshalJSON(entry); err != nil || !key.IsPublic() {
-		return
-	}
-	switch key.Key.(type) {
-	case *rsa.PublicKey, *ecdsa.PublicKey:
-	default:
-		return
-	}
-	published := &publishedKey{public: key.Key}
-	if members.KeyOps != nil {
-		published.unusable = "the published key has a key_ops member"
-	}
-	x.byID[members.Kid] = published
-}
-
-func (x keyIndex) find(kid string, hasKid bool, kind string) (*publishedKey, error) {
-	if n := x.count[kind]; n > maxKeysOfKind {
-		return nil, fmt.Errorf("the JWKS holds %d %s keys, AWS reads at most %d", n, kind, maxKeysOfKind)
-	}
-	if !hasKid {
-		if len(x.byID) == 1 {
-			for _, only := range x.byID {
-				return only, nil
-			}
-		}
-		return nil, fmt.Errorf("the token names no kid and the JWKS has %d usable keys", len(x.byID))
-	}
-	if key, found := x.byID[kid]; found {
-		return key, nil
-	}
-	return nil, fmt.Errorf("the JWKS has no usable key with the token's kid %q", kid)
 }

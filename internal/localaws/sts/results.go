@@ -1,6 +1,9 @@
 package sts
 
-import "github.com/rolecall/rolecall/internal/localaws/wire"
+import (
+	"github.com/rolecall/rolecall/internal/credential"
+	"github.com/rolecall/rolecall/internal/localaws/wire"
+)
 
 // The results of operations, members in the order of spec issuer-and-sts §10.2
 // and §11.
@@ -39,4 +42,25 @@ type callerIdentityResult struct {
 	ARN     string `xml:"Arn" json:"Arn"`
 	UserID  string `xml:"UserId" json:"UserId"`
 	Account string
+}
+
+type sessionTokenResult struct{ Credentials sessionCredentials }
+
+type federationTokenResult struct {
+	Credentials      sessionCredentials
+	FederatedUser    federatedUser
+	PackedPolicySize *int `xml:",omitempty" json:",omitempty"`
+}
+
+type federatedUser struct {
+	ID  string `xml:"FederatedUserId" json:"FederatedUserId"`
+	ARN string `xml:"Arn" json:"Arn"`
+}
+
+type accessKeyResult struct{ Account string }
+
+type decodedResult struct{ DecodedMessage string }
+
+func newSessionCredentials(c credential.AWS) sessionCredentials {
+	return sessionCredentials{c.SessionToken.Reveal(), c.SecretKey.Reveal(), wire.Time(c.Expires), c.AccessKeyID}
 }

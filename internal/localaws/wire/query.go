@@ -60,7 +60,7 @@ type Constraint struct {
 
 // Text returns a parameter and notes what is wrong with it.
 func (q *Query) Text(name string, limit Constraint) string {
-	field := lowerFirst(name)
+	field := fieldOf(name)
 	if !q.form.Has(name) {
 		if !limit.Optional {
 			q.violations = append(q.violations, "Value null at '"+field+"' failed to satisfy constraint: Member must not be null")
@@ -160,6 +160,18 @@ func (q *Query) List(name string) []string {
 		texts = append(texts, q.form.Get(m))
 	}
 	return texts
+}
+
+// memberField is a field of a list's member.
+var memberField = regexp.MustCompile(`^(\w+)\.member\.([0-9]+)\.(\w+)$`)
+
+// fieldOf is a parameter's name in messages: Tags.member.1.Key is
+// tags.1.member.key there.
+func fieldOf(name string) string {
+	if parts := memberField.FindStringSubmatch(name); parts != nil {
+		return lowerFirst(parts[1]) + "." + parts[2] + ".member." + lowerFirst(parts[3])
+	}
+	return lowerFirst(name)
 }
 
 func lowerFirst(text string) string { return strings.ToLower(text[:1]) + text[1:] }

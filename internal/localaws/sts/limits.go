@@ -1,0 +1,72 @@
+package sts
+
+import (
+	"regexp"
+
+	"github.com/rolecall/rolecall/internal/localaws/wire"
+	"github.com/rolecall/rolecall/internal/policy"
+)
+
+// Limits of requests, from the service model.
+var (
+	sessionNamePattern = regexp.MustCompile(`^[\w+=,.@-]*$`)
+
+	roleARNLimit     = wire.Constraint{Min: 20, Max: 2048}
+	sessionNameLimit = wire.Constraint{Min: 2, Max: 64, Pattern: sessionNamePattern}
+	federatedLimit   = wire.Constraint{Min: 2, Max: 32, Pattern: sessionNamePattern}
+	tokenLimit       = wire.Constraint{Min: 4, Max: 20000, Sensitive: true}
+	providerIDLimit  = wire.Constraint{Min: 4, Max: 2048, Optional: true}
+	policyLimit      = wire.Constraint{Min: 1, Max: 2048, Optional: true, Sensitive: true}
+	policyARNLimit   = wire.Constraint{Min: 20, Max: 2048}
+	externalIDLimit  = wire.Constraint{Min: 2, Max: 1224, Optional: true, Pattern: regexp.MustCompile(`^[\w+=,.@:\/-]*$`)}
+	sourceLimit      = wire.Constraint{Min: 2, Max: 64, Optional: true, Pattern: sessionNamePattern}
+	tagKeyLimit      = wire.Constraint{Min: 1, Max: 128, Pattern: regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]+$`)}
+	tagValueLimit    = wire.Constraint{Max: 256, Pattern: regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$`)}
+	assertionLimit   = wire.Constraint{Min: 4, Max: 2048, Sensitive: true}
+	serialLimit      = wire.Constraint{Min: 9, Max: 256, Optional: true, Pattern: regexp.MustCompile(`^[\w+=/:,.@-]*$`)}
+	codeLimit        = wire.Constraint{Min: 6, Max: 6, Optional: true, Sensitive: true, Pattern: regexp.MustCompile(`^[\d]*$`)}
+	accessKeyLimit   = wire.Constraint{Min: 16, Max: 128, Pattern: regexp.MustCompile(`^[\w]*$`)}
+	messageLimit     = wire.Constraint{Min: 1, Max: 10240, Sensitive: true}
+)
+
+// Durations in seconds.
+const (
+	minDuration      = 900
+	maxRoleDuration  = 43200
+	roleDuration     = 3600 // unless another is asked for
+	chainedDuration  = 3600
+	maxUserDuration  = 129600
+	userDuration     = 43200 // unless another is asked for
+	maxPolicyARNs    = 10
+	maxTransitive    = 50
+	maxContexts      = 5
+	maxPolicyText    = 2048 // of an inline session policy and the ARNs of managed ones
+	packedAllotment  = 4096 // characters that policies and tags of a session may have
+	federatedService = "sts:GetFederationToken"
+)
+
+// readTags reads the tags of the session that is asked for.
+func readTags(q *wire.Query) []policy.Tag {
+	var tags []policy.Tag
+	for _, m := range q.Members("Tags") {
+		tags = append(tags, policy.Tag{Key: q.Text(m+".Key", tagKeyLimit), Value: q.Text(m+".Value", tagValueLimit)})
+	}
+	return tags
+}
+
+// readMFA refuses codes: there are no devices that could have made them.
+func readMFA(q *wire.Query) (refused error) {
+	q.Text("SerialNumber", serialLimit)
+	q.Text("TokenCode", codeLimit)
+	if q.Has("SerialNumber") || q.Has("TokenCode") {
+		return accessDenied("MultiFactorAuthentication failed, unable to validate MFA code.").Because("there are no MFA devices here")
+	}
+	return nil
+}
+
+// tooMany notes a list that is longer than the service model says.
+func tooMany(q *wire.Query, field string, length, limit int) {
+	if length > limit {
+		q.Violate("Value at '%s' failed to satisfy constraint: Member must have length less than or equal to %d", field, limit)
+	}
+}
