@@ -215,6 +215,31 @@ func TestEndpoints(t *testing.T) {
 			t.Errorf("%q: %v", path, err)
 		}
 	}
+	// The global endpoint is in us-east-1, and wants that signed.
+	for _, row := range []struct {
+		host, path, region string
+		status             int
+	}{
+		{"sts.amazonaws.com", "", "us-east-1", 200},
+		{"sts.amazonaws.com", "", "eu-west-1", 403},
+		{"", "sts.amazonaws.com", "eu-west-1", 403},
+		{"sts.eu-west-1.amazonaws.com", "", "eu-west-1", 200},
+		{"", "sts.eu-west-1.amazonaws.com", "eu-west-1", 200},
+		{"sts.cn-north-1.amazonaws.com.cn", "", "cn-north-1", 200},
+		{"sts-fips.us-west-2.amazonaws.com", "", "us-west-2", 200},
+		{"sts.localhost", "", "eu-west-1", 200},
+		{"", "", "eu-west-1", 200},
+	} {
+		body := "Action=GetCallerIdentity&Version=2011-06-15"
+		r := w.request(http.MethodPost, row.path, body)
+		if row.host != "" {
+			r.Host = row.host
+		}
+		w.signIn(r, w.admin, "sts", row.region, body, w.clock())
+		if got := w.do(r); got.status != row.status || (got.status == 403 && got.message != "Credential should be scoped to a valid region.") {
+			t.Errorf("%s /%s in %s: %d %s, want %d", row.host, row.path, row.region, got.status, got.body, row.status)
+		}
+	}
 	r := w.request(http.MethodPost, "", "Action=ListRoles&Version=2010-05-08")
 	r.Host = "iam.amazonaws.com"
 	w.sign(r, w.admin, "sts", "Action=ListRoles&Version=2010-05-08", w.clock())

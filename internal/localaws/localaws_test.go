@@ -257,9 +257,14 @@ func (w *world) signed(c credential.AWS, service string, form url.Values) answer
 
 func (w *world) sign(r *http.Request, c credential.AWS, service, body string, at time.Time) {
 	w.t.Helper()
+	w.signIn(r, c, service, "us-east-1", body, at)
+}
+
+func (w *world) signIn(r *http.Request, c credential.AWS, service, region, body string, at time.Time) {
+	w.t.Helper()
 	sum := sha256.Sum256([]byte(body))
 	creds := aws.Credentials{AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretKey.Reveal(), SessionToken: c.SessionToken.Reveal()}
-	if err := v4.NewSigner().SignHTTP(w.t.Context(), creds, r, hex.EncodeToString(sum[:]), service, "us-east-1", at); err != nil {
+	if err := v4.NewSigner().SignHTTP(w.t.Context(), creds, r, hex.EncodeToString(sum[:]), service, region, at); err != nil {
 		w.t.Fatal(err)
 	}
 }

@@ -1,6 +1,7 @@
 package sts
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http"
 
@@ -59,7 +60,11 @@ func (p *sessionPolicies) check(owner *account.Account, tags []policy.Tag, more 
 func checkDocument(text string) error {
 	_, err := policy.ParseParameter(policy.Session, "session policy", []byte(text))
 	if refused, ok := errors.AsType[*policy.SyntaxError](err); ok {
-		return wire.Errorf(http.StatusBadRequest, refused.Code, "%s", refused.Message).
+		message := refused.Message
+		if !json.Valid([]byte(text)) { // STS says it in words of its own
+			message = "This policy contains invalid Json"
+		}
+		return wire.Errorf(http.StatusBadRequest, refused.Code, "%s", message).
 			Because("session policy, line %d, column %d: %s", refused.Line, refused.Column, refused.Detail)
 	}
 	return err
