@@ -1,5 +1,6 @@
 // Package sigv4 verifies that an HTTP request was signed with an AWS secret
-// key: Signature Version 4 in the Authorization header or in a presigned URL.
+// key: Signature Version 4 in the Authorization header, in a presigned URL or
+// chunk by chunk, and for S3 the URLs presigned with Version 2.
 //
 // It does not know keys, accounts or what is asked for, and it does not sign.
 package sigv4
@@ -14,6 +15,7 @@ import (
 	"net/url"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,8 +30,12 @@ const (
 	unsignedPayload = "UNSIGNED-PAYLOAD"
 	timeFormat      = "20060102T150405Z"
 	// Window is how far the request's clock may be off (spec issuer-and-sts
-	// §12.3). It also ends presigned URLs, whatever X-Amz-Expires says.
+	// §12.3). It also ends presigned URLs, whatever X-Amz-Expires says, but those
+	// of S3.
 	Window = 15 * time.Minute
+	// maxExpires is the longest life of a presigned URL of S3.
+	maxExpires = 7 * 24 * time.Hour
+	noMatch    = "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details."
 )
 
 // Error is a refusal in AWS's words, with the code and HTTP status they come
@@ -58,6 +64,7 @@ type Signed struct {
 	Service       string
 	SessionToken  credential.Secret // zero if there is none
 	Presigned     bool
+	Legacy        bool // Signature Version 2
 	terminator    string
 	signedHeaders []string
 	signature     string
@@ -79,6 +86,9 @@ func Parse(r *http.Request) (*Signed, error) {
 	}
 	if query.Has("X-Amz-Algorithm") {
 		return parseQuery(query)
+	}
+	if isLegacy(query) {
+		return parseLegacy(query)
 	}
 	return nil, &Error{http.StatusForbidden, "MissingAuthenticationToken", "Request is missing Authentication Token"}
 }
@@ -156,6 +166,9 @@ func (s *Signed) scope(text string) error {
 // Verify checks scope, clock and signature of the request whose body is body,
 // against the secret key of s.AccessKeyID. service is the one that is asked.
 func (s *Signed) Verify(r *http.Request, body []byte, secret credential.Secret, service string, now time.Time) error {
+	if s.Legacy && service == s3 {
+		return s.verifyLegacy(r, secret, now)
+	}
 	at, err := time.Parse(timeFormat, s.time)
 	switch {
 	case err != nil:
@@ -172,14 +185,49 @@ func (s *Signed) Verify(r *http.Request, body []byte, secret credential.Secret, 
 		return mismatch("'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.")
 	case !s.Presigned && !s.SessionToken.IsZero() && !slices.Contains(s.signedHeaders, "x-amz-security-token"):
 		return mismatch("'X-Amz-Security-Token' must be a 'SignedHeader' in the AWS Authorization.")
-	case at.Before(now.Add(-Window)):
-		return mismatch("Signature expired: %s is now earlier than %s (%s - 15 min.)", s.time, now.Add(-Window).UTC().Format(timeFormat), now.UTC().Format(timeFormat))
-	case at.After(now.Add(Window)):
-		return mismatch("Signature not yet current: %s is still later than %s (%s + 15 min.)", s.time, now.Add(Window).UTC().Format(timeFormat), now.UTC().Format(timeFormat))
+	}
+	if err := s.verifyTime(r, at, now); err != nil {
+		return err
+	}
+	if claimed := r.Header.Get("X-Amz-Content-Sha256"); s.Service == s3 && len(claimed) == hex.EncodedLen(sha256.Size) {
+		if sum := sha256.Sum256(body); claimed != hex.EncodeToString(sum[:]) {
+			return &Error{http.StatusBadRequest, "XAmzContentSHA256Mismatch", "The provided 'x-amz-content-sha256' header does not match what was computed."}
+		}
 	}
 	want, err := hex.DecodeString(s.signature)
 	if err != nil || len(want) != sha256.Size || !s.matches(r, body, secret, want) {
-		return mismatch("The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details.")
+		return mismatch(noMatch)
+	}
+	return nil
+}
+
+func expired() error { return &Error{http.StatusForbidden, "AccessDenied", "Request has expired"} }
+
+// verifyTime checks the clock. S3 has words of its own, and presigned URLs that
+// live as long as they say.
+func (s *Signed) verifyTime(r *http.Request, at, now time.Time) error {
+	early, late := at.After(now.Add(Window)), at.Before(now.Add(-Window))
+	switch {
+	case s.Service == s3 && s.Presigned:
+		seconds, err := strconv.Atoi(r.URL.Query().Get("X-Amz-Expires"))
+		life := time.Duration(seconds) * time.Second
+		switch {
+		case err != nil || seconds < 0:
+			return &Error{http.StatusBadRequest, "AuthorizationQueryParametersError", "X-Amz-Expires should be a number"}
+		case seconds > int(maxExpires/time.Second):
+			return &Error{http.StatusBadRequest, "AuthorizationQueryParametersError", "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than 604800 seconds"}
+		case early:
+			return &Error{http.StatusForbidden, "AccessDenied", "Request is not valid yet"}
+		case now.After(at.Add(life)):
+			return expired()
+		}
+		return nil
+	case s.Service == s3 && (early || late):
+		return &Error{http.StatusForbidden, "RequestTimeTooSkewed", "The difference between the request time and the current time is too large."}
+	case late:
+		return mismatch("Signature expired: %s is now earlier than %s (%s - 15 min.)", s.time, now.Add(-Window).UTC().Format(timeFormat), now.UTC().Format(timeFormat))
+	case early:
+		return mismatch("Signature not yet current: %s is still later than %s (%s + 15 min.)", s.time, now.Add(Window).UTC().Format(timeFormat), now.UTC().Format(timeFormat))
 	}
 	return nil
 }
@@ -194,13 +242,21 @@ func (s *Signed) matches(r *http.Request, body []byte, secret credential.Secret,
 		return false
 	}
 	digest := sha256.Sum256([]byte(canonical))
-	scope := s.Date + "/" + s.Region + "/" + s.Service + "/" + terminator
-	toSign := algorithm + "\n" + s.time + "\n" + scope + "\n" + hex.EncodeToString(digest[:])
+	toSign := algorithm + "\n" + s.time + "\n" + s.scopeText() + "\n" + hex.EncodeToString(digest[:])
+	return subtle.ConstantTimeCompare(mac(s.key(secret), toSign), want) == 1
+}
+
+func (s *Signed) scopeText() string {
+	return s.Date + "/" + s.Region + "/" + s.Service + "/" + terminator
+}
+
+// key is the secret key as it signs in the scope.
+func (s *Signed) key(secret credential.Secret) []byte {
 	key := mac([]byte("AWS4"+secret.Reveal()), s.Date)
 	for _, part := range []string{s.Region, s.Service, terminator} {
 		key = mac(key, part)
 	}
-	return subtle.ConstantTimeCompare(mac(key, toSign), want) == 1
+	return key
 }
 
 // bodyHash is the last line of the canonical request. Only S3 takes a body that
@@ -214,7 +270,7 @@ func (s *Signed) bodyHash(r *http.Request, body []byte) (hash string, ok bool) {
 		if s.Presigned && claimed == "" {
 			return unsignedPayload, true
 		}
-		if claimed == unsignedPayload || strings.HasPrefix(claimed, "STREAMING-") {
+		if claimed == unsignedPayload || strings.HasPrefix(claimed, streaming) {
 			return claimed, slices.Contains(s.signedHeaders, "x-amz-content-sha256")
 		}
 	}
