@@ -104,6 +104,22 @@ func (a *ask) findByName(services map[string]*service.Service) {
 		a.name = a.signed.Service
 	}
 	a.service = services[a.name]
+	if a.signed == nil && a.name == "" && a.mayBeUnsigned() {
+		for _, candidate := range services {
+			if candidate.Unsigned {
+				a.service, a.name = candidate, candidate.Name
+			}
+		}
+	}
+	if a.service != nil && a.service.Protocol == wire.S3 && a.endpoint.local != "" && a.endpoint.service != a.name {
+		a.Bucket = a.endpoint.local // BUCKET.localhost, as SDKs make of an endpoint at localhost
+	}
+}
+
+// mayBeUnsigned: a path, and nothing that says another service.
+func (a *ask) mayBeUnsigned() bool {
+	_, isJSON := a.target()
+	return a.Path != "/" && !isJSON && !a.isCBOR()
 }
 
 // findByTarget reads the operation out of X-Amz-Target or, in REST, path and

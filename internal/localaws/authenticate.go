@@ -11,6 +11,7 @@ import (
 	"github.com/rolecall/rolecall/internal/localaws/caller"
 	"github.com/rolecall/rolecall/internal/localaws/wire"
 	"github.com/rolecall/rolecall/internal/policy"
+	"github.com/rolecall/rolecall/internal/sigv4"
 )
 
 // authenticate verifies the request's signature and says who made it.
@@ -25,7 +26,7 @@ func (s *Server) authenticate(a *ask) error {
 	if err != nil {
 		return err
 	}
-	who.Region = a.signed.Region
+	who.Region = a.Region
 	a.Caller, a.Account = who, who.Account
 	return a.refuseUserSession()
 }
@@ -38,6 +39,20 @@ func (a *ask) refuseUserSession() error {
 		return invalidToken("IAM takes no credentials of GetSessionToken or GetFederationToken that were made without MFA")
 	}
 	return nil
+}
+
+// isAnonymous reports whether there is no signature at all.
+func (a *ask) isAnonymous() bool {
+	none, ok := errors.AsType[*sigv4.Error](a.unsigned)
+	return ok && none.Code == "MissingAuthenticationToken"
+}
+
+// unchunk takes a body apart that came in chunks, as only S3's do.
+func (a *ask) unchunk(secret credential.Secret) (err error) {
+	if a.protocol() == wire.S3 {
+		a.Body, a.Trailer, err = a.signed.Chunks(a.HTTP, a.Body, secret)
+	}
+	return err
 }
 
 func invalidToken(format string, args ...any) *wire.Error {
@@ -73,8 +88,8 @@ func (s *Server) callerOf(a *ask) (*caller.Caller, error) {
 	return who, err
 }
 
-// verify checks the signature. The global endpoint of STS is in us-east-1, and
-// wants that signed (spec issuer-and-sts §12.5).
+// verify checks the signature, and those of a body's chunks. The global endpoint
+// of STS is in us-east-1, and wants that signed (spec issuer-and-sts §12.5).
 func (a *ask) verify(secret credential.Secret) error {
 	if err := a.signed.Verify(a.HTTP, a.Body, secret, a.name, a.Time); err != nil {
 		return err
@@ -83,7 +98,7 @@ func (a *ask) verify(secret credential.Secret) error {
 		return wire.Errorf(http.StatusForbidden, "SignatureDoesNotMatch", "Credential should be scoped to a valid region.").
 			Because("the global endpoint of STS is in %s, the request is signed for %s", globalRegion, a.signed.Region)
 	}
-	return nil
+	return a.unchunk(secret)
 }
 
 // globalRegion is where the global endpoints are.

@@ -19,7 +19,12 @@ func (s *Server) authorise(a *ask, action string, find func(*service.Call) (serv
 			return err
 		}
 	}
-	if target.Owner == "" {
+	return s.decide(a, action, target)
+}
+
+// decide decides one action on one target.
+func (s *Server) decide(a *ask, action string, target service.Target) error {
+	if target.Owner == "" && a.Account != nil {
 		target.Owner = a.Account.ID
 	}
 	who := a.Caller
@@ -38,7 +43,14 @@ func (s *Server) authorise(a *ask, action string, find func(*service.Call) (serv
 	if decision.Effect == policy.Allowed {
 		return nil
 	}
-	return who.Denied(action, target.ARN, decision, policy.Explain(request, policies))
+	if who.Principal.Kind == policy.Anonymous {
+		return wire.Errorf(http.StatusForbidden, "AccessDenied", "Access Denied").Explained(policy.Explain(request, policies))
+	}
+	shown := target.ARN
+	if a.protocol() == wire.S3 {
+		shown = `"` + shown + `"`
+	}
+	return who.Denied(action, shown, decision, policy.Explain(request, policies))
 }
 
 // decideOnly answers a call that nothing here can do: with the decision of the

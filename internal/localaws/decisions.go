@@ -76,7 +76,10 @@ func (s *Server) note(a *ask, answer *wire.Answer, refused *wire.Error) {
 		decision.Action = decision.Explanation.Action
 	}
 	if a.Caller != nil {
-		decision.Principal, decision.Account = a.Caller.Principal.ARN, a.Account.ID
+		decision.Principal = a.Caller.Principal.ARN
+	}
+	if a.Account != nil {
+		decision.Account = a.Account.ID
 	}
 	s.log.Info("refused",
 		obs.KeyRequestID, decision.RequestID, obs.KeyAction, decision.Action, obs.KeyPrincipal, decision.Principal, "code", decision.Code, obs.KeyReason, decision.Reason)

@@ -15,6 +15,8 @@ type endpoint struct {
 	bucket string
 	// path is the request's, escaped, without a host name in it.
 	path string
+	// local is what stands before .localhost in the host name.
+	local string
 }
 
 // suffixes are the domains in which service names stand. Names below localhost
@@ -36,8 +38,12 @@ func endpointOf(host, path string) endpoint {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
-	if e, ok := parseHost(host); ok {
+	if e, found := parseHost(host); found {
 		e.path = path
+		e.local, found = strings.CutSuffix(strings.ToLower(host), ".localhost")
+		if !found {
+			e.local = ""
+		}
 		return e
 	}
 	first, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")

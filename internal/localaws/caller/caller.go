@@ -37,6 +37,9 @@ type Caller struct {
 	session *account.Session // nil for long-term keys
 }
 
+// Anonymous returns the caller of an unsigned call: no policies, no account.
+func Anonymous() *Caller { return &Caller{Principal: policy.Principal{Kind: policy.Anonymous}} }
+
 // User returns the user of an access key with the policies the user has now;
 // account.ErrNotFound if there is no such user any more.
 func User(a *account.Account, name string) (*Caller, error) {

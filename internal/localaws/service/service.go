@@ -35,6 +35,9 @@ type Service struct {
 	Route func(*Call) string
 	// MaxBody is the largest body in bytes; 0 is wire.MaxBody.
 	MaxBody int64
+	// Unsigned says that unsigned calls which name no service are meant for
+	// this one. There can be one such service.
+	Unsigned bool
 }
 
 // Access says who may call an operation.
@@ -49,6 +52,9 @@ const (
 	Signed
 	// Anybody wants nothing, and a signature counts for nothing.
 	Anybody
+	// ByItself lets callers without signature in, too, as anonymous ones; the
+	// operation asks Call.Allow for each action it needs.
+	ByItself
 )
 
 // Operation is one action of a service.
@@ -95,6 +101,11 @@ type Call struct {
 	Region string
 	// Time is when the call is made.
 	Time time.Time
+	// Trailer holds the headers after a body that came in chunks.
+	Trailer http.Header
+	// Allow decides by the caller's policies and the target's whether an action
+	// is allowed, and says no with a *wire.Error.
+	Allow func(action string, target Target) error
 	// KeysUnreachable makes fetching issuers' keys fail, on demand of a test.
 	KeysUnreachable bool
 }

@@ -13,24 +13,26 @@ import (
 type words struct {
 	code   string
 	status int
+	// message replaces the one of the Query protocol, if not empty.
+	message string
 }
 
 // common translates the codes of the Query protocol (spec issuer-and-sts §12.4)
 // for the other protocols. A code that is not here is the service's own and
 // stays as it is.
 var common = map[string]struct{ json, s3, ec2 words }{
-	"AccessDenied":               {words{"AccessDeniedException", 400}, words{}, words{"UnauthorizedOperation", 0}},
-	"MissingAuthenticationToken": {words{"MissingAuthenticationTokenException", 400}, words{"AccessDenied", 0}, words{"MissingParameter", 400}},
-	"InvalidClientTokenId":       {words{"UnrecognizedClientException", 400}, words{"InvalidAccessKeyId", 0}, words{"AuthFailure", 401}},
-	"SignatureDoesNotMatch":      {words{"InvalidSignatureException", 400}, words{}, words{"AuthFailure", 401}},
-	"IncompleteSignature":        {words{"IncompleteSignatureException", 400}, words{"AuthorizationHeaderMalformed", 400}, words{"AuthFailure", 401}},
-	"ExpiredToken":               {words{"ExpiredTokenException", 400}, words{"ExpiredToken", 400}, words{"RequestExpired", 400}},
-	"Throttling":                 {words{"ThrottlingException", 400}, words{"SlowDown", 503}, words{"RequestLimitExceeded", 503}},
-	"InternalFailure":            {words{"InternalServerException", 0}, words{"InternalError", 0}, words{"InternalError", 0}},
-	"ServiceUnavailable":         {words{"ServiceUnavailableException", 0}, words{}, words{"Unavailable", 0}},
-	"InvalidAction":              {words{"UnknownOperationException", 400}, words{"MethodNotAllowed", 405}, words{}},
-	"RequestEntityTooLarge":      {words{"RequestEntityTooLargeException", 0}, words{"EntityTooLarge", 400}, words{}},
-	"NotImplemented":             {words{"NotImplementedException", 0}, words{}, words{}},
+	"AccessDenied":               {words{"AccessDeniedException", 400, ""}, words{}, words{"UnauthorizedOperation", 0, ""}},
+	"MissingAuthenticationToken": {words{"MissingAuthenticationTokenException", 400, ""}, words{"AccessDenied", 0, "Access Denied"}, words{"MissingParameter", 400, ""}},
+	"InvalidClientTokenId":       {words{"UnrecognizedClientException", 400, ""}, words{"InvalidAccessKeyId", 0, "The AWS Access Key Id you provided does not exist in our records."}, words{"AuthFailure", 401, ""}},
+	"SignatureDoesNotMatch":      {words{"InvalidSignatureException", 400, ""}, words{}, words{"AuthFailure", 401, ""}},
+	"IncompleteSignature":        {words{"IncompleteSignatureException", 400, ""}, words{"AuthorizationHeaderMalformed", 400, ""}, words{"AuthFailure", 401, ""}},
+	"ExpiredToken":               {words{"ExpiredTokenException", 400, ""}, words{"ExpiredToken", 400, "The provided token has expired."}, words{"RequestExpired", 400, ""}},
+	"Throttling":                 {words{"ThrottlingException", 400, ""}, words{"SlowDown", 503, ""}, words{"RequestLimitExceeded", 503, ""}},
+	"InternalFailure":            {words{"InternalServerException", 0, ""}, words{"InternalError", 0, ""}, words{"InternalError", 0, ""}},
+	"ServiceUnavailable":         {words{"ServiceUnavailableException", 0, ""}, words{}, words{"Unavailable", 0, ""}},
+	"InvalidAction":              {words{"UnknownOperationException", 400, ""}, words{"MethodNotAllowed", 405, ""}, words{}},
+	"RequestEntityTooLarge":      {words{"RequestEntityTooLargeException", 0, ""}, words{"EntityTooLarge", 400, ""}, words{}},
+	"NotImplemented":             {words{"NotImplementedException", 0, ""}, words{}, words{}},
 }
 
 // Translate returns an error of the Query protocol in the words of another.
@@ -50,6 +52,9 @@ func (p Protocol) Translate(e *Error) *Error {
 	translated := *e
 	if said.code != "" {
 		translated.Code = said.code
+	}
+	if said.message != "" {
+		translated.Message = said.message
 	}
 	if said.status != 0 {
 		translated.Status = said.status
