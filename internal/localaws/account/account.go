@@ -33,7 +33,16 @@ const (
 	kindPolicy  = "policy"
 	kindProfile = "profile"
 	// By the issuer without scheme.
-	kindProvider = "provider"
+	kindProvider  = "provider"
+	kindParameter = "parameter" // of SSM, by name
+
+	// Buckets of all accounts by name, and what is in each of them.
+	kindBucket   = "bucket"
+	kindObject   = "object/"
+	kindBody     = "body/"
+	kindUpload   = "upload/"
+	kindPart     = "part/"
+	kindPartBody = "partbody/"
 )
 
 // ErrNotFound says that what was named is not there.

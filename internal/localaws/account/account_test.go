@@ -69,6 +69,16 @@ func contract(t *testing.T, store account.Store) {
 	if diff := cmp.Diff([]string{"a1", "b2"}, seen); diff != "" {
 		t.Errorf("after an update that failed (-want +got):\n%s", diff)
 	}
+	seen = nil
+	must(store.View(func(tx account.Reader) error {
+		return tx.From("k", "aa", func(key string, value []byte) error {
+			seen = append(seen, key+string(value))
+			return nil
+		})
+	}))
+	if diff := cmp.Diff([]string{"b2"}, seen); diff != "" {
+		t.Errorf("from aa (-want +got):\n%s", diff)
+	}
 	must(store.Update(func(tx account.Writer) error {
 		return errors.Join(tx.Delete("k", "a"), tx.Delete("k", "none"), tx.Delete("none", "x"))
 	}))

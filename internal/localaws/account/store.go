@@ -16,7 +16,7 @@ import (
 	"github.com/rolecall/rolecall/internal/fault"
 )
 
-// Store keeps JSON values by kind and key. Updates are all or nothing, one at a
+// Store keeps values, mostly JSON, by kind and key. Updates are all or nothing, one at a
 // time; views see a state between two updates.
 type Store interface {
 	View(func(Reader) error) error
@@ -30,6 +30,8 @@ type Reader interface {
 	Get(kind, key string) []byte
 	// Each calls f in the order of keys until it fails.
 	Each(kind string, f func(key string, value []byte) error) error
+	// From is Each from the first key that is not before start.
+	From(kind, start string, f func(key string, value []byte) error) error
 }
 
 // Writer also writes.
@@ -50,18 +52,16 @@ type memory struct {
 func (m *memory) View(f func(Reader) error) error {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return f(memoryTx{m.kinds})
+	return f(memoryTx{m.kinds, nil})
 }
 
 func (m *memory) Update(f func(Writer) error) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	// A copy of the maps, not of the values: what fails leaves no trace.
-	draft := make(map[string]map[string][]byte, len(m.kinds))
-	for kind, values := range m.kinds {
-		draft[kind] = maps.Clone(values)
-	}
-	if err := f(memoryTx{draft}); err != nil {
+	// A copy of the maps that are written to, not of the values: what fails
+	// leaves no trace.
+	draft := maps.Clone(m.kinds)
+	if err := f(memoryTx{draft, map[string]bool{}}); err != nil {
 		return err
 	}
 	m.kinds = draft
@@ -70,29 +70,52 @@ func (m *memory) Update(f func(Writer) error) error {
 
 func (m *memory) Close() error { return nil }
 
-type memoryTx struct{ kinds map[string]map[string][]byte }
+type memoryTx struct {
+	kinds map[string]map[string][]byte
+	own   map[string]bool // kinds that are this transaction's copies
+}
 
 func (t memoryTx) Get(kind, key string) []byte { return t.kinds[kind][key] }
 
 func (t memoryTx) Each(kind string, f func(string, []byte) error) error {
-	for _, key := range slices.Sorted(maps.Keys(t.kinds[kind])) {
-		if err := f(key, t.kinds[kind][key]); err != nil {
+	return t.From(kind, "", f)
+}
+
+func (t memoryTx) From(kind, start string, f func(string, []byte) error) error {
+	values := t.kinds[kind] // f may write, to a copy
+	keys := make([]string, 0, len(values))
+	for key := range values {
+		if key >= start {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	for _, key := range keys {
+		if err := f(key, values[key]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (t memoryTx) Put(kind, key string, value []byte) error {
-	if t.kinds[kind] == nil {
-		t.kinds[kind] = map[string][]byte{}
+// written returns the kind's map for writing.
+func (t memoryTx) written(kind string) map[string][]byte {
+	if !t.own[kind] {
+		t.own[kind] = true
+		copied := make(map[string][]byte, len(t.kinds[kind])+1)
+		maps.Copy(copied, t.kinds[kind])
+		t.kinds[kind] = copied
 	}
-	t.kinds[kind][key] = value
+	return t.kinds[kind]
+}
+
+func (t memoryTx) Put(kind, key string, value []byte) error {
+	t.written(kind)[key] = value
 	return nil
 }
 
 func (t memoryTx) Delete(kind, key string) error {
-	delete(t.kinds[kind], key)
+	delete(t.written(kind), key)
 	return nil
 }
 
@@ -145,6 +168,20 @@ func (t boltTx) Each(kind string, f func(string, []byte) error) error {
 		return nil
 	}
 	return bucket.ForEach(func(key, value []byte) error { return f(string(key), slices.Clone(value)) })
+}
+
+func (t boltTx) From(kind, start string, f func(string, []byte) error) error {
+	bucket := t.tx.Bucket([]byte(kind))
+	if bucket == nil {
+		return nil
+	}
+	cursor := bucket.Cursor()
+	for key, value := cursor.Seek([]byte(start)); key != nil; key, value = cursor.Next() {
+		if err := f(string(key), slices.Clone(value)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (t boltTx) Put(kind, key string, value []byte) error {
