@@ -119,7 +119,8 @@ func (a *ask) findByName(services map[string]*service.Service) {
 // mayBeUnsigned: a path, and nothing that says another service.
 func (a *ask) mayBeUnsigned() bool {
 	_, isJSON := a.target()
-	return a.Path != "/" && !isJSON && !a.isCBOR()
+	isForm := a.HTTP.Method == http.MethodPost && a.HTTP.URL.RawQuery == ""
+	return a.Path != "/" && !isJSON && !isForm && !a.isCBOR()
 }
 
 // findByTarget reads the operation out of X-Amz-Target or, in REST, path and

@@ -118,8 +118,9 @@ func TestOneShapePerProtocol(t *testing.T) {
 		{"rest-json denied", nobody, "eks", "GET", "/clusters", "", "", "", 403, "AccessDeniedException", `{"message":"` + denied + `eks:*`},
 		{"rest-json allowed", reader, "eks", "GET", "/clusters", "", "", "", 501, "NotImplementedException", `{"message":"allowed, but not emulated: eks:*, by GET /clusters; which action that is, is not known here"}`},
 		{"rest-json unsigned but named", credential.AWS{}, "", "GET", "/eks.us-east-1.amazonaws.com/clusters", "", "", "", 403, "MissingAuthenticationTokenException", "Request is missing Authentication Token"},
-		{"S3 denied", nobody, "s3", "PUT", "/b/k", "", "", "content", 403, "", "<Error><Code>AccessDenied</Code><Message>" + denied + "s3:*"},
-		{"S3 allowed", reader, "s3", "GET", "/b/k", "", "", "", 501, "", "<Error><Code>NotImplemented</Code><Message>allowed, but not emulated: s3:*, by GET /b/k"},
+		{"S3 denied", nobody, "s3", "PUT", "/bucket?lifecycle", "", "", "content", 403, "", "<Error><Code>AccessDenied</Code><Message>" + denied + "s3:PutLifecycleConfiguration"},
+		{"S3 allowed", reader, "s3", "GET", "/bucket?lifecycle", "", "", "", 501, "", "<Error><Code>NotImplemented</Code><Message>allowed, but not emulated: s3:GetLifecycleConfiguration"},
+		{"S3 allowed, no such action", reader, "s3", "POST", "/bucket/k", "", "", "", 501, "", "<Error><Code>NotImplemented</Code><Message>allowed, but not emulated: s3:*, by POST /bucket/k"},
 		{"S3 unknown key", unknownKey, "s3", "GET", "/b/k", "", "", "", 403, "", "<Error><Code>InvalidAccessKeyId</Code>"},
 		{"CBOR denied", nobody, "monitoring", "POST", "/service/GraniteServiceVersion20100801/operation/ListMetrics", "application/cbor", "", "", 400, "", "\xa2\x79\x00\x06__type\x79\x00\x2ecom.amazon.coral.service#AccessDeniedException\x79\x00\x07message\x79\x00"},
 		{"rest-xml denied", nobody, "route53", "GET", "/2013-04-01/hostedzone", "", "", "", 403, "", "<ErrorResponse xmlns="},
@@ -130,11 +131,11 @@ func TestOneShapePerProtocol(t *testing.T) {
 			t.Errorf("%s: %d %q %s\nwant %d %q %s", row.name, got.status, header.Get("X-Amzn-Errortype"), got.body, row.status, row.header, row.has)
 		}
 	}
-	got, _ := call(nobody, "s3", "HEAD", "/b/k", "", "", "")
+	got, _ := call(nobody, "s3", "HEAD", "/bucket?lifecycle", "", "", "")
 	if got.status != http.StatusForbidden || got.body != "" {
 		t.Errorf("HEAD: %d %q", got.status, got.body)
 	}
-	if reason := w.reason(got); !strings.Contains(reason, "which action HEAD /b/k is, is not known either") {
+	if reason := w.reason(got); !strings.Contains(reason, "which action HEAD /bucket is, is not known either") {
 		t.Errorf("reason: %s", reason)
 	}
 }

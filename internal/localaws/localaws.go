@@ -21,6 +21,7 @@ import (
 	"github.com/rolecall/rolecall/internal/localaws/caller"
 	"github.com/rolecall/rolecall/internal/localaws/faults"
 	"github.com/rolecall/rolecall/internal/localaws/iam"
+	"github.com/rolecall/rolecall/internal/localaws/s3"
 	"github.com/rolecall/rolecall/internal/localaws/service"
 	"github.com/rolecall/rolecall/internal/localaws/sts"
 	"github.com/rolecall/rolecall/internal/localaws/wire"
@@ -74,6 +75,7 @@ func New(config Config) *Server {
 	for _, room := range []*service.Service{
 		iam.New(),
 		(&sts.Service{Keys: sts.NewKeys(config.Issuers, s.clock.Now), Errors: config.STSErrors}).Operations(),
+		s3.New(),
 	} {
 		s.services[room.Name] = room
 	}
