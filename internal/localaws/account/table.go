@@ -55,6 +55,16 @@ func (s State) PolicyByARN(text string) (*ManagedPolicy, error) {
 	return found, err
 }
 
+// RoleByARN returns a role of this account by its whole ARN, or ErrNotFound: the
+// path counts.
+func (s State) RoleByARN(text string) (*Role, error) {
+	found, err := s.Role(lastSegment(text))
+	if err == nil && s.account.RoleARN(found) != text {
+		err = ErrNotFound
+	}
+	return found, err
+}
+
 // User returns a user by name, in any letter case, or ErrNotFound.
 func (s State) User(name string) (*User, error) {
 	return get[User](s, s.kind(kindUser), entityKey(name))
