@@ -219,6 +219,9 @@ func (a *ask) operation() (service.Operation, bool) {
 // unknown refuses names that the service does not have, before anybody is asked
 // for a signature.
 func (a *ask) unknown() error {
+	if a.service != nil && a.service.Protocol == wire.RESTJSON && a.service.Route != nil && a.Operation == "" {
+		return wire.Errorf(http.StatusNotFound, "UnknownOperationException", "There is no operation %s %s.", a.HTTP.Method, a.Path)
+	}
 	if a.service == nil || len(a.service.Others) == 0 || slices.Contains(a.service.Others, a.Operation) {
 		return nil
 	}

@@ -36,6 +36,9 @@ func (s *Server) decide(a *ask, action string, target service.Target) error {
 	for key, text := range target.Context {
 		keys.Set(key, text)
 	}
+	for key, texts := range target.Lists {
+		keys.SetMulti(key, texts)
+	}
 	request := &policy.Request{Principal: who.Principal, Action: action, Resource: target.ARN, ResourceAccount: target.Owner, Context: keys}
 	policies := who.Policies()
 	policies.Resource = target.Policy

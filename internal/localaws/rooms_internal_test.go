@@ -50,7 +50,7 @@ func TestRooms(t *testing.T) {
 		{"rest-json by host", "GET", "eks.us-east-1.amazonaws.com", "/clusters/a%2Fb", "", "", 200, "application/json", `{"Said":"Get /clusters/a%2Fb"}`},
 		{"rest-json by host in the path", "GET", "127.0.0.1:4566", "/eks.us-east-1.amazonaws.com/clusters", "", "", 200, "application/json", `{"Said":"Get /clusters"}`},
 		{"what is not for callers", "POST", "eks.us-east-1.amazonaws.com", "/clusters", "", "", 500, "application/json", `{"message":"The request processing has failed because of an unknown error."}`},
-		{"no such operation", "DELETE", "eks.us-east-1.amazonaws.com", "/clusters", "", "", 403, "application/json", "missing Authentication Token"},
+		{"no such operation", "DELETE", "eks.us-east-1.amazonaws.com", "/clusters", "", "", 404, "application/json", "There is no operation DELETE /clusters."},
 		{"S3 virtual host", "PUT", "my.bucket.s3.eu-west-1.amazonaws.com", "/k", "", strings.Repeat("x", 300<<10), 200, "application/xml", "<Said>Put my.bucket/k</Said>"},
 		{"S3 local virtual host", "PUT", "b.s3.localhost:4566", "/k", "", "", 200, "application/xml", "<Said>Put b/k</Said>"},
 		{"S3 too large", "PUT", "b.s3.localhost:4566", "/k", "", strings.Repeat("x", 2<<20), 400, "application/xml", "<Code>EntityTooLarge</Code>"},

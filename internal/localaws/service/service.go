@@ -76,8 +76,10 @@ type Target struct {
 	Tags []account.Tag
 	// Policy is the target's resource policy, if it has one.
 	Policy *policy.Policy
-	// Context holds more condition keys of the call.
+	// Context holds more condition keys of the call, Lists those with several
+	// values.
 	Context map[string]string
+	Lists   map[string][]string
 }
 
 // Call is one call of an operation.
@@ -89,6 +91,8 @@ type Call struct {
 	Operation string
 	// Path is the request's path, escaped, without a host name of AWS in it.
 	Path string
+	// Segments are the variables of a REST path, unescaped; Route sets them.
+	Segments map[string]string
 	// Bucket is that of a virtual host of S3; empty if the host names none.
 	Bucket string
 	// Account is the one the call is made in: the caller's.

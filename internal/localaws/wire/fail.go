@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"encoding/xml"
+	"maps"
 	"math"
 	"net/http"
 )
@@ -76,7 +77,9 @@ func (a *Answer) Fail(e *Error) error {
 	switch a.Protocol {
 	case RESTJSON:
 		a.Writer.Header().Set("X-Amzn-Errortype", e.Code)
-		return a.writeJSON(e.Status, "application/json", map[string]string{"message": e.Message})
+		body := map[string]string{"message": e.Message}
+		maps.Copy(body, e.Members)
+		return a.writeJSON(e.Status, "application/json", body)
 	case JSON10:
 		return a.writeJSON(e.Status, "application/x-amz-json-1.0", jsonError{"com.amazon.coral.service#" + e.Code, e.Message})
 	case JSON11:

@@ -24,6 +24,8 @@ type Error struct {
 	Status        int
 	Code, Message string
 	Reason        string
+	// Members are further members of a REST-JSON error.
+	Members map[string]string
 	// Explanation is there when a policy decision refused.
 	Explanation *policy.Explanation
 }
@@ -34,6 +36,15 @@ func (e *Error) Error() string { return e.Code + ": " + e.Message }
 // Because sets the hidden reason and returns the error.
 func (e *Error) Because(format string, args ...any) *Error {
 	e.Reason = fmt.Sprintf(format, args...)
+	return e
+}
+
+// With adds a member to a REST-JSON error and returns it; an empty text adds
+// none.
+func (e *Error) With(member, text string) *Error {
+	if text != "" {
+		e.Members = map[string]string{member: text}
+	}
 	return e
 }
 
