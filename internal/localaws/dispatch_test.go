@@ -68,7 +68,7 @@ func allow(actions, resources string) string {
 func TestOneShapePerProtocol(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	reader := w.session("reader", allow(`["dynamodb:GetItem","ssm:Get*","sns:ListTopics","ec2:Describe*","eks:*","s3:*"]`, `"*"`))
+	reader := w.session("reader", allow(`["dynamodb:GetItem","ssm:Get*","sns:ListTopics","ec2:Describe*","lambda:*","s3:*"]`, `"*"`))
 	nobody := w.session("nobody", allow(`"iam:GetRole"`, `"*"`))
 	narrow := w.session("narrow", allow(`"dynamodb:GetItem"`, `"arn:aws:dynamodb:us-east-1:111122223333:table/t"`))
 	call := func(c credential.AWS, service, method, path, contentType, target, body string) (answer, http.Header) {
@@ -115,8 +115,8 @@ func TestOneShapePerProtocol(t *testing.T) {
 		{"query, another name in policies", nobody, "monitoring", "POST", "/", form, "", "Action=ListMetrics&Version=2010-08-01", 403, "", "cloudwatch:ListMetrics"},
 		{"ec2 denied", nobody, "ec2", "POST", "/", form, "", "Action=DescribeVpcs&Version=2016-11-15", 403, "", "<Response><Errors><Error><Code>UnauthorizedOperation</Code><Message>" + denied + "ec2:DescribeVpcs"},
 		{"ec2 allowed", reader, "ec2", "POST", "/", form, "", "Action=DescribeVpcs&Version=2016-11-15", 501, "", "allowed, but not emulated: ec2:DescribeVpcs"},
-		{"rest-json denied", nobody, "eks", "GET", "/clusters", "", "", "", 403, "AccessDeniedException", `{"message":"` + denied + `eks:*`},
-		{"rest-json allowed", reader, "eks", "GET", "/clusters", "", "", "", 501, "NotImplementedException", `{"message":"allowed, but not emulated: eks:*, by GET /clusters; which action that is, is not known here"}`},
+		{"rest-json denied", nobody, "lambda", "GET", "/2015-03-31/functions", "", "", "", 403, "AccessDeniedException", `{"message":"` + denied + `lambda:*`},
+		{"rest-json allowed", reader, "lambda", "GET", "/2015-03-31/functions", "", "", "", 501, "NotImplementedException", `{"message":"allowed, but not emulated: lambda:*, by GET /2015-03-31/functions; which action that is, is not known here"}`},
 		{"rest-json unsigned but named", credential.AWS{}, "", "GET", "/eks.us-east-1.amazonaws.com/clusters", "", "", "", 403, "MissingAuthenticationTokenException", "Request is missing Authentication Token"},
 		{"S3 denied", nobody, "s3", "PUT", "/bucket?lifecycle", "", "", "content", 403, "", "<Error><Code>AccessDenied</Code><Message>" + denied + "s3:PutLifecycleConfiguration"},
 		{"S3 allowed", reader, "s3", "GET", "/bucket?lifecycle", "", "", "", 501, "", "<Error><Code>NotImplemented</Code><Message>allowed, but not emulated: s3:GetLifecycleConfiguration"},

@@ -19,6 +19,7 @@ import (
 	"github.com/rolecall/rolecall/internal/credential"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/caller"
+	"github.com/rolecall/rolecall/internal/localaws/eks"
 	"github.com/rolecall/rolecall/internal/localaws/faults"
 	"github.com/rolecall/rolecall/internal/localaws/iam"
 	"github.com/rolecall/rolecall/internal/localaws/s3"
@@ -73,6 +74,7 @@ func New(config Config) *Server {
 		s.faults = &faults.List{}
 	}
 	for _, room := range []*service.Service{
+		eks.New(),
 		iam.New(),
 		(&sts.Service{Keys: sts.NewKeys(config.Issuers, s.clock.Now), Errors: config.STSErrors}).Operations(),
 		s3.New(),
