@@ -28,8 +28,8 @@ func (w *world) eksClient(c credential.AWS) *eks.Client {
 	return eks.New(eks.Options{BaseEndpoint: aws.String(w.url), Region: "eu-west-1", Credentials: w.provider(c), Retryer: aws.NopRetryer{}})
 }
 
-// put makes a role without asking.
-func (w *world) put(path, name, trust string, permissions ...string) {
+// putRole makes a role without asking.
+func (w *world) putRole(path, name, trust string, permissions ...string) {
 	w.t.Helper()
 	role := &account.Role{Name: name, Path: path, ID: account.NewRoleID(), MaxSession: 3600, Trust: trust}
 	for i, text := range permissions {
@@ -56,8 +56,8 @@ func (w *world) cluster(name string, mode types.AuthenticationMode) *types.Clust
 func newEKS(t testing.TB) (*world, *eks.Client) {
 	w := newWorld(t)
 	w.realTime()
-	w.put("/", "eks", clusterTrust)
-	w.put("/team/", "cart", podTrust)
+	w.putRole("/", "eks", clusterTrust)
+	w.putRole("/team/", "cart", podTrust)
 	return w, w.eksClient(w.admin)
 }
 
@@ -281,8 +281,8 @@ func TestAssociations(t *testing.T) {
 	w, client := newEKS(t)
 	ctx := t.Context()
 	w.cluster("prod", types.AuthenticationModeApi)
-	w.put("/", "other", podTrust)
-	w.put("/", "untrusting", clusterTrust)
+	w.putRole("/", "other", podTrust)
+	w.putRole("/", "untrusting", clusterTrust)
 	prod := aws.String("prod")
 	create := func(edit func(*eks.CreatePodIdentityAssociationInput)) (*types.PodIdentityAssociation, error) {
 		input := &eks.CreatePodIdentityAssociationInput{ClusterName: prod, Namespace: aws.String("shop"), ServiceAccount: aws.String("cart"), RoleArn: aws.String(roleCart)}
@@ -540,7 +540,7 @@ func TestEKSAuthorisation(t *testing.T) {
 		}
 		return err
 	}
-	w.put("/team/", "admin", podTrust)
+	w.putRole("/team/", "admin", podTrust)
 	mine := map[string]string{"owner": "me"}
 	for _, row := range []struct {
 		name    string

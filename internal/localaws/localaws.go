@@ -20,6 +20,7 @@ import (
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/caller"
 	"github.com/rolecall/rolecall/internal/localaws/eks"
+	"github.com/rolecall/rolecall/internal/localaws/eksauth"
 	"github.com/rolecall/rolecall/internal/localaws/faults"
 	"github.com/rolecall/rolecall/internal/localaws/iam"
 	"github.com/rolecall/rolecall/internal/localaws/s3"
@@ -73,8 +74,10 @@ func New(config Config) *Server {
 	if config.Faults {
 		s.faults = &faults.List{}
 	}
+	keys := sts.NewKeys(config.Issuers, s.clock.Now)
 	for _, room := range []*service.Service{
 		eks.New(),
+		eksauth.New(keys),
 		iam.New(),
 		(&sts.Service{Keys: sts.NewKeys(config.Issuers, s.clock.Now), Errors: config.STSErrors}).Operations(),
 		s3.New(),

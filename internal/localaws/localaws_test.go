@@ -260,6 +260,11 @@ func (w *world) sign(r *http.Request, c credential.AWS, service, body string, at
 	w.signIn(r, c, service, "us-east-1", body, at)
 }
 
+func (w *world) signFor(r *http.Request, c credential.AWS, service, region, body string) {
+	w.t.Helper()
+	w.signIn(r, c, service, region, body, w.clock())
+}
+
 func (w *world) signIn(r *http.Request, c credential.AWS, service, region, body string, at time.Time) {
 	w.t.Helper()
 	sum := sha256.Sum256([]byte(body))

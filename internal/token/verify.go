@@ -77,6 +77,10 @@ func (v *Verifier) check(claims *Claims, now time.Time) error {
 	return nil
 }
 
+// ServiceAccount reads the claims of a service-account token. Nothing of them may
+// be believed before VerifySignature.
+func (t *JWT) ServiceAccount() (*Claims, error) { return t.projected() }
+
 // projected reads the claims of a service-account token.
 func (t *JWT) projected() (*Claims, error) {
 	// The members are put together again rather than decoding the payload

@@ -135,7 +135,7 @@ func (k *Keys) Find(ctx context.Context, issuer, kid string, hasKid bool, kind s
 	shared := context.WithoutCancel(ctx)
 	fetched, err, _ := k.flight.Do(issuer, func() (any, error) { return k.fetch(shared, issuer) })
 	if err != nil {
-		return nil, err
+		return nil, unreachable{err}
 	}
 	return fetched.(keyIndex).find(kid, hasKid, kind) //nolint:forcetypeassert // what fetch returns
 }

@@ -1,0 +1,340 @@
+package localaws_test
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/service/eks"
+	"github.com/aws/aws-sdk-go-v2/service/eks/types"
+	"github.com/aws/aws-sdk-go-v2/service/eksauth"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+
+	"github.com/rolecall/rolecall/internal/credential"
+	"github.com/rolecall/rolecall/internal/localaws/account"
+	"github.com/rolecall/rolecall/internal/token"
+)
+
+func (w *world) eksAuthClient(c credential.AWS) *eksauth.Client {
+	return eksauth.New(eksauth.Options{BaseEndpoint: aws.String(w.url), Region: "eu-west-1", Credentials: w.provider(c), Retryer: aws.NopRetryer{}})
+}
+
+// podClaims are those of a good token of pod shop/cart-0, changed by edits.
+func (w *world) podClaims(edits map[string]any) map[string]any {
+	now := w.clock()
+	all := map[string]any{
+		"sub": "system:serviceaccount:shop:cart", "aud": []string{"pods.eks.amazonaws.com"}, "iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(time.Hour).Unix(),
+		"kubernetes.io": workload(map[string]any{"pod": map[string]any{"name": "cart-0", "uid": "u1"}}),
+	}
+	for name, value := range edits {
+		all[name] = value
+	}
+	return all
+}
+
+func workload(bound map[string]any) map[string]any {
+	all := map[string]any{"namespace": "shop", "serviceaccount": map[string]any{"name": "cart", "uid": "s1"}}
+	for name, value := range bound {
+		all[name] = value
+	}
+	return all
+}
+
+// associate binds shop/cart to a role.
+func (w *world) associate(role string, edit func(*eks.CreatePodIdentityAssociationInput)) *types.PodIdentityAssociation {
+	w.t.Helper()
+	input := &eks.CreatePodIdentityAssociationInput{ClusterName: aws.String("prod"), Namespace: aws.String("shop"), ServiceAccount: aws.String("cart"), RoleArn: &role}
+	if edit != nil {
+		edit(input)
+	}
+	out, err := w.eksClient(w.admin).CreatePodIdentityAssociation(w.t.Context(), input)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return out.Association
+}
+
+// node is the session of a node, which may ask for pods.
+func (w *world) node() credential.AWS {
+	return w.session("node", allow(`"eks-auth:AssumeRoleForPodIdentity"`, `"arn:aws:eks:eu-west-1:111122223333:cluster/*"`))
+}
+
+// TestPodIdentity walks the whole way of seed 002: association, token, session,
+// and a policy that goes by the session's tags.
+func TestPodIdentity(t *testing.T) {
+	t.Parallel()
+	w, client := newEKS(t)
+	ctx := t.Context()
+	w.cluster("prod", types.AuthenticationModeApi)
+	w.putRole("/", "pods", strings.Replace(podTrust, `]}]}`, `],"Condition":{"StringEquals":{"aws:SourceAccount":"111122223333","aws:RequestTag/kubernetes-namespace":"shop","aws:PrincipalServiceName":"pods.eks.amazonaws.com"},"ArnEquals":{"aws:SourceArn":"arn:aws:eks:eu-west-1:111122223333:cluster/prod"},"ForAllValues:StringLike":{"sts:TransitiveTagKeys":["eks-*","kubernetes-*"]},"StringLike":{"sts:RoleSessionName":"eks-prod-cart-0-*"}}}]}`, 1),
+		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"eks:DescribeCluster","Resource":"*","Condition":{"StringEquals":{"aws:ResourceTag/team":"red","aws:PrincipalTag/kubernetes-service-account":"cart"},"StringLike":{"aws:PrincipalTag/eks-cluster-name":"pro?"}}}]}`)
+	made := w.associate("arn:aws:iam::111122223333:role/pods", nil)
+	raw := w.token(w.key, w.podClaims(nil))
+	auth := w.eksAuthClient(w.node())
+	got, err := auth.AssumeRoleForPodIdentity(ctx, &eksauth.AssumeRoleForPodIdentityInput{ClusterName: aws.String("prod"), Token: &raw})
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := regexp.MustCompile(`^arn:aws:sts::111122223333:assumed-role/pods/(eks-prod-cart-0-[0-9a-f-]{36})$`).FindStringSubmatch(*got.AssumedRoleUser.Arn)
+	if name == nil || !strings.HasPrefix(*got.AssumedRoleUser.AssumeRoleId, "AROA") || !strings.HasSuffix(*got.AssumedRoleUser.AssumeRoleId, ":"+name[1]) || *got.Audience != "pods.eks.amazonaws.com" ||
+		*got.Subject.Namespace != "shop" || *got.Subject.ServiceAccount != "cart" || *got.PodIdentityAssociation.AssociationArn != *made.AssociationArn || *got.PodIdentityAssociation.AssociationId != *made.AssociationId {
+		t.Errorf("answer %+v %+v", got, got.AssumedRoleUser)
+	}
+	if left := time.Until(*got.Credentials.Expiration); left < 6*time.Hour-time.Minute || left > 6*time.Hour {
+		t.Errorf("expires in %s", left)
+	}
+	pod := credential.AWS{AccessKeyID: *got.Credentials.AccessKeyId, SecretKey: credential.NewSecret(*got.Credentials.SecretAccessKey), SessionToken: credential.NewSecret(*got.Credentials.SessionToken)}
+	who, err := w.stsClient(pod, "").GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+	if err != nil || *who.Arn != *got.AssumedRoleUser.Arn {
+		t.Errorf("caller %v, %v", who, err)
+	}
+	if _, err := w.eksClient(pod).DescribeCluster(ctx, &eks.DescribeClusterInput{Name: aws.String("prod")}); err != nil {
+		t.Error(err)
+	}
+	if _, err := client.DeletePodIdentityAssociation(ctx, &eks.DeletePodIdentityAssociationInput{ClusterName: aws.String("prod"), AssociationId: made.AssociationId}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = auth.AssumeRoleForPodIdentity(ctx, &eksauth.AssumeRoleForPodIdentityInput{ClusterName: aws.String("prod"), Token: &raw})
+	refusedWith(t, "deleted association", err, "ResourceNotFoundException", "No association found")
+	if strings.Contains(w.log.text.String(), raw[:40]) {
+		t.Error("the log shows a token")
+	}
+}
+
+// TestPodIdentityRefusals are the hostile rows of spec podidentity §21 that are
+// about the token, the cluster and the caller.
+func TestPodIdentityRefusals(t *testing.T) {
+	t.Parallel()
+	w, _ := newEKS(t)
+	w.cluster("prod", types.AuthenticationModeApi)
+	w.cluster("empty", types.AuthenticationModeApi)
+	w.associate(roleCart, nil)
+	node := w.node()
+	other, err := token.GenerateRSA(2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	type edit = map[string]any
+	good := w.token(w.key, w.podClaims(nil))
+	now := w.clock()
+	parts := strings.Split(good, ".")
+	forged := w.token(other, w.podClaims(nil))
+	header := func(text string) string {
+		return base64.RawURLEncoding.EncodeToString([]byte(text)) + "." + parts[1] + "." + parts[2]
+	}
+	withoutKid, err := token.SignWithoutKeyID(w.key, claims(w.podClaims(nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const invalid, parameter = "InvalidTokenException", "InvalidParameterException"
+	for _, row := range []struct {
+		name, cluster, raw string
+		code, message      string
+		reason             string
+	}{
+		{"good", "prod", good, "", "", ""},
+		{"H1 no token", "prod", "", parameter, "1 validation error detected: Value null at 'token' failed", ""},
+		{"H2 no JWT", "prod", "abc", parameter, "1 validation error detected: Value at 'token' failed", "the token has 3 bytes"},
+		{"H2 three parts", "prod", "a.b.c", invalid, "The token included in the request is invalid.", "not a valid JWT"},
+		{"too long", "prod", strings.Repeat("a", 17<<10) + ".b.c", parameter, "1 validation error detected: Value at 'token' failed", ""},
+		{"H3 expired by 1 s", "prod", w.token(w.key, w.podClaims(edit{"exp": now.Add(-time.Second).Unix()})), "ExpiredTokenException", "The token included in the request is expired: current date/time ", ""},
+		{"H4 own key", "prod", w.token(other, w.podClaims(nil)), invalid, "", "no usable key with the token's kid"},
+		{"H4 own key, the cluster's kid", "prod", parts[0] + strings.TrimPrefix(forged, strings.Split(forged, ".")[0]), invalid, "", "signature does not verify"},
+		{"another payload", "prod", parts[0] + "." + strings.Split(w.token(w.key, w.podClaims(edit{"jti": "x"})), ".")[1] + "." + parts[2], invalid, "", "signature does not verify"},
+		{"H5 alg none", "prod", header(`{"alg":"none","kid":"` + keyID(t, w.key) + `"}`), invalid, "", `alg "none"`},
+		{"H5 HS256", "prod", header(`{"alg":"HS256","kid":"` + keyID(t, w.key) + `"}`), invalid, "", `alg "HS256"`},
+		{"H5 another header", "prod", header(`{"alg":"RS256","kid":"` + keyID(t, w.key) + `","jwk":{}}`), invalid, "", "signature does not verify"},
+		{"crit", "prod", header(`{"alg":"RS256","kid":"x","crit":["a"]}`), invalid, "", "crit member"},
+		{"no kid", "prod", withoutKid.Reveal(), invalid, "", "the header names no kid"},
+		{"H6 in 30 s", "prod", w.token(w.key, w.podClaims(edit{"nbf": now.Add(30 * time.Second).Unix()})), "", "", ""},
+		{"H6 in 10 min", "prod", w.token(w.key, w.podClaims(edit{"nbf": now.Add(10 * time.Minute).Unix()})), invalid, "", "the token is valid from"},
+		{"H7 no exp", "prod", w.token(w.key, w.podClaims(edit{"exp": nil})), invalid, "", "exp"},
+		{"H11 audience", "prod", w.token(w.key, w.podClaims(edit{"aud": []string{"sts.amazonaws.com"}})), invalid, "", `the token's audience is ["sts.amazonaws.com"]`},
+		{"one of several audiences", "prod", w.token(w.key, w.podClaims(edit{"aud": []string{"x", "pods.eks.amazonaws.com"}})), "", "", ""},
+		{"H18 issuer", "prod", w.token(w.key, w.podClaims(edit{"iss": "https://other.example/x"})), invalid, "", `the token's issuer is "https://other.example/x", that of cluster prod is`},
+		{"H18 bound to a Secret", "prod", w.token(w.key, w.podClaims(edit{"kubernetes.io": workload(edit{"secret": edit{"name": "s", "uid": "x"}})})), invalid, "", "the token is bound to the Secret s"},
+		{"H18 unbound", "prod", w.token(w.key, w.podClaims(edit{"kubernetes.io": workload(nil)})), invalid, "", "the token is not bound to a pod"},
+		{"H18 legacy", "prod", w.token(w.key, w.podClaims(edit{"kubernetes.io": nil})), invalid, "", "the token is not bound to a pod"},
+		{"a user's token", "prod", w.token(w.key, w.podClaims(edit{"sub": "somebody"})), invalid, "", `the token's subject "somebody" is not service account "cart"`},
+		{"another's subject", "prod", w.token(w.key, w.podClaims(edit{"sub": "system:serviceaccount:shop:admin"})), invalid, "", "which it names elsewhere"},
+		{"H20 cluster", "other", good, "ResourceNotFoundException", "No cluster found for name: other.", "account 111122223333 has no cluster"},
+		{"H22 cluster", "..%2f", good, parameter, "1 validation error detected: Value '../' at 'clusterName'", ""},
+		{"cluster without associations", "empty", good, "ResourceNotFoundException", "No association found", "none of the 0 associations of cluster empty is for service account cart of namespace shop"},
+		{"another service account", "prod", w.token(w.key, w.podClaims(edit{"sub": "system:serviceaccount:shop:x", "kubernetes.io": edit{"namespace": "shop", "serviceaccount": edit{"name": "x"}, "pod": edit{"name": "p", "uid": "u"}}})), "ResourceNotFoundException", "No association found", "none of the 1 associations"},
+	} {
+		status, code, message, reason := w.askForPod(node, row.cluster, row.raw)
+		want := http.StatusBadRequest
+		switch row.code {
+		case "":
+			want = http.StatusOK
+		case "ResourceNotFoundException":
+			want = http.StatusNotFound
+		}
+		if status != want || code != row.code || !strings.HasPrefix(message, row.message) || !strings.Contains(reason, row.reason) {
+			t.Errorf("%s: %d %s %q because %q\nwant %d %s %q because %q", row.name, status, code, message, reason, want, row.code, row.message, row.reason)
+		}
+	}
+	limited := w.session("limited", allow(`"eks-auth:AssumeRoleForPodIdentity"`, `"arn:aws:eks:eu-west-1:111122223333:cluster/other"`))
+	status, code, message, reason := w.askForPod(limited, "prod", good)
+	if status != http.StatusBadRequest || code != "AccessDeniedException" || !strings.Contains(message, "is not authorized to perform: eks-auth:AssumeRoleForPodIdentity on resource: arn:aws:eks:eu-west-1:111122223333:cluster/prod") || reason == "" {
+		t.Errorf("a node of another cluster: %d %s %s because %s", status, code, message, reason)
+	}
+	status, code, _, _ = w.askForPod(credential.AWS{AccessKeyID: "AKIAAAAAAAAAAAAAAAAA", SecretKey: w.admin.SecretKey}, "prod", good)
+	if status != http.StatusForbidden || code != "UnrecognizedClientException" {
+		t.Errorf("unknown key: %d %s", status, code)
+	}
+	w.setJWKS("", http.StatusInternalServerError)
+	status, code, _, reason = w.askForPod(node, "prod", good)
+	if status != http.StatusServiceUnavailable || code != "ServiceUnavailableException" || !strings.Contains(reason, "status 500") {
+		t.Errorf("issuer down: %d %s because %s", status, code, reason)
+	}
+}
+
+// askForPod calls without the SDK, which would not send everything, and returns
+// what was recorded.
+func (w *world) askForPod(c credential.AWS, cluster, raw string) (status int, code, message, reason string) {
+	w.t.Helper()
+	body, _ := json.Marshal(map[string]string{"token": raw})
+	if raw == "" {
+		body = nil
+	}
+	r := w.request(http.MethodPost, "clusters/"+cluster+"/assume-role-for-pod-identity", string(body))
+	r.Header.Set("Content-Type", "application/json")
+	w.signFor(r, c, "eks-auth", "eu-west-1", string(body))
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	var said struct{ Message string }
+	_ = json.Unmarshal([]byte(readAll(w.t, response)), &said)
+	var recorded struct{ Reason string }
+	_ = json.Unmarshal([]byte(w.reason(answer{requestID: response.Header.Get("X-Amzn-Requestid")})), &recorded)
+	return response.StatusCode, response.Header.Get("X-Amzn-Errortype"), said.Message, recorded.Reason
+}
+
+// TestPodRoles are the rows of spec podidentity §21 about the roles: tags, trust
+// and target roles.
+func TestPodRoles(t *testing.T) {
+	t.Parallel()
+	w, client := newEKS(t)
+	ctx := t.Context()
+	w.cluster("prod", types.AuthenticationModeApi)
+	w.putRole("/", "untagged", strings.Replace(podTrust, `,"sts:TagSession"`, "", 1))
+	w.putRole("/", "elsewhere", strings.Replace(podTrust, `]}]}`, `],"Condition":{"ArnEquals":{"aws:SourceArn":"arn:aws:eks:eu-west-1:111122223333:cluster/dev"}}}]}`, 1))
+	chain := allow(`["sts:AssumeRole","sts:TagSession"]`, `"arn:aws:iam::999900001111:role/*"`)
+	w.putRole("/", "chaining", podTrust, chain)
+	w.putRole("/", "unchained", podTrust)
+	foreign, _ := w.accounts.Find(otherAccount)
+	if err := foreign.Update(func(state account.State) error {
+		byID := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":"sts:AssumeRole","Condition":{"StringEquals":{"sts:ExternalId":"eu-west-1/111122223333/prod/shop/cart"},"ArnEquals":{"aws:PrincipalArn":"arn:aws:iam::111122223333:role/chaining"}}}]}`
+		byTags := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":["sts:AssumeRole","sts:TagSession"],"Condition":{"StringEquals":{"aws:RequestTag/kubernetes-namespace":"shop","aws:RequestTag/eks-cluster-arn":"arn:aws:eks:eu-west-1:111122223333:cluster/prod"}}}]}`
+		return errors.Join(
+			state.PutRole(&account.Role{Name: "by-id", Path: "/", ID: account.NewRoleID(), Trust: byID, MaxSession: 3600}),
+			state.PutRole(&account.Role{Name: "by-tags", Path: "/", ID: account.NewRoleID(), Trust: byTags, MaxSession: 3600, Permissions: account.Permissions{Policies: []account.Document{{Name: "p", Text: allow(`"iam:*"`, `"*"`)}}}}),
+		)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	auth, raw := w.eksAuthClient(w.node()), w.token(w.key, w.podClaims(nil))
+	const denied = "Unauthorized Exception! EKS does not have permissions to assume the associated role."
+	role := func(name string) string { return "arn:aws:iam::111122223333:role/" + name }
+	target := func(name string, off bool, policy string) func(*eks.CreatePodIdentityAssociationInput) {
+		return func(i *eks.CreatePodIdentityAssociationInput) {
+			i.TargetRoleArn, i.DisableSessionTags = aws.String("arn:aws:iam::999900001111:role/"+name), &off
+			if policy != "" {
+				i.Policy = &policy
+			}
+		}
+	}
+	for _, row := range []struct {
+		name, role string
+		edit       func(*eks.CreatePodIdentityAssociationInput)
+		message    string
+		reason     string
+		arn        string
+		lives      time.Duration
+	}{
+		{"S1", roleCart, nil, "", "", "arn:aws:sts::111122223333:assumed-role/cart/eks-prod-cart-0-", 6 * time.Hour},
+		{"S3", role("untagged"), func(i *eks.CreatePodIdentityAssociationInput) { i.DisableSessionTags = aws.Bool(true) }, "", "", "arn:aws:sts::111122223333:assumed-role/untagged/", 6 * time.Hour},
+		{"S4", role("untagged"), nil, denied, "sts:TagSession", "", 0},
+		{"another cluster's", role("elsewhere"), nil, denied, "aws:SourceArn", "", 0},
+		{"S6 by external id", role("chaining"), target("by-id", true, ""), "", "", "arn:aws:sts::999900001111:assumed-role/by-id/eks-prod-cart-0-", 59 * time.Minute},
+		{"S6 by tags", role("chaining"), target("by-tags", false, ""), "", "", "arn:aws:sts::999900001111:assumed-role/by-tags/", 59 * time.Minute},
+		{"S6 tags to a role without TagSession", role("chaining"), target("by-id", false, ""), denied, "sts:TagSession", "", 0},
+		{"S6 no tags", role("chaining"), target("by-tags", true, ""), denied, "aws:RequestTag/", "", 0},
+		{"role that may not chain", role("unchained"), target("by-tags", false, ""), denied, "sts:AssumeRole", "", 0},
+		{"no target", role("chaining"), target("gone", false, ""), denied, "there is no role arn:aws:iam::999900001111:role/gone", "", 0},
+		{"unknown account", role("chaining"), func(i *eks.CreatePodIdentityAssociationInput) {
+			i.TargetRoleArn = aws.String("arn:aws:iam::123412341234:role/x")
+		}, denied, "in no account that is played here", "", 0},
+	} {
+		made := w.associate(row.role, row.edit)
+		got, err := auth.AssumeRoleForPodIdentity(ctx, &eksauth.AssumeRoleForPodIdentityInput{ClusterName: aws.String("prod"), Token: &raw})
+		switch response, failed := errors.AsType[*awshttp.ResponseError](err); {
+		case row.message != "":
+			refusedWith(t, row.name, err, "AccessDeniedException", row.message)
+			if !failed || response.HTTPStatusCode() != http.StatusBadRequest {
+				t.Errorf("%s: %v", row.name, err)
+			} else if reason := w.reason(answer{requestID: response.ServiceRequestID()}); !strings.Contains(reason, row.reason) {
+				t.Errorf("%s: because %s\nwant %s", row.name, reason, row.reason)
+			}
+		case err != nil:
+			t.Errorf("%s: %v", row.name, err)
+		default:
+			left := time.Until(*got.Credentials.Expiration)
+			if !strings.HasPrefix(*got.AssumedRoleUser.Arn, row.arn) || left > row.lives || left < row.lives-time.Minute {
+				t.Errorf("%s: %s for %s", row.name, *got.AssumedRoleUser.Arn, left)
+			}
+		}
+		if _, err := client.DeletePodIdentityAssociation(ctx, &eks.DeletePodIdentityAssociationInput{ClusterName: aws.String("prod"), AssociationId: made.AssociationId}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.podPolicy(t, role("chaining"), target("by-id", true, allow(`"iam:ListRoles"`, `"*"`)))
+	long := strings.Repeat("p", 100)
+	w.associate(roleCart, nil)
+	raw = w.token(w.key, w.podClaims(map[string]any{"kubernetes.io": workload(map[string]any{"pod": map[string]any{"name": long + ".x", "uid": "u"}})}))
+	got, err := auth.AssumeRoleForPodIdentity(ctx, &eksauth.AssumeRoleForPodIdentityInput{ClusterName: aws.String("prod"), Token: &raw})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, name, _ := strings.Cut(*got.AssumedRoleUser.AssumeRoleId, ":"); len(name) > 64 || !strings.HasPrefix(name, "eks-prod-pppppppppppp-") {
+		t.Errorf("S2: session name %s", name)
+	}
+}
+
+// podPolicy is S7: an association's policy limits the session of its last role.
+func (w *world) podPolicy(t *testing.T, role string, edit func(*eks.CreatePodIdentityAssociationInput)) {
+	t.Helper()
+	made := w.associate(role, edit)
+	raw := w.token(w.key, w.podClaims(nil))
+	got, err := w.eksAuthClient(w.admin).AssumeRoleForPodIdentity(t.Context(), &eksauth.AssumeRoleForPodIdentityInput{ClusterName: aws.String("prod"), Token: &raw})
+	if err != nil {
+		t.Fatal(err)
+	}
+	session, err := w.accounts.OpenSession(*got.Credentials.AccessKeyId, credential.NewSecret(*got.Credentials.SessionToken), time.Now())
+	if err != nil || len(session.Policies) != 1 || session.Account != otherAccount || len(session.Tags) != 0 {
+		t.Errorf("S7: %+v, %v", session, err)
+	}
+	if _, err := w.eksClient(w.admin).DeletePodIdentityAssociation(t.Context(), &eks.DeletePodIdentityAssociationInput{ClusterName: aws.String("prod"), AssociationId: made.AssociationId}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func keyID(t *testing.T, key *token.Key) string {
+	t.Helper()
+	id, err := token.KeyID(key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprint(id)
+}
