@@ -49,7 +49,7 @@ func (w *world) cli(c credential.AWS, arguments ...string) map[string]any {
 	return said
 }
 
-func at(value any, path ...string) any {
+func member(value any, path ...string) any {
 	for _, name := range path {
 		members, _ := value.(map[string]any)
 		value = members[name]
@@ -66,8 +66,8 @@ func TestCLIPodIdentity(t *testing.T) {
 		"--access-config", "authenticationMode=API_AND_CONFIG_MAP", "--tags", "rolecall.io/issuer="+issuerURL)
 	w.cli(w.admin, "eks", "wait", "cluster-active", "--name", "prod")
 	made := w.cli(w.admin, "eks", "create-pod-identity-association", "--cluster-name", "prod", "--namespace", "shop", "--service-account", "cart", "--role-arn", roleCart, "--tags", "team=red")
-	id, _ := at(made, "association", "associationId").(string)
-	if created, _ := at(made, "association", "createdAt").(float64); !regexp.MustCompile(`^a-[a-z0-9]{17}$`).MatchString(id) || created == 0 || at(made, "association", "tags", "team") != "red" {
+	id, _ := member(made, "association", "associationId").(string)
+	if created, _ := member(made, "association", "createdAt").(float64); !regexp.MustCompile(`^a-[a-z0-9]{17}$`).MatchString(id) || created == 0 || member(made, "association", "tags", "team") != "red" {
 		t.Errorf("association %v", made)
 	}
 	_, problems, failed := w.client(w.admin, "aws", "eks", "create-pod-identity-association", "--cluster-name", "prod", "--namespace", "shop", "--service-account", "cart", "--role-arn", roleCart)
@@ -82,7 +82,7 @@ func TestCLIPodIdentity(t *testing.T) {
 	}
 	got := w.cli(w.node(), "eks-auth", "assume-role-for-pod-identity", "--cluster-name", "prod", "--token", w.token(w.key, w.podClaims(nil)))
 	text := func(name string) string {
-		found, _ := at(got, "credentials", name).(string)
+		found, _ := member(got, "credentials", name).(string)
 		return found
 	}
 	pod := credential.AWS{AccessKeyID: text("accessKeyId"), SecretKey: credential.NewSecret(text("secretAccessKey")), SessionToken: credential.NewSecret(text("sessionToken"))}

@@ -79,7 +79,7 @@ func New(config Config) *Server {
 		eks.New(),
 		eksauth.New(keys),
 		iam.New(),
-		(&sts.Service{Keys: sts.NewKeys(config.Issuers, s.clock.Now), Errors: config.STSErrors}).Operations(),
+		(&sts.Service{Keys: keys, Errors: config.STSErrors}).Operations(),
 		s3.New(),
 	} {
 		s.services[room.Name] = room
