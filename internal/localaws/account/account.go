@@ -6,6 +6,7 @@
 package account
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -149,7 +150,46 @@ func get[T any](s State, kind, key string) (*T, error) {
 
 func all[T any](s State, kind string) ([]*T, error) {
 	var values []*T
-	err := s.reader.Each(kind, func(key string, text []byte) error {
+	err := after(s, kind, "", func(value *T) bool {
+		values = append(values, value)
+		return true
+	})
+	return values, err
+}
+
+// errEnough ends a walk.
+var errEnough = errors.New("enough")
+
+// after calls f for the values after a key until it has enough.
+func after[T any](s State, kind, key string, f func(*T) (more bool)) error {
+	err := s.reader.From(kind, key+"\x00", func(key string, text []byte) error {
+		value := new(T)
+		if err := json.Unmarshal(text, value); err != nil {
+			return fmt.Errorf("decode %s %q: %w", kind, key, err)
+		}
+		if !f(value) {
+			return errEnough
+		}
+		return nil
+	})
+	if errors.Is(err, errEnough) {
+		return nil
+	}
+	return err
+}
+
+// mentioning decodes only the values in which a text stands as a whole; to
+// decode all of them for one would make work on many quadratic.
+func mentioning[T any](s State, kind, text string) ([]*T, error) {
+	needle, err := json.Marshal(text)
+	if err != nil {
+		return nil, err
+	}
+	var values []*T
+	err = s.reader.Each(kind, func(key string, text []byte) error {
+		if !bytes.Contains(text, needle) {
+			return nil
+		}
 		value := new(T)
 		if err := json.Unmarshal(text, value); err != nil {
 			return fmt.Errorf("decode %s %q: %w", kind, key, err)

@@ -10,7 +10,6 @@ import (
 
 	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/credential"
-	"github.com/rolecall/rolecall/internal/policy"
 )
 
 // Set is the accounts that one store holds. It is safe for concurrent use.
@@ -22,8 +21,7 @@ type Set struct {
 	mu       sync.RWMutex
 	accounts map[string]*Account
 
-	parsing sync.RWMutex
-	parsed  map[document]*policy.Policy
+	parsing parsed
 }
 
 // Admin is the name of the user that every account is made with.
@@ -33,7 +31,7 @@ const Admin = "admin"
 // each with a user named admin who may do everything and has an access key. The
 // first id is the default account. No ids mean those that the store has.
 func NewSet(store Store, ids []string, now time.Time) (*Set, error) {
-	s := &Set{store: store, accounts: map[string]*Account{}, parsed: map[document]*policy.Policy{}}
+	s := &Set{store: store, accounts: map[string]*Account{}}
 	err := store.Update(func(tx Writer) error {
 		key := tx.Get(kindMeta, "seal")
 		if key == nil {
@@ -157,41 +155,4 @@ func (a *Account) AdminKey() (credential.AWS, error) {
 		return errors.Join(err, ErrNotFound)
 	})
 	return found, err
-}
-
-// document is what a policy document is parsed from.
-type document struct {
-	kind       policy.Kind
-	name, text string
-}
-
-// maxParsed is how many parsed documents are kept.
-const maxParsed = 4096
-
-// Parse is policy.Parse that remembers: the same documents decide call after
-// call.
-func (s *Set) Parse(kind policy.Kind, name, text string) (*policy.Policy, error) {
-	key := document{kind, name, text}
-	s.parsing.RLock()
-	known, found := s.parsed[key]
-	s.parsing.RUnlock()
-	if found {
-		return known, nil
-	}
-	parsed, err := policy.Parse(kind, name, []byte(text))
-	if err != nil {
-		return nil, err
-	}
-	s.parsing.Lock()
-	defer s.parsing.Unlock()
-	if len(s.parsed) >= maxParsed {
-		clear(s.parsed)
-	}
-	s.parsed[key] = parsed
-	return parsed, nil
-}
-
-// Parse is Set.Parse.
-func (a *Account) Parse(kind policy.Kind, name, text string) (*policy.Policy, error) {
-	return a.set.Parse(kind, name, text)
 }

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -32,6 +30,8 @@ type Reader interface {
 	Each(kind string, f func(key string, value []byte) error) error
 	// From is Each from the first key that is not before start.
 	From(kind, start string, f func(key string, value []byte) error) error
+	// Count returns how many keys there are.
+	Count(kind string) int
 }
 
 // Writer also writes.
@@ -39,84 +39,6 @@ type Writer interface {
 	Reader
 	Put(kind, key string, value []byte) error
 	Delete(kind, key string) error
-}
-
-// NewMemory returns a store that forgets when the process ends.
-func NewMemory() Store { return &memory{kinds: map[string]map[string][]byte{}} }
-
-type memory struct {
-	mu    sync.RWMutex
-	kinds map[string]map[string][]byte
-}
-
-func (m *memory) View(f func(Reader) error) error {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	return f(memoryTx{m.kinds, nil})
-}
-
-func (m *memory) Update(f func(Writer) error) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	// A copy of the maps that are written to, not of the values: what fails
-	// leaves no trace.
-	draft := maps.Clone(m.kinds)
-	if err := f(memoryTx{draft, map[string]bool{}}); err != nil {
-		return err
-	}
-	m.kinds = draft
-	return nil
-}
-
-func (m *memory) Close() error { return nil }
-
-type memoryTx struct {
-	kinds map[string]map[string][]byte
-	own   map[string]bool // kinds that are this transaction's copies
-}
-
-func (t memoryTx) Get(kind, key string) []byte { return t.kinds[kind][key] }
-
-func (t memoryTx) Each(kind string, f func(string, []byte) error) error {
-	return t.From(kind, "", f)
-}
-
-func (t memoryTx) From(kind, start string, f func(string, []byte) error) error {
-	values := t.kinds[kind] // f may write, to a copy
-	keys := make([]string, 0, len(values))
-	for key := range values {
-		if key >= start {
-			keys = append(keys, key)
-		}
-	}
-	slices.Sort(keys)
-	for _, key := range keys {
-		if err := f(key, values[key]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// written returns the kind's map for writing.
-func (t memoryTx) written(kind string) map[string][]byte {
-	if !t.own[kind] {
-		t.own[kind] = true
-		copied := make(map[string][]byte, len(t.kinds[kind])+1)
-		maps.Copy(copied, t.kinds[kind])
-		t.kinds[kind] = copied
-	}
-	return t.kinds[kind]
-}
-
-func (t memoryTx) Put(kind, key string, value []byte) error {
-	t.written(kind)[key] = value
-	return nil
-}
-
-func (t memoryTx) Delete(kind, key string) error {
-	delete(t.written(kind), key)
-	return nil
 }
 
 // lockTimeout is how long Open waits for another process to let go of the file.
@@ -182,6 +104,13 @@ func (t boltTx) From(kind, start string, f func(string, []byte) error) error {
 		}
 	}
 	return nil
+}
+
+func (t boltTx) Count(kind string) int {
+	if bucket := t.tx.Bucket([]byte(kind)); bucket != nil {
+		return bucket.Stats().KeyN
+	}
+	return 0
 }
 
 func (t boltTx) Put(kind, key string, value []byte) error {

@@ -73,6 +73,19 @@ func (s State) User(name string) (*User, error) {
 // Users returns all users by name.
 func (s State) Users() ([]*User, error) { return all[User](s, s.kind(kindUser)) }
 
+// UsersAfter calls f for the users after a name, until it has enough.
+func (s State) UsersAfter(name string, f func(*User) (more bool)) error {
+	return after(s, s.kind(kindUser), entityKey(name), f)
+}
+
+// CountUsers returns how many users there are.
+func (s State) CountUsers() int { return s.reader.Count(s.kind(kindUser)) }
+
+// UsersMentioning returns the users in which a text stands as a whole.
+func (s State) UsersMentioning(text string) ([]*User, error) {
+	return mentioning[User](s, s.kind(kindUser), text)
+}
+
 // PutUser creates or replaces a user.
 func (s State) PutUser(one *User) error { return put(s, s.kind(kindUser), entityKey(one.Name), one) }
 
@@ -88,6 +101,19 @@ func (s State) Group(name string) (*Group, error) {
 
 // Groups returns all groups by name.
 func (s State) Groups() ([]*Group, error) { return all[Group](s, s.kind(kindGroup)) }
+
+// GroupsAfter calls f for the groups after a name, until it has enough.
+func (s State) GroupsAfter(name string, f func(*Group) (more bool)) error {
+	return after(s, s.kind(kindGroup), entityKey(name), f)
+}
+
+// CountGroups returns how many groups there are.
+func (s State) CountGroups() int { return s.reader.Count(s.kind(kindGroup)) }
+
+// GroupsMentioning returns the groups in which a text stands as a whole.
+func (s State) GroupsMentioning(text string) ([]*Group, error) {
+	return mentioning[Group](s, s.kind(kindGroup), text)
+}
 
 // PutGroup creates or replaces a group.
 func (s State) PutGroup(one *Group) error { return put(s, s.kind(kindGroup), entityKey(one.Name), one) }
@@ -105,6 +131,19 @@ func (s State) Role(name string) (*Role, error) {
 // Roles returns all roles by name.
 func (s State) Roles() ([]*Role, error) { return all[Role](s, s.kind(kindRole)) }
 
+// RolesAfter calls f for the roles after a name, until it has enough.
+func (s State) RolesAfter(name string, f func(*Role) (more bool)) error {
+	return after(s, s.kind(kindRole), entityKey(name), f)
+}
+
+// CountRoles returns how many roles there are.
+func (s State) CountRoles() int { return s.reader.Count(s.kind(kindRole)) }
+
+// RolesMentioning returns the roles in which a text stands as a whole.
+func (s State) RolesMentioning(text string) ([]*Role, error) {
+	return mentioning[Role](s, s.kind(kindRole), text)
+}
+
 // PutRole creates or replaces a role.
 func (s State) PutRole(one *Role) error { return put(s, s.kind(kindRole), entityKey(one.Name), one) }
 
@@ -120,6 +159,14 @@ func (s State) Policy(name string) (*ManagedPolicy, error) {
 
 // Policies returns all managed policies by name.
 func (s State) Policies() ([]*ManagedPolicy, error) { return all[ManagedPolicy](s, s.kind(kindPolicy)) }
+
+// PoliciesAfter calls f for the managed policies after a name, until it has enough.
+func (s State) PoliciesAfter(name string, f func(*ManagedPolicy) (more bool)) error {
+	return after(s, s.kind(kindPolicy), entityKey(name), f)
+}
+
+// CountPolicies returns how many managed policies there are.
+func (s State) CountPolicies() int { return s.reader.Count(s.kind(kindPolicy)) }
 
 // PutPolicy creates or replaces a managed policy.
 func (s State) PutPolicy(one *ManagedPolicy) error {
@@ -141,6 +188,19 @@ func (s State) Profiles() ([]*InstanceProfile, error) {
 	return all[InstanceProfile](s, s.kind(kindProfile))
 }
 
+// ProfilesAfter calls f for the instance profiles after a name, until it has enough.
+func (s State) ProfilesAfter(name string, f func(*InstanceProfile) (more bool)) error {
+	return after(s, s.kind(kindProfile), entityKey(name), f)
+}
+
+// CountProfiles returns how many instance profiles there are.
+func (s State) CountProfiles() int { return s.reader.Count(s.kind(kindProfile)) }
+
+// ProfilesMentioning returns the instance profiles in which a text stands as a whole.
+func (s State) ProfilesMentioning(text string) ([]*InstanceProfile, error) {
+	return mentioning[InstanceProfile](s, s.kind(kindProfile), text)
+}
+
 // PutProfile creates or replaces an instance profile.
 func (s State) PutProfile(one *InstanceProfile) error {
 	return put(s, s.kind(kindProfile), entityKey(one.Name), one)
@@ -158,6 +218,9 @@ func (s State) Provider(issuerID string) (*Provider, error) {
 
 // Providers returns all providers by issuer.
 func (s State) Providers() ([]*Provider, error) { return all[Provider](s, s.kind(kindProvider)) }
+
+// CountProviders returns how many providers there are.
+func (s State) CountProviders() int { return s.reader.Count(s.kind(kindProvider)) }
 
 // PutProvider creates or replaces a provider.
 func (s State) PutProvider(p *Provider) error { return put(s, s.kind(kindProvider), p.IssuerID, p) }

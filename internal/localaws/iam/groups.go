@@ -119,7 +119,7 @@ type groupsResult struct {
 }
 
 func listGroups(q *service.Call) (any, error) {
-	groups, end, err := listBelow(q, account.State.Groups, func(g *account.Group) (string, string) { return g.Path, g.Name })
+	groups, end, err := listBelow(q, account.State.GroupsAfter, func(g *account.Group) (string, string) { return g.Path, g.Name })
 	if err != nil {
 		return nil, err
 	}

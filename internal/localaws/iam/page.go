@@ -57,25 +57,29 @@ func cut[T any](items []T, size int, name func(T) string) ([]T, pageEnd) {
 	return items, pageEnd{}
 }
 
-// listBelow reads a page of all entities of a kind whose path begins with the
-// request's PathPrefix, by name.
-func listBelow[T any](q *service.Call, all func(account.State) ([]T, error), pathAndName func(T) (path, name string)) ([]T, pageEnd, error) {
+// listBelow reads a page of the entities of a kind whose path begins with the
+// request's PathPrefix, by name. It reads on from the marker: to read all for
+// each page would make listing many quadratic.
+func listBelow[T any](q *service.Call, after func(state account.State, name string, f func(T) bool) error, pathAndName func(T) (path, name string)) ([]T, pageEnd, error) {
 	prefix := q.Text("PathPrefix", pathLimit)
+	marker, size, err := pageParameters(q)
+	if err != nil {
+		return nil, pageEnd{}, err
+	}
 	var items []T
-	if err := q.Account.View(func(state account.State) (err error) {
-		items, err = all(state)
-		return err
+	if err := q.Account.View(func(state account.State) error {
+		return after(state, marker, func(item T) bool {
+			if path, _ := pathAndName(item); strings.HasPrefix(path, prefix) {
+				items = append(items, item)
+			}
+			return len(items) <= size
+		})
 	}); err != nil {
 		return nil, pageEnd{}, wrap(err, "list")
 	}
-	name := func(item T) string {
+	onPage, end := cut(items, size, func(item T) string {
 		_, name := pathAndName(item)
 		return name
-	}
-	items = slices.DeleteFunc(items, func(item T) bool {
-		path, _ := pathAndName(item)
-		return !strings.HasPrefix(path, prefix)
 	})
-	slices.SortFunc(items, func(a, b T) int { return strings.Compare(name(a), name(b)) })
-	return page(q, items, name)
+	return onPage, end, nil
 }

@@ -149,7 +149,7 @@ func changePolicy(q *service.Call, f func(account.State, *account.ManagedPolicy)
 func getPolicy(q *service.Call) (any, error) {
 	var result policyResult
 	err := viewPolicy(q, func(state account.State, one *account.ManagedPolicy) error {
-		used, err := countUsage(state)
+		used, err := countUsage(state, q.Account.PolicyARN(one))
 		result.Policy = newPolicyXML(q.Account, one, used)
 		return err
 	})
@@ -177,7 +177,7 @@ func listPolicies(q *service.Call) (any, error) {
 		if scope != "Local" {
 			found = append(found, account.AWSPolicies()...)
 		}
-		used, err = countUsage(state)
+		used, err = countUsage(state, "")
 		return err
 	})
 	if err != nil {
@@ -208,8 +208,8 @@ func listPolicies(q *service.Call) (any, error) {
 
 func deletePolicy(q *service.Call) (any, error) {
 	return nil, changePolicy(q, func(state account.State, one *account.ManagedPolicy) error {
-		used, err := countUsage(state)
 		arn := q.Account.PolicyARN(one)
+		used, err := countUsage(state, arn)
 		switch {
 		case err != nil:
 			return err

@@ -147,7 +147,7 @@ type profilesResult struct {
 }
 
 func listProfiles(q *service.Call) (any, error) {
-	found, end, err := listBelow(q, account.State.Profiles, func(p *account.InstanceProfile) (string, string) { return p.Path, p.Name })
+	found, end, err := listBelow(q, account.State.ProfilesAfter, func(p *account.InstanceProfile) (string, string) { return p.Path, p.Name })
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +172,7 @@ func profilesXML(q *service.Call, found []*account.InstanceProfile, end pageEnd)
 
 // profilesOf returns the instance profiles that hold a role.
 func profilesOf(state account.State, role string) ([]*account.InstanceProfile, error) {
-	found, err := state.Profiles()
+	found, err := state.ProfilesMentioning(role)
 	return slices.DeleteFunc(found, func(p *account.InstanceProfile) bool { return !strings.EqualFold(p.Role, role) }), err
 }
 

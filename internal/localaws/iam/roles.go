@@ -139,7 +139,7 @@ type rolesResult struct {
 }
 
 func listRoles(q *service.Call) (any, error) {
-	roles, end, err := listBelow(q, account.State.Roles, func(r *account.Role) (string, string) { return r.Path, r.Name })
+	roles, end, err := listBelow(q, account.State.RolesAfter, func(r *account.Role) (string, string) { return r.Path, r.Name })
 	if err != nil {
 		return nil, err
 	}

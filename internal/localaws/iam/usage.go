@@ -12,9 +12,10 @@ import (
 // usage is how many users, groups and roles have each managed policy, by ARN.
 type usage struct{ attached, boundary map[string]int }
 
-func countUsage(state account.State) (usage, error) {
+// countUsage counts for all policies, or for one only, which is quicker.
+func countUsage(state account.State, arn string) (usage, error) {
 	used := usage{map[string]int{}, map[string]int{}}
-	err := eachHolder(state, func(_ string, _, _ string, permissions account.Permissions, boundary string) {
+	err := eachHolder(state, arn, func(_ string, _, _ string, permissions account.Permissions, boundary string) {
 		for _, arn := range permissions.Attached {
 			used.attached[arn]++
 		}
@@ -25,17 +26,24 @@ func countUsage(state account.State) (usage, error) {
 	return used, err
 }
 
-// eachHolder calls f for every user, group and role of the account.
-func eachHolder(state account.State, f func(word, name, id string, permissions account.Permissions, boundary string)) error {
-	users, err := state.Users()
+// eachHolder calls f for every user, group and role of the account, or those
+// that mention a policy.
+func eachHolder(state account.State, arn string, f func(word, name, id string, permissions account.Permissions, boundary string)) error {
+	usersOf, groupsOf, rolesOf := state.UsersMentioning, state.GroupsMentioning, state.RolesMentioning
+	if arn == "" {
+		usersOf = func(string) ([]*account.User, error) { return state.Users() }
+		groupsOf = func(string) ([]*account.Group, error) { return state.Groups() }
+		rolesOf = func(string) ([]*account.Role, error) { return state.Roles() }
+	}
+	users, err := usersOf(arn)
 	for _, one := range users {
 		f("User", one.Name, one.ID, one.Permissions, one.Boundary)
 	}
-	groups, err2 := state.Groups()
+	groups, err2 := groupsOf(arn)
 	for _, one := range groups {
 		f("Group", one.Name, one.ID, one.Permissions, "")
 	}
-	roles, err3 := state.Roles()
+	roles, err3 := rolesOf(arn)
 	for _, one := range roles {
 		f("Role", one.Name, one.ID, one.Permissions, one.Boundary)
 	}
@@ -69,7 +77,7 @@ func listEntities(q *service.Call) (any, error) {
 	var found []entity
 	err := viewPolicy(q, func(state account.State, _ *account.ManagedPolicy) error {
 		arn, filter, asBoundary := q.Get("PolicyArn"), q.Get("EntityFilter"), q.Get("PolicyUsageFilter")
-		return eachHolder(state, func(word, name, id string, permissions account.Permissions, boundary string) {
+		return eachHolder(state, arn, func(word, name, id string, permissions account.Permissions, boundary string) {
 			attached := slices.Contains(permissions.Attached, arn) && asBoundary != "PermissionsBoundary"
 			limited := boundary == arn && asBoundary != "PermissionsPolicy"
 			if (attached || limited) && (filter == "" || filter == word) {

@@ -117,7 +117,7 @@ type usersResult struct {
 }
 
 func listUsers(q *service.Call) (any, error) {
-	users, end, err := listBelow(q, account.State.Users, func(u *account.User) (string, string) { return u.Path, u.Name })
+	users, end, err := listBelow(q, account.State.UsersAfter, func(u *account.User) (string, string) { return u.Path, u.Name })
 	if err != nil {
 		return nil, err
 	}
