@@ -148,7 +148,7 @@ func (x *explainer) mattersKey(key string) bool {
 	}
 	for _, candidate := range candidates {
 		changed := *x.request
-		changed.Context = x.request.Context.clone().Set(key, candidate)
+		changed.Context = x.request.Context.Clone().Set(key, candidate)
 		if (Decide(&changed, x.policies).Effect == Allowed) != x.allowed() {
 			return true
 		}

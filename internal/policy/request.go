@@ -83,7 +83,8 @@ func (c *Context) Incomplete() *Context {
 	return c
 }
 
-func (c *Context) clone() *Context {
+// Clone returns a copy that can be added to.
+func (c *Context) Clone() *Context {
 	return &Context{entries: maps.Clone(c.entries), incomplete: c.incomplete}
 }
 

@@ -24,7 +24,7 @@ import (
 func New() *service.Service {
 	operations := map[string]service.Operation{}
 	for _, table := range []map[string]service.Operation{
-		roleOperations(), userOperations(), keyOperations(), groupOperations(), policyOperations(), profileOperations(), providerOperations(), holderOperations(),
+		roleOperations(), userOperations(), keyOperations(), groupOperations(), policyOperations(), profileOperations(), providerOperations(), holderOperations(), simulationOperations(),
 	} {
 		maps.Copy(operations, table)
 	}

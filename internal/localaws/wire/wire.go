@@ -7,6 +7,8 @@ package wire
 import (
 	"encoding/xml"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -97,6 +99,27 @@ func (l List[T]) MarshalXML(encoder *xml.Encoder, start xml.StartElement) error 
 	}
 	for _, value := range l {
 		if err := encoder.EncodeElement(value, xml.StartElement{Name: xml.Name{Local: "member"}}); err != nil {
+			return err
+		}
+	}
+	return encoder.EncodeToken(start.End())
+}
+
+// Map is a map as Query services write it: an element called entry for each pair,
+// here sorted by key.
+type Map[T any] map[string]T
+
+// MarshalXML writes the map.
+func (m Map[T]) MarshalXML(encoder *xml.Encoder, start xml.StartElement) error {
+	if err := encoder.EncodeToken(start); err != nil {
+		return err
+	}
+	for _, key := range slices.Sorted(maps.Keys(m)) {
+		entry := struct {
+			Key   string `xml:"key"`
+			Value T      `xml:"value"`
+		}{key, m[key]}
+		if err := encoder.EncodeElement(entry, xml.StartElement{Name: xml.Name{Local: "entry"}}); err != nil {
 			return err
 		}
 	}
