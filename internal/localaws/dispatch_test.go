@@ -161,8 +161,8 @@ func TestSDKReadsErrors(t *testing.T) {
 			_, err := w.iamClient(nobody).ListUsers(ctx, &iam.ListUsersInput{})
 			return err
 		}},
-		{"query, allowed", "NotImplemented", "allowed, but not emulated: iam:GetAccountSummary", 501, func(ctx context.Context) error {
-			_, err := w.iamClient(w.admin).GetAccountSummary(ctx, &iam.GetAccountSummaryInput{})
+		{"query, allowed", "NotImplemented", "allowed, but not emulated: iam:GetCredentialReport", 501, func(ctx context.Context) error {
+			_, err := w.iamClient(w.admin).GetCredentialReport(ctx, &iam.GetCredentialReportInput{})
 			return err
 		}},
 	} {

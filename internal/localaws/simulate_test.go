@@ -16,7 +16,6 @@ func entry(key string, kind types.ContextKeyTypeEnum, values ...string) types.Co
 	return types.ContextEntry{ContextKeyName: &key, ContextKeyType: kind, ContextKeyValues: values}
 }
 
-func ptr[T any](value T) *T { return &value }
 
 // TestSimulateCustomPolicy: one row for each thing a simulation can be told.
 func TestSimulateCustomPolicy(t *testing.T) {
@@ -51,8 +50,8 @@ func TestSimulateCustomPolicy(t *testing.T) {
 		{name: "binary", in: iam.SimulateCustomPolicyInput{PolicyInputList: []string{when(`"BinaryEquals":{"x:key":"AQI="}`)}, ContextEntries: []types.ContextEntry{entry("x:key", "binary", "AQI=")}}, want: "allowed", matched: []string{"PolicyInputList.1"}},
 		{name: "date", in: iam.SimulateCustomPolicyInput{PolicyInputList: []string{when(`"DateGreaterThan":{"aws:CurrentTime":"2018-08-16T12:00:00Z"}`)}, ContextEntries: []types.ContextEntry{entry("aws:CurrentTime", "date", "2019-04-25T11:00:00Z")}}, want: "allowed", matched: []string{"PolicyInputList.1"}},
 		{name: "resource policy", in: iam.SimulateCustomPolicyInput{PolicyInputList: []string{document("Allow", "ec2:*", "*", "")}, ResourceArns: bucket, CallerArn: &bob, ResourcePolicy: &ofBob}, want: "allowed", matched: []string{"ResourcePolicy"}},
-		{name: "resource policy of another account", in: iam.SimulateCustomPolicyInput{PolicyInputList: []string{document("Allow", "ec2:*", "*", "")}, ResourceArns: bucket, CallerArn: &bob, ResourcePolicy: &ofBob, ResourceOwner: ptr("arn:aws:iam::999900001111:root")}, want: "implicitDeny"},
-		{name: "both sides", in: iam.SimulateCustomPolicyInput{PolicyInputList: []string{get}, ResourceArns: bucket, CallerArn: &bob, ResourcePolicy: &ofBob, ResourceOwner: ptr("999900001111")}, want: "allowed", matched: []string{"ResourcePolicy", "PolicyInputList.1"}},
+		{name: "resource policy of another account", in: iam.SimulateCustomPolicyInput{PolicyInputList: []string{document("Allow", "ec2:*", "*", "")}, ResourceArns: bucket, CallerArn: &bob, ResourcePolicy: &ofBob, ResourceOwner: new("arn:aws:iam::999900001111:root")}, want: "implicitDeny"},
+		{name: "both sides", in: iam.SimulateCustomPolicyInput{PolicyInputList: []string{get}, ResourceArns: bucket, CallerArn: &bob, ResourcePolicy: &ofBob, ResourceOwner: new("999900001111")}, want: "allowed", matched: []string{"ResourcePolicy", "PolicyInputList.1"}},
 		{name: "user's name in a variable", in: iam.SimulateCustomPolicyInput{PolicyInputList: []string{document("Allow", "s3:GetObject", "arn:aws:s3:::b/${aws:username}", "")}, ResourceArns: []string{"arn:aws:s3:::b/bob"}, CallerArn: &bob}, want: "allowed", matched: []string{"PolicyInputList.1"}},
 	} {
 		row.in.ActionNames = []string{"s3:GetObject"}
@@ -99,10 +98,10 @@ func TestSimulateCustomPolicy(t *testing.T) {
 		{"malformed", "InvalidInput", "Syntax errors in policy.", iam.SimulateCustomPolicyInput{PolicyInputList: []string{"{"}, ActionNames: []string{"s3:A"}}},
 		{"no action", "InvalidInput", "Invalid Action Name s3", iam.SimulateCustomPolicyInput{PolicyInputList: []string{get}, ActionNames: []string{"s3"}}},
 		{"no caller", "InvalidInput", "CallerArn", iam.SimulateCustomPolicyInput{PolicyInputList: []string{get}, ActionNames: []string{"s3:A"}, ResourcePolicy: &ofBob}},
-		{"odd caller", "InvalidInput", "CallerArn", iam.SimulateCustomPolicyInput{PolicyInputList: []string{get}, ActionNames: []string{"s3:A"}, CallerArn: ptr("arn:aws:sts::111122223333:assumed-role/R/s")}},
+		{"odd caller", "InvalidInput", "CallerArn", iam.SimulateCustomPolicyInput{PolicyInputList: []string{get}, ActionNames: []string{"s3:A"}, CallerArn: new("arn:aws:sts::111122223333:assumed-role/R/s")}},
 		{"two boundaries", "InvalidInput", "Only one", iam.SimulateCustomPolicyInput{PolicyInputList: []string{get}, ActionNames: []string{"s3:A"}, PermissionsBoundaryPolicyInputList: []string{get, get}}},
 		{"not a number", "InvalidInput", "not of type numeric", iam.SimulateCustomPolicyInput{PolicyInputList: []string{get}, ActionNames: []string{"s3:A"}, ContextEntries: []types.ContextEntry{entry("s3:max-keys", "numeric", "x")}}},
-		{"scenario", "InvalidInput", "needs a resource of type instance", iam.SimulateCustomPolicyInput{PolicyInputList: []string{get}, ActionNames: []string{"ec2:RunInstances"}, ResourceHandlingOption: ptr("EC2-VPC-EBS")}},
+		{"scenario", "InvalidInput", "needs a resource of type instance", iam.SimulateCustomPolicyInput{PolicyInputList: []string{get}, ActionNames: []string{"ec2:RunInstances"}, ResourceHandlingOption: new("EC2-VPC-EBS")}},
 	} {
 		_, err := admin.SimulateCustomPolicy(t.Context(), &row.in)
 		refusedWith(t, row.name, err, row.code, row.message)
@@ -126,13 +125,13 @@ func TestSimulatePrincipalPolicy(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	bob, team, own := ptr("bob"), ptr("team"), ptr("own")
-	must(admin.CreateUser(ctx, &iam.CreateUserInput{UserName: bob, Path: ptr("/x/")}))
+	bob, team, own := new("bob"), new("team"), new("own")
+	must(admin.CreateUser(ctx, &iam.CreateUserInput{UserName: bob, Path: new("/x/")}))
 	must(admin.CreateGroup(ctx, &iam.CreateGroupInput{GroupName: team}))
 	must(admin.AddUserToGroup(ctx, &iam.AddUserToGroupInput{GroupName: team, UserName: bob}))
-	must(admin.AttachGroupPolicy(ctx, &iam.AttachGroupPolicyInput{GroupName: team, PolicyArn: ptr("arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess")}))
-	must(admin.PutUserPolicy(ctx, &iam.PutUserPolicyInput{UserName: bob, PolicyName: own, PolicyDocument: ptr(document("Allow", "iam:GetUser", "arn:aws:iam::*:user/x/${aws:username}", ""))}))
-	arn := ptr("arn:aws:iam::111122223333:user/x/bob")
+	must(admin.AttachGroupPolicy(ctx, &iam.AttachGroupPolicyInput{GroupName: team, PolicyArn: new("arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess")}))
+	must(admin.PutUserPolicy(ctx, &iam.PutUserPolicyInput{UserName: bob, PolicyName: own, PolicyDocument: new(document("Allow", "iam:GetUser", "arn:aws:iam::*:user/x/${aws:username}", ""))}))
+	arn := new("arn:aws:iam::111122223333:user/x/bob")
 	ask := func(action string, resources ...string) types.EvaluationResult {
 		t.Helper()
 		out, err := admin.SimulatePrincipalPolicy(ctx, &iam.SimulatePrincipalPolicyInput{PolicySourceArn: arn, ActionNames: []string{action}, ResourceArns: resources})
@@ -147,12 +146,12 @@ func TestSimulatePrincipalPolicy(t *testing.T) {
 	if got := ask("iam:GetUser", *arn); got.EvalDecision != "allowed" || *got.MatchedStatements[0].SourcePolicyId != "own" || got.MatchedStatements[0].StartPosition.Line != 1 {
 		t.Errorf("own: %+v", got)
 	}
-	must(admin.PutUserPermissionsBoundary(ctx, &iam.PutUserPermissionsBoundaryInput{UserName: bob, PermissionsBoundary: ptr("arn:aws:iam::aws:policy/AmazonS3FullAccess")}))
+	must(admin.PutUserPermissionsBoundary(ctx, &iam.PutUserPermissionsBoundaryInput{UserName: bob, PermissionsBoundary: new("arn:aws:iam::aws:policy/AmazonS3FullAccess")}))
 	if got := ask("iam:GetUser", *arn); got.EvalDecision != "implicitDeny" || got.PermissionsBoundaryDecisionDetail.AllowedByPermissionsBoundary {
 		t.Errorf("limited: %+v", got)
 	}
-	group := ptr("arn:aws:iam::111122223333:group/team")
-	out, err := admin.SimulatePrincipalPolicy(ctx, &iam.SimulatePrincipalPolicyInput{PolicySourceArn: group, ActionNames: []string{"s3:GetObject", "s3:PutObject", "s3:ListBucket"}, MaxItems: ptr(int32(2))})
+	group := new("arn:aws:iam::111122223333:group/team")
+	out, err := admin.SimulatePrincipalPolicy(ctx, &iam.SimulatePrincipalPolicyInput{PolicySourceArn: group, ActionNames: []string{"s3:GetObject", "s3:PutObject", "s3:ListBucket"}, MaxItems: new(int32(2))})
 	if err != nil || len(out.EvaluationResults) != 2 || !out.IsTruncated || out.EvaluationResults[1].EvalDecision != "implicitDeny" {
 		t.Fatalf("group: %+v %v", out, err)
 	}
@@ -160,14 +159,14 @@ func TestSimulatePrincipalPolicy(t *testing.T) {
 	if err != nil || len(out.EvaluationResults) != 1 || out.IsTruncated || *out.EvaluationResults[0].EvalActionName != "s3:ListBucket" {
 		t.Fatalf("second page: %+v %v", out, err)
 	}
-	role := ptr(roleR)
+	role := new(roleR)
 	out, err = admin.SimulatePrincipalPolicy(ctx, &iam.SimulatePrincipalPolicyInput{PolicySourceArn: role, ActionNames: []string{"s3:GetObject"}, PolicyInputList: []string{document("Allow", "s3:*", "*", `,"Condition":{"ArnEquals":{"aws:PrincipalArn":"`+roleR+`"}}`)}})
 	if err != nil || out.EvaluationResults[0].EvalDecision != "allowed" || len(out.EvaluationResults[0].MissingContextValues) != 0 {
 		t.Errorf("role: %+v %v", out, err)
 	}
-	_, err = admin.SimulatePrincipalPolicy(ctx, &iam.SimulatePrincipalPolicyInput{PolicySourceArn: ptr("arn:aws:iam::111122223333:user/bob"), ActionNames: []string{"s3:A"}})
+	_, err = admin.SimulatePrincipalPolicy(ctx, &iam.SimulatePrincipalPolicyInput{PolicySourceArn: new("arn:aws:iam::111122223333:user/bob"), ActionNames: []string{"s3:A"}})
 	refusedWith(t, "another path", err, "NoSuchEntity", "The user with name bob cannot be found.")
-	_, err = admin.SimulatePrincipalPolicy(ctx, &iam.SimulatePrincipalPolicyInput{PolicySourceArn: ptr("arn:aws:iam::111122223333:policy/p"), ActionNames: []string{"s3:A"}})
+	_, err = admin.SimulatePrincipalPolicy(ctx, &iam.SimulatePrincipalPolicyInput{PolicySourceArn: new("arn:aws:iam::111122223333:policy/p"), ActionNames: []string{"s3:A"}})
 	refusedWith(t, "no entity", err, "InvalidInput", "Invalid Entity Arn: arn:aws:iam::111122223333:policy/p does not clearly define entity type and name.")
 	keys, err := admin.GetContextKeysForPrincipalPolicy(ctx, &iam.GetContextKeysForPrincipalPolicyInput{PolicySourceArn: arn})
 	if err != nil || !slices.Equal(keys.ContextKeyNames, []string{"aws:username"}) {

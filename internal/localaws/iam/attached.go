@@ -10,8 +10,6 @@ import (
 	"github.com/rolecall/rolecall/internal/localaws/wire"
 )
 
-const maxAttached = 10
-
 // attachable finds a managed policy that is to be attached, or to limit.
 func attachable(state account.State, arn string) error {
 	_, err := state.PolicyByARN(arn)
@@ -23,7 +21,7 @@ func attachable(state account.State, arn string) error {
 
 func attach(k kind, q *service.Call) (any, error) {
 	arn := q.Text("PolicyArn", arnLimit)
-	return nil, k.change(q, func(state account.State, one *holder) error {
+	return nil, k.changePermissions(q, func(state account.State, one *holder) error {
 		if err := attachable(state, arn); err != nil {
 			return err
 		}
@@ -40,7 +38,7 @@ func attach(k kind, q *service.Call) (any, error) {
 
 func detach(k kind, q *service.Call) (any, error) {
 	arn := q.Text("PolicyArn", arnLimit)
-	return nil, k.change(q, func(_ account.State, one *holder) error {
+	return nil, k.changePermissions(q, func(_ account.State, one *holder) error {
 		i := slices.Index(one.permissions.Attached, arn)
 		if i < 0 {
 			return noSuchEntity("Policy %s was not found.", arn)
@@ -104,14 +102,14 @@ var boundaryLimit = wire.Constraint{Min: 20, Max: 2048}
 
 func putBoundary(k kind, q *service.Call) (any, error) {
 	arn := q.Text("PermissionsBoundary", boundaryLimit)
-	return nil, k.change(q, func(state account.State, one *holder) error {
+	return nil, k.changePermissions(q, func(state account.State, one *holder) error {
 		*one.boundary = arn
 		return attachable(state, arn)
 	})
 }
 
 func deleteBoundary(k kind, q *service.Call) (any, error) {
-	return nil, k.change(q, func(_ account.State, one *holder) error {
+	return nil, k.changePermissions(q, func(_ account.State, one *holder) error {
 		*one.boundary = ""
 		return nil
 	})

@@ -15,14 +15,6 @@ import (
 	"github.com/rolecall/rolecall/internal/policy"
 )
 
-// Quotas of documents, in characters without white space (spec iam-policy
-// §1.4), and of versions.
-const (
-	trustQuota   = 2048
-	managedQuota = 6144
-	maxVersions  = 5
-)
-
 // parseDocument reads a policy document and says what is wrong in IAM's words.
 func parseDocument(kind policy.Kind, name, text string) (*policy.Policy, error) {
 	parsed, err := policy.ParseParameter(kind, name, []byte(text))

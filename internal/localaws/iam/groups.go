@@ -10,8 +10,6 @@ import (
 	"github.com/rolecall/rolecall/internal/localaws/wire"
 )
 
-const maxGroups = 10 // that one user is in
-
 func groupOperations() map[string]service.Operation {
 	group := groupKind().target
 	return map[string]service.Operation{
@@ -56,7 +54,7 @@ func createGroup(q *service.Call) (any, error) {
 		if _, err := state.Group(group.Name); !errors.Is(err, account.ErrNotFound) {
 			return orConflict(err, "Group with name %s already exists.", group.Name)
 		}
-		return state.PutGroup(group)
+		return errors.Join(room(state.CountGroups(), "GroupsPerAccount", maxAllGroups), state.PutGroup(group))
 	})
 	if err != nil {
 		return nil, wrap(err, "create group %q", group.Name)

@@ -28,6 +28,8 @@ type holder struct {
 	tags        *[]account.Tag // nil for groups
 	arn         string
 	save        func(account.State) error
+	// protected is why its permissions cannot be changed; nil if they can.
+	protected error
 }
 
 func kinds() []kind {
@@ -35,35 +37,35 @@ func kinds() []kind {
 }
 
 func userKind() kind {
-	return kind{"User", 2048, nameLimit, func(state account.State, name string) (*holder, error) {
+	return kind{"User", userInlineQuota, nameLimit, func(state account.State, name string) (*holder, error) {
 		user, err := findUser(state, name)
 		if err != nil {
 			return nil, err
 		}
 		save := func(state account.State) error { return state.PutUser(user) }
-		return &holder{user.Name, &user.Permissions, &user.Boundary, &user.Tags, state.Account().UserARN(user), save}, nil
+		return &holder{user.Name, &user.Permissions, &user.Boundary, &user.Tags, state.Account().UserARN(user), save, nil}, nil
 	}}
 }
 
 func groupKind() kind {
-	return kind{"Group", 5120, longNameLimit, func(state account.State, name string) (*holder, error) {
+	return kind{"Group", groupInlineQuota, longNameLimit, func(state account.State, name string) (*holder, error) {
 		group, err := findGroup(state, name)
 		if err != nil {
 			return nil, err
 		}
 		save := func(state account.State) error { return state.PutGroup(group) }
-		return &holder{group.Name, &group.Permissions, nil, nil, state.Account().GroupARN(group), save}, nil
+		return &holder{group.Name, &group.Permissions, nil, nil, state.Account().GroupARN(group), save, nil}, nil
 	}}
 }
 
 func roleKind() kind {
-	return kind{"Role", 10240, nameLimit, func(state account.State, name string) (*holder, error) {
+	return kind{"Role", roleInlineQuota, nameLimit, func(state account.State, name string) (*holder, error) {
 		role, err := findRole(state, name)
 		if err != nil {
 			return nil, err
 		}
 		save := func(state account.State) error { return state.PutRole(role) }
-		return &holder{role.Name, &role.Permissions, &role.Boundary, &role.Tags, state.Account().RoleARN(role), save}, nil
+		return &holder{role.Name, &role.Permissions, &role.Boundary, &role.Tags, state.Account().RoleARN(role), save, modifiable(role)}, nil
 	}}
 }
 
@@ -103,6 +105,16 @@ func (k kind) change(q *service.Call, apply func(account.State, *holder) error) 
 		}
 		return found.save(state)
 	}), "change %s %q", k.lower(), name)
+}
+
+// changePermissions is change for what only AWS may do to its own roles.
+func (k kind) changePermissions(q *service.Call, apply func(account.State, *holder) error) error {
+	return k.change(q, func(state account.State, one *holder) error {
+		if one.protected != nil {
+			return one.protected
+		}
+		return apply(state, one)
+	})
 }
 
 // target is what policies see. An entity that is not there is put together from

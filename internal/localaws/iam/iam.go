@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/service"
 	"github.com/rolecall/rolecall/internal/localaws/wire"
@@ -24,7 +25,8 @@ import (
 func New() *service.Service {
 	operations := map[string]service.Operation{}
 	for _, table := range []map[string]service.Operation{
-		roleOperations(), userOperations(), keyOperations(), groupOperations(), policyOperations(), profileOperations(), providerOperations(), holderOperations(), simulationOperations(),
+		roleOperations(), userOperations(), keyOperations(), groupOperations(), policyOperations(), profileOperations(), providerOperations(), holderOperations(),
+		simulationOperations(), accountOperations(), linkedOperations(),
 	} {
 		maps.Copy(operations, table)
 	}
@@ -38,6 +40,7 @@ func roleOperations() map[string]service.Operation {
 		"GetRole":                {Target: role, Do: getRole},
 		"ListRoles":              {Target: below("role"), Do: listRoles},
 		"UpdateRole":             {Target: role, Do: updateRole},
+		"UpdateRoleDescription":  {Target: role, Do: updateDescription},
 		"UpdateAssumeRolePolicy": {Target: role, Do: updateTrust},
 		"DeleteRole":             {Target: role, Do: deleteRole},
 	}
@@ -85,7 +88,6 @@ var (
 
 const (
 	minSession, maxSession = 3600, 43200
-	maxTags                = 50
 	defaultPage, maxPage   = 100, 1000
 )
 
@@ -117,16 +119,33 @@ func SetTrust(state account.State, role *account.Role, trust *policy.Policy) err
 	return err
 }
 
-// ShownTrust is a trust policy as IAM gives it back: the id shows in place of a
-// user or role that was deleted.
+// ShownTrust is a trust policy as IAM gives it back: with the ARN that a user or
+// role has now, or the id of one that was deleted.
 func ShownTrust(state account.State, role *account.Role) string {
 	text := role.Trust
 	for entity, id := range role.Principals {
-		if current, err := state.EntityID(entity); err != nil || current != id {
-			text = strings.ReplaceAll(text, `"`+entity+`"`, `"`+id+`"`)
+		if current, err := state.EntityID(entity); err == nil && current == id {
+			continue
 		}
+		text = strings.ReplaceAll(text, `"`+entity+`"`, `"`+currentARN(state, entity, id)+`"`)
 	}
 	return text
+}
+
+// currentARN is the ARN of who was renamed or moved since, else the id.
+func currentARN(state account.State, entity, id string) string {
+	parsed, err := arn.Parse(entity)
+	if err != nil {
+		return id
+	}
+	owner, err := state.In(parsed.Account)
+	if err != nil {
+		return id
+	}
+	if now, err := owner.ARNOf(id); err == nil {
+		return now
+	}
+	return id
 }
 
 // escape is how IAM returns policy documents: percent-encoded.

@@ -18,7 +18,7 @@ func putInline(k kind, q *service.Call) (any, error) {
 	if _, err := parseDocument(policy.Identity, name, text); err != nil {
 		return nil, err
 	}
-	return nil, k.change(q, func(_ account.State, one *holder) error {
+	return nil, k.changePermissions(q, func(_ account.State, one *holder) error {
 		documents := slices.DeleteFunc(one.permissions.Policies, func(d account.Document) bool { return d.Name == name })
 		documents = append(documents, account.Document{Name: name, Text: text})
 		slices.SortFunc(documents, func(a, b account.Document) int { return strings.Compare(a.Name, b.Name) })
@@ -71,7 +71,7 @@ func getInline(k kind, q *service.Call) (any, error) {
 
 func deleteInline(k kind, q *service.Call) (any, error) {
 	name := q.Text("PolicyName", longNameLimit)
-	return nil, k.change(q, func(_ account.State, one *holder) error {
+	return nil, k.changePermissions(q, func(_ account.State, one *holder) error {
 		before := len(one.permissions.Policies)
 		one.permissions.Policies = slices.DeleteFunc(one.permissions.Policies, func(d account.Document) bool { return d.Name == name })
 		if len(one.permissions.Policies) == before {

@@ -9,14 +9,13 @@ import (
 	"github.com/rolecall/rolecall/internal/localaws/wire"
 )
 
-const maxKeys = 2
-
 func keyOperations() map[string]service.Operation {
 	return map[string]service.Operation{
-		"CreateAccessKey": {Target: ownTarget, Do: createKey},
-		"ListAccessKeys":  {Target: ownTarget, Do: listKeys},
-		"UpdateAccessKey": {Target: ownTarget, Do: updateKey},
-		"DeleteAccessKey": {Target: ownTarget, Do: deleteKey},
+		"CreateAccessKey":      {Target: ownTarget, Do: createKey},
+		"ListAccessKeys":       {Target: ownTarget, Do: listKeys},
+		"UpdateAccessKey":      {Target: ownTarget, Do: updateKey},
+		"DeleteAccessKey":      {Target: ownTarget, Do: deleteKey},
+		"GetAccessKeyLastUsed": {Do: getKeyLastUsed},
 	}
 }
 
@@ -141,4 +140,30 @@ func updateKey(q *service.Call) (any, error) {
 
 func deleteKey(q *service.Call) (any, error) {
 	return onKey(q, func(state account.State, key *account.AccessKey) error { return state.DeleteKey(key.ID) })
+}
+
+type keyLastUsed struct {
+	UserName          string
+	AccessKeyLastUsed struct{ ServiceName, Region string }
+}
+
+// getKeyLastUsed says whose key it is; when it was used is not kept.
+func getKeyLastUsed(q *service.Call) (any, error) {
+	id := q.Text("AccessKeyId", keyIDLimit)
+	if err := q.Check(); err != nil {
+		return nil, err
+	}
+	result := keyLastUsed{}
+	result.AccessKeyLastUsed.ServiceName, result.AccessKeyLastUsed.Region = "N/A", "N/A"
+	err := q.Account.View(func(state account.State) error {
+		key, err := state.Key(id)
+		switch {
+		case errors.Is(err, account.ErrNotFound), err == nil && key.Account != q.Account.ID:
+			return noSuchEntity("The Access Key with id %s cannot be found.", id)
+		case err == nil:
+			result.UserName = key.User
+		}
+		return err
+	})
+	return result, wrap(err, "read access key %q", id)
 }

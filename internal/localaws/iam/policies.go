@@ -96,7 +96,7 @@ func createPolicy(q *service.Call) (any, error) {
 		if _, err := state.Policy(one.Name); !errors.Is(err, account.ErrNotFound) {
 			return orConflict(err, "A policy called %s already exists. Duplicate names are not allowed.", one.Name)
 		}
-		return state.PutPolicy(one)
+		return errors.Join(room(state.CountPolicies(), "PoliciesPerAccount", maxPolicies), state.PutPolicy(one))
 	})
 	if err != nil {
 		return nil, wrap(err, "create policy %q", one.Name)

@@ -87,7 +87,7 @@ func createProfile(q *service.Call) (any, error) {
 			return orConflict(err, "Instance Profile %s already exists.", one.Name)
 		}
 		result.InstanceProfile, err = newProfileXML(state, one)
-		return errors.Join(err, state.PutProfile(one))
+		return errors.Join(err, room(state.CountProfiles(), "InstanceProfilesPerAccount", maxProfiles), state.PutProfile(one))
 	})
 	if err != nil {
 		return nil, wrap(err, "create instance profile %q", one.Name)

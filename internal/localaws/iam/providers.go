@@ -15,12 +15,6 @@ import (
 	"github.com/rolecall/rolecall/internal/token"
 )
 
-const (
-	maxProviders   = 100
-	maxClientIDs   = 100
-	maxThumbprints = 5
-)
-
 var (
 	urlLimit      = wire.Constraint{Min: 1, Max: 255}
 	clientIDLimit = wire.Constraint{Min: 1, Max: 255}
@@ -84,10 +78,7 @@ func createProvider(q *service.Call) (any, error) {
 		if _, err := state.Provider(provider.IssuerID); !errors.Is(err, account.ErrNotFound) {
 			return orConflict(err, "Provider with url %s already exists.", issuer)
 		}
-		if existing, err := state.Providers(); err != nil || len(existing) >= maxProviders {
-			return errors.Join(err, limitExceeded("Cannot exceed quota for OpenIdConnectProvidersPerAccount: %d", maxProviders))
-		}
-		return state.PutProvider(provider)
+		return errors.Join(room(state.CountProviders(), "OpenIdConnectProvidersPerAccount", maxProviders), state.PutProvider(provider))
 	})
 	if err != nil {
 		return nil, wrap(err, "create provider %q", issuer)

@@ -3,6 +3,7 @@ package iam
 import (
 	"errors"
 	"net/http"
+	"strings"
 
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/service"
@@ -50,6 +51,9 @@ func createRole(q *service.Call) (any, error) {
 	if role.MaxSession, err = q.Int("MaxSessionDuration", minSession, minSession, maxSession); err != nil {
 		return nil, err
 	}
+	if strings.HasPrefix(role.Path, linkedPath) {
+		return nil, invalidInput("Paths that begin with %s are reserved for service-linked roles.", linkedPath)
+	}
 	trust, err := readTrust(q, "AssumeRolePolicyDocument")
 	if err != nil {
 		return nil, err
@@ -65,7 +69,7 @@ func createRole(q *service.Call) (any, error) {
 		if _, err := state.Role(role.Name); !errors.Is(err, account.ErrNotFound) {
 			return orConflict(err, "Role with name %s already exists.", role.Name)
 		}
-		return errors.Join(checkNewBoundary(state, role.Boundary), SetTrust(state, role, trust), state.PutRole(role))
+		return errors.Join(room(state.CountRoles(), "RolesPerAccount", maxRoles), checkNewBoundary(state, role.Boundary), SetTrust(state, role, trust), state.PutRole(role))
 	})
 	if err != nil {
 		return nil, wrap(err, "create role %q", role.Name)
@@ -171,12 +175,28 @@ func updateRole(q *service.Call) (any, error) {
 	})
 }
 
+func updateDescription(q *service.Call) (any, error) {
+	description := q.Text("Description", descriptionLimit)
+	var changed *account.Role
+	err := changeRole(q, func(_ account.State, role *account.Role) error {
+		role.Description, changed = description, role
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return roleResult{newRoleXML(q.Account, changed, false)}, nil
+}
+
 func updateTrust(q *service.Call) (any, error) {
 	trust, err := readTrust(q, "PolicyDocument")
 	if err != nil {
 		return nil, err
 	}
 	return nil, changeRole(q, func(state account.State, role *account.Role) error {
+		if err := modifiable(role); err != nil {
+			return err
+		}
 		return SetTrust(state, role, trust)
 	})
 }
@@ -189,6 +209,9 @@ func deleteRole(q *service.Call) (any, error) {
 	return nil, wrap(q.Account.Update(func(state account.State) error {
 		role, err := findRole(state, name)
 		if err != nil {
+			return err
+		}
+		if err := modifiable(role); err != nil {
 			return err
 		}
 		holding, err := profilesOf(state, role.Name)

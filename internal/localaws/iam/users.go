@@ -87,7 +87,7 @@ func createUser(q *service.Call) (any, error) {
 		if _, err := state.User(user.Name); !errors.Is(err, account.ErrNotFound) {
 			return orConflict(err, "User with name %s already exists.", user.Name)
 		}
-		return errors.Join(checkNewBoundary(state, user.Boundary), state.PutUser(user))
+		return errors.Join(room(state.CountUsers(), "UsersPerAccount", maxUsers), checkNewBoundary(state, user.Boundary), state.PutUser(user))
 	})
 	if err != nil {
 		return nil, wrap(err, "create user %q", user.Name)

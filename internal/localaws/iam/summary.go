@@ -1,0 +1,117 @@
+package iam
+
+import (
+	"net/http"
+	"regexp"
+	"strings"
+
+	"github.com/rolecall/rolecall/internal/localaws/account"
+	"github.com/rolecall/rolecall/internal/localaws/service"
+	"github.com/rolecall/rolecall/internal/localaws/wire"
+)
+
+func accountOperations() map[string]service.Operation {
+	return map[string]service.Operation{
+		"GetAccountSummary":              {Do: getSummary},
+		"GetAccountAuthorizationDetails": {Do: getDetails},
+		"CreateAccountAlias":             {Do: createAlias},
+		"DeleteAccountAlias":             {Do: deleteAlias},
+		"ListAccountAliases":             {Do: listAliases},
+	}
+}
+
+type summaryResult struct{ SummaryMap wire.Map[int] }
+
+func getSummary(q *service.Call) (any, error) {
+	var versions int
+	summary := wire.Map[int]{}
+	err := q.Account.View(func(state account.State) (err error) {
+		versions, err = state.CountVersions()
+		summary = wire.Map[int]{
+			"Users": state.CountUsers(), "Groups": state.CountGroups(), "Roles": state.CountRoles(), "Policies": state.CountPolicies(),
+			"InstanceProfiles": state.CountProfiles(), "Providers": state.CountProviders(), "PolicyVersionsInUse": versions,
+			"ServerCertificates": 0, "MFADevices": 0, "MFADevicesInUse": 0,
+			"AccountMFAEnabled": 0, "AccountAccessKeysPresent": 0, "AccountPasswordPresent": 0, "AccountSigningCertificatesPresent": 0,
+			"UsersQuota": maxUsers, "GroupsQuota": maxAllGroups, "RolesQuota": maxRoles, "PoliciesQuota": maxPolicies, "InstanceProfilesQuota": maxProfiles,
+			"ServerCertificatesQuota": 20, "SigningCertificatesPerUserQuota": 2, "AccessKeysPerUserQuota": maxKeys, "GroupsPerUserQuota": maxGroups,
+			"AttachedPoliciesPerUserQuota": maxAttached, "AttachedPoliciesPerGroupQuota": maxAttached, "AttachedPoliciesPerRoleQuota": maxAttached,
+			"UserPolicySizeQuota": userInlineQuota, "GroupPolicySizeQuota": groupInlineQuota, "RolePolicySizeQuota": roleInlineQuota,
+			"AssumeRolePolicySizeQuota": trustQuota, "PolicySizeQuota": managedQuota, "VersionsPerPolicyQuota": maxVersions,
+			"PolicyVersionsInUseQuota": maxVersionsInUse, "GlobalEndpointTokenVersion": 2,
+		}
+		return err
+	})
+	return summaryResult{summary}, wrap(err, "count what is in the account")
+}
+
+// aliasLimit wants lower-case letters, digits and single hyphens within.
+var aliasLimit = wire.Constraint{Min: 3, Max: 63, Pattern: regexp.MustCompile(`^[a-z0-9]([a-z0-9]|-)*[a-z0-9]$`)}
+
+func readAlias(q *service.Call) (string, error) {
+	alias := q.Text("AccountAlias", aliasLimit)
+	if strings.Contains(alias, "--") {
+		q.Violate("Value '%s' at 'accountAlias' failed to satisfy constraint: Member must not have two hyphens in a row", alias)
+	}
+	return alias, q.Check()
+}
+
+// createAlias replaces the alias, if there is one: an account has one only.
+func createAlias(q *service.Call) (any, error) {
+	alias, err := readAlias(q)
+	if err != nil {
+		return nil, err
+	}
+	return nil, wrap(q.Account.Update(func(state account.State) error {
+		for _, other := range q.Accounts.All() {
+			there, err := state.In(other.ID)
+			if err != nil {
+				return err
+			}
+			taken, err := there.Alias()
+			if err != nil {
+				return err
+			}
+			if taken == alias {
+				return wire.Errorf(http.StatusConflict, "EntityAlreadyExists", "The account alias %s already exists.", alias)
+			}
+		}
+		return state.SetAlias(alias)
+	}), "set the account's alias")
+}
+
+func deleteAlias(q *service.Call) (any, error) {
+	alias, err := readAlias(q)
+	if err != nil {
+		return nil, err
+	}
+	return nil, wrap(q.Account.Update(func(state account.State) error {
+		current, err := state.Alias()
+		if err == nil && current != alias {
+			err = noSuchEntity("The account alias with name %s cannot be found.", alias)
+		}
+		if err != nil {
+			return err
+		}
+		return state.SetAlias("")
+	}), "delete the account's alias")
+}
+
+type aliasesResult struct {
+	AccountAliases wire.List[string]
+	pageEnd
+}
+
+func listAliases(q *service.Call) (any, error) {
+	var result aliasesResult
+	if _, _, err := pageParameters(q); err != nil {
+		return nil, err
+	}
+	err := q.Account.View(func(state account.State) error {
+		alias, err := state.Alias()
+		if alias != "" {
+			result.AccountAliases = wire.List[string]{alias}
+		}
+		return err
+	})
+	return result, wrap(err, "read the account's alias")
+}
