@@ -1,148 +1,163 @@
 package localaws_test
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"os/exec"
-	"regexp"
+	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/rolecall/rolecall/internal/credential"
+	"time"
 )
 
-// client runs a program with the credentials and the address of local AWS. It
-// skips the test if the program is not on the machine, and fails it where
-// ROLECALL_REQUIRE_CLIENTS is set.
-func (w *world) client(c credential.AWS, program string, arguments ...string) (stdout, stderr string, failed bool) {
-	w.t.Helper()
-	path, err := exec.LookPath(program)
-	if err != nil && os.Getenv("ROLECALL_REQUIRE_CLIENTS") != "" {
-		w.t.Fatalf("%s is not on this machine", program)
+// client finds a program that a test needs. Without it the test is skipped, where
+// it is known to be there (ROLECALL_REQUIRE_CLIENTS=1, as in CI) it fails.
+func client(t *testing.T, name string, check ...string) string {
+	t.Helper()
+	program, err := exec.LookPath(name)
+	if err == nil && len(check) > 0 {
+		err = exec.CommandContext(t.Context(), program, check...).Run()
 	}
+	if err == nil {
+		return program
+	}
+	if os.Getenv("ROLECALL_REQUIRE_CLIENTS") == "1" {
+		t.Fatalf("%s %v is needed and not there: %v", name, check, err)
+	}
+	t.Skipf("NOT TESTED: %s %v is not on this machine (%v)", name, check, err)
+	return ""
+}
+
+// clientEnvironment is all that a client sees: this local AWS, and a home folder
+// without files of others.
+func (w *world) clientEnvironment(more ...string) []string {
+	environment := []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + w.t.(*testing.T).TempDir(),
+		"AWS_ENDPOINT_URL=" + w.url, "AWS_DEFAULT_REGION=us-east-1", "AWS_REGION=us-east-1", "AWS_EC2_METADATA_DISABLED=true", "AWS_PAGER=",
+	}
+	// Version managers of Python keep what is installed elsewhere than in HOME.
+	for _, name := range []string{"PYENV_ROOT", "PYENV_VERSION", "VIRTUAL_ENV"} {
+		if text, found := os.LookupEnv(name); found {
+			environment = append(environment, name+"="+text)
+		}
+	}
+	return append(environment, more...)
+}
+
+// asAdmin are the variables with the administrator's key.
+func (w *world) asAdmin() []string {
+	return []string{"AWS_ACCESS_KEY_ID=" + w.admin.AccessKeyID, "AWS_SECRET_ACCESS_KEY=" + w.admin.SecretKey.Reveal()}
+}
+
+// asPod are the variables of a pod with a web identity.
+func (w *world) asPod() []string {
+	file := filepath.Join(w.t.(*testing.T).TempDir(), "token")
+	now := time.Now()
+	raw := w.token(w.key, map[string]any{"iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(time.Hour).Unix()})
+	if err := os.WriteFile(file, []byte(raw), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+	return []string{"AWS_ROLE_ARN=" + roleR, "AWS_WEB_IDENTITY_TOKEN_FILE=" + file, "AWS_ROLE_SESSION_NAME=pod"}
+}
+
+func (w *world) runClient(environment []string, program string, arguments ...string) string {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, arguments...)
+	cmd.Env = environment
+	out, err := cmd.CombinedOutput()
 	if err != nil {
-		w.t.Skipf("NOT TESTED: %s is not on this machine", program)
+		w.t.Errorf("%s %s: %v\n%s", filepath.Base(program), strings.Join(arguments, " "), err, out)
 	}
-	command := exec.CommandContext(w.t.Context(), path, arguments...)
-	command.Env = append(os.Environ(),
-		"AWS_ENDPOINT_URL="+w.url, "AWS_REGION=eu-west-1", "AWS_DEFAULT_REGION=eu-west-1", "AWS_PAGER=", "AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null", "AWS_MAX_ATTEMPTS=1",
-		"AWS_ACCESS_KEY_ID="+c.AccessKeyID, "AWS_SECRET_ACCESS_KEY="+c.SecretKey.Reveal(), "AWS_SESSION_TOKEN="+c.SessionToken.Reveal())
-	var out, problems strings.Builder
-	command.Stdout, command.Stderr = &out, &problems
-	err = command.Run()
-	return out.String(), problems.String(), err != nil
+	return string(out)
 }
 
-// cli runs the AWS CLI, which must succeed, and reads its answer.
-func (w *world) cli(c credential.AWS, arguments ...string) map[string]any {
-	w.t.Helper()
-	out, problems, failed := w.client(c, "aws", append(arguments, "--output", "json")...)
-	if failed {
-		w.t.Fatalf("aws %s: %s", strings.Join(arguments, " "), problems)
-	}
-	var said map[string]any
-	if strings.TrimSpace(out) != "" {
-		if err := json.Unmarshal([]byte(out), &said); err != nil {
-			w.t.Fatalf("aws %s: %s", strings.Join(arguments, " "), out)
-		}
-	}
-	return said
+// clientWorld is a local AWS in the clients' time, with a role that the
+// administrator can take.
+func clientWorld(t *testing.T) *world {
+	t.Helper()
+	w := newWorld(t)
+	w.realTime()
+	w.role("Taken", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":"sts:AssumeRole"}]}`)
+	return w
 }
 
-func member(value any, path ...string) any {
-	for _, name := range path {
-		members, _ := value.(map[string]any)
-		value = members[name]
-	}
-	return value
-}
-
-// TestCLIPodIdentity: the AWS CLI makes everything that a pod needs, and plays
-// the agent.
-func TestCLIPodIdentity(t *testing.T) {
+func TestBoto3(t *testing.T) {
 	t.Parallel()
-	w, _ := newEKS(t)
-	w.cli(w.admin, "eks", "create-cluster", "--name", "prod", "--role-arn", "arn:aws:iam::111122223333:role/eks", "--resources-vpc-config", "subnetIds=subnet-1,subnet-2",
-		"--access-config", "authenticationMode=API_AND_CONFIG_MAP", "--tags", "rolecall.io/issuer="+issuerURL)
-	w.cli(w.admin, "eks", "wait", "cluster-active", "--name", "prod")
-	made := w.cli(w.admin, "eks", "create-pod-identity-association", "--cluster-name", "prod", "--namespace", "shop", "--service-account", "cart", "--role-arn", roleCart, "--tags", "team=red")
-	id, _ := member(made, "association", "associationId").(string)
-	if created, _ := member(made, "association", "createdAt").(float64); !regexp.MustCompile(`^a-[a-z0-9]{17}$`).MatchString(id) || created == 0 || member(made, "association", "tags", "team") != "red" {
-		t.Errorf("association %v", made)
-	}
-	_, problems, failed := w.client(w.admin, "aws", "eks", "create-pod-identity-association", "--cluster-name", "prod", "--namespace", "shop", "--service-account", "cart", "--role-arn", roleCart)
-	if want := "An error occurred (ResourceInUseException) when calling the CreatePodIdentityAssociation operation: Association already exists: " + id; !failed || !strings.Contains(problems, want) {
-		t.Errorf("twice: %s", problems)
-	}
-	w.cli(w.admin, "eks", "create-access-entry", "--cluster-name", "prod", "--principal-arn", roleCart, "--kubernetes-groups", "viewers")
-	w.cli(w.admin, "eks", "associate-access-policy", "--cluster-name", "prod", "--principal-arn", roleCart, "--policy-arn", "arn:aws:eks::aws:cluster-access-policy/AmazonEKSViewPolicy", "--access-scope", "type=namespace,namespaces=dev-*")
-	policies := w.cli(w.admin, "eks", "list-associated-access-policies", "--cluster-name", "prod", "--principal-arn", roleCart)
-	if list, _ := policies["associatedAccessPolicies"].([]any); len(list) != 1 {
-		t.Errorf("policies %v", policies)
-	}
-	got := w.cli(w.node(), "eks-auth", "assume-role-for-pod-identity", "--cluster-name", "prod", "--token", w.token(w.key, w.podClaims(nil)))
-	text := func(name string) string {
-		found, _ := member(got, "credentials", name).(string)
-		return found
-	}
-	pod := credential.AWS{AccessKeyID: text("accessKeyId"), SecretKey: credential.NewSecret(text("secretAccessKey")), SessionToken: credential.NewSecret(text("sessionToken"))}
-	who := w.cli(pod, "sts", "get-caller-identity")
-	if arn, _ := who["Arn"].(string); !strings.HasPrefix(arn, "arn:aws:sts::111122223333:assumed-role/cart/eks-prod-cart-0-") {
-		t.Errorf("caller %v", who)
-	}
-	_, problems, failed = w.client(pod, "aws", "eks", "list-clusters")
-	if !failed || !strings.Contains(problems, "(AccessDeniedException)") {
-		t.Errorf("a pod without permissions: %s", problems)
-	}
-	w.cli(w.admin, "eks", "delete-pod-identity-association", "--cluster-name", "prod", "--association-id", id)
-	_, problems, failed = w.client(w.node(), "aws", "eks-auth", "assume-role-for-pod-identity", "--cluster-name", "prod", "--token", w.token(w.key, w.podClaims(nil)))
-	if !failed || !strings.Contains(problems, "(ResourceNotFoundException)") {
-		t.Errorf("without association: %s", problems)
+	python := client(t, "python3", "-c", "import boto3")
+	for _, script := range []string{"iam.py", "sts.py", "webidentity.py"} {
+		t.Run(script, func(t *testing.T) {
+			t.Parallel()
+			w := clientWorld(t)
+			environment := w.clientEnvironment(append(w.asAdmin(), "ROLECALL_TEST_ROLE=arn:aws:iam::111122223333:role/Taken")...)
+			if script == "webidentity.py" {
+				environment = w.clientEnvironment(w.asPod()...)
+			}
+			w.runClient(environment, python, filepath.Join("testdata", "clients", script))
+		})
 	}
 }
 
-const botoEKS = `
-import boto3, os
-eks = boto3.client('eks')
-arn = 'arn:aws:iam::111122223333:role/'
-eks.create_cluster(name='prod', roleArn=arn + 'eks', resourcesVpcConfig={'subnetIds': []}, accessConfig={'authenticationMode': 'API'}, tags={'rolecall.io/issuer': os.environ['ISSUER']})
-eks.get_waiter('cluster_active').wait(name='prod', WaiterConfig={'Delay': 1, 'MaxAttempts': 2})
-for i in range(7):
-    eks.create_pod_identity_association(clusterName='prod', namespace='n', serviceAccount='s%d' % i, roleArn=arn + 'team/cart')
-pages = list(eks.get_paginator('list_pod_identity_associations').paginate(clusterName='prod', PaginationConfig={'PageSize': 3}))
-assert [len(p['associations']) for p in pages] == [3, 3, 1], pages
-try:
-    eks.create_pod_identity_association(clusterName='prod', namespace='n', serviceAccount='s0', roleArn=arn + 'team/cart')
-    assert False
-except eks.exceptions.ResourceInUseException as e:
-    assert e.response['clusterName'] == 'prod' and e.response['ResponseMetadata']['HTTPStatusCode'] == 409, e.response
-entries = eks.get_paginator('list_access_entries').paginate(clusterName='prod').build_full_result()['accessEntries']
-assert entries == ['arn:aws:iam::111122223333:user/admin'], entries
-entry = eks.describe_access_entry(clusterName='prod', principalArn=entries[0])['accessEntry']
-assert entry['createdAt'].year > 2000 and eks.list_tags_for_resource(resourceArn=entry['accessEntryArn'])['tags'] == {}
-policies = eks.get_paginator('list_access_policies').paginate(PaginationConfig={'PageSize': 5}).build_full_result()['accessPolicies']
-assert len(policies) == len({p['name'] for p in policies}) > 30, policies
-got = boto3.client('eks-auth').assume_role_for_pod_identity(clusterName='prod', token=os.environ['POD_TOKEN'])
-assert got['subject'] == {'namespace': 'n', 'serviceAccount': 's3'} and got['credentials']['expiration'].year > 2000, got
-eks.delete_cluster(name='prod')
-eks.get_waiter('cluster_deleted').wait(name='prod', WaiterConfig={'Delay': 1, 'MaxAttempts': 2})
-print('good')
-`
-
-// TestBotoEKS: botocore's waiters, paginators and exceptions.
-func TestBotoEKS(t *testing.T) {
-	w, _ := newEKS(t)
-	if _, _, missing := w.client(w.admin, "python3", "-c", "import boto3"); missing {
-		if os.Getenv("ROLECALL_REQUIRE_CLIENTS") != "" {
-			t.Fatal("boto3 is not on this machine")
+// TestAWSCLI runs commands one after the other, each with what its answer must
+// hold. Starting the program takes most of the time, so that boto3 does the rest.
+func TestAWSCLI(t *testing.T) {
+	t.Parallel()
+	cli := client(t, "aws", "--version")
+	document := document("Allow", "s3:*", "*", "")
+	type command struct{ line, want string }
+	for name, commands := range map[string][]command{
+		"sts": {
+			{"sts get-caller-identity", `"Arn": "arn:aws:iam::111122223333:user/admin"`},
+			{"sts get-caller-identity --region eu-west-1", `"Account": "111122223333"`},
+			{"sts assume-role --role-arn arn:aws:iam::111122223333:role/Taken --role-session-name cli", `"Arn": "arn:aws:sts::111122223333:assumed-role/Taken/cli"`},
+		},
+		"users": {
+			{"iam create-user --user-name u1 --path /cli/", `"Arn": "arn:aws:iam::111122223333:user/cli/u1"`},
+			{"iam create-user --user-name u2 --path /cli/", `"UserName": "u2"`},
+			{"iam wait user-exists --user-name u1", ""},
+			{"iam create-access-key --user-name u1", `"Status": "Active"`},
+			{"iam create-group --group-name g", `"GroupName": "g"`},
+			{"iam add-user-to-group --group-name g --user-name u1", ""},
+			{"iam list-users --path-prefix /cli/ --page-size 1 --query Users[].UserName --output json", "[\n    \"u1\",\n    \"u2\"\n]"},
+		},
+		"roles": {
+			{"iam create-role --role-name node --assume-role-policy-document " + serviceTrust, `"RoleName": "node"`},
+			{"iam wait role-exists --role-name node", ""},
+			{"iam create-policy --policy-name p --policy-document " + document, `"Arn": "arn:aws:iam::111122223333:policy/p"`},
+			{"iam wait policy-exists --policy-arn arn:aws:iam::111122223333:policy/p", ""},
+			{"iam put-role-policy --role-name node --policy-name inline --policy-document " + document, ""},
+			{"iam create-instance-profile --instance-profile-name i", `"InstanceProfileName": "i"`},
+			{"iam wait instance-profile-exists --instance-profile-name i", ""},
+			{"iam add-role-to-instance-profile --instance-profile-name i --role-name node", ""},
+			{"iam simulate-principal-policy --policy-source-arn arn:aws:iam::111122223333:role/node --action-names s3:GetObject --query EvaluationResults[0].EvalDecision --output text", "allowed"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := clientWorld(t)
+			admin := w.clientEnvironment(w.asAdmin()...)
+			for _, one := range commands {
+				if out := w.runClient(admin, cli, strings.Fields(one.line)...); !strings.Contains(out, one.want) {
+					t.Errorf("aws %s: %s, want %s", one.line, out, one.want)
+				}
+			}
+		})
+	}
+	t.Run("web identity", func(t *testing.T) {
+		t.Parallel()
+		w := clientWorld(t)
+		pod := w.clientEnvironment(w.asPod()...)
+		var who struct{ Arn string }
+		if err := json.Unmarshal([]byte(w.runClient(pod, cli, "sts", "get-caller-identity")), &who); err != nil || who.Arn != "arn:aws:sts::111122223333:assumed-role/R/pod" {
+			t.Errorf("pod: %+v %v", who, err)
 		}
-		t.Skip("NOT TESTED: boto3 is not on this machine")
-	}
-	t.Setenv("ISSUER", issuerURL)
-	t.Setenv("POD_TOKEN", w.token(w.key, w.podClaims(map[string]any{"sub": "system:serviceaccount:n:s3", "kubernetes.io": map[string]any{
-		"namespace": "n", "serviceaccount": map[string]any{"name": "s3"}, "pod": map[string]any{"name": "p", "uid": "u"},
-	}})))
-	if out, problems, failed := w.client(w.admin, "python3", "-c", botoEKS); failed || strings.TrimSpace(out) != "good" {
-		t.Errorf("%s\n%s", out, problems)
-	}
+		refused := exec.CommandContext(t.Context(), cli, "iam", "list-users")
+		refused.Env = pod
+		out, err := refused.CombinedOutput()
+		if err == nil || !strings.Contains(string(out), "(AccessDenied) when calling the ListUsers operation: User: arn:aws:sts::111122223333:assumed-role/R/pod is not authorized to perform: iam:ListUsers") {
+			t.Errorf("refused: %v %s", err, out)
+		}
+	})
 }

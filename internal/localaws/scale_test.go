@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/rolecall/rolecall/internal/localaws/account"
 )
@@ -55,18 +54,13 @@ func (w *world) listAll(size int) int {
 	}
 }
 
-// TestManyRoles: a page costs what is on it, not what is in the account.
+// TestManyRoles lists them page by page; BenchmarkRoles says at what cost.
 func TestManyRoles(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.fill(10000)
-	begin := time.Now()
 	if found := w.listAll(100); found != 10000 {
 		t.Errorf("listed %d of 10000 roles", found)
-	}
-	// Quadratic listing took half a minute; this takes half a second.
-	if took := time.Since(begin); took > 10*time.Second {
-		t.Errorf("listing took %s", took)
 	}
 	// Names sort without regard to case, and a page goes on from one that is gone.
 	for _, name := range []string{"B", "a", "C"} {

@@ -16,7 +16,6 @@ func entry(key string, kind types.ContextKeyTypeEnum, values ...string) types.Co
 	return types.ContextEntry{ContextKeyName: &key, ContextKeyType: kind, ContextKeyValues: values}
 }
 
-
 // TestSimulateCustomPolicy: one row for each thing a simulation can be told.
 func TestSimulateCustomPolicy(t *testing.T) {
 	t.Parallel()

@@ -300,7 +300,7 @@ func checkResources(scenario string, resources []string) error {
 	if !known {
 		return invalidInput("Invalid ResourceHandlingOption: %s.", scenario)
 	}
-	for _, kind := range strings.Fields(types) {
+	for kind := range strings.FieldsSeq(types) {
 		if !slices.ContainsFunc(resources, func(resource string) bool {
 			parsed, err := arn.Parse(resource)
 			return err == nil && strings.HasPrefix(parsed.Resource, kind+"/")
