@@ -56,7 +56,9 @@ type awsConfig struct {
 	faults bool
 	// stsErrors are the words of STS: current or legacy.
 	stsErrors string
-	logs      logConfig
+	// consistencyDelay is how long changes of IAM stay invisible.
+	consistencyDelay time.Duration
+	logs             logConfig
 }
 
 // logConfig is how a server logs.
@@ -101,6 +103,7 @@ served to this machine at /_rolecall/decisions. Not for production.`,
 	flags.BoolVar(&c.explain, "explain", false, "print each refusal with the reason AWS hides")
 	flags.BoolVar(&c.faults, "faults", false, "let callers ask for failures and move the clock, for tests of clients")
 	stsErrorsFlag(cmd, &c.stsErrors)
+	flags.DurationVar(&c.consistencyDelay, "consistency-delay", 0, "how long what is changed in IAM stays invisible to other calls, as on AWS; 0 shows it at once")
 	flags.StringArrayVar(&c.issuerEndpoints, "issuer-endpoint", nil, "HOST=ADDRESS:PORT: fetch the keys of issuers on HOST from there; may be repeated")
 	flags.StringVar(&c.issuerCA, "issuer-ca", "", "PEM file of authorities to trust for issuers, instead of the system's")
 	flags.BoolVar(&c.privateIssuers, "allow-private-issuers", false, "fetch keys also from loopback, link-local and private addresses")
@@ -131,6 +134,9 @@ func (c *awsConfig) validate() error {
 	}
 	if c.dump && c.dataDir == "" {
 		return fault.New(fault.Usage, "--dump prints the accounts of a data folder: name it with --data")
+	}
+	if c.consistencyDelay < 0 {
+		return fault.New(fault.Usage, "consistency delay %s: want 0 or more", c.consistencyDelay)
 	}
 	for _, pair := range c.issuerEndpoints {
 		host, address, ok := strings.Cut(pair, "=")
@@ -170,6 +176,7 @@ func (c *awsConfig) run(ctx context.Context, sys System) error {
 	}
 	aws := localaws.New(localaws.Config{
 		Accounts: accounts, Region: c.region, Issuers: access, Now: sys.Now, Log: log, Faults: c.faults, Explain: explainer(sys.Stderr, c.explain), STSErrors: words,
+		ConsistencyDelay: c.consistencyDelay,
 	})
 	fmt.Fprintln(sys.Stderr, "local AWS: not for production")
 	if err := printAccounts(sys, "http://"+listener.Addr().String(), c.region, accounts); err != nil {

@@ -45,6 +45,9 @@ type Config struct {
 	// Explain is told every refusal when it happens; nil tells nobody. It may
 	// be called by several requests at once.
 	Explain func(Decision)
+	// ConsistencyDelay is how long what is written of IAM stays invisible to
+	// other calls, which AWS does not promise to see at once; 0 is not at all.
+	ConsistencyDelay time.Duration
 	// Faults lets callers ask for failures, and move the clock.
 	Faults bool
 }
@@ -83,6 +86,9 @@ func New(config Config) *Server {
 		s3.New(),
 	} {
 		s.services[room.Name] = room
+	}
+	if config.ConsistencyDelay > 0 {
+		s.accounts.Delay(config.ConsistencyDelay, s.clock.Now)
 	}
 	s.own = s.ownPaths()
 	return s
