@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -26,15 +27,16 @@ var unusual = map[rune][2]string{
 	'\ufeff': {"BYTE ORDER MARK", ""},
 }
 
-// plainText replaces unusual characters; found tells whether there were any.
-func plainText(text string) (plain string, found bool) {
+// plainText replaces unusual characters, with escape over what stands for them;
+// found tells whether there were any.
+func plainText(text string, escape *strings.Replacer) (plain string, found bool) {
 	if isASCII(text) {
 		return text, false
 	}
 	var out strings.Builder
 	for _, char := range text {
 		if names, known := unusual[char]; known {
-			out.WriteString(names[1])
+			out.WriteString(escape.Replace(names[1]))
 			found = true
 			continue
 		}
@@ -49,27 +51,86 @@ func (d *decoder) checkCharacters() {
 	if isASCIIText(d.text) {
 		return
 	}
-	for offset := 0; offset < len(d.text); {
-		char, width := utf8.DecodeRune(d.text[offset:])
-		if allowedCharacter(char, width) {
-			offset += width
+	// In a document that is JSON a quote is part of its text; in another one it
+	// may well be meant as the end of it.
+	outside, inside := strings.NewReplacer(), strings.NewReplacer("\n", `\n`)
+	if json.Valid(d.text) {
+		inside = strings.NewReplacer("\n", `\n`, `"`, `\"`)
+	}
+	place := newCursor(d.text)
+	for scan := (scanner{text: d.text}); scan.more(); scan.step() {
+		if allowedCharacter(scan.char, scan.width) || scan.offset < scan.reported {
 			continue
 		}
-		at := d.token(offset, width)
+		here := span{scan.offset, scan.offset + scan.width}
+		at := scan.token()
 		name := "a character that a policy may not contain"
-		if names, known := unusual[char]; known {
+		if names, known := unusual[scan.char]; known {
 			name = names[0]
 		}
-		position := positionOf(d.text, offset)
-		written := string(d.text[at.start:at.end])
-		if plain, found := plainText(written); found && name != "" {
-			d.report(span{offset, offset + width}, badCharacter, "", "%U (%s) at %d:%d: write %s", char, name, position.line, position.column, quoteUnlessQuoted(plain))
-			d.fix(&Edit{at.start, at.end, plain})
-		} else {
-			d.report(span{offset, offset + width}, badCharacter, "", "%U is %s", char, name)
+		escape := outside
+		if at != here {
+			scan.reported, escape = at.end, inside
 		}
-		offset = max(at.end, offset+width)
+		plain, found := plainText(string(d.text[at.start:at.end]), escape)
+		if !found {
+			d.report(here, badCharacter, "", "%U is %s", scan.char, name)
+			continue
+		}
+		position := place.to(here.start)
+		d.report(here, badCharacter, "", "%U (%s) at %d:%d: write %s", scan.char, name, position.line, position.column, quoteUnlessQuoted(plain))
+		d.fix(&Edit{at.start, at.end, plain})
 	}
+}
+
+// scanner goes over a text that may not be JSON, and knows where texts begin.
+type scanner struct {
+	text     []byte
+	offset   int
+	char     rune
+	width    int
+	quote    int // where the text around begins, plus one; 0 outside of texts
+	end      int // the next quote or line end that was looked for
+	reported int // up to here
+}
+
+func (s *scanner) more() bool {
+	if s.offset == len(s.text) {
+		return false
+	}
+	s.char, s.width = utf8.DecodeRune(s.text[s.offset:])
+	return true
+}
+
+// step goes to the next character; a text ends at the latest with its line.
+func (s *scanner) step() {
+	switch {
+	case s.char == '\n':
+		s.quote = 0
+	case s.char == '"' && s.quote == 0:
+		s.quote = s.offset + 1
+	case s.char == '"':
+		s.quote = 0
+	case s.char == '\\' && s.quote > 0 && s.offset+1 < len(s.text) && (s.text[s.offset+1] == '"' || s.text[s.offset+1] == '\\'):
+		s.offset++ // what is escaped ends nothing
+	}
+	s.offset += s.width
+}
+
+// token is the text around a character with its quotes, if the character stands
+// in one that ends on its line; else the character alone.
+func (s *scanner) token() span {
+	if s.quote > 0 {
+		for s.end = max(s.end, s.offset); s.end < len(s.text) && s.text[s.end] != '"' && s.text[s.end] != '\n'; s.end++ {
+			if s.text[s.end] == '\\' {
+				s.end++
+			}
+		}
+		if s.end < len(s.text) && s.text[s.end] == '"' {
+			return span{s.quote - 1, s.end + 1}
+		}
+	}
+	return span{s.offset, s.offset + s.width}
 }
 
 func quoteUnlessQuoted(text string) string {
@@ -95,22 +156,6 @@ func isASCIIText(text []byte) bool {
 		}
 	}
 	return true
-}
-
-// token widens a character to the JSON text around it on its line, if it stands
-// in one.
-func (d *decoder) token(offset, width int) span {
-	start, end := offset, offset+width
-	for start > 0 && d.text[start-1] != '\n' && d.text[start] != '"' {
-		start--
-	}
-	for end < len(d.text) && d.text[end] != '\n' && d.text[end] != '"' {
-		end++
-	}
-	if d.text[start] == '"' && end < len(d.text) && d.text[end] == '"' && strings.Count(string(d.text[:start]), `"`)%2 == 0 {
-		return span{start, end + 1}
-	}
-	return span{offset, offset + width}
 }
 
 // unusualNear explains a JSON error at a character that only looks right.

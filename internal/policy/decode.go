@@ -170,7 +170,7 @@ func (d *decoder) readVersion(root *node) {
 			d.report(root.at, oldVersion, "", `a managed policy must say "Version": %q`, currentVersion)
 		}
 	case version.kind != stringNode || (version.text != currentVersion && version.text != oldestVersion):
-		if plain, unusual := plainText(version.text); unusual && plain == currentVersion {
+		if plain, unusual := plainText(version.text, strings.NewReplacer()); unusual && plain == currentVersion {
 			d.version = currentVersion
 			if !isASCIIText(d.text[version.at.start:version.at.end]) {
 				return // reported with its characters

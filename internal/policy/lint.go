@@ -51,7 +51,7 @@ type LintOptions struct {
 // accepts in silence.
 func Lint(kind Kind, name string, text []byte, options LintOptions) []Finding {
 	d := &decoder{kind: kind, name: name, text: text, limit: maxParameter, managed: options.Managed}
-	l := &linter{options: options, policy: d.decode(), decoder: d}
+	l := &linter{options: options, policy: d.decode(), decoder: d, place: newCursor(text)}
 	for i := range d.violations {
 		l.violation(&d.violations[i])
 	}
@@ -76,6 +76,7 @@ type linter struct {
 	options  LintOptions
 	policy   *Policy
 	decoder  *decoder
+	place    *cursor
 	sid      string // of the statement that is looked at
 	findings []Finding
 }
@@ -83,7 +84,7 @@ type linter struct {
 // add reports a finding and returns it for a suggestion to be added; it is valid
 // until the next one.
 func (l *linter) add(severity Severity, at span, rule, format string, args ...any) *Finding {
-	place := positionOf(l.decoder.text, at.start)
+	place := l.place.to(at.start)
 	l.findings = append(l.findings, Finding{
 		Severity: severity, Rule: rule, Message: fmt.Sprintf(format, args...), Line: place.line, Column: place.column, Sid: l.sid, at: at,
 	})
@@ -92,7 +93,7 @@ func (l *linter) add(severity Severity, at span, rule, format string, args ...an
 
 // suggest adds an edit that replaces a span.
 func (f *Finding) suggest(l *linter, at span, text, format string, args ...any) {
-	place := positionOf(l.decoder.text, at.start)
+	place := l.place.to(at.start)
 	f.Suggested = &Fix{
 		Description: fmt.Sprintf(format, args...), Line: place.line, Column: place.column,
 		Old: string(l.decoder.text[at.start:at.end]), New: text, Edit: Edit{at.start, at.end, text},

@@ -189,11 +189,36 @@ func (n *node) kindName() string {
 // characters.
 type position struct{ line, column int }
 
-func positionOf(text []byte, offset int) position {
-	before := text[:min(offset, len(text))]
-	line := bytes.Count(before, []byte{'\n'}) + 1
-	column := utf8.RuneCount(before[bytes.LastIndexByte(before, '\n')+1:]) + 1
-	return position{line, column}
+func positionOf(text []byte, offset int) position { return newCursor(text).to(offset) }
+
+// cursor finds the positions of offsets that mostly grow, without counting from
+// the beginning each time.
+type cursor struct {
+	text   []byte
+	offset int
+	at     position
+}
+
+func newCursor(text []byte) *cursor { return &cursor{text: text, at: position{1, 1}} }
+
+func (c *cursor) to(offset int) position {
+	offset = min(offset, len(c.text))
+	if offset < c.offset {
+		back := c.text[offset:c.offset]
+		if bytes.IndexByte(back, '\n') < 0 {
+			c.offset, c.at.column = offset, c.at.column-utf8.RuneCount(back)
+			return c.at
+		}
+		c.offset, c.at = 0, position{1, 1}
+	}
+	passed := c.text[c.offset:offset]
+	if lines := bytes.Count(passed, []byte{'\n'}); lines > 0 {
+		c.at = position{c.at.line + lines, 1}
+		passed = passed[bytes.LastIndexByte(passed, '\n')+1:]
+	}
+	c.at.column += utf8.RuneCount(passed)
+	c.offset = offset
+	return c.at
 }
 
 // jsonText writes a text as JSON, without escaping what HTML would need.
