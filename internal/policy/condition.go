@@ -2,7 +2,6 @@ package policy
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 )
 
@@ -126,12 +125,12 @@ func (d *decoder) condition(n *node, s *statement) {
 		d.report(block.at, badStructure, "", "Condition must be an object of operators, not %s", block.kindName())
 		return
 	}
-	var seen []string
+	seen := make(map[string]bool, len(block.members))
 	for i, m := range block.members {
-		if slices.Contains(seen, m.name) {
+		if seen[m.name] {
 			d.report(m.at, badStructure, "", "the operator %q stands twice in one Condition", m.name)
 		}
-		seen = append(seen, m.name)
+		seen[m.name] = true
 		if m.value.kind != objectNode {
 			d.misplacedKey(block, i)
 			continue
@@ -188,13 +187,13 @@ func (d *decoder) operatorBlock(m member, s *statement) {
 	if len(m.value.members) == 0 {
 		s.emptyOperators = append(s.emptyOperators, emptyOperator{m.name, m.at, known})
 	}
-	var seen []string
+	seen := make(map[string]bool, len(m.value.members))
 	for _, key := range m.value.members {
 		folded := fold(key.name)
-		if slices.Contains(seen, folded) {
+		if seen[folded] {
 			d.report(key.at, badStructure, "", "the condition key %q stands twice in %s", key.name, m.name)
 		}
-		seen = append(seen, folded)
+		seen[folded] = true
 		c := condition{operator: m.name, operatorAt: m.at, op: op, key: key.name, at: key.at, folded: folded, deny: !s.allow}
 		d.conditionValues(key, &c)
 		s.conditions = append(s.conditions, c)

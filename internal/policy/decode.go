@@ -139,17 +139,17 @@ func (d *decoder) document(root *node, p *Policy) {
 		d.report(list.at, noStatement, "", "the Statement list is empty")
 	}
 	p.statements = make([]statement, 0, len(items))
-	var sids []string
+	sids := map[string]bool{}
 	for _, item := range items {
 		if item.kind != objectNode {
 			d.report(item.at, badStructure, "", "a statement is an object, not %s", item.kindName())
 			continue
 		}
 		s := d.statement(item)
-		if s.sid != "" && slices.Contains(sids, s.sid) {
+		if s.sid != "" && sids[s.sid] {
 			d.report(item.find("Sid").at, repeatedSid, "", "Sid %q is used twice", s.sid)
 		}
-		sids = append(sids, s.sid)
+		sids[s.sid] = true
 		p.statements = append(p.statements, *s)
 	}
 	if d.kind == Trust {

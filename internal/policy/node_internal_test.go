@@ -1,10 +1,19 @@
 package policy
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 )
+
+func manyMembers(format string) string {
+	members := make([]string, 130000/len(format))
+	for i := range members {
+		members[i] = fmt.Sprintf(format, i)
+	}
+	return strings.Join(members, ",")
+}
 
 func TestCursor(t *testing.T) {
 	t.Parallel()
@@ -29,8 +38,12 @@ func TestFaultsTakeLinearTime(t *testing.T) {
 		"dashes":           strings.Repeat("\u2013", 40000),
 		"texts":            strings.Repeat("\"\u2013\"", 25000),
 		"text without end": `"` + strings.Repeat("\u2013", 40000),
+		"condition keys":   `{"Statement":{"Condition":{"StringEquals":{` + manyMembers(`"key%06d":""`) + `}}}}`,
+		"operators":        `{"Statement":{"Condition":{` + manyMembers(`"operator%06d":{}`) + `}}}`,
+		"statements":       `{"Statement":[` + manyMembers(`{"Sid":"s%d"}`) + `]}`,
 	} {
 		start := time.Now()
+		_, _ = Parse(Identity, "p", []byte(text))
 		Lint(Identity, "p", []byte(text), LintOptions{})
 		if took := time.Since(start); took > 5*time.Second {
 			t.Errorf("%s: %s", name, took)
