@@ -7,28 +7,53 @@ import (
 
 // condition looks at one key of one operator.
 func (l *linter) condition(s *statement, c *condition) {
-	l.operatorName(c)
-	l.values(c)
+	l.operatorName(s, c)
+	l.values(s, c)
 	l.setOperator(s, c)
 	l.escapedDeny(s, c)
 	l.impossibleKey(s, c)
 }
 
-func (l *linter) operatorName(c *condition) {
-	if proper := c.op.name(); c.operator != proper && c.op.compare != compareNull {
-		l.add(Warning, c.operatorAt, "letter-case", "the operator is written %s", proper).suggest(l, c.operatorAt, jsonText(proper), "write %s", proper)
-	}
-	switch {
-	case c.op.compare == compareNull && c.op.set != noSet:
-		l.add(Warning, c.operatorAt, "set-operator-null", "a set prefix before Null changes nothing").suggest(l, c.operatorAt, `"Null"`, "leave it out")
-	case c.op.ifExists && c.op.set != noSet:
-		op := c.op
-		op.ifExists = false
-		l.add(Warning, c.operatorAt, "if-exists-with-set", "IfExists together with a set prefix changes nothing").suggest(l, c.operatorAt, jsonText(op.name()), "leave it out")
+// rename suggests another name for the operator of a condition, unless it would
+// stand twice then.
+func (l *linter) rename(f *Finding, s *statement, c *condition, name, format string, args ...any) {
+	if !s.hasOperator(name) {
+		f.suggest(l, c.operatorAt, jsonText(name), format, args...)
 	}
 }
 
-func (l *linter) values(c *condition) {
+// renameAlone is rename where another name means something else for other keys
+// of the operator: so only if there are none.
+func (l *linter) renameAlone(f *Finding, s *statement, c *condition, name, format string, args ...any) {
+	if !slices.ContainsFunc(s.conditions, func(other condition) bool { return other.operatorAt == c.operatorAt && other.at != c.at }) {
+		l.rename(f, s, c, name, format, args...)
+	}
+}
+
+// hasOperator reports whether the Condition has an operator written so.
+func (s *statement) hasOperator(name string) bool {
+	return slices.ContainsFunc(s.conditions, func(c condition) bool { return c.operator == name }) ||
+		slices.ContainsFunc(s.emptyOperators, func(e emptyOperator) bool { return e.name == name })
+}
+
+func (l *linter) operatorName(s *statement, c *condition) {
+	if proper := c.op.name(); c.operator != proper {
+		f := l.add(Warning, c.operatorAt, "letter-case", "the operator is written %s", proper)
+		l.rename(f, s, c, proper, "write %s", proper)
+	}
+	switch {
+	case c.op.compare == compareNull && c.op.set != noSet:
+		f := l.add(Warning, c.operatorAt, "set-operator-null", "a set prefix before Null changes nothing")
+		l.rename(f, s, c, "Null", "leave it out")
+	case c.op.ifExists && c.op.set != noSet:
+		op := c.op
+		op.ifExists = false
+		f := l.add(Warning, c.operatorAt, "if-exists-with-set", "IfExists together with a set prefix changes nothing")
+		l.rename(f, s, c, op.name(), "leave it out")
+	}
+}
+
+func (l *linter) values(s *statement, c *condition) {
 	if len(c.values) == 0 {
 		l.add(Error, c.at, "empty-list", "%s %s lists no value, so it can hold for no value", c.operator, c.key)
 	}
@@ -48,8 +73,8 @@ func (l *linter) values(c *condition) {
 		case (c.op.compare == compareString || c.op.compare == compareFolded) && hasWildcard(source):
 			like := c.op
 			like.base = strings.Replace(strings.TrimSuffix(like.base, "IgnoreCase"), "Equals", "Like", 1)
-			l.add(Warning, at, "wildcard-without-like", "%s takes * and ? in %q literally; %s takes them as wildcards", c.op.base, source, like.name()).
-				suggest(l, c.operatorAt, jsonText(like.name()), "compare with %s", like.name())
+			f := l.add(Warning, at, "wildcard-without-like", "%s takes * and ? in %q literally; %s takes them as wildcards", c.op.base, source, like.name())
+			l.rename(f, s, c, like.name(), "compare with %s", like.name())
 		}
 	}
 }
@@ -68,14 +93,29 @@ func (l *linter) setOperator(s *statement, c *condition) {
 	multi := multivalued(c.folded)
 	switch {
 	case multi && c.op.set == noSet:
-		l.add(Error, c.operatorAt, "needs-set-operator", "%s has several values: without ForAnyValue: or ForAllValues: the condition never holds", c.key).
-			suggest(l, c.operatorAt, jsonText("ForAnyValue:"+c.operator), "compare with any of them")
+		f := l.add(Error, c.operatorAt, "needs-set-operator", "%s has several values: without ForAnyValue: or ForAllValues: the condition never holds", c.key)
+		l.renameAlone(f, s, c, "ForAnyValue:"+c.operator, "compare with any of them")
 	case c.op.set == forAll && !multi && (isTokenKey(c.folded) || knownSingle(c.folded)):
-		l.add(Security, c.operatorAt, "for-all-values-single", "ForAllValues on %s, which has one value, also holds when the key is missing", c.key).
-			suggest(l, c.operatorAt, jsonText(strings.TrimPrefix(c.op.name(), "ForAllValues:")), "compare without the set prefix")
+		f := l.add(Security, c.operatorAt, "for-all-values-single", "ForAllValues on %s, which has one value, also holds when the key is missing", c.key)
+		l.renameAlone(f, s, c, strings.TrimPrefix(c.op.name(), "ForAllValues:"), "compare without the set prefix")
 	case c.op.set == forAll && s.allow && !s.requires(c.folded):
-		l.add(Security, c.operatorAt, "for-all-values-missing", "ForAllValues in an Allow also holds when %s is missing", c.key).
-			suggest(l, span{s.conditionAt.start, s.conditionAt.start + 1}, `{"Null": {`+jsonText(c.key)+`: "false"}, `, "demand that the key is there")
+		f := l.add(Security, c.operatorAt, "for-all-values-missing", "ForAllValues in an Allow also holds when %s is missing", c.key)
+		l.demand(f, s, c)
+	}
+}
+
+// demand suggests Null … false on a condition's key, in a Null that is there if
+// it does not look at the key.
+func (l *linter) demand(f *Finding, s *statement, c *condition) {
+	if !s.hasOperator("Null") {
+		f.suggest(l, span{s.conditionAt.start, s.conditionAt.start + 1}, `{"Null": {`+jsonText(c.key)+`: "false"}, `, "demand that the key is there")
+		return
+	}
+	isNull := func(other condition) bool { return other.operator == "Null" }
+	i := slices.IndexFunc(s.conditions, isNull)
+	if i >= 0 && !slices.ContainsFunc(s.conditions, func(other condition) bool { return isNull(other) && other.folded == c.folded }) {
+		at := s.conditions[i].at
+		f.suggest(l, at, jsonText(c.key)+`: "false", `+l.policy.text[at.start:at.end], "demand that the key is there")
 	}
 }
 
@@ -109,7 +149,7 @@ func (l *linter) escapedDeny(s *statement, c *condition) {
 	}
 	f := l.add(Security, c.operatorAt, "deny-escaped", "a request without %s escapes this Deny", c.key)
 	if isBool {
-		f.suggest(l, c.operatorAt, `"BoolIfExists"`, "BoolIfExists also denies without the key")
+		l.renameAlone(f, s, c, "BoolIfExists", "BoolIfExists also denies without the key")
 	}
 }
 

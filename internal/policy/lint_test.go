@@ -125,6 +125,42 @@ var lintRows = []lintRow{
 	{name: "trust with an action that takes no role", kind: policy.Trust, text: allow(`'Principal':{'AWS':'arn:aws:iam::111122223333:role/a'},'Action':['sts:AssumeRole','sts:GetCallerIdentity']`), want: []string{"warning unknown-trust-action"}},
 }
 
+// TestLintEdits: every suggested edit leaves a document that is read, if it was
+// one before, and removes its finding.
+func TestLintEdits(t *testing.T) {
+	t.Parallel()
+	rows := append(slices.Clone(lintRows), []lintRow{
+		{name: "Like is there", text: condition(`'StringEquals':{'a':'x*'},'StringLike':{'b':'y'}`)},
+		{name: "Null is there", text: condition(`'ForAllValues:StringEquals':{'aws:TagKeys':'x'},'Null':{'b':'true'}`)},
+		{name: "Null of the key is there", text: condition(`'ForAllValues:StringEquals':{'aws:TagKeys':'x'},'Null':{'aws:TagKeys':'true'}`)},
+		{name: "Null is empty", text: condition(`'ForAllValues:StringEquals':{'aws:TagKeys':'x'},'Null':{}`)},
+		{name: "ForAnyValue is there", text: condition(`'StringEquals':{'aws:TagKeys':'x'},'ForAnyValue:StringEquals':{'aws:TagKeys':'y'}`)},
+		{name: "two keys need other operators", text: condition(`'ForAllValues:StringEquals':{'aws:TagKeys':'x','aws:username':'y'},'Null':{'aws:TagKeys':'false'}`)},
+		{name: "two spellings", text: condition(`'stringequals':{'a':'x'},'StringEquals':{'b':'y'},'null':{'c':'true'}`)},
+		{name: "IfExists is there without", text: condition(`'ForAnyValue:StringEqualsIfExists':{'aws:TagKeys':'x'},'ForAnyValue:StringEquals':{'aws:CalledVia':'y'}`)},
+		{name: "BoolIfExists is there", text: doc(`{'Effect':'Deny','Action':'s3:*','Resource':'*','Condition':{'Bool':{'a':'true'},'BoolIfExists':{'b':'true'}}}`)},
+		{name: "an empty StringEquals", kind: policy.Trust, text: webLint(`'StringEquals':{},'StringLike':{'h.example/p:aud':'sts.*'}`)},
+	}...)
+	for _, row := range rows {
+		text := strings.ReplaceAll(row.text, "'", `"`)
+		_, err := policy.Parse(row.kind, "p", []byte(text))
+		for _, f := range policy.Lint(row.kind, "p", []byte(text), policy.LintOptions{}) {
+			if f.Suggested == nil {
+				continue
+			}
+			edited := f.Suggested.Edit.Apply(text)
+			if _, after := policy.Parse(row.kind, "p", []byte(edited)); err == nil && after != nil {
+				t.Errorf("%s: %s gives %s: %v", row.name, f.Rule, edited, after)
+			}
+			if slices.ContainsFunc(policy.Lint(row.kind, "p", []byte(edited), policy.LintOptions{}), func(left policy.Finding) bool {
+				return left.Message == f.Message && left.Column == f.Column
+			}) {
+				t.Errorf("%s: %s is still there in %s", row.name, f.Rule, edited)
+			}
+		}
+	}
+}
+
 func TestLint(t *testing.T) {
 	t.Parallel()
 	quotes := strings.NewReplacer("'", `"`)

@@ -116,6 +116,9 @@ func (l *linter) suggestSubject(s *statement, f *Finding, issuer string) {
 			return
 		}
 	}
+	if s.hasOperator("StringEquals") {
+		return // it is empty
+	}
 	f.suggest(l, span{s.conditionAt.start, s.conditionAt.start + 1}, `{"StringEquals": {`+strings.TrimSuffix(key, ", ")+"}, ", "name the service account")
 }
 
