@@ -60,11 +60,8 @@ type verdict struct {
 // §4.3. All documents are looked at before anything is allowed, since a Deny
 // anywhere is final.
 func Decide(r *Request, p *Policies) Decision {
-	if equalASCII(r.Action, "sts:GetCallerIdentity") && r.Principal.Kind != Anonymous {
-		return Decision{Effect: Allowed, Reason: "allowed-direct"}
-	}
-	if equalASCII(r.Action, "sts:AssumeRole") && r.Principal.Kind == Root {
-		return Decision{Effect: ImplicitDeny, Reason: "root-cannot-assume", Kind: Trust}
+	if decision, decided := withoutPolicies(r); decided {
+		return decision
 	}
 	e := newEvaluation(r, p)
 	scp, scpDeny := true, false
@@ -112,6 +109,17 @@ func Decide(r *Request, p *Policies) Decision {
 		trust:    trust, resource: resource,
 	}
 	return g.decide()
+}
+
+// withoutPolicies decides what no policy has a say in.
+func withoutPolicies(r *Request) (decision Decision, decided bool) {
+	switch {
+	case equalASCII(r.Action, "sts:GetCallerIdentity") && r.Principal.Kind != Anonymous:
+		return Decision{Effect: Allowed, Reason: "allowed-direct"}, true
+	case equalASCII(r.Action, "sts:AssumeRole") && r.Principal.Kind == Root:
+		return Decision{Effect: ImplicitDeny, Reason: "root-cannot-assume", Kind: Trust}, true
+	}
+	return Decision{}, false
 }
 
 // hasAccount reports whether service control policies can concern the caller.
@@ -176,7 +184,7 @@ func (g *grant) decide() Decision {
 	case viaRole, viaUser:
 		return g.limits("allowed-direct")
 	case unmatched:
-		if g.documentAlone() {
+		if documentAlone(g.request, g.policies) {
 			return Decision{Reason: silent, Kind: kind}
 		}
 		return g.callerSide("allowed-identity")
@@ -188,10 +196,10 @@ func (g *grant) decide() Decision {
 // documentAlone: a role's trust and a key's policy must let the caller in; the
 // policies of other resources need not (spec iam-policy §4.3). In IAM only roles
 // have a policy of their own, whatever it is called.
-func (g *grant) documentAlone() bool {
-	service := partAfter(g.request.Resource, 2)
-	return g.policies.Trust != nil ||
-		(g.policies.Resource != nil && (strings.HasPrefix(service, "kms:") || strings.HasPrefix(service, "iam:")))
+func documentAlone(r *Request, p *Policies) bool {
+	service := partAfter(r.Resource, 2)
+	return p.Trust != nil ||
+		(p.Resource != nil && (strings.HasPrefix(service, "kms:") || strings.HasPrefix(service, "iam:")))
 }
 
 // partAfter returns what follows the nth colon.

@@ -54,52 +54,81 @@ func (p *Policies) documents() []*Policy {
 	return append(all, p.Identity...)
 }
 
-// needed repeats the sources that spec iam-policy §4.3 asks, in its order.
+// concerns reports whether documents of a kind have a say in the decision.
+func (x *explainer) concerns(kind Kind) bool {
+	_, decided := withoutPolicies(x.request)
+	return !decided && (kind != SCP || x.hasAccount())
+}
+
+// needed repeats the sources that spec iam-policy §4.3 asks, in its order; others
+// are there if they deny.
 func (x *explainer) needed() []Need {
-	var needed []Need
-	add := func(kind Kind, v verdict, strength string) {
-		need := Need{Source: kind.Source(), Need: "allow", Got: "silent", Strength: strength}
-		switch {
-		case v.deny:
-			need.Got = "deny"
-		case v.allow:
-			need.Got = "allow"
-		}
-		needed = append(needed, need)
+	n := needs{list: []Need{}}
+	if _, decided := withoutPolicies(x.request); decided {
+		return n.list
 	}
 	p := x.policies
-	limit := func(kind Kind, levels [][]*Policy) {
-		for _, level := range levels {
-			add(kind, x.all(level), "")
+	if x.hasAccount() {
+		for _, level := range p.SCP {
+			n.add(SCP, x.all(level), true)
 		}
 	}
-	limit(SCP, p.SCP)
-	limit(RCP, p.RCP)
+	for _, level := range p.RCP {
+		v := x.all(level)
+		v.allow = true // RCPFullAWSAccess is on every level
+		n.add(RCP, v, true)
+	}
 	if len(p.Endpoint) > 0 {
-		add(Endpoint, x.all(p.Endpoint), "")
+		n.add(Endpoint, x.all(p.Endpoint), true)
 	}
-	best := unmatched
-	for _, own := range []*Policy{p.Resource, p.Trust} {
-		if own != nil {
-			v := x.one(own)
-			best = v.best
-			add(own.kind, v, v.best.String())
+	best := x.neededDocument(&n)
+	caller, same := x.request.Principal.Kind, x.out.SameAccount
+	own := x.hasAccount() && (best != direct || !same) && (caller != Root || !same || p.Trust != nil)
+	boundary, hasSession := x.one(p.Boundary), p.HasSession || len(p.Session) > 0 || caller == FederatedUser
+	n.add(Identity, x.all(p.Identity), own && caller != Root && (best == unmatched || best == viaAccount || !same))
+	n.add(Boundary, boundary, own && p.Boundary != nil)
+	n.add(Session, x.all(p.Session), own && hasSession)
+	return n.list
+}
+
+// neededDocument adds the policy of the resource or the role, and returns how it
+// names the caller.
+func (x *explainer) neededDocument(n *needs) strength {
+	p, kind, best := x.policies, Resource, unmatched
+	if p.Trust != nil {
+		kind = Trust
+	}
+	must := !x.hasAccount() || !x.out.SameAccount || documentAlone(x.request, p)
+	if must && p.Trust == nil && p.Resource == nil {
+		n.add(kind, verdict{}, true)
+	}
+	for _, document := range []*Policy{p.Resource, p.Trust} {
+		if document == nil {
+			continue
+		}
+		v := x.one(document)
+		best = v.best
+		if n.add(document.kind, v, v.allow || (must && document.kind == kind)) {
+			n.list[len(n.list)-1].Strength = v.best.String()
 		}
 	}
-	caller := x.request.Principal.Kind
-	if caller == Service || caller == WebIdentity || caller == Anonymous || (best == direct && x.out.SameAccount) {
-		return needed // the document alone decides
+	return best
+}
+
+type needs struct{ list []Need }
+
+func (n *needs) add(kind Kind, v verdict, needed bool) bool {
+	need := Need{Source: kind.Source(), Need: "allow", Got: "silent"}
+	switch {
+	case v.deny:
+		need.Got = "deny"
+	case !needed:
+		return false
+	case v.allow:
+		need.Got = "allow"
 	}
-	if caller != Root && (best == unmatched || best == viaAccount || !x.out.SameAccount) {
-		add(Identity, x.all(p.Identity), "")
-	}
-	if p.Boundary != nil {
-		add(Boundary, x.one(p.Boundary), "")
-	}
-	if p.HasSession || len(p.Session) > 0 {
-		add(Session, x.all(p.Session), "")
-	}
-	return needed
+	n.list = append(n.list, need)
+	return true
 }
 
 func (x *explainer) document(p *Policy) ExplainedPolicy {
@@ -109,7 +138,7 @@ func (x *explainer) document(p *Policy) ExplainedPolicy {
 		match := x.principal(p, s)
 		e := ExplainedStatement{
 			Index: i, Sid: s.sid, Line: p.position(s.at).line, Effect: s.effect(),
-			Applies:   match != unmatched && x.applies(s),
+			Applies:   x.concerns(p.kind) && match != unmatched && x.applies(s),
 			Principal: x.explainPrincipal(p, s, match),
 			Action:    x.explainAction(s),
 			Resource:  x.explainResource(s),
@@ -117,7 +146,7 @@ func (x *explainer) document(p *Policy) ExplainedPolicy {
 		for j := range s.conditions {
 			e.Conditions = append(e.Conditions, x.explainCondition(&s.conditions[j]))
 		}
-		e.Role = x.role(&e)
+		e.Role = x.role(p.kind, &e)
 		explained.Statements = append(explained.Statements, e)
 	}
 	return explained
@@ -131,12 +160,14 @@ func (s *statement) effect() string {
 }
 
 // role says what part a statement has in the decision.
-func (x *explainer) role(s *ExplainedStatement) string {
+func (x *explainer) role(kind Kind, s *ExplainedStatement) string {
 	verb := "allow"
 	if s.Effect == "Deny" {
 		verb = "deny"
 	}
 	switch {
+	case !x.concerns(kind):
+		return "not relevant"
 	case s.Applies && s.Effect == "Deny", s.Applies && x.decision.Effect == Allowed:
 		return "decides"
 	case s.Applies && x.decision.Effect == ExplicitDeny:

@@ -286,6 +286,7 @@ func TestNearMisses(t *testing.T) {
 		{"value's case", s3, policy.Identity, allow(`'Action':'s3:*','Resource':'*','Condition':{'StringEquals':{'aws:RequestTag/team':'red'}}`)},
 		{"set operator", s3, policy.Identity, allow(`'Action':'s3:*','Resource':'*','Condition':{'StringEquals':{'aws:TagKeys':'team'}}`)},
 		{"key", s3, policy.Identity, allow(`'Action':'s3:*','Resource':'*','Condition':{'StringEquals':{'aws:RequestTag/tean':'Red'}}`)},
+		{"no principal", s3, policy.Resource, allow(`'Action':'s3:*','Resource':'*'`)},
 		{"like", take, policy.Trust, webTrust(`'StringEquals':{'` + keys + `:sub':'system:serviceaccount:*:s3-reader'}`)},
 		{"web identity's action", take, policy.Trust, roleTrust(`{'Federated':'` + provider + `'}`)},
 		{"issuer's key", take, policy.Trust, webTrust(`'StringEquals':{'oidc.example/A1:sub':'` + reader + `'}`)},
@@ -296,8 +297,11 @@ func TestNearMisses(t *testing.T) {
 		decide := func(text string) *policy.Explanation {
 			parsed := mustParse(t, row.kind, "p", text)
 			policies := &policy.Policies{Identity: []*policy.Policy{parsed}}
-			if row.kind == policy.Trust {
+			switch row.kind {
+			case policy.Trust:
 				policies = &policy.Policies{Trust: parsed}
+			case policy.Resource:
+				policies = &policy.Policies{Resource: parsed}
 			}
 			return policy.Explain(&row.request, policies)
 		}
@@ -309,6 +313,26 @@ func TestNearMisses(t *testing.T) {
 		edited := got.NearMisses[0].Suggested.Edit.Apply(strings.ReplaceAll(row.text, "'", `"`))
 		if after := decide(edited); after.Decision != "Allowed" {
 			t.Errorf("%s: with %s still %s", row.name, edited, after.Summary())
+		}
+	}
+}
+
+// TestNearMissesWithoutEdit: an edit that would not be read, or not help, is not
+// suggested.
+func TestNearMissesWithoutEdit(t *testing.T) {
+	t.Parallel()
+	request := policy.Request{Principal: session, Action: "s3:GetObject", Resource: "arn:aws:s3:::b/${aws:username}", Context: policy.NewContext().Set("number1", "10").Set("long", "\u017f")}
+	for _, text := range []string{
+		condition(`'NumericLessThan':{'number1':'10'}`),
+		condition(`'StringEquals':{'number1':'10','number2':'10'}`),
+		condition(`'StringEquals':{'long':'s'}`),
+		condition(`'StringLike':{'number1':'1*'},'StringEquals':{'number1':'1?'}`),
+		allow(`'Action':'s3:*','Resource':'arn:aws:s3:::c'`),
+	} {
+		identity := mustParse(t, policy.Identity, "p", text)
+		got := policy.Explain(&request, &policy.Policies{Identity: []*policy.Policy{identity}})
+		if len(got.NearMisses) != 1 || got.NearMisses[0].Suggested != nil {
+			t.Errorf("%s: near misses %+v", text, got.NearMisses)
 		}
 	}
 }

@@ -15,6 +15,9 @@ func (x *explainer) nearMisses() {
 		return // the Deny has applied in full
 	}
 	for i, document := range x.policies.documents() {
+		if !x.concerns(document.kind) || (wanted && !x.wants(document.kind)) {
+			continue
+		}
 		for j := range document.statements {
 			if s := &document.statements[j]; s.allow == wanted {
 				x.nearMiss(document, s, &x.out.Documents[i].Statements[j])
@@ -22,6 +25,13 @@ func (x *explainer) nearMisses() {
 		}
 	}
 	slices.SortStableFunc(x.out.NearMisses, func(a, b NearMiss) int { return cmp.Compare(a.distance, b.distance) })
+}
+
+// wants reports whether an Allow of the kind could help: one is missing, or the
+// resource's policy could name the caller better.
+func (x *explainer) wants(kind Kind) bool {
+	return kind == Resource || kind == Trust ||
+		slices.ContainsFunc(x.out.Needed, func(n Need) bool { return n.Source == kind.Source() && n.Got == "silent" })
 }
 
 func (x *explainer) nearMiss(p *Policy, s *statement, e *ExplainedStatement) {
@@ -64,7 +74,21 @@ func (x *explainer) nearMiss(p *Policy, s *statement, e *ExplainedStatement) {
 			x.suggestCondition(p, s, i, &e.Conditions[i], &miss)
 		}
 	}
+	if miss.Suggested != nil && !x.mends(p, miss.Index, miss.Suggested) {
+		miss.Suggested = nil
+	}
 	x.out.NearMisses = append(x.out.NearMisses, miss)
+}
+
+// mends reports whether the edit leaves a document that is read, in which the
+// statement applies.
+func (x *explainer) mends(p *Policy, index int, fix *Fix) bool {
+	edited, err := Parse(p.kind, p.name, []byte(fix.Edit.Apply(p.text)))
+	if err != nil {
+		return false
+	}
+	s := &edited.statements[index]
+	return x.principal(edited, s) != unmatched && x.applies(s)
 }
 
 // fix describes an edit of a document.
@@ -92,6 +116,10 @@ func (x *explainer) suggestPrincipal(p *Policy, s *statement, miss *NearMiss) {
 	case User, FederatedUser, Root:
 	}
 	if s.principal.not || arn == "" {
+		return
+	}
+	if s.principal.at == (span{}) {
+		miss.Suggested = p.fix(span{s.at.start, s.at.start + 1}, `{"Principal": {"`+key+`": `+jsonText(arn)+`}, `, "name %s as %s principal", arn, key)
 		return
 	}
 	for i := range s.principal.entries {
