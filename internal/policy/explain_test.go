@@ -337,6 +337,31 @@ func TestNearMissesWithoutEdit(t *testing.T) {
 	}
 }
 
+// TestSummaryNamesTheGrant: a limit allows nothing, what grants does.
+func TestSummaryNamesTheGrant(t *testing.T) {
+	t.Parallel()
+	all := allow(`'Action':'*','Resource':'*'`)
+	root := policy.Principal{Kind: policy.Root, ARN: "arn:aws:iam::111122223333:root", Account: "111122223333"}
+	limits := policy.Policies{SCP: [][]*policy.Policy{{mustParse(t, policy.SCP, "FullAWSAccess", all)}}, Boundary: mustParse(t, policy.Boundary, "b", all)}
+	granted := limits
+	granted.Identity = []*policy.Policy{mustParse(t, policy.Identity, "mine", all)}
+	for _, row := range []struct {
+		who      policy.Principal
+		action   string
+		policies *policy.Policies
+		want     string
+	}{
+		{alice, "s3:GetObject", &granted, `identity-based policy "mine"`},
+		{root, "s3:GetObject", &limits, "root user"},
+		{alice, "sts:GetCallerIdentity", &granted, "sts:GetCallerIdentity needs no permission"},
+	} {
+		got := policy.Explain(&policy.Request{Principal: row.who, Action: row.action, Resource: "*"}, row.policies)
+		if got.Decision != "Allowed" || !strings.Contains(got.Summary(), row.want) {
+			t.Errorf("%s, want %s", got.Summary(), row.want)
+		}
+	}
+}
+
 // TestDenyThatAMissingKeyEscapes is the inversion of spec iam-policy §3.3.
 func TestDenyThatAMissingKeyEscapes(t *testing.T) {
 	t.Parallel()

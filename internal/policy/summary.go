@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -9,8 +10,16 @@ import (
 func (e *Explanation) Summary() string {
 	switch e.Decision {
 	case Allowed.String():
-		if document, statement := e.applying("Allow"); statement != nil {
+		grants := []string{Trust.Source(), Resource.Source()}
+		if e.Reason != "allowed-direct" {
+			grants = []string{Identity.Source()}
+		}
+		document, statement := e.applying("Allow", grants...)
+		switch {
+		case statement != nil:
 			return fmt.Sprintf("%s of %s %q allows %s", statement.Label(), document.Kind, document.Name, e.Action)
+		case e.Principal.Kind == Root.String() && !equalASCII(e.Action, "sts:GetCallerIdentity"):
+			return "an account's root user has every permission that nothing denies"
 		}
 		return e.Action + " needs no permission"
 	case ExplicitDeny.String():
@@ -21,8 +30,13 @@ func (e *Explanation) Summary() string {
 	return e.silence()
 }
 
-func (e *Explanation) applying(effect string) (*ExplainedPolicy, *ExplainedStatement) {
+// applying finds the first statement that applies, in documents of the sources if
+// there are any.
+func (e *Explanation) applying(effect string, sources ...string) (*ExplainedPolicy, *ExplainedStatement) {
 	for i := range e.Documents {
+		if len(sources) > 0 && !slices.Contains(sources, e.Documents[i].Source) {
+			continue
+		}
 		for j := range e.Documents[i].Statements {
 			if s := &e.Documents[i].Statements[j]; s.Applies && s.Effect == effect {
 				return &e.Documents[i], s
