@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"regexp"
 	"strings"
@@ -34,17 +35,13 @@ func (w *world) podClaims(edits map[string]any) map[string]any {
 		"sub": "system:serviceaccount:shop:cart", "aud": []string{"pods.eks.amazonaws.com"}, "iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(time.Hour).Unix(),
 		"kubernetes.io": workload(map[string]any{"pod": map[string]any{"name": "cart-0", "uid": "u1"}}),
 	}
-	for name, value := range edits {
-		all[name] = value
-	}
+	maps.Copy(all, edits)
 	return all
 }
 
 func workload(bound map[string]any) map[string]any {
 	all := map[string]any{"namespace": "shop", "serviceaccount": map[string]any{"name": "cart", "uid": "s1"}}
-	for name, value := range bound {
-		all[name] = value
-	}
+	maps.Copy(all, bound)
 	return all
 }
 

@@ -184,6 +184,18 @@ func bootstrap(q *service.Call, state account.State, cluster *account.Cluster) e
 	return state.InCluster(cluster.Region, cluster.Name).PutEntry(entry)
 }
 
+// CheckCluster says what is wrong with a cluster that was declared.
+func CheckCluster(c *account.Cluster) error {
+	var v rest.Violations
+	v.Text("name", c.Name, 1, 100, clusterName)
+	v.Text("region", c.Region, 1, 64, validRegion)
+	v.OneOf("authenticationMode", c.Mode, modes...)
+	if c.Version != "" {
+		v.Text("version", c.Version, 1, 0, validVersion)
+	}
+	return check(v)
+}
+
 // Complete fills in what a cluster has although nobody said so.
 func Complete(c *account.Cluster) error {
 	c.Version, c.Mode = cmp.Or(c.Version, defaultVersion), cmp.Or(c.Mode, "CONFIG_MAP")

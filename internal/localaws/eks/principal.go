@@ -1,9 +1,11 @@
 package eks
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -37,13 +39,35 @@ func (p principal) entryARN(q *service.Call, cluster string) string {
 	return q.Account.AccessEntryARN(q.Region, cluster, p.kind+"/"+p.account+"/"+p.name+"/"+uuid.NewString())
 }
 
-// EntryARN is an ARN of a principal's access entry that is the same each time;
-// ok is false for what is no user or role.
-func EntryARN(a *account.Account, region, cluster, principalARN string) (text string, ok bool) {
-	p, ok := parsePrincipal(principalARN)
-	sum := sha256.Sum256([]byte(region + "/" + cluster + "/" + principalARN))
+// CompleteEntry checks an access entry that was declared, and fills in what EKS
+// knows itself; its ARN is the same each time.
+func CompleteEntry(state account.State, cluster *account.Cluster, e *account.AccessEntry) error {
+	p, ok := parsePrincipal(e.Principal)
+	if !ok {
+		return invalidParameter("The principalArn parameter format is not valid")
+	}
+	e.Type = cmp.Or(e.Type, standard)
+	if _, known := types[e.Type]; !known {
+		return invalidParameter("The type %s is invalid", e.Type)
+	}
+	input := entryInput{Groups: &e.Groups, Username: &e.Username}
+	if err := input.check(e.Type); err != nil {
+		return err
+	}
+	for _, one := range e.Policies {
+		if err := errors.Join(CheckPolicy(state.Account(), e.Type, one.ARN), CheckScope(one.Scope, one.Namespaces)); err != nil {
+			return err
+		}
+	}
+	var err error
+	if e.PrincipalID, err = p.checkFor(state, e.Type); err != nil {
+		return err
+	}
+	e.Username, e.Groups = cmp.Or(e.Username, p.username(e.Type)), slices.Concat(types[e.Type], e.Groups)
+	sum := sha256.Sum256([]byte(cluster.Region + "/" + cluster.Name + "/" + e.Principal))
 	id, err := uuid.FromBytes(sum[:16])
-	return a.AccessEntryARN(region, cluster, p.kind+"/"+p.account+"/"+p.name+"/"+id.String()), ok && err == nil
+	e.ARN = cmp.Or(e.ARN, state.Account().AccessEntryARN(cluster.Region, cluster.Name, p.kind+"/"+p.account+"/"+p.name+"/"+id.String()))
+	return err
 }
 
 // username is what an entry of a type gets if nobody says.

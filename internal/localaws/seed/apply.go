@@ -42,7 +42,7 @@ func Apply(set *account.Set, file *File, now time.Time) error {
 	return set.Update(func(state account.State) error {
 		// What others name comes first, of all accounts; what names them later.
 		for _, phase := range []func(*applier) error{
-			(*applier).providers, (*applier).policies, (*applier).groups, (*applier).users, (*applier).roles, (*applier).trusts, (*applier).profiles,
+			(*applier).providers, (*applier).policies, (*applier).groups, (*applier).users, (*applier).roles, (*applier).trusts, (*applier).profiles, (*applier).clusters,
 		} {
 			for i, declared := range file.Accounts {
 				of, err := state.In(ids[i])

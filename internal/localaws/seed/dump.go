@@ -85,6 +85,10 @@ func dumpAccount(state account.State) (Account, error) {
 	for _, one := range profiles {
 		declared.InstanceProfiles = append(declared.InstanceProfiles, InstanceProfile{one.Name, path(one.Path), one.Role, tagMap(one.Tags)})
 	}
+	if err != nil {
+		return declared, err
+	}
+	declared.Clusters, err = dumpClusters(state)
 	return declared, err
 }
 

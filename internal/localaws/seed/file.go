@@ -35,6 +35,8 @@ type Account struct {
 	Users            []User            `yaml:"users,omitempty"`
 	Roles            []Role            `yaml:"roles,omitempty"`
 	InstanceProfiles []InstanceProfile `yaml:"instanceProfiles,omitempty"`
+	// Clusters are EKS clusters.
+	Clusters []Cluster `yaml:"clusters,omitempty"`
 }
 
 // Provider is an OIDC provider.

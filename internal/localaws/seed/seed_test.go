@@ -46,8 +46,30 @@ accounts:
       - name: later
         maxSession: 7200
         trust: '{"Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::000000000000:role/app"},"Action":"sts:AssumeRole"}]}'
+      - name: pods
+        trust: {Statement: {Effect: Allow, Principal: {Service: pods.eks.amazonaws.com}, Action: ["sts:AssumeRole", "sts:TagSession"]}}
     instanceProfiles:
       - {name: box, role: app}
+    clusters:
+      - name: prod
+        region: eu-west-1
+        issuer: https://oidc.example.com/c1
+        tags: {team: red}
+        accessEntries:
+          - principal: arn:aws:iam::000000000000:user/alice
+            groups: [viewers]
+            policies:
+              - {arn: "arn:aws:eks::aws:cluster-access-policy/AmazonEKSViewPolicy", namespaces: [dev-*]}
+              - {arn: "arn:aws:eks::aws:cluster-access-policy/AmazonEKSSecretReaderPolicy"}
+          - {principal: "arn:aws:iam::000000000000:role/app", type: EC2_LINUX}
+        podIdentityAssociations:
+          - {namespace: shop, serviceAccount: cart, role: "arn:aws:iam::000000000000:role/pods", tags: {a: b}}
+          - namespace: shop
+            serviceAccount: basket
+            role: arn:aws:iam::000000000000:role/pods
+            targetRole: arn:aws:iam::444455556666:role/theirs
+            disableSessionTags: true
+            policy: {Version: "2012-10-17", Statement: [{Effect: Allow, Action: "s3:*", Resource: "*"}]}
   - id: "444455556666"
     roles:
       - name: theirs
@@ -106,9 +128,26 @@ func TestRoundTrip(t *testing.T) {
 		})
 		return id
 	}
+	associationID := func() (id string) {
+		_ = set.View(func(state account.State) error {
+			one, err := state.InCluster("eu-west-1", "prod").AssociationOf("shop", "cart")
+			if err != nil {
+				t.Fatal(err)
+			}
+			id = one.ID
+			return nil
+		})
+		return id
+	}
 	if err := apply(set, good); err != nil {
 		t.Fatal(err)
 	}
+	made := associationID()
+	defer func() {
+		if associationID() != made {
+			t.Error("the association has another id")
+		}
+	}()
 	first, id := dump(t, set), roleID()
 	if err := apply(set, good); err != nil {
 		t.Fatal(err)
@@ -132,7 +171,7 @@ func TestRoundTrip(t *testing.T) {
 	if diff := cmp.Diff(lines(first), lines(dump(t, again))); diff != "" {
 		t.Errorf("written back (-before +after):\n%s", diff)
 	}
-	for _, want := range []string{"alicealice", "own: |\n", "role: app", "maxSession: 7200"} {
+	for _, want := range []string{"alicealice", "own: |\n", "role: app", "maxSession: 7200", "issuer: https://oidc.example.com/c1", "type: EC2_LINUX", "BEGIN CERTIFICATE"} {
 		if !strings.Contains(first, want) {
 			t.Errorf("the dump lacks %q:\n%s", want, first)
 		}
@@ -192,6 +231,12 @@ func TestRefused(t *testing.T) {
 		{"key of another", in("users: [{name: a, accessKeys: [&k {id: AKIAALICEALICEALICE1, secret: supersecretsupersecret}]}, {name: b, accessKeys: [*k]}]"), "access key AKIAALICEALICEALICE1 is of user a"},
 		{"short secret", in("users: [{name: a, accessKeys: [{id: AKIAALICEALICEALICE1, secret: supersecret}]}]"), "its secret has not 16"},
 		{"provider", in("providers: [{url: 'http://x'}]"), "must begin with https://"},
+		{"cluster name", in("clusters: [{name: a b}]"), `cluster "a b": `},
+		{"cluster mode", in("clusters: [{name: a, authenticationMode: api}]"), "Value 'api' at 'authenticationMode'"},
+		{"cluster issuer", in("clusters: [{name: a, issuer: x}]"), `the issuer "x" is no https URL`},
+		{"access entry", in("clusters: [{name: a, accessEntries: [{principal: 'arn:aws:iam::000000000000:user/nobody'}]}]"), "invalid principal"},
+		{"access group", in("clusters: [{name: a, accessEntries: [{principal: 'arn:aws:iam::000000000000:user/admin', groups: ['system:masters']}]}]"), "cannot start with system:"},
+		{"association", in("clusters: [{name: a, podIdentityAssociations: [{namespace: n, serviceAccount: s, role: 'arn:aws:iam::000000000000:role/r'}]}]"), "pod identity association of n/s: InvalidParameterException: Role provided in the request does not exist"},
 		{"alias of itself", in("roles: [{name: r, trust: &t [*t]}]"), "line 2"},
 	} {
 		set := newSet(t)
