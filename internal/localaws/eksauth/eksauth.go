@@ -21,7 +21,7 @@ import (
 
 // New returns EKS Auth, which verifies tokens with the keys of clusters' issuers.
 func New(keys *sts.Keys) *service.Service {
-	routes := rest.NewRoutes(map[string]string{"POST /clusters/{clusterName}/assume-role-for-pod-identity": operation})
+	routes := rest.NewRoutes("POST /clusters/{clusterName}/assume-role-for-pod-identity " + operation)
 	room := &room{keys}
 	return &service.Service{
 		Name: "eks-auth", Protocol: wire.RESTJSON, Version: "2023-11-26", Route: routes.Find,

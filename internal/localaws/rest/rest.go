@@ -31,12 +31,14 @@ type route struct {
 	segments          []string // a variable is {name}
 }
 
-// NewRoutes reads a table of operations by "METHOD /path/{variable}".
-func NewRoutes(table map[string]string) Routes {
+// NewRoutes reads a table with a line for each operation: METHOD
+// /path/{variable} Name.
+func NewRoutes(table string) Routes {
 	var routes Routes
-	for pattern, operation := range table {
-		method, path, _ := strings.Cut(pattern, " ")
-		routes = append(routes, route{method, operation, strings.Split(path, "/")})
+	for line := range strings.Lines(table) {
+		if fields := strings.Fields(line); len(fields) == 3 {
+			routes = append(routes, route{fields[0], fields[2], strings.Split(fields[1], "/")})
+		}
 	}
 	return routes
 }

@@ -1,5 +1,5 @@
-// Package seed is a declared account: users, groups, roles, policies and
-// providers in a file, which local AWS is started with and can write back.
+// Package seed is a declared account: users, groups, roles, policies, providers
+// and clusters in a file, which local AWS is started with and can write back.
 //
 // It does not know the wire protocol and serves nothing.
 package seed
