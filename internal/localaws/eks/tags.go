@@ -102,7 +102,7 @@ func taggedTarget(q *service.Call) (service.Target, error) {
 	return target, err
 }
 
-// changeTags replaces the tags of what the path names; nil changes nothing.
+// changeTags replaces the tags of what the path names.
 func changeTags(q *service.Call, change func([]account.Tag) ([]account.Tag, error)) error {
 	err := q.Account.Update(func(state account.State) error {
 		found, err := findTagged(state, q)
