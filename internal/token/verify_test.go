@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -316,4 +317,37 @@ func hmacToken(t testing.TB, key *token.Key, payload string) string {
 	mac := hmac.New(sha256.New, der)
 	mac.Write([]byte(signed))
 	return signed + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// TestECDSASignatureForm: r and s, each of the curve's length, and nothing else;
+// zeros verify nothing.
+func TestECDSASignatureForm(t *testing.T) {
+	t.Parallel()
+	for _, curve := range []elliptic.Curve{elliptic.P256(), elliptic.P384(), elliptic.P521()} {
+		key := newEC(t, curve)
+		header, payload, signature := split(mint(t, key, goodClaims()))
+		raw, err := base64.RawURLEncoding.DecodeString(signature)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, row := range map[string]struct {
+			signature []byte
+			want      error
+		}{
+			"good":         {raw, nil},
+			"a byte more":  {append(slices.Clone(raw), 0), token.ErrSignature},
+			"a byte less":  {raw[:len(raw)-1], token.ErrSignature},
+			"zeros":        {make([]byte, len(raw)), token.ErrSignature},
+			"s and then r": {append(slices.Clone(raw[len(raw)/2:]), raw[:len(raw)/2]...), token.ErrSignature},
+			"empty":        {nil, token.ErrSignature},
+		} {
+			decoded, err := token.Decode(header + "." + payload + "." + base64.RawURLEncoding.EncodeToString(row.signature))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := decoded.VerifySignature(key.Public()); !errors.Is(err, row.want) {
+				t.Errorf("%s, %s: %v, want %v", key.Algorithm(), name, err, row.want)
+			}
+		}
+	}
 }
