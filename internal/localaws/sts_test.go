@@ -285,6 +285,7 @@ func TestSessionToken(t *testing.T) {
 	}
 	w.expect("not a chain", w.take(session, "open", "DurationSeconds", "3600"), 200, "", "")
 	w.expect("again", w.sts(session, "GetSessionToken"), 403, "AccessDenied", "Cannot call GetSessionToken with session credentials")
+	w.expect("a key", w.sts(session, "GetAccessKeyInfo", "AccessKeyId", alice.AccessKeyID), 403, "AccessDenied", "Cannot call GetAccessKeyInfo with session credentials")
 	w.expect("IAM", w.signed(session, "iam", url.Values{"Action": {"ListRoles"}}), 403, "InvalidClientTokenId", "The security token included in the request is invalid.")
 	w.expect("another service", w.signed(session, "sns", url.Values{"Action": {"ListTopics"}, "Version": {"2010-03-31"}}), 501, "NotImplemented", "allowed, but not emulated")
 	w.expect("36 hours", w.sts(alice, "GetSessionToken", "DurationSeconds", "129600"), 200, "", "")

@@ -129,6 +129,16 @@ var keyRows = []stsRow{
 			}
 		}
 	}), status: 400, code: iit, message: noKey},
+	{name: "redirected once", set: func(w *world) {
+		keys := w.jwks
+		w.serveKeys = func(rw http.ResponseWriter, r *http.Request) {
+			if r.URL.RawQuery == "" {
+				http.Redirect(rw, r, "https://other.example/keys.json?again", http.StatusFound)
+				return
+			}
+			_, _ = io.WriteString(rw, keys)
+		}
+	}, status: ok},
 	{row: 43, name: "redirected for ever", set: serving(func(rw http.ResponseWriter, r *http.Request) { http.Redirect(rw, r, r.URL.Path, http.StatusFound) }), status: 400, code: iit, message: noKey},
 	{row: 43, name: "redirected to http", set: serving(func(rw http.ResponseWriter, r *http.Request) {
 		http.Redirect(rw, r, "http://"+host+"/keys", http.StatusFound)
@@ -183,6 +193,39 @@ func TestSlowIssuer(t *testing.T) {
 		}
 	}
 	w.expect("043 slow", w.assume(w.token(w.key, nil), nil), 400, "IDPCommunicationError", "There was an error communicating with the identity provider")
+}
+
+// TestKeysAreCached as long as their issuer says; a key that is not known is
+// looked for again, at most every ten seconds (spec issuer-and-sts §10.6).
+func TestKeysAreCached(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.caching = "max-age=600"
+	k1, k2 := w.token(w.key, nil), w.token(w.k2(), nil)
+	for _, step := range []struct {
+		name    string
+		after   time.Duration
+		raw     string
+		status  int
+		fetches int
+	}{
+		{"the first call", 0, k1, 200, 1},
+		{"again", time.Second, k1, 200, 1},
+		{"an unknown key at once", time.Second, k2, 400, 1},
+		{"an unknown key later", 10 * time.Second, k2, 400, 2},
+		{"and at once again", time.Second, k2, 400, 2},
+		{"known keys meanwhile", time.Second, k1, 200, 2},
+		{"when it is stale", 600 * time.Second, k1, 200, 3},
+	} {
+		w.advance(step.after)
+		got := w.assume(step.raw, nil)
+		w.mu.Lock()
+		fetches := w.fetches
+		w.mu.Unlock()
+		if got.status != step.status || fetches != step.fetches {
+			t.Errorf("%s: %d after %d fetches, want %d after %d", step.name, got.status, fetches, step.status, step.fetches)
+		}
+	}
 }
 
 // TestLegacyWords: what AWS said before the middle of 2026. Codes and status do

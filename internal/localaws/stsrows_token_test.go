@@ -23,6 +23,18 @@ var requestRows = []stsRow{
 		r.Header.Set("Accept", "application/json")
 		return w.do(r)
 	}, status: ok, has: []string{`{"AssumeRoleWithWebIdentityResponse":{"AssumeRoleWithWebIdentityResult":{"SubjectFromWebIdentityToken":`, fmt.Sprintf(`"Expiration":%d,`, at(time.Hour))}},
+	{row: 2, name: "JSON refusal", ask: func(w *world) answer {
+		r := w.request(http.MethodPost, "", "Action=GetCallerIdentity&Version=2011-06-15")
+		r.Header.Set("Accept", "application/json")
+		return w.do(r)
+	}, status: 403, has: []string{`{"Error":{"Type":"Sender","Code":"MissingAuthenticationToken","Message":"Request is missing Authentication Token"},"RequestId":"`}},
+	{row: 2, name: "JSON who", ask: func(w *world) answer {
+		const body = "Action=GetCallerIdentity&Version=2011-06-15"
+		r := w.request(http.MethodPost, "", body)
+		r.Header.Set("Accept", "application/json")
+		w.sign(r, w.admin, "sts", body, w.clock())
+		return w.do(r)
+	}, status: ok, has: []string{`{"GetCallerIdentityResponse":{"GetCallerIdentityResult":{"Arn":"arn:aws:iam::111122223333:user/admin","UserId":"AIDA`}},
 	{row: 3, name: "GET", ask: func(w *world) answer {
 		return w.do(w.request(http.MethodGet, "?"+w.form().Encode(), ""))
 	}, status: ok},

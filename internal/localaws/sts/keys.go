@@ -53,9 +53,10 @@ type IssuerAccess struct {
 
 // Keys fetches and caches the published keys of issuers.
 type Keys struct {
-	client *http.Client
-	now    func() time.Time
-	flight singleflight.Group
+	client  *http.Client
+	timeout time.Duration // of one document
+	now     func() time.Time
+	flight  singleflight.Group
 
 	mu    sync.Mutex
 	cache map[string]cachedKeys // by issuer URL
@@ -86,8 +87,8 @@ func NewKeys(access IssuerAccess, now func() time.Time) *Keys {
 	}
 	return &Keys{
 		now: now, cache: map[string]cachedKeys{},
+		timeout: timeout,
 		client: &http.Client{
-			Timeout: timeout,
 			Transport: &http.Transport{
 				DialContext: dial, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: access.RootCAs},
 				DisableKeepAlives: true,
@@ -131,7 +132,7 @@ func (k *Keys) Find(ctx context.Context, issuer, kid string, hasKid bool, kind s
 		}
 	}
 	// The fetch is shared: the caller who happened to start it must not end it
-	// for the others by going away. The client's own timeout bounds it.
+	// for the others by going away. The timeout bounds it.
 	shared := context.WithoutCancel(ctx)
 	fetched, err, _ := k.flight.Do(issuer, func() (any, error) { return k.fetch(shared, issuer) })
 	if err != nil {
@@ -177,6 +178,8 @@ func (k *Keys) fetch(ctx context.Context, issuer string) (keyIndex, error) {
 }
 
 func (k *Keys) get(ctx context.Context, url string) ([]byte, http.Header, error) {
+	ctx, cancel := context.WithTimeout(ctx, k.timeout)
+	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, nil, err
@@ -190,6 +193,9 @@ func (k *Keys) get(ctx context.Context, url string) ([]byte, http.Header, error)
 		return nil, nil, &statusError{url, response.StatusCode}
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxDocument+1))
+	if err == nil {
+		err = ctx.Err() // an issuer that notices may still end the body in good order
+	}
 	if err != nil {
 		return nil, nil, err
 	}

@@ -7,11 +7,24 @@ import (
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/service"
 	"github.com/rolecall/rolecall/internal/localaws/wire"
+	"github.com/rolecall/rolecall/internal/policy"
 )
+
+// notOfUser refuses the sessions that users make for themselves or for others:
+// of STS they may take roles, and ask who they are.
+func notOfUser(q *service.Call) error {
+	if q.Caller.IsSession() && q.Caller.Principal.Kind != policy.RoleSession {
+		return longTerm(q)
+	}
+	return nil
+}
 
 // accessKeyInfo is GetAccessKeyInfo: the account that a key is of, whether or
 // not the key works.
 func accessKeyInfo(q *service.Call) (any, error) {
+	if err := notOfUser(q); err != nil {
+		return nil, err
+	}
 	id := q.Text("AccessKeyId", accessKeyLimit)
 	if err := q.Check(); err != nil {
 		return nil, err
@@ -32,6 +45,9 @@ func accessKeyInfo(q *service.Call) (any, error) {
 // decodeMessage is DecodeAuthorizationMessage, for what a refusal of this
 // account said in its encoded part.
 func decodeMessage(q *service.Call) (any, error) {
+	if err := notOfUser(q); err != nil {
+		return nil, err
+	}
 	message := q.Text("EncodedMessage", messageLimit)
 	if err := q.Check(); err != nil {
 		return nil, err
