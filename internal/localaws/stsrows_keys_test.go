@@ -195,6 +195,13 @@ func TestSlowIssuer(t *testing.T) {
 	w.expect("043 slow", w.assume(w.token(w.key, nil), nil), 400, "IDPCommunicationError", "There was an error communicating with the identity provider")
 }
 
+// TestIssuerDown is row 43's host that nobody listens on.
+func TestIssuerDown(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *localaws.Config) { c.Issuers.Endpoints[host] = "127.0.0.1:1" })
+	w.expect("043 down", w.assume(w.token(w.key, nil), nil), 400, iit, noKey)
+}
+
 // TestKeysAreCached as long as their issuer says; a key that is not known is
 // looked for again, at most every ten seconds (spec issuer-and-sts §10.6).
 func TestKeysAreCached(t *testing.T) {
