@@ -109,7 +109,7 @@ func TestOneShapePerProtocol(t *testing.T) {
 		{"json 1.0 for one table only", narrow, "dynamodb", "POST", "/", j10, "DynamoDB_20120810.GetItem", `{}`, 400, "", "AccessDeniedException"},
 		{"json 1.0 unknown key", unknownKey, "dynamodb", "POST", "/", j10, "DynamoDB_20120810.GetItem", `{}`, 400, "", "UnrecognizedClientException"},
 		{"json 1.1 denied", nobody, "ssm", "POST", "/", j11, "AmazonSSM.GetParameter", `{"Name":"x"}`, 400, "", `{"__type":"AccessDeniedException","message":"`},
-		{"json 1.1 allowed", reader, "ssm", "POST", "/", j11, "AmazonSSM.GetParameter", `{"Name":"x"}`, 501, "", `{"__type":"NotImplementedException","message":"allowed, but not emulated: ssm:GetParameter"}`},
+		{"json 1.1 allowed", reader, "ssm", "POST", "/", j11, "AmazonSSM.GetDocument", `{"Name":"x"}`, 501, "", `{"__type":"NotImplementedException","message":"allowed, but not emulated: ssm:GetDocument"}`},
 		{"query denied", nobody, "sns", "POST", "/", form, "", "Action=ListTopics&Version=2010-03-31", 403, "", "<Code>AccessDenied</Code><Message>" + denied + "sns:ListTopics"},
 		{"query allowed", reader, "sns", "POST", "/", form, "", "Action=ListTopics&Version=2010-03-31", 501, "", "<Code>NotImplemented</Code><Message>allowed, but not emulated: sns:ListTopics</Message>"},
 		{"query, another name in policies", nobody, "monitoring", "POST", "/", form, "", "Action=ListMetrics&Version=2010-08-01", 403, "", "cloudwatch:ListMetrics"},

@@ -25,6 +25,7 @@ import (
 	"github.com/rolecall/rolecall/internal/localaws/iam"
 	"github.com/rolecall/rolecall/internal/localaws/s3"
 	"github.com/rolecall/rolecall/internal/localaws/service"
+	"github.com/rolecall/rolecall/internal/localaws/ssm"
 	"github.com/rolecall/rolecall/internal/localaws/sts"
 	"github.com/rolecall/rolecall/internal/localaws/wire"
 	"github.com/rolecall/rolecall/internal/obs"
@@ -84,6 +85,7 @@ func New(config Config) *Server {
 		iam.New(),
 		(&sts.Service{Keys: keys, Errors: config.STSErrors}).Operations(),
 		s3.New(),
+		ssm.New(),
 	} {
 		s.services[room.Name] = room
 	}

@@ -21,8 +21,10 @@ import (
 )
 
 func (w *world) s3Client(c credential.AWS, options ...func(*s3.Options)) *s3.Client {
-	o := s3.Options{Region: "us-east-1", BaseEndpoint: aws.String(w.url), Credentials: w.provider(c), UsePathStyle: true, RetryMaxAttempts: 1,
-		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenSupported, ResponseChecksumValidation: aws.ResponseChecksumValidationWhenSupported}
+	o := s3.Options{
+		Region: "us-east-1", BaseEndpoint: aws.String(w.url), Credentials: w.provider(c), UsePathStyle: true, RetryMaxAttempts: 1,
+		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenSupported, ResponseChecksumValidation: aws.ResponseChecksumValidationWhenSupported,
+	}
 	if c.AccessKeyID == "" {
 		o.Credentials = aws.AnonymousCredentials{}
 	}

@@ -66,11 +66,11 @@ func (s *Signed) Chunks(r *http.Request, body []byte, secret credential.Secret) 
 func (s *Signed) chunksMatch(chunks []chunk, form, trailer, trailerSigned string, secret credential.Secret) bool {
 	key, previous, empty := s.key(secret), s.signature, sha256.Sum256(nil)
 	sign := func(kind string, hashes ...[sha256.Size]byte) string {
-		text := kind + "\n" + s.time + "\n" + s.scopeText() + "\n" + previous
+		lines := []string{kind, s.time, s.scopeText(), previous}
 		for _, hash := range hashes {
-			text += "\n" + hex.EncodeToString(hash[:])
+			lines = append(lines, hex.EncodeToString(hash[:]))
 		}
-		return hex.EncodeToString(mac(key, text))
+		return hex.EncodeToString(mac(key, strings.Join(lines, "\n")))
 	}
 	for _, one := range chunks {
 		want := sign(algorithm+"-PAYLOAD", empty, sha256.Sum256(one.data))

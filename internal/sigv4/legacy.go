@@ -103,16 +103,17 @@ func legacyText(r *http.Request, query url.Values, expires, path string) string 
 	}
 	slices.Sort(names)
 	slices.Sort(covered)
-	text := r.Method + "\n" + r.Header.Get("Content-Md5") + "\n" + r.Header.Get("Content-Type") + "\n" + expires + "\n"
+	lines := []string{r.Method, r.Header.Get("Content-Md5"), r.Header.Get("Content-Type"), expires}
 	for _, name := range names {
-		text += name + ":" + amz[name] + "\n"
+		lines = append(lines, name+":"+amz[name])
 	}
-	text += path
 	for i, name := range covered {
-		text += string("?&"[min(i, 1)]) + name
 		if value := query.Get(name); value != "" {
-			text += "=" + value
+			covered[i] += "=" + value
 		}
 	}
-	return text
+	if len(covered) > 0 {
+		path += "?" + strings.Join(covered, "&")
+	}
+	return strings.Join(append(lines, path), "\n")
 }

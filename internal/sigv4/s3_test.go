@@ -26,8 +26,8 @@ const (
 	secondSeed = "106e2a8a18243abcf37539882f36619c00e2dfc72633413f02d3b74544bfeb8e"
 )
 
-func chunked(form, seed string) *http.Request {
-	r := httptest.NewRequest(http.MethodPut, "http://s3.amazonaws.com/examplebucket/chunkObject.txt", nil)
+func chunked(t testing.TB, form, seed string) *http.Request {
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPut, "http://s3.amazonaws.com/examplebucket/chunkObject.txt", nil)
 	r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request,SignedHeaders=host,Signature="+seed)
 	r.Header.Set("X-Amz-Date", "20130524T000000Z")
 	r.Header.Set("X-Amz-Content-Sha256", form)
@@ -68,7 +68,7 @@ func TestChunks(t *testing.T) {
 		{"shorter than said", unsigned, secondSeed, "0\r\n\r\n", "IncompleteBody"},
 		{"no such form", "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD", firstSeed, first, "InvalidRequest"},
 	} {
-		r := chunked(row.form, row.seed)
+		r := chunked(t, row.form, row.seed)
 		s, err := sigv4.Parse(r)
 		if err != nil {
 			t.Fatal(err)
@@ -85,10 +85,10 @@ func TestChunks(t *testing.T) {
 		}
 	}
 	var nobody *sigv4.Signed
-	if _, _, err := nobody.Chunks(chunked(unsigned, ""), []byte(bare), credential.Secret{}); err != nil {
+	if _, _, err := nobody.Chunks(chunked(t, unsigned, ""), []byte(bare), credential.Secret{}); err != nil {
 		t.Errorf("without any signature: %v", err)
 	}
-	if _, _, err := nobody.Chunks(chunked(plain, ""), []byte(first), credential.Secret{}); err == nil {
+	if _, _, err := nobody.Chunks(chunked(t, plain, ""), []byte(first), credential.Secret{}); err == nil {
 		t.Error("signed chunks of nobody are accepted")
 	}
 }
@@ -108,7 +108,7 @@ func TestLegacy(t *testing.T) {
 		{"a subresource added", "http://127.0.0.1/johnsmith/photos/puppy.jpg" + query + "&acl", "s3", 1175139610, "SignatureDoesNotMatch"},
 		{"another service", "http://127.0.0.1/johnsmith/photos/puppy.jpg" + query, "iam", 1175139610, "IncompleteSignature"},
 	} {
-		r := httptest.NewRequest(http.MethodGet, row.url, nil)
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, row.url, nil)
 		s, err := sigv4.Parse(r)
 		if err != nil {
 			t.Fatal(err)
@@ -134,13 +134,13 @@ func TestPresignedS3(t *testing.T) {
 		{"604801", "AuthorizationQueryParametersError", 0},
 		{"soon", "AuthorizationQueryParametersError", 0},
 	} {
-		r := httptest.NewRequest(http.MethodGet, "http://localhost:4566/b/k?X-Amz-Expires="+row.expires, nil)
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost:4566/b/k?X-Amz-Expires="+row.expires, nil)
 		uri, _, err := v4.NewSigner().PresignHTTP(t.Context(), aws.Credentials{AccessKeyID: "AKIA", SecretAccessKey: manual.Reveal()}, r, "UNSIGNED-PAYLOAD", "s3", "us-east-1", manualAt,
 			func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true })
 		if err != nil {
 			t.Fatal(err)
 		}
-		r = httptest.NewRequest(http.MethodGet, uri, nil)
+		r = httptest.NewRequestWithContext(t.Context(), http.MethodGet, uri, nil)
 		s, err := sigv4.Parse(r)
 		if err != nil {
 			t.Fatal(err)
@@ -156,7 +156,7 @@ func FuzzChunks(f *testing.F) {
 	f.Add([]byte("3\r\nabc\r\n0\r\nx-amz-checksum-crc32c:x\r\n\r\n"), "3")
 	f.Add([]byte("fffffffff\r\n"), "0")
 	f.Fuzz(func(t *testing.T, body []byte, length string) {
-		r := chunked("STREAMING-UNSIGNED-PAYLOAD-TRAILER", "")
+		r := chunked(t, "STREAMING-UNSIGNED-PAYLOAD-TRAILER", "")
 		r.Header.Set("X-Amz-Decoded-Content-Length", length)
 		var nobody *sigv4.Signed
 		content, _, err := nobody.Chunks(r, body, credential.Secret{})

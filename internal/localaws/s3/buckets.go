@@ -112,12 +112,12 @@ func location(constraint, region string) (string, error) {
 	if region == "us-east-1" {
 		region = ""
 	}
-	switch {
-	case constraint == "us-east-1":
+	switch constraint {
+	case "us-east-1":
 		return "", badRequest("InvalidLocationConstraint", "The specified location-constraint is not valid")
-	case constraint == "EU":
+	case "EU":
 		constraint = "eu-west-1"
-	case constraint == "":
+	case "":
 		constraint = "unspecified"
 		if region == "" {
 			return "", nil

@@ -2,6 +2,7 @@ package s3
 
 import (
 	"encoding/xml"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -81,9 +82,7 @@ func copyObject(c *call) (any, error) {
 	default:
 		class := o.Headers["X-Amz-Storage-Class"]
 		o.Metadata, o.Headers = source.Metadata, map[string]string{}
-		for name, text := range source.Headers {
-			o.Headers[name] = text
-		}
+		maps.Copy(o.Headers, source.Headers)
 		delete(o.Headers, "X-Amz-Storage-Class")
 		if class != "" {
 			o.Headers["X-Amz-Storage-Class"] = class

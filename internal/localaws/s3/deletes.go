@@ -9,7 +9,7 @@ import (
 )
 
 // deletion is one object of a list to delete.
-type deletion struct{ Key, VersionId string } //nolint:revive,staticcheck // S3's name
+type deletion struct{ Key, VersionId string }
 
 func parseDeletions(body []byte) (objects []deletion, quiet bool, err error) {
 	var given struct {

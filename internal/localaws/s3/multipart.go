@@ -40,7 +40,7 @@ func uploadOperations() map[string]operation {
 
 type uploadXML struct {
 	XMLName               xml.Name `xml:"http://s3.amazonaws.com/doc/2006-03-01/ InitiateMultipartUploadResult"`
-	Bucket, Key, UploadId string   //nolint:revive,staticcheck // S3's names
+	Bucket, Key, UploadId string
 }
 
 func createUpload(c *call) (any, error) {
@@ -305,7 +305,7 @@ type partXML struct {
 
 type partsXML struct {
 	XMLName               xml.Name `xml:"http://s3.amazonaws.com/doc/2006-03-01/ ListPartsResult"`
-	Bucket, Key, UploadId string   //nolint:revive,staticcheck // S3's names
+	Bucket, Key, UploadId string
 	Initiator, Owner      ownerXML
 	StorageClass          string
 	PartNumberMarker      int
@@ -347,7 +347,7 @@ func listParts(c *call) (any, error) {
 }
 
 type openUploadXML struct {
-	Key, UploadId    string //nolint:revive,staticcheck // S3's names
+	Key, UploadId    string
 	Initiator, Owner ownerXML
 	StorageClass     string
 	Initiated        wire.MilliTime
@@ -357,9 +357,9 @@ type uploadsXML struct {
 	XMLName            xml.Name `xml:"http://s3.amazonaws.com/doc/2006-03-01/ ListMultipartUploadsResult"`
 	Bucket             string
 	KeyMarker          string
-	UploadIdMarker     string //nolint:revive,staticcheck // S3's name
+	UploadIdMarker     string
 	NextKeyMarker      string
-	NextUploadIdMarker string //nolint:revive,staticcheck // S3's name
+	NextUploadIdMarker string
 	Prefix             string
 	EncodingType       string `xml:",omitempty"`
 	MaxUploads         int

@@ -3,6 +3,7 @@ package s3
 import (
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -273,30 +274,35 @@ func matches(list, tag string) bool {
 	return false
 }
 
+var rangePattern = regexp.MustCompile(`^bytes=([0-9]{0,18})-([0-9]{0,18})$`)
+
 // byteRange reads a Range header: from up to, not including, to. What is no
 // range of bytes, or several, counts as none.
 func byteRange(text string, size int64) (from, to int64, partial bool, err error) {
-	first, last, isRange := strings.Cut(strings.TrimPrefix(text, "bytes="), "-")
-	if !strings.HasPrefix(text, "bytes=") || !isRange || strings.Contains(text, ",") {
+	found := rangePattern.FindStringSubmatch(text)
+	if found == nil || found[1]+found[2] == "" {
 		return 0, size, false, nil
 	}
-	start, err1 := strconv.ParseInt(first, 10, 64)
-	end, err2 := strconv.ParseInt(last, 10, 64)
+	start, end := digits(found[1]), digits(found[2])
 	switch {
-	case first == "" && err2 == nil && end >= 0: // the last bytes
-		start, end = max(size-end, 0), size-1
-		if last == "0" {
-			start = size
-		}
-	case err1 != nil || start < 0 || (last != "" && (err2 != nil || end < start)):
-		return 0, size, false, nil
-	case last == "" || end >= size:
+	case found[1] == "": // the last bytes
+		start, end = size-min(end, size), size-1
+	case found[2] == "":
 		end = size - 1
+	case end < start:
+		return 0, size, false, nil
 	}
 	if start >= size {
 		return 0, 0, false, refuse(http.StatusRequestedRangeNotSatisfiable, "InvalidRange", "The requested range is not satisfiable")
 	}
-	return start, end + 1, true, nil
+	return start, min(end, size-1) + 1, true, nil
+}
+
+func digits(text string) (value int64) {
+	for _, digit := range text {
+		value = value*10 + int64(digit-'0')
+	}
+	return value
 }
 
 func deleteObject(c *call) (any, error) {

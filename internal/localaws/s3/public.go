@@ -3,6 +3,7 @@ package s3
 import (
 	"encoding/json"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -68,12 +69,7 @@ func isEverybody(principal json.RawMessage) bool {
 	if json.Unmarshal(principal, &kinds) != nil {
 		return false
 	}
-	for _, text := range kinds["AWS"] {
-		if text == "*" {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(kinds["AWS"], "*")
 }
 
 // fixing are the condition keys that make a statement for everybody not public,
