@@ -6,7 +6,7 @@ VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 FUZZ        ?= 20000x
 LINT        := .cache/tools/golangci-lint-$(shell go list -m -modfile=go.tools.mod -f '{{.Version}}' github.com/golangci/golangci-lint/v2)
 
-.PHONY: help build test fuzz check lint generate generated managed-policies fmt bench cover controlplane clean
+.PHONY: help build test fuzz check lint generate generated managed-policies fmt bench clients-js compare-moto cover controlplane clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-17s %s\n", $$1, $$2}'
@@ -43,6 +43,15 @@ fmt: $(LINT) ## format the code
 
 bench: ## benchmarks, with allocations
 	go test -run '^$$' -bench . -benchmem ./internal/...
+
+clients-js: ## local AWS with the AWS SDK for JavaScript; needs node and npm
+	mkdir -p .cache/clients-js
+	cp internal/localaws/testdata/clients/package.json .cache/clients-js/
+	npm install --prefix .cache/clients-js --cache .cache/npm --ignore-scripts --no-audit --no-fund --no-save
+	ROLECALL_CLIENTS_JS=$(CURDIR)/.cache/clients-js go test -count=1 -run TestJavaScriptSDK -v ./internal/localaws
+
+compare-moto: ## local AWS and moto_server, if it is there, at the same calls
+	go run ./hack/compare-moto
 
 cover: controlplane ## test coverage, as coverage.out
 	go test -coverpkg=./internal/... -coverprofile=coverage.out ./... && go tool cover -func=coverage.out | tail -1

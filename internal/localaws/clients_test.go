@@ -161,3 +161,18 @@ func TestAWSCLI(t *testing.T) {
 		}
 	})
 }
+
+// TestJavaScriptSDK needs packages of npm: make clients-js fetches them and says
+// where they are.
+func TestJavaScriptSDK(t *testing.T) {
+	t.Parallel()
+	packages := os.Getenv("ROLECALL_CLIENTS_JS")
+	if packages == "" {
+		t.Skip("NOT TESTED: make clients-js runs it")
+	}
+	w := clientWorld(t)
+	environment := w.clientEnvironment(w.asPod()...)
+	environment = append(environment, "ROLECALL_CLIENTS_JS="+packages, "ROLECALL_TEST_ROLE=arn:aws:iam::111122223333:role/Taken",
+		"ADMIN_ID="+w.admin.AccessKeyID, "ADMIN_SECRET="+w.admin.SecretKey.Reveal())
+	w.runClient(environment, client(t, "node", "--version"), filepath.Join("testdata", "clients", "sdk.cjs"))
+}
