@@ -15,6 +15,9 @@ import (
 // it is known to be there (ROLECALL_REQUIRE_CLIENTS=1, as in CI) it fails.
 func client(t *testing.T, name string, check ...string) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("NOT TESTED: clients take seconds to start")
+	}
 	program, err := exec.LookPath(name)
 	if err == nil && len(check) > 0 {
 		err = exec.CommandContext(t.Context(), program, check...).Run()

@@ -69,18 +69,27 @@ func contract(t *testing.T, store account.Store) {
 	if diff := cmp.Diff([]string{"a1", "b2"}, seen); diff != "" {
 		t.Errorf("after an update that failed (-want +got):\n%s", diff)
 	}
-	seen = nil
-	must(store.View(func(tx account.Reader) error {
-		return tx.From("k", "aa", func(key string, value []byte) error {
-			seen = append(seen, key+string(value))
-			return nil
-		})
-	}))
-	if diff := cmp.Diff([]string{"b2"}, seen); diff != "" {
-		t.Errorf("from aa (-want +got):\n%s", diff)
+	for start, want := range map[string]string{"": "ab", "a": "ab", "aa": "b", "b": "b", "c": ""} {
+		got := ""
+		must(store.View(func(tx account.Reader) error {
+			if tx.Count("k") != 2 || tx.Count("none") != 0 {
+				t.Errorf("%d keys, %d of nothing", tx.Count("k"), tx.Count("none"))
+			}
+			return errors.Join(tx.From("none", "", nil), tx.From("k", start, func(key string, _ []byte) error {
+				got += key
+				return nil
+			}))
+		}))
+		if got != want {
+			t.Errorf("from %q come %q, want %q", start, got, want)
+		}
 	}
 	must(store.Update(func(tx account.Writer) error {
-		return errors.Join(tx.Delete("k", "a"), tx.Delete("k", "none"), tx.Delete("none", "x"))
+		err := errors.Join(tx.Delete("k", "a"), tx.Delete("k", "none"), tx.Delete("none", "x"))
+		if tx.Count("k") != 1 {
+			t.Errorf("%d keys after a deletion", tx.Count("k"))
+		}
+		return err
 	}))
 	must(store.View(func(tx account.Reader) error {
 		if tx.Get("k", "a") != nil {

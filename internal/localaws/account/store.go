@@ -107,10 +107,16 @@ func (t boltTx) From(kind, start string, f func(string, []byte) error) error {
 }
 
 func (t boltTx) Count(kind string) int {
-	if bucket := t.tx.Bucket([]byte(kind)); bucket != nil {
-		return bucket.Stats().KeyN
+	bucket, count := t.tx.Bucket([]byte(kind)), 0
+	if bucket == nil {
+		return 0
 	}
-	return 0
+	// Not by Stats, which knows nothing of what the transaction wrote.
+	cursor := bucket.Cursor()
+	for key, _ := cursor.First(); key != nil; key, _ = cursor.Next() {
+		count++
+	}
+	return count
 }
 
 func (t boltTx) Put(kind, key string, value []byte) error {
