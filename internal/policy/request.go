@@ -136,11 +136,14 @@ func fold(key string) string { return strings.ToLower(key) }
 // iam-policy §5); the key is folded.
 func multivalued(key string) bool {
 	switch key {
-	case "aws:tagkeys", "aws:calledvia", "aws:principalorgpaths", "aws:resourceorgpaths", "aws:sourceorgpaths",
-		"aws:principalservicenameslist", "sts:transitivetagkeys", "sts:requestcontextproviders":
+	case "aws:calledvia", "aws:principalservicenameslist", "sts:requestcontextproviders":
 		return true
 	}
-	return !strings.HasPrefix(key, "aws:") && (strings.HasSuffix(key, ":amr") || strings.HasSuffix(key, ":oaud"))
+	// A tag's own key, behind the slash, says nothing.
+	if !strings.Contains(key, "/") && (strings.HasSuffix(key, "tagkeys") || strings.HasSuffix(key, "orgpaths")) {
+		return true
+	}
+	return isTokenKey(key) && (strings.HasSuffix(key, ":amr") || strings.HasSuffix(key, ":oaud"))
 }
 
 // lookup finds a folded key in the context, or derives it from principal and
