@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -153,7 +154,9 @@ func (r *Request) read() (*policy.Request, error) {
 	if r.ResourceAccount != "" && !arn.IsAccount(r.ResourceAccount) {
 		return nil, fmt.Errorf("resourceAccount: %q is not 12 digits", r.ResourceAccount)
 	}
-	for key, raw := range r.Context {
+	// Of keys that differ in letter case the last counts.
+	for _, key := range slices.Sorted(maps.Keys(r.Context)) {
+		raw := r.Context[key]
 		if one, ok := plainString(raw); ok {
 			request.Context.Set(key, one)
 			continue
