@@ -64,13 +64,15 @@ func Decide(r *Request, p *Policies) Decision {
 		return decision
 	}
 	e := newEvaluation(r, p)
-	scp, scpDeny := true, false
-	if e.hasAccount() {
+	scp, scpDeny, rcpDeny := true, false, false
+	if e.concernedBy(SCP) {
 		scp, scpDeny = e.levels(p.SCP)
 	}
-	// RCPFullAWSAccess is on every level and cannot be removed, so of resource
-	// control policies only what they deny counts.
-	_, rcpDeny := e.levels(p.RCP)
+	if e.concernedBy(RCP) {
+		// RCPFullAWSAccess is on every level and cannot be removed, so of
+		// resource control policies only what they deny counts.
+		_, rcpDeny = e.levels(p.RCP)
+	}
 	endpoint := e.all(p.Endpoint)
 	resource := e.one(p.Resource)
 	trust := e.one(p.Trust)
@@ -122,7 +124,24 @@ func withoutPolicies(r *Request) (decision Decision, decided bool) {
 	return Decision{}, false
 }
 
-// hasAccount reports whether service control policies can concern the caller.
+// concernedBy reports whether policies of a kind have a say: the organisation's
+// do not reach roles that are linked to a service (spec iam-policy §4.3).
+func (e *evaluation) concernedBy(kind Kind) bool {
+	caller := &e.request.Principal
+	switch kind { //nolint:exhaustive // the others always have
+	case SCP:
+		return e.hasAccount() && (caller.Kind != RoleSession || !isServiceLinked(caller.RoleARN))
+	case RCP:
+		return caller.Kind != Service || !isServiceLinked(e.request.Resource)
+	}
+	return true
+}
+
+func isServiceLinked(role string) bool {
+	return strings.HasPrefix(partAfter(role, 2), "iam:") && strings.HasPrefix(partAfter(role, 5), "role/aws-service-role/")
+}
+
+// hasAccount reports whether the caller belongs to an account.
 func (e *evaluation) hasAccount() bool {
 	switch e.request.Principal.Kind {
 	case User, RoleSession, FederatedUser, Root:

@@ -57,7 +57,7 @@ func (p *Policies) documents() []*Policy {
 // concerns reports whether documents of a kind have a say in the decision.
 func (x *explainer) concerns(kind Kind) bool {
 	_, decided := withoutPolicies(x.request)
-	return !decided && (kind != SCP || x.hasAccount())
+	return !decided && x.concernedBy(kind)
 }
 
 // needed repeats the sources that spec iam-policy §4.3 asks, in its order; others
@@ -68,15 +68,17 @@ func (x *explainer) needed() []Need {
 		return n.list
 	}
 	p := x.policies
-	if x.hasAccount() {
-		for _, level := range p.SCP {
+	for _, level := range p.SCP {
+		if x.concerns(SCP) {
 			n.add(SCP, x.all(level), true)
 		}
 	}
 	for _, level := range p.RCP {
-		v := x.all(level)
-		v.allow = true // RCPFullAWSAccess is on every level
-		n.add(RCP, v, true)
+		if x.concerns(RCP) {
+			v := x.all(level)
+			v.allow = true // RCPFullAWSAccess is on every level
+			n.add(RCP, v, true)
+		}
 	}
 	if len(p.Endpoint) > 0 {
 		n.add(Endpoint, x.all(p.Endpoint), true)
