@@ -258,12 +258,16 @@ func (r *Request) sameAccount() bool {
 	return owner == "" || owner == r.Principal.Account
 }
 
-// owner is the account of the resource, empty if it is not known.
+// owner is the account of the resource, empty if it is not known. What belongs to
+// AWS, such as its managed policies, is in every account.
 func (r *Request) owner() string {
 	if r.ResourceAccount != "" {
 		return r.ResourceAccount
 	}
-	return accountOf(r.Resource)
+	if account := accountOf(r.Resource); account != "aws" {
+		return account
+	}
+	return ""
 }
 
 func accountOf(resource string) string {
