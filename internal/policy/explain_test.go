@@ -297,7 +297,7 @@ func TestNearMisses(t *testing.T) {
 		decide := func(text string) *policy.Explanation {
 			parsed := mustParse(t, row.kind, "p", text)
 			policies := &policy.Policies{Identity: []*policy.Policy{parsed}}
-			switch row.kind {
+			switch row.kind { //nolint:exhaustive // of the rows
 			case policy.Trust:
 				policies = &policy.Policies{Trust: parsed}
 			case policy.Resource:
