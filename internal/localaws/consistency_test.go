@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
 	"github.com/rolecall/rolecall/internal/localaws"
 )
 
@@ -60,4 +62,21 @@ func TestConsistencyDelay(t *testing.T) {
 		t.Fatal(got.body)
 	}
 	listed("Q")
+}
+
+// TestConsistencyDelayOfIAMOnly: a bucket is there at once, whatever it is called.
+func TestConsistencyDelayOfIAMOnly(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *localaws.Config) { c.ConsistencyDelay = time.Hour })
+	w.realTime()
+	ctx, client := t.Context(), w.s3Client(w.admin)
+	if _, err := client.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: new("policy")}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.PutObject(ctx, &s3.PutObjectInput{Bucket: new("policy"), Key: new("k"), Body: strings.NewReader("text")}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.GetObject(ctx, &s3.GetObjectInput{Bucket: new("policy"), Key: new("k")}); err != nil {
+		t.Error(err)
+	}
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/rolecall/rolecall/internal/arn"
 )
 
 // Delay makes what is written of IAM's entities visible to views only after a
@@ -38,8 +40,15 @@ type change struct {
 // isIAM reports whether a kind of values is of IAM. Those of other services are
 // visible at once.
 func isIAM(kind string) bool {
-	switch kind[strings.LastIndexByte(kind, '/')+1:] {
-	case kindUser, kindGroup, kindRole, kindPolicy, kindProfile, kindProvider, kindKey, kindAlias:
+	if kind == kindKey {
+		return true
+	}
+	owner, of, _ := strings.Cut(kind, "/")
+	if !arn.IsAccount(owner) { // S3's kinds are named by buckets, which can be called anything
+		return false
+	}
+	switch of {
+	case kindUser, kindGroup, kindRole, kindPolicy, kindProfile, kindProvider, kindAlias:
 		return true
 	}
 	return false
