@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 
@@ -97,9 +98,7 @@ func (c *call) allowOn(action, arn string, tags []account.Tag, more map[string]s
 	for _, tag := range tags {
 		target.Context["ssm:resourceTag/"+tag.Key] = tag.Value
 	}
-	for key, text := range more {
-		target.Context[key] = text
-	}
+	maps.Copy(target.Context, more)
 	return c.Allow("ssm:"+action, target)
 }
 
