@@ -116,6 +116,8 @@ func TestS3Actions(t *testing.T) {
 		{"put with a list", allow(`"s3:PutObject"`, object), put(withList), "AccessDenied"},
 		{"put with a list, allowed", allow(`["s3:PutObject","s3:PutObjectAcl"]`, object), put(withList), ""},
 		{"put with tags", allow(`"s3:PutObject"`, object), put(func(in *s3.PutObjectInput) { in.Tagging = aws.String("a=b") }), "AccessDenied"},
+		{"put with the right tag", strings.Replace(allow(`["s3:PutObject","s3:PutObjectTagging"]`, object), `"Resource"`, `"Condition":{"StringEquals":{"s3:RequestObjectTag/a":"b"}},"Resource"`, 1), put(func(in *s3.PutObjectInput) { in.Tagging = aws.String("a=b") }), ""},
+		{"put with a wrong tag", strings.Replace(allow(`["s3:PutObject","s3:PutObjectTagging"]`, object), `"Resource"`, `"Condition":{"StringEquals":{"s3:RequestObjectTag/a":"b"}},"Resource"`, 1), put(func(in *s3.PutObjectInput) { in.Tagging = aws.String("a=c") }), "AccessDenied"},
 		{"copy", allow(`["s3:PutObject","s3:GetObject","s3:PutObjectTagging"]`, object), copyTo, ""},
 		{"copy without get", allow(`"s3:PutObject"`, object), copyTo, "AccessDenied"},
 		{"copy without put", allow(`"s3:GetObject"`, object), copyTo, "AccessDenied"},

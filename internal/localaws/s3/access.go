@@ -97,6 +97,12 @@ func (c *call) context() map[string]string {
 			keys["s3:"+strings.ToLower(name)] = c.header(name)
 		}
 	}
+	if withTags(c) {
+		tags, _ := tagsOfHeader(c.header("X-Amz-Tagging")) // what is wrong with them is said later
+		for _, tag := range tags {
+			keys["s3:RequestObjectTag/"+tag.Key] = tag.Value
+		}
+	}
 	switch {
 	case c.query.Has("AWSAccessKeyId"):
 		keys["s3:signatureversion"], keys["s3:authType"] = "AWS", "REST-QUERY-STRING"

@@ -37,11 +37,7 @@ func (c *call) source() (*account.Object, []byte, error) {
 	if conditions(asked, from.object) != 0 {
 		return nil, nil, preconditionFailed()
 	}
-	var body []byte
-	err = c.Accounts.View(func(state account.State) error {
-		body = state.Body(name, key)
-		return nil
-	})
+	body, err := from.content()
 	return from.object, body, err
 }
 

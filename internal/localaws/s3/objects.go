@@ -196,15 +196,29 @@ func getObject(c *call) (any, error) {
 	if c.HTTP.Method == http.MethodHead {
 		return answer, nil
 	}
-	return answer, c.Accounts.View(func(state account.State) error {
-		// The object may have been replaced since it was looked up.
-		body := state.Body(c.name, c.key)
-		if int64(len(body)) != c.object.Size {
+	body, err := c.content()
+	if err != nil {
+		return nil, err
+	}
+	answer.Body = body[from:to]
+	return answer, nil
+}
+
+// content returns the content of the object that was looked up, and decided
+// about, which may have been replaced since.
+func (c *call) content() (body []byte, err error) {
+	err = c.Accounts.View(func(state account.State) error {
+		now, err := optional(state.Object(c.name, c.key))
+		if err != nil {
+			return err
+		}
+		if now == nil || now.ETag != c.object.ETag {
 			return refuse(http.StatusConflict, "OperationAborted", "A conflicting conditional operation is currently in progress against this resource. Please try again.")
 		}
-		answer.Body = body[from:to]
+		body = state.Body(c.name, c.key)
 		return nil
 	})
+	return body, err
 }
 
 // describe are the headers of an object.
