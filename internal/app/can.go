@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"text/tabwriter"
@@ -60,11 +61,13 @@ expectation does not hold; 2 wrong usage or a malformed file.`,
 
 // verdictOf is the short answer to one question.
 type verdictOf struct {
-	Verdict     string              `json:"verdict"` // Allowed, ImplicitDeny, ExplicitDeny, Unknown
-	Reason      string              `json:"reason"`
-	Because     string              `json:"because"`
-	Action      string              `json:"action"`
-	Assumptions []policy.Assumption `json:"assumptions"`
+	Verdict string `json:"verdict"` // Allowed, ImplicitDeny, ExplicitDeny, Unknown
+	Reason  string `json:"reason"`
+	Because string `json:"because"`
+	Action  string `json:"action"`
+	// PartlyDenied is for a resource with wildcards, not all of which is allowed.
+	PartlyDenied []policy.PartlyDenied `json:"partlyDenied,omitempty"`
+	Assumptions  []policy.Assumption   `json:"assumptions"`
 }
 
 // unknown is the verdict under --strict when a fact that was not given matters.
@@ -75,7 +78,7 @@ func (q *question) can(sys System, output string) error {
 	if err != nil {
 		return err
 	}
-	verdict := verdictOf{explanation.Decision, explanation.Reason, explanation.Summary(), explanation.Action, explanation.Assumptions}
+	verdict := verdictOf{explanation.Decision, explanation.Reason, explanation.Summary(), explanation.Action, explanation.PartlyDenied, explanation.Assumptions}
 	if q.strict && explanation.Unknown() {
 		verdict.Verdict = unknown
 	}
@@ -85,6 +88,7 @@ func (q *question) can(sys System, output string) error {
 		}
 	} else {
 		fmt.Fprintf(sys.Stdout, "%s: %s\n", verdict.Verdict, verdict.Because)
+		printPartlyDenied(sys.Stdout, verdict.PartlyDenied)
 		printAssumptions(sys, verdict.Assumptions)
 	}
 	return verdictExit(verdict.Verdict)
@@ -106,6 +110,12 @@ func (q *question) explain(sys System) (*policy.Explanation, error) {
 		return nil, err
 	}
 	return policy.ExplainAll(request, q.actions, policies), nil
+}
+
+func printPartlyDenied(w io.Writer, parts []policy.PartlyDenied) {
+	for _, p := range parts {
+		fmt.Fprintf(w, "  denied for part of it: line %d of %s %s names %s\n", p.Line, p.Source, p.Document, p.Pattern)
+	}
 }
 
 func printAssumptions(sys System, assumptions []policy.Assumption) {

@@ -57,6 +57,7 @@ func printExplanation(w io.Writer, e *policy.Explanation, verdict string) {
 		relation = "the caller's account's"
 	}
 	fmt.Fprintf(w, "  owner      %s\n", relation)
+	printPartlyDenied(w, e.PartlyDenied)
 	if len(e.Needed) > 0 {
 		fmt.Fprintln(w, "\nhad to allow:")
 		for _, need := range e.Needed {

@@ -7,7 +7,7 @@
 //   - pattern.go, values.go and folding.go compare
 //   - request.go and decide.go decide; decide.go reads like AWS's evaluation
 //     logic, taking.go adds what taking a role needs
-//   - explain*.go, nearmiss.go, assumptions.go and summary.go say why
+//   - explain*.go, nearmiss.go, partly.go, assumptions.go and summary.go say why
 //   - lint*.go find what AWS accepts in silence; format.go prints
 //
 // It knows nothing of HTTP, the AWS SDK, Kubernetes or the clock: whatever a

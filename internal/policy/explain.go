@@ -22,6 +22,7 @@ func Explain(r *Request, p *Policies) *Explanation {
 		x.out.Documents = append(x.out.Documents, x.document(document))
 	}
 	x.refineTrust()
+	x.out.PartlyDenied = x.partlyDenied()
 	x.nearMisses()
 	x.context()
 	x.assumptions()

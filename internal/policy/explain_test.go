@@ -362,6 +362,29 @@ func TestSummaryNamesTheGrant(t *testing.T) {
 	}
 }
 
+// TestPartlyDenied: of a resource with wildcards all is allowed, or the rest is
+// named.
+func TestPartlyDenied(t *testing.T) {
+	t.Parallel()
+	request := policy.Request{Principal: alice, Action: "s3:GetObject", Resource: "arn:aws:s3:::b/*"}
+	deny := func(rest string) string {
+		return doc(`{'Effect':'Allow','Action':'*','Resource':'*'}`, `{'Effect':'Deny','Action':'s3:*',`+rest+`}`)
+	}
+	for text, want := range map[string]int{
+		deny(`'Resource':['arn:aws:s3:::b/secret/*','arn:aws:s3:::?/x','arn:aws:s3:::c/*','arn:aws:s3:::b','arn:aws:s3:::${aws:username}/*']`): 2,
+		deny(`'Resource':'arn:aws:s3:::b/secret/*','Condition':{'Bool':{'a':'true'}}`):                                                         0,
+		deny(`'NotResource':'arn:aws:s3:::b/*'`):                                                                                  0,
+		allow(`'Action':'*','NotResource':['arn:aws:s3:::b/x','arn:aws:s3:::c/x']`):                                               1,
+		doc(`{'Effect':'Allow','Action':'*','NotResource':'arn:aws:s3:::b/x'}`, `{'Effect':'Allow','Action':'*','Resource':'*'}`): 0,
+		allow(`'Action':'*','Resource':['arn:aws:s3:::b/*','arn:aws:s3:::b/other/*']`):                                            0,
+	} {
+		got := policy.Explain(&request, &policy.Policies{Identity: []*policy.Policy{mustParse(t, policy.Identity, "p", text)}})
+		if got.Decision != "Allowed" || len(got.PartlyDenied) != want {
+			t.Errorf("%s: %s, denied %+v, want %d", text, got.Decision, got.PartlyDenied, want)
+		}
+	}
+}
+
 // TestDenyThatAMissingKeyEscapes is the inversion of spec iam-policy §3.3.
 func TestDenyThatAMissingKeyEscapes(t *testing.T) {
 	t.Parallel()

@@ -14,6 +14,8 @@ type Explanation struct {
 	// Needed are the documents that had to allow.
 	Needed    []Need            `json:"needed"`
 	Documents []ExplainedPolicy `json:"documents"`
+	// PartlyDenied are statements that deny a part of a resource with wildcards.
+	PartlyDenied []PartlyDenied `json:"partlyDenied,omitempty"`
 	// NearMisses are statements that fail in exactly one element, nearest first.
 	NearMisses []NearMiss `json:"nearMisses"`
 	// Context are the keys that documents name, sorted.
