@@ -330,7 +330,7 @@ func (c *condition) holdsForARN(r *Request, got string) bool {
 		switch {
 		case !ok:
 			continue
-		case len(ops) == 1 && ops[0] == anyRun:
+		case want.source == "*":
 			return !c.op.negated
 		}
 		parts := splitOps(ops)
