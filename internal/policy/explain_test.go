@@ -292,6 +292,9 @@ func TestNearMisses(t *testing.T) {
 		{"issuer's key", take, policy.Trust, webTrust(`'StringEquals':{'oidc.example/A1:sub':'` + reader + `'}`)},
 		{"provider", take, policy.Trust, strings.Replace(webTrust(``), "/id/A1", "/id/A2", 1)},
 		{"role", assume, policy.Trust, roleTrust(`{'AWS':'arn:aws:iam::111122223333:role/ap'}`)},
+		{"role beside another", assume, policy.Trust, roleTrust(`{'AWS':'arn:aws:iam::111122223333:role/entirely-different'}`)},
+		{"role beside others", assume, policy.Trust, roleTrust(`{'AWS':[ 'arn:aws:iam::111122223333:role/entirely-different','arn:aws:iam::111122223333:role/one-more-of-them']}`)},
+		{"provider beside everybody", take, policy.Trust, doc(`{'Effect':'Allow','Principal':{'AWS':'*'},'Action':'sts:*'}`)},
 		{"role beside a service", assume, policy.Trust, roleTrust(`{'Service':'ec2.amazonaws.com'}`)},
 	} {
 		decide := func(text string) *policy.Explanation {
@@ -313,6 +316,9 @@ func TestNearMisses(t *testing.T) {
 		edited := got.NearMisses[0].Suggested.Edit.Apply(strings.ReplaceAll(row.text, "'", `"`))
 		if after := decide(edited); after.Decision != "Allowed" {
 			t.Errorf("%s: with %s still %s", row.name, edited, after.Summary())
+		}
+		if strings.Contains(row.name, "beside") && len(edited) < len(row.text)+20 {
+			t.Errorf("%s: %s has lost a principal", row.name, edited)
 		}
 	}
 }

@@ -122,13 +122,29 @@ func (x *explainer) suggestPrincipal(p *Policy, s *statement, miss *NearMiss) {
 		miss.Suggested = p.fix(span{s.at.start, s.at.start + 1}, `{"Principal": {"`+key+`": `+jsonText(arn)+`}, `, "name %s as %s principal", arn, key)
 		return
 	}
-	for i := range s.principal.entries {
-		if entry := &s.principal.entries[i]; entry.key == key && (len(s.principal.entries) == 1 || nearMiss(entry.text, arn) != "") {
-			miss.Suggested = p.fix(entry.at, jsonText(arn), "name %s as %s principal", arn, key)
-			return
-		}
+	at, text := s.principal.add(p, key, arn)
+	miss.Suggested = p.fix(at, text, "name %s as %s principal", arn, key)
+}
+
+// add is an edit that names one more principal, or mends one that was meant for it.
+func (s *principalSet) add(p *Policy, key, arn string) (at span, text string) {
+	of := func(e principalEntry) bool { return e.key == key }
+	if i := slices.IndexFunc(s.entries, func(e principalEntry) bool { return of(e) && nearMiss(e.text, arn) != "" }); i >= 0 {
+		return s.entries[i].at, jsonText(arn)
 	}
-	miss.Suggested = p.fix(s.principal.at, `{"`+key+`": `+jsonText(arn)+`}`, "name %s as %s principal", arn, key)
+	if p.text[s.at.start] != '{' {
+		return s.at, `{"` + key + `": ` + jsonText(arn) + `}` // it was "*"
+	}
+	i := slices.IndexFunc(s.entries, of)
+	if i < 0 {
+		return span{s.at.start, s.at.start + 1}, `{"` + key + `": ` + jsonText(arn) + `, `
+	}
+	at = s.entries[i].at
+	both := jsonText(arn) + ", " + p.text[at.start:at.end]
+	if strings.HasSuffix(strings.TrimRight(p.text[:at.start], " \t\r\n"), "[") {
+		return at, both
+	}
+	return at, "[" + both + "]"
 }
 
 func (x *explainer) suggestAction(p *Policy, s *statement, miss *NearMiss) {
