@@ -65,6 +65,9 @@ func (x *explainer) assumptions() {
 	if x.request.Context == nil || !x.request.Context.incomplete {
 		return
 	}
+	if x.request.owner() == "" && strings.HasPrefix(x.request.Resource, "arn:") && accountOf(x.request.Resource) == "" && x.hasAccount() {
+		x.assume(Assumption{"the account of the resource is not given", "it is the caller's", x.mattersOwner()})
+	}
 	for _, key := range x.namedKeys() {
 		if _, present := x.request.lookup(key); present || x.request.Principal.decides(key) {
 			continue
@@ -128,6 +131,13 @@ func (x *explainer) mattersDocument(kind Kind) bool {
 func (x *explainer) mattersPath() bool {
 	changed := *x.request
 	changed.Principal.RolePathUnknown = false
+	return (Decide(&changed, x.policies).Effect == Allowed) != x.allowed()
+}
+
+// mattersOwner decides as if the resource were another account's.
+func (x *explainer) mattersOwner() bool {
+	changed := *x.request
+	changed.ResourceAccount = "another"
 	return (Decide(&changed, x.policies).Effect == Allowed) != x.allowed()
 }
 

@@ -407,7 +407,7 @@ func TestAssumptions(t *testing.T) {
 	t.Parallel()
 	identity := mustParse(t, policy.Identity, "p", allow(`'Action':'s3:*','Resource':'*','Condition':{'StringEquals':{'aws:ResourceTag/team':'red'}}`))
 	policies := &policy.Policies{Identity: []*policy.Policy{identity}, Unread: []policy.Kind{policy.SCP}}
-	request := &policy.Request{Principal: alice, Action: "s3:GetObject", Resource: "arn:aws:s3:::b/k", Context: policy.NewContext().Incomplete()}
+	request := &policy.Request{Principal: alice, Action: "s3:GetObject", Resource: "arn:aws:s3:::b/k", ResourceAccount: alice.Account, Context: policy.NewContext().Incomplete()}
 	got := policy.Explain(request, policies)
 	want := []policy.Assumption{
 		{Fact: "the service control policy was not read", Taken: "there is none"},
@@ -425,6 +425,11 @@ func TestAssumptions(t *testing.T) {
 	policies.Unread = nil
 	if got = policy.Explain(request, policies); got.Unknown() || got.Context[0].Origin != "given" {
 		t.Errorf("%+v, %+v", got.Assumptions, got.Context)
+	}
+	request.ResourceAccount = ""
+	owner := []policy.Assumption{{Fact: "the account of the resource is not given", Taken: "it is the caller's", Matters: true}}
+	if diff := cmp.Diff(owner, policy.Explain(request, policies).Assumptions); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
