@@ -141,10 +141,10 @@ func (x *explainer) mattersOwner() bool {
 	return (Decide(&changed, x.policies).Effect == Allowed) != x.allowed()
 }
 
-// mattersKey tries each value that a document compares the key with, and one
-// that no document names.
+// mattersKey tries each value that a document compares the key with, the parts of
+// the resource, which a variable may stand for, and a value that nothing names.
 func (x *explainer) mattersKey(key string) bool {
-	candidates := []string{"\x00"}
+	candidates := append(strings.FieldsFunc(x.request.Resource, func(c rune) bool { return c == ':' || c == '/' }), "\x00", x.request.Resource)
 	for _, document := range x.policies.documents() {
 		for i := range document.statements {
 			for j := range document.statements[i].conditions {

@@ -426,6 +426,11 @@ func TestAssumptions(t *testing.T) {
 	if got = policy.Explain(request, policies); got.Unknown() || got.Context[0].Origin != "given" {
 		t.Errorf("%+v, %+v", got.Assumptions, got.Context)
 	}
+	tagged := mustParse(t, policy.Identity, "p", allow(`'Action':'s3:*','Resource':'arn:aws:s3:::b/${aws:PrincipalTag/key}'`))
+	got = policy.Explain(request, &policy.Policies{Identity: []*policy.Policy{tagged}})
+	if len(got.Assumptions) != 1 || !got.Assumptions[0].Matters {
+		t.Errorf("a variable: %+v", got.Assumptions)
+	}
 	request.ResourceAccount = ""
 	owner := []policy.Assumption{{Fact: "the account of the resource is not given", Taken: "it is the caller's", Matters: true}}
 	if diff := cmp.Diff(owner, policy.Explain(request, policies).Assumptions); diff != "" {
