@@ -14,7 +14,7 @@ const module = "github.com/rolecall/rolecall/"
 // layers lists the rooms from the inside out. A room may import rooms of the
 // layers before its own, and of its own layer only where together says so.
 var layers = [][]string{
-	{"internal/arn", "internal/credential", "internal/fault", "internal/policy", "internal/managedpolicy", "api/**"},
+	{"internal/arn", "internal/credential", "internal/fault", "internal/glob", "internal/rawjson", "internal/policy", "internal/managedpolicy", "api/**"},
 	{"internal/sigv4", "internal/token", "internal/policycase"},
 	{"internal/inject", "internal/awsapi", "internal/httpserve", "internal/obs", "internal/pki", "examples/quickstart"},
 	{"internal/manifest"},
@@ -32,9 +32,11 @@ var domain = map[string][]string{
 	"internal/arn":           nil,
 	"internal/credential":    nil,
 	"internal/fault":         nil,
+	"internal/glob":          nil,
 	"internal/managedpolicy": nil,
 	"internal/policy":        {"golang.org/x/text/"}, // full Unicode lower case
-	"internal/sigv4":         {"net/http"},           // what is verified is an HTTP request
+	"internal/rawjson":       nil,
+	"internal/sigv4":         {"net/http"}, // what is verified is an HTTP request
 	"internal/token":         {"github.com/go-jose/go-jose/v4"},
 	"internal/policycase":    {"sigs.k8s.io/json"}, // strict decoding
 }

@@ -10,7 +10,8 @@ import (
 	"strings"
 )
 
-// Account is what a service account's annotations say, settings filled in.
+// Account is a service account's identity: what its annotations say, or a
+// ConfigMap, settings filled in.
 type Account struct {
 	// Role is the role's ARN as written; empty means the account has none.
 	Role string
@@ -18,36 +19,56 @@ type Account struct {
 	Audience    string
 	Expiration  int64 // seconds, at least 600
 	RegionalSTS bool
+	// Container says that the account has a Pod Identity: an agent knows its
+	// role, and Role is not used.
+	Container bool
+	// Jitter shortens a Pod Identity token's default lifetime, by at most
+	// MaxJitter seconds, so that tokens do not all expire together.
+	Jitter int64
 	// Malformed says that Role is no role's ARN. It is injected all the same
 	// (spec webhook §14 Q6), with a warning.
 	Malformed bool
+	// options are Rolecall's own annotations.
+	options options
 	// Warnings are about annotations that cannot be read.
 	Warnings []string
 }
 
+// method is empty for an account without identity.
+func (a *Account) method() Method {
+	switch {
+	case a.Container:
+		return ContainerCredentials
+	case a.Role != "":
+		return WebIdentity
+	}
+	return ""
+}
+
 var roleARN = regexp.MustCompile(`^arn:aws[a-z0-9-]*:iam::\d{12}:role/[\w\-/.@+=,]+$`)
+
+// IsRoleARN reports whether AWS could know a role by this text.
+func IsRoleARN(text string) bool { return roleARN.MatchString(text) }
 
 // ReadAccount reads a service account's annotations (spec webhook §2.1).
 // Annotations that cannot be read fall back to the settings with a warning.
 func ReadAccount(annotations map[string]string, settings Settings) Account {
-	prefix := settings.Prefix + "/"
-	a := Account{
-		Role: annotations[prefix+"role-arn"], Audience: settings.Audience,
-		Expiration: max(settings.Expiration, minExpiration), RegionalSTS: settings.RegionalSTS,
-	}
-	if a.Role == "" {
+	a := settings.none()
+	own := ownAnnotations(annotations, settings.Prefix)
+	if len(own) == 0 {
 		return a
 	}
-	a.Role = settings.compose(a.Role)
-	a.Malformed = !roleARN.MatchString(a.Role)
+	prefix := settings.Prefix + "/"
 	warn := func(format string, args ...any) { a.Warnings = append(a.Warnings, fmt.Sprintf(format, args...)) }
+	a.Role = settings.compose(own["role-arn"])
+	a.Malformed = a.Role != "" && !IsRoleARN(a.Role)
 	if a.Malformed {
 		warn("annotation %srole-arn %q is no role's ARN, want arn:aws:iam::ACCOUNT:role/NAME; AWS will refuse it", prefix, a.Role)
 	}
-	if audience, found := annotations[prefix+"audience"]; found {
+	if audience, found := own["audience"]; found {
 		a.Audience = audience
 	}
-	if text, found := annotations[prefix+"sts-regional-endpoints"]; found {
+	if text, found := own["sts-regional-endpoints"]; found {
 		regional, err := strconv.ParseBool(text)
 		if err != nil {
 			warn("annotation %ssts-regional-endpoints %q is neither true nor false; %t is used", prefix, text, a.RegionalSTS)
@@ -55,7 +76,7 @@ func ReadAccount(annotations map[string]string, settings Settings) Account {
 			a.RegionalSTS = regional
 		}
 	}
-	if text, found := annotations[prefix+"token-expiration"]; found {
+	if text, found := own["token-expiration"]; found {
 		seconds, ok := parseExpiration(text)
 		if ok {
 			a.Expiration = seconds
@@ -63,7 +84,29 @@ func ReadAccount(annotations map[string]string, settings Settings) Account {
 			warn("annotation %stoken-expiration %q is no number of seconds; %d is used", prefix, text, a.Expiration)
 		}
 	}
+	if !settings.Conformance {
+		a.options.read(own, prefix, warn)
+	}
 	return a
+}
+
+// ownAnnotations are those of the prefix, without it; nil if there are none.
+func ownAnnotations(annotations map[string]string, prefix string) map[string]string {
+	var own map[string]string
+	for key, text := range annotations {
+		if len(key) > len(prefix) && key[len(prefix)] == '/' && strings.HasPrefix(key, prefix) {
+			if own == nil {
+				own = map[string]string{}
+			}
+			own[key[len(prefix)+1:]] = text
+		}
+	}
+	return own
+}
+
+// none is what an account without annotations is.
+func (s *Settings) none() Account {
+	return Account{Audience: s.Audience, Expiration: max(s.Expiration, minExpiration), RegionalSTS: s.RegionalSTS}
 }
 
 // compose makes an ARN of what is none. An empty role stays empty: the

@@ -9,6 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rolecall/rolecall/internal/inject"
+	"github.com/rolecall/rolecall/internal/rawjson"
+	"github.com/rolecall/rolecall/test/injectcase"
 )
 
 const role = "arn:aws:iam::111122223333:role/r"
@@ -175,8 +177,8 @@ func TestSkipLabel(t *testing.T) {
 	if result := mustPod(t, pod, nil, inject.Defaults()); len(result.Patch) != 0 || !strings.Contains(result.Reason, inject.SkipLabel) {
 		t.Errorf("%+v", result)
 	}
-	if _, skip, err := inject.ServiceAccountName(pod); err != nil || !skip {
-		t.Errorf("skip %t, error %v", skip, err)
+	if head, err := inject.ReadHead(rawjson.NewReader(pod)); err != nil || !head.Skip {
+		t.Errorf("head %+v, error %v", head, err)
 	}
 }
 
@@ -195,7 +197,7 @@ func TestNotAPod(t *testing.T) {
 }
 
 func FuzzPod(f *testing.F) {
-	for _, g := range readGoldens(f) {
+	for _, g := range injectcase.Read(f) {
 		f.Add([]byte(g.Pod))
 	}
 	f.Fuzz(func(t *testing.T, pod []byte) {
@@ -235,7 +237,7 @@ func FuzzReadAccount(f *testing.F) {
 }
 
 func BenchmarkPod(b *testing.B) {
-	pod := readGoldens(b)[0].Pod
+	pod := injectcase.Read(b)[0].Pod
 	settings := inject.Defaults()
 	account := inject.ReadAccount(map[string]string{"eks.amazonaws.com/role-arn": role}, settings)
 	b.ReportAllocs()

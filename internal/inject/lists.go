@@ -6,7 +6,7 @@ import "encoding/json"
 // stay raw JSON, so unknown members survive here too.
 func (m *mutation) replaceLists() {
 	m.add("/spec/containers", m.list("containers"))
-	if len(m.pod.Spec.InitContainers) > 0 {
+	if len(m.pod.initContainers) > 0 {
 		m.add("/spec/initContainers", m.list("initContainers"))
 	}
 }
@@ -23,14 +23,14 @@ func (m *mutation) list(name string) []json.RawMessage {
 
 func (m *mutation) apply(e *edit) json.RawMessage {
 	var members map[string]json.RawMessage
-	if json.Unmarshal(e.raw, &members) != nil { // it was decoded once already
-		return e.raw
+	if json.Unmarshal(e.container.raw, &members) != nil { // it was decoded once already
+		return e.container.raw
 	}
 	if len(e.env) > 0 {
 		members["env"] = appendTo(members["env"], e.env)
 	}
 	if e.mount {
-		members["volumeMounts"] = appendTo(members["volumeMounts"], []volumeMount{m.mountEntry()})
+		members["volumeMounts"] = appendTo(members["volumeMounts"], []volumeMount{m.how.mount()})
 	}
 	return encode(members)
 }

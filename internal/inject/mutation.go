@@ -1,23 +1,22 @@
 package inject
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
-	"path"
 	"slices"
-	"strings"
-
-	kjson "sigs.k8s.io/json"
+	"strconv"
 )
 
 // mutation is one pod on its way.
 type mutation struct {
-	settings   Settings
-	account    Account
+	settings   *Settings
+	account    *Account
+	how        delivery
 	pod        *pod
 	expiration int64
+	tokenPath  string
 	skip       []string
+	region     string
+	more       []envVar // after the reference's own variables
 	haveVolume bool
 	edits      []edit // containers, then init containers
 	result     *Result
@@ -29,21 +28,19 @@ type edit struct {
 	index      int
 	env        []envVar
 	mount      bool
-	hasEnv     bool
-	hasMounts  bool
 	usesVolume bool
-	raw        json.RawMessage
+	container  *container
 }
 
-type envVar struct {
-	Name  string `json:"name"`
-	Value string `json:"value"`
+func (m *mutation) warn(format string, args ...any) {
+	m.result.Warnings = append(m.result.Warnings, fmt.Sprintf(format, args...))
 }
 
+// readAnnotations reads the pod's own, which count more than its account's.
 func (m *mutation) readAnnotations() {
-	annotations, prefix := m.pod.Metadata.Annotations, m.settings.Prefix+"/"
+	own, prefix := ownAnnotations(m.pod.annotations, m.settings.Prefix), m.settings.Prefix+"/"
 	m.expiration = m.account.Expiration
-	if text, found := annotations[prefix+"token-expiration"]; found {
+	if text, found := own["token-expiration"]; found {
 		seconds, ok := parseExpiration(text)
 		if ok {
 			m.expiration = seconds
@@ -51,197 +48,196 @@ func (m *mutation) readAnnotations() {
 			m.warn("annotation %stoken-expiration %q is no number of seconds; %d is used", prefix, text, m.expiration)
 		}
 	}
-	if text, found := annotations[prefix+"skip-containers"]; found {
+	if m.account.Container && m.expiration == defaultExpiration {
+		m.expiration -= m.account.Jitter
+	}
+	if text, found := own["skip-containers"]; found {
 		names, err := parseSkip(text, !m.settings.Conformance)
 		if err != nil {
 			m.warn("annotation %sskip-containers %q cannot be read, no container is skipped: %s", prefix, text, err)
 		}
 		m.skip = names
 	}
+	if len(own) > 0 && !m.settings.Conformance {
+		account := *m.account
+		account.options.read(own, prefix, m.warn)
+		m.account = &account
+	}
+	m.readOptions()
+	m.tokenPath = m.how.tokenPath(m.pod.isWindows(m.settings.Conformance))
 }
 
-func (m *mutation) warn(format string, args ...any) {
-	m.result.Warnings = append(m.result.Warnings, fmt.Sprintf(format, args...))
+func (m *mutation) readOptions() {
+	options := &m.account.options
+	switch {
+	case options.skipRegion:
+	case options.region != "":
+		m.region = options.region
+	default:
+		m.region = m.settings.Region
+	}
+	if session, wanted := m.sessionVariable(); wanted {
+		m.more = append(m.more, session)
+	}
+	m.more = append(m.more, options.environments...)
 }
 
 // checkVolume finds out whether our volume is there. A foreign volume of its
 // name makes injection impossible (spec webhook §14 Q11).
 func (m *mutation) checkVolume() bool {
-	if m.pod.Spec.Volumes == nil {
-		return true
-	}
-	for _, v := range *m.pod.Spec.Volumes {
-		if v.Name != volumeName {
+	for i := range m.pod.volumes {
+		v := &m.pod.volumes[i]
+		if v.name != m.how.volumeName {
 			continue
 		}
 		m.haveVolume = true
-		if !m.settings.Conformance && !v.isOurs() {
-			m.warn("the pod has a volume %q that holds no service-account token; it gets no role", volumeName)
-			m.result.Reason = "a foreign volume has the name " + volumeName
+		if !m.settings.Conformance && !v.isToken(m.how.tokenFile) {
+			m.warn("the pod has a volume %q that holds no service-account token; it gets no role", v.name)
+			m.result.Reason = "a foreign volume has the name " + v.name
+			m.result.Missed = m.result.Reason
 			return false
 		}
 	}
 	return true
 }
 
-func (v *volume) isOurs() bool {
-	if v.Projected == nil {
-		return false
+func (m *mutation) containers() {
+	m.edits = make([]edit, 0, len(m.pod.containers)+len(m.pod.initContainers))
+	for i := range m.pod.containers {
+		m.edits = append(m.edits, m.container("containers", i, &m.pod.containers[i]))
 	}
-	for _, source := range v.Projected.Sources {
-		if source.ServiceAccountToken != nil && source.ServiceAccountToken.Path == tokenFile {
-			return true
-		}
+	for i := range m.pod.initContainers {
+		m.edits = append(m.edits, m.container("initContainers", i, &m.pod.initContainers[i]))
 	}
-	return false
-}
-
-func (m *mutation) containers() error {
-	for _, list := range []struct {
-		name  string
-		items []json.RawMessage
-	}{{"containers", m.pod.Spec.Containers}, {"initContainers", m.pod.Spec.InitContainers}} {
-		for i, raw := range list.items {
-			if bytes.Equal(raw, []byte("null")) {
-				return fmt.Errorf("decode pod: %s[%d] is null, want a container", list.name, i)
-			}
-			var c container
-			if err := kjson.UnmarshalCaseSensitivePreserveInts(raw, &c); err != nil {
-				return fmt.Errorf("decode pod: %s[%d]: %w", list.name, i, err)
-			}
-			e := m.container(&c)
-			e.list, e.index, e.raw = list.name, i, raw
-			m.edits = append(m.edits, e)
-		}
-	}
-	return nil
 }
 
 // container is the algorithm of spec webhook §5.
-func (m *mutation) container(c *container) edit {
-	e := edit{hasEnv: c.Env != nil, hasMounts: c.VolumeMounts != nil}
-	if slices.Contains(m.skip, c.Name) {
+func (m *mutation) container(list string, index int, c *container) edit {
+	e := edit{list: list, index: index, container: c}
+	if slices.Contains(m.skip, c.name) {
 		return e
 	}
-	var hasCred, hasRegion, hasSTS, ownToken bool
-	if c.Env != nil {
-		for _, variable := range *c.Env {
-			switch variable.Name {
-			case "AWS_ROLE_ARN":
-				hasCred = true
-			case "AWS_WEB_IDENTITY_TOKEN_FILE":
-				hasCred = true
-				ownToken = variable.Value != m.tokenPath()
-			case "AWS_REGION", "AWS_DEFAULT_REGION":
-				hasRegion = true
-			case "AWS_STS_REGIONAL_ENDPOINTS":
-				hasSTS = true
-			}
-		}
-	}
-	if hasCred && hasRegion && hasSTS && (m.settings.Conformance || ownToken) {
+	has := m.look(c)
+	if has.cred && has.region && has.sts && (m.settings.Conformance || has.ownToken) {
 		return e
 	}
-	if !hasSTS && m.account.RegionalSTS {
-		e.env = append(e.env, envVar{"AWS_STS_REGIONAL_ENDPOINTS", "regional"})
-	}
-	if !hasRegion && m.settings.Region != "" {
-		e.env = append(e.env, envVar{"AWS_DEFAULT_REGION", m.settings.Region}, envVar{"AWS_REGION", m.settings.Region})
-	}
-	if !hasCred {
-		e.env = append(e.env, envVar{"AWS_ROLE_ARN", m.account.Role}, envVar{"AWS_WEB_IDENTITY_TOKEN_FILE", m.tokenPath()})
-	}
-	e.mount = true
-	if c.VolumeMounts != nil {
-		for _, mount := range *c.VolumeMounts {
-			here := cleanPath(mount.MountPath) == cleanPath(m.settings.MountPath)
-			switch {
-			case mount.Name == volumeName:
-				e.mount, e.usesVolume = false, true
-				if !here && !hasCred && !m.settings.Conformance {
-					m.warn("container %q mounts %q at %q; the SDK looks for the token at %q", c.Name, volumeName, mount.MountPath, m.tokenPath())
-				}
-			case here && !m.settings.Conformance:
-				e.mount = false
-				m.warn("container %q mounts %q at %q itself; the token is not mounted there", c.Name, mount.Name, mount.MountPath)
-			}
-		}
-	}
-	e.usesVolume = e.usesVolume || e.mount
+	e.env = m.variables(c, has)
+	m.mount(c, &e, has.cred)
 	return e
 }
 
-// cleanPath makes the ways to write one path comparable, Windows' too: two mounts
-// of one path make the API server refuse the pod.
-func cleanPath(mountPath string) string {
-	return path.Clean(strings.TrimPrefix(strings.ReplaceAll(mountPath, `\`, "/"), "C:"))
-}
+// found is which variables a container has itself.
+type found struct{ cred, region, sts, ownToken bool }
 
-func (m *mutation) tokenPath() string {
-	posix := path.Join(m.settings.MountPath, tokenFile)
-	if m.isWindows() {
-		return "C:" + strings.ReplaceAll(posix, "/", `\`)
+func (m *mutation) look(c *container) found {
+	var has found
+	other := ""
+	for i := range c.env {
+		switch name := c.env[i].name; name {
+		case m.how.first:
+			has.cred = true
+		case m.how.second:
+			has.cred = true
+			has.ownToken = c.env[i].value != m.tokenPath
+		case m.how.others[0], m.how.others[1]:
+			other = name
+		case "AWS_REGION", "AWS_DEFAULT_REGION":
+			has.region = true
+		case "AWS_STS_REGIONAL_ENDPOINTS":
+			has.sts = true
+		}
 	}
-	return posix
+	// SDKs prefer web identity to the agent (spec webhook §8.4).
+	if other != "" && m.account.Container && !m.settings.Conformance {
+		m.warn("container %q sets %s itself; SDKs use that and not the pod's identity", c.name, other)
+	}
+	return has
 }
 
-type tokenVolume struct {
-	Name      string `json:"name"`
-	Projected struct {
-		Sources []tokenSource `json:"sources"`
-	} `json:"projected"`
+// variables are added in the reference's order, ours last.
+func (m *mutation) variables(c *container, has found) []envVar {
+	env := make([]envVar, 0, 5+len(m.more))
+	if !has.sts && m.account.RegionalSTS {
+		env = append(env, envVar{Name: "AWS_STS_REGIONAL_ENDPOINTS", Value: "regional"})
+	}
+	if !has.region && m.region != "" {
+		env = append(env, envVar{Name: "AWS_DEFAULT_REGION", Value: m.region}, envVar{Name: "AWS_REGION", Value: m.region})
+	}
+	if !has.cred {
+		env = append(env, envVar{Name: m.how.first, Value: m.how.firstValue}, envVar{Name: m.how.second, Value: m.tokenPath})
+	}
+	for _, variable := range m.more {
+		if !slices.ContainsFunc(c.env, func(e envEntry) bool { return e.name == variable.Name }) {
+			env = append(env, variable)
+		}
+	}
+	return env
 }
 
-type tokenSource struct {
-	ServiceAccountToken struct {
-		Audience          string `json:"audience,omitempty"`
-		ExpirationSeconds int64  `json:"expirationSeconds"`
-		Path              string `json:"path"`
-	} `json:"serviceAccountToken"`
-}
-
-func (m *mutation) volume() tokenVolume {
-	v := tokenVolume{Name: volumeName}
-	var source tokenSource
-	source.ServiceAccountToken.Audience = m.account.Audience
-	source.ServiceAccountToken.ExpirationSeconds = m.expiration
-	source.ServiceAccountToken.Path = tokenFile
-	v.Projected.Sources = []tokenSource{source}
-	return v
-}
-
-type volumeMount struct {
-	Name      string `json:"name"`
-	ReadOnly  bool   `json:"readOnly"`
-	MountPath string `json:"mountPath"`
-}
-
-func (m *mutation) mountEntry() volumeMount {
-	return volumeMount{volumeName, true, m.settings.MountPath}
+func (m *mutation) mount(c *container, e *edit, hasCred bool) {
+	e.mount = true
+	for i := range c.mounts {
+		name, at := c.mounts[i].name, c.mounts[i].path
+		here := at == m.how.mountPath || cleanPath(at) == cleanPath(m.how.mountPath)
+		switch {
+		case name == m.how.volumeName:
+			e.mount, e.usesVolume = false, true
+			if !here && !hasCred && !m.settings.Conformance {
+				m.warn("container %q mounts %q at %q; the SDK looks for the token at %q", c.name, name, at, m.tokenPath)
+				m.result.Missed = fmt.Sprintf("container %q mounts the token elsewhere", c.name)
+			}
+		case here && !m.settings.Conformance:
+			e.mount = false
+			m.warn("container %q mounts %q at %q itself; the token is not mounted there", c.name, name, at)
+			m.result.Missed = fmt.Sprintf("container %q mounts %q where the token belongs", c.name, name)
+		}
+	}
+	e.usesVolume = e.usesVolume || e.mount
 }
 
 // finish makes the patch of what was found.
 func (m *mutation) finish() {
 	changed := slices.ContainsFunc(m.edits, func(e edit) bool { return len(e.env) > 0 || e.mount })
 	used := slices.ContainsFunc(m.edits, func(e edit) bool { return e.usesVolume })
-	if !m.haveVolume && (used || m.settings.Conformance) {
-		if m.pod.Spec.Volumes == nil {
-			m.add("/spec/volumes", []any{m.volume()})
-		} else {
-			m.add("/spec/volumes/0", m.volume())
-		}
-		changed = true
-	}
-	switch {
-	case m.settings.Conformance:
-		m.replaceLists()
-	case changed:
-		m.surgical()
-	default:
+	needVolume := !m.haveVolume && (used || m.settings.Conformance)
+	changed = changed || needVolume || m.settings.Conformance
+	if !changed {
 		m.result.Reason = "every container is skipped or has its own credentials"
 		return
 	}
-	m.result.Method, m.result.Reason = WebIdentity, "injected role "+m.account.Role
+	m.result.Patch = make([]Operation, 0, 2+2*len(m.edits))
+	if m.account.Container {
+		m.label()
+	}
+	switch {
+	case !needVolume:
+	case m.pod.hasVolumes:
+		m.add("/spec/volumes/0", m.how.volume(m.expiration))
+	default:
+		m.add("/spec/volumes", []tokenVolume{m.how.volume(m.expiration)})
+	}
+	if m.settings.Conformance {
+		m.replaceLists()
+	} else {
+		m.surgical()
+	}
+	m.result.Method, m.result.Reason = m.how.method, "injected role "+m.account.Role
+	if m.account.Container {
+		m.result.Reason = "injected the agent's credentials"
+	}
+}
+
+// label marks the pod, as the agent's tools expect.
+func (m *mutation) label() {
+	label := map[string]string{identityLabel: "enabled"}
+	switch {
+	case !m.pod.hasMetadata && !m.settings.Conformance:
+		m.add("/metadata", map[string]any{"labels": label})
+	case !m.pod.hasLabels:
+		m.add("/metadata/labels", label)
+	case m.pod.labels[identityLabel] != "enabled" || m.settings.Conformance:
+		m.add("/metadata/labels/eks.amazonaws.com~1pod-identity", "enabled")
+	}
 }
 
 func (m *mutation) add(path string, value any) {
@@ -253,19 +249,19 @@ func (m *mutation) add(path string, value any) {
 func (m *mutation) surgical() {
 	for i := range m.edits {
 		e := &m.edits[i]
-		at := fmt.Sprintf("/spec/%s/%d", e.list, e.index)
-		if len(e.env) > 0 && !e.hasEnv {
+		at := "/spec/" + e.list + "/" + strconv.Itoa(e.index)
+		if len(e.env) > 0 && !e.container.hasEnv {
 			m.add(at+"/env", e.env)
 		} else {
-			for _, variable := range e.env {
-				m.add(at+"/env/-", variable)
+			for j := range e.env {
+				m.add(at+"/env/-", &e.env[j])
 			}
 		}
 		switch {
-		case e.mount && !e.hasMounts:
-			m.add(at+"/volumeMounts", []volumeMount{m.mountEntry()})
+		case e.mount && !e.container.hasMounts:
+			m.add(at+"/volumeMounts", []volumeMount{m.how.mount()})
 		case e.mount:
-			m.add(at+"/volumeMounts/-", m.mountEntry())
+			m.add(at+"/volumeMounts/-", m.how.mount())
 		}
 	}
 }

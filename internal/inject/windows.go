@@ -1,6 +1,10 @@
 package inject
 
-import "slices"
+import (
+	"slices"
+
+	kjson "sigs.k8s.io/json"
+)
 
 // affinity is the required part of a pod's node affinity.
 type affinity struct {
@@ -21,25 +25,27 @@ var osLabels = []string{"kubernetes.io/os", "beta.kubernetes.io/os"}
 
 // isWindows: the reference looks at the node selector only; the pod's own os
 // and a required affinity say it too (spec webhook §14 Q14).
-func (m *mutation) isWindows() bool {
-	spec := &m.pod.Spec
+func (p *pod) isWindows(conformance bool) bool {
 	for _, label := range osLabels {
-		if spec.NodeSelector[label] == "windows" {
+		if p.nodeSelector[label] == "windows" {
 			return true
 		}
 	}
-	if m.settings.Conformance {
+	switch {
+	case conformance:
+		return false
+	case p.os != "":
+		return p.os == "windows"
+	case len(p.affinity) == 0:
 		return false
 	}
-	if spec.OS != nil {
-		return spec.OS.Name == "windows"
-	}
-	return spec.Affinity.wantsWindows()
+	var a affinity
+	return kjson.UnmarshalCaseSensitivePreserveInts(p.affinity, &a) == nil && a.wantsWindows()
 }
 
 // wantsWindows reports whether every way to be scheduled leads to Windows.
 func (a *affinity) wantsWindows() bool {
-	if a == nil || a.NodeAffinity == nil || a.NodeAffinity.Required == nil || len(a.NodeAffinity.Required.Terms) == 0 {
+	if a.NodeAffinity == nil || a.NodeAffinity.Required == nil || len(a.NodeAffinity.Required.Terms) == 0 {
 		return false
 	}
 	for _, term := range a.NodeAffinity.Required.Terms {

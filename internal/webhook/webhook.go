@@ -22,6 +22,7 @@ import (
 
 	"github.com/rolecall/rolecall/internal/inject"
 	"github.com/rolecall/rolecall/internal/obs"
+	"github.com/rolecall/rolecall/internal/rawjson"
 )
 
 // maxReview is above the API server's own limit of about 3 MiB for an object,
@@ -161,13 +162,14 @@ func (h *Handler) review(ctx context.Context, review *admissionv1.AdmissionRevie
 	case len(request.Object.Raw) == 0:
 		return deny("unexpected end of JSON input")
 	}
-	name, skip, err := inject.ServiceAccountName(request.Object.Raw)
+	head, err := inject.ReadHead(rawjson.NewReader(request.Object.Raw))
 	switch {
 	case err != nil:
 		return deny(err.Error())
-	case skip:
+	case head.Skip:
 		return allow()
 	}
+	name := head.ServiceAccount
 	log := h.config.Log.With(obs.KeyNamespace, request.Namespace, obs.KeyServiceAccount, name)
 	annotations, found, err := h.lookup(ctx, request.Namespace, name)
 	switch {
