@@ -15,7 +15,7 @@ const module = "github.com/rolecall/rolecall/"
 // layers before its own, and of its own layer only where together says so.
 var layers = [][]string{
 	{"internal/arn", "internal/credential", "internal/fault", "internal/glob", "internal/rawjson", "internal/policy", "internal/managedpolicy", "api/**"},
-	{"internal/sigv4", "internal/token", "internal/policycase"},
+	{"internal/sigv4", "internal/token", "internal/policycase", "internal/grant"},
 	{"internal/inject", "internal/awsapi", "internal/httpserve", "internal/obs", "internal/pki", "examples/quickstart"},
 	{"internal/manifest"},
 	{"internal/webhook", "internal/issuer", "internal/localaws/**"},
@@ -33,6 +33,7 @@ var domain = map[string][]string{
 	"internal/credential":    nil,
 	"internal/fault":         nil,
 	"internal/glob":          nil,
+	"internal/grant":         nil,
 	"internal/managedpolicy": nil,
 	"internal/policy":        {"golang.org/x/text/"}, // full Unicode lower case
 	"internal/rawjson":       nil,

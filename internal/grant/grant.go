@@ -1,0 +1,85 @@
+// Package grant decides which service accounts may use which IAM roles, from the
+// RoleGrants of a cluster.
+//
+// It does not read them from anywhere, and knows nothing of trust policies: what
+// is granted here AWS may still refuse.
+package grant
+
+import (
+	"fmt"
+	"regexp"
+
+	"github.com/rolecall/rolecall/api/v1alpha1"
+	"github.com/rolecall/rolecall/internal/glob"
+)
+
+// Grant is one RoleGrant. A grant that could not be read is one without
+// subjects: it allows nothing, but counts as a grant.
+type Grant struct {
+	Name string
+	Spec v1alpha1.RoleGrantSpec
+}
+
+// Set are all grants of a cluster. The zero value is a cluster without any, in
+// which all may use all.
+type Set struct {
+	grants []Grant
+}
+
+// NewSet takes all grants there are.
+func NewSet(grants []Grant) *Set { return &Set{grants} }
+
+// Decision is an answer with its reason.
+type Decision struct {
+	Allowed bool
+	// Reason is a sentence for people: which grant allows, or what to grant.
+	Reason string
+}
+
+// roleARN is what AWS could know a role by. Patterns are matched against whole
+// ARNs, with stars that cross colons; text of another form could make a star
+// stand for what its author did not mean.
+var roleARN = regexp.MustCompile(`^arn:aws[a-z0-9-]*:iam::\d{12}:role/[\w\-/.@+=,]+$`)
+
+// Allows decides whether a service account may use a role. Without any grant
+// everyone may; with one, only what a grant says, and nothing that is no role's
+// ARN.
+func (s *Set) Allows(namespace, serviceAccount, role string) Decision {
+	if len(s.grants) == 0 {
+		return Decision{true, "the cluster has no RoleGrant"}
+	}
+	if namespace == "" || serviceAccount == "" {
+		return Decision{false, "nobody is named"}
+	}
+	if !roleARN.MatchString(role) {
+		return Decision{false, fmt.Sprintf("%q is no role's ARN, so no RoleGrant can allow it", role)}
+	}
+	for i := range s.grants {
+		if g := &s.grants[i]; g.has(namespace, serviceAccount) && g.covers(role) {
+			return Decision{true, fmt.Sprintf("RoleGrant %q allows it", g.Name)}
+		}
+	}
+	return Decision{false, fmt.Sprintf("no RoleGrant lets %s/%s use %s", namespace, serviceAccount, role)}
+}
+
+func (g *Grant) has(namespace, serviceAccount string) bool {
+	for _, subject := range g.Spec.Subjects {
+		account := subject.ServiceAccount
+		if account == "" {
+			account = "*"
+		}
+		if glob.Match(subject.Namespace, namespace) && glob.Match(account, serviceAccount) {
+			return true
+		}
+	}
+	return false
+}
+
+func (g *Grant) covers(role string) bool {
+	for _, pattern := range g.Spec.Roles {
+		if glob.Match(pattern, role) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,93 @@
+package grant_test
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/rolecall/rolecall/api/v1alpha1"
+	"github.com/rolecall/rolecall/internal/grant"
+)
+
+const role = "arn:aws:iam::111122223333:role/team/a"
+
+func one(namespace, account string, roles ...string) grant.Grant {
+	return grant.Grant{Name: "g", Spec: v1alpha1.RoleGrantSpec{
+		Subjects: []v1alpha1.GrantSubject{{Namespace: namespace, ServiceAccount: account}}, Roles: roles,
+	}}
+}
+
+func TestAllows(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name                 string
+		grants               []grant.Grant
+		namespace, sa, takes string // n, s and role if empty
+		want                 bool
+		reason               string
+	}{
+		{name: "no grant", want: true, reason: "no RoleGrant"},
+		{name: "no grant, junk", takes: "junk", want: true},
+		{name: "a grant that could not be read", grants: []grant.Grant{{Name: "g"}}, reason: "no RoleGrant lets n/s use " + role},
+		{name: "exact", grants: []grant.Grant{one("n", "s", role)}, want: true, reason: `RoleGrant "g" allows it`},
+		{name: "another namespace", grants: []grant.Grant{one("n2", "s", role)}},
+		{name: "longer namespace", grants: []grant.Grant{one("n", "s", role)}, namespace: "nn"},
+		{name: "another account", grants: []grant.Grant{one("n", "t", role)}},
+		{name: "all accounts", grants: []grant.Grant{one("n", "", role)}, want: true},
+		{name: "all accounts, written", grants: []grant.Grant{one("n", "*", role)}, want: true},
+		{name: "patterns", grants: []grant.Grant{one("n*", "?", "arn:aws:iam::*:role/team/*")}, want: true},
+		{name: "longer role", grants: []grant.Grant{one("n", "s", role)}, takes: role + "b"},
+		{name: "a role with the pattern inside", grants: []grant.Grant{one("n", "s", "arn:aws:iam::*:role/team/*")}, takes: "arn:aws:iam::999999999999:role/evil:role/team/a", reason: "is no role's ARN"},
+		{name: "another partition's ARN is none of the pattern's", grants: []grant.Grant{one("n", "s", "arn:aws:iam::*:role/team/*")}, takes: "arn:aws-cn:iam::111122223333:role/team/a"},
+		{name: "everything", grants: []grant.Grant{one("*", "*", "*")}, want: true},
+		{name: "everything but junk", grants: []grant.Grant{one("*", "*", "*")}, takes: "junk"},
+		{name: "a new line at the end", grants: []grant.Grant{one("*", "*", "*")}, takes: role + "\n"},
+		{name: "nobody", grants: []grant.Grant{one("*", "*", "*")}, sa: "-"},
+		{name: "subject and role of different grants", grants: []grant.Grant{one("n", "s", "arn:aws:iam::111122223333:role/x"), one("m", "s", role)}},
+		{name: "case counts", grants: []grant.Grant{one("n", "s", strings.ToUpper(role))}},
+	} {
+		namespace, sa, takes := "n", "s", role
+		if row.namespace != "" {
+			namespace = row.namespace
+		}
+		if row.sa != "" {
+			sa = strings.Trim(row.sa, "-")
+		}
+		if row.takes != "" {
+			takes = row.takes
+		}
+		got := grant.NewSet(row.grants).Allows(namespace, sa, takes)
+		if got.Allowed != row.want || !strings.Contains(got.Reason, row.reason) {
+			t.Errorf("%s: %+v", row.name, got)
+		}
+	}
+}
+
+// FuzzAllows: a yes needs a subject and a role of one grant that match as whole
+// texts, decided here by regular expressions.
+func FuzzAllows(f *testing.F) {
+	f.Add("n*", "s", "arn:aws:iam::*:role/team/*", "n1", "s", role)
+	f.Add("*", "", "*", "n", "s", role)
+	f.Add("?", "a*b", "arn:aws:iam::111122223333:role/??", "n", "ab", "arn:aws:iam::111122223333:role/xy")
+	f.Fuzz(func(t *testing.T, namespaces, accounts, roles, namespace, account, takes string) {
+		for _, text := range []string{namespaces, accounts, roles} {
+			if strings.Count(text, "*") > 6 || strings.ContainsFunc(text, func(c rune) bool { return c >= 0x80 }) {
+				t.Skip("the definition of the resource allows ASCII only")
+			}
+		}
+		got := grant.NewSet([]grant.Grant{one(namespaces, accounts, roles)}).Allows(namespace, account, takes)
+		if accounts == "" {
+			accounts = "*"
+		}
+		want := namespace != "" && account != "" && matches(namespaces, namespace) && matches(accounts, account) && matches(roles, takes) &&
+			regexp.MustCompile(`\Aarn:aws[a-z0-9-]*:iam::[0-9]{12}:role/[A-Za-z0-9_/.@+=,-]+\z`).MatchString(takes)
+		if got.Allowed != want {
+			t.Errorf("%q %q %q: %q %q %q: %+v, want %t", namespaces, accounts, roles, namespace, account, takes, got, want)
+		}
+	})
+}
+
+func matches(pattern, text string) bool {
+	quoted := strings.NewReplacer(`\*`, `(?s:.*)`, `\?`, `(?s:.)`).Replace(regexp.QuoteMeta(pattern))
+	return regexp.MustCompile(`\A(?:` + quoted + `)\z`).MatchString(text)
+}
