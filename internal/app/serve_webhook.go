@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -64,10 +65,7 @@ func (c *webhookConfig) run(ctx context.Context, sys System) error {
 	if err != nil {
 		return err
 	}
-	accounts, err := webhook.NewInformer(client, c.settings.Prefix)
-	if err != nil {
-		return err
-	}
+	accounts := webhook.NewAccounts(client, c.settings, time.Second)
 	registry := obs.NewRegistry()
 	handler, err := webhook.New(webhook.Config{Settings: c.settings, ServiceAccounts: accounts, Metrics: registry, Log: log, Now: sys.Now})
 	if err != nil {

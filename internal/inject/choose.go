@@ -46,3 +46,8 @@ func (k *Known) podIdentity(settings *Settings) Account {
 	base.Role, base.Malformed, base.Audience = "", false, settings.Container.Audience
 	return base
 }
+
+// HasIdentity reports whether Choose would return one.
+func (k *Known) HasIdentity() bool {
+	return k.PodIdentity || k.Account != nil && k.Account.Role != "" || k.Config != nil && k.Config.Role != ""
+}

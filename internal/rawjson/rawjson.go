@@ -15,6 +15,14 @@ import (
 // maxDepth is encoding/json's own.
 const maxDepth = 10000
 
+// plain are the characters that stand for themselves in a string.
+var plain = func() (table [256]bool) {
+	for c := ' '; c < 0x80; c++ {
+		table[c] = c != '"' && c != '\\'
+	}
+	return table
+}()
+
 // Reader stands at a value of a text. Each method consumes one value. The first
 // error ends it: methods after that return the same error.
 type Reader struct {
@@ -72,10 +80,9 @@ func (r *Reader) Object(member func(name []byte) error) error {
 		if err != nil {
 			return err
 		}
-		if r.space(); r.at >= len(r.text) || r.text[r.at] != ':' {
-			return r.fail("a colon")
+		if r.colon() != nil {
+			return r.err
 		}
-		r.at++
 		if err := member(name); err != nil {
 			return r.stop(err)
 		}
@@ -117,6 +124,24 @@ func (r *Reader) String() (string, error) {
 	return string(text), err
 }
 
+// Bytes is String without a copy where none is needed: the result may be part of
+// the reader's text.
+func (r *Reader) Bytes() ([]byte, error) {
+	if r.Null() {
+		return nil, nil
+	}
+	return r.name()
+}
+
+// At returns how far the reader has come, for Text.
+func (r *Reader) At() int {
+	r.space()
+	return r.at
+}
+
+// Text returns what was consumed since the reader was at start.
+func (r *Reader) Text(start int) []byte { return r.text[start:r.at] }
+
 // Strings consumes an object whose values are strings; nil for null.
 func (r *Reader) Strings() (map[string]string, error) {
 	if r.Null() {
@@ -149,7 +174,7 @@ func (r *Reader) Skip() error {
 	}
 	switch r.Kind() {
 	case '{':
-		return r.Object(func([]byte) error { return r.Skip() })
+		return r.skipObject()
 	case '[':
 		return r.Array(func(int) error { return r.Skip() })
 	case '"':
@@ -163,6 +188,25 @@ func (r *Reader) Skip() error {
 		return r.word("null")
 	}
 	return r.number()
+}
+
+// skipObject is Object without decoding names.
+func (r *Reader) skipObject() error {
+	if !r.open('{', "an object") {
+		return r.err
+	}
+	for first := true; ; first = false {
+		more, ok := r.next('}', first)
+		if !ok || !more {
+			return r.err
+		}
+		if _, _, err := r.quoted(); err != nil {
+			return err
+		}
+		if r.colon() != nil || r.Skip() != nil {
+			return r.err
+		}
+	}
 }
 
 // open consumes an opening bracket.
@@ -200,6 +244,14 @@ func (r *Reader) next(closing byte, first bool) (more, ok bool) {
 	return false, false
 }
 
+func (r *Reader) colon() error {
+	if r.space(); r.at >= len(r.text) || r.text[r.at] != ':' {
+		return r.fail("a colon")
+	}
+	r.at++
+	return nil
+}
+
 // name consumes a string and decodes it.
 func (r *Reader) name() ([]byte, error) {
 	inner, escaped, err := r.quoted()
@@ -224,7 +276,11 @@ func (r *Reader) quoted() (inner []byte, escaped bool, err error) {
 	}
 	start := r.at + 1
 	for i := start; i < len(r.text); i++ {
-		switch c := r.text[i]; {
+		c := r.text[i]
+		if plain[c] {
+			continue
+		}
+		switch {
 		case c == '"':
 			r.at = i + 1
 			return r.text[start:i], escaped, nil
@@ -236,7 +292,7 @@ func (r *Reader) quoted() (inner []byte, escaped bool, err error) {
 		case c < ' ':
 			r.at = i
 			return nil, false, r.fail("no control character in a string")
-		case c >= 0x80:
+		default:
 			escaped = true // decoding replaces what is no UTF-8
 		}
 	}

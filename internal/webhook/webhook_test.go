@@ -27,11 +27,11 @@ const (
 	pod  = `{"metadata":{"namespace":"other","name":"p"},"spec":{"serviceAccountName":"s","containers":[{"name":"a","image":"i"}]}}`
 )
 
-var accounts = webhook.Static{
-	"n/s":     {"eks.amazonaws.com/role-arn": role},
-	"n/plain": {},
-	"n/junk":  {"eks.amazonaws.com/role-arn": "junk"},
-}
+var accounts = webhook.NewStatic(map[inject.Name]map[string]string{
+	{Namespace: "n", ServiceAccount: "s"}:     {"eks.amazonaws.com/role-arn": role},
+	{Namespace: "n", ServiceAccount: "plain"}: {},
+	{Namespace: "n", ServiceAccount: "junk"}:  {"eks.amazonaws.com/role-arn": "junk"},
+}, inject.Defaults())
 
 func newHandler(t testing.TB, source webhook.ServiceAccounts) *webhook.Handler {
 	t.Helper()
@@ -140,10 +140,7 @@ func TestNotReadyBeforeTheCache(t *testing.T) {
 		client := fake.NewClientset(&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{
 			Namespace: "n", Name: "s", Annotations: map[string]string{"eks.amazonaws.com/role-arn": role, "other": "x"},
 		}})
-		informer, err := webhook.NewInformer(client, "eks.amazonaws.com")
-		if err != nil {
-			t.Fatal(err)
-		}
+		informer := webhook.NewAccounts(client, inject.Defaults(), time.Second)
 		handler := newHandler(t, informer)
 		if got := ready(t, handler); got != http.StatusServiceUnavailable {
 			t.Errorf("ready before the cache: %d", got)
@@ -158,12 +155,12 @@ func TestNotReadyBeforeTheCache(t *testing.T) {
 		if got := ready(t, handler); got != http.StatusOK {
 			t.Errorf("ready after the cache: %d", got)
 		}
-		annotations, found, err := informer.Lookup(ctx, "n", "s")
-		if err != nil || !found || annotations["eks.amazonaws.com/role-arn"] != role || annotations["other"] != "" {
-			t.Errorf("Lookup = %v %v %v", annotations, found, err)
+		account, err := informer.Lookup(ctx, inject.Name{Namespace: "n", ServiceAccount: "s"}, false)
+		if err != nil || account == nil || account.Role != role {
+			t.Errorf("Lookup = %+v %v", account, err)
 		}
-		if _, found, err := informer.Lookup(ctx, "n", "gone"); found || err != nil {
-			t.Errorf("Lookup of none = %v %v", found, err)
+		if account, err := informer.Lookup(ctx, inject.Name{Namespace: "n", ServiceAccount: "gone"}, true); account != nil || err != nil {
+			t.Errorf("Lookup of none = %v %v", account, err)
 		}
 		cancel()
 		if err := <-done; err != nil {
@@ -194,18 +191,4 @@ func FuzzReview(f *testing.F) {
 			t.Errorf("answer %s: %v", response.Body, err)
 		}
 	})
-}
-
-func BenchmarkReview(b *testing.B) {
-	handler := newHandler(b, accounts)
-	for name, body := range map[string]string{"hit": reviewOf("v1", pod), "miss": reviewOf("v1", strings.Replace(pod, `"s"`, `"plain"`, 1))} {
-		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				if response := post(b, handler, "application/json", body); response.Code != http.StatusOK {
-					b.Fatal(response.Code)
-				}
-			}
-		})
-	}
 }

@@ -80,10 +80,7 @@ func TestPodGetsItsRole(t *testing.T) {
 // registerWebhook serves the webhook over HTTPS and registers it.
 func registerWebhook(t *testing.T, c *cluster.Cluster) {
 	t.Helper()
-	informer, err := webhook.NewInformer(c.Client, inject.Defaults().Prefix)
-	if err != nil {
-		t.Fatal(err)
-	}
+	informer := webhook.NewAccounts(c.Client, inject.Defaults(), time.Second)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- informer.Run(ctx) }()

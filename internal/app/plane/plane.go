@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -78,7 +79,7 @@ type Plane struct {
 // provider and role through the AWS SDK. A plane that could not be started
 // leaves nothing behind.
 func Start(ctx context.Context, config Config) (*Plane, error) {
-	accounts, err := serviceAccounts(config.Manifests)
+	known, err := serviceAccounts(config.Manifests)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +91,7 @@ func Start(ctx context.Context, config Config) (*Plane, error) {
 	p.stop = stop
 	p.servers, running = errgroup.WithContext(running)
 	p.failed = running.Done()
-	if err := p.startServers(running, accounts); err != nil {
+	if err := p.startServers(running, known); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	if err := p.provision(ctx); err != nil {
@@ -137,8 +138,20 @@ func (p *Plane) ProviderARN() string {
 	return arn.OIDCProvider("aws", quickstart.Account, quickstart.Issuer).String()
 }
 
+// accounts are annotations of service accounts by NAMESPACE/NAME.
+type accounts map[string]map[string]string
+
+func (a accounts) static(settings inject.Settings) webhook.Static {
+	named := map[inject.Name]map[string]string{}
+	for key, annotations := range a {
+		namespace, name, _ := strings.Cut(key, "/")
+		named[inject.Name{Namespace: namespace, ServiceAccount: name}] = annotations
+	}
+	return webhook.NewStatic(named, settings)
+}
+
 // serviceAccounts reads the quickstart's accounts and those of more files.
-func serviceAccounts(files []string) (webhook.Static, error) {
+func serviceAccounts(files []string) (accounts, error) {
 	sources := []manifest.Source{{Name: "quickstart", Text: quickstart.ServiceAccounts}}
 	for _, file := range files {
 		more, err := manifest.ReadFiles(file)
@@ -151,7 +164,7 @@ func serviceAccounts(files []string) (webhook.Static, error) {
 	if err != nil {
 		return nil, err
 	}
-	return webhook.Static(found), nil
+	return found, nil
 }
 
 func (p *Plane) openStores(ctx context.Context) (err error) {
@@ -197,7 +210,7 @@ func loadKey(path string) (*token.Key, error) {
 
 // startServers makes, listens and serves: first the issuer and the webhook,
 // then local AWS, which must know where the issuer is.
-func (p *Plane) startServers(ctx context.Context, known webhook.Static) (err error) {
+func (p *Plane) startServers(ctx context.Context, known accounts) (err error) {
 	now := p.config.Now()
 	authority, err := pki.NewAuthority("rolecall local plane", now, certLifetime)
 	if err != nil {
@@ -219,7 +232,7 @@ func (p *Plane) startServers(ctx context.Context, known webhook.Static) (err err
 	settings := inject.Defaults()
 	settings.Region, settings.RegionalSTS = quickstart.Region, true // as EKS runs it
 	hook, err := webhook.New(webhook.Config{
-		Settings: settings, ServiceAccounts: known, Metrics: prometheus.NewRegistry(), Log: p.config.Log, Now: p.config.Now,
+		Settings: settings, ServiceAccounts: known.static(settings), Metrics: prometheus.NewRegistry(), Log: p.config.Log, Now: p.config.Now,
 	})
 	if err != nil {
 		return err
@@ -232,16 +245,16 @@ func (p *Plane) startServers(ctx context.Context, known webhook.Static) (err err
 	if err != nil {
 		return err
 	}
-	accounts, err := account.NewSet(p.store, []string{quickstart.Account}, now)
+	set, err := account.NewSet(p.store, []string{quickstart.Account}, now)
 	if err != nil {
 		return err
 	}
-	if p.admin, err = accounts.Default().AdminKey(); err != nil {
+	if p.admin, err = set.Default().AdminKey(); err != nil {
 		return fault.New(fault.Invalid, "account %s: its user %s has no active access key", quickstart.Account, account.Admin).
 			Hint("the plane needs it; choose another folder with --data")
 	}
 	aws := localaws.New(localaws.Config{
-		Accounts: accounts, Region: quickstart.Region, Now: p.config.Now, Log: p.config.Log, Explain: p.config.Explain, STSErrors: p.config.STSErrors,
+		Accounts: set, Region: quickstart.Region, Now: p.config.Now, Log: p.config.Log, Explain: p.config.Explain, STSErrors: p.config.STSErrors,
 		Issuers: sts.IssuerAccess{Endpoints: map[string]string{issuerURL.Hostname(): issuerAddress}, RootCAs: authority.Pool()},
 	})
 	awsAddress, err := p.serve(ctx, &httpserve.Server{Name: "aws", Handler: aws, Log: p.config.Log}, p.config.AWSAddress)
@@ -254,7 +267,7 @@ func (p *Plane) startServers(ctx context.Context, known webhook.Static) (err err
 
 // issuerHandler serves the public documents, and TokenRequests for the plane's
 // owner.
-func (p *Plane) issuerHandler(accounts webhook.Static) (http.Handler, error) {
+func (p *Plane) issuerHandler(known accounts) (http.Handler, error) {
 	public := []crypto.PublicKey{p.key.Public()}
 	documents, err := issuer.NewDocuments(quickstart.Issuer, public)
 	if err != nil {
@@ -266,7 +279,7 @@ func (p *Plane) issuerHandler(accounts webhook.Static) (http.Handler, error) {
 	tokens := &issuer.Tokens{
 		Issuer: quickstart.Issuer, Key: p.key, Bearer: p.endpoints.Bearer, Now: p.config.Now, Log: p.config.Log,
 		Exists: func(namespace, name string) (string, bool) {
-			_, found := accounts[namespace+"/"+name]
+			_, found := known[namespace+"/"+name]
 			return namespace + "." + name, found
 		},
 	}

@@ -1,0 +1,237 @@
+package webhook
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"strings"
+	"sync"
+	"time"
+	"unique"
+
+	"golang.org/x/sync/singleflight"
+	"golang.org/x/time/rate"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/rolecall/rolecall/internal/inject"
+)
+
+const (
+	fetchTimeout = time.Second
+	fetchAgain   = 50 * time.Millisecond
+	// fetchRate bounds reads of accounts that the cache does not know, so that
+	// a storm of pods is none of reads (spec webhook §10.3).
+	fetchRate, fetchBurst = 20, 40
+)
+
+// Accounts follows the service accounts of a cluster. Of each it keeps what its
+// annotations say, parsed; of one without annotations only that it is there.
+type Accounts struct {
+	client   kubernetes.Interface
+	settings inject.Settings
+	grace    time.Duration
+	plain    *inject.Account // shared by all accounts without annotations
+	synced   chan struct{}
+	once     sync.Once
+	flight   singleflight.Group
+	limit    *rate.Limiter
+
+	mu    sync.RWMutex
+	known map[inject.Name]*inject.Account
+}
+
+// NewAccounts prepares the cache; Run fills it. An account that it does not know
+// is read from the API server for at most the grace period; 0 reads none.
+func NewAccounts(client kubernetes.Interface, settings inject.Settings, grace time.Duration) *Accounts {
+	plain := inject.ReadAccount(nil, settings)
+	return &Accounts{
+		client: client, settings: settings, grace: grace, plain: &plain, synced: make(chan struct{}),
+		limit: rate.NewLimiter(fetchRate, fetchBurst), known: map[inject.Name]*inject.Account{},
+	}
+}
+
+// Run follows the accounts until ctx is done.
+func (a *Accounts) Run(ctx context.Context) error {
+	accounts := a.client.CoreV1().ServiceAccounts("")
+	source := &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+			return accounts.List(ctx, options)
+		},
+		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+			return accounts.Watch(ctx, options)
+		},
+	}
+	follow(ctx, "service accounts", cache.ToListWatcherWithWatchListSemantics(source, a.client), &corev1.ServiceAccount{}, (*accountStore)(a))
+	return nil
+}
+
+// Synced is closed after the first complete list.
+func (a *Accounts) Synced() <-chan struct{} { return a.synced }
+
+// Lookup reads the cache, and on a miss the API server: an account that was
+// made a moment ago must not make a pod go without its role.
+func (a *Accounts) Lookup(ctx context.Context, name inject.Name, wait bool) (*inject.Account, error) {
+	if account := a.get(name); account != nil || !wait || a.grace <= 0 {
+		return account, nil
+	}
+	// Concurrent misses of one account share one read, and its answer; it goes
+	// on when the review that began it is given up.
+	answer := a.flight.DoChan(name.String(), func() (any, error) { return a.fetch(context.WithoutCancel(ctx), name) })
+	select {
+	case <-ctx.Done():
+		return nil, fmt.Errorf("read service account %s: %w", name, ctx.Err())
+	case result := <-answer:
+		account, _ := result.Val.(*inject.Account)
+		return account, result.Err
+	}
+}
+
+func (a *Accounts) get(name inject.Name) *inject.Account {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.known[name]
+}
+
+// fetch asks until there is an answer, the cache has learnt it, or the grace
+// period is over. That there is no such account is an answer.
+func (a *Accounts) fetch(ctx context.Context, name inject.Name) (*inject.Account, error) {
+	ctx, cancel := context.WithTimeout(ctx, a.grace)
+	defer cancel()
+	err := error(context.DeadlineExceeded)
+	for {
+		if account := a.get(name); account != nil {
+			return account, nil
+		}
+		if a.limit.Allow() {
+			var account *inject.Account
+			if account, err = a.read(ctx, name); err == nil || apierrors.IsNotFound(err) {
+				return account, nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("read service account %s: %w", name, err)
+		case <-time.After(fetchAgain):
+		}
+	}
+}
+
+func (a *Accounts) read(ctx context.Context, name inject.Name) (*inject.Account, error) {
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	account, err := a.client.CoreV1().ServiceAccounts(name.Namespace).Get(ctx, name.ServiceAccount, metav1.GetOptions{})
+	if err != nil {
+		return nil, err
+	}
+	return a.parse(account), nil
+}
+
+func (a *Accounts) parse(account *corev1.ServiceAccount) *inject.Account {
+	for key := range account.Annotations {
+		if strings.HasPrefix(key, a.settings.Prefix) {
+			parsed := inject.ReadAccount(account.Annotations, a.settings)
+			return &parsed
+		}
+	}
+	return a.plain
+}
+
+// All returns what is known, for debugging.
+func (a *Accounts) All() map[inject.Name]*inject.Account {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return maps.Clone(a.known)
+}
+
+// Clear forgets everything, for debugging: misses read through.
+func (a *Accounts) Clear() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.known = map[inject.Name]*inject.Account{}
+}
+
+// accountStore is what the reflector fills.
+type accountStore Accounts
+
+// entry is what is left of an account while a list is being read. The nil
+// interface answers for nothing but the two methods that stores need.
+type entry struct {
+	metav1.Object
+	name    inject.Name
+	account *inject.Account
+}
+
+// GetNamespace is for the reflector's keys.
+func (e *entry) GetNamespace() string { return e.name.Namespace }
+
+// GetName is for the reflector's keys.
+func (e *entry) GetName() string { return e.name.ServiceAccount }
+
+// Transformer makes lists small before they are complete.
+func (s *accountStore) Transformer() cache.TransformFunc {
+	return func(object any) (any, error) {
+		if e := s.entry(object); e != nil {
+			return e, nil
+		}
+		return object, nil
+	}
+}
+
+func (s *accountStore) entry(object any) *entry {
+	switch object := object.(type) {
+	case *entry:
+		return object
+	case *corev1.ServiceAccount:
+		// Namespaces repeat; one copy of each is kept.
+		name := inject.Name{Namespace: unique.Make(object.Namespace).Value(), ServiceAccount: object.Name}
+		return &entry{name: name, account: (*Accounts)(s).parse(object)}
+	}
+	return nil
+}
+
+// Add is an event of the watch.
+func (s *accountStore) Add(object any) error { return s.Update(object) }
+
+// Update is an event of the watch.
+func (s *accountStore) Update(object any) error {
+	if e := s.entry(object); e != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.known[e.name] = e.account
+	}
+	return nil
+}
+
+// Delete is an event of the watch.
+func (s *accountStore) Delete(object any) error {
+	if account, ok := object.(metav1.Object); ok {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.known, inject.Name{Namespace: account.GetNamespace(), ServiceAccount: account.GetName()})
+	}
+	return nil
+}
+
+// Replace is a list.
+func (s *accountStore) Replace(objects []any, _ string) error {
+	known := make(map[inject.Name]*inject.Account, len(objects))
+	for _, object := range objects {
+		if e := s.entry(object); e != nil {
+			known[e.name] = e.account
+		}
+	}
+	s.mu.Lock()
+	s.known = known
+	s.mu.Unlock()
+	s.once.Do(func() { close(s.synced) })
+	return nil
+}
+
+// Resync has nothing to do.
+func (s *accountStore) Resync() error { return nil }
