@@ -18,7 +18,7 @@ var layers = [][]string{
 	{"internal/sigv4", "internal/token", "internal/policycase", "internal/grant"},
 	{"internal/inject", "internal/awsapi", "internal/httpserve", "internal/obs", "internal/pki", "examples/quickstart"},
 	{"internal/manifest"},
-	{"internal/webhook", "internal/issuer", "internal/localaws/**"},
+	{"internal/webhook", "internal/servingcert", "internal/issuer", "internal/localaws/**"},
 	{"internal/app/**"},
 	{"cmd/**", "hack/**"},
 }

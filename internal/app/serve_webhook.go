@@ -2,33 +2,32 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"runtime/debug"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/httpserve"
 	"github.com/rolecall/rolecall/internal/inject"
 	"github.com/rolecall/rolecall/internal/obs"
+	"github.com/rolecall/rolecall/internal/servingcert"
 	"github.com/rolecall/rolecall/internal/webhook"
 )
-
-// webhookConfig is what `serve webhook` needs.
-type webhookConfig struct {
-	// listen and metricsListen are HOST:PORT.
-	listen, metricsListen string
-	// kubeconfig and kubeAPI say how to reach the API server; both empty
-	// means from inside the cluster.
-	kubeconfig, kubeAPI string
-	// certFile and keyFile are reloaded when they change.
-	certFile, keyFile string
-	settings          inject.Settings
-	logs              logConfig
-}
 
 func newServeWebhook(sys System) *cobra.Command {
 	c := webhookConfig{settings: inject.Defaults()}
@@ -36,20 +35,35 @@ func newServeWebhook(sys System) *cobra.Command {
 		Use:   "webhook",
 		Short: "Serve the admission webhook that injects pods",
 		Long: `Serve /mutate, /healthz and /readyz over HTTPS, and /metrics over plain HTTP. It is
-ready only when it knows every service account of the cluster.`,
+ready only when it knows every service account of the cluster. It registers itself
+and keeps its certificate, together with its other replicas; with --tls-cert it
+serves files that somebody else renews.`,
 		Args: noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context(), sys) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if c.showVersion {
+				fmt.Fprintln(sys.Stdout, currentVersion())
+				return nil
+			}
+			if err := c.validate(cmd.Flags().Changed); err != nil {
+				return err
+			}
+			return c.run(cmd.Context(), sys)
+		},
 	}
-	flags := cmd.Flags()
-	flags.StringVar(&c.listen, "listen", ":443", "where to listen for the API server, HTTPS")
-	flags.StringVar(&c.metricsListen, "metrics-listen", ":9999", "where to serve metrics, plain HTTP")
-	flags.StringVar(&c.kubeconfig, "kubeconfig", "", "file that says how to reach the API server; from inside the cluster if empty")
-	flags.StringVar(&c.kubeAPI, "kube-api", "", "URL of the API server, over what the kubeconfig says")
-	flags.StringVar(&c.certFile, "tls-cert", "/etc/webhook/certs/tls.crt", "serving certificate chain, PEM")
-	flags.StringVar(&c.keyFile, "tls-key", "/etc/webhook/certs/tls.key", "its key, PEM")
-	injectFlags(cmd, &c.settings)
-	c.logs.flags(cmd)
+	c.flags(cmd)
 	return cmd
+}
+
+// webhookParts are what runs beside the servers, each until its context ends.
+type webhookParts struct {
+	log      *slog.Logger
+	registry *prometheus.Registry
+	client   kubernetes.Interface
+	accounts *webhook.Accounts
+	handler  *webhook.Handler
+	files    *httpserve.CertificateFiles // nil with an authority of our own
+	tls      *tls.Config
+	run      []func(context.Context) error
 }
 
 func (c *webhookConfig) run(ctx context.Context, sys System) error {
@@ -57,18 +71,13 @@ func (c *webhookConfig) run(ctx context.Context, sys System) error {
 	if err != nil {
 		return err
 	}
-	certificate, err := httpserve.LoadCertificate(c.certFile, c.keyFile, log)
-	if err != nil {
-		return err
+	parts := &webhookParts{log: log, registry: obs.NewRegistry()}
+	if !c.ownAuthority {
+		if parts.files, err = httpserve.LoadCertificate(c.certFile, c.keyFile, log); err != nil {
+			return err
+		}
 	}
-	client, err := c.client()
-	if err != nil {
-		return err
-	}
-	accounts := webhook.NewAccounts(client, c.settings, time.Second)
-	registry := obs.NewRegistry()
-	handler, err := webhook.New(webhook.Config{Settings: c.settings, ServiceAccounts: accounts, Metrics: registry, Log: log, Now: sys.Now})
-	if err != nil {
+	if err := c.makeParts(ctx, sys, parts); err != nil {
 		return err
 	}
 	// A webhook is called by the API server, so it listens beyond loopback.
@@ -81,17 +90,176 @@ func (c *webhookConfig) run(ctx context.Context, sys System) error {
 		_ = listener.Close()
 		return err
 	}
-	hook := httpserve.Server{Name: "webhook", Handler: handler, TLS: certificate.TLSConfig(), Log: log}
-	metrics := httpserve.Server{Name: "metrics", Handler: obs.MetricsHandler(registry), Log: log}
-	parts, ctx := errgroup.WithContext(ctx)
-	parts.Go(func() error { return accounts.Run(ctx) })
-	parts.Go(func() error { return hook.Serve(ctx, listener) })
-	parts.Go(func() error { return metrics.Serve(ctx, metricsListener) })
-	return parts.Wait()
+	return c.serve(ctx, parts, listener, metricsListener)
 }
 
-// client reads the kubeconfig, or the pod's own service account.
-func (c *webhookConfig) client() (kubernetes.Interface, error) {
+// makeParts makes everything and starts nothing.
+func (c *webhookConfig) makeParts(ctx context.Context, sys System, p *webhookParts) error {
+	if err := c.composeFrom(ctx, sys); err != nil {
+		return err
+	}
+	config, err := c.restConfig()
+	if err != nil {
+		return err
+	}
+	// Lists of service accounts are smaller and cheaper to read this way.
+	typed := rest.CopyConfig(config)
+	typed.ContentType, typed.AcceptContentTypes = "application/vnd.kubernetes.protobuf", "application/vnd.kubernetes.protobuf,application/json"
+	if p.client, err = kubernetes.NewForConfig(typed); err != nil {
+		return err
+	}
+	p.accounts = webhook.NewAccounts(p.client, c.settings, c.grace)
+	hook := webhook.Config{
+		Settings: c.settings, ServiceAccounts: p.accounts, Fallback: c.fallback,
+		Metrics: p.registry, Log: p.log, Now: sys.Now, Debugging: c.debugging,
+	}
+	p.run = append(p.run, p.accounts.Run, p.returnMemory)
+	if c.watchConfigMap {
+		source := webhook.NewConfigMap(p.client, c.namespace, c.settings, p.log)
+		hook.ConfigMap, p.run = source, append(p.run, source.Run)
+	}
+	if c.identitiesFile != "" {
+		source, err := webhook.NewIdentitiesFile(c.identitiesFile, p.log)
+		if err != nil {
+			return err
+		}
+		hook.Identities, p.run = source, append(p.run, source.Run)
+	}
+	if c.enforceGrants {
+		client, err := dynamic.NewForConfig(config)
+		if err != nil {
+			return err
+		}
+		source := webhook.NewGrants(client, p.log)
+		hook.Grants, p.run = source, append(p.run, source.Run)
+	}
+	if c.events {
+		events := webhook.NewEvents(p.client, sys.Now)
+		hook.Refused, p.run = events.Refused, append(p.run, events.Run)
+	}
+	if p.handler, err = webhook.New(hook); err != nil {
+		return err
+	}
+	return c.certificates(sys, p)
+}
+
+// certificates decides who makes them, and who tells API servers.
+func (c *webhookConfig) certificates(sys System, p *webhookParts) error {
+	var registrar *servingcert.Registrar
+	if c.registration != "" {
+		registrar = &servingcert.Registrar{Client: p.client, Wanted: c.wanted()}
+	}
+	if c.ownAuthority {
+		rotations := prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "certificate_manager_server_rotation_seconds", Help: "Age of serving certificates when they are replaced.",
+			Buckets: []float64{60, 3600, 4 * 3600, 24 * 3600, 7 * 24 * 3600, 30 * 24 * 3600, 90 * 24 * 3600, 180 * 24 * 3600, 365 * 24 * 3600},
+		})
+		if err := p.registry.Register(rotations); err != nil {
+			return err
+		}
+		keeper := &servingcert.Keeper{
+			Client: p.client, Namespace: c.namespace, Secret: c.tlsSecret, Names: c.names(), Lifetimes: c.lifetimes,
+			Registrar: registrar, Rotations: rotations, Log: p.log, Now: sys.Now,
+		}
+		p.tls, p.run = keeper.TLSConfig(), append(p.run, keeper.Run)
+		return c.restrict(p.tls)
+	}
+	if c.caFile != "" && registrar != nil {
+		bundle := &servingcert.FileBundle{File: c.caFile, Registrar: registrar, Every: 10 * time.Second, Log: p.log}
+		p.run = append(p.run, bundle.Run)
+	}
+	p.tls = p.files.TLSConfig()
+	return c.restrict(p.tls)
+}
+
+// names are what the certificate is for.
+func (c *webhookConfig) names() []string {
+	names := []string{c.service + "." + c.namespace + ".svc", c.service, c.service + "." + c.namespace, c.service + "." + c.namespace + ".svc.cluster.local"}
+	if called, err := url.Parse(c.url); err == nil && called.Hostname() != "" {
+		names = append(names, called.Hostname())
+	}
+	return names
+}
+
+// wanted is the registration that is made if there is none.
+func (c *webhookConfig) wanted() *admissionregistrationv1.MutatingWebhookConfiguration {
+	path := "/mutate"
+	client := admissionregistrationv1.WebhookClientConfig{Service: &admissionregistrationv1.ServiceReference{Namespace: c.namespace, Name: c.service, Path: &path}}
+	if c.url != "" {
+		client = admissionregistrationv1.WebhookClientConfig{URL: &c.url}
+	}
+	wanted := webhook.Registration(client)
+	wanted.Name = c.registration
+	return wanted
+}
+
+// serve runs everything until ctx is done. Then it stops being ready, goes on
+// serving for those who have not heard of that, and drains.
+func (c *webhookConfig) serve(ctx context.Context, p *webhookParts, listener, metricsListener net.Listener) error {
+	routes := http.NewServeMux()
+	routes.Handle("/metrics", obs.MetricsHandler(p.registry))
+	if c.debugging {
+		routes.Handle("/debug/", webhook.DebugCache(p.accounts))
+	}
+	hook := httpserve.Server{Name: "webhook", Handler: p.handler, TLS: p.tls, Log: p.log}
+	metrics := httpserve.Server{Name: "metrics", Handler: routes, Log: p.log}
+	told := ctx
+	group, ctx := errgroup.WithContext(context.WithoutCancel(ctx)) // the delay outlives what asked for it
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	group.Go(func() error {
+		select {
+		case <-told.Done():
+			p.handler.Close()
+			wait(ctx, c.shutdownDelay)
+		case <-ctx.Done():
+		}
+		stop()
+		return nil
+	})
+	for _, run := range p.run {
+		group.Go(func() error { return run(ctx) })
+	}
+	group.Go(func() error { return hook.Serve(ctx, listener) })
+	group.Go(func() error { return metrics.Serve(ctx, metricsListener) })
+	return group.Wait()
+}
+
+func wait(ctx context.Context, duration time.Duration) {
+	timer := time.NewTimer(duration)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// returnMemory gives back what reading the first list took, once.
+func (p *webhookParts) returnMemory(ctx context.Context) error {
+	select {
+	case <-p.accounts.Synced():
+		debug.FreeOSMemory()
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+// composeFrom finds out the account of composed role ARNs.
+func (c *webhookConfig) composeFrom(ctx context.Context, sys System) error {
+	if !c.compose || c.settings.ComposeAccount != "" {
+		return nil
+	}
+	instance, err := awsapi.Instance(ctx, sys.Getenv("AWS_EC2_METADATA_SERVICE_ENDPOINT"))
+	if err != nil {
+		return fault.New(fault.Unavailable, "find the account for --compose-role-arn: %w", err).
+			Hint("outside EC2, or with the metadata service closed to pods, add --compose-account ACCOUNT")
+	}
+	c.settings.ComposeAccount, c.settings.ComposePartition = instance.Account, instance.Partition
+	return nil
+}
+
+// restConfig reads the kubeconfig, or the pod's own service account.
+func (c *webhookConfig) restConfig() (*rest.Config, error) {
 	var config *rest.Config
 	var err error
 	if c.kubeconfig == "" && c.kubeAPI == "" {
@@ -103,5 +271,5 @@ func (c *webhookConfig) client() (kubernetes.Interface, error) {
 		return nil, fault.New(fault.Usage, "find the API server: %w", err).Hint("outside a cluster, add --kubeconfig FILE")
 	}
 	config.QPS, config.Burst = 50, 50
-	return kubernetes.NewForConfig(config)
+	return config, nil
 }

@@ -46,7 +46,7 @@ func TestServeWebhook(t *testing.T) {
 	go func() {
 		ended <- app.Run(ctx, system, []string{
 			"serve", "webhook", "--listen", hook, "--metrics-listen", metrics, "--kubeconfig", c.Kubeconfig,
-			"--tls-cert", filepath.Join(dir, "tls.crt"), "--tls-key", filepath.Join(dir, "tls.key"), "--log-format", "json",
+			"--tls-cert", filepath.Join(dir, "tls.crt"), "--tls-key", filepath.Join(dir, "tls.key"), "--log-format", "json", "--shutdown-delay", "0s",
 		})
 	}()
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: authority.Pool()}}}

@@ -1,0 +1,60 @@
+package servingcert
+
+import (
+	"context"
+	"crypto/x509"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/rolecall/rolecall/internal/fault"
+)
+
+// FileBundle tells the configuration a bundle that somebody else writes into a
+// file, such as the ca.crt of a Secret of cert-manager.
+type FileBundle struct {
+	File      string
+	Registrar *Registrar
+	Every     time.Duration
+	Log       *slog.Logger
+}
+
+// Run keeps until ctx is done.
+func (f *FileBundle) Run(ctx context.Context) error {
+	changed := make(chan struct{}, 1)
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	watching.Go(func() { watchConfiguration(ctx, f.Registrar.Client, f.Registrar.Wanted.Name, changed) })
+	for {
+		if err := f.Step(ctx); err != nil && ctx.Err() == nil {
+			f.Log.Error("webhook configuration not told the authorities", "file", f.File, "error", err, "hints", fault.HintsOf(err))
+		}
+		timer := time.NewTimer(f.Every)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-changed:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+// Step looks once. A file without certificates is never told to anybody.
+func (f *FileBundle) Step(ctx context.Context) error {
+	current, err := f.Registrar.Current(ctx)
+	if err != nil {
+		return err
+	}
+	bundle, err := os.ReadFile(f.File)
+	if err != nil {
+		return fault.New(fault.Unavailable, "read the authorities: %w", err).Hint("--ca-file wants the ca.crt next to the serving certificate")
+	}
+	if !x509.NewCertPool().AppendCertsFromPEM(bundle) {
+		return fault.New(fault.Invalid, "%s holds no certificate", f.File).Hint("want one or more PEM certificates")
+	}
+	_, err = f.Registrar.Put(ctx, current, bundle)
+	return err
+}
