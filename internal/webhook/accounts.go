@@ -159,13 +159,19 @@ func (a *Accounts) Clear() {
 // accountStore is what the reflector fills.
 type accountStore Accounts
 
-// entry is what is left of an account while a list is being read. The nil
-// interface answers for nothing but the two methods that stores need.
+// entry is what is left of an account while a list is being read. What is not
+// overridden of the interface, one empty object answers for all.
 type entry struct {
 	metav1.Object
-	name    inject.Name
-	account *inject.Account
+	name            inject.Name
+	resourceVersion string
+	account         *inject.Account
 }
+
+var nothing metav1.Object = &metav1.ObjectMeta{}
+
+// GetResourceVersion is for the reflector's stores.
+func (e *entry) GetResourceVersion() string { return e.resourceVersion }
 
 // GetNamespace is for the reflector's keys.
 func (e *entry) GetNamespace() string { return e.name.Namespace }
@@ -190,7 +196,7 @@ func (s *accountStore) entry(object any) *entry {
 	case *corev1.ServiceAccount:
 		// Namespaces repeat; one copy of each is kept.
 		name := inject.Name{Namespace: unique.Make(object.Namespace).Value(), ServiceAccount: object.Name}
-		return &entry{name: name, account: (*Accounts)(s).parse(object)}
+		return &entry{nothing, name, object.ResourceVersion, (*Accounts)(s).parse(object)}
 	}
 	return nil
 }
