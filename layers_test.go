@@ -14,11 +14,13 @@ const module = "github.com/rolecall/rolecall/"
 // layers lists the rooms from the inside out. A room may import rooms of the
 // layers before its own, and of its own layer only where together says so.
 var layers = [][]string{
-	{"internal/arn", "internal/credential", "internal/fault", "internal/glob", "internal/rawjson", "internal/policy", "internal/managedpolicy", "api/**"},
+	{"internal/arn", "internal/credential", "internal/fault", "internal/glob", "internal/rawjson", "internal/policy", "internal/managedpolicy", "internal/rotation", "internal/distribution", "api/**"},
 	{"internal/sigv4", "internal/token", "internal/policycase", "internal/grant"},
+	{"internal/publication"},
 	{"internal/inject", "internal/awsapi", "internal/httpserve", "internal/obs", "internal/pki", "examples/quickstart"},
 	{"internal/manifest"},
 	{"internal/webhook", "internal/servingcert", "internal/issuer", "internal/localaws/**"},
+	{"internal/controller/**"},
 	{"internal/app/**"},
 	{"cmd/**", "hack/**"},
 }
@@ -39,6 +41,9 @@ var domain = map[string][]string{
 	"internal/rawjson":       nil,
 	"internal/sigv4":         {"net/http"}, // what is verified is an HTTP request
 	"internal/token":         {"github.com/go-jose/go-jose/v4"},
+	"internal/distribution":  nil,
+	"internal/publication":   nil,
+	"internal/rotation":      nil,
 	"internal/policycase":    {"sigs.k8s.io/json"}, // strict decoding
 }
 

@@ -1,0 +1,224 @@
+package rotation
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Gate is what stands between a phase and the next.
+type Gate struct {
+	Phase Phase `json:"phase"`
+	Next  Phase `json:"next"`
+	// Open says that Next may be entered now.
+	Open bool `json:"open"`
+	// Waiting says what is missing, a sentence each; empty if Open.
+	Waiting []string `json:"waiting,omitempty"`
+	// NotBefore is when the gate opens by itself; zero if time alone does not
+	// open it.
+	NotBefore time.Time `json:"notBefore,omitzero"`
+	// Dangers are orders that break tokens now or soon, whatever the gate: a
+	// sentence each, with what to do.
+	Dangers []string `json:"dangers,omitempty"`
+	// Evidence says what lets an open gate pass.
+	Evidence string `json:"evidence,omitempty"`
+	// Do is what is to be done in this phase, for people.
+	Do string `json:"do"`
+}
+
+// Look notes what was seen for the first time and tells the gate. The returned
+// state has the same phase.
+func Look(state State, parameters Parameters, facts Facts) (State, Gate) {
+	state = state.note(facts)
+	gate := Gate{Phase: state.Phase, Next: state.after(), Dangers: dangers(state, facts), Do: state.task()}
+	waiting, notBefore, evidence := state.gate(parameters, facts)
+	gate.Waiting = slices.Concat(waiting, gate.Dangers)
+	switch {
+	case len(gate.Waiting) == 0 && notBefore.After(facts.Now):
+		gate.NotBefore = notBefore
+		gate.Waiting = []string{fmt.Sprintf("wait until %s", notBefore.UTC().Format(time.RFC3339))}
+	case len(gate.Waiting) == 0:
+		gate.Open, gate.Evidence = true, evidence
+	}
+	return state, gate
+}
+
+// Advance enters the next phase if the gate is open; otherwise it returns the
+// state as Look does, and an *Unsafe.
+func Advance(state State, parameters Parameters, facts Facts) (State, error) {
+	state, gate := Look(state, parameters, facts)
+	if !gate.Open {
+		return state, &Unsafe{Phase: gate.Phase, Reasons: gate.Waiting, NotBefore: gate.NotBefore}
+	}
+	next := state.enter(gate.Next, facts.Now, gate.Evidence)
+	if gate.Next == Stable {
+		return State{Phase: Stable, Since: facts.Now, History: next.History}, nil
+	}
+	return next, nil
+}
+
+// Abort gives the rotation up. It is allowed until Signing: from then on tokens
+// of the new key may be anywhere, and the only safe way is forward.
+func Abort(state State, facts Facts) (State, error) {
+	if !slices.Contains([]Phase{KeyCreated, Published, Verifying}, state.Phase) {
+		reason := "there is no rotation to abort"
+		if state.Phase != Stable {
+			reason = "API servers may sign with the new key already: finish this rotation, then rotate again"
+		}
+		return state, &Unsafe{Phase: state.Phase, Reasons: []string{reason}}
+	}
+	reasons := unreadable(Facts{Servers: facts.Servers}, true)
+	for _, server := range facts.Servers {
+		if server.Signs == state.NewKID {
+			reasons = append(reasons, fmt.Sprintf("API server %s signs with the new key %s", server.Name, state.NewKID))
+		}
+	}
+	if len(reasons) > 0 {
+		return state, &Unsafe{Phase: state.Phase, Reasons: reasons}
+	}
+	ended := state.enter(Stable, facts.Now, "given up: no API server signs with "+state.NewKID)
+	return State{Phase: Stable, Since: facts.Now, History: ended.History}, nil
+}
+
+// Wanted returns the kids to publish, newest first: never fewer than what any
+// API server signs with or has signed with in this rotation.
+func Wanted(state State, facts Facts) []string {
+	var wanted []string
+	add := func(kids ...string) {
+		for _, kid := range kids {
+			if kid != "" && !slices.Contains(wanted, kid) {
+				wanted = append(wanted, kid)
+			}
+		}
+	}
+	switch state.Phase {
+	case Stable:
+		add(Served(facts)...)
+		return wanted
+	case KeyCreated:
+		add(state.OldKID)
+	case Retiring:
+		add(state.NewKID)
+		if !state.Emergency {
+			add(state.OldKID)
+		}
+	case Published, Verifying, Signing, Draining:
+		add(state.NewKID, state.OldKID)
+	}
+	for _, kid := range Served(facts) {
+		// A leaked key goes at once, and a key that nothing uses stays away,
+		// even where an API server still lists it.
+		leaked := state.Emergency && state.Phase == Retiring && kid == state.OldKID
+		if !leaked && (state.Phase != KeyCreated || kid != state.NewKID) {
+			add(kid)
+		}
+	}
+	for _, server := range facts.Servers {
+		add(server.Signs)
+	}
+	return wanted
+}
+
+// note keeps when something was first so.
+func (s State) note(facts Facts) State {
+	both := facts.PublishedErr == nil && len(lacking(facts.Published, []string{s.NewKID, s.OldKID})) == 0
+	if s.Phase == Published && s.SeenAt.IsZero() && both {
+		s.SeenAt = facts.Now
+	}
+	// Whoever lost a key from the published set meanwhile waits anew: caches
+	// may have taken the poorer set.
+	if s.Phase == Published && !s.SeenAt.IsZero() && facts.PublishedErr == nil && !both {
+		s.SeenAt = time.Time{}
+	}
+	if (s.Phase == Signing || s.Phase == Draining) && len(unreadable(facts, true)) == 0 {
+		all := !slices.ContainsFunc(facts.Servers, func(v Server) bool { return v.Signs != s.NewKID })
+		switch {
+		case all && s.SwitchedAt.IsZero():
+			s.SwitchedAt = facts.Now
+		case !all: // somebody signs with the old key again: its tokens are young again
+			s.SwitchedAt = time.Time{}
+		}
+	}
+	return s
+}
+
+// after returns the phase behind the gate.
+func (s State) after() Phase {
+	switch {
+	case s.Phase == Stable:
+		return KeyCreated
+	case s.Phase == Retiring:
+		return Stable
+	case s.Emergency && s.Phase == Published:
+		return Signing
+	case s.Emergency && s.Phase == Signing:
+		return Retiring
+	}
+	return Phases()[slices.Index(Phases(), s.Phase)+1]
+}
+
+// gate returns what is missing, when time alone would open it, and what lets it
+// pass.
+func (s State) gate(parameters Parameters, facts Facts) (waiting []string, notBefore time.Time, evidence string) {
+	switch s.Phase {
+	case Stable:
+		return []string{"nothing to do until the next rotation is started"}, notBefore, ""
+	case KeyCreated:
+		if !facts.Stored {
+			return []string{"the new key is not stored where the API servers will read it"}, notBefore, ""
+		}
+		return nil, notBefore, "the new key " + s.NewKID + " is stored"
+	case Published:
+		return s.publishedGate(parameters, facts)
+	case Verifying:
+		return s.everyServer(facts, "serves the new key", func(v Server) bool { return slices.Contains(v.Serves, s.NewKID) })
+	case Signing:
+		return s.signingGate(parameters, facts)
+	case Draining:
+		return s.drainingGate(parameters, facts)
+	case Retiring:
+		return s.everyServer(facts, "has dropped the old key", func(v Server) bool { return !slices.Contains(v.Serves, s.OldKID) })
+	}
+	return []string{"the phase is unknown"}, notBefore, ""
+}
+
+func (s State) publishedGate(parameters Parameters, facts Facts) (waiting []string, notBefore time.Time, evidence string) {
+	if facts.PublishedErr != nil {
+		return []string{"what is published cannot be read: " + facts.PublishedErr.Error()}, notBefore, ""
+	}
+	if missing := lacking(facts.Published, []string{s.NewKID, s.OldKID}); len(missing) > 0 {
+		return []string{fmt.Sprintf("keys %q are not published yet", missing)}, notBefore, ""
+	}
+	evidence = "both keys were read back at " + s.SeenAt.UTC().Format(time.RFC3339)
+	if s.Emergency {
+		return nil, notBefore, evidence + "; caches are not waited for"
+	}
+	return nil, s.SeenAt.Add(parameters.CacheFor), evidence + fmt.Sprintf(", %s ago", facts.Now.Sub(s.SeenAt).Round(time.Second))
+}
+
+func (s State) signingGate(parameters Parameters, facts Facts) (waiting []string, notBefore time.Time, evidence string) {
+	waiting, _, evidence = s.everyServer(facts, "signs with the new key", func(v Server) bool { return v.Signs == s.NewKID })
+	if !parameters.WithoutCanary && !s.Emergency && facts.Exchanges < Canaries {
+		waiting = append(waiting, fmt.Sprintf("%d of %d tokens of the new key were exchanged at STS", facts.Exchanges, Canaries))
+	}
+	return waiting, notBefore, evidence
+}
+
+func (s State) drainingGate(parameters Parameters, facts Facts) (waiting []string, notBefore time.Time, evidence string) {
+	waiting, _, _ = s.everyServer(facts, "signs with the new key", func(v Server) bool { return v.Signs == s.NewKID })
+	if len(waiting) > 0 {
+		return waiting, notBefore, ""
+	}
+	return nil, s.SwitchedAt.Add(parameters.DrainFor), "the last token of the old key was signed before " + s.SwitchedAt.UTC().Format(time.RFC3339)
+}
+
+// everyServer waits until something is so on all API servers.
+func (s State) everyServer(facts Facts, what string, is func(Server) bool) (waiting []string, notBefore time.Time, evidence string) {
+	waiting = unreadable(facts, true)
+	for _, server := range facts.Servers {
+		if server.Err == nil && !is(server) {
+			waiting = append(waiting, fmt.Sprintf("wait until API server %s %s", server.Name, what))
+		}
+	}
+	return waiting, notBefore, fmt.Sprintf("each of %d API servers %s", len(facts.Servers), what)
+}
