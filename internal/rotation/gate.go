@@ -67,7 +67,7 @@ func Abort(state State, facts Facts) (State, error) {
 		}
 		return state, &Unsafe{Phase: state.Phase, Reasons: []string{reason}}
 	}
-	reasons := unreadable(Facts{Servers: facts.Servers}, true)
+	reasons := unreadable(Facts{Servers: facts.Servers})
 	for _, server := range facts.Servers {
 		if server.Signs == state.NewKID {
 			reasons = append(reasons, fmt.Sprintf("API server %s signs with the new key %s", server.Name, state.NewKID))
@@ -130,7 +130,7 @@ func (s State) note(facts Facts) State {
 	if s.Phase == Published && !s.SeenAt.IsZero() && facts.PublishedErr == nil && !both {
 		s.SeenAt = time.Time{}
 	}
-	if (s.Phase == Signing || s.Phase == Draining) && len(unreadable(facts, true)) == 0 {
+	if (s.Phase == Signing || s.Phase == Draining) && len(unreadable(facts)) == 0 {
 		all := !slices.ContainsFunc(facts.Servers, func(v Server) bool { return v.Signs != s.NewKID })
 		switch {
 		case all && s.SwitchedAt.IsZero():
@@ -214,7 +214,7 @@ func (s State) drainingGate(parameters Parameters, facts Facts) (waiting []strin
 
 // everyServer waits until something is so on all API servers.
 func (s State) everyServer(facts Facts, what string, is func(Server) bool) (waiting []string, notBefore time.Time, evidence string) {
-	waiting = unreadable(facts, true)
+	waiting = unreadable(facts)
 	for _, server := range facts.Servers {
 		if server.Err == nil && !is(server) {
 			waiting = append(waiting, fmt.Sprintf("wait until API server %s %s", server.Name, what))

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -133,15 +134,7 @@ type Unsafe struct {
 
 // Error joins the reasons.
 func (u *Unsafe) Error() string {
-	text := fmt.Sprintf("%s: %s", u.Phase, ErrUnsafe)
-	for i, reason := range u.Reasons {
-		separator := "; "
-		if i == 0 {
-			separator = ": "
-		}
-		text += separator + reason
-	}
-	return text
+	return fmt.Sprintf("%s: %s: %s", u.Phase, ErrUnsafe, strings.Join(u.Reasons, "; "))
 }
 
 // Unwrap returns ErrUnsafe.
@@ -169,7 +162,7 @@ func Check(facts Facts) []string {
 
 // precondition returns the one key that signs.
 func precondition(facts Facts, newKID string) (old string, reasons []string) {
-	reasons = unreadable(facts, true)
+	reasons = unreadable(facts)
 	served := Served(facts)
 	for _, server := range facts.Servers {
 		switch {
@@ -198,9 +191,8 @@ func precondition(facts Facts, newKID string) (old string, reasons []string) {
 	return old, reasons
 }
 
-// unreadable lists what could not be seen; signing says that tokens must have
-// been asked for too.
-func unreadable(facts Facts, signing bool) []string {
+// unreadable lists what could not be seen.
+func unreadable(facts Facts) []string {
 	var reasons []string
 	if len(facts.Servers) == 0 {
 		reasons = append(reasons, "no API server was looked at")
@@ -212,7 +204,7 @@ func unreadable(facts Facts, signing bool) []string {
 		switch {
 		case server.Err != nil:
 			reasons = append(reasons, fmt.Sprintf("API server %s cannot be read: %v", server.Name, server.Err))
-		case signing && server.Signs == "":
+		case server.Signs == "":
 			reasons = append(reasons, fmt.Sprintf("API server %s was not asked for a token", server.Name))
 		}
 	}

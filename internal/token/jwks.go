@@ -3,7 +3,6 @@ package token
 import (
 	"crypto"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -15,22 +14,15 @@ import (
 // refused, so that publishing the result never locks anybody out (spec
 // issuer-and-sts §3.2).
 func MarshalJWKS(keys []crypto.PublicKey) ([]byte, error) {
-	if len(keys) == 0 {
-		return nil, errors.New("refuse to publish a key set without keys")
-	}
-	set := jose.JSONWebKeySet{Keys: make([]jose.JSONWebKey, 0, len(keys))}
+	named := make([]PublicKey, 0, len(keys))
 	for _, key := range keys {
-		algorithm, err := algorithmFor(key)
+		one, err := NewPublicKey(key)
 		if err != nil {
 			return nil, fmt.Errorf("refuse to publish: %w", err)
 		}
-		id, err := KeyID(key)
-		if err != nil {
-			return nil, err
-		}
-		set.Keys = append(set.Keys, jose.JSONWebKey{Key: key, KeyID: id, Algorithm: string(algorithm), Use: "sig"})
+		named = append(named, one)
 	}
-	return json.Marshal(set)
+	return MarshalKeys(named, false)
 }
 
 // KeySet is a set of verification keys by key id.

@@ -88,6 +88,14 @@ func (k *Key) PEM() ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }
 
+func publicBlock(public crypto.PublicKey) ([]byte, error) {
+	der, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		return nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), nil
+}
+
 // KeyID returns the kid that kube-apiserver writes for a public key: the
 // unpadded base64url SHA-256 of its PKIX encoding, 43 characters (spec
 // issuer-and-sts §3.1).

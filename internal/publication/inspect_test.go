@@ -1,0 +1,198 @@
+package publication_test
+
+import (
+	"crypto/elliptic"
+	"encoding/json"
+	"maps"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/rolecall/rolecall/internal/publication"
+	"github.com/rolecall/rolecall/internal/token"
+)
+
+var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+
+// sound is an issuer with which nothing is wrong.
+func sound(t testing.TB) (publication.Observation, *token.Key) {
+	t.Helper()
+	key, public := newKey(t)
+	d := documents(t, public)
+	fetched := func(object publication.Object) publication.Fetched {
+		return publication.Fetched{
+			URL: issuer + "/" + object.Name, Done: true, Status: 200, Date: noon,
+			ContentType: object.ContentType, CacheControl: object.CacheControl, Text: object.Text,
+			Certificate: publication.Certificate{Thumbprint: strings.Repeat("ab", 20)},
+		}
+	}
+	return publication.Observation{
+		Issuer: issuer, Now: noon, Audiences: []string{"sts.amazonaws.com"},
+		Discovery: fetched(d.Discovery), JWKS: fetched(d.JWKS),
+		Servers:   []publication.ServerKeys{{Name: "a", Keys: []token.PublicKey{public}, Issuer: issuer, Signs: public.ID}},
+		Providers: []publication.Provider{{Account: "111122223333", ARN: "arn:x", URL: strings.TrimPrefix(issuer, "https://"), ClientIDs: []string{"sts.amazonaws.com"}}},
+		Token:     tokenOf(t, key, map[string]any{}),
+	}, key
+}
+
+func tokenOf(t testing.TB, key *token.Key, change map[string]any) *token.JWT {
+	t.Helper()
+	claims := map[string]any{"iss": issuer, "sub": "system:serviceaccount:a:b", "aud": []string{"sts.amazonaws.com"}, "iat": noon.Unix(), "exp": noon.Unix() + 600}
+	maps.Copy(claims, change)
+	maps.DeleteFunc(claims, func(_ string, value any) bool { return value == nil })
+	payload, err := json.Marshal(claims)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := token.Sign(key, payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	decoded, err := token.Decode(raw.Reveal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return decoded
+}
+
+// TestInspect breaks one thing at a time and wants it found, and nothing else.
+func TestInspect(t *testing.T) {
+	t.Parallel()
+	_, key := sound(t)
+	_, stranger := newKey(t)
+	rsa, err := token.GenerateRSA(2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rsaPublic, err := token.NewPublicKey(rsa.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	rsaEntry := func(change func(map[string]any)) func(*publication.Observation) {
+		return func(o *publication.Observation) {
+			extra := entryOf(t, documents(t, rsaPublic))
+			change(extra)
+			var set struct{ Keys []map[string]any }
+			_ = json.Unmarshal(o.JWKS.Text, &set)
+			o.JWKS.Text = jwksOf(t, append(set.Keys, extra)...)
+			o.Discovery.Text = []byte(strings.Replace(string(o.Discovery.Text), `["ES256"]`, `["ES256","RS256"]`, 1))
+		}
+	}
+	for _, row := range []struct {
+		name  string
+		spoil func(*publication.Observation)
+		want  []string // rules of errors and warnings
+	}{
+		{"nothing", func(*publication.Observation) {}, nil},
+		{"another sound key", rsaEntry(func(map[string]any) {}), nil},
+		{"default issuer", func(o *publication.Observation) {
+			o.Issuer = "https://kubernetes.default.svc.cluster.local"
+		}, []string{"default-issuer", "issuer-differs", "token-issuer", "token-issuer"}},
+		{"port", func(o *publication.Observation) { o.Issuer += ":8443" }, []string{"issuer-differs", "token-issuer", "token-issuer"}},
+		{"slash", func(o *publication.Observation) { o.Issuer += "/" }, []string{"trailing-slash", "issuer-differs", "token-issuer", "token-issuer"}},
+		{"down", func(o *publication.Observation) { o.Discovery.Err = "connection refused" }, []string{"discovery-unreachable"}},
+		{"private", func(o *publication.Observation) { o.JWKS.Status = 403 }, []string{"jwks-not-public"}},
+		{"missing", func(o *publication.Observation) { o.JWKS.Status = 404 }, []string{"jwks-status"}},
+		{"redirect", func(o *publication.Observation) { o.Discovery.Status = 301 }, []string{"discovery-status"}},
+		{"HTML", func(o *publication.Observation) {
+			o.Discovery.Text, o.Discovery.ContentType = []byte("<html>"), "text/html"
+		}, []string{"discovery-content-type", "discovery-json"}},
+		{"HTML for keys", func(o *publication.Observation) { o.JWKS.Text = []byte("<html>") }, []string{"jwks-json"}},
+		{"no keys", func(o *publication.Observation) { o.JWKS.Text = []byte(`{"keys":[]}`) }, []string{"no-keys", "signing-key-unpublished", "token-key-unpublished"}},
+		{"member missing", func(o *publication.Observation) {
+			o.Discovery.Text = []byte(strings.Replace(string(o.Discovery.Text), "subject_types", "x", 1))
+		}, []string{"discovery-member"}},
+		{"internal keys", func(o *publication.Observation) {
+			o.Discovery.Text = []byte(strings.Replace(string(o.Discovery.Text), `"jwks_uri":"https:`, `"jwks_uri":"http:`, 1))
+		}, []string{"jwks-uri"}},
+		{"no caching header", func(o *publication.Observation) { o.JWKS.CacheControl = "" }, []string{"jwks-cache"}},
+		{"kept for a day", func(o *publication.Observation) { o.JWKS.CacheControl = "max-age=86400" }, []string{"jwks-cache"}},
+		{"clock", func(o *publication.Observation) { o.JWKS.Date = noon.Add(-time.Hour) }, []string{"clock"}},
+		{"private CA", func(o *publication.Observation) { o.JWKS.Certificate.Err = "unknown authority" }, []string{"jwks-certificate", "thumbprint"}},
+		{"private CA, thumbprint known", func(o *publication.Observation) {
+			o.JWKS.Certificate.Err = "unknown authority"
+			o.Providers[0].Thumbprints = []string{o.JWKS.Certificate.Thumbprint}
+		}, []string{"jwks-certificate"}},
+		{"stranger's keys", func(o *publication.Observation) { o.JWKS.Text = documents(t, stranger).JWKS.Text }, []string{"signing-key-unpublished", "token-key-unpublished"}},
+		{"two servers sign differently", func(o *publication.Observation) {
+			o.Servers = append(o.Servers, publication.ServerKeys{Name: "b", Keys: []token.PublicKey{stranger}, Issuer: issuer, Signs: stranger.ID})
+		}, []string{"signing-key-unpublished", "servers-differ"}},
+		{"server does not accept itself", func(o *publication.Observation) { o.Servers[0].Keys = nil }, []string{"signing-key-unverifiable"}},
+		{"accepts an unpublished key", func(o *publication.Observation) { o.Servers[0].Keys = append(o.Servers[0].Keys, stranger) }, []string{"served-key-unpublished"}},
+		{"no provider", func(o *publication.Observation) { o.Providers[0] = publication.Provider{Account: "1"} }, []string{"provider-missing"}},
+		{"no audience", func(o *publication.Observation) { o.Providers[0].ClientIDs = nil }, []string{"provider-without-audience"}},
+		{"kOps audience", func(o *publication.Observation) { o.Providers[0].ClientIDs = []string{"amazonaws.com"} }, []string{"audience-unregistered"}},
+		{"IAM denies", func(o *publication.Observation) {
+			o.Providers[0] = publication.Provider{Account: "1", Err: "AccessDenied"}
+		}, []string{"provider-unreadable"}},
+		{"kid missing", rsaEntry(func(e map[string]any) { delete(e, "kid") }), []string{"kid-missing"}},
+		{"kid empty", rsaEntry(func(e map[string]any) { e["kid"] = "" }), nil},
+		{"kid of another key", rsaEntry(func(e map[string]any) { e["kid"] = "other" }), []string{"kid-differs"}},
+		{"kid twice", func(o *publication.Observation) {
+			rsaEntry(func(e map[string]any) { e["kid"] = o.Servers[0].Signs })(o)
+		}, []string{"kid-differs", "duplicate-kid"}},
+		{"use enc", rsaEntry(func(e map[string]any) { e["use"] = "enc" }), []string{"key-use"}},
+		{"key_ops", rsaEntry(func(e map[string]any) { e["key_ops"] = []string{"verify"} }), []string{"key-ops"}},
+		{"x5c", rsaEntry(func(e map[string]any) { e["x5c"] = []string{"AA"} }), []string{"key-x5c"}},
+		{"padding", rsaEntry(func(e map[string]any) { e["n"] = e["n"].(string) + "==" }), []string{"key-members"}},
+		{"standard base64", rsaEntry(func(e map[string]any) { e["n"] = "+/" + e["n"].(string) }), []string{"key-members"}},
+		{"DER", rsaEntry(func(e map[string]any) { e["n"] = "MIIB" + e["n"].(string) }), []string{"key-members"}},
+		{"modulus missing", rsaEntry(func(e map[string]any) { delete(e, "n") }), []string{"key-members"}},
+		{"private key", rsaEntry(func(e map[string]any) { e["d"] = "AA" }), []string{"private-key"}},
+		{"symmetric", rsaEntry(func(e map[string]any) { e["kty"] = "oct" }), []string{"key-kind"}},
+		{"token expired", func(o *publication.Observation) {
+			o.Token = tokenOf(t, key, map[string]any{"exp": noon.Unix() - 301})
+		}, []string{"token-expired", "token-key-unpublished"}},
+		{"token of two audiences", func(o *publication.Observation) {
+			o.Token = tokenOf(t, key, map[string]any{"aud": []string{"sts.amazonaws.com", "api"}})
+		}, []string{"token-audiences", "token-key-unpublished"}},
+		{"legacy token", func(o *publication.Observation) { o.Token = tokenOf(t, key, map[string]any{"exp": nil}) }, []string{"token-claim", "token-key-unpublished"}},
+		{"token for another audience", func(o *publication.Observation) {
+			o.Token = tokenOf(t, key, map[string]any{"aud": "sts.amazon.com"})
+		}, []string{"audience-unregistered", "token-key-unpublished"}},
+	} {
+		o, _ := sound(t)
+		row.spoil(&o)
+		findings := publication.Inspect(o)
+		if diff := cmp.Diff(row.want, rules(findings, publication.Error, publication.Warning)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", row.name, diff)
+		}
+		for _, finding := range findings {
+			if finding.Severity == publication.Error && finding.Fix == "" {
+				t.Errorf("%s: no fix for %+v", row.name, finding)
+			}
+		}
+	}
+}
+
+func TestInspectNamesNearMisses(t *testing.T) {
+	t.Parallel()
+	o, _ := sound(t)
+	o.Providers = []publication.Provider{{Account: "1", Near: []string{"other.example", "keys.s3.eu-west-1.amazonaws.com/C1/"}}}
+	findings := publication.Inspect(o)
+	if len(findings) != 1 || !strings.Contains(findings[0].Message, "https://keys.s3.eu-west-1.amazonaws.com/C1/") {
+		t.Errorf("findings %+v", findings)
+	}
+}
+
+// FuzzInspect: whatever is published, it is judged without a panic, and what
+// has no error holds a key that can be used.
+func FuzzInspect(f *testing.F) {
+	o, _ := sound(f)
+	f.Add(o.Discovery.Text, o.JWKS.Text)
+	rsa, err := token.GenerateEC(elliptic.P521())
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add([]byte(`{"issuer":1,"jwks_uri":"https://a"}`), []byte(`{"keys":[{"kty":"EC","kid":"`+rsa.ID()+`","x":"AA","y":"","crv":"P-521"},null,{}]}`))
+	f.Fuzz(func(t *testing.T, discovery, jwks []byte) {
+		o := o
+		o.Discovery.Text, o.JWKS.Text, o.Token = discovery, jwks, nil
+		findings := publication.Inspect(o)
+		if keys, err := token.ReadJWKS(jwks); !publication.Failed(findings) && (err != nil || len(keys) == 0) {
+			t.Errorf("nothing is wrong with\n%s\n%s\nbut no key is read: %v", discovery, jwks, err)
+		}
+	})
+}

@@ -1,0 +1,96 @@
+package publication
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// Style is how a bucket stands in a URL (spec issuer-and-sts §5.1). Each makes
+// another issuer: it must not be changed in place.
+type Style string
+
+// The styles that are generated.
+const (
+	VirtualHost Style = "virtual"
+	Path        Style = "path"
+	DualStack   Style = "dualstack"
+)
+
+// Partition returns the AWS partition of a region and the suffix of its host
+// names.
+func Partition(region string) (partition, suffix string) {
+	switch {
+	case strings.HasPrefix(region, "cn-"):
+		return "aws-cn", "amazonaws.com.cn"
+	case strings.HasPrefix(region, "us-gov-"):
+		return "aws-us-gov", "amazonaws.com"
+	}
+	return "aws", "amazonaws.com"
+}
+
+// S3URL returns the issuer URL of a prefix in a bucket. An empty style is
+// VirtualHost, or Path where a virtual host cannot be: for names with dots, which
+// S3's certificates do not cover, and in China.
+func S3URL(style Style, bucket, region, prefix string) (string, error) {
+	_, suffix := Partition(region)
+	dotted := strings.Contains(bucket, ".")
+	if style == "" {
+		style = VirtualHost
+		if dotted || strings.HasPrefix(region, "cn-") {
+			style = Path
+		}
+	}
+	if dotted && style == VirtualHost {
+		return "", fmt.Errorf("bucket %q: S3's certificate covers no name with dots as a virtual host; use style %s", bucket, Path)
+	}
+	if prefix = strings.Trim(prefix, "/"); prefix != "" {
+		prefix = "/" + prefix
+	}
+	switch style {
+	case VirtualHost:
+		return "https://" + bucket + ".s3." + region + "." + suffix + prefix, nil
+	case Path:
+		return "https://s3." + region + "." + suffix + "/" + bucket + prefix, nil
+	case DualStack:
+		return "https://s3.dualstack." + region + "." + suffix + "/" + bucket + prefix, nil
+	}
+	return "", fmt.Errorf("style %q: want %s, %s or %s", style, VirtualHost, Path, DualStack)
+}
+
+// BucketPolicy lets anybody read exactly the named objects, and nobody list the
+// bucket (spec issuer-and-sts §5.2).
+func BucketPolicy(region, bucket string, objects []string) ([]byte, error) {
+	partition, _ := Partition(region)
+	type statement struct {
+		Sid       string
+		Effect    string
+		Principal string
+		Action    string
+		Resource  []string
+	}
+	s := statement{Sid: "PublicIssuerDocuments", Effect: "Allow", Principal: "*", Action: "s3:GetObject"}
+	for _, object := range objects {
+		s.Resource = append(s.Resource, "arn:"+partition+":s3:::"+bucket+"/"+object)
+	}
+	return json.Marshal(struct {
+		Version   string
+		Statement []statement
+	}{"2012-10-17", []statement{s}})
+}
+
+// ProviderARN is that of the issuer's OIDC provider in an account. A port 443
+// is not part of it.
+func ProviderARN(partition, account, issuer string) string {
+	return "arn:" + partition + ":iam::" + account + ":oidc-provider/" + providerPath(issuer)
+}
+
+// providerPath is the issuer as IAM keeps it.
+func providerPath(issuer string) string {
+	host, path, slash := strings.Cut(strings.TrimPrefix(issuer, "https://"), "/")
+	host = strings.TrimSuffix(host, ":443")
+	if slash {
+		return host + "/" + path
+	}
+	return host
+}
