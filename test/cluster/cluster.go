@@ -38,6 +38,8 @@ type Options struct {
 	// APIServerArgs are further flags of kube-apiserver; of a flag given twice
 	// that takes one value, this one counts.
 	APIServerArgs []string
+	// APIServers is how many share the database; one if zero.
+	APIServers int
 }
 
 // Cluster is a running control plane.
@@ -53,8 +55,16 @@ type Cluster struct {
 	// Key signs service-account tokens; KeyFile holds it.
 	Key     *token.Key
 	KeyFile string
+	// APIServers are all of them; Config and Client are of the first.
+	APIServers []*APIServer
 
 	processes []*process // in the order of their start
+	programs  string
+	dir       string
+	etcdURL   string
+	admin     string
+	extra     []string
+	address   addresses
 }
 
 // Start runs a control plane until the test ends. Missing programs fail the
@@ -93,7 +103,10 @@ func startUntilPortsAreFree(ctx context.Context, programs, dir string, options O
 
 // launch returns the cluster even with an error, for what was started.
 func launch(ctx context.Context, programs, dir string, options Options, address addresses) (*Cluster, error) {
-	c := &Cluster{Issuer: options.Issuer, KeyFile: filepath.Join(dir, "sa.key"), Kubeconfig: filepath.Join(dir, "kubeconfig")}
+	c := &Cluster{
+		Issuer: options.Issuer, KeyFile: filepath.Join(dir, "sa.key"), Kubeconfig: filepath.Join(dir, "kubeconfig"),
+		programs: programs, dir: dir, admin: rand.Text(), extra: options.APIServerArgs, address: address,
+	}
 	if c.Issuer == "" {
 		c.Issuer = "https://issuer.example/id/TEST"
 	}
@@ -103,13 +116,22 @@ func launch(ctx context.Context, programs, dir string, options Options, address 
 	if err := c.writeKey(); err != nil {
 		return c, err
 	}
-	etcdURL, err := c.startEtcd(ctx, programs, dir, address)
-	if err != nil {
+	var err error
+	if c.etcdURL, err = c.startEtcd(ctx, address); err != nil {
 		return c, err
 	}
-	if err := c.startAPIServer(ctx, programs, dir, etcdURL, options.APIServerArgs, address); err != nil {
+	tokens := c.admin + `,admin,admin,"system:masters"` + "\n"
+	if err := os.WriteFile(filepath.Join(dir, "tokens.csv"), []byte(tokens), 0o600); err != nil {
 		return c, err
 	}
+	for i := range max(1, options.APIServers) {
+		server := &APIServer{Name: "kube-apiserver-" + strconv.Itoa(i), Tokens: Tokens{Issuers: []string{c.Issuer}, SigningKey: c.KeyFile, Keys: []string{c.KeyFile}}}
+		if err := c.startAPIServer(ctx, server); err != nil {
+			return c, err
+		}
+		c.APIServers = append(c.APIServers, server)
+	}
+	c.Config, c.Client = c.APIServers[0].Config, c.APIServers[0].Client
 	return c, c.writeKubeconfig()
 }
 
@@ -168,59 +190,20 @@ func (c *Cluster) writeKey() error {
 	return os.WriteFile(c.KeyFile, text, 0o600)
 }
 
-func (c *Cluster) startEtcd(ctx context.Context, programs, dir string, address addresses) (string, error) {
+func (c *Cluster) startEtcd(ctx context.Context, address addresses) (string, error) {
 	listen, err := address(ctx, 2)
 	if err != nil {
 		return "", err
 	}
 	client, peer := "http://"+listen[0], "http://"+listen[1]
-	err = c.start(ctx, filepath.Join(programs, "etcd"),
-		"--data-dir="+filepath.Join(dir, "etcd"), "--name=test", "--unsafe-no-fsync", "--log-level=error",
+	_, err = c.start(ctx, filepath.Join(c.programs, "etcd"),
+		"--data-dir="+filepath.Join(c.dir, "etcd"), "--name=test", "--unsafe-no-fsync", "--log-level=error",
 		"--listen-client-urls="+client, "--advertise-client-urls="+client,
 		"--listen-peer-urls="+peer, "--initial-advertise-peer-urls="+peer, "--initial-cluster=test="+peer)
 	if err != nil {
 		return "", err
 	}
 	return client, c.untilOK(ctx, "etcd", client+"/health", nil)
-}
-
-func (c *Cluster) startAPIServer(ctx context.Context, programs, dir, etcdURL string, extra []string, address addresses) error {
-	listen, err := address(ctx, 1)
-	if err != nil {
-		return err
-	}
-	_, port, err := net.SplitHostPort(listen[0])
-	if err != nil {
-		return err
-	}
-	admin := rand.Text()
-	if err := os.WriteFile(filepath.Join(dir, "tokens.csv"), []byte(admin+`,admin,admin,"system:masters"`+"\n"), 0o600); err != nil {
-		return err
-	}
-	args := append([]string{
-		"--etcd-servers=" + etcdURL, "--bind-address=127.0.0.1", "--secure-port=" + port, "--cert-dir=" + filepath.Join(dir, "certs"),
-		"--service-account-issuer=" + c.Issuer, "--service-account-signing-key-file=" + c.KeyFile, "--service-account-key-file=" + c.KeyFile,
-		"--token-auth-file=" + filepath.Join(dir, "tokens.csv"), "--authorization-mode=Node,RBAC",
-		"--service-cluster-ip-range=10.0.0.0/24", "--endpoint-reconciler-type=none", "--v=0",
-	}, extra...)
-	if err := c.start(ctx, filepath.Join(programs, "kube-apiserver"), args...); err != nil {
-		return err
-	}
-	c.Config = &rest.Config{Host: "https://" + listen[0], BearerToken: admin, QPS: 200, Burst: 200}
-	c.Config.CAFile = filepath.Join(dir, "certs", "apiserver.crt")
-	// The certificate is the server's own, written as it starts.
-	if err := c.untilFile(ctx, c.Config.CAFile); err != nil {
-		return err
-	}
-	client, err := rest.HTTPClientFor(c.Config)
-	if err != nil {
-		return err
-	}
-	if err := c.untilOK(ctx, "kube-apiserver", c.Config.Host+"/readyz", client); err != nil {
-		return err
-	}
-	c.Client, err = kubernetes.NewForConfig(c.Config)
-	return err
 }
 
 func (c *Cluster) writeKubeconfig() error {

@@ -30,7 +30,7 @@ type process struct {
 }
 
 // start runs a program until stop; on Linux it also dies with this process.
-func (c *Cluster) start(ctx context.Context, program string, args ...string) error {
+func (c *Cluster) start(ctx context.Context, program string, args ...string) (*process, error) {
 	p := &process{name: filepath.Base(program), output: &tail{}, ended: make(chan struct{})}
 	// The test's context ends before its cleanups, which stop the program.
 	p.command = exec.CommandContext(context.WithoutCancel(ctx), program, args...)
@@ -49,10 +49,10 @@ func (c *Cluster) start(ctx context.Context, program string, args ...string) err
 		}
 	}()
 	if err := <-started; err != nil {
-		return fmt.Errorf("start %s: %w", p.name, err)
+		return nil, fmt.Errorf("start %s: %w", p.name, err)
 	}
 	c.processes = append(c.processes, p)
-	return nil
+	return p, nil
 }
 
 func (p *process) stop() {
