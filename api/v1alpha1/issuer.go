@@ -44,15 +44,38 @@ type IssuerSpec struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=50
 	Providers []IAMProvider `json:"providers,omitempty"`
+	// APIServers are the URLs of all API servers, each by itself. If empty they
+	// are those behind the Service default/kubernetes.
+	//
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=20
+	APIServers []string `json:"apiServers,omitempty"`
+	// Probe says which tokens are asked for to see what an API server signs with.
+	//
+	// +optional
+	// +kubebuilder:default={serviceAccount: {namespace: default, name: default}}
+	Probe Probe `json:"probe,omitempty"`
 	// Rotation renews the signing key. Without it keys are followed, not made.
 	//
 	// +optional
 	Rotation *Rotation `json:"rotation,omitempty"`
 }
 
+// Probe is a token that is asked for and not kept.
+type Probe struct {
+	// +required
+	ServiceAccount ObjectName `json:"serviceAccount"`
+	// RoleARN is a role that trusts the service account. If it is named, tokens of
+	// a new key must be accepted by STS before the old key is let go.
+	//
+	// +optional
+	RoleARN string `json:"roleARN,omitempty"`
+}
+
 // PublishTarget is one place.
 //
-// +kubebuilder:validation:XValidation:rule="[has(self.s3), has(self.configMap)].filter(x, x).size() == 1",message="want exactly one of s3 and configMap"
+// +kubebuilder:validation:XValidation:rule="[has(self.s3), has(self.configMap), has(self.directory)].filter(x, x).size() == 1",message="want exactly one of s3, configMap and directory"
 type PublishTarget struct {
 	// +optional
 	S3 *S3Target `json:"s3,omitempty"`
@@ -60,6 +83,23 @@ type PublishTarget struct {
 	//
 	// +optional
 	ConfigMap *ObjectName `json:"configMap,omitempty"`
+	// Directory is a folder of the program that publishes, for servers of your
+	// own.
+	//
+	// +optional
+	Directory *Directory `json:"directory,omitempty"`
+	// JWKSPath is where the keys are below the URL.
+	//
+	// +optional
+	// +kubebuilder:default="openid/v1/jwks"
+	// +kubebuilder:validation:MaxLength=200
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$`
+	JWKSPath string `json:"jwksPath,omitempty"`
+	// EmptyKIDs repeats each key under an empty kid, for tokens of API servers
+	// before Kubernetes 1.16.
+	//
+	// +optional
+	EmptyKIDs bool `json:"emptyKIDs,omitempty"`
 	// MaxAgeSeconds is how long readers may keep the keys.
 	//
 	// +optional
@@ -83,6 +123,13 @@ type S3Target struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=200
 	Prefix string `json:"prefix,omitempty"`
+}
+
+// Directory is a folder.
+type Directory struct {
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	Path string `json:"path"`
 }
 
 // ObjectName names a namespaced object.
@@ -109,6 +156,12 @@ type IAMProvider struct {
 	//
 	// +optional
 	RoleARN string `json:"roleARN,omitempty"`
+	// Thumbprints are for certificates that are not publicly trusted only.
+	//
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=5
+	Thumbprints []string `json:"thumbprints,omitempty"`
 }
 
 // Rotation is when and how keys are renewed.
@@ -128,7 +181,9 @@ type Rotation struct {
 	// +optional
 	// +kubebuilder:default="2h"
 	CacheFor metav1.Duration `json:"cacheFor,omitempty"`
-	// Secret holds the private keys, for the API servers' files.
+	// Secret holds what the API servers' files must contain now: sa.key signs,
+	// sa.pub has all keys to accept; next.key waits for its turn. Whoever rolls the
+	// API servers copies them.
 	//
 	// +required
 	Secret ObjectName `json:"secret"`
@@ -202,6 +257,18 @@ type RotationStatus struct {
 	OldKID string `json:"oldKID,omitempty"`
 	// +optional
 	NewKID string `json:"newKID,omitempty"`
+	// SeenAt is when both keys were first read back from where they are published.
+	//
+	// +optional
+	SeenAt *metav1.Time `json:"seenAt,omitempty"`
+	// SwitchedAt is when all API servers were first seen to sign with the new key.
+	//
+	// +optional
+	SwitchedAt *metav1.Time `json:"switchedAt,omitempty"`
+	// Exchanges counts the tokens of the new key that STS has accepted.
+	//
+	// +optional
+	Exchanges int32 `json:"exchanges,omitempty"`
 	// NextNotBefore is when the next step is safe, if that is a matter of time.
 	//
 	// +optional

@@ -12,6 +12,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -218,3 +219,6 @@ func Pick(keys []token.PublicKey, kids []string) ([]token.PublicKey, error) {
 	}
 	return picked, nil
 }
+
+// ErrChanged says that a stored object is not the one that was read.
+var ErrChanged = errors.New("the stored document has changed meanwhile")

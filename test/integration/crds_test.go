@@ -35,8 +35,8 @@ func TestCRDs(t *testing.T) {
 		{"issuer", "issuers", `{kind: Issuer, metadata: {name: a}, spec: {url: "https://h.example/a", publish: {s3: {bucket: keys, region: eu-west-1}}, rotation: {every: 720h, secret: {namespace: a, name: b}}}}`, ""},
 		{"issuer over http", "issuers", `{kind: Issuer, metadata: {name: b}, spec: {url: "http://h.example", publish: {configMap: {namespace: a, name: b}}}}`, "spec.url"},
 		{"issuer with a slash", "issuers", `{kind: Issuer, metadata: {name: b}, spec: {url: "https://h.example/", publish: {configMap: {namespace: a, name: b}}}}`, "spec.url"},
-		{"issuer to nowhere", "issuers", `{kind: Issuer, metadata: {name: b}, spec: {url: "https://h.example", publish: {}}}`, "exactly one of s3 and configMap"},
-		{"issuer to two places", "issuers", `{kind: Issuer, metadata: {name: b}, spec: {url: "https://h.example", publish: {configMap: {namespace: a, name: b}, s3: {bucket: keys, region: eu-west-1}}}}`, "exactly one of s3 and configMap"},
+		{"issuer to nowhere", "issuers", `{kind: Issuer, metadata: {name: b}, spec: {url: "https://h.example", publish: {}}}`, "exactly one of s3, configMap and directory"},
+		{"issuer to two places", "issuers", `{kind: Issuer, metadata: {name: b}, spec: {url: "https://h.example", publish: {configMap: {namespace: a, name: b}, s3: {bucket: keys, region: eu-west-1}}}}`, "exactly one of s3, configMap and directory"},
 	} {
 		object := &unstructured.Unstructured{}
 		if err := yaml.Unmarshal([]byte(row.object), &object.Object); err != nil {

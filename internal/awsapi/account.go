@@ -1,0 +1,97 @@
+package awsapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	iamtypes "github.com/aws/aws-sdk-go-v2/service/iam/types"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+
+	"github.com/rolecall/rolecall/internal/credential"
+)
+
+// Account is one AWS account, reached with the credentials and endpoints that
+// the SDK finds in its environment.
+type Account struct{ config aws.Config }
+
+// OpenAccount loads the environment. A role is taken first if one is named, for
+// another account; a region replaces the environment's.
+func OpenAccount(ctx context.Context, region, roleARN string) (*Account, error) {
+	var options []func(*config.LoadOptions) error
+	if region != "" {
+		options = append(options, config.WithRegion(region))
+	}
+	loaded, err := config.LoadDefaultConfig(ctx, options...)
+	if err != nil {
+		return nil, fmt.Errorf("load AWS configuration: %w", err)
+	}
+	if loaded.Region == "" {
+		loaded.Region = "us-east-1" // IAM's and the global STS's own
+	}
+	if roleARN != "" {
+		taken := stscreds.NewAssumeRoleProvider(sts.NewFromConfig(loaded), roleARN, func(o *stscreds.AssumeRoleOptions) {
+			o.RoleSessionName = "rolecall-issuer"
+		})
+		loaded.Credentials = aws.NewCredentialsCache(taken)
+	}
+	return &Account{loaded}, nil
+}
+
+// Identity asks STS who the credentials are.
+func (a *Account) Identity(ctx context.Context) (Identity, error) {
+	answer, err := sts.NewFromConfig(a.config).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+	if err != nil {
+		return Identity{}, classify(err)
+	}
+	return Identity{ARN: aws.ToString(answer.Arn), UserID: aws.ToString(answer.UserId), Account: aws.ToString(answer.Account)}, nil
+}
+
+// IAM returns the account's IAM.
+func (a *Account) IAM() *IAM { return &IAM{iam.NewFromConfig(a.config)} }
+
+// Exchange offers a web-identity token to STS and drops what it gets: whether it
+// is accepted is all that is wanted. No credentials are used for it.
+func (a *Account) Exchange(ctx context.Context, roleARN string, token credential.Secret) error {
+	_, err := sts.NewFromConfig(a.config).AssumeRoleWithWebIdentity(ctx, &sts.AssumeRoleWithWebIdentityInput{
+		RoleArn: aws.String(roleARN), RoleSessionName: aws.String("rolecall-issuer"),
+		WebIdentityToken: aws.String(token.Reveal()), DurationSeconds: aws.Int32(900),
+	})
+	return classify(err)
+}
+
+// Provider is an OIDC provider as IAM describes it.
+type Provider struct {
+	URL         string // without scheme
+	ClientIDs   []string
+	Thumbprints []string
+}
+
+// Provider returns the OIDC provider of an ARN; found is false if there is none.
+func (c *IAM) Provider(ctx context.Context, arn string) (provider Provider, found bool, err error) {
+	answer, err := c.client.GetOpenIDConnectProvider(ctx, &iam.GetOpenIDConnectProviderInput{OpenIDConnectProviderArn: aws.String(arn)})
+	if _, missing := errors.AsType[*iamtypes.NoSuchEntityException](err); missing {
+		return Provider{}, false, nil
+	}
+	if err != nil {
+		return Provider{}, false, classify(err)
+	}
+	return Provider{URL: aws.ToString(answer.Url), ClientIDs: answer.ClientIDList, Thumbprints: answer.ThumbprintList}, true, nil
+}
+
+// ProviderARNs lists the account's OIDC providers.
+func (c *IAM) ProviderARNs(ctx context.Context) ([]string, error) {
+	answer, err := c.client.ListOpenIDConnectProviders(ctx, &iam.ListOpenIDConnectProvidersInput{})
+	if err != nil {
+		return nil, classify(err)
+	}
+	var arns []string
+	for _, one := range answer.OpenIDConnectProviderList {
+		arns = append(arns, aws.ToString(one.Arn))
+	}
+	return arns, nil
+}
