@@ -71,10 +71,12 @@ func NewIAM(endpoint, region string, creds credential.AWS) *IAM {
 }
 
 // EnsureProvider creates the OIDC provider of an issuer unless it is there, and
-// adds audiences it lacks. arn is the provider's.
-func (c *IAM) EnsureProvider(ctx context.Context, issuer, arn string, audiences []string) error {
+// adds audiences it lacks. arn is the provider's. Thumbprints are for
+// certificates that are not publicly trusted; those of a provider that is there
+// stay.
+func (c *IAM) EnsureProvider(ctx context.Context, issuer, arn string, audiences []string, thumbprints ...string) error {
 	_, err := c.client.CreateOpenIDConnectProvider(ctx, &iam.CreateOpenIDConnectProviderInput{
-		Url: aws.String(issuer), ClientIDList: audiences,
+		Url: aws.String(issuer), ClientIDList: audiences, ThumbprintList: thumbprints,
 	})
 	if _, exists := errors.AsType[*iamtypes.EntityAlreadyExistsException](err); !exists {
 		return classify(err)

@@ -31,14 +31,14 @@ func TestFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	get := func(method, path, tag string) *http.Response {
+	get := func(method, path, tag string) *httptest.ResponseRecorder {
 		request := httptest.NewRequestWithContext(t.Context(), method, path, nil)
 		if tag != "" {
 			request.Header.Set("If-None-Match", tag)
 		}
 		recorder := httptest.NewRecorder()
 		files.ServeHTTP(recorder, request)
-		return recorder.Result()
+		return recorder
 	}
 	for _, row := range []struct {
 		method, path string
@@ -54,32 +54,32 @@ func TestFiles(t *testing.T) {
 		{"GET", "/healthz", 200, "text/plain; charset=utf-8"},
 	} {
 		response := get(row.method, row.path, "")
-		if response.StatusCode != row.status || response.Header.Get("Content-Type") != row.contentType {
-			t.Errorf("%s %s: %d %q", row.method, row.path, response.StatusCode, response.Header.Get("Content-Type"))
+		if response.Code != row.status || response.Header().Get("Content-Type") != row.contentType {
+			t.Errorf("%s %s: %d %q", row.method, row.path, response.Code, response.Header().Get("Content-Type"))
 		}
 	}
 	first := get("GET", "/c1/openid/v1/jwks", "")
-	tag := first.Header.Get("ETag")
-	if first.Header.Get("Cache-Control") != "public, max-age=60" || tag == "" {
-		t.Errorf("headers %v", first.Header)
+	tag := first.Header().Get("ETag")
+	if first.Header().Get("Cache-Control") != "public, max-age=60" || tag == "" {
+		t.Errorf("headers %v", first.Header())
 	}
-	if again := get("GET", "/c1/openid/v1/jwks", tag); again.StatusCode != http.StatusNotModified {
-		t.Errorf("the same again: %d", again.StatusCode)
+	if again := get("GET", "/c1/openid/v1/jwks", tag); again.Code != http.StatusNotModified {
+		t.Errorf("the same again: %d", again.Code)
 	}
 	// A new key is served without a restart.
 	if _, err := issuer.Publish(t.Context(), issuer.Directory{Path: dir}, documents(t, k2, k1), nil); err != nil {
 		t.Fatal(err)
 	}
-	if changed := get("GET", "/c1/openid/v1/jwks", tag); changed.StatusCode != http.StatusOK || changed.Header.Get("ETag") == tag {
-		t.Errorf("after publishing: %d %v", changed.StatusCode, changed.Header)
+	if changed := get("GET", "/c1/openid/v1/jwks", tag); changed.Code != http.StatusOK || changed.Header().Get("ETag") == tag {
+		t.Errorf("after publishing: %d %v", changed.Code, changed.Header())
 	}
 	// What would lock everybody out is not.
 	for _, bad := range []string{"", `{"keys":[]}`, `{"keys":[{"kty":"RSA","d":"AA"}]}`} {
 		if err := os.WriteFile(filepath.Join(dir, "openid/v1/jwks"), []byte(bad), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if response := get("GET", "/c1/openid/v1/jwks", ""); response.StatusCode != http.StatusOK || response.ContentLength == int64(len(bad)) {
-			t.Errorf("%q is served: %d", bad, response.StatusCode)
+		if response := get("GET", "/c1/openid/v1/jwks", ""); response.Code != http.StatusOK || response.Body.Len() == len(bad) {
+			t.Errorf("%q is served: %d", bad, response.Code)
 		}
 	}
 }

@@ -1,0 +1,440 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rolecall/rolecall/internal/awsapi"
+	"github.com/rolecall/rolecall/internal/credential"
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/issuer"
+	"github.com/rolecall/rolecall/internal/publication"
+	"github.com/rolecall/rolecall/internal/rotation"
+	"github.com/rolecall/rolecall/internal/token"
+)
+
+// rotateConfig is what `issuer rotate` needs.
+type rotateConfig struct {
+	folder  issuerFolder
+	cluster clusterFlags
+	read    readFlags
+	// cacheFor and drainFor replace issuer.yaml's.
+	cacheFor, drainFor time.Duration
+	bits               int
+	emergency          bool
+}
+
+func newIssuerRotate(sys System) *cobra.Command {
+	var c rotateConfig
+	cmd := &cobra.Command{
+		Use:   "rotate",
+		Short: "Take the next step of a key rotation, if it is safe",
+		Long: `Replace the signing key with no failed request: make it, publish it, let every API
+server accept it, let them sign with it, wait for the old tokens, drop the old key.
+Each call takes one step, or refuses and says what is missing. The files sa.key and
+sa.pub hold what the API servers must have at each moment; copying them and
+restarting the API servers, one by one, is yours.
+
+How far it is stands in rotation.json, so a rotation may take days and be taken up
+anywhere. With --emergency, for a key that has leaked, nothing is waited for.`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.step(cmd.Context(), sys) },
+	}
+	c.flags(cmd)
+	cmd.Flags().BoolVar(&c.emergency, "emergency", false, "the key has leaked: wait for no cache and no token")
+	cmd.Flags().IntVar(&c.bits, "rsa-bits", token.MinRSABits, "size of the new key: 2048, 3072 or 4096")
+	cmd.AddCommand(newRotateStatus(sys), newRotateAbort(sys))
+	return cmd
+}
+
+func (c *rotateConfig) flags(cmd *cobra.Command) {
+	c.folder.flags(cmd)
+	c.cluster.flags(cmd)
+	c.read.flags(cmd)
+	cmd.Flags().DurationVar(&c.cacheFor, "cache-for", 0, "longest time that readers use cached keys (default: issuer.yaml's, or 2h)")
+	cmd.Flags().DurationVar(&c.drainFor, "drain-for", 0, "longest life of a token (default: issuer.yaml's, or 24h10m, or that of the longest token of a pod)")
+}
+
+func newRotateStatus(sys System) *cobra.Command {
+	var c rotateConfig
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show how far a rotation is, and when the next step is safe",
+		Args:  noArguments,
+	}
+	var output *string
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return c.status(cmd.Context(), sys, *output) }
+	c.flags(cmd)
+	output = outputFlag(cmd, "table", "json")
+	return cmd
+}
+
+func newRotateAbort(sys System) *cobra.Command {
+	var c rotateConfig
+	cmd := &cobra.Command{
+		Use:   "abort",
+		Short: "Give a rotation up, as long as no API server signs with the new key",
+		Args:  noArguments,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return c.abort(cmd.Context(), sys) },
+	}
+	c.flags(cmd)
+	return cmd
+}
+
+func (c *rotateConfig) open(ctx context.Context, sys System) (*desk, rotation.State, error) {
+	d, err := openDesk(ctx, sys, c.folder, c.cluster, c.read)
+	if err != nil {
+		return nil, rotation.State{}, err
+	}
+	if len(d.servers) == 0 {
+		return nil, rotation.State{}, fault.New(fault.Usage, "a rotation is decided by what the API servers do").Hint("add --kubeconfig FILE, and --api-server URL for each API server if they have not registered themselves")
+	}
+	state, err := d.state()
+	return d, state, err
+}
+
+// step publishes what the phase wants, looks, and goes on if it is safe.
+func (c *rotateConfig) step(ctx context.Context, sys System) error {
+	d, state, err := c.open(ctx, sys)
+	if err != nil {
+		return err
+	}
+	if state.Phase == rotation.Stable {
+		return c.start(ctx, d, state)
+	}
+	state.Emergency = state.Emergency || c.emergency
+	view := d.look(ctx)
+	// Whoever has overwritten the keys meanwhile is put right before anything
+	// else is asked.
+	if keys, err := d.wanted(state, view); err == nil {
+		if documents, err := d.publish(ctx, keys, view); err != nil {
+			return err
+		} else if issuer.CheckReadBack(documents, view.Discovery, view.JWKS) != nil {
+			view = d.look(ctx)
+		}
+	}
+	parameters, facts, err := c.facts(ctx, d, state, view)
+	if err != nil {
+		return err
+	}
+	next, err := rotation.Advance(state, parameters, facts)
+	if err != nil {
+		return errors.Join(refusedStep(err, c.folder.dir), d.keep(next))
+	}
+	if err := d.enter(next); err != nil {
+		return err
+	}
+	if err := d.keep(next); err != nil {
+		return err
+	}
+	if err := d.publishFor(ctx, next, view); err != nil {
+		return err
+	}
+	return d.tell(next)
+}
+
+// start makes the new key and remembers it.
+func (c *rotateConfig) start(ctx context.Context, d *desk, state rotation.State) error {
+	view := d.look(ctx)
+	if reasons := rotation.Check(view.Facts()); len(reasons) > 0 {
+		return refusedStep(&rotation.Unsafe{Phase: state.Phase, Reasons: reasons}, c.folder.dir)
+	}
+	// sa.pub is completed with what the API servers accept, so that copying it
+	// takes nothing away.
+	keys, err := issuer.Union(view.Asked)
+	if err != nil {
+		return err
+	}
+	key, err := d.nextKey(c.bits)
+	if err != nil {
+		return err
+	}
+	next, err := rotation.Start(state, view.Facts(), key.ID(), c.emergency)
+	if err != nil {
+		return refusedStep(err, c.folder.dir)
+	}
+	if err := d.writeAccepted(keys); err != nil {
+		return err
+	}
+	if err := d.keep(next); err != nil {
+		return err
+	}
+	return d.tell(next)
+}
+
+func refusedStep(err error, dir string) error {
+	refused := fault.New(fault.Denied, "%w", err)
+	if unsafe, ok := errors.AsType[*rotation.Unsafe](err); ok && !unsafe.NotBefore.IsZero() {
+		return refused.Hint("nothing else is missing: try again then")
+	}
+	return refused.Hint("rolecall issuer rotate status --dir %s shows what the step needs", dir)
+}
+
+// facts adds what only a rotation asks for.
+func (c *rotateConfig) facts(ctx context.Context, d *desk, state rotation.State, view issuer.View) (rotation.Parameters, rotation.Facts, error) {
+	parameters := rotation.Defaults()
+	if spec := d.object.Spec.Rotation; spec != nil {
+		for _, pair := range []struct {
+			into *time.Duration
+			from time.Duration
+		}{{&parameters.CacheFor, spec.CacheFor.Duration}, {&parameters.DrainFor, spec.DrainFor.Duration}} {
+			if pair.from > 0 {
+				*pair.into = pair.from
+			}
+		}
+	}
+	if c.cacheFor > 0 {
+		parameters.CacheFor = c.cacheFor
+	}
+	longest, err := d.servers[0].LongestToken(ctx)
+	if err != nil {
+		return parameters, rotation.Facts{}, err
+	}
+	if parameters.DrainFor = max(parameters.DrainFor, longest); c.drainFor > 0 {
+		parameters.DrainFor = c.drainFor
+	}
+	facts := view.Facts()
+	key, err := token.ParsePrivateKey(readOrNothing(c.folder.path(nextFile)))
+	facts.Stored = err == nil && key.ID() == state.NewKID
+	role := d.object.Spec.Probe.RoleARN
+	parameters.WithoutCanary = role == ""
+	if role != "" && state.Phase == rotation.Signing {
+		facts.Exchanges, err = d.exchange(ctx, role, view.NewTokens(state.NewKID))
+	}
+	return parameters, facts, err
+}
+
+func readOrNothing(path string) []byte {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil
+	}
+	return text
+}
+
+// exchange offers new tokens to STS, in turn.
+func (d *desk) exchange(ctx context.Context, role string, tokens []credential.Secret) (int, error) {
+	if len(tokens) == 0 {
+		return 0, nil
+	}
+	account, err := awsapi.OpenAccount(ctx, "", "")
+	if err != nil {
+		return 0, err
+	}
+	for done := range rotation.Canaries {
+		if err := account.Exchange(ctx, role, tokens[done%len(tokens)]); err != nil {
+			return 0, fault.New(fault.Denied, "STS refuses a token of the new key: %w", err).Hint("rolecall issuer verify tells why; API servers that sign with the old key go on working")
+		}
+	}
+	return rotation.Canaries, nil
+}
+
+// nextKey returns the key that a start which did not end has made, or makes one.
+func (d *desk) nextKey(bits int) (*token.Key, error) {
+	text, err := os.ReadFile(d.folder.path(nextFile))
+	if err == nil {
+		key, err := token.ParsePrivateKey(text)
+		if err != nil {
+			return nil, fault.New(fault.Invalid, "%s: %w", d.folder.path(nextFile), err)
+		}
+		return key, nil
+	}
+	key, err := token.GenerateRSA(bits)
+	if err != nil {
+		return nil, fault.New(fault.Usage, "%w", err)
+	}
+	if text, err = key.PEM(); err != nil {
+		return nil, err
+	}
+	return key, writePrivately(d.folder.path(nextFile), text)
+}
+
+func (d *desk) writeAccepted(keys []token.PublicKey) error {
+	text, err := token.PublicPEM(keys)
+	if err != nil {
+		return err
+	}
+	return writePrivately(d.folder.path(acceptedFile), text)
+}
+
+// enter makes the files what the API servers must have in a phase. It may be
+// done twice.
+func (d *desk) enter(next rotation.State) error {
+	accepted, err := readPublicKeys(d.folder.path(acceptedFile))
+	if err != nil {
+		return err
+	}
+	without := func(kid string) []token.PublicKey {
+		return slices.DeleteFunc(slices.Clone(accepted), func(k token.PublicKey) bool { return k.ID == kid })
+	}
+	switch next.Phase {
+	case rotation.Verifying, rotation.Signing:
+		coming, err := readPublicKeys(d.folder.path(nextFile))
+		if err != nil {
+			return err
+		}
+		if err := d.writeAccepted(append(coming, without(next.NewKID)...)); err != nil {
+			return err
+		}
+		if next.Phase == rotation.Signing {
+			return d.switchKeys()
+		}
+	case rotation.Retiring:
+		return d.writeAccepted(without(next.OldKID))
+	case rotation.Stable:
+		return d.remove(oldFile, nextFile)
+	default: // nothing changes for the API servers
+	}
+	return nil
+}
+
+// switchKeys lets the new key sign; the old one is kept until it is retired.
+func (d *desk) switchKeys() error {
+	coming, err := os.ReadFile(d.folder.path(nextFile))
+	if err != nil {
+		return fault.New(fault.NotFound, "read the new key: %w", err)
+	}
+	old := readOrNothing(d.folder.path(signingFile))
+	if old != nil && string(old) != string(coming) {
+		if err := writePrivately(d.folder.path(oldFile), old); err != nil {
+			return err
+		}
+	}
+	return writePrivately(d.folder.path(signingFile), coming)
+}
+
+func (d *desk) remove(names ...string) error {
+	for _, name := range names {
+		if err := os.Remove(d.folder.path(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fault.New(fault.Unavailable, "%w", err)
+		}
+	}
+	return nil
+}
+
+// keep writes rotation.json.
+func (d *desk) keep(state rotation.State) error {
+	text, err := json.MarshalIndent(state, "", "  ")
+	if err != nil {
+		return err
+	}
+	return writePrivately(d.folder.path(stateFile), append(text, '\n'))
+}
+
+// publishFor publishes what a phase just entered wants.
+func (d *desk) publishFor(ctx context.Context, state rotation.State, view issuer.View) error {
+	keys, err := d.wanted(state, view)
+	if err != nil {
+		return err
+	}
+	_, err = d.publish(ctx, keys, view)
+	return err
+}
+
+func (d *desk) tell(state rotation.State) error {
+	_, gate := rotation.Look(state, rotation.Parameters{}, rotation.Facts{})
+	fmt.Fprintf(d.sys.Stdout, "%s: %s\n", state.Phase, gate.Do)
+	return nil
+}
+
+func (c *rotateConfig) abort(ctx context.Context, sys System) error {
+	d, state, err := c.open(ctx, sys)
+	if err != nil {
+		return err
+	}
+	view := d.look(ctx)
+	next, err := rotation.Abort(state, view.Facts())
+	if err != nil {
+		return refusedStep(err, c.folder.dir)
+	}
+	accepted, err := readPublicKeys(d.folder.path(acceptedFile))
+	if err != nil {
+		return err
+	}
+	if err := d.writeAccepted(slices.DeleteFunc(accepted, func(k token.PublicKey) bool { return k.ID == state.NewKID })); err != nil {
+		return err
+	}
+	if err := errors.Join(d.keep(next), d.remove(nextFile)); err != nil {
+		return err
+	}
+	if err := d.publishFor(ctx, next, view); err != nil {
+		return err
+	}
+	return d.tell(next)
+}
+
+// rotationReport is `rotate status` for programs.
+type rotationReport struct {
+	State     rotation.State `json:"state"`
+	Gate      rotation.Gate  `json:"gate"`
+	Published []string       `json:"published"`
+	Servers   []serverReport `json:"servers"`
+}
+
+type serverReport struct {
+	Name   string   `json:"name"`
+	Signs  string   `json:"signs,omitempty"`
+	Serves []string `json:"serves,omitempty"`
+	Error  string   `json:"error,omitempty"`
+}
+
+func (c *rotateConfig) status(ctx context.Context, sys System, output string) error {
+	d, state, err := c.open(ctx, sys)
+	if err != nil {
+		return err
+	}
+	view := d.look(ctx)
+	parameters, facts, err := c.facts(ctx, d, state, view)
+	if err != nil {
+		return err
+	}
+	state, gate := rotation.Look(state, parameters, facts)
+	if state.Phase == rotation.Stable {
+		gate.Waiting = rotation.Check(facts)
+		gate.Open = len(gate.Waiting) == 0
+	}
+	report := rotationReport{State: state, Gate: gate, Published: facts.Published}
+	for _, asked := range view.Asked {
+		report.Servers = append(report.Servers, serverReport{asked.Name, asked.Signs, publication.IDs(asked.Keys), asked.Err})
+	}
+	if output == "json" {
+		return printJSON(sys.Stdout, report)
+	}
+	return report.print(sys)
+}
+
+func (r *rotationReport) print(sys System) error {
+	table := tabwriter.NewWriter(sys.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(table, "phase\t%s since %s\n", r.State.Phase, r.State.Since.UTC().Format(time.RFC3339))
+	if r.State.NewKID != "" {
+		fmt.Fprintf(table, "keys\tfrom %s to %s\n", r.State.OldKID, r.State.NewKID)
+	}
+	fmt.Fprintf(table, "published\t%q\n", r.Published)
+	for _, server := range r.Servers {
+		if server.Error != "" {
+			fmt.Fprintf(table, "%s\t%s\n", server.Name, server.Error)
+			continue
+		}
+		fmt.Fprintf(table, "%s\tsigns with %s, accepts %q\n", server.Name, server.Signs, server.Serves)
+	}
+	fmt.Fprintf(table, "to do\t%s\n", r.Gate.Do)
+	switch {
+	case r.Gate.Open:
+		fmt.Fprintf(table, "next step\t%s, safe now: %s\n", r.Gate.Next, "rolecall issuer rotate")
+	case !r.Gate.NotBefore.IsZero():
+		fmt.Fprintf(table, "next step\t%s, safe from %s\n", r.Gate.Next, r.Gate.NotBefore.UTC().Format(time.RFC3339))
+	default:
+		for _, reason := range r.Gate.Waiting {
+			fmt.Fprintf(table, "next step\t%s, not yet: %s\n", r.Gate.Next, reason)
+		}
+	}
+	return table.Flush()
+}
