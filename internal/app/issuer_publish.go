@@ -218,7 +218,11 @@ func (d *desk) publish(ctx context.Context, keys []token.PublicKey, view issuer.
 	if err != nil {
 		return documents, fault.New(fault.Unavailable, "publish: %w", err)
 	}
-	fmt.Fprintf(d.sys.Stdout, "published at %s: %s\n", documents.Issuer, strings.Join(publication.IDs(keys), " "))
+	what := "published"
+	if len(written) == 0 {
+		what = "unchanged"
+	}
+	fmt.Fprintf(d.sys.Stderr, "%s at %s: %s\n", what, documents.Issuer, strings.Join(publication.IDs(keys), " "))
 	return documents, nil
 }
 

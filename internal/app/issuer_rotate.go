@@ -202,8 +202,8 @@ func (c *rotateConfig) facts(ctx context.Context, d *desk, state rotation.State,
 		parameters.DrainFor = c.drainFor
 	}
 	facts := view.Facts()
-	key, err := token.ParsePrivateKey(readOrNothing(c.folder.path(nextFile)))
-	facts.Stored = err == nil && key.ID() == state.NewKID
+	key, keyErr := token.ParsePrivateKey(readOrNothing(c.folder.path(nextFile)))
+	facts.Stored = keyErr == nil && key.ID() == state.NewKID
 	role := d.object.Spec.Probe.RoleARN
 	parameters.WithoutCanary = role == ""
 	if role != "" && state.Phase == rotation.Signing {
