@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -29,6 +30,8 @@ type Error struct {
 	Status    int    // HTTP status
 	Message   string
 	RequestID string
+	// RetryAfter is how long AWS asked to wait; 0 if it did not.
+	RetryAfter time.Duration
 }
 
 // Error reads like the AWS CLI's error line.

@@ -1,0 +1,224 @@
+package awsapi
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+
+	"github.com/rolecall/rolecall/internal/credential"
+)
+
+// eksAuthOperation names the one call of the service in errors.
+const eksAuthOperation = "EKS Auth: AssumeRoleForPodIdentity"
+
+// maxEKSAuthAnswer is far above any real answer, which has about 2 KiB.
+const maxEKSAuthAnswer = 1 << 20
+
+// PodSession is what EKS Auth, or a broker in its place, answers for a pod's
+// token.
+type PodSession struct {
+	// Namespace and ServiceAccount are whom the service found in the token.
+	Namespace, ServiceAccount string
+	// AssociationID is empty when the answer does not name the association.
+	AssociationID string
+	// RoleARN is the session's: arn:PARTITION:sts::ACCOUNT:assumed-role/ROLE/SESSION.
+	RoleARN     string
+	Credentials credential.AWS
+	RequestID   string
+}
+
+// ErrUnusable says that the service answered, but nothing that can be used: no
+// JSON, members missing, a redirect, far too long.
+var ErrUnusable = errors.New("unusable answer")
+
+// ErrNoCredentials says that this process's own AWS credentials could not be
+// had, so that nothing was asked.
+var ErrNoCredentials = errors.New("no credentials of our own")
+
+// EKSAuth asks EKS Auth for sessions of pods.
+//
+// It is written by hand and not over the SDK's client for the service: the
+// caller must see each attempt, the answer must be bounded, and a redirect must
+// not be followed with somebody's token in the body.
+type EKSAuth struct {
+	endpoint string
+	client   *http.Client
+	region   string
+	// credentials sign the call; with bearer instead, nothing is signed.
+	credentials aws.CredentialsProvider
+	bearer      func() (credential.Secret, error)
+	now         func() time.Time
+}
+
+// Endpoint is where calls go.
+func (c *EKSAuth) Endpoint() string { return c.endpoint }
+
+// Region is what calls are signed for; empty when they are not signed.
+func (c *EKSAuth) Region() string { return c.region }
+
+// Ready fetches the credentials that sign calls, or reads the bearer token, so
+// that a later call does not wait for them. Its errors wrap ErrNoCredentials.
+func (c *EKSAuth) Ready(ctx context.Context) error {
+	var err error
+	if c.bearer != nil {
+		_, err = c.bearer()
+	} else {
+		_, err = c.credentials.Retrieve(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNoCredentials, err)
+	}
+	return nil
+}
+
+// AssumeRoleForPodIdentity makes one attempt. What the service refuses is an
+// *Error; other errors wrap ErrUnusable, ErrNoCredentials or the transport's.
+func (c *EKSAuth) AssumeRoleForPodIdentity(ctx context.Context, cluster string, token credential.Secret) (*PodSession, error) {
+	body, err := json.Marshal(map[string]string{"token": token.Reveal()})
+	if err != nil {
+		return nil, err
+	}
+	address := c.endpoint + "/clusters/" + url.PathEscape(cluster) + "/assume-role-for-pod-identity"
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Accept", "application/json")
+	if err := c.authenticate(ctx, request, body); err != nil {
+		return nil, err
+	}
+	response, err := c.client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	text, err := io.ReadAll(io.LimitReader(response.Body, maxEKSAuthAnswer+1))
+	switch {
+	case err != nil:
+		return nil, err
+	case len(text) > maxEKSAuthAnswer:
+		return nil, fmt.Errorf("%w: longer than %d bytes", ErrUnusable, maxEKSAuthAnswer)
+	case response.StatusCode == http.StatusOK:
+		return readPodSession(text, requestID(response))
+	case response.StatusCode < 400:
+		return nil, fmt.Errorf("%w: status %d", ErrUnusable, response.StatusCode)
+	}
+	return nil, readEKSAuthError(response, text)
+}
+
+func (c *EKSAuth) authenticate(ctx context.Context, request *http.Request, body []byte) error {
+	if c.bearer != nil {
+		token, err := c.bearer()
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrNoCredentials, err)
+		}
+		request.Header.Set("Authorization", "Bearer "+token.Reveal())
+		return nil
+	}
+	own, err := c.credentials.Retrieve(ctx)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNoCredentials, err)
+	}
+	hash := sha256.Sum256(body)
+	return v4.NewSigner().SignHTTP(ctx, own, request, hex.EncodeToString(hash[:]), "eks-auth", c.region, c.now())
+}
+
+// wirePodSession is the answer's form (spec podidentity §12.2).
+type wirePodSession struct {
+	Subject struct {
+		Namespace      string `json:"namespace"`
+		ServiceAccount string `json:"serviceAccount"`
+	} `json:"subject"`
+	PodIdentityAssociation struct {
+		AssociationID string `json:"associationId"`
+	} `json:"podIdentityAssociation"`
+	AssumedRoleUser struct {
+		ARN string `json:"arn"`
+	} `json:"assumedRoleUser"`
+	Credentials struct {
+		AccessKeyID     string      `json:"accessKeyId"`
+		SecretAccessKey string      `json:"secretAccessKey"`
+		SessionToken    string      `json:"sessionToken"`
+		Expiration      json.Number `json:"expiration"`
+	} `json:"credentials"`
+}
+
+func readPodSession(text []byte, requestID string) (*PodSession, error) {
+	var answer wirePodSession
+	if err := json.Unmarshal(text, &answer); err != nil {
+		return nil, fmt.Errorf("%w: not the JSON of a session", ErrUnusable)
+	}
+	keys := answer.Credentials
+	// A fraction of a second is dropped: the session must not seem to live longer
+	// than it does.
+	expires, err := keys.Expiration.Float64()
+	switch {
+	case keys.AccessKeyID == "" || keys.SecretAccessKey == "" || keys.SessionToken == "" || answer.AssumedRoleUser.ARN == "":
+		return nil, fmt.Errorf("%w: credentials or assumed role empty", ErrUnusable)
+	case err != nil || expires <= 0 || expires > maxEpoch:
+		return nil, fmt.Errorf("%w: no time of expiry", ErrUnusable)
+	}
+	return &PodSession{
+		Namespace: answer.Subject.Namespace, ServiceAccount: answer.Subject.ServiceAccount,
+		AssociationID: answer.PodIdentityAssociation.AssociationID, RoleARN: answer.AssumedRoleUser.ARN,
+		Credentials: credential.AWS{
+			AccessKeyID: keys.AccessKeyID, SecretKey: credential.NewSecret(keys.SecretAccessKey),
+			SessionToken: credential.NewSecret(keys.SessionToken), Expires: time.Unix(int64(expires), 0).UTC(),
+		},
+		RequestID: requestID,
+	}, nil
+}
+
+// maxEpoch is the last second of the year 9999, the last that RFC 3339 can say.
+const maxEpoch = 253402300799
+
+// readEKSAuthError reads the REST-JSON form of errors; spellings differ between
+// AWS's own servers (spec podidentity §12.3).
+func readEKSAuthError(response *http.Response, text []byte) *Error {
+	var body struct {
+		Type    string `json:"__type"`
+		Code    string `json:"code"`
+		Message string `json:"message"` // encoding/json takes Message for it too
+	}
+	_ = json.Unmarshal(text, &body) // what is no JSON has no code and no message
+	code := firstOf(response.Header.Get("X-Amzn-ErrorType"), body.Type, body.Code, "UnknownError")
+	code, _, _ = strings.Cut(code, ":")
+	return &Error{
+		Operation: eksAuthOperation, Code: code[strings.LastIndexByte(code, '#')+1:], Status: response.StatusCode,
+		Message: body.Message, RequestID: requestID(response), RetryAfter: retryAfter(response),
+	}
+}
+
+func requestID(response *http.Response) string { return response.Header.Get("X-Amzn-Requestid") }
+
+// retryAfter reads the form in seconds, the only one that AWS sends.
+func retryAfter(response *http.Response) time.Duration {
+	seconds, err := strconv.Atoi(response.Header.Get("Retry-After"))
+	if err != nil || seconds < 0 || seconds > 3600 {
+		return 0
+	}
+	return time.Duration(seconds) * time.Second
+}
+
+func firstOf(texts ...string) string {
+	for _, text := range texts {
+		if text != "" {
+			return text
+		}
+	}
+	return ""
+}

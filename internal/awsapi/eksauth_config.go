@@ -1,0 +1,196 @@
+package awsapi
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
+
+	"github.com/rolecall/rolecall/internal/credential"
+)
+
+// EKSAuthConfig says how to reach EKS Auth.
+type EKSAuthConfig struct {
+	// Region is what calls are signed for. Empty means that of the SDK's
+	// configuration, then that of the instance.
+	Region string
+	// Endpoint replaces the service's own. Empty means AWS_ENDPOINT_URL_EKS_AUTH
+	// and the other places where the SDK looks, then the region's endpoint.
+	Endpoint string
+	// BearerFile makes calls carry the token of that file instead of a
+	// signature. It is read anew for each call, since kubelet replaces it.
+	BearerFile string
+	// RotateFile takes the credentials that sign from the shared credentials
+	// file, profile default, and reads it anew every minute.
+	RotateFile bool
+	Now        func() time.Time
+}
+
+const (
+	eksAuthDial       = 500 * time.Millisecond
+	eksAuthAttempt    = 2 * time.Second
+	regionTimeout     = 2 * time.Second
+	ownRefresh        = 5 * time.Minute // before own credentials expire
+	rotatePeriod      = time.Minute
+	eksAuthIdle       = 16
+	eksAuthIdlePeriod = 90 * time.Second
+)
+
+// NewEKSAuth reads the SDK's configuration. It asks the instance for its region
+// when nothing else says it; no other call is made.
+func NewEKSAuth(ctx context.Context, c EKSAuthConfig) (*EKSAuth, error) {
+	transport := awshttp.NewBuildableClient().
+		WithDialerOptions(func(d *net.Dialer) { d.Timeout = eksAuthDial }).
+		WithTransportOptions(func(t *http.Transport) {
+			t.MaxIdleConnsPerHost, t.IdleConnTimeout = eksAuthIdle, eksAuthIdlePeriod
+			t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+		})
+	loaded, err := config.LoadDefaultConfig(
+		ctx, config.WithHTTPClient(transport), config.WithRegion(c.Region),
+		config.WithCredentialsCacheOptions(func(o *aws.CredentialsCacheOptions) { o.ExpiryWindow = ownRefresh }))
+	if err != nil {
+		return nil, fmt.Errorf("load AWS configuration: %w", err)
+	}
+	service := &EKSAuth{client: eksAuthClient(loaded.HTTPClient), credentials: loaded.Credentials, region: loaded.Region, now: c.Now}
+	if c.BearerFile != "" {
+		service.bearer = func() (credential.Secret, error) { return readToken(c.BearerFile) }
+	}
+	if c.RotateFile {
+		service.credentials = aws.NewCredentialsCache(rotatingFile{c.Now})
+	}
+	if service.endpoint, err = configuredEndpoint(ctx, c.Endpoint, loaded); err != nil {
+		return nil, err
+	}
+	if service.bearer != nil && service.endpoint != "" {
+		service.region = ""
+		return service, nil
+	}
+	if service.region == "" {
+		if service.region, err = instanceRegion(ctx, loaded); err != nil {
+			return nil, err
+		}
+	}
+	if service.endpoint == "" {
+		service.endpoint = "https://eks-auth." + service.region + "." + dualStackSuffix(service.region)
+	}
+	return service, nil
+}
+
+// eksAuthClient keeps the SDK's transport, with AWS_CA_BUNDLE and the proxy of
+// the environment, and follows no redirect.
+func eksAuthClient(from aws.HTTPClient) *http.Client {
+	client := &http.Client{
+		Timeout:       eksAuthAttempt,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	if buildable, ok := from.(*awshttp.BuildableClient); ok {
+		client.Transport = buildable.GetTransport()
+	}
+	return client
+}
+
+// configuredEndpoint looks where every SDK looks: the parameter, the service's
+// and the general variable, the same two of the configuration file.
+func configuredEndpoint(ctx context.Context, parameter string, loaded aws.Config) (string, error) {
+	endpoint := parameter
+	if endpoint == "" {
+		for _, source := range loaded.ConfigSources {
+			named, ok := source.(interface {
+				GetServiceBaseEndpoint(context.Context, string) (string, bool, error)
+			})
+			if !ok {
+				continue
+			}
+			found, ok, err := named.GetServiceBaseEndpoint(ctx, "EKS Auth")
+			if err != nil {
+				return "", err
+			}
+			if ok && endpoint == "" {
+				endpoint = found
+			}
+		}
+		endpoint = firstOf(endpoint, aws.ToString(loaded.BaseEndpoint))
+	}
+	if endpoint == "" {
+		return "", nil
+	}
+	parsed, err := url.Parse(endpoint)
+	if err != nil || parsed.Host == "" || parsed.User != nil || (parsed.Scheme != "https" && parsed.Scheme != "http") {
+		return "", errors.New("the endpoint of EKS Auth is no URL of http or https without a user")
+	}
+	return strings.TrimRight(endpoint, "/"), nil
+}
+
+func instanceRegion(ctx context.Context, loaded aws.Config) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, regionTimeout)
+	defer cancel()
+	found, err := imds.NewFromConfig(loaded).GetRegion(ctx, &imds.GetRegionInput{})
+	if err != nil {
+		return "", fmt.Errorf("no region: neither the environment nor the configuration says it, and the instance does not answer: %w", err)
+	}
+	return found.Region, nil
+}
+
+// dualStackSuffix is the domain of the partition a region is in; EKS Auth has
+// no other endpoints. The list is that of the SDK's partitions.json.
+func dualStackSuffix(region string) string {
+	for _, partition := range []struct{ prefix, suffix string }{
+		{"cn-", "api.amazonwebservices.com.cn"},
+		{"eusc-", "api.amazonwebservices.eu"},
+		{"us-iso-", "api.aws.ic.gov"},
+		{"us-isob-", "api.aws.scloud"},
+		{"eu-isoe-", "api.cloud-aws.adc-e.uk"},
+		{"us-isof-", "api.aws.hci.ic.gov"},
+	} {
+		if strings.HasPrefix(region, partition.prefix) {
+			return partition.suffix
+		}
+	}
+	return "api.aws"
+}
+
+func readToken(file string) (credential.Secret, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return credential.Secret{}, err
+	}
+	token := strings.TrimSpace(string(text))
+	if token == "" || strings.ContainsAny(token, "\r\n") {
+		return credential.Secret{}, fmt.Errorf("%s does not hold one token", file)
+	}
+	return credential.NewSecret(token), nil
+}
+
+// rotatingFile are the keys of a shared credentials file that something else
+// replaces, as on hybrid nodes. They claim to expire soon, so that the cache
+// around them looks again.
+type rotatingFile struct{ now func() time.Time }
+
+// Retrieve reads profile default.
+func (r rotatingFile) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	profile, err := config.LoadSharedConfigProfile(ctx, "default", func(o *config.LoadSharedConfigOptions) {
+		if file := os.Getenv("AWS_SHARED_CREDENTIALS_FILE"); file != "" {
+			o.CredentialsFiles = []string{file}
+		}
+	})
+	if err != nil {
+		return aws.Credentials{}, err
+	}
+	if !profile.Credentials.HasKeys() {
+		return aws.Credentials{}, errors.New("profile default of the shared credentials file holds no keys")
+	}
+	found := profile.Credentials
+	found.CanExpire, found.Expires = true, r.now().Add(rotatePeriod)
+	return found, nil
+}
