@@ -19,6 +19,11 @@ var layers = [][]string{
 	{"internal/publication"},
 	{"internal/inject", "internal/awsapi", "internal/httpserve", "internal/obs", "internal/pki", "examples/quickstart"},
 	{"internal/manifest"},
+	{"internal/arn", "internal/credential", "internal/fault", "internal/glob", "internal/rawjson", "internal/policy", "internal/managedpolicy", "internal/rotation", "internal/distribution", "api/**"},
+	{"internal/sigv4", "internal/token", "internal/policycase", "internal/grant"},
+	{"internal/publication"},
+	{"internal/inject", "internal/awsapi", "internal/httpserve", "internal/obs", "internal/pki", "examples/quickstart"},
+	{"internal/manifest"},
 	{"internal/webhook", "internal/servingcert", "internal/issuer", "internal/localaws/**"},
 	{"internal/controller/**"},
 	{"internal/app/**"},
@@ -26,7 +31,7 @@ var layers = [][]string{
 }
 
 // together are layers whose rooms are parts of one house.
-var together = []string{"internal/localaws/**", "internal/app/**"}
+var together = []string{"internal/agent/**", "internal/localaws/**", "internal/app/**"}
 
 // domain rooms import the standard library, each other, and what is listed:
 // no I/O, no SDK, no Kubernetes.

@@ -1,0 +1,232 @@
+// Package agent is the node agent of Pod Identity: it answers pods that ask
+// http://169.254.170.23/v1/credentials with AWS credentials of their own, which
+// it gets from EKS Auth or a broker, keeps in memory and renews.
+//
+// It decides nothing about who may have which role, believes nothing of a token
+// that the upstream or a local key has not accepted, and writes no credentials
+// to disk.
+package agent
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/singleflight"
+	"golang.org/x/time/rate"
+
+	"github.com/rolecall/rolecall/internal/credential"
+)
+
+// Config is what an agent is made of. Start from Defaults; Cluster, Upstream,
+// Metrics, Log and Now are needed.
+type Config struct {
+	// Cluster is the name in the upstream's path.
+	Cluster  string
+	Upstream Upstream
+	// AllowedHosts are accepted in the Host header beside the protocol's own.
+	AllowedHosts []netip.Addr
+	// Keys verifies rotated tokens; nil leaves all to the upstream.
+	Keys *Keys
+	// Pods says which pods of the node are gone; nil means nobody knows.
+	Pods *Pods
+	// Node is this node's name; tokens that a local key verifies must name it,
+	// if they name one.
+	Node string
+
+	// CacheSize is how many pods are kept; 0 keeps none.
+	CacheSize int
+	// Retention and RefreshFraction say when a session is renewed: at this age,
+	// or this part of its life, whichever comes first. Retention 0 keeps none.
+	Retention       time.Duration
+	RefreshFraction float64
+	// RenewRate is how many renewals may begin in a second.
+	RenewRate float64
+	// MinServeTTL: credentials with no more left are not handed out.
+	MinServeTTL time.Duration
+	// ForegroundDeadline is how long a pod without credentials waits.
+	ForegroundDeadline time.Duration
+	// PlainErrors are the reference's texts instead of JSON.
+	PlainErrors bool
+	// LegacyMetrics keeps the reference's three metrics beside ours.
+	LegacyMetrics bool
+	Limits        Limits
+
+	Metrics prometheus.Registerer
+	Log     *slog.Logger
+	Now     func() time.Time
+	// Rand is random in [0, 1), for jitter.
+	Rand func() float64
+}
+
+// Defaults returns the settings of the specification.
+func Defaults() Config {
+	return Config{
+		CacheSize: 2000, Retention: 3 * time.Hour, RefreshFraction: 0.5, RenewRate: 3, MinServeTTL: 15 * time.Second,
+		ForegroundDeadline: 900 * time.Millisecond, LegacyMetrics: true, Limits: DefaultLimits(), Rand: rand.Float64,
+	}
+}
+
+// Agent answers pods. It is an http.Handler for every listener.
+type Agent struct {
+	config  Config
+	hosts   hosts
+	cache   *cache
+	refused *negatives
+	sources *sources
+	total   *rate.Limiter
+	gate    *gate
+	pace    *pace
+	flights singleflight.Group
+	// work are the calls that run; they outlive the requests that began them.
+	work     sync.WaitGroup
+	draining atomic.Bool
+	metrics  *metrics
+	folded   *folder
+}
+
+// New makes an agent and registers its metrics. Run renews.
+func New(config Config) (*Agent, error) {
+	if config.Retention == 0 {
+		config.CacheSize = 0
+	}
+	a := &Agent{
+		config: config, hosts: newHosts(config.AllowedHosts), refused: newNegatives(), sources: newSources(config.Limits),
+		total: rate.NewLimiter(rate.Limit(config.Limits.TotalRate), max(1, int(config.Limits.TotalRate))),
+		gate:  newGate(config.Limits.Calls, config.Limits.Queue), pace: newPace(config.RenewRate), folded: newFolder(),
+	}
+	var err error
+	if a.metrics, err = newMetrics(config, func() (int, time.Duration, bool) { return a.cache.state(config.Now()) }); err != nil {
+		return nil, err
+	}
+	a.cache = newCache(config.CacheSize, policy{
+		fraction: config.RefreshFraction, retention: config.Retention, minServe: config.MinServeTTL,
+		podRate: rate.Limit(config.Limits.PodRate), podBurst: config.Limits.PodBurst, rand: config.Rand,
+	}, func() { a.metrics.evicted("size") })
+	return a, nil
+}
+
+// Run renews sessions until ctx is done, then waits for the calls that run.
+func (a *Agent) Run(ctx context.Context) error {
+	var parts sync.WaitGroup
+	parts.Go(func() { a.renewLoop(ctx) })
+	parts.Go(func() { a.ownLoop(ctx) })
+	if a.config.Keys != nil {
+		parts.Go(func() { a.config.Keys.run(ctx, a.config.Log) })
+	}
+	<-ctx.Done()
+	a.draining.Store(true)
+	parts.Wait()
+	a.work.Wait()
+	return nil
+}
+
+// ownLoop keeps the agent's own credentials ready, so that no pod waits for
+// them.
+func (a *Agent) ownLoop(ctx context.Context) {
+	failing := false
+	for {
+		if err := a.config.Upstream.Ready(ctx); err != nil && ctx.Err() == nil && !failing {
+			a.config.Log.Warn("no credentials of our own for the upstream", "error", err)
+			failing = true
+		} else if err == nil {
+			failing = false
+		}
+		pause := time.Minute
+		if failing {
+			pause = 5 * time.Second
+		}
+		if !sleep(ctx, pause) {
+			return
+		}
+	}
+}
+
+// Ready reports whether the upstream could be asked now.
+func (a *Agent) Ready(ctx context.Context) error { return a.config.Upstream.Ready(ctx) }
+
+// fetch gets the session of a token that nothing here knows. Requests with one
+// token share one call, which goes on when they leave.
+func (a *Agent) fetch(ctx context.Context, print fingerprint, p *peeked, raw string, source netip.Addr) (*session, *refusal) {
+	if a.draining.Load() {
+		return nil, refuseDraining()
+	}
+	// The client may leave; what was begun for it serves its next try.
+	detached := context.WithoutCancel(ctx)
+	result := a.flights.DoChan(string(print[:]), func() (any, error) {
+		a.work.Add(1)
+		defer a.work.Done()
+		return a.fetchOnce(detached, print, p, credential.NewSecret(raw), source)
+	})
+	deadline := time.NewTimer(a.config.ForegroundDeadline)
+	defer deadline.Stop()
+	select {
+	case done := <-result:
+		if done.Err != nil {
+			return nil, refuseUpstream(done.Err)
+		}
+		return done.Val.(*session), nil //nolint:forcetypeassert // what the function above returns
+	case <-deadline.C:
+		return nil, refuseSlow()
+	case <-ctx.Done():
+		return nil, refuseSlow()
+	}
+}
+
+func (a *Agent) fetchOnce(ctx context.Context, print fingerprint, p *peeked, raw credential.Secret, source netip.Addr) (*session, error) {
+	// Another call may have ended between the look into the cache and now.
+	if f, hit := a.cache.lookup(print, a.config.Now()); hit {
+		return f.session, nil
+	}
+	if !a.sources.begin(source) {
+		return nil, refuseLimit("source-calls")
+	}
+	defer a.sources.end(source)
+	waiting, cancel := context.WithTimeout(ctx, callDeadline)
+	leave, err := a.gate.enter(waiting, source.String())
+	cancel()
+	switch {
+	case errors.Is(err, errQueueFull):
+		return nil, refuseLimit("queue")
+	case err != nil:
+		return nil, refuseSlow()
+	}
+	defer leave()
+	start := a.config.Now()
+	made, answer, err := a.call(ctx, raw)
+	if err != nil {
+		refused := refuseUpstream(err)
+		a.refused.put(print, refused, a.config.Now())
+		if refused.class == final {
+			a.sources.failed(source, a.config.Now())
+		}
+		return nil, err
+	}
+	id := a.granted(p.identity(), answer.Namespace, answer.ServiceAccount)
+	a.logCall("credentials fetched", id, made, answer.RequestID, a.config.Now().Sub(start))
+	// A pod that is known to be gone may have what the upstream gives, but
+	// nothing is kept for it.
+	if a.config.Pods == nil || !a.config.Pods.gone(id.podUID, a.config.Now()) {
+		a.cache.store(print, p, id, raw, made)
+	}
+	return made, nil
+}
+
+// granted is whom the upstream's answer is for. The token was accepted, so what
+// it says of its pod is true; if the upstream read another account in it, the
+// two do not read alike, and the session stays with this one token.
+func (a *Agent) granted(id identity, namespace, serviceAccount string) identity {
+	if id.namespace == namespace && id.serviceAccount == serviceAccount {
+		return id
+	}
+	if id != (identity{}) {
+		a.config.Log.Warn("upstream names another service account than the token", keyNamespace, namespace, keyServiceAccount, serviceAccount)
+	}
+	return identity{namespace: namespace, serviceAccount: serviceAccount}
+}

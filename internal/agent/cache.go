@@ -1,0 +1,304 @@
+package agent
+
+import (
+	"crypto/sha256"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/rolecall/rolecall/internal/credential"
+)
+
+// fingerprint stands for a token in every map: the token itself is never a key.
+type fingerprint [sha256.Size]byte
+
+// entryKey is what credentials belong to. Tokens without a pod have only their
+// own fingerprint. Namespace and account are part of the key, so that a token
+// of one account never finds what another was given, whatever pod it names.
+type entryKey struct {
+	podUID, namespace, serviceAccount string
+	token                             fingerprint
+}
+
+func keyOf(id identity, print fingerprint) entryKey {
+	if id.podUID == "" || id.namespace == "" || id.serviceAccount == "" {
+		return entryKey{token: print}
+	}
+	return entryKey{podUID: id.podUID, namespace: id.namespace, serviceAccount: id.serviceAccount}
+}
+
+// entry is what one pod has. Its fields are guarded by the cache; a session
+// itself never changes.
+type entry struct {
+	key     entryKey
+	id      identity
+	session *session
+	// token is the newest that was accepted, for renewals.
+	token       credential.Secret
+	tokenExpiry time.Time
+	tokenPrint  fingerprint
+
+	lastUsed time.Time
+	// due is when to renew; failures and denied count renewals that failed.
+	due      time.Time
+	failures int
+	denied   bool
+	// renewing saves the entry from eviction.
+	renewing bool
+	limit    *rate.Limiter
+}
+
+// accepted links a token to an entry. It exists only for tokens that the
+// upstream or a local key has accepted.
+type accepted struct {
+	key               entryKey
+	notBefore, expiry time.Time
+}
+
+// cache holds the sessions of this node's pods, in memory only.
+type cache struct {
+	mu      sync.Mutex
+	entries *lru[entryKey, *entry]
+	tokens  *lru[fingerprint, accepted]
+	policy  policy
+	// looked is when the entries were last gone through, and quiet until when
+	// that need not be done again.
+	looked, quiet time.Time
+}
+
+// quietAtMost bounds how late it is noticed that an idle pod asks again.
+const quietAtMost = time.Minute
+
+// policy is when entries are renewed and how often pods may ask.
+type policy struct {
+	fraction  float64
+	retention time.Duration
+	minServe  time.Duration
+	podRate   rate.Limit
+	podBurst  int
+	rand      func() float64
+}
+
+func newCache(size int, p policy, evicted func()) *cache {
+	c := &cache{entries: newLRU[entryKey, *entry](size), tokens: newLRU[fingerprint, accepted](4 * size), policy: p}
+	c.entries.keep = func(e *entry) bool { return e.renewing }
+	c.entries.forgot = func(entryKey, *entry) { evicted() }
+	return c
+}
+
+// found is an entry at one moment.
+type found struct {
+	entry   *entry
+	session *session
+	// retryAt is when a renewal may be tried again.
+	retryAt time.Time
+	limited bool
+}
+
+// lookup finds by a token that was accepted before and is still valid. Each
+// lookup is charged to the pod.
+func (c *cache) lookup(print fingerprint, now time.Time) (found, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	link, ok := c.tokens.get(print)
+	if !ok || !now.Before(link.expiry) || now.Add(clockSkew).Before(link.notBefore) {
+		return found{}, false
+	}
+	return c.use(link.key, now)
+}
+
+// use reads an entry for a pod. Credentials that are about to end are none.
+func (c *cache) use(key entryKey, now time.Time) (found, bool) {
+	e, ok := c.entries.get(key)
+	if !ok {
+		return found{}, false
+	}
+	if e.session.expires.Sub(now) <= c.policy.minServe {
+		if !e.renewing {
+			c.entries.delete(key)
+		}
+		return found{}, false
+	}
+	e.lastUsed = now
+	f := found{entry: e, session: e.session, limited: !e.limit.AllowN(now, 1)}
+	if e.failures > 0 {
+		f.retryAt = e.due
+	}
+	return f, true
+}
+
+// link lets a token that a local key verified find what its pod has. ok is
+// false when the pod has nothing: then the upstream decides.
+func (c *cache) link(print fingerprint, p *peeked, raw credential.Secret, now time.Time) (found, bool) {
+	id := p.identity()
+	key := keyOf(id, print)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e, ok := c.entries.get(key)
+	if key.podUID == "" || !ok || e.id != id {
+		return found{}, false
+	}
+	c.tokens.put(print, accepted{key, p.notBefore, p.expiry})
+	e.offer(print, p, raw)
+	c.quiet = time.Time{} // it may have waited for a token
+	return c.use(key, now)
+}
+
+// offer keeps the token that lives longest. A token that is new re-arms the
+// renewal of an entry whose old one had expired.
+func (e *entry) offer(print fingerprint, p *peeked, raw credential.Secret) {
+	if p.expiry.After(e.tokenExpiry) {
+		e.token, e.tokenExpiry, e.tokenPrint = raw, p.expiry, print
+	}
+}
+
+// store keeps what the upstream gave for a token.
+func (c *cache) store(print fingerprint, p *peeked, id identity, raw credential.Secret, s *session) {
+	if c.entries.max == 0 {
+		return
+	}
+	key := keyOf(id, print)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e, ok := c.entries.get(key)
+	if !ok {
+		e = &entry{key: key, id: id, lastUsed: s.issued, limit: rate.NewLimiter(c.policy.podRate, c.policy.podBurst)}
+	}
+	e.offer(print, p, raw)
+	c.renewed(e, s)
+	c.entries.put(key, e)
+	c.tokens.put(print, accepted{key, p.notBefore, p.expiry})
+}
+
+// renewed sets a new session. The caller holds the lock.
+func (c *cache) renewed(e *entry, s *session) {
+	e.session, e.failures, e.denied = s, 0, false
+	c.setDue(e, s.refreshAt(c.policy.fraction, c.policy.retention, c.policy.rand()))
+}
+
+func (c *cache) setDue(e *entry, at time.Time) {
+	e.due = at
+	if at.Before(c.quiet) {
+		c.quiet = at
+	}
+}
+
+// due marks up to limit entries as being renewed, those with the least life
+// first. Entries that nobody asks for are not
+// renewed, unless running says that their pod is there.
+func (c *cache) due(now time.Time, limit int, running func(podUID string) bool) (picked []*entry) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now.Before(c.quiet) && !now.Before(c.looked) {
+		return nil
+	}
+	c.looked, c.quiet = now, now.Add(quietAtMost)
+	c.entries.all(func(key entryKey, e *entry) {
+		if now.Before(e.due) && e.due.Before(c.quiet) {
+			c.quiet = e.due
+		}
+		idle := now.Sub(e.lastUsed) > e.session.life() && !running(key.podUID)
+		switch {
+		case e.renewing:
+		case e.session.expires.Sub(now) <= c.policy.minServe:
+			c.entries.delete(key)
+		case !now.Before(e.due) && now.Before(e.tokenExpiry) && !idle:
+			picked = append(picked, e)
+		}
+	})
+	slices.SortFunc(picked, func(a, b *entry) int { return a.session.expires.Compare(b.session.expires) })
+	waiting := len(picked)
+	if waiting > limit {
+		c.quiet = now
+	}
+	picked = picked[:min(limit, waiting)]
+	for _, e := range picked {
+		e.renewing = true
+	}
+	return picked
+}
+
+// claim marks one entry as being renewed, unless it is already.
+func (c *cache) claim(e *entry) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e.renewing {
+		return false
+	}
+	e.renewing = true
+	return true
+}
+
+// renewal is what an entry was when its renewal began.
+type renewal struct {
+	entry    *entry
+	session  *session
+	token    credential.Secret
+	print    fingerprint
+	due      time.Time
+	failures int
+	denied   bool
+}
+
+func (c *cache) begin(e *entry) renewal {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return renewal{e, e.session, e.token, e.tokenPrint, e.due, e.failures, e.denied}
+}
+
+// finish ends a renewal that succeeded.
+func (c *cache) finish(e *entry, s *session) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e.renewing = false
+	c.renewed(e, s)
+}
+
+// postpone ends a renewal that failed, and keeps the entry.
+func (c *cache) postpone(e *entry, until time.Time, denied bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e.renewing, e.denied = false, denied
+	e.failures++
+	c.setDue(e, until)
+}
+
+// drop ends a renewal that was refused for good. What a request was given
+// meanwhile, for a newer token, stays.
+func (c *cache) drop(r renewal) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r.entry.renewing = false
+	if r.entry.session == r.session {
+		c.entries.delete(r.entry.key)
+	}
+}
+
+// forgetPods drops the entries of pods for which gone is true.
+func (c *cache) forgetPods(gone func(podUID string) bool) (dropped int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.entries.all(func(key entryKey, _ *entry) {
+		if key.podUID != "" && gone(key.podUID) {
+			c.entries.delete(key)
+			dropped++
+		}
+	})
+	return dropped
+}
+
+// state is for metrics: how many entries, and the least life among those that
+// were used in the last hour; found is false when there is none.
+func (c *cache) state(now time.Time) (entries int, least time.Duration, found bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.entries.all(func(_ entryKey, e *entry) {
+		remaining := e.session.expires.Sub(now)
+		if now.Sub(e.lastUsed) <= time.Hour && (!found || remaining < least) {
+			least, found = remaining, true
+		}
+	})
+	return c.entries.len(), least, found
+}

@@ -1,0 +1,117 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	kubecache "k8s.io/client-go/tools/cache"
+)
+
+const (
+	// goneGrace is how long a pod keeps what it has after it ended: as long as
+	// the API server goes on accepting its token.
+	goneGrace = time.Minute
+	maxGone   = 4096
+)
+
+// Pods follows the pods of one node. It is never needed for an answer: without
+// it, credentials of pods that ended are kept until nobody asked for a while.
+type Pods struct {
+	informer kubecache.SharedIndexInformer
+	factory  informers.SharedInformerFactory
+	now      func() time.Time
+
+	mu    sync.Mutex
+	here  map[string]bool // by UID
+	ended *lru[string, time.Time]
+}
+
+// NewPods prepares a watch; Run starts it.
+func NewPods(client kubernetes.Interface, node string, now func() time.Time) (*Pods, error) {
+	factory := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTweakListOptions(func(o *metav1.ListOptions) {
+		o.FieldSelector = fields.OneTermEqualSelector("spec.nodeName", node).String()
+	}))
+	p := &Pods{
+		factory: factory, informer: factory.Core().V1().Pods().Informer(), now: now,
+		here: map[string]bool{}, ended: newLRU[string, time.Time](maxGone),
+	}
+	if err := p.informer.SetTransform(stripPod); err != nil {
+		return nil, fmt.Errorf("prepare the watch of pods: %w", err)
+	}
+	_, err := p.informer.AddEventHandler(kubecache.ResourceEventHandlerFuncs{
+		AddFunc:    func(object any) { p.seen(object, false) },
+		UpdateFunc: func(_, object any) { p.seen(object, false) },
+		DeleteFunc: func(object any) { p.seen(object, true) },
+	})
+	return p, err
+}
+
+// Run follows the pods until ctx is done. Without permission it says so once;
+// losing the watch changes nothing that is known.
+func (p *Pods) Run(ctx context.Context, log *slog.Logger) error {
+	var once sync.Once
+	if err := p.informer.SetWatchErrorHandler(func(_ *kubecache.Reflector, err error) {
+		once.Do(func() { log.Warn("pods of this node cannot be watched", "error", err) })
+	}); err != nil {
+		return err
+	}
+	p.factory.Start(ctx.Done())
+	defer p.factory.Shutdown()
+	<-ctx.Done()
+	return nil
+}
+
+// stripPod leaves of a pod what is needed.
+func stripPod(object any) (any, error) {
+	pod, ok := object.(*corev1.Pod)
+	if !ok {
+		return object, nil // a tombstone
+	}
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: pod.Name, Namespace: pod.Namespace, UID: pod.UID, ResourceVersion: pod.ResourceVersion},
+		Status:     corev1.PodStatus{Phase: pod.Status.Phase},
+	}, nil
+}
+
+func (p *Pods) seen(object any, deleted bool) {
+	if tombstone, ok := object.(kubecache.DeletedFinalStateUnknown); ok {
+		object = tombstone.Obj
+	}
+	pod, ok := object.(*corev1.Pod)
+	if !ok {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	uid := string(pod.UID)
+	if !deleted && pod.Status.Phase != corev1.PodSucceeded && pod.Status.Phase != corev1.PodFailed {
+		p.here[uid] = true
+		return
+	}
+	delete(p.here, uid)
+	if _, known := p.ended.get(uid); !known {
+		p.ended.put(uid, p.now())
+	}
+}
+
+// gone reports whether a pod ended long enough ago.
+func (p *Pods) gone(uid string, now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at, known := p.ended.get(uid)
+	return known && now.Sub(at) >= goneGrace
+}
+
+func (p *Pods) running(uid string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.here[uid]
+}
