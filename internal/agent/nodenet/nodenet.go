@@ -1,0 +1,70 @@
+// Package nodenet gives a node the addresses that pods ask for credentials, and
+// listens there.
+//
+// It makes no firewall rules, changes nothing of the pods' own networks and
+// touches no link but its own and lo.
+package nodenet
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strconv"
+	"syscall"
+
+	"github.com/rolecall/rolecall/internal/fault"
+)
+
+// LinkName is the protocol's; AWS's agent uses it too.
+const LinkName = "pod-id-link0"
+
+// Request says which addresses the node shall have.
+type Request struct {
+	Addresses []netip.Addr
+	// RequireIPv6 makes an IPv6 address that cannot be added an error rather
+	// than a warning.
+	RequireIPv6 bool
+	Log         *slog.Logger
+}
+
+// Setup is what was found or made.
+type Setup struct {
+	// LinkType is "dummy", "bridge", or "lo" when the kernel has neither.
+	LinkType string
+	// Missing are the IPv6 addresses that this node cannot have.
+	Missing []netip.Addr
+
+	made made
+}
+
+// Listen opens one TCP listener. With reuse another process may listen there at
+// the same time, so that an old agent and a new one overlap without a gap.
+func Listen(ctx context.Context, host netip.Addr, port int, reuse bool) (net.Listener, error) {
+	config := net.ListenConfig{}
+	if reuse {
+		config.Control = reusePort
+	}
+	address := net.JoinHostPort(host.String(), strconv.Itoa(port))
+	listener, err := config.Listen(ctx, "tcp", address)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fault.New(fault.Conflict, "listen on %s: %w", address, err).
+			Hint("another agent runs on this node, or something listens on port %d of all addresses (an ingress controller on the host's network?)", port)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return nil, fault.New(fault.Unavailable, "listen on %s: %w", address, err).
+			Hint("the node does not have the address: run `rolecall serve agent initialize` first, or leave --init on")
+	case errors.Is(err, syscall.EACCES):
+		return nil, fault.New(fault.Denied, "listen on %s: %w", address, err).Hint("ports below 1024 need the capability NET_BIND_SERVICE")
+	case err != nil:
+		return nil, fault.New(fault.Unavailable, "listen on %s: %w", address, err)
+	}
+	return listener, nil
+}
+
+// NoAddress reports whether a listener failed because the node does not have
+// the address, or not its family.
+func NoAddress(err error) bool {
+	return errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT)
+}

@@ -1,0 +1,29 @@
+//go:build !linux
+
+package nodenet
+
+import (
+	"net/netip"
+	"runtime"
+	"syscall"
+
+	"github.com/rolecall/rolecall/internal/fault"
+)
+
+type made struct{}
+
+// Prepare is for Linux only.
+func Prepare(Request) (*Setup, error) { return nil, unsupported() }
+
+// Remove has nothing to take away.
+func (s *Setup) Remove() error { return nil }
+
+// RemoveAll is for Linux only.
+func RemoveAll([]netip.Addr) error { return unsupported() }
+
+func unsupported() error {
+	return fault.New(fault.Unavailable, "addresses of a node cannot be set on %s", runtime.GOOS).
+		Hint("add --init=false, and bind to an address there is with --bind-hosts 127.0.0.1")
+}
+
+func reusePort(_, _ string, _ syscall.RawConn) error { return nil }
