@@ -5,6 +5,7 @@
 package httpserve
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -37,19 +38,26 @@ type Server struct {
 	// TLS makes it an HTTPS server. It must provide certificates.
 	TLS *tls.Config
 	Log *slog.Logger
+	// Limits are tighter or wider bounds than those of every server; those that
+	// are zero stay.
+	Limits Limits
 }
 
+// Limits bound how long clients may take, and how long Serve waits for them at
+// the end.
+type Limits struct{ Header, Read, Idle, Drain time.Duration }
+
 // Serve answers requests on the listener until ctx is done, then drains for at
-// most ten seconds. It closes the listener in every case and returns nil after
+// most ten seconds, or Limits.Drain. It closes the listener in every case and returns nil after
 // a drain, however it ended.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	server := &http.Server{
 		Handler:           s.Handler,
 		TLSConfig:         s.TLS.Clone(), // net/http writes into it
-		ReadHeaderTimeout: headerTimeout,
-		ReadTimeout:       readTimeout,
+		ReadHeaderTimeout: cmp.Or(s.Limits.Header, headerTimeout),
+		ReadTimeout:       cmp.Or(s.Limits.Read, readTimeout),
 		WriteTimeout:      writeTimeout,
-		IdleTimeout:       idleTimeout,
+		IdleTimeout:       cmp.Or(s.Limits.Idle, idleTimeout),
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
 		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
@@ -69,7 +77,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	case <-ctx.Done():
 	}
 	// The drain must outlive the context that asked for it.
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), cmp.Or(s.Limits.Drain, drainTimeout))
 	defer cancel()
 	if err := server.Shutdown(drain); err != nil {
 		s.Log.Warn("connections closed before they were done", "server", s.Name, "error", err)
