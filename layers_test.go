@@ -59,6 +59,7 @@ var impure = []string{"net/http", "net", "os", "os/exec", "database/sql"}
 var only = map[string]string{
 	"github.com/aws/aws-sdk-go-v2/": "internal/awsapi",
 	"go.etcd.io/bbolt":              "internal/localaws/account",
+	"github.com/vishvananda/":       "internal/agent/nodenet",
 }
 
 // imports are the imports of one package, by path relative to the module for

@@ -18,7 +18,6 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/fault"
@@ -98,7 +97,7 @@ func (c *webhookConfig) makeParts(ctx context.Context, sys System, p *webhookPar
 	if err := c.composeFrom(ctx, sys); err != nil {
 		return err
 	}
-	config, err := c.restConfig()
+	config, err := kubeConfig(c.kubeconfig, c.kubeAPI)
 	if err != nil {
 		return err
 	}
@@ -256,20 +255,4 @@ func (c *webhookConfig) composeFrom(ctx context.Context, sys System) error {
 	}
 	c.settings.ComposeAccount, c.settings.ComposePartition = instance.Account, instance.Partition
 	return nil
-}
-
-// restConfig reads the kubeconfig, or the pod's own service account.
-func (c *webhookConfig) restConfig() (*rest.Config, error) {
-	var config *rest.Config
-	var err error
-	if c.kubeconfig == "" && c.kubeAPI == "" {
-		config, err = rest.InClusterConfig()
-	} else {
-		config, err = clientcmd.BuildConfigFromFlags(c.kubeAPI, c.kubeconfig)
-	}
-	if err != nil {
-		return nil, fault.New(fault.Usage, "find the API server: %w", err).Hint("outside a cluster, add --kubeconfig FILE")
-	}
-	config.QPS, config.Burst = 50, 50
-	return config, nil
 }

@@ -72,7 +72,11 @@ func NewEKSAuth(ctx context.Context, c EKSAuthConfig) (*EKSAuth, error) {
 	if service.endpoint, err = configuredEndpoint(ctx, c.Endpoint, loaded); err != nil {
 		return nil, err
 	}
-	if service.bearer != nil && service.endpoint != "" {
+	switch {
+	case service.bearer != nil && service.endpoint == "":
+		// AWS must never be sent a token of the cluster's own API.
+		return nil, errors.New("a broker needs an endpoint")
+	case service.bearer != nil:
 		service.region = ""
 		return service, nil
 	}

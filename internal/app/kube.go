@@ -1,0 +1,34 @@
+package app
+
+import (
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/rolecall/rolecall/internal/fault"
+)
+
+// kubeConfig says how to reach the API server: by a kubeconfig and a URL over
+// what that says, or from inside the cluster if both are empty.
+func kubeConfig(kubeconfig, kubeAPI string) (*rest.Config, error) {
+	var config *rest.Config
+	var err error
+	if kubeconfig == "" && kubeAPI == "" {
+		config, err = rest.InClusterConfig()
+	} else {
+		config, err = clientcmd.BuildConfigFromFlags(kubeAPI, kubeconfig)
+	}
+	if err != nil {
+		return nil, fault.New(fault.Usage, "find the API server: %w", err).Hint("outside a cluster, add --kubeconfig FILE")
+	}
+	config.QPS, config.Burst = 50, 50
+	return config, nil
+}
+
+func kubeClient(kubeconfig, kubeAPI string) (kubernetes.Interface, error) {
+	config, err := kubeConfig(kubeconfig, kubeAPI)
+	if err != nil {
+		return nil, err
+	}
+	return kubernetes.NewForConfig(config)
+}
