@@ -1,6 +1,9 @@
 package policy
 
-import "strings"
+import (
+	"regexp"
+	"strings"
+)
 
 // Policies are the documents that have a say in one decision. A nil Boundary,
 // Trust or Resource means there is none.
@@ -258,17 +261,21 @@ func (r *Request) sameAccount() bool {
 	return owner == "" || owner == r.Principal.Account
 }
 
-// owner is the account of the resource, empty if it is not known. What belongs to
-// AWS, such as its managed policies, is in every account.
+// owner is the account of the resource, empty if it is not known. AWS's managed
+// policies are in every account, to be read: nobody can change or tag them (spec
+// iam-policy §8).
 func (r *Request) owner() string {
 	if r.ResourceAccount != "" {
 		return r.ResourceAccount
 	}
-	if account := accountOf(r.Resource); account != "aws" {
-		return account
+	account := accountOf(r.Resource)
+	if account == "aws" && readsManaged.MatchString(r.Action) {
+		return ""
 	}
-	return ""
+	return account
 }
+
+var readsManaged = regexp.MustCompile(`^(?i)iam:(get|list|generate)`)
 
 func accountOf(resource string) string {
 	account, _, _ := strings.Cut(partAfter(resource, 4), ":")
