@@ -122,13 +122,11 @@ func (l *linter) suggestSubject(s *statement, f *Finding, issuer string) {
 	f.suggest(l, span{s.conditionAt.start, s.conditionAt.start + 1}, `{"StringEquals": {`+strings.TrimSuffix(key, ", ")+"}, ", "name the service account")
 }
 
+// coversNamespaces tries a namespace that cannot be meant, with the account's name
+// that the pattern ends in.
 func coversNamespaces(source string, compare comparison) bool {
-	rest, found := strings.CutPrefix(source, "system:serviceaccount:")
-	if compare != compareLike {
-		return false
-	}
-	namespace, _, _ := strings.Cut(rest, ":")
-	return !found && strings.HasSuffix(source, "*") && strings.HasPrefix("system:serviceaccount:", strings.TrimSuffix(source, "*")) || found && strings.Trim(namespace, "*?") == ""
+	name := strings.NewReplacer("*", "", "?", "x").Replace(source[strings.LastIndexByte(source, ':')+1:])
+	return compare == compareLike && matchOps(compilePattern(source, true, false).ops, "system:serviceaccount:\x00:"+name, false)
 }
 
 func (l *linter) service(s *statement, entry *principalEntry) {
