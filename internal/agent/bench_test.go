@@ -21,10 +21,10 @@ func unlimited(c *agent.Config) {
 // nowhere is a ResponseWriter that costs nothing.
 type nowhere struct{ header http.Header }
 
-func (w nowhere) Header() http.Header               { return w.header }
-func (nowhere) Write(p []byte) (int, error)         { return len(p), nil }
+func (w nowhere) Header() http.Header                { return w.header }
+func (nowhere) Write(p []byte) (int, error)          { return len(p), nil }
 func (nowhere) WriteString(text string) (int, error) { return len(text), nil }
-func (nowhere) WriteHeader(int)                     {}
+func (nowhere) WriteHeader(int)                      {}
 
 func asking(raw string) *http.Request {
 	request := httptest.NewRequest(http.MethodGet, "http://169.254.170.23/v1/credentials", nil) //nolint:noctx // there is no client
