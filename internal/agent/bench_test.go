@@ -34,7 +34,7 @@ func asking(raw string) *http.Request {
 
 // BenchmarkHit is the cost of a cached answer, without a network.
 func BenchmarkHit(b *testing.B) {
-	r := newRig(b, &fake{}, unlimited)
+	r := newRig(b, &fakeUpstream{}, unlimited)
 	raw := cart(time.Now()).mint(b)
 	request, w := asking(raw), nowhere{http.Header{}}
 	r.ServeHTTP(w, request)
@@ -46,7 +46,7 @@ func BenchmarkHit(b *testing.B) {
 
 // BenchmarkStorm is 64 pods' worth of one token at once, with one call.
 func BenchmarkStorm(b *testing.B) {
-	r := newRig(b, &fake{}, unlimited)
+	r := newRig(b, &fakeUpstream{}, unlimited)
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		one := cart(time.Now())
@@ -62,7 +62,7 @@ func BenchmarkStorm(b *testing.B) {
 
 // BenchmarkGarbage is a refused guess of an address that has guessed too much.
 func BenchmarkGarbage(b *testing.B) {
-	r := newRig(b, &fake{}, unlimited)
+	r := newRig(b, &fakeUpstream{}, unlimited)
 	request, w := asking("a.b.c"), nowhere{http.Header{}}
 	b.ReportAllocs()
 	for b.Loop() {
@@ -73,7 +73,7 @@ func BenchmarkGarbage(b *testing.B) {
 // BenchmarkServed compares a cached answer with a bare handler that writes the
 // same bytes, both over TCP with one connection per CPU.
 func BenchmarkServed(b *testing.B) {
-	r := newRig(b, &fake{}, unlimited)
+	r := newRig(b, &fakeUpstream{}, unlimited)
 	raw := cart(time.Now()).mint(b)
 	body := r.get(raw).Body.Bytes()
 	bare := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

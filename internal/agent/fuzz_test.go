@@ -24,7 +24,7 @@ func FuzzToken(f *testing.F) {
 	} {
 		f.Add(seed)
 	}
-	upstream := &fake{answer: verifying(nil)}
+	upstream := &fakeUpstream{answer: verifying(nil)}
 	r := newRig(f, upstream, func(c *agent.Config) {
 		unlimited(c)
 		c.Limits.FailureRate, c.Limits.FailureBurst = 1e9, 1e9

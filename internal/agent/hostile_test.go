@@ -103,7 +103,7 @@ func TestHostileTokens(t *testing.T) {
 		for _, local := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, local keys %v", row.name, local), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					upstream := &fake{answer: verifying(nil)}
+					upstream := &fakeUpstream{answer: verifying(nil)}
 					r := newRig(t, upstream, func(c *agent.Config) {
 						if local {
 							withKeys(c)
@@ -158,7 +158,7 @@ func TestOthersOfTheNode(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				upstream := &fake{answer: verifying(nil)}
+				upstream := &fakeUpstream{answer: verifying(nil)}
 				r := newRig(t, upstream, func(c *agent.Config) {
 					if row.local {
 						withKeys(c)
@@ -188,7 +188,7 @@ func TestOthersOfTheNode(t *testing.T) {
 func TestUpstreamReadsAnother(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		upstream := &fake{answer: func(raw string, _ int) (*awsapi.PodSession, error) {
+		upstream := &fakeUpstream{answer: func(raw string, _ int) (*awsapi.PodSession, error) {
 			session := given(raw, 6*time.Hour)
 			session.ServiceAccount = "somebody"
 			return session, nil
@@ -210,7 +210,7 @@ func TestUpstreamReadsAnother(t *testing.T) {
 func TestExpiredWhileCached(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		upstream := &fake{}
+		upstream := &fakeUpstream{}
 		r := newRig(t, upstream, nil)
 		short := cart(time.Now())
 		short.life = 10 * time.Minute
@@ -233,7 +233,7 @@ func TestExpiredWhileCached(t *testing.T) {
 func TestGarbage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		upstream := &fake{answer: verifying(nil)}
+		upstream := &fakeUpstream{answer: verifying(nil)}
 		r := newRig(t, upstream, nil)
 		good := cart(time.Now()).mint(t)
 		from := func(address string) func(*http.Request) { return func(q *http.Request) { q.RemoteAddr = address } }
@@ -268,7 +268,7 @@ func TestGarbage(t *testing.T) {
 func TestBusyPod(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, &fake{}, nil)
+		r := newRig(t, &fakeUpstream{}, nil)
 		busy, other := cart(time.Now()), cart(time.Now())
 		other.uid, other.account = "u2", "other"
 		loop, calm := busy.mint(t), other.mint(t)

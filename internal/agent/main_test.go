@@ -277,8 +277,8 @@ func fail(status int, code, message string) http.HandlerFunc {
 	}
 }
 
-// fake is an upstream without a network, for tests of time.
-type fake struct {
+// fakeUpstream is an upstream without a network, for tests of time.
+type fakeUpstream struct {
 	mu    sync.Mutex
 	calls int
 	seen  []string
@@ -289,9 +289,9 @@ type fake struct {
 	ready  error
 }
 
-func (f *fake) Ready(context.Context) error { return f.ready }
+func (f *fakeUpstream) Ready(context.Context) error { return f.ready }
 
-func (f *fake) AssumeRoleForPodIdentity(ctx context.Context, _ string, raw credential.Secret) (*awsapi.PodSession, error) {
+func (f *fakeUpstream) AssumeRoleForPodIdentity(ctx context.Context, _ string, raw credential.Secret) (*awsapi.PodSession, error) {
 	f.mu.Lock()
 	f.calls++
 	call, answer, delay := f.calls, f.answer, f.delay
@@ -309,13 +309,13 @@ func (f *fake) AssumeRoleForPodIdentity(ctx context.Context, _ string, raw crede
 	return answer(raw.Reveal(), call)
 }
 
-func (f *fake) count() int {
+func (f *fakeUpstream) count() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.calls
 }
 
-func (f *fake) become(answer func(raw string, call int) (*awsapi.PodSession, error)) {
+func (f *fakeUpstream) become(answer func(raw string, call int) (*awsapi.PodSession, error)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.answer = answer

@@ -41,7 +41,7 @@ func together(r *rig, n int, raw func(int) string) []*httptest.ResponseRecorder 
 }
 
 // bubble runs a test on a clock of its own, with a running agent.
-func bubble(t *testing.T, upstream *fake, change func(*agent.Config), test func(t *testing.T, r *rig)) {
+func bubble(t *testing.T, upstream *fakeUpstream, change func(*agent.Config), test func(t *testing.T, r *rig)) {
 	t.Helper()
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -64,7 +64,7 @@ func TestStorm(t *testing.T) {
 		{"no association", always(refuse(404, "ResourceNotFoundException")), 404, 1},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			upstream := &fake{answer: row.answer, delay: 100 * time.Millisecond}
+			upstream := &fakeUpstream{answer: row.answer, delay: 100 * time.Millisecond}
 			bubble(t, upstream, nil, func(t *testing.T, r *rig) {
 				raw := cart(time.Now()).mint(t)
 				begin := time.Now()
@@ -93,7 +93,7 @@ func TestNegative(t *testing.T) {
 		{"ExpiredTokenException", 400, 10 * time.Second},
 	} {
 		t.Run(row.code, func(t *testing.T) {
-			upstream := &fake{answer: always(refuse(row.status, row.code))}
+			upstream := &fakeUpstream{answer: always(refuse(row.status, row.code))}
 			bubble(t, upstream, nil, func(t *testing.T, r *rig) {
 				raw := cart(time.Now()).mint(t)
 				for _, want := range []int{1, 1, 2} {
@@ -112,7 +112,7 @@ func TestNegative(t *testing.T) {
 
 // TestSlowUpstream: an answer that comes late is not lost (E8, E9, E18).
 func TestSlowUpstream(t *testing.T) {
-	upstream := &fake{delay: 1500 * time.Millisecond}
+	upstream := &fakeUpstream{delay: 1500 * time.Millisecond}
 	bubble(t, upstream, nil, func(t *testing.T, r *rig) {
 		raw := cart(time.Now()).mint(t)
 		begin := time.Now()
@@ -131,7 +131,7 @@ func TestSlowUpstream(t *testing.T) {
 
 // TestClientLeaves: the call for it goes on and serves its next try (E18).
 func TestClientLeaves(t *testing.T) {
-	upstream := &fake{delay: 300 * time.Millisecond}
+	upstream := &fakeUpstream{delay: 300 * time.Millisecond}
 	bubble(t, upstream, nil, func(t *testing.T, r *rig) {
 		raw := cart(time.Now()).mint(t)
 		r.get(raw, func(q *http.Request) {
@@ -151,7 +151,7 @@ func TestClientLeaves(t *testing.T) {
 // Retry-After is obeyed beyond it.
 func TestThrottledOnce(t *testing.T) {
 	throttle := refuse(429, "ThrottlingException")
-	upstream := &fake{answer: func(raw string, call int) (*awsapi.PodSession, error) {
+	upstream := &fakeUpstream{answer: func(raw string, call int) (*awsapi.PodSession, error) {
 		if call == 1 {
 			return nil, throttle
 		}
@@ -180,7 +180,7 @@ func TestThrottledOnce(t *testing.T) {
 // TestOwnCredentials: without them nothing is asked, and the answer says which
 // (E20).
 func TestOwnCredentials(t *testing.T) {
-	upstream := &fake{ready: fmt.Errorf("%w: no EC2 IMDS role found", awsapi.ErrNoCredentials)}
+	upstream := &fakeUpstream{ready: fmt.Errorf("%w: no EC2 IMDS role found", awsapi.ErrNoCredentials)}
 	bubble(t, upstream, nil, func(t *testing.T, r *rig) {
 		begin := time.Now()
 		got := answerOf(t, r.get(cart(time.Now()).mint(t)), http.StatusServiceUnavailable)
@@ -202,7 +202,7 @@ func TestRenewal(t *testing.T) {
 		{15 * time.Minute, 3 * time.Minute},
 	} {
 		t.Run(row.life.String(), func(t *testing.T) {
-			upstream := &fake{answer: lasting(row.life), delay: 200 * time.Millisecond}
+			upstream := &fakeUpstream{answer: lasting(row.life), delay: 200 * time.Millisecond}
 			bubble(t, upstream, nil, func(t *testing.T, r *rig) {
 				long := cart(time.Now())
 				long.life = 48 * time.Hour
@@ -226,7 +226,7 @@ func TestRenewal(t *testing.T) {
 // TestOutage: who has credentials keeps them until they end, is answered at
 // once, and is renewed soon after (D1-D4).
 func TestOutage(t *testing.T) {
-	upstream := &fake{}
+	upstream := &fakeUpstream{}
 	bubble(t, upstream, withKeys, func(t *testing.T, r *rig) {
 		long := cart(time.Now())
 		raw := long.mint(t)
@@ -260,7 +260,7 @@ func TestOutage(t *testing.T) {
 // TestRecovery: after an outage many pods come back at the rate of renewals, and
 // none has to ask itself.
 func TestRecovery(t *testing.T) {
-	upstream := &fake{}
+	upstream := &fakeUpstream{}
 	bubble(t, upstream, func(c *agent.Config) { c.Limits.Calls = 500; c.Limits.Queue = 500 }, func(t *testing.T, r *rig) {
 		tokens := make([]string, 500)
 		for i := range tokens {
@@ -321,7 +321,7 @@ func TestRenewalRefused(t *testing.T) {
 		{"unusable", awsapi.ErrUnusable, false, 0, 200},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			upstream := &fake{}
+			upstream := &fakeUpstream{}
 			bubble(t, upstream, func(c *agent.Config) { c.Rand = func() float64 { return 0 } }, func(t *testing.T, r *rig) {
 				raw := cart(time.Now()).mint(t)
 				answerOf(t, r.get(raw), http.StatusOK)
@@ -348,7 +348,7 @@ func TestRenewalRefused(t *testing.T) {
 // TestOldTokenIsReplaced: an entry whose token has expired is renewed again once
 // the pod brings a new one (D8).
 func TestOldTokenIsReplaced(t *testing.T) {
-	upstream := &fake{}
+	upstream := &fakeUpstream{}
 	bubble(t, upstream, withKeys, func(t *testing.T, r *rig) {
 		short := cart(time.Now())
 		short.life = time.Hour
@@ -367,7 +367,7 @@ func TestOldTokenIsReplaced(t *testing.T) {
 
 // TestIdle: a pod that never asks again is not renewed for ever (D13).
 func TestIdle(t *testing.T) {
-	upstream := &fake{answer: lasting(time.Hour)}
+	upstream := &fakeUpstream{answer: lasting(time.Hour)}
 	bubble(t, upstream, nil, func(t *testing.T, r *rig) {
 		answerOf(t, r.get(cart(time.Now()).mint(t)), http.StatusOK)
 		time.Sleep(24 * time.Hour)
@@ -383,7 +383,7 @@ func TestIdle(t *testing.T) {
 // TestManyDue: 2000 pods due at once are all renewed in time, at the rate, with
 // none forgotten (D9).
 func TestManyDue(t *testing.T) {
-	upstream := &fake{}
+	upstream := &fakeUpstream{}
 	bubble(t, upstream, func(c *agent.Config) {
 		c.Limits.Calls, c.Limits.Queue = 2000, 2000
 		c.Rand = func() float64 { return 0 } // no jitter: the worst case
@@ -409,7 +409,7 @@ func TestManyDue(t *testing.T) {
 
 // TestEviction: who was used longest ago is forgotten (D10).
 func TestEviction(t *testing.T) {
-	upstream := &fake{}
+	upstream := &fakeUpstream{}
 	bubble(t, upstream, func(c *agent.Config) { c.CacheSize = 3 }, func(t *testing.T, r *rig) {
 		var tokens []string
 		for i := range 4 {
@@ -437,7 +437,7 @@ func TestNoCache(t *testing.T) {
 		"retention": func(c *agent.Config) { c.Retention = 0 },
 	} {
 		t.Run(name, func(t *testing.T) {
-			upstream := &fake{delay: 10 * time.Millisecond}
+			upstream := &fakeUpstream{delay: 10 * time.Millisecond}
 			bubble(t, upstream, change, func(t *testing.T, r *rig) {
 				raw := cart(time.Now()).mint(t)
 				for range 3 {
@@ -457,7 +457,7 @@ func TestClockJumps(t *testing.T) {
 	var mu sync.Mutex
 	var ahead time.Duration
 	jump := func(by time.Duration) { mu.Lock(); ahead += by; mu.Unlock() }
-	upstream := &fake{answer: func(raw string, _ int) (*awsapi.PodSession, error) {
+	upstream := &fakeUpstream{answer: func(raw string, _ int) (*awsapi.PodSession, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		return given(raw, 2*time.Hour+ahead), nil
@@ -481,7 +481,7 @@ func TestClockJumps(t *testing.T) {
 // TestQueue: the upstream is never asked by more than the limit at a time, pods
 // take turns, and who does not fit is told to come back.
 func TestQueue(t *testing.T) {
-	upstream := &fake{delay: 100 * time.Millisecond}
+	upstream := &fakeUpstream{delay: 100 * time.Millisecond}
 	bubble(t, upstream, func(c *agent.Config) { c.Limits.Calls, c.Limits.Queue = 2, 10 }, func(t *testing.T, r *rig) {
 		statuses := map[int]int{}
 		for _, got := range together(r, 20, func(i int) string {
