@@ -1,0 +1,141 @@
+package app
+
+import (
+	"bytes"
+	"crypto/tls"
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+
+	"github.com/rolecall/rolecall/internal/fault"
+)
+
+var update = flag.Bool("update", false, "write the flags into docs/reference/webhook-flags.md")
+
+// reference are the flags of amazon-eks-pod-identity-webhook with their defaults
+// (spec webhook §11), and where ours differ, ours.
+var reference = map[string][2]string{
+	"port": {"443"}, "metrics-port": {"9999"}, "kubeconfig": {""}, "kube-api": {""}, "in-cluster": {"true"},
+	"tls-cert": {"/etc/webhook/certs/tls.crt"}, "tls-key": {"/etc/webhook/certs/tls.key"}, "tls-min-version": {""}, "tls-cipher-suites": {"", "[]"},
+	"service-name": {"pod-identity-webhook"}, "namespace": {"eks"}, "tls-secret": {"pod-identity-webhook"}, "annotation-prefix": {"eks.amazonaws.com"},
+	"token-audience": {"sts.amazonaws.com"}, "token-mount-path": {"/var/run/secrets/eks.amazonaws.com/serviceaccount"}, "token-expiration": {"86400"},
+	"aws-default-region": {""}, "sts-regional-endpoint": {"false"}, "watch-config-map": {"false"}, "compose-role-arn": {"false"},
+	"watch-container-credentials-config": {""}, "container-credentials-audience": {"pods.eks.amazonaws.com"},
+	"container-credentials-token-mount-path":  {"/var/run/secrets/pods.eks.amazonaws.com/serviceaccount"},
+	"container-credentials-token-volume-name": {"eks-pod-identity-token"}, "container-credentials-token-path": {"eks-pod-identity-token"},
+	"container-credentials-full-uri": {"http://169.254.170.23/v1/credentials"}, "service-account-lookup-grace-period": {"0s", "1s"},
+	"resync-period": {"1m0s", ""}, "enable-debugging-handlers": {"false"}, "version": {"false"},
+}
+
+// TestReferenceFlags: each is there, and means the same if it is not given.
+func TestReferenceFlags(t *testing.T) {
+	t.Parallel()
+	flags := newServeWebhook(System{}).Flags()
+	for name, defaults := range reference {
+		want := defaults[0]
+		if defaults[1] != "" || name == "resync-period" {
+			want = defaults[1]
+		}
+		if f := flags.Lookup(name); f == nil || f.DefValue != want {
+			t.Errorf("--%s: %+v, want default %q", name, f, want)
+		}
+	}
+}
+
+// TestReferenceCommandLine is one as its manifests and charts have it.
+func TestReferenceCommandLine(t *testing.T) {
+	t.Parallel()
+	c := newServeWebhook(System{})
+	err := c.ParseFlags(strings.Fields("--in-cluster=false --namespace=default --service-name=pod-identity-webhook --annotation-prefix=eks.amazonaws.com --token-audience=sts.amazonaws.com " +
+		"--port=8443 --metrics-port 9998 --resync-period=30s --logtostderr -v=4 --v=2 --vmodule=a=1 --stderrthreshold=2 --alsologtostderr=false --skip_headers --tls-min-version=VersionTLS12 " +
+		"--tls-cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 --service-account-lookup-grace-period=100ms --sts-regional-endpoint"))
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestValidateWebhook(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct{ args, want string }{
+		{"--port=1 --listen=:2", "say the same thing"},
+		{"--metrics-port=1 --metrics-listen=:2", "say the same thing"},
+		{"--ca-lifetime=1h", "certificate lifetimes"},
+		{"--node-role-fallback=maybe", "want allow, warn or deny"},
+		{"--identity-required-namespaces=a", "does nothing"},
+		{"--compose-account=1 --compose-role-arn", "want 12 digits"},
+		{"--compose-account=111122223333", "does nothing alone"},
+		{"--tls-cert=missing --tls-key=missing", "load serving certificate"},
+		{"--kubeconfig=missing", "find the API server"},
+	} {
+		var stdout, stderr bytes.Buffer
+		code := Run(t.Context(), System{Stdout: &stdout, Stderr: &stderr, Getenv: func(string) string { return "" }}, append([]string{"serve", "webhook"}, strings.Fields(row.args)...))
+		if code == 0 || !strings.Contains(stderr.String(), row.want) {
+			t.Errorf("%s: %d %s", row.args, code, &stderr)
+		}
+	}
+	for want, c := range map[string]webhookConfig{"want 1.0": {minTLS: "1.4"}, `no suite is called "NONE"`: {cipherSuites: []string{" ", "NONE"}}} {
+		if err := c.restrict(&tls.Config{MinVersion: tls.VersionTLS12}); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
+const flagsPage = "../../docs/reference/webhook-flags.md"
+
+// TestFlagsPage: the page lists exactly the flags there are, with their defaults.
+func TestFlagsPage(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile(flagsPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const begin, end = "<!-- flags -->\n", "<!-- end -->\n"
+	before, rest, found := strings.Cut(string(page), begin)
+	_, after, closed := strings.Cut(rest, end)
+	if !found || !closed {
+		t.Fatalf("%s has no place for flags", flagsPage)
+	}
+	want := before + begin + flagTable() + end + after
+	if *update {
+		if err := os.WriteFile(flagsPage, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if string(page) != want {
+		t.Errorf("%s is not what the flags are; run go test ./internal/app -run TestFlagsPage -update", flagsPage)
+	}
+}
+
+func flagTable() string {
+	var table strings.Builder
+	table.WriteString("| flag | default | the reference's | meaning |\n|---|---|---|---|\n")
+	var names []string
+	flags := newServeWebhook(System{}).Flags()
+	flags.VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	slices.Sort(names)
+	for _, name := range names {
+		if slices.Contains(ignored, name) {
+			continue
+		}
+		f, theirs := flags.Lookup(name), ""
+		if defaults, known := reference[name]; known {
+			theirs = "same"
+			if defaults[1] != "" && defaults[1] != "[]" {
+				theirs = "`" + defaults[0] + "`"
+			}
+		}
+		shown := f.DefValue
+		if shown != "" {
+			shown = "`" + shown + "`"
+		}
+		fmt.Fprintf(&table, "| `--%s` | %s | %s | %s |\n", name, shown, theirs, f.Usage)
+	}
+	fmt.Fprintf(&table, "\nAccepted, and without effect: `--%s`.\n", strings.Join(ignored, "`, `--"))
+	return table.String()
+}
