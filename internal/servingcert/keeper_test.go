@@ -1,0 +1,278 @@
+package servingcert_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/pki"
+	"github.com/rolecall/rolecall/internal/servingcert"
+)
+
+var lifetimes = pki.Lifetimes{Authority: 30 * time.Hour, Serving: 12 * time.Hour, Settle: time.Hour}
+
+// clock is moved by the test.
+type clock struct{ now atomic.Int64 }
+
+func (c *clock) time() time.Time { return time.Unix(c.now.Load(), 0) }
+
+func (c *clock) advance(d time.Duration) { c.now.Add(int64(d / time.Second)) }
+
+func newKeeper(client kubernetes.Interface, now *clock) *servingcert.Keeper {
+	wanted := &admissionregistrationv1.MutatingWebhookConfiguration{
+		ObjectMeta: metav1.ObjectMeta{Name: "hook"}, Webhooks: []admissionregistrationv1.MutatingWebhook{{Name: "a.example"}, {Name: "b.example"}},
+	}
+	return &servingcert.Keeper{
+		Client: client, Namespace: "eks", Secret: "hook", Names: []string{"127.0.0.1"}, Lifetimes: lifetimes,
+		Registrar: &servingcert.Registrar{Client: client, Wanted: wanted}, Log: slog.New(slog.DiscardHandler), Now: now.time,
+	}
+}
+
+// newClient checks versions as an API server does; the fake itself does not.
+func newClient() *fake.Clientset {
+	client := fake.NewClientset()
+	var mu sync.Mutex
+	version := map[string]string{}
+	count := 0
+	client.PrependReactor("*", "*", func(action clienttesting.Action) (bool, runtime.Object, error) {
+		var object runtime.Object
+		switch action := action.(type) {
+		case clienttesting.UpdateAction:
+			object = action.GetObject()
+		case clienttesting.CreateAction:
+			object = action.GetObject()
+		default:
+			return false, nil, nil
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		meta := object.(metav1.Object)
+		key := action.GetResource().Resource + "/" + meta.GetName()
+		if action.GetVerb() == "update" && meta.GetResourceVersion() != version[key] {
+			return true, nil, apierrors.NewConflict(schema.GroupResource{Resource: key}, meta.GetName(), nil)
+		}
+		count++
+		version[key] = time.Duration(count).String()
+		meta.SetResourceVersion(version[key])
+		return false, nil, nil
+	})
+	return client
+}
+
+// step lets all keepers look until nothing changes; conflicts are tried again.
+func step(t *testing.T, keepers ...*servingcert.Keeper) {
+	t.Helper()
+	for range 3 {
+		for _, keeper := range keepers {
+			for tries := 0; ; tries++ {
+				err := keeper.Step(t.Context())
+				if err == nil {
+					break
+				}
+				if tries > 10 || !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+}
+
+// TestRotationUnderFire serves from two replicas while clients connect anew for
+// each request, trusting what the configuration says at that moment. Between the
+// steps of the clock every client makes a request, as settling times let them.
+func TestRotationUnderFire(t *testing.T) {
+	t.Parallel()
+	client, now := newClient(), &clock{}
+	now.advance(time.Duration(1_800_000_000) * time.Second)
+	a, b := newKeeper(client, now), newKeeper(client, now)
+	step(t, a, b)
+	ctx, stop := context.WithCancel(t.Context())
+	var clients sync.WaitGroup
+	requests := make([]atomic.Int64, 4)
+	for i := range requests {
+		url := serve(t, []*servingcert.Keeper{a, b}[i%2])
+		clients.Go(func() {
+			for ctx.Err() == nil {
+				request(t, client, now, url)
+				requests[i].Add(1)
+			}
+		})
+	}
+	authorities, certificates := map[string]bool{}, map[string]bool{}
+	for range 300 {
+		now.advance(lifetimes.Settle / 2)
+		step(t, a, b)
+		for i := range requests { // one that began after the step is over
+			for seen := requests[i].Load(); requests[i].Load() < seen+2 && !t.Failed(); {
+				time.Sleep(100 * time.Microsecond)
+			}
+		}
+		secret := readSecret(t, client)
+		authorities[string(secret.Data["ca.key"])], certificates[string(secret.Data["tls.crt"])] = true, true
+		if t.Failed() {
+			break
+		}
+	}
+	stop()
+	clients.Wait()
+	total := int64(0)
+	for i := range requests {
+		total += requests[i].Load()
+	}
+	t.Logf("%d requests, %d states of authorities, %d certificates", total, len(authorities), len(certificates))
+	if len(authorities) < 8 || len(certificates) < 12 {
+		t.Error("nothing was rotated")
+	}
+}
+
+func serve(t *testing.T, keeper *servingcert.Keeper) string {
+	t.Helper()
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") }))
+	server.Listener = tls.NewListener(server.Listener, keeper.TLSConfig()) // StartTLS would add a certificate of its own
+	server.Start()
+	t.Cleanup(server.Close)
+	return strings.Replace(server.URL, "http:", "https:", 1)
+}
+
+// request is one of an API server that read its configuration just now.
+func request(t *testing.T, client kubernetes.Interface, now *clock, url string) {
+	configuration, err := client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(context.WithoutCancel(t.Context()), "hook", metav1.GetOptions{})
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(configuration.Webhooks[1].ClientConfig.CABundle)
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, Time: now.time}, DisableKeepAlives: true}
+	defer transport.CloseIdleConnections()
+	asked, err := http.NewRequestWithContext(context.WithoutCancel(t.Context()), http.MethodGet, url, nil)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	response, err := (&http.Client{Transport: transport}).Do(asked)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	_ = response.Body.Close()
+}
+
+func readSecret(t *testing.T, client kubernetes.Interface) *corev1.Secret {
+	t.Helper()
+	secret, err := client.CoreV1().Secrets("eks").Get(t.Context(), "hook", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return secret
+}
+
+// TestManyReplicasAgree: however many begin at once, there is one authority.
+func TestManyReplicasAgree(t *testing.T) {
+	t.Parallel()
+	client, now := newClient(), &clock{}
+	now.advance(time.Duration(1_800_000_000) * time.Second)
+	var replicas sync.WaitGroup
+	for range 8 {
+		replicas.Go(func() { step(t, newKeeper(client, now)) })
+	}
+	replicas.Wait()
+	bundle := string(readSecret(t, client).Data["ca.crt"])
+	configuration, err := client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(t.Context(), "hook", metav1.GetOptions{})
+	if err != nil || strings.Count(bundle, "BEGIN") != 1 || string(configuration.Webhooks[0].ClientConfig.CABundle) != bundle {
+		t.Errorf("%v, bundle %s", err, bundle)
+	}
+}
+
+// TestOthersAreRespected: a Secret that another tool fills is left alone, the
+// rest of a configuration too; the bundle comes back if somebody takes it away.
+func TestOthersAreRespected(t *testing.T) {
+	t.Parallel()
+	client, now := newClient(), &clock{}
+	now.advance(time.Duration(1_800_000_000) * time.Second)
+	keeper := newKeeper(client, now)
+	step(t, keeper)
+	configurations := client.AdmissionregistrationV1().MutatingWebhookConfigurations()
+	configuration, err := configurations.Get(t.Context(), "hook", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bundle := string(configuration.Webhooks[0].ClientConfig.CABundle)
+	fail := admissionregistrationv1.Fail
+	configuration.Webhooks[0].FailurePolicy, configuration.Webhooks[0].ClientConfig.CABundle = &fail, nil
+	if _, err := configurations.Update(t.Context(), configuration, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	step(t, keeper)
+	if configuration, err = configurations.Get(t.Context(), "hook", metav1.GetOptions{}); err != nil || *configuration.Webhooks[0].FailurePolicy != fail || string(configuration.Webhooks[0].ClientConfig.CABundle) != bundle {
+		t.Errorf("%v %+v", err, configuration.Webhooks[0])
+	}
+	secret := readSecret(t, client)
+	delete(secret.Data, "ca.key")
+	if _, err := client.CoreV1().Secrets("eks").Update(t.Context(), secret, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := keeper.Step(t.Context()); fault.KindOf(err) != fault.Conflict || len(fault.HintsOf(err)) == 0 {
+		t.Errorf("a Secret of cert-manager: %v", err)
+	}
+}
+
+// TestFileBundle: the bundle follows the file, and junk is never told.
+func TestFileBundle(t *testing.T) {
+	t.Parallel()
+	client := newClient()
+	file := filepath.Join(t.TempDir(), "ca.crt")
+	registrar := newKeeper(client, &clock{}).Registrar
+	follower := servingcert.FileBundle{File: file, Registrar: registrar, Log: slog.New(slog.DiscardHandler)}
+	for _, content := range []string{"", "junk"} {
+		if content != "" {
+			write(t, file, []byte(content))
+		}
+		if err := follower.Step(t.Context()); err == nil || len(fault.HintsOf(err)) == 0 {
+			t.Errorf("%q: %v", content, err)
+		}
+	}
+	for range 2 {
+		authority, err := pki.NewAuthority("test", time.Now(), time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, file, authority.PEM())
+		if err := follower.Step(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		current, err := registrar.Current(t.Context())
+		if err != nil || string(current.Webhooks[1].ClientConfig.CABundle) != string(authority.PEM()) {
+			t.Errorf("%v %+v", err, current)
+		}
+	}
+}
+
+func write(t *testing.T, file string, content []byte) {
+	t.Helper()
+	if err := os.WriteFile(file, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
