@@ -46,7 +46,8 @@ type Accounts struct {
 	known map[inject.Name]*inject.Account
 }
 
-// NewAccounts prepares the cache; Run fills it. An account that it does not know
+// NewAccounts prepares the cache; Run fills it. The settings are the handler's:
+// what annotations leave out is filled in as they are read. An account that it does not know
 // is read from the API server for at most the grace period; 0 reads none.
 func NewAccounts(client kubernetes.Interface, settings inject.Settings, grace time.Duration) *Accounts {
 	plain := inject.ReadAccount(nil, settings)

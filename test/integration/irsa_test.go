@@ -80,13 +80,13 @@ func TestPodGetsItsRole(t *testing.T) {
 // registerWebhook serves the webhook over HTTPS and registers it.
 func registerWebhook(t *testing.T, c *cluster.Cluster) {
 	t.Helper()
-	informer := webhook.NewAccounts(c.Client, inject.Defaults(), time.Second)
+	settings := inject.Defaults()
+	settings.Region, settings.RegionalSTS = "us-east-1", true
+	informer := webhook.NewAccounts(c.Client, settings, time.Second)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- informer.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-ended })
-	settings := inject.Defaults()
-	settings.Region, settings.RegionalSTS = "us-east-1", true
 	handler, err := webhook.New(webhook.Config{Settings: settings, ServiceAccounts: informer, Metrics: prometheus.NewRegistry(), Log: discard, Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
