@@ -57,18 +57,13 @@ func newClient() *fake.Clientset {
 	version := map[string]string{}
 	count := 0
 	client.PrependReactor("*", "*", func(action clienttesting.Action) (bool, runtime.Object, error) {
-		var object runtime.Object
-		switch action := action.(type) {
-		case clienttesting.UpdateAction:
-			object = action.GetObject()
-		case clienttesting.CreateAction:
-			object = action.GetObject()
-		default:
+		writing, ok := action.(clienttesting.UpdateAction) // creation's too
+		if !ok {
 			return false, nil, nil
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		meta := object.(metav1.Object)
+		meta := writing.GetObject().(metav1.Object)
 		key := action.GetResource().Resource + "/" + meta.GetName()
 		if action.GetVerb() == "update" && meta.GetResourceVersion() != version[key] {
 			return true, nil, apierrors.NewConflict(schema.GroupResource{Resource: key}, meta.GetName(), nil)

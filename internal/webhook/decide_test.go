@@ -85,7 +85,7 @@ func TestRefusals(t *testing.T) {
 			body = strings.Replace(body, `"uid"`, `"dryRun":true,"uid"`, 1)
 		}
 		var review admissionv1.AdmissionReview
-		if err := json.Unmarshal(post(t, handler, "application/json", body).Body.Bytes(), &review); err != nil {
+		if err := json.Unmarshal(post(t, handler, body).Body.Bytes(), &review); err != nil {
 			t.Fatal(err)
 		}
 		got := review.Response
@@ -178,7 +178,7 @@ func TestReadThrough(t *testing.T) {
 func TestFailurePolicyDecides(t *testing.T) {
 	t.Parallel()
 	handler := newHandler(t, failing{})
-	if got := post(t, handler, "application/json", reviewOf("v1", pod)); got.Code != http.StatusInternalServerError {
+	if got := post(t, handler, reviewOf("v1", pod)); got.Code != http.StatusInternalServerError {
 		t.Errorf("status %d: %s", got.Code, got.Body)
 	}
 }

@@ -57,10 +57,15 @@ func checkCase(t *testing.T, c *injectcase.Case, version string, conformance boo
 	if strings.Contains(want, "W(jitter)") && (seconds < 79200 || seconds > 86400) {
 		t.Errorf("lifetime %d", seconds)
 	}
+	once := apply(t, c.Pod, response.Patch)
 	if operations := c.Operations(t, want, seconds); conformance {
 		equal(t, encode(t, operations), response.Patch)
 	} else {
-		equal(t, apply(t, c.Pod, encode(t, operations)), apply(t, c.Pod, response.Patch))
+		equal(t, apply(t, c.Pod, encode(t, operations)), once)
+	}
+	// Row 73: fed back in, nothing changes.
+	if again := postTLS(t, server, reviewOf(version, string(once))); len(again.Patch) > 0 {
+		equal(t, once, apply(t, once, again.Patch))
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -49,14 +50,37 @@ func reviewOf(version, object string) string {
 	return fmt.Sprintf(`{"apiVersion":"admission.k8s.io/%s","kind":"AdmissionReview","request":{"uid":"u1","namespace":"n","operation":"CREATE","resource":{"version":"v1","resource":"pods"},"object":%s}}`, version, object)
 }
 
-func post(t testing.TB, handler http.Handler, contentType, body string) *httptest.ResponseRecorder {
+func post(t testing.TB, handler http.Handler, body string) *httptest.ResponseRecorder {
 	t.Helper()
 	request := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/mutate", strings.NewReader(body))
+	request.Header.Set("Content-Type", "application/json")
+	recorder := httptest.NewRecorder()
+	handler.ServeHTTP(recorder, request)
+	return recorder
+}
+
+// postHTTPS is post over a connection.
+func postHTTPS(t *testing.T, handler http.Handler, contentType, body string) *httptest.ResponseRecorder {
+	t.Helper()
+	server := httptest.NewTLSServer(handler)
+	defer server.Close()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/mutate", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
 	if contentType != "" {
 		request.Header.Set("Content-Type", contentType)
 	}
+	response, err := server.Client().Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
 	recorder := httptest.NewRecorder()
-	handler.ServeHTTP(recorder, request)
+	recorder.Code = response.StatusCode
+	if _, err := io.Copy(recorder.Body, response.Body); err != nil {
+		t.Fatal(err)
+	}
 	return recorder
 }
 
@@ -96,7 +120,7 @@ func TestReviews(t *testing.T) {
 		case "-":
 			contentType = ""
 		}
-		response := post(t, newHandler(t, accounts), contentType, row.body)
+		response := postHTTPS(t, newHandler(t, accounts), contentType, row.body)
 		if response.Code != row.status {
 			t.Errorf("%s: status %d, want %d: %s", row.name, response.Code, row.status, response.Body)
 		}
@@ -145,7 +169,7 @@ func TestNotReadyBeforeTheCache(t *testing.T) {
 		if got := ready(t, handler); got != http.StatusServiceUnavailable {
 			t.Errorf("ready before the cache: %d", got)
 		}
-		if response := post(t, handler, "application/json", reviewOf("v1", pod)); response.Code != http.StatusServiceUnavailable {
+		if response := post(t, handler, reviewOf("v1", pod)); response.Code != http.StatusServiceUnavailable {
 			t.Errorf("review before the cache: %d %s", response.Code, response.Body)
 		}
 		done := make(chan error)
@@ -182,7 +206,7 @@ func FuzzReview(f *testing.F) {
 	f.Add("{}")
 	handler := newHandler(f, accounts)
 	f.Fuzz(func(t *testing.T, body string) {
-		response := post(t, handler, "application/json", body)
+		response := post(t, handler, body)
 		if response.Code != http.StatusOK {
 			t.Fatalf("status %d", response.Code)
 		}
