@@ -47,6 +47,7 @@ const (
 	acceptedFile = "sa.pub"        // public halves of all keys that API servers accept
 	nextFile     = "next.key"      // the new key until it signs; 0600
 	oldFile      = "old.key"       // the old key until it is destroyed; 0600
+	oldPublic    = "old.pub"       // its public half, published until the last API server has dropped it
 	stateFile    = "rotation.json" // how far a rotation is
 )
 

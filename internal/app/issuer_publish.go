@@ -129,7 +129,7 @@ func (d *desk) state() (rotation.State, error) {
 // known returns the public keys of the folder's files.
 func (d *desk) known() ([]token.PublicKey, error) {
 	var known []token.PublicKey
-	for _, name := range []string{nextFile, signingFile, acceptedFile, oldFile} {
+	for _, name := range []string{nextFile, signingFile, acceptedFile, oldFile, oldPublic} {
 		keys, err := readPublicKeys(d.folder.path(name))
 		if errors.Is(err, os.ErrNotExist) {
 			continue

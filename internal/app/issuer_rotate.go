@@ -288,9 +288,15 @@ func (d *desk) enter(next rotation.State) error {
 			return d.switchKeys()
 		}
 	case rotation.Retiring:
+		if old, err := publication.Pick(accepted, []string{next.OldKID}); err == nil {
+			text, err := token.PublicPEM(old)
+			if err := errors.Join(err, writePrivately(d.folder.path(oldPublic), text)); err != nil {
+				return err
+			}
+		}
 		return d.writeAccepted(without(next.OldKID))
 	case rotation.Stable:
-		return d.remove(oldFile, nextFile)
+		return d.remove(oldFile, oldPublic, nextFile)
 	default: // nothing changes for the API servers
 	}
 	return nil

@@ -4,11 +4,10 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 )
 
-func manyMembers(format string) string {
-	members := make([]string, 130000/len(format))
+func manyMembers(size int, format string) string {
+	members := make([]string, size/len(format))
 	for i := range members {
 		members[i] = fmt.Sprintf(format, i)
 	}
@@ -30,23 +29,32 @@ func TestCursor(t *testing.T) {
 	}
 }
 
-// TestFaultsTakeLinearTime: each of these took seconds when every fault began to
-// count from the start of the text.
-func TestFaultsTakeLinearTime(t *testing.T) {
-	t.Parallel()
-	for name, text := range map[string]string{
-		"dashes":           strings.Repeat("\u2013", 40000),
-		"texts":            strings.Repeat("\"\u2013\"", 25000),
-		"text without end": `"` + strings.Repeat("\u2013", 40000),
-		"condition keys":   `{"Statement":{"Condition":{"StringEquals":{` + manyMembers(`"key%06d":""`) + `}}}}`,
-		"operators":        `{"Statement":{"Condition":{` + manyMembers(`"operator%06d":{}`) + `}}}`,
-		"statements":       `{"Statement":[` + manyMembers(`{"Sid":"s%d"}`) + `]}`,
+// BenchmarkFaults reads documents full of faults, and twice as full: each took
+// the square of its length when every fault counted from the start of the text.
+func BenchmarkFaults(b *testing.B) {
+	for _, row := range []struct {
+		name string
+		text func(size int) string
+	}{
+		{"dashes", func(size int) string { return strings.Repeat("\u2013", size/3) }},
+		{"texts", func(size int) string { return strings.Repeat("\"\u2013\"", size/5) }},
+		{"text without end", func(size int) string { return `"` + strings.Repeat("\u2013", size/3) }},
+		{"condition keys", func(size int) string {
+			return `{"Statement":{"Condition":{"StringEquals":{` + manyMembers(size, `"key%06d":""`) + `}}}}`
+		}},
+		{"operators", func(size int) string {
+			return `{"Statement":{"Condition":{` + manyMembers(size, `"operator%06d":{}`) + `}}}`
+		}},
+		{"statements", func(size int) string { return `{"Statement":[` + manyMembers(size, `{"Sid":"s%d"}`) + `]}` }},
 	} {
-		start := time.Now()
-		_, _ = Parse(Identity, "p", []byte(text))
-		Lint(Identity, "p", []byte(text), LintOptions{})
-		if took := time.Since(start); took > 5*time.Second {
-			t.Errorf("%s: %s", name, took)
+		for _, size := range []int{60000, 120000} {
+			text := []byte(row.text(size))
+			b.Run(fmt.Sprint(row.name, "/", size), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					Lint(Identity, "p", text, LintOptions{})
+				}
+			})
 		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+
+	"github.com/rolecall/rolecall/internal/issuer"
 )
 
 // swapped routes by prefix, and takes new routes while it serves.
@@ -31,4 +33,23 @@ func (s *swapped) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	http.NotFound(w, r)
+}
+
+// lazyFiles serves a folder that is not there yet.
+func lazyFiles(dir string) http.Handler {
+	var once sync.Mutex
+	var files *issuer.Files
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		once.Lock()
+		defer once.Unlock()
+		if files == nil {
+			made, err := issuer.OpenFiles(dir, 0, discard)
+			if err != nil {
+				http.NotFound(w, r)
+				return
+			}
+			files = made
+		}
+		files.ServeHTTP(w, r)
+	})
 }

@@ -1,0 +1,164 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/rolecall/rolecall/api/v1alpha1"
+	"github.com/rolecall/rolecall/internal/awsapi"
+	issuercontroller "github.com/rolecall/rolecall/internal/controller/issuer"
+	"github.com/rolecall/rolecall/internal/credential"
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/httpserve"
+	"github.com/rolecall/rolecall/internal/issuer"
+	"github.com/rolecall/rolecall/internal/obs"
+)
+
+// controllerConfig is what `serve controller` needs.
+type controllerConfig struct {
+	kubeconfig    string
+	metricsListen string
+	// namespace is where the Lease lies; noElection runs without one.
+	namespace  string
+	noElection bool
+	every      time.Duration
+	read       readFlags
+	logs       logConfig
+}
+
+func newServeController(sys System) *cobra.Command {
+	var c controllerConfig
+	cmd := &cobra.Command{
+		Use:   "controller",
+		Short: "Keep Issuer objects true: publish, verify, rotate",
+		Long: `Publish the keys of all API servers as each Issuer object says, keep IAM's providers
+in step, check what is published as STS does, and walk key rotations: the Secret of
+an Issuer says what the API servers must have, and the controller goes on when they
+do. Several may run; one leads, by a Lease.`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context(), sys) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&c.kubeconfig, "kubeconfig", "", "file that says how to reach the API server; from inside the cluster if empty")
+	flags.StringVar(&c.metricsListen, "metrics-listen", ":9998", "where to serve metrics and /healthz, plain HTTP")
+	flags.StringVar(&c.namespace, "leader-election-namespace", "rolecall-system", "namespace of the Lease")
+	flags.BoolVar(&c.noElection, "without-leader-election", false, "lead without a Lease; only one may run")
+	flags.DurationVar(&c.every, "every", time.Minute, "how often API servers and readers are looked at")
+	c.read.flags(cmd)
+	c.logs.flags(cmd)
+	return cmd
+}
+
+func (c *controllerConfig) run(ctx context.Context, sys System) error {
+	if c.every <= 0 {
+		return fault.New(fault.Usage, "--every %s: want more than nothing", c.every)
+	}
+	log, err := obs.NewLogger(sys.Stderr, c.logs.format, c.logs.level)
+	if err != nil {
+		return err
+	}
+	reader, err := c.read.reader()
+	if err != nil {
+		return err
+	}
+	kube, err := clientcmd.BuildConfigFromFlags("", c.kubeconfig)
+	if err != nil {
+		return fault.New(fault.Usage, "find the API server: %w", err).Hint("outside a cluster, add --kubeconfig FILE")
+	}
+	registry := obs.NewRegistry()
+	manager, err := c.manager(sys, kube, reader, registry, log)
+	if err != nil {
+		return err
+	}
+	listener, err := httpserve.Listen(ctx, c.metricsListen, true, "")
+	if err != nil {
+		return err
+	}
+	all := prometheus.Gatherers{registry, ctrlmetrics.Registry}
+	metrics := httpserve.Server{Name: "metrics", Handler: promhttp.HandlerFor(all, promhttp.HandlerOpts{}), Log: log}
+	parts, ctx := errgroup.WithContext(ctx)
+	parts.Go(func() error { return manager.Start(ctx) })
+	parts.Go(func() error { return metrics.Serve(ctx, listener) })
+	return parts.Wait()
+}
+
+func (c *controllerConfig) manager(sys System, kube *rest.Config, reader *issuer.Reader, registry *prometheus.Registry, log *slog.Logger) (ctrl.Manager, error) {
+	scheme := runtime.NewScheme()
+	if err := clientgoscheme.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
+	again := true // controllers of one name, in one process, are a test's
+	manager, err := ctrl.NewManager(kube, ctrl.Options{
+		Scheme: scheme, Logger: logr.FromSlogHandler(log.Handler()),
+		Metrics:        metricsserver.Options{BindAddress: "0"}, // served with ours
+		LeaderElection: !c.noElection, LeaderElectionID: "rolecall-controller", LeaderElectionNamespace: c.namespace,
+		LeaderElectionReleaseOnCancel: true,
+		Controller:                    config.Controller{SkipNameValidation: &again},
+	})
+	if err != nil {
+		return nil, fault.New(fault.Unavailable, "make the controller: %w", err)
+	}
+	objects, err := kubernetes.NewForConfig(kube)
+	if err != nil {
+		return nil, err
+	}
+	reconciler := &issuercontroller.Reconciler{
+		Client: manager.GetClient(), Objects: objects, Config: kube, Reader: reader, AWS: environmentAWS{},
+		Events: manager.GetEventRecorder("rolecall-issuer"), Metrics: issuercontroller.NewMetrics(registry),
+		Log: log, Now: sys.Now, Every: c.every,
+	}
+	return manager, reconciler.Setup(manager)
+}
+
+// environmentAWS is AWS with the credentials that the environment has.
+type environmentAWS struct{}
+
+// Store opens a bucket.
+func (environmentAWS) Store(ctx context.Context, target *v1alpha1.S3Target) (issuer.Store, error) {
+	account, err := awsapi.OpenAccount(ctx, target.Region, "")
+	if err != nil {
+		return nil, err
+	}
+	return account.Bucket(target.Bucket, target.Prefix), nil
+}
+
+// EnsureProvider makes or completes the provider in one account.
+func (environmentAWS) EnsureProvider(ctx context.Context, url string, one v1alpha1.IAMProvider) (string, error) {
+	account, err := awsapi.OpenAccount(ctx, "", one.RoleARN)
+	if err != nil {
+		return "", err
+	}
+	_, provider, err := providerARN(ctx, account, url)
+	if err != nil {
+		return "", err
+	}
+	return provider, account.IAM().EnsureProvider(ctx, url, provider, one.ClientIDs, one.Thumbprints...)
+}
+
+// Exchange offers a token to STS.
+func (environmentAWS) Exchange(ctx context.Context, roleARN string, token credential.Secret) error {
+	account, err := awsapi.OpenAccount(ctx, "", "")
+	if err != nil {
+		return err
+	}
+	return account.Exchange(ctx, roleARN, token)
+}

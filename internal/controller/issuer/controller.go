@@ -1,0 +1,370 @@
+// Package issuer keeps Issuer objects true: it publishes the keys that the API
+// servers have, keeps IAM's providers in step, checks what is published as STS
+// does, and walks key rotations.
+//
+// It restarts no API server and copies no file to a node: it says in a Secret
+// what they must have, sees when they do, and then goes on.
+package issuer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+
+	"github.com/rolecall/rolecall/api/v1alpha1"
+	"github.com/rolecall/rolecall/internal/credential"
+	published "github.com/rolecall/rolecall/internal/issuer"
+	"github.com/rolecall/rolecall/internal/publication"
+	"github.com/rolecall/rolecall/internal/rotation"
+	"github.com/rolecall/rolecall/internal/token"
+)
+
+// AWS is what an issuer needs of it.
+type AWS interface {
+	// Store opens a bucket.
+	Store(ctx context.Context, target *v1alpha1.S3Target) (published.Store, error)
+	// EnsureProvider returns the ARN of the issuer's provider in an account.
+	EnsureProvider(ctx context.Context, url string, provider v1alpha1.IAMProvider) (string, error)
+	// Exchange offers a token to STS.
+	Exchange(ctx context.Context, roleARN string, token credential.Secret) error
+}
+
+// Reconciler is the controller. All fields are needed.
+type Reconciler struct {
+	Client client.Client
+	// Objects reads and writes Secrets and ConfigMaps without watching them all.
+	Objects kubernetes.Interface
+	// Config reaches the API servers.
+	Config *rest.Config
+	Reader *published.Reader
+	AWS    AWS
+	Events events.EventRecorder
+	// Metrics are made by NewMetrics.
+	Metrics *Metrics
+	Log     *slog.Logger
+	Now     func() time.Time
+	// Every is how often API servers and readers are looked at: neither tells
+	// when it changes.
+	Every time.Duration
+}
+
+// Setup adds the controller to a manager.
+func (r *Reconciler) Setup(manager ctrl.Manager) error {
+	// Its own status changes must not wake it.
+	return ctrl.NewControllerManagedBy(manager).Named("issuer").
+		For(&v1alpha1.Issuer{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).Complete(r)
+}
+
+// Reconcile does what one look at the cluster asks for, and takes at most one
+// step of a rotation.
+func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	var object v1alpha1.Issuer
+	if err := r.Client.Get(ctx, request.NamespacedName, &object); err != nil {
+		r.Metrics.forget(request.Name)
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	before := object.DeepCopy()
+	moved, err := r.look(ctx, &object)
+	setCondition(&object, conditionReady, "InStep", err)
+	object.Status.ObservedGeneration = object.Generation
+	was := meta.FindStatusCondition(before.Status.Conditions, conditionReady)
+	if err != nil && (was == nil || was.Status != metav1.ConditionFalse) {
+		r.event(&object, corev1.EventTypeWarning, "NotInStep", err.Error())
+	}
+	r.Metrics.observe(&object, r.Now())
+	if patchErr := r.Client.Status().Patch(ctx, &object, client.MergeFrom(before)); patchErr != nil {
+		return ctrl.Result{}, fmt.Errorf("write the status: %w", client.IgnoreNotFound(patchErr))
+	}
+	if err != nil {
+		// Not returned: what is wrong mostly lasts, as while an API server is
+		// rolled, and waiting longer and longer would hold the next step up.
+		r.Log.Warn("issuer is not in step", "issuer", object.Name, "error", err)
+	}
+	if moved { // the Secret of the new phase is written now that the phase is
+		return ctrl.Result{RequeueAfter: time.Millisecond}, nil
+	}
+	return ctrl.Result{RequeueAfter: r.Every}, nil
+}
+
+// round is one look and what comes of it.
+type round struct {
+	object  *v1alpha1.Issuer
+	servers []*published.APIServer
+	view    published.View
+	state   rotation.State
+	secret  map[string][]byte
+}
+
+// look changes the object's status; moved says that a rotation took a step.
+func (r *Reconciler) look(ctx context.Context, object *v1alpha1.Issuer) (moved bool, err error) {
+	look := &round{object: object, state: stateOf(&object.Status, r.Now())}
+	if look.servers, err = published.FindAPIServers(ctx, r.Config, object.Spec.APIServers); err != nil {
+		return false, err
+	}
+	probe := published.Probe{Namespace: object.Spec.Probe.ServiceAccount.Namespace, ServiceAccount: object.Spec.Probe.ServiceAccount.Name, Audience: audienceOf(&object.Spec)}
+	look.view = published.Look(ctx, r.Reader, object.Spec.URL, look.servers, probe, r.Now)
+	if err := r.applySecret(ctx, look); err != nil {
+		return false, err
+	}
+	if err := r.publish(ctx, look); err != nil {
+		setCondition(object, conditionPublished, "", err)
+		return false, err
+	}
+	setCondition(object, conditionPublished, "Published", nil)
+	providersErr := r.providers(ctx, object)
+	setCondition(object, conditionProviders, "InStep", providersErr)
+	r.verify(look)
+	moved, err = r.rotate(ctx, look)
+	return moved, errors.Join(err, providersErr)
+}
+
+func audienceOf(spec *v1alpha1.IssuerSpec) string {
+	for _, provider := range spec.Providers {
+		if len(provider.ClientIDs) > 0 {
+			return provider.ClientIDs[0]
+		}
+	}
+	return "sts.amazonaws.com"
+}
+
+// applySecret makes the Secret what the phase that was last written down says,
+// so that a status that could not be written is never overtaken.
+func (r *Reconciler) applySecret(ctx context.Context, look *round) error {
+	spec := look.object.Spec.Rotation
+	if spec == nil {
+		return nil
+	}
+	secrets := r.Objects.CoreV1().Secrets(spec.Secret.Namespace)
+	found, err := secrets.Get(ctx, spec.Secret.Name, metav1.GetOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("read the keys: %w", err)
+	}
+	missing := err != nil
+	if look.secret = found.Data; look.state.Phase == rotation.Stable {
+		return nil
+	}
+	served, err := published.Union(look.view.Asked)
+	if err != nil {
+		return err
+	}
+	wanted, err := secretFor(look.state, found.Data, served)
+	if err != nil {
+		return fmt.Errorf("Secret %s/%s: %w", spec.Secret.Namespace, spec.Secret.Name, err)
+	}
+	return r.writeSecret(ctx, look, missing, found, wanted)
+}
+
+func (r *Reconciler) writeSecret(ctx context.Context, look *round, missing bool, found *corev1.Secret, wanted map[string][]byte) error {
+	spec := look.object.Spec.Rotation.Secret
+	secrets := r.Objects.CoreV1().Secrets(spec.Namespace)
+	same := maps.EqualFunc(found.Data, wanted, func(a, b []byte) bool { return string(a) == string(b) })
+	var err error
+	switch {
+	case missing:
+		_, err = secrets.Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: spec.Name}, Data: wanted}, metav1.CreateOptions{})
+	case !same:
+		found.Data = wanted // the version that was read: a faster writer wins
+		_, err = secrets.Update(ctx, found, metav1.UpdateOptions{})
+	}
+	if err != nil {
+		return fmt.Errorf("write the keys: %w", err)
+	}
+	look.secret = wanted
+	return nil
+}
+
+// publish writes what the rotation wants, and reads it back.
+func (r *Reconciler) publish(ctx context.Context, look *round) error {
+	spec := &look.object.Spec
+	keys, err := look.view.Wanted(look.state, knownKeys(look.secret))
+	if err != nil {
+		return err
+	}
+	documents, err := publication.NewDocuments(spec.URL, keys, publication.Options{JWKSPath: spec.Publish.JWKSPath, MaxAge: int(spec.Publish.MaxAgeSeconds), EmptyIDs: spec.Publish.EmptyKIDs})
+	if err != nil {
+		return err
+	}
+	store, err := r.store(ctx, spec)
+	if err != nil {
+		return err
+	}
+	written, err := published.Publish(ctx, store, documents, published.Signing(look.view.Asked))
+	if err != nil {
+		return err
+	}
+	status := &look.object.Status
+	status.Keys = keyStatuses(status.Keys, keys, look.view.Facts())
+	if len(written) > 0 {
+		status.PublishedAt = &metav1.Time{Time: r.Now()}
+		r.event(look.object, corev1.EventTypeNormal, "Published", "keys "+strings.Join(publication.IDs(keys), ", "))
+		look.view.Discovery, look.view.JWKS = r.Reader.Read(ctx, spec.URL)
+	}
+	status.PublishedHash = documents.Hash()
+	return nil
+}
+
+func (r *Reconciler) store(ctx context.Context, spec *v1alpha1.IssuerSpec) (published.Store, error) {
+	switch target := spec.Publish; {
+	case target.S3 != nil:
+		return r.AWS.Store(ctx, target.S3)
+	case target.ConfigMap != nil:
+		return published.ConfigMap{Client: r.Objects.CoreV1().ConfigMaps(target.ConfigMap.Namespace), Name: target.ConfigMap.Name}, nil
+	case target.Directory != nil:
+		return published.Directory{Path: target.Directory.Path}, nil
+	}
+	return nil, errors.New("spec.publish names no place")
+}
+
+func (r *Reconciler) providers(ctx context.Context, object *v1alpha1.Issuer) error {
+	var arns []string
+	for _, provider := range object.Spec.Providers {
+		arn, err := r.AWS.EnsureProvider(ctx, object.Spec.URL, provider)
+		if err != nil {
+			return fmt.Errorf("provider: %w", err)
+		}
+		arns = append(arns, arn)
+	}
+	object.Status.Providers = arns
+	return nil
+}
+
+// verify judges what anybody reads, as STS does.
+func (r *Reconciler) verify(look *round) {
+	seen := publication.Observation{Issuer: look.object.Spec.URL, Now: r.Now(), Discovery: look.view.Discovery, JWKS: look.view.JWKS}
+	for _, asked := range look.view.Asked {
+		seen.Servers = append(seen.Servers, asked.ServerKeys)
+	}
+	var wrong []error
+	for _, finding := range publication.Inspect(seen) {
+		if finding.Severity == publication.Error {
+			wrong = append(wrong, errors.New(finding.Rule+": "+finding.Message))
+		}
+	}
+	err := errors.Join(wrong...)
+	setCondition(look.object, conditionVerified, "Sound", err)
+	if err == nil {
+		look.object.Status.VerifiedAt = &metav1.Time{Time: r.Now()}
+	}
+}
+
+// rotate starts what is due, or takes the next step if it is safe.
+func (r *Reconciler) rotate(ctx context.Context, look *round) (moved bool, err error) {
+	facts := look.view.Facts()
+	status := &look.object.Status
+	if look.state.Phase == rotation.Stable {
+		if !due(&look.object.Spec, status, look.state, r.Now()) {
+			setState(status, look.state, rotation.Gate{}, 0)
+			return false, nil
+		}
+		return r.start(ctx, look, facts)
+	}
+	longest, err := look.servers[0].LongestToken(ctx)
+	if err != nil {
+		return false, err
+	}
+	parameters := parametersOf(&look.object.Spec, longest)
+	next, keyErr := publicOf(look.secret[secretNext])
+	facts.Stored = keyErr == nil && next.ID == look.state.NewKID
+	facts.Exchanges = int(status.Rotation.Exchanges)
+	if look.state.Phase == rotation.Signing && !parameters.WithoutCanary && facts.Exchanges < rotation.Canaries {
+		facts.Exchanges += r.exchange(ctx, look)
+	}
+	state, gate := rotation.Look(look.state, parameters, facts)
+	after, err := rotation.Advance(state, parameters, facts)
+	if err != nil && !errors.Is(err, rotation.ErrUnsafe) {
+		return false, err
+	}
+	for _, danger := range gate.Dangers {
+		r.event(look.object, corev1.EventTypeWarning, "RotationUnsafe", danger)
+	}
+	if after.Phase == look.state.Phase {
+		setState(status, after, gate, facts.Exchanges)
+		return false, nil
+	}
+	_, gate = rotation.Look(after, parameters, facts)
+	setState(status, after, gate, 0)
+	r.event(look.object, corev1.EventTypeNormal, "Rotation", fmt.Sprintf("%s: %s", after.Phase, gate.Do))
+	return true, nil
+}
+
+// start makes the new key; a start that could not be written down finds it.
+func (r *Reconciler) start(ctx context.Context, look *round, facts rotation.Facts) (bool, error) {
+	if reasons := rotation.Check(facts); len(reasons) > 0 {
+		setState(&look.object.Status, look.state, rotation.Gate{}, 0)
+		look.object.Status.Rotation.WaitingFor = short(strings.Join(reasons, "; "))
+		return false, nil
+	}
+	next, err := publicOf(look.secret[secretNext])
+	if err != nil {
+		if next, err = r.makeKey(ctx, look); err != nil {
+			return false, err
+		}
+	}
+	state, err := rotation.Start(look.state, facts, next.ID, false)
+	if err != nil {
+		return false, err
+	}
+	setState(&look.object.Status, state, rotation.Gate{}, 0)
+	r.event(look.object, corev1.EventTypeNormal, "Rotation", fmt.Sprintf("%s: from %s to %s", state.Phase, state.OldKID, state.NewKID))
+	return true, nil
+}
+
+func (r *Reconciler) makeKey(ctx context.Context, look *round) (token.PublicKey, error) {
+	key, err := token.GenerateRSA(token.MinRSABits)
+	if err != nil {
+		return token.PublicKey{}, err
+	}
+	text, err := key.PEM()
+	if err != nil {
+		return token.PublicKey{}, err
+	}
+	spec := look.object.Spec.Rotation.Secret
+	found, err := r.Objects.CoreV1().Secrets(spec.Namespace).Get(ctx, spec.Name, metav1.GetOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return token.PublicKey{}, fmt.Errorf("read the keys: %w", err)
+	}
+	wanted := map[string][]byte{secretNext: text}
+	for name, old := range found.Data {
+		if name != secretNext {
+			wanted[name] = old
+		}
+	}
+	if err := r.writeSecret(ctx, look, err != nil, found, wanted); err != nil {
+		return token.PublicKey{}, err
+	}
+	return token.NewPublicKey(key.Public())
+}
+
+// exchange returns how many tokens of the new key STS has just accepted.
+func (r *Reconciler) exchange(ctx context.Context, look *round) int {
+	accepted := 0
+	for _, one := range look.view.NewTokens(look.state.NewKID) {
+		if err := r.AWS.Exchange(ctx, look.object.Spec.Probe.RoleARN, one); err != nil {
+			r.event(look.object, corev1.EventTypeWarning, "CanaryRefused", err.Error())
+			return 0
+		}
+		accepted++
+	}
+	return accepted
+}
+
+func (r *Reconciler) event(object *v1alpha1.Issuer, kind, reason, message string) {
+	r.Events.Eventf(object, nil, kind, reason, reason, "%s", short(message))
+	r.Log.Info("issuer event", "issuer", object.Name, "kind", kind, "reason", reason, "message", message)
+}
