@@ -81,7 +81,7 @@ func (c *controllerConfig) run(ctx context.Context, sys System) error {
 	if err != nil {
 		return fault.New(fault.Usage, "find the API server: %w", err).Hint("outside a cluster, add --kubeconfig FILE")
 	}
-	registry := obs.NewRegistry()
+	registry := prometheus.NewRegistry() // the process's own metrics are in controller-runtime's
 	manager, err := c.manager(sys, kube, reader, registry, log)
 	if err != nil {
 		return err

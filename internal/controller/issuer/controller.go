@@ -165,7 +165,7 @@ func (r *Reconciler) applySecret(ctx context.Context, look *round) error {
 	}
 	wanted, err := secretFor(look.state, found.Data, served)
 	if err != nil {
-		return fmt.Errorf("Secret %s/%s: %w", spec.Secret.Namespace, spec.Secret.Name, err)
+		return fmt.Errorf("keys of Secret %s/%s: %w", spec.Secret.Namespace, spec.Secret.Name, err)
 	}
 	return r.writeSecret(ctx, look, missing, found, wanted)
 }

@@ -2,6 +2,7 @@ package issuer
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -134,9 +135,7 @@ const (
 // API server that restarts may safely take. It does not change what it is given.
 func secretFor(state rotation.State, before map[string][]byte, served []token.PublicKey) (map[string][]byte, error) {
 	after := map[string][]byte{}
-	for name, text := range before {
-		after[name] = text
-	}
+	maps.Copy(after, before)
 	accepted := slices.Clone(served)
 	if next, found := before[secretNext]; found && (state.Phase == rotation.Verifying || state.Phase == rotation.Signing || state.Phase == rotation.Draining) {
 		key, err := publicOf(next)
