@@ -203,7 +203,9 @@ func (a *Agent) fetchOnce(ctx context.Context, print fingerprint, p *peeked, raw
 	if err != nil {
 		refused := refuseUpstream(err)
 		a.refused.put(print, refused, a.config.Now())
-		if refused.class == final {
+		// A pod without an association is no guesser, and on the host's network
+		// it must not use up what its neighbours may fail.
+		if refused.code == "InvalidTokenException" || refused.code == "ExpiredTokenException" {
 			a.sources.failed(source, a.config.Now())
 		}
 		return nil, err

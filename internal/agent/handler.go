@@ -73,11 +73,11 @@ func (a *Agent) answer(r *http.Request, now time.Time) outcome {
 		return rejected(refuseLimit("agent"))
 	}
 	if !a.hosts.accept(r.Host) {
-		return a.fail(sourceOf(r), now, refuseHost(r.Host, a.hosts.shown))
+		return rejected(refuseHost(r.Host, a.hosts.shown))
 	}
 	raw := bearer(r.Header)
 	if raw == "" {
-		return a.fail(sourceOf(r), now, refuseEmpty())
+		return rejected(refuseEmpty())
 	}
 	// Only a token that was accepted finds anything, and only the very same: its
 	// signature is part of what is hashed.
@@ -98,7 +98,7 @@ func (a *Agent) answer(r *http.Request, now time.Time) outcome {
 	return answer
 }
 
-// fail charges a refusal to the address it goes to.
+// fail charges a refused token to the address it came from.
 func (a *Agent) fail(from netip.Addr, now time.Time, refused *refusal) outcome {
 	if !a.sources.mayFail(from, now) {
 		return rejected(refuseLimit("source"))

@@ -292,4 +292,25 @@ func TestBusyPod(t *testing.T) {
 	})
 }
 
+// TestNeighboursOnTheHostsNetwork: pods that share the node's address and have
+// no association do not use up what the others may fail.
+func TestNeighboursOnTheHostsNetwork(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		upstream := &fakeUpstream{answer: func(raw string, _ int) (*awsapi.PodSession, error) {
+			if _, account := subjectOf(raw); account == "none" {
+				return nil, refuse(http.StatusNotFound, "ResourceNotFoundException")
+			}
+			return given(raw, 6*time.Hour), nil
+		}}
+		r := newRig(t, upstream, nil)
+		for i := range 60 {
+			none := cart(time.Now())
+			none.account, none.uid = "none", fmt.Sprint("n", i)
+			answerOf(t, r.get(none.mint(t)), http.StatusNotFound)
+		}
+		answerOf(t, r.get(cart(time.Now()).mint(t)), http.StatusOK)
+	})
+}
+
 func encode(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
