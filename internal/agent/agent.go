@@ -85,7 +85,7 @@ type Agent struct {
 	pace    *pace
 	flights singleflight.Group
 	// work are the calls that run; they outlive the requests that began them.
-	work     sync.WaitGroup
+	work     work
 	draining atomic.Bool
 	metrics  *metrics
 	folded   *folder
@@ -123,7 +123,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	<-ctx.Done()
 	a.draining.Store(true)
 	parts.Wait()
-	a.work.Wait()
+	a.work.close()
 	return nil
 }
 
@@ -160,8 +160,10 @@ func (a *Agent) fetch(ctx context.Context, print fingerprint, p *peeked, raw str
 	// The client may leave; what was begun for it serves its next try.
 	detached := context.WithoutCancel(ctx)
 	result := a.flights.DoChan(string(print[:]), func() (any, error) {
-		a.work.Add(1)
-		defer a.work.Done()
+		if !a.work.begin() {
+			return nil, refuseDraining()
+		}
+		defer a.work.end()
 		return a.fetchOnce(detached, print, p, credential.NewSecret(raw), source)
 	})
 	deadline := time.NewTimer(a.config.ForegroundDeadline)

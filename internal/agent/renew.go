@@ -43,10 +43,14 @@ func (a *Agent) renewLoop(ctx context.Context) {
 		picked := a.cache.due(now, a.pace.allow(now, cap(workers)-len(workers)), a.running)
 		for _, e := range picked {
 			workers <- struct{}{} // there is room: allow was asked for no more
-			a.work.Go(func() {
+			if !a.work.begin() {
+				return
+			}
+			go func() {
+				defer a.work.end()
 				defer func() { <-workers }()
 				a.renew(ctx, e)
-			})
+			}()
 		}
 	}
 }
@@ -68,12 +72,19 @@ func (a *Agent) running(podUID string) bool {
 // refresh renews an entry for a request that met it near its end, and waits a
 // moment for it. It returns the session to serve.
 func (a *Agent) refresh(ctx context.Context, f found, now time.Time) (*session, string) {
-	if a.draining.Load() || now.Before(f.retryAt) || !a.cache.claim(f.entry) {
+	if a.draining.Load() || now.Before(f.retryAt) || !a.work.begin() {
+		return f.session, sourceCache
+	}
+	if !a.cache.claim(f.entry) {
+		a.work.end()
 		return f.session, sourceCache
 	}
 	done := make(chan *session, 1)
 	detached := context.WithoutCancel(ctx)
-	a.work.Go(func() { done <- a.renew(detached, f.entry) })
+	go func() {
+		defer a.work.end()
+		done <- a.renew(detached, f.entry)
+	}()
 	timer := time.NewTimer(refreshWait)
 	defer timer.Stop()
 	select {

@@ -334,7 +334,7 @@ func (n *node) testDrain(t *testing.T) {
 	select {
 	case err := <-n.ended:
 		if err != nil {
-			t.Errorf("the agent ended with %v", err)
+			t.Errorf("the agent ended with %v and said\n%s", err, n.logs)
 		}
 	case <-time.After(25 * time.Second):
 		t.Error("the agent does not end")
