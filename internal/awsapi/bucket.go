@@ -43,7 +43,8 @@ func (b *Bucket) Key(name string) string {
 }
 
 // Ensure makes the bucket unless it is there, versioned, so that what a mistaken
-// publication has overwritten can be had back.
+// publication has overwritten can be had back. Stores of S3's form that keep no
+// versions, as a local AWS, are used without.
 func (b *Bucket) Ensure(ctx context.Context) error {
 	input := &s3.CreateBucketInput{Bucket: aws.String(b.name)}
 	if b.region != "us-east-1" { // which is the one that must not be named
@@ -56,6 +57,9 @@ func (b *Bucket) Ensure(ctx context.Context) error {
 	_, err = b.client.PutBucketVersioning(ctx, &s3.PutBucketVersioningInput{
 		Bucket: aws.String(b.name), VersioningConfiguration: &s3types.VersioningConfiguration{Status: s3types.BucketVersioningStatusEnabled},
 	})
+	if refused, ok := errors.AsType[*Error](classify(err)); ok && refused.Code == "NotImplemented" {
+		return nil
+	}
 	return classify(err)
 }
 
