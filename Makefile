@@ -3,7 +3,7 @@ SHELL       := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-FUZZ        ?= 20000x
+FUZZ        ?= 8000x
 LINT        := .cache/tools/golangci-lint-$(shell go list -m -modfile=go.tools.mod -f '{{.Version}}' github.com/golangci/golangci-lint/v2)
 
 .PHONY: help build test fuzz check lint generate generated managed-policies fmt bench clients-js compare-moto cover controlplane clean
@@ -14,7 +14,7 @@ help: ## list the targets
 build: ## build bin/rolecall
 	go build -trimpath -ldflags "-X github.com/rolecall/rolecall/internal/app.version=$(VERSION)" -o bin/rolecall ./cmd/rolecall
 
-test: controlplane ## all tests, on a real API server too, then FUZZ (20000x) inputs for each fuzz target
+test: controlplane ## all tests, on a real API server too, then FUZZ (8000x) inputs for each fuzz target
 	go test -race ./...
 	hack/fuzz.sh $(FUZZ)
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Runs every fuzz target of the product: as many inputs as given (20000x), or for
+# Runs every fuzz target of the product: as many inputs as given (8000x), or for
 # a time (60s). Counts are what tests use: a busy machine makes them slower, while
 # a deadline that falls into an input is reported as a failure. Targets are
 # listed by the toolchain, so that none is forgotten.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-amount=${1:-20000x}
+amount=${1:-8000x}
 count=0
 while read -r package; do
   while read -r target; do
