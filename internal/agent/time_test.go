@@ -331,7 +331,9 @@ func TestRenewalRefused(t *testing.T) {
 					}
 					return nil, row.err
 				})
-				time.Sleep(3*time.Hour + 20*time.Second)
+				// Between two looks of the renewals, so that none is under way.
+				time.Sleep(3*time.Hour + 20*time.Second + 500*time.Millisecond)
+				synctest.Wait()
 				before := upstream.count()
 				if before < 2 {
 					t.Fatal("no renewal was tried")
