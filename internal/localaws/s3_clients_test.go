@@ -11,17 +11,6 @@ import (
 	"github.com/rolecall/rolecall/internal/credential"
 )
 
-// tool skips a test whose program is not on this machine.
-func tool(t *testing.T, name string, check ...string) {
-	t.Helper()
-	if _, err := exec.LookPath(name); err != nil {
-		t.Skipf("%s is not on this machine: %v", name, err)
-	}
-	if out, err := exec.CommandContext(t.Context(), name, check...).CombinedOutput(); err != nil {
-		t.Skipf("%s %s does not work on this machine: %v %s", name, strings.Join(check, " "), err, out)
-	}
-}
-
 // environment is what a client needs: an endpoint and credentials, and nothing of
 // the machine's own configuration.
 func (w *world) environment(c credential.AWS) []string {
@@ -104,8 +93,8 @@ echo passed
 
 func TestS3WithCLI(t *testing.T) {
 	t.Parallel()
-	tool(t, "bash", "-c", "command -v curl")
-	tool(t, "aws", "--version")
+	client(t, "bash", "-c", "command -v curl")
+	client(t, "aws", "--version")
 	w := newS3World(t)
 	w.advance(5 * time.Minute) // what is uploaded is newer than the files: sync goes by that
 	if out := w.script(w.admin, "bash", "-c", cliScript); !strings.HasSuffix(out, "passed\n") {
@@ -156,7 +145,7 @@ print("passed")
 
 func TestS3WithBoto3(t *testing.T) {
 	t.Parallel()
-	tool(t, "python3", "-c", "import boto3")
+	client(t, "python3", "-c", "import boto3")
 	w := newS3World(t)
 	file := filepath.Join(t.TempDir(), "script.py")
 	if err := os.WriteFile(file, []byte(botoScript), 0o600); err != nil {

@@ -227,7 +227,7 @@ except ssm.exceptions.ParameterNotFound:
 
 func TestSSMWithBoto3(t *testing.T) {
 	t.Parallel()
-	tool(t, "python3", "-c", "import boto3")
+	client(t, "python3", "-c", "import boto3")
 	w := newWorld(t)
 	w.realTime()
 	if out := w.script(w.admin, "python3", "-c", ssmScript); !strings.HasSuffix(out, "passed\n") {
@@ -237,8 +237,8 @@ func TestSSMWithBoto3(t *testing.T) {
 
 func TestSSMWithCLI(t *testing.T) {
 	t.Parallel()
-	tool(t, "bash", "-c", "true")
-	tool(t, "aws", "--version")
+	client(t, "bash", "-c", "true")
+	client(t, "aws", "--version")
 	w := newWorld(t)
 	w.realTime()
 	const script = `
