@@ -15,9 +15,9 @@ const module = "github.com/rolecall/rolecall/"
 // layers before its own, and of its own layer only where together says so.
 var layers = [][]string{
 	{"internal/arn", "internal/credential", "internal/fault", "internal/glob", "internal/rawjson", "internal/policy", "internal/managedpolicy", "internal/rotation", "internal/distribution", "api/**"},
-	{"internal/sigv4", "internal/token", "internal/policycase", "internal/grant"},
+	{"internal/sigv4", "internal/token", "internal/policycase", "internal/grant", "internal/association"},
 	{"internal/publication"},
-	{"internal/inject", "internal/awsapi", "internal/httpserve", "internal/obs", "internal/pki", "examples/quickstart"},
+	{"internal/inject", "internal/awsapi", "internal/follow", "internal/httpserve", "internal/obs", "internal/pki", "examples/quickstart"},
 	{"internal/manifest"},
 	{"internal/webhook", "internal/servingcert", "internal/issuer", "internal/agent/**", "internal/localaws/**"},
 	{"internal/controller/**"},
@@ -32,6 +32,7 @@ var together = []string{"internal/agent/**", "internal/localaws/**", "internal/a
 // no I/O, no SDK, no Kubernetes.
 var domain = map[string][]string{
 	"internal/arn":           nil,
+	"internal/association":   {"k8s.io/apimachinery/"}, // its model is an API type
 	"internal/credential":    nil,
 	"internal/fault":         nil,
 	"internal/glob":          nil,

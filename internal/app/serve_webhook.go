@@ -21,6 +21,7 @@ import (
 
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/follow"
 	"github.com/rolecall/rolecall/internal/httpserve"
 	"github.com/rolecall/rolecall/internal/inject"
 	"github.com/rolecall/rolecall/internal/obs"
@@ -129,7 +130,7 @@ func (c *webhookConfig) makeParts(ctx context.Context, sys System, p *webhookPar
 		if err != nil {
 			return err
 		}
-		source := webhook.NewGrants(client, p.log)
+		source := follow.Grants(client, p.log)
 		hook.Grants, p.run = source, append(p.run, source.Run)
 	}
 	if c.events {

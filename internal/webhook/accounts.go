@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/rolecall/rolecall/internal/follow"
 	"github.com/rolecall/rolecall/internal/inject"
 )
 
@@ -68,7 +69,7 @@ func (a *Accounts) Run(ctx context.Context) error {
 			return accounts.Watch(ctx, options)
 		},
 	}
-	follow(ctx, "service accounts", cache.ToListWatcherWithWatchListSemantics(source, a.client), &corev1.ServiceAccount{}, (*accountStore)(a))
+	follow.Run(ctx, "service accounts", cache.ToListWatcherWithWatchListSemantics(source, a.client), &corev1.ServiceAccount{}, (*accountStore)(a))
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/rolecall/rolecall/internal/follow"
 	"github.com/rolecall/rolecall/internal/inject"
 )
 
@@ -21,7 +22,7 @@ const ConfigMapName = "pod-identity-webhook"
 // ConfigMap follows the identities of a ConfigMap (spec webhook §9). Each new
 // document replaces all of the last; a document that cannot be read none.
 type ConfigMap struct {
-	*followed[*inject.Config]
+	*follow.Value[*inject.Config]
 	client    kubernetes.Interface
 	namespace string
 	settings  inject.Settings
@@ -30,7 +31,7 @@ type ConfigMap struct {
 
 // NewConfigMap prepares it; Run follows.
 func NewConfigMap(client kubernetes.Interface, namespace string, settings inject.Settings, log *slog.Logger) *ConfigMap {
-	return &ConfigMap{newFollowed[*inject.Config](nil), client, namespace, settings, log}
+	return &ConfigMap{follow.NewValue[*inject.Config](nil), client, namespace, settings, log}
 }
 
 // Run follows the ConfigMap until ctx is done.
@@ -47,7 +48,7 @@ func (c *ConfigMap) Run(ctx context.Context) error {
 			return maps.Watch(ctx, options)
 		},
 	}
-	follow(ctx, "ConfigMap", cache.ToListWatcherWithWatchListSemantics(source, c.client), &corev1.ConfigMap{}, (*configStore)(c))
+	follow.Run(ctx, "ConfigMap", cache.ToListWatcherWithWatchListSemantics(source, c.client), &corev1.ConfigMap{}, (*configStore)(c))
 	return nil
 }
 
@@ -60,7 +61,7 @@ func (c *ConfigMap) read(document string) {
 	for _, problem := range problems {
 		c.log.Error("ConfigMap entry not read", "namespace", c.namespace, "name", ConfigMapName, "error", problem)
 	}
-	c.set(config)
+	c.Set(config)
 }
 
 // configStore is what the reflector fills.
@@ -83,7 +84,7 @@ func (s *configStore) Update(object any) error {
 
 // Delete is an event of the watch.
 func (s *configStore) Delete(any) error {
-	s.set(nil)
+	s.Set(nil)
 	return nil
 }
 
@@ -96,9 +97,9 @@ func (s *configStore) Replace(objects []any, _ string) error {
 		_ = s.Update(object)
 	}
 	if !found {
-		s.set(nil)
+		s.Set(nil)
 	}
-	s.markSynced()
+	s.MarkSynced()
 	return nil
 }
 

@@ -22,13 +22,14 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
+	"github.com/rolecall/rolecall/internal/follow"
 	"github.com/rolecall/rolecall/internal/grant"
 	"github.com/rolecall/rolecall/internal/inject"
 	"github.com/rolecall/rolecall/internal/webhook"
 )
 
-func grants(namespace, role string) webhook.Source[*grant.Set] {
-	return webhook.Fixed[*grant.Set]{Content: grant.NewSet([]grant.Grant{{Name: "g", Spec: v1alpha1.RoleGrantSpec{
+func grants(namespace, role string) follow.Source[*grant.Set] {
+	return follow.Fixed[*grant.Set]{Content: grant.NewSet([]grant.Grant{{Name: "g", Spec: v1alpha1.RoleGrantSpec{
 		Subjects: []v1alpha1.GrantSubject{{Namespace: namespace}}, Roles: []string{role},
 	}}})}
 }
@@ -41,7 +42,7 @@ func TestRefusals(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
 		name, account, pod string
-		grants             webhook.Source[*grant.Set]
+		grants             follow.Source[*grant.Set]
 		fallback           webhook.Fallback
 		dryRun             bool
 		patched, denied    bool
@@ -49,7 +50,7 @@ func TestRefusals(t *testing.T) {
 		warning, audit     string
 	}{
 		{name: "granted", grants: grants("n", "*"), patched: true, audit: "sts_web_identity"},
-		{name: "no grants", grants: webhook.Fixed[*grant.Set]{Content: grant.NewSet(nil)}, patched: true, audit: "sts_web_identity"},
+		{name: "no grants", grants: follow.Fixed[*grant.Set]{Content: grant.NewSet(nil)}, patched: true, audit: "sts_web_identity"},
 		{name: "not granted", grants: grants("m", "*"), kind: webhook.RoleNotGranted, warning: "no RoleGrant lets n/s use " + role + "; the pod gets no role", audit: "refused"},
 		{name: "another role granted", grants: grants("n", role+"x"), kind: webhook.RoleNotGranted, audit: "refused"},
 		{name: "junk is not granted", account: "junk", grants: grants("*", "*"), kind: webhook.RoleNotGranted, audit: "refused"},

@@ -13,10 +13,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	dynamicfake "k8s.io/client-go/dynamic/fake"
 	"k8s.io/client-go/kubernetes/fake"
 
 	"github.com/rolecall/rolecall/internal/inject"
@@ -64,50 +60,6 @@ func TestConfigMapFollows(t *testing.T) {
 		}
 		synctest.Wait()
 		expect("deleted", 0)
-		cancel()
-		<-done
-	})
-}
-
-// TestGrantsFollow: a grant that cannot be read does not look like none.
-func TestGrantsFollow(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		resource := schema.GroupVersionResource{Group: "rolecall.io", Version: "v1alpha1", Resource: "rolegrants"}
-		client := dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), map[schema.GroupVersionResource]string{resource: "RoleGrantList"})
-		source := webhook.NewGrants(client, discard)
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error)
-		go func() { done <- source.Run(ctx) }()
-		<-source.Synced()
-		expect := func(what string, want bool) {
-			t.Helper()
-			synctest.Wait()
-			if got := source.Current().Allows("n", "s", role); got.Allowed != want {
-				t.Errorf("%s: %+v", what, got)
-			}
-		}
-		create := func(name string, spec any) {
-			object := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "rolecall.io/v1alpha1", "kind": "RoleGrant", "metadata": map[string]any{"name": name}, "spec": spec}}
-			if _, err := client.Resource(resource).Create(ctx, object, metav1.CreateOptions{}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		expect("no grant", true)
-		create("broken", map[string]any{"subjects": "everybody", "roles": []any{"*"}})
-		expect("a grant that cannot be read", false)
-		create("good", map[string]any{"subjects": []any{map[string]any{"namespace": "n"}}, "roles": []any{role}})
-		expect("a grant", true)
-		for name, want := range map[string]bool{"good": false} {
-			if err := client.Resource(resource).Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
-				t.Fatal(err)
-			}
-			expect("the grant deleted", want)
-		}
-		if err := client.Resource(resource).Delete(ctx, "broken", metav1.DeleteOptions{}); err != nil {
-			t.Fatal(err)
-		}
-		expect("none left", true)
 		cancel()
 		<-done
 	})

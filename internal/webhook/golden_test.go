@@ -16,6 +16,7 @@ import (
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	admissionv1 "k8s.io/api/admission/v1"
 
+	"github.com/rolecall/rolecall/internal/follow"
 	"github.com/rolecall/rolecall/internal/inject"
 	"github.com/rolecall/rolecall/internal/webhook"
 	"github.com/rolecall/rolecall/test/injectcase"
@@ -83,8 +84,8 @@ func serveCase(t *testing.T, c *injectcase.Case, settings inject.Settings) (*htt
 	registry := prometheus.NewRegistry()
 	handler, err := webhook.New(webhook.Config{
 		Settings: settings, ServiceAccounts: webhook.NewStatic(known, settings), Metrics: registry, Log: slog.New(slog.DiscardHandler), Now: time.Now,
-		ConfigMap:  webhook.Fixed[*inject.Config]{Content: c.ParseConfig(t, settings)},
-		Identities: webhook.Fixed[inject.Identities]{Content: identities},
+		ConfigMap:  follow.Fixed[*inject.Config]{Content: c.ParseConfig(t, settings)},
+		Identities: follow.Fixed[inject.Identities]{Content: identities},
 	})
 	if err != nil {
 		t.Fatal(err)

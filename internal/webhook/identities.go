@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/follow"
 	"github.com/rolecall/rolecall/internal/inject"
 )
 
@@ -25,7 +26,7 @@ const (
 // looked at, not watched: that follows the swapped links of ConfigMap volumes,
 // and every file system.
 type IdentitiesFile struct {
-	*followed[inject.Identities]
+	*follow.Value[inject.Identities]
 	path string
 	log  *slog.Logger
 
@@ -41,7 +42,7 @@ func NewIdentitiesFile(path string, log *slog.Logger) (*IdentitiesFile, error) {
 		return nil, fault.New(fault.Invalid, "follow the identities file: %w", err).
 			Hint("mount the folder of %s, even if the file comes later", path)
 	}
-	return &IdentitiesFile{newFollowed(inject.Identities{}), path, log, nil, 0, true}, nil
+	return &IdentitiesFile{follow.NewValue(inject.Identities{}), path, log, nil, 0, true}, nil
 }
 
 // Run follows the file until ctx is done.
@@ -79,7 +80,7 @@ func (f *IdentitiesFile) look() {
 	if identities, err := inject.ParseIdentities(text); err != nil {
 		f.log.Error("identities file not read, the last identities stay", "file", f.path, "error", err)
 	} else {
-		f.set(identities)
+		f.Set(identities)
 	}
-	f.markSynced()
+	f.MarkSynced()
 }

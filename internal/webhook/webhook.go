@@ -18,6 +18,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/rolecall/rolecall/internal/follow"
 	"github.com/rolecall/rolecall/internal/grant"
 	"github.com/rolecall/rolecall/internal/inject"
 )
@@ -39,9 +40,9 @@ type Config struct {
 	Settings        inject.Settings
 	ServiceAccounts ServiceAccounts
 	// ConfigMap, Identities and Grants are nil if there are none.
-	ConfigMap  Source[*inject.Config]
-	Identities Source[inject.Identities]
-	Grants     Source[*grant.Set]
+	ConfigMap  follow.Source[*inject.Config]
+	Identities follow.Source[inject.Identities]
+	Grants     follow.Source[*grant.Set]
 	// Fallback says what becomes of pods that would use the node's role; the
 	// zero value lets them in.
 	Fallback Fallback

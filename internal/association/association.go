@@ -1,0 +1,50 @@
+// Package association answers which role a service account has by Pod Identity:
+// the model and its rules, the set of a cluster's associations, and the contract
+// of the stores that keep them.
+//
+// It knows nothing of credentials, tokens or HTTP, and decides nothing about
+// trust: what is associated here a RoleGrant or AWS may still refuse.
+package association
+
+import (
+	"crypto/sha256"
+	"math/big"
+	"strings"
+
+	"github.com/rolecall/rolecall/api/v1alpha1"
+)
+
+// Cluster is what an association's ARN and external id are made of.
+type Cluster struct {
+	// Name is the cluster's in the EKS API; Partition aws, aws-cn, aws-us-gov and
+	// so on; Account 12 digits.
+	Name, Partition, Region, Account string
+}
+
+// ARN is the cluster's: session tag eks-cluster-arn.
+func (c *Cluster) ARN() string {
+	return "arn:" + c.Partition + ":eks:" + c.Region + ":" + c.Account + ":cluster/" + c.Name
+}
+
+// AssociationARN is an association's ARN (spec podidentity §13.2).
+func (c *Cluster) AssociationARN(id string) string {
+	return "arn:" + c.Partition + ":eks:" + c.Region + ":" + c.Account + ":podidentityassociation/" + c.Name + "/" + id
+}
+
+// ExternalID is what EKS sends when it takes a target role for a service account
+// (spec podidentity §14.4).
+func (c *Cluster) ExternalID(namespace, serviceAccount string) string {
+	return strings.Join([]string{c.Region, c.Account, c.Name, namespace, serviceAccount}, "/")
+}
+
+// idLength is that of an id after its a-.
+const idLength = 17
+
+// ID is the id of an association in the EKS API. It is made from the object's
+// UID, so that it needs no writing: whoever reads the object knows it, also in
+// the second after kubectl created it, and an object created again has another.
+func ID(a *v1alpha1.PodIdentityAssociation) string {
+	digest := sha256.Sum256([]byte("podidentityassociation/" + string(a.UID)))
+	text := new(big.Int).SetBytes(digest[:]).Text(36) // 0-9 and a-z; 256 bits give about 50
+	return "a-" + text[len(text)-idLength:]
+}

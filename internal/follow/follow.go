@@ -1,0 +1,69 @@
+// Package follow keeps what a server needs of a cluster in memory and up to date:
+// snapshots that are replaced as a whole, so that a request never sees half of
+// one, and no resync, so that what has not changed costs nothing.
+//
+// It does not decide anything about what it follows, and writes nothing.
+package follow
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/cache"
+)
+
+// Source is something that changes while a server runs.
+type Source[T any] interface {
+	Current() T
+	// Synced is closed when Current has been read for the first time.
+	Synced() <-chan struct{}
+}
+
+// Value is a Source that somebody sets.
+type Value[T any] struct {
+	current atomic.Pointer[T]
+	synced  chan struct{}
+	once    sync.Once
+}
+
+// NewValue returns a value that is empty until it is set.
+func NewValue[T any](empty T) *Value[T] {
+	v := &Value[T]{synced: make(chan struct{})}
+	v.current.Store(&empty)
+	return v
+}
+
+// Current returns the newest content.
+func (v *Value[T]) Current() T { return *v.current.Load() }
+
+// Synced is closed when Current has been read for the first time.
+func (v *Value[T]) Synced() <-chan struct{} { return v.synced }
+
+// Set replaces the content.
+func (v *Value[T]) Set(content T) { v.current.Store(&content) }
+
+// MarkSynced says that what was set is all there is. It may be called again.
+func (v *Value[T]) MarkSynced() { v.once.Do(func() { close(v.synced) }) }
+
+// Fixed is a Source that does not change.
+type Fixed[T any] struct{ Content T }
+
+// Current returns the content.
+func (f Fixed[T]) Current() T { return f.Content }
+
+// Synced is always closed.
+func (f Fixed[T]) Synced() <-chan struct{} { return Closed() }
+
+// Closed returns a channel that is closed, for what is always synced.
+func Closed() <-chan struct{} {
+	channel := make(chan struct{})
+	close(channel)
+	return channel
+}
+
+// Run keeps a store like what the API server has until ctx is done.
+func Run(ctx context.Context, name string, source cache.ListerWatcher, kind runtime.Object, store cache.ReflectorStore) {
+	cache.NewReflectorWithOptions(source, kind, store, cache.ReflectorOptions{Name: name}).RunWithContext(ctx)
+}

@@ -1,0 +1,149 @@
+package follow
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/rolecall/rolecall/api/v1alpha1"
+	"github.com/rolecall/rolecall/internal/association"
+	"github.com/rolecall/rolecall/internal/grant"
+)
+
+// Objects follows all objects of one of our kinds, in all namespaces, as one
+// snapshot S. Without the kind's definition in the cluster it never syncs, so
+// that a server that needs it does not become ready.
+type Objects[T, S any] struct {
+	*Value[S]
+	client   dynamic.Interface
+	resource string
+	// read makes one of an object. ok is false for what could not be decoded;
+	// T must then stand for an object that is there and allows nothing.
+	read  func(content *unstructured.Unstructured, decode func(into any) error) T
+	build func([]T) S
+	log   *slog.Logger
+	known map[string]T // by NAMESPACE/NAME; touched by the reflector only
+}
+
+// Run follows the objects until ctx is done.
+func (o *Objects[T, S]) Run(ctx context.Context) error {
+	objects := o.client.Resource(v1alpha1.GroupVersion.WithResource(o.resource))
+	source := &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+			return objects.List(ctx, options)
+		},
+		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+			return objects.Watch(ctx, options)
+		},
+	}
+	Run(ctx, o.resource, cache.ToListWatcherWithWatchListSemantics(source, o.client), &unstructured.Unstructured{}, (*objectStore[T, S])(o))
+	return nil
+}
+
+// objectStore is what the reflector fills.
+type objectStore[T, S any] Objects[T, S]
+
+// Add is an event of the watch.
+func (s *objectStore[T, S]) Add(object any) error { return s.Update(object) }
+
+// Update is an event of the watch.
+func (s *objectStore[T, S]) Update(object any) error {
+	s.put(object)
+	s.publish()
+	return nil
+}
+
+func (s *objectStore[T, S]) put(object any) {
+	content, ok := object.(*unstructured.Unstructured)
+	if !ok {
+		return
+	}
+	s.known[key(content)] = s.read(content, func(into any) error {
+		err := runtime.DefaultUnstructuredConverter.FromUnstructured(content.Object, into)
+		if err != nil {
+			s.log.Error("object not read, it allows nothing", "resource", s.resource, "name", key(content), "error", err)
+		}
+		return err
+	})
+}
+
+// Delete is an event of the watch.
+func (s *objectStore[T, S]) Delete(object any) error {
+	if content, ok := object.(metav1.Object); ok {
+		delete(s.known, key(content))
+		s.publish()
+	}
+	return nil
+}
+
+// Replace is a list.
+func (s *objectStore[T, S]) Replace(objects []any, _ string) error {
+	s.known = map[string]T{}
+	for _, object := range objects {
+		s.put(object)
+	}
+	s.publish()
+	s.MarkSynced()
+	return nil
+}
+
+// publish orders by name, so that replicas give one answer and one reason.
+func (s *objectStore[T, S]) publish() {
+	var all []T
+	for _, name := range slices.Sorted(maps.Keys(s.known)) {
+		all = append(all, s.known[name])
+	}
+	s.Set(s.build(all))
+}
+
+// Resync has nothing to do.
+func (s *objectStore[T, S]) Resync() error { return nil }
+
+func key(object metav1.Object) string { return object.GetNamespace() + "/" + object.GetName() }
+
+// Grants follows the RoleGrants of a cluster. One that cannot be read allows
+// nothing, but is there: a cluster without grants is one in which all may use
+// all.
+func Grants(client dynamic.Interface, log *slog.Logger) *Objects[grant.Grant, *grant.Set] {
+	return &Objects[grant.Grant, *grant.Set]{
+		Value: NewValue(&grant.Set{}), client: client, resource: "rolegrants", build: grant.NewSet, log: log, known: map[string]grant.Grant{},
+		read: func(content *unstructured.Unstructured, decode func(any) error) grant.Grant {
+			var read v1alpha1.RoleGrant
+			if decode(&read) != nil {
+				read.Spec = v1alpha1.RoleGrantSpec{}
+			}
+			return grant.Grant{Name: content.GetName(), Spec: read.Spec}
+		},
+	}
+}
+
+// Associations follows the PodIdentityAssociations of a cluster. One that cannot
+// be read is paused under its name, which is that of its service account: the
+// account is not treated as one without an association.
+func Associations(client dynamic.Interface, log *slog.Logger) *Objects[*v1alpha1.PodIdentityAssociation, *association.Set] {
+	return &Objects[*v1alpha1.PodIdentityAssociation, *association.Set]{
+		Value: NewValue(&association.Set{}), client: client, resource: "podidentityassociations", build: association.NewSet, log: log,
+		known: map[string]*v1alpha1.PodIdentityAssociation{},
+		read: func(content *unstructured.Unstructured, decode func(any) error) *v1alpha1.PodIdentityAssociation {
+			read := &v1alpha1.PodIdentityAssociation{}
+			if decode(read) != nil {
+				read = &v1alpha1.PodIdentityAssociation{
+					ObjectMeta: metav1.ObjectMeta{
+						Namespace: content.GetNamespace(), Name: content.GetName(), UID: content.GetUID(),
+						CreationTimestamp: content.GetCreationTimestamp(), Generation: content.GetGeneration(),
+					},
+					Spec: v1alpha1.PodIdentityAssociationSpec{ServiceAccountName: content.GetName(), Paused: true},
+				}
+			}
+			return read
+		},
+	}
+}
