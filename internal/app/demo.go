@@ -104,6 +104,7 @@ func (d *demo) takeRole(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer func() { _ = workload.Close(ctx) }()
 	d.showAdmission(workload)
 	if err := d.showToken(workload); err != nil {
 		return err
@@ -213,6 +214,7 @@ func (d *demo) refused(ctx context.Context, attempt refusal) error {
 	if err != nil {
 		return err
 	}
+	defer func() { _ = workload.Close(ctx) }()
 	who, err := d.whoami(ctx, workload)
 	if err != nil {
 		return err

@@ -94,6 +94,9 @@ func (c *runConfig) run(ctx context.Context, sys System) error {
 		}
 		return err
 	}
+	// Also after the program was interrupted: a plane that goes on must not keep
+	// the pod.
+	defer func() { _ = workload.Close(context.WithoutCancel(ctx)) }()
 	for _, warning := range workload.Admission.Warnings {
 		fmt.Fprintf(sys.Stderr, "warning: %s\n", warning)
 	}

@@ -90,7 +90,7 @@ func TestTokenRequest(t *testing.T) {
 	want := &token.Claims{
 		Issuer: issuerURL, Subject: "system:serviceaccount:app:api", Audiences: []string{"test"},
 		IssuedAt: now, NotBefore: now, Expiry: now.Add(12 * time.Hour),
-		Workload: token.Workload{Namespace: "app", Pod: &token.Reference{Name: "p", UID: "pu"}, ServiceAccount: token.Reference{Name: "api", UID: "u1"}},
+		Workload: token.Workload{Namespace: "app", Pod: &token.Reference{Name: "p", UID: "pu"}, Node: &token.Reference{Name: "n", UID: "nu"}, ServiceAccount: token.Reference{Name: "api", UID: "u1"}},
 	}
 	if diff := cmp.Diff(want, claims); diff != "" {
 		t.Errorf("claims (-want +got):\n%s", diff)
@@ -119,6 +119,9 @@ func TestTokenRequestRefuses(t *testing.T) {
 		{"other kind", bearer.Reveal(), "app/serviceaccounts/api", `{"kind":"Pod"}`, 400},
 		{"too short", bearer.Reveal(), "app/serviceaccounts/api", strings.Replace(good, "{}", `{"expirationSeconds":599}`, 1), 400},
 		{"too long", bearer.Reveal(), "app/serviceaccounts/api", strings.Replace(good, "{}", `{"expirationSeconds":4294967297}`, 1), 400},
+		{"bound to no pod", bearer.Reveal(), "app/serviceaccounts/api", strings.Replace(good, "{}", `{"boundObjectRef":{"kind":"Pod","apiVersion":"v1","name":"q"}}`, 1), 404},
+		{"bound to a pod that was created again", bearer.Reveal(), "app/serviceaccounts/api", strings.Replace(good, "{}", `{"boundObjectRef":{"kind":"Pod","apiVersion":"v1","name":"p","uid":"old"}}`, 1), 409},
+		{"bound to another account's pod", bearer.Reveal(), "app/serviceaccounts/api", strings.Replace(good, "{}", `{"boundObjectRef":{"kind":"Pod","apiVersion":"v1","name":"other"}}`, 1), 400},
 		{"bound to a secret", bearer.Reveal(), "app/serviceaccounts/api", strings.Replace(good, "{}", `{"boundObjectRef":{"kind":"Secret","apiVersion":"v1","name":"s"}}`, 1), 400},
 		{"huge body", bearer.Reveal(), "app/serviceaccounts/api", good + strings.Repeat(" ", 1<<17), 400},
 	} {
@@ -133,8 +136,16 @@ func newTokens(key *token.Key, bearer credential.Secret) *issuer.Tokens {
 	return &issuer.Tokens{
 		Issuer: issuerURL, Key: key, Bearer: bearer,
 		Exists: func(namespace, name string) (string, bool) { return "u1", namespace == "app" && name == "api" },
-		Now:    func() time.Time { return now },
-		Log:    slog.New(slog.DiscardHandler),
+		Pod: func(namespace, name string) (issuer.BoundPod, bool) {
+			pods := map[string]issuer.BoundPod{
+				"app/p":     {UID: "pu", ServiceAccount: "api", Node: token.Reference{Name: "n", UID: "nu"}},
+				"app/other": {UID: "ou", ServiceAccount: "web"},
+			}
+			pod, found := pods[namespace+"/"+name]
+			return pod, found
+		},
+		Now: func() time.Time { return now },
+		Log: slog.New(slog.DiscardHandler),
 	}
 }
 

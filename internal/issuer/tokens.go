@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"mime"
@@ -42,8 +43,17 @@ type Tokens struct {
 	Bearer credential.Secret
 	// Exists says whether there is such a service account, and its UID.
 	Exists func(namespace, name string) (uid string, found bool)
-	Now    func() time.Time
-	Log    *slog.Logger
+	// Pod finds the pods that tokens may be bound to.
+	Pod func(namespace, name string) (BoundPod, bool)
+	Now func() time.Time
+	Log *slog.Logger
+}
+
+// BoundPod is what a token says of the pod it is bound to.
+type BoundPod struct {
+	UID            string
+	ServiceAccount string
+	Node           token.Reference
 }
 
 // NewBearer returns 32 random bytes in hex, for Tokens.Bearer.
@@ -78,6 +88,10 @@ func (t *Tokens) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	claims := t.claims(namespace, name, uid, request)
+	if code, reason, err := t.bind(claims, request.Spec.BoundObjectRef); err != nil {
+		writeStatus(w, code, reason, err.Error())
+		return
+	}
 	signed, err := token.Mint(t.Key, claims)
 	if err != nil {
 		t.Log.Error("token not signed", "error", err)
@@ -107,10 +121,30 @@ func (t *Tokens) claims(namespace, name, uid string, request *authenticationv1.T
 	if len(claims.Audiences) == 0 {
 		claims.Audiences = []string{t.Issuer}
 	}
-	if bound := request.Spec.BoundObjectRef; bound != nil {
-		claims.Workload.Pod = &token.Reference{Name: bound.Name, UID: string(bound.UID)}
-	}
 	return claims
+}
+
+// bind ties the token to a pod, if one is asked for, as kube-apiserver does: it
+// must exist, be the same one if a UID is given, and have the service account.
+func (t *Tokens) bind(claims *token.Claims, bound *authenticationv1.BoundObjectReference) (int32, metav1.StatusReason, error) {
+	if bound == nil {
+		return 0, "", nil
+	}
+	namespace, account := claims.Workload.Namespace, claims.Workload.ServiceAccount.Name
+	pod, found := t.Pod(namespace, bound.Name)
+	switch {
+	case !found:
+		return http.StatusNotFound, metav1.StatusReasonNotFound, fmt.Errorf("pods %q not found", bound.Name)
+	case bound.UID != "" && string(bound.UID) != pod.UID:
+		return http.StatusConflict, metav1.StatusReasonConflict, fmt.Errorf("the UID in the bound object reference (%s) does not match the UID in record (%s)", bound.UID, pod.UID)
+	case pod.ServiceAccount != account:
+		return http.StatusBadRequest, metav1.StatusReasonBadRequest, fmt.Errorf("cannot bind token for serviceaccount %q to pod running with different serviceaccount name", account)
+	}
+	claims.Workload.Pod = &token.Reference{Name: bound.Name, UID: pod.UID}
+	if pod.Node.Name != "" {
+		claims.Workload.Node = &pod.Node
+	}
+	return 0, "", nil
 }
 
 func decodeTokenRequest(w http.ResponseWriter, r *http.Request) (*authenticationv1.TokenRequest, error) {

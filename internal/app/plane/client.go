@@ -15,6 +15,7 @@ import (
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	admissionv1 "k8s.io/api/admission/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -129,6 +130,37 @@ func (c *Client) Token(ctx context.Context, want TokenRequest) (credential.Secre
 		return credential.Secret{}, time.Time{}, fmt.Errorf("ask for a token of %s/%s: %w", want.Namespace, want.ServiceAccount, err)
 	}
 	return credential.NewSecret(answer.Status.Token), answer.Status.ExpirationTimestamp.Time, nil
+}
+
+// CreatePod has the plane know an admitted pod (JSON), as an API server does
+// after admission, and returns it with its UID.
+func (c *Client) CreatePod(ctx context.Context, namespace string, pod []byte) (*corev1.Pod, error) {
+	created := &corev1.Pod{}
+	if err := c.post(ctx, c.podsURL(namespace), c.endpoints.Bearer.Reveal(), json.RawMessage(pod), created); err != nil {
+		return nil, fmt.Errorf("create the pod: %w", err)
+	}
+	return created, nil
+}
+
+// DeletePod has the plane forget a pod.
+func (c *Client) DeletePod(ctx context.Context, namespace, name string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodDelete, c.podsURL(namespace)+"/"+name, nil)
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Authorization", "Bearer "+c.endpoints.Bearer.Reveal())
+	got, err := c.do(request)
+	if err == nil && got.status >= http.StatusBadRequest {
+		err = statusError(got)
+	}
+	if err != nil {
+		return fmt.Errorf("delete pod %s/%s: %w", namespace, name, err)
+	}
+	return nil
+}
+
+func (c *Client) podsURL(namespace string) string {
+	return c.endpoints.Tokens + "/api/v1/namespaces/" + namespace + "/pods"
 }
 
 // Diagnosis is the local AWS's reason for one refusal.

@@ -70,6 +70,7 @@ type Plane struct {
 	keys      *token.KeySet
 	roleARN   string
 	store     account.Store
+	pods      *pods
 	stop      context.CancelFunc
 	servers   *errgroup.Group
 	failed    <-chan struct{}
@@ -225,6 +226,7 @@ func (p *Plane) startServers(ctx context.Context, known accounts) (err error) {
 		return err
 	}
 	p.endpoints = Endpoints{PID: os.Getpid(), Region: quickstart.Region, Bearer: issuer.NewBearer(), CA: authority.PEM()}
+	p.pods = newPods(p.endpoints.Bearer)
 	issuerHandler, err := p.issuerHandler(known)
 	if err != nil {
 		return err
@@ -282,9 +284,12 @@ func (p *Plane) issuerHandler(known accounts) (http.Handler, error) {
 			_, found := known[namespace+"/"+name]
 			return namespace + "." + name, found
 		},
+		Pod: p.pods.bound,
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/api/", tokens.Handler())
+	mux.Handle("/api/v1/namespaces/{namespace}/pods", p.pods.handler())
+	mux.Handle("/api/v1/namespaces/{namespace}/pods/{name}", p.pods.handler())
 	mux.Handle("/", documents)
 	return mux, nil
 }

@@ -3,6 +3,7 @@ package plane
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -30,6 +31,7 @@ type Workload struct {
 
 	client *Client
 	dir    string
+	pod    *corev1.Pod // as created
 }
 
 // ProjectedToken is one token file.
@@ -43,7 +45,7 @@ type ProjectedToken struct {
 func MinimalPod(serviceAccount string) ([]byte, error) {
 	return json.Marshal(corev1.Pod{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
-		ObjectMeta: metav1.ObjectMeta{Name: "rolecall-run"},
+		ObjectMeta: metav1.ObjectMeta{Name: "rolecall-run-" + uuid.NewString()[:8]},
 		Spec: corev1.PodSpec{
 			ServiceAccountName: serviceAccount,
 			Containers:         []corev1.Container{{Name: "main", Image: "local"}},
@@ -51,42 +53,57 @@ func MinimalPod(serviceAccount string) ([]byte, error) {
 	})
 }
 
-// Prepare has a pod (JSON) admitted and makes its first container's environment
-// below dir, which must exist and be the caller's own. A service account the
-// plane does not know is NotFound.
+// Prepare has a pod (JSON) admitted and created, and makes its first container's
+// environment below dir, which must exist and be the caller's own. A service
+// account the plane does not know is NotFound. Call Close when the pod's work is
+// done.
 func (c *Client) Prepare(ctx context.Context, namespace string, pod []byte, dir string) (*Workload, error) {
 	admission, err := c.Admit(ctx, namespace, pod)
 	if err != nil {
 		return nil, err
 	}
-	var admitted corev1.Pod
-	if err := json.Unmarshal(admission.Pod, &admitted); err != nil {
-		return nil, fmt.Errorf("decode the admitted pod: %w", err)
+	created, err := c.CreatePod(ctx, namespace, admission.Pod)
+	if err != nil {
+		return nil, err
 	}
-	if len(admitted.Spec.Containers) == 0 {
-		return nil, fault.New(fault.Invalid, "pod %q has no containers", admitted.Name)
-	}
-	workload := &Workload{Admission: admission, client: c, dir: dir}
-	workload.plan(namespace, &admitted)
-	if len(workload.Tokens) == 0 {
-		// Nothing was injected; ask anyway, to tell an account without a role
-		// from one that does not exist.
-		_, _, err := c.Token(ctx, TokenRequest{Namespace: namespace, ServiceAccount: admitted.Spec.ServiceAccountName})
-		return workload, err
-	}
-	for i := range workload.Tokens {
-		if err := workload.renew(ctx, &workload.Tokens[i]); err != nil {
-			return nil, err
-		}
+	workload := &Workload{Admission: admission, client: c, dir: dir, pod: created}
+	if err := workload.begin(ctx); err != nil {
+		return nil, errors.Join(err, workload.Close(ctx))
 	}
 	return workload, nil
 }
 
+// begin makes the environment and the token files.
+func (w *Workload) begin(ctx context.Context) error {
+	if len(w.pod.Spec.Containers) == 0 {
+		return fault.New(fault.Invalid, "pod %q has no containers", w.pod.Name)
+	}
+	w.plan()
+	if len(w.Tokens) == 0 {
+		// Nothing was injected; ask anyway, to tell an account without a role
+		// from one that does not exist.
+		_, _, err := w.client.Token(ctx, TokenRequest{Namespace: w.pod.Namespace, ServiceAccount: w.pod.Spec.ServiceAccountName})
+		return err
+	}
+	for i := range w.Tokens {
+		if err := w.renew(ctx, &w.Tokens[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close deletes the pod. Its tokens are good for nothing then but what AWS
+// accepts of them.
+func (w *Workload) Close(ctx context.Context) error {
+	return w.client.DeletePod(ctx, w.pod.Namespace, w.pod.Name)
+}
+
 // plan finds the token volumes the first container mounts, and moves the paths
 // of its variables.
-func (w *Workload) plan(namespace string, pod *corev1.Pod) {
+func (w *Workload) plan() {
+	pod := w.pod
 	container := &pod.Spec.Containers[0]
-	podUID := uuid.NewString()
 	for _, variable := range container.Env {
 		value := variable.Value
 		for _, mount := range container.VolumeMounts {
@@ -107,8 +124,8 @@ func (w *Workload) plan(namespace string, pod *corev1.Pod) {
 				continue
 			}
 			request := TokenRequest{
-				Namespace: namespace, ServiceAccount: pod.Spec.ServiceAccountName,
-				Audience: source.ServiceAccountToken.Audience, PodName: pod.Name, PodUID: podUID,
+				Namespace: pod.Namespace, ServiceAccount: pod.Spec.ServiceAccountName,
+				Audience: source.ServiceAccountToken.Audience, PodName: pod.Name, PodUID: string(pod.UID),
 			}
 			if seconds := source.ServiceAccountToken.ExpirationSeconds; seconds != nil {
 				request.Seconds = *seconds
