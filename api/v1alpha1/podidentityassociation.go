@@ -16,7 +16,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=".status.conditions[?(@.type=='Ready')].status"
 // +kubebuilder:printcolumn:name="LastUsed",type=date,JSONPath=".status.lastUsedTime",priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=".metadata.creationTimestamp"
-// +kubebuilder:validation:XValidation:rule="has(self.spec.allowPatterns) && self.spec.allowPatterns || self.metadata.name == self.spec.serviceAccountName",message="metadata.name must be spec.serviceAccountName: an account has one association, and its name keeps a second one out"
+// +kubebuilder:validation:XValidation:rule="self.spec.serviceAccountName.endsWith('*') || self.metadata.name == self.spec.serviceAccountName",message="metadata.name must be spec.serviceAccountName: an account has one association, and its name keeps a second one out"
 type PodIdentityAssociation struct {
 	metav1.TypeMeta `json:",inline"`
 	// +optional
@@ -29,10 +29,10 @@ type PodIdentityAssociation struct {
 
 // PodIdentityAssociationSpec is what is wanted.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.allowPatterns) && self.allowPatterns || !self.serviceAccountName.contains('*')",message="serviceAccountName is a name; patterns need allowPatterns: true"
+// +kubebuilder:validation:XValidation:rule="has(self.allowPatterns) && self.allowPatterns || !self.serviceAccountName.endsWith('*')",message="serviceAccountName is a name; patterns need allowPatterns: true"
 // +kubebuilder:validation:XValidation:rule="!has(self.externalID) || has(self.targetRoleARN) || (has(self.mode) && self.mode == 'BrokerRole')",message="externalID is sent only with sts:AssumeRole: with targetRoleARN, or in mode BrokerRole"
 // +kubebuilder:validation:XValidation:rule="!(has(self.disableSessionTags) && self.disableSessionTags) || (!has(self.sessionTags) && !has(self.omitTags))",message="sessionTags and omitTags have no meaning with disableSessionTags: true"
-// +kubebuilder:validation:XValidation:rule="!has(self.mode) || self.mode != 'PassThrough' || (!has(self.sessionTags) && !has(self.sourceIdentity))",message="mode PassThrough takes the role with the pod's own token, which can carry neither session tags nor a source identity"
+// +kubebuilder:validation:XValidation:rule="!has(self.mode) || self.mode != 'PassThrough' || (!has(self.sessionTags) && !has(self.omitTags) && !has(self.sourceIdentity))",message="mode PassThrough takes the role with the pod's own token, which can carry neither session tags nor a source identity"
 type PodIdentityAssociationSpec struct {
 	// ServiceAccountName is the account whose pods get the role. With
 	// allowPatterns it may end in a star, or be one.
@@ -40,7 +40,7 @@ type PodIdentityAssociationSpec struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:Pattern=`^([a-z0-9]([a-z0-9.-]*[a-z0-9])?|[a-z0-9]?[a-z0-9.-]*\*)$`
+	// +kubebuilder:validation:Pattern=`^([a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*|([a-z0-9][a-z0-9.-]*)?\*)$`
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="serviceAccountName cannot be changed: delete the association and create another"
 	ServiceAccountName string `json:"serviceAccountName"`
 	// AllowPatterns admits a star at the end of serviceAccountName. An association
@@ -52,14 +52,14 @@ type PodIdentityAssociationSpec struct {
 	//
 	// +required
 	// +kubebuilder:validation:MaxLength=2048
-	// +kubebuilder:validation:Pattern=`^arn:aws[a-z0-9-]*:iam::\d{12}:role/[\w+=,.@/-]+$`
+	// +kubebuilder:validation:Pattern=`^arn:aws[a-z0-9-]*:iam::\d{12}:role/([\w+=,.@-]+/)*[\w+=,.@-]{1,64}$`
 	RoleARN string `json:"roleARN"`
 	// TargetRoleARN is a second role, most often of another account, that is taken
 	// with the session of the first.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=2048
-	// +kubebuilder:validation:Pattern=`^arn:aws[a-z0-9-]*:iam::\d{12}:role/[\w+=,.@/-]+$`
+	// +kubebuilder:validation:Pattern=`^arn:aws[a-z0-9-]*:iam::\d{12}:role/([\w+=,.@-]+/)*[\w+=,.@-]{1,64}$`
 	TargetRoleARN string `json:"targetRoleARN,omitempty"`
 	// ExternalID is sent with sts:AssumeRole; REGION/ACCOUNT/CLUSTER/NAMESPACE/
 	// SERVICEACCOUNT if empty.
@@ -96,7 +96,9 @@ type PodIdentityAssociationSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) >= 1 && size(k) <= 128 && !k.lowerAscii().startsWith('aws:') && size(self[k]) <= 256)",message="tag keys have 1 to 128 characters and do not begin with aws:, values at most 256"
 	Tags map[string]string `json:"tags,omitempty"`
 	// SessionTags are added to the six that every session carries. Values may use
-	// ${namespace}, ${serviceAccount}, ${podName}, ${podUid} and ${node}.
+	// ${namespace}, ${serviceAccount}, ${podName}, ${podUid} and ${node}. Keys that
+	// differ in letter case only, and characters that STS does not take, make the
+	// association not Ready: checking them is more than an API server allows a rule.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxProperties=44
@@ -116,12 +118,15 @@ type PodIdentityAssociationSpec struct {
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:Pattern=`^([^$]|\$\{(namespace|serviceAccount|podName|podUid|node|uuid)\})*$`
 	SessionName string `json:"sessionName,omitempty"`
 	// SourceIdentity is a template of the session's source identity, with the
 	// variables of sessionTags. The trust policy must allow sts:SetSourceIdentity.
 	//
 	// +optional
+	// +kubebuilder:validation:MinLength=2
 	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:Pattern=`^([\w+=,.@-]|\$\{(namespace|serviceAccount|podName|podUid|node)\})+$`
 	SourceIdentity string `json:"sourceIdentity,omitempty"`
 	// Mode is how the broker takes the role; the broker's own default if empty.
 	//

@@ -2,7 +2,9 @@ package integration_test
 
 import (
 	"context"
+	"fmt"
 	"io/fs"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"sigs.k8s.io/yaml"
 
@@ -51,6 +54,156 @@ func TestCRDs(t *testing.T) {
 	changed := []byte(`{"spec":{"url":"https://h.example/b"}}`)
 	if _, err := client.Resource(rolecallResource("issuers")).Patch(t.Context(), "a", "application/merge-patch+json", changed, metav1.PatchOptions{}); err == nil || !strings.Contains(err.Error(), "cannot be changed") {
 		t.Errorf("another URL: %v", err)
+	}
+	associationRows(t, client)
+}
+
+// associationRows: names, patterns and sizes are what the API server itself
+// refuses, whoever writes (spec podidentity §13.4, §19.5).
+func associationRows(t *testing.T, client dynamic.Interface) {
+	t.Helper()
+	const role = "arn:aws:iam::111122223333:role/team/reader"
+	objects := client.Resource(rolecallResource("podidentityassociations")).Namespace("default")
+	many := func(n int) map[string]any {
+		tags := map[string]any{}
+		for i := range n {
+			tags["k"+strconv.Itoa(i)] = "v"
+		}
+		return tags
+	}
+	for i, row := range []struct {
+		name    string
+		change  map[string]any // of the spec of a good one
+		refused string
+	}{
+		{"good", nil, ""},
+		{"account with dots", map[string]any{"serviceAccountName": "a.b-c.d"}, ""},
+		{"two dots", map[string]any{"serviceAccountName": "a..b"}, "spec.serviceAccountName: Invalid"},
+		{"hyphen at a dot", map[string]any{"serviceAccountName": "a.-b"}, "spec.serviceAccountName: Invalid"},
+		{"no account", map[string]any{"serviceAccountName": ""}, "spec.serviceAccountName: Invalid"},
+		{"account in upper case", map[string]any{"serviceAccountName": "Cart"}, "spec.serviceAccountName: Invalid"},
+		{"line end after the account", map[string]any{"serviceAccountName": "cart\n"}, "spec.serviceAccountName: Invalid"},
+		{"long account", map[string]any{"serviceAccountName": strings.Repeat("a", 254)}, "spec.serviceAccountName: Too long"},
+		{"another name than the account's", map[string]any{"name": "other", "serviceAccountName": "cart"}, "metadata.name must be spec.serviceAccountName"},
+		{"another name, patterns allowed but not used", map[string]any{"name": "other", "serviceAccountName": "cart", "allowPatterns": true}, "metadata.name must be spec.serviceAccountName"},
+		{"pattern", map[string]any{"name": "carts", "serviceAccountName": "cart-*", "allowPatterns": true}, ""},
+		{"pattern of all", map[string]any{"name": "all", "serviceAccountName": "*", "allowPatterns": true}, ""},
+		{"pattern that is not allowed", map[string]any{"name": "p1", "serviceAccountName": "cart-*"}, "patterns need allowPatterns"},
+		{"star within", map[string]any{"name": "p2", "serviceAccountName": "a*b", "allowPatterns": true}, "spec.serviceAccountName: Invalid"},
+		{"two stars", map[string]any{"name": "p3", "serviceAccountName": "a**", "allowPatterns": true}, "spec.serviceAccountName: Invalid"},
+		{"pattern that no account can match", map[string]any{"name": "p4", "serviceAccountName": "-*", "allowPatterns": true}, "spec.serviceAccountName: Invalid"},
+		{"no role", map[string]any{"roleARN": nil}, "spec.roleARN"},
+		{"role of no ARN", map[string]any{"roleARN": "reader"}, "spec.roleARN"},
+		{"line end after the role", map[string]any{"roleARN": role + "\n"}, "spec.roleARN"},
+		{"line before the role", map[string]any{"roleARN": "x\n" + role}, "spec.roleARN"},
+		{"star in the role", map[string]any{"roleARN": "arn:aws:iam::111122223333:role/*"}, "spec.roleARN"},
+		{"star in the account", map[string]any{"roleARN": "arn:aws:iam::*:role/reader"}, "spec.roleARN"},
+		{"question mark in the role", map[string]any{"roleARN": role + "?"}, "spec.roleARN"},
+		{"variable in the role", map[string]any{"roleARN": "arn:aws:iam::111122223333:role/${aws:username}"}, "spec.roleARN"},
+		{"path without a name", map[string]any{"roleARN": "arn:aws:iam::111122223333:role/team/"}, "spec.roleARN"},
+		{"empty step in the path", map[string]any{"roleARN": "arn:aws:iam::111122223333:role//reader"}, "spec.roleARN"},
+		{"role of 64 letters", map[string]any{"roleARN": "arn:aws:iam::111122223333:role/" + strings.Repeat("r", 64)}, ""},
+		{"role of 65 letters", map[string]any{"roleARN": "arn:aws:iam::111122223333:role/" + strings.Repeat("r", 65)}, "spec.roleARN"},
+		{"digits of another script", map[string]any{"roleARN": "arn:aws:iam::١١١١٢٢٢٢٣٣٣٣:role/reader"}, "spec.roleARN"},
+		{"user", map[string]any{"roleARN": "arn:aws:iam::111122223333:user/reader"}, "spec.roleARN"},
+		{"session", map[string]any{"roleARN": "arn:aws:sts::111122223333:assumed-role/reader/x"}, "spec.roleARN"},
+		{"long role", map[string]any{"roleARN": "arn:aws:iam::111122223333:role/" + strings.Repeat("p/", 1024) + "r"}, "spec.roleARN"},
+		{"role of China", map[string]any{"roleARN": "arn:aws-cn:iam::111122223333:role/reader"}, ""},
+		{"target", map[string]any{"targetRoleARN": "arn:aws:iam::444455556666:role/writer"}, ""},
+		{"target of no ARN", map[string]any{"targetRoleARN": "writer"}, "spec.targetRoleARN"},
+		{"line end after the target", map[string]any{"targetRoleARN": role + "\n"}, "spec.targetRoleARN"},
+		{"star in the target", map[string]any{"targetRoleARN": "arn:aws:iam::111122223333:role/a*"}, "spec.targetRoleARN"},
+		{"external id", map[string]any{"targetRoleARN": role, "externalID": "a/b:c=d,e.f@g-h_i+j"}, ""},
+		{"external id for the broker", map[string]any{"mode": "BrokerRole", "externalID": "ab"}, ""},
+		{"external id to nobody", map[string]any{"externalID": "ab"}, "externalID is sent only with sts:AssumeRole"},
+		{"short external id", map[string]any{"targetRoleARN": role, "externalID": "a"}, "spec.externalID"},
+		{"long external id", map[string]any{"targetRoleARN": role, "externalID": strings.Repeat("a", 1225)}, "spec.externalID"},
+		{"external id with a space", map[string]any{"targetRoleARN": role, "externalID": "a b"}, "spec.externalID"},
+		{"line end after the external id", map[string]any{"targetRoleARN": role, "externalID": "ab\n"}, "spec.externalID"},
+		{"policy of 2,048", map[string]any{"disableSessionTags": true, "sessionPolicy": strings.Repeat("ä", 2048)}, ""},
+		{"policy of 2,049", map[string]any{"disableSessionTags": true, "sessionPolicy": strings.Repeat("a", 2049)}, "spec.sessionPolicy"},
+		{"empty policy", map[string]any{"sessionPolicy": ""}, "spec.sessionPolicy"},
+		{"14 minutes", map[string]any{"durationSeconds": int64(899)}, "spec.durationSeconds"},
+		{"12 hours", map[string]any{"durationSeconds": int64(43200)}, ""},
+		{"more than 12 hours", map[string]any{"durationSeconds": int64(43201)}, "spec.durationSeconds"},
+		{"50 tags", map[string]any{"tags": many(50)}, ""},
+		{"51 tags", map[string]any{"tags": many(51)}, "spec.tags"},
+		{"tag of AWS", map[string]any{"tags": map[string]any{"aws:x": "y"}}, "do not begin with aws:"},
+		{"tag of AWS in capitals", map[string]any{"tags": map[string]any{"AWS:x": "y"}}, "do not begin with aws:"},
+		{"tag without a key", map[string]any{"tags": map[string]any{"": "y"}}, "1 to 128 characters"},
+		{"tag key of 128", map[string]any{"tags": map[string]any{strings.Repeat("ä", 128): "y"}}, ""},
+		{"tag key of 129", map[string]any{"tags": map[string]any{strings.Repeat("k", 129): "y"}}, "1 to 128 characters"},
+		{"tag value of 257", map[string]any{"tags": map[string]any{"k": strings.Repeat("v", 257)}}, "values at most 256"},
+		{"empty tag value", map[string]any{"tags": map[string]any{"k": ""}}, ""},
+		{"44 session tags", map[string]any{"sessionTags": many(44)}, ""},
+		{"45 session tags", map[string]any{"sessionTags": many(45)}, "spec.sessionTags"},
+		{"session tag with variables", map[string]any{"sessionTags": map[string]any{"Team": "${namespace}/${serviceAccount} ${podName}${podUid}@${node}"}}, ""},
+		{"one of the six", map[string]any{"sessionTags": map[string]any{"kubernetes-namespace": "other"}}, "the six keys"},
+		{"one of the six in capitals", map[string]any{"sessionTags": map[string]any{"EKS-Cluster-ARN": "other"}}, "the six keys"},
+		{"session tag of AWS", map[string]any{"sessionTags": map[string]any{"Aws:x": "y"}}, "do not begin with aws:"},
+		{"session tags that are off", map[string]any{"disableSessionTags": true, "sessionTags": many(1)}, "no meaning with disableSessionTags"},
+		{"left out though off", map[string]any{"disableSessionTags": true, "omitTags": []any{"eks-cluster-arn"}}, "no meaning with disableSessionTags"},
+		{"left out", map[string]any{"omitTags": []any{"eks-cluster-arn", "kubernetes-pod-uid"}}, ""},
+		{"left out twice", map[string]any{"omitTags": []any{"eks-cluster-arn", "eks-cluster-arn"}}, "spec.omitTags"},
+		{"left out, but not one of the six", map[string]any{"omitTags": []any{"Team"}}, "spec.omitTags"},
+		{"session name", map[string]any{"sessionName": "${namespace}.${serviceAccount}-${uuid}"}, ""},
+		{"session name with an unknown variable", map[string]any{"sessionName": "${pod}"}, "spec.sessionName"},
+		{"session name with half a variable", map[string]any{"sessionName": "${uuid"}, "spec.sessionName"},
+		{"source identity", map[string]any{"sourceIdentity": "${namespace}-${serviceAccount}"}, ""},
+		{"source identity of AWS", map[string]any{"sourceIdentity": "aws:x"}, "spec.sourceIdentity"},
+		{"source identity with a space", map[string]any{"sourceIdentity": "a b"}, "spec.sourceIdentity"},
+		{"source identity of one letter", map[string]any{"sourceIdentity": "a"}, "spec.sourceIdentity"},
+		{"unknown mode", map[string]any{"mode": "federated"}, "spec.mode"},
+		{"passed through", map[string]any{"mode": "PassThrough"}, ""},
+		{"passed through with tags", map[string]any{"mode": "PassThrough", "sessionTags": many(1)}, "neither session tags nor a source identity"},
+		{"passed through without tags", map[string]any{"mode": "PassThrough", "omitTags": []any{"eks-cluster-arn"}}, "neither session tags nor a source identity"},
+		{"passed through with an identity", map[string]any{"mode": "PassThrough", "sourceIdentity": "me"}, "neither session tags nor a source identity"},
+		{"unknown way with large ones", map[string]any{"onOversize": "Ignore"}, "spec.onOversize"},
+	} {
+		account := "row-" + strconv.Itoa(i)
+		spec := map[string]any{"serviceAccountName": account, "roleARN": role}
+		for field, value := range row.change {
+			if spec[field] = value; value == nil {
+				delete(spec, field)
+			}
+		}
+		name, named := spec["name"]
+		if delete(spec, "name"); !named {
+			name = account
+		}
+		if row.refused == "" && !named {
+			name = spec["serviceAccountName"]
+		}
+		object := &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "rolecall.io/v1alpha1", "kind": "PodIdentityAssociation", "metadata": map[string]any{"name": name}, "spec": spec,
+		}}
+		_, err := objects.Create(t.Context(), object, metav1.CreateOptions{})
+		if (err != nil) != (row.refused != "") || (err != nil && !strings.Contains(err.Error(), row.refused)) {
+			t.Errorf("association, %s: %v, want %q", row.name, err, row.refused)
+		}
+	}
+	got, err := objects.Get(t.Context(), "row-0", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec, _, _ := unstructured.NestedMap(got.Object, "spec")
+	if spec["durationSeconds"] != int64(21600) || spec["onOversize"] != "Fail" {
+		t.Errorf("defaults: %v", spec)
+	}
+	if _, err := objects.Create(t.Context(), &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "rolecall.io/v1alpha1", "kind": "PodIdentityAssociation", "metadata": map[string]any{"name": "row-0"}, "spec": map[string]any{"serviceAccountName": "row-0", "roleARN": role},
+	}}, metav1.CreateOptions{}); err == nil || !strings.Contains(err.Error(), "already exists") {
+		t.Errorf("a second association of an account: %v", err)
+	}
+	for _, row := range []struct{ name, patch, refused string }{
+		{"another account", `{"spec":{"serviceAccountName":"row-1"}}`, "serviceAccountName cannot be changed"},
+		{"made a pattern", `{"spec":{"serviceAccountName":"row-*","allowPatterns":true}}`, "serviceAccountName cannot be changed"},
+		{"another role", `{"spec":{"roleARN":"` + role + `2"}}`, ""},
+	} {
+		_, err := objects.Patch(t.Context(), "row-0", types.MergePatchType, []byte(row.patch), metav1.PatchOptions{})
+		if (err != nil) != (row.refused != "") || (err != nil && !strings.Contains(err.Error(), row.refused)) {
+			t.Errorf("association, %s: %v, want %q", row.name, err, row.refused)
+		}
 	}
 }
 
