@@ -48,3 +48,16 @@ func ID(a *v1alpha1.PodIdentityAssociation) string {
 	text := new(big.Int).SetBytes(digest[:]).Text(36) // 0-9 and a-z; 256 bits give about 50
 	return "a-" + text[len(text)-idLength:]
 }
+
+// ExternalIDOf is what is sent with sts:AssumeRole for a service account under an
+// association whose mode is known: to the target role, or to the role itself in
+// mode BrokerRole. It is empty if nothing is sent (spec podidentity §14.4, §19.5).
+func (c *Cluster) ExternalIDOf(a *v1alpha1.PodIdentityAssociation, mode v1alpha1.AssociationMode, serviceAccount string) string {
+	switch {
+	case a.Spec.TargetRoleARN == "" && mode != v1alpha1.BrokerRole:
+		return ""
+	case a.Spec.ExternalID != "":
+		return a.Spec.ExternalID
+	}
+	return c.ExternalID(a.Namespace, serviceAccount)
+}

@@ -1,0 +1,237 @@
+package association
+
+import (
+	"errors"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/rolecall/rolecall/api/v1alpha1"
+	"github.com/rolecall/rolecall/internal/arn"
+	"github.com/rolecall/rolecall/internal/policy"
+)
+
+// Limits of spec podidentity §13.2, §13.4 and §19.5; lengths in characters.
+const (
+	maxNamespace   = 63
+	maxAccount     = 253
+	maxARN         = 2048
+	maxPolicy      = 2048
+	minExternalID  = 2
+	maxExternalID  = 1224
+	maxTags        = 50
+	maxSessionTags = 44
+	maxTagKey      = 128
+	maxTagValue    = 256
+	maxTemplate    = 256
+	minIdentity    = 2
+	minDuration    = 900
+	maxDuration    = 43200
+
+	defaultDuration = 21600
+)
+
+var (
+	namespaceName  = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
+	accountName    = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$`)
+	accountPattern = regexp.MustCompile(`^([a-z0-9][a-z0-9.-]*)?\*$`)
+	// roleARN is narrower than IAM, whose paths may hold any character: neither
+	// patterns of grants nor variables of policies may find one of theirs in it.
+	roleARN       = regexp.MustCompile(`^arn:aws[a-z0-9-]*:iam::\d{12}:role/([\w+=,.@-]+/)*[\w+=,.@-]{1,64}$`)
+	externalID    = regexp.MustCompile(`^[\w+=,.@:/-]*$`)
+	tagText       = regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$`) // spec podidentity §14.1
+	tagTemplate   = regexp.MustCompile(`^(?:[\p{L}\p{Z}\p{N}_.:/=+\-@]|\$\{(?:namespace|serviceAccount|podName|podUid|node)\})*$`)
+	nameTemplate  = regexp.MustCompile(`^(?:[^$]|\$\{(?:namespace|serviceAccount|podName|podUid|node|uuid)\})*$`)
+	identityForms = regexp.MustCompile(`^(?:[\w+=,.@-]|\$\{(?:namespace|serviceAccount|podName|podUid|node)\})+$`)
+)
+
+// DefaultTags are the keys of the six tags that sessions carry (spec podidentity
+// §14.1).
+func DefaultTags() []string {
+	return []string{
+		"eks-cluster-arn", "eks-cluster-name", "kubernetes-namespace", "kubernetes-service-account", "kubernetes-pod-name", "kubernetes-pod-uid",
+	}
+}
+
+// Default fills what the API server fills when it stores an object.
+func Default(a *v1alpha1.PodIdentityAssociation) {
+	if a.Spec.DurationSeconds == 0 {
+		a.Spec.DurationSeconds = defaultDuration
+	}
+	if a.Spec.OnOversize == "" {
+		a.Spec.OnOversize = v1alpha1.Fail
+	}
+}
+
+// Validate holds an association against the rules of its kind, those that the
+// API server can check and those that it cannot: that the session policy is one,
+// and fits beside tags; that STS takes the session tags. strict are the rules of
+// the EKS API: no patterns, and a policy only without session tags (spec
+// podidentity §13.2, §13.4). Errors are faults of kind Invalid with a *Refusal.
+func Validate(a *v1alpha1.PodIdentityAssociation, strict bool) error {
+	for _, check := range []func(*v1alpha1.PodIdentityAssociation) error{checkNames, checkRoles, checkTags, checkSession, checkPolicy} {
+		if err := check(a); err != nil {
+			return err
+		}
+	}
+	switch {
+	case !strict:
+		return nil
+	case a.Spec.AllowPatterns || strings.HasSuffix(a.Spec.ServiceAccountName, "*"):
+		return invalid("spec.serviceAccountName", "%q: the EKS API has no patterns", a.Spec.ServiceAccountName)
+	}
+	return checkPolicyAlone(a)
+}
+
+func checkNames(a *v1alpha1.PodIdentityAssociation) error {
+	const field = "spec.serviceAccountName"
+	account := a.Spec.ServiceAccountName
+	isPattern := strings.HasSuffix(account, "*")
+	switch {
+	case len(a.Namespace) > maxNamespace || !namespaceName.MatchString(a.Namespace):
+		return invalid("metadata.namespace", "%.80q is no namespace: want at most 63 lower-case letters, digits and hyphens", a.Namespace)
+	case len(account) > maxAccount:
+		return invalid(field, "a service account has at most 253 characters")
+	case isPattern && !a.Spec.AllowPatterns:
+		return invalid(field, "%q is a pattern", account).Hint("patterns need allowPatterns: true")
+	case isPattern && !accountPattern.MatchString(account), !isPattern && !accountName.MatchString(account):
+		return invalid(field, "%q is no service account: want lower-case letters, digits, hyphens and dots", account)
+	case !isPattern && a.Name != account:
+		return invalid("metadata.name", "%.80q must be spec.serviceAccountName, %q: the name keeps a second association out", a.Name, account)
+	}
+	return nil
+}
+
+func checkRoles(a *v1alpha1.PodIdentityAssociation) error {
+	if err := checkRole("spec.roleARN", a.Spec.RoleARN); err != nil {
+		return err
+	}
+	if a.Spec.TargetRoleARN != "" {
+		if err := checkRole("spec.targetRoleARN", a.Spec.TargetRoleARN); err != nil {
+			return err
+		}
+	}
+	const field = "spec.externalID"
+	switch id := a.Spec.ExternalID; {
+	case id == "":
+		return nil
+	case len(id) < minExternalID || len(id) > maxExternalID || !externalID.MatchString(id):
+		return invalid(field, "want 2 to 1,224 letters, digits and _+=,.@:/-")
+	case a.Spec.TargetRoleARN == "" && a.Spec.Mode != v1alpha1.BrokerRole:
+		return invalid(field, "is sent only with sts:AssumeRole").Hint("set targetRoleARN, or mode: BrokerRole")
+	}
+	return nil
+}
+
+func checkRole(field, text string) error {
+	if len(text) > maxARN {
+		return invalid(field, "an ARN has at most 2,048 characters")
+	}
+	if _, err := arn.ParseRole(text); err != nil || !roleARN.MatchString(text) {
+		return invalid(field, "%q is not a role's ARN", text).Hint("want arn:aws:iam::ACCOUNT:role/NAME, without wildcards")
+	}
+	return nil
+}
+
+func checkTags(a *v1alpha1.PodIdentityAssociation) error {
+	spec := &a.Spec
+	if err := checkTagMap("spec.tags", spec.Tags, maxTags); err != nil {
+		return err
+	}
+	const field = "spec.sessionTags"
+	if err := checkTagMap(field, spec.SessionTags, maxSessionTags); err != nil {
+		return err
+	}
+	folded := map[string]string{}
+	for _, key := range slices.Sorted(maps.Keys(spec.SessionTags)) {
+		lower := strings.ToLower(key)
+		switch earlier, twice := folded[lower]; {
+		case slices.Contains(DefaultTags(), lower):
+			return invalid(field, "%q is one of the six keys that every session carries", key)
+		case twice:
+			return invalid(field, "%q and %q are one key to STS, which ignores letter case", earlier, key)
+		case !tagText.MatchString(key) || !tagTemplate.MatchString(spec.SessionTags[key]):
+			return invalid(field, "%q: STS takes letters, digits, spaces and _.:/=+-@", key).Hint("values may use ${namespace}, ${serviceAccount}, ${podName}, ${podUid} and ${node}")
+		}
+		folded[lower] = key
+	}
+	seen := map[string]bool{}
+	for _, key := range spec.OmitTags {
+		if !slices.Contains(DefaultTags(), key) || seen[key] {
+			return invalid("spec.omitTags", "%.80q is not one of the six keys, or is there twice", key)
+		}
+		seen[key] = true
+	}
+	if spec.DisableSessionTags && len(spec.SessionTags)+len(spec.OmitTags) > 0 {
+		return invalid("spec.disableSessionTags", "without session tags sessionTags and omitTags mean nothing")
+	}
+	return nil
+}
+
+func checkTagMap(field string, tags map[string]string, limit int) error {
+	if len(tags) > limit {
+		return invalid(field, "%d tags: want at most %d", len(tags), limit)
+	}
+	for _, key := range slices.Sorted(maps.Keys(tags)) {
+		switch length := utf8.RuneCountInString(key); {
+		case length < 1 || length > maxTagKey || !utf8.ValidString(key) || !utf8.ValidString(tags[key]):
+			return invalid(field, "%.140q: a key has 1 to 128 characters", key)
+		case strings.HasPrefix(strings.ToLower(key), "aws:"):
+			return invalid(field, "%q: keys that begin with aws: are AWS's", key)
+		case utf8.RuneCountInString(tags[key]) > maxTagValue:
+			return invalid(field, "%q: a value has at most 256 characters", key)
+		}
+	}
+	return nil
+}
+
+func checkSession(a *v1alpha1.PodIdentityAssociation) error {
+	switch spec := &a.Spec; {
+	case spec.DurationSeconds != 0 && (spec.DurationSeconds < minDuration || spec.DurationSeconds > maxDuration):
+		return invalid("spec.durationSeconds", "%d: want 900 to 43200", spec.DurationSeconds)
+	case !slices.Contains([]v1alpha1.AssociationMode{"", v1alpha1.Federated, v1alpha1.BrokerRole, v1alpha1.PassThrough}, spec.Mode):
+		return invalid("spec.mode", "%.80q: want Federated, BrokerRole or PassThrough", spec.Mode)
+	case !slices.Contains([]v1alpha1.Oversize{"", v1alpha1.Fail, v1alpha1.DropPodTags}, spec.OnOversize):
+		return invalid("spec.onOversize", "%.80q: want Fail or DropPodTags", spec.OnOversize)
+	case utf8.RuneCountInString(spec.SessionName) > maxTemplate || !nameTemplate.MatchString(spec.SessionName):
+		return invalid("spec.sessionName", "want at most 256 characters, and no other variable than ${namespace}, ${serviceAccount}, ${podName}, ${podUid}, ${node} and ${uuid}")
+	case spec.SourceIdentity != "" && (len(spec.SourceIdentity) < minIdentity || len(spec.SourceIdentity) > maxTemplate || !identityForms.MatchString(spec.SourceIdentity)):
+		return invalid("spec.sourceIdentity", "want 2 to 256 letters, digits and _+=,.@-, and the variables ${namespace}, ${serviceAccount}, ${podName}, ${podUid} and ${node}")
+	case spec.Mode == v1alpha1.PassThrough && (len(spec.SessionTags)+len(spec.OmitTags) > 0 || spec.SourceIdentity != ""):
+		return invalid("spec.mode", "PassThrough takes the role with the pod's own token, which can carry neither session tags nor a source identity")
+	}
+	return nil
+}
+
+func checkPolicy(a *v1alpha1.PodIdentityAssociation) error {
+	const field = "spec.sessionPolicy"
+	text := a.Spec.SessionPolicy
+	if text == "" {
+		return nil
+	}
+	if length := utf8.RuneCountInString(text); length > maxPolicy {
+		return invalid(field, "%d characters: want at most 2,048", length)
+	}
+	_, err := policy.Parse(policy.Session, "session policy", []byte(text))
+	if refused, ok := errors.AsType[*policy.SyntaxError](err); ok {
+		return invalid(field, "line %d, column %d: %s", refused.Line, refused.Column, refused.Detail)
+	}
+	if err != nil {
+		return invalid(field, "%s", err)
+	}
+	if percent := PackedSize(a); !a.Spec.DisableSessionTags && percent >= 100 {
+		return invalid(field, "with the session's tags its packed size is about %d%% of what STS allows", percent).
+			Hint("shorten the policy, leave tags out with omitTags, or all with disableSessionTags: true")
+	}
+	return nil
+}
+
+// checkPolicyAlone is EKS's rule, which does without an estimate.
+func checkPolicyAlone(a *v1alpha1.PodIdentityAssociation) error {
+	if a.Spec.SessionPolicy == "" || a.Spec.DisableSessionTags {
+		return nil
+	}
+	return invalid("spec.sessionPolicy", "A policy can be set only if session tags are disabled.")
+}
