@@ -125,6 +125,16 @@ func (c *webhookConfig) makeParts(ctx context.Context, sys System, p *webhookPar
 		}
 		hook.Identities, p.run = source, append(p.run, source.Run)
 	}
+	if c.watchAssociations {
+		direct := rest.CopyConfig(config)
+		direct.QPS = -1 // it limits itself
+		client, err := dynamic.NewForConfig(direct)
+		if err != nil {
+			return err
+		}
+		hook.Associations = webhook.NewAssociations(client, c.grace, p.log)
+		p.run = append(p.run, hook.Associations.Run)
+	}
 	if c.enforceGrants {
 		client, err := dynamic.NewForConfig(config)
 		if err != nil {

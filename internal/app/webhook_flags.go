@@ -44,19 +44,20 @@ type webhookConfig struct {
 	// none.
 	registration string
 
-	watchConfigMap bool
-	identitiesFile string
-	enforceGrants  bool
-	compose        bool
-	grace          time.Duration
-	fallback       webhook.Fallback
-	fallbackAction string
-	events         bool
-	shutdownDelay  time.Duration
-	debugging      bool
-	showVersion    bool
-	settings       inject.Settings
-	logs           logConfig
+	watchConfigMap    bool
+	identitiesFile    string
+	watchAssociations bool
+	enforceGrants     bool
+	compose           bool
+	grace             time.Duration
+	fallback          webhook.Fallback
+	fallbackAction    string
+	events            bool
+	shutdownDelay     time.Duration
+	debugging         bool
+	showVersion       bool
+	settings          inject.Settings
+	logs              logConfig
 }
 
 func (c *webhookConfig) flags(cmd *cobra.Command) {
@@ -72,11 +73,12 @@ func (c *webhookConfig) flags(cmd *cobra.Command) {
 	f.BoolVar(&c.watchConfigMap, "watch-config-map", false, "take identities from the ConfigMap "+webhook.ConfigMapName+" of --namespace, too")
 	f.BoolVar(&c.settings.ConfigGlobs, "config-map-globs", false, "let namespaces in the ConfigMap's keys be patterns with * and ?")
 	f.StringVar(&c.identitiesFile, "watch-container-credentials-config", "", "file of service accounts that have a Pod Identity")
+	f.BoolVar(&c.watchAssociations, "watch-associations", false, "give service accounts that have a PodIdentityAssociation a Pod Identity; needs its definition (CRD) in the cluster")
 	f.BoolVar(&c.compose, "compose-role-arn", false, "make ARNs of role annotations that are names, in the account of this EC2 instance or of --compose-account")
 	f.StringVar(&c.settings.ComposeAccount, "compose-account", "", "account of composed role ARNs, for clusters outside EC2")
 	f.StringVar(&c.settings.ComposePartition, "compose-partition", "aws", "partition of composed role ARNs, with --compose-account")
 	f.BoolVar(&c.settings.SessionFromPod, "role-session-name-from-pod", false, "set AWS_ROLE_SESSION_NAME to the pod's name")
-	f.DurationVar(&c.grace, "service-account-lookup-grace-period", time.Second, "how long a review may wait for a service account that is not known yet to be read; 0 reads none")
+	f.DurationVar(&c.grace, "service-account-lookup-grace-period", time.Second, "how long a review may wait for a service account that is not known yet to be read, and for the associations of an account of which none is known; 0 reads none")
 	f.BoolVar(&c.enforceGrants, "enforce-role-grants", false, "inject only roles that the cluster's RoleGrants allow, if it has any")
 	f.StringVar(&c.fallbackAction, "node-role-fallback", string(webhook.Allow), "what becomes of pods that would use the node's role though they are meant to have an identity: allow, warn or deny")
 	f.StringSliceVar(&c.fallback.Namespaces, "identity-required-namespaces", nil, "patterns of namespaces in which every pod is meant to have an identity")

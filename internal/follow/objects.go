@@ -48,6 +48,33 @@ func (o *Objects[T, S]) Run(ctx context.Context) error {
 	return nil
 }
 
+// Read returns the objects of one namespace as the API server has them: all that
+// was written before the call, which cannot be said of Current. It changes
+// nothing of Current.
+func (o *Objects[T, S]) Read(ctx context.Context, namespace string) (S, error) {
+	var none S
+	// No resource version: the newest, and not what some cache has.
+	list, err := o.client.Resource(v1alpha1.GroupVersion.WithResource(o.resource)).Namespace(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return none, err
+	}
+	all := make([]T, 0, len(list.Items))
+	for i := range list.Items {
+		all = append(all, o.convert(&list.Items[i]))
+	}
+	return o.build(all), nil
+}
+
+func (o *Objects[T, S]) convert(content *unstructured.Unstructured) T {
+	return o.read(content, func(into any) error {
+		err := runtime.DefaultUnstructuredConverter.FromUnstructured(content.Object, into)
+		if err != nil {
+			o.log.Error("object not read, it allows nothing", "resource", o.resource, "name", key(content), "error", err)
+		}
+		return err
+	})
+}
+
 // objectStore is what the reflector fills.
 type objectStore[T, S any] Objects[T, S]
 
@@ -66,13 +93,7 @@ func (s *objectStore[T, S]) put(object any) {
 	if !ok {
 		return
 	}
-	s.known[key(content)] = s.read(content, func(into any) error {
-		err := runtime.DefaultUnstructuredConverter.FromUnstructured(content.Object, into)
-		if err != nil {
-			s.log.Error("object not read, it allows nothing", "resource", s.resource, "name", key(content), "error", err)
-		}
-		return err
-	})
+	s.known[key(content)] = (*Objects[T, S])(s).convert(content)
 }
 
 // Delete is an event of the watch.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"slices"
 
@@ -83,13 +82,13 @@ func (h *Handler) decide(ctx context.Context, v *review) (answer, error) {
 	if !known.PodIdentity && known.Missing() {
 		h.metrics.missing.Inc()
 		h.config.Log.Warn("pod not mutated", obs.KeyNamespace, name.Namespace, obs.KeyServiceAccount, name.ServiceAccount, obs.KeyReason, noAccount)
-		return h.without(v, name, noAccount, noAccountAudit), nil
+		return known.warn(h.without(v, name, noAccount, noAccountAudit)), nil
 	}
 	h.metrics.used.Set(1)
 	if !known.HasIdentity() {
-		return h.without(v, name, noRole, noRoleAudit), nil
+		return known.warn(h.without(v, name, noRole, noRoleAudit)), nil
 	}
-	return h.identified(v, name, inject.Choose(known, &h.config.Settings)), nil
+	return known.warn(h.identified(v, name, &known)), nil
 }
 
 // Why a pod is left as it is. The annotations are shared by all such answers.
@@ -111,25 +110,6 @@ func audit(reason string) []annotation {
 
 func none(audit []annotation) answer { return answer{allowed: true, audit: audit} }
 
-// know asks the sources. Pod Identity does not wait for annotations, and an
-// account that only the ConfigMap knows is one that is known (spec webhook §8.2,
-// §10.3).
-func (h *Handler) know(ctx context.Context, name inject.Name) (inject.Known, error) {
-	var known inject.Known
-	if h.config.Identities != nil && h.config.Identities.Current().Has(name) {
-		known.PodIdentity, known.Jitter = true, rand.Int64N(inject.MaxJitter+1)
-	}
-	if h.config.ConfigMap != nil {
-		known.Config, known.ConfigExact = h.config.ConfigMap.Current().Find(name)
-	}
-	var err error
-	known.Account, err = h.config.ServiceAccounts.Lookup(ctx, name, !known.PodIdentity)
-	if known.PodIdentity || known.Config != nil {
-		err = nil
-	}
-	return known, err
-}
-
 // without answers for a pod that has no identity.
 func (h *Handler) without(v *review, name inject.Name, reason string, audit []annotation) answer {
 	a := none(audit)
@@ -137,19 +117,27 @@ func (h *Handler) without(v *review, name inject.Name, reason string, audit []an
 	if h.config.Fallback.Action == Allow || !slices.ContainsFunc(h.config.Fallback.Namespaces, required) {
 		return a
 	}
+	remedy := "annotate it with " + h.config.Settings.Prefix + "/role-arn"
+	if h.config.Associations != nil {
+		remedy += ", or create a PodIdentityAssociation of its name"
+	}
 	h.refuse(&a, v, Refusal{name, v.head.Name, IdentityMissing, fmt.Sprintf(
-		"pods of namespace %s must have an AWS identity: %s (service account %s); annotate it with %s/role-arn", name.Namespace, reason, name, h.config.Settings.Prefix)})
+		"pods of namespace %s must have an AWS identity: %s (service account %s); %s", name.Namespace, reason, name, remedy)})
 	return a
 }
 
 // identified answers for a pod that is meant to have an identity.
-func (h *Handler) identified(v *review, name inject.Name, account inject.Account) answer {
-	if h.config.Grants != nil && !account.Container { // the agent's side checks its own roles
-		if d := h.config.Grants.Current().Allows(name.Namespace, name.ServiceAccount, account.Role); !d.Allowed {
-			a := none([]annotation{{"identity", "refused"}, {"role", account.Role}, {"reason", d.Reason}})
-			a.warnings = []string{d.Reason + "; the pod gets no role"}
-			h.refuse(&a, v, Refusal{name, v.head.Name, RoleNotGranted, d.Reason})
-			return a
+func (h *Handler) identified(v *review, name inject.Name, known *known) answer {
+	account := inject.Choose(known.Known, &h.config.Settings)
+	if h.config.Grants != nil {
+		grants := h.config.Grants.Current()
+		for _, role := range known.roles(&account) {
+			if d := grants.Allows(name.Namespace, name.ServiceAccount, role); !d.Allowed {
+				a := none([]annotation{{"identity", "refused"}, {"role", role}, {"reason", d.Reason}})
+				a.warnings = []string{d.Reason + "; the pod gets no role"}
+				h.refuse(&a, v, Refusal{name, v.head.Name, RoleNotGranted, d.Reason})
+				return a
+			}
 		}
 	}
 	if account.Malformed {
@@ -159,15 +147,15 @@ func (h *Handler) identified(v *review, name inject.Name, account inject.Account
 	if err != nil {
 		return deny(err.Error())
 	}
-	a := h.mutated(name, v, &account, result)
+	a := h.mutated(name, v, known.audit(&account), result)
 	if result.Missed != "" && a.allowed {
 		h.refuse(&a, v, Refusal{name, v.head.Name, IdentityBlocked, "the pod would not get its AWS identity: " + result.Missed})
 	}
 	return a
 }
 
-// mutated turns a result into an answer.
-func (h *Handler) mutated(name inject.Name, v *review, account *inject.Account, result *inject.Result) answer {
+// mutated turns a result into an answer. The identity is for the audit log.
+func (h *Handler) mutated(name inject.Name, v *review, identity []annotation, result *inject.Result) answer {
 	a := none(audit(result.Reason))
 	a.warnings = result.Warnings
 	if len(result.Patch) == 0 {
@@ -180,9 +168,7 @@ func (h *Handler) mutated(name inject.Name, v *review, account *inject.Account, 
 	}
 	a.patch = patch
 	a.audit[0].value = string(result.Method)
-	if account.Role != "" {
-		a.audit = append(a.audit, annotation{"role", account.Role})
-	}
+	a.audit = append(a.audit, identity...)
 	h.metrics.mutated.WithLabelValues(string(result.Method)).Inc()
 	h.config.Log.Info("pod mutated", obs.KeyNamespace, name.Namespace, obs.KeyServiceAccount, name.ServiceAccount,
 		"pod", v.head.Name, obs.KeyReason, result.Reason, "operations", len(result.Patch))

@@ -28,9 +28,9 @@ import (
 	"github.com/rolecall/rolecall/internal/webhook"
 )
 
-func grants(namespace, role string) follow.Source[*grant.Set] {
+func grants(namespace string, roles ...string) follow.Source[*grant.Set] {
 	return follow.Fixed[*grant.Set]{Content: grant.NewSet([]grant.Grant{{Name: "g", Spec: v1alpha1.RoleGrantSpec{
-		Subjects: []v1alpha1.GrantSubject{{Namespace: namespace}}, Roles: []string{role},
+		Subjects: []v1alpha1.GrantSubject{{Namespace: namespace}}, Roles: roles,
 	}}})}
 }
 

@@ -16,6 +16,7 @@ type metrics struct {
 	missing   prometheus.Counter
 	malformed prometheus.Counter
 	refused   *prometheus.CounterVec
+	unread    prometheus.Counter
 	requests  *prometheus.CounterVec
 	latencies *prometheus.HistogramVec
 	summary   *prometheus.SummaryVec
@@ -47,6 +48,9 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "rolecall_webhook_refused_total", Help: "Pods that were not given the identity they are meant to have, or not let in, by kind.",
 		}, []string{"kind"}),
+		unread: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "rolecall_webhook_associations_unread_total", Help: "Pods for which the API server did not say in time which PodIdentityAssociations there are.",
+		}),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "http_request_count", Help: "Requests, by method, path and status.",
 		}, []string{"verb", "path", "code"}),
@@ -70,7 +74,7 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 		m.latencies.WithLabelValues(http.MethodPost, "/mutate"),
 		m.summary.WithLabelValues(http.MethodPost, "/mutate"),
 	}
-	for _, one := range []prometheus.Collector{m.used, m.mutated, m.missing, m.malformed, m.refused, m.requests, m.latencies, m.summary, m.seconds} {
+	for _, one := range []prometheus.Collector{m.used, m.mutated, m.missing, m.malformed, m.refused, m.unread, m.requests, m.latencies, m.summary, m.seconds} {
 		if err := registry.Register(one); err != nil {
 			return nil, err
 		}

@@ -39,10 +39,11 @@ const (
 type Config struct {
 	Settings        inject.Settings
 	ServiceAccounts ServiceAccounts
-	// ConfigMap, Identities and Grants are nil if there are none.
-	ConfigMap  follow.Source[*inject.Config]
-	Identities follow.Source[inject.Identities]
-	Grants     follow.Source[*grant.Set]
+	// ConfigMap, Identities, Associations and Grants are nil if there are none.
+	ConfigMap    follow.Source[*inject.Config]
+	Identities   follow.Source[inject.Identities]
+	Associations *Associations
+	Grants       follow.Source[*grant.Set]
 	// Fallback says what becomes of pods that would use the node's role; the
 	// zero value lets them in.
 	Fallback Fallback
@@ -93,6 +94,9 @@ func New(config Config) (*Handler, error) {
 	}
 	if config.Identities != nil {
 		h.needed = append(h.needed, needed{"the identities file", config.Identities.Synced()})
+	}
+	if config.Associations != nil {
+		h.needed = append(h.needed, needed{"PodIdentityAssociations", config.Associations.Synced()})
 	}
 	if config.Grants != nil {
 		h.needed = append(h.needed, needed{"RoleGrants", config.Grants.Synced()})

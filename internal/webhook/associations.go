@@ -1,0 +1,91 @@
+package webhook
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+	"golang.org/x/time/rate"
+	"k8s.io/client-go/dynamic"
+
+	"github.com/rolecall/rolecall/api/v1alpha1"
+	"github.com/rolecall/rolecall/internal/association"
+	"github.com/rolecall/rolecall/internal/follow"
+	"github.com/rolecall/rolecall/internal/inject"
+)
+
+// What asking for associations may cost an API server, however many pods there
+// are: reviews that wait for a place share the next read of their namespace.
+const (
+	associationReads                       = 8 // at a time
+	associationReadRate, associationsBurst = 200, 200
+)
+
+// Associations finds the PodIdentityAssociations of service accounts. A watch is
+// some time behind; so that the first pod after an association is created has it,
+// that an account has none is only believed of an answer that the API server
+// began after the pod's review had come in.
+type Associations struct {
+	*follow.Objects[*v1alpha1.PodIdentityAssociation, *association.Set]
+	grace  time.Duration
+	flight singleflight.Group
+	places chan struct{}
+	limit  *rate.Limiter
+}
+
+// NewAssociations prepares it; Run follows. A read takes at most the grace
+// period; 0 reads nothing, and takes what is followed as it is. The client's own
+// limit of calls should be off.
+func NewAssociations(client dynamic.Interface, grace time.Duration, log *slog.Logger) *Associations {
+	return &Associations{
+		Objects: follow.Associations(client, log), grace: grace,
+		places: make(chan struct{}, associationReads), limit: rate.NewLimiter(associationReadRate, associationsBurst),
+	}
+}
+
+// Of returns the association of a service account; nil if there is none. With an
+// error nil says only that none is known.
+func (a *Associations) Of(ctx context.Context, name inject.Name) (*v1alpha1.PodIdentityAssociation, error) {
+	if found := a.Known(name); found != nil || a.grace <= 0 {
+		return found, nil
+	}
+	// The read goes on for the others when the review that began it is given up.
+	answer := a.flight.DoChan(name.Namespace, func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.grace)
+		defer cancel()
+		return a.fetch(ctx, name.Namespace)
+	})
+	select {
+	case <-ctx.Done():
+		return nil, fmt.Errorf("read the associations of namespace %s: %w", name.Namespace, ctx.Err())
+	case result := <-answer:
+		if result.Err != nil {
+			return nil, fmt.Errorf("read the associations of namespace %s: %w", name.Namespace, result.Err)
+		}
+		return result.Val.(*association.Set).Of(name.Namespace, name.ServiceAccount), nil //nolint:forcetypeassert // what fetch returns
+	}
+}
+
+// Known returns the association among those that are followed.
+func (a *Associations) Known(name inject.Name) *v1alpha1.PodIdentityAssociation {
+	return a.Current().Of(name.Namespace, name.ServiceAccount)
+}
+
+// fetch waits for a place and reads. Who comes while it waits gets its answer;
+// who comes later needs the next one, since an association may have been created
+// after this one was read.
+func (a *Associations) fetch(ctx context.Context, namespace string) (*association.Set, error) {
+	select {
+	case a.places <- struct{}{}:
+		defer func() { <-a.places }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if err := a.limit.Wait(ctx); err != nil {
+		return nil, err
+	}
+	a.flight.Forget(namespace)
+	return a.Read(ctx, namespace)
+}
