@@ -16,7 +16,7 @@ const module = "github.com/rolecall/rolecall/"
 var layers = [][]string{
 	{"internal/arn", "internal/credential", "internal/fault", "internal/glob", "internal/rawjson", "internal/policy", "internal/managedpolicy", "internal/rotation", "internal/distribution", "api/**"},
 	{"internal/sigv4", "internal/token", "internal/policycase", "internal/grant", "internal/association"},
-	{"internal/publication"},
+	{"internal/publication", "internal/trust"},
 	{"internal/inject", "internal/awsapi", "internal/follow", "internal/httpserve", "internal/obs", "internal/pki", "examples/quickstart"},
 	{"internal/manifest"},
 	{"internal/webhook", "internal/servingcert", "internal/issuer", "internal/agent/**", "internal/localaws/**"},
@@ -46,6 +46,7 @@ var domain = map[string][]string{
 	"internal/publication":   nil,
 	"internal/rotation":      nil,
 	"internal/policycase":    {"sigs.k8s.io/json"}, // strict decoding
+	"internal/trust":         nil,
 }
 
 // impure are packages of the standard library that mean I/O.

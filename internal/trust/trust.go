@@ -1,0 +1,283 @@
+// Package trust writes trust policies of IAM roles for workloads of Kubernetes
+// clusters, and mends those that others wrote.
+//
+//   - trust.go says what can be asked for, serviceaccount.go what of it is
+//     dangerous
+//   - forms.go writes statements: web identity, EKS Pod Identity, a broker's
+//     role, a target role (spec issuer-and-sts §15.2, podidentity §15)
+//   - generate.go fits them into the quota, merge.go into a document that is there
+//   - check.go asks the policy engine whether the result lets in who was asked
+//     for, and nobody else
+//   - mend.go applies what lint suggests
+//
+// It does no I/O: issuers are read, and roles are written, by whoever asks.
+package trust
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/rolecall/rolecall/internal/arn"
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/token"
+)
+
+// Quotas of a trust policy in characters without white space: what every
+// account has, what was the most for long, and the most that can be asked for
+// (spec iam-policy §1.4, quota ACLSizePerRole, L-C07B4B0D).
+const (
+	DefaultQuota = 2048
+	MiddleQuota  = 4096
+	LargestQuota = 8192
+)
+
+// DefaultAudience is what AWS's own webhook mounts and EKS registers.
+const DefaultAudience = "sts.amazonaws.com"
+
+// Request says who may take the role. Of the forms at least one must be given;
+// several in one document are a migration.
+type Request struct {
+	// Account owns the role, 12 digits; Partition is its, "aws" if empty.
+	Account, Partition string
+	// ServiceAccounts are let in by all forms but EKS, whose associations name
+	// them.
+	ServiceAccounts []ServiceAccount
+	// Issuers are clusters' issuers, with or without https://.
+	Issuers []string
+	// Audience is the one that the providers register and pods mount,
+	// DefaultAudience if empty.
+	Audience string
+	// Tagged: the tokens carry session tags, so sts:TagSession is allowed too.
+	Tagged bool
+	// EKSClusters are ARNs of EKS clusters whose Pod Identity may take the role.
+	EKSClusters []string
+	Broker      *Broker
+	Target      *Target
+	// AllowWildcard admits patterns that reach further than one namespace.
+	AllowWildcard bool
+	// Quota in characters, DefaultQuota if 0.
+	Quota int
+	// Present is a document to change instead of a new one; nil for none.
+	Present []byte
+}
+
+// Broker is a role that takes other roles for pods outside of EKS (spec
+// podidentity §19.7, brokerRole).
+type Broker struct {
+	RoleARN string
+	// ClusterARN is what the broker says the cluster is.
+	ClusterARN string
+}
+
+// Target makes the role one that sessions of another role take further (spec
+// podidentity §14.4).
+type Target struct {
+	// SourceRoleARN is the association's own role.
+	SourceRoleARN string
+	// ClusterARN is that of the association; it goes into the external id.
+	ClusterARN string
+}
+
+// Result is what was generated.
+type Result struct {
+	// Documents are one trust policy, or one for each of several roles when one
+	// does not hold all.
+	Documents []Document `json:"documents"`
+	Quota     int        `json:"quota"`
+	// Needs are providers that must be there in the role's account.
+	Needs []Need `json:"needs"`
+	// Notes are what a person should know, one sentence each.
+	Notes []string `json:"notes"`
+}
+
+// Document is one trust policy.
+type Document struct {
+	Text string `json:"document"`
+	// Size is in characters as IAM counts them: without white space.
+	Size int `json:"size"`
+	// Admits lists who is let in, one line for each service account or cluster.
+	Admits []string `json:"admits"`
+}
+
+// Need is an OIDC provider that IAM must have, and how to make it.
+type Need struct {
+	ProviderARN string `json:"providerArn"`
+	URL         string `json:"url"`
+	Audience    string `json:"audience"`
+	// Create makes it; Register adds the audience to one that is there.
+	Create   string `json:"create"`
+	Register string `json:"register"`
+}
+
+// check returns the request with its defaults, or what is wrong with it.
+func (r *Request) check() (*Request, error) {
+	c := *r
+	c.Partition, c.Audience, c.Quota = cmp.Or(c.Partition, "aws"), cmp.Or(c.Audience, DefaultAudience), cmp.Or(c.Quota, DefaultQuota)
+	switch {
+	case len(c.Issuers)+len(c.EKSClusters) == 0 && c.Broker == nil && c.Target == nil:
+		return nil, fault.New(fault.Usage, "nobody to trust: no issuer, EKS cluster, broker or source role")
+	case c.Account == "" && len(c.Issuers) > 0:
+		return nil, fault.New(fault.Usage, "the role's account is not known").Hint("a provider and the role that trusts it live in one account: give its 12 digits")
+	case c.Account != "" && !arn.IsAccount(c.Account):
+		return nil, fault.New(fault.Usage, "account %q: want 12 digits", c.Account)
+	case !slices.Contains(partitions, c.Partition):
+		return nil, fault.New(fault.Usage, "partition %q: want %s", c.Partition, strings.Join(partitions, ", "))
+	case c.Quota < DefaultQuota || c.Quota > LargestQuota:
+		return nil, fault.New(fault.Usage, "quota %d: want %d to %d characters", c.Quota, DefaultQuota, LargestQuota)
+	case !plainValue(c.Audience):
+		return nil, fault.New(fault.Usage, "audience %q: want the one that the provider registers, without wildcards, quotes and blanks", c.Audience)
+	}
+	if err := c.checkServiceAccounts(); err != nil {
+		return nil, err
+	}
+	if err := c.checkIssuers(); err != nil {
+		return nil, err
+	}
+	return &c, c.checkForms()
+}
+
+var partitions = []string{"aws", "aws-cn", "aws-us-gov", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f", "aws-eusc"}
+
+// Partitions lists the known partitions.
+func Partitions() []string { return slices.Clone(partitions) }
+
+// plainValue reports a text that means itself in a policy.
+func plainValue(text string) bool {
+	return text != "" && len(text) <= 255 && !strings.ContainsAny(text, `*?"\<>`) && !strings.Contains(text, "${") &&
+		!strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r >= 0x7f })
+}
+
+func (r *Request) checkServiceAccounts() error {
+	if len(r.ServiceAccounts) == 0 && (len(r.Issuers) > 0 || r.Broker != nil || r.Target != nil) {
+		return fault.New(fault.Usage, "no service account named: every workload of the issuer could take the role").Hint("--service-account NAMESPACE/NAME, which may be repeated")
+	}
+	var unique []ServiceAccount
+	for _, one := range r.ServiceAccounts {
+		if err := one.check(); err != nil {
+			return err
+		}
+		if why := one.Hazard(); why != "" && !r.AllowWildcard {
+			return fault.New(fault.Denied, "%s: %s", one, why).Hint("name the service accounts, or add --allow-wildcard if this is meant")
+		}
+		if one.IsPattern() && (r.Broker != nil || r.Target != nil) {
+			return fault.New(fault.Usage, "%s: a broker's role and a target role compare tags and external ids exactly, without wildcards", one)
+		}
+		if !slices.Contains(unique, one) {
+			unique = append(unique, one)
+		}
+	}
+	r.ServiceAccounts = unique
+	return nil
+}
+
+func (r *Request) checkIssuers() error {
+	var ids []string
+	for _, issuer := range r.Issuers {
+		if !strings.Contains(issuer, "://") {
+			issuer = "https://" + issuer
+		}
+		if err := token.CheckIssuer(issuer); err != nil {
+			return fault.New(fault.Usage, "%w", err).Hint("want the issuer of the tokens, byte for byte, such as https://oidc.example.com/cluster")
+		}
+		id := arn.IssuerID(issuer)
+		switch {
+		case !plainValue(id) || strings.Contains(id, ":"):
+			return fault.New(fault.Usage, "issuer %q: wildcards, quotes, colons and placeholders cannot be part of it", issuer)
+		case isClusterInternal(id):
+			return fault.New(fault.Usage, "issuer %q is Kubernetes' default, which AWS cannot reach", issuer).Hint("give the cluster a public issuer first: rolecall issuer init")
+		}
+		if !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	r.Issuers = ids
+	return nil
+}
+
+// isClusterInternal: nobody outside the cluster can read such an issuer (spec
+// issuer-and-sts §16 row 37).
+func isClusterInternal(id string) bool {
+	host, _, _ := strings.Cut(id, "/")
+	host = strings.ToLower(host)
+	return !strings.Contains(host, ".") || strings.HasPrefix(host, "kubernetes.default.") || strings.HasSuffix(host, ".svc") || strings.HasSuffix(host, ".cluster.local")
+}
+
+func (r *Request) checkForms() error {
+	var clusters []string
+	for _, text := range r.EKSClusters {
+		cluster, err := parseCluster(text)
+		if err != nil {
+			return err
+		}
+		if r.Account != "" && cluster.Account != r.Account {
+			return fault.New(fault.Usage, "%s is not in the role's account %s: EKS takes roles of the cluster's own account only", text, r.Account).
+				Hint("make a role there, and a target role here: --pod-identity target --source-role-arn ARN")
+		}
+		if !slices.Contains(clusters, text) {
+			clusters = append(clusters, text)
+		}
+	}
+	r.EKSClusters = clusters
+	for _, one := range []struct {
+		role, cluster string
+		given         bool
+	}{
+		{r.Broker.role(), r.Broker.cluster(), r.Broker != nil},
+		{r.Target.role(), r.Target.cluster(), r.Target != nil},
+	} {
+		if !one.given {
+			continue
+		}
+		if role, err := arn.ParseRole(one.role); err != nil || !plainValue(one.role) {
+			return fault.New(fault.Usage, "%q is not a role's ARN without wildcards: want arn:PARTITION:iam::ACCOUNT:role/NAME", one.role)
+		} else if role.Partition != r.Partition {
+			return fault.New(fault.Usage, "%s is in another partition than the role, %s: no role is taken across partitions", one.role, r.Partition)
+		}
+		if _, err := parseCluster(one.cluster); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *Broker) role() string {
+	if b == nil {
+		return ""
+	}
+	return b.RoleARN
+}
+
+func (b *Broker) cluster() string {
+	if b == nil {
+		return ""
+	}
+	return b.ClusterARN
+}
+
+func (t *Target) role() string {
+	if t == nil {
+		return ""
+	}
+	return t.SourceRoleARN
+}
+
+func (t *Target) cluster() string {
+	if t == nil {
+		return ""
+	}
+	return t.ClusterARN
+}
+
+// cluster is an EKS cluster's ARN taken apart.
+type cluster struct{ Partition, Region, Account, Name string }
+
+func parseCluster(text string) (cluster, error) {
+	parsed, err := arn.Parse(text)
+	name, isCluster := strings.CutPrefix(parsed.Resource, "cluster/")
+	if err != nil || parsed.Service != "eks" || !isCluster || name == "" || parsed.Region == "" || !arn.IsAccount(parsed.Account) ||
+		!slices.Contains(partitions, parsed.Partition) || !plainValue(text) || strings.ContainsAny(name, "/:") {
+		return cluster{}, fault.New(fault.Usage, "%q is not a cluster's ARN: want arn:PARTITION:eks:REGION:ACCOUNT:cluster/NAME", text)
+	}
+	return cluster{parsed.Partition, parsed.Region, parsed.Account, name}, nil
+}
