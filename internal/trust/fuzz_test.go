@@ -19,7 +19,7 @@ func FuzzGenerate(f *testing.F) {
 	f.Add(strings.Repeat("a/b ", 3)+strings.Repeat("team-a/x?* ", 40), `https://h.example/"`, `"`, prod+"?", "arn:aws:iam::1:role/*", uint8(7), true)
 	f.Fuzz(func(t *testing.T, list, issuers, audience, cluster, role string, forms uint8, wildcards bool) {
 		request := trust.Request{Account: roleAccount, Audience: audience, Tagged: forms&1 > 0, AllowWildcard: wildcards, Issuers: strings.Fields(issuers)}
-		for _, text := range strings.FieldsSeq(list) {
+		for text := range strings.FieldsSeq(list) {
 			if one, err := trust.ParseServiceAccount(text); err == nil && len(request.ServiceAccounts) < 100 {
 				request.ServiceAccounts = append(request.ServiceAccounts, one)
 			}

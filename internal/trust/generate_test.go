@@ -21,7 +21,7 @@ const (
 func accounts(t testing.TB, list string) []trust.ServiceAccount {
 	t.Helper()
 	var all []trust.ServiceAccount
-	for _, text := range strings.FieldsSeq(list) {
+	for text := range strings.FieldsSeq(list) {
 		one, err := trust.ParseServiceAccount(text)
 		if err != nil {
 			t.Fatal(err)
