@@ -13,7 +13,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/yaml"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
@@ -70,11 +69,7 @@ func (c *clusterFlags) config() (*rest.Config, error) {
 		}
 		return nil, nil
 	}
-	config, err := clientcmd.BuildConfigFromFlags("", c.kubeconfig)
-	if err != nil {
-		return nil, fault.New(fault.Usage, "read the kubeconfig: %w", err)
-	}
-	return config, nil
+	return kubeConfig(c.kubeconfig, "")
 }
 
 // servers returns all API servers, none if no cluster was named.

@@ -14,7 +14,6 @@ import (
 	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -77,9 +76,9 @@ func (c *controllerConfig) run(ctx context.Context, sys System) error {
 	if err != nil {
 		return err
 	}
-	kube, err := clientcmd.BuildConfigFromFlags("", c.kubeconfig)
+	kube, err := kubeConfig(c.kubeconfig, "")
 	if err != nil {
-		return fault.New(fault.Usage, "find the API server: %w", err).Hint("outside a cluster, add --kubeconfig FILE")
+		return err
 	}
 	registry := prometheus.NewRegistry() // the process's own metrics are in controller-runtime's
 	manager, err := c.manager(sys, kube, reader, registry, log)
