@@ -120,6 +120,14 @@ func (c *initConfig) validate() error {
 
 // run does one thing after the other, each of which may have been done before.
 func (c *initConfig) run(ctx context.Context, sys System) error {
+	if err := os.MkdirAll(c.folder.dir, 0o700); err != nil {
+		return fault.New(fault.Unavailable, "%w", err)
+	}
+	unlock, err := c.folder.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	object, err := c.object()
 	if err != nil {
 		return err
@@ -135,7 +143,11 @@ func (c *initConfig) run(ctx context.Context, sys System) error {
 		return err
 	}
 	publish := publishConfig{folder: c.folder, cluster: c.cluster, read: c.read, readBack: c.readBack}
-	if err := publish.run(ctx, sys); err != nil {
+	desk, err := openDesk(ctx, sys, c.folder, c.cluster, c.read)
+	if err != nil {
+		return err
+	}
+	if err := publish.publish(ctx, desk); err != nil {
 		return err
 	}
 	if !c.withoutProvider {

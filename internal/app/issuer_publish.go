@@ -59,6 +59,16 @@ func (c *publishConfig) run(ctx context.Context, sys System) error {
 	if err != nil {
 		return err
 	}
+	unlock, err := c.folder.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return c.publish(ctx, desk)
+}
+
+// publish needs the folder's lock.
+func (c *publishConfig) publish(ctx context.Context, desk *desk) error {
 	state, err := desk.state()
 	if err != nil {
 		return err

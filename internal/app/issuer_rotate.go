@@ -89,21 +89,29 @@ func newRotateAbort(sys System) *cobra.Command {
 	return cmd
 }
 
-func (c *rotateConfig) open(ctx context.Context, sys System) (*desk, rotation.State, error) {
+func (c *rotateConfig) open(ctx context.Context, sys System) (*desk, error) {
 	d, err := openDesk(ctx, sys, c.folder, c.cluster, c.read)
 	if err != nil {
-		return nil, rotation.State{}, err
+		return nil, err
 	}
 	if len(d.servers) == 0 {
-		return nil, rotation.State{}, fault.New(fault.Usage, "a rotation is decided by what the API servers do").Hint("add --kubeconfig FILE, and --api-server URL for each API server if they have not registered themselves")
+		return nil, fault.New(fault.Usage, "a rotation is decided by what the API servers do").Hint("add --kubeconfig FILE, and --api-server URL for each API server if they have not registered themselves")
 	}
-	state, err := d.state()
-	return d, state, err
+	return d, nil
 }
 
 // step publishes what the phase wants, looks, and goes on if it is safe.
 func (c *rotateConfig) step(ctx context.Context, sys System) error {
-	d, state, err := c.open(ctx, sys)
+	d, err := c.open(ctx, sys)
+	if err != nil {
+		return err
+	}
+	unlock, err := c.folder.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	state, err := d.state()
 	if err != nil {
 		return err
 	}
@@ -352,7 +360,16 @@ func (d *desk) tell(state rotation.State) error {
 }
 
 func (c *rotateConfig) abort(ctx context.Context, sys System) error {
-	d, state, err := c.open(ctx, sys)
+	d, err := c.open(ctx, sys)
+	if err != nil {
+		return err
+	}
+	unlock, err := c.folder.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	state, err := d.state()
 	if err != nil {
 		return err
 	}
@@ -393,7 +410,11 @@ type serverReport struct {
 }
 
 func (c *rotateConfig) status(ctx context.Context, sys System, output string) error {
-	d, state, err := c.open(ctx, sys)
+	d, err := c.open(ctx, sys)
+	if err != nil {
+		return err
+	}
+	state, err := d.state()
 	if err != nil {
 		return err
 	}
