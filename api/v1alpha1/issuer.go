@@ -181,6 +181,15 @@ type Rotation struct {
 	// +optional
 	// +kubebuilder:default="2h"
 	CacheFor metav1.Duration `json:"cacheFor,omitempty"`
+	// Leaked are the kids of keys that have leaked. If the API servers sign with
+	// one, it is replaced at once, and nothing waits for caches and tokens; one that
+	// no API server signs with is not published, though they may accept it.
+	//
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=50
+	// +kubebuilder:validation:items:MaxLength=200
+	Leaked []string `json:"leaked,omitempty"`
 	// Secret holds what the API servers' files must contain now: sa.key signs,
 	// sa.pub has all keys to accept; next.key waits for its turn. Whoever rolls the
 	// API servers copies them.
@@ -265,7 +274,8 @@ type RotationStatus struct {
 	//
 	// +optional
 	SwitchedAt *metav1.Time `json:"switchedAt,omitempty"`
-	// Exchanges counts the tokens of the new key that STS has accepted.
+	// Exchanges counts the rounds, one after the other, in which STS has accepted
+	// a token of the new key from each API server.
 	//
 	// +optional
 	Exchanges int32 `json:"exchanges,omitempty"`

@@ -143,7 +143,7 @@ func (in *IssuerSpec) DeepCopyInto(out *IssuerSpec) {
 	if in.Rotation != nil {
 		in, out := &in.Rotation, &out.Rotation
 		*out = new(Rotation)
-		**out = **in
+		(*in).DeepCopyInto(*out)
 	}
 }
 
@@ -489,6 +489,11 @@ func (in *Rotation) DeepCopyInto(out *Rotation) {
 	out.Every = in.Every
 	out.DrainFor = in.DrainFor
 	out.CacheFor = in.CacheFor
+	if in.Leaked != nil {
+		in, out := &in.Leaked, &out.Leaked
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	out.Secret = in.Secret
 }
 

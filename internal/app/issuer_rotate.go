@@ -44,7 +44,9 @@ sa.pub hold what the API servers must have at each moment; copying them and
 restarting the API servers, one by one, is yours.
 
 How far it is stands in rotation.json, so a rotation may take days and be taken up
-anywhere. With --emergency, for a key that has leaked, nothing is waited for.`,
+anywhere. With --emergency, for a key that has leaked, no cache and no token is waited
+for, also in the middle of a rotation, and the commands are printed that end the
+sessions taken with it.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.step(cmd.Context(), sys) },
 	}
@@ -146,13 +148,22 @@ func (c *rotateConfig) step(ctx context.Context, sys System) error {
 	if err := d.publishFor(ctx, next, view); err != nil {
 		return err
 	}
-	return d.tell(next)
+	if err := d.tell(next); err != nil {
+		return err
+	}
+	switch {
+	case next.Phase == rotation.Retiring && next.Emergency:
+		d.tellSessions(ctx, next.Since, parameters)
+	case state.Phase == rotation.Retiring && state.Emergency:
+		d.tellSessions(ctx, state.Since, parameters)
+	}
+	return nil
 }
 
 // start makes the new key and remembers it.
 func (c *rotateConfig) start(ctx context.Context, d *desk, state rotation.State) error {
 	view := d.look(ctx)
-	if reasons := rotation.Check(view.Facts()); len(reasons) > 0 {
+	if reasons := rotation.Check(state, view.Facts()); len(reasons) > 0 {
 		return refusedStep(&rotation.Unsafe{Phase: state.Phase, Reasons: reasons}, c.folder.dir)
 	}
 	// sa.pub is completed with what the API servers accept, so that copying it
@@ -214,10 +225,10 @@ func (c *rotateConfig) facts(ctx context.Context, d *desk, state rotation.State,
 	facts.Stored = keyErr == nil && key.ID() == state.NewKID
 	role := d.object.Spec.Probe.RoleARN
 	parameters.WithoutCanary = role == ""
-	if role != "" && state.Phase == rotation.Signing {
-		facts.Exchanges, err = d.exchange(ctx, role, view.NewTokens(state.NewKID))
+	if role != "" && state.Phase == rotation.Signing && !state.Emergency {
+		facts.Exchanges, facts.ExchangeErr = d.exchange(ctx, role, state.NewKID, view)
 	}
-	return parameters, facts, err
+	return parameters, facts, nil
 }
 
 func readOrNothing(path string) []byte {
@@ -228,21 +239,24 @@ func readOrNothing(path string) []byte {
 	return text
 }
 
-// exchange offers new tokens to STS, in turn.
-func (d *desk) exchange(ctx context.Context, role string, tokens []credential.Secret) (int, error) {
-	if len(tokens) == 0 {
-		return 0, nil
-	}
+// exchange offers a token of each API server to STS, in as many rounds as a
+// rotation asks for, each with tokens signed for it.
+func (d *desk) exchange(ctx context.Context, role, kid string, view issuer.View) (rounds int, err error) {
 	account, err := awsapi.OpenAccount(ctx, "", "")
 	if err != nil {
 		return 0, err
 	}
-	for done := range rotation.Canaries {
-		if err := account.Exchange(ctx, role, tokens[done%len(tokens)]); err != nil {
-			return 0, fault.New(fault.Denied, "STS refuses a token of the new key: %w", err).Hint("rolecall issuer verify tells why; API servers that sign with the old key go on working")
+	offer := func(signed credential.Secret) error { return account.Exchange(ctx, role, signed) }
+	for {
+		accepted, err := view.Exchange(kid, offer)
+		if err != nil || !accepted {
+			return 0, err
 		}
+		if rounds++; rounds == rotation.Canaries {
+			return rounds, nil
+		}
+		view.Asked = issuer.AskAll(ctx, d.servers, probeOf(&d.object.Spec), d.sys.Now)
 	}
-	return rotation.Canaries, nil
 }
 
 // nextKey returns the key that a start which did not end has made, or makes one.
@@ -425,7 +439,7 @@ func (c *rotateConfig) status(ctx context.Context, sys System, output string) er
 	}
 	state, gate := rotation.Look(state, parameters, facts)
 	if state.Phase == rotation.Stable {
-		gate.Waiting = rotation.Check(facts)
+		gate.Waiting = rotation.Check(state, facts)
 		gate.Open = len(gate.Waiting) == 0
 	}
 	report := rotationReport{State: state, Gate: gate, Published: facts.Published}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
@@ -94,4 +96,24 @@ func (c *IAM) ProviderARNs(ctx context.Context) ([]string, error) {
 		arns = append(arns, aws.ToString(one.Arn))
 	}
 	return arns, nil
+}
+
+// RolesTrusting returns the names of the account's roles whose trust policy names
+// a principal, as it is written in policies.
+func (c *IAM) RolesTrusting(ctx context.Context, principal string) ([]string, error) {
+	var names []string
+	pages := iam.NewListRolesPaginator(c.client, &iam.ListRolesInput{})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, classify(err)
+		}
+		for _, role := range page.Roles {
+			policy, err := url.PathUnescape(aws.ToString(role.AssumeRolePolicyDocument))
+			if err == nil && strings.Contains(policy, `"`+principal+`"`) {
+				names = append(names, aws.ToString(role.RoleName))
+			}
+		}
+	}
+	return names, nil
 }

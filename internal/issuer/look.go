@@ -59,15 +59,21 @@ func (v View) Wanted(state rotation.State, known []token.PublicKey) ([]token.Pub
 	return publication.Pick(all, rotation.Wanted(state, v.Facts()))
 }
 
-// NewTokens returns tokens that were signed with a key just now.
-func (v View) NewTokens(kid string) []credential.Secret {
-	var tokens []credential.Secret
+// Exchange offers to STS, by offer, the token that each API server has just
+// signed, and reports whether there was one of a key from each and all were
+// accepted. An error names the API server whose token was refused.
+func (v View) Exchange(kid string, offer func(credential.Secret) error) (bool, error) {
 	for _, asked := range v.Asked {
-		if asked.Signs == kid && !asked.Token.IsZero() {
-			tokens = append(tokens, asked.Token)
+		if asked.Signs != kid || asked.Token.IsZero() {
+			return false, nil
 		}
 	}
-	return tokens
+	for _, asked := range v.Asked {
+		if err := offer(asked.Token); err != nil {
+			return false, fmt.Errorf("that of API server %s: %w", asked.Name, err)
+		}
+	}
+	return len(v.Asked) > 0, nil
 }
 
 // drainMargin is for clocks and for AWS's tolerance.

@@ -55,7 +55,7 @@ func (s State) serverDangers(server Server, facts Facts) []string {
 	if server.Signs != "" && !slices.Contains(server.Serves, server.Signs) {
 		say("does not accept the tokens it signs: add the public key of %s to --service-account-key-file", server.Signs)
 	}
-	if s.Phase != Retiring && !slices.Contains(server.Serves, s.OldKID) {
+	if s.Phase != Retiring && !s.Emergency && !slices.Contains(server.Serves, s.OldKID) {
 		say("no longer accepts the old key %s while its tokens live: put it back into --service-account-key-file", s.OldKID)
 	}
 	// A token signed by one API server must be accepted by the others.
@@ -93,7 +93,7 @@ func (s State) task() string {
 	case Retiring:
 		task := "remove the old public key from --service-account-key-file of every API server, one by one; then destroy the old private key"
 		if s.Emergency {
-			task += "; restart all pods, and deny sessions older than now on each role (aws:TokenIssueTime)"
+			task += "; restart all pods, so that none shows a token of the leaked key; deny sessions older than now on each role that trusts the issuer (aws:TokenIssueTime)"
 		}
 		return task
 	}

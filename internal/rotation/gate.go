@@ -52,7 +52,11 @@ func Advance(state State, parameters Parameters, facts Facts) (State, error) {
 	}
 	next := state.enter(gate.Next, facts.Now, gate.Evidence)
 	if gate.Next == Stable {
-		return State{Phase: Stable, Since: facts.Now, History: next.History}, nil
+		ended := State{Phase: Stable, Since: facts.Now, Leaked: state.Leaked, History: next.History}
+		if state.Emergency && !slices.Contains(ended.Leaked, state.OldKID) {
+			ended.Leaked = append(slices.Clone(ended.Leaked), state.OldKID)
+		}
+		return ended, nil
 	}
 	return next, nil
 }
@@ -77,7 +81,7 @@ func Abort(state State, facts Facts) (State, error) {
 		return state, &Unsafe{Phase: state.Phase, Reasons: reasons}
 	}
 	ended := state.enter(Stable, facts.Now, "given up: no API server signs with "+state.NewKID)
-	return State{Phase: Stable, Since: facts.Now, History: ended.History}, nil
+	return State{Phase: Stable, Since: facts.Now, Leaked: state.Leaked, History: ended.History}, nil
 }
 
 // Wanted returns the kids to publish, newest first: never fewer than what any
@@ -92,9 +96,7 @@ func Wanted(state State, facts Facts) []string {
 		}
 	}
 	switch state.Phase {
-	case Stable:
-		add(Served(facts)...)
-		return wanted
+	case Stable: // what is served, below
 	case KeyCreated:
 		add(state.OldKID)
 	case Retiring:
@@ -108,7 +110,7 @@ func Wanted(state State, facts Facts) []string {
 	for _, kid := range Served(facts) {
 		// A leaked key goes at once, and a key that nothing uses stays away,
 		// even where an API server still lists it.
-		leaked := state.Emergency && state.Phase == Retiring && kid == state.OldKID
+		leaked := state.leaked(kid)
 		if !leaked && (state.Phase != KeyCreated || kid != state.NewKID) {
 			add(kid)
 		}
@@ -117,6 +119,16 @@ func Wanted(state State, facts Facts) []string {
 		add(server.Signs)
 	}
 	return wanted
+}
+
+// leaked reports whether a key must go from where it is published, though an API
+// server may still accept it. The old key of an emergency stays until the new one
+// signs: its tokens are all there are.
+func (s State) leaked(kid string) bool {
+	if s.Phase != Stable && kid == s.OldKID {
+		return s.Emergency && s.Phase == Retiring
+	}
+	return slices.Contains(s.Leaked, kid)
 }
 
 // note keeps when something was first so.
@@ -151,7 +163,7 @@ func (s State) after() Phase {
 		return Stable
 	case s.Emergency && s.Phase == Published:
 		return Signing
-	case s.Emergency && s.Phase == Signing:
+	case s.Emergency && s.Phase == Signing, s.Emergency && s.Phase == Draining:
 		return Retiring
 	}
 	return Phases()[slices.Index(Phases(), s.Phase)+1]
@@ -171,13 +183,16 @@ func (s State) gate(parameters Parameters, facts Facts) (waiting []string, notBe
 	case Published:
 		return s.publishedGate(parameters, facts)
 	case Verifying:
+		if s.Emergency {
+			return nil, notBefore, "accepting and signing are one roll in an emergency"
+		}
 		return s.everyServer(facts, "serves the new key", func(v Server) bool { return slices.Contains(v.Serves, s.NewKID) })
 	case Signing:
 		return s.signingGate(parameters, facts)
 	case Draining:
 		return s.drainingGate(parameters, facts)
 	case Retiring:
-		return s.everyServer(facts, "has dropped the old key", func(v Server) bool { return !slices.Contains(v.Serves, s.OldKID) })
+		return s.retiringGate(facts)
 	}
 	return []string{"the phase is unknown"}, notBefore, ""
 }
@@ -198,8 +213,23 @@ func (s State) publishedGate(parameters Parameters, facts Facts) (waiting []stri
 
 func (s State) signingGate(parameters Parameters, facts Facts) (waiting []string, notBefore time.Time, evidence string) {
 	waiting, _, evidence = s.everyServer(facts, "signs with the new key", func(v Server) bool { return v.Signs == s.NewKID })
-	if !parameters.WithoutCanary && !s.Emergency && facts.Exchanges < Canaries {
-		waiting = append(waiting, fmt.Sprintf("%d of %d tokens of the new key were exchanged at STS", facts.Exchanges, Canaries))
+	if parameters.WithoutCanary || s.Emergency {
+		return waiting, notBefore, evidence
+	}
+	if facts.ExchangeErr != nil {
+		waiting = append(waiting, "STS refuses a token of the new key: "+facts.ExchangeErr.Error())
+	} else if facts.Exchanges < Canaries {
+		waiting = append(waiting, fmt.Sprintf("%d of %d rounds of exchanges at STS, with a token of each API server, have succeeded", facts.Exchanges, Canaries))
+	}
+	return waiting, notBefore, fmt.Sprintf("%s, and STS took a token of each, %d times", evidence, facts.Exchanges)
+}
+
+// retiringGate: the leaked key of an emergency must be gone for readers too, not
+// only where it was published.
+func (s State) retiringGate(facts Facts) (waiting []string, notBefore time.Time, evidence string) {
+	waiting, notBefore, evidence = s.everyServer(facts, "has dropped the old key", func(v Server) bool { return !slices.Contains(v.Serves, s.OldKID) })
+	if s.Emergency && facts.PublishedErr == nil && slices.Contains(facts.Published, s.OldKID) {
+		waiting = append(waiting, fmt.Sprintf("readers still find the leaked key %s: an old copy in a cache, or another publisher", s.OldKID))
 	}
 	return waiting, notBefore, evidence
 }
@@ -208,6 +238,9 @@ func (s State) drainingGate(parameters Parameters, facts Facts) (waiting []strin
 	waiting, _, _ = s.everyServer(facts, "signs with the new key", func(v Server) bool { return v.Signs == s.NewKID })
 	if len(waiting) > 0 {
 		return waiting, notBefore, ""
+	}
+	if s.Emergency {
+		return nil, notBefore, "the old key has leaked: its tokens are not waited for"
 	}
 	return nil, s.SwitchedAt.Add(parameters.DrainFor), "the last token of the old key was signed before " + s.SwitchedAt.UTC().Format(time.RFC3339)
 }

@@ -40,7 +40,8 @@ const (
 	MaxKeys = 98
 	// MaxSkew is how far the API servers' clocks may be from ours.
 	MaxSkew = time.Minute
-	// Canaries is how many exchanges at STS must succeed before draining starts.
+	// Canaries is how many rounds of exchanges at STS, with a token of each API
+	// server, must succeed one after the other before draining starts.
 	Canaries = 3
 )
 
@@ -73,6 +74,9 @@ type State struct {
 	// Emergency says that the old key has leaked: nothing waits for caches or
 	// for tokens.
 	Emergency bool `json:"emergency,omitempty"`
+	// Leaked are kids that are published only while an API server signs with
+	// them: old keys of emergencies.
+	Leaked []string `json:"leaked,omitempty"`
 	// SeenAt is when both keys were first read back as anybody reads them; caches
 	// may lack the new key for CacheFor from then on.
 	SeenAt time.Time `json:"seenAt,omitzero"`
@@ -117,8 +121,10 @@ type Facts struct {
 	PublishedErr error
 	// Stored says that the new key is where the API servers will read it.
 	Stored bool
-	// Exchanges counts tokens of the new key that STS has accepted.
-	Exchanges int
+	// Exchanges counts the rounds in which STS has accepted a token of the new key
+	// from each API server; ExchangeErr is why it refused one just now.
+	Exchanges   int
+	ExchangeErr error
 }
 
 // ErrUnsafe is wrapped by every refusal to take a step.
@@ -146,22 +152,22 @@ func Start(state State, facts Facts, newKID string, emergency bool) (State, erro
 	if state.Phase != Stable {
 		return state, &Unsafe{Phase: state.Phase, Reasons: []string{"a rotation to " + state.NewKID + " is under way"}}
 	}
-	old, reasons := precondition(facts, newKID)
+	old, reasons := precondition(state, facts, newKID)
 	if len(reasons) > 0 {
 		return state, &Unsafe{Phase: Stable, Reasons: reasons}
 	}
-	next := State{OldKID: old, NewKID: newKID, Emergency: emergency, History: nil}
+	next := State{OldKID: old, NewKID: newKID, Emergency: emergency, Leaked: state.Leaked}
 	return next.enter(KeyCreated, facts.Now, fmt.Sprintf("%d API servers sign with %s and serve what is published", len(facts.Servers), old)), nil
 }
 
 // Check says whether Start would be refused, without naming a key.
-func Check(facts Facts) []string {
-	_, reasons := precondition(facts, "")
+func Check(state State, facts Facts) []string {
+	_, reasons := precondition(state, facts, "")
 	return reasons
 }
 
 // precondition returns the one key that signs.
-func precondition(facts Facts, newKID string) (old string, reasons []string) {
+func precondition(state State, facts Facts, newKID string) (old string, reasons []string) {
 	reasons = unreadable(facts)
 	served := Served(facts)
 	for _, server := range facts.Servers {
@@ -176,7 +182,8 @@ func precondition(facts Facts, newKID string) (old string, reasons []string) {
 			reasons = append(reasons, fmt.Sprintf("the clock of API server %s is off by %s: want less than %s", server.Name, server.Skew, MaxSkew))
 		}
 	}
-	if missing := lacking(facts.Published, served); len(missing) > 0 && facts.PublishedErr == nil {
+	wanted := Wanted(State{Phase: Stable, Leaked: state.Leaked}, facts)
+	if missing := lacking(facts.Published, wanted); len(missing) > 0 && facts.PublishedErr == nil {
 		reasons = append(reasons, fmt.Sprintf("keys %q are served by an API server but not published: publish first", missing))
 	}
 	if extra := lacking(served, facts.Published); len(extra) > 0 && len(served) > 0 && facts.PublishedErr == nil {
@@ -184,6 +191,9 @@ func precondition(facts Facts, newKID string) (old string, reasons []string) {
 	}
 	if len(facts.Published) > MaxKeys {
 		reasons = append(reasons, fmt.Sprintf("%d keys are published: want at most %d", len(facts.Published), MaxKeys))
+	}
+	if slices.Contains(state.Leaked, newKID) {
+		reasons = append(reasons, "the key "+newKID+" has leaked: a rotation needs another")
 	}
 	if newKID != "" && slices.Contains(served, newKID) {
 		reasons = append(reasons, "the API servers know the key "+newKID+" already: a rotation needs one that nothing uses")

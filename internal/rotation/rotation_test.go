@@ -94,7 +94,15 @@ func TestGates(t *testing.T) {
 		{"one is down", rotation.Verifying, nil, rotation.Facts{Published: both, Servers: []rotation.Server{oldSigns[0], {Name: "b", Err: errors.New("down")}}}, "", "b cannot be read: down"},
 		{"all accept", rotation.Verifying, nil, rotation.Facts{Published: both, Servers: oldSigns}, rotation.Signing, ""},
 		{"one signs with the old", rotation.Signing, nil, rotation.Facts{Published: both, Exchanges: 3, Servers: []rotation.Server{newSigns[0], oldSigns[1]}}, "", "b signs with the new key"},
-		{"no canary", rotation.Signing, nil, rotation.Facts{Published: both, Exchanges: 2, Servers: newSigns}, "", "2 of 3 tokens"},
+		{"no canary", rotation.Signing, nil, rotation.Facts{Published: both, Exchanges: 2, Servers: newSigns}, "", "2 of 3 rounds"},
+		{"STS refuses", rotation.Signing, nil, rotation.Facts{Published: both, Exchanges: 3, ExchangeErr: errors.New("no provider"), Servers: newSigns}, "", "refuses a token of the new key: no provider"},
+		{"STS is not asked in an emergency", rotation.Signing, func(s *rotation.State) { s.Emergency = true }, rotation.Facts{Published: both, ExchangeErr: errors.New("no provider"), Servers: newSigns}, rotation.Retiring, ""},
+		{"it leaks while some accept", rotation.Verifying, func(s *rotation.State) { s.Emergency = true }, rotation.Facts{Published: both, Servers: []rotation.Server{oldSigns[0], server("b", "K1", "K1")}}, rotation.Signing, ""},
+		{"it leaks while all sign", rotation.Signing, func(s *rotation.State) { s.Emergency = true }, rotation.Facts{Published: both, Servers: []rotation.Server{server("a", "K2", "K2"), newSigns[1]}}, rotation.Retiring, ""},
+		{"it leaks, one signs with it", rotation.Signing, func(s *rotation.State) { s.Emergency = true }, rotation.Facts{Published: both, Servers: []rotation.Server{newSigns[0], oldSigns[1]}}, "", "b signs with the new key"},
+		{"it leaks while tokens live", rotation.Draining, func(s *rotation.State) { s.Emergency = true }, rotation.Facts{Published: both, Servers: newSigns}, rotation.Retiring, ""},
+		{"a leaked key is read still", rotation.Retiring, func(s *rotation.State) { s.Emergency = true }, rotation.Facts{Published: both, Servers: []rotation.Server{server("a", "K2", "K2")}}, "", "readers still find the leaked key K1"},
+		{"a leaked key is gone", rotation.Retiring, func(s *rotation.State) { s.Emergency = true }, rotation.Facts{Published: both[1:], Servers: []rotation.Server{server("a", "K2", "K2")}}, rotation.Stable, ""},
 		{"all sign", rotation.Signing, nil, rotation.Facts{Published: both, Exchanges: 3, Servers: newSigns}, rotation.Draining, ""},
 		{"emergency drops at once", rotation.Signing, func(s *rotation.State) { s.Emergency = true }, rotation.Facts{Published: both, Servers: newSigns}, rotation.Retiring, ""},
 		{"one signs what others refuse", rotation.Signing, nil, rotation.Facts{Published: both, Exchanges: 3, Servers: []rotation.Server{newSigns[0], server("b", "K1", "K1")}}, "", "does not accept the new key that a signs with"},
@@ -119,6 +127,34 @@ func TestGates(t *testing.T) {
 		case row.next == "" && (err == nil || got.Phase != row.phase || !strings.Contains(err.Error(), row.says)):
 			t.Errorf("%s: %s, %v, want to stay because of %q", row.name, got.Phase, err, row.says)
 		}
+	}
+}
+
+// TestLeakedIsRemembered: after an emergency its old key is neither published nor
+// taken for a new one.
+func TestLeakedIsRemembered(t *testing.T) {
+	t.Parallel()
+	s := state(rotation.Retiring)
+	s.Emergency = true
+	facts := rotation.Facts{Now: noon, Published: []string{"K2"}, Servers: []rotation.Server{server("a", "K2", "K2")}}
+	ended, err := rotation.Advance(s, parameters, facts)
+	if err != nil || ended.Phase != rotation.Stable || !slices.Equal(ended.Leaked, []string{"K1"}) {
+		t.Fatalf("%+v, %v", ended, err)
+	}
+	facts.Servers[0].Serves = []string{"K2", "K1"} // somebody has put it back: that hinders nothing
+	if reasons := rotation.Check(ended, facts); len(reasons) != 0 {
+		t.Errorf("reasons %q", reasons)
+	}
+	facts.Servers[0].Serves = []string{"K2"}
+	if _, err := rotation.Start(ended, facts, "K1", false); !errors.Is(err, rotation.ErrUnsafe) || !strings.Contains(err.Error(), "has leaked") {
+		t.Errorf("the leaked key again: %v", err)
+	}
+	next, err := rotation.Start(ended, facts, "K3", false)
+	if err != nil || !slices.Equal(next.Leaked, []string{"K1"}) {
+		t.Fatalf("%+v, %v", next, err)
+	}
+	if next, err = rotation.Abort(next, facts); err != nil || !slices.Equal(next.Leaked, []string{"K1"}) {
+		t.Errorf("%+v, %v", next, err)
 	}
 }
 
@@ -167,6 +203,9 @@ func TestWanted(t *testing.T) {
 		{"newest first, others kept", state(rotation.Published), []rotation.Server{server("a", "K1", "K1", "K0")}, []string{"K2", "K1", "K0"}},
 		{"old stays while it retires", state(rotation.Retiring), []rotation.Server{server("a", "K2", "K2")}, []string{"K2", "K1"}},
 		{"a leaked one goes at once", emergency, []rotation.Server{server("a", "K2", "K1", "K2")}, []string{"K2"}},
+		{"one that leaked before stays away", rotation.State{Phase: rotation.Stable, Leaked: []string{"K0"}}, []rotation.Server{server("a", "K1", "K0", "K1")}, []string{"K1"}},
+		{"though another rotation runs", rotation.State{Phase: rotation.Verifying, OldKID: "K1", NewKID: "K2", Leaked: []string{"K0"}}, []rotation.Server{server("a", "K1", "K0", "K1")}, []string{"K2", "K1"}},
+		{"unless somebody signs with it again", rotation.State{Phase: rotation.Stable, Leaked: []string{"K1"}}, []rotation.Server{server("a", "K1", "K1")}, []string{"K1"}},
 		{"unless somebody signs with it still", emergency, []rotation.Server{server("a", "K1", "K1", "K2")}, []string{"K2", "K1"}},
 	} {
 		if diff := cmp.Diff(row.want, rotation.Wanted(row.state, rotation.Facts{Servers: row.servers})); diff != "" {

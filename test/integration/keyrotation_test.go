@@ -144,6 +144,15 @@ func (c *movedClock) add(d time.Duration) { c.offset.Add(int64(d)) }
 
 func startFire(t *testing.T) *fireground {
 	t.Helper()
+	f := startGround(t)
+	f.fire = &fire{ground: f, audience: "sts.amazonaws.com", gates: []*sync.RWMutex{{}, {}}}
+	f.fire.start(t)
+	return f
+}
+
+// startGround has no clients yet.
+func startGround(t *testing.T) *fireground {
+	t.Helper()
 	f := &fireground{dir: t.TempDir(), clock: &movedClock{}, mux: &swapped{}}
 	f.documents = filepath.Join(f.dir, "www")
 	f.Cluster = cluster.Start(t, cluster.Options{Issuer: rotatingURL, APIServers: 2})
@@ -168,8 +177,6 @@ func startFire(t *testing.T) *fireground {
 	f.serve(t, "/c1/", f.documents)
 	f.startSTS(t, authority, server.Listener.Addr().String())
 	f.trust(t, rotatingURL)
-	f.fire = &fire{ground: f, audience: "sts.amazonaws.com", gates: []*sync.RWMutex{{}, {}}}
-	f.fire.start(t)
 	return f
 }
 
@@ -259,6 +266,15 @@ func (f *fireground) trust(t *testing.T, issuers ...string) {
 // rolecall runs a command as an operator would, at the rotation's time.
 func (f *fireground) rolecall(t *testing.T, code int, args ...string) string {
 	t.Helper()
+	got, output := f.run(t, args...)
+	if got != code {
+		t.Fatalf("%q: exit code %d, want %d\n%s", args, got, code, output)
+	}
+	return output
+}
+
+func (f *fireground) run(t *testing.T, args ...string) (code int, said string) {
+	t.Helper()
 	output := &lockedBuffer{}
 	system := app.NewSystem()
 	system.Stdout, system.Stderr, system.Now = output, output, f.clock.now
@@ -269,10 +285,8 @@ func (f *fireground) rolecall(t *testing.T, code int, args ...string) string {
 			args = append(args, "--api-server", server.Config.Host)
 		}
 	}
-	if got := app.Run(t.Context(), system, args); got != code {
-		t.Fatalf("%q: exit code %d, want %d\n%s", args, got, code, output)
-	}
-	return output.String()
+	code = app.Run(t.Context(), system, args)
+	return code, output.String()
 }
 
 func (f *fireground) rotate(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -113,7 +114,7 @@ type round struct {
 
 // look changes the object's status; moved says that a rotation took a step.
 func (r *Reconciler) look(ctx context.Context, object *v1alpha1.Issuer) (moved bool, err error) {
-	look := &round{object: object, state: stateOf(&object.Status, r.Now())}
+	look := &round{object: object, state: StateOf(object, r.Now())}
 	if look.servers, err = published.FindAPIServers(ctx, r.Config, object.Spec.APIServers); err != nil {
 		return false, err
 	}
@@ -156,7 +157,7 @@ func (r *Reconciler) applySecret(ctx context.Context, look *round) error {
 		return fmt.Errorf("read the keys: %w", err)
 	}
 	missing := err != nil
-	if look.secret = found.Data; look.state.Phase == rotation.Stable {
+	if look.secret = found.Data; look.state.Phase == rotation.Stable && !holdsLeaked(found.Data, look.state.Leaked) {
 		return nil
 	}
 	served, err := published.Union(look.view.Asked)
@@ -274,6 +275,9 @@ func (r *Reconciler) rotate(ctx context.Context, look *round) (moved bool, err e
 		}
 		return r.start(ctx, look, facts)
 	}
+	if mayAbort(look.state.Phase) && slices.Contains(look.state.Leaked, look.state.NewKID) {
+		return r.abort(look, facts)
+	}
 	longest, err := look.servers[0].LongestToken(ctx)
 	if err != nil {
 		return false, err
@@ -281,9 +285,8 @@ func (r *Reconciler) rotate(ctx context.Context, look *round) (moved bool, err e
 	parameters := parametersOf(&look.object.Spec, longest)
 	next, keyErr := publicOf(look.secret[secretNext])
 	facts.Stored = keyErr == nil && next.ID == look.state.NewKID
-	facts.Exchanges = int(status.Rotation.Exchanges)
-	if look.state.Phase == rotation.Signing && !parameters.WithoutCanary && facts.Exchanges < rotation.Canaries {
-		facts.Exchanges += r.exchange(ctx, look)
+	if facts.Exchanges = int(status.Rotation.Exchanges); look.state.Phase == rotation.Signing && !parameters.WithoutCanary && !look.state.Emergency {
+		facts.Exchanges, facts.ExchangeErr = r.exchange(ctx, look, facts.Exchanges)
 	}
 	state, gate := rotation.Look(look.state, parameters, facts)
 	after, err := rotation.Advance(state, parameters, facts)
@@ -300,23 +303,38 @@ func (r *Reconciler) rotate(ctx context.Context, look *round) (moved bool, err e
 	_, gate = rotation.Look(after, parameters, facts)
 	setState(status, after, gate, 0)
 	r.event(look.object, corev1.EventTypeNormal, "Rotation", fmt.Sprintf("%s: %s", after.Phase, gate.Do))
+	if after.Phase == rotation.Retiring && after.Emergency {
+		r.event(look.object, corev1.EventTypeWarning, "DenyOlderSessions", "on each role that trusts "+look.object.Spec.URL+": "+publication.DenyOlderSessions("ROLE", r.Now()))
+	}
+	return true, nil
+}
+
+// abort gives up a rotation to a key that has leaked.
+func (r *Reconciler) abort(look *round, facts rotation.Facts) (bool, error) {
+	state, err := rotation.Abort(look.state, facts)
+	if err != nil {
+		return false, err
+	}
+	setState(&look.object.Status, state, rotation.Gate{}, 0)
+	r.event(look.object, corev1.EventTypeWarning, "Rotation", fmt.Sprintf("%s: the new key %s has leaked, nothing uses it", state.Phase, look.state.NewKID))
 	return true, nil
 }
 
 // start makes the new key; a start that could not be written down finds it.
 func (r *Reconciler) start(ctx context.Context, look *round, facts rotation.Facts) (bool, error) {
-	if reasons := rotation.Check(facts); len(reasons) > 0 {
+	if reasons := rotation.Check(look.state, facts); len(reasons) > 0 {
 		setState(&look.object.Status, look.state, rotation.Gate{}, 0)
 		look.object.Status.Rotation.WaitingFor = short(strings.Join(reasons, "; "))
 		return false, nil
 	}
 	next, err := publicOf(look.secret[secretNext])
-	if err != nil {
+	if err != nil || slices.Contains(look.state.Leaked, next.ID) {
 		if next, err = r.makeKey(ctx, look); err != nil {
 			return false, err
 		}
 	}
-	state, err := rotation.Start(look.state, facts, next.ID, false)
+	emergency := slices.ContainsFunc(facts.Servers, func(s rotation.Server) bool { return slices.Contains(look.state.Leaked, s.Signs) })
+	state, err := rotation.Start(look.state, facts, next.ID, emergency)
 	if err != nil {
 		return false, err
 	}
@@ -351,17 +369,20 @@ func (r *Reconciler) makeKey(ctx context.Context, look *round) (token.PublicKey,
 	return token.NewPublicKey(key.Public())
 }
 
-// exchange returns how many tokens of the new key STS has just accepted.
-func (r *Reconciler) exchange(ctx context.Context, look *round) int {
-	accepted := 0
-	for _, one := range look.view.NewTokens(look.state.NewKID) {
-		if err := r.AWS.Exchange(ctx, look.object.Spec.Probe.RoleARN, one); err != nil {
-			r.event(look.object, corev1.EventTypeWarning, "CanaryRefused", err.Error())
-			return 0
-		}
-		accepted++
+// exchange offers a token of each API server to STS, once a look, and returns how
+// many rounds have succeeded one after the other.
+func (r *Reconciler) exchange(ctx context.Context, look *round, before int) (int, error) {
+	accepted, err := look.view.Exchange(look.state.NewKID, func(signed credential.Secret) error {
+		return r.AWS.Exchange(ctx, look.object.Spec.Probe.RoleARN, signed)
+	})
+	switch {
+	case err != nil:
+		r.event(look.object, corev1.EventTypeWarning, "CanaryRefused", err.Error())
+		return 0, err
+	case !accepted:
+		return 0, nil
 	}
-	return accepted
+	return min(before+1, rotation.Canaries), nil
 }
 
 func (r *Reconciler) event(object *v1alpha1.Issuer, kind, reason, message string) {

@@ -23,20 +23,35 @@ const (
 	conditionProviders = "ProvidersInStep"
 )
 
-// stateOf reads a rotation's state from the status.
-func stateOf(status *v1alpha1.IssuerStatus, now time.Time) rotation.State {
-	r := status.Rotation
-	if r == nil || r.Phase == "" {
-		return rotation.New(now)
+// StateOf reads a rotation's state from an Issuer. Whether it is an emergency is
+// the spec's to say: the key that goes has leaked, or the one that comes, too late
+// to turn back.
+func StateOf(object *v1alpha1.Issuer, now time.Time) rotation.State {
+	state := rotation.New(now)
+	if r := object.Status.Rotation; r != nil && r.Phase != "" {
+		state = rotation.State{
+			Phase: rotation.Phase(r.Phase), Since: r.Since.Time, OldKID: r.OldKID, NewKID: r.NewKID,
+			SeenAt: timeOrZero(r.SeenAt), SwitchedAt: timeOrZero(r.SwitchedAt),
+		}
 	}
-	state := rotation.State{Phase: rotation.Phase(r.Phase), Since: r.Since.Time, OldKID: r.OldKID, NewKID: r.NewKID}
-	if r.SeenAt != nil {
-		state.SeenAt = r.SeenAt.Time
+	if object.Spec.Rotation != nil {
+		state.Leaked = object.Spec.Rotation.Leaked
 	}
-	if r.SwitchedAt != nil {
-		state.SwitchedAt = r.SwitchedAt.Time
+	if state.Phase != rotation.Stable {
+		state.Emergency = slices.Contains(state.Leaked, state.OldKID) || (slices.Contains(state.Leaked, state.NewKID) && !mayAbort(state.Phase))
 	}
 	return state
+}
+
+func timeOrZero(at *metav1.Time) time.Time {
+	if at == nil {
+		return time.Time{}
+	}
+	return at.Time
+}
+
+func mayAbort(phase rotation.Phase) bool {
+	return slices.Contains([]rotation.Phase{rotation.KeyCreated, rotation.Published, rotation.Verifying}, phase)
 }
 
 // setState writes it back, with what its gate waits for.
@@ -80,14 +95,15 @@ func parametersOf(spec *v1alpha1.IssuerSpec, longest time.Duration) rotation.Par
 	return parameters
 }
 
-// due reports whether the key that signs is old enough to be replaced.
+// due reports whether the key that signs is old enough to be replaced, or has
+// leaked.
 func due(spec *v1alpha1.IssuerSpec, status *v1alpha1.IssuerStatus, state rotation.State, now time.Time) bool {
 	if spec.Rotation == nil || state.Phase != rotation.Stable {
 		return false
 	}
 	for _, key := range status.Keys {
 		if key.Role == roleSigning {
-			return !now.Before(key.FirstSeen.Add(spec.Rotation.Every.Duration))
+			return slices.Contains(state.Leaked, key.KID) || !now.Before(key.FirstSeen.Add(spec.Rotation.Every.Duration))
 		}
 	}
 	return false
@@ -152,6 +168,13 @@ func secretFor(state rotation.State, before map[string][]byte, served []token.Pu
 			after[secretSigning] = next
 		}
 	}
+	// What has leaked is accepted only as long as this rotation needs it.
+	accepted = slices.DeleteFunc(accepted, func(k token.PublicKey) bool {
+		return slices.Contains(state.Leaked, k.ID) && k.ID != state.OldKID && k.ID != state.NewKID
+	})
+	if next, err := publicOf(after[secretNext]); state.Phase == rotation.Stable && err == nil && slices.Contains(state.Leaked, next.ID) {
+		delete(after, secretNext)
+	}
 	if state.Phase != rotation.Retiring {
 		delete(after, secretOld)
 	} else {
@@ -171,6 +194,13 @@ func secretFor(state rotation.State, before map[string][]byte, served []token.Pu
 		after[secretAccepted] = text
 	}
 	return after, nil
+}
+
+// holdsLeaked reports whether a Secret would give an API server a key that has
+// leaked, though no rotation needs it any more.
+func holdsLeaked(data map[string][]byte, leaked []string) bool {
+	handed := map[string][]byte{secretNext: data[secretNext], secretAccepted: data[secretAccepted]}
+	return slices.ContainsFunc(knownKeys(handed), func(k token.PublicKey) bool { return slices.Contains(leaked, k.ID) })
 }
 
 func publicOf(private []byte) (token.PublicKey, error) {

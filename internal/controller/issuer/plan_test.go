@@ -94,12 +94,58 @@ func TestStateSurvives(t *testing.T) {
 	t.Parallel()
 	for _, phase := range rotation.Phases() {
 		want := rotation.State{Phase: phase, Since: noon, OldKID: "a", NewKID: "b", SeenAt: noon, SwitchedAt: noon.Add(time.Hour)}
-		var status v1alpha1.IssuerStatus
-		setState(&status, want, rotation.Gate{NotBefore: noon, Waiting: []string{"wait"}}, 2)
-		got := stateOf(&status, noon)
+		var object v1alpha1.Issuer
+		setState(&object.Status, want, rotation.Gate{NotBefore: noon, Waiting: []string{"wait"}}, 2)
+		got := StateOf(&object, noon)
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", phase, diff)
 		}
+	}
+}
+
+// TestEmergencyIsDeclared: what the spec says has leaked decides, in every phase.
+func TestEmergencyIsDeclared(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		phase  rotation.Phase
+		leaked string
+		want   bool
+	}{
+		{rotation.Stable, "a", false},
+		{rotation.KeyCreated, "a", true},
+		{rotation.Verifying, "a", true},
+		{rotation.Draining, "a", true},
+		{rotation.Verifying, "b", false}, // it is given up
+		{rotation.Signing, "b", true},
+		{rotation.Draining, "b", true},
+		{rotation.Draining, "c", false},
+	} {
+		object := v1alpha1.Issuer{Spec: v1alpha1.IssuerSpec{Rotation: &v1alpha1.Rotation{Leaked: []string{row.leaked}}}}
+		setState(&object.Status, rotation.State{Phase: row.phase, OldKID: "a", NewKID: "b"}, rotation.Gate{}, 0)
+		if got := StateOf(&object, noon); got.Emergency != row.want || !slices.Equal(got.Leaked, []string{row.leaked}) {
+			t.Errorf("%s, %s has leaked: %+v, want %t", row.phase, row.leaked, got, row.want)
+		}
+	}
+}
+
+// TestSecretWithoutLeaked: a rotation that was given up because its key leaked
+// leaves nothing of it for API servers.
+func TestSecretWithoutLeaked(t *testing.T) {
+	t.Parallel()
+	_, k1 := newKey(t)
+	next, k2 := newKey(t)
+	state := rotation.State{Phase: rotation.Verifying, OldKID: k1.ID, NewKID: k2.ID}
+	data, err := secretFor(state, map[string][]byte{secretNext: next}, []token.PublicKey{k1})
+	if err != nil || holdsLeaked(data, nil) || !holdsLeaked(data, []string{k2.ID}) {
+		t.Fatalf("%v: %s", err, data[secretAccepted])
+	}
+	state = rotation.State{Phase: rotation.Stable, Leaked: []string{k2.ID}}
+	data, err = secretFor(state, data, []token.PublicKey{k2, k1})
+	if err != nil || holdsLeaked(data, state.Leaked) {
+		t.Errorf("%v: %q", err, publication.IDs(knownKeys(data)))
+	}
+	if diff := cmp.Diff([]string{k1.ID}, publication.IDs(knownKeys(data))); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -1,0 +1,297 @@
+package integration_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	awssdk "github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"sigs.k8s.io/yaml"
+
+	"github.com/rolecall/rolecall/api/v1alpha1"
+	"github.com/rolecall/rolecall/internal/localaws"
+	"github.com/rolecall/rolecall/internal/rotation"
+)
+
+// TestEmergency replaces keys that have leaked, on two API servers and a local
+// AWS, with the commands that an operator types: in the middle of a rotation, and
+// from rest. Nothing is waited for, the leaked key's tokens are refused at once,
+// and the printed command ends the sessions that were taken with it.
+func TestEmergency(t *testing.T) {
+	f := startGround(t)
+	aws := f.environment(t)
+	f.withRole(t)
+	const brief = "--cache-for=1ns"
+
+	f.race(t) // Stable: several at once make one key
+	if code, said := f.run(t, "issuer", "rotate", brief); code != 0 && !strings.Contains(said, "wait until") {
+		t.Fatal(said)
+	}
+	if f.state(t).Phase == rotation.Published { // it was read back for the first time
+		f.rolecall(t, 0, "issuer", "rotate", brief)
+	}
+	f.rollQuietly(t)
+	f.rolecall(t, 0, "issuer", "rotate") // Verifying
+	k1 := f.token(t)
+	f.rollQuietly(t)
+
+	// The canary: STS must take a token of each API server, three times.
+	f.trust(t, laterURL)
+	f.refused(t, "STS refuses a token of the new key: that of API server https://")
+	if said := f.rolecall(t, 0, "issuer", "rotate", "status"); !strings.Contains(said, "not yet: STS refuses") {
+		t.Errorf("status: %s", said)
+	}
+	f.trust(t, rotatingURL)
+	aws.exchanges.Store(0)
+	f.rolecall(t, 0, "issuer", "rotate") // Signing
+	if got := aws.exchanges.Load(); got != 6 {
+		t.Errorf("%d tokens were exchanged, want three of each API server", got)
+	}
+
+	// The old key leaks while its tokens drain.
+	f.refused(t, "wait until")
+	if err := assume(t.Context(), aws.url, k1.raw); err != nil {
+		t.Fatal(err)
+	}
+	said := f.rolecall(t, 0, "issuer", "rotate", "--emergency", "--cache-for=1h") // Draining
+	for _, want := range []string{"aws iam put-role-policy --role-name rotated ", `"aws:TokenIssueTime"`, "do it again then"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("want %q: %s", want, said)
+		}
+	}
+	f.refusedAtSTS(t, aws.url, k1)
+	f.refused(t, "has dropped the old key")
+	f.rollQuietly(t)
+	f.rolecall(t, 0, "issuer", "rotate") // Retiring
+
+	// The new one leaks as well, from rest.
+	k2 := f.token(t)
+	session := aws.session(t, k2.raw)
+	if err := session.list(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f.rolecall(t, 0, "issuer", "rotate", "--emergency") // Stable
+	f.rolecall(t, 0, "issuer", "rotate")                // KeyCreated
+	f.rolecall(t, 0, "issuer", "rotate")                // Published: no cache is waited for
+	f.refused(t, "signs with the new key")
+	f.rollQuietly(t) // one roll: accepted and signing
+	if err := assume(t.Context(), aws.url, k2.raw); err != nil {
+		t.Errorf("a token of the old key, before no API server signs with it: %v", err)
+	}
+	said = f.rolecall(t, 0, "issuer", "rotate", brief) // Signing
+	f.refusedAtSTS(t, aws.url, k2)
+	aws.deny(t, said)
+	if err := session.list(t.Context()); err == nil || !strings.Contains(err.Error(), "explicit deny") {
+		t.Errorf("a session taken with the leaked key: %v", err)
+	}
+	aws.untilAllowed(t, f.token(t).raw)
+	f.rollQuietly(t)
+	f.rolecall(t, 0, "issuer", "rotate") // Retiring
+	if kids := f.published(t, rotatingURL); len(kids) != 1 || kids[0] == k1.kid || kids[0] == k2.kid {
+		t.Errorf("published %q after %s and %s leaked", kids, k1.kid, k2.kid)
+	}
+	if state := f.state(t); state.Phase != rotation.Stable || len(state.Leaked) != 2 {
+		t.Errorf("state %+v", state)
+	}
+}
+
+// refused wants the next step refused for a reason.
+func (f *fireground) refused(t *testing.T, reason string, flags ...string) {
+	t.Helper()
+	if said := f.rolecall(t, 1, append([]string{"issuer", "rotate"}, flags...)...); !strings.Contains(said, reason) {
+		t.Errorf("refused for another reason than %q: %s", reason, said)
+	}
+}
+
+// race takes the first step several times at once: whoever is let in takes one
+// step, the others are told that somebody is there.
+func (f *fireground) race(t *testing.T) {
+	t.Helper()
+	var all sync.WaitGroup
+	var stepped atomic.Int64
+	for range 4 {
+		all.Go(func() {
+			code, said := f.run(t, "issuer", "rotate")
+			switch {
+			case code == 0:
+				stepped.Add(1)
+			case !strings.Contains(said, "another command works in") && !strings.Contains(said, "wait until"):
+				t.Errorf("exit %d: %s", code, said)
+			}
+		})
+	}
+	all.Wait()
+	state := f.state(t)
+	if got := int64(len(state.History)); got == 0 || got != stepped.Load() {
+		t.Fatalf("%d steps were taken, %d are remembered: %+v", stepped.Load(), got, state.History)
+	}
+	if state.Phase == rotation.Published { // two were let in, one after the other
+		return
+	}
+	f.rolecall(t, 0, "issuer", "rotate") // KeyCreated
+}
+
+func (f *fireground) state(t *testing.T) rotation.State {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(f.dir, "rotation.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	state, err := rotation.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return state
+}
+
+// token is a fresh one of the first API server.
+func (f *fireground) token(t *testing.T) heldToken {
+	t.Helper()
+	clients := &fire{ground: f, audience: "sts.amazonaws.com", gates: []*sync.RWMutex{{}, {}}}
+	return clients.one(t)
+}
+
+func (f *fireground) refusedAtSTS(t *testing.T, url string, held heldToken) {
+	t.Helper()
+	if err := assume(t.Context(), url, held.raw); err == nil || !strings.Contains(err.Error(), "InvalidIdentityToken") {
+		t.Errorf("a token of the leaked key %s at STS: %v", held.kid, err)
+	}
+}
+
+// withRole has the folder's issuer try its tokens with the role, and name the
+// account of its provider.
+func (f *fireground) withRole(t *testing.T) {
+	t.Helper()
+	file := filepath.Join(f.dir, "issuer.yaml")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var object v1alpha1.Issuer
+	if err := yaml.UnmarshalStrict(text, &object); err != nil {
+		t.Fatal(err)
+	}
+	object.Spec.Probe.RoleARN = "arn:aws:iam::" + accountID + ":role/rotated"
+	object.Spec.Providers = []v1alpha1.IAMProvider{{ClientIDs: []string{"sts.amazonaws.com"}}}
+	if text, err = yaml.Marshal(object); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// commandsAWS is what the SDK finds in the environment of the commands.
+type commandsAWS struct {
+	url       string
+	exchanges atomic.Int64 // calls of AssumeRoleWithWebIdentity
+	iam       *iam.Client
+}
+
+// environment is the process's, so no other test may run meanwhile.
+func (f *fireground) environment(t *testing.T) *commandsAWS {
+	t.Helper()
+	local := &commandsAWS{}
+	server := localaws.New(localaws.Config{Accounts: f.accounts, Now: time.Now, Log: discard, Issuers: f.access})
+	listening := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if bytes.Contains(body, []byte("Action=AssumeRoleWithWebIdentity")) {
+			local.exchanges.Add(1)
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		server.ServeHTTP(w, r)
+	}))
+	t.Cleanup(listening.Close)
+	local.url = listening.URL
+	key, err := f.accounts.Default().AdminKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range map[string]string{
+		"AWS_ENDPOINT_URL": local.url, "AWS_REGION": "us-east-1", "AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull,
+		"AWS_ACCESS_KEY_ID": key.AccessKeyID, "AWS_SECRET_ACCESS_KEY": key.SecretKey.Reveal(), "AWS_SESSION_TOKEN": "",
+	} {
+		t.Setenv(name, value)
+	}
+	local.iam = iam.New(iam.Options{
+		BaseEndpoint: awssdk.String(local.url), Region: "us-east-1",
+		Credentials: credentials.NewStaticCredentialsProvider(key.AccessKeyID, key.SecretKey.Reveal(), ""),
+	})
+	local.allow(t, "list", `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:ListAllMyBuckets","Resource":"*"}}`)
+	return local
+}
+
+func (a *commandsAWS) allow(t *testing.T, name, policy string) {
+	t.Helper()
+	if _, err := a.iam.PutRolePolicy(t.Context(), &iam.PutRolePolicyInput{RoleName: awssdk.String("rotated"), PolicyName: awssdk.String(name), PolicyDocument: awssdk.String(policy)}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+var printedPolicy = regexp.MustCompile(`--role-name rotated --policy-name (\w+) --policy-document '([^']+)'`)
+
+// deny does what the printed command says.
+func (a *commandsAWS) deny(t *testing.T, printed string) {
+	t.Helper()
+	found := printedPolicy.FindStringSubmatch(printed)
+	if found == nil || !json.Valid([]byte(found[2])) {
+		t.Fatalf("no command: %s", printed)
+	}
+	a.allow(t, found[1], found[2])
+}
+
+// stsSession are credentials that a token was exchanged for.
+type stsSession struct{ client *s3.Client }
+
+func (a *commandsAWS) session(t *testing.T, raw string) stsSession {
+	t.Helper()
+	answer, err := sts.New(sts.Options{BaseEndpoint: awssdk.String(a.url), Region: "us-east-1"}).AssumeRoleWithWebIdentity(t.Context(), &sts.AssumeRoleWithWebIdentityInput{
+		RoleArn: awssdk.String("arn:aws:iam::" + accountID + ":role/rotated"), RoleSessionName: awssdk.String("session"), WebIdentityToken: awssdk.String(raw),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stsSession{s3.New(s3.Options{
+		BaseEndpoint: awssdk.String(a.url), Region: "us-east-1", UsePathStyle: true,
+		Credentials: credentials.NewStaticCredentialsProvider(*answer.Credentials.AccessKeyId, *answer.Credentials.SecretAccessKey, *answer.Credentials.SessionToken),
+	})}
+}
+
+func (s stsSession) list(ctx context.Context) error {
+	_, err := s.client.ListBuckets(ctx, &s3.ListBucketsInput{})
+	return err
+}
+
+// untilAllowed wants sessions that are younger than the moment of the policy to
+// work; it names a second that is not over yet.
+func (a *commandsAWS) untilAllowed(t *testing.T, raw string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for {
+		err := a.session(t, raw).list(ctx)
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("a session of the new key: %v", err)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
