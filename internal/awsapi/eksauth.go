@@ -34,6 +34,9 @@ type PodSession struct {
 	Namespace, ServiceAccount string
 	// AssociationID is empty when the answer does not name the association.
 	AssociationID string
+	// Version is the association's generation as a broker says it; 0 if the answer
+	// does not, as AWS's never do.
+	Version int64
 	// RoleARN is the session's: arn:PARTITION:sts::ACCOUNT:assumed-role/ROLE/SESSION.
 	RoleARN     string
 	Credentials credential.AWS
@@ -54,10 +57,11 @@ var ErrNoCredentials = errors.New("no credentials of our own")
 // caller must see each attempt, the answer must be bounded, and a redirect must
 // not be followed with somebody's token in the body.
 type EKSAuth struct {
-	endpoint string
-	client   *http.Client
-	region   string
-	// credentials sign the call; with bearer instead, nothing is signed.
+	endpoint  string
+	transport http.RoundTripper
+	region    string
+	// credentials sign the call; with bearer instead, nothing is signed. A bearer
+	// token that is empty stands for a client certificate.
 	credentials aws.CredentialsProvider
 	bearer      func() (credential.Secret, error)
 	now         func() time.Time
@@ -101,23 +105,41 @@ func (c *EKSAuth) AssumeRoleForPodIdentity(ctx context.Context, cluster string, 
 	if err := c.authenticate(ctx, request, body); err != nil {
 		return nil, err
 	}
-	response, err := c.client.Do(request)
+	header, text, err := c.roundTrip(request, eksAuthAttempt)
 	if err != nil {
 		return nil, err
+	}
+	session, err := readPodSession(text, header.Get("X-Amzn-Requestid"))
+	if err == nil {
+		session.Version = associationVersion(header.Get("X-Rolecall-Association-Version"))
+	}
+	return session, err
+}
+
+// roundTrip returns header and whole body of an answer of status 200. No redirect is
+// followed: somebody's token is in the request.
+func (c *EKSAuth) roundTrip(request *http.Request, limit time.Duration) (http.Header, []byte, error) {
+	client := http.Client{
+		Transport: c.transport, Timeout: limit,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return nil, nil, err
 	}
 	defer func() { _ = response.Body.Close() }()
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxEKSAuthAnswer+1))
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, nil, err
 	case len(text) > maxEKSAuthAnswer:
-		return nil, fmt.Errorf("%w: longer than %d bytes", ErrUnusable, maxEKSAuthAnswer)
+		return nil, nil, fmt.Errorf("%w: longer than %d bytes", ErrUnusable, maxEKSAuthAnswer)
 	case response.StatusCode == http.StatusOK:
-		return readPodSession(text, requestID(response))
+		return response.Header, text, nil
 	case response.StatusCode < 400:
-		return nil, fmt.Errorf("%w: status %d", ErrUnusable, response.StatusCode)
+		return nil, nil, fmt.Errorf("%w: status %d", ErrUnusable, response.StatusCode)
 	}
-	return nil, readEKSAuthError(response, text)
+	return nil, nil, readEKSAuthError(response, text)
 }
 
 func (c *EKSAuth) authenticate(ctx context.Context, request *http.Request, body []byte) error {
@@ -126,7 +148,9 @@ func (c *EKSAuth) authenticate(ctx context.Context, request *http.Request, body 
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrNoCredentials, err)
 		}
-		request.Header.Set("Authorization", "Bearer "+token.Reveal())
+		if !token.IsZero() {
+			request.Header.Set("Authorization", "Bearer "+token.Reveal())
+		}
 		return nil
 	}
 	own, err := c.credentials.Retrieve(ctx)

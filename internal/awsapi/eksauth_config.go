@@ -31,6 +31,14 @@ type EKSAuthConfig struct {
 	// BearerFile makes calls carry the token of that file instead of a
 	// signature. It is read anew for each call, since kubelet replaces it.
 	BearerFile string
+	// ClientCertificateFile makes calls carry neither, and the connection a client
+	// certificate: a PEM file with the certificate and its key, read anew for each
+	// connection. It excludes BearerFile.
+	ClientCertificateFile string
+	// CAFile holds the PEM certificates that the endpoint's must come from, instead
+	// of the system's. It is followed. Empty means AWS_CA_BUNDLE, followed as well,
+	// then ca_bundle of the configuration file.
+	CAFile string
 	// RotateFile takes the credentials that sign from the shared credentials
 	// file, profile default, and reads it anew every minute.
 	RotateFile bool
@@ -62,8 +70,17 @@ func NewEKSAuth(ctx context.Context, c EKSAuthConfig) (*EKSAuth, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load AWS configuration: %w", err)
 	}
-	service := &EKSAuth{client: eksAuthClient(loaded.HTTPClient), credentials: loaded.Credentials, region: loaded.Region, now: c.Now}
-	if c.BearerFile != "" {
+	service := &EKSAuth{credentials: loaded.Credentials, region: loaded.Region, now: c.Now}
+	if service.transport, err = c.transport(loaded.HTTPClient); err != nil {
+		return nil, err
+	}
+	switch {
+	case c.ClientCertificateFile != "":
+		service.bearer = func() (credential.Secret, error) {
+			_, err := clientCertificate(c.ClientCertificateFile)
+			return credential.Secret{}, err
+		}
+	case c.BearerFile != "":
 		service.bearer = func() (credential.Secret, error) { return readToken(c.BearerFile) }
 	}
 	if c.RotateFile {
@@ -76,6 +93,8 @@ func NewEKSAuth(ctx context.Context, c EKSAuthConfig) (*EKSAuth, error) {
 	case service.bearer != nil && service.endpoint == "":
 		// AWS must never be sent a token of the cluster's own API.
 		return nil, errors.New("a broker needs an endpoint")
+	case service.bearer != nil && !isPrivate(service.endpoint):
+		return nil, errors.New("the token of a pod and the agent's own must not travel in the clear: a broker's endpoint is https, or http on loopback")
 	case service.bearer != nil:
 		service.region = ""
 		return service, nil
@@ -91,17 +110,30 @@ func NewEKSAuth(ctx context.Context, c EKSAuthConfig) (*EKSAuth, error) {
 	return service, nil
 }
 
-// eksAuthClient keeps the SDK's transport, with AWS_CA_BUNDLE and the proxy of
-// the environment, and follows no redirect.
-func eksAuthClient(from aws.HTTPClient) *http.Client {
-	client := &http.Client{
-		Timeout:       eksAuthAttempt,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+// transport keeps the SDK's, with the proxy of the environment.
+func (c *EKSAuthConfig) transport(from aws.HTTPClient) (http.RoundTripper, error) {
+	buildable, ok := from.(*awshttp.BuildableClient)
+	if !ok {
+		return http.DefaultTransport, nil
 	}
-	if buildable, ok := from.(*awshttp.BuildableClient); ok {
-		client.Transport = buildable.GetTransport()
+	transport := buildable.GetTransport()
+	if file := c.ClientCertificateFile; file != "" {
+		transport.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return clientCertificate(file) }
 	}
-	return client
+	if file := firstOf(c.CAFile, os.Getenv("AWS_CA_BUNDLE")); file != "" {
+		return newTrusting(transport, file)
+	}
+	return transport, nil
+}
+
+// isPrivate reports whether nobody on the way can read what is sent.
+func isPrivate(endpoint string) bool {
+	parsed, err := url.Parse(endpoint)
+	if err != nil {
+		return false
+	}
+	host := net.ParseIP(parsed.Hostname())
+	return parsed.Scheme == "https" || (host != nil && host.IsLoopback()) || parsed.Hostname() == "localhost"
 }
 
 // configuredEndpoint looks where every SDK looks: the parameter, the service's
