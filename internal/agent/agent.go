@@ -30,6 +30,9 @@ type Config struct {
 	// Cluster is the name in the upstream's path.
 	Cluster  string
 	Upstream Upstream
+	// Changes tells of changes of associations; nil if the upstream does not. It
+	// needs Node.
+	Changes ChangeSource
 	// AllowedHosts are accepted in the Host header beside the protocol's own.
 	AllowedHosts []netip.Addr
 	// Keys verifies rotated tokens; nil leaves all to the upstream.
@@ -117,6 +120,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	var parts sync.WaitGroup
 	parts.Go(func() { a.renewLoop(ctx) })
 	parts.Go(func() { a.ownLoop(ctx) })
+	if a.config.Changes != nil {
+		parts.Go(func() { a.changesLoop(ctx) })
+	}
 	if a.config.Keys != nil {
 		parts.Go(func() { a.config.Keys.run(ctx, a.config.Log) })
 	}

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/credential"
 )
 
@@ -45,6 +46,9 @@ type entry struct {
 	due      time.Time
 	failures int
 	denied   bool
+	// stale: the association is newer than the session. The next request renews
+	// it, and so does the next look at what is due.
+	stale bool
 	// renewing saves the entry from eviction.
 	renewing bool
 	limit    *rate.Limiter
@@ -63,10 +67,20 @@ type cache struct {
 	entries *lru[entryKey, *entry]
 	tokens  *lru[fingerprint, accepted]
 	policy  policy
+	// news are the last changes of associations, for answers that were under way
+	// when their association changed.
+	news *lru[string, awsapi.AssociationChange]
 	// looked is when the entries were last gone through, and quiet until when
 	// that need not be done again.
 	looked, quiet time.Time
 }
+
+const (
+	maxNews = 4096
+	// staleRetry is when to ask again a broker that does not know yet what it
+	// said itself, or another replica of it.
+	staleRetry = 2 * time.Second
+)
 
 // quietAtMost bounds how late it is noticed that an idle pod asks again.
 const quietAtMost = time.Minute
@@ -82,7 +96,10 @@ type policy struct {
 }
 
 func newCache(size int, p policy, evicted func()) *cache {
-	c := &cache{entries: newLRU[entryKey, *entry](size), tokens: newLRU[fingerprint, accepted](4 * size), policy: p}
+	c := &cache{
+		entries: newLRU[entryKey, *entry](size), tokens: newLRU[fingerprint, accepted](4 * size), policy: p,
+		news: newLRU[string, awsapi.AssociationChange](maxNews),
+	}
 	c.entries.keep = func(e *entry) bool { return e.renewing }
 	c.entries.forgot = func(entryKey, *entry) { evicted() }
 	return c
@@ -93,8 +110,8 @@ type found struct {
 	entry   *entry
 	session *session
 	// retryAt is when a renewal may be tried again.
-	retryAt time.Time
-	limited bool
+	retryAt        time.Time
+	limited, stale bool
 }
 
 // lookup finds by a token that was accepted before and is still valid. Each
@@ -122,8 +139,8 @@ func (c *cache) use(key entryKey, now time.Time) (found, bool) {
 		return found{}, false
 	}
 	e.lastUsed = now
-	f := found{entry: e, session: e.session, limited: !e.limit.AllowN(now, 1)}
-	if e.failures > 0 {
+	f := found{entry: e, session: e.session, limited: !e.limit.AllowN(now, 1), stale: e.stale}
+	if e.failures > 0 || e.stale {
 		f.retryAt = e.due
 	}
 	return f, true
@@ -141,17 +158,21 @@ func (c *cache) link(print fingerprint, p *peeked, raw credential.Secret, now ti
 		return found{}, false
 	}
 	c.tokens.put(print, accepted{key, p.notBefore, p.expiry})
-	e.offer(print, p, raw)
+	if e.offer(print, p, raw) && e.failures > 0 && !e.renewing {
+		e.due = now // perhaps it was the old token's fault
+	}
 	c.quiet = time.Time{} // it may have waited for a token
 	return c.use(key, now)
 }
 
-// offer keeps the token that lives longest. A token that is new re-arms the
-// renewal of an entry whose old one had expired.
-func (e *entry) offer(print fingerprint, p *peeked, raw credential.Secret) {
-	if p.expiry.After(e.tokenExpiry) {
+// offer keeps the token that lives longest, and reports whether it is this one.
+// A token that is new re-arms the renewal of an entry whose old one had expired.
+func (e *entry) offer(print fingerprint, p *peeked, raw credential.Secret) bool {
+	newer := p.expiry.After(e.tokenExpiry)
+	if newer {
 		e.token, e.tokenExpiry, e.tokenPrint = raw, p.expiry, print
 	}
+	return newer
 }
 
 // store keeps what the upstream gave for a token.
@@ -162,6 +183,9 @@ func (c *cache) store(print fingerprint, p *peeked, id identity, raw credential.
 	key := keyOf(id, print)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.revoked(s) {
+		return // asked before the association went, and answered after
+	}
 	e, ok := c.entries.get(key)
 	if !ok {
 		e = &entry{key: key, id: id, lastUsed: s.issued, limit: rate.NewLimiter(c.policy.podRate, c.policy.podBurst)}
@@ -174,8 +198,48 @@ func (c *cache) store(print fingerprint, p *peeked, id identity, raw credential.
 
 // renewed sets a new session. The caller holds the lock.
 func (c *cache) renewed(e *entry, s *session) {
-	e.session, e.failures, e.denied = s, 0, false
-	c.setDue(e, s.refreshAt(c.policy.fraction, c.policy.retention, c.policy.rand()))
+	e.session, e.failures, e.denied, e.stale = s, 0, false, false
+	at := s.refreshAt(c.policy.fraction, c.policy.retention, c.policy.rand())
+	if news, known := c.news.get(s.associationID); known && s.version != 0 && s.version < news.Version {
+		e.stale, at = true, s.issued.Add(staleRetry)
+	}
+	c.setDue(e, at)
+}
+
+// revoked: the session's association was deleted or paused after it was made.
+// The caller holds the lock.
+func (c *cache) revoked(s *session) bool {
+	news, known := c.news.get(s.associationID)
+	return known && news.Gone && (news.Version == 0 || s.version <= news.Version)
+}
+
+// changed takes in what became of associations: what they gave is dropped when
+// they are gone, and due at once when it is of an older version.
+func (c *cache) changed(changes []awsapi.AssociationChange, now time.Time) (dropped, stale int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	by := map[string]awsapi.AssociationChange{}
+	for _, change := range changes {
+		if old, known := c.news.get(change.AssociationID); known && change.Version != 0 && change.Version < old.Version {
+			continue // told again, by a broker that began anew
+		}
+		by[change.AssociationID] = change
+		c.news.put(change.AssociationID, change)
+	}
+	c.entries.all(func(key entryKey, e *entry) {
+		change, affected := by[e.session.associationID]
+		switch {
+		case !affected:
+		case c.revoked(e.session):
+			c.entries.delete(key)
+			dropped++
+		case !change.Gone && (change.Version == 0 || e.session.version < change.Version):
+			e.stale = true
+			c.setDue(e, now)
+			stale++
+		}
+	})
+	return dropped, stale
 }
 
 func (c *cache) setDue(e *entry, at time.Time) {
@@ -254,6 +318,9 @@ func (c *cache) finish(e *entry, s *session) {
 	defer c.mu.Unlock()
 	e.renewing = false
 	c.renewed(e, s)
+	if c.revoked(s) {
+		c.entries.delete(e.key)
+	}
 }
 
 // postpone ends a renewal that failed, and keeps the entry.

@@ -128,14 +128,15 @@ func (a *Agent) unknown(ctx context.Context, print fingerprint, p *peeked, raw s
 	return outcome{session: made, refused: refused, source: sourceUpstream}
 }
 
-// serve answers from an entry, renewed first if it is near its end.
+// serve answers from an entry, renewed first if it is near its end or its
+// association is newer.
 func (a *Agent) serve(ctx context.Context, f found, now time.Time) outcome {
 	if f.limited {
 		answer := rejected(refuseLimit("pod"))
 		answer.claimed = f.entry.id
 		return answer
 	}
-	if f.session.fresh(now) {
+	if f.session.fresh(now) && !f.stale {
 		return outcome{session: f.session, source: sourceCache}
 	}
 	made, source := a.refresh(ctx, f, now)

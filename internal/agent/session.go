@@ -20,6 +20,8 @@ type session struct {
 	issued, expires time.Time
 
 	roleARN, associationID, keyTail string
+	// version is the association's; 0 if the upstream does not say it.
+	version int64
 }
 
 // wireSession is the form every SDK reads (spec podidentity §4.3). The order of
@@ -53,7 +55,7 @@ func newSession(from *awsapi.PodSession, now time.Time) (*session, error) {
 	return &session{
 		body: credential.NewSecret(string(text)), length: []string{strconv.Itoa(len(text))},
 		issued: now, expires: creds.Expires,
-		roleARN: from.RoleARN, associationID: from.AssociationID, keyTail: tail(creds.AccessKeyID),
+		roleARN: from.RoleARN, associationID: from.AssociationID, version: from.Version, keyTail: tail(creds.AccessKeyID),
 	}, nil
 }
 
