@@ -4,11 +4,12 @@
 //
 // It decides nothing about who may have which role, believes nothing of a token
 // that the upstream or a local key has not accepted, and writes no credentials
-// to disk.
+// to disk; to a file in memory only when it is told to.
 package agent
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"log/slog"
 	"math/rand/v2"
@@ -60,6 +61,9 @@ type Config struct {
 	// LegacyMetrics keeps the reference's three metrics beside ours.
 	LegacyMetrics bool
 	Limits        Limits
+	// StateFile, if set, keeps sessions for the agent after this one. They are
+	// live credentials; see Restore.
+	StateFile string
 
 	Metrics prometheus.Registerer
 	Log     *slog.Logger
@@ -92,6 +96,8 @@ type Agent struct {
 	draining atomic.Bool
 	metrics  *metrics
 	folded   *folder
+	// saved is the checksum of what the state file holds.
+	saved [sha256.Size]byte
 }
 
 // New makes an agent and registers its metrics. Run renews.
@@ -120,6 +126,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	var parts sync.WaitGroup
 	parts.Go(func() { a.renewLoop(ctx) })
 	parts.Go(func() { a.ownLoop(ctx) })
+	if a.config.StateFile != "" {
+		parts.Go(func() { a.saveLoop(ctx) })
+	}
 	if a.config.Changes != nil {
 		parts.Go(func() { a.changesLoop(ctx) })
 	}
@@ -130,6 +139,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.draining.Store(true)
 	parts.Wait()
 	a.work.close()
+	if a.config.StateFile != "" {
+		a.saveState()
+	}
 	return nil
 }
 
@@ -189,7 +201,7 @@ func (a *Agent) fetch(ctx context.Context, print fingerprint, p *peeked, raw str
 
 func (a *Agent) fetchOnce(ctx context.Context, print fingerprint, p *peeked, raw credential.Secret, source netip.Addr) (*session, error) {
 	// Another call may have ended between the look into the cache and now.
-	if f, hit := a.cache.lookup(print, a.config.Now()); hit {
+	if f, hit := a.cache.lookup(print, raw.Reveal(), a.config.Now()); hit {
 		return f.session, nil
 	}
 	if !a.sources.begin(source) {

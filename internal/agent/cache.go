@@ -52,6 +52,8 @@ type entry struct {
 	// renewing saves the entry from eviction.
 	renewing bool
 	limit    *rate.Limiter
+	// restored: it is of the agent before this one.
+	restored bool
 }
 
 // accepted links a token to an entry. It exists only for tokens that the
@@ -116,14 +118,19 @@ type found struct {
 
 // lookup finds by a token that was accepted before and is still valid. Each
 // lookup is charged to the pod.
-func (c *cache) lookup(print fingerprint, now time.Time) (found, bool) {
+func (c *cache) lookup(print fingerprint, raw string, now time.Time) (found, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	link, ok := c.tokens.get(print)
 	if !ok || !now.Before(link.expiry) || now.Add(clockSkew).Before(link.notBefore) {
 		return found{}, false
 	}
-	return c.use(link.key, now)
+	f, hit := c.use(link.key, now)
+	if hit && f.entry.token.IsZero() { // restored
+		f.entry.token, f.entry.tokenExpiry, f.entry.tokenPrint = credential.NewSecret(raw), link.expiry, print
+		c.quiet = time.Time{}
+	}
+	return f, hit
 }
 
 // use reads an entry for a pod. Credentials that are about to end are none.
@@ -188,13 +195,15 @@ func (c *cache) store(print fingerprint, p *peeked, id identity, raw credential.
 	}
 	e, ok := c.entries.get(key)
 	if !ok {
-		e = &entry{key: key, id: id, lastUsed: s.issued, limit: rate.NewLimiter(c.policy.podRate, c.policy.podBurst)}
+		e = &entry{key: key, id: id, lastUsed: s.issued, limit: c.newLimit()}
 	}
 	e.offer(print, p, raw)
 	c.renewed(e, s)
 	c.entries.put(key, e)
 	c.tokens.put(print, accepted{key, p.notBefore, p.expiry})
 }
+
+func (c *cache) newLimit() *rate.Limiter { return rate.NewLimiter(c.policy.podRate, c.policy.podBurst) }
 
 // renewed sets a new session. The caller holds the lock.
 func (c *cache) renewed(e *entry, s *session) {
@@ -343,12 +352,13 @@ func (c *cache) drop(r renewal) {
 	}
 }
 
-// forgetPods drops the entries of pods for which gone is true.
-func (c *cache) forgetPods(gone func(podUID string) bool) (dropped int) {
+// forgetPods drops the entries of pods for which gone is true. It is told whether
+// the entry is of the agent before this one.
+func (c *cache) forgetPods(gone func(podUID string, restored bool) bool) (dropped int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.entries.all(func(key entryKey, _ *entry) {
-		if key.podUID != "" && gone(key.podUID) {
+	c.entries.all(func(key entryKey, e *entry) {
+		if key.podUID != "" && gone(key.podUID, e.restored) {
 			c.entries.delete(key)
 			dropped++
 		}

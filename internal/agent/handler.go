@@ -82,7 +82,7 @@ func (a *Agent) answer(r *http.Request, now time.Time) outcome {
 	// Only a token that was accepted finds anything, and only the very same: its
 	// signature is part of what is hashed.
 	print := fingerprint(sha256.Sum256([]byte(raw)))
-	if f, hit := a.cache.lookup(print, now); hit {
+	if f, hit := a.cache.lookup(print, raw, now); hit {
 		return a.serve(r.Context(), f, now)
 	}
 	from := sourceOf(r)

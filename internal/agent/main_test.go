@@ -151,6 +151,11 @@ func newRig(t testing.TB, upstream agent.Upstream, change func(*agent.Config)) *
 	return r
 }
 
+// answered is an answer.
+type answered = httptest.ResponseRecorder
+
+func (r *rig) log() *slog.Logger { return slog.New(slog.NewJSONHandler(r.logs, nil)) }
+
 // get asks without a network.
 func (r *rig) get(token string, change ...func(*http.Request)) *httptest.ResponseRecorder {
 	request := httptest.NewRequestWithContext(context.Background(), http.MethodGet, "http://169.254.170.23/v1/credentials", nil)

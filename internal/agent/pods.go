@@ -27,6 +27,7 @@ const (
 type Pods struct {
 	informer kubecache.SharedIndexInformer
 	factory  informers.SharedInformerFactory
+	synced   kubecache.InformerSynced
 	now      func() time.Time
 
 	mu    sync.Mutex
@@ -46,12 +47,16 @@ func NewPods(client kubernetes.Interface, node string, now func() time.Time) (*P
 	if err := p.informer.SetTransform(stripPod); err != nil {
 		return nil, fmt.Errorf("prepare the watch of pods: %w", err)
 	}
-	_, err := p.informer.AddEventHandler(kubecache.ResourceEventHandlerFuncs{
+	handler, err := p.informer.AddEventHandler(kubecache.ResourceEventHandlerFuncs{
 		AddFunc:    func(object any) { p.seen(object, false) },
 		UpdateFunc: func(_, object any) { p.seen(object, false) },
 		DeleteFunc: func(object any) { p.seen(object, true) },
 	})
-	return p, err
+	if err != nil {
+		return nil, fmt.Errorf("prepare the watch of pods: %w", err)
+	}
+	p.synced = handler.HasSynced
+	return p, nil
 }
 
 // Run follows the pods until ctx is done. Without permission it says so once;
@@ -109,6 +114,10 @@ func (p *Pods) gone(uid string, now time.Time) bool {
 	at, known := p.ended.get(uid)
 	return known && now.Sub(at) >= goneGrace
 }
+
+// absent reports whether the node is known not to have a pod that was there
+// before.
+func (p *Pods) absent(uid string) bool { return p.synced() && !p.running(uid) }
 
 func (p *Pods) running(uid string) bool {
 	p.mu.Lock()

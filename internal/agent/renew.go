@@ -60,7 +60,11 @@ func (a *Agent) forgetGone(now time.Time) {
 	if a.config.Pods == nil {
 		return
 	}
-	for range a.cache.forgetPods(func(uid string) bool { return a.config.Pods.gone(uid, now) }) {
+	pods := a.config.Pods
+	for range a.cache.forgetPods(func(uid string, restored bool) bool {
+		// A pod that ended while there was no agent is never seen to end.
+		return pods.gone(uid, now) || (restored && pods.absent(uid))
+	}) {
 		a.metrics.evicted("pod")
 	}
 }

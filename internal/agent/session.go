@@ -1,9 +1,9 @@
 package agent
 
 import (
-	"bytes"
 	"encoding/json"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/rolecall/rolecall/internal/arn"
@@ -40,23 +40,34 @@ func newSession(from *awsapi.PodSession, now time.Time) (*session, error) {
 		account = role.Account
 	}
 	creds := from.Credentials
-	var body bytes.Buffer
-	encoder := json.NewEncoder(&body)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(wireSession{
+	text, err := wireSession{
 		AccessKeyID: creds.AccessKeyID, SecretAccessKey: creds.SecretKey.Reveal(), Token: creds.SessionToken.Reveal(),
 		AccountID: account,
 		// Whole seconds with Z: some parsers are strict about fractions.
 		Expiration: creds.Expires.UTC().Truncate(time.Second).Format(time.RFC3339),
-	}); err != nil {
+	}.encode()
+	if err != nil {
 		return nil, err
 	}
-	text := bytes.TrimSpace(body.Bytes())
-	return &session{
-		body: credential.NewSecret(string(text)), length: []string{strconv.Itoa(len(text))},
+	made := &session{
 		issued: now, expires: creds.Expires,
 		roleARN: from.RoleARN, associationID: from.AssociationID, version: from.Version, keyTail: tail(creds.AccessKeyID),
-	}, nil
+	}
+	made.setBody(credential.NewSecret(text))
+	return made, nil
+}
+
+func (s *session) setBody(body credential.Secret) {
+	s.body, s.length = body, []string{strconv.Itoa(len(body.Reveal()))}
+}
+
+// encode leaves / + = as they are.
+func (w wireSession) encode() (string, error) {
+	var body strings.Builder
+	encoder := json.NewEncoder(&body)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(w)
+	return strings.TrimSpace(body.String()), err
 }
 
 func (s *session) life() time.Duration { return s.expires.Sub(s.issued) }
