@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -18,6 +19,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
 
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/fault"
@@ -113,7 +115,7 @@ func (c *webhookConfig) makeParts(ctx context.Context, sys System, p *webhookPar
 		Settings: c.settings, ServiceAccounts: p.accounts, Fallback: c.fallback,
 		Metrics: p.registry, Log: p.log, Now: sys.Now, Debugging: c.debugging,
 	}
-	p.run = append(p.run, p.accounts.Run, p.returnMemory)
+	p.run = append(p.run, p.accounts.Run, p.returnMemory, c.checkPermissions(p.client, p.log))
 	if c.watchConfigMap {
 		source := webhook.NewConfigMap(p.client, c.namespace, c.settings, p.log)
 		hook.ConfigMap, p.run = source, append(p.run, source.Run)
@@ -213,6 +215,8 @@ func (c *webhookConfig) serve(ctx context.Context, p *webhookParts, listener, me
 	}
 	hook := httpserve.Server{Name: "webhook", Handler: p.handler, TLS: p.tls, Log: p.log}
 	metrics := httpserve.Server{Name: "metrics", Handler: routes, Log: p.log}
+	// What follows the API server logs where the rest is.
+	ctx = klog.NewContext(ctx, logr.FromSlogHandler(p.log.Handler()))
 	told := ctx
 	group, ctx := errgroup.WithContext(context.WithoutCancel(ctx)) // the delay outlives what asked for it
 	ctx, stop := context.WithCancel(ctx)

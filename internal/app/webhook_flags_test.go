@@ -2,6 +2,7 @@ package app
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/tls"
 	"flag"
 	"fmt"
@@ -87,20 +88,24 @@ func TestValidateWebhook(t *testing.T) {
 
 const flagsPage = "../../docs/reference/webhook-flags.md"
 
-// TestFlagsPage: the page lists exactly the flags there are, with their defaults.
+// TestFlagsPage: the page lists exactly the flags there are, with their defaults,
+// and exactly the permissions.
 func TestFlagsPage(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile(flagsPage)
 	if err != nil {
 		t.Fatal(err)
 	}
-	const begin, end = "<!-- flags -->\n", "<!-- end -->\n"
-	before, rest, found := strings.Cut(string(page), begin)
-	_, after, closed := strings.Cut(rest, end)
-	if !found || !closed {
-		t.Fatalf("%s has no place for flags", flagsPage)
+	want := string(page)
+	for begin, table := range map[string]string{"<!-- flags -->\n": flagTable(), "<!-- permissions -->\n": permissionTable()} {
+		const end = "<!-- end -->\n"
+		before, rest, found := strings.Cut(want, begin)
+		_, after, closed := strings.Cut(rest, end)
+		if !found || !closed {
+			t.Fatalf("%s has no place %s", flagsPage, begin)
+		}
+		want = before + begin + table + end + after
 	}
-	want := before + begin + flagTable() + end + after
 	if *update {
 		if err := os.WriteFile(flagsPage, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
@@ -110,6 +115,26 @@ func TestFlagsPage(t *testing.T) {
 	if string(page) != want {
 		t.Errorf("%s is not what the flags are; run go test ./internal/app -run TestFlagsPage -update", flagsPage)
 	}
+}
+
+func permissionTable() string {
+	var table strings.Builder
+	table.WriteString("| API group | resource | named | verbs | where | with |\n|---|---|---|---|---|---|\n")
+	code := func(text string) string {
+		if text != "" {
+			text = "`" + text + "`"
+		}
+		return text
+	}
+	c := webhookConfig{namespace: "--namespace"}
+	for _, p := range c.permissions() {
+		where := "everywhere"
+		if p.namespace != "" {
+			where = "in " + code(p.namespace)
+		}
+		fmt.Fprintf(&table, "| %s | %s | %s | %s | %s | %s |\n", cmp.Or(code(p.group), "core"), code(p.resource), code(cmp.Or(p.flag, p.name)), strings.Join(p.verbs, ", "), where, cmp.Or(code(p.with), "always"))
+	}
+	return table.String()
 }
 
 func flagTable() string {
