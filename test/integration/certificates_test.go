@@ -159,8 +159,13 @@ type balancer struct {
 
 func newBalancer(t *testing.T) *balancer {
 	t.Helper()
+	return newBalancerAt(t, "127.0.0.1:0")
+}
+
+func newBalancerAt(t *testing.T, address string) *balancer {
+	t.Helper()
 	var config net.ListenConfig
-	listener, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	listener, err := config.Listen(t.Context(), "tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
