@@ -152,6 +152,9 @@ type Fix struct {
 	New         string `json:"new"`
 	// Edit is the same in bytes of the document's text.
 	Edit Edit `json:"edit"`
+	// Manual: a person has to decide, or to fill something in, before the edit is
+	// made.
+	Manual bool `json:"manual,omitempty"`
 }
 
 // ContextEntry is one key of the request.

@@ -34,7 +34,9 @@ type Finding struct {
 	Sid string `json:"sid,omitempty"`
 	// Suggested is an edit that would mend it, where there is an obvious one.
 	Suggested *Fix `json:"suggested,omitempty"`
-	at        span
+	// Command mends what no edit of the document can.
+	Command string `json:"command,omitempty"`
+	at      span
 }
 
 // LintOptions are facts that a document does not hold.
@@ -44,6 +46,9 @@ type LintOptions struct {
 	Account string
 	// Managed says that an identity-based policy will be a managed one.
 	Managed bool
+	// Role are facts about the role of a trust policy. If they are given, even
+	// empty, what lets nobody in is an error, not a warning.
+	Role *RoleFacts
 }
 
 // Lint reads a document as a kind and returns what is wrong or dangerous in it,
@@ -62,6 +67,10 @@ func Lint(kind Kind, name string, text []byte, options LintOptions) []Finding {
 		for i := range l.policy.statements {
 			l.sid = l.policy.statements[i].sid
 			l.statement(&l.policy.statements[i])
+		}
+		l.sid = ""
+		if kind == Trust {
+			l.wholeTrust()
 		}
 	}
 	slices.SortStableFunc(l.findings, func(a, b Finding) int {
@@ -175,13 +184,20 @@ func quota(kind Kind) (limit int, blanks bool, adjustable int) {
 
 func (l *linter) size() {
 	limit, blanks, adjustable := quota(l.policy.kind)
+	if l.options.Role != nil && l.policy.kind == Trust {
+		limit = cmp.Or(l.options.Role.Quota, limit)
+		adjustable = limit
+	}
 	size := Size(l.policy.text)
 	if blanks {
 		size = len([]rune(l.policy.text))
 	}
 	switch {
 	case size > adjustable:
-		l.add(Error, span{0, 1}, "over-quota", "the document has %d characters, the limit is %d", size, adjustable)
+		f := l.add(Error, span{0, 1}, "over-quota", "the document has %d characters, the limit is %d", size, adjustable)
+		if l.policy.kind == Trust {
+			l.suggestShorter(f, adjustable)
+		}
 	case size > limit:
 		l.add(Warning, span{0, 1}, "over-quota", "the document has %d characters, the usual limit is %d", size, limit)
 	case size > limit*9/10:

@@ -73,7 +73,11 @@ func (l *linter) values(s *statement, c *condition) {
 		case (c.op.compare == compareString || c.op.compare == compareFolded) && hasWildcard(source):
 			like := c.op
 			like.base = strings.Replace(strings.TrimSuffix(like.base, "IgnoreCase"), "Equals", "Like", 1)
-			f := l.add(Warning, at, "wildcard-without-like", "%s takes * and ? in %q literally; %s takes them as wildcards", c.op.base, source, like.name())
+			severity := Warning
+			if isTokenKey(c.folded) && !c.op.negated {
+				severity = l.never() // no claim of a cluster's token has such characters
+			}
+			f := l.add(severity, at, "wildcard-without-like", "%s takes * and ? in %q literally; %s takes them as wildcards", c.op.base, source, like.name())
 			l.rename(f, s, c, like.name(), "compare with %s", like.name())
 		}
 	}
@@ -84,6 +88,15 @@ func hasWildcard(source string) bool {
 	p := compilePattern(source, true, true)
 	isWild := func(o op) bool { return o == anyRun || o == anyOne }
 	return slices.ContainsFunc(p.ops, isWild) || slices.ContainsFunc(p.segments, func(s segment) bool { return s.key == "" && slices.ContainsFunc(s.ops, isWild) })
+}
+
+// never is how bad it is that a statement lets nobody in: in a trust policy that
+// is looked at for its role nothing is worse.
+func (l *linter) never() Severity {
+	if l.options.Role != nil {
+		return Error
+	}
+	return Warning
 }
 
 func (l *linter) setOperator(s *statement, c *condition) {

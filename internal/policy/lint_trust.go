@@ -8,7 +8,7 @@ import (
 // trust looks at a statement of a role's trust policy.
 func (l *linter) trust(s *statement) {
 	l.trustActions(s)
-	if !s.allow || s.principal == nil {
+	if !s.allow || s.principal == nil || l.webPrincipal(s) {
 		return
 	}
 	for i := range s.principal.entries {
@@ -23,6 +23,7 @@ func (l *linter) trust(s *statement) {
 	}
 	if s.hasFederated() {
 		l.tokenKeys(s)
+		l.claims(s)
 	}
 }
 
@@ -63,13 +64,17 @@ func (l *linter) federated(s *statement, entry *principalEntry) {
 	if issuerClaims(issuer) != nil {
 		return // IAM itself demands a condition, see checkSharedIssuers
 	}
+	l.providerName(s, entry)
 	l.subject(s, entry, issuer)
 }
 
 func (l *linter) wrongAction(s *statement, wanted, who string) {
-	f := l.add(Warning, s.action.at, "action-of-another-principal", "%s calls %s, which this statement does not allow", who, wanted)
-	if len(s.action.patterns) == 1 {
-		f.suggest(l, s.action.patterns[0].at, jsonText(wanted), "write %s", wanted)
+	f := l.add(l.never(), s.action.at, "action-of-another-principal", "%s calls %s, which this statement does not allow", who, wanted)
+	for i := range s.action.patterns {
+		if p := &s.action.patterns[i]; len(s.action.patterns) == 1 || strings.HasPrefix(p.name.source, "assumerole") {
+			f.suggest(l, p.at, jsonText(wanted), "write %s", wanted)
+			return
+		}
 	}
 }
 
@@ -88,7 +93,7 @@ func (l *linter) subject(s *statement, entry *principalEntry, issuer string) {
 			message += "; :aud is the same for all of them"
 		}
 		f := l.add(Security, entry.at, "web-identity-without-sub", "%s", message)
-		insert := `"StringEquals": {` + jsonText(issuerOf(entry.text)+":sub") + `: "system:serviceaccount:NAMESPACE:NAME"}`
+		insert := `"StringEquals": {` + jsonText(issuerOf(entry.text)+":sub") + ": " + l.subjects() + "}"
 		switch {
 		case s.conditionAt == (span{}):
 			end := span{s.at.end - 1, s.at.end}
@@ -98,10 +103,15 @@ func (l *linter) subject(s *statement, entry *principalEntry, issuer string) {
 		default:
 			l.suggestSubject(s, f, issuerOf(entry.text))
 		}
+		if f.Suggested != nil {
+			f.Suggested.Manual = len(l.facts().Subjects) == 0
+		}
 		return
 	}
 	for i := range subject.values {
-		if coversNamespaces(subject.values[i].source, subject.op.compare) {
+		if !coversNamespaces(subject.values[i].source, subject.op.compare) {
+			l.partlyOpen(subject, i)
+		} else {
 			l.add(Security, subject.valuesAt[i], "sub-any-namespace", "%q covers every namespace: whoever can create a namespace can take the role", subject.values[i].source)
 		}
 	}
@@ -109,7 +119,7 @@ func (l *linter) subject(s *statement, entry *principalEntry, issuer string) {
 
 // suggestSubject puts the key into an operator that is there.
 func (l *linter) suggestSubject(s *statement, f *Finding, issuer string) {
-	key := jsonText(issuer+":sub") + `: "system:serviceaccount:NAMESPACE:NAME", `
+	key := jsonText(issuer+":sub") + ": " + l.subjects() + ", "
 	for i := range s.conditions {
 		if c := &s.conditions[i]; c.op.name() == "StringEquals" {
 			f.suggest(l, c.at, key+l.policy.text[c.at.start:c.at.end], "name the service account")
@@ -178,10 +188,17 @@ func (l *linter) tokenKeys(s *statement) {
 	for i := range s.conditions {
 		c := &s.conditions[i]
 		switch {
+		case strings.HasPrefix(c.folded, "https://"):
+			l.add(Error, c.at, "scheme-in-key", "%s: a condition key names the issuer without https://", c.key).
+				suggest(l, c.at, jsonText(c.key[len("https://"):]), "leave the scheme out")
 		case isTokenKey(c.folded):
 			l.tokenKey(s, c, issuers)
 		case slices.Contains([]string{"aws:principalarn", "aws:username", "sts:externalid", "aws:sourcearn", "aws:sourceaccount"}, c.folded) || strings.HasPrefix(c.folded, "aws:principaltag/"):
-			l.add(Warning, c.at, "impossible-key", "a web-identity call never has %s", c.key)
+			severity := Warning
+			if !c.op.negated && !c.op.ifExists && c.op.compare != compareNull {
+				severity = l.never()
+			}
+			l.add(severity, c.at, "impossible-key", "a web-identity call never has %s", c.key)
 		}
 	}
 }
@@ -202,7 +219,11 @@ func (l *linter) tokenKey(s *statement, c *condition, issuers []string) {
 	if slices.ContainsFunc(s.conditions, func(other condition) bool { return other.folded != c.folded && isTokenKey(other.folded) }) {
 		also = "; all conditions must hold, so nobody can take the role"
 	}
-	f := l.add(Warning, c.at, "key-of-another-issuer", "%s names no provider of this statement%s", c.key, also)
+	severity := Warning
+	if !c.op.negated && !c.op.ifExists && c.op.compare != compareNull && c.op.set != forAll {
+		severity = l.never()
+	}
+	f := l.add(severity, c.at, "key-of-another-issuer", "%s names no provider of this statement%s", c.key, also)
 	if len(issuers) == 1 {
 		for i := range s.principal.entries {
 			if e := &s.principal.entries[i]; e.key == "Federated" {

@@ -1,0 +1,284 @@
+package policy
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// stsAudience is what EKS and AWS's own webhook use.
+const stsAudience = "sts.amazonaws.com"
+
+// claims looks at the conditions on sub and aud of a statement for tokens.
+func (l *linter) claims(s *statement) {
+	if !s.allowsAction("sts:AssumeRoleWithWebIdentity") {
+		return
+	}
+	hasAudience := false
+	for i := range s.conditions {
+		c := &s.conditions[i]
+		if !isTokenKey(c.folded) {
+			continue
+		}
+		issuer := strings.TrimSuffix(c.folded, ":"+fold(claimOf(c)))
+		if issuerClaims(issuer) != nil {
+			return // not a cluster's
+		}
+		l.ifExists(s, c)
+		switch fold(claimOf(c)) {
+		case "sub":
+			l.subjectValues(c)
+		case "aud":
+			hasAudience = true
+			l.audienceValues(c)
+		}
+	}
+	l.equalsAndLike(s)
+	if l.options.Role == nil {
+		return
+	}
+	if !hasAudience {
+		l.noAudience(s)
+	}
+	if l.facts().Tagged && !s.allowsAction("sts:TagSession") && !l.elsewhere(&s.principal.entries[0], "sts:TagSession") && !s.action.not {
+		f := l.add(Error, s.action.at, "token-without-tag-session", "the tokens carry session tags: they need sts:TagSession besides sts:AssumeRoleWithWebIdentity")
+		l.suggestAction(f, s, "sts:TagSession")
+	}
+}
+
+// suggestAction adds an action.
+func (l *linter) suggestAction(f *Finding, s *statement, action string) {
+	if len(s.action.patterns) == 0 {
+		return
+	}
+	last := s.action.patterns[len(s.action.patterns)-1].at
+	text := l.policy.text[last.start:last.end] + ", " + jsonText(action)
+	if l.policy.text[s.action.at.start] != '[' {
+		text = "[" + text + "]"
+	}
+	f.suggest(l, last, text, "allow it too")
+}
+
+// ifExists: a token without the claim would meet it.
+func (l *linter) ifExists(s *statement, c *condition) {
+	if claim := fold(claimOf(c)); !s.allow || !c.op.ifExists || c.op.negated || c.op.set != noSet || (claim != "sub" && claim != "aud") {
+		return
+	}
+	op := c.op
+	op.ifExists = false
+	f := l.add(Security, c.operatorAt, "if-exists-on-claim", "%s also holds without %s", c.operator, c.key)
+	l.renameAlone(f, s, c, op.name(), "compare with %s", op.name())
+}
+
+// comparesText reports a condition that a claim must meet.
+func (c *condition) comparesText() bool {
+	return !c.op.negated && (c.op.compare == compareString || c.op.compare == compareFolded || c.op.compare == compareLike)
+}
+
+// admits reports whether one of the values lets a text through.
+func (c *condition) admits(text string) bool {
+	return slices.ContainsFunc(c.values, func(p pattern) bool {
+		switch c.op.compare {
+		case compareLike:
+			return matchOps(compilePattern(p.source, true, false).ops, text, false)
+		case compareFolded:
+			return strings.EqualFold(p.source, text)
+		default:
+			return p.source == text
+		}
+	})
+}
+
+// almostSubject is what people write for system:serviceaccount:NAMESPACE:NAME.
+var almostSubject = regexp.MustCompile(`(?i)^\s*(?:system[:./])?service[-_]?accounts?[:./]([^:/\s]+)[:/]([^:/\s]+)\s*$`)
+
+// subjectValues looks for slips in subjects (spec issuer-and-sts §16 row 13).
+func (l *linter) subjectValues(c *condition) {
+	if !c.comparesText() {
+		return
+	}
+	for i := range c.values {
+		at, source := c.valuesAt[i], c.values[i].source
+		if strings.ContainsAny(source, "<$") {
+			continue // a placeholder, which is reported as one
+		}
+		if parts := almostSubject.FindStringSubmatch(source); parts != nil {
+			subject := "system:serviceaccount:" + parts[1] + ":" + parts[2]
+			if subject != source {
+				l.add(Error, at, "subject-slip", "no token has the subject %q: a service account's is system:serviceaccount:NAMESPACE:NAME", source).
+					suggest(l, at, jsonText(subject), "write it so")
+				continue
+			}
+		}
+		l.subjectOfNobody(c, at, source)
+	}
+}
+
+// subjectOfNobody compares with the service accounts that are to be let in.
+func (l *linter) subjectOfNobody(c *condition, at span, source string) {
+	if slices.Contains(l.facts().Subjects, source) || hasWildcard(source) {
+		return
+	}
+	for _, wanted := range l.facts().Subjects {
+		if l.admittedSomewhere(c.folded, wanted) {
+			continue
+		}
+		why := nearMiss(source, wanted)
+		if head, names, _ := strings.Cut(wanted, "system:serviceaccount:"); head == "" {
+			if namespace, name, _ := strings.Cut(names, ":"); source == "system:serviceaccount:"+name+":"+namespace {
+				why = "namespace and name are swapped"
+			}
+		}
+		if why != "" {
+			l.add(Error, at, "subject-of-nobody", "%q keeps %q out: %s", source, wanted, why).suggest(l, at, jsonText(wanted), "name the service account")
+			return
+		}
+	}
+}
+
+// admittedSomewhere reports whether any statement's condition on the key lets a
+// subject through.
+func (l *linter) admittedSomewhere(folded, subject string) bool {
+	return slices.ContainsFunc(l.policy.statements, func(s statement) bool {
+		return s.allow && slices.ContainsFunc(s.conditions, func(c condition) bool { return c.folded == folded && c.comparesText() && c.admits(subject) })
+	})
+}
+
+// audienceValues looks for slips in audiences (spec issuer-and-sts §16 rows 15 to
+// 17).
+func (l *linter) audienceValues(c *condition) {
+	if !c.comparesText() || len(c.values) == 0 {
+		return
+	}
+	facts := l.facts()
+	known := facts.Audience != "" || len(facts.Registered) > 0
+	for i := range c.values {
+		at, source := c.valuesAt[i], c.values[i].source
+		switch {
+		case c.op.compare == compareLike && hasWildcard(source):
+			if l.options.Role != nil {
+				l.add(Security, at, "aud-wildcard", "%q covers audiences that are not meant for STS", source).suggest(l, at, jsonText(l.audience()), "name the audience")
+			}
+		case !known && source != stsAudience && source != stsAudience+".cn" && editDistance(strings.TrimPrefix(strings.TrimSpace(source), "https://"), stsAudience, 3) <= 3:
+			l.add(Error, at, "aud-slip", "no provider registers the audience %q: it looks like %s", source, stsAudience).suggest(l, at, jsonText(stsAudience), "write it so")
+		case facts.Audience == "" && len(facts.Registered) > 0 && !slices.Contains(facts.Registered, source):
+			f := l.add(Error, at, "aud-not-registered", "the provider does not register the audience %q, but %q", source, facts.Registered)
+			if len(facts.Registered) == 1 {
+				f.suggest(l, at, jsonText(facts.Registered[0]), "name the registered audience")
+			}
+		}
+	}
+	l.tokenAudience(c)
+}
+
+// tokenAudience holds the three audiences side by side.
+func (l *linter) tokenAudience(c *condition) {
+	facts := l.facts()
+	if facts.Audience == "" {
+		return
+	}
+	wanted := make([]string, len(c.values))
+	for i := range c.values {
+		wanted[i] = c.values[i].source
+	}
+	registered := "unknown"
+	if len(facts.Registered) > 0 {
+		registered = fmt.Sprintf("%q", facts.Registered)
+	}
+	sides := fmt.Sprintf("the token's is %q, the provider registers %s, the policy wants %q", facts.Audience, registered, wanted)
+	if len(facts.Registered) > 0 && !slices.Contains(facts.Registered, facts.Audience) {
+		f := l.add(Error, c.at, "audience-not-registered", "STS refuses tokens of this audience before it asks the policy: %s", sides)
+		f.Command = "aws iam add-client-id-to-open-id-connect-provider --open-id-connect-provider-arn " + l.providerARN(strings.TrimSuffix(c.key, ":"+claimOf(c))) + " --client-id " + facts.Audience
+	}
+	if c.admits(facts.Audience) {
+		return
+	}
+	f := l.add(Error, c.valuesAt[0], "aud-mismatch", "the audience differs: %s", sides)
+	if len(c.values) == 1 {
+		f.suggest(l, c.valuesAt[0], jsonText(facts.Audience), "want the token's audience")
+	}
+}
+
+// noAudience: the provider checks audiences too, but for all roles at once.
+func (l *linter) noAudience(s *statement) {
+	i := slices.IndexFunc(s.principal.entries, func(e principalEntry) bool { return e.key == "Federated" && issuerOf(e.text) != e.text })
+	if i < 0 || issuerClaims(fold(issuerOf(s.principal.entries[i].text))) != nil {
+		return
+	}
+	entry := &s.principal.entries[i]
+	f := l.add(Warning, entry.at, "web-identity-without-aud", "no condition on %s:aud: every audience that the provider registers is accepted", issuerOf(entry.text))
+	for j := range s.conditions {
+		if c := &s.conditions[j]; c.op.name() == "StringEquals" {
+			key := jsonText(issuerOf(entry.text)+":aud") + ": " + jsonText(l.audience()) + ", "
+			f.suggest(l, c.at, key+l.policy.text[c.at.start:c.at.end], "name the audience")
+			f.Suggested.Manual = l.facts().Audience == "" && len(l.facts().Registered) != 1
+			return
+		}
+	}
+}
+
+// equalsAndLike: two operators on one key must both hold, which is mostly meant
+// as either (spec issuer-and-sts §16 row 12).
+func (l *linter) equalsAndLike(s *statement) {
+	for i := range s.conditions {
+		for j := range s.conditions {
+			equals, like := &s.conditions[i], &s.conditions[j]
+			if !s.allow || equals.folded != like.folded || !isTokenKey(equals.folded) || equals.op.compare != compareString || like.op.compare != compareLike ||
+				!equals.comparesText() || !like.comparesText() || len(equals.values) == 0 {
+				continue
+			}
+			both := 0
+			for k := range equals.values {
+				if like.admits(equals.values[k].source) {
+					both++
+				}
+			}
+			text := l.policy.text[s.at.start:s.at.end]
+			if both == len(equals.values) {
+				l.add(Warning, like.at, "equals-and-like", "%s lets nobody in whom %s does not: both must hold; write two statements if either is meant", like.operator, equals.operator).
+					suggest(l, s.at, withoutMember(text, "Condition", like.operator, like.key), "leave it out, which changes nothing")
+				continue
+			}
+			f := l.add(l.never(), like.at, "equals-and-like", "%s and %s on %s must both hold, which %d of %d values do: write two statements if either is meant", equals.operator, like.operator, like.key, both, len(equals.values))
+			first := withoutMember(text, "Condition", like.operator, like.key)
+			second := withoutMember(withoutMember(text, "Condition", equals.operator, equals.key), "Sid")
+			either := first + ", " + second
+			if !l.policy.listed() {
+				either = "[" + either + "]"
+			}
+			f.suggest(l, s.at, either, "write two statements")
+			f.Suggested.Manual = both > 0
+		}
+	}
+}
+
+// partlyOpen reports patterns that whoever may create namespaces or service
+// accounts can fit (spec issuer-and-sts §15.2 rule 5).
+func (l *linter) partlyOpen(c *condition, i int) {
+	rest, isSubject := strings.CutPrefix(c.values[i].source, "system:serviceaccount:")
+	namespace, name, _ := strings.Cut(rest, ":")
+	switch {
+	case c.op.compare != compareLike || !isSubject:
+	case strings.ContainsAny(namespace, "*?"):
+		l.add(Security, c.valuesAt[i], "sub-several-namespaces", "%q covers several namespaces: whoever can create one that fits can take the role", c.values[i].source)
+	case strings.ContainsAny(name, "*?") && slices.Contains([]string{"default", "kube-system", "kube-public", "kube-node-lease"}, namespace):
+		l.add(Security, c.valuesAt[i], "sub-shared-namespace", "%q: the namespace %s is shared, so others can take the role", c.values[i].source, namespace)
+	}
+}
+
+// subjects are those that are to be let in, for a condition.
+func (l *linter) subjects() string {
+	switch subjects := l.facts().Subjects; len(subjects) {
+	case 0:
+		return `"system:serviceaccount:NAMESPACE:NAME"`
+	case 1:
+		return jsonText(subjects[0])
+	default:
+		quoted := make([]string, len(subjects))
+		for i, subject := range subjects {
+			quoted[i] = jsonText(subject)
+		}
+		return "[" + strings.Join(quoted, ", ") + "]"
+	}
+}

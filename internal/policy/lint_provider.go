@@ -1,0 +1,142 @@
+package policy
+
+import (
+	"slices"
+	"strings"
+)
+
+// providerName looks at the name of an OIDC provider: its own slips, and against
+// what is known of the cluster and the role (spec issuer-and-sts §16 rows 2 to 6,
+// 22, 37).
+func (l *linter) providerName(s *statement, entry *principalEntry) {
+	head, issuer, isProvider := strings.Cut(entry.text, ":oidc-provider/")
+	if !isProvider || slices.ContainsFunc(l.decoder.violations, func(v violation) bool { return v.at == entry.at }) {
+		return
+	}
+	var notes []string
+	if normal := normalIssuer(issuer, func(note string) { notes = append(notes, note) }); normal != issuer {
+		f := l.add(Error, entry.at, "provider-slip", "no provider has the name %s: %s", issuer, strings.Join(notes, ", "))
+		l.renameIssuer(f, s, entry, head+":oidc-provider/"+normal, "write it so, here and in the condition keys")
+		return
+	}
+	if l.issuerOfAnother(s, entry, head, issuer) {
+		return
+	}
+	if account := accountOf(entry.text); l.options.Account != "" && account != l.options.Account {
+		f := l.add(Error, entry.at, "provider-in-another-account", "the provider is in account %s, the role in %s: STS looks for it in the role's account only", account, l.options.Account)
+		f.Command = "aws iam create-open-id-connect-provider --url https://" + issuer + " --client-id-list " + l.audience()
+		f.suggest(l, entry.at, jsonText(strings.Replace(entry.text, "::"+account+":", "::"+l.options.Account+":", 1)), "name the provider of the role's account, and make it if it is not there")
+	}
+	if partition := partitionOf(entry.text); l.facts().Partition != "" && partition != l.facts().Partition {
+		l.add(Error, entry.at, "provider-in-another-partition", "the provider is in partition %s, the role in %s", partition, l.facts().Partition).
+			suggest(l, entry.at, jsonText(strings.Replace(entry.text, "arn:"+partition+":", "arn:"+l.facts().Partition+":", 1)), "name the role's partition")
+	}
+}
+
+// issuerOfAnother compares with the issuers of the tokens. A document may trust
+// more clusters than are asked about, so only an issuer that it nowhere names is
+// missing.
+func (l *linter) issuerOfAnother(s *statement, entry *principalEntry, head, issuer string) bool {
+	named := l.issuers()
+	var missing []string
+	for _, wanted := range l.facts().Issuers {
+		if !slices.Contains(named, wanted) {
+			missing = append(missing, wanted)
+		}
+	}
+	internal := strings.HasPrefix(issuer, "kubernetes.default.svc")
+	i := slices.IndexFunc(missing, func(wanted string) bool { return nearMiss(issuer, wanted) != "" })
+	near := i >= 0
+	if !near && len(missing) == 1 && (len(named) == 1 || internal) {
+		i = 0
+	}
+	switch {
+	case slices.Contains(l.facts().Issuers, issuer):
+		return false
+	case i >= 0:
+		wanted := missing[i]
+		message := "no token comes from " + issuer + ": theirs come from " + wanted
+		if why := nearMiss(issuer, wanted); why != "" {
+			message += " (" + why + ")"
+		}
+		f := l.add(Error, entry.at, "provider-of-another-issuer", "%s", message)
+		l.renameIssuer(f, s, entry, head+":oidc-provider/"+wanted, "name the tokens' issuer, here and in the condition keys")
+		f.Suggested.Manual = !near && !internal && s.names(issuer) // another cluster's trust, it seems
+		return true
+	case internal:
+		f := l.add(Error, entry.at, "issuer-not-public", "%s is Kubernetes' default issuer, which AWS cannot reach", issuer)
+		f.Command = "rolecall issuer init"
+		return true
+	}
+	return false
+}
+
+// renameIssuer suggests another provider for a statement, with the condition keys
+// that go with it: between two edits nothing would narrow who is let in.
+func (l *linter) renameIssuer(f *Finding, s *statement, entry *principalEntry, provider, description string) {
+	before, after := issuerOf(entry.text), issuerOf(provider)
+	edits := []Edit{{entry.at.start, entry.at.end, jsonText(provider)}}
+	for i := range s.conditions {
+		if c := &s.conditions[i]; strings.HasPrefix(c.folded, fold(before)+":") {
+			edits = append(edits, Edit{c.at.start, c.at.end, jsonText(after + ":" + claimOf(c))})
+		}
+	}
+	slices.SortFunc(edits, func(a, b Edit) int { return b.Start - a.Start })
+	text := l.policy.text
+	end := s.at.end
+	for i := range edits {
+		text = edits[i].Apply(text)
+		end += len(edits[i].Text) - (edits[i].End - edits[i].Start)
+	}
+	f.suggest(l, s.at, text[s.at.start:end], "%s", description)
+}
+
+// names reports whether the statement's conditions are about an issuer too: then
+// it is hardly a slip.
+func (s *statement) names(issuer string) bool {
+	return slices.ContainsFunc(s.conditions, func(c condition) bool { return strings.HasPrefix(c.folded, fold(issuer)+":") })
+}
+
+// webPrincipal reports a statement for tokens that names their provider as
+// another kind of principal, which matches none (spec issuer-and-sts §16 row 19).
+func (l *linter) webPrincipal(s *statement) bool {
+	if !s.allowsAction("sts:AssumeRoleWithWebIdentity") || s.hasFederated() || s.principal.not {
+		return false
+	}
+	account, issuer := l.options.Account, ""
+	meant := l.options.Role != nil && len(l.facts().Issuers) == 1 && !s.allowsAction("sts:AssumeRole")
+	if meant {
+		issuer = l.facts().Issuers[0]
+	}
+	for i := range s.conditions {
+		if c := &s.conditions[i]; isTokenKey(c.folded) {
+			issuer, meant = strings.TrimSuffix(c.key, ":"+claimOf(c)), true
+		}
+	}
+	for _, e := range s.principal.entries {
+		if named := issuerOf(e.text); named != e.text {
+			issuer, meant = named, true
+		}
+		if account == "" {
+			account = accountOf(e.text)
+		}
+	}
+	if !meant {
+		return false
+	}
+	f := l.add(Error, s.principal.at, "web-identity-principal", "a web identity is a Federated principal: %s covers none, %q neither", l.policy.text[s.principal.at.start:s.principal.at.end], "*")
+	if len(account) != 12 || issuer == "" {
+		return true
+	}
+	partition := l.facts().Partition
+	if partition == "" {
+		partition = "aws"
+		for _, e := range s.principal.entries {
+			if strings.HasPrefix(e.text, "arn:") {
+				partition = partitionOf(e.text)
+			}
+		}
+	}
+	f.suggest(l, s.principal.at, `{"Federated": `+jsonText("arn:"+partition+":iam::"+account+":oidc-provider/"+issuer)+"}", "name the provider")
+	return true
+}
