@@ -36,6 +36,7 @@ const (
 	accountID    = "111122223333"
 	otherAccount = "999900001111"
 	host         = "s3.eu-west-1.amazonaws.com"
+	eksHost      = "oidc.eks.eu-west-1.amazonaws.com"
 	issuerURL    = "https://" + host + "/b/c1"
 	issuerID     = host + "/b/c1"
 	provider     = "arn:aws:iam::111122223333:oidc-provider/" + issuerID
@@ -108,7 +109,7 @@ func newWorld(t testing.TB, edits ...func(*localaws.Config)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tls, err := authority.ServingConfig(time.Now(), time.Hour, host, "other.example")
+	tls, err := authority.ServingConfig(time.Now(), time.Hour, host, eksHost, "other.example")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +124,7 @@ func newWorld(t testing.TB, edits ...func(*localaws.Config)) *world {
 	}
 	config := localaws.Config{
 		Accounts: accounts, Now: w.clock, Faults: true, Explain: w.explain,
-		Issuers: sts.IssuerAccess{Endpoints: map[string]string{host: address, "other.example": address}, RootCAs: authority.Pool()},
+		Issuers: sts.IssuerAccess{Endpoints: map[string]string{host: address, eksHost: address, "other.example": address}, RootCAs: authority.Pool()},
 		Log:     slog.New(slog.NewTextHandler(w.log, nil)),
 	}
 	for _, edit := range edits {

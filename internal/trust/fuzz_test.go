@@ -110,3 +110,27 @@ func FuzzMerge(f *testing.F) {
 		}
 	})
 }
+
+// FuzzMend: a document that IAM reads stays one, and what was mended once has
+// nothing left to mend.
+func FuzzMend(f *testing.F) {
+	f.Add([]byte(foreign))
+	for _, row := range generateRows {
+		f.Add([]byte(strings.ReplaceAll(row.want[0], "'", `"`)))
+	}
+	f.Add([]byte(`{"Version":"2012–10–17","Statement":{"Effect":"allow","Principal":{"AWS":"arn:aws:iam::1:oidc-provider/oidc.example/a1/"},"Action":"sts:AssumeRole","Condition":{"StringEquals":{"https://oidc.example/a1:sub":"service-account:a/b*"},"oidc.example/a1:aud":"sts.amazon.com"}}}`))
+	options := policy.LintOptions{Account: roleAccount, Role: &policy.RoleFacts{
+		Partition: "aws", Issuers: []string{"oidc.example/a1"}, Audience: "sts.amazonaws.com", Subjects: []string{"system:serviceaccount:app:api"}, Tagged: true,
+	}}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		_, before := policy.Parse(policy.Trust, "p", text)
+		mended := trust.Mend("p", text, options)
+		if _, after := policy.Parse(policy.Trust, "p", []byte(mended.Text)); before == nil && after != nil {
+			t.Fatalf("%s\nbecame\n%s: %v", text, mended.Text, after)
+		}
+		again := trust.Mend("p", []byte(mended.Text), options)
+		if again.Text != mended.Text && len(mended.Applied) < 100 {
+			t.Fatalf("%s\nbecame\n%s\nand then\n%s", text, mended.Text, again.Text)
+		}
+	})
+}

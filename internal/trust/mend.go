@@ -1,0 +1,92 @@
+package trust
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/rolecall/rolecall/internal/policy"
+)
+
+// Mended is a document after the edits that lint suggests.
+type Mended struct {
+	Text string
+	// Applied are the findings whose edits were made, in that order; their places
+	// are those of the text before each.
+	Applied []policy.Finding
+	// Left are the findings of the text as it is now.
+	Left []policy.Finding
+}
+
+// maxEdits is far more than a document of the largest size can need.
+const maxEdits = 1000
+
+// Mend lints a trust policy and makes the suggested edits one after the other,
+// until none is left. It leaves to a person the edits that need a decision, and
+// those that would open what lint calls a security finding: it never lets in
+// more than the document seems to mean.
+func Mend(name string, text []byte, options policy.LintOptions) Mended {
+	m := Mended{Text: string(text)}
+	seen := map[string]bool{m.Text: true}
+	lint := func(text string) []policy.Finding { return policy.Lint(policy.Trust, name, []byte(text), options) }
+	m.Left = lint(m.Text)
+	for range maxEdits {
+		next, after, made := better(m, lint, seen)
+		if made == nil {
+			break
+		}
+		m.Text, m.Left = next, after
+		m.Applied = append(m.Applied, *made)
+		seen[next] = true
+	}
+	return m
+}
+
+// better makes the first edit that can be made, errors first: a condition that is
+// only misspelt seems to be missing.
+func better(m Mended, lint func(string) []policy.Finding, seen map[string]bool) (string, []policy.Finding, *policy.Finding) {
+	open := dangers(m.Left)
+	ranked := slices.Clone(m.Left)
+	slices.SortStableFunc(ranked, func(a, b policy.Finding) int { return cmp.Compare(rank(a.Severity), rank(b.Severity)) })
+	for i := range ranked {
+		f := &ranked[i]
+		if f.Suggested == nil || f.Suggested.Manual {
+			continue
+		}
+		next := f.Suggested.Edit.Apply(m.Text)
+		if seen[next] {
+			continue
+		}
+		after := lint(next)
+		if parses(m.Left) && (!parses(after) || dangers(after) > open) {
+			continue
+		}
+		return next, after, f
+	}
+	return "", nil, nil
+}
+
+func rank(s policy.Severity) int {
+	return slices.Index([]policy.Severity{policy.Error, policy.Security, policy.Warning}, s)
+}
+
+// dangers counts security findings.
+func dangers(findings []policy.Finding) int {
+	count := 0
+	for i := range findings {
+		if findings[i].Severity == policy.Security {
+			count++
+		}
+	}
+	return count
+}
+
+// parses reports whether IAM accepts the document: before it does, not all that
+// is dangerous in it can be seen.
+func parses(findings []policy.Finding) bool {
+	for i := range findings {
+		if findings[i].AWS != "" {
+			return false
+		}
+	}
+	return true
+}
