@@ -70,11 +70,21 @@ func newRotateStatus(sys System) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show how far a rotation is, and when the next step is safe",
-		Args:  noArguments,
+		Long: `Show the phase of the rotation in --dir, what the API servers do, and what the next
+step waits for. With --issuer, show what the controller has written into the status of
+that Issuer object; --dir is not looked at then.`,
+		Args: noArguments,
 	}
 	var output *string
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return c.status(cmd.Context(), sys, *output) }
+	var name string
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if name != "" {
+			return objectStatus(cmd.Context(), sys, c.cluster.kubeconfig, name, *output)
+		}
+		return c.status(cmd.Context(), sys, *output)
+	}
 	c.flags(cmd)
+	cmd.Flags().StringVar(&name, "issuer", "", "name of an Issuer object: show the controller's rotation of it")
 	output = outputFlag(cmd, "table", "json")
 	return cmd
 }

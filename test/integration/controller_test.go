@@ -2,9 +2,11 @@ package integration_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -29,6 +31,60 @@ import (
 // servers' files when the phase says so.
 func TestController(t *testing.T) {
 	t.Parallel()
+	f := startController(t, "", "every: 1s, cacheFor: 1s, drainFor: 1s")
+	c, issuers := f.Cluster, f.issuers
+	untilPhase := func(phase v1alpha1.Phase) *v1alpha1.Issuer { return untilPhase(t, issuers, phase) }
+	old := untilPhase(v1alpha1.Verifying)
+	if old.Status.PublishedAt == nil || old.Status.VerifiedAt == nil || len(old.Status.Keys) != 2 {
+		t.Errorf("status %+v", old.Status)
+	}
+	f.statusShows(t, "phase Verifying", "keys from "+old.Status.Rotation.OldKID+" to "+old.Status.Rotation.NewKID, "next step Signing, not yet: wait until API server", "Published True")
+	f.copySecret(t, false, 2)
+	f.rollQuietly(t)
+	untilPhase(v1alpha1.Signing)
+	f.copySecret(t, true, 2)
+	f.rollQuietly(t)
+	retiring := untilPhase(v1alpha1.Retiring)
+	// Another rotation would begin at once: this one is enough.
+	if _, err := issuers.Patch(t.Context(), "c1", "application/merge-patch+json", []byte(`{"spec":{"rotation":{"every":"999h"}}}`), metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	f.copySecret(t, true, 1)
+	f.rollQuietly(t)
+	untilPhase(v1alpha1.Stable)
+	kids := untilOnly(t, f.fireground, retiring.Status.Rotation.NewKID)
+	if kids[0] == old.Status.Rotation.OldKID {
+		t.Errorf("published %q after the rotation from %s", kids, old.Status.Rotation.OldKID)
+	}
+	answer := call(t, f.web.Client(), "GET", "http://"+f.metrics+"/metrics", "")
+	for _, name := range []string{"rolecall_issuer_key_age_seconds{", "rolecall_issuer_last_publish_timestamp_seconds{", "rolecall_issuer_last_successful_verification_timestamp_seconds{", "controller_runtime_reconcile_total{"} {
+		if !strings.Contains(answer, name) {
+			t.Errorf("no metric %s", name)
+		}
+	}
+	if _, err := c.APIServers[0].Client.CoordinationV1().Leases("default").Get(t.Context(), "rolecall-controller", metav1.GetOptions{}); err != nil {
+		t.Errorf("nobody leads by a Lease: %v", err)
+	}
+	events, err := c.APIServers[0].Client.EventsV1().Events("default").List(t.Context(), metav1.ListOptions{})
+	if err != nil || len(events.Items) == 0 {
+		t.Errorf("no Events: %v", err)
+	}
+}
+
+// controlled is a ground on which the controller walks rotations of the Issuer c1.
+type controlled struct {
+	*fireground
+	issuers dynamic.ResourceInterface
+	web     *httptest.Server
+	metrics string
+	// kubeconfig's address stays while API servers are restarted.
+	kubeconfig string
+}
+
+// startController makes the Issuer, with more of its spec and of its rotation,
+// and runs the command until the test ends.
+func startController(t *testing.T, more, rotation string) *controlled {
+	t.Helper()
 	c := cluster.Start(t, cluster.Options{Issuer: rotatingURL, APIServers: 2})
 	f := &fireground{Cluster: c, dir: t.TempDir(), mux: &swapped{}}
 	f.documents = filepath.Join(f.dir, "www")
@@ -69,7 +125,8 @@ spec:
   url: `+rotatingURL+`
   apiServers: ["https://`+first+`", "https://`+second+`"]
   publish: {directory: {path: `+f.documents+`}}
-  rotation: {every: 1s, cacheFor: 1s, drainFor: 1s, secret: {namespace: default, name: keys}}
+`+more+`
+  rotation: {`+rotation+`, secret: {namespace: default, name: keys}}
 `), &object.Object); err != nil {
 		t.Fatal(err)
 	}
@@ -97,40 +154,34 @@ spec:
 			t.Log(stderr)
 		}
 	})
-	untilPhase := func(phase v1alpha1.Phase) *v1alpha1.Issuer { return untilPhase(t, issuers, phase) }
-	old := untilPhase(v1alpha1.Verifying)
-	if old.Status.PublishedAt == nil || old.Status.VerifiedAt == nil || len(old.Status.Keys) != 2 {
-		t.Errorf("status %+v", old.Status)
-	}
-	f.copySecret(t, false, 2)
-	f.rollQuietly(t)
-	untilPhase(v1alpha1.Signing)
-	f.copySecret(t, true, 2)
-	f.rollQuietly(t)
-	retiring := untilPhase(v1alpha1.Retiring)
-	// Another rotation would begin at once: this one is enough.
-	if _, err := issuers.Patch(t.Context(), "c1", "application/merge-patch+json", []byte(`{"spec":{"rotation":{"every":"999h"}}}`), metav1.PatchOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	f.copySecret(t, true, 1)
-	f.rollQuietly(t)
-	untilPhase(v1alpha1.Stable)
-	kids := untilOnly(t, f, retiring.Status.Rotation.NewKID)
-	if kids[0] == old.Status.Rotation.OldKID {
-		t.Errorf("published %q after the rotation from %s", kids, old.Status.Rotation.OldKID)
-	}
-	answer := call(t, server.Client(), "GET", "http://"+metrics+"/metrics", "")
-	for _, name := range []string{"rolecall_issuer_key_age_seconds{", "rolecall_issuer_last_publish_timestamp_seconds{", "rolecall_issuer_last_successful_verification_timestamp_seconds{", "controller_runtime_reconcile_total{"} {
-		if !strings.Contains(answer, name) {
-			t.Errorf("no metric %s", name)
+	return &controlled{fireground: f, issuers: issuers, web: server, metrics: metrics, kubeconfig: c.Kubeconfig}
+}
+
+// statusShows asks as an operator would, by a table and for programs.
+func (f *controlled) statusShows(t *testing.T, lines ...string) {
+	t.Helper()
+	for _, format := range []string{"table", "json"} {
+		output := &lockedBuffer{}
+		system := app.NewSystem()
+		system.Stdout, system.Stderr = output, output
+		if code := app.Run(t.Context(), system, []string{"issuer", "rotate", "status", "--kubeconfig", f.kubeconfig, "--issuer", "c1", "-o", format}); code != 0 {
+			t.Fatalf("exit %d: %s", code, output)
 		}
-	}
-	if _, err := c.APIServers[0].Client.CoordinationV1().Leases("default").Get(t.Context(), "rolecall-controller", metav1.GetOptions{}); err != nil {
-		t.Errorf("nobody leads by a Lease: %v", err)
-	}
-	events, err := c.APIServers[0].Client.EventsV1().Events("default").List(t.Context(), metav1.ListOptions{})
-	if err != nil || len(events.Items) == 0 {
-		t.Errorf("no Events: %v", err)
+		if format == "json" {
+			var report struct {
+				State struct{ Phase string }
+				Gate  struct{ Waiting []string }
+			}
+			if err := json.Unmarshal([]byte(output.String()), &report); err != nil || !strings.Contains(lines[0], report.State.Phase) || len(report.Gate.Waiting) == 0 {
+				t.Errorf("%v: %s", err, output)
+			}
+			continue
+		}
+		for _, line := range lines {
+			if !strings.Contains(strings.Join(strings.Fields(output.String()), " "), line) {
+				t.Errorf("want %q:\n%s", line, output)
+			}
+		}
 	}
 }
 

@@ -21,10 +21,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/yaml"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/localaws"
+	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/rotation"
 )
 
@@ -107,6 +110,113 @@ func TestEmergency(t *testing.T) {
 	}
 	if state := f.state(t); state.Phase != rotation.Stable || len(state.Leaked) != 2 {
 		t.Errorf("state %+v", state)
+	}
+}
+
+// TestControllerEmergency: the spec names a key that has leaked, and the controller
+// replaces it without waiting; then it walks a common rotation, in which STS must
+// take a token of each API server before the old key may go.
+func TestControllerEmergency(t *testing.T) {
+	f := startController(t, "  probe: {serviceAccount: {namespace: default, name: default}, roleARN: 'arn:aws:iam::"+accountID+":role/rotated'}", "every: 999h, cacheFor: 1s, drainFor: 1s")
+	f.newAccounts(t)
+	f.trust(t, rotatingURL)
+	aws := f.environment(t)
+	leaked := f.token(t)
+	f.until(t, "the key is known", func(object *v1alpha1.Issuer) bool {
+		return len(object.Status.Keys) == 1 && object.Status.Keys[0].Role == "signing"
+	})
+	if err := assume(t.Context(), aws.url, leaked.raw); err != nil {
+		t.Fatal(err)
+	}
+	f.patch(t, `{"spec":{"rotation":{"leaked":["`+leaked.kid+`"]}}}`)
+	untilPhase(t, f.issuers, v1alpha1.Signing)
+	f.statusShows(t, "phase Signing", "emergency "+leaked.kid+" has leaked", "not yet: wait until API server")
+	f.copySecret(t, true, 2)
+	f.rollQuietly(t)
+	retiring := untilPhase(t, f.issuers, v1alpha1.Retiring)
+	untilOnly(t, f.fireground, retiring.Status.Rotation.NewKID)
+	f.refusedAtSTS(t, aws.url, leaked)
+	f.untilEvent(t, "DenyOlderSessions")
+	f.copySecret(t, true, 1)
+	f.rollQuietly(t)
+	untilPhase(t, f.issuers, v1alpha1.Stable)
+
+	f.patch(t, `{"spec":{"rotation":{"every":"1s"}}}`)
+	untilPhase(t, f.issuers, v1alpha1.Verifying)
+	f.patch(t, `{"spec":{"rotation":{"every":"999h"}}}`)
+	f.copySecret(t, true, 2)
+	f.rollQuietly(t)
+	f.trust(t, laterURL) // STS will not take the new key's tokens
+	untilPhase(t, f.issuers, v1alpha1.Signing)
+	f.untilSecret(t, func(data map[string][]byte) bool { return bytes.Equal(data["sa.key"], data["next.key"]) })
+	f.copySecret(t, true, 2)
+	f.rollQuietly(t)
+	f.until(t, "STS refuses", func(object *v1alpha1.Issuer) bool {
+		r := object.Status.Rotation
+		return r.Phase == v1alpha1.Signing && r.Exchanges == 0 && strings.Contains(r.WaitingFor, "STS refuses a token of the new key: that of API server")
+	})
+	f.untilEvent(t, "CanaryRefused")
+	aws.exchanges.Store(0)
+	f.trust(t, rotatingURL)
+	untilPhase(t, f.issuers, v1alpha1.Retiring)
+	if got := aws.exchanges.Load(); got < 6 {
+		t.Errorf("%d tokens were exchanged, want at least three of each API server", got)
+	}
+}
+
+func (f *controlled) patch(t *testing.T, text string) {
+	t.Helper()
+	if _, err := f.issuers.Patch(t.Context(), "c1", "application/merge-patch+json", []byte(text), metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// until asks for the Issuer again and again.
+func (f *controlled) until(t *testing.T, what string, is func(*v1alpha1.Issuer) bool) {
+	t.Helper()
+	var object v1alpha1.Issuer
+	poll(t, func() bool {
+		got, err := f.issuers.Get(t.Context(), "c1", metav1.GetOptions{})
+		return err == nil && runtime.DefaultUnstructuredConverter.FromUnstructured(got.Object, &object) == nil && is(&object)
+	}, func() { t.Fatalf("never: %s: %+v", what, object.Status.Rotation) })
+}
+
+func (f *controlled) untilSecret(t *testing.T, is func(map[string][]byte) bool) {
+	t.Helper()
+	poll(t, func() bool {
+		secret, err := f.APIServers[0].Client.CoreV1().Secrets("default").Get(t.Context(), "keys", metav1.GetOptions{})
+		return err == nil && is(secret.Data)
+	}, func() { t.Fatal("the Secret does not become what it should") })
+}
+
+func (f *controlled) untilEvent(t *testing.T, reason string) {
+	t.Helper()
+	poll(t, func() bool {
+		found, err := f.APIServers[0].Client.EventsV1().Events("default").List(t.Context(), metav1.ListOptions{FieldSelector: "reason=" + reason})
+		return err == nil && len(found.Items) > 0
+	}, func() { t.Fatalf("no Event %s", reason) })
+}
+
+// poll tries until it is so, a minute at most.
+func poll(t *testing.T, is func() bool, never func()) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for !is() {
+		select {
+		case <-ctx.Done():
+			never()
+			return
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+func (f *fireground) newAccounts(t *testing.T) {
+	t.Helper()
+	var err error
+	if f.accounts, err = account.NewSet(account.NewMemory(), []string{accountID}, time.Now()); err != nil {
+		t.Fatal(err)
 	}
 }
 

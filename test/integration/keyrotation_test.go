@@ -218,10 +218,7 @@ func (f *fireground) serve(t *testing.T, prefix, dir string) {
 
 func (f *fireground) startSTS(t *testing.T, authority *pki.Authority, address string) {
 	t.Helper()
-	var err error
-	if f.accounts, err = account.NewSet(account.NewMemory(), []string{accountID}, time.Now()); err != nil {
-		t.Fatal(err)
-	}
+	f.newAccounts(t)
 	f.access = localsts.IssuerAccess{Endpoints: map[string]string{rotatingHost: address}, RootCAs: authority.Pool()}
 }
 
