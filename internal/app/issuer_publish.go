@@ -233,6 +233,9 @@ func (d *desk) publish(ctx context.Context, keys []token.PublicKey, view issuer.
 		what = "unchanged"
 	}
 	fmt.Fprintf(d.sys.Stderr, "%s at %s: %s\n", what, documents.Issuer, strings.Join(publication.IDs(keys), " "))
+	if _, direct := publication.S3Bucket(documents.Issuer); len(written) > 0 && !direct && d.object.Spec.Publish.S3 != nil {
+		fmt.Fprintf(d.sys.Stderr, "CloudFront, if it stands before the bucket, may hold old copies; drop them:\n  %s\n", publication.Invalidation(documents))
+	}
 	return documents, nil
 }
 

@@ -28,6 +28,7 @@ type verifyConfig struct {
 	url        string
 	audiences  []string
 	tokenFile  string
+	role       string
 	withoutAWS bool
 }
 
@@ -53,6 +54,7 @@ Exit codes: 0 nothing but warnings, 1 tokens are refused, 2 wrong usage.`,
 	cmd.Flags().StringVar(&c.url, "url", "", "check this issuer instead of the folder's")
 	cmd.Flags().StringArrayVar(&c.audiences, "audience", nil, "audience of the tokens; may be repeated (default: those of the folder's providers, or sts.amazonaws.com)")
 	cmd.Flags().StringVar(&c.tokenFile, "token", "", "file of a token to check as well")
+	cmd.Flags().StringVar(&c.role, "role", "", "ARN of a role that tokens are exchanged for: check that its account has a provider (default: the folder's probe.roleARN)")
 	cmd.Flags().BoolVar(&c.withoutAWS, "without-aws", false, "do not ask IAM")
 	output = outputFlag(cmd, "table", "json")
 	return cmd
@@ -72,7 +74,10 @@ func (c *verifyConfig) run(ctx context.Context, sys System, output string) error
 		return err
 	}
 	view := issuer.Look(ctx, reader, spec.URL, servers, probeOf(spec), sys.Now)
-	seen := publication.Observation{Issuer: spec.URL, Now: sys.Now(), Discovery: view.Discovery, JWKS: view.JWKS, Audiences: audiencesOf(spec)}
+	seen := publication.Observation{Issuer: spec.URL, Now: sys.Now(), Discovery: view.Discovery, JWKS: view.JWKS, Audiences: audiencesOf(spec), RoleARN: spec.Probe.RoleARN}
+	if c.role != "" {
+		seen.RoleARN = c.role
+	}
 	if len(c.audiences) > 0 {
 		seen.Audiences = c.audiences
 	}

@@ -95,6 +95,7 @@ func (r *Reader) fetch(ctx context.Context, address string) publication.Fetched 
 	}
 	err := r.get(ctx, r.strict, &f)
 	if _, untrusted := errors.AsType[*tls.CertificateVerificationError](err); untrusted {
+		_, f.Certificate.Untrusted = errors.AsType[x509.UnknownAuthorityError](err)
 		f.Certificate.Err = err.Error()
 		err = r.get(ctx, r.lax, &f)
 	}
@@ -117,6 +118,9 @@ func (r *Reader) get(ctx context.Context, client *http.Client, f *publication.Fe
 	}
 	defer func() { _ = response.Body.Close() }()
 	f.Status, f.ContentType, f.CacheControl = response.StatusCode, response.Header.Get("Content-Type"), response.Header.Get("Cache-Control")
+	if response.Request.URL.String() != f.URL {
+		f.Redirected = response.Request.URL.String()
+	}
 	f.Date, _ = http.ParseTime(response.Header.Get("Date"))
 	if response.TLS != nil && len(response.TLS.PeerCertificates) > 0 {
 		last := response.TLS.PeerCertificates[len(response.TLS.PeerCertificates)-1]

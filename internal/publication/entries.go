@@ -1,6 +1,7 @@
 package publication
 
 import (
+	"crypto"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -24,28 +25,34 @@ func (r *report) jwks(o Observation, discovery discoveryDocument) {
 		r.add(Error, "jwks-json", cannotRetrieve, "rolecall issuer publish", "the key set is not JSON with a list of keys: "+err.Error())
 		return
 	}
-	usable, kinds := map[string]string{}, map[string]int{}
+	usable, there, kinds := map[string]string{}, map[string]bool{}, map[string]int{}
 	for i, members := range set.Keys {
 		entry, problem := readEntry(members)
+		if problem != nil && problem.Rule == kidDiffers && r.chosen(o, entry) {
+			problem.Severity = Info
+		}
 		if problem != nil {
 			problem.Message = fmt.Sprintf("keys[%d]: %s", i, problem.Message)
 			r.findings = append(r.findings, *problem)
 		}
 		kinds[entry.kind]++
-		if problem != nil && problem.Severity == Error || entry.id == "" || entry.algorithm == "" {
+		if entry.id == "" || entry.algorithm == "" {
 			continue
 		}
-		if _, twice := usable[entry.id]; twice {
-			r.add(Error, "duplicate-kid", generic, "publish each kid once", fmt.Sprintf("keys[%d]: kid %s is there twice; the last one counts at AWS", i, entry.id))
+		if twice := there[entry.id]; twice {
+			r.add(Error, "duplicate-kid", generic, "rolecall issuer publish", fmt.Sprintf("keys[%d]: kid %s is there twice; the last one counts at AWS", i, entry.id))
 		}
-		usable[entry.id] = entry.algorithm
+		there[entry.id] = true
+		if problem == nil || problem.Severity != Error {
+			usable[entry.id] = entry.algorithm
+		}
 	}
 	if len(usable) == 0 {
 		r.add(Error, "no-keys", cannotRetrieve, "rolecall issuer publish", "the key set has no key that AWS can use")
 	}
 	for _, kind := range []string{"RSA", "EC"} {
 		if kinds[kind] > maxKeysOfType {
-			r.add(Error, "too-many-keys", cannotRetrieve, "publish only keys whose tokens live", fmt.Sprintf("%d %s keys are published: AWS takes at most %d", kinds[kind], kind, maxKeysOfType))
+			r.add(Error, "too-many-keys", cannotRetrieve, "rolecall issuer publish --kubeconfig FILE: only what API servers accept is published; take old keys from --service-account-key-file", fmt.Sprintf("%d %s keys are published: AWS takes at most %d", kinds[kind], kind, maxKeysOfType))
 		}
 	}
 	for _, algorithm := range sortedValues(usable) {
@@ -53,6 +60,24 @@ func (r *report) jwks(o Observation, discovery discoveryDocument) {
 			r.add(Warning, "algorithm-undeclared", "", "rolecall issuer publish", "the discovery document does not declare the algorithm "+algorithm+" of a published key")
 		}
 	}
+}
+
+// kidDiffers is an error unless tokens carry that very kid: external signers may
+// choose theirs (spec issuer-and-sts §3.1).
+const kidDiffers = "kid-differs"
+
+// chosen reports whether an API server, or a token, uses just this key under just
+// this kid.
+func (r *report) chosen(o Observation, e entry) bool {
+	if o.Token != nil && o.Token.Header.KeyID == e.id && o.Token.VerifySignature(e.public) == nil {
+		return true
+	}
+	return slices.ContainsFunc(o.Servers, func(s ServerKeys) bool {
+		return slices.ContainsFunc(s.Keys, func(k token.PublicKey) bool {
+			known, comparable := k.Public.(interface{ Equal(crypto.PublicKey) bool })
+			return k.ID == e.id && comparable && known.Equal(e.public)
+		})
+	})
 }
 
 func sortedValues(m map[string]string) []string {
@@ -65,7 +90,10 @@ func sortedValues(m map[string]string) []string {
 }
 
 // entry is what is understood of a key.
-type entry struct{ id, kind, algorithm string }
+type entry struct {
+	id, kind, algorithm string
+	public              crypto.PublicKey
+}
 
 // readEntry returns the worst that is wrong with a key, nil if nothing is.
 func readEntry(members map[string]json.RawMessage) (entry, *Finding) {
@@ -85,14 +113,14 @@ func readEntry(members map[string]json.RawMessage) (entry, *Finding) {
 		}
 	}
 	if e.kind != "RSA" && e.kind != "EC" {
-		return e, &Finding{Rule: "key-kind", Severity: Warning, Message: fmt.Sprintf("kty %q: AWS takes RSA and EC only", e.kind), Fix: "sign with RSA or P-256"}
+		return e, &Finding{Rule: "key-kind", Severity: Warning, Message: fmt.Sprintf("kty %q: AWS takes RSA and EC only", e.kind), Fix: "rolecall issuer publish leaves it out; API servers must sign with RSA or P-256: rolecall issuer rotate"}
 	}
 	_, hasID := members["kid"]
 	switch {
 	case !hasID:
 		return e, bad("kid-missing", cannotRetrieve, publish, "there is no kid")
 	case e.id == "":
-		return e, &Finding{Rule: "kid-empty", Severity: Info, Message: "an empty kid, for tokens of API servers before 1.16: no supported one needs it", Fix: "publish without it"}
+		return e, &Finding{Rule: "kid-empty", Severity: Info, Message: "an empty kid, for tokens of API servers before 1.16: no supported one needs it", Fix: "rolecall issuer publish, without emptyKIDs in issuer.yaml"}
 	}
 	if use, found := members["use"]; found && string(use) != `"sig"` {
 		return e, bad("key-use", cannotRetrieve, publish, "use is %s: want \"sig\"", use)
@@ -119,11 +147,11 @@ func (e entry) key(members map[string]json.RawMessage, bad func(rule, aws, fix, 
 	if err != nil || len(keys) != 1 {
 		return e, bad("key-members", cannotRetrieve, "rolecall issuer publish", "no RSA or EC key of a size AWS takes: %v", err)
 	}
-	e.algorithm = keys[0].Algorithm()
+	e.algorithm, e.public = keys[0].Algorithm(), keys[0].Public
 	computed, err := token.KeyID(keys[0].Public)
 	if err == nil && computed != e.id {
 		return e, &Finding{
-			Rule: "kid-differs", Severity: Warning, AWS: generic, Fix: "rolecall issuer publish, unless an external signer chose the kid",
+			Rule: kidDiffers, Severity: Error, AWS: generic, Fix: "rolecall issuer publish, unless an external signer chose the kid",
 			Message: fmt.Sprintf("kid %s is not that of the key, %s: tokens that kube-apiserver signs with this key do not find it", e.id, computed),
 		}
 	}
@@ -170,11 +198,11 @@ func (r *report) token(o Observation) {
 	}
 	for _, claim := range []string{"iss", "sub", "aud", "iat", "exp"} {
 		if _, found := o.Token.Claims[claim]; !found {
-			r.add(Error, "token-claim", "InvalidIdentityToken: Missing a required claim: "+claim, "use a projected token, not one of a Secret", "the token has no "+claim)
+			r.add(Error, "token-claim", "InvalidIdentityToken: Missing a required claim: "+claim, "kubectl create token NAME --audience sts.amazonaws.com makes one as a projected volume does; a Secret's is not for STS", "the token has no "+claim)
 		}
 	}
 	if issuer := text("iss"); issuer != o.Issuer {
-		r.add(Error, "token-issuer", generic, "make it the first --service-account-issuer, the present one second", fmt.Sprintf("the token is of issuer %q, not of %q", issuer, o.Issuer))
+		r.add(Error, "token-issuer", generic, "rolecall issuer init --for DISTRIBUTION prints the settings: this issuer first, the present one second", fmt.Sprintf("the token is of issuer %q, not of %q", issuer, o.Issuer))
 	}
 	r.tokenTimes(o)
 	r.tokenAudience(o)
@@ -184,7 +212,7 @@ func (r *report) token(o Observation) {
 func (r *report) tokenTimes(o Observation) {
 	var expiry int64
 	if json.Unmarshal(o.Token.Claims["exp"], &expiry) == nil && expiry <= o.Now.Add(-5*time.Minute).Unix() {
-		r.add(Error, "token-expired", "ExpiredTokenException", "read the token file anew before each exchange", "the token expired at "+time.Unix(expiry, 0).UTC().Format(time.RFC3339))
+		r.add(Error, "token-expired", "ExpiredTokenException", "kubectl create token NAME --audience sts.amazonaws.com; programs must read the file anew before each exchange", "the token expired at "+time.Unix(expiry, 0).UTC().Format(time.RFC3339))
 	}
 }
 
@@ -197,7 +225,7 @@ func (r *report) tokenAudience(o Observation) {
 	}
 	if len(many) > 1 {
 		r.add(Error, "token-audiences", "InvalidIdentityToken: Token audience contains more than one audience while authorized party is not present",
-			"project a token of one audience", fmt.Sprintf("the token has the audiences %q", many))
+			"kubectl create token NAME --audience sts.amazonaws.com: project a token of one audience", fmt.Sprintf("the token has the audiences %q", many))
 		return
 	}
 	for _, provider := range o.Providers {
@@ -214,7 +242,7 @@ func (r *report) tokenKey(o Observation) {
 		return
 	}
 	if !token.SupportedAlgorithm(o.Token.Header.Algorithm) {
-		r.add(Error, "token-algorithm", "InvalidIdentityToken: The ID Token provided is not a valid JWT", "sign with RSA or P-256", fmt.Sprintf("the token is signed with %q, which AWS does not take", o.Token.Header.Algorithm))
+		r.add(Error, "token-algorithm", "InvalidIdentityToken: The ID Token provided is not a valid JWT", "rolecall issuer rotate to an RSA key", fmt.Sprintf("the token is signed with %q, which AWS does not take", o.Token.Header.Algorithm))
 		return
 	}
 	at := slices.IndexFunc(keys, func(k token.PublicKey) bool { return k.ID == o.Token.Header.KeyID })
@@ -222,6 +250,6 @@ func (r *report) tokenKey(o Observation) {
 	case at < 0:
 		r.add(Error, "token-key-unpublished", cannotRetrieve, "rolecall issuer publish", fmt.Sprintf("the token is signed with %q, which is not published", o.Token.Header.KeyID))
 	case o.Token.VerifySignature(keys[at].Public) != nil:
-		r.add(Error, "token-signature", generic, "publish the key under the kid it has", "the token's signature does not verify with the key published under its kid "+o.Token.Header.KeyID)
+		r.add(Error, "token-signature", generic, "rolecall issuer publish --kubeconfig FILE: the key under the kid that it has", "the token's signature does not verify with the key published under its kid "+o.Token.Header.KeyID)
 	}
 }

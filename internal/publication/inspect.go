@@ -22,6 +22,7 @@ func Inspect(o Observation) []Finding {
 	}
 	r.servers(o)
 	r.providers(o)
+	r.role(o)
 	r.token(o)
 	return r.findings
 }
@@ -34,10 +35,10 @@ func Failed(findings []Finding) bool {
 func (r *report) url(issuer string) {
 	switch {
 	case strings.HasPrefix(issuer, "https://kubernetes.default.svc"):
-		r.add(Error, "default-issuer", generic, "set --service-account-issuer to a public URL, the present one second: rolecall issuer init",
+		r.add(Error, "default-issuer", generic, "rolecall issuer init --for DISTRIBUTION prints the settings: a public URL first, the present one second",
 			"the issuer is Kubernetes' default, which nobody outside the cluster can reach")
 	case token.CheckIssuer(issuer) != nil:
-		r.add(Error, "issuer-url", generic, "choose an https URL without port, user, query and fragment", token.CheckIssuer(issuer).Error())
+		r.add(Error, "issuer-url", generic, "rolecall issuer init --dir NEW --url https://HOST/PATH: another URL is another issuer", token.CheckIssuer(issuer).Error())
 	case strings.HasSuffix(issuer, "/"):
 		r.add(Warning, "trailing-slash", "", "leave it if it is in use: another URL is another issuer",
 			"the issuer URL ends with a slash, which must then be in --service-account-issuer, the provider and every condition key")
@@ -63,8 +64,11 @@ func (r *report) discovery(o Observation) (discoveryDocument, bool) {
 		return document, false
 	}
 	if document.Issuer != o.Issuer {
-		r.add(Error, "issuer-differs", cannotRetrieve, "publish a document whose issuer is byte for byte that of --service-account-issuer",
-			fmt.Sprintf("the discovery document is of issuer %q, not of %q", document.Issuer, o.Issuer))
+		message := fmt.Sprintf("the discovery document is of issuer %q, not of %q", document.Issuer, o.Issuer)
+		if strings.TrimSuffix(document.Issuer, "/") == strings.TrimSuffix(o.Issuer, "/") {
+			message += ": they differ by the slash at the end, and are two issuers"
+		}
+		r.add(Error, "issuer-differs", cannotRetrieve, "rolecall issuer publish, with spec.url in issuer.yaml byte for byte that of --service-account-issuer", message)
 	}
 	for _, member := range []struct {
 		name  string
@@ -79,7 +83,7 @@ func (r *report) discovery(o Observation) (discoveryDocument, bool) {
 		}
 	}
 	if !strings.HasPrefix(document.JWKSURI, "https://") {
-		r.add(Error, "jwks-uri", cannotRetrieve, "set jwks_uri to a public https URL, for API servers --service-account-jwks-uri",
+		r.add(Error, "jwks-uri", cannotRetrieve, "rolecall issuer publish; for the API servers' own document set --service-account-jwks-uri",
 			fmt.Sprintf("jwks_uri is %q: want an https URL", document.JWKSURI))
 		return document, false
 	}
@@ -92,23 +96,21 @@ func (r *report) fetched(what string, f Fetched, now time.Time) bool {
 		r.add(Info, what+"-not-read", "", "", "the "+what+" document was not read")
 		return false
 	}
-	if f.Certificate.Err != "" {
-		r.add(Warning, what+"-certificate", "InvalidIdentityToken: OpenIDConnect provider's HTTPS certificate doesn't match configured thumbprint",
-			"use a publicly trusted certificate, or register the thumbprint "+f.Certificate.Thumbprint+" with the provider",
-			"the certificate of "+f.URL+" is not publicly trusted: "+f.Certificate.Err)
-	}
+	r.certificate(what, f)
 	switch {
 	case f.Err != "":
-		r.add(Error, what+"-unreachable", cannotRetrieve, "make the URL answer anybody within 5 seconds", f.URL+": "+f.Err)
+		r.add(Error, what+"-unreachable", cannotRetrieve, "curl -v --max-time 5 "+f.URL+" shows it: it must answer anybody within 5 seconds, with less than a megabyte", f.URL+": "+f.Err)
 		return false
 	case f.Status == 403:
-		r.add(Error, what+"-not-public", cannotRetrieve,
-			"allow anonymous s3:GetObject of this object in the bucket's policy, lift BlockPublicPolicy and RestrictPublicBuckets, use no SSE-KMS: rolecall issuer init does so",
-			f.URL+" answers 403 to anonymous readers")
+		r.add(Error, what+"-not-public", cannotRetrieve, openBucket(f.URL), f.URL+" answers 403 to anonymous readers")
 		return false
 	case f.Status != 200:
 		r.add(Error, what+"-status", cannotRetrieve, "publish it there: rolecall issuer publish", f.URL+" answers "+strconv.Itoa(f.Status)+", want 200")
 		return false
+	}
+	if f.Redirected != "" {
+		r.add(Error, what+"-redirect", cannotRetrieve, "curl -sI "+f.URL+" shows it: serve the document there, or use the URL of the bucket's region as the issuer: rolecall issuer init",
+			f.URL+" redirects to "+f.Redirected+": AWS asks for an answer of 200")
 	}
 	media, _, err := mime.ParseMediaType(f.ContentType)
 	if isJSON := media == "application/json" || media == "application/jwk-set+json"; err != nil || !isJSON {
@@ -116,10 +118,43 @@ func (r *report) fetched(what string, f Fetched, now time.Time) bool {
 	}
 	r.cache(what, f)
 	if !f.Date.IsZero() && f.Date.Sub(now).Abs() > 5*time.Minute {
-		r.add(Warning, "clock", "InvalidIdentityToken: Token issued in the future, or ExpiredTokenException", "set this machine's clock",
+		r.add(Warning, "clock", "InvalidIdentityToken: Token issued in the future, or ExpiredTokenException", "timedatectl set-ntp true",
 			fmt.Sprintf("this machine's clock differs from that of %s by %s", f.URL, now.Sub(f.Date).Round(time.Second)))
 	}
 	return true
+}
+
+// certificate judges by whether a thumbprint helps: IAM compares it when it does
+// not know the authority, not when the name or the dates are wrong.
+func (r *report) certificate(what string, f Fetched) {
+	host, _, _ := strings.Cut(strings.TrimPrefix(f.URL, "https://"), "/")
+	look := "openssl s_client -showcerts -connect " + withPort(host) + " shows it: "
+	switch {
+	case f.Certificate.Err == "":
+	case f.Certificate.Untrusted:
+		r.add(Warning, what+"-certificate", thumbprintDiffers,
+			look+"serve a publicly trusted one with its intermediates, or register the thumbprint "+f.Certificate.Thumbprint+" with the provider",
+			"the certificate of "+f.URL+" is not publicly trusted: "+f.Certificate.Err)
+	default:
+		r.add(Error, what+"-certificate", cannotRetrieve, look+"serve one that names "+host+" and is valid now", "the certificate of "+f.URL+": "+f.Certificate.Err)
+	}
+}
+
+func withPort(host string) string {
+	if strings.Contains(host, ":") {
+		return host
+	}
+	return host + ":443"
+}
+
+// openBucket says how to open an object, with the bucket's name if the URL tells.
+func openBucket(url string) string {
+	bucket, found := S3Bucket(url)
+	if !found {
+		return "curl -i " + url + " shows it: anybody must be able to read it; for a private bucket behind CloudFront, give the distribution access to the object"
+	}
+	return "aws s3api put-public-access-block --bucket " + bucket + " --public-access-block-configuration BlockPublicAcls=true,IgnorePublicAcls=true,BlockPublicPolicy=false,RestrictPublicBuckets=false, " +
+		"then rolecall issuer init with its first flags, which opens the two objects by the bucket's policy; objects encrypted with KMS must be written anew: rolecall issuer publish"
 }
 
 func (r *report) cache(what string, f Fetched) {
@@ -160,7 +195,7 @@ func (r *report) servers(o Observation) {
 			continue
 		}
 		if server.Issuer != "" && server.Issuer != o.Issuer {
-			r.add(Error, "token-issuer", generic, "make it the first --service-account-issuer, the present one second",
+			r.add(Error, "token-issuer", generic, "rolecall issuer init --for DISTRIBUTION prints the settings: this issuer first, the present one second",
 				fmt.Sprintf("tokens of API server %s are of issuer %q, not of %q", server.Name, server.Issuer, o.Issuer))
 		}
 		if server.Signs != "" && published != nil && !slices.Contains(published, server.Signs) {
@@ -211,11 +246,11 @@ func (r *report) provider(o Observation, p Provider) {
 		if near := nearest(providerPath(o.Issuer), p.Near); near != "" {
 			message += "; it has one for https://" + near
 		}
-		r.add(Error, "provider-missing", generic+"; before mid-2026: No OpenIDConnect provider found in your account", "rolecall issuer init, or aws iam create-open-id-connect-provider --url "+o.Issuer, message)
+		r.add(Error, "provider-missing", generic+"; before mid-2026: No OpenIDConnect provider found in your account", "aws iam create-open-id-connect-provider --url "+o.Issuer+" --client-id-list "+strings.Join(o.Audiences, " ")+", or rolecall issuer init", message)
 		return
 	}
 	if len(p.ClientIDs) == 0 {
-		r.add(Error, "provider-without-audience", generic, "aws iam add-client-id-to-open-id-connect-provider --client-id sts.amazonaws.com", where+": the provider has no audience, so every token fails")
+		r.add(Error, "provider-without-audience", generic, "aws iam add-client-id-to-open-id-connect-provider --open-id-connect-provider-arn "+p.ARN+" --client-id sts.amazonaws.com", where+": the provider has no audience, so every token fails")
 	}
 	for _, audience := range o.Audiences {
 		if len(p.ClientIDs) > 0 && !slices.Contains(p.ClientIDs, audience) {
@@ -227,6 +262,36 @@ func (r *report) provider(o Observation, p Provider) {
 	r.thumbprints(o, p, where)
 }
 
+// role checks that the role's account has a provider: STS looks for it there and
+// nowhere else.
+func (r *report) role(o Observation) {
+	if o.RoleARN == "" || len(o.Providers) == 0 {
+		return
+	}
+	fields := strings.SplitN(o.RoleARN, ":", 6)
+	if len(fields) != 6 || fields[0] != "arn" || fields[2] != "iam" || !strings.HasPrefix(fields[5], "role/") {
+		r.add(Error, "role-arn", "ValidationError: "+o.RoleARN+" is invalid", "aws iam get-role --role-name NAME --query Role.Arn --output text", fmt.Sprintf("%q is not the ARN of a role", o.RoleARN))
+		return
+	}
+	partition, account := fields[1], fields[4]
+	for _, provider := range o.Providers {
+		_, rest, _ := strings.Cut(provider.ARN, ":")
+		own, _, _ := strings.Cut(rest, ":")
+		switch {
+		case provider.Account == account && own != partition:
+			r.add(Error, "role-partition", generic, "write it as arn:"+own+strings.TrimPrefix(o.RoleARN, "arn:"+partition),
+				fmt.Sprintf("role %s is of partition %s, account %s is in %s", o.RoleARN, partition, account, own))
+			return
+		case provider.Account == account:
+			return
+		case provider.Err != "":
+			return // it may be that account
+		}
+	}
+	r.add(Error, "role-account", generic+"; before mid-2026: No OpenIDConnect provider found in your account", "rolecall issuer init --provider-role arn:"+partition+":iam::"+account+":role/NAME, with its first flags, makes a provider there too",
+		fmt.Sprintf("role %s is in account %s, in which there is no provider that is known here", o.RoleARN, account))
+}
+
 func (r *report) thumbprints(o Observation, p Provider, where string) {
 	certificate := o.JWKS.Certificate
 	if certificate.Thumbprint == "" {
@@ -234,8 +299,8 @@ func (r *report) thumbprints(o Observation, p Provider, where string) {
 	}
 	registered := slices.Contains(p.Thumbprints, certificate.Thumbprint)
 	switch {
-	case certificate.Err != "" && !registered:
-		r.add(Error, "thumbprint", "InvalidIdentityToken: OpenIDConnect provider's HTTPS certificate doesn't match configured thumbprint",
+	case certificate.Untrusted && !registered:
+		r.add(Error, "thumbprint", thumbprintDiffers,
 			"aws iam update-open-id-connect-provider-thumbprint --open-id-connect-provider-arn "+p.ARN+" --thumbprint-list "+certificate.Thumbprint,
 			fmt.Sprintf("%s: the certificate is not publicly trusted and its thumbprint %s is not among %q", where, certificate.Thumbprint, p.Thumbprints))
 	case certificate.Err == "" && len(p.Thumbprints) > 0 && !registered:

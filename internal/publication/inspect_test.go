@@ -110,9 +110,24 @@ func TestInspect(t *testing.T) {
 		{"no caching header", func(o *publication.Observation) { o.JWKS.CacheControl = "" }, []string{"jwks-cache"}},
 		{"kept for a day", func(o *publication.Observation) { o.JWKS.CacheControl = "max-age=86400" }, []string{"jwks-cache"}},
 		{"clock", func(o *publication.Observation) { o.JWKS.Date = noon.Add(-time.Hour) }, []string{"clock"}},
-		{"private CA", func(o *publication.Observation) { o.JWKS.Certificate.Err = "unknown authority" }, []string{"jwks-certificate", "thumbprint"}},
+		{"private CA", func(o *publication.Observation) {
+			o.JWKS.Certificate.Err, o.JWKS.Certificate.Untrusted = "unknown authority", true
+		}, []string{"jwks-certificate", "thumbprint"}},
+		{"expired certificate, thumbprint known", func(o *publication.Observation) {
+			o.JWKS.Certificate.Err = "expired"
+			o.Providers[0].Thumbprints = []string{o.JWKS.Certificate.Thumbprint}
+		}, []string{"jwks-certificate"}},
+		{"role elsewhere", func(o *publication.Observation) { o.RoleARN = "arn:aws:iam::444455556666:role/a" }, []string{"role-account"}},
+		{"role here", func(o *publication.Observation) {
+			o.RoleARN, o.Providers[0].ARN = "arn:aws:iam::111122223333:role/path/a", "arn:aws:iam::111122223333:oidc-provider/x"
+		}, nil},
+		{"role of another partition", func(o *publication.Observation) {
+			o.RoleARN, o.Providers[0].ARN = "arn:aws:iam::111122223333:role/a", "arn:aws-cn:iam::111122223333:oidc-provider/x"
+		}, []string{"role-partition"}},
+		{"role is none", func(o *publication.Observation) { o.RoleARN = "arn:aws:iam::111122223333:user/a" }, []string{"role-arn"}},
+		{"redirect that is followed", func(o *publication.Observation) { o.JWKS.Redirected = "https://else.example/" }, []string{"jwks-redirect"}},
 		{"private CA, thumbprint known", func(o *publication.Observation) {
-			o.JWKS.Certificate.Err = "unknown authority"
+			o.JWKS.Certificate.Err, o.JWKS.Certificate.Untrusted = "unknown authority", true
 			o.Providers[0].Thumbprints = []string{o.JWKS.Certificate.Thumbprint}
 		}, []string{"jwks-certificate"}},
 		{"stranger's keys", func(o *publication.Observation) { o.JWKS.Text = documents(t, stranger).JWKS.Text }, []string{"signing-key-unpublished", "token-key-unpublished"}},
@@ -130,6 +145,14 @@ func TestInspect(t *testing.T) {
 		{"kid missing", rsaEntry(func(e map[string]any) { delete(e, "kid") }), []string{"kid-missing"}},
 		{"kid empty", rsaEntry(func(e map[string]any) { e["kid"] = "" }), nil},
 		{"kid of another key", rsaEntry(func(e map[string]any) { e["kid"] = "other" }), []string{"kid-differs"}},
+		{"kid that an external signer chose", func(o *publication.Observation) {
+			rsaEntry(func(e map[string]any) { e["kid"] = "other" })(o)
+			o.Servers[0].Keys = append(o.Servers[0].Keys, token.PublicKey{ID: "other", Public: rsaPublic.Public})
+		}, nil},
+		{"another key under a kid that is in use", func(o *publication.Observation) {
+			rsaEntry(func(e map[string]any) { e["kid"] = "other" })(o)
+			o.Servers[0].Keys = append(o.Servers[0].Keys, token.PublicKey{ID: "other", Public: key.Public()})
+		}, []string{"kid-differs"}},
 		{"kid twice", func(o *publication.Observation) {
 			rsaEntry(func(e map[string]any) { e["kid"] = o.Servers[0].Signs })(o)
 		}, []string{"kid-differs", "duplicate-kid"}},

@@ -20,6 +20,9 @@ type Observation struct {
 	Providers []Provider
 	// Audiences are those that tokens will be made for.
 	Audiences []string
+	// RoleARN is a role that tokens are to be exchanged for; empty if none is
+	// known.
+	RoleARN string
 	// Token is one to be checked, its signature not yet verified; nil if none
 	// was given.
 	Token *token.JWT
@@ -38,12 +41,17 @@ type Fetched struct {
 	// Date is the server's clock; zero if it does not say.
 	Date        time.Time
 	Certificate Certificate
+	// Redirected is the URL that answered in the end; empty if it was this one.
+	Redirected string
 }
 
 // Certificate is what the server's TLS certificate is worth.
 type Certificate struct {
 	// Err says why the authorities that AWS trusts do not vouch for it.
 	Err string
+	// Untrusted says that only the authority is not known, which a registered
+	// thumbprint makes up for: the name and the dates are right.
+	Untrusted bool
 	// Thumbprint is the SHA-1 of the last certificate the server presents, as
 	// IAM compares it.
 	Thumbprint string
@@ -94,6 +102,8 @@ type Finding struct {
 const (
 	cannotRetrieve = "InvalidIdentityToken: Couldn't retrieve verification key from your identity provider"
 	generic        = "InvalidIdentityToken: The web identity token provided could not be validated"
+
+	thumbprintDiffers = "InvalidIdentityToken: OpenIDConnect provider's HTTPS certificate doesn't match configured thumbprint"
 )
 
 // report collects findings.

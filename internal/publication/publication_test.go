@@ -203,3 +203,33 @@ func rules(findings []publication.Finding, least ...publication.Severity) []stri
 	}
 	return names
 }
+
+func TestS3Bucket(t *testing.T) {
+	t.Parallel()
+	for url, want := range map[string]string{
+		"https://keys.s3.eu-west-1.amazonaws.com":              "keys",
+		"https://a.b.s3.eu-west-1.amazonaws.com/c1":            "a.b",
+		"https://keys.s3.dualstack.eu-west-1.amazonaws.com/c1": "keys",
+		"https://s3.eu-west-1.amazonaws.com/keys/c1":           "keys",
+		"https://s3.dualstack.eu-west-1.amazonaws.com/keys":    "keys",
+		"https://s3-eu-west-1.amazonaws.com/keys":              "keys",
+		"https://s3.cn-north-1.amazonaws.com.cn/keys":          "keys",
+		"https://keys.s3.amazonaws.com":                        "keys",
+		"https://s3.eu-west-1.amazonaws.com":                   "",
+		"https://d111111abcdef8.cloudfront.net":                "",
+		"https://oidc.example.com/s3.amazonaws.com":            "",
+		"https://s3.eu-west-1.amazonaws.com.example/keys":      "",
+	} {
+		if got, found := publication.S3Bucket(url); got != want || found != (want != "") {
+			t.Errorf("%s: %q, want %q", url, got, want)
+		}
+	}
+}
+
+func TestDenyOlderSessions(t *testing.T) {
+	t.Parallel()
+	got := publication.DenyOlderSessions("reader", noon.Add(1)) // its second is not over
+	if !strings.Contains(got, "--role-name reader ") || !strings.Contains(got, `{"DateLessThan":{"aws:TokenIssueTime":"2026-11-21T12:00:01Z"}}`) {
+		t.Error(got)
+	}
+}

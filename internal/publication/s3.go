@@ -3,6 +3,7 @@ package publication
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strings"
 )
 
@@ -93,4 +94,32 @@ func providerPath(issuer string) string {
 		return host + "/" + path
 	}
 	return host
+}
+
+// s3Host is S3's own host names, a bucket's before them if it is a virtual host.
+var s3Host = regexp.MustCompile(`^(?:([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])\.)?s3(?:\.dualstack)?(?:[.-][a-z0-9-]+)?\.amazonaws\.com(?:\.cn)?$`)
+
+// S3Bucket returns the bucket that stands in a URL of S3's own, in any style. It
+// is not found where something else, as CloudFront, stands before the bucket.
+func S3Bucket(url string) (bucket string, found bool) {
+	host, path, _ := strings.Cut(strings.TrimPrefix(url, "https://"), "/")
+	parts := s3Host.FindStringSubmatch(strings.TrimSuffix(host, ":443"))
+	if parts == nil {
+		return "", false
+	}
+	if bucket = parts[1]; bucket == "" {
+		bucket, _, _ = strings.Cut(path, "/")
+	}
+	return bucket, bucket != ""
+}
+
+// Invalidation is the AWS CLI's command that makes CloudFront forget both
+// documents of an issuer. The distribution is found by its name, in the shell.
+func Invalidation(documents Documents) string {
+	host, path, _ := strings.Cut(strings.TrimPrefix(documents.Issuer, "https://"), "/")
+	if path = strings.TrimSuffix(path, "/"); path != "" {
+		path = "/" + path
+	}
+	return fmt.Sprintf("aws cloudfront create-invalidation --distribution-id \"$(aws cloudfront list-distributions --query \"DistributionList.Items[?DomainName=='%[1]s' || contains(not_null(Aliases.Items, \\`[]\\`), '%[1]s')].Id\" --output text)\" --paths '%[2]s/%[3]s' '%[2]s/%[4]s'",
+		host, path, documents.JWKS.Name, documents.Discovery.Name)
 }

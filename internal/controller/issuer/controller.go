@@ -214,6 +214,9 @@ func (r *Reconciler) publish(ctx context.Context, look *round) error {
 	if len(written) > 0 {
 		status.PublishedAt = &metav1.Time{Time: r.Now()}
 		r.event(look.object, corev1.EventTypeNormal, "Published", "keys "+strings.Join(publication.IDs(keys), ", "))
+		if _, direct := publication.S3Bucket(spec.URL); spec.Publish.S3 != nil && !direct {
+			r.event(look.object, corev1.EventTypeNormal, "DropOldCopies", publication.Invalidation(documents))
+		}
 		look.view.Discovery, look.view.JWKS = r.Reader.Read(ctx, spec.URL)
 	}
 	status.PublishedHash = documents.Hash()
