@@ -48,6 +48,7 @@ type shop struct {
 	web  *httptest.Server
 	aws  http.Handler
 	good map[string][]byte // what was published, by key
+	said string            // by init
 	// before stands in front of S3; nil passes.
 	before http.HandlerFunc
 }
@@ -68,7 +69,7 @@ func openShop(t *testing.T) *shop {
 	t.Cleanup(plain.Close)
 	s.useAWS(plain.URL, admin)
 	s.serve(time.Now(), time.Hour, shopHost)
-	s.rolecall(0, "init", "--name", "c1", "--bucket", "example-oidc", "--region", "eu-west-1", "--prefix", "c1")
+	s.said = s.rolecall(0, "init", "--name", "c1", "--bucket", "example-oidc", "--region", "eu-west-1", "--prefix", "c1")
 	for _, key := range []string{discoverKey, keysKey} {
 		s.good[key] = []byte(public(t, plain.URL+"/example-oidc/"+key))
 	}

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -84,7 +85,14 @@ func (c *IAM) EnsureProvider(ctx context.Context, issuer, arn string, audiences 
 	if _, exists := errors.AsType[*iamtypes.EntityAlreadyExistsException](err); !exists {
 		return classify(err)
 	}
+	there, _, err := c.Provider(ctx, arn)
+	if err != nil {
+		return err
+	}
 	for _, audience := range audiences {
+		if slices.Contains(there.ClientIDs, audience) {
+			continue
+		}
 		if _, err := c.client.AddClientIDToOpenIDConnectProvider(ctx, &iam.AddClientIDToOpenIDConnectProviderInput{
 			OpenIDConnectProviderArn: aws.String(arn), ClientID: aws.String(audience),
 		}); err != nil {

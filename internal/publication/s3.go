@@ -120,6 +120,6 @@ func Invalidation(documents Documents) string {
 	if path = strings.TrimSuffix(path, "/"); path != "" {
 		path = "/" + path
 	}
-	return fmt.Sprintf("aws cloudfront create-invalidation --distribution-id \"$(aws cloudfront list-distributions --query \"DistributionList.Items[?DomainName=='%[1]s' || contains(not_null(Aliases.Items, \\`[]\\`), '%[1]s')].Id\" --output text)\" --paths '%[2]s/%[3]s' '%[2]s/%[4]s'",
+	return fmt.Sprintf("aws cloudfront create-invalidation --region us-east-1 --distribution-id \"$(aws cloudfront list-distributions --region us-east-1 --query \"DistributionList.Items[?DomainName=='%[1]s' || contains(not_null(Aliases.Items, \\`[]\\`), '%[1]s')].Id\" --output text)\" --paths '%[2]s/%[3]s' '%[2]s/%[4]s'",
 		host, path, documents.JWKS.Name, documents.Discovery.Name)
 }
