@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -33,12 +34,7 @@ func (p *Probes) Register(mux *http.ServeMux) {
 func (p *Probes) answer(w http.ResponseWriter, r *http.Request, ready bool) {
 	ctx, cancel := context.WithTimeout(r.Context(), probeTimeout)
 	defer cancel()
-	failing := []string{}
-	for _, address := range p.Addresses {
-		if err := roundTrip(ctx, address); err != nil {
-			failing = append(failing, fmt.Sprintf("listener %s: %v", address, err))
-		}
-	}
+	failing := p.silent(ctx)
 	if ready && p.Upstream != nil && !p.upstreamOnce.Load() {
 		if err := p.Upstream(ctx); err != nil {
 			failing = append(failing, fmt.Sprintf("upstream: %v", err))
@@ -53,6 +49,25 @@ func (p *Probes) answer(w http.ResponseWriter, r *http.Request, ready bool) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusServiceUnavailable)
 	_ = json.NewEncoder(w).Encode(failing)
+}
+
+// silent are the listeners that do not answer.
+func (p *Probes) silent(ctx context.Context) []string {
+	failing := []string{}
+	for _, address := range p.Addresses {
+		if err := roundTrip(ctx, address); err != nil {
+			failing = append(failing, fmt.Sprintf("listener %s: %v", address, err))
+		}
+	}
+	return failing
+}
+
+// Serving is an error while a listener does not answer.
+func (p *Probes) Serving(ctx context.Context) error {
+	if failing := p.silent(ctx); len(failing) > 0 {
+		return errors.New(failing[0])
+	}
+	return nil
 }
 
 // roundTrip wants the 404 of a path that is not served. The transport has no

@@ -23,7 +23,7 @@ import (
 // inMemory is a folder on tmpfs.
 func inMemory(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "rolecall")
+	dir, err := os.MkdirTemp("/dev/shm", "rolecall") //nolint:usetesting // t.TempDir need not be in memory
 	if err != nil {
 		t.Skipf("NOT TESTED: nothing in memory: %v", err)
 	}
@@ -126,7 +126,7 @@ func newestOf(t *testing.T, file string, upstream *fakeUpstream, raw, plain stri
 	}
 	for _, token := range []string{raw, plain} {
 		sum := sha256.Sum256([]byte(token))
-		for _, part := range strings.Split(token, ".") {
+		for _, part := range strings.SplitSeq(token, ".") {
 			if bytes.Contains(text, []byte(part)) {
 				t.Error("the file holds a token")
 			}

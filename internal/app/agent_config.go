@@ -44,7 +44,10 @@ type agentConfig struct {
 	reusePort    bool
 
 	upstream, endpoint, region, brokerToken string
+	upstreamCA, brokerCertificate           string
 	rotate                                  bool
+	// startupTaint: take the taint off this node once the agent is ready.
+	startupTaint bool
 
 	probePort, metricsPort int
 	metricsAddress         string
@@ -87,6 +90,10 @@ func (c *agentConfig) flags(cmd *cobra.Command) {
 	flags.StringVar(&c.region, "region", "", "region to sign for; else that of the AWS configuration, else the instance's")
 	flags.StringVar(&c.upstream, "upstream", upstreamEKSAuth, "eks-auth signs as the node, broker sends the agent's own token")
 	flags.StringVar(&c.brokerToken, "broker-token-file", "/var/run/secrets/rolecall.io/broker/token", "the agent's own service-account token, for --upstream broker")
+	flags.StringVar(&c.brokerCertificate, "broker-client-certificate", "", "PEM file with a certificate and its key, as kubelet's own, instead of the token")
+	flags.StringVar(&c.upstreamCA, "upstream-ca-file", "", "PEM certificates that the upstream's must come from; followed. Else AWS_CA_BUNDLE, else the system's")
+	flags.StringVar(&s.StateFile, "state-file", "", "file in memory (tmpfs) for the next agent to start from; holds live credentials")
+	flags.BoolVar(&c.startupTaint, "startup-taint", false, "take the taint "+agent.TaintKey+" off $NODE_NAME once ready")
 	flags.StringVar(&c.ipv6, "ipv6", ipv6Auto, "auto leaves IPv6 out where the node has none; require; off")
 	flags.BoolVar(&c.init, "init", true, "give the node the addresses if it lacks them, and take them away at the end")
 	flags.BoolVar(&c.reusePort, "reuse-port", false, "let a second agent listen at the same time, for updates without a gap")
@@ -138,6 +145,10 @@ func (c *agentConfig) validate(log *slog.Logger) ([]netip.Addr, error) {
 		return nil, usage("cluster name %q: want up to 100 letters, digits, - and _, beginning with a letter or digit", c.cluster)
 	case c.podLiveness == "on" && c.node == "":
 		return nil, usage("--pod-liveness on needs the node's name in NODE_NAME")
+	case c.startupTaint && c.node == "":
+		return nil, usage("--startup-taint needs the node's name in NODE_NAME")
+	case c.brokerCertificate != "" && c.upstream != upstreamBroker:
+		return nil, usage("--broker-client-certificate is for --upstream broker")
 	case s.CacheSize < 0 || s.Retention < 0 || s.RenewRate <= 0 || s.MinServeTTL < 0 || s.ForegroundDeadline <= 0 || c.grace < 0:
 		return nil, usage("sizes, times and rates must not be negative, and --max-service-qps and --foreground-deadline not 0")
 	case s.RefreshFraction <= 0 || s.RefreshFraction > 0.9:

@@ -111,7 +111,11 @@ func (c *agentConfig) serve(ctx context.Context, sys System) (err error) {
 	config := c.settings
 	config.Cluster, config.Upstream, config.AllowedHosts, config.Node = c.cluster, upstream, c.allowed(hosts), c.node
 	config.Keys, config.Pods, config.Metrics, config.Log, config.Now = keys, pods, registry, log, sys.Now
+	config.Changes = c.changes(upstream, log)
 	node, err := agent.New(config)
+	if err == nil {
+		err = node.Restore()
+	}
 	if err != nil {
 		return errors.Join(err, closeAll(listeners))
 	}
@@ -124,6 +128,9 @@ func (c *agentConfig) serve(ctx context.Context, sys System) (err error) {
 	parts, ctx := errgroup.WithContext(ctx)
 	if pods != nil {
 		parts.Go(func() error { return pods.Run(ctx, log) })
+	}
+	if err := c.untaint(ctx, parts, probes, node, log); err != nil {
+		return errors.Join(err, closeAll(listeners))
 	}
 	if err := c.serveProbes(ctx, parts, probes, registry, log); err != nil {
 		return errors.Join(err, closeAll(listeners))
@@ -237,6 +244,33 @@ func (c *agentConfig) pods(now func() time.Time, log *slog.Logger) (*agent.Pods,
 	return agent.NewPods(client, c.node, now)
 }
 
+// changes are told by a broker, of the node it is asked about.
+func (c *agentConfig) changes(upstream *awsapi.EKSAuth, log *slog.Logger) agent.ChangeSource {
+	switch {
+	case c.upstream != upstreamBroker:
+		return nil
+	case c.node == "":
+		log.Warn("changes of associations are seen at renewals only: the node's name is not in NODE_NAME")
+		return nil
+	}
+	return upstream
+}
+
+// untaint takes the start-up taint off the node when listeners answer and the
+// agent has credentials of its own.
+func (c *agentConfig) untaint(ctx context.Context, parts *errgroup.Group, probes *agent.Probes, node *agent.Agent, log *slog.Logger) error {
+	if !c.startupTaint {
+		return nil
+	}
+	client, err := kubeClient(c.kubeconfig, c.kubeAPI)
+	if err != nil {
+		return err
+	}
+	taint := agent.Taint{Client: client, Node: c.node, Ready: []func(context.Context) error{probes.Serving, node.Ready}, Log: log}
+	parts.Go(func() error { taint.Run(ctx); return nil })
+	return nil
+}
+
 func (c *agentConfig) keys() (*agent.Keys, error) {
 	source, err := c.keySource()
 	if source == nil || err != nil {
@@ -246,8 +280,12 @@ func (c *agentConfig) keys() (*agent.Keys, error) {
 }
 
 func (c *agentConfig) eksAuth(now func() time.Time) awsapi.EKSAuthConfig {
-	config := awsapi.EKSAuthConfig{Region: c.region, Endpoint: c.endpoint, RotateFile: c.rotate, Now: now}
-	if c.upstream == upstreamBroker {
+	config := awsapi.EKSAuthConfig{Region: c.region, Endpoint: c.endpoint, CAFile: c.upstreamCA, RotateFile: c.rotate, Now: now}
+	switch {
+	case c.upstream != upstreamBroker:
+	case c.brokerCertificate != "":
+		config.ClientCertificateFile = c.brokerCertificate
+	default:
 		config.BearerFile = c.brokerToken
 	}
 	return config

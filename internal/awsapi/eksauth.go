@@ -21,8 +21,11 @@ import (
 	"github.com/rolecall/rolecall/internal/credential"
 )
 
-// eksAuthOperation names the one call of the service in errors.
-const eksAuthOperation = "EKS Auth: AssumeRoleForPodIdentity"
+// The calls as errors name them; the second is a broker's only.
+const (
+	eksAuthOperation = "EKS Auth: AssumeRoleForPodIdentity"
+	changesOperation = "broker: changes of associations"
+)
 
 // maxEKSAuthAnswer is far above any real answer, which has about 2 KiB.
 const maxEKSAuthAnswer = 1 << 20
@@ -105,7 +108,7 @@ func (c *EKSAuth) AssumeRoleForPodIdentity(ctx context.Context, cluster string, 
 	if err := c.authenticate(ctx, request, body); err != nil {
 		return nil, err
 	}
-	header, text, err := c.roundTrip(request, eksAuthAttempt)
+	header, text, err := c.roundTrip(request, eksAuthOperation, eksAuthAttempt)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +121,7 @@ func (c *EKSAuth) AssumeRoleForPodIdentity(ctx context.Context, cluster string, 
 
 // roundTrip returns header and whole body of an answer of status 200. No redirect is
 // followed: somebody's token is in the request.
-func (c *EKSAuth) roundTrip(request *http.Request, limit time.Duration) (http.Header, []byte, error) {
+func (c *EKSAuth) roundTrip(request *http.Request, operation string, limit time.Duration) (http.Header, []byte, error) {
 	client := http.Client{
 		Transport: c.transport, Timeout: limit,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -139,7 +142,7 @@ func (c *EKSAuth) roundTrip(request *http.Request, limit time.Duration) (http.He
 	case response.StatusCode < 400:
 		return nil, nil, fmt.Errorf("%w: status %d", ErrUnusable, response.StatusCode)
 	}
-	return nil, nil, readEKSAuthError(response, text)
+	return nil, nil, readEKSAuthError(operation, response, text)
 }
 
 func (c *EKSAuth) authenticate(ctx context.Context, request *http.Request, body []byte) error {
@@ -212,7 +215,7 @@ const maxEpoch = 253402300799
 
 // readEKSAuthError reads the REST-JSON form of errors; spellings differ between
 // AWS's own servers (spec podidentity §12.3).
-func readEKSAuthError(response *http.Response, text []byte) *Error {
+func readEKSAuthError(operation string, response *http.Response, text []byte) *Error {
 	var body struct {
 		Type    string `json:"__type"`
 		Code    string `json:"code"`
@@ -222,7 +225,7 @@ func readEKSAuthError(response *http.Response, text []byte) *Error {
 	code := firstOf(response.Header.Get("X-Amzn-ErrorType"), body.Type, body.Code, "UnknownError")
 	code, _, _ = strings.Cut(code, ":")
 	return &Error{
-		Operation: eksAuthOperation, Code: code[strings.LastIndexByte(code, '#')+1:], Status: response.StatusCode,
+		Operation: operation, Code: code[strings.LastIndexByte(code, '#')+1:], Status: response.StatusCode,
 		Message: body.Message, RequestID: requestID(response), RetryAfter: retryAfter(response),
 	}
 }

@@ -40,7 +40,7 @@ func (c *EKSAuth) Changes(ctx context.Context, node, cursor string) ([]Associati
 	if err := c.authenticate(ctx, request, nil); err != nil {
 		return nil, "", err
 	}
-	_, text, err := c.roundTrip(request, changesAttempt)
+	_, text, err := c.roundTrip(request, changesOperation, changesAttempt)
 	if err != nil {
 		return nil, "", err
 	}

@@ -44,7 +44,19 @@ func TestServeAgent(t *testing.T) {
 		t.Fatal(err)
 	}
 	var calls atomic.Int32
-	broker := httptest.NewServer(brokerOf(t, c, &calls))
+	changed := make(chan struct{})
+	credentials := brokerOf(t, c, &calls)
+	broker := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/rolecall/v1/changes" {
+			credentials(w, r)
+			return
+		}
+		select { // one change, then none
+		case <-changed:
+			_, _ = io.WriteString(w, `{"cursor":"2","items":[{"associationId":"a-0123456789abcdefg","version":2,"deleted":true}]}`)
+		case <-r.Context().Done():
+		}
+	}))
 	t.Cleanup(broker.Close)
 	own := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(own, []byte(boundToken(t, c, "agent", nil, "rolecall-broker")), 0o600); err != nil {
@@ -92,13 +104,29 @@ func TestServeAgent(t *testing.T) {
 	if status := ask(boundToken(t, c, "agent", nil, podIdentity)); status != http.StatusOK || calls.Load() != before+1 {
 		t.Errorf("status %d, %d calls for another account", status, calls.Load()-before)
 	}
+	// The association goes, and what it gave.
+	changed <- struct{}{}
+	before = calls.Load()
+	dropped := false
+	for range 100 {
+		if status := ask(first); status != http.StatusOK { // our broker has not heard of it
+			t.Fatalf("status %d", status)
+		}
+		if dropped = calls.Load() > before; dropped {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	if !dropped {
+		t.Error("credentials of a deleted association are served within five seconds")
+	}
 	if code := stop(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 }
 
 // startAgent returns where it serves, and what ends it.
-func startAgent(t *testing.T, c *cluster.Cluster, endpoint, token string) (address string, stop func() int) {
+func startAgent(t *testing.T, c *cluster.Cluster, endpoint, token string, more ...string) (address string, stop func() int) {
 	t.Helper()
 	port := func() string {
 		_, port, err := net.SplitHostPort(freePort(t))
@@ -115,11 +143,11 @@ func startAgent(t *testing.T, c *cluster.Cluster, endpoint, token string) (addre
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan int, 1)
 	go func() {
-		ended <- app.Run(ctx, system, []string{
+		ended <- app.Run(ctx, system, append([]string{
 			"serve", "agent", "-c", "prod", "-b", "127.0.0.1", "-p", credentials, "--probe-port", probes, "--ipv6", "off",
 			"--metrics-address", "127.0.0.1", "--metrics-port", port(), "--upstream", "broker", "--endpoint", endpoint,
 			"--broker-token-file", token, "--kubeconfig", c.Kubeconfig, "--pod-liveness", "on", "--pod-qps", "1000", "--foreground-deadline", "10s",
-		})
+		}, more...))
 	}()
 	untilReady(t, http.DefaultClient, "http://127.0.0.1:"+probes+"/readyz", ended, logs)
 	t.Cleanup(func() {
