@@ -126,7 +126,7 @@ func newestOf(t *testing.T, file string, upstream *fakeUpstream, raw, plain stri
 	}
 	for _, token := range []string{raw, plain} {
 		sum := sha256.Sum256([]byte(token))
-		for _, part := range strings.SplitSeq(token, ".") {
+		for part := range strings.SplitSeq(token, ".") {
 			if bytes.Contains(text, []byte(part)) {
 				t.Error("the file holds a token")
 			}

@@ -136,6 +136,7 @@ func (c *agentConfig) serve(ctx context.Context, sys System) (err error) {
 		return errors.Join(err, closeAll(listeners))
 	}
 	c.serveNode(ctx, parts, node, listeners, log)
+	trim()
 	return parts.Wait()
 }
 
