@@ -136,7 +136,7 @@ func (c *agentConfig) serve(ctx context.Context, sys System) (err error) {
 		return errors.Join(err, closeAll(listeners))
 	}
 	c.serveNode(ctx, parts, node, listeners, log)
-	trim()
+	parts.Go(func() error { staySmall(ctx); return nil })
 	return parts.Wait()
 }
 

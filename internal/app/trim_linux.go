@@ -9,12 +9,12 @@ import (
 	"syscall"
 )
 
-// trim gives back the memory that only the start of a process needed. One
-// binary holds all roles, and what the others' packages touched to initialise
-// themselves stays resident until somebody asks for the memory: here some 30 MiB
-// of program text and constants. What is used again is mapped again from the
-// page cache. The kernel would do the same under pressure, but a node that is
-// full counts what is resident.
+// trim gives back the memory that only past work needed. One binary holds all
+// roles, and what the others' packages touched to initialise themselves stays
+// resident until somebody asks for the memory: some 30 MiB of program text and
+// constants. What is used again is mapped again from the page cache. The kernel
+// would do the same under pressure, but a node that is full counts what is
+// resident.
 func trim() {
 	debug.FreeOSMemory()
 	self, err := os.Readlink("/proc/self/exe")

@@ -4,5 +4,5 @@ package app
 
 import "runtime/debug"
 
-// trim gives back the memory that only the start of a process needed.
+// trim gives back the memory that only past work needed.
 func trim() { debug.FreeOSMemory() }
