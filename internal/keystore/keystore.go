@@ -26,7 +26,8 @@ type Key struct {
 	SwitchedAt time.Time
 	// VerifyUntil is when a key that does not sign goes; zero if it stays.
 	VerifyUntil time.Time
-	// TokenLife is the longest life of its tokens.
+	// TokenLife is the longest life of its tokens; zero if they may have no end, as
+	// those in Secrets, so that the key stays until it is removed.
 	TokenLife time.Duration
 	// Excluded keys stay out of the published set and never sign.
 	Excluded bool
@@ -39,6 +40,11 @@ type Contents struct {
 	// Keys are in the order in which they sign: the newest first, those that only
 	// verify last.
 	Keys []Key
+}
+
+// Clone returns contents that can be changed without changing these.
+func (c *Contents) Clone() *Contents {
+	return &Contents{Generation: c.Generation, Keys: slices.Clone(c.Keys)}
 }
 
 // Phase is where a key stands in its life.
@@ -105,7 +111,10 @@ func (c *Contents) Ends(id string, life, grace time.Duration) (time.Time, bool) 
 			if !key.signs() {
 				return key.VerifyUntil, !key.VerifyUntil.IsZero()
 			}
-			return successor.Add(max(key.TokenLife, life) + grace + Leeway), !successor.IsZero()
+			if successor.IsZero() || key.TokenLife == 0 {
+				return time.Time{}, false
+			}
+			return successor.Add(max(key.TokenLife, life) + grace + Leeway), true
 		}
 		// The earliest switch away from it.
 		if !key.SwitchedAt.IsZero() && (successor.IsZero() || key.SwitchedAt.Before(successor)) {
@@ -127,10 +136,13 @@ func (c *Contents) Add(key Key) error {
 }
 
 // Rotate adds the key that is to sign next, from a time on. It is refused while
-// another one waits to sign.
+// another one waits to sign. Its tokens live for life at most.
 func (c *Contents) Rotate(private *token.Key, now, signsFrom time.Time, life time.Duration) error {
 	if next := c.Next(); next != "" {
 		return fault.New(fault.Conflict, "key %s waits to sign already", next).Hint("`rolecall signer keys` shows from when, `rolecall signer remove` takes it away")
+	}
+	if life <= 0 {
+		return fault.New(fault.Usage, "longest life of a token %s: want more than none", life)
 	}
 	public, err := token.NewPublicKey(private.Public())
 	if err != nil {

@@ -120,6 +120,28 @@ func TestVerifyOnly(t *testing.T) {
 	}
 }
 
+// TestEndlessTokens: a key that signed tokens without an end goes when somebody
+// says so, and not before.
+func TestEndlessTokens(t *testing.T) {
+	t.Parallel()
+	contents, first := newContents(t)
+	contents.Keys[0].TokenLife = 0
+	second := newKey(t)
+	if err := contents.Rotate(second, start, start, 0); fault.KindOf(err) != fault.Usage {
+		t.Errorf("a new key for tokens without an end: %v", err)
+	}
+	if err := contents.Rotate(second, start, start.Add(time.Hour), day); err != nil {
+		t.Fatal(err)
+	}
+	contents.Switched(second.ID(), start.Add(time.Hour))
+	if gone := contents.Prune(start.Add(10000*day), day, grace); len(gone) > 0 {
+		t.Errorf("%q are gone", gone)
+	}
+	if err := contents.Remove(first.ID()); err != nil || contents.PhaseOf(first.ID()) != "" {
+		t.Errorf("removed: %v", err)
+	}
+}
+
 // TestPrinting: nothing printed of a key is more than its id.
 func TestPrinting(t *testing.T) {
 	t.Parallel()

@@ -49,6 +49,17 @@ func GenerateEC(curve elliptic.Curve) (*Key, error) {
 	return NewKey(private)
 }
 
+// GenerateLike makes a key of the same kind and size as a public key has.
+func GenerateLike(public crypto.PublicKey) (*Key, error) {
+	switch key := public.(type) {
+	case *rsa.PublicKey:
+		return GenerateRSA(key.N.BitLen())
+	case *ecdsa.PublicKey:
+		return GenerateEC(key.Curve)
+	}
+	return nil, fmt.Errorf("key of type %T: want RSA or EC", public)
+}
+
 // NewKey wraps an RSA or EC private key. Other kinds, and RSA keys that are too
 // small, are refused: AWS would not accept their signatures.
 func NewKey(private crypto.Signer) (*Key, error) {

@@ -20,17 +20,23 @@ type Tokens struct {
 	// holds its key.
 	SigningKey string
 	Keys       []string
+	// SigningEndpoint is the socket of an external signer; SigningKey and Keys are
+	// not used then.
+	SigningEndpoint string
 	// Audiences are the API server's own; its issuers if empty.
 	Audiences []string
 }
 
 func (s Tokens) args() []string {
-	args := []string{"--service-account-signing-key-file=" + s.SigningKey}
+	args := []string{"--service-account-signing-endpoint=" + s.SigningEndpoint}
+	if s.SigningEndpoint == "" {
+		args = []string{"--service-account-signing-key-file=" + s.SigningKey}
+		for _, file := range s.Keys {
+			args = append(args, "--service-account-key-file="+file)
+		}
+	}
 	for _, issuer := range s.Issuers {
 		args = append(args, "--service-account-issuer="+issuer)
-	}
-	for _, file := range s.Keys {
-		args = append(args, "--service-account-key-file="+file)
 	}
 	if len(s.Audiences) > 0 {
 		args = append(args, "--api-audiences="+strings.Join(s.Audiences, ","))

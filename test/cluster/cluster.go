@@ -40,6 +40,9 @@ type Options struct {
 	APIServerArgs []string
 	// APIServers is how many share the database; one if zero.
 	APIServers int
+	// SigningEndpoint is the socket of an external signer, which signs instead of
+	// the cluster's key.
+	SigningEndpoint string
 }
 
 // Cluster is a running control plane.
@@ -125,7 +128,7 @@ func launch(ctx context.Context, programs, dir string, options Options, address 
 		return c, err
 	}
 	for i := range max(1, options.APIServers) {
-		server := &APIServer{Name: "kube-apiserver-" + strconv.Itoa(i), Tokens: Tokens{Issuers: []string{c.Issuer}, SigningKey: c.KeyFile, Keys: []string{c.KeyFile}}}
+		server := &APIServer{Name: "kube-apiserver-" + strconv.Itoa(i), Tokens: Tokens{Issuers: []string{c.Issuer}, SigningKey: c.KeyFile, Keys: []string{c.KeyFile}, SigningEndpoint: options.SigningEndpoint}}
 		if err := c.startAPIServer(ctx, server); err != nil {
 			return c, err
 		}

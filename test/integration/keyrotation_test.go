@@ -382,6 +382,8 @@ type fire struct {
 	stsURL   string
 	// gates are held by requests to an API server, and by whoever stops it.
 	gates []*sync.RWMutex
+	// took is told how long each token request took, if it is there.
+	took func(time.Duration)
 
 	generation atomic.Int64 // tokens of an older one are run out
 	rounds     atomic.Int64
@@ -482,6 +484,9 @@ func alone(config *rest.Config) (kubernetes.Interface, error) {
 
 func (s *fire) request(ctx context.Context, round int) (heldToken, error) {
 	held := heldToken{generation: s.generation.Load()}
+	if s.took != nil {
+		defer func(started time.Time) { s.took(time.Since(started)) }(time.Now())
+	}
 	seconds := int64(life)
 	err := s.at(round, func(client kubernetes.Interface) error {
 		answer, err := client.CoreV1().ServiceAccounts("default").CreateToken(ctx, "default", &authenticationv1.TokenRequest{
