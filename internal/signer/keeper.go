@@ -92,6 +92,7 @@ type Stored struct {
 
 	text     string
 	contents *keystore.Contents
+	opened   time.Time // of the first Read
 }
 
 // Grace is for how long a process may go on signing with a key after another one
@@ -115,6 +116,9 @@ func (s *Stored) Read(ctx context.Context) (Set, error) {
 		}
 		s.contents, s.text = contents, string(text)
 	}
+	if s.opened.IsZero() {
+		s.opened = s.Now()
+	}
 	return s.set(), nil
 }
 
@@ -125,8 +129,15 @@ func (s *Stored) set() Set {
 		if !key.SignsFrom.IsZero() {
 			one.Private = key.Private
 		}
-		if !key.SwitchedAt.IsZero() {
+		// A key that signed before this process began goes on at once: a restart
+		// must not bring an older one back. That another process signs with a key
+		// since then does not say that our clients know it.
+		switch {
+		case key.SwitchedAt.IsZero():
+		case key.SwitchedAt.After(s.opened):
 			one.SignsAnyway = key.SwitchedAt.Add(s.Grace())
+		default:
+			one.SignsAnyway = key.SwitchedAt
 		}
 		set.Keys = append(set.Keys, one)
 	}
