@@ -19,14 +19,14 @@ var layers = [][]string{
 	{"internal/publication", "internal/trust"},
 	{"internal/inject", "internal/awsapi", "internal/follow", "internal/httpserve", "internal/obs", "internal/pki", "internal/keystore", "examples/quickstart"},
 	{"internal/manifest", "internal/association/boltstore", "internal/association/kubestore"},
-	{"internal/webhook", "internal/servingcert", "internal/issuer", "internal/signer", "internal/agent/**", "internal/localaws/**"},
+	{"internal/webhook", "internal/servingcert", "internal/issuer", "internal/signer", "internal/agent/**", "internal/localaws/**", "internal/broker/**"},
 	{"internal/controller/**"},
 	{"internal/app/**"},
 	{"cmd/**", "hack/**"},
 }
 
 // together are layers whose rooms are parts of one house.
-var together = []string{"internal/agent/**", "internal/localaws/**", "internal/app/**"}
+var together = []string{"internal/agent/**", "internal/broker/**", "internal/localaws/**", "internal/app/**"}
 
 // domain rooms import the standard library, each other, and what is listed:
 // no I/O, no SDK, no Kubernetes.

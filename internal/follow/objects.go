@@ -31,7 +31,25 @@ type Objects[T, S any] struct {
 	build func([]T) S
 	log   *slog.Logger
 	known map[string]T // by NAMESPACE/NAME; touched by the reflector only
+	// told is told each change, once Current shows it; see Notify.
+	told    func(Change[T])
+	changes []Change[T] // not told yet
 }
+
+// Change is one object that was created, changed or deleted.
+type Change[T any] struct {
+	// Object is as it is now; as it was last, if it was deleted.
+	Object  T
+	Deleted bool
+	// Version is the cluster's resourceVersion of the change, the same wherever
+	// the objects are followed; of what a list brings it is the list's, which is
+	// not before the change.
+	Version string
+}
+
+// Notify has each change told to a function, one after the other. It must be
+// called before Run. What a list brings is told as if it had just changed.
+func (o *Objects[T, S]) Notify(told func(Change[T])) { o.told = told }
 
 // Run follows the objects until ctx is done.
 func (o *Objects[T, S]) Run(ctx context.Context) error {
@@ -83,33 +101,52 @@ func (s *objectStore[T, S]) Add(object any) error { return s.Update(object) }
 
 // Update is an event of the watch.
 func (s *objectStore[T, S]) Update(object any) error {
-	s.put(object)
-	s.publish()
-	return nil
-}
-
-func (s *objectStore[T, S]) put(object any) {
-	content, ok := object.(*unstructured.Unstructured)
-	if !ok {
-		return
-	}
-	s.known[key(content)] = (*Objects[T, S])(s).convert(content)
-}
-
-// Delete is an event of the watch.
-func (s *objectStore[T, S]) Delete(object any) error {
-	if content, ok := object.(metav1.Object); ok {
-		delete(s.known, key(content))
+	if content, ok := object.(*unstructured.Unstructured); ok {
+		s.put(content, content.GetResourceVersion())
 		s.publish()
 	}
 	return nil
 }
 
+func (s *objectStore[T, S]) put(content *unstructured.Unstructured, version string) {
+	read := (*Objects[T, S])(s).convert(content)
+	s.known[key(content)] = read
+	s.tell(Change[T]{Object: read, Version: version})
+}
+
+func (s *objectStore[T, S]) tell(change Change[T]) {
+	if s.told != nil {
+		s.changes = append(s.changes, change)
+	}
+}
+
+// Delete is an event of the watch.
+func (s *objectStore[T, S]) Delete(object any) error {
+	content, ok := object.(metav1.Object)
+	if !ok {
+		return nil
+	}
+	if last, found := s.known[key(content)]; found {
+		delete(s.known, key(content))
+		s.tell(Change[T]{last, true, content.GetResourceVersion()})
+	}
+	s.publish()
+	return nil
+}
+
 // Replace is a list.
-func (s *objectStore[T, S]) Replace(objects []any, _ string) error {
+func (s *objectStore[T, S]) Replace(objects []any, version string) error {
+	before := s.known
 	s.known = map[string]T{}
 	for _, object := range objects {
-		s.put(object)
+		if content, ok := object.(*unstructured.Unstructured); ok {
+			s.put(content, version)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(before)) {
+		if _, still := s.known[name]; !still {
+			s.tell(Change[T]{before[name], true, version})
+		}
 	}
 	s.publish()
 	s.MarkSynced()
@@ -123,6 +160,10 @@ func (s *objectStore[T, S]) publish() {
 		all = append(all, s.known[name])
 	}
 	s.Set(s.build(all))
+	for _, change := range s.changes {
+		s.told(change)
+	}
+	s.changes = nil
 }
 
 // Resync has nothing to do.

@@ -43,9 +43,12 @@ type Server struct {
 	Limits Limits
 }
 
-// Limits bound how long clients may take, and how long Serve waits for them at
-// the end.
-type Limits struct{ Header, Read, Idle, Drain time.Duration }
+// Limits bound how long clients may take, how long Serve waits for them at the
+// end, and how large their headers may be.
+type Limits struct {
+	Header, Read, Idle, Drain time.Duration
+	HeaderBytes               int
+}
 
 // Serve answers requests on the listener until ctx is done, then drains for at
 // most ten seconds, or Limits.Drain. It closes the listener in every case and returns nil after
@@ -58,7 +61,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		ReadTimeout:       cmp.Or(s.Limits.Read, readTimeout),
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       cmp.Or(s.Limits.Idle, idleTimeout),
-		MaxHeaderBytes:    maxHeaderBytes,
+		MaxHeaderBytes:    cmp.Or(s.Limits.HeaderBytes, maxHeaderBytes),
 		ErrorLog:          slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
 		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
 	}

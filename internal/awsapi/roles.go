@@ -1,0 +1,181 @@
+package awsapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/aws-sdk-go-v2/service/sts/types"
+
+	"github.com/rolecall/rolecall/internal/credential"
+)
+
+// Roles takes roles for others. Each call is one attempt, so that the caller can
+// count and pace what STS sees.
+type Roles struct {
+	client *sts.Client
+	own    aws.CredentialsProvider
+}
+
+// RolesConfig says where STS is.
+type RolesConfig struct {
+	// Region whose STS is asked; else the SDK's.
+	Region string
+	// Endpoint of STS, over what the SDK's configuration says; empty for that.
+	Endpoint string
+}
+
+const (
+	rolesDial = 500 * time.Millisecond
+	rolesIdle = 64
+)
+
+// NewRoles reads the SDK's configuration and makes no call. A region is needed:
+// roles are taken at a regional endpoint.
+func NewRoles(ctx context.Context, c RolesConfig) (*Roles, error) {
+	transport := awshttp.NewBuildableClient().
+		WithDialerOptions(func(d *net.Dialer) { d.Timeout = rolesDial })
+	loaded, err := config.LoadDefaultConfig(ctx, config.WithHTTPClient(transport), config.WithRegion(c.Region),
+		config.WithCredentialsCacheOptions(func(o *aws.CredentialsCacheOptions) { o.ExpiryWindow = ownRefresh }))
+	if err != nil {
+		return nil, fmt.Errorf("load AWS configuration: %w", err)
+	}
+	if buildable, ok := loaded.HTTPClient.(*awshttp.BuildableClient); ok {
+		buildable.GetTransport().MaxIdleConnsPerHost = rolesIdle
+	}
+	if loaded.Region == "" {
+		return nil, errors.New("no region whose STS to ask")
+	}
+	client := sts.NewFromConfig(loaded, func(o *sts.Options) {
+		o.Retryer = aws.NopRetryer{}
+		if c.Endpoint != "" {
+			o.BaseEndpoint = aws.String(c.Endpoint)
+		}
+	})
+	return &Roles{client: client, own: loaded.Credentials}, nil
+}
+
+// Tag is a session tag.
+type Tag struct {
+	Key   string `json:"key"`
+	Value string `json:"value"`
+}
+
+// RoleRequest is what is asked of STS. What is empty is not sent.
+type RoleRequest struct {
+	RoleARN, SessionName string
+	Duration             time.Duration
+	Policy               string // session policy, JSON
+	// The rest is of AssumeRole only.
+	ExternalID, SourceIdentity string
+	// Tags are all sent as transitive.
+	Tags []Tag
+	// As signs the call; nil is this process's own identity.
+	As *credential.AWS
+}
+
+// RoleSession is what STS answered.
+type RoleSession struct {
+	Credentials credential.AWS
+	// ARN is arn:PARTITION:sts::ACCOUNT:assumed-role/ROLE/SESSION; ID is AROA…:SESSION.
+	ARN, ID string
+	// PackedPolicySize is in per cent; 0 if STS did not say.
+	PackedPolicySize int
+	RequestID        string
+}
+
+// WithWebIdentity takes a role with a web-identity token. Nothing is signed, and
+// no credentials of our own are looked for.
+func (r *Roles) WithWebIdentity(ctx context.Context, q RoleRequest, token credential.Secret) (*RoleSession, error) {
+	input := &sts.AssumeRoleWithWebIdentityInput{
+		RoleArn: aws.String(q.RoleARN), RoleSessionName: aws.String(q.SessionName), WebIdentityToken: aws.String(token.Reveal()),
+		DurationSeconds: seconds(q.Duration), Policy: present(q.Policy),
+	}
+	answer, err := r.client.AssumeRoleWithWebIdentity(ctx, input)
+	if err != nil {
+		return nil, classify(err)
+	}
+	id, _ := awsmiddleware.GetRequestIDMetadata(answer.ResultMetadata)
+	return roleSession(answer.Credentials, answer.AssumedRoleUser, answer.PackedPolicySize, id)
+}
+
+// Assume takes a role with credentials.
+func (r *Roles) Assume(ctx context.Context, q RoleRequest) (*RoleSession, error) {
+	input := &sts.AssumeRoleInput{
+		RoleArn: aws.String(q.RoleARN), RoleSessionName: aws.String(q.SessionName), DurationSeconds: seconds(q.Duration),
+		Policy: present(q.Policy), ExternalId: present(q.ExternalID), SourceIdentity: present(q.SourceIdentity),
+	}
+	for _, tag := range q.Tags {
+		input.Tags = append(input.Tags, types.Tag{Key: aws.String(tag.Key), Value: aws.String(tag.Value)})
+		input.TransitiveTagKeys = append(input.TransitiveTagKeys, tag.Key)
+	}
+	answer, err := r.client.AssumeRole(ctx, input, func(o *sts.Options) {
+		if q.As != nil {
+			o.Credentials = credentials.NewStaticCredentialsProvider(q.As.AccessKeyID, q.As.SecretKey.Reveal(), q.As.SessionToken.Reveal())
+		}
+	})
+	if err != nil {
+		return nil, classify(err)
+	}
+	id, _ := awsmiddleware.GetRequestIDMetadata(answer.ResultMetadata)
+	return roleSession(answer.Credentials, answer.AssumedRoleUser, answer.PackedPolicySize, id)
+}
+
+// Own fetches this process's own credentials, and says whether they are a
+// session's: whoever takes a role with a session chains. Errors wrap
+// ErrNoCredentials.
+func (r *Roles) Own(ctx context.Context) (isSession bool, err error) {
+	if r.own == nil {
+		return false, ErrNoCredentials
+	}
+	found, err := r.own.Retrieve(ctx)
+	if err != nil {
+		return false, fmt.Errorf("%w: %w", ErrNoCredentials, err)
+	}
+	return found.SessionToken != "", nil
+}
+
+// Identity asks STS who this process is.
+func (r *Roles) Identity(ctx context.Context) (Identity, error) {
+	answer, err := r.client.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+	if err != nil {
+		return Identity{}, classify(err)
+	}
+	return Identity{ARN: aws.ToString(answer.Arn), UserID: aws.ToString(answer.UserId), Account: aws.ToString(answer.Account)}, nil
+}
+
+func roleSession(c *types.Credentials, user *types.AssumedRoleUser, packed *int32, requestID string) (*RoleSession, error) {
+	if c == nil || user == nil || aws.ToString(c.AccessKeyId) == "" || aws.ToString(c.SecretAccessKey) == "" ||
+		aws.ToString(c.SessionToken) == "" || c.Expiration == nil || aws.ToString(user.Arn) == "" {
+		return nil, fmt.Errorf("%w: STS left members out", ErrUnusable)
+	}
+	return &RoleSession{
+		Credentials: credential.AWS{
+			AccessKeyID: *c.AccessKeyId, SecretKey: credential.NewSecret(*c.SecretAccessKey),
+			SessionToken: credential.NewSecret(*c.SessionToken), Expires: c.Expiration.UTC(),
+		},
+		ARN: *user.Arn, ID: aws.ToString(user.AssumedRoleId), PackedPolicySize: int(aws.ToInt32(packed)), RequestID: requestID,
+	}, nil
+}
+
+func seconds(d time.Duration) *int32 {
+	if d <= 0 {
+		return nil
+	}
+	return aws.Int32(int32(d / time.Second))
+}
+
+func present(text string) *string {
+	if text == "" {
+		return nil
+	}
+	return &text
+}

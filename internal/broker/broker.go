@@ -1,0 +1,206 @@
+// Package broker gives pods of this cluster their AWS sessions, to the agents of
+// their nodes: the API of EKS Auth where there is no EKS (spec podidentity §12,
+// §19).
+//
+// It keeps nothing that another replica would need. What a token proves is
+// package workload's to say, how a role is taken package session's.
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/rolecall/rolecall/api/v1alpha1"
+	"github.com/rolecall/rolecall/internal/association"
+	"github.com/rolecall/rolecall/internal/broker/refusal"
+	"github.com/rolecall/rolecall/internal/broker/session"
+	"github.com/rolecall/rolecall/internal/broker/workload"
+	"github.com/rolecall/rolecall/internal/credential"
+	"github.com/rolecall/rolecall/internal/follow"
+	"github.com/rolecall/rolecall/internal/grant"
+)
+
+// Audience is the one that tokens of pods have.
+const Audience = "pods.eks.amazonaws.com"
+
+// maxUnboundLifetime is how long tokens that are bound to no pod may live: they
+// cannot be taken back (spec podidentity §19.4).
+const maxUnboundLifetime = time.Hour
+
+// Config is what a broker is made of. All is needed but Refused and Cache.
+type Config struct {
+	Cluster      *association.Cluster
+	Agents       *Agents
+	Tokens       *workload.Verifier
+	Objects      *workload.Objects
+	Associations follow.Source[*association.Set]
+	Grants       follow.Source[*grant.Set]
+	Sessions     *session.Taker
+	Changes      *Changes
+	Limits       Limits
+	Audit        *Audit
+	// Refused is told of pods that got no session; nil tells nobody. It must not
+	// block.
+	Refused func(PodRefusal)
+	// Cache keeps sessions in memory for agents that start again.
+	Cache   bool
+	Metrics prometheus.Registerer
+	Log     *slog.Logger
+	Now     func() time.Time
+}
+
+// Broker decides, and serves; see Handler.
+type Broker struct {
+	Config
+	metrics *metrics
+	limits  *limits
+	flights singleflight.Group
+	cache   *cache // nil if nothing is kept
+}
+
+// New makes a broker. It starts nothing.
+func New(config Config) *Broker {
+	b := &Broker{Config: config, metrics: newMetrics(config.Metrics), limits: newLimits(config.Limits)}
+	if config.Cache {
+		b.cache = newCache()
+	}
+	return b
+}
+
+// issued is what a pod gets, and of which association.
+type issued struct {
+	*session.Session
+	association *v1alpha1.PodIdentityAssociation
+	identity    *workload.Identity
+}
+
+// assume is spec podidentity §19.4, from step 2 on. It fills the record in as far
+// as it comes.
+func (b *Broker) assume(ctx context.Context, who Caller, raw credential.Secret, record *Record) (*issued, error) {
+	identity, err := b.Tokens.Verify(ctx, raw, Audience)
+	if err != nil {
+		return nil, err
+	}
+	record.about(identity)
+	if !closed(b.Associations.Synced()) || !closed(b.Grants.Synced()) {
+		// A cluster whose grants are not known yet must not look like one without.
+		return nil, refusal.New(refusal.Unavailable, "The broker does not know the cluster's associations and grants yet.")
+	}
+	found := b.Associations.Current().Of(identity.Namespace, identity.ServiceAccount)
+	if err := mayBeUnbound(identity, found); err != nil {
+		return nil, err
+	}
+	if identity.Bound() && b.Agents.Mode != NoAuthentication && (who.Node == "" || identity.Node != who.Node) {
+		return nil, refusal.New(refusal.AccessDenied, "The pod runs on node %q, the request comes from node %q.", identity.Node, who.Node)
+	}
+	if !b.limits.pod(podKey(identity), b.Now()) {
+		return nil, refusal.New(refusal.Throttled, "The pod asks too often.")
+	}
+	if found == nil {
+		return nil, refusal.New(refusal.NotFound, "No association found for service account %s of namespace %s.", identity.ServiceAccount, identity.Namespace)
+	}
+	record.of(b.Cluster, found, b.Sessions.ModeOf(found))
+	if err := b.permitted(identity, found); err != nil {
+		return nil, err
+	}
+	taken, err := b.take(ctx, identity, found, raw, who.Node)
+	if err != nil {
+		return nil, err
+	}
+	record.got(taken)
+	return &issued{taken, found, identity}, nil
+}
+
+// mayBeUnbound is step 7 for tokens that are bound to no pod.
+func mayBeUnbound(identity *workload.Identity, found *v1alpha1.PodIdentityAssociation) error {
+	switch {
+	case identity.Bound():
+		return nil
+	case found == nil || !found.Spec.AllowUnboundTokens:
+		return refusal.New(refusal.InvalidToken, "The token included in the request is invalid: it is not bound to a pod.")
+	case identity.Lifetime() > maxUnboundLifetime:
+		return refusal.New(refusal.InvalidToken, "The token included in the request is invalid: it is not bound to a pod and lives longer than an hour.")
+	}
+	return nil
+}
+
+// permitted is step 10: the association gives something, and grants allow both
+// roles.
+func (b *Broker) permitted(identity *workload.Identity, found *v1alpha1.PodIdentityAssociation) error {
+	if found.Spec.Paused {
+		return refusal.New(refusal.AccessDenied, "The association is paused.")
+	}
+	grants := b.Grants.Current()
+	for _, role := range []string{found.Spec.RoleARN, found.Spec.TargetRoleARN} {
+		if role == "" && role != found.Spec.RoleARN {
+			continue // there is no target role
+		}
+		if decision := grants.Allows(identity.Namespace, identity.ServiceAccount, role); !decision.Allowed {
+			return refusal.New(refusal.AccessDenied, "The role is not granted: %s.", decision.Reason)
+		}
+	}
+	return nil
+}
+
+// take gets one session for all who ask for the same pod and the same version of
+// its association at a time. It goes on when they leave, so that the next finds
+// an agent that has it.
+func (b *Broker) take(ctx context.Context, identity *workload.Identity, found *v1alpha1.PodIdentityAssociation, raw credential.Secret, node string) (*session.Session, error) {
+	key := fmt.Sprintf("%s %s %d", podKey(identity), found.UID, found.Generation)
+	if kept := b.cache.get(key, b.Now()); kept != nil {
+		return kept, nil
+	}
+	if !identity.Bound() {
+		node = "" // it is nobody's in particular
+	}
+	result := b.flights.DoChan(key, func() (any, error) {
+		got, err := b.Sessions.Take(context.WithoutCancel(ctx), &session.Request{
+			Association: found, Token: raw,
+			Subject: session.Subject{Namespace: identity.Namespace, ServiceAccount: identity.ServiceAccount, Pod: identity.Pod, PodUID: identity.PodUID, Node: node},
+		})
+		if err != nil {
+			if refusal.Of(err).Code == refusal.Throttled {
+				b.limits.cool(podKey(identity), b.Now())
+			}
+			return nil, err
+		}
+		b.cache.put(key, got, b.Now())
+		return got, nil
+	})
+	select {
+	case <-ctx.Done():
+		return nil, refusal.New(refusal.Unavailable, "STS did not answer in time.").Because(ctx.Err())
+	case shared := <-result:
+		if shared.Err != nil {
+			return nil, shared.Err
+		}
+		got, ok := shared.Val.(*session.Session)
+		if !ok {
+			return nil, errors.New("a flight without a session")
+		}
+		return got, nil
+	}
+}
+
+// podKey is whose session it is: the pod's; of an unbound token the token's own.
+func podKey(i *workload.Identity) string {
+	if i.Bound() {
+		return i.PodUID
+	}
+	return "unbound " + i.ServiceAccountUID + " " + i.TokenID
+}
+
+func closed(channel <-chan struct{}) bool {
+	select {
+	case <-channel:
+		return true
+	default:
+		return false
+	}
+}

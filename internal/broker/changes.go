@@ -1,0 +1,147 @@
+package broker
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/rolecall/rolecall/api/v1alpha1"
+	"github.com/rolecall/rolecall/internal/association"
+	"github.com/rolecall/rolecall/internal/follow"
+)
+
+// maxChanges is how many changes of associations are remembered for agents that
+// were away.
+const maxChanges = 10000
+
+// Changes is the log of changes of associations. Its cursor is the cluster's
+// resourceVersion, which all replicas see alike, so that an agent may ask
+// another one next time.
+type Changes struct {
+	mu sync.Mutex
+	// log is in order of versions; everything after version from is in it.
+	log    []change
+	from   uint64
+	latest uint64
+	known  map[string]map[string]change // the last of each association that is there, by namespace and id
+	more   chan struct{}     // closed at the next change
+}
+
+// change is an association as of a version.
+type change struct {
+	version    uint64
+	id         string
+	generation int64
+	namespace  string
+	account    string // a pattern if it ends in a star, and pattern
+	pattern    bool
+	gone       bool // deleted, or paused: it gives nothing
+}
+
+// NewChanges is an empty log.
+func NewChanges() *Changes {
+	return &Changes{known: map[string]map[string]change{}, more: make(chan struct{})}
+}
+
+// Changed takes a change from the follower of associations.
+func (c *Changes) Changed(told follow.Change[*v1alpha1.PodIdentityAssociation]) {
+	version, err := strconv.ParseUint(told.Version, 10, 64)
+	if err != nil {
+		return // no API server has such versions
+	}
+	a := told.Object
+	one := change{
+		version: version, id: association.ID(a), generation: a.Generation, namespace: a.Namespace, account: a.Spec.ServiceAccountName,
+		pattern: association.IsPattern(a), gone: told.Deleted || a.Spec.Paused,
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.latest == 0 {
+		c.from = version // what was before the first list is not known
+	}
+	here := c.known[one.namespace]
+	if here == nil {
+		here = map[string]change{}
+		c.known[one.namespace] = here
+	}
+	last, found := here[one.id]
+	if told.Deleted {
+		delete(here, one.id)
+	} else {
+		here[one.id] = one
+	}
+	c.latest = max(c.latest, version)
+	if !told.Deleted && found && last.generation == one.generation && last.gone == one.gone {
+		return // only its status changed
+	}
+	c.append(one)
+	if told.Deleted || !found || one.gone != last.gone {
+		// It appeared or went, so that accounts may have got another one.
+		c.overlapping(one)
+	}
+	close(c.more)
+	c.more = make(chan struct{})
+}
+
+// overlapping says that sessions of associations for some of the same accounts
+// are to be dropped: which one an account has is decided anew.
+func (c *Changes) overlapping(one change) {
+	for _, other := range c.known[one.namespace] {
+		if other.id != one.id && (covers(other, one.account) || covers(one, other.account)) {
+			other.version, other.gone = one.version, true
+			c.append(other)
+		}
+	}
+}
+
+// covers reports whether a pattern is for an account, or for accounts of another
+// pattern.
+func covers(p change, account string) bool {
+	return p.pattern && strings.HasPrefix(strings.TrimSuffix(account, "*"), strings.TrimSuffix(p.account, "*"))
+}
+
+func (c *Changes) append(one change) {
+	if len(c.log) >= maxChanges {
+		half := len(c.log) / 2
+		c.from = c.log[half-1].version
+		c.log = append([]change(nil), c.log[half:]...)
+	}
+	c.log = append(c.log, one)
+}
+
+// since waits until something after the cursor is wanted, or ctx is done. A
+// cursor from before what is remembered, or an empty one, gives all associations
+// as they are now.
+func (c *Changes) since(ctx context.Context, cursor string, wanted func(change) bool) (items []change, next string) {
+	after, err := strconv.ParseUint(cursor, 10, 64)
+	for {
+		c.mu.Lock()
+		more, latest := c.more, c.latest
+		complete := err != nil || after < c.from
+		if complete {
+			for _, here := range c.known {
+				items = slices.AppendSeq(items, maps.Values(here))
+			}
+		} else {
+			for _, one := range c.log {
+				if one.version > after {
+					items = append(items, one)
+				}
+			}
+		}
+		c.mu.Unlock()
+		items = slices.DeleteFunc(items, func(one change) bool { return !wanted(one) })
+		if len(items) > 0 || complete {
+			return items, strconv.FormatUint(latest, 10)
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			// The cursor of when it was looked at: something may have come since.
+			return nil, strconv.FormatUint(latest, 10)
+		}
+	}
+}

@@ -1,0 +1,83 @@
+package session
+
+import (
+	"context"
+	"math"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/rolecall/rolecall/internal/broker/refusal"
+)
+
+// Pace bounds the calls of STS a second: each throttling halves it, and it comes
+// back by a twentieth of the whole each second (spec podidentity §19.8).
+type Pace struct {
+	highest float64
+	now     func() time.Time
+	limiter *rate.Limiter
+
+	mu      sync.Mutex
+	current float64
+	at      time.Time // when current was right
+	halved  time.Time
+}
+
+const (
+	recovery = 0.05
+	lowest   = 1.0 // calls a second
+	// oneWave is how long answers to calls of before a halving may come in; they
+	// say nothing new.
+	oneWave = time.Second
+)
+
+// NewPace allows so many calls a second, and at once.
+func NewPace(perSecond float64, burst int, now func() time.Time) *Pace {
+	return &Pace{highest: perSecond, now: now, limiter: rate.NewLimiter(rate.Limit(perSecond), burst), current: perSecond, at: now()}
+}
+
+// Wait waits for a turn, if there is one before ctx ends; otherwise it refuses at
+// once.
+func (p *Pace) Wait(ctx context.Context) error {
+	p.recover()
+	if err := p.limiter.Wait(ctx); err != nil {
+		return refusal.New(refusal.Throttled, "The broker calls STS as often as it may.").Because(err)
+	}
+	return nil
+}
+
+// Throttled says that STS did.
+func (p *Pace) Throttled() {
+	p.recover()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.now()
+	if now.Sub(p.halved) < oneWave {
+		return
+	}
+	p.halved = now
+	p.set(now, math.Max(math.Min(lowest, p.highest), p.current/2))
+}
+
+// Rate is how many calls a second are allowed now.
+func (p *Pace) Rate() float64 {
+	p.recover()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.current
+}
+
+func (p *Pace) recover() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.now()
+	if p.current < p.highest && now.After(p.at) {
+		p.set(now, math.Min(p.highest, p.current+p.highest*recovery*now.Sub(p.at).Seconds()))
+	}
+}
+
+func (p *Pace) set(now time.Time, perSecond float64) {
+	p.current, p.at = perSecond, now
+	p.limiter.SetLimitAt(now, rate.Limit(perSecond))
+}

@@ -1,0 +1,347 @@
+package workload
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/rolecall/rolecall/internal/follow"
+)
+
+// Objects are the pods and service accounts of the cluster: followed, if Run
+// runs, and read one by one where that does not say enough.
+type Objects struct {
+	client   kubernetes.Interface
+	now      func() time.Time
+	pods     *kept[pod]
+	accounts *kept[string] // UIDs
+}
+
+// pod is what is kept of one.
+type pod struct {
+	uid, node, account string
+	ended              bool
+	deleted            time.Time // when it is to be gone; zero if it is not
+}
+
+const (
+	newcomerWait = 500 * time.Millisecond // for the watch to bring a new object
+	getTimeout   = time.Second
+)
+
+// NewObjects reads nothing yet.
+func NewObjects(client kubernetes.Interface, now func() time.Time) *Objects {
+	return &Objects{client: client, now: now, pods: newKept(now, readPod), accounts: newKept(now, func(o metav1.Object) string { return string(o.GetUID()) })}
+}
+
+func readPod(object metav1.Object) pod {
+	p, ok := object.(*corev1.Pod)
+	if !ok {
+		return pod{ended: true}
+	}
+	read := pod{
+		uid: string(p.UID), node: p.Spec.NodeName, account: p.Spec.ServiceAccountName,
+		ended: p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed,
+	}
+	if p.DeletionTimestamp != nil {
+		read.deleted = p.DeletionTimestamp.Time
+	}
+	return read
+}
+
+// Run follows both until ctx is done.
+func (o *Objects) Run(ctx context.Context) error {
+	var group sync.WaitGroup
+	core := o.client.CoreV1()
+	group.Go(func() {
+		followObjects(ctx, "pods", &corev1.Pod{}, o.client, o.pods, listWatch{
+			func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+				return core.Pods("").List(ctx, options)
+			},
+			func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+				return core.Pods("").Watch(ctx, options)
+			},
+		})
+	})
+	group.Go(func() {
+		followObjects(ctx, "serviceaccounts", &corev1.ServiceAccount{}, o.client, o.accounts, listWatch{
+			func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+				return core.ServiceAccounts("").List(ctx, options)
+			},
+			func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+				return core.ServiceAccounts("").Watch(ctx, options)
+			},
+		})
+	})
+	group.Wait()
+	return nil
+}
+
+type listWatch struct {
+	list  cache.ListWithContextFunc
+	watch cache.WatchFuncWithContext
+}
+
+func followObjects[T any](ctx context.Context, name string, kind runtime.Object, client kubernetes.Interface, into *kept[T], from listWatch) {
+	source := &cache.ListWatch{ListWithContextFunc: from.list, WatchFuncWithContext: from.watch}
+	follow.Run(ctx, name, cache.ToListWatcherWithWatchListSemantics(source, client), kind, into)
+}
+
+// Synced is closed when both have been read once.
+func (o *Objects) Synced() []<-chan struct{} {
+	return []<-chan struct{}{o.pods.synced, o.accounts.synced}
+}
+
+// Fresh reports whether both were read, and the watch of pods, by which deletions
+// come, moved within a time. An API server sends at least a bookmark a minute.
+func (o *Objects) Fresh(now time.Time, within time.Duration) bool {
+	return o.pods.fresh(now, within) && isClosed(o.accounts.synced)
+}
+
+// AccountsOn returns the service accounts of the pods of a node, as
+// NAMESPACE/NAME; ok is false if pods are not followed.
+func (o *Objects) AccountsOn(node string) (accounts map[string]bool, ok bool) {
+	if !isClosed(o.pods.synced) {
+		return nil, false
+	}
+	accounts = map[string]bool{}
+	o.pods.each(func(namespace string, p pod) {
+		if p.node == node {
+			accounts[namespace+"/"+p.account] = true
+		}
+	})
+	return accounts, true
+}
+
+// account checks that the service account is there with the claimed UID.
+func (o *Objects) account(ctx context.Context, i *Identity) error {
+	uid, found, err := o.accounts.find(ctx, i.Namespace, i.ServiceAccount,
+		func(uid string) bool { return uid == i.ServiceAccountUID },
+		func(ctx context.Context) (metav1.Object, error) {
+			return o.client.CoreV1().ServiceAccounts(i.Namespace).Get(ctx, i.ServiceAccount, metav1.GetOptions{})
+		})
+	switch {
+	case err != nil:
+		return unavailable(err, "It cannot be found out whether the service account exists.")
+	case !found || uid != i.ServiceAccountUID:
+		return invalid("its service account does not exist any more")
+	}
+	return nil
+}
+
+// pod checks that the token's pod is there and runs, and fills in its node. What
+// is followed counts if trusted, else the API server is asked.
+func (o *Objects) pod(ctx context.Context, i *Identity, now time.Time, trusted bool) error {
+	if !i.Bound() {
+		return nil
+	}
+	get := func(ctx context.Context) (metav1.Object, error) {
+		return o.client.CoreV1().Pods(i.Namespace).Get(ctx, i.Pod, metav1.GetOptions{})
+	}
+	var p pod
+	var found bool
+	var err error
+	if trusted {
+		p, found, err = o.pods.find(ctx, i.Namespace, i.Pod, func(p pod) bool { return p.uid == i.PodUID }, get)
+	} else {
+		p, found, err = o.pods.readOne(ctx, get)
+	}
+	switch {
+	case err != nil:
+		return unavailable(err, "It cannot be found out whether the pod exists.")
+	case !found:
+		return invalid("its pod does not exist any more")
+	case p.uid != i.PodUID:
+		return invalid("its pod does not exist any more; there is another of the same name")
+	case p.account != i.ServiceAccount:
+		return invalid("its pod has another service account")
+	case p.ended:
+		return invalid("its pod has ended")
+	case !p.deleted.IsZero() && now.Sub(p.deleted) > goneGrace:
+		return invalid("its pod was deleted")
+	case i.Node != "" && p.node != "" && i.Node != p.node:
+		return invalid("its pod is on another node than it says")
+	}
+	if i.Node == "" {
+		i.Node = p.node
+	}
+	return nil
+}
+
+// kept holds the objects of one kind, filled by a reflector.
+type kept[T any] struct {
+	read   func(metav1.Object) T
+	now    func() time.Time
+	synced chan struct{}
+	once   sync.Once
+
+	mu       sync.RWMutex
+	known    map[string]map[string]T // by namespace and name
+	moved    time.Time               // when the watch last brought anything
+	changing chan struct{}           // closed at the next change; nil if nobody waits
+}
+
+func newKept[T any](now func() time.Time, read func(metav1.Object) T) *kept[T] {
+	return &kept[T]{read: read, now: now, synced: make(chan struct{}), known: map[string]map[string]T{}}
+}
+
+func isClosed(channel <-chan struct{}) bool {
+	select {
+	case <-channel:
+		return true
+	default:
+		return false
+	}
+}
+
+func (k *kept[T]) fresh(now time.Time, within time.Duration) bool {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return isClosed(k.synced) && now.Sub(k.moved) <= within
+}
+
+func (k *kept[T]) each(yield func(namespace string, one T)) {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	for namespace, names := range k.known {
+		for _, one := range names {
+			yield(namespace, one)
+		}
+	}
+}
+
+// find returns an object that is as wanted, if there is one: an object that is
+// not known yet is waited for, then read. Without one it returns what there is.
+func (k *kept[T]) find(ctx context.Context, namespace, name string, wanted func(T) bool, get func(context.Context) (metav1.Object, error)) (one T, found bool, err error) {
+	one, found, changing := k.look(namespace, name, wanted)
+	if changing == nil {
+		return one, found, nil
+	}
+	timer := time.NewTimer(newcomerWait)
+	defer timer.Stop()
+	for {
+		select {
+		case <-changing:
+		case <-ctx.Done():
+			return one, false, ctx.Err()
+		case <-timer.C:
+			return k.readOne(ctx, get)
+		}
+		if one, found, changing = k.look(namespace, name, wanted); changing == nil {
+			return one, found, nil
+		}
+	}
+}
+
+// look returns a channel to wait on unless the object is as wanted.
+func (k *kept[T]) look(namespace, name string, wanted func(T) bool) (one T, found bool, changing <-chan struct{}) {
+	k.mu.RLock()
+	one, found = k.known[namespace][name]
+	k.mu.RUnlock()
+	if found && wanted(one) {
+		return one, true, nil
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if one, found = k.known[namespace][name]; found && wanted(one) {
+		return one, true, nil
+	}
+	if k.changing == nil {
+		k.changing = make(chan struct{})
+	}
+	return one, found, k.changing
+}
+
+// read1 asks the API server for one object.
+func (k *kept[T]) readOne(ctx context.Context, get func(context.Context) (metav1.Object, error)) (one T, found bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, getTimeout)
+	defer cancel()
+	object, err := get(ctx)
+	switch {
+	case apierrors.IsNotFound(err):
+		return one, false, nil
+	case err != nil:
+		return one, false, err
+	}
+	return k.read(object), true, nil
+}
+
+func (k *kept[T]) change(do func()) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	do()
+	k.moved = k.now()
+	if k.changing != nil {
+		close(k.changing)
+		k.changing = nil
+	}
+}
+
+func (k *kept[T]) put(object metav1.Object) {
+	names := k.known[object.GetNamespace()]
+	if names == nil {
+		names = map[string]T{}
+		k.known[object.GetNamespace()] = names
+	}
+	names[object.GetName()] = k.read(object)
+}
+
+// Add is an event of the watch.
+func (k *kept[T]) Add(object any) error { return k.Update(object) }
+
+// Update is an event of the watch.
+func (k *kept[T]) Update(object any) error {
+	read, err := meta.Accessor(object)
+	if err != nil {
+		return err
+	}
+	k.change(func() { k.put(read) })
+	return nil
+}
+
+// Delete is an event of the watch.
+func (k *kept[T]) Delete(object any) error {
+	read, err := meta.Accessor(object)
+	if err != nil {
+		return err
+	}
+	k.change(func() {
+		delete(k.known[read.GetNamespace()], read.GetName())
+		if len(k.known[read.GetNamespace()]) == 0 {
+			delete(k.known, read.GetNamespace())
+		}
+	})
+	return nil
+}
+
+// Replace is a list.
+func (k *kept[T]) Replace(objects []any, _ string) error {
+	k.change(func() {
+		k.known = map[string]map[string]T{}
+		for _, object := range objects {
+			if read, err := meta.Accessor(object); err == nil {
+				k.put(read)
+			}
+		}
+	})
+	k.once.Do(func() { close(k.synced) })
+	return nil
+}
+
+// Bookmark says that nothing changed.
+func (k *kept[T]) Bookmark(string) error {
+	k.change(func() {})
+	return nil
+}
+
+// Resync has nothing to do.
+func (k *kept[T]) Resync() error { return nil }
