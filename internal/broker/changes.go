@@ -27,7 +27,7 @@ type Changes struct {
 	from   uint64
 	latest uint64
 	known  map[string]map[string]change // the last of each association that is there, by namespace and id
-	more   chan struct{}     // closed at the next change
+	more   chan struct{}                // closed at the next change
 }
 
 // change is an association as of a version.
