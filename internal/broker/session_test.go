@@ -270,7 +270,9 @@ func TestSessionShapes(t *testing.T) {
 			edit: func(a *pia) { a.Spec.SessionName = "x-${secret}" },
 		},
 		{
-			name: "session name", modes: modes, edit: func(a *pia) { a.Spec.SessionName = "${namespace}/${serviceAccount}:${podName} é ${node} " + strings.Repeat("x", 90) },
+			name: "session name", modes: modes, edit: func(a *pia) {
+				a.Spec.SessionName = "${namespace}/${serviceAccount}:${podName} é ${node} " + strings.Repeat("x", 90)
+			},
 			check: func(t *testing.T, _ *world, calls []url.Values) {
 				if got := calls[0].Get("RoleSessionName"); !strings.HasPrefix(got, "shop-cart-cart-0-") || len(got) != 64 || !regexp.MustCompile(`^[\w+=,.@-]+$`).MatchString(got) {
 					t.Errorf("name %q", got)
