@@ -213,7 +213,7 @@ func (c *webhookConfig) serve(ctx context.Context, p *webhookParts, listener, me
 	if c.debugging {
 		routes.Handle("/debug/", webhook.DebugCache(p.accounts))
 	}
-	hook := httpserve.Server{Name: "webhook", Handler: p.handler, TLS: p.tls, Log: p.log}
+	hook := httpserve.Server{Name: "webhook", Handler: p.handler, TLS: p.tls, Log: p.log, Limits: httpserve.CalledByAPIServers()}
 	metrics := httpserve.Server{Name: "metrics", Handler: routes, Log: p.log}
 	// What follows the API server logs where the rest is.
 	ctx = klog.NewContext(ctx, logr.FromSlogHandler(p.log.Handler()))

@@ -50,6 +50,15 @@ type Limits struct {
 	HeaderBytes               int
 }
 
+// CalledByAPIServers are the limits of servers that API servers call. Those open
+// more connections than they use at once and keep them, also ones that have never
+// had a request, for 90 seconds. A server that closes one earlier, as it would
+// after the time to send headers in, loses the request that is being sent on it:
+// API servers do not send it again, and go by the webhook's failurePolicy.
+func CalledByAPIServers() Limits {
+	return Limits{Header: idleTimeout, Read: idleTimeout + readTimeout}
+}
+
 // Serve answers requests on the listener until ctx is done, then drains for at
 // most ten seconds, or Limits.Drain. It closes the listener in every case and returns nil after
 // a drain, however it ended.

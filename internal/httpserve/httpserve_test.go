@@ -1,6 +1,7 @@
 package httpserve_test
 
 import (
+	"bufio"
 	"context"
 	"crypto/ecdsa"
 	"crypto/tls"
@@ -8,10 +9,12 @@ import (
 	"encoding/pem"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/rolecall/rolecall/internal/fault"
@@ -60,6 +63,75 @@ func TestDrain(t *testing.T) {
 		t.Errorf("Serve = %v", err)
 	}
 }
+
+// TestUnusedConnections: a connection that an API server opens and does not use
+// takes a request up to the time when the API server closes it.
+func TestUnusedConnections(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name   string
+		limits httpserve.Limits
+		want   bool
+	}{{"of an API server", httpserve.CalledByAPIServers(), true}, {"of others", httpserve.Limits{}, false}} {
+		synctest.Test(t, func(t *testing.T) {
+			server := httpserve.Server{Name: "test", Log: slog.New(slog.DiscardHandler), Limits: row.limits, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				_, _ = io.Copy(w, r.Body)
+			})}
+			listener := &pipes{make(chan net.Conn), make(chan struct{})}
+			ctx, stop := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			go func() { ended <- server.Serve(ctx, listener) }()
+			client, connection := net.Pipe()
+			listener.connections <- connection
+			time.Sleep(91 * time.Second)
+			sent := make(chan struct{})
+			go func() {
+				defer close(sent)
+				_, _ = io.WriteString(client, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n")
+				time.Sleep(time.Second)
+				_, _ = io.WriteString(client, "body")
+			}()
+			response, err := http.ReadResponse(bufio.NewReader(client), nil)
+			if (err == nil) != row.want {
+				t.Errorf("%s: %v", row.name, err)
+			}
+			if err == nil {
+				if body, err := io.ReadAll(response.Body); err != nil || string(body) != "body" {
+					t.Errorf("%s: %q %v", row.name, body, err)
+				}
+				_ = response.Body.Close()
+			}
+			_ = client.Close()
+			<-sent
+			stop()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// pipes is a listener without a network, for a clock that a test moves.
+type pipes struct {
+	connections chan net.Conn
+	closed      chan struct{}
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case connection := <-p.connections:
+		return connection, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error {
+	close(p.closed)
+	return nil
+}
+
+func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
 func TestListenRefuses(t *testing.T) {
 	t.Parallel()
