@@ -5,10 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	goruntime "runtime"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -89,69 +87,6 @@ func TestNoWorkWithoutChange(t *testing.T) {
 	}
 	cancel()
 	running.Wait()
-}
-
-// BenchmarkTLS posts reviews over TLS at 2,000 a second, every tenth of an
-// annotated account, and reports the percentiles that a client sees. It is no
-// test: they are the machine's as much as ours.
-func BenchmarkTLS(b *testing.B) {
-	text, err := os.ReadFile("testdata/review.json")
-	if err != nil {
-		b.Fatal(err)
-	}
-	server := httptest.NewUnstartedServer(newHandler(b, accounts))
-	server.EnableHTTP2 = true // as API servers speak
-	server.StartTLS()
-	defer server.Close()
-	client := server.Client()
-	bodies := []string{strings.ReplaceAll(string(text), `"SERVICEACCOUNT"`, `"plain"`), strings.ReplaceAll(string(text), `"SERVICEACCOUNT"`, `"s"`)}
-	ask(b, client, server.URL, bodies[0]) // the handshake
-	const rate = 2000
-	var mu sync.Mutex
-	var took []time.Duration
-	var asking sync.WaitGroup
-	n, start := 0, time.Now()
-	for b.Loop() {
-		n++
-		// By the schedule, not by a ticker, which drops ticks on coarse timers.
-		// No request waits for another, so it is timed from when it is sent.
-		time.Sleep(time.Until(start.Add(time.Duration(n) * time.Second / rate)))
-		sent, body := time.Now(), bodies[0]
-		if n%10 == 0 {
-			body = bodies[1]
-		}
-		asking.Go(func() {
-			ask(b, client, server.URL, body)
-			mu.Lock()
-			defer mu.Unlock()
-			took = append(took, time.Since(sent))
-		})
-	}
-	asking.Wait()
-	slices.Sort(took)
-	for _, percent := range []int{50, 99} {
-		b.ReportMetric(float64(took[len(took)*percent/100].Microseconds()), fmt.Sprintf("p%d-µs", percent))
-	}
-	b.ReportMetric(float64(len(took))/b.Elapsed().Seconds(), "reviews/s")
-}
-
-func ask(b *testing.B, client *http.Client, url, body string) {
-	request, err := http.NewRequestWithContext(b.Context(), http.MethodPost, url+"/mutate", strings.NewReader(body))
-	if err != nil {
-		b.Error(err)
-		return
-	}
-	request.Header.Set("Content-Type", "application/json")
-	response, err := client.Do(request)
-	if err != nil {
-		b.Error(err)
-		return
-	}
-	_, _ = io.Copy(io.Discard, response.Body)
-	_ = response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		b.Error(response.Status)
-	}
 }
 
 // TestAllocations holds the part of the cost that does not depend on the machine:

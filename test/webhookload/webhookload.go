@@ -1,0 +1,153 @@
+// Package webhookload asks an admission webhook as an API server does, at a fixed
+// rate, and measures how long the answers take.
+//
+// It belongs in a process of its own: a client's garbage and goroutines beside
+// the server's would be measured as the server's.
+package webhookload
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Load is what is asked. Every tenth review is of the second body, all others
+// are of the first.
+type Load struct {
+	URL string // of /mutate
+	// CA is the server's authority, PEM.
+	CA     []byte
+	Rate   int // reviews a second
+	Count  int // reviews in all
+	Bodies [2]string
+	// HTTP2 is what an API server speaks to a webhook that is registered by a URL
+	// of its own host. To all others, Services among them, it speaks HTTP/1.1
+	// over at most 25 idle connections, so that they are spread over replicas.
+	HTTP2 bool
+}
+
+// Result is how long answers took, from when a review was sent.
+type Result struct {
+	P50, P99, P999, Max time.Duration
+	// PerSecond is what the rate really was.
+	PerSecond float64
+}
+
+// Warm is how many reviews are sent before those that are measured: for the
+// handshake, and what is made once.
+const Warm = 200
+
+// environment says to a program that it is to be the client.
+const environment = "ROLECALL_WEBHOOK_LOAD"
+
+// Run runs the load in a process of this program's own executable, whose main
+// calls Main first.
+func Run(ctx context.Context, load Load) (*Result, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	text, err := json.Marshal(load)
+	if err != nil {
+		return nil, err
+	}
+	command := exec.CommandContext(ctx, program)
+	command.Env = append(os.Environ(), environment+"=stdin", "GOGC=400")
+	command.Stdin, command.Stderr = bytes.NewReader(text), os.Stderr
+	out, err := command.Output()
+	if err != nil {
+		return nil, fmt.Errorf("run the load: %w", err)
+	}
+	result := &Result{}
+	return result, json.Unmarshal(out, result)
+}
+
+// Main is the process that Run starts; it returns at once in any other.
+func Main() {
+	if os.Getenv(environment) == "" {
+		return
+	}
+	var load Load
+	err := json.NewDecoder(os.Stdin).Decode(&load)
+	if err == nil {
+		var result *Result
+		if result, err = load.run(); err == nil {
+			err = json.NewEncoder(os.Stdout).Encode(result)
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// run sends by a schedule and not when the last answer has come, so that a slow
+// answer does not hide the ones behind it.
+func (l *Load) run() (*Result, error) {
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(l.CA) {
+		return nil, errors.New("no authority")
+	}
+	client := &http.Client{Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}, ForceAttemptHTTP2: l.HTTP2, MaxIdleConnsPerHost: 25,
+	}}
+	for range Warm {
+		if _, err := l.ask(client, l.Bodies[0]); err != nil {
+			return nil, err
+		}
+	}
+	took, failed := make([]time.Duration, l.Count), make([]error, l.Count)
+	var asking sync.WaitGroup
+	start := time.Now()
+	for i := range l.Count {
+		time.Sleep(time.Until(start.Add(time.Duration(i) * time.Second / time.Duration(l.Rate))))
+		asking.Go(func() {
+			body := l.Bodies[0]
+			if i%10 == 9 {
+				body = l.Bodies[1]
+			}
+			took[i], failed[i] = l.ask(client, body)
+		})
+	}
+	asking.Wait()
+	elapsed := time.Since(start)
+	if err := errors.Join(failed...); err != nil {
+		return nil, err
+	}
+	slices.Sort(took)
+	at := func(thousandth int) time.Duration { return took[(len(took)-1)*thousandth/1000] }
+	return &Result{at(500), at(990), at(999), at(1000), float64(l.Count) / elapsed.Seconds()}, nil
+}
+
+func (l *Load) ask(client *http.Client, body string) (time.Duration, error) {
+	sent := time.Now()
+	request, err := http.NewRequestWithContext(context.Background(), http.MethodPost, l.URL, bytes.NewReader([]byte(body)))
+	if err != nil {
+		return 0, err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	response, err := client.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	if _, err := io.Copy(io.Discard, response.Body); err != nil {
+		return 0, err
+	}
+	if response.StatusCode != http.StatusOK {
+		return 0, errors.New(response.Status)
+	}
+	return time.Since(sent), nil
+}
