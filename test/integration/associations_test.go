@@ -42,7 +42,7 @@ func TestJustAssociated(t *testing.T) {
 	waitForKind(t, client, "podidentityassociations")
 	watches := &gate{}
 	balancer := newBalancer(t)
-	hook := startReplica(t, c, balancer.address(), "--watch-associations", "--kubeconfig", delayedAPI(t, c, watches))
+	hook := startReplica(t, c, balancer.address(), "--watch-associations", "--service-account-lookup-grace-period", "9s", "--kubeconfig", delayedAPI(t, c, watches))
 	balancer.set(hook.address)
 	waitUntilCalled(t, c)
 	const each = 200

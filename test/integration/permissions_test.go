@@ -49,7 +49,7 @@ func TestPermissions(t *testing.T) {
 	if err := os.WriteFile(file, []byte(`{"identities":[{"namespace":"default","serviceAccount":"by-agent"}]}`), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	all := []string{"--watch-associations", "--watch-config-map", "--watch-container-credentials-config", file, "--enforce-role-grants", "--node-role-fallback", "deny"}
+	all := []string{"--watch-associations", "--service-account-lookup-grace-period", "9s", "--watch-config-map", "--watch-container-credentials-config", file, "--enforce-role-grants", "--node-role-fallback", "deny"}
 	t.Run("all", func(t *testing.T) {
 		balancer := newBalancer(t)
 		hook := startReplica(t, c, balancer.address(), append(all, "--kubeconfig", limited(t, c, "all", rules))...)
