@@ -28,7 +28,10 @@ const (
 // that an account has none is only believed of an answer that the API server
 // began after the pod's review had come in.
 type Associations struct {
-	*follow.Objects[*v1alpha1.PodIdentityAssociation, *association.Set]
+	follow.Source[*association.Set]
+	// read is for what the source does not have yet; nil if it is never behind.
+	read   func(ctx context.Context, namespace string) (*association.Set, error)
+	run    func(context.Context) error
 	grace  time.Duration
 	flight singleflight.Group
 	places chan struct{}
@@ -39,16 +42,26 @@ type Associations struct {
 // period; 0 reads nothing, and takes what is followed as it is. The client's own
 // limit of calls should be off.
 func NewAssociations(client dynamic.Interface, grace time.Duration, log *slog.Logger) *Associations {
+	followed := follow.Associations(client, log)
 	return &Associations{
-		Objects: follow.Associations(client, log), grace: grace,
+		Source: followed, read: followed.Read, run: followed.Run, grace: grace,
 		places: make(chan struct{}, associationReads), limit: rate.NewLimiter(associationReadRate, associationsBurst),
 	}
 }
 
+// EmbeddedAssociations are those of a plane without an API server, whose source
+// has each change at once.
+func EmbeddedAssociations(source follow.Source[*association.Set]) *Associations {
+	return &Associations{Source: source}
+}
+
+// Run follows the associations until ctx is done.
+func (a *Associations) Run(ctx context.Context) error { return a.run(ctx) }
+
 // Of returns the association of a service account; nil if there is none. With an
 // error nil says only that none is known.
 func (a *Associations) Of(ctx context.Context, name inject.Name) (*v1alpha1.PodIdentityAssociation, error) {
-	if found := a.Known(name); found != nil || a.grace <= 0 {
+	if found := a.Known(name); found != nil || a.read == nil || a.grace <= 0 {
 		return found, nil
 	}
 	// The read goes on for the others when the review that began it is given up.
@@ -87,5 +100,5 @@ func (a *Associations) fetch(ctx context.Context, namespace string) (*associatio
 		return nil, err
 	}
 	a.flight.Forget(namespace)
-	return a.Read(ctx, namespace)
+	return a.read(ctx, namespace)
 }

@@ -2,8 +2,7 @@
 // file or in memory, as an API server would: with UID, generation,
 // resourceVersion and times. What changes is seen at once through Current.
 //
-// It has one writer, the process that opened the file, and does not notify: who
-// asks Current has what is newest.
+// It has one writer, the process that opened the file.
 package boltstore
 
 import (
@@ -35,6 +34,7 @@ type Store struct {
 	now func() time.Time
 	db  *bbolt.DB // nil in memory
 
+	told    func(follow.Change[*v1alpha1.PodIdentityAssociation])
 	mu      sync.Mutex
 	closed  bool
 	version uint64
@@ -48,6 +48,18 @@ func Memory(now func() time.Time) *Store {
 	s := &Store{Value: follow.NewValue(&association.Set{}), now: now, objects: map[types.NamespacedName]*v1alpha1.PodIdentityAssociation{}}
 	s.MarkSynced()
 	return s
+}
+
+// Notify has each change told to a function, in order, and first all objects
+// there are. It must be called before anything is written; the function must not
+// call the store.
+func (s *Store) Notify(told func(follow.Change[*v1alpha1.PodIdentityAssociation])) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.told = told
+	for _, one := range s.all() {
+		told(follow.Change[*v1alpha1.PodIdentityAssociation]{Object: one, Version: one.ResourceVersion})
+	}
 }
 
 // Create writes a new object.
@@ -194,6 +206,9 @@ func (s *Store) write(ctx context.Context, key types.NamespacedName, decide func
 		s.objects[key] = next
 	}
 	s.Set(association.NewSet(s.all()))
+	if s.told != nil {
+		s.told(follow.Change[*v1alpha1.PodIdentityAssociation]{Object: cmp.Or(next, current), Deleted: next == nil, Version: strconv.FormatUint(s.version, 10)})
+	}
 	return next.DeepCopy(), nil
 }
 

@@ -104,7 +104,7 @@ func (o *Objects) Synced() []<-chan struct{} {
 // Fresh reports whether both were read, and the watch of pods, by which deletions
 // come, moved within a time. An API server sends at least a bookmark a minute.
 func (o *Objects) Fresh(now time.Time, within time.Duration) bool {
-	return o.pods.fresh(now, within) && isClosed(o.accounts.synced)
+	return o.embedded() || o.pods.fresh(now, within) && isClosed(o.accounts.synced)
 }
 
 // AccountsOn returns the service accounts of the pods of a node, as
@@ -125,8 +125,11 @@ func (o *Objects) AccountsOn(node string) (accounts map[string]bool, ok bool) {
 // account checks that the service account is there with the claimed UID.
 func (o *Objects) account(ctx context.Context, i *Identity) error {
 	uid, found, err := o.accounts.find(ctx, i.Namespace, i.ServiceAccount,
-		func(uid string) bool { return uid == i.ServiceAccountUID },
+		func(uid string) bool { return uid == i.ServiceAccountUID || o.embedded() },
 		func(ctx context.Context) (metav1.Object, error) {
+			if o.embedded() {
+				return nil, apierrors.NewNotFound(corev1.Resource("serviceaccounts"), i.ServiceAccount)
+			}
 			return o.client.CoreV1().ServiceAccounts(i.Namespace).Get(ctx, i.ServiceAccount, metav1.GetOptions{})
 		})
 	switch {
@@ -145,13 +148,16 @@ func (o *Objects) pod(ctx context.Context, i *Identity, now time.Time, trusted b
 		return nil
 	}
 	get := func(ctx context.Context) (metav1.Object, error) {
+		if o.embedded() {
+			return nil, apierrors.NewNotFound(corev1.Resource("pods"), i.Pod)
+		}
 		return o.client.CoreV1().Pods(i.Namespace).Get(ctx, i.Pod, metav1.GetOptions{})
 	}
 	var p pod
 	var found bool
 	var err error
 	if trusted {
-		p, found, err = o.pods.find(ctx, i.Namespace, i.Pod, func(p pod) bool { return p.uid == i.PodUID }, get)
+		p, found, err = o.pods.find(ctx, i.Namespace, i.Pod, func(p pod) bool { return p.uid == i.PodUID || o.embedded() }, get)
 	} else {
 		p, found, err = o.pods.readOne(ctx, get)
 	}
