@@ -21,6 +21,7 @@ import (
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/awsapi"
+	associationcontroller "github.com/rolecall/rolecall/internal/controller/association"
 	issuercontroller "github.com/rolecall/rolecall/internal/controller/issuer"
 	"github.com/rolecall/rolecall/internal/credential"
 	"github.com/rolecall/rolecall/internal/fault"
@@ -38,6 +39,7 @@ type controllerConfig struct {
 	noElection bool
 	every      time.Duration
 	read       readFlags
+	plane      planeFlags
 	logs       logConfig
 }
 
@@ -45,11 +47,12 @@ func newServeController(sys System) *cobra.Command {
 	var c controllerConfig
 	cmd := &cobra.Command{
 		Use:   "controller",
-		Short: "Keep Issuer objects true: publish, verify, rotate",
+		Short: "Keep Issuers and Pod Identity associations true",
 		Long: `Publish the keys of all API servers as each Issuer object says, keep IAM's providers
 in step, check what is published as STS does, and walk key rotations: the Secret of
 an Issuer says what the API servers must have, and the controller goes on when they
-do. Several may run; one leads, by a Lease.`,
+do. With --cluster-name, say in the status of each PodIdentityAssociation whether its
+pods can get their role. Several may run; one leads, by a Lease.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context(), sys) },
 	}
@@ -60,6 +63,7 @@ do. Several may run; one leads, by a Lease.`,
 	flags.BoolVar(&c.noElection, "without-leader-election", false, "lead without a Lease; only one may run")
 	flags.DurationVar(&c.every, "every", time.Minute, "how often API servers and readers are looked at")
 	c.read.flags(cmd)
+	c.plane.flags(cmd)
 	c.logs.flags(cmd)
 	return cmd
 }
@@ -74,6 +78,9 @@ func (c *controllerConfig) run(ctx context.Context, sys System) error {
 	}
 	reader, err := c.read.reader()
 	if err != nil {
+		return err
+	}
+	if _, _, err := c.plane.plane(); err != nil {
 		return err
 	}
 	kube, err := kubeConfig(c.kubeconfig, "")
@@ -125,7 +132,23 @@ func (c *controllerConfig) manager(sys System, kube *rest.Config, reader *issuer
 		Events: manager.GetEventRecorder("rolecall-issuer"), Metrics: issuercontroller.NewMetrics(registry),
 		Log: log, Now: sys.Now, Every: c.every,
 	}
-	return manager, reconciler.Setup(manager)
+	if err := reconciler.Setup(manager); err != nil {
+		return nil, err
+	}
+	return manager, c.associations(sys, manager, registry, log)
+}
+
+// associations adds their controller, if the cluster has a name.
+func (c *controllerConfig) associations(sys System, manager ctrl.Manager, registry *prometheus.Registry, log *slog.Logger) error {
+	plane, named, err := c.plane.plane()
+	if err != nil || !named {
+		return err
+	}
+	reconciler := &associationcontroller.Reconciler{
+		Client: manager.GetClient(), Plane: plane, Roles: &environmentRoles{now: sys.Now}, Events: manager.GetEventRecorder("rolecall-association"),
+		Metrics: associationcontroller.NewMetrics(registry), Log: log, Every: c.plane.every,
+	}
+	return reconciler.Setup(manager)
 }
 
 // environmentAWS is AWS with the credentials that the environment has.

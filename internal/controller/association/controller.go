@@ -1,0 +1,282 @@
+// Package association keeps the status of PodIdentityAssociations true: their
+// ids, and whether their pods can get their role: does it exist, does it trust
+// the plane, is it granted, does another association take its place.
+//
+// It decides nothing for pods, who are asked anew each time, and does not write
+// when an association was used last.
+package association
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/rolecall/rolecall/api/v1alpha1"
+	"github.com/rolecall/rolecall/internal/arn"
+	"github.com/rolecall/rolecall/internal/association"
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/grant"
+)
+
+// Roles reads roles of IAM.
+type Roles interface {
+	// Trust returns a role's trust policy. Errors are faults: NotFound if there is
+	// no such role, its path counting; any other kind if that cannot be told.
+	Trust(ctx context.Context, role arn.Role) (string, error)
+}
+
+// Reconciler is the controller. All fields are needed.
+type Reconciler struct {
+	Client client.Client
+	Plane  Plane
+	Roles  Roles
+	Events events.EventRecorder
+	// Metrics are made by NewMetrics.
+	Metrics *Metrics
+	Log     *slog.Logger
+	// Every is how often IAM is looked at, which does not tell when it changes; up
+	// to a fifth is added at random, so that not all are looked at together.
+	Every time.Duration
+}
+
+// Conditions of an association.
+const (
+	conditionReady    = "Ready"
+	conditionRole     = "RoleExists"
+	conditionTrust    = "TrustAllows"
+	conditionGranted  = "Granted"
+	conditionShadowed = "Shadowed"
+)
+
+// Setup adds the controller to a manager.
+func (r *Reconciler) Setup(manager ctrl.Manager) error {
+	changed := builder.WithPredicates(predicate.GenerationChangedPredicate{}) // its own status changes must not wake it
+	return ctrl.NewControllerManagedBy(manager).Named("association").
+		For(&v1alpha1.PodIdentityAssociation{}, changed).
+		Watches(&v1alpha1.PodIdentityAssociation{}, handler.EnqueueRequestsFromMapFunc(r.patternsBeside), changed).
+		Watches(&v1alpha1.RoleGrant{}, handler.EnqueueRequestsFromMapFunc(r.everyOne), changed).
+		Complete(r)
+}
+
+// patternsBeside are the associations that one of their namespace may shadow, or
+// stop shadowing.
+func (r *Reconciler) patternsBeside(ctx context.Context, object client.Object) []reconcile.Request {
+	return r.requests(ctx, object.GetNamespace(), association.IsPattern)
+}
+
+func (r *Reconciler) everyOne(ctx context.Context, _ client.Object) []reconcile.Request {
+	return r.requests(ctx, "", func(*v1alpha1.PodIdentityAssociation) bool { return true })
+}
+
+func (r *Reconciler) requests(ctx context.Context, namespace string, which func(*v1alpha1.PodIdentityAssociation) bool) []reconcile.Request {
+	var list v1alpha1.PodIdentityAssociationList
+	if err := r.Client.List(ctx, &list, client.InNamespace(namespace)); err != nil {
+		r.Log.Error("associations not listed", "error", err)
+		return nil
+	}
+	var requests []reconcile.Request
+	for i := range list.Items {
+		if which(&list.Items[i]) {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
+		}
+	}
+	return requests
+}
+
+// Reconcile looks at one association and writes what it found, if that is new.
+func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	var object v1alpha1.PodIdentityAssociation
+	if err := r.Client.Get(ctx, request.NamespacedName, &object); err != nil {
+		r.Metrics.observe(request.NamespacedName, nil)
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	before := object.DeepCopy()
+	if err := r.look(ctx, &object); err != nil {
+		return ctrl.Result{}, err
+	}
+	r.Metrics.observe(request.NamespacedName, object.Status.Conditions)
+	if !equality.Semantic.DeepEqual(before.Status, object.Status) {
+		if err := r.Client.Status().Patch(ctx, &object, client.MergeFrom(before)); err != nil {
+			return ctrl.Result{}, fmt.Errorf("write the status: %w", client.IgnoreNotFound(err))
+		}
+		r.tell(before, &object)
+	}
+	return ctrl.Result{RequeueAfter: r.Every + rand.N(r.Every/5+1)}, nil //nolint:gosec // spreads load, guards nothing
+}
+
+// look fills the status.
+func (r *Reconciler) look(ctx context.Context, a *v1alpha1.PodIdentityAssociation) error {
+	var grants v1alpha1.RoleGrantList
+	if err := r.Client.List(ctx, &grants); err != nil {
+		return fmt.Errorf("list the grants: %w", err)
+	}
+	var beside v1alpha1.PodIdentityAssociationList
+	if err := r.Client.List(ctx, &beside, client.InNamespace(a.Namespace)); err != nil {
+		return fmt.Errorf("list the associations: %w", err)
+	}
+	found := map[string]verdict{}
+	found[conditionRole], found[conditionTrust] = r.role(ctx, a)
+	found[conditionGranted] = granted(a, grants.Items)
+	found[conditionShadowed] = shadowed(a, beside.Items)
+	found[conditionReady] = ready(a, found)
+	status := &a.Status
+	status.AssociationID = association.ID(a)
+	status.AssociationARN = r.Plane.Cluster.AssociationARN(status.AssociationID)
+	status.ExternalID = ""
+	if !association.IsPattern(a) || a.Spec.ExternalID != "" { // each account of a pattern has its own
+		status.ExternalID = r.Plane.Cluster.ExternalIDOf(a, r.Plane.mode(a), a.Spec.ServiceAccountName)
+	}
+	status.ObservedGeneration = a.Generation
+	for _, kind := range []string{conditionReady, conditionRole, conditionTrust, conditionGranted, conditionShadowed} {
+		v := found[kind]
+		meta.SetStatusCondition(&status.Conditions, metav1.Condition{
+			Type: kind, Status: v.status, Reason: v.reason, Message: short(v.message), ObservedGeneration: a.Generation,
+		})
+	}
+	return nil
+}
+
+// role asks IAM for the role, and its trust policy for the plane.
+func (r *Reconciler) role(ctx context.Context, a *v1alpha1.PodIdentityAssociation) (exists, trusts verdict) {
+	role, err := arn.ParseRole(a.Spec.RoleARN)
+	if err != nil {
+		return no("Invalid", err.Error()), no("Invalid", err.Error())
+	}
+	text, err := r.Roles.Trust(ctx, role)
+	switch {
+	case err == nil:
+		exists, trusts = yes("Exists", "IAM has "+a.Spec.RoleARN), r.Plane.trust(a, role, text)
+		if trusts.status == metav1.ConditionTrue && a.Spec.TargetRoleARN != "" {
+			trusts = r.target(ctx, a, role)
+		}
+		return exists, trusts
+	case fault.KindOf(err) == fault.NotFound:
+		return no("NoSuchRole", err.Error()), no("NoSuchRole", "there is no role that could trust anybody")
+	}
+	return unknown("NotAsked", err.Error()), unknown("NotAsked", "the trust policy could not be read")
+}
+
+// target asks IAM about the target role, which only credentials of its account
+// can.
+func (r *Reconciler) target(ctx context.Context, a *v1alpha1.PodIdentityAssociation, role arn.Role) verdict {
+	target, err := arn.ParseRole(a.Spec.TargetRoleARN)
+	if err != nil {
+		return no("Invalid", err.Error())
+	}
+	text, err := r.Roles.Trust(ctx, target)
+	switch {
+	case err == nil:
+		return r.Plane.targetTrust(a, role, target, text)
+	case fault.KindOf(err) == fault.NotFound:
+		return no("NoSuchTargetRole", err.Error())
+	}
+	return unknown("TargetNotAsked", "the trust policy of the target role could not be read: "+err.Error())
+}
+
+func granted(a *v1alpha1.PodIdentityAssociation, items []v1alpha1.RoleGrant) verdict {
+	var grants []grant.Grant
+	for i := range items {
+		grants = append(grants, grant.Grant{Name: items[i].Name, Spec: items[i].Spec})
+	}
+	set := grant.NewSet(grants)
+	if association.IsPattern(a) && len(grants) > 0 {
+		return unknown("Pattern", "it is decided for each service account")
+	}
+	reasons := []string{}
+	for _, role := range []string{a.Spec.RoleARN, a.Spec.TargetRoleARN} {
+		if role == "" {
+			continue
+		}
+		decision := set.Allows(a.Namespace, a.Spec.ServiceAccountName, role)
+		if !decision.Allowed {
+			return no("NotGranted", decision.Reason)
+		}
+		reasons = append(reasons, decision.Reason)
+	}
+	return yes("Granted", reasons[0])
+}
+
+// shadowed looks for an association that always is preferred: of the same
+// pattern, and older (spec podidentity §19.5).
+func shadowed(a *v1alpha1.PodIdentityAssociation, beside []v1alpha1.PodIdentityAssociation) verdict {
+	var all []*v1alpha1.PodIdentityAssociation
+	for i := range beside {
+		if association.IsPattern(&beside[i]) {
+			all = append(all, &beside[i])
+		}
+	}
+	if !association.IsPattern(a) {
+		return no("Exact", "the exact name is preferred")
+	}
+	// Whatever is first for the text of the pattern itself is so for all that it
+	// matches, unless it is a longer one.
+	if first := association.NewSet(all).Of(a.Namespace, strings.TrimSuffix(a.Spec.ServiceAccountName, "*")); first != nil && first.Name != a.Name && first.Spec.ServiceAccountName == a.Spec.ServiceAccountName {
+		return yes("OlderPattern", fmt.Sprintf("association %s has the same pattern and is older", first.Name))
+	}
+	return no("Preferred", "no other association has this pattern and is older")
+}
+
+// ready sums up: no as soon as one thing is known to keep pods from their role,
+// yes only if all are known not to.
+func ready(a *v1alpha1.PodIdentityAssociation, found map[string]verdict) verdict {
+	if err := association.Validate(a, false); err != nil {
+		return no("Invalid", err.Error())
+	}
+	if a.Spec.Paused {
+		return no("Paused", "new sessions are refused as long as spec.paused is true")
+	}
+	if v := found[conditionShadowed]; v.status == metav1.ConditionTrue {
+		return no(conditionShadowed, v.message)
+	}
+	parts := []string{conditionRole, conditionTrust, conditionGranted}
+	for _, status := range []metav1.ConditionStatus{metav1.ConditionFalse, metav1.ConditionUnknown} {
+		for _, kind := range parts {
+			if v := found[kind]; v.status == status {
+				return verdict{status, v.reason, v.message}
+			}
+		}
+	}
+	return yes("Ready", "pods of the account can get the role")
+}
+
+// tell makes an Event of each condition that changed.
+func (r *Reconciler) tell(before, after *v1alpha1.PodIdentityAssociation) {
+	for _, condition := range after.Status.Conditions {
+		was := meta.FindStatusCondition(before.Status.Conditions, condition.Type)
+		isNews := was == nil && condition.Type == conditionReady || was != nil && was.Status != condition.Status
+		if !isNews {
+			continue
+		}
+		kind := corev1.EventTypeNormal
+		if bad := condition.Type == conditionShadowed; condition.Status == metav1.ConditionFalse && !bad || condition.Status == metav1.ConditionTrue && bad {
+			kind = corev1.EventTypeWarning
+		}
+		r.Events.Eventf(after, nil, kind, condition.Reason, condition.Type, "%s is %s: %s", condition.Type, condition.Status, condition.Message)
+		r.Log.Info("association changed", "association", types.NamespacedName{Namespace: after.Namespace, Name: after.Name}.String(), "condition", condition.Type, "status", string(condition.Status), "reason", condition.Reason, "message", condition.Message)
+	}
+}
+
+// short keeps a message within what an Event may hold, and whole in UTF-8.
+func short(text string) string {
+	const longest = 900
+	if len(text) > longest {
+		return strings.ToValidUTF8(text[:longest], "") + "…"
+	}
+	return text
+}
