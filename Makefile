@@ -56,11 +56,11 @@ fmt: $(LINT) ## format the code
 bench: ## benchmarks, with allocations
 	go test -run '^$$' -bench . -benchmem ./internal/...
 
-clients-js: ## local AWS with the AWS SDK for JavaScript; needs node and npm
+clients-js: ## local AWS and the node agent with the AWS SDK for JavaScript; needs node and npm
 	mkdir -p .cache/clients-js
 	cp internal/localaws/testdata/clients/package.json .cache/clients-js/
 	npm install --prefix .cache/clients-js --cache .cache/npm --ignore-scripts --no-audit --no-fund --no-save
-	ROLECALL_CLIENTS_JS=$(CURDIR)/.cache/clients-js go test -count=1 -run TestJavaScriptSDK -v ./internal/localaws
+	ROLECALL_CLIENTS_JS=$(CURDIR)/.cache/clients-js go test -count=1 -run 'TestJavaScriptSDK|TestServeAgent' -v ./internal/localaws ./internal/app
 
 compare-moto: ## local AWS and moto_server, if it is there, at the same calls
 	go run ./hack/compare-moto

@@ -67,6 +67,7 @@ func connect(port string, tokens []string, first int) (*connection, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer func() { _ = response.Body.Close() }()
 	if _, err := io.Copy(io.Discard, response.Body); err != nil || response.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("status %d, %w", response.StatusCode, err)
 	}

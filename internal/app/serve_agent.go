@@ -143,12 +143,36 @@ func (c *agentConfig) serve(ctx context.Context, sys System) (err error) {
 // serveNode drains the listeners before the agent ends: who is being answered
 // still needs it.
 func (c *agentConfig) serveNode(ctx context.Context, parts *errgroup.Group, node *agent.Agent, listeners []net.Listener, log *slog.Logger) {
+	ctx = c.handOver(ctx, listeners, log)
 	limits := httpserve.Limits{Header: 2 * time.Second, Read: 5 * time.Second, Idle: time.Minute, Drain: c.grace}
 	parts.Go(func() error { return node.Run(ctx) })
 	for _, listener := range listeners {
 		server := httpserve.Server{Name: "agent", Handler: node, Log: log, Limits: limits}
 		parts.Go(func() error { return server.Serve(ctx, agent.LimitConnections(listener)) })
 	}
+}
+
+// handOverPause is for connections that the kernel gave this agent before it was
+// told to prefer the next one; on a node they are made in microseconds.
+const handOverPause = 200 * time.Millisecond
+
+// handOver returns a context that ends a moment later than ctx, when an agent
+// that listens at the same time gets the new connections.
+func (c *agentConfig) handOver(ctx context.Context, listeners []net.Listener, log *slog.Logger) context.Context {
+	if !c.reusePort {
+		return ctx
+	}
+	later, end := context.WithCancel(context.WithoutCancel(ctx))
+	context.AfterFunc(ctx, func() {
+		defer end()
+		for _, listener := range listeners {
+			if err := nodenet.HandOver(listener); err != nil {
+				log.Warn("connections are not handed over", "address", listener.Addr().String(), "error", err)
+			}
+		}
+		time.Sleep(handOverPause)
+	})
+	return later
 }
 
 // serveProbes serves probes on localhost, both families if there, and metrics

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -43,10 +44,13 @@ func TestServeAgent(t *testing.T) {
 	t.Run("SDK for Go v2", node.testGo)
 	t.Run("AWS CLI v1", node.testCLI)
 	t.Run("boto3", node.testBoto3)
+	t.Run("SDK for JavaScript v3", node.testJavaScript)
 	t.Run("refusal as the CLI shows it", node.testRefusal)
 	t.Run("head of 100 KB", node.testLongHeader)
 	t.Run("bodies are not read", node.testBody)
-	t.Run("drain", node.testDrain) // the last: it ends the agent
+	t.Run("drain", node.testDrain) // it ends the agent
+	t.Run("rolling replacement", node.testReplacement)
+	t.Run("killed while asking", node.testKilled)
 }
 
 func inNamespace(t *testing.T) {
@@ -277,6 +281,24 @@ print(c.method, c.account_id, boto3.client("sts").get_caller_identity()["Arn"])`
 	}
 }
 
+// testJavaScript runs with the packages that make clients-js installs. Of all
+// SDKs this one waits least, a second.
+func (n *node) testJavaScript(t *testing.T) {
+	packages := os.Getenv("ROLECALL_CLIENTS_JS")
+	if packages == "" {
+		t.Skip("NOT TESTED: make clients-js runs it")
+	}
+	for _, uri := range credentialURIs {
+		out, err := n.run(t, uri, "env", "NODE_PATH="+filepath.Join(packages, "node_modules"), "node", "-e", `
+const { STSClient, GetCallerIdentityCommand } = require('@aws-sdk/client-sts');
+const client = new STSClient({});
+client.send(new GetCallerIdentityCommand({})).then(who => console.log(who.Arn), e => { console.log(e); process.exit(1); });`)
+		if err != nil || !strings.HasSuffix(out, "arn:aws:sts::111122223333:assumed-role/cart/eks-prod-cart-0\n") { // after warnings of old versions
+			t.Errorf("%s: %v %s", uri, err, out)
+		}
+	}
+}
+
 func (n *node) testRefusal(t *testing.T) {
 	out, err := n.run(t, "http://169.254.170.23/v1/credentials/", "aws", "sts", "get-caller-identity")
 	if err == nil || !strings.Contains(out, "404 page not found") {
@@ -359,5 +381,181 @@ func (n *node) testDrain(t *testing.T) {
 	}
 	if strings.Count(n.logs.String(), `"msg":"credentials fetched"`) != 2 {
 		t.Errorf("want a line for each of two calls:\n%s", n.logs)
+	}
+}
+
+// launch starts one more agent and waits until it is ready on its own port of
+// probes.
+func (n *node) launch(t *testing.T, logs *lockedLog, probes, metrics string, more ...string) *exec.Cmd {
+	t.Helper()
+	agent := exec.CommandContext(t.Context(), "rolecall", append([]string{
+		"serve", "agent", "-c", "prod", "--probe-port", probes, "--metrics-port", metrics, "--metrics-address", "127.0.0.1",
+	}, more...)...)
+	agent.Env, agent.Stdout, agent.Stderr = n.agent.Env, logs, logs
+	if err := agent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = agent.Process.Kill() })
+	for range 1200 {
+		if status, _ := ask(t, "http://127.0.0.1:"+probes+"/readyz", ""); status == http.StatusOK {
+			return agent
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatalf("the agent is not ready\n%s", logs)
+	return nil
+}
+
+type lockedLog struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lockedLog) Write(text []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(text)
+}
+
+func (l *lockedLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// testReplacement: a surge update overlaps two agents on the same addresses; no
+// request of 10,000 fails, each over a connection of its own (D18). initialize
+// is run twice before, as two init containers would (G16), and --remove takes
+// the link away at the end.
+func (n *node) testReplacement(t *testing.T) {
+	n.held.Store(false)
+	for range 2 {
+		if out, err := exec.CommandContext(t.Context(), "rolecall", "serve", "agent", "initialize").CombinedOutput(); err != nil {
+			t.Fatalf("%v %s", err, out)
+		}
+	}
+	raw, err := os.ReadFile(n.token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	logs := &lockedLog{}
+	flags := []string{"--init=false", "--reuse-port", "--pod-qps", "1e9", "--pod-burst", "1000000000", "--max-qps", "1e9"}
+	current := n.launch(t, logs, "3000", "3001", flags...)
+	const requests, clients = 10000, 4
+	var asked, failed atomic.Int32
+	var all sync.WaitGroup
+	for range clients {
+		all.Go(func() {
+			for asked.Add(1) <= requests {
+				if status, text := ask(t, credentialURIs[0], string(raw)); status != http.StatusOK && failed.Add(1) < 5 {
+					t.Errorf("%d %s", status, text)
+				}
+			}
+		})
+	}
+	generations := 1
+	for asked.Load() < requests {
+		next := n.launch(t, logs, []string{"3000", "3002"}[generations%2], []string{"3001", "3003"}[generations%2], flags...)
+		if err := current.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		if err := current.Wait(); err != nil {
+			t.Errorf("the old agent ended with %v", err)
+		}
+		current = next
+		generations++
+	}
+	all.Wait()
+	t.Logf("%d requests, %d agents one after the other, %d failed", requests, generations, failed.Load())
+	if t.Failed() {
+		t.Logf("the agents said:\n%s", logs)
+	}
+	if generations < 2 {
+		t.Error("no agent was replaced")
+	}
+	if err := current.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := current.Wait(); err != nil {
+		t.Error(err)
+	}
+	if _, err := netlink.LinkByName("lo"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if out, err := exec.CommandContext(t.Context(), "rolecall", "serve", "agent", "initialize", "--remove").CombinedOutput(); err != nil {
+			t.Errorf("%v %s", err, out)
+		}
+	}
+	if link, err := netlink.LinkByName("pod-id-link0"); err == nil {
+		t.Errorf("the link %s is left", link.Attrs().Name)
+	}
+}
+
+// testKilled: an agent that is killed while it asks for a second pod has lost
+// nothing of what its state file held: the next one serves the first pod though
+// EKS Auth does not answer (D14, D15).
+func (n *node) testKilled(t *testing.T) {
+	dir, err := os.MkdirTemp("/dev/shm", "rolecall") //nolint:usetesting // t.TempDir need not be in memory
+	if err != nil {
+		t.Skipf("NOT TESTED: nothing in memory: %v", err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	raw, err := os.ReadFile(n.token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	logs := &lockedLog{}
+	const at = "http://127.0.0.1:3080/v1/credentials"
+	flags := []string{"-b", "127.0.0.1", "-p", "3080", "--state-file", filepath.Join(dir, "state")}
+	first := n.launch(t, logs, "3000", "3001", flags...)
+	status, credentials := ask(t, at, string(raw))
+	if status != http.StatusOK {
+		t.Fatalf("%d %s", status, credentials)
+	}
+	if err := first.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	// The second one is in the middle of a call when it is killed.
+	n.asked, n.answer = make(chan struct{}), make(chan struct{})
+	n.held.Store(true)
+	second := n.launch(t, logs, "3000", "3001", flags...)
+	other := strings.TrimSpace(string(raw))
+	other = other[:len(other)-8] + "BBBBBBAA"
+	answered := make(chan int, 1)
+	go func() {
+		status, _ := ask(t, at, other)
+		answered <- status
+	}()
+	<-n.asked
+	if err := second.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = second.Wait()
+	<-answered
+	go func() { // EKS Auth goes on not answering
+		for range n.asked {
+		}
+	}()
+	n.launch(t, logs, "3000", "3001", flags...)
+	if status, text := ask(t, at, string(raw)); status != http.StatusOK || text != credentials {
+		t.Errorf("after the kill: %d %s", status, text)
+	}
+	if status, text := ask(t, at, other); status != http.StatusGatewayTimeout {
+		t.Errorf("the second pod: %d %s", status, text)
+	}
+	n.held.Store(false)
+	close(n.answer)
+	for tried := 0; ; tried++ {
+		if status, _ := ask(t, at, other); status == http.StatusOK {
+			break
+		}
+		if tried == 100 {
+			t.Fatalf("the second pod has no credentials\n%s", logs)
+		}
+		time.Sleep(50 * time.Millisecond)
 	}
 }

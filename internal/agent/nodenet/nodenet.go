@@ -45,6 +45,7 @@ func Listen(ctx context.Context, host netip.Addr, port int, reuse bool) (net.Lis
 	config := net.ListenConfig{}
 	if reuse {
 		config.Control = reusePort
+		config.SetMultipathTCP(false) // its sockets cannot be handed over
 	}
 	address := net.JoinHostPort(host.String(), strconv.Itoa(port))
 	listener, err := config.Listen(ctx, "tcp", address)

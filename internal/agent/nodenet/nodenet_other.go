@@ -27,3 +27,6 @@ func unsupported() error {
 }
 
 func reusePort(_, _ string, _ syscall.RawConn) error { return nil }
+
+// HandOver does nothing: only Linux says who gets new connections.
+func HandOver(net.Listener) error { return nil }
