@@ -36,7 +36,10 @@ type initConfig struct {
 	bits                          int
 	maxAge                        time.Duration
 	withoutProvider               bool
-	readBack                      time.Duration
+	// jwksPath and emptyIDs replace what issuer.yaml says, if they are given.
+	jwksPath string
+	emptyIDs bool
+	readBack time.Duration
 }
 
 func newIssuerInit(sys System) *cobra.Command {
@@ -82,6 +85,8 @@ distribution are printed and written as a patch; they keep the present issuer se
 	flags.StringArrayVar(&c.publicKeys, "public-key", nil, "PEM file of the cluster's keys; may be repeated")
 	flags.IntVar(&c.bits, "rsa-bits", token.MinRSABits, "size of a new key: 2048, 3072 or 4096")
 	flags.DurationVar(&c.maxAge, "max-age", 5*time.Minute, "how long readers may keep the documents; at most an hour")
+	flags.StringVar(&c.jwksPath, "jwks-path", "", "where the keys are below the URL, keys.json in EKS Anywhere's guide (default: openid/v1/jwks)")
+	flags.BoolVar(&c.emptyIDs, "empty-kid", false, "repeat each key under an empty kid, for tokens of API servers before 1.16")
 	flags.DurationVar(&c.readBack, "read-back", 30*time.Second, "how long to wait until readers find what was published; 0 does not look")
 	_ = cmd.RegisterFlagCompletionFunc("for", cobra.FixedCompletions([]string{"kubeadm", "capi", "kops", "k3s", "rke2", "talos", "eks-anywhere"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -183,6 +188,10 @@ func (c *initConfig) object() (*v1alpha1.Issuer, error) {
 		object.Spec.Probe, object.Spec.Rotation = there.Spec.Probe, there.Spec.Rotation
 		object.Spec.Publish.JWKSPath, object.Spec.Publish.EmptyKIDs = there.Spec.Publish.JWKSPath, there.Spec.Publish.EmptyKIDs
 	}
+	if c.jwksPath != "" {
+		object.Spec.Publish.JWKSPath = c.jwksPath
+	}
+	object.Spec.Publish.EmptyKIDs = object.Spec.Publish.EmptyKIDs || c.emptyIDs
 	return object, nil
 }
 
