@@ -56,13 +56,13 @@ func TestIssuerInvalidation(t *testing.T) {
 		t.Run(host, func(t *testing.T) {
 			s := openShop(t)
 			s.dir = filepath.Join(t.TempDir(), "behind")
-			said := s.rolecall(0, "init", "--name", "c2", "--bucket", "behind-oidc", "--region", "eu-west-1", "--prefix", "c2", "--url", "https://"+host+"/c2", "--read-back", "0")
+			said := s.rolecall("init", "--name", "c2", "--bucket", "behind-oidc", "--region", "eu-west-1", "--prefix", "c2", "--url", "https://"+host+"/c2", "--read-back", "0")
 			_, command, found := strings.Cut(said, "drop them:\n")
 			command, _, _ = strings.Cut(command, "\n")
 			if !found {
 				t.Fatal(said)
 			}
-			if again := s.rolecall(0, "publish", "--read-back", "0"); strings.Contains(again, "drop them") {
+			if again := s.rolecall("publish", "--read-back", "0"); strings.Contains(again, "drop them") {
 				t.Errorf("nothing was written: %s", again)
 			}
 			cloudFront := &cloudFront{t: t}
@@ -141,18 +141,18 @@ func TestIssuerOnMoto(t *testing.T) {
 		r.Out.Host = r.In.Host // the bucket is its host name
 	}}
 	s.useAWS(moto, credential.AWS{AccessKeyID: "AKIAEXAMPLE", SecretKey: credential.NewSecret("secret")})
-	s.serve(time.Now(), time.Hour, shopHost)
+	s.serve(time.Now(), shopHost)
 	initialise := []string{"init", "--name", "c1", "--bucket", "example-oidc", "--region", "eu-west-1", "--prefix", "c1"}
 	for range 2 {
-		s.rolecall(0, initialise...)
+		s.rolecall(initialise...)
 	}
-	if said := s.rolecall(0, "publish"); !strings.Contains(said, "unchanged at "+shopURL) {
+	if said := s.rolecall("publish"); !strings.Contains(said, "unchanged at "+shopURL) {
 		t.Error(said)
 	}
 	s.want("nothing", s.verify())
 	s.put(keysKey, []byte(`{"keys":[]}`))
 	s.want("empty set", s.verify(), "no-keys")
-	if said := s.rolecall(0, "publish"); !strings.Contains(said, "written: openid/v1/jwks") {
+	if said := s.rolecall("publish"); !strings.Contains(said, "written: openid/v1/jwks") {
 		t.Error(said)
 	}
 	s.want("published again", s.verify())

@@ -22,7 +22,7 @@ import (
 func TestIssuerSecondAudience(t *testing.T) {
 	s := openShop(t)
 	s.want("before", s.verify("--audience", "test"), "audience-unregistered")
-	s.rolecall(0, "init", "--name", "c1", "--bucket", "example-oidc", "--region", "eu-west-1", "--prefix", "c1", "--audience", "sts.amazonaws.com", "--audience", "test")
+	s.rolecall("init", "--name", "c1", "--bucket", "example-oidc", "--region", "eu-west-1", "--prefix", "c1", "--audience", "sts.amazonaws.com", "--audience", "test")
 	s.want("after", s.verify("--audience", "test"))
 	got, err := s.iam.GetOpenIDConnectProvider(t.Context(), &iam.GetOpenIDConnectProviderInput{OpenIDConnectProviderArn: awssdk.String(shopProvider)})
 	if err != nil || !slices.Equal(got.ClientIDList, []string{"sts.amazonaws.com", "test"}) {
@@ -70,14 +70,14 @@ func TestIssuerOfAnotherAccount(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	said := s.rolecall(0, "init", "--name", "abcl0", "--bucket", bucket, "--region", "eu-west-1", "--style", "path", "--provider-role", "arn:aws:iam::"+other+":role/providers", "--read-back", "0")
+	said := s.rolecall("init", "--name", "abcl0", "--bucket", bucket, "--region", "eu-west-1", "--style", "path", "--provider-role", "arn:aws:iam::"+other+":role/providers", "--read-back", "0")
 	for _, id := range []string{shopAccount, other} {
 		if want := "provider: arn:aws:iam::" + id + ":oidc-provider/s3.eu-west-1.amazonaws.com/" + bucket + "\n"; !strings.Contains(said, want) {
 			t.Errorf("want %q: %s", want, said)
 		}
 	}
 	// Its host is S3's own for all buckets, which the certificate here does not name.
-	s.serve(time.Now(), time.Hour, "s3.eu-west-1.amazonaws.com")
+	s.serve(time.Now(), "s3.eu-west-1.amazonaws.com")
 	endpoint := "s3.eu-west-1.amazonaws.com=" + s.web.Listener.Addr().String()
 	s.want("both accounts", s.verify("--issuer-endpoint", endpoint, "--role", "arn:aws:iam::"+other+":role/api"))
 	s.want("a third account", s.verify("--issuer-endpoint", endpoint, "--role", "arn:aws:iam::777788889999:role/api"), "role-account")

@@ -306,7 +306,7 @@ func untilOnly(t *testing.T, f *fireground, kid string) []string {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for {
-		kids := f.published(t, rotatingURL)
+		kids := f.published(t)
 		if len(kids) == 1 && kids[0] == kid {
 			return kids
 		}

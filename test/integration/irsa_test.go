@@ -23,6 +23,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/rolecall/rolecall/internal/app"
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/credential"
 	"github.com/rolecall/rolecall/internal/inject"
@@ -358,4 +359,54 @@ func review(t *testing.T, c *cluster.Cluster, raw credential.Secret) authenticat
 		t.Fatal(err)
 	}
 	return answer.Status
+}
+
+// TestJWKSOfSecret: the key pair's Secret of EKS Anywhere and Cluster API, whose
+// tls.crt is a public key in spite of its name, gives the key set that the guide
+// makes by kubectl, a generator and jq.
+func TestJWKSOfSecret(t *testing.T) {
+	t.Parallel()
+	c := cluster.Start(t, cluster.Options{})
+	key, err := token.GenerateRSA(token.MinRSABits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := key.PEM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, err := token.NewPublicKey(key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := token.PublicPEM([]token.PublicKey{one})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := t.Context()
+	if _, err := c.Client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "eksa-system"}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string]map[string][]byte{"prod-sa": {"tls.key": private, "tls.crt": public}, "empty-sa": {"tls.key": private}} {
+		if _, err := c.Client.CoreV1().Secrets("eksa-system").Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}, Data: data}, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	jwks := func(secret string) (int, string, string) {
+		var out, problems lockedBuffer
+		system := app.NewSystem()
+		system.Stdout, system.Stderr = &out, &problems
+		code := app.Run(ctx, system, []string{"issuer", "jwks", "--kubeconfig", c.Kubeconfig, "--secret", secret, "--empty-kid"})
+		return code, out.String(), problems.String()
+	}
+	code, out, problems := jwks("eksa-system/prod-sa")
+	want, err := token.MarshalKeys([]token.PublicKey{one}, true)
+	if err != nil || code != 0 || strings.TrimSpace(out) != string(want) || strings.Count(out, `"kid":""`) != 1 {
+		t.Errorf("%d, %v: %s%s, want %s", code, err, out, problems, want)
+	}
+	for secret, says := range map[string]string{"eksa-system/empty-sa": "has no tls.crt", "eksa-system/other-sa": "read the key pair"} {
+		if code, out, problems := jwks(secret); code != 1 || out != "" || !strings.Contains(problems, says) {
+			t.Errorf("%s: %d %s%s", secret, code, out, problems)
+		}
+	}
 }

@@ -53,7 +53,7 @@ const (
 func TestKeyRotation(t *testing.T) {
 	t.Parallel()
 	f := startFire(t)
-	old := f.published(t, rotatingURL)
+	old := f.published(t)
 	held := f.fire.one(t) // a token of the old key, shown again and again
 
 	f.rotate(t) // Stable: makes the key
@@ -79,7 +79,7 @@ func TestKeyRotation(t *testing.T) {
 	f.rotate(t) // Retiring: it is gone
 	f.fire.stop(t)
 
-	now := f.published(t, rotatingURL)
+	now := f.published(t)
 	if len(old) != 1 || len(now) != 1 || old[0] == now[0] {
 		t.Errorf("published %q before and %q after", old, now)
 	}
@@ -348,9 +348,9 @@ func untilRefused(t *testing.T, address string) {
 }
 
 // published returns the kids that a reader finds.
-func (f *fireground) published(t *testing.T, url string) []string {
+func (f *fireground) published(t *testing.T) []string {
 	t.Helper()
-	_, jwks := issuer.NewReader(issuer.Access{Endpoints: f.access.Endpoints, RootCAs: f.access.RootCAs}).Read(t.Context(), url)
+	_, jwks := issuer.NewReader(issuer.Access{Endpoints: f.access.Endpoints, RootCAs: f.access.RootCAs}).Read(t.Context(), rotatingURL)
 	kids, err := issuer.PublishedIDs(jwks)
 	if err != nil {
 		t.Fatal(err)
