@@ -17,6 +17,8 @@ type RoleFacts struct {
 	// Audience of the tokens; Registered are those that the provider registers.
 	Audience   string
 	Registered []string
+	// Clusters are the ARNs of EKS clusters whose Pod Identity takes the role.
+	Clusters []string
 	// Subjects must be let in: system:serviceaccount:NAMESPACE:NAME.
 	Subjects []string
 	// Tagged says that the tokens carry session tags.
@@ -82,6 +84,18 @@ func memberSpan(object *node, path []string) (span, bool) {
 	return span{object.members[0].at.start, object.members[0].value.at.end}, true
 }
 
+// accounts reports account numbers that are none, as a template's words.
+func (l *linter) accounts(c *condition) {
+	if l.options.Role == nil || !slices.Contains([]string{"aws:sourceaccount", "aws:principalaccount"}, c.folded) || c.op.compare != compareString || c.op.negated {
+		return
+	}
+	for i := range c.values {
+		if source := c.values[i].source; !accountNumber.MatchString(source) && !strings.Contains(source, "${") {
+			l.add(Error, c.valuesAt[i], "bad-account", "%q is no account number, which has 12 digits%s", source, unfilled(source))
+		}
+	}
+}
+
 // wholeTrust is about the document as a whole, and fills in what the facts say.
 func (l *linter) wholeTrust() {
 	l.fillPlaceholders()
@@ -99,7 +113,7 @@ func (l *linter) wholeTrust() {
 func (l *linter) fillPlaceholders() {
 	for i := range l.findings {
 		f := &l.findings[i]
-		if f.Suggested != nil || !slices.Contains([]string{"placeholder", "bad-federated"}, f.Rule) {
+		if f.Suggested != nil || !slices.Contains([]string{"placeholder", "bad-federated", "bad-value", "bad-account"}, f.Rule) {
 			continue
 		}
 		for j := range l.policy.statements {
@@ -126,8 +140,14 @@ func (l *linter) fillPlaceholder(f *Finding, s *statement) {
 			f.suggest(l, c.at, jsonText(facts.Issuers[0]+":"+claimOf(c)), "name the issuer")
 		}
 		for j, at := range c.valuesAt {
-			if within(at) && len(facts.Subjects) == 1 && len(c.valuesAt) == 1 && claimOf(c) == "sub" {
+			switch {
+			case !within(at) || len(c.valuesAt) != 1:
+			case claimOf(c) == "sub" && len(facts.Subjects) == 1:
 				f.suggest(l, c.valuesAt[j], jsonText(facts.Subjects[0]), "name the service account")
+			case c.folded == "aws:sourcearn" && len(facts.Clusters) == 1:
+				f.suggest(l, c.valuesAt[j], jsonText(facts.Clusters[0]), "name the cluster")
+			case c.folded == "aws:sourceaccount" && l.options.Account != "":
+				f.suggest(l, c.valuesAt[j], jsonText(l.options.Account), "name the account")
 			}
 		}
 	}

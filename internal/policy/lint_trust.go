@@ -8,6 +8,9 @@ import (
 // trust looks at a statement of a role's trust policy.
 func (l *linter) trust(s *statement) {
 	l.trustActions(s)
+	for i := range s.conditions {
+		l.accounts(&s.conditions[i])
+	}
 	if !s.allow || s.principal == nil || l.webPrincipal(s) {
 		return
 	}
