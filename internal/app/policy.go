@@ -146,7 +146,14 @@ func printFindingTable(w io.Writer, checked []linted) error {
 			}
 			fmt.Fprintf(table, "%s:%d:%d\t%s\t%s\t%s\n", checked[i].File, f.Line, f.Column, f.Severity, f.Rule, message)
 			if fix := f.Suggested; fix != nil {
-				fmt.Fprintf(table, "\t\t\tfix: %s: at %d:%d write %s\n", fix.Description, fix.Line, fix.Column, strings.TrimSpace(fix.New))
+				decide := ""
+				if fix.Manual {
+					decide = " (yours to decide or to fill in)"
+				}
+				fmt.Fprintf(table, "\t\t\tfix: %s: at %d:%d write %s%s\n", fix.Description, fix.Line, fix.Column, strings.TrimSpace(fix.New), decide)
+			}
+			if f.Command != "" {
+				fmt.Fprintf(table, "\t\t\trun: %s\n", f.Command)
 			}
 		}
 	}

@@ -43,7 +43,7 @@ func addResult(run *sarif.Run, document *linted, f *policy.Finding) {
 	at := sarif.NewRegion().WithStartLine(f.Line).WithStartColumn(f.Column)
 	result := run.CreateResultForRule(f.Rule).WithLevel(level).WithMessage(sarif.NewTextMessage(f.Message)).
 		AddLocation(sarif.NewLocation().WithPhysicalLocation(sarif.NewPhysicalLocation().WithArtifactLocation(place).WithRegion(at)))
-	if fix := f.Suggested; fix != nil {
+	if fix := f.Suggested; fix != nil && !fix.Manual {
 		before := document.text[:fix.Edit.Start]
 		old := document.text[fix.Edit.Start:fix.Edit.End]
 		deleted := sarif.NewRegion().WithCharOffset(utf8.RuneCount(before)).WithCharLength(utf8.RuneCount(old))
