@@ -120,7 +120,7 @@ func TestGenerate(t *testing.T) {
 				if one.Size != policy.Size(one.Text) || one.Size != len(one.Text) {
 					t.Errorf("size %d of %d bytes without white space", one.Size, len(one.Text))
 				}
-				findings := policy.Lint(policy.Trust, "p", []byte(one.Text), policy.LintOptions{Account: request.Account})
+				findings := policy.Lint(policy.Trust, "p", []byte(one.Text), policy.LintOptions{Account: request.Account, Role: &policy.RoleFacts{Audience: request.Audience, Tagged: request.Tagged}})
 				if len(findings) > 0 && !request.AllowWildcard {
 					t.Errorf("lint: %+v", findings)
 				}
