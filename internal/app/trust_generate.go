@@ -102,6 +102,9 @@ func (c *generateConfig) run(ctx context.Context, sys System, output string) err
 	for _, provider := range c.role.elsewhere {
 		result.Notes = append(result.Notes, fmt.Sprintf("%s is in another account than the role: a second provider with the same URL must be in %s", provider, request.Account))
 	}
+	for _, issuer := range c.role.issuers {
+		result.Notes = append(result.Notes, fmt.Sprintf("the issuer was typed: --discovery %s compares it with what the cluster publishes", issuer))
+	}
 	if output == "json" {
 		return printJSON(sys.Stdout, result)
 	}

@@ -214,6 +214,7 @@ func TestGenerateRefuses(t *testing.T) {
 		{"placeholder", with(func(r *trust.Request) { r.Issuers = []string{"https://oidc.example/<ID>"} }), "a/b", fault.Usage, "placeholders"},
 		{"Kubernetes' default", with(func(r *trust.Request) { r.Issuers = []string{"https://kubernetes.default.svc.cluster.local"} }), "a/b", fault.Usage, "AWS cannot reach"},
 		{"another account's cluster", trust.Request{Account: "444455556666", EKSClusters: []string{prod}}, "", fault.Usage, "cluster's own account"},
+		{"service accounts for EKS", trust.Request{EKSClusters: []string{prod}}, "a/b", fault.Usage, "cannot name service accounts"},
 		{"no cluster", trust.Request{EKSClusters: []string{"prod"}}, "", fault.Usage, "cluster's ARN"},
 		{"all clusters", trust.Request{EKSClusters: []string{prod + "*"}}, "", fault.Usage, "cluster's ARN"},
 		{"a pattern for a broker", broker, "app/*", fault.Usage, "exactly"},

@@ -117,6 +117,9 @@ func (r *Request) check() (*Request, error) {
 	switch {
 	case len(c.Issuers)+len(c.EKSClusters) == 0 && c.Broker == nil && c.Target == nil:
 		return nil, fault.New(fault.Usage, "nobody to trust: no issuer, EKS cluster, broker or source role")
+	case len(c.ServiceAccounts) > 0 && len(c.Issuers) == 0 && c.Broker == nil && c.Target == nil:
+		return nil, fault.New(fault.Usage, "EKS takes a role for the pods of its associations, so the policy cannot name service accounts").
+			Hint("leave them out: aws eks create-pod-identity-association says who gets the role")
 	case c.Account == "" && len(c.Issuers) > 0:
 		return nil, fault.New(fault.Usage, "the role's account is not known").Hint("a provider and the role that trusts it live in one account: give its 12 digits")
 	case c.Account != "" && !arn.IsAccount(c.Account):
