@@ -1,0 +1,423 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/rolecall/rolecall/internal/association"
+	"github.com/rolecall/rolecall/internal/association/kubestore"
+	"github.com/rolecall/rolecall/internal/awsapi"
+	"github.com/rolecall/rolecall/internal/broker"
+	"github.com/rolecall/rolecall/internal/broker/session"
+	"github.com/rolecall/rolecall/internal/broker/workload"
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/follow"
+	"github.com/rolecall/rolecall/internal/httpserve"
+	"github.com/rolecall/rolecall/internal/obs"
+	"github.com/rolecall/rolecall/internal/servingcert"
+)
+
+func newServeBroker(sys System) *cobra.Command {
+	c := &brokerConfig{}
+	cmd := &cobra.Command{
+		Use:   "broker",
+		Short: "Give pods their AWS sessions where there is no EKS (Pod Identity)",
+		Long: `Serve the API of EKS Auth to the agents of the nodes: a pod's token is verified, its
+PodIdentityAssociation looked up, and the role taken at STS. Serve the EKS API's
+operations on associations, too, so that the AWS CLI and Terraform work with
+--endpoint-url. Several replicas may run; they share nothing but the cluster.`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := c.validate(); err != nil {
+				return err
+			}
+			return c.run(cmd.Context(), sys)
+		},
+	}
+	c.flags(cmd)
+	return cmd
+}
+
+// brokerParts are what runs beside the servers, each until its context ends.
+type brokerParts struct {
+	log      *slog.Logger
+	registry *prometheus.Registry
+	client   kubernetes.Interface
+	config   *rest.Config
+	tls      *tls.Config
+	broker   *broker.Broker
+	routes   *http.ServeMux
+	ready    []func(context.Context) error
+	draining chan struct{}
+	run      []func(context.Context) error
+	close    []io.Closer
+}
+
+func (c *brokerConfig) run(ctx context.Context, sys System) (err error) {
+	log, err := obs.NewLogger(sys.Stderr, c.logs.format, c.logs.level)
+	if err != nil {
+		return err
+	}
+	p := &brokerParts{log: log, registry: obs.NewRegistry(), draining: make(chan struct{}), routes: http.NewServeMux()}
+	defer func() {
+		for _, one := range p.close {
+			err = errors.Join(err, one.Close())
+		}
+	}()
+	if err := c.makeParts(ctx, sys, p); err != nil {
+		return err
+	}
+	var listeners []net.Listener
+	for _, address := range []string{c.listen, c.probeListen, c.metricsListen} {
+		listener, err := httpserve.Listen(ctx, address, true, "")
+		if err != nil {
+			return errors.Join(err, closeAll(listeners))
+		}
+		listeners = append(listeners, listener)
+	}
+	return c.serve(ctx, p, listeners)
+}
+
+// makeParts makes everything and starts nothing.
+func (c *brokerConfig) makeParts(ctx context.Context, sys System, p *brokerParts) error {
+	var err error
+	if p.config, err = kubeConfig(c.kubeconfig, c.kubeAPI); err != nil {
+		return err
+	}
+	// Pods and service accounts are smaller and cheaper to read this way.
+	typed := rest.CopyConfig(p.config)
+	typed.ContentType, typed.AcceptContentTypes = "application/vnd.kubernetes.protobuf", "application/vnd.kubernetes.protobuf,application/json"
+	typed.QPS, typed.Burst = 200, 400
+	if p.client, err = kubernetes.NewForConfig(typed); err != nil {
+		return err
+	}
+	if err := c.certificates(sys, p); err != nil {
+		return err
+	}
+	var table *broker.KeyTable
+	if c.accessKeys != "" {
+		if table, err = broker.OpenKeyTable(c.accessKeys, p.log); err != nil {
+			return err
+		}
+	}
+	tokens, err := c.verifier(sys, p)
+	if err != nil {
+		return err
+	}
+	sessions, err := c.sessions(ctx, sys, p)
+	if err != nil {
+		return err
+	}
+	return c.compose(sys, p, table, tokens, sessions)
+}
+
+// compose puts the broker and the EKS API together.
+func (c *brokerConfig) compose(sys System, p *brokerParts, table *broker.KeyTable, tokens *workload.Verifier, sessions *session.Taker) error {
+	followed, err := dynamic.NewForConfig(p.config)
+	if err != nil {
+		return err
+	}
+	associations, grants, changes := follow.Associations(followed, p.log), follow.Grants(followed, p.log), broker.NewChanges()
+	associations.Notify(changes.Changed)
+	p.run = append(p.run, associations.Run, grants.Run)
+	p.wantSynced("associations", associations.Synced())
+	p.wantSynced("grants", grants.Synced())
+	audit, err := c.audit(sys, p)
+	if err != nil {
+		return err
+	}
+	config := broker.Config{
+		Cluster: &c.cluster, Tokens: tokens, Objects: tokens.Objects, Associations: associations, Grants: grants, Sessions: sessions, Changes: changes,
+		Agents: &broker.Agents{Mode: broker.AgentMode(c.agentAuth), Account: c.agentAccount, Audience: c.audience, Tokens: tokens, Keys: table, Now: sys.Now},
+		Limits: broker.DefaultLimits(), Audit: audit, Cache: c.cache, Metrics: p.registry, Log: p.log, Now: sys.Now,
+	}
+	if c.agentAuth == string(broker.NoAuthentication) {
+		p.log.Warn("agents are not authenticated: a token that was stolen is good from everywhere", "flag", "--agent-auth none")
+	}
+	if c.events {
+		events := broker.NewEvents(p.client, sys.Now)
+		config.Refused, p.run = events.Refused, append(p.run, events.Run)
+	}
+	p.broker = broker.New(config)
+	p.broker.Routes(p.routes, p.draining)
+	if !c.eksAPI {
+		return nil
+	}
+	store, err := kubestore.New(p.config)
+	if err != nil {
+		return err
+	}
+	service := &association.Service{Store: store, Limit: c.associationLimit, Now: sys.Now, Known: associations.Current, Permit: broker.PermitByGrants(grants)}
+	p.broker.NewEKS(service, &broker.Users{Client: p.client, Keys: table, Now: sys.Now}).Routes(p.routes)
+	return nil
+}
+
+// wantSynced makes readiness wait for something that is read once.
+func (p *brokerParts) wantSynced(what string, synced <-chan struct{}) {
+	p.ready = append(p.ready, func(context.Context) error {
+		select {
+		case <-synced:
+			return nil
+		default:
+			return errors.New(what + " are not read yet")
+		}
+	})
+}
+
+// verifier follows what its mode goes by.
+func (c *brokerConfig) verifier(sys System, p *brokerParts) (*workload.Verifier, error) {
+	disagreed := prometheus.NewCounter(prometheus.CounterOpts{Name: "rolecall_broker_verification_disagreements_total", Help: "Tokens about which the issuer's keys and the API server disagreed."})
+	if err := p.registry.Register(disagreed); err != nil {
+		return nil, err
+	}
+	v := &workload.Verifier{
+		Mode: workload.Mode(c.verify), Objects: workload.NewObjects(p.client, sys.Now), Review: &workload.Reviewer{Client: p.client}, Disagreed: disagreed.Inc, Now: sys.Now,
+	}
+	if v.Mode == workload.TokenReview {
+		return v, nil // one pod is read at a time
+	}
+	v.Keys = workload.NewKeys(c.keySource(p), sys.Now)
+	p.run = append(p.run, v.Objects.Run, func(ctx context.Context) error { return v.Keys.Run(ctx, p.log) })
+	p.wantSynced("keys of the issuer", v.Keys.Synced())
+	for _, synced := range v.Objects.Synced() {
+		p.wantSynced("pods and service accounts", synced)
+	}
+	return v, nil
+}
+
+// keySource is where the keys of the cluster's tokens come from.
+func (c *brokerConfig) keySource(p *brokerParts) workload.KeySource {
+	switch {
+	case c.keys == keysAPIServer:
+		return func(ctx context.Context) (string, []byte, error) {
+			get := p.client.Discovery().RESTClient().Get
+			text, err := get().AbsPath("/.well-known/openid-configuration").SetHeader("Accept", "application/json").DoRaw(ctx)
+			if err != nil {
+				return "", nil, err
+			}
+			var discovery struct{ Issuer string }
+			if err := json.Unmarshal(text, &discovery); err != nil {
+				return "", nil, err
+			}
+			document, err := get().AbsPath("/openid/v1/jwks").SetHeader("Accept", "application/jwk-set+json").DoRaw(ctx)
+			return discovery.Issuer, document, err
+		}
+	case strings.HasPrefix(c.keys, "https://"):
+		return func(ctx context.Context) (string, []byte, error) {
+			document, err := download(ctx, c.keys)
+			return c.keysIssuer, document, err
+		}
+	}
+	return func(context.Context) (string, []byte, error) {
+		document, err := os.ReadFile(c.keys)
+		return c.keysIssuer, document, err
+	}
+}
+
+// sessions reads the AWS configuration and the signing key.
+func (c *brokerConfig) sessions(ctx context.Context, sys System, p *brokerParts) (*session.Taker, error) {
+	roles, err := awsapi.NewRoles(ctx, awsapi.RolesConfig{Region: c.cluster.Region, Endpoint: c.stsEndpoint})
+	if err != nil {
+		return nil, fault.New(fault.Usage, "reach STS: %w", err).Hint("see --region and --sts-endpoint")
+	}
+	taker := &session.Taker{
+		Roles: roles, Cluster: &c.cluster, Default: brokerModes[c.mode], Pace: session.NewPace(c.stsQPS, c.stsBurst, sys.Now),
+		Metrics: session.NewMetrics(p.registry), Now: sys.Now,
+	}
+	if c.signingKey != "" {
+		key, err := session.OpenKey(c.signingKey, p.log)
+		if err != nil {
+			return nil, err
+		}
+		taker.Minter = &session.Minter{Issuer: c.issuer, Key: key, Now: sys.Now}
+	}
+	if c.mode == "broker-role" {
+		p.ready = append(p.ready, func(ctx context.Context) error {
+			_, err := roles.Own(ctx)
+			return err
+		})
+	}
+	return taker, p.registry.Register(prometheus.NewGaugeFunc(
+		prometheus.GaugeOpts{Name: "rolecall_broker_sts_calls_per_second_allowed", Help: "Calls of STS a second that are allowed now."}, taker.Pace.Rate))
+}
+
+func (c *brokerConfig) audit(sys System, p *brokerParts) (*broker.Audit, error) {
+	lost := prometheus.NewCounter(prometheus.CounterOpts{Name: "rolecall_broker_audit_lost_total", Help: "Audit records that could not be written."})
+	if err := p.registry.Register(lost); err != nil {
+		return nil, err
+	}
+	out := sys.Stdout
+	if c.auditLog != "-" {
+		file, err := os.OpenFile(c.auditLog, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
+			return nil, fault.New(fault.Usage, "open the audit log: %w", err)
+		}
+		out, p.close = file, append(p.close, file)
+	}
+	return broker.NewAudit(out, func(err error) {
+		lost.Inc()
+		p.log.Error("audit record not written", "error", err)
+	}), nil
+}
+
+// certificates are files, or made here and shared through a Secret.
+func (c *brokerConfig) certificates(sys System, p *brokerParts) error {
+	if c.certFile != "" {
+		files, err := httpserve.LoadCertificate(c.certFile, c.keyFile, p.log)
+		if err != nil {
+			return err
+		}
+		p.tls = files.TLSConfig()
+	} else {
+		name := c.service + "." + c.namespace
+		keeper := &servingcert.Keeper{
+			Client: p.client, Namespace: c.namespace, Secret: c.tlsSecret, Lifetimes: c.lifetimes, Log: p.log, Now: sys.Now,
+			Names: []string{name + ".svc", c.service, name, name + ".svc.cluster.local"},
+		}
+		p.tls, p.run = keeper.TLSConfig(), append(p.run, keeper.Run)
+		p.ready = append(p.ready, func(context.Context) error {
+			if !keeper.Ready() {
+				return errors.New("there is no serving certificate yet")
+			}
+			return nil
+		})
+	}
+	if c.agentAuth != string(broker.ClientCertificate) {
+		return nil
+	}
+	authorities := &authorityFile{file: c.clientCA, log: p.log}
+	if _, err := authorities.load(); err != nil {
+		return fault.New(fault.Invalid, "read the authorities of client certificates: %w", err).Hint("--client-ca wants the PEM certificates that kubelets' ones are signed with")
+	}
+	base := p.tls.Clone()
+	// Callers of the EKS API have none.
+	base.ClientAuth = tls.VerifyClientCertIfGiven
+	p.tls.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		config := base.Clone()
+		config.ClientCAs = authorities.pool()
+		return config, nil
+	}
+	return nil
+}
+
+// authorityFile follows a file of authorities; one that holds none leaves the old
+// ones.
+type authorityFile struct {
+	file string
+	log  *slog.Logger
+
+	mu      sync.Mutex
+	current *x509.CertPool
+	changed time.Time
+}
+
+func (a *authorityFile) load() (*x509.CertPool, error) {
+	info, err := os.Stat(a.file)
+	if err != nil {
+		return nil, err
+	}
+	if a.current != nil && info.ModTime().Equal(a.changed) {
+		return a.current, nil
+	}
+	text, err := os.ReadFile(a.file)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, errors.New(a.file + " holds no certificate")
+	}
+	a.current, a.changed = pool, info.ModTime()
+	return pool, nil
+}
+
+func (a *authorityFile) pool() *x509.CertPool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if _, err := a.load(); err != nil {
+		a.log.Warn("authorities of client certificates not read again, the old ones stay", "file", a.file, "error", err)
+	}
+	return a.current
+}
+
+// serve runs everything until ctx is done. Then it stops being ready, goes on
+// serving for those who have not heard of that, and drains.
+func (c *brokerConfig) serve(ctx context.Context, p *brokerParts, listeners []net.Listener) error {
+	metrics := http.NewServeMux()
+	metrics.Handle("GET /metrics", obs.MetricsHandler(p.registry))
+	servers := []httpserve.Server{
+		{Name: "broker", Handler: p.routes, TLS: p.tls, Log: p.log, Limits: httpserve.Limits{HeaderBytes: 16 << 10}},
+		{Name: "probes", Handler: p.probes(), Log: p.log},
+		{Name: "metrics", Handler: metrics, Log: p.log},
+	}
+	told := ctx
+	group, ctx := errgroup.WithContext(context.WithoutCancel(ctx)) // the delay outlives what asked for it
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	group.Go(func() error {
+		select {
+		case <-told.Done():
+			close(p.draining)
+			wait(ctx, c.shutdownDelay)
+		case <-ctx.Done():
+		}
+		stop()
+		return nil
+	})
+	for _, run := range p.run {
+		group.Go(func() error { return run(ctx) })
+	}
+	for i := range servers {
+		group.Go(func() error { return servers[i].Serve(ctx, listeners[i]) })
+	}
+	return group.Wait()
+}
+
+// readyTimeout is below a kubelet's default for probes.
+const readyTimeout = 900 * time.Millisecond
+
+func (p *brokerParts) probes() http.Handler {
+	mux := http.NewServeMux()
+	answer := func(w http.ResponseWriter, status int, text string) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, text+"\n")
+	}
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-p.draining:
+			answer(w, http.StatusServiceUnavailable, "draining")
+			return
+		default:
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
+		defer cancel()
+		for _, check := range p.ready {
+			if err := check(ctx); err != nil {
+				answer(w, http.StatusServiceUnavailable, err.Error())
+				return
+			}
+		}
+		answer(w, http.StatusOK, "ok")
+	})
+	return mux
+}
