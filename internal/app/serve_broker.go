@@ -102,10 +102,10 @@ func (c *brokerConfig) makeParts(ctx context.Context, sys System, p *brokerParts
 	if p.config, err = kubeConfig(c.kubeconfig, c.kubeAPI); err != nil {
 		return err
 	}
+	p.config.QPS, p.config.Burst = 200, 400
 	// Pods and service accounts are smaller and cheaper to read this way.
 	typed := rest.CopyConfig(p.config)
 	typed.ContentType, typed.AcceptContentTypes = "application/vnd.kubernetes.protobuf", "application/vnd.kubernetes.protobuf,application/json"
-	typed.QPS, typed.Burst = 200, 400
 	if p.client, err = kubernetes.NewForConfig(typed); err != nil {
 		return err
 	}

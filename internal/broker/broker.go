@@ -100,6 +100,7 @@ func (b *Broker) assume(ctx context.Context, who Caller, raw credential.Secret, 
 		return nil, refusal.New(refusal.AccessDenied, "The pod runs on node %q, the request comes from node %q.", identity.Node, who.Node)
 	}
 	if !b.limits.pod(podKey(identity), b.Now()) {
+		b.metrics.limited.WithLabelValues("pod").Inc()
 		return nil, refusal.New(refusal.Throttled, "The pod asks too often.")
 	}
 	if found == nil {

@@ -2,7 +2,7 @@ package broker
 
 import (
 	"errors"
-	"strings"
+	"net/http"
 	"time"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
@@ -69,6 +69,9 @@ func eksRefusal(err error, op operation, cluster string) *refusal.Error {
 	refused, ok := errors.AsType[*refusal.Error](err)
 	if !ok {
 		refused = refusal.New(eksCode(err), "%s", eksMessage(err)).Because(err)
+		if refused.Code == refusal.AccessDenied {
+			refused.Status = http.StatusForbidden
+		}
 	}
 	if op.tags {
 		switch refused.Code { //nolint:exhaustive // the others are the same everywhere
@@ -116,14 +119,12 @@ func eksCode(err error) refusal.Code {
 // is about the request.
 func eksMessage(err error) string {
 	if said, ok := errors.AsType[*association.Refusal](err); ok {
-		return sentence(said.Error())
+		return said.Error()
 	}
 	switch fault.KindOf(err) {
 	case fault.Invalid, fault.Usage, fault.NotFound, fault.Denied, fault.Conflict:
-		return sentence(err.Error())
+		return err.Error()
 	default:
 		return "The associations of the cluster cannot be read or written."
 	}
 }
-
-func sentence(text string) string { return strings.TrimSpace(text) }

@@ -1,0 +1,84 @@
+package app
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+)
+
+func TestValidateBroker(t *testing.T) {
+	t.Parallel()
+	const good = "--cluster-name=prod --region=eu-west-1 --account=111122223333 --mode=pass-through "
+	for _, row := range []struct{ args, want string }{
+		{"", "cluster name"},
+		{"--cluster-name=a/b", "cluster name"},
+		{"--cluster-name=prod", "region"},
+		{"--cluster-name=prod --region=eu-west-1", "want 12 digits"},
+		{"--cluster-name=prod --region=eu-west-1 --account=111122223333", "needs --issuer and --signing-key"},
+		{good + "--mode=brokerRole", "want federated, broker-role, pass-through"},
+		{good + "--verify=never", "want auto, tokenreview, jwks, both"},
+		{good + "--agent-auth=aws-token", "want sa-token, mtls, sigv4, none"},
+		{good + "--agent-auth=mtls", "needs --client-ca"},
+		{good + "--agent-auth=sigv4", "needs --access-keys"},
+		{good + "--agent-service-account=agent", "want NAMESPACE/NAME"},
+		{good + "--agent-audience=pods.eks.amazonaws.com", "only agents' tokens"},
+		{good + "--keys=/jwks.json", "needs --keys-issuer"},
+		{good + "--issuer=https://h.example", "go together"},
+		{good + "--issuer=http://h.example --signing-key=x", "must begin with https://"},
+		{good + "--tls-cert=x", "go together"},
+		{good + "--ca-lifetime=1h", "certificate lifetimes"},
+		{good + "--sts-qps=0", "more than 0"},
+		{good + "--kubeconfig=missing", "find the API server"},
+	} {
+		var stdout, stderr bytes.Buffer
+		code := Run(t.Context(), System{Stdout: &stdout, Stderr: &stderr, Getenv: func(string) string { return "" }}, append([]string{"serve", "broker"}, strings.Fields(row.args)...))
+		if code != 2 || !strings.Contains(stderr.String(), row.want) {
+			t.Errorf("%s: %d %s", row.args, code, &stderr)
+		}
+	}
+}
+
+const brokerPage = "../../docs/reference/broker-flags.md"
+
+// TestBrokerFlagsPage: the page lists exactly the flags there are, with their
+// defaults.
+func TestBrokerFlagsPage(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile(brokerPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const begin, end = "<!-- flags -->\n", "<!-- end -->\n"
+	before, rest, found := strings.Cut(string(page), begin)
+	_, after, closed := strings.Cut(rest, end)
+	if !found || !closed {
+		t.Fatalf("%s has no place for flags", brokerPage)
+	}
+	var table strings.Builder
+	table.WriteString("| flag | default | meaning |\n|---|---|---|\n")
+	var flags []*pflag.Flag
+	newServeBroker(System{}).Flags().VisitAll(func(f *pflag.Flag) { flags = append(flags, f) })
+	slices.SortFunc(flags, func(a, b *pflag.Flag) int { return strings.Compare(a.Name, b.Name) })
+	for _, f := range flags {
+		shown := f.DefValue
+		if shown != "" {
+			shown = "`" + shown + "`"
+		}
+		fmt.Fprintf(&table, "| `--%s` | %s | %s |\n", f.Name, shown, f.Usage)
+	}
+	want := before + begin + table.String() + end + after
+	if *update {
+		if err := os.WriteFile(brokerPage, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if string(page) != want {
+		t.Errorf("%s is not what the flags are; run go test ./internal/app -run TestBrokerFlagsPage -update", brokerPage)
+	}
+}
