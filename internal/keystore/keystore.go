@@ -190,17 +190,17 @@ func (c *Contents) Prune(now time.Time, life, grace time.Duration) []string {
 	return gone
 }
 
-// Remove drops a key at once: its tokens fail from then on. The last one that
-// can sign is not removed.
+// Remove drops a key at once: its tokens fail from then on. The one that signs is
+// not removed, even if another one waits: that may not sign yet.
 func (c *Contents) Remove(id string) error {
-	if !c.has(id) {
+	switch {
+	case !c.has(id):
 		return fault.New(fault.NotFound, "there is no key %q in the store", id).Hint("`rolecall signer keys` lists them")
+	case c.PhaseOf(id) == Signing:
+		return fault.New(fault.Denied, "key %s is the one that signs", id).
+			Hint("`rolecall signer rotate --publish-for 0s` makes another one; remove this one when `rolecall signer keys` shows that the other signs")
 	}
-	rest := &Contents{Keys: slices.DeleteFunc(slices.Clone(c.Keys), func(k Key) bool { return k.Public.ID == id })}
-	if rest.signing() < 0 {
-		return fault.New(fault.Denied, "key %s is the only one that signs", id).Hint("`rolecall signer rotate` makes another one first")
-	}
-	c.Keys = rest.Keys
+	c.Keys = slices.DeleteFunc(c.Keys, func(k Key) bool { return k.Public.ID == id })
 	return nil
 }
 

@@ -133,6 +133,10 @@ func TestEndlessTokens(t *testing.T) {
 	if err := contents.Rotate(second, start, start.Add(time.Hour), day); err != nil {
 		t.Fatal(err)
 	}
+	// The second may not sign before its time, so nobody would.
+	if err := contents.Remove(first.ID()); fault.KindOf(err) != fault.Denied {
+		t.Errorf("the key that signs was removed: %v", err)
+	}
 	contents.Switched(second.ID(), start.Add(time.Hour))
 	if gone := contents.Prune(start.Add(10000*day), day, grace); len(gone) > 0 {
 		t.Errorf("%q are gone", gone)
