@@ -1,0 +1,29 @@
+package awsapi
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+
+	"github.com/rolecall/rolecall/internal/credential"
+)
+
+// What is made here reads nothing of the environment and of the user's AWS
+// configuration: it is for planes of one process, whose AWS is their own.
+
+// NewLocalRoles takes roles at a local AWS, as somebody of it.
+func NewLocalRoles(endpoint, region string, own credential.AWS) *Roles {
+	provider := credentials.NewStaticCredentialsProvider(own.AccessKeyID, own.SecretKey.Reveal(), own.SessionToken.Reveal())
+	return &Roles{own: provider, client: sts.New(sts.Options{
+		Region: region, BaseEndpoint: aws.String(endpoint), Credentials: provider, Retryer: aws.NopRetryer{},
+	})}
+}
+
+// NewLocalBroker asks a broker of the same machine. bearer makes the agent's own
+// token for each call.
+func NewLocalBroker(endpoint string, bearer func() (credential.Secret, error), now func() time.Time) *EKSAuth {
+	return &EKSAuth{endpoint: endpoint, transport: &http.Transport{MaxIdleConnsPerHost: eksAuthIdle, IdleConnTimeout: eksAuthIdlePeriod}, bearer: bearer, now: now}
+}
