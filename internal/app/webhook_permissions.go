@@ -73,7 +73,7 @@ const permissionsAgain = 15 * time.Second
 func (c *webhookConfig) checkPermissions(client kubernetes.Interface, log *slog.Logger) func(context.Context) error {
 	return func(ctx context.Context) error {
 		said := map[string]bool{}
-		for {
+		for ; ctx.Err() == nil; wait(ctx, permissionsAgain) {
 			missing, err := c.missingPermissions(ctx, client)
 			if err != nil {
 				log.Debug("permissions not looked at", "error", err)
@@ -91,11 +91,8 @@ func (c *webhookConfig) checkPermissions(client kubernetes.Interface, log *slog.
 				}
 				return nil
 			}
-			wait(ctx, permissionsAgain)
-			if ctx.Err() != nil {
-				return nil
-			}
 		}
+		return nil
 	}
 }
 
