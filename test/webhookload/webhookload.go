@@ -1,8 +1,9 @@
 // Package webhookload asks an admission webhook as an API server does, at a fixed
 // rate, and measures how long the answers take.
 //
-// It belongs in a process of its own: a client's garbage and goroutines beside
-// the server's would be measured as the server's.
+// It runs in a process of its own: a client's garbage and goroutines beside the
+// server's would be measured as the server's. It does not start a server, nor look
+// at answers beyond their status.
 package webhookload
 
 import (
