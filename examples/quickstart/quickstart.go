@@ -15,6 +15,10 @@ const (
 	Issuer   = "https://oidc.eks.us-east-1.amazonaws.com/id/D539D4633E53DE1B716D3041E0D4F2A7"
 	Audience = "test"
 	Role     = "s3-reader"
+	// Cluster is the name of the cluster whose broker and associations these are.
+	Cluster = "quickstart"
+	// PodIdentityRole is the role of pod-identity.yaml.
+	PodIdentityRole = "config-reader"
 )
 
 // ServiceAccounts is serviceaccount.yaml.
@@ -22,12 +26,23 @@ const (
 //go:embed serviceaccount.yaml
 var ServiceAccounts []byte
 
+// PodIdentity is pod-identity.yaml: a service account and its association.
+//
+//go:embed pod-identity.yaml
+var PodIdentity []byte
+
+// AWS is aws.yaml: the role of the association, as local AWS is seeded with it.
+//
+//go:embed aws.yaml
+var AWS []byte
+
 // Pod is pod.yaml.
 //
 //go:embed pod.yaml
 var Pod []byte
 
-// TrustPolicy is trust-policy.json.
+// TrustPolicy is trust-policy.json: the role trusts its service account by web
+// identity, and the cluster's broker that takes it for the account's pods.
 //
 //go:embed trust-policy.json
 var TrustPolicy []byte

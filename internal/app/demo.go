@@ -100,7 +100,7 @@ func (d *demo) takeRole(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the quickstart's pod: %w", err)
 	}
-	workload, err := d.client.Prepare(ctx, "default", pod, filepath.Join(d.dir, "good"))
+	workload, err := d.client.Prepare(ctx, "default", pod, filepath.Join(d.dir, "good"), plane.ViaWebhook)
 	if err != nil {
 		return err
 	}
@@ -210,7 +210,7 @@ func (d *demo) refused(ctx context.Context, attempt refusal) error {
 	if err != nil {
 		return fmt.Errorf("make a folder for the token: %w", err)
 	}
-	workload, err := d.client.Prepare(ctx, attempt.namespace, pod, dir)
+	workload, err := d.client.Prepare(ctx, attempt.namespace, pod, dir, plane.ViaWebhook)
 	if err != nil {
 		return err
 	}

@@ -24,6 +24,8 @@ import (
 type runConfig struct {
 	// serviceAccount is NAMESPACE/NAME.
 	serviceAccount string
+	// via is the way the program gets its role; empty is the webhook's choice.
+	via string
 	// manifests are files with service accounts for the plane that is started
 	// when none is running.
 	manifests []string
@@ -34,14 +36,16 @@ type runConfig struct {
 func newRun(sys System) *cobra.Command {
 	var config runConfig
 	cmd := &cobra.Command{
-		Use:   "run --service-account NAMESPACE/NAME [-f FILE]... -- PROGRAM [ARGUMENT]...",
+		Use:   "run --service-account NAMESPACE/NAME [--via irsa|pod-identity] [-f FILE]... -- PROGRAM [ARGUMENT]...",
 		Short: "Run a program as a service account's pod would see AWS",
 		Long: `Run a program on this machine with the environment, token file and AWS endpoint
 that a pod of the service account would have: the webhook injects, the issuer
-signs the token, the AWS SDK or CLI in the program does the rest. Talks to the
-plane that "rolecall up" left running, or starts one for the time of the program.
-Exits with the program's code.`,
-		Example: `  rolecall run --service-account default/s3-reader -- aws sts get-caller-identity`,
+signs the token, the AWS SDK or CLI in the program does the rest. An account with
+an association gets its role by Pod Identity, from an agent and a broker, else by
+web identity; --via chooses. Talks to the plane that "rolecall up" left running, or
+starts one for the time of the program. Exits with the program's code.`,
+		Example: `  rolecall run --service-account default/s3-reader -- aws sts get-caller-identity
+  rolecall run --service-account default/s3-reader --via pod-identity -- aws sts get-caller-identity`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			config.program = args
 			if err := config.validate(); err != nil {
@@ -51,7 +55,9 @@ Exits with the program's code.`,
 		},
 	}
 	cmd.Flags().StringVar(&config.serviceAccount, "service-account", "", "the service account, NAMESPACE/NAME")
-	cmd.Flags().StringArrayVarP(&config.manifests, "filename", "f", nil, "Kubernetes manifests with more service accounts, if a plane must be started")
+	cmd.Flags().StringVar(&config.via, "via", "", "irsa or pod-identity; what the webhook would choose if empty")
+	_ = cmd.RegisterFlagCompletionFunc("via", cobra.FixedCompletions([]string{string(plane.ViaIRSA), string(plane.ViaPodIdentity)}, cobra.ShellCompDirectiveNoFileComp))
+	cmd.Flags().StringArrayVarP(&config.manifests, "filename", "f", nil, "Kubernetes manifests with more service accounts and associations, if a plane must be started")
 	cmd.Flags().SetInterspersed(false)
 	return cmd
 }
@@ -63,6 +69,8 @@ func (c *runConfig) validate() error {
 		return fault.New(fault.Usage, "no service account given").Hint("add --service-account NAMESPACE/NAME, for example default/s3-reader")
 	case !ok || namespace == "" || name == "" || strings.Contains(name, "/"):
 		return fault.New(fault.Usage, "service account %q: want NAMESPACE/NAME", c.serviceAccount).Hint("for example default/s3-reader")
+	case !slices.Contains([]plane.Via{plane.ViaWebhook, plane.ViaIRSA, plane.ViaPodIdentity}, plane.Via(c.via)):
+		return fault.New(fault.Usage, "--via %q: want irsa or pod-identity", c.via).Hint("leave it out for what the webhook would choose")
 	case len(c.program) == 0:
 		return fault.New(fault.Usage, "no program given").Hint("put it after --, as in: rolecall run --service-account %s -- aws sts get-caller-identity", c.serviceAccount)
 	}
@@ -87,7 +95,7 @@ func (c *runConfig) run(ctx context.Context, sys System) error {
 	if err != nil {
 		return err
 	}
-	workload, err := plane.NewClient(endpoints).Prepare(ctx, namespace, pod, dir)
+	workload, err := plane.NewClient(endpoints).Prepare(ctx, namespace, pod, dir, plane.Via(c.via))
 	if err != nil {
 		if fault.KindOf(err) == fault.NotFound {
 			return fault.New(fault.NotFound, "%w", err).Hint("declare it in a manifest: rolecall up -f FILE, or rolecall run -f FILE …")
@@ -99,6 +107,9 @@ func (c *runConfig) run(ctx context.Context, sys System) error {
 	defer func() { _ = workload.Close(context.WithoutCancel(ctx)) }()
 	for _, warning := range workload.Admission.Warnings {
 		fmt.Fprintf(sys.Stderr, "warning: %s\n", warning)
+	}
+	if workload.Associated() {
+		fmt.Fprintf(sys.Stderr, "note: service account %s has no association; it has one with the role of its annotation as long as the program runs\n", c.serviceAccount)
 	}
 	if !workload.Admission.Patched {
 		fmt.Fprintf(sys.Stderr, "warning: service account %s has no role: its pods get no AWS credentials\nhint: annotate it with eks.amazonaws.com/role-arn\n", c.serviceAccount)

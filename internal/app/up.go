@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rolecall/rolecall/examples/quickstart"
 	"github.com/rolecall/rolecall/internal/app/plane"
 	"github.com/rolecall/rolecall/internal/credential"
 	"github.com/rolecall/rolecall/internal/fault"
@@ -20,15 +21,15 @@ func newUp(sys System) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "up [-f FILE]...",
 		Short: "Leave the plane running on this machine",
-		Long: `Start local AWS, issuer and webhook in this process, load the quickstart's role
-and service accounts and those of the given manifests, print how to reach them,
-and run until interrupted.`,
+		Long: `Start local AWS, issuer, webhook, broker and agent in this process, load the
+quickstart's roles, service accounts and associations and those of the given
+manifests, print how to reach them, and run until interrupted.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runUp(cmd.Context(), sys, options) },
 	}
 	cmd.Flags().StringVar(&options.awsAddress, "listen", defaultAWSAddress, "where local AWS listens; port 0 takes any free one")
-	cmd.Flags().StringArrayVarP(&options.manifests, "filename", "f", nil, "Kubernetes manifests whose service accounts the plane knows")
-	cmd.Flags().StringVar(&options.dataDir, "data", "", "folder that keeps local AWS and the issuer's key; without it they are forgotten")
+	cmd.Flags().StringArrayVarP(&options.manifests, "filename", "f", nil, "Kubernetes manifests whose service accounts and associations the plane knows")
+	cmd.Flags().StringVar(&options.dataDir, "data", "", "folder that keeps local AWS, the associations and the issuer's key; without it they are forgotten")
 	cmd.Flags().BoolVar(&options.explain, "explain", false, "print each refusal of local AWS with the reason AWS hides")
 	stsErrorsFlag(cmd, &options.stsErrors)
 	cmd.Flags().BoolVarP(&options.verbose, "verbose", "v", false, "log every decision and its reason to standard error")
@@ -70,12 +71,14 @@ func printPlane(sys System, started *plane.Plane) {
 	fmt.Fprintf(sys.Stderr, `local AWS  %s   account %s, %s; not for production
 issuer     %s   as %s
 webhook    %s
+agent      %s   of cluster %s; its associations: aws eks list-pod-identity-associations
 roles      %s
 try        rolecall run --service-account default/s3-reader -- aws sts get-caller-identity
+           rolecall run --service-account default/s3-reader --via pod-identity -- aws sts get-caller-identity
 stop       Ctrl-C
 
 A shell becomes the local administrator with:
-`, endpoints.AWS, started.Account(), endpoints.Region, endpoints.Tokens, started.Issuer(), endpoints.Webhook, started.RoleARN())
+`, endpoints.AWS, started.Account(), endpoints.Region, endpoints.Tokens, started.Issuer(), endpoints.Webhook, endpoints.Agent, quickstart.Cluster, started.RoleARN())
 	printExports(sys, endpoints.AWS, endpoints.Region, admin)
 }
 

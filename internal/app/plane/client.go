@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -20,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/credential"
 	"github.com/rolecall/rolecall/internal/fault"
 )
@@ -60,9 +62,20 @@ type Admission struct {
 	Warnings []string
 }
 
+// Via is the way a pod gets its role.
+type Via string
+
+// The ways. ViaWebhook is what the webhook of a cluster chooses: Pod Identity for
+// an account with an association, else web identity.
+const (
+	ViaWebhook     Via = ""
+	ViaIRSA        Via = "irsa"
+	ViaPodIdentity Via = "pod-identity"
+)
+
 // Admit has a pod (JSON) of a namespace admitted, as on CREATE, and applies the
-// answer's patch.
-func (c *Client) Admit(ctx context.Context, namespace string, pod []byte) (*Admission, error) {
+// answer's patch. Only ViaIRSA makes a difference: associations do not count then.
+func (c *Client) Admit(ctx context.Context, namespace string, pod []byte, via Via) (*Admission, error) {
 	uid := types.UID(uuid.NewString())
 	review := admissionv1.AdmissionReview{
 		TypeMeta: metav1.TypeMeta{APIVersion: admissionv1.SchemeGroupVersion.String(), Kind: "AdmissionReview"},
@@ -74,7 +87,11 @@ func (c *Client) Admit(ctx context.Context, namespace string, pod []byte) (*Admi
 		},
 	}
 	var answer admissionv1.AdmissionReview
-	if err := c.post(ctx, c.endpoints.Webhook, "", review, &answer); err != nil {
+	address := c.endpoints.Webhook
+	if via == ViaIRSA {
+		address = strings.Replace(address, "/mutate", irsaPath+"/mutate", 1)
+	}
+	if err := c.post(ctx, address, "", review, &answer); err != nil {
 		return nil, fmt.Errorf("ask the webhook: %w", err)
 	}
 	response := answer.Response
@@ -144,7 +161,38 @@ func (c *Client) CreatePod(ctx context.Context, namespace string, pod []byte) (*
 
 // DeletePod has the plane forget a pod.
 func (c *Client) DeletePod(ctx context.Context, namespace, name string) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodDelete, c.podsURL(namespace)+"/"+name, nil)
+	if err := c.delete(ctx, c.podsURL(namespace)+"/"+name); err != nil {
+		return fmt.Errorf("delete pod %s/%s: %w", namespace, name, err)
+	}
+	return nil
+}
+
+// Associate gives a service account a role by Pod Identity.
+func (c *Client) Associate(ctx context.Context, namespace, account, role string) error {
+	one := &v1alpha1.PodIdentityAssociation{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: account},
+		Spec:       v1alpha1.PodIdentityAssociationSpec{ServiceAccountName: account, RoleARN: role},
+	}
+	if err := c.post(ctx, c.associationsURL(namespace), c.endpoints.Bearer.Reveal(), one, one); err != nil {
+		return fmt.Errorf("create the association: %w", err)
+	}
+	return nil
+}
+
+// Disassociate takes the association of a service account away.
+func (c *Client) Disassociate(ctx context.Context, namespace, account string) error {
+	if err := c.delete(ctx, c.associationsURL(namespace)+"/"+account); err != nil {
+		return fmt.Errorf("delete the association %s/%s: %w", namespace, account, err)
+	}
+	return nil
+}
+
+func (c *Client) associationsURL(namespace string) string {
+	return c.endpoints.Tokens + strings.Replace(associationsPath, "{namespace}", namespace, 1)
+}
+
+func (c *Client) delete(ctx context.Context, url string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodDelete, url, nil)
 	if err != nil {
 		return err
 	}
@@ -153,10 +201,7 @@ func (c *Client) DeletePod(ctx context.Context, namespace, name string) error {
 	if err == nil && got.status >= http.StatusBadRequest {
 		err = statusError(got)
 	}
-	if err != nil {
-		return fmt.Errorf("delete pod %s/%s: %w", namespace, name, err)
-	}
-	return nil
+	return err
 }
 
 func (c *Client) podsURL(namespace string) string {
@@ -242,8 +287,11 @@ func statusError(got *answer) error {
 	if err := json.Unmarshal(got.body, &status); err != nil || status.Message == "" {
 		return fault.New(fault.Internal, "HTTP %d", got.status)
 	}
-	if got.status == http.StatusNotFound {
+	switch got.status {
+	case http.StatusNotFound:
 		return fault.New(fault.NotFound, "%s", status.Message)
+	case http.StatusConflict:
+		return fault.New(fault.Conflict, "%s", status.Message)
 	}
 	return fault.New(fault.Invalid, "%s", status.Message)
 }

@@ -19,6 +19,7 @@ type Endpoints struct {
 	Region  string
 	Webhook string // https://127.0.0.1:PORT/mutate
 	Tokens  string // https://127.0.0.1:PORT, kube-apiserver's paths below
+	Agent   string // http://127.0.0.1:PORT/v1/credentials
 	// Bearer lets its owner ask for any service account's token.
 	Bearer credential.Secret
 	CA     []byte // PEM of the authority that signed the two servers' certificates
@@ -26,10 +27,10 @@ type Endpoints struct {
 
 // endpointsFile is the file's form; the one place where the bearer is written.
 type endpointsFile struct {
-	PID                          int
-	AWS, Region, Webhook, Tokens string
-	Bearer                       string
-	CA                           string
+	PID                                 int
+	AWS, Region, Webhook, Tokens, Agent string
+	Bearer                              string
+	CA                                  string
 }
 
 // EndpointsPath returns where the file of the user's running plane is.
@@ -50,7 +51,7 @@ func (e *Endpoints) Save(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fault.New(fault.Unavailable, "save the plane's endpoints: %w", err)
 	}
-	text, err := json.Marshal(endpointsFile{e.PID, e.AWS, e.Region, e.Webhook, e.Tokens, e.Bearer.Reveal(), string(e.CA)})
+	text, err := json.Marshal(endpointsFile{e.PID, e.AWS, e.Region, e.Webhook, e.Tokens, e.Agent, e.Bearer.Reveal(), string(e.CA)})
 	if err != nil {
 		return fault.New(fault.Internal, "save the plane's endpoints: %w", err)
 	}
@@ -72,7 +73,7 @@ func LoadEndpoints(path string) (endpoints *Endpoints, found bool, err error) {
 			Hint("remove the file and start `rolecall up` again")
 	}
 	return &Endpoints{
-		PID: file.PID, AWS: file.AWS, Region: file.Region, Webhook: file.Webhook, Tokens: file.Tokens,
+		PID: file.PID, AWS: file.AWS, Region: file.Region, Webhook: file.Webhook, Tokens: file.Tokens, Agent: file.Agent,
 		Bearer: credential.NewSecret(file.Bearer), CA: []byte(file.CA),
 	}, true, nil
 }

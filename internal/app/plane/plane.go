@@ -1,5 +1,5 @@
 // Package plane starts the whole plane in one process on loopback ports and
-// embedded stores - local AWS, issuer, webhook - and is its client: what an API
+// embedded stores - local AWS, issuer, webhook, broker, agent - and is its client: what an API
 // server and a kubelet would do with it.
 //
 // It is not what runs in a cluster; there each server is a process of its own.
@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -19,11 +18,15 @@ import (
 	"strings"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rolecall/rolecall/examples/quickstart"
+	"github.com/rolecall/rolecall/internal/agent"
 	"github.com/rolecall/rolecall/internal/arn"
+	"github.com/rolecall/rolecall/internal/association/boltstore"
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/credential"
 	"github.com/rolecall/rolecall/internal/fault"
@@ -32,6 +35,7 @@ import (
 	"github.com/rolecall/rolecall/internal/issuer"
 	"github.com/rolecall/rolecall/internal/localaws"
 	"github.com/rolecall/rolecall/internal/localaws/account"
+	"github.com/rolecall/rolecall/internal/localaws/seed"
 	"github.com/rolecall/rolecall/internal/localaws/sts"
 	"github.com/rolecall/rolecall/internal/manifest"
 	"github.com/rolecall/rolecall/internal/pki"
@@ -71,9 +75,12 @@ type Plane struct {
 	roleARN   string
 	store     account.Store
 	pods      *pods
-	stop      context.CancelFunc
-	servers   *errgroup.Group
-	failed    <-chan struct{}
+
+	associations *boltstore.Store
+	identity     *podIdentity
+	stop         context.CancelFunc
+	servers      *errgroup.Group
+	failed       <-chan struct{}
 }
 
 // Start makes all parts, then starts them, then creates the quickstart's
@@ -104,7 +111,7 @@ func Start(ctx context.Context, config Config) (*Plane, error) {
 // Close stops the servers, waits for them and closes the stores.
 func (p *Plane) Close() error {
 	p.stop()
-	return errors.Join(p.servers.Wait(), p.store.Close())
+	return errors.Join(p.servers.Wait(), p.associations.Close(), p.store.Close())
 }
 
 // Failed is closed when a server ended by itself.
@@ -153,7 +160,7 @@ func (a accounts) static(settings inject.Settings) webhook.Static {
 
 // serviceAccounts reads the quickstart's accounts and those of more files.
 func serviceAccounts(files []string) (accounts, error) {
-	sources := []manifest.Source{{Name: "quickstart", Text: quickstart.ServiceAccounts}}
+	sources := []manifest.Source{{Name: "quickstart", Text: quickstart.ServiceAccounts}, {Name: "quickstart", Text: quickstart.PodIdentity}}
 	for _, file := range files {
 		more, err := manifest.ReadFiles(file)
 		if err != nil {
@@ -169,6 +176,16 @@ func serviceAccounts(files []string) (accounts, error) {
 }
 
 func (p *Plane) openStores(ctx context.Context) (err error) {
+	if err := p.openAccounts(ctx); err != nil {
+		return err
+	}
+	if p.associations, err = openAssociations(ctx, &p.config); err != nil {
+		return errors.Join(err, p.store.Close())
+	}
+	return nil
+}
+
+func (p *Plane) openAccounts(ctx context.Context) (err error) {
 	if p.config.DataDir == "" {
 		p.store = account.NewMemory()
 		p.key, err = token.GenerateRSA(token.MinRSABits)
@@ -209,8 +226,8 @@ func loadKey(path string) (*token.Key, error) {
 	return key, nil
 }
 
-// startServers makes, listens and serves: first the issuer and the webhook,
-// then local AWS, which must know where the issuer is.
+// startServers listens, makes all parts, which must know where the others are,
+// and serves.
 func (p *Plane) startServers(ctx context.Context, known accounts) (err error) {
 	now := p.config.Now()
 	authority, err := pki.NewAuthority("rolecall local plane", now, certLifetime)
@@ -225,57 +242,108 @@ func (p *Plane) startServers(ctx context.Context, known accounts) (err error) {
 	if err != nil {
 		return err
 	}
-	p.endpoints = Endpoints{PID: os.Getpid(), Region: quickstart.Region, Bearer: issuer.NewBearer(), CA: authority.PEM()}
-	p.pods = newPods(p.endpoints.Bearer)
+	at, err := listenAll(ctx, p.config.AWSAddress)
+	if err != nil {
+		return err
+	}
+	defer at.closeUnserved()
+	p.endpoints = Endpoints{
+		PID: os.Getpid(), Region: quickstart.Region, Bearer: issuer.NewBearer(), CA: authority.PEM(), AWS: "http://" + at.aws.address.String(),
+		Tokens: "https://" + at.issuer.address.String(), Webhook: "https://" + at.webhook.address.String() + "/mutate", Agent: "http://" + at.agent.address.String() + agent.Path,
+	}
+	accounts, err := p.openLocalAccount(now)
+	if err != nil {
+		return err
+	}
+	p.pods = newPods()
+	if err := p.newPodIdentity(known, p.endpoints.AWS, at.agent.address.Addr()); err != nil {
+		return err
+	}
+	p.pods.put, p.pods.removed = p.identity.objects.PutPod, p.identity.objects.RemovePod
 	issuerHandler, err := p.issuerHandler(known)
 	if err != nil {
 		return err
 	}
-	settings := inject.Defaults()
-	settings.Region, settings.RegionalSTS = quickstart.Region, true // as EKS runs it
-	hook, err := webhook.New(webhook.Config{
-		Settings: settings, ServiceAccounts: known.static(settings), Metrics: prometheus.NewRegistry(), Log: p.config.Log, Now: p.config.Now,
-	})
+	hooks, err := p.webhooks(known)
 	if err != nil {
 		return err
-	}
-	issuerAddress, err := p.serve(ctx, &httpserve.Server{Name: "issuer", Handler: issuerHandler, TLS: tls, Log: p.config.Log}, loopback+":0")
-	if err != nil {
-		return err
-	}
-	hookAddress, err := p.serve(ctx, &httpserve.Server{Name: "webhook", Handler: hook, TLS: tls, Log: p.config.Log}, loopback+":0")
-	if err != nil {
-		return err
-	}
-	set, err := account.NewSet(p.store, []string{quickstart.Account}, now)
-	if err != nil {
-		return err
-	}
-	if p.admin, err = set.Default().AdminKey(); err != nil {
-		return fault.New(fault.Invalid, "account %s: its user %s has no active access key", quickstart.Account, account.Admin).
-			Hint("the plane needs it; choose another folder with --data")
 	}
 	aws := localaws.New(localaws.Config{
-		Accounts: set, Region: quickstart.Region, Now: p.config.Now, Log: p.config.Log, Explain: p.config.Explain, STSErrors: p.config.STSErrors,
-		Issuers: sts.IssuerAccess{Endpoints: map[string]string{issuerURL.Hostname(): issuerAddress}, RootCAs: authority.Pool()},
+		Accounts: accounts, Region: quickstart.Region, Now: p.config.Now, Log: p.config.Log, Explain: p.config.Explain, STSErrors: p.config.STSErrors,
+		Issuers: sts.IssuerAccess{Endpoints: map[string]string{issuerURL.Hostname(): at.issuer.address.String()}, RootCAs: authority.Pool()},
 	})
-	awsAddress, err := p.serve(ctx, &httpserve.Server{Name: "aws", Handler: aws, Log: p.config.Log}, p.config.AWSAddress)
+	p.serve(ctx, &at.issuer, &httpserve.Server{Name: "issuer", Handler: issuerHandler, TLS: tls, Log: p.config.Log})
+	p.serve(ctx, &at.webhook, &httpserve.Server{Name: "webhook", Handler: hooks, TLS: tls, Log: p.config.Log})
+	p.serve(ctx, &at.aws, &httpserve.Server{Name: "aws", Handler: p.identity.beside(aws), Log: p.config.Log})
+	p.serve(ctx, &at.agent, &httpserve.Server{Name: "agent", Handler: p.identity.agent, Log: p.config.Log})
+	p.identity.run(ctx, p.servers.Go)
+	return nil
+}
+
+// openLocalAccount opens the account and finds its administrator's key.
+func (p *Plane) openLocalAccount(now time.Time) (*account.Set, error) {
+	set, err := account.NewSet(p.store, []string{quickstart.Account}, now)
+	if err != nil {
+		return nil, err
+	}
+	if p.admin, err = set.Default().AdminKey(); err != nil {
+		return nil, fault.New(fault.Invalid, "account %s: its user %s has no active access key", quickstart.Account, account.Admin).
+			Hint("the plane needs it; choose another folder with --data")
+	}
+	return set, p.seed(set, now)
+}
+
+// seed brings in the AWS side of the quickstart's Pod Identity, unless the data
+// folder has it: then it is the user's, and stays as it is.
+func (p *Plane) seed(set *account.Set, now time.Time) error {
+	err := set.View(func(state account.State) error {
+		_, err := state.Role(quickstart.PodIdentityRole)
+		return err
+	})
+	if !errors.Is(err, account.ErrNotFound) {
+		return err
+	}
+	declared, err := seed.Parse("quickstart", quickstart.AWS)
 	if err != nil {
 		return err
 	}
-	p.endpoints.AWS, p.endpoints.Tokens, p.endpoints.Webhook = "http://"+awsAddress, "https://"+issuerAddress, "https://"+hookAddress+"/mutate"
-	return nil
+	return seed.Apply(set, declared, now)
 }
+
+// webhooks are the webhook as a cluster has it, and one below /irsa that does not
+// know associations, for who wants a pod to be injected for web identity.
+func (p *Plane) webhooks(known accounts) (http.Handler, error) {
+	settings := inject.Defaults()
+	settings.Region, settings.RegionalSTS = quickstart.Region, true // as EKS runs it
+	settings.Container.URI = p.endpoints.Agent
+	config := webhook.Config{
+		Settings: settings, ServiceAccounts: known.static(settings), Metrics: prometheus.NewRegistry(), Log: p.config.Log, Now: p.config.Now,
+	}
+	irsa, err := webhook.New(config)
+	if err != nil {
+		return nil, err
+	}
+	config.Metrics, config.Associations = prometheus.NewRegistry(), webhook.EmbeddedAssociations(p.associations)
+	whole, err := webhook.New(config)
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle(irsaPath+"/", http.StripPrefix(irsaPath, irsa))
+	mux.Handle("/", whole)
+	return mux, nil
+}
+
+const irsaPath = "/irsa"
 
 // issuerHandler serves the public documents, and TokenRequests for the plane's
 // owner.
 func (p *Plane) issuerHandler(known accounts) (http.Handler, error) {
-	public := []crypto.PublicKey{p.key.Public()}
-	documents, err := issuer.NewDocuments(quickstart.Issuer, public)
+	documents, err := issuer.NewDocuments(quickstart.Issuer, p.public())
 	if err != nil {
 		return nil, err
 	}
-	if p.keys, err = token.NewKeySet(public...); err != nil {
+	if p.keys, err = token.NewKeySet(p.public()...); err != nil {
 		return nil, err
 	}
 	tokens := &issuer.Tokens{
@@ -288,25 +356,32 @@ func (p *Plane) issuerHandler(known accounts) (http.Handler, error) {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/api/", tokens.Handler())
-	mux.Handle("/api/v1/namespaces/{namespace}/pods", p.pods.handler())
-	mux.Handle("/api/v1/namespaces/{namespace}/pods/{name}", p.pods.handler())
+	associations := associationPaths{p.associations}
+	for pattern, serve := range map[string]http.HandlerFunc{
+		"POST /api/v1/namespaces/{namespace}/pods": p.pods.create, "DELETE /api/v1/namespaces/{namespace}/pods/{name}": p.pods.remove,
+		"POST " + associationsPath: associations.create, "DELETE " + associationsPath + "/{name}": associations.remove,
+	} {
+		mux.Handle(pattern, p.ownerOnly(serve))
+	}
 	mux.Handle("/", documents)
 	return mux, nil
 }
 
-// serve listens and serves in the background; it returns the address.
-func (p *Plane) serve(ctx context.Context, server *httpserve.Server, address string) (string, error) {
-	listener, err := httpserve.Listen(ctx, address, false, "")
-	if err != nil {
-		return "", err
-	}
-	p.servers.Go(func() error { return server.Serve(ctx, listener) })
-	bound, ok := listener.Addr().(*net.TCPAddr)
-	if !ok {
-		return "", fmt.Errorf("listen on %s: no TCP address", address)
-	}
-	return bound.String(), nil
+const associationsPath = "/apis/rolecall.io/v1alpha1/namespaces/{namespace}/podidentityassociations"
+
+// ownerOnly is for whoever has the plane's bearer token.
+func (p *Plane) ownerOnly(next http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		shown, isBearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if !isBearer || !p.endpoints.Bearer.Equal(credential.NewSecret(shown)) {
+			answerStatus(w, http.StatusUnauthorized, metav1.StatusReasonUnauthorized, "Unauthorized")
+			return
+		}
+		next(w, r)
+	})
 }
+
+func (p *Plane) public() []crypto.PublicKey { return []crypto.PublicKey{p.key.Public()} }
 
 // provision creates the quickstart's provider and role, unless the data folder
 // has them: then they are the user's, and stay as they are.

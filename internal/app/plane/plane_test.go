@@ -88,7 +88,7 @@ func TestUnknownServiceAccount(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := plane.NewClient(running.Endpoints()).Prepare(t.Context(), "default", pod, t.TempDir()); fault.KindOf(err) != fault.NotFound {
+	if _, err := plane.NewClient(running.Endpoints()).Prepare(t.Context(), "default", pod, t.TempDir(), plane.ViaWebhook); fault.KindOf(err) != fault.NotFound {
 		t.Errorf("Prepare = %v", err)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"strings"
 	"sync"
 
 	"github.com/google/uuid"
@@ -13,31 +12,31 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/rolecall/rolecall/internal/credential"
 	"github.com/rolecall/rolecall/internal/issuer"
 	"github.com/rolecall/rolecall/internal/token"
 )
 
 const (
 	// NodeName is the one node of a plane: this machine.
-	NodeName = "rolecall-local"
-	maxPods  = 1000
-	maxPod   = 1 << 20 // bytes of JSON
+	NodeName  = "rolecall-local"
+	maxPods   = 1000
+	maxObject = 1 << 20 // bytes of JSON
 )
 
 // pods are the pods a plane knows to be there: what kube-apiserver's paths say
 // to its owner, and what tokens are bound to. There is one node, so they are
 // scheduled as they are created.
 type pods struct {
-	bearer credential.Secret
-	node   token.Reference
+	node token.Reference
+	// put and removed are told of each pod.
+	put, removed func(*corev1.Pod) error
 
 	mu    sync.RWMutex
 	known map[types.NamespacedName]*corev1.Pod
 }
 
-func newPods(bearer credential.Secret) *pods {
-	return &pods{bearer: bearer, node: token.Reference{Name: NodeName, UID: uuid.NewString()}, known: map[types.NamespacedName]*corev1.Pod{}}
+func newPods() *pods {
+	return &pods{node: token.Reference{Name: NodeName, UID: uuid.NewString()}, known: map[types.NamespacedName]*corev1.Pod{}}
 }
 
 // get returns a pod that must not be changed.
@@ -57,23 +56,8 @@ func (p *pods) bound(namespace, name string) (issuer.BoundPod, bool) {
 	return issuer.BoundPod{UID: string(pod.UID), ServiceAccount: pod.Spec.ServiceAccountName, Node: p.node}, true
 }
 
-// handler serves POST and DELETE of pods at kube-apiserver's paths.
-func (p *pods) handler() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /api/v1/namespaces/{namespace}/pods", p.create)
-	mux.HandleFunc("DELETE /api/v1/namespaces/{namespace}/pods/{name}", p.remove)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		shown, isBearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		if !isBearer || !p.bearer.Equal(credential.NewSecret(shown)) {
-			answerStatus(w, http.StatusUnauthorized, metav1.StatusReasonUnauthorized, "Unauthorized")
-			return
-		}
-		mux.ServeHTTP(w, r)
-	})
-}
-
 func (p *pods) create(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxPod))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxObject))
 	if err != nil {
 		answerStatus(w, http.StatusRequestEntityTooLarge, metav1.StatusReasonRequestEntityTooLarge, "the pod is too large or was cut off")
 		return
@@ -106,7 +90,7 @@ func (p *pods) add(pod *corev1.Pod) error {
 		return errors.New("the plane keeps no more than 1000 pods; delete some")
 	}
 	p.known[name] = pod
-	return nil
+	return p.put(pod)
 }
 
 func (p *pods) remove(w http.ResponseWriter, r *http.Request) {
@@ -114,9 +98,17 @@ func (p *pods) remove(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	pod, found := p.known[name]
 	delete(p.known, name)
+	var err error
+	if found {
+		err = p.removed(pod)
+	}
 	p.mu.Unlock()
-	if !found {
+	switch {
+	case !found:
 		answerStatus(w, http.StatusNotFound, metav1.StatusReasonNotFound, `pods "`+name.Name+`" not found`)
+		return
+	case err != nil:
+		answerFault(w, err)
 		return
 	}
 	answerJSON(w, http.StatusOK, pod)

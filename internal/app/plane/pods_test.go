@@ -18,7 +18,7 @@ func TestPods(t *testing.T) {
 	if err != nil || created.UID == "" || created.Spec.NodeName != plane.NodeName {
 		t.Fatalf("CreatePod = %+v, %v", created, err)
 	}
-	if _, err := client.CreatePod(t.Context(), "default", pod); fault.KindOf(err) != fault.Invalid {
+	if _, err := client.CreatePod(t.Context(), "default", pod); fault.KindOf(err) != fault.Conflict {
 		t.Errorf("a second pod of the name: %v", err)
 	}
 	request := plane.TokenRequest{Namespace: "default", ServiceAccount: "s3-reader", PodName: "p", PodUID: string(created.UID)}

@@ -32,6 +32,8 @@ type Workload struct {
 	client *Client
 	dir    string
 	pod    *corev1.Pod // as created
+	// associated is the account that has an association for this pod only.
+	associated string
 }
 
 // ProjectedToken is one token file.
@@ -56,19 +58,75 @@ func MinimalPod(serviceAccount string) ([]byte, error) {
 // Prepare has a pod (JSON) admitted and created, and makes its first container's
 // environment below dir, which must exist and be the caller's own. A service
 // account the plane does not know is NotFound. Call Close when the pod's work is
-// done.
-func (c *Client) Prepare(ctx context.Context, namespace string, pod []byte, dir string) (*Workload, error) {
-	admission, err := c.Admit(ctx, namespace, pod)
+// done. ViaPodIdentity gives an account that has no association one with the role
+// of its annotation, for as long as the pod is there.
+func (c *Client) Prepare(ctx context.Context, namespace string, pod []byte, dir string, via Via) (*Workload, error) {
+	admission, err := c.Admit(ctx, namespace, pod, via)
 	if err != nil {
 		return nil, err
 	}
+	var associated string
+	if via == ViaPodIdentity && !admission.has(containerVariable) {
+		if associated, err = c.associate(ctx, namespace, admission); err != nil {
+			return nil, err
+		}
+		if admission, err = c.Admit(ctx, namespace, pod, via); err != nil {
+			return nil, errors.Join(err, c.Disassociate(ctx, namespace, associated))
+		}
+	}
+	workload, err := c.create(ctx, namespace, admission, dir, associated)
+	if err != nil && associated != "" {
+		return nil, errors.Join(err, c.Disassociate(ctx, namespace, associated))
+	}
+	return workload, err
+}
+
+// associate makes an association with the role that the account has by web
+// identity, and returns the account's name.
+func (c *Client) associate(ctx context.Context, namespace string, admission *Admission) (string, error) {
+	var pod corev1.Pod
+	if err := json.Unmarshal(admission.Pod, &pod); err != nil {
+		return "", fmt.Errorf("decode the admitted pod: %w", err)
+	}
+	account := pod.Spec.ServiceAccountName
+	role := variable(&pod, roleVariable)
+	if role == "" {
+		return "", fault.New(fault.NotFound, "service account %s/%s has neither an association nor a role by annotation", namespace, account).
+			Hint("declare a PodIdentityAssociation in a manifest: rolecall up -f FILE, or rolecall run -f FILE …")
+	}
+	return account, c.Associate(ctx, namespace, account, role)
+}
+
+// Variables that tell the two ways apart.
+const (
+	roleVariable      = "AWS_ROLE_ARN"
+	containerVariable = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
+)
+
+func (a *Admission) has(name string) bool {
+	var pod corev1.Pod
+	return json.Unmarshal(a.Pod, &pod) == nil && variable(&pod, name) != ""
+}
+
+func variable(pod *corev1.Pod, name string) string {
+	if len(pod.Spec.Containers) > 0 {
+		for _, one := range pod.Spec.Containers[0].Env {
+			if one.Name == name {
+				return one.Value
+			}
+		}
+	}
+	return ""
+}
+
+func (c *Client) create(ctx context.Context, namespace string, admission *Admission, dir, associated string) (*Workload, error) {
 	created, err := c.CreatePod(ctx, namespace, admission.Pod)
 	if err != nil {
 		return nil, err
 	}
-	workload := &Workload{Admission: admission, client: c, dir: dir, pod: created}
+	workload := &Workload{Admission: admission, client: c, dir: dir, pod: created, associated: associated}
 	if err := workload.begin(ctx); err != nil {
-		return nil, errors.Join(err, workload.Close(ctx))
+		return nil, errors.Join(err, c.DeletePod(ctx, created.Namespace, created.Name))
 	}
 	return workload, nil
 }
@@ -93,11 +151,18 @@ func (w *Workload) begin(ctx context.Context) error {
 	return nil
 }
 
-// Close deletes the pod. Its tokens are good for nothing then but what AWS
-// accepts of them.
+// Close deletes the pod, and the association that was made for it. Its tokens are
+// good for nothing then but what AWS accepts of them.
 func (w *Workload) Close(ctx context.Context) error {
-	return w.client.DeletePod(ctx, w.pod.Namespace, w.pod.Name)
+	err := w.client.DeletePod(ctx, w.pod.Namespace, w.pod.Name)
+	if w.associated != "" {
+		err = errors.Join(err, w.client.Disassociate(ctx, w.pod.Namespace, w.associated))
+	}
+	return err
 }
+
+// Associated reports whether the account got an association for this pod only.
+func (w *Workload) Associated() bool { return w.associated != "" }
 
 // plan finds the token volumes the first container mounts, and moves the paths
 // of its variables.

@@ -90,6 +90,9 @@ type stamp struct {
 	size int64
 }
 
+// HoldKey follows no file: the key is this one.
+func HoldKey(key *token.Key) *KeyFile { return &KeyFile{key: key} }
+
 // OpenKey reads the key once.
 func OpenKey(file string, log *slog.Logger) (*KeyFile, error) {
 	k := &KeyFile{file: file, log: log}
@@ -106,6 +109,9 @@ func OpenKey(file string, log *slog.Logger) (*KeyFile, error) {
 func (k *KeyFile) Current() *token.Key {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.file == "" {
+		return k.key
+	}
 	info, err := os.Stat(k.file)
 	if err == nil && (stamp{info.ModTime(), info.Size()}) == k.looked {
 		return k.key

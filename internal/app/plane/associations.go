@@ -1,0 +1,113 @@
+package plane
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"path/filepath"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/rolecall/rolecall/api/v1alpha1"
+	"github.com/rolecall/rolecall/examples/quickstart"
+	"github.com/rolecall/rolecall/internal/association/boltstore"
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/manifest"
+)
+
+// openAssociations opens the store, and puts the quickstart's associations into
+// one that has none; those of files are as the files say.
+func openAssociations(ctx context.Context, config *Config) (*boltstore.Store, error) {
+	store := boltstore.Memory(config.Now)
+	if config.DataDir != "" {
+		var err error
+		if store, err = boltstore.Open(filepath.Join(config.DataDir, "associations.db"), config.Now); err != nil {
+			return nil, err
+		}
+	}
+	if err := declare(ctx, store, config.Manifests); err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	return store, nil
+}
+
+func declare(ctx context.Context, store *boltstore.Store, files []string) error {
+	var sources []manifest.Source
+	if store.Current().Len() == 0 {
+		sources = append(sources, manifest.Source{Name: "quickstart", Text: quickstart.PodIdentity})
+	}
+	for _, file := range files {
+		more, err := manifest.ReadFiles(file)
+		if err != nil {
+			return err
+		}
+		sources = append(sources, more...)
+	}
+	declared, err := manifest.Associations(sources)
+	if err != nil {
+		return err
+	}
+	for i := range declared {
+		if err := put(ctx, store, &declared[i]); err != nil {
+			return fault.New(fault.KindOf(err), "association %s/%s: %w", declared[i].Namespace, declared[i].Name, err)
+		}
+	}
+	return nil
+}
+
+func put(ctx context.Context, store *boltstore.Store, wanted *v1alpha1.PodIdentityAssociation) error {
+	_, err := store.Create(ctx, wanted)
+	if fault.KindOf(err) != fault.Conflict {
+		return err
+	}
+	present, err := store.Get(ctx, wanted.Namespace, wanted.Name)
+	if err != nil {
+		return err
+	}
+	present.Spec = wanted.Spec
+	_, err = store.Update(ctx, present)
+	return err
+}
+
+// associationPaths serves POST and DELETE of associations at kube-apiserver's
+// paths to the plane's owner.
+type associationPaths struct{ store *boltstore.Store }
+
+func (a associationPaths) create(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxObject))
+	one := &v1alpha1.PodIdentityAssociation{}
+	if err != nil || json.Unmarshal(body, one) != nil {
+		answerStatus(w, http.StatusBadRequest, metav1.StatusReasonBadRequest, "the body is no PodIdentityAssociation in JSON, or too large")
+		return
+	}
+	one.Namespace = r.PathValue("namespace")
+	created, err := a.store.Create(r.Context(), one)
+	if err != nil {
+		answerFault(w, err)
+		return
+	}
+	answerJSON(w, http.StatusCreated, created)
+}
+
+func (a associationPaths) remove(w http.ResponseWriter, r *http.Request) {
+	if err := a.store.Delete(r.Context(), r.PathValue("namespace"), r.PathValue("name"), ""); err != nil {
+		answerFault(w, err)
+		return
+	}
+	answerJSON(w, http.StatusOK, &metav1.Status{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusSuccess})
+}
+
+func answerFault(w http.ResponseWriter, err error) {
+	code, reason := http.StatusInternalServerError, metav1.StatusReasonInternalError
+	switch fault.KindOf(err) {
+	case fault.NotFound:
+		code, reason = http.StatusNotFound, metav1.StatusReasonNotFound
+	case fault.Conflict:
+		code, reason = http.StatusConflict, metav1.StatusReasonAlreadyExists
+	case fault.Invalid:
+		code, reason = http.StatusUnprocessableEntity, metav1.StatusReasonInvalid
+	}
+	answerStatus(w, code, reason, err.Error())
+}
