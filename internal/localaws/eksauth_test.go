@@ -335,3 +335,61 @@ func keyID(t *testing.T, key *token.Key) string {
 	}
 	return fmt.Sprint(id)
 }
+
+// TestPodTagsTakeRoom: the six tags of a pod's session go with it into the next
+// role, and count there: tags that fit when the session has none are too much
+// (spec podidentity §14.2, S8). EKS Auth itself comes that far only with names
+// that Kubernetes would not allow.
+func TestPodTagsTakeRoom(t *testing.T) {
+	t.Parallel()
+	w, client := newEKS(t)
+	w.cluster("prod", types.AuthenticationModeApi)
+	w.putRole("/", "first", podTrust, allow(`["sts:AssumeRole","sts:TagSession"]`, `"*"`))
+	w.putRole("/", "next", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":["sts:AssumeRole","sts:TagSession"]}]}`)
+	raw := w.token(w.key, w.podClaims(nil))
+	var own []string
+	for i := range 15 {
+		own = append(own, fmt.Sprintf("Tags.member.%d.Key", i+1), fmt.Sprintf("key-%04d", i), fmt.Sprintf("Tags.member.%d.Value", i+1), strings.Repeat("v", 256))
+	}
+	for _, row := range []struct {
+		untagged bool
+		status   int
+		code     string
+		message  string
+	}{
+		{true, http.StatusOK, "", ""},
+		{false, http.StatusBadRequest, "PackedPolicyTooLarge", "Packed size of session tags consumes 102% of allotted space."},
+	} {
+		made := w.associate("arn:aws:iam::111122223333:role/first", func(i *eks.CreatePodIdentityAssociationInput) { i.DisableSessionTags = &row.untagged })
+		got, err := w.eksAuthClient(w.node()).AssumeRoleForPodIdentity(t.Context(), &eksauth.AssumeRoleForPodIdentityInput{ClusterName: aws.String("prod"), Token: &raw})
+		if err != nil {
+			t.Fatal(err)
+		}
+		pod := credential.AWS{AccessKeyID: *got.Credentials.AccessKeyId, SecretKey: credential.NewSecret(*got.Credentials.SecretAccessKey), SessionToken: credential.NewSecret(*got.Credentials.SessionToken)}
+		w.expect(fmt.Sprintf("untagged %v", row.untagged), w.take(pod, "next", own...), row.status, row.code, row.message)
+		if _, err := client.DeletePodIdentityAssociation(t.Context(), &eks.DeletePodIdentityAssociationInput{ClusterName: aws.String("prod"), AssociationId: made.AssociationId}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	long := w.token(w.key, w.podClaims(map[string]any{"kubernetes.io": workload(map[string]any{"pod": map[string]any{"name": strings.Repeat("p", 4100), "uid": "u1"}})}))
+	for _, untagged := range []bool{false, true} {
+		w.associate("arn:aws:iam::111122223333:role/first", func(i *eks.CreatePodIdentityAssociationInput) {
+			i.Namespace, i.DisableSessionTags = aws.String("shop"), &untagged
+		})
+		_, err := w.eksAuthClient(w.node()).AssumeRoleForPodIdentity(t.Context(), &eksauth.AssumeRoleForPodIdentityInput{ClusterName: aws.String("prod"), Token: &long})
+		if untagged {
+			if err != nil {
+				t.Errorf("without tags: %v", err)
+			}
+			break
+		}
+		refusedWith(t, "long name", err, "InvalidRequestException", "Packed size of session tags consumes 10")
+		listed, err := client.ListPodIdentityAssociations(t.Context(), &eks.ListPodIdentityAssociationsInput{ClusterName: aws.String("prod")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.DeletePodIdentityAssociation(t.Context(), &eks.DeletePodIdentityAssociationInput{ClusterName: aws.String("prod"), AssociationId: listed.Associations[0].AssociationId}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"github.com/rolecall/rolecall/internal/localaws/caller"
 	"github.com/rolecall/rolecall/internal/localaws/eks"
 	"github.com/rolecall/rolecall/internal/localaws/service"
+	"github.com/rolecall/rolecall/internal/localaws/sts"
 	"github.com/rolecall/rolecall/internal/localaws/wire"
 	"github.com/rolecall/rolecall/internal/policy"
 )
@@ -97,6 +98,10 @@ func findRole(accounts *account.Set, text string) (*role, error) {
 
 func (t *taking) take() (any, error) {
 	q := t.call
+	if packed := sts.PackedTags(t.tags); packed > 100 {
+		return nil, refuse("InvalidRequestException", "Packed size of session tags consumes %d%% of allotted space.", packed).
+			Because("no name that Kubernetes allows is so long; a token that was not made by kube-apiserver may hold one")
+	}
 	first, err := findRole(q.Accounts, t.association.RoleARN)
 	if err != nil {
 		return nil, err

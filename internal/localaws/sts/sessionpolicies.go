@@ -73,16 +73,12 @@ func checkDocument(text string) error {
 // packedSize is not AWS's, which is a secret; what must fit does, and what must
 // not does not.
 func (p *sessionPolicies) packedSize(tags []policy.Tag, more int) (*int, error) {
-	documents, tagged := 0, 0
+	documents, tagged := 0, tagSize(tags)
 	for _, texts := range [][]string{p.inline, p.managed} {
 		for _, text := range texts {
 			documents += len(text)
 		}
 	}
-	for _, tag := range tags {
-		tagged += len(tag.Key) + len(tag.Value)
-	}
-	percent := func(size, of int) int { return (size*100 + of - 1) / of }
 	tooLarge := func(format string, percent int) error {
 		return wire.Errorf(http.StatusBadRequest, "PackedPolicyTooLarge", format, percent)
 	}
@@ -100,3 +96,16 @@ func (p *sessionPolicies) packedSize(tags []policy.Tag, more int) (*int, error) 
 	}
 	return &all, nil
 }
+
+// PackedTags is the part of a session's room that tags alone take, in percent;
+// above 100 there is no such session.
+func PackedTags(tags []policy.Tag) int { return percent(tagSize(tags), packedAllotment) }
+
+func tagSize(tags []policy.Tag) (size int) {
+	for _, tag := range tags {
+		size += len(tag.Key) + len(tag.Value)
+	}
+	return size
+}
+
+func percent(size, of int) int { return (size*100 + of - 1) / of }
