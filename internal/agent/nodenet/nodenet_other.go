@@ -3,6 +3,7 @@
 package nodenet
 
 import (
+	"net"
 	"net/netip"
 	"runtime"
 	"syscall"
