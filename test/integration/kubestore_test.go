@@ -3,10 +3,14 @@ package integration_test
 import (
 	"strings"
 	"testing"
+	"time"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"github.com/rolecall/rolecall/internal/association/kubestore"
@@ -48,6 +52,45 @@ func TestKubestore(t *testing.T) {
 	if _, err := open(nobody).List(t.Context(), ""); fault.KindOf(err) != fault.Denied {
 		t.Errorf("unknown caller: %v", err)
 	}
-	t.Run("EKS", func(t *testing.T) { storecontract.RunService(t, store) })
-	storecontract.Run(t, store, func() { c.Stop(c.APIServers[0]) })
+	keeper := open(keeperOf(t, c))
+	t.Run("EKS", func(t *testing.T) { storecontract.RunService(t, keeper) })
+	storecontract.Run(t, keeper, func() { c.Stop(c.APIServers[0]) })
+}
+
+// keeperOf is somebody who may do what the store's documentation says, and
+// nothing else.
+func keeperOf(t *testing.T, c *cluster.Cluster) *rest.Config {
+	t.Helper()
+	rules := []rbacv1.PolicyRule{
+		{APIGroups: []string{"rolecall.io"}, Resources: []string{"podidentityassociations"}, Verbs: []string{"get", "list", "create", "update", "delete"}},
+		{APIGroups: []string{"rolecall.io"}, Resources: []string{"podidentityassociations/status"}, Verbs: []string{"update"}},
+	}
+	if _, err := c.Client.RbacV1().ClusterRoles().Create(t.Context(), &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "keeper"}, Rules: rules}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	binding := &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "keeper"}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "keeper"},
+		Subjects: []rbacv1.Subject{{Kind: "User", APIGroup: rbacv1.GroupName, Name: "keeper"}},
+	}
+	if _, err := c.Client.RbacV1().ClusterRoleBindings().Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	config := rest.CopyConfig(c.Config)
+	config.Impersonate = rest.ImpersonationConfig{UserName: "keeper"}
+	for { // the authorizer follows RBAC by a watch
+		answer, err := kubernetes.NewForConfigOrDie(config).AuthorizationV1().SelfSubjectAccessReviews().Create(t.Context(), &authorizationv1.SelfSubjectAccessReview{
+			Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{Group: "rolecall.io", Resource: "podidentityassociations", Verb: "list"}},
+		}, metav1.CreateOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if answer.Status.Allowed {
+			return config
+		}
+		select {
+		case <-t.Context().Done():
+			t.Fatal("the keeper never may")
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
