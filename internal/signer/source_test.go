@@ -122,6 +122,12 @@ const (
 // follow runs in a synctest bubble.
 func follow(t *testing.T, store *keystore.Store) *stored {
 	t.Helper()
+	return followAs(t, store, false)
+}
+
+// followAs is follow for a signer that may be --read-only.
+func followAs(t *testing.T, store *keystore.Store, readOnly bool) *stored {
+	t.Helper()
 	s := &stored{log: &log{}}
 	logger := slog.New(slog.NewTextHandler(s.log, nil))
 	s.Stored = &signer.Stored{Store: store, RefreshHint: hint, MaxTokenLife: life, RotateEvery: every, PublishFor: publish, Now: time.Now, Log: logger}
@@ -134,7 +140,11 @@ func follow(t *testing.T, store *keystore.Store) *stored {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
-	go func() { ended <- signer.Follow(ctx, s.ring, s, s.Tend, time.Now, logger) }()
+	tend := s.Tend
+	if readOnly {
+		tend = nil
+	}
+	go func() { ended <- signer.Follow(ctx, s.ring, s, tend, time.Now, logger) }()
 	s.stop = func() {
 		cancel()
 		if err := <-ended; err != nil {
@@ -292,8 +302,12 @@ func TestFollower(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		store := newStore(t, dir)
-		writer := follow(t, store)
-		client := &signer.Client{}
+		writer, follower := follow(t, store), followAs(t, store, true)
+		client, deaf := &signer.Client{}, &signer.Client{}
+		old, err := follower.ring.Choose(deaf, time.Now()) // it never fetches
+		if err != nil {
+			t.Fatal(err)
+		}
 		time.Sleep(every + time.Minute)
 		writer.ring.Fetch(client, time.Now())
 		time.Sleep(2 * hint)
@@ -302,7 +316,15 @@ func TestFollower(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(2 * time.Second)
+		if now, err := follower.ring.Choose(deaf, time.Now()); err != nil || now.ID() != old.ID() {
+			t.Errorf("%v signs (%v) for a client that does not know it", now, err)
+		}
+		time.Sleep(follower.Grace())
+		if now, err := follower.ring.Choose(deaf, time.Now()); err != nil || now.ID() != next.ID() {
+			t.Errorf("%v signs on (%v), and its end is counted from the switch", now, err)
+		}
 		writer.stop()
+		follower.stop()
 		restarted := follow(t, store)
 		if now, err := restarted.ring.Choose(&signer.Client{}, time.Now()); err != nil || now.ID() != next.ID() {
 			t.Errorf("after a restart %v signs (%v), want %v", now, err, next)
