@@ -47,6 +47,17 @@ func (s *statement) hasFederated() bool {
 	return s.principal != nil && slices.ContainsFunc(s.principal.entries, func(e principalEntry) bool { return e.key == "Federated" })
 }
 
+// federations counts the providers that share the statement's conditions.
+func (s *statement) federations() int {
+	count := 0
+	for i := range s.principal.entries {
+		if s.principal.entries[i].key == "Federated" {
+			count++
+		}
+	}
+	return count
+}
+
 func (s *statement) allowsAction(name string) bool { return s.action.match(splitAction(name)) }
 
 func (l *linter) federated(s *statement, entry *principalEntry) {
@@ -106,7 +117,11 @@ func (l *linter) subject(s *statement, entry *principalEntry, issuer string) {
 		default:
 			l.suggestSubject(s, f, issuerOf(entry.text))
 		}
-		if f.Suggested != nil {
+		switch {
+		case f.Suggested == nil:
+		case s.federations() > 1:
+			f.Suggested = nil // a second issuer's key beside the first one's lets nobody in
+		default:
 			f.Suggested.Manual = len(l.facts().Subjects) == 0
 		}
 		return

@@ -3,6 +3,7 @@ package trust
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -49,8 +50,12 @@ func (p *probe) admits(trust *policy.Policy, account, partition string) policy.D
 // statements that were written nobody else (spec issuer-and-sts §15.2 rule 12).
 // What other statements of a present document let in is told in notes.
 func (r *Request) verify(parts []part, base *merging, text string) (notes []string, err error) {
-	own, err := r.parse(new(merging).write(parts))
+	written := new(merging).write(parts)
+	own, err := r.parse(written)
 	if err != nil {
+		return nil, err
+	}
+	if notes, err = slips(written); err != nil {
 		return nil, err
 	}
 	whole := own
@@ -81,6 +86,21 @@ func (r *Request) verify(parts []part, base *merging, text string) (notes []stri
 		}
 	}
 	return notes, nil
+}
+
+// slips refuses issuers that look like slips for others: no cluster has them. An
+// audience may be called anything, so a strange one is only told of.
+func slips(text string) (notes []string, err error) {
+	findings := policy.Lint(policy.Trust, "the generated document", []byte(text), policy.LintOptions{})
+	for i := range findings {
+		switch f := &findings[i]; {
+		case f.Rule == "aud-slip":
+			notes = append(notes, f.Message)
+		case f.Severity == policy.Error:
+			return nil, fault.New(fault.Usage, "%s", f.Message).Hint("--discovery URL reads what the cluster publishes")
+		}
+	}
+	return slices.Compact(notes), nil
 }
 
 // parse reads a document as IAM does.

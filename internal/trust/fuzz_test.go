@@ -17,6 +17,7 @@ func FuzzGenerate(f *testing.F) {
 	f.Add("app/api jobs/*", "https://oidc.example/a1 s3.eu-west-1.amazonaws.com/b/c1", "sts.amazonaws.com", prod, "arn:aws:iam::111122223333:role/broker", uint8(0), false)
 	f.Add("*/*", "https://oidc.example", "", "", "", uint8(255), true)
 	f.Add(strings.Repeat("a/b ", 3)+strings.Repeat("team-a/x?* ", 40), `https://h.example/"`, `"`, prod+"?", "arn:aws:iam::1:role/*", uint8(7), true)
+	f.Add("a/b", "https://oidc.eu-west-1.eks.amazonaws.com/A1", "sts.amazon.com", "", "", uint8(0), false)
 	f.Fuzz(func(t *testing.T, list, issuers, audience, cluster, role string, forms uint8, wildcards bool) {
 		request := trust.Request{Account: roleAccount, Audience: audience, Tagged: forms&1 > 0, AllowWildcard: wildcards, Issuers: strings.Fields(issuers)}
 		for text := range strings.FieldsSeq(list) {
@@ -49,7 +50,7 @@ func FuzzGenerate(f *testing.F) {
 			}
 			if !wildcards {
 				for _, finding := range policy.Lint(policy.Trust, "p", []byte(one.Text), policy.LintOptions{Account: roleAccount}) {
-					if finding.Severity != policy.Warning && finding.Rule != "third-party-without-external-id" {
+					if finding.Severity != policy.Warning && finding.Rule != "third-party-without-external-id" && finding.Rule != "aud-slip" {
 						t.Fatalf("%+v in %s", finding, one.Text)
 					}
 				}

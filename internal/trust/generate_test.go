@@ -97,6 +97,11 @@ var generateRows = []generateRow{
 		notes: "must allow sts:AssumeRole",
 	},
 	{
+		name: "an audience that looks like a slip", request: trust.Request{Account: roleAccount, Issuers: []string{"https://oidc.example/a1"}, Audience: "sts.amazon.com"}, sas: "app/api",
+		want:  []string{document(allowed(a1 + `,'Condition':{'StringEquals':{` + strings.Replace(aud, "amazonaws", "amazon", 1) + `,` + sub + `'system:serviceaccount:app:api'}}`))},
+		notes: "looks like sts.amazonaws.com",
+	},
+	{
 		name: "a hazard that is meant", request: trust.Request{Account: roleAccount, Issuers: []string{"https://oidc.example/a1"}, AllowWildcard: true}, sas: "*/app",
 		want:  []string{document(allowed(a1 + `,'Condition':{'StringEquals':{` + aud + `},'StringLike':{` + sub + `'system:serviceaccount:*:app'}}`))},
 		notes: "every namespace is covered",
@@ -212,11 +217,16 @@ func TestGenerateRefuses(t *testing.T) {
 		{"http", with(func(r *trust.Request) { r.Issuers = []string{"http://oidc.example"} }), "a/b", fault.Usage, "https://"},
 		{"port", with(func(r *trust.Request) { r.Issuers = []string{"https://oidc.example:6443"} }), "a/b", fault.Usage, "443"},
 		{"placeholder", with(func(r *trust.Request) { r.Issuers = []string{"https://oidc.example/<ID>"} }), "a/b", fault.Usage, "placeholders"},
+		{"the region before eks", with(func(r *trust.Request) {
+			r.Issuers = []string{"https://oidc.eu-west-1.eks.amazonaws.com/id/A1"}
+		}), "a/b", fault.Usage, "want oidc.eks.eu-west-1.amazonaws.com"},
+		{"no /id/", with(func(r *trust.Request) { r.Issuers = []string{"https://oidc.eks.eu-west-1.amazonaws.com/A1"} }), "a/b", fault.Usage, "/id/ is missing"},
 		{"Kubernetes' default", with(func(r *trust.Request) { r.Issuers = []string{"https://kubernetes.default.svc.cluster.local"} }), "a/b", fault.Usage, "AWS cannot reach"},
 		{"another account's cluster", trust.Request{Account: "444455556666", EKSClusters: []string{prod}}, "", fault.Usage, "cluster's own account"},
 		{"service accounts for EKS", trust.Request{EKSClusters: []string{prod}}, "a/b", fault.Usage, "cannot name service accounts"},
 		{"no cluster", trust.Request{EKSClusters: []string{"prod"}}, "", fault.Usage, "cluster's ARN"},
 		{"all clusters", trust.Request{EKSClusters: []string{prod + "*"}}, "", fault.Usage, "cluster's ARN"},
+		{"a broker and a source role", trust.Request{Broker: broker.Broker, Target: &trust.Target{SourceRoleARN: broker.Broker.RoleARN, ClusterARN: prod}}, "a/b", fault.Usage, "not by both"},
 		{"a pattern for a broker", broker, "app/*", fault.Usage, "exactly"},
 		{"a broker that is a user", trust.Request{Account: roleAccount, Broker: &trust.Broker{RoleARN: "arn:aws:iam::444455556666:user/broker", ClusterARN: prod}}, "a/b", fault.Usage, "role's ARN"},
 		{"a role of another partition", trust.Request{Account: roleAccount, Partition: "aws-cn", Target: &trust.Target{SourceRoleARN: "arn:aws:iam::444455556666:role/a", ClusterARN: prod}}, "a/b", fault.Usage, "partition"},

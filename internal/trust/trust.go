@@ -120,6 +120,8 @@ func (r *Request) check() (*Request, error) {
 	case len(c.ServiceAccounts) > 0 && len(c.Issuers) == 0 && c.Broker == nil && c.Target == nil:
 		return nil, fault.New(fault.Usage, "EKS takes a role for the pods of its associations, so the policy cannot name service accounts").
 			Hint("leave them out: aws eks create-pod-identity-association says who gets the role")
+	case c.Broker != nil && c.Target != nil:
+		return nil, fault.New(fault.Usage, "a role is taken by a broker or by an association's own role, not by both: what one must say would not bind the other")
 	case c.Account == "" && len(c.Issuers) > 0:
 		return nil, fault.New(fault.Usage, "the role's account is not known").Hint("a provider and the role that trusts it live in one account: give its 12 digits")
 	case c.Account != "" && !arn.IsAccount(c.Account):
