@@ -3,6 +3,7 @@ package broker_test
 import (
 	"context"
 	"crypto"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -96,6 +97,7 @@ type world struct {
 	url        string
 	audit, log *lockedBuffer
 	draining   chan struct{}
+	config     broker.Config
 	refused    []broker.PodRefusal
 
 	mu    sync.Mutex
@@ -208,6 +210,7 @@ func newWorld(t testing.TB, s settings) *world {
 	if s.edit != nil {
 		s.edit(&config)
 	}
+	w.config = config
 	w.broker = broker.New(config)
 	mux := http.NewServeMux()
 	w.broker.Routes(mux, w.draining)
@@ -216,6 +219,34 @@ func newWorld(t testing.TB, s settings) *world {
 	w.url = server.URL
 	t.Cleanup(w.checkSecrets)
 	return w
+}
+
+// again is the same with an AWS client that is made now.
+func (w *world) again(t *testing.T) *world {
+	t.Helper()
+	config := w.config
+	taker := &session.Taker{Cluster: config.Cluster, Default: config.Sessions.Default, Minter: config.Sessions.Minter, Pace: config.Sessions.Pace, Metrics: config.Sessions.Metrics, Now: w.clock}
+	taker.Roles = must(awsapi.NewRoles(t.Context(), awsapi.RolesConfig{Region: region, Endpoint: w.aws}))
+	config.Sessions, config.Metrics = taker, prometheus.NewRegistry()
+	w.broker = broker.New(config)
+	mux := http.NewServeMux()
+	w.broker.Routes(mux, w.draining)
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	w.url = server.URL
+	w.taken()
+	return w
+}
+
+// serveTLS serves the broker over TLS, too.
+func (w *world) serveTLS(config *tls.Config) *httptest.Server {
+	mux := http.NewServeMux()
+	w.broker.Routes(mux, w.draining)
+	server := httptest.NewUnstartedServer(mux)
+	server.TLS = config
+	server.StartTLS()
+	w.t.Cleanup(server.Close)
+	return server
 }
 
 // checkSecrets is row H15: no token and no key in the log or the audit.
@@ -246,7 +277,7 @@ func (w *world) run(f func(context.Context) error) {
 func (w *world) startAWS(minted *token.Key) {
 	t := w.t
 	authority := must(pki.NewAuthority("test", time.Now(), time.Hour))
-	tls := must(authority.ServingConfig(time.Now(), time.Hour, issuerHost))
+	serving := must(authority.ServingConfig(time.Now(), time.Hour, issuerHost))
 	documents := map[string]*token.Key{"/prod": must(clusterKey()), "/broker": minted}
 	issuer := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if before, ok := strings.CutSuffix(r.URL.Path, "/.well-known/openid-configuration"); ok {
@@ -260,7 +291,7 @@ func (w *world) startAWS(minted *token.Key) {
 		}
 		_, _ = rw.Write(must(token.MarshalJWKS([]crypto.PublicKey{key.Public()})))
 	}))
-	issuer.TLS = tls
+	issuer.TLS = serving
 	issuer.StartTLS()
 	t.Cleanup(issuer.Close)
 	accounts := must(account.NewSet(account.NewMemory(), []string{accountID, otherAccount}, w.now))
