@@ -304,7 +304,7 @@ func (c *brokerConfig) certificates(sys System, p *brokerParts) error {
 		return nil
 	}
 	authorities := &authorityFile{file: c.clientCA, log: p.log}
-	if _, err := authorities.load(); err != nil {
+	if err := authorities.load(); err != nil {
 		return fault.New(fault.Invalid, "read the authorities of client certificates: %w", err).Hint("--client-ca wants the PEM certificates that kubelets' ones are signed with")
 	}
 	base := p.tls.Clone()
@@ -329,30 +329,27 @@ type authorityFile struct {
 	changed time.Time
 }
 
-func (a *authorityFile) load() (*x509.CertPool, error) {
+func (a *authorityFile) load() error {
 	info, err := os.Stat(a.file)
-	if err != nil {
-		return nil, err
-	}
-	if a.current != nil && info.ModTime().Equal(a.changed) {
-		return a.current, nil
+	if err != nil || a.current != nil && info.ModTime().Equal(a.changed) {
+		return err
 	}
 	text, err := os.ReadFile(a.file)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(text) {
-		return nil, errors.New(a.file + " holds no certificate")
+		return errors.New(a.file + " holds no certificate")
 	}
 	a.current, a.changed = pool, info.ModTime()
-	return pool, nil
+	return nil
 }
 
 func (a *authorityFile) pool() *x509.CertPool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if _, err := a.load(); err != nil {
+	if err := a.load(); err != nil {
 		a.log.Warn("authorities of client certificates not read again, the old ones stay", "file", a.file, "error", err)
 	}
 	return a.current

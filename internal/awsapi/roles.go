@@ -104,7 +104,7 @@ func (r *Roles) WithWebIdentity(ctx context.Context, q RoleRequest, token creden
 		return nil, classify(err)
 	}
 	id, _ := awsmiddleware.GetRequestIDMetadata(answer.ResultMetadata)
-	return roleSession(answer.Credentials, answer.AssumedRoleUser, answer.PackedPolicySize, id)
+	return roleSession(answer.Credentials, answer.AssumedRoleUser, answer.PackedPolicySize, id) //nolint:staticcheck // it is what STS refuses by
 }
 
 // Assume takes a role with credentials.
@@ -126,7 +126,7 @@ func (r *Roles) Assume(ctx context.Context, q RoleRequest) (*RoleSession, error)
 		return nil, classify(err)
 	}
 	id, _ := awsmiddleware.GetRequestIDMetadata(answer.ResultMetadata)
-	return roleSession(answer.Credentials, answer.AssumedRoleUser, answer.PackedPolicySize, id)
+	return roleSession(answer.Credentials, answer.AssumedRoleUser, answer.PackedPolicySize, id) //nolint:staticcheck // it is what STS refuses by
 }
 
 // Own fetches this process's own credentials, and says whether they are a

@@ -296,7 +296,7 @@ func TestAgents(t *testing.T) {
 		{"signed by another", "Bearer " + must(token.Sign(must(strangeKey()), w.claims(agentClaims(nil)))).Reveal(), "UnrecognizedClientException", "no key"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			got := w.askAs(row.authorization, "prod", w.token(nil))
+			got := w.askAs(row.authorization, w.token(nil))
 			w.expect(got, row.code, row.message)
 		})
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -32,7 +33,9 @@ import (
 // fault asks the local AWS to fail.
 func (w *world) fault(text string) {
 	w.t.Helper()
-	response, err := http.Post(w.aws+"/_rolecall/faults", "application/json", strings.NewReader(text))
+	request := must(http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.aws+"/_rolecall/faults", strings.NewReader(text)))
+	request.Header.Set("Content-Type", "application/json")
+	response, err := http.DefaultClient.Do(request)
 	if err != nil || response.StatusCode >= 300 {
 		w.t.Fatal(err, response)
 	}
@@ -112,7 +115,7 @@ func TestLimits(t *testing.T) {
 	t.Parallel()
 	ask := func(w *world, authorization string, count int) (good int) {
 		for range count {
-			if got := w.askAs(authorization, "prod", w.token(nil)); got.status == http.StatusOK {
+			if got := w.askAs(authorization, w.token(nil)); got.status == http.StatusOK {
 				good++
 			} else if got.code != "ThrottlingException" && authorization != "Bearer x" {
 				t.Fatalf("%+v", got)
@@ -138,7 +141,7 @@ func TestLimits(t *testing.T) {
 	if good := ask(w, "Bearer "+w.agent("n1"), 120); good != 100 {
 		t.Errorf("%d sessions of a node at once", good)
 	}
-	if got := w.askAs("Bearer "+w.agent("n2"), "prod", w.token(nil)); got.code != "AccessDeniedException" {
+	if got := w.askAs("Bearer "+w.agent("n2"), w.token(nil)); got.code != "AccessDeniedException" {
 		t.Errorf("another node: %+v", got) // it is not limited, only not the pod's
 	}
 	w = newWorld(t, settings{limits: broker.DefaultLimits()})
@@ -515,5 +518,35 @@ func TestChangesForget(t *testing.T) {
 	got, _ = w.poll(t.Context(), "n1", "n1", "25098")
 	if len(got.Items) != 2 {
 		t.Errorf("%s", got)
+	}
+}
+
+// TestPollOutlivesDeadlines: a server's own deadlines end no poll, over HTTP/1.1
+// and HTTP/2.
+func TestPollOutlivesDeadlines(t *testing.T) {
+	t.Parallel()
+	for _, newer := range []bool{false, true} {
+		w := newWorld(t, settings{})
+		w.changes.Changed(changeOf("100", "cart", "cart", 1, nil))
+		mux := http.NewServeMux()
+		w.broker.Routes(mux, w.draining)
+		server := httptest.NewUnstartedServer(mux)
+		server.EnableHTTP2 = newer
+		server.Config.ReadTimeout, server.Config.WriteTimeout = 100*time.Millisecond, 100*time.Millisecond
+		server.StartTLS()
+		t.Cleanup(server.Close)
+		timer := time.AfterFunc(400*time.Millisecond, func() { w.changes.Changed(changeOf("101", "cart", "cart", 2, nil)) })
+		defer timer.Stop()
+		request := must(http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/rolecall/v1/changes?node=n1&since=100", nil))
+		request.Header.Set("Authorization", "Bearer "+w.agent("n1"))
+		response, err := server.Client().Do(request)
+		if err != nil {
+			t.Fatalf("HTTP/2 %t: %v", newer, err)
+		}
+		var got polled
+		if err := json.NewDecoder(response.Body).Decode(&got); err != nil || got.Cursor != "101" || len(got.Items) != 1 || response.ProtoMajor != map[bool]int{false: 1, true: 2}[newer] {
+			t.Errorf("HTTP/2 %t: %+v, %v", newer, got, err)
+		}
+		response.Body.Close()
 	}
 }

@@ -333,7 +333,7 @@ func TestSessionShapes(t *testing.T) {
 
 func large(a *v1alpha1.PodIdentityAssociation) {
 	a.Spec.SessionTags = map[string]string{}
-	for _, key := range strings.Fields("a b c d e f g h i j k l m n o p q r s t u v w x y z") {
+	for key := range strings.FieldsSeq("a b c d e f g h i j k l m n o p q r s t u v w x y z") {
 		a.Spec.SessionTags[key] = strings.Repeat(key, 256)
 	}
 }

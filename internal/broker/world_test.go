@@ -375,8 +375,8 @@ func newPod(namespace, name, uid, account, node string) *corev1.Pod {
 	}
 }
 
-// associate gives shop/cart a role, and returns the association.
-func (w *world) associate(edits ...func(*v1alpha1.PodIdentityAssociation)) *v1alpha1.PodIdentityAssociation {
+// associate gives shop/cart a role.
+func (w *world) associate(edits ...func(*v1alpha1.PodIdentityAssociation)) {
 	a := &v1alpha1.PodIdentityAssociation{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "cart", UID: "association-uid", Generation: 1, CreationTimestamp: metav1.NewTime(w.now)},
 		Spec:       v1alpha1.PodIdentityAssociationSpec{ServiceAccountName: "cart", RoleARN: roleCart},
@@ -385,7 +385,6 @@ func (w *world) associate(edits ...func(*v1alpha1.PodIdentityAssociation)) *v1al
 		edit(a)
 	}
 	w.set.Set(association.NewSet([]*v1alpha1.PodIdentityAssociation{a}))
-	return a
 }
 
 // claims are T's of spec podidentity §22, changed by edits; nil removes.
@@ -454,12 +453,12 @@ type wireAnswer struct {
 // ask is what the agent of node n1 sends for a pod's token.
 func (w *world) ask(raw string) answer {
 	w.t.Helper()
-	return w.askAs("Bearer "+w.agent("n1"), "prod", raw)
+	return w.askAs("Bearer "+w.agent("n1"), raw)
 }
 
-func (w *world) askAs(authorization, cluster, raw string) answer {
+func (w *world) askAs(authorization, raw string) answer {
 	w.t.Helper()
-	return w.post(authorization, cluster, string(must(json.Marshal(map[string]string{"token": raw}))))
+	return w.post(authorization, "prod", string(must(json.Marshal(map[string]string{"token": raw}))))
 }
 
 func (w *world) post(authorization, cluster, body string) answer {

@@ -271,16 +271,16 @@ func (w *brokerWorld) grants(client *eks.Client) {
 	t, ctx := w.t, w.t.Context()
 	w.must(client.CreatePodIdentityAssociation(ctx, create("shop", "cart-federated")))
 	raw := w.token(w.pod("shop", "granted", "cart-federated", "n1"), podIdentity)
-	w.eventually("no grant", "n1", raw, "")
+	w.eventually("no grant", raw, "")
 	object := &unstructured.Unstructured{}
 	w.must(nil, yaml.Unmarshal([]byte(`{apiVersion: rolecall.io/v1alpha1, kind: RoleGrant, metadata: {name: others}, spec: {subjects: [{namespace: other}], roles: ["*"]}}`), &object.Object))
 	grants := w.objects.Resource(rolecallResource("rolegrants"))
 	w.must(grants.Create(ctx, object, metav1.CreateOptions{}))
-	w.eventually("a grant of others", "n1", raw, "AccessDeniedException")
+	w.eventually("a grant of others", raw, "AccessDeniedException")
 	_, err := client.CreatePodIdentityAssociation(ctx, create("shop", "refused"))
 	refused(t, "H21: write", err, "AccessDeniedException", 403, "no RoleGrant lets shop/refused")
 	w.must(nil, grants.Delete(ctx, "others", metav1.DeleteOptions{}))
-	w.eventually("no grant again", "n1", raw, "")
+	w.eventually("no grant again", raw, "")
 }
 
 // pages are rows A12, A16 and A18: none of the accounts exists.

@@ -212,8 +212,10 @@ func (w *brokerWorld) startAWS() {
 			state.PutProvider(&account.Provider{IssuerID: issuerHost + "/broker", ClientIDs: []string{"sts.amazonaws.com"}}),
 			state.PutUser(user),
 			state.PutKey(&account.AccessKey{ID: brokerKeyID, Secret: credential.NewSecret(brokerSecret), Account: accountID, User: "broker"}),
-			state.PutRole(&account.Role{Name: "cart", Path: "/", ID: account.NewRoleID(), Trust: trust, MaxSession: 43200, Principals: map[string]string{"arn:aws:iam::" + accountID + ":user/broker": user.ID},
-				Permissions: account.Permissions{Policies: []account.Document{{Name: "read", Text: read}}}}),
+			state.PutRole(&account.Role{
+				Name: "cart", Path: "/", ID: account.NewRoleID(), Trust: trust, MaxSession: 43200, Principals: map[string]string{"arn:aws:iam::" + accountID + ":user/broker": user.ID},
+				Permissions: account.Permissions{Policies: []account.Document{{Name: "read", Text: read}}},
+			}),
 		)
 	}))
 	admin, err := local.Admin()
@@ -294,12 +296,12 @@ func (w *brokerWorld) expect(what string, got brokerAnswer, code, message string
 
 // eventually asks until the answer has a code: what is followed arrives within a
 // moment.
-func (w *brokerWorld) eventually(what, node, raw, code string) brokerAnswer {
+func (w *brokerWorld) eventually(what, raw, code string) brokerAnswer {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), 30*time.Second)
 	defer cancel()
 	for {
-		got := w.ask(node, raw)
+		got := w.ask("n1", raw)
 		if got.code == code {
 			return got
 		}
@@ -358,7 +360,7 @@ func (w *brokerWorld) wholeWay(name, account, mode string) {
 	t.Helper()
 	pod := w.pod("shop", name, account, "n1")
 	raw := w.token(pod, podIdentity)
-	got := w.eventually(mode+": session", "n1", raw, "")
+	got := w.eventually(mode+": session", raw, "")
 	if want := "arn:aws:sts::" + accountID + ":assumed-role/cart/eks-prod-" + name[:12]; !strings.HasPrefix(got.body.User.Arn, want) || got.version != "1" {
 		t.Errorf("%s: %+v", mode, got)
 	}
@@ -379,15 +381,15 @@ func (w *brokerWorld) wholeWay(name, account, mode string) {
 	w.expect(mode+": from another node", w.ask("n2", raw), "AccessDeniedException", "n2")
 
 	w.must(nil, w.associations().Delete(ctx, account, metav1.DeleteOptions{}))
-	w.eventually(mode+": association deleted", "n1", raw, "ResourceNotFoundException")
+	w.eventually(mode+": association deleted", raw, "ResourceNotFoundException")
 	w.associate(account, ", mode: "+mode)
-	w.eventually(mode+": association made again", "n1", raw, "")
+	w.eventually(mode+": association made again", raw, "")
 	now := int64(0)
 	w.must(nil, w.c.Client.CoreV1().Pods("shop").Delete(ctx, name, metav1.DeleteOptions{GracePeriodSeconds: &now}))
-	w.eventually(mode+": pod deleted", "n1", raw, "InvalidTokenException")
+	w.eventually(mode+": pod deleted", raw, "InvalidTokenException")
 	again := w.pod("shop", name, account, "n1")
 	w.expect(mode+": the old pod's token", w.ask("n1", raw), "InvalidTokenException", "")
-	w.eventually(mode+": the new pod's token", "n1", w.token(again, podIdentity), "")
+	w.eventually(mode+": the new pod's token", w.token(again, podIdentity), "")
 	w.must(nil, w.c.Client.CoreV1().Pods("shop").Delete(ctx, name, metav1.DeleteOptions{GracePeriodSeconds: &now}))
 	w.must(nil, w.associations().Delete(ctx, account, metav1.DeleteOptions{}))
 }
@@ -400,7 +402,7 @@ func (w *brokerWorld) hostile(verify string) {
 	w.associate("cart-federated", "")
 	pod := w.pod("shop", "hostile-"+verify, "cart-federated", "n1")
 	raw := w.token(pod, podIdentity)
-	w.eventually("good", "n1", raw, "")
+	w.eventually("good", raw, "")
 	var claims map[string]any
 	decoded, err := token.Decode(raw)
 	w.must(nil, err)
@@ -441,7 +443,7 @@ func (w *brokerWorld) hostile(verify string) {
 	w.expect("another key with the cluster's kid", w.ask("n1", parts[0]+"."+strings.SplitN(signed.Reveal(), ".", 2)[1]), "InvalidTokenException", "")
 	pod.Status.Phase = corev1.PodSucceeded
 	w.must(w.c.Client.CoreV1().Pods("shop").UpdateStatus(ctx, pod, metav1.UpdateOptions{}))
-	w.eventually("succeeded", "n1", raw, "InvalidTokenException")
+	w.eventually("succeeded", raw, "InvalidTokenException")
 	w.must(nil, w.associations().Delete(ctx, "cart-federated", metav1.DeleteOptions{}))
 }
 

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 )
@@ -118,9 +119,7 @@ func Of(err error) *Error {
 // Write answers with a refusal, as AWS does. No answer of these APIs may be kept.
 func Write(w http.ResponseWriter, requestID string, e *Error) {
 	body := map[string]string{"message": e.Message}
-	for name, value := range e.Members {
-		body[name] = value
-	}
+	maps.Copy(body, e.Members)
 	text, _ := json.Marshal(body) // strings are always valid
 	header := w.Header()
 	header.Set("X-Amzn-Errortype", string(e.Code))

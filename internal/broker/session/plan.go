@@ -117,8 +117,10 @@ func (p *plan) shrink() bool {
 // tags are the six and the association's own, all of which are transitive.
 func tags(cluster *association.Cluster, spec *v1alpha1.PodIdentityAssociationSpec, s Subject, values map[string]string) ([]awsapi.Tag, error) {
 	all := []awsapi.Tag{
-		{Key: tagClusterARN, Value: cluster.ARN()}, {Key: tagClusterName, Value: cluster.Name},
-		{Key: tagNamespace, Value: s.Namespace}, {Key: tagServiceAccount, Value: s.ServiceAccount},
+		{Key: tagClusterARN, Value: cluster.ARN()},
+		{Key: tagClusterName, Value: cluster.Name},
+		{Key: tagNamespace, Value: s.Namespace},
+		{Key: tagServiceAccount, Value: s.ServiceAccount},
 	}
 	if s.PodUID != "" {
 		all = append(all, awsapi.Tag{Key: tagPodName, Value: s.Pod}, awsapi.Tag{Key: tagPodUID, Value: s.PodUID})

@@ -47,8 +47,8 @@ func invalid(format string, args ...any) *refusal.Error {
 	return refusal.New(refusal.InvalidToken, "The token included in the request is invalid: %s.", fmt.Sprintf(format, args...))
 }
 
-func unavailable(cause error, format string, args ...any) *refusal.Error {
-	return refusal.New(refusal.Unavailable, format, args...).Because(cause)
+func unavailable(cause error, message string) *refusal.Error {
+	return refusal.New(refusal.Unavailable, "%s", message).Because(cause)
 }
 
 // Verify answers for whom a token of an audience stands. Every error is a
