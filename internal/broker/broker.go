@@ -33,6 +33,10 @@ const Audience = "pods.eks.amazonaws.com"
 // cannot be taken back (spec podidentity §19.4).
 const maxUnboundLifetime = time.Hour
 
+// largePacked is the packed size, in per cent, from which a warning is due: a
+// longer pod name makes it a refusal (spec podidentity §19.7).
+const largePacked = 80
+
 // Config is what a broker is made of. All is needed but Refused and Cache.
 type Config struct {
 	Cluster      *association.Cluster
@@ -62,11 +66,13 @@ type Broker struct {
 	limits  *limits
 	flights singleflight.Group
 	cache   *cache // nil if nothing is kept
+	// running and polling bound the requests that are served at a time.
+	running, polling slots
 }
 
 // New makes a broker. It starts nothing.
 func New(config Config) *Broker {
-	b := &Broker{Config: config, metrics: newMetrics(config.Metrics), limits: newLimits(config.Limits)}
+	b := &Broker{Config: config, metrics: newMetrics(config.Metrics), limits: newLimits(config.Limits), running: make(slots, maxRunning), polling: make(slots, maxPolling)}
 	if config.Cache {
 		b.cache = newCache()
 	}
@@ -115,6 +121,9 @@ func (b *Broker) assume(ctx context.Context, who Caller, raw credential.Secret, 
 		return nil, err
 	}
 	record.got(taken)
+	if taken.PackedPolicySize > largePacked {
+		b.Log.Warn("session is nearly too large", "association", association.ID(found), "percent", taken.PackedPolicySize)
+	}
 	return &issued{taken, found, identity}, nil
 }
 

@@ -27,6 +27,27 @@ const (
 	maxSources = 10000
 )
 
+// Requests that are served at a time: for sessions, each for a few seconds, and
+// polls, one of each node for a minute.
+const (
+	maxRunning = 2000
+	maxPolling = 20000
+)
+
+// slots are taken without waiting.
+type slots chan struct{}
+
+func (s slots) take() bool {
+	select {
+	case s <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (s slots) free() { <-s }
+
 type limits struct{ nodes, pods, sources *limiters }
 
 func newLimits(l Limits) *limits {
