@@ -26,10 +26,12 @@ func newDemo(sys System) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Walk a pod's way to its IAM role on this machine, nothing needed",
-		Long: `Start local AWS, issuer and webhook in one process on free loopback ports, load
-the quickstart example, inject its pod, mint its token, let the AWS SDK for Go
-take the role - and then show three ways in which AWS says no, each with the
-reason AWS does not tell. Exits 0 only if every step did what it says.`,
+		Long: `Start local AWS, issuer, webhook, broker and agent in one process on free loopback
+ports, load the quickstart example, inject its pod, mint its token, let the AWS SDK
+for Go take the role - and then show three ways in which AWS says no, each with the
+reason AWS does not tell. Then the same by Pod Identity: an association, the agent,
+session tags that decide, and a token that outlived its pod. Exits 0 only if every
+step did what it says.`,
 		Args: noArguments,
 	}
 	var output *string
@@ -69,7 +71,7 @@ func runDemo(ctx context.Context, sys System, report *demoReport) error {
 	}
 	d.showPlane()
 	for _, walk := range []func(context.Context) error{
-		d.takeRole, d.wrongServiceAccount, d.wrongAudience, d.misspeltIssuer,
+		d.takeRole, d.wrongServiceAccount, d.wrongAudience, d.misspeltIssuer, d.podIdentity,
 	} {
 		if err := walk(ctx); err != nil {
 			return report.abort(err)
@@ -82,12 +84,13 @@ func (d *demo) showPlane() {
 	endpoints := d.plane.Endpoints()
 	d.report.add(demoStep{
 		Title: "the plane, on free ports of this machine",
-		Asked: "local AWS, issuer and webhook to start; the quickstart's role and provider to be created",
+		Asked: "local AWS, issuer, webhook, broker and agent to start; the quickstart's roles and provider to be created",
 		By:    "the local administrator, through the AWS SDK",
 		Checked: []string{
 			"local AWS  " + endpoints.AWS + "  account " + d.plane.Account() + ", " + endpoints.Region,
 			"issuer     " + endpoints.Tokens + "  serves " + d.plane.Issuer(),
 			"webhook    " + endpoints.Webhook,
+			"agent      " + endpoints.Agent + "  its broker is on local AWS's port, for cluster " + quickstart.Cluster,
 			"provider   " + d.plane.ProviderARN() + "  client ids " + strings.Join(d.plane.Audiences(), ", "),
 		},
 		Answer: d.plane.RoleARN(), Expected: "role/" + quickstart.Role,
