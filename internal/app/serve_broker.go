@@ -156,14 +156,16 @@ func (c *brokerConfig) compose(sys System, p *brokerParts, table *broker.KeyTabl
 		events := broker.NewEvents(p.client, sys.Now)
 		config.Refused, p.run = events.Refused, append(p.run, events.Run)
 	}
+	store, err := kubestore.New(p.config)
+	if err != nil {
+		return err
+	}
+	used := broker.NewLastUsed(store, p.log, sys.Now)
+	config.Used, p.run = used.Used, append(p.run, used.Run)
 	p.broker = broker.New(config)
 	p.broker.Routes(p.routes, p.draining)
 	if !c.eksAPI {
 		return nil
-	}
-	store, err := kubestore.New(p.config)
-	if err != nil {
-		return err
 	}
 	service := &association.Service{Store: store, Limit: c.associationLimit, Now: sys.Now, Known: associations.Current, Permit: broker.PermitByGrants(grants)}
 	p.broker.NewEKS(service, &broker.Users{Client: p.client, Keys: table, Now: sys.Now}).Routes(p.routes)

@@ -37,7 +37,8 @@ const maxUnboundLifetime = time.Hour
 // longer pod name makes it a refusal (spec podidentity §19.7).
 const largePacked = 80
 
-// Config is what a broker is made of. All is needed but Refused and Cache.
+// Config is what a broker is made of. All is needed but Refused,
+// Used and Cache.
 type Config struct {
 	Cluster      *association.Cluster
 	Agents       *Agents
@@ -52,6 +53,9 @@ type Config struct {
 	// Refused is told of pods that got no session; nil tells nobody. It must not
 	// block.
 	Refused func(PodRefusal)
+	// Used is told of associations that a session was handed out for; nil tells
+	// nobody. It must not block.
+	Used func(*v1alpha1.PodIdentityAssociation)
 	// Cache keeps sessions in memory for agents that start again.
 	Cache   bool
 	Metrics prometheus.Registerer
@@ -123,6 +127,9 @@ func (b *Broker) assume(ctx context.Context, who Caller, raw credential.Secret, 
 	record.got(taken)
 	if taken.PackedPolicySize > largePacked {
 		b.Log.Warn("session is nearly too large", "association", association.ID(found), "percent", taken.PackedPolicySize)
+	}
+	if b.Used != nil {
+		b.Used(found)
 	}
 	return &issued{taken, found, identity}, nil
 }

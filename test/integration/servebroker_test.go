@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +23,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -380,6 +382,7 @@ func (w *brokerWorld) wholeWay(name, account, mode string) {
 	}
 	w.expect(mode+": from another node", w.ask("n2", raw), "AccessDeniedException", "n2")
 
+	w.untilUsed(account)
 	w.must(nil, w.associations().Delete(ctx, account, metav1.DeleteOptions{}))
 	w.eventually(mode+": association deleted", raw, "ResourceNotFoundException")
 	w.associate(account, ", mode: "+mode)
@@ -392,6 +395,42 @@ func (w *brokerWorld) wholeWay(name, account, mode string) {
 	w.eventually(mode+": the new pod's token", w.token(again, podIdentity), "")
 	w.must(nil, w.c.Client.CoreV1().Pods("shop").Delete(ctx, name, metav1.DeleteOptions{GracePeriodSeconds: &now}))
 	w.must(nil, w.associations().Delete(ctx, account, metav1.DeleteOptions{}))
+}
+
+// untilUsed waits until the association's status says that it was used.
+func (w *brokerWorld) untilUsed(account string) {
+	w.t.Helper()
+	w.until("a time of use", func() bool {
+		object, err := w.associations().Get(w.t.Context(), account, metav1.GetOptions{})
+		w.must(nil, err)
+		used, found, _ := unstructured.NestedString(object.Object, "status", "lastUsedTime")
+		return found && used != ""
+	})
+}
+
+// untilEvent waits for an Event of a pod.
+func (w *brokerWorld) untilEvent(pod, words string) {
+	w.t.Helper()
+	w.until("an Event that says "+words, func() bool {
+		events, err := w.c.Client.EventsV1().Events("shop").List(w.t.Context(), metav1.ListOptions{})
+		w.must(nil, err)
+		return slices.ContainsFunc(events.Items, func(e eventsv1.Event) bool {
+			return e.Reason == "FailedPodIdentity" && e.Regarding.Kind == "Pod" && e.Regarding.Name == pod && strings.Contains(e.Note, words)
+		})
+	})
+}
+
+func (w *brokerWorld) until(what string, there func() bool) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), 30*time.Second)
+	defer cancel()
+	for !there() {
+		select {
+		case <-ctx.Done():
+			w.t.Fatalf("there is not %s", what)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 // hostile are tokens that the API server itself made, or that somebody made who
@@ -433,6 +472,7 @@ func (w *brokerWorld) hostile(verify string) {
 	})), "InvalidTokenException", "")
 	w.expect("another node", w.ask("n1", w.token(w.pod("shop", "elsewhere-"+verify, "cart-federated", "n2"), podIdentity)), "AccessDeniedException", "n2")
 	w.expect("no association", w.ask("n1", w.token(w.pod("shop", "stranger-"+verify, "stranger", "n1"), podIdentity)), "ResourceNotFoundException", "")
+	w.untilEvent("stranger-"+verify, "No association found")
 	parts := strings.Split(raw, ".")
 	w.expect("changed", w.ask("n1", parts[0]+"."+strings.Split(sign(func(c map[string]any) { c["jti"] = "x" }), ".")[1]+"."+parts[2]), "InvalidTokenException", "")
 	strange, err := token.GenerateRSA(2048)
