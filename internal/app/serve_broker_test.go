@@ -2,8 +2,10 @@ package app
 
 import (
 	"bytes"
+	"crypto/ecdsa"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"io"
 	"log/slog"
 	"net"
@@ -96,4 +98,33 @@ func TestBrokerClientAuthorities(t *testing.T) {
 	if !pool().Equal(second.Pool()) || !strings.Contains(log.String(), "the old ones stay") {
 		t.Errorf("junk: %s", log)
 	}
+}
+
+func newTestAuthority(t *testing.T) *pki.Authority {
+	t.Helper()
+	authority, err := pki.NewAuthority("test", time.Now(), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return authority
+}
+
+// writePairFiles makes a serving certificate for 127.0.0.1.
+func writePairFiles(t *testing.T, authority *pki.Authority, dir string) (certFile, keyFile string) {
+	t.Helper()
+	pair, err := authority.Serving(time.Now(), time.Hour, "127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := x509.MarshalECPrivateKey(pair.PrivateKey.(*ecdsa.PrivateKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	certFile, keyFile = filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
+	for file, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: pair.Certificate[0]}, keyFile: {Type: "EC PRIVATE KEY", Bytes: key}} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return certFile, keyFile
 }
