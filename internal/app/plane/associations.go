@@ -100,14 +100,14 @@ func (a associationPaths) remove(w http.ResponseWriter, r *http.Request) {
 }
 
 func answerFault(w http.ResponseWriter, err error) {
-	code, reason := http.StatusInternalServerError, metav1.StatusReasonInternalError
-	switch fault.KindOf(err) {
-	case fault.NotFound:
-		code, reason = http.StatusNotFound, metav1.StatusReasonNotFound
-	case fault.Conflict:
-		code, reason = http.StatusConflict, metav1.StatusReasonAlreadyExists
-	case fault.Invalid:
-		code, reason = http.StatusUnprocessableEntity, metav1.StatusReasonInvalid
+	switch kind := fault.KindOf(err); {
+	case kind == fault.NotFound:
+		answerStatus(w, http.StatusNotFound, metav1.StatusReasonNotFound, err.Error())
+	case kind == fault.Conflict:
+		answerStatus(w, http.StatusConflict, metav1.StatusReasonAlreadyExists, err.Error())
+	case kind == fault.Invalid:
+		answerStatus(w, http.StatusUnprocessableEntity, metav1.StatusReasonInvalid, err.Error())
+	default:
+		answerStatus(w, http.StatusInternalServerError, metav1.StatusReasonInternalError, err.Error())
 	}
-	answerStatus(w, code, reason, err.Error())
 }
