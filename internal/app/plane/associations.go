@@ -100,14 +100,17 @@ func (a associationPaths) remove(w http.ResponseWriter, r *http.Request) {
 }
 
 func answerFault(w http.ResponseWriter, err error) {
-	switch kind := fault.KindOf(err); {
-	case kind == fault.NotFound:
-		answerStatus(w, http.StatusNotFound, metav1.StatusReasonNotFound, err.Error())
-	case kind == fault.Conflict:
-		answerStatus(w, http.StatusConflict, metav1.StatusReasonAlreadyExists, err.Error())
-	case kind == fault.Invalid:
-		answerStatus(w, http.StatusUnprocessableEntity, metav1.StatusReasonInvalid, err.Error())
-	default:
-		answerStatus(w, http.StatusInternalServerError, metav1.StatusReasonInternalError, err.Error())
+	known := map[fault.Kind]struct {
+		code   int
+		reason metav1.StatusReason
+	}{
+		fault.NotFound: {http.StatusNotFound, metav1.StatusReasonNotFound},
+		fault.Conflict: {http.StatusConflict, metav1.StatusReasonAlreadyExists},
+		fault.Invalid:  {http.StatusUnprocessableEntity, metav1.StatusReasonInvalid},
 	}
+	status, found := known[fault.KindOf(err)]
+	if !found {
+		status.code, status.reason = http.StatusInternalServerError, metav1.StatusReasonInternalError
+	}
+	answerStatus(w, status.code, status.reason, err.Error())
 }
