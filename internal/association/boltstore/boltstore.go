@@ -2,7 +2,7 @@
 // file or in memory, as an API server would: with UID, generation,
 // resourceVersion and times. What changes is seen at once through Current.
 //
-// It has one writer, the process that opened the file.
+// It has one writer, the process that opened the file, and does not know the EKS API.
 package boltstore
 
 import (
