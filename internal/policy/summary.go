@@ -153,9 +153,9 @@ func (e *Explanation) caller() string {
 
 func (c *ExplainedCondition) sentence() string {
 	if !c.Present {
-		return fmt.Sprintf("%s %s wants %s, the request has no such key%s", c.Operator, c.Key, list(c.Wanted), parenthesised(c.Note))
+		return fmt.Sprintf("%s %s wants %s, the request has no such key%s", c.Operator, c.Key, wanted(c), parenthesised(c.Note))
 	}
-	return fmt.Sprintf("%s %s wants %s, got %s%s", c.Operator, c.Key, list(c.Wanted), list(c.Got), parenthesised(c.Note))
+	return fmt.Sprintf("%s %s wants %s, got %s%s", c.Operator, c.Key, wanted(c), list(c.Got), parenthesised(c.Note))
 }
 
 // because names the conditions under which a Deny applied.
@@ -183,4 +183,12 @@ func parenthesised(note string) string {
 		return ""
 	}
 	return " (" + note + ")"
+}
+
+// wanted lists what the policy says, and what its variables stand for.
+func wanted(c *ExplainedCondition) string {
+	if len(c.Resolved) == 0 {
+		return list(c.Wanted)
+	}
+	return list(c.Wanted) + ", here " + list(c.Resolved)
 }
