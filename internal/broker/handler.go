@@ -280,26 +280,15 @@ type wireChange struct {
 	Deleted bool   `json:"deleted"`
 }
 
-// usedOn wants changes that pods of a node may have sessions of. What is gone is
-// always told: its pods may be gone, too.
+// usedOn wants changes that pods of a node may have sessions of, as the pods are
+// when it is asked. What is gone is always told: its pods may be gone, too.
 func (b *Broker) usedOn(node string) func(change) bool {
-	var accounts map[string]bool
-	known := false
-	if b.Objects != nil {
-		accounts, known = b.Objects.AccountsOn(node)
-	}
 	return func(one change) bool {
-		if !known || one.gone || accounts[one.namespace+"/"+one.account] {
+		if one.gone {
 			return true
 		}
-		if one.pattern {
-			for account := range accounts {
-				if covers(one, account[len(one.namespace)+1:]) && account[:len(one.namespace)+1] == one.namespace+"/" {
-					return true
-				}
-			}
-		}
-		return false
+		uses, known := b.Objects.UsesOn(node, one.namespace, func(account string) bool { return account == one.account || covers(one, account) })
+		return uses || !known
 	}
 }
 

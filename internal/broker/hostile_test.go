@@ -223,7 +223,7 @@ func (w *world) follow() {
 		w.t.Fatal(err)
 	}
 	for {
-		if accounts, _ := w.objects.AccountsOn(mark.Spec.NodeName); accounts["marks/m"] {
+		if uses, _ := w.objects.UsesOn(mark.Spec.NodeName, "marks", func(account string) bool { return account == "m" }); uses {
 			return
 		}
 		if w.t.Context().Err() != nil {

@@ -503,6 +503,24 @@ func TestChanges(t *testing.T) {
 	expect("draining", <-next, "107", "")
 }
 
+// TestChangesOfNewPods: which pods a node has is looked at when something changes,
+// not when the agent begins to ask.
+func TestChangesOfNewPods(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, settings{})
+	wanted := broker.UsedOn(w.broker, "n3", "shop", "cart")
+	if wanted() {
+		t.Error("a node without pods")
+	}
+	if _, err := w.client.CoreV1().Pods("shop").Create(t.Context(), newPod("shop", "cart-3", "uid-3", "cart", "n3"), metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w.follow()
+	if !wanted() {
+		t.Error("a pod that came meanwhile")
+	}
+}
+
 // TestChangesForget: an agent that was away for too long hears of all there is.
 func TestChangesForget(t *testing.T) {
 	t.Parallel()

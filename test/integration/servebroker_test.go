@@ -27,6 +27,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -353,6 +354,78 @@ func TestServeBroker(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestBrokerReplicas: what one replica told an agent, another goes on from; a
+// deleted association is refused by both.
+func TestBrokerReplicas(t *testing.T) {
+	w := newBrokerWorld(t)
+	stopFirst := w.start()
+	first := w.url
+	stopSecond := w.start("--verify", "both")
+	second := w.url
+	w.associate("cart-federated", "")
+	raw := w.token(w.pod("shop", "replicas-0", "cart-federated", "n1"), podIdentity)
+	for _, w.url = range []string{first, second} {
+		w.eventually("session", raw, "")
+	}
+	cursor, items := w.poll(first, "")
+	if len(items) != 1 || items[0]["version"] != 1.0 || items[0]["deleted"] != false {
+		t.Fatalf("first poll: %s %v", cursor, items)
+	}
+	answered := make(chan []map[string]any, 1)
+	go func() {
+		_, items := w.poll(second, cursor)
+		answered <- items
+	}()
+	w.must(w.associations().Patch(t.Context(), "cart-federated", types.MergePatchType, []byte(`{"spec":{"durationSeconds":900}}`), metav1.PatchOptions{}))
+	if items := <-answered; len(items) != 1 || items[0]["version"] != 2.0 || items[0]["deleted"] != false {
+		t.Errorf("changed: %v", items)
+	}
+	for _, w.url = range []string{first, second} {
+		w.until("a session of the new version", func() bool { return w.ask("n1", raw).version == "2" })
+	}
+	cursor, _ = w.poll(second, "")
+	w.must(w.associations().Patch(t.Context(), "cart-federated", types.MergePatchType, []byte(`{"spec":{"paused":true}}`), metav1.PatchOptions{}))
+	if _, items := w.poll(first, cursor); len(items) != 1 || items[0]["deleted"] != true {
+		t.Errorf("paused: %v", items)
+	}
+	cursor, _ = w.poll(first, "")
+	w.must(nil, w.associations().Delete(t.Context(), "cart-federated", metav1.DeleteOptions{}))
+	for _, replica := range []string{first, second} {
+		if _, items := w.poll(replica, cursor); len(items) != 1 || items[0]["deleted"] != true {
+			t.Errorf("deleted: %v", items)
+		}
+		w.url = replica
+		w.expect("deleted", w.ask("n1", raw), "ResourceNotFoundException", "")
+	}
+	for _, stop := range []func() int{stopFirst, stopSecond} {
+		if code := stop(); code != 0 {
+			t.Errorf("exit code %d", code)
+		}
+	}
+}
+
+// poll asks for changes as the agent of n1.
+func (w *brokerWorld) poll(replica, since string) (cursor string, items []map[string]any) {
+	request, err := http.NewRequestWithContext(w.t.Context(), http.MethodGet, replica+"/rolecall/v1/changes?node=n1&since="+since, nil)
+	if err != nil {
+		return err.Error(), nil
+	}
+	request.Header.Set("Authorization", "Bearer "+w.agents["n1"])
+	response, err := w.client.Do(request)
+	if err != nil {
+		return err.Error(), nil
+	}
+	defer response.Body.Close()
+	var answer struct {
+		Cursor string
+		Items  []map[string]any
+	}
+	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
+		return err.Error(), nil
+	}
+	return answer.Cursor, answer.Items
 }
 
 // wholeWay goes from the pod's token to an access that its tags decide, and back:

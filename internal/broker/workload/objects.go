@@ -107,19 +107,20 @@ func (o *Objects) Fresh(now time.Time, within time.Duration) bool {
 	return o.embedded() || o.pods.fresh(now, within) && isClosed(o.accounts.synced)
 }
 
-// AccountsOn returns the service accounts of the pods of a node, as
-// NAMESPACE/NAME; ok is false if pods are not followed.
-func (o *Objects) AccountsOn(node string) (accounts map[string]bool, ok bool) {
+// UsesOn reports whether a pod of a namespace and node has an account that
+// matches; known is false if pods are not followed.
+func (o *Objects) UsesOn(node, namespace string, matches func(account string) bool) (uses, known bool) {
 	if !isClosed(o.pods.synced) {
-		return nil, false
+		return false, false
 	}
-	accounts = map[string]bool{}
-	o.pods.each(func(namespace string, p pod) {
-		if p.node == node {
-			accounts[namespace+"/"+p.account] = true
+	o.pods.mu.RLock()
+	defer o.pods.mu.RUnlock()
+	for _, p := range o.pods.known[namespace] {
+		if p.node == node && matches(p.account) {
+			return true, true
 		}
-	})
-	return accounts, true
+	}
+	return false, true
 }
 
 // account checks that the service account is there with the claimed UID.
@@ -213,16 +214,6 @@ func (k *kept[T]) fresh(now time.Time, within time.Duration) bool {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	return isClosed(k.synced) && now.Sub(k.moved) <= within
-}
-
-func (k *kept[T]) each(yield func(namespace string, one T)) {
-	k.mu.RLock()
-	defer k.mu.RUnlock()
-	for namespace, names := range k.known {
-		for _, one := range names {
-			yield(namespace, one)
-		}
-	}
 }
 
 // find returns an object that is as wanted, if there is one: an object that is
