@@ -1,14 +1,8 @@
 package app
 
 import (
-	"context"
-	"encoding/json"
-	"fmt"
-	"io"
 	"log/slog"
-	"net/http"
 	"net/netip"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -221,58 +215,12 @@ func (c *agentConfig) keySource() (agent.KeySource, error) {
 	case from == keysOff:
 		return nil, nil
 	case from == keysAPIServer:
-		return c.apiServerKeys()
+		client, err := kubeClient(c.kubeconfig, c.kubeAPI)
+		return agent.KeySource(apiServerKeys(client)), err
 	case c.keysIssuer == "":
 		return nil, usage("--local-keys %s needs --local-keys-issuer, the issuer of the tokens", from)
-	case strings.HasPrefix(from, "https://"):
-		return func(ctx context.Context) (string, []byte, error) {
-			document, err := download(ctx, from)
-			return c.keysIssuer, document, err
-		}, nil
 	}
-	return func(context.Context) (string, []byte, error) {
-		document, err := os.ReadFile(from)
-		return c.keysIssuer, document, err
-	}, nil
-}
-
-// apiServerKeys asks the API server, with the agent's own account, for keys and
-// for the issuer they belong to.
-func (c *agentConfig) apiServerKeys() (agent.KeySource, error) {
-	client, err := kubeClient(c.kubeconfig, c.kubeAPI)
-	if err != nil {
-		return nil, err
-	}
-	return func(ctx context.Context) (string, []byte, error) {
-		get := client.Discovery().RESTClient().Get
-		text, err := get().AbsPath("/.well-known/openid-configuration").DoRaw(ctx)
-		if err != nil {
-			return "", nil, err
-		}
-		var discovery struct{ Issuer string }
-		if err := json.Unmarshal(text, &discovery); err != nil {
-			return "", nil, err
-		}
-		document, err := get().AbsPath("/openid/v1/jwks").DoRaw(ctx)
-		return discovery.Issuer, document, err
-	}, nil
-}
-
-// download reads a small document.
-func download(ctx context.Context, url string) ([]byte, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return nil, err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = response.Body.Close() }()
-	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s answers with status %d", url, response.StatusCode)
-	}
-	return io.ReadAll(io.LimitReader(response.Body, 1<<20))
+	return agent.KeySource(keysAt(from, c.keysIssuer)), nil
 }
 
 // registerNode adds what is known of the node and the program.

@@ -4,14 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -196,7 +194,7 @@ func (c *brokerConfig) verifier(sys System, p *brokerParts) (*workload.Verifier,
 	if v.Mode == workload.TokenReview {
 		return v, nil // one pod is read at a time
 	}
-	v.Keys = workload.NewKeys(c.keySource(p), sys.Now)
+	v.Keys = workload.NewKeys(workload.KeySource(c.keySource(p)), sys.Now)
 	p.run = append(p.run, v.Objects.Run, func(ctx context.Context) error { return v.Keys.Run(ctx, p.log) })
 	p.wantSynced("keys of the issuer", v.Keys.Synced())
 	for _, synced := range v.Objects.Synced() {
@@ -206,32 +204,11 @@ func (c *brokerConfig) verifier(sys System, p *brokerParts) (*workload.Verifier,
 }
 
 // keySource is where the keys of the cluster's tokens come from.
-func (c *brokerConfig) keySource(p *brokerParts) workload.KeySource {
-	switch {
-	case c.keys == keysAPIServer:
-		return func(ctx context.Context) (string, []byte, error) {
-			get := p.client.Discovery().RESTClient().Get
-			text, err := get().AbsPath("/.well-known/openid-configuration").SetHeader("Accept", "application/json").DoRaw(ctx)
-			if err != nil {
-				return "", nil, err
-			}
-			var discovery struct{ Issuer string }
-			if err := json.Unmarshal(text, &discovery); err != nil {
-				return "", nil, err
-			}
-			document, err := get().AbsPath("/openid/v1/jwks").SetHeader("Accept", "application/jwk-set+json").DoRaw(ctx)
-			return discovery.Issuer, document, err
-		}
-	case strings.HasPrefix(c.keys, "https://"):
-		return func(ctx context.Context) (string, []byte, error) {
-			document, err := download(ctx, c.keys)
-			return c.keysIssuer, document, err
-		}
+func (c *brokerConfig) keySource(p *brokerParts) publishedKeys {
+	if c.keys == keysAPIServer {
+		return apiServerKeys(p.client)
 	}
-	return func(context.Context) (string, []byte, error) {
-		document, err := os.ReadFile(c.keys)
-		return c.keysIssuer, document, err
-	}
+	return keysAt(c.keys, c.keysIssuer)
 }
 
 // sessions reads the AWS configuration and the signing key.
