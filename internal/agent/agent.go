@@ -133,7 +133,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		parts.Go(func() { a.changesLoop(ctx) })
 	}
 	if a.config.Keys != nil {
-		parts.Go(func() { a.config.Keys.run(ctx, a.config.Log) })
+		parts.Go(func() { _ = a.config.Keys.Run(ctx, a.config.Log) }) // ends with ctx
 	}
 	<-ctx.Done()
 	a.draining.Store(true)

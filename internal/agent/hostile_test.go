@@ -26,7 +26,7 @@ func verifying(dead map[string]bool) func(raw string, _ int) (*awsapi.PodSession
 }
 
 // withKeys runs the agent in the bubble with the cluster's keys loaded.
-func withKeys(c *agent.Config) { c.Keys = agent.NewKeys(clusterJWKS, audience) }
+func withKeys(c *agent.Config) { c.Keys = agent.NewKeys(clusterJWKS, audience, time.Now) }
 
 // start runs the agent until the test's end, and returns when it has begun.
 func start(t *testing.T, r *rig) {

@@ -32,7 +32,7 @@ func TestKeysChange(t *testing.T) {
 			return issuer, document, err
 		}
 		upstream := &fakeUpstream{}
-		r := newRig(t, upstream, func(c *agent.Config) { c.Keys = agent.NewKeys(source, audience) })
+		r := newRig(t, upstream, func(c *agent.Config) { c.Keys = agent.NewKeys(source, audience, time.Now) })
 		start(t, r)
 		answerOf(t, r.get(cart(time.Now()).mint(t)), http.StatusOK)
 

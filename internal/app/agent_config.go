@@ -14,6 +14,7 @@ import (
 	"github.com/rolecall/rolecall/internal/agent"
 	"github.com/rolecall/rolecall/internal/agent/nodenet"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/follow"
 )
 
 const (
@@ -203,7 +204,7 @@ func (c *agentConfig) allowed(hosts []netip.Addr) []netip.Addr {
 }
 
 // keySource is where the keys of tokens come from; nil for none.
-func (c *agentConfig) keySource() (agent.KeySource, error) {
+func (c *agentConfig) keySource() (follow.KeySource, error) {
 	from := c.localKeys
 	if from == keysAuto {
 		from = keysOff
@@ -216,11 +217,11 @@ func (c *agentConfig) keySource() (agent.KeySource, error) {
 		return nil, nil
 	case from == keysAPIServer:
 		client, err := kubeClient(c.kubeconfig, c.kubeAPI)
-		return agent.KeySource(apiServerKeys(client)), err
+		return apiServerKeys(client), err
 	case c.keysIssuer == "":
 		return nil, usage("--local-keys %s needs --local-keys-issuer, the issuer of the tokens", from)
 	}
-	return agent.KeySource(keysAt(from, c.keysIssuer)), nil
+	return keysAt(from, c.keysIssuer), nil
 }
 
 // registerNode adds what is known of the node and the program.

@@ -104,7 +104,7 @@ func (c *agentConfig) serve(ctx context.Context, sys System) (err error) {
 	if err != nil {
 		return errors.Join(err, closeAll(listeners))
 	}
-	keys, err := c.keys()
+	keys, err := c.keys(sys.Now)
 	if err != nil {
 		return errors.Join(err, closeAll(listeners))
 	}
@@ -296,12 +296,12 @@ func (c *agentConfig) untaint(ctx context.Context, parts *errgroup.Group, probes
 	return nil
 }
 
-func (c *agentConfig) keys() (*agent.Keys, error) {
+func (c *agentConfig) keys(now func() time.Time) (*agent.Keys, error) {
 	source, err := c.keySource()
 	if source == nil || err != nil {
 		return nil, err
 	}
-	return agent.NewKeys(source, podIdentityAudience), nil
+	return agent.NewKeys(source, podIdentityAudience, now), nil
 }
 
 func (c *agentConfig) eksAuth(now func() time.Time) awsapi.EKSAuthConfig {

@@ -194,7 +194,7 @@ func (c *brokerConfig) verifier(sys System, p *brokerParts) (*workload.Verifier,
 	if v.Mode == workload.TokenReview {
 		return v, nil // one pod is read at a time
 	}
-	v.Keys = workload.NewKeys(workload.KeySource(c.keySource(p)), sys.Now)
+	v.Keys = workload.NewKeys(c.keySource(p), sys.Now)
 	p.run = append(p.run, v.Objects.Run, func(ctx context.Context) error { return v.Keys.Run(ctx, p.log) })
 	p.wantSynced("keys of the issuer", v.Keys.Synced())
 	for _, synced := range v.Objects.Synced() {
@@ -204,7 +204,7 @@ func (c *brokerConfig) verifier(sys System, p *brokerParts) (*workload.Verifier,
 }
 
 // keySource is where the keys of the cluster's tokens come from.
-func (c *brokerConfig) keySource(p *brokerParts) publishedKeys {
+func (c *brokerConfig) keySource(p *brokerParts) follow.KeySource {
 	if c.keys == keysAPIServer {
 		return apiServerKeys(p.client)
 	}

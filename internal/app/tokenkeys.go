@@ -10,14 +10,13 @@ import (
 	"strings"
 
 	"k8s.io/client-go/kubernetes"
-)
 
-// publishedKeys reads the issuer's name and its keys, a JWKS document.
-type publishedKeys func(ctx context.Context) (issuer string, document []byte, err error)
+	"github.com/rolecall/rolecall/internal/follow"
+)
 
 // keysAt are the keys at an https URL or in a file, which do not say whose they
 // are.
-func keysAt(place, issuer string) publishedKeys {
+func keysAt(place, issuer string) follow.KeySource {
 	if strings.HasPrefix(place, "https://") {
 		return func(ctx context.Context) (string, []byte, error) {
 			document, err := download(ctx, place)
@@ -32,7 +31,7 @@ func keysAt(place, issuer string) publishedKeys {
 
 // apiServerKeys asks the API server, with our own account, for keys and for the
 // issuer they belong to.
-func apiServerKeys(client kubernetes.Interface) publishedKeys {
+func apiServerKeys(client kubernetes.Interface) follow.KeySource {
 	return func(ctx context.Context) (string, []byte, error) {
 		get := client.Discovery().RESTClient().Get
 		text, err := get().AbsPath("/.well-known/openid-configuration").SetHeader("Accept", "application/json").DoRaw(ctx)

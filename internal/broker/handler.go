@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"regexp"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -199,7 +200,7 @@ func (b *Broker) write(w http.ResponseWriter, requestID string, got *issued) {
 	answer.Association.ID = association.ID(got.association)
 	answer.Association.ARN = b.Cluster.AssociationARN(answer.Association.ID)
 	answer.User.ARN, answer.User.ID, answer.Credentials = got.ARN, got.ID, credentialsOf(got.Session)
-	w.Header().Set("X-Rolecall-Association-Version", formatVersion(got.association.Generation))
+	w.Header().Set("X-Rolecall-Association-Version", strconv.FormatInt(got.association.Generation, 10))
 	writeJSON(w, requestID, answer)
 }
 

@@ -4,113 +4,50 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/rolecall/rolecall/internal/credential"
+	"github.com/rolecall/rolecall/internal/follow"
 	"github.com/rolecall/rolecall/internal/token"
 )
 
-// KeySource reads the issuer's name and its published keys, a JWKS document.
-type KeySource func(ctx context.Context) (issuer string, jwks []byte, err error)
+// Keys are the keys of the cluster's issuer.
+type Keys struct{ *follow.IssuerKeys }
 
-// Keys are the keys of the cluster's issuer, kept up to date by Run.
-type Keys struct {
-	source  KeySource
-	now     func() time.Time
-	current atomic.Pointer[loadedKeys]
-	synced  chan struct{}
-	once    sync.Once
+// keysStale is how old keys may be: a key that was withdrawn must not be good for
+// ever because the issuer cannot be reached.
+const keysStale = 15 * time.Minute
 
-	mu     sync.Mutex
-	forced time.Time // when an unknown kid last made them be read
-}
-
-type loadedKeys struct {
-	issuer string
-	set    *token.KeySet
-	at     time.Time
-}
-
-const (
-	keysPeriod  = 5 * time.Minute
-	keysRetry   = 10 * time.Second // also the least time between forced readings
-	keysTimeout = 2 * time.Second
-	// keysStale is how old keys may be: a key that was withdrawn must not be
-	// good for ever because the issuer cannot be reached.
-	keysStale = 15 * time.Minute
-)
-
-// NewKeys reads nothing yet.
-func NewKeys(source KeySource, now func() time.Time) *Keys {
-	return &Keys{source: source, now: now, synced: make(chan struct{})}
-}
-
-// Synced is closed when the keys have been read once.
-func (k *Keys) Synced() <-chan struct{} { return k.synced }
-
-// Run keeps the keys up to date until ctx is done.
-func (k *Keys) Run(ctx context.Context, log *slog.Logger) error {
-	for {
-		pause := keysPeriod
-		if err := k.load(ctx); err != nil && ctx.Err() == nil {
-			log.Warn("keys of the issuer not read", "error", err)
-			pause = keysRetry
-		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return nil
-		case <-timer.C:
-		}
-	}
-}
-
-func (k *Keys) load(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, keysTimeout)
-	defer cancel()
-	at := k.now()
-	issuer, document, err := k.source(ctx)
-	if err != nil {
-		return err
-	}
-	set, err := token.ParseJWKS(document)
-	switch {
-	case err != nil:
-		return err
-	case set.Len() == 0 || issuer == "":
-		return errors.New("the issuer has no name or publishes no keys")
-	}
-	k.current.Store(&loadedKeys{issuer, set, at})
-	k.once.Do(func() { close(k.synced) })
-	return nil
+// NewKeys reads nothing yet; Run does.
+func NewKeys(source follow.KeySource, now func() time.Time) *Keys {
+	return &Keys{follow.NewIssuerKeys(source, now)}
 }
 
 // usable says why the keys cannot be gone by.
 func (k *Keys) usable(now time.Time) error {
-	loaded := k.current.Load()
+	published := k.Current()
 	switch {
-	case loaded == nil:
+	case published == nil:
 		return errors.New("never read")
-	case now.Sub(loaded.at) > keysStale:
-		return fmt.Errorf("last read at %s", loaded.at.UTC().Format(time.RFC3339))
+	case now.Sub(published.At) > keysStale:
+		return fmt.Errorf("last read at %s", published.At.UTC().Format(time.RFC3339))
 	}
 	return nil
 }
 
 // verify checks signature, issuer, audience and times, with a leeway for the
-// latter. An unknown kid makes the keys be read anew, at most every 10 s: anyone
-// can invent one.
+// latter. An unknown kid makes the keys be read anew.
 func (k *Keys) verify(ctx context.Context, raw credential.Secret, audience string, now time.Time) (*token.Claims, error) {
 	claims, err := k.verifier(audience).Verify(raw, now)
-	if !errors.Is(err, token.ErrUnknownKey) || !k.mayForce(now) {
+	if !errors.Is(err, token.ErrUnknownKey) {
 		return claims, err
 	}
-	if failed := k.load(ctx); failed != nil {
+	tried, failed := k.Reload(ctx)
+	switch {
+	case failed != nil:
 		return nil, fmt.Errorf("%w: %w", errKeysNotRead, failed)
+	case !tried:
+		return nil, err
 	}
 	return k.verifier(audience).Verify(raw, now)
 }
@@ -120,16 +57,6 @@ func (k *Keys) verify(ctx context.Context, raw credential.Secret, audience strin
 var errKeysNotRead = errors.New("keys not read")
 
 func (k *Keys) verifier(audience string) *token.Verifier {
-	loaded := k.current.Load()
-	return &token.Verifier{Issuer: loaded.issuer, Audiences: []string{audience}, Keys: loaded.set, Leeway: clockSkew}
-}
-
-func (k *Keys) mayForce(now time.Time) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if since := now.Sub(k.forced); since >= 0 && since < keysRetry {
-		return false
-	}
-	k.forced = now
-	return true
+	published := k.Current()
+	return &token.Verifier{Issuer: published.Issuer, Audiences: []string{audience}, Keys: published.Set, Leeway: clockSkew}
 }
