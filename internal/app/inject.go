@@ -30,7 +30,12 @@ If a service account stands in the manifests twice, the last one holds, as after
 kubectl apply, and a warning says so if they differ.`,
 		Example: `  rolecall inject -f app.yaml | kubectl apply -f -`,
 		Args:    noArguments,
-		RunE:    func(*cobra.Command, []string) error { return runInject(sys, files, settings) },
+		RunE: func(*cobra.Command, []string) error {
+			if err := validateInject(&settings); err != nil {
+				return err
+			}
+			return runInject(sys, files, settings)
+		},
 	}
 	cmd.Flags().StringArrayVarP(&files, "filename", "f", nil, "a file or folder of manifests, or - for standard input; may be repeated")
 	injectFlags(cmd, &settings)

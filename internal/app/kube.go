@@ -19,7 +19,11 @@ func kubeConfig(kubeconfig, kubeAPI string) (*rest.Config, error) {
 		config, err = clientcmd.BuildConfigFromFlags(kubeAPI, kubeconfig)
 	}
 	if err != nil {
-		return nil, fault.New(fault.Usage, "find the API server: %w", err).Hint("outside a cluster, add --kubeconfig FILE")
+		refused := fault.New(fault.Usage, "find the API server: %w", err)
+		if kubeconfig == "" && kubeAPI == "" {
+			refused = refused.Hint("outside a cluster, add --kubeconfig FILE")
+		}
+		return nil, refused
 	}
 	config.QPS, config.Burst = 50, 50
 	return config, nil

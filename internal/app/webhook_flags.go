@@ -3,6 +3,7 @@ package app
 import (
 	"crypto/tls"
 	"net"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -190,8 +191,22 @@ func (c *webhookConfig) validate(given func(flag string) bool) error {
 	if c.settings.ComposeAccount != "" && !c.compose {
 		return fault.New(fault.Usage, "--compose-account does nothing alone").Hint("add --compose-role-arn")
 	}
-	return nil
+	// A review that waits longer is given up, and then failurePolicy decides.
+	if c.grace < 0 || c.grace >= reviewTimeout {
+		return fault.New(fault.Usage, "--service-account-lookup-grace-period %s: want less than %s, after which API servers give a review up", c.grace, reviewTimeout)
+	}
+	if called, err := url.Parse(c.url); c.url != "" && (err != nil || called.Scheme != "https" || called.Host == "") {
+		return fault.New(fault.Usage, "--webhook-url %q: want an https URL", c.url).Hint("for example https://127.0.0.1:8443/mutate")
+	}
+	if err := c.restrict(&tls.Config{MinVersion: tls.VersionTLS12}); err != nil {
+		return err
+	}
+	return validateInject(&c.settings)
 }
+
+// reviewTimeout is for how long API servers wait for a review, by the
+// registration that we make.
+const reviewTimeout = 10 * time.Second
 
 var tlsVersions = map[string]uint16{
 	"": tls.VersionTLS12, "1.0": tls.VersionTLS10, "1.1": tls.VersionTLS11, "1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13,

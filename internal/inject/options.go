@@ -47,7 +47,7 @@ func isURL(s string) bool {
 // read takes over what annotations say. What cannot be read is not injected.
 func (o *options) read(own map[string]string, prefix string, warn func(format string, args ...any)) {
 	if region, found := own["region"]; found {
-		if isRegion(region) {
+		if IsRegion(region) {
 			o.region = region
 		} else {
 			warn("annotation %sregion %q is no region; it is not used", prefix, region)
@@ -92,7 +92,8 @@ func (o *options) set(variable envVar) {
 	o.environments = append(o.environments, variable)
 }
 
-func isRegion(text string) bool {
+// IsRegion says whether text looks like a region: new ones need no new version.
+func IsRegion(text string) bool {
 	return text != "" && len(text) <= 40 && !strings.ContainsFunc(text, func(c rune) bool {
 		return (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-'
 	})
