@@ -31,7 +31,8 @@ var ServiceAccounts []byte
 //go:embed pod-identity.yaml
 var PodIdentity []byte
 
-// AWS is aws.yaml: the role of the association, as local AWS is seeded with it.
+// AWS is aws.yaml: the role of the association and the cluster, as local AWS is
+// seeded with them.
 //
 //go:embed aws.yaml
 var AWS []byte

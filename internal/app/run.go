@@ -97,14 +97,18 @@ func (c *runConfig) run(ctx context.Context, sys System) error {
 	}
 	workload, err := plane.NewClient(endpoints).Prepare(ctx, namespace, pod, dir, plane.Via(c.via))
 	if err != nil {
-		if fault.KindOf(err) == fault.NotFound {
+		if fault.KindOf(err) == fault.NotFound && len(fault.HintsOf(err)) == 0 {
 			return fault.New(fault.NotFound, "%w", err).Hint("declare it in a manifest: rolecall up -f FILE, or rolecall run -f FILE …")
 		}
 		return err
 	}
 	// Also after the program was interrupted: a plane that goes on must not keep
 	// the pod.
-	defer func() { _ = workload.Close(context.WithoutCancel(ctx)) }()
+	defer func() {
+		if err := workload.Close(context.WithoutCancel(ctx)); err != nil {
+			log.Warn("the pod is not deleted; it is gone when the plane stops", "error", err)
+		}
+	}()
 	for _, warning := range workload.Admission.Warnings {
 		fmt.Fprintf(sys.Stderr, "warning: %s\n", warning)
 	}

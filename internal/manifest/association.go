@@ -1,21 +1,29 @@
 package manifest
 
 import (
+	"fmt"
+
 	"go.yaml.in/yaml/v3"
 	sigsyaml "sigs.k8s.io/yaml"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
 )
 
+// Association is a PodIdentityAssociation and where it stands, FILE:LINE.
+type Association struct {
+	v1alpha1.PodIdentityAssociation
+	Place string
+}
+
 // Associations returns the PodIdentityAssociations of the sources, in their
 // order; what they say is not checked. A field that the kind does not have is an
 // error, since what it was to say would be lost.
-func Associations(sources []Source) ([]v1alpha1.PodIdentityAssociation, error) {
+func Associations(sources []Source) ([]Association, error) {
 	all, err := splitAll(sources)
 	if err != nil {
 		return nil, err
 	}
-	var found []v1alpha1.PodIdentityAssociation
+	var found []Association
 	for _, documents := range all {
 		for i := range documents {
 			d := &documents[i]
@@ -27,7 +35,7 @@ func Associations(sources []Source) ([]v1alpha1.PodIdentityAssociation, error) {
 				if err != nil {
 					return nil, err
 				}
-				found = append(found, one)
+				found = append(found, Association{one, fmt.Sprintf("%s:%d", d.source, d.line+o.node.Line-1)})
 			}
 		}
 	}

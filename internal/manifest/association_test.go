@@ -32,7 +32,7 @@ items:
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(found) != 2 || found[0].Namespace != "default" || found[0].Spec.ServiceAccountName != "a" || found[1].Namespace != "n" || found[1].Spec.DurationSeconds != 900 {
+	if len(found) != 2 || found[0].Namespace != "default" || found[0].Spec.ServiceAccountName != "a" || found[1].Namespace != "n" || found[1].Spec.DurationSeconds != 900 || found[0].Place != "f.yaml:6" || found[1].Place != "f.yaml:14" {
 		t.Errorf("found %+v", found)
 	}
 	bad := strings.Replace(good, "durationSeconds", "duration", 1)

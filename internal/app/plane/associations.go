@@ -2,9 +2,7 @@ package plane
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"path/filepath"
 
@@ -27,7 +25,11 @@ func openAssociations(ctx context.Context, config *Config) (*boltstore.Store, er
 			return nil, err
 		}
 	}
-	if err := declare(ctx, store, config.Manifests); err != nil {
+	err := removeTemporary(ctx, store)
+	if err == nil {
+		err = declare(ctx, store, config.Manifests)
+	}
+	if err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
 	return store, nil
@@ -50,8 +52,8 @@ func declare(ctx context.Context, store *boltstore.Store, files []string) error 
 		return err
 	}
 	for i := range declared {
-		if err := put(ctx, store, &declared[i]); err != nil {
-			return fault.New(fault.KindOf(err), "association %s/%s: %w", declared[i].Namespace, declared[i].Name, err)
+		if err := put(ctx, store, &declared[i].PodIdentityAssociation); err != nil {
+			return fault.New(fault.KindOf(err), "%s: association %s/%s: %w", declared[i].Place, declared[i].Namespace, declared[i].Name, err)
 		}
 	}
 	return nil
@@ -69,34 +71,6 @@ func put(ctx context.Context, store *boltstore.Store, wanted *v1alpha1.PodIdenti
 	present.Spec = wanted.Spec
 	_, err = store.Update(ctx, present)
 	return err
-}
-
-// associationPaths serves POST and DELETE of associations at kube-apiserver's
-// paths to the plane's owner.
-type associationPaths struct{ store *boltstore.Store }
-
-func (a associationPaths) create(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxObject))
-	one := &v1alpha1.PodIdentityAssociation{}
-	if err != nil || json.Unmarshal(body, one) != nil {
-		answerStatus(w, http.StatusBadRequest, metav1.StatusReasonBadRequest, "the body is no PodIdentityAssociation in JSON, or too large")
-		return
-	}
-	one.Namespace = r.PathValue("namespace")
-	created, err := a.store.Create(r.Context(), one)
-	if err != nil {
-		answerFault(w, err)
-		return
-	}
-	answerJSON(w, http.StatusCreated, created)
-}
-
-func (a associationPaths) remove(w http.ResponseWriter, r *http.Request) {
-	if err := a.store.Delete(r.Context(), r.PathValue("namespace"), r.PathValue("name"), ""); err != nil {
-		answerFault(w, err)
-		return
-	}
-	answerJSON(w, http.StatusOK, &metav1.Status{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusSuccess})
 }
 
 func answerFault(w http.ResponseWriter, err error) {

@@ -21,7 +21,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/credential"
 	"github.com/rolecall/rolecall/internal/fault"
 )
@@ -74,7 +73,8 @@ const (
 )
 
 // Admit has a pod (JSON) of a namespace admitted, as on CREATE, and applies the
-// answer's patch. Only ViaIRSA makes a difference: associations do not count then.
+// answer's patch. ViaIRSA no associations count, ViaPodIdentity also those that
+// are held for running programs.
 func (c *Client) Admit(ctx context.Context, namespace string, pod []byte, via Via) (*Admission, error) {
 	uid := types.UID(uuid.NewString())
 	review := admissionv1.AdmissionReview{
@@ -88,8 +88,8 @@ func (c *Client) Admit(ctx context.Context, namespace string, pod []byte, via Vi
 	}
 	var answer admissionv1.AdmissionReview
 	address := c.endpoints.Webhook
-	if via == ViaIRSA {
-		address = strings.Replace(address, "/mutate", irsaPath+"/mutate", 1)
+	if via != ViaWebhook {
+		address = strings.Replace(address, "/mutate", "/"+string(via)+"/mutate", 1)
 	}
 	if err := c.post(ctx, address, "", review, &answer); err != nil {
 		return nil, fmt.Errorf("ask the webhook: %w", err)
@@ -167,28 +167,26 @@ func (c *Client) DeletePod(ctx context.Context, namespace, name string) error {
 	return nil
 }
 
-// Associate gives a service account a role by Pod Identity.
-func (c *Client) Associate(ctx context.Context, namespace, account, role string) error {
-	one := &v1alpha1.PodIdentityAssociation{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: account},
-		Spec:       v1alpha1.PodIdentityAssociationSpec{ServiceAccountName: account, RoleARN: role},
+// hold has an account have an association, and returns who holds it: nobody if
+// the account has one anyway.
+func (c *Client) hold(ctx context.Context, namespace, account, role string) (holder string, err error) {
+	var answer holdAnswer
+	if err := c.post(ctx, c.holdersURL(namespace, account), c.endpoints.Bearer.Reveal(), holdRequest{role}, &answer); err != nil {
+		return "", fmt.Errorf("create the association: %w", err)
 	}
-	if err := c.post(ctx, c.associationsURL(namespace), c.endpoints.Bearer.Reveal(), one, one); err != nil {
-		return fmt.Errorf("create the association: %w", err)
-	}
-	return nil
+	return answer.Holder, nil
 }
 
-// Disassociate takes the association of a service account away.
-func (c *Client) Disassociate(ctx context.Context, namespace, account string) error {
-	if err := c.delete(ctx, c.associationsURL(namespace)+"/"+account); err != nil {
+// release lets the association go, unless others hold it.
+func (c *Client) release(ctx context.Context, namespace, account, holder string) error {
+	if err := c.delete(ctx, c.holdersURL(namespace, account)+"/"+holder); err != nil {
 		return fmt.Errorf("delete the association %s/%s: %w", namespace, account, err)
 	}
 	return nil
 }
 
-func (c *Client) associationsURL(namespace string) string {
-	return c.endpoints.Tokens + strings.Replace(associationsPath, "{namespace}", namespace, 1)
+func (c *Client) holdersURL(namespace, account string) string {
+	return c.endpoints.Tokens + strings.NewReplacer("{namespace}", namespace, "{account}", account).Replace(holdersPath)
 }
 
 func (c *Client) delete(ctx context.Context, url string) error {

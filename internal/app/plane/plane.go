@@ -309,31 +309,30 @@ func (p *Plane) seed(set *account.Set, now time.Time) error {
 	return seed.Apply(set, declared, now)
 }
 
-// webhooks are the webhook as a cluster has it, and one below /irsa that does not
-// know associations, for who wants a pod to be injected for web identity.
+// webhooks are the webhook as a cluster has it, and those of the ways that may be
+// chosen below their names: /irsa does not know associations, /pod-identity knows
+// those, too, that are held for running programs.
 func (p *Plane) webhooks(known accounts) (http.Handler, error) {
 	settings := inject.Defaults()
 	settings.Region, settings.RegionalSTS = quickstart.Region, true // as EKS runs it
 	settings.Container.URI = p.endpoints.Agent
-	config := webhook.Config{
-		Settings: settings, ServiceAccounts: known.static(settings), Metrics: prometheus.NewRegistry(), Log: p.config.Log, Now: p.config.Now,
-	}
-	irsa, err := webhook.New(config)
-	if err != nil {
-		return nil, err
-	}
-	config.Metrics, config.Associations = prometheus.NewRegistry(), webhook.EmbeddedAssociations(p.associations)
-	whole, err := webhook.New(config)
-	if err != nil {
-		return nil, err
-	}
 	mux := http.NewServeMux()
-	mux.Handle(irsaPath+"/", http.StripPrefix(irsaPath, irsa))
-	mux.Handle("/", whole)
+	for prefix, associations := range map[string]*webhook.Associations{
+		"":                           webhook.EmbeddedAssociations(lasting{p.associations}),
+		"/" + string(ViaIRSA):        nil,
+		"/" + string(ViaPodIdentity): webhook.EmbeddedAssociations(p.associations),
+	} {
+		made, err := webhook.New(webhook.Config{
+			Settings: settings, ServiceAccounts: known.static(settings), Associations: associations,
+			Metrics: prometheus.NewRegistry(), Log: p.config.Log, Now: p.config.Now,
+		})
+		if err != nil {
+			return nil, err
+		}
+		mux.Handle(prefix+"/", http.StripPrefix(prefix, made))
+	}
 	return mux, nil
 }
-
-const irsaPath = "/irsa"
 
 // issuerHandler serves the public documents, and TokenRequests for the plane's
 // owner.
@@ -355,18 +354,16 @@ func (p *Plane) issuerHandler(known accounts) (http.Handler, error) {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/api/", tokens.Handler())
-	associations := associationPaths{p.associations}
+	held := newTemporary(p.associations)
 	for pattern, serve := range map[string]http.HandlerFunc{
 		"POST /api/v1/namespaces/{namespace}/pods": p.pods.create, "DELETE /api/v1/namespaces/{namespace}/pods/{name}": p.pods.remove,
-		"POST " + associationsPath: associations.create, "DELETE " + associationsPath + "/{name}": associations.remove,
+		"POST " + holdersPath: held.serveHold, "DELETE " + holdersPath + "/{holder}": held.serveRelease,
 	} {
 		mux.Handle(pattern, p.ownerOnly(serve))
 	}
 	mux.Handle("/", documents)
 	return mux, nil
 }
-
-const associationsPath = "/apis/rolecall.io/v1alpha1/namespaces/{namespace}/podidentityassociations"
 
 // ownerOnly is for whoever has the plane's bearer token.
 func (p *Plane) ownerOnly(next http.HandlerFunc) http.Handler {

@@ -1,6 +1,7 @@
 package plane
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,6 +17,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/rolecall/rolecall/examples/quickstart"
+	"github.com/rolecall/rolecall/internal/association"
 	"github.com/rolecall/rolecall/internal/fault"
 )
 
@@ -31,9 +34,10 @@ type Workload struct {
 
 	client *Client
 	dir    string
-	pod    *corev1.Pod // as created
-	// associated is the account that has an association for this pod only.
-	associated string
+	pod    *corev1.Pod // as created; nil before
+	// holder holds the association of the account held; empty if it has one anyway.
+	holder string
+	held   association.Name
 }
 
 // ProjectedToken is one token file.
@@ -59,76 +63,66 @@ func MinimalPod(serviceAccount string) ([]byte, error) {
 // environment below dir, which must exist and be the caller's own. A service
 // account the plane does not know is NotFound. Call Close when the pod's work is
 // done. ViaPodIdentity gives an account that has no association one with the role
-// of its annotation, for as long as the pod is there.
+// of its annotation, for as long as pods that were prepared so are there.
 func (c *Client) Prepare(ctx context.Context, namespace string, pod []byte, dir string, via Via) (*Workload, error) {
-	admission, err := c.Admit(ctx, namespace, pod, via)
+	w := &Workload{client: c, dir: dir}
+	if err := w.prepare(ctx, namespace, pod, via); err != nil {
+		return nil, errors.Join(err, w.Close(context.WithoutCancel(ctx)))
+	}
+	return w, nil
+}
+
+func (w *Workload) prepare(ctx context.Context, namespace string, pod []byte, via Via) (err error) {
+	if via == ViaPodIdentity {
+		if err := w.hold(ctx, namespace, pod); err != nil {
+			return err
+		}
+	}
+	if w.Admission, err = w.client.Admit(ctx, namespace, pod, via); err != nil {
+		return err
+	}
+	// What is made must be known here to be taken away: not given up half-way.
+	if w.pod, err = w.client.CreatePod(context.WithoutCancel(ctx), namespace, w.Admission.Pod); err != nil {
+		return err
+	}
+	return w.begin(ctx)
+}
+
+// hold has the account have an association, with the role that it has by web
+// identity if there is none.
+func (w *Workload) hold(ctx context.Context, namespace string, pod []byte) error {
+	admission, err := w.client.Admit(ctx, namespace, pod, ViaIRSA)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var associated string
-	if via == ViaPodIdentity && !admission.has(containerVariable) {
-		if associated, err = c.associate(ctx, namespace, admission); err != nil {
-			return nil, err
-		}
-		if admission, err = c.Admit(ctx, namespace, pod, via); err != nil {
-			return nil, errors.Join(err, c.Disassociate(ctx, namespace, associated))
-		}
+	var admitted corev1.Pod
+	if err := json.Unmarshal(admission.Pod, &admitted); err != nil {
+		return fault.New(fault.Invalid, "decode the pod: %w", err)
 	}
-	workload, err := c.create(ctx, namespace, admission, dir, associated)
-	if err != nil && associated != "" {
-		return nil, errors.Join(err, c.Disassociate(ctx, namespace, associated))
+	account := cmp.Or(admitted.Spec.ServiceAccountName, "default")
+	// An account that is not there has no role either; that is said first.
+	if _, _, err := w.client.Token(ctx, TokenRequest{Namespace: namespace, ServiceAccount: account}); err != nil {
+		return err
 	}
-	return workload, err
+	holder, err := w.client.hold(context.WithoutCancel(ctx), namespace, account, role(&admitted))
+	if fault.KindOf(err) == fault.NotFound {
+		return fault.New(fault.NotFound, "%w", err).Hint("rolecall association create --via eks --cluster-name %s, or declare a PodIdentityAssociation in a file: rolecall up -f FILE", quickstart.Cluster)
+	}
+	w.held = association.Name{Namespace: namespace, ServiceAccount: account}
+	w.holder = holder
+	return err
 }
 
-// associate makes an association with the role that the account has by web
-// identity, and returns the account's name.
-func (c *Client) associate(ctx context.Context, namespace string, admission *Admission) (string, error) {
-	var pod corev1.Pod
-	if err := json.Unmarshal(admission.Pod, &pod); err != nil {
-		return "", fmt.Errorf("decode the admitted pod: %w", err)
-	}
-	account := pod.Spec.ServiceAccountName
-	role := variable(&pod, roleVariable)
-	if role == "" {
-		return "", fault.New(fault.NotFound, "service account %s/%s has neither an association nor a role by annotation", namespace, account).
-			Hint("declare a PodIdentityAssociation in a manifest: rolecall up -f FILE, or rolecall run -f FILE …")
-	}
-	return account, c.Associate(ctx, namespace, account, role)
-}
-
-// Variables that tell the two ways apart.
-const (
-	roleVariable      = "AWS_ROLE_ARN"
-	containerVariable = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
-)
-
-func (a *Admission) has(name string) bool {
-	var pod corev1.Pod
-	return json.Unmarshal(a.Pod, &pod) == nil && variable(&pod, name) != ""
-}
-
-func variable(pod *corev1.Pod, name string) string {
+// role is what the first container has by web identity.
+func role(pod *corev1.Pod) string {
 	if len(pod.Spec.Containers) > 0 {
-		for _, one := range pod.Spec.Containers[0].Env {
-			if one.Name == name {
-				return one.Value
+		for _, variable := range pod.Spec.Containers[0].Env {
+			if variable.Name == "AWS_ROLE_ARN" {
+				return variable.Value
 			}
 		}
 	}
 	return ""
-}
-
-func (c *Client) create(ctx context.Context, namespace string, admission *Admission, dir, associated string) (*Workload, error) {
-	created, err := c.CreatePod(ctx, namespace, admission.Pod)
-	if err != nil {
-		return nil, err
-	}
-	workload := &Workload{Admission: admission, client: c, dir: dir, pod: created, associated: associated}
-	if err := workload.begin(ctx); err != nil {
-		return nil, errors.Join(err, c.DeletePod(ctx, created.Namespace, created.Name))
-	}
-	return workload, nil
 }
 
 // begin makes the environment and the token files.
@@ -151,18 +145,20 @@ func (w *Workload) begin(ctx context.Context) error {
 	return nil
 }
 
-// Close deletes the pod, and the association that was made for it. Its tokens are
-// good for nothing then but what AWS accepts of them.
-func (w *Workload) Close(ctx context.Context) error {
-	err := w.client.DeletePod(ctx, w.pod.Namespace, w.pod.Name)
-	if w.associated != "" {
-		err = errors.Join(err, w.client.Disassociate(ctx, w.pod.Namespace, w.associated))
+// Close deletes the pod, and lets the association go that was made for it. Its
+// tokens are good for nothing then but what AWS accepts of them.
+func (w *Workload) Close(ctx context.Context) (err error) {
+	if w.pod != nil {
+		err = w.client.DeletePod(ctx, w.pod.Namespace, w.pod.Name)
+	}
+	if w.holder != "" {
+		err = errors.Join(err, w.client.release(ctx, w.held.Namespace, w.held.ServiceAccount, w.holder))
 	}
 	return err
 }
 
-// Associated reports whether the account got an association for this pod only.
-func (w *Workload) Associated() bool { return w.associated != "" }
+// Associated reports whether the account has its association for such pods only.
+func (w *Workload) Associated() bool { return w.holder != "" }
 
 // plan finds the token volumes the first container mounts, and moves the paths
 // of its variables.
