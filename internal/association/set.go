@@ -2,6 +2,7 @@ package association
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 
@@ -74,6 +75,9 @@ func (s *Set) Of(namespace, serviceAccount string) *v1alpha1.PodIdentityAssociat
 
 // ByID returns the association with an id of the EKS API; nil if there is none.
 func (s *Set) ByID(id string) *v1alpha1.PodIdentityAssociation { return s.byID[id] }
+
+// All returns all of them in no order. They must not be changed.
+func (s *Set) All() []*v1alpha1.PodIdentityAssociation { return slices.Collect(maps.Values(s.byID)) }
 
 // Len is how many there are.
 func (s *Set) Len() int { return len(s.byID) }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 
 	"github.com/google/uuid"
@@ -113,17 +114,7 @@ type lasting struct{ *boltstore.Store }
 
 // Current returns the present set, which must not be changed.
 func (l lasting) Current() *association.Set {
-	all, err := l.List(context.Background(), "")
-	if err != nil { // closed
-		return l.Store.Current()
-	}
-	var kept []*v1alpha1.PodIdentityAssociation
-	for i := range all {
-		if !isTemporary(&all[i]) {
-			kept = append(kept, &all[i])
-		}
-	}
-	return association.NewSet(kept)
+	return association.NewSet(slices.DeleteFunc(l.Store.Current().All(), isTemporary))
 }
 
 // holdRequest and its answer are the bodies of POST at holdersPath; DELETE below
