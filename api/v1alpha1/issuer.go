@@ -115,7 +115,7 @@ type S3Target struct {
 	// +kubebuilder:validation:Pattern=`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`
 	Bucket string `json:"bucket"`
 	// +required
-	// +kubebuilder:validation:Pattern=`^[a-z]{2}(-[a-z]+)+-[0-9]+$`
+	// +kubebuilder:validation:Pattern=`^[a-z]+(-[a-z]+)+-[0-9]+$`
 	Region string `json:"region"`
 	// Prefix has no slash at its ends; it is the path of the URL for virtual
 	// hosts.

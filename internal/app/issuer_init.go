@@ -1,17 +1,21 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
+	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/distribution"
 	"github.com/rolecall/rolecall/internal/fault"
@@ -40,6 +44,8 @@ type initConfig struct {
 	jwksPath string
 	emptyIDs bool
 	readBack time.Duration
+	// given says whether a flag was: what was not does not change issuer.yaml.
+	given func(flag string) bool
 }
 
 func newIssuerInit(sys System) *cobra.Command {
@@ -58,6 +64,7 @@ distribution are printed and written as a patch; they keep the present issuer se
 		Example: `  rolecall issuer init --name prod --bucket example-oidc --region eu-west-1 --kubeconfig admin.conf --for kubeadm`,
 		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			c.given = cmd.Flags().Changed
 			if err := c.validate(); err != nil {
 				return err
 			}
@@ -74,7 +81,7 @@ distribution are printed and written as a patch; they keep the present issuer se
 	flags.StringVar(&c.region, "region", "", "region of the bucket")
 	flags.StringVar(&c.prefix, "prefix", "", "prefix in the bucket, for several clusters in one")
 	flags.StringVar(&c.style, "style", "", "how the bucket stands in the URL: virtual, path or dualstack; never change it later")
-	flags.StringVar(&c.directory, "directory", "", "folder to publish in instead, for `rolecall serve issuer` or a server of yours")
+	flags.StringVar(&c.directory, "directory", "", "folder to publish in instead, for \"rolecall serve issuer\" or a server of yours")
 	flags.StringArrayVar(&c.audiences, "audience", []string{"sts.amazonaws.com"}, "audience of the provider; may be repeated")
 	flags.StringArrayVar(&c.roles, "provider-role", nil, "role to take in another account that gets a provider too; may be repeated")
 	flags.StringArrayVar(&c.thumbprints, "thumbprint", nil, "of the provider, for certificates that are not publicly trusted")
@@ -104,8 +111,19 @@ func (c *initConfig) validate() error {
 		return fault.New(fault.Usage, "the URL under which the folder is served is not given").Hint("add --url https://HOST/PATH")
 	case c.maxAge < 0 || c.maxAge > time.Hour:
 		return fault.New(fault.Usage, "--max-age %s: want at most an hour", c.maxAge)
+	case len(validation.IsDNS1123Subdomain(c.name)) > 0:
+		return fault.New(fault.Usage, "--name %q: want a name that an Issuer object can have: a-z, 0-9, - and .", c.name)
+	case !slices.Contains([]int{2048, 3072, 4096}, c.bits):
+		return fault.New(fault.Usage, "--rsa-bits %d: want 2048, 3072 or 4096", c.bits)
+	case c.bucket != "" && !bucketName.MatchString(c.bucket):
+		return fault.New(fault.Usage, "--bucket %q: want 3 to 63 of a-z, 0-9, - and .", c.bucket)
+	case c.region != "" && !regionName.MatchString(c.region):
+		return fault.New(fault.Usage, "--region %q: want a region", c.region).Hint("for example eu-west-1")
 	case c.distribution != "" && !slices.Contains(distribution.Names(), distribution.Name(c.distribution)):
 		return fault.New(fault.Usage, "--for %q is not known", c.distribution).Hint("want one of kubeadm, capi, kops, k3s, rke2, talos, eks-anywhere")
+	}
+	if err := c.validateProviders(); err != nil {
+		return err
 	}
 	if c.url == "" {
 		url, err := publication.S3URL(publication.Style(c.style), c.bucket, c.region, c.prefix)
@@ -119,6 +137,42 @@ func (c *initConfig) validate() error {
 	}
 	if strings.HasSuffix(c.url, "/") {
 		return fault.New(fault.Usage, "issuer %q ends with a slash, which would be part of it everywhere", c.url).Hint("use %s", strings.TrimRight(c.url, "/"))
+	}
+	if _, err := c.read.reader(); err != nil {
+		return err
+	}
+	if _, err := c.cluster.config(); err != nil {
+		return err
+	}
+	if c.distribution == "" || c.cluster.kubeconfig != "" {
+		return nil // the present issuer is asked
+	}
+	_, err := c.render("", "", false)
+	return err
+}
+
+// As the definition of Issuer has them.
+var (
+	bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
+	thumbprint = regexp.MustCompile(`^[0-9A-Fa-f]{40}$`)
+)
+
+// validateProviders looks at what IAM would refuse when all else is done.
+func (c *initConfig) validateProviders() error {
+	for _, audience := range c.audiences {
+		if audience == "" || len(audience) > 255 {
+			return fault.New(fault.Usage, "--audience %q: want 1 to 255 characters", audience)
+		}
+	}
+	for _, role := range c.roles {
+		if _, err := arn.ParseRole(role); err != nil {
+			return fault.New(fault.Usage, "--provider-role: %w", err)
+		}
+	}
+	for _, one := range c.thumbprints {
+		if !thumbprint.MatchString(one) {
+			return fault.New(fault.Usage, "--thumbprint %q: want the SHA-1 of a certificate, 40 hexadecimal digits", one).Hint("rolecall issuer verify prints it")
+		}
 	}
 	return nil
 }
@@ -144,6 +198,10 @@ func (c *initConfig) run(ctx context.Context, sys System) error {
 	if err != nil {
 		return err
 	}
+	settings, err := c.render(object.Spec.Publish.JWKSPath, present, own)
+	if err != nil {
+		return err // before anything is made elsewhere
+	}
 	if err := c.makeBucket(ctx, object); err != nil {
 		return err
 	}
@@ -155,12 +213,10 @@ func (c *initConfig) run(ctx context.Context, sys System) error {
 	if err := publish.publish(ctx, desk); err != nil {
 		return err
 	}
-	if !c.withoutProvider {
-		if err := makeProviders(ctx, sys, &object.Spec); err != nil {
-			return err
-		}
+	if err := makeProviders(ctx, sys, &object.Spec); err != nil {
+		return err
 	}
-	return c.settings(sys, object, present, own)
+	return c.writeSettings(sys, settings)
 }
 
 // object is issuer.yaml's; another issuer's is not overwritten.
@@ -187,6 +243,15 @@ func (c *initConfig) object() (*v1alpha1.Issuer, error) {
 	if err == nil { // what init does not ask for was added by hand
 		object.Spec.Probe, object.Spec.Rotation = there.Spec.Probe, there.Spec.Rotation
 		object.Spec.Publish.JWKSPath, object.Spec.Publish.EmptyKIDs = there.Spec.Publish.JWKSPath, there.Spec.Publish.EmptyKIDs
+		if !c.given("max-age") {
+			object.Spec.Publish.MaxAgeSeconds = there.Spec.Publish.MaxAgeSeconds
+		}
+		if !c.given("api-server") {
+			object.Spec.APIServers = there.Spec.APIServers
+		}
+		if !slices.ContainsFunc([]string{"audience", "provider-role", "thumbprint", "without-provider"}, c.given) {
+			object.Spec.Providers = there.Spec.Providers
+		}
 	}
 	if c.jwksPath != "" {
 		object.Spec.Publish.JWKSPath = c.jwksPath
@@ -312,25 +377,27 @@ func makeProviders(ctx context.Context, sys System, spec *v1alpha1.IssuerSpec) e
 	return nil
 }
 
-// settings writes and prints what the API servers need.
-func (c *initConfig) settings(sys System, object *v1alpha1.Issuer, present string, own bool) error {
-	if c.present != "" {
-		present = c.present
-	}
+// render makes what the API servers need; nil if nothing was asked for, or if they
+// have it. The issuer that they have now is present, unless it was named.
+func (c *initConfig) render(jwksPath, present string, own bool) (*distribution.Settings, error) {
+	present = cmp.Or(c.present, present)
 	if c.distribution == "" || present == c.url {
-		fmt.Fprintf(sys.Stdout, "issuer: %s\n", c.url)
-		return nil
-	}
-	path := object.Spec.Publish.JWKSPath
-	if path == "" {
-		path = publication.JWKSPath
+		return nil, nil
 	}
 	settings, err := distribution.For(distribution.Name(c.distribution), distribution.Issuer{
-		URL: c.url, Present: present, JWKSURI: c.url + "/" + path, Cluster: c.name, Namespace: c.namespace,
+		URL: c.url, Present: present, JWKSURI: c.url + "/" + cmp.Or(jwksPath, publication.JWKSPath), Cluster: c.name, Namespace: c.namespace,
 		Bucket: c.bucket, Prefix: strings.Trim(c.prefix, "/"), OwnKeys: own,
 	})
 	if err != nil {
-		return fault.New(fault.Usage, "%w", err).Hint("name the present issuer with --present-issuer, or ask the cluster with --kubeconfig")
+		return nil, fault.New(fault.Usage, "%w", err).Hint("name the present issuer with --present-issuer, or ask the cluster with --kubeconfig")
+	}
+	return &settings, nil
+}
+
+func (c *initConfig) writeSettings(sys System, settings *distribution.Settings) error {
+	if settings == nil {
+		fmt.Fprintf(sys.Stdout, "issuer: %s\n", c.url)
+		return nil
 	}
 	if err := writePrivately(c.folder.path(settings.File), []byte(settings.Text)); err != nil {
 		return err

@@ -209,7 +209,7 @@ func (d *desk) refuseRemoval(ctx context.Context, keys []token.PublicKey) error 
 	for _, kid := range publication.IDs(published) {
 		if !slices.Contains(publication.IDs(keys), kid) {
 			return fault.New(fault.Denied, "refuse to remove key %s: no API server was asked whether it signs with it", kid).
-				Hint("add --kubeconfig FILE, or --drop-unseen if no token of it is left")
+				Hint("add --kubeconfig FILE").Hint("if no token of it is left: rolecall issuer publish --dir %s --drop-unseen", d.folder.dir)
 		}
 	}
 	return nil

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"text/tabwriter"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -46,7 +46,10 @@ restarting the API servers, one by one, is yours.
 How far it is stands in rotation.json, so a rotation may take days and be taken up
 anywhere. With --emergency, for a key that has leaked, no cache and no token is waited
 for, also in the middle of a rotation, and the commands are printed that end the
-sessions taken with it.`,
+sessions taken with it.
+
+Where the API servers sign by "rolecall serve signer", the keys are the signer's:
+"rolecall signer rotate" renews them, without a restart.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.step(cmd.Context(), sys) },
 	}
@@ -63,30 +66,6 @@ func (c *rotateConfig) flags(cmd *cobra.Command) {
 	c.read.flags(cmd)
 	cmd.Flags().DurationVar(&c.cacheFor, "cache-for", 0, "longest time that readers use cached keys (default: issuer.yaml's, or 2h)")
 	cmd.Flags().DurationVar(&c.drainFor, "drain-for", 0, "longest life of a token (default: issuer.yaml's, or 24h10m, or that of the longest token of a pod)")
-}
-
-func newRotateStatus(sys System) *cobra.Command {
-	var c rotateConfig
-	cmd := &cobra.Command{
-		Use:   "status",
-		Short: "Show how far a rotation is, and when the next step is safe",
-		Long: `Show the phase of the rotation in --dir, what the API servers do, and what the next
-step waits for. With --issuer, show what the controller has written into the status of
-that Issuer object; --dir is not looked at then.`,
-		Args: noArguments,
-	}
-	var output *string
-	var name string
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if name != "" {
-			return objectStatus(cmd.Context(), sys, c.cluster.kubeconfig, name, *output)
-		}
-		return c.status(cmd.Context(), sys, *output)
-	}
-	c.flags(cmd)
-	cmd.Flags().StringVar(&name, "issuer", "", "name of an Issuer object: show the controller's rotation of it")
-	output = outputFlag(cmd, "table", "json")
-	return cmd
 }
 
 func newRotateAbort(sys System) *cobra.Command {
@@ -377,9 +356,21 @@ func (d *desk) publishFor(ctx context.Context, state rotation.State, view issuer
 	return err
 }
 
+// changed are the files that the control-plane nodes need for a phase.
+var changed = map[rotation.Phase][]string{
+	rotation.KeyCreated: {nextFile}, rotation.Verifying: {acceptedFile}, rotation.Signing: {signingFile, acceptedFile}, rotation.Retiring: {acceptedFile},
+}
+
+// tell says what is to be done now, and with which files.
 func (d *desk) tell(state rotation.State) error {
 	_, gate := rotation.Look(state, rotation.Parameters{}, rotation.Facts{})
 	fmt.Fprintf(d.sys.Stdout, "%s: %s\n", state.Phase, gate.Do)
+	if files := slices.Clone(changed[state.Phase]); len(files) > 0 {
+		for i, name := range files {
+			files[i] = d.folder.path(name)
+		}
+		fmt.Fprintf(d.sys.Stdout, "files: %s\n", strings.Join(files, ", "))
+	}
 	return nil
 }
 
@@ -416,76 +407,4 @@ func (c *rotateConfig) abort(ctx context.Context, sys System) error {
 		return err
 	}
 	return d.tell(next)
-}
-
-// rotationReport is `rotate status` for programs.
-type rotationReport struct {
-	State     rotation.State `json:"state"`
-	Gate      rotation.Gate  `json:"gate"`
-	Published []string       `json:"published"`
-	Servers   []serverReport `json:"servers"`
-}
-
-type serverReport struct {
-	Name   string   `json:"name"`
-	Signs  string   `json:"signs,omitempty"`
-	Serves []string `json:"serves,omitempty"`
-	Error  string   `json:"error,omitempty"`
-}
-
-func (c *rotateConfig) status(ctx context.Context, sys System, output string) error {
-	d, err := c.open(ctx, sys)
-	if err != nil {
-		return err
-	}
-	state, err := d.state()
-	if err != nil {
-		return err
-	}
-	view := d.look(ctx)
-	parameters, facts, err := c.facts(ctx, d, state, view)
-	if err != nil {
-		return err
-	}
-	state, gate := rotation.Look(state, parameters, facts)
-	if state.Phase == rotation.Stable {
-		gate.Waiting = rotation.Check(state, facts)
-		gate.Open = len(gate.Waiting) == 0
-	}
-	report := rotationReport{State: state, Gate: gate, Published: facts.Published}
-	for _, asked := range view.Asked {
-		report.Servers = append(report.Servers, serverReport{asked.Name, asked.Signs, publication.IDs(asked.Keys), asked.Err})
-	}
-	if output == "json" {
-		return printJSON(sys.Stdout, report)
-	}
-	return report.print(sys)
-}
-
-func (r *rotationReport) print(sys System) error {
-	table := tabwriter.NewWriter(sys.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(table, "phase\t%s since %s\n", r.State.Phase, r.State.Since.UTC().Format(time.RFC3339))
-	if r.State.NewKID != "" {
-		fmt.Fprintf(table, "keys\tfrom %s to %s\n", r.State.OldKID, r.State.NewKID)
-	}
-	fmt.Fprintf(table, "published\t%q\n", r.Published)
-	for _, server := range r.Servers {
-		if server.Error != "" {
-			fmt.Fprintf(table, "%s\t%s\n", server.Name, server.Error)
-			continue
-		}
-		fmt.Fprintf(table, "%s\tsigns with %s, accepts %q\n", server.Name, server.Signs, server.Serves)
-	}
-	fmt.Fprintf(table, "to do\t%s\n", r.Gate.Do)
-	switch {
-	case r.Gate.Open:
-		fmt.Fprintf(table, "next step\t%s, safe now: %s\n", r.Gate.Next, "rolecall issuer rotate")
-	case !r.Gate.NotBefore.IsZero():
-		fmt.Fprintf(table, "next step\t%s, safe from %s\n", r.Gate.Next, r.Gate.NotBefore.UTC().Format(time.RFC3339))
-	default:
-		for _, reason := range r.Gate.Waiting {
-			fmt.Fprintf(table, "next step\t%s, not yet: %s\n", r.Gate.Next, reason)
-		}
-	}
-	return table.Flush()
 }

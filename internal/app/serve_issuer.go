@@ -34,7 +34,7 @@ broken is not served at all.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&c.listen, "listen", ":8443", "where to listen, HTTPS")
-	flags.StringVar(&c.documents, "documents", "/etc/rolecall/issuer", "folder that `rolecall issuer publish` writes, or a mounted ConfigMap of the controller")
+	flags.StringVar(&c.documents, "documents", "/etc/rolecall/issuer", "folder that \"rolecall issuer publish\" writes, or a mounted ConfigMap of the controller")
 	flags.StringVar(&c.certFile, "tls-cert", "/etc/rolecall/tls/tls.crt", "serving certificate chain, PEM")
 	flags.StringVar(&c.keyFile, "tls-key", "/etc/rolecall/tls/tls.key", "its key, PEM")
 	flags.DurationVar(&c.maxAge, "max-age", 5*time.Minute, "how long readers may keep the documents; at most an hour")

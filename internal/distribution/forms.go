@@ -31,7 +31,7 @@ apiServer:
 		},
 	}
 	if issuer.OwnKeys {
-		s.Steps = append([]string{"for a new cluster, before kubeadm init: copy sa.key (0600) and sa.pub to /etc/kubernetes/pki of every control-plane node; in a running one keep its keys: rolecall issuer jwks --kubeconfig"}, s.Steps...)
+		s.Steps = append([]string{"for a new cluster, before kubeadm init: copy sa.key (0600) and sa.pub to /etc/kubernetes/pki of every control-plane node; in a running one keep its keys: rolecall issuer init --kubeconfig FILE"}, s.Steps...)
 	}
 	return s
 }
@@ -55,7 +55,7 @@ spec:
 		Steps: []string{
 			"merge the list with the arguments that are there: a merge patch replaces lists",
 			"kubectl -n " + namespace + " patch kubeadmcontrolplane NAME --type merge --patch-file kubeadmcontrolplane-patch.yaml; the control plane is rolled machine by machine",
-			"the cluster's public keys are in Secret " + namespace + "/" + issuer.Cluster + "-sa: rolecall issuer jwks --secret " + namespace + "/" + issuer.Cluster + "-sa",
+			"the cluster's public keys are in Secret " + namespace + "/" + issuer.Cluster + "-sa: rolecall issuer jwks --kubeconfig MANAGEMENT_CLUSTER --secret " + namespace + "/" + issuer.Cluster + "-sa",
 		},
 	}
 	if issuer.OwnKeys {
@@ -98,6 +98,9 @@ func rancher(name string, issuer Issuer) Settings {
 	var text strings.Builder
 	fmt.Fprintf(&text, "# Merge into /etc/rancher/%s/config.yaml of every server node.\nkube-apiserver-arg:\n", name)
 	for _, argument := range issuer.arguments() {
+		if argument.name == "api-audiences" {
+			argument.value += "," + name // which the distribution has beside its issuer
+		}
 		fmt.Fprintf(&text, "- %q\n", argument.name+"="+argument.value)
 	}
 	service := map[string]string{"k3s": "k3s", "rke2": "rke2-server"}[name]
@@ -157,7 +160,7 @@ spec:
 `, issuer.Cluster, issuer.URL, issuer.Present),
 		Steps: []string{
 			"set it in the cluster file before eksctl anywhere create cluster; for a running cluster, eksctl anywhere upgrade cluster",
-			"the cluster makes its own keys: rolecall issuer jwks --secret eksa-system/" + issuer.Cluster + "-sa",
+			"the cluster makes its own keys: rolecall issuer jwks --kubeconfig MANAGEMENT_CLUSTER --secret eksa-system/" + issuer.Cluster + "-sa",
 		},
 	}
 }

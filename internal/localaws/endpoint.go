@@ -24,7 +24,7 @@ type endpoint struct {
 var suffixes = []string{".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".localhost"}
 
 var (
-	regionName = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]+$`)
+	regionName = regexp.MustCompile(`^[a-z]+(-[a-z]+)+-[0-9]+$`)
 	legacyS3   = regexp.MustCompile(`^s3-([a-z]{2}(?:-[a-z]+)+-[0-9]+)$`)
 )
 

@@ -127,6 +127,8 @@ func TestS3URL(t *testing.T) {
 		{"path", "keys", "us-gov-west-1", "", "https://s3.us-gov-west-1.amazonaws.com/keys"},
 		{"dualstack", "keys", "eu-west-1", "c1", "https://s3.dualstack.eu-west-1.amazonaws.com/keys/c1"},
 		{"", "keys", "cn-north-1", "", "https://s3.cn-north-1.amazonaws.com.cn/keys"},
+		{"", "keys", "eusc-de-east-1", "", "https://keys.s3.eusc-de-east-1.amazonaws.eu"},
+		{"", "keys", "us-isob-east-1", "", "https://keys.s3.us-isob-east-1.sc2s.sgov.gov"},
 		{"virtual", "my.keys", "eu-west-1", "", ""},
 		{"legacy", "keys", "eu-west-1", "", ""},
 	} {
@@ -214,6 +216,8 @@ func TestS3Bucket(t *testing.T) {
 		"https://s3.dualstack.eu-west-1.amazonaws.com/keys":    "keys",
 		"https://s3-eu-west-1.amazonaws.com/keys":              "keys",
 		"https://s3.cn-north-1.amazonaws.com.cn/keys":          "keys",
+		"https://keys.s3.eusc-de-east-1.amazonaws.eu":          "keys",
+		"https://keys.s3.us-isob-east-1.sc2s.sgov.gov":         "keys",
 		"https://keys.s3.amazonaws.com":                        "keys",
 		"https://s3.eu-west-1.amazonaws.com":                   "",
 		"https://d111111abcdef8.cloudfront.net":                "",

@@ -1,10 +1,13 @@
 package publication
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"regexp"
 	"strings"
+
+	"github.com/rolecall/rolecall/internal/arn"
 )
 
 // Style is how a bucket stands in a URL (spec issuer-and-sts §5.1). Each makes
@@ -18,16 +21,17 @@ const (
 	DualStack   Style = "dualstack"
 )
 
+// suffixes are the domains of partitions that do not have amazonaws.com.
+var suffixes = map[string]string{
+	"aws-cn": "amazonaws.com.cn", "aws-eusc": "amazonaws.eu", "aws-iso": "c2s.ic.gov", "aws-iso-b": "sc2s.sgov.gov",
+	"aws-iso-e": "cloud.adc-e.uk", "aws-iso-f": "csp.hci.ic.gov",
+}
+
 // Partition returns the AWS partition of a region and the suffix of its host
 // names.
 func Partition(region string) (partition, suffix string) {
-	switch {
-	case strings.HasPrefix(region, "cn-"):
-		return "aws-cn", "amazonaws.com.cn"
-	case strings.HasPrefix(region, "us-gov-"):
-		return "aws-us-gov", "amazonaws.com"
-	}
-	return "aws", "amazonaws.com"
+	partition = arn.PartitionOf(region)
+	return partition, cmp.Or(suffixes[partition], "amazonaws.com")
 }
 
 // S3URL returns the issuer URL of a prefix in a bucket. An empty style is
@@ -97,7 +101,7 @@ func providerPath(issuer string) string {
 }
 
 // s3Host is S3's own host names, a bucket's before them if it is a virtual host.
-var s3Host = regexp.MustCompile(`^(?:([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])\.)?s3(?:\.dualstack)?(?:[.-][a-z0-9-]+)?\.amazonaws\.com(?:\.cn)?$`)
+var s3Host = regexp.MustCompile(`^(?:([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])\.)?s3(?:\.dualstack)?(?:[.-][a-z0-9-]+)?\.(?:amazonaws\.com(?:\.cn)?|amazonaws\.eu|c2s\.ic\.gov|sc2s\.sgov\.gov|cloud\.adc-e\.uk|csp\.hci\.ic\.gov)$`)
 
 // S3Bucket returns the bucket that stands in a URL of S3's own, in any style. It
 // is not found where something else, as CloudFront, stands before the bucket.
