@@ -63,6 +63,13 @@ func (c *Cluster) Stop(server *APIServer) {
 	c.processes = slices.DeleteFunc(c.processes, func(p *process) bool { return p == server.process })
 }
 
+// Kill ends an API server at once: one that is asked to stop waits up to ten
+// seconds for watches of clients that come through a proxy.
+func (c *Cluster) Kill(server *APIServer) {
+	_ = server.process.command.Process.Kill()
+	c.Stop(server)
+}
+
 // Restart starts a stopped API server with other settings, at another address:
 // the old one may have been taken meanwhile.
 func (c *Cluster) Restart(t testing.TB, server *APIServer, tokens Tokens) {

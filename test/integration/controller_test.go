@@ -268,7 +268,7 @@ func (f *fireground) copySecret(t *testing.T, signs bool, accepts int) {
 func (f *fireground) rollQuietly(t *testing.T) {
 	t.Helper()
 	for _, server := range f.APIServers {
-		f.Stop(server)
+		f.Kill(server)
 		next := *server
 		f.Restart(t, &next, f.tokens())
 		addressLock.Lock()
