@@ -58,6 +58,10 @@ func whoamiFailed(sys System, output string, err error) error {
 			return err
 		}
 	}
+	if answer.Operation == awsapi.ContainerCredentials {
+		return fault.New(fault.Denied, "the agent gives no credentials: %w", err).
+			Hint("rolecall association list --via eks --cluster-name NAME says which role the pod is to get")
+	}
 	refused := fault.New(fault.Denied, "AWS refused: %w", err)
 	if endpoint := sys.Getenv("AWS_ENDPOINT_URL"); endpoint != "" && answer.RequestID != "" {
 		return refused.Hint("if that is a local AWS, it tells why: curl -s %s/_rolecall/decisions/%s", endpoint, answer.RequestID)

@@ -35,6 +35,10 @@ type Error struct {
 	RetryAfter time.Duration
 }
 
+// ContainerCredentials is the Operation of an error that came from the agent at
+// AWS_CONTAINER_CREDENTIALS_FULL_URI.
+const ContainerCredentials = "container credentials"
+
 // Error reads like the AWS CLI's error line.
 func (e *Error) Error() string {
 	return fmt.Sprintf("%s: %s (%d): %s", e.Operation, e.Code, e.Status, e.Message)
@@ -154,6 +158,14 @@ func classify(err error) error {
 	// credentials is wrapped in the call they were for.
 	for op, found := errors.AsType[*smithy.OperationError](err); found; op, found = errors.AsType[*smithy.OperationError](op.Err) {
 		answer.Operation = op.Service() + ": " + op.Operation()
+	}
+	// An agent that the container's credentials come from is no AWS service, and
+	// its errors are no operation's: the type is the SDK's own, and has a status.
+	if agent, found := errors.AsType[interface {
+		smithy.APIError
+		HTTPStatusCode() int
+	}](err); found {
+		answer.Operation, answer.Status = ContainerCredentials, agent.HTTPStatusCode()
 	}
 	return answer
 }
