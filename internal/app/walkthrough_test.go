@@ -3,17 +3,13 @@
 package app_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 )
 
 // walked is one command of a page, and what the page shows of its output.
@@ -57,9 +53,8 @@ func readWalk(t *testing.T, page string) []walked {
 // must succeed. The one liberty is that the plane takes any free port.
 func TestWalkthrough(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"aws", "curl"} {
-		program(t, name)
-	}
+	program(t, "aws")
+	program(t, "curl")
 	walk := readWalk(t, "../../docs/guide/pod-identity-walkthrough.md")
 	dir := t.TempDir()
 	if err := os.CopyFS(filepath.Join(dir, "examples", "pod-identity"), os.DirFS("../../examples/pod-identity")); err != nil {
@@ -71,16 +66,7 @@ func TestWalkthrough(t *testing.T) {
 		// In this shell, for variables and jobs.
 		fmt.Fprintf(&script, "{ %s\n} >%s/out.%d 2>&1; echo $? >%s/code.%d\n", one.command, dir, i, dir, i)
 	}
-	ctx, stop := context.WithTimeout(t.Context(), 4*time.Minute) // the page waits without end for what fails
-	defer stop()
-	shell := exec.CommandContext(ctx, "sh", "-c", script.String())
-	shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	shell.Cancel = func() error { return syscall.Kill(-shell.Process.Pid, syscall.SIGKILL) }
-	shell.Dir = dir
-	shell.Env = walkEnvironment(t, dir)
-	if out, err := shell.CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, out)
-	}
+	localScript(t, dir, script.String())
 	for i, one := range walk {
 		read := func(name string) string {
 			text, err := os.ReadFile(filepath.Join(dir, fmt.Sprintf("%s.%d", name, i)))
@@ -100,8 +86,8 @@ func TestWalkthrough(t *testing.T) {
 	}
 }
 
-// walkEnvironment has nothing of the user's AWS, and a plane of its own.
-func walkEnvironment(t *testing.T, dir string) []string {
+// localEnvironment has nothing of the user's AWS, and a plane of its own.
+func localEnvironment(t *testing.T, dir string) []string {
 	wrapper := "#!/bin/sh\nif [ \"$1\" = up ]; then shift; set -- up --listen 127.0.0.1:0 \"$@\"; fi\nexec '" + program(t, "rolecall") + "' \"$@\"\n"
 	bin := filepath.Join(dir, "bin")
 	if err := errors.Join(os.Mkdir(bin, 0o700), os.WriteFile(filepath.Join(bin, "rolecall"), []byte(wrapper), 0o700)); err != nil { //nolint:gosec // a program
