@@ -60,9 +60,22 @@ func better(m Mended, lint func(string) []policy.Finding, seen map[string]bool) 
 		if parses(m.Left) && (!parses(after) || dangers(after) > open) {
 			continue
 		}
+		if count(after, f.Rule) >= count(m.Left, f.Rule) {
+			continue // it does not help, and would not the next time
+		}
 		return next, after, f
 	}
 	return "", nil, nil
+}
+
+func count(findings []policy.Finding, rule string) int {
+	found := 0
+	for i := range findings {
+		if findings[i].Rule == rule {
+			found++
+		}
+	}
+	return found
 }
 
 func rank(s policy.Severity) int {
