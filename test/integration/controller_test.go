@@ -81,9 +81,16 @@ type controlled struct {
 	kubeconfig string
 }
 
-// startController makes the Issuer, with more of its spec and of its rotation,
-// and runs the command until the test ends.
+// startController runs the command on the Issuer that newController makes.
 func startController(t *testing.T, more, rotation string) *controlled {
+	t.Helper()
+	f := newController(t, more, rotation)
+	f.start(t)
+	return f
+}
+
+// newController makes the Issuer, with more of its spec and of its rotation.
+func newController(t *testing.T, more, rotation string) *controlled {
 	t.Helper()
 	c := cluster.Start(t, cluster.Options{Issuer: rotatingURL, APIServers: 2})
 	f := &fireground{Cluster: c, dir: t.TempDir(), mux: &swapped{}}
@@ -135,17 +142,29 @@ spec:
 		t.Fatal(err)
 	}
 
+	f.flags = []string{"--issuer-endpoint", rotatingHost + "=" + server.Listener.Addr().String(), "--issuer-ca", ca}
+	return &controlled{fireground: f, issuers: issuers, web: server, metrics: freePort(t), kubeconfig: c.Kubeconfig}
+}
+
+// start runs the command until the test ends, in a process of its own if that
+// has an environment.
+func (f *controlled) start(t *testing.T) {
+	t.Helper()
 	stderr := &lockedBuffer{}
-	system := app.NewSystem()
-	system.Stderr = stderr
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan int, 1)
-	metrics := freePort(t)
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	ended := make(chan struct{})
+	args := append([]string{"serve", "controller", "--kubeconfig", f.kubeconfig, "--metrics-listen", f.metrics, "--every", "200ms", "--leader-election-namespace", "default"}, f.flags...)
 	go func() {
-		ended <- app.Run(ctx, system, []string{
-			"serve", "controller", "--kubeconfig", c.Kubeconfig, "--metrics-listen", metrics, "--every", "200ms", "--leader-election-namespace", "default",
-			"--issuer-endpoint", rotatingHost + "=" + server.Listener.Addr().String(), "--issuer-ca", ca,
-		})
+		defer close(ended)
+		if f.env != nil {
+			if code, err := runCommand(ctx, f.env, stderr, stderr, args...); code != 0 || err != nil {
+				t.Errorf("serve controller: exit code %d, %v", code, err)
+			}
+			return
+		}
+		system := app.NewSystem()
+		system.Stderr = stderr
+		_ = app.Run(ctx, system, args)
 	}()
 	t.Cleanup(func() {
 		stop()
@@ -154,7 +173,6 @@ spec:
 			t.Log(stderr)
 		}
 	})
-	return &controlled{fireground: f, issuers: issuers, web: server, metrics: metrics, kubeconfig: c.Kubeconfig}
 }
 
 // statusShows asks as an operator would, by a table and for programs.

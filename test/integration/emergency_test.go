@@ -36,6 +36,7 @@ import (
 // from rest. Nothing is waited for, the leaked key's tokens are refused at once,
 // and the printed command ends the sessions that were taken with it.
 func TestEmergency(t *testing.T) {
+	t.Parallel()
 	f := startGround(t)
 	aws := f.environment(t)
 	f.withRole(t)
@@ -117,10 +118,12 @@ func TestEmergency(t *testing.T) {
 // replaces it without waiting; then it walks a common rotation, in which STS must
 // take a token of each API server before the old key may go.
 func TestControllerEmergency(t *testing.T) {
-	f := startController(t, "  probe: {serviceAccount: {namespace: default, name: default}, roleARN: 'arn:aws:iam::"+accountID+":role/rotated'}", "every: 999h, cacheFor: 1s, drainFor: 1s")
+	t.Parallel()
+	f := newController(t, "  probe: {serviceAccount: {namespace: default, name: default}, roleARN: 'arn:aws:iam::"+accountID+":role/rotated'}", "every: 999h, cacheFor: 1s, drainFor: 1s")
 	f.newAccounts(t)
 	f.trust(t, rotatingURL)
 	aws := f.environment(t)
+	f.start(t)
 	leaked := f.token(t)
 	f.until(t, "the key is known", func(object *v1alpha1.Issuer) bool {
 		return len(object.Status.Keys) == 1 && object.Status.Keys[0].Role == "signing"
@@ -305,7 +308,7 @@ type commandsAWS struct {
 	iam       *iam.Client
 }
 
-// environment is the process's, so no other test may run meanwhile.
+// environment is that of the commands from here on.
 func (f *fireground) environment(t *testing.T) *commandsAWS {
 	t.Helper()
 	local := &commandsAWS{}
@@ -328,7 +331,7 @@ func (f *fireground) environment(t *testing.T) *commandsAWS {
 		"AWS_ENDPOINT_URL": local.url, "AWS_REGION": "us-east-1", "AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull,
 		"AWS_ACCESS_KEY_ID": key.AccessKeyID, "AWS_SECRET_ACCESS_KEY": key.SecretKey.Reveal(), "AWS_SESSION_TOKEN": "",
 	} {
-		t.Setenv(name, value)
+		f.env = append(f.env, name+"="+value)
 	}
 	local.iam = iam.New(iam.Options{
 		BaseEndpoint: awssdk.String(local.url), Region: "us-east-1",

@@ -129,6 +129,7 @@ type fireground struct {
 	clock          *movedClock
 	mux            *swapped
 	flags          []string // of all commands
+	env            []string // of their processes; they run in this one if empty
 	admin          *awsapi.IAM
 	access         localsts.IssuerAccess
 	accounts       *account.Set
@@ -273,8 +274,6 @@ func (f *fireground) rolecall(t *testing.T, code int, args ...string) string {
 func (f *fireground) run(t *testing.T, args ...string) (code int, said string) {
 	t.Helper()
 	output := &lockedBuffer{}
-	system := app.NewSystem()
-	system.Stdout, system.Stderr, system.Now = output, output, f.clock.now
 	args = append(args, f.flags...)
 	if args[1] == "rotate" {
 		args = append(args, "--dir", f.dir, "--kubeconfig", f.Kubeconfig)
@@ -282,6 +281,15 @@ func (f *fireground) run(t *testing.T, args ...string) (code int, said string) {
 			args = append(args, "--api-server", server.Config.Host)
 		}
 	}
+	if f.env != nil {
+		code, err := runCommand(t.Context(), f.env, output, output, args...)
+		if err != nil {
+			t.Error(err)
+		}
+		return code, output.String()
+	}
+	system := app.NewSystem()
+	system.Stdout, system.Stderr, system.Now = output, output, f.clock.now
 	code = app.Run(t.Context(), system, args)
 	return code, output.String()
 }
