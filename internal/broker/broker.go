@@ -70,13 +70,14 @@ type Broker struct {
 	limits  *limits
 	flights singleflight.Group
 	cache   *cache // nil if nothing is kept
+	left    *unclaimed
 	// running and polling bound the requests that are served at a time.
 	running, polling slots
 }
 
 // New makes a broker. It starts nothing.
 func New(config Config) *Broker {
-	b := &Broker{Config: config, metrics: newMetrics(config.Metrics), limits: newLimits(config.Limits), running: make(slots, maxRunning), polling: make(slots, maxPolling)}
+	b := &Broker{Config: config, metrics: newMetrics(config.Metrics), limits: newLimits(config.Limits), left: newUnclaimed(), running: make(slots, maxRunning), polling: make(slots, maxPolling)}
 	if config.Cache {
 		b.cache = newCache()
 	}
@@ -177,6 +178,10 @@ func (b *Broker) take(ctx context.Context, identity *workload.Identity, found *v
 		node = "" // it is nobody's in particular
 	}
 	result := b.flights.DoChan(key, func() (any, error) {
+		// Looked for in here: no flight begins before the one before has put it.
+		if left := b.left.claim(key); left != nil {
+			return left, nil
+		}
 		got, err := b.Sessions.Take(context.WithoutCancel(ctx), &session.Request{
 			Association: found, Token: raw,
 			Subject: session.Subject{Namespace: identity.Namespace, ServiceAccount: identity.ServiceAccount, Pod: identity.Pod, PodUID: identity.PodUID, Node: node},
@@ -188,6 +193,7 @@ func (b *Broker) take(ctx context.Context, identity *workload.Identity, found *v
 			return nil, err
 		}
 		b.cache.put(key, got, b.Now())
+		b.left.put(key, got)
 		return got, nil
 	})
 	select {
@@ -201,6 +207,7 @@ func (b *Broker) take(ctx context.Context, identity *workload.Identity, found *v
 		if !ok {
 			return nil, errors.New("a flight without a session")
 		}
+		b.left.claim(key)
 		return got, nil
 	}
 }

@@ -11,3 +11,10 @@ func UsedOn(b *Broker, node, namespace, account string) func() bool {
 	wanted := b.usedOn(node)
 	return func() bool { return wanted(change{namespace: namespace, account: account}) }
 }
+
+// Left is how many sessions wait for their agents' next try.
+func (b *Broker) Left() int {
+	b.left.mu.Lock()
+	defer b.left.mu.Unlock()
+	return len(b.left.kept)
+}

@@ -568,3 +568,63 @@ func TestPollOutlivesDeadlines(t *testing.T) {
 		response.Body.Close()
 	}
 }
+
+// TestLeft: an agent that leaves before STS answers finds the session at its next
+// try; that is one session, given once, and of the association as it is.
+func TestLeft(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, settings{})
+	leave := func() {
+		t.Helper()
+		w.associate()
+		w.fault(`{"kind":"latency","service":"sts","delay":"500ms","count":1}`)
+		ctx, cancel := context.WithCancel(t.Context())
+		request := must(http.NewRequestWithContext(ctx, http.MethodPost, w.url+"/clusters/prod/assume-role-for-pod-identity", strings.NewReader(`{"token":"`+w.token(nil)+`"}`)))
+		request.Header.Set("Authorization", "Bearer "+w.agent("n1"))
+		ended := make(chan error, 1)
+		go func() {
+			response, err := http.DefaultClient.Do(request)
+			if err == nil {
+				response.Body.Close()
+			}
+			ended <- err
+		}()
+		for w.asked() == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		cancel()
+		if err := <-ended; err == nil {
+			t.Fatal("it was answered")
+		}
+		for w.broker.Left() == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		w.taken()
+	}
+	leave()
+	first := w.ask(w.token(nil))
+	if calls := w.taken(); first.status != http.StatusOK || len(calls) != 0 {
+		t.Errorf("next try: %+v, %d calls", first, len(calls))
+	}
+	second := w.ask(w.token(nil))
+	if calls := w.taken(); second.status != http.StatusOK || len(calls) != 1 || second.body.Credentials.AccessKeyID == first.body.Credentials.AccessKeyID || w.broker.Left() != 0 {
+		t.Errorf("one more: %+v, %d calls, %d left", second, len(calls), w.broker.Left())
+	}
+	for name, change := range map[string]func(*v1alpha1.PodIdentityAssociation){
+		"changed":    func(a *v1alpha1.PodIdentityAssociation) { a.Generation = 2 },
+		"made again": func(a *v1alpha1.PodIdentityAssociation) { a.UID = "again" },
+	} {
+		leave()
+		w.associate(change)
+		if got := w.ask(w.token(nil)); got.status != http.StatusOK || len(w.taken()) != 1 {
+			t.Errorf("%s: %+v", name, got)
+		}
+		w.associate()
+		w.ask(w.token(nil)) // finds what is left
+	}
+	leave()
+	w.associate(func(a *v1alpha1.PodIdentityAssociation) { a.Spec.Paused = true })
+	if got := w.ask(w.token(nil)); got.code != "AccessDeniedException" {
+		t.Errorf("paused: %+v", got)
+	}
+}

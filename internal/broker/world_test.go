@@ -501,6 +501,13 @@ func (w *world) taken() []url.Values {
 	return calls
 }
 
+// asked is how often STS was asked since.
+func (w *world) asked() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.calls)
+}
+
 // records are the audit's, and there must be so many.
 func (w *world) records(want int) []map[string]any {
 	w.t.Helper()
