@@ -35,6 +35,13 @@ func Listen(ctx context.Context, path string) (net.Listener, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fault.New(fault.Unavailable, "make the socket's folder: %w", err)
 	}
+	// Two that start together would both find the stale socket, and the second
+	// would put its own in the place of the first one's, which nobody finds then.
+	unlock, err := lockFolder(dir)
+	if err != nil {
+		return nil, fault.New(fault.Unavailable, "lock the socket's folder: %w", err)
+	}
+	defer unlock()
 	if err := removeStale(ctx, path); err != nil {
 		return nil, err
 	}

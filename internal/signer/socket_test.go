@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/rolecall/rolecall/internal/fault"
@@ -66,6 +67,48 @@ func TestListen(t *testing.T) {
 		t.Errorf("the other's socket is gone: %v", err)
 	}
 	_ = other.Close()
+}
+
+// TestListenTogether: of those who start at one instant over a stale socket one
+// gets the path, and the others hear of it.
+func TestListenTogether(t *testing.T) {
+	t.Parallel()
+	const together = 8
+	for range 50 {
+		path := filepath.Join(t.TempDir(), "s")
+		stale, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stale.SetUnlinkOnClose(false)
+		if err := stale.Close(); err != nil {
+			t.Fatal(err)
+		}
+		listeners := make(chan net.Listener, together)
+		var begin, done sync.WaitGroup
+		begin.Add(1)
+		for range together {
+			done.Go(func() {
+				begin.Wait()
+				listener, err := signer.Listen(t.Context(), path)
+				switch {
+				case err == nil:
+					listeners <- listener
+				case fault.KindOf(err) != fault.Conflict:
+					t.Error(err)
+				}
+			})
+		}
+		begin.Done()
+		done.Wait()
+		close(listeners)
+		if len(listeners) != 1 {
+			t.Errorf("%d listen on one path", len(listeners))
+		}
+		for listener := range listeners {
+			_ = listener.Close()
+		}
+	}
 }
 
 func TestListenRefuses(t *testing.T) {
