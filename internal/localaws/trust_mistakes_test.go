@@ -247,12 +247,15 @@ var mistakes = []mistake{
 	},
 }
 
+// nothingYet stands for what no command finds yet.
+const nothingYet = ""
+
 // elsewhere are the rows that no trust policy shows, and which command finds
 // them: the page of the reference names the same.
 var elsewhere = map[int]string{
-	1: "issuer verify", 21: "doctor", 23: "doctor", 24: "issuer verify", 25: "issuer verify", 26: "issuer verify", 27: "issuer verify", 28: "issuer verify", 29: "issuer verify",
+	1: "issuer verify", 21: nothingYet, 23: nothingYet, 24: "issuer verify", 25: "issuer verify", 26: "issuer verify", 27: "issuer verify", 28: "issuer verify", 29: "issuer verify",
 	30: "issuer verify --token", 31: "issuer verify --token", 32: "issuer verify --token", 33: "issuer verify --token", 34: "issuer verify --token",
-	35: "doctor", 36: "doctor", 38: "issuer verify", 39: "issuer verify", 40: "issuer verify", 41: "issuer verify", 42: "doctor", 43: "doctor", 44: "doctor", 46: "doctor", 47: "can",
+	35: nothingYet, 36: nothingYet, 38: "issuer verify", 39: "issuer verify", 40: "issuer verify", 41: "issuer verify", 42: nothingYet, 43: nothingYet, 44: nothingYet, 46: nothingYet, 47: "can",
 }
 
 // tooLongByItsSids is over the quota, and within it without its Sids.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -37,14 +38,19 @@ func (l *linter) facts() *RoleFacts {
 	return l.options.Role
 }
 
-// quotaCommand asks for a longer trust policy (spec issuer-and-sts §15.1).
-const quotaCommand = "aws service-quotas request-service-quota-increase --region us-east-1 --service-code iam --quota-code L-C07B4B0D --desired-value 4096"
+// quotaCommand, with a number, asks for a longer trust policy (spec issuer-and-sts
+// §15.1); nothing is given beyond 8192.
+const quotaCommand = "aws service-quotas request-service-quota-increase --region us-east-1 --service-code iam --quota-code L-C07B4B0D --desired-value "
 
 // suggestShorter leaves the Sids out if that is enough; nothing else can go
 // without a change of meaning.
 func (l *linter) suggestShorter(f *Finding, limit int) {
-	f.Command = quotaCommand
 	text := l.policy.text
+	for _, quota := range []int{4096, 8192} {
+		if Size(text) <= quota && f.Command == "" {
+			f.Command = quotaCommand + strconv.Itoa(quota)
+		}
+	}
 	for _, s := range slices.Backward(l.policy.statements) {
 		at := s.at
 		text = text[:at.start] + withoutMember(text[at.start:at.end], "Sid") + text[at.end:]

@@ -36,6 +36,7 @@ func Generate(request Request) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	first := base
 	result := &Result{Quota: r.Quota, Needs: r.needs(), Notes: r.notes()}
 	for i, parts := range packed {
 		if i > 0 {
@@ -56,15 +57,38 @@ func Generate(request Request) (*Result, error) {
 		result.Documents = append(result.Documents, document)
 	}
 	if len(packed) > 1 {
-		result.Notes = append(result.Notes, fmt.Sprintf(
-			"one document would have more than %d characters: make %d roles with the same permissions, one for each document, or raise the quota: %s",
-			r.Quota, len(packed), quotaCommand))
+		note := fmt.Sprintf("one document would have more than %d characters: make %d roles with the same permissions, one for each document", r.Quota, len(packed))
+		if quota := quotaFor(forms, first, r.Quota); quota > 0 {
+			note += fmt.Sprintf(", or raise the quota: "+quotaCommand, quota)
+		}
+		result.Notes = append(result.Notes, note)
 	}
 	return result, nil
 }
 
 // quotaCommand asks AWS for more room (spec issuer-and-sts §15.1).
-var quotaCommand = fmt.Sprintf("aws service-quotas request-service-quota-increase --region us-east-1 --service-code iam --quota-code L-C07B4B0D --desired-value %d", MiddleQuota)
+const quotaCommand = "aws service-quotas request-service-quota-increase --region us-east-1 --service-code iam --quota-code L-C07B4B0D --desired-value %d"
+
+// enough is the quota to ask for, of a document of this size.
+func enough(size int) int {
+	if size <= MiddleQuota {
+		return MiddleQuota
+	}
+	return LargestQuota
+}
+
+// quotaFor returns the quota under which one document would do, 0 if none would.
+func quotaFor(forms []form, base *merging, present int) int {
+	for _, quota := range []int{MiddleQuota, LargestQuota} {
+		if quota <= present {
+			continue
+		}
+		if packed, err := pack(forms, base, quota); err == nil && len(packed) == 1 {
+			return quota
+		}
+	}
+	return 0
+}
 
 // pack spreads the forms over documents. A form stays whole where one document
 // can hold it, so that the pods of a cluster use one role.
@@ -102,8 +126,12 @@ func pack(forms []form, base *merging, quota int) ([][]part, error) {
 			case len(current) > 0:
 				flush()
 			default:
-				return nil, fault.New(fault.Conflict, "%s does not fit: the document has %d characters with it, the quota is %d",
-					f.units[rest[0]], policy.Size(base.write(with(f, rest[:1]))), quota).Hint("%s", quotaCommand)
+				size := policy.Size(base.write(with(f, rest[:1])))
+				refused := fault.New(fault.Conflict, "%s does not fit: the document has %d characters with it, the quota is %d", f.units[rest[0]], size, quota)
+				if size <= LargestQuota {
+					refused = refused.Hint(quotaCommand, enough(size))
+				}
+				return nil, refused
 			}
 		}
 	}
