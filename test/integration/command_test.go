@@ -6,31 +6,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"syscall"
-	"testing"
-
-	"github.com/rolecall/rolecall/internal/app"
 )
-
-// commandVariable tells this program to be the command.
-const commandVariable = "ROLECALL_TEST_COMMAND"
-
-// TestMain is the command, for tests that give it an environment of its own. The
-// process's own is one for all tests, so those that set it run one by one.
-func TestMain(m *testing.M) {
-	if os.Getenv(commandVariable) == "" {
-		os.Exit(m.Run())
-	}
-	go func() { // standard input ends with the test, even with one that is killed
-		_, _ = io.Copy(io.Discard, os.Stdin)
-		os.Exit(1)
-	}()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := app.Run(ctx, app.NewSystem(), os.Args[1:])
-	stop()
-	os.Exit(code)
-}
 
 // runCommand runs a command line in a process with more in its environment, until
 // it ends or ctx does, which asks it to end; the process's end is waited for. A
@@ -42,7 +19,7 @@ func runCommand(ctx context.Context, environment []string, stdout, stderr io.Wri
 	}
 	command := exec.CommandContext(ctx, program, args...)
 	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
-	command.Env = append(os.Environ(), commandVariable+"=1")
+	command.Env = append(os.Environ(), programVariable+"=rolecall")
 	command.Env = append(command.Env, environment...)
 	command.Stdout, command.Stderr = stdout, stderr
 	alive, err := command.StdinPipe()
