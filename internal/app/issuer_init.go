@@ -95,6 +95,7 @@ distribution are printed and written as a patch; they keep the present issuer se
 	flags.StringVar(&c.jwksPath, "jwks-path", "", "where the keys are below the URL, keys.json in EKS Anywhere's guide (default: openid/v1/jwks)")
 	flags.BoolVar(&c.emptyIDs, "empty-kid", false, "repeat each key under an empty kid, for tokens of API servers before 1.16")
 	flags.DurationVar(&c.readBack, "read-back", 30*time.Second, "how long to wait until readers find what was published; 0 does not look")
+	_ = cmd.RegisterFlagCompletionFunc("style", cobra.FixedCompletions([]string{"virtual", "path", "dualstack"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("for", cobra.FixedCompletions([]string{"kubeadm", "capi", "kops", "k3s", "rke2", "talos", "eks-anywhere"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }

@@ -103,7 +103,7 @@ func lintFiles(stdin io.Reader, files []string, kind string, options policy.Lint
 
 func readPolicyFile(stdin io.Reader, file string) (name string, text []byte, err error) {
 	if file != "-" {
-		text, err = readDocument(file)
+		text, err = readDocument(file, "give a file with one policy document, or - for standard input")
 		return file, text, err
 	}
 	text, err = io.ReadAll(io.LimitReader(stdin, maxDocumentFile))

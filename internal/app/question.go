@@ -212,7 +212,11 @@ func (r *documentReader) text(kind policy.Kind, file string) (name string, text 
 		text, err = io.ReadAll(io.LimitReader(r.stdin, maxDocumentFile))
 		return "standard input", text, err
 	}
-	text, err = readDocument(file)
+	hint := "give a file with one policy document"
+	if kind == policy.Identity || kind == policy.Boundary {
+		hint += ", or the name of an AWS managed policy"
+	}
+	text, err = readDocument(file, hint)
 	if kind != policy.Identity && kind != policy.Boundary {
 		return file, text, err
 	}
@@ -225,10 +229,10 @@ func (r *documentReader) text(kind policy.Kind, file string) (name string, text 
 // maxDocumentFile is more than any policy may have, in bytes.
 const maxDocumentFile = 1<<20 + 1
 
-func readDocument(file string) ([]byte, error) {
+func readDocument(file, hint string) ([]byte, error) {
 	opened, err := os.Open(filepath.Clean(file))
 	if err != nil {
-		return nil, fault.New(fault.Usage, "read policy: %w", err).Hint("give a file with one policy document; --policy also takes the name of an AWS managed policy")
+		return nil, fault.New(fault.Usage, "read policy: %w", err).Hint("%s", hint)
 	}
 	defer func() { _ = opened.Close() }()
 	text, err := io.ReadAll(io.LimitReader(opened, maxDocumentFile))

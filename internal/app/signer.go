@@ -127,6 +127,7 @@ A cluster that runs already has a key: take it with "rolecall signer import".`,
 	}
 	store.flags(cmd)
 	cmd.Flags().StringVar(&kind, "kind", "rsa2048", "rsa2048, rsa3072, rsa4096 or p256")
+	_ = cmd.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions([]string{"rsa2048", "rsa3072", "rsa4096", "p256"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().DurationVar(&life, "max-token-expiration", 24*time.Hour, tokenLifeHelp)
 	return cmd
 }
@@ -225,6 +226,7 @@ shows that the new one signs, then remove the old one. Its tokens fail from then
 	}
 	store.flags(cmd)
 	cmd.Flags().StringVar(&kind, "kind", "", "rsa2048, rsa3072, rsa4096 or p256 (default: as the key that signs)")
+	_ = cmd.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions([]string{"rsa2048", "rsa3072", "rsa4096", "p256"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().DurationVar(&life, "max-token-expiration", 24*time.Hour, tokenLifeHelp)
 	publishForFlag(cmd, &publishFor)
 	return cmd

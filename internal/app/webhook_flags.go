@@ -87,6 +87,7 @@ func (c *webhookConfig) flags(cmd *cobra.Command) {
 	f.DurationVar(&c.shutdownDelay, "shutdown-delay", 5*time.Second, "how long to go on serving after being told to stop, until nobody sends reviews here")
 	f.BoolVar(&c.debugging, "enable-debugging-handlers", false, "serve /debug/alpha/...")
 	f.BoolVar(&c.showVersion, "version", false, "print the version and exit")
+	_ = cmd.RegisterFlagCompletionFunc("node-role-fallback", cobra.FixedCompletions([]string{"allow", "warn", "deny"}, cobra.ShellCompDirectiveNoFileComp))
 	injectFlags(cmd, &c.settings)
 	c.logs.flags(cmd)
 	ignoredFlags(f)

@@ -51,7 +51,7 @@ func (s *Store) Text() ([]byte, error) {
 func (s *Store) Create(ctx context.Context, contents *Contents) error {
 	return s.locked(ctx, func() error {
 		if _, err := os.Lstat(s.Path); !errors.Is(err, os.ErrNotExist) {
-			return fault.New(fault.Conflict, "there is a file %s already", s.Path).Hint("`rolecall signer keys` shows what it holds")
+			return fault.New(fault.Conflict, "there is a file %s already", s.Path).Hint("`rolecall signer keys --store %s --kms-key-file FILE` shows what it holds", s.Path)
 		}
 		contents.Generation = 1
 		return s.write(ctx, contents)

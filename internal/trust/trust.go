@@ -116,7 +116,8 @@ func (r *Request) check() (*Request, error) {
 	c.Partition, c.Audience, c.Quota = cmp.Or(c.Partition, "aws"), cmp.Or(c.Audience, DefaultAudience), cmp.Or(c.Quota, DefaultQuota)
 	switch {
 	case len(c.Issuers)+len(c.EKSClusters) == 0 && c.Broker == nil && c.Target == nil:
-		return nil, fault.New(fault.Usage, "nobody to trust: no issuer, EKS cluster, broker or source role")
+		return nil, fault.New(fault.Usage, "nobody to trust: no issuer, EKS cluster, broker or source role").
+			Hint("add --oidc-provider-arn ARN, --discovery URL or --issuer URL, or --pod-identity")
 	case len(c.ServiceAccounts) > 0 && len(c.Issuers) == 0 && c.Broker == nil && c.Target == nil:
 		return nil, fault.New(fault.Usage, "EKS takes a role for the pods of its associations, so the policy cannot name service accounts").
 			Hint("leave them out: aws eks create-pod-identity-association says who gets the role")
