@@ -265,6 +265,29 @@ func TestPace(t *testing.T) {
 	})
 }
 
+// TestTurnLeavesTime: under load, a turn comes while there is time for the call.
+func TestTurnLeavesTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		pace := session.NewPace(20, 20, time.Now)
+		var waiting sync.WaitGroup
+		for range 200 {
+			waiting.Go(func() {
+				for range 5 {
+					began := time.Now()
+					ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+					if err := pace.Wait(ctx); err == nil && time.Since(began) > 2*time.Second {
+						t.Errorf("a turn after %s", time.Since(began))
+					}
+					cancel()
+					time.Sleep(100 * time.Millisecond)
+				}
+			})
+		}
+		waiting.Wait()
+	})
+}
+
 // TestColdStart is row S13 without the network: 10,000 pods on 100 nodes that try
 // again each second all have a turn within 75 s at 200 calls a second, each one.
 func TestColdStart(t *testing.T) {

@@ -37,10 +37,17 @@ func NewPace(perSecond float64, burst int, now func() time.Time) *Pace {
 	return &Pace{highest: perSecond, now: now, limiter: rate.NewLimiter(rate.Limit(perSecond), burst), current: perSecond, at: now()}
 }
 
-// Wait waits for a turn, if there is one before ctx ends; otherwise it refuses at
-// once.
+// Wait waits for a turn, if there is one in the first half of the time that ctx
+// leaves; otherwise it refuses at once. The other half is for the call: while more
+// is asked for than may be called, each turn would otherwise come at the very end
+// of ctx, and its call be given up.
 func (p *Pace) Wait(ctx context.Context) error {
 	p.recover()
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-time.Until(deadline)/2))
+		defer cancel()
+	}
 	if err := p.limiter.Wait(ctx); err != nil {
 		return refusal.New(refusal.Throttled, "The broker calls STS as often as it may.").Because(err)
 	}
