@@ -268,7 +268,7 @@ func exchange(t *testing.T, at localAWS, raw credential.Secret) string {
 	return *who.Arn
 }
 
-func serveTLS(t *testing.T, handler http.Handler, names ...string) (*pki.Authority, *httptest.Server) {
+func serveTLS(t testing.TB, handler http.Handler, names ...string) (*pki.Authority, *httptest.Server) {
 	t.Helper()
 	authority, err := pki.NewAuthority("test", time.Now(), time.Hour)
 	if err != nil {

@@ -320,7 +320,7 @@ func (w *podWorld) brokerKilled() {
 	asking.Wait()
 	calls := 0
 	for _, pod := range pods {
-		asked := w.sts.askedFor(pod.pod.Name)
+		asked := len(w.sts.askedFor(pod.pod.Name))
 		// One under way when the broker died, one of the next; on a machine that
 		// stands still the first broker tries again meanwhile.
 		if calls += asked; asked > 4 {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -320,13 +321,20 @@ accounts:
 
 // stsGate is before AWS: it notes the calls for sessions, and can hold them.
 type stsGate struct {
-	url string
+	aws http.Handler
+	url string // where newSTSGate serves it
 
 	mu      sync.Mutex
-	calls   []stsCall     // that were answered
-	asked   []string      // session names of all
+	calls   []stsCall  // that were answered
+	asked   []stsAsked // all
+	now     func() time.Time
 	holding chan struct{} // closed when calls may go on; nil if nothing holds them
 	waiting int
+}
+
+type stsAsked struct {
+	name string
+	at   time.Time
 }
 
 // stsCall is a call and, if AWS gave a session, whose key.
@@ -338,54 +346,52 @@ func newSTSGate(t *testing.T, to string) *stsGate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &stsGate{}
-	proxy := &httputil.ReverseProxy{
-		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target); r.Out.Host = r.In.Host },
-		ModifyResponse: func(r *http.Response) error {
-			name, _ := r.Request.Context().Value(stsCall{}).(string)
-			text, err := io.ReadAll(r.Body)
-			r.Body = io.NopCloser(bytes.NewReader(text))
-			if err != nil || name == "" {
-				return err
-			}
-			var answer struct {
-				Inner struct {
-					Credentials struct {
-						AccessKeyID     string `xml:"AccessKeyId"`
-						SecretAccessKey string
-						SessionToken    string
-					}
-				} `xml:",any"`
-			}
-			_ = xml.Unmarshal(text, &answer) // a refusal has none
-			g.mu.Lock()
-			defer g.mu.Unlock()
-			c := answer.Inner.Credentials
-			g.calls = append(g.calls, stsCall{name, c.AccessKeyID, c.SecretAccessKey, c.SessionToken})
-			return nil
-		},
+	g := &stsGate{now: time.Now, aws: &httputil.ReverseProxy{
+		Rewrite:  func(r *httputil.ProxyRequest) { r.SetURL(target); r.Out.Host = r.In.Host },
 		ErrorLog: log.New(io.Discard, "", 0), // who asked may be gone
-	}
-	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		text, _ := io.ReadAll(r.Body)
-		r.Body = io.NopCloser(bytes.NewReader(text))
-		if form, err := url.ParseQuery(string(text)); err == nil && strings.HasPrefix(form.Get("Action"), "AssumeRole") {
-			name := form.Get("RoleSessionName")
-			r = r.WithContext(context.WithValue(r.Context(), stsCall{}, name))
-			g.pass(r.Context(), name)
-		}
-		proxy.ServeHTTP(rw, r)
-	}))
+	}}
+	server := httptest.NewServer(g)
 	t.Cleanup(server.Close)
 	t.Cleanup(g.release)
 	g.url = server.URL
 	return g
 }
 
+func (g *stsGate) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	text, _ := io.ReadAll(r.Body)
+	r.Body = io.NopCloser(bytes.NewReader(text))
+	form, err := url.ParseQuery(string(text))
+	if err != nil || !strings.HasPrefix(form.Get("Action"), "AssumeRole") {
+		g.aws.ServeHTTP(rw, r)
+		return
+	}
+	name := form.Get("RoleSessionName")
+	g.pass(r.Context(), name)
+	recorder := httptest.NewRecorder()
+	g.aws.ServeHTTP(recorder, r)
+	var answer struct {
+		Inner struct {
+			Credentials struct {
+				AccessKeyID     string `xml:"AccessKeyId"`
+				SecretAccessKey string
+				SessionToken    string
+			}
+		} `xml:",any"`
+	}
+	_ = xml.Unmarshal(recorder.Body.Bytes(), &answer) // a refusal has none
+	c := answer.Inner.Credentials
+	g.mu.Lock()
+	g.calls = append(g.calls, stsCall{name, c.AccessKeyID, c.SecretAccessKey, c.SessionToken})
+	g.mu.Unlock()
+	maps.Copy(rw.Header(), recorder.Header())
+	rw.WriteHeader(recorder.Code)
+	_, _ = rw.Write(recorder.Body.Bytes())
+}
+
 func (g *stsGate) pass(ctx context.Context, name string) {
 	g.mu.Lock()
 	holding := g.holding
-	g.asked = append(g.asked, name)
+	g.asked = append(g.asked, stsAsked{name, g.now()})
 	g.waiting++
 	g.mu.Unlock()
 	if holding != nil {
@@ -438,16 +444,16 @@ func (g *stsGate) all() []stsCall {
 	return slices.Clone(g.calls)
 }
 
-// askedFor is how often it was asked for a pod, answered or not.
-func (g *stsGate) askedFor(pod string) (count int) {
+// askedFor are the times it was asked for a pod, answered or not.
+func (g *stsGate) askedFor(pod string) (times []time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, name := range g.asked {
-		if strings.HasPrefix(name, "eks-prod-"+cutName(pod)+"-") {
-			count++
+	for _, asked := range g.asked {
+		if strings.HasPrefix(asked.name, "eks-prod-"+cutName(pod)+"-") {
+			times = append(times, asked.at)
 		}
 	}
-	return count
+	return times
 }
 
 // cutName is the pod's name as session names have it.
