@@ -7,9 +7,10 @@ import (
 	"github.com/rolecall/rolecall/internal/broker/session"
 )
 
-// unclaimedFor is how long a session waits for its agent's next try: as long as
-// an agent goes on with one request (spec podidentity §6.3).
-const unclaimedFor = 10 * time.Second
+// unclaimedFor is how long a session waits for its agent's next try: an agent asks
+// for 16 pods at a time and gives each ten seconds (spec podidentity §6.3, §8), so
+// that the next try for one of a hundred may be that far off.
+const unclaimedFor = time.Minute
 
 // unclaimed are sessions whose agents may have left before STS answered: an agent
 // waits two seconds, a turn at STS may take four. Without it the agent's next try
