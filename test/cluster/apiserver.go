@@ -99,6 +99,8 @@ func (c *Cluster) startAPIServer(ctx context.Context, server *APIServer) error {
 	}
 	certs := filepath.Join(c.dir, "certs-"+server.Name)
 	args := slices.Concat([]string{
+		// Without it one that stops waits a minute for clients that watch to go.
+		"--shutdown-watch-termination-grace-period=1s",
 		"--etcd-servers=" + c.etcdURL, "--bind-address=127.0.0.1", "--secure-port=" + port, "--cert-dir=" + certs,
 		"--token-auth-file=" + filepath.Join(c.dir, "tokens.csv"), "--authorization-mode=Node,RBAC",
 		"--service-cluster-ip-range=10.0.0.0/24", "--endpoint-reconciler-type=none", "--v=0",

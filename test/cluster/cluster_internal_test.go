@@ -22,6 +22,7 @@ func TestStart(t *testing.T) {
 	t.Run("running", func(t *testing.T) {
 		c = Start(t, Options{APIServerArgs: []string{"--api-audiences=demo"}})
 		use(t, c)
+		watchOn(t, c)
 	})
 	if len(c.processes) != 2 {
 		t.Fatalf("%d processes, want etcd and kube-apiserver", len(c.processes))
@@ -30,7 +31,24 @@ func TestStart(t *testing.T) {
 		if err := syscall.Kill(p.command.Process.Pid, 0); !errors.Is(err, syscall.ESRCH) {
 			t.Errorf("%s is left after the test: %v", p.name, err)
 		}
+		// An API server that waits for who watches is killed in the end.
+		if status, isStatus := p.command.ProcessState.Sys().(syscall.WaitStatus); !isStatus || status.Signal() == syscall.SIGKILL {
+			t.Errorf("%s did not end by itself: %s", p.name, p.command.ProcessState)
+		}
 	}
+}
+
+// watchOn watches until the API server ends it.
+func watchOn(t *testing.T, c *Cluster) {
+	t.Helper()
+	watched, err := c.Client.CoreV1().Secrets("").Watch(context.WithoutCancel(t.Context()), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for range watched.ResultChan() { //nolint:revive // until it is closed
+		}
+	}()
 }
 
 // use goes through the kubeconfig, as a program under test does.

@@ -212,8 +212,8 @@ func host(c *cluster.Cluster, i int) string {
 // addressLock guards addresses that a restart changes while they are used.
 var addressLock sync.Mutex
 
-// forward listens at one address for as long as the test lasts, and sends each
-// connection to the first target that takes it, as a load balancer would.
+// forward listens at one address until what the test starts later has ended, and
+// sends each connection to the first target that takes it, as a load balancer would.
 func forward(t *testing.T, targets func() []string) string {
 	t.Helper()
 	var config net.ListenConfig
@@ -222,14 +222,15 @@ func forward(t *testing.T, targets func() []string) string {
 		t.Fatal(err)
 	}
 	var open sync.WaitGroup
-	t.Cleanup(func() { _ = listener.Close(); open.Wait() })
+	ctx, cut := context.WithCancel(context.WithoutCancel(t.Context()))
+	t.Cleanup(func() { _ = listener.Close(); cut(); open.Wait() })
 	open.Go(func() {
 		for {
 			connection, err := listener.Accept()
 			if err != nil {
 				return
 			}
-			open.Go(func() { splice(t.Context(), connection, targets()) })
+			open.Go(func() { splice(ctx, connection, targets()) })
 		}
 	})
 	return listener.Addr().String()
