@@ -63,13 +63,6 @@ func (c *Cluster) Stop(server *APIServer) {
 	c.processes = slices.DeleteFunc(c.processes, func(p *process) bool { return p == server.process })
 }
 
-// Kill ends an API server at once: one that is asked to stop waits up to ten
-// seconds for watches of clients that come through a proxy.
-func (c *Cluster) Kill(server *APIServer) {
-	_ = server.process.command.Process.Kill()
-	c.Stop(server)
-}
-
 // Restart starts a stopped API server with other settings, at another address:
 // the old one may have been taken meanwhile.
 func (c *Cluster) Restart(t testing.TB, server *APIServer, tokens Tokens) {
@@ -99,7 +92,7 @@ func (c *Cluster) startAPIServer(ctx context.Context, server *APIServer) error {
 	}
 	certs := filepath.Join(c.dir, "certs-"+server.Name)
 	args := slices.Concat([]string{
-		// Without it one that stops waits a minute for clients that watch to go.
+		// Without it one that stops waits longer than we do for clients that watch.
 		"--shutdown-watch-termination-grace-period=1s",
 		"--etcd-servers=" + c.etcdURL, "--bind-address=127.0.0.1", "--secure-port=" + port, "--cert-dir=" + certs,
 		"--token-auth-file=" + filepath.Join(c.dir, "tokens.csv"), "--authorization-mode=Node,RBAC",

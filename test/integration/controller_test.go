@@ -287,7 +287,7 @@ func (f *fireground) copySecret(t *testing.T, signs bool, accepts int) {
 func (f *fireground) rollQuietly(t *testing.T) {
 	t.Helper()
 	for _, server := range f.APIServers {
-		f.Kill(server)
+		f.Stop(server)
 		next := *server
 		f.Restart(t, &next, f.tokens())
 		addressLock.Lock()
