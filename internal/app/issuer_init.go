@@ -37,7 +37,7 @@ type initConfig struct {
 	distribution, present         string
 	namespace                     string
 	publicKeys                    []string
-	bits                          int
+	kind                          string
 	maxAge                        time.Duration
 	withoutProvider               bool
 	// jwksPath and emptyIDs replace what issuer.yaml says, if they are given.
@@ -90,7 +90,7 @@ distribution are printed and written as a patch; they keep the present issuer se
 	flags.StringVar(&c.present, "present-issuer", "", "the cluster's present issuer, which stays accepted (default: asked with --kubeconfig, or the distribution's own)")
 	flags.StringVar(&c.namespace, "namespace", "", "namespace of the cluster's objects in a management cluster")
 	flags.StringArrayVar(&c.publicKeys, "public-key", nil, "PEM file of the cluster's keys; may be repeated")
-	flags.IntVar(&c.bits, "rsa-bits", token.MinRSABits, "size of a new key: 2048, 3072 or 4096")
+	kindFlag(cmd, &c.kind, "rsa2048", "a new key: rsa2048, rsa3072, rsa4096 or p256")
 	flags.DurationVar(&c.maxAge, "max-age", 5*time.Minute, "how long readers may keep the documents; at most an hour")
 	flags.StringVar(&c.jwksPath, "jwks-path", "", "where the keys are below the URL, keys.json in EKS Anywhere's guide (default: openid/v1/jwks)")
 	flags.BoolVar(&c.emptyIDs, "empty-kid", false, "repeat each key under an empty kid, for tokens of API servers before 1.16")
@@ -114,8 +114,8 @@ func (c *initConfig) validate() error {
 		return fault.New(fault.Usage, "--max-age %s: want at most an hour", c.maxAge)
 	case len(validation.IsDNS1123Subdomain(c.name)) > 0:
 		return fault.New(fault.Usage, "--name %q: want a name that an Issuer object can have: a-z, 0-9, - and .", c.name)
-	case !slices.Contains([]int{2048, 3072, 4096}, c.bits):
-		return fault.New(fault.Usage, "--rsa-bits %d: want 2048, 3072 or 4096", c.bits)
+	case !slices.Contains(keyKinds, c.kind):
+		return fault.New(fault.Usage, "--kind %q: want rsa2048, rsa3072, rsa4096 or p256", c.kind)
 	case c.bucket != "" && !bucketName.MatchString(c.bucket):
 		return fault.New(fault.Usage, "--bucket %q: want 3 to 63 of a-z, 0-9, - and .", c.bucket)
 	case c.region != "" && !regionName.MatchString(c.region):
@@ -302,9 +302,9 @@ func (c *initConfig) newKeys(sys System) error {
 	}
 	text, err := os.ReadFile(c.folder.path(signingFile))
 	if errors.Is(err, os.ErrNotExist) {
-		key, err := token.GenerateRSA(c.bits)
+		key, err := newKeyOf(c.kind)
 		if err != nil {
-			return fault.New(fault.Usage, "%w", err)
+			return err
 		}
 		if text, err = key.PEM(); err != nil {
 			return err

@@ -28,7 +28,7 @@ type rotateConfig struct {
 	read    readFlags
 	// cacheFor and drainFor replace issuer.yaml's.
 	cacheFor, drainFor time.Duration
-	bits               int
+	kind               string
 	emergency          bool
 }
 
@@ -55,7 +55,7 @@ Where the API servers sign by "rolecall serve signer", the keys are the signer's
 	}
 	c.flags(cmd)
 	cmd.Flags().BoolVar(&c.emergency, "emergency", false, "the key has leaked: wait for no cache and no token")
-	cmd.Flags().IntVar(&c.bits, "rsa-bits", token.MinRSABits, "size of the new key: 2048, 3072 or 4096")
+	kindFlag(cmd, &c.kind, "rsa2048", "the new key: rsa2048, rsa3072, rsa4096 or p256")
 	cmd.AddCommand(newRotateStatus(sys), newRotateAbort(sys))
 	return cmd
 }
@@ -161,7 +161,7 @@ func (c *rotateConfig) start(ctx context.Context, d *desk, state rotation.State)
 	if err != nil {
 		return err
 	}
-	key, err := d.nextKey(c.bits)
+	key, err := d.nextKey(c.kind)
 	if err != nil {
 		return err
 	}
@@ -249,7 +249,7 @@ func (d *desk) exchange(ctx context.Context, role, kid string, view issuer.View)
 }
 
 // nextKey returns the key that a start which did not end has made, or makes one.
-func (d *desk) nextKey(bits int) (*token.Key, error) {
+func (d *desk) nextKey(kind string) (*token.Key, error) {
 	text, err := os.ReadFile(d.folder.path(nextFile))
 	if err == nil {
 		key, err := token.ParsePrivateKey(text)
@@ -258,9 +258,9 @@ func (d *desk) nextKey(bits int) (*token.Key, error) {
 		}
 		return key, nil
 	}
-	key, err := token.GenerateRSA(bits)
+	key, err := newKeyOf(kind)
 	if err != nil {
-		return nil, fault.New(fault.Usage, "%w", err)
+		return nil, err
 	}
 	if text, err = key.PEM(); err != nil {
 		return nil, err

@@ -81,7 +81,14 @@ func publishForFlag(cmd *cobra.Command, publishFor *time.Duration) {
 
 const tokenLifeHelp = "longest life of the key's tokens, for which it goes on to verify when another one signs"
 
-// kinds are the keys that can be made; AWS accepts their signatures.
+// keyKinds are the keys that can be made; AWS accepts their signatures.
+var keyKinds = []string{"rsa2048", "rsa3072", "rsa4096", "p256"}
+
+func kindFlag(cmd *cobra.Command, kind *string, preset, help string) {
+	cmd.Flags().StringVar(kind, "kind", preset, help)
+	_ = cmd.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions(keyKinds, cobra.ShellCompDirectiveNoFileComp))
+}
+
 func newKeyOf(kind string) (*token.Key, error) {
 	switch kind {
 	case "rsa2048":
@@ -126,8 +133,7 @@ A cluster that runs already has a key: take it with "rolecall signer import".`,
 		},
 	}
 	store.flags(cmd)
-	cmd.Flags().StringVar(&kind, "kind", "rsa2048", "rsa2048, rsa3072, rsa4096 or p256")
-	_ = cmd.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions([]string{"rsa2048", "rsa3072", "rsa4096", "p256"}, cobra.ShellCompDirectiveNoFileComp))
+	kindFlag(cmd, &kind, "rsa2048", "rsa2048, rsa3072, rsa4096 or p256")
 	cmd.Flags().DurationVar(&life, "max-token-expiration", 24*time.Hour, tokenLifeHelp)
 	return cmd
 }
@@ -225,8 +231,7 @@ shows that the new one signs, then remove the old one. Its tokens fail from then
 		},
 	}
 	store.flags(cmd)
-	cmd.Flags().StringVar(&kind, "kind", "", "rsa2048, rsa3072, rsa4096 or p256 (default: as the key that signs)")
-	_ = cmd.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions([]string{"rsa2048", "rsa3072", "rsa4096", "p256"}, cobra.ShellCompDirectiveNoFileComp))
+	kindFlag(cmd, &kind, "", "rsa2048, rsa3072, rsa4096 or p256 (default: as the key that signs)")
 	cmd.Flags().DurationVar(&life, "max-token-expiration", 24*time.Hour, tokenLifeHelp)
 	publishForFlag(cmd, &publishFor)
 	return cmd
