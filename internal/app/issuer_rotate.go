@@ -91,21 +91,29 @@ func (c *rotateConfig) open(ctx context.Context, sys System) (*desk, error) {
 	return d, nil
 }
 
+// locked opens the folder for one command alone, and reads how far the rotation
+// is. unlock must be called unless there is an error.
+func (c *rotateConfig) locked(ctx context.Context, sys System) (d *desk, state rotation.State, unlock func(), err error) {
+	if d, err = c.open(ctx, sys); err != nil {
+		return nil, state, nil, err
+	}
+	if unlock, err = c.folder.lock(); err != nil {
+		return nil, state, nil, err
+	}
+	if state, err = d.state(); err != nil {
+		unlock()
+		return nil, state, nil, err
+	}
+	return d, state, unlock, nil
+}
+
 // step publishes what the phase wants, looks, and goes on if it is safe.
 func (c *rotateConfig) step(ctx context.Context, sys System) error {
-	d, err := c.open(ctx, sys)
-	if err != nil {
-		return err
-	}
-	unlock, err := c.folder.lock()
+	d, state, unlock, err := c.locked(ctx, sys)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	state, err := d.state()
-	if err != nil {
-		return err
-	}
 	if state.Phase == rotation.Stable {
 		return c.start(ctx, d, state)
 	}
@@ -375,19 +383,11 @@ func (d *desk) tell(state rotation.State) error {
 }
 
 func (c *rotateConfig) abort(ctx context.Context, sys System) error {
-	d, err := c.open(ctx, sys)
-	if err != nil {
-		return err
-	}
-	unlock, err := c.folder.lock()
+	d, state, unlock, err := c.locked(ctx, sys)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	state, err := d.state()
-	if err != nil {
-		return err
-	}
 	view := d.look(ctx)
 	next, err := rotation.Abort(state, view.Facts())
 	if err != nil {
