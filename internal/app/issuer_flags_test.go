@@ -2,7 +2,6 @@ package app
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 
@@ -16,26 +15,7 @@ const issuerFlagsPage = "../../docs/reference/issuer-flags.md"
 // flags it has, and their defaults.
 func TestIssuerFlagsPage(t *testing.T) {
 	t.Parallel()
-	page, err := os.ReadFile(issuerFlagsPage)
-	if err != nil {
-		t.Fatal(err)
-	}
-	const begin, end = "<!-- flags -->\n", "<!-- end -->\n"
-	before, rest, found := strings.Cut(string(page), begin)
-	_, after, closed := strings.Cut(rest, end)
-	if !found || !closed {
-		t.Fatalf("%s has no place for flags", issuerFlagsPage)
-	}
-	want := before + begin + issuerFlagTables(t) + end + after
-	if *update {
-		if err := os.WriteFile(issuerFlagsPage, []byte(want), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if string(page) != want {
-		t.Errorf("%s is not what the flags are; run go test ./internal/app -run TestIssuerFlagsPage -update", issuerFlagsPage)
-	}
+	checkPage(t, issuerFlagsPage, map[string]string{"flags": issuerFlagTables(t)})
 }
 
 func issuerFlagTables(t *testing.T) string {

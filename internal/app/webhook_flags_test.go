@@ -108,28 +108,35 @@ const flagsPage = "../../docs/reference/webhook-flags.md"
 // and exactly the permissions.
 func TestFlagsPage(t *testing.T) {
 	t.Parallel()
-	page, err := os.ReadFile(flagsPage)
+	checkPage(t, flagsPage, map[string]string{"flags": flagTable(), "permissions": permissionTable()})
+}
+
+// checkPage holds what stands between <!-- NAME --> and <!-- end --> against what
+// it must be, or with -update writes it.
+func checkPage(t *testing.T, file string, sections map[string]string) {
+	t.Helper()
+	page, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := string(page)
-	for begin, table := range map[string]string{"<!-- flags -->\n": flagTable(), "<!-- permissions -->\n": permissionTable()} {
-		const end = "<!-- end -->\n"
+	for name, text := range sections {
+		begin, end := "<!-- "+name+" -->\n", "<!-- end -->\n"
 		before, rest, found := strings.Cut(want, begin)
 		_, after, closed := strings.Cut(rest, end)
 		if !found || !closed {
-			t.Fatalf("%s has no place %s", flagsPage, begin)
+			t.Fatalf("%s has no place %s", file, begin)
 		}
-		want = before + begin + table + end + after
+		want = before + begin + text + end + after
 	}
 	if *update {
-		if err := os.WriteFile(flagsPage, []byte(want), 0o644); err != nil {
+		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
 	if string(page) != want {
-		t.Errorf("%s is not what the flags are; run go test ./internal/app -run TestFlagsPage -update", flagsPage)
+		t.Errorf("%s is not what the flags are; run go test ./internal/app -run %s -update", file, t.Name())
 	}
 }
 
