@@ -3,7 +3,6 @@ package integration_test
 import (
 	"bytes"
 	"context"
-	"crypto"
 	"crypto/tls"
 	"encoding/json"
 	"encoding/xml"
@@ -35,7 +34,6 @@ import (
 	"k8s.io/client-go/dynamic"
 
 	"github.com/rolecall/rolecall/internal/credential"
-	"github.com/rolecall/rolecall/internal/issuer"
 	"github.com/rolecall/rolecall/internal/token"
 	"github.com/rolecall/rolecall/test/cluster"
 )
@@ -216,23 +214,8 @@ func (w *podWorld) old(raw string) string {
 // and notes what it is asked for sessions.
 func (w *podWorld) startSTS() {
 	t := w.t
-	key, err := token.GenerateRSA(2048)
-	w.must(nil, err)
-	text, err := key.PEM()
-	w.must(nil, err)
-	w.minted = filepath.Join(t.TempDir(), "key.pem")
-	w.write(w.minted, string(text))
-	ofCluster, err := issuer.NewDocuments(w.c.Issuer, []crypto.PublicKey{w.c.Key.Public()})
-	w.must(nil, err)
-	ofBroker, err := issuer.NewDocuments(mintedURL, []crypto.PublicKey{key.Public()})
-	w.must(nil, err)
-	authority, published := serveTLS(t, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, "/broker/") {
-			ofBroker.ServeHTTP(rw, r)
-			return
-		}
-		ofCluster.ServeHTTP(rw, r)
-	}), issuerHost)
+	minted, authority, published := serveIssuers(t, w.c)
+	w.minted = minted
 	dir, listen := t.TempDir(), freePort(t)
 	w.write(filepath.Join(dir, "ca.pem"), string(authority.PEM()))
 	w.write(filepath.Join(dir, "seed.yaml"), podIdentitySeed)

@@ -165,27 +165,46 @@ func (w *brokerWorld) applyRBAC() {
 	w.must(nil, clientcmd.WriteToFile(*config, w.limited))
 }
 
-// startAWS has the role cart, which each account may take in its own mode, and a
-// parameter that sessions of namespace shop may read.
-func (w *brokerWorld) startAWS() {
-	t := w.t
+// serveIssuers serves the documents of the cluster's issuer and of the broker's own,
+// and returns the file of the latter's new key.
+func serveIssuers(t testing.TB, c *cluster.Cluster) (keyFile string, authority *pki.Authority, published *httptest.Server) {
+	t.Helper()
 	key, err := token.GenerateRSA(2048)
-	w.must(nil, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	text, err := key.PEM()
-	w.must(nil, err)
-	w.minted = filepath.Join(t.TempDir(), "key.pem")
-	w.write(w.minted, string(text))
-	ofCluster, err := issuer.NewDocuments(w.c.Issuer, []crypto.PublicKey{w.c.Key.Public()})
-	w.must(nil, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyFile = filepath.Join(t.TempDir(), "key.pem")
+	if err := os.WriteFile(keyFile, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ofCluster, err := issuer.NewDocuments(c.Issuer, []crypto.PublicKey{c.Key.Public()})
+	if err != nil {
+		t.Fatal(err)
+	}
 	ofBroker, err := issuer.NewDocuments(mintedURL, []crypto.PublicKey{key.Public()})
-	w.must(nil, err)
-	authority, published := serveTLS(t, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+	if err != nil {
+		t.Fatal(err)
+	}
+	authority, published = serveTLS(t, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/broker/") {
 			ofBroker.ServeHTTP(rw, r)
 			return
 		}
 		ofCluster.ServeHTTP(rw, r)
 	}), issuerHost)
+	return keyFile, authority, published
+}
+
+// startAWS has the role cart, which each account may take in its own mode, and a
+// parameter that sessions of namespace shop may read.
+func (w *brokerWorld) startAWS() {
+	t := w.t
+	minted, authority, published := serveIssuers(t, w.c)
+	w.minted = minted
 	accounts, err := account.NewSet(account.NewMemory(), []string{accountID}, time.Now())
 	w.must(nil, err)
 	local := localaws.New(localaws.Config{
