@@ -6,7 +6,7 @@ VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 FUZZ        ?= 8000x
 LINT        := .cache/tools/golangci-lint-$(shell go list -m -modfile=go.tools.mod -f '{{.Version}}' github.com/golangci/golangci-lint/v2)
 
-.PHONY: help build test fuzz check lint generate generated managed-policies tidy fmt bench clients-js compare-moto compare-agent cover controlplane clean
+.PHONY: help build test race fuzz check lint generate generated managed-policies tidy fmt bench clients-js compare-moto compare-agent cover controlplane clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-17s %s\n", $$1, $$2}'
@@ -15,16 +15,19 @@ build: ## build bin/rolecall
 	go build -trimpath -ldflags "-X github.com/rolecall/rolecall/internal/app.version=$(VERSION)" -o bin/rolecall ./cmd/rolecall
 
 test: controlplane ## all tests, on a real API server too, then FUZZ (8000x) inputs for each fuzz target
-	go test -race $$(go list ./... | grep -v '/internal/agent$$')
-	# Its tests let days pass in a bubble's clock, on which the race detector's own
-	# runtime fails a check in one run of twenty. internal/app runs it with -race.
-	go test ./internal/agent
+	go test ./...
 	hack/fuzz.sh $(FUZZ)
+
+race: controlplane ## all tests once more, with the race detector
+	# Without those of the agent, in which days pass in a bubble's clock: the race
+	# detector's own runtime fails a check on it in one run of twenty. internal/app
+	# runs the agent, too.
+	go test -race $$(go list ./... | grep -v '/internal/agent$$')
 
 fuzz: ## each fuzz target for a minute
 	hack/fuzz.sh 60s
 
-check: lint generated test ## what CI runs
+check: lint generated test race ## what a change has to pass
 
 lint: $(LINT) ## formatting and static checks
 	$(LINT) run --allow-parallel-runners ./...

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"io"
 	"net"
 	"os"
@@ -39,6 +40,9 @@ func TestMain(m *testing.M) {
 	case "pod":
 		os.Exit(runPod(context.Background(), os.Args[1:]))
 	}
+	// Most of their time they wait, for the API server and for intervals to pass. The
+	// command line, which is parsed later, says otherwise where it must.
+	_ = flag.Set("test.parallel", "4")
 	os.Exit(m.Run())
 }
 
