@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -282,8 +281,8 @@ func (c *brokerConfig) certificates(sys System, p *brokerParts) error {
 	if c.agentAuth != string(broker.ClientCertificate) {
 		return nil
 	}
-	authorities := &authorityFile{file: c.clientCA, log: p.log}
-	if err := authorities.load(); err != nil {
+	authorities, err := follow.OpenFile("authorities of client certificates", c.clientCA, parseAuthorities, p.log)
+	if err != nil {
 		return fault.New(fault.Invalid, "read the authorities of client certificates: %w", err).Hint("--client-ca wants the PEM certificates that kubelets' ones are signed with")
 	}
 	base := p.tls.Clone()
@@ -291,47 +290,18 @@ func (c *brokerConfig) certificates(sys System, p *brokerParts) error {
 	base.ClientAuth = tls.VerifyClientCertIfGiven
 	p.tls.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
 		config := base.Clone()
-		config.ClientCAs = authorities.pool()
+		config.ClientCAs = authorities.Current()
 		return config, nil
 	}
 	return nil
 }
 
-// authorityFile follows a file of authorities; one that holds none leaves the old
-// ones.
-type authorityFile struct {
-	file string
-	log  *slog.Logger
-
-	mu      sync.Mutex
-	current *x509.CertPool
-	changed time.Time
-}
-
-func (a *authorityFile) load() error {
-	info, err := os.Stat(a.file)
-	if err != nil || a.current != nil && info.ModTime().Equal(a.changed) {
-		return err
-	}
-	text, err := os.ReadFile(a.file)
-	if err != nil {
-		return err
-	}
+func parseAuthorities(text []byte) (*x509.CertPool, error) {
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(text) {
-		return errors.New(a.file + " holds no certificate")
+		return nil, errors.New("it holds no certificate")
 	}
-	a.current, a.changed = pool, info.ModTime()
-	return nil
-}
-
-func (a *authorityFile) pool() *x509.CertPool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if err := a.load(); err != nil {
-		a.log.Warn("authorities of client certificates not read again, the old ones stay", "file", a.file, "error", err)
-	}
-	return a.current
+	return pool, nil
 }
 
 // serve runs everything until ctx is done. Then it stops being ready, goes on

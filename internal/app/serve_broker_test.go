@@ -95,7 +95,7 @@ func TestBrokerClientAuthorities(t *testing.T) {
 		t.Error("changed authorities are not read")
 	}
 	write([]byte("junk"), 3000)
-	if !pool().Equal(second.Pool()) || !strings.Contains(log.String(), "the old ones stay") {
+	if !pool().Equal(second.Pool()) || !strings.Contains(log.String(), "its old content stays\" of=\"authorities of client certificates\"") {
 		t.Errorf("junk: %s", log)
 	}
 }

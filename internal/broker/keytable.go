@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"os"
-	"sync"
 	"time"
 
 	"sigs.k8s.io/yaml"
@@ -14,6 +12,7 @@ import (
 	"github.com/rolecall/rolecall/internal/broker/refusal"
 	"github.com/rolecall/rolecall/internal/credential"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/follow"
 	"github.com/rolecall/rolecall/internal/sigv4"
 )
 
@@ -26,54 +25,26 @@ type TableKey struct {
 	Groups      []string
 }
 
-// KeyTable are the access keys that may sign requests to the broker. AWS's own
-// keys cannot be: nobody can have somebody else's signature verified by AWS. The
-// file is followed; one that cannot be read leaves the old keys.
+// KeyTable are the access keys that may sign requests to the broker, by their
+// ids. AWS's own keys cannot be: nobody can have somebody else's signature
+// verified by AWS.
 type KeyTable struct {
-	file string
-	log  *slog.Logger
-
-	mu     sync.Mutex
-	keys   map[string]*TableKey
-	looked stamp
+	*follow.File[map[string]*TableKey]
 }
 
-// stamp tells two states of a file apart without reading it.
-type stamp struct {
-	time time.Time
-	size int64
-}
-
-// OpenKeyTable reads the file once.
+// OpenKeyTable reads the file, and follows it.
 func OpenKeyTable(file string, log *slog.Logger) (*KeyTable, error) {
-	k := &KeyTable{file: file, log: log}
-	if err := k.load(); err != nil {
+	keys, err := follow.OpenFile("table of access keys", file, parseKeyTable, log)
+	if err != nil {
 		return nil, fault.New(fault.Invalid, "read the table of access keys: %w", err).
 			Hint("want YAML: keys: [{accessKeyId: AKIA…, secretAccessKey: …, node: n1}]; user and groups instead of node for the EKS API")
 	}
-	return k, nil
+	return &KeyTable{keys}, nil
 }
 
 // NewKeyTable has one user, and follows no file.
 func NewKeyTable(user string, key credential.AWS) *KeyTable {
-	return &KeyTable{keys: map[string]*TableKey{key.AccessKeyID: {AccessKeyID: key.AccessKeyID, secret: key.SecretKey, User: user}}}
-}
-
-func (k *KeyTable) load() error {
-	info, err := os.Stat(k.file)
-	if err != nil {
-		return err
-	}
-	text, err := os.ReadFile(k.file)
-	if err != nil {
-		return err
-	}
-	keys, err := parseKeyTable(text)
-	k.looked = stamp{info.ModTime(), info.Size()} // not read again until it changes
-	if err == nil {
-		k.keys = keys
-	}
-	return err
+	return &KeyTable{follow.Hold(map[string]*TableKey{key.AccessKeyID: {AccessKeyID: key.AccessKeyID, secret: key.SecretKey, User: user}})}
 }
 
 // parseKeyTable refuses what it does not understand: a misspelt member must not
@@ -110,21 +81,6 @@ func parseKeyTable(text []byte) (map[string]*TableKey, error) {
 	return keys, nil
 }
 
-func (k *KeyTable) find(id string) *TableKey {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.file == "" {
-		return k.keys[id]
-	}
-	info, err := os.Stat(k.file)
-	if err == nil && (stamp{info.ModTime(), info.Size()}) != k.looked {
-		if err := k.load(); err != nil {
-			k.log.Error("table of access keys not read again, the old one stays", "file", k.file, "error", err)
-		}
-	}
-	return k.keys[id]
-}
-
 // signatureCodes are the signing layer's codes as REST-JSON services have them.
 var signatureCodes = map[string]refusal.Code{
 	"SignatureDoesNotMatch": refusal.InvalidSignature, "IncompleteSignature": refusal.IncompleteSigned, "MissingAuthenticationToken": refusal.MissingToken,
@@ -139,7 +95,7 @@ func (k *KeyTable) verify(r *http.Request, body []byte, service string, now time
 	if err != nil {
 		return nil, signatureRefused(err)
 	}
-	key := k.find(signed.AccessKeyID)
+	key := k.Current()[signed.AccessKeyID]
 	if key == nil || signed.Legacy || signed.Presigned || !signed.SessionToken.IsZero() {
 		return nil, refusal.New(refusal.UnrecognizedClient, "The security token included in the request is invalid.")
 	}

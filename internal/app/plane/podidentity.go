@@ -75,7 +75,7 @@ func (p *Plane) newPodIdentity(known accounts, aws string, agentAddress netip.Ad
 		Agents: &broker.Agents{Mode: broker.ServiceAccountToken, Account: agentNamespace + "/" + agentName, Audience: agentAudience, Tokens: tokens, Now: now},
 		Sessions: &session.Taker{
 			Roles:  awsapi.NewLocalRoles(aws, quickstart.Region, p.admin),
-			Minter: &session.Minter{Issuer: quickstart.Issuer, Key: session.HoldKey(p.key), Now: now}, Cluster: cluster, Default: v1alpha1.Federated,
+			Minter: &session.Minter{Issuer: quickstart.Issuer, Key: follow.Hold(p.key), Now: now}, Cluster: cluster, Default: v1alpha1.Federated,
 			Pace: session.NewPace(100, 200, now), Metrics: session.NewMetrics(registry), Now: now,
 		},
 		Limits: broker.DefaultLimits(), Audit: broker.NewAudit(auditLog{log}, func(err error) { log.Error("audit record not written", "error", err) }),

@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"os"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -13,6 +11,7 @@ import (
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/credential"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/follow"
 	"github.com/rolecall/rolecall/internal/token"
 )
 
@@ -26,7 +25,7 @@ const (
 // else.
 type Minter struct {
 	Issuer string
-	Key    *KeyFile
+	Key    *follow.File[*token.Key]
 	Now    func() time.Time
 }
 
@@ -73,73 +72,12 @@ func (m *Minter) Mint(subject, role string, tags []awsapi.Tag, sourceIdentity st
 	return token.Sign(m.Key.Current(), payload)
 }
 
-// KeyFile follows the file of a signing key: one that changed is read before the
-// next token is signed; one that holds no key is logged, and the old one stays.
-type KeyFile struct {
-	file string
-	log  *slog.Logger
-
-	mu      sync.Mutex
-	key     *token.Key
-	looked  stamp
-	checked bool
-}
-
-type stamp struct {
-	time time.Time
-	size int64
-}
-
-// HoldKey follows no file: the key is this one.
-func HoldKey(key *token.Key) *KeyFile { return &KeyFile{key: key} }
-
-// OpenKey reads the key once.
-func OpenKey(file string, log *slog.Logger) (*KeyFile, error) {
-	k := &KeyFile{file: file, log: log}
-	key, at, err := k.read()
+// OpenKey reads the file of a signing key, and follows it.
+func OpenKey(file string, log *slog.Logger) (*follow.File[*token.Key], error) {
+	key, err := follow.OpenFile("signing key", file, token.ParsePrivateKey, log)
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "read the signing key: %w", err).
 			Hint("want the PEM private key of the issuer that --issuer names; `rolecall issuer init` makes one")
 	}
-	k.key, k.looked = key, at
-	return k, nil
-}
-
-// Current returns the newest key.
-func (k *KeyFile) Current() *token.Key {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.file == "" {
-		return k.key
-	}
-	info, err := os.Stat(k.file)
-	if err == nil && (stamp{info.ModTime(), info.Size()}) == k.looked {
-		return k.key
-	}
-	key, at, err := k.read()
-	if err != nil {
-		if !k.checked {
-			k.log.Error("signing key not read again, the old one stays", "file", k.file, "error", err)
-		}
-		k.checked = true
-		return k.key
-	}
-	if key.ID() != k.key.ID() {
-		k.log.Info("signing key changed", "kid", key.ID())
-	}
-	k.key, k.looked, k.checked = key, at, false
-	return key
-}
-
-func (k *KeyFile) read() (*token.Key, stamp, error) {
-	info, err := os.Stat(k.file)
-	if err != nil {
-		return nil, stamp{}, err
-	}
-	text, err := os.ReadFile(k.file)
-	if err != nil {
-		return nil, stamp{}, err
-	}
-	key, err := token.ParsePrivateKey(text)
-	return key, stamp{info.ModTime(), info.Size()}, err
+	return key, nil
 }

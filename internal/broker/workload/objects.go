@@ -258,7 +258,7 @@ func (k *kept[T]) look(namespace, name string, wanted func(T) bool) (one T, foun
 	return one, found, k.changing
 }
 
-// read1 asks the API server for one object.
+// readOne asks the API server for one object.
 func (k *kept[T]) readOne(ctx context.Context, get func(context.Context) (metav1.Object, error)) (one T, found bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, getTimeout)
 	defer cancel()

@@ -1,0 +1,104 @@
+package follow
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// maxFile is the longest file that is read, in bytes.
+const maxFile = 1 << 20
+
+// File is the newest good content of a file. The file is looked at when the
+// content is used and read when it changed, at most a MiB; while it cannot be
+// read or parsed, which is logged once, the old content stays. Nobody waits for a
+// file that another reads.
+type File[T any] struct {
+	what, path string
+	parse      func(text []byte) (T, error)
+	log        *slog.Logger
+	current    atomic.Pointer[T]
+	looked     atomic.Pointer[stamp]
+	reading    sync.Mutex
+}
+
+// stamp tells two states of a file apart without reading it; zero is none.
+type stamp struct {
+	modified time.Time
+	size     int64
+}
+
+// OpenFile reads a file for the first time, and returns its error. What names it
+// in log lines: "signing key". The errors of parse must not quote secrets.
+func OpenFile[T any](what, path string, parse func(text []byte) (T, error), log *slog.Logger) (*File[T], error) {
+	f := &File[T]{what: what, path: path, parse: parse, log: log}
+	at, err := stampOf(path)
+	if err != nil {
+		return nil, err
+	}
+	f.looked.Store(&at)
+	if err := f.load(); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// Hold follows no file: this is the content.
+func Hold[T any](content T) *File[T] {
+	f := &File[T]{}
+	f.current.Store(&content)
+	return f
+}
+
+// Current returns the content.
+func (f *File[T]) Current() T {
+	if f.path == "" {
+		return *f.current.Load()
+	}
+	if at, err := stampOf(f.path); at != *f.looked.Load() && f.reading.TryLock() {
+		if err == nil {
+			err = f.load()
+		}
+		if f.looked.Store(&at); err != nil {
+			f.log.Error("file not read again, its old content stays", "of", f.what, "file", f.path, "error", err)
+		} else {
+			f.log.Info("file read again", "of", f.what, "file", f.path)
+		}
+		f.reading.Unlock()
+	}
+	return *f.current.Load()
+}
+
+func (f *File[T]) load() error {
+	file, err := os.Open(f.path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = file.Close() }()
+	var text bytes.Buffer
+	switch size, err := text.ReadFrom(io.LimitReader(file, maxFile+1)); {
+	case err != nil:
+		return err
+	case size > maxFile:
+		return errors.New("it is longer than a MiB")
+	}
+	content, err := f.parse(text.Bytes())
+	if err != nil {
+		return err
+	}
+	f.current.Store(&content)
+	return nil
+}
+
+func stampOf(path string) (stamp, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return stamp{}, err
+	}
+	return stamp{info.ModTime(), info.Size()}, nil
+}
