@@ -23,6 +23,8 @@ func groupOperations() map[string]service.Operation {
 	}
 }
 
+var groups = named[*account.Group]{"group", "GroupName", longNameLimit, findGroup}
+
 func findGroup(state account.State, name string) (*account.Group, error) {
 	group, err := state.Group(name)
 	if errors.Is(err, account.ErrNotFound) {
@@ -184,15 +186,7 @@ func without(names []string, name string) []string {
 }
 
 func deleteGroup(q *service.Call) (any, error) {
-	name := q.Text("GroupName", longNameLimit)
-	if err := q.Check(); err != nil {
-		return nil, err
-	}
-	return nil, wrap(q.Account.Update(func(state account.State) error {
-		group, err := findGroup(state, name)
-		if err != nil {
-			return err
-		}
+	return nil, groups.update(q, "delete", func(state account.State, group *account.Group) error {
 		users, err := members(state, group.Name)
 		if err != nil {
 			return err
@@ -201,7 +195,7 @@ func deleteGroup(q *service.Call) (any, error) {
 			return deleteConflict("Cannot delete entity, must remove users from group first.")
 		}
 		return errors.Join(unburdened(group.Permissions), state.DeleteGroup(group.Name))
-	}), "delete group %q", name)
+	})
 }
 
 // onMember changes the membership of the request's user and group.

@@ -75,36 +75,25 @@ func (k kind) parameter() string { return k.word + "Name" }
 // lower is the kind's name within a sentence.
 func (k kind) lower() string { return strings.ToLower(k.word) }
 
+func (k kind) named() named[*holder] { return named[*holder]{k.lower(), k.parameter(), k.name, k.find} }
+
 // read reads the entity of the request.
-func (k kind) read(q *service.Call) (*holder, error) {
-	name := q.Text(k.parameter(), k.name)
-	if err := q.Check(); err != nil {
-		return nil, err
-	}
-	var found *holder
-	err := q.Account.View(func(state account.State) (err error) {
-		found, err = k.find(state, name)
-		return err
+func (k kind) read(q *service.Call) (found *holder, err error) {
+	err = k.named().view(q, func(_ account.State, one *holder) error {
+		found = one
+		return nil
 	})
-	return found, wrap(err, "read %s %q", k.lower(), name)
+	return found, err
 }
 
 // change applies a change to the entity of the request, all or nothing.
 func (k kind) change(q *service.Call, apply func(account.State, *holder) error) error {
-	name := q.Text(k.parameter(), k.name)
-	if err := q.Check(); err != nil {
-		return err
-	}
-	return wrap(q.Account.Update(func(state account.State) error {
-		found, err := k.find(state, name)
-		if err != nil {
-			return err
-		}
+	return k.named().update(q, "change", func(state account.State, found *holder) error {
 		if err := apply(state, found); err != nil {
 			return err
 		}
 		return found.save(state)
-	}), "change %s %q", k.lower(), name)
+	})
 }
 
 // changePermissions is change for what only AWS may do to its own roles.

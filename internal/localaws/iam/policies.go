@@ -112,43 +112,23 @@ func findPolicy(state account.State, arn string) (*account.ManagedPolicy, error)
 	return one, err
 }
 
-// viewPolicy reads the managed policy of the request.
-func viewPolicy(q *service.Call, f func(account.State, *account.ManagedPolicy) error) error {
-	arn := q.Text("PolicyArn", arnLimit)
-	if err := q.Check(); err != nil {
-		return err
-	}
-	return wrap(q.Account.View(func(state account.State) error {
-		one, err := findPolicy(state, arn)
-		if err != nil {
-			return err
-		}
-		return f(state, one)
-	}), "read policy %q", arn)
-}
+// policies are managed ones.
+var policies = named[*account.ManagedPolicy]{"policy", "PolicyArn", arnLimit, findPolicy}
 
 // changePolicy changes the managed policy of the request; AWS's own cannot be
 // changed.
 func changePolicy(q *service.Call, f func(account.State, *account.ManagedPolicy) error) error {
-	arn := q.Text("PolicyArn", arnLimit)
-	if err := q.Check(); err != nil {
-		return err
-	}
-	return wrap(q.Account.Update(func(state account.State) error {
-		one, err := findPolicy(state, arn)
-		if err != nil {
-			return err
-		}
+	return policies.update(q, "change", func(state account.State, one *account.ManagedPolicy) error {
 		if one.AWS {
 			return wire.Errorf(http.StatusForbidden, "AccessDenied", "Policy is outside your own account.")
 		}
 		return f(state, one)
-	}), "change policy %q", arn)
+	})
 }
 
 func getPolicy(q *service.Call) (any, error) {
 	var result policyResult
-	err := viewPolicy(q, func(state account.State, one *account.ManagedPolicy) error {
+	err := policies.view(q, func(state account.State, one *account.ManagedPolicy) error {
 		used, err := countUsage(state, q.Account.PolicyARN(one))
 		result.Policy = newPolicyXML(q.Account, one, used)
 		return err
@@ -244,7 +224,7 @@ func untagPolicy(q *service.Call) (any, error) {
 
 func listPolicyTags(q *service.Call) (any, error) {
 	var tags []account.Tag
-	if err := viewPolicy(q, func(_ account.State, one *account.ManagedPolicy) error {
+	if err := policies.view(q, func(_ account.State, one *account.ManagedPolicy) error {
 		tags = one.Tags
 		return nil
 	}); err != nil {

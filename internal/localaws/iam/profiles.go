@@ -103,38 +103,11 @@ func findProfile(state account.State, name string) (*account.InstanceProfile, er
 	return one, err
 }
 
-// onProfile does something with the instance profile of the request.
-func onProfile(q *service.Call, do func(account.State, *account.InstanceProfile) error) error {
-	name := q.Text("InstanceProfileName", longNameLimit)
-	if err := q.Check(); err != nil {
-		return err
-	}
-	return wrap(q.Account.Update(func(state account.State) error {
-		one, err := findProfile(state, name)
-		if err != nil {
-			return err
-		}
-		return do(state, one)
-	}), "change instance profile %q", name)
-}
-
-func viewProfile(q *service.Call, do func(account.State, *account.InstanceProfile) error) error {
-	name := q.Text("InstanceProfileName", longNameLimit)
-	if err := q.Check(); err != nil {
-		return err
-	}
-	return wrap(q.Account.View(func(state account.State) error {
-		one, err := findProfile(state, name)
-		if err != nil {
-			return err
-		}
-		return do(state, one)
-	}), "read instance profile %q", name)
-}
+var profiles = named[*account.InstanceProfile]{"instance profile", "InstanceProfileName", longNameLimit, findProfile}
 
 func getProfile(q *service.Call) (any, error) {
 	var result profileResult
-	err := viewProfile(q, func(state account.State, one *account.InstanceProfile) (err error) {
+	err := profiles.view(q, func(state account.State, one *account.InstanceProfile) (err error) {
 		result.InstanceProfile, err = newProfileXML(state, one)
 		return err
 	})
@@ -202,7 +175,7 @@ func listProfilesForRole(q *service.Call) (any, error) {
 }
 
 func deleteProfile(q *service.Call) (any, error) {
-	return nil, onProfile(q, func(state account.State, one *account.InstanceProfile) error {
+	return nil, profiles.update(q, "change", func(state account.State, one *account.InstanceProfile) error {
 		if one.Role != "" {
 			return deleteConflict("Cannot delete entity, must remove roles from instance profile first.")
 		}
@@ -212,7 +185,7 @@ func deleteProfile(q *service.Call) (any, error) {
 
 func addRole(q *service.Call) (any, error) {
 	name := q.Text("RoleName", nameLimit)
-	return nil, onProfile(q, func(state account.State, one *account.InstanceProfile) error {
+	return nil, profiles.update(q, "change", func(state account.State, one *account.InstanceProfile) error {
 		role, err := findRole(state, name)
 		if err != nil {
 			return err
@@ -227,7 +200,7 @@ func addRole(q *service.Call) (any, error) {
 
 func removeRole(q *service.Call) (any, error) {
 	name := q.Text("RoleName", nameLimit)
-	return nil, onProfile(q, func(state account.State, one *account.InstanceProfile) error {
+	return nil, profiles.update(q, "change", func(state account.State, one *account.InstanceProfile) error {
 		if one.Role == "" || !strings.EqualFold(one.Role, name) {
 			return noSuchEntity("The role with name %s cannot be found.", name)
 		}
@@ -241,7 +214,7 @@ func tagProfile(q *service.Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return nil, onProfile(q, func(state account.State, one *account.InstanceProfile) (err error) {
+	return nil, profiles.update(q, "change", func(state account.State, one *account.InstanceProfile) (err error) {
 		if one.Tags, err = mergeTags(one.Tags, tags); err != nil {
 			return err
 		}
@@ -250,7 +223,7 @@ func tagProfile(q *service.Call) (any, error) {
 }
 
 func untagProfile(q *service.Call) (any, error) {
-	return nil, onProfile(q, func(state account.State, one *account.InstanceProfile) error {
+	return nil, profiles.update(q, "change", func(state account.State, one *account.InstanceProfile) error {
 		one.Tags = removeTags(one.Tags, q.List("TagKeys"))
 		return state.PutProfile(one)
 	})
@@ -258,7 +231,7 @@ func untagProfile(q *service.Call) (any, error) {
 
 func listProfileTags(q *service.Call) (any, error) {
 	var tags []account.Tag
-	if err := viewProfile(q, func(_ account.State, one *account.InstanceProfile) error {
+	if err := profiles.view(q, func(_ account.State, one *account.InstanceProfile) error {
 		tags = one.Tags
 		return nil
 	}); err != nil {

@@ -93,38 +93,26 @@ func findRole(state account.State, name string) (*account.Role, error) {
 	return role, err
 }
 
+var roles = named[*account.Role]{"role", "RoleName", nameLimit, findRole}
+
 // changeRole applies a change to the request's role, all or nothing.
 func changeRole(q *service.Call, apply func(account.State, *account.Role) error) error {
-	name := q.Text("RoleName", nameLimit)
-	if err := q.Check(); err != nil {
-		return err
-	}
-	return wrap(q.Account.Update(func(state account.State) error {
-		role, err := findRole(state, name)
-		if err != nil {
-			return err
-		}
+	return roles.update(q, "change", func(state account.State, role *account.Role) error {
 		if err := apply(state, role); err != nil {
 			return err
 		}
 		return state.PutRole(role)
-	}), "change role %q", name)
+	})
 }
 
 // readRole gets the request's role.
-func readRole(q *service.Call) (*account.Role, error) {
-	name := q.Text("RoleName", nameLimit)
-	if err := q.Check(); err != nil {
-		return nil, err
-	}
-	var role *account.Role
-	err := q.Account.View(func(state account.State) (err error) {
-		if role, err = findRole(state, name); err == nil {
-			role.Trust = ShownTrust(state, role)
-		}
-		return err
+func readRole(q *service.Call) (role *account.Role, err error) {
+	err = roles.view(q, func(state account.State, one *account.Role) error {
+		role = one
+		role.Trust = ShownTrust(state, role)
+		return nil
 	})
-	return role, wrap(err, "read role %q", name)
+	return role, err
 }
 
 func getRole(q *service.Call) (any, error) {
@@ -202,15 +190,7 @@ func updateTrust(q *service.Call) (any, error) {
 }
 
 func deleteRole(q *service.Call) (any, error) {
-	name := q.Text("RoleName", nameLimit)
-	if err := q.Check(); err != nil {
-		return nil, err
-	}
-	return nil, wrap(q.Account.Update(func(state account.State) error {
-		role, err := findRole(state, name)
-		if err != nil {
-			return err
-		}
+	return nil, roles.update(q, "delete", func(state account.State, role *account.Role) error {
 		if err := modifiable(role); err != nil {
 			return err
 		}
@@ -219,5 +199,5 @@ func deleteRole(q *service.Call) (any, error) {
 			err = deleteConflict("Cannot delete entity, must remove roles from instance profile first.")
 		}
 		return errors.Join(err, unburdened(role.Permissions), state.DeleteRole(role.Name))
-	}), "delete role %q", name)
+	})
 }

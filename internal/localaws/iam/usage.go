@@ -75,7 +75,7 @@ type entityRole struct {
 func listEntities(q *service.Call) (any, error) {
 	type entity struct{ word, name, id string }
 	var found []entity
-	err := viewPolicy(q, func(state account.State, _ *account.ManagedPolicy) error {
+	err := policies.view(q, func(state account.State, _ *account.ManagedPolicy) error {
 		arn, filter, asBoundary := q.Get("PolicyArn"), q.Get("EntityFilter"), q.Get("PolicyUsageFilter")
 		return eachHolder(state, arn, func(word, name, id string, permissions account.Permissions, boundary string) {
 			attached := slices.Contains(permissions.Attached, arn) && asBoundary != "PermissionsBoundary"

@@ -24,6 +24,8 @@ func userOperations() map[string]service.Operation {
 	}
 }
 
+var users = named[*account.User]{"user", "UserName", nameLimit, findUser}
+
 func findUser(state account.State, name string) (*account.User, error) {
 	user, err := state.User(name)
 	if errors.Is(err, account.ErrNotFound) {
@@ -173,15 +175,7 @@ func updateUser(q *service.Call) (any, error) {
 }
 
 func deleteUser(q *service.Call) (any, error) {
-	name := q.Text("UserName", nameLimit)
-	if err := q.Check(); err != nil {
-		return nil, err
-	}
-	return nil, wrap(q.Account.Update(func(state account.State) error {
-		user, err := findUser(state, name)
-		if err != nil {
-			return err
-		}
+	return nil, users.update(q, "delete", func(state account.State, user *account.User) error {
 		keys, err := state.Keys(user.Name)
 		switch {
 		case err != nil:
@@ -192,7 +186,7 @@ func deleteUser(q *service.Call) (any, error) {
 			return deleteConflict("Cannot delete entity, must delete access keys first.")
 		}
 		return errors.Join(unburdened(user.Permissions), state.DeleteUser(user.Name))
-	}), "delete user %q", name)
+	})
 }
 
 func deleteConflict(text string) error {

@@ -67,7 +67,7 @@ func versionOf(q *service.Call, one *account.ManagedPolicy) (int, error) {
 func getVersion(q *service.Call) (any, error) {
 	q.Text("VersionId", versionLimit)
 	var result versionResult
-	err := viewPolicy(q, func(_ account.State, one *account.ManagedPolicy) error {
+	err := policies.view(q, func(_ account.State, one *account.ManagedPolicy) error {
 		i, err := versionOf(q, one)
 		if err == nil {
 			v := one.Versions[i]
@@ -85,7 +85,7 @@ type versionsResult struct {
 
 func listVersions(q *service.Call) (any, error) {
 	var result versionsResult
-	err := viewPolicy(q, func(_ account.State, one *account.ManagedPolicy) error {
+	err := policies.view(q, func(_ account.State, one *account.ManagedPolicy) error {
 		newest := slices.Clone(one.Versions)
 		slices.Reverse(newest)
 		onPage, end, err := pageUnsorted(q, newest, func(v account.PolicyVersion) string { return v.ID })
