@@ -1,5 +1,5 @@
-// Package cluster starts a real etcd and kube-apiserver for a test, on free
-// loopback ports, and stops them with it.
+// Package cluster starts a real etcd and kube-apiserver for a test or a
+// measurement, on free loopback ports, and stops them with it.
 //
 // It does not build them (hack/controlplane.sh does) and starts no other part
 // of Kubernetes: no controllers, no scheduler, no kubelet.
@@ -74,12 +74,12 @@ type Cluster struct {
 // test with the command that builds them; it is never skipped.
 func Start(t testing.TB, options Options) *Cluster {
 	t.Helper()
-	c, err := startUntilPortsAreFree(t.Context(), programDir(t), t.TempDir(), options, freeAddress)
+	c, stop, err := Run(t.Context(), t.TempDir(), options)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		c.stop()
+		stop()
 		if t.Failed() {
 			for _, p := range c.processes {
 				t.Logf("%s said last:\n%s", p.name, p.output)
@@ -87,6 +87,20 @@ func Start(t testing.TB, options Options) *Cluster {
 		}
 	})
 	return c
+}
+
+// Run runs a control plane until stop is called, for a program that is no test;
+// its files are below dir, which must be there. Missing programs are an error
+// with the command that builds them.
+func Run(ctx context.Context, dir string, options Options) (c *Cluster, stop func(), err error) {
+	programs, err := findPrograms(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if c, err = startUntilPortsAreFree(ctx, programs, dir, options, freeAddress); err != nil {
+		return nil, nil, err
+	}
+	return c, c.stop, nil
 }
 
 // startUntilPortsAreFree tries again when somebody took a port, each time in a
@@ -155,30 +169,29 @@ func (c *Cluster) lostPort() bool {
 	return false
 }
 
-// programDir finds the folder that hack/controlplane.sh has filled.
-func programDir(t testing.TB) string {
-	t.Helper()
+// findPrograms finds the folder that hack/controlplane.sh has filled.
+func findPrograms(ctx context.Context) (string, error) {
 	_, file, _, _ := runtime.Caller(0)
 	root := filepath.Join(filepath.Dir(file), "..", "..")
 	cache := os.Getenv("ROLECALL_CACHE")
 	if cache == "" {
 		cache = filepath.Join(root, ".cache")
 	}
-	list := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes", "go.etcd.io/etcd/server/v3")
+	list := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes", "go.etcd.io/etcd/server/v3")
 	list.Dir = filepath.Join(root, "test", "controlplane")
 	list.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off")
 	out, err := list.Output()
 	if err != nil {
-		t.Fatalf("find the versions of the control plane: %v", err)
+		return "", fmt.Errorf("find the versions of the control plane: %w", err)
 	}
 	versions := strings.Fields(string(out)) // in the order asked
 	dir := filepath.Join(cache, "controlplane", strings.Join(versions, "-etcd-"))
 	for _, program := range []string{"etcd", "kube-apiserver"} {
 		if _, err := os.Stat(filepath.Join(dir, program)); err != nil {
-			t.Fatalf("the control plane is not built: %v\nrun: make controlplane", err)
+			return "", fmt.Errorf("the control plane is not built: %w\nrun: make controlplane", err)
 		}
 	}
-	return dir
+	return dir, nil
 }
 
 func (c *Cluster) writeKey() error {

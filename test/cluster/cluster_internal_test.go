@@ -133,6 +133,15 @@ func TestPortTaken(t *testing.T) {
 	}
 }
 
+func programDir(t *testing.T) string {
+	t.Helper()
+	dir, err := findPrograms(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 // systemUID tells one database from another.
 func systemUID(t *testing.T, c *Cluster) types.UID {
 	t.Helper()
