@@ -1,5 +1,5 @@
 // Package webhookload asks an admission webhook as an API server does, at a fixed
-// rate, and measures how long the answers take.
+// rate or as fast as it answers, and measures how long the answers take.
 //
 // It runs in a process of its own: a client's garbage and goroutines beside the
 // server's would be measured as the server's. It does not start a server, nor look
@@ -19,19 +19,23 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// Load is what is asked. Every tenth review is of the second body, all others
-// are of the first.
+// Load is what is asked.
 type Load struct {
 	URL string // of /mutate
 	// CA is the server's authority, PEM.
-	CA     []byte
-	Rate   int // reviews a second
-	Count  int // reviews in all
-	Bodies [2]string
+	CA []byte
+	// Rate is reviews a second; 0 is as many as 25 clients get answered of which
+	// each asks again when it has its answer.
+	Rate  int
+	Count int // reviews in all
+	// Bodies are sent by turns.
+	Bodies []string
 	// HTTP2 is what an API server speaks to a webhook that is registered by a URL
 	// of its own host. To all others, Services among them, it speaks HTTP/1.1
 	// over at most 25 idle connections, so that they are spread over replicas.
@@ -43,7 +47,7 @@ type Load struct {
 // client too late is not.
 type Result struct {
 	P50, P99, P999, Max time.Duration
-	// PerSecond is what the rate really was.
+	// PerSecond is how many reviews a second there really were.
 	PerSecond float64
 }
 
@@ -102,8 +106,6 @@ func Main() {
 	os.Exit(0)
 }
 
-// run sends by a schedule and not when the last answer has come, so that a slow
-// answer does not hide the ones behind it.
 func (l *Load) run() (*Result, error) {
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(l.CA) {
@@ -112,27 +114,23 @@ func (l *Load) run() (*Result, error) {
 	client := &http.Client{Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}, ForceAttemptHTTP2: l.HTTP2, MaxIdleConnsPerHost: connections, MaxConnsPerHost: connections,
 	}}
-	for range Warm {
-		if err := l.ask(client, l.Bodies[0]); err != nil {
+	for i := range Warm {
+		if err := l.ask(client, i); err != nil {
 			return nil, err
 		}
 	}
 	took, failed := make([]time.Duration, l.Count), make([]error, l.Count)
-	var asking sync.WaitGroup
-	start := time.Now()
-	for i := range l.Count {
-		time.Sleep(time.Until(start.Add(time.Duration(i) * time.Second / time.Duration(l.Rate))))
+	ask := func(i int) {
 		sent := time.Now()
-		asking.Go(func() {
-			body := l.Bodies[0]
-			if i%10 == 9 {
-				body = l.Bodies[1]
-			}
-			failed[i] = l.ask(client, body)
-			took[i] = time.Since(sent)
-		})
+		failed[i] = l.ask(client, i)
+		took[i] = time.Since(sent)
 	}
-	asking.Wait()
+	start := time.Now()
+	if l.Rate > 0 {
+		l.bySchedule(start, ask)
+	} else {
+		l.byAnswers(ask)
+	}
 	elapsed := time.Since(start)
 	if err := errors.Join(failed...); err != nil {
 		return nil, err
@@ -142,8 +140,33 @@ func (l *Load) run() (*Result, error) {
 	return &Result{at(500), at(990), at(999), at(1000), float64(l.Count) / elapsed.Seconds()}, nil
 }
 
-func (l *Load) ask(client *http.Client, body string) error {
-	request, err := http.NewRequestWithContext(context.Background(), http.MethodPost, l.URL, bytes.NewReader([]byte(body)))
+// bySchedule does not wait for the last answer before it sends, so that a slow
+// answer does not hide the ones behind it.
+func (l *Load) bySchedule(start time.Time, ask func(i int)) {
+	var asking sync.WaitGroup
+	for i := range l.Count {
+		time.Sleep(time.Until(start.Add(time.Duration(i) * time.Second / time.Duration(l.Rate))))
+		asking.Go(func() { ask(i) })
+	}
+	asking.Wait()
+}
+
+func (l *Load) byAnswers(ask func(i int)) {
+	var asking sync.WaitGroup
+	var next atomic.Int64
+	for range connections {
+		asking.Go(func() {
+			for i := int(next.Add(1)) - 1; i < l.Count; i = int(next.Add(1)) - 1 {
+				ask(i)
+			}
+		})
+	}
+	asking.Wait()
+}
+
+func (l *Load) ask(client *http.Client, i int) error {
+	body := l.Bodies[i%len(l.Bodies)]
+	request, err := http.NewRequestWithContext(context.Background(), http.MethodPost, l.URL, strings.NewReader(body))
 	if err != nil {
 		return err
 	}
