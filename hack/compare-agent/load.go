@@ -8,19 +8,18 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
+
+	"github.com/rolecall/rolecall/test/contender"
 )
 
 const connections = 16
 
 // result is the best of all rounds.
 type result struct {
-	before memory
+	before contender.Memory
 	closed closed
 	open   open
 }
@@ -91,7 +90,7 @@ func (c *connection) ask() error {
 }
 
 // each runs work on so many connections at once.
-func each(one contender, tokens []string, work func(c *connection, i int) error) error {
+func each(one agent, tokens []string, work func(c *connection, i int) error) error {
 	var all sync.WaitGroup
 	errs := make([]error, connections)
 	for i := range connections {
@@ -109,12 +108,12 @@ func each(one contender, tokens []string, work func(c *connection, i int) error)
 }
 
 // closedLoop: every client asks again when it has its answer.
-func closedLoop(one contender, tokens []string, duration time.Duration) (closed, error) {
+func closedLoop(one agent, tokens []string, duration time.Duration) (closed, error) {
 	if one.most > 0 {
 		return closed{}, nil // its limit is what would be measured
 	}
 	counts := make([]int, connections)
-	before, start := cpuOf(one.cmd.Process.Pid), time.Now()
+	before, start := one.CPU(), time.Now()
 	err := each(one, tokens, func(c *connection, i int) error {
 		for time.Since(start) < duration {
 			if err := c.ask(); err != nil {
@@ -128,12 +127,12 @@ func closedLoop(one contender, tokens []string, duration time.Duration) (closed,
 	for _, count := range counts {
 		total += count
 	}
-	return closed{float64(total) / took.Seconds(), float64((cpuOf(one.cmd.Process.Pid) - before).Microseconds()) / float64(total)}, err
+	return closed{float64(total) / took.Seconds(), float64((one.CPU() - before).Microseconds()) / float64(total)}, err
 }
 
 // openLoop: requests are due at fixed times, whether the ones before were
 // answered or not; latency counts from when a request was due.
-func openLoop(one contender, tokens []string, duration time.Duration, rate int) (open, error) {
+func openLoop(one agent, tokens []string, duration time.Duration, rate int) (open, error) {
 	if one.most > 0 {
 		rate = min(rate, one.most)
 	}
@@ -158,43 +157,4 @@ func openLoop(one contender, tokens []string, duration time.Duration, rate int) 
 	slices.Sort(all)
 	round := func(of float64) time.Duration { return all[int(of*float64(len(all)-1))].Round(time.Microsecond) }
 	return open{rate, round(0.5), round(0.99)}, err
-}
-
-// memory is what is resident, in KiB: the process's own, and pages of files,
-// which other processes of the same program share.
-type memory struct{ own, file int }
-
-func (m memory) String() string {
-	return fmt.Sprintf("%.1f (%.1f + %.1f)", float64(m.own+m.file)/1024, float64(m.own)/1024, float64(m.file)/1024)
-}
-
-func memoryOf(pid int) (m memory) {
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	for line := range strings.SplitSeq(string(text), "\n") {
-		fields := strings.Fields(line)
-		if len(fields) < 2 {
-			continue
-		}
-		kib, _ := strconv.Atoi(fields[1])
-		switch fields[0] {
-		case "RssAnon:":
-			m.own = kib
-		case "RssFile:":
-			m.file = kib
-		}
-	}
-	return m
-}
-
-// cpuOf is the processor time of a process; ticks are hundredths of a second.
-func cpuOf(pid int) time.Duration {
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	_, after, _ := strings.Cut(string(text), ") ")
-	fields := strings.Fields(after)
-	if len(fields) < 13 {
-		return 0
-	}
-	user, _ := strconv.Atoi(fields[11])
-	system, _ := strconv.Atoi(fields[12])
-	return time.Duration(user+system) * 10 * time.Millisecond
 }

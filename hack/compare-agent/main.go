@@ -14,7 +14,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -23,6 +22,7 @@ import (
 	"time"
 
 	"github.com/rolecall/rolecall/internal/app"
+	"github.com/rolecall/rolecall/test/contender"
 )
 
 func main() {
@@ -51,10 +51,9 @@ func exit(err error) {
 	os.Exit(0)
 }
 
-// contender is a process that answers pods.
-type contender struct {
-	name string
-	cmd  *exec.Cmd
+// agent is a process that answers pods.
+type agent struct {
+	contender.Process
 	port string
 	// most is the rate it takes; 0 for any.
 	most int
@@ -72,18 +71,18 @@ func run(ctx context.Context, pods int, duration time.Duration, rounds, rate int
 		cmd.Env = []string{"COMPARE_AGENT_ROLE=" + role}
 		return cmd
 	}
-	ports, err := freePorts(7)
+	ports, err := contender.FreePorts(7)
 	if err != nil {
 		return err
 	}
-	contenders := []contender{
-		{name: "bare handler", cmd: own("bare", ports[0]), port: ports[0]},
-		{name: "rolecall", cmd: own("agent", "serve", "agent", "-c", "prod", "-b", "127.0.0.1", "-p", ports[1], "--probe-port", ports[2], "--metrics-port", ports[3],
-			"--metrics-address", "127.0.0.1", "--endpoint", upstream.URL, "--init=false", "--pod-qps", "1e9", "--pod-burst", "1000000000", "--max-qps", "1e9", "-v", "error"), port: ports[1]},
+	agents := []agent{
+		{Process: contender.Process{Name: "bare handler", Cmd: own("bare", ports[0])}, port: ports[0]},
+		{Process: contender.Process{Name: "rolecall", Cmd: own("agent", "serve", "agent", "-c", "prod", "-b", "127.0.0.1", "-p", ports[1], "--probe-port", ports[2], "--metrics-port", ports[3],
+			"--metrics-address", "127.0.0.1", "--endpoint", upstream.URL, "--init=false", "--pod-qps", "1e9", "--pod-burst", "1000000000", "--max-qps", "1e9", "-v", "error")}, port: ports[1]},
 	}
 	if path, err := exec.LookPath(peer); err == nil {
-		contenders = append(contenders, contender{name: "AWS's agent", most: 900, port: ports[4], cmd: exec.CommandContext(ctx, path, "server", "-c", "prod", "-b", "127.0.0.1", "-p", ports[4],
-			"--probe-port", ports[5], "--metrics-port", ports[6], "--metrics-address", "127.0.0.1", "--endpoint", upstream.URL)})
+		agents = append(agents, agent{most: 900, port: ports[4], Process: contender.Process{Name: "AWS's agent", Cmd: exec.CommandContext(ctx, path, "server", "-c", "prod", "-b", "127.0.0.1", "-p", ports[4],
+			"--probe-port", ports[5], "--metrics-port", ports[6], "--metrics-address", "127.0.0.1", "--endpoint", upstream.URL)}})
 	} else {
 		fmt.Fprintf(os.Stderr, "%s is not on this machine and is left out\n", peer)
 	}
@@ -91,40 +90,36 @@ func run(ctx context.Context, pods int, duration time.Duration, rounds, rate int
 	if err != nil {
 		return err
 	}
-	results := make([]result, len(contenders))
-	for _, one := range contenders {
-		one.cmd.Env = append(one.cmd.Env, "AWS_REGION=eu-west-1", "AWS_ACCESS_KEY_ID=AKIANODE", "AWS_SECRET_ACCESS_KEY=node", "PATH="+os.Getenv("PATH"))
-		one.cmd.Stderr = io.Discard
-		if err := one.cmd.Start(); err != nil {
-			return fmt.Errorf("start %s: %w", one.name, err)
+	results := make([]result, len(agents))
+	for _, one := range agents {
+		one.Cmd.Env = append(one.Cmd.Env, "AWS_REGION=eu-west-1", "AWS_ACCESS_KEY_ID=AKIANODE", "AWS_SECRET_ACCESS_KEY=node", "PATH="+os.Getenv("PATH"))
+		if err := one.Start(); err != nil {
+			return err
 		}
-		defer func() {
-			_ = one.cmd.Process.Kill()
-			_ = one.cmd.Wait()
-		}()
+		defer one.Stop()
 		if err := warm(one.port, tokens); err != nil {
-			return fmt.Errorf("%s: %w", one.name, err)
+			return fmt.Errorf("%s: %w", one.Name, err)
 		}
 	}
 	time.Sleep(settle)
-	for i, one := range contenders {
-		results[i].before = memoryOf(one.cmd.Process.Pid)
+	for i, one := range agents {
+		results[i].before = one.Memory()
 	}
 	for range rounds {
-		for i, one := range contenders { // by turns, so that all meet the same noise
+		for i, one := range agents { // by turns, so that all meet the same noise
 			closed, first := closedLoop(one, tokens, duration)
 			open, second := openLoop(one, tokens, duration, rate)
 			if err := errors.Join(first, second); err != nil {
-				return fmt.Errorf("%s: %w", one.name, err)
+				return fmt.Errorf("%s: %w", one.Name, err)
 			}
 			results[i].best(closed, open)
 		}
 	}
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintf(table, "%d pods\tresident MiB (own + file)\tafter load\trequests/s\tto bare\tcpu µs/request\tp50 at rate\tp99\n", pods)
-	for i, one := range contenders {
+	for i, one := range agents {
 		r := results[i]
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%.0f\t%.0f%%\t%.1f\t%s at %d/s\t%s\n", one.name, r.before, memoryOf(one.cmd.Process.Pid),
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%.0f\t%.0f%%\t%.1f\t%s at %d/s\t%s\n", one.Name, r.before, one.Memory(),
 			r.closed.perSecond, 100*r.closed.perSecond/results[0].closed.perSecond, r.closed.cpu, r.open.p50, r.open.rate, r.open.p99)
 	}
 	return table.Flush()

@@ -76,21 +76,6 @@ func mint(pods int) ([]string, error) {
 	return tokens, nil
 }
 
-func freePorts(n int) ([]string, error) {
-	ports := make([]string, n)
-	for i := range ports {
-		listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // closed at once
-		if err != nil {
-			return nil, err
-		}
-		defer func() { _ = listener.Close() }()
-		if _, ports[i], err = net.SplitHostPort(listener.Addr().String()); err != nil {
-			return nil, err
-		}
-	}
-	return ports, nil
-}
-
 // warm asks once for each pod, when the server is there.
 func warm(port string, tokens []string) error {
 	deadline := time.Now().Add(20 * time.Second)
