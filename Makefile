@@ -6,7 +6,7 @@ VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 FUZZ        ?= 8000x
 LINT        := .cache/tools/golangci-lint-$(shell go list -m -modfile=go.tools.mod -f '{{.Version}}' github.com/golangci/golangci-lint/v2)
 
-.PHONY: help build test race fuzz check lint generate generated managed-policies tidy fmt bench clients-js compare-moto compare-agent cover controlplane clean
+.PHONY: help build test race fuzz check lint generate generated managed-policies tidy fmt bench clients-js compare-moto compare-agent compare-webhook cover controlplane clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-17s %s\n", $$1, $$2}'
@@ -70,6 +70,9 @@ compare-moto: ## local AWS and moto_server, if it is there, at the same calls
 
 compare-agent: ## the node agent, a bare handler and AWS's agent, if it is there, under the same load
 	go run ./hack/compare-agent
+
+compare-webhook: controlplane ## the webhook and AWS's webhook, if it is there, under the same load
+	go run ./hack/compare-webhook
 
 cover: controlplane ## test coverage, as coverage.out
 	go test -coverpkg=./internal/... -coverprofile=coverage.out ./... && go tool cover -func=coverage.out | tail -1
