@@ -5,7 +5,8 @@
 //
 // Both must inject the same into the same pods, or nothing is measured. It judges
 // nothing: on a machine that does other work, the best of several rounds is what to
-// look at, and reviews per second are also the client's, which shares the machine.
+// look at, and reviews per second are also the client's, which shares the machine. A
+// webhook that does not reach the fixed rate has the latencies of its queue.
 // AWS's webhook listens at all addresses of the machine; it cannot be told another.
 package main
 
