@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +18,6 @@ import (
 	"k8s.io/client-go/dynamic"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
-	"github.com/rolecall/rolecall/internal/app"
 	"github.com/rolecall/rolecall/internal/association"
 	"github.com/rolecall/rolecall/internal/association/kubestore"
 	"github.com/rolecall/rolecall/internal/awsapi"
@@ -34,11 +34,13 @@ type associationWorld struct {
 	objects dynamic.Interface
 	store   *kubestore.Store
 	iam     *awsapi.IAM
+	env     []string // of commands
 }
 
 // TestAssociations: the command makes objects in a cluster, the controller says
 // what keeps their pods from their role, and sees each of that change.
 func TestAssociations(t *testing.T) {
+	t.Parallel()
 	w := &associationWorld{Cluster: cluster.Start(t, cluster.Options{}), t: t}
 	w.startAWS()
 	var err error
@@ -163,11 +165,9 @@ func (w *associationWorld) startAWS() {
 	}
 	aws := httptest.NewServer(localaws.New(localaws.Config{Accounts: accounts, Now: time.Now, Log: slog.New(slog.DiscardHandler)}))
 	w.t.Cleanup(aws.Close)
-	for name, text := range map[string]string{
-		"AWS_ENDPOINT_URL": aws.URL, "AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": admin.AccessKeyID, "AWS_SECRET_ACCESS_KEY": admin.SecretKey.Reveal(),
-		"AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
-	} {
-		w.t.Setenv(name, text)
+	w.env = []string{
+		"AWS_ENDPOINT_URL=" + aws.URL, "AWS_REGION=eu-west-1", "AWS_ACCESS_KEY_ID=" + admin.AccessKeyID, "AWS_SECRET_ACCESS_KEY=" + admin.SecretKey.Reveal(),
+		"AWS_CONFIG_FILE=" + os.DevNull, "AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull,
 	}
 	w.iam = awsapi.NewIAM(aws.URL, "eu-west-1", admin)
 }
@@ -175,25 +175,9 @@ func (w *associationWorld) startAWS() {
 // startController returns where its metrics are.
 func (w *associationWorld) startController() string {
 	w.t.Helper()
-	stderr := &lockedBuffer{}
-	system := app.NewSystem()
-	system.Stderr = stderr
-	ctx, stop := context.WithCancel(w.t.Context())
-	ended := make(chan int, 1)
 	metrics := freePort(w.t)
-	go func() {
-		ended <- app.Run(ctx, system, []string{
-			"serve", "controller", "--kubeconfig", w.Kubeconfig, "--metrics-listen", metrics, "--without-leader-election",
-			"--cluster-name", "prod", "--cluster-account", "111122223333", "--cluster-region", "eu-west-1", "--issuer", "https://oidc.example.com/c1", "--associations-every", "200ms",
-		})
-	}()
-	w.t.Cleanup(func() {
-		stop()
-		<-ended
-		if w.t.Failed() {
-			w.t.Log(stderr)
-		}
-	})
+	startProgram(w.t, w.env, "serve", "controller", "--kubeconfig", w.Kubeconfig, "--metrics-listen", metrics, "--without-leader-election",
+		"--cluster-name", "prod", "--cluster-account", "111122223333", "--cluster-region", "eu-west-1", "--issuer", "https://oidc.example.com/c1", "--associations-every", "200ms")
 	return metrics
 }
 
@@ -201,11 +185,10 @@ func (w *associationWorld) startController() string {
 func (w *associationWorld) run(code int, text string, args ...string) {
 	w.t.Helper()
 	var out bytes.Buffer
-	system := app.NewSystem()
-	system.Stdout, system.Stderr = &out, &out
 	args = append([]string{"association", args[0], "--kubeconfig", w.Kubeconfig}, args[1:]...)
-	if got := app.Run(w.t.Context(), system, args); got != code || !strings.Contains(out.String(), text) {
-		w.t.Errorf("%s: exit %d, want %d and %q:\n%s", args, got, code, text, &out)
+	got, err := runCommand(w.t.Context(), w.env, &out, &out, args...)
+	if err != nil || got != code || !strings.Contains(out.String(), text) {
+		w.t.Errorf("%s: exit %d, %v, want %d and %q:\n%s", args, got, err, code, text, &out)
 	}
 }
 

@@ -51,6 +51,7 @@ func create(namespace, account string, edits ...func(*eks.CreatePodIdentityAssoc
 // TestBrokerEKS is rows A1 to A19 of spec podidentity §21 with the real clients,
 // on a real API server.
 func TestBrokerEKS(t *testing.T) {
+	t.Parallel()
 	w := newBrokerWorld(t)
 	stop := w.start("--association-limit", "251")
 	client := w.eks(userKeyID, userSecret)

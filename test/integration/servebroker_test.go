@@ -33,7 +33,6 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/yaml"
 
-	"github.com/rolecall/rolecall/internal/app"
 	"github.com/rolecall/rolecall/internal/credential"
 	"github.com/rolecall/rolecall/internal/issuer"
 	"github.com/rolecall/rolecall/internal/localaws"
@@ -66,9 +65,9 @@ type brokerWorld struct {
 	ca      *pki.Authority
 	client  *http.Client
 
-	url, metrics string
-	log, audit   *lockedBuffer
-	agents       map[string]string // tokens by node
+	url        string
+	log, audit *lockedBuffer
+	agents     map[string]string // tokens by node
 }
 
 func newBrokerWorld(t *testing.T) *brokerWorld {
@@ -99,11 +98,6 @@ func newBrokerWorld(t *testing.T) *brokerWorld {
 	w.client = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: w.ca.Pool()}}}
 	w.table = filepath.Join(t.TempDir(), "keys.yaml")
 	w.write(w.table, "keys:\n- {accessKeyId: "+userKeyID+", secretAccessKey: "+userSecret+", user: terraform, groups: [\"system:masters\"]}\n")
-	t.Setenv("AWS_ACCESS_KEY_ID", brokerKeyID)
-	t.Setenv("AWS_SECRET_ACCESS_KEY", brokerSecret)
-	t.Setenv("AWS_CONFIG_FILE", os.DevNull)
-	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", os.DevNull)
-	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	return w
 }
 
@@ -253,28 +247,16 @@ func (w *brokerWorld) ssm(c credential.AWS) *ssm.Client {
 // start runs `serve broker` with further flags until what is returned is called.
 func (w *brokerWorld) start(more ...string) (stop func() int) {
 	w.t.Helper()
-	listen, probes, metrics := freePort(w.t), freePort(w.t), freePort(w.t)
-	w.url, w.metrics, w.log, w.audit = "https://"+listen, "http://"+metrics, &lockedBuffer{}, &lockedBuffer{}
-	system := app.NewSystem()
-	system.Stdout, system.Stderr = w.audit, w.log
-	ctx, cancel := context.WithCancel(w.t.Context())
-	ended := make(chan int, 1)
-	log := w.log
-	go func() {
-		ended <- app.Run(ctx, system, append([]string{
-			"serve", "broker", "--cluster-name", "prod", "--region", "eu-west-1", "--account", accountID, "--listen", listen, "--probe-listen", probes, "--metrics-listen", metrics,
-			"--tls-cert", filepath.Join(w.serving, "tls.crt"), "--tls-key", filepath.Join(w.serving, "tls.key"), "--kubeconfig", w.limited, "--access-keys", w.table,
-			"--issuer", mintedURL, "--signing-key", w.minted, "--sts-endpoint", w.aws, "--shutdown-delay", "0s", "--log-format", "json", "--log-level", "debug",
-		}, more...))
-	}()
-	w.t.Cleanup(func() {
-		cancel()
-		if w.t.Failed() {
-			w.t.Log(log)
-		}
-	})
-	untilReady(w.t, http.DefaultClient, "http://"+probes+"/readyz", ended, w.log)
-	return func() int { cancel(); return <-ended }
+	listen, probes := freePort(w.t), freePort(w.t)
+	server := startProgram(w.t, []string{"AWS_ACCESS_KEY_ID=" + brokerKeyID, "AWS_SECRET_ACCESS_KEY=" + brokerSecret}, append([]string{
+		"serve", "broker", "--cluster-name", "prod", "--region", "eu-west-1", "--account", accountID, "--listen", listen, "--probe-listen", probes, "--metrics-listen", freePort(w.t),
+		"--tls-cert", filepath.Join(w.serving, "tls.crt"), "--tls-key", filepath.Join(w.serving, "tls.key"), "--kubeconfig", w.limited, "--access-keys", w.table,
+		"--issuer", mintedURL, "--signing-key", w.minted, "--sts-endpoint", w.aws, "--shutdown-delay", "0s", "--log-format", "json", "--log-level", "debug",
+	}, more...)...)
+	w.url, w.log, w.audit = "https://"+listen, server.log, server.stdout
+	untilReady(w.t, http.DefaultClient, "http://"+probes+"/readyz", server.ended, server.log)
+	t := w.t
+	return func() int { t.Helper(); return server.stop(t) }
 }
 
 type brokerAnswer struct {
@@ -349,6 +331,7 @@ func (w *brokerWorld) associate(account, spec string) {
 // TestServeBroker is the whole way in each mode of verifying and of taking roles,
 // on a real API server with the permissions of the guide.
 func TestServeBroker(t *testing.T) {
+	t.Parallel()
 	w := newBrokerWorld(t)
 	modes := map[string]string{"cart-federated": "Federated", "cart-brokerrole": "BrokerRole", "cart-passthrough": "PassThrough"}
 	for _, verify := range []string{"auto", "tokenreview", "jwks", "both"} {
@@ -378,6 +361,7 @@ func TestServeBroker(t *testing.T) {
 // TestBrokerReplicas: what one replica told an agent, another goes on from; a
 // deleted association is refused by both.
 func TestBrokerReplicas(t *testing.T) {
+	t.Parallel()
 	w := newBrokerWorld(t)
 	stopFirst := w.start()
 	first := w.url
