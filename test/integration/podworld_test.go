@@ -609,6 +609,9 @@ func (w *podWorld) records(says ...string) (found []map[string]any) {
 	defer w.all.mu.Unlock()
 	for _, one := range w.all.ran {
 		for line := range strings.Lines(one.stdout.String()) {
+			if !strings.HasSuffix(line, "\n") { // it is being written
+				continue
+			}
 			if !strings.HasPrefix(line, `{"time"`) || slices.ContainsFunc(says, func(s string) bool { return !strings.Contains(line, s) }) {
 				continue
 			}

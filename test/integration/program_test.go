@@ -108,16 +108,31 @@ func runPod(ctx context.Context, parameters []string) int {
 // program is rolecall in a process of its own.
 type program struct {
 	process     *os.Process
-	stdout, log *lockedBuffer
+	stdout, log output
 	ended       chan int
 	clock       string // file
+}
+
+// output is the file that a process writes to. Its text is there as soon as it was
+// written, which that of a pipe is not.
+type output string
+
+func (o output) String() string {
+	text, err := os.ReadFile(string(o))
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
 }
 
 // startProgram runs rolecall with nothing of this process's environment but what
 // is given.
 func startProgram(t *testing.T, environment []string, arguments ...string) *program {
 	t.Helper()
-	p := &program{stdout: &lockedBuffer{}, log: &lockedBuffer{}, ended: make(chan int, 1), clock: filepath.Join(t.TempDir(), "clock")}
+	dir := t.TempDir()
+	p := &program{
+		stdout: output(filepath.Join(dir, "stdout")), log: output(filepath.Join(dir, "log")), ended: make(chan int, 1), clock: filepath.Join(dir, "clock"),
+	}
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -127,7 +142,17 @@ func startProgram(t *testing.T, environment []string, arguments ...string) *prog
 		programVariable + "=rolecall", clockVariable + "=" + p.clock, "AWS_EC2_METADATA_DISABLED=true",
 		"AWS_CONFIG_FILE=" + os.DevNull, "AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull, "GOCOVERDIR=" + os.Getenv("GOCOVERDIR"),
 	}, environment...)
-	command.Stdout, command.Stderr = p.stdout, p.log
+	stdout, err := os.Create(string(p.stdout))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stdout.Close()
+	log, err := os.Create(string(p.log))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	command.Stdout, command.Stderr = stdout, log
 	if _, err := command.StdinPipe(); err != nil { // open as long as this process is there
 		t.Fatal(err)
 	}

@@ -66,7 +66,7 @@ type brokerWorld struct {
 	client  *http.Client
 
 	url        string
-	log, audit *lockedBuffer
+	log, audit output
 	agents     map[string]string // tokens by node
 }
 

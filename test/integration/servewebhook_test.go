@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -70,7 +71,7 @@ func TestServeWebhook(t *testing.T) {
 }
 
 // untilReady asks until the answer is 200, or the command has ended.
-func untilReady(t *testing.T, client *http.Client, url string, ended <-chan int, stderr *lockedBuffer) {
+func untilReady(t *testing.T, client *http.Client, url string, ended <-chan int, stderr fmt.Stringer) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
