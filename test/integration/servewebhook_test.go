@@ -7,14 +7,18 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -137,16 +141,31 @@ func writeServingPair(t *testing.T, dir string) *pki.Authority {
 	return authority
 }
 
+// freePort is an address for a program that is started later, and maybe again. It is
+// below the ports that Linux (from 32768) and others give to connections and to
+// listeners without a port of their own, so that none of these takes it meanwhile.
 func freePort(t *testing.T) string {
 	t.Helper()
+	const first, count = 20000, 12000
 	var config net.ListenConfig
-	listener, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range count {
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(first+(os.Getpid()*61+int(portsGiven.Add(1)))%count))
+		listener, err := config.Listen(t.Context(), "tcp", address)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = listener.Close()
+		return address
 	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
+
+// portsGiven counts those that freePort looked at, so that it gives none twice.
+var portsGiven atomic.Int64
 
 type lockedBuffer struct {
 	mu   sync.Mutex
