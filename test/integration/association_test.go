@@ -127,7 +127,7 @@ func (w *associationWorld) patterns(role string) {
 // reports: what happened is in Events and metrics.
 func (w *associationWorld) reports(metrics string) {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	defer cancel()
 	for {
 		events, err := w.Client.EventsV1().Events("shop").List(ctx, metav1.ListOptions{})
@@ -210,7 +210,7 @@ func (w *associationWorld) create(resource, namespace, text string) {
 // until waits for a condition that says a text, about the newest generation.
 func (w *associationWorld) until(name, kind, status, text string) *v1alpha1.PodIdentityAssociation {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	defer cancel()
 	for {
 		got, err := w.store.Get(ctx, "shop", name)

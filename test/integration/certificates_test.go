@@ -75,7 +75,7 @@ type rotations struct{ authorities, certificates int }
 // the first and the old ones forgotten; it calls each after an authority's end.
 func watchRotations(t *testing.T, c *cluster.Cluster, want int, each func(done int)) rotations {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	authorities, certificates, done := map[string]bool{}, map[string]bool{}, 0
 	for {
@@ -124,7 +124,7 @@ func startReplica(t *testing.T, c *cluster.Cluster, url string, more ...string) 
 			"--cert-lifetime", "20s", "--ca-lifetime", "24s", "--ca-settle", "3s", "--shutdown-delay", "500ms", "--log-format", "json",
 		}, more...))
 	}()
-	deadline, stop := context.WithTimeout(ctx, time.Minute)
+	deadline, stop := context.WithTimeout(ctx, patience)
 	defer stop()
 	for {
 		text := r.stderr.String()

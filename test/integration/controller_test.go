@@ -258,7 +258,7 @@ func splice(ctx context.Context, connection net.Conn, targets []string) {
 // the Secret is that of the phase: it accepts so many keys.
 func (f *fireground) copySecret(t *testing.T, signs bool, accepts int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var secret *corev1.Secret
 	for {
@@ -298,7 +298,7 @@ func (f *fireground) rollQuietly(t *testing.T) {
 
 func untilPhase(t *testing.T, issuers dynamic.ResourceInterface, phase v1alpha1.Phase) *v1alpha1.Issuer {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var object v1alpha1.Issuer
 	for {
@@ -322,7 +322,7 @@ func untilPhase(t *testing.T, issuers dynamic.ResourceInterface, phase v1alpha1.
 // untilOnly waits until nothing but one key is published.
 func untilOnly(t *testing.T, f *fireground, kid string) []string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for {
 		kids := f.published(t)

@@ -237,7 +237,7 @@ func installCRDs(t *testing.T, client dynamic.Interface) {
 
 func untilServed(t *testing.T, resource dynamic.ResourceInterface) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for {
 		_, err := resource.List(ctx, metav1.ListOptions{})

@@ -200,10 +200,13 @@ func (f *controlled) untilEvent(t *testing.T, reason string) {
 	}, func() { t.Fatalf("no Event %s", reason) })
 }
 
-// poll tries until it is so, a minute at most.
+// patience only ends a broken test: longer than a busy machine takes for anything.
+const patience = 5 * time.Minute
+
+// poll tries until it is so, as long as patience lasts.
 func poll(t *testing.T, is func() bool, never func()) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for !is() {
 		select {
@@ -386,7 +389,7 @@ func (s stsSession) list(ctx context.Context) error {
 // work; it names a second that is not over yet.
 func (a *commandsAWS) untilAllowed(t *testing.T, raw string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for {
 		err := a.session(t, raw).list(ctx)

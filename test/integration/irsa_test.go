@@ -114,7 +114,7 @@ func waitUntilCalled(t *testing.T, c *cluster.Cluster) {
 	if _, err := c.Client.CoreV1().ServiceAccounts("default").Create(ctx, probe, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	deadline, cancel := context.WithTimeout(ctx, time.Minute)
+	deadline, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {
 		pod, err := c.Client.CoreV1().Pods("default").Create(deadline, newPod("probe", "probe"), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})

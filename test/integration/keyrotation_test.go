@@ -336,7 +336,7 @@ func (f *fireground) roll(t *testing.T, tokens cluster.Tokens) {
 
 func untilRefused(t *testing.T, address string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for {
 		var dialer net.Dialer
@@ -554,7 +554,7 @@ func (s *fire) forget(t *testing.T) {
 // untilServed waits until every client has been through a whole round.
 func (s *fire) untilServed(t *testing.T) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for want := s.rounds.Load() + 2*clients; s.rounds.Load() < want; {
 		if s.failures.Load() > 0 {

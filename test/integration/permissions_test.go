@@ -97,7 +97,7 @@ func untilLogged(t *testing.T, args []string, want string) string {
 	stderr := &lockedBuffer{}
 	system := app.NewSystem()
 	system.Stderr = stderr
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	ended := make(chan int, 1)
 	args = append([]string{"serve", "webhook", "--listen", freePort(t), "--metrics-listen", freePort(t), "--log-format", "json", "--shutdown-delay", "0s"}, args...)

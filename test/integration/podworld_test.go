@@ -180,7 +180,7 @@ func (w *podWorld) startWebhook() {
 	address := freePort(w.t)
 	w.hook = w.program(nil, "serve", "webhook", "--listen", address, "--metrics-listen", freePort(w.t), "--kubeconfig", w.c.Kubeconfig, "--webhook-url", "https://"+address+"/mutate",
 		"--watch-associations", "--service-account-lookup-grace-period", "9s", "--aws-default-region", "eu-west-1", "--shutdown-delay", "0s", "--log-format", "json")
-	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	defer cancel()
 	for !isReady(ctx, address) {
 		select {

@@ -302,7 +302,7 @@ func (w *brokerWorld) expect(what string, got brokerAnswer, code, message string
 // moment.
 func (w *brokerWorld) eventually(what, raw, code string) brokerAnswer {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	defer cancel()
 	for {
 		got := w.ask("n1", raw)
@@ -498,7 +498,7 @@ func (w *brokerWorld) untilEvent(pod, words string) {
 
 func (w *brokerWorld) until(what string, there func() bool) {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	defer cancel()
 	for !there() {
 		select {

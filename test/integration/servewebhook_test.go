@@ -77,7 +77,7 @@ func TestServeWebhook(t *testing.T) {
 // untilReady asks until the answer is 200, or the command has ended.
 func untilReady(t *testing.T, client *http.Client, url string, ended <-chan int, stderr fmt.Stringer) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)

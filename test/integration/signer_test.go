@@ -336,7 +336,7 @@ func (f *signedCluster) phase(t *testing.T, phase string) string {
 // until waits for what other processes do; the bound only ends a broken test.
 func (f *signedCluster) until(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for !is() {
 		if f.fire != nil && f.fire.failures.Load() > 0 {

@@ -56,16 +56,10 @@ func TestStartupTaint(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The policy is not in force the moment it is written.
-	for tried := 0; ; tried++ {
-		_, err := client.CoreV1().Nodes().Patch(ctx, "n2", types.MergePatchType, []byte(`{"metadata":{"labels":{"tried":"`+time.Now().Format("150405.000000")+`"}}}`), metav1.PatchOptions{})
-		if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) {
-			break
-		}
-		if tried == 300 {
-			t.Fatalf("the policy is not in force: %v", err)
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
+	poll(t, func() bool {
+		_, err = client.CoreV1().Nodes().Patch(ctx, "n2", types.MergePatchType, []byte(`{"metadata":{"labels":{"tried":"`+time.Now().Format("150405.000000")+`"}}}`), metav1.PatchOptions{})
+		return apierrors.IsForbidden(err) || apierrors.IsInvalid(err)
+	}, func() { t.Fatalf("the policy is not in force: %v", err) })
 	broker := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) }))
 	t.Cleanup(broker.Close)
 	own := filepath.Join(t.TempDir(), "token") // not there yet: no credentials of its own
@@ -90,12 +84,7 @@ func TestStartupTaint(t *testing.T) {
 	if err := os.WriteFile(own, []byte("own"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for tried := 0; slices.Contains(taints("n1"), agent.TaintKey); tried++ {
-		if tried == 300 {
-			t.Fatal("the taint stays")
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
+	poll(t, func() bool { return !slices.Contains(taints("n1"), agent.TaintKey) }, func() { t.Fatal("the taint stays") })
 	if got := taints("n1"); !slices.Equal(got, []string{foreign.Key, agent.TaintKey + "-too"}) {
 		t.Errorf("taints of n1: %v", got)
 	}

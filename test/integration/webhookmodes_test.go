@@ -106,7 +106,7 @@ func prepareModes(t *testing.T, c *cluster.Cluster) {
 
 func findEvent(t *testing.T, c *cluster.Cluster, reason, account string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for {
 		list, err := c.Client.EventsV1().Events("default").List(ctx, metav1.ListOptions{})
