@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/rolecall/rolecall/test/freeport"
 )
 
 const eksAgentScript = `set -e
@@ -40,15 +42,8 @@ func TestAgentOfLocalEKS(t *testing.T) {
 	program(t, "curl")
 	script := eksAgentScript
 	for _, name := range []string{"PORT0", "PORT1", "PORT2"} {
-		listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, port, _ := net.SplitHostPort(listener.Addr().String())
+		_, port, _ := net.SplitHostPort(freeport.Address(t))
 		script = strings.ReplaceAll(script, name, port)
-		if err := listener.Close(); err != nil {
-			t.Fatal(err)
-		}
 	}
 	out := localScript(t, t.TempDir(), script)
 	if !regexp.MustCompile(`^cli arn:aws:sts::111122223333:assumed-role/cart/eks-prod-rolecall-run-\S+

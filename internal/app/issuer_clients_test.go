@@ -27,6 +27,7 @@ import (
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/credential"
 	"github.com/rolecall/rolecall/internal/publication"
+	"github.com/rolecall/rolecall/test/freeport"
 )
 
 // program finds a client. Without it the test is skipped; where it is known to be
@@ -200,13 +201,7 @@ func conditional(t *testing.T, bucket *awsapi.Bucket) {
 
 func startMoto(t *testing.T, program string) string {
 	t.Helper()
-	var config net.ListenConfig
-	listener, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := listener.Addr().String()
-	_ = listener.Close()
+	address := freeport.Address(t)
 	host, port, _ := net.SplitHostPort(address)
 	command := exec.Command(program, "-H", host, "-p", port) //nolint:noctx // it is ended below, with what it starts
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

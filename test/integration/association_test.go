@@ -24,6 +24,7 @@ import (
 	"github.com/rolecall/rolecall/internal/localaws"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/test/cluster"
+	"github.com/rolecall/rolecall/test/freeport"
 )
 
 // associationWorld is a cluster with the controller, and local AWS as its IAM.
@@ -175,7 +176,7 @@ func (w *associationWorld) startAWS() {
 // startController returns where its metrics are.
 func (w *associationWorld) startController() string {
 	w.t.Helper()
-	metrics := freePort(w.t)
+	metrics := freeport.Address(w.t)
 	startProgram(w.t, w.env, "serve", "controller", "--kubeconfig", w.Kubeconfig, "--metrics-listen", metrics, "--without-leader-election",
 		"--cluster-name", "prod", "--cluster-account", "111122223333", "--cluster-region", "eu-west-1", "--issuer", "https://oidc.example.com/c1", "--associations-every", "200ms")
 	return metrics

@@ -18,6 +18,7 @@ import (
 
 	"github.com/rolecall/rolecall/internal/app"
 	"github.com/rolecall/rolecall/test/cluster"
+	"github.com/rolecall/rolecall/test/freeport"
 )
 
 // TestRotationsAndRestartsLoseNothing runs two replicas that make their own
@@ -112,12 +113,12 @@ type replica struct {
 
 func startReplica(t *testing.T, c *cluster.Cluster, url string, more ...string) *replica {
 	t.Helper()
-	r := &replica{address: freePort(t), ended: make(chan int, 1), stderr: &lockedBuffer{}}
+	r := &replica{address: freeport.Address(t), ended: make(chan int, 1), stderr: &lockedBuffer{}}
 	system := app.NewSystem()
 	system.Stderr = r.stderr
 	ctx, cancel := context.WithCancel(t.Context())
 	r.cancel = cancel
-	metrics := freePort(t)
+	metrics := freeport.Address(t)
 	go func() {
 		r.ended <- app.Run(ctx, system, append([]string{
 			"serve", "webhook", "--listen", r.address, "--metrics-listen", metrics, "--kubeconfig", c.Kubeconfig, "--webhook-url", "https://" + url + "/mutate",

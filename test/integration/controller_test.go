@@ -24,6 +24,7 @@ import (
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/app"
 	"github.com/rolecall/rolecall/test/cluster"
+	"github.com/rolecall/rolecall/test/freeport"
 )
 
 // TestController runs the command on two API servers: it publishes, says so, and
@@ -143,7 +144,7 @@ spec:
 	}
 
 	f.flags = []string{"--issuer-endpoint", rotatingHost + "=" + server.Listener.Addr().String(), "--issuer-ca", ca}
-	return &controlled{fireground: f, issuers: issuers, web: server, metrics: freePort(t), kubeconfig: c.Kubeconfig}
+	return &controlled{fireground: f, issuers: issuers, web: server, metrics: freeport.Address(t), kubeconfig: c.Kubeconfig}
 }
 
 // start runs the command until the test ends, in a process of its own if that

@@ -21,6 +21,7 @@ import (
 
 	"github.com/rolecall/rolecall/internal/app"
 	"github.com/rolecall/rolecall/test/cluster"
+	"github.com/rolecall/rolecall/test/freeport"
 )
 
 // documented is a row of the page's table of permissions.
@@ -100,7 +101,7 @@ func untilLogged(t *testing.T, args []string, want string) string {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	ended := make(chan int, 1)
-	args = append([]string{"serve", "webhook", "--listen", freePort(t), "--metrics-listen", freePort(t), "--log-format", "json", "--shutdown-delay", "0s"}, args...)
+	args = append([]string{"serve", "webhook", "--listen", freeport.Address(t), "--metrics-listen", freeport.Address(t), "--log-format", "json", "--shutdown-delay", "0s"}, args...)
 	go func() { ended <- app.Run(ctx, system, args) }()
 	for !strings.Contains(stderr.String(), want) {
 		select {

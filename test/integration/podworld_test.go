@@ -36,6 +36,7 @@ import (
 	"github.com/rolecall/rolecall/internal/credential"
 	"github.com/rolecall/rolecall/internal/token"
 	"github.com/rolecall/rolecall/test/cluster"
+	"github.com/rolecall/rolecall/test/freeport"
 )
 
 const (
@@ -129,10 +130,10 @@ func (w *podWorld) prepareBroker() {
 	text, err := os.ReadFile(w.limited)
 	w.must(nil, err)
 	w.write(w.limited, strings.ReplaceAll(string(text), w.c.Config.Host, "https://"+w.api.address()))
-	w.brokerListen = freePort(w.t)
-	w.url, w.probes = "https://"+w.brokerListen, freePort(w.t)
+	w.brokerListen = freeport.Address(w.t)
+	w.url, w.probes = "https://"+w.brokerListen, freeport.Address(w.t)
 	w.brokerFlags = []string{
-		"serve", "broker", "--cluster-name", "prod", "--region", "eu-west-1", "--account", accountID, "--listen", w.brokerListen, "--probe-listen", w.probes, "--metrics-listen", freePort(w.t),
+		"serve", "broker", "--cluster-name", "prod", "--region", "eu-west-1", "--account", accountID, "--listen", w.brokerListen, "--probe-listen", w.probes, "--metrics-listen", freeport.Address(w.t),
 		"--tls-cert", filepath.Join(w.serving, "tls.crt"), "--tls-key", filepath.Join(w.serving, "tls.key"), "--kubeconfig", w.limited, "--access-keys", w.table,
 		"--issuer", mintedURL, "--signing-key", w.minted, "--sts-endpoint", w.sts.url, "--shutdown-delay", "0s", "--log-format", "json", "--log-level", "debug",
 	}
@@ -160,11 +161,11 @@ func (w *podWorld) prepareAgent() {
 	w.agents["n1"] = w.old(w.token(pod, "rolecall-broker"))
 	own := filepath.Join(t.TempDir(), "token")
 	w.write(own, w.agents["n1"])
-	credentials, probes := freePort(t), freePort(t)
+	credentials, probes := freeport.Address(t), freeport.Address(t)
 	w.agentAt = "http://" + credentials
 	port := func(address string) string { return address[strings.LastIndexByte(address, ':')+1:] }
 	w.agentFlags = []string{
-		"serve", "agent", "-c", "prod", "-b", "127.0.0.1", "-p", port(credentials), "--probe-port", port(probes), "--ipv6", "off", "--metrics-address", "127.0.0.1", "--metrics-port", port(freePort(t)),
+		"serve", "agent", "-c", "prod", "-b", "127.0.0.1", "-p", port(credentials), "--probe-port", port(probes), "--ipv6", "off", "--metrics-address", "127.0.0.1", "--metrics-port", port(freeport.Address(t)),
 		"--upstream", "broker", "--endpoint", w.url, "--broker-token-file", own, "--upstream-ca-file", filepath.Join(w.serving, "ca.crt"),
 		"--kubeconfig", kubeconfig, "--pod-liveness", "on", "--pod-qps", "1000", "--foreground-deadline", "10s",
 	}
@@ -177,8 +178,8 @@ func (w *podWorld) startNode() {
 }
 
 func (w *podWorld) startWebhook() {
-	address := freePort(w.t)
-	w.hook = w.program(nil, "serve", "webhook", "--listen", address, "--metrics-listen", freePort(w.t), "--kubeconfig", w.c.Kubeconfig, "--webhook-url", "https://"+address+"/mutate",
+	address := freeport.Address(w.t)
+	w.hook = w.program(nil, "serve", "webhook", "--listen", address, "--metrics-listen", freeport.Address(w.t), "--kubeconfig", w.c.Kubeconfig, "--webhook-url", "https://"+address+"/mutate",
 		"--watch-associations", "--service-account-lookup-grace-period", "9s", "--aws-default-region", "eu-west-1", "--shutdown-delay", "0s", "--log-format", "json")
 	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	defer cancel()
@@ -216,7 +217,7 @@ func (w *podWorld) startSTS() {
 	t := w.t
 	minted, authority, published := serveIssuers(t, w.c)
 	w.minted = minted
-	dir, listen := t.TempDir(), freePort(t)
+	dir, listen := t.TempDir(), freeport.Address(t)
 	w.write(filepath.Join(dir, "ca.pem"), string(authority.PEM()))
 	w.write(filepath.Join(dir, "seed.yaml"), podIdentitySeed)
 	local := w.program(nil, "serve", "aws", "--listen", listen, "--account", accountID, "--account", dataAccount, "--region", "eu-west-1", "--seed", filepath.Join(dir, "seed.yaml"),

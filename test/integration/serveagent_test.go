@@ -21,6 +21,7 @@ import (
 
 	"github.com/rolecall/rolecall/internal/app"
 	"github.com/rolecall/rolecall/test/cluster"
+	"github.com/rolecall/rolecall/test/freeport"
 )
 
 const podIdentity = "pods.eks.amazonaws.com"
@@ -116,7 +117,7 @@ func TestServeAgent(t *testing.T) {
 func startAgent(t *testing.T, c *cluster.Cluster, endpoint, token string, more ...string) (address string, stop func() int) {
 	t.Helper()
 	port := func() string {
-		_, port, err := net.SplitHostPort(freePort(t))
+		_, port, err := net.SplitHostPort(freeport.Address(t))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -41,6 +41,7 @@ import (
 	"github.com/rolecall/rolecall/internal/pki"
 	"github.com/rolecall/rolecall/internal/token"
 	"github.com/rolecall/rolecall/test/cluster"
+	"github.com/rolecall/rolecall/test/freeport"
 )
 
 const (
@@ -247,9 +248,9 @@ func (w *brokerWorld) ssm(c credential.AWS) *ssm.Client {
 // start runs `serve broker` with further flags until what is returned is called.
 func (w *brokerWorld) start(more ...string) (stop func() int) {
 	w.t.Helper()
-	listen, probes := freePort(w.t), freePort(w.t)
+	listen, probes := freeport.Address(w.t), freeport.Address(w.t)
 	server := startProgram(w.t, []string{"AWS_ACCESS_KEY_ID=" + brokerKeyID, "AWS_SECRET_ACCESS_KEY=" + brokerSecret}, append([]string{
-		"serve", "broker", "--cluster-name", "prod", "--region", "eu-west-1", "--account", accountID, "--listen", listen, "--probe-listen", probes, "--metrics-listen", freePort(w.t),
+		"serve", "broker", "--cluster-name", "prod", "--region", "eu-west-1", "--account", accountID, "--listen", listen, "--probe-listen", probes, "--metrics-listen", freeport.Address(w.t),
 		"--tls-cert", filepath.Join(w.serving, "tls.crt"), "--tls-key", filepath.Join(w.serving, "tls.key"), "--kubeconfig", w.limited, "--access-keys", w.table,
 		"--issuer", mintedURL, "--signing-key", w.minted, "--sts-endpoint", w.aws, "--shutdown-delay", "0s", "--log-format", "json", "--log-level", "debug",
 	}, more...)...)

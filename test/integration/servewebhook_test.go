@@ -7,18 +7,13 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -28,6 +23,7 @@ import (
 	"github.com/rolecall/rolecall/internal/app"
 	"github.com/rolecall/rolecall/internal/pki"
 	"github.com/rolecall/rolecall/test/cluster"
+	"github.com/rolecall/rolecall/test/freeport"
 )
 
 // TestServeWebhook runs the command as the chart would, against a real API
@@ -42,7 +38,7 @@ func TestServeWebhook(t *testing.T) {
 	}
 	dir := t.TempDir()
 	authority := writeServingPair(t, dir)
-	hook, metrics := freePort(t), freePort(t)
+	hook, metrics := freeport.Address(t), freeport.Address(t)
 	stderr := &lockedBuffer{}
 	system := app.NewSystem()
 	system.Stderr = stderr
@@ -140,32 +136,6 @@ func writeServingPair(t *testing.T, dir string) *pki.Authority {
 	}
 	return authority
 }
-
-// freePort is an address for a program that is started later, and maybe again. It is
-// below the ports that Linux (from 32768) and others give to connections and to
-// listeners without a port of their own, so that none of these takes it meanwhile.
-func freePort(t *testing.T) string {
-	t.Helper()
-	const first, count = 20000, 12000
-	var config net.ListenConfig
-	for range count {
-		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(first+(os.Getpid()*61+int(portsGiven.Add(1)))%count))
-		listener, err := config.Listen(t.Context(), "tcp", address)
-		if errors.Is(err, syscall.EADDRINUSE) {
-			continue
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = listener.Close()
-		return address
-	}
-	t.Fatal("no port is free")
-	return ""
-}
-
-// portsGiven counts those that freePort looked at, so that it gives none twice.
-var portsGiven atomic.Int64
 
 type lockedBuffer struct {
 	mu   sync.Mutex

@@ -20,6 +20,7 @@ import (
 	"github.com/rolecall/rolecall/internal/app"
 	"github.com/rolecall/rolecall/internal/token"
 	"github.com/rolecall/rolecall/test/cluster"
+	"github.com/rolecall/rolecall/test/freeport"
 )
 
 // TestSignerRotation moves a cluster from its own key to the external signer and
@@ -215,7 +216,7 @@ func (f *signedCluster) start(t *testing.T) {
 	system.Stderr, system.Now = f.stderr, f.clock.now
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan int, 1)
-	metrics := freePort(t)
+	metrics := freeport.Address(t)
 	go func() {
 		ended <- app.Run(ctx, system, append([]string{"serve", "signer", "--socket", f.socket, "--metrics-listen", metrics, "--refresh-hint", "1s", "--publish-for", "4s"}, f.args...))
 	}()

@@ -20,6 +20,7 @@ import (
 	"github.com/rolecall/rolecall/internal/app"
 	"github.com/rolecall/rolecall/internal/token"
 	"github.com/rolecall/rolecall/test/cluster"
+	"github.com/rolecall/rolecall/test/freeport"
 )
 
 // signerArgs makes this test program a signer, one that can be killed.
@@ -115,7 +116,7 @@ func (f *signedCluster) token(ctx context.Context) (string, error) {
 // spawn runs the signer as a process until the test ends, and waits for its socket.
 func (f *signedCluster) spawn(t *testing.T) *exec.Cmd {
 	t.Helper()
-	arguments := append([]string{"serve", "signer", "--socket", f.socket, "--metrics-listen", freePort(t), "--refresh-hint", "1s", "--publish-for", "4s"}, f.storeArgs()...)
+	arguments := append([]string{"serve", "signer", "--socket", f.socket, "--metrics-listen", freeport.Address(t), "--refresh-hint", "1s", "--publish-for", "4s"}, f.storeArgs()...)
 	output := &lockedBuffer{}
 	process := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0], "-test.run=^TestSignerProcess$")
 	process.Env = append(os.Environ(), signerArgs+"="+strings.Join(arguments, "\n"))
