@@ -25,7 +25,7 @@ func TestConnectionsHeld(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	server := httpserve.Server{
 		Name: "agent", Handler: r, Log: slog.New(slog.DiscardHandler),
-		Limits: httpserve.Limits{Header: 300 * time.Millisecond, Drain: time.Millisecond},
+		Limits: httpserve.Limits{Header: 5 * time.Second, Drain: time.Millisecond},
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(ctx, agent.LimitConnections(listener)) }()
@@ -65,7 +65,7 @@ func TestConnectionsHeld(t *testing.T) {
 	// All are closed by the server: those over the bound at once, the others
 	// when they have not sent a header in time.
 	for i, connection := range held {
-		_ = connection.SetReadDeadline(time.Now().Add(10 * time.Second))
+		_ = connection.SetReadDeadline(time.Now().Add(time.Minute))
 		if _, err := io.Copy(io.Discard, connection); err != nil {
 			if timeout, ok := err.(net.Error); ok && timeout.Timeout() { //nolint:errorlint // as net returns it
 				t.Fatalf("connection %d is still open", i)
