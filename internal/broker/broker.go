@@ -38,7 +38,7 @@ const maxUnboundLifetime = time.Hour
 const largePacked = 80
 
 // Config is what a broker is made of. All is needed but Refused,
-// Used and Cache.
+// Used, Cache and Deadline.
 type Config struct {
 	Cluster      *association.Cluster
 	Agents       *Agents
@@ -57,10 +57,12 @@ type Config struct {
 	// nobody. It must not block.
 	Used func(*v1alpha1.PodIdentityAssociation)
 	// Cache keeps sessions in memory for agents that start again.
-	Cache   bool
-	Metrics prometheus.Registerer
-	Log     *slog.Logger
-	Now     func() time.Time
+	Cache bool
+	// Deadline is how long a request for a session may take; zero is 5 seconds.
+	Deadline time.Duration
+	Metrics  prometheus.Registerer
+	Log      *slog.Logger
+	Now      func() time.Time
 }
 
 // Broker decides, and serves; see Handler.

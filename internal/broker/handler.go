@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -37,7 +38,7 @@ func (b *Broker) Routes(mux *http.ServeMux, draining <-chan struct{}) {
 func (b *Broker) serveAssume(w http.ResponseWriter, r *http.Request) {
 	began := b.Now()
 	record := &Record{Time: began.UTC(), Event: "AssumeRoleForPodIdentity", RequestID: uuid.NewString(), Cluster: b.Cluster.Name, Source: source(r)}
-	ctx, cancel := context.WithTimeout(r.Context(), handlerDeadline)
+	ctx, cancel := context.WithTimeout(r.Context(), cmp.Or(b.Deadline, handlerDeadline))
 	defer cancel()
 	got, err := b.answer(ctx, w, r, record)
 	took := b.Now().Sub(began)

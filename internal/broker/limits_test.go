@@ -77,7 +77,7 @@ func TestSTSFails(t *testing.T) {
 // well, after 20 s.
 func TestNoSTS(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, settings{})
+	w := newWorld(t, settings{edit: func(c *broker.Config) { c.Deadline, c.Sessions.Total, c.Sessions.Attempt = 0, 0, 0 }})
 	w.associate()
 	w.fault(`{"kind":"latency","service":"sts","delay":"20s"}`)
 	got := w.ask(w.token(nil))

@@ -144,6 +144,9 @@ type settings struct {
 	minted *token.Key
 }
 
+// patience is longer than a busy machine takes for anything.
+const patience = 5 * time.Minute
+
 // newWorld has the pod shop/cart-0 on node n1, an agent on each of n1 and n2,
 // the role cart, and no association.
 func newWorld(t testing.TB, s settings) *world {
@@ -202,10 +205,11 @@ func newWorld(t testing.TB, s settings) *world {
 			Roles: must(awsapi.NewRoles(t.Context(), awsapi.RolesConfig{Region: region, Endpoint: w.aws})), Cluster: cluster, Default: s.mode,
 			Minter: &session.Minter{Issuer: brokerURL, Key: must(session.OpenKey(keyFile, log)), Now: w.clock},
 			Pace:   session.NewPace(1e6, 1e6, w.clock), Metrics: session.NewMetrics(registry), Now: w.clock,
+			Total: patience, Attempt: patience,
 		},
 		Audit:   broker.NewAudit(w.audit, func(err error) { t.Error(err) }),
 		Refused: func(r broker.PodRefusal) { w.mu.Lock(); defer w.mu.Unlock(); w.refused = append(w.refused, r) },
-		Cache:   s.cache, Metrics: registry, Log: log, Now: w.clock,
+		Cache:   s.cache, Deadline: patience, Metrics: registry, Log: log, Now: w.clock,
 	}
 	if s.edit != nil {
 		s.edit(&config)
@@ -225,7 +229,7 @@ func newWorld(t testing.TB, s settings) *world {
 func (w *world) again(t *testing.T) *world {
 	t.Helper()
 	config := w.config
-	taker := &session.Taker{Cluster: config.Cluster, Default: config.Sessions.Default, Minter: config.Sessions.Minter, Pace: config.Sessions.Pace, Metrics: config.Sessions.Metrics, Now: w.clock}
+	taker := &session.Taker{Cluster: config.Cluster, Default: config.Sessions.Default, Minter: config.Sessions.Minter, Pace: config.Sessions.Pace, Metrics: config.Sessions.Metrics, Now: w.clock, Total: patience, Attempt: patience}
 	taker.Roles = must(awsapi.NewRoles(t.Context(), awsapi.RolesConfig{Region: region, Endpoint: w.aws}))
 	config.Sessions, config.Metrics = taker, prometheus.NewRegistry()
 	w.broker = broker.New(config)
