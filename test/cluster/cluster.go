@@ -8,8 +8,6 @@ package cluster
 import (
 	"context"
 	"crypto/rand"
-	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,6 +23,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/rolecall/rolecall/internal/token"
+	"github.com/rolecall/rolecall/test/freeport"
 )
 
 // attempts at finding ports that nobody else takes between the choice of one
@@ -234,18 +233,17 @@ func (c *Cluster) writeKubeconfig() error {
 // addresses chooses free loopback addresses.
 type addresses func(ctx context.Context, count int) ([]string, error)
 
-// freeAddress holds all of the ports at once, so that they differ, and lets go
-// of them.
+// freeAddress finds ones that no client's connection and no other server takes
+// after an API server has stopped: who asks it must be refused, not answered by
+// somebody else.
 func freeAddress(ctx context.Context, count int) ([]string, error) {
 	var found []string
 	for range count {
-		var config net.ListenConfig
-		listener, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
+		address, err := freeport.Find(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("find a free port: %w", err)
+			return nil, err
 		}
-		defer func() { _ = listener.Close() }()
-		found = append(found, listener.Addr().String())
+		found = append(found, address)
 	}
 	return found, nil
 }

@@ -5,7 +5,9 @@
 package freeport
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"strconv"
@@ -22,23 +24,30 @@ const first, count = 20000, 12000
 // given counts the ports that were looked at, so that none is given twice.
 var given atomic.Int64
 
-// Address is a free one of the loopback, as host:port. Test programs that run side
-// by side begin at different ports.
-func Address(t testing.TB) string {
-	t.Helper()
+// Find returns a free address of the loopback, as host:port. Test programs that run
+// side by side begin at different ports.
+func Find(ctx context.Context) (string, error) {
 	var config net.ListenConfig
 	for range count {
 		port := first + (int64(os.Getpid())*61+given.Add(1))%count
-		listener, err := config.Listen(t.Context(), "tcp", net.JoinHostPort("127.0.0.1", strconv.FormatInt(port, 10)))
+		listener, err := config.Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.FormatInt(port, 10)))
 		if errors.Is(err, syscall.EADDRINUSE) {
 			continue
 		}
 		if err != nil {
-			t.Fatal(err)
+			return "", fmt.Errorf("find a free port: %w", err)
 		}
-		_ = listener.Close()
-		return listener.Addr().String()
+		return listener.Addr().String(), listener.Close()
 	}
-	t.Fatal("no port is free")
-	return ""
+	return "", fmt.Errorf("none of the ports from %d to %d is free", first, first+count-1)
+}
+
+// Address is Find for a test.
+func Address(t testing.TB) string {
+	t.Helper()
+	address, err := Find(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return address
 }
