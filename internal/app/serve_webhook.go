@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"runtime/debug"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -115,7 +114,7 @@ func (c *webhookConfig) makeParts(ctx context.Context, sys System, p *webhookPar
 		Settings: c.settings, ServiceAccounts: p.accounts, Fallback: c.fallback,
 		Metrics: p.registry, Log: p.log, Now: sys.Now, Debugging: c.debugging,
 	}
-	p.run = append(p.run, p.accounts.Run, p.returnMemory, c.checkPermissions(p.client, p.log))
+	p.run = append(p.run, p.accounts.Run, p.staySmall, c.checkPermissions(p.client, p.log))
 	if c.watchConfigMap {
 		source := webhook.NewConfigMap(p.client, c.namespace, c.settings, p.log)
 		hook.ConfigMap, p.run = source, append(p.run, source.Run)
@@ -248,11 +247,12 @@ func wait(ctx context.Context, duration time.Duration) {
 	}
 }
 
-// returnMemory gives back what reading the first list took, once.
-func (p *webhookParts) returnMemory(ctx context.Context) error {
+// staySmall begins when the first list is read, which takes more than what comes
+// after it.
+func (p *webhookParts) staySmall(ctx context.Context) error {
 	select {
 	case <-p.accounts.Synced():
-		debug.FreeOSMemory()
+		staySmall(ctx)
 	case <-ctx.Done():
 	}
 	return nil
