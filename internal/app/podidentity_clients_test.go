@@ -116,7 +116,7 @@ $`
 // returns its standard output. Nothing that it started outlives it.
 func localScript(t *testing.T, dir, script string) string {
 	t.Helper()
-	ctx, stop := context.WithTimeout(t.Context(), 4*time.Minute) // scripts wait without end for what fails
+	ctx, stop := context.WithTimeout(t.Context(), 8*time.Minute) // scripts wait without end for what fails
 	defer stop()
 	shell := exec.CommandContext(ctx, "sh", "-c", script)
 	shell.Dir, shell.Env = dir, localEnvironment(t, dir)
