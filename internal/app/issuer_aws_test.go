@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -15,10 +16,10 @@ import (
 	"github.com/rolecall/rolecall/internal/localaws/account"
 )
 
-// TestIssuerInitOnLocalAWS makes bucket, documents and provider by the real SDK
-// in an AWS that checks every call; what is published is public, what is not is
-// not.
-func TestIssuerInitOnLocalAWS(t *testing.T) {
+// startAdministratedAWS serves a local AWS; the environment has its
+// administrator's key.
+func startAdministratedAWS(t *testing.T) (url string) {
+	t.Helper()
 	accounts, err := account.NewSet(account.NewMemory(), []string{"111122223333"}, time.Now())
 	if err != nil {
 		t.Fatal(err)
@@ -36,6 +37,14 @@ func TestIssuerInitOnLocalAWS(t *testing.T) {
 	} {
 		t.Setenv(name, text)
 	}
+	return aws.URL
+}
+
+// TestIssuerInitOnLocalAWS makes bucket, documents and provider by the real SDK
+// in an AWS that checks every call; what is published is public, what is not is
+// not.
+func TestIssuerInitOnLocalAWS(t *testing.T) {
+	url := startAdministratedAWS(t)
 	var out, problems bytes.Buffer
 	system := app.NewSystem()
 	system.Stdout, system.Stderr = &out, &problems
@@ -53,8 +62,42 @@ func TestIssuerInitOnLocalAWS(t *testing.T) {
 		"/example-oidc/openid/v1/jwks":                   `{"keys":[{`,
 		"/example-oidc":                                  "AccessDenied",
 	} {
-		if got := public(t, aws.URL+path); !strings.Contains(got, want) {
+		if got := public(t, url+path); !strings.Contains(got, want) {
 			t.Errorf("%s: %s, want %s", path, got, want)
+		}
+	}
+}
+
+// TestBrokerGuideStart: the broker's guide begins with commands that work as they
+// stand there, the second as far as it can without a cluster.
+func TestBrokerGuideStart(t *testing.T) {
+	guide, err := os.ReadFile("../../docs/guide/broker.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	command := func(beginning string) []string {
+		_, rest, found := strings.Cut(strings.ReplaceAll(string(guide), "\\\n", " "), "\nrolecall "+beginning)
+		line, _, _ := strings.Cut(rest, "\n")
+		if !found {
+			t.Fatalf("the guide has no rolecall %s", beginning)
+		}
+		return strings.Fields(beginning + line)
+	}
+	startAdministratedAWS(t)
+	t.Chdir(t.TempDir())
+	for _, row := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{append(command("issuer init"), "--read-back", "0"), 0, "issuer: https://my-issuers.s3.eu-west-1.amazonaws.com/broker"},
+		{append(command("serve broker"), "--kubeconfig", "missing"), 2, "find the API server"}, // the last that is looked at
+	} {
+		var out bytes.Buffer
+		system := app.NewSystem()
+		system.Stdout, system.Stderr = &out, &out
+		if code := app.Run(t.Context(), system, row.args); code != row.code || !strings.Contains(out.String(), row.want) {
+			t.Errorf("%v: exit %d, want %d and %q: %s", row.args, code, row.code, row.want, &out)
 		}
 	}
 }
