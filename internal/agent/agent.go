@@ -23,6 +23,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/rolecall/rolecall/internal/credential"
+	"github.com/rolecall/rolecall/internal/fault"
 )
 
 // Config is what an agent is made of. Start from Defaults; Cluster, Upstream,
@@ -40,6 +41,9 @@ type Config struct {
 	Keys *Keys
 	// Pods says which pods of the node are gone; nil means nobody knows.
 	Pods *Pods
+	// VerifySource refuses a pod's token from other addresses than the pod's; pods
+	// on the host's network are not held to any. It needs Pods.
+	VerifySource bool
 	// Node is this node's name; tokens that a local key verifies must name it,
 	// if they name one.
 	Node string
@@ -104,6 +108,9 @@ type Agent struct {
 func New(config Config) (*Agent, error) {
 	if config.Retention == 0 {
 		config.CacheSize = 0
+	}
+	if config.VerifySource && config.Pods == nil {
+		return nil, fault.New(fault.Usage, "pods' addresses cannot be verified: the pods of this node are not watched").Hint("--verify-source-ip needs NODE_NAME, and an API server that lets the agent watch pods")
 	}
 	a := &Agent{
 		config: config, hosts: newHosts(config.AllowedHosts), refused: newNegatives(), sources: newSources(config.Limits),

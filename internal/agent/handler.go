@@ -83,7 +83,7 @@ func (a *Agent) answer(r *http.Request, now time.Time) outcome {
 	// signature is part of what is hashed.
 	print := fingerprint(sha256.Sum256([]byte(raw)))
 	if f, hit := a.cache.lookup(print, raw, now); hit {
-		return a.serve(r.Context(), f, now)
+		return a.handOut(r, a.serve(r.Context(), f, now), now)
 	}
 	from := sourceOf(r)
 	if !a.sources.mayFail(from, now) {
@@ -95,6 +95,20 @@ func (a *Agent) answer(r *http.Request, now time.Time) outcome {
 	}
 	answer := a.unknown(r.Context(), print, p, raw, from, now)
 	answer.claimed = p.identity()
+	return a.handOut(r, answer, now)
+}
+
+// handOut looks once more before a session leaves: who asks must be in its pod.
+func (a *Agent) handOut(r *http.Request, answer outcome, now time.Time) outcome {
+	if answer.session == nil || !a.config.VerifySource {
+		return answer
+	}
+	from := sourceOf(r)
+	if refused := a.sent(r.Context(), answer.claimed.podUID, from, now.Add(a.config.ForegroundDeadline)); refused != nil {
+		claimed := answer.claimed
+		answer = a.fail(from, now, refused)
+		answer.claimed = claimed
+	}
 	return answer
 }
 
@@ -111,6 +125,9 @@ func (a *Agent) fail(from netip.Addr, now time.Time, refused *refusal) outcome {
 func (a *Agent) unknown(ctx context.Context, print fingerprint, p *peeked, raw string, from netip.Addr, now time.Time) outcome {
 	if refused, known := a.refused.get(print, now); known {
 		return outcome{refused: refused, source: sourceNegative}
+	}
+	if refused := a.elsewhere(p.identity().podUID, from); refused != nil {
+		return a.fail(from, now, refused)
 	}
 	if a.config.Keys != nil {
 		verdict, refused := a.config.Keys.verify(ctx, credential.NewSecret(raw), p, a.config.Node, now)
@@ -137,10 +154,10 @@ func (a *Agent) serve(ctx context.Context, f found, now time.Time) outcome {
 		return answer
 	}
 	if f.session.fresh(now) && !f.stale {
-		return outcome{session: f.session, source: sourceCache}
+		return outcome{session: f.session, source: sourceCache, claimed: f.entry.id}
 	}
 	made, source := a.refresh(ctx, f, now)
-	return outcome{session: made, source: source}
+	return outcome{session: made, source: source, claimed: f.entry.id}
 }
 
 // Values of headers that never change; the map takes them as they are.

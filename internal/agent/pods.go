@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,8 +33,16 @@ type Pods struct {
 	now      func() time.Time
 
 	mu    sync.Mutex
-	here  map[string]bool // by UID
+	here  map[string]place // by UID
 	ended *lru[string, time.Time]
+	// changing is closed at the next change of here; nil if nobody waits.
+	changing chan struct{}
+}
+
+// place is where a pod's requests come from.
+type place struct {
+	hostNetwork bool // then from any address of the node
+	addresses   []netip.Addr
 }
 
 // NewPods prepares a watch; Run starts it.
@@ -42,7 +52,7 @@ func NewPods(client kubernetes.Interface, node string, now func() time.Time) (*P
 	}))
 	p := &Pods{
 		factory: factory, informer: factory.Core().V1().Pods().Informer(), now: now,
-		here: map[string]bool{}, ended: newLRU[string, time.Time](maxGone),
+		here: map[string]place{}, ended: newLRU[string, time.Time](maxGone),
 	}
 	if err := p.informer.SetTransform(stripPod); err != nil {
 		return nil, fmt.Errorf("prepare the watch of pods: %w", err)
@@ -82,7 +92,8 @@ func stripPod(object any) (any, error) {
 	}
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: pod.Name, Namespace: pod.Namespace, UID: pod.UID, ResourceVersion: pod.ResourceVersion},
-		Status:     corev1.PodStatus{Phase: pod.Status.Phase},
+		Spec:       corev1.PodSpec{HostNetwork: pod.Spec.HostNetwork},
+		Status:     corev1.PodStatus{Phase: pod.Status.Phase, PodIPs: pod.Status.PodIPs},
 	}, nil
 }
 
@@ -98,7 +109,11 @@ func (p *Pods) seen(object any, deleted bool) {
 	defer p.mu.Unlock()
 	uid := string(pod.UID)
 	if !deleted && pod.Status.Phase != corev1.PodSucceeded && pod.Status.Phase != corev1.PodFailed {
-		p.here[uid] = true
+		p.here[uid] = placeOf(pod)
+		if p.changing != nil {
+			close(p.changing)
+			p.changing = nil
+		}
 		return
 	}
 	delete(p.here, uid)
@@ -122,5 +137,31 @@ func (p *Pods) absent(uid string) bool { return p.synced() && !p.running(uid) }
 func (p *Pods) running(uid string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.here[uid]
+	_, here := p.here[uid]
+	return here
+}
+
+func placeOf(pod *corev1.Pod) place {
+	at := place{hostNetwork: pod.Spec.HostNetwork}
+	for _, one := range pod.Status.PodIPs {
+		if address, err := netip.ParseAddr(one.IP); err == nil {
+			at.addresses = append(at.addresses, address.Unmap())
+		}
+	}
+	return at
+}
+
+// sends reports whether a pod's requests come from an address. While the pod, or
+// its addresses, are not known, it returns a channel to wait on.
+func (p *Pods) sends(uid string, from netip.Addr) (yes bool, changing <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at, here := p.here[uid]
+	if here && (at.hostNetwork || len(at.addresses) > 0) {
+		return at.hostNetwork || slices.Contains(at.addresses, from), nil
+	}
+	if p.changing == nil {
+		p.changing = make(chan struct{})
+	}
+	return false, p.changing
 }

@@ -99,13 +99,20 @@ func runningPod(phase corev1.PodPhase) *corev1.Pod {
 	}
 }
 
-func withPods(t *testing.T, client *fake.Clientset, upstream agent.Upstream) *rig {
+func withPods(t *testing.T, client *fake.Clientset, upstream agent.Upstream, change ...func(*agent.Config)) *rig {
 	t.Helper()
 	pods, err := agent.NewPods(client, "n1", time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newRig(t, upstream, func(c *agent.Config) { c.Pods = pods })
+	r := newRig(t, upstream, func(c *agent.Config) {
+		c.Pods = pods
+		for _, one := range change {
+			if one != nil {
+				one(c)
+			}
+		}
+	})
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- pods.Run(ctx, slog.New(slog.DiscardHandler)) }()

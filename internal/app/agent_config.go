@@ -106,6 +106,7 @@ func (c *agentConfig) flags(cmd *cobra.Command) {
 	flags.StringVar(&c.localKeys, "local-keys", keysAuto, "keys that rotated tokens are verified with: apiserver, a file or https URL of a JWKS, off; auto is apiserver with a broker")
 	flags.StringVar(&c.keysIssuer, "local-keys-issuer", "", "issuer of the tokens; needed with a file or URL")
 	flags.StringVar(&c.podLiveness, "pod-liveness", "auto", "watch the pods of $NODE_NAME and forget those that ended: auto, on or off")
+	flags.BoolVar(&s.VerifySource, "verify-source-ip", false, "refuse a pod's token from other addresses than the pod's; needs the watch of pods")
 	flags.StringVar(&c.kubeconfig, "kubeconfig", "", "file that says how to reach the API server; from inside the cluster if empty")
 	flags.StringVar(&c.kubeAPI, "kube-api", "", "URL of the API server, over what the kubeconfig says")
 	flags.DurationVar(&c.grace, "shutdown-grace", 25*time.Second, "how long requests may take at the end; less than the pod's grace period")
@@ -142,6 +143,8 @@ func (c *agentConfig) validate(log *slog.Logger) ([]netip.Addr, error) {
 		return nil, usage("--pod-liveness on needs the node's name in NODE_NAME")
 	case c.startupTaint && c.node == "":
 		return nil, usage("--startup-taint needs the node's name in NODE_NAME")
+	case s.VerifySource && (c.node == "" || c.podLiveness == "off"):
+		return nil, usage("--verify-source-ip needs the watch of pods").Hint("set NODE_NAME, and not --pod-liveness off")
 	case c.brokerCertificate != "" && c.upstream != upstreamBroker:
 		return nil, usage("--broker-client-certificate is for --upstream broker")
 	case s.CacheSize < 0 || s.Retention < 0 || s.RenewRate <= 0 || s.MinServeTTL < 0 || s.ForegroundDeadline <= 0 || c.grace < 0:

@@ -260,7 +260,7 @@ func (c *agentConfig) pods(now func() time.Time, log *slog.Logger) (*agent.Pods,
 	}
 	client, err := kubeClient(c.kubeconfig, c.kubeAPI)
 	if err != nil {
-		if c.podLiveness == "auto" {
+		if c.podLiveness == "auto" && !c.settings.VerifySource {
 			log.Warn("pods of this node are not watched", "error", err)
 			return nil, nil
 		}
