@@ -96,8 +96,9 @@ type PodIdentityAssociationSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) >= 1 && size(k) <= 128 && !k.lowerAscii().startsWith('aws:') && size(self[k]) <= 256)",message="tag keys have 1 to 128 characters and do not begin with aws:, values at most 256"
 	Tags map[string]string `json:"tags,omitempty"`
 	// SessionTags are added to the six that every session carries. Values may use
-	// ${namespace}, ${serviceAccount}, ${podName}, ${podUid} and ${node}. Keys that
-	// differ in letter case only, and characters that STS does not take, make the
+	// ${namespace}, ${serviceAccount}, ${podName}, ${podUid}, ${node} and, of the
+	// labels that the broker lists in --pod-labels, ${podLabel:KEY}; a value with a
+	// label that the pod has not leaves its tag out. Keys that differ in letter case only, and characters that STS does not take, make the
 	// association not Ready: checking them is more than an API server allows a rule.
 	//
 	// +optional
@@ -118,7 +119,7 @@ type PodIdentityAssociationSpec struct {
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
-	// +kubebuilder:validation:Pattern=`^([^$]|\$\{(namespace|serviceAccount|podName|podUid|node|uuid)\})*$`
+	// +kubebuilder:validation:Pattern=`^([^$]|\$\{(namespace|serviceAccount|podName|podUid|node|uuid|podLabel:([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?)\})*$`
 	SessionName string `json:"sessionName,omitempty"`
 	// SourceIdentity is a template of the session's source identity, with the
 	// variables of sessionTags. The trust policy must allow sts:SetSourceIdentity.
@@ -126,7 +127,7 @@ type PodIdentityAssociationSpec struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=2
 	// +kubebuilder:validation:MaxLength=256
-	// +kubebuilder:validation:Pattern=`^([\w+=,.@-]|\$\{(namespace|serviceAccount|podName|podUid|node)\})+$`
+	// +kubebuilder:validation:Pattern=`^([\w+=,.@-]|\$\{(namespace|serviceAccount|podName|podUid|node|podLabel:([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?)\})+$`
 	SourceIdentity string `json:"sourceIdentity,omitempty"`
 	// Mode is how the broker takes the role; the broker's own default if empty.
 	//

@@ -37,6 +37,7 @@ type brokerConfig struct {
 	stsQPS                                float64
 	stsBurst                              int
 	cache, eksAPI, events                 bool
+	podLabels                             []string
 	associationLimit                      int
 	auditLog                              string
 	shutdownDelay                         time.Duration
@@ -77,6 +78,7 @@ func (c *brokerConfig) flags(cmd *cobra.Command) {
 	f.StringVar(&c.mode, "mode", "federated", "how roles are taken for associations that do not say it: federated, broker-role, pass-through")
 	f.StringVar(&c.issuer, "issuer", "", "issuer of the tokens that the broker mints; needed with --signing-key")
 	f.StringVar(&c.signingKey, "signing-key", "", "private key of that issuer, PEM, read again when it changes; mode federated needs it")
+	f.StringSliceVar(&c.podLabels, "pod-labels", nil, "keys of pods' labels that associations may use as ${podLabel:KEY}; who creates pods chooses their values")
 	f.StringVar(&c.stsEndpoint, "sts-endpoint", "", "URL of STS; else AWS_ENDPOINT_URL_STS, else the region's")
 	f.Float64Var(&c.stsQPS, "sts-qps", 100, "calls of STS a second; halved when STS throttles")
 	f.IntVar(&c.stsBurst, "sts-burst", 200, "calls of STS at once")

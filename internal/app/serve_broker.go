@@ -188,7 +188,7 @@ func (c *brokerConfig) verifier(sys System, p *brokerParts) (*workload.Verifier,
 		return nil, err
 	}
 	v := &workload.Verifier{
-		Mode: workload.Mode(c.verify), Objects: workload.NewObjects(p.client, sys.Now), Review: &workload.Reviewer{Client: p.client}, Disagreed: disagreed.Inc, Now: sys.Now,
+		Mode: workload.Mode(c.verify), Objects: workload.NewObjects(p.client, sys.Now, c.podLabels...), Review: &workload.Reviewer{Client: p.client}, Disagreed: disagreed.Inc, Now: sys.Now,
 	}
 	if v.Mode == workload.TokenReview {
 		return v, nil // one pod is read at a time
@@ -217,7 +217,7 @@ func (c *brokerConfig) sessions(ctx context.Context, sys System, p *brokerParts)
 		return nil, fault.New(fault.Usage, "reach STS: %w", err).Hint("see --region and --sts-endpoint")
 	}
 	taker := &session.Taker{
-		Roles: roles, Cluster: &c.cluster, Default: brokerModes[c.mode], Pace: session.NewPace(c.stsQPS, c.stsBurst, sys.Now),
+		Roles: roles, Cluster: &c.cluster, Default: brokerModes[c.mode], PodLabels: c.podLabels, Pace: session.NewPace(c.stsQPS, c.stsBurst, sys.Now),
 		Metrics: session.NewMetrics(p.registry), Now: sys.Now,
 	}
 	if c.signingKey != "" {

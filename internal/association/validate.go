@@ -33,6 +33,10 @@ const (
 	defaultDuration = 21600
 )
 
+// variables of templates; a label's key is as Kubernetes has it (spec podidentity
+// §19.5).
+const variables = `namespace|serviceAccount|podName|podUid|node|podLabel:(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?`
+
 var (
 	namespaceName  = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
 	accountName    = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$`)
@@ -42,9 +46,9 @@ var (
 	roleARN       = regexp.MustCompile(`^arn:aws[a-z0-9-]*:iam::\d{12}:role/([\w+=,.@-]+/)*[\w+=,.@-]{1,64}$`)
 	externalID    = regexp.MustCompile(`^[\w+=,.@:/-]*$`)
 	tagText       = regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$`) // spec podidentity §14.1
-	tagTemplate   = regexp.MustCompile(`^(?:[\p{L}\p{Z}\p{N}_.:/=+\-@]|\$\{(?:namespace|serviceAccount|podName|podUid|node)\})*$`)
-	nameTemplate  = regexp.MustCompile(`^(?:[^$]|\$\{(?:namespace|serviceAccount|podName|podUid|node|uuid)\})*$`)
-	identityForms = regexp.MustCompile(`^(?:[\w+=,.@-]|\$\{(?:namespace|serviceAccount|podName|podUid|node)\})+$`)
+	tagTemplate   = regexp.MustCompile(`^(?:[\p{L}\p{Z}\p{N}_.:/=+\-@]|\$\{(?:` + variables + `)\})*$`)
+	nameTemplate  = regexp.MustCompile(`^(?:[^$]|\$\{(?:` + variables + `|uuid)\})*$`)
+	identityForms = regexp.MustCompile(`^(?:[\w+=,.@-]|\$\{(?:` + variables + `)\})+$`)
 )
 
 // DefaultTags are the keys of the six tags that sessions carry (spec podidentity
@@ -153,7 +157,7 @@ func checkTags(a *v1alpha1.PodIdentityAssociation) error {
 		case twice:
 			return invalid(field, "%q and %q are one key to STS, which ignores letter case", earlier, key)
 		case !tagText.MatchString(key) || !tagTemplate.MatchString(spec.SessionTags[key]):
-			return invalid(field, "%q: STS takes letters, digits, spaces and _.:/=+-@", key).Hint("values may use ${namespace}, ${serviceAccount}, ${podName}, ${podUid} and ${node}")
+			return invalid(field, "%q: STS takes letters, digits, spaces and _.:/=+-@", key).Hint("values may use ${namespace}, ${serviceAccount}, ${podName}, ${podUid}, ${node} and ${podLabel:KEY}")
 		}
 		folded[lower] = key
 	}
@@ -196,9 +200,9 @@ func checkSession(a *v1alpha1.PodIdentityAssociation) error {
 	case !slices.Contains([]v1alpha1.Oversize{"", v1alpha1.Fail, v1alpha1.DropPodTags}, spec.OnOversize):
 		return invalid("spec.onOversize", "%.80q: want Fail or DropPodTags", spec.OnOversize)
 	case utf8.RuneCountInString(spec.SessionName) > maxTemplate || !nameTemplate.MatchString(spec.SessionName):
-		return invalid("spec.sessionName", "want at most 256 characters, and no other variable than ${namespace}, ${serviceAccount}, ${podName}, ${podUid}, ${node} and ${uuid}")
+		return invalid("spec.sessionName", "want at most 256 characters, and no other variable than ${namespace}, ${serviceAccount}, ${podName}, ${podUid}, ${node}, ${podLabel:KEY} and ${uuid}")
 	case spec.SourceIdentity != "" && (len(spec.SourceIdentity) < minIdentity || len(spec.SourceIdentity) > maxTemplate || !identityForms.MatchString(spec.SourceIdentity)):
-		return invalid("spec.sourceIdentity", "want 2 to 256 letters, digits and _+=,.@-, and the variables ${namespace}, ${serviceAccount}, ${podName}, ${podUid} and ${node}")
+		return invalid("spec.sourceIdentity", "want 2 to 256 letters, digits and _+=,.@-, and the variables ${namespace}, ${serviceAccount}, ${podName}, ${podUid}, ${node} and ${podLabel:KEY}")
 	case spec.Mode == v1alpha1.PassThrough && (len(spec.SessionTags)+len(spec.OmitTags) > 0 || spec.SourceIdentity != ""):
 		return invalid("spec.mode", "PassThrough takes the role with the pod's own token, which can carry neither session tags nor a source identity")
 	}

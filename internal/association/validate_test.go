@@ -98,6 +98,11 @@ func TestValidate(t *testing.T) {
 		{"unknown mode", both, "spec.mode", func(a *kind) { a.Spec.Mode = "federated" }},
 		{"passed through with tags", both, "spec.mode", func(a *kind) { a.Spec.Mode, a.Spec.SessionTags = v1alpha1.PassThrough, tags(1) }},
 		{"unknown way with large ones", both, "spec.onOversize", func(a *kind) { a.Spec.OnOversize = "Ignore" }},
+		{"labels of the pod", "", "", func(a *kind) {
+			a.Spec.SessionName, a.Spec.SourceIdentity = "${podLabel:example.com/team}-${uuid}", "${podLabel:tier}"
+			a.Spec.SessionTags = map[string]string{"team": "of ${podLabel:example.com/team}"}
+		}},
+		{"a label without a key", both, "spec.sessionTags", func(a *kind) { a.Spec.SessionTags = map[string]string{"team": "${podLabel:}"} }},
 		{"session name", both, "spec.sessionName", func(a *kind) { a.Spec.SessionName = "${pod}" }},
 		{"source identity", both, "spec.sourceIdentity", func(a *kind) { a.Spec.SourceIdentity = "a b" }},
 		{"policy without tags", "", "", func(a *kind) { a.Spec.SessionPolicy, a.Spec.DisableSessionTags = readOnly, true }},

@@ -186,7 +186,7 @@ func (b *Broker) take(ctx context.Context, identity *workload.Identity, found *v
 		}
 		got, err := b.Sessions.Take(context.WithoutCancel(ctx), &session.Request{
 			Association: found, Token: raw,
-			Subject: session.Subject{Namespace: identity.Namespace, ServiceAccount: identity.ServiceAccount, Pod: identity.Pod, PodUID: identity.PodUID, Node: node},
+			Subject: session.Subject{Namespace: identity.Namespace, ServiceAccount: identity.ServiceAccount, Pod: identity.Pod, PodUID: identity.PodUID, Node: node, Labels: identity.Labels},
 		})
 		if err != nil {
 			if refusal.Of(err).Code == refusal.Throttled {

@@ -3,6 +3,7 @@ package broker_test
 import (
 	"encoding/base64"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -256,6 +257,28 @@ func TestSessionShapes(t *testing.T) {
 			}),
 		},
 		{
+			name: "labels of the pod", modes: []v1alpha1.AssociationMode{v1alpha1.Federated, v1alpha1.BrokerRole},
+			edit: func(a *pia) {
+				a.Spec.SessionTags = map[string]string{"team": "of ${podLabel:example.com/team}", "tier": "${podLabel:tier}", "both": "${podLabel:example.com/team}${podLabel:tier}"}
+				a.Spec.SessionName = "${podLabel:example.com/team}${podLabel:tier}-x"
+			},
+			check: func(t *testing.T, w *world, calls []url.Values) {
+				// cart-0 has no label tier: what it would be in is left out.
+				wantTags(with(six, "team", "of red"))(t, w, calls)
+				if got := calls[0].Get("RoleSessionName"); got != "red-x" {
+					t.Errorf("name %q", got)
+				}
+			},
+		},
+		{
+			name: "a label that is not listed", modes: modes[:2], code: "InvalidRequestException", message: "--pod-labels",
+			edit: func(a *pia) { a.Spec.SessionTags = map[string]string{"team": "${podLabel:owner}"} },
+		},
+		{
+			name: "a label that is not listed, in the name", modes: modes, code: "InvalidRequestException", message: "--pod-labels",
+			edit: func(a *pia) { a.Spec.SessionName = "x-${podLabel:owner}" },
+		},
+		{
 			name: "a reserved tag", modes: modes[:2], code: "InvalidRequestException", message: "reserved",
 			edit: func(a *pia) { a.Spec.SessionTags = map[string]string{"Kubernetes-Namespace": "kube-system"} },
 		},
@@ -329,6 +352,12 @@ func TestSessionShapes(t *testing.T) {
 			})
 		}
 	}
+}
+
+func with(tags map[string]string, key, value string) map[string]string {
+	tags = maps.Clone(tags)
+	tags[key] = value
+	return tags
 }
 
 func large(a *v1alpha1.PodIdentityAssociation) {

@@ -147,6 +147,10 @@ type settings struct {
 // patience is longer than a busy machine takes for anything.
 const patience = 5 * time.Minute
 
+// podLabels are those that associations may use; cart-0 has the first of them,
+// and another.
+var podLabels = []string{"example.com/team", "tier"}
+
 // newWorld has the pod shop/cart-0 on node n1, an agent on each of n1 and n2,
 // the role cart, and no association.
 func newWorld(t testing.TB, s settings) *world {
@@ -166,7 +170,7 @@ func newWorld(t testing.TB, s settings) *world {
 		account1("shop", "cart", accountUID), account1("rolecall", "agent", agentUID),
 		newPod("shop", "cart-0", podUID, "cart", "n1"), newPod("rolecall", "agent-1", agentPodUID, "agent", "n1"), newPod("rolecall", "agent-2", "agent-2-uid", "agent", "n2"),
 	)
-	w.objects = workload.NewObjects(w.client, w.clock)
+	w.objects = workload.NewObjects(w.client, w.clock, podLabels...)
 	w.keys = workload.NewKeys(func(context.Context) (string, []byte, error) {
 		text, err := token.MarshalJWKS([]crypto.PublicKey{key.Public()})
 		return clusterURL, text, err
@@ -202,7 +206,7 @@ func newWorld(t testing.TB, s settings) *world {
 		Cluster: cluster, Tokens: tokens, Objects: w.objects, Associations: w.set, Grants: w.grants, Changes: w.changes, Limits: s.limits,
 		Agents: &broker.Agents{Mode: s.agents, Account: "rolecall/agent", Audience: "rolecall-broker", Tokens: tokens, Now: w.clock},
 		Sessions: &session.Taker{
-			Roles: must(awsapi.NewRoles(t.Context(), awsapi.RolesConfig{Region: region, Endpoint: w.aws})), Cluster: cluster, Default: s.mode,
+			Roles: must(awsapi.NewRoles(t.Context(), awsapi.RolesConfig{Region: region, Endpoint: w.aws})), Cluster: cluster, Default: s.mode, PodLabels: podLabels,
 			Minter: &session.Minter{Issuer: brokerURL, Key: must(session.OpenKey(keyFile, log)), Now: w.clock},
 			Pace:   session.NewPace(1e6, 1e6, w.clock), Metrics: session.NewMetrics(registry), Now: w.clock,
 			Total: patience, Attempt: patience,
@@ -229,7 +233,7 @@ func newWorld(t testing.TB, s settings) *world {
 func (w *world) again(t *testing.T) *world {
 	t.Helper()
 	config := w.config
-	taker := &session.Taker{Cluster: config.Cluster, Default: config.Sessions.Default, Minter: config.Sessions.Minter, Pace: config.Sessions.Pace, Metrics: config.Sessions.Metrics, Now: w.clock, Total: patience, Attempt: patience}
+	taker := &session.Taker{Cluster: config.Cluster, Default: config.Sessions.Default, PodLabels: podLabels, Minter: config.Sessions.Minter, Pace: config.Sessions.Pace, Metrics: config.Sessions.Metrics, Now: w.clock, Total: patience, Attempt: patience}
 	taker.Roles = must(awsapi.NewRoles(t.Context(), awsapi.RolesConfig{Region: region, Endpoint: w.aws}))
 	config.Sessions, config.Metrics = taker, prometheus.NewRegistry()
 	w.broker = broker.New(config)
@@ -374,7 +378,7 @@ func account1(namespace, name, uid string) *corev1.ServiceAccount {
 
 func newPod(namespace, name, uid, account, node string) *corev1.Pod {
 	return &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, UID: types.UID(uid)},
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, UID: types.UID(uid), Labels: map[string]string{"example.com/team": "red", "owner": "me"}},
 		Spec:       corev1.PodSpec{ServiceAccountName: account, NodeName: node}, Status: corev1.PodStatus{Phase: corev1.PodRunning},
 	}
 }

@@ -69,7 +69,7 @@ func (t *Taker) plan(q *Request) (*plan, error) {
 	case !slices.Contains([]v1alpha1.AssociationMode{v1alpha1.Federated, v1alpha1.BrokerRole, v1alpha1.PassThrough}, p.mode):
 		return nil, refusal.New(refusal.InvalidRequest, "The association has the unknown mode %q.", p.mode)
 	}
-	values := variables(s)
+	values := variables(s, t.PodLabels)
 	var err error
 	if p.name, err = sessionName(spec.SessionName, t.Cluster.Name, s, values); err != nil {
 		return nil, err
@@ -115,7 +115,7 @@ func (p *plan) shrink() bool {
 }
 
 // tags are the six and the association's own, all of which are transitive.
-func tags(cluster *association.Cluster, spec *v1alpha1.PodIdentityAssociationSpec, s Subject, values map[string]string) ([]awsapi.Tag, error) {
+func tags(cluster *association.Cluster, spec *v1alpha1.PodIdentityAssociationSpec, s Subject, values map[string]*string) ([]awsapi.Tag, error) {
 	all := []awsapi.Tag{
 		{Key: tagClusterARN, Value: cluster.ARN()},
 		{Key: tagClusterName, Value: cluster.Name},
@@ -144,7 +144,7 @@ func tags(cluster *association.Cluster, spec *v1alpha1.PodIdentityAssociationSpe
 		switch {
 		case err != nil:
 			return nil, err
-		case !complete: // about a pod, and there is none
+		case !complete: // about a pod or a label, and there is none
 			continue
 		case utf8.RuneCountInString(value) > maxTagValue || !tagText.MatchString(value):
 			return nil, refusal.New(refusal.InvalidRequest, "The session tag %q has a value that STS does not take.", key)
@@ -160,31 +160,50 @@ func tags(cluster *association.Cluster, spec *v1alpha1.PodIdentityAssociationSpe
 // tagText is what STS takes in keys and values.
 var tagText = regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$`)
 
-// variables are what templates may use. Those of the pod are missing without
-// one.
-func variables(s Subject) map[string]string {
-	values := map[string]string{"namespace": s.Namespace, "serviceAccount": s.ServiceAccount}
-	if s.PodUID != "" {
-		values["podName"], values["podUid"], values["node"] = s.Pod, s.PodUID, s.Node
+// ofPod are the variables that only a pod has, but for its labels.
+var ofPod = []string{"podName", "podUid", "node"}
+
+const podLabel = "podLabel:"
+
+// variables are what templates may use; nil is one that is allowed and that there
+// is no value of: without a pod, or of a label that the pod has not.
+func variables(s Subject, labels []string) map[string]*string {
+	values := map[string]*string{"namespace": &s.Namespace, "serviceAccount": &s.ServiceAccount}
+	for _, name := range ofPod {
+		values[name] = nil
+	}
+	for _, key := range labels {
+		values[podLabel+key] = nil
+	}
+	if s.PodUID == "" {
+		return values
+	}
+	values["podName"], values["podUid"], values["node"] = &s.Pod, &s.PodUID, &s.Node
+	for _, key := range labels {
+		if value, has := s.Labels[key]; has {
+			values[podLabel+key] = &value
+		}
 	}
 	return values
 }
 
 var variable = regexp.MustCompile(`\$\{[^}]*\}?`)
 
-// expand fills a template in. complete is false if it needs a pod, and there is
-// none. What is no variable is an error: a session must not carry the text of a
+// expand fills a template in. complete is false if it needs what there is not, a
+// pod or one of its labels. What is no variable is an error: a session must not carry the text of a
 // mistake.
-func expand(field, template string, values map[string]string) (text string, complete bool, err error) {
+func expand(field, template string, values map[string]*string) (text string, complete bool, err error) {
 	complete = true
 	text = variable.ReplaceAllStringFunc(template, func(found string) string {
 		name := strings.TrimSuffix(strings.TrimPrefix(found, "${"), "}")
 		value, known := values[name]
 		switch {
-		case known && strings.HasSuffix(found, "}"):
-			return value
-		case slices.Contains([]string{"podName", "podUid", "node"}, name):
+		case known && strings.HasSuffix(found, "}") && value != nil:
+			return *value
+		case known:
 			complete = false
+		case strings.HasPrefix(name, podLabel):
+			err = refusal.New(refusal.InvalidRequest, "The association's %s has the label %q of the pod, which --pod-labels of the broker does not list.", field, strings.TrimPrefix(name, podLabel))
 		default:
 			err = refusal.New(refusal.InvalidRequest, "The association's %s has the unknown variable %s.", field, found)
 		}
@@ -194,7 +213,7 @@ func expand(field, template string, values map[string]string) (text string, comp
 }
 
 // name fills in a template of a session name or source identity.
-func name(field, template string, values map[string]string) (string, error) {
+func name(field, template string, values map[string]*string) (string, error) {
 	text, _, err := expand(field, template, values)
 	if err != nil {
 		return "", err
@@ -208,7 +227,7 @@ func name(field, template string, values map[string]string) (string, error) {
 
 // sessionName is EKS's own form, eks-CLUSTER-POD-UUID, unless there is a
 // template (spec podidentity §14.3).
-func sessionName(template, cluster string, s Subject, values map[string]string) (string, error) {
+func sessionName(template, cluster string, s Subject, values map[string]*string) (string, error) {
 	id := uuid.NewString()
 	if template == "" {
 		of := s.Pod
@@ -218,7 +237,7 @@ func sessionName(template, cluster string, s Subject, values map[string]string) 
 		return sanitised(fmt.Sprintf("eks-%s-%s-%s", cut(cluster, 10), cut(of, 12), id)), nil
 	}
 	values = maps.Clone(values)
-	values["uuid"] = id
+	values["uuid"] = &id
 	return name("sessionName", template, values)
 }
 

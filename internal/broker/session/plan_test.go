@@ -13,7 +13,7 @@ import (
 
 var (
 	nameForm = regexp.MustCompile(`^[\w+=,.@-]{2,64}$`)
-	cart     = Subject{"shop", "cart", "cart-0", "d2a4e0b6-2222-4d3f-8b1b-5f5f4d1c0002", "n1"}
+	cart     = Subject{"shop", "cart", "cart-0", "d2a4e0b6-2222-4d3f-8b1b-5f5f4d1c0002", "n1", map[string]string{"tier": "front"}}
 	prod     = &association.Cluster{Name: "prod", Partition: "aws", Region: "eu-west-1", Account: "111122223333"}
 )
 
@@ -28,8 +28,8 @@ func TestDefaultName(t *testing.T) {
 	} {
 		s := cart
 		s.Pod = row.pod
-		got, err := sessionName("", row.cluster, s, variables(s))
-		again, _ := sessionName("", row.cluster, s, variables(s))
+		got, err := sessionName("", row.cluster, s, variables(s, []string{"tier"}))
+		again, _ := sessionName("", row.cluster, s, variables(s, []string{"tier"}))
 		if err != nil || !strings.HasPrefix(got, row.want) || !nameForm.MatchString(got) || got == again {
 			t.Errorf("%s, %s: %q, %v", row.cluster, row.pod, got, err)
 		}
@@ -58,7 +58,7 @@ func TestExternalID(t *testing.T) {
 func TestShrink(t *testing.T) {
 	t.Parallel()
 	spec := &v1alpha1.PodIdentityAssociationSpec{SessionTags: map[string]string{"a": "1", "b": "2"}}
-	all, err := tags(prod, spec, cart, variables(cart))
+	all, err := tags(prod, spec, cart, variables(cart, nil))
 	if err != nil || len(all) != 8 {
 		t.Fatalf("%v, %v", all, err)
 	}
@@ -76,19 +76,19 @@ func TestShrink(t *testing.T) {
 // FuzzTemplates: whatever a template says, STS gets a name of its form and tags
 // of its form, without a variable left, or nothing at all.
 func FuzzTemplates(f *testing.F) {
-	for _, seed := range []string{"", "${namespace}/${serviceAccount}", "${podName}${uuid}", "${", "${}", "${a}", "x", "é${node}", "$${podUid}}", "${name${namespace}space}"} {
+	for _, seed := range []string{"", "${namespace}/${serviceAccount}", "${podName}${uuid}", "${", "${}", "${a}", "x", "é${node}", "$${podUid}}", "${name${namespace}space}", "${podLabel:tier}", "${podLabel:}"} {
 		f.Add(seed, "cart-0")
 	}
 	f.Fuzz(func(t *testing.T, template, pod string) {
 		s := cart
 		s.Pod = pod
-		if got, err := sessionName(template, "prod", s, variables(s)); err == nil && !nameForm.MatchString(got) {
+		if got, err := sessionName(template, "prod", s, variables(s, []string{"tier"})); err == nil && !nameForm.MatchString(got) {
 			t.Errorf("session name %q of %q", got, template)
 		}
-		if got, err := name("sourceIdentity", template, variables(s)); err == nil && !nameForm.MatchString(got) {
+		if got, err := name("sourceIdentity", template, variables(s, []string{"tier"})); err == nil && !nameForm.MatchString(got) {
 			t.Errorf("source identity %q of %q", got, template)
 		}
-		all, err := tags(prod, &v1alpha1.PodIdentityAssociationSpec{SessionTags: map[string]string{"key": template, template: "value"}}, s, variables(s))
+		all, err := tags(prod, &v1alpha1.PodIdentityAssociationSpec{SessionTags: map[string]string{"key": template, template: "value"}}, s, variables(s, []string{"tier"}))
 		if err != nil {
 			return
 		}

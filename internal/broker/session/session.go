@@ -22,7 +22,11 @@ import (
 
 // Subject is for whom a session is. Pod and PodUID are empty for a token that is
 // bound to no pod.
-type Subject struct{ Namespace, ServiceAccount, Pod, PodUID, Node string }
+type Subject struct {
+	Namespace, ServiceAccount, Pod, PodUID, Node string
+	// Labels of the pod, of those keys that templates may use.
+	Labels map[string]string
+}
 
 // Request asks for a session.
 type Request struct {
@@ -52,9 +56,12 @@ type Taker struct {
 	Cluster *association.Cluster
 	// Default is the mode of associations that name none.
 	Default v1alpha1.AssociationMode
-	Pace    *Pace
-	Metrics *Metrics
-	Now     func() time.Time
+	// PodLabels are the keys of the labels that templates may use. Who creates
+	// pods chooses their values.
+	PodLabels []string
+	Pace      *Pace
+	Metrics   *Metrics
+	Now       func() time.Time
 	// Total is how long a session may take and Attempt how long each call of STS;
 	// zero is 4 and 2 seconds (spec podidentity §19.7). Tests whose subject is not
 	// time have more, for a busy machine.

@@ -29,6 +29,7 @@ type Objects struct {
 // pod is what is kept of one.
 type pod struct {
 	uid, node, account string
+	labels             map[string]string // those that are wanted, if it has them
 	ended              bool
 	deleted            time.Time // when it is to be gone; zero if it is not
 }
@@ -38,24 +39,34 @@ const (
 	getTimeout   = time.Second
 )
 
-// NewObjects reads nothing yet.
-func NewObjects(client kubernetes.Interface, now func() time.Time) *Objects {
-	return &Objects{client: client, now: now, pods: newKept(now, readPod), accounts: newKept(now, func(o metav1.Object) string { return string(o.GetUID()) })}
+// NewObjects reads nothing yet. labels are the keys of pods' labels that are kept.
+func NewObjects(client kubernetes.Interface, now func() time.Time, labels ...string) *Objects {
+	return &Objects{client: client, now: now, pods: newKept(now, podReader(labels)), accounts: newKept(now, func(o metav1.Object) string { return string(o.GetUID()) })}
 }
 
-func readPod(object metav1.Object) pod {
-	p, ok := object.(*corev1.Pod)
-	if !ok {
-		return pod{ended: true}
+func podReader(labels []string) func(metav1.Object) pod {
+	return func(object metav1.Object) pod {
+		p, ok := object.(*corev1.Pod)
+		if !ok {
+			return pod{ended: true}
+		}
+		read := pod{
+			uid: string(p.UID), node: p.Spec.NodeName, account: p.Spec.ServiceAccountName,
+			ended: p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed,
+		}
+		for _, key := range labels {
+			if value, has := p.Labels[key]; has {
+				if read.labels == nil {
+					read.labels = map[string]string{}
+				}
+				read.labels[key] = value
+			}
+		}
+		if p.DeletionTimestamp != nil {
+			read.deleted = p.DeletionTimestamp.Time
+		}
+		return read
 	}
-	read := pod{
-		uid: string(p.UID), node: p.Spec.NodeName, account: p.Spec.ServiceAccountName,
-		ended: p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed,
-	}
-	if p.DeletionTimestamp != nil {
-		read.deleted = p.DeletionTimestamp.Time
-	}
-	return read
 }
 
 // Run follows both until ctx is done.
@@ -142,7 +153,7 @@ func (o *Objects) account(ctx context.Context, i *Identity) error {
 	return nil
 }
 
-// pod checks that the token's pod is there and runs, and fills in its node. What
+// pod checks that the token's pod is there and runs, and fills in its node and labels. What
 // is followed counts if trusted, else the API server is asked.
 func (o *Objects) pod(ctx context.Context, i *Identity, now time.Time, trusted bool) error {
 	if !i.Bound() {
@@ -181,6 +192,7 @@ func (o *Objects) pod(ctx context.Context, i *Identity, now time.Time, trusted b
 	if i.Node == "" {
 		i.Node = p.node
 	}
+	i.Labels = p.labels
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/rolecall/rolecall/internal/broker/refusal"
@@ -204,8 +205,9 @@ func (v *Verifier) both(ctx context.Context, decoded *token.JWT, raw credential.
 	two, twoErr := v.asked(ctx, decoded, raw, audience)
 	switch {
 	case oneErr == nil && twoErr == nil:
-		two.By = one.By
-		if *one != *two {
+		// What was read of the pod is no word of the token's.
+		two.By, two.Labels = one.By, one.Labels
+		if !reflect.DeepEqual(one, two) {
 			v.Disagreed()
 			return nil, invalid("its keys and the API server name different identities")
 		}

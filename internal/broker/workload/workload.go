@@ -16,6 +16,8 @@ type Identity struct {
 	Namespace, ServiceAccount, ServiceAccountUID string
 	// Pod and PodUID are empty for a token that is bound to no pod.
 	Pod, PodUID string
+	// Labels are those of the pod that Objects keeps; not to be changed.
+	Labels map[string]string
 	// Node is the token's claim, else where the pod runs; empty if neither says.
 	Node            string
 	Issuer          string
