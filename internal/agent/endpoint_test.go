@@ -178,6 +178,8 @@ func TestUpstreamErrors(t *testing.T) {
 			"[6b1c0000-0000-4000-8000-000000000000]: (ResourceNotFoundException): No association found, fault: client\n",
 		},
 		{"denied", fail(400, "AccessDeniedException", "Unauthorized Exception!"), 400, "AccessDeniedException", "sts:TagSession", 1, 0, ""},
+		{"denied to the agent", fail(400, "AccessDeniedException", "User: x is not authorized to perform: eks-auth:AssumeRoleForPodIdentity"), 400, "AccessDeniedException", "The agent's own role must allow", 1, 0, ""},
+		{"denied by a broker", fail(400, "AccessDeniedException", "The association is paused."), 400, "AccessDeniedException", "paused., fault: client", 1, 0, ""},
 		{"invalid token", fail(400, "InvalidTokenException", "x"), 400, "InvalidTokenException", "", 1, 0, ""},
 		{"expired token", fail(400, "ExpiredTokenException", "x"), 400, "ExpiredTokenException", "", 1, 0, ""},
 		{"invalid parameter", fail(400, "InvalidParameterException", "x"), 400, "InvalidParameterException", "", 1, 0, ""},
@@ -224,6 +226,9 @@ func TestUpstreamErrors(t *testing.T) {
 			members := answerOf(t, newRig(t, service.client(t), patient).get(raw), row.status)
 			if members["code"] != row.code || !strings.Contains(members["message"], row.message) {
 				t.Errorf("got %v after %s", members, time.Since(start))
+			}
+			if row.name == "denied by a broker" && strings.Contains(members["message"], "must") {
+				t.Errorf("advice that is none: %v", members)
 			}
 			if calls := service.count(); calls != row.calls {
 				t.Errorf("%d calls, want %d", calls, row.calls)

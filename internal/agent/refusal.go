@@ -169,10 +169,15 @@ func adviceFor(answer *awsapi.Error) string {
 	switch {
 	case answer.Status == http.StatusForbidden:
 		return "These are the node credentials of the agent, not the pod's: check the node role, the region and the clock."
-	case answer.Code == "AccessDeniedException":
-		return "The agent needs eks-auth:AssumeRoleForPodIdentity, and the pod's role must trust the service with sts:AssumeRole and sts:TagSession."
 	case answer.Code == "InvalidTokenException":
 		return "The token must be of this cluster, for the audience pods.eks.amazonaws.com, and of a pod that exists."
+	case answer.Code != "AccessDeniedException":
+		return ""
+	// AWS's words do not say what to do; a broker's do.
+	case strings.Contains(answer.Message, "eks-auth:AssumeRoleForPodIdentity"):
+		return "The agent's own role must allow eks-auth:AssumeRoleForPodIdentity on the cluster."
+	case strings.HasPrefix(answer.Message, "Unauthorized Exception!"):
+		return "The pod's role must trust pods.eks.amazonaws.com with sts:AssumeRole and sts:TagSession."
 	}
 	return ""
 }
