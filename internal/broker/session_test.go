@@ -1,7 +1,9 @@
 package broker_test
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"maps"
 	"net/http"
@@ -133,6 +135,52 @@ func TestIssue(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestRecord: the audit has all that spec podidentity §19.9 lists, of a session
+// that has all of it, and what is known of a refusal.
+func TestRecord(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, settings{})
+	w.role("cart", trustAll, 43200, allow(`["sts:AssumeRole","sts:TagSession"]`, "arn:aws:iam::444455556666:role/data"))
+	w.in(otherAccount, func(state account.State) error {
+		trust := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":["sts:AssumeRole","sts:TagSession"]}]}`
+		return state.PutRole(&account.Role{Name: "data", Path: "/", ID: account.NewRoleID(), Trust: trust, MaxSession: 43200})
+	})
+	policy := allow(`"s3:GetObject"`, "*")
+	w.associate(func(a *v1alpha1.PodIdentityAssociation) {
+		a.Spec.TargetRoleARN, a.Spec.SessionPolicy = "arn:aws:iam::444455556666:role/data", policy
+	})
+	if got := w.ask(w.token(nil)); got.status != http.StatusOK {
+		t.Fatalf("%d %s %s", got.status, got.code, got.message)
+	}
+	record := w.records(1)[0]
+	for _, member := range []string{
+		"time", "event", "requestID", "awsRequestID", "decision", "cluster", "node", "caller", "source", "namespace", "serviceAccount", "serviceAccountUID", "pod", "podUID", "tokenID", "kid", "verifiedBy",
+		"associationID", "associationVersion", "mode", "role", "targetRole", "policySHA256", "sessionName", "assumedRoleID", "accessKeyID", "issued", "expires", "tags", "packedPolicySize", "milliseconds",
+	} {
+		if record[member] == nil || record[member] == "" {
+			t.Errorf("the record lacks %s: %v", member, record)
+		}
+	}
+	sum := sha256.Sum256([]byte(policy))
+	if record["targetRole"] != "arn:aws:iam::444455556666:role/data" || record["policySHA256"] != hex.EncodeToString(sum[:]) || record["kid"] != must(clusterKey()).ID() || record["verifiedBy"] != "jwks" {
+		t.Errorf("record %v", record)
+	}
+	if tags, _ := record["tags"].([]any); len(tags) != len(six) {
+		t.Errorf("tags %v", record["tags"])
+	}
+	w.associate(func(a *v1alpha1.PodIdentityAssociation) { a.Spec.Paused = true })
+	w.ask(w.token(nil))
+	refused := w.records(2)[1]
+	for _, member := range []string{"code", "reason", "node", "podUID", "tokenID", "associationID", "role"} {
+		if refused[member] == nil {
+			t.Errorf("the refusal lacks %s: %v", member, refused)
+		}
+	}
+	if refused["decision"] != "refused" || refused["accessKeyID"] != nil || refused["sessionName"] != nil {
+		t.Errorf("refusal %v", refused)
 	}
 }
 

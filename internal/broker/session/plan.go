@@ -203,7 +203,7 @@ func expand(field, template string, values map[string]*string) (text string, com
 		case known:
 			complete = false
 		case strings.HasPrefix(name, podLabel):
-			err = refusal.New(refusal.InvalidRequest, "The association's %s has the label %q of the pod, which --pod-labels of the broker does not list.", field, strings.TrimPrefix(name, podLabel))
+			err = refusal.New(refusal.InvalidRequest, "The association's %s: the pod's label %q is not among those of the broker's --pod-labels.", field, strings.TrimPrefix(name, podLabel))
 		default:
 			err = refusal.New(refusal.InvalidRequest, "The association's %s has the unknown variable %s.", field, found)
 		}
