@@ -86,7 +86,7 @@ I?". Start with
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	serve.AddCommand(newServeAWS(sys), newServeWebhook(sys), newServeIssuer(sys), newServeAgent(sys), newServeController(sys), newServeSigner(sys), newServeBroker(sys))
-	root.AddCommand(newDemo(sys), newUp(sys), newRun(sys), newInject(sys), serve, newWhoami(sys), newCan(sys), newExplain(sys), newPolicy(sys), newIssuer(sys), newAssociation(sys), newSigner(sys), newTrust(sys), newVersion(sys))
+	root.AddCommand(newDemo(sys), newUp(sys), newRun(sys), newInject(sys), serve, newWhoami(sys), newCan(sys), newExplain(sys), newPolicy(sys), newIssuer(sys), newAssociation(sys), newAudit(sys), newSigner(sys), newTrust(sys), newVersion(sys))
 	return root
 }
 

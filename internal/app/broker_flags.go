@@ -36,7 +36,7 @@ type brokerConfig struct {
 	mode, issuer, signingKey, stsEndpoint string
 	stsQPS                                float64
 	stsBurst                              int
-	cache, eksAPI, events                 bool
+	cache, eksAPI, events, auditChain     bool
 	podLabels                             []string
 	associationLimit                      int
 	auditLog                              string
@@ -86,6 +86,7 @@ func (c *brokerConfig) flags(cmd *cobra.Command) {
 	f.BoolVar(&c.eksAPI, "eks-api", true, "serve the EKS API's operations on associations")
 	f.IntVar(&c.associationLimit, "association-limit", 5000, "associations that the EKS API lets there be")
 	f.StringVar(&c.auditLog, "audit-log", "-", "file to append the audit to, a line of JSON for each decision; - is standard output")
+	f.BoolVar(&c.auditChain, "audit-chain", false, "tie each line of the audit to the one before by a hash, for rolecall audit verify")
 	f.BoolVar(&c.events, "events", true, "write refusals as Events of the pod")
 	f.DurationVar(&c.shutdownDelay, "shutdown-delay", 5*time.Second, "how long to go on serving after being told to stop, until nobody sends requests here")
 	c.logs.flags(cmd)

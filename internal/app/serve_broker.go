@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/rolecall/rolecall/internal/association"
 	"github.com/rolecall/rolecall/internal/association/kubestore"
+	"github.com/rolecall/rolecall/internal/audit"
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/broker"
 	"github.com/rolecall/rolecall/internal/broker/session"
@@ -137,14 +139,14 @@ func (c *brokerConfig) compose(sys System, p *brokerParts, table *broker.KeyTabl
 	p.run = append(p.run, associations.Run, grants.Run)
 	p.wantSynced("associations", associations.Synced())
 	p.wantSynced("grants", grants.Synced())
-	audit, err := c.audit(sys, p)
+	written, err := c.audit(sys, p)
 	if err != nil {
 		return err
 	}
 	config := broker.Config{
 		Cluster: &c.cluster, Tokens: tokens, Objects: tokens.Objects, Associations: associations, Grants: grants, Sessions: sessions, Changes: changes,
 		Agents: &broker.Agents{Mode: broker.AgentMode(c.agentAuth), Account: c.agentAccount, Audience: c.audience, Tokens: tokens, Keys: table, Now: sys.Now},
-		Limits: broker.DefaultLimits(), Audit: audit, Cache: c.cache, Metrics: p.registry, Log: p.log, Now: sys.Now,
+		Limits: broker.DefaultLimits(), Audit: written, Cache: c.cache, Metrics: p.registry, Log: p.log, Now: sys.Now,
 	}
 	if c.agentAuth == string(broker.NoAuthentication) {
 		p.log.Warn("agents are not authenticated: a token that was stolen is good from everywhere", "flag", "--agent-auth none")
@@ -250,10 +252,16 @@ func (c *brokerConfig) audit(sys System, p *brokerParts) (*broker.Audit, error) 
 		}
 		out, p.close = file, append(p.close, file)
 	}
-	return broker.NewAudit(out, func(err error) {
+	written := broker.NewAudit(out, func(err error) {
 		lost.Inc()
 		p.log.Error("audit record not written", "error", err)
-	}), nil
+	})
+	if c.auditChain {
+		var start [audit.StartBytes]byte
+		_, _ = rand.Read(start[:]) // never fails
+		written.Chain = audit.NewChain(start)
+	}
+	return written, nil
 }
 
 // certificates are files, or made here and shared through a Secret.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/association"
+	"github.com/rolecall/rolecall/internal/audit"
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/broker/session"
 	"github.com/rolecall/rolecall/internal/broker/workload"
@@ -80,9 +81,12 @@ func (r *Record) got(s *session.Session) {
 type Audit struct {
 	// Failed is called when a record could not be written.
 	Failed func(error)
+	// Chain ties each record to the one before; nil ties none.
+	Chain *audit.Chain
 
 	mu  sync.Mutex
 	out io.Writer
+	cut bool // the last line was not written to its end
 }
 
 // NewAudit writes to out, which it alone must write to.
@@ -91,11 +95,26 @@ func NewAudit(out io.Writer, failed func(error)) *Audit { return &Audit{Failed: 
 func (a *Audit) write(r *Record) {
 	text, err := json.Marshal(r)
 	if err == nil {
-		a.mu.Lock()
-		_, err = a.out.Write(append(text, '\n'))
-		a.mu.Unlock()
+		err = a.line(text)
 	}
 	if err != nil {
 		a.Failed(err)
 	}
+}
+
+// line writes one. A record that cannot be written keeps its place in the chain,
+// so that it is seen to be missing.
+func (a *Audit) line(text []byte) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.Chain != nil {
+		text = a.Chain.Seal(text)
+	}
+	text = append(text, '\n')
+	if a.cut {
+		text = append([]byte{'\n'}, text...) // what was cut off must not spoil this one too
+	}
+	written, err := a.out.Write(text)
+	a.cut = err != nil && (a.cut || written > 0)
+	return err
 }
