@@ -33,6 +33,7 @@ type brokerConfig struct {
 	agentAuth, agentAccount, audience     string
 	clientCA, accessKeys                  string
 	verify, keys, keysIssuer              string
+	keysAlso                              []string
 	mode, issuer, signingKey, stsEndpoint string
 	stsQPS                                float64
 	stsBurst                              int
@@ -75,6 +76,7 @@ func (c *brokerConfig) flags(cmd *cobra.Command) {
 	f.StringVar(&c.verify, "verify", string(workload.Auto), "how pods' tokens are verified: auto, tokenreview, jwks, both")
 	f.StringVar(&c.keys, "keys", keysAPIServer, "where the keys of the cluster's tokens come from: apiserver, a file or https URL of a JWKS")
 	f.StringVar(&c.keysIssuer, "keys-issuer", "", "issuer of the cluster's tokens; needed with a file or URL")
+	f.StringArrayVar(&c.keysAlso, "keys-also", nil, "ISSUER=KEYS: a further issuer of the cluster's tokens, as while its URL is changed, and where its keys come from, as in --keys; may be repeated")
 	f.StringVar(&c.mode, "mode", "federated", "how roles are taken for associations that do not say it: federated, broker-role, pass-through")
 	f.StringVar(&c.issuer, "issuer", "", "issuer of the tokens that the broker mints; needed with --signing-key")
 	f.StringVar(&c.signingKey, "signing-key", "", "private key of that issuer, PEM, read again when it changes; mode federated needs it")
@@ -137,6 +139,9 @@ func (c *brokerConfig) validate() error {
 	case c.stsQPS <= 0 || c.stsBurst < 1 || c.associationLimit < 1 || c.shutdownDelay < 0:
 		return usage("rates and limits must be more than 0")
 	}
+	if err := c.validateFurther(); err != nil {
+		return err
+	}
 	c.cluster.Partition = arn.PartitionOf(c.cluster.Region)
 	if c.issuer != "" {
 		if err := token.CheckIssuer(c.issuer); err != nil {
@@ -147,6 +152,23 @@ func (c *brokerConfig) validate() error {
 		if err := c.lifetimes.Validate(); err != nil {
 			return usage("%w", err).Hint("see --ca-lifetime, --cert-lifetime and --ca-settle")
 		}
+	}
+	return nil
+}
+
+// validateFurther refuses two places for the keys of one issuer: it would be left
+// to chance which counts.
+func (c *brokerConfig) validateFurther() error {
+	seen := map[string]bool{c.keysIssuer: c.keysIssuer != ""}
+	for _, one := range c.keysAlso {
+		issuer, place, _ := strings.Cut(one, "=")
+		switch {
+		case issuer == "" || place == "":
+			return usage("--keys-also %q: want ISSUER=KEYS", one).Hint("KEYS is apiserver, a file or https URL of a JWKS")
+		case seen[issuer]:
+			return usage("--keys-also %q: the issuer has keys already", one)
+		}
+		seen[issuer] = true
 	}
 	return nil
 }

@@ -142,6 +142,9 @@ type settings struct {
 	cache  bool
 	edit   func(*broker.Config)
 	minted *token.Key
+	// issuer is the cluster's, clusterURL if nil; further are other ones.
+	issuer  func() string
+	further []workload.Further
 }
 
 // patience is longer than a busy machine takes for anything.
@@ -173,8 +176,11 @@ func newWorld(t testing.TB, s settings) *world {
 	w.objects = workload.NewObjects(w.client, w.clock, podLabels...)
 	w.keys = workload.NewKeys(func(context.Context) (string, []byte, error) {
 		text, err := token.MarshalJWKS([]crypto.PublicKey{key.Public()})
+		if s.issuer != nil {
+			return s.issuer(), text, err
+		}
 		return clusterURL, text, err
-	}, w.clock)
+	}, w.clock, s.further...)
 	log := slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	w.run(w.objects.Run)
 	w.run(func(ctx context.Context) error { return w.keys.Run(ctx, log) })

@@ -130,8 +130,8 @@ func (w *brokerWorld) token(pod *corev1.Pod, audience string) string {
 	return boundTokenIn(w.t, w.c, pod.Namespace, pod.Spec.ServiceAccountName, pod, audience)
 }
 
-// applyRBAC takes the permissions from the guide, and makes a kubeconfig of an
-// account that has no other.
+// applyRBAC takes the permissions from the guide, and makes a kubeconfig of the
+// account that has them.
 func (w *brokerWorld) applyRBAC() {
 	w.t.Helper()
 	guide, err := os.ReadFile(filepath.Join("..", "..", "docs", "guide", "broker.md"))
@@ -151,6 +151,12 @@ func (w *brokerWorld) applyRBAC() {
 		}
 		w.must(resource.Create(w.t.Context(), object, metav1.CreateOptions{}))
 	}
+	w.writeKubeconfig()
+}
+
+// writeKubeconfig is for an account that has the guide's permissions only.
+func (w *brokerWorld) writeKubeconfig() {
+	w.t.Helper()
 	config := clientcmdapi.NewConfig()
 	config.Clusters["c"] = &clientcmdapi.Cluster{Server: w.c.Config.Host, CertificateAuthorityData: w.c.Config.CAData, CertificateAuthority: w.c.Config.CAFile, InsecureSkipTLSVerify: w.c.Config.Insecure}
 	config.AuthInfos["u"] = &clientcmdapi.AuthInfo{Token: boundTokenIn(w.t, w.c, "rolecall-system", "rolecall-broker", nil, "")}

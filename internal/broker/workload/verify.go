@@ -2,6 +2,7 @@ package workload
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -16,7 +17,7 @@ import (
 type Mode string
 
 // The modes. Auto goes by the keys and the pods that are followed while both are
-// up to date, else it asks the API server.
+// up to date, and asks the API server else, and about issuers whose keys it has not.
 const (
 	Auto        Mode = "auto"
 	TokenReview Mode = "tokenreview"
@@ -61,7 +62,7 @@ func (v *Verifier) Verify(ctx context.Context, raw credential.Secret, audience s
 	}
 	switch v.Mode {
 	case JWKS:
-		if err := v.usable(stale); err != nil {
+		if err := v.usable(decoded, stale); err != nil {
 			return nil, err
 		}
 		return v.offline(ctx, decoded, raw, audience)
@@ -70,7 +71,8 @@ func (v *Verifier) Verify(ctx context.Context, raw credential.Secret, audience s
 	case Both:
 		return v.both(ctx, decoded, raw, audience)
 	case Auto:
-		if v.usable(fresh) != nil {
+		// The API server may accept issuers that we have no keys of.
+		if v.Keys.of(issuerOf(decoded)) == nil || v.usable(decoded, fresh) != nil {
 			return v.asked(ctx, decoded, raw, audience)
 		}
 		return v.offline(ctx, decoded, raw, audience)
@@ -96,10 +98,22 @@ func (v *Verifier) decode(raw credential.Secret) (*token.JWT, error) {
 	return decoded, nil
 }
 
-// usable says why nothing can be verified without the API server.
-func (v *Verifier) usable(within time.Duration) error {
+// issuerOf is what a token says of itself. It chooses the keys that must verify it,
+// and nothing else.
+func issuerOf(decoded *token.JWT) string {
+	var issuer string
+	_ = json.Unmarshal(decoded.Claims["iss"], &issuer) // no text is no issuer
+	return issuer
+}
+
+// usable says why a token cannot be verified without the API server.
+func (v *Verifier) usable(decoded *token.JWT, within time.Duration) error {
 	now := v.Now()
-	if err := v.Keys.usable(now); err != nil {
+	keys := v.Keys.of(issuerOf(decoded))
+	if keys == nil {
+		keys = v.Keys.IssuerKeys // who the issuer is, is known with its keys
+	}
+	if err := usable(keys, now); err != nil {
 		return unavailable(err, "The keys of the cluster's issuer are not known.")
 	}
 	if !v.Objects.Fresh(now, within) {
@@ -110,7 +124,7 @@ func (v *Verifier) usable(within time.Duration) error {
 
 // offline is steps 3 to 7 by keys and watches.
 func (v *Verifier) offline(ctx context.Context, decoded *token.JWT, raw credential.Secret, audience string) (*Identity, error) {
-	claims, err := v.Keys.verify(ctx, raw, audience, v.Now())
+	claims, err := v.Keys.verify(ctx, raw, issuerOf(decoded), audience, v.Now())
 	if err != nil {
 		return nil, v.refused(decoded, err)
 	}
@@ -198,7 +212,7 @@ func (v *Verifier) asked(ctx context.Context, decoded *token.JWT, raw credential
 
 // both demands that the two ways agree in all they say.
 func (v *Verifier) both(ctx context.Context, decoded *token.JWT, raw credential.Secret, audience string) (*Identity, error) {
-	if err := v.usable(stale); err != nil {
+	if err := v.usable(decoded, stale); err != nil {
 		return nil, err
 	}
 	one, oneErr := v.offline(ctx, decoded, raw, audience)
