@@ -14,7 +14,8 @@ const module = "github.com/rolecall/rolecall/"
 // layers lists the rooms from the inside out. A room may import rooms of the
 // layers before its own, and of its own layer only where together says so.
 var layers = [][]string{
-	{"internal/arn", "internal/audit", "internal/credential", "internal/fault", "internal/glob", "internal/rawjson", "internal/policy", "internal/managedpolicy", "internal/rotation", "internal/distribution", "api/**"},
+	{"internal/arn"},
+	{"internal/audit", "internal/credential", "internal/fault", "internal/glob", "internal/rawjson", "internal/policy", "internal/managedpolicy", "internal/rotation", "internal/distribution", "api/**"},
 	{"internal/sigv4", "internal/token", "internal/policycase", "internal/grant", "internal/association"},
 	{"internal/publication", "internal/trust"},
 	{"internal/inject", "internal/awsapi", "internal/follow", "internal/events", "internal/httpserve", "internal/obs", "internal/pki", "internal/keystore", "examples/quickstart"},

@@ -1,7 +1,6 @@
 package publication
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"regexp"
@@ -21,17 +20,11 @@ const (
 	DualStack   Style = "dualstack"
 )
 
-// suffixes are the domains of partitions that do not have amazonaws.com.
-var suffixes = map[string]string{
-	"aws-cn": "amazonaws.com.cn", "aws-eusc": "amazonaws.eu", "aws-iso": "c2s.ic.gov", "aws-iso-b": "sc2s.sgov.gov",
-	"aws-iso-e": "cloud.adc-e.uk", "aws-iso-f": "csp.hci.ic.gov",
-}
-
 // Partition returns the AWS partition of a region and the suffix of its host
 // names.
 func Partition(region string) (partition, suffix string) {
 	partition = arn.PartitionOf(region)
-	return partition, cmp.Or(suffixes[partition], "amazonaws.com")
+	return partition, arn.Suffix(partition)
 }
 
 // S3URL returns the issuer URL of a prefix in a bucket. An empty style is
