@@ -3,7 +3,9 @@ package app
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -30,9 +32,10 @@ What you know of the role is held against the document, so that a typing error i
 issuer, an audience or a service account is found and has an edit. FILE may be - for
 standard input.
 
---fix prints the document with all edits made, and a diff on standard error; --write
-puts it back into the file. Edits that need a decision, or that would let in too many,
-are left to you and reported.
+--fix prints the document with all edits made; each edit and a diff go to standard
+error. --write puts it back into the file. Edits that need a decision, or that would let
+in too many, are left to you and reported. Where the provider and its condition keys
+differ, the well-formed name is taken; where none is, --issuer must say it.
 
 Exit codes: 0 nothing but warnings, 1 errors or security findings, 2 wrong usage.`,
 		Example: `  rolecall trust lint trust.json
@@ -106,6 +109,10 @@ func (c *trustLintConfig) mend(sys System, output string, checked []linted, opti
 	for i := range checked {
 		one := &checked[i]
 		mended := trust.Mend(one.File, one.text, options)
+		for j := range mended.Applied {
+			f := &mended.Applied[j]
+			fmt.Fprintf(sys.Stderr, "%s: %s: %s: %s\n", one.File, f.Rule, f.Message, f.Suggested.Description)
+		}
 		if text := []byte(mended.Text); !bytes.Equal(text, one.text) {
 			printDiff(sys.Stderr, one.text, text)
 			if c.write {
@@ -127,5 +134,15 @@ func (c *trustLintConfig) mend(sys System, output string, checked []linted, opti
 	}
 	aside := sys
 	aside.Stdout = sys.Stderr
-	return printFindings(aside, output, checked)
+	left := printFindings(aside, output, checked)
+	if refused, ok := errors.AsType[*fault.Error](left); ok && needsIssuer(checked) {
+		return refused.Hint("nothing in the document says which issuer is meant: add --issuer URL, and --account ID of the role")
+	}
+	return left
+}
+
+func needsIssuer(checked []linted) bool {
+	return slices.ContainsFunc(checked, func(one linted) bool {
+		return slices.ContainsFunc(one.Findings, func(f policy.Finding) bool { return f.Command == policy.NeedsIssuer })
+	})
 }

@@ -209,7 +209,7 @@ func (l *linter) noAudience(s *statement) {
 	entry := &s.principal.entries[i]
 	f := l.add(Warning, entry.at, "web-identity-without-aud", "no condition on %s:aud: every audience that the provider registers is accepted", issuerOf(entry.text))
 	for j := range s.conditions {
-		if c := &s.conditions[j]; c.op.name() == "StringEquals" && s.federations() == 1 {
+		if c := &s.conditions[j]; c.op.name() == "StringEquals" && s.federations() == 1 && brokenIssuer(issuerOf(entry.text)) == "" {
 			key := jsonText(issuerOf(entry.text)+":aud") + ": " + jsonText(l.audience()) + ", "
 			f.suggest(l, c.at, key+l.policy.text[c.at.start:c.at.end], "name the audience")
 			f.Suggested.Manual = l.facts().Audience == "" && len(l.facts().Registered) != 1

@@ -14,7 +14,12 @@ func (l *linter) providerName(s *statement, entry *principalEntry) {
 		return
 	}
 	var notes []string
-	if normal := normalIssuer(issuer, func(note string) { notes = append(notes, note) }); normal != issuer {
+	normal := normalIssuer(issuer, func(note string) { notes = append(notes, note) })
+	if why := brokenIssuer(normal); why != "" {
+		l.brokenProvider(s, entry, head, issuer, why)
+		return
+	}
+	if normal != issuer {
 		f := l.add(Error, entry.at, "provider-slip", "no provider has the name %s: %s", issuer, strings.Join(notes, ", "))
 		l.renameIssuer(f, s, entry, head+":oidc-provider/"+normal, "write it so, here and in the condition keys")
 		return
@@ -31,6 +36,55 @@ func (l *linter) providerName(s *statement, entry *principalEntry) {
 		l.add(Error, entry.at, "provider-in-another-partition", "the provider is in partition %s, the role in %s", partition, l.facts().Partition).
 			suggest(l, entry.at, jsonText(strings.Replace(entry.text, "arn:"+partition+":", "arn:"+l.facts().Partition+":", 1)), "name the role's partition")
 	}
+}
+
+// brokenProvider suggests a well-formed issuer for a name that no slip explains:
+// the one of the tokens if it is known, else the one of the condition keys. Without
+// one it is a person's to say: another broken name would be no better.
+func (l *linter) brokenProvider(s *statement, entry *principalEntry, head, issuer, why string) {
+	f := l.add(Error, entry.at, "provider-slip", "no provider has the name %s: %s", issuer, why)
+	known, description := "", "name the tokens' issuer, here and in the condition keys"
+	if facts := l.facts(); len(facts.Issuers) == 1 {
+		known = facts.Issuers[0]
+	} else if len(facts.Issuers) == 0 && s.federations() == 1 {
+		known, description = s.issuerOfKeys(), "name the issuer of the condition keys, which is well-formed"
+	}
+	if known == "" {
+		f.Command = NeedsIssuer
+		return
+	}
+	l.renameIssuer(f, s, entry, head+":oidc-provider/"+known, description)
+}
+
+// NeedsIssuer is the command of a finding that no edit can mend until somebody
+// says which issuer is meant.
+const NeedsIssuer = "rolecall trust lint --fix --account ID --issuer URL FILE"
+
+// issuerOfKeys is the one well-formed issuer of the statement's condition keys,
+// empty if there is none, or several.
+func (s *statement) issuerOfKeys() string {
+	found := ""
+	for i := range s.conditions {
+		issuer := issuerOfKey(&s.conditions[i])
+		switch {
+		case issuer == "" || brokenIssuer(issuer) != "":
+		case issuerClaims(issuer) != nil || (found != "" && found != issuer):
+			return ""
+		default:
+			found = issuer
+		}
+	}
+	return found
+}
+
+// issuerOfKey is the issuer in a condition key, its slips mended; empty if the key
+// is not about tokens.
+func issuerOfKey(c *condition) string {
+	key := strings.TrimPrefix(c.key, "https://")
+	if !isTokenKey(fold(key)) {
+		return ""
+	}
+	return normalIssuer(strings.TrimSuffix(key, ":"+claimOf(c)), func(string) {})
 }
 
 // issuerOfAnother compares with the issuers of the tokens. A document may trust
@@ -75,9 +129,13 @@ func (l *linter) issuerOfAnother(s *statement, entry *principalEntry, head, issu
 // that go with it: between two edits nothing would narrow who is let in.
 func (l *linter) renameIssuer(f *Finding, s *statement, entry *principalEntry, provider, description string) {
 	before, after := issuerOf(entry.text), issuerOf(provider)
+	goes := func(c *condition) bool {
+		issuer := issuerOfKey(c)
+		return strings.HasPrefix(c.folded, fold(before)+":") || (s.federations() == 1 && issuer != "" && (issuer == after || brokenIssuer(issuer) != ""))
+	}
 	edits := []Edit{{entry.at.start, entry.at.end, jsonText(provider)}}
 	for i := range s.conditions {
-		if c := &s.conditions[i]; strings.HasPrefix(c.folded, fold(before)+":") {
+		if c := &s.conditions[i]; goes(c) {
 			edits = append(edits, Edit{c.at.start, c.at.end, jsonText(after + ":" + claimOf(c))})
 		}
 	}

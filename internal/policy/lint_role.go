@@ -135,8 +135,13 @@ func (l *linter) fillPlaceholder(f *Finding, s *statement) {
 	if s.principal != nil {
 		for i := range s.principal.entries {
 			e := &s.principal.entries[i]
-			if e.key == "Federated" && within(e.at) && oneIssuer && l.options.Account != "" {
-				f.suggest(l, e.at, jsonText(l.providerARN(facts.Issuers[0])), "name the provider")
+			if e.key != "Federated" || !within(e.at) {
+				continue
+			}
+			if issuer := l.meantIssuer(s, e); issuer != "" && l.options.Account != "" {
+				f.suggest(l, e.at, jsonText(l.providerARN(issuer)), "name the provider")
+			} else if f.Command == "" {
+				f.Command = NeedsIssuer
 			}
 		}
 	}
@@ -157,6 +162,23 @@ func (l *linter) fillPlaceholder(f *Finding, s *statement) {
 			}
 		}
 	}
+}
+
+// meantIssuer is the tokens' issuer if it is known; else the principal's own if
+// that is well-formed, else the condition keys'. Empty if none is.
+func (l *linter) meantIssuer(s *statement, entry *principalEntry) string {
+	own := normalIssuer(issuerOf(entry.text), func(string) {})
+	switch issuers := l.facts().Issuers; {
+	case len(issuers) == 1:
+		return issuers[0]
+	case len(issuers) > 1:
+		return ""
+	case own != entry.text && brokenIssuer(own) == "":
+		return own
+	case s.federations() == 1:
+		return s.issuerOfKeys()
+	}
+	return ""
 }
 
 // claimOf is what a token's key asks for.

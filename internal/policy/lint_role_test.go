@@ -16,6 +16,13 @@ const (
 	webAction   = `'},'Action':'sts:AssumeRoleWithWebIdentity'`
 )
 
+const eksID = "oidc.eks.eu-west-1.amazonaws.com/id/A1"
+
+// broken is a document whose provider and condition key name their issuers.
+func broken(provider, key string) string {
+	return allow(eksHead + provider + webAction + `,'Condition':{'StringEquals':{'` + key + `:sub':'system:serviceaccount:a:b'}}`)
+}
+
 // everyFact is all that can be known of a role that webLint's good document fits.
 func everyFact(edits ...func(*policy.LintOptions)) policy.LintOptions {
 	options := policy.LintOptions{Account: roleAccount, Role: &policy.RoleFacts{
@@ -52,6 +59,21 @@ var roleRows = []roleRow{
 	{name: "several issuers, none named", facts: everyFact(func(o *policy.LintOptions) { o.Role.Issuers = []string{"one.example", "two.example"} }), text: webLint(goodConds), want: []string{"error subject-refused", "error subject-refused"}},
 	{name: "an internal issuer", facts: policy.LintOptions{Role: &policy.RoleFacts{}}, text: strings.ReplaceAll(webLint(goodConds), "h.example/p", "kubernetes.default.svc.cluster.local"), want: []string{"error issuer-not-public"}},
 	{name: "several slips in the provider's name", text: allow(eksHead + `https://oidc.eu-west-1.eks.amazonaws.com/A1` + webAction + `,'Condition':{'StringEquals':{'https://oidc.eu-west-1.eks.amazonaws.com/A1:sub':'system:serviceaccount:a:b'}}`), want: []string{"error provider-slip", "error scheme-in-key"}, fixed: allow(eksHead + `oidc.eks.eu-west-1.amazonaws.com/id/A1` + webAction + `,'Condition':{'StringEquals':{'oidc.eks.eu-west-1.amazonaws.com/id/A1:sub':'system:serviceaccount:a:b'}}`), says: "/id/ is missing"},
+	{name: "a placeholder in the provider, the keys are sound", text: broken("oidc.<REGION>.eks.amazonaws.com/id/A1", eksID), want: []string{"error provider-slip", "security web-identity-without-sub", "error placeholder"}, fixed: broken(eksID, eksID), says: "the placeholder <REGION> is not filled in"},
+	{name: "a placeholder in the keys, the provider is sound", text: broken(eksID, "oidc.<REGION>.eks.amazonaws.com/id/A1"), want: []string{"security web-identity-without-sub", "error placeholder"}, fixed: strings.Replace(broken(eksID, "oidc.<REGION>.eks.amazonaws.com/id/A1"), `{"StringEquals":{`, `{"StringEquals":{"`+eksID+`:sub": "system:serviceaccount:NAMESPACE:NAME", `, 1), manual: true},
+	{name: "placeholders on both sides", text: broken("oidc.<REGION>.eks.amazonaws.com/id/A1", "oidc.<REGION>.eks.amazonaws.com/id/A1"), want: []string{"error provider-slip", "error placeholder", "error placeholder"}},
+	{name: "placeholders and schemes on both sides", text: broken("https://oidc.<REGION>.eks.amazonaws.com/id/A1", "https://oidc.<REGION>.eks.amazonaws.com/id/A1"), want: []string{"error provider-slip", "error placeholder", "error scheme-in-key", "error placeholder"}},
+	{name: "two placeholders, the issuer is known", facts: everyFact(func(o *policy.LintOptions) { o.Role.Issuers, o.Role.Subjects = []string{eksID}, nil }), text: broken("oidc.eks.<REGION>.amazonaws.com/id/A1", "https://oidc.eks.REGION.amazonaws.com/id/A1"), want: []string{"error provider-slip", "security web-identity-without-sub", "error placeholder", "error scheme-in-key", "error placeholder"}, fixed: broken(eksID, eksID)},
+	{name: "no region of AWS, the keys are sound", text: broken("oidc.eks.eu-wst-1.amazonaws.com/id/A1", eksID), want: []string{"error provider-slip", "security web-identity-without-sub"}, fixed: broken(eksID, eksID), says: "no region stands in"},
+	{name: "no region of AWS on both sides", text: broken("oidc.eks.eu-wst-1.amazonaws.com/id/A1", "oidc.eks.eu-wst-1.amazonaws.com/id/A1"), want: []string{"error provider-slip"}},
+	{name: "a slip in the domain on both sides", text: broken("oidc.eks.eu-west-1.amazonaws.co/id/A1", "oidc.eks.eu-west-1.amazonaws.co/id/A1"), want: []string{"error provider-slip"}, fixed: broken(eksID, eksID), says: "the issuers of EKS there are on oidc.eks.eu-west-1.amazonaws.com"},
+	{name: "the domain of another partition", text: broken("oidc.eks.cn-north-1.amazonaws.com/id/A1", "oidc.eks.cn-north-1.amazonaws.com/id/A1"), want: []string{"error provider-slip"}, fixed: broken("oidc.eks.cn-north-1.amazonaws.com.cn/id/A1", "oidc.eks.cn-north-1.amazonaws.com.cn/id/A1")},
+	{name: "a slip in EKS's own label", text: broken("odic.eks.eu-west-1.amazonaws.com/id/A1", eksID), want: []string{"error provider-slip", "security web-identity-without-sub"}, fixed: broken(eksID, eksID)},
+	{name: "the API server's name for the issuer's", text: broken("A1.gr7.eu-west-1.eks.amazonaws.com", "A1.gr7.eu-west-1.eks.amazonaws.com"), want: []string{"error provider-slip"}, says: "the issuers of EKS there are on"},
+	{name: "issuers with IPv6", text: broken("oidc-eks.eu-west-1.api.aws/id/A1", "oidc-eks.eu-west-1.api.aws/id/A1")},
+	{name: "issuers in a bucket", text: broken("s3.eu-west-1.amazonaws.com/bucket/p", "s3.eu-west-1.amazonaws.com/bucket/p")},
+	{name: "the account alone is open", facts: policy.LintOptions{Account: roleAccount}, text: strings.Replace(broken(eksID, eksID), roleAccount, "AWS_ACCOUNT", 1), want: []string{"error bad-federated"}, fixed: broken(eksID, eksID)},
+	{name: "keys of two issuers, neither is the provider's", text: strings.Replace(broken("oidc.<REGION>.eks.amazonaws.com/id/A1", eksID), `}}`, `,"h.example/p:aud":"x"}}`, 1), want: []string{"error provider-slip", "security web-identity-without-sub", "error placeholder"}},
 	{name: "nobody is named, the facts do", facts: everyFact(func(o *policy.LintOptions) { o.Role.Subjects = append(o.Role.Subjects, "system:serviceaccount:a:c") }), text: webLint(`'StringEquals':{'h.example/p:aud':'sts.amazonaws.com'}`), want: []string{"security web-identity-without-sub"}, fixed: webLint(`'StringEquals':{'h.example/p:sub': ['system:serviceaccount:a:b', 'system:serviceaccount:a:c'], 'h.example/p:aud':'sts.amazonaws.com'}`)},
 	{name: "nobody is named, nobody is known", text: webLint(`'StringEquals':{'h.example/p:aud':'sts.amazonaws.com'}`), want: []string{"security web-identity-without-sub"}, fixed: webLint(`'StringEquals':{'h.example/p:sub': 'system:serviceaccount:NAMESPACE:NAME', 'h.example/p:aud':'sts.amazonaws.com'}`), manual: true},
 	{name: "a list", facts: everyFact(func(o *policy.LintOptions) { o.Role.Subjects = []string{"system:serviceaccount:jobs:batch"} }), text: webLint(strings.Replace(goodConds, `'system:serviceaccount:a:b'`, `['system:serviceaccount:a:b','system:serviceaccount:a:c']`, 1)), want: []string{"error subject-refused"}, fixed: webLint(strings.Replace(goodConds, `'system:serviceaccount:a:b'`, `['system:serviceaccount:a:b','system:serviceaccount:a:c', 'system:serviceaccount:jobs:batch']`, 1))},

@@ -119,7 +119,7 @@ func (l *linter) subject(s *statement, entry *principalEntry, issuer string) {
 		}
 		switch {
 		case f.Suggested == nil:
-		case s.federations() > 1:
+		case s.federations() > 1, brokenIssuer(issuerOf(entry.text)) != "":
 			f.Suggested = nil // a second issuer's key beside the first one's lets nobody in
 		default:
 			f.Suggested.Manual = len(l.facts().Subjects) == 0
@@ -207,8 +207,12 @@ func (l *linter) tokenKeys(s *statement) {
 		c := &s.conditions[i]
 		switch {
 		case strings.HasPrefix(c.folded, "https://"):
-			l.add(Error, c.at, "scheme-in-key", "%s: a condition key names the issuer without https://", c.key).
-				suggest(l, c.at, jsonText(c.key[len("https://"):]), "leave the scheme out")
+			f := l.add(Error, c.at, "scheme-in-key", "%s: a condition key names the issuer without https://", c.key)
+			if brokenIssuer(issuerOfKey(c)) == "" {
+				f.suggest(l, c.at, jsonText(c.key[len("https://"):]), "leave the scheme out")
+			} else if len(issuers) == 1 {
+				l.nameProvider(f, s, c)
+			}
 		case isTokenKey(c.folded):
 			l.tokenKey(s, c, issuers)
 		case slices.Contains([]string{"aws:principalarn", "aws:username", "sts:externalid", "aws:sourcearn", "aws:sourceaccount"}, c.folded) || strings.HasPrefix(c.folded, "aws:principaltag/"):
@@ -232,7 +236,6 @@ func (l *linter) tokenKey(s *statement, c *condition, issuers []string) {
 		}
 		return
 	}
-	claim := c.key[strings.LastIndexByte(c.key, ':')+1:]
 	also := ""
 	if slices.ContainsFunc(s.conditions, func(other condition) bool { return other.folded != c.folded && isTokenKey(other.folded) }) {
 		also = "; all conditions must hold, so nobody can take the role"
@@ -243,10 +246,22 @@ func (l *linter) tokenKey(s *statement, c *condition, issuers []string) {
 	}
 	f := l.add(severity, c.at, "key-of-another-issuer", "%s names no provider of this statement%s", c.key, also)
 	if len(issuers) == 1 {
-		for i := range s.principal.entries {
-			if e := &s.principal.entries[i]; e.key == "Federated" {
-				f.suggest(l, c.at, jsonText(issuerOf(e.text)+":"+claim), "name the provider")
-			}
-		}
+		l.nameProvider(f, s, c)
+	}
+}
+
+// nameProvider suggests the issuer of the statement's one provider for a condition
+// key, if that is well-formed.
+func (l *linter) nameProvider(f *Finding, s *statement, c *condition) {
+	i := slices.IndexFunc(s.principal.entries, func(e principalEntry) bool { return e.key == "Federated" })
+	issuer := issuerOf(s.principal.entries[i].text)
+	why := brokenIssuer(issuerOfKey(c))
+	switch {
+	case normalIssuer(issuer, func(string) {}) != issuer || brokenIssuer(issuer) != "":
+		// The principal is mended first, or waits for a person itself.
+	case why != "":
+		f.suggest(l, c.at, jsonText(issuer+":"+claimOf(c)), "name the provider, which is well-formed: in this key %s", why)
+	default:
+		f.suggest(l, c.at, jsonText(issuer+":"+claimOf(c)), "name the provider")
 	}
 }

@@ -2,8 +2,11 @@ package policy
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/rolecall/rolecall/internal/arn"
 )
 
 // nearMiss says how two texts differ when one looks like a slip for the other;
@@ -43,6 +46,12 @@ func normalIssuer(text string, note func(string)) string {
 		note("the scheme https:// does not belong here")
 		text = rest
 	}
+	if host, path, _ := strings.Cut(text, "/"); !strings.Contains(host, "oidc.") {
+		if expected := eksHost(host); expected != "" && editDistance(host, expected, 3) <= 3 {
+			text = expected + "/" + path
+			note("the issuers of EKS there are on " + expected)
+		}
+	}
 	i := strings.Index(text, "oidc.")
 	if i < 0 {
 		return text
@@ -55,6 +64,11 @@ func normalIssuer(text string, note func(string)) string {
 		host = strings.Join(labels, ".")
 		note("the region stands before eks, want " + host)
 	}
+	if expected := eksHost(host); expected != "" && expected != host && editDistance(host, expected, 3) <= 3 {
+		host = expected
+		labels = strings.Split(host, ".")
+		note("the issuers of EKS there are on " + host)
+	}
 	if hasPath && labels[1] == "eks" && !strings.HasPrefix(path, "id/") {
 		path = "id/" + path
 		note("/id/ is missing")
@@ -63,6 +77,41 @@ func normalIssuer(text string, note func(string)) string {
 		return head + host
 	}
 	return head + host + "/" + path
+}
+
+// eksHost returns the host of EKS's issuers in the region that stands in a host
+// name; empty if none does.
+func eksHost(host string) string {
+	labels := strings.Split(host, ".")
+	i := slices.IndexFunc(labels, arn.IsRegion)
+	if i < 0 {
+		return ""
+	}
+	return "oidc.eks." + labels[i] + "." + arn.Suffix(arn.PartitionOf(labels[i]))
+}
+
+// hostName is what can stand before the path of an issuer.
+var hostName = regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]+)?$`)
+
+// brokenIssuer says why nobody can have an issuer of this name, without scheme;
+// empty if somebody may. Of hosts that are not AWS's own it knows nothing.
+func brokenIssuer(issuer string) string {
+	if found := placeholder.FindString(issuer); found != "" {
+		return "the placeholder " + found + " is not filled in"
+	}
+	host, _, _ := strings.Cut(issuer, "/")
+	labels := strings.Split(host, ".")
+	switch {
+	case !hostName.MatchString(host):
+		return fmt.Sprintf("%q is no host name", host)
+	case arn.PartitionOfHost(host) == "" || !slices.Contains(labels, "eks"):
+		return ""
+	case eksHost(host) == "":
+		return "no region stands in " + host
+	case host != eksHost(host):
+		return "the issuers of EKS there are on " + eksHost(host)
+	}
+	return ""
 }
 
 // editDistance is Levenshtein's, given up beyond limit: limit+1 then. Only what
