@@ -46,7 +46,7 @@ type roleFlags struct {
 func (c *roleFlags) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&c.account, "account", "", "the role's account, 12 digits (default: that of --oidc-provider-arn)")
-	f.StringVar(&c.partition, "partition", "", "the role's partition: "+strings.Join(trust.Partitions(), ", ")+" (default: that of --oidc-provider-arn, or aws)")
+	f.StringVar(&c.partition, "partition", "", "the role's partition: "+strings.Join(trust.Partitions(), ", ")+" (default: that of the given ARNs and of issuers on AWS's hosts, or aws)")
 	f.StringArrayVar(&c.issuers, "issuer", nil, "URL of a cluster's issuer, byte for byte; may be repeated")
 	f.StringArrayVar(&c.providers, "oidc-provider-arn", nil, "ARN of a cluster's OIDC provider, in the role's account or another; may be repeated")
 	f.StringArrayVar(&c.discover, "discovery", nil, "file with a discovery document, or URL of an issuer whose document is read now; may be repeated")
@@ -61,8 +61,8 @@ func (c *roleFlags) flags(cmd *cobra.Command) {
 	_ = cmd.MarkFlagFilename("discovery", "json")
 }
 
-// resolve turns what names issuers into issuers, and takes the account and the
-// partition from a provider's ARN where they are not given.
+// resolve turns what names issuers into issuers, and takes the account from a
+// provider's ARN, the partition from ARNs and issuers, where they are not given.
 func (c *roleFlags) resolve(ctx context.Context) ([]string, error) {
 	issuers := slices.Clone(c.issuers)
 	for _, text := range c.providers {
@@ -71,7 +71,7 @@ func (c *roleFlags) resolve(ctx context.Context) ([]string, error) {
 		if err != nil || !isProvider || provider.Service != "iam" || !arn.IsAccount(provider.Account) {
 			return nil, fault.New(fault.Usage, "--oidc-provider-arn %q: want arn:PARTITION:iam::ACCOUNT:oidc-provider/HOST/PATH", text)
 		}
-		c.account, c.partition = cmp.Or(c.account, provider.Account), cmp.Or(c.partition, provider.Partition)
+		c.account = cmp.Or(c.account, provider.Account)
 		if provider.Account != c.account {
 			c.elsewhere = append(c.elsewhere, text)
 		}
@@ -83,6 +83,12 @@ func (c *roleFlags) resolve(ctx context.Context) ([]string, error) {
 			return nil, err
 		}
 		issuers = append(issuers, issuer)
+	}
+	if c.partition == "" {
+		var err error
+		if c.partition, err = trust.PartitionOf(issuers, slices.Concat(c.providers, c.clusters)); err != nil {
+			return nil, err
+		}
 	}
 	return issuers, nil
 }

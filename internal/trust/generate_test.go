@@ -362,3 +362,45 @@ func TestMergeTells(t *testing.T) {
 		t.Errorf("%s", result.Documents[0].Text)
 	}
 }
+
+// TestPartitionOf: the issuer's host says where the role is, unless the request
+// does; two answers are an error and no guess.
+func TestPartitionOf(t *testing.T) {
+	t.Parallel()
+	provider := func(r trust.Request) (string, error) {
+		r.Account, r.ServiceAccounts = roleAccount, accounts(t, "app/api")
+		result, err := trust.Generate(r)
+		if err != nil {
+			return "", err
+		}
+		return result.Needs[0].ProviderARN, nil
+	}
+	for issuer, want := range map[string]string{
+		"https://oidc.eks.eu-west-1.amazonaws.com/id/A1":       "aws",
+		"https://oidc.eks.cn-north-1.amazonaws.com.cn/id/A1":   "aws-cn",
+		"https://oidc.eks.us-gov-west-1.amazonaws.com/id/A1":   "aws-us-gov",
+		"https://oidc.eks.us-iso-east-1.c2s.ic.gov/id/A1":      "aws-iso",
+		"https://oidc.eks.us-isob-east-1.sc2s.sgov.gov/id/A1":  "aws-iso-b",
+		"https://s3.cn-north-1.amazonaws.com.cn/bucket":        "aws-cn",
+		"https://oidc.example.com/cn-north-1.amazonaws.com.cn": "aws",
+	} {
+		got, err := provider(trust.Request{Issuers: []string{issuer}})
+		if want := "arn:" + want + ":iam::" + roleAccount + ":oidc-provider/" + strings.TrimPrefix(issuer, "https://"); err != nil || got != want {
+			t.Errorf("%s: %s, %v, want %s", issuer, got, err, want)
+		}
+	}
+	china, world := "https://oidc.eks.cn-north-1.amazonaws.com.cn/id/A1", "https://oidc.eks.eu-west-1.amazonaws.com/id/A1"
+	if got, err := provider(trust.Request{Issuers: []string{china, world}, Partition: "aws-us-gov"}); err != nil || !strings.HasPrefix(got, "arn:aws-us-gov:") {
+		t.Errorf("said: %s, %v", got, err)
+	}
+	for name, r := range map[string]trust.Request{
+		"two issuers":            {Issuers: []string{china, world}},
+		"a cluster elsewhere":    {Issuers: []string{china}, EKSClusters: []string{prod}},
+		"a broker elsewhere":     {Issuers: []string{china}, Broker: &trust.Broker{RoleARN: "arn:aws:iam::" + roleAccount + ":role/b", ClusterARN: prod}},
+		"no EKS host of a place": {Issuers: []string{"https://oidc.eks.cn-north-1.amazonaws.com/id/A1"}},
+	} {
+		if got, err := provider(r); err == nil || fault.KindOf(err) != fault.Usage || len(fault.HintsOf(err)) == 0 {
+			t.Errorf("%s: %s, %v", name, got, err)
+		}
+	}
+}

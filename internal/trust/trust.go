@@ -38,7 +38,8 @@ const DefaultAudience = "sts.amazonaws.com"
 // Request says who may take the role. Of the forms at least one must be given;
 // several in one document are a migration.
 type Request struct {
-	// Account owns the role, 12 digits; Partition is its, "aws" if empty.
+	// Account owns the role, 12 digits; Partition is its. If that is empty it is
+	// what the issuers' hosts and the ARNs say, "aws" if they say nothing.
 	Account, Partition string
 	// ServiceAccounts are let in by all forms but EKS, whose associations name
 	// them.
@@ -113,6 +114,12 @@ type Need struct {
 // check returns the request with its defaults, or what is wrong with it.
 func (r *Request) check() (*Request, error) {
 	c := *r
+	if c.Partition == "" {
+		var err error
+		if c.Partition, err = PartitionOf(c.Issuers, append(slices.Clone(c.EKSClusters), c.Broker.role(), c.Broker.cluster(), c.Target.role(), c.Target.cluster())); err != nil {
+			return nil, err
+		}
+	}
 	c.Partition, c.Audience, c.Quota = cmp.Or(c.Partition, "aws"), cmp.Or(c.Audience, DefaultAudience), cmp.Or(c.Quota, DefaultQuota)
 	switch {
 	case len(c.Issuers)+len(c.EKSClusters) == 0 && c.Broker == nil && c.Target == nil:
