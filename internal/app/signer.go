@@ -51,9 +51,34 @@ func (c *storeFlags) open() (*keystore.Store, error) {
 	}
 	kms, err := keystore.OpenLocal(c.kmsKey)
 	if err != nil {
-		return nil, err
+		return nil, c.noKey(err)
 	}
-	return &keystore.Store{Path: c.path, KMS: kms}, nil
+	return c.store(kms), nil
+}
+
+func (c *storeFlags) store(kms keystore.KMS) *keystore.Store {
+	return &keystore.Store{Path: c.path, KMS: kms, Flags: c.words()}
+}
+
+// words are the flags as they were given, for commands in hints, or what to put
+// in their place.
+func (c *storeFlags) words() string {
+	if c.check() != nil {
+		return "--store FILE --kms-key-file FILE"
+	}
+	return "--store " + fault.Quote(c.path) + " --kms-key-file " + fault.Quote(c.kmsKey)
+}
+
+// noKey says what to do when the key file is not there: a new one is of use to a
+// new store only.
+func (c *storeFlags) noKey(err error) error {
+	if fault.KindOf(err) != fault.NotFound {
+		return err
+	}
+	if _, statErr := os.Stat(c.path); statErr == nil {
+		return fault.New(fault.NotFound, "there is a store %s, but no key file %s", c.path, c.kmsKey).Hint("put back the key file that the store was made with: a new one cannot decrypt it")
+	}
+	return fault.New(fault.NotFound, "%w", err).Hint("`rolecall signer init %s` makes a store and its key", c.words())
 }
 
 // make is open for a store that is not there yet; its key file is made if that
@@ -64,13 +89,13 @@ func (c *storeFlags) make() (*keystore.Store, error) {
 	}
 	if _, err := os.Stat(c.kmsKey); errors.Is(err, os.ErrNotExist) {
 		if _, err := os.Stat(c.path); err == nil {
-			return nil, fault.New(fault.NotFound, "there is a store %s, but no key file %s", c.path, c.kmsKey).Hint("put back the key file that the store was made with: a new one cannot decrypt it")
+			return c.open()
 		}
 		kms, err := keystore.CreateLocal(c.kmsKey)
 		if err != nil {
 			return nil, err
 		}
-		return &keystore.Store{Path: c.path, KMS: kms}, nil
+		return c.store(kms), nil
 	}
 	return c.open()
 }
@@ -251,7 +276,7 @@ func newSignerRemove(sys System) *cobra.Command {
 		Short: "Drop a key at once: its tokens fail from then on",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return fault.New(fault.Usage, "want one key id").Hint("`rolecall signer keys` lists them")
+				return fault.New(fault.Usage, "want one key id").Hint("`rolecall signer keys %s` lists them", store.words())
 			}
 			return nil
 		},

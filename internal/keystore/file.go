@@ -15,6 +15,8 @@ import (
 type Store struct {
 	Path string
 	KMS  KMS
+	// Flags name the store to a command, for hints; quoted for a shell.
+	Flags string
 }
 
 // Load reads the store.
@@ -27,6 +29,7 @@ func (s *Store) Load(ctx context.Context) (*Contents, error) {
 	if err != nil {
 		return nil, fault.New(fault.KindOf(err), "read %s: %w", s.Path, err)
 	}
+	contents.flags = s.Flags
 	return contents, nil
 }
 
@@ -34,7 +37,8 @@ func (s *Store) Load(ctx context.Context) (*Contents, error) {
 func (s *Store) Text() ([]byte, error) {
 	file, err := os.Open(s.Path)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fault.New(fault.NotFound, "there is no key store %s", s.Path).Hint("make one with `rolecall signer init`, or of a cluster's key with `rolecall signer import`")
+		return nil, fault.New(fault.NotFound, "there is no key store %s", s.Path).
+			Hint("make one with `rolecall signer init %[1]s`, or of a cluster's key with `rolecall signer import --key-file /etc/kubernetes/pki/sa.key %[1]s`", s.Flags)
 	}
 	if err != nil {
 		return nil, fault.New(fault.Unavailable, "open the key store: %w", err)
@@ -51,7 +55,7 @@ func (s *Store) Text() ([]byte, error) {
 func (s *Store) Create(ctx context.Context, contents *Contents) error {
 	return s.locked(ctx, func() error {
 		if _, err := os.Lstat(s.Path); !errors.Is(err, os.ErrNotExist) {
-			return fault.New(fault.Conflict, "there is a file %s already", s.Path).Hint("`rolecall signer keys --store %s --kms-key-file FILE` shows what it holds", s.Path)
+			return fault.New(fault.Conflict, "there is a file %s already", s.Path).Hint("`rolecall signer keys %s` shows what it holds", s.Flags)
 		}
 		contents.Generation = 1
 		return s.write(ctx, contents)

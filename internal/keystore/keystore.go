@@ -40,11 +40,13 @@ type Contents struct {
 	// Keys are in the order in which they sign: the newest first, those that only
 	// verify last.
 	Keys []Key
+	// flags are those of the store that they were read from.
+	flags string
 }
 
 // Clone returns contents that can be changed without changing these.
 func (c *Contents) Clone() *Contents {
-	return &Contents{Generation: c.Generation, Keys: slices.Clone(c.Keys)}
+	return &Contents{Generation: c.Generation, Keys: slices.Clone(c.Keys), flags: c.flags}
 }
 
 // Phase is where a key stands in its life.
@@ -139,7 +141,7 @@ func (c *Contents) Add(key Key) error {
 // another one waits to sign. Its tokens live for life at most.
 func (c *Contents) Rotate(private *token.Key, now, signsFrom time.Time, life time.Duration) error {
 	if next := c.Next(); next != "" {
-		return fault.New(fault.Conflict, "key %s waits to sign already", next).Hint("`rolecall signer keys` shows from when, `rolecall signer remove` takes it away")
+		return fault.New(fault.Conflict, "key %s waits to sign already", next).Hint("`rolecall signer keys %[1]s` shows from when, `rolecall signer remove %[1]s -- %[2]s` takes it away", c.flags, fault.Quote(next))
 	}
 	if life <= 0 {
 		return fault.New(fault.Usage, "longest life of a token %s: want more than none", life)
@@ -195,10 +197,10 @@ func (c *Contents) Prune(now time.Time, life, grace time.Duration) []string {
 func (c *Contents) Remove(id string) error {
 	switch {
 	case !c.has(id):
-		return fault.New(fault.NotFound, "there is no key %q in the store", id).Hint("`rolecall signer keys` lists them")
+		return fault.New(fault.NotFound, "there is no key %q in the store", id).Hint("`rolecall signer keys %s` lists them", c.flags)
 	case c.PhaseOf(id) == Signing:
 		return fault.New(fault.Denied, "key %s is the one that signs", id).
-			Hint("`rolecall signer rotate --publish-for 0s` makes another one; remove this one when `rolecall signer keys` shows that the other signs")
+			Hint("`rolecall signer rotate --publish-for 0s %[1]s` makes another one; remove this one when `rolecall signer keys %[1]s` shows that the other signs", c.flags)
 	}
 	c.Keys = slices.DeleteFunc(c.Keys, func(k Key) bool { return k.Public.ID == id })
 	return nil
@@ -230,7 +232,11 @@ func (c *Contents) check() error {
 		seen[key.Public.ID] = true
 	}
 	if len(c.Keys) > MaxKeys {
-		return fault.New(fault.Invalid, "%d keys: want at most %d", len(c.Keys), MaxKeys).Hint("`rolecall signer remove` takes away those that nobody needs")
+		tooMany := fault.New(fault.Invalid, "%d keys: want at most %d", len(c.Keys), MaxKeys)
+		if c.flags == "" {
+			return tooMany.Hint("take fewer keys")
+		}
+		return tooMany.Hint("`rolecall signer keys %s` lists them; remove those that nobody needs", c.flags)
 	}
 	if c.signing() < 0 {
 		return fault.New(fault.Invalid, "the store holds no key that signs")

@@ -44,7 +44,7 @@ func OpenLocal(path string) (*Local, error) {
 	// one that is read.
 	file, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fault.New(fault.NotFound, "there is no KMS key file %s", path).Hint("`rolecall signer init` makes one")
+		return nil, fault.New(fault.NotFound, "there is no KMS key file %s", path)
 	}
 	if err != nil {
 		return nil, fault.New(fault.Unavailable, "open the KMS key file: %w", err)
@@ -58,7 +58,7 @@ func OpenLocal(path string) (*Local, error) {
 	case !info.Mode().IsRegular():
 		return nil, fault.New(fault.Invalid, "KMS key file %s is no regular file", path)
 	case info.Mode().Perm()&0o077 != 0:
-		return nil, fault.New(fault.Denied, "KMS key file %s has mode %#o: others than its owner may read or write it", path, info.Mode().Perm()).Hint("chmod 600 %s", path)
+		return nil, fault.New(fault.Denied, "KMS key file %s has mode %#o: others than its owner may read or write it", path, info.Mode().Perm()).Hint("chmod 600 %s", fault.Quote(path))
 	case info.Size() != KeySize:
 		return nil, fault.New(fault.Invalid, "KMS key file %s has %d bytes: want %d random ones", path, info.Size(), KeySize)
 	}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"sort"
-	"strings"
 
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/policy"
@@ -149,19 +148,11 @@ func (r *Request) needs() []Need {
 		url, provider := "https://"+issuer, r.providerARN(issuer)
 		needs = append(needs, Need{
 			ProviderARN: provider, URL: url, Audience: r.Audience,
-			Create:   "aws iam create-open-id-connect-provider --url " + shell(url) + " --client-id-list " + shell(r.Audience),
-			Register: "aws iam add-client-id-to-open-id-connect-provider --open-id-connect-provider-arn " + shell(provider) + " --client-id " + shell(r.Audience),
+			Create:   "aws iam create-open-id-connect-provider --url " + fault.Quote(url) + " --client-id-list " + fault.Quote(r.Audience),
+			Register: "aws iam add-client-id-to-open-id-connect-provider --open-id-connect-provider-arn " + fault.Quote(provider) + " --client-id " + fault.Quote(r.Audience),
 		})
 	}
 	return needs
-}
-
-// shell quotes a text for a shell where it has to be.
-func shell(text string) string {
-	if strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:@%+=,") == "" {
-		return text
-	}
-	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
 // notes are about the request itself.
