@@ -11,6 +11,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:printcolumn:name="URL",type=string,JSONPath=".spec.url"
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=".status.conditions[?(@.type=='Ready')].status"
 // +kubebuilder:printcolumn:name="Rotation",type=string,JSONPath=".status.rotation.phase"
+// +kubebuilder:printcolumn:name="Keys",type=string,priority=1,JSONPath=".spec.rotation.keyKind"
 // +kubebuilder:printcolumn:name="Published",type=date,JSONPath=".status.publishedAt"
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=".metadata.creationTimestamp"
 type Issuer struct {
@@ -196,7 +197,24 @@ type Rotation struct {
 	//
 	// +required
 	Secret ObjectName `json:"secret"`
+	// KeyKind is the kind of the keys that are made: RSA, of 2048 bits, or P-256.
+	// A change takes effect when the next key is made; the present ones stay.
+	//
+	// +optional
+	// +kubebuilder:default=RSA
+	// +kubebuilder:validation:MaxLength=10
+	// +kubebuilder:validation:XValidation:rule="self in ['RSA', 'P-256']",message="want RSA or P-256: STS verifies no other kind of key that API servers can sign with"
+	KeyKind KeyKind `json:"keyKind,omitempty"`
 }
+
+// KeyKind is a kind of key.
+type KeyKind string
+
+// The kinds of key.
+const (
+	RSA  KeyKind = "RSA"
+	P256 KeyKind = "P-256"
+)
 
 // Phase is a step of a rotation (spec issuer-and-sts §7).
 //

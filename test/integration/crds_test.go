@@ -35,6 +35,8 @@ func TestCRDs(t *testing.T) {
 		{"grant of no ARN", "rolegrants", `{kind: RoleGrant, metadata: {name: b}, spec: {subjects: [{namespace: a}], roles: [admin]}}`, "spec.roles[0]"},
 		{"grant for no namespace", "rolegrants", `{kind: RoleGrant, metadata: {name: b}, spec: {subjects: [{namespace: "A b"}], roles: ["*"]}}`, "spec.subjects[0].namespace"},
 		{"issuer", "issuers", `{kind: Issuer, metadata: {name: a}, spec: {url: "https://h.example/a", publish: {s3: {bucket: keys, region: eu-west-1}}, rotation: {every: 720h, secret: {namespace: a, name: b}}}}`, ""},
+		{"issuer with P-256", "issuers", `{kind: Issuer, metadata: {name: p}, spec: {url: "https://h.example/p", publish: {s3: {bucket: keys, region: eu-west-1}}, rotation: {every: 720h, keyKind: P-256, secret: {namespace: a, name: b}}}}`, ""},
+		{"issuer with a kind of key that STS cannot verify", "issuers", `{kind: Issuer, metadata: {name: b}, spec: {url: "https://h.example/b", publish: {s3: {bucket: keys, region: eu-west-1}}, rotation: {every: 720h, keyKind: Ed25519, secret: {namespace: a, name: b}}}}`, "want RSA or P-256"},
 		{"issuer over http", "issuers", `{kind: Issuer, metadata: {name: b}, spec: {url: "http://h.example", publish: {configMap: {namespace: a, name: b}}}}`, "spec.url"},
 		{"issuer with a slash", "issuers", `{kind: Issuer, metadata: {name: b}, spec: {url: "https://h.example/", publish: {configMap: {namespace: a, name: b}}}}`, "spec.url"},
 		{"issuer to nowhere", "issuers", `{kind: Issuer, metadata: {name: b}, spec: {url: "https://h.example", publish: {}}}`, "exactly one of s3, configMap and directory"},

@@ -331,7 +331,7 @@ func (r *Reconciler) start(ctx context.Context, look *round, facts rotation.Fact
 		return false, nil
 	}
 	next, err := publicOf(look.secret[secretNext])
-	if err != nil || slices.Contains(look.state.Leaked, next.ID) {
+	if err != nil || slices.Contains(look.state.Leaked, next.ID) || !isKind(next, look.object.Spec.Rotation.KeyKind) {
 		if next, err = r.makeKey(ctx, look); err != nil {
 			return false, err
 		}
@@ -347,7 +347,7 @@ func (r *Reconciler) start(ctx context.Context, look *round, facts rotation.Fact
 }
 
 func (r *Reconciler) makeKey(ctx context.Context, look *round) (token.PublicKey, error) {
-	key, err := token.GenerateRSA(token.MinRSABits)
+	key, err := newKeyOf(look.object.Spec.Rotation.KeyKind)
 	if err != nil {
 		return token.PublicKey{}, err
 	}

@@ -149,6 +149,29 @@ func TestSecretWithoutLeaked(t *testing.T) {
 	}
 }
 
+// TestKeyKind: keys are of the kind that the spec names, RSA if it names none.
+func TestKeyKind(t *testing.T) {
+	t.Parallel()
+	for kind, want := range map[v1alpha1.KeyKind]string{"": "RS256", v1alpha1.RSA: "RS256", v1alpha1.P256: "ES256"} {
+		key, err := newKeyOf(kind)
+		if err != nil {
+			t.Fatal(err)
+		}
+		public, err := token.NewPublicKey(key.Public())
+		if err != nil || public.Algorithm() != want {
+			t.Errorf("%q: %s, %v, want %s", kind, public.Algorithm(), err, want)
+		}
+		for _, other := range []v1alpha1.KeyKind{v1alpha1.RSA, v1alpha1.P256} {
+			if got := isKind(public, other); got != (other == kind || (kind == "" && other == v1alpha1.RSA)) {
+				t.Errorf("a key of kind %q is of kind %q: %t", kind, other, got)
+			}
+		}
+	}
+	if key, err := newKeyOf("Ed25519"); err == nil {
+		t.Errorf("made %v", key)
+	}
+}
+
 func TestDue(t *testing.T) {
 	t.Parallel()
 	spec := &v1alpha1.IssuerSpec{Rotation: &v1alpha1.Rotation{Every: metav1.Duration{Duration: time.Hour}}}
