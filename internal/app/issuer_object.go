@@ -15,7 +15,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
-	"github.com/rolecall/rolecall/internal/arn"
 	issuercontroller "github.com/rolecall/rolecall/internal/controller/issuer"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/rotation"
@@ -46,8 +45,7 @@ func objectStatus(ctx context.Context, sys System, kubeconfig, name, output stri
 	return report.print(sys.Stdout)
 }
 
-// issuerReader reads the Issuers of a cluster.
-func issuerReader(kubeconfig string) (client.Client, error) {
+func readIssuer(ctx context.Context, kubeconfig, name string) (*v1alpha1.Issuer, error) {
 	config, err := kubeConfig(kubeconfig, "")
 	if err != nil {
 		return nil, err
@@ -59,69 +57,6 @@ func issuerReader(kubeconfig string) (client.Client, error) {
 	reader, err := client.New(config, client.Options{Scheme: scheme})
 	if err != nil {
 		return nil, fault.New(fault.Unavailable, "reach API server %s: %w", config.Host, err)
-	}
-	return reader, nil
-}
-
-// refuseControlled refuses what would change keys that a controller publishes:
-// each of the two would take from the published keys what the other has added.
-// An Issuer without spec.rotation follows what the API servers accept, and takes
-// away a new key that none of them has yet, so it is refused too.
-func refuseControlled(ctx context.Context, kubeconfig string, spec *v1alpha1.IssuerSpec) error {
-	reader, err := issuerReader(kubeconfig)
-	if err != nil {
-		return err
-	}
-	var all v1alpha1.IssuerList
-	switch err := reader.List(ctx, &all); {
-	case meta.IsNoMatchError(err), apierrors.IsNotFound(err):
-		return nil // the cluster has no such kind
-	case err != nil:
-		return fault.New(fault.Unavailable, "read the cluster's Issuers, which might rotate the same keys: %w", err).
-			Hint("the identity of --kubeconfig must be allowed to list issuers.rolecall.io")
-	}
-	for i := range all.Items {
-		if one := &all.Items[i]; samePublication(&one.Spec, spec) {
-			return heldByController(one, kubeconfig)
-		}
-	}
-	return nil
-}
-
-// samePublication: the same issuer, or documents in the same place.
-func samePublication(a, b *v1alpha1.IssuerSpec) bool {
-	if arn.IssuerID(a.URL) == arn.IssuerID(b.URL) {
-		return true
-	}
-	x, y := a.Publish, b.Publish
-	switch {
-	case x.S3 != nil && y.S3 != nil:
-		return x.S3.Bucket == y.S3.Bucket && strings.Trim(x.S3.Prefix, "/") == strings.Trim(y.S3.Prefix, "/")
-	case x.ConfigMap != nil && y.ConfigMap != nil:
-		return *x.ConfigMap == *y.ConfigMap
-	}
-	return false // a Directory is of each machine its own
-}
-
-func heldByController(object *v1alpha1.Issuer, kubeconfig string) error {
-	name := fault.Quote(object.Name)
-	refused := fault.New(fault.Conflict, "the controller publishes the keys of %s, by Issuer %s: two that change them undo each other", object.Spec.URL, object.Name)
-	if object.Spec.Rotation == nil {
-		return refused.Hint("kubectl edit issuers.rolecall.io %s and add spec.rotation, so that the controller rotates; or kubectl delete issuers.rolecall.io %s, to rotate by this command", name, name)
-	}
-	refused = refused.Hint("`rolecall issuer rotate status --kubeconfig %s --issuer %s` shows its rotation", fault.Quote(kubeconfig), name)
-	for _, key := range object.Status.Keys {
-		if key.Role == "signing" {
-			return refused.Hint("for a key that has leaked: kubectl patch issuers.rolecall.io %s --type merge -p '{\"spec\":{\"rotation\":{\"leaked\":[\"%s\"]}}}'", name, key.KID)
-		}
-	}
-	return refused.Hint("for a rotation before its time: kubectl edit issuers.rolecall.io %s and shorten spec.rotation.every", name)
-}
-
-func readIssuer(ctx context.Context, kubeconfig, name string) (*v1alpha1.Issuer, error) {
-	reader, err := issuerReader(kubeconfig)
-	if err != nil {
-		return nil, err
 	}
 	object := &v1alpha1.Issuer{}
 	switch err := reader.Get(ctx, client.ObjectKey{Name: name}, object); {

@@ -97,9 +97,6 @@ func (c *rotateConfig) locked(ctx context.Context, sys System) (d *desk, state r
 	if d, err = c.open(ctx, sys); err != nil {
 		return nil, state, nil, err
 	}
-	if err = refuseControlled(ctx, c.cluster.kubeconfig, &d.object.Spec); err != nil {
-		return nil, state, nil, err
-	}
 	if unlock, err = c.folder.lock(); err != nil {
 		return nil, state, nil, err
 	}

@@ -40,7 +40,6 @@ func TestController(t *testing.T) {
 		t.Errorf("status %+v", old.Status)
 	}
 	f.statusShows(t, "phase Verifying", "keys from "+old.Status.Rotation.OldKID+" to "+old.Status.Rotation.NewKID, "next step Signing, not yet: wait until API server", "Published True")
-	f.refusesToRotate(t)
 	f.copySecret(t, false, 2)
 	f.rollQuietly(t)
 	untilPhase(v1alpha1.Signing)
@@ -175,30 +174,6 @@ func (f *controlled) start(t *testing.T) {
 			t.Log(stderr)
 		}
 	})
-}
-
-// refusesToRotate: whoever walks a rotation by hand is told that the controller
-// walks one.
-func (f *controlled) refusesToRotate(t *testing.T) {
-	t.Helper()
-	dir := t.TempDir()
-	text := "apiVersion: rolecall.io/v1alpha1\nkind: Issuer\nmetadata: {name: mine}\nspec: {url: " + rotatingURL + ", publish: {directory: {path: " + dir + "/www}}}\n"
-	if err := os.WriteFile(filepath.Join(dir, "issuer.yaml"), []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for _, verb := range [][]string{{"issuer", "rotate"}, {"issuer", "rotate", "abort"}} {
-		output := &lockedBuffer{}
-		system := app.NewSystem()
-		system.Stdout, system.Stderr = output, output
-		args := append(verb, "--dir", dir, "--kubeconfig", f.kubeconfig)
-		for _, server := range f.APIServers {
-			args = append(args, "--api-server", server.Config.Host)
-		}
-		code := app.Run(t.Context(), system, args)
-		if code != 1 || !strings.Contains(output.String(), "by Issuer c1: two that change them undo each other") || !strings.Contains(output.String(), "rotate status --kubeconfig") {
-			t.Errorf("%v: exit %d: %s", verb, code, output)
-		}
-	}
 }
 
 // statusShows asks as an operator would, by a table and for programs.
