@@ -61,6 +61,18 @@ func (c *clusterFlags) flags(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&c.apiServers, "api-server", nil, "URL of one API server, not of a load balancer; repeat it for all (default: those that have registered themselves)")
 }
 
+// words are the flags as they were given, for commands in hints.
+func (c *clusterFlags) words() string {
+	var words strings.Builder
+	if c.kubeconfig != "" {
+		words.WriteString(" --kubeconfig " + fault.Quote(c.kubeconfig))
+	}
+	for _, server := range c.apiServers {
+		words.WriteString(" --api-server " + fault.Quote(server))
+	}
+	return words.String()
+}
+
 // config is nil if no cluster was named.
 func (c *clusterFlags) config() (*rest.Config, error) {
 	if c.kubeconfig == "" {

@@ -21,7 +21,7 @@ func (f *issuerFolder) lock() (unlock func(), err error) {
 		return nil, fault.New(fault.Unavailable, "lock the folder: %w", err)
 	}
 	if !got {
-		return nil, fault.New(fault.Conflict, "another command works in %s", f.dir).Hint("try again when it has ended; rolecall issuer rotate status --dir %s shows what it did", f.dir)
+		return nil, fault.New(fault.Conflict, "another command works in %s", f.dir).Hint("try again when it has ended")
 	}
 	return func() { _ = held.Unlock() }, nil
 }

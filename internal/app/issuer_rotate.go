@@ -134,7 +134,7 @@ func (c *rotateConfig) step(ctx context.Context, sys System) error {
 	}
 	next, err := rotation.Advance(state, parameters, facts)
 	if err != nil {
-		return errors.Join(refusedStep(err, c.folder.dir), d.keep(next))
+		return errors.Join(c.refused(err), d.keep(next))
 	}
 	if err := d.enter(next); err != nil {
 		return err
@@ -161,7 +161,7 @@ func (c *rotateConfig) step(ctx context.Context, sys System) error {
 func (c *rotateConfig) start(ctx context.Context, d *desk, state rotation.State) error {
 	view := d.look(ctx)
 	if reasons := rotation.Check(state, view.Facts()); len(reasons) > 0 {
-		return refusedStep(&rotation.Unsafe{Phase: state.Phase, Reasons: reasons}, c.folder.dir)
+		return c.refused(&rotation.Unsafe{Phase: state.Phase, Reasons: reasons})
 	}
 	// sa.pub is completed with what the API servers accept, so that copying it
 	// takes nothing away.
@@ -175,7 +175,7 @@ func (c *rotateConfig) start(ctx context.Context, d *desk, state rotation.State)
 	}
 	next, err := rotation.Start(state, view.Facts(), key.ID(), c.emergency)
 	if err != nil {
-		return refusedStep(err, c.folder.dir)
+		return c.refused(err)
 	}
 	if err := d.writeAccepted(keys); err != nil {
 		return err
@@ -186,12 +186,13 @@ func (c *rotateConfig) start(ctx context.Context, d *desk, state rotation.State)
 	return d.tell(next)
 }
 
-func refusedStep(err error, dir string) error {
+// refused says why a step is not taken.
+func (c *rotateConfig) refused(err error) error {
 	refused := fault.New(fault.Denied, "%w", err)
 	if unsafe, ok := errors.AsType[*rotation.Unsafe](err); ok && !unsafe.NotBefore.IsZero() {
 		return refused.Hint("nothing else is missing: try again then")
 	}
-	return refused.Hint("rolecall issuer rotate status --dir %s shows what the step needs", dir)
+	return refused.Hint("rolecall issuer rotate status --dir %s%s shows what the step needs", fault.Quote(c.folder.dir), c.cluster.words())
 }
 
 // facts adds what only a rotation asks for.
@@ -391,7 +392,7 @@ func (c *rotateConfig) abort(ctx context.Context, sys System) error {
 	view := d.look(ctx)
 	next, err := rotation.Abort(state, view.Facts())
 	if err != nil {
-		return refusedStep(err, c.folder.dir)
+		return c.refused(err)
 	}
 	accepted, err := readPublicKeys(d.folder.path(acceptedFile))
 	if err != nil {
