@@ -25,6 +25,7 @@ type File[T any] struct {
 	current    atomic.Pointer[T]
 	looked     atomic.Pointer[stamp]
 	reading    sync.Mutex
+	failed     *stamp // what was said not to be read; reading guards it
 }
 
 // stamp tells two states of a file apart without reading it; zero is none.
@@ -41,8 +42,7 @@ func OpenFile[T any](what, path string, parse func(text []byte) (T, error), log 
 	if err != nil {
 		return nil, err
 	}
-	f.looked.Store(&at)
-	if err := f.load(); err != nil {
+	if err := f.load(at); err != nil {
 		return nil, err
 	}
 	return f, nil
@@ -62,29 +62,36 @@ func (f *File[T]) Current() T {
 	}
 	if at, err := stampOf(f.path); at != *f.looked.Load() && f.reading.TryLock() {
 		if err == nil {
-			err = f.load()
+			err = f.load(at)
 		}
-		if f.looked.Store(&at); err != nil {
-			f.log.Error("file not read again, its old content stays", "of", f.what, "file", f.path, "error", err)
-		} else {
+		switch {
+		case err == nil:
 			f.log.Info("file read again", "of", f.what, "file", f.path)
+			f.failed = nil
+		case f.failed == nil || *f.failed != at:
+			f.log.Error("file not read again, its old content stays", "of", f.what, "file", f.path, "error", err)
+			f.failed = &at
 		}
 		f.reading.Unlock()
 	}
 	return *f.current.Load()
 }
 
-func (f *File[T]) load() error {
+// load reads the file. One that could not be read is tried again; one that was,
+// and is no good, is not until it changes.
+func (f *File[T]) load(at stamp) error {
 	file, err := os.Open(f.path)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = file.Close() }()
 	var text bytes.Buffer
-	switch size, err := text.ReadFrom(io.LimitReader(file, maxFile+1)); {
-	case err != nil:
+	size, err := text.ReadFrom(io.LimitReader(file, maxFile+1))
+	if err != nil {
 		return err
-	case size > maxFile:
+	}
+	f.looked.Store(&at)
+	if size > maxFile {
 		return errors.New("it is longer than a MiB")
 	}
 	content, err := f.parse(text.Bytes())

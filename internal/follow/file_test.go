@@ -60,7 +60,8 @@ func TestFile(t *testing.T) {
 		{func() { write("bad", 30) }, "two", 2, "no good"},
 		{func() { write(strings.Repeat("x", 1<<20+1), 40) }, "two", 2, "longer than a MiB"},
 		{func() { _ = os.Remove(path) }, "two", 2, "no such file"},
-		{func() { write("three", 20) }, "three", 3, `"file read again" of=thing`},
+		{func() { _ = os.Symlink(t.TempDir(), path) }, "two", 2, "is a directory"},
+		{func() { _ = os.Remove(path); write("three", 20) }, "three", 3, `"file read again" of=thing`},
 	} {
 		said.Reset()
 		row.change()
