@@ -66,13 +66,25 @@ func (c *associationFlags) flags(cmd *cobra.Command) {
 	f.StringVar(&c.cluster, "cluster-name", "", "with --via eks: name of the cluster")
 	f.StringVar(&c.region, "region", "", "with --via eks: region; the environment's if empty")
 	f.StringVarP(&c.namespace, "namespace", "n", "", "namespace of the service account")
-	f.StringVar(&c.account, "service-account-name", "", "name of the service account")
 	_ = cmd.RegisterFlagCompletionFunc("via", cobra.FixedCompletions([]string{viaKubernetes, viaEKS}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.MarkFlagFilename("kubeconfig")
 }
 
-// one adds what names one association that is there.
+// one adds what names one association: an argument, as kubectl has it, or a flag,
+// as eksctl has it.
 func (c *associationFlags) one(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&c.account, "service-account-name", "", "name of the service account, instead of the argument")
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 1 && c.account == "" {
+			c.account, args = args[0], nil
+		}
+		return noArguments(cmd, args)
+	}
+}
+
+// present adds another name of an association that is there.
+func (c *associationFlags) present(cmd *cobra.Command) {
+	c.one(cmd)
 	cmd.Flags().StringVar(&c.id, "association-id", "", "id of the association, instead of namespace and service account")
 }
 
@@ -149,7 +161,7 @@ func (c *associationFlags) find(ctx context.Context, all associations) (*v1alpha
 
 func (c *associationFlags) names() error {
 	if (c.id == "") == (c.account == "") {
-		return fault.New(fault.Usage, "name one association").Hint("add --namespace NAMESPACE --service-account-name NAME, or --association-id ID")
+		return fault.New(fault.Usage, "name one association").Hint("add the name of the service account and --namespace NAMESPACE, or --association-id ID")
 	}
 	return nil
 }
@@ -246,11 +258,10 @@ func newAssociationUpdate(sys System) *cobra.Command {
 		output *string
 	)
 	cmd := &cobra.Command{
-		Use:   "update [--namespace NAMESPACE] --service-account-name NAME [--role-arn ARN]...",
+		Use:   "update SERVICE-ACCOUNT [--namespace NAMESPACE] [--role-arn ARN]...",
 		Short: "Change an association's role, target role, policy or tagging",
-		Example: `  rolecall association update -n shop --service-account-name cart --role-arn arn:aws:iam::111122223333:role/cart
+		Example: `  rolecall association update cart -n shop --role-arn arn:aws:iam::111122223333:role/cart
   rolecall association update --association-id a-kyevsbqhrnchy79jw --target-role-arn ""`,
-		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := errors.Join(where.names(), where.validate()); err != nil {
 				return err
@@ -284,7 +295,7 @@ func newAssociationUpdate(sys System) *cobra.Command {
 		},
 	}
 	where.flags(cmd)
-	where.one(cmd)
+	where.present(cmd)
 	fields.flags(cmd)
 	output = outputFlag(cmd, "table", "wide", "json", "yaml")
 	return cmd
@@ -296,9 +307,8 @@ func newAssociationDelete(sys System) *cobra.Command {
 		output *string
 	)
 	cmd := &cobra.Command{
-		Use:   "delete [--namespace NAMESPACE] --service-account-name NAME | --association-id ID",
+		Use:   "delete SERVICE-ACCOUNT [--namespace NAMESPACE] | --association-id ID",
 		Short: "Delete an association; sessions that pods have go on until they expire",
-		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			found, all, err := where.named(cmd.Context(), sys)
 			if err != nil {
@@ -312,7 +322,7 @@ func newAssociationDelete(sys System) *cobra.Command {
 		},
 	}
 	where.flags(cmd)
-	where.one(cmd)
+	where.present(cmd)
 	output = outputFlag(cmd, "table", "wide", "json", "yaml")
 	return cmd
 }
@@ -336,9 +346,8 @@ func newAssociationGet(sys System) *cobra.Command {
 		output *string
 	)
 	cmd := &cobra.Command{
-		Use:   "get [--namespace NAMESPACE] --service-account-name NAME | --association-id ID",
+		Use:   "get SERVICE-ACCOUNT [--namespace NAMESPACE] | --association-id ID",
 		Short: "Show one association as a row, or as an object",
-		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			found, _, err := where.named(cmd.Context(), sys)
 			if err != nil {
@@ -348,7 +357,7 @@ func newAssociationGet(sys System) *cobra.Command {
 		},
 	}
 	where.flags(cmd)
-	where.one(cmd)
+	where.present(cmd)
 	output = outputFlag(cmd, "table", "wide", "json", "yaml")
 	return cmd
 }
@@ -359,9 +368,8 @@ func newAssociationDescribe(sys System) *cobra.Command {
 		output *string
 	)
 	cmd := &cobra.Command{
-		Use:   "describe [--namespace NAMESPACE] --service-account-name NAME | --association-id ID",
+		Use:   "describe SERVICE-ACCOUNT [--namespace NAMESPACE] | --association-id ID",
 		Short: "Show all of an association, and what keeps its pods from their role",
-		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			found, _, err := where.named(cmd.Context(), sys)
 			if err != nil {
@@ -374,7 +382,7 @@ func newAssociationDescribe(sys System) *cobra.Command {
 		},
 	}
 	where.flags(cmd)
-	where.one(cmd)
+	where.present(cmd)
 	output = outputFlag(cmd, "text", "table", "wide", "json", "yaml")
 	return cmd
 }
@@ -390,9 +398,6 @@ func newAssociationList(sys System) *cobra.Command {
 		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			namespace := where.namespace
-			if where.account != "" {
-				return fault.New(fault.Usage, "list shows all accounts of a namespace").Hint("rolecall association get shows one")
-			}
 			from, err := where.open(cmd.Context(), sys)
 			if err != nil {
 				return err

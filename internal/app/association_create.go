@@ -31,14 +31,13 @@ func newAssociationCreate(sys System) *cobra.Command {
 		output *string
 	)
 	cmd := &cobra.Command{
-		Use:   "create [--namespace NAMESPACE] --service-account-name NAME --role-arn ARN | create -f FILE",
+		Use:   "create SERVICE-ACCOUNT [--namespace NAMESPACE] --role-arn ARN | create -f FILE",
 		Short: "Give the pods of a service account a role",
 		Long: `Create an association from flags, or the PodIdentityAssociation objects of a file.
 Pods that run already get the role when they are created again.`,
-		Example: `  rolecall association create -n shop --service-account-name cart --role-arn arn:aws:iam::111122223333:role/cart
-  rolecall association create --via eks --cluster-name prod -n shop --service-account-name cart --role-arn arn:aws:iam::111122223333:role/cart
+		Example: `  rolecall association create cart -n shop --role-arn arn:aws:iam::111122223333:role/cart
+  rolecall association create --via eks --cluster-name prod cart -n shop --role-arn arn:aws:iam::111122223333:role/cart
   rolecall association list -o yaml | rolecall association create --via eks --cluster-name prod -f -`,
-		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			made, err := c.run(cmd.Context(), sys)
 			for i := range made { // also those before one that failed
@@ -50,6 +49,7 @@ Pods that run already get the role when they are created again.`,
 		},
 	}
 	c.where.flags(cmd)
+	c.where.one(cmd)
 	c.fields.flags(cmd)
 	cmd.Flags().StringToStringVar(&c.tags, "tags", nil, "tags of the association, KEY=VALUE, separated by commas; no session tags")
 	cmd.Flags().StringVarP(&c.file, "filename", "f", "", "file of PodIdentityAssociation objects, YAML or JSON, - for standard input")
@@ -66,10 +66,13 @@ func (c *createAssociation) run(ctx context.Context, sys System) ([]v1alpha1.Pod
 		return nil, err
 	}
 	if c.file != "" {
+		if c.where.account != "" {
+			return nil, fault.New(fault.Usage, "a file names its associations: %s is one too many", c.where.account)
+		}
 		return c.fromFile(ctx, sys)
 	}
 	if c.where.account == "" || c.fields.role == "" {
-		return nil, fault.New(fault.Usage, "--service-account-name and --role-arn are needed").Hint("or name a file of objects with -f")
+		return nil, fault.New(fault.Usage, "the name of the service account and --role-arn are needed").Hint("or name a file of objects with -f")
 	}
 	policy, err := c.fields.policy(sys)
 	if err != nil {
