@@ -12,11 +12,9 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -326,63 +324,25 @@ func parseAuthorities(text []byte) (*x509.CertPool, error) {
 // serve runs everything until ctx is done. Then it stops being ready, goes on
 // serving for those who have not heard of that, and drains.
 func (c *brokerConfig) serve(ctx context.Context, p *brokerParts, listeners []net.Listener) error {
-	metrics := http.NewServeMux()
+	probes, metrics := http.NewServeMux(), http.NewServeMux()
+	handleProbes(probes, append([]func(context.Context) error{p.stillWanted}, p.ready...)...)
 	metrics.Handle("GET /metrics", obs.MetricsHandler(p.registry))
 	servers := []httpserve.Server{
 		{Name: "broker", Handler: p.routes, TLS: p.tls, Log: p.log, Limits: httpserve.Limits{HeaderBytes: 16 << 10}},
-		{Name: "probes", Handler: p.probes(), Log: p.log},
+		{Name: "probes", Handler: probes, Log: p.log},
 		{Name: "metrics", Handler: metrics, Log: p.log},
 	}
-	told := ctx
-	group, ctx := errgroup.WithContext(context.WithoutCancel(ctx)) // the delay outlives what asked for it
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	group.Go(func() error {
-		select {
-		case <-told.Done():
-			close(p.draining)
-			wait(ctx, c.shutdownDelay)
-		case <-ctx.Done():
-		}
-		stop()
-		return nil
-	})
-	for _, run := range p.run {
-		group.Go(func() error { return run(ctx) })
-	}
 	for i := range servers {
-		group.Go(func() error { return servers[i].Serve(ctx, listeners[i]) })
+		p.run = append(p.run, func(ctx context.Context) error { return servers[i].Serve(ctx, listeners[i]) })
 	}
-	return group.Wait()
+	return serveUntilTold(ctx, c.shutdownDelay, func() { close(p.draining) }, p.run)
 }
 
-// readyTimeout is below a kubelet's default for probes.
-const readyTimeout = 900 * time.Millisecond
-
-func (p *brokerParts) probes() http.Handler {
-	mux := http.NewServeMux()
-	answer := func(w http.ResponseWriter, status int, text string) {
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		w.WriteHeader(status)
-		_, _ = io.WriteString(w, text+"\n")
+func (p *brokerParts) stillWanted(context.Context) error {
+	select {
+	case <-p.draining:
+		return errors.New("draining")
+	default:
+		return nil
 	}
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case <-p.draining:
-			answer(w, http.StatusServiceUnavailable, "draining")
-			return
-		default:
-		}
-		ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
-		defer cancel()
-		for _, check := range p.ready {
-			if err := check(ctx); err != nil {
-				answer(w, http.StatusServiceUnavailable, err.Error())
-				return
-			}
-		}
-		answer(w, http.StatusOK, "ok")
-	})
-	return mux
 }

@@ -2,7 +2,9 @@ package app
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -58,7 +60,7 @@ pods can get their role. Several may run; one leads, by a Lease.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&c.kubeconfig, "kubeconfig", "", "file that says how to reach the API server; from inside the cluster if empty")
-	flags.StringVar(&c.metricsListen, "metrics-listen", ":9998", "where to serve metrics and /healthz, plain HTTP")
+	flags.StringVar(&c.metricsListen, "metrics-listen", ":9998", "where to serve /metrics, /healthz and /readyz, plain HTTP")
 	flags.StringVar(&c.namespace, "leader-election-namespace", "rolecall-system", "namespace of the Lease")
 	flags.BoolVar(&c.noElection, "without-leader-election", false, "lead without a Lease; only one may run")
 	flags.DurationVar(&c.every, "every", time.Minute, "how often API servers and readers are looked at")
@@ -96,12 +98,25 @@ func (c *controllerConfig) run(ctx context.Context, sys System) error {
 	if err != nil {
 		return err
 	}
-	all := prometheus.Gatherers{registry, ctrlmetrics.Registry}
-	metrics := httpserve.Server{Name: "metrics", Handler: promhttp.HandlerFor(all, promhttp.HandlerOpts{}), Log: log}
+	metrics := httpserve.Server{Name: "metrics", Handler: controllerProbes(manager, registry), Log: log}
 	parts, ctx := errgroup.WithContext(ctx)
 	parts.Go(func() error { return manager.Start(ctx) })
 	parts.Go(func() error { return metrics.Serve(ctx, listener) })
 	return parts.Wait()
+}
+
+// controllerProbes are ready when what is watched has been read. One that waits to
+// lead watches nothing yet, and is ready to.
+func controllerProbes(manager ctrl.Manager, registry *prometheus.Registry) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(prometheus.Gatherers{registry, ctrlmetrics.Registry}, promhttp.HandlerOpts{}))
+	handleProbes(mux, func(ctx context.Context) error {
+		if !manager.GetCache().WaitForCacheSync(ctx) {
+			return errors.New("what is watched has not been read yet")
+		}
+		return nil
+	})
+	return mux
 }
 
 func (c *controllerConfig) manager(sys System, kube *rest.Config, reader *issuer.Reader, registry *prometheus.Registry, log *slog.Logger) (ctrl.Manager, error) {

@@ -153,13 +153,11 @@ func (c *serveSignerConfig) run(ctx context.Context, sys System) error {
 func signerProbes(ctx context.Context, ring *signer.Ring, registry metricsRegistry, now func() time.Time) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", obs.MetricsHandler(registry))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+	handleProbes(mux, func(context.Context) error {
 		if ctx.Err() != nil || ring.Look(now()).Signing == "" {
-			http.Error(w, "no key signs, or the signer is ending", http.StatusServiceUnavailable)
-			return
+			return errors.New("no key signs, or the signer is ending")
 		}
-		_, _ = w.Write([]byte("ok\n"))
+		return nil
 	})
 	return mux
 }

@@ -13,7 +13,6 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
@@ -216,35 +215,10 @@ func (c *webhookConfig) serve(ctx context.Context, p *webhookParts, listener, me
 	metrics := httpserve.Server{Name: "metrics", Handler: routes, Log: p.log}
 	// What follows the API server logs where the rest is.
 	ctx = klog.NewContext(ctx, logr.FromSlogHandler(p.log.Handler()))
-	told := ctx
-	group, ctx := errgroup.WithContext(context.WithoutCancel(ctx)) // the delay outlives what asked for it
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	group.Go(func() error {
-		select {
-		case <-told.Done():
-			p.handler.Close()
-			wait(ctx, c.shutdownDelay)
-		case <-ctx.Done():
-		}
-		stop()
-		return nil
-	})
-	for _, run := range p.run {
-		group.Go(func() error { return run(ctx) })
-	}
-	group.Go(func() error { return hook.Serve(ctx, listener) })
-	group.Go(func() error { return metrics.Serve(ctx, metricsListener) })
-	return group.Wait()
-}
-
-func wait(ctx context.Context, duration time.Duration) {
-	timer := time.NewTimer(duration)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
+	p.run = append(p.run,
+		func(ctx context.Context) error { return hook.Serve(ctx, listener) },
+		func(ctx context.Context) error { return metrics.Serve(ctx, metricsListener) })
+	return serveUntilTold(ctx, c.shutdownDelay, p.handler.Close, p.run)
 }
 
 // staySmall begins when the first list is read, which takes more than what comes

@@ -57,6 +57,11 @@ func TestController(t *testing.T) {
 	if kids[0] == old.Status.Rotation.OldKID {
 		t.Errorf("published %q after the rotation from %s", kids, old.Status.Rotation.OldKID)
 	}
+	for _, probe := range []string{"/healthz", "/readyz"} {
+		if answer := call(t, f.web.Client(), "GET", "http://"+f.metrics+probe, ""); answer != "ok\n" {
+			t.Errorf("%s: %s", probe, answer)
+		}
+	}
 	answer := call(t, f.web.Client(), "GET", "http://"+f.metrics+"/metrics", "")
 	for _, name := range []string{"rolecall_issuer_key_age_seconds{", "rolecall_issuer_last_publish_timestamp_seconds{", "rolecall_issuer_last_successful_verification_timestamp_seconds{", "controller_runtime_reconcile_total{"} {
 		if !strings.Contains(answer, name) {
