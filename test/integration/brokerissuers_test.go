@@ -40,7 +40,7 @@ func TestBrokerIssuerChange(t *testing.T) {
 	w.c.Stop(server)
 	w.c.Restart(t, server, cluster.Tokens{Issuers: []string{laterURL, issuerURL}, SigningKey: keyFile, Keys: []string{keyFile, w.c.KeyFile}})
 	w.c.Config, w.c.Client = server.Config, server.Client
-	w.writeKubeconfig()
+	w.limited = kubeconfigOf(w.t, w.c, "rolecall-broker")
 	later := w.token(pod, "pods.eks.amazonaws.com")
 	other := w.token(w.pod("shop", "cart-1", "cart-federated", "n1"), "pods.eks.amazonaws.com") // each pod may ask five times
 	decoded, err := token.Decode(later)

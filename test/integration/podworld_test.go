@@ -125,7 +125,8 @@ func (w *podWorld) program(environment []string, arguments ...string) *program {
 }
 
 func (w *podWorld) prepareBroker() {
-	w.applyRBAC()
+	applyGuide(w.t, w.c, "broker.md")
+	w.limited = kubeconfigOf(w.t, w.c, "rolecall-broker")
 	w.api = newCable(w.t, strings.TrimPrefix(w.c.Config.Host, "https://"))
 	text, err := os.ReadFile(w.limited)
 	w.must(nil, err)

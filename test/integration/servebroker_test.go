@@ -26,11 +26,8 @@ import (
 	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/yaml"
 
 	"github.com/rolecall/rolecall/internal/credential"
@@ -93,7 +90,8 @@ func newBrokerWorld(t *testing.T) *brokerWorld {
 	for _, node := range []string{"n1", "n2"} {
 		w.agents[node] = w.token(w.pod("rolecall-system", "agent-"+node, "rolecall-agent", node), "rolecall-broker")
 	}
-	w.applyRBAC()
+	applyGuide(t, w.c, "broker.md")
+	w.limited = kubeconfigOf(t, w.c, "rolecall-broker")
 	w.startAWS()
 	w.ca = writeServingPair(t, w.serving)
 	w.client = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: w.ca.Pool()}}}
@@ -128,42 +126,6 @@ func (w *brokerWorld) pod(namespace, name, account, node string) *corev1.Pod {
 func (w *brokerWorld) token(pod *corev1.Pod, audience string) string {
 	w.t.Helper()
 	return boundTokenIn(w.t, w.c, pod.Namespace, pod.Spec.ServiceAccountName, pod, audience)
-}
-
-// applyRBAC takes the permissions from the guide, and makes a kubeconfig of the
-// account that has them.
-func (w *brokerWorld) applyRBAC() {
-	w.t.Helper()
-	guide, err := os.ReadFile(filepath.Join("..", "..", "docs", "guide", "broker.md"))
-	w.must(nil, err)
-	_, block, found := strings.Cut(string(guide), "<!-- rbac -->\n```yaml\n")
-	block, _, closed := strings.Cut(block, "```\n")
-	if !found || !closed {
-		w.t.Fatal("the guide has no permissions")
-	}
-	for text := range strings.SplitSeq(block, "---\n") {
-		object := &unstructured.Unstructured{}
-		w.must(nil, yaml.Unmarshal([]byte(text), &object.Object))
-		resource := w.objects.Resource(schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: strings.ToLower(object.GetKind()) + "s"})
-		if namespace := object.GetNamespace(); namespace != "" {
-			w.must(resource.Namespace(namespace).Create(w.t.Context(), object, metav1.CreateOptions{}))
-			continue
-		}
-		w.must(resource.Create(w.t.Context(), object, metav1.CreateOptions{}))
-	}
-	w.writeKubeconfig()
-}
-
-// writeKubeconfig is for an account that has the guide's permissions only.
-func (w *brokerWorld) writeKubeconfig() {
-	w.t.Helper()
-	config := clientcmdapi.NewConfig()
-	config.Clusters["c"] = &clientcmdapi.Cluster{Server: w.c.Config.Host, CertificateAuthorityData: w.c.Config.CAData, CertificateAuthority: w.c.Config.CAFile, InsecureSkipTLSVerify: w.c.Config.Insecure}
-	config.AuthInfos["u"] = &clientcmdapi.AuthInfo{Token: boundTokenIn(w.t, w.c, "rolecall-system", "rolecall-broker", nil, "")}
-	config.Contexts["x"] = &clientcmdapi.Context{Cluster: "c", AuthInfo: "u"}
-	config.CurrentContext = "x"
-	w.limited = filepath.Join(w.t.TempDir(), "kubeconfig")
-	w.must(nil, clientcmd.WriteToFile(*config, w.limited))
 }
 
 // serveIssuers serves the documents of the cluster's issuer and of the broker's own,

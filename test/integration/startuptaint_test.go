@@ -10,15 +10,12 @@ import (
 	"testing"
 	"time"
 
-	admissionv1 "k8s.io/api/admissionregistration/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -49,7 +46,7 @@ func TestStartupTaint(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	applyGuide(t, c)
+	applyGuide(t, c, "pod-identity-agent.md")
 	limited := limitedAgent(t, c)
 	client, err := clientOf(limited)
 	if err != nil {
@@ -107,44 +104,6 @@ func TestStartupTaint(t *testing.T) {
 	}
 	if code := stop(); code != 0 {
 		t.Errorf("exit code %d", code)
-	}
-}
-
-// applyGuide creates the objects of the guide's one YAML block.
-func applyGuide(t *testing.T, c *cluster.Cluster) {
-	t.Helper()
-	page, err := os.ReadFile("../../docs/guide/pod-identity-agent.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, text, _ := strings.Cut(string(page), "```yaml\n")
-	text, _, _ = strings.Cut(text, "```")
-	made := 0
-	for part := range strings.SplitSeq(text, "---\n") {
-		object, _, err := scheme.Codecs.UniversalDeserializer().Decode([]byte(part), nil, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		made++
-		options := metav1.CreateOptions{FieldValidation: "Strict"}
-		switch one := object.(type) {
-		case *rbacv1.ClusterRole:
-			_, err = c.Client.RbacV1().ClusterRoles().Create(t.Context(), one, options)
-		case *rbacv1.ClusterRoleBinding:
-			_, err = c.Client.RbacV1().ClusterRoleBindings().Create(t.Context(), one, options)
-		case *admissionv1.ValidatingAdmissionPolicy:
-			_, err = c.Client.AdmissionregistrationV1().ValidatingAdmissionPolicies().Create(t.Context(), one, options)
-		case *admissionv1.ValidatingAdmissionPolicyBinding:
-			_, err = c.Client.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Create(t.Context(), one, options)
-		default:
-			t.Fatalf("the guide has a %T", object)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if made != 4 {
-		t.Fatalf("%d objects in the guide", made)
 	}
 }
 

@@ -82,6 +82,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	}
 	before := object.DeepCopy()
 	moved, err := r.look(ctx, &object)
+	if ctx.Err() != nil { // told to stop: what failed says nothing about the issuer
+		return ctrl.Result{}, ctx.Err()
+	}
 	setCondition(&object, conditionReady, "InStep", err)
 	object.Status.ObservedGeneration = object.Generation
 	was := meta.FindStatusCondition(before.Status.Conditions, conditionReady)
