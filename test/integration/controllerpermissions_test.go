@@ -141,7 +141,7 @@ func newControlledWorld(t *testing.T) *controlledWorld {
 	for namespace, name := range map[string]string{"default": "default", "rolecall-system": "rolecall-controller"} {
 		w.must(w.c.Client.CoreV1().ServiceAccounts(namespace).Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}))
 	}
-	applyGuide(t, w.c, "issuer.md")
+	applyGuide(t, w.c, "issuer.md", "rbac")
 	aws := w.startAWS()
 
 	published := &swapped{}

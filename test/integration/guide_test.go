@@ -33,14 +33,14 @@ func guideBlock(t *testing.T, page, mark string) string {
 	return block
 }
 
-// applyGuide makes the objects of a page, as kubectl apply does.
-func applyGuide(t *testing.T, c *cluster.Cluster, page string) {
+// applyGuide makes the objects of a block, as kubectl apply does.
+func applyGuide(t *testing.T, c *cluster.Cluster, page, mark string) {
 	t.Helper()
 	client, err := dynamic.NewForConfig(c.Config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for text := range strings.SplitSeq(guideBlock(t, page, "rbac"), "---\n") {
+	for text := range strings.SplitSeq(guideBlock(t, page, mark), "---\n") {
 		object := &unstructured.Unstructured{}
 		if err := yaml.Unmarshal([]byte(text), &object.Object); err != nil {
 			t.Fatal(err)

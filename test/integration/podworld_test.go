@@ -29,7 +29,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/dynamic"
 
@@ -125,7 +124,7 @@ func (w *podWorld) program(environment []string, arguments ...string) *program {
 }
 
 func (w *podWorld) prepareBroker() {
-	applyGuide(w.t, w.c, "broker.md")
+	applyGuide(w.t, w.c, "broker.md", "rbac")
 	w.limited = kubeconfigOf(w.t, w.c, "rolecall-broker")
 	w.api = newCable(w.t, strings.TrimPrefix(w.c.Config.Host, "https://"))
 	text, err := os.ReadFile(w.limited)
@@ -150,12 +149,7 @@ func (w *podWorld) startBroker() {
 // pods, and a token for the broker, which kubelet got two hours ago.
 func (w *podWorld) prepareAgent() {
 	t := w.t
-	rules := []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"list", "watch"}}}
-	w.must(w.c.Client.RbacV1().ClusterRoles().Create(t.Context(), &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "rolecall-agent"}, Rules: rules}, metav1.CreateOptions{}))
-	w.must(w.c.Client.RbacV1().ClusterRoleBindings().Create(t.Context(), &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: "rolecall-agent"}, RoleRef: rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "ClusterRole", Name: "rolecall-agent"},
-		Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: "rolecall-system", Name: "rolecall-agent"}},
-	}, metav1.CreateOptions{}))
+	applyGuide(t, w.c, "pod-identity-agent.md", "rbac")
 	kubeconfig := limitedAgent(t, w.c)
 	pod, err := w.c.Client.CoreV1().Pods("rolecall-system").Get(t.Context(), "agent-n1", metav1.GetOptions{})
 	w.must(pod, err)

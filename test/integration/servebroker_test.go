@@ -90,7 +90,7 @@ func newBrokerWorld(t *testing.T) *brokerWorld {
 	for _, node := range []string{"n1", "n2"} {
 		w.agents[node] = w.token(w.pod("rolecall-system", "agent-"+node, "rolecall-agent", node), "rolecall-broker")
 	}
-	applyGuide(t, w.c, "broker.md")
+	applyGuide(t, w.c, "broker.md", "rbac")
 	w.limited = kubeconfigOf(t, w.c, "rolecall-broker")
 	w.startAWS()
 	w.ca = writeServingPair(t, w.serving)

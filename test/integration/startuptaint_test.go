@@ -46,7 +46,7 @@ func TestStartupTaint(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	applyGuide(t, c, "pod-identity-agent.md")
+	applyGuide(t, c, "pod-identity-agent.md", "startup-taint")
 	limited := limitedAgent(t, c)
 	client, err := clientOf(limited)
 	if err != nil {
