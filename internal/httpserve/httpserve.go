@@ -44,7 +44,9 @@ type Server struct {
 }
 
 // Limits bound how long clients may take, how long Serve waits for them at the
-// end, and how large their headers may be.
+// end, and how large the headers of a request may be, with its first line: who
+// sends more is answered with status 431, and the connection closed. Read is for a
+// request with its body.
 type Limits struct {
 	Header, Read, Idle, Drain time.Duration
 	HeaderBytes               int
@@ -63,14 +65,15 @@ func CalledByAPIServers() Limits {
 // most ten seconds, or Limits.Drain. It closes the listener in every case and returns nil after
 // a drain, however it ended.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
+	headerBytes := cmp.Or(s.Limits.HeaderBytes, maxHeaderBytes)
 	server := &http.Server{
-		Handler:           s.Handler,
+		Handler:           boundHeaders(headerBytes, s.Handler),
 		TLSConfig:         s.TLS.Clone(), // net/http writes into it
 		ReadHeaderTimeout: cmp.Or(s.Limits.Header, headerTimeout),
 		ReadTimeout:       cmp.Or(s.Limits.Read, readTimeout),
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       cmp.Or(s.Limits.Idle, idleTimeout),
-		MaxHeaderBytes:    cmp.Or(s.Limits.HeaderBytes, maxHeaderBytes),
+		MaxHeaderBytes:    headerBytes,
 		ErrorLog:          slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
 		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
 	}
@@ -99,6 +102,30 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		return fmt.Errorf("serve %s: %w", s.Name, err)
 	}
 	return nil
+}
+
+// boundHeaders holds HTTP/1 to the limit: net/http reads up to 4 KiB more than it
+// was told, and of HTTP/2 not.
+func boundHeaders(limit int, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor == 1 && headerSize(r) > limit {
+			w.Header().Set("Connection", "close")
+			http.Error(w, http.StatusText(http.StatusRequestHeaderFieldsTooLarge), http.StatusRequestHeaderFieldsTooLarge)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// headerSize is what the first line and the headers took on the wire.
+func headerSize(r *http.Request) int {
+	size := len(r.Method) + len(r.RequestURI) + len(r.Proto) + len("  \r\n") + len("Host: \r\n") + len(r.Host)
+	for name, values := range r.Header {
+		for _, value := range values {
+			size += len(name) + len(value) + len(": \r\n")
+		}
+	}
+	return size
 }
 
 // Listen opens a TCP listener. Anything but a loopback address is refused
