@@ -1,5 +1,6 @@
 // Package httpserve is the one way this product runs an HTTP server: bounded
-// times and sizes of headers, TLS that follows its files, draining on stop.
+// times and sizes of headers, TLS that follows its files, warnings of handshakes that
+// fail, draining on stop.
 //
 // It does not route, log requests or know what is served.
 package httpserve
@@ -74,7 +75,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       cmp.Or(s.Limits.Idle, idleTimeout),
 		MaxHeaderBytes:    headerBytes,
-		ErrorLog:          slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
+		ErrorLog:          newComplaints(s.Name, s.Log),
 		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
 	}
 	failed := make(chan error, 1)

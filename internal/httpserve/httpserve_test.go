@@ -19,7 +19,6 @@ import (
 
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/httpserve"
-	"github.com/rolecall/rolecall/internal/pki"
 )
 
 // TestDrain: a request that is being answered when the server is told to stop
@@ -198,11 +197,7 @@ func TestCertificateReload(t *testing.T) {
 
 func writePair(t *testing.T, certFile, keyFile, name string, at time.Time) {
 	t.Helper()
-	authority, err := pki.NewAuthority("test", time.Now(), time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pair, err := authority.Serving(time.Now(), time.Hour, name)
+	pair, err := newAuthority(t).Serving(time.Now(), time.Hour, name)
 	if err != nil {
 		t.Fatal(err)
 	}

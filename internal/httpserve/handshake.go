@@ -1,0 +1,54 @@
+package httpserve
+
+import (
+	"log"
+	"log/slog"
+	"strings"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// Handshakes that fail are logged up to so many times, and then one in a while: who
+// scans ports must not fill the log.
+const (
+	firstHandshakes = 5
+	handshakePause  = 10 * time.Second
+	maxReason       = 300 // bytes; a client's certificate may put long names into it
+)
+
+// complaints takes what net/http has to tell. That a TLS handshake failed is a
+// warning, as nothing else shows why a client does not get in; the rest is for
+// debugging.
+type complaints struct {
+	server    string
+	log       *slog.Logger
+	sometimes rate.Sometimes
+	notLogged int
+}
+
+func newComplaints(server string, to *slog.Logger) *log.Logger {
+	return log.New(&complaints{server: server, log: to, sometimes: rate.Sometimes{First: firstHandshakes, Interval: handshakePause}}, "", 0)
+}
+
+// Write is called by one at a time: its logger sees to that.
+func (c *complaints) Write(line []byte) (int, error) {
+	text := strings.TrimSpace(string(line))
+	rest, handshake := strings.CutPrefix(text, "http: TLS handshake error from ")
+	remote, reason, _ := strings.Cut(rest, ": ")
+	if !handshake || saidNothing(reason) {
+		c.log.Debug("HTTP server complains", "server", c.server, "text", text)
+		return len(line), nil
+	}
+	c.notLogged++
+	c.sometimes.Do(func() {
+		c.log.Warn("TLS handshake failed", "server", c.server, "remote", remote, "reason", reason[:min(len(reason), maxReason)], "notLogged", c.notLogged-1)
+		c.notLogged = 0
+	})
+	return len(line), nil
+}
+
+// saidNothing: it only looked whether somebody listens, as load balancers do.
+func saidNothing(reason string) bool {
+	return reason == "EOF" || strings.HasSuffix(reason, "connection reset by peer")
+}
