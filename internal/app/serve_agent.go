@@ -89,7 +89,11 @@ func (c *agentConfig) serve(ctx context.Context, sys System) (err error) {
 	if err != nil {
 		return fault.New(fault.Usage, "find the upstream: %w", err).Hint("--endpoint names it, --region its region")
 	}
-	log.Info("upstream", "endpoint", upstream.Endpoint(), "region", upstream.Region(), "mode", c.upstream)
+	signedFor := slog.Attr{} // left out
+	if region := upstream.Region(); region != "" {
+		signedFor = slog.String("region", region)
+	}
+	log.Info("upstream", "endpoint", upstream.Endpoint(), "mode", c.upstream, signedFor)
 	setup, err := c.prepare(hosts, log)
 	if err != nil {
 		return err
