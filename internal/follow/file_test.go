@@ -82,6 +82,66 @@ func TestFile(t *testing.T) {
 	}
 }
 
+// TestFileTriedAgain: a file that could not be read is tried again though nothing
+// about it changed, and read once it can be; one that was read and is no good is not.
+func TestFileTriedAgain(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path, unreadable := filepath.Join(dir, "f"), filepath.Join(dir, "d")
+	if err := os.Mkdir(unreadable, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	// A folder opens, and does not read. What takes its place has its size and time.
+	info, err := os.Stat(unreadable)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(text string, at time.Time) {
+		t.Helper()
+		if err := errors.Join(os.WriteFile(path+".new", []byte(text), 0o600), os.Chtimes(path+".new", at, at), os.Rename(path+".new", path)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("old", time.Unix(10, 0))
+	said := &strings.Builder{}
+	parsed := 0
+	f, err := follow.OpenFile("thing", path, func(text []byte) (string, error) {
+		parsed++
+		if strings.HasPrefix(string(text), "bad") {
+			return "", errors.New("no good")
+		}
+		return string(text), nil
+	}, slog.New(slog.NewTextHandler(said, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Remove(path), os.Symlink(unreadable, path)); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if got := f.Current(); got != "old" || parsed != 1 {
+			t.Errorf("while it cannot be read: %s, parsed %d times", got, parsed)
+		}
+	}
+	if strings.Count(said.String(), "not read again") != 1 {
+		t.Errorf("says %s", said)
+	}
+	if os.Remove(path) != nil {
+		t.Fatal("it stays")
+	}
+	good := strings.Repeat("g", int(info.Size()))
+	put(good, info.ModTime())
+	if got := f.Current(); got != good || parsed != 2 {
+		t.Errorf("once it can be read: %d bytes, parsed %d times", len(got), parsed)
+	}
+	put("bad", time.Unix(20, 0))
+	for range 3 {
+		if got := f.Current(); got != good || parsed != 3 {
+			t.Errorf("what is no good: %d bytes, parsed %d times", len(got), parsed)
+		}
+	}
+}
+
 // TestFileReadByMany: while one reads, others go on with what there is, and in
 // the end all have the newest.
 func TestFileReadByMany(t *testing.T) {
