@@ -139,7 +139,7 @@ func (c *brokerConfig) validate() error {
 	case c.stsQPS <= 0 || c.stsBurst < 1 || c.associationLimit < 1 || c.shutdownDelay < 0:
 		return usage("rates and limits must be more than 0")
 	}
-	if err := c.validateFurther(); err != nil {
+	if err := validateFurther("keys-also", c.keysIssuer, c.keysAlso); err != nil {
 		return err
 	}
 	c.cluster.Partition = arn.PartitionOf(c.cluster.Region)
@@ -152,23 +152,6 @@ func (c *brokerConfig) validate() error {
 		if err := c.lifetimes.Validate(); err != nil {
 			return usage("%w", err).Hint("see --ca-lifetime, --cert-lifetime and --ca-settle")
 		}
-	}
-	return nil
-}
-
-// validateFurther refuses two places for the keys of one issuer: it would be left
-// to chance which counts.
-func (c *brokerConfig) validateFurther() error {
-	seen := map[string]bool{c.keysIssuer: c.keysIssuer != ""}
-	for _, one := range c.keysAlso {
-		issuer, place, _ := strings.Cut(one, "=")
-		switch {
-		case issuer == "" || place == "":
-			return usage("--keys-also %q: want ISSUER=KEYS", one).Hint("KEYS is apiserver, a file or https URL of a JWKS")
-		case seen[issuer]:
-			return usage("--keys-also %q: the issuer has keys already", one)
-		}
-		seen[issuer] = true
 	}
 	return nil
 }

@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -195,31 +194,13 @@ func (c *brokerConfig) verifier(sys System, p *brokerParts) (*workload.Verifier,
 	if v.Mode == workload.TokenReview {
 		return v, nil // one pod is read at a time
 	}
-	v.Keys = workload.NewKeys(keySource(p, c.keys, c.keysIssuer), sys.Now, c.furtherIssuers(p)...)
+	v.Keys = workload.NewKeys(keySource(p.client, c.keys, c.keysIssuer), sys.Now, furtherIssuers(p.client, c.keysAlso)...)
 	p.run = append(p.run, v.Objects.Run, func(ctx context.Context) error { return v.Keys.Run(ctx, p.log) })
 	p.wantSynced("keys of the issuer", v.Keys.Synced())
 	for _, synced := range v.Objects.Synced() {
 		p.wantSynced("pods and service accounts", synced)
 	}
 	return v, nil
-}
-
-// keySource is where the keys of one issuer of the cluster's tokens come from.
-func keySource(p *brokerParts, place, issuer string) follow.KeySource {
-	if place == keysAPIServer {
-		return apiServerKeys(p.client)
-	}
-	return keysAt(place, issuer)
-}
-
-// furtherIssuers have been validated.
-func (c *brokerConfig) furtherIssuers(p *brokerParts) []workload.Further {
-	var all []workload.Further
-	for _, one := range c.keysAlso {
-		issuer, place, _ := strings.Cut(one, "=")
-		all = append(all, workload.Further{Issuer: issuer, Keys: keySource(p, place, issuer)})
-	}
-	return all
 }
 
 // sessions reads the AWS configuration and the signing key.

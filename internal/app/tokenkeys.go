@@ -14,6 +14,42 @@ import (
 	"github.com/rolecall/rolecall/internal/follow"
 )
 
+// keySource is where the keys of one issuer of the cluster's tokens come from. client
+// is not used for a file or URL.
+func keySource(client kubernetes.Interface, place, issuer string) follow.KeySource {
+	if place == keysAPIServer {
+		return apiServerKeys(client)
+	}
+	return keysAt(place, issuer)
+}
+
+// furtherIssuers are ISSUER=KEYS each, which have been validated.
+func furtherIssuers(client kubernetes.Interface, also []string) []follow.Further {
+	var all []follow.Further
+	for _, one := range also {
+		issuer, place, _ := strings.Cut(one, "=")
+		all = append(all, follow.Further{Issuer: issuer, Keys: keySource(client, place, issuer)})
+	}
+	return all
+}
+
+// validateFurther refuses two places for the keys of one issuer: it would be left
+// to chance which counts. first is the issuer that has keys already, if it is known.
+func validateFurther(flag, first string, also []string) error {
+	seen := map[string]bool{first: first != ""}
+	for _, one := range also {
+		issuer, place, _ := strings.Cut(one, "=")
+		switch {
+		case issuer == "" || place == "":
+			return usage("--%s %q: want ISSUER=KEYS", flag, one).Hint("KEYS is apiserver, a file or https URL of a JWKS")
+		case seen[issuer]:
+			return usage("--%s %q: the issuer has keys already", flag, one)
+		}
+		seen[issuer] = true
+	}
+	return nil
+}
+
 // keysAt are the keys at an https URL or in a file, which do not say whose they
 // are.
 func keysAt(place, issuer string) follow.KeySource {

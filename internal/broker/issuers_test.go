@@ -17,15 +17,16 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/rolecall/rolecall/internal/broker/workload"
+	"github.com/rolecall/rolecall/internal/follow"
 	"github.com/rolecall/rolecall/internal/token"
 )
 
 const formerURL = "https://" + issuerHost + "/former"
 
 // former is an issuer with a key of its own, which it publishes under a kid.
-func former(kid string) workload.Further {
+func former(kid string) follow.Further {
 	key := must(strangeKey())
-	return workload.Further{Issuer: formerURL, Keys: func(context.Context) (string, []byte, error) {
+	return follow.Further{Issuer: formerURL, Keys: func(context.Context) (string, []byte, error) {
 		text, err := token.MarshalJWKS([]crypto.PublicKey{key.Public()})
 		return "not this one's to say", []byte(strings.ReplaceAll(string(text), key.ID(), kid)), err
 	}}
@@ -56,7 +57,7 @@ func TestTwoIssuers(t *testing.T) {
 	t.Parallel()
 	now, before := must(clusterKey()), must(strangeKey())
 	for _, published := range []string{before.ID(), now.ID()} {
-		w := newWorld(t, settings{further: []workload.Further{former(published)}})
+		w := newWorld(t, settings{further: []follow.Further{former(published)}})
 		w.associate()
 		signed := func(key *token.Key, kid, issuer string) string {
 			return signedAs(key, kid, w.claims(edits{"iss": issuer}))
@@ -88,8 +89,8 @@ func TestTwoIssuers(t *testing.T) {
 // and nothing to those of the other.
 func TestFormerIssuerAway(t *testing.T) {
 	t.Parallel()
-	away := workload.Further{Issuer: formerURL, Keys: func(context.Context) (string, []byte, error) { return "", nil, errors.New("no such host") }}
-	w := newWorld(t, settings{further: []workload.Further{away}})
+	away := follow.Further{Issuer: formerURL, Keys: func(context.Context) (string, []byte, error) { return "", nil, errors.New("no such host") }}
+	w := newWorld(t, settings{further: []follow.Further{away}})
 	w.associate()
 	w.expect(w.ask(w.token(nil)), "", "")
 	w.expect(w.ask(must(token.Sign(must(strangeKey()), w.claims(edits{"iss": formerURL}))).Reveal()), "ServiceUnavailableException", "keys")
@@ -129,7 +130,7 @@ func TestIssuerRenamed(t *testing.T) {
 	t.Parallel()
 	var name atomic.Value
 	name.Store(clusterURL)
-	w := newWorld(t, settings{issuer: func() string { return name.Load().(string) }, further: []workload.Further{{Issuer: clusterURL, Keys: func(context.Context) (string, []byte, error) {
+	w := newWorld(t, settings{issuer: func() string { return name.Load().(string) }, further: []follow.Further{{Issuer: clusterURL, Keys: func(context.Context) (string, []byte, error) {
 		text, err := token.MarshalJWKS([]crypto.PublicKey{must(clusterKey()).Public()})
 		return "", text, err
 	}}}})

@@ -144,7 +144,7 @@ type settings struct {
 	minted *token.Key
 	// issuer is the cluster's, clusterURL if nil; further are other ones.
 	issuer  func() string
-	further []workload.Further
+	further []follow.Further
 }
 
 // patience is longer than a busy machine takes for anything.

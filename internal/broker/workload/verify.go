@@ -72,7 +72,7 @@ func (v *Verifier) Verify(ctx context.Context, raw credential.Secret, audience s
 		return v.both(ctx, decoded, raw, audience)
 	case Auto:
 		// The API server may accept issuers that we have no keys of.
-		if v.Keys.of(issuerOf(decoded)) == nil || v.usable(decoded, fresh) != nil {
+		if v.Keys.Of(issuerOf(decoded)) == nil || v.usable(decoded, fresh) != nil {
 			return v.asked(ctx, decoded, raw, audience)
 		}
 		return v.offline(ctx, decoded, raw, audience)
@@ -109,7 +109,7 @@ func issuerOf(decoded *token.JWT) string {
 // usable says why a token cannot be verified without the API server.
 func (v *Verifier) usable(decoded *token.JWT, within time.Duration) error {
 	now := v.Now()
-	keys := v.Keys.of(issuerOf(decoded))
+	keys := v.Keys.Of(issuerOf(decoded))
 	if keys == nil {
 		keys = v.Keys.IssuerKeys // who the issuer is, is known with its keys
 	}
