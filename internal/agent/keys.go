@@ -14,7 +14,7 @@ import (
 // upstream has granted: a rotated token finds what its pod has already. It never
 // grants anything by itself.
 type Keys struct {
-	*follow.IssuerKeys
+	*follow.ClusterKeys
 	audience string
 }
 
@@ -34,23 +34,28 @@ const (
 const reloadTimeout = 500 * time.Millisecond
 
 // NewKeys makes a verifier for one audience. It knows nothing before Agent.Run.
-func NewKeys(source follow.KeySource, audience string, now func() time.Time) *Keys {
-	return &Keys{follow.NewIssuerKeys(source, now), audience}
+func NewKeys(source follow.KeySource, audience string, now func() time.Time, further ...follow.Further) *Keys {
+	return &Keys{follow.NewClusterKeys(source, now, further...), audience}
 }
 
 // verify says what local keys make of a token. A refusal is only for a token
 // that is signed by the issuer and yet not for us; whatever else is wrong, the
-// upstream says.
+// upstream says. The issuer that the token names chooses whose keys count. An unknown
+// one, as the API server's name may have changed, or kid makes keys be read anew.
 func (k *Keys) verify(ctx context.Context, raw credential.Secret, p *peeked, node string, now time.Time) (verdict, *refusal) {
-	if k.Current() == nil {
+	keys := k.Of(p.issuer)
+	if keys == nil {
+		keys = k.IssuerKeys
+	}
+	if keys.Current() == nil {
 		return keysNotKnown, nil
 	}
-	_, err := k.verifier().Verify(raw, now)
-	if errors.Is(err, token.ErrUnknownKey) && p.keyID != "" {
+	_, err := k.verifier(keys).Verify(raw, now)
+	if (errors.Is(err, token.ErrUnknownKey) && p.keyID != "") || errors.Is(err, token.ErrIssuer) {
 		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), reloadTimeout)
 		defer cancel()
-		if tried, failed := k.Reload(bounded); tried && failed == nil {
-			_, err = k.verifier().Verify(raw, now)
+		if tried, failed := keys.Reload(bounded); tried && failed == nil {
+			_, err = k.verifier(keys).Verify(raw, now)
 		}
 	}
 	switch {
@@ -68,8 +73,8 @@ func (k *Keys) verify(ctx context.Context, raw credential.Secret, p *peeked, nod
 
 // verifier has a leeway for nbf and iat; that the token has not expired was
 // checked before, without any.
-func (k *Keys) verifier() *token.Verifier {
-	published := k.Current()
+func (k *Keys) verifier(keys *follow.IssuerKeys) *token.Verifier {
+	published := keys.Current()
 	return &token.Verifier{Issuer: published.Issuer, Audiences: []string{k.audience}, Keys: published.Set, Leeway: clockSkew}
 }
 

@@ -18,6 +18,7 @@ type peeked struct {
 	notBefore time.Time // zero if it does not say
 	workload  token.Workload
 	subject   string
+	issuer    string
 	keyID     string
 }
 
@@ -64,6 +65,7 @@ func peek(raw string, now time.Time) (*peeked, *refusal) {
 	// is the service's business what it makes of it.
 	_ = json.Unmarshal(decoded.Claims["kubernetes.io"], &p.workload)
 	_ = json.Unmarshal(decoded.Claims["sub"], &p.subject)
+	_ = json.Unmarshal(decoded.Claims["iss"], &p.issuer)
 	return p, nil
 }
 

@@ -10,11 +10,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
+	"k8s.io/client-go/kubernetes"
 
 	"github.com/rolecall/rolecall/internal/agent"
 	"github.com/rolecall/rolecall/internal/agent/nodenet"
 	"github.com/rolecall/rolecall/internal/fault"
-	"github.com/rolecall/rolecall/internal/follow"
 )
 
 const (
@@ -49,6 +49,7 @@ type agentConfig struct {
 	readyRequires          string
 
 	localKeys, keysIssuer string
+	keysAlso              []string // ISSUER=KEYS
 	podLiveness           string
 	kubeconfig, kubeAPI   string
 	// node is this node's name, from NODE_NAME.
@@ -105,6 +106,7 @@ func (c *agentConfig) flags(cmd *cobra.Command) {
 	flags.StringVar(&c.readyRequires, "ready-requires", "", "upstream: be ready only once the agent's own credentials were found")
 	flags.StringVar(&c.localKeys, "local-keys", keysAuto, "keys that rotated tokens are verified with: apiserver, a file or https URL of a JWKS, off; auto is apiserver with a broker")
 	flags.StringVar(&c.keysIssuer, "local-keys-issuer", "", "issuer of the tokens; needed with a file or URL")
+	flags.StringArrayVar(&c.keysAlso, "local-keys-also", nil, "ISSUER=KEYS: a further issuer of the cluster's tokens, as while its URL is changed, and where its keys come from, as in --local-keys; may be repeated")
 	flags.StringVar(&c.podLiveness, "pod-liveness", "auto", "watch the pods of $NODE_NAME and forget those that ended: auto, on or off")
 	flags.BoolVar(&s.VerifySource, "verify-source-ip", false, "refuse a pod's token from other addresses than the pod's; needs the watch of pods")
 	flags.StringVar(&c.kubeconfig, "kubeconfig", "", "file that says how to reach the API server; from inside the cluster if empty")
@@ -147,10 +149,15 @@ func (c *agentConfig) validate(log *slog.Logger) ([]netip.Addr, error) {
 		return nil, usage("--verify-source-ip needs the watch of pods").Hint("set NODE_NAME, and not --pod-liveness off")
 	case c.brokerCertificate != "" && c.upstream != upstreamBroker:
 		return nil, usage("--broker-client-certificate is for --upstream broker")
+	case len(c.keysAlso) > 0 && c.keysFrom() == keysOff:
+		return nil, usage("--local-keys-also needs --local-keys, where the keys of the issuer come from")
 	case s.CacheSize < 0 || s.Retention < 0 || s.RenewRate <= 0 || s.MinServeTTL < 0 || s.ForegroundDeadline <= 0 || c.grace < 0:
 		return nil, usage("sizes, times and rates must not be negative, and --max-service-qps and --foreground-deadline not 0")
 	case s.RefreshFraction <= 0 || s.RefreshFraction > 0.9:
 		return nil, usage("--refresh-fraction %v: want more than 0, at most 0.9", s.RefreshFraction)
+	}
+	if err := validateFurther("local-keys-also", c.keysIssuer, c.keysAlso); err != nil {
+		return nil, err
 	}
 	c.warnCapacity(log)
 	return c.hosts()
@@ -206,25 +213,34 @@ func (c *agentConfig) allowed(hosts []netip.Addr) []netip.Addr {
 	return hosts
 }
 
-// keySource is where the keys of tokens come from; nil for none.
-func (c *agentConfig) keySource() (follow.KeySource, error) {
-	from := c.localKeys
-	if from == keysAuto {
-		from = keysOff
-		if c.upstream == upstreamBroker {
-			from = keysAPIServer
-		}
+// keysFrom is where the keys of the cluster's issuer come from.
+func (c *agentConfig) keysFrom() string {
+	switch {
+	case c.localKeys != keysAuto:
+		return c.localKeys
+	case c.upstream == upstreamBroker:
+		return keysAPIServer
 	}
+	return keysOff
+}
+
+// keys are nil where tokens are not verified on the node.
+func (c *agentConfig) keys(now func() time.Time) (*agent.Keys, error) {
+	from := c.keysFrom()
 	switch {
 	case from == keysOff:
 		return nil, nil
-	case from == keysAPIServer:
-		client, err := kubeClient(c.kubeconfig, c.kubeAPI)
-		return apiServerKeys(client), err
-	case c.keysIssuer == "":
+	case from != keysAPIServer && c.keysIssuer == "":
 		return nil, usage("--local-keys %s needs --local-keys-issuer, the issuer of the tokens", from)
 	}
-	return keysAt(from, c.keysIssuer), nil
+	var client kubernetes.Interface
+	if from == keysAPIServer || slices.ContainsFunc(c.keysAlso, func(one string) bool { return strings.HasSuffix(one, "="+keysAPIServer) }) {
+		var err error
+		if client, err = kubeClient(c.kubeconfig, c.kubeAPI); err != nil {
+			return nil, err
+		}
+	}
+	return agent.NewKeys(keySource(client, from, c.keysIssuer), podIdentityAudience, now, furtherIssuers(client, c.keysAlso)...), nil
 }
 
 // registerNode adds what is known of the node and the program.

@@ -89,11 +89,11 @@ func (c *agentConfig) serve(ctx context.Context, sys System) (err error) {
 	if err != nil {
 		return fault.New(fault.Usage, "find the upstream: %w", err).Hint("--endpoint names it, --region its region")
 	}
-	signedFor := slog.Attr{} // left out
+	attributes := []any{"endpoint", upstream.Endpoint(), "mode", c.upstream}
 	if region := upstream.Region(); region != "" {
-		signedFor = slog.String("region", region)
+		attributes = append(attributes, "region", region)
 	}
-	log.Info("upstream", "endpoint", upstream.Endpoint(), "mode", c.upstream, signedFor)
+	log.Info("upstream", attributes...)
 	setup, err := c.prepare(hosts, log)
 	if err != nil {
 		return err
@@ -298,14 +298,6 @@ func (c *agentConfig) untaint(ctx context.Context, parts *errgroup.Group, probes
 	taint := agent.Taint{Client: client, Node: c.node, Ready: []func(context.Context) error{probes.Serving, node.Ready}, Log: log}
 	parts.Go(func() error { taint.Run(ctx); return nil })
 	return nil
-}
-
-func (c *agentConfig) keys(now func() time.Time) (*agent.Keys, error) {
-	source, err := c.keySource()
-	if source == nil || err != nil {
-		return nil, err
-	}
-	return agent.NewKeys(source, podIdentityAudience, now), nil
 }
 
 func (c *agentConfig) eksAuth(now func() time.Time) awsapi.EKSAuthConfig {
