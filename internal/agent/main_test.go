@@ -1,7 +1,6 @@
 package agent_test
 
 import (
-	"bytes"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -26,6 +25,7 @@ import (
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/credential"
 	"github.com/rolecall/rolecall/internal/token"
+	"github.com/rolecall/rolecall/test/lockedbuffer"
 )
 
 const (
@@ -113,29 +113,12 @@ func clusterJWKS(context.Context) (string, []byte, error) {
 type rig struct {
 	*agent.Agent
 	registry *prometheus.Registry
-	logs     *lockedBuffer
-}
-
-type lockedBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
+	logs     *lockedbuffer.Buffer
 }
 
 func newRig(t testing.TB, upstream agent.Upstream, change func(*agent.Config)) *rig {
 	t.Helper()
-	r := &rig{registry: prometheus.NewRegistry(), logs: &lockedBuffer{}}
+	r := &rig{registry: prometheus.NewRegistry(), logs: &lockedbuffer.Buffer{}}
 	config := agent.Defaults()
 	config.Cluster, config.Upstream, config.Node = "prod", upstream, "n1"
 	config.AllowedHosts = []netip.Addr{netip.MustParseAddr("127.0.0.1")}

@@ -20,6 +20,7 @@ import (
 	"github.com/rolecall/rolecall/internal/broker"
 	"github.com/rolecall/rolecall/internal/httpserve"
 	"github.com/rolecall/rolecall/internal/pki"
+	"github.com/rolecall/rolecall/test/pipes"
 )
 
 // limitedBroker is what `serve broker` serves, without a cluster: what is asked
@@ -152,12 +153,11 @@ func TestBrokerSlowBody(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := &brokerConfig{cluster: association.Cluster{Name: "prod"}}
-		broker, probes, metrics := newPipes(), newPipes(), newPipes()
+		broker, probes, metrics := pipes.NewListener(), pipes.NewListener(), pipes.NewListener()
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- c.serve(ctx, limitedBroker(c), []net.Listener{broker, probes, metrics}) }()
-		client, connection := net.Pipe()
-		broker.connections <- connection
+		client := broker.Connect()
 		began := time.Now()
 		if _, err := io.WriteString(client, "POST /clusters/prod/assume-role-for-pod-identity HTTP/1.1\r\nHost: b\r\nContent-Length: 100\r\n\r\n{"); err != nil {
 			t.Fatal(err)
@@ -177,27 +177,3 @@ func TestBrokerSlowBody(t *testing.T) {
 		}
 	})
 }
-
-// pipes is a listener without a network, for a clock that a test moves.
-type pipes struct {
-	connections chan net.Conn
-	closed      chan struct{}
-}
-
-func newPipes() *pipes { return &pipes{make(chan net.Conn), make(chan struct{})} }
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case connection := <-p.connections:
-		return connection, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error {
-	close(p.closed)
-	return nil
-}
-
-func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }

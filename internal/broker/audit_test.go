@@ -8,6 +8,7 @@ import (
 
 	"github.com/rolecall/rolecall/internal/audit"
 	"github.com/rolecall/rolecall/internal/broker"
+	"github.com/rolecall/rolecall/test/lockedbuffer"
 )
 
 // TestAuditChain: records of many requests at once are one chain.
@@ -39,15 +40,15 @@ func TestAuditChain(t *testing.T) {
 
 // fullDisk takes so many bytes in all, until there is room again.
 type fullDisk struct {
-	lockedBuffer
+	lockedbuffer.Buffer
 	room int
 }
 
 func (d *fullDisk) Write(p []byte) (int, error) {
 	if d.room < 0 || len(p) <= d.room {
-		return d.lockedBuffer.Write(p)
+		return d.Buffer.Write(p)
 	}
-	written, _ := d.lockedBuffer.Write(p[:d.room])
+	written, _ := d.Buffer.Write(p[:d.room])
 	d.room = 0
 	return written, errors.New("no space left on device")
 }

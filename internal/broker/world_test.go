@@ -37,6 +37,7 @@ import (
 	"github.com/rolecall/rolecall/internal/localaws/sts"
 	"github.com/rolecall/rolecall/internal/pki"
 	"github.com/rolecall/rolecall/internal/token"
+	"github.com/rolecall/rolecall/test/lockedbuffer"
 )
 
 // The names of spec podidentity §22.
@@ -95,7 +96,7 @@ type world struct {
 	accounts   *account.Set
 	aws        string
 	url        string
-	audit, log *lockedBuffer
+	audit, log *lockedbuffer.Buffer
 	draining   chan struct{}
 	config     broker.Config
 	refused    []broker.PodRefusal
@@ -103,23 +104,6 @@ type world struct {
 	mu    sync.Mutex
 	now   time.Time
 	calls []url.Values // of STS
-}
-
-type lockedBuffer struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
 }
 
 func (w *world) clock() time.Time {
@@ -159,7 +143,7 @@ var podLabels = []string{"example.com/team", "tier"}
 func newWorld(t testing.TB, s settings) *world {
 	t.Helper()
 	w := &world{
-		t: t, now: time.Now().UTC().Truncate(time.Second), audit: &lockedBuffer{}, log: &lockedBuffer{}, draining: make(chan struct{}),
+		t: t, now: time.Now().UTC().Truncate(time.Second), audit: &lockedbuffer.Buffer{}, log: &lockedbuffer.Buffer{}, draining: make(chan struct{}),
 		set: follow.NewValue(&association.Set{}), grants: follow.NewValue(&grant.Set{}), changes: broker.NewChanges(),
 	}
 	w.set.MarkSynced()

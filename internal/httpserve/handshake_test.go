@@ -16,6 +16,7 @@ import (
 
 	"github.com/rolecall/rolecall/internal/httpserve"
 	"github.com/rolecall/rolecall/internal/pki"
+	"github.com/rolecall/rolecall/test/pipes"
 )
 
 // TestHandshakeFails: who does not get in is found in the log, with the reason, and
@@ -34,7 +35,7 @@ func TestHandshakeFails(t *testing.T) {
 			t.Fatal(err)
 		}
 		said := &strings.Builder{} // read while nobody writes
-		listener := &pipes{make(chan net.Conn), make(chan struct{})}
+		listener := pipes.NewListener()
 		server := httpserve.Server{Name: "test", TLS: serving, Handler: http.NotFoundHandler(), Log: slog.New(slog.NewJSONHandler(said, nil))}
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
@@ -44,8 +45,7 @@ func TestHandshakeFails(t *testing.T) {
 			t.Helper()
 			synctest.Wait()
 			said.Reset()
-			client, connection := net.Pipe()
-			listener.connections <- connection
+			client := listener.Connect()
 			speak(client)
 			_ = client.Close()
 			synctest.Wait()

@@ -9,7 +9,6 @@ import (
 	"encoding/pem"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/httpserve"
+	"github.com/rolecall/rolecall/test/pipes"
 )
 
 // TestDrain: a request that is being answered when the server is told to stop
@@ -76,12 +76,11 @@ func TestUnusedConnections(t *testing.T) {
 			server := httpserve.Server{Name: "test", Log: slog.New(slog.DiscardHandler), Limits: row.limits, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				_, _ = io.Copy(w, r.Body)
 			})}
-			listener := &pipes{make(chan net.Conn), make(chan struct{})}
+			listener := pipes.NewListener()
 			ctx, stop := context.WithCancel(t.Context())
 			ended := make(chan error, 1)
 			go func() { ended <- server.Serve(ctx, listener) }()
-			client, connection := net.Pipe()
-			listener.connections <- connection
+			client := listener.Connect()
 			time.Sleep(91 * time.Second)
 			sent := make(chan struct{})
 			go func() {
@@ -109,28 +108,6 @@ func TestUnusedConnections(t *testing.T) {
 		})
 	}
 }
-
-// pipes is a listener without a network, for a clock that a test moves.
-type pipes struct {
-	connections chan net.Conn
-	closed      chan struct{}
-}
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case connection := <-p.connections:
-		return connection, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error {
-	close(p.closed)
-	return nil
-}
-
-func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
 func TestListenRefuses(t *testing.T) {
 	t.Parallel()

@@ -101,7 +101,7 @@ func TestPodIdentity(t *testing.T) {
 	}
 	_, err = auth.AssumeRoleForPodIdentity(ctx, &eksauth.AssumeRoleForPodIdentityInput{ClusterName: aws.String("prod"), Token: &raw})
 	refusedWith(t, "deleted association", err, "ResourceNotFoundException", "No association found")
-	if strings.Contains(w.log.text.String(), raw[:40]) {
+	if strings.Contains(w.log.String(), raw[:40]) {
 		t.Error("the log shows a token")
 	}
 }

@@ -29,6 +29,7 @@ import (
 	"github.com/rolecall/rolecall/internal/localaws/sts"
 	"github.com/rolecall/rolecall/internal/pki"
 	"github.com/rolecall/rolecall/internal/token"
+	"github.com/rolecall/rolecall/test/lockedbuffer"
 )
 
 // The set-up of spec issuer-and-sts §17.
@@ -56,7 +57,7 @@ type world struct {
 	url       string
 	admin     credential.AWS
 	key       *token.Key // K1
-	log       *lockedBuffer
+	log       *lockedbuffer.Buffer
 	mu        sync.Mutex
 	now       time.Time
 	jwks      string
@@ -83,20 +84,9 @@ func (w *world) explain(d localaws.Decision) {
 	w.explained = append(w.explained, d)
 }
 
-type lockedBuffer struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
 func newWorld(t testing.TB, edits ...func(*localaws.Config)) *world {
 	t.Helper()
-	w := &world{t: t, now: epoch, caching: "no-cache", jwksTyp: http.StatusOK, log: &lockedBuffer{}}
+	w := &world{t: t, now: epoch, caching: "no-cache", jwksTyp: http.StatusOK, log: &lockedbuffer.Buffer{}}
 	var err error
 	if w.private, err = signingKey(); err != nil {
 		t.Fatal(err)

@@ -19,6 +19,7 @@ import (
 	"github.com/rolecall/rolecall/internal/app"
 	"github.com/rolecall/rolecall/test/cluster"
 	"github.com/rolecall/rolecall/test/freeport"
+	"github.com/rolecall/rolecall/test/lockedbuffer"
 )
 
 // TestRotationsAndRestartsLoseNothing runs two replicas that make their own
@@ -108,12 +109,12 @@ type replica struct {
 	address string
 	cancel  context.CancelFunc
 	ended   chan int
-	stderr  *lockedBuffer
+	stderr  *lockedbuffer.Buffer
 }
 
 func startReplica(t *testing.T, c *cluster.Cluster, url string, more ...string) *replica {
 	t.Helper()
-	r := &replica{address: freeport.Address(t), ended: make(chan int, 1), stderr: &lockedBuffer{}}
+	r := &replica{address: freeport.Address(t), ended: make(chan int, 1), stderr: &lockedbuffer.Buffer{}}
 	system := app.NewSystem()
 	system.Stderr = r.stderr
 	ctx, cancel := context.WithCancel(t.Context())

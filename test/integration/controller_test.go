@@ -25,6 +25,7 @@ import (
 	"github.com/rolecall/rolecall/internal/app"
 	"github.com/rolecall/rolecall/test/cluster"
 	"github.com/rolecall/rolecall/test/freeport"
+	"github.com/rolecall/rolecall/test/lockedbuffer"
 )
 
 // TestController runs the command on two API servers: it publishes, says so, and
@@ -156,7 +157,7 @@ spec:
 // has an environment.
 func (f *controlled) start(t *testing.T) {
 	t.Helper()
-	stderr := &lockedBuffer{}
+	stderr := &lockedbuffer.Buffer{}
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan struct{})
 	args := append([]string{"serve", "controller", "--kubeconfig", f.kubeconfig, "--metrics-listen", f.metrics, "--every", "200ms", "--leader-election-namespace", "default"}, f.flags...)
@@ -185,7 +186,7 @@ func (f *controlled) start(t *testing.T) {
 func (f *controlled) statusShows(t *testing.T, lines ...string) {
 	t.Helper()
 	for _, format := range []string{"table", "json"} {
-		output := &lockedBuffer{}
+		output := &lockedbuffer.Buffer{}
 		system := app.NewSystem()
 		system.Stdout, system.Stderr = output, output
 		if code := app.Run(t.Context(), system, []string{"issuer", "rotate", "status", "--kubeconfig", f.kubeconfig, "--issuer", "c1", "-o", format}); code != 0 {

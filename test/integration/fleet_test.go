@@ -40,6 +40,7 @@ import (
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	localsts "github.com/rolecall/rolecall/internal/localaws/sts"
 	"github.com/rolecall/rolecall/internal/token"
+	"github.com/rolecall/rolecall/test/lockedbuffer"
 )
 
 // fleetAWS is what is outside of a bubble, where the clock is another: AWS, on
@@ -121,7 +122,7 @@ type fleet struct {
 	mux     *http.ServeMux
 	broker  atomic.Pointer[http.ServeMux] // mux, or nil while it is down
 	agents  []*agent.Agent
-	audit   *lockedBuffer
+	audit   *lockedbuffer.Buffer
 	calls   atomic.Int64 // of the broker
 }
 
@@ -139,7 +140,7 @@ func inFleet(t *testing.T, aws *fleetAWS, nodes int, perSecond float64, test fun
 // newFleet runs until stop is called.
 func newFleet(t testing.TB, aws *fleetAWS, nodes int, perSecond float64) (f *fleet, stop func()) {
 	t.Helper()
-	f = &fleet{t: t, aws: aws, audit: &lockedBuffer{}}
+	f = &fleet{t: t, aws: aws, audit: &lockedbuffer.Buffer{}}
 	var err error
 	if f.key, err = token.GenerateEC(elliptic.P256()); err != nil {
 		t.Fatal(err)

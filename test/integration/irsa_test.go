@@ -35,6 +35,7 @@ import (
 	"github.com/rolecall/rolecall/internal/token"
 	"github.com/rolecall/rolecall/internal/webhook"
 	"github.com/rolecall/rolecall/test/cluster"
+	"github.com/rolecall/rolecall/test/lockedbuffer"
 )
 
 const (
@@ -393,7 +394,7 @@ func TestJWKSOfSecret(t *testing.T) {
 		}
 	}
 	jwks := func(secret string) (int, string, string) {
-		var out, problems lockedBuffer
+		var out, problems lockedbuffer.Buffer
 		system := app.NewSystem()
 		system.Stdout, system.Stderr = &out, &problems
 		code := app.Run(ctx, system, []string{"issuer", "jwks", "--kubeconfig", c.Kubeconfig, "--secret", secret, "--empty-kid"})

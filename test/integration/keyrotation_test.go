@@ -37,6 +37,7 @@ import (
 	"github.com/rolecall/rolecall/internal/pki"
 	"github.com/rolecall/rolecall/internal/token"
 	"github.com/rolecall/rolecall/test/cluster"
+	"github.com/rolecall/rolecall/test/lockedbuffer"
 )
 
 const (
@@ -273,7 +274,7 @@ func (f *fireground) rolecall(t *testing.T, code int, args ...string) string {
 
 func (f *fireground) run(t *testing.T, args ...string) (code int, said string) {
 	t.Helper()
-	output := &lockedBuffer{}
+	output := &lockedbuffer.Buffer{}
 	args = append(args, f.flags...)
 	if args[1] == "rotate" {
 		args = append(args, "--dir", f.dir, "--kubeconfig", f.Kubeconfig)

@@ -22,6 +22,7 @@ import (
 	"github.com/rolecall/rolecall/internal/app"
 	"github.com/rolecall/rolecall/test/cluster"
 	"github.com/rolecall/rolecall/test/freeport"
+	"github.com/rolecall/rolecall/test/lockedbuffer"
 )
 
 // documented is a row of the page's table of permissions.
@@ -95,7 +96,7 @@ func TestPermissions(t *testing.T) {
 // untilLogged runs the command until it has said something and stopped.
 func untilLogged(t *testing.T, args []string, want string) string {
 	t.Helper()
-	stderr := &lockedBuffer{}
+	stderr := &lockedbuffer.Buffer{}
 	system := app.NewSystem()
 	system.Stderr = stderr
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

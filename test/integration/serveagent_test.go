@@ -22,6 +22,7 @@ import (
 	"github.com/rolecall/rolecall/internal/app"
 	"github.com/rolecall/rolecall/test/cluster"
 	"github.com/rolecall/rolecall/test/freeport"
+	"github.com/rolecall/rolecall/test/lockedbuffer"
 )
 
 const podIdentity = "pods.eks.amazonaws.com"
@@ -124,7 +125,7 @@ func startAgent(t *testing.T, c *cluster.Cluster, endpoint, token string, more .
 		return port
 	}
 	credentials, probes := port(), port()
-	logs := &lockedBuffer{}
+	logs := &lockedbuffer.Buffer{}
 	system := app.NewSystem()
 	system.Stdout, system.Stderr = logs, logs
 	system.Getenv = func(name string) string { return map[string]string{"NODE_NAME": "n1"}[name] }

@@ -1,7 +1,6 @@
 package integration_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/tls"
@@ -13,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -24,6 +22,7 @@ import (
 	"github.com/rolecall/rolecall/internal/pki"
 	"github.com/rolecall/rolecall/test/cluster"
 	"github.com/rolecall/rolecall/test/freeport"
+	"github.com/rolecall/rolecall/test/lockedbuffer"
 )
 
 // TestServeWebhook runs the command as the chart would, against a real API
@@ -39,7 +38,7 @@ func TestServeWebhook(t *testing.T) {
 	dir := t.TempDir()
 	authority := writeServingPair(t, dir)
 	hook, metrics := freeport.Address(t), freeport.Address(t)
-	stderr := &lockedBuffer{}
+	stderr := &lockedbuffer.Buffer{}
 	system := app.NewSystem()
 	system.Stderr = stderr
 	ctx, stop := context.WithCancel(t.Context())
@@ -135,21 +134,4 @@ func writeServingPair(t *testing.T, dir string) *pki.Authority {
 		}
 	}
 	return authority
-}
-
-type lockedBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/rolecall/rolecall/internal/token"
 	"github.com/rolecall/rolecall/test/cluster"
 	"github.com/rolecall/rolecall/test/freeport"
+	"github.com/rolecall/rolecall/test/lockedbuffer"
 )
 
 // TestSignerRotation moves a cluster from its own key to the external signer and
@@ -156,7 +157,7 @@ type signedCluster struct {
 	*fireground
 	socket  string
 	args    []string // of serve signer: where its keys are
-	stderr  *lockedBuffer
+	stderr  *lockedbuffer.Buffer
 	stop    func()
 	longest atomic.Int64
 }
@@ -210,7 +211,7 @@ func (f *signedCluster) account(t *testing.T) {
 func (f *signedCluster) start(t *testing.T) {
 	t.Helper()
 	if f.stderr == nil {
-		f.stderr = &lockedBuffer{}
+		f.stderr = &lockedbuffer.Buffer{}
 	}
 	system := app.NewSystem()
 	system.Stderr, system.Now = f.stderr, f.clock.now
@@ -286,7 +287,7 @@ func (f *signedCluster) kids(t *testing.T) []string {
 // signer runs a command on the store.
 func (f *signedCluster) signer(t *testing.T, verb string, args ...string) string {
 	t.Helper()
-	output := &lockedBuffer{}
+	output := &lockedbuffer.Buffer{}
 	system := app.NewSystem()
 	system.Stdout, system.Stderr, system.Now = output, output, f.clock.now
 	args = slices.Concat([]string{"signer", verb}, f.storeArgs(), args)

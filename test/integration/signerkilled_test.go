@@ -21,6 +21,7 @@ import (
 	"github.com/rolecall/rolecall/internal/token"
 	"github.com/rolecall/rolecall/test/cluster"
 	"github.com/rolecall/rolecall/test/freeport"
+	"github.com/rolecall/rolecall/test/lockedbuffer"
 )
 
 // signerArgs makes this test program a signer, one that can be killed.
@@ -117,7 +118,7 @@ func (f *signedCluster) token(ctx context.Context) (string, error) {
 func (f *signedCluster) spawn(t *testing.T) *exec.Cmd {
 	t.Helper()
 	arguments := append([]string{"serve", "signer", "--socket", f.socket, "--metrics-listen", freeport.Address(t), "--refresh-hint", "1s", "--publish-for", "4s"}, f.storeArgs()...)
-	output := &lockedBuffer{}
+	output := &lockedbuffer.Buffer{}
 	process := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0], "-test.run=^TestSignerProcess$")
 	process.Env = append(os.Environ(), signerArgs+"="+strings.Join(arguments, "\n"))
 	process.Stdout, process.Stderr = output, output
