@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http/httptest"
 	"os"
@@ -23,20 +24,33 @@ import (
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/app"
+	"github.com/rolecall/rolecall/internal/issuer"
+	"github.com/rolecall/rolecall/internal/token"
 	"github.com/rolecall/rolecall/test/cluster"
 	"github.com/rolecall/rolecall/test/freeport"
 	"github.com/rolecall/rolecall/test/lockedbuffer"
 )
 
 // TestController runs the command on two API servers: it publishes, says so, and
-// walks a rotation while the test does nothing but copy the Secret to the API
-// servers' files when the phase says so.
+// walks a rotation, to a key of another kind, while the test does nothing but copy
+// the Secret to the API servers' files when the phase says so. STS takes tokens of
+// both keys.
 func TestController(t *testing.T) {
 	t.Parallel()
-	f := startController(t, "", "every: 1s, cacheFor: 1s, drainFor: 1s")
+	f := newController(t, "", "every: 999h, cacheFor: 1s, drainFor: 1s")
+	f.newAccounts(t)
+	f.trust(t, rotatingURL)
+	f.start(t)
 	c, issuers := f.Cluster, f.issuers
 	untilPhase := func(phase v1alpha1.Phase) *v1alpha1.Issuer { return untilPhase(t, issuers, phase) }
+	f.until(t, "the key is known", func(object *v1alpha1.Issuer) bool {
+		return len(object.Status.Keys) == 1 && object.Status.Keys[0].Role == "signing"
+	})
+	sts, _ := f.sts(t, time.Now)
+	f.exchange(t, sts, "RS256")
+	f.patch(t, `{"spec":{"rotation":{"keyKind":"P-256","every":"1s"}}}`)
 	old := untilPhase(v1alpha1.Verifying)
+	f.publishes(t, map[string]string{old.Status.Rotation.OldKID: "RS256", old.Status.Rotation.NewKID: "ES256"})
 	if old.Status.PublishedAt == nil || old.Status.VerifiedAt == nil || len(old.Status.Keys) != 2 {
 		t.Errorf("status %+v", old.Status)
 	}
@@ -46,6 +60,9 @@ func TestController(t *testing.T) {
 	untilPhase(v1alpha1.Signing)
 	f.copySecret(t, true, 2)
 	f.rollQuietly(t)
+	if kid := f.exchange(t, sts, "ES256"); kid != old.Status.Rotation.NewKID {
+		t.Errorf("tokens are signed by %s, want %s", kid, old.Status.Rotation.NewKID)
+	}
 	retiring := untilPhase(v1alpha1.Retiring)
 	// Another rotation would begin at once: this one is enough.
 	if _, err := issuers.Patch(t.Context(), "c1", "application/merge-patch+json", []byte(`{"spec":{"rotation":{"every":"999h"}}}`), metav1.PatchOptions{}); err != nil {
@@ -78,6 +95,38 @@ func TestController(t *testing.T) {
 	}
 }
 
+// exchange shows STS a fresh token, and wants it signed by an algorithm; it returns
+// the key's id.
+func (f *fireground) exchange(t *testing.T, sts, algorithm string) (kid string) {
+	t.Helper()
+	held := f.token(t)
+	decoded, err := token.Decode(held.raw)
+	if err != nil || decoded.Header.Algorithm != algorithm {
+		t.Errorf("a token is signed by %+v, want %s: %v", decoded.Header, algorithm, err)
+	}
+	if err := assume(t.Context(), sts, held.raw); err != nil {
+		t.Errorf("STS takes no token signed by %s: %v", algorithm, err)
+	}
+	return held.kid
+}
+
+// publishes wants keys published, by algorithm, and no others.
+func (f *fireground) publishes(t *testing.T, want map[string]string) {
+	t.Helper()
+	_, document := issuer.NewReader(issuer.Access{Endpoints: f.access.Endpoints, RootCAs: f.access.RootCAs}).Read(t.Context(), rotatingURL)
+	keys, err := token.ReadJWKS(document.Text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, key := range keys {
+		got[key.ID] = key.Algorithm()
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("published %v, want %v", got, want)
+	}
+}
+
 // controlled is a ground on which the controller walks rotations of the Issuer c1.
 type controlled struct {
 	*fireground
@@ -86,14 +135,6 @@ type controlled struct {
 	metrics string
 	// kubeconfig's address stays while API servers are restarted.
 	kubeconfig string
-}
-
-// startController runs the command on the Issuer that newController makes.
-func startController(t *testing.T, more, rotation string) *controlled {
-	t.Helper()
-	f := newController(t, more, rotation)
-	f.start(t)
-	return f
 }
 
 // newController makes the Issuer, with more of its spec and of its rotation.
