@@ -52,3 +52,35 @@ func FuzzMatch(f *testing.F) {
 		}
 	})
 }
+
+// FuzzCovers: a yes holds for every name tried; and of text that ends in a star,
+// a no has a witness.
+func FuzzCovers(f *testing.F) {
+	for _, row := range [][3]string{
+		{"a*", "ab*", "abc"},
+		{"a?", "a*", "abc"},
+		{"*?", "?*", "x"},
+		{"a*?", "ab*", "ab"},
+		{"*a", "a*", "ab"},
+		{"?", "*", ""},
+		{"**", "*", "a"},
+		{"a*b*", "ab*c", "abxc"},
+	} {
+		f.Add(row[0], row[1], row[2])
+	}
+	f.Fuzz(func(t *testing.T, pattern, other, name string) {
+		if len(pattern)+len(other)+len(name) > 300 {
+			t.Skip("slow")
+		}
+		if glob.Covers(pattern, other) && glob.Match(other, name) && !glob.Match(pattern, name) {
+			t.Errorf("%q covers %q, but does not stand for %q", pattern, other, name)
+		}
+		text := strings.NewReplacer("*", "", "?", "").Replace(other)
+		if glob.Covers(pattern, text+"*") || strings.Contains(pattern+text, "\x00") {
+			return
+		}
+		if long := text + strings.Repeat("\x00", len(pattern)+1); glob.Match(pattern, text) && glob.Match(pattern, long) {
+			t.Errorf("%q stands for %q and %q, but does not cover %q", pattern, text, long, text+"*")
+		}
+	})
+}

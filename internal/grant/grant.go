@@ -6,6 +6,7 @@
 package grant
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 
@@ -45,30 +46,38 @@ var roleARN = regexp.MustCompile(`^arn:aws[a-z0-9-]*:iam::\d{12}:role/[\w\-/.@+=
 // everyone may; with one, only what a grant says, and nothing that is no role's
 // ARN.
 func (s *Set) Allows(namespace, serviceAccount, role string) Decision {
+	return s.decide(namespace, serviceAccount, namespace+"/"+serviceAccount, role, glob.Match)
+}
+
+// AllowsPattern decides whether all accounts of a namespace that a pattern stands
+// for, text that ends in a star, may use a role. One grant must cover them all:
+// several that do so together are not looked for.
+func (s *Set) AllowsPattern(namespace, pattern, role string) Decision {
+	return s.decide(namespace, pattern, "all of "+namespace+"/"+pattern, role, glob.Covers)
+}
+
+func (s *Set) decide(namespace, accounts, who, role string, covers func(pattern, accounts string) bool) Decision {
 	if len(s.grants) == 0 {
 		return Decision{true, "the cluster has no RoleGrant"}
 	}
-	if namespace == "" || serviceAccount == "" {
+	if namespace == "" || accounts == "" {
 		return Decision{false, "nobody is named"}
 	}
 	if !roleARN.MatchString(role) {
 		return Decision{false, fmt.Sprintf("%q is no role's ARN, so no RoleGrant can allow it", role)}
 	}
 	for i := range s.grants {
-		if g := &s.grants[i]; g.has(namespace, serviceAccount) && g.covers(role) {
+		g := &s.grants[i]
+		if g.covers(role) && g.has(namespace, func(pattern string) bool { return covers(pattern, accounts) }) {
 			return Decision{true, fmt.Sprintf("RoleGrant %q allows it", g.Name)}
 		}
 	}
-	return Decision{false, fmt.Sprintf("no RoleGrant lets %s/%s use %s", namespace, serviceAccount, role)}
+	return Decision{false, fmt.Sprintf("no RoleGrant lets %s use %s", who, role)}
 }
 
-func (g *Grant) has(namespace, serviceAccount string) bool {
+func (g *Grant) has(namespace string, covers func(accounts string) bool) bool {
 	for _, subject := range g.Spec.Subjects {
-		account := subject.ServiceAccount
-		if account == "" {
-			account = "*"
-		}
-		if glob.Match(subject.Namespace, namespace) && glob.Match(account, serviceAccount) {
+		if glob.Match(subject.Namespace, namespace) && covers(cmp.Or(subject.ServiceAccount, "*")) {
 			return true
 		}
 	}

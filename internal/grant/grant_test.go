@@ -63,6 +63,52 @@ func TestAllows(t *testing.T) {
 	}
 }
 
+// TestAllowsPattern: only a grant for at least as many accounts allows a pattern.
+func TestAllowsPattern(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		pattern, granted string
+		want             bool
+	}{
+		{"cart-*", "", true},
+		{"cart-*", "*", true},
+		{"cart-*", "cart-*", true},
+		{"cart-*", "cart*", true},
+		{"cart-*", "c?rt*", true},
+		{"cart-*", "c*-*", true},
+		{"cart-*", "cart*?", true},
+		{"*", "*", true},
+		{"*", "**", true},
+		{"cart-*", "cart", false},
+		{"cart-*", "cart-a", false},
+		{"cart-*", "cart-?", false}, // a question mark is no star
+		{"cart-*", "cart-?*", false},
+		{"cart-*", "cart-a*", false},
+		{"cart-*", "*a", false},
+		{"cart-*", "car?-", false},
+		{"*", "?", false},
+		{"*", "a*", false},
+	} {
+		grants := grant.NewSet([]grant.Grant{one("n", row.granted, role)})
+		if got := grants.AllowsPattern("n", row.pattern, role); got.Allowed != row.want || !row.want && got.Reason != "no RoleGrant lets all of n/"+row.pattern+" use "+role {
+			t.Errorf("%s, granted %q: %+v", row.pattern, row.granted, got)
+		}
+		if got := grants.AllowsPattern("m", row.pattern, role); got.Allowed {
+			t.Errorf("%s in another namespace: %+v", row.pattern, got)
+		}
+		if got := grants.AllowsPattern("n", row.pattern, role+"x"); got.Allowed {
+			t.Errorf("%s, another role: %+v", row.pattern, got)
+		}
+	}
+	halves := grant.NewSet([]grant.Grant{one("n", "a*", role), one("n", "*", role+"x")})
+	if got := halves.AllowsPattern("n", "*", role); got.Allowed {
+		t.Errorf("accounts and role of different grants: %+v", got)
+	}
+	if got := grant.NewSet(nil).AllowsPattern("n", "*", role); !got.Allowed {
+		t.Errorf("no grant: %+v", got)
+	}
+}
+
 // FuzzAllows: a yes needs a subject and a role of one grant that match as whole
 // texts, decided here by regular expressions.
 func FuzzAllows(f *testing.F) {
