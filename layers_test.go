@@ -17,7 +17,7 @@ var layers = [][]string{
 	{"internal/arn"},
 	{"internal/audit", "internal/credential", "internal/fault", "internal/glob", "internal/rawjson", "internal/policy", "internal/managedpolicy", "internal/rotation", "internal/distribution", "api/**"},
 	{"internal/sigv4", "internal/token", "internal/policycase", "internal/grant", "internal/association"},
-	{"internal/publication", "internal/trust"},
+	{"internal/publication", "internal/trust", "internal/association/admission"},
 	{"internal/inject", "internal/awsapi", "internal/follow", "internal/events", "internal/httpserve", "internal/obs", "internal/pki", "internal/keystore", "examples/quickstart"},
 	{"internal/manifest", "internal/association/boltstore", "internal/association/kubestore"},
 	{"internal/webhook", "internal/servingcert", "internal/issuer", "internal/signer", "internal/agent/**", "internal/localaws/**", "internal/broker/**"},
@@ -49,6 +49,8 @@ var domain = map[string][]string{
 	"internal/rotation":      nil,
 	"internal/policycase":    {"sigs.k8s.io/json"}, // strict decoding
 	"internal/trust":         nil,
+
+	"internal/association/admission": {"k8s.io/apimachinery/"},
 }
 
 // impure are packages of the standard library that mean I/O.

@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
+	"github.com/rolecall/rolecall/internal/association/admission"
 	"github.com/rolecall/rolecall/internal/broker/refusal"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/follow"
@@ -125,20 +126,12 @@ func (u *Users) may(ctx context.Context, user *User, verb, namespace, name strin
 
 // PermitByGrants refuses associations with roles that the cluster's RoleGrants do
 // not allow, for association.Service: ours for iam:PassRole (spec podidentity
-// §13.4). A pattern must be allowed as a whole, by its literal text.
+// §13.4).
 func PermitByGrants(grants follow.Source[*grant.Set]) func(context.Context, *v1alpha1.PodIdentityAssociation) error {
 	return func(_ context.Context, a *v1alpha1.PodIdentityAssociation) error {
 		if !closed(grants.Synced()) {
 			return fault.New(fault.Unavailable, "the cluster's RoleGrants are not known yet")
 		}
-		for _, role := range []string{a.Spec.RoleARN, a.Spec.TargetRoleARN} {
-			if role == "" {
-				continue
-			}
-			if decision := grants.Current().Allows(a.Namespace, a.Spec.ServiceAccountName, role); !decision.Allowed {
-				return fault.New(fault.Denied, "the role is not granted: %s", decision.Reason).Hint("let a RoleGrant allow it")
-			}
-		}
-		return nil
+		return admission.Granted(grants.Current(), a)
 	}
 }

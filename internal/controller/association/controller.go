@@ -30,6 +30,7 @@ import (
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/association"
+	"github.com/rolecall/rolecall/internal/association/admission"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/grant"
 )
@@ -195,16 +196,16 @@ func granted(a *v1alpha1.PodIdentityAssociation, items []v1alpha1.RoleGrant) ver
 		grants = append(grants, grant.Grant{Name: items[i].Name, Spec: items[i].Spec})
 	}
 	set := grant.NewSet(grants)
-	if association.IsPattern(a) && len(grants) > 0 {
-		return unknown("Pattern", "it is decided for each service account")
-	}
 	reasons := []string{}
 	for _, role := range []string{a.Spec.RoleARN, a.Spec.TargetRoleARN} {
 		if role == "" {
 			continue
 		}
-		decision := set.Allows(a.Namespace, a.Spec.ServiceAccountName, role)
-		if !decision.Allowed {
+		decision := admission.Allows(set, a, role)
+		switch {
+		case !decision.Allowed && association.IsPattern(a): // a grant may cover some of its accounts
+			return unknown("Pattern", decision.Reason+"; it is decided for each service account")
+		case !decision.Allowed:
 			return no("NotGranted", decision.Reason)
 		}
 		reasons = append(reasons, decision.Reason)
