@@ -157,7 +157,7 @@ func (c *webhookConfig) makeParts(ctx context.Context, sys System, p *webhookPar
 func (c *webhookConfig) certificates(sys System, p *webhookParts) error {
 	var registrar *servingcert.Registrar
 	if c.registration != "" {
-		registrar = &servingcert.Registrar{Client: p.client, Wanted: c.wanted()}
+		registrar = &servingcert.Registrar{Client: p.client, Mutating: c.wanted()}
 	}
 	if c.ownAuthority {
 		rotations := prometheus.NewHistogram(prometheus.HistogramOpts{

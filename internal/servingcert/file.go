@@ -11,7 +11,7 @@ import (
 	"github.com/rolecall/rolecall/internal/fault"
 )
 
-// FileBundle tells the configuration a bundle that somebody else writes into a
+// FileBundle tells the configurations a bundle that somebody else writes into a
 // file, such as the ca.crt of a Secret of cert-manager.
 type FileBundle struct {
 	File      string
@@ -25,10 +25,12 @@ func (f *FileBundle) Run(ctx context.Context) error {
 	changed := make(chan struct{}, 1)
 	var watching sync.WaitGroup
 	defer watching.Wait()
-	watching.Go(func() { watchConfiguration(ctx, f.Registrar.Client, f.Registrar.Wanted.Name, changed) })
+	for _, one := range f.Registrar.kept() {
+		watching.Go(func() { one.watch(ctx, f.Registrar.Client, changed) })
+	}
 	for {
 		if err := f.Step(ctx); err != nil && ctx.Err() == nil {
-			f.Log.Error("webhook configuration not told the authorities", "file", f.File, "error", err, "hints", fault.HintsOf(err))
+			f.Log.Error("webhook configurations not told the authorities", "file", f.File, "error", err, "hints", fault.HintsOf(err))
 		}
 		timer := time.NewTimer(f.Every)
 		select {
@@ -55,6 +57,6 @@ func (f *FileBundle) Step(ctx context.Context) error {
 	if !x509.NewCertPool().AppendCertsFromPEM(bundle) {
 		return fault.New(fault.Invalid, "%s holds no certificate", f.File).Hint("want one or more PEM certificates")
 	}
-	_, err = f.Registrar.Put(ctx, current, bundle)
+	_, err = current.Put(ctx, bundle)
 	return err
 }

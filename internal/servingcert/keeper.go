@@ -78,9 +78,13 @@ func (k *Keeper) Run(ctx context.Context) error {
 	changed := make(chan struct{}, 1)
 	var watching sync.WaitGroup
 	defer watching.Wait()
-	watching.Go(func() { watchSecret(ctx, k.Client, k.Namespace, k.Secret, changed) })
+	watching.Go(func() {
+		watchOne(ctx, k.Client, k.Client.CoreV1().Secrets(k.Namespace), k.Secret, &corev1.Secret{}, changed)
+	})
 	if k.Registrar != nil {
-		watching.Go(func() { watchConfiguration(ctx, k.Client, k.Registrar.Wanted.Name, changed) })
+		for _, one := range k.Registrar.kept() {
+			watching.Go(func() { one.watch(ctx, k.Client, changed) })
+		}
 	}
 	for {
 		wait := min(k.Lifetimes.Settle/4, slowest)
@@ -103,15 +107,15 @@ func (k *Keeper) Run(ctx context.Context) error {
 	}
 }
 
-// Step looks once, and takes at most one step. The configuration is read before
+// Step looks once, and takes at most one step. The configurations are read before
 // the Secret, so that a bundle of an older Secret cannot be written over one of
-// a newer (see Registrar.Put).
+// a newer (see Registrations). A bundle counts as published when all of them have
+// it.
 func (k *Keeper) Step(ctx context.Context) error {
-	registrar := k.Registrar
-	var kept registration
-	if registrar != nil {
+	kept := &Registrations{}
+	if k.Registrar != nil {
 		var err error
-		if kept, err = registrar.Current(ctx); err != nil {
+		if kept, err = k.Registrar.Current(ctx); err != nil {
 			return err
 		}
 	}
@@ -131,15 +135,15 @@ func (k *Keeper) Step(ctx context.Context) error {
 			"authorities", len(next.Authorities), "notAfter", next.Serving.Leaf.NotAfter)
 	}
 	k.serve(&next.Serving)
-	if registrar != nil {
-		if written, err := registrar.Put(ctx, kept, next.Bundle()); err != nil {
-			return err
-		} else if written {
-			k.Log.Info("webhook configuration told the authorities", "name", registrar.Wanted.Name, "authorities", len(next.Authorities))
-		}
+	told, err := kept.Put(ctx, next.Bundle())
+	for _, name := range told {
+		k.Log.Info("webhook configuration told the authorities", "name", name, "authorities", len(next.Authorities))
 	}
-	if told := next.Published(k.Now()); told != next {
-		_, err = k.write(ctx, secret, told)
+	if err != nil {
+		return err
+	}
+	if published := next.Published(k.Now()); published != next {
+		_, err = k.write(ctx, secret, published)
 	}
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"io"
 	"log/slog"
 	"net/http"
@@ -41,12 +42,15 @@ func (c *clock) time() time.Time { return time.Unix(c.now.Load(), 0) }
 func (c *clock) advance(d time.Duration) { c.now.Add(int64(d / time.Second)) }
 
 func newKeeper(client kubernetes.Interface, now *clock) *servingcert.Keeper {
-	wanted := &admissionregistrationv1.MutatingWebhookConfiguration{
+	mutating := &admissionregistrationv1.MutatingWebhookConfiguration{
 		ObjectMeta: metav1.ObjectMeta{Name: "hook"}, Webhooks: []admissionregistrationv1.MutatingWebhook{{Name: "a.example"}, {Name: "b.example"}},
+	}
+	validating := &admissionregistrationv1.ValidatingWebhookConfiguration{
+		ObjectMeta: metav1.ObjectMeta{Name: "hook"}, Webhooks: []admissionregistrationv1.ValidatingWebhook{{Name: "c.example"}, {Name: "d.example"}},
 	}
 	return &servingcert.Keeper{
 		Client: client, Namespace: "eks", Secret: "hook", Names: []string{"127.0.0.1"}, Lifetimes: lifetimes,
-		Registrar: &servingcert.Registrar{Client: client, Wanted: wanted}, Log: slog.New(slog.DiscardHandler), Now: now.time,
+		Registrar: &servingcert.Registrar{Client: client, Mutating: mutating, Validating: validating}, Log: slog.New(slog.DiscardHandler), Now: now.time,
 	}
 }
 
@@ -110,7 +114,7 @@ func TestRotationUnderFire(t *testing.T) {
 		url := serve(t, []*servingcert.Keeper{a, b}[i%2])
 		clients.Go(func() {
 			for ctx.Err() == nil {
-				request(t, client, now, url)
+				request(t, client, now, url, i/2)
 				requests[i].Add(1)
 			}
 		})
@@ -151,15 +155,34 @@ func serve(t *testing.T, keeper *servingcert.Keeper) string {
 	return strings.Replace(server.URL, "http:", "https:", 1)
 }
 
-// request is one of an API server that read its configuration just now.
-func request(t *testing.T, client kubernetes.Interface, now *clock, url string) {
-	configuration, err := client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(context.WithoutCancel(t.Context()), "hook", metav1.GetOptions{})
+// bundles are what API servers trust: of the mutating configuration's webhooks, and
+// of the validating one's.
+func bundles(t *testing.T, client kubernetes.Interface) (all [2][2]string, err error) {
+	ctx, api := context.WithoutCancel(t.Context()), client.AdmissionregistrationV1()
+	mutating, err := api.MutatingWebhookConfigurations().Get(ctx, "hook", metav1.GetOptions{})
+	if err != nil {
+		return all, err
+	}
+	validating, err := api.ValidatingWebhookConfigurations().Get(ctx, "hook", metav1.GetOptions{})
+	if err != nil {
+		return all, err
+	}
+	for i := range 2 {
+		all[0][i], all[1][i] = string(mutating.Webhooks[i].ClientConfig.CABundle), string(validating.Webhooks[i].ClientConfig.CABundle)
+	}
+	return all, nil
+}
+
+// request is one of an API server that read its configuration, of the kind, just
+// now.
+func request(t *testing.T, client kubernetes.Interface, now *clock, url string, kind int) {
+	trusted, err := bundles(t, client)
 	if err != nil {
 		t.Error(err)
 		return
 	}
 	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(configuration.Webhooks[1].ClientConfig.CABundle)
+	roots.AppendCertsFromPEM([]byte(trusted[kind][1]))
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, Time: now.time}, DisableKeepAlives: true}
 	defer transport.CloseIdleConnections()
 	asked, err := http.NewRequestWithContext(context.WithoutCancel(t.Context()), http.MethodGet, url, nil)
@@ -195,10 +218,67 @@ func TestManyReplicasAgree(t *testing.T) {
 	}
 	replicas.Wait()
 	bundle := string(readSecret(t, client).Data["ca.crt"])
-	configuration, err := client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(t.Context(), "hook", metav1.GetOptions{})
-	if err != nil || strings.Count(bundle, "BEGIN") != 1 || string(configuration.Webhooks[0].ClientConfig.CABundle) != bundle {
-		t.Errorf("%v, bundle %s", err, bundle)
+	trusted, err := bundles(t, client)
+	if err != nil || strings.Count(bundle, "BEGIN") != 1 || trusted != [2][2]string{{bundle, bundle}, {bundle, bundle}} {
+		t.Errorf("%v, bundle %s, trusted %s", err, bundle, trusted)
 	}
+}
+
+// TestBothOrNotPublished: an authority that one of the configurations was not told
+// never counts as published, so that it signs nothing; the other one is told all
+// the same.
+func TestBothOrNotPublished(t *testing.T) {
+	t.Parallel()
+	client, now := newClient(), &clock{}
+	now.advance(time.Duration(1_800_000_000) * time.Second)
+	keeper := newKeeper(client, now)
+	step(t, keeper)
+	first, err := bundles(t, client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var refusing atomic.Bool
+	refusing.Store(true)
+	client.PrependReactor("update", "validatingwebhookconfigurations", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return refusing.Load(), nil, apierrors.NewForbidden(schema.GroupResource{Resource: "validatingwebhookconfigurations"}, "hook", nil)
+	})
+	certificate := ""
+	for range 50 { // past two thirds of the authority's lifetime, not all of it
+		now.advance(lifetimes.Settle / 2)
+		if err := keeper.Step(t.Context()); err != nil && !apierrors.IsForbidden(err) {
+			t.Fatal(err)
+		}
+		secret := readSecret(t, client)
+		if certificate = string(secret.Data["tls.crt"]); !verifies(t, certificate, first[1][0]) {
+			t.Fatal("a certificate is served that the validating configuration does not trust")
+		}
+	}
+	trusted, err := bundles(t, client)
+	if err != nil || trusted[1] != first[1] || trusted[0][0] == first[0][0] || !verifies(t, certificate, trusted[0][0]) {
+		t.Errorf("%v, trusted %s", err, trusted)
+	}
+	refusing.Store(false)
+	step(t, keeper)
+	now.advance(2 * lifetimes.Settle)
+	step(t, keeper)
+	if trusted, err = bundles(t, client); err != nil || trusted[0] != trusted[1] || verifies(t, string(readSecret(t, client).Data["tls.crt"]), first[1][0]) {
+		t.Errorf("not rotated when it can be: %v, trusted %s", err, trusted)
+	}
+}
+
+// verifies reports whether a chain leads to one of the bundle's authorities,
+// whatever the time.
+func verifies(t *testing.T, chain, bundle string) bool {
+	t.Helper()
+	block, _ := pem.Decode([]byte(chain))
+	leaf, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM([]byte(bundle))
+	_, err = leaf.Verify(x509.VerifyOptions{Roots: roots, CurrentTime: leaf.NotBefore})
+	return err == nil
 }
 
 // TestOthersAreRespected: a Secret that another tool fills is left alone, the
@@ -258,9 +338,9 @@ func TestFileBundle(t *testing.T) {
 		if err := follower.Step(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		current, err := registrar.Current(t.Context())
-		if err != nil || string(current.Webhooks[1].ClientConfig.CABundle) != string(authority.PEM()) {
-			t.Errorf("%v %+v", err, current)
+		trusted, err := bundles(t, client)
+		if bundle := string(authority.PEM()); err != nil || trusted != [2][2]string{{bundle, bundle}, {bundle, bundle}} {
+			t.Errorf("%v %s", err, trusted)
 		}
 	}
 }
