@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -22,6 +23,7 @@ import (
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/follow"
+	"github.com/rolecall/rolecall/internal/grant"
 	"github.com/rolecall/rolecall/internal/httpserve"
 	"github.com/rolecall/rolecall/internal/inject"
 	"github.com/rolecall/rolecall/internal/obs"
@@ -34,8 +36,8 @@ func newServeWebhook(sys System) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "webhook",
 		Short: "Serve the admission webhook that injects pods",
-		Long: `Serve /mutate, /healthz and /readyz over HTTPS, and /metrics over plain HTTP. It is
-ready only when it knows every service account of the cluster. It registers itself
+		Long: `Serve /mutate, /healthz and /readyz over HTTPS, and /metrics over plain HTTP; with
+--validate-associations also /validate-associations. It is ready only when it knows every service account of the cluster. It registers itself
 and keeps its certificate, together with its other replicas; with --tls-cert it
 serves files that somebody else renews.`,
 		Args: noArguments,
@@ -135,13 +137,19 @@ func (c *webhookConfig) makeParts(ctx context.Context, sys System, p *webhookPar
 		hook.Associations = webhook.NewAssociations(client, c.grace, p.log)
 		p.run = append(p.run, hook.Associations.Run)
 	}
-	if c.enforceGrants {
+	if c.enforceGrants || c.validateWrites {
 		client, err := dynamic.NewForConfig(config)
 		if err != nil {
 			return err
 		}
 		source := follow.Grants(client, p.log)
-		hook.Grants, p.run = source, append(p.run, source.Run)
+		p.run = append(p.run, source.Run)
+		if c.enforceGrants {
+			hook.Grants = source
+		}
+		if c.validateWrites {
+			hook.Writes = &webhook.Writes{Grants: source, Newest: func(ctx context.Context) (*grant.Set, error) { return source.Read(ctx, "") }}
+		}
 	}
 	if c.events {
 		events := webhook.NewEvents(p.client, sys.Now)
@@ -155,9 +163,9 @@ func (c *webhookConfig) makeParts(ctx context.Context, sys System, p *webhookPar
 
 // certificates decides who makes them, and who tells API servers.
 func (c *webhookConfig) certificates(sys System, p *webhookParts) error {
-	var registrar *servingcert.Registrar
-	if c.registration != "" {
-		registrar = &servingcert.Registrar{Client: p.client, Mutating: c.wanted()}
+	registrar, err := c.registrar(p.client)
+	if err != nil {
+		return err
 	}
 	if c.ownAuthority {
 		rotations := prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -174,7 +182,7 @@ func (c *webhookConfig) certificates(sys System, p *webhookParts) error {
 		p.tls, p.run = keeper.TLSConfig(), append(p.run, keeper.Run)
 		return c.restrict(p.tls)
 	}
-	if c.caFile != "" && registrar != nil {
+	if registrar != nil {
 		bundle := &servingcert.FileBundle{File: c.caFile, Registrar: registrar, Every: 10 * time.Second, Log: p.log}
 		p.run = append(p.run, bundle.Run)
 	}
@@ -191,16 +199,45 @@ func (c *webhookConfig) names() []string {
 	return names
 }
 
-// wanted is the registration that is made if there is none.
-func (c *webhookConfig) wanted() *admissionregistrationv1.MutatingWebhookConfiguration {
-	path := "/mutate"
-	client := admissionregistrationv1.WebhookClientConfig{Service: &admissionregistrationv1.ServiceReference{Namespace: c.namespace, Name: c.service, Path: &path}}
-	if c.url != "" {
-		client = admissionregistrationv1.WebhookClientConfig{URL: &c.url}
+// registrar keeps the registrations; nil leaves them to others.
+func (c *webhookConfig) registrar(client kubernetes.Interface) (*servingcert.Registrar, error) {
+	if !c.registers() {
+		return nil, nil
 	}
-	wanted := webhook.Registration(client)
-	wanted.Name = c.registration
-	return wanted
+	called, err := c.clientConfig(mutatePath)
+	if err != nil {
+		return nil, err
+	}
+	registrar := &servingcert.Registrar{Client: client, Mutating: webhook.Registration(called)}
+	registrar.Mutating.Name = c.registration
+	if !c.validateWrites {
+		return registrar, nil
+	}
+	if called, err = c.clientConfig(webhook.ValidatePath); err != nil {
+		return nil, err
+	}
+	registrar.Validating = webhook.WritesRegistration(called)
+	registrar.Validating.Name = c.registration
+	return registrar, nil
+}
+
+const mutatePath = "/mutate"
+
+// clientConfig says how API servers call one of our paths. --webhook-url is that
+// of /mutate, others are beside it.
+func (c *webhookConfig) clientConfig(path string) (admissionregistrationv1.WebhookClientConfig, error) {
+	if c.url == "" {
+		return admissionregistrationv1.WebhookClientConfig{Service: &admissionregistrationv1.ServiceReference{Namespace: c.namespace, Name: c.service, Path: &path}}, nil
+	}
+	called := c.url
+	if path != mutatePath {
+		base, found := strings.CutSuffix(c.url, mutatePath)
+		if !found {
+			return admissionregistrationv1.WebhookClientConfig{}, fault.New(fault.Usage, "--webhook-url %q: want one that ends in %s, so that %s can be called beside it", c.url, mutatePath, path)
+		}
+		called = base + path
+	}
+	return admissionregistrationv1.WebhookClientConfig{URL: &called}, nil
 }
 
 // serve runs everything until ctx is done. Then it stops being ready, goes on

@@ -41,14 +41,15 @@ type webhookConfig struct {
 	// service and namespace are the webhook's own, for its certificate and its
 	// registration; url is called instead of the service, from outside.
 	service, namespace, url string
-	// registration is the MutatingWebhookConfiguration that is kept; empty for
-	// none.
+	// registration is the name of the webhook configurations that are kept; empty
+	// for none.
 	registration string
 
 	watchConfigMap    bool
 	identitiesFile    string
 	watchAssociations bool
 	enforceGrants     bool
+	validateWrites    bool // of associations
 	compose           bool
 	grace             time.Duration
 	fallback          webhook.Fallback
@@ -81,6 +82,7 @@ func (c *webhookConfig) flags(cmd *cobra.Command) {
 	f.BoolVar(&c.settings.SessionFromPod, "role-session-name-from-pod", false, "set AWS_ROLE_SESSION_NAME to the pod's name")
 	f.DurationVar(&c.grace, "service-account-lookup-grace-period", time.Second, "how long a review may wait for a service account that is not known yet to be read, and for the associations of an account of which none is known; 0 reads none")
 	f.BoolVar(&c.enforceGrants, "enforce-role-grants", false, "inject only roles that the cluster's RoleGrants allow, if it has any")
+	f.BoolVar(&c.validateWrites, "validate-associations", false, "serve "+webhook.ValidatePath+", which refuses PodIdentityAssociations that say something wrong, or want a role that the cluster's RoleGrants do not allow; needs the definitions (CRDs) of both in the cluster")
 	f.StringVar(&c.fallbackAction, "node-role-fallback", string(webhook.Allow), "what becomes of pods that would use the node's role though they are meant to have an identity: allow, warn or deny")
 	f.StringSliceVar(&c.fallback.Namespaces, "identity-required-namespaces", nil, "patterns of namespaces in which every pod is meant to have an identity")
 	f.BoolVar(&c.events, "events", true, "write refusals as Events of the service account")
@@ -101,7 +103,7 @@ func (c *webhookConfig) tlsFlags(f *pflag.FlagSet) {
 	f.StringVar(&c.tlsSecret, "tls-secret", "pod-identity-webhook", "Secret that keeps the certificate and its authority")
 	f.StringVar(&c.service, "service-name", "pod-identity-webhook", "Service of the webhook")
 	f.StringVar(&c.namespace, "namespace", "eks", "namespace of the Service, of the Secret and of the ConfigMap")
-	f.StringVar(&c.registration, "webhook-config", "pod-identity-webhook", "MutatingWebhookConfiguration to create, and to keep the CA bundle of; empty for none")
+	f.StringVar(&c.registration, "webhook-config", "pod-identity-webhook", "MutatingWebhookConfiguration to create, and to keep the CA bundle of; with --validate-associations a ValidatingWebhookConfiguration of the same name, too; empty for none")
 	f.StringVar(&c.url, "webhook-url", "", "URL that the API server calls instead of the Service")
 	f.DurationVar(&c.lifetimes.Authority, "ca-lifetime", 5*365*24*time.Hour, "lifetime of the authority; it is replaced after two thirds")
 	f.DurationVar(&c.lifetimes.Serving, "cert-lifetime", 90*24*time.Hour, "lifetime of the serving certificate; it is replaced after two thirds")
@@ -199,10 +201,20 @@ func (c *webhookConfig) validate(given func(flag string) bool) error {
 	if called, err := url.Parse(c.url); c.url != "" && (err != nil || called.Scheme != "https" || called.Host == "") {
 		return fault.New(fault.Usage, "--webhook-url %q: want an https URL", c.url).Hint("for example https://127.0.0.1:8443/mutate")
 	}
+	if c.registers() && c.validateWrites {
+		if _, err := c.clientConfig(webhook.ValidatePath); err != nil {
+			return err
+		}
+	}
 	if err := c.restrict(&tls.Config{MinVersion: tls.VersionTLS12}); err != nil {
 		return err
 	}
 	return validateInject(&c.settings)
+}
+
+// registers reports whether webhook configurations are ours to keep.
+func (c *webhookConfig) registers() bool {
+	return c.registration != "" && (c.ownAuthority || c.caFile != "")
 }
 
 // reviewTimeout is for how long API servers wait for a review, by the

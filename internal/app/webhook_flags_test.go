@@ -73,6 +73,7 @@ func TestValidateWebhook(t *testing.T) {
 		{"--service-account-lookup-grace-period=-1s", "want less than 10s"},
 		{"--service-account-lookup-grace-period=10s", "want less than 10s"},
 		{"--webhook-url=http://127.0.0.1/mutate", "want an https URL"},
+		{"--webhook-url=https://127.0.0.1/hook --validate-associations", "want one that ends in /mutate"},
 		{"--tls-min-version=1.4", "want 1.0"},
 		{"--annotation-prefix=", "want a domain name"},
 		{"--annotation-prefix=a/b", "want a domain name"},
@@ -155,7 +156,7 @@ func permissionTable() string {
 		if p.namespace != "" {
 			where = "in " + code(p.namespace)
 		}
-		fmt.Fprintf(&table, "| %s | %s | %s | %s | %s | %s |\n", cmp.Or(code(p.group), "core"), code(p.resource), code(cmp.Or(p.flag, p.name)), strings.Join(p.verbs, ", "), where, cmp.Or(code(p.with), "always"))
+		fmt.Fprintf(&table, "| %s | %s | %s | %s | %s | %s |\n", cmp.Or(code(p.group), "core"), code(p.resource), code(cmp.Or(p.flag, p.name)), strings.Join(p.verbs, ", "), where, cmp.Or(strings.ReplaceAll(code(p.with), " or ", "` or `"), "always"))
 	}
 	return table.String()
 }

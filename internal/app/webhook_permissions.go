@@ -25,25 +25,28 @@ type permission struct {
 	// namespace is the one namespace; empty for all, and for what has none.
 	namespace string
 	verbs     []string
-	// with is the flag that makes it needed; empty if it always is.
+	// with is the flag that makes it needed, or the flags, with or between them;
+	// empty if it always is.
 	with   string
 	needed bool
 }
 
 // permissions are all that any flags need, in the order of the page.
 func (c *webhookConfig) permissions() []permission {
-	registers := c.registration != "" && (c.ownAuthority || c.caFile != "")
+	registers := c.registers()
 	const rolecall, registration = "rolecall.io", "admissionregistration.k8s.io"
 	return []permission{
 		{resource: "serviceaccounts", verbs: []string{"get", "list", "watch"}, needed: true},
 		{group: "events.k8s.io", resource: "events", verbs: []string{"create", "patch"}, with: "--events", needed: c.events},
 		{group: rolecall, resource: "podidentityassociations", verbs: []string{"list", "watch"}, with: "--watch-associations", needed: c.watchAssociations},
-		{group: rolecall, resource: "rolegrants", verbs: []string{"list", "watch"}, with: "--enforce-role-grants", needed: c.enforceGrants},
+		{group: rolecall, resource: "rolegrants", verbs: []string{"list", "watch"}, with: "--enforce-role-grants or --validate-associations", needed: c.enforceGrants || c.validateWrites},
 		{resource: "configmaps", name: webhook.ConfigMapName, namespace: c.namespace, verbs: []string{"list", "watch"}, with: "--watch-config-map", needed: c.watchConfigMap},
 		{resource: "secrets", namespace: c.namespace, verbs: []string{"create"}, with: "--in-cluster", needed: c.ownAuthority},
 		{resource: "secrets", name: c.tlsSecret, flag: "--tls-secret", namespace: c.namespace, verbs: []string{"get", "list", "watch", "update"}, with: "--in-cluster", needed: c.ownAuthority},
 		{group: registration, resource: "mutatingwebhookconfigurations", verbs: []string{"create"}, with: "--webhook-config", needed: registers},
 		{group: registration, resource: "mutatingwebhookconfigurations", name: c.registration, flag: "--webhook-config", verbs: []string{"get", "list", "watch", "update"}, with: "--webhook-config", needed: registers},
+		{group: registration, resource: "validatingwebhookconfigurations", verbs: []string{"create"}, with: "--validate-associations", needed: registers && c.validateWrites},
+		{group: registration, resource: "validatingwebhookconfigurations", name: c.registration, flag: "--webhook-config", verbs: []string{"get", "list", "watch", "update"}, with: "--validate-associations", needed: registers && c.validateWrites},
 	}
 }
 

@@ -17,6 +17,7 @@ type metrics struct {
 	malformed prometheus.Counter
 	refused   *prometheus.CounterVec
 	unread    prometheus.Counter
+	writes    *prometheus.CounterVec
 	requests  *prometheus.CounterVec
 	latencies *prometheus.HistogramVec
 	summary   *prometheus.SummaryVec
@@ -51,6 +52,9 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 		unread: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "rolecall_webhook_associations_unread_total", Help: "Pods for which the API server did not say in time which PodIdentityAssociations there are.",
 		}),
+		writes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "rolecall_webhook_association_writes_total", Help: "Reviews of PodIdentityAssociations that are written, by result.",
+		}, []string{"result"}),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "http_request_count", Help: "Requests, by method, path and status.",
 		}, []string{"verb", "path", "code"}),
@@ -74,7 +78,7 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 		m.latencies.WithLabelValues(http.MethodPost, "/mutate"),
 		m.summary.WithLabelValues(http.MethodPost, "/mutate"),
 	}
-	for _, one := range []prometheus.Collector{m.used, m.mutated, m.missing, m.malformed, m.refused, m.unread, m.requests, m.latencies, m.summary, m.seconds} {
+	for _, one := range []prometheus.Collector{m.used, m.mutated, m.missing, m.malformed, m.refused, m.unread, m.writes, m.requests, m.latencies, m.summary, m.seconds} {
 		if err := registry.Register(one); err != nil {
 			return nil, err
 		}

@@ -4,6 +4,7 @@ import (
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/inject"
 )
 
@@ -29,6 +30,34 @@ func Registration(client admissionregistrationv1.WebhookClientConfig) *admission
 			}},
 			FailurePolicy: &ignore, SideEffects: &none, ReinvocationPolicy: &ifNeeded, TimeoutSeconds: &timeout,
 			AdmissionReviewVersions: []string{"v1", "v1beta1"},
+		}},
+	}
+}
+
+// WritesRegistration returns the ValidatingWebhookConfiguration of associations
+// that are written. Without an answer nothing is written: that takes nothing from
+// pods, and whoever writes hears of it.
+func WritesRegistration(client admissionregistrationv1.WebhookClientConfig) *admissionregistrationv1.ValidatingWebhookConfiguration {
+	closed := admissionregistrationv1.Fail
+	none := admissionregistrationv1.SideEffectClassNone
+	equivalent := admissionregistrationv1.Equivalent
+	namespaced := admissionregistrationv1.NamespacedScope
+	timeout := int32(5)
+	return &admissionregistrationv1.ValidatingWebhookConfiguration{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "admissionregistration.k8s.io/v1", Kind: "ValidatingWebhookConfiguration"},
+		ObjectMeta: metav1.ObjectMeta{Name: "pod-identity-webhook"},
+		Webhooks: []admissionregistrationv1.ValidatingWebhook{{
+			Name:         "associations.rolecall.io",
+			ClientConfig: client,
+			Rules: []admissionregistrationv1.RuleWithOperations{{
+				Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create, admissionregistrationv1.Update},
+				Rule: admissionregistrationv1.Rule{
+					APIGroups: []string{v1alpha1.GroupVersion.Group}, APIVersions: []string{v1alpha1.GroupVersion.Version},
+					Resources: []string{"podidentityassociations"}, Scope: &namespaced,
+				},
+			}},
+			FailurePolicy: &closed, SideEffects: &none, MatchPolicy: &equivalent, TimeoutSeconds: &timeout,
+			AdmissionReviewVersions: []string{"v1"},
 		}},
 	}
 }

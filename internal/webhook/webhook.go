@@ -6,6 +6,7 @@
 package webhook
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -44,6 +45,8 @@ type Config struct {
 	Identities   follow.Source[inject.Identities]
 	Associations *Associations
 	Grants       follow.Source[*grant.Set]
+	// Writes adds the review of associations that are written; nil leaves it out.
+	Writes *Writes
 	// Fallback says what becomes of pods that would use the node's role; the
 	// zero value lets them in.
 	Fallback Fallback
@@ -57,22 +60,29 @@ type Config struct {
 	Debugging bool
 }
 
-// Handler answers /mutate, /healthz and /readyz.
+// Handler answers /mutate, /validate-associations, /healthz and /readyz.
 type Handler struct {
 	config  Config
 	metrics *metrics
 	mux     *http.ServeMux
-	needed  []needed
-	synced  atomic.Bool // all of needed
+	pods    needs // of reviews of pods
+	writes  needs // of reviews of associations
 	closing atomic.Bool
 	buffers sync.Pool // of *buffers
 }
 
-// needed is a source that must have been read before a review is answered.
+// needs are the sources that must have been read before a review is answered.
+type needs struct {
+	all    []needed
+	synced atomic.Bool // all of them
+}
+
 type needed struct {
 	name   string
 	synced <-chan struct{}
 }
+
+func (n *needs) add(name string, synced <-chan struct{}) { n.all = append(n.all, needed{name, synced}) }
 
 // buffers are for one review and its answer.
 type buffers struct{ body, answer []byte }
@@ -88,18 +98,22 @@ func New(config Config) (*Handler, error) {
 		config.Fallback.Action = Allow
 	}
 	h := &Handler{config: config, metrics: m, mux: http.NewServeMux()}
-	h.needed = append(h.needed, needed{"service accounts", config.ServiceAccounts.Synced()})
+	h.pods.add("service accounts", config.ServiceAccounts.Synced())
 	if config.ConfigMap != nil {
-		h.needed = append(h.needed, needed{"the ConfigMap", config.ConfigMap.Synced()})
+		h.pods.add("the ConfigMap", config.ConfigMap.Synced())
 	}
 	if config.Identities != nil {
-		h.needed = append(h.needed, needed{"the identities file", config.Identities.Synced()})
+		h.pods.add("the identities file", config.Identities.Synced())
 	}
 	if config.Associations != nil {
-		h.needed = append(h.needed, needed{"PodIdentityAssociations", config.Associations.Synced()})
+		h.pods.add("PodIdentityAssociations", config.Associations.Synced())
 	}
 	if config.Grants != nil {
-		h.needed = append(h.needed, needed{"RoleGrants", config.Grants.Synced()})
+		h.pods.add("RoleGrants", config.Grants.Synced())
+	}
+	if config.Writes != nil {
+		h.writes.add("RoleGrants", config.Writes.Grants.Synced())
+		h.mux.HandleFunc("POST "+ValidatePath, h.validate)
 	}
 	h.buffers.New = func() any { return &buffers{body: make([]byte, 0, 8<<10), answer: make([]byte, 0, 4<<10)} }
 	h.mux.HandleFunc("POST /mutate", h.mutate)
@@ -121,46 +135,46 @@ func (h *Handler) Close() { h.closing.Store(true) }
 // ready is true only when every source has been read: before that, pods would
 // be admitted without their role (spec webhook §14 Q1).
 func (h *Handler) ready(w http.ResponseWriter, _ *http.Request) {
-	switch missing := h.unread(); {
+	switch missing := cmp.Or(h.pods.unread(), h.writes.unread()); {
 	case h.closing.Load():
 		http.Error(w, "shutting down", http.StatusServiceUnavailable)
-	case missing != nil:
-		http.Error(w, missing.name+" are not read yet", http.StatusServiceUnavailable)
+	case missing != "":
+		http.Error(w, missing+" are not read yet", http.StatusServiceUnavailable)
 	default:
 		_, _ = io.WriteString(w, "ok")
 	}
 }
 
-// unread returns a source that has not been read, nil if all have.
-func (h *Handler) unread() *needed {
-	if h.synced.Load() {
-		return nil
+// unread names a source that has not been read; it is empty if all have.
+func (n *needs) unread() string {
+	if n.synced.Load() {
+		return ""
 	}
-	for i := range h.needed {
+	for i := range n.all {
 		select {
-		case <-h.needed[i].synced:
+		case <-n.all[i].synced:
 		default:
-			return &h.needed[i]
+			return n.all[i].name
 		}
 	}
-	h.synced.Store(true)
-	return nil
+	n.synced.Store(true)
+	return ""
 }
 
-// waitSynced waits a little for the sources.
-func (h *Handler) waitSynced(r *http.Request) (missing string) {
-	if h.unread() == nil {
+// wait waits a little for the sources.
+func (n *needs) wait(r *http.Request) (missing string) {
+	if n.unread() == "" {
 		return ""
 	}
 	timer := time.NewTimer(syncGrace)
 	defer timer.Stop()
-	for _, n := range h.needed {
+	for _, one := range n.all {
 		select {
-		case <-n.synced:
+		case <-one.synced:
 		case <-timer.C:
-			return n.name
+			return one.name
 		case <-r.Context().Done():
-			return n.name
+			return one.name
 		}
 	}
 	return ""
@@ -173,23 +187,17 @@ func (h *Handler) mutate(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *Handler) serveReview(w http.ResponseWriter, r *http.Request) int {
-	if !isJSON(r.Header.Get("Content-Type")) {
-		return fail(w, http.StatusUnsupportedMediaType, "invalid Content-Type, expected application/json")
-	}
 	kept := h.buffers.Get().(*buffers) //nolint:forcetypeassert // what New puts in
 	defer func() {
 		if cap(kept.body) <= maxKept && cap(kept.answer) <= maxKept {
 			h.buffers.Put(kept)
 		}
 	}()
-	var err error
-	if kept.body, err = readAll(kept.body[:0], http.MaxBytesReader(w, r.Body, maxReview)); err != nil {
-		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-			return fail(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("a review has at most %d bytes", maxReview))
-		}
-		return fail(w, http.StatusBadRequest, "the body was cut off")
+	var code int
+	if kept.body, code = readBody(w, r, kept.body[:0]); code != http.StatusOK {
+		return code
 	}
-	if missing := h.waitSynced(r); missing != "" {
+	if missing := h.pods.wait(r); missing != "" {
 		return fail(w, http.StatusServiceUnavailable, missing+" are not read yet")
 	}
 	v := readReview(kept.body)
@@ -201,6 +209,22 @@ func (h *Handler) serveReview(w http.ResponseWriter, r *http.Request) int {
 	w.Header()["Content-Type"] = jsonType
 	_, _ = w.Write(kept.answer)
 	return http.StatusOK
+}
+
+// readBody reads a review into a buffer that is there; if the code is not 200 it
+// has answered.
+func readBody(w http.ResponseWriter, r *http.Request, into []byte) (body []byte, code int) {
+	if !isJSON(r.Header.Get("Content-Type")) {
+		return into, fail(w, http.StatusUnsupportedMediaType, "invalid Content-Type, expected application/json")
+	}
+	body, err := readAll(into, http.MaxBytesReader(w, r.Body, maxReview))
+	if err == nil {
+		return body, http.StatusOK
+	}
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+		return body, fail(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("a review has at most %d bytes", maxReview))
+	}
+	return body, fail(w, http.StatusBadRequest, "the body was cut off")
 }
 
 var jsonType = []string{"application/json"}
