@@ -49,7 +49,7 @@ func match(pattern, name string, isPattern bool) bool {
 		case p < len(pattern) && pattern[p] == '*':
 			star, resume = p, n
 			p++
-		case p < len(pattern) && (pattern[p] == '?' && !(isPattern && name[n] == '*') || pattern[p] == name[n]):
+		case p < len(pattern) && (pattern[p] == '?' && (!isPattern || name[n] != '*') || pattern[p] == name[n]):
 			p++
 			n++
 		case star >= 0:
