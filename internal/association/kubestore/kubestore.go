@@ -152,6 +152,8 @@ func classify(err error, namespace, name string) error {
 		return fault.New(fault.Conflict, "%s has changed meanwhile", what).Hint("read it again and apply the change to what it is now")
 	case code == http.StatusUnprocessableEntity || code == http.StatusBadRequest:
 		return invalid(&status.ErrStatus)
+	case code == http.StatusForbidden && !strings.Contains(status.ErrStatus.Message, byRBAC):
+		return fault.New(fault.Denied, "%s: %w", what, err) // admission's, or a quota's
 	case code == http.StatusForbidden || code == http.StatusUnauthorized:
 		return fault.New(fault.Denied, "%s: %w", what, err).Hint("kubectl auth can-i --list says what you may do")
 	case code == http.StatusTooManyRequests:
@@ -161,6 +163,9 @@ func classify(err error, namespace, name string) error {
 	}
 	return fault.New(fault.Internal, "%s: %w", what, err)
 }
+
+// byRBAC is in what an API server says of a user who may not do something.
+const byRBAC = "is forbidden: User "
 
 func noKind() error {
 	return fault.New(fault.Unavailable, "the cluster does not know PodIdentityAssociations").Hint("apply the definitions of api/crds")
