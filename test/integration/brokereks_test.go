@@ -61,6 +61,7 @@ func TestBrokerEKS(t *testing.T) {
 	t.Run("pages", func(t *testing.T) { w.t = t; w.pages(client) })
 	t.Run("AWS CLI", func(t *testing.T) { w.t = t; w.awsCLI() })
 	t.Run("boto3", func(t *testing.T) { w.t = t; w.boto3() })
+	t.Run("admission", func(t *testing.T) { w.t = t; w.admission(client) })
 	w.t = t
 	if code := stop(); code != 0 {
 		t.Errorf("exit code %d", code)

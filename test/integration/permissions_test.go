@@ -14,7 +14,9 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -51,7 +53,7 @@ func TestPermissions(t *testing.T) {
 	if err := os.WriteFile(file, []byte(`{"identities":[{"namespace":"default","serviceAccount":"by-agent"}]}`), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	all := []string{"--watch-associations", "--service-account-lookup-grace-period", "9s", "--watch-config-map", "--watch-container-credentials-config", file, "--enforce-role-grants", "--node-role-fallback", "deny"}
+	all := []string{"--watch-associations", "--service-account-lookup-grace-period", "9s", "--watch-config-map", "--watch-container-credentials-config", file, "--enforce-role-grants", "--validate-associations", "--node-role-fallback", "deny"}
 	t.Run("all", func(t *testing.T) {
 		balancer := newBalancer(t)
 		hook := startReplica(t, c, balancer.address(), append(all, "--kubeconfig", limited(t, c, "all", rules))...)
@@ -68,6 +70,7 @@ func TestPermissions(t *testing.T) {
 			t.Errorf("not granted: %v", err)
 		}
 		findEvent(t, c, "RoleNotGranted", "not-granted")
+		untilHeld(t, client)
 		hook.stop(t)
 		if log := hook.stderr.String(); strings.Contains(log, "forbidden") || strings.Contains(log, "permission missing") {
 			t.Error(log)
@@ -90,6 +93,27 @@ func TestPermissions(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// untilHeld writes an association in dry runs until the API server asks the webhook,
+// which does not let it in.
+func untilHeld(t *testing.T, client dynamic.Interface) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	object := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "rolecall.io/v1alpha1", "kind": "PodIdentityAssociation", "metadata": map[string]any{"name": "held"},
+		"spec": map[string]any{"serviceAccountName": "held", "roleARN": roleARN + "-admin"},
+	}}
+	for {
+		_, err := client.Resource(rolecallResource("podidentityassociations")).Namespace("default").Create(ctx, object, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		switch {
+		case apierrors.IsForbidden(err) && strings.Contains(err.Error(), "no RoleGrant lets default/held use"):
+			return
+		case err != nil:
+			t.Fatal(err)
+		}
 	}
 }
 
