@@ -1,7 +1,6 @@
 package arn
 
 import (
-	"cmp"
 	"regexp"
 	"slices"
 	"strings"
@@ -28,16 +27,51 @@ func PartitionOf(region string) string {
 	return "aws"
 }
 
-// domains of partitions whose host names do not end in amazonaws.com, and the
-// domains of their endpoints with IPv6. All are those of the SDK's partitions.json.
-var domains = []struct{ partition, suffix, dualStack string }{
-	{"aws-cn", "amazonaws.com.cn", "api.amazonwebservices.com.cn"},
-	{"aws-eusc", "amazonaws.eu", "api.amazonwebservices.eu"},
-	{"aws-iso", "c2s.ic.gov", "api.aws.ic.gov"},
-	{"aws-iso-b", "sc2s.sgov.gov", "api.aws.scloud"},
-	{"aws-iso-e", "cloud.adc-e.uk", "api.cloud-aws.adc-e.uk"},
-	{"aws-iso-f", "csp.hci.ic.gov", "api.aws.hci.ic.gov"},
-	{"", "amazonaws.com", "api.aws"}, // two partitions: the region decides
+type domain struct {
+	partition, suffix, dualStack string
+	region                       *regexp.Regexp
+}
+
+// domains are all partitions: the domains in which their host names end, those of
+// their endpoints with IPv6, and how the names of their regions are built. All are
+// those of the SDK's partitions.json.
+var domains = []domain{
+	{"aws-cn", "amazonaws.com.cn", "api.amazonwebservices.com.cn", regexp.MustCompile(`^cn-[a-z]+-[0-9]+$`)},
+	{"aws-eusc", "amazonaws.eu", "api.amazonwebservices.eu", regexp.MustCompile(`^eusc-de-[a-z]+-[0-9]+$`)},
+	{"aws-iso", "c2s.ic.gov", "api.aws.ic.gov", regexp.MustCompile(`^us-iso-[a-z]+-[0-9]+$`)},
+	{"aws-iso-b", "sc2s.sgov.gov", "api.aws.scloud", regexp.MustCompile(`^us-isob-[a-z]+-[0-9]+$`)},
+	{"aws-iso-e", "cloud.adc-e.uk", "api.cloud-aws.adc-e.uk", regexp.MustCompile(`^eu-isoe-[a-z]+-[0-9]+$`)},
+	{"aws-iso-f", "csp.hci.ic.gov", "api.aws.hci.ic.gov", regexp.MustCompile(`^us-isof-[a-z]+-[0-9]+$`)},
+	// Two partitions share their domains: the region decides.
+	{"aws", "amazonaws.com", "api.aws", regexp.MustCompile(`^(?:us|eu|ap|sa|ca|me|af|il|mx)-[a-z]+-[0-9]+$`)},
+	{"aws-us-gov", "amazonaws.com", "api.aws", regexp.MustCompile(`^us-gov-[a-z]+-[0-9]+$`)},
+}
+
+// IsPartition reports whether AWS has a partition of that name.
+func IsPartition(name string) bool {
+	return slices.ContainsFunc(domains, func(d domain) bool { return d.partition == name })
+}
+
+// HasRegion reports whether a partition may have a region of that name, whether
+// or not AWS has it. No name fits two partitions.
+func HasRegion(partition, region string) bool {
+	for _, d := range domains {
+		if d.partition == partition {
+			return d.region.MatchString(region)
+		}
+	}
+	return false
+}
+
+// DualStackSuffix returns the domain in which the names of a partition's endpoints
+// with IPv6 end.
+func DualStackSuffix(partition string) string {
+	for _, d := range domains {
+		if d.partition == partition {
+			return d.dualStack
+		}
+	}
+	return "api.aws"
 }
 
 // Suffix returns the domain in which a partition's host names end.
@@ -75,7 +109,7 @@ func PartitionOfHost(host string) string {
 		if i := slices.IndexFunc(labels, IsRegion); i >= 0 {
 			return PartitionOf(labels[i])
 		}
-		return cmp.Or(d.partition, "aws")
+		return d.partition
 	}
 	return ""
 }

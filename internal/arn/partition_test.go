@@ -68,3 +68,31 @@ func TestSuffix(t *testing.T) {
 		}
 	}
 }
+
+func TestRegionsOfPartitions(t *testing.T) {
+	t.Parallel()
+	of := map[string]string{
+		"eu-west-1": "aws", "us-east-1": "aws", "il-central-1": "aws", "mx-central-1": "aws", "cn-northwest-1": "aws-cn", "us-gov-east-1": "aws-us-gov",
+		"us-iso-west-1": "aws-iso", "us-isob-east-1": "aws-iso-b", "eu-isoe-west-1": "aws-iso-e", "us-isof-south-1": "aws-iso-f", "eusc-de-east-1": "aws-eusc",
+		"s3": "", "s3-us-west-2": "", "US-EAST-1": "", "us-east-1a": "", "us-east": "", "": "", "not-a-region": "", "x.us-east-1": "", "us-east-1\n": "",
+	}
+	for _, partition := range []string{"aws", "aws-cn", "aws-us-gov", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f", "aws-eusc", "aws-other", ""} {
+		if got, want := arn.IsPartition(partition), partition != "aws-other" && partition != ""; got != want {
+			t.Errorf("%q is a partition: %v", partition, got)
+		}
+		for region, want := range of {
+			if got := arn.HasRegion(partition, region); got != (partition != "" && partition == want) {
+				t.Errorf("%s has %q: %v", partition, region, got)
+			}
+		}
+	}
+}
+
+func TestDualStackSuffix(t *testing.T) {
+	t.Parallel()
+	for partition, want := range map[string]string{"aws": "api.aws", "aws-us-gov": "api.aws", "aws-cn": "api.amazonwebservices.com.cn", "aws-iso-b": "api.aws.scloud", "": "api.aws"} {
+		if got := arn.DualStackSuffix(partition); got != want {
+			t.Errorf("%s: %s, want %s", partition, got, want)
+		}
+	}
+}

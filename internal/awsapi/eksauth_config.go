@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 
+	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/credential"
 )
 
@@ -105,7 +106,8 @@ func NewEKSAuth(ctx context.Context, c EKSAuthConfig) (*EKSAuth, error) {
 		}
 	}
 	if service.endpoint == "" {
-		service.endpoint = "https://eks-auth." + service.region + "." + dualStackSuffix(service.region)
+		// EKS Auth has endpoints of both families only.
+		service.endpoint = "https://eks-auth." + service.region + "." + arn.DualStackSuffix(arn.PartitionOf(service.region))
 	}
 	return service, nil
 }
@@ -176,24 +178,6 @@ func instanceRegion(ctx context.Context, loaded aws.Config) (string, error) {
 		return "", fmt.Errorf("no region: neither the environment nor the configuration says it, and the instance does not answer: %w", err)
 	}
 	return found.Region, nil
-}
-
-// dualStackSuffix is the domain of the partition a region is in; EKS Auth has
-// no other endpoints. The list is that of the SDK's partitions.json.
-func dualStackSuffix(region string) string {
-	for _, partition := range []struct{ prefix, suffix string }{
-		{"cn-", "api.amazonwebservices.com.cn"},
-		{"eusc-", "api.amazonwebservices.eu"},
-		{"us-iso-", "api.aws.ic.gov"},
-		{"us-isob-", "api.aws.scloud"},
-		{"eu-isoe-", "api.cloud-aws.adc-e.uk"},
-		{"us-isof-", "api.aws.hci.ic.gov"},
-	} {
-		if strings.HasPrefix(region, partition.prefix) {
-			return partition.suffix
-		}
-	}
-	return "api.aws"
 }
 
 func readToken(file string) (credential.Secret, error) {
