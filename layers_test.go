@@ -16,7 +16,7 @@ const module = "github.com/rolecall/rolecall/"
 var layers = [][]string{
 	{"internal/arn"},
 	{"internal/audit", "internal/credential", "internal/fault", "internal/glob", "internal/rawjson", "internal/policy", "internal/managedpolicy", "internal/rotation", "internal/distribution", "api/**"},
-	{"internal/sigv4", "internal/token", "internal/policycase", "internal/grant", "internal/association"},
+	{"internal/sigv4", "internal/token", "internal/policycase", "internal/grant", "internal/association", "internal/callerid"},
 	{"internal/publication", "internal/trust", "internal/association/admission"},
 	{"internal/inject", "internal/awsapi", "internal/follow", "internal/events", "internal/httpserve", "internal/obs", "internal/pki", "internal/keystore", "examples/quickstart"},
 	{"internal/manifest", "internal/association/boltstore", "internal/association/kubestore"},
@@ -35,6 +35,7 @@ var domain = map[string][]string{
 	"internal/arn":           nil,
 	"internal/audit":         nil,
 	"internal/association":   {"k8s.io/apimachinery/"}, // its model is an API type
+	"internal/callerid":      nil,
 	"internal/credential":    nil,
 	"internal/fault":         nil,
 	"internal/glob":          nil,

@@ -1,0 +1,370 @@
+package callerid_test
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rolecall/rolecall/internal/callerid"
+	"github.com/rolecall/rolecall/internal/credential"
+	"github.com/rolecall/rolecall/internal/fault"
+)
+
+var now = time.Date(2026, 1, 2, 2, 4, 5, 0, time.UTC)
+
+const (
+	host     = "https://sts.us-east-1.amazonaws.com"
+	dateForm = "20060102T150405Z"
+)
+
+// query is B of spec authenticator §11, with parameters replaced; empty removes.
+func query(edits ...string) string {
+	text := ""
+	for _, one := range [][2]string{{"Action", "GetCallerIdentity"}, {"X-Amz-SignedHeaders", "host%3Bx-k8s-aws-id"}, {"X-Amz-Expires", "60"}, {"X-Amz-Date", now.Format(dateForm)}} {
+		for i := 0; i < len(edits); i += 2 {
+			if edits[i] == one[0] {
+				one[1] = edits[i+1]
+			}
+		}
+		if one[1] != "" {
+			text += "&" + one[0] + "=" + one[1]
+		}
+	}
+	return text[1:]
+}
+
+func at(d time.Duration) string { return host + "/?" + query("X-Amz-Date", now.Add(d).Format(dateForm)) }
+
+func policy(partition string, regions ...string) callerid.Policy {
+	return callerid.Policy{Partition: partition, Regions: regions}
+}
+
+// accepted as a fragment means that all checks pass.
+const accepted = ""
+
+var urlRows = []struct{ row, url, fragment string }{
+	{"T12", ":ab:cd.af:/asda", "missing protocol scheme"},
+	{"T13", "http://sts.us-east-1.amazonaws.com/?" + query(), `unexpected scheme "http"`},
+	{"T14", "https://google.com/?" + query(), "could not parse region for pre-signed URL google.com, invalid host format: google.com"},
+	{"T15", "https://sts.us-east-1.amazonaws.com.evil.example/?" + query(), `unexpected hostname "sts.us-east-1.amazonaws.com.evil.example" in pre-signed URL`},
+	{"T16", host + ":443/?" + query(), "unexpected hostname"},
+	{"T17", "https://a:b@sts.us-east-1.amazonaws.com/?" + query(), "unexpected user"},
+	{"T18", "https://sts.us-east-1.amazonaws.com%2f@evil.example/?" + query(), "unexpected user"},
+	{"T18 other", "https://evil.example%2f@sts.us-east-1.amazonaws.com/?" + query(), "unexpected user"},
+	{"T19", host + "/abc?" + query(), "unexpected path in pre-signed URL"},
+	{"T20", host + "?" + query(), "unexpected path in pre-signed URL"},
+	{"two slashes", host + "//?" + query(), "unexpected path in pre-signed URL"},
+	{"dot", host + "/./?" + query(), "unexpected path in pre-signed URL"},
+	{"encoded slash", host + "/%2f?" + query(), "unexpected path in pre-signed URL"},
+	{"T21", host + "/?" + query() + "#x", "fragment"},
+	{"T21 empty", host + "/?" + query() + "#", "fragment"},
+	{"T22", host + "/?" + query() + "&NoInWhiteList=abc", "non-whitelisted query parameter"},
+	{"T23", host + "/?action=get&action=post", "query parameter with multiple values not supported"},
+	{"T24", host + "/?" + query() + "&X-Amz-Credential=a&x-amz-credential=eve", "duplicate query parameter found:"},
+	{"T25", host + "/?" + query() + "&ACTION=AssumeRole", "duplicate query parameter found:"},
+	{"T25 before T22", host + "/?other=1&" + query() + "&ACTION=AssumeRole", "duplicate query parameter found:"},
+	{"T26", host + "/?" + query("Action", "NotGetCallerIdenity"), "unexpected action parameter in pre-signed URL"},
+	{"T27", host + "/?" + query("Action", "getcalleridentity"), "unexpected action parameter in pre-signed URL"},
+	{"no action", host + "/?" + query("Action", ""), "unexpected action parameter in pre-signed URL"},
+	{"no query", host + "/?", "unexpected action parameter in pre-signed URL"},
+	{"T28", host + "/?" + query("X-Amz-SignedHeaders", "host"), "client did not sign the x-k8s-aws-id header in the pre-signed URL"},
+	{"T29", host + "/?" + query("X-Amz-SignedHeaders", "abc%3Bx-k8s-aws-i%3Bdef"), "client did not sign the x-k8s-aws-id header"},
+	{"T30", host + "/?" + query("X-Amz-SignedHeaders", "host%3BX-K8S-AWS-ID"), accepted},
+	{"T31", host + "/?" + query("X-Amz-SignedHeaders", "host%3Bx-%E2%84%AA8s-aws-id"), "client did not sign the x-k8s-aws-id header"},
+	{"Kelvin sign in a name", host + "/?" + query() + "&x-amz-%E2%84%AA=1", "non-whitelisted query parameter"},
+	{"T32", host + "/?" + query("X-Amz-Expires", "9999999"), "invalid X-Amz-Expires parameter in pre-signed URL"},
+	{"T32", host + "/?" + query("X-Amz-Expires", "901"), "invalid X-Amz-Expires parameter in pre-signed URL"},
+	{"T32", host + "/?" + query("X-Amz-Expires", "-1"), "invalid X-Amz-Expires parameter in pre-signed URL"},
+	{"T32", host + "/?" + query("X-Amz-Expires", "") + "&X-Amz-Expires=", "invalid X-Amz-Expires parameter in pre-signed URL"},
+	{"T32", host + "/?" + query("X-Amz-Expires", ""), "invalid X-Amz-Expires parameter in pre-signed URL"},
+	{"T32", host + "/?" + query("X-Amz-Expires", "abc"), "invalid X-Amz-Expires parameter in pre-signed URL"},
+	{"T32 signs", host + "/?" + query("X-Amz-Expires", "%2B60"), "invalid X-Amz-Expires parameter in pre-signed URL"},
+	{"T32 signs", host + "/?" + query("X-Amz-Expires", "-0"), "invalid X-Amz-Expires parameter in pre-signed URL"},
+	{"T32 digits of others", host + "/?" + query("X-Amz-Expires", "%D9%A6"), "invalid X-Amz-Expires parameter in pre-signed URL"},
+	{"T33", host + "/?" + query("X-Amz-Expires", "0"), accepted},
+	{"T33", host + "/?" + query("X-Amz-Expires", "60"), accepted},
+	{"T33", host + "/?" + query("X-Amz-Expires", "900"), accepted},
+	{"T34", host + "/?" + query("X-Amz-Date", "xxxxxxx"), "error parsing X-Amz-Date parameter"},
+	{"fraction", host + "/?" + query("X-Amz-Date", now.Format("20060102T150405")+".5Z"), "error parsing X-Amz-Date parameter"},
+	{"T35", host + "/?" + query("X-Amz-Date", "19900422T010203Z"), "X-Amz-Date parameter is expired"},
+	{"T36", at(-14*time.Minute - 59*time.Second), accepted},
+	{"T36 last", at(-15 * time.Minute), accepted},
+	{"T36", at(-15*time.Minute - time.Second), "X-Amz-Date parameter is expired"},
+	{"T37", host + "/?" + query("X-Amz-Date", ""), "X-Amz-Date parameter must be present in pre-signed URL"},
+	{"T38", at(16 * time.Minute), "X-Amz-Date parameter is in the future"},
+	{"T38 last", at(15 * time.Minute), accepted},
+	{"T39", host + "/?" + query() + "&x=%gh", "malformed query parameter"},
+	{"T39", host + "/?" + query() + ";x=1", "malformed query parameter"},
+	{"a blank, which would end the request line", host + "/?" + query() + "&Version=2011-06-15 HTTP/1.1", "malformed query parameter"},
+	{"not ASCII", host + "/?" + query() + "&X-Amz-Signature=\xc3\xa9", "malformed query parameter"},
+	{"control character", host + "/?" + query() + "\r\nX-K8s-Aws-Id: other", "invalid control character"},
+	{"too many", host + "/?" + query() + strings.Repeat("&x=1", 100), "non-whitelisted query parameter"},
+	{"version", host + "/?" + query() + "&Version=1999-01-01", "unexpected version parameter"},
+	{"algorithm", host + "/?" + query() + "&X-Amz-Algorithm=AWS4-ECDSA-P256-SHA256", "unexpected X-Amz-Algorithm parameter"},
+	{"both as they are", host + "/?" + query() + "&Version=2011-06-15&X-Amz-Algorithm=AWS4-HMAC-SHA256", accepted},
+	{"the upstream suite's scope and signature", host + "/?" + query() + "&X-Amz-Credential=ASIABCDEFGHIJKLMNOPQ%2F20191216%2Fus-west-2%2Fs3%2Faws4_request&X-Amz-Security-Token=XXXXXXXXXXXXX&X-Amz-Signature=999999999999999999", accepted},
+	{"upper case scheme", "HTTPS" + strings.TrimPrefix(host, "https") + "/?" + query(), accepted},
+	{"opaque", "https:sts.us-east-1.amazonaws.com/?" + query(), "opaque"},
+	{"trailing dot", host + "./?" + query(), "unexpected hostname"},
+	{"address", "https://[::1]/?" + query(), "unexpected hostname"},
+	{"no host", "https:///?" + query(), "could not parse region"},
+}
+
+func TestParseURLs(t *testing.T) {
+	t.Parallel()
+	for _, row := range urlRows {
+		t.Run(row.row, func(t *testing.T) {
+			t.Parallel()
+			p, err := callerid.Parse(callerid.Encode(row.url), policy("aws"), now)
+			if expect(t, err, row.fragment); err == nil {
+				if p.Host != "sts.us-east-1.amazonaws.com" || p.Region != "us-east-1" || !strings.HasSuffix(row.url, "/?"+p.Query.Reveal()) {
+					t.Errorf("%s %s %s", p.Host, p.Region, p.Query.Reveal())
+				}
+			}
+		})
+	}
+}
+
+func expect(t *testing.T, err error, fragment string) {
+	t.Helper()
+	switch {
+	case fragment == accepted && err != nil:
+		t.Errorf("refused: %v", err)
+	case fragment == accepted:
+	case err == nil:
+		t.Errorf("accepted, want %s", fragment)
+	case fault.KindOf(err) != fault.Invalid || !strings.HasPrefix(err.Error(), "input token was not properly formatted: ") || !strings.Contains(err.Error(), fragment):
+		t.Errorf("%v (kind %d), want %s", err, fault.KindOf(err), fragment)
+	}
+}
+
+func TestParseText(t *testing.T) {
+	t.Parallel()
+	valid := callerid.Encode(host + "/?" + query()).Reveal()
+	long := callerid.Encode(host + "/?" + query() + "&X-Amz-Security-Token=" + strings.Repeat("A", 4200)).Reveal()
+	missing := `token is missing expected "k8s-aws-v1." prefix`
+	for _, row := range []struct{ row, token, fragment string }{
+		{"T1", valid, accepted},
+		{"T2", "", missing},
+		{"T3", strings.Repeat("\x00", 4097), "token is too large"},
+		{"4096", strings.Repeat("\x00", 4096), missing},
+		{"T4", long, accepted},
+		{"T5", callerid.Prefix + strings.Repeat("A", 16385-len(callerid.Prefix)), "token is too large"},
+		{"T6", "k8s-aws-v2.asdfasdfa", missing},
+		{"T7", "K8S-AWS-V1." + strings.TrimPrefix(valid, callerid.Prefix), missing},
+		{"a JWT", "eyJhbGciOiJub25lIn0.e30.", missing},
+		{"T8", callerid.Prefix + "decodingerror", "illegal base64 data"},
+		{"T9", valid + "=", "illegal base64 data"},
+		{"T10", valid[:40] + "\n" + valid[40:], "illegal base64 data"},
+		{"T10 at the end", valid + "\r\n", "illegal base64 data"},
+		{"T11", callerid.Prefix + base64.RawStdEncoding.EncodeToString([]byte(host+"/?>>>???"+query())), "illegal base64 data"},
+		{"bits left over", strings.TrimSuffix(callerid.Prefix+base64.RawURLEncoding.EncodeToString([]byte("ab")), "I") + "J", "illegal base64 data"},
+		{"nothing encoded", callerid.Prefix, "unexpected scheme"},
+	} {
+		_, err := callerid.Parse(credential.NewSecret(row.token), policy("aws"), now)
+		t.Run(row.row, func(t *testing.T) { expect(t, err, row.fragment) })
+	}
+	if len(long) < 5500 {
+		t.Errorf("T4 has %d bytes", len(long))
+	}
+	tight := callerid.Policy{Partition: "aws", MaxBytes: len(valid) - 1, Skew: time.Second}
+	_, err := callerid.Parse(credential.NewSecret(valid), tight, now)
+	expect(t, err, "token is too large")
+	tight.MaxBytes++
+	_, err = callerid.Parse(credential.NewSecret(valid), tight, now.Add(-2*time.Second))
+	expect(t, err, "in the future")
+}
+
+var hostRows = []struct{ row, partition, host, configured, fragment string }{
+	{"T56", "aws-us-gov", "sts.us-east-1.amazonaws.com", "", "does not support hostname"},
+	{"T56 the other way", "aws", "sts.us-gov-west-1.amazonaws.com", "", "does not support hostname"},
+	{"T57", "aws", "sts.s3.amazonaws.com", "", "does not support hostname"},
+	{"T57", "aws", "sts-fips.s3.amazonaws.com", "", "does not support hostname"},
+	{"T57", "aws", "sts.s3-us-west-2.amazonaws.com", "", "does not support hostname"},
+	{"T57", "aws", "sts.s3-website-us-east-1.amazonaws.com", "", "does not support hostname"},
+	{"a made up region", "aws", "sts.not-a-region.amazonaws.com", "us-west-2", "does not support hostname"},
+	{"upper case region", "aws", "sts.US-EAST-1.amazonaws.com", "", "does not support hostname"},
+	{"upper case service", "aws", "STS.us-east-1.amazonaws.com", "", "could not parse region"},
+	{"upper case domain", "aws", "sts.us-east-1.AMAZONAWS.com", "", "unexpected hostname"},
+	{"VPC endpoint", "aws", "vpce-0123.sts.us-east-1.vpce.amazonaws.com", "", "could not parse region"},
+	{"VPC endpoint as a region", "aws", "sts.us-east-1.vpce.amazonaws.com", "", "unexpected hostname"},
+	{"another service", "aws", "iam.us-east-1.amazonaws.com", "", "could not parse region"},
+	{"an empty label", "aws", "sts..amazonaws.com", "", "could not parse region"},
+	{"a hyphen at the end", "aws", "sts.us-east-1-.amazonaws.com", "us-east-1-", "could not parse region"},
+	{"global", "aws", "sts.amazonaws.com", "", accepted},
+	{"T58", "aws", "sts-fips.us-east-1.api.aws", "", accepted},
+	{"T58", "aws", "sts.us-east-1.api.aws", "", accepted},
+	{"fips", "aws", "sts-fips.us-west-2.amazonaws.com", "", accepted},
+	{"T59", "aws-cn", "sts.cn-north-1.amazonaws.com.cn", "", accepted},
+	{"T59", "aws", "sts.cn-north-1.amazonaws.com.cn", "", "unexpected hostname"},
+	{"T60", "aws-us-gov", "sts.amazonaws.com", "", "global endpoint unsupported in partition aws-us-gov"},
+	{"global nowhere", "aws-other", "sts.amazonaws.com", "", "global endpoint unsupported in partition aws-other"},
+	{"no such partition", "aws-other", "sts.us-east-1.amazonaws.com", "us-east-1", "is not known"},
+	{"upstream", "aws", "sts.amazonaws.com.cn", "", "unexpected hostname"},
+	{"upstream", "aws", "website.amazonaws.com", "", "could not parse region"},
+	{"upstream", "aws", "sts.default-region.amazonaws.com", "default-region", accepted},
+	{"configured, but fips", "aws", "sts-fips.default-region.amazonaws.com", "default-region", "does not support hostname"},
+	{"upstream", "aws", "sts.us-west-2.amazonaws.com.cn", "us-west-2", "unexpected hostname"},
+	{"upstream", "aws", "sts.cn-north-1.api.amazonwebservices.com.cn", "", "unexpected hostname"},
+	{"upstream", "aws-cn", "sts.cn-northwest-1.amazonaws.com.cn", "", accepted},
+	{"upstream", "aws-cn", "sts.cn-north-1.api.amazonwebservices.com.cn", "", accepted},
+	{"upstream", "aws-cn", "sts.us-iso-east-1.c2s.ic.gov", "", "unexpected hostname"},
+	{"upstream", "aws-cn", "sts-fips.us-east-1.amazonaws.com", "", "unexpected hostname"},
+	{"upstream", "aws-cn", "sts.us-isob-east-1.amazonaws.com.cn", "", "does not support hostname"},
+	{"upstream", "aws-cn", "sts.not-a-region1.amazonaws.com.cn", "", "does not support hostname"},
+	{"upstream", "aws-cn", "sts.not-a-region2.amazonaws.com.cn", "not-a-region2", accepted},
+	{"upstream", "aws-cn", "sts.not-a-region2.amazonaws.com.cn", "us-west-2", "does not support hostname"},
+	{"upstream", "aws-cn", "sts.us-isob-east-1.amazonaws.com.cn", "us-isob-east-1", accepted},
+	{"upstream", "aws-iso", "sts.us-iso-east-1.c2s.ic.gov", "", accepted},
+	{"dual stack of the reference's gap", "aws-iso", "sts.us-iso-east-1.api.aws.ic.gov", "", accepted},
+	{"upstream", "aws-us-gov", "sts.us-gov-east-1.amazonaws.com", "", accepted},
+	{"there is no such host", "aws-us-gov", "sts-fips.us-gov-west-1.amazonaws.com", "", "does not support hostname"},
+	{"dual stack", "aws-us-gov", "sts-fips.us-gov-west-1.api.aws", "", accepted},
+	{"eusc", "aws-eusc", "sts.eusc-de-east-1.amazonaws.eu", "", accepted},
+}
+
+func TestHosts(t *testing.T) {
+	t.Parallel()
+	for _, row := range hostRows {
+		var configured []string
+		if row.configured != "" {
+			configured = []string{row.configured}
+		}
+		p, err := callerid.Parse(callerid.Encode("https://"+row.host+"/?"+query()), policy(row.partition, configured...), now)
+		t.Run(row.row+" "+row.host, func(t *testing.T) {
+			if expect(t, err, row.fragment); err == nil && p.Host != row.host {
+				t.Errorf("host %s", p.Host)
+			}
+		})
+	}
+}
+
+// TestNothingShows: neither errors nor prints of a token hold what was signed.
+func TestNothingShows(t *testing.T) {
+	t.Parallel()
+	const secret = "FQoGZXIvYXdzEXAMPLE"
+	signed := query() + "&X-Amz-Security-Token=" + secret + "&X-Amz-Signature=" + strings.Repeat("ab", 32)
+	p, err := callerid.Parse(callerid.Encode(host+"/?"+signed), policy("aws"), now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		fmt.Fprintf(&out, verb+verb+"\n", p, *p)
+	}
+	for _, value := range []any{p, *p} {
+		text, err := json.Marshal(value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out.Write(text)
+	}
+	slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "token", p, "value", *p)
+	slog.New(slog.NewTextHandler(&out, nil)).Info("x", "token", p, "value", *p)
+	for _, bad := range []string{":" + host + "/?" + signed, "https://h:" + host + "/?" + signed, host + "/?" + strings.ReplaceAll(signed, "=", "%3D"), host + "/?" + signed + "&x=%zz", host + "?" + signed, host + "/?" + signed + "&other=1"} {
+		_, err := callerid.Parse(callerid.Encode(bad), policy("aws"), now)
+		if err == nil {
+			t.Errorf("%s is accepted", bad)
+			continue
+		}
+		out.WriteString(err.Error() + "\n")
+	}
+	if shown := out.String(); strings.Contains(shown, "FQoG") || strings.Contains(shown, "abab") || strings.Contains(shown, fmt.Sprintf("%x", secret)) || !strings.Contains(shown, "sts.us-east-1") {
+		t.Errorf("shown:\n%s", shown)
+	}
+}
+
+func TestPresigned(t *testing.T) {
+	t.Parallel()
+	parse := func(text string) *callerid.Presigned {
+		p, err := callerid.Parse(callerid.Encode(text), policy("aws"), now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	p := parse(host + "/?" + query() + "&X-Amz-Credential=AKIAEXAMPLE%2F20260102%2Fus-east-1%2Fsts%2Faws4_request")
+	if p.AccessKeyID != "AKIAEXAMPLE" || !p.Date.Equal(now) || !p.Expires().Equal(now.Add(15*time.Minute)) {
+		t.Errorf("%v", p)
+	}
+	if none := parse(host + "/?" + query()); none.AccessKeyID != "" || none.Key() == p.Key() || none.Key() != parse("HTTPS"+host[5:]+"/?"+query()).Key() {
+		t.Error("keys of tokens")
+	}
+	if long := parse(host + "/?" + query() + "&X-Amz-Credential=" + strings.Repeat("A", 5000)); len(long.AccessKeyID) != 128 {
+		t.Errorf("%d bytes of access key id", len(long.AccessKeyID))
+	}
+}
+
+// FuzzParse: what is accepted is a question to STS that its query and nothing else
+// decides, and encodes to a token that is accepted again.
+func FuzzParse(f *testing.F) {
+	for _, row := range urlRows {
+		f.Add(row.url)
+	}
+	for _, row := range hostRows {
+		f.Add("https://" + row.host + "/?" + query())
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		_, _ = callerid.Parse(credential.NewSecret(text), policy("aws"), now)
+		p, err := callerid.Parse(callerid.Encode(text), policy("aws", "us-east-1"), now)
+		if err != nil {
+			if fault.KindOf(err) != fault.Invalid || len(err.Error()) > 2000 {
+				t.Errorf("%q: %v", text, err)
+			}
+			return
+		}
+		again := "https://" + p.Host + "/?" + p.Query.Reveal()
+		if _, err := callerid.Parse(callerid.Encode(again), policy("aws"), now); err != nil {
+			t.Errorf("%q becomes %q: %v", text, again, err)
+		}
+		values, err := url.ParseQuery(p.Query.Reveal())
+		if err != nil || !strings.HasSuffix(p.Host, ".amazonaws.com") && !strings.HasSuffix(p.Host, ".api.aws") || !strings.HasPrefix(p.Host, "sts") {
+			t.Errorf("%q: %s %v", text, p.Host, err)
+		}
+		actions := 0
+		for name, all := range values {
+			if len(all) != 1 {
+				t.Errorf("%q: %s has %d values", text, name, len(all))
+			}
+			if strings.EqualFold(name, "action") {
+				actions++
+				if all[0] != "GetCallerIdentity" {
+					t.Errorf("%q: action %s", text, all[0])
+				}
+			}
+		}
+		if actions != 1 {
+			t.Errorf("%q: %d actions", text, actions)
+		}
+	})
+}
+
+func BenchmarkParse(b *testing.B) {
+	signed := "Action=GetCallerIdentity&Version=2011-06-15&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=ASIAIOSFODNN7EXAMPLE%2F20260102%2Fus-east-1%2Fsts%2Faws4_request&X-Amz-Date=" + now.Format(dateForm) +
+		"&X-Amz-Expires=60&X-Amz-Security-Token=" + strings.Repeat("FQoGZXIvYXdzEXAMPLE%2F", 40) + "&X-Amz-SignedHeaders=host%3Bx-k8s-aws-id&X-Amz-Signature=" + strings.Repeat("ab", 32)
+	for name, row := range map[string]struct {
+		token    credential.Secret
+		accepted bool
+	}{
+		"accepted":      {callerid.Encode(host + "/?" + signed), true},
+		"other host":    {callerid.Encode("https://sts.evil.example/?" + signed), false},
+		"expired":       {callerid.Encode(host + "/?" + strings.Replace(signed, "X-Amz-Date=2026", "X-Amz-Date=2025", 1)), false},
+		"no token":      {credential.NewSecret("eyJhbGciOiJub25lIn0.e30."), false},
+		"worst 16 KiB":  {callerid.Encode(host + "/?" + strings.Repeat("a&", 6000)), false},
+		"long and good": {callerid.Encode(host + "/?" + query() + "&X-Amz-Security-Token=" + strings.Repeat("A", 11000)), true},
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := callerid.Parse(row.token, policy("aws"), now); (err == nil) != row.accepted {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
