@@ -12,9 +12,9 @@ import (
 	"github.com/rolecall/rolecall/internal/fault"
 )
 
-func presigned(t testing.TB, partition, host string) *callerid.Presigned {
+func presigned(t testing.TB, host string) *callerid.Presigned {
 	t.Helper()
-	p, err := callerid.Parse(callerid.Encode("https://"+host+"/?"+query()+"&X-Amz-Credential=ASIAEXAMPLE%2Fx"), policy(partition), now)
+	p, err := callerid.Parse(callerid.Encode("https://"+host+"/?"+query()+"&X-Amz-Credential=ASIAEXAMPLE%2Fx"), policy("aws"), now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +45,7 @@ func TestIdentities(t *testing.T) {
 	} {
 		t.Run(row.row, func(t *testing.T) {
 			t.Parallel()
-			got, err := callerid.ReadAnswer(presigned(t, "aws", "sts.us-east-1.amazonaws.com"), http.StatusOK, []byte(answerOf(row.arn, row.account, row.userID)))
+			got, err := callerid.ReadAnswer(presigned(t, "sts.us-east-1.amazonaws.com"), http.StatusOK, []byte(answerOf(row.arn, row.account, row.userID)))
 			row.want.ARN, row.want.AccountID, row.want.AccessKeyID, row.want.STSEndpoint = row.arn, row.account, "ASIAEXAMPLE", "sts.us-east-1.amazonaws.com"
 			if diff := cmp.Diff(&row.want, got); diff != "" || err != nil {
 				t.Errorf("%v %s", err, diff)
@@ -110,7 +110,7 @@ func TestRefusedAnswers(t *testing.T) {
 	} {
 		t.Run(row.row, func(t *testing.T) {
 			t.Parallel()
-			who, err := callerid.ReadAnswer(presigned(t, "aws", "sts.us-east-1.amazonaws.com"), row.status, []byte(row.body))
+			who, err := callerid.ReadAnswer(presigned(t, "sts.us-east-1.amazonaws.com"), row.status, []byte(row.body))
 			if err == nil || fault.KindOf(err) != row.kind || !strings.Contains(err.Error(), row.fragment) {
 				t.Errorf("%+v, %v (kind %d), want kind %d %s", who, err, fault.KindOf(err), row.kind, row.fragment)
 			}
@@ -124,12 +124,12 @@ func TestAnswersNeverShowTheToken(t *testing.T) {
 	t.Parallel()
 	const text = "The request signature we calculated does not match.\\n\\nThe Canonical String for this request should have been\\n'GET\\n/\\nX-Amz-Security-Token=FQoGZXIv"
 	for _, body := range []string{`{"Error":{"Code":"SignatureDoesNotMatch","Message":"` + text + `"},"RequestId":"r"}`, `{"Error":{"Code":"SignatureDoesNotMatch","Message":"` + text + `"},"RequestId":"r"`, "FQoGZXIv", `{"Error":{"Message":"FQoGZXIv"}}`} {
-		_, err := callerid.ReadAnswer(presigned(t, "aws", "sts.amazonaws.com"), http.StatusForbidden, []byte(body))
+		_, err := callerid.ReadAnswer(presigned(t, "sts.amazonaws.com"), http.StatusForbidden, []byte(body))
 		if err == nil || strings.Contains(err.Error(), "FQoG") || !strings.Contains(err.Error(), "on global endpoint") || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%v", err)
 		}
 	}
-	_, err := callerid.ReadAnswer(presigned(t, "aws", "sts.amazonaws.com"), http.StatusForbidden, []byte(`{"Error":{"Code":"X","Message":"`+strings.Repeat("m", 5000)+`"}}`))
+	_, err := callerid.ReadAnswer(presigned(t, "sts.amazonaws.com"), http.StatusForbidden, []byte(`{"Error":{"Code":"X","Message":"`+strings.Repeat("m", 5000)+`"}}`))
 	if len(err.Error()) > 600 {
 		t.Errorf("%d bytes: %v", len(err.Error()), err)
 	}
@@ -143,7 +143,7 @@ func FuzzReadAnswer(f *testing.F) {
 	f.Add(403, `{"Error":{"Code":"SignatureDoesNotMatch","Message":"x\ny"},"RequestId":"r1"}`)
 	f.Add(200, `{"GetCallerIdentityResponse":null}`)
 	f.Fuzz(func(t *testing.T, status int, body string) {
-		who, err := callerid.ReadAnswer(presigned(t, "aws", "sts.us-east-1.amazonaws.com"), status, []byte(body))
+		who, err := callerid.ReadAnswer(presigned(t, "sts.us-east-1.amazonaws.com"), status, []byte(body))
 		if err != nil {
 			if kind := fault.KindOf(err); kind != fault.Denied && kind != fault.Throttled && kind != fault.Unavailable {
 				t.Errorf("%v (kind %d)", err, kind)

@@ -38,7 +38,9 @@ func query(edits ...string) string {
 	return text[1:]
 }
 
-func at(d time.Duration) string { return host + "/?" + query("X-Amz-Date", now.Add(d).Format(dateForm)) }
+func at(d time.Duration) string {
+	return host + "/?" + query("X-Amz-Date", now.Add(d).Format(dateForm))
+}
 
 func policy(partition string, regions ...string) callerid.Policy {
 	return callerid.Policy{Partition: partition, Regions: regions}
