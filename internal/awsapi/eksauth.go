@@ -66,7 +66,7 @@ type EKSAuth struct {
 	// credentials sign the call; with bearer instead, nothing is signed. A bearer
 	// token that is empty stands for a client certificate.
 	credentials aws.CredentialsProvider
-	bearer      func() (credential.Secret, error)
+	bearer      func(context.Context) (credential.Secret, error)
 	now         func() time.Time
 }
 
@@ -81,7 +81,7 @@ func (c *EKSAuth) Region() string { return c.region }
 func (c *EKSAuth) Ready(ctx context.Context) error {
 	var err error
 	if c.bearer != nil {
-		_, err = c.bearer()
+		_, err = c.bearer(ctx)
 	} else {
 		_, err = c.credentials.Retrieve(ctx)
 	}
@@ -147,7 +147,7 @@ func (c *EKSAuth) roundTrip(request *http.Request, operation string, limit time.
 
 func (c *EKSAuth) authenticate(ctx context.Context, request *http.Request, body []byte) error {
 	if c.bearer != nil {
-		token, err := c.bearer()
+		token, err := c.bearer(ctx)
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrNoCredentials, err)
 		}

@@ -36,6 +36,10 @@ type EKSAuthConfig struct {
 	// certificate: a PEM file with the certificate and its key, read anew for each
 	// connection. It excludes BearerFile.
 	ClientCertificateFile string
+	// TokenForCluster makes calls carry a presigned GetCallerIdentity token for the
+	// cluster of that name: the broker learns whose the credentials are, and nothing
+	// is signed but that. It excludes both files.
+	TokenForCluster string
 	// CAFile holds the PEM certificates that the endpoint's must come from, instead
 	// of the system's. It is followed. Empty means AWS_CA_BUNDLE, followed as well,
 	// then ca_bundle of the configuration file.
@@ -77,17 +81,29 @@ func NewEKSAuth(ctx context.Context, c EKSAuthConfig) (*EKSAuth, error) {
 	}
 	switch {
 	case c.ClientCertificateFile != "":
-		service.bearer = func() (credential.Secret, error) {
+		service.bearer = func(context.Context) (credential.Secret, error) {
 			_, err := clientCertificate(c.ClientCertificateFile)
 			return credential.Secret{}, err
 		}
 	case c.BearerFile != "":
-		service.bearer = func() (credential.Secret, error) { return readToken(c.BearerFile) }
+		service.bearer = func(context.Context) (credential.Secret, error) { return readToken(c.BearerFile) }
 	}
 	if c.RotateFile {
 		service.credentials = aws.NewCredentialsCache(rotatingFile{c.Now})
 	}
-	if service.endpoint, err = configuredEndpoint(ctx, c.Endpoint, loaded); err != nil {
+	if c.TokenForCluster != "" {
+		if loaded.Region == "" {
+			if loaded.Region, err = instanceRegion(ctx, loaded); err != nil {
+				return nil, err
+			}
+		}
+		tokens, err := newClusterTokens(ctx, c.TokenForCluster, loaded, service.credentials, c.Now)
+		if err != nil {
+			return nil, err
+		}
+		service.bearer = tokens.token
+	}
+	if service.endpoint, err = configuredEndpoint(ctx, "EKS Auth", c.Endpoint, loaded); err != nil {
 		return nil, err
 	}
 	switch {
@@ -140,7 +156,7 @@ func isPrivate(endpoint string) bool {
 
 // configuredEndpoint looks where every SDK looks: the parameter, the service's
 // and the general variable, the same two of the configuration file.
-func configuredEndpoint(ctx context.Context, parameter string, loaded aws.Config) (string, error) {
+func configuredEndpoint(ctx context.Context, service, parameter string, loaded aws.Config) (string, error) {
 	endpoint := parameter
 	if endpoint == "" {
 		for _, source := range loaded.ConfigSources {
@@ -150,7 +166,7 @@ func configuredEndpoint(ctx context.Context, parameter string, loaded aws.Config
 			if !ok {
 				continue
 			}
-			found, ok, err := named.GetServiceBaseEndpoint(ctx, "EKS Auth")
+			found, ok, err := named.GetServiceBaseEndpoint(ctx, service)
 			if err != nil {
 				return "", err
 			}
@@ -165,7 +181,7 @@ func configuredEndpoint(ctx context.Context, parameter string, loaded aws.Config
 	}
 	parsed, err := url.Parse(endpoint)
 	if err != nil || parsed.Host == "" || parsed.User != nil || (parsed.Scheme != "https" && parsed.Scheme != "http") {
-		return "", errors.New("the endpoint of EKS Auth is no URL of http or https without a user")
+		return "", fmt.Errorf("the endpoint of %s is no URL of http or https without a user", service)
 	}
 	return strings.TrimRight(endpoint, "/"), nil
 }

@@ -1,6 +1,7 @@
 package awsapi
 
 import (
+	"context"
 	"net/http"
 	"time"
 
@@ -25,5 +26,6 @@ func NewLocalRoles(endpoint, region string, own credential.AWS) *Roles {
 // NewLocalBroker asks a broker of the same machine. bearer makes the agent's own
 // token for each call.
 func NewLocalBroker(endpoint string, bearer func() (credential.Secret, error), now func() time.Time) *EKSAuth {
-	return &EKSAuth{endpoint: endpoint, transport: &http.Transport{MaxIdleConnsPerHost: eksAuthIdle, IdleConnTimeout: eksAuthIdlePeriod}, bearer: bearer, now: now}
+	own := func(context.Context) (credential.Secret, error) { return bearer() }
+	return &EKSAuth{endpoint: endpoint, transport: &http.Transport{MaxIdleConnsPerHost: eksAuthIdle, IdleConnTimeout: eksAuthIdlePeriod}, bearer: own, now: now}
 }

@@ -1,0 +1,197 @@
+package awsapi
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/rolecall/rolecall/internal/callerid"
+	"github.com/rolecall/rolecall/internal/fault"
+)
+
+// Callers asks STS whose presigned GetCallerIdentity tokens are.
+//
+// It is written by hand and not over the SDK's client, which signs with
+// credentials of its own: here the question was signed by somebody else, and goes
+// to STS byte for byte (spec authenticator §3.2).
+type Callers struct {
+	cluster string
+	scheme  string // https; http at a local AWS
+	client  *http.Client
+	flights singleflight.Group
+}
+
+// CallersConfig says for whom, and where STS is.
+type CallersConfig struct {
+	// Cluster is the name that tokens must have been signed for.
+	Cluster string
+	// Endpoint is where connections go instead of to the host of the token, which
+	// stays in the request and in the certificate that is wanted; a path in it does
+	// not count. Empty means AWS_ENDPOINT_URL_STS and the other places where the SDK
+	// looks, then the host itself.
+	Endpoint string
+}
+
+const (
+	callersDial  = 2 * time.Second
+	callersIdle  = 64
+	callersTotal = 10 * time.Second
+	// callersRetry is how much time must be left for a second attempt, and
+	// callersPause the longest wait before it.
+	callersRetry = 3 * time.Second
+	callersPause = 300 * time.Millisecond
+)
+
+// NewCallers reads the SDK's configuration and makes no call. It needs no
+// credentials.
+func NewCallers(ctx context.Context, c CallersConfig) (*Callers, error) {
+	base := awshttp.NewBuildableClient().WithDialerOptions(func(d *net.Dialer) { d.Timeout = callersDial })
+	loaded, err := config.LoadDefaultConfig(ctx, config.WithHTTPClient(base))
+	if err != nil {
+		return nil, fmt.Errorf("load AWS configuration: %w", err)
+	}
+	buildable, ok := loaded.HTTPClient.(*awshttp.BuildableClient)
+	if !ok {
+		return nil, errors.New("the AWS configuration has another HTTP client")
+	}
+	transport := buildable.GetTransport() // a copy, with AWS_CA_BUNDLE and the proxy of the environment
+	transport.MaxIdleConnsPerHost, transport.MaxIdleConns = callersIdle, 2*callersIdle
+	if transport.TLSClientConfig == nil {
+		transport.TLSClientConfig = &tls.Config{}
+	}
+	transport.TLSClientConfig.MinVersion = tls.VersionTLS12
+	asks := &Callers{cluster: c.Cluster, scheme: "https"}
+	endpoint, err := configuredEndpoint(ctx, "STS", c.Endpoint, loaded)
+	if err != nil {
+		return nil, err
+	}
+	if endpoint != "" {
+		if err := asks.connectTo(endpoint, transport); err != nil {
+			return nil, err
+		}
+	}
+	asks.client = &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return asks, nil
+}
+
+// connectTo makes connections go to an endpoint. Nobody else may read a question,
+// or answer it.
+func (c *Callers) connectTo(endpoint string, transport *http.Transport) error {
+	if !isPrivate(endpoint) {
+		return errors.New("tokens of callers must not travel in the clear: an endpoint of STS is https, or http on loopback")
+	}
+	parsed, err := url.Parse(endpoint)
+	if err != nil {
+		return err
+	}
+	port := parsed.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[parsed.Scheme]
+	}
+	target, dial := net.JoinHostPort(parsed.Hostname(), port), transport.DialContext
+	transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) { return dial(ctx, network, target) }
+	transport.Proxy = nil // it would be asked for the host of the token
+	c.scheme = parsed.Scheme
+	return nil
+}
+
+// Identify asks for one token, once for all who have it at a time, for ten seconds
+// at most. Errors are those of callerid.ReadAnswer; none holds the token.
+func (c *Callers) Identify(ctx context.Context, p *callerid.Presigned) (*callerid.Identity, error) {
+	key := p.Key()
+	result := c.flights.DoChan(string(key[:]), func() (any, error) {
+		// It goes on when the first who asked leaves, but not for longer than they had.
+		flight, cancel := context.WithTimeout(context.WithoutCancel(ctx), callersTotal)
+		defer cancel()
+		if deadline, has := ctx.Deadline(); has {
+			var cancel context.CancelFunc
+			flight, cancel = context.WithDeadline(flight, deadline)
+			defer cancel()
+		}
+		return c.askTwice(flight, p)
+	})
+	select {
+	case <-ctx.Done():
+		return nil, p.Unreachable(ctx.Err())
+	case shared := <-result:
+		if shared.Err != nil {
+			return nil, shared.Err
+		}
+		who, ok := shared.Val.(*callerid.Identity)
+		if !ok {
+			return nil, errors.New("a flight without an identity")
+		}
+		return who, nil
+	}
+}
+
+// askTwice asks again when STS could not say and there is time.
+func (c *Callers) askTwice(ctx context.Context, p *callerid.Presigned) (*callerid.Identity, error) {
+	who, err := c.ask(ctx, p)
+	kind := fault.KindOf(err)
+	deadline, _ := ctx.Deadline()
+	if err == nil || (kind != fault.Unavailable && kind != fault.Throttled) || time.Until(deadline) < callersRetry {
+		return who, err
+	}
+	select {
+	case <-ctx.Done():
+		return nil, err
+	case <-time.After(rand.N(callersPause)):
+	}
+	return c.ask(ctx, p)
+}
+
+func (c *Callers) ask(ctx context.Context, p *callerid.Presigned) (*callerid.Identity, error) {
+	address := url.URL{Scheme: c.scheme, Host: p.Host, Path: "/", RawQuery: p.Query.Reveal()}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address.String(), nil)
+	if err != nil {
+		return nil, p.Unreachable(errors.New("no request can be made of the token"))
+	}
+	request.Header.Set(callerid.ClusterHeader, c.cluster)
+	request.Header.Set("Accept", "application/json")
+	response, err := c.client.Do(request)
+	if err != nil {
+		return nil, p.Unreachable(withoutURL(err))
+	}
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(response.Body, callerid.MaxAnswer+1))
+	if err != nil {
+		return nil, p.Unreachable(fmt.Errorf("error reading HTTP result: %w", withoutURL(err)))
+	}
+	return callerid.ReadAnswer(p, response.StatusCode, body)
+}
+
+// withoutURL returns the cause of a failed request. What is known to name
+// addresses, certificates and times only is kept; other errors repeat what was
+// received, in which the token may come back.
+func withoutURL(err error) error {
+	if request, ok := errors.AsType[*url.Error](err); ok {
+		err = request.Err
+	}
+	if network, ok := errors.AsType[net.Error](err); ok {
+		return network
+	}
+	if certificate, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return certificate
+	}
+	for _, known := range []error{context.Canceled, context.DeadlineExceeded, io.EOF, io.ErrUnexpectedEOF} {
+		if errors.Is(err, known) {
+			return known
+		}
+	}
+	return errors.New("no answer in HTTP")
+}
