@@ -25,6 +25,8 @@ const (
 	ClientCertificate AgentMode = "mtls"
 	// Signature is AWS's, with a key of a table that names its node.
 	Signature AgentMode = "sigv4"
+	// AWSToken is a presigned GetCallerIdentity token of the node's role.
+	AWSToken AgentMode = "aws-token"
 	// NoAuthentication takes the pod's token alone, from anywhere.
 	NoAuthentication AgentMode = "none"
 )
@@ -38,7 +40,9 @@ type Agents struct {
 	Tokens            *workload.Verifier
 	// Keys is the table of Signature.
 	Keys *KeyTable
-	Now  func() time.Time
+	// Nodes verifies the tokens of AWSToken.
+	Nodes *NodeTokens
+	Now   func() time.Time
 }
 
 // Caller is an agent. Node is empty where nothing names it.
@@ -63,6 +67,12 @@ func (a *Agents) authenticate(ctx context.Context, r *http.Request, body []byte)
 			return Caller{}, refusal.New(refusal.AccessDenied, "The access key %s is no node's.", key.AccessKeyID)
 		}
 		return Caller{key.AccessKeyID, key.Node}, nil
+	case AWSToken:
+		raw, err := bearer(r)
+		if err != nil {
+			return Caller{}, err
+		}
+		return a.Nodes.caller(ctx, raw, source(r))
 	case NoAuthentication:
 		return Caller{}, nil
 	}

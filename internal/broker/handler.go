@@ -71,13 +71,13 @@ func (b *Broker) answer(ctx context.Context, w http.ResponseWriter, r *http.Requ
 		return nil, refusal.New(refusal.InvalidParameter, "The body is too large, or was cut off.").Because(err)
 	}
 	who, err := b.Agents.authenticate(ctx, r, body)
+	record.Caller, record.Node = who.Name, who.Node
 	if err != nil {
 		if refusal.Of(err).Code != refusal.Unavailable {
 			b.limits.failed(from, b.Now())
 		}
 		return nil, err
 	}
-	record.Caller, record.Node = who.Name, who.Node
 	limited := who.Node
 	if limited == "" {
 		limited = "address " + from

@@ -102,7 +102,7 @@ type listWatch struct {
 	watch cache.WatchFuncWithContext
 }
 
-func followObjects[T any](ctx context.Context, name string, kind runtime.Object, client kubernetes.Interface, into *kept[T], from listWatch) {
+func followObjects(ctx context.Context, name string, kind runtime.Object, client kubernetes.Interface, into cache.ReflectorStore, from listWatch) {
 	source := &cache.ListWatch{ListWithContextFunc: from.list, WatchFuncWithContext: from.watch}
 	follow.Run(ctx, name, cache.ToListWatcherWithWatchListSemantics(source, client), kind, into)
 }
