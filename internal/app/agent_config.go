@@ -40,7 +40,7 @@ type agentConfig struct {
 
 	upstream, endpoint, region, brokerToken string
 	upstreamCA, brokerCertificate           string
-	rotate                                  bool
+	rotate, brokerAWSToken                  bool
 	// startupTaint: take the taint off this node once the agent is ready.
 	startupTaint bool
 
@@ -87,6 +87,7 @@ func (c *agentConfig) flags(cmd *cobra.Command) {
 	flags.StringVar(&c.upstream, "upstream", upstreamEKSAuth, "eks-auth signs as the node, broker sends the agent's own token")
 	flags.StringVar(&c.brokerToken, "broker-token-file", "/var/run/secrets/rolecall.io/broker/token", "the agent's own service-account token, for --upstream broker")
 	flags.StringVar(&c.brokerCertificate, "broker-client-certificate", "", "PEM file with a certificate and its key, as kubelet's own, instead of the token")
+	flags.BoolVar(&c.brokerAWSToken, "broker-aws-token", false, "show the broker a token of the node's own AWS role instead, for its --agent-auth aws-token")
 	flags.StringVar(&c.upstreamCA, "upstream-ca-file", "", "PEM certificates that the upstream's must come from; followed. Else AWS_CA_BUNDLE, else the system's")
 	flags.StringVar(&s.StateFile, "state-file", "", "file in memory (tmpfs) for the next agent to start from; holds live credentials")
 	flags.BoolVar(&c.startupTaint, "startup-taint", false, "take the taint "+agent.TaintKey+" off $NODE_NAME once ready")
@@ -151,6 +152,10 @@ func (c *agentConfig) validate(log *slog.Logger) ([]netip.Addr, error) {
 		return nil, usage("--broker-client-certificate is for --upstream broker")
 	case len(c.keysAlso) > 0 && c.keysFrom() == keysOff:
 		return nil, usage("--local-keys-also needs --local-keys, where the keys of the issuer come from")
+	case c.brokerAWSToken && c.upstream != upstreamBroker:
+		return nil, usage("--broker-aws-token is for --upstream broker").Hint("EKS Auth gets requests that are signed as the node anyway")
+	case c.brokerAWSToken && c.brokerCertificate != "":
+		return nil, usage("--broker-aws-token and --broker-client-certificate exclude each other")
 	case s.CacheSize < 0 || s.Retention < 0 || s.RenewRate <= 0 || s.MinServeTTL < 0 || s.ForegroundDeadline <= 0 || c.grace < 0:
 		return nil, usage("sizes, times and rates must not be negative, and --max-service-qps and --foreground-deadline not 0")
 	case s.RefreshFraction <= 0 || s.RefreshFraction > 0.9:

@@ -32,6 +32,7 @@ type brokerConfig struct {
 	kubeconfig, kubeAPI                   string
 	agentAuth, agentAccount, audience     string
 	clientCA, accessKeys                  string
+	nodeRoles                             []string
 	verify, keys, keysIssuer              string
 	keysAlso                              []string
 	mode, issuer, signingKey, stsEndpoint string
@@ -68,10 +69,11 @@ func (c *brokerConfig) flags(cmd *cobra.Command) {
 	f.DurationVar(&c.lifetimes.Settle, "ca-settle", time.Hour, "how long agents may take to learn of a new authority")
 	f.StringVar(&c.kubeconfig, "kubeconfig", "", "file that says how to reach the API server; from inside the cluster if empty")
 	f.StringVar(&c.kubeAPI, "kube-api", "", "URL of the API server, over what the kubeconfig says")
-	f.StringVar(&c.agentAuth, "agent-auth", string(broker.ServiceAccountToken), "how agents show which node they are on: sa-token, mtls, sigv4, none")
+	f.StringVar(&c.agentAuth, "agent-auth", string(broker.ServiceAccountToken), "how agents show which node they are on: sa-token, mtls, aws-token, sigv4, none")
 	f.StringVar(&c.agentAccount, "agent-service-account", "rolecall-system/rolecall-agent", "NAMESPACE/NAME of the agents' service account, with sa-token")
 	f.StringVar(&c.audience, "agent-audience", "rolecall-broker", "audience of the agents' tokens, with sa-token")
 	f.StringVar(&c.clientCA, "client-ca", "", "authorities of the kubelets' client certificates, PEM, with mtls")
+	f.StringSliceVar(&c.nodeRoles, "node-roles", nil, "ARNs of the roles that the nodes' instance profiles have, with aws-token; nobody but EC2 may take them")
 	f.StringVar(&c.accessKeys, "access-keys", "", "file of access keys that may sign requests: of nodes, with sigv4, and of users of the EKS API")
 	f.StringVar(&c.verify, "verify", string(workload.Auto), "how pods' tokens are verified: auto, tokenreview, jwks, both")
 	f.StringVar(&c.keys, "keys", keysAPIServer, "where the keys of the cluster's tokens come from: apiserver, a file or https URL of a JWKS")
@@ -102,7 +104,7 @@ func (c *brokerConfig) validate() error {
 		flag, got string
 		want      []string
 	}{
-		{"agent-auth", c.agentAuth, []string{string(broker.ServiceAccountToken), string(broker.ClientCertificate), string(broker.Signature), string(broker.NoAuthentication)}},
+		{"agent-auth", c.agentAuth, []string{string(broker.ServiceAccountToken), string(broker.ClientCertificate), string(broker.AWSToken), string(broker.Signature), string(broker.NoAuthentication)}},
 		{"verify", c.verify, []string{string(workload.Auto), string(workload.TokenReview), string(workload.JWKS), string(workload.Both)}},
 		{"mode", c.mode, []string{"federated", "broker-role", "pass-through"}},
 	} {
@@ -127,6 +129,10 @@ func (c *brokerConfig) validate() error {
 		return usage("--agent-audience %q: want one that only agents' tokens have", c.audience)
 	case c.agentAuth == string(broker.ClientCertificate) && c.clientCA == "":
 		return usage("--agent-auth mtls needs --client-ca")
+	case c.agentAuth == string(broker.AWSToken) && len(c.nodeRoles) == 0:
+		return usage("--agent-auth aws-token needs --node-roles").Hint("add --node-roles arn:%s:iam::%s:role/NAME, the role of the nodes' instance profile", arn.PartitionOf(c.cluster.Region), c.cluster.Account)
+	case c.agentAuth != string(broker.AWSToken) && len(c.nodeRoles) > 0:
+		return usage("--node-roles is for --agent-auth aws-token")
 	case c.agentAuth == string(broker.Signature) && c.accessKeys == "":
 		return usage("--agent-auth sigv4 needs --access-keys")
 	case c.keys != keysAPIServer && c.keysIssuer == "":
@@ -143,6 +149,9 @@ func (c *brokerConfig) validate() error {
 		return err
 	}
 	c.cluster.Partition = arn.PartitionOf(c.cluster.Region)
+	if _, err := c.parseNodeRoles(); err != nil {
+		return err
+	}
 	if c.issuer != "" {
 		if err := token.CheckIssuer(c.issuer); err != nil {
 			return usage("--issuer: %w", err)
@@ -154,4 +163,23 @@ func (c *brokerConfig) validate() error {
 		}
 	}
 	return nil
+}
+
+// parseNodeRoles reads the roles of nodes. STS never says a role's path, so that one
+// is taken and does not count: names of roles are unique without.
+func (c *brokerConfig) parseNodeRoles() ([]arn.Role, error) {
+	var roles []arn.Role
+	for _, text := range c.nodeRoles {
+		role, err := arn.ParseRole(text)
+		switch {
+		case err != nil:
+			return nil, usage("--node-roles: %w", err).Hint("want the role's ARN, not the instance profile's: aws iam get-instance-profile --instance-profile-name NAME --query InstanceProfile.Roles[].Arn")
+		case role.Partition != c.cluster.Partition:
+			return nil, usage("--node-roles: %s is not of partition %s, which region %s is in", text, c.cluster.Partition, c.cluster.Region)
+		case strings.ContainsAny(role.Name, "*?"):
+			return nil, usage("--node-roles: %s: want one role, not a pattern", text)
+		}
+		roles = append(roles, role)
+	}
+	return roles, nil
 }

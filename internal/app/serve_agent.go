@@ -306,6 +306,8 @@ func (c *agentConfig) eksAuth(now func() time.Time) awsapi.EKSAuthConfig {
 	case c.upstream != upstreamBroker:
 	case c.brokerCertificate != "":
 		config.ClientCertificateFile = c.brokerCertificate
+	case c.brokerAWSToken:
+		config.TokenForCluster = c.cluster
 	default:
 		config.BearerFile = c.brokerToken
 	}

@@ -26,6 +26,7 @@ import (
 	"github.com/rolecall/rolecall/internal/broker"
 	"github.com/rolecall/rolecall/internal/broker/session"
 	"github.com/rolecall/rolecall/internal/broker/workload"
+	"github.com/rolecall/rolecall/internal/callerid"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/follow"
 	"github.com/rolecall/rolecall/internal/httpserve"
@@ -124,11 +125,38 @@ func (c *brokerConfig) makeParts(ctx context.Context, sys System, p *brokerParts
 	if err != nil {
 		return err
 	}
-	return c.compose(sys, p, table, tokens, sessions)
+	nodes, err := c.nodeTokens(ctx, sys, p)
+	if err != nil {
+		return err
+	}
+	agents := &broker.Agents{Mode: broker.AgentMode(c.agentAuth), Account: c.agentAccount, Audience: c.audience, Tokens: tokens, Keys: table, Nodes: nodes, Now: sys.Now}
+	return c.compose(sys, p, agents, tokens, sessions)
+}
+
+// nodeTokens follows the nodes, and asks STS whose tokens are; nil in other modes.
+func (c *brokerConfig) nodeTokens(ctx context.Context, sys System, p *brokerParts) (*broker.NodeTokens, error) {
+	if c.agentAuth != string(broker.AWSToken) {
+		return nil, nil
+	}
+	roles, err := c.parseNodeRoles()
+	if err != nil {
+		return nil, err
+	}
+	callers, err := awsapi.NewCallers(ctx, awsapi.CallersConfig{Cluster: c.cluster.Name, Endpoint: c.stsEndpoint})
+	if err != nil {
+		return nil, fault.New(fault.Usage, "ask STS about agents: %w", err).Hint("see --sts-endpoint; without it AWS_ENDPOINT_URL_STS counts")
+	}
+	nodes := workload.NewNodes(p.client, workload.Mode(c.verify), sys.Now)
+	p.run = append(p.run, nodes.Run)
+	p.wantSynced("nodes", nodes.Synced())
+	return broker.NewNodeTokens(broker.NodeTokensConfig{
+		Cluster: c.cluster.Name, Policy: callerid.Policy{Partition: c.cluster.Partition, Regions: []string{c.cluster.Region}}, Roles: roles,
+		Callers: callers, Nodes: nodes, Metrics: p.registry, Now: sys.Now,
+	}), nil
 }
 
 // compose puts the broker and the EKS API together.
-func (c *brokerConfig) compose(sys System, p *brokerParts, table *broker.KeyTable, tokens *workload.Verifier, sessions *session.Taker) error {
+func (c *brokerConfig) compose(sys System, p *brokerParts, agents *broker.Agents, tokens *workload.Verifier, sessions *session.Taker) error {
 	followed, err := dynamic.NewForConfig(p.config)
 	if err != nil {
 		return err
@@ -144,8 +172,7 @@ func (c *brokerConfig) compose(sys System, p *brokerParts, table *broker.KeyTabl
 	}
 	config := broker.Config{
 		Cluster: &c.cluster, Tokens: tokens, Objects: tokens.Objects, Associations: associations, Grants: grants, Sessions: sessions, Changes: changes,
-		Agents: &broker.Agents{Mode: broker.AgentMode(c.agentAuth), Account: c.agentAccount, Audience: c.audience, Tokens: tokens, Keys: table, Now: sys.Now},
-		Limits: broker.DefaultLimits(), Audit: written, Cache: c.cache, Metrics: p.registry, Log: p.log, Now: sys.Now,
+		Agents: agents, Limits: broker.DefaultLimits(), Audit: written, Cache: c.cache, Metrics: p.registry, Log: p.log, Now: sys.Now,
 	}
 	if c.agentAuth == string(broker.NoAuthentication) {
 		p.log.Warn("agents are not authenticated: a token that was stolen is good from everywhere", "flag", "--agent-auth none")
@@ -166,7 +193,7 @@ func (c *brokerConfig) compose(sys System, p *brokerParts, table *broker.KeyTabl
 		return nil
 	}
 	service := &association.Service{Store: store, Limit: c.associationLimit, Now: sys.Now, Known: associations.Current, Permit: broker.PermitByGrants(grants)}
-	p.broker.NewEKS(service, &broker.Users{Client: p.client, Keys: table, Now: sys.Now}).Routes(p.routes)
+	p.broker.NewEKS(service, &broker.Users{Client: p.client, Keys: agents.Keys, Now: sys.Now}).Routes(p.routes)
 	return nil
 }
 

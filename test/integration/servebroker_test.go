@@ -201,6 +201,8 @@ func (w *brokerWorld) startAWS() {
 				Name: "cart", Path: "/", ID: account.NewRoleID(), Trust: trust, MaxSession: 43200, Principals: map[string]string{"arn:aws:iam::" + accountID + ":user/broker": user.ID},
 				Permissions: account.Permissions{Policies: []account.Document{{Name: "read", Text: read}}},
 			}),
+			putNodeRole(state, "node", user),
+			putNodeRole(state, "other", user),
 		)
 	}))
 	admin, err := local.Admin()
