@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
@@ -330,10 +329,6 @@ func parseAuthorities(text []byte) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// brokerLimits are those of spec podidentity §19.2. A body that arrives slowly must
-// not hold a request for longer than its handler may take.
-var brokerLimits = httpserve.Limits{Read: 5 * time.Second, HeaderBytes: 16 << 10}
-
 // serve runs everything until ctx is done. Then it stops being ready, goes on
 // serving for those who have not heard of that, and drains.
 func (c *brokerConfig) serve(ctx context.Context, p *brokerParts, listeners []net.Listener) error {
@@ -341,7 +336,7 @@ func (c *brokerConfig) serve(ctx context.Context, p *brokerParts, listeners []ne
 	handleProbes(probes, append([]func(context.Context) error{p.stillWanted}, p.ready...)...)
 	metrics.Handle("GET /metrics", obs.MetricsHandler(p.registry))
 	servers := []httpserve.Server{
-		{Name: "broker", Handler: p.routes, TLS: p.tls, Log: p.log, Limits: brokerLimits},
+		{Name: "broker", Handler: p.routes, TLS: p.tls, Log: p.log, Limits: httpserve.Limits{HeaderBytes: 16 << 10}},
 		{Name: "probes", Handler: probes, Log: p.log},
 		{Name: "metrics", Handler: metrics, Log: p.log},
 	}

@@ -38,8 +38,15 @@ func (b *Broker) Routes(mux *http.ServeMux, draining <-chan struct{}) {
 func (b *Broker) serveAssume(w http.ResponseWriter, r *http.Request) {
 	began := b.Now()
 	record := &Record{Time: began.UTC(), Event: "AssumeRoleForPodIdentity", RequestID: uuid.NewString(), Cluster: b.Cluster.Name, Source: source(r)}
-	ctx, cancel := context.WithTimeout(r.Context(), cmp.Or(b.Deadline, handlerDeadline))
+	deadline := cmp.Or(b.Deadline, handlerDeadline)
+	ctx, cancel := context.WithTimeout(r.Context(), deadline)
 	defer cancel()
+	// A body that arrives slowly holds the request for no longer. The server's own
+	// deadline is for the EKS API, too, whose operations may take longer.
+	until := time.Now().Add(deadline) //nolint:forbidigo // connections go by the real clock
+	if err := http.NewResponseController(w).SetReadDeadline(until); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		b.Log.Debug("no deadline for a body", "error", err)
+	}
 	got, err := b.answer(ctx, w, r, record)
 	took := b.Now().Sub(began)
 	record.Milliseconds = float64(took.Microseconds()) / 1000
