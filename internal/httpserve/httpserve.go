@@ -1,6 +1,6 @@
 // Package httpserve is the one way this product runs an HTTP server: bounded
-// times and sizes of headers, TLS that follows its files, warnings of handshakes that
-// fail, draining on stop.
+// times and sizes of headers, TLS that follows its files, log lines of handshakes that
+// fail and handlers that panic, draining on stop.
 //
 // It does not route, log requests or know what is served.
 package httpserve

@@ -16,6 +16,7 @@ import (
 
 	"github.com/rolecall/rolecall/internal/httpserve"
 	"github.com/rolecall/rolecall/internal/pki"
+	"github.com/rolecall/rolecall/test/lockedbuffer"
 	"github.com/rolecall/rolecall/test/pipes"
 )
 
@@ -113,6 +114,50 @@ func TestHandshakeFails(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestPanic: a handler that panics is found in the log, whatever the protocol.
+func TestPanic(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range []string{"http", "https"} {
+		synctest.Test(t, func(t *testing.T) {
+			authority := newAuthority(t)
+			serving, err := authority.ServingConfig(time.Now(), time.Hour, "server.example")
+			if err != nil {
+				t.Fatal(err)
+			}
+			said := &lockedbuffer.Buffer{}
+			server := httpserve.Server{Name: "test", Log: slog.New(slog.NewTextHandler(said, nil)), Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("oh") })}
+			if protocol == "https" {
+				server.TLS = serving
+			}
+			listener := pipes.NewListener()
+			ctx, stop := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			go func() { ended <- server.Serve(ctx, listener) }()
+			transport := &http.Transport{
+				DialContext:     func(context.Context, string, string) (net.Conn, error) { return listener.Connect(), nil },
+				TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: authority.Pool()}, ForceAttemptHTTP2: true,
+			}
+			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, protocol+"://server.example/", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if response, err := transport.RoundTrip(request); err == nil {
+				t.Errorf("%s: status %d", protocol, response.StatusCode)
+				_ = response.Body.Close()
+			}
+			synctest.Wait() // it is told before it is logged
+			transport.CloseIdleConnections()
+			stop()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+			if text := said.String(); strings.Count(text, "level=ERROR msg=\"handler panicked\" server=test text=\"pipe: oh") != 1 {
+				t.Errorf("%s: says %s", protocol, text)
+			}
+		})
+	}
 }
 
 func newAuthority(t *testing.T) *pki.Authority {

@@ -17,9 +17,9 @@ const (
 	maxReason       = 300 // bytes; a client's certificate may put long names into it
 )
 
-// complaints takes what net/http has to tell. That a TLS handshake failed is a
-// warning, as nothing else shows why a client does not get in; the rest is for
-// debugging.
+// complaints takes what net/http has to tell. That a handler panicked is an error, that
+// a TLS handshake failed a warning, as nothing else shows why a client does not get in;
+// the rest is for debugging.
 type complaints struct {
 	server    string
 	log       *slog.Logger
@@ -34,6 +34,10 @@ func newComplaints(server string, to *slog.Logger) *log.Logger {
 // Write is called by one at a time: its logger sees to that.
 func (c *complaints) Write(line []byte) (int, error) {
 	text := strings.TrimSpace(string(line))
+	if protocol, rest, _ := strings.Cut(text, ": panic serving "); protocol == "http" || protocol == "http2" {
+		c.log.Error("handler panicked", "server", c.server, "text", rest)
+		return len(line), nil
+	}
 	rest, handshake := strings.CutPrefix(text, "http: TLS handshake error from ")
 	remote, reason, _ := strings.Cut(rest, ": ")
 	if !handshake || saidNothing(reason) {
