@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/spf13/pflag"
+	"k8s.io/client-go/kubernetes/fake"
+	"sigs.k8s.io/yaml"
 
 	"github.com/rolecall/rolecall/internal/fault"
 )
@@ -106,10 +108,26 @@ func TestValidateWebhook(t *testing.T) {
 const flagsPage = "../../docs/reference/webhook-flags.md"
 
 // TestFlagsPage: the page lists exactly the flags there are, with their defaults,
-// and exactly the permissions.
+// exactly the permissions, and the configuration that is made.
 func TestFlagsPage(t *testing.T) {
 	t.Parallel()
-	checkPage(t, flagsPage, map[string]string{"flags": flagTable(), "permissions": permissionTable()})
+	checkPage(t, flagsPage, map[string]string{"flags": flagTable(), "permissions": permissionTable(), "writes": writesRegistration(t)})
+}
+
+// writesRegistration is what is made if there is none, for those who make it
+// themselves.
+func writesRegistration(t *testing.T) string {
+	t.Helper()
+	c := webhookConfig{namespace: "eks", service: "pod-identity-webhook", registration: "pod-identity-webhook", ownAuthority: true, validateWrites: true}
+	registrar, err := c.registrar(fake.NewClientset())
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := yaml.Marshal(registrar.Validating)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "```yaml\n" + string(text) + "```\n"
 }
 
 // checkPage holds what stands between <!-- NAME --> and <!-- end --> against what
