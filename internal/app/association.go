@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
@@ -103,7 +104,7 @@ func (c *associationFlags) validate() error {
 }
 
 // store is the cluster's; it says which namespace is meant if none is named.
-func (c *associationFlags) store() (*kubestore.Store, error) {
+func (c *associationFlags) store(sys System) (*kubestore.Store, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = c.kubeconfig
 	loaded := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: c.context})
@@ -116,6 +117,7 @@ func (c *associationFlags) store() (*kubestore.Store, error) {
 			return nil, fault.New(fault.Usage, "find the namespace: %w", err)
 		}
 	}
+	config.WarningHandler = rest.NewWarningWriter(sys.Stderr, rest.WarningWriterOptions{Deduplicate: true}) // as kubectl does
 	return kubestore.New(config)
 }
 
@@ -126,7 +128,7 @@ func (c *associationFlags) open(ctx context.Context, sys System) (associations, 
 		return nil, err
 	}
 	if c.via == viaKubernetes {
-		store, err := c.store()
+		store, err := c.store(sys)
 		if err != nil {
 			return nil, err
 		}

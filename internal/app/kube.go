@@ -1,6 +1,9 @@
 package app
 
 import (
+	"context"
+	"log/slog"
+
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -27,6 +30,15 @@ func kubeConfig(kubeconfig, kubeAPI string) (*rest.Config, error) {
 	}
 	config.QPS, config.Burst = 50, 50
 	return config, nil
+}
+
+// warningLog logs what API servers warn of: admission lets in what it would not let
+// in again.
+type warningLog struct{ log *slog.Logger }
+
+// HandleWarningHeaderWithContext takes one warning.
+func (w warningLog) HandleWarningHeaderWithContext(ctx context.Context, _ int, _, text string) {
+	w.log.WarnContext(ctx, "API server warns", "warning", text)
 }
 
 func kubeClient(kubeconfig, kubeAPI string) (kubernetes.Interface, error) {

@@ -180,7 +180,9 @@ func (c *brokerConfig) compose(sys System, p *brokerParts, agents *broker.Agents
 		events := broker.NewEvents(p.client, sys.Now)
 		config.Refused, p.run = events.Refused, append(p.run, events.Run)
 	}
-	store, err := kubestore.New(p.config)
+	writing := rest.CopyConfig(p.config)
+	writing.WarningHandlerWithContext = warningLog{p.log}
+	store, err := kubestore.New(writing)
 	if err != nil {
 		return err
 	}

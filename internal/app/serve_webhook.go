@@ -148,7 +148,9 @@ func (c *webhookConfig) makeParts(ctx context.Context, sys System, p *webhookPar
 			hook.Grants = source
 		}
 		if c.validateWrites {
-			hook.Writes = &webhook.Writes{Grants: source, Newest: func(ctx context.Context) (*grant.Set, error) { return source.Read(ctx, "") }}
+			if hook.Writes, err = newWrites(config, source, p.log); err != nil {
+				return err
+			}
 		}
 	}
 	if c.events {
@@ -159,6 +161,20 @@ func (c *webhookConfig) makeParts(ctx context.Context, sys System, p *webhookPar
 		return err
 	}
 	return c.certificates(sys, p)
+}
+
+// newWrites holds associations against the grants that are followed. Those that are read anew
+// have a client of their own: whoever is refused again and again must not slow down
+// what is followed.
+func newWrites(config *rest.Config, grants follow.Source[*grant.Set], log *slog.Logger) (*webhook.Writes, error) {
+	slow := rest.CopyConfig(config)
+	slow.QPS, slow.Burst = 5, 10
+	client, err := dynamic.NewForConfig(slow)
+	if err != nil {
+		return nil, err
+	}
+	newest := follow.Grants(client, log)
+	return &webhook.Writes{Grants: grants, Newest: func(ctx context.Context) (*grant.Set, error) { return newest.Read(ctx, "") }}, nil
 }
 
 // certificates decides who makes them, and who tells API servers.

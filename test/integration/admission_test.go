@@ -43,11 +43,11 @@ func (w *brokerWorld) admission(client *eks.Client) {
 	said := &warnings{}
 	config := rest.CopyConfig(w.c.Config)
 	config.WarningHandler = said
-	w.stays(config, said)
+	w.stays(client, config, said)
 	w.grant("carts", `[{namespace: shop}]`, cartARN)
 
-	w.command(1, "no RoleGrant lets shop/by-command use "+adminARN, "--role-arn", adminARN)
-	w.command(0, "association a-", "--role-arn", cartARN)
+	w.command(1, "no RoleGrant lets shop/by-command use "+adminARN, "create", "by-command", "--role-arn", adminARN)
+	w.command(0, "association a-", "create", "by-command", "--role-arn", cartARN)
 	w.must(client.CreatePodIdentityAssociation(ctx, create("shop", "by-api")))
 	_, err := client.CreatePodIdentityAssociation(ctx, create("shop", "refused", func(i *eks.CreatePodIdentityAssociationInput) { i.RoleArn = aws.String(adminARN) }))
 	refused(t, "over the EKS API", err, "AccessDeniedException", 403, "no RoleGrant lets shop/refused use "+adminARN)
@@ -134,7 +134,7 @@ func (w *brokerWorld) holds(admitted string) {
 
 // stays: an association whose grant has gone can be labelled and paused, with a
 // warning, and deleted; it cannot have another role.
-func (w *brokerWorld) stays(config *rest.Config, said *warnings) {
+func (w *brokerWorld) stays(api *eks.Client, config *rest.Config, said *warnings) {
 	t, ctx := w.t, w.t.Context()
 	w.grant("others", `[{namespace: other}]`, "*")
 	w.must(nil, w.objects.Resource(rolecallResource("rolegrants")).Delete(ctx, "carts", metav1.DeleteOptions{}))
@@ -154,14 +154,19 @@ func (w *brokerWorld) stays(config *rest.Config, said *warnings) {
 	if err := patch(`{"spec":{"roleARN":"` + adminARN + `"}}`); !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "use "+adminARN) {
 		t.Errorf("another role: %v", err)
 	}
+	w.command(0, "Warning: no RoleGrant lets shop/admitted use "+cartARN, "update", "admitted", "--disable-session-tags")
+	list, err := api.ListPodIdentityAssociations(ctx, &eks.ListPodIdentityAssociationsInput{ClusterName: aws.String("prod"), Namespace: aws.String("shop"), ServiceAccount: aws.String("admitted")})
+	w.must(nil, err)
+	w.must(api.TagResource(ctx, &eks.TagResourceInput{ResourceArn: list.Associations[0].AssociationArn, Tags: map[string]string{"a": "1"}}))
+	w.until("the broker logs the warning", func() bool { return strings.Contains(w.log.String(), "no RoleGrant lets shop/admitted use "+cartARN) })
 	w.must(nil, w.associations().Delete(ctx, "admitted", metav1.DeleteOptions{}))
 }
 
-// command runs `association create` for one account.
-func (w *brokerWorld) command(code int, text string, args ...string) {
+// command runs `association VERB` for one account.
+func (w *brokerWorld) command(code int, text, verb, account string, args ...string) {
 	w.t.Helper()
 	var out bytes.Buffer
-	args = append([]string{"association", "create", "--kubeconfig", w.c.Kubeconfig, "-n", "shop", "--service-account-name", "by-command"}, args...)
+	args = append([]string{"association", verb, "--kubeconfig", w.c.Kubeconfig, "-n", "shop", "--service-account-name", account}, args...)
 	got, err := runCommand(w.t.Context(), nil, &out, &out, args...)
 	if err != nil || got != code || !strings.Contains(out.String(), text) || strings.Contains(out.String(), "can-i") {
 		w.t.Errorf("%s: exit %d, %v, want %d and %q:\n%s", args, got, err, code, text, &out)
