@@ -66,15 +66,18 @@ func CalledByAPIServers() Limits {
 // most ten seconds, or Limits.Drain. It closes the listener in every case and returns nil after
 // a drain, however it ended.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
-	headerBytes := cmp.Or(s.Limits.HeaderBytes, maxHeaderBytes)
+	handler := s.Handler
+	if s.Limits.HeaderBytes > 0 { // else the default, which need not be exact
+		handler = boundHeaders(s.Limits.HeaderBytes, handler)
+	}
 	server := &http.Server{
-		Handler:           boundHeaders(headerBytes, s.Handler),
+		Handler:           handler,
 		TLSConfig:         s.TLS.Clone(), // net/http writes into it
 		ReadHeaderTimeout: cmp.Or(s.Limits.Header, headerTimeout),
 		ReadTimeout:       cmp.Or(s.Limits.Read, readTimeout),
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       cmp.Or(s.Limits.Idle, idleTimeout),
-		MaxHeaderBytes:    headerBytes,
+		MaxHeaderBytes:    cmp.Or(s.Limits.HeaderBytes, maxHeaderBytes),
 		ErrorLog:          newComplaints(s.Name, s.Log),
 		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
 	}
