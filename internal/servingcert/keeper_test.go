@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -65,17 +66,29 @@ func newClient() *fake.Clientset {
 		if !ok {
 			return false, nil, nil
 		}
-		mu.Lock()
+		mu.Lock() // whoever reads next has what is written, or has read before the check
 		defer mu.Unlock()
-		meta := writing.GetObject().(metav1.Object)
-		key := action.GetResource().Resource + "/" + meta.GetName()
-		if action.GetVerb() == "update" && meta.GetResourceVersion() != version[key] {
+		object, resource := writing.GetObject().DeepCopyObject(), action.GetResource()
+		meta := object.(metav1.Object)
+		key := resource.Resource + "/" + meta.GetName()
+		write := client.Tracker().Create
+		switch {
+		case action.GetVerb() == "update" && meta.GetResourceVersion() != version[key]:
 			return true, nil, apierrors.NewConflict(schema.GroupResource{Resource: key}, meta.GetName(), nil)
+		case action.GetVerb() == "update":
+			write = func(resource schema.GroupVersionResource, object runtime.Object, namespace string, _ ...metav1.CreateOptions) error {
+				return client.Tracker().Update(resource, object, namespace)
+			}
+		case version[key] != "":
+			return true, nil, apierrors.NewAlreadyExists(schema.GroupResource{Resource: key}, meta.GetName())
 		}
 		count++
-		version[key] = time.Duration(count).String()
-		meta.SetResourceVersion(version[key])
-		return false, nil, nil
+		meta.SetResourceVersion(strconv.Itoa(count))
+		if err := write(resource, object, action.GetNamespace()); err != nil {
+			return true, nil, err
+		}
+		version[key] = meta.GetResourceVersion()
+		return true, object.DeepCopyObject(), nil
 	})
 	return client
 }
@@ -158,31 +171,40 @@ func serve(t *testing.T, keeper *servingcert.Keeper) string {
 // bundles are what API servers trust: of the mutating configuration's webhooks, and
 // of the validating one's.
 func bundles(t *testing.T, client kubernetes.Interface) (all [2][2]string, err error) {
+	for kind := range all {
+		if all[kind], err = bundlesOf(t, client, kind); err != nil {
+			return all, err
+		}
+	}
+	return all, nil
+}
+
+func bundlesOf(t *testing.T, client kubernetes.Interface, kind int) (both [2]string, err error) {
 	ctx, api := context.WithoutCancel(t.Context()), client.AdmissionregistrationV1()
-	mutating, err := api.MutatingWebhookConfigurations().Get(ctx, "hook", metav1.GetOptions{})
-	if err != nil {
-		return all, err
+	if kind == 0 {
+		mutating, err := api.MutatingWebhookConfigurations().Get(ctx, "hook", metav1.GetOptions{})
+		if err != nil {
+			return both, err
+		}
+		return [2]string{string(mutating.Webhooks[0].ClientConfig.CABundle), string(mutating.Webhooks[1].ClientConfig.CABundle)}, nil
 	}
 	validating, err := api.ValidatingWebhookConfigurations().Get(ctx, "hook", metav1.GetOptions{})
 	if err != nil {
-		return all, err
+		return both, err
 	}
-	for i := range 2 {
-		all[0][i], all[1][i] = string(mutating.Webhooks[i].ClientConfig.CABundle), string(validating.Webhooks[i].ClientConfig.CABundle)
-	}
-	return all, nil
+	return [2]string{string(validating.Webhooks[0].ClientConfig.CABundle), string(validating.Webhooks[1].ClientConfig.CABundle)}, nil
 }
 
 // request is one of an API server that read its configuration, of the kind, just
 // now.
 func request(t *testing.T, client kubernetes.Interface, now *clock, url string, kind int) {
-	trusted, err := bundles(t, client)
+	trusted, err := bundlesOf(t, client, kind)
 	if err != nil {
 		t.Error(err)
 		return
 	}
 	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM([]byte(trusted[kind][1]))
+	roots.AppendCertsFromPEM([]byte(trusted[1]))
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, Time: now.time}, DisableKeepAlives: true}
 	defer transport.CloseIdleConnections()
 	asked, err := http.NewRequestWithContext(context.WithoutCancel(t.Context()), http.MethodGet, url, nil)
