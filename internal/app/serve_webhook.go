@@ -37,9 +37,10 @@ func newServeWebhook(sys System) *cobra.Command {
 		Use:   "webhook",
 		Short: "Serve the admission webhook that injects pods",
 		Long: `Serve /mutate, /healthz and /readyz over HTTPS, and /metrics over plain HTTP; with
---validate-associations also /validate-associations. It is ready only when it knows every service account of the cluster. It registers itself
-and keeps its certificate, together with its other replicas; with --tls-cert it
-serves files that somebody else renews.`,
+--validate-associations also /validate-associations. It is ready only when it knows
+every service account of the cluster. It registers itself and keeps its certificate,
+together with its other replicas; with --tls-cert it serves files that somebody else
+renews.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if c.showVersion {

@@ -82,7 +82,7 @@ func (c *webhookConfig) flags(cmd *cobra.Command) {
 	f.BoolVar(&c.settings.SessionFromPod, "role-session-name-from-pod", false, "set AWS_ROLE_SESSION_NAME to the pod's name")
 	f.DurationVar(&c.grace, "service-account-lookup-grace-period", time.Second, "how long a review may wait for a service account that is not known yet to be read, and for the associations of an account of which none is known; 0 reads none")
 	f.BoolVar(&c.enforceGrants, "enforce-role-grants", false, "inject only roles that the cluster's RoleGrants allow, if it has any")
-	f.BoolVar(&c.validateWrites, "validate-associations", false, "serve "+webhook.ValidatePath+", which refuses PodIdentityAssociations that say something wrong, or want a role that the cluster's RoleGrants do not allow; needs the definitions (CRDs) of both in the cluster")
+	f.BoolVar(&c.validateWrites, "validate-associations", false, "serve "+webhook.ValidatePath+", which refuses PodIdentityAssociations that say something wrong, or want a role that the cluster's RoleGrants do not allow; needs the definition (CRD) of RoleGrants in the cluster")
 	f.StringVar(&c.fallbackAction, "node-role-fallback", string(webhook.Allow), "what becomes of pods that would use the node's role though they are meant to have an identity: allow, warn or deny")
 	f.StringSliceVar(&c.fallback.Namespaces, "identity-required-namespaces", nil, "patterns of namespaces in which every pod is meant to have an identity")
 	f.BoolVar(&c.events, "events", true, "write refusals as Events of the service account")

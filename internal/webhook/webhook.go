@@ -1,8 +1,9 @@
 // Package webhook is the admission webhook around package inject: it decodes
-// AdmissionReviews, finds the pod's identity and answers with a patch.
+// AdmissionReviews, finds the pod's identity and answers with a patch. Beside that
+// it lets package admission decide about associations that are written.
 //
-// It does not decide what a pod gets, serves no TLS of its own and registers
-// itself nowhere.
+// It does not decide what a pod gets or what may be written, serves no TLS of its
+// own and registers itself nowhere.
 package webhook
 
 import (
