@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"k8s.io/client-go/kubernetes"
@@ -152,10 +153,16 @@ func launch(ctx context.Context, programs, dir string, options Options, address 
 	return c, c.writeKubeconfig()
 }
 
-// stop ends the processes, last started first.
+// stop ends the processes: the first is the database, which the others still need.
 func (c *Cluster) stop() {
-	for _, p := range slices.Backward(c.processes) {
-		p.stop()
+	var servers sync.WaitGroup
+	for i, p := range slices.Backward(c.processes) {
+		if i == 0 {
+			servers.Wait()
+			p.stop()
+			continue
+		}
+		servers.Go(p.stop)
 	}
 }
 
