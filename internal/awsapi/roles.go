@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -42,14 +43,12 @@ const (
 // roles are taken at a regional endpoint.
 func NewRoles(ctx context.Context, c RolesConfig) (*Roles, error) {
 	transport := awshttp.NewBuildableClient().
-		WithDialerOptions(func(d *net.Dialer) { d.Timeout = rolesDial })
+		WithDialerOptions(func(d *net.Dialer) { d.Timeout = rolesDial }).
+		WithTransportOptions(func(t *http.Transport) { t.MaxIdleConnsPerHost = rolesIdle })
 	loaded, err := config.LoadDefaultConfig(ctx, config.WithHTTPClient(transport), config.WithRegion(c.Region),
 		config.WithCredentialsCacheOptions(func(o *aws.CredentialsCacheOptions) { o.ExpiryWindow = ownRefresh }))
 	if err != nil {
 		return nil, fmt.Errorf("load AWS configuration: %w", err)
-	}
-	if buildable, ok := loaded.HTTPClient.(*awshttp.BuildableClient); ok {
-		buildable.GetTransport().MaxIdleConnsPerHost = rolesIdle
 	}
 	if loaded.Region == "" {
 		return nil, errors.New("no region whose STS to ask")
