@@ -73,6 +73,8 @@ func (w *world) presigned(service string, at time.Time, change func(*http.Reques
 	return w.do(again)
 }
 
+func acceptJSON(r *http.Request) { r.Header.Set("Accept", "application/json") }
+
 var callerRows = []stsRow{
 	{row: 82, name: "who am I", ask: whoamiWith(func(*world, *credential.AWS) {}), status: ok, has: []string{"<Arn>arn:aws:sts::111122223333:assumed-role/R/s1</Arn>", "<UserId>AROA", ":s1</UserId>", "<Account>111122223333</Account>"}},
 	{row: 83, name: "wrong secret", ask: whoamiWith(func(w *world, c *credential.AWS) { c.SecretKey = w.login().SecretKey }), status: 403, code: "SignatureDoesNotMatch", message: "The request signature we calculated"},
@@ -104,6 +106,15 @@ var callerRows = []stsRow{
 	{row: 89, name: "header gone", ask: func(w *world) answer {
 		return w.presigned("sts", epoch, func(r *http.Request) { r.Header.Del("X-K8s-Aws-Id") })
 	}, status: 403, code: "SignatureDoesNotMatch"},
+	{row: 89, name: "in JSON, as clusters' servers ask", ask: func(w *world) answer {
+		return w.presigned("sts", epoch.Add(-15*time.Minute), acceptJSON)
+	}, status: ok, has: []string{`{"GetCallerIdentityResponse":{"GetCallerIdentityResult":{"Arn":"arn:aws:iam::111122223333:user/admin","UserId":"AIDA`, `"Account":"111122223333"}`}},
+	{row: 89, name: "in JSON, for another cluster", ask: func(w *world) answer {
+		return w.presigned("sts", epoch, func(r *http.Request) { acceptJSON(r); r.Header.Set("X-K8s-Aws-Id", "other") })
+	}, status: 403, has: []string{`{"Error":{"Type":"Sender","Code":"SignatureDoesNotMatch","Message":"The request signature we calculated`, `"RequestId":"`}},
+	{row: 89, name: "in JSON, a second too old", ask: func(w *world) answer {
+		return w.presigned("sts", epoch.Add(-15*time.Minute-time.Second), acceptJSON)
+	}, status: 403, has: []string{`"Code":"SignatureDoesNotMatch","Message":"Signature expired: `}},
 	{row: 90, name: "scope", ask: func(w *world) answer {
 		return w.signed(w.login(), "s3", url.Values{"Action": {"GetCallerIdentity"}, "Version": {"2011-06-15"}})
 	}, status: 403, code: "SignatureDoesNotMatch", message: "Credential should be scoped to correct service: 'sts'"},
