@@ -283,8 +283,8 @@ func TestNodeTokensAreKept(t *testing.T) {
 		{0, 1, ""},
 		{5*time.Minute - time.Second, 1, ""},
 		{time.Second, 2, ""},
-		{5 * time.Minute, 3, ""},
-		{5*time.Minute - time.Second, 3, ""},
+		{7 * time.Minute, 3, ""}, // the twelfth: it counts for three more
+		{3*time.Minute - time.Second, 3, ""},
 		{2 * time.Second, 3, "UnrecognizedClientException"}, // 15 minutes and a second: a replay
 	} {
 		w.advance(step.after)

@@ -49,9 +49,8 @@ func NewNodes(client kubernetes.Interface, mode Mode, now func() time.Time) *Nod
 
 // instanceOf reads aws:///ZONE/i-… of spec.providerID.
 func instanceOf(node *corev1.Node) string {
-	path, ofAWS := strings.CutPrefix(node.Spec.ProviderID, "aws://")
-	id := path[strings.LastIndexByte(path, '/')+1:]
-	if !ofAWS || !strings.HasPrefix(path, "/") || !IsInstanceID(id) {
+	id := node.Spec.ProviderID[strings.LastIndexByte(node.Spec.ProviderID, '/')+1:]
+	if !strings.HasPrefix(node.Spec.ProviderID, "aws:///") || !IsInstanceID(id) {
 		return ""
 	}
 	return id
