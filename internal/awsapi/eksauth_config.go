@@ -23,7 +23,7 @@ import (
 
 // EKSAuthConfig says how to reach EKS Auth.
 type EKSAuthConfig struct {
-	// Region is what calls are signed for. Empty means that of the SDK's
+	// Region is what calls, or tokens, are signed for. Empty means that of the SDK's
 	// configuration, then that of the instance.
 	Region string
 	// Endpoint replaces the service's own. Empty means AWS_ENDPOINT_URL_EKS_AUTH

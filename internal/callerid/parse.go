@@ -74,7 +74,7 @@ func decode(token string, most int) (string, error) {
 		return "", malformed("token is too large")
 	case !isOurs:
 		return "", malformed("token is missing expected %q prefix", Prefix)
-	case strings.ContainsAny(encoded, "\r\n"): // which the decoder skips
+	case strings.IndexByte(encoded, '\n') >= 0, strings.IndexByte(encoded, '\r') >= 0: // which the decoder skips
 		return "", malformed("illegal base64 data: a line break")
 	}
 	text, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
