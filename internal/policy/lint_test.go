@@ -80,6 +80,7 @@ var lintRows = []lintRow{
 	{name: "anybody", kind: policy.Trust, text: allow(`'Principal':{'AWS':'*'},'Action':'sts:AssumeRole'`), want: []string{"security trust-anybody"}},
 	{name: "anybody of the organisation", kind: policy.Trust, text: allow(`'Principal':{'AWS':'*'},'Action':'sts:AssumeRole','Condition':{'StringEquals':{'aws:PrincipalOrgID':'o-1'}}`)},
 	{name: "service", kind: policy.Trust, text: allow(`'Principal':{'Service':'x.amazonaws.com'},'Action':'sts:AssumeRole'`), want: []string{"security service-without-source"}},
+	{name: "service of instances", kind: policy.Trust, text: allow(`'Principal':{'Service':'ec2.amazonaws.com'},'Action':'sts:AssumeRole'`)},
 	{name: "PassRole", text: allow(`'Action':'iam:Pass*','Resource':'*'`), want: []string{"security pass-role-any"}},
 	{name: "PassRole to a service", text: allow(`'Action':'iam:PassRole','Resource':'*','Condition':{'StringEquals':{'iam:PassedToService':'ec2.amazonaws.com'}}`)},
 	{name: "Deny that a missing key escapes", text: doc(`{'Effect':'Deny','Action':'s3:*','Resource':'*','Condition':{'Bool':{'aws:MultiFactorAuthPresent':'false'}}}`), want: []string{"security deny-escaped"}, fixed: doc(`{'Effect':'Deny','Action':'s3:*','Resource':'*','Condition':{'BoolIfExists':{'aws:MultiFactorAuthPresent':'false'}}}`)},

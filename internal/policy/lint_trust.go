@@ -165,9 +165,15 @@ func (l *linter) service(s *statement, entry *principalEntry) {
 		f := l.add(Warning, s.action.at, "pods-without-tag-session", "EKS Pod Identity passes session tags: it needs sts:TagSession besides sts:AssumeRole")
 		f.suggest(l, s.action.at, `["sts:AssumeRole", "sts:TagSession"]`, "allow both")
 	}
-	if !s.conditionOn("aws:sourcearn", "aws:sourceaccount", "aws:sourceorgid", "aws:sourceorgpaths") {
+	if !ofInstances(entry.text) && !s.conditionOn("aws:sourcearn", "aws:sourceaccount", "aws:sourceorgid", "aws:sourceorgpaths") {
 		l.add(Security, entry.at, "service-without-source", "%s may act for anybody's resources: add a condition on aws:SourceArn or aws:SourceAccount", entry.text)
 	}
+}
+
+// ofInstances: EC2 takes a role for instances of the role's own account only, and
+// says neither source: with a condition on one, instances would have no role.
+func ofInstances(service string) bool {
+	return service == "ec2.amazonaws.com" || service == "ec2.amazonaws.com.cn"
 }
 
 // elsewhere reports whether another statement allows the principal an action.
