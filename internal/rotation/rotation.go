@@ -187,7 +187,7 @@ func precondition(state State, facts Facts, newKID string) (old string, reasons 
 		reasons = append(reasons, fmt.Sprintf("keys %q are served by an API server but not published: publish first", missing))
 	}
 	if extra := lacking(served, facts.Published); len(extra) > 0 && len(served) > 0 && facts.PublishedErr == nil {
-		reasons = append(reasons, fmt.Sprintf("keys %q are published but no API server serves them: publish first", extra))
+		reasons = append(reasons, fmt.Sprintf("keys %q are published but no API server serves them: finish the rotation that published them, as a controller's; if there is none, publish first", extra))
 	}
 	if len(facts.Published) > MaxKeys {
 		reasons = append(reasons, fmt.Sprintf("%d keys are published: want at most %d", len(facts.Published), MaxKeys))
