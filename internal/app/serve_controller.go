@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -78,6 +79,10 @@ func (c *controllerConfig) run(ctx context.Context, sys System) error {
 	if err != nil {
 		return err
 	}
+	// What controller-runtime and client-go say of themselves goes where the rest is.
+	logger := logr.FromSlogHandler(log.Handler())
+	ctrl.SetLogger(logger)
+	ctx = klog.NewContext(ctx, logger)
 	reader, err := c.read.reader()
 	if err != nil {
 		return err
