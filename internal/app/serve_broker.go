@@ -193,7 +193,11 @@ func (c *brokerConfig) compose(sys System, p *brokerParts, agents *broker.Agents
 	if !c.eksAPI {
 		return nil
 	}
-	service := &association.Service{Store: store, Limit: c.associationLimit, Now: sys.Now, Known: associations.Current, Permit: broker.PermitByGrants(grants)}
+	newest, err := newestGrants(p.config, p.log)
+	if err != nil {
+		return err
+	}
+	service := &association.Service{Store: store, Limit: c.associationLimit, Now: sys.Now, Known: associations.Current, Permit: broker.PermitByGrants(grants, newest)}
 	p.broker.NewEKS(service, &broker.Users{Client: p.client, Keys: agents.Keys, Now: sys.Now}).Routes(p.routes)
 	return nil
 }

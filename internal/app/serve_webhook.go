@@ -149,9 +149,11 @@ func (c *webhookConfig) makeParts(ctx context.Context, sys System, p *webhookPar
 			hook.Grants = source
 		}
 		if c.validateWrites {
-			if hook.Writes, err = newWrites(config, source, p.log); err != nil {
+			newest, err := newestGrants(config, p.log)
+			if err != nil {
 				return err
 			}
+			hook.Writes = &webhook.Writes{Grants: source, Newest: newest}
 		}
 	}
 	if c.events {
@@ -164,18 +166,17 @@ func (c *webhookConfig) makeParts(ctx context.Context, sys System, p *webhookPar
 	return c.certificates(sys, p)
 }
 
-// newWrites holds associations against the grants that are followed. Those that are read anew
-// have a client of their own: whoever is refused again and again must not slow down
-// what is followed.
-func newWrites(config *rest.Config, grants follow.Source[*grant.Set], log *slog.Logger) (*webhook.Writes, error) {
+// newestGrants reads RoleGrants anew, with a client of its own: whoever is refused
+// again and again must not slow down what is followed.
+func newestGrants(config *rest.Config, log *slog.Logger) (func(context.Context) (*grant.Set, error), error) {
 	slow := rest.CopyConfig(config)
 	slow.QPS, slow.Burst = 5, 10
 	client, err := dynamic.NewForConfig(slow)
 	if err != nil {
 		return nil, err
 	}
-	newest := follow.Grants(client, log)
-	return &webhook.Writes{Grants: grants, Newest: func(ctx context.Context) (*grant.Set, error) { return newest.Read(ctx, "") }}, nil
+	grants := follow.Grants(client, log)
+	return func(ctx context.Context) (*grant.Set, error) { return grants.Read(ctx, "") }, nil
 }
 
 // certificates decides who makes them, and who tells API servers.

@@ -124,14 +124,29 @@ func (u *Users) may(ctx context.Context, user *User, verb, namespace, name strin
 	return nil
 }
 
+// newestTimeout is for reading the grants anew.
+const newestTimeout = time.Second
+
 // PermitByGrants refuses associations with roles that the cluster's RoleGrants do
 // not allow, for association.Service: ours for iam:PassRole (spec podidentity
-// §13.4).
-func PermitByGrants(grants follow.Source[*grant.Set]) func(context.Context, *v1alpha1.PodIdentityAssociation) error {
-	return func(_ context.Context, a *v1alpha1.PodIdentityAssociation) error {
+// §13.4). newest reads the grants as the API server has them, before it refuses for
+// want of one: what is followed is some time behind, and people make a grant and
+// what it is for together.
+func PermitByGrants(grants follow.Source[*grant.Set], newest func(context.Context) (*grant.Set, error)) func(context.Context, *v1alpha1.PodIdentityAssociation) error {
+	return func(ctx context.Context, a *v1alpha1.PodIdentityAssociation) error {
 		if !closed(grants.Synced()) {
 			return fault.New(fault.Unavailable, "the cluster's RoleGrants are not known yet")
 		}
-		return admission.Granted(grants.Current(), a)
+		refused := admission.Granted(grants.Current(), a)
+		if refused == nil {
+			return nil
+		}
+		ctx, cancel := context.WithTimeout(ctx, newestTimeout)
+		defer cancel()
+		read, err := newest(ctx)
+		if err != nil {
+			return refused
+		}
+		return admission.Granted(read, a)
 	}
 }
