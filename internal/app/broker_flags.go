@@ -33,6 +33,7 @@ type brokerConfig struct {
 	agentAuth, agentAccount, audience     string
 	clientCA, accessKeys                  string
 	nodeRoles                             []string
+	roles                                 []arn.Role // nodeRoles, once they are validated
 	verify, keys, keysIssuer              string
 	keysAlso                              []string
 	mode, issuer, signingKey, stsEndpoint string
@@ -149,7 +150,7 @@ func (c *brokerConfig) validate() error {
 		return err
 	}
 	c.cluster.Partition = arn.PartitionOf(c.cluster.Region)
-	if _, err := c.parseNodeRoles(); err != nil {
+	if err := c.parseNodeRoles(); err != nil {
 		return err
 	}
 	if c.issuer != "" {
@@ -167,19 +168,18 @@ func (c *brokerConfig) validate() error {
 
 // parseNodeRoles reads the roles of nodes. STS never says a role's path, so that one
 // is taken and does not count: names of roles are unique without.
-func (c *brokerConfig) parseNodeRoles() ([]arn.Role, error) {
-	var roles []arn.Role
+func (c *brokerConfig) parseNodeRoles() error {
 	for _, text := range c.nodeRoles {
 		role, err := arn.ParseRole(text)
 		switch {
 		case err != nil:
-			return nil, usage("--node-roles: %w", err).Hint("want the role's ARN, not the instance profile's: aws iam get-instance-profile --instance-profile-name NAME --query InstanceProfile.Roles[].Arn")
+			return usage("--node-roles: %w", err).Hint("want the role's ARN, not the instance profile's: aws iam get-instance-profile --instance-profile-name NAME --query InstanceProfile.Roles[].Arn")
 		case role.Partition != c.cluster.Partition:
-			return nil, usage("--node-roles: %s is not of partition %s, which region %s is in", text, c.cluster.Partition, c.cluster.Region)
+			return usage("--node-roles: %s is not of partition %s, which region %s is in", text, c.cluster.Partition, c.cluster.Region)
 		case strings.ContainsAny(role.Name, "*?"):
-			return nil, usage("--node-roles: %s: want one role, not a pattern", text)
+			return usage("--node-roles: %s: want one role, not a pattern", text)
 		}
-		roles = append(roles, role)
+		c.roles = append(c.roles, role)
 	}
-	return roles, nil
+	return nil
 }

@@ -137,10 +137,6 @@ func (c *brokerConfig) nodeTokens(ctx context.Context, sys System, p *brokerPart
 	if c.agentAuth != string(broker.AWSToken) {
 		return nil, nil
 	}
-	roles, err := c.parseNodeRoles()
-	if err != nil {
-		return nil, err
-	}
 	callers, err := awsapi.NewCallers(ctx, awsapi.CallersConfig{Cluster: c.cluster.Name, Endpoint: c.stsEndpoint})
 	if err != nil {
 		return nil, fault.New(fault.Usage, "ask STS about agents: %w", err).Hint("see --sts-endpoint; without it AWS_ENDPOINT_URL_STS counts")
@@ -149,7 +145,7 @@ func (c *brokerConfig) nodeTokens(ctx context.Context, sys System, p *brokerPart
 	p.run = append(p.run, nodes.Run)
 	p.wantSynced("nodes", nodes.Synced())
 	return broker.NewNodeTokens(broker.NodeTokensConfig{
-		Cluster: c.cluster.Name, Policy: callerid.Policy{Partition: c.cluster.Partition, Regions: []string{c.cluster.Region}}, Roles: roles,
+		Cluster: c.cluster.Name, Policy: callerid.Policy{Partition: c.cluster.Partition, Regions: []string{c.cluster.Region}}, Roles: c.roles,
 		Callers: callers, Nodes: nodes, Metrics: p.registry, Now: sys.Now,
 	}), nil
 }
