@@ -12,7 +12,7 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-17s %s\n", $$1, $$2}'
 
 build: ## build bin/rolecall
-	go build -trimpath -ldflags "-X github.com/rolecall/rolecall/internal/app.version=$(VERSION)" -o bin/rolecall ./cmd/rolecall
+	go build -trimpath -ldflags "-X github.com/rolecall/rolecall/internal/app/cli.version=$(VERSION)" -o bin/rolecall ./cmd/rolecall
 
 test: controlplane ## all tests, on a real API server too, then FUZZ (8000x) inputs for each fuzz target
 	go test ./...
