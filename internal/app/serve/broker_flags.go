@@ -31,7 +31,7 @@ type brokerConfig struct {
 	certFile, keyFile                     string
 	tlsSecret, service, namespace         string
 	lifetimes                             pki.Lifetimes
-	kubeconfig, kubeAPI                   string
+	kube                                  flags.Kube
 	agentAuth, agentAccount, audience     string
 	clientCA, accessKeys                  string
 	nodeRoles                             []string
@@ -70,8 +70,6 @@ func (c *brokerConfig) flags(cmd *cobra.Command) {
 	f.DurationVar(&c.lifetimes.Authority, "ca-lifetime", 5*365*24*time.Hour, "lifetime of the authority; it is replaced after two thirds")
 	f.DurationVar(&c.lifetimes.Serving, "cert-lifetime", 90*24*time.Hour, "lifetime of the serving certificate; it is replaced after two thirds")
 	f.DurationVar(&c.lifetimes.Settle, "ca-settle", time.Hour, "how long agents may take to learn of a new authority")
-	f.StringVar(&c.kubeconfig, "kubeconfig", "", "file that says how to reach the API server; from inside the cluster if empty")
-	f.StringVar(&c.kubeAPI, "kube-api", "", "URL of the API server, over what the kubeconfig says")
 	f.StringVar(&c.agentAuth, "agent-auth", string(broker.ServiceAccountToken), "how agents show which node they are on: sa-token, mtls, aws-token, sigv4, none")
 	f.StringVar(&c.agentAccount, "agent-service-account", "rolecall-system/rolecall-agent", "NAMESPACE/NAME of the agents' service account, with sa-token")
 	f.StringVar(&c.audience, "agent-audience", "rolecall-broker", "audience of the agents' tokens, with sa-token")
@@ -96,6 +94,7 @@ func (c *brokerConfig) flags(cmd *cobra.Command) {
 	f.BoolVar(&c.auditChain, "audit-chain", false, "tie each line of the audit to the one before by a hash, for rolecall audit verify")
 	f.BoolVar(&c.events, "events", true, "write refusals as Events of the pod")
 	f.DurationVar(&c.shutdownDelay, "shutdown-delay", 5*time.Second, "how long to go on serving after being told to stop, until nobody sends requests here")
+	c.kube.Add(cmd)
 	c.logs.Add(cmd)
 }
 

@@ -2,9 +2,6 @@ package flags
 
 import (
 	"context"
-	"crypto/x509"
-	"net"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -15,12 +12,13 @@ import (
 	"github.com/rolecall/rolecall/internal/issuer"
 )
 
-// clusterFlags say how to reach every API server.
+// APIServers say how to reach every API server of a cluster.
 type APIServers struct {
 	Kubeconfig string
 	URLs       []string
 }
 
+// Add adds --kubeconfig and --api-server.
 func (c *APIServers) Add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&c.Kubeconfig, "kubeconfig", "", "file that says how to reach the cluster; without it no API server is asked")
 	cmd.Flags().StringArrayVar(&c.URLs, "api-server", nil, "URL of one API server, not of a load balancer; repeat it for all (default: those that have registered themselves)")
@@ -66,6 +64,7 @@ func (c *APIServers) Servers(ctx context.Context, more []string) ([]*issuer.APIS
 	return servers, nil
 }
 
+// Client is for the cluster behind the kubeconfig; without one it is refused.
 func (c *APIServers) Client() (kubernetes.Interface, error) {
 	config, err := c.Config()
 	if err != nil {
@@ -75,38 +74,4 @@ func (c *APIServers) Client() (kubernetes.Interface, error) {
 		return nil, fault.New(fault.Usage, "no cluster named").Hint("add --kubeconfig FILE")
 	}
 	return kubernetes.NewForConfig(config)
-}
-
-// readFlags say how to read what is published.
-type IssuerReader struct {
-	endpoints []string
-	ca        string
-}
-
-func (c *IssuerReader) Add(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&c.endpoints, "issuer-endpoint", nil, "HOST=ADDRESS:PORT: read issuers on HOST from there; may be repeated")
-	cmd.Flags().StringVar(&c.ca, "issuer-ca", "", "PEM file of authorities to trust for issuers, instead of the system's")
-}
-
-func (c *IssuerReader) Reader() (*issuer.Reader, error) {
-	access := issuer.Access{Endpoints: map[string]string{}}
-	for _, pair := range c.endpoints {
-		host, address, ok := strings.Cut(pair, "=")
-		if _, _, err := net.SplitHostPort(address); !ok || host == "" || err != nil {
-			return nil, fault.New(fault.Usage, "issuer endpoint %q: want HOST=ADDRESS:PORT", pair).Hint("for example oidc.example.com=127.0.0.1:8443")
-		}
-		access.Endpoints[host] = address
-	}
-	if c.ca == "" {
-		return issuer.NewReader(access), nil
-	}
-	text, err := os.ReadFile(c.ca)
-	if err != nil {
-		return nil, fault.New(fault.NotFound, "read authorities: %w", err)
-	}
-	access.RootCAs = x509.NewCertPool()
-	if !access.RootCAs.AppendCertsFromPEM(text) {
-		return nil, fault.New(fault.Invalid, "%s holds no certificate in PEM", c.ca)
-	}
-	return issuer.NewReader(access), nil
 }
