@@ -20,7 +20,7 @@ import (
 
 	"github.com/rolecall/rolecall/internal/association"
 	"github.com/rolecall/rolecall/internal/association/kubestore"
-	"github.com/rolecall/rolecall/internal/audit"
+	"github.com/rolecall/rolecall/internal/auditchain"
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/broker"
 	"github.com/rolecall/rolecall/internal/broker/session"
@@ -276,9 +276,9 @@ func (c *brokerConfig) audit(sys System, p *brokerParts) (*broker.Audit, error) 
 		p.log.Error("audit record not written", "error", err)
 	})
 	if c.auditChain {
-		var start [audit.StartBytes]byte
+		var start [auditchain.StartBytes]byte
 		_, _ = rand.Read(start[:]) // never fails
-		written.Chain = audit.NewChain(start)
+		written.Chain = auditchain.NewChain(start)
 	}
 	return written, nil
 }
