@@ -295,7 +295,7 @@ func (c *brokerConfig) certificates(sys System, p *brokerParts) error {
 		name := c.service + "." + c.namespace
 		keeper := &servingcert.Keeper{
 			Client: p.client, Namespace: c.namespace, Secret: c.tlsSecret, Lifetimes: c.lifetimes, Log: p.log, Now: sys.Now,
-			Names: []string{name + ".svc", c.service, name, name + ".svc.cluster.local"},
+			Authority: "rolecall broker", Names: []string{name + ".svc", c.service, name, name + ".svc.cluster.local"},
 		}
 		p.tls, p.run = keeper.TLSConfig(), append(p.run, keeper.Run)
 		p.ready = append(p.ready, func(context.Context) error {

@@ -195,7 +195,7 @@ func (c *webhookConfig) certificates(sys System, p *webhookParts) error {
 		}
 		keeper := &servingcert.Keeper{
 			Client: p.client, Namespace: c.namespace, Secret: c.tlsSecret, Names: c.names(), Lifetimes: c.lifetimes,
-			Registrar: registrar, Rotations: rotations, Log: p.log, Now: sys.Now,
+			Authority: "rolecall webhook", Registrar: registrar, Rotations: rotations, Log: p.log, Now: sys.Now,
 		}
 		p.tls, p.run = keeper.TLSConfig(), append(p.run, keeper.Run)
 		return c.restrict(p.tls)
