@@ -15,7 +15,7 @@ const module = "github.com/rolecall/rolecall/"
 // layers before its own, and of its own layer only where together says so.
 var layers = [][]string{
 	{"internal/arn"},
-	{"internal/audit", "internal/credential", "internal/fault", "internal/glob", "internal/rawjson", "internal/policy", "internal/managedpolicy", "internal/rotation", "internal/distribution", "api/**"},
+	{"internal/auditchain", "internal/credential", "internal/fault", "internal/glob", "internal/rawjson", "internal/policy", "internal/managedpolicy", "internal/rotation", "internal/apiserverflags", "api/**"},
 	{"internal/sigv4", "internal/token", "internal/policycase", "internal/grant", "internal/association", "internal/callerid"},
 	{"internal/publication", "internal/trust", "internal/association/admission"},
 	{"internal/inject", "internal/awsapi", "internal/follow", "internal/events", "internal/httpserve", "internal/obs", "internal/pki", "internal/keystore", "examples/quickstart"},
@@ -32,24 +32,24 @@ var together = []string{"internal/agent/**", "internal/broker/**", "internal/loc
 // domain rooms import the standard library, each other, and what is listed:
 // no I/O, no SDK, no Kubernetes.
 var domain = map[string][]string{
-	"internal/arn":           nil,
-	"internal/audit":         nil,
-	"internal/association":   {"k8s.io/apimachinery/"}, // its model is an API type
-	"internal/callerid":      nil,
-	"internal/credential":    nil,
-	"internal/fault":         nil,
-	"internal/glob":          nil,
-	"internal/grant":         nil,
-	"internal/managedpolicy": nil,
-	"internal/policy":        {"golang.org/x/text/"}, // full Unicode lower case
-	"internal/rawjson":       nil,
-	"internal/sigv4":         {"net/http"}, // what is verified is an HTTP request
-	"internal/token":         {"github.com/go-jose/go-jose/v4"},
-	"internal/distribution":  nil,
-	"internal/publication":   nil,
-	"internal/rotation":      nil,
-	"internal/policycase":    {"sigs.k8s.io/json"}, // strict decoding
-	"internal/trust":         nil,
+	"internal/arn":            nil,
+	"internal/auditchain":     nil,
+	"internal/association":    {"k8s.io/apimachinery/"}, // its model is an API type
+	"internal/callerid":       nil,
+	"internal/credential":     nil,
+	"internal/fault":          nil,
+	"internal/glob":           nil,
+	"internal/grant":          nil,
+	"internal/managedpolicy":  nil,
+	"internal/policy":         {"golang.org/x/text/"}, // full Unicode lower case
+	"internal/rawjson":        nil,
+	"internal/sigv4":          {"net/http"}, // what is verified is an HTTP request
+	"internal/token":          {"github.com/go-jose/go-jose/v4"},
+	"internal/apiserverflags": nil,
+	"internal/publication":    nil,
+	"internal/rotation":       nil,
+	"internal/policycase":     {"sigs.k8s.io/json"}, // strict decoding
+	"internal/trust":          nil,
 
 	"internal/association/admission": {"k8s.io/apimachinery/"},
 }

@@ -15,11 +15,11 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
+	"github.com/rolecall/rolecall/internal/apiserverflags"
 	"github.com/rolecall/rolecall/internal/app/cli"
 	"github.com/rolecall/rolecall/internal/app/flags"
 	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/awsapi"
-	"github.com/rolecall/rolecall/internal/distribution"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/issuer"
 	"github.com/rolecall/rolecall/internal/publication"
@@ -122,7 +122,7 @@ func (c *initConfig) validate() error {
 		return fault.New(fault.Usage, "--bucket %q: want 3 to 63 of a-z, 0-9, - and .", c.bucket)
 	case c.region != "" && !flags.RegionName.MatchString(c.region):
 		return fault.New(fault.Usage, "--region %q: want a region", c.region).Hint("for example eu-west-1")
-	case c.distribution != "" && !slices.Contains(distribution.Names(), distribution.Name(c.distribution)):
+	case c.distribution != "" && !slices.Contains(apiserverflags.Names(), apiserverflags.Name(c.distribution)):
 		return fault.New(fault.Usage, "--for %q is not known", c.distribution).Hint("want one of kubeadm, capi, kops, k3s, rke2, talos, eks-anywhere")
 	}
 	if err := c.validateProviders(); err != nil {
@@ -382,12 +382,12 @@ func makeProviders(ctx context.Context, sys cli.System, spec *v1alpha1.IssuerSpe
 
 // render makes what the API servers need; nil if nothing was asked for, or if they
 // have it. The issuer that they have now is present, unless it was named.
-func (c *initConfig) render(jwksPath, present string, own bool) (*distribution.Settings, error) {
+func (c *initConfig) render(jwksPath, present string, own bool) (*apiserverflags.Settings, error) {
 	present = cmp.Or(c.present, present)
 	if c.distribution == "" || present == c.url {
 		return nil, nil
 	}
-	settings, err := distribution.For(distribution.Name(c.distribution), distribution.Issuer{
+	settings, err := apiserverflags.For(apiserverflags.Name(c.distribution), apiserverflags.Issuer{
 		URL: c.url, Present: present, JWKSURI: c.url + "/" + cmp.Or(jwksPath, publication.JWKSPath), Cluster: c.name, Namespace: c.namespace,
 		Bucket: c.bucket, Prefix: strings.Trim(c.prefix, "/"), OwnKeys: own,
 	})
@@ -397,7 +397,7 @@ func (c *initConfig) render(jwksPath, present string, own bool) (*distribution.S
 	return &settings, nil
 }
 
-func (c *initConfig) writeSettings(sys cli.System, settings *distribution.Settings) error {
+func (c *initConfig) writeSettings(sys cli.System, settings *apiserverflags.Settings) error {
 	if settings == nil {
 		fmt.Fprintf(sys.Stdout, "issuer: %s\n", c.url)
 		return nil

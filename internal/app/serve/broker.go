@@ -19,7 +19,7 @@ import (
 	"github.com/rolecall/rolecall/internal/app/flags"
 	"github.com/rolecall/rolecall/internal/association"
 	"github.com/rolecall/rolecall/internal/association/kubestore"
-	"github.com/rolecall/rolecall/internal/audit"
+	"github.com/rolecall/rolecall/internal/auditchain"
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/broker"
 	"github.com/rolecall/rolecall/internal/broker/session"
@@ -249,9 +249,9 @@ func (c *brokerConfig) audit(sys cli.System, p *brokerParts) (*broker.Audit, err
 		p.log.Error("audit record not written", "error", err)
 	})
 	if c.auditChain {
-		var start [audit.StartBytes]byte
+		var start [auditchain.StartBytes]byte
 		_, _ = rand.Read(start[:]) // never fails
-		written.Chain = audit.NewChain(start)
+		written.Chain = auditchain.NewChain(start)
 	}
 	return written, nil
 }
@@ -268,7 +268,7 @@ func (c *brokerConfig) certificates(sys cli.System, p *brokerParts) error {
 		name := c.service + "." + c.namespace
 		keeper := &servingcert.Keeper{
 			Client: p.client, Namespace: c.namespace, Secret: c.tlsSecret, Lifetimes: c.lifetimes, Log: p.log, Now: sys.Now,
-			Names: []string{name + ".svc", c.service, name, name + ".svc.cluster.local"},
+			Authority: "rolecall broker", Names: []string{name + ".svc", c.service, name, name + ".svc.cluster.local"},
 		}
 		p.tls = keeper.TLSConfig()
 		p.add(keeper.Run)

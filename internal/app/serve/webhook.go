@@ -186,7 +186,7 @@ func (c *webhookConfig) certificates(sys cli.System, p *webhookParts) error {
 		}
 		keeper := &servingcert.Keeper{
 			Client: p.client, Namespace: c.namespace, Secret: c.tlsSecret, Names: c.names(), Lifetimes: c.lifetimes,
-			Registrar: registrar, Rotations: rotations, Log: p.log, Now: sys.Now,
+			Authority: "rolecall webhook", Registrar: registrar, Rotations: rotations, Log: p.log, Now: sys.Now,
 		}
 		p.tls = keeper.TLSConfig()
 		p.add(keeper.Run)

@@ -1,4 +1,4 @@
-package audit_test
+package auditchain_test
 
 import (
 	"bytes"
@@ -12,12 +12,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/rolecall/rolecall/internal/audit"
+	"github.com/rolecall/rolecall/internal/auditchain"
 )
 
 // sealed are so many records of the chain that a byte names.
 func sealed(name byte, count int) []string {
-	chain := audit.NewChain([audit.StartBytes]byte{name})
+	chain := auditchain.NewChain([auditchain.StartBytes]byte{name})
 	var lines []string
 	for i := range count {
 		lines = append(lines, string(chain.Seal([]byte(fmt.Sprintf(`{"decision":"issued","pod":"%c-%d"}`, name, i+1)))))
@@ -25,9 +25,9 @@ func sealed(name byte, count int) []string {
 	return lines
 }
 
-func verify(t *testing.T, lines ...string) *audit.Report {
+func verify(t *testing.T, lines ...string) *auditchain.Report {
 	t.Helper()
-	report, err := audit.Verify(strings.NewReader(strings.Join(lines, "\n") + "\n"))
+	report, err := auditchain.Verify(strings.NewReader(strings.Join(lines, "\n") + "\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +45,7 @@ func TestSeal(t *testing.T) {
 		t.Error(diff)
 	}
 	record := []byte(`{"a":1}          `)[:7]
-	audit.NewChain([audit.StartBytes]byte{}).Seal(record)
+	auditchain.NewChain([auditchain.StartBytes]byte{}).Seal(record)
 	if after := string(record[:10]); after != `{"a":1}   ` {
 		t.Errorf("Seal writes into its argument: %q", after)
 	}
@@ -70,7 +70,7 @@ func TestVerify(t *testing.T) {
 	// another has the text of the third changed and its own hash made anew, as by
 	// somebody who knows how.
 	anew := slices.Clone(a)
-	forger := audit.NewChain([audit.StartBytes]byte{'a'})
+	forger := auditchain.NewChain([auditchain.StartBytes]byte{'a'})
 	for i, text := range []string{`{"decision":"issued","pod":"a-1"}`, `{"decision":"issued","pod":"a-2"}`, `{"decision":"refused","pod":"a-3"}`} {
 		anew[i] = string(forger.Seal([]byte(text)))
 	}
@@ -110,7 +110,7 @@ func TestVerify(t *testing.T) {
 		{"two on a line", []string{a[0] + a[1]}, "1 unchained"},
 		{"JSON no more", []string{strings.Replace(a[0], `"pod"`, `"pod`, 1)}, "1 unchained"},
 		{"a chain in a text", []string{a[0], `{"reason":"` + strings.ReplaceAll(a[1], `"`, `\"`) + `"}`, a[1]}, "2 unchained"},
-		{"begins as if it were first", []string{string(audit.NewChain([audit.StartBytes]byte{'a'}).Seal([]byte(`{"x":1}`))), a[0]}, "2 repeated"},
+		{"begins as if it were first", []string{string(auditchain.NewChain([auditchain.StartBytes]byte{'a'}).Seal([]byte(`{"x":1}`))), a[0]}, "2 repeated"},
 	} {
 		var got []string
 		for _, f := range verify(t, row.lines...).Findings {
@@ -137,17 +137,17 @@ func TestChains(t *testing.T) {
 	t.Parallel()
 	a, b := sealed('a', 3), sealed('b', 2)
 	report := verify(t, a[0], b[0], a[1], b[1], a[2])
-	want := []*audit.Found{
+	want := []*auditchain.Found{
 		{Start: "61000000000000000000000000000000", First: 1, Last: 3, Hash: a[2][len(a[2])-66 : len(a[2])-2]},
 		{Start: "62000000000000000000000000000000", First: 1, Last: 2, Hash: b[1][len(b[1])-66 : len(b[1])-2]},
 	}
 	if diff := cmp.Diff(want, report.Chains); diff != "" || report.Lines != 5 {
 		t.Errorf("%d lines, %s", report.Lines, diff)
 	}
-	if report, err := audit.Verify(strings.NewReader("")); err != nil || report.Lines != 0 || len(report.Findings) != 0 {
+	if report, err := auditchain.Verify(strings.NewReader("")); err != nil || report.Lines != 0 || len(report.Findings) != 0 {
 		t.Errorf("an empty file: %+v %v", report, err)
 	}
-	if report, err := audit.Verify(strings.NewReader(a[0])); err != nil || len(report.Findings) != 0 {
+	if report, err := auditchain.Verify(strings.NewReader(a[0])); err != nil || len(report.Findings) != 0 {
 		t.Errorf("without the last line's end: %+v %v", report, err)
 	}
 }
@@ -169,7 +169,7 @@ func TestVerifyEnds(t *testing.T) {
 		}
 	}
 	broken := errors.New("broken")
-	if _, err := audit.Verify(iotest.ErrReader(broken)); !errors.Is(err, broken) {
+	if _, err := auditchain.Verify(iotest.ErrReader(broken)); !errors.Is(err, broken) {
 		t.Errorf("a file that cannot be read: %v", err)
 	}
 }
@@ -184,7 +184,7 @@ func FuzzVerify(f *testing.F) {
 	f.Add([]byte(strings.Replace(good[1], `"seq":2`, `"seq":9999999999999999999`, 1)))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		whole := bytes.Join([][]byte{[]byte(good[0]), text, []byte(good[2])}, []byte("\n"))
-		report, err := audit.Verify(bytes.NewReader(whole))
+		report, err := auditchain.Verify(bytes.NewReader(whole))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -201,7 +201,7 @@ func FuzzVerify(f *testing.F) {
 }
 
 // othersOnly: the chain of the test is whole.
-func othersOnly(report *audit.Report) bool {
+func othersOnly(report *auditchain.Report) bool {
 	first := report.Chains[0]
 	return first.First == 1 && first.Last == 3
 }

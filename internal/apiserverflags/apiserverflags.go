@@ -1,10 +1,10 @@
-// Package distribution writes the API server settings of an issuer in the form
+// Package apiserverflags writes the API server settings of an issuer in the form
 // of each way to run Kubernetes: which file, which field, which command (spec
 // issuer-and-sts §2).
 //
 // It changes no cluster and reads none; it always keeps the cluster's present
 // issuer beside the new one, so that no running token is refused.
-package distribution
+package apiserverflags
 
 import (
 	"fmt"

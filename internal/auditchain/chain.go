@@ -1,4 +1,4 @@
-// Package audit chains the lines of an audit, so that one that was changed, taken
+// Package auditchain chains the lines of an audit, so that one that was changed, taken
 // out or moved later is noticed, and checks lines that were chained (spec
 // podidentity §19.9).
 //
@@ -6,7 +6,7 @@
 // secret: whoever may rewrite all lines after a place can chain them anew, and
 // lines that are missing at the end are not missed. The last hash, kept elsewhere,
 // shows both.
-package audit
+package auditchain
 
 import (
 	"crypto/sha256"

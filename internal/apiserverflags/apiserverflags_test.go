@@ -1,4 +1,4 @@
-package distribution_test
+package apiserverflags_test
 
 import (
 	"flag"
@@ -10,12 +10,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/yaml"
 
-	"github.com/rolecall/rolecall/internal/distribution"
+	"github.com/rolecall/rolecall/internal/apiserverflags"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
 
-var example = distribution.Issuer{
+var example = apiserverflags.Issuer{
 	URL: "https://keys.s3.eu-west-1.amazonaws.com/c1", Present: "https://old.example/c1",
 	JWKSURI: "https://keys.s3.eu-west-1.amazonaws.com/c1/openid/v1/jwks", Cluster: "c1", Bucket: "keys", Prefix: "c1",
 }
@@ -23,11 +23,11 @@ var example = distribution.Issuer{
 // TestGolden: each distribution's settings, as its users get them.
 func TestGolden(t *testing.T) {
 	t.Parallel()
-	for _, name := range distribution.Names() {
+	for _, name := range apiserverflags.Names() {
 		for _, own := range []bool{false, true} {
 			issuer := example
 			issuer.OwnKeys = own
-			settings, err := distribution.For(name, issuer)
+			settings, err := apiserverflags.For(name, issuer)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -60,25 +60,25 @@ func TestGolden(t *testing.T) {
 func TestRefuses(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
-		name   distribution.Name
-		change func(*distribution.Issuer)
+		name   apiserverflags.Name
+		change func(*apiserverflags.Issuer)
 		want   string
 	}{
-		{"openshift", func(*distribution.Issuer) {}, "want one of kubeadm, capi"},
-		{distribution.Talos, func(i *distribution.Issuer) { i.Present = "" }, "present issuer is not known"},
-		{distribution.KOps, func(i *distribution.Issuer) { i.Present = "" }, "present issuer is not known"},
-		{distribution.Kubeadm, func(i *distribution.Issuer) { i.URL = "https://h.example/\"}\nevil: {" }, "is no URL"},
-		{distribution.Kubeadm, func(i *distribution.Issuer) { i.Cluster = "a: b" }, "is no name"},
+		{"openshift", func(*apiserverflags.Issuer) {}, "want one of kubeadm, capi"},
+		{apiserverflags.Talos, func(i *apiserverflags.Issuer) { i.Present = "" }, "present issuer is not known"},
+		{apiserverflags.KOps, func(i *apiserverflags.Issuer) { i.Present = "" }, "present issuer is not known"},
+		{apiserverflags.Kubeadm, func(i *apiserverflags.Issuer) { i.URL = "https://h.example/\"}\nevil: {" }, "is no URL"},
+		{apiserverflags.Kubeadm, func(i *apiserverflags.Issuer) { i.Cluster = "a: b" }, "is no name"},
 	} {
 		issuer := example
 		row.change(&issuer)
-		if _, err := distribution.For(row.name, issuer); err == nil || !strings.Contains(err.Error(), row.want) {
+		if _, err := apiserverflags.For(row.name, issuer); err == nil || !strings.Contains(err.Error(), row.want) {
 			t.Errorf("%s: %v, want %q", row.name, err, row.want)
 		}
 	}
 	issuer := example
 	issuer.Present = ""
-	settings, err := distribution.For(distribution.Kubeadm, issuer)
+	settings, err := apiserverflags.For(apiserverflags.Kubeadm, issuer)
 	if err != nil || !strings.Contains(settings.Text, "https://kubernetes.default.svc.cluster.local") {
 		t.Errorf("kubeadm's own default is not kept: %v\n%s", err, settings.Text)
 	}
