@@ -92,14 +92,6 @@ func (p *ManagedPolicy) Default() *PolicyVersion {
 	return &PolicyVersion{}
 }
 
-// InstanceProfile is what hands a role to an EC2 instance.
-type InstanceProfile struct {
-	Name, Path, ID string
-	Role           string // name; empty if there is none
-	Tags           []Tag  `json:",omitempty"`
-	Created        time.Time
-}
-
 // Provider is an IAM OIDC provider.
 type Provider struct {
 	// IssuerID is the issuer URL without scheme.
@@ -131,7 +123,7 @@ type storedKey struct {
 func (s State) Key(id string) (*AccessKey, error) { return readKey(s.reader, id) }
 
 func readKey(tx Reader, id string) (*AccessKey, error) {
-	text := tx.Get(kindKey, id)
+	text := tx.Get(keyTable.Name, id)
 	if text == nil {
 		return nil, ErrNotFound
 	}
@@ -149,13 +141,13 @@ func decodeKey(id string, text []byte) (*AccessKey, error) {
 // Keys returns the access keys of a user of this account, by id.
 func (s State) Keys(user string) ([]*AccessKey, error) {
 	var keys []*AccessKey
-	needle := []byte(`"user":"` + entityKey(user) + `"`) // to decode all keys would make work on many users quadratic
-	err := s.reader.Each(kindKey, func(id string, text []byte) error {
+	needle := []byte(`"user":"` + UniqueName(user) + `"`) // to decode all keys would make work on many users quadratic
+	err := s.reader.Each(keyTable.Name, func(id string, text []byte) error {
 		if !bytes.Contains(bytes.ToLower(text), needle) {
 			return nil
 		}
 		key, err := decodeKey(id, text)
-		if err == nil && key.Account == s.account.ID && entityKey(key.User) == entityKey(user) {
+		if err == nil && key.Account == s.account.ID && UniqueName(key.User) == UniqueName(user) {
 			keys = append(keys, key)
 		}
 		return err
@@ -165,8 +157,8 @@ func (s State) Keys(user string) ([]*AccessKey, error) {
 
 // PutKey creates or replaces an access key; its account is this one.
 func (s State) PutKey(k *AccessKey) error {
-	return put(s, kindKey, k.ID, storedKey{k.Secret.Reveal(), s.account.ID, k.User, k.Inactive, k.Created})
+	return In[storedKey](s, keyTable).Put(k.ID, &storedKey{k.Secret.Reveal(), s.account.ID, k.User, k.Inactive, k.Created})
 }
 
 // DeleteKey removes an access key.
-func (s State) DeleteKey(id string) error { return s.writer.Delete(kindKey, id) }
+func (s State) DeleteKey(id string) error { return keyTable.Bytes(s).Delete(id) }
