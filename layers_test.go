@@ -19,7 +19,7 @@ var layers = [][]string{
 	{"internal/sigv4", "internal/token", "internal/policycase", "internal/grant", "internal/association", "internal/callerid"},
 	{"internal/publication", "internal/trust", "internal/association/admission"},
 	{"internal/inject", "internal/awsapi", "internal/follow", "internal/events", "internal/httpserve", "internal/obs", "internal/pki", "internal/keystore", "examples/quickstart"},
-	{"internal/manifest", "internal/association/boltstore", "internal/association/kubestore"},
+	{"internal/manifest", "internal/store/boltstore", "internal/store/kubestore"},
 	{"internal/webhook", "internal/servingcert", "internal/issuer", "internal/signer", "internal/agent/**", "internal/localaws/**", "internal/broker/**"},
 	{"internal/controller/**"},
 	{"internal/app/**"},
@@ -60,7 +60,7 @@ var impure = []string{"net/http", "net", "os", "os/exec", "database/sql"}
 // only says which rooms alone may import something, tests excepted.
 var only = map[string][]string{
 	"github.com/aws/aws-sdk-go-v2/": {"internal/awsapi"},
-	"go.etcd.io/bbolt":              {"internal/localaws/account", "internal/association/boltstore"},
+	"go.etcd.io/bbolt":              {"internal/localaws/account", "internal/store/boltstore"},
 	"github.com/vishvananda/":       {"internal/agent/nodenet"},
 }
 

@@ -19,7 +19,6 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/rolecall/rolecall/internal/association"
-	"github.com/rolecall/rolecall/internal/association/kubestore"
 	"github.com/rolecall/rolecall/internal/audit"
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/broker"
@@ -31,6 +30,7 @@ import (
 	"github.com/rolecall/rolecall/internal/httpserve"
 	"github.com/rolecall/rolecall/internal/obs"
 	"github.com/rolecall/rolecall/internal/servingcert"
+	"github.com/rolecall/rolecall/internal/store/kubestore"
 )
 
 func newServeBroker(sys System) *cobra.Command {
