@@ -16,7 +16,7 @@ const module = "github.com/rolecall/rolecall/"
 var layers = [][]string{
 	{"internal/arn"},
 	{"internal/audit", "internal/credential", "internal/fault", "internal/glob", "internal/rawjson", "internal/policy", "internal/managedpolicy", "internal/rotation", "internal/distribution", "api/**"},
-	{"internal/sigv4", "internal/token", "internal/policycase", "internal/grant", "internal/association", "internal/callerid"},
+	{"internal/sigv4", "internal/token", "internal/policycase", "internal/grant", "internal/association", "internal/callerid", "internal/yamledit"},
 	{"internal/publication", "internal/trust", "internal/association/admission"},
 	{"internal/inject", "internal/awsapi", "internal/follow", "internal/events", "internal/httpserve", "internal/obs", "internal/pki", "internal/keystore", "examples/quickstart"},
 	{"internal/manifest", "internal/store/boltstore", "internal/store/kubestore"},
@@ -50,6 +50,7 @@ var domain = map[string][]string{
 	"internal/rotation":      nil,
 	"internal/policycase":    {"sigs.k8s.io/json"}, // strict decoding
 	"internal/trust":         nil,
+	"internal/yamledit":      {"go.yaml.in/yaml/v3"},
 
 	"internal/association/admission": {"k8s.io/apimachinery/"},
 }
