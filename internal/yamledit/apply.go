@@ -44,8 +44,10 @@ func (d *Document) applyToMap(node *yaml.Node, c change) error {
 			return err
 		}
 		node.Content = slices.Delete(node.Content, at-1, at+1)
-	case c.verb == add && at < 0:
-		node.Content = append(node.Content, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: c.step}, c.value)
+	case at < 0 && c.verb == remove && member(node, c.step) != nil:
+		return errors.New(c.step + " is merged from another map")
+	case c.verb == add && at < 0, c.verb == replace && at < 0 && member(node, c.step) != nil:
+		node.Content = append(node.Content, keyNode(c.step), c.value)
 	case at < 0:
 		return errors.New("there is no " + c.step)
 	default:
@@ -108,7 +110,7 @@ func slot(node *yaml.Node, step string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	node.Content = append(node.Content, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: step}, own)
+	node.Content = append(node.Content, keyNode(step), own)
 	return len(node.Content) - 1, nil
 }
 

@@ -2,6 +2,7 @@ package yamledit
 
 import (
 	"bytes"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -37,7 +38,7 @@ func (e *editor) insertItem(key, node *yaml.Node, at int, c change) bool {
 	place := e.lines[node.Line-1]
 	if at > 0 {
 		before := node.Content[at-1]
-		place = e.endOf(pairOf(before), node.Column-1)
+		place = e.endOf(pairOf(before), node.Column)
 	} else if key != nil {
 		line := node.Line
 		for line-1 > key.Line && e.isComment(line-1) {
@@ -118,7 +119,13 @@ func (e *editor) lineEnd(node *yaml.Node) int {
 // pair is a map of one member, itemOf a list of one item; pairOf holds nodes of the
 // document together.
 func pair(name string, value *yaml.Node) *yaml.Node {
-	return pairOf(&yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: name}, value)
+	return pairOf(keyNode(name), value)
+}
+
+func keyNode(name string) *yaml.Node {
+	key := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: name, Style: yaml.DoubleQuotedStyle}
+	blockStyle(key)
+	return key
 }
 
 func pairOf(nodes ...*yaml.Node) *yaml.Node {
@@ -146,6 +153,9 @@ func (e *editor) block(value *yaml.Node, indent int) string {
 	}
 	return text.String()
 }
+
+// bareDash is the start of an item that stands on later lines.
+var bareDash = regexp.MustCompile(`^ *-[ \t]*(?:#.*)?\r?\n$`)
 
 // endOf returns where the lines of a block node end: before what follows it,
 // with the comments and empty lines that lead to that. -1 if that is unclear.
@@ -178,7 +188,7 @@ func (e *editor) endOf(node *yaml.Node, indent int) int {
 	for limit-1 > last.Line {
 		line := e.line(limit - 1)
 		blank := len(bytes.TrimSpace(line)) == 0
-		leads := e.isComment(limit-1) && (leading(line) <= next || leading(line) < indent)
+		leads := e.isComment(limit-1) && leading(line) <= next || leading(line) < indent && (e.isComment(limit-1) || bareDash.Match(line))
 		if blank && keeps || !blank && !leads {
 			break
 		}

@@ -216,7 +216,7 @@ func (d *Document) wanted(changes []change) (*Document, error) {
 // now, else nil.
 func (d *Document) read(text []byte) *Document {
 	documents, err := parse(d.source, d.line, text)
-	if err != nil || len(documents) != 1 || documents[0].isJSON != d.isJSON || !sameTree(documents[0].node, d.node) {
+	if err != nil || len(documents) != 1 || d.isJSON && !documents[0].isJSON || !sameTree(documents[0].node, d.node) {
 		return nil
 	}
 	return documents[0]
@@ -265,7 +265,7 @@ func blockStyle(node *yaml.Node) {
 	switch {
 	case node.Kind != yaml.ScalarNode || !old && plainText.MatchString(node.Value):
 		node.Style = 0
-	case node.Tag == "!!str" && strings.Contains(node.Value, "\n"):
+	case node.Tag == "!!str" && strings.Contains(node.Value, "\n") && node.Value != "\n":
 		node.Style = yaml.LiteralStyle
 	}
 	for _, inner := range node.Content {

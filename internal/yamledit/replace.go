@@ -23,12 +23,12 @@ func (e *editor) replace(parent *yaml.Node, at int, value *yaml.Node) bool {
 		return true
 	}
 	value = styled(old, value)
-	holder := &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{old}}
-	if e.replaceLiteral(old, value, e.endOf(holder, parent.Column-1)) {
+	end := e.endOf(pairOf(old), parent.Column)
+	if e.replaceLiteral(old, value, end) {
 		return true
 	}
 	if parent.Kind == yaml.SequenceNode {
-		return e.replaceItem(parent, old, value, e.endOf(holder, parent.Column-1))
+		return e.replaceItem(parent, old, value, end)
 	}
 	return e.replaceMember(parent.Content[at-1], old, value)
 }
@@ -52,7 +52,7 @@ func (e *editor) replaceMember(key, old, value *yaml.Node) bool {
 	indent := key.Column - 1
 	text := e.block(pair("k", value), indent)
 	head, below, _ := strings.Cut(strings.TrimPrefix(text, strings.Repeat(" ", indent)+"k:"), "\n")
-	end := e.endOf(pairOf(key, old), indent)
+	end := e.endOf(pairOf(key, old), key.Column)
 	switch {
 	case end < 0:
 		return false
@@ -69,15 +69,15 @@ func (e *editor) replaceMember(key, old, value *yaml.Node) bool {
 		e.write(start, end, e.ended(below, end))
 		return true
 	}
-	start, after := e.offset(old), -1
-	if _, after = e.span(old); after < 0 { // a text over lines
-		e.write(start, end, e.ended(strings.TrimPrefix(head, " ")+"\n"+below, end))
-		return head != ""
-	}
+	start, after := e.span(old)
 	if head == "" {
 		for start > colon && e.text[start-1] == ' ' {
 			start--
 		}
+	}
+	if after < 0 { // a text over lines
+		e.write(start, end, e.ended(strings.TrimPrefix(head, " ")+"\n"+below, end))
+		return true
 	}
 	e.write(start, after, strings.TrimPrefix(head, " "))
 	lineEnd := len(e.text)
@@ -150,13 +150,14 @@ func (e *editor) replaceLiteral(old, value *yaml.Node, end int) bool {
 	return indent > 0
 }
 
-// remove takes an entry of a map or list away, with the lines that are only its own.
+// remove takes an entry of a map or list away, with the lines that are only its own:
+// a comment below that is indented no further than it is of what follows.
 func (e *editor) remove(key, parent *yaml.Node, at int) bool {
 	if parent.Style&yaml.FlowStyle != 0 {
 		return e.removeFlow(parent, at)
 	}
 	entry := entryOf(parent, at)
-	start, end := e.startOf(parent, entry[0]), e.endOf(pairOf(entry...), parent.Column-1)
+	start, end := e.startOf(parent, entry[0]), e.endOf(pairOf(entry...), parent.Column)
 	if start < 0 || end < 0 {
 		return false
 	}
@@ -245,16 +246,22 @@ func (e *editor) startOf(parent, first *yaml.Node) int {
 	return e.offset(first)
 }
 
-// dash is where an item's dash is, if that is on the item's line; else -1.
+// dash is where an item's dash is: on the item's line or above it, with comments
+// between; else -1.
 func (e *editor) dash(parent, item *yaml.Node) int {
 	if item.Line < 1 || item.Line > len(e.lines) {
 		return -1
 	}
-	at := e.lines[item.Line-1] + parent.Column - 1
-	if at >= len(e.text) || e.text[at] != '-' {
-		return -1
+	for number := item.Line; number > 0; number-- {
+		line, column := e.line(number), parent.Column-1
+		if column < len(line) && line[column] == '-' {
+			return e.lines[number-1] + column
+		}
+		if number < item.Line && len(bytes.TrimSpace(line)) > 0 && !e.isComment(number) {
+			return -1
+		}
 	}
-	return at
+	return -1
 }
 
 // afterKey is where the text behind a key's colon starts, or -1.

@@ -135,8 +135,8 @@ func (e *editor) edit(c change) bool {
 	switch {
 	case c.verb == remove:
 		return found && e.remove(key, node, at)
-	case c.verb == replace || node.Kind == yaml.MappingNode && found:
-		return found && e.replace(node, at, c.value)
+	case found && (c.verb == replace || node.Kind == yaml.MappingNode):
+		return e.replace(node, at, c.value)
 	case node.Style&yaml.FlowStyle != 0 && len(node.Content) == 0 && !e.d.isJSON && key != nil:
 		return e.fillEmpty(key, node, c)
 	case node.Style&yaml.FlowStyle != 0:
