@@ -16,10 +16,10 @@ const module = "github.com/rolecall/rolecall/"
 var layers = [][]string{
 	{"internal/arn"},
 	{"internal/auditchain", "internal/credential", "internal/fault", "internal/glob", "internal/rawjson", "internal/policy", "internal/managedpolicy", "internal/rotation", "internal/apiserverflags", "api/**"},
-	{"internal/sigv4", "internal/token", "internal/policycase", "internal/grant", "internal/association", "internal/callerid"},
+	{"internal/sigv4", "internal/token", "internal/policycase", "internal/grant", "internal/association", "internal/callerid", "internal/yamledit"},
 	{"internal/publication", "internal/trust", "internal/association/admission"},
 	{"internal/inject", "internal/awsapi", "internal/follow", "internal/events", "internal/httpserve", "internal/obs", "internal/pki", "internal/keystore", "examples/quickstart"},
-	{"internal/manifest", "internal/association/boltstore", "internal/association/kubestore"},
+	{"internal/manifest", "internal/store/boltstore", "internal/store/kubestore"},
 	{"internal/webhook", "internal/servingcert", "internal/issuer", "internal/signer", "internal/agent/**", "internal/localaws/**", "internal/broker/**"},
 	{"internal/controller/**"},
 	{"internal/app/**"},
@@ -50,6 +50,7 @@ var domain = map[string][]string{
 	"internal/rotation":       nil,
 	"internal/policycase":     {"sigs.k8s.io/json"}, // strict decoding
 	"internal/trust":          nil,
+	"internal/yamledit":       {"go.yaml.in/yaml/v3"},
 
 	"internal/association/admission": {"k8s.io/apimachinery/"},
 }
@@ -60,7 +61,7 @@ var impure = []string{"net/http", "net", "os", "os/exec", "database/sql"}
 // only says which rooms alone may import something, tests excepted.
 var only = map[string][]string{
 	"github.com/aws/aws-sdk-go-v2/": {"internal/awsapi"},
-	"go.etcd.io/bbolt":              {"internal/localaws/account", "internal/association/boltstore"},
+	"go.etcd.io/bbolt":              {"internal/localaws/account", "internal/store/boltstore"},
 	"github.com/vishvananda/":       {"internal/agent/nodenet"},
 }
 

@@ -18,7 +18,6 @@ import (
 	"github.com/rolecall/rolecall/internal/app/cli"
 	"github.com/rolecall/rolecall/internal/app/flags"
 	"github.com/rolecall/rolecall/internal/association"
-	"github.com/rolecall/rolecall/internal/association/kubestore"
 	"github.com/rolecall/rolecall/internal/auditchain"
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/broker"
@@ -29,6 +28,7 @@ import (
 	"github.com/rolecall/rolecall/internal/follow"
 	"github.com/rolecall/rolecall/internal/httpserve"
 	"github.com/rolecall/rolecall/internal/servingcert"
+	"github.com/rolecall/rolecall/internal/store/kubestore"
 )
 
 func newBroker(sys cli.System) *cobra.Command {

@@ -1,4 +1,4 @@
-package manifest
+package yamledit
 
 import (
 	"bytes"
@@ -9,7 +9,7 @@ import (
 
 // encode writes a changed YAML document anew. What stands before and after its
 // content is kept, and its indentation.
-func (d *document) encode() ([]byte, error) {
+func (d *Document) encode() ([]byte, error) {
 	head, tail := d.frame()
 	var out bytes.Buffer
 	encoder := yaml.NewEncoder(&out)
@@ -47,7 +47,7 @@ func spell(node *yaml.Node, flow bool) {
 }
 
 // frame returns the lines up to --- and from "...", as they stand.
-func (d *document) frame() (head, tail []byte) {
+func (d *Document) frame() (head, tail []byte) {
 	at := 0
 	for line := range bytes.Lines(d.text) {
 		bare := line

@@ -1,8 +1,10 @@
-package manifest
+package yamledit
 
 import (
 	"bytes"
 	"encoding/json"
+	"regexp"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -38,6 +40,21 @@ func (e *editor) addFlow(node *yaml.Node, c change) bool {
 	if node.Kind == yaml.MappingNode {
 		text = e.flowKey(c.step) + text
 	}
+	if at, err := strconv.Atoi(c.step); err == nil && node.Kind == yaml.SequenceNode && at > 0 && at < len(node.Content) {
+		place := e.offset(node.Content[at])
+		if place < open {
+			return false
+		}
+		separator := ","
+		if spread || !e.d.isJSON || bytes.Contains(e.text[open:closing], []byte(", ")) {
+			separator = ", "
+		}
+		if spread {
+			separator = ",\n" + inner
+		}
+		e.write(place, place, text+separator)
+		return true
+	}
 	gap := ""
 	switch {
 	case spread:
@@ -45,7 +62,7 @@ func (e *editor) addFlow(node *yaml.Node, c change) bool {
 	case (len(node.Content) > 0 || before) && (!e.d.isJSON || bytes.Contains(e.text[open:closing], []byte(", "))):
 		gap = " "
 	}
-	if c.step == "0" && len(node.Content) > 0 {
+	if c.step == "0" && node.Kind == yaml.SequenceNode && len(node.Content) > 0 {
 		if gap == " " {
 			text += ", "
 		} else {
@@ -101,21 +118,32 @@ func (e *editor) flow(value *yaml.Node, indent string) string {
 func (e *editor) flowKey(name string) string {
 	switch {
 	case !e.d.isJSON:
-		return name + ": "
+		return keyYAML(name) + ": "
 	case e.spreads() || bytes.Contains(e.text, []byte(`": `)):
-		return `"` + name + `": `
+		return string(encode(name)) + ": "
 	default:
-		return `"` + name + `":`
+		return string(encode(name)) + ":"
 	}
 }
 
-// flowYAML writes texts in quotes: fewer are plain here than elsewhere.
+// plainKey is what is a string in braces too.
+var plainKey = regexp.MustCompile(`^[A-Za-z_/][\w\-/.]*$`)
+
+func keyYAML(name string) string {
+	node := yaml.Node{Kind: yaml.ScalarNode, Value: name}
+	if plainKey.MatchString(name) && isString(&node) {
+		return name
+	}
+	return string(encode(name))
+}
+
+// flowYAML writes strings in quotes: fewer are plain here than elsewhere.
 func flowYAML(value *yaml.Node) string {
 	var parts []string
 	switch value.Kind {
 	case yaml.MappingNode:
 		for i := 0; i+1 < len(value.Content); i += 2 {
-			parts = append(parts, value.Content[i].Value+": "+flowYAML(value.Content[i+1]))
+			parts = append(parts, keyYAML(value.Content[i].Value)+": "+flowYAML(value.Content[i+1]))
 		}
 		return "{" + strings.Join(parts, ", ") + "}"
 	case yaml.SequenceNode:
@@ -196,11 +224,11 @@ func flowEnd(text []byte, open int) (last, closing int) {
 			}
 			continue
 		case (c == '"' || c == '\'') && !plain:
-			for i++; i < len(text) && text[i] != c; i++ {
-				if c == '"' && text[i] == '\\' {
-					i++
-				}
+			end := quoteEnd(text, i)
+			if end < 0 {
+				return 0, -1
 			}
+			i = end - 1
 		default:
 			plain = true
 		}

@@ -10,8 +10,8 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/rolecall/rolecall/internal/association"
-	"github.com/rolecall/rolecall/internal/association/boltstore"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/store/boltstore"
 	"github.com/rolecall/rolecall/test/storecontract"
 )
 

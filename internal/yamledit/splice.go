@@ -1,4 +1,4 @@
-package manifest
+package yamledit
 
 import (
 	"bytes"
@@ -18,13 +18,13 @@ type insertion struct {
 	item   bool
 }
 
-// insert makes the changes in the text, so that all else keeps its bytes; nil if
+// splice makes the changes in the text, so that all else keeps its bytes; nil if
 // it cannot tell where they go. The tree must be as it was read.
-func (d *document) insert(changes []change) []byte {
+func (d *Document) splice(changes []change) []byte {
 	e := editor{d: d, text: d.text, lines: lineStarts(d.text, d.isJSON), filled: map[*yaml.Node]*yaml.Node{}}
 	e.order(d.node)
 	for _, c := range changes {
-		if !e.add(c) {
+		if !e.edit(c) {
 			return nil
 		}
 	}
@@ -62,7 +62,7 @@ func (d *document) insert(changes []change) []byte {
 
 // editor knows where the nodes of a document stand in its text.
 type editor struct {
-	d          *document
+	d          *Document
 	text       []byte
 	lines      []int        // where each line starts
 	nodes      []*yaml.Node // with a text of their own, in its order
@@ -109,9 +109,9 @@ func (e *editor) offset(node *yaml.Node) int {
 	return at
 }
 
-// add finds the place of one change. Nothing on the way there may belong to
+// edit finds the place of one change. Nothing on the way there may belong to
 // others too.
-func (e *editor) add(c change) bool {
+func (e *editor) edit(c change) bool {
 	var key *yaml.Node
 	node := e.d.node.Content[0]
 	for i := 0; ; i++ {
@@ -121,8 +121,8 @@ func (e *editor) add(c change) bool {
 		if i == len(c.path) {
 			break
 		}
-		at, err := strictSlot(node, c.path[i])
-		if err {
+		at, found := ownSlot(node, c.path[i])
+		if !found {
 			return false
 		}
 		key = nil
@@ -131,30 +131,30 @@ func (e *editor) add(c change) bool {
 		}
 		node = node.Content[at]
 	}
-	if node.Kind == yaml.MappingNode {
-		if at := position(node, c.step); at >= 0 {
-			return e.replace(node, node.Content[at-1], node.Content[at], c)
-		}
-	}
+	at, found := ownSlot(node, c.step)
 	switch {
+	case c.verb == remove:
+		return found && e.remove(key, node, at)
+	case found && (c.verb == replace || node.Kind == yaml.MappingNode):
+		return e.replace(node, at, c.value)
 	case node.Style&yaml.FlowStyle != 0 && len(node.Content) == 0 && !e.d.isJSON && key != nil:
 		return e.fillEmpty(key, node, c)
 	case node.Style&yaml.FlowStyle != 0:
 		return e.addFlow(node, c)
 	case len(node.Content) == 0:
 		return false
-	case c.step == "0":
-		return e.prepend(key, node, c)
+	case node.Kind == yaml.SequenceNode && found:
+		return e.insertItem(key, node, at, c)
 	default:
 		return e.append(node, c)
 	}
 }
 
-// strictSlot is slot without merges.
-func strictSlot(node *yaml.Node, step string) (at int, failed bool) {
+// ownSlot is slot without merges.
+func ownSlot(node *yaml.Node, step string) (at int, found bool) {
 	if node.Kind == yaml.MappingNode && position(node, step) < 0 {
-		return 0, true
+		return 0, false
 	}
 	at, err := slot(node, step)
-	return at, err != nil
+	return at, err == nil
 }

@@ -1,7 +1,8 @@
-package manifest
+package yamledit
 
 import (
 	"bytes"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -10,9 +11,9 @@ import (
 
 // append adds a member or item at the end of a map or list in block style.
 func (e *editor) append(node *yaml.Node, c change) bool {
-	column := node.Column
+	column, entry := node.Column, itemOf(c.value)
 	if node.Kind == yaml.MappingNode {
-		column = node.Content[0].Column
+		column, entry = node.Content[0].Column, pair(c.step, c.value)
 	} else if !e.startsWith(node, "-") {
 		return false
 	}
@@ -20,7 +21,7 @@ func (e *editor) append(node *yaml.Node, c change) bool {
 	if at < 0 {
 		return false
 	}
-	text := e.block(c, column-1)
+	text := e.block(entry, column-1)
 	if at > 0 && e.text[at-1] != '\n' { // the last line has no end
 		text = "\n" + strings.TrimSuffix(text, "\n")
 	}
@@ -28,33 +29,33 @@ func (e *editor) append(node *yaml.Node, c change) bool {
 	return true
 }
 
-// prepend adds an item before the first one and the comment above it.
-func (e *editor) prepend(key, node *yaml.Node, c change) bool {
-	if key == nil || !e.startsWith(node, "-") {
+// insertItem adds an item before another: behind the one before that, or above the
+// first one and its comment.
+func (e *editor) insertItem(key, node *yaml.Node, at int, c change) bool {
+	if !e.startsWith(node, "-") {
 		return false
 	}
-	line := node.Line
-	for line-1 > key.Line && e.isComment(line-1) {
-		line--
+	place := e.lines[node.Line-1]
+	if at > 0 {
+		before := node.Content[at-1]
+		place = e.endOf(pairOf(before), node.Column)
+	} else if key != nil {
+		line := node.Line
+		for line-1 > key.Line && e.isComment(line-1) {
+			line--
+		}
+		place = e.lines[line-1]
 	}
-	at := e.lines[line-1]
-	e.insertions = append(e.insertions, insertion{at, at, e.block(c, node.Column-1), node.Column - 1, true})
-	return true
-}
-
-// replace puts a value where a null stands.
-func (e *editor) replace(parent, key, value *yaml.Node, c change) bool {
-	if value.Kind != yaml.ScalarNode || value.Anchor != "" || value.Style&yaml.TaggedStyle != 0 {
+	if place < 0 {
 		return false
 	}
-	if parent.Style&yaml.FlowStyle == 0 {
-		return e.fill(key, value, len(value.Value), c.value)
-	}
-	at := e.offset(value)
-	if value.Value == "" || at < 0 || !e.startsWith(value, value.Value) {
-		return false
-	}
-	e.insertions = append(e.insertions, insertion{start: at, end: at + len(value.Value), text: e.flow(c.value, e.lineIndent(at))})
+	e.insertions = append(e.insertions, insertion{
+		start:  place,
+		end:    place,
+		text:   e.block(itemOf(c.value), node.Column-1),
+		indent: node.Column - 1,
+		item:   true,
+	})
 	return true
 }
 
@@ -100,7 +101,7 @@ func (e *editor) fill(key, value *yaml.Node, width int, list *yaml.Node) bool {
 
 // below is the text of a list without its key.
 func (e *editor) below(key, list *yaml.Node) string {
-	_, text, _ := strings.Cut(e.block(change{step: key.Value, value: list}, key.Column-1), "\n")
+	_, text, _ := strings.Cut(e.block(pair(key.Value, list), key.Column-1), "\n")
 	if e.text[e.lineEnd(key)-1] != '\n' {
 		return "\n" + strings.TrimSuffix(text, "\n")
 	}
@@ -115,12 +116,28 @@ func (e *editor) lineEnd(node *yaml.Node) int {
 	return len(e.text)
 }
 
-// block is the text of a change at an indentation, its lines ended.
-func (e *editor) block(c change, indent int) string {
-	value := &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq", Content: []*yaml.Node{c.value}}
-	if c.step != "-" && c.step != "0" {
-		value = &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Content: []*yaml.Node{{Kind: yaml.ScalarNode, Tag: "!!str", Value: c.step}, c.value}}
-	}
+// pair is a map of one member, itemOf a list of one item; pairOf holds nodes of the
+// document together.
+func pair(name string, value *yaml.Node) *yaml.Node {
+	return pairOf(keyNode(name), value)
+}
+
+func keyNode(name string) *yaml.Node {
+	key := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: name, Style: yaml.DoubleQuotedStyle}
+	blockStyle(key)
+	return key
+}
+
+func pairOf(nodes ...*yaml.Node) *yaml.Node {
+	return &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Content: nodes}
+}
+
+func itemOf(value *yaml.Node) *yaml.Node {
+	return &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq", Content: []*yaml.Node{value}}
+}
+
+// block is the text of a value in block style at an indentation, its lines ended.
+func (e *editor) block(value *yaml.Node, indent int) string {
 	var out bytes.Buffer
 	encoder := yaml.NewEncoder(&out)
 	encoder.SetIndent(2)
@@ -136,6 +153,9 @@ func (e *editor) block(c change, indent int) string {
 	}
 	return text.String()
 }
+
+// bareDash is the start of an item that stands on later lines.
+var bareDash = regexp.MustCompile(`^ *-[ \t]*(?:#.*)?\r?\n$`)
 
 // endOf returns where the lines of a block node end: before what follows it,
 // with the comments and empty lines that lead to that. -1 if that is unclear.
@@ -168,7 +188,7 @@ func (e *editor) endOf(node *yaml.Node, indent int) int {
 	for limit-1 > last.Line {
 		line := e.line(limit - 1)
 		blank := len(bytes.TrimSpace(line)) == 0
-		leads := e.isComment(limit-1) && (leading(line) <= next || leading(line) < indent)
+		leads := e.isComment(limit-1) && leading(line) <= next || leading(line) < indent && (e.isComment(limit-1) || bareDash.Match(line))
 		if blank && keeps || !blank && !leads {
 			break
 		}

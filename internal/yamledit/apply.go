@@ -1,4 +1,4 @@
-package manifest
+package yamledit
 
 import (
 	"errors"
@@ -8,10 +8,10 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// apply makes a change on the tree. What it changes is first made the pod's
+// apply makes a change on the tree. What it changes is first made the place's
 // own: aliases and merges on the way are copied, and who names a changed node
 // keeps what it was.
-func (d *document) apply(c change) error {
+func (d *Document) apply(c change) error {
 	if err := d.own(d.node, 0); err != nil {
 		return err
 	}
@@ -26,23 +26,64 @@ func (d *document) apply(c change) error {
 		}
 		node = node.Content[at]
 	}
-	switch {
-	case node.Kind == yaml.MappingNode:
-		if i := position(node, c.step); i >= 0 {
-			node.Content[i] = c.value
-			return nil
-		}
-		node.Content = append(node.Content, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: c.step}, c.value)
-		return nil
-	case node.Kind == yaml.SequenceNode && c.step == "-":
-		node.Content = append(node.Content, c.value)
-	case node.Kind == yaml.SequenceNode:
-		node.Content = slices.Insert(node.Content, 0, c.value)
+	switch node.Kind {
+	case yaml.MappingNode:
+		return d.applyToMap(node, c)
+	case yaml.SequenceNode:
+		return d.applyToList(node, c)
 	default:
 		return errors.New(c.step + " would be of what is neither a map nor a list")
 	}
-	if len(node.Content) == 1 && !d.isJSON {
-		node.Style &^= yaml.FlowStyle // an empty [] becomes a block
+}
+
+func (d *Document) applyToMap(node *yaml.Node, c change) error {
+	at := position(node, c.step)
+	switch {
+	case c.verb == remove && at >= 0:
+		if err := d.own(node, at); err != nil {
+			return err
+		}
+		node.Content = slices.Delete(node.Content, at-1, at+1)
+	case at < 0 && c.verb == remove && member(node, c.step) != nil:
+		return errors.New(c.step + " is merged from another map")
+	case c.verb == add && at < 0, c.verb == replace && at < 0 && member(node, c.step) != nil:
+		node.Content = append(node.Content, keyNode(c.step), c.value)
+	case at < 0:
+		return errors.New("there is no " + c.step)
+	default:
+		if err := d.own(node, at); err != nil {
+			return err
+		}
+		node.Content[at] = c.value
+	}
+	return nil
+}
+
+func (d *Document) applyToList(node *yaml.Node, c change) error {
+	at, last := len(node.Content), len(node.Content)
+	if c.step != "-" || c.verb != add {
+		if c.verb != add {
+			last--
+		}
+		var err error
+		if at, err = strconv.Atoi(c.step); err != nil || at < 0 || at > last {
+			return errors.New("there is no item " + c.step)
+		}
+	}
+	if c.verb == add {
+		node.Content = slices.Insert(node.Content, at, c.value)
+		if len(node.Content) == 1 && !d.isJSON {
+			node.Style &^= yaml.FlowStyle // an empty [] becomes a block
+		}
+		return nil
+	}
+	if err := d.own(node, at); err != nil {
+		return err
+	}
+	if c.verb == remove {
+		node.Content = slices.Delete(node.Content, at, at+1)
+	} else {
+		node.Content[at] = c.value
 	}
 	return nil
 }
@@ -69,12 +110,12 @@ func slot(node *yaml.Node, step string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	node.Content = append(node.Content, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: step}, own)
+	node.Content = append(node.Content, keyNode(step), own)
 	return len(node.Content) - 1, nil
 }
 
 // own makes a node of the parent's content nobody else's.
-func (d *document) own(parent *yaml.Node, at int) error {
+func (d *Document) own(parent *yaml.Node, at int) error {
 	node, left := parent.Content[at], maxNodes
 	if node.Kind == yaml.AliasNode {
 		copied, err := clone(node.Alias, &left)

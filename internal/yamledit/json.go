@@ -1,4 +1,4 @@
-package manifest
+package yamledit
 
 import (
 	"bytes"
@@ -11,7 +11,7 @@ import (
 
 // parseJSON reads a piece that consists of JSON objects; nil if it does not.
 // The YAML parser would refuse some of them, such as escaped surrogate pairs.
-func parseJSON(name string, line int, text []byte) []document {
+func parseJSON(name string, line int, text []byte) []*Document {
 	head := len(text) - len(bytes.TrimPrefix(text, byteOrder))
 	if first, _, _ := bytes.Cut(text[head:], []byte{'\n'}); separator.Match(first) {
 		head = min(head+len(first)+1, len(text))
@@ -32,9 +32,9 @@ func parseJSON(name string, line int, text []byte) []document {
 		return nil
 	}
 	ends[len(ends)-1] = len(text)
-	var documents []document
+	var documents []*Document
 	for start := 0; len(ends) > 0; start, ends = ends[0], ends[1:] {
-		d := document{source: name, line: line, text: text[start:ends[0]], isJSON: true}
+		d := &Document{source: name, line: line, text: text[start:ends[0]], isJSON: true}
 		d.node = jsonTree(d.text, max(head-start, 0))
 		if d.node == nil {
 			return nil

@@ -1,4 +1,4 @@
-package manifest
+package yamledit
 
 import (
 	"bytes"
@@ -9,16 +9,16 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// oldBools are truth values for kubectl, which reads YAML 1.1, and texts for
-// our parser.
+// oldBools are truth values for kubectl and others that read YAML 1.1, and strings
+// for our parser.
 var oldBools = map[string]bool{
 	"y": true, "Y": true, "yes": true, "Yes": true, "YES": true, "on": true, "On": true, "ON": true,
 	"n": false, "N": false, "no": false, "No": false, "NO": false, "off": false, "Off": false, "OFF": false,
 }
 
-// isText reports whether the API server gets a scalar as a text. Dates are
-// texts to kubectl.
-func isText(node *yaml.Node) bool {
+// isString reports whether readers of YAML 1.1 take a scalar for a string. Dates are
+// strings to those that turn it into JSON.
+func isString(node *yaml.Node) bool {
 	if node.Kind != yaml.ScalarNode {
 		return false
 	}
@@ -27,7 +27,7 @@ func isText(node *yaml.Node) bool {
 	return tag == "!!timestamp" || tag == "!!str" && (!old || node.Style != 0)
 }
 
-// maxNodes bounds what one pod's aliases can grow to.
+// maxNodes bounds what aliases can grow to.
 const maxNodes = 1_000_000
 
 var errLarge = errors.New("its aliases make it too large")
@@ -89,7 +89,7 @@ func (w *writer) mapping(node *yaml.Node) error {
 }
 
 func (w *writer) scalar(node *yaml.Node) error {
-	if old, found := oldBools[node.Value]; found && !isText(node) {
+	if old, found := oldBools[node.Value]; found && !isString(node) {
 		w.out.WriteString(strconv.FormatBool(old))
 		return nil
 	}
@@ -144,9 +144,16 @@ func flatten(node *yaml.Node) []*yaml.Node {
 	return pairs
 }
 
-// checkKeys returns a key that a map below the node has twice, or that is no
-// scalar, or a merge of what is no map.
-func (d *document) checkKeys(node *yaml.Node) error {
+// CheckKeys returns an error if a map in the value has a key twice, or one that is
+// not a scalar, or merges what is not a map.
+func (n Node) CheckKeys() error {
+	if n.node == nil {
+		return nil
+	}
+	return n.document.checkKeys(n.node)
+}
+
+func (d *Document) checkKeys(node *yaml.Node) error {
 	if node.Kind == yaml.MappingNode {
 		first := map[string]*yaml.Node{}
 		for i := 0; i+1 < len(node.Content); i += 2 {
@@ -159,7 +166,7 @@ func (d *document) checkKeys(node *yaml.Node) error {
 			}
 			name := resolve(key)
 			if name.Kind != yaml.ScalarNode {
-				return d.errorAt(key, "a key that is no text")
+				return d.errorAt(key, "a key that is not a string")
 			}
 			if earlier := first[name.Value]; earlier != nil {
 				return d.errorAt(key, "the key %q is here twice, first on line %d", name.Value, d.line+earlier.Line-1)
@@ -175,14 +182,14 @@ func (d *document) checkKeys(node *yaml.Node) error {
 	return nil
 }
 
-func (d *document) checkMerge(value *yaml.Node) error {
+func (d *Document) checkMerge(value *yaml.Node) error {
 	maps := []*yaml.Node{value}
 	if list := resolve(value); list.Kind == yaml.SequenceNode {
 		maps = list.Content
 	}
 	for _, one := range maps {
 		if resolve(one).Kind != yaml.MappingNode {
-			return d.errorAt(one, "<< merges maps, and this is none")
+			return d.errorAt(one, "<< merges maps, and this is not a map")
 		}
 	}
 	return nil

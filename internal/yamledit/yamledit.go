@@ -1,4 +1,31 @@
-package manifest
+// Package yamledit changes YAML and JSON files that people write, and keeps what
+// they wrote.
+//
+// [Open] reads the documents of a stream, [Document.Root] and [Node.Get] look at
+// one, [Document.Edit] changes it, [Join] and [Document.Text] return the bytes.
+// A file inside a file, such as the text of a ConfigMap's value, is a stream of its
+// own: open the value, edit it, and replace the value by its new text.
+//
+// It promises of an edit:
+//   - Bytes outside of it are kept: comments, order, quotes, indentation, line
+//     ends, byte order mark, separators, the digits of numbers. Comments above what
+//     is removed or replaced stay; comments within it and on its lines may go.
+//   - What comes of it is read again, and says what it said before with the edit
+//     made, and nothing else: anchors, aliases, merges and types included. Where
+//     that cannot be had, the edit is refused with [ErrLayout] and the document is
+//     as it was. An edit of what an alias names or merges is refused, since it
+//     would change another place as well.
+//
+// [Document.Rewrite] is for those who would rather lose the layout than the edit.
+//
+// Scalars are read as readers of YAML 1.1 do, as kubectl and eksctl are: yes is a
+// truth value, a date is a string. Strings are written so that neither version of
+// YAML takes them for anything else.
+//
+// It knows nothing of what the documents are about, opens no files, makes no
+// parents that a path lacks, and edits no keys: a key with another name is another
+// member.
+package yamledit
 
 import (
 	"bytes"
@@ -13,8 +40,8 @@ import (
 	"github.com/rolecall/rolecall/internal/fault"
 )
 
-// document is one document of a source, with the bytes it came from.
-type document struct {
+// Document is one document of a stream: what it says, and the bytes that say it.
+type Document struct {
 	source string
 	line   int // of its first line in the source, from 1
 	text   []byte
@@ -28,16 +55,17 @@ var (
 	byteOrder   = []byte("\uFEFF")
 )
 
-// split cuts a source into its documents and parses each. The texts, joined,
-// are the source again.
-func split(source Source) ([]document, error) {
-	if bytes.HasPrefix(source.Text, []byte("\xFE\xFF")) || bytes.HasPrefix(source.Text, []byte("\xFF\xFE")) {
-		return nil, fault.New(fault.Invalid, "%s:1:1: the text is UTF-16, want UTF-8", source.Name).Hint("save the file as UTF-8")
+// Open reads a stream: YAML documents, or JSON objects, with or without
+// separators between them. The name is what errors call the stream. The texts
+// of the documents, joined, are the stream again, byte for byte.
+func Open(name string, text []byte) ([]*Document, error) {
+	if bytes.HasPrefix(text, []byte("\xFE\xFF")) || bytes.HasPrefix(text, []byte("\xFF\xFE")) {
+		return nil, fault.New(fault.Invalid, "%s:1:1: the text is UTF-16, want UTF-8", name).Hint("save the file as UTF-8")
 	}
-	var documents []document
+	var documents []*Document
 	line := 1
-	for _, text := range pieces(source.Text) {
-		parsed, err := parse(source.Name, line, text)
+	for _, text := range pieces(text) {
+		parsed, err := parse(name, line, text)
 		if err != nil {
 			return nil, err
 		}
@@ -45,6 +73,54 @@ func split(source Source) ([]document, error) {
 		line += bytes.Count(text, []byte{'\n'})
 	}
 	return documents, nil
+}
+
+// Join returns the text of streams in a row. Of one stream it is that stream's
+// own text; between two there is a separator, and a byte order mark stands at
+// the start only.
+func Join(streams ...[]*Document) []byte {
+	var out bytes.Buffer
+	for i, documents := range streams {
+		for j, d := range documents {
+			text := d.text
+			if i > 0 && j == 0 {
+				separate(&out, text)
+				text = bytes.TrimPrefix(text, byteOrder)
+			}
+			out.Write(text)
+		}
+	}
+	return out.Bytes()
+}
+
+// separate keeps the next stream's first document from the last one written.
+func separate(out *bytes.Buffer, next []byte) {
+	if out.Len() == 0 || len(next) == 0 {
+		return
+	}
+	if !bytes.HasSuffix(out.Bytes(), []byte("\n")) {
+		out.WriteByte('\n')
+	}
+	if first, _, _ := bytes.Cut(bytes.TrimPrefix(next, byteOrder), []byte("\n")); !separator.Match(first) {
+		out.WriteString("---\n")
+	}
+}
+
+// Text returns the document's bytes as they are now: its separator, comments
+// and end marker included.
+func (d *Document) Text() []byte { return d.text }
+
+// Line returns the line of the stream that the document began on when it was
+// opened, from 1.
+func (d *Document) Line() int { return d.line }
+
+// Root returns the document's content; a Node that does not exist if the
+// document has none.
+func (d *Document) Root() Node {
+	if d.node == nil || len(d.node.Content) == 0 {
+		return Node{}
+	}
+	return Node{document: d, node: d.node.Content[0]}
 }
 
 // pieces cuts before every --- and after every "..." line. A %directive belongs
@@ -84,17 +160,17 @@ var yamlLine = regexp.MustCompile(`line (\d+): `)
 
 // parse reads a piece: one document, or a row of JSON objects, which needs no
 // separators. The piece's first line is the source's line.
-func parse(name string, line int, text []byte) ([]document, error) {
+func parse(name string, line int, text []byte) ([]*Document, error) {
 	if documents := parseJSON(name, line, text); documents != nil {
 		return documents, nil
 	}
 	node, err := parseYAML(text)
 	if err == nil {
-		d := document{source: name, line: line, text: text, node: node}
+		d := &Document{source: name, line: line, text: text, node: node}
 		if cycle := findCycle(node, map[*yaml.Node]bool{}); cycle != nil {
 			return nil, d.errorAt(cycle, "not valid: the alias *%s stands inside what it names", cycle.Value)
 		}
-		return []document{d}, nil
+		return []*Document{d}, nil
 	}
 	message := strings.TrimPrefix(err.Error(), "yaml: ")
 	within := 1
@@ -165,6 +241,6 @@ func findCycle(node *yaml.Node, open map[*yaml.Node]bool) *yaml.Node {
 	return nil
 }
 
-func (d *document) errorAt(node *yaml.Node, format string, args ...any) error {
+func (d *Document) errorAt(node *yaml.Node, format string, args ...any) error {
 	return fault.New(fault.Invalid, "%s:%d:%d: %s", d.source, d.line+node.Line-1, node.Column, fmt.Sprintf(format, args...))
 }
