@@ -33,10 +33,10 @@ var (
 	// stray is what looks like a citation when all that are one are taken away.
 	stray = pattern(`§|\brows?_[A-Z]{1,2}\d|\([A-Z]\d{1,2}(?:(?:,_|-)[A-Z]\d{1,2})*\)`)
 
-	listWord  = regexp.MustCompile(`§\d+(?:\.\d+)*|[A-Z]{1,2}\d+[a-z]?|\d+|to\b|-`)
-	heading = regexp.MustCompile(`^#+ (\d+(?:\.\d+)*)\.? `)
-	rowID   = regexp.MustCompile("^\\| *\\**`?([A-Z]{0,2}\\d+[a-z]?)`?\\**[^|]*\\|")
-	listed  = regexp.MustCompile(`^ *(\d+)[.)] `)
+	listWord = regexp.MustCompile(`§\d+(?:\.\d+)*|[A-Z]{1,2}\d+[a-z]?|\d+|to\b|-`)
+	heading  = regexp.MustCompile(`^#+ (\d+(?:\.\d+)*)\.? `)
+	rowID    = regexp.MustCompile("^\\| *\\**`?([A-Z]{0,2}\\d+[a-z]?)`?\\**[^|]*\\|")
+	listed   = regexp.MustCompile(`^ *(\d+)[.)] `)
 )
 
 // pattern spells a regular expression out: _ is white space, also that between
@@ -89,8 +89,8 @@ func TestCitations(t *testing.T) {
 // TestCitationsNotices: a citation that leads nowhere is seen.
 func TestCitationsNotices(t *testing.T) {
 	t.Parallel()
-	known := library{"cart": readSpec("# Cart\n## 1. Wheels\n| # | what |\n|---|---|\n| 1 | round |\n| H2 | black |\n### 1.1 Tyres\n1. soft\n" +
-		"```\n# 3. no heading\n```\n")}
+	known := library{"cart": readSpec("# Cart\n## 1. Wheels\n| # | what |\n|---|---|\n| 1 | round |\n| H2 | black |\n" +
+		"### 1.1 Tyres\n1. soft\n```\n# 3. no heading\n```\n")}
 	for _, row := range []struct{ text, want string }{
 		{"spec cart §1", ""},
 		{"spec cart §1.1, §1 row 1 and row H2", ""},
@@ -269,7 +269,11 @@ func between(from, to string, isRange bool) []string {
 
 // inSpec is how a specification cites: its own sections by number, those of
 // another one after its name.
-var inSpec = regexp.MustCompile("(?:`?([a-z]+(?:-[a-z]+)*)(?:\\.md)?`? )?§(\\d+(?:\\.\\d+)*)((?:(?:, | and |, and |-|–)§?\\d+(?:\\.\\d+)*\\b)*)")
+var inSpec = regexp.MustCompile("(?:`?([a-z]+(?:-[a-z]+)*)(?:\\.md)?`? )?" +
+	`(§\d+(?:\.\d+)*(?:(?:, | and |, and |-|–)§?\d+(?:\.\d+)*\b)*)`)
+
+// inSpecNumber is one section of such a list.
+var inSpecNumber = regexp.MustCompile(`[§–-](\d+(?:\.\d+)*)`)
 
 // checkSpec is check for the specifications themselves.
 func (l library) checkSpec(name, text string) []string {
@@ -285,13 +289,10 @@ func (l library) checkSpec(name, text string) []string {
 				continue
 			}
 		}
-		numbers := []string{text[place[4]:place[5]]}
-		for _, more := range regexp.MustCompile(`(?:§|-|–)(\d+(?:\.\d+)*)`).FindAllStringSubmatch(text[place[6]:place[7]], -1) {
-			numbers = append(numbers, more[1])
-		}
-		for _, number := range numbers {
-			if !l[cited].sections[number] {
-				found = append(found, fmt.Sprintf("%s:%d: spec %s has no section %s", name, lineOf(text, place[0]), cited, number))
+		line := lineOf(text, place[0])
+		for _, number := range inSpecNumber.FindAllStringSubmatch(text[place[4]:place[5]], -1) {
+			if !l[cited].sections[number[1]] {
+				found = append(found, fmt.Sprintf("%s:%d: spec %s has no section %s", name, line, cited, number[1]))
 			}
 		}
 	}
