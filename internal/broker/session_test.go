@@ -195,8 +195,8 @@ func TestMintedToken(t *testing.T) {
 	raw := w.taken()[0].Get("WebIdentityToken")
 	claims := tokenClaims(t, raw)
 	now := float64(w.clock().Unix())
-	if _, err := regexp.MatchString("^[0-9a-f-]{36}$", claims["jti"].(string)); err != nil {
-		t.Error(err)
+	if jti, _ := claims["jti"].(string); !regexp.MustCompile("^[0-9a-f-]{36}$").MatchString(jti) {
+		t.Errorf("jti %q", jti)
 	}
 	delete(claims, "jti")
 	delete(claims, "https://aws.amazon.com/tags")
