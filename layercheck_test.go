@@ -64,6 +64,7 @@ func TestLayersNotices(t *testing.T) {
 		{"internal/localaws/sts", "internal/inject", "internal/localaws/sts must not reach internal/inject"},
 		{"internal/localaws/sts", "internal/webhook", "internal/localaws/sts must not import internal/webhook"},
 		{"internal/broker", "internal/localaws/sts", "the product works without its emulator"},
+		{"internal/issuer", "internal/awsapi", "sees no session"},
 		{"internal/broker", "test/freeport", "a layer further out"},
 		{"internal/helpers", "fmt", "internal/helpers is in no layer"},
 		{"internal/webhook", "internal/helpers", "internal/helpers, which is in no layer"},

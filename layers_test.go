@@ -261,6 +261,11 @@ var users = []struct {
 		"the product works without its emulator",
 	},
 	{
+		"internal/awsapi",
+		[]string{"internal/agent/...", "internal/broker/...", "internal/app/...", "test/...", "hack/..."},
+		"who publishes keys or injects sees no session",
+	},
+	{
 		"internal/app/...",
 		[]string{"internal/app/...", "cmd/rolecall", "test/...", "hack/..."},
 		"nothing builds on commands",
