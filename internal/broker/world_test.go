@@ -247,7 +247,7 @@ func (w *world) serveTLS(config *tls.Config) *httptest.Server {
 	return server
 }
 
-// checkSecrets is row H15: no token and no key in the log or the audit.
+// checkSecrets is spec podidentity row H15: no token and no key in the log or the audit.
 func (w *world) checkSecrets() {
 	for name, text := range map[string]string{"log": w.log.String(), "audit": w.audit.String()} {
 		for _, secret := range []string{"eyJ", brokerSecret, "FwoGZX", "IQoJ"} {

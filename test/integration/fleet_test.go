@@ -366,7 +366,7 @@ func (f *fleet) begin(pods []*fleetPod) (took time.Duration, sessions int) {
 	return took, len(given)
 }
 
-// TestColdStart is row S13: pods that start together, 100 on each node, with 50 s
+// TestColdStart is spec podidentity row S13: pods that start together, 100 on each node, with 50 s
 // worth of calls at STS's rate. Each gets a session of its own, for one successful
 // call.
 func TestColdStart(t *testing.T) {
@@ -382,7 +382,7 @@ func TestColdStart(t *testing.T) {
 	})
 }
 
-// TestThrottledBySTS is row S11: while STS throttles, no pod makes more than three
+// TestThrottledBySTS is spec podidentity row S11: while STS throttles, no pod makes more than three
 // calls in any second, however often it asks; when it stops, all have sessions.
 func TestThrottledBySTS(t *testing.T) {
 	t.Parallel()
@@ -424,7 +424,7 @@ func TestThrottledBySTS(t *testing.T) {
 }
 
 // TestTenMinutes: 500 pods have sessions while the broker is away for ten minutes,
-// or STS is (S12), as renewals fall due. None is refused, and afterwards all are
+// or STS is (spec podidentity row S12), as renewals fall due. None is refused, and afterwards all are
 // renewed at the pace of renewals.
 func TestTenMinutes(t *testing.T) {
 	t.Parallel()

@@ -17,7 +17,7 @@ var (
 	prod     = &association.Cluster{Name: "prod", Partition: "aws", Region: "eu-west-1", Account: "111122223333"}
 )
 
-// TestDefaultName is row S2 and spec podidentity §14.3.
+// TestDefaultName is spec podidentity row S2 and §14.3.
 func TestDefaultName(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct{ cluster, pod, want string }{

@@ -158,7 +158,7 @@ func (p *Plane) mode(a *v1alpha1.PodIdentityAssociation) v1alpha1.AssociationMod
 	return p.Mode
 }
 
-// taking is the call of spec podidentity §19.7 or §14.1; missing says what is
+// taking is the call of spec podidentity §19.7 and §14.1; missing says what is
 // not configured.
 func (p *Plane) taking(a *v1alpha1.PodIdentityAssociation, role arn.Role) (call *taking, missing string) {
 	call = &taking{context: p.context(role), known: commonKeys()}
