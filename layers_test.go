@@ -15,7 +15,7 @@ const module = "github.com/rolecall/rolecall/"
 // layers before its own, and of its own layer only where together says so.
 var layers = [][]string{
 	{"internal/arn"},
-	{"internal/audit", "internal/credential", "internal/fault", "internal/glob", "internal/rawjson", "internal/policy", "internal/managedpolicy", "internal/rotation", "internal/distribution", "api/**"},
+	{"internal/audit", "internal/credential", "internal/fault", "internal/glob", "internal/limit", "internal/rawjson", "internal/policy", "internal/managedpolicy", "internal/rotation", "internal/distribution", "api/**"},
 	{"internal/sigv4", "internal/token", "internal/policycase", "internal/grant", "internal/association", "internal/callerid"},
 	{"internal/publication", "internal/trust", "internal/association/admission"},
 	{"internal/inject", "internal/awsapi", "internal/follow", "internal/events", "internal/httpserve", "internal/obs", "internal/pki", "internal/keystore", "examples/quickstart"},
@@ -40,6 +40,7 @@ var domain = map[string][]string{
 	"internal/fault":         nil,
 	"internal/glob":          nil,
 	"internal/grant":         nil,
+	"internal/limit":         {"golang.org/x/time/rate"},
 	"internal/managedpolicy": nil,
 	"internal/policy":        {"golang.org/x/text/"}, // full Unicode lower case
 	"internal/rawjson":       nil,
