@@ -17,7 +17,7 @@ var layers = [][]string{
 	{"internal/arn"},
 	{"internal/audit", "internal/credential", "internal/fault", "internal/glob", "internal/limit", "internal/rawjson", "internal/policy", "internal/managedpolicy", "internal/rotation", "internal/distribution", "api/**"},
 	{"internal/sigv4", "internal/token", "internal/policycase", "internal/grant", "internal/association", "internal/callerid"},
-	{"internal/publication", "internal/trust", "internal/association/admission"},
+	{"internal/publication", "internal/trust", "internal/association/admission", "internal/identify"},
 	{"internal/inject", "internal/awsapi", "internal/follow", "internal/events", "internal/httpserve", "internal/obs", "internal/pki", "internal/keystore", "examples/quickstart"},
 	{"internal/manifest", "internal/association/boltstore", "internal/association/kubestore"},
 	{"internal/webhook", "internal/servingcert", "internal/issuer", "internal/signer", "internal/agent/**", "internal/localaws/**", "internal/broker/**"},
@@ -40,6 +40,7 @@ var domain = map[string][]string{
 	"internal/fault":         nil,
 	"internal/glob":          nil,
 	"internal/grant":         nil,
+	"internal/identify":      {"golang.org/x/sync/singleflight"},
 	"internal/limit":         {"golang.org/x/time/rate"},
 	"internal/managedpolicy": nil,
 	"internal/policy":        {"golang.org/x/text/"}, // full Unicode lower case

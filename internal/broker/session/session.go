@@ -9,6 +9,7 @@ package session
 import (
 	"cmp"
 	"context"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,6 +19,7 @@ import (
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/broker/refusal"
 	"github.com/rolecall/rolecall/internal/credential"
+	"github.com/rolecall/rolecall/internal/limit"
 )
 
 // Subject is for whom a session is. Pod and PodUID are empty for a token that is
@@ -49,6 +51,9 @@ type Session struct {
 	RequestID        string // AWS's, of the last call
 }
 
+// HalfLife is when half of its life is over.
+func (s *Session) HalfLife() time.Time { return s.Issued.Add(s.Credentials.Expires.Sub(s.Issued) / 2) }
+
 // Taker takes roles. All fields but Minter and the durations are needed.
 type Taker struct {
 	Roles   *awsapi.Roles
@@ -67,13 +72,21 @@ type Taker struct {
 	// time have more, for a busy machine.
 	Total, Attempt time.Duration
 
-	learned durations
+	// learned are the roles whose sessions may not last longer than an hour, for an
+	// hour: they may be changed.
+	learned     *limit.Cache[string, struct{}]
+	learnedOnce sync.Once
 }
 
 const (
 	total       = 4 * time.Second
 	attemptTime = 2 * time.Second
 	attempts    = 3
+	// shortMaximum is how long sessions of a role may last unless somebody raised
+	// it, and so what is asked for after a refusal.
+	shortMaximum = time.Hour
+	learnedFor   = time.Hour
+	maxLearned   = 10000
 	// chainedLimit is STS's for roles that are taken with a role's session.
 	chainedLimit = time.Hour
 	// targetLimit leaves a minute of that for the way, as EKS does.
@@ -192,15 +205,24 @@ func (t *Taker) first(ctx context.Context, p *plan) (*awsapi.RoleSession, error)
 	})
 }
 
+func (t *Taker) short() *limit.Cache[string, struct{}] {
+	t.learnedOnce.Do(func() { t.learned = limit.NewCache[string, struct{}](maxLearned) })
+	return t.learned
+}
+
 // lasting asks for as long a session as is known to be given, and learns from
 // STS's refusal.
 func (t *Taker) lasting(ctx context.Context, role string, want time.Duration, operation string, ask func(context.Context, time.Duration) (*awsapi.RoleSession, error)) (*awsapi.RoleSession, error) {
-	duration := t.learned.limit(role, want, t.Now())
+	short := t.short()
+	duration := want
+	if _, learned := short.Get(role, t.Now()); learned {
+		duration = min(want, shortMaximum)
+	}
 	got, err := t.call(ctx, operation, func(ctx context.Context) (*awsapi.RoleSession, error) { return ask(ctx, duration) })
 	if !tooLong(err) || duration <= shortMaximum {
 		return got, err
 	}
-	t.learned.learn(role, t.Now())
+	short.Put(role, struct{}{}, t.Now().Add(learnedFor))
 	return t.call(ctx, operation, func(ctx context.Context) (*awsapi.RoleSession, error) { return ask(ctx, shortMaximum) })
 }
 
