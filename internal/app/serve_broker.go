@@ -31,6 +31,7 @@ import (
 	"github.com/rolecall/rolecall/internal/httpserve"
 	"github.com/rolecall/rolecall/internal/obs"
 	"github.com/rolecall/rolecall/internal/servingcert"
+	"github.com/rolecall/rolecall/internal/sessionplan"
 )
 
 func newServeBroker(sys System) *cobra.Command {
@@ -238,7 +239,7 @@ func (c *brokerConfig) sessions(ctx context.Context, sys System, p *brokerParts)
 		return nil, fault.New(fault.Usage, "reach STS: %w", err).Hint("see --region and --sts-endpoint")
 	}
 	taker := &session.Taker{
-		Roles: roles, Cluster: &c.cluster, Default: brokerModes[c.mode], PodLabels: c.podLabels, Pace: session.NewPace(c.stsQPS, c.stsBurst, sys.Now),
+		Roles: roles, Plane: sessionplan.Plane{Cluster: c.cluster, Mode: brokerModes[c.mode], PodLabels: c.podLabels}, Pace: session.NewPace(c.stsQPS, c.stsBurst, sys.Now),
 		Metrics: session.NewMetrics(p.registry), Now: sys.Now,
 	}
 	if c.signingKey != "" {

@@ -25,6 +25,7 @@ import (
 	"github.com/rolecall/rolecall/internal/follow"
 	"github.com/rolecall/rolecall/internal/grant"
 	"github.com/rolecall/rolecall/internal/limit"
+	"github.com/rolecall/rolecall/internal/sessionplan"
 )
 
 // Audience is the one that tokens of pods have.
@@ -126,7 +127,7 @@ func (b *Broker) assume(ctx context.Context, who Caller, raw credential.Secret, 
 	if found == nil {
 		return nil, refusal.New(refusal.NotFound, "No association found for service account %s of namespace %s.", identity.ServiceAccount, identity.Namespace)
 	}
-	record.of(b.Cluster, found, b.Sessions.ModeOf(found))
+	record.of(b.Cluster, found, b.Sessions.Plane.ModeOf(found))
 	if err := b.permitted(identity, found); err != nil {
 		return nil, err
 	}
@@ -193,7 +194,7 @@ func (b *Broker) take(ctx context.Context, identity *workload.Identity, found *v
 		}
 		got, err := b.Sessions.Take(context.WithoutCancel(ctx), &session.Request{
 			Association: found, Token: raw,
-			Subject: session.Subject{Namespace: identity.Namespace, ServiceAccount: identity.ServiceAccount, Pod: identity.Pod, PodUID: identity.PodUID, Node: node, Labels: identity.Labels},
+			Subject: sessionplan.Subject{Namespace: identity.Namespace, ServiceAccount: identity.ServiceAccount, Pod: identity.Pod, PodUID: identity.PodUID, Node: node, Labels: identity.Labels},
 		})
 		if err != nil {
 			if refusal.Of(err).Code == refusal.Throttled {
