@@ -28,6 +28,7 @@ import (
 	"github.com/rolecall/rolecall/internal/follow"
 	"github.com/rolecall/rolecall/internal/httpserve"
 	"github.com/rolecall/rolecall/internal/servingcert"
+	"github.com/rolecall/rolecall/internal/sessionplan"
 	"github.com/rolecall/rolecall/internal/store/kubestore"
 )
 
@@ -210,7 +211,7 @@ func (c *brokerConfig) sessions(ctx context.Context, sys cli.System, p *brokerPa
 		return nil, fault.New(fault.Usage, "reach STS: %w", err).Hint("see --region and --sts-endpoint")
 	}
 	taker := &session.Taker{
-		Roles: roles, Cluster: &c.cluster, Default: brokerModes[c.mode], PodLabels: c.podLabels, Pace: session.NewPace(c.stsQPS, c.stsBurst, sys.Now),
+		Roles: roles, Plane: sessionplan.Plane{Cluster: c.cluster, Mode: brokerModes[c.mode], PodLabels: c.podLabels}, Pace: session.NewPace(c.stsQPS, c.stsBurst, sys.Now),
 		Metrics: session.NewMetrics(p.registry), Now: sys.Now,
 	}
 	if c.signingKey != "" {

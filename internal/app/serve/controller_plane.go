@@ -9,8 +9,8 @@ import (
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/association"
-	associationcontroller "github.com/rolecall/rolecall/internal/controller/association"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/sessionplan"
 )
 
 // planeFlags say how roles of associations are taken; without a cluster's name
@@ -23,7 +23,7 @@ type planeFlags struct {
 	every      time.Duration
 }
 
-var planeModes = []string{string(v1alpha1.Federated), string(v1alpha1.BrokerRole), string(v1alpha1.PassThrough), string(associationcontroller.EKS)}
+var planeModes = []string{string(v1alpha1.Federated), string(v1alpha1.BrokerRole), string(v1alpha1.PassThrough), string(sessionplan.EKS)}
 
 func (c *planeFlags) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
@@ -39,8 +39,8 @@ func (c *planeFlags) flags(cmd *cobra.Command) {
 }
 
 // plane is false if none is named.
-func (c *planeFlags) plane() (plane associationcontroller.Plane, named bool, err error) {
-	plane = associationcontroller.Plane{Cluster: c.cluster, Mode: v1alpha1.AssociationMode(c.mode), Issuer: c.issuer, BrokerRoleARN: c.brokerRole}
+func (c *planeFlags) plane() (plane sessionplan.Plane, named bool, err error) {
+	plane = sessionplan.Plane{Cluster: c.cluster, Mode: v1alpha1.AssociationMode(c.mode), Issuer: c.issuer, BrokerRoleARN: c.brokerRole}
 	switch {
 	case c.cluster.Name == "":
 		return plane, false, nil
