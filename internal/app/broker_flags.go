@@ -1,7 +1,6 @@
 package app
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -97,8 +96,6 @@ func (c *brokerConfig) flags(cmd *cobra.Command) {
 	c.logs.flags(cmd)
 }
 
-var regionName = regexp.MustCompile(`^[a-z]{2,}(-[a-z]+)+-\d+$`)
-
 // validate refuses what is missing or contradicts itself.
 func (c *brokerConfig) validate() error {
 	for _, choice := range []struct {
@@ -115,9 +112,9 @@ func (c *brokerConfig) validate() error {
 	}
 	namespace, name, _ := strings.Cut(c.agentAccount, "/")
 	switch {
-	case !clusterName.MatchString(c.cluster.Name):
+	case !arn.IsClusterName(c.cluster.Name):
 		return usage("cluster name %q: want up to 100 letters, digits, - and _, beginning with a letter or digit", c.cluster.Name).Hint("add --cluster-name NAME")
-	case !regionName.MatchString(c.cluster.Region):
+	case !arn.IsRegion(c.cluster.Region):
 		return usage("region %q: want one such as eu-west-1", c.cluster.Region).Hint("add --region REGION")
 	case !arn.IsAccount(c.cluster.Account):
 		return usage("account %q: want 12 digits", c.cluster.Account).Hint("add --account ACCOUNT, the one that the roles are in")
@@ -176,8 +173,6 @@ func (c *brokerConfig) parseNodeRoles() error {
 			return usage("--node-roles: %w", err).Hint("want the role's ARN, not the instance profile's: aws iam get-instance-profile --instance-profile-name NAME --query InstanceProfile.Roles[].Arn")
 		case role.Partition != c.cluster.Partition:
 			return usage("--node-roles: %s is not of partition %s, which region %s is in", text, c.cluster.Partition, c.cluster.Region)
-		case strings.ContainsAny(role.Name, "*?"):
-			return usage("--node-roles: %s: want one role, not a pattern", text)
 		}
 		c.roles = append(c.roles, role)
 	}

@@ -116,9 +116,9 @@ func (c *initConfig) validate() error {
 		return fault.New(fault.Usage, "--name %q: want a name that an Issuer object can have: a-z, 0-9, - and .", c.name)
 	case !slices.Contains(keyKinds, c.kind):
 		return fault.New(fault.Usage, "--kind %q: want rsa2048, rsa3072, rsa4096 or p256", c.kind)
-	case c.bucket != "" && !bucketName.MatchString(c.bucket):
+	case c.bucket != "" && !arn.IsBucket(c.bucket):
 		return fault.New(fault.Usage, "--bucket %q: want 3 to 63 of a-z, 0-9, - and .", c.bucket)
-	case c.region != "" && !regionName.MatchString(c.region):
+	case c.region != "" && !arn.IsRegion(c.region):
 		return fault.New(fault.Usage, "--region %q: want a region", c.region).Hint("for example eu-west-1")
 	case c.distribution != "" && !slices.Contains(apiserverflags.Names(), apiserverflags.Name(c.distribution)):
 		return fault.New(fault.Usage, "--for %q is not known", c.distribution).Hint("want one of kubeadm, capi, kops, k3s, rke2, talos, eks-anywhere")
@@ -152,11 +152,8 @@ func (c *initConfig) validate() error {
 	return err
 }
 
-// As the definition of Issuer has them.
-var (
-	bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
-	thumbprint = regexp.MustCompile(`^[0-9A-Fa-f]{40}$`)
-)
+// thumbprint is as IAM has it.
+var thumbprint = regexp.MustCompile(`^[0-9A-Fa-f]{40}$`)
 
 // validateProviders looks at what IAM would refuse when all else is done.
 func (c *initConfig) validateProviders() error {

@@ -76,6 +76,9 @@ func (c *verifyConfig) run(ctx context.Context, sys System, output string) error
 	view := issuer.Look(ctx, reader, spec.URL, servers, probeOf(spec), sys.Now)
 	seen := publication.Observation{Issuer: spec.URL, Now: sys.Now(), Discovery: view.Discovery, JWKS: view.JWKS, Audiences: audiencesOf(spec), RoleARN: spec.Probe.RoleARN}
 	if c.role != "" {
+		if _, err := arn.ParseRole(c.role); err != nil {
+			return fault.New(fault.Usage, "--role: %w", err)
+		}
 		seen.RoleARN = c.role
 	}
 	if len(c.audiences) > 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -48,10 +49,16 @@ func (c *planeFlags) plane() (plane associationcontroller.Plane, named bool, err
 	switch {
 	case c.cluster.Name == "":
 		return plane, false, nil
+	case !arn.IsClusterName(c.cluster.Name):
+		return plane, false, fault.New(fault.Usage, "--cluster-name %q: want up to 100 letters, digits, - and _, beginning with a letter or digit", c.cluster.Name)
 	case !arn.IsAccount(c.cluster.Account):
 		return plane, false, fault.New(fault.Usage, "--cluster-account %q: want 12 digits", c.cluster.Account)
 	case c.cluster.Region == "":
 		return plane, false, fault.New(fault.Usage, "--cluster-name needs --cluster-region")
+	case !arn.IsRegion(c.cluster.Region):
+		return plane, false, fault.New(fault.Usage, "--cluster-region %q: want a region such as eu-west-1", c.cluster.Region)
+	case !arn.IsPartition(c.cluster.Partition):
+		return plane, false, fault.New(fault.Usage, "--cluster-partition %q: want %s", c.cluster.Partition, strings.Join(arn.Partitions(), ", "))
 	case !slices.Contains(planeModes, c.mode):
 		return plane, false, fault.New(fault.Usage, "--association-mode %q: want Federated, BrokerRole, PassThrough or EKS", c.mode)
 	case c.every <= 0:

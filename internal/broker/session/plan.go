@@ -7,11 +7,11 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/google/uuid"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
+	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/association"
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/broker/refusal"
@@ -33,11 +33,8 @@ var reserved = []string{tagClusterARN, tagClusterName, tagNamespace, tagServiceA
 
 // STS's limits (spec podidentity §14.1, §14.5).
 const (
-	maxTags     = 50
-	maxTagKey   = 128
-	maxTagValue = 256
-	maxName     = 64
-	minName     = 2
+	maxTags = arn.MaxSessionTags
+	minName = arn.MinSessionName
 )
 
 // plan is everything that is sent to STS, before it is sent.
@@ -135,7 +132,7 @@ func tags(cluster *association.Cluster, spec *v1alpha1.PodIdentityAssociationSpe
 		// what an association says.
 		if folded := strings.ToLower(key); seen[folded] {
 			return nil, refusal.New(refusal.InvalidRequest, "The association sets the session tag %q, which is reserved or there twice.", key)
-		} else if key == "" || strings.HasPrefix(folded, "aws:") || utf8.RuneCountInString(key) > maxTagKey || !tagText.MatchString(key) {
+		} else if strings.HasPrefix(folded, "aws:") || !arn.IsTagKey(key) {
 			return nil, refusal.New(refusal.InvalidRequest, "The association sets the session tag %q, which STS does not take.", key)
 		} else {
 			seen[folded] = true
@@ -146,7 +143,7 @@ func tags(cluster *association.Cluster, spec *v1alpha1.PodIdentityAssociationSpe
 			return nil, err
 		case !complete: // about a pod or a label, and there is none
 			continue
-		case utf8.RuneCountInString(value) > maxTagValue || !tagText.MatchString(value):
+		case !arn.IsTagValue(value):
 			return nil, refusal.New(refusal.InvalidRequest, "The session tag %q has a value that STS does not take.", key)
 		}
 		all = append(all, awsapi.Tag{Key: key, Value: value})
@@ -156,9 +153,6 @@ func tags(cluster *association.Cluster, spec *v1alpha1.PodIdentityAssociationSpe
 	}
 	return all, nil
 }
-
-// tagText is what STS takes in keys and values.
-var tagText = regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$`)
 
 // ofPod are the variables that only a pod has, but for its labels.
 var ofPod = []string{"podName", "podUid", "node"}
@@ -218,7 +212,7 @@ func name(field, template string, values map[string]*string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	text = sanitised(text)
+	text = arn.SessionName(text)
 	if len(text) < minName {
 		return "", refusal.New(refusal.InvalidRequest, "The association's %s comes to %q; STS takes at least %d characters.", field, text, minName)
 	}
@@ -234,17 +228,12 @@ func sessionName(template, cluster string, s Subject, values map[string]*string)
 		if of == "" {
 			of = s.ServiceAccount
 		}
-		return sanitised(fmt.Sprintf("eks-%s-%s-%s", cut(cluster, 10), cut(of, 12), id)), nil
+		return arn.SessionName(fmt.Sprintf("eks-%s-%s-%s", cut(cluster, 10), cut(of, 12), id)), nil
 	}
 	values = maps.Clone(values)
 	values["uuid"] = &id
 	return name("sessionName", template, values)
 }
-
-var unfit = regexp.MustCompile(`[^A-Za-z0-9_+=,.@-]`)
-
-// sanitised is text as session names and source identities may be.
-func sanitised(text string) string { return cut(unfit.ReplaceAllString(text, "-"), maxName) }
 
 func cut(text string, to int) string { return text[:min(len(text), to)] }
 
