@@ -90,7 +90,7 @@ distribution are printed and written as a patch; they keep the present issuer se
 	flags.StringVar(&c.present, "present-issuer", "", "the cluster's present issuer, which stays accepted (default: asked with --kubeconfig, or the distribution's own)")
 	flags.StringVar(&c.namespace, "namespace", "", "namespace of the cluster's objects in a management cluster")
 	flags.StringArrayVar(&c.publicKeys, "public-key", nil, "PEM file of the cluster's keys; may be repeated")
-	kindFlag(cmd, &c.kind, "rsa2048", "a new key: rsa2048, rsa3072, rsa4096 or p256")
+	kindFlag(cmd, &c.kind, token.DefaultKind, "a new key: "+token.KindChoice())
 	flags.DurationVar(&c.maxAge, "max-age", 5*time.Minute, "how long readers may keep the documents; at most an hour")
 	flags.StringVar(&c.jwksPath, "jwks-path", "", "where the keys are below the URL, keys.json in EKS Anywhere's guide (default: openid/v1/jwks)")
 	flags.BoolVar(&c.emptyIDs, "empty-kid", false, "repeat each key under an empty kid, for tokens of API servers before 1.16")
@@ -114,8 +114,8 @@ func (c *initConfig) validate() error {
 		return fault.New(fault.Usage, "--max-age %s: want at most an hour", c.maxAge)
 	case len(validation.IsDNS1123Subdomain(c.name)) > 0:
 		return fault.New(fault.Usage, "--name %q: want a name that an Issuer object can have: a-z, 0-9, - and .", c.name)
-	case !slices.Contains(keyKinds, c.kind):
-		return fault.New(fault.Usage, "--kind %q: want rsa2048, rsa3072, rsa4096 or p256", c.kind)
+	case !token.Kind(c.kind).IsValid():
+		return fault.New(fault.Usage, "--kind %q: want %s", c.kind, token.KindChoice())
 	case c.bucket != "" && !arn.IsBucket(c.bucket):
 		return fault.New(fault.Usage, "--bucket %q: want 3 to 63 of a-z, 0-9, - and .", c.bucket)
 	case c.region != "" && !arn.IsRegion(c.region):

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"crypto/elliptic"
 	"errors"
 	"fmt"
 	"os"
@@ -106,26 +105,20 @@ func publishForFlag(cmd *cobra.Command, publishFor *time.Duration) {
 
 const tokenLifeHelp = "longest life of the key's tokens, for which it goes on to verify when another one signs"
 
-// keyKinds are the keys that can be made; AWS accepts their signatures.
-var keyKinds = []string{"rsa2048", "rsa3072", "rsa4096", "p256"}
-
-func kindFlag(cmd *cobra.Command, kind *string, preset, help string) {
-	cmd.Flags().StringVar(kind, "kind", preset, help)
-	_ = cmd.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions(keyKinds, cobra.ShellCompDirectiveNoFileComp))
+func kindFlag(cmd *cobra.Command, kind *string, preset token.Kind, help string) {
+	cmd.Flags().StringVar(kind, "kind", string(preset), help)
+	var names []string
+	for _, one := range token.Kinds() {
+		names = append(names, string(one))
+	}
+	_ = cmd.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
 }
 
 func newKeyOf(kind string) (*token.Key, error) {
-	switch kind {
-	case "rsa2048":
-		return token.GenerateRSA(2048)
-	case "rsa3072":
-		return token.GenerateRSA(3072)
-	case "rsa4096":
-		return token.GenerateRSA(4096)
-	case "p256":
-		return token.GenerateEC(elliptic.P256())
+	if !token.Kind(kind).IsValid() {
+		return nil, fault.New(fault.Usage, "kind of key %q: want %s", kind, token.KindChoice())
 	}
-	return nil, fault.New(fault.Usage, "kind of key %q: want rsa2048, rsa3072, rsa4096 or p256", kind)
+	return token.Generate(token.Kind(kind))
 }
 
 func newSignerInit(sys System) *cobra.Command {
@@ -158,7 +151,7 @@ A cluster that runs already has a key: take it with "rolecall signer import".`,
 		},
 	}
 	store.flags(cmd)
-	kindFlag(cmd, &kind, "rsa2048", "rsa2048, rsa3072, rsa4096 or p256")
+	kindFlag(cmd, &kind, token.DefaultKind, token.KindChoice())
 	cmd.Flags().DurationVar(&life, "max-token-expiration", 24*time.Hour, tokenLifeHelp)
 	return cmd
 }
@@ -256,7 +249,7 @@ shows that the new one signs, then remove the old one. Its tokens fail from then
 		},
 	}
 	store.flags(cmd)
-	kindFlag(cmd, &kind, "", "rsa2048, rsa3072, rsa4096 or p256 (default: as the key that signs)")
+	kindFlag(cmd, &kind, "", token.KindChoice()+" (default: as the key that signs)")
 	cmd.Flags().DurationVar(&life, "max-token-expiration", 24*time.Hour, tokenLifeHelp)
 	publishForFlag(cmd, &publishFor)
 	return cmd
