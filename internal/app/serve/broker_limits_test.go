@@ -37,9 +37,9 @@ func TestBrokerLimits(t *testing.T) {
 	t.Parallel()
 	authority := newTestAuthority(t)
 	c := &brokerConfig{cluster: association.Cluster{Name: "prod"}}
-	c.certFile, c.keyFile = writePairFiles(t, authority, t.TempDir())
+	c.certificates.CertFile, c.certificates.KeyFile = writePairFiles(t, authority, t.TempDir())
 	p := limitedBroker(c)
-	if err := c.certificates(cli.NewSystem(), p); err != nil {
+	if err := c.serving(cli.NewSystem(), p); err != nil {
 		t.Fatal(err)
 	}
 	c.listen, c.probeListen, c.metricsListen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
