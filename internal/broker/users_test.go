@@ -310,7 +310,8 @@ func TestRBACIsAskedAboutAssociations(t *testing.T) {
 			asked := w.asked[0]
 			is := asked.ResourceAttributes
 			if asked.User != caller.user || !slices.Equal(asked.Groups, caller.groups) || is == nil ||
-				is.Verb != op.verb || is.Group != "rolecall.io" || is.Resource != "podidentityassociations" || is.Namespace != "shop" {
+				is.Verb != op.verb || is.Namespace != "shop" ||
+				is.Group != "rolecall.io" || is.Resource != "podidentityassociations" {
 				t.Errorf("%s, %s: RBAC was asked %+v %+v", caller.name, op.name, asked, is)
 			}
 		}
