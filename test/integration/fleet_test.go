@@ -39,6 +39,7 @@ import (
 	"github.com/rolecall/rolecall/internal/localaws"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	localsts "github.com/rolecall/rolecall/internal/localaws/sts"
+	"github.com/rolecall/rolecall/internal/sessionplan"
 	"github.com/rolecall/rolecall/internal/token"
 	"github.com/rolecall/rolecall/test/lockedbuffer"
 )
@@ -196,7 +197,7 @@ func (f *fleet) startBroker(ctx context.Context, running *sync.WaitGroup, perSec
 		Cluster: cluster, Tokens: tokens, Objects: f.objects, Associations: set, Grants: grants, Changes: broker.NewChanges(), Limits: broker.DefaultLimits(),
 		Agents: &broker.Agents{Mode: broker.ServiceAccountToken, Account: "rolecall-system/rolecall-agent", Audience: "rolecall-broker", Tokens: tokens, Now: f.aws.now},
 		Sessions: &session.Taker{
-			Roles: roles, Cluster: cluster, Default: v1alpha1.Federated, Minter: &session.Minter{Issuer: mintedURL, Key: follow.Hold(f.aws.minted), Now: f.aws.now},
+			Roles: roles, Plane: sessionplan.Plane{Cluster: *cluster, Mode: v1alpha1.Federated}, Minter: &session.Minter{Issuer: mintedURL, Key: follow.Hold(f.aws.minted), Now: f.aws.now},
 			Pace: session.NewPace(perSecond, int(perSecond), f.aws.now), Metrics: session.NewMetrics(metrics), Now: f.aws.now,
 		},
 		Audit: broker.NewAudit(f.audit, func(err error) { f.t.Error(err) }), Metrics: metrics, Log: slog.New(slog.DiscardHandler), Now: f.aws.now,
