@@ -8,12 +8,12 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"regexp"
 	"strconv"
 	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/association"
 	"github.com/rolecall/rolecall/internal/broker/refusal"
 	"github.com/rolecall/rolecall/internal/broker/session"
@@ -103,9 +103,6 @@ func (b *Broker) answer(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	return b.assume(ctx, who, raw, record)
 }
 
-// Forms of spec podidentity §12.1.
-var clusterForm = regexp.MustCompile(`^[0-9A-Za-z][A-Za-z0-9_-]{0,99}$`)
-
 // isToken is ^[A-Za-z0-9-_=]+\.[A-Za-z0-9-_=]+\.[A-Za-z0-9-_=]+$. A regular
 // expression takes longer for it than verifying a signature.
 func isToken(text string) bool {
@@ -126,7 +123,7 @@ func isToken(text string) bool {
 
 func (b *Broker) checkCluster(name string) error {
 	switch {
-	case !clusterForm.MatchString(name):
+	case !arn.IsClusterName(name):
 		return refusal.New(refusal.InvalidParameter, "1 validation error detected: Value at 'clusterName' failed to satisfy constraint: Member must satisfy regular expression pattern: ^[0-9A-Za-z][A-Za-z0-9\\-_]*")
 	case name != b.Cluster.Name:
 		return refusal.New(refusal.NotFound, "No cluster found for name: %s.", name)

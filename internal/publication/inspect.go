@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/token"
 )
 
@@ -243,7 +244,7 @@ func (r *report) provider(o Observation, p Provider) {
 		return
 	case p.URL == "":
 		message := where + " has no OIDC provider for " + o.Issuer
-		if near := nearest(providerPath(o.Issuer), p.Near); near != "" {
+		if near := nearest(arn.IssuerID(o.Issuer), p.Near); near != "" {
 			message += "; it has one for https://" + near
 		}
 		r.add(Error, "provider-missing", generic+"; before mid-2026: No OpenIDConnect provider found in your account", "aws iam create-open-id-connect-provider --url "+o.Issuer+" --client-id-list "+strings.Join(o.Audiences, " ")+", or rolecall issuer init", message)

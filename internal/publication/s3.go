@@ -80,17 +80,7 @@ func BucketPolicy(region, bucket string, objects []string) ([]byte, error) {
 // ProviderARN is that of the issuer's OIDC provider in an account. A port 443
 // is not part of it.
 func ProviderARN(partition, account, issuer string) string {
-	return "arn:" + partition + ":iam::" + account + ":oidc-provider/" + providerPath(issuer)
-}
-
-// providerPath is the issuer as IAM keeps it.
-func providerPath(issuer string) string {
-	host, path, slash := strings.Cut(strings.TrimPrefix(issuer, "https://"), "/")
-	host = strings.TrimSuffix(host, ":443")
-	if slash {
-		return host + "/" + path
-	}
-	return host
+	return arn.OIDCProvider(partition, account, issuer).String()
 }
 
 // s3Host is S3's own host names, a bucket's before them if it is a virtual host.

@@ -5,8 +5,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
+	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/fault"
 )
 
@@ -31,11 +31,8 @@ func reserved(key string) bool {
 
 // STS's limits (spec podidentity §14.1, §14.5).
 const (
-	maxTags     = 50
-	maxTagKey   = 128
-	maxTagValue = 256
-	maxName     = 64
-	minName     = 2
+	maxTags = arn.MaxSessionTags
+	minName = arn.MinSessionName
 )
 
 func invalid(format string, args ...any) error { return fault.New(fault.Invalid, format, args...) }
@@ -77,7 +74,7 @@ func (p *Plane) tags(own map[string]string, omit []string, s *Subject, values va
 		switch {
 		case reserved(folded) || seen[folded]:
 			return nil, invalid("the association sets the session tag %q, which is reserved or there twice", key)
-		case key == "" || strings.HasPrefix(folded, "aws:") || utf8.RuneCountInString(key) > maxTagKey || !tagText.MatchString(key):
+		case strings.HasPrefix(folded, "aws:") || !arn.IsTagKey(key):
 			return nil, invalid("the association sets the session tag %q, which STS does not take", key)
 		}
 		seen[folded] = true
@@ -87,7 +84,7 @@ func (p *Plane) tags(own map[string]string, omit []string, s *Subject, values va
 			return nil, err
 		case value.missing: // about a pod or a label, and there is none
 			continue
-		case !value.Open && (utf8.RuneCountInString(value.Value) > maxTagValue || !tagText.MatchString(value.Value)):
+		case !value.Open && !arn.IsTagValue(value.Value):
 			return nil, invalid("the session tag %q has a value that STS does not take", key)
 		}
 		all = append(all, Tag{Key: key, Text: value.Text, Optional: value.optional})
@@ -97,9 +94,6 @@ func (p *Plane) tags(own map[string]string, omit []string, s *Subject, values va
 	}
 	return all, nil
 }
-
-// tagText is what STS takes in keys and values.
-var tagText = regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$`)
 
 const podLabel = "podLabel:"
 
@@ -188,7 +182,7 @@ func name(field, template string, values variables) (Text, error) {
 	if err != nil || filled.Open {
 		return filled.Text, err
 	}
-	text := sanitised(filled.Value)
+	text := arn.SessionName(filled.Value)
 	if len(text) < minName {
 		return Text{}, invalid("the association's %s comes to %q; STS takes at least %d characters", field, text, minName)
 	}
@@ -213,15 +207,10 @@ func sessionName(template, cluster string, s *Subject, values variables, unique 
 	}
 	text := "eks-" + cut(cluster, 10) + "-" + of + "-" + id.text().Value
 	if !open {
-		text = sanitised(text)
+		text = arn.SessionName(text)
 	}
 	return Text{text, open}, nil
 }
-
-var unfit = regexp.MustCompile(`[^A-Za-z0-9_+=,.@-]`)
-
-// sanitised is text as session names and source identities may be.
-func sanitised(text string) string { return cut(unfit.ReplaceAllString(text, "-"), maxName) }
 
 func cut(text string, to int) string { return text[:min(len(text), to)] }
 

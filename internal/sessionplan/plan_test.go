@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
+	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/association"
 	"github.com/rolecall/rolecall/internal/fault"
 )
@@ -468,7 +469,7 @@ func same(t *testing.T, any, one *Call, pod *Subject) {
 	if !any.Name.Open && any.Name != one.Name || !any.SourceIdentity.Open && any.SourceIdentity != one.SourceIdentity {
 		t.Errorf("name %+v and source identity %+v of any pod, %+v and %+v of one", any.Name, any.SourceIdentity, one.Name, one.SourceIdentity)
 	}
-	if got, want := sanitised(fill(any.SourceIdentity, pod)), one.SourceIdentity.Value; got != want {
+	if got, want := arn.SessionName(fill(any.SourceIdentity, pod)), one.SourceIdentity.Value; got != want {
 		t.Errorf("source identity %+v comes to %q, want %q", any.SourceIdentity, got, want)
 	}
 	here := slices.Clone(any.Tags)

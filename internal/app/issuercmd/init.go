@@ -92,7 +92,7 @@ distribution are printed and written as a patch; they keep the present issuer se
 	f.StringVar(&c.present, "present-issuer", "", "the cluster's present issuer, which stays accepted (default: asked with --kubeconfig, or the distribution's own)")
 	f.StringVar(&c.namespace, "namespace", "", "namespace of the cluster's objects in a management cluster")
 	f.StringArrayVar(&c.publicKeys, "public-key", nil, "PEM file of the cluster's keys; may be repeated")
-	flags.KeyKind(cmd, &c.kind, "rsa2048", "a new key: rsa2048, rsa3072, rsa4096 or p256")
+	flags.KeyKind(cmd, &c.kind, token.DefaultKind, "a new key: "+token.KindChoice())
 	f.DurationVar(&c.maxAge, "max-age", 5*time.Minute, "how long readers may keep the documents; at most an hour")
 	f.StringVar(&c.jwksPath, "jwks-path", "", "where the keys are below the URL, keys.json in EKS Anywhere's guide (default: openid/v1/jwks)")
 	f.BoolVar(&c.emptyIDs, "empty-kid", false, "repeat each key under an empty kid, for tokens of API servers before 1.16")
@@ -116,11 +116,11 @@ func (c *initConfig) validate() error {
 		return fault.New(fault.Usage, "--max-age %s: want at most an hour", c.maxAge)
 	case len(validation.IsDNS1123Subdomain(c.name)) > 0:
 		return fault.New(fault.Usage, "--name %q: want a name that an Issuer object can have: a-z, 0-9, - and .", c.name)
-	case !slices.Contains(flags.KeyKinds, c.kind):
-		return fault.New(fault.Usage, "--kind %q: want rsa2048, rsa3072, rsa4096 or p256", c.kind)
-	case c.bucket != "" && !bucketName.MatchString(c.bucket):
+	case !token.Kind(c.kind).IsValid():
+		return fault.New(fault.Usage, "--kind %q: want %s", c.kind, token.KindChoice())
+	case c.bucket != "" && !arn.IsBucket(c.bucket):
 		return fault.New(fault.Usage, "--bucket %q: want 3 to 63 of a-z, 0-9, - and .", c.bucket)
-	case c.region != "" && !flags.RegionName.MatchString(c.region):
+	case c.region != "" && !arn.IsRegion(c.region):
 		return fault.New(fault.Usage, "--region %q: want a region", c.region).Hint("for example eu-west-1")
 	case c.distribution != "" && !slices.Contains(apiserverflags.Names(), apiserverflags.Name(c.distribution)):
 		return fault.New(fault.Usage, "--for %q is not known", c.distribution).Hint("want one of kubeadm, capi, kops, k3s, rke2, talos, eks-anywhere")
@@ -154,11 +154,8 @@ func (c *initConfig) validate() error {
 	return err
 }
 
-// As the definition of Issuer has them.
-var (
-	bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
-	thumbprint = regexp.MustCompile(`^[0-9A-Fa-f]{40}$`)
-)
+// thumbprint is as IAM has it.
+var thumbprint = regexp.MustCompile(`^[0-9A-Fa-f]{40}$`)
 
 // validateProviders looks at what IAM would refuse when all else is done.
 func (c *initConfig) validateProviders() error {

@@ -13,6 +13,7 @@ import (
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/app/cli"
 	"github.com/rolecall/rolecall/internal/app/flags"
+	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/issuer"
@@ -77,6 +78,9 @@ func (c *verifyConfig) run(ctx context.Context, sys cli.System, output string) e
 	view := issuer.Look(ctx, reader, spec.URL, servers, probeOf(spec), sys.Now)
 	seen := publication.Observation{Issuer: spec.URL, Now: sys.Now(), Discovery: view.Discovery, JWKS: view.JWKS, Audiences: audiencesOf(spec), RoleARN: spec.Probe.RoleARN}
 	if c.role != "" {
+		if _, err := arn.ParseRole(c.role); err != nil {
+			return fault.New(fault.Usage, "--role: %w", err)
+		}
 		seen.RoleARN = c.role
 	}
 	if len(c.audiences) > 0 {

@@ -3,7 +3,6 @@ package serve
 import (
 	"log/slog"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/rolecall/rolecall/internal/agent/nodenet"
 	"github.com/rolecall/rolecall/internal/app/cli"
 	"github.com/rolecall/rolecall/internal/app/flags"
+	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/follow"
 )
 
@@ -114,10 +114,6 @@ func (c *agentConfig) flags(cmd *cobra.Command) {
 	c.kube.Add(cmd)
 }
 
-// clusterName is EKS's own rule, and keeps the name from leaving its place in
-// the path.
-var clusterName = regexp.MustCompile(`^[0-9A-Za-z][A-Za-z0-9_-]{0,99}$`)
-
 // validate checks what the flags say together and returns the bind hosts.
 func (c *agentConfig) validate(log *slog.Logger) ([]netip.Addr, error) {
 	s := &c.settings
@@ -139,8 +135,10 @@ func (c *agentConfig) validate(log *slog.Logger) ([]netip.Addr, error) {
 	switch {
 	case c.cluster == "":
 		return nil, cli.Usage("no cluster name").Hint("add --cluster-name NAME")
-	case !clusterName.MatchString(c.cluster):
+	case !arn.IsClusterName(c.cluster):
 		return nil, cli.Usage("cluster name %q: want up to 100 letters, digits, - and _, beginning with a letter or digit", c.cluster)
+	case c.region != "" && !arn.IsRegionLabel(c.region):
+		return nil, cli.Usage("--region %q: want a region such as eu-west-1", c.region)
 	case c.podLiveness == "on" && c.node == "":
 		return nil, cli.Usage("--pod-liveness on needs the node's name in NODE_NAME")
 	case c.startupTaint && c.node == "":

@@ -114,9 +114,9 @@ func (c *brokerConfig) validate() error {
 	}
 	namespace, name, _ := strings.Cut(c.agentAccount, "/")
 	switch {
-	case !clusterName.MatchString(c.cluster.Name):
+	case !arn.IsClusterName(c.cluster.Name):
 		return cli.Usage("cluster name %q: want up to 100 letters, digits, - and _, beginning with a letter or digit", c.cluster.Name).Hint("add --cluster-name NAME")
-	case !flags.RegionName.MatchString(c.cluster.Region):
+	case !arn.IsRegion(c.cluster.Region):
 		return cli.Usage("region %q: want one such as eu-west-1", c.cluster.Region).Hint("add --region REGION")
 	case !arn.IsAccount(c.cluster.Account):
 		return cli.Usage("account %q: want 12 digits", c.cluster.Account).Hint("add --account ACCOUNT, the one that the roles are in")
@@ -175,8 +175,6 @@ func (c *brokerConfig) parseNodeRoles() error {
 			return cli.Usage("--node-roles: %w", err).Hint("want the role's ARN, not the instance profile's: aws iam get-instance-profile --instance-profile-name NAME --query InstanceProfile.Roles[].Arn")
 		case role.Partition != c.cluster.Partition:
 			return cli.Usage("--node-roles: %s is not of partition %s, which region %s is in", text, c.cluster.Partition, c.cluster.Region)
-		case strings.ContainsAny(role.Name, "*?"):
-			return cli.Usage("--node-roles: %s: want one role, not a pattern", text)
 		}
 		c.roles = append(c.roles, role)
 	}

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -46,8 +47,14 @@ func (c *planeFlags) plane() (plane sessionplan.Plane, named bool, err error) {
 		return plane, false, nil
 	case !arn.IsAccount(c.cluster.Account):
 		return plane, false, fault.New(fault.Usage, "--cluster-account %q: want 12 digits", c.cluster.Account)
+	case !arn.IsClusterName(c.cluster.Name):
+		return plane, false, fault.New(fault.Usage, "--cluster-name %q: want up to 100 letters, digits, - and _, beginning with a letter or digit", c.cluster.Name)
 	case c.cluster.Region == "":
 		return plane, false, fault.New(fault.Usage, "--cluster-name needs --cluster-region")
+	case !arn.IsRegion(c.cluster.Region):
+		return plane, false, fault.New(fault.Usage, "--cluster-region %q: want a region such as eu-west-1", c.cluster.Region)
+	case !arn.IsPartition(c.cluster.Partition):
+		return plane, false, fault.New(fault.Usage, "--cluster-partition %q: want %s", c.cluster.Partition, strings.Join(arn.Partitions(), ", "))
 	case !slices.Contains(planeModes, c.mode):
 		return plane, false, fault.New(fault.Usage, "--association-mode %q: want Federated, BrokerRole, PassThrough or EKS", c.mode)
 	case c.every <= 0:

@@ -189,6 +189,9 @@ func (c *webhookConfig) validate(given func(flag string) bool) error {
 	if c.settings.ComposeAccount != "" && !arn.IsAccount(c.settings.ComposeAccount) {
 		return fault.New(fault.Usage, "--compose-account %q: want 12 digits", c.settings.ComposeAccount)
 	}
+	if c.settings.ComposeAccount != "" && !arn.IsPartition(c.settings.ComposePartition) {
+		return fault.New(fault.Usage, "--compose-partition %q: want %s", c.settings.ComposePartition, strings.Join(arn.Partitions(), ", "))
+	}
 	if c.settings.ComposeAccount != "" && !c.compose {
 		return fault.New(fault.Usage, "--compose-account does nothing alone").Hint("add --compose-role-arn")
 	}

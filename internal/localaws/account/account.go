@@ -90,7 +90,7 @@ func (s State) EntityID(entity string) (string, error) {
 }
 
 func (s State) entityID(entity string) (string, error) {
-	if named, err := arn.ParseRole(entity); err == nil {
+	if named, err := ParseRole(entity); err == nil {
 		role, err := s.Role(named.Name)
 		if err == nil && s.account.RoleARN(role) != entity {
 			err = ErrNotFound

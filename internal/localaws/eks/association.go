@@ -7,7 +7,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/rest"
 	"github.com/rolecall/rolecall/internal/localaws/service"
@@ -95,7 +94,7 @@ func CheckAssociation(one *Association) error {
 }
 
 func isRole(text string) bool {
-	_, err := arn.ParseRole(text)
+	_, err := account.ParseRole(text)
 	return err == nil && len(text) <= 2048 && !strings.ContainsAny(text, "*?")
 }
 

@@ -8,7 +8,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/caller"
 	"github.com/rolecall/rolecall/internal/localaws/eks"
@@ -77,7 +76,7 @@ type role struct {
 }
 
 func findRole(accounts *account.Set, text string) (*role, error) {
-	named, err := arn.ParseRole(text)
+	named, err := account.ParseRole(text)
 	if err != nil {
 		return nil, denied("%s", err)
 	}
@@ -239,7 +238,7 @@ func (t *taking) answer(of *role, session *account.Session) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	named, err := arn.ParseRole(of.arn)
+	named, err := account.ParseRole(of.arn)
 	if err != nil {
 		return nil, err
 	}

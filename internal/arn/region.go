@@ -47,13 +47,20 @@ var domains = []domain{
 	{"aws-us-gov", "amazonaws.com", "api.aws", regexp.MustCompile(`^us-gov-[a-z]+-[0-9]+$`)},
 }
 
+// Partitions returns the names of all partitions, aws first (AWS General
+// Reference, "Partitions"; the SDK's partitions.json).
+func Partitions() []string {
+	return []string{"aws", "aws-cn", "aws-us-gov", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f", "aws-eusc"}
+}
+
 // IsPartition reports whether AWS has a partition of that name.
 func IsPartition(name string) bool {
 	return slices.ContainsFunc(domains, func(d domain) bool { return d.partition == name })
 }
 
 // HasRegion reports whether a partition may have a region of that name, whether
-// or not AWS has it. No name fits two partitions.
+// or not AWS has it, by the expressions of the SDK's partitions.json: it is for
+// hosts that are trusted because they are AWS's. No name fits two partitions.
 func HasRegion(partition, region string) bool {
 	for _, d := range domains {
 		if d.partition == partition {
@@ -84,13 +91,28 @@ func Suffix(partition string) string {
 	return "amazonaws.com"
 }
 
-// regionName is how all names of regions are built; a new region fits, a slip in
-// one mostly does not.
-var regionName = regexp.MustCompile(`^[a-z]{2,4}(?:-[a-z]+)?-(?:central|north|south|east|west|northeast|northwest|southeast|southwest)-[0-9]{1,2}$`)
+// regionName is how the names of all regions are built; a new region fits, a slip
+// mostly does not.
+var regionName = regexp.MustCompile(`^[a-z]{2,4}(?:-[a-z]+)?-` +
+	`(?:central|north|south|east|west|northeast|northwest|southeast|southwest)-[0-9]{1,2}$`)
 
-// IsRegion reports whether a text is built as the name of a region, whether or
-// not AWS has it.
+// IsRegion reports whether a text is built as the names of AWS's regions are,
+// whether or not AWS has it (AWS General Reference, "AWS Regions"; the SDK's
+// partitions.json): a part of the world, a direction and a number, as eu-west-1. The
+// pattern of region in api/v1alpha1 is the same rule.
 func IsRegion(text string) bool { return regionName.MatchString(text) }
+
+// maxRegionLabel is more than any region's name has.
+const maxRegionLabel = 40
+
+// IsRegionLabel reports whether SDKs take a text as a region: they write it into
+// host names, so it must be a label of one (RFC 1123, section 2.1). It is for
+// regions that are not AWS's, as other object stores and emulators call theirs;
+// where AWS is asked, use IsRegion.
+func IsRegionLabel(text string) bool {
+	return text != "" && len(text) <= maxRegionLabel && text[0] != '-' && text[len(text)-1] != '-' &&
+		consistsOf(text, func(c byte) bool { return 'a' <= c && c <= 'z' || isDigit(c) || c == '-' })
+}
 
 // PartitionOfHost returns the partition that a host of AWS's own is in, by its
 // region or else its domain; empty for hosts of others, of which nothing is known.
