@@ -105,11 +105,13 @@ var layers = []layer{
 		rooms: []string{
 			"internal/keystore",
 			"internal/manifest",
+			"internal/planefile",
 		},
 	},
 	{
 		name: "the world outside", std: servers,
 		rooms: []string{
+			"internal/agreement",
 			"internal/awsapi",
 			"internal/events",
 			"internal/follow",
@@ -218,6 +220,8 @@ var exceptions = []struct {
 		[]string{"golang.org/x/sync/singleflight", "k8s.io/apimachinery/pkg/apis/meta/v1"},
 		false, "EKS's associations are told as objects",
 	},
+	{"internal/planefile", []string{"go.yaml.in/yaml/v3"}, true, "the file is YAML, and its faults have a line"},
+	{"internal/agreement", clusters, false, "roles agree through an object of the cluster"},
 	{"internal/events", clusters, false, "Events are objects of a cluster"},
 	{"internal/follow", clusters, false, "it follows objects of a cluster"},
 	{"internal/httpserve", []string{"golang.org/x/time/rate"}, false, "warnings that do not fill the log"},
