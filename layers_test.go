@@ -17,7 +17,7 @@ var layers = [][]string{
 	{"internal/arn"},
 	{"internal/audit", "internal/credential", "internal/fault", "internal/glob", "internal/limit", "internal/rawjson", "internal/policy", "internal/managedpolicy", "internal/rotation", "internal/distribution", "api/**"},
 	{"internal/sigv4", "internal/token", "internal/policycase", "internal/grant", "internal/association", "internal/callerid"},
-	{"internal/publication", "internal/trust", "internal/association/admission", "internal/identify"},
+	{"internal/publication", "internal/trust", "internal/association/admission", "internal/identify", "internal/sessionplan"},
 	{"internal/inject", "internal/awsapi", "internal/follow", "internal/events", "internal/httpserve", "internal/obs", "internal/pki", "internal/keystore", "examples/quickstart"},
 	{"internal/manifest", "internal/association/boltstore", "internal/association/kubestore"},
 	{"internal/webhook", "internal/servingcert", "internal/issuer", "internal/signer", "internal/agent/**", "internal/localaws/**", "internal/broker/**"},
@@ -45,6 +45,7 @@ var domain = map[string][]string{
 	"internal/managedpolicy": nil,
 	"internal/policy":        {"golang.org/x/text/"}, // full Unicode lower case
 	"internal/rawjson":       nil,
+	"internal/sessionplan":   nil,
 	"internal/sigv4":         {"net/http"}, // what is verified is an HTTP request
 	"internal/token":         {"github.com/go-jose/go-jose/v4"},
 	"internal/distribution":  nil,
