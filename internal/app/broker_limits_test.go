@@ -18,6 +18,7 @@ import (
 
 	"github.com/rolecall/rolecall/internal/association"
 	"github.com/rolecall/rolecall/internal/broker"
+	"github.com/rolecall/rolecall/internal/broker/door"
 	"github.com/rolecall/rolecall/internal/httpserve"
 	"github.com/rolecall/rolecall/internal/pki"
 	"github.com/rolecall/rolecall/test/pipes"
@@ -29,7 +30,7 @@ func limitedBroker(c *brokerConfig) *brokerParts {
 	p := &brokerParts{log: slog.New(slog.DiscardHandler), registry: prometheus.NewRegistry(), routes: http.NewServeMux(), draining: make(chan struct{})}
 	broker.New(broker.Config{
 		Cluster: &c.cluster, Agents: &broker.Agents{Mode: broker.NoAuthentication}, Limits: broker.DefaultLimits(),
-		Audit: broker.NewAudit(io.Discard, func(error) {}), Metrics: p.registry, Log: p.log, Now: time.Now,
+		Audit: door.NewAudit(io.Discard, func(error) {}), Metrics: p.registry, Log: p.log, Now: time.Now,
 	}).Routes(p.routes, p.draining)
 	return p
 }

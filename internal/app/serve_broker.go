@@ -23,6 +23,8 @@ import (
 	"github.com/rolecall/rolecall/internal/audit"
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/broker"
+	"github.com/rolecall/rolecall/internal/broker/door"
+	"github.com/rolecall/rolecall/internal/broker/eksapi"
 	"github.com/rolecall/rolecall/internal/broker/session"
 	"github.com/rolecall/rolecall/internal/broker/workload"
 	"github.com/rolecall/rolecall/internal/callerid"
@@ -111,9 +113,9 @@ func (c *brokerConfig) makeParts(ctx context.Context, sys System, p *brokerParts
 	if err := c.certificates(sys, p); err != nil {
 		return err
 	}
-	var table *broker.KeyTable
+	var table *door.KeyTable
 	if c.accessKeys != "" {
-		if table, err = broker.OpenKeyTable(c.accessKeys, p.log); err != nil {
+		if table, err = door.OpenKeyTable(c.accessKeys, p.log); err != nil {
 			return err
 		}
 	}
@@ -194,8 +196,8 @@ func (c *brokerConfig) compose(sys System, p *brokerParts, agents *broker.Agents
 	if err != nil {
 		return err
 	}
-	service := &association.Service{Store: store, Limit: c.associationLimit, Now: sys.Now, Known: associations.Current, Permit: broker.PermitByGrants(grants, newest)}
-	p.broker.NewEKS(service, &broker.Users{Client: p.client, Keys: agents.Keys, Now: sys.Now}).Routes(p.routes)
+	service := &association.Service{Store: store, Limit: c.associationLimit, Now: sys.Now, Known: associations.Current, Permit: eksapi.PermitByGrants(grants, newest)}
+	eksapi.New(p.broker.Door(), service, &eksapi.Users{Client: p.client, Keys: agents.Keys, Now: sys.Now}).Routes(p.routes)
 	return nil
 }
 
@@ -259,7 +261,7 @@ func (c *brokerConfig) sessions(ctx context.Context, sys System, p *brokerParts)
 		prometheus.GaugeOpts{Name: "rolecall_broker_sts_calls_per_second_allowed", Help: "Calls of STS a second that are allowed now."}, taker.Pace.Rate))
 }
 
-func (c *brokerConfig) audit(sys System, p *brokerParts) (*broker.Audit, error) {
+func (c *brokerConfig) audit(sys System, p *brokerParts) (*door.Audit, error) {
 	lost := prometheus.NewCounter(prometheus.CounterOpts{Name: "rolecall_broker_audit_lost_total", Help: "Audit records that could not be written."})
 	if err := p.registry.Register(lost); err != nil {
 		return nil, err
@@ -272,7 +274,7 @@ func (c *brokerConfig) audit(sys System, p *brokerParts) (*broker.Audit, error) 
 		}
 		out, p.close = file, append(p.close, file)
 	}
-	written := broker.NewAudit(out, func(err error) {
+	written := door.NewAudit(out, func(err error) {
 		lost.Inc()
 		p.log.Error("audit record not written", "error", err)
 	})
