@@ -24,7 +24,8 @@ import (
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/association"
-	"github.com/rolecall/rolecall/internal/broker"
+	"github.com/rolecall/rolecall/internal/broker/door"
+	"github.com/rolecall/rolecall/internal/broker/eksapi"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/store/boltstore"
 )
@@ -52,7 +53,7 @@ func newEKSWorld(t *testing.T, permit func() error) *eksWorld {
 	if err := os.WriteFile(table, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	keys := must(broker.OpenKeyTable(table, slog.New(slog.DiscardHandler)))
+	keys := must(door.OpenKeyTable(table, slog.New(slog.DiscardHandler)))
 	service := &association.Service{Store: w.store, Known: w.store.Current, Now: w.clock}
 	made := must(service.Create(t.Context(), association.CreateInput{
 		Namespace:      "shop",
@@ -75,7 +76,7 @@ func newEKSWorld(t *testing.T, permit func() error) *eksWorld {
 		return true, review, w.rbac(review)
 	})
 	mux := http.NewServeMux()
-	w.broker.NewEKS(service, &broker.Users{Client: w.client, Keys: keys, Now: w.clock}).Routes(mux)
+	eksapi.New(w.broker.Door(), service, &eksapi.Users{Client: w.client, Keys: keys, Now: w.clock}).Routes(mux)
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	w.url = server.URL

@@ -66,6 +66,7 @@ var flagForms = map[string]string{
 	string(v1alpha1.Federated):   "federated",
 	string(v1alpha1.BrokerRole):  "broker-role",
 	string(v1alpha1.PassThrough): "pass-through",
+	string(sessionplan.EKS):      "eks",
 }
 
 // Info describes a field, for the reference page.

@@ -30,6 +30,7 @@ import (
 	"github.com/rolecall/rolecall/internal/association"
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/broker"
+	"github.com/rolecall/rolecall/internal/broker/door"
 	"github.com/rolecall/rolecall/internal/broker/session"
 	"github.com/rolecall/rolecall/internal/broker/workload"
 	"github.com/rolecall/rolecall/internal/credential"
@@ -200,7 +201,7 @@ func (f *fleet) startBroker(ctx context.Context, running *sync.WaitGroup, perSec
 			Roles: roles, Plane: sessionplan.Plane{Cluster: *cluster, Mode: v1alpha1.Federated}, Minter: &session.Minter{Issuer: mintedURL, Key: follow.Hold(f.aws.minted), Now: f.aws.now},
 			Pace: session.NewPace(perSecond, int(perSecond), f.aws.now), Metrics: session.NewMetrics(metrics), Now: f.aws.now,
 		},
-		Audit: broker.NewAudit(f.audit, func(err error) { f.t.Error(err) }), Metrics: metrics, Log: slog.New(slog.DiscardHandler), Now: f.aws.now,
+		Audit: door.NewAudit(f.audit, func(err error) { f.t.Error(err) }), Metrics: metrics, Log: slog.New(slog.DiscardHandler), Now: f.aws.now,
 	})
 	mux := http.NewServeMux()
 	made.Routes(mux, nil)

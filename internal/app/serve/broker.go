@@ -22,6 +22,8 @@ import (
 	"github.com/rolecall/rolecall/internal/auditchain"
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/broker"
+	"github.com/rolecall/rolecall/internal/broker/door"
+	"github.com/rolecall/rolecall/internal/broker/eksapi"
 	"github.com/rolecall/rolecall/internal/broker/session"
 	"github.com/rolecall/rolecall/internal/broker/workload"
 	"github.com/rolecall/rolecall/internal/callerid"
@@ -98,9 +100,9 @@ func (c *brokerConfig) makeParts(ctx context.Context, sys cli.System, p *brokerP
 	if err := c.serving(sys, p); err != nil {
 		return err
 	}
-	var table *broker.KeyTable
+	var table *door.KeyTable
 	if c.accessKeys != "" {
-		if table, err = broker.OpenKeyTable(c.accessKeys, p.log); err != nil {
+		if table, err = door.OpenKeyTable(c.accessKeys, p.log); err != nil {
 			return err
 		}
 	}
@@ -184,8 +186,8 @@ func (c *brokerConfig) compose(sys cli.System, p *brokerParts, agents *broker.Ag
 	if err != nil {
 		return err
 	}
-	service := &association.Service{Store: store, Limit: c.associationLimit, Now: sys.Now, Known: associations.Current, Permit: broker.PermitByGrants(grants, newest)}
-	p.broker.NewEKS(service, &broker.Users{Client: p.client, Keys: agents.Keys, Now: sys.Now}).Routes(p.routes)
+	service := &association.Service{Store: store, Limit: c.associationLimit, Now: sys.Now, Known: associations.Current, Permit: eksapi.PermitByGrants(grants, newest)}
+	eksapi.New(p.broker.Door(), service, &eksapi.Users{Client: p.client, Keys: agents.Keys, Now: sys.Now}).Routes(p.routes)
 	return nil
 }
 
@@ -239,7 +241,7 @@ func (c *brokerConfig) sessions(ctx context.Context, sys cli.System, p *brokerPa
 		prometheus.GaugeOpts{Name: "rolecall_broker_sts_calls_per_second_allowed", Help: "Calls of STS a second that are allowed now."}, taker.Pace.Rate))
 }
 
-func (c *brokerConfig) audit(sys cli.System, p *brokerParts) (*broker.Audit, error) {
+func (c *brokerConfig) audit(sys cli.System, p *brokerParts) (*door.Audit, error) {
 	lost := prometheus.NewCounter(prometheus.CounterOpts{Name: "rolecall_broker_audit_lost_total", Help: "Audit records that could not be written."})
 	if err := p.registry.Register(lost); err != nil {
 		return nil, err
@@ -253,7 +255,7 @@ func (c *brokerConfig) audit(sys cli.System, p *brokerParts) (*broker.Audit, err
 		out = file
 		p.close(file)
 	}
-	written := broker.NewAudit(out, func(err error) {
+	written := door.NewAudit(out, func(err error) {
 		lost.Inc()
 		p.log.Error("audit record not written", "error", err)
 	})
