@@ -36,9 +36,13 @@ func OpenAccount(ctx context.Context, region, roleARN string) (*Account, error) 
 		loaded.Region = "us-east-1" // IAM's and the global STS's own
 	}
 	if roleARN != "" {
-		taken := stscreds.NewAssumeRoleProvider(sts.NewFromConfig(loaded), roleARN, func(o *stscreds.AssumeRoleOptions) {
-			o.RoleSessionName = "rolecall-issuer"
-		})
+		taken := stscreds.NewAssumeRoleProvider(
+			sts.NewFromConfig(loaded),
+			roleARN,
+			func(o *stscreds.AssumeRoleOptions) {
+				o.RoleSessionName = "rolecall-issuer"
+			},
+		)
 		loaded.Credentials = aws.NewCredentialsCache(taken)
 	}
 	return &Account{loaded}, nil
@@ -50,7 +54,11 @@ func (a *Account) Identity(ctx context.Context) (Identity, error) {
 	if err != nil {
 		return Identity{}, classify(err)
 	}
-	return Identity{ARN: aws.ToString(answer.Arn), UserID: aws.ToString(answer.UserId), Account: aws.ToString(answer.Account)}, nil
+	return Identity{
+		ARN:     aws.ToString(answer.Arn),
+		UserID:  aws.ToString(answer.UserId),
+		Account: aws.ToString(answer.Account),
+	}, nil
 }
 
 // IAM returns the account's IAM.
@@ -75,14 +83,20 @@ type Provider struct {
 
 // Provider returns the OIDC provider of an ARN; found is false if there is none.
 func (c *IAM) Provider(ctx context.Context, arn string) (provider Provider, found bool, err error) {
-	answer, err := c.client.GetOpenIDConnectProvider(ctx, &iam.GetOpenIDConnectProviderInput{OpenIDConnectProviderArn: aws.String(arn)})
+	answer, err := c.client.GetOpenIDConnectProvider(ctx, &iam.GetOpenIDConnectProviderInput{
+		OpenIDConnectProviderArn: aws.String(arn),
+	})
 	if _, missing := errors.AsType[*iamtypes.NoSuchEntityException](err); missing {
 		return Provider{}, false, nil
 	}
 	if err != nil {
 		return Provider{}, false, classify(err)
 	}
-	return Provider{URL: aws.ToString(answer.Url), ClientIDs: answer.ClientIDList, Thumbprints: answer.ThumbprintList}, true, nil
+	return Provider{
+		URL:         aws.ToString(answer.Url),
+		ClientIDs:   answer.ClientIDList,
+		Thumbprints: answer.ThumbprintList,
+	}, true, nil
 }
 
 // ProviderARNs lists the account's OIDC providers.

@@ -62,7 +62,11 @@ func CallerIdentity(ctx context.Context) (Identity, error) {
 	if err != nil {
 		return Identity{}, classify(err)
 	}
-	return Identity{ARN: aws.ToString(answer.Arn), UserID: aws.ToString(answer.UserId), Account: aws.ToString(answer.Account)}, nil
+	return Identity{
+		ARN:     aws.ToString(answer.Arn),
+		UserID:  aws.ToString(answer.UserId),
+		Account: aws.ToString(answer.Account),
+	}, nil
 }
 
 // IAM administers roles and OIDC providers.

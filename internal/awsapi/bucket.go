@@ -48,14 +48,17 @@ func (b *Bucket) Key(name string) string {
 func (b *Bucket) Ensure(ctx context.Context) error {
 	input := &s3.CreateBucketInput{Bucket: aws.String(b.name)}
 	if b.region != "us-east-1" { // which is the one that must not be named
-		input.CreateBucketConfiguration = &s3types.CreateBucketConfiguration{LocationConstraint: s3types.BucketLocationConstraint(b.region)}
+		input.CreateBucketConfiguration = &s3types.CreateBucketConfiguration{
+			LocationConstraint: s3types.BucketLocationConstraint(b.region),
+		}
 	}
 	_, err := b.client.CreateBucket(ctx, input)
 	if _, ours := errors.AsType[*s3types.BucketAlreadyOwnedByYou](err); err != nil && !ours {
 		return classify(err)
 	}
 	_, err = b.client.PutBucketVersioning(ctx, &s3.PutBucketVersioningInput{
-		Bucket: aws.String(b.name), VersioningConfiguration: &s3types.VersioningConfiguration{Status: s3types.BucketVersioningStatusEnabled},
+		Bucket:                  aws.String(b.name),
+		VersioningConfiguration: &s3types.VersioningConfiguration{Status: s3types.BucketVersioningStatusEnabled},
 	})
 	if refused, ok := errors.AsType[*Error](classify(err)); ok && refused.Code == "NotImplemented" {
 		return nil
@@ -76,7 +79,10 @@ func (b *Bucket) OpenTo(ctx context.Context, policy string) error {
 	if err != nil {
 		return classify(err)
 	}
-	_, err = b.client.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: aws.String(b.name), Policy: aws.String(policy)})
+	_, err = b.client.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{
+		Bucket: aws.String(b.name),
+		Policy: aws.String(policy),
+	})
 	return classify(err)
 }
 
@@ -127,7 +133,8 @@ func (b *Bucket) Write(ctx context.Context, write publication.Write) error {
 	_, err := b.client.PutObject(ctx, input)
 	// An object that has been deleted meanwhile is NoSuchKey.
 	refused, ok := errors.AsType[*Error](classify(err))
-	if ok && (refused.Status == http.StatusPreconditionFailed || refused.Code == "ConditionalRequestConflict" || refused.Code == "NoSuchKey") {
+	if ok &&
+		(refused.Status == http.StatusPreconditionFailed || refused.Code == "ConditionalRequestConflict" || refused.Code == "NoSuchKey") {
 		return publication.ErrChanged
 	}
 	return classify(err)

@@ -92,7 +92,8 @@ func NewCallers(ctx context.Context, c CallersConfig) (*Callers, error) {
 // or answer it.
 func (c *Callers) connectTo(endpoint string, transport *http.Transport) error {
 	if !isPrivate(endpoint) {
-		return errors.New("tokens of callers must not travel in the clear: an endpoint of STS is https, or http on loopback")
+		return errors.New("tokens of callers must not travel in the clear: an endpoint of STS is https, or http on " +
+			"loopback")
 	}
 	parsed, err := url.Parse(endpoint)
 	if err != nil {

@@ -93,7 +93,9 @@ func (c *EKSAuth) Ready(ctx context.Context) error {
 
 // AssumeRoleForPodIdentity makes one attempt. What the service refuses is an
 // *Error; other errors wrap ErrUnusable, ErrNoCredentials or the transport's.
-func (c *EKSAuth) AssumeRoleForPodIdentity(ctx context.Context, cluster string, token credential.Secret) (*PodSession, error) {
+func (c *EKSAuth) AssumeRoleForPodIdentity(
+	ctx context.Context, cluster string, token credential.Secret,
+) (*PodSession, error) {
 	body, err := json.Marshal(map[string]string{"token": token.Reveal()})
 	if err != nil {
 		return nil, err

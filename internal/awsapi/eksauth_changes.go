@@ -32,7 +32,9 @@ func (c *EKSAuth) Changes(ctx context.Context, node, cursor string) ([]Associati
 	if cursor != "" {
 		query.Set("since", cursor)
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.endpoint+"/rolecall/v1/changes?"+query.Encode(), nil)
+	request, err := http.NewRequestWithContext(
+		ctx, http.MethodGet, c.endpoint+"/rolecall/v1/changes?"+query.Encode(), nil,
+	)
 	if err != nil {
 		return nil, "", err
 	}
@@ -69,7 +71,11 @@ func readChanges(text []byte) ([]AssociationChange, string, error) {
 		if item.AssociationID == "" {
 			return nil, "", fmt.Errorf("%w: a change without an association", ErrUnusable)
 		}
-		changes = append(changes, AssociationChange{item.AssociationID, associationVersion(plain(item.Version)), item.Deleted || item.Paused})
+		changes = append(changes, AssociationChange{
+			item.AssociationID,
+			associationVersion(plain(item.Version)),
+			item.Deleted || item.Paused,
+		})
 	}
 	return changes, cursor, nil
 }

@@ -111,7 +111,8 @@ func NewEKSAuth(ctx context.Context, c EKSAuthConfig) (*EKSAuth, error) {
 		// AWS must never be sent a token of the cluster's own API.
 		return nil, errors.New("a broker needs an endpoint")
 	case service.bearer != nil && !isPrivate(service.endpoint):
-		return nil, errors.New("the token of a pod and the agent's own must not travel in the clear: a broker's endpoint is https, or http on loopback")
+		return nil, errors.New("the token of a pod and the agent's own must not travel in the clear: a broker's " +
+			"endpoint is https, or http on loopback")
 	case service.bearer != nil:
 		service.region = ""
 		return service, nil
@@ -123,7 +124,9 @@ func NewEKSAuth(ctx context.Context, c EKSAuthConfig) (*EKSAuth, error) {
 	}
 	if service.endpoint == "" {
 		// EKS Auth has endpoints of both families only.
-		service.endpoint = "https://eks-auth." + service.region + "." + arn.DualStackSuffix(arn.PartitionOf(service.region))
+		service.endpoint = "https://eks-auth." + service.region + "." + arn.DualStackSuffix(
+			arn.PartitionOf(service.region),
+		)
 	}
 	return service, nil
 }
@@ -191,7 +194,8 @@ func instanceRegion(ctx context.Context, loaded aws.Config) (string, error) {
 	defer cancel()
 	found, err := imds.NewFromConfig(loaded).GetRegion(ctx, &imds.GetRegionInput{})
 	if err != nil {
-		return "", fmt.Errorf("no region: neither the environment nor the configuration says it, and the instance does not answer: %w", err)
+		return "", fmt.Errorf("no region: neither the environment nor the configuration says it, and the instance "+
+			"does not answer: %w", err)
 	}
 	return found.Region, nil
 }

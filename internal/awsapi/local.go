@@ -17,7 +17,9 @@ import (
 
 // NewLocalRoles takes roles at a local AWS, as somebody of it.
 func NewLocalRoles(endpoint, region string, own credential.AWS) *Roles {
-	provider := credentials.NewStaticCredentialsProvider(own.AccessKeyID, own.SecretKey.Reveal(), own.SessionToken.Reveal())
+	provider := credentials.NewStaticCredentialsProvider(
+		own.AccessKeyID, own.SecretKey.Reveal(), own.SessionToken.Reveal(),
+	)
 	return &Roles{own: provider, client: sts.New(sts.Options{
 		Region: region, BaseEndpoint: aws.String(endpoint), Credentials: provider, Retryer: aws.NopRetryer{},
 	})}
@@ -27,5 +29,10 @@ func NewLocalRoles(endpoint, region string, own credential.AWS) *Roles {
 // token for each call.
 func NewLocalBroker(endpoint string, bearer func() (credential.Secret, error), now func() time.Time) *EKSAuth {
 	own := func(context.Context) (credential.Secret, error) { return bearer() }
-	return &EKSAuth{endpoint: endpoint, transport: &http.Transport{MaxIdleConnsPerHost: eksAuthIdle, IdleConnTimeout: eksAuthIdlePeriod}, bearer: own, now: now}
+	return &EKSAuth{
+		endpoint:  endpoint,
+		transport: &http.Transport{MaxIdleConnsPerHost: eksAuthIdle, IdleConnTimeout: eksAuthIdlePeriod},
+		bearer:    own,
+		now:       now,
+	}
 }

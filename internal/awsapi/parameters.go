@@ -18,8 +18,11 @@ type Parameters struct{ client *ssm.Client }
 // NewParameters signs with credentials, at an endpoint.
 func NewParameters(endpoint, region string, as credential.AWS) *Parameters {
 	return &Parameters{ssm.New(ssm.Options{
-		Region: region, BaseEndpoint: aws.String(endpoint),
-		Credentials: credentials.NewStaticCredentialsProvider(as.AccessKeyID, as.SecretKey.Reveal(), as.SessionToken.Reveal()),
+		Region:       region,
+		BaseEndpoint: aws.String(endpoint),
+		Credentials: credentials.NewStaticCredentialsProvider(
+			as.AccessKeyID, as.SecretKey.Reveal(), as.SessionToken.Reveal(),
+		),
 	})}
 }
 

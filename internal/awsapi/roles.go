@@ -95,22 +95,31 @@ type RoleSession struct {
 // no credentials of our own are looked for.
 func (r *Roles) WithWebIdentity(ctx context.Context, q RoleRequest, token credential.Secret) (*RoleSession, error) {
 	input := &sts.AssumeRoleWithWebIdentityInput{
-		RoleArn: aws.String(q.RoleARN), RoleSessionName: aws.String(q.SessionName), WebIdentityToken: aws.String(token.Reveal()),
-		DurationSeconds: seconds(q.Duration), Policy: present(q.Policy),
+		RoleArn:          aws.String(q.RoleARN),
+		RoleSessionName:  aws.String(q.SessionName),
+		WebIdentityToken: aws.String(token.Reveal()),
+		DurationSeconds:  seconds(q.Duration),
+		Policy:           present(q.Policy),
 	}
 	answer, err := r.client.AssumeRoleWithWebIdentity(ctx, input)
 	if err != nil {
 		return nil, classify(err)
 	}
 	id, _ := awsmiddleware.GetRequestIDMetadata(answer.ResultMetadata)
-	return roleSession(answer.Credentials, answer.AssumedRoleUser, answer.PackedPolicySize, id) //nolint:staticcheck // it is what STS refuses by
+	return roleSession(
+		answer.Credentials, answer.AssumedRoleUser, answer.PackedPolicySize, id,
+	) //nolint:staticcheck // it is what STS refuses by
 }
 
 // Assume takes a role with credentials.
 func (r *Roles) Assume(ctx context.Context, q RoleRequest) (*RoleSession, error) {
 	input := &sts.AssumeRoleInput{
-		RoleArn: aws.String(q.RoleARN), RoleSessionName: aws.String(q.SessionName), DurationSeconds: seconds(q.Duration),
-		Policy: present(q.Policy), ExternalId: present(q.ExternalID), SourceIdentity: present(q.SourceIdentity),
+		RoleArn:         aws.String(q.RoleARN),
+		RoleSessionName: aws.String(q.SessionName),
+		DurationSeconds: seconds(q.Duration),
+		Policy:          present(q.Policy),
+		ExternalId:      present(q.ExternalID),
+		SourceIdentity:  present(q.SourceIdentity),
 	}
 	for _, tag := range q.Tags {
 		input.Tags = append(input.Tags, types.Tag{Key: aws.String(tag.Key), Value: aws.String(tag.Value)})
@@ -118,14 +127,18 @@ func (r *Roles) Assume(ctx context.Context, q RoleRequest) (*RoleSession, error)
 	}
 	answer, err := r.client.AssumeRole(ctx, input, func(o *sts.Options) {
 		if q.As != nil {
-			o.Credentials = credentials.NewStaticCredentialsProvider(q.As.AccessKeyID, q.As.SecretKey.Reveal(), q.As.SessionToken.Reveal())
+			o.Credentials = credentials.NewStaticCredentialsProvider(
+				q.As.AccessKeyID, q.As.SecretKey.Reveal(), q.As.SessionToken.Reveal(),
+			)
 		}
 	})
 	if err != nil {
 		return nil, classify(err)
 	}
 	id, _ := awsmiddleware.GetRequestIDMetadata(answer.ResultMetadata)
-	return roleSession(answer.Credentials, answer.AssumedRoleUser, answer.PackedPolicySize, id) //nolint:staticcheck // it is what STS refuses by
+	return roleSession(
+		answer.Credentials, answer.AssumedRoleUser, answer.PackedPolicySize, id,
+	) //nolint:staticcheck // it is what STS refuses by
 }
 
 // Own fetches this process's own credentials, and says whether they are a
@@ -148,10 +161,16 @@ func (r *Roles) Identity(ctx context.Context) (Identity, error) {
 	if err != nil {
 		return Identity{}, classify(err)
 	}
-	return Identity{ARN: aws.ToString(answer.Arn), UserID: aws.ToString(answer.UserId), Account: aws.ToString(answer.Account)}, nil
+	return Identity{
+		ARN:     aws.ToString(answer.Arn),
+		UserID:  aws.ToString(answer.UserId),
+		Account: aws.ToString(answer.Account),
+	}, nil
 }
 
-func roleSession(c *types.Credentials, user *types.AssumedRoleUser, packed *int32, requestID string) (*RoleSession, error) {
+func roleSession(
+	c *types.Credentials, user *types.AssumedRoleUser, packed *int32, requestID string,
+) (*RoleSession, error) {
 	if c == nil || user == nil || aws.ToString(c.AccessKeyId) == "" || aws.ToString(c.SecretAccessKey) == "" ||
 		aws.ToString(c.SessionToken) == "" || c.Expiration == nil || aws.ToString(user.Arn) == "" {
 		return nil, fmt.Errorf("%w: STS left members out", ErrUnusable)
@@ -161,7 +180,10 @@ func roleSession(c *types.Credentials, user *types.AssumedRoleUser, packed *int3
 			AccessKeyID: *c.AccessKeyId, SecretKey: credential.NewSecret(*c.SecretAccessKey),
 			SessionToken: credential.NewSecret(*c.SessionToken), Expires: c.Expiration.UTC(),
 		},
-		ARN: *user.Arn, ID: aws.ToString(user.AssumedRoleId), PackedPolicySize: int(aws.ToInt32(packed)), RequestID: requestID,
+		ARN:              *user.Arn,
+		ID:               aws.ToString(user.AssumedRoleId),
+		PackedPolicySize: int(aws.ToInt32(packed)),
+		RequestID:        requestID,
 	}, nil
 }
 

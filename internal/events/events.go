@@ -102,7 +102,15 @@ func (w *Writer) Run(ctx context.Context) error {
 			if w.Resolve != nil {
 				w.Resolve(ctx, one.About)
 			}
-			recorder.Eventf(one.About, nil, corev1.EventTypeWarning, one.Reason, one.Action, "%s", one.Note[:min(len(one.Note), maxNote)])
+			recorder.Eventf(
+				one.About,
+				nil,
+				corev1.EventTypeWarning,
+				one.Reason,
+				one.Action,
+				"%s",
+				one.Note[:min(len(one.Note), maxNote)],
+			)
 		}
 	}
 }

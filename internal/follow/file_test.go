@@ -73,7 +73,8 @@ func TestFile(t *testing.T) {
 		if reads != row.reads {
 			t.Errorf("%s: read %d times", row.want, reads)
 		}
-		if strings.Count(said.String(), "\n") > 1 || !strings.Contains(said.String(), row.says) || row.says == "" && said.Len() > 0 {
+		if strings.Count(said.String(), "\n") > 1 || !strings.Contains(said.String(), row.says) ||
+			row.says == "" && said.Len() > 0 {
 			t.Errorf("%s: says %s", row.want, said)
 		}
 	}
@@ -156,7 +157,9 @@ func TestFileReadByMany(t *testing.T) {
 		}
 	}
 	write("x")
-	f, err := follow.OpenFile("thing", path, func(text []byte) (string, error) { return string(text), nil }, slog.New(slog.DiscardHandler))
+	f, err := follow.OpenFile(
+		"thing", path, func(text []byte) (string, error) { return string(text), nil }, slog.New(slog.DiscardHandler),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

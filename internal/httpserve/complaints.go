@@ -28,7 +28,11 @@ type complaints struct {
 }
 
 func newComplaints(server string, to *slog.Logger) *log.Logger {
-	return log.New(&complaints{server: server, log: to, sometimes: rate.Sometimes{First: firstHandshakes, Interval: handshakePause}}, "", 0)
+	return log.New(&complaints{
+		server:    server,
+		log:       to,
+		sometimes: rate.Sometimes{First: firstHandshakes, Interval: handshakePause},
+	}, "", 0)
 }
 
 // Write is called by one at a time: its logger sees to that.
@@ -46,7 +50,9 @@ func (c *complaints) Write(line []byte) (int, error) {
 	}
 	c.notLogged++
 	c.sometimes.Do(func() {
-		c.log.Warn("TLS handshake failed", "server", c.server, "remote", remote, "reason", reason[:min(len(reason), maxReason)], "notLogged", c.notLogged-1)
+		c.log.Warn("TLS handshake failed",
+			"server", c.server, "remote", remote, "reason", reason[:min(len(reason), maxReason)],
+			"notLogged", c.notLogged-1)
 		c.notLogged = 0
 	})
 	return len(line), nil

@@ -114,7 +114,9 @@ func boundHeaders(limit int, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ProtoMajor == 1 && headerSize(r) > limit {
 			w.Header().Set("Connection", "close")
-			http.Error(w, http.StatusText(http.StatusRequestHeaderFieldsTooLarge), http.StatusRequestHeaderFieldsTooLarge)
+			http.Error(
+				w, http.StatusText(http.StatusRequestHeaderFieldsTooLarge), http.StatusRequestHeaderFieldsTooLarge,
+			)
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -138,14 +140,17 @@ func headerSize(r *http.Request) int {
 func Listen(ctx context.Context, address string, public bool, publicFlag string) (net.Listener, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return nil, fault.New(fault.Usage, "listen on %q: want HOST:PORT", address).Hint("for example 127.0.0.1:4566, or 127.0.0.1:0 for any free port")
+		return nil, fault.New(fault.Usage, "listen on %q: want HOST:PORT", address).
+			Hint("for example 127.0.0.1:4566, or 127.0.0.1:0 for any free port")
 	}
 	if !public && !isLoopback(host) {
 		refused := fault.New(fault.Usage, "refuse to listen on %s: not a loopback address", address)
 		if publicFlag == "" {
 			return nil, refused.Hint("use 127.0.0.1:%s", port)
 		}
-		return nil, refused.Hint("use 127.0.0.1:%s, or add %s if others on the network are meant to reach it", port, publicFlag)
+		return nil, refused.Hint(
+			"use 127.0.0.1:%s, or add %s if others on the network are meant to reach it", port, publicFlag,
+		)
 	}
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", address)

@@ -38,16 +38,21 @@ func Open(path string, now func() time.Time) (*Store, error) {
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockTimeout})
 	switch {
 	case errors.Is(err, bbolt.ErrTimeout): //nolint:staticcheck // its new home is internal
-		return nil, fault.New(fault.Conflict, "%s is in use by another process", path).Hint("ask that one, stop it, or name another file")
+		return nil, fault.New(fault.Conflict, "%s is in use by another process", path).
+			Hint("ask that one, stop it, or name another file")
 	case errors.Is(err, fs.ErrPermission):
-		return nil, fault.New(fault.Unavailable, "open %s: %w", path, err).Hint("the file and its folder must be writable by you")
+		return nil, fault.New(fault.Unavailable, "open %s: %w", path, err).
+			Hint("the file and its folder must be writable by you")
 	case err != nil:
-		return nil, fault.New(fault.Invalid, "open %s: %w", path, err).Hint("is it a file of associations? move it away to start anew")
+		return nil, fault.New(fault.Invalid, "open %s: %w", path, err).
+			Hint("is it a file of associations? move it away to start anew")
 	}
 	s := Memory(now)
 	s.db = db
 	if err := s.load(); err != nil {
-		return nil, errors.Join(fault.New(fault.Invalid, "read %s: %w", path, err).Hint("move it away to start anew"), db.Close())
+		return nil, errors.Join(
+			fault.New(fault.Invalid, "read %s: %w", path, err).Hint("move it away to start anew"), db.Close(),
+		)
 	}
 	s.Set(association.NewSet(s.all()))
 	return s, nil
