@@ -26,7 +26,12 @@ func (k accessKey) sign(r *http.Request, body []byte, service string, now time.T
 		key = mac(key, part)
 	}
 	signature := mac(key, "AWS4-HMAC-SHA256\n"+stamp+"\n"+scope+"\n"+hash([]byte(canonical)))
-	r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential="+k.id+"/"+scope+", SignedHeaders="+headers+", Signature="+hex.EncodeToString(signature))
+	r.Header.Set(
+		"Authorization",
+		"AWS4-HMAC-SHA256 Credential="+k.id+"/"+scope+", SignedHeaders="+headers+", Signature="+hex.EncodeToString(
+			signature,
+		),
+	)
 }
 
 func hash(text []byte) string {

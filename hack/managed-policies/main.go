@@ -236,7 +236,14 @@ func write(all map[string]published) ([]byte, error) {
 		if !isPolicy || !strings.HasPrefix(path, "/") || !strings.HasSuffix(path, "/") {
 			return nil, fmt.Errorf("%s has the ARN %s", name, p.ARN)
 		}
-		out.Policies = append(out.Policies, embedded{ARN: p.ARN, Path: path, Name: name, Version: p.Default, Created: p.Updated, Document: document})
+		out.Policies = append(out.Policies, embedded{
+			ARN:      p.ARN,
+			Path:     path,
+			Name:     name,
+			Version:  p.Default,
+			Created:  p.Updated,
+			Document: document,
+		})
 	}
 	slices.SortFunc(out.Policies, func(a, b embedded) int { return strings.Compare(a.ARN, b.ARN) })
 	twice := slices.CompactFunc(slices.Clone(out.Policies), func(a, b embedded) bool { return a.ARN == b.ARN })

@@ -74,7 +74,8 @@ func (c *Cluster) Restart(t testing.TB, server *APIServer, tokens Tokens) {
 			*server = *next
 			return
 		}
-		if attempt == attempts || next.process == nil || !strings.Contains(next.process.output.String(), "address already in use") {
+		if attempt == attempts || next.process == nil ||
+			!strings.Contains(next.process.output.String(), "address already in use") {
 			t.Fatal(err)
 		}
 		c.Stop(next)

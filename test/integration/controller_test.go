@@ -54,7 +54,13 @@ func TestController(t *testing.T) {
 	if old.Status.PublishedAt == nil || old.Status.VerifiedAt == nil || len(old.Status.Keys) != 2 {
 		t.Errorf("status %+v", old.Status)
 	}
-	f.statusShows(t, "phase Verifying", "keys from "+old.Status.Rotation.OldKID+" to "+old.Status.Rotation.NewKID, "next step Signing, not yet: wait until API server", "Published True")
+	f.statusShows(
+		t,
+		"phase Verifying",
+		"keys from "+old.Status.Rotation.OldKID+" to "+old.Status.Rotation.NewKID,
+		"next step Signing, not yet: wait until API server",
+		"Published True",
+	)
 	f.copySecret(t, false, 2)
 	f.rollQuietly(t)
 	untilPhase(v1alpha1.Signing)
@@ -113,7 +119,10 @@ func (f *fireground) exchange(t *testing.T, sts, algorithm string) (kid string) 
 // publishes wants keys published, by algorithm, and no others.
 func (f *fireground) publishes(t *testing.T, want map[string]string) {
 	t.Helper()
-	_, document := issuer.NewReader(issuer.Access{Endpoints: f.access.Endpoints, RootCAs: f.access.RootCAs}).Read(t.Context(), rotatingURL)
+	_, document := issuer.NewReader(issuer.Access{
+		Endpoints: f.access.Endpoints,
+		RootCAs:   f.access.RootCAs,
+	}).Read(t.Context(), rotatingURL)
 	keys, err := token.ReadJWKS(document.Text)
 	if err != nil {
 		t.Fatal(err)
@@ -144,7 +153,9 @@ func newController(t *testing.T, more, rotation string) *controlled {
 	f := &fireground{Cluster: c, dir: t.TempDir(), mux: &swapped{}}
 	f.documents = filepath.Join(f.dir, "www")
 	f.trustAPIServers(t)
-	first, second := forward(t, func() []string { return []string{host(c, 0)} }), forward(t, func() []string { return []string{host(c, 1)} })
+	first, second := forward(t, func() []string { return []string{host(c, 0)} }), forward(
+		t, func() []string { return []string{host(c, 1)} },
+	)
 	any := forward(t, func() []string { return []string{host(c, 0), host(c, 1)} })
 	config, err := os.ReadFile(c.Kubeconfig)
 	if err != nil {
@@ -160,7 +171,9 @@ func newController(t *testing.T, more, rotation string) *controlled {
 		t.Fatal(err)
 	}
 	installCRDs(t, objects)
-	if _, err := c.Client.CoreV1().ServiceAccounts("default").Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}, metav1.CreateOptions{}); err != nil {
+	if _, err := c.Client.CoreV1().ServiceAccounts("default").Create(t.Context(), &corev1.ServiceAccount{
+		ObjectMeta: metav1.ObjectMeta{Name: "default"},
+	}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 
@@ -169,7 +182,9 @@ func newController(t *testing.T, more, rotation string) *controlled {
 	if err := os.WriteFile(ca, authority.PEM(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	f.access.Endpoints, f.access.RootCAs = map[string]string{rotatingHost: server.Listener.Addr().String()}, authority.Pool()
+	f.access.Endpoints, f.access.RootCAs = map[string]string{
+		rotatingHost: server.Listener.Addr().String(),
+	}, authority.Pool()
 	f.mux.handle("/c1/", lazyFiles(f.documents))
 	object := &unstructured.Unstructured{}
 	if err := yaml.Unmarshal([]byte(`
@@ -191,7 +206,13 @@ spec:
 	}
 
 	f.flags = []string{"--issuer-endpoint", rotatingHost + "=" + server.Listener.Addr().String(), "--issuer-ca", ca}
-	return &controlled{fireground: f, issuers: issuers, web: server, metrics: freeport.Address(t), kubeconfig: c.Kubeconfig}
+	return &controlled{
+		fireground: f,
+		issuers:    issuers,
+		web:        server,
+		metrics:    freeport.Address(t),
+		kubeconfig: c.Kubeconfig,
+	}
 }
 
 // start runs the command until the test ends, in a process of its own if that
@@ -201,7 +222,20 @@ func (f *controlled) start(t *testing.T) {
 	stderr := &lockedbuffer.Buffer{}
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan struct{})
-	args := append([]string{"serve", "controller", "--kubeconfig", f.kubeconfig, "--metrics-listen", f.metrics, "--every", "200ms", "--leader-election-namespace", "default"}, f.flags...)
+	args := append(
+		[]string{
+			"serve",
+			"controller",
+			"--kubeconfig",
+			f.kubeconfig,
+			"--metrics-listen",
+			f.metrics,
+			"--every",
+			"200ms",
+			"--leader-election-namespace",
+			"default",
+		},
+		f.flags...)
 	go func() {
 		defer close(ended)
 		if f.env != nil {
@@ -238,7 +272,9 @@ func (f *controlled) statusShows(t *testing.T, lines ...string) {
 				State struct{ Phase string }
 				Gate  struct{ Waiting []string }
 			}
-			if err := json.Unmarshal([]byte(output.String()), &report); err != nil || !strings.Contains(lines[0], report.State.Phase) || len(report.Gate.Waiting) == 0 {
+			if err := json.Unmarshal([]byte(output.String()), &report); err != nil ||
+				!strings.Contains(lines[0], report.State.Phase) ||
+				len(report.Gate.Waiting) == 0 {
 				t.Errorf("%v: %s", err, output)
 			}
 			continue

@@ -131,7 +131,10 @@ func startProgram(t *testing.T, environment []string, arguments ...string) *prog
 	t.Helper()
 	dir := t.TempDir()
 	p := &program{
-		stdout: output(filepath.Join(dir, "stdout")), log: output(filepath.Join(dir, "log")), ended: make(chan int, 1), clock: filepath.Join(dir, "clock"),
+		stdout: output(filepath.Join(dir, "stdout")),
+		log:    output(filepath.Join(dir, "log")),
+		ended:  make(chan int, 1),
+		clock:  filepath.Join(dir, "clock"),
 	}
 	self, err := os.Executable()
 	if err != nil {

@@ -66,15 +66,19 @@ func (w *world) make(t *testing.T, in association.CreateInput) *v1alpha1.PodIden
 // refused wants an error of a reason, as its broker sees it.
 func refused(t *testing.T, what string, err, reason error, text string) {
 	t.Helper()
-	if refusal, _ := errors.AsType[*association.Refusal](err); !errors.Is(err, reason) || refusal == nil || !strings.Contains(err.Error(), text) {
+	if refusal, _ := errors.AsType[*association.Refusal](err); !errors.Is(err, reason) || refusal == nil ||
+		!strings.Contains(err.Error(), text) {
 		t.Errorf("%s: %v, want %v: %s", what, err, reason, text)
 	}
 }
 
 func testServiceCreate(t *testing.T, w *world) {
 	made := w.make(t, cart("one"))
-	if !regexp.MustCompile(`^a-[a-z0-9]{17}$`).MatchString(association.ID(made)) || !association.Modified(made).Equal(made.CreationTimestamp.Time) {
-		t.Errorf("A1: %s, modified %s, created %s", association.ID(made), association.Modified(made), made.CreationTimestamp)
+	if !regexp.MustCompile(`^a-[a-z0-9]{17}$`).MatchString(association.ID(made)) ||
+		!association.Modified(made).Equal(made.CreationTimestamp.Time) {
+		t.Errorf(
+			"A1: %s, modified %s, created %s", association.ID(made), association.Modified(made), made.CreationTimestamp,
+		)
 	}
 	_, err := w.Create(t.Context(), cart("two"))
 	refused(t, "A2", err, association.ErrInUse, "Association already exists: "+association.ID(made))
@@ -108,7 +112,8 @@ func testServiceCreate(t *testing.T, w *world) {
 }
 
 func testServiceMembers(t *testing.T, w *world) {
-	const statement = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::b/"}]}`
+	const statement = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject",` +
+		`"Resource":"arn:aws:s3:::b/"}]}`
 	sized := func(length int) string {
 		return strings.Replace(statement, "b/", "b/"+strings.Repeat("x", length-len(statement)), 1)
 	}
@@ -159,18 +164,26 @@ func testServiceUpdate(t *testing.T, w *world) {
 	}
 	role := association.UpdateInput{RoleARN: new(Role + "2"), Token: "two"}
 	updated, err := update(role)
-	if err != nil || association.ID(updated) != id || updated.Spec.RoleARN != Role+"2" || updated.Generation != 2 || !association.Modified(updated).After(association.Modified(made)) {
+	if err != nil || association.ID(updated) != id || updated.Spec.RoleARN != Role+"2" || updated.Generation != 2 ||
+		!association.Modified(updated).After(association.Modified(made)) {
 		t.Fatalf("A8: %+v, %v", updated, err)
 	}
 	again, err := update(role)
-	if err != nil || again.ResourceVersion != updated.ResourceVersion || !association.Modified(again).Equal(association.Modified(updated)) {
+	if err != nil || again.ResourceVersion != updated.ResourceVersion ||
+		!association.Modified(again).Equal(association.Modified(updated)) {
 		t.Errorf("A8 again: %+v, %v", again, err)
 	}
 	_, err = update(association.UpdateInput{RoleARN: new(Role + "3"), Token: "two"})
 	refused(t, "A4 for updates", err, association.ErrTokenReused, "clientRequestToken")
 	_, err = update(association.UpdateInput{})
 	refused(t, "A9", err, association.ErrUnchanged, "changes nothing")
-	_, err = update(association.UpdateInput{RoleARN: new(Role + "2"), TargetRoleARN: new(""), Policy: new(""), DisableSessionTags: new(false), Token: "three"})
+	_, err = update(association.UpdateInput{
+		RoleARN:            new(Role + "2"),
+		TargetRoleARN:      new(""),
+		Policy:             new(""),
+		DisableSessionTags: new(false),
+		Token:              "three",
+	})
 	refused(t, "A9 with what is there", err, association.ErrUnchanged, "changes nothing")
 	_, err = update(association.UpdateInput{RoleARN: new("")})
 	refused(t, "no role", err, association.ErrInvalid, "spec.roleARN")
@@ -185,7 +198,9 @@ func testServiceUpdate(t *testing.T, w *world) {
 	if got := association.Modified(updated); got.Before(updated.CreationTimestamp.Time) || got.Nanosecond() != 0 {
 		t.Errorf("modified %s after another writer: want its own time, to the second", got)
 	}
-	if updated, err = update(association.UpdateInput{TargetRoleARN: new("")}); err != nil || updated.Spec.TargetRoleARN != "" || updated.Spec.ExternalID != "" {
+	if updated, err = update(association.UpdateInput{TargetRoleARN: new("")}); err != nil ||
+		updated.Spec.TargetRoleARN != "" ||
+		updated.Spec.ExternalID != "" {
 		t.Errorf("target taken away: %+v, %v", updated, err)
 	}
 	_, err = update(association.UpdateInput{Policy: new("{")})
@@ -193,7 +208,10 @@ func testServiceUpdate(t *testing.T, w *world) {
 	const policy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}]}`
 	_, err = update(association.UpdateInput{Policy: new(policy)})
 	refused(t, "policy beside tags", err, association.ErrInvalid, "only if session tags are disabled")
-	if updated, err = update(association.UpdateInput{Policy: new(policy), DisableSessionTags: new(true)}); err != nil || updated.Spec.SessionPolicy != policy {
+	if updated, err = update(association.UpdateInput{
+		Policy:             new(policy),
+		DisableSessionTags: new(true),
+	}); err != nil || updated.Spec.SessionPolicy != policy {
 		t.Errorf("policy: %+v, %v", updated, err)
 	}
 	_, err = update(association.UpdateInput{DisableSessionTags: new(false)})
@@ -270,10 +288,16 @@ func testServiceList(t *testing.T, w *world) {
 		_, _, err := w.List(t.Context(), association.ListInput{MaxResults: &size})
 		refused(t, "A13", err, association.ErrInvalid, "want 1 to 100")
 	}
-	if items, _, err := w.List(t.Context(), association.ListInput{Namespace: "many", ServiceAccount: kept}); err != nil || len(items) != 1 || items[0].Name != kept {
+	if items, _, err := w.List(t.Context(), association.ListInput{
+		Namespace:      "many",
+		ServiceAccount: kept,
+	}); err != nil || len(items) != 1 || items[0].Name != kept {
 		t.Errorf("A14, %s: %d items, %v", kept, len(items), err)
 	}
-	if items, next, err := w.List(t.Context(), association.ListInput{Namespace: "nobody"}); err != nil || len(items) != 0 || items == nil || next != "" {
+	if items, next, err := w.List(t.Context(), association.ListInput{Namespace: "nobody"}); err != nil ||
+		len(items) != 0 ||
+		items == nil ||
+		next != "" {
 		t.Errorf("A14, nobody: %v, %v", items, err)
 	}
 	_, _, err := w.List(t.Context(), association.ListInput{ServiceAccount: "cart"})
@@ -305,10 +329,22 @@ func testServiceTags(t *testing.T, w *world) {
 		want map[string]string
 	}{
 		{"created", func(context.Context) error { return nil }, map[string]string{"team": "a"}},
-		{"tag", func(ctx context.Context) error { return w.Tag(ctx, id, map[string]string{"team": "b", "x": ""}) }, map[string]string{"team": "b", "x": ""}},
-		{"untag", func(ctx context.Context) error { return w.Untag(ctx, id, []string{"team", "none"}) }, map[string]string{"x": ""}},
+		{
+			"tag",
+			func(ctx context.Context) error { return w.Tag(ctx, id, map[string]string{"team": "b", "x": ""}) },
+			map[string]string{"team": "b", "x": ""},
+		},
+		{
+			"untag",
+			func(ctx context.Context) error { return w.Untag(ctx, id, []string{"team", "none"}) },
+			map[string]string{"x": ""},
+		},
 		{"untag all", func(ctx context.Context) error { return w.Untag(ctx, id, []string{"x"}) }, map[string]string{}},
-		{"tag again", func(ctx context.Context) error { return w.Tag(ctx, id, map[string]string{"y": "z"}) }, map[string]string{"y": "z"}},
+		{
+			"tag again",
+			func(ctx context.Context) error { return w.Tag(ctx, id, map[string]string{"y": "z"}) },
+			map[string]string{"y": "z"},
+		},
 	}
 	for _, step := range steps {
 		err := step.do(t.Context())
@@ -348,13 +384,17 @@ func testServiceOtherWay(t *testing.T, w *world) {
 	pattern := New("shop", "foo")
 	pattern.Spec.ServiceAccountName, pattern.Spec.AllowPatterns = "foo-*", true
 	pattern = create(t, w.store, pattern)
-	if got, err := w.Describe(t.Context(), association.ID(pattern)); err != nil || got.Spec.ServiceAccountName != "foo-*" {
+	if got, err := w.Describe(t.Context(), association.ID(pattern)); err != nil ||
+		got.Spec.ServiceAccountName != "foo-*" {
 		t.Errorf("A17: %+v, %v", got, err)
 	}
 	if items, _, err := w.List(t.Context(), association.ListInput{}); err != nil || len(items) != 1 {
 		t.Errorf("A17: %d, %v", len(items), err)
 	}
-	if got, err := w.Update(t.Context(), association.UpdateInput{ID: association.ID(pattern), RoleARN: new(Role + "2")}); err != nil || got.Spec.RoleARN != Role+"2" {
+	if got, err := w.Update(t.Context(), association.UpdateInput{
+		ID:      association.ID(pattern),
+		RoleARN: new(Role + "2"),
+	}); err != nil || got.Spec.RoleARN != Role+"2" {
 		t.Errorf("update of a pattern's role: %+v, %v", got, err)
 	}
 	in := cart("")
@@ -365,9 +405,13 @@ func testServiceOtherWay(t *testing.T, w *world) {
 		t.Errorf("hints %q", hints)
 	}
 	narrowed := New("shop", "narrow")
-	narrowed.Spec.SessionPolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}`
+	narrowed.Spec.SessionPolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*",` +
+		`"Resource":"*"}]}`
 	narrowed = create(t, w.store, narrowed)
-	if _, err := w.Update(t.Context(), association.UpdateInput{ID: association.ID(narrowed), RoleARN: new(Role + "2")}); err != nil {
+	if _, err := w.Update(t.Context(), association.UpdateInput{
+		ID:      association.ID(narrowed),
+		RoleARN: new(Role + "2"),
+	}); err != nil {
 		t.Errorf("a policy beside tags that came by another way: %v", err)
 	}
 }
@@ -413,7 +457,10 @@ func testServicePermit(t *testing.T, w *world) {
 	_, err := w.Create(t.Context(), in)
 	want(t, "create", err, fault.Denied)
 	made := w.make(t, cart(""))
-	_, err = w.Update(t.Context(), association.UpdateInput{ID: association.ID(made), TargetRoleARN: new(Role + "admin")})
+	_, err = w.Update(t.Context(), association.UpdateInput{
+		ID:            association.ID(made),
+		TargetRoleARN: new(Role + "admin"),
+	})
 	want(t, "update", err, fault.Denied)
 	if got, err := w.Describe(t.Context(), association.ID(made)); err != nil || got.Spec.TargetRoleARN != "" {
 		t.Errorf("%+v, %v", got, err)
