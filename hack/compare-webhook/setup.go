@@ -74,7 +74,9 @@ func createAccounts(ctx context.Context, config *rest.Config, count int) error {
 				if kind == withRole {
 					account.Annotations = map[string]string{"eks.amazonaws.com/role-arn": roleARN(i)}
 				}
-				if _, err := client.CoreV1().ServiceAccounts(namespace).Create(ctx, account, metav1.CreateOptions{}); err != nil {
+				if _, err := client.CoreV1().ServiceAccounts(namespace).Create(
+					ctx, account, metav1.CreateOptions{},
+				); err != nil {
 					return err
 				}
 			}
@@ -127,7 +129,10 @@ func (c *comparison) webhooks(ctx context.Context, dir, kubeconfig string) ([]ho
 		hooks = append(hooks, one)
 		return nil
 	}
-	if err := add("rolecall", ports[0], self, "serve", "webhook", "--listen", net.JoinHostPort("127.0.0.1", ports[0]), "--metrics-listen", net.JoinHostPort("127.0.0.1", ports[1])); err != nil {
+	if err := add(
+		"rolecall", ports[0], self, "serve", "webhook", "--listen", net.JoinHostPort("127.0.0.1", ports[0]),
+		"--metrics-listen", net.JoinHostPort("127.0.0.1", ports[1]),
+	); err != nil {
 		return nil, nil, err
 	}
 	hooks[0].Cmd.Env = append(os.Environ(), roleVariable+"=webhook")

@@ -104,7 +104,9 @@ func (c *Callers) connectTo(endpoint string, transport *http.Transport) error {
 		port = map[string]string{"http": "80", "https": "443"}[parsed.Scheme]
 	}
 	target, dial := net.JoinHostPort(parsed.Hostname(), port), transport.DialContext
-	transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) { return dial(ctx, network, target) }
+	transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return dial(ctx, network, target)
+	}
 	transport.Proxy = nil // it would be asked for the host of the token
 	c.scheme = parsed.Scheme
 	return nil

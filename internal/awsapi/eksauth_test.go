@@ -159,7 +159,9 @@ func TestEKSAuthRotates(t *testing.T) {
 	now := time.Now()
 	write := func(id string) {
 		t.Helper()
-		if err := os.WriteFile(file, []byte("[default]\naws_access_key_id = "+id+"\naws_secret_access_key = s\n"), 0o600); err != nil {
+		if err := os.WriteFile(
+			file, []byte("[default]\naws_access_key_id = "+id+"\naws_secret_access_key = s\n"), 0o600,
+		); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -37,7 +37,11 @@ func TestFile(t *testing.T) {
 	}
 	said := &strings.Builder{}
 	log := slog.New(slog.NewTextHandler(said, nil))
-	for _, missing := range []func(){func() {}, func() { write("bad", 1) }, func() { write(strings.Repeat("x", 1<<20+1), 1) }} {
+	for _, missing := range []func(){
+		func() {},
+		func() { write("bad", 1) },
+		func() { write(strings.Repeat("x", 1<<20+1), 1) },
+	} {
 		missing()
 		if f, err := follow.OpenFile("thing", path, parse, log); err == nil || f != nil {
 			t.Fatalf("opened: %v", f.Current())
@@ -99,7 +103,11 @@ func TestFileTriedAgain(t *testing.T) {
 	}
 	put := func(text string, at time.Time) {
 		t.Helper()
-		if err := errors.Join(os.WriteFile(path+".new", []byte(text), 0o600), os.Chtimes(path+".new", at, at), os.Rename(path+".new", path)); err != nil {
+		if err := errors.Join(
+			os.WriteFile(path+".new", []byte(text), 0o600),
+			os.Chtimes(path+".new", at, at),
+			os.Rename(path+".new", path),
+		); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -153,9 +153,8 @@ func TestCertificateReload(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	certFile, keyFile := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
-	if _, err := httpserve.LoadCertificate(certFile, keyFile, slog.New(slog.DiscardHandler)); fault.KindOf(
-		err,
-	) != fault.Invalid {
+	_, err := httpserve.LoadCertificate(certFile, keyFile, slog.New(slog.DiscardHandler))
+	if fault.KindOf(err) != fault.Invalid {
 		t.Errorf("missing files: %v", err)
 	}
 	writePair(t, certFile, keyFile, "first.example", time.Unix(1000, 0))

@@ -114,7 +114,9 @@ func TestAnnotationsAreTexts(t *testing.T) {
 			switch {
 			case want == "" && err != nil:
 				t.Errorf("%s is refused: %v", value, err)
-			case want != "" && (err == nil || !strings.HasPrefix(err.Error(), "f.yaml:"+place+": ") || !strings.Contains(err.Error(), `"x" must be a string; put it in quotes`)):
+			case want != "" && (err == nil ||
+				!strings.HasPrefix(err.Error(), "f.yaml:"+place+": ") ||
+				!strings.Contains(err.Error(), `"x" must be a string; put it in quotes`)):
 				t.Errorf("%s at %s: %v", value, place, err)
 			}
 		}

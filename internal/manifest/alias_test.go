@@ -98,7 +98,9 @@ func TestAnchorStays(t *testing.T) {
 	out := injected(t, "# head\n--- # x\nkind: List\nitems:\n- kind: Pod\n  spec:\n    serviceAccountName: s\n"+
 		"    containers:\n    - name: a\n      env: &e\n      - name: X # why\n"+
 		"- kind: Pod\n  spec:\n    containers:\n    - name: b\n      env: *e\n    - name: c\n      env: *e\n...\n")
-	for _, want := range []string{"name: b\n      env: &e\n      - name: X", "name: c\n      env: *e\n", "# why", "\n...\n", "# head"} {
+	for _, want := range []string{
+		"name: b\n      env: &e\n      - name: X", "name: c\n      env: *e\n", "# why", "\n...\n", "# head",
+	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("lacks %q:\n%s", want, out)
 		}

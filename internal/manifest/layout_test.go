@@ -248,10 +248,16 @@ func TestConformanceChangesAsLittle(t *testing.T) {
 
 func TestTextsThatLookLikeOthers(t *testing.T) {
 	t.Parallel()
-	for _, audience := range []string{"123", "yes", "n", "true", "null", "1:30", "a: b", "# x", "~", "-", "é\u2028", "\U0001F600"} {
+	for _, audience := range []string{
+		"123", "yes", "n", "true", "null", "1:30", "a: b", "# x", "~", "-", "é\u2028", "\U0001F600",
+	} {
 		settings := inject.Defaults()
 		settings.Audience = audience
-		for _, pod := range []string{podHead + "  containers:\n  - name: a\n", "{kind: Pod, spec: {serviceAccountName: s, containers: [{name: a}]}}", `{"kind":"Pod","spec":{"serviceAccountName":"s","containers":[{"name":"a"}]}}`} {
+		for _, pod := range []string{
+			podHead + "  containers:\n  - name: a\n",
+			"{kind: Pod, spec: {serviceAccountName: s, containers: [{name: a}]}}",
+			`{"kind":"Pod","spec":{"serviceAccountName":"s","containers":[{"name":"a"}]}}`,
+		} {
 			out, _, err := manifest.Inject([]manifest.Source{
 				{Name: "a", Text: []byte(account + "---\n")},
 				{Name: "p", Text: []byte(pod)},

@@ -64,7 +64,10 @@ func TestEveryKind(t *testing.T) {
 		if len(outcomes) != 1 || !outcomes[0].Injected || outcomes[0].Kind != kind {
 			t.Errorf("%s: %+v", kind, outcomes)
 		}
-		for _, want := range []string{"# who", "# the account", "# first", "futureField: {x: [1, 2]}", "AWS_ROLE_ARN", "name: aws-iam-token", "expirationSeconds: 86400", "---"} {
+		for _, want := range []string{
+			"# who", "# the account", "# first", "futureField: {x: [1, 2]}", "AWS_ROLE_ARN", "name: aws-iam-token",
+			"expirationSeconds: 86400", "---",
+		} {
 			if !strings.Contains(out, want) {
 				t.Errorf("%s: lacks %q:\n%s", kind, want, out)
 			}

@@ -304,7 +304,9 @@ func (w *brokerWorld) kubectl() {
 			t.Errorf("failed %t, want %t and %q:\n%s%s", failed, row.failed, row.words, out, problems)
 		}
 	}
-	if out, problems, failed := w.run("kubectl", "--kubeconfig", w.c.Kubeconfig, "get", "podidentityassociations", "-n", "shop", "-o", "name"); failed ||
+	if out, problems, failed := w.run(
+		"kubectl", "--kubeconfig", w.c.Kubeconfig, "get", "podidentityassociations", "-n", "shop", "-o", "name",
+	); failed ||
 		!strings.Contains(out, "/k-admin") ||
 		strings.Contains(out, "/k-narrow") ||
 		strings.Contains(out, "/k-all") {

@@ -105,7 +105,9 @@ func TestAssociations(t *testing.T) {
 		`"spec":{"subjects":[{"namespace":"other"}],"roles":["*"]}}`)
 	w.until("cart", "Granted", "False", "no RoleGrant lets shop/cart use "+cart)
 	w.until("cart", "Ready", "False", "no RoleGrant")
-	if err := w.objects.Resource(rolecallResource("rolegrants")).Delete(t.Context(), "others", metav1.DeleteOptions{}); err != nil {
+	if err := w.objects.Resource(rolecallResource("rolegrants")).Delete(
+		t.Context(), "others", metav1.DeleteOptions{},
+	); err != nil {
 		t.Fatal(err)
 	}
 	w.until("cart", "Ready", "True", "")
@@ -198,8 +200,9 @@ func (w *associationWorld) startAWS() {
 	}))
 	w.t.Cleanup(aws.Close)
 	w.env = []string{
-		"AWS_ENDPOINT_URL=" + aws.URL, "AWS_REGION=eu-west-1", "AWS_ACCESS_KEY_ID=" + admin.AccessKeyID, "AWS_SECRET_ACCESS_KEY=" + admin.SecretKey.Reveal(),
-		"AWS_CONFIG_FILE=" + os.DevNull, "AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull,
+		"AWS_ENDPOINT_URL=" + aws.URL, "AWS_REGION=eu-west-1", "AWS_ACCESS_KEY_ID=" + admin.AccessKeyID,
+		"AWS_SECRET_ACCESS_KEY=" + admin.SecretKey.Reveal(), "AWS_CONFIG_FILE=" + os.DevNull,
+		"AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull,
 	}
 	w.iam = awsapi.NewIAM(aws.URL, "eu-west-1", admin)
 }
@@ -246,7 +249,9 @@ func (w *associationWorld) run(code int, text string, args ...string) {
 func (w *associationWorld) create(resource, namespace, text string) {
 	w.t.Helper()
 	object := &unstructured.Unstructured{}
-	if err := object.UnmarshalJSON([]byte(strings.Replace(text, "{", `{"apiVersion":"rolecall.io/v1alpha1",`, 1))); err != nil {
+	if err := object.UnmarshalJSON(
+		[]byte(strings.Replace(text, "{", `{"apiVersion":"rolecall.io/v1alpha1",`, 1)),
+	); err != nil {
 		w.t.Fatal(err)
 	}
 	var client dynamic.ResourceInterface = w.objects.Resource(rolecallResource(resource))

@@ -99,7 +99,9 @@ func justAssociated(t *testing.T, c *cluster.Cluster, client dynamic.Interface, 
 	if pattern {
 		spec["serviceAccountName"], spec["allowPatterns"] = name+"*", true
 	}
-	if _, err := client.Resource(rolecallResource("podidentityassociations")).Namespace("default").Create(ctx, &unstructured.Unstructured{
+	if _, err := client.Resource(
+		rolecallResource("podidentityassociations"),
+	).Namespace("default").Create(ctx, &unstructured.Unstructured{
 		Object: map[string]any{
 			"apiVersion": "rolecall.io/v1alpha1",
 			"kind":       "PodIdentityAssociation",

@@ -80,7 +80,10 @@ func TestBrokerEKS(t *testing.T) {
 	if code := stop(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	for _, record := range []string{`"event":"CreatePodIdentityAssociation"`, `"decision":"done"`, `"caller":"terraform"`, `"code":"ResourceInUseException"`} {
+	for _, record := range []string{
+		`"event":"CreatePodIdentityAssociation"`, `"decision":"done"`, `"caller":"terraform"`,
+		`"code":"ResourceInUseException"`,
+	} {
 		if !strings.Contains(w.audit.String(), record) {
 			t.Errorf("the audit has no %s", record)
 		}
@@ -391,7 +394,9 @@ func (w *brokerWorld) grants(client *eks.Client) {
 func (w *brokerWorld) pages(client *eks.Client) {
 	t, ctx := w.t, w.t.Context()
 	count := 0
-	for pages := eks.NewListPodIdentityAssociationsPaginator(client, &eks.ListPodIdentityAssociationsInput{ClusterName: aws.String("prod")}); pages.HasMorePages(); {
+	for pages := eks.NewListPodIdentityAssociationsPaginator(
+		client, &eks.ListPodIdentityAssociationsInput{ClusterName: aws.String("prod")},
+	); pages.HasMorePages(); {
 		page, err := pages.NextPage(ctx)
 		w.must(nil, err)
 		count += len(page.Associations)
@@ -486,16 +491,17 @@ func (w *brokerWorld) awsCLI() {
 		"operation: Association already exists: " + id; !failed || !strings.Contains(problems, want) {
 		t.Errorf("twice: %s", problems)
 	}
-	if list, _ := cli("eks list-pod-identity-associations --namespace shop --service-account cli" + on)["associations"].([]any); len(
-		list,
-	) != 1 {
+	listed := cli("eks list-pod-identity-associations --namespace shop --service-account cli" + on)
+	if list, _ := listed["associations"].([]any); len(list) != 1 {
 		t.Errorf("list %v", list)
 	}
 	cli("eks update-pod-identity-association --target-role-arn arn:aws:iam::444455556666:role/data " +
 		"--association-id " + id + on)
 	cli("eks tag-resource --tags a=b --resource-arn " + arn)
 	cli("eks untag-resource --tag-keys team --resource-arn " + arn)
-	described, _ := cli("eks describe-pod-identity-association --association-id " + id + on)["association"].(map[string]any)
+	described, _ := cli(
+		"eks describe-pod-identity-association --association-id " + id + on,
+	)["association"].(map[string]any)
 	if tags, _ := described["tags"].(map[string]any); described["externalId"] != "eu-west-1/"+accountID+"/prod/shop/cli" ||
 		tags["a"] != "b" ||
 		tags["team"] != nil {

@@ -132,8 +132,9 @@ func startReplica(t *testing.T, c *cluster.Cluster, url string, more ...string) 
 	metrics := freeport.Address(t)
 	go func() {
 		r.ended <- app.Run(ctx, system, append([]string{
-			"serve", "webhook", "--listen", r.address, "--metrics-listen", metrics, "--kubeconfig", c.Kubeconfig, "--webhook-url", "https://" + url + "/mutate",
-			"--cert-lifetime", "20s", "--ca-lifetime", "24s", "--ca-settle", "3s", "--shutdown-delay", "500ms", "--log-format", "json",
+			"serve", "webhook", "--listen", r.address, "--metrics-listen", metrics, "--kubeconfig", c.Kubeconfig,
+			"--webhook-url", "https://" + url + "/mutate", "--cert-lifetime", "20s", "--ca-lifetime", "24s",
+			"--ca-settle", "3s", "--shutdown-delay", "500ms", "--log-format", "json",
 		}, more...))
 	}()
 	deadline, stop := context.WithTimeout(ctx, patience)

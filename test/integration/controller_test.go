@@ -71,7 +71,10 @@ func TestController(t *testing.T) {
 	}
 	retiring := untilPhase(v1alpha1.Retiring)
 	// Another rotation would begin at once: this one is enough.
-	if _, err := issuers.Patch(t.Context(), "c1", "application/merge-patch+json", []byte(`{"spec":{"rotation":{"every":"999h"}}}`), metav1.PatchOptions{}); err != nil {
+	patch := []byte(`{"spec":{"rotation":{"every":"999h"}}}`)
+	if _, err := issuers.Patch(
+		t.Context(), "c1", "application/merge-patch+json", patch, metav1.PatchOptions{},
+	); err != nil {
 		t.Fatal(err)
 	}
 	f.copySecret(t, true, 1)
@@ -87,12 +90,17 @@ func TestController(t *testing.T) {
 		}
 	}
 	answer := call(t, f.web.Client(), "GET", "http://"+f.metrics+"/metrics", "")
-	for _, name := range []string{"rolecall_issuer_key_age_seconds{", "rolecall_issuer_last_publish_timestamp_seconds{", "rolecall_issuer_last_successful_verification_timestamp_seconds{", "controller_runtime_reconcile_total{"} {
+	for _, name := range []string{
+		"rolecall_issuer_key_age_seconds{", "rolecall_issuer_last_publish_timestamp_seconds{",
+		"rolecall_issuer_last_successful_verification_timestamp_seconds{", "controller_runtime_reconcile_total{",
+	} {
 		if !strings.Contains(answer, name) {
 			t.Errorf("no metric %s", name)
 		}
 	}
-	if _, err := c.APIServers[0].Client.CoordinationV1().Leases("default").Get(t.Context(), "rolecall-controller", metav1.GetOptions{}); err != nil {
+	if _, err := c.APIServers[0].Client.CoordinationV1().Leases("default").Get(
+		t.Context(), "rolecall-controller", metav1.GetOptions{},
+	); err != nil {
 		t.Errorf("nobody leads by a Lease: %v", err)
 	}
 	events, err := c.APIServers[0].Client.EventsV1().Events("default").List(t.Context(), metav1.ListOptions{})
@@ -161,7 +169,9 @@ func newController(t *testing.T, more, rotation string) *controlled {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(c.Kubeconfig, []byte(strings.ReplaceAll(string(config), host(c, 0), any)), 0o600); err != nil {
+	if err := os.WriteFile(
+		c.Kubeconfig, []byte(strings.ReplaceAll(string(config), host(c, 0), any)), 0o600,
+	); err != nil {
 		t.Fatal(err)
 	}
 	stable := *c.Config
@@ -264,7 +274,9 @@ func (f *controlled) statusShows(t *testing.T, lines ...string) {
 		output := &lockedbuffer.Buffer{}
 		system := app.NewSystem()
 		system.Stdout, system.Stderr = output, output
-		if code := app.Run(t.Context(), system, []string{"issuer", "rotate", "status", "--kubeconfig", f.kubeconfig, "--issuer", "c1", "-o", format}); code != 0 {
+		if code := app.Run(t.Context(), system, []string{
+			"issuer", "rotate", "status", "--kubeconfig", f.kubeconfig, "--issuer", "c1", "-o", format,
+		}); code != 0 {
 			t.Fatalf("exit %d: %s", code, output)
 		}
 		if format == "json" {
@@ -347,7 +359,9 @@ func (f *fireground) copySecret(t *testing.T, signs bool, accepts int) {
 	var secret *corev1.Secret
 	for {
 		var err error
-		if secret, err = f.APIServers[0].Client.CoreV1().Secrets("default").Get(ctx, "keys", metav1.GetOptions{}); err != nil {
+		if secret, err = f.APIServers[0].Client.CoreV1().Secrets("default").Get(
+			ctx, "keys", metav1.GetOptions{},
+		); err != nil {
 			t.Fatal(err)
 		}
 		if strings.Count(string(secret.Data["sa.pub"]), "BEGIN") == accepts && (secret.Data["sa.key"] != nil) == signs {
@@ -362,7 +376,10 @@ func (f *fireground) copySecret(t *testing.T, signs bool, accepts int) {
 			t.Fatal(err)
 		}
 	}
-	if err := errors.Join(os.WriteFile(filepath.Join(f.dir, "sa.key"), signing, 0o600), os.WriteFile(filepath.Join(f.dir, "sa.pub"), secret.Data["sa.pub"], 0o600)); err != nil {
+	if err := errors.Join(
+		os.WriteFile(filepath.Join(f.dir, "sa.key"), signing, 0o600),
+		os.WriteFile(filepath.Join(f.dir, "sa.pub"), secret.Data["sa.pub"], 0o600),
+	); err != nil {
 		t.Fatal(err)
 	}
 }

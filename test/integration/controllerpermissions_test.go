@@ -77,7 +77,9 @@ func TestControllerPermissions(t *testing.T) {
 		if object.GetNamespace() == "" {
 			w.must(w.objects.Resource(rolecallResource(kind)).Create(t.Context(), object, metav1.CreateOptions{}))
 		} else {
-			w.must(w.objects.Resource(rolecallResource(kind)).Namespace(object.GetNamespace()).Create(t.Context(), object, metav1.CreateOptions{}))
+			w.must(w.objects.Resource(rolecallResource(kind)).Namespace(object.GetNamespace()).Create(
+				t.Context(), object, metav1.CreateOptions{},
+			))
 		}
 	}
 	metrics := freeport.Address(t)
@@ -251,8 +253,9 @@ func (w *controlledWorld) startAWS() *url.URL {
 	}))
 	t.Cleanup(server.Close)
 	w.env = []string{
-		"AWS_ENDPOINT_URL=" + server.URL, "AWS_REGION=eu-west-1", "AWS_ACCESS_KEY_ID=" + id, "AWS_SECRET_ACCESS_KEY=" + secret,
-		"AWS_CONFIG_FILE=" + os.DevNull, "AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull,
+		"AWS_ENDPOINT_URL=" + server.URL, "AWS_REGION=eu-west-1", "AWS_ACCESS_KEY_ID=" + id,
+		"AWS_SECRET_ACCESS_KEY=" + secret, "AWS_CONFIG_FILE=" + os.DevNull,
+		"AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull,
 	}
 	admin, err := accounts.Default().AdminKey()
 	w.must(nil, err)

@@ -117,7 +117,9 @@ func TestCRDs(t *testing.T) {
 		}
 	}
 	changed := []byte(`{"spec":{"url":"https://h.example/b"}}`)
-	if _, err := client.Resource(rolecallResource("issuers")).Patch(t.Context(), "a", "application/merge-patch+json", changed, metav1.PatchOptions{}); err == nil ||
+	if _, err := client.Resource(rolecallResource("issuers")).Patch(
+		t.Context(), "a", "application/merge-patch+json", changed, metav1.PatchOptions{},
+	); err == nil ||
 		!strings.Contains(err.Error(), "cannot be changed") {
 		t.Errorf("another URL: %v", err)
 	}

@@ -73,7 +73,9 @@ func TestEmergency(t *testing.T) {
 		t.Fatal(err)
 	}
 	said := f.rolecall(t, 0, "issuer", "rotate", "--emergency", "--cache-for=1h") // Draining
-	for _, want := range []string{"aws iam put-role-policy --role-name rotated ", `"aws:TokenIssueTime"`, "do it again then"} {
+	for _, want := range []string{
+		"aws iam put-role-policy --role-name rotated ", `"aws:TokenIssueTime"`, "do it again then",
+	} {
 		if !strings.Contains(said, want) {
 			t.Errorf("want %q: %s", want, said)
 		}
@@ -174,7 +176,9 @@ func TestControllerEmergency(t *testing.T) {
 
 func (f *controlled) patch(t *testing.T, text string) {
 	t.Helper()
-	if _, err := f.issuers.Patch(t.Context(), "c1", "application/merge-patch+json", []byte(text), metav1.PatchOptions{}); err != nil {
+	if _, err := f.issuers.Patch(
+		t.Context(), "c1", "application/merge-patch+json", []byte(text), metav1.PatchOptions{},
+	); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -110,7 +110,9 @@ func registerWebhook(t *testing.T, c *cluster.Cluster) {
 	// A webhook that fails must fail the test, not be passed over.
 	fail := admissionregistrationv1.Fail
 	registration.Webhooks[0].FailurePolicy = &fail
-	if _, err := c.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Create(ctx, registration, metav1.CreateOptions{}); err != nil {
+	if _, err := c.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Create(
+		ctx, registration, metav1.CreateOptions{},
+	); err != nil {
 		t.Fatal(err)
 	}
 	waitUntilCalled(t, c)
@@ -194,7 +196,9 @@ func checkInjected(t *testing.T, pod *corev1.Pod) {
 		Name:      "aws-iam-token",
 		ReadOnly:  true,
 		MountPath: mount,
-	}, mounts[slices.IndexFunc(mounts, func(m corev1.VolumeMount) bool { return m.Name == "aws-iam-token" })]); diff != "" {
+	}, mounts[slices.IndexFunc(
+		mounts, func(m corev1.VolumeMount) bool { return m.Name == "aws-iam-token" },
+	)]); diff != "" {
 		t.Errorf("mount (-want +got):\n%s", diff)
 	}
 	if sidecar := pod.Spec.Containers[1]; len(sidecar.Env) != 0 ||
@@ -226,7 +230,9 @@ func checkInjected(t *testing.T, pod *corev1.Pod) {
 // to the pod.
 func podToken(t *testing.T, c *cluster.Cluster, pod *corev1.Pod) credential.Secret {
 	t.Helper()
-	source := pod.Spec.Volumes[slices.IndexFunc(pod.Spec.Volumes, isTokenVolume)].Projected.Sources[0].ServiceAccountToken
+	source := pod.Spec.Volumes[slices.IndexFunc(
+		pod.Spec.Volumes, isTokenVolume,
+	)].Projected.Sources[0].ServiceAccountToken
 	answer, err := c.Client.CoreV1().
 		ServiceAccounts("default").
 		CreateToken(t.Context(), pod.Spec.ServiceAccountName, &authenticationv1.TokenRequest{

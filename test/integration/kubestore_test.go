@@ -88,7 +88,9 @@ func keeperOf(t *testing.T, c *cluster.Cluster) *rest.Config {
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "keeper"},
 		Subjects:   []rbacv1.Subject{{Kind: "User", APIGroup: rbacv1.GroupName, Name: "keeper"}},
 	}
-	if _, err := c.Client.RbacV1().ClusterRoleBindings().Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {
+	if _, err := c.Client.RbacV1().ClusterRoleBindings().Create(
+		t.Context(), binding, metav1.CreateOptions{},
+	); err != nil {
 		t.Fatal(err)
 	}
 	config := rest.CopyConfig(c.Config)

@@ -195,7 +195,9 @@ func TestNodeTokens(t *testing.T) {
 		if got := len(gate.all()); got != calls {
 			t.Errorf("another node's pod: %d calls for sessions", got-calls)
 		}
-		if status, text := askSecond(w.token(w.pod("shop", "node-1", "cart-federated", "n2"), podIdentity)); status != http.StatusOK {
+		if status, text := askSecond(
+			w.token(w.pod("shop", "node-1", "cart-federated", "n2"), podIdentity),
+		); status != http.StatusOK {
 			t.Errorf("its own pod: %d %s", status, text)
 		}
 		for _, log := range []output{logFirst, logSecond} {
@@ -286,7 +288,9 @@ func TestNodeTokens(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	for what, text := range map[string]string{"log": w.log.String(), "audit": w.audit.String()} {
-		for _, secret := range []string{"eyJ", "aHR0cHM", "X-Amz-Signature", node1.SessionToken, node1.SecretAccessKey, "forbidden"} {
+		for _, secret := range []string{
+			"eyJ", "aHR0cHM", "X-Amz-Signature", node1.SessionToken, node1.SecretAccessKey, "forbidden",
+		} {
 			if strings.Contains(text, secret) {
 				t.Errorf("the %s shows %s", what, secret)
 			}

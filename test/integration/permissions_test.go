@@ -50,7 +50,9 @@ func TestPermissions(t *testing.T) {
 		t.Fatalf("only %d rules on the page", len(rules))
 	}
 	file := filepath.Join(t.TempDir(), "config.json")
-	if err := os.WriteFile(file, []byte(`{"identities":[{"namespace":"default","serviceAccount":"by-agent"}]}`), 0o644); err != nil {
+	if err := os.WriteFile(
+		file, []byte(`{"identities":[{"namespace":"default","serviceAccount":"by-agent"}]}`), 0o644,
+	); err != nil {
 		t.Fatal(err)
 	}
 	all := []string{
@@ -83,7 +85,9 @@ func TestPermissions(t *testing.T) {
 			}
 		}
 		justAssociated(t, c, client, "by-association", false)
-		if _, err := c.Client.CoreV1().Pods("default").Create(t.Context(), newPod("refused", "not-granted"), metav1.CreateOptions{}); err == nil ||
+		if _, err := c.Client.CoreV1().Pods("default").Create(
+			t.Context(), newPod("refused", "not-granted"), metav1.CreateOptions{},
+		); err == nil ||
 			!strings.Contains(err.Error(), "no RoleGrant") {
 			t.Errorf("not granted: %v", err)
 		}
@@ -114,7 +118,8 @@ func TestPermissions(t *testing.T) {
 				where = "Role in namespace eks"
 			}
 			for _, want := range []string{
-				"add this rule to the webhook's " + where + ":", "resources: [" + without.rule.Resources[0] + "]", "verbs: [" + strings.Join(without.rule.Verbs, ", ") + "]",
+				"add this rule to the webhook's " + where + ":", "resources: [" + without.rule.Resources[0] + "]",
+				"verbs: [" + strings.Join(without.rule.Verbs, ", ") + "]",
 				`apiGroups: [\"` + without.rule.APIGroups[0] + `\"]`,
 			} {
 				if strings.Count(log, `"permission missing"`) != 1 || !strings.Contains(log, want) {

@@ -99,7 +99,10 @@ func (w *podWorld) mode(mode, account string) {
 	// Another role (D19): what the agent gives next is a session of it.
 	w.must(
 		w.associations().
-			Patch(ctx, account, types.MergePatchType, []byte(`{"spec":{"roleARN":"arn:aws:iam::`+accountID+`:role/cart2"}}`), metav1.PatchOptions{}),
+			Patch(
+				ctx, account, types.MergePatchType,
+				[]byte(`{"spec":{"roleARN":"arn:aws:iam::`+accountID+`:role/cart2"}}`), metav1.PatchOptions{},
+			),
 	)
 	began := time.Now()
 	poll(

@@ -105,7 +105,9 @@ func newPodWorld(t *testing.T) *podWorld {
 			ObjectMeta: metav1.ObjectMeta{Name: name},
 		}, metav1.CreateOptions{}))
 	}
-	for _, name := range []string{"federated", "brokerrole", "passthrough", "by-cli", "chain", "stray", "elsewhere", "granted", "fault"} {
+	for _, name := range []string{
+		"federated", "brokerrole", "passthrough", "by-cli", "chain", "stray", "elsewhere", "granted", "fault",
+	} {
 		w.must(core.ServiceAccounts("shop").Create(t.Context(), &corev1.ServiceAccount{
 			ObjectMeta: metav1.ObjectMeta{Name: name},
 		}, metav1.CreateOptions{}))
@@ -149,9 +151,11 @@ func (w *podWorld) prepareBroker() {
 	w.brokerListen = freeport.Address(w.t)
 	w.url, w.probes = "https://"+w.brokerListen, freeport.Address(w.t)
 	w.brokerFlags = []string{
-		"serve", "broker", "--cluster-name", "prod", "--region", "eu-west-1", "--account", accountID, "--listen", w.brokerListen, "--probe-listen", w.probes, "--metrics-listen", freeport.Address(w.t),
-		"--tls-cert", filepath.Join(w.serving, "tls.crt"), "--tls-key", filepath.Join(w.serving, "tls.key"), "--kubeconfig", w.limited, "--access-keys", w.table,
-		"--issuer", mintedURL, "--signing-key", w.minted, "--sts-endpoint", w.sts.url, "--shutdown-delay", "0s", "--log-format", "json", "--log-level", "debug",
+		"serve", "broker", "--cluster-name", "prod", "--region", "eu-west-1", "--account", accountID,
+		"--listen", w.brokerListen, "--probe-listen", w.probes, "--metrics-listen", freeport.Address(w.t),
+		"--tls-cert", filepath.Join(w.serving, "tls.crt"), "--tls-key", filepath.Join(w.serving, "tls.key"),
+		"--kubeconfig", w.limited, "--access-keys", w.table, "--issuer", mintedURL, "--signing-key", w.minted,
+		"--sts-endpoint", w.sts.url, "--shutdown-delay", "0s", "--log-format", "json", "--log-level", "debug",
 	}
 }
 
@@ -178,9 +182,11 @@ func (w *podWorld) prepareAgent() {
 	w.agentAt = "http://" + credentials
 	port := func(address string) string { return address[strings.LastIndexByte(address, ':')+1:] }
 	w.agentFlags = []string{
-		"serve", "agent", "-c", "prod", "-b", "127.0.0.1", "-p", port(credentials), "--probe-port", port(probes), "--ipv6", "off", "--metrics-address", "127.0.0.1", "--metrics-port", port(freeport.Address(t)),
-		"--upstream", "broker", "--endpoint", w.url, "--broker-token-file", own, "--upstream-ca-file", filepath.Join(w.serving, "ca.crt"),
-		"--kubeconfig", kubeconfig, "--pod-liveness", "on", "--pod-qps", "1000", "--foreground-deadline", "10s",
+		"serve", "agent", "-c", "prod", "-b", "127.0.0.1", "-p", port(credentials), "--probe-port", port(probes),
+		"--ipv6", "off", "--metrics-address", "127.0.0.1", "--metrics-port", port(freeport.Address(t)),
+		"--upstream", "broker", "--endpoint", w.url, "--broker-token-file", own,
+		"--upstream-ca-file", filepath.Join(w.serving, "ca.crt"), "--kubeconfig", kubeconfig, "--pod-liveness", "on",
+		"--pod-qps", "1000", "--foreground-deadline", "10s",
 	}
 }
 
@@ -552,7 +558,9 @@ func (w *podWorld) start(name, account, node string) *containedPod {
 	w.must(answer, err)
 	p.raw = answer.Status.Token
 	container := stored.Spec.Containers[0]
-	mount := container.VolumeMounts[slices.IndexFunc(container.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == "eks-pod-identity-token" })]
+	mount := container.VolumeMounts[slices.IndexFunc(
+		container.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == "eks-pod-identity-token" },
+	)]
 	// The container's file system is a folder here, and the node's address the
 	// loopback's.
 	root := w.t.TempDir()
@@ -588,7 +596,9 @@ func (p *containedPod) checkInjected() *corev1.ServiceAccountTokenProjection {
 			p.w.hook.log,
 		)
 	}
-	volume := p.pod.Spec.Volumes[slices.IndexFunc(p.pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == "eks-pod-identity-token" })]
+	volume := p.pod.Spec.Volumes[slices.IndexFunc(
+		p.pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == "eks-pod-identity-token" },
+	)]
 	source := volume.Projected.Sources[0].ServiceAccountToken
 	if source.Audience != podIdentity || source.Path != "eks-pod-identity-token" || *source.ExpirationSeconds < 79200 ||
 		*source.ExpirationSeconds > 86400 {

@@ -35,7 +35,9 @@ func TestServeAgent(t *testing.T) {
 	ctx := t.Context()
 	for _, name := range []string{"cart", "agent"} {
 		account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}
-		if _, err := c.Client.CoreV1().ServiceAccounts("default").Create(ctx, account, metav1.CreateOptions{}); err != nil {
+		if _, err := c.Client.CoreV1().ServiceAccounts("default").Create(
+			ctx, account, metav1.CreateOptions{},
+		); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -137,9 +139,10 @@ func startAgent(
 	ended := make(chan int, 1)
 	go func() {
 		ended <- app.Run(ctx, system, append([]string{
-			"serve", "agent", "-c", "prod", "-b", "127.0.0.1", "-p", credentials, "--probe-port", probes, "--ipv6", "off",
-			"--metrics-address", "127.0.0.1", "--metrics-port", port(), "--upstream", "broker", "--endpoint", endpoint,
-			"--broker-token-file", token, "--kubeconfig", c.Kubeconfig, "--pod-liveness", "on", "--pod-qps", "1000", "--foreground-deadline", "10s",
+			"serve", "agent", "-c", "prod", "-b", "127.0.0.1", "-p", credentials, "--probe-port", probes,
+			"--ipv6", "off", "--metrics-address", "127.0.0.1", "--metrics-port", port(), "--upstream", "broker",
+			"--endpoint", endpoint, "--broker-token-file", token, "--kubeconfig", c.Kubeconfig,
+			"--pod-liveness", "on", "--pod-qps", "1000", "--foreground-deadline", "10s",
 		}, more...))
 	}()
 	untilReady(t, http.DefaultClient, "http://127.0.0.1:"+probes+"/readyz", ended, logs)

@@ -92,7 +92,10 @@ func newBrokerWorld(t *testing.T) *brokerWorld {
 			ObjectMeta: metav1.ObjectMeta{Name: name},
 		}, metav1.CreateOptions{}))
 	}
-	for _, name := range []string{"shop/cart-federated", "shop/cart-brokerrole", "shop/cart-passthrough", "shop/stranger", "rolecall-system/rolecall-agent", "rolecall-system/rolecall-broker"} {
+	for _, name := range []string{
+		"shop/cart-federated", "shop/cart-brokerrole", "shop/cart-passthrough", "shop/stranger",
+		"rolecall-system/rolecall-agent", "rolecall-system/rolecall-broker",
+	} {
 		namespace, name, _ := strings.Cut(name, "/")
 		w.must(w.c.Client.CoreV1().ServiceAccounts(namespace).Create(ctx, &corev1.ServiceAccount{
 			ObjectMeta: metav1.ObjectMeta{Name: name},
@@ -280,9 +283,11 @@ func (w *brokerWorld) start(more ...string) (stop func() int) {
 		w.t,
 		[]string{"AWS_ACCESS_KEY_ID=" + brokerKeyID, "AWS_SECRET_ACCESS_KEY=" + brokerSecret},
 		append([]string{
-			"serve", "broker", "--cluster-name", "prod", "--region", "eu-west-1", "--account", accountID, "--listen", listen, "--probe-listen", probes, "--metrics-listen", freeport.Address(w.t),
-			"--tls-cert", filepath.Join(w.serving, "tls.crt"), "--tls-key", filepath.Join(w.serving, "tls.key"), "--kubeconfig", w.limited, "--access-keys", w.table,
-			"--issuer", mintedURL, "--signing-key", w.minted, "--sts-endpoint", w.aws, "--shutdown-delay", "0s", "--log-format", "json", "--log-level", "debug",
+			"serve", "broker", "--cluster-name", "prod", "--region", "eu-west-1", "--account", accountID,
+			"--listen", listen, "--probe-listen", probes, "--metrics-listen", freeport.Address(w.t),
+			"--tls-cert", filepath.Join(w.serving, "tls.crt"), "--tls-key", filepath.Join(w.serving, "tls.key"),
+			"--kubeconfig", w.limited, "--access-keys", w.table, "--issuer", mintedURL, "--signing-key", w.minted,
+			"--sts-endpoint", w.aws, "--shutdown-delay", "0s", "--log-format", "json", "--log-level", "debug",
 		}, more...)...)
 	w.url, w.log, w.audit = "https://"+listen, server.log, server.stdout
 	untilReady(w.t, http.DefaultClient, "http://"+probes+"/readyz", server.ended, server.log)
@@ -429,7 +434,10 @@ func TestBrokerReplicas(t *testing.T) {
 	}()
 	w.must(
 		w.associations().
-			Patch(t.Context(), "cart-federated", types.MergePatchType, []byte(`{"spec":{"durationSeconds":900}}`), metav1.PatchOptions{}),
+			Patch(
+				t.Context(), "cart-federated", types.MergePatchType,
+				[]byte(`{"spec":{"durationSeconds":900}}`), metav1.PatchOptions{},
+			),
 	)
 	if items := <-answered; len(items) != 1 || items[0]["version"] != 2.0 || items[0]["deleted"] != false {
 		t.Errorf("changed: %v", items)
@@ -440,7 +448,10 @@ func TestBrokerReplicas(t *testing.T) {
 	cursor, _ = w.poll(second, "")
 	w.must(
 		w.associations().
-			Patch(t.Context(), "cart-federated", types.MergePatchType, []byte(`{"spec":{"paused":true}}`), metav1.PatchOptions{}),
+			Patch(
+				t.Context(), "cart-federated", types.MergePatchType,
+				[]byte(`{"spec":{"paused":true}}`), metav1.PatchOptions{},
+			),
 	)
 	if _, items := w.poll(first, cursor); len(items) != 1 || items[0]["deleted"] != true {
 		t.Errorf("paused: %v", items)
@@ -493,9 +504,7 @@ func (w *brokerWorld) wholeWay(name, account, mode string) {
 	pod := w.pod("shop", name, account, "n1")
 	raw := w.token(pod, podIdentity)
 	got := w.eventually(mode+": session", raw, "")
-	if want := "arn:aws:sts::" + accountID + ":assumed-role/cart/eks-prod-" + name[:12]; !strings.HasPrefix(
-		got.body.User.Arn, want,
-	) ||
+	if want := "arn:aws:sts::" + accountID + ":assumed-role/cart/eks-prod-" + name[:12]; !strings.HasPrefix(got.body.User.Arn, want) ||
 		got.version != "1" {
 		t.Errorf("%s: %+v", mode, got)
 	}

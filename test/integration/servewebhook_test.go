@@ -48,7 +48,8 @@ func TestServeWebhook(t *testing.T) {
 	go func() {
 		ended <- app.Run(ctx, system, []string{
 			"serve", "webhook", "--listen", hook, "--metrics-listen", metrics, "--kubeconfig", c.Kubeconfig,
-			"--tls-cert", filepath.Join(dir, "tls.crt"), "--tls-key", filepath.Join(dir, "tls.key"), "--log-format", "json", "--shutdown-delay", "0s",
+			"--tls-cert", filepath.Join(dir, "tls.crt"), "--tls-key", filepath.Join(dir, "tls.key"),
+			"--log-format", "json", "--shutdown-delay", "0s",
 		})
 	}()
 	client := &http.Client{
@@ -61,14 +62,12 @@ func TestServeWebhook(t *testing.T) {
 	review := `{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u",` +
 		`"namespace":"default","operation":"CREATE","resource":{"version":"v1","resource":"pods"},` +
 		`"object":{"spec":{"serviceAccountName":"s3-reader","containers":[{"name":"a","image":"i"}]}}}}`
-	if answer := call(t, client, http.MethodPost, "https://"+hook+"/mutate", review); !strings.Contains(
-		answer, `"patchType":"JSONPatch"`,
-	) {
+	answer := call(t, client, http.MethodPost, "https://"+hook+"/mutate", review)
+	if !strings.Contains(answer, `"patchType":"JSONPatch"`) {
 		t.Errorf("review: %s", answer)
 	}
-	if answer := call(t, client, http.MethodGet, "http://"+metrics+"/metrics", ""); !strings.Contains(
-		answer, `pod_identity_webhook_pod_count{method="sts_web_identity"} 1`,
-	) {
+	answer = call(t, client, http.MethodGet, "http://"+metrics+"/metrics", "")
+	if !strings.Contains(answer, `pod_identity_webhook_pod_count{method="sts_web_identity"} 1`) {
 		t.Errorf("metrics: %s", answer)
 	}
 	stop()

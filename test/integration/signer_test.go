@@ -236,7 +236,10 @@ func (f *signedCluster) start(t *testing.T) {
 	ended := make(chan int, 1)
 	metrics := freeport.Address(t)
 	go func() {
-		ended <- app.Run(ctx, system, append([]string{"serve", "signer", "--socket", f.socket, "--metrics-listen", metrics, "--refresh-hint", "1s", "--publish-for", "4s"}, f.args...))
+		ended <- app.Run(ctx, system, append([]string{
+			"serve", "signer", "--socket", f.socket, "--metrics-listen", metrics, "--refresh-hint", "1s",
+			"--publish-for", "4s",
+		}, f.args...))
 	}()
 	f.stop = sync.OnceFunc(func() {
 		cancel()

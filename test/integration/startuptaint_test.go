@@ -66,7 +66,10 @@ func TestStartupTaint(t *testing.T) {
 	poll(t, func() bool {
 		_, err = client.CoreV1().
 			Nodes().
-			Patch(ctx, "n2", types.MergePatchType, []byte(`{"metadata":{"labels":{"tried":"`+time.Now().Format("150405.000000")+`"}}}`), metav1.PatchOptions{})
+			Patch(
+				ctx, "n2", types.MergePatchType,
+				[]byte(`{"metadata":{"labels":{"tried":"`+time.Now().Format("150405.000000")+`"}}}`), metav1.PatchOptions{},
+			)
 		return apierrors.IsForbidden(err) || apierrors.IsInvalid(err)
 	}, func() { t.Fatalf("the policy is not in force: %v", err) })
 	broker := httptest.NewServer(
@@ -125,7 +128,9 @@ func TestStartupTaint(t *testing.T) {
 		"an annotation":       {"n1", `[{"op":"add","path":"/metadata/annotations","value":{"x":"y"}}]`},
 		"whether to schedule": {"n1", `[{"op":"add","path":"/spec/unschedulable","value":true}]`},
 	} {
-		if _, err := client.CoreV1().Nodes().Patch(ctx, row.node, types.JSONPatchType, []byte(row.patch), metav1.PatchOptions{}); err == nil {
+		if _, err := client.CoreV1().Nodes().Patch(
+			ctx, row.node, types.JSONPatchType, []byte(row.patch), metav1.PatchOptions{},
+		); err == nil {
 			t.Errorf("the agent may change %s", what)
 		} else if !strings.Contains(err.Error(), "the agent may") {
 			t.Errorf("%s: refused by something else: %v", what, err)

@@ -25,7 +25,9 @@ func TestWebhookModes(t *testing.T) {
 	c := cluster.Start(t, cluster.Options{})
 	prepareModes(t, c)
 	file := filepath.Join(t.TempDir(), "config.json")
-	if err := os.WriteFile(file, []byte(`{"identities":[{"namespace":"default","serviceAccount":"by-agent"}]}`), 0o644); err != nil {
+	if err := os.WriteFile(
+		file, []byte(`{"identities":[{"namespace":"default","serviceAccount":"by-agent"}]}`), 0o644,
+	); err != nil {
 		t.Fatal(err)
 	}
 	balancer := newBalancer(t)
@@ -104,7 +106,9 @@ func prepareModes(t *testing.T, c *cluster.Cluster) {
 		if account.Namespace == "" {
 			account.Namespace = "default"
 		}
-		if _, err := c.Client.CoreV1().ServiceAccounts(account.Namespace).Create(ctx, &corev1.ServiceAccount{ObjectMeta: account}, metav1.CreateOptions{}); err != nil {
+		if _, err := c.Client.CoreV1().ServiceAccounts(account.Namespace).Create(
+			ctx, &corev1.ServiceAccount{ObjectMeta: account}, metav1.CreateOptions{},
+		); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -123,7 +127,9 @@ func prepareModes(t *testing.T, c *cluster.Cluster) {
 		"apiVersion": "rolecall.io/v1alpha1", "kind": "RoleGrant", "metadata": map[string]any{"name": "readers"},
 		"spec": map[string]any{"subjects": []any{map[string]any{"namespace": "default"}}, "roles": []any{roleARN}},
 	}}
-	if _, err := client.Resource(rolecallResource("rolegrants")).Create(ctx, grant, metav1.CreateOptions{}); err != nil {
+	if _, err := client.Resource(rolecallResource("rolegrants")).Create(
+		ctx, grant, metav1.CreateOptions{},
+	); err != nil {
 		t.Fatal(err)
 	}
 }

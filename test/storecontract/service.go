@@ -310,7 +310,9 @@ func testPageTokens(t *testing.T, w *world, in association.ListInput, next strin
 	if next == "" {
 		return
 	}
-	for _, token := range []string{"x", next + "=", next[1:], next + next, "YS0wMDAwMDAwMDAwMDAwMDAwMA", strings.ToUpper(next)} {
+	for _, token := range []string{
+		"x", next + "=", next[1:], next + next, "YS0wMDAwMDAwMDAwMDAwMDAwMA", strings.ToUpper(next),
+	} {
 		in.NextToken = token
 		_, _, err := w.List(t.Context(), in)
 		refused(t, "token "+token, err, association.ErrPageToken, "nextToken")
