@@ -29,7 +29,9 @@ func eksAuth(w http.ResponseWriter, r *http.Request) {
 	namespace, account, _ := token.ParseServiceAccountSubject(claims.Sub)
 	w.Header().Set("X-Amzn-Requestid", rand.Text())
 	_, _ = fmt.Fprintf(w, `{"subject":{"namespace":%q,"serviceAccount":%q},"audience":"pods.eks.amazonaws.com",`+
-		`"podIdentityAssociation":{"associationArn":"arn:aws:eks:eu-west-1:111122223333:podidentityassociation/prod/a-0123456789abcdefg","associationId":"a-0123456789abcdefg"},`+
+		`"podIdentityAssociation":{"associationArn":`+
+		`"arn:aws:eks:eu-west-1:111122223333:podidentityassociation/prod/a-0123456789abcdefg",`+
+		`"associationId":"a-0123456789abcdefg"},`+
 		`"assumedRoleUser":{"arn":"arn:aws:sts::111122223333:assumed-role/cart/eks-prod-x",`+
 		`"assumeRoleId":"AROAEXAMPLEROLEID0001:eks-prod-x"},`+
 		`"credentials":{"accessKeyId":"ASIAEXAMPLEKEYID0001",`+

@@ -306,7 +306,9 @@ func (s *server) measure(
 	ctx context.Context, issuer *issuerServer, duration time.Duration, clients, roles int,
 ) (map[string]result, error) {
 	provider := "arn:aws:iam::" + accountID + ":oidc-provider/" + issuerHost
-	trust := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Federated":"` + provider + `"},"Action":"sts:AssumeRoleWithWebIdentity","Condition":{"StringEquals":{"` + issuerHost + `:sub":"system:serviceaccount:app:api"}}}]}`
+	trust := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow",` +
+		`"Principal":{"Federated":"` + provider + `"},"Action":"sts:AssumeRoleWithWebIdentity",` +
+		`"Condition":{"StringEquals":{"` + issuerHost + `:sub":"system:serviceaccount:app:api"}}}]}`
 	forms := []url.Values{
 		{
 			"Action":                  {"CreateOpenIDConnectProvider"},

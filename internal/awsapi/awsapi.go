@@ -160,7 +160,8 @@ func classify(err error) error {
 	}
 	// The innermost operation is the one that was refused: fetching
 	// credentials is wrapped in the call they were for.
-	for op, found := errors.AsType[*smithy.OperationError](err); found; op, found = errors.AsType[*smithy.OperationError](op.Err) {
+	next := errors.AsType[*smithy.OperationError]
+	for op, found := next(err); found; op, found = next(op.Err) {
 		answer.Operation = op.Service() + ": " + op.Operation()
 	}
 	// An agent that the container's credentials come from is no AWS service, and

@@ -133,8 +133,8 @@ func (b *Bucket) Write(ctx context.Context, write publication.Write) error {
 	_, err := b.client.PutObject(ctx, input)
 	// An object that has been deleted meanwhile is NoSuchKey.
 	refused, ok := errors.AsType[*Error](classify(err))
-	if ok &&
-		(refused.Status == http.StatusPreconditionFailed || refused.Code == "ConditionalRequestConflict" || refused.Code == "NoSuchKey") {
+	if ok && (refused.Status == http.StatusPreconditionFailed ||
+		refused.Code == "ConditionalRequestConflict" || refused.Code == "NoSuchKey") {
 		return publication.ErrChanged
 	}
 	return classify(err)

@@ -24,16 +24,11 @@ import (
 // is.
 func question(t *testing.T) *callerid.Presigned {
 	t.Helper()
-	p, err := callerid.Parse(
-		callerid.Encode(
-			"https://sts.us-east-1.amazonaws.com/?X-Amz-SignedHeaders=x-k8s-aws-id&&Version=2011-06-15&Action=GetCallerIdentit%79&X-Amz-Expires=60&X-Amz-Security-Token=SECRETSECRET%2b/%2F&X-Amz-Date="+
-				time.Now().
-					UTC().
-					Format("20060102T150405Z"),
-		),
-		callerid.Policy{Partition: "aws"},
-		time.Now(),
-	)
+	p, err := callerid.Parse(callerid.Encode(
+		"https://sts.us-east-1.amazonaws.com/?X-Amz-SignedHeaders=x-k8s-aws-id&&Version=2011-06-15&"+
+			"Action=GetCallerIdentit%79&X-Amz-Expires=60&X-Amz-Security-Token=SECRETSECRET%2b/%2F&X-Amz-Date="+
+			time.Now().UTC().Format("20060102T150405Z"),
+	), callerid.Policy{Partition: "aws"}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +95,8 @@ func TestCallersAsk(t *testing.T) {
 			t.Fatalf("%s: %+v, %v", name, who, err)
 		}
 		r := <-received
-		if r.Method != http.MethodGet || r.URL.RawQuery != p.Query.Reveal() || r.URL.Path != "/" || r.Host != "sts.us-east-1.amazonaws.com" ||
+		if r.Method != http.MethodGet || r.URL.RawQuery != p.Query.Reveal() || r.URL.Path != "/" ||
+			r.Host != "sts.us-east-1.amazonaws.com" ||
 			r.Header.Get("X-K8s-Aws-Id") != "demo" ||
 			r.Header.Get("Accept") != "application/json" ||
 			r.TLS.ServerName != "sts.us-east-1.amazonaws.com" ||

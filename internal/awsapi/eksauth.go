@@ -196,7 +196,8 @@ func readPodSession(text []byte, requestID string) (*PodSession, error) {
 	// than it does.
 	expires, err := keys.Expiration.Float64()
 	switch {
-	case keys.AccessKeyID == "" || keys.SecretAccessKey == "" || keys.SessionToken == "" || answer.AssumedRoleUser.ARN == "":
+	case keys.AccessKeyID == "" || keys.SecretAccessKey == "" || keys.SessionToken == "" ||
+		answer.AssumedRoleUser.ARN == "":
 		return nil, fmt.Errorf("%w: credentials or assumed role empty", ErrUnusable)
 	case err != nil || expires <= 0 || expires > maxEpoch:
 		return nil, fmt.Errorf("%w: no time of expiry", ErrUnusable)

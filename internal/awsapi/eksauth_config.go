@@ -139,7 +139,9 @@ func (c *EKSAuthConfig) transport(from aws.HTTPClient) (http.RoundTripper, error
 	}
 	transport := buildable.GetTransport()
 	if file := c.ClientCertificateFile; file != "" {
-		transport.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return clientCertificate(file) }
+		transport.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			return clientCertificate(file)
+		}
 	}
 	if file := firstOf(c.CAFile, os.Getenv("AWS_CA_BUNDLE")); file != "" {
 		return newTrusting(transport, file)

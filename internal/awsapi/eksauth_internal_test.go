@@ -20,8 +20,8 @@ func FuzzBrokerAnswers(f *testing.F) {
 			}
 		}
 		session, err := readPodSession(text, "")
-		if err == nil &&
-			(session.Credentials.AccessKeyID == "" || session.Credentials.SecretKey.IsZero() || session.Credentials.SessionToken.IsZero() || session.Credentials.Expires.Unix() < 0) {
+		if err == nil && (session.Credentials.AccessKeyID == "" || session.Credentials.SecretKey.IsZero() ||
+			session.Credentials.SessionToken.IsZero() || session.Credentials.Expires.Unix() < 0) {
 			t.Errorf("session %+v", session)
 		}
 	})

@@ -91,8 +91,10 @@ func TestHandshakeFails(t *testing.T) {
 			{
 				"a certificate of another authority",
 				shake(&tls.Config{
-					RootCAs:              own.Pool(),
-					GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &foreign, nil },
+					RootCAs: own.Pool(),
+					GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+						return &foreign, nil
+					},
 				}),
 				"unknown authority",
 			},
@@ -158,7 +160,9 @@ func TestPanic(t *testing.T) {
 			ended := make(chan error, 1)
 			go func() { ended <- server.Serve(ctx, listener) }()
 			transport := &http.Transport{
-				DialContext:       func(context.Context, string, string) (net.Conn, error) { return listener.Connect(), nil },
+				DialContext: func(context.Context, string, string) (net.Conn, error) {
+					return listener.Connect(), nil
+				},
 				TLSClientConfig:   &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: authority.Pool()},
 				ForceAttemptHTTP2: true,
 			}

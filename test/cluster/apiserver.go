@@ -125,5 +125,6 @@ func (c *Cluster) withoutBootstrap() string {
 	if len(c.APIServers) == 0 {
 		return ""
 	}
-	return "?exclude=poststarthook/rbac/bootstrap-roles&exclude=poststarthook/scheduling/bootstrap-system-priority-classes"
+	return "?exclude=poststarthook/rbac/bootstrap-roles" +
+		"&exclude=poststarthook/scheduling/bootstrap-system-priority-classes"
 }

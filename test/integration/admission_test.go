@@ -85,7 +85,9 @@ func (w *brokerWorld) try(account, spec string) error {
 }
 
 func (w *brokerWorld) association(account, role, spec string) string {
-	return `{apiVersion: rolecall.io/v1alpha1, kind: PodIdentityAssociation, metadata: {namespace: shop, name: ` + account + `}, spec: {serviceAccountName: ` + account + `, roleARN: "` + role + `"` + spec + `}}`
+	return `{apiVersion: rolecall.io/v1alpha1, kind: PodIdentityAssociation, metadata: ` +
+		`{namespace: shop, name: ` + account + `}, ` +
+		`spec: {serviceAccountName: ` + account + `, roleARN: "` + role + `"` + spec + `}}`
 }
 
 func (w *brokerWorld) grant(name, subjects, role string) {
@@ -95,7 +97,8 @@ func (w *brokerWorld) grant(name, subjects, role string) {
 		nil,
 		yaml.Unmarshal(
 			[]byte(
-				`{apiVersion: rolecall.io/v1alpha1, kind: RoleGrant, metadata: {name: `+name+`}, spec: {subjects: `+subjects+`, roles: ["`+role+`"]}}`,
+				`{apiVersion: rolecall.io/v1alpha1, kind: RoleGrant, metadata: {name: `+name+`}, `+
+					`spec: {subjects: `+subjects+`, roles: ["`+role+`"]}}`,
 			),
 			&object.Object,
 		),
@@ -229,8 +232,10 @@ func (w *brokerWorld) foreign(client *eks.Client) {
 	} {
 		name := "house-" + strings.ToLower(reason)
 		for kind, spec := range map[string]string{
-			"ValidatingAdmissionPolicy": `{matchConstraints: {resourceRules: [{apiGroups: [rolecall.io], apiVersions: [v1alpha1], operations: [CREATE], resources: [podidentityassociations]}]},
-				validations: [{expression: "object.metadata.name != '` + name + `'", reason: ` + reason + `, message: not in this house}]}`,
+			"ValidatingAdmissionPolicy": `{matchConstraints: {resourceRules: [{apiGroups: [rolecall.io], ` +
+				`apiVersions: [v1alpha1], operations: [CREATE], resources: [podidentityassociations]}]},
+				validations: [{expression: "object.metadata.name != '` + name + `'", ` +
+				`reason: ` + reason + `, message: not in this house}]}`,
 			"ValidatingAdmissionPolicyBinding": `{policyName: ` + name + `, validationActions: [Deny]}`,
 		} {
 			object := &unstructured.Unstructured{}
@@ -238,7 +243,8 @@ func (w *brokerWorld) foreign(client *eks.Client) {
 				nil,
 				yaml.Unmarshal(
 					[]byte(
-						`{apiVersion: admissionregistration.k8s.io/v1, kind: `+kind+`, metadata: {name: `+name+`}, spec: `+spec+`}`,
+						`{apiVersion: admissionregistration.k8s.io/v1, kind: `+kind+`, `+
+							`metadata: {name: `+name+`}, spec: `+spec+`}`,
 					),
 					&object.Object,
 				),
@@ -286,13 +292,15 @@ func (w *brokerWorld) kubectl() {
 		{[]string{w.association("k-narrow", cartARN, `, sessionPolicy: "{"`)}, true, "spec.sessionPolicy: line 1"},
 		{[]string{grant, w.association("k-admin", adminARN, "")}, false, "k-admin created"},
 		{
-			[]string{`{apiVersion: rolecall.io/v1alpha1, kind: PodIdentityAssociation, metadata: {namespace: shop, ` +
+			[]string{`{apiVersion: rolecall.io/v1alpha1, kind: PodIdentityAssociation, metadata: ` +
+				`{namespace: shop, ` +
 				`name: k-some}, spec: {serviceAccountName: k-b*, allowPatterns: true, roleARN: "` + adminARN + `"}}`},
 			false,
 			"k-some created",
 		},
 		{
-			[]string{`{apiVersion: rolecall.io/v1alpha1, kind: PodIdentityAssociation, metadata: {namespace: shop, ` +
+			[]string{`{apiVersion: rolecall.io/v1alpha1, kind: PodIdentityAssociation, metadata: ` +
+				`{namespace: shop, ` +
 				`name: k-all}, spec: {serviceAccountName: k*, allowPatterns: true, roleARN: "` + adminARN + `"}}`},
 			true,
 			"no RoleGrant lets all of shop/k* use",

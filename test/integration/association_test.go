@@ -86,8 +86,10 @@ func TestAssociations(t *testing.T) {
 	w.until("cart", "RoleExists", "True", cart)
 	w.until("cart", "TrustAllows", "False", "rolecall trust generate")
 	w.run(0, "TrustAllows  False", append([]string{"describe"}, one...)...)
-	if err := w.iam.SetTrust(t.Context(), "cart", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Federated":"arn:aws:iam::111122223333:oidc-provider/oidc.example.com/c1"},
-		"Action":["sts:AssumeRoleWithWebIdentity","sts:TagSession"],"Condition":{"StringEquals":{"oidc.example.com/c1:sub":"system:serviceaccount:shop:cart"}}}]}`); err != nil {
+	if err := w.iam.SetTrust(t.Context(), "cart", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow",`+
+		`"Principal":{"Federated":"arn:aws:iam::111122223333:oidc-provider/oidc.example.com/c1"},
+		"Action":["sts:AssumeRoleWithWebIdentity","sts:TagSession"],`+
+		`"Condition":{"StringEquals":{"oidc.example.com/c1:sub":"system:serviceaccount:shop:cart"}}}]}`); err != nil {
 		t.Fatal(err)
 	}
 	got := w.until("cart", "Ready", "True", "")
@@ -139,7 +141,8 @@ func (w *associationWorld) patterns(role string) {
 		w.create(
 			"podidentityassociations",
 			"shop",
-			`{"kind":"PodIdentityAssociation","metadata":{"name":"`+name+`"},"spec":{"serviceAccountName":"p-*","allowPatterns":true,"roleARN":"`+role+`"}}`,
+			`{"kind":"PodIdentityAssociation","metadata":{"name":"`+name+`"},`+
+				`"spec":{"serviceAccountName":"p-*","allowPatterns":true,"roleARN":"`+role+`"}}`,
 		)
 	}
 	pattern("a-first")

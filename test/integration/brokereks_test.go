@@ -104,8 +104,11 @@ func (w *brokerWorld) rows(client *eks.Client) {
 	}
 	first := made.Association
 	id := *first.AssociationId
-	if !regexp.MustCompile(`^a-[a-z0-9]{17}$`).MatchString(id) || *first.AssociationArn != "arn:aws:eks:eu-west-1:"+accountID+":podidentityassociation/prod/"+id ||
-		!first.CreatedAt.Equal(*first.ModifiedAt) || *first.ClusterName != "prod" || *first.Namespace != "shop" || *first.ServiceAccount != "cart" || *first.RoleArn != cartARN ||
+	if !regexp.MustCompile(`^a-[a-z0-9]{17}$`).MatchString(id) ||
+		*first.AssociationArn != "arn:aws:eks:eu-west-1:"+accountID+":podidentityassociation/prod/"+id ||
+		!first.CreatedAt.Equal(*first.ModifiedAt) ||
+		*first.ClusterName != "prod" || *first.Namespace != "shop" ||
+		*first.ServiceAccount != "cart" || *first.RoleArn != cartARN ||
 		first.TargetRoleArn != nil || first.ExternalId != nil ||
 		first.OwnerArn != nil ||
 		*first.DisableSessionTags ||
@@ -446,10 +449,10 @@ func (w *brokerWorld) run(program string, arguments ...string) (out, problems st
 	w.write(bundle, string(w.ca.PEM()))
 	command := exec.CommandContext(t.Context(), path, arguments...)
 	command.Env = []string{
-		"PATH=" + os.Getenv(
-			"PATH",
-		), "HOME=" + t.TempDir(), "AWS_ENDPOINT_URL_EKS=" + w.url, "AWS_CA_BUNDLE=" + bundle, "AWS_REGION=eu-west-1", "AWS_DEFAULT_REGION=eu-west-1",
-		"AWS_ACCESS_KEY_ID=" + userKeyID, "AWS_SECRET_ACCESS_KEY=" + userSecret, "AWS_EC2_METADATA_DISABLED=true", "AWS_PAGER=", "AWS_MAX_ATTEMPTS=1",
+		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "AWS_ENDPOINT_URL_EKS=" + w.url, "AWS_CA_BUNDLE=" + bundle,
+		"AWS_REGION=eu-west-1", "AWS_DEFAULT_REGION=eu-west-1",
+		"AWS_ACCESS_KEY_ID=" + userKeyID, "AWS_SECRET_ACCESS_KEY=" + userSecret, "AWS_EC2_METADATA_DISABLED=true",
+		"AWS_PAGER=", "AWS_MAX_ATTEMPTS=1",
 	}
 	for _, name := range []string{"PYENV_ROOT", "PYENV_VERSION", "VIRTUAL_ENV"} {
 		if text, found := os.LookupEnv(name); found {
@@ -476,9 +479,8 @@ func (w *brokerWorld) awsCLI() {
 		return said
 	}
 	const on = " --cluster-name prod"
-	made := cli(
-		"eks create-pod-identity-association --namespace shop --service-account cli --role-arn " + cartARN + " --tags team=red" + on,
-	)
+	made := cli("eks create-pod-identity-association --namespace shop --service-account cli --role-arn " + cartARN +
+		" --tags team=red" + on)
 	one, _ := made["association"].(map[string]any)
 	id, _ := one["associationId"].(string)
 	arn, _ := one["associationArn"].(string)
@@ -502,9 +504,9 @@ func (w *brokerWorld) awsCLI() {
 	described, _ := cli(
 		"eks describe-pod-identity-association --association-id " + id + on,
 	)["association"].(map[string]any)
-	if tags, _ := described["tags"].(map[string]any); described["externalId"] != "eu-west-1/"+accountID+"/prod/shop/cli" ||
-		tags["a"] != "b" ||
-		tags["team"] != nil {
+	external := "eu-west-1/" + accountID + "/prod/shop/cli"
+	if tags, _ := described["tags"].(map[string]any); described["externalId"] != external ||
+		tags["a"] != "b" || tags["team"] != nil {
 		t.Errorf("described %v", described)
 	}
 	cli("eks delete-pod-identity-association --association-id " + id + on)
@@ -522,7 +524,8 @@ eks = boto3.client('eks')
 arn = 'arn:aws:iam::111122223333:role/cart'
 for i in range(7):
     eks.create_pod_identity_association(clusterName='prod', namespace='shop', serviceAccount='boto%d' % i, roleArn=arn)
-pages = list(eks.get_paginator('list_pod_identity_associations').paginate(clusterName='prod', namespace='shop', PaginationConfig={'PageSize': 3}))
+paginator = eks.get_paginator('list_pod_identity_associations')
+pages = list(paginator.paginate(clusterName='prod', namespace='shop', PaginationConfig={'PageSize': 3}))
 assert sum(len(p['associations']) for p in pages) >= 7 and all(len(p['associations']) == 3 for p in pages[:-1]), pages
 try:
     eks.create_pod_identity_association(clusterName='prod', namespace='shop', serviceAccount='boto0', roleArn=arn)

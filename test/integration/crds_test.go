@@ -252,7 +252,11 @@ func associationRows(t *testing.T, client dynamic.Interface) {
 			map[string]any{"targetRoleARN": role, "externalID": "ab\n"},
 			"spec.externalID",
 		},
-		{"policy of 2,048", map[string]any{"disableSessionTags": true, "sessionPolicy": strings.Repeat("ä", 2048)}, ""},
+		{
+			"policy of 2,048",
+			map[string]any{"disableSessionTags": true, "sessionPolicy": strings.Repeat("ä", 2048)},
+			"",
+		},
 		{
 			"policy of 2,049",
 			map[string]any{"disableSessionTags": true, "sessionPolicy": strings.Repeat("a", 2049)},

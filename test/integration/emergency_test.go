@@ -123,7 +123,8 @@ func TestControllerEmergency(t *testing.T) {
 	t.Parallel()
 	f := newController(
 		t,
-		"  probe: {serviceAccount: {namespace: default, name: default}, roleARN: 'arn:aws:iam::"+accountID+":role/rotated'}",
+		"  probe: {serviceAccount: {namespace: default, name: default}, "+
+			"roleARN: 'arn:aws:iam::"+accountID+":role/rotated'}",
 		"every: 999h, cacheFor: 1s, drainFor: 1s",
 	)
 	f.newAccounts(t)

@@ -72,8 +72,11 @@ func newFleetAWS(t testing.TB) *fleetAWS {
 	if err != nil {
 		t.Fatal(err)
 	}
-	trust := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Federated":"arn:aws:iam::` + accountID + `:oidc-provider/` + issuerHost + `/broker"},"Action":["sts:AssumeRoleWithWebIdentity","sts:TagSession"],` +
-		`"Condition":{"StringEquals":{"` + issuerHost + `/broker:sub":"system:serviceaccount:shop:cart","` + issuerHost + `/broker:aud":"sts.amazonaws.com"}}}]}`
+	trust := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow",` +
+		`"Principal":{"Federated":"arn:aws:iam::` + accountID + `:oidc-provider/` + issuerHost + `/broker"},` +
+		`"Action":["sts:AssumeRoleWithWebIdentity","sts:TagSession"],` +
+		`"Condition":{"StringEquals":{"` + issuerHost + `/broker:sub":"system:serviceaccount:shop:cart",` +
+		`"` + issuerHost + `/broker:aud":"sts.amazonaws.com"}}}]}`
 	mine, _ := accounts.Find(accountID)
 	if err := mine.Update(func(state account.State) error {
 		return errors.Join(
@@ -168,7 +171,8 @@ func newFleet(t testing.TB, aws *fleetAWS, nodes int, perSecond float64) (f *fle
 		name := fmt.Sprint("n", i)
 		uid := f.place("rolecall-system", "agent-"+name, "rolecall-agent", name)
 		config := agent.Defaults()
-		config.Cluster, config.Node, config.Metrics, config.Log, config.Now = "prod", name, prometheus.NewRegistry(), discard, time.Now
+		config.Cluster, config.Node = "prod", name
+		config.Metrics, config.Log, config.Now = prometheus.NewRegistry(), discard, time.Now
 		config.Upstream = &straight{
 			f,
 			"Bearer " + f.mint("rolecall-broker", "rolecall-system", "agent-"+name, uid, "rolecall-agent", name),

@@ -38,7 +38,8 @@ func putNodeRole(state account.State, name string, ec2 *account.User) error {
 		ID:         account.NewRoleID(),
 		MaxSession: 43200,
 		Principals: map[string]string{who: ec2.ID},
-		Trust:      `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` + who + `"},"Action":"sts:AssumeRole"}]}`,
+		Trust: `{"Version":"2012-10-17","Statement":[{"Effect":"Allow",` +
+			`"Principal":{"AWS":"` + who + `"},"Action":"sts:AssumeRole"}]}`,
 	})
 }
 

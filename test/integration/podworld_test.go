@@ -118,7 +118,8 @@ func newPodWorld(t *testing.T) *podWorld {
 	w.table = filepath.Join(t.TempDir(), "keys.yaml")
 	w.write(
 		w.table,
-		"keys:\n- {accessKeyId: "+userKeyID+", secretAccessKey: "+userSecret+", user: terraform, groups: [\"system:masters\"]}\n",
+		"keys:\n- {accessKeyId: "+userKeyID+", secretAccessKey: "+userSecret+", "+
+			"user: terraform, groups: [\"system:masters\"]}\n",
 	)
 	w.client = &http.Client{
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: w.ca.Pool()}},
@@ -317,7 +318,8 @@ const (
 )
 
 const readByTags = `{Effect: Allow, Action: "ssm:GetParameter", Resource: ` +
-	`"arn:aws:ssm:eu-west-1:*:parameter/${aws:PrincipalTag/eks-cluster-name}/${aws:PrincipalTag/kubernetes-namespace}/*"}`
+	`"arn:aws:ssm:eu-west-1:*:parameter/${aws:PrincipalTag/eks-cluster-name}/` +
+	`${aws:PrincipalTag/kubernetes-namespace}/*"}`
 
 // podIdentitySeed has the trust policies of the guide: role cart is taken in each
 // of the modes, and takes the role data of another account, which wants an
@@ -329,7 +331,9 @@ accounts:
   - {url: "` + issuerURL + `", clientIDs: [pods.eks.amazonaws.com]}
   - {url: "` + mintedURL + `", clientIDs: [sts.amazonaws.com]}
   users:
-  - {name: setup, attached: ["arn:aws:iam::aws:policy/AdministratorAccess"], accessKeys: [{id: ` + setupKeyID + `, secret: ` + setupSecret + `}]}
+  - name: setup
+    attached: ["arn:aws:iam::aws:policy/AdministratorAccess"]
+    accessKeys: [{id: ` + setupKeyID + `, secret: ` + setupSecret + `}]
   - {name: broker, accessKeys: [{id: ` + brokerKeyID + `, secret: ` + brokerSecret + `}]}
   roles:
   - &cart
@@ -344,12 +348,18 @@ accounts:
         Condition:
           StringEquals:
             ` + issuerHost + `/broker:aud: sts.amazonaws.com
-            ` + issuerHost + `/broker:sub: [system:serviceaccount:shop:federated, system:serviceaccount:shop:by-cli, system:serviceaccount:shop:chain, system:serviceaccount:shop:stray,
-              system:serviceaccount:shop:elsewhere, system:serviceaccount:shop:granted, system:serviceaccount:shop:fault]
+            ` + issuerHost + `/broker:sub: [
+              system:serviceaccount:shop:federated, system:serviceaccount:shop:by-cli,
+              system:serviceaccount:shop:chain, system:serviceaccount:shop:stray,
+              system:serviceaccount:shop:elsewhere, system:serviceaccount:shop:granted,
+              system:serviceaccount:shop:fault]
       - Effect: Allow
         Principal: {Federated: "arn:aws:iam::` + accountID + `:oidc-provider/` + issuerID + `"}
         Action: sts:AssumeRoleWithWebIdentity
-        Condition: {StringEquals: {"` + issuerID + `:aud": pods.eks.amazonaws.com, "` + issuerID + `:sub": "system:serviceaccount:shop:passthrough"}}
+        Condition:
+          StringEquals:
+            "` + issuerID + `:aud": pods.eks.amazonaws.com
+            "` + issuerID + `:sub": "system:serviceaccount:shop:passthrough"
       - Effect: Allow
         Principal: {AWS: "arn:aws:iam::` + accountID + `:user/broker"}
         Action: [sts:AssumeRole, sts:TagSession]
@@ -361,11 +371,18 @@ accounts:
             aws:RequestTag/kubernetes-service-account: brokerrole
     inline:
       read: {Version: "2012-10-17", Statement: [` + readByTags + `]}
-      take: {Version: "2012-10-17", Statement: [{Effect: Allow, Action: [sts:AssumeRole, sts:TagSession], Resource: "arn:aws:iam::` + dataAccount + `:role/data"}]}
+      take:
+        Version: "2012-10-17"
+        Statement:
+        - Effect: Allow
+          Action: [sts:AssumeRole, sts:TagSession]
+          Resource: "arn:aws:iam::` + dataAccount + `:role/data"
   - {<<: *cart, name: cart2}
 - id: "` + dataAccount + `"
   users:
-  - {name: setup, attached: ["arn:aws:iam::aws:policy/AdministratorAccess"], accessKeys: [{id: ` + dataKeyID + `, secret: ` + setupSecret + `}]}
+  - name: setup
+    attached: ["arn:aws:iam::aws:policy/AdministratorAccess"]
+    accessKeys: [{id: ` + dataKeyID + `, secret: ` + setupSecret + `}]
   roles:
   - name: data
     trust:
@@ -374,7 +391,9 @@ accounts:
       - Effect: Allow
         Principal: {AWS: "arn:aws:iam::` + accountID + `:root"}
         Action: [sts:AssumeRole, sts:TagSession]
-        Condition: {ArnEquals: {aws:PrincipalArn: "arn:aws:iam::` + accountID + `:role/cart"}, StringEquals: {"sts:ExternalId": ` + clusterTagID + `chain}}
+        Condition:
+          ArnEquals: {aws:PrincipalArn: "arn:aws:iam::` + accountID + `:role/cart"}
+          StringEquals: {"sts:ExternalId": ` + clusterTagID + `chain}
     inline:
       read: {Version: "2012-10-17", Statement: [` + readByTags + `]}
 `

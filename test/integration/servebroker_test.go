@@ -114,7 +114,8 @@ func newBrokerWorld(t *testing.T) *brokerWorld {
 	w.table = filepath.Join(t.TempDir(), "keys.yaml")
 	w.write(
 		w.table,
-		"keys:\n- {accessKeyId: "+userKeyID+", secretAccessKey: "+userSecret+", user: terraform, groups: [\"system:masters\"]}\n",
+		"keys:\n- {accessKeyId: "+userKeyID+", secretAccessKey: "+userSecret+", "+
+			"user: terraform, groups: [\"system:masters\"]}\n",
 	)
 	return w
 }
@@ -205,7 +206,8 @@ func (w *brokerWorld) startAWS() {
 	t.Cleanup(server.Close)
 	w.aws = server.URL
 	statement := func(principal, actions, condition string) string {
-		return `{"Effect":"Allow","Principal":{` + principal + `},"Action":[` + actions + `],"Condition":{"StringEquals":{` + condition + `}}}`
+		return `{"Effect":"Allow","Principal":{` + principal + `},"Action":[` + actions + `],` +
+			`"Condition":{"StringEquals":{` + condition + `}}}`
 	}
 	federated := func(id string) string {
 		return `"Federated":"arn:aws:iam::` + accountID + `:oidc-provider/` + id + `"`
@@ -214,16 +216,20 @@ func (w *brokerWorld) startAWS() {
 		statement(
 			federated(issuerHost+"/broker"),
 			`"sts:AssumeRoleWithWebIdentity","sts:TagSession"`,
-			`"`+issuerHost+`/broker:sub":"system:serviceaccount:shop:cart-federated","`+issuerHost+`/broker:aud":"sts.amazonaws.com"`,
+			`"`+issuerHost+`/broker:sub":"system:serviceaccount:shop:cart-federated",`+
+				`"`+issuerHost+`/broker:aud":"sts.amazonaws.com"`,
 		) + `,` +
 		statement(
 			federated(issuerID),
 			`"sts:AssumeRoleWithWebIdentity"`,
-			`"`+issuerID+`:sub":"system:serviceaccount:shop:cart-passthrough","`+issuerID+`:aud":"pods.eks.amazonaws.com"`,
+			`"`+issuerID+`:sub":"system:serviceaccount:shop:cart-passthrough",`+
+				`"`+issuerID+`:aud":"pods.eks.amazonaws.com"`,
 		) + `,` +
 		statement(`"AWS":"arn:aws:iam::`+accountID+`:user/broker"`, `"sts:AssumeRole","sts:TagSession"`,
 			`"sts:ExternalId":"eu-west-1/`+accountID+`/prod/shop/cart-brokerrole",`+
-				`"aws:RequestTag/eks-cluster-arn":"arn:aws:eks:eu-west-1:`+accountID+`:cluster/prod","aws:RequestTag/kubernetes-namespace":"shop","aws:RequestTag/kubernetes-service-account":"cart-brokerrole"`) + `]}`
+				`"aws:RequestTag/eks-cluster-arn":"arn:aws:eks:eu-west-1:`+accountID+`:cluster/prod",`+
+				`"aws:RequestTag/kubernetes-namespace":"shop",`+
+				`"aws:RequestTag/kubernetes-service-account":"cart-brokerrole"`) + `]}`
 	read := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ssm:GetParameter",` +
 		`"Resource":"arn:aws:ssm:eu-west-1:` + accountID + `:parameter/${aws:PrincipalTag/kubernetes-namespace}/*"}]}`
 	mine, _ := accounts.Find(accountID)
@@ -370,7 +376,8 @@ func (w *brokerWorld) associate(account, spec string) {
 	w.t.Helper()
 	object := &unstructured.Unstructured{}
 	w.must(nil, yaml.Unmarshal([]byte(`{apiVersion: rolecall.io/v1alpha1, kind: PodIdentityAssociation, metadata: `+
-		`{name: `+account+`}, spec: {serviceAccountName: `+account+`, roleARN: "arn:aws:iam::`+accountID+`:role/cart"`+spec+`}}`), &object.Object))
+		`{name: `+account+`}, spec: {serviceAccountName: `+account+`, `+
+		`roleARN: "arn:aws:iam::`+accountID+`:role/cart"`+spec+`}}`), &object.Object))
 	w.must(w.associations().Create(w.t.Context(), object, metav1.CreateOptions{}))
 }
 
@@ -504,8 +511,8 @@ func (w *brokerWorld) wholeWay(name, account, mode string) {
 	pod := w.pod("shop", name, account, "n1")
 	raw := w.token(pod, podIdentity)
 	got := w.eventually(mode+": session", raw, "")
-	if want := "arn:aws:sts::" + accountID + ":assumed-role/cart/eks-prod-" + name[:12]; !strings.HasPrefix(got.body.User.Arn, want) ||
-		got.version != "1" {
+	want := "arn:aws:sts::" + accountID + ":assumed-role/cart/eks-prod-" + name[:12]
+	if !strings.HasPrefix(got.body.User.Arn, want) || got.version != "1" {
 		t.Errorf("%s: %+v", mode, got)
 	}
 	c := got.body.Credentials

@@ -52,7 +52,8 @@ func TestCalledByService(t *testing.T) {
 			return err
 		}
 		reference := configuration.Webhooks[0].ClientConfig.Service
-		if reference == nil || reference.Name != "pod-identity-webhook" || reference.Namespace != "eks" || *reference.Path != "/mutate" || *reference.Port != 443 {
+		if reference == nil || reference.Name != "pod-identity-webhook" || reference.Namespace != "eks" ||
+			*reference.Path != "/mutate" || *reference.Port != 443 {
 			t.Fatalf("registered as %+v", reference)
 		}
 		reference.Port = &port

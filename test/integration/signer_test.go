@@ -269,7 +269,8 @@ func (f *signedCluster) discovery(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "max-age=1")
 	if strings.HasSuffix(r.URL.Path, "/openid-configuration") {
 		fmt.Fprintf(w, `{"issuer":%q,"jwks_uri":"%s/openid/v1/jwks","response_types_supported":["id_token"],`+
-			`"subject_types_supported":["public"],"id_token_signing_alg_values_supported":["RS256"]}`, rotatingURL, rotatingURL)
+			`"subject_types_supported":["public"],"id_token_signing_alg_values_supported":["RS256"]}`,
+			rotatingURL, rotatingURL)
 		return
 	}
 	text, err := f.Client.CoreV1().RESTClient().Get().AbsPath("/openid/v1/jwks").DoRaw(r.Context())

@@ -68,7 +68,8 @@ func TestStartupTaint(t *testing.T) {
 			Nodes().
 			Patch(
 				ctx, "n2", types.MergePatchType,
-				[]byte(`{"metadata":{"labels":{"tried":"`+time.Now().Format("150405.000000")+`"}}}`), metav1.PatchOptions{},
+				[]byte(`{"metadata":{"labels":{"tried":"`+time.Now().Format("150405.000000")+`"}}}`),
+				metav1.PatchOptions{},
 			)
 		return apierrors.IsForbidden(err) || apierrors.IsInvalid(err)
 	}, func() { t.Fatalf("the policy is not in force: %v", err) })

@@ -50,11 +50,16 @@ func TestWebhookModes(t *testing.T) {
 	balancer.set(hook.address)
 	waitUntilCalled(t, c)
 	for name, want := range map[string]string{
-		"by-annotation": "AWS_DEFAULT_REGION=eu-west-1 AWS_REGION=eu-west-1 AWS_ROLE_ARN=" + roleARN + " AWS_WEB_IDENTITY_TOKEN_FILE=/var/run/secrets/eks.amazonaws.com/serviceaccount/token AWS_ROLE_SESSION_NAME=by-annotation",
-		"by-map":        "AWS_DEFAULT_REGION=eu-west-1 AWS_REGION=eu-west-1 AWS_ROLE_ARN=" + roleARN + " AWS_WEB_IDENTITY_TOKEN_FILE=/var/run/secrets/eks.amazonaws.com/serviceaccount/token AWS_ROLE_SESSION_NAME=by-map",
+		"by-annotation": "AWS_DEFAULT_REGION=eu-west-1 AWS_REGION=eu-west-1 AWS_ROLE_ARN=" + roleARN +
+			" AWS_WEB_IDENTITY_TOKEN_FILE=/var/run/secrets/eks.amazonaws.com/serviceaccount/token" +
+			" AWS_ROLE_SESSION_NAME=by-annotation",
+		"by-map": "AWS_DEFAULT_REGION=eu-west-1 AWS_REGION=eu-west-1 AWS_ROLE_ARN=" + roleARN +
+			" AWS_WEB_IDENTITY_TOKEN_FILE=/var/run/secrets/eks.amazonaws.com/serviceaccount/token" +
+			" AWS_ROLE_SESSION_NAME=by-map",
 		"by-agent": "AWS_DEFAULT_REGION=eu-west-1 AWS_REGION=eu-west-1 " +
 			"AWS_CONTAINER_CREDENTIALS_FULL_URI=http://169.254.170.23/v1/credentials " +
-			"AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE=/var/run/secrets/pods.eks.amazonaws.com/serviceaccount/eks-pod-identity-token",
+			"AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE=" +
+			"/var/run/secrets/pods.eks.amazonaws.com/serviceaccount/eks-pod-identity-token",
 		"plain": "",
 	} {
 		pod := createPod(t, c, name, name)

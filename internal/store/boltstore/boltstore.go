@@ -83,8 +83,14 @@ func (s *Store) Create(
 				return nil, fault.New(fault.Conflict, "association %s exists already", name(a))
 			}
 			next.ObjectMeta = metav1.ObjectMeta{
-				Namespace: a.Namespace, Name: a.Name, Labels: maps.Clone(a.Labels), Annotations: maps.Clone(a.Annotations),
-				UID: uuid.NewUUID(), Generation: 1, CreationTimestamp: s.time(), ManagedFields: s.managed(),
+				Namespace:         a.Namespace,
+				Name:              a.Name,
+				Labels:            maps.Clone(a.Labels),
+				Annotations:       maps.Clone(a.Annotations),
+				UID:               uuid.NewUUID(),
+				Generation:        1,
+				CreationTimestamp: s.time(),
+				ManagedFields:     s.managed(),
 			}
 			next.Status = v1alpha1.PodIdentityAssociationStatus{}
 			return next, nil
