@@ -21,7 +21,7 @@ import (
 // the SDK finds in its environment.
 type Account struct{ config aws.Config }
 
-// OpenAccount loads the environment. A role is taken first if one is named, for
+// OpenAccount loads the environment. If a role is named, it is assumed first, for
 // another account; a region replaces the environment's.
 func OpenAccount(ctx context.Context, region, roleARN string) (*Account, error) {
 	var options []func(*config.LoadOptions) error
@@ -130,4 +130,22 @@ func (c *IAM) RolesTrusting(ctx context.Context, principal string) ([]string, er
 		}
 	}
 	return names, nil
+}
+
+// RoleTrust returns the ARN and the trust policy, as JSON, of the role of a name
+// in the account; found is false if there is none. Names are unique in an account
+// whatever their path, so that the ARN may have another path than expected.
+func (c *IAM) RoleTrust(ctx context.Context, name string) (roleARN, trust string, found bool, err error) {
+	got, err := c.client.GetRole(ctx, &iam.GetRoleInput{RoleName: aws.String(name)})
+	if _, missing := errors.AsType[*iamtypes.NoSuchEntityException](err); missing {
+		return "", "", false, nil
+	}
+	if err != nil {
+		return "", "", false, classify(err)
+	}
+	trust, err = url.PathUnescape(aws.ToString(got.Role.AssumeRolePolicyDocument))
+	if err != nil {
+		return "", "", false, fmt.Errorf("trust policy of role %s: %w", name, err)
+	}
+	return aws.ToString(got.Role.Arn), trust, true, nil
 }

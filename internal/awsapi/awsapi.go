@@ -164,8 +164,8 @@ func classify(err error) error {
 	for op, found := next(err); found; op, found = next(op.Err) {
 		answer.Operation = op.Service() + ": " + op.Operation()
 	}
-	// An agent that the container's credentials come from is no AWS service, and
-	// its errors are no operation's: the type is the SDK's own, and has a status.
+	// The agent that the container's credentials come from is not an AWS service, and
+	// its errors belong to no operation: the type is the SDK's own, and has a status.
 	if agent, found := errors.AsType[interface {
 		smithy.APIError
 		HTTPStatusCode() int

@@ -27,8 +27,8 @@ type Bucket struct {
 // Bucket returns a prefix in a bucket of the account's region.
 func (a *Account) Bucket(name, prefix string) *Bucket {
 	client := s3.NewFromConfig(a.config, func(o *s3.Options) {
-		// A host of its own for each bucket is AWS's business: other endpoints
-		// and certificates do not have it.
+		// Only AWS has a host for each bucket: other endpoints and certificates
+		// do not.
 		o.UsePathStyle = o.BaseEndpoint != nil || a.config.BaseEndpoint != nil || strings.Contains(name, ".")
 	})
 	return &Bucket{client: client, name: name, region: a.config.Region, prefix: strings.Trim(prefix, "/")}
@@ -42,12 +42,12 @@ func (b *Bucket) Key(name string) string {
 	return b.prefix + "/" + name
 }
 
-// Ensure makes the bucket unless it is there, versioned, so that what a mistaken
-// publication has overwritten can be had back. Stores of S3's form that keep no
-// versions, as a local AWS, are used without.
+// Ensure creates the bucket unless it is there, versioned, so that what a mistaken
+// publication has overwritten can be recovered. Stores like S3 that keep no
+// versions, such as a local AWS, are used without them.
 func (b *Bucket) Ensure(ctx context.Context) error {
 	input := &s3.CreateBucketInput{Bucket: aws.String(b.name)}
-	if b.region != "us-east-1" { // which is the one that must not be named
+	if b.region != "us-east-1" { // the one that must not be named
 		input.CreateBucketConfiguration = &s3types.CreateBucketConfiguration{
 			LocationConstraint: s3types.BucketLocationConstraint(b.region),
 		}

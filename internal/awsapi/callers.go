@@ -20,9 +20,9 @@ import (
 	"github.com/rolecall/rolecall/internal/fault"
 )
 
-// Callers asks STS whose presigned GetCallerIdentity tokens are.
+// Callers asks STS who signed a presigned GetCallerIdentity token.
 //
-// It is written by hand and not over the SDK's client, which signs with
+// It does not use the SDK's client, which signs with
 // credentials of its own: here the question was signed by somebody else, and goes
 // to STS byte for byte (spec authenticator §3.2).
 type Callers struct {
@@ -63,7 +63,7 @@ func NewCallers(ctx context.Context, c CallersConfig) (*Callers, error) {
 	}
 	buildable, ok := loaded.HTTPClient.(*awshttp.BuildableClient)
 	if !ok {
-		return nil, errors.New("the AWS configuration has another HTTP client")
+		return nil, errors.New("the AWS configuration brings an HTTP client of its own")
 	}
 	transport := buildable.GetTransport() // a copy, with AWS_CA_BUNDLE and the proxy of the environment
 	transport.MaxIdleConnsPerHost, transport.MaxIdleConns = callersIdle, 2*callersIdle
@@ -92,7 +92,7 @@ func NewCallers(ctx context.Context, c CallersConfig) (*Callers, error) {
 // or answer it.
 func (c *Callers) connectTo(endpoint string, transport *http.Transport) error {
 	if !isPrivate(endpoint) {
-		return errors.New("tokens of callers must not travel in the clear: an endpoint of STS is https, or http on " +
+		return errors.New("tokens of callers must not travel in the clear: an STS endpoint must be https, or http on " +
 			"loopback")
 	}
 	parsed, err := url.Parse(endpoint)
@@ -112,12 +112,12 @@ func (c *Callers) connectTo(endpoint string, transport *http.Transport) error {
 	return nil
 }
 
-// Identify asks for one token, once for all who have it at a time, for ten seconds
+// Identify asks about one token, once for all who present it at the same time, for ten seconds
 // at most. Errors are those of callerid.ReadAnswer; none holds the token.
 func (c *Callers) Identify(ctx context.Context, p *callerid.Presigned) (*callerid.Identity, error) {
 	key := p.Key()
 	result := c.flights.DoChan(string(key[:]), func() (any, error) {
-		// It goes on when the first who asked leaves, but not for longer than they had.
+		// It goes on when the first to ask leaves, but for no longer than they had.
 		flight, cancel := context.WithTimeout(context.WithoutCancel(ctx), callersTotal)
 		defer cancel()
 		if deadline, has := ctx.Deadline(); has {
@@ -162,7 +162,7 @@ func (c *Callers) ask(ctx context.Context, p *callerid.Presigned) (*callerid.Ide
 	address := url.URL{Scheme: c.scheme, Host: p.Host, Path: "/", RawQuery: p.Query.Reveal()}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address.String(), nil)
 	if err != nil {
-		return nil, p.Unreachable(errors.New("no request can be made of the token"))
+		return nil, p.Unreachable(errors.New("the token cannot be turned into a request"))
 	}
 	request.Header.Set(callerid.ClusterHeader, c.cluster)
 	request.Header.Set("Accept", "application/json")
@@ -196,5 +196,5 @@ func withoutURL(err error) error {
 			return known
 		}
 	}
-	return errors.New("no answer in HTTP")
+	return errors.New("the answer is not HTTP")
 }

@@ -172,7 +172,7 @@ func TestCallersWithoutSTS(t *testing.T) {
 		}
 	}()
 	_, err = newCallers(t, "http://"+echo.Addr().String()).Identify(soon(t), question(t))
-	unavailable(t, err, "no answer in HTTP")
+	unavailable(t, err, "the answer is not HTTP")
 
 	cut := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "1000")

@@ -249,7 +249,7 @@ func TestBrokerClientCertificate(t *testing.T) {
 		}
 	}
 	if diff := cmp.Diff([]string{"system:node:n1", "system:node:n2"}, who); diff != "" {
-		t.Error(diff)
+		t.Errorf("clients (-want +got):\n%s", diff)
 	}
 }
 
@@ -304,7 +304,7 @@ func TestChanges(t *testing.T) {
 		got, cursor, err := service.Changes(t.Context(), "n/1", "a b")
 		if diff := cmp.Diff(row.want, got); diff != "" || cursor != row.cursor ||
 			errors.Is(err, awsapi.ErrUnusable) != (row.cursor == "") {
-			t.Errorf("%.80s: cursor %q, %v %s", row.text, cursor, err, diff)
+			t.Errorf("%.80s: cursor %q, %v, changes (-want +got):\n%s", row.text, cursor, err, diff)
 		}
 	}
 	if want := "GET /rolecall/v1/changes?node=n%2F1&since=a+b Bearer own-token"; asked != want {

@@ -60,7 +60,7 @@ func readChanges(text []byte) ([]AssociationChange, string, error) {
 		} `json:"items"`
 	}
 	if err := json.Unmarshal(text, &answer); err != nil {
-		return nil, "", fmt.Errorf("%w: not the JSON of changes", ErrUnusable)
+		return nil, "", fmt.Errorf("%w: not changes in JSON", ErrUnusable)
 	}
 	cursor := plain(answer.Cursor)
 	if cursor == "" || len(cursor) > 256 {
@@ -95,7 +95,7 @@ func plain(value json.RawMessage) string {
 	return ""
 }
 
-// associationVersion is 0 for what is no generation.
+// associationVersion is 0 for what is not a generation.
 func associationVersion(text string) int64 {
 	version, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || version < 0 {

@@ -82,7 +82,7 @@ func TestEKSAuthEndpoint(t *testing.T) {
 			config: awsapi.EKSAuthConfig{Endpoint: "https://y/z/"},
 			want:   "https://y/z",
 		},
-		{name: "no URL", config: awsapi.EKSAuthConfig{Endpoint: "broker"}, err: "no URL"},
+		{name: "no URL", config: awsapi.EKSAuthConfig{Endpoint: "broker"}, err: "must be an http or https URL"},
 		{name: "no region", env: "AWS_REGION", value: "", err: "no region"},
 		{name: "broker without endpoint", config: awsapi.EKSAuthConfig{BearerFile: "token"}, err: "needs an endpoint"},
 	} {

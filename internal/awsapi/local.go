@@ -12,10 +12,10 @@ import (
 	"github.com/rolecall/rolecall/internal/credential"
 )
 
-// What is made here reads nothing of the environment and of the user's AWS
+// What is made here reads neither the environment nor the user's AWS
 // configuration: it is for planes of one process, whose AWS is their own.
 
-// NewLocalRoles takes roles at a local AWS, as somebody of it.
+// NewLocalRoles assumes roles at a local AWS, as one of its principals.
 func NewLocalRoles(endpoint, region string, own credential.AWS) *Roles {
 	provider := credentials.NewStaticCredentialsProvider(
 		own.AccessKeyID, own.SecretKey.Reveal(), own.SessionToken.Reveal(),

@@ -11,8 +11,8 @@ import (
 	"github.com/rolecall/rolecall/internal/credential"
 )
 
-// Parameters are those of SSM's parameter store, as somebody sees them. It reads
-// nothing of the environment.
+// Parameters are those of SSM's parameter store, as one principal sees them. It reads
+// nothing from the environment.
 type Parameters struct{ client *ssm.Client }
 
 // NewParameters signs with credentials, at an endpoint.

@@ -19,7 +19,7 @@ import (
 	"github.com/rolecall/rolecall/internal/credential"
 )
 
-// Roles takes roles for others. Each call is one attempt, so that the caller can
+// Roles assumes roles for others. Each call is one attempt, so that the caller can
 // count and pace what STS sees.
 type Roles struct {
 	client *sts.Client
@@ -40,7 +40,7 @@ const (
 )
 
 // NewRoles reads the SDK's configuration and makes no call. A region is needed:
-// roles are taken at a regional endpoint.
+// roles are assumed at a regional endpoint.
 func NewRoles(ctx context.Context, c RolesConfig) (*Roles, error) {
 	transport := awshttp.NewBuildableClient().
 		WithDialerOptions(func(d *net.Dialer) { d.Timeout = rolesDial }).
@@ -51,7 +51,7 @@ func NewRoles(ctx context.Context, c RolesConfig) (*Roles, error) {
 		return nil, fmt.Errorf("load AWS configuration: %w", err)
 	}
 	if loaded.Region == "" {
-		return nil, errors.New("no region whose STS to ask")
+		return nil, errors.New("no region to find an STS endpoint in")
 	}
 	client := sts.NewFromConfig(loaded, func(o *sts.Options) {
 		o.Retryer = aws.NopRetryer{}
@@ -91,7 +91,7 @@ type RoleSession struct {
 	RequestID        string
 }
 
-// WithWebIdentity takes a role with a web-identity token. Nothing is signed, and
+// WithWebIdentity assumes a role with a web-identity token. Nothing is signed, and
 // no credentials of our own are looked for.
 func (r *Roles) WithWebIdentity(ctx context.Context, q RoleRequest, token credential.Secret) (*RoleSession, error) {
 	input := &sts.AssumeRoleWithWebIdentityInput{
@@ -111,7 +111,7 @@ func (r *Roles) WithWebIdentity(ctx context.Context, q RoleRequest, token creden
 	) //nolint:staticcheck // it is what STS refuses by
 }
 
-// Assume takes a role with credentials.
+// Assume assumes a role with credentials.
 func (r *Roles) Assume(ctx context.Context, q RoleRequest) (*RoleSession, error) {
 	input := &sts.AssumeRoleInput{
 		RoleArn:         aws.String(q.RoleARN),
@@ -142,7 +142,7 @@ func (r *Roles) Assume(ctx context.Context, q RoleRequest) (*RoleSession, error)
 }
 
 // Own fetches this process's own credentials, and says whether they are a
-// session's: whoever takes a role with a session chains. Errors wrap
+// session's: assuming a role with a session is role chaining. Errors wrap
 // ErrNoCredentials.
 func (r *Roles) Own(ctx context.Context) (isSession bool, err error) {
 	if r.own == nil {
@@ -173,7 +173,7 @@ func roleSession(
 ) (*RoleSession, error) {
 	if c == nil || user == nil || aws.ToString(c.AccessKeyId) == "" || aws.ToString(c.SecretAccessKey) == "" ||
 		aws.ToString(c.SessionToken) == "" || c.Expiration == nil || aws.ToString(user.Arn) == "" {
-		return nil, fmt.Errorf("%w: STS left members out", ErrUnusable)
+		return nil, fmt.Errorf("%w: STS left out a field", ErrUnusable)
 	}
 	return &RoleSession{
 		Credentials: credential.AWS{

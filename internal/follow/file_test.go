@@ -62,7 +62,7 @@ func TestFile(t *testing.T) {
 		{func() {}, "one", 0, ""},
 		{func() { write("two", 20) }, "two", 1, `"file read again" of=thing`},
 		{func() { write("bad", 30) }, "two", 2, "no good"},
-		{func() { write(strings.Repeat("x", 1<<20+1), 40) }, "two", 2, "longer than a MiB"},
+		{func() { write(strings.Repeat("x", 1<<20+1), 40) }, "two", 2, "longer than 1 MiB"},
 		{func() { _ = os.Remove(path) }, "two", 2, "no such file"},
 		{func() { _ = os.Symlink(t.TempDir(), path) }, "two", 2, "is a directory"},
 		{func() { _ = os.Remove(path); write("three", 20) }, "three", 3, `"file read again" of=thing`},

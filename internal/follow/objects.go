@@ -25,13 +25,13 @@ type Objects[T, S any] struct {
 	*Value[S]
 	client   dynamic.Interface
 	resource string
-	// read makes one of an object. ok is false for what could not be decoded;
+	// read makes a T of an object. ok is false for what could not be decoded;
 	// T must then stand for an object that is there and allows nothing.
 	read  func(content *unstructured.Unstructured, decode func(into any) error) T
 	build func([]T) S
 	log   *slog.Logger
 	known map[string]T // by NAMESPACE/NAME; touched by the reflector only
-	// told is told each change, once Current shows it; see Notify.
+	// told gets each change, once Current shows it; see Notify.
 	told    func(Change[T])
 	changes []Change[T] // not told yet
 }
@@ -47,8 +47,8 @@ type Change[T any] struct {
 	Version string
 }
 
-// Notify has each change told to a function, one after the other. It must be
-// called before Run. What a list brings is told as if it had just changed.
+// Notify reports each change to a function, one after the other. It must be
+// called before Run. What a list brings is reported as if it had just changed.
 func (o *Objects[T, S]) Notify(told func(Change[T])) { o.told = told }
 
 // Run follows the objects until ctx is done.
@@ -96,7 +96,7 @@ func (o *Objects[T, S]) convert(content *unstructured.Unstructured) T {
 		err := runtime.DefaultUnstructuredConverter.FromUnstructured(content.Object, into)
 		if err != nil {
 			o.log.Error(
-				"object not read, it allows nothing", "resource", o.resource, "name", key(content), "error", err,
+				"cannot read object, it allows nothing", "resource", o.resource, "name", key(content), "error", err,
 			)
 		}
 		return err
@@ -182,8 +182,8 @@ func (s *objectStore[T, S]) Resync() error { return nil }
 func key(object metav1.Object) string { return object.GetNamespace() + "/" + object.GetName() }
 
 // Grants follows the RoleGrants of a cluster. One that cannot be read allows
-// nothing, but is there: a cluster without grants is one in which all may use
-// all.
+// nothing, but is there: in a cluster without grants everybody may use
+// every role.
 func Grants(client dynamic.Interface, log *slog.Logger) *Objects[grant.Grant, *grant.Set] {
 	return &Objects[grant.Grant, *grant.Set]{
 		Value:    NewValue(&grant.Set{}),

@@ -62,7 +62,7 @@ func TestAccountTwice(t *testing.T) {
 	t.Parallel()
 	pod := "kind: Pod\nmetadata: {generateName: job-}\nspec: {serviceAccountName: s, containers: [{name: a}]}\n"
 	out, outcomes := inject1(t, pod, accountOf("default", "s", "first"), accountOf("default", "s", "last"))
-	want := "service account default/s is at f1.yaml:1 and at f2.yaml:1, with other annotations; the last one holds"
+	want := "service account default/s is at f1.yaml:1 and at f2.yaml:1, with different annotations; the last one wins"
 	if outcome := outcomes[0]; !strings.Contains(out, `"arn:aws:iam::111122223333:role/last"`) ||
 		outcome.Name != "job-" ||
 		len(outcome.Warnings) != 1 ||
@@ -170,17 +170,17 @@ func TestInvalidInput(t *testing.T) {
 		{
 			"key twice",
 			account + "---\n" + podHead + "  containers:\n  - name: a\n    env: []\n    env: []\n",
-			`f.yaml:15:5: the key "env" is here twice, first on line 14`,
+			`f.yaml:15:5: duplicate key "env", first on line 14`,
 		},
 		{
 			"key twice in JSON",
 			`{"kind":"ServiceAccount","metadata":{"name":"a","name":"b"}}`,
-			`f.yaml:1:49: the key "name" is here twice, first on line 1`,
+			`f.yaml:1:49: duplicate key "name", first on line 1`,
 		},
 		{
 			"key twice in an account",
 			"kind: ServiceAccount\nmetadata: {name: a, name: b}\n",
-			`f.yaml:2:21: the key "name" is here twice, first on line 2`,
+			`f.yaml:2:21: duplicate key "name", first on line 2`,
 		},
 		{
 			"JSON number",

@@ -85,7 +85,7 @@ func TestAliases(t *testing.T) {
 			t.Errorf("%s: something else changed (-want +got):\n%s\n%s", row.name, diff, out)
 		}
 		if again := injected(t, out); again != out {
-			t.Errorf("%s: a second run changes it:\n%s", row.name, cmp.Diff(out, again))
+			t.Errorf("%s: a second run changes it (-once +twice):\n%s", row.name, cmp.Diff(out, again))
 		}
 		if strings.Contains(out, "!!merge") {
 			t.Errorf("%s: a tag that nobody wrote:\n%s", row.name, out)
@@ -137,7 +137,7 @@ func TestAliasesThatCannotBe(t *testing.T) {
 		{
 			"cycle",
 			"kind: Pod\nspec: &s\n  containers: [*s]\n",
-			"f.yaml:3:16: not valid: the alias *s stands inside what it names",
+			"f.yaml:3:16: not valid: the alias *s is part of what it refers to",
 		},
 		{"growth", account + "---\n" + laughs + podHead + "  x: *a9\n", "its aliases make it too large"},
 		{

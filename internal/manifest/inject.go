@@ -135,7 +135,7 @@ func (in *injector) pod(pod yamledit.Node, outcome *Outcome) ([]yamledit.Edit, e
 		outcome.Warnings = append(
 			outcome.Warnings,
 			fmt.Sprintf(
-				"service account %s is at %s and at %s, with other annotations; the last one holds",
+				"service account %s is at %s and at %s, with different annotations; the last one wins",
 				name,
 				used.replaced,
 				used.place,

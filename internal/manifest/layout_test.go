@@ -198,7 +198,7 @@ func TestLayout(t *testing.T) {
 				t.Errorf("%s, line ends %q (-want +got):\n%s", row.name, eol, diff)
 			}
 			if again := injected(t, got); again != got {
-				t.Errorf("%s: a second run changes it:\n%s", row.name, cmp.Diff(got, again))
+				t.Errorf("%s: a second run changes it (-once +twice):\n%s", row.name, cmp.Diff(got, again))
 			}
 		}
 	}

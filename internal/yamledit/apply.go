@@ -32,7 +32,7 @@ func (d *Document) apply(c change) error {
 	case yaml.SequenceNode:
 		return d.applyToList(node, c)
 	default:
-		return errors.New(c.step + " would be of what is neither a map nor a list")
+		return errors.New("the parent of " + c.step + " is neither a map nor a list")
 	}
 }
 

@@ -392,7 +392,7 @@ func TestRefusals(t *testing.T) {
 		{"no such item", "- a\n", removing("/1"), "there is no item 1"},
 		{"an item behind the end", "- a\n", adding("/2", 1), "there is no item 2"},
 		{"the item - of what is there", "- a\n", removing("/-"), "there is no item -"},
-		{"a member of a scalar", "a: 1\n", adding("/a/b", 2), "b would be of what is neither a map nor a list"},
+		{"a member of a scalar", "a: 1\n", adding("/a/b", 2), "the parent of b is neither a map nor a list"},
 		{"the whole document", "a: 1\n", replacing("", 2), "an edit of a whole document"},
 		{"a document without content", "# a\n", adding("/a", 2), "an edit of a document without content"},
 		{"the second of two edits", "a: 1\nb: 2\n", append(removing("/a"), removing("/c")...), "there is no c"},

@@ -169,7 +169,7 @@ func parse(name string, line int, text []byte) ([]*Document, error) {
 	if err == nil {
 		d := &Document{source: name, line: line, text: text, node: node}
 		if cycle := findCycle(node, map[*yaml.Node]bool{}); cycle != nil {
-			return nil, d.errorAt(cycle, "not valid: the alias *%s stands inside what it names", cycle.Value)
+			return nil, d.errorAt(cycle, "not valid: the alias *%s is part of what it refers to", cycle.Value)
 		}
 		return []*Document{d}, nil
 	}
@@ -202,7 +202,7 @@ func parseYAML(text []byte) (*yaml.Node, error) {
 		return &node, nil
 	}
 	if err == nil {
-		err = errors.New("a second document without --- on a line of its own")
+		err = errors.New("a second document without a --- line before it")
 	}
 	return nil, err
 }

@@ -113,16 +113,16 @@ func (w *brokerWorld) rows(client *eks.Client) {
 		first.OwnerArn != nil ||
 		*first.DisableSessionTags ||
 		len(first.Tags) != 0 {
-		t.Errorf("A1: %+v", first)
+		t.Errorf("created: %+v", first)
 	}
 	_, err = client.CreatePodIdentityAssociation(ctx, create("shop", "cart", token("two")))
-	refused(t, "A2", err, "ResourceInUseException", 409, "Association already exists: "+id)
+	refused(t, "created twice", err, "ResourceInUseException", 409, "Association already exists: "+id)
 	again, err := client.CreatePodIdentityAssociation(ctx, create("shop", "cart", token("one")))
 	if err != nil || *again.Association.AssociationId != id {
-		t.Errorf("A3: %v", err)
+		t.Errorf("same token again: %v", err)
 	}
 	_, err = client.CreatePodIdentityAssociation(ctx, create("shop", "other", token("one")))
-	refused(t, "A4", err, "InvalidParameterException", 400, "clientRequestToken")
+	refused(t, "token reused for another", err, "InvalidParameterException", 400, "clientRequestToken")
 
 	policy := func(length int) string {
 		text := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*","Sid":""}]}`
@@ -134,13 +134,13 @@ func (w *brokerWorld) rows(client *eks.Client) {
 		}
 	}
 	_, err = client.CreatePodIdentityAssociation(ctx, create("shop", "narrow", with(200, false)))
-	refused(t, "A5", err, "InvalidParameterException", 400, "")
+	refused(t, "session policy with session tags", err, "InvalidParameterException", 400, "")
 	_, err = client.CreatePodIdentityAssociation(ctx, create("shop", "narrow", with(2049, true)))
-	refused(t, "A6: 2,049", err, "InvalidParameterException", 400, "")
+	refused(t, "session policy of 2,049 characters", err, "InvalidParameterException", 400, "")
 	if made, err := client.CreatePodIdentityAssociation(ctx, create("shop", "narrow", with(2048, true))); err != nil ||
 		*made.Association.Policy != policy(2048) ||
 		!*made.Association.DisableSessionTags {
-		t.Errorf("A6: 2,048: %v", err)
+		t.Errorf("session policy of 2,048 characters: %v", err)
 	}
 	const data = "arn:aws:iam::444455556666:role/data"
 	updated, err := client.UpdatePodIdentityAssociation(ctx, &eks.UpdatePodIdentityAssociationInput{
@@ -150,7 +150,7 @@ func (w *brokerWorld) rows(client *eks.Client) {
 	})
 	if err != nil || *updated.Association.ExternalId != "eu-west-1/"+accountID+"/prod/shop/cart" ||
 		*updated.Association.TargetRoleArn != data {
-		t.Errorf("A7: %+v, %v", updated, err)
+		t.Errorf("target role: %+v, %v", updated, err)
 	}
 	updated, err = client.UpdatePodIdentityAssociation(ctx, &eks.UpdatePodIdentityAssociationInput{
 		ClusterName:   aws.String("prod"),
@@ -158,7 +158,7 @@ func (w *brokerWorld) rows(client *eks.Client) {
 		TargetRoleArn: aws.String(""),
 	})
 	if err != nil || updated.Association.ExternalId != nil || updated.Association.TargetRoleArn != nil {
-		t.Errorf("A7, cleared: %+v, %v", updated, err)
+		t.Errorf("target role, cleared: %+v, %v", updated, err)
 	}
 	updated, err = client.UpdatePodIdentityAssociation(ctx, &eks.UpdatePodIdentityAssociationInput{
 		ClusterName:   aws.String("prod"),
@@ -168,17 +168,17 @@ func (w *brokerWorld) rows(client *eks.Client) {
 	if err != nil || *updated.Association.AssociationId != id || *updated.Association.RoleArn != cartARN+"2" ||
 		!updated.Association.ModifiedAt.After(*first.ModifiedAt) ||
 		!updated.Association.CreatedAt.Equal(*first.CreatedAt) {
-		t.Errorf("A8: %+v, %v", updated, err)
+		t.Errorf("update: %+v, %v", updated, err)
 	}
 	object, err := w.associations().Get(ctx, "cart", metav1.GetOptions{})
 	if err != nil || object.GetGeneration() != 4 {
-		t.Errorf("A8: generation %d, %v", object.GetGeneration(), err)
+		t.Errorf("update: generation %d, %v", object.GetGeneration(), err)
 	}
 	_, err = client.UpdatePodIdentityAssociation(ctx, &eks.UpdatePodIdentityAssociationInput{
 		ClusterName:   aws.String("prod"),
 		AssociationId: &id,
 	})
-	refused(t, "A9", err, "InvalidParameterException", 400, "changes nothing")
+	refused(t, "update that changes nothing", err, "InvalidParameterException", 400, "changes nothing")
 
 	unknown := aws.String("a-00000000000000000")
 	_, err = client.UpdatePodIdentityAssociation(ctx, &eks.UpdatePodIdentityAssociationInput{
@@ -186,26 +186,26 @@ func (w *brokerWorld) rows(client *eks.Client) {
 		AssociationId: unknown,
 		RoleArn:       aws.String(cartARN),
 	})
-	refused(t, "A10: update", err, "ResourceNotFoundException", 404, "")
+	refused(t, "unknown association: update", err, "ResourceNotFoundException", 404, "")
 	_, err = client.DescribePodIdentityAssociation(ctx, &eks.DescribePodIdentityAssociationInput{
 		ClusterName:   aws.String("prod"),
 		AssociationId: unknown,
 	})
-	refused(t, "A10: describe", err, "ResourceNotFoundException", 404, "")
+	refused(t, "unknown association: describe", err, "ResourceNotFoundException", 404, "")
 	missing, _ := errors.AsType[*types.ResourceNotFoundException](err)
 	if missing == nil || aws.ToString(missing.ClusterName) != "prod" {
-		t.Errorf("A10: %+v", missing)
+		t.Errorf("unknown association: %+v", missing)
 	}
 	_, err = client.DeletePodIdentityAssociation(ctx, &eks.DeletePodIdentityAssociationInput{
 		ClusterName:   aws.String("prod"),
 		AssociationId: unknown,
 	})
-	refused(t, "A10: delete", err, "ResourceNotFoundException", 404, "")
+	refused(t, "unknown association: delete", err, "ResourceNotFoundException", 404, "")
 	_, err = client.DescribePodIdentityAssociation(ctx, &eks.DescribePodIdentityAssociationInput{
 		ClusterName:   aws.String("other"),
 		AssociationId: &id,
 	})
-	refused(t, "A10: cluster", err, "ResourceNotFoundException", 404, "No cluster found for name: other.")
+	refused(t, "unknown cluster", err, "ResourceNotFoundException", 404, "No cluster found for name: other.")
 
 	w.tags(client, *first.AssociationArn)
 	gone, err := client.DeletePodIdentityAssociation(ctx, &eks.DeletePodIdentityAssociationInput{
@@ -213,23 +213,23 @@ func (w *brokerWorld) rows(client *eks.Client) {
 		AssociationId: &id,
 	})
 	if err != nil || *gone.Association.AssociationId != id {
-		t.Errorf("A11: %v", err)
+		t.Errorf("deleted: %v", err)
 	}
 	_, err = client.DescribePodIdentityAssociation(ctx, &eks.DescribePodIdentityAssociationInput{
 		ClusterName:   aws.String("prod"),
 		AssociationId: &id,
 	})
-	refused(t, "A11", err, "ResourceNotFoundException", 404, id)
+	refused(t, "deleted", err, "ResourceNotFoundException", 404, id)
 	renewed, err := client.CreatePodIdentityAssociation(ctx, create("shop", "cart"))
 	if err != nil || *renewed.Association.AssociationId == id {
-		t.Errorf("A11: %+v, %v", renewed, err)
+		t.Errorf("created again: %+v, %v", renewed, err)
 	}
 	for _, most := range []int32{0, 101} {
 		_, err = client.ListPodIdentityAssociations(ctx, &eks.ListPodIdentityAssociationsInput{
 			ClusterName: aws.String("prod"),
 			MaxResults:  &most,
 		})
-		refused(t, fmt.Sprint("A13: ", most), err, "InvalidParameterException", 400, "")
+		refused(t, fmt.Sprint("page size: ", most), err, "InvalidParameterException", 400, "")
 	}
 	_, err = client.ListPodIdentityAssociations(ctx, &eks.ListPodIdentityAssociationsInput{
 		ClusterName: aws.String("prod"),
@@ -237,7 +237,7 @@ func (w *brokerWorld) rows(client *eks.Client) {
 	})
 	refused(t, "a token of nobody", err, "InvalidParameterException", 400, "")
 	_, err = client.CreatePodIdentityAssociation(ctx, create("shop", "ca*"))
-	refused(t, "A19: a pattern", err, "InvalidParameterException", 400, "")
+	refused(t, "a pattern", err, "InvalidParameterException", 400, "")
 	_, err = client.CreatePodIdentityAssociation(ctx, create("Shop", "cart"))
 	refused(t, "namespace", err, "InvalidParameterException", 400, "")
 	_, err = client.CreatePodIdentityAssociation(
@@ -256,7 +256,7 @@ func (w *brokerWorld) rows(client *eks.Client) {
 		ServiceAccount: aws.String("by-kubectl"),
 	})
 	if err != nil || len(list.Associations) != 1 {
-		t.Fatalf("A14, A17: %+v, %v", list, err)
+		t.Fatalf("list of an account, made by another way: %+v, %v", list, err)
 	}
 	seen, err := client.DescribePodIdentityAssociation(ctx, &eks.DescribePodIdentityAssociationInput{
 		ClusterName:   aws.String("prod"),
@@ -264,20 +264,20 @@ func (w *brokerWorld) rows(client *eks.Client) {
 	})
 	if err != nil || seen.Association.Tags["a"] != "b" ||
 		!seen.Association.CreatedAt.Equal(*seen.Association.ModifiedAt) {
-		t.Errorf("A17: %+v, %v", seen, err)
+		t.Errorf("made by another way: %+v, %v", seen, err)
 	}
 	list, err = client.ListPodIdentityAssociations(ctx, &eks.ListPodIdentityAssociationsInput{
 		ClusterName: aws.String("prod"),
 		Namespace:   aws.String("elsewhere"),
 	})
 	if err != nil || len(list.Associations) != 0 {
-		t.Errorf("A14: %+v, %v", list, err)
+		t.Errorf("list of an account: %+v, %v", list, err)
 	}
 	_, err = client.ListPodIdentityAssociations(ctx, &eks.ListPodIdentityAssociationsInput{
 		ClusterName:    aws.String("prod"),
 		ServiceAccount: aws.String("cart"),
 	})
-	refused(t, "A14: account alone", err, "InvalidParameterException", 400, "")
+	refused(t, "list of an account without a namespace", err, "InvalidParameterException", 400, "")
 }
 
 func (w *brokerWorld) tags(client *eks.Client, arn string) {
@@ -286,28 +286,28 @@ func (w *brokerWorld) tags(client *eks.Client, arn string) {
 		ResourceArn: &arn,
 		Tags:        map[string]string{"a": "1", "b c/d": "2"},
 	}); err != nil {
-		t.Errorf("A15: %v", err)
+		t.Errorf("tags: %v", err)
 	}
 	if _, err := client.UntagResource(ctx, &eks.UntagResourceInput{
 		ResourceArn: &arn,
 		TagKeys:     []string{"a", "x"},
 	}); err != nil {
-		t.Errorf("A15: %v", err)
+		t.Errorf("tags: %v", err)
 	}
 	if got, err := client.ListTagsForResource(ctx, &eks.ListTagsForResourceInput{ResourceArn: &arn}); err != nil ||
 		len(got.Tags) != 1 ||
 		got.Tags["b c/d"] != "2" {
-		t.Errorf("A15: %+v, %v", got, err)
+		t.Errorf("tags: %+v, %v", got, err)
 	}
 	many := map[string]string{}
 	for i := range 51 {
 		many[fmt.Sprint("k", i)] = ""
 	}
 	_, err := client.TagResource(ctx, &eks.TagResourceInput{ResourceArn: &arn, Tags: many})
-	refused(t, "A15: 51", err, "BadRequestException", 400, "")
+	refused(t, "51 tags", err, "BadRequestException", 400, "")
 	other := strings.Replace(arn, "prod/a-", "prod/b-", 1)
 	_, err = client.ListTagsForResource(ctx, &eks.ListTagsForResourceInput{ResourceArn: &other})
-	refused(t, "A15: unknown", err, "NotFoundException", 404, "")
+	refused(t, "tags: unknown", err, "NotFoundException", 404, "")
 }
 
 // callers are those who may not, or not all.
@@ -388,7 +388,7 @@ func (w *brokerWorld) grants(client *eks.Client) {
 	w.must(grants.Create(ctx, object, metav1.CreateOptions{}))
 	w.eventually("a grant of others", raw, "AccessDeniedException")
 	_, err := client.CreatePodIdentityAssociation(ctx, create("shop", "refused"))
-	refused(t, "H21: write", err, "AccessDeniedException", 403, "no RoleGrant lets shop/refused")
+	refused(t, "without a grant: write", err, "AccessDeniedException", 403, "no RoleGrant lets shop/refused")
 	w.must(nil, grants.Delete(ctx, "others", metav1.DeleteOptions{}))
 	w.eventually("no grant again", raw, "")
 }
@@ -421,11 +421,11 @@ func (w *brokerWorld) pages(client *eks.Client) {
 		}
 	}
 	if fmt.Sprint(sizes) != "[100 100 50]" || len(seen) != 250 {
-		t.Errorf("A12: pages of %v, %d in all", sizes, len(seen))
+		t.Errorf("list in pages: pages of %v, %d in all", sizes, len(seen))
 	}
 	w.must(client.CreatePodIdentityAssociation(ctx, create("shop", "last")))
 	_, err := client.CreatePodIdentityAssociation(ctx, create("shop", "too-many"))
-	refused(t, "A16", err, "ResourceLimitExceededException", 400, "")
+	refused(t, "limit of associations", err, "ResourceLimitExceededException", 400, "")
 	for id := range seen {
 		w.must(client.DeletePodIdentityAssociation(ctx, &eks.DeletePodIdentityAssociationInput{
 			ClusterName:   aws.String("prod"),

@@ -43,7 +43,7 @@ type Store struct {
 
 var _ association.Store = (*Store)(nil)
 
-// Memory returns a store that forgets.
+// Memory returns a store that keeps nothing when the process ends.
 func Memory(now func() time.Time) *Store {
 	s := &Store{
 		Value:   follow.NewValue(&association.Set{}),
@@ -54,8 +54,8 @@ func Memory(now func() time.Time) *Store {
 	return s
 }
 
-// Notify has each change told to a function, in order, and first all objects
-// there are. It must be called before anything is written; the function must not
+// Notify reports each change to a function, in order, and first all existing
+// objects. It must be called before anything is written; the function must not
 // call the store.
 func (s *Store) Notify(told func(follow.Change[*v1alpha1.PodIdentityAssociation])) {
 	s.mu.Lock()
@@ -80,7 +80,7 @@ func (s *Store) Create(
 		name(a),
 		func(current *v1alpha1.PodIdentityAssociation) (*v1alpha1.PodIdentityAssociation, error) {
 			if current != nil {
-				return nil, fault.New(fault.Conflict, "association %s exists already", name(a))
+				return nil, fault.New(fault.Conflict, "association %s already exists", name(a))
 			}
 			next.ObjectMeta = metav1.ObjectMeta{
 				Namespace:         a.Namespace,
@@ -157,7 +157,7 @@ func (s *Store) Delete(ctx context.Context, namespace, account, uid string) erro
 			case current == nil:
 				return nil, notFound(key)
 			case uid != "" && uid != string(current.UID):
-				return nil, fault.New(fault.Conflict, "association %s is another one by now", key)
+				return nil, fault.New(fault.Conflict, "association %s has been deleted and created again", key)
 			}
 			return nil, nil
 		},
@@ -203,7 +203,7 @@ func (s *Store) change(
 					fault.Invalid, "association %s: a change needs the resourceVersion that was read", name(a),
 				)
 			case a.ResourceVersion != current.ResourceVersion || a.UID != "" && a.UID != current.UID:
-				return nil, fault.New(fault.Conflict, "association %s has changed meanwhile", name(a)).
+				return nil, fault.New(fault.Conflict, "association %s has changed in the meantime", name(a)).
 					Hint("read it again and apply the change to what it is now")
 			}
 			next := current.DeepCopy()

@@ -1,6 +1,6 @@
 // Package kubestore keeps the associations of a cluster in its API server.
 //
-// It needs of RBAC, on podidentityassociations of rolecall.io: get and list;
+// It needs these permissions on podidentityassociations of rolecall.io: get and list;
 // create, update and delete to change them; update on podidentityassociations/status
 // for UpdateStatus. It watches nothing: package follow does.
 package kubestore
@@ -34,7 +34,7 @@ type Store struct{ client client.Client }
 
 var _ association.Store = (*Store)(nil)
 
-// New returns a store that reads what is there, not a cache: who has created an
+// New returns a store that reads what is there, not a cache: whoever has created an
 // object must see it.
 func New(config *rest.Config) (*Store, error) {
 	scheme := runtime.NewScheme()
@@ -154,14 +154,14 @@ func classify(err error, namespace, name string) error {
 	case code == http.StatusNotFound:
 		return fault.New(fault.NotFound, "there is no %s", what)
 	case apierrors.IsAlreadyExists(err):
-		return fault.New(fault.Conflict, "%s exists already", what)
+		return fault.New(fault.Conflict, "%s already exists", what)
 	case code == http.StatusConflict:
-		return fault.New(fault.Conflict, "%s has changed meanwhile", what).
+		return fault.New(fault.Conflict, "%s has changed in the meantime", what).
 			Hint("read it again and apply the change to what it is now")
 	case code == http.StatusUnprocessableEntity || code == http.StatusBadRequest:
 		return invalid(&status.ErrStatus)
 	case code == http.StatusForbidden && !strings.Contains(status.ErrStatus.Message, byRBAC):
-		return fault.New(fault.Denied, "%s: %w", what, err) // admission's, or a quota's
+		return fault.New(fault.Denied, "%s: %w", what, err) // by admission, or by a quota
 	case code == http.StatusForbidden || code == http.StatusUnauthorized:
 		return fault.New(fault.Denied, "%s: %w", what, err).Hint("kubectl auth can-i --list says what you may do")
 	case code == http.StatusTooManyRequests:
