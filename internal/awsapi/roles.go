@@ -107,8 +107,10 @@ func (r *Roles) WithWebIdentity(ctx context.Context, q RoleRequest, token creden
 	}
 	id, _ := awsmiddleware.GetRequestIDMetadata(answer.ResultMetadata)
 	return roleSession(
-		answer.Credentials, answer.AssumedRoleUser, answer.PackedPolicySize, id,
-	) //nolint:staticcheck // it is what STS refuses by
+		answer.Credentials, answer.AssumedRoleUser,
+		answer.PackedPolicySize, //nolint:staticcheck // it is what STS refuses by
+		id,
+	)
 }
 
 // Assume assumes a role with credentials.
@@ -137,8 +139,10 @@ func (r *Roles) Assume(ctx context.Context, q RoleRequest) (*RoleSession, error)
 	}
 	id, _ := awsmiddleware.GetRequestIDMetadata(answer.ResultMetadata)
 	return roleSession(
-		answer.Credentials, answer.AssumedRoleUser, answer.PackedPolicySize, id,
-	) //nolint:staticcheck // it is what STS refuses by
+		answer.Credentials, answer.AssumedRoleUser,
+		answer.PackedPolicySize, //nolint:staticcheck // it is what STS refuses by
+		id,
+	)
 }
 
 // Own fetches this process's own credentials, and says whether they are a

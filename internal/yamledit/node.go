@@ -22,10 +22,10 @@ type Node struct {
 func (n Node) Get(path ...string) Node {
 	for _, step := range path {
 		var inner *yaml.Node
-		switch node := n.resolved(); node.Kind {
-		case yaml.MappingNode:
+		switch node := n.resolved(); {
+		case n.IsMap():
 			inner = member(node, step)
-		case yaml.SequenceNode:
+		case n.IsList():
 			if at, err := strconv.Atoi(step); err == nil && at >= 0 && at < len(node.Content) {
 				inner = resolve(node.Content[at])
 			}
