@@ -95,9 +95,9 @@ func warm(port string, tokens []string) error {
 	deadline := time.Now().Add(20 * time.Second)
 	client := http.Client{Timeout: 5 * time.Second}
 	for i := 0; i < len(tokens); {
-		request, err := http.NewRequest(
+		request, err := http.NewRequest( //nolint:noctx // the client has a timeout
 			http.MethodGet, "http://127.0.0.1:"+port+"/v1/credentials", nil,
-		) //nolint:noctx // the client has a timeout
+		)
 		if err != nil {
 			return err
 		}

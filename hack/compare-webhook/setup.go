@@ -152,7 +152,7 @@ func writeCertificate(dir string) (certificate, key string, authority []byte, er
 		Authority: 9 * day,
 		Serving:   3 * day,
 		Settle:    time.Minute,
-	}, "127.0.0.1")
+	}, "compare-webhook", "127.0.0.1")
 	if err != nil {
 		return "", "", nil, err
 	}

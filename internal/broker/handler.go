@@ -63,11 +63,11 @@ func (b *Broker) serveAssume(w http.ResponseWriter, r *http.Request) {
 
 // answer is spec podidentity §19.3 and §19.4: who asks, then what for.
 func (b *Broker) answer(ctx context.Context, w http.ResponseWriter, r *http.Request, record *Record) (*issued, error) {
-	if !b.running.take() {
+	if !b.running.Take() {
 		b.metrics.limited.WithLabelValues("running").Inc()
 		return nil, refusal.New(refusal.Throttled, "The broker serves as many requests as it can.")
 	}
-	defer b.running.free()
+	defer b.running.Free()
 	from := source(r)
 	if !b.limits.mayFail(from, b.Now()) {
 		b.metrics.limited.WithLabelValues("source").Inc()
@@ -251,14 +251,14 @@ func (b *Broker) serveChanges(w http.ResponseWriter, r *http.Request, draining <
 	case !closed(b.Associations.Synced()):
 		err = refusal.New(refusal.Unavailable, "The broker does not know the cluster's associations yet.")
 	}
-	if err == nil && !b.polling.take() {
+	if err == nil && !b.polling.Take() {
 		err = refusal.New(refusal.Throttled, "The broker holds as many requests as it can.")
 	}
 	if err != nil {
 		refusal.Write(w, requestID, refusal.Of(err))
 		return
 	}
-	defer b.polling.free()
+	defer b.polling.Free()
 	go func() {
 		select {
 		case <-draining:

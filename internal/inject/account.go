@@ -26,7 +26,7 @@ type Account struct {
 	// MaxJitter seconds, so that tokens do not all expire together.
 	Jitter int64
 	// Malformed says that Role is no role's ARN. It is injected all the same
-	// (spec webhook §14 Q6), with a warning.
+	// (spec webhook row Q6), with a warning.
 	Malformed bool
 	// options are Rolecall's own annotations.
 	options options
@@ -110,7 +110,7 @@ func (s *Settings) none() Account {
 }
 
 // compose makes an ARN of what is none. An empty role stays empty: the
-// reference would inject the ARN of a role without a name (spec webhook §14 Q16).
+// reference would inject the ARN of a role without a name (spec webhook row Q16).
 func (s *Settings) compose(role string) string {
 	if s.ComposeAccount == "" || role == "" || strings.Contains(role, "arn:") {
 		return role

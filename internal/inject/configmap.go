@@ -87,7 +87,7 @@ func (c *Config) add(key string, raw json.RawMessage, settings *Settings) error 
 }
 
 // account fills in what the entry leaves out: the lifetime, and but for
-// conformance the audience; nothing else (spec webhook §14 Q7, Q21).
+// conformance the audience; nothing else (spec webhook rows Q7, Q21).
 func (e *configEntry) account(settings *Settings) *Account {
 	a := &Account{Role: e.RoleARN, Audience: e.Audience, Expiration: e.TokenExpiration, RegionalSTS: e.UseRegionalSTS}
 	a.Malformed = a.Role != "" && !IsRoleARN(a.Role)

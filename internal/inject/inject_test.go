@@ -110,7 +110,7 @@ func TestWarnings(t *testing.T) {
 }
 
 // TestForeignMountIsNotDoubled: the API server refuses a pod with one path
-// mounted twice (spec webhook §14 Q10).
+// mounted twice (spec webhook row Q10).
 func TestForeignMountIsNotDoubled(t *testing.T) {
 	t.Parallel()
 	for _, at := range []string{mountPath, mountPath + "/", strings.Replace(mountPath, "/run/", "/run/./", 1)} {

@@ -4,7 +4,7 @@
 //   - trust.go says what can be asked for, serviceaccount.go what of it is
 //     dangerous
 //   - forms.go writes statements: web identity, EKS Pod Identity, a broker's
-//     role, a target role (spec issuer-and-sts §15.2, podidentity §15)
+//     role, a target role (spec issuer-and-sts §15.2, spec podidentity §15)
 //   - generate.go fits them into the quota, merge.go into a document that is there
 //   - check.go asks the policy engine whether the result lets in who was asked
 //     for, and nobody else

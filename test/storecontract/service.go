@@ -77,7 +77,8 @@ func testServiceCreate(t *testing.T, w *world) {
 	if !regexp.MustCompile(`^a-[a-z0-9]{17}$`).MatchString(association.ID(made)) ||
 		!association.Modified(made).Equal(made.CreationTimestamp.Time) {
 		t.Errorf(
-			"created: %s, modified %s, created %s", association.ID(made), association.Modified(made), made.CreationTimestamp,
+			"created: %s, modified %s, created %s", association.ID(made), association.Modified(made),
+			made.CreationTimestamp,
 		)
 	}
 	_, err := w.Create(t.Context(), cart("two"))
@@ -146,7 +147,8 @@ func testServiceMembers(t *testing.T, w *world) {
 		in = cart("")
 		in.ServiceAccount = account
 		_, err = w.Create(t.Context(), in)
-		refused(t, fmt.Sprintf("pattern for an account, %q", account), err, association.ErrInvalid, "spec.serviceAccountName")
+		what := fmt.Sprintf("pattern for an account, %q", account)
+		refused(t, what, err, association.ErrInvalid, "spec.serviceAccountName")
 	}
 	in = cart("")
 	in.Tags = map[string]string{"aws:x": ""}

@@ -29,16 +29,16 @@ const (
 // that session, perhaps the target role.
 type taking struct {
 	call        *service.Call
-	cluster     *account.Cluster
-	association *account.Association
+	cluster     *eks.Cluster
+	association *eks.Association
 	pod         *pod
 	arn         string // the cluster's
 	name        string // the session's
 	tags        []policy.Tag
 }
 
-func newTaking(q *service.Call, cluster *account.Cluster, association *account.Association, p *pod) *taking {
-	t := &taking{call: q, cluster: cluster, association: association, pod: p, arn: q.Account.ClusterARN(cluster.Region, cluster.Name)}
+func newTaking(q *service.Call, cluster *eks.Cluster, association *eks.Association, p *pod) *taking {
+	t := &taking{call: q, cluster: cluster, association: association, pod: p, arn: eks.ClusterARN(q.Account, cluster.Region, cluster.Name)}
 	t.name = "eks-" + cut(cluster.Name, 10) + "-" + cut(p.name, 12) + "-" + uuid.NewString()
 	if !association.DisableTags {
 		t.tags = []policy.Tag{
@@ -245,7 +245,7 @@ func (t *taking) answer(of *role, session *account.Session) (any, error) {
 	}
 	return answer{
 		Subject: subject{t.pod.namespace, t.pod.serviceAccount}, Audience: audience,
-		Association: association{t.call.Account.AssociationARN(t.cluster.Region, t.cluster.Name, t.association.ID), t.association.ID},
+		Association: association{eks.AssociationARN(t.call.Account, t.cluster.Region, t.cluster.Name, t.association.ID), t.association.ID},
 		User:        user{named.Session(t.name).String(), of.ID + ":" + t.name},
 		Credentials: credentials{issued.SessionToken.Reveal(), issued.SecretKey.Reveal(), issued.AccessKeyID, wire.Time(issued.Expires)},
 	}, nil

@@ -1,0 +1,57 @@
+package serve
+
+import (
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rolecall/rolecall/api/v1alpha1"
+	"github.com/rolecall/rolecall/internal/arn"
+	"github.com/rolecall/rolecall/internal/association"
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/sessionplan"
+)
+
+// planeFlags say how roles of associations are taken; without a cluster's name
+// their status is left alone.
+type planeFlags struct {
+	cluster    association.Cluster
+	mode       string
+	issuer     string
+	brokerRole string
+	every      time.Duration
+}
+
+var planeModes = []string{string(v1alpha1.Federated), string(v1alpha1.BrokerRole), string(v1alpha1.PassThrough), string(sessionplan.EKS)}
+
+func (c *planeFlags) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&c.cluster.Name, "cluster-name", "", "name of the cluster in ARNs and session tags; keeps the status of PodIdentityAssociations if set")
+	f.StringVar(&c.cluster.Account, "cluster-account", "", "account in the cluster's ARN, 12 digits")
+	f.StringVar(&c.cluster.Region, "cluster-region", "", "region in the cluster's ARN")
+	f.StringVar(&c.cluster.Partition, "cluster-partition", "aws", "partition in the cluster's ARN")
+	f.StringVar(&c.mode, "association-mode", string(v1alpha1.Federated), "how roles are taken where an association does not say: Federated, BrokerRole, PassThrough, or EKS where AWS takes them")
+	f.StringVar(&c.issuer, "issuer", "", "URL of the issuer of the tokens, for Federated and PassThrough")
+	f.StringVar(&c.brokerRole, "broker-role-arn", "", "the broker's own role or user, for BrokerRole")
+	f.DurationVar(&c.every, "associations-every", 30*time.Minute, "how often the roles of associations are looked at in IAM")
+	_ = cmd.RegisterFlagCompletionFunc("association-mode", cobra.FixedCompletions(planeModes, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// plane is false if none is named.
+func (c *planeFlags) plane() (plane sessionplan.Plane, named bool, err error) {
+	plane = sessionplan.Plane{Cluster: c.cluster, Mode: v1alpha1.AssociationMode(c.mode), Issuer: c.issuer, BrokerRoleARN: c.brokerRole}
+	switch {
+	case c.cluster.Name == "":
+		return plane, false, nil
+	case !arn.IsAccount(c.cluster.Account):
+		return plane, false, fault.New(fault.Usage, "--cluster-account %q: want 12 digits", c.cluster.Account)
+	case c.cluster.Region == "":
+		return plane, false, fault.New(fault.Usage, "--cluster-name needs --cluster-region")
+	case !slices.Contains(planeModes, c.mode):
+		return plane, false, fault.New(fault.Usage, "--association-mode %q: want Federated, BrokerRole, PassThrough or EKS", c.mode)
+	case c.every <= 0:
+		return plane, false, fault.New(fault.Usage, "--associations-every %s: want more than nothing", c.every)
+	}
+	return plane, true, nil
+}

@@ -1,0 +1,22 @@
+package awsapi
+
+import (
+	"context"
+
+	"github.com/rolecall/rolecall/internal/arn"
+	"github.com/rolecall/rolecall/internal/publication"
+)
+
+// ProviderARN asks STS which account a is, and returns its number and the ARN that the
+// OIDC provider of an issuer URL has there.
+func (a *Account) ProviderARN(ctx context.Context, url string) (id, provider string, err error) {
+	who, err := a.Identity(ctx)
+	if err != nil {
+		return "", "", err
+	}
+	partition := "aws"
+	if parsed, err := arn.Parse(who.ARN); err == nil {
+		partition = parsed.Partition
+	}
+	return who.Account, publication.ProviderARN(partition, who.Account, url), nil
+}
