@@ -16,7 +16,7 @@ import (
 	"github.com/rolecall/rolecall/internal/fault"
 )
 
-// RunService holds the EKS API's operations over an empty store to rows A1 to A19 of
+// RunService holds the EKS API's operations over an empty store to the rows of
 // spec podidentity §21.
 func RunService(t *testing.T, store association.Store) {
 	for _, row := range []struct {
