@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"regexp"
 	"strconv"
 	"time"
 
@@ -18,6 +17,7 @@ import (
 	"github.com/rolecall/rolecall/internal/broker/refusal"
 	"github.com/rolecall/rolecall/internal/broker/session"
 	"github.com/rolecall/rolecall/internal/credential"
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
 // Limits of requests (spec podidentity §19.2).
@@ -104,7 +104,7 @@ func (b *Broker) answer(ctx context.Context, w http.ResponseWriter, r *http.Requ
 }
 
 // Forms of spec podidentity §12.1.
-var clusterForm = regexp.MustCompile(`^[0-9A-Za-z][A-Za-z0-9_-]{0,99}$`)
+var clusterForm = lazyregexp.New(`^[0-9A-Za-z][A-Za-z0-9_-]{0,99}$`)
 
 // isToken is ^[A-Za-z0-9-_=]+\.[A-Za-z0-9-_=]+\.[A-Za-z0-9-_=]+$. A regular
 // expression takes longer for it than verifying a signature.

@@ -8,10 +8,10 @@ package grant
 import (
 	"cmp"
 	"fmt"
-	"regexp"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/glob"
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
 // Grant is one RoleGrant. A grant that could not be read is one without
@@ -40,7 +40,7 @@ type Decision struct {
 // roleARN is what AWS could know a role by. Patterns are matched against whole
 // ARNs, with stars that cross colons; text of another form could make a star
 // stand for what its author did not mean.
-var roleARN = regexp.MustCompile(`^arn:aws[a-z0-9-]*:iam::\d{12}:role/[\w\-/.@+=,]+$`)
+var roleARN = lazyregexp.New(`^arn:aws[a-z0-9-]*:iam::\d{12}:role/[\w\-/.@+=,]+$`)
 
 // Allows decides whether a service account may use a role. Without any grant
 // everyone may; with one, only what a grant says, and nothing that is no role's

@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
 // Account is a service account's identity: what its annotations say, or a
@@ -45,7 +46,7 @@ func (a *Account) method() Method {
 	return ""
 }
 
-var roleARN = regexp.MustCompile(`^arn:aws[a-z0-9-]*:iam::\d{12}:role/[\w\-/.@+=,]+$`)
+var roleARN = lazyregexp.New(`^arn:aws[a-z0-9-]*:iam::\d{12}:role/[\w\-/.@+=,]+$`)
 
 // IsRoleARN reports whether AWS could know a role by this text.
 func IsRoleARN(text string) bool { return roleARN.MatchString(text) }

@@ -2,12 +2,12 @@ package sessionplan
 
 import (
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
 // The six tags of every session (spec podidentity §14.1), in AWS's order.
@@ -99,7 +99,7 @@ func (p *Plane) tags(own map[string]string, omit []string, s *Subject, values va
 }
 
 // tagText is what STS takes in keys and values.
-var tagText = regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$`)
+var tagText = lazyregexp.New(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$`)
 
 const podLabel = "podLabel:"
 
@@ -148,7 +148,7 @@ func (v variables) find(name string) (variable, bool) {
 	return variable{}, false
 }
 
-var variableForm = regexp.MustCompile(`\$\{[^}]*\}?`)
+var variableForm = lazyregexp.New(`\$\{[^}]*\}?`)
 
 // expansion is a template that was filled in.
 type expansion struct {
@@ -218,7 +218,7 @@ func sessionName(template, cluster string, s *Subject, values variables, unique 
 	return Text{text, open}, nil
 }
 
-var unfit = regexp.MustCompile(`[^A-Za-z0-9_+=,.@-]`)
+var unfit = lazyregexp.New(`[^A-Za-z0-9_+=,.@-]`)
 
 // sanitised is text as session names and source identities may be.
 func sanitised(text string) string { return cut(unfit.ReplaceAllString(text, "-"), maxName) }

@@ -1,6 +1,6 @@
 package flags
 
-import "regexp"
+import "github.com/rolecall/rolecall/internal/lazyregexp"
 
 // RegionName is how a region's name looks.
-var RegionName = regexp.MustCompile(`^[a-z]{2,}(-[a-z]+)+-\d+$`)
+var RegionName = lazyregexp.New(`^[a-z]{2,}(-[a-z]+)+-\d+$`)

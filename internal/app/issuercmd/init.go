@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -22,6 +21,7 @@ import (
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/issuer"
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 	"github.com/rolecall/rolecall/internal/publication"
 	"github.com/rolecall/rolecall/internal/token"
 )
@@ -156,8 +156,8 @@ func (c *initConfig) validate() error {
 
 // As the definition of Issuer has them.
 var (
-	bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
-	thumbprint = regexp.MustCompile(`^[0-9A-Fa-f]{40}$`)
+	bucketName = lazyregexp.New(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
+	thumbprint = lazyregexp.New(`^[0-9A-Fa-f]{40}$`)
 )
 
 // validateProviders looks at what IAM would refuse when all else is done.

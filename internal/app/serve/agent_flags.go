@@ -3,7 +3,6 @@ package serve
 import (
 	"log/slog"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -17,6 +16,7 @@ import (
 	"github.com/rolecall/rolecall/internal/app/cli"
 	"github.com/rolecall/rolecall/internal/app/flags"
 	"github.com/rolecall/rolecall/internal/follow"
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
 const (
@@ -116,7 +116,7 @@ func (c *agentConfig) flags(cmd *cobra.Command) {
 
 // clusterName is EKS's own rule, and keeps the name from leaving its place in
 // the path.
-var clusterName = regexp.MustCompile(`^[0-9A-Za-z][A-Za-z0-9_-]{0,99}$`)
+var clusterName = lazyregexp.New(`^[0-9A-Za-z][A-Za-z0-9_-]{0,99}$`)
 
 // validate checks what the flags say together and returns the bind hosts.
 func (c *agentConfig) validate(log *slog.Logger) ([]netip.Addr, error) {
