@@ -3,13 +3,13 @@ package association
 import (
 	"errors"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/arn"
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 	"github.com/rolecall/rolecall/internal/policy"
 )
 
@@ -32,12 +32,12 @@ const (
 const variables = `namespace|serviceAccount|podName|podUid|node|podLabel:(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?`
 
 var (
-	namespaceName  = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
-	accountName    = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$`)
-	accountPattern = regexp.MustCompile(`^([a-z0-9][a-z0-9.-]*)?\*$`)
-	tagTemplate    = regexp.MustCompile(`^(?:[\p{L}\p{Z}\p{N}_.:/=+\-@]|\$\{(?:` + variables + `)\})*$`)
-	nameTemplate   = regexp.MustCompile(`^(?:[^$]|\$\{(?:` + variables + `|uuid)\})*$`)
-	identityForms  = regexp.MustCompile(`^(?:[\w+=,.@-]|\$\{(?:` + variables + `)\})+$`)
+	namespaceName  = lazyregexp.New(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
+	accountName    = lazyregexp.New(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$`)
+	accountPattern = lazyregexp.New(`^([a-z0-9][a-z0-9.-]*)?\*$`)
+	tagTemplate    = lazyregexp.New(`^(?:[\p{L}\p{Z}\p{N}_.:/=+\-@]|\$\{(?:` + variables + `)\})*$`)
+	nameTemplate   = lazyregexp.New(`^(?:[^$]|\$\{(?:` + variables + `|uuid)\})*$`)
+	identityForms  = lazyregexp.New(`^(?:[\w+=,.@-]|\$\{(?:` + variables + `)\})+$`)
 )
 
 // DefaultTags are the keys of the six tags that sessions carry (spec podidentity

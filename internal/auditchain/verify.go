@@ -7,9 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
 	"strconv"
+
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
 const (
@@ -63,7 +64,7 @@ type Report struct {
 }
 
 // tail are the members that Seal adds.
-var tail = regexp.MustCompile(`^(.*,"chain":"([0-9a-f]{32})","seq":([1-9][0-9]{0,18}),"previous":"([0-9a-f]{32}(?:[0-9a-f]{32})?)"),"hash":"([0-9a-f]{64})"}$`)
+var tail = lazyregexp.New(`^(.*,"chain":"([0-9a-f]{32})","seq":([1-9][0-9]{0,18}),"previous":"([0-9a-f]{32}(?:[0-9a-f]{32})?)"),"hash":"([0-9a-f]{64})"}$`)
 
 // Verify reads lines of one chain or several, which may be mixed: those of
 // replicas, and of a process and the next. It holds each line against its own

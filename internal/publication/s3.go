@@ -3,10 +3,10 @@ package publication
 import (
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/rolecall/rolecall/internal/arn"
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
 // Style is how a bucket stands in a URL (spec issuer-and-sts §5.1). Each makes
@@ -84,7 +84,7 @@ func ProviderARN(partition, account, issuer string) string {
 }
 
 // s3Host is S3's own host names, a bucket's before them if it is a virtual host.
-var s3Host = regexp.MustCompile(`^(?:([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])\.)?s3(?:\.dualstack)?(?:[.-][a-z0-9-]+)?\.(?:amazonaws\.com(?:\.cn)?|amazonaws\.eu|c2s\.ic\.gov|sc2s\.sgov\.gov|cloud\.adc-e\.uk|csp\.hci\.ic\.gov)$`)
+var s3Host = lazyregexp.New(`^(?:([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])\.)?s3(?:\.dualstack)?(?:[.-][a-z0-9-]+)?\.(?:amazonaws\.com(?:\.cn)?|amazonaws\.eu|c2s\.ic\.gov|sc2s\.sgov\.gov|cloud\.adc-e\.uk|csp\.hci\.ic\.gov)$`)
 
 // S3Bucket returns the bucket that stands in a URL of S3's own, in any style. It
 // is not found where something else, as CloudFront, stands before the bucket.

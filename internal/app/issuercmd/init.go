@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -22,6 +21,7 @@ import (
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/issuer"
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 	"github.com/rolecall/rolecall/internal/publication"
 	"github.com/rolecall/rolecall/internal/token"
 )
@@ -155,7 +155,7 @@ func (c *initConfig) validate() error {
 }
 
 // thumbprint is as IAM has it.
-var thumbprint = regexp.MustCompile(`^[0-9A-Fa-f]{40}$`)
+var thumbprint = lazyregexp.New(`^[0-9A-Fa-f]{40}$`)
 
 // validateProviders looks at what IAM would refuse when all else is done.
 func (c *initConfig) validateProviders() error {
