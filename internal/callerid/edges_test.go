@@ -17,8 +17,16 @@ func TestEdgesOfURLs(t *testing.T) {
 	withKey := func(name string) string { return host + "/?" + query() + "&" + name + "=1" }
 	for _, row := range []struct{ name, url, fragment string }{
 		{"an empty parameter between two", host + "/?&" + query() + "&&Version=2011-06-15", accepted},
-		{"what follows an empty parameter counts", host + "/?" + query() + "&&Version=1999-01-01", "unexpected version parameter"},
-		{"one upper case letter, the last of the alphabet", host + "/?" + query("X-Amz-Expires", "") + "&x-amZ-expires=60", accepted},
+		{
+			name:     "what follows an empty parameter counts",
+			url:      host + "/?" + query() + "&&Version=1999-01-01",
+			fragment: "unexpected version parameter",
+		},
+		{
+			name:     "one upper case letter, the last of the alphabet",
+			url:      host + "/?" + query("X-Amz-Expires", "") + "&x-amZ-expires=60",
+			fragment: accepted,
+		},
 		{"upper case throughout", host + "/?" + query("X-Amz-Expires", "") + "&X-AMZ-EXPIRES=60", accepted},
 		{"a letter for a number of seconds", host + "/?" + query("X-Amz-Expires", "a"), "invalid X-Amz-Expires"},
 		{"a colon for a number of seconds", host + "/?" + query("X-Amz-Expires", ":"), "invalid X-Amz-Expires"},
@@ -43,8 +51,16 @@ func TestEdgesOfHosts(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("a", 253-len(".com")) + ".com"
 	for _, row := range []struct{ name, host, fragment string }{
-		{"all letters and digits", "sts.az-AZ-09.amazonaws.com", "does not support hostname sts.az-AZ-09.amazonaws.com"},
-		{"an underscore in a label", "sts.us_east.amazonaws.com", `URL "sts.us_east.amazonaws.com", invalid host format`},
+		{
+			name:     "all letters and digits",
+			host:     "sts.az-AZ-09.amazonaws.com",
+			fragment: "does not support hostname sts.az-AZ-09.amazonaws.com",
+		},
+		{
+			name:     "an underscore in a label",
+			host:     "sts.us_east.amazonaws.com",
+			fragment: `URL "sts.us_east.amazonaws.com", invalid host format`,
+		},
 		{"a hyphen before a label", "sts.-us-east-1.amazonaws.com", "could not parse region"},
 		{"no domain", "sts.us-east-1", "could not parse region"},
 		{"as long as a name may be", long, "URL " + long + ", invalid"},
@@ -96,7 +112,8 @@ func TestEdgesOfAnswers(t *testing.T) {
 			`aéb`, "X: aéb (request",
 		},
 	} {
-		_, err := callerid.ReadAnswer(p, http.StatusForbidden, []byte(`{"Error":{"Code":"X","Message":"`+row.message+`"}}`))
+		_, err := callerid.ReadAnswer(p, http.StatusForbidden,
+			[]byte(`{"Error":{"Code":"X","Message":"`+row.message+`"}}`))
 		if err == nil || !strings.Contains(err.Error(), row.want) {
 			t.Errorf("%s: %v, want %q", name, err, row.want)
 		}

@@ -14,7 +14,8 @@ import (
 func TestOnlyTheWholePrefixCounts(t *testing.T) {
 	t.Parallel()
 	for _, key := range []string{
-		"eks.amazonaws.com", "eks.amazonaws.com-role-arn", "xks.amazonaws.com/role-arn", "eks.amazonaws.co/role-arn", "eks.amazonaws.comm/role-arn",
+		"eks.amazonaws.com", "eks.amazonaws.com-role-arn", "xks.amazonaws.com/role-arn",
+		"eks.amazonaws.co/role-arn", "eks.amazonaws.comm/role-arn",
 	} {
 		if account := inject.ReadAccount(map[string]string{key: role}, inject.Defaults()); account.Role != "" {
 			t.Errorf("%s gives the role %s", key, account.Role)
@@ -108,8 +109,11 @@ func TestReferenceReadsNoOptions(t *testing.T) {
 // TestOurVolumeBehindAnother is found, and not added again.
 func TestOurVolumeBehindAnother(t *testing.T) {
 	t.Parallel()
-	pod := podOf("", `"volumes":[{"name":"v"},{"name":"aws-iam-token","projected":{"sources":[{"serviceAccountToken":{"path":"token"}}]}}],`+oneContainer)
-	if patch := string(encode(t, mustPod(t, pod, nil, inject.Defaults()).Patch)); strings.Contains(patch, "/spec/volumes") {
+	pod := podOf("",
+		`"volumes":[{"name":"v"},{"name":"aws-iam-token","projected":{"sources":[{"serviceAccountToken":{`+
+			`"path":"token"}}]}}],`+oneContainer)
+	if patch := string(encode(t,
+		mustPod(t, pod, nil, inject.Defaults()).Patch)); strings.Contains(patch, "/spec/volumes") {
 		t.Errorf("%s", patch)
 	}
 }
@@ -124,7 +128,11 @@ func TestWhatAContainerHasItself(t *testing.T) {
 		added       string // a variable that is added, or none
 	}{
 		{"all but credentials", `{"name":"AWS_REGION"},{"name":"AWS_STS_REGIONAL_ENDPOINTS"}`, true, "AWS_ROLE_ARN"},
-		{"all but credentials, in our way", `{"name":"AWS_REGION"},{"name":"AWS_STS_REGIONAL_ENDPOINTS"}`, false, "AWS_ROLE_ARN"},
+		{
+			name:  "all but credentials, in our way",
+			env:   `{"name":"AWS_REGION"},{"name":"AWS_STS_REGIONAL_ENDPOINTS"}`,
+			added: "AWS_ROLE_ARN",
+		},
 		{"all but the region", own + `,{"name":"AWS_STS_REGIONAL_ENDPOINTS"}`, true, "AWS_REGION"},
 		{"all but the region, in our way", own + `,{"name":"AWS_STS_REGIONAL_ENDPOINTS"}`, false, "AWS_REGION"},
 		{"all but the endpoints", own + `,{"name":"AWS_REGION"}`, true, "AWS_STS_REGIONAL_ENDPOINTS"},
@@ -162,8 +170,12 @@ func TestForeignCredentialsAreTold(t *testing.T) {
 		{"nothing beside web identity", `"env":[]`, false, false},
 	} {
 		settings := inject.Defaults()
-		known := inject.Known{PodIdentity: row.identity, Account: &inject.Account{Role: role, Audience: "x", Expiration: 600}}
-		result, err := inject.Pod(podOf("", `"containers":[{"name":"a",`+row.env+`}]`), inject.Choose(known, &settings), settings)
+		known := inject.Known{
+			PodIdentity: row.identity,
+			Account:     &inject.Account{Role: role, Audience: "x", Expiration: 600},
+		}
+		result, err := inject.Pod(podOf("",
+			`"containers":[{"name":"a",`+row.env+`}]`), inject.Choose(known, &settings), settings)
 		if err != nil || (len(result.Warnings) > 0) != row.warned {
 			t.Errorf("%s: %+v, %v", row.name, result, err)
 		}
@@ -173,7 +185,8 @@ func TestForeignCredentialsAreTold(t *testing.T) {
 // TestTokenMountedElsewhere is told, unless it is where it belongs or not needed.
 func TestTokenMountedElsewhere(t *testing.T) {
 	t.Parallel()
-	const volume = `"volumes":[{"name":"aws-iam-token","projected":{"sources":[{"serviceAccountToken":{"path":"token"}}]}}],`
+	const volume = `"volumes":[{"name":"aws-iam-token","projected":{"sources":[{"serviceAccountToken":{` +
+		`"path":"token"}}]}}],`
 	const own = `,"env":[{"name":"AWS_ROLE_ARN","value":"x"}]`
 	for _, row := range []struct {
 		name, at, env string
@@ -187,8 +200,11 @@ func TestTokenMountedElsewhere(t *testing.T) {
 	} {
 		settings := inject.Defaults()
 		settings.Conformance = row.conformance
-		pod := podOf("", volume+`"containers":[{"name":"a","volumeMounts":[{"name":"aws-iam-token","mountPath":"`+row.at+`"}]`+row.env+`}]`)
-		if result := mustPod(t, pod, nil, settings); (len(result.Warnings) > 0) != row.warned || (result.Missed != "") != row.warned {
+		pod := podOf("",
+			volume+`"containers":[{"name":"a","volumeMounts":[{"name":"aws-iam-token","mountPath":"`+row.at+`"}]`+
+				row.env+`}]`)
+		if result := mustPod(t, pod, nil, settings); (len(result.Warnings) > 0) != row.warned ||
+			(result.Missed != "") != row.warned {
 			t.Errorf("%s: %+v", row.name, result)
 		}
 	}
@@ -216,7 +232,10 @@ func TestEdgesOfOptions(t *testing.T) {
 		{"role-session-name", "azAZ09_+=,.@-", true},
 		{"role-session-name", "a:b", false},
 	} {
-		annotations := map[string]string{"eks.amazonaws.com/role-arn": role, "eks.amazonaws.com/" + row.option: row.value}
+		annotations := map[string]string{
+			"eks.amazonaws.com/role-arn":      role,
+			"eks.amazonaws.com/" + row.option: row.value,
+		}
 		result := mustPod(t, podOf("", oneContainer), annotations, inject.Defaults())
 		taken := row.value != "" && strings.Contains(string(encode(t, result.Patch)), `"`+row.value+`"`)
 		if taken != row.taken || (len(result.Warnings) == 0) != row.taken {
@@ -236,7 +255,8 @@ func TestOtherAffinities(t *testing.T) {
 	} {
 		pod := podOf("", oneContainer+`,"affinity":{"nodeAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":`+
 			`{"nodeSelectorTerms":[{"matchExpressions":[{`+expression+`}]}]}}}`)
-		if got := strings.Contains(string(encode(t, mustPod(t, pod, nil, inject.Defaults()).Patch)), `C:\\var`); got != windows {
+		if got := strings.Contains(string(encode(t, mustPod(t, pod, nil, inject.Defaults()).Patch)),
+			`C:\\var`); got != windows {
 			t.Errorf("%s: Windows %t", expression, got)
 		}
 	}

@@ -35,7 +35,11 @@ func TestCharactersAreReportedWithTheirText(t *testing.T) {
 		{"behind a text that ended on no line", "\"a\n\"\u2013\"", []string{"\"\u2013\"→\"-\""}},
 		{"a quote in a text of JSON", "{\"a\u201cb\": 1}", []string{"\"a\u201cb\"→" + `"a\"b"`}},
 		{"what has no plain form, and what has", "{\"\u0100\": \u2013}", []string{"\u0100", "\u2013→-"}},
-		{"what has no plain form in a text with what has", "\"\u2013\u0100\"", []string{"\"\u2013\u0100\"→\"-\u0100\""}},
+		{
+			name: "what has no plain form in a text with what has",
+			text: "\"\u2013\u0100\"",
+			want: []string{"\"\u2013\u0100\"→\"-\u0100\""},
+		},
 		{"control characters", "{\x01\x1f}", []string{"\x01", "\x1f"}},
 		{"bytes that are no UTF-8", "{\x80\xff}", []string{"\x80", "\xff"}},
 		{"a replacement character that was written", "{\ufffd}", []string{"\ufffd"}},
@@ -61,7 +65,17 @@ func TestCharactersAreReportedWithTheirText(t *testing.T) {
 func TestUnusualNear(t *testing.T) {
 	t.Parallel()
 	const text = "abcd\u201cefgh"
-	for offset, named := range map[int]bool{0: false, 3: false, 4: true, 5: true, 6: true, 7: true, 8: false, len(text): false, len(text) + 4: false} {
+	for offset, named := range map[int]bool{
+		0:             false,
+		3:             false,
+		4:             true,
+		5:             true,
+		6:             true,
+		7:             true,
+		8:             false,
+		len(text):     false,
+		len(text) + 4: false,
+	} {
 		d := &decoder{text: []byte(text)}
 		if got := d.unusualNear(offset); strings.Contains(got, "LEFT DOUBLE QUOTATION MARK") != named {
 			t.Errorf("at %d: %q", offset, got)

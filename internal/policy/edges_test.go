@@ -78,7 +78,8 @@ func TestEveryFaultIsFound(t *testing.T) {
 		},
 	} {
 		var faults []string
-		for _, one := range policy.Lint(row.kind, "p", []byte(strings.ReplaceAll(row.text, "'", `"`)), policy.LintOptions{}) {
+		for _, one := range policy.Lint(row.kind, "p", []byte(strings.ReplaceAll(row.text, "'", `"`)),
+			policy.LintOptions{}) {
 			if one.Severity == policy.Error {
 				faults = append(faults, one.Message)
 			}
@@ -135,7 +136,12 @@ func TestSimilarOperators(t *testing.T) {
 // what takes a role.
 func TestRootUsers(t *testing.T) {
 	t.Parallel()
-	root := policy.Principal{Kind: policy.Root, ARN: "arn:aws:iam::111122223333:root", Account: "111122223333", UserID: "111122223333"}
+	root := policy.Principal{
+		Kind:    policy.Root,
+		ARN:     "arn:aws:iam::111122223333:root",
+		Account: "111122223333",
+		UserID:  "111122223333",
+	}
 	for _, row := range []struct {
 		name, action, resource string
 		policies               policy.Policies
@@ -145,10 +151,16 @@ func TestRootUsers(t *testing.T) {
 		{"in its account", "s3:GetObject", "arn:aws:s3:::b/k", policy.Policies{}, policy.Allowed, "allowed-direct"},
 		{
 			"a role that does not trust it", "sts:TagSession", roleT,
-			policy.Policies{Trust: parse(t, policy.Trust, roleTrust(`{'Service':'ec2.amazonaws.com'}`))}, policy.ImplicitDeny, "no-trust-match",
+			policy.Policies{
+				Trust: parse(t, policy.Trust, roleTrust(`{'Service':'ec2.amazonaws.com'}`)),
+			}, policy.ImplicitDeny, "no-trust-match",
 		},
 	} {
-		got := policy.Decide(&policy.Request{Principal: root, Action: row.action, Resource: row.resource}, &row.policies)
+		got := policy.Decide(&policy.Request{
+			Principal: root,
+			Action:    row.action,
+			Resource:  row.resource,
+		}, &row.policies)
 		if got.Effect != row.effect || got.Reason != row.reason {
 			t.Errorf("%s: %s (%s), want %s (%s)", row.name, got.Effect, got.Reason, row.effect, row.reason)
 		}

@@ -54,10 +54,13 @@ func craft(r *http.Request, service, bodyHash string, signed ...string) *http.Re
 		names = append(names, name)
 	}
 	list := strings.Join(names, ";")
-	canonical := r.Method + "\n" + r.URL.EscapedPath() + "\n" + r.URL.RawQuery + "\n" + strings.Join(signed, "\n") + "\n\n" + list + "\n" + bodyHash
+	canonical := r.Method + "\n" + r.URL.EscapedPath() + "\n" + r.URL.RawQuery + "\n" + strings.Join(signed,
+		"\n") + "\n\n" + list + "\n" + bodyHash
 	scope := "20260901/us-east-1/" + service + "/aws4_request"
 	signature := hmacOf(keyFor(secret, service), "AWS4-HMAC-SHA256\n"+crafted+"\n"+scope+"\n"+hash(canonical))
-	r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=AKIAEXAMPLE/"+scope+", SignedHeaders="+list+", Signature="+hex.EncodeToString(signature))
+	r.Header.Set("Authorization",
+		"AWS4-HMAC-SHA256 Credential=AKIAEXAMPLE/"+scope+", SignedHeaders="+list+", Signature="+
+			hex.EncodeToString(signature))
 	return r
 }
 
@@ -124,7 +127,12 @@ func TestS3Bodies(t *testing.T) {
 	}{
 		{"nothing claimed", "content", "", craft(get(t, "/"), "s3", claimed, host)},
 		{"nothing claimed, another body", "changed", "SignatureDoesNotMatch", craft(get(t, "/"), "s3", claimed, host)},
-		{"nothing claimed, and signed as unsigned", "content", "SignatureDoesNotMatch", craft(get(t, "/"), "s3", "UNSIGNED-PAYLOAD", host)},
+		{
+			name:    "nothing claimed, and signed as unsigned",
+			body:    "content",
+			code:    "SignatureDoesNotMatch",
+			request: craft(get(t, "/"), "s3", "UNSIGNED-PAYLOAD", host),
+		},
 		{
 			"claimed", "content", "",
 			craft(get(t, "/", "X-Amz-Content-Sha256", claimed), "s3", claimed, host, "x-amz-content-sha256:"+claimed),
@@ -159,7 +167,8 @@ func TestClockOfS3(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			expectCode(t, service+" off by "+off.String(), parsed.Verify(request, nil, secret, service, now.Add(off)), codes[i])
+			expectCode(t, service+" off by "+off.String(), parsed.Verify(request, nil, secret, service,
+				now.Add(off)), codes[i])
 		}
 	}
 }
@@ -174,7 +183,9 @@ func TestParametersOfPresignedURLs(t *testing.T) {
 		return r
 	}
 	expectCode(t, "as the SDK makes it", verify(with(good), "", now), "")
-	for _, name := range []string{"X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-SignedHeaders", "X-Amz-Signature"} {
+	for _, name := range []string{
+		"X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-SignedHeaders", "X-Amz-Signature",
+	} {
 		twice := good + "&" + name + "=x"
 		expectCode(t, name+" twice", verify(with(twice), "", now), "IncompleteSignature")
 		values, _ := url.ParseQuery(good)
@@ -236,24 +247,37 @@ func TestTrailers(t *testing.T) {
 		{"two", "x-a,x-b", "x-a:1\r\nx-b:2\r\n", "x-a:1\nx-b:2\n", ""},
 		{"two, one of them signed", "x-a,x-b", "x-a:1\r\nx-b:2\r\n", "x-b:2\n", "SignatureDoesNotMatch"},
 		{"one behind an empty line", "x-a,x-b", "x-a:1\r\n\r\nx-b:2\r\n", "x-a:1\nx-b:2\n", ""},
-		{"one behind an empty line that is not signed", "x-a,x-b", "x-a:1\r\n\r\nx-b:2\r\n", "x-a:1\n", "SignatureDoesNotMatch"},
+		{
+			name:      "one behind an empty line that is not signed",
+			announced: "x-a,x-b",
+			trailer:   "x-a:1\r\n\r\nx-b:2\r\n",
+			canonical: "x-a:1\n",
+			code:      "SignatureDoesNotMatch",
+		},
 		{"not announced", "x-a", "x-a:1\r\nx-b:2\r\n", "x-a:1\nx-b:2\n", "MalformedTrailerError"},
 		{"twice", "x-a", "x-a:1\r\nx-a:1\r\n", "x-a:1\nx-a:1\n", "MalformedTrailerError"},
 		{"without a value", "x-a", "x-a\r\n", "x-a:\n", "MalformedTrailerError"},
 	} {
 		r := get(t, "/", "X-Amz-Date", crafted, "X-Amz-Content-Sha256", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER",
 			"X-Amz-Decoded-Content-Length", "0", "X-Amz-Trailer", row.announced,
-			"Authorization", "AWS4-HMAC-SHA256 Credential=A/20260901/us-east-1/s3/aws4_request,SignedHeaders=host,Signature="+seed)
+			"Authorization", "AWS4-HMAC-SHA256 Credential=A/20260901/us-east-1/s3/aws4_request,SignedHeaders=host,"+
+				"Signature="+seed)
 		parsed, err := sigv4.Parse(r)
 		if err != nil {
 			t.Fatal(err)
 		}
 		sign := func(kind, previous string, hashes ...string) string {
-			lines := append([]string{"AWS4-HMAC-SHA256-" + kind, crafted, "20260901/us-east-1/s3/aws4_request", previous}, hashes...)
+			lines := append([]string{
+				"AWS4-HMAC-SHA256-" + kind,
+				crafted,
+				"20260901/us-east-1/s3/aws4_request",
+				previous,
+			}, hashes...)
 			return hex.EncodeToString(hmacOf(keyFor(secret, "s3"), strings.Join(lines, "\n")))
 		}
 		last := sign("PAYLOAD", seed, hash(""), hash(""))
-		text := "0;chunk-signature=" + last + "\r\n" + row.trailer + "x-amz-trailer-signature:" + sign("TRAILER", last, hash(row.canonical)) + "\r\n\r\n"
+		text := "0;chunk-signature=" + last + "\r\n" + row.trailer + "x-amz-trailer-signature:" + sign("TRAILER", last,
+			hash(row.canonical)) + "\r\n\r\n"
 		_, _, err = parsed.Chunks(r, []byte(text), secret)
 		expectCode(t, row.name, err, row.code)
 	}
@@ -281,7 +305,8 @@ func TestLegacyText(t *testing.T) {
 			t.Fatal(err)
 		}
 		expectCode(t, row.name, parsed.Verify(r, nil, secret, "s3", time.Unix(1000, 0)), row.code)
-		expectCode(t, row.name+", a second late", parsed.Verify(r, nil, secret, "s3", time.Unix(1001, 0)), "AccessDenied")
+		expectCode(t, row.name+", a second late", parsed.Verify(r, nil, secret, "s3", time.Unix(1001, 0)),
+			"AccessDenied")
 	}
 }
 
@@ -295,7 +320,11 @@ func TestLegacyParameters(t *testing.T) {
 		{"no signature", "AWSAccessKeyId=A&Expires=1", "MissingAuthenticationToken"},
 		{"no end", "AWSAccessKeyId=A&Signature=x", "MissingAuthenticationToken"},
 		{"two keys", "AWSAccessKeyId=A&AWSAccessKeyId=B&Signature=x&Expires=1", "MissingAuthenticationToken"},
-		{"two session tokens", "AWSAccessKeyId=A&Signature=x&Expires=1&x-amz-security-token=a&x-amz-security-token=b", "IncompleteSignature"},
+		{
+			name:  "two session tokens",
+			query: "AWSAccessKeyId=A&Signature=x&Expires=1&x-amz-security-token=a&x-amz-security-token=b",
+			code:  "IncompleteSignature",
+		},
 	} {
 		_, err := sigv4.Parse(get(t, "/?"+row.query))
 		expectCode(t, row.name, err, row.code)
@@ -333,10 +362,12 @@ func TestLifeOfPresignedS3(t *testing.T) {
 		{"early", 60, -sigv4.Window, ""},
 		{"too early", 60, -sigv4.Window - time.Second, "AccessDenied"},
 	} {
-		query := "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIAEXAMPLE%2F20260901%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Date=" + crafted +
+		query := "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=" +
+			"AKIAEXAMPLE%2F20260901%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Date=" + crafted +
 			"&X-Amz-Expires=" + strconv.Itoa(row.expires) + "&X-Amz-SignedHeaders=host"
 		canonical := "GET\n/b/k\n" + query + "\nhost:example.com\n\nhost\nUNSIGNED-PAYLOAD"
-		signature := hmacOf(keyFor(secret, "s3"), "AWS4-HMAC-SHA256\n"+crafted+"\n20260901/us-east-1/s3/aws4_request\n"+hash(canonical))
+		signature := hmacOf(keyFor(secret, "s3"),
+			"AWS4-HMAC-SHA256\n"+crafted+"\n20260901/us-east-1/s3/aws4_request\n"+hash(canonical))
 		r := get(t, "/b/k?"+query+"&X-Amz-Signature="+hex.EncodeToString(signature))
 		parsed, err := sigv4.Parse(r)
 		if err != nil {

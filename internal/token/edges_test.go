@@ -67,7 +67,8 @@ func TestLongestToken(t *testing.T) {
 func TestAlgorithmIsAText(t *testing.T) {
 	t.Parallel()
 	for _, alg := range []string{`""`, `5`, `null`, `["RS256"]`} {
-		if _, err := token.Decode(reheader(t, `{"alg":`+alg+`,"kid":"x"}`, "{}", "")); !errors.Is(err, token.ErrMalformed) {
+		if _, err := token.Decode(reheader(t, `{"alg":`+alg+`,"kid":"x"}`, "{}",
+			"")); !errors.Is(err, token.ErrMalformed) {
 			t.Errorf("alg %s: %v", alg, err)
 		}
 	}
@@ -77,7 +78,8 @@ func TestAlgorithmIsAText(t *testing.T) {
 // key, whatever the header says.
 func signedText(t *testing.T, private crypto.Signer, hash crypto.Hash, header string) string {
 	t.Helper()
-	text := encode(header) + "." + encode(`{"iss":"https://issuer.example","aud":"sts.amazonaws.com","iat":1,"exp":9999999999,"sub":"x"}`)
+	text := encode(header) + "." +
+		encode(`{"iss":"https://issuer.example","aud":"sts.amazonaws.com","iat":1,"exp":9999999999,"sub":"x"}`)
 	digest := hash.New()
 	digest.Write([]byte(text))
 	var signature []byte
@@ -138,7 +140,8 @@ func TestAlgorithmFitsTheKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	raw := credential.NewSecret(signedText(t, private, crypto.SHA512, `{"alg":"RS512","kid":"`+key.ID()+`"}`))
-	if _, err := verifierFor(t, key).Verify(raw, now); !errors.Is(err, token.ErrSignature) || !strings.Contains(err.Error(), `published for "RS256"`) {
+	if _, err := verifierFor(t, key).Verify(raw, now); !errors.Is(err, token.ErrSignature) ||
+		!strings.Contains(err.Error(), `published for "RS256"`) {
 		t.Errorf("RS512 by a key that is published for RS256: %v", err)
 	}
 	without, err := token.ParseJWKS([]byte(`{"keys":[` + replaceMember(t, publicEntry(t, key), "alg", "") + `]}`))
@@ -155,7 +158,8 @@ func TestAlgorithmFitsTheKey(t *testing.T) {
 // TestAMissingClaimHidesNoOther: each claim is read, whichever is not there.
 func TestAMissingClaimHidesNoOther(t *testing.T) {
 	t.Parallel()
-	decoded, err := token.Decode(signRaw(t, newEC(t, elliptic.P256()), `{"exp":2,"iat":1,"nbf":1,"sub":"x","kubernetes.io":{"namespace":"app"}}`))
+	decoded, err := token.Decode(signRaw(t, newEC(t, elliptic.P256()),
+		`{"exp":2,"iat":1,"nbf":1,"sub":"x","kubernetes.io":{"namespace":"app"}}`))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,7 +26,10 @@ func TestFollowed(t *testing.T) {
 	client := fake.NewClientset(
 		pod("cart-0", "n1"),
 		&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "cart"}},
-		&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}, Spec: corev1.NodeSpec{ProviderID: "aws:///eu-west-1a/" + id}},
+		&corev1.Node{
+			ObjectMeta: metav1.ObjectMeta{Name: "n1"},
+			Spec:       corev1.NodeSpec{ProviderID: "aws:///eu-west-1a/" + id},
+		},
 	)
 	objects, nodes := workload.NewObjects(client, time.Now), workload.NewNodes(client, workload.Auto, time.Now)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -29,7 +29,8 @@ func newNode(name, provider string) *corev1.Node {
 func TestInstanceIDs(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]bool{
-		instance: true, "i-01234567": true, "i-0123456": false, instance + "0": false, "i-0123456789ABCDEF0": false, "0123456789abcdef0": false, "": false,
+		instance: true, "i-01234567": true, "i-0123456": false, instance +
+			"0": false, "i-0123456789ABCDEF0": false, "0123456789abcdef0": false, "": false,
 	} {
 		if got := IsInstanceID(text); got != want {
 			t.Errorf("%q: %t", text, got)

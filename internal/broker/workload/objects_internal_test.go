@@ -36,7 +36,11 @@ func TestThePodMustBeThere(t *testing.T) {
 		{"deleted a minute ago", "", deleted(time.Minute)},
 		{"deleted more than a minute ago", "was deleted", deleted(time.Minute + time.Second)},
 		{"to be deleted", "", deleted(-time.Hour)},
-		{"of another service account", "another service account", func(p *corev1.Pod) { p.Spec.ServiceAccountName = "x" }},
+		{
+			name:    "of another service account",
+			message: "another service account",
+			edit:    func(p *corev1.Pod) { p.Spec.ServiceAccountName = "x" },
+		},
 		{"on another node", "another node", func(p *corev1.Pod) { p.Spec.NodeName = "n2" }},
 		{"on no node yet", "", func(p *corev1.Pod) { p.Spec.NodeName = "" }},
 	} {
@@ -67,8 +71,11 @@ func TestOnlyWantedLabelsAreKept(t *testing.T) {
 	t.Parallel()
 	read := podReader([]string{"team", "stage"})
 	for name, row := range map[string]struct{ labels, want map[string]string }{
-		"one of two":      {map[string]string{"team": "red", "tier": "front"}, map[string]string{"team": "red"}},
-		"both":            {map[string]string{"team": "red", "stage": ""}, map[string]string{"team": "red", "stage": ""}},
+		"one of two": {map[string]string{"team": "red", "tier": "front"}, map[string]string{"team": "red"}},
+		"both": {
+			map[string]string{"team": "red", "stage": ""},
+			map[string]string{"team": "red", "stage": ""},
+		},
 		"none that count": {map[string]string{"tier": "front"}, nil},
 	} {
 		got := read(newPod("cart-0", func(p *corev1.Pod) { p.Labels = row.labels }))
@@ -104,7 +111,11 @@ func TestNewcomersAreWaitedFor(t *testing.T) {
 			w.check(w.objects.pods.Add(newPod("cart-1", func(p *corev1.Pod) { p.UID = "older" })))
 			time.AfterFunc(newcomerWait/2, func() { w.check(w.objects.pods.Update(newPod("cart-1"))) })
 		}, newcomerWait / 2, "", ""},
-		{"never brought, but there", func(w *world) { w.check(w.client.Tracker().Add(newPod("cart-1"))) }, newcomerWait, "", ""},
+		{
+			name:  "never brought, but there",
+			setUp: func(w *world) { w.check(w.client.Tracker().Add(newPod("cart-1"))) },
+			took:  newcomerWait,
+		},
 		{"not there", func(*world) {}, newcomerWait, refusal.InvalidToken, "pod does not exist any more"},
 		{"there as another", func(w *world) {
 			w.check(w.client.Tracker().Add(newPod("cart-1", func(p *corev1.Pod) { p.UID = "newer" })))
@@ -135,7 +146,10 @@ func TestWhoGivesUpWaiting(t *testing.T) {
 		w := newWorld(t, JWKS)
 		ctx, cancel := context.WithTimeout(t.Context(), newcomerWait/2)
 		defer cancel()
-		_, err := w.verifier.Verify(ctx, signed(bound(claims{"pod": claims{"name": "cart-1", "uid": podUID}})), audience)
+		_, err := w.verifier.Verify(ctx, signed(bound(claims{"pod": claims{
+			"name": "cart-1",
+			"uid":  podUID,
+		}})), audience)
 		wantRefused(t, "given up", err, refusal.Unavailable, "deadline exceeded")
 	})
 }
@@ -189,7 +203,8 @@ func TestFresh(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !fresh(0) || !fresh(time.Minute) || fresh(time.Minute+1) {
-		t.Errorf("at once %t, after a minute %t, after more %t; want true, true, false", fresh(0), fresh(time.Minute), fresh(time.Minute+1))
+		t.Errorf("at once %t, after a minute %t, after more %t; want true, true, false", fresh(0), fresh(time.Minute),
+			fresh(time.Minute+1))
 	}
 	for _, synced := range o.Synced() {
 		if !isClosed(synced) {

@@ -70,11 +70,26 @@ func TestWhatNoKeyVerifies(t *testing.T) {
 		message string
 	}{
 		{"a good one", good, "", ""},
-		{"as long as may be", credential.NewSecret(strings.Repeat("a", maxToken)), refusal.InvalidToken, "cannot be read"},
-		{"longer than may be", credential.NewSecret(strings.Repeat("a", maxToken+1)), refusal.InvalidToken, "longer than 16384"},
+		{
+			name:    "as long as may be",
+			raw:     credential.NewSecret(strings.Repeat("a", maxToken)),
+			code:    refusal.InvalidToken,
+			message: "cannot be read",
+		},
+		{
+			name:    "longer than may be",
+			raw:     credential.NewSecret(strings.Repeat("a", maxToken+1)),
+			code:    refusal.InvalidToken,
+			message: "longer than 16384",
+		},
 		{"no JWT", credential.NewSecret("a.b.c"), refusal.InvalidToken, "cannot be read"},
 		{"alg none", withHeader(good, `{"alg":"none","kid":"`+kid+`"}`), refusal.InvalidToken, "its header has an alg"},
-		{"a critical extension", withHeader(good, `{"alg":"ES256","kid":"`+kid+`","crit":["x"]}`), refusal.InvalidToken, "its header has an alg"},
+		{
+			name:    "a critical extension",
+			raw:     withHeader(good, `{"alg":"ES256","kid":"`+kid+`","crit":["x"]}`),
+			code:    refusal.InvalidToken,
+			message: "its header has an alg",
+		},
 		{"no kid", must(token.SignWithoutKeyID(ownKey(), claimsOf(nil))), refusal.InvalidToken, "names no key"},
 		{"a kid that nobody has", withHeader(good, `{"alg":"ES256","kid":"x"}`), refusal.InvalidToken, "no key"},
 		{"a stranger's key", must(token.Sign(strangeKey(), claimsOf(nil))), refusal.InvalidToken, "no key"},
@@ -84,13 +99,31 @@ func TestWhatNoKeyVerifies(t *testing.T) {
 			refusal.InvalidToken, "signature",
 		},
 		{"another issuer", signed(claims{"iss": "https://other"}), refusal.InvalidToken, "issuer"},
-		{"another audience", signed(claims{"aud": []string{"sts.amazonaws.com"}}), refusal.InvalidToken, "another audience"},
+		{
+			name:    "another audience",
+			raw:     signed(claims{"aud": []string{"sts.amazonaws.com"}}),
+			code:    refusal.InvalidToken,
+			message: "another audience",
+		},
 		{"no expiry", signed(claims{"exp": nil}), refusal.InvalidToken, "claims cannot be read"},
-		{"not valid for two minutes", signed(claims{"nbf": issued.Add(3 * time.Minute).Unix()}), refusal.InvalidToken, "not valid yet"},
-		{"expired long ago", signed(claims{"exp": issued.Add(-time.Hour).Unix()}), refusal.ExpiredToken, "2026-09-21T09:01:00Z"},
+		{
+			name:    "not valid for two minutes",
+			raw:     signed(claims{"nbf": issued.Add(3 * time.Minute).Unix()}),
+			code:    refusal.InvalidToken,
+			message: "not valid yet",
+		},
+		{
+			name:    "expired long ago",
+			raw:     signed(claims{"exp": issued.Add(-time.Hour).Unix()}),
+			code:    refusal.ExpiredToken,
+			message: "2026-09-21T09:01:00Z",
+		},
 		{
 			"expired long ago, and of nobody",
-			signed(claims{"exp": issued.Add(-time.Hour).Unix(), "sub": 7}), refusal.InvalidToken, "claims cannot be read",
+			signed(claims{
+				"exp": issued.Add(-time.Hour).Unix(),
+				"sub": 7,
+			}), refusal.InvalidToken, "claims cannot be read",
 		},
 	} {
 		w := newWorld(t, JWKS)
@@ -116,9 +149,17 @@ func TestTimes(t *testing.T) {
 			{"expires now", claims{"exp": issued.Add(time.Minute).Unix()}, refusal.ExpiredToken},
 			{"expired a second ago", claims{"exp": issued.Add(time.Minute - time.Second).Unix()}, refusal.ExpiredToken},
 			{"valid in a minute", claims{"nbf": issued.Add(2 * time.Minute).Unix()}, ""},
-			{"valid in a minute and a second", claims{"nbf": issued.Add(2*time.Minute + time.Second).Unix()}, refusal.InvalidToken},
+			{
+				name:  "valid in a minute and a second",
+				edits: claims{"nbf": issued.Add(2*time.Minute + time.Second).Unix()},
+				code:  refusal.InvalidToken,
+			},
 			{"issued in a minute", claims{"iat": issued.Add(2 * time.Minute).Unix()}, ""},
-			{"issued in a minute and a second", claims{"iat": issued.Add(2*time.Minute + time.Second).Unix()}, refusal.InvalidToken},
+			{
+				name:  "issued in a minute and a second",
+				edits: claims{"iat": issued.Add(2*time.Minute + time.Second).Unix()},
+				code:  refusal.InvalidToken,
+			},
 		} {
 			_, err := newWorld(t, mode).verify(signed(row.edits))
 			wantRefused(t, string(mode)+": "+row.name, err, row.code, "")
@@ -137,7 +178,11 @@ func TestContradictions(t *testing.T) {
 		{"a user's subject", "subject", claims{"sub": "somebody"}},
 		{"another namespace in the subject", "subject", claims{"sub": "system:serviceaccount:other:cart"}},
 		{"another account in the subject", "subject", claims{"sub": "system:serviceaccount:shop:admin"}},
-		{"no UID of the account", "UID of its service account", bound(claims{"serviceaccount": claims{"name": "cart"}})},
+		{
+			name:    "no UID of the account",
+			message: "UID of its service account",
+			edits:   bound(claims{"serviceaccount": claims{"name": "cart"}}),
+		},
 		{"bound to a Secret", "Secret", bound(claims{"secret": claims{"name": "s", "uid": "x"}})},
 		{"a pod without UID", "pod without its UID", bound(claims{"pod": named})},
 		{"a pod without name", "pod without its UID", bound(claims{"pod": claims{"uid": podUID}})},
@@ -243,7 +288,8 @@ func TestKeysAreReadAnew(t *testing.T) {
 	w.reads = 0
 	for range 3 {
 		_, err = w.verify(newer)
-		wantRefused(t, "a key that is not published", err, refusal.InvalidToken, "no key of the cluster's issuer has its kid")
+		wantRefused(t, "a key that is not published", err, refusal.InvalidToken,
+			"no key of the cluster's issuer has its kid")
 	}
 	if w.reads != 1 {
 		t.Errorf("read %d times for three tokens at once, want once", w.reads)
@@ -282,27 +328,94 @@ func TestReview(t *testing.T) {
 	}{
 		{"accepted", signed(nil), nil, "", ""},
 		{"away", signed(nil), of(func(s *status) { s.Error = "away" }), refusal.Unavailable, "connection refused"},
-		{"not authenticated", signed(nil), of(func(s *status) { s.Authenticated, s.Error = false, "not signed" }), refusal.InvalidToken, "not signed"},
-		{"said to be expired, and is", late, of(func(s *status) { s.Authenticated, s.Error = false, "token is expired" }), refusal.ExpiredToken, "09:01:00Z"},
+		{
+			name:    "not authenticated",
+			raw:     signed(nil),
+			answer:  of(func(s *status) { s.Authenticated, s.Error = false, "not signed" }),
+			code:    refusal.InvalidToken,
+			message: "not signed",
+		},
+		{
+			name:    "said to be expired, and is",
+			raw:     late,
+			answer:  of(func(s *status) { s.Authenticated, s.Error = false, "token is expired" }),
+			code:    refusal.ExpiredToken,
+			message: "09:01:00Z",
+		},
 		{
 			"said to be expired, and is not", signed(nil),
-			of(func(s *status) { s.Authenticated, s.Error = false, "token is expired" }), refusal.InvalidToken, "does not accept",
+			of(func(s *status) {
+				s.Authenticated, s.Error = false, "token is expired"
+			}), refusal.InvalidToken, "does not accept",
 		},
 		{
 			"expired, and refused for something else", late,
 			of(func(s *status) { s.Authenticated, s.Error = false, "not signed" }), refusal.InvalidToken, "not signed",
 		},
-		{"without audiences", signed(nil), of(func(s *status) { s.Audiences = nil }), refusal.InvalidToken, "for this audience"},
-		{"for another audience", signed(nil), of(func(s *status) { s.Audiences = []string{"x"} }), refusal.InvalidToken, "for this audience"},
-		{"another user", signed(nil), of(func(s *status) { s.User.Username = "system:admin" }), refusal.InvalidToken, "another identity"},
-		{"another account's UID", signed(nil), of(func(s *status) { s.User.UID = "x" }), refusal.InvalidToken, "another identity"},
-		{"another pod", signed(nil), of(func(s *status) { s.User.Extra[extraPod] = []string{"x"} }), refusal.InvalidToken, "another identity"},
-		{"two pods", signed(nil), of(func(s *status) { s.User.Extra[extraPod] = []string{"cart-0", "x"} }), refusal.InvalidToken, "another identity"},
-		{"another pod's UID", signed(nil), of(func(s *status) { s.User.Extra[extraPodUID] = []string{"x"} }), refusal.InvalidToken, "another identity"},
-		{"another node", signed(nil), of(func(s *status) { s.User.Extra[extraNode] = []string{"x"} }), refusal.InvalidToken, "another identity"},
+		{
+			name:    "without audiences",
+			raw:     signed(nil),
+			answer:  of(func(s *status) { s.Audiences = nil }),
+			code:    refusal.InvalidToken,
+			message: "for this audience",
+		},
+		{
+			name:    "for another audience",
+			raw:     signed(nil),
+			answer:  of(func(s *status) { s.Audiences = []string{"x"} }),
+			code:    refusal.InvalidToken,
+			message: "for this audience",
+		},
+		{
+			name:    "another user",
+			raw:     signed(nil),
+			answer:  of(func(s *status) { s.User.Username = "system:admin" }),
+			code:    refusal.InvalidToken,
+			message: "another identity",
+		},
+		{
+			name:    "another account's UID",
+			raw:     signed(nil),
+			answer:  of(func(s *status) { s.User.UID = "x" }),
+			code:    refusal.InvalidToken,
+			message: "another identity",
+		},
+		{
+			name:    "another pod",
+			raw:     signed(nil),
+			answer:  of(func(s *status) { s.User.Extra[extraPod] = []string{"x"} }),
+			code:    refusal.InvalidToken,
+			message: "another identity",
+		},
+		{
+			name:    "two pods",
+			raw:     signed(nil),
+			answer:  of(func(s *status) { s.User.Extra[extraPod] = []string{"cart-0", "x"} }),
+			code:    refusal.InvalidToken,
+			message: "another identity",
+		},
+		{
+			name:    "another pod's UID",
+			raw:     signed(nil),
+			answer:  of(func(s *status) { s.User.Extra[extraPodUID] = []string{"x"} }),
+			code:    refusal.InvalidToken,
+			message: "another identity",
+		},
+		{
+			name:    "another node",
+			raw:     signed(nil),
+			answer:  of(func(s *status) { s.User.Extra[extraNode] = []string{"x"} }),
+			code:    refusal.InvalidToken,
+			message: "another identity",
+		},
 		{"no node", signed(nil), of(func(s *status) { delete(s.User.Extra, extraNode) }), "", ""},
 		{"claims that cannot be read", signed(claims{"sub": 7}), nil, refusal.InvalidToken, "claims cannot be read"},
-		{"claims that contradict themselves", signed(claims{"sub": "system:serviceaccount:shop:x"}), nil, refusal.InvalidToken, "subject"},
+		{
+			name:    "claims that contradict themselves",
+			raw:     signed(claims{"sub": "system:serviceaccount:shop:x"}),
+			code:    refusal.InvalidToken,
+			message: "subject",
+		},
 	} {
 		w := newWorld(t, TokenReview)
 		w.answer = row.answer
@@ -343,9 +456,22 @@ func TestBothMustAgree(t *testing.T) {
 		disagreed int
 	}{
 		{"both accept", signed(nil), func(*world) {}, "", "", 0},
-		{"both refuse", must(token.Sign(strangeKey(), claimsOf(nil))), func(w *world) { w.answer = no }, refusal.InvalidToken, "no key", 0},
+		{
+			name:    "both refuse",
+			raw:     must(token.Sign(strangeKey(), claimsOf(nil))),
+			setUp:   func(w *world) { w.answer = no },
+			code:    refusal.InvalidToken,
+			message: "no key",
+		},
 		{"the API server refuses", signed(nil), func(w *world) { w.answer = no }, refusal.InvalidToken, "disagree", 1},
-		{"the keys refuse", must(token.Sign(strangeKey(), claimsOf(nil))), func(*world) {}, refusal.InvalidToken, "disagree", 1},
+		{
+			name:      "the keys refuse",
+			raw:       must(token.Sign(strangeKey(), claimsOf(nil))),
+			setUp:     func(*world) {},
+			code:      refusal.InvalidToken,
+			message:   "disagree",
+			disagreed: 1,
+		},
 		{"the API server is away", signed(nil), func(w *world) {
 			w.answer = func(r *review) { r.Status.Error = "away" }
 		}, refusal.Unavailable, "connection refused", 0},

@@ -222,7 +222,8 @@ func wantRefused(t *testing.T, name string, err error, code refusal.Code, part s
 		}
 		return
 	}
-	if refused, ok := errors.AsType[*refusal.Error](err); !ok || refused.Code != code || !strings.Contains(err.Error(), part) {
+	if refused, ok := errors.AsType[*refusal.Error](err); !ok || refused.Code != code ||
+		!strings.Contains(err.Error(), part) {
 		t.Errorf("%s: %v, want %s about %q", name, err, code, part)
 	}
 }
