@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/filelock"
 )
 
 // maxSocketPath leaves room below the 107 bytes of Linux for the folder in which
@@ -37,11 +38,11 @@ func Listen(ctx context.Context, path string) (net.Listener, error) {
 	}
 	// Two that start together would both find the stale socket, and the second
 	// would put its own in the place of the first one's, which nobody finds then.
-	unlock, err := lockFolder(dir)
+	lock, err := filelock.AcquireFolder(dir)
 	if err != nil {
 		return nil, fault.New(fault.Unavailable, "lock the socket's folder: %w", err)
 	}
-	defer unlock()
+	defer func() { _ = lock.Release() }()
 	if err := removeStale(ctx, path); err != nil {
 		return nil, err
 	}
