@@ -95,7 +95,7 @@ func removeStale(ctx context.Context, path string) error {
 	case err != nil:
 		return fault.New(fault.Unavailable, "look at the socket: %w", err)
 	case info.Mode().Type() != os.ModeSocket:
-		return fault.New(fault.Conflict, "%s is there and is no socket", path).Hint("choose another --socket, or remove it yourself")
+		return fault.New(fault.Conflict, "%s is there and is not a socket", path).Hint("choose another --socket, or remove it yourself")
 	}
 	dialer := net.Dialer{Timeout: time.Second}
 	connection, err := dialer.DialContext(ctx, "unix", path)
