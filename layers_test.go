@@ -107,6 +107,12 @@ var layers = []layer{
 		},
 	},
 	{
+		name: "locks", std: files, closed: true,
+		rooms: []string{
+			"internal/filelock",
+		},
+	},
+	{
 		name: "files", std: files, closed: true,
 		rooms: []string{
 			"internal/keystore",
@@ -160,7 +166,7 @@ var layers = []layer{
 	},
 	{
 		name: "what is made of what", std: []string{"..."}, modules: with(clusters,
-			"github.com/gofrs/flock", "github.com/owenrumney/go-sarif/v3/...", "github.com/rogpeppe/go-internal/diff",
+			"github.com/owenrumney/go-sarif/v3/...", "github.com/rogpeppe/go-internal/diff",
 			"github.com/spf13/cobra/...", "github.com/spf13/pflag", "github.com/go-logr/logr", "k8s.io/klog/v2",
 			"gopkg.in/evanphx/json-patch.v4", "sigs.k8s.io/controller-runtime/...", "sigs.k8s.io/yaml",
 		),
@@ -213,7 +219,7 @@ var exceptions = []struct {
 	{"internal/token", []string{"github.com/go-jose/go-jose/v4"}, true, "signatures of JWTs"},
 	{"internal/token", []string{"crypto/rand", "crypto/x509"}, true, "it makes keys, and reads them from PEM"},
 	{"internal/yamledit", []string{"go.yaml.in/yaml/v3"}, true, "it finds the place of an edit with a parser"},
-	{"internal/keystore", []string{"golang.org/x/sys/unix"}, true, "it locks its file"},
+	{"internal/filelock", []string{"golang.org/x/sys/unix"}, true, "locks are the kernel's"},
 	{"internal/manifest", []string{"go.yaml.in/yaml/v3", "sigs.k8s.io/yaml"}, true, "it edits YAML by position"},
 
 	{

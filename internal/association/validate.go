@@ -84,13 +84,13 @@ func checkNames(a *v1alpha1.PodIdentityAssociation) error {
 	isPattern := strings.HasSuffix(account, "*")
 	switch {
 	case len(a.Namespace) > maxNamespace || !namespaceName.MatchString(a.Namespace):
-		return invalid("metadata.namespace", "%.80q is no namespace: want at most 63 lower-case letters, digits and hyphens", a.Namespace)
+		return invalid("metadata.namespace", "%.80q is not a namespace: want at most 63 lower-case letters, digits and hyphens", a.Namespace)
 	case len(account) > maxAccount:
 		return invalid(field, "a service account has at most 253 characters")
 	case isPattern && !a.Spec.AllowPatterns:
 		return invalid(field, "%q is a pattern", account).Hint("patterns need allowPatterns: true")
 	case isPattern && !accountPattern.MatchString(account), !isPattern && !accountName.MatchString(account):
-		return invalid(field, "%q is no service account: want lower-case letters, digits, hyphens and dots", account)
+		return invalid(field, "%q is not a service account: want lower-case letters, digits, hyphens and dots", account)
 	case !isPattern && a.Name != account:
 		return invalid("metadata.name", "%.80q must be spec.serviceAccountName, %q: the name keeps a second association out", a.Name, account)
 	}
@@ -190,7 +190,7 @@ func checkSession(a *v1alpha1.PodIdentityAssociation) error {
 	case spec.SourceIdentity != "" && (len(spec.SourceIdentity) < arn.MinSessionName || len(spec.SourceIdentity) > maxTemplate || !identityForms.MatchString(spec.SourceIdentity)):
 		return invalid("spec.sourceIdentity", "want 2 to 256 letters, digits and _+=,.@-, and the variables ${namespace}, ${serviceAccount}, ${podName}, ${podUid}, ${node} and ${podLabel:KEY}")
 	case spec.Mode == v1alpha1.PassThrough && (len(spec.SessionTags)+len(spec.OmitTags) > 0 || spec.SourceIdentity != ""):
-		return invalid("spec.mode", "PassThrough takes the role with the pod's own token, which can carry neither session tags nor a source identity")
+		return invalid("spec.mode", "PassThrough assumes the role with the pod's own token, which can carry neither session tags nor a source identity")
 	}
 	return nil
 }

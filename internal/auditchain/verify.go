@@ -17,7 +17,7 @@ const (
 	// maxLine is the longest line that is read, in bytes. Records have a few
 	// thousand.
 	maxLine = 1 << 20
-	// maxFindings is when reading ends: a file with as much wrong is no audit.
+	// maxFindings is when reading ends: a file with that much wrong is not an audit log.
 	maxFindings = 100
 )
 
@@ -134,7 +134,7 @@ func (v *verifier) at(line int, problem Problem, format string, args ...any) {
 func (v *verifier) line(text []byte) {
 	members := tail.FindSubmatch(text)
 	if members == nil || !json.Valid(text) {
-		v.found(Unchained, "it is no record with a chain, as it was written")
+		v.found(Unchained, "it is not a chained record as it was written")
 		return
 	}
 	start, previous, own := string(members[2]), string(members[4]), string(members[5])

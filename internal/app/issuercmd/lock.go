@@ -1,9 +1,10 @@
 package issuercmd
 
 import (
-	"github.com/gofrs/flock"
+	"errors"
 
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/filelock"
 )
 
 // lockFile is held by whoever changes the issuer's folder or what it publishes.
@@ -15,13 +16,12 @@ const lockFile = ".lock"
 // the first has left behind. It refuses at once, since nobody knows how long the
 // other takes, or whether the step is still wanted after it.
 func (f *issuerFolder) lock() (unlock func(), err error) {
-	held := flock.New(f.path(lockFile), flock.SetPermissions(0o600))
-	got, err := held.TryLock()
-	if err != nil {
+	lock, err := filelock.Try(f.path(lockFile))
+	switch {
+	case errors.Is(err, filelock.ErrHeld):
+		return nil, fault.New(fault.Conflict, "another command works in %s", f.dir).Hint("try again when it has ended")
+	case err != nil:
 		return nil, fault.New(fault.Unavailable, "lock the folder: %w", err)
 	}
-	if !got {
-		return nil, fault.New(fault.Conflict, "another command works in %s", f.dir).Hint("try again when it has ended")
-	}
-	return func() { _ = held.Unlock() }, nil
+	return func() { _ = lock.Release() }, nil
 }
