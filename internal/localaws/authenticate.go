@@ -36,7 +36,9 @@ func (s *Server) authenticate(a *ask) error {
 func (a *ask) refuseUserSession() error {
 	kind := a.Caller.Principal.Kind
 	if a.name == "iam" && a.Caller.IsSession() && (kind == policy.User || kind == policy.FederatedUser) {
-		return invalidToken("IAM takes no credentials of GetSessionToken or GetFederationToken that were made without MFA")
+		return invalidToken(
+			"IAM takes no credentials of GetSessionToken or GetFederationToken that were made without MFA",
+		)
 	}
 	return nil
 }
@@ -59,7 +61,9 @@ func (a *ask) unchunk(secret credential.Secret) error {
 }
 
 func invalidToken(format string, args ...any) *wire.Error {
-	return wire.Errorf(http.StatusForbidden, "InvalidClientTokenId", "The security token included in the request is invalid.").Because(format, args...)
+	return wire.Errorf(
+		http.StatusForbidden, "InvalidClientTokenId", "The security token included in the request is invalid.",
+	).Because(format, args...)
 }
 
 func expiredToken() *wire.Error {
@@ -73,7 +77,10 @@ func (s *Server) callerOf(a *ask) (*caller.Caller, error) {
 	session, err := s.accounts.OpenSession(a.signed.AccessKeyID, a.signed.SessionToken, a.Time)
 	switch {
 	case errors.Is(err, account.ErrExpired):
-		return nil, expiredToken().Because("the session of %s ended at %s", cmp.Or(session.RoleARN, session.User), session.Expires.UTC().Format(time.RFC3339))
+		return nil, expiredToken().Because(
+			"the session of %s ended at %s", cmp.Or(session.RoleARN, session.User),
+			session.Expires.UTC().Format(time.RFC3339),
+		)
 	case err != nil:
 		return nil, invalidToken("%s", err)
 	}
@@ -98,7 +105,9 @@ func (a *ask) verify(secret credential.Secret) error {
 		return err
 	}
 	if a.name == "sts" && a.endpoint.global && a.signed.Region != globalRegion {
-		return wire.Errorf(http.StatusForbidden, "SignatureDoesNotMatch", "Credential should be scoped to a valid region.").
+		return wire.Errorf(
+			http.StatusForbidden, "SignatureDoesNotMatch", "Credential should be scoped to a valid region.",
+		).
 			Because("the global endpoint of STS is in %s, the request is signed for %s", globalRegion, a.signed.Region)
 	}
 	return a.unchunk(secret)

@@ -139,7 +139,10 @@ func (s *Server) refusal(err error, a *ask) *wire.Error {
 		return wire.Errorf(refused.Status, refused.Code, "%s", refused.Message)
 	}
 	s.log.Error("call failed", obs.KeyAction, a.action(), "error", err)
-	return wire.Errorf(http.StatusInternalServerError, "InternalFailure", "The request processing has failed because of an unknown error.")
+	return wire.Errorf(
+		http.StatusInternalServerError, "InternalFailure",
+		"The request processing has failed because of an unknown error.",
+	)
 }
 
 // serve finds out what is asked, by whom, whether it is allowed, and does it.

@@ -153,13 +153,17 @@ func (s *Server) moveClock(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) showClock(w http.ResponseWriter) {
-	writeOwn(w, http.StatusOK, map[string]string{"now": s.clock.Now().UTC().Format(time.RFC3339Nano), "offset": s.clock.Offset().String()})
+	writeOwn(w, http.StatusOK, map[string]string{
+		"now":    s.clock.Now().UTC().Format(time.RFC3339Nano),
+		"offset": s.clock.Offset().String(),
+	})
 }
 
 // readOwn decodes a JSON body strictly. Only application/json is read, which no
 // web page can send to another origin without asking.
 func readOwn(w http.ResponseWriter, r *http.Request, into any) bool {
-	if contentType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || contentType != "application/json" {
+	if contentType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil ||
+		contentType != "application/json" {
 		ownError(w, http.StatusUnsupportedMediaType, "want application/json")
 		return false
 	}

@@ -88,7 +88,12 @@ func AddVersion(p *account.ManagedPolicy, text string, now time.Time) *account.P
 		p.Versions = slices.Delete(p.Versions, 0, 1)
 	}
 	p.Last++
-	p.Versions = append(p.Versions, account.PolicyVersion{ID: "v" + strconv.Itoa(p.Last), Text: text, Default: true, Created: now})
+	p.Versions = append(p.Versions, account.PolicyVersion{
+		ID:      "v" + strconv.Itoa(p.Last),
+		Text:    text,
+		Default: true,
+		Created: now,
+	})
 	p.Updated = now
 	return &p.Versions[len(p.Versions)-1]
 }

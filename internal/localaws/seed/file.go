@@ -143,7 +143,8 @@ func Parse(name string, text []byte) (*File, error) {
 		err = errors.New("the file is empty")
 	}
 	if err != nil {
-		return nil, fault.New(fault.Invalid, "%s: %s", name, plain(err)).Hint("docs/reference/seed.md lists what can be declared")
+		return nil, fault.New(fault.Invalid, "%s: %s", name, plain(err)).
+			Hint("docs/reference/seed.md lists what can be declared")
 	}
 	return &file, nil
 }

@@ -80,7 +80,9 @@ func (s *Service) verify(q *service.Call, raw string, role arn.Role) (*webIdenti
 func subjectOf(raw json.RawMessage) (string, error) {
 	var value any
 	if err := json.Unmarshal(raw, &value); err != nil || value == nil {
-		return "", wire.Errorf(http.StatusInternalServerError, "InternalFailure", "Unknown error validating third-party token").Because("the claim sub is null")
+		return "", wire.Errorf(
+			http.StatusInternalServerError, "InternalFailure", "Unknown error validating third-party token",
+		).Because("the claim sub is null")
 	}
 	if text, ok := value.(string); ok {
 		return text, nil
@@ -137,17 +139,27 @@ func (s *Service) findProvider(w *webIdentity, accounts *account.Set, role arn.R
 	w.providerARN = arn.OIDCProvider(role.Partition, role.Account, w.issuer).String()
 	owner, found := accounts.Find(role.Account)
 	if !found || role.Partition != owner.Partition {
-		return s.Errors.noProvider(w.issuer).Because("the role is in account %s of partition %s, which is not played here, and a role's provider must be in its own account", role.Account, role.Partition)
+		return s.Errors.noProvider(w.issuer).Because(
+			"the role is in account %s of partition %s, which is not played here, and a role's provider must be in "+
+				"its own account",
+			role.Account, role.Partition,
+		)
 	}
 	return owner.View(func(state account.State) error {
 		provider, err := state.Provider(arn.IssuerID(w.issuer))
 		switch {
 		case !strings.HasPrefix(w.issuer, "https://"), errors.Is(err, account.ErrNotFound):
-			return s.Errors.noProvider(w.issuer).Because("no OIDC provider of account %s is for the token's issuer %q; there is %s", owner.ID, w.issuer, knownIssuers(state))
+			return s.Errors.noProvider(w.issuer).Because(
+				"no OIDC provider of account %s is for the token's issuer %q; there is %s", owner.ID, w.issuer,
+				knownIssuers(state),
+			)
 		case err != nil:
 			return err
 		case !slices.Contains(provider.ClientIDs, w.audience):
-			return s.Errors.wrongAudience().Because("the token's audience %q is not among the client ids %q of provider %s", w.audience, provider.ClientIDs, w.providerARN)
+			return s.Errors.wrongAudience().Because(
+				"the token's audience %q is not among the client ids %q of provider %s", w.audience, provider.ClientIDs,
+				w.providerARN,
+			)
 		}
 		w.provider = provider
 		return nil
@@ -178,8 +190,10 @@ func (s *Service) checkTimes(claims map[string]json.RawMessage, now time.Time) e
 		text := strings.Trim(string(raw), `"`)
 		value, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
-			if float, ferr := strconv.ParseFloat(text, 64); ferr != nil || float != math.Trunc(float) || math.Abs(float) > 1<<53 || strings.HasPrefix(string(raw), `"`) {
-				return invalidToken("Invalid timestamp in token claims.").Because("the claim %s is no whole number", name)
+			if float, ferr := strconv.ParseFloat(text, 64); ferr != nil || float != math.Trunc(float) ||
+				math.Abs(float) > 1<<53 || strings.HasPrefix(string(raw), `"`) {
+				return invalidToken("Invalid timestamp in token claims.").
+					Because("the claim %s is no whole number", name)
 			}
 			float, _ := strconv.ParseFloat(text, 64)
 			value = int64(float)
@@ -194,7 +208,10 @@ func (s *Service) checkTimes(claims map[string]json.RawMessage, now time.Time) e
 	case seconds["iat"] > late:
 		return invalidToken("Token issued in the future: %d", seconds["iat"])
 	case hasNotBefore && notBefore > late:
-		return invalidToken("Token not yet valid: current date/time %d must be after or equal to the not-before date/time %d", late, notBefore)
+		return invalidToken(
+			"Token not yet valid: current date/time %d must be after or equal to the not-before date/time %d", late,
+			notBefore,
+		)
 	}
 	return nil
 }
