@@ -26,7 +26,7 @@ type ask struct {
 	signed   *sigv4.Signed
 	// unsigned says why there is no signature.
 	unsigned error
-	// expired makes the credentials count as expired, on demand of a test.
+	// expired makes the credentials count as expired, because a test asked for it.
 	expired bool
 }
 

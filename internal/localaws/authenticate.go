@@ -20,7 +20,7 @@ func (s *Server) authenticate(a *ask) error {
 		return a.unsigned
 	}
 	if a.expired {
-		return expiredToken().Because("the credentials count as expired, on demand")
+		return expiredToken().Because("the credentials count as expired, as was asked for")
 	}
 	who, err := s.callerOf(a)
 	if err != nil {
@@ -89,11 +89,11 @@ func (s *Server) callerOf(a *ask) (*caller.Caller, error) {
 	}
 	owner, found := s.accounts.Find(session.Account)
 	if !found {
-		return nil, invalidToken("the session is of account %s, which is not played here", session.Account)
+		return nil, invalidToken("the session is of account %s, which does not exist here", session.Account)
 	}
 	who, err := caller.Session(owner, session)
 	if errors.Is(err, account.ErrNotFound) {
-		return nil, invalidToken("the session is of user %s, who is gone", session.User)
+		return nil, invalidToken("the session is of user %s, who no longer exists", session.User)
 	}
 	return who, err
 }
@@ -131,11 +131,11 @@ func (s *Server) userOf(a *ask) (*caller.Caller, error) {
 	}
 	owner, found := s.accounts.Find(key.Account)
 	if !found {
-		return nil, invalidToken("the access key %s is of account %s, which is not played here", key.ID, key.Account)
+		return nil, invalidToken("the access key %s is of account %s, which does not exist here", key.ID, key.Account)
 	}
 	who, err := caller.User(owner, key.User)
 	if errors.Is(err, account.ErrNotFound) {
-		return nil, invalidToken("the access key %s is of user %s, who is gone", key.ID, key.User)
+		return nil, invalidToken("the access key %s is of user %s, who no longer exists", key.ID, key.User)
 	}
 	return who, err
 }

@@ -200,7 +200,7 @@ func TestEKSClusters(t *testing.T) {
 				i.Tags = map[string]string{"rolecall.io/issuer": "http://x"}
 			}),
 			code:    parameter,
-			message: `the issuer "http://x" is no https URL`,
+			message: `the issuer "http://x" is not an https URL`,
 		},
 		{
 			name:    "two steps at once",

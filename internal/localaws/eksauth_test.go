@@ -251,7 +251,7 @@ func TestPodIdentityRefusals(t *testing.T) {
 			reason:  "signature does not verify",
 		},
 		{"crit", "prod", header(`{"alg":"RS256","kid":"x","crit":["a"]}`), invalid, "", "crit member"},
-		{"no kid", "prod", withoutKid.Reveal(), invalid, "", "the header names no kid"},
+		{"no kid", "prod", withoutKid.Reveal(), invalid, "", "the header has no kid"},
 		{
 			name:    "valid from in 30 s",
 			cluster: "prod",
@@ -553,7 +553,7 @@ func TestPodRoles(t *testing.T) {
 				i.TargetRoleArn = aws.String("arn:aws:iam::123412341234:role/x")
 			},
 			message: denied,
-			reason:  "in no account that is played here",
+			reason:  "in an account that does not exist here",
 		},
 	} {
 		made := w.associate(row.role, row.edit)

@@ -1,6 +1,6 @@
-// Package localaws is an AWS on this machine that says no for the right
-// reasons: it verifies signatures, web-identity tokens and trust policies for
-// real, answers in AWS's protocols and words, and keeps the reason AWS hides.
+// Package localaws emulates AWS on this machine: it verifies signatures,
+// web-identity tokens and trust policies for real, answers in AWS's protocols
+// and words, and keeps the reason for each refusal, which AWS hides.
 //
 // It is not for production, knows nothing of the product that uses it, and
 // emulates only the operations that its rooms list; what else is asked of AWS

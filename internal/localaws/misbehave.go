@@ -8,7 +8,7 @@ import (
 	"github.com/rolecall/rolecall/internal/localaws/wire"
 )
 
-// faultHeader asks for a fault of the one call that carries it. It is no header
+// faultHeader asks for a fault of the one call that carries it. It is not a header
 // of AWS's, and nothing when faults are not allowed.
 const faultHeader = "X-Rolecall-Fault"
 

@@ -24,8 +24,8 @@ import (
 )
 
 // oldRecords is a store with what an earlier version wrote, when the records of
-// all services stood in package account. In the file, what is no JSON object in
-// the store is a string.
+// all services stood in package account. In the file, what is not a JSON
+// object in the store is a string.
 func oldRecords(t *testing.T) account.Store {
 	t.Helper()
 	text, err := os.ReadFile("testdata/records.json")

@@ -153,7 +153,7 @@ func TestGeneratedSplit(t *testing.T) {
 	)
 }
 
-// TestGeneratedEKS is seed 002: EKS takes the role for pods of the cluster, and of
+// TestGeneratedEKS: EKS assumes the role for pods of the cluster, and of
 // no other; with IRSA beside it for a migration.
 func TestGeneratedEKS(t *testing.T) {
 	t.Parallel()

@@ -77,7 +77,7 @@ func (c *Caller) readUser(state account.State, name string) error {
 }
 
 // Session returns the holder of a session with the policies that role or user
-// have now. A role that was deleted since has none; a user who is gone is
+// have now. A role that was deleted since has none; a user who no longer exists is
 // account.ErrNotFound.
 func Session(a *account.Account, s *account.Session) (*Caller, error) {
 	c := &Caller{Account: a, session: s}

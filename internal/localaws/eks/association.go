@@ -25,7 +25,7 @@ func associationOperations() map[string]service.Operation {
 	}
 }
 
-// PodPrincipal is the service that takes roles for pods.
+// PodPrincipal is the service that assumes roles for pods.
 const PodPrincipal = "pods.eks.amazonaws.com"
 
 const (

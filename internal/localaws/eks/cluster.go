@@ -235,7 +235,7 @@ func Complete(c *Cluster) error {
 	c.Endpoint = cmp.Or(c.Endpoint, "https://"+name+".gr7."+c.Region+".eks.amazonaws.com")
 	for what, text := range map[string]string{"issuer": c.Issuer, "endpoint": c.Endpoint} {
 		if parsed, err := url.Parse(text); err != nil || parsed.Scheme != "https" || parsed.Host == "" {
-			return fmt.Errorf("the %s %q is no https URL", what, text)
+			return fmt.Errorf("the %s %q is not an https URL", what, text)
 		}
 	}
 	if c.CA == "" {
@@ -298,7 +298,7 @@ func clusterResult(a *account.Account, c *Cluster, status string) any {
 }
 
 func withDefaults(given json.RawMessage, defaults map[string]any) map[string]any {
-	_ = json.Unmarshal(given, &defaults) // what is no object stays away
+	_ = json.Unmarshal(given, &defaults) // what is not an object is left out
 	return defaults
 }
 

@@ -158,5 +158,5 @@ func findAssociation(q *service.Call, cluster *eks.Cluster, pod *pod) (one *eks.
 	return one, nil
 }
 
-// principal is who takes roles for pods.
+// principal is who assumes roles for pods.
 const principal = eks.PodPrincipal

@@ -25,7 +25,7 @@ const (
 	chainedLifetime = 59 * time.Minute
 )
 
-// taking is how a pod comes to its session: the service takes the role and, with
+// taking is how a pod comes to its session: the service assumes the role and, with
 // that session, perhaps the target role.
 type taking struct {
 	call        *service.Call
@@ -91,7 +91,7 @@ func findRole(accounts *account.Set, text string) (*role, error) {
 	}
 	owner, found := accounts.Find(named.Account)
 	if !found || owner.Partition != named.Partition {
-		return nil, denied("role %s is in no account that is played here", text)
+		return nil, denied("role %s is in an account that does not exist here", text)
 	}
 	one := &role{owner: owner, arn: text}
 	err = owner.View(func(state account.State) error {
@@ -154,7 +154,7 @@ func (t *taking) session(of *role, lives time.Duration) *account.Session {
 	return session
 }
 
-// byService is the first step: EKS itself takes the role (spec iam-policy §5.5).
+// byService is the first step: EKS itself assumes the role (spec iam-policy §5.5).
 func (t *taking) byService(first *role) (*account.Session, error) {
 	taken := policy.Taking{Action: "sts:AssumeRole", SessionName: t.name, Tags: t.tags, TransitiveKeys: t.keys()}
 	context := t.context(first).Set("aws:SourceArn", t.arn).Set("aws:SourceAccount", t.call.Account.ID)

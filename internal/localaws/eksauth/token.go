@@ -36,7 +36,7 @@ func (r *room) verify(q *service.Call, cluster *eks.Cluster, raw string) (*pod, 
 	case decoded.Header.Critical || !token.SupportedAlgorithm(decoded.Header.Algorithm):
 		return nil, invalid("the header has alg %q, or a crit member", decoded.Header.Algorithm)
 	case decoded.Header.KeyID == "":
-		return nil, invalid("the header names no kid")
+		return nil, invalid("the header has no kid")
 	}
 	if err := r.checkSignature(q, cluster, decoded); err != nil {
 		return nil, err
@@ -68,7 +68,7 @@ func (r *room) verify(q *service.Call, cluster *eks.Cluster, raw string) (*pod, 
 }
 
 func (r *room) checkSignature(q *service.Call, cluster *eks.Cluster, decoded *token.JWT) error {
-	err := errors.New("fetching the issuer's keys fails on demand")
+	err := errors.New("fetching the issuer's keys fails, as was asked for")
 	if !q.KeysUnreachable {
 		err = r.keys.VerifySignature(q.HTTP.Context(), cluster.Issuer, decoded)
 	}

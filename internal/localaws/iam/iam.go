@@ -119,7 +119,7 @@ func readTrust(q *service.Call, parameter string) (*policy.Policy, error) {
 }
 
 // SetTrust stores a trust policy with the ids of the users and roles it names.
-// Those of accounts that are played here must exist.
+// Those of accounts that exist here must exist, too.
 func SetTrust(state account.State, role *account.Role, trust *policy.Policy) error {
 	ids, missing, err := state.Principals(trust.Entities())
 	if errors.Is(err, account.ErrNotFound) {

@@ -106,7 +106,7 @@ func Decode[T any](q *service.Call) (*T, error) {
 // idempotency token.
 func Digest(q *service.Call) string {
 	var members map[string]any
-	_ = json.Unmarshal(q.Body, &members) // Decode has refused what is no object
+	_ = json.Unmarshal(q.Body, &members) // Decode has refused what is not an object
 	delete(members, "clientRequestToken")
 	canonical, _ := json.Marshal(members) // members in the order of their names
 	sum := sha256.Sum256([]byte(q.HTTP.Method + " " + q.Path + "\n" + string(canonical)))

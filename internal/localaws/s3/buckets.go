@@ -74,7 +74,7 @@ func createBucket(c *call) (any, error) {
 				"Your previous request to create the named bucket succeeded and you already own it.",
 			)
 		}
-		existing.Grants = made.Grants // in us-east-1 making it again is no error
+		existing.Grants = made.Grants // in us-east-1 making it again is not an error
 		return writeBucket(state, existing)
 	})
 	if err != nil {

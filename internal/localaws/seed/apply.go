@@ -239,7 +239,7 @@ func (a *applier) role(declared Role) error {
 		one.MaxSession = 3600
 	}
 	if one.MaxSession < 3600 || one.MaxSession > 43200 {
-		return fmt.Errorf("maxSession %d: want 3600 to 43200 seconds", one.MaxSession)
+		return fmt.Errorf("maxSession %d: must be 3600 to 43200 seconds", one.MaxSession)
 	}
 	if one.Permissions, err = a.permissions(declared.Permissions); err != nil {
 		return err

@@ -256,7 +256,7 @@ func TestRefused(t *testing.T) {
 		},
 		{"account number", in("id: 12"), `account "12": want 12 digits`},
 		{"account twice", "accounts:\n  - id: '000000000000'\n  - users: []\n", "declared twice"},
-		{"name", in("users: [{name: a b}]"), `user "a b": name: want`},
+		{"name", in("users: [{name: a b}]"), `user "a b": name: must be`},
 		{"path", in("users: [{name: a, path: x}]"), `user "a": path "x"`},
 		{
 			name: "policy",
@@ -277,7 +277,7 @@ func TestRefused(t *testing.T) {
 			),
 			want: "Invalid principal in policy",
 		},
-		{"session", in("roles: [{name: r, maxSession: 60, trust: " + role + "}]"), "maxSession 60: want 3600 to 43200"},
+		{"session", in("roles: [{name: r, maxSession: 60, trust: " + role + "}]"), "maxSession 60: must be 3600 to 43200"},
 		{
 			name: "attached",
 			text: in("roles: [{name: r, attached: ['arn:aws:iam::aws:policy/Nope'], trust: " + role + "}]"),
@@ -295,12 +295,12 @@ func TestRefused(t *testing.T) {
 		{
 			name: "short secret",
 			text: in("users: [{name: a, accessKeys: [{id: AKIAALICEALICEALICE1, secret: supersecret}]}]"),
-			want: "its secret has not 16",
+			want: "its secret must have 16",
 		},
 		{"provider", in("providers: [{url: 'http://x'}]"), "must begin with https://"},
 		{"cluster name", in("clusters: [{name: a b}]"), `cluster "a b": `},
 		{"cluster mode", in("clusters: [{name: a, authenticationMode: api}]"), "Value 'api' at 'authenticationMode'"},
-		{"cluster issuer", in("clusters: [{name: a, issuer: x}]"), `the issuer "x" is no https URL`},
+		{"cluster issuer", in("clusters: [{name: a, issuer: x}]"), `the issuer "x" is not an https URL`},
 		{
 			name: "access entry",
 			text: in("clusters: [{name: a, accessEntries: [{principal: 'arn:aws:iam::000000000000:user/nobody'}]}]"),

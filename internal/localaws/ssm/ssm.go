@@ -75,7 +75,7 @@ func parse(body []byte, into any) error {
 		)
 	}
 	if err != nil || decoder.More() {
-		return refuse("SerializationException", "the body is no JSON object")
+		return refuse("SerializationException", "the body is not a JSON object")
 	}
 	return nil
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/rolecall/rolecall/internal/policy"
 )
 
-// assumeRole takes a role, of any account that is played here, for a caller
+// assumeRole assumes a role, of any account that exists here, for a caller
 // whose request was signed.
 func assumeRole(q *service.Call) (any, error) {
 	who := q.Caller

@@ -11,7 +11,7 @@ import (
 )
 
 // notOfUser refuses the sessions that users make for themselves or for others:
-// of STS they may take roles, and ask who they are.
+// of STS they may assume roles, and ask who they are.
 func notOfUser(q *service.Call) error {
 	if q.Caller.IsSession() && q.Caller.Principal.Kind != policy.RoleSession {
 		return longTerm(q)

@@ -13,7 +13,7 @@ import (
 	"github.com/rolecall/rolecall/internal/policy"
 )
 
-// take is a request to take a role, however it comes.
+// take is a request to assume a role, however it comes.
 type take struct {
 	policy.Taking
 	sessionPolicies
@@ -57,7 +57,7 @@ func takingError(refused *policy.TakingError) error {
 func findRole(accounts *account.Set, want arn.Role) (*account.Account, *account.Role, error) {
 	owner, found := accounts.Find(want.Account)
 	if !found || want.Partition != owner.Partition {
-		return nil, nil, fmt.Errorf("role %s is in no account that is played here", want.ARN())
+		return nil, nil, fmt.Errorf("role %s is in an account that does not exist here", want.ARN())
 	}
 	var role *account.Role
 	err := owner.View(func(state account.State) (err error) {
