@@ -74,8 +74,8 @@ func (s *Server) decideOnly(a *ask) error {
 	}
 	if err := s.authorise(a, action, nil); err != nil {
 		if refused, ok := err.(*wire.Error); ok { //nolint:errorlint // made by authorise
-			refused.Reason += ". The call is not emulated: which resource it is about is not known here, so it was decided " +
-				"for all resources"
+			refused.Reason += ". The call is not emulated: which resource it is about is not known here, " +
+				"so it was decided for all resources"
 			if unknown != "" {
 				refused.Reason += "; which action " + unknown +
 					" is, is not known either, so it was decided for all of them"

@@ -89,10 +89,7 @@ func (s *Server) note(a *ask, answer *wire.Answer, refused *wire.Error) {
 	}
 	s.log.Info("refused",
 		obs.KeyRequestID, decision.RequestID, obs.KeyAction, decision.Action, obs.KeyPrincipal, decision.Principal,
-		"code",
-		decision.Code,
-		obs.KeyReason,
-		decision.Reason)
+		"code", decision.Code, obs.KeyReason, decision.Reason)
 	s.decisions.add(decision)
 	if s.explain != nil {
 		s.explain(decision)

@@ -57,7 +57,8 @@ func Open(_ context.Context, dir string) (Store, error) {
 		return nil, fault.New(fault.Conflict, "%s is in use by another process", path).
 			Hint("stop it, or give another folder with --data")
 	case errors.Is(err, fs.ErrPermission):
-		return nil, fault.New(fault.Unavailable, "open %s: %w", path, err).Hint("you must be able to write to the folder")
+		return nil, fault.New(fault.Unavailable, "open %s: %w", path, err).
+			Hint("you must be able to write to the folder")
 	case err != nil:
 		return nil, fault.New(fault.Invalid, "open %s: %w", path, err).
 			Hint("is it a file of local AWS? move it away to start afresh")

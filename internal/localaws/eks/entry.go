@@ -210,7 +210,10 @@ func entryResult(q *service.Call, e *AccessEntry) any {
 		"kubernetesGroups": groups,
 		"accessEntryArn":   e.ARN,
 		"createdAt":        wire.MilliTime(e.Created),
-		"modifiedAt":       wire.MilliTime(e.Modified), "tags": tagMap(e.Tags), "username": e.Username, "type": e.Type,
+		"modifiedAt":       wire.MilliTime(e.Modified),
+		"tags":             tagMap(e.Tags),
+		"username":         e.Username,
+		"type":             e.Type,
 	}}
 }
 

@@ -127,7 +127,7 @@ func CheckPolicy(a *account.Account, entryType, text string) error {
 	case !slices.Contains(assignable, name):
 		return invalidParameter("The specified policyArn is invalid: %s", text).
 			Because(
-				"it is not an access policy, or one that EKS gives to its own parts only; the others are %s",
+				"it is not an access policy, or one that EKS gives to its own parts only; there are %s",
 				strings.Join(assignable, ", "),
 			)
 	}

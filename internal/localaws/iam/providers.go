@@ -105,9 +105,8 @@ func CheckURL(issuer string) error {
 	case !strings.HasPrefix(issuer, "https://"):
 		return invalidInput("Invalid Open ID Connect Provider URL. The URL must begin with https://.")
 	case strings.ContainsAny(issuer, "?#"):
-		return invalidInput("Unknown").(*wire.Error).Because(
-			"an issuer URL has neither query nor fragment",
-		) //nolint:errorlint,forcetypeassert // made one line above
+		return wire.Errorf(http.StatusBadRequest, "InvalidInput", "Unknown").
+			Because("an issuer URL has neither query nor fragment")
 	case parsed.Port() != "" && parsed.Port() != "443":
 		return invalidInput("Invalid Open ID Connect Provider URL. The URL must not name a port.")
 	}

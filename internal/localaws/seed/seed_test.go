@@ -277,7 +277,11 @@ func TestRefused(t *testing.T) {
 			),
 			want: "Invalid principal in policy",
 		},
-		{"session", in("roles: [{name: r, maxSession: 60, trust: " + role + "}]"), "maxSession 60: must be 3600 to 43200"},
+		{
+			name: "session",
+			text: in("roles: [{name: r, maxSession: 60, trust: " + role + "}]"),
+			want: "maxSession 60: must be 3600 to 43200",
+		},
 		{
 			name: "attached",
 			text: in("roles: [{name: r, attached: ['arn:aws:iam::aws:policy/Nope'], trust: " + role + "}]"),

@@ -40,15 +40,13 @@ func deleteParameters(c *call, in *deleteManyInput) (any, error) {
 		}
 		deleted = append(deleted, name)
 	}
-	return struct{ DeletedParameters, InvalidParameters []string }{
-			deleted,
-			missing,
-		}, c.Account.Update(func(state account.State) error {
-			for _, name := range deleted {
-				if err := drop(state, c.Region, name); err != nil {
-					return err
-				}
+	result := struct{ DeletedParameters, InvalidParameters []string }{deleted, missing}
+	return result, c.Account.Update(func(state account.State) error {
+		for _, name := range deleted {
+			if err := drop(state, c.Region, name); err != nil {
+				return err
 			}
-			return nil
-		})
+		}
+		return nil
+	})
 }
