@@ -26,7 +26,7 @@ type ask struct {
 	signed   *sigv4.Signed
 	// unsigned says why there is no signature.
 	unsigned error
-	// expired makes the credentials count as expired, on demand of a test.
+	// expired makes the credentials count as expired, because a test asked for it.
 	expired bool
 }
 
@@ -74,7 +74,9 @@ func (s *Server) regionOf(a *ask) string {
 func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-		return nil, wire.Errorf(http.StatusRequestEntityTooLarge, "RequestEntityTooLarge", "The request is larger than %d bytes.", limit)
+		return nil, wire.Errorf(
+			http.StatusRequestEntityTooLarge, "RequestEntityTooLarge", "The request is larger than %d bytes.", limit,
+		)
 	}
 	if err != nil {
 		return nil, wire.Errorf(http.StatusBadRequest, "IncompleteBody", "The request body was cut off.")
@@ -146,7 +148,10 @@ func (a *ask) findByTarget(services map[string]*service.Service) error {
 		a.Operation = a.service.Route(&a.Call)
 	case a.name != "" && (a.service == nil || a.service.Protocol != wire.AWSQuery):
 	case a.Path != "/":
-		return wire.Errorf(http.StatusNotFound, "UnknownOperationException", "There is nothing at %s here, and no signature says which service is meant.", a.HTTP.URL.Path)
+		return wire.Errorf(
+			http.StatusNotFound, "UnknownOperationException",
+			"There is nothing at %s here, and no signature says which service is meant.", a.HTTP.URL.Path,
+		)
 	case a.HTTP.Method != http.MethodGet && a.HTTP.Method != http.MethodPost:
 		return wire.Errorf(http.StatusMethodNotAllowed, "UnsupportedMethod", "Only GET and POST are supported.")
 	default:
@@ -179,7 +184,8 @@ func (a *ask) looksLikeQuery() bool {
 	}
 	contentType, _, _ := mime.ParseMediaType(a.HTTP.Header.Get("Content-Type"))
 	isQuery := a.service != nil && a.service.Protocol == wire.AWSQuery
-	return a.HTTP.Method == http.MethodPost && (contentType == "application/x-www-form-urlencoded" || isQuery || a.HTTP.URL.Query().Has("Action"))
+	return a.HTTP.Method == http.MethodPost &&
+		(contentType == "application/x-www-form-urlencoded" || isQuery || a.HTTP.URL.Query().Has("Action"))
 }
 
 // findByAction goes by version and action: whoever names those of STS asks STS,
@@ -204,7 +210,9 @@ func (a *ask) findByAction(services map[string]*service.Service) error {
 }
 
 func unknownAction(action, version string) error {
-	return wire.Errorf(http.StatusBadRequest, "InvalidAction", "Could not find operation %s for version %s", action, version)
+	return wire.Errorf(
+		http.StatusBadRequest, "InvalidAction", "Could not find operation %s for version %s", action, version,
+	)
 }
 
 // operation returns what is emulated of the operation that is asked for.
@@ -220,7 +228,9 @@ func (a *ask) operation() (service.Operation, bool) {
 // for a signature.
 func (a *ask) unknown() error {
 	if a.service != nil && a.service.Protocol == wire.RESTJSON && a.service.Route != nil && a.Operation == "" {
-		return wire.Errorf(http.StatusNotFound, "UnknownOperationException", "There is no operation %s %s.", a.HTTP.Method, a.Path)
+		return wire.Errorf(
+			http.StatusNotFound, "UnknownOperationException", "There is no operation %s %s.", a.HTTP.Method, a.Path,
+		)
 	}
 	if a.service == nil || len(a.service.Others) == 0 || slices.Contains(a.service.Others, a.Operation) {
 		return nil
@@ -237,7 +247,13 @@ var (
 )
 
 // prefixes are the action prefixes of services that sign with another name.
-var prefixes = map[string]string{"monitoring": "cloudwatch", "email": "ses", "tagging": "tag", "iotdata": "iot", "awsssoportal": "sso"}
+var prefixes = map[string]string{
+	"monitoring":   "cloudwatch",
+	"email":        "ses",
+	"tagging":      "tag",
+	"iotdata":      "iot",
+	"awsssoportal": "sso",
+}
 
 // action returns service:Name as policies name it. For REST services without a
 // model the name is not known: then it is service:*.

@@ -1,6 +1,6 @@
-// Package localaws is an AWS on this machine that says no for the right
-// reasons: it verifies signatures, web-identity tokens and trust policies for
-// real, answers in AWS's protocols and words, and keeps the reason AWS hides.
+// Package localaws emulates AWS on this machine: it verifies signatures,
+// web-identity tokens and trust policies for real, answers in AWS's protocols
+// and words, and keeps the reason for each refusal, which AWS hides.
 //
 // It is not for production, knows nothing of the product that uses it, and
 // emulates only the operations that its rooms list; what else is asked of AWS
@@ -139,7 +139,10 @@ func (s *Server) refusal(err error, a *ask) *wire.Error {
 		return wire.Errorf(refused.Status, refused.Code, "%s", refused.Message)
 	}
 	s.log.Error("call failed", obs.KeyAction, a.action(), "error", err)
-	return wire.Errorf(http.StatusInternalServerError, "InternalFailure", "The request processing has failed because of an unknown error.")
+	return wire.Errorf(
+		http.StatusInternalServerError, "InternalFailure",
+		"The request processing has failed because of an unknown error.",
+	)
 }
 
 // serve finds out what is asked, by whom, whether it is allowed, and does it.

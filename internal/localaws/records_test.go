@@ -24,8 +24,8 @@ import (
 )
 
 // oldRecords is a store with what an earlier version wrote, when the records of
-// all services stood in package account. In the file, what is no JSON object in
-// the store is a string.
+// all services stood in package account. In the file, what is not a JSON
+// object in the store is a string.
 func oldRecords(t *testing.T) account.Store {
 	t.Helper()
 	text, err := os.ReadFile("testdata/records.json")
@@ -113,10 +113,20 @@ const oldAssociation = "a-yklfxgm4dfvf5b4ib"
 
 // oldToken: the same token again finds the association that it made.
 func (w *world) oldToken(t *testing.T) {
-	again, err := w.eksClient(w.admin).CreatePodIdentityAssociation(t.Context(), &eks.CreatePodIdentityAssociationInput{
-		ClusterName: aws.String("prod"), Namespace: aws.String("shop"), ServiceAccount: aws.String("cart"),
-		RoleArn: aws.String(roleCart), ClientRequestToken: aws.String("once"),
-	}, func(o *eks.Options) { o.HTTPSignerV4 = signedThen{v4.NewSigner()} })
+	client := eks.New(eks.Options{
+		BaseEndpoint: aws.String(w.url),
+		Region:       "eu-west-1",
+		Credentials:  w.provider(w.admin),
+		HTTPSignerV4: signedThen{v4.NewSigner()},
+		Retryer:      aws.NopRetryer{},
+	})
+	again, err := client.CreatePodIdentityAssociation(t.Context(), &eks.CreatePodIdentityAssociationInput{
+		ClusterName:        aws.String("prod"),
+		Namespace:          aws.String("shop"),
+		ServiceAccount:     aws.String("cart"),
+		RoleArn:            aws.String(roleCart),
+		ClientRequestToken: aws.String("once"),
+	})
 	if err != nil || *again.Association.AssociationId != oldAssociation {
 		t.Errorf("association %+v, %v", again, err)
 	}
@@ -143,7 +153,9 @@ func (w *world) oldIAM(t *testing.T) {
 	if err != nil || *policy.Policy.DefaultVersionId != "v2" {
 		t.Errorf("policy %+v, %v", policy, err)
 	}
-	profile, err := client.GetInstanceProfile(ctx, &iam.GetInstanceProfileInput{InstanceProfileName: aws.String("nodes")})
+	profile, err := client.GetInstanceProfile(ctx, &iam.GetInstanceProfileInput{
+		InstanceProfileName: aws.String("nodes"),
+	})
 	if err != nil || *profile.InstanceProfile.InstanceProfileId != "AIPA7AMTWIGWWEOYL4GLD" ||
 		*profile.InstanceProfile.Roles[0].RoleName != "R" || *profile.InstanceProfile.Tags[0].Value != "red" {
 		t.Errorf("instance profile %+v, %v", profile, err)
@@ -170,7 +182,13 @@ func (w *world) oldIAM(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]int32{
-		"Users": 2, "Groups": 1, "Roles": 3, "Policies": 1, "InstanceProfiles": 1, "Providers": 1, "PolicyVersionsInUse": 2,
+		"Users":               2,
+		"Groups":              1,
+		"Roles":               3,
+		"Policies":            1,
+		"InstanceProfiles":    1,
+		"Providers":           1,
+		"PolicyVersionsInUse": 2,
 	} {
 		if got := summary.SummaryMap[name]; got != want {
 			t.Errorf("%d %s, want %d", got, name, want)
@@ -201,7 +219,10 @@ func (w *world) oldEKS(t *testing.T) {
 		t.Errorf("access policies %+v, %v", policies, err)
 	}
 	_, err = client.CreatePodIdentityAssociation(ctx, &eks.CreatePodIdentityAssociationInput{
-		ClusterName: name, Namespace: aws.String("shop"), ServiceAccount: aws.String("cart"), RoleArn: aws.String(roleCart),
+		ClusterName:    name,
+		Namespace:      aws.String("shop"),
+		ServiceAccount: aws.String("cart"),
+		RoleArn:        aws.String(roleCart),
 	})
 	wantCode(t, "another association of the service account", err, "ResourceInUseException")
 	if _, err = client.DeleteCluster(ctx, &eks.DeleteClusterInput{Name: name}); err != nil {

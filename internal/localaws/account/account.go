@@ -56,9 +56,8 @@ func (s State) In(id string) (State, error) {
 }
 
 // Principals looks up the unique ids of users and roles by ARN. Those of
-// accounts that are not played here are left out, since nobody knows them; the
-// first one missing from an account that is played is returned with
-// ErrNotFound.
+// accounts that do not exist here are left out, since nobody knows them; the
+// first one missing from an account that does is returned with ErrNotFound.
 func (s State) Principals(entities []string) (ids map[string]string, missing string, err error) {
 	ids = map[string]string{}
 	for _, entity := range entities {

@@ -165,7 +165,9 @@ func (p past) From(kind, start string, f func(string, []byte) error) error {
 		return p.Reader.From(kind, start, f)
 	}
 	// Keys that changed are read from the past, in their places among the others.
-	changed := slices.DeleteFunc(slices.Sorted(maps.Keys(p.store.changes[kind])), func(one string) bool { return one < start })
+	changed := slices.DeleteFunc(slices.Sorted(maps.Keys(p.store.changes[kind])), func(one string) bool {
+		return one < start
+	})
 	show := func(key string, value []byte) error {
 		if value == nil {
 			return nil

@@ -29,7 +29,12 @@ func NewPolicyID() string { return NewID("ANPA") }
 
 // NewKey returns a new access key of a user of this account.
 func (a *Account) NewKey(user string, now time.Time) *AccessKey {
-	return &AccessKey{ID: newKeyID("AKIA", a.ID), Secret: credential.NewSecret(randomSecret()), User: user, Created: now.UTC()}
+	return &AccessKey{
+		ID:      newKeyID("AKIA", a.ID),
+		Secret:  credential.NewSecret(randomSecret()),
+		User:    user,
+		Created: now.UTC(),
+	}
 }
 
 // keyHead is the bit that AWS's newer key ids begin with; the account's number

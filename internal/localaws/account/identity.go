@@ -135,7 +135,14 @@ func decodeKey(id string, text []byte) (*AccessKey, error) {
 	if err := json.Unmarshal(text, &stored); err != nil {
 		return nil, fmt.Errorf("decode access key %q: %w", id, err)
 	}
-	return &AccessKey{id, credential.NewSecret(stored.Secret), stored.Account, stored.User, stored.Inactive, stored.Created}, nil
+	return &AccessKey{
+		ID:       id,
+		Secret:   credential.NewSecret(stored.Secret),
+		Account:  stored.Account,
+		User:     stored.User,
+		Inactive: stored.Inactive,
+		Created:  stored.Created,
+	}, nil
 }
 
 // Keys returns the access keys of a user of this account, by id.
@@ -157,7 +164,13 @@ func (s State) Keys(user string) ([]*AccessKey, error) {
 
 // PutKey creates or replaces an access key; its account is this one.
 func (s State) PutKey(k *AccessKey) error {
-	return In[storedKey](s, keyTable).Put(k.ID, &storedKey{k.Secret.Reveal(), s.account.ID, k.User, k.Inactive, k.Created})
+	return In[storedKey](s, keyTable).Put(k.ID, &storedKey{
+		Secret:   k.Secret.Reveal(),
+		Account:  s.account.ID,
+		User:     k.User,
+		Inactive: k.Inactive,
+		Created:  k.Created,
+	})
 }
 
 // DeleteKey removes an access key.

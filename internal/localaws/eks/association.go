@@ -24,7 +24,7 @@ func associationOperations() map[string]service.Operation {
 	}
 }
 
-// PodPrincipal is the service that takes roles for pods.
+// PodPrincipal is the service that assumes roles for pods.
 const PodPrincipal = "pods.eks.amazonaws.com"
 
 const (
@@ -75,9 +75,11 @@ var (
 func CheckAssociation(one *Association) error {
 	switch {
 	case !namespaceName.MatchString(one.Namespace):
-		return invalidParameter("The namespace %s is invalid", one.Namespace).Because("want a label of at most 63 lower-case letters, digits and hyphens; there are no patterns")
+		return invalidParameter("The namespace %s is invalid", one.Namespace).
+			Because("want a label of at most 63 lower-case letters, digits and hyphens; there are no patterns")
 	case len(one.ServiceAccount) > 253 || !serviceAccountName.MatchString(one.ServiceAccount):
-		return invalidParameter("The service account %s is invalid", one.ServiceAccount).Because("want a name of at most 253 lower-case letters, digits, hyphens and dots; there are no patterns")
+		return invalidParameter("The service account %s is invalid", one.ServiceAccount).
+			Because("want a name of at most 253 lower-case letters, digits, hyphens and dots; there are no patterns")
 	case one.TargetRoleARN != "" && !isRole(one.TargetRoleARN):
 		return invalidParameter("Invalid target role ARN: %s", one.TargetRoleARN)
 	case one.Policy == "":
@@ -85,7 +87,8 @@ func CheckAssociation(one *Association) error {
 	case utf8.RuneCountInString(one.Policy) > maxPolicy:
 		return invalidParameter("The policy is longer than %d characters.", maxPolicy)
 	case !one.DisableTags:
-		return invalidParameter("A policy can be set only if session tags are disabled.").Because("policy and tags together are larger than what a session may carry; set disableSessionTags")
+		return invalidParameter("A policy can be set only if session tags are disabled.").
+			Because("policy and tags together are larger than what a session may carry; set disableSessionTags")
 	}
 	if _, err := policy.Parse(policy.Session, "policy", []byte(one.Policy)); err != nil {
 		return invalidParameter("The policy is not valid.").Because("%s", err)
@@ -116,9 +119,16 @@ func createAssociation(q *service.Call) (any, error) {
 		return nil, err
 	}
 	one := &Association{
-		ID: NewAssociationID(), Namespace: input.Namespace, ServiceAccount: input.ServiceAccount, RoleARN: *input.RoleARN,
-		TargetRoleARN: value(input.TargetRoleARN), Policy: value(input.Policy), DisableTags: value(input.DisableTags),
-		Created: q.Time.UTC(), Modified: q.Time.UTC(), Asked: Asked{Token: input.Token, Digest: rest.Digest(q)},
+		ID:             NewAssociationID(),
+		Namespace:      input.Namespace,
+		ServiceAccount: input.ServiceAccount,
+		RoleARN:        *input.RoleARN,
+		TargetRoleARN:  value(input.TargetRoleARN),
+		Policy:         value(input.Policy),
+		DisableTags:    value(input.DisableTags),
+		Created:        q.Time.UTC(),
+		Modified:       q.Time.UTC(),
+		Asked:          Asked{Token: input.Token, Digest: rest.Digest(q)},
 	}
 	if one.Tags, err = readTags(input.Tags); err != nil {
 		return nil, err
@@ -147,7 +157,10 @@ func createAssociation(q *service.Call) (any, error) {
 			return nil, err
 		}
 		if in.Count() >= maxAssociations {
-			return nil, wire.Errorf(http.StatusBadRequest, "ResourceLimitExceededException", "The cluster has reached the limit of %d associations.", maxAssociations).With("clusterName", cluster.Name)
+			return nil, wire.Errorf(
+				http.StatusBadRequest, "ResourceLimitExceededException",
+				"The cluster has reached the limit of %d associations.", maxAssociations,
+			).With("clusterName", cluster.Name)
 		}
 		return one, in.PutAssociation(one)
 	})
@@ -168,8 +181,12 @@ func result(q *service.Call, do func(account.State, *Cluster, InCluster) (*Assoc
 func show(a *account.Account, c *Cluster, one *Association) any {
 	shown := map[string]any{
 		"clusterName": c.Name, "namespace": one.Namespace, "serviceAccount": one.ServiceAccount, "roleArn": one.RoleARN,
-		"associationArn": AssociationARN(a, c.Region, c.Name, one.ID), "associationId": one.ID, "tags": tagMap(one.Tags),
-		"createdAt": wire.MilliTime(one.Created), "modifiedAt": wire.MilliTime(one.Modified), "disableSessionTags": one.DisableTags,
+		"associationArn":     AssociationARN(a, c.Region, c.Name, one.ID),
+		"associationId":      one.ID,
+		"tags":               tagMap(one.Tags),
+		"createdAt":          wire.MilliTime(one.Created),
+		"modifiedAt":         wire.MilliTime(one.Modified),
+		"disableSessionTags": one.DisableTags,
 	}
 	if one.TargetRoleARN != "" {
 		shown["targetRoleArn"], shown["externalId"] = one.TargetRoleARN, ExternalID(a, c, one)
@@ -211,14 +228,22 @@ func listAssociations(q *service.Call) (any, error) {
 	asked := q.HTTP.URL.Query()
 	namespace, serviceAccount := asked.Get("namespace"), asked.Get("serviceAccount")
 	if serviceAccount != "" && namespace == "" {
-		return nil, invalidParameter("A serviceAccount filter needs a namespace.").With("clusterName", q.Segments["name"])
+		return nil, invalidParameter("A serviceAccount filter needs a namespace.").
+			With("clusterName", q.Segments["name"])
 	}
 	list := []summary{}
 	err := view(q, func(cluster *Cluster, in InCluster) error {
 		all, err := in.Associations()
 		for _, one := range all {
-			if (namespace == "" || one.Namespace == namespace) && (serviceAccount == "" || one.ServiceAccount == serviceAccount) {
-				list = append(list, summary{cluster.Name, one.Namespace, one.ServiceAccount, AssociationARN(q.Account, cluster.Region, cluster.Name, one.ID), one.ID})
+			if (namespace == "" || one.Namespace == namespace) &&
+				(serviceAccount == "" || one.ServiceAccount == serviceAccount) {
+				list = append(list, summary{
+					Cluster:        cluster.Name,
+					Namespace:      one.Namespace,
+					ServiceAccount: one.ServiceAccount,
+					ARN:            AssociationARN(q.Account, cluster.Region, cluster.Name, one.ID),
+					ID:             one.ID,
+				})
 			}
 		}
 		return err

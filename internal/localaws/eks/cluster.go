@@ -51,7 +51,8 @@ var (
 
 // settings are members of CreateCluster that DescribeCluster gives back.
 var settings = []string{
-	"resourcesVpcConfig", "kubernetesNetworkConfig", "logging", "encryptionConfig", "outpostConfig", "upgradePolicy", "zonalShiftConfig",
+	"resourcesVpcConfig", "kubernetesNetworkConfig", "logging", "encryptionConfig", "outpostConfig", "upgradePolicy",
+	"zonalShiftConfig",
 	"remoteNetworkConfig", "computeConfig", "storageConfig", "deletionProtection", "controlPlaneScalingConfig",
 }
 
@@ -75,7 +76,11 @@ func newClusterTarget(q *service.Call) (service.Target, error) {
 	if err != nil {
 		return service.Target{}, err
 	}
-	target := service.Target{ARN: ClusterARN(q.Account, q.Region, input.Name), Context: map[string]string{}, Lists: map[string][]string{}}
+	target := service.Target{
+		ARN:     ClusterARN(q.Account, q.Region, input.Name),
+		Context: map[string]string{},
+		Lists:   map[string][]string{},
+	}
 	tagged(&target, input.Tags)
 	if input.Access.Mode != "" {
 		target.Context["eks:authenticationMode"] = input.Access.Mode
@@ -105,7 +110,9 @@ func (i *createClusterInput) check() error {
 		return invalidParameter("unsupported Kubernetes version").With("clusterName", i.Name)
 	}
 	if i.Access.Bootstrap != nil && !*i.Access.Bootstrap && cmp.Or(i.Access.Mode, "CONFIG_MAP") == "CONFIG_MAP" {
-		return invalidParameter("bootstrapClusterCreatorAdminPermissions must be true if cluster authentication mode is set to CONFIG_MAP").With("clusterName", i.Name)
+		return invalidParameter(
+			"bootstrapClusterCreatorAdminPermissions must be true if cluster authentication mode is set to CONFIG_MAP",
+		).With("clusterName", i.Name)
 	}
 	return nil
 }
@@ -126,9 +133,16 @@ func createCluster(q *service.Call) (any, error) {
 		return nil, err
 	}
 	cluster := &Cluster{
-		Region: q.Region, Name: input.Name, Version: input.Version, RoleARN: input.RoleARN, Mode: input.Access.Mode, Tags: tags,
-		Issuer: input.Tags[IssuerTag], Endpoint: input.Tags[EndpointTag],
-		Created: q.Time.UTC(), Asked: Asked{Token: input.Token, Digest: rest.Digest(q)},
+		Region:   q.Region,
+		Name:     input.Name,
+		Version:  input.Version,
+		RoleARN:  input.RoleARN,
+		Mode:     input.Access.Mode,
+		Tags:     tags,
+		Issuer:   input.Tags[IssuerTag],
+		Endpoint: input.Tags[EndpointTag],
+		Created:  q.Time.UTC(),
+		Asked:    Asked{Token: input.Token, Digest: rest.Digest(q)},
 	}
 	given, err := rest.Decode[map[string]json.RawMessage](q)
 	if err != nil {
@@ -152,7 +166,11 @@ func createCluster(q *service.Call) (any, error) {
 			return err
 		}
 		if !admits(state, input.RoleARN, "eks.amazonaws.com") {
-			return invalidParameter("Role with arn: %s, could not be assumed because it does not exist or the trusted entity is not correct", input.RoleARN).With("clusterName", input.Name)
+			return invalidParameter(
+				"Role with arn: %s, could not be assumed because it does not exist or the trusted entity is not "+
+					"correct",
+				input.RoleARN,
+			).With("clusterName", input.Name)
 		}
 		if input.Access.Bootstrap == nil || *input.Access.Bootstrap {
 			if err := bootstrap(q, state, cluster); err != nil {
@@ -172,8 +190,19 @@ func bootstrap(q *service.Call, state account.State, cluster *Cluster) error {
 	}
 	who := q.Caller.Principal
 	entry := &AccessEntry{
-		Principal: cmp.Or(who.RoleARN, who.ARN), PrincipalID: who.EntityID, Type: standard, Created: q.Time.UTC(), Modified: q.Time.UTC(),
-		Policies: []AccessPolicy{{ARN: policyARN(q.Account, "AmazonEKSClusterAdminPolicy"), Scope: "cluster", Associated: q.Time.UTC(), Modified: q.Time.UTC()}},
+		Principal:   cmp.Or(who.RoleARN, who.ARN),
+		PrincipalID: who.EntityID,
+		Type:        standard,
+		Created:     q.Time.UTC(),
+		Modified:    q.Time.UTC(),
+		Policies: []AccessPolicy{
+			{
+				ARN:        policyARN(q.Account, "AmazonEKSClusterAdminPolicy"),
+				Scope:      "cluster",
+				Associated: q.Time.UTC(),
+				Modified:   q.Time.UTC(),
+			},
+		},
 	}
 	named, ok := parsePrincipal(entry.Principal)
 	if !ok {
@@ -206,7 +235,7 @@ func Complete(c *Cluster) error {
 	c.Endpoint = cmp.Or(c.Endpoint, "https://"+name+".gr7."+c.Region+".eks.amazonaws.com")
 	for what, text := range map[string]string{"issuer": c.Issuer, "endpoint": c.Endpoint} {
 		if parsed, err := url.Parse(text); err != nil || parsed.Scheme != "https" || parsed.Host == "" {
-			return fmt.Errorf("the %s %q is no https URL", what, text)
+			return fmt.Errorf("the %s %q is not an https URL", what, text)
 		}
 	}
 	if c.CA == "" {
@@ -231,27 +260,46 @@ func pick(given map[string]json.RawMessage, names []string) map[string]json.RawM
 
 func clusterResult(a *account.Account, c *Cluster, status string) any {
 	shown := map[string]any{
-		"logging":       json.RawMessage(`{"clusterLogging":[{"types":["api","audit","authenticator","controllerManager","scheduler"],"enabled":false}]}`),
+		"logging": json.RawMessage(
+			`{"clusterLogging":[{"types":["api","audit","authenticator","controllerManager","scheduler"],` +
+				`"enabled":false}]}`,
+		),
 		"upgradePolicy": json.RawMessage(`{"supportType":"EXTENDED"}`), "deletionProtection": false,
 	}
 	for name, text := range c.Settings {
 		shown[name] = text
 	}
 	shown["resourcesVpcConfig"] = withDefaults(c.Settings["resourcesVpcConfig"], map[string]any{
-		"subnetIds": []string{}, "securityGroupIds": []string{}, "endpointPublicAccess": true, "endpointPrivateAccess": false, "publicAccessCidrs": []string{"0.0.0.0/0"},
+		"subnetIds":             []string{},
+		"securityGroupIds":      []string{},
+		"endpointPublicAccess":  true,
+		"endpointPrivateAccess": false,
+		"publicAccessCidrs":     []string{"0.0.0.0/0"},
 	})
-	shown["kubernetesNetworkConfig"] = withDefaults(c.Settings["kubernetesNetworkConfig"], map[string]any{"serviceIpv4Cidr": "10.100.0.0/16", "ipFamily": "ipv4"})
+	shown["kubernetesNetworkConfig"] = withDefaults(c.Settings["kubernetesNetworkConfig"], map[string]any{
+		"serviceIpv4Cidr": "10.100.0.0/16",
+		"ipFamily":        "ipv4",
+	})
 	maps.Copy(shown, map[string]any{
-		"name": c.Name, "arn": ClusterARN(a, c.Region, c.Name), "createdAt": wire.MilliTime(c.Created), "version": c.Version, "endpoint": c.Endpoint, "roleArn": c.RoleARN,
-		"identity": map[string]any{"oidc": map[string]string{"issuer": c.Issuer}}, "status": status, "platformVersion": "eks.1", "tags": tagMap(c.Tags),
+		"name":                 c.Name,
+		"arn":                  ClusterARN(a, c.Region, c.Name),
+		"createdAt":            wire.MilliTime(c.Created),
+		"version":              c.Version,
+		"endpoint":             c.Endpoint,
+		"roleArn":              c.RoleARN,
+		"identity":             map[string]any{"oidc": map[string]string{"issuer": c.Issuer}},
+		"status":               status,
+		"platformVersion":      "eks.1",
+		"tags":                 tagMap(c.Tags),
 		"certificateAuthority": map[string]string{"data": base64.StdEncoding.EncodeToString([]byte(c.CA))},
-		"accessConfig":         map[string]string{"authenticationMode": c.Mode}, "health": map[string]any{"issues": []string{}},
+		"accessConfig":         map[string]string{"authenticationMode": c.Mode},
+		"health":               map[string]any{"issues": []string{}},
 	})
 	return map[string]any{"cluster": shown}
 }
 
 func withDefaults(given json.RawMessage, defaults map[string]any) map[string]any {
-	_ = json.Unmarshal(given, &defaults) // what is no object stays away
+	_ = json.Unmarshal(given, &defaults) // what is not an object is left out
 	return defaults
 }
 
@@ -305,7 +353,9 @@ func deleteCluster(q *service.Call) (any, error) {
 	err := within(q, func(state account.State, found *Cluster, _ InCluster) error {
 		cluster = found
 		if string(found.Settings["deletionProtection"]) == "true" {
-			return invalidRequest("Cannot delete cluster %s: deletion protection is enabled.", found.Name).With("clusterName", found.Name)
+			return invalidRequest(
+				"Cannot delete cluster %s: deletion protection is enabled.", found.Name,
+			).With("clusterName", found.Name)
 		}
 		return dropCluster(state, found.Region, found.Name)
 	})
@@ -333,5 +383,8 @@ func describeIdentityProvider(q *service.Call) (any, error) {
 	if err := view(q, func(*Cluster, InCluster) error { return nil }); err != nil {
 		return nil, err
 	}
-	return nil, wire.Errorf(http.StatusNotFound, "ResourceNotFoundException", "No identity provider config found for name: %s.", input.Config.Name).With("clusterName", q.Segments["name"])
+	return nil, wire.Errorf(
+		http.StatusNotFound, "ResourceNotFoundException", "No identity provider config found for name: %s.",
+		input.Config.Name,
+	).With("clusterName", q.Segments["name"])
 }

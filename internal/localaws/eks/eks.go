@@ -25,13 +25,19 @@ import (
 func New() *service.Service {
 	operations := map[string]service.Operation{}
 	for _, table := range []map[string]service.Operation{
-		clusterOperations(), updateOperations(), entryOperations(), policyOperations(), associationOperations(), tagOperations(),
+		clusterOperations(), updateOperations(), entryOperations(), policyOperations(), associationOperations(),
+		tagOperations(),
 	} {
 		maps.Copy(operations, table)
 	}
 	return &service.Service{
-		Name: "eks", Protocol: wire.RESTJSON, Version: "2017-11-01", Operations: operations, Others: routes.Names(), Route: route,
-		Tables: []account.Table{clusterTable, entryTable, associationTable, bindingTable, askedTable},
+		Name:       "eks",
+		Protocol:   wire.RESTJSON,
+		Version:    "2017-11-01",
+		Operations: operations,
+		Others:     routes.Names(),
+		Route:      route,
+		Tables:     []account.Table{clusterTable, entryTable, associationTable, bindingTable, askedTable},
 	}
 }
 
@@ -119,7 +125,11 @@ func clusterTarget(q *service.Call) (service.Target, error) {
 }
 
 func targetOf(q *service.Call, name string) (service.Target, error) {
-	target := service.Target{ARN: ClusterARN(q.Account, q.Region, name), Context: map[string]string{}, Lists: map[string][]string{}}
+	target := service.Target{
+		ARN:     ClusterARN(q.Account, q.Region, name),
+		Context: map[string]string{},
+		Lists:   map[string][]string{},
+	}
 	err := q.Account.View(func(state account.State) error {
 		cluster, err := GetCluster(state, q.Region, name)
 		if err == nil {
@@ -155,7 +165,9 @@ func retried(earlier, now Asked, at time.Time, q *service.Call) (bool, error) {
 		return false, nil
 	}
 	if earlier.Digest != now.Digest {
-		return false, invalidParameter("The clientRequestToken was used before with other parameters.").With("clusterName", q.Segments["name"])
+		return false, invalidParameter(
+			"The clientRequestToken was used before with other parameters.",
+		).With("clusterName", q.Segments["name"])
 	}
 	return true, nil
 }
@@ -175,7 +187,10 @@ func CheckTags(tags map[string]string) string {
 	for _, key := range slices.Sorted(maps.Keys(tags)) {
 		switch {
 		case key == "" || len([]rune(key)) > maxTagKey || len([]rune(tags[key])) > maxTagValue:
-			return fmt.Sprintf("The tag %q is not valid: keys have 1 to %d characters, values at most %d.", key, maxTagKey, maxTagValue)
+			return fmt.Sprintf(
+				"The tag %q is not valid: keys have 1 to %d characters, values at most %d.", key, maxTagKey,
+				maxTagValue,
+			)
 		case strings.HasPrefix(strings.ToLower(key), "aws:"):
 			return "Tag keys beginning with aws: are reserved."
 		}

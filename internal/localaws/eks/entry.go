@@ -41,7 +41,12 @@ func newEntryTarget(q *service.Call) (service.Target, error) {
 		return target, err
 	}
 	tagged(&target, input.Tags)
-	entryKeys(&target, q, &AccessEntry{Principal: input.Principal, Type: cmp.Or(input.Type, standard), Username: value(input.Username), Groups: value(input.Groups)})
+	entryKeys(&target, q, &AccessEntry{
+		Principal: input.Principal,
+		Type:      cmp.Or(input.Type, standard),
+		Username:  value(input.Username),
+		Groups:    value(input.Groups),
+	})
 	return target, nil
 }
 
@@ -89,13 +94,19 @@ func entryTarget(q *service.Call) (service.Target, error) {
 // checkMode: without access entries in the authentication mode there are none.
 func checkMode(cluster *Cluster) error {
 	if cluster.Mode == "CONFIG_MAP" {
-		return invalidRequest("The cluster's authentication mode must be set to one of [API, API_AND_CONFIG_MAP] to perform this operation.").With("clusterName", cluster.Name)
+		return invalidRequest(
+			"The cluster's authentication mode must be set to one of [API, API_AND_CONFIG_MAP] to perform this "+
+				"operation.",
+		).With("clusterName", cluster.Name)
 	}
 	return nil
 }
 
 func noEntry(cluster string) error {
-	return notFound("The specified principalArn could not be found. You can view your available access entries with 'list-access-entries'.").With("clusterName", cluster)
+	return notFound(
+		"The specified principalArn could not be found. You can view your available access entries with "+
+			"'list-access-entries'.",
+	).With("clusterName", cluster)
 }
 
 func findEntry(cluster *Cluster, in InCluster, q *service.Call) (*AccessEntry, error) {
@@ -125,18 +136,27 @@ func createEntry(q *service.Call) (any, error) {
 	}
 	kind := cmp.Or(input.Type, standard)
 	if _, known := types[kind]; !known {
-		return nil, invalidParameter("The type %s is invalid, it must be one of %v", kind, slices.Sorted(maps.Keys(types)))
+		return nil, invalidParameter(
+			"The type %s is invalid, it must be one of %v", kind, slices.Sorted(maps.Keys(types)),
+		)
 	}
 	named, ok := parsePrincipal(input.Principal)
 	if !ok {
-		return nil, invalidParameter("The principalArn parameter format is not valid").Because("want the ARN of an IAM user or role, not of a session, a group or a pattern")
+		return nil, invalidParameter("The principalArn parameter format is not valid").
+			Because("want the ARN of an IAM user or role, not of a session, a group or a pattern")
 	}
 	if err := input.check(kind); err != nil {
 		return nil, err
 	}
 	entry := &AccessEntry{
-		Principal: input.Principal, Type: kind, Username: cmp.Or(value(input.Username), named.username(kind)), Groups: slices.Concat(types[kind], value(input.Groups)), Tags: tags,
-		Created: q.Time.UTC(), Modified: q.Time.UTC(), Asked: Asked{Token: input.Token, Digest: rest.Digest(q)},
+		Principal: input.Principal,
+		Type:      kind,
+		Username:  cmp.Or(value(input.Username), named.username(kind)),
+		Groups:    slices.Concat(types[kind], value(input.Groups)),
+		Tags:      tags,
+		Created:   q.Time.UTC(),
+		Modified:  q.Time.UTC(),
+		Asked:     Asked{Token: input.Token, Digest: rest.Digest(q)},
 	}
 	err = within(q, func(state account.State, cluster *Cluster, in InCluster) error {
 		if err := checkMode(cluster); err != nil {
@@ -156,7 +176,9 @@ func createEntry(q *service.Call) (any, error) {
 			return err
 		}
 		if earlier != nil {
-			return inUse("The specified access entry resource is already in use on this cluster.").With("clusterName", cluster.Name)
+			return inUse(
+				"The specified access entry resource is already in use on this cluster.",
+			).With("clusterName", cluster.Name)
 		}
 		entry.ARN = named.entryARN(q, cluster.Name)
 		return in.PutEntry(entry)
@@ -167,7 +189,9 @@ func createEntry(q *service.Call) (any, error) {
 // check refuses names that an entry of a type cannot have.
 func (i *entryInput) check(kind string) error {
 	if kind != standard && (value(i.Username) != "" || len(value(i.Groups)) > 0) {
-		return invalidParameter("The username and the kubernetesGroups of an access entry of type %s cannot be set.", kind)
+		return invalidParameter(
+			"The username and the kubernetesGroups of an access entry of type %s cannot be set.", kind,
+		)
 	}
 	if err := checkUsername(value(i.Username)); err != nil {
 		return err
@@ -181,8 +205,15 @@ func entryResult(q *service.Call, e *AccessEntry) any {
 		groups = []string{}
 	}
 	return map[string]any{"accessEntry": map[string]any{
-		"clusterName": q.Segments["name"], "principalArn": e.Principal, "kubernetesGroups": groups, "accessEntryArn": e.ARN, "createdAt": wire.MilliTime(e.Created),
-		"modifiedAt": wire.MilliTime(e.Modified), "tags": tagMap(e.Tags), "username": e.Username, "type": e.Type,
+		"clusterName":      q.Segments["name"],
+		"principalArn":     e.Principal,
+		"kubernetesGroups": groups,
+		"accessEntryArn":   e.ARN,
+		"createdAt":        wire.MilliTime(e.Created),
+		"modifiedAt":       wire.MilliTime(e.Modified),
+		"tags":             tagMap(e.Tags),
+		"username":         e.Username,
+		"type":             e.Type,
 	}}
 }
 

@@ -22,7 +22,8 @@ func policyOperations() map[string]service.Operation {
 
 // assignable are the access policies that anybody may give to a STANDARD entry.
 var assignable = []string{
-	"AmazonEKSAdminPolicy", "AmazonEKSAdminViewPolicy", "AmazonEKSClusterAdminPolicy", "AmazonEKSEditPolicy", "AmazonEKSSecretReaderPolicy", "AmazonEKSViewPolicy",
+	"AmazonEKSAdminPolicy", "AmazonEKSAdminViewPolicy", "AmazonEKSClusterAdminPolicy", "AmazonEKSEditPolicy",
+	"AmazonEKSSecretReaderPolicy", "AmazonEKSViewPolicy",
 }
 
 // autoNode is the one policy that entries of type EC2 can have.
@@ -30,11 +31,16 @@ const autoNode = "AmazonEKSAutoNodePolicy"
 
 // others are access policies that EKS lists and gives to its own parts only.
 var others = []string{
-	autoNode, "AIDevOpsAgentAccessPolicy", "AmazonAIOpsAssistantPolicy", "AmazonARCRegionSwitchScalingPolicy", "AmazonEKSACKPolicy", "AmazonEKSArgoCDClusterPolicy",
-	"AmazonEKSArgoCDPolicy", "AmazonEKSBlockStorageClusterPolicy", "AmazonEKSBlockStoragePolicy", "AmazonEKSClusterInsightsPolicy", "AmazonEKSComputeClusterPolicy",
-	"AmazonEKSComputePolicy", "AmazonEKSEventPolicy", "AmazonEKSHybridPolicy", "AmazonEKSKROPolicy", "AmazonEKSLoadBalancingClusterPolicy", "AmazonEKSLoadBalancingPolicy",
-	"AmazonEKSNetworkingClusterPolicy", "AmazonEKSNetworkingPolicy", "AmazonEKSPodIdentityPolicy", "AmazonEKSSecretAdminPolicy", "AmazonEMRJobPolicy",
-	"AmazonSagemakerHyperpodClusterPolicy", "AmazonSagemakerHyperpodControllerPolicy", "AmazonSagemakerHyperpodSpacePolicy", "AmazonSagemakerHyperpodSpaceTemplatePolicy",
+	autoNode, "AIDevOpsAgentAccessPolicy", "AmazonAIOpsAssistantPolicy", "AmazonARCRegionSwitchScalingPolicy",
+	"AmazonEKSACKPolicy", "AmazonEKSArgoCDClusterPolicy",
+	"AmazonEKSArgoCDPolicy", "AmazonEKSBlockStorageClusterPolicy", "AmazonEKSBlockStoragePolicy",
+	"AmazonEKSClusterInsightsPolicy", "AmazonEKSComputeClusterPolicy",
+	"AmazonEKSComputePolicy", "AmazonEKSEventPolicy", "AmazonEKSHybridPolicy", "AmazonEKSKROPolicy",
+	"AmazonEKSLoadBalancingClusterPolicy", "AmazonEKSLoadBalancingPolicy",
+	"AmazonEKSNetworkingClusterPolicy", "AmazonEKSNetworkingPolicy", "AmazonEKSPodIdentityPolicy",
+	"AmazonEKSSecretAdminPolicy", "AmazonEMRJobPolicy",
+	"AmazonSagemakerHyperpodClusterPolicy", "AmazonSagemakerHyperpodControllerPolicy",
+	"AmazonSagemakerHyperpodSpacePolicy", "AmazonSagemakerHyperpodSpaceTemplatePolicy",
 	"AmazonSagemakerHyperpodSystemNamespacePolicy", "AmazonSagemakerHyperpodUserClusterPolicy",
 }
 
@@ -119,7 +125,11 @@ func CheckPolicy(a *account.Account, entryType, text string) error {
 	case entryType != standard:
 		return onlyStandard()
 	case !slices.Contains(assignable, name):
-		return invalidParameter("The specified policyArn is invalid: %s", text).Because("it is no access policy, or one that EKS gives to its own parts only; there is %s", strings.Join(assignable, ", "))
+		return invalidParameter("The specified policyArn is invalid: %s", text).
+			Because(
+				"it is not an access policy, or one that EKS gives to its own parts only; there are %s",
+				strings.Join(assignable, ", "),
+			)
 	}
 	return nil
 }
@@ -142,7 +152,13 @@ func associatePolicy(q *service.Call) (result any, err error) {
 		if err := CheckScope(input.Scope.Type, input.Scope.Namespaces); err != nil {
 			return err
 		}
-		given := AccessPolicy{ARN: input.ARN, Scope: input.Scope.Type, Namespaces: input.Scope.Namespaces, Associated: q.Time.UTC(), Modified: q.Time.UTC()}
+		given := AccessPolicy{
+			ARN:        input.ARN,
+			Scope:      input.Scope.Type,
+			Namespaces: input.Scope.Namespaces,
+			Associated: q.Time.UTC(),
+			Modified:   q.Time.UTC(),
+		}
 		at := slices.IndexFunc(entry.Policies, func(p AccessPolicy) bool { return p.ARN == input.ARN })
 		if at >= 0 {
 			given.Associated = entry.Policies[at].Associated
@@ -150,7 +166,11 @@ func associatePolicy(q *service.Call) (result any, err error) {
 		} else {
 			entry.Policies = append(entry.Policies, given)
 		}
-		result = map[string]any{"clusterName": q.Segments["name"], "principalArn": entry.Principal, "associatedAccessPolicy": newAssociated(given)}
+		result = map[string]any{
+			"clusterName":            q.Segments["name"],
+			"principalArn":           entry.Principal,
+			"associatedAccessPolicy": newAssociated(given),
+		}
 		return in.PutEntry(entry)
 	})
 	return result, err
@@ -176,7 +196,8 @@ func disassociatePolicy(q *service.Call) (any, error) {
 	return nil, changeEntry(q, func(in InCluster, entry *AccessEntry) error {
 		kept := slices.DeleteFunc(slices.Clone(entry.Policies), func(p AccessPolicy) bool { return p.ARN == text })
 		if len(kept) == len(entry.Policies) {
-			return notFound("The specified policyArn could not be found on the access entry.").With("clusterName", q.Segments["name"])
+			return notFound("The specified policyArn could not be found on the access entry.").
+				With("clusterName", q.Segments["name"])
 		}
 		entry.Policies = kept
 		return in.PutEntry(entry)

@@ -56,7 +56,7 @@ type Asked struct{ Token, Digest string }
 type AccessEntry struct {
 	ARN, Principal string
 	// PrincipalID is the unique id the principal had; empty if it is of an
-	// account that is not played here.
+	// account that does not exist here.
 	PrincipalID    string
 	Type, Username string
 	Groups         []string       `json:",omitempty"`

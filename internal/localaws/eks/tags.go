@@ -120,7 +120,9 @@ func changeTags(q *service.Call, change func([]account.Tag) ([]account.Tag, erro
 
 func noResource(err error, q *service.Call) error {
 	if errors.Is(err, account.ErrNotFound) {
-		return wire.Errorf(http.StatusNotFound, "NotFoundException", "No resource found for ARN: %s", q.Segments["resourceArn"])
+		return wire.Errorf(
+			http.StatusNotFound, "NotFoundException", "No resource found for ARN: %s", q.Segments["resourceArn"],
+		)
 	}
 	return wrap(err, q)
 }
@@ -131,7 +133,9 @@ func tagResource(q *service.Call) (any, error) {
 		return nil, err
 	}
 	if len(input.Tags) == 0 {
-		return nil, badRequest("1 validation error detected: Value null at 'tags' failed to satisfy constraint: Member must not be null")
+		return nil, badRequest(
+			"1 validation error detected: Value null at 'tags' failed to satisfy constraint: Member must not be null",
+		)
 	}
 	return nil, changeTags(q, func(old []account.Tag) ([]account.Tag, error) {
 		merged := tagMap(old)
@@ -146,7 +150,10 @@ func tagResource(q *service.Call) (any, error) {
 func untagResource(q *service.Call) (any, error) {
 	keys := q.HTTP.URL.Query()["tagKeys"]
 	if len(keys) == 0 {
-		return nil, badRequest("1 validation error detected: Value null at 'tagKeys' failed to satisfy constraint: Member must not be null")
+		return nil, badRequest(
+			"1 validation error detected: Value null at 'tagKeys' failed to satisfy constraint: Member must not be " +
+				"null",
+		)
 	}
 	return nil, changeTags(q, func(old []account.Tag) ([]account.Tag, error) {
 		return slices.DeleteFunc(old, func(tag account.Tag) bool { return slices.Contains(keys, tag.Key) }), nil

@@ -30,9 +30,16 @@ type updateConfigInput struct {
 
 // updateTypes are what EKS calls a change of a setting.
 var updateTypes = map[string]string{
-	"resourcesVpcConfig": "VpcConfigUpdate", "logging": "LoggingUpdate", "upgradePolicy": "UpgradePolicyUpdate", "zonalShiftConfig": "ZonalShiftConfigUpdate",
-	"remoteNetworkConfig": "RemoteNetworkConfigUpdate", "computeConfig": "AutoModeUpdate", "storageConfig": "AutoModeUpdate", "kubernetesNetworkConfig": "AutoModeUpdate",
-	"deletionProtection": "DeletionProtectionUpdate", "controlPlaneScalingConfig": "ControlPlaneScalingConfigUpdate",
+	"resourcesVpcConfig":        "VpcConfigUpdate",
+	"logging":                   "LoggingUpdate",
+	"upgradePolicy":             "UpgradePolicyUpdate",
+	"zonalShiftConfig":          "ZonalShiftConfigUpdate",
+	"remoteNetworkConfig":       "RemoteNetworkConfigUpdate",
+	"computeConfig":             "AutoModeUpdate",
+	"storageConfig":             "AutoModeUpdate",
+	"kubernetesNetworkConfig":   "AutoModeUpdate",
+	"deletionProtection":        "DeletionProtectionUpdate",
+	"controlPlaneScalingConfig": "ControlPlaneScalingConfigUpdate",
 }
 
 func configTarget(q *service.Call) (service.Target, error) {
@@ -66,7 +73,11 @@ func updateConfig(q *service.Call) (any, error) {
 			return nil, err
 		}
 	}
-	update := ClusterUpdate{ID: uuid.NewString(), Created: q.Time.UTC(), Asked: Asked{Token: input.Token, Digest: rest.Digest(q)}}
+	update := ClusterUpdate{
+		ID:      uuid.NewString(),
+		Created: q.Time.UTC(),
+		Asked:   Asked{Token: input.Token, Digest: rest.Digest(q)},
+	}
 	err = within(q, func(state account.State, cluster *Cluster, _ InCluster) error {
 		for _, earlier := range cluster.Updates {
 			again, err := retried(earlier.Asked, update.Asked, earlier.Created, q)
@@ -102,7 +113,9 @@ func change(cluster *Cluster, access *accessConfig, given map[string]json.RawMes
 	}
 	switch {
 	case access != nil && nextMode[cluster.Mode] != access.Mode:
-		return invalidParameter("Unsupported authentication mode update from %s to %s", cluster.Mode, access.Mode).With("clusterName", cluster.Name)
+		return invalidParameter(
+			"Unsupported authentication mode update from %s to %s", cluster.Mode, access.Mode,
+		).With("clusterName", cluster.Name)
 	case access != nil:
 		cluster.Mode, update.Type = access.Mode, "AccessConfigUpdate"
 		update.Params = [][2]string{{"AuthenticationMode", access.Mode}}
@@ -123,7 +136,12 @@ func updateResult(u ClusterUpdate, status string) any {
 		params = append(params, param{one[0], one[1]})
 	}
 	return map[string]any{"update": map[string]any{
-		"id": u.ID, "status": status, "type": u.Type, "params": params, "createdAt": wire.MilliTime(u.Created), "errors": []string{},
+		"id":        u.ID,
+		"status":    status,
+		"type":      u.Type,
+		"params":    params,
+		"createdAt": wire.MilliTime(u.Created),
+		"errors":    []string{},
 	}}
 }
 

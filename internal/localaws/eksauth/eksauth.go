@@ -61,8 +61,15 @@ func read(q *service.Call) (raw string, err error) {
 		return "", refuse("InvalidParameterException", "%s", text)
 	}
 	if len(input.Token) > maxToken || !tokenPattern.MatchString(input.Token) {
-		return "", refuse("InvalidParameterException", "1 validation error detected: Value at 'token' failed to satisfy constraint: Member must satisfy regular expression pattern: %s", tokenPattern).
-			Because("the token has %d bytes; want three parts of base64url, at most %d bytes", len(input.Token), maxToken)
+		return "", refuse(
+			"InvalidParameterException",
+			"1 validation error detected: Value at 'token' failed to satisfy constraint: Member must satisfy "+
+				"regular expression pattern: %s",
+			tokenPattern,
+		).
+			Because(
+				"the token has %d bytes; want three parts of base64url, at most %d bytes", len(input.Token), maxToken,
+			)
 	}
 	return input.Token, nil
 }
@@ -120,7 +127,9 @@ func findCluster(q *service.Call, name string) (cluster *eks.Cluster, err error)
 		return err
 	})
 	if errors.Is(err, account.ErrNotFound) {
-		return nil, wire.Errorf(http.StatusNotFound, "ResourceNotFoundException", "No cluster found for name: %s.", name).
+		return nil, wire.Errorf(
+			http.StatusNotFound, "ResourceNotFoundException", "No cluster found for name: %s.", name,
+		).
 			Because("account %s has no cluster %q in %s", q.Account.ID, name, q.Region)
 	}
 	return cluster, err
@@ -138,7 +147,10 @@ func findAssociation(q *service.Call, cluster *eks.Cluster, pod *pod) (one *eks.
 	})
 	if errors.Is(err, account.ErrNotFound) {
 		return nil, wire.Errorf(http.StatusNotFound, "ResourceNotFoundException", "No association found").
-			Because("none of the %d associations of cluster %s is for service account %s of namespace %s", count, cluster.Name, pod.serviceAccount, pod.namespace)
+			Because(
+				"none of the %d associations of cluster %s is for service account %s of namespace %s", count,
+				cluster.Name, pod.serviceAccount, pod.namespace,
+			)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("find the association: %w", err)
@@ -146,5 +158,5 @@ func findAssociation(q *service.Call, cluster *eks.Cluster, pod *pod) (one *eks.
 	return one, nil
 }
 
-// principal is who takes roles for pods.
+// principal is who assumes roles for pods.
 const principal = eks.PodPrincipal

@@ -27,7 +27,8 @@ import (
 func New() *service.Service {
 	operations := map[string]service.Operation{}
 	for _, table := range []map[string]service.Operation{
-		roleOperations(), userOperations(), keyOperations(), groupOperations(), policyOperations(), profileOperations(), providerOperations(), holderOperations(),
+		roleOperations(), userOperations(), keyOperations(), groupOperations(), policyOperations(), profileOperations(),
+		providerOperations(), holderOperations(),
 		simulationOperations(), accountOperations(), linkedOperations(),
 	} {
 		maps.Copy(operations, table)
@@ -118,11 +119,13 @@ func readTrust(q *service.Call, parameter string) (*policy.Policy, error) {
 }
 
 // SetTrust stores a trust policy with the ids of the users and roles it names.
-// Those of accounts that are played here must exist.
+// Those of accounts that exist here must exist, too.
 func SetTrust(state account.State, role *account.Role, trust *policy.Policy) error {
 	ids, missing, err := state.Principals(trust.Entities())
 	if errors.Is(err, account.ErrNotFound) {
-		return wire.Errorf(http.StatusBadRequest, "MalformedPolicyDocument", `Invalid principal in policy: "AWS":"%s"`, missing).
+		return wire.Errorf(
+			http.StatusBadRequest, "MalformedPolicyDocument", `Invalid principal in policy: "AWS":"%s"`, missing,
+		).
 			Because("there is no such user or role in its account")
 	}
 	role.Trust, role.Principals = trust.Text(), ids
@@ -175,7 +178,10 @@ func newPath(q *service.Call) string {
 func readPath(q *service.Call, parameter string) string {
 	path := q.Text(parameter, pathLimit)
 	if path != "" && !validPath.MatchString(path) {
-		q.Violate("The specified value for path is invalid. It must begin and end with / and contain only alphanumeric characters and/or / characters.")
+		q.Violate(
+			"The specified value for path is invalid. It must begin and end with / and contain only alphanumeric " +
+				"characters and/or / characters.",
+		)
 	}
 	return path
 }
@@ -185,4 +191,35 @@ func wrap(err error, doing string, args ...any) error {
 		return err
 	}
 	return fmt.Errorf(doing+": %w", append(args, err)...)
+}
+
+// others returns the operations that IAM has and that are not emulated. A call
+// of one is decided by policies; any other name is an InvalidAction.
+func others() []string {
+	return []string{
+		"AcceptDelegationRequest", "AcquireRole", "AssociateDelegationRequest", "ChangePassword",
+		"CreateDelegationRequest", "CreateLoginProfile", "CreateSAMLProvider",
+		"CreateServiceSpecificCredential", "CreateVirtualMFADevice", "DeactivateMFADevice",
+		"DeleteAccountPasswordPolicy", "DeleteLoginProfile", "DeleteSAMLProvider", "DeleteSSHPublicKey",
+		"DeleteServerCertificate", "DeleteServiceSpecificCredential", "DeleteSigningCertificate",
+		"DeleteVirtualMFADevice", "DisableOrganizationsRootCredentialsManagement", "DisableOrganizationsRootSessions",
+		"DisableOutboundWebIdentityFederation", "EnableMFADevice", "EnableOrganizationsRootCredentialsManagement",
+		"EnableOrganizationsRootSessions", "EnableOutboundWebIdentityFederation", "GenerateCredentialReport",
+		"GenerateOrganizationsAccessReport", "GenerateServiceLastAccessedDetails",
+		"GetAccountPasswordPolicy", "GetAccountProperties",
+		"GetCredentialReport", "GetDelegationRequest",
+		"GetHumanReadableSummary", "GetLoginProfile", "GetMFADevice", "GetOrganizationsAccessReport",
+		"GetOutboundWebIdentityFederationInfo", "GetRoleTemplateVersion", "GetSAMLProvider", "GetSSHPublicKey",
+		"GetServerCertificate", "GetServiceLastAccessedDetails", "GetServiceLastAccessedDetailsWithEntities",
+		"ListDelegationRequests", "ListMFADeviceTags",
+		"ListMFADevices", "ListOrganizationsFeatures", "ListPoliciesGrantingServiceAccess", "ListSAMLProviderTags",
+		"ListSAMLProviders", "ListSSHPublicKeys", "ListServerCertificateTags", "ListServerCertificates",
+		"ListServiceSpecificCredentials", "ListSigningCertificates", "ListVirtualMFADevices", "PutAccountProperties",
+		"RejectDelegationRequest", "ResetServiceSpecificCredential", "ResyncMFADevice", "SendDelegationToken",
+		"SetSecurityTokenServicePreferences", "TagMFADevice",
+		"TagSAMLProvider", "TagServerCertificate", "UntagMFADevice", "UntagSAMLProvider", "UntagServerCertificate",
+		"UpdateAccountPasswordPolicy", "UpdateDelegationRequest", "UpdateLoginProfile",
+		"UpdateSAMLProvider", "UpdateSSHPublicKey", "UpdateServerCertificate", "UpdateServiceSpecificCredential",
+		"UpdateSigningCertificate", "UploadSSHPublicKey", "UploadServerCertificate", "UploadSigningCertificate",
+	}
 }

@@ -55,7 +55,12 @@ type profileXML struct {
 func newProfileXML(state account.State, p *InstanceProfile) (profileXML, error) {
 	a := state.Account()
 	shown := profileXML{
-		Path: p.Path, InstanceProfileName: p.Name, InstanceProfileID: p.ID, ARN: profileARN(a, p), CreateDate: wire.Time(p.Created), Tags: p.Tags,
+		Path:                p.Path,
+		InstanceProfileName: p.Name,
+		InstanceProfileID:   p.ID,
+		ARN:                 profileARN(a, p),
+		CreateDate:          wire.Time(p.Created),
+		Tags:                p.Tags,
 	}
 	if p.Role == "" {
 		return shown, nil
@@ -70,7 +75,12 @@ func newProfileXML(state account.State, p *InstanceProfile) (profileXML, error) 
 }
 
 func createProfile(q *service.Call) (any, error) {
-	one := &InstanceProfile{Name: q.Text("InstanceProfileName", longNameLimit), Path: newPath(q), ID: NewProfileID(), Created: q.Time.UTC()}
+	one := &InstanceProfile{
+		Name:    q.Text("InstanceProfileName", longNameLimit),
+		Path:    newPath(q),
+		ID:      NewProfileID(),
+		Created: q.Time.UTC(),
+	}
 	if err := q.Check(); err != nil {
 		return nil, err
 	}
@@ -87,7 +97,9 @@ func createProfile(q *service.Call) (any, error) {
 			return orConflict(err, "Instance Profile %s already exists.", one.Name)
 		}
 		result.InstanceProfile, err = newProfileXML(state, one)
-		return errors.Join(err, room(CountProfiles(state), "InstanceProfilesPerAccount", maxProfiles), PutProfile(state, one))
+		return errors.Join(
+			err, room(CountProfiles(state), "InstanceProfilesPerAccount", maxProfiles), PutProfile(state, one),
+		)
 	})
 	if err != nil {
 		return nil, wrap(err, "create instance profile %q", one.Name)

@@ -28,16 +28,37 @@ func getSummary(q *service.Call) (any, error) {
 	err := q.Account.View(func(state account.State) (err error) {
 		versions, err = countVersions(state)
 		summary = wire.Map[int]{
-			"Users": state.CountUsers(), "Groups": state.CountGroups(), "Roles": state.CountRoles(), "Policies": state.CountPolicies(),
-			"InstanceProfiles": CountProfiles(state), "Providers": state.CountProviders(), "PolicyVersionsInUse": versions,
-			"ServerCertificates": 0, "MFADevices": 0, "MFADevicesInUse": 0,
-			"AccountMFAEnabled": 0, "AccountAccessKeysPresent": 0, "AccountPasswordPresent": 0, "AccountSigningCertificatesPresent": 0,
-			"UsersQuota": maxUsers, "GroupsQuota": maxAllGroups, "RolesQuota": maxRoles, "PoliciesQuota": maxPolicies, "InstanceProfilesQuota": maxProfiles,
-			"ServerCertificatesQuota": 20, "SigningCertificatesPerUserQuota": 2, "AccessKeysPerUserQuota": maxKeys, "GroupsPerUserQuota": maxGroups,
-			"AttachedPoliciesPerUserQuota": maxAttached, "AttachedPoliciesPerGroupQuota": maxAttached, "AttachedPoliciesPerRoleQuota": maxAttached,
-			"UserPolicySizeQuota": userInlineQuota, "GroupPolicySizeQuota": groupInlineQuota, "RolePolicySizeQuota": roleInlineQuota,
-			"AssumeRolePolicySizeQuota": trustQuota, "PolicySizeQuota": managedQuota, "VersionsPerPolicyQuota": maxVersions,
-			"PolicyVersionsInUseQuota": maxVersionsInUse, "GlobalEndpointTokenVersion": 2,
+			"Users":               state.CountUsers(),
+			"Groups":              state.CountGroups(),
+			"Roles":               state.CountRoles(),
+			"Policies":            state.CountPolicies(),
+			"InstanceProfiles":    CountProfiles(state),
+			"Providers":           state.CountProviders(),
+			"PolicyVersionsInUse": versions,
+			"ServerCertificates":  0, "MFADevices": 0, "MFADevicesInUse": 0,
+			"AccountMFAEnabled":                 0,
+			"AccountAccessKeysPresent":          0,
+			"AccountPasswordPresent":            0,
+			"AccountSigningCertificatesPresent": 0,
+			"UsersQuota":                        maxUsers,
+			"GroupsQuota":                       maxAllGroups,
+			"RolesQuota":                        maxRoles,
+			"PoliciesQuota":                     maxPolicies,
+			"InstanceProfilesQuota":             maxProfiles,
+			"ServerCertificatesQuota":           20,
+			"SigningCertificatesPerUserQuota":   2,
+			"AccessKeysPerUserQuota":            maxKeys,
+			"GroupsPerUserQuota":                maxGroups,
+			"AttachedPoliciesPerUserQuota":      maxAttached,
+			"AttachedPoliciesPerGroupQuota":     maxAttached,
+			"AttachedPoliciesPerRoleQuota":      maxAttached,
+			"UserPolicySizeQuota":               userInlineQuota,
+			"GroupPolicySizeQuota":              groupInlineQuota,
+			"RolePolicySizeQuota":               roleInlineQuota,
+			"AssumeRolePolicySizeQuota":         trustQuota,
+			"PolicySizeQuota":                   managedQuota,
+			"VersionsPerPolicyQuota":            maxVersions,
+			"PolicyVersionsInUseQuota":          maxVersionsInUse, "GlobalEndpointTokenVersion": 2,
 		}
 		return err
 	})
@@ -50,7 +71,10 @@ var aliasLimit = wire.Constraint{Min: 3, Max: 63, Pattern: lazyregexp.New(`^[a-z
 func readAlias(q *service.Call) (string, error) {
 	alias := q.Text("AccountAlias", aliasLimit)
 	if strings.Contains(alias, "--") {
-		q.Violate("Value '%s' at 'accountAlias' failed to satisfy constraint: Member must not have two hyphens in a row", alias)
+		q.Violate(
+			"Value '%s' at 'accountAlias' failed to satisfy constraint: Member must not have two hyphens in a row",
+			alias,
+		)
 	}
 	return alias, q.Check()
 }
@@ -72,7 +96,9 @@ func createAlias(q *service.Call) (any, error) {
 				return err
 			}
 			if taken == alias {
-				return wire.Errorf(http.StatusConflict, "EntityAlreadyExists", "The account alias %s already exists.", alias)
+				return wire.Errorf(
+					http.StatusConflict, "EntityAlreadyExists", "The account alias %s already exists.", alias,
+				)
 			}
 		}
 		return setAlias(state, alias)
@@ -114,4 +140,38 @@ func listAliases(q *service.Call) (any, error) {
 		return err
 	})
 	return result, wrap(err, "read the account's alias")
+}
+
+// Quotas of IAM as accounts have them at first.
+const (
+	maxUsers     = 5000
+	maxAllGroups = 300
+	maxRoles     = 1000
+	maxProfiles  = 1000
+	maxPolicies  = 1500
+
+	maxProviders     = 100
+	maxClientIDs     = 100
+	maxThumbprints   = 5
+	maxKeys          = 2
+	maxGroups        = 10 // that one user is in
+	maxAttached      = 10 // to one user, group or role
+	maxVersions      = 5  // that one managed policy has
+	maxVersionsInUse = 10000
+	maxTags          = 50
+
+	// Of documents, in characters without white space (spec iam-policy §1.4).
+	trustQuota       = 2048
+	managedQuota     = 6144
+	userInlineQuota  = 2048 // all inline policies together
+	groupInlineQuota = 5120
+	roleInlineQuota  = 10240
+)
+
+// room says whether an account can have one more.
+func room(count int, of string, most int) error {
+	if count >= most {
+		return limitExceeded("Cannot exceed quota for %s: %d", of, most)
+	}
+	return nil
 }

@@ -29,11 +29,19 @@ func createVersion(q *service.Call) (any, error) {
 	var result versionResult
 	err := changePolicy(q, func(state account.State, one *account.ManagedPolicy) error {
 		if len(one.Versions) >= maxVersions {
-			return limitExceeded("A managed policy can have up to %d versions. Before you create a new version, you must delete an existing version.", maxVersions)
+			return limitExceeded(
+				"A managed policy can have up to %d versions. Before you create a new version, you must delete an "+
+					"existing version.",
+				maxVersions,
+			)
 		}
 		before := one.Default().ID
 		made := AddVersion(one, text, q.Time.UTC())
-		result.PolicyVersion = versionXML{VersionID: made.ID, IsDefaultVersion: true, CreateDate: wire.Time(made.Created)}
+		result.PolicyVersion = versionXML{
+			VersionID:        made.ID,
+			IsDefaultVersion: true,
+			CreateDate:       wire.Time(made.Created),
+		}
 		if q.Get("SetAsDefault") != "true" {
 			makeDefault(one, before)
 			result.PolicyVersion.IsDefaultVersion = false

@@ -11,11 +11,14 @@ import (
 // canned are the access control lists that have names, without the owner's part.
 // Those of object owners need no list here: the bucket's owner owns the objects.
 var canned = map[string][]Grant{
-	"private":                   {},
-	"public-read":               {{Grantee: allUsers, Permission: "READ"}},
-	"public-read-write":         {{Grantee: allUsers, Permission: "READ"}, {Grantee: allUsers, Permission: "WRITE"}},
-	"authenticated-read":        {{Grantee: authenticated, Permission: "READ"}},
-	"log-delivery-write":        {{Grantee: logDelivery, Permission: "WRITE"}, {Grantee: logDelivery, Permission: "READ_ACP"}},
+	"private":            {},
+	"public-read":        {{Grantee: allUsers, Permission: "READ"}},
+	"public-read-write":  {{Grantee: allUsers, Permission: "READ"}, {Grantee: allUsers, Permission: "WRITE"}},
+	"authenticated-read": {{Grantee: authenticated, Permission: "READ"}},
+	"log-delivery-write": {
+		{Grantee: logDelivery, Permission: "WRITE"},
+		{Grantee: logDelivery, Permission: "READ_ACP"},
+	},
 	"aws-exec-read":             {},
 	"bucket-owner-read":         {},
 	"bucket-owner-full-control": {},
@@ -23,7 +26,11 @@ var canned = map[string][]Grant{
 
 // grantHeaders are the headers that grant, by permission.
 var grantHeaders = map[string]string{
-	"X-Amz-Grant-Full-Control": "FULL_CONTROL", "X-Amz-Grant-Read": "READ", "X-Amz-Grant-Read-Acp": "READ_ACP", "X-Amz-Grant-Write": "WRITE", "X-Amz-Grant-Write-Acp": "WRITE_ACP",
+	"X-Amz-Grant-Full-Control": "FULL_CONTROL",
+	"X-Amz-Grant-Read":         "READ",
+	"X-Amz-Grant-Read-Acp":     "READ_ACP",
+	"X-Amz-Grant-Write":        "WRITE",
+	"X-Amz-Grant-Write-Acp":    "WRITE_ACP",
 }
 
 // acl is the access control list that a call gives; given is false if it gives
@@ -114,7 +121,11 @@ type aclXML struct {
 func (c *call) show(grants []Grant) any {
 	shown := aclXML{Owner: c.owned()}
 	for _, grant := range append([]Grant{{Grantee: c.owned().ID, Permission: "FULL_CONTROL"}}, grants...) {
-		grantee := granteeXML{XSI: "http://www.w3.org/2001/XMLSchema-instance", Type: "CanonicalUser", ID: grant.Grantee}
+		grantee := granteeXML{
+			XSI:  "http://www.w3.org/2001/XMLSchema-instance",
+			Type: "CanonicalUser",
+			ID:   grant.Grantee,
+		}
 		if strings.HasPrefix(grant.Grantee, "http://") {
 			grantee.Type, grantee.ID, grantee.URI = "Group", "", grant.Grantee
 		}
@@ -149,7 +160,10 @@ func parseACL(body []byte, owner string) (acl, error) {
 			continue
 		}
 		found.ownerOnly = false
-		found.grants = append(found.grants, Grant{Grantee: grant.Grantee.ID + grant.Grantee.URI, Permission: grant.Permission})
+		found.grants = append(found.grants, Grant{
+			Grantee:    grant.Grantee.ID + grant.Grantee.URI,
+			Permission: grant.Permission,
+		})
 	}
 	return found, nil
 }

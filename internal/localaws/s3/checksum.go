@@ -65,8 +65,12 @@ func (c *call) checkBody(fallback string) (Checksum, error) {
 	}
 	found := Checksum{}
 	for name := range c.HTTP.Header {
-		if algorithm, found := strings.CutPrefix(name, "X-Amz-Checksum-"); found && strings.HasPrefix(algorithm, "Xxhash") {
-			return Checksum{}, refuse(http.StatusNotImplemented, "NotImplemented", "allowed, but not emulated: the checksum algorithm "+algorithm)
+		if algorithm, found := strings.CutPrefix(name, "X-Amz-Checksum-"); found &&
+			strings.HasPrefix(algorithm, "Xxhash") {
+			return Checksum{}, refuse(
+				http.StatusNotImplemented, "NotImplemented",
+				"allowed, but not emulated: the checksum algorithm "+algorithm,
+			)
 		}
 	}
 	for algorithm := range algorithms {
@@ -78,19 +82,29 @@ func (c *call) checkBody(fallback string) (Checksum, error) {
 			continue
 		}
 		if found.Algorithm != "" {
-			return Checksum{}, badRequest("InvalidRequest", "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
+			return Checksum{}, badRequest(
+				"InvalidRequest", "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.",
+			)
 		}
 		found = Checksum{Algorithm: algorithm, Value: given}
 		digest, err := base64.StdEncoding.DecodeString(given)
 		switch {
 		case err != nil || len(digest) != algorithms[algorithm]().Size():
-			return Checksum{}, badRequest("InvalidRequest", "Value for "+strings.ToLower(checksumHeader(algorithm))+" header is invalid.")
+			return Checksum{}, badRequest(
+				"InvalidRequest", "Value for "+strings.ToLower(checksumHeader(algorithm))+" header is invalid.",
+			)
 		case given != sum(algorithm, c.Body):
-			return Checksum{}, badRequest("BadDigest", "The "+algorithm+" you specified did not match the calculated checksum.")
+			return Checksum{}, badRequest(
+				"BadDigest", "The "+algorithm+" you specified did not match the calculated checksum.",
+			)
 		}
 	}
-	if announced := c.header("X-Amz-Trailer"); found.Algorithm == "" && strings.Contains(strings.ToLower(announced), "x-amz-checksum-") {
-		return Checksum{}, badRequest("MalformedTrailerError", "The request contained trailing data that was not well-formed or did not conform to our published schema.")
+	if announced := c.header("X-Amz-Trailer"); found.Algorithm == "" &&
+		strings.Contains(strings.ToLower(announced), "x-amz-checksum-") {
+		return Checksum{}, badRequest(
+			"MalformedTrailerError",
+			"The request contained trailing data that was not well-formed or did not conform to our published schema.",
+		)
 	}
 	if found.Algorithm == "" && fallback != "" {
 		found = Checksum{Algorithm: fallback, Value: sum(fallback, c.Body)}

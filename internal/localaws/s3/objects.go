@@ -18,7 +18,14 @@ func objectOperations() map[string]operation {
 		return operation{needs: []need{{action: action, on: onObject}}, do: do}
 	}
 	return map[string]operation{
-		"PutObject":           {needs: append(putNeeds(), need{"GetObject", onObject, func(c *call) bool { return c.header("If-Match") != "" }}), do: putObject},
+		"PutObject": {
+			needs: append(putNeeds(), need{
+				action: "GetObject",
+				on:     onObject,
+				when:   func(c *call) bool { return c.header("If-Match") != "" },
+			}),
+			do: putObject,
+		},
 		"CopyObject":          {needs: putNeeds(), do: copyObject},
 		"GetObject":           one("GetObject", getObject),
 		"HeadObject":          one("GetObject", getObject),
@@ -33,7 +40,11 @@ func objectOperations() map[string]operation {
 
 // putNeeds are the actions of whatever makes an object.
 func putNeeds() []need {
-	return []need{{"PutObject", onObject, nil}, {"PutObjectAcl", onObject, withACL}, {"PutObjectTagging", onObject, withTags}}
+	return []need{
+		{"PutObject", onObject, nil},
+		{"PutObjectAcl", onObject, withACL},
+		{"PutObjectTagging", onObject, withTags},
+	}
 }
 
 // there refuses calls for what is not there: who may not list is not told.
@@ -48,13 +59,27 @@ func (c *call) there() error {
 }
 
 // kept are the headers that are given back as they came.
-var kept = []string{"Cache-Control", "Content-Disposition", "Content-Encoding", "Content-Language", "Content-Type", "Expires", "X-Amz-Website-Redirect-Location", "X-Amz-Storage-Class"}
+var kept = []string{
+	"Cache-Control",
+	"Content-Disposition",
+	"Content-Encoding",
+	"Content-Language",
+	"Content-Type",
+	"Expires",
+	"X-Amz-Website-Redirect-Location",
+	"X-Amz-Storage-Class",
+}
 
 const maxMetadata = 2 << 10
 
 // described reads what a call says of the object it makes.
 func (c *call) described() (*Object, error) {
-	o := &Object{Key: c.key, Modified: c.Time.UTC().Truncate(time.Second), Headers: map[string]string{}, Metadata: map[string]string{}}
+	o := &Object{
+		Key:      c.key,
+		Modified: c.Time.UTC().Truncate(time.Second),
+		Headers:  map[string]string{},
+		Metadata: map[string]string{},
+	}
 	for _, name := range kept {
 		if text := c.header(name); text != "" {
 			o.Headers[name] = text
@@ -83,8 +108,12 @@ func (c *call) described() (*Object, error) {
 	if size > maxMetadata {
 		return nil, badRequest("MetadataTooLarge", "Your metadata headers exceed the maximum allowed metadata size")
 	}
-	if way := c.header("X-Amz-Server-Side-Encryption"); (way != "" && way != "AES256") || c.header("X-Amz-Server-Side-Encryption-Customer-Algorithm") != "" {
-		return nil, refuse(http.StatusNotImplemented, "NotImplemented", "allowed, but not emulated: encryption with other keys than S3's own")
+	if way := c.header("X-Amz-Server-Side-Encryption"); (way != "" && way != "AES256") ||
+		c.header("X-Amz-Server-Side-Encryption-Customer-Algorithm") != "" {
+		return nil, refuse(
+			http.StatusNotImplemented, "NotImplemented",
+			"allowed, but not emulated: encryption with other keys than S3's own",
+		)
 	}
 	var err error
 	if o.Tags, err = tagsOfHeader(c.header("X-Amz-Tagging")); err != nil {
@@ -96,7 +125,9 @@ func (c *call) described() (*Object, error) {
 
 func putObject(c *call) (any, error) {
 	if c.HTTP.ContentLength < 0 {
-		return nil, refuse(http.StatusLengthRequired, "MissingContentLength", "You must provide the Content-Length HTTP header.")
+		return nil, refuse(
+			http.StatusLengthRequired, "MissingContentLength", "You must provide the Content-Length HTTP header.",
+		)
 	}
 	if len(c.Body) > MaxObject {
 		return nil, tooLarge()
@@ -149,7 +180,10 @@ func (c *call) mayReplace(before *Object) error {
 	none, match := c.header("If-None-Match"), c.header("If-Match")
 	switch {
 	case none != "" && none != "*":
-		return refuse(http.StatusNotImplemented, "NotImplemented", "A header you provided implies functionality that is not implemented")
+		return refuse(
+			http.StatusNotImplemented, "NotImplemented",
+			"A header you provided implies functionality that is not implemented",
+		)
 	case none != "" && before != nil:
 		return preconditionFailed()
 	case match != "" && before == nil:
@@ -168,14 +202,19 @@ func getObject(c *call) (any, error) {
 		return nil, badRequest("NoSuchVersion", "The specified version does not exist.")
 	}
 	if part := c.query.Get("partNumber"); part != "" && (part != "1" || c.object.Parts > 1) {
-		return nil, refuse(http.StatusNotImplemented, "NotImplemented", "allowed, but not emulated: reading one part of an object")
+		return nil, refuse(
+			http.StatusNotImplemented, "NotImplemented", "allowed, but not emulated: reading one part of an object",
+		)
 	}
 	header := c.describe()
 	if status := conditions(c.HTTP.Header, c.object); status != 0 {
 		if status == http.StatusPreconditionFailed {
 			return nil, preconditionFailed()
 		}
-		return &wire.Raw{Status: status, Header: http.Header{"Etag": header["Etag"], "Last-Modified": header["Last-Modified"]}}, nil
+		return &wire.Raw{
+			Status: status,
+			Header: http.Header{"Etag": header["Etag"], "Last-Modified": header["Last-Modified"]},
+		}, nil
 	}
 	if err := c.override(header); err != nil {
 		return nil, err
@@ -189,7 +228,11 @@ func getObject(c *call) (any, error) {
 	switch {
 	case partial:
 		answer.Status = http.StatusPartialContent
-		header.Set("Content-Range", "bytes "+strconv.FormatInt(from, 10)+"-"+strconv.FormatInt(to-1, 10)+"/"+strconv.FormatInt(c.object.Size, 10))
+		header.Set(
+			"Content-Range",
+			"bytes "+strconv.FormatInt(from, 10)+"-"+strconv.FormatInt(to-1, 10)+"/"+
+				strconv.FormatInt(c.object.Size, 10),
+		)
 	case c.header("X-Amz-Checksum-Mode") == "ENABLED":
 		showChecksum(header, c.object.Checksum)
 	}
@@ -213,7 +256,10 @@ func (c *call) content() (body []byte, err error) {
 			return err
 		}
 		if now == nil || now.ETag != c.object.ETag {
-			return refuse(http.StatusConflict, "OperationAborted", "A conflicting conditional operation is currently in progress against this resource. Please try again.")
+			return refuse(
+				http.StatusConflict, "OperationAborted",
+				"A conflicting conditional operation is currently in progress against this resource. Please try again.",
+			)
 		}
 		body = bodyOf(state, c.name, c.key)
 		return nil
@@ -224,7 +270,12 @@ func (c *call) content() (body []byte, err error) {
 // describe are the headers of an object.
 func (c *call) describe() http.Header {
 	o := c.object
-	header := http.Header{"Etag": {quote(o.ETag)}, "Last-Modified": {httpTime(o.Modified)}, "Accept-Ranges": {"bytes"}, "X-Amz-Server-Side-Encryption": {"AES256"}}
+	header := http.Header{
+		"Etag":                         {quote(o.ETag)},
+		"Last-Modified":                {httpTime(o.Modified)},
+		"Accept-Ranges":                {"bytes"},
+		"X-Amz-Server-Side-Encryption": {"AES256"},
+	}
 	for name, text := range o.Headers {
 		header.Set(name, text)
 	}
@@ -239,8 +290,12 @@ func (c *call) describe() http.Header {
 
 // overrides are the parameters that replace headers of an answer.
 var overrides = map[string]string{
-	"response-content-type": "Content-Type", "response-content-language": "Content-Language", "response-expires": "Expires",
-	"response-cache-control": "Cache-Control", "response-content-disposition": "Content-Disposition", "response-content-encoding": "Content-Encoding",
+	"response-content-type":        "Content-Type",
+	"response-content-language":    "Content-Language",
+	"response-expires":             "Expires",
+	"response-cache-control":       "Cache-Control",
+	"response-content-disposition": "Content-Disposition",
+	"response-content-encoding":    "Content-Encoding",
 }
 
 func (c *call) override(header http.Header) error {
@@ -249,7 +304,9 @@ func (c *call) override(header http.Header) error {
 			continue
 		}
 		if c.Caller.Principal.Kind == policy.Anonymous {
-			return badRequest("InvalidRequest", "Request specific response headers cannot be used for anonymous GET requests.")
+			return badRequest(
+				"InvalidRequest", "Request specific response headers cannot be used for anonymous GET requests.",
+			)
 		}
 		header.Set(name, c.query.Get(parameter))
 	}
@@ -307,7 +364,9 @@ func byteRange(text string, size int64) (from, to int64, partial bool, err error
 		return 0, size, false, nil
 	}
 	if start >= size {
-		return 0, 0, false, refuse(http.StatusRequestedRangeNotSatisfiable, "InvalidRange", "The requested range is not satisfiable")
+		return 0, 0, false, refuse(
+			http.StatusRequestedRangeNotSatisfiable, "InvalidRange", "The requested range is not satisfiable",
+		)
 	}
 	return start, min(end, size-1) + 1, true, nil
 }

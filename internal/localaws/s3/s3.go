@@ -6,10 +6,13 @@
 package s3
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/xml"
 	"errors"
+	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -36,7 +39,9 @@ func New() *service.Service {
 		Route: route, Operations: map[string]service.Operation{},
 		Tables: []account.Table{bucketTable, objectTable, bodyTable, uploadTable, partTable, partBodyTable},
 	}
-	for _, table := range []map[string]operation{serviceOperations(), bucketOperations(), configOperations(), objectOperations(), uploadOperations()} {
+	for _, table := range []map[string]operation{
+		serviceOperations(), bucketOperations(), configOperations(), objectOperations(), uploadOperations(),
+	} {
 		for name, one := range table {
 			s.Operations[name] = service.Operation{Access: service.ByItself, Do: one.serve}
 		}
@@ -211,3 +216,30 @@ func resource(q *service.Call) (bucket, key string, err error) {
 
 // regionOf is the bucket's region as clients know it.
 func regionOf(b *Bucket) string { return cmp.Or(b.Region, "us-east-1") }
+
+// maxXML is the largest body that is a document: that of a thousand deletions.
+const maxXML = 2 << 20
+
+// parseXML reads one document; what stands in it beside what is known is left.
+func parseXML(body []byte, into any) error {
+	if len(body) > maxXML {
+		return malformedXML()
+	}
+	decoder := xml.NewDecoder(bytes.NewReader(body))
+	if err := decoder.Decode(into); err != nil {
+		return malformedXML()
+	}
+	for {
+		token, err := decoder.Token()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		_, isElement := token.(xml.StartElement)
+		if err != nil || isElement {
+			return malformedXML()
+		}
+	}
+}
+
+// done is the answer of what leaves nothing to say.
+func done() *wire.Raw { return &wire.Raw{Status: http.StatusNoContent} }

@@ -41,7 +41,10 @@ func checkTags(tags []account.Tag, limit int) error {
 func tagsOfHeader(text string) ([]account.Tag, error) {
 	parsed, err := url.ParseQuery(text)
 	if err != nil {
-		return nil, invalidArgument("The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates.")
+		return nil, invalidArgument(
+			"The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag " +
+				"name duplicates.",
+		)
 	}
 	var tags []account.Tag
 	for key, values := range parsed {

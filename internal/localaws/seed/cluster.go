@@ -70,12 +70,21 @@ func (a *applier) clusters() error {
 }
 
 func (a *applier) cluster(declared Cluster) error {
-	one := &eks.Cluster{Name: declared.Name, Region: cmp.Or(declared.Region, defaultRegion), Created: a.now, Mode: "API"}
+	one := &eks.Cluster{
+		Name:    declared.Name,
+		Region:  cmp.Or(declared.Region, defaultRegion),
+		Created: a.now,
+		Mode:    "API",
+	}
 	if err := known(eks.GetCluster(a.State, one.Region, one.Name))(&one); err != nil {
 		return err
 	}
-	one.Version, one.RoleARN, one.Mode = cmp.Or(declared.Version, one.Version), declared.Role, cmp.Or(declared.Mode, one.Mode)
-	one.Issuer, one.Endpoint, one.CA = cmp.Or(declared.Issuer, one.Issuer), cmp.Or(declared.Endpoint, one.Endpoint), cmp.Or(declared.CA, one.CA)
+	one.RoleARN = declared.Role
+	one.Version = cmp.Or(declared.Version, one.Version)
+	one.Mode = cmp.Or(declared.Mode, one.Mode)
+	one.Issuer = cmp.Or(declared.Issuer, one.Issuer)
+	one.Endpoint = cmp.Or(declared.Endpoint, one.Endpoint)
+	one.CA = cmp.Or(declared.CA, one.CA)
 	var err error
 	if one.Tags, err = eksTags(declared.Tags); err != nil {
 		return err
@@ -93,7 +102,9 @@ func (a *applier) cluster(declared Cluster) error {
 	}
 	for _, association := range declared.Associations {
 		if err := a.association(one, association); err != nil {
-			return fmt.Errorf("pod identity association of %s/%s: %w", association.Namespace, association.ServiceAccount, err)
+			return fmt.Errorf(
+				"pod identity association of %s/%s: %w", association.Namespace, association.ServiceAccount, err,
+			)
 		}
 	}
 	return eks.PutCluster(a.State, one)
@@ -115,7 +126,13 @@ func (a *applier) entry(cluster *eks.Cluster, declared AccessEntry) error {
 	before := one.Policies
 	one.Type, one.Username, one.Groups, one.Policies = declared.Type, declared.Username, declared.Groups, nil
 	for _, policy := range declared.Policies {
-		given := eks.AccessPolicy{ARN: policy.ARN, Scope: "cluster", Namespaces: policy.Namespaces, Associated: a.now, Modified: a.now}
+		given := eks.AccessPolicy{
+			ARN:        policy.ARN,
+			Scope:      "cluster",
+			Namespaces: policy.Namespaces,
+			Associated: a.now,
+			Modified:   a.now,
+		}
 		if len(policy.Namespaces) > 0 {
 			given.Scope = "namespace"
 		}
@@ -137,12 +154,17 @@ func (a *applier) entry(cluster *eks.Cluster, declared AccessEntry) error {
 func (a *applier) association(cluster *eks.Cluster, declared Association) error {
 	in := eks.In(a.State, cluster.Region, cluster.Name)
 	one := &eks.Association{
-		ID: eks.NewAssociationID(), Namespace: declared.Namespace, ServiceAccount: declared.ServiceAccount, Created: a.now, Modified: a.now,
+		ID:             eks.NewAssociationID(),
+		Namespace:      declared.Namespace,
+		ServiceAccount: declared.ServiceAccount,
+		Created:        a.now,
+		Modified:       a.now,
 	}
 	if err := known(in.AssociationOf(declared.Namespace, declared.ServiceAccount))(&one); err != nil {
 		return err
 	}
-	one.RoleARN, one.TargetRoleARN, one.DisableTags, one.Policy = declared.Role, declared.TargetRole, declared.DisableTags, string(declared.Policy)
+	one.RoleARN, one.TargetRoleARN = declared.Role, declared.TargetRole
+	one.DisableTags, one.Policy = declared.DisableTags, string(declared.Policy)
 	var err error
 	if one.Tags, err = eksTags(declared.Tags); err != nil {
 		return err
@@ -164,7 +186,15 @@ func dumpClusters(state account.State) ([]Cluster, error) {
 	var list []Cluster
 	for _, one := range clusters {
 		declared := Cluster{
-			Name: one.Name, Region: one.Region, Issuer: one.Issuer, Endpoint: one.Endpoint, CA: one.CA, Version: one.Version, Role: one.RoleARN, Mode: one.Mode, Tags: tagMap(one.Tags),
+			Name:     one.Name,
+			Region:   one.Region,
+			Issuer:   one.Issuer,
+			Endpoint: one.Endpoint,
+			CA:       one.CA,
+			Version:  one.Version,
+			Role:     one.RoleARN,
+			Mode:     one.Mode,
+			Tags:     tagMap(one.Tags),
 		}
 		in := eks.In(state, one.Region, one.Name)
 		entries, err := in.Entries()
@@ -179,7 +209,15 @@ func dumpClusters(state account.State) ([]Cluster, error) {
 			return nil, err
 		}
 		for _, a := range associations {
-			declared.Associations = append(declared.Associations, Association{a.Namespace, a.ServiceAccount, a.RoleARN, a.TargetRoleARN, a.DisableTags, Document(a.Policy), tagMap(a.Tags)})
+			declared.Associations = append(declared.Associations, Association{
+				Namespace:      a.Namespace,
+				ServiceAccount: a.ServiceAccount,
+				Role:           a.RoleARN,
+				TargetRole:     a.TargetRoleARN,
+				DisableTags:    a.DisableTags,
+				Policy:         Document(a.Policy),
+				Tags:           tagMap(a.Tags),
+			})
 		}
 		slices.SortFunc(declared.Associations, func(a, b Association) int {
 			return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.ServiceAccount, b.ServiceAccount))

@@ -101,7 +101,7 @@ type Call struct {
 	HostPrefix string
 	// Account is the one the call is made in: the caller's.
 	Account *account.Account
-	// Accounts are all that are played here.
+	// Accounts are all that exist here.
 	Accounts *account.Set
 	// Caller is nil for operations that anybody may call.
 	Caller *caller.Caller
@@ -110,8 +110,8 @@ type Call struct {
 	// Time is when the call is made.
 	Time time.Time
 	// Allow decides by the caller's policies and the target's whether an action
-	// is allowed, and says no with a *wire.Error.
+	// is allowed, and refuses with a *wire.Error.
 	Allow func(action string, target Target) error
-	// KeysUnreachable makes fetching issuers' keys fail, on demand of a test.
+	// KeysUnreachable makes fetching issuers' keys fail, because a test asked for it.
 	KeysUnreachable bool
 }

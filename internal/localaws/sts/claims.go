@@ -22,8 +22,11 @@ func (w *webIdentity) readAWSClaims(claims map[string]json.RawMessage, role arn.
 		return err
 	}
 	if raw, found := claims[sourceClaim]; found {
-		if json.Unmarshal(raw, &w.sourceIdentity) != nil || len(w.sourceIdentity) < 2 || len(w.sourceIdentity) > 64 || !sessionNamePattern.MatchString(w.sourceIdentity) {
-			return invalidToken(genericRefusal).Because("the claim %s is no source identity of 2 to 64 characters", sourceClaim)
+		if json.Unmarshal(raw, &w.sourceIdentity) != nil || len(w.sourceIdentity) < 2 || len(w.sourceIdentity) > 64 ||
+			!sessionNamePattern.MatchString(w.sourceIdentity) {
+			return invalidToken(genericRefusal).Because(
+				"the claim %s is not a source identity of 2 to 64 characters", sourceClaim,
+			)
 		}
 	}
 	return w.readRoles(claims[rolesClaim], role)

@@ -64,7 +64,9 @@ func (q *Query) Text(name string, limit Constraint) string {
 	field := fieldOf(name)
 	if !q.form.Has(name) {
 		if !limit.Optional {
-			q.violations = append(q.violations, "Value null at '"+field+"' failed to satisfy constraint: Member must not be null")
+			q.violations = append(
+				q.violations, "Value null at '"+field+"' failed to satisfy constraint: Member must not be null",
+			)
 		}
 		return ""
 	}
@@ -74,7 +76,9 @@ func (q *Query) Text(name string, limit Constraint) string {
 		if limit.Sensitive || utf8.RuneCountInString(text) > 256 {
 			shown = "Value at '" + field + "'"
 		}
-		q.violations = append(q.violations, shown+" failed to satisfy constraint: Member must "+fmt.Sprintf(format, args...))
+		q.violations = append(
+			q.violations, shown+" failed to satisfy constraint: Member must "+fmt.Sprintf(format, args...),
+		)
 	}
 	length := utf8.RuneCountInString(text)
 	if limit.Max > 0 && length > limit.Max {
@@ -84,7 +88,10 @@ func (q *Query) Text(name string, limit Constraint) string {
 		violate("have length greater than or equal to %d", limit.Min)
 	}
 	if limit.Pattern != nil && !limit.Pattern.MatchString(text) {
-		violate("satisfy regular expression pattern: %s", strings.TrimSuffix(strings.TrimPrefix(limit.Pattern.String(), "^"), "$"))
+		violate(
+			"satisfy regular expression pattern: %s",
+			strings.TrimSuffix(strings.TrimPrefix(limit.Pattern.String(), "^"), "$"),
+		)
 	}
 	return text
 }
@@ -106,7 +113,13 @@ func (q *Query) Int(name string, fallback, low, high int) (int, error) {
 		bound, word = high, "less than or equal to"
 	}
 	if int(value) < low || int(value) > high {
-		q.violations = append(q.violations, fmt.Sprintf("Value '%d' at '%s' failed to satisfy constraint: Member must have value %s %d", value, lowerFirst(name), word, bound))
+		q.violations = append(
+			q.violations,
+			fmt.Sprintf(
+				"Value '%d' at '%s' failed to satisfy constraint: Member must have value %s %d", value,
+				lowerFirst(name), word, bound,
+			),
+		)
 	}
 	return int(value), nil
 }
@@ -124,7 +137,10 @@ func (q *Query) Check() error {
 	case 1:
 		return Errorf(http.StatusBadRequest, "ValidationError", "1 validation error detected: %s", q.violations[0])
 	default:
-		return Errorf(http.StatusBadRequest, "ValidationError", "%d validation errors detected: %s", n, strings.Join(q.violations, "; "))
+		return Errorf(
+			http.StatusBadRequest, "ValidationError", "%d validation errors detected: %s", n,
+			strings.Join(q.violations, "; "),
+		)
 	}
 }
 
