@@ -17,7 +17,7 @@ var layers = [][]string{
 	{"internal/arn"},
 	{"internal/audit", "internal/credential", "internal/fault", "internal/glob", "internal/rawjson", "internal/policy", "internal/managedpolicy", "internal/rotation", "internal/distribution", "api/**"},
 	{"internal/sigv4", "internal/token", "internal/policycase", "internal/grant", "internal/association", "internal/callerid"},
-	{"internal/publication", "internal/trust", "internal/association/admission"},
+	{"internal/atomicfile", "internal/publication", "internal/trust", "internal/association/admission"},
 	{"internal/inject", "internal/awsapi", "internal/follow", "internal/events", "internal/httpserve", "internal/obs", "internal/pki", "internal/keystore", "examples/quickstart"},
 	{"internal/manifest", "internal/association/boltstore", "internal/association/kubestore"},
 	{"internal/webhook", "internal/servingcert", "internal/issuer", "internal/signer", "internal/agent/**", "internal/localaws/**", "internal/broker/**"},

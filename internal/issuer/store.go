@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/rolecall/rolecall/internal/atomicfile"
 	"github.com/rolecall/rolecall/internal/publication"
 )
 
@@ -52,16 +53,7 @@ func (d Directory) Write(ctx context.Context, write publication.Write) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // public documents
 		return fmt.Errorf("write %s: %w", write.Object.Name, err)
 	}
-	temporary, err := os.CreateTemp(filepath.Dir(path), ".rolecall-*")
-	if err != nil {
-		return fmt.Errorf("write %s: %w", write.Object.Name, err)
-	}
-	defer func() { _ = os.Remove(temporary.Name()) }() // gone already if all went well
-	_, err = temporary.Write(write.Object.Text)
-	if err := errors.Join(err, temporary.Chmod(0o644), temporary.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", write.Object.Name, err)
-	}
-	if err := os.Rename(temporary.Name(), path); err != nil {
+	if err := atomicfile.Write(path, write.Object.Text, 0o644); err != nil {
 		return fmt.Errorf("write %s: %w", write.Object.Name, err)
 	}
 	return nil

@@ -18,6 +18,7 @@ import (
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/app/cli"
 	"github.com/rolecall/rolecall/internal/app/flags"
+	"github.com/rolecall/rolecall/internal/atomicfile"
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/issuer"
@@ -103,16 +104,7 @@ func writePrivately(path string, text []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fault.New(fault.Unavailable, "%w", err)
 	}
-	temporary, err := os.CreateTemp(filepath.Dir(path), ".rolecall-*") // mode 0600
-	if err != nil {
-		return fault.New(fault.Unavailable, "%w", err)
-	}
-	defer func() { _ = os.Remove(temporary.Name()) }() // gone already if all went well
-	_, err = temporary.Write(text)
-	if err := errors.Join(err, temporary.Sync(), temporary.Close()); err != nil {
-		return fault.New(fault.Unavailable, "write %s: %w", path, err)
-	}
-	if err := os.Rename(temporary.Name(), path); err != nil {
+	if err := atomicfile.Write(path, text, 0o600); err != nil {
 		return fault.New(fault.Unavailable, "write %s: %w", path, err)
 	}
 	return nil
