@@ -26,7 +26,7 @@ import (
 
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/credential"
-	"github.com/rolecall/rolecall/internal/publication"
+	"github.com/rolecall/rolecall/internal/issuer/document"
 	"github.com/rolecall/rolecall/test/freeport"
 )
 
@@ -173,7 +173,7 @@ func conditional(t *testing.T, bucket *awsapi.Bucket) {
 	t.Helper()
 	ctx := t.Context()
 	write := func(text, replaces string) error {
-		return bucket.Write(ctx, publication.Write{Object: publication.Object{Name: "a", Text: []byte(text), ContentType: "application/json", CacheControl: "max-age=1"}, Replaces: replaces})
+		return bucket.Write(ctx, document.Write{Object: document.Object{Name: "a", Text: []byte(text), ContentType: "application/json", CacheControl: "max-age=1"}, Replaces: replaces})
 	}
 	if got, err := bucket.Read(ctx, "a"); err != nil || got.Version != "" {
 		t.Fatalf("%+v, %v", got, err)
@@ -181,7 +181,7 @@ func conditional(t *testing.T, bucket *awsapi.Bucket) {
 	if err := write("first", ""); err != nil {
 		t.Fatal(err)
 	}
-	if err := write("lost", ""); !errors.Is(err, publication.ErrChanged) {
+	if err := write("lost", ""); !errors.Is(err, document.ErrChanged) {
 		t.Errorf("If-None-Match of what is there: %v", err)
 	}
 	first, err := bucket.Read(ctx, "a")
@@ -191,7 +191,7 @@ func conditional(t *testing.T, bucket *awsapi.Bucket) {
 	if err := write("second", first.Version); err != nil {
 		t.Errorf("If-Match of what is there: %v", err)
 	}
-	if err := write("lost", first.Version); !errors.Is(err, publication.ErrChanged) {
+	if err := write("lost", first.Version); !errors.Is(err, document.ErrChanged) {
 		t.Errorf("If-Match of what was there: %v", err)
 	}
 	if got, err := bucket.Read(ctx, "a"); err != nil || string(got.Text) != "second" {

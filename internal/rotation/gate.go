@@ -61,10 +61,14 @@ func Advance(state State, parameters Parameters, facts Facts) (State, error) {
 	return next, nil
 }
 
+// MayAbort reports whether a rotation can be given up in the phase, as long as no API
+// server signs with the new key.
+func (p Phase) MayAbort() bool { return slices.Contains([]Phase{KeyCreated, Published, Verifying}, p) }
+
 // Abort gives the rotation up. It is allowed until Signing: from then on tokens
 // of the new key may be anywhere, and the only safe way is forward.
 func Abort(state State, facts Facts) (State, error) {
-	if !slices.Contains([]Phase{KeyCreated, Published, Verifying}, state.Phase) {
+	if !state.Phase.MayAbort() {
 		reason := "there is no rotation to abort"
 		if state.Phase != Stable {
 			reason = "API servers may sign with the new key already: finish this rotation, then rotate again"

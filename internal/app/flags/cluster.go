@@ -12,7 +12,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/rolecall/rolecall/internal/fault"
-	"github.com/rolecall/rolecall/internal/issuer"
+	"github.com/rolecall/rolecall/internal/issuer/observe"
 )
 
 // clusterFlags say how to reach every API server.
@@ -50,7 +50,7 @@ func (c *APIServers) Config() (*rest.Config, error) {
 }
 
 // Servers returns all API servers, none if no cluster was named.
-func (c *APIServers) Servers(ctx context.Context, more []string) ([]*issuer.APIServer, error) {
+func (c *APIServers) Servers(ctx context.Context, more []string) ([]*observe.APIServer, error) {
 	config, err := c.Config()
 	if err != nil || config == nil {
 		return nil, err
@@ -59,7 +59,7 @@ func (c *APIServers) Servers(ctx context.Context, more []string) ([]*issuer.APIS
 	if len(urls) == 0 {
 		urls = more
 	}
-	servers, err := issuer.FindAPIServers(ctx, config, urls)
+	servers, err := observe.FindAPIServers(ctx, config, urls)
 	if err != nil {
 		return nil, fault.New(fault.Unavailable, "%w", err).Hint("name each API server with --api-server URL")
 	}
@@ -88,8 +88,8 @@ func (c *IssuerReader) Add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&c.ca, "issuer-ca", "", "PEM file of authorities to trust for issuers, instead of the system's")
 }
 
-func (c *IssuerReader) Reader() (*issuer.Reader, error) {
-	access := issuer.Access{Endpoints: map[string]string{}}
+func (c *IssuerReader) Reader() (*observe.Reader, error) {
+	access := observe.Access{Endpoints: map[string]string{}}
 	for _, pair := range c.endpoints {
 		host, address, ok := strings.Cut(pair, "=")
 		if _, _, err := net.SplitHostPort(address); !ok || host == "" || err != nil {
@@ -98,7 +98,7 @@ func (c *IssuerReader) Reader() (*issuer.Reader, error) {
 		access.Endpoints[host] = address
 	}
 	if c.ca == "" {
-		return issuer.NewReader(access), nil
+		return observe.NewReader(access), nil
 	}
 	text, err := os.ReadFile(c.ca)
 	if err != nil {
@@ -108,5 +108,5 @@ func (c *IssuerReader) Reader() (*issuer.Reader, error) {
 	if !access.RootCAs.AppendCertsFromPEM(text) {
 		return nil, fault.New(fault.Invalid, "%s holds no certificate in PEM", c.ca)
 	}
-	return issuer.NewReader(access), nil
+	return observe.NewReader(access), nil
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -18,17 +17,19 @@ import (
 	"github.com/rolecall/rolecall/internal/app/cli"
 	"github.com/rolecall/rolecall/internal/app/flags"
 	"github.com/rolecall/rolecall/internal/arn"
-	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/distribution"
 	"github.com/rolecall/rolecall/internal/fault"
-	"github.com/rolecall/rolecall/internal/issuer"
-	"github.com/rolecall/rolecall/internal/publication"
+	"github.com/rolecall/rolecall/internal/issuer/accounts"
+	"github.com/rolecall/rolecall/internal/issuer/bucket"
+	"github.com/rolecall/rolecall/internal/issuer/document"
+	"github.com/rolecall/rolecall/internal/issuer/observe"
+	"github.com/rolecall/rolecall/internal/issuer/plan"
 	"github.com/rolecall/rolecall/internal/token"
 )
 
 // initConfig is what `issuer init` needs.
 type initConfig struct {
-	folder  issuerFolder
+	dir     dirFlag
 	cluster flags.APIServers
 	read    flags.IssuerReader
 	// name is the issuer's and the cluster's.
@@ -73,7 +74,7 @@ distribution are printed and written as a patch; they keep the present issuer se
 			return c.run(cmd.Context(), sys)
 		},
 	}
-	c.folder.flags(cmd)
+	c.dir.flags(cmd)
 	c.cluster.Add(cmd)
 	c.read.Add(cmd)
 	f := cmd.Flags()
@@ -129,7 +130,7 @@ func (c *initConfig) validate() error {
 		return err
 	}
 	if c.url == "" {
-		url, err := publication.S3URL(publication.Style(c.style), c.bucket, c.region, c.prefix)
+		url, err := bucket.URL(bucket.Style(c.style), c.bucket, c.region, c.prefix)
 		if err != nil {
 			return fault.New(fault.Usage, "%w", err)
 		}
@@ -182,10 +183,11 @@ func (c *initConfig) validateProviders() error {
 
 // run does one thing after the other, each of which may have been done before.
 func (c *initConfig) run(ctx context.Context, sys cli.System) error {
-	if err := os.MkdirAll(c.folder.dir, 0o700); err != nil {
-		return fault.New(fault.Unavailable, "%w", err)
+	folder := c.dir.folder()
+	if err := folder.Make(); err != nil {
+		return err
 	}
-	unlock, err := c.folder.lock()
+	unlock, err := folder.Lock()
 	if err != nil {
 		return err
 	}
@@ -194,7 +196,7 @@ func (c *initConfig) run(ctx context.Context, sys cli.System) error {
 	if err != nil {
 		return err
 	}
-	if err := c.folder.save(object); err != nil {
+	if err := folder.Save(object); err != nil {
 		return err
 	}
 	present, own, err := c.keys(ctx, sys)
@@ -205,15 +207,17 @@ func (c *initConfig) run(ctx context.Context, sys cli.System) error {
 	if err != nil {
 		return err // before anything is made elsewhere
 	}
-	if err := c.makeBucket(ctx, object); err != nil {
-		return err
+	if target := object.Spec.Publish.S3; target != nil {
+		if err := accounts.EnsureBucket(ctx, target, plan.JWKSPath(&object.Spec)); err != nil {
+			return err
+		}
 	}
-	publish := publishConfig{folder: c.folder, cluster: c.cluster, read: c.read, readBack: c.readBack}
-	desk, err := openDesk(ctx, sys, c.folder, c.cluster, c.read)
+	publish := publishConfig{dir: c.dir, cluster: c.cluster, read: c.read, readBack: c.readBack}
+	d, err := openDesk(ctx, sys, c.dir, c.cluster, c.read)
 	if err != nil {
 		return err
 	}
-	if err := publish.publish(ctx, desk); err != nil {
+	if err := publish.publish(ctx, d); err != nil {
 		return err
 	}
 	if err := makeProviders(ctx, sys, &object.Spec); err != nil {
@@ -239,9 +243,9 @@ func (c *initConfig) object() (*v1alpha1.Issuer, error) {
 			object.Spec.Providers = append(object.Spec.Providers, v1alpha1.IAMProvider{ClientIDs: c.audiences, RoleARN: role, Thumbprints: c.thumbprints})
 		}
 	}
-	there, err := c.folder.load()
+	there, err := c.dir.folder().Load()
 	if err == nil && there.Spec.URL != c.url {
-		return nil, fault.New(fault.Conflict, "%s is of issuer %s", c.folder.path(issuerFile), there.Spec.URL).Hint("give another folder with --dir: another URL is another issuer")
+		return nil, fault.New(fault.Conflict, "%s is of issuer %s", c.dir.folder().IssuerFile(), there.Spec.URL).Hint("give another folder with --dir: another URL is another issuer")
 	}
 	if err == nil { // what init does not ask for was added by hand
 		object.Spec.Probe, object.Spec.Rotation = there.Spec.Probe, there.Spec.Rotation
@@ -279,101 +283,36 @@ func (c *initConfig) keys(ctx context.Context, sys cli.System) (present string, 
 		return "", false, err
 	}
 	if len(servers) > 0 {
-		asked := issuer.AskAll(ctx, servers, probeOf(&v1alpha1.IssuerSpec{}), sys.Now)
-		keys, err := issuer.Union(asked)
+		asked := observe.AskAll(ctx, servers, plan.ProbeOf(&v1alpha1.IssuerSpec{}), sys.Now)
+		keys, err := observe.Union(asked)
 		if err != nil {
 			return "", false, fault.New(fault.Unavailable, "%w", err)
 		}
 		sets, present = append(sets, keys), asked[0].Issuer
 	}
 	if len(sets) > 0 {
-		keys, err := publication.Union(sets...)
+		keys, err := document.Union(sets...)
 		if err != nil {
 			return "", false, fault.New(fault.Invalid, "%w", err)
 		}
-		d := &desk{folder: c.folder}
-		return present, false, d.writeAccepted(keys)
+		return present, false, c.dir.folder().Accept(keys)
 	}
-	return "", true, c.newKeys(sys)
-}
-
-// newKeys makes sa.key and sa.pub unless they are there.
-func (c *initConfig) newKeys(sys cli.System) error {
-	if _, err := os.Stat(c.folder.path(acceptedFile)); err == nil {
-		return nil
+	made, err := c.dir.folder().EnsureKeys(func() (*token.Key, error) { return flags.NewKey(c.kind) })
+	if made != "" {
+		fmt.Fprintf(sys.Stderr, "written: %s, a new private key\n", made)
 	}
-	text, err := os.ReadFile(c.folder.path(signingFile))
-	if errors.Is(err, os.ErrNotExist) {
-		key, err := flags.NewKey(c.kind)
-		if err != nil {
-			return err
-		}
-		if text, err = key.PEM(); err != nil {
-			return err
-		}
-		if err := writePrivately(c.folder.path(signingFile), text); err != nil {
-			return err
-		}
-		fmt.Fprintf(sys.Stderr, "written: %s, a new private key\n", c.folder.path(signingFile))
-	} else if err != nil {
-		return fault.New(fault.Unavailable, "read the key: %w", err)
-	}
-	keys, err := parsePublicKeys(c.folder.path(signingFile), text)
-	if err != nil {
-		return err
-	}
-	return (&desk{folder: c.folder}).writeAccepted(keys)
-}
-
-// makeBucket makes the bucket and opens exactly the two objects.
-func (c *initConfig) makeBucket(ctx context.Context, object *v1alpha1.Issuer) error {
-	if c.bucket == "" {
-		return nil
-	}
-	account, err := awsapi.OpenAccount(ctx, c.region, "")
-	if err != nil {
-		return err
-	}
-	bucket := account.Bucket(c.bucket, c.prefix)
-	if err := bucket.Ensure(ctx); err != nil {
-		return fault.New(fault.Denied, "make bucket %s: %w", c.bucket, err)
-	}
-	path := object.Spec.Publish.JWKSPath
-	if path == "" {
-		path = publication.JWKSPath
-	}
-	policy, err := publication.BucketPolicy(c.region, c.bucket, []string{bucket.Key(publication.DiscoveryPath), bucket.Key(path)})
-	if err != nil {
-		return err
-	}
-	there, err := bucket.Policy(ctx)
-	switch {
-	case err != nil:
-		return fault.New(fault.Denied, "read the policy of bucket %s: %w", c.bucket, err)
-	case there != "" && strings.Contains(there, bucket.Key(path)):
-		return nil // opened before, perhaps by hand
-	case there != "":
-		return fault.New(fault.Conflict, "bucket %s has a policy already, which is not replaced", c.bucket).Hint("add to it: %s", policy)
-	}
-	if err := bucket.OpenTo(ctx, string(policy)); err != nil {
-		return fault.New(fault.Denied, "open bucket %s: %w", c.bucket, err).Hint("if the account blocks public buckets, put CloudFront in front and give its address with --url")
-	}
-	return nil
+	return "", true, err
 }
 
 // makeProviders makes or completes the provider in every account.
 func makeProviders(ctx context.Context, sys cli.System, spec *v1alpha1.IssuerSpec) error {
 	for _, one := range spec.Providers {
-		account, err := awsapi.OpenAccount(ctx, "", one.RoleARN)
+		provider, err := accounts.EnsureProvider(ctx, spec.URL, one)
+		if unreached, ok := errors.AsType[*fault.Error](err); ok && unreached.Kind == fault.Unavailable {
+			return unreached.Hint("give AWS credentials, or --without-provider")
+		}
 		if err != nil {
 			return err
-		}
-		_, provider, err := account.ProviderARN(ctx, spec.URL)
-		if err != nil {
-			return fault.New(fault.Unavailable, "ask AWS whose account it is: %w", err).Hint("give AWS credentials, or --without-provider")
-		}
-		if err := account.IAM().EnsureProvider(ctx, spec.URL, provider, one.ClientIDs, one.Thumbprints...); err != nil {
-			return fault.New(fault.Denied, "make the provider: %w", err)
 		}
 		fmt.Fprintf(sys.Stdout, "provider: %s\n", provider)
 	}
@@ -388,7 +327,7 @@ func (c *initConfig) render(jwksPath, present string, own bool) (*distribution.S
 		return nil, nil
 	}
 	settings, err := distribution.For(distribution.Name(c.distribution), distribution.Issuer{
-		URL: c.url, Present: present, JWKSURI: c.url + "/" + cmp.Or(jwksPath, publication.JWKSPath), Cluster: c.name, Namespace: c.namespace,
+		URL: c.url, Present: present, JWKSURI: c.url + "/" + cmp.Or(jwksPath, document.JWKSPath), Cluster: c.name, Namespace: c.namespace,
 		Bucket: c.bucket, Prefix: strings.Trim(c.prefix, "/"), OwnKeys: own,
 	})
 	if err != nil {
@@ -402,10 +341,10 @@ func (c *initConfig) writeSettings(sys cli.System, settings *distribution.Settin
 		fmt.Fprintf(sys.Stdout, "issuer: %s\n", c.url)
 		return nil
 	}
-	if err := writePrivately(c.folder.path(settings.File), []byte(settings.Text)); err != nil {
+	if err := c.dir.folder().Write(settings.File, []byte(settings.Text)); err != nil {
 		return err
 	}
-	fmt.Fprintf(sys.Stdout, "issuer: %s\nsettings: %s\n\n%s\n", c.url, c.folder.path(settings.File), settings.Text)
+	fmt.Fprintf(sys.Stdout, "issuer: %s\nsettings: %s\n\n%s\n", c.url, c.dir.folder().Path(settings.File), settings.Text)
 	for i, step := range settings.Steps {
 		fmt.Fprintf(sys.Stdout, "%d. %s\n", i+1, step)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,8 +14,9 @@ import (
 	"github.com/rolecall/rolecall/internal/app/flags"
 	"github.com/rolecall/rolecall/internal/app/policyfile"
 	"github.com/rolecall/rolecall/internal/fault"
-	"github.com/rolecall/rolecall/internal/issuer"
-	"github.com/rolecall/rolecall/internal/publication"
+	"github.com/rolecall/rolecall/internal/issuer/document"
+	"github.com/rolecall/rolecall/internal/issuer/observe"
+	"github.com/rolecall/rolecall/internal/issuer/plan"
 	"github.com/rolecall/rolecall/internal/token"
 )
 
@@ -79,7 +81,7 @@ func (c *jwksConfig) keys(ctx context.Context, sys cli.System) ([]token.PublicKe
 		if err != nil {
 			return nil, err
 		}
-		keys, err := issuer.Union(issuer.AskAll(ctx, servers, issuer.Probe{}, sys.Now))
+		keys, err := observe.Union(observe.AskAll(ctx, servers, plan.Probe{}, sys.Now))
 		if err != nil {
 			return nil, fault.New(fault.Unavailable, "%w", err)
 		}
@@ -88,7 +90,7 @@ func (c *jwksConfig) keys(ctx context.Context, sys cli.System) ([]token.PublicKe
 	if len(sets) == 0 {
 		return nil, fault.New(fault.Usage, "no keys named").Hint("rolecall issuer jwks -f sa.pub, or --kubeconfig FILE for a running cluster")
 	}
-	keys, err := publication.Union(sets...)
+	keys, err := document.Union(sets...)
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "%w", err)
 	}
@@ -106,20 +108,20 @@ func (c *jwksConfig) file(sys cli.System, file string) ([]token.PublicKey, error
 	return parsePublicKeys("standard input", text)
 }
 
+func readPublicKeys(path string) ([]token.PublicKey, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fault.New(fault.NotFound, "read keys: %w", err)
+	}
+	return parsePublicKeys(path, text)
+}
+
 func parsePublicKeys(name string, text []byte) ([]token.PublicKey, error) {
-	public, err := token.ParsePublicKeys(text)
+	keys, err := document.Keys(text)
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "%s: %w", name, err)
 	}
-	keys := make([]token.PublicKey, 0, len(public))
-	for _, one := range public {
-		key, err := token.NewPublicKey(one)
-		if err != nil {
-			return nil, fault.New(fault.Invalid, "%s: %w", name, err)
-		}
-		keys = append(keys, key)
-	}
-	return publication.Union(keys)
+	return keys, nil
 }
 
 // fromSecret reads the public half of a cluster's key pair, and never looks at

@@ -17,8 +17,8 @@ import (
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/app/cli"
 	"github.com/rolecall/rolecall/internal/app/flags"
-	issuercontroller "github.com/rolecall/rolecall/internal/controller/issuer"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/issuer/plan"
 	"github.com/rolecall/rolecall/internal/rotation"
 )
 
@@ -73,7 +73,7 @@ func readIssuer(ctx context.Context, kubeconfig, name string) (*v1alpha1.Issuer,
 }
 
 func newObjectReport(object *v1alpha1.Issuer, now time.Time) objectReport {
-	state := issuercontroller.StateOf(object, now)
+	state := plan.StateOf(object, now)
 	_, gate := rotation.Look(state, rotation.Parameters{}, rotation.Facts{})
 	gate.Waiting, gate.Dangers = nil, nil // the controller's count, not those of a look at nothing
 	report := objectReport{Issuer: object.Spec.URL, State: state, Keys: object.Status.Keys, Conditions: object.Status.Conditions}

@@ -10,7 +10,7 @@ import (
 	"github.com/rolecall/rolecall/internal/app/flags"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/httpserve"
-	"github.com/rolecall/rolecall/internal/issuer"
+	"github.com/rolecall/rolecall/internal/issuer/server"
 	"github.com/rolecall/rolecall/internal/obs"
 )
 
@@ -52,7 +52,7 @@ func (c *serveIssuerConfig) run(ctx context.Context, sys cli.System) error {
 	if err != nil {
 		return err
 	}
-	files, err := issuer.OpenFiles(c.documents, c.maxAge, log)
+	files, err := server.OpenFiles(c.documents, c.maxAge, log)
 	if err != nil {
 		return err
 	}
