@@ -1,6 +1,7 @@
 package bucket_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/rolecall/rolecall/internal/issuer/bucket"
@@ -56,6 +57,42 @@ func TestOf(t *testing.T) {
 	} {
 		if got, found := bucket.Of(url); got != want || found != (want != "") {
 			t.Errorf("%s: %q, want %q", url, got, want)
+		}
+	}
+}
+
+// TestOpens: a policy that names the object is left as it is; another is not ours.
+func TestOpens(t *testing.T) {
+	t.Parallel()
+	ours, err := bucket.Policy("eu-west-1", "keys", []string{"c1/.well-known/openid-configuration", "c1/openid/v1/jwks"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		name, policy, object string
+		want                 bool
+	}{
+		{"no policy", "", "c1/openid/v1/jwks", false},
+		{"our own", string(ours), "c1/openid/v1/jwks", true},
+		{"that of another prefix", string(ours), "c2/openid/v1/jwks", false},
+		{"somebody else's", `{"Version":"2012-10-17","Statement":[]}`, "c1/openid/v1/jwks", false},
+	} {
+		if got := bucket.Opens(row.policy, row.object); got != row.want {
+			t.Errorf("%s: %t", row.name, got)
+		}
+	}
+}
+
+// TestInvalidation: both documents are named as CloudFront has them, by their paths.
+func TestInvalidation(t *testing.T) {
+	t.Parallel()
+	for url, want := range map[string]string{
+		"https://d1.cloudfront.net":     " --paths '/a' '/b/c'",
+		"https://oidc.example.com/c1":   " --paths '/c1/a' '/c1/b/c'",
+		"https://oidc.example.com/c/1/": " --paths '/c/1/a' '/c/1/b/c'",
+	} {
+		if got := bucket.Invalidation(url, "a", "b/c"); !strings.HasSuffix(got, want) {
+			t.Errorf("%s: %s, want %s at its end", url, got, want)
 		}
 	}
 }

@@ -131,3 +131,27 @@ func TestUnionAndPick(t *testing.T) {
 		t.Error("an unknown kid is picked")
 	}
 }
+
+// TestKeys: of a PEM file each key counts once, private ones by their public halves.
+func TestKeys(t *testing.T) {
+	t.Parallel()
+	key, k1 := newKey(t)
+	_, k2 := newKey(t)
+	private, err := key.PEM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	both, err := token.PublicPEM([]token.PublicKey{k2, k1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := document.Keys(append(private, both...))
+	if diff := cmp.Diff([]string{k1.ID, k2.ID}, document.IDs(keys)); diff != "" || err != nil {
+		t.Errorf("keys (-want +got):\n%s%v", diff, err)
+	}
+	for _, text := range []string{"", "no PEM"} {
+		if keys, err := document.Keys([]byte(text)); err == nil {
+			t.Errorf("%q holds %v", text, document.IDs(keys))
+		}
+	}
+}

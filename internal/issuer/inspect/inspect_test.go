@@ -284,3 +284,42 @@ func rules(findings []inspect.Finding, least ...inspect.Severity) []string {
 	}
 	return names
 }
+
+// TestReadBack: only what was published, byte for byte, with a certificate that readers
+// trust, counts as found.
+func TestReadBack(t *testing.T) {
+	t.Parallel()
+	key, public := newKey(t)
+	_, other := newKey(t)
+	d := documents(t, public)
+	for _, row := range []struct {
+		name  string
+		spoil func(discovery, jwks *inspect.Fetched)
+		want  string // of the document and of the kids; empty if they are found
+		kids  bool
+	}{
+		{"as published", func(_, _ *inspect.Fetched) {}, "", true},
+		{"with a line's end", func(_, j *inspect.Fetched) { j.Text = append(slices.Clone(j.Text), '\n') }, "", true},
+		{"not found", func(_, j *inspect.Fetched) { *j = inspect.Fetched{} }, "not found from the discovery document", false},
+		{"unreachable", func(_, j *inspect.Fetched) { j.Err = "refused" }, "refused", false},
+		{"an untrusted certificate", func(_, j *inspect.Fetched) { j.Certificate.Err = "unknown authority" }, "unknown authority", false},
+		{"not public", func(_, j *inspect.Fetched) { j.Status = 403 }, "status 403, want 200", false},
+		{"an old copy of the keys", func(_, j *inspect.Fetched) { j.Text = documents(t, other).JWKS.Text }, "not what was published", true},
+		{"another discovery document", func(d, _ *inspect.Fetched) { d.Text = []byte("{}") }, "not what was published", true},
+	} {
+		o, _ := sound(t)
+		discovery, jwks := o.Discovery, o.JWKS
+		discovery.Text, jwks.Text = d.Discovery.Text, d.JWKS.Text
+		row.spoil(&discovery, &jwks)
+		err := inspect.CheckReadBack(d, discovery, jwks)
+		if (err != nil) != (row.want != "") || (err != nil && !strings.Contains(err.Error(), row.want)) {
+			t.Errorf("%s: %v, want %q", row.name, err, row.want)
+		}
+		if kids, err := inspect.PublishedIDs(jwks); (err == nil) != row.kids || (err == nil && len(kids) != 1) {
+			t.Errorf("%s: kids %q, %v", row.name, kids, err)
+		}
+	}
+	if kids, err := inspect.PublishedIDs(inspect.Fetched{Done: true, Status: 200, Text: []byte("<html>")}); err == nil {
+		t.Errorf("HTML holds %q, and not %s", kids, key.ID())
+	}
+}
