@@ -5,8 +5,11 @@ SHELL       := bash
 VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 FUZZ        ?= 8000x
 LINT        := .cache/tools/golangci-lint-$(shell go list -m -modfile=go.tools.mod -f '{{.Version}}' github.com/golangci/golangci-lint/v2)
+GREMLINS    := .cache/tools/gremlins-$(shell go list -m -modfile=go.tools.mod -f '{{.Version}}' github.com/go-gremlins/gremlins)
+MUTATE      ?= policy token callerid sigv4 grant glob inject association/admission broker/workload sessionplan identify limit \
+               agent:cache.go,lru.go,negatives.go
 
-.PHONY: help build test race fuzz check lint generate generated managed-policies tidy fmt bench clients-js compare-moto compare-agent compare-webhook cover controlplane clean
+.PHONY: help build test race fuzz mutate check lint generate generated managed-policies tidy fmt bench clients-js compare-moto compare-agent compare-webhook cover controlplane clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-17s %s\n", $$1, $$2}'
@@ -26,6 +29,9 @@ race: controlplane ## all tests once more, with the race detector
 
 fuzz: ## each fuzz target for a minute
 	hack/fuzz.sh 60s
+
+mutate: $(GREMLINS) ## break rooms on purpose: their own tests must notice; MUTATE="glob grant" for some
+	nice go run ./hack/mutate -gremlins $(GREMLINS) $(MUTATE)
 
 check: lint generated test race ## what a change has to pass
 
@@ -86,3 +92,7 @@ clean: ## remove what was built, the cache too
 $(LINT): go.tools.mod
 	@echo "building golangci-lint (once) ..." >&2
 	@go build -modfile=go.tools.mod -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+$(GREMLINS): go.tools.mod
+	@echo "building gremlins (once) ..." >&2
+	@go build -modfile=go.tools.mod -o $@ github.com/go-gremlins/gremlins/cmd/gremlins

@@ -53,6 +53,7 @@ type PodIdentityAssociationSpec struct {
 	// +required
 	// +kubebuilder:validation:MaxLength=2048
 	// +kubebuilder:validation:Pattern=`^arn:aws[a-z0-9-]*:iam::\d{12}:role/([\w+=,.@-]+/)*[\w+=,.@-]{1,64}$`
+	// +kubebuilder:validation:XValidation:rule="self.lastIndexOf('/') - self.indexOf('/') < 512",message="the path of a role has at most 512 characters"
 	RoleARN string `json:"roleARN"`
 	// TargetRoleARN is a second role, most often of another account, that is taken
 	// with the session of the first.
@@ -60,6 +61,7 @@ type PodIdentityAssociationSpec struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=2048
 	// +kubebuilder:validation:Pattern=`^arn:aws[a-z0-9-]*:iam::\d{12}:role/([\w+=,.@-]+/)*[\w+=,.@-]{1,64}$`
+	// +kubebuilder:validation:XValidation:rule="self.lastIndexOf('/') - self.indexOf('/') < 512",message="the path of a role has at most 512 characters"
 	TargetRoleARN string `json:"targetRoleARN,omitempty"`
 	// ExternalID is sent with sts:AssumeRole; REGION/ACCOUNT/CLUSTER/NAMESPACE/
 	// SERVICEACCOUNT if empty.

@@ -128,7 +128,7 @@ func (c *comparison) webhooks(ctx context.Context, dir, kubeconfig string) ([]ho
 
 func writeCertificate(dir string) (certificate, key string, authority []byte, err error) {
 	day := 24 * time.Hour
-	ring, err := (&pki.Ring{}).Plan(time.Now(), pki.Lifetimes{Authority: 9 * day, Serving: 3 * day, Settle: time.Minute}, "127.0.0.1")
+	ring, err := (&pki.Ring{}).Plan(time.Now(), pki.Lifetimes{Authority: 9 * day, Serving: 3 * day, Settle: time.Minute}, "compare-webhook", "127.0.0.1")
 	if err != nil {
 		return "", "", nil, err
 	}

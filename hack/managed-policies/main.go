@@ -36,8 +36,8 @@ const (
 )
 
 // names are the policies to embed: those that node groups, add-ons and clusters
-// of eksctl use, and a few that people have (specs iam-policy §8 and
-// clusterconfig-iam).
+// of eksctl use, and a few that people have (spec iam-policy §8,
+// spec clusterconfig-iam §5).
 var names = []string{
 	// nodes
 	"AmazonEKSWorkerNodePolicy", "AmazonEKSWorkerNodeMinimalPolicy", "AmazonEKS_CNI_Policy",

@@ -24,6 +24,7 @@ import (
 
 	"github.com/rolecall/rolecall/internal/credential"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/limit"
 )
 
 // Config is what an agent is made of. Start from Defaults; Cluster, Upstream,
@@ -89,7 +90,7 @@ type Agent struct {
 	config  Config
 	hosts   hosts
 	cache   *cache
-	refused *negatives
+	refused *limit.Cache[fingerprint, *refusal]
 	sources *sources
 	total   *rate.Limiter
 	gate    *gate
@@ -113,7 +114,7 @@ func New(config Config) (*Agent, error) {
 		return nil, fault.New(fault.Usage, "pods' addresses cannot be verified: the pods of this node are not watched").Hint("--verify-source-ip needs NODE_NAME, and an API server that lets the agent watch pods")
 	}
 	a := &Agent{
-		config: config, hosts: newHosts(config.AllowedHosts), refused: newNegatives(), sources: newSources(config.Limits),
+		config: config, hosts: newHosts(config.AllowedHosts), refused: limit.NewCache[fingerprint, *refusal](maxNegatives), sources: newSources(config.Limits),
 		total: rate.NewLimiter(rate.Limit(config.Limits.TotalRate), max(1, int(config.Limits.TotalRate))),
 		gate:  newGate(config.Limits.Calls, config.Limits.Queue), pace: newPace(config.RenewRate), folded: newFolder(),
 	}
@@ -229,7 +230,7 @@ func (a *Agent) fetchOnce(ctx context.Context, print fingerprint, p *peeked, raw
 	made, answer, err := a.call(ctx, raw)
 	if err != nil {
 		refused := refuseUpstream(err)
-		a.refused.put(print, refused, a.config.Now())
+		a.remember(print, refused, a.config.Now())
 		// A pod without an association is no guesser, and on the host's network
 		// it must not use up what its neighbours may fail.
 		if refused.code == "InvalidTokenException" || refused.code == "ExpiredTokenException" {

@@ -17,7 +17,7 @@ import (
 )
 
 // TestSuccess pins the bytes that SDKs read, and those the service is sent
-// (spec podidentity §21 G1, G2).
+// (spec podidentity rows G1, G2).
 func TestSuccess(t *testing.T) {
 	t.Parallel()
 	expiry := time.Now().Add(6 * time.Hour).Truncate(time.Second)
@@ -150,7 +150,7 @@ func sign(t *testing.T, payload string) string {
 }
 
 // TestUpstreamErrors are what the service, or something in its place, can
-// answer over the wire (spec podidentity §21 E1-E19).
+// answer over the wire (spec podidentity rows E1-E19).
 func TestUpstreamErrors(t *testing.T) {
 	t.Parallel()
 	body := func(status int, text string) http.HandlerFunc {
@@ -246,7 +246,7 @@ func TestUpstreamErrors(t *testing.T) {
 }
 
 // TestWithoutAssociation: an answer that does not name its association is good
-// all the same, and said (E12); AWS's agent dies of it.
+// all the same, and said (spec podidentity row E12); AWS's agent dies of it.
 func TestWithoutAssociation(t *testing.T) {
 	t.Parallel()
 	service := newEKSAuth(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -259,7 +259,7 @@ func TestWithoutAssociation(t *testing.T) {
 	}
 }
 
-// TestRefusedConnection: no server at all (E7).
+// TestRefusedConnection: no server at all (spec podidentity row E7).
 func TestRefusedConnection(t *testing.T) {
 	t.Parallel()
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -275,7 +275,7 @@ func TestRefusedConnection(t *testing.T) {
 	}
 }
 
-// TestSecretsNowhere: what the agent writes holds neither tokens nor keys (H15).
+// TestSecretsNowhere: what the agent writes holds neither tokens nor keys (spec podidentity row H15).
 func TestSecretsNowhere(t *testing.T) {
 	t.Parallel()
 	service := newEKSAuth(t, grant(6*time.Hour))

@@ -201,7 +201,7 @@ func TestRotationInFlight(t *testing.T) {
 
 // TestExpiredByTheService: the service takes our stored token for expired, as
 // with a clock that differs. The entry stays; the next token of the pod renews
-// it (D8).
+// it (spec podidentity row D8).
 func TestExpiredByTheService(t *testing.T) {
 	upstream := &fakeUpstream{}
 	bubble(t, upstream, withKeys, func(t *testing.T, r *rig) {
@@ -229,7 +229,7 @@ func TestExpiredByTheService(t *testing.T) {
 }
 
 // TestThrottledAlways: a pod without credentials is told 429 after three calls,
-// not more (E5).
+// not more (spec podidentity row E5).
 func TestThrottledAlways(t *testing.T) {
 	upstream := &fakeUpstream{answer: always(refuse(http.StatusTooManyRequests, "ThrottlingException"))}
 	bubble(t, upstream, func(c *agent.Config) { c.ForegroundDeadline = 5 * time.Second }, func(t *testing.T, r *rig) {
@@ -241,7 +241,7 @@ func TestThrottledAlways(t *testing.T) {
 }
 
 // TestTwoFamilies: listeners share one agent, so a token that came over IPv4 is
-// known over IPv6 (G4); a token without a pod is kept by its hash (G15).
+// known over IPv6 (spec podidentity row G4); a token without a pod is kept by its hash (spec podidentity row G15).
 func TestTwoFamilies(t *testing.T) {
 	upstream := &fakeUpstream{}
 	bubble(t, upstream, nil, func(t *testing.T, r *rig) {

@@ -123,7 +123,7 @@ func (a *Agent) fail(from netip.Addr, now time.Time, refused *refusal) outcome {
 
 // unknown answers a token that no entry is linked to.
 func (a *Agent) unknown(ctx context.Context, print fingerprint, p *peeked, raw string, from netip.Addr, now time.Time) outcome {
-	if refused, known := a.refused.get(print, now); known {
+	if refused, known := a.refused.Get(print, now); known {
 		return outcome{refused: refused, source: sourceNegative}
 	}
 	if refused := a.elsewhere(p.identity().podUID, from); refused != nil {

@@ -44,7 +44,7 @@ func start(t *testing.T, r *rig) {
 }
 
 // TestHostileTokens: a pod has credentials; whoever shows anything but a token
-// of that pod gets none of them (spec podidentity §21 H3-H5, H11, §20). Each row
+// of that pod gets none of them (spec podidentity rows H3-H5, H11, §20). Each row
 // is tried with and without local keys.
 func TestHostileTokens(t *testing.T) {
 	t.Parallel()
@@ -206,7 +206,7 @@ func TestUpstreamReadsAnother(t *testing.T) {
 }
 
 // TestExpiredWhileCached: at the token's end its credentials are still good, but
-// no longer for it (H3).
+// no longer for it (spec podidentity row H3).
 func TestExpiredWhileCached(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -229,7 +229,7 @@ func TestExpiredWhileCached(t *testing.T) {
 }
 
 // TestGarbage: one address that guesses is soon refused without work, and a pod
-// of another address does not notice (H13).
+// of another address does not notice (spec podidentity row H13).
 func TestGarbage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -264,7 +264,7 @@ func TestGarbage(t *testing.T) {
 	})
 }
 
-// TestBusyPod: a pod in a loop is limited, others are not (H14).
+// TestBusyPod: a pod in a loop is limited, others are not (spec podidentity row H14).
 func TestBusyPod(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

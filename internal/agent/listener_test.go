@@ -14,7 +14,7 @@ import (
 )
 
 // TestConnectionsHeld: who opens connections and sends nothing, from one
-// address, loses them, and does not keep another address out (H12).
+// address, loses them, and does not keep another address out (spec podidentity row H12).
 func TestConnectionsHeld(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, &fakeUpstream{}, nil)

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rolecall/rolecall/internal/limit"
 	"github.com/rolecall/rolecall/internal/obs"
 )
 
@@ -25,7 +26,7 @@ const (
 // folder folds what repeats into one line a minute with a count.
 type folder struct {
 	mu    sync.Mutex
-	known *lru[foldKey, *folded]
+	known *limit.LRU[foldKey, *folded]
 }
 
 type foldKey struct {
@@ -39,14 +40,14 @@ type folded struct {
 	repeated int
 }
 
-func newFolder() *folder { return &folder{known: newLRU[foldKey, *folded](maxFolded)} }
+func newFolder() *folder { return &folder{known: limit.NewLRU[foldKey, *folded](maxFolded)} }
 
 // show reports whether to write the line now, and how many were left out since
 // the last.
 func (f *folder) show(key foldKey, now time.Time) (left int, show bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	one, found := f.known.get(key)
+	one, found := f.known.Get(key)
 	if found && now.Sub(one.since) < foldPeriod {
 		one.repeated++
 		return 0, false
@@ -54,7 +55,7 @@ func (f *folder) show(key foldKey, now time.Time) (left int, show bool) {
 	if found {
 		left = one.repeated
 	}
-	f.known.put(key, &folded{since: now})
+	f.known.Put(key, &folded{since: now})
 	return left, true
 }
 

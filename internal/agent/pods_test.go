@@ -18,7 +18,7 @@ import (
 
 // TestPodEnds: a minute after its pod ended a session is gone, its token goes to
 // the upstream again, which refuses it; and what the upstream grants in that
-// minute is not kept beyond it (D12, §20).
+// minute is not kept beyond it (spec podidentity row D12, §20).
 func TestPodEnds(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(context.Context, *fake.Clientset) error{

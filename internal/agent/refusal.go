@@ -235,3 +235,29 @@ func cut(text string, limit int) string {
 	}
 	return text
 }
+
+// maxNegatives bounds what is remembered of refused tokens.
+const maxNegatives = 1000
+
+// remember keeps for a moment what the upstream refused, so that a client which
+// tries again at once, or a thousand that do, cost nothing.
+func (a *Agent) remember(print fingerprint, r *refusal, now time.Time) {
+	if keep := negativeTime(r); keep > 0 {
+		a.refused.Put(print, r, now.Add(keep))
+	}
+}
+
+// negativeTime: associations and policies become visible late, and SDKs try for
+// about three seconds; a bad token stays bad (spec podidentity §7.4). Our own
+// limits are no verdict on a token.
+func negativeTime(r *refusal) time.Duration {
+	switch {
+	case r.limit != "":
+		return 0
+	case r.code == "InvalidTokenException", r.code == "ExpiredTokenException":
+		return 10 * time.Second
+	case r.class == final:
+		return time.Second
+	}
+	return 250 * time.Millisecond
+}

@@ -151,7 +151,7 @@ func (a *Agent) renewFailed(ctx context.Context, began renewal, err error) {
 		a.cache.postpone(e, now.Add(deniedPostpone), true)
 	case refused.class == final:
 		a.cache.drop(began)
-		a.refused.put(began.print, refused, now)
+		a.remember(began.print, refused, now)
 		a.metrics.evicted("refused")
 		a.metrics.renewed("NonRecoverable", refused.code)
 		log.Warn("credentials are not renewed any more, and forgotten")

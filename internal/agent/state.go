@@ -126,15 +126,15 @@ func (c *cache) save(now time.Time) []savedEntry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	tokens := map[entryKey][]savedToken{}
-	c.tokens.all(func(print fingerprint, link accepted) {
+	for print, link := range c.tokens.All() {
 		if now.Before(link.expiry) {
 			tokens[link.key] = append(tokens[link.key], savedToken{print[:], link.notBefore, link.expiry})
 		}
-	})
+	}
 	var entries []savedEntry
-	c.entries.all(func(key entryKey, e *entry) {
+	for key, e := range c.entries.All() {
 		if e.session.expires.Sub(now) <= c.policy.minServe {
-			return
+			continue
 		}
 		s, of := e.session, tokens[key]
 		slices.SortFunc(of, func(a, b savedToken) int { return slices.Compare(a.SHA256, b.SHA256) })
@@ -143,7 +143,7 @@ func (c *cache) save(now time.Time) []savedEntry {
 			Answer: json.RawMessage(s.body.Reveal()), Issued: s.issued, Expires: s.expires,
 			RoleARN: s.roleARN, AssociationID: s.associationID, Version: s.version, Tokens: of,
 		})
-	})
+	}
 	slices.SortFunc(entries, func(a, b savedEntry) int { return strings.Compare(string(a.Answer), string(b.Answer)) })
 	return entries
 }
@@ -152,7 +152,7 @@ func (c *cache) save(now time.Time) []savedEntry {
 // request of its pod brings one, and until then it is not renewed.
 func (c *cache) restore(saved *savedEntry, now time.Time, stale bool) bool {
 	s, ok := saved.session(now)
-	if !ok || c.entries.max == 0 || s.expires.Sub(now) <= c.policy.minServe {
+	if !ok || c.entries.Size() == 0 || s.expires.Sub(now) <= c.policy.minServe {
 		return false
 	}
 	id := identity{namespace: saved.Namespace, serviceAccount: saved.ServiceAccount, pod: saved.Pod, podUID: saved.PodUID}
@@ -176,9 +176,9 @@ func (c *cache) restore(saved *savedEntry, now time.Time, stale bool) bool {
 	if stale {
 		c.setDue(e, now)
 	}
-	c.entries.put(key, e)
+	c.entries.Put(key, e)
 	for _, one := range links {
-		c.tokens.put(fingerprint(one.SHA256), accepted{key, one.NotBefore, one.Expires})
+		c.tokens.Put(fingerprint(one.SHA256), accepted{key, one.NotBefore, one.Expires})
 	}
 	return true
 }

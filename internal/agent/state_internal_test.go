@@ -23,12 +23,12 @@ func FuzzState(f *testing.F) {
 		for i := range state.Entries {
 			c.restore(&state.Entries[i], now, false)
 		}
-		c.entries.all(func(_ entryKey, e *entry) {
+		for _, e := range c.entries.All() {
 			left := e.session.expires.Sub(now)
 			if left <= 15*time.Second || left > maxLife || e.session.body.IsZero() || len(e.session.length) != 1 {
 				t.Errorf("restored %+v", e)
 			}
-		})
+		}
 		c.save(now)
 	})
 }

@@ -55,7 +55,7 @@ func run(t *testing.T, r *rig, work func()) {
 // TestStateFile: an agent that starts while the upstream is down serves what the
 // one before it had, to the very tokens that were accepted and, with local keys,
 // to rotated ones; nothing to others. Then it renews with the token that the pod
-// brings (D15).
+// brings (spec podidentity row D15).
 func TestStateFile(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(inMemory(t), "state")

@@ -10,7 +10,7 @@ import (
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/association"
-	"github.com/rolecall/rolecall/internal/association/boltstore"
+	"github.com/rolecall/rolecall/internal/store/boltstore"
 )
 
 // FuzzValidate: what is accepted names one account and one role.

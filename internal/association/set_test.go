@@ -21,7 +21,7 @@ func associated(name, account string, pattern bool, after int) *v1alpha1.PodIden
 	}
 }
 
-// TestSetPrefers is spec podidentity §19.5, precedence, and row A19.
+// TestSetPrefers is the precedence of spec podidentity §19.5, row A19.
 func TestSetPrefers(t *testing.T) {
 	t.Parallel()
 	set := association.NewSet([]*v1alpha1.PodIdentityAssociation{
@@ -50,7 +50,7 @@ func TestSetPrefers(t *testing.T) {
 
 func TestID(t *testing.T) {
 	t.Parallel()
-	form := regexp.MustCompile(`^a-[a-z0-9]{17}$`) // spec podidentity §21 row A1
+	form := regexp.MustCompile(`^a-[a-z0-9]{17}$`) // spec podidentity row A1
 	seen := map[string]bool{}
 	for i := range 2000 {
 		a := associated("x", "x", false, 0)

@@ -14,7 +14,6 @@ import (
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
-	"golang.org/x/sync/singleflight"
 
 	"github.com/rolecall/rolecall/internal/callerid"
 	"github.com/rolecall/rolecall/internal/fault"
@@ -29,7 +28,6 @@ type Callers struct {
 	cluster string
 	scheme  string // https; http at a local AWS
 	client  *http.Client
-	flights singleflight.Group
 }
 
 // CallersConfig says for whom, and where STS is.
@@ -109,34 +107,12 @@ func (c *Callers) connectTo(endpoint string, transport *http.Transport) error {
 	return nil
 }
 
-// Identify asks for one token, once for all who have it at a time, for ten seconds
-// at most. Errors are those of callerid.ReadAnswer; none holds the token.
+// Identify asks about one token, for ten seconds at most. Errors are those of
+// callerid.ReadAnswer; none holds the token.
 func (c *Callers) Identify(ctx context.Context, p *callerid.Presigned) (*callerid.Identity, error) {
-	key := p.Key()
-	result := c.flights.DoChan(string(key[:]), func() (any, error) {
-		// It goes on when the first who asked leaves, but not for longer than they had.
-		flight, cancel := context.WithTimeout(context.WithoutCancel(ctx), callersTotal)
-		defer cancel()
-		if deadline, has := ctx.Deadline(); has {
-			var cancel context.CancelFunc
-			flight, cancel = context.WithDeadline(flight, deadline)
-			defer cancel()
-		}
-		return c.askTwice(flight, p)
-	})
-	select {
-	case <-ctx.Done():
-		return nil, p.Unreachable(ctx.Err())
-	case shared := <-result:
-		if shared.Err != nil {
-			return nil, shared.Err
-		}
-		who, ok := shared.Val.(*callerid.Identity)
-		if !ok {
-			return nil, errors.New("a flight without an identity")
-		}
-		return who, nil
-	}
+	ctx, cancel := context.WithTimeout(ctx, callersTotal)
+	defer cancel()
+	return c.askTwice(ctx, p)
 }
 
 // askTwice asks again when STS could not say and there is time.

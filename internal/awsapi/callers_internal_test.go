@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -175,45 +174,6 @@ func presigned(t *testing.T, now time.Time, key string) *callerid.Presigned {
 		t.Fatal(err)
 	}
 	return p
-}
-
-// TestOneQuestion: all who hold the same token at a time make one question, which
-// the first to leave does not end.
-func TestOneQuestion(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		var asked atomic.Int32
-		release := make(chan struct{})
-		c := &Callers{cluster: "prod", scheme: "https", client: &http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) {
-			asked.Add(1)
-			<-release
-			return answered(http.StatusOK, aliceAnswer), nil
-		})}}
-		p, other := presigned(t, time.Now(), "AKIA1"), presigned(t, time.Now(), "AKIA2")
-		leaving, leave := context.WithCancel(t.Context())
-		left := make(chan error, 1)
-		go func() { _, err := c.Identify(leaving, p); left <- err }()
-		synctest.Wait()
-		results := make(chan error, 20)
-		for range 19 {
-			go func() { _, err := c.Identify(t.Context(), p); results <- err }()
-		}
-		go func() { _, err := c.Identify(t.Context(), other); results <- err }()
-		synctest.Wait()
-		leave()
-		if err := <-left; fault.KindOf(err) != fault.Unavailable || !errors.Is(err, context.Canceled) {
-			t.Errorf("who left: %v", err)
-		}
-		close(release)
-		for range 20 {
-			if err := <-results; err != nil {
-				t.Error(err)
-			}
-		}
-		if got := asked.Load(); got != 2 {
-			t.Errorf("%d questions, want one for each token", got)
-		}
-	})
 }
 
 // TestAskedAgain once, when STS could not say and there is time.

@@ -50,7 +50,7 @@ func soon(t *testing.T) context.Context {
 	return ctx
 }
 
-// TestCallersAsk is row T41, over TLS: only where the connection goes is ours to
+// TestCallersAsk is spec authenticator row T41, over TLS: only where the connection goes is ours to
 // choose.
 func TestCallersAsk(t *testing.T) {
 	clean(t)
@@ -107,7 +107,7 @@ func unavailable(t *testing.T, err error, fragment string) {
 	}
 }
 
-// TestCallersFollowNobody is row T42.
+// TestCallersFollowNobody is spec authenticator row T42.
 func TestCallersFollowNobody(t *testing.T) {
 	clean(t)
 	var followed atomic.Int32
@@ -128,7 +128,7 @@ func TestCallersFollowNobody(t *testing.T) {
 	}
 }
 
-// TestCallersWithoutSTS is row T45, and what else is no answer: the token is in no
+// TestCallersWithoutSTS is spec authenticator row T45, and what else is no answer: the token is in no
 // error, even if it is sent back.
 func TestCallersWithoutSTS(t *testing.T) {
 	clean(t)

@@ -10,7 +10,7 @@ import (
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/association"
-	"github.com/rolecall/rolecall/internal/audit"
+	"github.com/rolecall/rolecall/internal/auditchain"
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/broker/session"
 	"github.com/rolecall/rolecall/internal/broker/workload"
@@ -82,7 +82,7 @@ type Audit struct {
 	// Failed is called when a record could not be written.
 	Failed func(error)
 	// Chain ties each record to the one before; nil ties none.
-	Chain *audit.Chain
+	Chain *auditchain.Chain
 
 	mu  sync.Mutex
 	out io.Writer

@@ -24,6 +24,8 @@ import (
 	"github.com/rolecall/rolecall/internal/credential"
 	"github.com/rolecall/rolecall/internal/follow"
 	"github.com/rolecall/rolecall/internal/grant"
+	"github.com/rolecall/rolecall/internal/limit"
+	"github.com/rolecall/rolecall/internal/sessionplan"
 )
 
 // Audience is the one that tokens of pods have.
@@ -36,6 +38,9 @@ const maxUnboundLifetime = time.Hour
 // largePacked is the packed size, in per cent, from which a warning is due: a
 // longer pod name makes it a refusal (spec podidentity §19.7).
 const largePacked = 80
+
+// maxCached is far above the pods of a cluster that one replica serves.
+const maxCached = 20000
 
 // Config is what a broker is made of. All is needed but Refused,
 // Used, Cache and Deadline.
@@ -71,17 +76,20 @@ type Broker struct {
 	metrics *metrics
 	limits  *limits
 	flights singleflight.Group
-	cache   *cache // nil if nothing is kept
-	left    *unclaimed
+	// cache keeps sessions for the first half of their life; nil if nothing is kept.
+	// The key names pod, association and its version, so that a change of either
+	// finds nothing; who may ask is decided before it is looked at.
+	cache *limit.Cache[string, *session.Session]
+	left  *unclaimed
 	// running and polling bound the requests that are served at a time.
-	running, polling slots
+	running, polling limit.Slots
 }
 
 // New makes a broker. It starts nothing.
 func New(config Config) *Broker {
-	b := &Broker{Config: config, metrics: newMetrics(config.Metrics), limits: newLimits(config.Limits), left: newUnclaimed(), running: make(slots, maxRunning), polling: make(slots, maxPolling)}
+	b := &Broker{Config: config, metrics: newMetrics(config.Metrics), limits: newLimits(config.Limits), left: newUnclaimed(), running: limit.NewSlots(maxRunning), polling: limit.NewSlots(maxPolling)}
 	if config.Cache {
-		b.cache = newCache()
+		b.cache = limit.NewCache[string, *session.Session](maxCached)
 	}
 	return b
 }
@@ -119,7 +127,7 @@ func (b *Broker) assume(ctx context.Context, who Caller, raw credential.Secret, 
 	if found == nil {
 		return nil, refusal.New(refusal.NotFound, "No association found for service account %s of namespace %s.", identity.ServiceAccount, identity.Namespace)
 	}
-	record.of(b.Cluster, found, b.Sessions.ModeOf(found))
+	record.of(b.Cluster, found, b.Sessions.Plane.ModeOf(found))
 	if err := b.permitted(identity, found); err != nil {
 		return nil, err
 	}
@@ -173,7 +181,7 @@ func (b *Broker) permitted(identity *workload.Identity, found *v1alpha1.PodIdent
 // an agent that has it.
 func (b *Broker) take(ctx context.Context, identity *workload.Identity, found *v1alpha1.PodIdentityAssociation, raw credential.Secret, node string) (*session.Session, error) {
 	key := fmt.Sprintf("%s %s %d", podKey(identity), found.UID, found.Generation)
-	if kept := b.cache.get(key, b.Now()); kept != nil {
+	if kept, found := b.cache.Get(key, b.Now()); found {
 		return kept, nil
 	}
 	if !identity.Bound() {
@@ -186,7 +194,7 @@ func (b *Broker) take(ctx context.Context, identity *workload.Identity, found *v
 		}
 		got, err := b.Sessions.Take(context.WithoutCancel(ctx), &session.Request{
 			Association: found, Token: raw,
-			Subject: session.Subject{Namespace: identity.Namespace, ServiceAccount: identity.ServiceAccount, Pod: identity.Pod, PodUID: identity.PodUID, Node: node, Labels: identity.Labels},
+			Subject: sessionplan.Subject{Namespace: identity.Namespace, ServiceAccount: identity.ServiceAccount, Pod: identity.Pod, PodUID: identity.PodUID, Node: node, Labels: identity.Labels},
 		})
 		if err != nil {
 			if refusal.Of(err).Code == refusal.Throttled {
@@ -194,7 +202,7 @@ func (b *Broker) take(ctx context.Context, identity *workload.Identity, found *v
 			}
 			return nil, err
 		}
-		b.cache.put(key, got, b.Now())
+		b.cache.Put(key, got, got.HalfLife())
 		b.left.put(key, got)
 		return got, nil
 	})

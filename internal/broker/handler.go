@@ -8,12 +8,12 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"regexp"
 	"strconv"
 	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/association"
 	"github.com/rolecall/rolecall/internal/broker/refusal"
 	"github.com/rolecall/rolecall/internal/broker/session"
@@ -63,11 +63,11 @@ func (b *Broker) serveAssume(w http.ResponseWriter, r *http.Request) {
 
 // answer is spec podidentity §19.3 and §19.4: who asks, then what for.
 func (b *Broker) answer(ctx context.Context, w http.ResponseWriter, r *http.Request, record *Record) (*issued, error) {
-	if !b.running.take() {
+	if !b.running.Take() {
 		b.metrics.limited.WithLabelValues("running").Inc()
 		return nil, refusal.New(refusal.Throttled, "The broker serves as many requests as it can.")
 	}
-	defer b.running.free()
+	defer b.running.Free()
 	from := source(r)
 	if !b.limits.mayFail(from, b.Now()) {
 		b.metrics.limited.WithLabelValues("source").Inc()
@@ -103,9 +103,6 @@ func (b *Broker) answer(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	return b.assume(ctx, who, raw, record)
 }
 
-// Forms of spec podidentity §12.1.
-var clusterForm = regexp.MustCompile(`^[0-9A-Za-z][A-Za-z0-9_-]{0,99}$`)
-
 // isToken is ^[A-Za-z0-9-_=]+\.[A-Za-z0-9-_=]+\.[A-Za-z0-9-_=]+$. A regular
 // expression takes longer for it than verifying a signature.
 func isToken(text string) bool {
@@ -126,7 +123,7 @@ func isToken(text string) bool {
 
 func (b *Broker) checkCluster(name string) error {
 	switch {
-	case !clusterForm.MatchString(name):
+	case !arn.IsClusterName(name):
 		return refusal.New(refusal.InvalidParameter, "1 validation error detected: Value at 'clusterName' failed to satisfy constraint: Member must satisfy regular expression pattern: ^[0-9A-Za-z][A-Za-z0-9\\-_]*")
 	case name != b.Cluster.Name:
 		return refusal.New(refusal.NotFound, "No cluster found for name: %s.", name)
@@ -251,14 +248,14 @@ func (b *Broker) serveChanges(w http.ResponseWriter, r *http.Request, draining <
 	case !closed(b.Associations.Synced()):
 		err = refusal.New(refusal.Unavailable, "The broker does not know the cluster's associations yet.")
 	}
-	if err == nil && !b.polling.take() {
+	if err == nil && !b.polling.Take() {
 		err = refusal.New(refusal.Throttled, "The broker holds as many requests as it can.")
 	}
 	if err != nil {
 		refusal.Write(w, requestID, refusal.Of(err))
 		return
 	}
-	defer b.polling.free()
+	defer b.polling.Free()
 	go func() {
 		select {
 		case <-draining:

@@ -417,7 +417,7 @@ func TestUnbound(t *testing.T) {
 }
 
 // TestReview is verification by the API server, which is played here to say what
-// a real one does not: row H19, other users, failures.
+// a real one does not: spec podidentity row H19, other users, failures.
 func TestReview(t *testing.T) {
 	t.Parallel()
 	good := authenticationv1.TokenReviewStatus{

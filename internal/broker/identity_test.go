@@ -26,7 +26,7 @@ import (
 	"github.com/rolecall/rolecall/internal/token"
 )
 
-// TestChainedBroker is row S9: a broker that has a role's session asks for no
+// TestChainedBroker is spec podidentity row S9: a broker that has a role's session asks for no
 // more than an hour, without a refusal first.
 func TestChainedBroker(t *testing.T) {
 	w := newWorld(t, settings{mode: v1alpha1.BrokerRole}) // its own client is made below

@@ -86,7 +86,7 @@ func TestNoSTS(t *testing.T) {
 	}
 }
 
-// TestThrottleCools is row S11: while STS throttles, a pod makes no more than
+// TestThrottleCools is spec podidentity row S11: while STS throttles, a pod makes no more than
 // three calls a second, however often its agent asks.
 func TestThrottleCools(t *testing.T) {
 	t.Parallel()
@@ -286,7 +286,7 @@ func TestTurnLeavesTime(t *testing.T) {
 	})
 }
 
-// TestColdStart is row S13 without the network: 10,000 pods on 100 nodes that try
+// TestColdStart is spec podidentity row S13 without the network: 10,000 pods on 100 nodes that try
 // again each second all have a turn within 75 s at 200 calls a second, each one.
 func TestColdStart(t *testing.T) {
 	t.Parallel()

@@ -134,7 +134,7 @@ func TestNodeTokens(t *testing.T) {
 		{"good", w.of(instance1), "", ""}, // expect counts the sessions asked for, too
 		{"the node of another instance", w.of(instance2), denied, `runs on node "n1", the request comes from node "n2"`},
 		{"another role", "Bearer " + w.presign(w.session("other", instance1)), denied, "The role arn:aws:iam::" + accountID + ":role/other is not one of those of nodes"},
-		{"a user", "Bearer " + w.presign(user), denied, "user/broker is no session"},
+		{"a user", "Bearer " + w.presign(user), denied, "user/broker is not a session"},
 		{"a session with another name", "Bearer " + w.presign(w.session("node", "n1")), denied, "not named for an EC2 instance"},
 		{"an instance ID and more", "Bearer " + w.presign(w.session("node", instance1+"x")), denied, "not named for an EC2 instance"},
 		{"an instance of no node", w.of("i-0aaaaaaaaaaaaaaaa"), denied, "No node of the cluster has the instance ID i-0aaaaaaaaaaaaaaaa"},

@@ -81,7 +81,7 @@ func tokenClaims(t *testing.T, raw string) map[string]any {
 	return claims
 }
 
-// TestIssue is rows S1 and S14 in each mode: the answer, what STS saw, and the
+// TestIssue is spec podidentity rows S1 and S14 in each mode: the answer, what STS saw, and the
 // audit, joined by the access key.
 func TestIssue(t *testing.T) {
 	t.Parallel()
@@ -184,7 +184,7 @@ func TestRecord(t *testing.T) {
 	}
 }
 
-// TestMintedToken is row S10.
+// TestMintedToken is spec podidentity row S10.
 func TestMintedToken(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, settings{})
@@ -195,8 +195,8 @@ func TestMintedToken(t *testing.T) {
 	raw := w.taken()[0].Get("WebIdentityToken")
 	claims := tokenClaims(t, raw)
 	now := float64(w.clock().Unix())
-	if _, err := regexp.MatchString("^[0-9a-f-]{36}$", claims["jti"].(string)); err != nil {
-		t.Error(err)
+	if jti, _ := claims["jti"].(string); !regexp.MustCompile("^[0-9a-f-]{36}$").MatchString(jti) {
+		t.Errorf("jti %q", jti)
 	}
 	delete(claims, "jti")
 	delete(claims, "https://aws.amazon.com/tags")
@@ -216,7 +216,7 @@ func TestMintedToken(t *testing.T) {
 	}
 }
 
-// TestSessionShapes are rows S2 to S8: what is sent, for which association.
+// TestSessionShapes are spec podidentity rows S2 to S8: what is sent, for which association.
 func TestSessionShapes(t *testing.T) {
 	t.Parallel()
 	type pia = v1alpha1.PodIdentityAssociation

@@ -36,6 +36,7 @@ import (
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/sts"
 	"github.com/rolecall/rolecall/internal/pki"
+	"github.com/rolecall/rolecall/internal/sessionplan"
 	"github.com/rolecall/rolecall/internal/token"
 	"github.com/rolecall/rolecall/test/lockedbuffer"
 )
@@ -196,7 +197,7 @@ func newWorld(t testing.TB, s settings) *world {
 		Cluster: cluster, Tokens: tokens, Objects: w.objects, Associations: w.set, Grants: w.grants, Changes: w.changes, Limits: s.limits,
 		Agents: &broker.Agents{Mode: s.agents, Account: "rolecall/agent", Audience: "rolecall-broker", Tokens: tokens, Now: w.clock},
 		Sessions: &session.Taker{
-			Roles: must(awsapi.NewRoles(t.Context(), awsapi.RolesConfig{Region: region, Endpoint: w.aws})), Cluster: cluster, Default: s.mode, PodLabels: podLabels,
+			Roles: must(awsapi.NewRoles(t.Context(), awsapi.RolesConfig{Region: region, Endpoint: w.aws})), Plane: sessionplan.Plane{Cluster: *cluster, Mode: s.mode, PodLabels: podLabels},
 			Minter: &session.Minter{Issuer: brokerURL, Key: must(session.OpenKey(keyFile, log)), Now: w.clock},
 			Pace:   session.NewPace(1e6, 1e6, w.clock), Metrics: session.NewMetrics(registry), Now: w.clock,
 			Total: patience, Attempt: patience,
@@ -223,7 +224,7 @@ func newWorld(t testing.TB, s settings) *world {
 func (w *world) again(t *testing.T) *world {
 	t.Helper()
 	config := w.config
-	taker := &session.Taker{Cluster: config.Cluster, Default: config.Sessions.Default, PodLabels: podLabels, Minter: config.Sessions.Minter, Pace: config.Sessions.Pace, Metrics: config.Sessions.Metrics, Now: w.clock, Total: patience, Attempt: patience}
+	taker := &session.Taker{Plane: config.Sessions.Plane, Minter: config.Sessions.Minter, Pace: config.Sessions.Pace, Metrics: config.Sessions.Metrics, Now: w.clock, Total: patience, Attempt: patience}
 	taker.Roles = must(awsapi.NewRoles(t.Context(), awsapi.RolesConfig{Region: region, Endpoint: w.aws}))
 	config.Sessions, config.Metrics = taker, prometheus.NewRegistry()
 	w.broker = broker.New(config)
@@ -247,7 +248,7 @@ func (w *world) serveTLS(config *tls.Config) *httptest.Server {
 	return server
 }
 
-// checkSecrets is row H15: no token and no key in the log or the audit.
+// checkSecrets is spec podidentity row H15: no token and no key in the log or the audit.
 func (w *world) checkSecrets() {
 	for name, text := range map[string]string{"log": w.log.String(), "audit": w.audit.String()} {
 		for _, secret := range []string{"eyJ", brokerSecret, "FwoGZX", "IQoJ"} {

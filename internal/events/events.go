@@ -16,6 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/events"
+
+	"github.com/rolecall/rolecall/internal/limit"
 )
 
 const (
@@ -46,14 +48,14 @@ type Writer struct {
 	queue  chan Event
 
 	mu   sync.Mutex
-	last map[string]time.Time
+	last *limit.LRU[string, time.Time]
 }
 
 // New prepares it; Run writes.
 func New(client kubernetes.Interface, component string, again time.Duration, now func() time.Time) *Writer {
 	return &Writer{
 		Component: component, Again: again, client: client, now: now,
-		limit: rate.NewLimiter(perSecond, burst), queue: make(chan Event, queued), last: map[string]time.Time{},
+		limit: rate.NewLimiter(perSecond, burst), queue: make(chan Event, queued), last: limit.NewLRU[string, time.Time](remembered),
 	}
 }
 
@@ -72,13 +74,10 @@ func (w *Writer) due(key string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := w.now()
-	if last, found := w.last[key]; found && now.Sub(last) < w.Again || !w.limit.AllowN(now, 1) {
+	if last, found := w.last.Peek(key); found && now.Sub(last) < w.Again || !w.limit.AllowN(now, 1) {
 		return false
 	}
-	if len(w.last) >= remembered {
-		clear(w.last)
-	}
-	w.last[key] = now
+	w.last.Put(key, now)
 	return true
 }
 

@@ -37,10 +37,11 @@ func TestAllows(t *testing.T) {
 		{name: "all accounts, written", grants: []grant.Grant{one("n", "*", role)}, want: true},
 		{name: "patterns", grants: []grant.Grant{one("n*", "?", "arn:aws:iam::*:role/team/*")}, want: true},
 		{name: "longer role", grants: []grant.Grant{one("n", "s", role)}, takes: role + "b"},
-		{name: "a role with the pattern inside", grants: []grant.Grant{one("n", "s", "arn:aws:iam::*:role/team/*")}, takes: "arn:aws:iam::999999999999:role/evil:role/team/a", reason: "is no role's ARN"},
+		{name: "a role with the pattern inside", grants: []grant.Grant{one("n", "s", "arn:aws:iam::*:role/team/*")}, takes: "arn:aws:iam::999999999999:role/evil:role/team/a", reason: "is not a role ARN"},
 		{name: "another partition's ARN is none of the pattern's", grants: []grant.Grant{one("n", "s", "arn:aws:iam::*:role/team/*")}, takes: "arn:aws-cn:iam::111122223333:role/team/a"},
 		{name: "everything", grants: []grant.Grant{one("*", "*", "*")}, want: true},
 		{name: "everything but junk", grants: []grant.Grant{one("*", "*", "*")}, takes: "junk"},
+		{name: "a path without a name", grants: []grant.Grant{one("*", "*", "*")}, takes: "arn:aws:iam::111122223333:role/a/"},
 		{name: "a new line at the end", grants: []grant.Grant{one("*", "*", "*")}, takes: role + "\n"},
 		{name: "nobody", grants: []grant.Grant{one("*", "*", "*")}, sa: "-"},
 		{name: "subject and role of different grants", grants: []grant.Grant{one("n", "s", "arn:aws:iam::111122223333:role/x"), one("m", "s", role)}},
@@ -126,7 +127,8 @@ func FuzzAllows(f *testing.F) {
 			accounts = "*"
 		}
 		want := namespace != "" && account != "" && matches(namespaces, namespace) && matches(accounts, account) && matches(roles, takes) &&
-			regexp.MustCompile(`\Aarn:aws[a-z0-9-]*:iam::[0-9]{12}:role/[A-Za-z0-9_/.@+=,-]+\z`).MatchString(takes)
+			regexp.MustCompile(`\Aarn:aws[a-z0-9-]*:iam::[0-9]{12}:role/([A-Za-z0-9_.@+=,-]+/)*[A-Za-z0-9_.@+=,-]{1,64}\z`).MatchString(takes) &&
+			len(takes) <= 2048 && strings.LastIndex(takes, "/")-strings.Index(takes, "/") < 512
 		if got.Allowed != want {
 			t.Errorf("%q %q %q: %q %q %q: %+v, want %t", namespaces, accounts, roles, namespace, account, takes, got, want)
 		}

@@ -9,7 +9,7 @@ import (
 )
 
 // TestConfig: the closest entry holds, and what cannot be read is told and left
-// out (spec webhook §14 Q20, Q22).
+// out (spec webhook rows Q20, Q22).
 func TestConfig(t *testing.T) {
 	t.Parallel()
 	settings := inject.Defaults()

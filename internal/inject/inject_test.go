@@ -3,6 +3,7 @@ package inject_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -81,8 +82,23 @@ func TestWarnings(t *testing.T) {
 		want             string // "" for no warning at all
 	}{
 		{name: "nothing to say"},
-		{name: "no ARN", account: account("role-arn", "junk"), want: `role-arn "junk" is no role's ARN`},
-		{name: "a user's ARN", account: account("role-arn", "arn:aws:iam::111122223333:user/u"), want: "is no role's ARN"},
+		{name: "no ARN", account: account("role-arn", "junk"), want: `role-arn: "junk" is not a role ARN`},
+		{name: "a user's ARN", account: account("role-arn", "arn:aws:iam::111122223333:user/u"), want: "is not a role ARN"},
+		{
+			name:    "a path without a name",
+			account: account("role-arn", "arn:aws:iam::111122223333:role/a/"),
+			want:    "no name follows the last slash; it is injected as it is",
+		},
+		{
+			name:    "a name of 65 characters",
+			account: account("role-arn", "arn:aws:iam::111122223333:role/"+strings.Repeat("n", 65)),
+			want:    "the name has more than 64 characters",
+		},
+		{
+			name:    "a blank at the end",
+			account: account("role-arn", role+" "),
+			want:    "a name consists of letters",
+		},
 		{name: "ARN with a path and another partition", account: account("role-arn", "arn:aws-us-gov:iam::111122223333:role/a/b@c")},
 		{name: "bool", account: account("sts-regional-endpoints", "yes"), want: `"yes" is neither true nor false; false is used`},
 		{name: "account's expiration", account: account("token-expiration", "1h"), want: `"1h" is no number of seconds; 86400 is used`},
@@ -109,8 +125,27 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
+// TestMalformedRolesAreInjected is spec webhook §14 Q6: whatever the annotation
+// says, the pod gets it, and its author a warning.
+func TestMalformedRolesAreInjected(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{
+		"junk", "arn:aws:iam::111122223333:role/a/", "arn:aws:iam::111122223333:role//a", "arn:aws:iam::111122223333:role/",
+		"arn:aws:iam::111122223333:role/a*", "arn:aws:iam::1111:role/a", "arn:aws:iam::111122223333:user/a", " " + role, role + "\n",
+	} {
+		pod := podOf("", oneContainer)
+		result := mustPod(t, pod, map[string]string{"eks.amazonaws.com/role-arn": text}, inject.Defaults())
+		if got := variables(t, applyPatch(t, pod, result.Patch)); !slices.Contains(got, "AWS_ROLE_ARN="+text) {
+			t.Errorf("%q is not injected: %q", text, got)
+		}
+		if len(result.Warnings) != 1 || !strings.Contains(result.Warnings[0], "is not a role ARN") {
+			t.Errorf("%q: warnings %q", text, result.Warnings)
+		}
+	}
+}
+
 // TestForeignMountIsNotDoubled: the API server refuses a pod with one path
-// mounted twice (spec webhook §14 Q10).
+// mounted twice (spec webhook row Q10).
 func TestForeignMountIsNotDoubled(t *testing.T) {
 	t.Parallel()
 	for _, at := range []string{mountPath, mountPath + "/", strings.Replace(mountPath, "/run/", "/run/./", 1)} {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/rolecall/rolecall/internal/credential"
 	"github.com/rolecall/rolecall/internal/localaws/account"
+	localiam "github.com/rolecall/rolecall/internal/localaws/iam"
 )
 
 const serviceTrust = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
@@ -251,8 +252,8 @@ func TestQuotas(t *testing.T) {
 			_, err := admin.CreateRole(ctx, &iam.CreateRoleInput{RoleName: &name, AssumeRolePolicyDocument: new(serviceTrust)})
 			return err
 		}},
-		{"InstanceProfilesPerAccount", 1000, account.State.CountProfiles, func(s account.State, name string) error {
-			return s.PutProfile(&account.InstanceProfile{Name: name, Path: "/"})
+		{"InstanceProfilesPerAccount", 1000, localiam.CountProfiles, func(s account.State, name string) error {
+			return localiam.PutProfile(s, &localiam.InstanceProfile{Name: name, Path: "/"})
 		}, func(ctx context.Context, name string) error {
 			_, err := admin.CreateInstanceProfile(ctx, &iam.CreateInstanceProfileInput{InstanceProfileName: &name})
 			return err

@@ -38,7 +38,7 @@ const maxForeignBody = 8 << 20
 func (s *Server) receive(a *ask, answer *wire.Answer) error {
 	r := a.HTTP
 	a.endpoint = endpointOf(r.Host, r.URL.EscapedPath())
-	a.Path, a.Bucket = a.endpoint.path, a.endpoint.bucket
+	a.Path = a.endpoint.path
 	a.signed, a.unsigned = sigv4.Parse(r)
 	a.Region = s.regionOf(a)
 	a.Query = &wire.Query{}
@@ -96,7 +96,7 @@ func (a *ask) maxBody() int64 {
 // the signature's scope. What the parameters say comes later and counts more.
 func (a *ask) findByName(services map[string]*service.Service) {
 	if found := services[a.endpoint.service]; found != nil {
-		a.service, a.name = found, found.Name
+		a.service, a.name, a.HostPrefix = found, found.Name, a.endpoint.prefix
 		return
 	}
 	a.name = a.endpoint.service
@@ -112,7 +112,7 @@ func (a *ask) findByName(services map[string]*service.Service) {
 		}
 	}
 	if a.service != nil && a.service.Protocol == wire.S3 && a.endpoint.local != "" && a.endpoint.service != a.name {
-		a.Bucket = a.endpoint.local // BUCKET.localhost, as SDKs make of an endpoint at localhost
+		a.HostPrefix = a.endpoint.local // BUCKET.localhost, as SDKs make of an endpoint at localhost
 	}
 }
 

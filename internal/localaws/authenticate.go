@@ -48,10 +48,13 @@ func (a *ask) isAnonymous() bool {
 }
 
 // unchunk takes a body apart that came in chunks, as only S3's do.
-func (a *ask) unchunk(secret credential.Secret) (err error) {
-	if a.protocol() == wire.S3 {
-		a.Body, a.Trailer, err = a.signed.Chunks(a.HTTP, a.Body, secret)
+func (a *ask) unchunk(secret credential.Secret) error {
+	if a.protocol() != wire.S3 {
+		return nil
 	}
+	body, trailer, err := a.signed.Chunks(a.HTTP, a.Body, secret)
+	a.Body, a.HTTP = body, a.HTTP.WithContext(a.HTTP.Context()) // a copy: requests are not ours to change
+	a.HTTP.Trailer = trailer
 	return err
 }
 

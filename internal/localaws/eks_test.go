@@ -16,6 +16,7 @@ import (
 
 	"github.com/rolecall/rolecall/internal/credential"
 	"github.com/rolecall/rolecall/internal/localaws/account"
+	localeks "github.com/rolecall/rolecall/internal/localaws/eks"
 )
 
 const (
@@ -428,8 +429,8 @@ func TestManyAssociations(t *testing.T) {
 	fill := func(from, to int) {
 		err := w.accounts.Default().Update(func(state account.State) error {
 			for i := from; i < to; i++ {
-				one := &account.Association{ID: account.NewAssociationID(), Namespace: fmt.Sprint("n", i%2), ServiceAccount: fmt.Sprint("s", i), RoleARN: roleCart}
-				if err := state.InCluster("eu-west-1", "prod").PutAssociation(one); err != nil {
+				one := &localeks.Association{ID: localeks.NewAssociationID(), Namespace: fmt.Sprint("n", i%2), ServiceAccount: fmt.Sprint("s", i), RoleARN: roleCart}
+				if err := localeks.In(state, "eu-west-1", "prod").PutAssociation(one); err != nil {
 					return err
 				}
 			}

@@ -11,8 +11,8 @@ type endpoint struct {
 	service, region string
 	// global says that it is AWS's own name for a service, with no region in it.
 	global bool
-	// bucket is what stands before the service's name: S3's virtual hosts.
-	bucket string
+	// prefix is what stands before the service's name: buckets, for S3.
+	prefix string
 	// path is the request's, escaped, without a host name in it.
 	path string
 	// local is what stands before .localhost in the host name.
@@ -77,9 +77,7 @@ func parseHost(host string) (endpoint, bool) {
 	if legacy := legacyS3.FindStringSubmatch(e.service); legacy != nil {
 		e.service, e.region = "s3", legacy[1]
 	}
-	if e.service == "s3" {
-		e.bucket = strings.Join(labels[:last], ".")
-	}
+	e.prefix = strings.Join(labels[:last], ".")
 	e.global = e.region == "" && strings.HasSuffix(strings.ToLower(host), ".amazonaws.com")
 	return e, e.service != ""
 }

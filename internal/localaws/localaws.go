@@ -78,6 +78,7 @@ func New(config Config) *Server {
 	if config.Faults {
 		s.faults = &faults.List{}
 	}
+	var tables []account.Table
 	keys := sts.NewKeys(config.Issuers, s.clock.Now)
 	for _, room := range []*service.Service{
 		eks.New(),
@@ -88,9 +89,10 @@ func New(config Config) *Server {
 		ssm.New(),
 	} {
 		s.services[room.Name] = room
+		tables = append(tables, room.Tables...)
 	}
 	if config.ConsistencyDelay > 0 {
-		s.accounts.Delay(config.ConsistencyDelay, s.clock.Now)
+		s.accounts.Delay(config.ConsistencyDelay, s.clock.Now, tables...)
 	}
 	s.own = s.ownPaths()
 	return s

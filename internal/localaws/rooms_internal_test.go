@@ -1,18 +1,73 @@
 package localaws
 
 import (
+	"encoding/json"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/service"
 	"github.com/rolecall/rolecall/internal/localaws/wire"
 )
+
+// TestTables: no two services keep records in one table, not even in a part of
+// another's, and all are listed.
+func TestTables(t *testing.T) {
+	t.Parallel()
+	accounts, err := account.NewSet(account.NewMemory(), []string{"000000000000"}, time.Unix(0, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := New(Config{Accounts: accounts, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	owners := map[string]string{"meta": "the store", "account": "the store"}
+	add := func(owner string, tables []account.Table) {
+		for _, table := range tables {
+			if other, taken := owners[table.Name]; taken {
+				t.Errorf("table %q of %s is one of %s, too", table.Name, owner, other)
+			}
+			if table.Name == "" || strings.Contains(table.Name, "/") {
+				t.Errorf("table %q of %s: a name is one segment", table.Name, owner)
+			}
+			owners[table.Name] = owner
+		}
+	}
+	add("identities", account.Tables())
+	for name, room := range s.services {
+		add(name, room.Tables)
+	}
+	// And the names are those that data folders have.
+	text, err := os.ReadFile("testdata/records.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kept map[string]any
+	if err := json.Unmarshal(text, &kept); err != nil {
+		t.Fatal(err)
+	}
+	names := map[string]bool{}
+	for kind := range kept {
+		parts := strings.Split(kind, "/")
+		if arn.IsAccount(parts[0]) {
+			parts = parts[1:]
+		}
+		names[parts[0]] = true
+	}
+	want, got := slices.Sorted(maps.Keys(names)), slices.Sorted(maps.Keys(owners))
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("tables mismatch (-want +got):\n%s", diff)
+	}
+}
 
 type answered struct{ Said string }
 
@@ -25,7 +80,7 @@ func TestRooms(t *testing.T) {
 	}
 	s := New(Config{Accounts: accounts, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
 	echo := service.Operation{Access: service.Anybody, Do: func(c *service.Call) (any, error) {
-		return answered{c.Operation + " " + c.Bucket + c.Path}, nil
+		return answered{c.Operation + " " + c.HostPrefix + c.Path}, nil
 	}}
 	raw := service.Operation{Access: service.Anybody, Do: func(*service.Call) (any, error) {
 		return &wire.Raw{Status: http.StatusPartialContent, Header: http.Header{"Content-Type": {"text/plain"}, "Etag": {`"x"`}}, Body: []byte("content")}, nil

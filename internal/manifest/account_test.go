@@ -76,7 +76,7 @@ func TestAnnotationsAreTexts(t *testing.T) {
 			switch {
 			case want == "" && err != nil:
 				t.Errorf("%s is refused: %v", value, err)
-			case want != "" && (err == nil || !strings.HasPrefix(err.Error(), "f.yaml:"+place+": ") || !strings.Contains(err.Error(), `"x" must be a text; put it in quotes`)):
+			case want != "" && (err == nil || !strings.HasPrefix(err.Error(), "f.yaml:"+place+": ") || !strings.Contains(err.Error(), `"x" must be a string; put it in quotes`)):
 				t.Errorf("%s at %s: %v", value, place, err)
 			}
 		}
@@ -119,7 +119,7 @@ func TestInvalidInput(t *testing.T) {
 		{"key twice", account + "---\n" + podHead + "  containers:\n  - name: a\n    env: []\n    env: []\n", `f.yaml:15:5: the key "env" is here twice, first on line 14`},
 		{"key twice in JSON", `{"kind":"ServiceAccount","metadata":{"name":"a","name":"b"}}`, `f.yaml:1:49: the key "name" is here twice, first on line 1`},
 		{"key twice in an account", "kind: ServiceAccount\nmetadata: {name: a, name: b}\n", `f.yaml:2:21: the key "name" is here twice, first on line 2`},
-		{"JSON number", "{}\n{\"kind\":\"ServiceAccount\",\n\"metadata\":{\"name\":\"a\",\"annotations\":{\n\t\"é\":86400}}}", `f.yaml:4:6: annotation "é" must be a text`},
+		{"JSON number", "{}\n{\"kind\":\"ServiceAccount\",\n\"metadata\":{\"name\":\"a\",\"annotations\":{\n\t\"é\":86400}}}", `f.yaml:4:6: annotation "é" must be a string`},
 		{"spec null", "a: b\n---\n# x\nkind: Pod\nspec:\n", `f.yaml:4:1: Pod "" has no pod: want spec`},
 		{"tab", "a: b\n---\nkind: Pod\nspec:\n  a: b\n\tc: d\n", "f.yaml:6:1: not valid YAML: a tab in the indentation, want spaces"},
 		{"UTF-16", "\xff\xfek\x00", "f.yaml:1:1: the text is UTF-16, want UTF-8"},

@@ -117,7 +117,7 @@ func TestAliasesThatCannotBe(t *testing.T) {
 	for _, row := range []struct{ name, text, want string }{
 		{"cycle", "kind: Pod\nspec: &s\n  containers: [*s]\n", "f.yaml:3:16: not valid: the alias *s stands inside what it names"},
 		{"growth", account + "---\n" + laughs + podHead + "  x: *a9\n", "its aliases make it too large"},
-		{"merge of a text", account + "---\n" + podHead + "  <<: no\n", "f.yaml:12:7: << merges maps, and this is none"},
+		{"merge of a text", account + "---\n" + podHead + "  <<: no\n", "f.yaml:12:7: << merges maps, and this is not a map"},
 	} {
 		_, _, err := manifest.Inject([]manifest.Source{{Name: "f.yaml", Text: []byte(row.text)}}, inject.Defaults())
 		if err == nil || !strings.Contains(err.Error(), row.want) {

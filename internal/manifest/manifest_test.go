@@ -109,7 +109,7 @@ func TestBadInput(t *testing.T) {
 	for _, row := range []struct{ name, text, want string }{
 		{"indentation", "a: b\n---\nkind: Pod\n  bad: x\n", "f.yaml:4: not valid YAML"},
 		{"tab", "a:\n\t- b\n", "f.yaml:2:1: not valid YAML: a tab in the indentation"},
-		{"annotation a number", "kind: ServiceAccount\nmetadata:\n  name: s\n  annotations:\n    x: 86400\n", `f.yaml:5:8: annotation "x" must be a text; put it in quotes`},
+		{"annotation a number", "kind: ServiceAccount\nmetadata:\n  name: s\n  annotations:\n    x: 86400\n", `f.yaml:5:8: annotation "x" must be a string; put it in quotes`},
 		{"annotations a list", "kind: ServiceAccount\nmetadata:\n  name: s\n  annotations: []\n", "f.yaml:4:16: metadata.annotations must be a map"},
 		{"account without name", "a: 1\n---\nkind: ServiceAccount\n", "f.yaml:3:1: a ServiceAccount without metadata.name"},
 		{"no pod", "kind: Deployment\nmetadata: {name: d}\n", `Deployment "d" has no pod: want spec.template.spec`},

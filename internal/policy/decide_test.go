@@ -7,8 +7,8 @@ import (
 	"github.com/rolecall/rolecall/internal/policy"
 )
 
-// The rows of spec iam-policy §10, and many more, are data: package policycase
-// decides test/conformance/policy. Here is what that form cannot say.
+// The rows of spec iam-policy §10, and many more, are data, which TestCorpus
+// decides. Here is what that form cannot say.
 
 // TestEntityIDs: IAM stores the unique ids of users and roles; a role that was
 // deleted and made again is another one.

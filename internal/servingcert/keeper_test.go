@@ -50,8 +50,15 @@ func newKeeper(client kubernetes.Interface, now *clock) *servingcert.Keeper {
 		ObjectMeta: metav1.ObjectMeta{Name: "hook"}, Webhooks: []admissionregistrationv1.ValidatingWebhook{{Name: "c.example"}, {Name: "d.example"}},
 	}
 	return &servingcert.Keeper{
-		Client: client, Namespace: "eks", Secret: "hook", Names: []string{"127.0.0.1"}, Lifetimes: lifetimes,
-		Registrar: &servingcert.Registrar{Client: client, Mutating: mutating, Validating: validating}, Log: slog.New(slog.DiscardHandler), Now: now.time,
+		Client:    client,
+		Namespace: "eks",
+		Secret:    "hook",
+		Authority: "rolecall test",
+		Names:     []string{"127.0.0.1"},
+		Lifetimes: lifetimes,
+		Registrar: &servingcert.Registrar{Client: client, Mutating: mutating, Validating: validating},
+		Log:       slog.New(slog.DiscardHandler),
+		Now:       now.time,
 	}
 }
 

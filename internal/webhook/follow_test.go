@@ -21,7 +21,7 @@ import (
 
 var discard = slog.New(slog.DiscardHandler)
 
-// TestConfigMapFollows is spec webhook §14 Q22 and Q23: bad entries are left out,
+// TestConfigMapFollows is spec webhook rows Q22 and Q23: bad entries are left out,
 // a bad document changes nothing, each good one replaces all, deletion clears.
 func TestConfigMapFollows(t *testing.T) {
 	t.Parallel()

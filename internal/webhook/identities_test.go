@@ -14,8 +14,8 @@ import (
 	"github.com/rolecall/rolecall/internal/webhook"
 )
 
-// TestIdentitiesFile goes through spec webhook §8.1's states of the file, as a
-// ConfigMap volume has it: behind links that the kubelet swaps (Q17).
+// TestIdentitiesFile goes through the states of the file (spec webhook §8.1, row Q17),
+// as a ConfigMap volume has it: behind links that the kubelet swaps.
 func TestIdentitiesFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

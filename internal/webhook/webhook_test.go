@@ -100,7 +100,7 @@ func TestReviews(t *testing.T) {
 		{name: "unknown account", body: reviewOf("v1", strings.Replace(pod, `"s"`, `"x"`, 1)), status: 200, allowed: true},
 		{name: "mirror pod", body: reviewOf("v1", strings.Replace(pod, `"serviceAccountName":"s",`, "", 1)), status: 200, allowed: true},
 		{name: "skip label", body: reviewOf("v1", strings.Replace(pod, `"name":"p"`, `"labels":{"eks.amazonaws.com/skip-pod-identity-webhook":"x"}`, 1)), status: 200, allowed: true},
-		{name: "junk role warns", body: reviewOf("v1", strings.Replace(pod, `"s"`, `"junk"`, 1)), status: 200, allowed: true, patched: true, warning: "is no role's ARN"},
+		{name: "junk role warns", body: reviewOf("v1", strings.Replace(pod, `"s"`, `"junk"`, 1)), status: 200, allowed: true, patched: true, warning: "is not a role ARN"},
 		{name: "update", body: strings.Replace(reviewOf("v1", pod), "CREATE", "UPDATE", 1), status: 200, allowed: true},
 		{name: "other resource", body: strings.Replace(reviewOf("v1", pod), `"pods"`, `"services"`, 1), status: 200, allowed: true},
 		{name: "75 xml", contentType: "application/xml", body: "x", status: 415},

@@ -25,7 +25,7 @@ import (
 
 const adminARN = "arn:aws:iam::" + accountID + ":role/admin"
 
-// admission is rows H21 and A17 of spec podidentity §21 for all who write to the
+// admission is spec podidentity rows H21 and A17 for all who write to the
 // API server: kubectl, the command, the EKS API.
 func (w *brokerWorld) admission(client *eks.Client) {
 	t, ctx := w.t, w.t.Context()

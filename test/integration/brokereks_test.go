@@ -48,7 +48,7 @@ func create(namespace, account string, edits ...func(*eks.CreatePodIdentityAssoc
 	return input
 }
 
-// TestBrokerEKS is rows A1 to A19 of spec podidentity §21 with the real clients,
+// TestBrokerEKS is spec podidentity rows A1 to A19 with the real clients,
 // on a real API server.
 func TestBrokerEKS(t *testing.T) {
 	t.Parallel()
@@ -268,7 +268,7 @@ func (w *brokerWorld) bearer(token, method, query string) (status int, code stri
 	return response.StatusCode, response.Header.Get("X-Amzn-Errortype")
 }
 
-// grants is row H21, on write and at use.
+// grants is spec podidentity row H21, on write and at use.
 func (w *brokerWorld) grants(client *eks.Client) {
 	t, ctx := w.t, w.t.Context()
 	w.must(client.CreatePodIdentityAssociation(ctx, create("shop", "cart-federated")))
@@ -285,7 +285,7 @@ func (w *brokerWorld) grants(client *eks.Client) {
 	w.eventually("no grant again", raw, "")
 }
 
-// pages are rows A12, A16 and A18: none of the accounts exists.
+// pages are spec podidentity rows A12, A16 and A18: none of the accounts exists.
 func (w *brokerWorld) pages(client *eks.Client) {
 	t, ctx := w.t, w.t.Context()
 	count := 0

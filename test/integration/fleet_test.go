@@ -39,6 +39,7 @@ import (
 	"github.com/rolecall/rolecall/internal/localaws"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	localsts "github.com/rolecall/rolecall/internal/localaws/sts"
+	"github.com/rolecall/rolecall/internal/sessionplan"
 	"github.com/rolecall/rolecall/internal/token"
 	"github.com/rolecall/rolecall/test/lockedbuffer"
 )
@@ -196,7 +197,7 @@ func (f *fleet) startBroker(ctx context.Context, running *sync.WaitGroup, perSec
 		Cluster: cluster, Tokens: tokens, Objects: f.objects, Associations: set, Grants: grants, Changes: broker.NewChanges(), Limits: broker.DefaultLimits(),
 		Agents: &broker.Agents{Mode: broker.ServiceAccountToken, Account: "rolecall-system/rolecall-agent", Audience: "rolecall-broker", Tokens: tokens, Now: f.aws.now},
 		Sessions: &session.Taker{
-			Roles: roles, Cluster: cluster, Default: v1alpha1.Federated, Minter: &session.Minter{Issuer: mintedURL, Key: follow.Hold(f.aws.minted), Now: f.aws.now},
+			Roles: roles, Plane: sessionplan.Plane{Cluster: *cluster, Mode: v1alpha1.Federated}, Minter: &session.Minter{Issuer: mintedURL, Key: follow.Hold(f.aws.minted), Now: f.aws.now},
 			Pace: session.NewPace(perSecond, int(perSecond), f.aws.now), Metrics: session.NewMetrics(metrics), Now: f.aws.now,
 		},
 		Audit: broker.NewAudit(f.audit, func(err error) { f.t.Error(err) }), Metrics: metrics, Log: slog.New(slog.DiscardHandler), Now: f.aws.now,
@@ -366,7 +367,7 @@ func (f *fleet) begin(pods []*fleetPod) (took time.Duration, sessions int) {
 	return took, len(given)
 }
 
-// TestColdStart is row S13: pods that start together, 100 on each node, with 50 s
+// TestColdStart is spec podidentity row S13: pods that start together, 100 on each node, with 50 s
 // worth of calls at STS's rate. Each gets a session of its own, for one successful
 // call.
 func TestColdStart(t *testing.T) {
@@ -382,7 +383,7 @@ func TestColdStart(t *testing.T) {
 	})
 }
 
-// TestThrottledBySTS is row S11: while STS throttles, no pod makes more than three
+// TestThrottledBySTS is spec podidentity row S11: while STS throttles, no pod makes more than three
 // calls in any second, however often it asks; when it stops, all have sessions.
 func TestThrottledBySTS(t *testing.T) {
 	t.Parallel()
@@ -424,7 +425,7 @@ func TestThrottledBySTS(t *testing.T) {
 }
 
 // TestTenMinutes: 500 pods have sessions while the broker is away for ten minutes,
-// or STS is (S12), as renewals fall due. None is refused, and afterwards all are
+// or STS is (spec podidentity row S12), as renewals fall due. None is refused, and afterwards all are
 // renewed at the pace of renewals.
 func TestTenMinutes(t *testing.T) {
 	t.Parallel()

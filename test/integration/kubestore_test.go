@@ -13,8 +13,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
-	"github.com/rolecall/rolecall/internal/association/kubestore"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/store/kubestore"
 	"github.com/rolecall/rolecall/test/cluster"
 	"github.com/rolecall/rolecall/test/storecontract"
 )

@@ -89,7 +89,7 @@ func (w *podWorld) mode(mode, account string) {
 		t.Errorf("audit of %s: %v", got.AccessKeyID, records)
 	}
 
-	// Another role (D19): what the agent gives next is a session of it.
+	// Another role (spec podidentity row D19): what the agent gives next is a session of it.
 	w.must(w.associations().Patch(ctx, account, types.MergePatchType, []byte(`{"spec":{"roleARN":"arn:aws:iam::`+accountID+`:role/cart2"}}`), metav1.PatchOptions{}))
 	began := time.Now()
 	poll(t, func() bool { return pod.ask().AccessKeyID != got.AccessKeyID }, func() { t.Fatal("the old role's session is served for ever") })
@@ -98,7 +98,7 @@ func (w *podWorld) mode(mode, account string) {
 		t.Errorf("another role: %+v", report)
 	}
 
-	// No association (D20): refused by the broker at once, forgotten by the agent.
+	// No association (spec podidentity row D20): refused by the broker at once, forgotten by the agent.
 	w.must(nil, w.associations().Delete(ctx, account, metav1.DeleteOptions{}))
 	began = time.Now()
 	w.eventually("association deleted", pod.raw, "ResourceNotFoundException")
@@ -192,7 +192,7 @@ func (w *podWorld) targetRole() {
 }
 
 // wrongNode: the token of a pod on n2, shown to the agent of n1, gives nothing,
-// and STS never hears of it (H16).
+// and STS never hears of it (spec podidentity row H16).
 func (w *podWorld) wrongNode() {
 	t := w.t
 	w.associate("elsewhere", "")
@@ -351,7 +351,7 @@ func (w *podWorld) agentKilled() {
 	asking.Wait()
 }
 
-// auditIsWhole is row S14: each session that a pod was given is in the audit
+// auditIsWhole is spec podidentity row S14: each session that a pod was given is in the audit
 // once.
 func (w *podWorld) auditIsWhole() {
 	times := map[string]int{}

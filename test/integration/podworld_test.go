@@ -621,7 +621,7 @@ func (w *podWorld) records(says ...string) (found []map[string]any) {
 	return found
 }
 
-// checkSecrets is row H15.
+// checkSecrets is spec podidentity row H15.
 func (w *podWorld) checkSecrets() {
 	w.all.mu.Lock()
 	defer w.all.mu.Unlock()

@@ -63,7 +63,7 @@ func has(t *testing.T, address netip.Addr) string {
 }
 
 // TestPrepare makes the link with a real kernel, whatever types it has, listens
-// there, does nothing the second time, and leaves nothing behind (G16, G17).
+// there, does nothing the second time, and leaves nothing behind (spec podidentity rows G16, G17).
 func TestPrepare(t *testing.T) {
 	namespace(t)
 	asked, log := request()
@@ -146,7 +146,7 @@ func TestOnLoopback(t *testing.T) {
 	}
 }
 
-// TestNoIPv6: a node without IPv6 serves IPv4 (G18), unless told otherwise.
+// TestNoIPv6: a node without IPv6 serves IPv4 (spec podidentity row G18), unless told otherwise.
 func TestNoIPv6(t *testing.T) {
 	namespace(t)
 	for _, which := range []string{"all", "default"} {

@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rolecall/rolecall/internal/app/cli"
-	"github.com/rolecall/rolecall/internal/audit"
+	"github.com/rolecall/rolecall/internal/auditchain"
 	"github.com/rolecall/rolecall/internal/fault"
 )
 
@@ -65,7 +65,7 @@ func verifyAudit(sys cli.System, output, name string) error {
 		defer func() { _ = file.Close() }() // it was only read
 		in, called = file, name
 	}
-	report, err := audit.Verify(in)
+	report, err := auditchain.Verify(in)
 	if err != nil {
 		return fault.New(fault.Unavailable, "read %s: %w", called, err)
 	}
@@ -85,7 +85,7 @@ func verifyAudit(sys cli.System, output, name string) error {
 	return nil
 }
 
-func startsLate(report *audit.Report) bool {
+func startsLate(report *auditchain.Report) bool {
 	for _, chain := range report.Chains {
 		if chain.First > 1 {
 			return true
@@ -94,7 +94,7 @@ func startsLate(report *audit.Report) bool {
 	return false
 }
 
-func printAudit(out io.Writer, output string, report *audit.Report) error {
+func printAudit(out io.Writer, output string, report *auditchain.Report) error {
 	if output == "json" {
 		encoder := json.NewEncoder(out)
 		encoder.SetIndent("", "  ")

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/inject"
 )
@@ -26,7 +27,7 @@ func ValidateInject(s *inject.Settings) error {
 		return refused("token-audience", s.Audience, "an audience: tokens without one are for the API server, and STS refuses them")
 	case c.Audience == "":
 		return refused("container-credentials-audience", c.Audience, "an audience: tokens without one are for the API server")
-	case s.Region != "" && !inject.IsRegion(s.Region):
+	case s.Region != "" && !arn.IsRegionLabel(s.Region):
 		return refused("aws-default-region", s.Region, "a region")
 	case !isMountPath(s.MountPath):
 		return refused("token-mount-path", s.MountPath, "an absolute path without a colon")

@@ -5,12 +5,28 @@
 // It knows no command.
 package flags
 
-import "github.com/spf13/cobra"
+import (
+	"log/slog"
 
-// logConfig is how a server logs.
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/rolecall/rolecall/internal/app/cli"
+	"github.com/rolecall/rolecall/internal/obs"
+)
+
+// Logs say how a server logs.
 type Logs struct{ Format, Level string }
 
+// Add adds --log-format and --log-level.
 func (c *Logs) Add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&c.Format, "log-format", "text", "text or json")
-	cmd.Flags().StringVar(&c.Level, "log-level", "info", "debug, info, warn or error")
+	cli.Group(cmd, "Logs", func(f *pflag.FlagSet) {
+		f.StringVar(&c.Format, "log-format", "text", "text or json")
+		f.StringVar(&c.Level, "log-level", "info", "debug, info, warn or error")
+	})
+}
+
+// Logger logs to standard error as the flags say.
+func (c *Logs) Logger(sys cli.System) (*slog.Logger, error) {
+	return obs.NewLogger(sys.Stderr, c.Format, c.Level)
 }

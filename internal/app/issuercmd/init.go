@@ -14,10 +14,10 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
+	"github.com/rolecall/rolecall/internal/apiserverflags"
 	"github.com/rolecall/rolecall/internal/app/cli"
 	"github.com/rolecall/rolecall/internal/app/flags"
 	"github.com/rolecall/rolecall/internal/arn"
-	"github.com/rolecall/rolecall/internal/distribution"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/issuer/accounts"
 	"github.com/rolecall/rolecall/internal/issuer/bucket"
@@ -93,7 +93,7 @@ distribution are printed and written as a patch; they keep the present issuer se
 	f.StringVar(&c.present, "present-issuer", "", "the cluster's present issuer, which stays accepted (default: asked with --kubeconfig, or the distribution's own)")
 	f.StringVar(&c.namespace, "namespace", "", "namespace of the cluster's objects in a management cluster")
 	f.StringArrayVar(&c.publicKeys, "public-key", nil, "PEM file of the cluster's keys; may be repeated")
-	flags.KeyKind(cmd, &c.kind, "rsa2048", "a new key: rsa2048, rsa3072, rsa4096 or p256")
+	flags.KeyKind(cmd, &c.kind, token.DefaultKind, "a new key: "+token.KindChoice())
 	f.DurationVar(&c.maxAge, "max-age", 5*time.Minute, "how long readers may keep the documents; at most an hour")
 	f.StringVar(&c.jwksPath, "jwks-path", "", "where the keys are below the URL, keys.json in EKS Anywhere's guide (default: openid/v1/jwks)")
 	f.BoolVar(&c.emptyIDs, "empty-kid", false, "repeat each key under an empty kid, for tokens of API servers before 1.16")
@@ -117,13 +117,13 @@ func (c *initConfig) validate() error {
 		return fault.New(fault.Usage, "--max-age %s: want at most an hour", c.maxAge)
 	case len(validation.IsDNS1123Subdomain(c.name)) > 0:
 		return fault.New(fault.Usage, "--name %q: want a name that an Issuer object can have: a-z, 0-9, - and .", c.name)
-	case !slices.Contains(flags.KeyKinds, c.kind):
-		return fault.New(fault.Usage, "--kind %q: want rsa2048, rsa3072, rsa4096 or p256", c.kind)
-	case c.bucket != "" && !bucketName.MatchString(c.bucket):
+	case !token.Kind(c.kind).IsValid():
+		return fault.New(fault.Usage, "--kind %q: want %s", c.kind, token.KindChoice())
+	case c.bucket != "" && !arn.IsBucket(c.bucket):
 		return fault.New(fault.Usage, "--bucket %q: want 3 to 63 of a-z, 0-9, - and .", c.bucket)
-	case c.region != "" && !flags.RegionName.MatchString(c.region):
+	case c.region != "" && !arn.IsRegion(c.region):
 		return fault.New(fault.Usage, "--region %q: want a region", c.region).Hint("for example eu-west-1")
-	case c.distribution != "" && !slices.Contains(distribution.Names(), distribution.Name(c.distribution)):
+	case c.distribution != "" && !slices.Contains(apiserverflags.Names(), apiserverflags.Name(c.distribution)):
 		return fault.New(fault.Usage, "--for %q is not known", c.distribution).Hint("want one of kubeadm, capi, kops, k3s, rke2, talos, eks-anywhere")
 	}
 	if err := c.validateProviders(); err != nil {
@@ -155,11 +155,8 @@ func (c *initConfig) validate() error {
 	return err
 }
 
-// As the definition of Issuer has them.
-var (
-	bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
-	thumbprint = regexp.MustCompile(`^[0-9A-Fa-f]{40}$`)
-)
+// thumbprint is as IAM has it.
+var thumbprint = regexp.MustCompile(`^[0-9A-Fa-f]{40}$`)
 
 // validateProviders looks at what IAM would refuse when all else is done.
 func (c *initConfig) validateProviders() error {
@@ -321,12 +318,12 @@ func makeProviders(ctx context.Context, sys cli.System, spec *v1alpha1.IssuerSpe
 
 // render makes what the API servers need; nil if nothing was asked for, or if they
 // have it. The issuer that they have now is present, unless it was named.
-func (c *initConfig) render(jwksPath, present string, own bool) (*distribution.Settings, error) {
+func (c *initConfig) render(jwksPath, present string, own bool) (*apiserverflags.Settings, error) {
 	present = cmp.Or(c.present, present)
 	if c.distribution == "" || present == c.url {
 		return nil, nil
 	}
-	settings, err := distribution.For(distribution.Name(c.distribution), distribution.Issuer{
+	settings, err := apiserverflags.For(apiserverflags.Name(c.distribution), apiserverflags.Issuer{
 		URL: c.url, Present: present, JWKSURI: c.url + "/" + cmp.Or(jwksPath, document.JWKSPath), Cluster: c.name, Namespace: c.namespace,
 		Bucket: c.bucket, Prefix: strings.Trim(c.prefix, "/"), OwnKeys: own,
 	})
@@ -336,7 +333,7 @@ func (c *initConfig) render(jwksPath, present string, own bool) (*distribution.S
 	return &settings, nil
 }
 
-func (c *initConfig) writeSettings(sys cli.System, settings *distribution.Settings) error {
+func (c *initConfig) writeSettings(sys cli.System, settings *apiserverflags.Settings) error {
 	if settings == nil {
 		fmt.Fprintf(sys.Stdout, "issuer: %s\n", c.url)
 		return nil

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rolecall/rolecall/internal/app/cli"
 	"github.com/rolecall/rolecall/internal/app/flags"
+	"github.com/rolecall/rolecall/internal/issuer/accounts"
 	"github.com/rolecall/rolecall/internal/issuer/desk"
 	"github.com/rolecall/rolecall/internal/issuer/store"
 )
@@ -57,6 +58,6 @@ func openDesk(
 	if d.Servers, err = cluster.Servers(ctx, object.Spec.APIServers); err != nil {
 		return nil, err
 	}
-	d.Store, err = store.Open(ctx, &object.Spec.Publish, cluster.Client)
+	d.Store, err = store.Open(ctx, &object.Spec.Publish, accounts.Bucket, cluster.Client)
 	return d, err
 }

@@ -51,7 +51,7 @@ Where the API servers sign by "rolecall serve signer", the keys are the signer's
 	}
 	c.flags(cmd)
 	cmd.Flags().BoolVar(&c.emergency, "emergency", false, "the key has leaked: wait for no cache and no token")
-	flags.KeyKind(cmd, &c.kind, "rsa2048", "the new key: rsa2048, rsa3072, rsa4096 or p256")
+	flags.KeyKind(cmd, &c.kind, token.DefaultKind, "the new key: "+token.KindChoice())
 	cmd.AddCommand(newRotateStatus(sys), newRotateAbort(sys))
 	return cmd
 }

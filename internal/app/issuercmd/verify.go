@@ -12,6 +12,7 @@ import (
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/app/cli"
 	"github.com/rolecall/rolecall/internal/app/flags"
+	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/issuer/accounts"
 	"github.com/rolecall/rolecall/internal/issuer/inspect"
@@ -84,6 +85,9 @@ func (c *verifyConfig) run(ctx context.Context, sys cli.System, output string) e
 		RoleARN:   spec.Probe.RoleARN,
 	}
 	if c.role != "" {
+		if _, err := arn.ParseRole(c.role); err != nil {
+			return fault.New(fault.Usage, "--role: %w", err)
+		}
 		seen.RoleARN = c.role
 	}
 	if len(c.audiences) > 0 {

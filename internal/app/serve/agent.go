@@ -2,7 +2,6 @@ package serve
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -12,12 +11,10 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/rolecall/rolecall/internal/agent"
 	"github.com/rolecall/rolecall/internal/agent/nodenet"
 	"github.com/rolecall/rolecall/internal/app/cli"
-	"github.com/rolecall/rolecall/internal/app/flags"
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/httpserve"
@@ -34,13 +31,13 @@ Pod Identity does, with credentials from EKS Auth or a broker. The node gets the
 addresses by itself, and loses them at the end if it did not have them before. The
 flags of AWS's agent are understood.`,
 		Args: cli.NoArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error { return c.serve(cmd.Context(), sys) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context(), sys) },
 	}
 	c.flags(cmd)
 	// AWS's agent has its server as a subcommand; its manifests go on working.
 	server := &cobra.Command{
 		Use: "server", Short: "The same as without it", Hidden: true, Args: cli.NoArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error { return c.serve(cmd.Context(), sys) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context(), sys) },
 	}
 	server.Flags().AddFlagSet(cmd.Flags())
 	cmd.AddCommand(server, newAgentInitialize(sys, c))
@@ -77,137 +74,130 @@ nothing.`,
 	return cmd
 }
 
-func (c *agentConfig) serve(ctx context.Context, sys cli.System) (err error) {
+func (c *agentConfig) run(ctx context.Context, sys cli.System) error {
 	log, err := c.logger(sys)
 	if err != nil {
 		return err
 	}
 	c.node = sys.Getenv("NODE_NAME")
-	hosts, err := c.validate(log)
-	if err != nil {
-		return err
-	}
-	upstream, err := awsapi.NewEKSAuth(ctx, c.eksAuth(sys.Now))
-	if err != nil {
-		return fault.New(fault.Usage, "find the upstream: %w", err).Hint("--endpoint names it, --region its region")
-	}
-	attributes := []any{"endpoint", upstream.Endpoint(), "mode", c.upstream}
-	if region := upstream.Region(); region != "" {
-		attributes = append(attributes, "region", region)
-	}
-	log.Info("upstream", attributes...)
-	setup, err := c.prepare(hosts, log)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, setup.Remove()) }()
-	listeners, err := c.listen(ctx, hosts, log)
-	if err != nil {
-		return err
-	}
-	registry := obs.NewRegistry()
-	pods, err := c.pods(sys.Now, log)
-	if err != nil {
-		return errors.Join(err, closeAll(listeners))
-	}
-	keys, err := c.keys(sys.Now)
-	if err != nil {
-		return errors.Join(err, closeAll(listeners))
-	}
-	config := c.settings
-	config.Cluster, config.Upstream, config.AllowedHosts, config.Node = c.cluster, upstream, c.allowed(hosts), c.node
-	config.Keys, config.Pods, config.Metrics, config.Log, config.Now = keys, pods, registry, log, sys.Now
-	config.Changes = c.changes(upstream, log)
-	node, err := agent.New(config)
-	if err == nil {
-		err = node.Restore()
-	}
-	if err != nil {
-		return errors.Join(err, closeAll(listeners))
-	}
-	registerNode(registry, setup)
-
-	probes := &agent.Probes{Addresses: addressesOf(listeners)}
-	if c.readyRequires == "upstream" {
-		probes.Upstream = node.Ready
-	}
-	parts, ctx := errgroup.WithContext(ctx)
-	if pods != nil {
-		parts.Go(func() error { return pods.Run(ctx, log) })
-	}
-	if err := c.untaint(ctx, parts, probes, node, log); err != nil {
-		return errors.Join(err, closeAll(listeners))
-	}
-	if err := c.serveProbes(ctx, parts, probes, registry, log); err != nil {
-		return errors.Join(err, closeAll(listeners))
-	}
-	c.serveNode(ctx, parts, node, listeners, log)
-	parts.Go(func() error { staySmall(ctx); return nil })
-	return parts.Wait()
+	r := newRunner(log)
+	return r.run(ctx, func(ctx context.Context) error { return c.makeParts(ctx, sys, r) })
 }
 
-// serveNode drains the listeners before the agent ends: who is being answered
-// still needs it.
-func (c *agentConfig) serveNode(ctx context.Context, parts *errgroup.Group, node *agent.Agent, listeners []net.Listener, log *slog.Logger) {
-	ctx = c.handOver(ctx, listeners, log)
-	limits := httpserve.Limits{Header: 2 * time.Second, Read: 5 * time.Second, Idle: time.Minute, Drain: c.grace}
-	parts.Go(func() error { return node.Run(ctx) })
-	for _, listener := range listeners {
-		server := httpserve.Server{Name: "agent", Handler: node, Log: log, Limits: limits}
-		parts.Go(func() error { return server.Serve(ctx, agent.LimitConnections(listener)) })
+// agentParts are what the agent is made of, beside what every server has.
+type agentParts struct {
+	*runner
+	upstream  *awsapi.EKSAuth
+	pods      *agent.Pods // nil where the pods of the node are not watched
+	node      *agent.Agent
+	listeners []net.Listener
+}
+
+func (c *agentConfig) makeParts(ctx context.Context, sys cli.System, r *runner) error {
+	hosts, err := c.validate(r.log)
+	if err != nil {
+		return err
 	}
+	p := &agentParts{runner: r}
+	if p.upstream, err = awsapi.NewEKSAuth(ctx, c.eksAuth(sys.Now)); err != nil {
+		return fault.New(fault.Usage, "find the upstream: %w", err).Hint("--endpoint names it, --region its region")
+	}
+	attributes := []any{"endpoint", p.upstream.Endpoint(), "mode", c.upstream}
+	if region := p.upstream.Region(); region != "" {
+		attributes = append(attributes, "region", region)
+	}
+	r.log.Info("upstream", attributes...)
+	setup, err := c.prepare(hosts, r.log)
+	if err != nil {
+		return err
+	}
+	r.close(closeFunc(setup.Remove))
+	if err := c.listen(ctx, p, hosts); err != nil {
+		return err
+	}
+	if p.pods, err = c.pods(sys.Now, r.log); err != nil {
+		return err
+	}
+	if err := c.makeNode(sys, p, hosts); err != nil {
+		return err
+	}
+	registerNode(r.registry, setup)
+	probes := &agent.Probes{Addresses: addressesOf(p.listeners)}
+	if c.readyRequires == "upstream" {
+		probes.Upstream = p.node.Ready
+	}
+	if p.pods != nil {
+		r.add(func(ctx context.Context) error { return p.pods.Run(ctx, r.log) })
+	}
+	if err := c.untaint(p, probes); err != nil {
+		return err
+	}
+	if err := c.serveProbes(ctx, p, probes); err != nil {
+		return err
+	}
+	c.serveNode(p)
+	r.add(func(ctx context.Context) error { staySmall(ctx); return nil })
+	return nil
+}
+
+func (c *agentConfig) makeNode(sys cli.System, p *agentParts, hosts []netip.Addr) error {
+	keys, err := c.keys(sys.Now)
+	if err != nil {
+		return err
+	}
+	config := c.settings
+	config.Cluster, config.Upstream, config.AllowedHosts, config.Node = c.cluster, p.upstream, c.allowed(hosts), c.node
+	config.Keys, config.Pods, config.Metrics, config.Log, config.Now = keys, p.pods, p.registry, p.log, sys.Now
+	config.Changes = c.changes(p.upstream, p.log)
+	if p.node, err = agent.New(config); err != nil {
+		return err
+	}
+	return p.node.Restore()
 }
 
 // handOverPause is for connections that the kernel gave this agent before it was
 // told to prefer the next one; on a node they are made in microseconds.
 const handOverPause = 200 * time.Millisecond
 
-// handOver returns a context that ends a moment later than ctx, when an agent
-// that listens at the same time gets the new connections.
-func (c *agentConfig) handOver(ctx context.Context, listeners []net.Listener, log *slog.Logger) context.Context {
-	if !c.reusePort {
-		return ctx
-	}
-	later, end := context.WithCancel(context.WithoutCancel(ctx))
-	context.AfterFunc(ctx, func() {
-		defer end()
-		for _, listener := range listeners {
-			if err := nodenet.HandOver(listener); err != nil {
-				log.Warn("connections are not handed over", "address", listener.Addr().String(), "error", err)
+// serveNode drains the listeners before the agent ends: who is being answered
+// still needs it. With --reuse-port an agent that listens at the same time gets the
+// new connections, for a moment before.
+func (c *agentConfig) serveNode(p *agentParts) {
+	if c.reusePort {
+		p.delay = handOverPause
+		p.whenTold(func() {
+			for _, listener := range p.listeners {
+				if err := nodenet.HandOver(listener); err != nil {
+					p.log.Warn("connections are not handed over", "address", listener.Addr().String(), "error", err)
+				}
 			}
-		}
-		time.Sleep(handOverPause)
-	})
-	return later
+		})
+	}
+	limits := httpserve.Limits{Header: 2 * time.Second, Read: 5 * time.Second, Idle: time.Minute, Drain: c.grace}
+	p.add(p.node.Run)
+	for _, listener := range p.listeners {
+		p.addServer(httpserve.Server{Name: "agent", Handler: p.node, Limits: limits}, agent.LimitConnections(listener))
+	}
 }
 
 // serveProbes serves probes on localhost, both families if there, and metrics
 // with the same probes where they are wanted.
-func (c *agentConfig) serveProbes(ctx context.Context, parts *errgroup.Group, probes *agent.Probes, registry metricsRegistry, log *slog.Logger) error {
-	mux := http.NewServeMux()
-	probes.Register(mux)
+func (c *agentConfig) serveProbes(ctx context.Context, p *agentParts, probes *agent.Probes) error {
+	routes := http.NewServeMux()
+	probes.Register(routes)
 	withMetrics := http.NewServeMux()
 	probes.Register(withMetrics)
-	withMetrics.Handle("GET /metrics", obs.MetricsHandler(registry))
-	metrics, err := httpserve.Listen(ctx, net.JoinHostPort(c.metricsAddress, strconv.Itoa(c.metricsPort)), true, "")
-	if err != nil {
+	p.metrics(withMetrics)
+	port := strconv.Itoa(c.probePort)
+	err := p.listenAll(ctx, []listening{
+		{net.JoinHostPort(c.metricsAddress, strconv.Itoa(c.metricsPort)), httpserve.Server{Name: "metrics", Handler: withMetrics}},
+		{net.JoinHostPort("127.0.0.1", port), httpserve.Server{Name: "probes", Handler: routes}},
+	})
+	if err != nil || c.ipv6 == ipv6Off {
 		return err
 	}
-	listener, err := httpserve.Listen(ctx, net.JoinHostPort("127.0.0.1", strconv.Itoa(c.probePort)), true, "")
-	if err != nil {
-		return errors.Join(err, metrics.Close())
-	}
-	serve := func(name string, on net.Listener, handler http.Handler) {
-		server := httpserve.Server{Name: name, Handler: handler, Log: log}
-		parts.Go(func() error { return server.Serve(ctx, on) })
-	}
-	serve("metrics", metrics, withMetrics)
-	serve("probes", listener, mux)
-	if c.ipv6 == ipv6Off {
-		return nil
-	}
-	if listener, err := httpserve.Listen(ctx, net.JoinHostPort("::1", strconv.Itoa(c.probePort)), true, ""); err == nil {
-		serve("probes", listener, mux)
+	if listener, err := p.listen(ctx, net.JoinHostPort("::1", port)); err == nil {
+		p.addServer(httpserve.Server{Name: "probes", Handler: routes}, listener)
 	}
 	return nil
 }
@@ -228,28 +218,20 @@ func (c *agentConfig) prepare(hosts []netip.Addr, log *slog.Logger) (*nodenet.Se
 
 // listen opens all listeners or none. An IPv6 address that the node cannot have
 // is left out, unless it is required.
-func (c *agentConfig) listen(ctx context.Context, hosts []netip.Addr, log *slog.Logger) ([]net.Listener, error) {
-	var listeners []net.Listener
+func (c *agentConfig) listen(ctx context.Context, p *agentParts, hosts []netip.Addr) error {
 	for _, host := range hosts {
 		listener, err := nodenet.Listen(ctx, host, c.port, c.reusePort)
 		if err != nil && host.Is6() && c.ipv6 == ipv6Auto && len(hosts) > 1 && nodenet.NoAddress(err) {
-			log.Warn("not listening on IPv6", "address", host.String(), "error", err)
+			p.log.Warn("not listening on IPv6", "address", host.String(), "error", err)
 			continue
 		}
 		if err != nil {
-			return nil, errors.Join(err, closeAll(listeners))
+			return err
 		}
-		listeners = append(listeners, listener)
+		p.close(closeOnce{listener})
+		p.listeners = append(p.listeners, listener)
 	}
-	return listeners, nil
-}
-
-func closeAll(listeners []net.Listener) error {
-	var err error
-	for _, listener := range listeners {
-		err = errors.Join(err, listener.Close())
-	}
-	return err
+	return nil
 }
 
 func addressesOf(listeners []net.Listener) []string {
@@ -264,7 +246,7 @@ func (c *agentConfig) pods(now func() time.Time, log *slog.Logger) (*agent.Pods,
 	if c.podLiveness == "off" || c.node == "" {
 		return nil, nil
 	}
-	client, err := flags.KubeClient(c.kubeconfig, c.kubeAPI)
+	client, err := c.kube.Client()
 	if err != nil {
 		if c.podLiveness == "auto" && !c.settings.VerifySource {
 			log.Warn("pods of this node are not watched", "error", err)
@@ -289,16 +271,16 @@ func (c *agentConfig) changes(upstream *awsapi.EKSAuth, log *slog.Logger) agent.
 
 // untaint takes the start-up taint off the node when listeners answer and the
 // agent has credentials of its own.
-func (c *agentConfig) untaint(ctx context.Context, parts *errgroup.Group, probes *agent.Probes, node *agent.Agent, log *slog.Logger) error {
+func (c *agentConfig) untaint(p *agentParts, probes *agent.Probes) error {
 	if !c.startupTaint {
 		return nil
 	}
-	client, err := flags.KubeClient(c.kubeconfig, c.kubeAPI)
+	client, err := c.kube.Client()
 	if err != nil {
 		return err
 	}
-	taint := agent.Taint{Client: client, Node: c.node, Ready: []func(context.Context) error{probes.Serving, node.Ready}, Log: log}
-	parts.Go(func() error { taint.Run(ctx); return nil })
+	taint := agent.Taint{Client: client, Node: c.node, Ready: []func(context.Context) error{probes.Serving, p.node.Ready}, Log: p.log}
+	p.add(func(ctx context.Context) error { taint.Run(ctx); return nil })
 	return nil
 }
 

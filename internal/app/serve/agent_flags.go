@@ -3,7 +3,6 @@ package serve
 import (
 	"log/slog"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/rolecall/rolecall/internal/agent/nodenet"
 	"github.com/rolecall/rolecall/internal/app/cli"
 	"github.com/rolecall/rolecall/internal/app/flags"
+	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/follow"
 )
 
@@ -53,7 +53,7 @@ type agentConfig struct {
 	localKeys, keysIssuer string
 	keysAlso              []string // ISSUER=KEYS
 	podLiveness           string
-	kubeconfig, kubeAPI   string
+	kube                  flags.Kube
 	// node is this node's name, from NODE_NAME.
 	node string
 
@@ -63,63 +63,56 @@ type agentConfig struct {
 	settings             agent.Config
 }
 
-type metricsRegistry = *prometheus.Registry
-
 func newAgentConfig() *agentConfig { return &agentConfig{settings: agent.Defaults()} }
 
 func (c *agentConfig) flags(cmd *cobra.Command) {
 	s := &c.settings
-	flags := cmd.Flags()
+	f := cmd.Flags()
 	// Those of AWS's agent, with its names, defaults and meaning.
-	flags.StringVarP(&c.cluster, "cluster-name", "c", "", "name of the cluster; required")
-	flags.StringSliceVarP(&c.bindHosts, "bind-hosts", "b", []string{agent.AddressIPv4.String(), "[" + agent.AddressIPv6.String() + "]"}, "addresses to serve credentials on; may be repeated")
-	flags.IntVarP(&c.port, "port", "p", 80, "port of every bind host")
-	flags.IntVar(&c.probePort, "probe-port", 2703, "port of /healthz and /readyz on localhost")
-	flags.StringVar(&c.metricsAddress, "metrics-address", "0.0.0.0", "where to serve /metrics; better 127.0.0.1")
-	flags.IntVar(&c.metricsPort, "metrics-port", 2705, "port of /metrics")
-	flags.DurationVar(&s.Retention, "max-credential-retention-before-renewal", s.Retention, "renew at this age at the latest; 0 keeps nothing")
-	flags.IntVar(&s.CacheSize, "max-cache-size", s.CacheSize, "pods to keep credentials of; 0 keeps nothing")
-	flags.Float64Var(&s.RenewRate, "max-service-qps", s.RenewRate, "renewals a second")
-	flags.BoolVar(&c.rotate, "rotate-credentials", false, "read profile default of the shared credentials file anew every minute, for hybrid nodes")
-	flags.StringVar(&c.endpoint, "endpoint", "", "URL of EKS Auth or of the broker; else AWS_ENDPOINT_URL_EKS_AUTH, else the region's")
+	f.StringVarP(&c.cluster, "cluster-name", "c", "", "name of the cluster; required")
+	f.StringSliceVarP(&c.bindHosts, "bind-hosts", "b", []string{agent.AddressIPv4.String(), "[" + agent.AddressIPv6.String() + "]"}, "addresses to serve credentials on; may be repeated")
+	f.IntVarP(&c.port, "port", "p", 80, "port of every bind host")
+	f.IntVar(&c.probePort, "probe-port", 2703, "port of /healthz and /readyz on localhost")
+	f.StringVar(&c.metricsAddress, "metrics-address", "0.0.0.0", "where to serve /metrics; better 127.0.0.1")
+	f.IntVar(&c.metricsPort, "metrics-port", 2705, "port of /metrics")
+	f.DurationVar(&s.Retention, "max-credential-retention-before-renewal", s.Retention, "renew at this age at the latest; 0 keeps nothing")
+	f.IntVar(&s.CacheSize, "max-cache-size", s.CacheSize, "pods to keep credentials of; 0 keeps nothing")
+	f.Float64Var(&s.RenewRate, "max-service-qps", s.RenewRate, "renewals a second")
+	f.BoolVar(&c.rotate, "rotate-credentials", false, "read profile default of the shared credentials file anew every minute, for hybrid nodes")
+	f.StringVar(&c.endpoint, "endpoint", "", "URL of EKS Auth or of the broker; else AWS_ENDPOINT_URL_EKS_AUTH, else the region's")
 	cmd.PersistentFlags().StringVarP(&c.verbosity, "verbosity", "v", "info", "error, warn, info or debug; panic and trace are taken too")
 	cmd.PersistentFlags().StringVar(&c.logFormat, "log-format", "json", "text or json")
 	// Ours.
-	flags.StringVar(&c.region, "region", "", "region to sign for; else that of the AWS configuration, else the instance's")
-	flags.StringVar(&c.upstream, "upstream", upstreamEKSAuth, "eks-auth signs as the node, broker sends the agent's own token")
-	flags.StringVar(&c.brokerToken, "broker-token-file", "/var/run/secrets/rolecall.io/broker/token", "the agent's own service-account token, for --upstream broker")
-	flags.StringVar(&c.brokerCertificate, "broker-client-certificate", "", "PEM file with a certificate and its key, as kubelet's own, instead of the token")
-	flags.BoolVar(&c.brokerAWSToken, "broker-aws-token", false, "show the broker a token of the node's own AWS role instead, for its --agent-auth aws-token")
-	flags.StringVar(&c.upstreamCA, "upstream-ca-file", "", "PEM certificates that the upstream's must come from; followed. Else AWS_CA_BUNDLE, else the system's")
-	flags.StringVar(&s.StateFile, "state-file", "", "file in memory (tmpfs) for the next agent to start from; holds live credentials")
-	flags.BoolVar(&c.startupTaint, "startup-taint", false, "take the taint "+agent.TaintKey+" off $NODE_NAME once ready")
-	flags.StringVar(&c.ipv6, "ipv6", ipv6Auto, "auto leaves IPv6 out where the node has none; require; off")
-	flags.BoolVar(&c.init, "init", true, "give the node the addresses if it lacks them, and take them away at the end")
-	flags.BoolVar(&c.reusePort, "reuse-port", false, "let a second agent listen at the same time, for updates without a gap")
-	flags.BoolVar(&c.anyBindHost, "allow-any-bind-host", false, "allow bind hosts that are neither loopback nor link-local nor in fd00:ec2::/64")
-	flags.StringSliceVar(&c.allowedHosts, "allowed-hosts", nil, "addresses accepted in the Host header beside the bind hosts and the protocol's")
-	flags.StringVar(&c.errorFormat, "error-format", "json", "json, or text as AWS's agent")
-	flags.DurationVar(&s.MinServeTTL, "min-serve-ttl", s.MinServeTTL, "hand out no credentials with less left")
-	flags.Float64Var(&s.RefreshFraction, "refresh-fraction", s.RefreshFraction, "renew after this part of a session's life")
-	flags.DurationVar(&s.ForegroundDeadline, "foreground-deadline", s.ForegroundDeadline, "how long a pod without credentials waits; SDKs give up at 1 s")
-	flags.Float64Var(&s.Limits.PodRate, "pod-qps", s.Limits.PodRate, "requests a second of one pod")
-	flags.IntVar(&s.Limits.PodBurst, "pod-burst", s.Limits.PodBurst, "requests of one pod at once")
-	flags.Float64Var(&s.Limits.TotalRate, "max-qps", s.Limits.TotalRate, "requests a second of all pods")
-	flags.BoolVar(&s.LegacyMetrics, "legacy-metrics", s.LegacyMetrics, "serve the three metrics of AWS's agent too")
-	flags.StringVar(&c.readyRequires, "ready-requires", "", "upstream: be ready only once the agent's own credentials were found")
-	flags.StringVar(&c.localKeys, "local-keys", keysAuto, "keys that rotated tokens are verified with: apiserver, a file or https URL of a JWKS, off; auto is apiserver with a broker")
-	flags.StringVar(&c.keysIssuer, "local-keys-issuer", "", "issuer of the tokens; needed with a file or URL")
-	flags.StringArrayVar(&c.keysAlso, "local-keys-also", nil, "ISSUER=KEYS: a further issuer of the cluster's tokens, as while its URL is changed, and where its keys come from, as in --local-keys; may be repeated")
-	flags.StringVar(&c.podLiveness, "pod-liveness", "auto", "watch the pods of $NODE_NAME and forget those that ended: auto, on or off")
-	flags.BoolVar(&s.VerifySource, "verify-source-ip", false, "refuse a pod's token from other addresses than the pod's; needs the watch of pods")
-	flags.StringVar(&c.kubeconfig, "kubeconfig", "", "file that says how to reach the API server; from inside the cluster if empty")
-	flags.StringVar(&c.kubeAPI, "kube-api", "", "URL of the API server, over what the kubeconfig says")
-	flags.DurationVar(&c.grace, "shutdown-grace", 25*time.Second, "how long requests may take at the end; less than the pod's grace period")
+	f.StringVar(&c.region, "region", "", "region to sign for; else that of the AWS configuration, else the instance's")
+	f.StringVar(&c.upstream, "upstream", upstreamEKSAuth, "eks-auth signs as the node, broker sends the agent's own token")
+	f.StringVar(&c.brokerToken, "broker-token-file", "/var/run/secrets/rolecall.io/broker/token", "the agent's own service-account token, for --upstream broker")
+	f.StringVar(&c.brokerCertificate, "broker-client-certificate", "", "PEM file with a certificate and its key, as kubelet's own, instead of the token")
+	f.BoolVar(&c.brokerAWSToken, "broker-aws-token", false, "show the broker a token of the node's own AWS role instead, for its --agent-auth aws-token")
+	f.StringVar(&c.upstreamCA, "upstream-ca-file", "", "PEM certificates that the upstream's must come from; followed. Else AWS_CA_BUNDLE, else the system's")
+	f.StringVar(&s.StateFile, "state-file", "", "file in memory (tmpfs) for the next agent to start from; holds live credentials")
+	f.BoolVar(&c.startupTaint, "startup-taint", false, "take the taint "+agent.TaintKey+" off $NODE_NAME once ready")
+	f.StringVar(&c.ipv6, "ipv6", ipv6Auto, "auto leaves IPv6 out where the node has none; require; off")
+	f.BoolVar(&c.init, "init", true, "give the node the addresses if it lacks them, and take them away at the end")
+	f.BoolVar(&c.reusePort, "reuse-port", false, "let a second agent listen at the same time, for updates without a gap")
+	f.BoolVar(&c.anyBindHost, "allow-any-bind-host", false, "allow bind hosts that are neither loopback nor link-local nor in fd00:ec2::/64")
+	f.StringSliceVar(&c.allowedHosts, "allowed-hosts", nil, "addresses accepted in the Host header beside the bind hosts and the protocol's")
+	f.StringVar(&c.errorFormat, "error-format", "json", "json, or text as AWS's agent")
+	f.DurationVar(&s.MinServeTTL, "min-serve-ttl", s.MinServeTTL, "hand out no credentials with less left")
+	f.Float64Var(&s.RefreshFraction, "refresh-fraction", s.RefreshFraction, "renew after this part of a session's life")
+	f.DurationVar(&s.ForegroundDeadline, "foreground-deadline", s.ForegroundDeadline, "how long a pod without credentials waits; SDKs give up at 1 s")
+	f.Float64Var(&s.Limits.PodRate, "pod-qps", s.Limits.PodRate, "requests a second of one pod")
+	f.IntVar(&s.Limits.PodBurst, "pod-burst", s.Limits.PodBurst, "requests of one pod at once")
+	f.Float64Var(&s.Limits.TotalRate, "max-qps", s.Limits.TotalRate, "requests a second of all pods")
+	f.BoolVar(&s.LegacyMetrics, "legacy-metrics", s.LegacyMetrics, "serve the three metrics of AWS's agent too")
+	f.StringVar(&c.readyRequires, "ready-requires", "", "upstream: be ready only once the agent's own credentials were found")
+	f.StringVar(&c.localKeys, "local-keys", keysAuto, "keys that rotated tokens are verified with: apiserver, a file or https URL of a JWKS, off; auto is apiserver with a broker")
+	f.StringVar(&c.keysIssuer, "local-keys-issuer", "", "issuer of the tokens; needed with a file or URL")
+	f.StringArrayVar(&c.keysAlso, "local-keys-also", nil, "ISSUER=KEYS: a further issuer of the cluster's tokens, as while its URL is changed, and where its keys come from, as in --local-keys; may be repeated")
+	f.StringVar(&c.podLiveness, "pod-liveness", "auto", "watch the pods of $NODE_NAME and forget those that ended: auto, on or off")
+	f.BoolVar(&s.VerifySource, "verify-source-ip", false, "refuse a pod's token from other addresses than the pod's; needs the watch of pods")
+	f.DurationVar(&c.grace, "shutdown-grace", 25*time.Second, "how long requests may take at the end; less than the pod's grace period")
+	c.kube.Add(cmd)
 }
-
-// clusterName is EKS's own rule, and keeps the name from leaving its place in
-// the path.
-var clusterName = regexp.MustCompile(`^[0-9A-Za-z][A-Za-z0-9_-]{0,99}$`)
 
 // validate checks what the flags say together and returns the bind hosts.
 func (c *agentConfig) validate(log *slog.Logger) ([]netip.Addr, error) {
@@ -142,8 +135,10 @@ func (c *agentConfig) validate(log *slog.Logger) ([]netip.Addr, error) {
 	switch {
 	case c.cluster == "":
 		return nil, cli.Usage("no cluster name").Hint("add --cluster-name NAME")
-	case !clusterName.MatchString(c.cluster):
+	case !arn.IsClusterName(c.cluster):
 		return nil, cli.Usage("cluster name %q: want up to 100 letters, digits, - and _, beginning with a letter or digit", c.cluster)
+	case c.region != "" && !arn.IsRegionLabel(c.region):
+		return nil, cli.Usage("--region %q: want a region such as eu-west-1", c.region)
 	case c.podLiveness == "on" && c.node == "":
 		return nil, cli.Usage("--pod-liveness on needs the node's name in NODE_NAME")
 	case c.startupTaint && c.node == "":
@@ -243,7 +238,7 @@ func (c *agentConfig) keys(now func() time.Time) (*agent.Keys, error) {
 	var client kubernetes.Interface
 	if from == follow.KeysAPIServer || slices.ContainsFunc(c.keysAlso, func(one string) bool { return strings.HasSuffix(one, "="+follow.KeysAPIServer) }) {
 		var err error
-		if client, err = flags.KubeClient(c.kubeconfig, c.kubeAPI); err != nil {
+		if client, err = c.kube.Client(); err != nil {
 			return nil, err
 		}
 	}
@@ -251,7 +246,7 @@ func (c *agentConfig) keys(now func() time.Time) (*agent.Keys, error) {
 }
 
 // registerNode adds what is known of the node and the program.
-func registerNode(registry metricsRegistry, setup *nodenet.Setup) {
+func registerNode(registry *prometheus.Registry, setup *nodenet.Setup) {
 	link := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "rolecall_agent_link_info", Help: "What kind of link has the addresses."}, []string{"type"})
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "rolecall_agent_build_info", Help: "The program's version."}, []string{"version"})
 	registry.MustRegister(link, build)

@@ -2,12 +2,9 @@ package serve
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,7 +18,6 @@ import (
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/seed"
 	"github.com/rolecall/rolecall/internal/localaws/sts"
-	"github.com/rolecall/rolecall/internal/obs"
 )
 
 // defaultAccount is what local AWS emulators play.
@@ -43,11 +39,8 @@ type awsConfig struct {
 	// the accounts of dataDir in the same form, and serves nothing.
 	seeds []string
 	dump  bool
-	// issuerEndpoints are HOST=ADDRESS: where an issuer's host is really.
-	issuerEndpoints []string
-	// issuerCA is a PEM file of authorities that issuers' certificates are
-	// signed by.
-	issuerCA string
+	// issuers says where issuers' keys are fetched from, and whose certificates count.
+	issuers flags.IssuerReader
 	// privateIssuers lets issuers be on this machine's own networks.
 	privateIssuers bool
 	// explain prints each refusal with its reason.
@@ -96,9 +89,8 @@ served to this machine at /_rolecall/decisions. Not for production.`,
 	f.BoolVar(&c.faults, "faults", false, "let callers ask for failures and move the clock, for tests of clients")
 	flags.STSErrors(cmd, &c.stsErrors)
 	f.DurationVar(&c.consistencyDelay, "consistency-delay", 0, "how long what is changed in IAM stays invisible to other calls, as on AWS; 0 shows it at once")
-	f.StringArrayVar(&c.issuerEndpoints, "issuer-endpoint", nil, "HOST=ADDRESS:PORT: fetch the keys of issuers on HOST from there; may be repeated")
-	f.StringVar(&c.issuerCA, "issuer-ca", "", "PEM file of authorities to trust for issuers, instead of the system's")
 	f.BoolVar(&c.privateIssuers, "allow-private-issuers", false, "fetch keys also from loopback, link-local and private addresses")
+	c.issuers.Add(cmd)
 	c.logs.Add(cmd)
 	return cmd
 }
@@ -118,21 +110,21 @@ func (c *awsConfig) validate() error {
 	if c.consistencyDelay < 0 {
 		return fault.New(fault.Usage, "consistency delay %s: want 0 or more", c.consistencyDelay)
 	}
-	for _, pair := range c.issuerEndpoints {
-		host, address, ok := strings.Cut(pair, "=")
-		if _, _, err := net.SplitHostPort(address); !ok || host == "" || err != nil {
-			return fault.New(fault.Usage, "issuer endpoint %q: want HOST=ADDRESS:PORT", pair).Hint("for example oidc.example.com=127.0.0.1:8443")
-		}
-	}
-	return nil
+	_, _, err := c.issuers.Access()
+	return err
 }
 
 func (c *awsConfig) run(ctx context.Context, sys cli.System) error {
-	log, err := obs.NewLogger(sys.Stderr, c.logs.Format, c.logs.Level)
+	log, err := c.logs.Logger(sys)
 	if err != nil {
 		return err
 	}
-	access, err := c.issuerAccess()
+	r := newRunner(log)
+	return r.run(ctx, func(ctx context.Context) error { return c.makeParts(ctx, sys, r) })
+}
+
+func (c *awsConfig) makeParts(ctx context.Context, sys cli.System, r *runner) error {
+	endpoints, authorities, err := c.issuers.Access()
 	if err != nil {
 		return err
 	}
@@ -145,25 +137,32 @@ func (c *awsConfig) run(ctx context.Context, sys cli.System) error {
 	if err != nil {
 		return err
 	}
+	r.close(closeOnce{listener})
 	store, err := openStore(ctx, c.dataDir)
 	if err != nil {
-		return errors.Join(err, listener.Close())
+		return err
 	}
-	defer func() { _ = store.Close() }()
+	r.close(store)
 	accounts, err := c.openAccounts(store, sys.Now())
 	if err != nil {
-		return errors.Join(err, listener.Close())
+		return err
 	}
 	aws := localaws.New(localaws.Config{
-		Accounts: accounts, Region: c.region, Issuers: access, Now: sys.Now, Log: log, Faults: c.faults, Explain: flags.Explainer(sys.Stderr, c.explain), STSErrors: words,
+		Accounts: accounts,
+		Region:   c.region,
+		Issuers:  sts.IssuerAccess{Endpoints: endpoints, RootCAs: authorities, AllowPrivate: c.privateIssuers},
+		Now:      sys.Now, Log: r.log,
+		Faults:           c.faults,
+		Explain:          flags.Explainer(sys.Stderr, c.explain),
+		STSErrors:        words,
 		ConsistencyDelay: c.consistencyDelay,
 	})
 	fmt.Fprintln(sys.Stderr, "local AWS: not for production")
 	if err := printAccounts(sys, "http://"+listener.Addr().String(), c.region, accounts); err != nil {
-		return errors.Join(err, listener.Close())
+		return err
 	}
-	server := httpserve.Server{Name: "aws", Handler: aws, Log: log}
-	return server.Serve(ctx, listener)
+	r.addServer(httpserve.Server{Name: "aws", Handler: aws}, listener)
+	return nil
 }
 
 // openAccounts makes or finds the accounts and loads what is declared. Without
@@ -238,24 +237,4 @@ func printAccounts(sys cli.System, endpoint, region string, accounts *account.Se
 		}
 	}
 	return nil
-}
-
-func (c *awsConfig) issuerAccess() (sts.IssuerAccess, error) {
-	access := sts.IssuerAccess{Endpoints: map[string]string{}, AllowPrivate: c.privateIssuers}
-	for _, pair := range c.issuerEndpoints {
-		host, address, _ := strings.Cut(pair, "=")
-		access.Endpoints[host] = address
-	}
-	if c.issuerCA == "" {
-		return access, nil
-	}
-	text, err := os.ReadFile(c.issuerCA)
-	if err != nil {
-		return access, fault.New(fault.NotFound, "read authorities: %w", err)
-	}
-	access.RootCAs = x509.NewCertPool()
-	if !access.RootCAs.AppendCertsFromPEM(text) {
-		return access, fault.New(fault.Invalid, "%s holds no certificate in PEM", c.issuerCA)
-	}
-	return access, nil
 }

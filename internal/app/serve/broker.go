@@ -6,9 +6,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"io"
-	"log/slog"
-	"net"
 	"net/http"
 	"os"
 
@@ -21,8 +18,7 @@ import (
 	"github.com/rolecall/rolecall/internal/app/cli"
 	"github.com/rolecall/rolecall/internal/app/flags"
 	"github.com/rolecall/rolecall/internal/association"
-	"github.com/rolecall/rolecall/internal/association/kubestore"
-	"github.com/rolecall/rolecall/internal/audit"
+	"github.com/rolecall/rolecall/internal/auditchain"
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/broker"
 	"github.com/rolecall/rolecall/internal/broker/session"
@@ -31,8 +27,9 @@ import (
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/follow"
 	"github.com/rolecall/rolecall/internal/httpserve"
-	"github.com/rolecall/rolecall/internal/obs"
 	"github.com/rolecall/rolecall/internal/servingcert"
+	"github.com/rolecall/rolecall/internal/sessionplan"
+	"github.com/rolecall/rolecall/internal/store/kubestore"
 )
 
 func newBroker(sys cli.System) *cobra.Command {
@@ -56,57 +53,39 @@ operations on associations, too, so that the AWS CLI and Terraform work with
 	return cmd
 }
 
-// brokerParts are what runs beside the servers, each until its context ends.
+// brokerParts are what the broker is made of, beside what every server has.
 type brokerParts struct {
-	log      *slog.Logger
-	registry *prometheus.Registry
-	client   kubernetes.Interface
-	config   *rest.Config
-	tls      *tls.Config
-	broker   *broker.Broker
-	routes   *http.ServeMux
-	ready    []func(context.Context) error
-	draining chan struct{}
-	run      []func(context.Context) error
-	close    []io.Closer
+	*runner
+	client kubernetes.Interface
+	config *rest.Config
+	tls    *tls.Config
+	broker *broker.Broker
+	routes *http.ServeMux
 }
 
-func (c *brokerConfig) run(ctx context.Context, sys cli.System) (err error) {
-	log, err := obs.NewLogger(sys.Stderr, c.logs.Format, c.logs.Level)
+func (c *brokerConfig) run(ctx context.Context, sys cli.System) error {
+	log, err := c.logs.Logger(sys)
 	if err != nil {
 		return err
 	}
-	p := &brokerParts{log: log, registry: obs.NewRegistry(), draining: make(chan struct{}), routes: http.NewServeMux()}
-	defer func() {
-		for _, one := range p.close {
-			err = errors.Join(err, one.Close())
+	p := &brokerParts{runner: newRunner(log), routes: http.NewServeMux()}
+	p.delay = c.shutdownDelay
+	return p.run(ctx, func(ctx context.Context) error {
+		if err := c.makeParts(ctx, sys, p); err != nil {
+			return err
 		}
-	}()
-	if err := c.makeParts(ctx, sys, p); err != nil {
-		return err
-	}
-	var listeners []net.Listener
-	for _, address := range []string{c.listen, c.probeListen, c.metricsListen} {
-		listener, err := httpserve.Listen(ctx, address, true, "")
-		if err != nil {
-			return errors.Join(err, closeAll(listeners))
-		}
-		listeners = append(listeners, listener)
-	}
-	return c.serve(ctx, p, listeners)
+		return c.serve(ctx, p)
+	})
 }
 
 // makeParts makes everything and starts nothing.
 func (c *brokerConfig) makeParts(ctx context.Context, sys cli.System, p *brokerParts) error {
 	var err error
-	if p.config, err = flags.KubeConfig(c.kubeconfig, c.kubeAPI); err != nil {
+	if p.config, err = c.kube.Config(); err != nil {
 		return err
 	}
 	p.config.QPS, p.config.Burst = 200, 400
-	// Pods and service accounts are smaller and cheaper to read this way.
-	typed := rest.CopyConfig(p.config)
-	typed.ContentType, typed.AcceptContentTypes = "application/vnd.kubernetes.protobuf", "application/vnd.kubernetes.protobuf,application/json"
-	if p.client, err = kubernetes.NewForConfig(typed); err != nil {
+	if p.client, err = flags.Lister(p.config); err != nil {
 		return err
 	}
 	if err := c.certificates(sys, p); err != nil {
@@ -144,8 +123,8 @@ func (c *brokerConfig) nodeTokens(ctx context.Context, sys cli.System, p *broker
 		return nil, fault.New(fault.Usage, "ask STS about agents: %w", err).Hint("see --sts-endpoint; without it AWS_ENDPOINT_URL_STS counts")
 	}
 	nodes := workload.NewNodes(p.client, workload.Mode(c.verify), sys.Now)
-	p.run = append(p.run, nodes.Run)
-	p.wantSynced("nodes", nodes.Synced())
+	p.add(nodes.Run)
+	p.needs("nodes", nodes.Synced())
 	return broker.NewNodeTokens(broker.NodeTokensConfig{
 		Cluster: c.cluster.Name, Policy: callerid.Policy{Partition: c.cluster.Partition, Regions: []string{c.cluster.Region}}, Roles: c.roles,
 		Callers: callers, Nodes: nodes, Metrics: p.registry, Now: sys.Now,
@@ -160,9 +139,10 @@ func (c *brokerConfig) compose(sys cli.System, p *brokerParts, agents *broker.Ag
 	}
 	associations, grants, changes := follow.Associations(followed, p.log), follow.Grants(followed, p.log), broker.NewChanges()
 	associations.Notify(changes.Changed)
-	p.run = append(p.run, associations.Run, grants.Run)
-	p.wantSynced("associations", associations.Synced())
-	p.wantSynced("grants", grants.Synced())
+	p.add(associations.Run)
+	p.add(grants.Run)
+	p.needs("associations", associations.Synced())
+	p.needs("grants", grants.Synced())
 	written, err := c.audit(sys, p)
 	if err != nil {
 		return err
@@ -176,7 +156,8 @@ func (c *brokerConfig) compose(sys cli.System, p *brokerParts, agents *broker.Ag
 	}
 	if c.events {
 		events := broker.NewEvents(p.client, sys.Now)
-		config.Refused, p.run = events.Refused, append(p.run, events.Run)
+		config.Refused = events.Refused
+		p.add(events.Run)
 	}
 	writing := rest.CopyConfig(p.config)
 	writing.WarningHandlerWithContext = flags.WarningLog{Log: p.log}
@@ -185,7 +166,8 @@ func (c *brokerConfig) compose(sys cli.System, p *brokerParts, agents *broker.Ag
 		return err
 	}
 	used := broker.NewLastUsed(store, p.log, sys.Now)
-	config.Used, p.run = used.Used, append(p.run, used.Run)
+	config.Used = used.Used
+	p.add(used.Run)
 	p.broker = broker.New(config)
 	p.broker.Routes(p.routes, p.draining)
 	if !c.eksAPI {
@@ -198,18 +180,6 @@ func (c *brokerConfig) compose(sys cli.System, p *brokerParts, agents *broker.Ag
 	service := &association.Service{Store: store, Limit: c.associationLimit, Now: sys.Now, Known: associations.Current, Permit: broker.PermitByGrants(grants, newest)}
 	p.broker.NewEKS(service, &broker.Users{Client: p.client, Keys: agents.Keys, Now: sys.Now}).Routes(p.routes)
 	return nil
-}
-
-// wantSynced makes readiness wait for something that is read once.
-func (p *brokerParts) wantSynced(what string, synced <-chan struct{}) {
-	p.ready = append(p.ready, func(context.Context) error {
-		select {
-		case <-synced:
-			return nil
-		default:
-			return errors.New(what + " are not read yet")
-		}
-	})
 }
 
 // verifier follows what its mode goes by.
@@ -225,10 +195,11 @@ func (c *brokerConfig) verifier(sys cli.System, p *brokerParts) (*workload.Verif
 		return v, nil // one pod is read at a time
 	}
 	v.Keys = workload.NewKeys(follow.KeySourceAt(p.client, c.keys, c.keysIssuer), sys.Now, follow.FurtherIssuers(p.client, c.keysAlso)...)
-	p.run = append(p.run, v.Objects.Run, func(ctx context.Context) error { return v.Keys.Run(ctx, p.log) })
-	p.wantSynced("keys of the issuer", v.Keys.Synced())
+	p.add(v.Objects.Run)
+	p.add(func(ctx context.Context) error { return v.Keys.Run(ctx, p.log) })
+	p.needs("keys of the issuer", v.Keys.Synced())
 	for _, synced := range v.Objects.Synced() {
-		p.wantSynced("pods and service accounts", synced)
+		p.needs("pods and service accounts", synced)
 	}
 	return v, nil
 }
@@ -240,7 +211,7 @@ func (c *brokerConfig) sessions(ctx context.Context, sys cli.System, p *brokerPa
 		return nil, fault.New(fault.Usage, "reach STS: %w", err).Hint("see --region and --sts-endpoint")
 	}
 	taker := &session.Taker{
-		Roles: roles, Cluster: &c.cluster, Default: brokerModes[c.mode], PodLabels: c.podLabels, Pace: session.NewPace(c.stsQPS, c.stsBurst, sys.Now),
+		Roles: roles, Plane: sessionplan.Plane{Cluster: c.cluster, Mode: brokerModes[c.mode], PodLabels: c.podLabels}, Pace: session.NewPace(c.stsQPS, c.stsBurst, sys.Now),
 		Metrics: session.NewMetrics(p.registry), Now: sys.Now,
 	}
 	if c.signingKey != "" {
@@ -251,7 +222,7 @@ func (c *brokerConfig) sessions(ctx context.Context, sys cli.System, p *brokerPa
 		taker.Minter = &session.Minter{Issuer: c.issuer, Key: key, Now: sys.Now}
 	}
 	if c.mode == "broker-role" {
-		p.ready = append(p.ready, func(ctx context.Context) error {
+		p.check(func(ctx context.Context) error {
 			_, err := roles.Own(ctx)
 			return err
 		})
@@ -271,16 +242,17 @@ func (c *brokerConfig) audit(sys cli.System, p *brokerParts) (*broker.Audit, err
 		if err != nil {
 			return nil, fault.New(fault.Usage, "open the audit log: %w", err)
 		}
-		out, p.close = file, append(p.close, file)
+		out = file
+		p.close(file)
 	}
 	written := broker.NewAudit(out, func(err error) {
 		lost.Inc()
 		p.log.Error("audit record not written", "error", err)
 	})
 	if c.auditChain {
-		var start [audit.StartBytes]byte
+		var start [auditchain.StartBytes]byte
 		_, _ = rand.Read(start[:]) // never fails
-		written.Chain = audit.NewChain(start)
+		written.Chain = auditchain.NewChain(start)
 	}
 	return written, nil
 }
@@ -297,10 +269,11 @@ func (c *brokerConfig) certificates(sys cli.System, p *brokerParts) error {
 		name := c.service + "." + c.namespace
 		keeper := &servingcert.Keeper{
 			Client: p.client, Namespace: c.namespace, Secret: c.tlsSecret, Lifetimes: c.lifetimes, Log: p.log, Now: sys.Now,
-			Names: []string{name + ".svc", c.service, name, name + ".svc.cluster.local"},
+			Authority: "rolecall broker", Names: []string{name + ".svc", c.service, name, name + ".svc.cluster.local"},
 		}
-		p.tls, p.run = keeper.TLSConfig(), append(p.run, keeper.Run)
-		p.ready = append(p.ready, func(context.Context) error {
+		p.tls = keeper.TLSConfig()
+		p.add(keeper.Run)
+		p.check(func(context.Context) error {
 			if !keeper.Ready() {
 				return errors.New("there is no serving certificate yet")
 			}
@@ -333,28 +306,19 @@ func parseAuthorities(text []byte) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// serve runs everything until ctx is done. Then it stops being ready, goes on
-// serving for those who have not heard of that, and drains.
-func (c *brokerConfig) serve(ctx context.Context, p *brokerParts, listeners []net.Listener) error {
-	probes, metrics := http.NewServeMux(), http.NewServeMux()
-	handleProbes(probes, append([]func(context.Context) error{p.stillWanted}, p.ready...)...)
-	metrics.Handle("GET /metrics", obs.MetricsHandler(p.registry))
-	servers := []httpserve.Server{
-		{Name: "broker", Handler: p.routes, TLS: p.tls, Log: p.log, Limits: httpserve.Limits{HeaderBytes: 16 << 10}},
-		{Name: "probes", Handler: probes, Log: p.log},
-		{Name: "metrics", Handler: metrics, Log: p.log},
-	}
-	for i := range servers {
-		p.run = append(p.run, func(ctx context.Context) error { return servers[i].Serve(ctx, listeners[i]) })
-	}
-	return serveUntilTold(ctx, c.shutdownDelay, func() { close(p.draining) }, p.run)
+// server is that of the broker's own API (limits of spec podidentity §19.2).
+func (p *brokerParts) server() httpserve.Server {
+	return httpserve.Server{Name: "broker", Handler: p.routes, TLS: p.tls, Limits: httpserve.Limits{HeaderBytes: 16 << 10}}
 }
 
-func (p *brokerParts) stillWanted(context.Context) error {
-	select {
-	case <-p.draining:
-		return errors.New("draining")
-	default:
-		return nil
-	}
+// serve opens the addresses.
+func (c *brokerConfig) serve(ctx context.Context, p *brokerParts) error {
+	probes, metrics := http.NewServeMux(), http.NewServeMux()
+	p.probes(probes)
+	p.metrics(metrics)
+	return p.listenAll(ctx, []listening{
+		{c.listen, p.server()},
+		{c.probeListen, httpserve.Server{Name: "probes", Handler: probes}},
+		{c.metricsListen, httpserve.Server{Name: "metrics", Handler: metrics}},
+	})
 }

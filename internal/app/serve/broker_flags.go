@@ -31,7 +31,7 @@ type brokerConfig struct {
 	certFile, keyFile                     string
 	tlsSecret, service, namespace         string
 	lifetimes                             pki.Lifetimes
-	kubeconfig, kubeAPI                   string
+	kube                                  flags.Kube
 	agentAuth, agentAccount, audience     string
 	clientCA, accessKeys                  string
 	nodeRoles                             []string
@@ -70,8 +70,6 @@ func (c *brokerConfig) flags(cmd *cobra.Command) {
 	f.DurationVar(&c.lifetimes.Authority, "ca-lifetime", 5*365*24*time.Hour, "lifetime of the authority; it is replaced after two thirds")
 	f.DurationVar(&c.lifetimes.Serving, "cert-lifetime", 90*24*time.Hour, "lifetime of the serving certificate; it is replaced after two thirds")
 	f.DurationVar(&c.lifetimes.Settle, "ca-settle", time.Hour, "how long agents may take to learn of a new authority")
-	f.StringVar(&c.kubeconfig, "kubeconfig", "", "file that says how to reach the API server; from inside the cluster if empty")
-	f.StringVar(&c.kubeAPI, "kube-api", "", "URL of the API server, over what the kubeconfig says")
 	f.StringVar(&c.agentAuth, "agent-auth", string(broker.ServiceAccountToken), "how agents show which node they are on: sa-token, mtls, aws-token, sigv4, none")
 	f.StringVar(&c.agentAccount, "agent-service-account", "rolecall-system/rolecall-agent", "NAMESPACE/NAME of the agents' service account, with sa-token")
 	f.StringVar(&c.audience, "agent-audience", "rolecall-broker", "audience of the agents' tokens, with sa-token")
@@ -96,6 +94,7 @@ func (c *brokerConfig) flags(cmd *cobra.Command) {
 	f.BoolVar(&c.auditChain, "audit-chain", false, "tie each line of the audit to the one before by a hash, for rolecall audit verify")
 	f.BoolVar(&c.events, "events", true, "write refusals as Events of the pod")
 	f.DurationVar(&c.shutdownDelay, "shutdown-delay", 5*time.Second, "how long to go on serving after being told to stop, until nobody sends requests here")
+	c.kube.Add(cmd)
 	c.logs.Add(cmd)
 }
 
@@ -115,9 +114,9 @@ func (c *brokerConfig) validate() error {
 	}
 	namespace, name, _ := strings.Cut(c.agentAccount, "/")
 	switch {
-	case !clusterName.MatchString(c.cluster.Name):
+	case !arn.IsClusterName(c.cluster.Name):
 		return cli.Usage("cluster name %q: want up to 100 letters, digits, - and _, beginning with a letter or digit", c.cluster.Name).Hint("add --cluster-name NAME")
-	case !flags.RegionName.MatchString(c.cluster.Region):
+	case !arn.IsRegion(c.cluster.Region):
 		return cli.Usage("region %q: want one such as eu-west-1", c.cluster.Region).Hint("add --region REGION")
 	case !arn.IsAccount(c.cluster.Account):
 		return cli.Usage("account %q: want 12 digits", c.cluster.Account).Hint("add --account ACCOUNT, the one that the roles are in")
@@ -176,8 +175,6 @@ func (c *brokerConfig) parseNodeRoles() error {
 			return cli.Usage("--node-roles: %w", err).Hint("want the role's ARN, not the instance profile's: aws iam get-instance-profile --instance-profile-name NAME --query InstanceProfile.Roles[].Arn")
 		case role.Partition != c.cluster.Partition:
 			return cli.Usage("--node-roles: %s is not of partition %s, which region %s is in", text, c.cluster.Partition, c.cluster.Region)
-		case strings.ContainsAny(role.Name, "*?"):
-			return cli.Usage("--node-roles: %s: want one role, not a pattern", text)
 		}
 		c.roles = append(c.roles, role)
 	}

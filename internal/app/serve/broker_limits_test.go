@@ -14,12 +14,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/rolecall/rolecall/internal/app/cli"
 	"github.com/rolecall/rolecall/internal/association"
 	"github.com/rolecall/rolecall/internal/broker"
-	"github.com/rolecall/rolecall/internal/httpserve"
 	"github.com/rolecall/rolecall/internal/pki"
 	"github.com/rolecall/rolecall/test/pipes"
 )
@@ -27,7 +24,7 @@ import (
 // limitedBroker is what `serve broker` serves, without a cluster: what is asked
 // here is refused before one is needed.
 func limitedBroker(c *brokerConfig) *brokerParts {
-	p := &brokerParts{log: slog.New(slog.DiscardHandler), registry: prometheus.NewRegistry(), routes: http.NewServeMux(), draining: make(chan struct{})}
+	p := &brokerParts{runner: newRunner(slog.New(slog.DiscardHandler)), routes: http.NewServeMux()}
 	broker.New(broker.Config{
 		Cluster: &c.cluster, Agents: &broker.Agents{Mode: broker.NoAuthentication}, Limits: broker.DefaultLimits(),
 		Audit: broker.NewAudit(io.Discard, func(error) {}), Metrics: p.registry, Log: p.log, Now: time.Now,
@@ -45,18 +42,17 @@ func TestBrokerLimits(t *testing.T) {
 	if err := c.certificates(cli.NewSystem(), p); err != nil {
 		t.Fatal(err)
 	}
-	var listeners []net.Listener
-	for range 3 {
-		listener, err := httpserve.Listen(t.Context(), "127.0.0.1:0", false, "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		listeners = append(listeners, listener)
-	}
+	c.listen, c.probeListen, c.metricsListen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- c.serve(ctx, p, listeners) }()
-	address := listeners[0].Addr().String()
+	ended, listening := make(chan error, 1), make(chan net.Addr, 1)
+	go func() {
+		ended <- p.run(ctx, func(ctx context.Context) error {
+			err := c.serve(ctx, p)
+			listening <- p.closers[0].(closeOnce).Addr()
+			return err
+		})
+	}()
+	address := (<-listening).String()
 
 	first := "POST /clusters/prod/assume-role-for-pod-identity HTTP/1.1\r\nHost: b\r\n"
 	const token = `{"token":""}`
@@ -154,10 +150,11 @@ func TestBrokerSlowBody(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := &brokerConfig{cluster: association.Cluster{Name: "prod"}}
-		broker, probes, metrics := pipes.NewListener(), pipes.NewListener(), pipes.NewListener()
+		broker, p := pipes.NewListener(), limitedBroker(c)
+		p.addServer(p.server(), broker)
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
-		go func() { ended <- c.serve(ctx, limitedBroker(c), []net.Listener{broker, probes, metrics}) }()
+		go func() { ended <- p.run(ctx, func(context.Context) error { return nil }) }()
 		client := broker.Connect()
 		began := time.Now()
 		if _, err := io.WriteString(client, "POST /clusters/prod/assume-role-for-pod-identity HTTP/1.1\r\nHost: b\r\nContent-Length: 100\r\n\r\n{"); err != nil {

@@ -41,7 +41,7 @@ func TestBrokerClientAuthorities(t *testing.T) {
 	}
 	c := &brokerConfig{certFile: certFile, keyFile: keyFile, agentAuth: "mtls", clientCA: file}
 	log := &bytes.Buffer{}
-	parts := &brokerParts{log: slog.New(slog.NewTextHandler(log, nil))}
+	parts := &brokerParts{runner: newRunner(slog.New(slog.NewTextHandler(log, nil)))}
 	if err := c.certificates(cli.NewSystem(), parts); fault.KindOf(err) != fault.Invalid {
 		t.Fatalf("without authorities: %v", err)
 	}

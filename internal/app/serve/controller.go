@@ -11,12 +11,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
-	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -30,12 +28,11 @@ import (
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/httpserve"
 	"github.com/rolecall/rolecall/internal/issuer/observe"
-	"github.com/rolecall/rolecall/internal/obs"
 )
 
 // controllerConfig is what `serve controller` needs.
 type controllerConfig struct {
-	kubeconfig    string
+	kube          flags.Kube
 	metricsListen string
 	// namespace is where the Lease lies; noElection runs without one.
 	namespace  string
@@ -59,14 +56,14 @@ pods can get their role. Several may run; one leads, by a Lease.`,
 		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context(), sys) },
 	}
-	flags := cmd.Flags()
-	flags.StringVar(&c.kubeconfig, "kubeconfig", "", "file that says how to reach the API server; from inside the cluster if empty")
-	flags.StringVar(&c.metricsListen, "metrics-listen", ":9998", "where to serve /metrics, /healthz and /readyz, plain HTTP")
-	flags.StringVar(&c.namespace, "leader-election-namespace", "rolecall-system", "namespace of the Lease")
-	flags.BoolVar(&c.noElection, "without-leader-election", false, "lead without a Lease; only one may run")
-	flags.DurationVar(&c.every, "every", time.Minute, "how often API servers and readers are looked at")
+	f := cmd.Flags()
+	f.StringVar(&c.metricsListen, "metrics-listen", ":9998", "where to serve /metrics, /healthz and /readyz, plain HTTP")
+	f.StringVar(&c.namespace, "leader-election-namespace", "rolecall-system", "namespace of the Lease")
+	f.BoolVar(&c.noElection, "without-leader-election", false, "lead without a Lease; only one may run")
+	f.DurationVar(&c.every, "every", time.Minute, "how often API servers and readers are looked at")
 	c.read.Add(cmd)
 	c.plane.flags(cmd)
+	c.kube.Add(cmd)
 	c.logs.Add(cmd)
 	return cmd
 }
@@ -75,14 +72,18 @@ func (c *controllerConfig) run(ctx context.Context, sys cli.System) error {
 	if c.every <= 0 {
 		return fault.New(fault.Usage, "--every %s: want more than nothing", c.every)
 	}
-	log, err := obs.NewLogger(sys.Stderr, c.logs.Format, c.logs.Level)
+	log, err := c.logs.Logger(sys)
 	if err != nil {
 		return err
 	}
-	// What controller-runtime and client-go say of themselves goes where the rest is.
-	logger := logr.FromSlogHandler(log.Handler())
-	ctrl.SetLogger(logger)
-	ctx = klog.NewContext(ctx, logger)
+	// What controller-runtime says of itself goes where the rest is.
+	ctrl.SetLogger(logr.FromSlogHandler(log.Handler()))
+	r := newRunner(log)
+	r.registry = prometheus.NewRegistry() // the process's own metrics are in controller-runtime's
+	return r.run(ctx, func(ctx context.Context) error { return c.makeParts(ctx, sys, r) })
+}
+
+func (c *controllerConfig) makeParts(ctx context.Context, sys cli.System, r *runner) error {
 	reader, err := c.read.Reader()
 	if err != nil {
 		return err
@@ -90,38 +91,26 @@ func (c *controllerConfig) run(ctx context.Context, sys cli.System) error {
 	if _, _, err := c.plane.plane(); err != nil {
 		return err
 	}
-	kube, err := flags.KubeConfig(c.kubeconfig, "")
+	kube, err := c.kube.Config()
 	if err != nil {
 		return err
 	}
-	registry := prometheus.NewRegistry() // the process's own metrics are in controller-runtime's
-	manager, err := c.manager(sys, kube, reader, registry, log)
+	manager, err := c.manager(sys, kube, reader, r.registry, r.log)
 	if err != nil {
 		return err
 	}
-	listener, err := httpserve.Listen(ctx, c.metricsListen, true, "")
-	if err != nil {
-		return err
-	}
-	metrics := httpserve.Server{Name: "metrics", Handler: controllerProbes(manager, registry), Log: log}
-	parts, ctx := errgroup.WithContext(ctx)
-	parts.Go(func() error { return manager.Start(ctx) })
-	parts.Go(func() error { return metrics.Serve(ctx, listener) })
-	return parts.Wait()
-}
-
-// controllerProbes are ready when what is watched has been read. One that waits to
-// lead watches nothing yet, and is ready to.
-func controllerProbes(manager ctrl.Manager, registry *prometheus.Registry) http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(prometheus.Gatherers{registry, ctrlmetrics.Registry}, promhttp.HandlerOpts{}))
-	handleProbes(mux, func(ctx context.Context) error {
+	r.add(manager.Start)
+	// One that waits to lead watches nothing yet, and is ready to.
+	r.check(func(ctx context.Context) error {
 		if !manager.GetCache().WaitForCacheSync(ctx) {
 			return errors.New("what is watched has not been read yet")
 		}
 		return nil
 	})
-	return mux
+	routes := http.NewServeMux()
+	routes.Handle("GET /metrics", promhttp.HandlerFor(prometheus.Gatherers{r.registry, ctrlmetrics.Registry}, promhttp.HandlerOpts{}))
+	r.probes(routes)
+	return r.listenAll(ctx, []listening{{c.metricsListen, httpserve.Server{Name: "metrics", Handler: routes}}})
 }
 
 func (c *controllerConfig) manager(sys cli.System, kube *rest.Config, reader *observe.Reader, registry *prometheus.Registry, log *slog.Logger) (ctrl.Manager, error) {

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -9,8 +10,8 @@ import (
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/association"
-	associationcontroller "github.com/rolecall/rolecall/internal/controller/association"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/sessionplan"
 )
 
 // planeFlags say how roles of associations are taken; without a cluster's name
@@ -23,7 +24,7 @@ type planeFlags struct {
 	every      time.Duration
 }
 
-var planeModes = []string{string(v1alpha1.Federated), string(v1alpha1.BrokerRole), string(v1alpha1.PassThrough), string(associationcontroller.EKS)}
+var planeModes = []string{string(v1alpha1.Federated), string(v1alpha1.BrokerRole), string(v1alpha1.PassThrough), string(sessionplan.EKS)}
 
 func (c *planeFlags) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
@@ -39,15 +40,21 @@ func (c *planeFlags) flags(cmd *cobra.Command) {
 }
 
 // plane is false if none is named.
-func (c *planeFlags) plane() (plane associationcontroller.Plane, named bool, err error) {
-	plane = associationcontroller.Plane{Cluster: c.cluster, Mode: v1alpha1.AssociationMode(c.mode), Issuer: c.issuer, BrokerRoleARN: c.brokerRole}
+func (c *planeFlags) plane() (plane sessionplan.Plane, named bool, err error) {
+	plane = sessionplan.Plane{Cluster: c.cluster, Mode: v1alpha1.AssociationMode(c.mode), Issuer: c.issuer, BrokerRoleARN: c.brokerRole}
 	switch {
 	case c.cluster.Name == "":
 		return plane, false, nil
 	case !arn.IsAccount(c.cluster.Account):
 		return plane, false, fault.New(fault.Usage, "--cluster-account %q: want 12 digits", c.cluster.Account)
+	case !arn.IsClusterName(c.cluster.Name):
+		return plane, false, fault.New(fault.Usage, "--cluster-name %q: want up to 100 letters, digits, - and _, beginning with a letter or digit", c.cluster.Name)
 	case c.cluster.Region == "":
 		return plane, false, fault.New(fault.Usage, "--cluster-name needs --cluster-region")
+	case !arn.IsRegion(c.cluster.Region):
+		return plane, false, fault.New(fault.Usage, "--cluster-region %q: want a region such as eu-west-1", c.cluster.Region)
+	case !arn.IsPartition(c.cluster.Partition):
+		return plane, false, fault.New(fault.Usage, "--cluster-partition %q: want %s", c.cluster.Partition, strings.Join(arn.Partitions(), ", "))
 	case !slices.Contains(planeModes, c.mode):
 		return plane, false, fault.New(fault.Usage, "--association-mode %q: want Federated, BrokerRole, PassThrough or EKS", c.mode)
 	case c.every <= 0:

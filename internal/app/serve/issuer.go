@@ -11,7 +11,6 @@ import (
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/httpserve"
 	"github.com/rolecall/rolecall/internal/issuer/server"
-	"github.com/rolecall/rolecall/internal/obs"
 )
 
 // serveIssuerConfig is what `serve issuer` needs.
@@ -48,23 +47,21 @@ func (c *serveIssuerConfig) run(ctx context.Context, sys cli.System) error {
 	if c.maxAge < 0 || c.maxAge > time.Hour {
 		return fault.New(fault.Usage, "--max-age %s: want at most an hour", c.maxAge).Hint("a key that nobody has seen yet must not sign: the longer, the slower a rotation")
 	}
-	log, err := obs.NewLogger(sys.Stderr, c.logs.Format, c.logs.Level)
+	log, err := c.logs.Logger(sys)
 	if err != nil {
 		return err
 	}
-	files, err := server.OpenFiles(c.documents, c.maxAge, log)
-	if err != nil {
-		return err
-	}
-	certificate, err := httpserve.LoadCertificate(c.certFile, c.keyFile, log)
-	if err != nil {
-		return err
-	}
-	// AWS reads it, so it listens beyond loopback.
-	listener, err := httpserve.Listen(ctx, c.listen, true, "")
-	if err != nil {
-		return err
-	}
-	server := httpserve.Server{Name: "issuer", Handler: files, TLS: certificate.TLSConfig(), Log: log}
-	return server.Serve(ctx, listener)
+	r := newRunner(log)
+	return r.run(ctx, func(ctx context.Context) error {
+		files, err := server.OpenFiles(c.documents, c.maxAge, log)
+		if err != nil {
+			return err
+		}
+		certificate, err := httpserve.LoadCertificate(c.certFile, c.keyFile, log)
+		if err != nil {
+			return err
+		}
+		// AWS reads it, so it listens beyond loopback.
+		return r.listenAll(ctx, []listening{{c.listen, httpserve.Server{Name: "issuer", Handler: files, TLS: certificate.TLSConfig()}}})
+	})
 }

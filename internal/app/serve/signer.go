@@ -8,13 +8,11 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/rolecall/rolecall/internal/app/cli"
 	"github.com/rolecall/rolecall/internal/app/flags"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/httpserve"
-	"github.com/rolecall/rolecall/internal/obs"
 	"github.com/rolecall/rolecall/internal/signer"
 )
 
@@ -112,11 +110,16 @@ func (c *serveSignerConfig) source(sys cli.System, log *slog.Logger) (signer.Sou
 }
 
 func (c *serveSignerConfig) run(ctx context.Context, sys cli.System) error {
-	log, err := obs.NewLogger(sys.Stderr, c.logs.Format, c.logs.Level)
+	log, err := c.logs.Logger(sys)
 	if err != nil {
 		return err
 	}
-	source, tend, err := c.source(sys, log)
+	r := newRunner(log)
+	return r.run(ctx, func(ctx context.Context) error { return c.makeParts(ctx, sys, r) })
+}
+
+func (c *serveSignerConfig) makeParts(ctx context.Context, sys cli.System, r *runner) error {
+	source, tend, err := c.source(sys, r.log)
 	if err != nil {
 		return err
 	}
@@ -128,9 +131,8 @@ func (c *serveSignerConfig) run(ctx context.Context, sys cli.System) error {
 	if err != nil {
 		return err
 	}
-	registry := obs.NewRegistry()
 	service, err := signer.NewService(signer.Config{
-		Ring: ring, RefreshHint: c.refreshHint, MaxTokenLife: c.maxTokenLife, Metrics: registry, Log: log, Now: sys.Now,
+		Ring: ring, RefreshHint: c.refreshHint, MaxTokenLife: c.maxTokenLife, Metrics: r.registry, Log: r.log, Now: sys.Now,
 	})
 	if err != nil {
 		return err
@@ -139,27 +141,22 @@ func (c *serveSignerConfig) run(ctx context.Context, sys cli.System) error {
 	if err != nil {
 		return err
 	}
+	r.close(closeOnce{observed})
 	listener, err := signer.Listen(ctx, c.socket)
 	if err != nil {
-		return errors.Join(err, observed.Close())
+		return err
 	}
-	parts, ctx := errgroup.WithContext(ctx)
-	parts.Go(func() error { return service.Serve(ctx, listener) })
-	parts.Go(func() error { return signer.Follow(ctx, ring, source, tend, sys.Now, log) })
-	server := httpserve.Server{Name: "metrics", Handler: signerProbes(ctx, ring, registry, sys.Now), Log: log}
-	parts.Go(func() error { return server.Serve(ctx, observed) })
-	return parts.Wait()
-}
-
-// signerProbes are ready while a key signs and the socket takes calls.
-func signerProbes(ctx context.Context, ring *signer.Ring, registry metricsRegistry, now func() time.Time) http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", obs.MetricsHandler(registry))
-	handleProbes(mux, func(context.Context) error {
-		if ctx.Err() != nil || ring.Look(now()).Signing == "" {
-			return errors.New("no key signs, or the signer is ending")
+	r.add(func(ctx context.Context) error { return service.Serve(ctx, listener) })
+	r.add(func(ctx context.Context) error { return signer.Follow(ctx, ring, source, tend, sys.Now, r.log) })
+	r.check(func(context.Context) error {
+		if ring.Look(sys.Now()).Signing == "" {
+			return errors.New("no key signs")
 		}
 		return nil
 	})
-	return mux
+	routes := http.NewServeMux()
+	r.metrics(routes)
+	r.probes(routes)
+	r.addServer(httpserve.Server{Name: "metrics", Handler: routes}, observed)
+	return nil
 }

@@ -5,20 +5,17 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
-	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/klog/v2"
 
 	"github.com/rolecall/rolecall/internal/app/cli"
 	"github.com/rolecall/rolecall/internal/app/flags"
@@ -28,7 +25,6 @@ import (
 	"github.com/rolecall/rolecall/internal/grant"
 	"github.com/rolecall/rolecall/internal/httpserve"
 	"github.com/rolecall/rolecall/internal/inject"
-	"github.com/rolecall/rolecall/internal/obs"
 	"github.com/rolecall/rolecall/internal/servingcert"
 	"github.com/rolecall/rolecall/internal/webhook"
 )
@@ -59,43 +55,34 @@ renews.`,
 	return cmd
 }
 
-// webhookParts are what runs beside the servers, each until its context ends.
+// webhookParts are what the webhook is made of, beside what every server has.
 type webhookParts struct {
-	log      *slog.Logger
-	registry *prometheus.Registry
+	*runner
 	client   kubernetes.Interface
 	accounts *webhook.Accounts
 	handler  *webhook.Handler
 	files    *httpserve.CertificateFiles // nil with an authority of our own
 	tls      *tls.Config
-	run      []func(context.Context) error
 }
 
 func (c *webhookConfig) run(ctx context.Context, sys cli.System) error {
-	log, err := obs.NewLogger(sys.Stderr, c.logs.Format, c.logs.Level)
+	log, err := c.logs.Logger(sys)
 	if err != nil {
 		return err
 	}
-	parts := &webhookParts{log: log, registry: obs.NewRegistry()}
-	if !c.ownAuthority {
-		if parts.files, err = httpserve.LoadCertificate(c.certFile, c.keyFile, log); err != nil {
+	p := &webhookParts{runner: newRunner(log)}
+	p.delay = c.shutdownDelay
+	return p.run(ctx, func(ctx context.Context) error {
+		if !c.ownAuthority {
+			if p.files, err = httpserve.LoadCertificate(c.certFile, c.keyFile, log); err != nil {
+				return err
+			}
+		}
+		if err := c.makeParts(ctx, sys, p); err != nil {
 			return err
 		}
-	}
-	if err := c.makeParts(ctx, sys, parts); err != nil {
-		return err
-	}
-	// A webhook is called by the API server, so it listens beyond loopback.
-	listener, err := httpserve.Listen(ctx, c.listen, true, "")
-	if err != nil {
-		return err
-	}
-	metricsListener, err := httpserve.Listen(ctx, c.metricsListen, true, "")
-	if err != nil {
-		_ = listener.Close()
-		return err
-	}
-	return c.serve(ctx, parts, listener, metricsListener)
+		return c.serve(ctx, p)
+	})
 }
 
 // makeParts makes everything and starts nothing.
@@ -103,14 +90,11 @@ func (c *webhookConfig) makeParts(ctx context.Context, sys cli.System, p *webhoo
 	if err := c.composeFrom(ctx, sys); err != nil {
 		return err
 	}
-	config, err := flags.KubeConfig(c.kubeconfig, c.kubeAPI)
+	config, err := c.kube.Config()
 	if err != nil {
 		return err
 	}
-	// Lists of service accounts are smaller and cheaper to read this way.
-	typed := rest.CopyConfig(config)
-	typed.ContentType, typed.AcceptContentTypes = "application/vnd.kubernetes.protobuf", "application/vnd.kubernetes.protobuf,application/json"
-	if p.client, err = kubernetes.NewForConfig(typed); err != nil {
+	if p.client, err = flags.Lister(config); err != nil {
 		return err
 	}
 	p.accounts = webhook.NewAccounts(p.client, c.settings, c.grace)
@@ -118,17 +102,21 @@ func (c *webhookConfig) makeParts(ctx context.Context, sys cli.System, p *webhoo
 		Settings: c.settings, ServiceAccounts: p.accounts, Fallback: c.fallback,
 		Metrics: p.registry, Log: p.log, Now: sys.Now, Debugging: c.debugging,
 	}
-	p.run = append(p.run, p.accounts.Run, p.staySmall, c.checkPermissions(p.client, p.log))
+	p.add(p.accounts.Run)
+	p.add(p.staySmall)
+	p.add(c.checkPermissions(p.client, p.log))
 	if c.watchConfigMap {
 		source := webhook.NewConfigMap(p.client, c.namespace, c.settings, p.log)
-		hook.ConfigMap, p.run = source, append(p.run, source.Run)
+		hook.ConfigMap = source
+		p.add(source.Run)
 	}
 	if c.identitiesFile != "" {
 		source, err := webhook.NewIdentitiesFile(c.identitiesFile, p.log)
 		if err != nil {
 			return err
 		}
-		hook.Identities, p.run = source, append(p.run, source.Run)
+		hook.Identities = source
+		p.add(source.Run)
 	}
 	if c.watchAssociations {
 		direct := rest.CopyConfig(config)
@@ -138,7 +126,7 @@ func (c *webhookConfig) makeParts(ctx context.Context, sys cli.System, p *webhoo
 			return err
 		}
 		hook.Associations = webhook.NewAssociations(client, c.grace, p.log)
-		p.run = append(p.run, hook.Associations.Run)
+		p.add(hook.Associations.Run)
 	}
 	if c.enforceGrants || c.validateWrites {
 		client, err := dynamic.NewForConfig(config)
@@ -146,7 +134,7 @@ func (c *webhookConfig) makeParts(ctx context.Context, sys cli.System, p *webhoo
 			return err
 		}
 		source := follow.Grants(client, p.log)
-		p.run = append(p.run, source.Run)
+		p.add(source.Run)
 		if c.enforceGrants {
 			hook.Grants = source
 		}
@@ -160,7 +148,8 @@ func (c *webhookConfig) makeParts(ctx context.Context, sys cli.System, p *webhoo
 	}
 	if c.events {
 		events := webhook.NewEvents(p.client, sys.Now)
-		hook.Refused, p.run = events.Refused, append(p.run, events.Run)
+		hook.Refused = events.Refused
+		p.add(events.Run)
 	}
 	if p.handler, err = webhook.New(hook); err != nil {
 		return err
@@ -197,14 +186,15 @@ func (c *webhookConfig) certificates(sys cli.System, p *webhookParts) error {
 		}
 		keeper := &servingcert.Keeper{
 			Client: p.client, Namespace: c.namespace, Secret: c.tlsSecret, Names: c.names(), Lifetimes: c.lifetimes,
-			Registrar: registrar, Rotations: rotations, Log: p.log, Now: sys.Now,
+			Authority: "rolecall webhook", Registrar: registrar, Rotations: rotations, Log: p.log, Now: sys.Now,
 		}
-		p.tls, p.run = keeper.TLSConfig(), append(p.run, keeper.Run)
+		p.tls = keeper.TLSConfig()
+		p.add(keeper.Run)
 		return c.restrict(p.tls)
 	}
 	if registrar != nil {
 		bundle := &servingcert.FileBundle{File: c.caFile, Registrar: registrar, Every: 10 * time.Second, Log: p.log}
-		p.run = append(p.run, bundle.Run)
+		p.add(bundle.Run)
 	}
 	p.tls = p.files.TLSConfig()
 	return c.restrict(p.tls)
@@ -260,22 +250,18 @@ func (c *webhookConfig) clientConfig(path string) (admissionregistrationv1.Webho
 	return admissionregistrationv1.WebhookClientConfig{URL: &called}, nil
 }
 
-// serve runs everything until ctx is done. Then it stops being ready, goes on
-// serving for those who have not heard of that, and drains.
-func (c *webhookConfig) serve(ctx context.Context, p *webhookParts, listener, metricsListener net.Listener) error {
+// serve opens the addresses. Reviews come from API servers, so both are open to others.
+func (c *webhookConfig) serve(ctx context.Context, p *webhookParts) error {
 	routes := http.NewServeMux()
-	routes.Handle("/metrics", obs.MetricsHandler(p.registry))
+	p.metrics(routes)
 	if c.debugging {
 		routes.Handle("/debug/", webhook.DebugCache(p.accounts))
 	}
-	hook := httpserve.Server{Name: "webhook", Handler: p.handler, TLS: p.tls, Log: p.log, Limits: httpserve.CalledByAPIServers()}
-	metrics := httpserve.Server{Name: "metrics", Handler: routes, Log: p.log}
-	// What follows the API server logs where the rest is.
-	ctx = klog.NewContext(ctx, logr.FromSlogHandler(p.log.Handler()))
-	p.run = append(p.run,
-		func(ctx context.Context) error { return hook.Serve(ctx, listener) },
-		func(ctx context.Context) error { return metrics.Serve(ctx, metricsListener) })
-	return serveUntilTold(ctx, c.shutdownDelay, p.handler.Close, p.run)
+	p.whenTold(p.handler.Close)
+	return p.listenAll(ctx, []listening{
+		{c.listen, httpserve.Server{Name: "webhook", Handler: p.handler, TLS: p.tls, Limits: httpserve.CalledByAPIServers()}},
+		{c.metricsListen, httpserve.Server{Name: "metrics", Handler: routes}},
+	})
 }
 
 // staySmall begins when the first list is read, which takes more than what comes

@@ -28,9 +28,7 @@ type webhookConfig struct {
 	// the reference's way to say them.
 	listen, metricsListen string
 	port, metricsPort     int
-	// kubeconfig and kubeAPI say how to reach the API server; both empty
-	// means from inside the cluster.
-	kubeconfig, kubeAPI string
+	kube                  flags.Kube
 	// ownAuthority makes certificates and keeps them in a Secret; else certFile
 	// and keyFile are served, and reloaded when they change.
 	ownAuthority              bool
@@ -69,8 +67,6 @@ func (c *webhookConfig) flags(cmd *cobra.Command) {
 	f.StringVar(&c.metricsListen, "metrics-listen", ":9999", "where to serve metrics, plain HTTP")
 	f.IntVar(&c.port, "port", 443, "HTTPS port on all addresses; the same as --listen :PORT")
 	f.IntVar(&c.metricsPort, "metrics-port", 9999, "port of metrics on all addresses; the same as --metrics-listen :PORT")
-	f.StringVar(&c.kubeconfig, "kubeconfig", "", "file that says how to reach the API server; from inside the cluster if empty")
-	f.StringVar(&c.kubeAPI, "kube-api", "", "URL of the API server, over what the kubeconfig says")
 	c.tlsFlags(f)
 	containerFlags(f, &c.settings.Container)
 	f.BoolVar(&c.watchConfigMap, "watch-config-map", false, "take identities from the ConfigMap "+webhook.ConfigMapName+" of --namespace, too")
@@ -92,6 +88,7 @@ func (c *webhookConfig) flags(cmd *cobra.Command) {
 	f.BoolVar(&c.showVersion, "version", false, "print the version and exit")
 	_ = cmd.RegisterFlagCompletionFunc("node-role-fallback", cobra.FixedCompletions([]string{"allow", "warn", "deny"}, cobra.ShellCompDirectiveNoFileComp))
 	flags.Inject(cmd, &c.settings)
+	c.kube.Add(cmd)
 	c.logs.Add(cmd)
 	ignoredFlags(f)
 }
@@ -191,6 +188,9 @@ func (c *webhookConfig) validate(given func(flag string) bool) error {
 	}
 	if c.settings.ComposeAccount != "" && !arn.IsAccount(c.settings.ComposeAccount) {
 		return fault.New(fault.Usage, "--compose-account %q: want 12 digits", c.settings.ComposeAccount)
+	}
+	if c.settings.ComposeAccount != "" && !arn.IsPartition(c.settings.ComposePartition) {
+		return fault.New(fault.Usage, "--compose-partition %q: want %s", c.settings.ComposePartition, strings.Join(arn.Partitions(), ", "))
 	}
 	if c.settings.ComposeAccount != "" && !c.compose {
 		return fault.New(fault.Usage, "--compose-account does nothing alone").Hint("add --compose-role-arn")

@@ -62,7 +62,7 @@ A cluster that runs already has a key: take it with "rolecall signer import".`,
 		},
 	}
 	store.Add(cmd)
-	flags.KeyKind(cmd, &kind, "rsa2048", "rsa2048, rsa3072, rsa4096 or p256")
+	flags.KeyKind(cmd, &kind, token.DefaultKind, token.KindChoice())
 	cmd.Flags().DurationVar(&life, "max-token-expiration", 24*time.Hour, flags.TokenLifeHelp)
 	return cmd
 }
@@ -160,7 +160,7 @@ shows that the new one signs, then remove the old one. Its tokens fail from then
 		},
 	}
 	store.Add(cmd)
-	flags.KeyKind(cmd, &kind, "", "rsa2048, rsa3072, rsa4096 or p256 (default: as the key that signs)")
+	flags.KeyKind(cmd, &kind, "", token.KindChoice()+" (default: as the key that signs)")
 	cmd.Flags().DurationVar(&life, "max-token-expiration", 24*time.Hour, flags.TokenLifeHelp)
 	flags.PublishFor(cmd, &publishFor)
 	return cmd

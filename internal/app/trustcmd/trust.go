@@ -53,7 +53,7 @@ type roleFlags struct {
 func (c *roleFlags) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&c.account, "account", "", "the role's account, 12 digits (default: that of --oidc-provider-arn)")
-	f.StringVar(&c.partition, "partition", "", "the role's partition: "+strings.Join(trust.Partitions(), ", ")+" (default: that of the given ARNs and of issuers on AWS's hosts, or aws)")
+	f.StringVar(&c.partition, "partition", "", "the role's partition: "+strings.Join(arn.Partitions(), ", ")+" (default: that of the given ARNs and of issuers on AWS's hosts, or aws)")
 	f.StringArrayVar(&c.issuers, "issuer", nil, "URL of a cluster's issuer, byte for byte; may be repeated")
 	f.StringArrayVar(&c.providers, "oidc-provider-arn", nil, "ARN of a cluster's OIDC provider, in the role's account or another; may be repeated")
 	f.StringArrayVar(&c.discover, "discovery", nil, "file with a discovery document, or URL of an issuer whose document is read now; may be repeated")
@@ -63,7 +63,7 @@ func (c *roleFlags) flags(cmd *cobra.Command) {
 	f.BoolVar(&c.tagged, "tagged", false, "the tokens carry session tags")
 	f.IntVar(&c.quota, "quota", trust.DefaultQuota, "characters that the account stores: 2048, or up to 8192 if it was raised")
 	c.read.Add(cmd)
-	_ = cmd.RegisterFlagCompletionFunc("partition", cobra.FixedCompletions(trust.Partitions(), cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("partition", cobra.FixedCompletions(arn.Partitions(), cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("quota", cobra.FixedCompletions([]string{"2048", "4096", "8192"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.MarkFlagFilename("discovery", "json")
 }

@@ -33,6 +33,7 @@ import (
 	"github.com/rolecall/rolecall/internal/association/admission"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/grant"
+	"github.com/rolecall/rolecall/internal/sessionplan"
 )
 
 // Roles reads roles of IAM.
@@ -45,7 +46,7 @@ type Roles interface {
 // Reconciler is the controller. All fields are needed.
 type Reconciler struct {
 	Client client.Client
-	Plane  Plane
+	Plane  sessionplan.Plane
 	Roles  Roles
 	Events events.EventRecorder
 	// Metrics are made by NewMetrics.
@@ -141,7 +142,7 @@ func (r *Reconciler) look(ctx context.Context, a *v1alpha1.PodIdentityAssociatio
 	status.AssociationARN = r.Plane.Cluster.AssociationARN(status.AssociationID)
 	status.ExternalID = ""
 	if !association.IsPattern(a) || a.Spec.ExternalID != "" { // each account of a pattern has its own
-		status.ExternalID = r.Plane.Cluster.ExternalIDOf(a, r.Plane.mode(a), a.Spec.ServiceAccountName)
+		status.ExternalID = r.Plane.Cluster.ExternalIDOf(a, r.Plane.ModeOf(a), a.Spec.ServiceAccountName)
 	}
 	status.ObservedGeneration = a.Generation
 	for _, kind := range []string{conditionReady, conditionRole, conditionTrust, conditionGranted, conditionShadowed} {
@@ -162,7 +163,7 @@ func (r *Reconciler) role(ctx context.Context, a *v1alpha1.PodIdentityAssociatio
 	text, err := r.Roles.Trust(ctx, role)
 	switch {
 	case err == nil:
-		exists, trusts = yes("Exists", "IAM has "+a.Spec.RoleARN), r.Plane.trust(a, role, text)
+		exists, trusts = yes("Exists", "IAM has "+a.Spec.RoleARN), r.trust(a, role, text)
 		if trusts.status == metav1.ConditionTrue && a.Spec.TargetRoleARN != "" {
 			trusts = r.target(ctx, a, role)
 		}
@@ -183,7 +184,7 @@ func (r *Reconciler) target(ctx context.Context, a *v1alpha1.PodIdentityAssociat
 	text, err := r.Roles.Trust(ctx, target)
 	switch {
 	case err == nil:
-		return r.Plane.targetTrust(a, role, target, text)
+		return r.targetTrust(a, role, target, text)
 	case fault.KindOf(err) == fault.NotFound:
 		return no("NoSuchTargetRole", err.Error())
 	}

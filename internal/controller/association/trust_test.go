@@ -10,6 +10,7 @@ import (
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/association"
+	"github.com/rolecall/rolecall/internal/sessionplan"
 )
 
 const (
@@ -81,25 +82,25 @@ func TestTrust(t *testing.T) {
 		{"broker, of the whole account", v1alpha1.BrokerRole, statement(`{"AWS":"arn:aws:iam::111122223333:root"}`, assumeTag, ""), nil, yes, ""},
 		{"broker, with another external id", v1alpha1.BrokerRole, statement(broker, assumeTag, `{"StringEquals":{"sts:ExternalId":"other"}}`), nil, no, "eu-west-1/111122223333/prod/shop/cart"},
 		{"broker, asked for by the association", v1alpha1.Federated, statement(broker, assumeTag, ""), func(s *v1alpha1.PodIdentityAssociationSpec) { s.Mode = v1alpha1.BrokerRole }, yes, ""},
-		{"EKS", EKS, statement(service, assumeTag, `{"StringEquals":{"aws:SourceAccount":"111122223333"},"ArnEquals":{"aws:SourceArn":"arn:aws:eks:eu-west-1:111122223333:cluster/prod"}}`), nil, yes, ""},
-		{"EKS, of another cluster", EKS, statement(service, assumeTag, `{"ArnEquals":{"aws:SourceArn":"arn:aws:eks:eu-west-1:111122223333:cluster/test"}}`), nil, no, "cluster/prod"},
-		{"EKS, without tagging", EKS, statement(service, assume, ""), nil, no, "sts:TagSession"},
-		{"no document", EKS, "{", nil, or, "not understood"},
-		{"pattern", EKS, statement(service, assumeTag, ""), func(s *v1alpha1.PodIdentityAssociationSpec) { s.ServiceAccountName, s.AllowPatterns = "c*", true }, or, "each service account"},
+		{"EKS", sessionplan.EKS, statement(service, assumeTag, `{"StringEquals":{"aws:SourceAccount":"111122223333"},"ArnEquals":{"aws:SourceArn":"arn:aws:eks:eu-west-1:111122223333:cluster/prod"}}`), nil, yes, ""},
+		{"EKS, of another cluster", sessionplan.EKS, statement(service, assumeTag, `{"ArnEquals":{"aws:SourceArn":"arn:aws:eks:eu-west-1:111122223333:cluster/test"}}`), nil, no, "cluster/prod"},
+		{"EKS, without tagging", sessionplan.EKS, statement(service, assume, ""), nil, no, "sts:TagSession"},
+		{"no document", sessionplan.EKS, "{", nil, or, "not understood"},
+		{"pattern", sessionplan.EKS, statement(service, assumeTag, ""), func(s *v1alpha1.PodIdentityAssociationSpec) { s.ServiceAccountName, s.AllowPatterns = "c*", true }, or, "each service account"},
 	} {
-		plane := Plane{Cluster: association.Cluster{Name: "prod", Partition: "aws", Region: "eu-west-1", Account: "111122223333"}, Mode: row.mode, Issuer: issuer, BrokerRoleARN: brokerRole}
+		r := Reconciler{Plane: sessionplan.Plane{Cluster: association.Cluster{Name: "prod", Partition: "aws", Region: "eu-west-1", Account: "111122223333"}, Mode: row.mode, Issuer: issuer, BrokerRoleARN: brokerRole}}
 		role, err := arn.ParseRole(cartRole)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := plane.trust(associated(row.change), role, row.trust)
+		got := r.trust(associated(row.change), role, row.trust)
 		if got.status != row.want || !strings.Contains(got.message, row.text) {
 			t.Errorf("%s: %+v, want %s with %q", row.name, got, row.want, row.text)
 		}
 	}
 	role, _ := arn.ParseRole(cartRole)
 	for _, mode := range []v1alpha1.AssociationMode{v1alpha1.Federated, v1alpha1.BrokerRole} {
-		if got := (&Plane{Mode: mode}).trust(associated(nil), role, statement(federated, webTag, "")); got.status != or || got.reason != "NotConfigured" {
+		if got := (&Reconciler{Plane: sessionplan.Plane{Mode: mode}}).trust(associated(nil), role, statement(federated, webTag, "")); got.status != or || got.reason != "NotConfigured" {
 			t.Errorf("%s without what it needs: %+v", mode, got)
 		}
 	}
@@ -107,7 +108,7 @@ func TestTrust(t *testing.T) {
 
 func TestTargetTrust(t *testing.T) {
 	t.Parallel()
-	plane := Plane{Cluster: association.Cluster{Name: "prod", Partition: "aws", Region: "eu-west-1", Account: "111122223333"}, Mode: EKS}
+	r := Reconciler{Plane: sessionplan.Plane{Cluster: association.Cluster{Name: "prod", Partition: "aws", Region: "eu-west-1", Account: "111122223333"}, Mode: sessionplan.EKS}}
 	role, _ := arn.ParseRole(cartRole)
 	target, _ := arn.ParseRole("arn:aws:iam::444455556666:role/writer")
 	const principal = `{"AWS":"` + cartRole + `"}`
@@ -126,7 +127,7 @@ func TestTargetTrust(t *testing.T) {
 		a := associated(func(s *v1alpha1.PodIdentityAssociationSpec) {
 			s.TargetRoleARN, s.DisableSessionTags = target.ARN().String(), !row.tags
 		})
-		if got := plane.targetTrust(a, role, target, row.trust); got.status != row.want {
+		if got := r.targetTrust(a, role, target, row.trust); got.status != row.want {
 			t.Errorf("%s: %+v", row.name, got)
 		}
 	}

@@ -207,7 +207,7 @@ func (w *world) openDesk() {
 		Tell:   func(desk.Published) {},
 	}
 	var err error
-	w.desk.Store, err = store.Open(w.t.Context(), &w.hand.spec.Publish, nil)
+	w.desk.Store, err = store.Open(w.t.Context(), &w.hand.spec.Publish, accounts.Bucket, nil)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -396,7 +396,7 @@ func (w *world) roll(i int) {
 		files  plan.Files
 	}{{w.hand.servers[i], w.folder()}, {w.auto.servers[i], w.secret()}} {
 		accepted, err := side.files.Accepts()
-		if errors.Is(err, os.ErrNotExist) {
+		if errors.Is(err, plan.ErrMissing) {
 			continue // a Secret before the first rotation
 		}
 		if err != nil {

@@ -189,7 +189,8 @@ func (r *Reconciler) publish(ctx context.Context, look *round) error {
 	if err != nil {
 		return err
 	}
-	place, err := store.Open(ctx, &spec.Publish, func() (kubernetes.Interface, error) { return r.Objects, nil })
+	cluster := func() (kubernetes.Interface, error) { return r.Objects, nil }
+	place, err := store.Open(ctx, &spec.Publish, accounts.Bucket, cluster)
 	if err != nil {
 		return err
 	}

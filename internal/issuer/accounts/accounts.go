@@ -17,7 +17,17 @@ import (
 	"github.com/rolecall/rolecall/internal/issuer/bucket"
 	"github.com/rolecall/rolecall/internal/issuer/document"
 	"github.com/rolecall/rolecall/internal/issuer/inspect"
+	"github.com/rolecall/rolecall/internal/issuer/store"
 )
+
+// Bucket opens what is published in S3.
+func Bucket(ctx context.Context, target *v1alpha1.S3Target) (store.Store, error) {
+	account, err := awsapi.OpenAccount(ctx, target.Region, "")
+	if err != nil {
+		return nil, err
+	}
+	return account.Bucket(target.Bucket, target.Prefix), nil
+}
 
 // EnsureBucket makes the bucket unless it is there, and opens exactly the two documents to
 // anybody. A policy that is there already is never replaced.

@@ -157,7 +157,7 @@ func (f Folder) explain(err error) error {
 	switch {
 	case !isFile:
 		return err
-	case errors.Is(unreadable.Err, fs.ErrNotExist):
+	case errors.Is(unreadable.Err, plan.ErrMissing):
 		return fault.New(fault.NotFound, "read keys: there is no %s", f.Path(unreadable.Name))
 	}
 	return fault.New(fault.Invalid, "%s: %w", f.Path(unreadable.Name), unreadable.Err)

@@ -3,7 +3,6 @@ package plan
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"slices"
 
@@ -29,6 +28,9 @@ type Files map[string][]byte
 // KeyFiles returns the names of all files with keys, those of the newest first.
 func KeyFiles() []string { return []string{Next, Signing, Accepted, Old, OldPublic} }
 
+// ErrMissing is why a file that is not there cannot be read.
+var ErrMissing = errors.New("there is no such file")
+
 // Unreadable is a file that does not hold what it must.
 type Unreadable struct {
 	Name string
@@ -38,14 +40,14 @@ type Unreadable struct {
 // Error names the file.
 func (u *Unreadable) Error() string { return u.Name + ": " + u.Err.Error() }
 
-// Unwrap returns the cause, fs.ErrNotExist of a file that is missing.
+// Unwrap returns the cause, ErrMissing of a file that is missing.
 func (u *Unreadable) Unwrap() error { return u.Err }
 
 // keys returns the public keys of one file, and why others of it cannot be used.
 func (f Files) keys(name string) ([]token.PublicKey, error) {
 	text, found := f[name]
 	if !found {
-		return nil, &Unreadable{name, fs.ErrNotExist}
+		return nil, &Unreadable{name, ErrMissing}
 	}
 	keys, err := document.Keys(text)
 	if err != nil {

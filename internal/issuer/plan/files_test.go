@@ -3,7 +3,6 @@ package plan_test
 import (
 	"crypto/elliptic"
 	"errors"
-	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -248,7 +247,7 @@ func TestKnown(t *testing.T) {
 	}
 	for _, missing := range []rotation.Phase{rotation.Published, rotation.Verifying, rotation.Retiring} {
 		_, err := plan.Enter(rotation.State{Phase: missing, OldKID: k1.ID, NewKID: k2.ID}, plan.Files{plan.Next: next})
-		if unreadable, ok := errors.AsType[*plan.Unreadable](err); !ok || unreadable.Name != "sa.pub" || !errors.Is(err, fs.ErrNotExist) {
+		if unreadable, ok := errors.AsType[*plan.Unreadable](err); !ok || unreadable.Name != "sa.pub" || !errors.Is(err, plan.ErrMissing) {
 			t.Errorf("%s without sa.pub: %v", missing, err)
 		}
 	}

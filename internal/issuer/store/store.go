@@ -18,7 +18,6 @@ import (
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/atomicfile"
-	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/issuer/document"
 )
@@ -75,17 +74,17 @@ func version(text []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Open returns the place that a spec names. cluster is asked for a client if it is in one.
+// Open returns the place that a spec names. bucket opens it in S3, and cluster is asked for
+// a client if it is a ConfigMap.
 func Open(
-	ctx context.Context, target *v1alpha1.PublishTarget, cluster func() (kubernetes.Interface, error),
+	ctx context.Context,
+	target *v1alpha1.PublishTarget,
+	bucket func(context.Context, *v1alpha1.S3Target) (Store, error),
+	cluster func() (kubernetes.Interface, error),
 ) (Store, error) {
 	switch {
 	case target.S3 != nil:
-		account, err := awsapi.OpenAccount(ctx, target.S3.Region, "")
-		if err != nil {
-			return nil, err
-		}
-		return account.Bucket(target.S3.Bucket, target.S3.Prefix), nil
+		return bucket(ctx, target.S3)
 	case target.ConfigMap != nil:
 		client, err := cluster()
 		if err != nil {

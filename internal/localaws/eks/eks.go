@@ -31,6 +31,7 @@ func New() *service.Service {
 	}
 	return &service.Service{
 		Name: "eks", Protocol: wire.RESTJSON, Version: "2017-11-01", Operations: operations, Others: routes.Names(), Route: route,
+		Tables: []account.Table{clusterTable, entryTable, associationTable, bindingTable, askedTable},
 	}
 }
 
@@ -74,9 +75,9 @@ func NoCluster(name string) *wire.Error {
 	return notFound("No cluster found for name: %s.", name).With("clusterName", name)
 }
 
-func findCluster(state account.State, q *service.Call) (*account.Cluster, error) {
+func findCluster(state account.State, q *service.Call) (*Cluster, error) {
 	name := q.Segments["name"]
-	found, err := state.Cluster(q.Region, name)
+	found, err := GetCluster(state, q.Region, name)
 	if errors.Is(err, account.ErrNotFound) {
 		return nil, NoCluster(name)
 	}
@@ -84,24 +85,24 @@ func findCluster(state account.State, q *service.Call) (*account.Cluster, error)
 }
 
 // within does something in the cluster of the request's path.
-func within(q *service.Call, do func(account.State, *account.Cluster, account.InCluster) error) error {
+func within(q *service.Call, do func(account.State, *Cluster, InCluster) error) error {
 	return wrap(q.Account.Update(func(state account.State) error {
 		cluster, err := findCluster(state, q)
 		if err != nil {
 			return err
 		}
-		return do(state, cluster, state.InCluster(cluster.Region, cluster.Name))
+		return do(state, cluster, In(state, cluster.Region, cluster.Name))
 	}), q)
 }
 
 // view reads something of the cluster of the request's path.
-func view(q *service.Call, do func(*account.Cluster, account.InCluster) error) error {
+func view(q *service.Call, do func(*Cluster, InCluster) error) error {
 	return wrap(q.Account.View(func(state account.State) error {
 		cluster, err := findCluster(state, q)
 		if err != nil {
 			return err
 		}
-		return do(cluster, state.InCluster(cluster.Region, cluster.Name))
+		return do(cluster, In(state, cluster.Region, cluster.Name))
 	}), q)
 }
 
@@ -118,9 +119,9 @@ func clusterTarget(q *service.Call) (service.Target, error) {
 }
 
 func targetOf(q *service.Call, name string) (service.Target, error) {
-	target := service.Target{ARN: q.Account.ClusterARN(q.Region, name), Context: map[string]string{}, Lists: map[string][]string{}}
+	target := service.Target{ARN: ClusterARN(q.Account, q.Region, name), Context: map[string]string{}, Lists: map[string][]string{}}
 	err := q.Account.View(func(state account.State) error {
-		cluster, err := state.Cluster(q.Region, name)
+		cluster, err := GetCluster(state, q.Region, name)
 		if err == nil {
 			target.Tags = cluster.Tags
 		}
@@ -149,7 +150,7 @@ func tagged(target *service.Target, tags map[string]string) {
 
 // retried reports whether a call repeats an earlier one: the same token within a
 // day. With another content it is refused.
-func retried(earlier, now account.Asked, at time.Time, q *service.Call) (bool, error) {
+func retried(earlier, now Asked, at time.Time, q *service.Call) (bool, error) {
 	if now.Token == "" || earlier.Token != now.Token || q.Time.Sub(at) > 24*time.Hour {
 		return false, nil
 	}

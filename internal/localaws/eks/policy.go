@@ -135,15 +135,15 @@ func associatePolicy(q *service.Call) (result any, err error) {
 	if err := check(v); err != nil {
 		return nil, err
 	}
-	err = changeEntry(q, func(in account.InCluster, entry *account.AccessEntry) error {
+	err = changeEntry(q, func(in InCluster, entry *AccessEntry) error {
 		if err := CheckPolicy(q.Account, entry.Type, input.ARN); err != nil {
 			return err
 		}
 		if err := CheckScope(input.Scope.Type, input.Scope.Namespaces); err != nil {
 			return err
 		}
-		given := account.AccessPolicy{ARN: input.ARN, Scope: input.Scope.Type, Namespaces: input.Scope.Namespaces, Associated: q.Time.UTC(), Modified: q.Time.UTC()}
-		at := slices.IndexFunc(entry.Policies, func(p account.AccessPolicy) bool { return p.ARN == input.ARN })
+		given := AccessPolicy{ARN: input.ARN, Scope: input.Scope.Type, Namespaces: input.Scope.Namespaces, Associated: q.Time.UTC(), Modified: q.Time.UTC()}
+		at := slices.IndexFunc(entry.Policies, func(p AccessPolicy) bool { return p.ARN == input.ARN })
 		if at >= 0 {
 			given.Associated = entry.Policies[at].Associated
 			entry.Policies[at] = given
@@ -163,7 +163,7 @@ type associated struct {
 	Modified   wire.MilliTime `json:"modifiedAt"`
 }
 
-func newAssociated(p account.AccessPolicy) associated {
+func newAssociated(p AccessPolicy) associated {
 	namespaces := p.Namespaces
 	if namespaces == nil {
 		namespaces = []string{}
@@ -173,8 +173,8 @@ func newAssociated(p account.AccessPolicy) associated {
 
 func disassociatePolicy(q *service.Call) (any, error) {
 	text := q.Segments["policyArn"]
-	return nil, changeEntry(q, func(in account.InCluster, entry *account.AccessEntry) error {
-		kept := slices.DeleteFunc(slices.Clone(entry.Policies), func(p account.AccessPolicy) bool { return p.ARN == text })
+	return nil, changeEntry(q, func(in InCluster, entry *AccessEntry) error {
+		kept := slices.DeleteFunc(slices.Clone(entry.Policies), func(p AccessPolicy) bool { return p.ARN == text })
 		if len(kept) == len(entry.Policies) {
 			return notFound("The specified policyArn could not be found on the access entry.").With("clusterName", q.Segments["name"])
 		}
@@ -185,7 +185,7 @@ func disassociatePolicy(q *service.Call) (any, error) {
 
 func listAssociated(q *service.Call) (any, error) {
 	list := []associated{}
-	err := view(q, func(cluster *account.Cluster, in account.InCluster) error {
+	err := view(q, func(cluster *Cluster, in InCluster) error {
 		entry, err := findEntry(cluster, in, q)
 		if err != nil {
 			return err

@@ -36,12 +36,12 @@ func parsePrincipal(text string) (principal, bool) {
 
 // entryARN is that of the principal's access entry.
 func (p principal) entryARN(q *service.Call, cluster string) string {
-	return q.Account.AccessEntryARN(q.Region, cluster, p.kind+"/"+p.account+"/"+p.name+"/"+uuid.NewString())
+	return accessEntryARN(q.Account, q.Region, cluster, p.kind+"/"+p.account+"/"+p.name+"/"+uuid.NewString())
 }
 
 // CompleteEntry checks an access entry that was declared, and fills in what EKS
 // knows itself; its ARN is the same each time.
-func CompleteEntry(state account.State, cluster *account.Cluster, e *account.AccessEntry) error {
+func CompleteEntry(state account.State, cluster *Cluster, e *AccessEntry) error {
 	p, ok := parsePrincipal(e.Principal)
 	if !ok {
 		return invalidParameter("The principalArn parameter format is not valid")
@@ -66,7 +66,7 @@ func CompleteEntry(state account.State, cluster *account.Cluster, e *account.Acc
 	e.Username, e.Groups = cmp.Or(e.Username, p.username(e.Type)), slices.Concat(types[e.Type], e.Groups)
 	sum := sha256.Sum256([]byte(cluster.Region + "/" + cluster.Name + "/" + e.Principal))
 	id, err := uuid.FromBytes(sum[:16])
-	e.ARN = cmp.Or(e.ARN, state.Account().AccessEntryARN(cluster.Region, cluster.Name, p.kind+"/"+p.account+"/"+p.name+"/"+id.String()))
+	e.ARN = cmp.Or(e.ARN, accessEntryARN(state.Account(), cluster.Region, cluster.Name, p.kind+"/"+p.account+"/"+p.name+"/"+id.String()))
 	return err
 }
 

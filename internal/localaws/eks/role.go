@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 
-	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/service"
 	"github.com/rolecall/rolecall/internal/localaws/wire"
@@ -13,7 +12,7 @@ import (
 
 // passRole asks whether the caller may hand a role of its account to a service.
 func passRole(q *service.Call, roleARN, to string) error {
-	named, err := arn.ParseRole(roleARN)
+	named, err := account.ParseRole(roleARN)
 	if err != nil || len(roleARN) > 2048 {
 		return invalidParameter("Invalid role ARN: %s", roleARN).With("clusterName", q.Segments["name"])
 	}

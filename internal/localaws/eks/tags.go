@@ -48,16 +48,16 @@ func findTagged(state account.State, q *service.Call) (*taggable, error) {
 	if parsed.Region != q.Region || parsed.Account != q.Account.ID || len(parts) < 2 {
 		return nil, account.ErrNotFound
 	}
-	in := state.InCluster(q.Region, parts[1])
+	in := In(state, q.Region, parts[1])
 	switch {
 	case parts[0] == "cluster" && len(parts) == 2:
-		cluster, err := state.Cluster(q.Region, parts[1])
+		cluster, err := GetCluster(state, q.Region, parts[1])
 		if err != nil {
 			return nil, err
 		}
 		return &taggable{cluster.Tags, func(tags []account.Tag) error {
 			cluster.Tags = tags
-			return state.PutCluster(cluster)
+			return PutCluster(state, cluster)
 		}}, nil
 	case parts[0] == "podidentityassociation" && len(parts) == 3:
 		one, err := in.Association(parts[2])
@@ -70,7 +70,7 @@ func findTagged(state account.State, q *service.Call) (*taggable, error) {
 		}}, nil
 	case parts[0] == "access-entry":
 		entries, err := in.Entries()
-		at := slices.IndexFunc(entries, func(e *account.AccessEntry) bool { return e.ARN == text })
+		at := slices.IndexFunc(entries, func(e *AccessEntry) bool { return e.ARN == text })
 		if err != nil || at < 0 {
 			return nil, errors.Join(err, account.ErrNotFound)
 		}

@@ -8,7 +8,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/caller"
 	"github.com/rolecall/rolecall/internal/localaws/eks"
@@ -29,16 +28,16 @@ const (
 // that session, perhaps the target role.
 type taking struct {
 	call        *service.Call
-	cluster     *account.Cluster
-	association *account.Association
+	cluster     *eks.Cluster
+	association *eks.Association
 	pod         *pod
 	arn         string // the cluster's
 	name        string // the session's
 	tags        []policy.Tag
 }
 
-func newTaking(q *service.Call, cluster *account.Cluster, association *account.Association, p *pod) *taking {
-	t := &taking{call: q, cluster: cluster, association: association, pod: p, arn: q.Account.ClusterARN(cluster.Region, cluster.Name)}
+func newTaking(q *service.Call, cluster *eks.Cluster, association *eks.Association, p *pod) *taking {
+	t := &taking{call: q, cluster: cluster, association: association, pod: p, arn: eks.ClusterARN(q.Account, cluster.Region, cluster.Name)}
 	t.name = "eks-" + cut(cluster.Name, 10) + "-" + cut(p.name, 12) + "-" + uuid.NewString()
 	if !association.DisableTags {
 		t.tags = []policy.Tag{
@@ -77,7 +76,7 @@ type role struct {
 }
 
 func findRole(accounts *account.Set, text string) (*role, error) {
-	named, err := arn.ParseRole(text)
+	named, err := account.ParseRole(text)
 	if err != nil {
 		return nil, denied("%s", err)
 	}
@@ -239,13 +238,13 @@ func (t *taking) answer(of *role, session *account.Session) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	named, err := arn.ParseRole(of.arn)
+	named, err := account.ParseRole(of.arn)
 	if err != nil {
 		return nil, err
 	}
 	return answer{
 		Subject: subject{t.pod.namespace, t.pod.serviceAccount}, Audience: audience,
-		Association: association{t.call.Account.AssociationARN(t.cluster.Region, t.cluster.Name, t.association.ID), t.association.ID},
+		Association: association{eks.AssociationARN(t.call.Account, t.cluster.Region, t.cluster.Name, t.association.ID), t.association.ID},
 		User:        user{named.Session(t.name).String(), of.ID + ":" + t.name},
 		Credentials: credentials{issued.SessionToken.Reveal(), issued.SecretKey.Reveal(), issued.AccessKeyID, wire.Time(issued.Expires)},
 	}, nil

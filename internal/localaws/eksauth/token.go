@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/rolecall/rolecall/internal/localaws/account"
+	"github.com/rolecall/rolecall/internal/localaws/eks"
 	"github.com/rolecall/rolecall/internal/localaws/service"
 	"github.com/rolecall/rolecall/internal/localaws/sts"
 	"github.com/rolecall/rolecall/internal/localaws/wire"
@@ -28,7 +28,7 @@ func invalid(format string, args ...any) error {
 
 // verify checks a token in the order of spec podidentity §19.4, steps 2 to 7.
 // The keys are those of the cluster's issuer, whatever the token says.
-func (r *room) verify(q *service.Call, cluster *account.Cluster, raw string) (*pod, error) {
+func (r *room) verify(q *service.Call, cluster *eks.Cluster, raw string) (*pod, error) {
 	decoded, err := token.Decode(raw)
 	switch {
 	case err != nil:
@@ -57,7 +57,7 @@ func (r *room) verify(q *service.Call, cluster *account.Cluster, raw string) (*p
 	return boundPod(claims)
 }
 
-func (r *room) checkSignature(q *service.Call, cluster *account.Cluster, decoded *token.JWT) error {
+func (r *room) checkSignature(q *service.Call, cluster *eks.Cluster, decoded *token.JWT) error {
 	err := errors.New("fetching the issuer's keys fails on demand")
 	if !q.KeysUnreachable {
 		err = r.keys.VerifySignature(q.HTTP.Context(), cluster.Issuer, decoded)

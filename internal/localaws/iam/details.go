@@ -106,7 +106,7 @@ type details struct {
 	state    account.State
 	size     int
 	used     *usage
-	profiles map[string][]*account.InstanceProfile // by role; nil until asked for
+	profiles map[string][]*InstanceProfile // by role; nil until asked for
 	last     string
 	out      detailsResult
 	failed   error
@@ -210,11 +210,11 @@ func (d *details) group(g *account.Group) error {
 
 func (d *details) role(r *account.Role) error {
 	if d.profiles == nil {
-		all, err := d.state.Profiles()
+		all, err := Profiles(d.state)
 		if err != nil {
 			return err
 		}
-		d.profiles = map[string][]*account.InstanceProfile{}
+		d.profiles = map[string][]*InstanceProfile{}
 		for _, one := range all {
 			key := strings.ToLower(one.Role)
 			d.profiles[key] = append(d.profiles[key], one)

@@ -2,7 +2,9 @@
 // roles, their policies and keys, and OIDC providers, with IAM's limits and
 // messages.
 //
-// It decides no access; whoever gets here was allowed to.
+// It decides no access; whoever gets here was allowed to. The records of users,
+// groups, roles, policies, keys and providers are package account's, since all
+// services need them.
 package iam
 
 import (
@@ -30,7 +32,15 @@ func New() *service.Service {
 	} {
 		maps.Copy(operations, table)
 	}
-	return &service.Service{Name: "iam", Protocol: wire.AWSQuery, Version: "2010-05-08", Namespace: "https://iam.amazonaws.com/doc/2010-05-08/", Operations: operations, Others: others()}
+	return &service.Service{
+		Name:       "iam",
+		Protocol:   wire.AWSQuery,
+		Version:    "2010-05-08",
+		Namespace:  "https://iam.amazonaws.com/doc/2010-05-08/",
+		Operations: operations,
+		Others:     others(),
+		Tables:     []account.Table{profileTable, aliasTable, deletionTable},
+	}
 }
 
 func roleOperations() map[string]service.Operation {
@@ -142,7 +152,7 @@ func currentARN(state account.State, entity, id string) string {
 	if err != nil {
 		return id
 	}
-	if now, err := owner.ARNOf(id); err == nil {
+	if now, err := arnOf(owner, id); err == nil {
 		return now
 	}
 	return id

@@ -129,7 +129,7 @@ func deleteLinked(q *service.Call) (any, error) {
 			return invalidInput("The role %s is not a service-linked role.", role.Name)
 		}
 		result.DeletionTaskID = "task" + role.Path + role.Name + "/" + uuid.NewString()
-		return errors.Join(state.AddDeletion(result.DeletionTaskID), state.DeleteRole(role.Name))
+		return errors.Join(addDeletion(state, result.DeletionTaskID), state.DeleteRole(role.Name))
 	})
 	if err != nil {
 		return nil, wrap(err, "delete the service-linked role %q", name)
@@ -146,7 +146,7 @@ func deletionStatus(q *service.Call) (any, error) {
 	}
 	found := false
 	err := q.Account.View(func(state account.State) error {
-		found = state.HasDeletion(task)
+		found = hasDeletion(state, task)
 		return nil
 	})
 	if err == nil && !found {

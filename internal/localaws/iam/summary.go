@@ -26,10 +26,10 @@ func getSummary(q *service.Call) (any, error) {
 	var versions int
 	summary := wire.Map[int]{}
 	err := q.Account.View(func(state account.State) (err error) {
-		versions, err = state.CountVersions()
+		versions, err = countVersions(state)
 		summary = wire.Map[int]{
 			"Users": state.CountUsers(), "Groups": state.CountGroups(), "Roles": state.CountRoles(), "Policies": state.CountPolicies(),
-			"InstanceProfiles": state.CountProfiles(), "Providers": state.CountProviders(), "PolicyVersionsInUse": versions,
+			"InstanceProfiles": CountProfiles(state), "Providers": state.CountProviders(), "PolicyVersionsInUse": versions,
 			"ServerCertificates": 0, "MFADevices": 0, "MFADevicesInUse": 0,
 			"AccountMFAEnabled": 0, "AccountAccessKeysPresent": 0, "AccountPasswordPresent": 0, "AccountSigningCertificatesPresent": 0,
 			"UsersQuota": maxUsers, "GroupsQuota": maxAllGroups, "RolesQuota": maxRoles, "PoliciesQuota": maxPolicies, "InstanceProfilesQuota": maxProfiles,
@@ -67,7 +67,7 @@ func createAlias(q *service.Call) (any, error) {
 			if err != nil {
 				return err
 			}
-			taken, err := there.Alias()
+			taken, err := aliasOf(there)
 			if err != nil {
 				return err
 			}
@@ -75,7 +75,7 @@ func createAlias(q *service.Call) (any, error) {
 				return wire.Errorf(http.StatusConflict, "EntityAlreadyExists", "The account alias %s already exists.", alias)
 			}
 		}
-		return state.SetAlias(alias)
+		return setAlias(state, alias)
 	}), "set the account's alias")
 }
 
@@ -85,14 +85,14 @@ func deleteAlias(q *service.Call) (any, error) {
 		return nil, err
 	}
 	return nil, wrap(q.Account.Update(func(state account.State) error {
-		current, err := state.Alias()
+		current, err := aliasOf(state)
 		if err == nil && current != alias {
 			err = noSuchEntity("The account alias with name %s cannot be found.", alias)
 		}
 		if err != nil {
 			return err
 		}
-		return state.SetAlias("")
+		return setAlias(state, "")
 	}), "delete the account's alias")
 }
 
@@ -107,7 +107,7 @@ func listAliases(q *service.Call) (any, error) {
 		return nil, err
 	}
 	err := q.Account.View(func(state account.State) error {
-		alias, err := state.Alias()
+		alias, err := aliasOf(state)
 		if alias != "" {
 			result.AccountAliases = wire.List[string]{alias}
 		}

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/service"
 	"github.com/rolecall/rolecall/internal/localaws/wire"
 	"github.com/rolecall/rolecall/internal/policy"
@@ -208,6 +207,6 @@ func (c *call) ownership() string { return cmp.Or(c.bucket.Ownership, objectWrit
 func (c *call) owned() ownerXML { return ownerXML{ID: canonicalID(c.bucket.Account)} }
 
 // blocks reports a part of the public access block.
-func blocks(b *account.Bucket, which func(*account.PublicAccessBlock) bool) bool {
+func blocks(b *Bucket, which func(*PublicAccessBlock) bool) bool {
 	return b.Block != nil && which(b.Block)
 }

@@ -45,19 +45,19 @@ func createBucket(c *call) (any, error) {
 		return nil, err
 	}
 	err = c.Account.Update(func(state account.State) error {
-		existing, err := optional(state.Bucket(c.name))
+		existing, err := optional(readBucket(state, c.name))
 		switch {
 		case err != nil:
 			return err
 		case existing == nil:
-			return state.PutBucket(made)
+			return writeBucket(state, made)
 		case existing.Account != c.Account.ID:
 			return refuse(http.StatusConflict, "BucketAlreadyExists", "The requested bucket name is not available. The bucket namespace is shared by all users of the system. Please select a different name and try again.")
 		case existing.Region != "" || made.Region != "":
 			return refuse(http.StatusConflict, "BucketAlreadyOwnedByYou", "Your previous request to create the named bucket succeeded and you already own it.")
 		}
 		existing.Grants = made.Grants // in us-east-1 making it again is no error
-		return state.PutBucket(existing)
+		return writeBucket(state, existing)
 	})
 	if err != nil {
 		return nil, err
@@ -65,10 +65,10 @@ func createBucket(c *call) (any, error) {
 	return &wire.Raw{Header: http.Header{"Location": {"/" + c.name}, "X-Amz-Bucket-Arn": {"arn:aws:s3:::" + c.name}}}, nil
 }
 
-func (c *call) newBucket() (*account.Bucket, error) {
-	made := &account.Bucket{
+func (c *call) newBucket() (*Bucket, error) {
+	made := &Bucket{
 		Name: c.name, Account: c.Account.ID, Created: c.Time.UTC(), Ownership: bucketOwnerEnforced,
-		Block: &account.PublicAccessBlock{BlockPublicAcls: true, IgnorePublicAcls: true, BlockPublicPolicy: true, RestrictPublicBuckets: true},
+		Block: &PublicAccessBlock{BlockPublicAcls: true, IgnorePublicAcls: true, BlockPublicPolicy: true, RestrictPublicBuckets: true},
 	}
 	var given struct {
 		XMLName            xml.Name `xml:"CreateBucketConfiguration"`
@@ -136,7 +136,7 @@ func headBucket(c *call) (any, error) {
 func deleteBucket(c *call) (any, error) {
 	err := c.Accounts.Update(func(state account.State) error {
 		empty := true
-		if err := state.Objects(c.name, "", "", func(*account.Object) bool {
+		if err := eachObject(state, c.name, "", "", func(*Object) bool {
 			empty = false
 			return false
 		}); err != nil {
@@ -145,19 +145,19 @@ func deleteBucket(c *call) (any, error) {
 		if !empty {
 			return refuse(http.StatusConflict, "BucketNotEmpty", "The bucket you tried to delete is not empty")
 		}
-		var open []*account.Upload
-		if err := state.Uploads(c.name, "", func(u *account.Upload) bool {
+		var open []*Upload
+		if err := eachUpload(state, c.name, "", func(u *Upload) bool {
 			open = append(open, u)
 			return true
 		}); err != nil {
 			return err
 		}
 		for _, upload := range open {
-			if err := state.DeleteUpload(c.name, upload); err != nil {
+			if err := dropUpload(state, c.name, upload); err != nil {
 				return err
 			}
 		}
-		return state.DeleteBucket(c.name)
+		return dropBucket(state, c.name)
 	})
 	return done(), err
 }
@@ -187,9 +187,9 @@ func listBuckets(c *call) (any, error) {
 		return nil, err
 	}
 	result := listBucketsXML{Owner: ownerXML{ID: canonicalID(c.Account.ID)}, Prefix: c.query.Get("prefix")}
-	var own []*account.Bucket
+	var own []*Bucket
 	if err := c.Account.View(func(state account.State) (err error) {
-		own, err = state.Buckets()
+		own, err = bucketsOf(state)
 		return err
 	}); err != nil {
 		return nil, err

@@ -35,8 +35,8 @@ func configOperations() map[string]operation {
 }
 
 // edit changes the bucket and says nothing.
-func (c *call) edit(f func(*account.Bucket)) (any, error) {
-	return done(), c.change(func(_ account.State, b *account.Bucket) error {
+func (c *call) edit(f func(*Bucket)) (any, error) {
+	return done(), c.change(func(_ account.State, b *Bucket) error {
 		f(b)
 		return nil
 	})
@@ -73,7 +73,7 @@ func putPolicy(c *call) (any, error) {
 	if err := c.checkPolicy(text); err != nil {
 		return nil, err
 	}
-	return done(), c.change(func(state account.State, b *account.Bucket) error {
+	return done(), c.change(func(state account.State, b *Bucket) error {
 		_, missing, err := state.Principals(parsed.Entities())
 		if errors.Is(err, account.ErrNotFound) {
 			return wire.Errorf(http.StatusBadRequest, "MalformedPolicy", "Invalid principal in policy").Because("there is no %s", missing)
@@ -107,13 +107,13 @@ func (c *call) checkPolicy(text string) error {
 			}
 		}
 	}
-	if isPublic(text) && blocks(c.bucket, func(b *account.PublicAccessBlock) bool { return b.BlockPublicPolicy }) {
+	if isPublic(text) && blocks(c.bucket, func(b *PublicAccessBlock) bool { return b.BlockPublicPolicy }) {
 		return c.blockedBy("BlockPublicPolicy", "public policies are prevented")
 	}
 	return nil
 }
 
-func deletePolicy(c *call) (any, error) { return c.edit(func(b *account.Bucket) { b.Policy = "" }) }
+func deletePolicy(c *call) (any, error) { return c.edit(func(b *Bucket) { b.Policy = "" }) }
 
 func getPolicyStatus(c *call) (any, error) {
 	if c.bucket.Policy == "" {
@@ -127,7 +127,7 @@ func getPolicyStatus(c *call) (any, error) {
 
 type blockXML struct {
 	XMLName xml.Name `xml:"http://s3.amazonaws.com/doc/2006-03-01/ PublicAccessBlockConfiguration"`
-	account.PublicAccessBlock
+	PublicAccessBlock
 }
 
 func getBlock(c *call) (any, error) {
@@ -140,16 +140,16 @@ func getBlock(c *call) (any, error) {
 func putBlock(c *call) (any, error) {
 	var given struct {
 		XMLName xml.Name `xml:"PublicAccessBlockConfiguration"`
-		account.PublicAccessBlock
+		PublicAccessBlock
 	}
 	if err := parseXML(c.Body, &given); err != nil {
 		return nil, err
 	}
-	_, err := c.edit(func(b *account.Bucket) { b.Block = &given.PublicAccessBlock })
+	_, err := c.edit(func(b *Bucket) { b.Block = &given.PublicAccessBlock })
 	return nil, err
 }
 
-func deleteBlock(c *call) (any, error) { return c.edit(func(b *account.Bucket) { b.Block = nil }) }
+func deleteBlock(c *call) (any, error) { return c.edit(func(b *Bucket) { b.Block = nil }) }
 
 func validOwnership(way string) bool {
 	return way == bucketOwnerEnforced || way == bucketOwnerPreferred || way == objectWriter
@@ -181,10 +181,10 @@ func putOwnership(c *call) (any, error) {
 	if given.Ways[0] == bucketOwnerEnforced && len(c.bucket.Grants) > 0 {
 		return nil, badRequest("InvalidBucketAclWithObjectOwnership", "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting")
 	}
-	_, err := c.edit(func(b *account.Bucket) { b.Ownership = given.Ways[0] })
+	_, err := c.edit(func(b *Bucket) { b.Ownership = given.Ways[0] })
 	return nil, err
 }
 
 func deleteOwnership(c *call) (any, error) {
-	return c.edit(func(b *account.Bucket) { b.Ownership = "" })
+	return c.edit(func(b *Bucket) { b.Ownership = "" })
 }

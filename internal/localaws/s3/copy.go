@@ -7,13 +7,12 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/wire"
 )
 
 // source finds the object that a copy reads, if the caller may and the call's
 // conditions hold, and returns its content.
-func (c *call) source() (*account.Object, []byte, error) {
+func (c *call) source() (*Object, []byte, error) {
 	name, key, err := parseSource(c.header("X-Amz-Copy-Source"))
 	if err != nil {
 		return nil, nil, err
@@ -94,7 +93,7 @@ func copyObject(c *call) (any, error) {
 	if algorithms[algorithm] == nil {
 		return nil, badRequest("InvalidRequest", "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]")
 	}
-	o.Size, o.ETag, o.Checksum = int64(len(body)), etag(body), account.Checksum{Algorithm: algorithm, Value: sum(algorithm, body)}
+	o.Size, o.ETag, o.Checksum = int64(len(body)), etag(body), Checksum{Algorithm: algorithm, Value: sum(algorithm, body)}
 	if err := c.store(o, body); err != nil {
 		return nil, err
 	}

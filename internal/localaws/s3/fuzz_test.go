@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/service"
 )
 
@@ -104,7 +103,7 @@ func TestIsPublic(t *testing.T) {
 // TestClock: objects have the times of the call, to the second.
 func TestClock(t *testing.T) {
 	t.Parallel()
-	o := &account.Object{ETag: "x", Modified: time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)}
+	o := &Object{ETag: "x", Modified: time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)}
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
 	r.Header.Set("If-Modified-Since", httpTime(o.Modified))
 	if got := conditions(r.Header, o); got != http.StatusNotModified {

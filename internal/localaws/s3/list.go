@@ -27,7 +27,7 @@ type prefixXML struct{ Prefix string }
 
 // page is one page of keys, with what is below a delimiter rolled up.
 type page struct {
-	objects  []*account.Object
+	objects  []*Object
 	prefixes []string
 	// last is the last key or prefix, if there is more.
 	last string
@@ -41,7 +41,7 @@ func (c *call) collect(prefix, delimiter, after string, size int) (page, error) 
 	}
 	last := ""
 	err := c.Accounts.View(func(state account.State) error {
-		return state.Objects(c.name, prefix, after, func(o *account.Object) bool {
+		return eachObject(state, c.name, prefix, after, func(o *Object) bool {
 			if o.Key <= after {
 				return true
 			}

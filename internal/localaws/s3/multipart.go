@@ -53,18 +53,18 @@ func createUpload(c *call) (any, error) {
 	if algorithm != "" && algorithms[algorithm] == nil {
 		return nil, badRequest("InvalidRequest", "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]")
 	}
-	o.Checksum = account.Checksum{Algorithm: cmp.Or(algorithm, defaultAlgorithm)}
+	o.Checksum = Checksum{Algorithm: cmp.Or(algorithm, defaultAlgorithm)}
 	o.Checksum.Composite = kind != "FULL_OBJECT" && o.Checksum.Algorithm != defaultAlgorithm
-	upload := &account.Upload{ID: strings.ReplaceAll(uuid.NewString()+uuid.NewString(), "-", ""), Started: c.Time.UTC(), Object: *o}
-	if err := c.change(func(state account.State, _ *account.Bucket) error { return state.PutUpload(c.name, upload) }); err != nil {
+	upload := &Upload{ID: strings.ReplaceAll(uuid.NewString()+uuid.NewString(), "-", ""), Started: c.Time.UTC(), Object: *o}
+	if err := c.change(func(state account.State, _ *Bucket) error { return writeUpload(state, c.name, upload) }); err != nil {
 		return nil, err
 	}
 	return uploadXML{Bucket: c.name, Key: c.key, UploadId: upload.ID}, nil
 }
 
 // upload finds the upload of the call.
-func (c *call) upload(state account.State) (*account.Upload, error) {
-	found, err := optional(state.Upload(c.name, c.key, c.query.Get("uploadId")))
+func (c *call) upload(state account.State) (*Upload, error) {
+	found, err := optional(readUpload(state, c.name, c.key, c.query.Get("uploadId")))
 	if err == nil && found == nil {
 		err = noSuchUpload()
 	}
@@ -91,7 +91,7 @@ func uploadPart(c *call) (any, error) {
 }
 
 // keepPart keeps a part with a checksum of the upload's algorithm.
-func (c *call) keepPart(body []byte, sent account.Checksum) (*account.Part, error) {
+func (c *call) keepPart(body []byte, sent Checksum) (*Part, error) {
 	number, err := strconv.Atoi(c.query.Get("partNumber"))
 	if err != nil || number < 1 || number > maxParts {
 		return nil, invalidArgument("Part number must be an integer between 1 and 10000, inclusive")
@@ -99,7 +99,7 @@ func (c *call) keepPart(body []byte, sent account.Checksum) (*account.Part, erro
 	if len(body) > MaxObject {
 		return nil, tooLarge()
 	}
-	part := &account.Part{Number: number, Size: int64(len(body)), ETag: etag(body), Modified: c.Time.UTC().Truncate(time.Second)}
+	part := &Part{Number: number, Size: int64(len(body)), ETag: etag(body), Modified: c.Time.UTC().Truncate(time.Second)}
 	return part, c.Accounts.Update(func(state account.State) error {
 		upload, err := c.upload(state)
 		if err != nil {
@@ -112,14 +112,14 @@ func (c *call) keepPart(body []byte, sent account.Checksum) (*account.Part, erro
 		if sent.Algorithm != "" && sent.Algorithm != algorithm && upload.Object.Checksum.Composite {
 			return badRequest("InvalidRequest", "Checksum Type mismatch occurred, expected checksum Type: "+strings.ToLower(algorithm)+", actual checksum Type: "+strings.ToLower(sent.Algorithm))
 		}
-		part.Checksum = account.Checksum{Algorithm: algorithm, Value: sum(algorithm, body)}
-		return state.PutPart(c.name, upload.ID, part, body)
+		part.Checksum = Checksum{Algorithm: algorithm, Value: sum(algorithm, body)}
+		return writePart(state, c.name, upload.ID, part, body)
 	})
 }
 
 // fits: all parts together are no larger than an object.
-func (c *call) fits(state account.State, upload string, added *account.Part) error {
-	parts, err := state.Parts(c.name, upload)
+func (c *call) fits(state account.State, upload string, added *Part) error {
+	parts, err := partsOf(state, c.name, upload)
 	total := added.Size
 	for _, part := range parts {
 		if part.Number != added.Number {
@@ -144,7 +144,7 @@ func uploadPartCopy(c *call) (any, error) {
 		}
 		body = body[from:to]
 	}
-	part, err := c.keepPart(body, account.Checksum{})
+	part, err := c.keepPart(body, Checksum{})
 	if err != nil {
 		return nil, err
 	}
@@ -202,7 +202,7 @@ func completeUpload(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	var made account.Object
+	var made Object
 	err = c.Accounts.Update(func(state account.State) error {
 		upload, err := c.upload(state)
 		if err != nil {
@@ -212,7 +212,7 @@ func completeUpload(c *call) (any, error) {
 		if err != nil {
 			return err
 		}
-		before, err := optional(state.Object(c.name, c.key))
+		before, err := optional(readObject(state, c.name, c.key))
 		if err != nil {
 			return err
 		}
@@ -224,10 +224,10 @@ func completeUpload(c *call) (any, error) {
 		if want := c.header(checksumHeader(made.Checksum.Algorithm)); want != "" && !made.Checksum.Composite && want != made.Checksum.Value {
 			return badRequest("BadDigest", "The "+made.Checksum.Algorithm+" you specified did not match the calculated checksum.")
 		}
-		if err := state.PutObject(c.name, &made, body); err != nil {
+		if err := writeObject(state, c.name, &made, body); err != nil {
 			return err
 		}
-		return state.DeleteUpload(c.name, upload)
+		return dropUpload(state, c.name, upload)
 	})
 	if err != nil {
 		return nil, err
@@ -242,12 +242,12 @@ func completeUpload(c *call) (any, error) {
 
 // assemble joins the parts that the client names, and completes the upload's
 // object.
-func (c *call) assemble(state account.State, upload *account.Upload, given []completion) ([]byte, error) {
-	parts, err := state.Parts(c.name, upload.ID)
+func (c *call) assemble(state account.State, upload *Upload, given []completion) ([]byte, error) {
+	parts, err := partsOf(state, c.name, upload.ID)
 	if err != nil {
 		return nil, err
 	}
-	byNumber := map[int]*account.Part{}
+	byNumber := map[int]*Part{}
 	for _, part := range parts {
 		byNumber[part.Number] = part
 	}
@@ -263,7 +263,7 @@ func (c *call) assemble(state account.State, upload *account.Upload, given []com
 		if i < len(given)-1 && part.Size < minPart {
 			return nil, badRequest("EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size")
 		}
-		_, _ = body.Write(state.PartBody(c.name, upload.ID, part.Number)) // a buffer takes all
+		_, _ = body.Write(partBody(state, c.name, upload.ID, part.Number)) // a buffer takes all
 		digest, err := hex.DecodeString(part.ETag)
 		if err != nil {
 			return nil, err
@@ -292,7 +292,7 @@ func abortUpload(c *call) (any, error) {
 		if err != nil {
 			return err
 		}
-		return state.DeleteUpload(c.name, upload)
+		return dropUpload(state, c.name, upload)
 	})
 }
 
@@ -330,7 +330,7 @@ func listParts(c *call) (any, error) {
 		if err != nil {
 			return err
 		}
-		parts, err := state.Parts(c.name, upload.ID)
+		parts, err := partsOf(state, c.name, upload.ID)
 		for _, part := range parts {
 			if part.Number <= after {
 				continue
@@ -379,7 +379,7 @@ func listUploads(c *call) (any, error) {
 	key, id := c.query.Get("key-marker"), c.query.Get("upload-id-marker")
 	result := uploadsXML{Bucket: c.name, KeyMarker: encode(key), UploadIdMarker: id, Prefix: encode(c.query.Get("prefix")), EncodingType: c.query.Get("encoding-type"), MaxUploads: size}
 	return &result, c.Accounts.View(func(state account.State) error {
-		return state.Uploads(c.name, c.query.Get("prefix"), func(u *account.Upload) bool {
+		return eachUpload(state, c.name, c.query.Get("prefix"), func(u *Upload) bool {
 			if u.Object.Key < key || (u.Object.Key == key && (id == "" || u.ID <= id)) {
 				return true
 			}

@@ -53,8 +53,8 @@ var kept = []string{"Cache-Control", "Content-Disposition", "Content-Encoding", 
 const maxMetadata = 2 << 10
 
 // described reads what a call says of the object it makes.
-func (c *call) described() (*account.Object, error) {
-	o := &account.Object{Key: c.key, Modified: c.Time.UTC().Truncate(time.Second), Headers: map[string]string{}, Metadata: map[string]string{}}
+func (c *call) described() (*Object, error) {
+	o := &Object{Key: c.key, Modified: c.Time.UTC().Truncate(time.Second), Headers: map[string]string{}, Metadata: map[string]string{}}
 	for _, name := range kept {
 		if text := c.header(name); text != "" {
 			o.Headers[name] = text
@@ -117,35 +117,35 @@ func putObject(c *call) (any, error) {
 	return &wire.Raw{Header: header}, nil
 }
 
-func made(o *account.Object) http.Header {
+func made(o *Object) http.Header {
 	return http.Header{"Etag": {quote(o.ETag)}, "X-Amz-Server-Side-Encryption": {"AES256"}}
 }
 
 func quote(tag string) string { return `"` + tag + `"` }
 
 // store keeps an object, if the call's conditions hold.
-func (c *call) store(o *account.Object, body []byte) error {
+func (c *call) store(o *Object, body []byte) error {
 	return c.Accounts.Update(func(state account.State) error {
-		bucket, err := optional(state.Bucket(c.name))
+		bucket, err := optional(readBucket(state, c.name))
 		if err != nil {
 			return err
 		}
 		if bucket == nil {
 			return noSuchBucket()
 		}
-		before, err := optional(state.Object(c.name, c.key))
+		before, err := optional(readObject(state, c.name, c.key))
 		if err != nil {
 			return err
 		}
 		if err := c.mayReplace(before); err != nil {
 			return err
 		}
-		return state.PutObject(c.name, o, body)
+		return writeObject(state, c.name, o, body)
 	})
 }
 
 // mayReplace checks a write's conditions.
-func (c *call) mayReplace(before *account.Object) error {
+func (c *call) mayReplace(before *Object) error {
 	none, match := c.header("If-None-Match"), c.header("If-Match")
 	switch {
 	case none != "" && none != "*":
@@ -208,14 +208,14 @@ func getObject(c *call) (any, error) {
 // about, which may have been replaced since.
 func (c *call) content() (body []byte, err error) {
 	err = c.Accounts.View(func(state account.State) error {
-		now, err := optional(state.Object(c.name, c.key))
+		now, err := optional(readObject(state, c.name, c.key))
 		if err != nil {
 			return err
 		}
 		if now == nil || now.ETag != c.object.ETag {
 			return refuse(http.StatusConflict, "OperationAborted", "A conflicting conditional operation is currently in progress against this resource. Please try again.")
 		}
-		body = state.Body(c.name, c.key)
+		body = bodyOf(state, c.name, c.key)
 		return nil
 	})
 	return body, err
@@ -258,7 +258,7 @@ func (c *call) override(header http.Header) error {
 
 // conditions returns the status that the conditions of a read lead to; 0 if they
 // hold (RFC 9110 §13.2.2).
-func conditions(h http.Header, o *account.Object) int {
+func conditions(h http.Header, o *Object) int {
 	modified := o.Modified.Truncate(time.Second)
 	if match := h.Get("If-Match"); match != "" {
 		if !matches(match, o.ETag) {
@@ -320,7 +320,7 @@ func digits(text string) (value int64) {
 }
 
 func deleteObject(c *call) (any, error) {
-	return done(), c.Accounts.Update(func(state account.State) error { return state.DeleteObject(c.name, c.key) })
+	return done(), c.Accounts.Update(func(state account.State) error { return dropObject(state, c.name, c.key) })
 }
 
 // escape is how lists write keys if they are asked to.

@@ -84,11 +84,11 @@ func putBucketTags(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.edit(func(b *account.Bucket) { b.Tags = tags })
+	return c.edit(func(b *Bucket) { b.Tags = tags })
 }
 
 func deleteBucketTags(c *call) (any, error) {
-	return c.edit(func(b *account.Bucket) { b.Tags = nil })
+	return c.edit(func(b *Bucket) { b.Tags = nil })
 }
 
 func getObjectTags(c *call) (any, error) {
@@ -106,12 +106,12 @@ func putObjectTags(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return nil, c.changeObject(func(o *account.Object) { o.Tags = tags })
+	return nil, c.changeObject(func(o *Object) { o.Tags = tags })
 }
 
 func deleteObjectTags(c *call) (any, error) {
 	if err := c.there(); err != nil {
 		return nil, err
 	}
-	return done(), c.changeObject(func(o *account.Object) { o.Tags = nil })
+	return done(), c.changeObject(func(o *Object) { o.Tags = nil })
 }

@@ -275,12 +275,12 @@ func (a *applier) profiles() error {
 		if err != nil {
 			return fmt.Errorf("instance profile %q: %w", declared.Name, err)
 		}
-		one := &account.InstanceProfile{Name: declared.Name, Path: path, ID: account.NewProfileID(), Created: a.now}
-		if err := known(a.Profile(declared.Name))(&one); err != nil {
+		one := &iam.InstanceProfile{Name: declared.Name, Path: path, ID: iam.NewProfileID(), Created: a.now}
+		if err := known(iam.Profile(a.State, declared.Name))(&one); err != nil {
 			return err
 		}
 		one.Path, one.Tags, one.Role = path, tags, declared.Role
-		if err := a.PutProfile(one); err != nil {
+		if err := iam.PutProfile(a.State, one); err != nil {
 			return err
 		}
 	}

@@ -70,8 +70,8 @@ func (a *applier) clusters() error {
 }
 
 func (a *applier) cluster(declared Cluster) error {
-	one := &account.Cluster{Name: declared.Name, Region: cmp.Or(declared.Region, defaultRegion), Created: a.now, Mode: "API"}
-	if err := known(a.Cluster(one.Region, one.Name))(&one); err != nil {
+	one := &eks.Cluster{Name: declared.Name, Region: cmp.Or(declared.Region, defaultRegion), Created: a.now, Mode: "API"}
+	if err := known(eks.GetCluster(a.State, one.Region, one.Name))(&one); err != nil {
 		return err
 	}
 	one.Version, one.RoleARN, one.Mode = cmp.Or(declared.Version, one.Version), declared.Role, cmp.Or(declared.Mode, one.Mode)
@@ -96,7 +96,7 @@ func (a *applier) cluster(declared Cluster) error {
 			return fmt.Errorf("pod identity association of %s/%s: %w", association.Namespace, association.ServiceAccount, err)
 		}
 	}
-	return a.PutCluster(one)
+	return eks.PutCluster(a.State, one)
 }
 
 func eksTags(tags map[string]string) ([]account.Tag, error) {
@@ -106,20 +106,20 @@ func eksTags(tags map[string]string) ([]account.Tag, error) {
 	return eks.Tags(tags), nil
 }
 
-func (a *applier) entry(cluster *account.Cluster, declared AccessEntry) error {
-	in := a.InCluster(cluster.Region, cluster.Name)
-	one := &account.AccessEntry{Principal: declared.Principal, Created: a.now, Modified: a.now}
+func (a *applier) entry(cluster *eks.Cluster, declared AccessEntry) error {
+	in := eks.In(a.State, cluster.Region, cluster.Name)
+	one := &eks.AccessEntry{Principal: declared.Principal, Created: a.now, Modified: a.now}
 	if err := known(in.Entry(declared.Principal))(&one); err != nil {
 		return err
 	}
 	before := one.Policies
 	one.Type, one.Username, one.Groups, one.Policies = declared.Type, declared.Username, declared.Groups, nil
 	for _, policy := range declared.Policies {
-		given := account.AccessPolicy{ARN: policy.ARN, Scope: "cluster", Namespaces: policy.Namespaces, Associated: a.now, Modified: a.now}
+		given := eks.AccessPolicy{ARN: policy.ARN, Scope: "cluster", Namespaces: policy.Namespaces, Associated: a.now, Modified: a.now}
 		if len(policy.Namespaces) > 0 {
 			given.Scope = "namespace"
 		}
-		if at := slices.IndexFunc(before, func(p account.AccessPolicy) bool { return p.ARN == policy.ARN }); at >= 0 {
+		if at := slices.IndexFunc(before, func(p eks.AccessPolicy) bool { return p.ARN == policy.ARN }); at >= 0 {
 			given.Associated, given.Modified = before[at].Associated, before[at].Modified
 		}
 		one.Policies = append(one.Policies, given)
@@ -134,10 +134,10 @@ func (a *applier) entry(cluster *account.Cluster, declared AccessEntry) error {
 	return in.PutEntry(one)
 }
 
-func (a *applier) association(cluster *account.Cluster, declared Association) error {
-	in := a.InCluster(cluster.Region, cluster.Name)
-	one := &account.Association{
-		ID: account.NewAssociationID(), Namespace: declared.Namespace, ServiceAccount: declared.ServiceAccount, Created: a.now, Modified: a.now,
+func (a *applier) association(cluster *eks.Cluster, declared Association) error {
+	in := eks.In(a.State, cluster.Region, cluster.Name)
+	one := &eks.Association{
+		ID: eks.NewAssociationID(), Namespace: declared.Namespace, ServiceAccount: declared.ServiceAccount, Created: a.now, Modified: a.now,
 	}
 	if err := known(in.AssociationOf(declared.Namespace, declared.ServiceAccount))(&one); err != nil {
 		return err
@@ -157,7 +157,7 @@ func (a *applier) association(cluster *account.Cluster, declared Association) er
 }
 
 func dumpClusters(state account.State) ([]Cluster, error) {
-	clusters, err := state.Clusters()
+	clusters, err := eks.Clusters(state)
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +166,7 @@ func dumpClusters(state account.State) ([]Cluster, error) {
 		declared := Cluster{
 			Name: one.Name, Region: one.Region, Issuer: one.Issuer, Endpoint: one.Endpoint, CA: one.CA, Version: one.Version, Role: one.RoleARN, Mode: one.Mode, Tags: tagMap(one.Tags),
 		}
-		in := state.InCluster(one.Region, one.Name)
+		in := eks.In(state, one.Region, one.Name)
 		entries, err := in.Entries()
 		if err != nil {
 			return nil, err
@@ -189,7 +189,7 @@ func dumpClusters(state account.State) ([]Cluster, error) {
 	return list, nil
 }
 
-func dumpEntry(one *account.AccessEntry) AccessEntry {
+func dumpEntry(one *eks.AccessEntry) AccessEntry {
 	declared := AccessEntry{Principal: one.Principal, Tags: tagMap(one.Tags)}
 	if one.Type == "STANDARD" { // EKS names the others itself
 		declared.Username, declared.Groups = one.Username, one.Groups

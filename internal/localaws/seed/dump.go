@@ -81,7 +81,7 @@ func dumpAccount(state account.State) (Account, error) {
 		}
 		declared.Roles = append(declared.Roles, role)
 	}
-	profiles, err := state.Profiles()
+	profiles, err := iam.Profiles(state)
 	for _, one := range profiles {
 		declared.InstanceProfiles = append(declared.InstanceProfiles, InstanceProfile{one.Name, path(one.Path), one.Role, tagMap(one.Tags)})
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rolecall/rolecall/internal/localaws/account"
+	"github.com/rolecall/rolecall/internal/localaws/eks"
 	"github.com/rolecall/rolecall/internal/localaws/seed"
 )
 
@@ -130,7 +131,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 	associationID := func() (id string) {
 		_ = set.View(func(state account.State) error {
-			one, err := state.InCluster("eu-west-1", "prod").AssociationOf("shop", "cart")
+			one, err := eks.In(state, "eu-west-1", "prod").AssociationOf("shop", "cart")
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -22,7 +22,7 @@ type metadataJSON struct {
 	Version          int
 }
 
-func (c *call) metadata(name string, v *account.ParameterVersion) metadataJSON {
+func (c *call) metadata(name string, v *ParameterVersion) metadataJSON {
 	return metadataJSON{
 		c.arn(name), v.AllowedPattern, v.DataType, v.Description, v.KeyID, wire.MilliTime(v.Modified), v.ModifiedBy, name, []struct{}{}, v.Tier, v.Type, v.Version,
 	}
@@ -61,7 +61,7 @@ func (f filter) check(keys ...string) error {
 	return nil
 }
 
-func (f filter) match(p *account.Parameter) bool {
+func (f filter) match(p *Parameter) bool {
 	v := p.Last()
 	if tag, isTag := strings.CutPrefix(f.Key, "tag:"); isTag {
 		i := slices.IndexFunc(p.Tags, func(one account.Tag) bool { return one.Key == tag })
@@ -101,7 +101,7 @@ func (f filter) matchText(text string) bool {
 	})
 }
 
-func matchAll(filters []filter, p *account.Parameter) bool {
+func matchAll(filters []filter, p *Parameter) bool {
 	return !slices.ContainsFunc(filters, func(f filter) bool { return !f.match(p) })
 }
 
@@ -132,7 +132,7 @@ func describeParameters(c *call, in *describeInput) (any, error) {
 			return nil, err
 		}
 	}
-	found, next, err := c.list("describe", "", in.MaxResults, 50, in.NextToken, func(p *account.Parameter) bool { return matchAll(filters, p) })
+	found, next, err := c.list("describe", "", in.MaxResults, 50, in.NextToken, func(p *Parameter) bool { return matchAll(filters, p) })
 	out := struct {
 		NextToken  string `json:",omitempty"`
 		Parameters []metadataJSON

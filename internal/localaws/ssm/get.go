@@ -22,23 +22,23 @@ type parameterJSON struct {
 
 // masked is what a SecureString looks like to those who do not ask for its
 // value: what AWS shows is the value, encrypted.
-func masked(arn string, v *account.ParameterVersion) string {
+func masked(arn string, v *ParameterVersion) string {
 	return sealToken("encrypted", fmt.Sprintf("%s:%d", arn, v.Version))
 }
 
-func (c *call) value(name string, v *account.ParameterVersion, decrypt bool) string {
+func (c *call) value(name string, v *ParameterVersion, decrypt bool) string {
 	if v.Type == "SecureString" && !decrypt {
 		return masked(c.arn(name), v)
 	}
 	return v.Value
 }
 
-func (c *call) show(name string, v *account.ParameterVersion, decrypt bool, selected string) parameterJSON {
+func (c *call) show(name string, v *ParameterVersion, decrypt bool, selected string) parameterJSON {
 	return parameterJSON{c.arn(name), v.DataType, wire.MilliTime(v.Modified), name, selected, v.Type, c.value(name, v, decrypt), v.Version}
 }
 
 // pick returns the version that is meant.
-func pick(p *account.Parameter, s selector) *account.ParameterVersion {
+func pick(p *Parameter, s selector) *ParameterVersion {
 	if s.version == 0 && s.label == "" {
 		return p.Last()
 	}
@@ -142,7 +142,7 @@ func getByPath(c *call, in *byPathInput) (any, error) {
 		}
 	}
 	below := strings.TrimSuffix(in.Path, "/") + "/"
-	found, next, err := c.list("path "+in.Path, below, in.MaxResults, 10, in.NextToken, func(p *account.Parameter) bool {
+	found, next, err := c.list("path "+in.Path, below, in.MaxResults, 10, in.NextToken, func(p *Parameter) bool {
 		return (in.Recursive || !strings.Contains(p.Name[len(below):], "/")) && matchAll(in.ParameterFilters, p)
 	})
 	out := byPathOutput{NextToken: next, Parameters: []parameterJSON{}}
@@ -153,7 +153,7 @@ func getByPath(c *call, in *byPathInput) (any, error) {
 }
 
 // list reads one page of the parameters whose names begin with prefix.
-func (c *call) list(kind, prefix string, size *int, most int, token string, keep func(*account.Parameter) bool) (found []*account.Parameter, next string, err error) {
+func (c *call) list(kind, prefix string, size *int, most int, token string, keep func(*Parameter) bool) (found []*Parameter, next string, err error) {
 	limit, err := pageSize(size, 1, most)
 	if err != nil {
 		return nil, "", err
@@ -163,7 +163,7 @@ func (c *call) list(kind, prefix string, size *int, most int, token string, keep
 		return nil, "", err
 	}
 	err = c.Account.View(func(state account.State) error {
-		return state.Parameters(c.Region, prefix, func(p *account.Parameter) bool {
+		return eachBelow(state, c.Region, prefix, func(p *Parameter) bool {
 			if p.Name <= after || !keep(p) {
 				return true
 			}

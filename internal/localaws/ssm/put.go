@@ -64,17 +64,17 @@ func putParameter(c *call, in *putInput) (any, error) {
 	if err := checkTags(in.Tags); err != nil {
 		return nil, err
 	}
-	version := account.ParameterVersion{
+	version := ParameterVersion{
 		Version: 1, Type: in.Type, Value: in.Value, Description: in.Description, KeyID: in.KeyID, AllowedPattern: in.AllowedPattern, Policies: in.Policies,
 		Tier: in.Tier, DataType: cmp.Or(in.DataType, "text"), Modified: c.Time.UTC(), ModifiedBy: c.Caller.Principal.ARN,
 	}
 	err = c.Account.Update(func(state account.State) error {
-		p, err := optional(state.Parameter(c.Region, in.Name))
+		p, err := optional(lookUp(state, c.Region, in.Name))
 		if err != nil {
 			return err
 		}
 		if p == nil {
-			p = &account.Parameter{Name: in.Name, Tags: in.Tags}
+			p = &Parameter{Name: in.Name, Tags: in.Tags}
 		} else if err := follow(p, &version, in); err != nil {
 			return err
 		}
@@ -87,13 +87,13 @@ func putParameter(c *call, in *putInput) (any, error) {
 			}
 			p.Versions = p.Versions[1:]
 		}
-		return state.PutParameter(c.Region, p)
+		return keep(state, c.Region, p)
 	})
 	return putOutput{version.Tier, version.Version}, err
 }
 
 // follow makes the version one that comes after those that are there.
-func follow(p *account.Parameter, version *account.ParameterVersion, in *putInput) error {
+func follow(p *Parameter, version *ParameterVersion, in *putInput) error {
 	last := p.Last()
 	switch {
 	case !in.Overwrite:
@@ -114,7 +114,7 @@ func follow(p *account.Parameter, version *account.ParameterVersion, in *putInpu
 	return nil
 }
 
-func checkVersion(v *account.ParameterVersion) error {
+func checkVersion(v *ParameterVersion) error {
 	switch {
 	case v.Type == "":
 		return invalid("A parameter type is required when you create a parameter.")
@@ -152,7 +152,7 @@ func checkVersion(v *account.ParameterVersion) error {
 }
 
 // checkPattern holds a value to the parameter's own rule.
-func checkPattern(v *account.ParameterVersion) error {
+func checkPattern(v *ParameterVersion) error {
 	if v.AllowedPattern == "" {
 		return nil
 	}

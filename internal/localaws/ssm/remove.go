@@ -15,7 +15,7 @@ func deleteParameter(c *call, in *deleteInput) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return nil, c.Account.Update(func(state account.State) error { return state.DeleteParameter(c.Region, p.Name) })
+	return nil, c.Account.Update(func(state account.State) error { return drop(state, c.Region, p.Name) })
 }
 
 type deleteManyInput struct{ Names []string }
@@ -38,7 +38,7 @@ func deleteParameters(c *call, in *deleteManyInput) (any, error) {
 	}
 	return struct{ DeletedParameters, InvalidParameters []string }{deleted, missing}, c.Account.Update(func(state account.State) error {
 		for _, name := range deleted {
-			if err := state.DeleteParameter(c.Region, name); err != nil {
+			if err := drop(state, c.Region, name); err != nil {
 				return err
 			}
 		}

@@ -23,7 +23,7 @@ import (
 
 // New returns SSM. It keeps nothing itself: each call brings its account.
 func New() *service.Service {
-	return &service.Service{Name: "ssm", Protocol: wire.JSON11, Target: "AmazonSSM", Operations: map[string]service.Operation{
+	return &service.Service{Name: "ssm", Protocol: wire.JSON11, Target: "AmazonSSM", Tables: []account.Table{parameterTable}, Operations: map[string]service.Operation{
 		"PutParameter":            {Access: service.Signed, Do: serve(putParameter)},
 		"GetParameter":            {Access: service.Signed, Do: serve(getParameter)},
 		"GetParameters":           {Access: service.Signed, Do: serve(getParameters)},
@@ -103,9 +103,9 @@ func (c *call) allowOn(action, arn string, tags []account.Tag, more map[string]s
 }
 
 // find returns a parameter; nil if there is none.
-func (c *call) find(name string) (found *account.Parameter, err error) {
+func (c *call) find(name string) (found *Parameter, err error) {
 	err = c.Account.View(func(state account.State) error {
-		found, err = optional(state.Parameter(c.Region, name))
+		found, err = optional(lookUp(state, c.Region, name))
 		return err
 	})
 	return found, err
@@ -113,7 +113,7 @@ func (c *call) find(name string) (found *account.Parameter, err error) {
 
 // allowed finds a parameter and decides an action on it. A parameter that is
 // not there is not told to those who may not see it.
-func (c *call) allowed(action, name string) (*account.Parameter, error) {
+func (c *call) allowed(action, name string) (*Parameter, error) {
 	found, err := c.find(name)
 	if err != nil {
 		return nil, err
@@ -139,9 +139,9 @@ func optional[T any](found *T, err error) (*T, error) {
 }
 
 // change changes a parameter, all or nothing.
-func (c *call) change(name string, f func(*account.Parameter) error) error {
+func (c *call) change(name string, f func(*Parameter) error) error {
 	return c.Account.Update(func(state account.State) error {
-		found, err := optional(state.Parameter(c.Region, name))
+		found, err := optional(lookUp(state, c.Region, name))
 		if err != nil {
 			return err
 		}
@@ -151,7 +151,7 @@ func (c *call) change(name string, f func(*account.Parameter) error) error {
 		if err := f(found); err != nil {
 			return err
 		}
-		return state.PutParameter(c.Region, found)
+		return keep(state, c.Region, found)
 	})
 }
 

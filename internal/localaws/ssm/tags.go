@@ -16,7 +16,7 @@ type tagInput struct {
 }
 
 // tagged finds the parameter of a call about tags.
-func (c *call) tagged(action string, in *tagInput) (*account.Parameter, error) {
+func (c *call) tagged(action string, in *tagInput) (*Parameter, error) {
 	if in.ResourceType != "Parameter" {
 		return nil, refuse("InvalidResourceType", "The resource type is not valid.")
 	}
@@ -47,7 +47,7 @@ func (c *call) tagged(action string, in *tagInput) (*account.Parameter, error) {
 
 // changeTags changes the tags of a parameter.
 func (c *call) changeTags(name string, f func([]account.Tag) []account.Tag) error {
-	return c.change(name, func(p *account.Parameter) error {
+	return c.change(name, func(p *Parameter) error {
 		p.Tags = f(p.Tags)
 		return checkTags(p.Tags)
 	})
@@ -108,7 +108,7 @@ func labelVersion(c *call, in *labelInput) (any, error) {
 		}
 	}
 	version := in.ParameterVersion
-	err = c.change(p.Name, func(p *account.Parameter) error {
+	err = c.change(p.Name, func(p *Parameter) error {
 		if version == 0 {
 			version = p.Last().Version
 		}
@@ -136,7 +136,7 @@ func unlabelVersion(c *call, in *labelInput) (any, error) {
 		return nil, err
 	}
 	removed, missing := []string{}, []string{}
-	err = c.change(p.Name, func(p *account.Parameter) error {
+	err = c.change(p.Name, func(p *Parameter) error {
 		v := pick(p, selector{version: in.ParameterVersion})
 		if in.ParameterVersion == 0 || v == nil {
 			return refuse("ParameterVersionNotFound", "Systems Manager could not find version %d of %s. Verify the version and try again.", in.ParameterVersion, p.Name)

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/rolecall/rolecall/internal/arn"
+	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/policy"
 )
 
@@ -78,7 +79,7 @@ func (w *webIdentity) readRoles(raw json.RawMessage, role arn.Role) error {
 	valid := 0
 	for _, text := range listed {
 		text = strings.TrimSpace(text)
-		if _, err := arn.ParseRole(text); err != nil || strings.ContainsAny(text, "*?") {
+		if _, err := account.ParseRole(text); err != nil || strings.ContainsAny(text, "*?") {
 			continue
 		}
 		valid++

@@ -32,7 +32,7 @@ func readTake(q *wire.Query, action string) (*take, error) {
 		return nil, err
 	}
 	if q.Has("RoleArn") && len(roleARN) >= roleARNLimit.Min {
-		if t.role, err = arn.ParseRole(roleARN); err != nil {
+		if t.role, err = account.ParseRole(roleARN); err != nil {
 			if err := q.Check(); err != nil {
 				return nil, err
 			}

@@ -10,9 +10,9 @@ import (
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/examples/quickstart"
-	"github.com/rolecall/rolecall/internal/association/boltstore"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/manifest"
+	"github.com/rolecall/rolecall/internal/store/boltstore"
 )
 
 // openAssociations opens the store, and puts the quickstart's associations into

@@ -25,7 +25,6 @@ import (
 	"github.com/rolecall/rolecall/examples/quickstart"
 	"github.com/rolecall/rolecall/internal/agent"
 	"github.com/rolecall/rolecall/internal/arn"
-	"github.com/rolecall/rolecall/internal/association/boltstore"
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/credential"
 	"github.com/rolecall/rolecall/internal/fault"
@@ -38,6 +37,7 @@ import (
 	"github.com/rolecall/rolecall/internal/localaws/sts"
 	"github.com/rolecall/rolecall/internal/manifest"
 	"github.com/rolecall/rolecall/internal/pki"
+	"github.com/rolecall/rolecall/internal/store/boltstore"
 	"github.com/rolecall/rolecall/internal/token"
 	"github.com/rolecall/rolecall/internal/webhook"
 )

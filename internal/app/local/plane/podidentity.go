@@ -26,6 +26,7 @@ import (
 	"github.com/rolecall/rolecall/internal/credential"
 	"github.com/rolecall/rolecall/internal/follow"
 	"github.com/rolecall/rolecall/internal/grant"
+	"github.com/rolecall/rolecall/internal/sessionplan"
 	"github.com/rolecall/rolecall/internal/token"
 )
 
@@ -75,8 +76,9 @@ func (p *Plane) newPodIdentity(known accounts, aws string, agentAddress netip.Ad
 		Agents: &broker.Agents{Mode: broker.ServiceAccountToken, Account: agentNamespace + "/" + agentName, Audience: agentAudience, Tokens: tokens, Now: now},
 		Sessions: &session.Taker{
 			Roles:  awsapi.NewLocalRoles(aws, quickstart.Region, p.admin),
-			Minter: &session.Minter{Issuer: quickstart.Issuer, Key: follow.Hold(p.key), Now: now}, Cluster: cluster, Default: v1alpha1.Federated,
-			Pace: session.NewPace(100, 200, now), Metrics: session.NewMetrics(registry), Now: now,
+			Minter: &session.Minter{Issuer: quickstart.Issuer, Key: follow.Hold(p.key), Now: now},
+			Plane:  sessionplan.Plane{Cluster: *cluster, Mode: v1alpha1.Federated},
+			Pace:   session.NewPace(100, 200, now), Metrics: session.NewMetrics(registry), Now: now,
 		},
 		Limits: broker.DefaultLimits(), Audit: broker.NewAudit(auditLog{log}, func(err error) { log.Error("audit record not written", "error", err) }),
 		Metrics: registry, Log: log, Now: now,

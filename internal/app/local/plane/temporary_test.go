@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/rolecall/rolecall/internal/app/local/plane"
-	"github.com/rolecall/rolecall/internal/association/boltstore"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/store/boltstore"
 )
 
 // prepare has a pod of default/s3-reader, which has a role by annotation only.
