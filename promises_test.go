@@ -36,9 +36,12 @@ func TestPromises(t *testing.T) {
 // there.
 func TestPromisesNotices(t *testing.T) {
 	t.Parallel()
-	const page = "# M\n## What every yes needs\n| yes | to whom | on what proof |\n|---|---|---|\n| a | b | one; two |\n\nThree holds. Four\nholds.\n" +
-		"## Bounds\n- Five has an end.\n## Elsewhere\nSix is not promised.\n## How each promise is tested\n| promise | tests |\n|---|---|\n" +
-		"| one | `a TestOne` |\n| two | `a TestTwo` |\n| Three holds | `a TestOne` |\n| Four holds | `a TestOne`, `b FuzzFour` |\n| Five has an end | `b FuzzFour` |\n"
+	const page = "# M\n## What every yes needs\n| yes | to whom | on what proof |\n|---|---|---|\n" +
+		"| a | b | one; two |\n\nThree holds. Four\nholds.\n" +
+		"## Bounds\n- Five has an end.\n## Elsewhere\nSix is not promised.\n" +
+		"## How each promise is tested\n| promise | tests |\n|---|---|\n" +
+		"| one | `a TestOne` |\n| two | `a TestTwo` |\n| Three holds | `a TestOne` |\n" +
+		"| Four holds | `a TestOne`, `b FuzzFour` |\n| Five has an end | `b FuzzFour` |\n"
 	exist := map[string]bool{"a TestOne": true, "a TestTwo": true, "b FuzzFour": true}
 	for _, row := range []struct{ name, old, new, want string }{
 		{"nothing is wrong", "", "", ""},

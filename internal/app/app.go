@@ -69,5 +69,6 @@ I?". Start with
 		return fault.New(fault.Usage, "%s", cli.LowerFirst(err.Error())).Hint("%s --help lists the flags", cmd.CommandPath())
 	})
 	root.AddCommand(local.NewDemo(sys), local.NewUp(sys), local.NewRun(sys), local.NewInject(sys), serve.New(sys), local.NewWhoami(sys), decidecmd.NewCan(sys), decidecmd.NewExplain(sys), policycmd.New(sys), issuercmd.New(sys), associationcmd.New(sys), auditcmd.New(sys), signercmd.New(sys), trustcmd.New(sys), newVersion(sys))
+	cli.SetHelp(root)
 	return root
 }

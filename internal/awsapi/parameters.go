@@ -11,15 +11,18 @@ import (
 	"github.com/rolecall/rolecall/internal/credential"
 )
 
-// Parameters are those of SSM's parameter store, as somebody sees them. It reads
-// nothing of the environment.
+// Parameters are those of SSM's parameter store, as one principal sees them. It reads
+// nothing from the environment.
 type Parameters struct{ client *ssm.Client }
 
 // NewParameters signs with credentials, at an endpoint.
 func NewParameters(endpoint, region string, as credential.AWS) *Parameters {
 	return &Parameters{ssm.New(ssm.Options{
-		Region: region, BaseEndpoint: aws.String(endpoint),
-		Credentials: credentials.NewStaticCredentialsProvider(as.AccessKeyID, as.SecretKey.Reveal(), as.SessionToken.Reveal()),
+		Region:       region,
+		BaseEndpoint: aws.String(endpoint),
+		Credentials: credentials.NewStaticCredentialsProvider(
+			as.AccessKeyID, as.SecretKey.Reveal(), as.SessionToken.Reveal(),
+		),
 	})}
 }
 

@@ -8,9 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rolecall/rolecall/internal/broker/door"
 	"github.com/rolecall/rolecall/internal/broker/refusal"
 	"github.com/rolecall/rolecall/internal/broker/workload"
-	"github.com/rolecall/rolecall/internal/credential"
 )
 
 // AgentMode is how agents show who they are (spec podidentity §19.3).
@@ -39,7 +39,7 @@ type Agents struct {
 	Account, Audience string
 	Tokens            *workload.Verifier
 	// Keys is the table of Signature.
-	Keys *KeyTable
+	Keys *door.KeyTable
 	// Nodes verifies the tokens of AWSToken.
 	Nodes *NodeTokens
 	Now   func() time.Time
@@ -59,7 +59,7 @@ func (a *Agents) authenticate(ctx context.Context, r *http.Request, body []byte)
 	case ClientCertificate:
 		return byCertificate(r.TLS)
 	case Signature:
-		key, err := a.Keys.verify(r, body, signingService, a.Now())
+		key, err := a.Keys.Verify(r, body, signingService, a.Now())
 		switch {
 		case err != nil:
 			return Caller{}, err
@@ -68,11 +68,11 @@ func (a *Agents) authenticate(ctx context.Context, r *http.Request, body []byte)
 		}
 		return Caller{key.AccessKeyID, key.Node}, nil
 	case AWSToken:
-		raw, err := bearer(r)
+		raw, err := door.Bearer(r)
 		if err != nil {
 			return Caller{}, err
 		}
-		return a.Nodes.caller(ctx, raw, source(r))
+		return a.Nodes.caller(ctx, raw, door.Source(r))
 	case NoAuthentication:
 		return Caller{}, nil
 	}
@@ -80,7 +80,7 @@ func (a *Agents) authenticate(ctx context.Context, r *http.Request, body []byte)
 }
 
 func (a *Agents) byToken(ctx context.Context, r *http.Request) (Caller, error) {
-	raw, err := bearer(r)
+	raw, err := door.Bearer(r)
 	if err != nil {
 		return Caller{}, err
 	}
@@ -102,19 +102,6 @@ func (a *Agents) byToken(ctx context.Context, r *http.Request) (Caller, error) {
 		return Caller{}, refusal.New(refusal.AccessDenied, "The agent's own token is not bound to a pod on a node.")
 	}
 	return Caller{name + " " + identity.Pod, identity.Node}, nil
-}
-
-// bearer returns the token of the one Authorization header.
-func bearer(r *http.Request) (credential.Secret, error) {
-	values := r.Header.Values("Authorization")
-	if len(values) == 0 {
-		return credential.Secret{}, refusal.New(refusal.MissingToken, "Missing Authentication Token")
-	}
-	scheme, token, _ := strings.Cut(values[0], " ")
-	if len(values) > 1 || !strings.EqualFold(scheme, "Bearer") || token == "" {
-		return credential.Secret{}, refusal.New(refusal.UnrecognizedClient, "Want one Authorization header with a Bearer token.")
-	}
-	return credential.NewSecret(strings.TrimSpace(token)), nil
 }
 
 // byCertificate reads a kubelet's certificate, which the TLS server verified.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/rolecall/rolecall/internal/auditchain"
 	"github.com/rolecall/rolecall/internal/broker"
+	"github.com/rolecall/rolecall/internal/broker/door"
 	"github.com/rolecall/rolecall/test/lockedbuffer"
 )
 
@@ -59,7 +60,7 @@ func TestAuditCutOff(t *testing.T) {
 	t.Parallel()
 	disk, failed := &fullDisk{room: 100}, 0
 	w := newWorld(t, settings{edit: func(c *broker.Config) {
-		c.Audit = broker.NewAudit(disk, func(error) { failed++ })
+		c.Audit = door.NewAudit(disk, func(error) { failed++ })
 		c.Audit.Chain = auditchain.NewChain([auditchain.StartBytes]byte{1})
 	}})
 	w.ask(w.token(nil)) // in part

@@ -18,6 +18,7 @@ import (
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/association"
+	"github.com/rolecall/rolecall/internal/broker/door"
 	"github.com/rolecall/rolecall/internal/broker/refusal"
 	"github.com/rolecall/rolecall/internal/broker/session"
 	"github.com/rolecall/rolecall/internal/broker/workload"
@@ -54,7 +55,7 @@ type Config struct {
 	Sessions     *session.Taker
 	Changes      *Changes
 	Limits       Limits
-	Audit        *Audit
+	Audit        *door.Audit
 	// Refused is told of pods that got no session; nil tells nobody. It must not
 	// block.
 	Refused func(PodRefusal)
@@ -73,6 +74,7 @@ type Config struct {
 // Broker decides, and serves; see Handler.
 type Broker struct {
 	Config
+	door    *door.Door
 	metrics *metrics
 	limits  *limits
 	flights singleflight.Group
@@ -87,11 +89,41 @@ type Broker struct {
 
 // New makes a broker. It starts nothing.
 func New(config Config) *Broker {
-	b := &Broker{Config: config, metrics: newMetrics(config.Metrics), limits: newLimits(config.Limits), left: newUnclaimed(), running: limit.NewSlots(maxRunning), polling: limit.NewSlots(maxPolling)}
+	b := &Broker{
+		Config: config, metrics: newMetrics(config.Metrics), limits: newLimits(config.Limits), left: newUnclaimed(),
+		running: limit.NewSlots(maxRunning), polling: limit.NewSlots(maxPolling),
+		door: door.New(door.Config{
+			Cluster: config.Cluster, FailureRate: config.Limits.FailureRate, FailureBurst: config.Limits.FailureBurst,
+			Audit: config.Audit, Metrics: config.Metrics, Log: config.Log, Now: config.Now,
+		}),
+	}
 	if config.Cache {
 		b.cache = limit.NewCache[string, *session.Session](maxCached)
 	}
 	return b
+}
+
+// Door is what the APIs beside the broker's own are served behind, too.
+func (b *Broker) Door() *door.Door { return b.door }
+
+// metrics are of requests for sessions; what limits refuse the door counts.
+type metrics struct {
+	requests *prometheus.CounterVec // by code
+	seconds  prometheus.Histogram
+}
+
+func newMetrics(registry prometheus.Registerer) *metrics {
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "rolecall_broker_requests_total", Help: "Requests for sessions, by code; issued if there was one.",
+		}, []string{"code"}),
+		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "rolecall_broker_request_seconds", Help: "How long requests for sessions took, STS included.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2, 13),
+		}),
+	}
+	registry.MustRegister(m.requests, m.seconds)
+	return m
 }
 
 // issued is what a pod gets, and of which association.
@@ -103,12 +135,12 @@ type issued struct {
 
 // assume is spec podidentity §19.4, from step 2 on. It fills the record in as far
 // as it comes.
-func (b *Broker) assume(ctx context.Context, who Caller, raw credential.Secret, record *Record) (*issued, error) {
+func (b *Broker) assume(ctx context.Context, who Caller, raw credential.Secret, record *door.Record) (*issued, error) {
 	identity, err := b.Tokens.Verify(ctx, raw, Audience)
 	if err != nil {
 		return nil, err
 	}
-	record.about(identity)
+	record.About(identity)
 	if !closed(b.Associations.Synced()) || !closed(b.Grants.Synced()) {
 		// A cluster whose grants are not known yet must not look like one without.
 		return nil, refusal.New(refusal.Unavailable, "The broker does not know the cluster's associations and grants yet.")
@@ -121,13 +153,12 @@ func (b *Broker) assume(ctx context.Context, who Caller, raw credential.Secret, 
 		return nil, refusal.New(refusal.AccessDenied, "The pod runs on node %q, the request comes from node %q.", identity.Node, who.Node)
 	}
 	if !b.limits.pod(podKey(identity), b.Now()) {
-		b.metrics.limited.WithLabelValues("pod").Inc()
-		return nil, refusal.New(refusal.Throttled, "The pod asks too often.")
+		return nil, b.door.Limited("pod", "The pod asks too often.")
 	}
 	if found == nil {
 		return nil, refusal.New(refusal.NotFound, "No association found for service account %s of namespace %s.", identity.ServiceAccount, identity.Namespace)
 	}
-	record.of(b.Cluster, found, b.Sessions.Plane.ModeOf(found))
+	record.Of(b.Cluster, found, b.Sessions.Plane.ModeOf(found))
 	if err := b.permitted(identity, found); err != nil {
 		return nil, err
 	}
@@ -135,7 +166,7 @@ func (b *Broker) assume(ctx context.Context, who Caller, raw credential.Secret, 
 	if err != nil {
 		return nil, err
 	}
-	record.got(taken)
+	record.Got(taken)
 	if taken.PackedPolicySize > largePacked {
 		b.Log.Warn("session is nearly too large", "association", association.ID(found), "percent", taken.PackedPolicySize)
 	}

@@ -21,9 +21,8 @@ func DefaultLimits() Limits {
 
 // Most that is remembered of each.
 const (
-	maxNodes   = 10000
-	maxPods    = 100000
-	maxSources = 10000
+	maxNodes = 10000
+	maxPods  = 100000
 )
 
 // Requests that are served at a time: for sessions, each for a few seconds, and
@@ -33,13 +32,12 @@ const (
 	maxPolling = 20000
 )
 
-type limits struct{ nodes, pods, sources *limit.Rates[string] }
+type limits struct{ nodes, pods *limit.Rates[string] }
 
 func newLimits(l Limits) *limits {
 	return &limits{
-		nodes:   limit.NewRates[string](l.NodeRate, l.NodeBurst, maxNodes),
-		pods:    limit.NewRates[string](l.PodRate, l.PodBurst, maxPods),
-		sources: limit.NewRates[string](l.FailureRate, l.FailureBurst, maxSources),
+		nodes: limit.NewRates[string](l.NodeRate, l.NodeBurst, maxNodes),
+		pods:  limit.NewRates[string](l.PodRate, l.PodBurst, maxPods),
 	}
 }
 
@@ -50,8 +48,3 @@ func (l *limits) pod(key string, now time.Time) bool { return l.pods.Allow(key, 
 // cool takes what a pod has left, so that it may ask once a second while STS
 // throttles.
 func (l *limits) cool(key string, now time.Time) { l.pods.Drain(key, now) }
-
-// mayFail reports whether an address has failures left; failed charges one.
-func (l *limits) mayFail(address string, now time.Time) bool { return l.sources.Has(address, now) }
-
-func (l *limits) failed(address string, now time.Time) { l.sources.Allow(address, now) }

@@ -21,12 +21,14 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/association"
 	"github.com/rolecall/rolecall/internal/broker"
+	"github.com/rolecall/rolecall/internal/broker/door"
 	"github.com/rolecall/rolecall/internal/broker/session"
 	"github.com/rolecall/rolecall/internal/follow"
 )
@@ -332,7 +334,7 @@ func TestSigned(t *testing.T) {
 	}
 	write("keys: [{accessKeyId: AKIANODE1, secretAccessKey: s1, node: n1}, {accessKeyId: AKIANODE2, secretAccessKey: s2, node: n2}, {accessKeyId: AKIAUSER, secretAccessKey: s3, user: u}]")
 	w := newWorld(t, settings{agents: broker.Signature, edit: func(c *broker.Config) {
-		keys, err := broker.OpenKeyTable(table, slog.New(slog.DiscardHandler))
+		keys, err := door.OpenKeyTable(table, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -372,41 +374,6 @@ func TestSigned(t *testing.T) {
 	w.expect(ask("AKIANODE1", "other-secret", "eks-auth", nil), "", "")
 	write("keys: [{")
 	w.expect(ask("AKIANODE1", "other-secret", "eks-auth", nil), "", "")
-}
-
-// FuzzKeyTable: a table is read whole or not at all, and each key stands for
-// somebody.
-func FuzzKeyTable(f *testing.F) {
-	for _, seed := range []string{
-		"keys: [{accessKeyId: A, secretAccessKey: s, node: n1}]", "keys: [{accessKeyId: A, secretAccessKey: s, user: u, groups: [g]}]", "keys: [{accessKeyId: A}]",
-		"keys: [{accessKeyId: A, secretAccessKey: s, node: a}, {accessKeyId: A, secretAccessKey: s, node: b}]", "keys: [{accessKeyId: A, secretAccessKey: s, nod: a}]", "", "[",
-	} {
-		f.Add([]byte(seed))
-	}
-	f.Fuzz(func(t *testing.T, text []byte) {
-		keys, err := broker.ParseKeyTable(text)
-		for id, key := range keys {
-			if err != nil || id == "" || key.AccessKeyID != id || key.Node == "" && key.User == "" {
-				t.Errorf("%q: %+v, %v", text, key, err)
-			}
-		}
-	})
-}
-
-func TestKeyTableRefuses(t *testing.T) {
-	t.Parallel()
-	for text, want := range map[string]string{
-		"keys: [{accessKeyId: A, secretAccessKey: hidden}]":                                                                                   "want a node or a user",
-		"keys: [{accessKeyId: A, secretAccessKey: hidden, nod: n1}]":                                                                          "not the YAML",
-		"keys: [{secretAccessKey: hidden, node: n1}]":                                                                                         "must be there",
-		"keys: [{accessKeyId: A, secretAccessKey: hidden, node: n1, groups: [g]}]":                                                            "groups want a user",
-		"keys: [{accessKeyId: A, secretAccessKey: hidden, node: n1}, {accessKeyId: A, secretAccessKey: hidden, node: n2}]":                    "twice",
-		"keys: [{accessKeyId: A, secretAccessKey: hidden, node: n1}, {accessKeyId: B, secretAccessKey: hidden, secretAccessKey: x, node: b}]": "not the YAML",
-	} {
-		if keys, err := broker.ParseKeyTable([]byte(text)); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hidden") {
-			t.Errorf("%s: %v, %v", text, keys, err)
-		}
-	}
 }
 
 // polled is an answer of the changes.
@@ -656,4 +623,49 @@ func TestLeft(t *testing.T) {
 	if got := w.ask(w.token(nil)); got.code != "AccessDeniedException" {
 		t.Errorf("paused: %+v", got)
 	}
+}
+
+// TestPollsAreLimited: what a limit refuses of a poll is counted as of any request.
+func TestPollsAreLimited(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name, limit string
+		limits      broker.Limits
+		stranger    bool // asks first, and fails
+	}{
+		{"polls of a node", "node", broker.Limits{NodeRate: 1, NodeBurst: 1, PodRate: 1, PodBurst: 1, FailureRate: 1, FailureBurst: 1}, false},
+		{"strangers of an address", "source", broker.Limits{NodeRate: 1, NodeBurst: 9, PodRate: 1, PodBurst: 1, FailureRate: 1, FailureBurst: 1}, true},
+	} {
+		registry := prometheus.NewRegistry()
+		w := newWorld(t, settings{limits: row.limits, edit: func(c *broker.Config) { c.Metrics = registry }})
+		poll := func(authorization, want string) {
+			request := must(http.NewRequestWithContext(t.Context(), http.MethodGet, w.url+"/rolecall/v1/changes?node=n1", nil))
+			request.Header.Set("Authorization", authorization)
+			if got := w.do(request); got.code != want {
+				t.Errorf("%s: %d %s %s, want %q", row.name, got.status, got.code, got.message, want)
+			}
+		}
+		if row.stranger {
+			poll("Bearer x", "UnrecognizedClientException")
+		} else {
+			poll("Bearer "+w.agent("n1"), "")
+		}
+		poll("Bearer "+w.agent("n1"), "ThrottlingException")
+		if got := counted(t, registry, "rolecall_broker_limited_total", row.limit); got != 1 {
+			t.Errorf("%s: %v counted, want 1", row.name, got)
+		}
+	}
+}
+
+// counted is a counter with one label of a value.
+func counted(t *testing.T, registry *prometheus.Registry, name, label string) float64 {
+	t.Helper()
+	for _, family := range must(registry.Gather()) {
+		for _, sample := range family.GetMetric() {
+			if family.GetName() == name && sample.GetLabel()[0].GetValue() == label {
+				return sample.GetCounter().GetValue()
+			}
+		}
+	}
+	return 0
 }

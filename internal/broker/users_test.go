@@ -24,7 +24,8 @@ import (
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/association"
-	"github.com/rolecall/rolecall/internal/broker"
+	"github.com/rolecall/rolecall/internal/broker/door"
+	"github.com/rolecall/rolecall/internal/broker/eksapi"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/store/boltstore"
 )
@@ -52,9 +53,13 @@ func newEKSWorld(t *testing.T, permit func() error) *eksWorld {
 	if err := os.WriteFile(table, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	keys := must(broker.OpenKeyTable(table, slog.New(slog.DiscardHandler)))
+	keys := must(door.OpenKeyTable(table, slog.New(slog.DiscardHandler)))
 	service := &association.Service{Store: w.store, Known: w.store.Current, Now: w.clock}
-	made := must(service.Create(t.Context(), association.CreateInput{Namespace: "shop", ServiceAccount: "cart", RoleARN: roleCart}))
+	made := must(service.Create(t.Context(), association.CreateInput{
+		Namespace:      "shop",
+		ServiceAccount: "cart",
+		RoleARN:        roleCart,
+	}))
 	w.id = association.ID(made)
 	w.arn = w.config.Cluster.AssociationARN(w.id)
 	if permit != nil {
@@ -64,13 +69,14 @@ func newEKSWorld(t *testing.T, permit func() error) *eksWorld {
 		review := action.(clienttesting.CreateAction).GetObject().(*authenticationv1.TokenReview).DeepCopy()
 		return true, review, w.reviewed(review)
 	})
-	w.client.PrependReactor("create", "subjectaccessreviews", func(action clienttesting.Action) (bool, runtime.Object, error) {
+	const reviews = "subjectaccessreviews"
+	w.client.PrependReactor("create", reviews, func(action clienttesting.Action) (bool, runtime.Object, error) {
 		review := action.(clienttesting.CreateAction).GetObject().(*authorizationv1.SubjectAccessReview).DeepCopy()
 		w.asked = append(w.asked, review.Spec)
 		return true, review, w.rbac(review)
 	})
 	mux := http.NewServeMux()
-	w.broker.NewEKS(service, &broker.Users{Client: w.client, Keys: keys, Now: w.clock}).Routes(mux)
+	eksapi.New(w.broker.Door(), service, &eksapi.Users{Client: w.client, Keys: keys, Now: w.clock}).Routes(mux)
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	w.url = server.URL
@@ -102,8 +108,9 @@ type eksOperation struct {
 func (w *eksWorld) operations() []eksOperation {
 	const path = "/clusters/prod/pod-identity-associations"
 	tags := "/tags/" + url.PathEscape(w.arn)
+	created := `{"namespace":"shop","serviceAccount":"new","roleArn":"` + roleCart + `"}`
 	return []eksOperation{
-		{"create", http.MethodPost, path, `{"namespace":"shop","serviceAccount":"new","roleArn":"` + roleCart + `"}`, "create"},
+		{"create", http.MethodPost, path, created, "create"},
 		{"update", http.MethodPost, path + "/" + w.id, `{"roleArn":"` + roleCart + `2"}`, "update"},
 		{"tag", http.MethodPost, tags, `{"tags":{"team":"red"}}`, "update"},
 		{"untag", http.MethodDelete, tags + "?tagKeys=team", "", "update"},
@@ -260,8 +267,10 @@ func TestWhoMayChangeAssociations(t *testing.T) {
 			}
 			before := w.stored()
 			for _, op := range w.operations() {
-				if got := w.call(op, row.authorize(w, op)); got.status != row.status || got.code != row.code {
-					t.Errorf("%s: got %d %s %q, want %d %s", op.name, got.status, got.code, got.message, row.status, row.code)
+				got := w.call(op, row.authorize(w, op))
+				if got.status != row.status || got.code != row.code {
+					t.Errorf("%s: got %d %s %q", op.name, got.status, got.code, got.message)
+					t.Errorf("%s: want %d %s", op.name, row.status, row.code)
 				}
 				if after := w.stored(); after != before {
 					t.Errorf("%s: was refused, and changed\n%s\nto\n%s", op.name, before, after)
@@ -281,12 +290,14 @@ func TestRBACIsAskedAboutAssociations(t *testing.T) {
 		groups    []string
 		authorize func(w *eksWorld, op eksOperation) func(*http.Request)
 	}{
-		{"by token", "alice", []string{"dev"}, func(*eksWorld, eksOperation) func(*http.Request) {
-			return bearing("alice.s.token")
-		}},
-		{"by signature", "ops", []string{"system:authenticated", "dev"}, func(w *eksWorld, op eksOperation) func(*http.Request) {
-			return w.signed("AKIAUSER", "s1", op.body)
-		}},
+		{
+			"by token", "alice", []string{"dev"},
+			func(*eksWorld, eksOperation) func(*http.Request) { return bearing("alice.s.token") },
+		},
+		{
+			"by signature", "ops", []string{"system:authenticated", "dev"},
+			func(w *eksWorld, op eksOperation) func(*http.Request) { return w.signed("AKIAUSER", "s1", op.body) },
+		},
 	} {
 		w := newEKSWorld(t, nil)
 		for _, op := range w.operations() {
@@ -299,8 +310,9 @@ func TestRBACIsAskedAboutAssociations(t *testing.T) {
 			}
 			asked := w.asked[0]
 			is := asked.ResourceAttributes
-			if asked.User != caller.user || !slices.Equal(asked.Groups, caller.groups) || is == nil || is.Verb != op.verb ||
-				is.Group != "rolecall.io" || is.Resource != "podidentityassociations" || is.Namespace != "shop" {
+			if asked.User != caller.user || !slices.Equal(asked.Groups, caller.groups) || is == nil ||
+				is.Verb != op.verb || is.Namespace != "shop" ||
+				is.Group != "rolecall.io" || is.Resource != "podidentityassociations" {
 				t.Errorf("%s, %s: RBAC was asked %+v %+v", caller.name, op.name, asked, is)
 			}
 		}

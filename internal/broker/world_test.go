@@ -27,6 +27,7 @@ import (
 	"github.com/rolecall/rolecall/internal/association"
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/broker"
+	"github.com/rolecall/rolecall/internal/broker/door"
 	"github.com/rolecall/rolecall/internal/broker/session"
 	"github.com/rolecall/rolecall/internal/broker/workload"
 	"github.com/rolecall/rolecall/internal/credential"
@@ -202,7 +203,7 @@ func newWorld(t testing.TB, s settings) *world {
 			Pace:   session.NewPace(1e6, 1e6, w.clock), Metrics: session.NewMetrics(registry), Now: w.clock,
 			Total: patience, Attempt: patience,
 		},
-		Audit:   broker.NewAudit(w.audit, func(err error) { t.Error(err) }),
+		Audit:   door.NewAudit(w.audit, func(err error) { t.Error(err) }),
 		Refused: func(r broker.PodRefusal) { w.mu.Lock(); defer w.mu.Unlock(); w.refused = append(w.refused, r) },
 		Cache:   s.cache, Deadline: patience, Metrics: registry, Log: log, Now: w.clock,
 	}

@@ -24,7 +24,8 @@ func Associations(sources []Source) ([]Association, error) {
 	for i, documents := range all {
 		for _, d := range documents {
 			for _, o := range objectsOf(sources[i].Name, d) {
-				if o.kind() != "PodIdentityAssociation" || o.Get("apiVersion").Scalar() != v1alpha1.GroupVersion.String() {
+				if o.kind() != "PodIdentityAssociation" ||
+					o.Get("apiVersion").Scalar() != v1alpha1.GroupVersion.String() {
 					continue
 				}
 				one, err := association(o)

@@ -101,7 +101,9 @@ func (in *injector) workload(o object, path []string) ([]yamledit.Edit, error) {
 	}
 	pod := o.Get(path...)
 	if !pod.Get("spec").IsMap() {
-		return nil, o.Errorf("%s %q has no pod: want %s", outcome.Kind, outcome.Name, strings.Join(append(path, "spec"), "."))
+		return nil, o.Errorf(
+			"%s %q has no pod: want %s", outcome.Kind, outcome.Name, strings.Join(append(path, "spec"), "."),
+		)
 	}
 	edits, err := in.pod(pod, &outcome)
 	in.outcomes = append(in.outcomes, outcome)
@@ -130,8 +132,15 @@ func (in *injector) pod(pod yamledit.Node, outcome *Outcome) ([]yamledit.Edit, e
 	}
 	outcome.Injected, outcome.Reason, outcome.Warnings = len(result.Patch) > 0, result.Reason, result.Warnings
 	if used.replaced != "" {
-		outcome.Warnings = append(outcome.Warnings,
-			fmt.Sprintf("service account %s is at %s and at %s, with other annotations; the last one holds", name, used.replaced, used.place))
+		outcome.Warnings = append(
+			outcome.Warnings,
+			fmt.Sprintf(
+				"service account %s is at %s and at %s, with different annotations; the last one wins",
+				name,
+				used.replaced,
+				used.place,
+			),
+		)
 	}
 	return editsOf(pod, result.Patch)
 }

@@ -29,7 +29,8 @@ const maxFile = 64 << 20
 func ReadFiles(path string) ([]Source, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fault.New(fault.NotFound, "read manifests: %w", err).Hint("give a file or a folder of YAML or JSON manifests")
+		return nil, fault.New(fault.NotFound, "read manifests: %w", err).
+			Hint("give a file or a folder of YAML or JSON manifests")
 	}
 	if !info.IsDir() {
 		return readAll([]string{path})
@@ -40,7 +41,8 @@ func ReadFiles(path string) ([]Source, error) {
 	}
 	var files []string
 	for _, entry := range entries {
-		if extension := filepath.Ext(entry.Name()); !entry.IsDir() && slices.Contains([]string{".yaml", ".yml", ".json"}, extension) {
+		if extension := filepath.Ext(entry.Name()); !entry.IsDir() &&
+			slices.Contains([]string{".yaml", ".yml", ".json"}, extension) {
 			files = append(files, filepath.Join(path, entry.Name()))
 		}
 	}

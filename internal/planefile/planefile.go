@@ -51,15 +51,22 @@ var modes = []string{
 // Modes returns the values of sessions.mode, the default first.
 func Modes() []string { return slices.Clone(modes) }
 
-// ParseMode reads a mode as the document or a flag writes it: BrokerRole or broker-role.
+// ParseMode reads a mode as the document writes it, BrokerRole, or as flags do, broker-role.
 func ParseMode(text string) (v1alpha1.AssociationMode, bool) {
-	plain := strings.ReplaceAll(text, "-", "")
 	for _, mode := range modes {
-		if strings.EqualFold(plain, mode) {
+		if text == mode || text == flagForms[mode] {
 			return v1alpha1.AssociationMode(mode), true
 		}
 	}
 	return "", false
+}
+
+// flagForms are modes as the specification of the broker's flags writes them.
+var flagForms = map[string]string{
+	string(v1alpha1.Federated):   "federated",
+	string(v1alpha1.BrokerRole):  "broker-role",
+	string(v1alpha1.PassThrough): "pass-through",
+	string(sessionplan.EKS):      "eks",
 }
 
 // Info describes a field, for the reference page.
@@ -136,7 +143,7 @@ func (p *Plane) ShownIssuer() string {
 
 // Difference is a fact about which two sides disagree.
 type Difference struct {
-	Field         Field
+	Field        Field
 	Ours, Theirs string
 }
 

@@ -104,7 +104,7 @@ func TestParseMode(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		"Federated": "Federated", "federated": "Federated", "broker-role": "BrokerRole", "BrokerRole": "BrokerRole",
-		"pass-through": "PassThrough", "eks": "EKS", "role": "", "": "",
+		"pass-through": "PassThrough", "EKS": "EKS", "eks": "EKS", "brokerRole": "", "": "",
 	} {
 		if mode, found := planefile.ParseMode(text); string(mode) != want || found != (want != "") {
 			t.Errorf("%q: got %q, %t, want %q", text, mode, found, want)

@@ -25,10 +25,10 @@ const (
 // kinds is the one list. object is what an Issuer object calls the kind, empty for
 // those that it cannot ask for.
 var kinds = []struct {
-	kind     Kind
-	object   string
+	kind      Kind
+	object    string
 	algorithm jose.SignatureAlgorithm
-	generate func() (*Key, error)
+	generate  func() (*Key, error)
 }{
 	{RSA2048, "RSA", jose.RS256, func() (*Key, error) { return GenerateRSA(2048) }},
 	{RSA3072, "", jose.RS256, func() (*Key, error) { return GenerateRSA(3072) }},

@@ -32,7 +32,7 @@ func (d *Document) apply(c change) error {
 	case yaml.SequenceNode:
 		return d.applyToList(node, c)
 	default:
-		return errors.New(c.step + " would be of what is neither a map nor a list")
+		return errors.New("the parent of " + c.step + " is neither a map nor a list")
 	}
 }
 
@@ -122,7 +122,7 @@ func (d *Document) own(parent *yaml.Node, at int) error {
 		if err != nil {
 			return err
 		}
-		copied.HeadComment, copied.LineComment, copied.FootComment = node.HeadComment, node.LineComment, node.FootComment
+		commentAs(copied, node)
 		parent.Content[at] = copied
 		return nil
 	}
@@ -136,12 +136,17 @@ func (d *Document) own(parent *yaml.Node, at int) error {
 		return err
 	}
 	copied.Anchor, node.Anchor = node.Anchor, ""
-	copied.HeadComment, copied.LineComment, copied.FootComment = users[0].HeadComment, users[0].LineComment, users[0].FootComment
+	commentAs(copied, users[0])
 	*users[0] = *copied
 	for _, user := range users[1:] {
 		user.Alias = users[0]
 	}
 	return nil
+}
+
+// commentAs gives a copy the comments of the place that it stands in.
+func commentAs(copied, place *yaml.Node) {
+	copied.HeadComment, copied.LineComment, copied.FootComment = place.HeadComment, place.LineComment, place.FootComment
 }
 
 // aliasesOf collects the aliases of a node in the order of the text.
@@ -168,7 +173,7 @@ func clone(node *yaml.Node, left *int) (*yaml.Node, error) {
 	}
 	copied := *node
 	copied.Anchor, copied.Line, copied.Column, copied.Content = "", 0, 0, nil
-	copied.HeadComment, copied.LineComment, copied.FootComment = comments.HeadComment, comments.LineComment, comments.FootComment
+	commentAs(&copied, &comments)
 	content := node.Content
 	if node.Kind == yaml.MappingNode {
 		content = flatten(node)

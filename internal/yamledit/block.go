@@ -184,11 +184,13 @@ func (e *editor) endOf(node *yaml.Node, indent int) int {
 		next = leading(e.line(limit))
 	}
 	// Empty lines are part of a text that keeps them.
-	keeps := last.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0 && (strings.HasSuffix(last.Value, "\n\n") || last.Value == "\n")
+	keeps := last.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0 &&
+		(strings.HasSuffix(last.Value, "\n\n") || last.Value == "\n")
 	for limit-1 > last.Line {
 		line := e.line(limit - 1)
 		blank := len(bytes.TrimSpace(line)) == 0
-		leads := e.isComment(limit-1) && leading(line) <= next || leading(line) < indent && (e.isComment(limit-1) || bareDash.Match(line))
+		leads := e.isComment(limit-1) && leading(line) <= next ||
+			leading(line) < indent && (e.isComment(limit-1) || bareDash.Match(line))
 		if blank && keeps || !blank && !leads {
 			break
 		}

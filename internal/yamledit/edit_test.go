@@ -128,16 +128,20 @@ var editings = []editing{
 		want:  "l: # none\n  - a\n  - b\n",
 	},
 	{
-		name:  "replace a scalar in its quotes",
-		text:  "a: 'one'  # 1\nb: \"two\" # 2\nc: three # 3\nd: 4\n",
-		edits: append(append(replacing("/a", "uno"), replacing("/b", "due")...), append(replacing("/c", "true"), replacing("/d", 5)...)...),
-		want:  "a: 'uno'  # 1\nb: \"due\" # 2\nc: \"true\" # 3\nd: 5\n",
+		name: "replace a scalar in its quotes",
+		text: "a: 'one'  # 1\nb: \"two\" # 2\nc: three # 3\nd: 4\n",
+		edits: append(
+			append(replacing("/a", "uno"), replacing("/b", "due")...),
+			append(replacing("/c", "true"), replacing("/d", 5)...)...),
+		want: "a: 'uno'  # 1\nb: \"due\" # 2\nc: \"true\" # 3\nd: 5\n",
 	},
 	{
-		name:  "replace nothing by something",
-		text:  "a:\nb: # b\nc: ~ # c\n",
-		edits: append(replacing("/a", 1), append(replacing("/b", []int{2}), replacing("/c", map[string]int{"x": 3})...)...),
-		want:  "a: 1\nb: # b\n  - 2\nc: # c\n  x: 3\n",
+		name: "replace nothing by something",
+		text: "a:\nb: # b\nc: ~ # c\n",
+		edits: append(
+			replacing("/a", 1),
+			append(replacing("/b", []int{2}), replacing("/c", map[string]int{"x": 3})...)...),
+		want: "a: 1\nb: # b\n  - 2\nc: # c\n  x: 3\n",
 	},
 	{
 		name:  "replace a map by a scalar",
@@ -372,7 +376,12 @@ func TestRefusals(t *testing.T) {
 		edits []yamledit.Edit
 		want  string
 	}{
-		{"below an anchor", "a: &x {b: 1}\nc: *x\n", replacing("/a/b", 2), "f.yaml:1: the edit cannot be made with everything around it kept"},
+		{
+			"below an anchor",
+			"a: &x {b: 1}\nc: *x\n",
+			replacing("/a/b", 2),
+			"f.yaml:1: the edit cannot be made with everything around it kept",
+		},
 		{"through an alias", "a: &x {b: 1}\nc: *x\n", replacing("/c/b", 2), "everything around it kept"},
 		{"in what is merged", "a: &x {b: {d: 1}}\nc: {<<: *x}\n", replacing("/c/b/d", 2), "everything around it kept"},
 		{"remove what is merged", "a: &x {b: 1}\nc: {<<: *x}\n", removing("/c/b"), "b is merged from another map"},
@@ -383,7 +392,7 @@ func TestRefusals(t *testing.T) {
 		{"no such item", "- a\n", removing("/1"), "there is no item 1"},
 		{"an item behind the end", "- a\n", adding("/2", 1), "there is no item 2"},
 		{"the item - of what is there", "- a\n", removing("/-"), "there is no item -"},
-		{"a member of a scalar", "a: 1\n", adding("/a/b", 2), "b would be of what is neither a map nor a list"},
+		{"a member of a scalar", "a: 1\n", adding("/a/b", 2), "the parent of b is neither a map nor a list"},
 		{"the whole document", "a: 1\n", replacing("", 2), "an edit of a whole document"},
 		{"a document without content", "# a\n", adding("/a", 2), "an edit of a document without content"},
 		{"the second of two edits", "a: 1\nb: 2\n", append(removing("/a"), removing("/c")...), "there is no c"},

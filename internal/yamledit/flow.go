@@ -40,7 +40,8 @@ func (e *editor) addFlow(node *yaml.Node, c change) bool {
 	if node.Kind == yaml.MappingNode {
 		text = e.flowKey(c.step) + text
 	}
-	if at, err := strconv.Atoi(c.step); err == nil && node.Kind == yaml.SequenceNode && at > 0 && at < len(node.Content) {
+	if at, err := strconv.Atoi(c.step); err == nil && node.Kind == yaml.SequenceNode && at > 0 &&
+		at < len(node.Content) {
 		place := e.offset(node.Content[at])
 		if place < open {
 			return false

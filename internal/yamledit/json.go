@@ -80,7 +80,11 @@ func (r *jsonReader) value() *yaml.Node {
 	if err != nil {
 		return nil
 	}
-	node := &yaml.Node{Kind: yaml.ScalarNode, Line: r.line, Column: utf8.RuneCount(bytes.TrimPrefix(r.text[r.start:at], byteOrder)) + 1}
+	node := &yaml.Node{
+		Kind:   yaml.ScalarNode,
+		Line:   r.line,
+		Column: utf8.RuneCount(bytes.TrimPrefix(r.text[r.start:at], byteOrder)) + 1,
+	}
 	switch token := token.(type) {
 	case json.Delim:
 		if token == '}' || token == ']' {

@@ -22,10 +22,10 @@ type Node struct {
 func (n Node) Get(path ...string) Node {
 	for _, step := range path {
 		var inner *yaml.Node
-		switch node := n.resolved(); node.Kind {
-		case yaml.MappingNode:
+		switch node := n.resolved(); {
+		case n.IsMap():
 			inner = member(node, step)
-		case yaml.SequenceNode:
+		case n.IsList():
 			if at, err := strconv.Atoi(step); err == nil && at >= 0 && at < len(node.Content) {
 				inner = resolve(node.Content[at])
 			}
@@ -157,7 +157,8 @@ func memberOf(node *yaml.Node, name string, seen map[*yaml.Node]bool) *yaml.Node
 // position returns where in its content a map has a member's value itself, or -1.
 func position(node *yaml.Node, name string) int {
 	for i := 0; i+1 < len(node.Content); i += 2 {
-		if key := resolve(node.Content[i]); key.Kind == yaml.ScalarNode && key.Value == name && !isMerge(node.Content[i]) {
+		if key := resolve(node.Content[i]); key.Kind == yaml.ScalarNode && key.Value == name &&
+			!isMerge(node.Content[i]) {
 			return i + 1
 		}
 	}

@@ -272,7 +272,8 @@ func promised(t *testing.T, a *author, text string) bool {
 		isKept = start+end >= len(before) || start+end >= len(before)-1 && !strings.HasSuffix(text, "\n")
 	}
 	if !isKept {
-		t.Errorf("lines %d to %d are the edit's, but %d at the start and %d of %d at the end are the same: %s\nbecame\n%s",
+		t.Errorf("lines %d to %d are the edit's, but %d at the start and %d of %d at the end are the same: %s\n"+
+			"became\n%s",
 			first, last, start, end, len(before), said, got)
 	}
 	return true

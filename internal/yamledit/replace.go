@@ -110,7 +110,8 @@ var blockHeader = regexp.MustCompile(`^\|[+-]?((?:[ \t]+#.*)?)$`)
 // that are the same.
 func (e *editor) replaceLiteral(old, value *yaml.Node, end int) bool {
 	text := value.Value
-	if old.Style&yaml.LiteralStyle == 0 || value.Tag != "!!str" || strings.Trim(text, "\n") == "" || text[0] == ' ' || end < 0 {
+	if old.Style&yaml.LiteralStyle == 0 || value.Tag != "!!str" || strings.Trim(text, "\n") == "" || text[0] == ' ' ||
+		end < 0 {
 		return false
 	}
 	start := e.offset(old)
@@ -223,7 +224,8 @@ func (e *editor) removeFlow(parent *yaml.Node, at int) bool {
 	default:
 		_, from = e.span(parent.Content[at-len(entry)])
 	}
-	if from < 0 || from > start || to < end || bytes.IndexByte(e.text[from:start], '#') >= 0 || bytes.IndexByte(e.text[end:to], '#') >= 0 {
+	if from < 0 || from > start || to < end || bytes.IndexByte(e.text[from:start], '#') >= 0 ||
+		bytes.IndexByte(e.text[end:to], '#') >= 0 {
 		return false
 	}
 	e.write(from, to, "")

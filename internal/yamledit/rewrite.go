@@ -73,7 +73,8 @@ func (d *Document) frame() (head, tail []byte) {
 func indentOf(text []byte) int {
 	for line := range bytes.Lines(text) {
 		trimmed := bytes.TrimLeft(line, " ")
-		if indent := len(line) - len(trimmed); indent >= 2 && indent <= 9 && len(trimmed) > 1 && trimmed[0] != '#' && trimmed[0] != '-' {
+		if indent := len(line) - len(trimmed); indent >= 2 && indent <= 9 && len(trimmed) > 1 && trimmed[0] != '#' &&
+			trimmed[0] != '-' {
 			return indent
 		}
 	}
@@ -89,7 +90,8 @@ func indentsLists(text []byte) bool {
 		if len(trimmed) == 0 || trimmed[0] == '#' {
 			continue
 		}
-		if trimmed[0] == '-' && bytes.HasSuffix(bytes.TrimSpace(previous), []byte(":")) && !bytes.HasPrefix(trimmed, []byte("---")) {
+		if trimmed[0] == '-' && bytes.HasSuffix(bytes.TrimSpace(previous), []byte(":")) &&
+			!bytes.HasPrefix(trimmed, []byte("---")) {
 			return leading(line) > leading(previous)
 		}
 		previous = line

@@ -73,7 +73,7 @@ func TestInvalidStreams(t *testing.T) {
 		{"indentation", "a: b\n---\nc: d\n  e: f\n", "f.yaml:4: not valid YAML"},
 		{"tab", "a: b\n---\nc:\n\t- d\n", "f.yaml:4:1: not valid YAML: a tab in the indentation, want spaces"},
 		{"UTF-16", "\xff\xfea\x00", "f.yaml:1:1: the text is UTF-16, want UTF-8"},
-		{"cycle", "a: &x\n  b: [*x]\n", "f.yaml:2:7: not valid: the alias *x stands inside what it names"},
+		{"cycle", "a: &x\n  b: [*x]\n", "f.yaml:2:7: not valid: the alias *x is part of what it refers to"},
 		{"JSON broken off", "{\"a\": 1,\n", "f.yaml:"},
 	} {
 		_, err := yamledit.Open("f.yaml", []byte(row.text))
@@ -150,7 +150,7 @@ func TestCheckKeys(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct{ name, text, want string }{
 		{"none twice", "a: 1\nb: {a: 2}\n", ""},
-		{"twice", "a: 1\nb:\n  c: 1\n  c: 2\n", `f.yaml:4:3: the key "c" is here twice, first on line 3`},
+		{"twice", "a: 1\nb:\n  c: 1\n  c: 2\n", `f.yaml:4:3: duplicate key "c", first on line 3`},
 		{"a list for a key", "? [a]\n: 1\n", "f.yaml:1:3: a key that is not a string"},
 		{"merge of a string", "a:\n  <<: x\n", "f.yaml:2:7: << merges maps, and this is not a map"},
 	} {

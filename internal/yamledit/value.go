@@ -169,7 +169,7 @@ func (d *Document) checkKeys(node *yaml.Node) error {
 				return d.errorAt(key, "a key that is not a string")
 			}
 			if earlier := first[name.Value]; earlier != nil {
-				return d.errorAt(key, "the key %q is here twice, first on line %d", name.Value, d.line+earlier.Line-1)
+				return d.errorAt(key, "duplicate key %q, first on line %d", name.Value, d.line+earlier.Line-1)
 			}
 			first[name.Value] = key
 		}

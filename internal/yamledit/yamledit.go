@@ -60,7 +60,8 @@ var (
 // of the documents, joined, are the stream again, byte for byte.
 func Open(name string, text []byte) ([]*Document, error) {
 	if bytes.HasPrefix(text, []byte("\xFE\xFF")) || bytes.HasPrefix(text, []byte("\xFF\xFE")) {
-		return nil, fault.New(fault.Invalid, "%s:1:1: the text is UTF-16, want UTF-8", name).Hint("save the file as UTF-8")
+		return nil, fault.New(fault.Invalid, "%s:1:1: the text is UTF-16, want UTF-8", name).
+			Hint("save the file as UTF-8")
 	}
 	var documents []*Document
 	line := 1
@@ -168,7 +169,7 @@ func parse(name string, line int, text []byte) ([]*Document, error) {
 	if err == nil {
 		d := &Document{source: name, line: line, text: text, node: node}
 		if cycle := findCycle(node, map[*yaml.Node]bool{}); cycle != nil {
-			return nil, d.errorAt(cycle, "not valid: the alias *%s stands inside what it names", cycle.Value)
+			return nil, d.errorAt(cycle, "not valid: the alias *%s is part of what it refers to", cycle.Value)
 		}
 		return []*Document{d}, nil
 	}
@@ -201,7 +202,7 @@ func parseYAML(text []byte) (*yaml.Node, error) {
 		return &node, nil
 	}
 	if err == nil {
-		err = errors.New("a second document without --- on a line of its own")
+		err = errors.New("a second document without a --- line before it")
 	}
 	return nil, err
 }
@@ -212,7 +213,8 @@ func findTab(text []byte, near int) (line, column int) {
 	for row := range bytes.Lines(text) {
 		line++
 		indent := row[:len(row)-len(bytes.TrimLeft(row, " \t"))]
-		if tab := bytes.IndexByte(indent, '\t'); tab >= 0 && line >= near-1 && line <= near+1 && len(bytes.TrimSpace(row)) > 0 {
+		if tab := bytes.IndexByte(indent, '\t'); tab >= 0 && line >= near-1 && line <= near+1 &&
+			len(bytes.TrimSpace(row)) > 0 {
 			return line, tab + 1
 		}
 	}
@@ -242,5 +244,7 @@ func findCycle(node *yaml.Node, open map[*yaml.Node]bool) *yaml.Node {
 }
 
 func (d *Document) errorAt(node *yaml.Node, format string, args ...any) error {
-	return fault.New(fault.Invalid, "%s:%d:%d: %s", d.source, d.line+node.Line-1, node.Column, fmt.Sprintf(format, args...))
+	return fault.New(
+		fault.Invalid, "%s:%d:%d: %s", d.source, d.line+node.Line-1, node.Column, fmt.Sprintf(format, args...),
+	)
 }

@@ -123,7 +123,7 @@ func printFlags(out io.Writer, cmd *cobra.Command) {
 	}
 	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
 		heading := ""
-		if marked := f.Annotations[groupKey]; len(marked) > 0 {
+		if marked := f.Annotations[groupKey]; len(marked) > 0 && groups[marked[0]] != nil {
 			heading = marked[0]
 		}
 		groups[heading].AddFlag(f)

@@ -6,8 +6,10 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"github.com/rolecall/rolecall/internal/app/cli"
 	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/inject"
@@ -54,12 +56,13 @@ func isFileBelow(text string) bool {
 // injectFlags are the reference webhook's flags, by its names (spec webhook
 // §11), where offline and online injection share them.
 func Inject(cmd *cobra.Command, settings *inject.Settings) {
-	flags := cmd.Flags()
-	flags.StringVar(&settings.Prefix, "annotation-prefix", settings.Prefix, "prefix of the annotations that are read")
-	flags.StringVar(&settings.Audience, "token-audience", settings.Audience, "audience of tokens whose service account names none")
-	flags.StringVar(&settings.MountPath, "token-mount-path", settings.MountPath, "where the token is mounted")
-	flags.Int64Var(&settings.Expiration, "token-expiration", settings.Expiration, "lifetime of tokens in seconds, at least 600")
-	flags.StringVar(&settings.Region, "aws-default-region", settings.Region, "region for containers that have none; empty sets none")
-	flags.BoolVar(&settings.RegionalSTS, "sts-regional-endpoint", settings.RegionalSTS, "use regional STS endpoints")
-	flags.BoolVar(&settings.Conformance, "conformance", settings.Conformance, "repeat the quirks of amazon-eks-pod-identity-webhook exactly")
+	cli.Group(cmd, "Injected web identity", func(f *pflag.FlagSet) {
+		f.StringVar(&settings.Prefix, "annotation-prefix", settings.Prefix, "prefix of the annotations that are read")
+		f.StringVar(&settings.Audience, "token-audience", settings.Audience, "audience of tokens whose service account names none")
+		f.StringVar(&settings.MountPath, "token-mount-path", settings.MountPath, "where the token is mounted")
+		f.Int64Var(&settings.Expiration, "token-expiration", settings.Expiration, "lifetime of tokens in seconds, at least 600")
+		f.StringVar(&settings.Region, "aws-default-region", settings.Region, "region for containers that have none; empty sets none")
+		f.BoolVar(&settings.RegionalSTS, "sts-regional-endpoint", settings.RegionalSTS, "use regional STS endpoints")
+		f.BoolVar(&settings.Conformance, "conformance", settings.Conformance, "repeat the quirks of amazon-eks-pod-identity-webhook exactly")
+	})
 }

@@ -31,13 +31,13 @@ Pod Identity does, with credentials from EKS Auth or a broker. The node gets the
 addresses by itself, and loses them at the end if it did not have them before. The
 flags of AWS's agent are understood.`,
 		Args: cli.NoArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context(), sys) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd, sys) },
 	}
 	c.flags(cmd)
 	// AWS's agent has its server as a subcommand; its manifests go on working.
 	server := &cobra.Command{
 		Use: "server", Short: "The same as without it", Hidden: true, Args: cli.NoArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context(), sys) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd, sys) },
 	}
 	server.Flags().AddFlagSet(cmd.Flags())
 	cmd.AddCommand(server, newAgentInitialize(sys, c))
@@ -74,14 +74,28 @@ nothing.`,
 	return cmd
 }
 
-func (c *agentConfig) run(ctx context.Context, sys cli.System) error {
+func (c *agentConfig) run(cmd *cobra.Command, sys cli.System) error {
+	if err := c.plane.Read(cmd); err != nil {
+		return err
+	}
 	log, err := c.logger(sys)
 	if err != nil {
 		return err
 	}
 	c.node = sys.Getenv("NODE_NAME")
 	r := newRunner(log)
-	return r.run(ctx, func(ctx context.Context) error { return c.makeParts(ctx, sys, r) })
+	return r.run(cmd.Context(), func(ctx context.Context) error {
+		if err := c.makeParts(ctx, sys, r); err != nil || !c.plane.Given() {
+			return err
+		}
+		client, err := c.kube.Client()
+		if err != nil {
+			r.log.Debug("not held to the plane of others, without an API server", "error", err)
+			return nil
+		}
+		r.agree(roleAgent, c.plane.Effective(cmd), client)
+		return nil
+	})
 }
 
 // agentParts are what the agent is made of, beside what every server has.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/rolecall/rolecall/internal/agent"
@@ -17,6 +18,7 @@ import (
 	"github.com/rolecall/rolecall/internal/app/flags"
 	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/follow"
+	"github.com/rolecall/rolecall/internal/planefile"
 )
 
 const (
@@ -30,6 +32,7 @@ const (
 // agentConfig is what `serve agent` needs. docs/reference/agent-flags.md is its
 // manual.
 type agentConfig struct {
+	plane   flags.Plane
 	cluster string
 	// bindHosts may carry brackets; see validate.
 	bindHosts    []string
@@ -69,48 +72,64 @@ func (c *agentConfig) flags(cmd *cobra.Command) {
 	s := &c.settings
 	f := cmd.Flags()
 	// Those of AWS's agent, with its names, defaults and meaning.
-	f.StringVarP(&c.cluster, "cluster-name", "c", "", "name of the cluster; required")
-	f.StringSliceVarP(&c.bindHosts, "bind-hosts", "b", []string{agent.AddressIPv4.String(), "[" + agent.AddressIPv6.String() + "]"}, "addresses to serve credentials on; may be repeated")
-	f.IntVarP(&c.port, "port", "p", 80, "port of every bind host")
-	f.IntVar(&c.probePort, "probe-port", 2703, "port of /healthz and /readyz on localhost")
-	f.StringVar(&c.metricsAddress, "metrics-address", "0.0.0.0", "where to serve /metrics; better 127.0.0.1")
-	f.IntVar(&c.metricsPort, "metrics-port", 2705, "port of /metrics")
-	f.DurationVar(&s.Retention, "max-credential-retention-before-renewal", s.Retention, "renew at this age at the latest; 0 keeps nothing")
-	f.IntVar(&s.CacheSize, "max-cache-size", s.CacheSize, "pods to keep credentials of; 0 keeps nothing")
-	f.Float64Var(&s.RenewRate, "max-service-qps", s.RenewRate, "renewals a second")
 	f.BoolVar(&c.rotate, "rotate-credentials", false, "read profile default of the shared credentials file anew every minute, for hybrid nodes")
 	f.StringVar(&c.endpoint, "endpoint", "", "URL of EKS Auth or of the broker; else AWS_ENDPOINT_URL_EKS_AUTH, else the region's")
 	cmd.PersistentFlags().StringVarP(&c.verbosity, "verbosity", "v", "info", "error, warn, info or debug; panic and trace are taken too")
 	cmd.PersistentFlags().StringVar(&c.logFormat, "log-format", "json", "text or json")
 	// Ours.
-	f.StringVar(&c.region, "region", "", "region to sign for; else that of the AWS configuration, else the instance's")
 	f.StringVar(&c.upstream, "upstream", upstreamEKSAuth, "eks-auth signs as the node, broker sends the agent's own token")
-	f.StringVar(&c.brokerToken, "broker-token-file", "/var/run/secrets/rolecall.io/broker/token", "the agent's own service-account token, for --upstream broker")
-	f.StringVar(&c.brokerCertificate, "broker-client-certificate", "", "PEM file with a certificate and its key, as kubelet's own, instead of the token")
-	f.BoolVar(&c.brokerAWSToken, "broker-aws-token", false, "show the broker a token of the node's own AWS role instead, for its --agent-auth aws-token")
-	f.StringVar(&c.upstreamCA, "upstream-ca-file", "", "PEM certificates that the upstream's must come from; followed. Else AWS_CA_BUNDLE, else the system's")
-	f.StringVar(&s.StateFile, "state-file", "", "file in memory (tmpfs) for the next agent to start from; holds live credentials")
 	f.BoolVar(&c.startupTaint, "startup-taint", false, "take the taint "+agent.TaintKey+" off $NODE_NAME once ready")
-	f.StringVar(&c.ipv6, "ipv6", ipv6Auto, "auto leaves IPv6 out where the node has none; require; off")
-	f.BoolVar(&c.init, "init", true, "give the node the addresses if it lacks them, and take them away at the end")
-	f.BoolVar(&c.reusePort, "reuse-port", false, "let a second agent listen at the same time, for updates without a gap")
-	f.BoolVar(&c.anyBindHost, "allow-any-bind-host", false, "allow bind hosts that are neither loopback nor link-local nor in fd00:ec2::/64")
-	f.StringSliceVar(&c.allowedHosts, "allowed-hosts", nil, "addresses accepted in the Host header beside the bind hosts and the protocol's")
 	f.StringVar(&c.errorFormat, "error-format", "json", "json, or text as AWS's agent")
-	f.DurationVar(&s.MinServeTTL, "min-serve-ttl", s.MinServeTTL, "hand out no credentials with less left")
-	f.Float64Var(&s.RefreshFraction, "refresh-fraction", s.RefreshFraction, "renew after this part of a session's life")
-	f.DurationVar(&s.ForegroundDeadline, "foreground-deadline", s.ForegroundDeadline, "how long a pod without credentials waits; SDKs give up at 1 s")
-	f.Float64Var(&s.Limits.PodRate, "pod-qps", s.Limits.PodRate, "requests a second of one pod")
-	f.IntVar(&s.Limits.PodBurst, "pod-burst", s.Limits.PodBurst, "requests of one pod at once")
-	f.Float64Var(&s.Limits.TotalRate, "max-qps", s.Limits.TotalRate, "requests a second of all pods")
 	f.BoolVar(&s.LegacyMetrics, "legacy-metrics", s.LegacyMetrics, "serve the three metrics of AWS's agent too")
 	f.StringVar(&c.readyRequires, "ready-requires", "", "upstream: be ready only once the agent's own credentials were found")
-	f.StringVar(&c.localKeys, "local-keys", keysAuto, "keys that rotated tokens are verified with: apiserver, a file or https URL of a JWKS, off; auto is apiserver with a broker")
-	f.StringVar(&c.keysIssuer, "local-keys-issuer", "", "issuer of the tokens; needed with a file or URL")
-	f.StringArrayVar(&c.keysAlso, "local-keys-also", nil, "ISSUER=KEYS: a further issuer of the cluster's tokens, as while its URL is changed, and where its keys come from, as in --local-keys; may be repeated")
-	f.StringVar(&c.podLiveness, "pod-liveness", "auto", "watch the pods of $NODE_NAME and forget those that ended: auto, on or off")
-	f.BoolVar(&s.VerifySource, "verify-source-ip", false, "refuse a pod's token from other addresses than the pod's; needs the watch of pods")
-	f.DurationVar(&c.grace, "shutdown-grace", 25*time.Second, "how long requests may take at the end; less than the pod's grace period")
+	c.plane.Add(cmd)
+	cli.Group(cmd, flags.PlaneHeading, func(f *pflag.FlagSet) {
+		f.StringVarP(&c.cluster, "cluster-name", "c", "", "name of the cluster; required")
+		f.StringVar(&c.region, "region", "", "region to sign for; else that of the AWS configuration, else the instance's")
+	})
+	cli.Group(cmd, "Credentials", func(f *pflag.FlagSet) {
+		f.DurationVar(&s.Retention, "max-credential-retention-before-renewal", s.Retention, "renew at this age at the latest; 0 keeps nothing")
+		f.IntVar(&s.CacheSize, "max-cache-size", s.CacheSize, "pods to keep credentials of; 0 keeps nothing")
+		f.Float64Var(&s.RenewRate, "max-service-qps", s.RenewRate, "renewals a second")
+		f.DurationVar(&s.MinServeTTL, "min-serve-ttl", s.MinServeTTL, "hand out no credentials with less left")
+		f.Float64Var(&s.RefreshFraction, "refresh-fraction", s.RefreshFraction, "renew after this part of a session's life")
+		f.DurationVar(&s.ForegroundDeadline, "foreground-deadline", s.ForegroundDeadline, "how long a pod without credentials waits; SDKs give up at 1 s")
+		f.StringVar(&s.StateFile, "state-file", "", "file in memory (tmpfs) for the next agent to start from; holds live credentials")
+	})
+	cli.Group(cmd, "Limits", func(f *pflag.FlagSet) {
+		f.Float64Var(&s.Limits.PodRate, "pod-qps", s.Limits.PodRate, "requests a second of one pod")
+		f.IntVar(&s.Limits.PodBurst, "pod-burst", s.Limits.PodBurst, "requests of one pod at once")
+		f.Float64Var(&s.Limits.TotalRate, "max-qps", s.Limits.TotalRate, "requests a second of all pods")
+	})
+	cli.Group(cmd, "Addresses", func(f *pflag.FlagSet) {
+		f.StringSliceVarP(&c.bindHosts, "bind-hosts", "b", []string{agent.AddressIPv4.String(), "[" + agent.AddressIPv6.String() + "]"}, "addresses to serve credentials on; may be repeated")
+		f.IntVarP(&c.port, "port", "p", 80, "port of every bind host")
+		f.StringVar(&c.ipv6, "ipv6", ipv6Auto, "auto leaves IPv6 out where the node has none; require; off")
+		f.BoolVar(&c.init, "init", true, "give the node the addresses if it lacks them, and take them away at the end")
+		f.BoolVar(&c.reusePort, "reuse-port", false, "let a second agent listen at the same time, for updates without a gap")
+		f.BoolVar(&c.anyBindHost, "allow-any-bind-host", false, "allow bind hosts that are neither loopback nor link-local nor in fd00:ec2::/64")
+		f.StringSliceVar(&c.allowedHosts, "allowed-hosts", nil, "addresses accepted in the Host header beside the bind hosts and the protocol's")
+		f.IntVar(&c.probePort, "probe-port", 2703, "port of /healthz and /readyz on localhost")
+		f.StringVar(&c.metricsAddress, "metrics-address", "0.0.0.0", "where to serve /metrics; better 127.0.0.1")
+		f.IntVar(&c.metricsPort, "metrics-port", 2705, "port of /metrics")
+		f.DurationVar(&c.grace, "shutdown-grace", 25*time.Second, "how long requests may take at the end; less than the pod's grace period")
+	})
+	cli.Group(cmd, "Pods' tokens", func(f *pflag.FlagSet) {
+		f.StringVar(&c.localKeys, "local-keys", keysAuto, "keys that rotated tokens are verified with: apiserver, a file or https URL of a JWKS, off; auto is apiserver with a broker")
+		f.StringVar(&c.keysIssuer, "local-keys-issuer", "", "issuer of the tokens; needed with a file or URL")
+		f.StringArrayVar(&c.keysAlso, "local-keys-also", nil, "ISSUER=KEYS: a further issuer of the cluster's tokens, as while its URL is changed, and where its keys come from, as in --local-keys; may be repeated")
+		f.StringVar(&c.podLiveness, "pod-liveness", "auto", "watch the pods of $NODE_NAME and forget those that ended: auto, on or off")
+		f.BoolVar(&s.VerifySource, "verify-source-ip", false, "refuse a pod's token from other addresses than the pod's; needs the watch of pods")
+	})
+	cli.Group(cmd, "Broker", func(f *pflag.FlagSet) {
+		f.StringVar(&c.brokerToken, "broker-token-file", "/var/run/secrets/rolecall.io/broker/token", "the agent's own service-account token, for --upstream broker")
+		f.StringVar(&c.brokerCertificate, "broker-client-certificate", "", "PEM file with a certificate and its key, as kubelet's own, instead of the token")
+		f.BoolVar(&c.brokerAWSToken, "broker-aws-token", false, "show the broker a token of the node's own AWS role instead, for its --agent-auth aws-token")
+		f.StringVar(&c.upstreamCA, "upstream-ca-file", "", "PEM certificates that the upstream's must come from; followed. Else AWS_CA_BUNDLE, else the system's")
+	})
+	c.plane.Bind("cluster-name", planefile.ClusterName)
+	c.plane.Bind("region", planefile.Region)
+	c.plane.Bind("local-keys-issuer", planefile.TokenIssuer)
 	c.kube.Add(cmd)
 }
 

@@ -15,25 +15,29 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/app/cli"
 	"github.com/rolecall/rolecall/internal/app/flags"
 	"github.com/rolecall/rolecall/internal/association"
 	"github.com/rolecall/rolecall/internal/auditchain"
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/broker"
+	"github.com/rolecall/rolecall/internal/broker/door"
+	"github.com/rolecall/rolecall/internal/broker/eksapi"
 	"github.com/rolecall/rolecall/internal/broker/session"
 	"github.com/rolecall/rolecall/internal/broker/workload"
 	"github.com/rolecall/rolecall/internal/callerid"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/follow"
 	"github.com/rolecall/rolecall/internal/httpserve"
+	"github.com/rolecall/rolecall/internal/planefile"
 	"github.com/rolecall/rolecall/internal/servingcert"
 	"github.com/rolecall/rolecall/internal/sessionplan"
 	"github.com/rolecall/rolecall/internal/store/kubestore"
 )
 
 func newBroker(sys cli.System) *cobra.Command {
-	c := &brokerConfig{}
+	c := newBrokerConfig()
 	cmd := &cobra.Command{
 		Use:   "broker",
 		Short: "Give pods their AWS sessions where there is no EKS (Pod Identity)",
@@ -43,10 +47,14 @@ operations on associations, too, so that the AWS CLI and Terraform work with
 --endpoint-url. Several replicas may run; they share nothing but the cluster.`,
 		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := c.plane.Read(cmd); err != nil {
+				return err
+			}
+			c.fromPlane(cmd.Flags().Changed)
 			if err := c.validate(); err != nil {
 				return err
 			}
-			return c.run(cmd.Context(), sys)
+			return c.run(cmd, sys)
 		},
 	}
 	c.flags(cmd)
@@ -63,17 +71,18 @@ type brokerParts struct {
 	routes *http.ServeMux
 }
 
-func (c *brokerConfig) run(ctx context.Context, sys cli.System) error {
+func (c *brokerConfig) run(cmd *cobra.Command, sys cli.System) error {
 	log, err := c.logs.Logger(sys)
 	if err != nil {
 		return err
 	}
 	p := &brokerParts{runner: newRunner(log), routes: http.NewServeMux()}
 	p.delay = c.shutdownDelay
-	return p.run(ctx, func(ctx context.Context) error {
+	return p.run(cmd.Context(), func(ctx context.Context) error {
 		if err := c.makeParts(ctx, sys, p); err != nil {
 			return err
 		}
+		p.agree(roleBroker, c.plane.Effective(cmd), p.client)
 		return c.serve(ctx, p)
 	})
 }
@@ -88,12 +97,12 @@ func (c *brokerConfig) makeParts(ctx context.Context, sys cli.System, p *brokerP
 	if p.client, err = flags.Lister(p.config); err != nil {
 		return err
 	}
-	if err := c.certificates(sys, p); err != nil {
+	if err := c.serving(sys, p); err != nil {
 		return err
 	}
-	var table *broker.KeyTable
+	var table *door.KeyTable
 	if c.accessKeys != "" {
-		if table, err = broker.OpenKeyTable(c.accessKeys, p.log); err != nil {
+		if table, err = door.OpenKeyTable(c.accessKeys, p.log); err != nil {
 			return err
 		}
 	}
@@ -177,8 +186,8 @@ func (c *brokerConfig) compose(sys cli.System, p *brokerParts, agents *broker.Ag
 	if err != nil {
 		return err
 	}
-	service := &association.Service{Store: store, Limit: c.associationLimit, Now: sys.Now, Known: associations.Current, Permit: broker.PermitByGrants(grants, newest)}
-	p.broker.NewEKS(service, &broker.Users{Client: p.client, Keys: agents.Keys, Now: sys.Now}).Routes(p.routes)
+	service := &association.Service{Store: store, Limit: c.associationLimit, Now: sys.Now, Known: associations.Current, Permit: eksapi.PermitByGrants(grants, newest)}
+	eksapi.New(p.broker.Door(), service, &eksapi.Users{Client: p.client, Keys: agents.Keys, Now: sys.Now}).Routes(p.routes)
 	return nil
 }
 
@@ -210,8 +219,9 @@ func (c *brokerConfig) sessions(ctx context.Context, sys cli.System, p *brokerPa
 	if err != nil {
 		return nil, fault.New(fault.Usage, "reach STS: %w", err).Hint("see --region and --sts-endpoint")
 	}
+	mode, _ := planefile.ParseMode(c.mode)
 	taker := &session.Taker{
-		Roles: roles, Plane: sessionplan.Plane{Cluster: c.cluster, Mode: brokerModes[c.mode], PodLabels: c.podLabels}, Pace: session.NewPace(c.stsQPS, c.stsBurst, sys.Now),
+		Roles: roles, Plane: sessionplan.Plane{Cluster: c.cluster, Mode: mode, PodLabels: c.podLabels}, Pace: session.NewPace(c.stsQPS, c.stsBurst, sys.Now),
 		Metrics: session.NewMetrics(p.registry), Now: sys.Now,
 	}
 	if c.signingKey != "" {
@@ -221,7 +231,7 @@ func (c *brokerConfig) sessions(ctx context.Context, sys cli.System, p *brokerPa
 		}
 		taker.Minter = &session.Minter{Issuer: c.issuer, Key: key, Now: sys.Now}
 	}
-	if c.mode == "broker-role" {
+	if mode == v1alpha1.BrokerRole {
 		p.check(func(ctx context.Context) error {
 			_, err := roles.Own(ctx)
 			return err
@@ -231,7 +241,7 @@ func (c *brokerConfig) sessions(ctx context.Context, sys cli.System, p *brokerPa
 		prometheus.GaugeOpts{Name: "rolecall_broker_sts_calls_per_second_allowed", Help: "Calls of STS a second that are allowed now."}, taker.Pace.Rate))
 }
 
-func (c *brokerConfig) audit(sys cli.System, p *brokerParts) (*broker.Audit, error) {
+func (c *brokerConfig) audit(sys cli.System, p *brokerParts) (*door.Audit, error) {
 	lost := prometheus.NewCounter(prometheus.CounterOpts{Name: "rolecall_broker_audit_lost_total", Help: "Audit records that could not be written."})
 	if err := p.registry.Register(lost); err != nil {
 		return nil, err
@@ -245,7 +255,7 @@ func (c *brokerConfig) audit(sys cli.System, p *brokerParts) (*broker.Audit, err
 		out = file
 		p.close(file)
 	}
-	written := broker.NewAudit(out, func(err error) {
+	written := door.NewAudit(out, func(err error) {
 		lost.Inc()
 		p.log.Error("audit record not written", "error", err)
 	})
@@ -257,19 +267,18 @@ func (c *brokerConfig) audit(sys cli.System, p *brokerParts) (*broker.Audit, err
 	return written, nil
 }
 
-// certificates are files, or made here and shared through a Secret.
-func (c *brokerConfig) certificates(sys cli.System, p *brokerParts) error {
-	if c.certFile != "" {
-		files, err := httpserve.LoadCertificate(c.certFile, c.keyFile, p.log)
+// serving is by files, or made here and shared through a Secret.
+func (c *brokerConfig) serving(sys cli.System, p *brokerParts) error {
+	if c.certificates.CertFile != "" {
+		files, err := httpserve.LoadCertificate(c.certificates.CertFile, c.certificates.KeyFile, p.log)
 		if err != nil {
 			return err
 		}
 		p.tls = files.TLSConfig()
 	} else {
-		name := c.service + "." + c.namespace
 		keeper := &servingcert.Keeper{
-			Client: p.client, Namespace: c.namespace, Secret: c.tlsSecret, Lifetimes: c.lifetimes, Log: p.log, Now: sys.Now,
-			Authority: "rolecall broker", Names: []string{name + ".svc", c.service, name, name + ".svc.cluster.local"},
+			Client: p.client, Namespace: c.certificates.Namespace, Secret: c.certificates.Secret, Lifetimes: c.certificates.Lifetimes, Log: p.log, Now: sys.Now,
+			Authority: "rolecall broker", Names: c.certificates.Names(),
 		}
 		p.tls = keeper.TLSConfig()
 		p.add(keeper.Run)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/app/cli"
@@ -16,97 +17,131 @@ import (
 	"github.com/rolecall/rolecall/internal/broker/workload"
 	"github.com/rolecall/rolecall/internal/follow"
 	"github.com/rolecall/rolecall/internal/pki"
+	"github.com/rolecall/rolecall/internal/planefile"
+	"github.com/rolecall/rolecall/internal/sessionplan"
 	"github.com/rolecall/rolecall/internal/token"
 )
 
 // brokerConfig is what `serve broker` needs. docs/reference/broker-flags.md is its
 // manual, and a test holds it to these flags.
 type brokerConfig struct {
+	plane   flags.Plane
 	cluster association.Cluster
+	// mode, issuer, stsEndpoint, nodeRoles and podLabels are the plane's, too.
+	mode, issuer, stsEndpoint string
+	nodeRoles, podLabels      []string
+	roles                     []arn.Role // nodeRoles, once they are validated
 
 	// listen is for agents and the EKS API, HTTPS; the others plain HTTP.
 	listen, probeListen, metricsListen string
-	// certFile and keyFile are served, and reloaded when they change; without
-	// them certificates are made and kept in a Secret.
-	certFile, keyFile                     string
-	tlsSecret, service, namespace         string
-	lifetimes                             pki.Lifetimes
-	kube                                  flags.Kube
-	agentAuth, agentAccount, audience     string
-	clientCA, accessKeys                  string
-	nodeRoles                             []string
-	roles                                 []arn.Role // nodeRoles, once they are validated
-	verify, keys, keysIssuer              string
-	keysAlso                              []string
-	mode, issuer, signingKey, stsEndpoint string
-	stsQPS                                float64
-	stsBurst                              int
-	cache, eksAPI, events, auditChain     bool
-	podLabels                             []string
-	associationLimit                      int
-	auditLog                              string
-	shutdownDelay                         time.Duration
-	logs                                  flags.Logs
+	shutdownDelay                      time.Duration
+	// certificates are of listen.
+	certificates flags.Certificates
+	kube         flags.Kube
+	logs         flags.Logs
+
+	agentAuth, agentAccount, audience string
+	clientCA, accessKeys              string
+	verify, keys, keysIssuer          string
+	keysAlso                          []string
+	signingKey                        string
+	stsQPS                            float64
+	stsBurst                          int
+	cache, eksAPI, events             bool
+	associationLimit                  int
+	auditLog                          string
+	auditChain                        bool
 }
 
-// brokerModes are the values of --mode, as the specification writes them.
-var brokerModes = map[string]v1alpha1.AssociationMode{
-	"federated": v1alpha1.Federated, "broker-role": v1alpha1.BrokerRole, "pass-through": v1alpha1.PassThrough,
+func newBrokerConfig() *brokerConfig {
+	return &brokerConfig{certificates: flags.Certificates{
+		Secret: "rolecall-broker-tls", Service: "rolecall-broker", Namespace: "rolecall-system",
+		Lifetimes: pki.Lifetimes{Authority: 5 * 365 * 24 * time.Hour, Serving: 90 * 24 * time.Hour, Settle: time.Hour},
+	}}
 }
 
 func (c *brokerConfig) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVarP(&c.cluster.Name, "cluster-name", "c", "", "name of the cluster in ARNs, tags and paths; required")
-	f.StringVar(&c.cluster.Region, "region", "", "region in the cluster's ARN, whose STS is asked; required")
-	f.StringVar(&c.cluster.Account, "account", "", "account in the cluster's ARN, 12 digits; required")
-	f.StringVar(&c.listen, "listen", ":8443", "where agents and callers of the EKS API connect, HTTPS")
-	f.StringVar(&c.probeListen, "probe-listen", ":8081", "where to serve /healthz and /readyz, plain HTTP")
-	f.StringVar(&c.metricsListen, "metrics-listen", ":9090", "where to serve metrics, plain HTTP")
-	f.StringVar(&c.certFile, "tls-cert", "", "serving certificate chain, PEM, reloaded when it changes; without it one is made and kept in --tls-secret")
-	f.StringVar(&c.keyFile, "tls-key", "", "its key, PEM")
-	f.StringVar(&c.tlsSecret, "tls-secret", "rolecall-broker-tls", "Secret that replicas share a certificate of their own in; its ca.crt is what agents trust")
-	f.StringVar(&c.service, "service-name", "rolecall-broker", "Service of the broker, for the certificate of its own")
-	f.StringVar(&c.namespace, "namespace", "rolecall-system", "namespace of the Service and of the Secret")
-	f.DurationVar(&c.lifetimes.Authority, "ca-lifetime", 5*365*24*time.Hour, "lifetime of the authority; it is replaced after two thirds")
-	f.DurationVar(&c.lifetimes.Serving, "cert-lifetime", 90*24*time.Hour, "lifetime of the serving certificate; it is replaced after two thirds")
-	f.DurationVar(&c.lifetimes.Settle, "ca-settle", time.Hour, "how long agents may take to learn of a new authority")
+	f.StringVar(&c.signingKey, "signing-key", "", "private key of the issuer of --issuer, PEM, read again when it changes; mode federated needs it")
 	f.StringVar(&c.agentAuth, "agent-auth", string(broker.ServiceAccountToken), "how agents show which node they are on: sa-token, mtls, aws-token, sigv4, none")
-	f.StringVar(&c.agentAccount, "agent-service-account", "rolecall-system/rolecall-agent", "NAMESPACE/NAME of the agents' service account, with sa-token")
-	f.StringVar(&c.audience, "agent-audience", "rolecall-broker", "audience of the agents' tokens, with sa-token")
-	f.StringVar(&c.clientCA, "client-ca", "", "authorities of the kubelets' client certificates, PEM, with mtls")
-	f.StringSliceVar(&c.nodeRoles, "node-roles", nil, "ARNs of the roles that the nodes' instance profiles have, with aws-token; nobody but EC2 may take them")
-	f.StringVar(&c.accessKeys, "access-keys", "", "file of access keys that may sign requests: of nodes, with sigv4, and of users of the EKS API")
 	f.StringVar(&c.verify, "verify", string(workload.Auto), "how pods' tokens are verified: auto, tokenreview, jwks, both")
-	f.StringVar(&c.keys, "keys", follow.KeysAPIServer, "where the keys of the cluster's tokens come from: apiserver, a file or https URL of a JWKS")
-	f.StringVar(&c.keysIssuer, "keys-issuer", "", "issuer of the cluster's tokens; needed with a file or URL")
-	f.StringArrayVar(&c.keysAlso, "keys-also", nil, "ISSUER=KEYS: a further issuer of the cluster's tokens, as while its URL is changed, and where its keys come from, as in --keys; may be repeated")
-	f.StringVar(&c.mode, "mode", "federated", "how roles are taken for associations that do not say it: federated, broker-role, pass-through")
-	f.StringVar(&c.issuer, "issuer", "", "issuer of the tokens that the broker mints; needed with --signing-key")
-	f.StringVar(&c.signingKey, "signing-key", "", "private key of that issuer, PEM, read again when it changes; mode federated needs it")
-	f.StringSliceVar(&c.podLabels, "pod-labels", nil, "keys of pods' labels that associations may use as ${podLabel:KEY}; who creates pods chooses their values")
-	f.StringVar(&c.stsEndpoint, "sts-endpoint", "", "URL of STS; else AWS_ENDPOINT_URL_STS, else the region's")
-	f.Float64Var(&c.stsQPS, "sts-qps", 100, "calls of STS a second; halved when STS throttles")
-	f.IntVar(&c.stsBurst, "sts-burst", 200, "calls of STS at once")
-	f.BoolVar(&c.cache, "broker-cache", false, "keep sessions in memory for half of their life, for agents that start again")
 	f.BoolVar(&c.eksAPI, "eks-api", true, "serve the EKS API's operations on associations")
 	f.IntVar(&c.associationLimit, "association-limit", 5000, "associations that the EKS API lets there be")
 	f.StringVar(&c.auditLog, "audit-log", "-", "file to append the audit to, a line of JSON for each decision; - is standard output")
 	f.BoolVar(&c.auditChain, "audit-chain", false, "tie each line of the audit to the one before by a hash, for rolecall audit verify")
 	f.BoolVar(&c.events, "events", true, "write refusals as Events of the pod")
-	f.DurationVar(&c.shutdownDelay, "shutdown-delay", 5*time.Second, "how long to go on serving after being told to stop, until nobody sends requests here")
+	c.planeFlags(cmd)
+	cli.Group(cmd, "Agents", func(f *pflag.FlagSet) {
+		f.StringVar(&c.agentAccount, "agent-service-account", "rolecall-system/rolecall-agent", "NAMESPACE/NAME of the agents' service account, with sa-token")
+		f.StringVar(&c.audience, "agent-audience", "rolecall-broker", "audience of the agents' tokens, with sa-token")
+		f.StringVar(&c.clientCA, "client-ca", "", "authorities of the kubelets' client certificates, PEM, with mtls")
+		f.StringVar(&c.accessKeys, "access-keys", "", "file of access keys that may sign requests: of nodes, with sigv4, and of users of the EKS API")
+	})
+	cli.Group(cmd, "Pods' tokens", func(f *pflag.FlagSet) {
+		f.StringVar(&c.keys, "keys", follow.KeysAPIServer, "where the keys of the cluster's tokens come from: apiserver, a file or https URL of a JWKS")
+		f.StringVar(&c.keysIssuer, "keys-issuer", "", "issuer of the cluster's tokens; needed with a file or URL")
+		f.StringArrayVar(&c.keysAlso, "keys-also", nil, "ISSUER=KEYS: a further issuer of the cluster's tokens, as while its URL is changed, and where its keys come from, as in --keys; may be repeated")
+	})
+	cli.Group(cmd, "STS", func(f *pflag.FlagSet) {
+		f.Float64Var(&c.stsQPS, "sts-qps", 100, "calls of STS a second; halved when STS throttles")
+		f.IntVar(&c.stsBurst, "sts-burst", 200, "calls of STS at once")
+		f.BoolVar(&c.cache, "broker-cache", false, "keep sessions in memory for half of their life, for agents that start again")
+	})
+	cli.Group(cmd, "Addresses", func(f *pflag.FlagSet) {
+		f.StringVar(&c.listen, "listen", ":8443", "where agents and callers of the EKS API connect, HTTPS")
+		f.StringVar(&c.probeListen, "probe-listen", ":8081", "where to serve /healthz and /readyz, plain HTTP")
+		f.StringVar(&c.metricsListen, "metrics-listen", ":9090", "where to serve metrics, plain HTTP")
+		f.DurationVar(&c.shutdownDelay, "shutdown-delay", 5*time.Second, "how long to go on serving after being told to stop, until nobody sends requests here")
+	})
+	c.certificates.Add(cmd)
 	c.kube.Add(cmd)
 	c.logs.Add(cmd)
 }
 
+// planeFlags are what the plane's file says too.
+func (c *brokerConfig) planeFlags(cmd *cobra.Command) {
+	c.plane.Add(cmd)
+	cli.Group(cmd, flags.PlaneHeading, func(f *pflag.FlagSet) {
+		f.StringVarP(&c.cluster.Name, "cluster-name", "c", "", "name of the cluster in ARNs, tags and paths; required")
+		f.StringVar(&c.cluster.Region, "region", "", "region in the cluster's ARN, whose STS is asked; required")
+		f.StringVar(&c.cluster.Account, "account", "", "account in the cluster's ARN, 12 digits; required")
+		f.StringVar(&c.mode, "mode", "federated", "how roles are assumed for associations that do not say it: federated, broker-role, pass-through")
+		f.StringVar(&c.issuer, "issuer", "", "issuer of the tokens that the broker mints; needed with --signing-key")
+		f.StringVar(&c.stsEndpoint, "sts-endpoint", "", "URL of STS; else AWS_ENDPOINT_URL_STS, else the region's")
+		f.StringSliceVar(&c.podLabels, "pod-labels", nil, "keys of pods' labels that associations may use as ${podLabel:KEY}; who creates pods chooses their values")
+		f.StringSliceVar(&c.nodeRoles, "node-roles", nil, "ARNs of the roles that the nodes' instance profiles have, with aws-token; nobody but EC2 may assume them")
+	})
+	c.plane.Bind("cluster-name", planefile.ClusterName)
+	c.plane.Bind("region", planefile.Region)
+	c.plane.Bind("account", planefile.Account)
+	c.plane.Bind("mode", planefile.Mode)
+	c.plane.Bind("issuer", planefile.SessionIssuer)
+	c.plane.Bind("sts-endpoint", planefile.STSEndpoint)
+	c.plane.Bind("pod-labels", planefile.PodLabels)
+	c.plane.Bind("node-roles", planefile.NodeRoles)
+	c.plane.Bind("keys-issuer", planefile.TokenIssuer)
+}
+
+// fromPlane leaves out what the plane's file says and this broker has no use for; the
+// same in a flag is a mistake.
+func (c *brokerConfig) fromPlane(given func(flag string) bool) {
+	if c.agentAuth != string(broker.AWSToken) && !given("node-roles") {
+		c.nodeRoles = nil
+	}
+	if mode, _ := planefile.ParseMode(c.mode); mode != v1alpha1.Federated && c.signingKey == "" && !given("issuer") {
+		c.issuer = ""
+	}
+}
+
 // validate refuses what is missing or contradicts itself.
 func (c *brokerConfig) validate() error {
+	mode, known := planefile.ParseMode(c.mode)
 	for _, choice := range []struct {
 		flag, got string
 		want      []string
 	}{
 		{"agent-auth", c.agentAuth, []string{string(broker.ServiceAccountToken), string(broker.ClientCertificate), string(broker.AWSToken), string(broker.Signature), string(broker.NoAuthentication)}},
 		{"verify", c.verify, []string{string(workload.Auto), string(workload.TokenReview), string(workload.JWKS), string(workload.Both)}},
-		{"mode", c.mode, []string{"federated", "broker-role", "pass-through"}},
 	} {
 		if !slices.Contains(choice.want, choice.got) {
 			return cli.Usage("--%s %q: want %s", choice.flag, choice.got, strings.Join(choice.want, ", "))
@@ -114,13 +149,15 @@ func (c *brokerConfig) validate() error {
 	}
 	namespace, name, _ := strings.Cut(c.agentAccount, "/")
 	switch {
+	case !known || mode == sessionplan.EKS:
+		return cli.Usage("--mode %q: want federated, broker-role, pass-through", c.mode)
 	case !arn.IsClusterName(c.cluster.Name):
 		return cli.Usage("cluster name %q: want up to 100 letters, digits, - and _, beginning with a letter or digit", c.cluster.Name).Hint("add --cluster-name NAME")
 	case !arn.IsRegion(c.cluster.Region):
 		return cli.Usage("region %q: want one such as eu-west-1", c.cluster.Region).Hint("add --region REGION")
 	case !arn.IsAccount(c.cluster.Account):
 		return cli.Usage("account %q: want 12 digits", c.cluster.Account).Hint("add --account ACCOUNT, the one that the roles are in")
-	case (c.certFile == "") != (c.keyFile == ""):
+	case (c.certificates.CertFile == "") != (c.certificates.KeyFile == ""):
 		return cli.Usage("--tls-cert and --tls-key go together")
 	case c.agentAuth == string(broker.ServiceAccountToken) && (namespace == "" || name == "" || strings.Contains(name, "/")):
 		return cli.Usage("--agent-service-account %q: want NAMESPACE/NAME", c.agentAccount)
@@ -139,7 +176,7 @@ func (c *brokerConfig) validate() error {
 		return cli.Usage("--keys %s needs --keys-issuer, the issuer of the cluster's tokens", c.keys)
 	case (c.issuer == "") != (c.signingKey == ""):
 		return cli.Usage("--issuer and --signing-key go together")
-	case c.mode == "federated" && c.signingKey == "":
+	case mode == v1alpha1.Federated && c.signingKey == "":
 		return cli.Usage("--mode federated needs --issuer and --signing-key").
 			Hint("make a key with `rolecall issuer init`, publish it, and register the provider; or choose --mode broker-role or pass-through")
 	case c.stsQPS <= 0 || c.stsBurst < 1 || c.associationLimit < 1 || c.shutdownDelay < 0:
@@ -157,8 +194,8 @@ func (c *brokerConfig) validate() error {
 			return cli.Usage("--issuer: %w", err)
 		}
 	}
-	if c.certFile == "" {
-		if err := c.lifetimes.Validate(); err != nil {
+	if c.certificates.CertFile == "" {
+		if err := c.certificates.Lifetimes.Validate(); err != nil {
 			return cli.Usage("%w", err).Hint("see --ca-lifetime, --cert-lifetime and --ca-settle")
 		}
 	}

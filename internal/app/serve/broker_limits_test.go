@@ -17,6 +17,7 @@ import (
 	"github.com/rolecall/rolecall/internal/app/cli"
 	"github.com/rolecall/rolecall/internal/association"
 	"github.com/rolecall/rolecall/internal/broker"
+	"github.com/rolecall/rolecall/internal/broker/door"
 	"github.com/rolecall/rolecall/internal/pki"
 	"github.com/rolecall/rolecall/test/pipes"
 )
@@ -27,7 +28,7 @@ func limitedBroker(c *brokerConfig) *brokerParts {
 	p := &brokerParts{runner: newRunner(slog.New(slog.DiscardHandler)), routes: http.NewServeMux()}
 	broker.New(broker.Config{
 		Cluster: &c.cluster, Agents: &broker.Agents{Mode: broker.NoAuthentication}, Limits: broker.DefaultLimits(),
-		Audit: broker.NewAudit(io.Discard, func(error) {}), Metrics: p.registry, Log: p.log, Now: time.Now,
+		Audit: door.NewAudit(io.Discard, func(error) {}), Metrics: p.registry, Log: p.log, Now: time.Now,
 	}).Routes(p.routes, p.draining)
 	return p
 }
@@ -37,9 +38,9 @@ func TestBrokerLimits(t *testing.T) {
 	t.Parallel()
 	authority := newTestAuthority(t)
 	c := &brokerConfig{cluster: association.Cluster{Name: "prod"}}
-	c.certFile, c.keyFile = writePairFiles(t, authority, t.TempDir())
+	c.certificates.CertFile, c.certificates.KeyFile = writePairFiles(t, authority, t.TempDir())
 	p := limitedBroker(c)
-	if err := c.certificates(cli.NewSystem(), p); err != nil {
+	if err := c.serving(cli.NewSystem(), p); err != nil {
 		t.Fatal(err)
 	}
 	c.listen, c.probeListen, c.metricsListen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"

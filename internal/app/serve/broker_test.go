@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/rolecall/rolecall/internal/app/cli"
+	"github.com/rolecall/rolecall/internal/app/flags"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/pki"
 )
@@ -39,14 +40,14 @@ func TestBrokerClientAuthorities(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c := &brokerConfig{certFile: certFile, keyFile: keyFile, agentAuth: "mtls", clientCA: file}
+	c := &brokerConfig{certificates: flags.Certificates{CertFile: certFile, KeyFile: keyFile}, agentAuth: "mtls", clientCA: file}
 	log := &bytes.Buffer{}
 	parts := &brokerParts{runner: newRunner(slog.New(slog.NewTextHandler(log, nil)))}
-	if err := c.certificates(cli.NewSystem(), parts); fault.KindOf(err) != fault.Invalid {
+	if err := c.serving(cli.NewSystem(), parts); fault.KindOf(err) != fault.Invalid {
 		t.Fatalf("without authorities: %v", err)
 	}
 	write(first.PEM(), 1000)
-	if err := c.certificates(cli.NewSystem(), parts); err != nil {
+	if err := c.serving(cli.NewSystem(), parts); err != nil {
 		t.Fatal(err)
 	}
 	shake := func(client *tls.Certificate) (verified bool, err error) {

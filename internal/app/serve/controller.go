@@ -54,7 +54,7 @@ an Issuer says what the API servers must have, and the controller goes on when t
 do. With --cluster-name, say in the status of each PodIdentityAssociation whether its
 pods can get their role. Several may run; one leads, by a Lease.`,
 		Args: cli.NoArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context(), sys) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd, sys) },
 	}
 	f := cmd.Flags()
 	f.StringVar(&c.metricsListen, "metrics-listen", ":9998", "where to serve /metrics, /healthz and /readyz, plain HTTP")
@@ -68,7 +68,10 @@ pods can get their role. Several may run; one leads, by a Lease.`,
 	return cmd
 }
 
-func (c *controllerConfig) run(ctx context.Context, sys cli.System) error {
+func (c *controllerConfig) run(cmd *cobra.Command, sys cli.System) error {
+	if err := c.plane.file.Read(cmd); err != nil {
+		return err
+	}
 	if c.every <= 0 {
 		return fault.New(fault.Usage, "--every %s: want more than nothing", c.every)
 	}
@@ -80,15 +83,16 @@ func (c *controllerConfig) run(ctx context.Context, sys cli.System) error {
 	ctrl.SetLogger(logr.FromSlogHandler(log.Handler()))
 	r := newRunner(log)
 	r.registry = prometheus.NewRegistry() // the process's own metrics are in controller-runtime's
-	return r.run(ctx, func(ctx context.Context) error { return c.makeParts(ctx, sys, r) })
+	return r.run(cmd.Context(), func(ctx context.Context) error { return c.makeParts(ctx, cmd, sys, r) })
 }
 
-func (c *controllerConfig) makeParts(ctx context.Context, sys cli.System, r *runner) error {
+func (c *controllerConfig) makeParts(ctx context.Context, cmd *cobra.Command, sys cli.System, r *runner) error {
 	reader, err := c.read.Reader()
 	if err != nil {
 		return err
 	}
-	if _, _, err := c.plane.plane(); err != nil {
+	_, named, err := c.plane.plane()
+	if err != nil {
 		return err
 	}
 	kube, err := c.kube.Config()
@@ -98,6 +102,13 @@ func (c *controllerConfig) makeParts(ctx context.Context, sys cli.System, r *run
 	manager, err := c.manager(sys, kube, reader, r.registry, r.log)
 	if err != nil {
 		return err
+	}
+	if named {
+		client, err := kubernetes.NewForConfig(kube)
+		if err != nil {
+			return err
+		}
+		r.agree(roleController, c.plane.file.Effective(cmd), client)
 	}
 	r.add(manager.Start)
 	// One that waits to lead watches nothing yet, and is ready to.

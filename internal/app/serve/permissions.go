@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/rolecall/rolecall/internal/agreement"
 	"github.com/rolecall/rolecall/internal/webhook"
 )
 
@@ -40,9 +41,11 @@ func (c *webhookConfig) permissions() []permission {
 		{group: "events.k8s.io", resource: "events", verbs: []string{"create", "patch"}, with: "--events", needed: c.events},
 		{group: rolecall, resource: "podidentityassociations", verbs: []string{"list", "watch"}, with: "--watch-associations", needed: c.watchAssociations},
 		{group: rolecall, resource: "rolegrants", verbs: []string{"list", "watch"}, with: "--enforce-role-grants or --validate-associations", needed: c.enforceGrants || c.validateWrites},
-		{resource: "configmaps", name: webhook.ConfigMapName, namespace: c.namespace, verbs: []string{"list", "watch"}, with: "--watch-config-map", needed: c.watchConfigMap},
-		{resource: "secrets", namespace: c.namespace, verbs: []string{"create"}, with: "--in-cluster", needed: c.ownAuthority},
-		{resource: "secrets", name: c.tlsSecret, flag: "--tls-secret", namespace: c.namespace, verbs: []string{"get", "list", "watch", "update"}, with: "--in-cluster", needed: c.ownAuthority},
+		{resource: "configmaps", name: webhook.ConfigMapName, namespace: c.certificates.Namespace, verbs: []string{"list", "watch"}, with: "--watch-config-map", needed: c.watchConfigMap},
+		{resource: "configmaps", namespace: planeNamespace, verbs: []string{"create"}, with: "--plane", needed: c.plane.Given()},
+		{resource: "configmaps", name: agreement.Name, namespace: planeNamespace, verbs: []string{"get", "update"}, with: "--plane", needed: c.plane.Given()},
+		{resource: "secrets", namespace: c.certificates.Namespace, verbs: []string{"create"}, with: "--in-cluster", needed: c.ownAuthority},
+		{resource: "secrets", name: c.certificates.Secret, flag: "--tls-secret", namespace: c.certificates.Namespace, verbs: []string{"get", "list", "watch", "update"}, with: "--in-cluster", needed: c.ownAuthority},
 		{group: registration, resource: "mutatingwebhookconfigurations", verbs: []string{"create"}, with: "--webhook-config", needed: registers},
 		{group: registration, resource: "mutatingwebhookconfigurations", name: c.registration, flag: "--webhook-config", verbs: []string{"get", "list", "watch", "update"}, with: "--webhook-config", needed: registers},
 		{group: registration, resource: "validatingwebhookconfigurations", verbs: []string{"create"}, with: "--validate-associations", needed: registers && c.validateWrites},

@@ -12,10 +12,13 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/klog/v2"
 
+	"github.com/rolecall/rolecall/internal/agreement"
 	"github.com/rolecall/rolecall/internal/httpserve"
 	"github.com/rolecall/rolecall/internal/obs"
+	"github.com/rolecall/rolecall/internal/planefile"
 )
 
 // runner is what every server runs on: what it logs to and counts in, the parts that run
@@ -117,6 +120,28 @@ type closeFunc func() error
 
 // Close calls it.
 func (c closeFunc) Close() error { return c() }
+
+// agree holds the role to the plane that the others of the cluster go by. Whoever differs
+// says so when it starts, and a metric counts it; nobody ends or waits because of it.
+func (r *runner) agree(role string, plane *planefile.Plane, client kubernetes.Interface) {
+	member := &agreement.Member{
+		Role: role, Plane: plane, ConfigMaps: client.CoreV1().ConfigMaps(planeNamespace), Silent: role == roleAgent,
+		Log: r.log, Disagreements: agreement.NewGauge(),
+	}
+	r.registry.MustRegister(member.Disagreements)
+	r.add(member.Run)
+}
+
+// Names of roles in what they say to each other.
+const (
+	roleAgent      = "agent"
+	roleBroker     = "broker"
+	roleController = "controller"
+	roleWebhook    = "webhook"
+)
+
+// planeNamespace is where roles say what they go by; the namespace of the chart.
+const planeNamespace = "rolecall-system"
 
 // probes adds /healthz and /readyz to routes.
 func (r *runner) probes(routes *http.ServeMux) {

@@ -24,13 +24,12 @@ import (
 	"github.com/rolecall/rolecall/internal/follow"
 	"github.com/rolecall/rolecall/internal/grant"
 	"github.com/rolecall/rolecall/internal/httpserve"
-	"github.com/rolecall/rolecall/internal/inject"
 	"github.com/rolecall/rolecall/internal/servingcert"
 	"github.com/rolecall/rolecall/internal/webhook"
 )
 
 func newWebhook(sys cli.System) *cobra.Command {
-	c := webhookConfig{settings: inject.Defaults()}
+	c := newWebhookConfig()
 	cmd := &cobra.Command{
 		Use:   "webhook",
 		Short: "Serve the admission webhook that injects pods",
@@ -45,10 +44,13 @@ renews.`,
 				fmt.Fprintln(sys.Stdout, cli.Version())
 				return nil
 			}
+			if err := c.plane.Read(cmd); err != nil {
+				return err
+			}
 			if err := c.validate(cmd.Flags().Changed); err != nil {
 				return err
 			}
-			return c.run(cmd.Context(), sys)
+			return c.run(cmd, sys)
 		},
 	}
 	c.flags(cmd)
@@ -65,21 +67,24 @@ type webhookParts struct {
 	tls      *tls.Config
 }
 
-func (c *webhookConfig) run(ctx context.Context, sys cli.System) error {
+func (c *webhookConfig) run(cmd *cobra.Command, sys cli.System) error {
 	log, err := c.logs.Logger(sys)
 	if err != nil {
 		return err
 	}
 	p := &webhookParts{runner: newRunner(log)}
 	p.delay = c.shutdownDelay
-	return p.run(ctx, func(ctx context.Context) error {
+	return p.run(cmd.Context(), func(ctx context.Context) error {
 		if !c.ownAuthority {
-			if p.files, err = httpserve.LoadCertificate(c.certFile, c.keyFile, log); err != nil {
+			if p.files, err = httpserve.LoadCertificate(c.certificates.CertFile, c.certificates.KeyFile, log); err != nil {
 				return err
 			}
 		}
 		if err := c.makeParts(ctx, sys, p); err != nil {
 			return err
+		}
+		if c.plane.Given() {
+			p.agree(roleWebhook, c.plane.Effective(cmd), p.client)
 		}
 		return c.serve(ctx, p)
 	})
@@ -106,7 +111,7 @@ func (c *webhookConfig) makeParts(ctx context.Context, sys cli.System, p *webhoo
 	p.add(p.staySmall)
 	p.add(c.checkPermissions(p.client, p.log))
 	if c.watchConfigMap {
-		source := webhook.NewConfigMap(p.client, c.namespace, c.settings, p.log)
+		source := webhook.NewConfigMap(p.client, c.certificates.Namespace, c.settings, p.log)
 		hook.ConfigMap = source
 		p.add(source.Run)
 	}
@@ -154,7 +159,7 @@ func (c *webhookConfig) makeParts(ctx context.Context, sys cli.System, p *webhoo
 	if p.handler, err = webhook.New(hook); err != nil {
 		return err
 	}
-	return c.certificates(sys, p)
+	return c.serving(sys, p)
 }
 
 // newestGrants reads RoleGrants anew, with a client of its own: whoever is refused
@@ -170,8 +175,8 @@ func newestGrants(config *rest.Config, log *slog.Logger) (func(context.Context) 
 	return func(ctx context.Context) (*grant.Set, error) { return grants.Read(ctx, "") }, nil
 }
 
-// certificates decides who makes them, and who tells API servers.
-func (c *webhookConfig) certificates(sys cli.System, p *webhookParts) error {
+// serving decides who makes them, and who tells API servers.
+func (c *webhookConfig) serving(sys cli.System, p *webhookParts) error {
 	registrar, err := c.registrar(p.client)
 	if err != nil {
 		return err
@@ -185,7 +190,7 @@ func (c *webhookConfig) certificates(sys cli.System, p *webhookParts) error {
 			return err
 		}
 		keeper := &servingcert.Keeper{
-			Client: p.client, Namespace: c.namespace, Secret: c.tlsSecret, Names: c.names(), Lifetimes: c.lifetimes,
+			Client: p.client, Namespace: c.certificates.Namespace, Secret: c.certificates.Secret, Names: c.names(), Lifetimes: c.certificates.Lifetimes,
 			Authority: "rolecall webhook", Registrar: registrar, Rotations: rotations, Log: p.log, Now: sys.Now,
 		}
 		p.tls = keeper.TLSConfig()
@@ -202,7 +207,7 @@ func (c *webhookConfig) certificates(sys cli.System, p *webhookParts) error {
 
 // names are what the certificate is for.
 func (c *webhookConfig) names() []string {
-	names := []string{c.service + "." + c.namespace + ".svc", c.service, c.service + "." + c.namespace, c.service + "." + c.namespace + ".svc.cluster.local"}
+	names := c.certificates.Names()
 	if called, err := url.Parse(c.url); err == nil && called.Hostname() != "" {
 		names = append(names, called.Hostname())
 	}
@@ -237,7 +242,7 @@ const mutatePath = "/mutate"
 // of /mutate, others are beside it.
 func (c *webhookConfig) clientConfig(path string) (admissionregistrationv1.WebhookClientConfig, error) {
 	if c.url == "" {
-		return admissionregistrationv1.WebhookClientConfig{Service: &admissionregistrationv1.ServiceReference{Namespace: c.namespace, Name: c.service, Path: &path}}, nil
+		return admissionregistrationv1.WebhookClientConfig{Service: &admissionregistrationv1.ServiceReference{Namespace: c.certificates.Namespace, Name: c.certificates.Service, Path: &path}}, nil
 	}
 	called := c.url
 	if path != mutatePath {

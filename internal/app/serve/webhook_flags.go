@@ -12,11 +12,13 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/rolecall/rolecall/internal/app/cli"
 	"github.com/rolecall/rolecall/internal/app/flags"
 	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/inject"
 	"github.com/rolecall/rolecall/internal/pki"
+	"github.com/rolecall/rolecall/internal/planefile"
 	"github.com/rolecall/rolecall/internal/webhook"
 )
 
@@ -29,17 +31,16 @@ type webhookConfig struct {
 	listen, metricsListen string
 	port, metricsPort     int
 	kube                  flags.Kube
-	// ownAuthority makes certificates and keeps them in a Secret; else certFile
-	// and keyFile are served, and reloaded when they change.
-	ownAuthority              bool
-	certFile, keyFile, caFile string
-	tlsSecret                 string
-	lifetimes                 pki.Lifetimes
-	minTLS                    string
-	cipherSuites              []string
-	// service and namespace are the webhook's own, for its certificate and its
-	// registration; url is called instead of the service, from outside.
-	service, namespace, url string
+	// ownAuthority makes certificates and keeps them in a Secret; else those of the files
+	// are served.
+	ownAuthority bool
+	certificates flags.Certificates
+	caFile       string
+	minTLS       string
+	cipherSuites []string
+	// url is called instead of the service, from outside.
+	url   string
+	plane flags.Plane
 	// registration is the name of the webhook configurations that are kept; empty
 	// for none.
 	registration string
@@ -61,53 +62,77 @@ type webhookConfig struct {
 	logs              flags.Logs
 }
 
+func newWebhookConfig() *webhookConfig {
+	return &webhookConfig{settings: inject.Defaults(), certificates: flags.Certificates{
+		CertFile: "/etc/webhook/certs/tls.crt", KeyFile: "/etc/webhook/certs/tls.key",
+		Secret: "pod-identity-webhook", Service: "pod-identity-webhook", Namespace: "eks",
+		Lifetimes: pki.Lifetimes{Authority: 5 * 365 * 24 * time.Hour, Serving: 90 * 24 * time.Hour, Settle: 10 * time.Minute},
+	}}
+}
+
 func (c *webhookConfig) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&c.listen, "listen", ":443", "where to listen for the API server, HTTPS")
-	f.StringVar(&c.metricsListen, "metrics-listen", ":9999", "where to serve metrics, plain HTTP")
-	f.IntVar(&c.port, "port", 443, "HTTPS port on all addresses; the same as --listen :PORT")
-	f.IntVar(&c.metricsPort, "metrics-port", 9999, "port of metrics on all addresses; the same as --metrics-listen :PORT")
-	c.tlsFlags(f)
-	containerFlags(f, &c.settings.Container)
 	f.BoolVar(&c.watchConfigMap, "watch-config-map", false, "take identities from the ConfigMap "+webhook.ConfigMapName+" of --namespace, too")
-	f.BoolVar(&c.settings.ConfigGlobs, "config-map-globs", false, "let namespaces in the ConfigMap's keys be patterns with * and ?")
-	f.StringVar(&c.identitiesFile, "watch-container-credentials-config", "", "file of service accounts that have a Pod Identity")
 	f.BoolVar(&c.watchAssociations, "watch-associations", false, "give service accounts that have a PodIdentityAssociation a Pod Identity; needs its definition (CRD) in the cluster")
-	f.BoolVar(&c.compose, "compose-role-arn", false, "make ARNs of role annotations that are names, in the account of this EC2 instance or of --compose-account")
-	f.StringVar(&c.settings.ComposeAccount, "compose-account", "", "account of composed role ARNs, for clusters outside EC2")
-	f.StringVar(&c.settings.ComposePartition, "compose-partition", "aws", "partition of composed role ARNs, with --compose-account")
-	f.BoolVar(&c.settings.SessionFromPod, "role-session-name-from-pod", false, "set AWS_ROLE_SESSION_NAME to the pod's name")
-	f.DurationVar(&c.grace, "service-account-lookup-grace-period", time.Second, "how long a review may wait for a service account that is not known yet to be read, and for the associations of an account of which none is known; 0 reads none")
 	f.BoolVar(&c.enforceGrants, "enforce-role-grants", false, "inject only roles that the cluster's RoleGrants allow, if it has any")
 	f.BoolVar(&c.validateWrites, "validate-associations", false, "serve "+webhook.ValidatePath+", which refuses PodIdentityAssociations that say something wrong, or want a role that the cluster's RoleGrants do not allow; needs the definition (CRD) of RoleGrants in the cluster")
 	f.StringVar(&c.fallbackAction, "node-role-fallback", string(webhook.Allow), "what becomes of pods that would use the node's role though they are meant to have an identity: allow, warn or deny")
 	f.StringSliceVar(&c.fallback.Namespaces, "identity-required-namespaces", nil, "patterns of namespaces in which every pod is meant to have an identity")
+	f.DurationVar(&c.grace, "service-account-lookup-grace-period", time.Second, "how long a review may wait for a service account that is not known yet to be read, and for the associations of an account of which none is known; 0 reads none")
 	f.BoolVar(&c.events, "events", true, "write refusals as Events of the service account")
-	f.DurationVar(&c.shutdownDelay, "shutdown-delay", 5*time.Second, "how long to go on serving after being told to stop, until nobody sends reviews here")
-	f.BoolVar(&c.debugging, "enable-debugging-handlers", false, "serve /debug/alpha/...")
 	f.BoolVar(&c.showVersion, "version", false, "print the version and exit")
 	_ = cmd.RegisterFlagCompletionFunc("node-role-fallback", cobra.FixedCompletions([]string{"allow", "warn", "deny"}, cobra.ShellCompDirectiveNoFileComp))
+	f.BoolVar(&c.settings.SessionFromPod, "role-session-name-from-pod", false, "set AWS_ROLE_SESSION_NAME to the pod's name")
+	c.planeFlags(cmd)
 	flags.Inject(cmd, &c.settings)
+	cli.Group(cmd, "Injected Pod Identity", func(f *pflag.FlagSet) {
+		containerFlags(f, &c.settings.Container)
+		f.StringVar(&c.identitiesFile, "watch-container-credentials-config", "", "file of service accounts that have a Pod Identity")
+		f.BoolVar(&c.settings.ConfigGlobs, "config-map-globs", false, "let namespaces in the ConfigMap's keys be patterns with * and ?")
+	})
+	cli.Group(cmd, "Addresses", func(f *pflag.FlagSet) {
+		f.StringVar(&c.listen, "listen", ":443", "where to listen for the API server, HTTPS")
+		f.StringVar(&c.metricsListen, "metrics-listen", ":9999", "where to serve metrics, plain HTTP")
+		f.IntVar(&c.port, "port", 443, "HTTPS port on all addresses; the same as --listen :PORT")
+		f.IntVar(&c.metricsPort, "metrics-port", 9999, "port of metrics on all addresses; the same as --metrics-listen :PORT")
+		f.DurationVar(&c.shutdownDelay, "shutdown-delay", 5*time.Second, "how long to go on serving after being told to stop, until nobody sends reviews here")
+		f.BoolVar(&c.debugging, "enable-debugging-handlers", false, "serve /debug/alpha/...")
+	})
+	c.tlsFlags(cmd)
 	c.kube.Add(cmd)
 	c.logs.Add(cmd)
 	ignoredFlags(f)
 }
 
-func (c *webhookConfig) tlsFlags(f *pflag.FlagSet) {
-	f.BoolVar(&c.ownAuthority, "in-cluster", true, "make serving certificates and keep them in a Secret; false serves files, as does giving --tls-cert")
-	f.StringVar(&c.certFile, "tls-cert", "/etc/webhook/certs/tls.crt", "serving certificate chain, PEM")
-	f.StringVar(&c.keyFile, "tls-key", "/etc/webhook/certs/tls.key", "its key, PEM")
-	f.StringVar(&c.caFile, "ca-file", "", "bundle to keep in the webhook configuration when files are served; empty leaves that to cert-manager or to you")
-	f.StringVar(&c.tlsSecret, "tls-secret", "pod-identity-webhook", "Secret that keeps the certificate and its authority")
-	f.StringVar(&c.service, "service-name", "pod-identity-webhook", "Service of the webhook")
-	f.StringVar(&c.namespace, "namespace", "eks", "namespace of the Service, of the Secret and of the ConfigMap")
-	f.StringVar(&c.registration, "webhook-config", "pod-identity-webhook", "MutatingWebhookConfiguration to create, and to keep the CA bundle of; with --validate-associations a ValidatingWebhookConfiguration of the same name, too; empty for none")
-	f.StringVar(&c.url, "webhook-url", "", "URL that the API server calls instead of the Service")
-	f.DurationVar(&c.lifetimes.Authority, "ca-lifetime", 5*365*24*time.Hour, "lifetime of the authority; it is replaced after two thirds")
-	f.DurationVar(&c.lifetimes.Serving, "cert-lifetime", 90*24*time.Hour, "lifetime of the serving certificate; it is replaced after two thirds")
-	f.DurationVar(&c.lifetimes.Settle, "ca-settle", 10*time.Minute, "how long API servers and replicas may take to learn of a new authority")
-	f.StringVar(&c.minTLS, "tls-min-version", "", "least TLS version: 1.0 to 1.3, or VersionTLS10 to VersionTLS13; 1.2 if empty")
-	f.StringSliceVar(&c.cipherSuites, "tls-cipher-suites", nil, "cipher suites for TLS 1.2 and before, by Go's names; Go's choice if empty")
+// planeFlags are what the plane's file says too.
+func (c *webhookConfig) planeFlags(cmd *cobra.Command) {
+	c.plane.Add(cmd)
+	cli.Group(cmd, flags.PlaneHeading, func(f *pflag.FlagSet) {
+		f.BoolVar(&c.compose, "compose-role-arn", false, "make ARNs of role annotations that are names, in the account of this EC2 instance or of --compose-account")
+		f.StringVar(&c.settings.ComposeAccount, "compose-account", "", "account of composed role ARNs, for clusters outside EC2")
+		f.StringVar(&c.settings.ComposePartition, "compose-partition", "aws", "partition of composed role ARNs, with --compose-account")
+	})
+	c.plane.Bind("aws-default-region", planefile.Region)
+	// Whoever composes no ARN needs no account.
+	c.plane.BindValue("compose-account", planefile.Account, func(p *planefile.Plane) string {
+		if !c.compose {
+			return ""
+		}
+		return p.Get(planefile.Account)
+	})
+	c.plane.BindValue("compose-partition", planefile.Partition, func(p *planefile.Plane) string { return p.Cluster().Partition })
+}
+
+func (c *webhookConfig) tlsFlags(cmd *cobra.Command) {
+	c.certificates.Add(cmd)
+	cli.Group(cmd, flags.CertificateHeading, func(f *pflag.FlagSet) {
+		f.BoolVar(&c.ownAuthority, "in-cluster", true, "make serving certificates and keep them in a Secret; false serves files, as does giving --tls-cert")
+		f.StringVar(&c.caFile, "ca-file", "", "bundle to keep in the webhook configuration when files are served; empty leaves that to cert-manager or to you")
+		f.StringVar(&c.registration, "webhook-config", "pod-identity-webhook", "MutatingWebhookConfiguration to create, and to keep the CA bundle of; with --validate-associations a ValidatingWebhookConfiguration of the same name, too; empty for none")
+		f.StringVar(&c.url, "webhook-url", "", "URL that the API server calls instead of the Service")
+		f.StringVar(&c.minTLS, "tls-min-version", "", "least TLS version: 1.0 to 1.3, or VersionTLS10 to VersionTLS13; 1.2 if empty")
+		f.StringSliceVar(&c.cipherSuites, "tls-cipher-suites", nil, "cipher suites for TLS 1.2 and before, by Go's names; Go's choice if empty")
+	})
 }
 
 func containerFlags(f *pflag.FlagSet, s *inject.ContainerSettings) {
@@ -175,7 +200,7 @@ func (c *webhookConfig) validate(given func(flag string) bool) error {
 		c.ownAuthority = false
 	}
 	if c.ownAuthority {
-		if err := c.lifetimes.Validate(); err != nil {
+		if err := c.certificates.Lifetimes.Validate(); err != nil {
 			return fault.New(fault.Usage, "%w", err).Hint("see --ca-lifetime, --cert-lifetime and --ca-settle")
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/rolecall/rolecall/internal/app/cli"
+	"github.com/rolecall/rolecall/internal/app/flags"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/test/flagpage"
 )
@@ -116,7 +117,8 @@ func TestFlagsPage(t *testing.T) {
 // themselves.
 func writesRegistration(t *testing.T) string {
 	t.Helper()
-	c := webhookConfig{namespace: "eks", service: "pod-identity-webhook", registration: "pod-identity-webhook", ownAuthority: true, validateWrites: true}
+	c := newWebhookConfig()
+	c.ownAuthority, c.registration, c.validateWrites = true, "pod-identity-webhook", true
 	registrar, err := c.registrar(fake.NewClientset())
 	if err != nil {
 		t.Fatal(err)
@@ -137,7 +139,7 @@ func permissionTable() string {
 		}
 		return text
 	}
-	c := webhookConfig{namespace: "--namespace"}
+	c := webhookConfig{certificates: flags.Certificates{Namespace: "--namespace"}}
 	for _, p := range c.permissions() {
 		where := "everywhere"
 		if p.namespace != "" {

@@ -43,15 +43,19 @@ type Store struct {
 
 var _ association.Store = (*Store)(nil)
 
-// Memory returns a store that forgets.
+// Memory returns a store that keeps nothing when the process ends.
 func Memory(now func() time.Time) *Store {
-	s := &Store{Value: follow.NewValue(&association.Set{}), now: now, objects: map[types.NamespacedName]*v1alpha1.PodIdentityAssociation{}}
+	s := &Store{
+		Value:   follow.NewValue(&association.Set{}),
+		now:     now,
+		objects: map[types.NamespacedName]*v1alpha1.PodIdentityAssociation{},
+	}
 	s.MarkSynced()
 	return s
 }
 
-// Notify has each change told to a function, in order, and first all objects
-// there are. It must be called before anything is written; the function must not
+// Notify reports each change to a function, in order, and first all existing
+// objects. It must be called before anything is written; the function must not
 // call the store.
 func (s *Store) Notify(told func(follow.Change[*v1alpha1.PodIdentityAssociation])) {
 	s.mu.Lock()
@@ -63,23 +67,35 @@ func (s *Store) Notify(told func(follow.Change[*v1alpha1.PodIdentityAssociation]
 }
 
 // Create writes a new object.
-func (s *Store) Create(ctx context.Context, a *v1alpha1.PodIdentityAssociation) (*v1alpha1.PodIdentityAssociation, error) {
+func (s *Store) Create(
+	ctx context.Context, a *v1alpha1.PodIdentityAssociation,
+) (*v1alpha1.PodIdentityAssociation, error) {
 	next := a.DeepCopy()
 	association.Default(next)
 	if err := association.Validate(next, false); err != nil {
 		return nil, err
 	}
-	return s.write(ctx, name(a), func(current *v1alpha1.PodIdentityAssociation) (*v1alpha1.PodIdentityAssociation, error) {
-		if current != nil {
-			return nil, fault.New(fault.Conflict, "association %s exists already", name(a))
-		}
-		next.ObjectMeta = metav1.ObjectMeta{
-			Namespace: a.Namespace, Name: a.Name, Labels: maps.Clone(a.Labels), Annotations: maps.Clone(a.Annotations),
-			UID: uuid.NewUUID(), Generation: 1, CreationTimestamp: s.time(), ManagedFields: s.managed(),
-		}
-		next.Status = v1alpha1.PodIdentityAssociationStatus{}
-		return next, nil
-	})
+	return s.write(
+		ctx,
+		name(a),
+		func(current *v1alpha1.PodIdentityAssociation) (*v1alpha1.PodIdentityAssociation, error) {
+			if current != nil {
+				return nil, fault.New(fault.Conflict, "association %s already exists", name(a))
+			}
+			next.ObjectMeta = metav1.ObjectMeta{
+				Namespace:         a.Namespace,
+				Name:              a.Name,
+				Labels:            maps.Clone(a.Labels),
+				Annotations:       maps.Clone(a.Annotations),
+				UID:               uuid.NewUUID(),
+				Generation:        1,
+				CreationTimestamp: s.time(),
+				ManagedFields:     s.managed(),
+			}
+			next.Status = v1alpha1.PodIdentityAssociationStatus{}
+			return next, nil
+		},
+	)
 }
 
 // Get returns an object.
@@ -97,7 +113,9 @@ func (s *Store) Get(ctx context.Context, namespace, account string) (*v1alpha1.P
 }
 
 // Update replaces spec, labels and annotations.
-func (s *Store) Update(ctx context.Context, a *v1alpha1.PodIdentityAssociation) (*v1alpha1.PodIdentityAssociation, error) {
+func (s *Store) Update(
+	ctx context.Context, a *v1alpha1.PodIdentityAssociation,
+) (*v1alpha1.PodIdentityAssociation, error) {
 	wanted := a.DeepCopy()
 	association.Default(wanted)
 	if err := association.Validate(wanted, false); err != nil {
@@ -105,7 +123,8 @@ func (s *Store) Update(ctx context.Context, a *v1alpha1.PodIdentityAssociation) 
 	}
 	return s.change(ctx, a, func(current, next *v1alpha1.PodIdentityAssociation) error {
 		if current.Spec.ServiceAccountName != wanted.Spec.ServiceAccountName {
-			return fault.New(fault.Invalid, "association %s: spec.serviceAccountName cannot be changed", name(a)).Hint("delete the association and create another")
+			return fault.New(fault.Invalid, "association %s: spec.serviceAccountName cannot be changed", name(a)).
+				Hint("delete the association and create another")
 		}
 		next.Labels, next.Annotations, next.Spec = wanted.Labels, wanted.Annotations, wanted.Spec
 		if same, err := equal(current.Spec, next.Spec); err != nil || same {
@@ -118,7 +137,9 @@ func (s *Store) Update(ctx context.Context, a *v1alpha1.PodIdentityAssociation) 
 }
 
 // UpdateStatus replaces the status.
-func (s *Store) UpdateStatus(ctx context.Context, a *v1alpha1.PodIdentityAssociation) (*v1alpha1.PodIdentityAssociation, error) {
+func (s *Store) UpdateStatus(
+	ctx context.Context, a *v1alpha1.PodIdentityAssociation,
+) (*v1alpha1.PodIdentityAssociation, error) {
 	return s.change(ctx, a, func(_, next *v1alpha1.PodIdentityAssociation) error {
 		next.Status = *a.Status.DeepCopy()
 		return nil
@@ -128,15 +149,19 @@ func (s *Store) UpdateStatus(ctx context.Context, a *v1alpha1.PodIdentityAssocia
 // Delete removes an object.
 func (s *Store) Delete(ctx context.Context, namespace, account, uid string) error {
 	key := types.NamespacedName{Namespace: namespace, Name: account}
-	_, err := s.write(ctx, key, func(current *v1alpha1.PodIdentityAssociation) (*v1alpha1.PodIdentityAssociation, error) {
-		switch {
-		case current == nil:
-			return nil, notFound(key)
-		case uid != "" && uid != string(current.UID):
-			return nil, fault.New(fault.Conflict, "association %s is another one by now", key)
-		}
-		return nil, nil
-	})
+	_, err := s.write(
+		ctx,
+		key,
+		func(current *v1alpha1.PodIdentityAssociation) (*v1alpha1.PodIdentityAssociation, error) {
+			switch {
+			case current == nil:
+				return nil, notFound(key)
+			case uid != "" && uid != string(current.UID):
+				return nil, fault.New(fault.Conflict, "association %s has been deleted and created again", key)
+			}
+			return nil, nil
+		},
+	)
 	return err
 }
 
@@ -161,26 +186,41 @@ func compare(a, b types.NamespacedName) int {
 }
 
 // change is write for an object that is there and still is what was read.
-func (s *Store) change(ctx context.Context, a *v1alpha1.PodIdentityAssociation, apply func(current, next *v1alpha1.PodIdentityAssociation) error) (*v1alpha1.PodIdentityAssociation, error) {
-	return s.write(ctx, name(a), func(current *v1alpha1.PodIdentityAssociation) (*v1alpha1.PodIdentityAssociation, error) {
-		switch {
-		case current == nil:
-			return nil, notFound(name(a))
-		case a.ResourceVersion == "":
-			return nil, fault.New(fault.Invalid, "association %s: a change needs the resourceVersion that was read", name(a))
-		case a.ResourceVersion != current.ResourceVersion || a.UID != "" && a.UID != current.UID:
-			return nil, fault.New(fault.Conflict, "association %s has changed meanwhile", name(a)).Hint("read it again and apply the change to what it is now")
-		}
-		next := current.DeepCopy()
-		if err := apply(current, next); err != nil {
-			return nil, err
-		}
-		return next, nil
-	})
+func (s *Store) change(
+	ctx context.Context,
+	a *v1alpha1.PodIdentityAssociation,
+	apply func(current, next *v1alpha1.PodIdentityAssociation) error,
+) (*v1alpha1.PodIdentityAssociation, error) {
+	return s.write(
+		ctx,
+		name(a),
+		func(current *v1alpha1.PodIdentityAssociation) (*v1alpha1.PodIdentityAssociation, error) {
+			switch {
+			case current == nil:
+				return nil, notFound(name(a))
+			case a.ResourceVersion == "":
+				return nil, fault.New(
+					fault.Invalid, "association %s: a change needs the resourceVersion that was read", name(a),
+				)
+			case a.ResourceVersion != current.ResourceVersion || a.UID != "" && a.UID != current.UID:
+				return nil, fault.New(fault.Conflict, "association %s has changed in the meantime", name(a)).
+					Hint("read it again and apply the change to what it is now")
+			}
+			next := current.DeepCopy()
+			if err := apply(current, next); err != nil {
+				return nil, err
+			}
+			return next, nil
+		},
+	)
 }
 
 // write replaces one object by what decide makes of it; nil deletes it.
-func (s *Store) write(ctx context.Context, key types.NamespacedName, decide func(current *v1alpha1.PodIdentityAssociation) (*v1alpha1.PodIdentityAssociation, error)) (*v1alpha1.PodIdentityAssociation, error) {
+func (s *Store) write(
+	ctx context.Context,
+	key types.NamespacedName,
+	decide func(current *v1alpha1.PodIdentityAssociation) (*v1alpha1.PodIdentityAssociation, error),
+) (*v1alpha1.PodIdentityAssociation, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.usable(ctx); err != nil {
@@ -207,7 +247,11 @@ func (s *Store) write(ctx context.Context, key types.NamespacedName, decide func
 	}
 	s.Set(association.NewSet(s.all()))
 	if s.told != nil {
-		s.told(follow.Change[*v1alpha1.PodIdentityAssociation]{Object: cmp.Or(next, current), Deleted: next == nil, Version: strconv.FormatUint(s.version, 10)})
+		s.told(follow.Change[*v1alpha1.PodIdentityAssociation]{
+			Object:  cmp.Or(next, current),
+			Deleted: next == nil,
+			Version: strconv.FormatUint(s.version, 10),
+		})
 	}
 	return next.DeepCopy(), nil
 }

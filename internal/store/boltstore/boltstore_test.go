@@ -66,7 +66,8 @@ func TestFile(t *testing.T) {
 	if err := first.Delete(t.Context(), "shop", "gone", ""); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := boltstore.Open(path, time.Now); fault.KindOf(err) != fault.Conflict || len(fault.HintsOf(err)) == 0 || !strings.Contains(err.Error(), path) {
+	if _, err := boltstore.Open(path, time.Now); fault.KindOf(err) != fault.Conflict || len(fault.HintsOf(err)) == 0 ||
+		!strings.Contains(err.Error(), path) {
 		t.Errorf("a second process: %v", err)
 	}
 	if err := first.Close(); err != nil {
@@ -77,7 +78,8 @@ func TestFile(t *testing.T) {
 	}
 	second := openFile(t, path)
 	got, err := second.Get(t.Context(), "shop", "cart")
-	if err != nil || got.UID != cart.UID || got.ResourceVersion != cart.ResourceVersion || !got.CreationTimestamp.Equal(&cart.CreationTimestamp) {
+	if err != nil || got.UID != cart.UID || got.ResourceVersion != cart.ResourceVersion ||
+		!got.CreationTimestamp.Equal(&cart.CreationTimestamp) {
 		t.Errorf("after opening again: %+v, %v", got, err)
 	}
 	if second.Current().Of("shop", "cart") == nil {
@@ -96,14 +98,18 @@ func TestDamagedFile(t *testing.T) {
 	if err := os.WriteFile(noFile, []byte(strings.Repeat("no database ", 1000)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for path, value := range map[string]string{damaged: "{", moved: `{"metadata":{"namespace":"shop","name":"other"}}`} {
+	for path, value := range map[string]string{
+		damaged: "{",
+		moved:   `{"metadata":{"namespace":"shop","name":"other"}}`,
+	} {
 		if err := openFile(t, path).Close(); err != nil {
 			t.Fatal(err)
 		}
 		put(t, path, value)
 	}
 	for _, path := range []string{noFile, damaged, moved} {
-		if _, err := boltstore.Open(path, time.Now); fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), path) {
+		if _, err := boltstore.Open(path, time.Now); fault.KindOf(err) != fault.Invalid ||
+			!strings.Contains(err.Error(), path) {
 			t.Errorf("%s: %v", filepath.Base(path), err)
 		}
 	}
@@ -151,7 +157,8 @@ func TestCurrent(t *testing.T) {
 	if _, err := store.Update(t.Context(), created); err != nil {
 		t.Fatal(err)
 	}
-	if seen.Spec.RoleARN != storecontract.Role || store.Current().Of("shop", "cart").Spec.RoleARN != storecontract.Role+"2" {
+	if seen.Spec.RoleARN != storecontract.Role ||
+		store.Current().Of("shop", "cart").Spec.RoleARN != storecontract.Role+"2" {
 		t.Error("a set changed, or the new one does not show the update")
 	}
 	if err := store.Delete(t.Context(), "shop", "cart", ""); err != nil {

@@ -18,7 +18,7 @@ import (
 	"github.com/rolecall/rolecall/internal/fault"
 )
 
-// lockTimeout is how long Open waits for another process to let go of the file.
+// lockTimeout is how long Open waits for another process to close the file.
 const lockTimeout = time.Second
 
 // Buckets of the file. The first holds objects as JSON by NAMESPACE/NAME; the
@@ -29,25 +29,30 @@ var (
 	versionKey    = []byte("resourceVersion")
 )
 
-// Open returns a store in a file, which is made if missing, mode 0600. Only one
+// Open returns a store in a file, which is created if missing, with mode 0600. Only one
 // process can have it open: a second one gets a Conflict.
 func Open(path string, now func() time.Time) (*Store, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fault.New(fault.Unavailable, "make the folder of associations: %w", err)
+		return nil, fault.New(fault.Unavailable, "create the folder for associations: %w", err)
 	}
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockTimeout})
 	switch {
 	case errors.Is(err, bbolt.ErrTimeout): //nolint:staticcheck // its new home is internal
-		return nil, fault.New(fault.Conflict, "%s is in use by another process", path).Hint("ask that one, stop it, or name another file")
+		return nil, fault.New(fault.Conflict, "%s is in use by another process", path).
+			Hint("use that process, stop it, or name another file")
 	case errors.Is(err, fs.ErrPermission):
-		return nil, fault.New(fault.Unavailable, "open %s: %w", path, err).Hint("the file and its folder must be writable by you")
+		return nil, fault.New(fault.Unavailable, "open %s: %w", path, err).
+			Hint("the file and its folder must be writable by you")
 	case err != nil:
-		return nil, fault.New(fault.Invalid, "open %s: %w", path, err).Hint("is it a file of associations? move it away to start anew")
+		return nil, fault.New(fault.Invalid, "open %s: %w", path, err).
+			Hint("is it a file of associations? move it away to start anew")
 	}
 	s := Memory(now)
 	s.db = db
 	if err := s.load(); err != nil {
-		return nil, errors.Join(fault.New(fault.Invalid, "read %s: %w", path, err).Hint("move it away to start anew"), db.Close())
+		return nil, errors.Join(
+			fault.New(fault.Invalid, "read %s: %w", path, err).Hint("move it away to start anew"), db.Close(),
+		)
 	}
 	s.Set(association.NewSet(s.all()))
 	return s, nil
@@ -104,7 +109,7 @@ func (s *Store) persist(key types.NamespacedName, next *v1alpha1.PodIdentityAsso
 	return nil
 }
 
-// Close lets go of the file. Current stays what it was.
+// Close closes the file. Current stays what it was.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

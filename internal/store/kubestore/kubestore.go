@@ -1,6 +1,6 @@
 // Package kubestore keeps the associations of a cluster in its API server.
 //
-// It needs of RBAC, on podidentityassociations of rolecall.io: get and list;
+// It needs these permissions on podidentityassociations of rolecall.io: get and list;
 // create, update and delete to change them; update on podidentityassociations/status
 // for UpdateStatus. It watches nothing: package follow does.
 package kubestore
@@ -34,7 +34,7 @@ type Store struct{ client client.Client }
 
 var _ association.Store = (*Store)(nil)
 
-// New returns a store that reads what is there, not a cache: who has created an
+// New returns a store that reads what is there, not a cache: whoever has created an
 // object must see it.
 func New(config *rest.Config) (*Store, error) {
 	scheme := runtime.NewScheme()
@@ -49,7 +49,9 @@ func New(config *rest.Config) (*Store, error) {
 }
 
 // Create writes a new object.
-func (s *Store) Create(ctx context.Context, a *v1alpha1.PodIdentityAssociation) (*v1alpha1.PodIdentityAssociation, error) {
+func (s *Store) Create(
+	ctx context.Context, a *v1alpha1.PodIdentityAssociation,
+) (*v1alpha1.PodIdentityAssociation, error) {
 	if err := association.Validate(a, false); err != nil {
 		return nil, err
 	}
@@ -71,7 +73,9 @@ func (s *Store) Get(ctx context.Context, namespace, name string) (*v1alpha1.PodI
 }
 
 // Update replaces spec, labels and annotations.
-func (s *Store) Update(ctx context.Context, a *v1alpha1.PodIdentityAssociation) (*v1alpha1.PodIdentityAssociation, error) {
+func (s *Store) Update(
+	ctx context.Context, a *v1alpha1.PodIdentityAssociation,
+) (*v1alpha1.PodIdentityAssociation, error) {
 	if err := association.Validate(a, false); err != nil {
 		return nil, err
 	}
@@ -83,7 +87,9 @@ func (s *Store) Update(ctx context.Context, a *v1alpha1.PodIdentityAssociation) 
 }
 
 // UpdateStatus replaces the status.
-func (s *Store) UpdateStatus(ctx context.Context, a *v1alpha1.PodIdentityAssociation) (*v1alpha1.PodIdentityAssociation, error) {
+func (s *Store) UpdateStatus(
+	ctx context.Context, a *v1alpha1.PodIdentityAssociation,
+) (*v1alpha1.PodIdentityAssociation, error) {
 	next := a.DeepCopy()
 	if err := s.client.Status().Update(ctx, next); err != nil {
 		return nil, classify(err, a.Namespace, a.Name)
@@ -141,19 +147,21 @@ func classify(err error, namespace, name string) error {
 	details := status.ErrStatus.Details
 	switch code := int(status.ErrStatus.Code); {
 	case code == http.StatusNotFound && details != nil && details.Kind == "namespaces":
-		return fault.New(fault.NotFound, "there is no namespace %s", namespace).Hint("kubectl create namespace %s", namespace)
+		return fault.New(fault.NotFound, "there is no namespace %s", namespace).
+			Hint("kubectl create namespace %s", namespace)
 	case code == http.StatusNotFound && (details == nil || details.Name == ""):
 		return noKind()
 	case code == http.StatusNotFound:
 		return fault.New(fault.NotFound, "there is no %s", what)
 	case apierrors.IsAlreadyExists(err):
-		return fault.New(fault.Conflict, "%s exists already", what)
+		return fault.New(fault.Conflict, "%s already exists", what)
 	case code == http.StatusConflict:
-		return fault.New(fault.Conflict, "%s has changed meanwhile", what).Hint("read it again and apply the change to what it is now")
+		return fault.New(fault.Conflict, "%s has changed in the meantime", what).
+			Hint("read it again and apply the change to what it is now")
 	case code == http.StatusUnprocessableEntity || code == http.StatusBadRequest:
 		return invalid(&status.ErrStatus)
 	case code == http.StatusForbidden && !strings.Contains(status.ErrStatus.Message, byRBAC):
-		return fault.New(fault.Denied, "%s: %w", what, err) // admission's, or a quota's
+		return fault.New(fault.Denied, "%s: %w", what, err) // by admission, or by a quota
 	case code == http.StatusForbidden || code == http.StatusUnauthorized:
 		return fault.New(fault.Denied, "%s: %w", what, err).Hint("kubectl auth can-i --list says what you may do")
 	case code == http.StatusTooManyRequests:
@@ -168,7 +176,8 @@ func classify(err error, namespace, name string) error {
 const byRBAC = "is forbidden: User "
 
 func noKind() error {
-	return fault.New(fault.Unavailable, "the cluster does not know PodIdentityAssociations").Hint("apply the definitions of api/crds")
+	return fault.New(fault.Unavailable, "the cluster does not know PodIdentityAssociations").
+		Hint("apply the definitions of api/crds")
 }
 
 func invalid(status *metav1.Status) error {

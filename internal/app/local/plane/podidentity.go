@@ -21,6 +21,8 @@ import (
 	"github.com/rolecall/rolecall/internal/association"
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/broker"
+	"github.com/rolecall/rolecall/internal/broker/door"
+	"github.com/rolecall/rolecall/internal/broker/eksapi"
 	"github.com/rolecall/rolecall/internal/broker/session"
 	"github.com/rolecall/rolecall/internal/broker/workload"
 	"github.com/rolecall/rolecall/internal/credential"
@@ -80,12 +82,12 @@ func (p *Plane) newPodIdentity(known accounts, aws string, agentAddress netip.Ad
 			Plane:  sessionplan.Plane{Cluster: *cluster, Mode: v1alpha1.Federated},
 			Pace:   session.NewPace(100, 200, now), Metrics: session.NewMetrics(registry), Now: now,
 		},
-		Limits: broker.DefaultLimits(), Audit: broker.NewAudit(auditLog{log}, func(err error) { log.Error("audit record not written", "error", err) }),
+		Limits: broker.DefaultLimits(), Audit: door.NewAudit(auditLog{log}, func(err error) { log.Error("audit record not written", "error", err) }),
 		Metrics: registry, Log: log, Now: now,
 	})
 	made.Routes(d.routes, d.draining)
 	service := &association.Service{Store: p.associations, Known: p.associations.Current, Now: now}
-	made.NewEKS(service, &broker.Users{Keys: broker.NewKeyTable(brokerUser, p.admin), Now: now}).Routes(d.routes)
+	eksapi.New(made.Door(), service, &eksapi.Users{Keys: door.NewKeyTable(brokerUser, p.admin), Now: now}).Routes(d.routes)
 
 	bearer, err := p.agentPod(d.objects)
 	if err != nil {

@@ -1,4 +1,4 @@
-package broker
+package door
 
 import (
 	"crypto/sha256"
@@ -57,12 +57,14 @@ type Record struct {
 	Milliseconds     float64      `json:"milliseconds"`
 }
 
-func (r *Record) about(i *workload.Identity) {
+// About adds whose token it was.
+func (r *Record) About(i *workload.Identity) {
 	r.Namespace, r.ServiceAccount, r.ServiceAccountUID = i.Namespace, i.ServiceAccount, i.ServiceAccountUID
 	r.Pod, r.PodUID, r.TokenID, r.KeyID, r.VerifiedBy = i.Pod, i.PodUID, i.TokenID, i.KeyID, i.By
 }
 
-func (r *Record) of(cluster *association.Cluster, a *v1alpha1.PodIdentityAssociation, mode v1alpha1.AssociationMode) {
+// Of adds the association.
+func (r *Record) Of(cluster *association.Cluster, a *v1alpha1.PodIdentityAssociation, mode v1alpha1.AssociationMode) {
 	r.Cluster, r.AssociationID, r.AssociationVersion = cluster.Name, association.ID(a), a.Generation
 	r.Mode, r.Role, r.TargetRole = mode, a.Spec.RoleARN, a.Spec.TargetRoleARN
 	if a.Spec.SessionPolicy != "" {
@@ -71,7 +73,8 @@ func (r *Record) of(cluster *association.Cluster, a *v1alpha1.PodIdentityAssocia
 	}
 }
 
-func (r *Record) got(s *session.Session) {
+// Got adds the session.
+func (r *Record) Got(s *session.Session) {
 	issued, expires := s.Issued.UTC(), s.Credentials.Expires.UTC()
 	r.SessionName, r.AssumedRoleID, r.AccessKeyID, r.AWSRequestID = s.Name, s.ID, s.Credentials.AccessKeyID, s.RequestID
 	r.Issued, r.Expires, r.Tags, r.PackedPolicySize = &issued, &expires, s.Tags, s.PackedPolicySize

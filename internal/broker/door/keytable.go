@@ -1,4 +1,4 @@
-package broker
+package door
 
 import (
 	"errors"
@@ -86,8 +86,8 @@ var signatureCodes = map[string]refusal.Code{
 	"SignatureDoesNotMatch": refusal.InvalidSignature, "IncompleteSignature": refusal.IncompleteSigned, "MissingAuthenticationToken": refusal.MissingToken,
 }
 
-// verify checks a request's signature and returns whose key it was.
-func (k *KeyTable) verify(r *http.Request, body []byte, service string, now time.Time) (*TableKey, error) {
+// Verify checks a request's signature and returns whose key it was.
+func (k *KeyTable) Verify(r *http.Request, body []byte, service string, now time.Time) (*TableKey, error) {
 	if k == nil {
 		return nil, refusal.New(refusal.UnrecognizedClient, "No access key is accepted here.")
 	}

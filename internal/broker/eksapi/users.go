@@ -1,4 +1,4 @@
-package broker
+package eksapi
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/association/admission"
+	"github.com/rolecall/rolecall/internal/broker/door"
 	"github.com/rolecall/rolecall/internal/broker/refusal"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/follow"
@@ -28,7 +29,7 @@ type Users struct {
 	// Client is nil in a plane without an API server: whoever has a key of the
 	// table may do everything then, and tokens are nobody's.
 	Client kubernetes.Interface
-	Keys   *KeyTable // nil: tokens only
+	Keys   *door.KeyTable // nil: tokens only
 	Now    func() time.Time
 }
 
@@ -49,7 +50,7 @@ func (u *Users) authenticate(ctx context.Context, r *http.Request, body []byte) 
 	if strings.HasPrefix(r.Header.Get("Authorization"), "Bearer ") {
 		return u.byToken(ctx, r)
 	}
-	key, err := u.Keys.verify(r, body, "eks", u.Now())
+	key, err := u.Keys.Verify(r, body, "eks", u.Now())
 	switch {
 	case err != nil:
 		return nil, err
@@ -69,7 +70,7 @@ func denied(format string, args ...any) *refusal.Error {
 // byToken asks the API server whose token it is. It must be for the API server
 // itself: a pod's token for some other audience is nobody's here.
 func (u *Users) byToken(ctx context.Context, r *http.Request) (*User, error) {
-	raw, err := bearer(r)
+	raw, err := door.Bearer(r)
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +135,9 @@ const newestTimeout = time.Second
 // what it is for together.
 func PermitByGrants(grants follow.Source[*grant.Set], newest func(context.Context) (*grant.Set, error)) func(context.Context, *v1alpha1.PodIdentityAssociation) error {
 	return func(ctx context.Context, a *v1alpha1.PodIdentityAssociation) error {
-		if !closed(grants.Synced()) {
+		select {
+		case <-grants.Synced():
+		default:
 			return fault.New(fault.Unavailable, "the cluster's RoleGrants are not known yet")
 		}
 		refused := admission.Granted(grants.Current(), a)

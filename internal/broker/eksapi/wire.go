@@ -1,4 +1,4 @@
-package broker
+package eksapi
 
 import (
 	"errors"
@@ -38,16 +38,16 @@ type epoch float64
 
 func epochOf(t time.Time) epoch { return epoch(float64(t.UnixMilli()) / 1000) }
 
-func (e *EKS) summary(a *v1alpha1.PodIdentityAssociation) summary {
+func (e *API) summary(a *v1alpha1.PodIdentityAssociation) summary {
 	id := association.ID(a)
 	return summary{e.Cluster.Name, a.Namespace, a.Spec.ServiceAccountName, e.Cluster.AssociationARN(id), id}
 }
 
-func (e *EKS) shown(a *v1alpha1.PodIdentityAssociation, q *eksRequest, err error) (any, error) {
+func (e *API) shown(a *v1alpha1.PodIdentityAssociation, q *request, err error) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	q.record.of(e.Cluster, a, a.Spec.Mode)
+	q.Record.Of(e.Cluster, a, a.Spec.Mode)
 	one := full{
 		summary: e.summary(a), RoleARN: a.Spec.RoleARN, Tags: a.Spec.Tags, Created: epochOf(a.CreationTimestamp.Time), Modified: epochOf(association.Modified(a)),
 		DisableTags: a.Spec.DisableSessionTags, TargetRole: a.Spec.TargetRoleARN, Policy: a.Spec.SessionPolicy,
@@ -64,11 +64,11 @@ func (e *EKS) shown(a *v1alpha1.PodIdentityAssociation, q *eksRequest, err error
 	return map[string]full{"association": one}, nil
 }
 
-// eksRefusal is the table of spec podidentity §13.3.
-func eksRefusal(err error, op operation, cluster string) *refusal.Error {
+// refused is the table of spec podidentity §13.3.
+func refused(err error, op operation, cluster string) *refusal.Error {
 	refused, ok := errors.AsType[*refusal.Error](err)
 	if !ok {
-		refused = refusal.New(eksCode(err), "%s", eksMessage(err)).Because(err)
+		refused = refusal.New(codeOf(err), "%s", messageOf(err)).Because(err)
 		if refused.Code == refusal.AccessDenied {
 			refused.Status = http.StatusForbidden
 		}
@@ -89,7 +89,7 @@ func eksRefusal(err error, op operation, cluster string) *refusal.Error {
 	return refused
 }
 
-func eksCode(err error) refusal.Code {
+func codeOf(err error) refusal.Code {
 	for reason, code := range map[error]refusal.Code{
 		association.ErrInUse: refusal.InUse, association.ErrLimit: refusal.LimitExceeded, association.ErrNotFound: refusal.NotFound,
 		association.ErrInvalid: refusal.InvalidParameter, association.ErrTokenReused: refusal.InvalidParameter,
@@ -115,9 +115,9 @@ func eksCode(err error) refusal.Code {
 	}
 }
 
-// eksMessage keeps what a store or its server says away from clients, unless it
+// messageOf keeps what a store or its server says away from clients, unless it
 // is about the request.
-func eksMessage(err error) string {
+func messageOf(err error) string {
 	if said, ok := errors.AsType[*association.Refusal](err); ok {
 		return said.Error()
 	}

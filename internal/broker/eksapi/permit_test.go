@@ -1,4 +1,4 @@
-package broker_test
+package eksapi_test
 
 import (
 	"context"
@@ -8,7 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
-	"github.com/rolecall/rolecall/internal/broker"
+	"github.com/rolecall/rolecall/internal/broker/eksapi"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/follow"
 	"github.com/rolecall/rolecall/internal/grant"
@@ -42,7 +42,7 @@ func TestPermitByGrants(t *testing.T) {
 		if row.known != nil {
 			followed = follow.Fixed[*grant.Set]{Content: row.known}
 		}
-		permit := broker.PermitByGrants(followed, func(ctx context.Context) (*grant.Set, error) {
+		permit := eksapi.PermitByGrants(followed, func(ctx context.Context) (*grant.Set, error) {
 			asked = true
 			if _, bounded := ctx.Deadline(); !bounded {
 				t.Errorf("%s: asked for as long as it takes", row.name)
