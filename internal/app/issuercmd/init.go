@@ -64,8 +64,9 @@ new ones: sa.key and sa.pub. They are published in an S3 bucket that this makes,
 a folder that a server of yours serves. IAM gets an OIDC provider, in the account of
 the credentials and in those of --provider-role. The API server settings for the
 distribution are printed and written as a patch; they keep the present issuer second.`,
-		Example: `  rolecall issuer init --name prod --bucket example-oidc --region eu-west-1 --kubeconfig admin.conf --for kubeadm`,
-		Args:    cli.NoArguments,
+		Example: "  rolecall issuer init --name prod --bucket example-oidc --region eu-west-1 " +
+			"--kubeconfig admin.conf --for kubeadm",
+		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c.given = cmd.Flags().Changed
 			if err := c.validate(); err != nil {
@@ -83,23 +84,37 @@ distribution are printed and written as a patch; they keep the present issuer se
 	f.StringVar(&c.bucket, "bucket", "", "S3 bucket to publish in; it is made if it is not there")
 	f.StringVar(&c.region, "region", "", "region of the bucket")
 	f.StringVar(&c.prefix, "prefix", "", "prefix in the bucket, for several clusters in one")
-	f.StringVar(&c.style, "style", "", "how the bucket stands in the URL: virtual, path or dualstack; never change it later")
-	f.StringVar(&c.directory, "directory", "", "folder to publish in instead, for \"rolecall serve issuer\" or a server of yours")
-	f.StringArrayVar(&c.audiences, "audience", []string{"sts.amazonaws.com"}, "audience of the provider; may be repeated")
-	f.StringArrayVar(&c.roles, "provider-role", nil, "role to take in another account that gets a provider too; may be repeated")
-	f.StringArrayVar(&c.thumbprints, "thumbprint", nil, "of the provider, for certificates that are not publicly trusted")
+	f.StringVar(&c.style, "style", "",
+		"how the bucket stands in the URL: virtual, path or dualstack; never change it later")
+	f.StringVar(&c.directory, "directory", "",
+		"folder to publish in instead, for \"rolecall serve issuer\" or a server of yours")
+	f.StringArrayVar(&c.audiences, "audience", []string{"sts.amazonaws.com"},
+		"audience of the provider; may be repeated")
+	f.StringArrayVar(&c.roles, "provider-role", nil,
+		"role to take in another account that gets a provider too; may be repeated")
+	f.StringArrayVar(&c.thumbprints, "thumbprint", nil,
+		"of the provider, for certificates that are not publicly trusted")
 	f.BoolVar(&c.withoutProvider, "without-provider", false, "make no IAM provider")
-	f.StringVar(&c.distribution, "for", "", "write API server settings for: kubeadm, capi, kops, k3s, rke2, talos or eks-anywhere")
-	f.StringVar(&c.present, "present-issuer", "", "the cluster's present issuer, which stays accepted (default: asked with --kubeconfig, or the distribution's own)")
+	f.StringVar(&c.distribution, "for", "",
+		"write API server settings for: kubeadm, capi, kops, k3s, rke2, talos or eks-anywhere")
+	f.StringVar(&c.present, "present-issuer", "",
+		"the cluster's present issuer, which stays accepted (default: asked with --kubeconfig, or the "+
+			"distribution's own)")
 	f.StringVar(&c.namespace, "namespace", "", "namespace of the cluster's objects in a management cluster")
 	f.StringArrayVar(&c.publicKeys, "public-key", nil, "PEM file of the cluster's keys; may be repeated")
 	flags.KeyKind(cmd, &c.kind, token.DefaultKind, "a new key: "+token.KindChoice())
 	f.DurationVar(&c.maxAge, "max-age", 5*time.Minute, "how long readers may keep the documents; at most an hour")
-	f.StringVar(&c.jwksPath, "jwks-path", "", "where the keys are below the URL, keys.json in EKS Anywhere's guide (default: openid/v1/jwks)")
-	f.BoolVar(&c.emptyIDs, "empty-kid", false, "repeat each key under an empty kid, for tokens of API servers before 1.16")
-	f.DurationVar(&c.readBack, "read-back", 30*time.Second, "how long to wait until readers find what was published; 0 does not look")
-	_ = cmd.RegisterFlagCompletionFunc("style", cobra.FixedCompletions([]string{"virtual", "path", "dualstack"}, cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("for", cobra.FixedCompletions([]string{"kubeadm", "capi", "kops", "k3s", "rke2", "talos", "eks-anywhere"}, cobra.ShellCompDirectiveNoFileComp))
+	f.StringVar(&c.jwksPath, "jwks-path", "",
+		"where the keys are below the URL, keys.json in EKS Anywhere's guide (default: openid/v1/jwks)")
+	f.BoolVar(&c.emptyIDs, "empty-kid", false,
+		"repeat each key under an empty kid, for tokens of API servers before 1.16")
+	f.DurationVar(&c.readBack, "read-back", 30*time.Second,
+		"how long to wait until readers find what was published; 0 does not look")
+	_ = cmd.RegisterFlagCompletionFunc("style", cobra.FixedCompletions([]string{"virtual", "path", "dualstack"},
+		cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("for",
+		cobra.FixedCompletions([]string{"kubeadm", "capi", "kops", "k3s", "rke2", "talos", "eks-anywhere"},
+			cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -108,15 +123,18 @@ func (c *initConfig) validate() error {
 	case c.name == "":
 		return fault.New(fault.Usage, "no name given").Hint("add --name CLUSTER")
 	case (c.bucket == "") == (c.directory == ""):
-		return fault.New(fault.Usage, "want one place to publish in").Hint("--bucket NAME --region REGION, or --directory PATH with --url URL")
+		return fault.New(fault.Usage, "want one place to publish in").
+			Hint("--bucket NAME --region REGION, or --directory PATH with --url URL")
 	case c.bucket != "" && c.region == "":
 		return fault.New(fault.Usage, "the bucket's region is not given").Hint("add --region REGION")
 	case c.directory != "" && c.url == "":
-		return fault.New(fault.Usage, "the URL under which the folder is served is not given").Hint("add --url https://HOST/PATH")
+		return fault.New(fault.Usage, "the URL under which the folder is served is not given").
+			Hint("add --url https://HOST/PATH")
 	case c.maxAge < 0 || c.maxAge > time.Hour:
 		return fault.New(fault.Usage, "--max-age %s: want at most an hour", c.maxAge)
 	case len(validation.IsDNS1123Subdomain(c.name)) > 0:
-		return fault.New(fault.Usage, "--name %q: want a name that an Issuer object can have: a-z, 0-9, - and .", c.name)
+		return fault.New(fault.Usage, "--name %q: want a name that an Issuer object can have: a-z, 0-9, - and .",
+			c.name)
 	case !token.Kind(c.kind).IsValid():
 		return fault.New(fault.Usage, "--kind %q: want %s", c.kind, token.KindChoice())
 	case c.bucket != "" && !arn.IsBucket(c.bucket):
@@ -124,7 +142,8 @@ func (c *initConfig) validate() error {
 	case c.region != "" && !arn.IsRegion(c.region):
 		return fault.New(fault.Usage, "--region %q: want a region", c.region).Hint("for example eu-west-1")
 	case c.distribution != "" && !slices.Contains(apiserverflags.Names(), apiserverflags.Name(c.distribution)):
-		return fault.New(fault.Usage, "--for %q is not known", c.distribution).Hint("want one of kubeadm, capi, kops, k3s, rke2, talos, eks-anywhere")
+		return fault.New(fault.Usage, "--for %q is not known", c.distribution).
+			Hint("want one of kubeadm, capi, kops, k3s, rke2, talos, eks-anywhere")
 	}
 	if err := c.validateProviders(); err != nil {
 		return err
@@ -140,7 +159,8 @@ func (c *initConfig) validate() error {
 		return fault.New(fault.Usage, "%w", err)
 	}
 	if strings.HasSuffix(c.url, "/") {
-		return fault.New(fault.Usage, "issuer %q ends with a slash, which would be part of it everywhere", c.url).Hint("use %s", strings.TrimRight(c.url, "/"))
+		return fault.New(fault.Usage, "issuer %q ends with a slash, which would be part of it everywhere", c.url).
+			Hint("use %s", strings.TrimRight(c.url, "/"))
 	}
 	if _, err := c.read.Reader(); err != nil {
 		return err
@@ -172,7 +192,8 @@ func (c *initConfig) validateProviders() error {
 	}
 	for _, one := range c.thumbprints {
 		if !thumbprint.MatchString(one) {
-			return fault.New(fault.Usage, "--thumbprint %q: want the SHA-1 of a certificate, 40 hexadecimal digits", one).Hint("rolecall issuer verify prints it")
+			return fault.New(fault.Usage, "--thumbprint %q: want the SHA-1 of a certificate, 40 hexadecimal digits",
+				one).Hint("rolecall issuer verify prints it")
 		}
 	}
 	return nil
@@ -231,22 +252,32 @@ func (c *initConfig) object() (*v1alpha1.Issuer, error) {
 	object.Spec.Probe.ServiceAccount = v1alpha1.ObjectName{Namespace: "default", Name: "default"}
 	object.Spec.Publish.MaxAgeSeconds = int32(c.maxAge.Seconds())
 	if c.bucket != "" {
-		object.Spec.Publish.S3 = &v1alpha1.S3Target{Bucket: c.bucket, Region: c.region, Prefix: strings.Trim(c.prefix, "/")}
+		object.Spec.Publish.S3 = &v1alpha1.S3Target{
+			Bucket: c.bucket,
+			Region: c.region,
+			Prefix: strings.Trim(c.prefix, "/"),
+		}
 	} else {
 		object.Spec.Publish.Directory = &v1alpha1.Directory{Path: c.directory}
 	}
 	if !c.withoutProvider {
 		for _, role := range append([]string{""}, c.roles...) {
-			object.Spec.Providers = append(object.Spec.Providers, v1alpha1.IAMProvider{ClientIDs: c.audiences, RoleARN: role, Thumbprints: c.thumbprints})
+			object.Spec.Providers = append(object.Spec.Providers, v1alpha1.IAMProvider{
+				ClientIDs:   c.audiences,
+				RoleARN:     role,
+				Thumbprints: c.thumbprints,
+			})
 		}
 	}
 	there, err := c.dir.folder().Load()
 	if err == nil && there.Spec.URL != c.url {
-		return nil, fault.New(fault.Conflict, "%s is of issuer %s", c.dir.folder().IssuerFile(), there.Spec.URL).Hint("give another folder with --dir: another URL is another issuer")
+		return nil, fault.New(fault.Conflict, "%s is of issuer %s", c.dir.folder().IssuerFile(), there.Spec.URL).
+			Hint("give another folder with --dir: another URL is another issuer")
 	}
 	if err == nil { // what init does not ask for was added by hand
 		object.Spec.Probe, object.Spec.Rotation = there.Spec.Probe, there.Spec.Rotation
-		object.Spec.Publish.JWKSPath, object.Spec.Publish.EmptyKIDs = there.Spec.Publish.JWKSPath, there.Spec.Publish.EmptyKIDs
+		object.Spec.Publish.JWKSPath, object.Spec.Publish.EmptyKIDs = there.Spec.Publish.JWKSPath,
+			there.Spec.Publish.EmptyKIDs
 		if !c.given("max-age") {
 			object.Spec.Publish.MaxAgeSeconds = there.Spec.Publish.MaxAgeSeconds
 		}
@@ -324,11 +355,13 @@ func (c *initConfig) render(jwksPath, present string, own bool) (*apiserverflags
 		return nil, nil
 	}
 	settings, err := apiserverflags.For(apiserverflags.Name(c.distribution), apiserverflags.Issuer{
-		URL: c.url, Present: present, JWKSURI: c.url + "/" + cmp.Or(jwksPath, document.JWKSPath), Cluster: c.name, Namespace: c.namespace,
+		URL: c.url, Present: present, JWKSURI: c.url + "/" +
+			cmp.Or(jwksPath, document.JWKSPath), Cluster: c.name, Namespace: c.namespace,
 		Bucket: c.bucket, Prefix: strings.Trim(c.prefix, "/"), OwnKeys: own,
 	})
 	if err != nil {
-		return nil, fault.New(fault.Usage, "%w", err).Hint("name the present issuer with --present-issuer, or ask the cluster with --kubeconfig")
+		return nil, fault.New(fault.Usage, "%w", err).
+			Hint("name the present issuer with --present-issuer, or ask the cluster with --kubeconfig")
 	}
 	return &settings, nil
 }
@@ -341,7 +374,8 @@ func (c *initConfig) writeSettings(sys cli.System, settings *apiserverflags.Sett
 	if err := c.dir.folder().Write(settings.File, []byte(settings.Text)); err != nil {
 		return err
 	}
-	fmt.Fprintf(sys.Stdout, "issuer: %s\nsettings: %s\n\n%s\n", c.url, c.dir.folder().Path(settings.File), settings.Text)
+	fmt.Fprintf(sys.Stdout, "issuer: %s\nsettings: %s\n\n%s\n", c.url, c.dir.folder().Path(settings.File),
+		settings.Text)
 	for i, step := range settings.Steps {
 		fmt.Fprintf(sys.Stdout, "%d. %s\n", i+1, step)
 	}

@@ -30,7 +30,8 @@ the API servers, rotation.json is how far a rotation is.`,
 		Args: cli.NoSuchCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newIssuerInit(sys), newIssuerJWKS(sys), newIssuerPublish(sys), newIssuerVerify(sys), newIssuerRotate(sys))
+	cmd.AddCommand(newIssuerInit(sys), newIssuerJWKS(sys), newIssuerPublish(sys), newIssuerVerify(sys),
+		newIssuerRotate(sys))
 	return cmd
 }
 

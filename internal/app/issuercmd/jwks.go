@@ -40,10 +40,14 @@ func newIssuerJWKS(sys cli.System) *cobra.Command {
 		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context(), sys) },
 	}
-	cmd.Flags().StringArrayVarP(&c.files, "filename", "f", nil, "PEM file of keys or certificates, newest first; of private keys the public half is taken; - for standard input")
+	cmd.Flags().StringArrayVarP(&c.files, "filename", "f", nil,
+		"PEM file of keys or certificates, newest first; of private keys the public half is taken; "+
+			"- for standard input")
 	c.cluster.Add(cmd)
-	cmd.Flags().StringVar(&c.secret, "secret", "", "NAMESPACE/NAME of the Secret with the key pair, of EKS Anywhere (eksa-system/CLUSTER-sa) or Cluster API")
-	cmd.Flags().BoolVar(&c.emptyIDs, "empty-kid", false, "repeat each key under an empty kid, for tokens of API servers before 1.16")
+	cmd.Flags().StringVar(&c.secret, "secret", "",
+		"NAMESPACE/NAME of the Secret with the key pair, of EKS Anywhere (eksa-system/CLUSTER-sa) or Cluster API")
+	cmd.Flags().BoolVar(&c.emptyIDs, "empty-kid", false,
+		"repeat each key under an empty kid, for tokens of API servers before 1.16")
 	return cmd
 }
 
@@ -88,7 +92,8 @@ func (c *jwksConfig) keys(ctx context.Context, sys cli.System) ([]token.PublicKe
 		sets = append(sets, keys)
 	}
 	if len(sets) == 0 {
-		return nil, fault.New(fault.Usage, "no keys named").Hint("rolecall issuer jwks -f sa.pub, or --kubeconfig FILE for a running cluster")
+		return nil, fault.New(fault.Usage, "no keys named").
+			Hint("rolecall issuer jwks -f sa.pub, or --kubeconfig FILE for a running cluster")
 	}
 	keys, err := document.Union(sets...)
 	if err != nil {
@@ -129,7 +134,8 @@ func parsePublicKeys(name string, text []byte) ([]token.PublicKey, error) {
 func (c *jwksConfig) fromSecret(ctx context.Context) ([]token.PublicKey, error) {
 	namespace, name, ok := strings.Cut(c.secret, "/")
 	if !ok || namespace == "" || name == "" {
-		return nil, fault.New(fault.Usage, "secret %q: want NAMESPACE/NAME", c.secret).Hint("for EKS Anywhere eksa-system/CLUSTER-sa")
+		return nil, fault.New(fault.Usage, "secret %q: want NAMESPACE/NAME", c.secret).
+			Hint("for EKS Anywhere eksa-system/CLUSTER-sa")
 	}
 	client, err := c.cluster.Client()
 	if err != nil {

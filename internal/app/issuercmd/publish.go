@@ -43,8 +43,10 @@ over another issuer's documents.`,
 	c.dir.flags(cmd)
 	c.cluster.Add(cmd)
 	c.read.Add(cmd)
-	cmd.Flags().BoolVar(&c.dropUnseen, "drop-unseen", false, "without --kubeconfig, remove published keys that sa.pub lacks")
-	cmd.Flags().DurationVar(&c.readBack, "read-back", 30*time.Second, "how long to wait until readers find what was published; 0 does not look")
+	cmd.Flags().BoolVar(&c.dropUnseen, "drop-unseen", false,
+		"without --kubeconfig, remove published keys that sa.pub lacks")
+	cmd.Flags().DurationVar(&c.readBack, "read-back", 30*time.Second,
+		"how long to wait until readers find what was published; 0 does not look")
 	return cmd
 }
 
@@ -85,7 +87,9 @@ func tellPublished(sys cli.System) func(desk.Published) {
 		}
 		fmt.Fprintf(sys.Stderr, "%s at %s: %s\n", what, done.Issuer, strings.Join(done.Keys, " "))
 		if done.Invalidation != "" {
-			fmt.Fprintf(sys.Stderr, "CloudFront, if it stands before the bucket, may hold old copies; drop them:\n  %s\n", done.Invalidation)
+			fmt.Fprintf(sys.Stderr,
+				"CloudFront, if it stands before the bucket, may hold old copies; drop them:\n  %s\n",
+				done.Invalidation)
 		}
 	}
 }

@@ -60,8 +60,10 @@ func (c *rotateConfig) flags(cmd *cobra.Command) {
 	c.dir.flags(cmd)
 	c.cluster.Add(cmd)
 	c.read.Add(cmd)
-	cmd.Flags().DurationVar(&c.cacheFor, "cache-for", 0, "longest time that readers use cached keys (default: issuer.yaml's, or 2h)")
-	cmd.Flags().DurationVar(&c.drainFor, "drain-for", 0, "longest life of a token (default: issuer.yaml's, or 24h10m, or that of the longest token of a pod)")
+	cmd.Flags().DurationVar(&c.cacheFor, "cache-for", 0,
+		"longest time that readers use cached keys (default: issuer.yaml's, or 2h)")
+	cmd.Flags().DurationVar(&c.drainFor, "drain-for", 0,
+		"longest life of a token (default: issuer.yaml's, or 24h10m, or that of the longest token of a pod)")
 }
 
 func newRotateAbort(sys cli.System) *cobra.Command {
@@ -87,7 +89,8 @@ func (c *rotateConfig) open(ctx context.Context, sys cli.System) (*desk.Desk, er
 	}
 	if len(d.Servers) == 0 {
 		return nil, fault.New(fault.Usage, "a rotation is decided by what the API servers do").
-			Hint("add --kubeconfig FILE, and --api-server URL for each API server if they have not registered themselves")
+			Hint("add --kubeconfig FILE, and --api-server URL for each API server " +
+				"if they have not registered themselves")
 	}
 	return d, nil
 }
@@ -136,7 +139,8 @@ func (c *rotateConfig) explain(err error) error {
 		return fault.New(fault.Denied, "%w", err).Hint("nothing else is missing: try again then")
 	}
 	return fault.New(fault.Denied, "%w", err).
-		Hint("rolecall issuer rotate status --dir %s%s shows what the step needs", fault.Quote(c.dir.dir), c.cluster.Words())
+		Hint("rolecall issuer rotate status --dir %s%s shows what the step needs", fault.Quote(c.dir.dir),
+			c.cluster.Words())
 }
 
 // printStep says what is to be done now, and with which files.
@@ -155,12 +159,15 @@ func printSessions(sys cli.System, sessions *desk.Sessions) {
 	for _, err := range sessions.Unlisted {
 		fmt.Fprintf(sys.Stderr, "roles that trust the issuer cannot be listed: %v\n", err)
 	}
-	fmt.Fprintf(sys.Stdout, "\nSessions that were taken with the leaked key live on. End them on each role that trusts the issuer:\n")
+	fmt.Fprintf(sys.Stdout, "\nSessions that were taken with the leaked key live on. End them on each role that "+
+		"trusts the issuer:\n")
 	for _, command := range sessions.Commands {
 		fmt.Fprintf(sys.Stdout, "  %s\n", command)
 	}
 	if !sessions.Again.IsZero() {
-		fmt.Fprintf(sys.Stdout, "STS may use cached keys until %s: do it again then, with that time.\n", sessions.Again.UTC().Format(time.RFC3339))
+		fmt.Fprintf(sys.Stdout, "STS may use cached keys until %s: do it again then, with that time.\n",
+			sessions.Again.UTC().Format(time.RFC3339))
 	}
-	fmt.Fprintf(sys.Stdout, "Pods lose their sessions with it: restart them, which also gives them tokens of the new key.\n")
+	fmt.Fprintf(sys.Stdout, "Pods lose their sessions with it: restart them, which also gives them tokens of the "+
+		"new key.\n")
 }

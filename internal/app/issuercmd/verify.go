@@ -54,9 +54,12 @@ Exit codes: 0 nothing but warnings, 1 tokens are refused, 2 wrong usage.`,
 	c.cluster.Add(cmd)
 	c.read.Add(cmd)
 	cmd.Flags().StringVar(&c.url, "url", "", "check this issuer instead of the folder's")
-	cmd.Flags().StringArrayVar(&c.audiences, "audience", nil, "audience of the tokens; may be repeated (default: those of the folder's providers, or sts.amazonaws.com)")
+	cmd.Flags().StringArrayVar(&c.audiences, "audience", nil,
+		"audience of the tokens; may be repeated (default: those of the folder's providers, or sts.amazonaws.com)")
 	cmd.Flags().StringVar(&c.tokenFile, "token", "", "file of a token to check as well")
-	cmd.Flags().StringVar(&c.role, "role", "", "ARN of a role that tokens are exchanged for: check that its account has a provider (default: the folder's probe.roleARN)")
+	cmd.Flags().StringVar(&c.role, "role", "",
+		"ARN of a role that tokens are exchanged for: check that its account has a provider (default: the folder's "+
+			"probe.roleARN)")
 	cmd.Flags().BoolVar(&c.withoutAWS, "without-aws", false, "do not ask IAM")
 	output = cli.Output(cmd, "table", "json")
 	return cmd
@@ -126,7 +129,8 @@ func readToken(file string) (*token.JWT, error) {
 	}
 	decoded, err := token.Decode(string(bytes.TrimSpace(text)))
 	if err != nil {
-		return nil, fault.New(fault.Invalid, "%s: %w", file, err).Hint("want the file that the pod has at AWS_WEB_IDENTITY_TOKEN_FILE")
+		return nil, fault.New(fault.Invalid, "%s: %w", file, err).
+			Hint("want the file that the pod has at AWS_WEB_IDENTITY_TOKEN_FILE")
 	}
 	return decoded, nil
 }
@@ -159,7 +163,8 @@ func printVerdict(sys cli.System, output, url string, findings []inspect.Finding
 		}
 	}
 	if counts[inspect.Error] > 0 {
-		return fault.New(fault.Denied, "%s: %d errors, %d warnings", url, counts[inspect.Error], counts[inspect.Warning])
+		return fault.New(fault.Denied, "%s: %d errors, %d warnings", url, counts[inspect.Error],
+			counts[inspect.Warning])
 	}
 	fmt.Fprintf(sys.Stderr, "%s: sound, %d warnings\n", url, counts[inspect.Warning])
 	return nil

@@ -439,7 +439,8 @@ func (w *world) check(when string) {
 			SwitchedAt: state.SwitchedAt.UTC().Format(time.RFC3339),
 		}
 		discovery, jwks := side.reader.Read(w.t.Context(), issuerURL)
-		seen.Published = fmt.Sprintf("%s %q\n%s %q", discovery.Text, discovery.CacheControl, jwks.Text, jwks.CacheControl)
+		seen.Published = fmt.Sprintf("%s %q\n%s %q", discovery.Text, discovery.CacheControl, jwks.Text,
+			jwks.CacheControl)
 		if accepted, err := files.Accepts(); err == nil {
 			seen.Accepted = document.IDs(accepted)
 			slices.Sort(seen.Accepted)

@@ -17,7 +17,12 @@ const (
 
 // setCondition is true without err.
 func setCondition(object *v1alpha1.Issuer, kind, reason string, err error) {
-	condition := metav1.Condition{Type: kind, Status: metav1.ConditionTrue, Reason: reason, ObservedGeneration: object.Generation}
+	condition := metav1.Condition{
+		Type:               kind,
+		Status:             metav1.ConditionTrue,
+		Reason:             reason,
+		ObservedGeneration: object.Generation,
+	}
 	if err != nil {
 		condition.Status, condition.Reason, condition.Message = metav1.ConditionFalse, "Failed", short(err.Error())
 	}

@@ -144,7 +144,8 @@ func (r *Reconciler) applySecret(ctx context.Context, look *round) error {
 		return fmt.Errorf("read the keys: %w", err)
 	}
 	missing := err != nil
-	if look.secret = found.Data; look.state.Phase == rotation.Stable && !plan.HoldsLeaked(found.Data, look.state.Leaked) {
+	if look.secret = found.Data; look.state.Phase == rotation.Stable &&
+		!plan.HoldsLeaked(found.Data, look.state.Leaked) {
 		return nil
 	}
 	served, err := observe.Union(look.view.Asked)
@@ -158,14 +159,19 @@ func (r *Reconciler) applySecret(ctx context.Context, look *round) error {
 	return r.writeSecret(ctx, look, missing, found, wanted)
 }
 
-func (r *Reconciler) writeSecret(ctx context.Context, look *round, missing bool, found *corev1.Secret, wanted plan.Files) error {
+func (r *Reconciler) writeSecret(
+	ctx context.Context, look *round, missing bool, found *corev1.Secret, wanted plan.Files,
+) error {
 	spec := look.object.Spec.Rotation.Secret
 	secrets := r.Objects.CoreV1().Secrets(spec.Namespace)
 	same := maps.EqualFunc(found.Data, wanted, func(a, b []byte) bool { return string(a) == string(b) })
 	var err error
 	switch {
 	case missing:
-		_, err = secrets.Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: spec.Name}, Data: wanted}, metav1.CreateOptions{})
+		_, err = secrets.Create(ctx, &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Name: spec.Name},
+			Data:       wanted,
+		}, metav1.CreateOptions{})
 	case !same:
 		found.Data = wanted // the version that was read: a faster writer wins
 		_, err = secrets.Update(ctx, found, metav1.UpdateOptions{})
@@ -204,7 +210,8 @@ func (r *Reconciler) publish(ctx context.Context, look *round) error {
 		status.PublishedAt = &metav1.Time{Time: r.Now()}
 		r.event(look.object, corev1.EventTypeNormal, "Published", "keys "+strings.Join(document.IDs(keys), ", "))
 		if _, direct := bucket.Of(spec.URL); spec.Publish.S3 != nil && !direct {
-			r.event(look.object, corev1.EventTypeNormal, "DropOldCopies", bucket.Invalidation(spec.URL, documents.JWKS.Name, documents.Discovery.Name))
+			r.event(look.object, corev1.EventTypeNormal, "DropOldCopies",
+				bucket.Invalidation(spec.URL, documents.JWKS.Name, documents.Discovery.Name))
 		}
 		look.view.Discovery, look.view.JWKS = r.Reader.Read(ctx, spec.URL)
 	}
@@ -227,7 +234,12 @@ func (r *Reconciler) providers(ctx context.Context, object *v1alpha1.Issuer) err
 
 // verify judges what anybody reads, as STS does.
 func (r *Reconciler) verify(look *round) {
-	seen := inspect.Observation{Issuer: look.object.Spec.URL, Now: r.Now(), Discovery: look.view.Discovery, JWKS: look.view.JWKS}
+	seen := inspect.Observation{
+		Issuer:    look.object.Spec.URL,
+		Now:       r.Now(),
+		Discovery: look.view.Discovery,
+		JWKS:      look.view.JWKS,
+	}
 	for _, asked := range look.view.Asked {
 		seen.Servers = append(seen.Servers, asked.ServerKeys)
 	}
@@ -264,7 +276,8 @@ func (r *Reconciler) rotate(ctx context.Context, look *round) (moved bool, err e
 	}
 	parameters := plan.Parameters(&look.object.Spec, longest)
 	facts.Stored = look.secret.Stored(look.state)
-	if facts.Exchanges = int(status.Rotation.Exchanges); look.state.Phase == rotation.Signing && !parameters.WithoutCanary && !look.state.Emergency {
+	if facts.Exchanges = int(status.Rotation.Exchanges); look.state.Phase == rotation.Signing &&
+		!parameters.WithoutCanary && !look.state.Emergency {
 		facts.Exchanges, facts.ExchangeErr = r.exchange(ctx, look, facts.Exchanges)
 	}
 	state, gate := rotation.Look(look.state, parameters, facts)
@@ -283,7 +296,8 @@ func (r *Reconciler) rotate(ctx context.Context, look *round) (moved bool, err e
 	plan.SetState(status, after, gate, 0)
 	r.event(look.object, corev1.EventTypeNormal, "Rotation", fmt.Sprintf("%s: %s", after.Phase, gate.Do))
 	if after.Phase == rotation.Retiring && after.Emergency {
-		r.event(look.object, corev1.EventTypeWarning, "DenyOlderSessions", "on each role that trusts "+look.object.Spec.URL+": "+plan.DenyOlderSessions("ROLE", r.Now()))
+		r.event(look.object, corev1.EventTypeWarning, "DenyOlderSessions",
+			"on each role that trusts "+look.object.Spec.URL+": "+plan.DenyOlderSessions("ROLE", r.Now()))
 	}
 	return true, nil
 }
@@ -295,7 +309,8 @@ func (r *Reconciler) abort(look *round, facts rotation.Facts) (bool, error) {
 		return false, err
 	}
 	plan.SetState(&look.object.Status, state, rotation.Gate{}, 0)
-	r.event(look.object, corev1.EventTypeWarning, "Rotation", fmt.Sprintf("%s: the new key %s has leaked, nothing uses it", state.Phase, look.state.NewKID))
+	r.event(look.object, corev1.EventTypeWarning, "Rotation",
+		fmt.Sprintf("%s: the new key %s has leaked, nothing uses it", state.Phase, look.state.NewKID))
 	return true, nil
 }
 
@@ -312,13 +327,15 @@ func (r *Reconciler) start(ctx context.Context, look *round, facts rotation.Fact
 			return false, err
 		}
 	}
-	emergency := slices.ContainsFunc(facts.Servers, func(s rotation.Server) bool { return slices.Contains(look.state.Leaked, s.Signs) })
+	emergency := slices.ContainsFunc(facts.Servers,
+		func(s rotation.Server) bool { return slices.Contains(look.state.Leaked, s.Signs) })
 	state, err := rotation.Start(look.state, facts, next.ID, emergency)
 	if err != nil {
 		return false, err
 	}
 	plan.SetState(&look.object.Status, state, rotation.Gate{}, 0)
-	r.event(look.object, corev1.EventTypeNormal, "Rotation", fmt.Sprintf("%s: from %s to %s", state.Phase, state.OldKID, state.NewKID))
+	r.event(look.object, corev1.EventTypeNormal, "Rotation",
+		fmt.Sprintf("%s: from %s to %s", state.Phase, state.OldKID, state.NewKID))
 	return true, nil
 }
 

@@ -87,7 +87,8 @@ func TestEnsureBucket(t *testing.T) {
 			t.Errorf("%s is not open: %s", opened, policy())
 		}
 	}
-	foreign := `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:DeleteObject","Resource":"arn:aws:s3:::keys/*"}]}`
+	foreign := `{"Version":"2012-10-17","Statement":[` +
+		`{"Effect":"Deny","Principal":"*","Action":"s3:DeleteObject","Resource":"arn:aws:s3:::keys/*"}]}`
 	if _, err := buckets.PutBucketPolicy(t.Context(), &s3.PutBucketPolicyInput{
 		Bucket: awssdk.String("keys"),
 		Policy: awssdk.String(foreign),
@@ -128,7 +129,8 @@ func TestProviders(t *testing.T) {
 		}
 	}
 	spec.Providers = []v1alpha1.IAMProvider{{RoleARN: "arn:aws:iam::444455556666:role/none"}}
-	if found := accounts.Providers(t.Context(), spec); len(found) != 1 || found[0].Err == "" || found[0].Account != "of these credentials" {
+	if found := accounts.Providers(t.Context(), spec); len(found) != 1 || found[0].Err == "" ||
+		found[0].Account != "of these credentials" {
 		t.Errorf("an account that cannot be asked: %+v", found)
 	}
 }

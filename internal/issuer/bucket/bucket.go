@@ -38,7 +38,8 @@ func URL(style Style, name, region, prefix string) (string, error) {
 		}
 	}
 	if dotted && style == VirtualHost {
-		return "", fmt.Errorf("bucket %q: S3's certificate covers no name with dots as a virtual host; use style %s", name, Path)
+		return "", fmt.Errorf("bucket %q: S3's certificate covers no name with dots as a virtual host; use style %s",
+			name, Path)
 	}
 	if prefix = strings.Trim(prefix, "/"); prefix != "" {
 		prefix = "/" + prefix
@@ -80,7 +81,9 @@ func Policy(region, name string, objects []string) ([]byte, error) {
 func Opens(policy, object string) bool { return policy != "" && strings.Contains(policy, object) }
 
 // s3Host is S3's own host names, a bucket's before them if it is a virtual host.
-var s3Host = regexp.MustCompile(`^(?:([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])\.)?s3(?:\.dualstack)?(?:[.-][a-z0-9-]+)?\.(?:amazonaws\.com(?:\.cn)?|amazonaws\.eu|c2s\.ic\.gov|sc2s\.sgov\.gov|cloud\.adc-e\.uk|csp\.hci\.ic\.gov)$`)
+var s3Host = regexp.MustCompile(`^(?:([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])\.)?` +
+	`s3(?:\.dualstack)?(?:[.-][a-z0-9-]+)?\.` +
+	`(?:amazonaws\.com(?:\.cn)?|amazonaws\.eu|c2s\.ic\.gov|sc2s\.sgov\.gov|cloud\.adc-e\.uk|csp\.hci\.ic\.gov)$`)
 
 // Of returns the bucket that stands in a URL of S3's own, in any style. It
 // is not found where something else, as CloudFront, stands before the bucket.

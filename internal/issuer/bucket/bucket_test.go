@@ -31,7 +31,9 @@ func TestURL(t *testing.T) {
 		}
 	}
 	policy, err := bucket.Policy("cn-north-1", "keys", []string{"c1/a", "c1/b"})
-	want := `{"Version":"2012-10-17","Statement":[{"Sid":"PublicIssuerDocuments","Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":["arn:aws-cn:s3:::keys/c1/a","arn:aws-cn:s3:::keys/c1/b"]}]}`
+	want := `{"Version":"2012-10-17","Statement":[{"Sid":"PublicIssuerDocuments","Effect":"Allow",` +
+		`"Principal":"*","Action":"s3:GetObject",` +
+		`"Resource":["arn:aws-cn:s3:::keys/c1/a","arn:aws-cn:s3:::keys/c1/b"]}]}`
 	if string(policy) != want || err != nil {
 		t.Errorf("policy %s, %v", policy, err)
 	}
@@ -64,7 +66,8 @@ func TestOf(t *testing.T) {
 // TestOpens: a policy that names the object is left as it is; another is not ours.
 func TestOpens(t *testing.T) {
 	t.Parallel()
-	ours, err := bucket.Policy("eu-west-1", "keys", []string{"c1/.well-known/openid-configuration", "c1/openid/v1/jwks"})
+	ours, err := bucket.Policy("eu-west-1", "keys",
+		[]string{"c1/.well-known/openid-configuration", "c1/openid/v1/jwks"})
 	if err != nil {
 		t.Fatal(err)
 	}

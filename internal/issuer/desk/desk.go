@@ -90,7 +90,8 @@ func (d *Desk) wanted(state rotation.State, view observe.View) ([]token.PublicKe
 		keys, err := view.Wanted(state, known)
 		if err != nil {
 			return nil, fault.New(fault.Unavailable, "%w", err).
-				Hint("publishing without it could lock its pods out; bring it back, or leave it out with --api-server for the others")
+				Hint("publishing without it could lock its pods out; bring it back, or leave it out with " +
+					"--api-server for the others")
 		}
 		return keys, nil
 	}

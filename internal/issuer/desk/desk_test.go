@@ -167,7 +167,8 @@ func TestRotation(t *testing.T) {
 		files []string
 		then  func() // what lets the next step pass
 	}{
-		{rotation.KeyCreated, []string{"next.key"}, []string{"next.key", "rotation.json", "sa.key", "sa.pub"}, func() {}},
+		{rotation.KeyCreated, []string{"next.key"}, []string{"next.key", "rotation.json", "sa.key", "sa.pub"},
+			func() {}},
 		{rotation.Published, nil, []string{"next.key", "rotation.json", "sa.key", "sa.pub"}, func() {
 			o.refused("wait until")
 			o.now = o.now.Add(2 * time.Hour)
@@ -176,15 +177,17 @@ func TestRotation(t *testing.T) {
 			o.refused("serves the new key")
 			o.roll()
 		}},
-		{rotation.Signing, []string{"sa.key", "sa.pub"}, []string{"next.key", "old.key", "rotation.json", "sa.key", "sa.pub"}, func() {
-			o.refused("signs with the new key")
-			o.roll()
-		}},
+		{rotation.Signing, []string{"sa.key", "sa.pub"},
+			[]string{"next.key", "old.key", "rotation.json", "sa.key", "sa.pub"}, func() {
+				o.refused("signs with the new key")
+				o.roll()
+			}},
 		{rotation.Draining, nil, []string{"next.key", "old.key", "rotation.json", "sa.key", "sa.pub"}, func() {
 			o.refused("wait until")
 			o.now = o.now.Add(25 * time.Hour)
 		}},
-		{rotation.Retiring, []string{"sa.pub"}, []string{"next.key", "old.key", "old.pub", "rotation.json", "sa.key", "sa.pub"}, func() {
+		{rotation.Retiring, []string{"sa.pub"}, []string{"next.key", "old.key", "old.pub", "rotation.json", "sa.key",
+			"sa.pub"}, func() {
 			o.refused("has dropped the old key")
 			o.roll()
 		}},
@@ -234,7 +237,8 @@ func TestEmergency(t *testing.T) {
 		}
 		phases = append(phases, step.State.Phase)
 		if sessions := step.Sessions; step.State.Phase == rotation.Retiring {
-			if sessions == nil || len(sessions.Commands) != 1 || !strings.Contains(sessions.Commands[0], "--role-name ROLE ") {
+			if sessions == nil || len(sessions.Commands) != 1 ||
+				!strings.Contains(sessions.Commands[0], "--role-name ROLE ") {
 				t.Fatalf("sessions %+v", sessions)
 			}
 			if want := o.now.Add(2 * time.Hour); !sessions.Again.Equal(want) {
@@ -245,7 +249,8 @@ func TestEmergency(t *testing.T) {
 		o.roll()
 		last = step
 	}
-	want := []rotation.Phase{rotation.KeyCreated, rotation.Published, rotation.Signing, rotation.Retiring, rotation.Stable}
+	want := []rotation.Phase{rotation.KeyCreated, rotation.Published, rotation.Signing, rotation.Retiring,
+		rotation.Stable}
 	if diff := cmp.Diff(want, phases); diff != "" {
 		t.Errorf("phases (-want +got):\n%s", diff)
 	}
@@ -356,7 +361,8 @@ func TestPublishUnasked(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = o.Publish(t.Context(), false)
-	if hints := fault.HintsOf(err); fault.KindOf(err) != fault.NotFound || !slices.Contains(hints, "add --kubeconfig FILE to take the keys from the API servers") {
+	if hints := fault.HintsOf(err); fault.KindOf(err) != fault.NotFound ||
+		!slices.Contains(hints, "add --kubeconfig FILE to take the keys from the API servers") {
 		t.Errorf("without sa.pub: %v, %q", err, hints)
 	}
 }
@@ -376,7 +382,8 @@ func TestFolder(t *testing.T) {
 	if diff := cmp.Diff(o.Issuer, loaded); diff != "" || err != nil {
 		t.Errorf("issuer.yaml (-written +read):\n%s%v", diff, err)
 	}
-	for _, text := range []string{"", "kind: Issuer", "apiVersion: rolecall.io/v1alpha1\nkind: Issuer\nspec: {urls: x}"} {
+	for _, text := range []string{"", "kind: Issuer",
+		"apiVersion: rolecall.io/v1alpha1\nkind: Issuer\nspec: {urls: x}"} {
 		if err := o.Folder.Write("issuer.yaml", []byte(text)); err != nil {
 			t.Fatal(err)
 		}
@@ -384,7 +391,10 @@ func TestFolder(t *testing.T) {
 			t.Errorf("%q is %+v, %v", text, loaded, err)
 		}
 	}
-	if made, err := o.Folder.EnsureKeys(func() (*token.Key, error) { return nil, errors.New("a second key") }); made != "" || err != nil {
+	if made, err := o.Folder.EnsureKeys(func() (*token.Key, error) {
+		return nil,
+			errors.New("a second key")
+	}); made != "" || err != nil {
 		t.Errorf("made again: %q, %v", made, err)
 	}
 	unlock, err := o.Folder.Lock()

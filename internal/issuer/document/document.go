@@ -70,7 +70,8 @@ func New(issuer string, keys []token.PublicKey, options Options) (Documents, err
 		path = JWKSPath
 	}
 	if strings.HasPrefix(path, "/") || strings.ContainsAny(path, "?# ") || path == DiscoveryPath {
-		return Documents{}, fmt.Errorf("path %q of the keys: want one below the issuer URL, for example %s", path, JWKSPath)
+		return Documents{}, fmt.Errorf("path %q of the keys: want one below the issuer URL, for example %s",
+			path, JWKSPath)
 	}
 	jwks, err := token.MarshalKeys(keys, options.EmptyIDs)
 	if err != nil {
@@ -132,7 +133,8 @@ type Write struct {
 func Plan(documents Documents, stored Stored, signing []string) ([]Write, error) {
 	for _, kid := range signing {
 		if !slices.Contains(IDs(documents.Keys), kid) {
-			return nil, fmt.Errorf("refuse to publish a key set without %s: an API server signs with it, its tokens would be refused", kid)
+			return nil, fmt.Errorf("refuse to publish a key set without %s: an API server signs with it, its tokens "+
+				"would be refused", kid)
 		}
 	}
 	if err := sameIssuer(documents.Issuer, stored.Discovery); err != nil {
@@ -158,7 +160,8 @@ func sameIssuer(issuer string, discovery Object) error {
 		return nil //nolint:nilerr // no discovery document: there is nothing to protect
 	}
 	if found.Issuer != issuer {
-		return fmt.Errorf("refuse to publish: the place holds the documents of issuer %q, not of %q", found.Issuer, issuer)
+		return fmt.Errorf("refuse to publish: the place holds the documents of issuer %q, not of %q",
+			found.Issuer, issuer)
 	}
 	return nil
 }

@@ -50,7 +50,8 @@ func Union(sets ...[]token.PublicKey) ([]token.PublicKey, error) {
 				union = append(union, key)
 				continue
 			}
-			if known, ok := union[at].Public.(interface{ Equal(crypto.PublicKey) bool }); !ok || !known.Equal(key.Public) {
+			if known, ok := union[at].Public.(interface{ Equal(crypto.PublicKey) bool }); !ok ||
+				!known.Equal(key.Public) {
 				return nil, fmt.Errorf("two different keys have the kid %s", key.ID)
 			}
 		}

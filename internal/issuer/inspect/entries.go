@@ -23,7 +23,8 @@ func (r *report) jwks(o Observation, discovery discoveryDocument) {
 		Keys []map[string]json.RawMessage `json:"keys"`
 	}
 	if err := json.Unmarshal(o.JWKS.Text, &set); err != nil {
-		r.add(Error, "jwks-json", cannotRetrieve, "rolecall issuer publish", "the key set is not JSON with a list of keys: "+err.Error())
+		r.add(Error, "jwks-json", cannotRetrieve, "rolecall issuer publish",
+			"the key set is not JSON with a list of keys: "+err.Error())
 		return
 	}
 	usable, there, kinds := map[string]string{}, map[string]bool{}, map[string]int{}
@@ -41,7 +42,8 @@ func (r *report) jwks(o Observation, discovery discoveryDocument) {
 			continue
 		}
 		if twice := there[entry.id]; twice {
-			r.add(Error, "duplicate-kid", generic, "rolecall issuer publish", fmt.Sprintf("keys[%d]: kid %s is there twice; the last one counts at AWS", i, entry.id))
+			r.add(Error, "duplicate-kid", generic, "rolecall issuer publish",
+				fmt.Sprintf("keys[%d]: kid %s is there twice; the last one counts at AWS", i, entry.id))
 		}
 		there[entry.id] = true
 		if problem == nil || problem.Severity != Error {
@@ -53,12 +55,17 @@ func (r *report) jwks(o Observation, discovery discoveryDocument) {
 	}
 	for _, kind := range []string{"RSA", "EC"} {
 		if kinds[kind] > document.MaxKeysOfType {
-			r.add(Error, "too-many-keys", cannotRetrieve, "rolecall issuer publish --kubeconfig FILE: only what API servers accept is published; take old keys from --service-account-key-file", fmt.Sprintf("%d %s keys are published: AWS takes at most %d", kinds[kind], kind, document.MaxKeysOfType))
+			r.add(Error, "too-many-keys", cannotRetrieve,
+				"rolecall issuer publish --kubeconfig FILE: only what API servers accept is published; take old "+
+					"keys from --service-account-key-file",
+				fmt.Sprintf("%d %s keys are published: AWS takes at most %d",
+					kinds[kind], kind, document.MaxKeysOfType))
 		}
 	}
 	for _, algorithm := range sortedValues(usable) {
 		if discovery.Algorithms != nil && !slices.Contains(*discovery.Algorithms, algorithm) {
-			r.add(Warning, "algorithm-undeclared", "", "rolecall issuer publish", "the discovery document does not declare the algorithm "+algorithm+" of a published key")
+			r.add(Warning, "algorithm-undeclared", "", "rolecall issuer publish",
+				"the discovery document does not declare the algorithm "+algorithm+" of a published key")
 		}
 	}
 }
@@ -110,18 +117,30 @@ func readEntry(members map[string]json.RawMessage) (entry, *Finding) {
 	const publish = "rolecall issuer publish"
 	for _, private := range []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k"} {
 		if _, found := members[private]; found {
-			return e, bad("private-key", "", "the key is known to everybody: rolecall issuer rotate --emergency", "the private member %q is published", private)
+			return e, bad("private-key", "", "the key is known to everybody: rolecall issuer rotate --emergency",
+				"the private member %q is published", private)
 		}
 	}
 	if e.kind != "RSA" && e.kind != "EC" {
-		return e, &Finding{Rule: "key-kind", Severity: Warning, Message: fmt.Sprintf("kty %q: AWS takes RSA and EC only", e.kind), Fix: "rolecall issuer publish leaves it out; API servers must sign with RSA or P-256: rolecall issuer rotate"}
+		return e, &Finding{
+			Rule:     "key-kind",
+			Severity: Warning,
+			Message:  fmt.Sprintf("kty %q: AWS takes RSA and EC only", e.kind),
+			Fix: "rolecall issuer publish leaves it out; API servers must sign with RSA or P-256: rolecall " +
+				"issuer rotate",
+		}
 	}
 	_, hasID := members["kid"]
 	switch {
 	case !hasID:
 		return e, bad("kid-missing", cannotRetrieve, publish, "there is no kid")
 	case e.id == "":
-		return e, &Finding{Rule: "kid-empty", Severity: Info, Message: "an empty kid, for tokens of API servers before 1.16: no supported one needs it", Fix: "rolecall issuer publish, without emptyKIDs in issuer.yaml"}
+		return e, &Finding{
+			Rule:     "kid-empty",
+			Severity: Info,
+			Message:  "an empty kid, for tokens of API servers before 1.16: no supported one needs it",
+			Fix:      "rolecall issuer publish, without emptyKIDs in issuer.yaml",
+		}
 	}
 	if use, found := members["use"]; found && string(use) != `"sig"` {
 		return e, bad("key-use", cannotRetrieve, publish, "use is %s: want \"sig\"", use)
@@ -139,21 +158,26 @@ func readEntry(members map[string]json.RawMessage) (entry, *Finding) {
 }
 
 // key rebuilds the public key and compares its id.
-func (e entry) key(members map[string]json.RawMessage, bad func(rule, aws, fix, format string, args ...any) *Finding) (entry, *Finding) {
+func (e entry) key(
+	members map[string]json.RawMessage, bad func(rule, aws, fix, format string, args ...any) *Finding,
+) (entry, *Finding) {
 	single, err := json.Marshal(map[string]any{"keys": []any{members}})
 	if err != nil {
 		return e, bad("key-members", cannotRetrieve, "rolecall issuer publish", "%v", err)
 	}
 	keys, err := token.ReadJWKS(single)
 	if err != nil || len(keys) != 1 {
-		return e, bad("key-members", cannotRetrieve, "rolecall issuer publish", "no RSA or EC key of a size AWS takes: %v", err)
+		return e, bad("key-members", cannotRetrieve, "rolecall issuer publish",
+			"no RSA or EC key of a size AWS takes: %v", err)
 	}
 	e.algorithm, e.public = keys[0].Algorithm(), keys[0].Public
 	computed, err := token.KeyID(keys[0].Public)
 	if err == nil && computed != e.id {
 		return e, &Finding{
-			Rule: kidDiffers, Severity: Error, AWS: generic, Fix: "rolecall issuer publish, unless an external signer chose the kid",
-			Message: fmt.Sprintf("kid %s is not that of the key, %s: tokens that kube-apiserver signs with this key do not find it", e.id, computed),
+			Rule: kidDiffers, Severity: Error, AWS: generic, Fix: "rolecall issuer publish, unless an external " +
+				"signer chose the kid",
+			Message: fmt.Sprintf("kid %s is not that of the key, %s: tokens that kube-apiserver signs with this key "+
+				"do not find it", e.id, computed),
 		}
 	}
 	return e, nil
@@ -199,11 +223,15 @@ func (r *report) token(o Observation) {
 	}
 	for _, claim := range []string{"iss", "sub", "aud", "iat", "exp"} {
 		if _, found := o.Token.Claims[claim]; !found {
-			r.add(Error, "token-claim", "InvalidIdentityToken: Missing a required claim: "+claim, "kubectl create token NAME --audience sts.amazonaws.com makes one as a projected volume does; a Secret's is not for STS", "the token has no "+claim)
+			r.add(Error, "token-claim", "InvalidIdentityToken: Missing a required claim: "+claim,
+				"kubectl create token NAME --audience sts.amazonaws.com makes one as a projected volume does; a "+
+					"Secret's is not for STS", "the token has no "+claim)
 		}
 	}
 	if issuer := text("iss"); issuer != o.Issuer {
-		r.add(Error, "token-issuer", generic, "rolecall issuer init --for DISTRIBUTION prints the settings: this issuer first, the present one second", fmt.Sprintf("the token is of issuer %q, not of %q", issuer, o.Issuer))
+		r.add(Error, "token-issuer", generic,
+			"rolecall issuer init --for DISTRIBUTION prints the settings: this issuer first, the present one second",
+			fmt.Sprintf("the token is of issuer %q, not of %q", issuer, o.Issuer))
 	}
 	r.tokenTimes(o)
 	r.tokenAudience(o)
@@ -213,7 +241,9 @@ func (r *report) token(o Observation) {
 func (r *report) tokenTimes(o Observation) {
 	var expiry int64
 	if json.Unmarshal(o.Token.Claims["exp"], &expiry) == nil && expiry <= o.Now.Add(-5*time.Minute).Unix() {
-		r.add(Error, "token-expired", "ExpiredTokenException", "kubectl create token NAME --audience sts.amazonaws.com; programs must read the file anew before each exchange", "the token expired at "+time.Unix(expiry, 0).UTC().Format(time.RFC3339))
+		r.add(Error, "token-expired", "ExpiredTokenException",
+			"kubectl create token NAME --audience sts.amazonaws.com; programs must read the file anew before each "+
+				"exchange", "the token expired at "+time.Unix(expiry, 0).UTC().Format(time.RFC3339))
 	}
 }
 
@@ -225,14 +255,21 @@ func (r *report) tokenAudience(o Observation) {
 		many = []string{one}
 	}
 	if len(many) > 1 {
-		r.add(Error, "token-audiences", "InvalidIdentityToken: Token audience contains more than one audience while authorized party is not present",
-			"kubectl create token NAME --audience sts.amazonaws.com: project a token of one audience", fmt.Sprintf("the token has the audiences %q", many))
+		r.add(Error, "token-audiences",
+			"InvalidIdentityToken: Token audience contains more than one audience while authorized party is not "+
+				"present",
+			"kubectl create token NAME --audience sts.amazonaws.com: project a token of one audience",
+			fmt.Sprintf("the token has the audiences %q", many))
 		return
 	}
 	for _, provider := range o.Providers {
-		if len(many) == 1 && provider.URL != "" && !slices.Contains(provider.ClientIDs, many[0]) && !slices.Contains(o.Audiences, many[0]) {
-			r.add(Error, "audience-unregistered", generic, "aws iam add-client-id-to-open-id-connect-provider --open-id-connect-provider-arn "+provider.ARN+" --client-id "+many[0],
-				fmt.Sprintf("account %s: the provider takes the audiences %q, the token is for %q", provider.Account, provider.ClientIDs, many[0]))
+		if len(many) == 1 && provider.URL != "" && !slices.Contains(provider.ClientIDs, many[0]) &&
+			!slices.Contains(o.Audiences, many[0]) {
+			r.add(Error, "audience-unregistered", generic,
+				"aws iam add-client-id-to-open-id-connect-provider --open-id-connect-provider-arn "+provider.ARN+
+					" --client-id "+many[0],
+				fmt.Sprintf("account %s: the provider takes the audiences %q, the token is for %q", provider.Account,
+					provider.ClientIDs, many[0]))
 		}
 	}
 }
@@ -243,14 +280,19 @@ func (r *report) tokenKey(o Observation) {
 		return
 	}
 	if !token.SupportedAlgorithm(o.Token.Header.Algorithm) {
-		r.add(Error, "token-algorithm", "InvalidIdentityToken: The ID Token provided is not a valid JWT", "rolecall issuer rotate to an RSA key", fmt.Sprintf("the token is signed with %q, which AWS does not take", o.Token.Header.Algorithm))
+		r.add(Error, "token-algorithm", "InvalidIdentityToken: The ID Token provided is not a valid JWT",
+			"rolecall issuer rotate to an RSA key", fmt.Sprintf("the token is signed with %q, which AWS does not take",
+				o.Token.Header.Algorithm))
 		return
 	}
 	at := slices.IndexFunc(keys, func(k token.PublicKey) bool { return k.ID == o.Token.Header.KeyID })
 	switch {
 	case at < 0:
-		r.add(Error, "token-key-unpublished", cannotRetrieve, "rolecall issuer publish", fmt.Sprintf("the token is signed with %q, which is not published", o.Token.Header.KeyID))
+		r.add(Error, "token-key-unpublished", cannotRetrieve, "rolecall issuer publish",
+			fmt.Sprintf("the token is signed with %q, which is not published", o.Token.Header.KeyID))
 	case o.Token.VerifySignature(keys[at].Public) != nil:
-		r.add(Error, "token-signature", generic, "rolecall issuer publish --kubeconfig FILE: the key under the kid that it has", "the token's signature does not verify with the key published under its kid "+o.Token.Header.KeyID)
+		r.add(Error, "token-signature", generic,
+			"rolecall issuer publish --kubeconfig FILE: the key under the kid that it has",
+			"the token's signature does not verify with the key published under its kid "+o.Token.Header.KeyID)
 	}
 }

@@ -57,15 +57,26 @@ func sound(t testing.TB) (inspect.Observation, *token.Key) {
 	return inspect.Observation{
 		Issuer: issuer, Now: noon, Audiences: []string{"sts.amazonaws.com"},
 		Discovery: fetched(d.Discovery), JWKS: fetched(d.JWKS),
-		Servers:   []inspect.ServerKeys{{Name: "a", Keys: []token.PublicKey{public}, Issuer: issuer, Signs: public.ID}},
-		Providers: []inspect.Provider{{Account: "111122223333", ARN: "arn:x", URL: strings.TrimPrefix(issuer, "https://"), ClientIDs: []string{"sts.amazonaws.com"}}},
-		Token:     tokenOf(t, key, map[string]any{}),
+		Servers: []inspect.ServerKeys{{Name: "a", Keys: []token.PublicKey{public}, Issuer: issuer, Signs: public.ID}},
+		Providers: []inspect.Provider{{
+			Account:   "111122223333",
+			ARN:       "arn:x",
+			URL:       strings.TrimPrefix(issuer, "https://"),
+			ClientIDs: []string{"sts.amazonaws.com"},
+		}},
+		Token: tokenOf(t, key, map[string]any{}),
 	}, key
 }
 
 func tokenOf(t testing.TB, key *token.Key, change map[string]any) *token.JWT {
 	t.Helper()
-	claims := map[string]any{"iss": issuer, "sub": "system:serviceaccount:a:b", "aud": []string{"sts.amazonaws.com"}, "iat": noon.Unix(), "exp": noon.Unix() + 600}
+	claims := map[string]any{
+		"iss": issuer,
+		"sub": "system:serviceaccount:a:b",
+		"aud": []string{"sts.amazonaws.com"},
+		"iat": noon.Unix(),
+		"exp": noon.Unix() + 600,
+	}
 	maps.Copy(claims, change)
 	maps.DeleteFunc(claims, func(_ string, value any) bool { return value == nil })
 	payload, err := json.Marshal(claims)
@@ -116,9 +127,12 @@ func TestInspect(t *testing.T) {
 		{"default issuer", func(o *inspect.Observation) {
 			o.Issuer = "https://kubernetes.default.svc.cluster.local"
 		}, []string{"default-issuer", "issuer-differs", "token-issuer", "token-issuer"}},
-		{"port", func(o *inspect.Observation) { o.Issuer += ":8443" }, []string{"issuer-differs", "token-issuer", "token-issuer"}},
-		{"slash", func(o *inspect.Observation) { o.Issuer += "/" }, []string{"trailing-slash", "issuer-differs", "token-issuer", "token-issuer"}},
-		{"down", func(o *inspect.Observation) { o.Discovery.Err = "connection refused" }, []string{"discovery-unreachable"}},
+		{"port", func(o *inspect.Observation) { o.Issuer += ":8443" },
+			[]string{"issuer-differs", "token-issuer", "token-issuer"}},
+		{"slash", func(o *inspect.Observation) { o.Issuer += "/" },
+			[]string{"trailing-slash", "issuer-differs", "token-issuer", "token-issuer"}},
+		{"down", func(o *inspect.Observation) { o.Discovery.Err = "connection refused" },
+			[]string{"discovery-unreachable"}},
 		{"private", func(o *inspect.Observation) { o.JWKS.Status = 403 }, []string{"jwks-not-public"}},
 		{"missing", func(o *inspect.Observation) { o.JWKS.Status = 404 }, []string{"jwks-status"}},
 		{"redirect", func(o *inspect.Observation) { o.Discovery.Status = 301 }, []string{"discovery-status"}},
@@ -126,15 +140,18 @@ func TestInspect(t *testing.T) {
 			o.Discovery.Text, o.Discovery.ContentType = []byte("<html>"), "text/html"
 		}, []string{"discovery-content-type", "discovery-json"}},
 		{"HTML for keys", func(o *inspect.Observation) { o.JWKS.Text = []byte("<html>") }, []string{"jwks-json"}},
-		{"no keys", func(o *inspect.Observation) { o.JWKS.Text = []byte(`{"keys":[]}`) }, []string{"no-keys", "signing-key-unpublished", "token-key-unpublished"}},
+		{"no keys", func(o *inspect.Observation) { o.JWKS.Text = []byte(`{"keys":[]}`) },
+			[]string{"no-keys", "signing-key-unpublished", "token-key-unpublished"}},
 		{"member missing", func(o *inspect.Observation) {
 			o.Discovery.Text = []byte(strings.Replace(string(o.Discovery.Text), "subject_types", "x", 1))
 		}, []string{"discovery-member"}},
 		{"internal keys", func(o *inspect.Observation) {
-			o.Discovery.Text = []byte(strings.Replace(string(o.Discovery.Text), `"jwks_uri":"https:`, `"jwks_uri":"http:`, 1))
+			o.Discovery.Text = []byte(strings.Replace(string(o.Discovery.Text), `"jwks_uri":"https:`,
+				`"jwks_uri":"http:`, 1))
 		}, []string{"jwks-uri"}},
 		{"no caching header", func(o *inspect.Observation) { o.JWKS.CacheControl = "" }, []string{"jwks-cache"}},
-		{"kept for a day", func(o *inspect.Observation) { o.JWKS.CacheControl = "max-age=86400" }, []string{"jwks-cache"}},
+		{"kept for a day", func(o *inspect.Observation) { o.JWKS.CacheControl = "max-age=86400" },
+			[]string{"jwks-cache"}},
 		{"clock", func(o *inspect.Observation) { o.JWKS.Date = noon.Add(-time.Hour) }, []string{"clock"}},
 		{"private CA", func(o *inspect.Observation) {
 			o.JWKS.Certificate.Err, o.JWKS.Certificate.Untrusted = "unknown authority", true
@@ -143,28 +160,45 @@ func TestInspect(t *testing.T) {
 			o.JWKS.Certificate.Err = "expired"
 			o.Providers[0].Thumbprints = []string{o.JWKS.Certificate.Thumbprint}
 		}, []string{"jwks-certificate"}},
-		{"role elsewhere", func(o *inspect.Observation) { o.RoleARN = "arn:aws:iam::444455556666:role/a" }, []string{"role-account"}},
+		{"role elsewhere", func(o *inspect.Observation) { o.RoleARN = "arn:aws:iam::444455556666:role/a" },
+			[]string{"role-account"}},
 		{"role here", func(o *inspect.Observation) {
-			o.RoleARN, o.Providers[0].ARN = "arn:aws:iam::111122223333:role/path/a", "arn:aws:iam::111122223333:oidc-provider/x"
+			o.RoleARN, o.Providers[0].ARN = "arn:aws:iam::111122223333:role/path/a",
+				"arn:aws:iam::111122223333:oidc-provider/x"
 		}, nil},
 		{"role of another partition", func(o *inspect.Observation) {
-			o.RoleARN, o.Providers[0].ARN = "arn:aws:iam::111122223333:role/a", "arn:aws-cn:iam::111122223333:oidc-provider/x"
+			o.RoleARN, o.Providers[0].ARN = "arn:aws:iam::111122223333:role/a",
+				"arn:aws-cn:iam::111122223333:oidc-provider/x"
 		}, []string{"role-partition"}},
-		{"role is none", func(o *inspect.Observation) { o.RoleARN = "arn:aws:iam::111122223333:user/a" }, []string{"role-arn"}},
-		{"redirect that is followed", func(o *inspect.Observation) { o.JWKS.Redirected = "https://else.example/" }, []string{"jwks-redirect"}},
+		{"role is none", func(o *inspect.Observation) { o.RoleARN = "arn:aws:iam::111122223333:user/a" },
+			[]string{"role-arn"}},
+		{"redirect that is followed", func(o *inspect.Observation) { o.JWKS.Redirected = "https://else.example/" },
+			[]string{"jwks-redirect"}},
 		{"private CA, thumbprint known", func(o *inspect.Observation) {
 			o.JWKS.Certificate.Err, o.JWKS.Certificate.Untrusted = "unknown authority", true
 			o.Providers[0].Thumbprints = []string{o.JWKS.Certificate.Thumbprint}
 		}, []string{"jwks-certificate"}},
-		{"stranger's keys", func(o *inspect.Observation) { o.JWKS.Text = documents(t, stranger).JWKS.Text }, []string{"signing-key-unpublished", "token-key-unpublished"}},
+		{"stranger's keys", func(o *inspect.Observation) { o.JWKS.Text = documents(t, stranger).JWKS.Text },
+			[]string{"signing-key-unpublished", "token-key-unpublished"}},
 		{"two servers sign differently", func(o *inspect.Observation) {
-			o.Servers = append(o.Servers, inspect.ServerKeys{Name: "b", Keys: []token.PublicKey{stranger}, Issuer: issuer, Signs: stranger.ID})
+			o.Servers = append(o.Servers, inspect.ServerKeys{
+				Name:   "b",
+				Keys:   []token.PublicKey{stranger},
+				Issuer: issuer,
+				Signs:  stranger.ID,
+			})
 		}, []string{"signing-key-unpublished", "servers-differ"}},
-		{"server does not accept itself", func(o *inspect.Observation) { o.Servers[0].Keys = nil }, []string{"signing-key-unverifiable"}},
-		{"accepts an unpublished key", func(o *inspect.Observation) { o.Servers[0].Keys = append(o.Servers[0].Keys, stranger) }, []string{"served-key-unpublished"}},
-		{"no provider", func(o *inspect.Observation) { o.Providers[0] = inspect.Provider{Account: "1"} }, []string{"provider-missing"}},
-		{"no audience", func(o *inspect.Observation) { o.Providers[0].ClientIDs = nil }, []string{"provider-without-audience"}},
-		{"kOps audience", func(o *inspect.Observation) { o.Providers[0].ClientIDs = []string{"amazonaws.com"} }, []string{"audience-unregistered"}},
+		{"server does not accept itself", func(o *inspect.Observation) { o.Servers[0].Keys = nil },
+			[]string{"signing-key-unverifiable"}},
+		{"accepts an unpublished key",
+			func(o *inspect.Observation) { o.Servers[0].Keys = append(o.Servers[0].Keys, stranger) },
+			[]string{"served-key-unpublished"}},
+		{"no provider", func(o *inspect.Observation) { o.Providers[0] = inspect.Provider{Account: "1"} },
+			[]string{"provider-missing"}},
+		{"no audience", func(o *inspect.Observation) { o.Providers[0].ClientIDs = nil },
+			[]string{"provider-without-audience"}},
+		{"kOps audience", func(o *inspect.Observation) { o.Providers[0].ClientIDs = []string{"amazonaws.com"} },
+			[]string{"audience-unregistered"}},
 		{"IAM denies", func(o *inspect.Observation) {
 			o.Providers[0] = inspect.Provider{Account: "1", Err: "AccessDenied"}
 		}, []string{"provider-unreadable"}},
@@ -186,7 +220,8 @@ func TestInspect(t *testing.T) {
 		{"key_ops", rsaEntry(func(e map[string]any) { e["key_ops"] = []string{"verify"} }), []string{"key-ops"}},
 		{"x5c", rsaEntry(func(e map[string]any) { e["x5c"] = []string{"AA"} }), []string{"key-x5c"}},
 		{"padding", rsaEntry(func(e map[string]any) { e["n"] = e["n"].(string) + "==" }), []string{"key-members"}},
-		{"standard base64", rsaEntry(func(e map[string]any) { e["n"] = "+/" + e["n"].(string) }), []string{"key-members"}},
+		{"standard base64", rsaEntry(func(e map[string]any) { e["n"] = "+/" + e["n"].(string) }),
+			[]string{"key-members"}},
 		{"DER", rsaEntry(func(e map[string]any) { e["n"] = "MIIB" + e["n"].(string) }), []string{"key-members"}},
 		{"modulus missing", rsaEntry(func(e map[string]any) { delete(e, "n") }), []string{"key-members"}},
 		{"private key", rsaEntry(func(e map[string]any) { e["d"] = "AA" }), []string{"private-key"}},
@@ -197,7 +232,8 @@ func TestInspect(t *testing.T) {
 		{"token of two audiences", func(o *inspect.Observation) {
 			o.Token = tokenOf(t, key, map[string]any{"aud": []string{"sts.amazonaws.com", "api"}})
 		}, []string{"token-audiences", "token-key-unpublished"}},
-		{"legacy token", func(o *inspect.Observation) { o.Token = tokenOf(t, key, map[string]any{"exp": nil}) }, []string{"token-claim", "token-key-unpublished"}},
+		{"legacy token", func(o *inspect.Observation) { o.Token = tokenOf(t, key, map[string]any{"exp": nil}) },
+			[]string{"token-claim", "token-key-unpublished"}},
 		{"token for another audience", func(o *inspect.Observation) {
 			o.Token = tokenOf(t, key, map[string]any{"aud": "sts.amazon.com"})
 		}, []string{"audience-unregistered", "token-key-unpublished"}},
@@ -219,7 +255,10 @@ func TestInspect(t *testing.T) {
 func TestInspectNamesNearMisses(t *testing.T) {
 	t.Parallel()
 	o, _ := sound(t)
-	o.Providers = []inspect.Provider{{Account: "1", Near: []string{"other.example", "keys.s3.eu-west-1.amazonaws.com/C1/"}}}
+	o.Providers = []inspect.Provider{{
+		Account: "1",
+		Near:    []string{"other.example", "keys.s3.eu-west-1.amazonaws.com/C1/"},
+	}}
 	findings := inspect.Inspect(o)
 	if len(findings) != 1 || !strings.Contains(findings[0].Message, "https://keys.s3.eu-west-1.amazonaws.com/C1/") {
 		t.Errorf("findings %+v", findings)
@@ -235,7 +274,8 @@ func FuzzInspect(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add([]byte(`{"issuer":1,"jwks_uri":"https://a"}`), []byte(`{"keys":[{"kty":"EC","kid":"`+rsa.ID()+`","x":"AA","y":"","crv":"P-521"},null,{}]}`))
+	f.Add([]byte(`{"issuer":1,"jwks_uri":"https://a"}`),
+		[]byte(`{"keys":[{"kty":"EC","kid":"`+rsa.ID()+`","x":"AA","y":"","crv":"P-521"},null,{}]}`))
 	f.Fuzz(func(t *testing.T, discovery, jwks []byte) {
 		o := o
 		o.Discovery.Text, o.JWKS.Text, o.Token = discovery, jwks, nil
@@ -248,7 +288,14 @@ func FuzzInspect(f *testing.F) {
 
 func TestMaxAge(t *testing.T) {
 	t.Parallel()
-	for header, want := range map[string]int{"public, max-age=300": 300, "MAX-AGE=\"60\"": 60, "no-store": -1, "max-age=-1": -1, "max-age=x": -1, "": -1} {
+	for header, want := range map[string]int{
+		"public, max-age=300": 300,
+		"MAX-AGE=\"60\"":      60,
+		"no-store":            -1,
+		"max-age=-1":          -1,
+		"max-age=x":           -1,
+		"":                    -1,
+	} {
 		age, found := inspect.MaxAge(header)
 		if found != (want >= 0) || (found && int(age.Seconds()) != want) {
 			t.Errorf("%q: %s, %t", header, age, found)
@@ -300,12 +347,16 @@ func TestReadBack(t *testing.T) {
 	}{
 		{"as published", func(_, _ *inspect.Fetched) {}, "", true},
 		{"with a line's end", func(_, j *inspect.Fetched) { j.Text = append(slices.Clone(j.Text), '\n') }, "", true},
-		{"not found", func(_, j *inspect.Fetched) { *j = inspect.Fetched{} }, "not found from the discovery document", false},
+		{"not found", func(_, j *inspect.Fetched) { *j = inspect.Fetched{} }, "not found from the discovery document",
+			false},
 		{"unreachable", func(_, j *inspect.Fetched) { j.Err = "refused" }, "refused", false},
-		{"an untrusted certificate", func(_, j *inspect.Fetched) { j.Certificate.Err = "unknown authority" }, "unknown authority", false},
+		{"an untrusted certificate", func(_, j *inspect.Fetched) { j.Certificate.Err = "unknown authority" },
+			"unknown authority", false},
 		{"not public", func(_, j *inspect.Fetched) { j.Status = 403 }, "status 403, want 200", false},
-		{"an old copy of the keys", func(_, j *inspect.Fetched) { j.Text = documents(t, other).JWKS.Text }, "not what was published", true},
-		{"another discovery document", func(d, _ *inspect.Fetched) { d.Text = []byte("{}") }, "not what was published", true},
+		{"an old copy of the keys", func(_, j *inspect.Fetched) { j.Text = documents(t, other).JWKS.Text },
+			"not what was published", true},
+		{"another discovery document", func(d, _ *inspect.Fetched) { d.Text = []byte("{}") },
+			"not what was published", true},
 	} {
 		o, _ := sound(t)
 		discovery, jwks := o.Discovery, o.JWKS

@@ -108,7 +108,8 @@ const (
 	cannotRetrieve = "InvalidIdentityToken: Couldn't retrieve verification key from your identity provider"
 	generic        = "InvalidIdentityToken: The web identity token provided could not be validated"
 
-	thumbprintDiffers = "InvalidIdentityToken: OpenIDConnect provider's HTTPS certificate doesn't match configured thumbprint"
+	thumbprintDiffers = "InvalidIdentityToken: OpenIDConnect provider's HTTPS certificate doesn't match configured " +
+		"thumbprint"
 )
 
 // report collects findings.

@@ -26,7 +26,8 @@ func CheckReadBack(documents document.Documents, discovery, jwks Fetched) error 
 		case pair.got.Status != 200:
 			return fmt.Errorf("read back %s: status %d, want 200", pair.got.URL, pair.got.Status)
 		case strings.TrimSpace(string(pair.got.Text)) != strings.TrimSpace(string(pair.wanted.Text)):
-			return fmt.Errorf("read back %s: it is not what was published: an old copy in a cache, or another place", pair.got.URL)
+			return fmt.Errorf("read back %s: it is not what was published: an old copy in a cache, or another place",
+				pair.got.URL)
 		}
 	}
 	return nil

@@ -98,7 +98,8 @@ func registered(ctx context.Context, config *rest.Config) ([]*rest.Config, error
 	if err != nil {
 		return nil, fmt.Errorf("reach API server %s: %w", config.Host, err)
 	}
-	found, err := client.DiscoveryV1().EndpointSlices(metav1.NamespaceDefault).List(ctx, metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=kubernetes"})
+	found, err := client.DiscoveryV1().EndpointSlices(metav1.NamespaceDefault).List(ctx,
+		metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=kubernetes"})
 	if err != nil {
 		return nil, fmt.Errorf("find the API servers: %w", err)
 	}
@@ -180,9 +181,10 @@ func (s *APIServer) keys(ctx context.Context, asked *Asked, now func() time.Time
 
 func (s *APIServer) sign(ctx context.Context, probe plan.Probe, asked *Asked) error {
 	seconds := int64(probeSeconds)
-	answer, err := s.client.CoreV1().ServiceAccounts(probe.Namespace).CreateToken(ctx, probe.ServiceAccount, &authenticationv1.TokenRequest{
-		Spec: authenticationv1.TokenRequestSpec{Audiences: []string{probe.Audience}, ExpirationSeconds: &seconds},
-	}, metav1.CreateOptions{})
+	answer, err := s.client.CoreV1().ServiceAccounts(probe.Namespace).CreateToken(ctx, probe.ServiceAccount,
+		&authenticationv1.TokenRequest{
+			Spec: authenticationv1.TokenRequestSpec{Audiences: []string{probe.Audience}, ExpirationSeconds: &seconds},
+		}, metav1.CreateOptions{})
 	if err != nil {
 		return fmt.Errorf("ask it for a token of %s/%s: %w", probe.Namespace, probe.ServiceAccount, err)
 	}
@@ -202,7 +204,8 @@ func Union(asked []Asked) ([]token.PublicKey, error) {
 	sets := make([][]token.PublicKey, 0, len(asked))
 	for _, one := range asked {
 		if one.Err != "" {
-			return nil, fmt.Errorf("API server %s cannot be read, and may sign with a key of its own: %s", one.Name, one.Err)
+			return nil, fmt.Errorf("API server %s cannot be read, and may sign with a key of its own: %s",
+				one.Name, one.Err)
 		}
 		sets = append(sets, one.Keys)
 	}

@@ -30,7 +30,9 @@ type View struct {
 }
 
 // Look asks all API servers and reads what is published.
-func Look(ctx context.Context, reader *Reader, url string, servers []*APIServer, probe plan.Probe, now func() time.Time) View {
+func Look(
+	ctx context.Context, reader *Reader, url string, servers []*APIServer, probe plan.Probe, now func() time.Time,
+) View {
 	view := View{Asked: AskAll(ctx, servers, probe, now)}
 	view.Discovery, view.JWKS = reader.Read(ctx, url)
 	view.Now = now()
@@ -43,7 +45,12 @@ func (v View) Facts() rotation.Facts {
 	facts := rotation.Facts{Now: v.Now}
 	facts.Published, facts.PublishedErr = inspect.PublishedIDs(v.JWKS)
 	for _, asked := range v.Asked {
-		server := rotation.Server{Name: asked.Name, Serves: document.IDs(asked.Keys), Signs: asked.Signs, Skew: asked.Skew}
+		server := rotation.Server{
+			Name:   asked.Name,
+			Serves: document.IDs(asked.Keys),
+			Signs:  asked.Signs,
+			Skew:   asked.Skew,
+		}
 		if asked.Err != "" {
 			server = rotation.Server{Name: asked.Name, Err: errors.New(asked.Err)}
 		}

@@ -49,7 +49,8 @@ type Reader struct {
 func NewReader(access Access) *Reader {
 	r := &Reader{access: access}
 	r.strict = r.client(&tls.Config{MinVersion: tls.VersionTLS12, RootCAs: access.RootCAs})
-	r.lax = r.client(&tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true}) //nolint:gosec // only to describe what is wrong
+	r.lax = r.client(&tls.Config{MinVersion: tls.VersionTLS12,
+		InsecureSkipVerify: true}) //nolint:gosec // only to describe what is wrong
 	return r
 }
 
@@ -82,7 +83,8 @@ func (r *Reader) Read(ctx context.Context, issuer string) (discovery, jwks inspe
 	var document struct {
 		JWKSURI string `json:"jwks_uri"`
 	}
-	if discovery.Status != http.StatusOK || json.Unmarshal(discovery.Text, &document) != nil || !strings.HasPrefix(document.JWKSURI, "https://") {
+	if discovery.Status != http.StatusOK || json.Unmarshal(discovery.Text, &document) != nil ||
+		!strings.HasPrefix(document.JWKSURI, "https://") {
 		return discovery, inspect.Fetched{}
 	}
 	return discovery, r.fetch(ctx, document.JWKSURI)
@@ -118,7 +120,8 @@ func (r *Reader) get(ctx context.Context, client *http.Client, f *inspect.Fetche
 		return err
 	}
 	defer func() { _ = response.Body.Close() }()
-	f.Status, f.ContentType, f.CacheControl = response.StatusCode, response.Header.Get("Content-Type"), response.Header.Get("Cache-Control")
+	f.Status, f.ContentType, f.CacheControl = response.StatusCode, response.Header.Get("Content-Type"),
+		response.Header.Get("Cache-Control")
 	if response.Request.URL.String() != f.URL {
 		f.Redirected = response.Request.URL.String()
 	}

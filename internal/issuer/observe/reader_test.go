@@ -46,7 +46,8 @@ func TestReader(t *testing.T) {
 	t.Cleanup(server.Close)
 	endpoints := map[string]string{"issuer.example": server.Listener.Addr().String()}
 
-	discovery, jwks := observe.NewReader(observe.Access{Endpoints: endpoints, RootCAs: authority.Pool()}).Read(t.Context(), url)
+	discovery, jwks := observe.NewReader(observe.Access{Endpoints: endpoints,
+		RootCAs: authority.Pool()}).Read(t.Context(), url)
 	if err := inspect.CheckReadBack(d, discovery, jwks); err != nil {
 		t.Error(err)
 	}
@@ -57,7 +58,8 @@ func TestReader(t *testing.T) {
 		t.Errorf("certificate %+v", jwks.Certificate)
 	}
 	other := documents(t, newPublicKey(t))
-	if err := inspect.CheckReadBack(other, discovery, jwks); err == nil || !strings.Contains(err.Error(), "not what was published") {
+	if err := inspect.CheckReadBack(other, discovery, jwks); err == nil ||
+		!strings.Contains(err.Error(), "not what was published") {
 		t.Errorf("an old copy passes for the new: %v", err)
 	}
 
@@ -73,7 +75,8 @@ func TestReader(t *testing.T) {
 		t.Errorf("findings %+v", findings)
 	}
 	server.Close()
-	if discovery, _ = observe.NewReader(observe.Access{Endpoints: endpoints}).Read(t.Context(), url); discovery.Err == "" {
+	if discovery, _ = observe.NewReader(observe.Access{Endpoints: endpoints}).Read(t.Context(),
+		url); discovery.Err == "" {
 		t.Error("a server that is gone has answered")
 	}
 }

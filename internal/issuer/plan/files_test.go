@@ -196,7 +196,12 @@ func TestEmergencyInFolder(t *testing.T) {
 	old, k1 := newKey(t)
 	next, k2 := newKey(t)
 	files := plan.Files{plan.Signing: old, plan.Next: next, plan.Accepted: publicPEM(t, k1)}
-	changes, err := plan.Enter(rotation.State{Phase: rotation.Signing, OldKID: k1.ID, NewKID: k2.ID, Emergency: true}, files)
+	changes, err := plan.Enter(rotation.State{
+		Phase:     rotation.Signing,
+		OldKID:    k1.ID,
+		NewKID:    k2.ID,
+		Emergency: true,
+	}, files)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,11 +252,13 @@ func TestKnown(t *testing.T) {
 	}
 	for _, missing := range []rotation.Phase{rotation.Published, rotation.Verifying, rotation.Retiring} {
 		_, err := plan.Enter(rotation.State{Phase: missing, OldKID: k1.ID, NewKID: k2.ID}, plan.Files{plan.Next: next})
-		if unreadable, ok := errors.AsType[*plan.Unreadable](err); !ok || unreadable.Name != "sa.pub" || !errors.Is(err, plan.ErrMissing) {
+		if unreadable, ok := errors.AsType[*plan.Unreadable](err); !ok || unreadable.Name != "sa.pub" ||
+			!errors.Is(err, plan.ErrMissing) {
 			t.Errorf("%s without sa.pub: %v", missing, err)
 		}
 	}
-	_, err = plan.Enter(rotation.State{Phase: rotation.Verifying, OldKID: k1.ID, NewKID: k2.ID}, plan.Files{plan.Accepted: publicPEM(t, k1)})
+	_, err = plan.Enter(rotation.State{Phase: rotation.Verifying, OldKID: k1.ID, NewKID: k2.ID},
+		plan.Files{plan.Accepted: publicPEM(t, k1)})
 	if unreadable, ok := errors.AsType[*plan.Unreadable](err); !ok || unreadable.Name != "next.key" {
 		t.Errorf("Verifying without next.key: %v", err)
 	}

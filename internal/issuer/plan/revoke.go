@@ -12,6 +12,7 @@ import (
 // is the one that the console's "Revoke active sessions" attaches.
 func DenyOlderSessions(role string, before time.Time) string {
 	return fmt.Sprintf(`aws iam put-role-policy --role-name %s --policy-name AWSRevokeOlderSessions --policy-document `+
-		`'{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"*","Resource":"*","Condition":{"DateLessThan":{"aws:TokenIssueTime":"%s"}}}]}'`,
+		`'{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"*","Resource":"*",`+
+		`"Condition":{"DateLessThan":{"aws:TokenIssueTime":"%s"}}}]}'`,
 		role, before.UTC().Truncate(time.Second).Add(time.Second).Format(time.RFC3339))
 }

@@ -78,7 +78,8 @@ func Due(spec *v1alpha1.IssuerSpec, status *v1alpha1.IssuerStatus, state rotatio
 	}
 	for _, key := range status.Keys {
 		if key.Role == RoleSigning {
-			return slices.Contains(state.Leaked, key.KID) || !now.Before(key.FirstSeen.Add(spec.Rotation.Every.Duration))
+			return slices.Contains(state.Leaked, key.KID) ||
+				!now.Before(key.FirstSeen.Add(spec.Rotation.Every.Duration))
 		}
 	}
 	return false

@@ -19,7 +19,14 @@ var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 func TestStateSurvives(t *testing.T) {
 	t.Parallel()
 	for _, phase := range rotation.Phases() {
-		want := rotation.State{Phase: phase, Since: noon, OldKID: "a", NewKID: "b", SeenAt: noon, SwitchedAt: noon.Add(time.Hour)}
+		want := rotation.State{
+			Phase:      phase,
+			Since:      noon,
+			OldKID:     "a",
+			NewKID:     "b",
+			SeenAt:     noon,
+			SwitchedAt: noon.Add(time.Hour),
+		}
 		var object v1alpha1.Issuer
 		plan.SetState(&object.Status, want, rotation.Gate{NotBefore: noon, Waiting: []string{"wait"}}, 2)
 		got := plan.StateOf(&object, noon)
@@ -48,7 +55,8 @@ func TestEmergencyIsDeclared(t *testing.T) {
 	} {
 		object := v1alpha1.Issuer{Spec: v1alpha1.IssuerSpec{Rotation: &v1alpha1.Rotation{Leaked: []string{row.leaked}}}}
 		plan.SetState(&object.Status, rotation.State{Phase: row.phase, OldKID: "a", NewKID: "b"}, rotation.Gate{}, 0)
-		if got := plan.StateOf(&object, noon); got.Emergency != row.want || !slices.Equal(got.Leaked, []string{row.leaked}) {
+		if got := plan.StateOf(&object, noon); got.Emergency != row.want ||
+			!slices.Equal(got.Leaked, []string{row.leaked}) {
 			t.Errorf("%s, %s has leaked: %+v, want %t", row.phase, row.leaked, got, row.want)
 		}
 	}
@@ -57,7 +65,9 @@ func TestEmergencyIsDeclared(t *testing.T) {
 func TestDue(t *testing.T) {
 	t.Parallel()
 	spec := &v1alpha1.IssuerSpec{Rotation: &v1alpha1.Rotation{Every: metav1.Duration{Duration: time.Hour}}}
-	status := &v1alpha1.IssuerStatus{Keys: []v1alpha1.KeyStatus{{Role: plan.RoleVerifying, FirstSeen: metav1.NewTime(noon.Add(-9 * time.Hour))}, {Role: plan.RoleSigning, FirstSeen: metav1.NewTime(noon)}}}
+	status := &v1alpha1.IssuerStatus{Keys: []v1alpha1.KeyStatus{{Role: plan.RoleVerifying,
+		FirstSeen: metav1.NewTime(noon.Add(-9 * time.Hour))},
+		{Role: plan.RoleSigning, FirstSeen: metav1.NewTime(noon)}}}
 	stable := rotation.New(noon)
 	for _, row := range []struct {
 		name  string

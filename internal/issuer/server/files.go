@@ -61,7 +61,8 @@ func OpenFiles(dir string, maxAge time.Duration, log *slog.Logger) (*Files, erro
 	f := &Files{dir: dir, log: log, cacheControl: fmt.Sprintf("public, max-age=%d", int(maxAge.Seconds()))}
 	state, err := f.load()
 	if err != nil {
-		return nil, fault.New(fault.Invalid, "read the documents to serve: %w", err).Hint("write them with `rolecall issuer publish`, or mount the ConfigMap that the controller writes")
+		return nil, fault.New(fault.Invalid, "read the documents to serve: %w", err).
+			Hint("write them with `rolecall issuer publish`, or mount the ConfigMap that the controller writes")
 	}
 	f.current = state
 	return f, nil

@@ -69,7 +69,8 @@ func TestFiles(t *testing.T) {
 	if _, err := store.Publish(t.Context(), store.Directory{Path: dir}, documents(t, k2, k1), nil); err != nil {
 		t.Fatal(err)
 	}
-	if changed := get("GET", "/c1/openid/v1/jwks", tag); changed.Code != http.StatusOK || changed.Header().Get("ETag") == tag {
+	if changed := get("GET", "/c1/openid/v1/jwks", tag); changed.Code != http.StatusOK ||
+		changed.Header().Get("ETag") == tag {
 		t.Errorf("after publishing: %d %v", changed.Code, changed.Header())
 	}
 	// What would lock everybody out is not.
@@ -77,7 +78,8 @@ func TestFiles(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "openid/v1/jwks"), []byte(bad), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if response := get("GET", "/c1/openid/v1/jwks", ""); response.Code != http.StatusOK || response.Body.Len() == len(bad) {
+		if response := get("GET", "/c1/openid/v1/jwks", ""); response.Code != http.StatusOK ||
+			response.Body.Len() == len(bad) {
 			t.Errorf("%q is served: %d", bad, response.Code)
 		}
 	}

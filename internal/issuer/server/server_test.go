@@ -36,7 +36,8 @@ func TestDocuments(t *testing.T) {
 		wantType     string
 		wantBody     string // contained
 	}{
-		{"GET", "/id/A1/.well-known/openid-configuration", 200, "application/json", `"jwks_uri":"https://issuer.example/id/A1/openid/v1/jwks"`},
+		{"GET", "/id/A1/.well-known/openid-configuration", 200, "application/json",
+			`"jwks_uri":"https://issuer.example/id/A1/openid/v1/jwks"`},
 		{"GET", "/id/A1/openid/v1/jwks", 200, "application/jwk-set+json", key.ID()},
 		{"HEAD", "/id/A1/openid/v1/jwks", 200, "application/jwk-set+json", ""},
 		{"GET", "/.well-known/openid-configuration", 404, "text/plain; charset=utf-8", ""},
@@ -45,8 +46,10 @@ func TestDocuments(t *testing.T) {
 	} {
 		recorder := httptest.NewRecorder()
 		documents.ServeHTTP(recorder, httptest.NewRequestWithContext(t.Context(), row.method, row.path, nil))
-		if recorder.Code != row.wantStatus || recorder.Header().Get("Content-Type") != row.wantType || !strings.Contains(recorder.Body.String(), row.wantBody) {
-			t.Errorf("%s %s: %d %q %s", row.method, row.path, recorder.Code, recorder.Header().Get("Content-Type"), recorder.Body)
+		if recorder.Code != row.wantStatus || recorder.Header().Get("Content-Type") != row.wantType ||
+			!strings.Contains(recorder.Body.String(), row.wantBody) {
+			t.Errorf("%s %s: %d %q %s", row.method, row.path, recorder.Code, recorder.Header().Get("Content-Type"),
+				recorder.Body)
 		}
 	}
 }
@@ -68,8 +71,12 @@ func TestTokenRequest(t *testing.T) {
 	key := newKey(t)
 	bearer := server.NewBearer()
 	tokens := newTokens(key, bearer)
-	response := ask(t, tokens, bearer.Reveal(), "app/serviceaccounts/api", `{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest",
-		"spec":{"audiences":["test"],"expirationSeconds":43200,"boundObjectRef":{"kind":"Pod","apiVersion":"v1","name":"p","uid":"pu"}}}`)
+	response := ask(t, tokens, bearer.Reveal(), "app/serviceaccounts/api", `{
+		"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest",
+		"spec":{
+			"audiences":["test"],"expirationSeconds":43200,
+			"boundObjectRef":{"kind":"Pod","apiVersion":"v1","name":"p","uid":"pu"}
+		}}`)
 	if response.Code != http.StatusCreated {
 		t.Fatalf("status %d: %s", response.Code, response.Body)
 	}
@@ -90,7 +97,12 @@ func TestTokenRequest(t *testing.T) {
 	want := &token.Claims{
 		Issuer: issuerURL, Subject: "system:serviceaccount:app:api", Audiences: []string{"test"},
 		IssuedAt: now, NotBefore: now, Expiry: now.Add(12 * time.Hour),
-		Workload: token.Workload{Namespace: "app", Pod: &token.Reference{Name: "p", UID: "pu"}, Node: &token.Reference{Name: "n", UID: "nu"}, ServiceAccount: token.Reference{Name: "api", UID: "u1"}},
+		Workload: token.Workload{
+			Namespace:      "app",
+			Pod:            &token.Reference{Name: "p", UID: "pu"},
+			Node:           &token.Reference{Name: "n", UID: "nu"},
+			ServiceAccount: token.Reference{Name: "api", UID: "u1"},
+		},
 	}
 	if diff := cmp.Diff(want, claims); diff != "" {
 		t.Errorf("claims (-want +got):\n%s", diff)
@@ -105,7 +117,8 @@ func TestTokenRequestRefuses(t *testing.T) {
 	bearer := server.NewBearer()
 	tokens := newTokens(newKey(t), bearer)
 	good := `{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","spec":{}}`
-	if response := ask(t, tokens, bearer.Reveal(), "app/serviceaccounts/api", good); response.Code != http.StatusCreated {
+	response := ask(t, tokens, bearer.Reveal(), "app/serviceaccounts/api", good)
+	if response.Code != http.StatusCreated {
 		t.Fatalf("the good request: %d %s", response.Code, response.Body)
 	}
 	for _, row := range []struct {
@@ -117,12 +130,19 @@ func TestTokenRequestRefuses(t *testing.T) {
 		{"unknown account", bearer.Reveal(), "app/serviceaccounts/other", good, 404},
 		{"no JSON", bearer.Reveal(), "app/serviceaccounts/api", "x", 400},
 		{"other kind", bearer.Reveal(), "app/serviceaccounts/api", `{"kind":"Pod"}`, 400},
-		{"too short", bearer.Reveal(), "app/serviceaccounts/api", strings.Replace(good, "{}", `{"expirationSeconds":599}`, 1), 400},
-		{"too long", bearer.Reveal(), "app/serviceaccounts/api", strings.Replace(good, "{}", `{"expirationSeconds":4294967297}`, 1), 400},
-		{"bound to no pod", bearer.Reveal(), "app/serviceaccounts/api", strings.Replace(good, "{}", `{"boundObjectRef":{"kind":"Pod","apiVersion":"v1","name":"q"}}`, 1), 404},
-		{"bound to a pod that was created again", bearer.Reveal(), "app/serviceaccounts/api", strings.Replace(good, "{}", `{"boundObjectRef":{"kind":"Pod","apiVersion":"v1","name":"p","uid":"old"}}`, 1), 409},
-		{"bound to another account's pod", bearer.Reveal(), "app/serviceaccounts/api", strings.Replace(good, "{}", `{"boundObjectRef":{"kind":"Pod","apiVersion":"v1","name":"other"}}`, 1), 400},
-		{"bound to a secret", bearer.Reveal(), "app/serviceaccounts/api", strings.Replace(good, "{}", `{"boundObjectRef":{"kind":"Secret","apiVersion":"v1","name":"s"}}`, 1), 400},
+		{"too short", bearer.Reveal(), "app/serviceaccounts/api",
+			strings.Replace(good, "{}", `{"expirationSeconds":599}`, 1), 400},
+		{"too long", bearer.Reveal(), "app/serviceaccounts/api",
+			strings.Replace(good, "{}", `{"expirationSeconds":4294967297}`, 1), 400},
+		{"bound to no pod", bearer.Reveal(), "app/serviceaccounts/api",
+			strings.Replace(good, "{}", `{"boundObjectRef":{"kind":"Pod","apiVersion":"v1","name":"q"}}`, 1), 404},
+		{"bound to a pod that was created again", bearer.Reveal(), "app/serviceaccounts/api",
+			strings.Replace(good, "{}", `{"boundObjectRef":{"kind":"Pod","apiVersion":"v1","name":"p","uid":"old"}}`,
+				1), 409},
+		{"bound to another account's pod", bearer.Reveal(), "app/serviceaccounts/api",
+			strings.Replace(good, "{}", `{"boundObjectRef":{"kind":"Pod","apiVersion":"v1","name":"other"}}`, 1), 400},
+		{"bound to a secret", bearer.Reveal(), "app/serviceaccounts/api",
+			strings.Replace(good, "{}", `{"boundObjectRef":{"kind":"Secret","apiVersion":"v1","name":"s"}}`, 1), 400},
 		{"huge body", bearer.Reveal(), "app/serviceaccounts/api", good + strings.Repeat(" ", 1<<17), 400},
 	} {
 		response := ask(t, tokens, row.bearer, row.path, row.body)
@@ -151,7 +171,8 @@ func newTokens(key *token.Key, bearer credential.Secret) *server.Tokens {
 
 func ask(t *testing.T, tokens *server.Tokens, bearer, path, body string) *httptest.ResponseRecorder {
 	t.Helper()
-	request := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/api/v1/namespaces/"+path+"/token", strings.NewReader(body))
+	request := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/api/v1/namespaces/"+path+"/token",
+		strings.NewReader(body))
 	request.Header.Set("Content-Type", "application/json")
 	if bearer != "" {
 		request.Header.Set("Authorization", "Bearer "+bearer)

@@ -79,7 +79,8 @@ func (t *Tokens) serve(w http.ResponseWriter, r *http.Request) {
 	namespace, name := r.PathValue("namespace"), r.PathValue("name")
 	uid, found := t.Exists(namespace, name)
 	if !found {
-		writeStatus(w, http.StatusNotFound, metav1.StatusReasonNotFound, `serviceaccounts "`+name+`" not found in namespace "`+namespace+`"`)
+		writeStatus(w, http.StatusNotFound, metav1.StatusReasonNotFound,
+			`serviceaccounts "`+name+`" not found in namespace "`+namespace+`"`)
 		return
 	}
 	request, err := decodeTokenRequest(w, r)
@@ -95,12 +96,16 @@ func (t *Tokens) serve(w http.ResponseWriter, r *http.Request) {
 	signed, err := token.Mint(t.Key, claims)
 	if err != nil {
 		t.Log.Error("token not signed", "error", err)
-		writeStatus(w, http.StatusInternalServerError, metav1.StatusReasonInternalError, "the token could not be signed")
+		writeStatus(w, http.StatusInternalServerError, metav1.StatusReasonInternalError,
+			"the token could not be signed")
 		return
 	}
 	t.Log.Info("token issued", obs.KeyNamespace, namespace, obs.KeyServiceAccount, name,
 		"audiences", claims.Audiences, "expires", claims.Expiry, "token", signed.Fingerprint())
-	request.Status = authenticationv1.TokenRequestStatus{Token: signed.Reveal(), ExpirationTimestamp: metav1.NewTime(claims.Expiry)}
+	request.Status = authenticationv1.TokenRequestStatus{
+		Token:               signed.Reveal(),
+		ExpirationTimestamp: metav1.NewTime(claims.Expiry),
+	}
 	writeJSON(w, http.StatusCreated, request)
 }
 
@@ -126,7 +131,9 @@ func (t *Tokens) claims(namespace, name, uid string, request *authenticationv1.T
 
 // bind ties the token to a pod, if one is asked for, as kube-apiserver does: it
 // must exist, be the same one if a UID is given, and have the service account.
-func (t *Tokens) bind(claims *token.Claims, bound *authenticationv1.BoundObjectReference) (int32, metav1.StatusReason, error) {
+func (t *Tokens) bind(
+	claims *token.Claims, bound *authenticationv1.BoundObjectReference,
+) (int32, metav1.StatusReason, error) {
 	if bound == nil {
 		return 0, "", nil
 	}
@@ -136,9 +143,11 @@ func (t *Tokens) bind(claims *token.Claims, bound *authenticationv1.BoundObjectR
 	case !found:
 		return http.StatusNotFound, metav1.StatusReasonNotFound, fmt.Errorf("pods %q not found", bound.Name)
 	case bound.UID != "" && string(bound.UID) != pod.UID:
-		return http.StatusConflict, metav1.StatusReasonConflict, fmt.Errorf("the UID in the bound object reference (%s) does not match the UID in record (%s)", bound.UID, pod.UID)
+		return http.StatusConflict, metav1.StatusReasonConflict, fmt.Errorf("the UID in the bound object reference "+
+			"(%s) does not match the UID in record (%s)", bound.UID, pod.UID)
 	case pod.ServiceAccount != account:
-		return http.StatusBadRequest, metav1.StatusReasonBadRequest, fmt.Errorf("cannot bind token for serviceaccount %q to pod running with different serviceaccount name", account)
+		return http.StatusBadRequest, metav1.StatusReasonBadRequest, fmt.Errorf("cannot bind token for "+
+			"serviceaccount %q to pod running with different serviceaccount name", account)
 	}
 	claims.Workload.Pod = &token.Reference{Name: bound.Name, UID: pod.UID}
 	if pod.Node.Name != "" {
@@ -173,7 +182,8 @@ func decodeTokenRequest(w http.ResponseWriter, r *http.Request) (*authentication
 		return nil, errors.New("spec.expirationSeconds: may not specify a duration larger than 2^32 seconds")
 	}
 	request.Spec.ExpirationSeconds = &seconds
-	if bound := request.Spec.BoundObjectRef; bound != nil && (bound.Kind != "Pod" || bound.APIVersion != "v1" || bound.Name == "") {
+	if bound := request.Spec.BoundObjectRef; bound != nil &&
+		(bound.Kind != "Pod" || bound.APIVersion != "v1" || bound.Name == "") {
 		return nil, errors.New("spec.boundObjectRef: only pods can be bound here")
 	}
 	return &request, nil

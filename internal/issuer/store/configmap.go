@@ -46,7 +46,10 @@ func (c ConfigMap) Write(ctx context.Context, write document.Write) error {
 		if write.Replaces != "" {
 			return document.ErrChanged
 		}
-		made := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: c.Name}, Data: map[string]string{key: string(write.Object.Text)}}
+		made := &corev1.ConfigMap{
+			ObjectMeta: metav1.ObjectMeta{Name: c.Name},
+			Data:       map[string]string{key: string(write.Object.Text)},
+		}
 		_, err = c.Client.Create(ctx, made, metav1.CreateOptions{})
 	case err == nil:
 		text, there := found.Data[key]

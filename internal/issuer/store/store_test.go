@@ -44,12 +44,18 @@ func TestStores(t *testing.T) {
 func storeContract(t *testing.T, place store.Store) {
 	ctx := t.Context()
 	object := func(text string) document.Object {
-		return document.Object{Name: "openid/v1/jwks", Text: []byte(text), ContentType: "application/json", CacheControl: "max-age=1"}
+		return document.Object{
+			Name:         "openid/v1/jwks",
+			Text:         []byte(text),
+			ContentType:  "application/json",
+			CacheControl: "max-age=1",
+		}
 	}
 	if got, err := place.Read(ctx, "openid/v1/jwks"); err != nil || got.Version != "" {
 		t.Fatalf("nothing is stored, but is read as %+v, %v", got, err)
 	}
-	if err := place.Write(ctx, document.Write{Object: object("lost"), Replaces: "never"}); !errors.Is(err, document.ErrChanged) {
+	if err := place.Write(ctx, document.Write{Object: object("lost"), Replaces: "never"}); !errors.Is(err,
+		document.ErrChanged) {
 		t.Errorf("what is not there is replaced: %v", err)
 	}
 	if err := place.Write(ctx, document.Write{Object: object("first")}); err != nil {
@@ -65,11 +71,15 @@ func storeContract(t *testing.T, place store.Store) {
 	if err := place.Write(ctx, document.Write{Object: object("second"), Replaces: first.Version}); err != nil {
 		t.Fatal(err)
 	}
-	if err := place.Write(ctx, document.Write{Object: object("lost"), Replaces: first.Version}); !errors.Is(err, document.ErrChanged) {
+	if err := place.Write(ctx, document.Write{Object: object("lost"), Replaces: first.Version}); !errors.Is(err,
+		document.ErrChanged) {
 		t.Errorf("an old version is replaced: %v", err)
 	}
 	// A neighbour does not disturb.
-	if err := place.Write(ctx, document.Write{Object: document.Object{Name: ".well-known/openid-configuration", Text: []byte("d")}}); err != nil {
+	if err := place.Write(ctx, document.Write{Object: document.Object{
+		Name: ".well-known/openid-configuration",
+		Text: []byte("d"),
+	}}); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := place.Read(ctx, "openid/v1/jwks"); err != nil || string(got.Text) != "second" {
@@ -166,11 +176,13 @@ func TestBucketIsMade(t *testing.T) {
 	if policy, err := bucket.Policy(t.Context()); policy != `{"Version":"2012-10-17"}` || err != nil {
 		t.Errorf("policy %q, %v", policy, err)
 	}
-	want := []string{"PUT /keys", "PUT /keys?versioning", "GET /keys?policy", "PUT /keys?publicAccessBlock", "PUT /keys?policy", "GET /keys?policy"}
+	want := []string{"PUT /keys", "PUT /keys?versioning", "GET /keys?policy", "PUT /keys?publicAccessBlock",
+		"PUT /keys?policy", "GET /keys?policy"}
 	if diff := cmp.Diff(want, s.calls); diff != "" {
 		t.Errorf("calls (-want +got):\n%s", diff)
 	}
-	if block := string(s.objects["/keys?publicAccessBlock"]); !strings.Contains(block, "<BlockPublicAcls>true") || !strings.Contains(block, "<BlockPublicPolicy>false") {
+	if block := string(s.objects["/keys?publicAccessBlock"]); !strings.Contains(block, "<BlockPublicAcls>true") ||
+		!strings.Contains(block, "<BlockPublicPolicy>false") {
 		t.Errorf("public access block %s", block)
 	}
 }
@@ -209,14 +221,17 @@ func TestPublish(t *testing.T) {
 	if written, err = store.Publish(ctx, place, documents(t, k1), nil); len(written) != 0 || err != nil {
 		t.Errorf("the same again writes %v, %v", written, err)
 	}
-	if _, err = store.Publish(ctx, place, documents(t, k2), []string{k1.ID}); err == nil || !strings.Contains(err.Error(), "without "+k1.ID) {
+	if _, err = store.Publish(ctx, place, documents(t, k2), []string{k1.ID}); err == nil ||
+		!strings.Contains(err.Error(), "without "+k1.ID) {
 		t.Errorf("a signing key is dropped: %v", err)
 	}
 	// Another publisher is faster, once: its keys are seen, ours are written.
-	if written, err = store.Publish(ctx, &racing{Store: place, times: 1}, documents(t, k2, k1), nil); len(written) != 1 || err != nil {
+	if written, err = store.Publish(ctx, &racing{Store: place, times: 1}, documents(t, k2, k1),
+		nil); len(written) != 1 || err != nil {
 		t.Errorf("after a race: %v, %v", written, err)
 	}
-	if _, err = store.Publish(ctx, &racing{Store: place, times: 9}, documents(t, k2), nil); !errors.Is(err, document.ErrChanged) {
+	if _, err = store.Publish(ctx, &racing{Store: place, times: 9}, documents(t, k2), nil); !errors.Is(err,
+		document.ErrChanged) {
 		t.Errorf("a race without end: %v", err)
 	}
 }
