@@ -56,14 +56,14 @@ func newIssuerInit(sys cli.System) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "init --name CLUSTER (--bucket NAME --region REGION | --url URL --directory PATH) [--for DISTRIBUTION]",
 		Short: "Make an issuer: keys, published documents, IAM provider, API server settings",
-		Long: `Make all that a cluster needs to be an identity provider for AWS, and write it to
---dir; what is there already is kept, so that it can be called again.
+		Long: `Make everything that a cluster needs to be an identity provider for AWS, and write it
+to --dir. What is there already is kept, so this can be run again.
 
 Keys are those of the running cluster (--kubeconfig), of PEM files (--public-key), or
-new ones: sa.key and sa.pub. They are published in an S3 bucket that this makes, or in
-a folder that a server of yours serves. IAM gets an OIDC provider, in the account of
+new ones: sa.key and sa.pub. They are published in an S3 bucket, which is created, or
+in a folder that your own server serves. IAM gets an OIDC provider in the account of
 the credentials and in those of --provider-role. The API server settings for the
-distribution are printed and written as a patch; they keep the present issuer second.`,
+distribution are printed and written as a patch; the present issuer comes second.`,
 		Example: "  rolecall issuer init --name prod --bucket example-oidc --region eu-west-1 " +
 			"--kubeconfig admin.conf --for kubeadm",
 		Args: cli.NoArguments,
@@ -81,20 +81,20 @@ distribution are printed and written as a patch; they keep the present issuer se
 	f := cmd.Flags()
 	f.StringVar(&c.name, "name", "", "name of the cluster, and of the issuer")
 	f.StringVar(&c.url, "url", "", "issuer URL (default: that of the bucket)")
-	f.StringVar(&c.bucket, "bucket", "", "S3 bucket to publish in; it is made if it is not there")
+	f.StringVar(&c.bucket, "bucket", "", "S3 bucket to publish in; created if it does not exist")
 	f.StringVar(&c.region, "region", "", "region of the bucket")
 	f.StringVar(&c.prefix, "prefix", "", "prefix in the bucket, for several clusters in one")
 	f.StringVar(&c.style, "style", "",
 		"how the bucket stands in the URL: virtual, path or dualstack; never change it later")
 	f.StringVar(&c.directory, "directory", "",
-		"folder to publish in instead, for \"rolecall serve issuer\" or a server of yours")
+		"folder to publish in instead, for \"rolecall serve issuer\" or your own server")
 	f.StringArrayVar(&c.audiences, "audience", []string{"sts.amazonaws.com"},
 		"audience of the provider; may be repeated")
 	f.StringArrayVar(&c.roles, "provider-role", nil,
-		"role to take in another account that gets a provider too; may be repeated")
+		"role to assume in another account, which gets a provider too; may be repeated")
 	f.StringArrayVar(&c.thumbprints, "thumbprint", nil,
 		"of the provider, for certificates that are not publicly trusted")
-	f.BoolVar(&c.withoutProvider, "without-provider", false, "make no IAM provider")
+	f.BoolVar(&c.withoutProvider, "without-provider", false, "do not create an IAM provider")
 	f.StringVar(&c.distribution, "for", "",
 		"write API server settings for: kubeadm, capi, kops, k3s, rke2, talos or eks-anywhere")
 	f.StringVar(&c.present, "present-issuer", "",

@@ -22,7 +22,7 @@ func New(sys cli.System) *cobra.Command {
 		Use:   "issuer",
 		Short: "Publish a cluster's token keys for AWS, check and rotate them",
 		Long: `Make any cluster an identity provider that AWS trusts: publish the keys of its
-service-account tokens, check them as STS does, rotate them with no failed request.
+service-account tokens, check them as STS does, rotate them without a failed request.
 
 All commands work in one folder, --dir: issuer.yaml says what is published where
 (an Issuer object, which the controller takes as it is), sa.key and sa.pub are for

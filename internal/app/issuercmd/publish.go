@@ -35,8 +35,8 @@ differ from what is there, and read them back as anybody does. The keys are thos
 that any API server accepts, and those a rotation has added; without --kubeconfig
 those of sa.pub.
 
-It never writes an empty set, one without a key that an API server signs with, or
-over another issuer's documents.`,
+It never publishes an empty set, or one without a key that an API server signs with,
+and never overwrites the documents of another issuer.`,
 		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context(), sys) },
 	}

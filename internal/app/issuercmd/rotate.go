@@ -33,16 +33,16 @@ func newIssuerRotate(sys cli.System) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rotate",
 		Short: "Take the next step of a key rotation, if it is safe",
-		Long: `Replace the signing key with no failed request: make it, publish it, let every API
-server accept it, let them sign with it, wait for the old tokens, drop the old key.
-Each call takes one step, or refuses and says what is missing. The files sa.key and
-sa.pub hold what the API servers must have at each moment; copying them and
-restarting the API servers, one by one, is yours.
+		Long: `Replace the signing key without a failed request: make a new one, publish it, let
+every API server accept it, then sign with it, wait until old tokens have expired, and
+drop the old key. Each call takes one step, or refuses and says what is missing. The
+files sa.key and sa.pub always hold what the API servers must have; copying them and
+restarting the API servers, one by one, is up to you.
 
-How far it is stands in rotation.json, so a rotation may take days and be taken up
-anywhere. With --emergency, for a key that has leaked, no cache and no token is waited
-for, also in the middle of a rotation, and the commands are printed that end the
-sessions taken with it.
+Progress is kept in rotation.json, so a rotation may take days and be continued from
+anywhere. With --emergency, for a key that has leaked, it waits neither for caches nor
+for tokens, even in the middle of a rotation, and prints the commands that end the
+sessions which the leaked key may have obtained.
 
 Where the API servers sign by "rolecall serve signer", the keys are the signer's:
 "rolecall signer rotate" renews them, without a restart.`,
@@ -50,7 +50,7 @@ Where the API servers sign by "rolecall serve signer", the keys are the signer's
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.step(cmd.Context(), sys) },
 	}
 	c.flags(cmd)
-	cmd.Flags().BoolVar(&c.emergency, "emergency", false, "the key has leaked: wait for no cache and no token")
+	cmd.Flags().BoolVar(&c.emergency, "emergency", false, "the key has leaked: do not wait for caches or tokens")
 	flags.KeyKind(cmd, &c.kind, token.DefaultKind, "the new key: "+token.KindChoice())
 	cmd.AddCommand(newRotateStatus(sys), newRotateAbort(sys))
 	return cmd
@@ -70,7 +70,7 @@ func newRotateAbort(sys cli.System) *cobra.Command {
 	var c rotateConfig
 	cmd := &cobra.Command{
 		Use:   "abort",
-		Short: "Give a rotation up, as long as no API server signs with the new key",
+		Short: "Give up a rotation, as long as no API server signs with the new key",
 		Args:  cli.NoArguments,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return c.abort(cmd.Context(), sys) },
 	}
@@ -159,15 +159,15 @@ func printSessions(sys cli.System, sessions *desk.Sessions) {
 	for _, err := range sessions.Unlisted {
 		fmt.Fprintf(sys.Stderr, "roles that trust the issuer cannot be listed: %v\n", err)
 	}
-	fmt.Fprintf(sys.Stdout, "\nSessions that were taken with the leaked key live on. End them on each role that "+
-		"trusts the issuer:\n")
+	fmt.Fprintf(sys.Stdout, "\nSessions that were obtained with the leaked key are still valid. "+
+		"End them on each role that trusts the issuer:\n")
 	for _, command := range sessions.Commands {
 		fmt.Fprintf(sys.Stdout, "  %s\n", command)
 	}
 	if !sessions.Again.IsZero() {
-		fmt.Fprintf(sys.Stdout, "STS may use cached keys until %s: do it again then, with that time.\n",
+		fmt.Fprintf(sys.Stdout, "STS may use cached keys until %s: run the commands again then, with that time.\n",
 			sessions.Again.UTC().Format(time.RFC3339))
 	}
-	fmt.Fprintf(sys.Stdout, "Pods lose their sessions with it: restart them, which also gives them tokens of the "+
+	fmt.Fprintf(sys.Stdout, "Pods lose their sessions too: restart them, which also gives them tokens of the "+
 		"new key.\n")
 }

@@ -20,7 +20,7 @@ func newRotateStatus(sys cli.System) *cobra.Command {
 		Short: "Show how far a rotation is, and when the next step is safe",
 		Long: `Show the phase of the rotation in --dir, what the API servers do, and what the next
 step waits for. With --issuer, show what the controller has written into the status of
-that Issuer object; --dir is not looked at then.`,
+that Issuer object instead; --dir is not read then.`,
 		Args: cli.NoArguments,
 	}
 	var output *string

@@ -45,7 +45,7 @@ the provider in IAM with its audiences and thumbprints; with --kubeconfig, that 
 API server signs with a published key; with --token, one token. Each finding names
 what STS answers because of it, and its fix.
 
-Exit codes: 0 nothing but warnings, 1 tokens are refused, 2 wrong usage.`,
+Exit codes: 0 nothing worse than warnings, 1 tokens are refused, 2 wrong usage.`,
 		Args: cli.NoArguments,
 	}
 	var output *string
