@@ -54,8 +54,10 @@ func TestIssuerInitOnLocalAWS(t *testing.T) {
 	system.Stdout, system.Stderr = &out, &problems
 	dir := t.TempDir()
 	for range 2 { // it can be called again
-		if code := app.Run(t.Context(), system, []string{"issuer", "init", "--name", "prod", "--bucket", "example-oidc",
-			"--region", "eu-west-1", "--for", "kubeadm", "--dir", dir, "--read-back", "0"}); code != 0 {
+		if code := app.Run(t.Context(), system, []string{
+			"issuer", "init", "--name", "prod", "--bucket", "example-oidc",
+			"--region", "eu-west-1", "--for", "kubeadm", "--dir", dir, "--read-back", "0",
+		}); code != 0 {
 			t.Fatalf("exit %d: %s", code, &problems)
 		}
 	}
@@ -96,8 +98,10 @@ func TestBrokerGuideStart(t *testing.T) {
 		code int
 		want string
 	}{
-		{append(command("issuer init"), "--read-back", "0"), 0,
-			"issuer: https://my-issuers.s3.eu-west-1.amazonaws.com/broker"},
+		{
+			append(command("issuer init"), "--read-back", "0"), 0,
+			"issuer: https://my-issuers.s3.eu-west-1.amazonaws.com/broker",
+		},
 		// the last that is looked at
 		{append(command("serve broker"), "--kubeconfig", "missing"), 2, "find the API server"},
 	} {

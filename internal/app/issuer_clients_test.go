@@ -153,8 +153,10 @@ func TestIssuerOnMoto(t *testing.T) {
 	}}
 	s.useAWS(moto, credential.AWS{AccessKeyID: "AKIAEXAMPLE", SecretKey: credential.NewSecret("secret")})
 	s.serve(time.Now(), shopHost)
-	initialise := []string{"init", "--name", "c1", "--bucket", "example-oidc", "--region", "eu-west-1",
-		"--prefix", "c1"}
+	initialise := []string{
+		"init", "--name", "c1", "--bucket", "example-oidc", "--region", "eu-west-1",
+		"--prefix", "c1",
+	}
 	for range 2 {
 		s.rolecall(initialise...)
 	}

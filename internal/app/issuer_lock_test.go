@@ -22,8 +22,10 @@ func TestIssuerFolderIsLocked(t *testing.T) {
 		system.Stdout, system.Stderr = &output, &output
 		return app.Run(t.Context(), system, append([]string{"issuer"}, args...)), output.String()
 	}
-	initialise := []string{"init", "--name", "c1", "--dir", dir, "--url", "https://issuer.example/c1", "--directory",
-		t.TempDir(), "--without-provider", "--read-back", "0"}
+	initialise := []string{
+		"init", "--name", "c1", "--dir", dir, "--url", "https://issuer.example/c1", "--directory",
+		t.TempDir(), "--without-provider", "--read-back", "0",
+	}
 	if code, said := run(initialise...); code != 0 {
 		t.Fatal(said)
 	}

@@ -260,12 +260,16 @@ func TestVerifyBucket(t *testing.T) {
 		{"slash at the end of the issuer", discovery(set("issuer", shopURL+"/")), []string{"issuer-differs"}},
 		{"other case", discovery(set("issuer", strings.ToUpper(shopURL))), []string{"issuer-differs"}},
 		{"keys by http", discovery(set("jwks_uri", "http://"+shopHost+"/c1/openid/v1/jwks")), []string{"jwks-uri"}},
-		{"keys in the cluster", discovery(set("jwks_uri", "https://127.0.0.1:1/openid/v1/jwks")),
-			[]string{"jwks-unreachable"}},
+		{
+			"keys in the cluster", discovery(set("jwks_uri", "https://127.0.0.1:1/openid/v1/jwks")),
+			[]string{"jwks-unreachable"},
+		},
 		{"keys elsewhere in the bucket", discovery(set("jwks_uri", shopURL+"/keys.json")), []string{"jwks-not-public"}},
-		{"algorithms not named",
+		{
+			"algorithms not named",
 			discovery(func(d map[string]any) { delete(d, "id_token_signing_alg_values_supported") }),
-			[]string{"discovery-member"}},
+			[]string{"discovery-member"},
+		},
 		{"discovery is no JSON", func() { s.put(discoverKey, []byte("<html>")) }, []string{"discovery-json"}},
 		{"keys are no JSON", func() { s.put(keysKey, []byte("-----BEGIN PUBLIC KEY-----")) }, []string{"jwks-json"}},
 		{"content type", func() {
@@ -280,8 +284,10 @@ func TestVerifyBucket(t *testing.T) {
 			s.put(keysKey, s.good[keysKey], func(i *s3.PutObjectInput) { i.CacheControl = nil })
 		}, []string{"jwks-cache"}},
 		{"empty set", func() { s.put(keysKey, []byte(`{"keys":[]}`)) }, []string{"no-keys"}},
-		{"kid of another form", one(set("kid", "JHJehTTTZlsspKHT-GaJxK7Kd1NQgZJu3fyK6K_QDYU")),
-			[]string{"kid-differs", "no-keys"}},
+		{
+			"kid of another form", one(set("kid", "JHJehTTTZlsspKHT-GaJxK7Kd1NQgZJu3fyK6K_QDYU")),
+			[]string{"kid-differs", "no-keys"},
+		},
 		{"no kid", one(func(e map[string]any) { delete(e, "kid") }), []string{"kid-missing", "no-keys"}},
 		{"private members", one(set("d", "AQAB")), []string{"private-key", "no-keys"}},
 		{"use enc", one(set("use", "enc")), []string{"key-use", "no-keys"}},
@@ -292,8 +298,10 @@ func TestVerifyBucket(t *testing.T) {
 			e["x5c"] = []string{"MIIB"}
 		}), []string{"key-x5c", "no-keys"}},
 		{"padded", one(func(e map[string]any) { e["n"] = e["n"].(string) + "==" }), []string{"key-members", "no-keys"}},
-		{"Ed25519 beside", beside(map[string]any{"kty": "OKP", "crv": "Ed25519", "kid": "a", "use": "sig",
-			"x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}), []string{"key-kind"}},
+		{"Ed25519 beside", beside(map[string]any{
+			"kty": "OKP", "crv": "Ed25519", "kid": "a", "use": "sig",
+			"x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+		}), []string{"key-kind"}},
 		{"more than a hundred", func() {
 			var keys []token.PublicKey
 			for range 101 {
@@ -313,8 +321,10 @@ func TestVerifyBucket(t *testing.T) {
 			}
 			s.put(keysKey, text)
 		}, []string{"too-many-keys", "algorithm-undeclared"}},
-		{"too large", func() { s.put(keysKey, append(bytes.Repeat([]byte(" "), 1<<20), s.good[keysKey]...)) },
-			[]string{"jwks-unreachable"}},
+		{
+			"too large", func() { s.put(keysKey, append(bytes.Repeat([]byte(" "), 1<<20), s.good[keysKey]...)) },
+			[]string{"jwks-unreachable"},
+		},
 		{"redirect", func() {
 			s.before = func(w http.ResponseWriter, r *http.Request) {
 				if strings.HasSuffix(r.URL.Path, "openid-configuration") && r.URL.RawQuery == "" {
@@ -361,13 +371,19 @@ func TestVerifyCertificate(t *testing.T) {
 		thumb    bool // the provider has the thumbprint
 		rules    []string
 	}{
-		{"expired", now.Add(-3 * time.Hour), sound, false, false,
-			[]string{"discovery-certificate", "jwks-certificate"}},
-		{"expired, with thumbprint", now.Add(-3 * time.Hour), sound, false, true,
-			[]string{"discovery-certificate", "jwks-certificate"}},
+		{
+			"expired", now.Add(-3 * time.Hour), sound, false, false,
+			[]string{"discovery-certificate", "jwks-certificate"},
+		},
+		{
+			"expired, with thumbprint", now.Add(-3 * time.Hour), sound, false, true,
+			[]string{"discovery-certificate", "jwks-certificate"},
+		},
 		{"of another host", now, "else.example", false, false, []string{"discovery-certificate", "jwks-certificate"}},
-		{"of another host, with thumbprint", now, "else.example", false, true,
-			[]string{"discovery-certificate", "jwks-certificate"}},
+		{
+			"of another host, with thumbprint", now, "else.example", false, true,
+			[]string{"discovery-certificate", "jwks-certificate"},
+		},
 		{"not trusted", now, sound, true, false, []string{"discovery-certificate", "jwks-certificate", "thumbprint"}},
 		{"not trusted, with thumbprint", now, sound, true, true, []string{"discovery-certificate", "jwks-certificate"}},
 	} {
@@ -437,12 +453,24 @@ func TestVerifyProvider(t *testing.T) {
 	}{
 		{"nothing", func() {}, nil, "", nil},
 		{"role of this account", func() {}, []string{"--role", "arn:aws:iam::" + shopAccount + ":role/a"}, "", nil},
-		{"role of another account", func() {}, []string{"--role", "arn:aws:iam::444455556666:role/a"},
-			"in account 444455556666", []string{"role-account"}},
-		{"role of another partition", func() {}, []string{"--role", "arn:aws-cn:iam::" + shopAccount + ":role/a"},
-			"arn:aws:iam::" + shopAccount + ":role/a", []string{"role-partition"}},
-		{"kOps' audience", func() {}, []string{"--audience", "amazonaws.com"}, "--client-id amazonaws.com",
-			[]string{"audience-unregistered"}},
+		{
+			"role of another account", func() {},
+			[]string{"--role", "arn:aws:iam::444455556666:role/a"},
+			"in account 444455556666",
+			[]string{"role-account"},
+		},
+		{
+			"role of another partition", func() {},
+			[]string{"--role", "arn:aws-cn:iam::" + shopAccount + ":role/a"},
+			"arn:aws:iam::" + shopAccount + ":role/a",
+			[]string{"role-partition"},
+		},
+		{
+			"kOps' audience", func() {},
+			[]string{"--audience", "amazonaws.com"},
+			"--client-id amazonaws.com",
+			[]string{"audience-unregistered"},
+		},
 		{"thumbprints that nobody needs", func() {
 			change := &iam.UpdateOpenIDConnectProviderThumbprintInput{
 				OpenIDConnectProviderArn: arn,
@@ -462,21 +490,33 @@ func TestVerifyProvider(t *testing.T) {
 			}
 		}, nil, "aws iam add-client-id-to-open-id-connect-provider --open-id-connect-provider-arn " + shopProvider +
 			" --client-id sts.amazonaws.com", []string{"audience-unregistered"}},
-		{"no audience", func() { remove("sts.amazon.com") }, nil, "--open-id-connect-provider-arn " + shopProvider,
-			[]string{"provider-without-audience"}},
-		{"none", func() {
-			if _, err := s.iam.DeleteOpenIDConnectProvider(ctx,
-				&iam.DeleteOpenIDConnectProviderInput{OpenIDConnectProviderArn: arn}); err != nil {
-				t.Fatal(err)
-			}
-		}, nil, "aws iam create-open-id-connect-provider --url " + shopURL + " --client-id-list sts.amazonaws.com",
-			[]string{"provider-missing"}},
-		{"slash at the end", func() { create(shopURL+"/", "sts.amazonaws.com") }, nil,
-			"it has one for " + shopURL + "/", []string{"provider-missing"}},
-		{"other case of the path", func() { create(strings.Replace(shopURL, "/c1", "/C1", 1), "sts.amazonaws.com") },
-			nil, "it has one for https://" + shopHost + "/", []string{"provider-missing"}},
-		{"credentials of nobody", func() { t.Setenv("AWS_SECRET_ACCESS_KEY", "wrong") }, nil, "IAM cannot be asked",
-			[]string{"provider-unreadable"}},
+		{
+			"no audience", func() { remove("sts.amazon.com") }, nil, "--open-id-connect-provider-arn " + shopProvider,
+			[]string{"provider-without-audience"},
+		},
+		{
+			"none", func() {
+				if _, err := s.iam.DeleteOpenIDConnectProvider(ctx,
+					&iam.DeleteOpenIDConnectProviderInput{OpenIDConnectProviderArn: arn}); err != nil {
+					t.Fatal(err)
+				}
+			}, nil, "aws iam create-open-id-connect-provider --url " + shopURL + " --client-id-list sts.amazonaws.com",
+			[]string{"provider-missing"},
+		},
+		{
+			"slash at the end", func() { create(shopURL+"/", "sts.amazonaws.com") }, nil,
+			"it has one for " + shopURL + "/",
+			[]string{"provider-missing"},
+		},
+		{
+			"other case of the path", func() { create(strings.Replace(shopURL, "/c1", "/C1", 1), "sts.amazonaws.com") },
+			nil, "it has one for https://" + shopHost + "/",
+			[]string{"provider-missing"},
+		},
+		{
+			"credentials of nobody", func() { t.Setenv("AWS_SECRET_ACCESS_KEY", "wrong") }, nil, "IAM cannot be asked",
+			[]string{"provider-unreadable"},
+		},
 	} {
 		row.spoil()
 		found := s.verify(row.args...)

@@ -55,8 +55,10 @@ func TestStart(t *testing.T) {
 		{"one was not asked", func(f *rotation.Facts) { f.Servers[1].Signs = "" }, "b was not asked"},
 		{"they sign differently", func(f *rotation.Facts) { f.Servers[1].Signs = "K0" }, "b signs with K0"},
 		{"published is stale", func(f *rotation.Facts) { f.Servers[1].Serves = []string{"K1", "K0"} }, `"K0"`},
-		{"published has too many", func(f *rotation.Facts) { f.Published = []string{"K1", "K9"} },
-			"no API server serves"},
+		{
+			"published has too many", func(f *rotation.Facts) { f.Published = []string{"K1", "K9"} },
+			"no API server serves",
+		},
 		{"published unreadable", func(f *rotation.Facts) { f.PublishedErr = errors.New("403") }, "cannot be read: 403"},
 		{"a clock is off", func(f *rotation.Facts) { f.Servers[0].Skew = -61 * time.Second }, "clock of API server a"},
 		{"the new key is in use", func(f *rotation.Facts) {
@@ -113,12 +115,21 @@ func TestGates(t *testing.T) {
 			Servers:   oldSigns,
 		}, "", "no longer published"},
 		{"not read back", rotation.Published, nil, rotation.Facts{Published: both[:1], Servers: oldSigns}, "", `"K2"`},
-		{"caches fill", rotation.Published, func(s *rotation.State) { s.SeenAt = noon.Add(-59 * time.Minute) },
-			rotation.Facts{Published: both, Servers: oldSigns}, "", "wait until 2026-11-21T12:01:00Z"},
-		{"caches are filled", rotation.Published, func(s *rotation.State) { s.SeenAt = noon.Add(-time.Hour) },
-			rotation.Facts{Published: both, Servers: oldSigns}, rotation.Verifying, ""},
-		{"emergency waits for no cache", rotation.Published, func(s *rotation.State) { s.Emergency = true },
-			rotation.Facts{Published: both, Servers: oldSigns}, rotation.Signing, ""},
+		{
+			"caches fill", rotation.Published, func(s *rotation.State) { s.SeenAt = noon.Add(-59 * time.Minute) },
+			rotation.Facts{Published: both, Servers: oldSigns},
+			"", "wait until 2026-11-21T12:01:00Z",
+		},
+		{
+			"caches are filled", rotation.Published, func(s *rotation.State) { s.SeenAt = noon.Add(-time.Hour) },
+			rotation.Facts{Published: both, Servers: oldSigns},
+			rotation.Verifying, "",
+		},
+		{
+			"emergency waits for no cache", rotation.Published, func(s *rotation.State) { s.Emergency = true },
+			rotation.Facts{Published: both, Servers: oldSigns},
+			rotation.Signing, "",
+		},
 		{"one does not accept", rotation.Verifying, nil, rotation.Facts{
 			Published: both,
 			Servers:   []rotation.Server{oldSigns[0], server("b", "K1", "K1")},
@@ -127,8 +138,11 @@ func TestGates(t *testing.T) {
 			Published: both,
 			Servers:   []rotation.Server{oldSigns[0], {Name: "b", Err: errors.New("down")}},
 		}, "", "b cannot be read: down"},
-		{"all accept", rotation.Verifying, nil, rotation.Facts{Published: both, Servers: oldSigns},
-			rotation.Signing, ""},
+		{
+			"all accept", rotation.Verifying, nil,
+			rotation.Facts{Published: both, Servers: oldSigns},
+			rotation.Signing, "",
+		},
 		{"one signs with the old", rotation.Signing, nil, rotation.Facts{
 			Published: both,
 			Exchanges: 3,
@@ -145,24 +159,40 @@ func TestGates(t *testing.T) {
 			ExchangeErr: errors.New("no provider"),
 			Servers:     newSigns,
 		}, "", "refuses a token of the new key: no provider"},
-		{"STS is not asked in an emergency", rotation.Signing, func(s *rotation.State) { s.Emergency = true },
-			rotation.Facts{Published: both, ExchangeErr: errors.New("no provider"),
-				Servers: newSigns}, rotation.Retiring, ""},
-		{"it leaks while some accept", rotation.Verifying, func(s *rotation.State) { s.Emergency = true },
+		{
+			"STS is not asked in an emergency", rotation.Signing, func(s *rotation.State) { s.Emergency = true },
+			rotation.Facts{
+				Published: both, ExchangeErr: errors.New("no provider"),
+				Servers: newSigns,
+			},
+			rotation.Retiring, "",
+		},
+		{
+			"it leaks while some accept", rotation.Verifying, func(s *rotation.State) { s.Emergency = true },
 			rotation.Facts{Published: both, Servers: []rotation.Server{oldSigns[0], server("b", "K1", "K1")}},
-			rotation.Signing, ""},
+			rotation.Signing, "",
+		},
 		{"it leaks while all sign", rotation.Signing, func(s *rotation.State) { s.Emergency = true }, rotation.Facts{
 			Published: both,
 			Servers:   []rotation.Server{server("a", "K2", "K2"), newSigns[1]},
 		}, rotation.Retiring, ""},
-		{"it leaks, one signs with it", rotation.Signing, func(s *rotation.State) { s.Emergency = true },
-			rotation.Facts{Published: both, Servers: []rotation.Server{newSigns[0], oldSigns[1]}}, "",
-			"b signs with the new key"},
-		{"it leaks while tokens live", rotation.Draining, func(s *rotation.State) { s.Emergency = true },
-			rotation.Facts{Published: both, Servers: newSigns}, rotation.Retiring, ""},
-		{"a leaked key is read still", rotation.Retiring, func(s *rotation.State) { s.Emergency = true },
-			rotation.Facts{Published: both, Servers: []rotation.Server{server("a", "K2", "K2")}}, "",
-			"readers still find the leaked key K1"},
+		{
+			"it leaks, one signs with it", rotation.Signing, func(s *rotation.State) { s.Emergency = true },
+			rotation.Facts{Published: both, Servers: []rotation.Server{newSigns[0], oldSigns[1]}},
+			"",
+			"b signs with the new key",
+		},
+		{
+			"it leaks while tokens live", rotation.Draining, func(s *rotation.State) { s.Emergency = true },
+			rotation.Facts{Published: both, Servers: newSigns},
+			rotation.Retiring, "",
+		},
+		{
+			"a leaked key is read still", rotation.Retiring, func(s *rotation.State) { s.Emergency = true },
+			rotation.Facts{Published: both, Servers: []rotation.Server{server("a", "K2", "K2")}},
+			"",
+			"readers still find the leaked key K1",
+		},
 		{"a leaked key is gone", rotation.Retiring, func(s *rotation.State) { s.Emergency = true }, rotation.Facts{
 			Published: both[1:],
 			Servers:   []rotation.Server{server("a", "K2", "K2")},
@@ -181,16 +211,31 @@ func TestGates(t *testing.T) {
 			Exchanges: 3,
 			Servers:   []rotation.Server{newSigns[0], server("b", "K1", "K1")},
 		}, "", "does not accept the new key that a signs with"},
-		{"tokens live", rotation.Draining, func(s *rotation.State) { s.SwitchedAt = noon.Add(-23 * time.Hour) },
-			rotation.Facts{Published: both, Servers: newSigns}, "", "wait until 2026-11-21T13:00:00Z"},
-		{"one went back", rotation.Draining, func(s *rotation.State) { s.SwitchedAt = noon.Add(-25 * time.Hour) },
-			rotation.Facts{Published: both, Servers: []rotation.Server{newSigns[0], oldSigns[1]}}, "",
-			"b signs with the new key"},
-		{"old key dropped too early", rotation.Draining,
-			func(s *rotation.State) { s.SwitchedAt = noon.Add(-25 * time.Hour) }, rotation.Facts{Published: both,
-				Servers: []rotation.Server{newSigns[0], server("b", "K2", "K2")}}, "", "no longer accepts the old key"},
-		{"tokens are gone", rotation.Draining, func(s *rotation.State) { s.SwitchedAt = noon.Add(-24 * time.Hour) },
-			rotation.Facts{Published: both, Servers: newSigns}, rotation.Retiring, ""},
+		{
+			"tokens live", rotation.Draining, func(s *rotation.State) { s.SwitchedAt = noon.Add(-23 * time.Hour) },
+			rotation.Facts{Published: both, Servers: newSigns},
+			"", "wait until 2026-11-21T13:00:00Z",
+		},
+		{
+			"one went back", rotation.Draining, func(s *rotation.State) { s.SwitchedAt = noon.Add(-25 * time.Hour) },
+			rotation.Facts{Published: both, Servers: []rotation.Server{newSigns[0], oldSigns[1]}},
+			"",
+			"b signs with the new key",
+		},
+		{
+			"old key dropped too early", rotation.Draining,
+			func(s *rotation.State) { s.SwitchedAt = noon.Add(-25 * time.Hour) },
+			rotation.Facts{
+				Published: both,
+				Servers:   []rotation.Server{newSigns[0], server("b", "K2", "K2")},
+			},
+			"", "no longer accepts the old key",
+		},
+		{
+			"tokens are gone", rotation.Draining, func(s *rotation.State) { s.SwitchedAt = noon.Add(-24 * time.Hour) },
+			rotation.Facts{Published: both, Servers: newSigns},
+			rotation.Retiring, "",
+		},
 		{"one lists the old key", rotation.Retiring, nil, rotation.Facts{
 			Published: both,
 			Servers:   []rotation.Server{server("a", "K2", "K2"), newSigns[1]},
@@ -265,10 +310,16 @@ func TestAbort(t *testing.T) {
 		{"just created", rotation.KeyCreated, calm, ""},
 		{"published", rotation.Published, calm, ""},
 		{"verifying", rotation.Verifying, calm, ""},
-		{"but one signs with it", rotation.Verifying, []rotation.Server{server("a", "K2", "K2")},
-			"a signs with the new key"},
-		{"but one cannot be asked", rotation.Verifying, []rotation.Server{{Name: "a", Err: errors.New("down")}},
-			"cannot be read"},
+		{
+			"but one signs with it", rotation.Verifying,
+			[]rotation.Server{server("a", "K2", "K2")},
+			"a signs with the new key",
+		},
+		{
+			"but one cannot be asked", rotation.Verifying,
+			[]rotation.Server{{Name: "a", Err: errors.New("down")}},
+			"cannot be read",
+		},
 		{"signing", rotation.Signing, calm, "finish this rotation"},
 		{"draining", rotation.Draining, calm, "finish this rotation"},
 		{"retiring", rotation.Retiring, calm, "finish this rotation"},
@@ -293,16 +344,31 @@ func TestWanted(t *testing.T) {
 		servers []rotation.Server
 		want    []string
 	}{
-		{"stable is the union", state(rotation.Stable),
-			[]rotation.Server{server("a", "K1", "K1"), server("b", "K1", "K0", "K1")}, []string{"K0", "K1"}},
-		{"an unused key stays away", state(rotation.KeyCreated), []rotation.Server{server("a", "K1", "K1", "K2")},
-			[]string{"K1"}},
-		{"unless somebody signs with it", state(rotation.KeyCreated), []rotation.Server{server("a", "K2", "K1", "K2")},
-			[]string{"K1", "K2"}},
-		{"newest first, others kept", state(rotation.Published), []rotation.Server{server("a", "K1", "K1", "K0")},
-			[]string{"K2", "K1", "K0"}},
-		{"old stays while it retires", state(rotation.Retiring), []rotation.Server{server("a", "K2", "K2")},
-			[]string{"K2", "K1"}},
+		{
+			"stable is the union", state(rotation.Stable),
+			[]rotation.Server{server("a", "K1", "K1"), server("b", "K1", "K0", "K1")},
+			[]string{"K0", "K1"},
+		},
+		{
+			"an unused key stays away", state(rotation.KeyCreated),
+			[]rotation.Server{server("a", "K1", "K1", "K2")},
+			[]string{"K1"},
+		},
+		{
+			"unless somebody signs with it", state(rotation.KeyCreated),
+			[]rotation.Server{server("a", "K2", "K1", "K2")},
+			[]string{"K1", "K2"},
+		},
+		{
+			"newest first, others kept", state(rotation.Published),
+			[]rotation.Server{server("a", "K1", "K1", "K0")},
+			[]string{"K2", "K1", "K0"},
+		},
+		{
+			"old stays while it retires", state(rotation.Retiring),
+			[]rotation.Server{server("a", "K2", "K2")},
+			[]string{"K2", "K1"},
+		},
 		{"a leaked one goes at once", emergency, []rotation.Server{server("a", "K2", "K1", "K2")}, []string{"K2"}},
 		{"one that leaked before stays away", rotation.State{
 			Phase:  rotation.Stable,
@@ -318,8 +384,11 @@ func TestWanted(t *testing.T) {
 			Phase:  rotation.Stable,
 			Leaked: []string{"K1"},
 		}, []rotation.Server{server("a", "K1", "K1")}, []string{"K1"}},
-		{"unless somebody signs with it still", emergency, []rotation.Server{server("a", "K1", "K1", "K2")},
-			[]string{"K2", "K1"}},
+		{
+			"unless somebody signs with it still", emergency,
+			[]rotation.Server{server("a", "K1", "K1", "K2")},
+			[]string{"K2", "K1"},
+		},
 	} {
 		if diff := cmp.Diff(row.want, rotation.Wanted(row.state, rotation.Facts{Servers: row.servers})); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", row.name, diff)

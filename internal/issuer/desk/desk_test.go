@@ -167,8 +167,12 @@ func TestRotation(t *testing.T) {
 		files []string
 		then  func() // what lets the next step pass
 	}{
-		{rotation.KeyCreated, []string{"next.key"}, []string{"next.key", "rotation.json", "sa.key", "sa.pub"},
-			func() {}},
+		{
+			rotation.KeyCreated,
+			[]string{"next.key"},
+			[]string{"next.key", "rotation.json", "sa.key", "sa.pub"},
+			func() {},
+		},
 		{rotation.Published, nil, []string{"next.key", "rotation.json", "sa.key", "sa.pub"}, func() {
 			o.refused("wait until")
 			o.now = o.now.Add(2 * time.Hour)
@@ -177,17 +181,23 @@ func TestRotation(t *testing.T) {
 			o.refused("serves the new key")
 			o.roll()
 		}},
-		{rotation.Signing, []string{"sa.key", "sa.pub"},
-			[]string{"next.key", "old.key", "rotation.json", "sa.key", "sa.pub"}, func() {
+		{
+			rotation.Signing,
+			[]string{"sa.key", "sa.pub"},
+			[]string{"next.key", "old.key", "rotation.json", "sa.key", "sa.pub"},
+			func() {
 				o.refused("signs with the new key")
 				o.roll()
-			}},
+			},
+		},
 		{rotation.Draining, nil, []string{"next.key", "old.key", "rotation.json", "sa.key", "sa.pub"}, func() {
 			o.refused("wait until")
 			o.now = o.now.Add(25 * time.Hour)
 		}},
-		{rotation.Retiring, []string{"sa.pub"}, []string{"next.key", "old.key", "old.pub", "rotation.json", "sa.key",
-			"sa.pub"}, func() {
+		{rotation.Retiring, []string{"sa.pub"}, []string{
+			"next.key", "old.key", "old.pub", "rotation.json", "sa.key",
+			"sa.pub",
+		}, func() {
 			o.refused("has dropped the old key")
 			o.roll()
 		}},
@@ -249,8 +259,10 @@ func TestEmergency(t *testing.T) {
 		o.roll()
 		last = step
 	}
-	want := []rotation.Phase{rotation.KeyCreated, rotation.Published, rotation.Signing, rotation.Retiring,
-		rotation.Stable}
+	want := []rotation.Phase{
+		rotation.KeyCreated, rotation.Published, rotation.Signing, rotation.Retiring,
+		rotation.Stable,
+	}
 	if diff := cmp.Diff(want, phases); diff != "" {
 		t.Errorf("phases (-want +got):\n%s", diff)
 	}
@@ -382,8 +394,10 @@ func TestFolder(t *testing.T) {
 	if diff := cmp.Diff(o.Issuer, loaded); diff != "" || err != nil {
 		t.Errorf("issuer.yaml (-written +read):\n%s%v", diff, err)
 	}
-	for _, text := range []string{"", "kind: Issuer",
-		"apiVersion: rolecall.io/v1alpha1\nkind: Issuer\nspec: {urls: x}"} {
+	for _, text := range []string{
+		"", "kind: Issuer",
+		"apiVersion: rolecall.io/v1alpha1\nkind: Issuer\nspec: {urls: x}",
+	} {
 		if err := o.Folder.Write("issuer.yaml", []byte(text)); err != nil {
 			t.Fatal(err)
 		}

@@ -60,14 +60,23 @@ func TestPlan(t *testing.T) {
 		want     []string // NAME<VERSION
 		refusing string
 	}{
-		{"first time, keys first", one, document.Stored{}, nil,
-			[]string{"openid/v1/jwks<", ".well-known/openid-configuration<"}, ""},
+		{
+			"first time, keys first", one,
+			document.Stored{},
+			nil,
+			[]string{"openid/v1/jwks<", ".well-known/openid-configuration<"},
+			"",
+		},
 		{"nothing new", one, stored(one), []string{k1.ID}, nil, ""},
 		{"a new key", both, stored(one), []string{k1.ID}, []string{"openid/v1/jwks<v1"}, ""},
 		{"other headers", one, headers, nil, []string{"openid/v1/jwks<v1"}, ""},
 		{"a store without headers", one, silent, nil, nil, ""},
-		{"a signing key is missing", one, stored(both), []string{k1.ID, k2.ID}, nil,
-			"refuse to publish a key set without " + k2.ID},
+		{
+			"a signing key is missing", one, stored(both),
+			[]string{k1.ID, k2.ID},
+			nil,
+			"refuse to publish a key set without " + k2.ID,
+		},
 		{"another issuer's place", one, other, nil, nil, `the documents of issuer "https://other.example"`},
 	} {
 		writes, err := document.Plan(row.wanted, row.stored, row.signing)
@@ -95,10 +104,18 @@ func TestNewDocumentsRefuses(t *testing.T) {
 	}{
 		{"no keys", issuer, nil, document.Options{}, "without keys"},
 		{"http", "http://h.example", []token.PublicKey{key}, document.Options{}, "https://"},
-		{"absolute path", issuer, []token.PublicKey{key}, document.Options{JWKSPath: "/keys.json"},
-			"below the issuer URL"},
-		{"discovery's path", issuer, []token.PublicKey{key}, document.Options{JWKSPath: document.DiscoveryPath},
-			"below the issuer URL"},
+		{
+			"absolute path", issuer,
+			[]token.PublicKey{key},
+			document.Options{JWKSPath: "/keys.json"},
+			"below the issuer URL",
+		},
+		{
+			"discovery's path", issuer,
+			[]token.PublicKey{key},
+			document.Options{JWKSPath: document.DiscoveryPath},
+			"below the issuer URL",
+		},
 		{"a hundred and one", issuer, hundredAndOne(key), document.Options{}, "AWS takes at most 100"},
 		{"fifty-one twice", issuer, hundredAndOne(key)[:51], document.Options{EmptyIDs: true}, "AWS takes at most 100"},
 	} {

@@ -127,12 +127,18 @@ func TestInspect(t *testing.T) {
 		{"default issuer", func(o *inspect.Observation) {
 			o.Issuer = "https://kubernetes.default.svc.cluster.local"
 		}, []string{"default-issuer", "issuer-differs", "token-issuer", "token-issuer"}},
-		{"port", func(o *inspect.Observation) { o.Issuer += ":8443" },
-			[]string{"issuer-differs", "token-issuer", "token-issuer"}},
-		{"slash", func(o *inspect.Observation) { o.Issuer += "/" },
-			[]string{"trailing-slash", "issuer-differs", "token-issuer", "token-issuer"}},
-		{"down", func(o *inspect.Observation) { o.Discovery.Err = "connection refused" },
-			[]string{"discovery-unreachable"}},
+		{
+			"port", func(o *inspect.Observation) { o.Issuer += ":8443" },
+			[]string{"issuer-differs", "token-issuer", "token-issuer"},
+		},
+		{
+			"slash", func(o *inspect.Observation) { o.Issuer += "/" },
+			[]string{"trailing-slash", "issuer-differs", "token-issuer", "token-issuer"},
+		},
+		{
+			"down", func(o *inspect.Observation) { o.Discovery.Err = "connection refused" },
+			[]string{"discovery-unreachable"},
+		},
 		{"private", func(o *inspect.Observation) { o.JWKS.Status = 403 }, []string{"jwks-not-public"}},
 		{"missing", func(o *inspect.Observation) { o.JWKS.Status = 404 }, []string{"jwks-status"}},
 		{"redirect", func(o *inspect.Observation) { o.Discovery.Status = 301 }, []string{"discovery-status"}},
@@ -140,8 +146,10 @@ func TestInspect(t *testing.T) {
 			o.Discovery.Text, o.Discovery.ContentType = []byte("<html>"), "text/html"
 		}, []string{"discovery-content-type", "discovery-json"}},
 		{"HTML for keys", func(o *inspect.Observation) { o.JWKS.Text = []byte("<html>") }, []string{"jwks-json"}},
-		{"no keys", func(o *inspect.Observation) { o.JWKS.Text = []byte(`{"keys":[]}`) },
-			[]string{"no-keys", "signing-key-unpublished", "token-key-unpublished"}},
+		{
+			"no keys", func(o *inspect.Observation) { o.JWKS.Text = []byte(`{"keys":[]}`) },
+			[]string{"no-keys", "signing-key-unpublished", "token-key-unpublished"},
+		},
 		{"member missing", func(o *inspect.Observation) {
 			o.Discovery.Text = []byte(strings.Replace(string(o.Discovery.Text), "subject_types", "x", 1))
 		}, []string{"discovery-member"}},
@@ -150,8 +158,10 @@ func TestInspect(t *testing.T) {
 				`"jwks_uri":"http:`, 1))
 		}, []string{"jwks-uri"}},
 		{"no caching header", func(o *inspect.Observation) { o.JWKS.CacheControl = "" }, []string{"jwks-cache"}},
-		{"kept for a day", func(o *inspect.Observation) { o.JWKS.CacheControl = "max-age=86400" },
-			[]string{"jwks-cache"}},
+		{
+			"kept for a day", func(o *inspect.Observation) { o.JWKS.CacheControl = "max-age=86400" },
+			[]string{"jwks-cache"},
+		},
 		{"clock", func(o *inspect.Observation) { o.JWKS.Date = noon.Add(-time.Hour) }, []string{"clock"}},
 		{"private CA", func(o *inspect.Observation) {
 			o.JWKS.Certificate.Err, o.JWKS.Certificate.Untrusted = "unknown authority", true
@@ -160,8 +170,10 @@ func TestInspect(t *testing.T) {
 			o.JWKS.Certificate.Err = "expired"
 			o.Providers[0].Thumbprints = []string{o.JWKS.Certificate.Thumbprint}
 		}, []string{"jwks-certificate"}},
-		{"role elsewhere", func(o *inspect.Observation) { o.RoleARN = "arn:aws:iam::444455556666:role/a" },
-			[]string{"role-account"}},
+		{
+			"role elsewhere", func(o *inspect.Observation) { o.RoleARN = "arn:aws:iam::444455556666:role/a" },
+			[]string{"role-account"},
+		},
 		{"role here", func(o *inspect.Observation) {
 			o.RoleARN, o.Providers[0].ARN = "arn:aws:iam::111122223333:role/path/a",
 				"arn:aws:iam::111122223333:oidc-provider/x"
@@ -170,16 +182,22 @@ func TestInspect(t *testing.T) {
 			o.RoleARN, o.Providers[0].ARN = "arn:aws:iam::111122223333:role/a",
 				"arn:aws-cn:iam::111122223333:oidc-provider/x"
 		}, []string{"role-partition"}},
-		{"role is none", func(o *inspect.Observation) { o.RoleARN = "arn:aws:iam::111122223333:user/a" },
-			[]string{"role-arn"}},
-		{"redirect that is followed", func(o *inspect.Observation) { o.JWKS.Redirected = "https://else.example/" },
-			[]string{"jwks-redirect"}},
+		{
+			"role is none", func(o *inspect.Observation) { o.RoleARN = "arn:aws:iam::111122223333:user/a" },
+			[]string{"role-arn"},
+		},
+		{
+			"redirect that is followed", func(o *inspect.Observation) { o.JWKS.Redirected = "https://else.example/" },
+			[]string{"jwks-redirect"},
+		},
 		{"private CA, thumbprint known", func(o *inspect.Observation) {
 			o.JWKS.Certificate.Err, o.JWKS.Certificate.Untrusted = "unknown authority", true
 			o.Providers[0].Thumbprints = []string{o.JWKS.Certificate.Thumbprint}
 		}, []string{"jwks-certificate"}},
-		{"stranger's keys", func(o *inspect.Observation) { o.JWKS.Text = documents(t, stranger).JWKS.Text },
-			[]string{"signing-key-unpublished", "token-key-unpublished"}},
+		{
+			"stranger's keys", func(o *inspect.Observation) { o.JWKS.Text = documents(t, stranger).JWKS.Text },
+			[]string{"signing-key-unpublished", "token-key-unpublished"},
+		},
 		{"two servers sign differently", func(o *inspect.Observation) {
 			o.Servers = append(o.Servers, inspect.ServerKeys{
 				Name:   "b",
@@ -188,17 +206,27 @@ func TestInspect(t *testing.T) {
 				Signs:  stranger.ID,
 			})
 		}, []string{"signing-key-unpublished", "servers-differ"}},
-		{"server does not accept itself", func(o *inspect.Observation) { o.Servers[0].Keys = nil },
-			[]string{"signing-key-unverifiable"}},
-		{"accepts an unpublished key",
+		{
+			"server does not accept itself", func(o *inspect.Observation) { o.Servers[0].Keys = nil },
+			[]string{"signing-key-unverifiable"},
+		},
+		{
+			"accepts an unpublished key",
 			func(o *inspect.Observation) { o.Servers[0].Keys = append(o.Servers[0].Keys, stranger) },
-			[]string{"served-key-unpublished"}},
-		{"no provider", func(o *inspect.Observation) { o.Providers[0] = inspect.Provider{Account: "1"} },
-			[]string{"provider-missing"}},
-		{"no audience", func(o *inspect.Observation) { o.Providers[0].ClientIDs = nil },
-			[]string{"provider-without-audience"}},
-		{"kOps audience", func(o *inspect.Observation) { o.Providers[0].ClientIDs = []string{"amazonaws.com"} },
-			[]string{"audience-unregistered"}},
+			[]string{"served-key-unpublished"},
+		},
+		{
+			"no provider", func(o *inspect.Observation) { o.Providers[0] = inspect.Provider{Account: "1"} },
+			[]string{"provider-missing"},
+		},
+		{
+			"no audience", func(o *inspect.Observation) { o.Providers[0].ClientIDs = nil },
+			[]string{"provider-without-audience"},
+		},
+		{
+			"kOps audience", func(o *inspect.Observation) { o.Providers[0].ClientIDs = []string{"amazonaws.com"} },
+			[]string{"audience-unregistered"},
+		},
 		{"IAM denies", func(o *inspect.Observation) {
 			o.Providers[0] = inspect.Provider{Account: "1", Err: "AccessDenied"}
 		}, []string{"provider-unreadable"}},
@@ -220,8 +248,10 @@ func TestInspect(t *testing.T) {
 		{"key_ops", rsaEntry(func(e map[string]any) { e["key_ops"] = []string{"verify"} }), []string{"key-ops"}},
 		{"x5c", rsaEntry(func(e map[string]any) { e["x5c"] = []string{"AA"} }), []string{"key-x5c"}},
 		{"padding", rsaEntry(func(e map[string]any) { e["n"] = e["n"].(string) + "==" }), []string{"key-members"}},
-		{"standard base64", rsaEntry(func(e map[string]any) { e["n"] = "+/" + e["n"].(string) }),
-			[]string{"key-members"}},
+		{
+			"standard base64", rsaEntry(func(e map[string]any) { e["n"] = "+/" + e["n"].(string) }),
+			[]string{"key-members"},
+		},
 		{"DER", rsaEntry(func(e map[string]any) { e["n"] = "MIIB" + e["n"].(string) }), []string{"key-members"}},
 		{"modulus missing", rsaEntry(func(e map[string]any) { delete(e, "n") }), []string{"key-members"}},
 		{"private key", rsaEntry(func(e map[string]any) { e["d"] = "AA" }), []string{"private-key"}},
@@ -232,8 +262,10 @@ func TestInspect(t *testing.T) {
 		{"token of two audiences", func(o *inspect.Observation) {
 			o.Token = tokenOf(t, key, map[string]any{"aud": []string{"sts.amazonaws.com", "api"}})
 		}, []string{"token-audiences", "token-key-unpublished"}},
-		{"legacy token", func(o *inspect.Observation) { o.Token = tokenOf(t, key, map[string]any{"exp": nil}) },
-			[]string{"token-claim", "token-key-unpublished"}},
+		{
+			"legacy token", func(o *inspect.Observation) { o.Token = tokenOf(t, key, map[string]any{"exp": nil}) },
+			[]string{"token-claim", "token-key-unpublished"},
+		},
 		{"token for another audience", func(o *inspect.Observation) {
 			o.Token = tokenOf(t, key, map[string]any{"aud": "sts.amazon.com"})
 		}, []string{"audience-unregistered", "token-key-unpublished"}},
@@ -347,16 +379,25 @@ func TestReadBack(t *testing.T) {
 	}{
 		{"as published", func(_, _ *inspect.Fetched) {}, "", true},
 		{"with a line's end", func(_, j *inspect.Fetched) { j.Text = append(slices.Clone(j.Text), '\n') }, "", true},
-		{"not found", func(_, j *inspect.Fetched) { *j = inspect.Fetched{} }, "not found from the discovery document",
-			false},
+		{
+			"not found", func(_, j *inspect.Fetched) { *j = inspect.Fetched{} },
+			"not found from the discovery document",
+			false,
+		},
 		{"unreachable", func(_, j *inspect.Fetched) { j.Err = "refused" }, "refused", false},
-		{"an untrusted certificate", func(_, j *inspect.Fetched) { j.Certificate.Err = "unknown authority" },
-			"unknown authority", false},
+		{
+			"an untrusted certificate", func(_, j *inspect.Fetched) { j.Certificate.Err = "unknown authority" },
+			"unknown authority", false,
+		},
 		{"not public", func(_, j *inspect.Fetched) { j.Status = 403 }, "status 403, want 200", false},
-		{"an old copy of the keys", func(_, j *inspect.Fetched) { j.Text = documents(t, other).JWKS.Text },
-			"not what was published", true},
-		{"another discovery document", func(d, _ *inspect.Fetched) { d.Text = []byte("{}") },
-			"not what was published", true},
+		{
+			"an old copy of the keys", func(_, j *inspect.Fetched) { j.Text = documents(t, other).JWKS.Text },
+			"not what was published", true,
+		},
+		{
+			"another discovery document", func(d, _ *inspect.Fetched) { d.Text = []byte("{}") },
+			"not what was published", true,
+		},
 	} {
 		o, _ := sound(t)
 		discovery, jwks := o.Discovery, o.JWKS

@@ -49,8 +49,10 @@ type Reader struct {
 func NewReader(access Access) *Reader {
 	r := &Reader{access: access}
 	r.strict = r.client(&tls.Config{MinVersion: tls.VersionTLS12, RootCAs: access.RootCAs})
-	r.lax = r.client(&tls.Config{MinVersion: tls.VersionTLS12,
-		InsecureSkipVerify: true}) //nolint:gosec // only to describe what is wrong
+	r.lax = r.client(&tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		InsecureSkipVerify: true,
+	}) //nolint:gosec // only to describe what is wrong
 	return r
 }
 

@@ -46,8 +46,10 @@ func TestReader(t *testing.T) {
 	t.Cleanup(server.Close)
 	endpoints := map[string]string{"issuer.example": server.Listener.Addr().String()}
 
-	discovery, jwks := observe.NewReader(observe.Access{Endpoints: endpoints,
-		RootCAs: authority.Pool()}).Read(t.Context(), url)
+	discovery, jwks := observe.NewReader(observe.Access{
+		Endpoints: endpoints,
+		RootCAs:   authority.Pool(),
+	}).Read(t.Context(), url)
 	if err := inspect.CheckReadBack(d, discovery, jwks); err != nil {
 		t.Error(err)
 	}

@@ -110,8 +110,9 @@ func For(phase rotation.Phase) []string {
 		return []string{Accepted}
 	case rotation.Signing:
 		return []string{Signing, Accepted}
+	default: // nothing changes for the API servers
+		return nil
 	}
-	return nil
 }
 
 // Change is a file to be written, or to be removed.

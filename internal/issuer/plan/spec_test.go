@@ -59,7 +59,8 @@ func TestParameters(t *testing.T) {
 	}{
 		{
 			"no rotation in the spec",
-			v1alpha1.IssuerSpec{}, 0,
+			v1alpha1.IssuerSpec{},
+			0,
 			rotation.Parameters{CacheFor: usual.CacheFor, DrainFor: usual.DrainFor, WithoutCanary: true},
 		},
 		{

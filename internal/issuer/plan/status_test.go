@@ -65,9 +65,13 @@ func TestEmergencyIsDeclared(t *testing.T) {
 func TestDue(t *testing.T) {
 	t.Parallel()
 	spec := &v1alpha1.IssuerSpec{Rotation: &v1alpha1.Rotation{Every: metav1.Duration{Duration: time.Hour}}}
-	status := &v1alpha1.IssuerStatus{Keys: []v1alpha1.KeyStatus{{Role: plan.RoleVerifying,
-		FirstSeen: metav1.NewTime(noon.Add(-9 * time.Hour))},
-		{Role: plan.RoleSigning, FirstSeen: metav1.NewTime(noon)}}}
+	status := &v1alpha1.IssuerStatus{Keys: []v1alpha1.KeyStatus{
+		{
+			Role:      plan.RoleVerifying,
+			FirstSeen: metav1.NewTime(noon.Add(-9 * time.Hour)),
+		},
+		{Role: plan.RoleSigning, FirstSeen: metav1.NewTime(noon)},
+	}}
 	stable := rotation.New(noon)
 	for _, row := range []struct {
 		name  string

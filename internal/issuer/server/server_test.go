@@ -36,8 +36,10 @@ func TestDocuments(t *testing.T) {
 		wantType     string
 		wantBody     string // contained
 	}{
-		{"GET", "/id/A1/.well-known/openid-configuration", 200, "application/json",
-			`"jwks_uri":"https://issuer.example/id/A1/openid/v1/jwks"`},
+		{
+			"GET", "/id/A1/.well-known/openid-configuration", 200, "application/json",
+			`"jwks_uri":"https://issuer.example/id/A1/openid/v1/jwks"`,
+		},
 		{"GET", "/id/A1/openid/v1/jwks", 200, "application/jwk-set+json", key.ID()},
 		{"HEAD", "/id/A1/openid/v1/jwks", 200, "application/jwk-set+json", ""},
 		{"GET", "/.well-known/openid-configuration", 404, "text/plain; charset=utf-8", ""},
@@ -130,19 +132,31 @@ func TestTokenRequestRefuses(t *testing.T) {
 		{"unknown account", bearer.Reveal(), "app/serviceaccounts/other", good, 404},
 		{"no JSON", bearer.Reveal(), "app/serviceaccounts/api", "x", 400},
 		{"other kind", bearer.Reveal(), "app/serviceaccounts/api", `{"kind":"Pod"}`, 400},
-		{"too short", bearer.Reveal(), "app/serviceaccounts/api",
-			strings.Replace(good, "{}", `{"expirationSeconds":599}`, 1), 400},
-		{"too long", bearer.Reveal(), "app/serviceaccounts/api",
-			strings.Replace(good, "{}", `{"expirationSeconds":4294967297}`, 1), 400},
-		{"bound to no pod", bearer.Reveal(), "app/serviceaccounts/api",
-			strings.Replace(good, "{}", `{"boundObjectRef":{"kind":"Pod","apiVersion":"v1","name":"q"}}`, 1), 404},
-		{"bound to a pod that was created again", bearer.Reveal(), "app/serviceaccounts/api",
+		{
+			"too short", bearer.Reveal(), "app/serviceaccounts/api",
+			strings.Replace(good, "{}", `{"expirationSeconds":599}`, 1), 400,
+		},
+		{
+			"too long", bearer.Reveal(), "app/serviceaccounts/api",
+			strings.Replace(good, "{}", `{"expirationSeconds":4294967297}`, 1), 400,
+		},
+		{
+			"bound to no pod", bearer.Reveal(), "app/serviceaccounts/api",
+			strings.Replace(good, "{}", `{"boundObjectRef":{"kind":"Pod","apiVersion":"v1","name":"q"}}`, 1), 404,
+		},
+		{
+			"bound to a pod that was created again", bearer.Reveal(), "app/serviceaccounts/api",
 			strings.Replace(good, "{}", `{"boundObjectRef":{"kind":"Pod","apiVersion":"v1","name":"p","uid":"old"}}`,
-				1), 409},
-		{"bound to another account's pod", bearer.Reveal(), "app/serviceaccounts/api",
-			strings.Replace(good, "{}", `{"boundObjectRef":{"kind":"Pod","apiVersion":"v1","name":"other"}}`, 1), 400},
-		{"bound to a secret", bearer.Reveal(), "app/serviceaccounts/api",
-			strings.Replace(good, "{}", `{"boundObjectRef":{"kind":"Secret","apiVersion":"v1","name":"s"}}`, 1), 400},
+				1), 409,
+		},
+		{
+			"bound to another account's pod", bearer.Reveal(), "app/serviceaccounts/api",
+			strings.Replace(good, "{}", `{"boundObjectRef":{"kind":"Pod","apiVersion":"v1","name":"other"}}`, 1), 400,
+		},
+		{
+			"bound to a secret", bearer.Reveal(), "app/serviceaccounts/api",
+			strings.Replace(good, "{}", `{"boundObjectRef":{"kind":"Secret","apiVersion":"v1","name":"s"}}`, 1), 400,
+		},
 		{"huge body", bearer.Reveal(), "app/serviceaccounts/api", good + strings.Repeat(" ", 1<<17), 400},
 	} {
 		response := ask(t, tokens, row.bearer, row.path, row.body)

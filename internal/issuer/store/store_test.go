@@ -176,8 +176,10 @@ func TestBucketIsMade(t *testing.T) {
 	if policy, err := bucket.Policy(t.Context()); policy != `{"Version":"2012-10-17"}` || err != nil {
 		t.Errorf("policy %q, %v", policy, err)
 	}
-	want := []string{"PUT /keys", "PUT /keys?versioning", "GET /keys?policy", "PUT /keys?publicAccessBlock",
-		"PUT /keys?policy", "GET /keys?policy"}
+	want := []string{
+		"PUT /keys", "PUT /keys?versioning", "GET /keys?policy", "PUT /keys?publicAccessBlock",
+		"PUT /keys?policy", "GET /keys?policy",
+	}
 	if diff := cmp.Diff(want, s.calls); diff != "" {
 		t.Errorf("calls (-want +got):\n%s", diff)
 	}
