@@ -25,7 +25,8 @@ func issuerFlagTables(t *testing.T) string {
 	t.Helper()
 	var text strings.Builder
 	write := func(c *cobra.Command) {
-		fmt.Fprintf(&text, "\n### `%s`\n\n%s.\n\n| flag | default | meaning |\n|---|---|---|\n", c.CommandPath(), c.Short)
+		fmt.Fprintf(&text, "\n### `%s`\n\n%s.\n\n| flag | default | meaning |\n|---|---|---|\n",
+			c.CommandPath(), c.Short)
 		c.NonInheritedFlags().VisitAll(func(f *pflag.Flag) { // sorted
 			name := "`--" + f.Name + "`"
 			if f.Shorthand != "" {

@@ -12,7 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 
-	"github.com/rolecall/rolecall/internal/publication"
+	"github.com/rolecall/rolecall/internal/issuer/document"
 )
 
 // maxObject bounds what is read of an object.
@@ -99,27 +99,27 @@ func (b *Bucket) Policy(ctx context.Context) (string, error) {
 }
 
 // Read returns an object, with no Version if there is none.
-func (b *Bucket) Read(ctx context.Context, name string) (publication.Object, error) {
+func (b *Bucket) Read(ctx context.Context, name string) (document.Object, error) {
 	answer, err := b.client.GetObject(ctx, &s3.GetObjectInput{Bucket: aws.String(b.name), Key: aws.String(b.Key(name))})
 	if _, missing := errors.AsType[*s3types.NoSuchKey](err); missing {
-		return publication.Object{Name: name}, nil
+		return document.Object{Name: name}, nil
 	}
 	if err != nil {
-		return publication.Object{}, classify(err)
+		return document.Object{}, classify(err)
 	}
 	defer func() { _ = answer.Body.Close() }()
 	text, err := io.ReadAll(io.LimitReader(answer.Body, maxObject))
 	if err != nil {
-		return publication.Object{}, err
+		return document.Object{}, err
 	}
-	return publication.Object{
+	return document.Object{
 		Name: name, Text: text, ContentType: aws.ToString(answer.ContentType),
 		CacheControl: aws.ToString(answer.CacheControl), Version: aws.ToString(answer.ETag),
 	}, nil
 }
 
 // Write replaces the version that was read, and nothing else: S3 compares.
-func (b *Bucket) Write(ctx context.Context, write publication.Write) error {
+func (b *Bucket) Write(ctx context.Context, write document.Write) error {
 	input := &s3.PutObjectInput{
 		Bucket: aws.String(b.name), Key: aws.String(b.Key(write.Object.Name)), Body: bytes.NewReader(write.Object.Text),
 		ContentType: aws.String(write.Object.ContentType), CacheControl: aws.String(write.Object.CacheControl),
@@ -135,7 +135,7 @@ func (b *Bucket) Write(ctx context.Context, write publication.Write) error {
 	refused, ok := errors.AsType[*Error](classify(err))
 	if ok && (refused.Status == http.StatusPreconditionFailed ||
 		refused.Code == "ConditionalRequestConflict" || refused.Code == "NoSuchKey") {
-		return publication.ErrChanged
+		return document.ErrChanged
 	}
 	return classify(err)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/rolecall/rolecall/internal/arn"
-	"github.com/rolecall/rolecall/internal/publication"
 )
 
 // ProviderARN asks STS which account a is, and returns its number and the ARN that the
@@ -18,5 +17,5 @@ func (a *Account) ProviderARN(ctx context.Context, url string) (id, provider str
 	if parsed, err := arn.Parse(who.ARN); err == nil {
 		partition = parsed.Partition
 	}
-	return who.Account, publication.ProviderARN(partition, who.Account, url), nil
+	return who.Account, arn.OIDCProvider(partition, who.Account, url).String(), nil
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/rolecall/rolecall/internal/atomicfile"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/filelock"
 )
@@ -109,20 +110,10 @@ func (s *Store) write(ctx context.Context, contents *Contents) error {
 	if err != nil {
 		return err
 	}
-	dir := filepath.Dir(s.Path)
-	temporary, err := os.CreateTemp(dir, ".keystore-*") // mode 0600
-	if err != nil {
+	if err := atomicfile.Write(s.Path, text, 0o600); err != nil {
 		return fault.New(fault.Unavailable, "write the key store: %w", err)
 	}
-	defer func() { _ = os.Remove(temporary.Name()) }() // gone already if all went well
-	_, err = temporary.Write(text)
-	if err := errors.Join(err, temporary.Sync(), temporary.Close()); err != nil {
-		return fault.New(fault.Unavailable, "write the key store: %w", err)
-	}
-	if err := os.Rename(temporary.Name(), s.Path); err != nil {
-		return fault.New(fault.Unavailable, "write the key store: %w", err)
-	}
-	folder, err := os.Open(dir)
+	folder, err := os.Open(filepath.Dir(s.Path))
 	if err != nil {
 		return fault.New(fault.Unavailable, "write the key store: %w", err)
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/rolecall/rolecall/internal/atomicfile"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/keystore"
 )
@@ -74,7 +75,7 @@ func TestStore(t *testing.T) {
 	if after, _ := store.Text(); !bytes.Equal(before, after) {
 		t.Error("a change that was none was written")
 	}
-	left, _ := filepath.Glob(filepath.Join(filepath.Dir(store.Path), ".keystore-*"))
+	left, _ := filepath.Glob(filepath.Join(filepath.Dir(store.Path), atomicfile.Prefix+"*"))
 	if len(left) > 0 {
 		t.Errorf("%q are left", left)
 	}

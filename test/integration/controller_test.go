@@ -24,7 +24,7 @@ import (
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/app"
-	"github.com/rolecall/rolecall/internal/issuer"
+	"github.com/rolecall/rolecall/internal/issuer/observe"
 	"github.com/rolecall/rolecall/internal/token"
 	"github.com/rolecall/rolecall/test/cluster"
 	"github.com/rolecall/rolecall/test/freeport"
@@ -127,7 +127,7 @@ func (f *fireground) exchange(t *testing.T, sts, algorithm string) (kid string) 
 // publishes wants keys published, by algorithm, and no others.
 func (f *fireground) publishes(t *testing.T, want map[string]string) {
 	t.Helper()
-	_, document := issuer.NewReader(issuer.Access{
+	_, document := observe.NewReader(observe.Access{
 		Endpoints: f.access.Endpoints,
 		RootCAs:   f.access.RootCAs,
 	}).Read(t.Context(), rotatingURL)

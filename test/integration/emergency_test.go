@@ -74,7 +74,7 @@ func TestEmergency(t *testing.T) {
 	}
 	said := f.rolecall(t, 0, "issuer", "rotate", "--emergency", "--cache-for=1h") // Draining
 	for _, want := range []string{
-		"aws iam put-role-policy --role-name rotated ", `"aws:TokenIssueTime"`, "do it again then",
+		"aws iam put-role-policy --role-name rotated ", `"aws:TokenIssueTime"`, "run the commands again then",
 	} {
 		if !strings.Contains(said, want) {
 			t.Errorf("want %q: %s", want, said)

@@ -36,7 +36,7 @@ import (
 	"github.com/rolecall/rolecall/internal/credential"
 	"github.com/rolecall/rolecall/internal/follow"
 	"github.com/rolecall/rolecall/internal/grant"
-	"github.com/rolecall/rolecall/internal/issuer"
+	"github.com/rolecall/rolecall/internal/issuer/server"
 	"github.com/rolecall/rolecall/internal/localaws"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	localsts "github.com/rolecall/rolecall/internal/localaws/sts"
@@ -65,7 +65,7 @@ func newFleetAWS(t testing.TB) *fleetAWS {
 	if f.minted, err = token.GenerateEC(elliptic.P256()); err != nil {
 		t.Fatal(err)
 	}
-	documents, err := issuer.NewDocuments(mintedURL, []crypto.PublicKey{f.minted.Public()})
+	documents, err := server.NewDocuments(mintedURL, []crypto.PublicKey{f.minted.Public()})
 	if err != nil {
 		t.Fatal(err)
 	}

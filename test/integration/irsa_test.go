@@ -27,7 +27,7 @@ import (
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/credential"
 	"github.com/rolecall/rolecall/internal/inject"
-	"github.com/rolecall/rolecall/internal/issuer"
+	"github.com/rolecall/rolecall/internal/issuer/server"
 	"github.com/rolecall/rolecall/internal/localaws"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	localsts "github.com/rolecall/rolecall/internal/localaws/sts"
@@ -262,7 +262,7 @@ type localAWS struct {
 // a local AWS whose provider is for that issuer.
 func startAWS(t *testing.T, c *cluster.Cluster) localAWS {
 	t.Helper()
-	documents, err := issuer.NewDocuments(c.Issuer, []crypto.PublicKey{c.Key.Public()})
+	documents, err := server.NewDocuments(c.Issuer, []crypto.PublicKey{c.Key.Public()})
 	if err != nil {
 		t.Fatal(err)
 	}

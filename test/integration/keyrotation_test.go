@@ -30,7 +30,9 @@ import (
 
 	"github.com/rolecall/rolecall/internal/app"
 	"github.com/rolecall/rolecall/internal/awsapi"
-	"github.com/rolecall/rolecall/internal/issuer"
+	"github.com/rolecall/rolecall/internal/issuer/inspect"
+	"github.com/rolecall/rolecall/internal/issuer/observe"
+	"github.com/rolecall/rolecall/internal/issuer/server"
 	"github.com/rolecall/rolecall/internal/localaws"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	localsts "github.com/rolecall/rolecall/internal/localaws/sts"
@@ -247,7 +249,7 @@ func (f *fireground) trustAPIServers(t *testing.T) {
 // serve publishes a folder below a path of the issuer's host.
 func (f *fireground) serve(t *testing.T, prefix, dir string) {
 	t.Helper()
-	files, err := issuer.OpenFiles(dir, 0, slog.New(slog.DiscardHandler))
+	files, err := server.OpenFiles(dir, 0, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -402,11 +404,11 @@ func untilRefused(t *testing.T, address string) {
 // published returns the kids that a reader finds.
 func (f *fireground) published(t *testing.T) []string {
 	t.Helper()
-	_, jwks := issuer.NewReader(issuer.Access{
+	_, jwks := observe.NewReader(observe.Access{
 		Endpoints: f.access.Endpoints,
 		RootCAs:   f.access.RootCAs,
 	}).Read(t.Context(), rotatingURL)
-	kids, err := issuer.PublishedIDs(jwks)
+	kids, err := inspect.PublishedIDs(jwks)
 	if err != nil {
 		t.Fatal(err)
 	}

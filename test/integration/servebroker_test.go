@@ -31,7 +31,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/rolecall/rolecall/internal/credential"
-	"github.com/rolecall/rolecall/internal/issuer"
+	"github.com/rolecall/rolecall/internal/issuer/server"
 	"github.com/rolecall/rolecall/internal/localaws"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	localsts "github.com/rolecall/rolecall/internal/localaws/sts"
@@ -166,11 +166,11 @@ func serveIssuers(
 	if err := os.WriteFile(keyFile, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ofCluster, err := issuer.NewDocuments(c.Issuer, []crypto.PublicKey{c.Key.Public()})
+	ofCluster, err := server.NewDocuments(c.Issuer, []crypto.PublicKey{c.Key.Public()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ofBroker, err := issuer.NewDocuments(mintedURL, []crypto.PublicKey{key.Public()})
+	ofBroker, err := server.NewDocuments(mintedURL, []crypto.PublicKey{key.Public()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/rolecall/rolecall/internal/fault"
-	"github.com/rolecall/rolecall/internal/issuer"
+	"github.com/rolecall/rolecall/internal/issuer/observe"
 )
 
 // APIServers say how to reach every API server of a cluster.
@@ -48,7 +48,7 @@ func (c *APIServers) Config() (*rest.Config, error) {
 }
 
 // Servers returns all API servers, none if no cluster was named.
-func (c *APIServers) Servers(ctx context.Context, more []string) ([]*issuer.APIServer, error) {
+func (c *APIServers) Servers(ctx context.Context, more []string) ([]*observe.APIServer, error) {
 	config, err := c.Config()
 	if err != nil || config == nil {
 		return nil, err
@@ -57,7 +57,7 @@ func (c *APIServers) Servers(ctx context.Context, more []string) ([]*issuer.APIS
 	if len(urls) == 0 {
 		urls = more
 	}
-	servers, err := issuer.FindAPIServers(ctx, config, urls)
+	servers, err := observe.FindAPIServers(ctx, config, urls)
 	if err != nil {
 		return nil, fault.New(fault.Unavailable, "%w", err).Hint("name each API server with --api-server URL")
 	}

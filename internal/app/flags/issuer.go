@@ -11,7 +11,7 @@ import (
 
 	"github.com/rolecall/rolecall/internal/app/cli"
 	"github.com/rolecall/rolecall/internal/fault"
-	"github.com/rolecall/rolecall/internal/issuer"
+	"github.com/rolecall/rolecall/internal/issuer/observe"
 )
 
 // IssuerReader says how to read what issuers publish: from where, and trusting whom.
@@ -53,10 +53,10 @@ func (c *IssuerReader) Access() (endpoints map[string]string, authorities *x509.
 }
 
 // Reader reads issuers as the flags say.
-func (c *IssuerReader) Reader() (*issuer.Reader, error) {
+func (c *IssuerReader) Reader() (*observe.Reader, error) {
 	endpoints, authorities, err := c.Access()
 	if err != nil {
 		return nil, err
 	}
-	return issuer.NewReader(issuer.Access{Endpoints: endpoints, RootCAs: authorities}), nil
+	return observe.NewReader(observe.Access{Endpoints: endpoints, RootCAs: authorities}), nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,8 +14,9 @@ import (
 	"github.com/rolecall/rolecall/internal/app/flags"
 	"github.com/rolecall/rolecall/internal/app/policyfile"
 	"github.com/rolecall/rolecall/internal/fault"
-	"github.com/rolecall/rolecall/internal/issuer"
-	"github.com/rolecall/rolecall/internal/publication"
+	"github.com/rolecall/rolecall/internal/issuer/document"
+	"github.com/rolecall/rolecall/internal/issuer/observe"
+	"github.com/rolecall/rolecall/internal/issuer/plan"
 	"github.com/rolecall/rolecall/internal/token"
 )
 
@@ -38,10 +40,14 @@ func newIssuerJWKS(sys cli.System) *cobra.Command {
 		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context(), sys) },
 	}
-	cmd.Flags().StringArrayVarP(&c.files, "filename", "f", nil, "PEM file of keys or certificates, newest first; of private keys the public half is taken; - for standard input")
+	cmd.Flags().StringArrayVarP(&c.files, "filename", "f", nil,
+		"PEM file of keys or certificates, newest first; of private keys the public half is taken; "+
+			"- for standard input")
 	c.cluster.Add(cmd)
-	cmd.Flags().StringVar(&c.secret, "secret", "", "NAMESPACE/NAME of the Secret with the key pair, of EKS Anywhere (eksa-system/CLUSTER-sa) or Cluster API")
-	cmd.Flags().BoolVar(&c.emptyIDs, "empty-kid", false, "repeat each key under an empty kid, for tokens of API servers before 1.16")
+	cmd.Flags().StringVar(&c.secret, "secret", "",
+		"NAMESPACE/NAME of the Secret with the key pair, of EKS Anywhere (eksa-system/CLUSTER-sa) or Cluster API")
+	cmd.Flags().BoolVar(&c.emptyIDs, "empty-kid", false,
+		"repeat each key under an empty kid, for tokens of API servers before 1.16")
 	return cmd
 }
 
@@ -79,16 +85,17 @@ func (c *jwksConfig) keys(ctx context.Context, sys cli.System) ([]token.PublicKe
 		if err != nil {
 			return nil, err
 		}
-		keys, err := issuer.Union(issuer.AskAll(ctx, servers, issuer.Probe{}, sys.Now))
+		keys, err := observe.Union(observe.AskAll(ctx, servers, plan.Probe{}, sys.Now))
 		if err != nil {
 			return nil, fault.New(fault.Unavailable, "%w", err)
 		}
 		sets = append(sets, keys)
 	}
 	if len(sets) == 0 {
-		return nil, fault.New(fault.Usage, "no keys named").Hint("rolecall issuer jwks -f sa.pub, or --kubeconfig FILE for a running cluster")
+		return nil, fault.New(fault.Usage, "no keys named").
+			Hint("rolecall issuer jwks -f sa.pub, or --kubeconfig FILE for a running cluster")
 	}
-	keys, err := publication.Union(sets...)
+	keys, err := document.Union(sets...)
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "%w", err)
 	}
@@ -106,20 +113,20 @@ func (c *jwksConfig) file(sys cli.System, file string) ([]token.PublicKey, error
 	return parsePublicKeys("standard input", text)
 }
 
+func readPublicKeys(path string) ([]token.PublicKey, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fault.New(fault.NotFound, "read keys: %w", err)
+	}
+	return parsePublicKeys(path, text)
+}
+
 func parsePublicKeys(name string, text []byte) ([]token.PublicKey, error) {
-	public, err := token.ParsePublicKeys(text)
+	keys, err := document.Keys(text)
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "%s: %w", name, err)
 	}
-	keys := make([]token.PublicKey, 0, len(public))
-	for _, one := range public {
-		key, err := token.NewPublicKey(one)
-		if err != nil {
-			return nil, fault.New(fault.Invalid, "%s: %w", name, err)
-		}
-		keys = append(keys, key)
-	}
-	return publication.Union(keys)
+	return keys, nil
 }
 
 // fromSecret reads the public half of a cluster's key pair, and never looks at
@@ -127,7 +134,8 @@ func parsePublicKeys(name string, text []byte) ([]token.PublicKey, error) {
 func (c *jwksConfig) fromSecret(ctx context.Context) ([]token.PublicKey, error) {
 	namespace, name, ok := strings.Cut(c.secret, "/")
 	if !ok || namespace == "" || name == "" {
-		return nil, fault.New(fault.Usage, "secret %q: want NAMESPACE/NAME", c.secret).Hint("for EKS Anywhere eksa-system/CLUSTER-sa")
+		return nil, fault.New(fault.Usage, "secret %q: want NAMESPACE/NAME", c.secret).
+			Hint("for EKS Anywhere eksa-system/CLUSTER-sa")
 	}
 	client, err := c.cluster.Client()
 	if err != nil {

@@ -17,8 +17,8 @@ import (
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/app/cli"
 	"github.com/rolecall/rolecall/internal/app/flags"
-	issuercontroller "github.com/rolecall/rolecall/internal/controller/issuer"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/issuer/plan"
 	"github.com/rolecall/rolecall/internal/rotation"
 )
 
@@ -63,9 +63,11 @@ func readIssuer(ctx context.Context, kubeconfig, name string) (*v1alpha1.Issuer,
 	object := &v1alpha1.Issuer{}
 	switch err := reader.Get(ctx, client.ObjectKey{Name: name}, object); {
 	case meta.IsNoMatchError(err):
-		return nil, fault.New(fault.NotFound, "the cluster has no kind Issuer").Hint("without --issuer the rotation of --dir is shown")
+		return nil, fault.New(fault.NotFound, "the cluster has no kind Issuer").
+			Hint("without --issuer the rotation of --dir is shown")
 	case apierrors.IsNotFound(err):
-		return nil, fault.New(fault.NotFound, "there is no Issuer %s", name).Hint("kubectl get issuers.rolecall.io lists them")
+		return nil, fault.New(fault.NotFound, "there is no Issuer %s", name).
+			Hint("kubectl get issuers.rolecall.io lists them")
 	case err != nil:
 		return nil, fault.New(fault.Unavailable, "read Issuer %s: %w", name, err)
 	}
@@ -73,10 +75,15 @@ func readIssuer(ctx context.Context, kubeconfig, name string) (*v1alpha1.Issuer,
 }
 
 func newObjectReport(object *v1alpha1.Issuer, now time.Time) objectReport {
-	state := issuercontroller.StateOf(object, now)
+	state := plan.StateOf(object, now)
 	_, gate := rotation.Look(state, rotation.Parameters{}, rotation.Facts{})
 	gate.Waiting, gate.Dangers = nil, nil // the controller's count, not those of a look at nothing
-	report := objectReport{Issuer: object.Spec.URL, State: state, Keys: object.Status.Keys, Conditions: object.Status.Conditions}
+	report := objectReport{
+		Issuer:     object.Spec.URL,
+		State:      state,
+		Keys:       object.Status.Keys,
+		Conditions: object.Status.Conditions,
+	}
 	if r := object.Status.Rotation; r != nil {
 		report.Exchanges, gate.Evidence = r.Exchanges, r.Evidence
 		if r.WaitingFor != "" {
@@ -90,7 +97,8 @@ func newObjectReport(object *v1alpha1.Issuer, now time.Time) objectReport {
 	case object.Spec.Rotation == nil:
 		gate.Do = "nothing: without spec.rotation keys are followed, not made"
 	case state.Phase == rotation.Stable:
-		gate.Do = "nothing: the next rotation begins when the key that signs is older than " + object.Spec.Rotation.Every.Duration.String()
+		gate.Do = "nothing: the next rotation begins when the key that signs is older than " +
+			object.Spec.Rotation.Every.Duration.String()
 	}
 	report.Gate = gate
 	return report
@@ -107,7 +115,8 @@ func (r *objectReport) print(w io.Writer) error {
 		fmt.Fprintf(table, "keys\tfrom %s to %s\n", r.State.OldKID, r.State.NewKID)
 	}
 	for _, key := range r.Keys {
-		fmt.Fprintf(table, "published\t%s, %s, %s, known since %s\n", key.KID, key.Algorithm, key.Role, key.FirstSeen.UTC().Format(time.RFC3339))
+		fmt.Fprintf(table, "published\t%s, %s, %s, known since %s\n", key.KID, key.Algorithm, key.Role,
+			key.FirstSeen.UTC().Format(time.RFC3339))
 	}
 	if r.Gate.Evidence != "" {
 		fmt.Fprintf(table, "last step\t%s\n", r.Gate.Evidence)

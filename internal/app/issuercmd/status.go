@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rolecall/rolecall/internal/app/cli"
-	"github.com/rolecall/rolecall/internal/publication"
+	"github.com/rolecall/rolecall/internal/issuer/document"
 	"github.com/rolecall/rolecall/internal/rotation"
 )
 
@@ -20,7 +20,7 @@ func newRotateStatus(sys cli.System) *cobra.Command {
 		Short: "Show how far a rotation is, and when the next step is safe",
 		Long: `Show the phase of the rotation in --dir, what the API servers do, and what the next
 step waits for. With --issuer, show what the controller has written into the status of
-that Issuer object; --dir is not looked at then.`,
+that Issuer object instead; --dir is not read then.`,
 		Args: cli.NoArguments,
 	}
 	var output *string
@@ -57,28 +57,23 @@ func (c *rotateConfig) status(ctx context.Context, sys cli.System, output string
 	if err != nil {
 		return err
 	}
-	state, err := d.state()
+	status, err := d.Status(ctx, c.waits())
 	if err != nil {
 		return err
 	}
-	view := d.look(ctx)
-	parameters, facts, err := c.facts(ctx, d, state, view)
-	if err != nil {
-		return err
-	}
-	state, gate := rotation.Look(state, parameters, facts)
-	if state.Phase == rotation.Stable {
-		gate.Waiting = rotation.Check(state, facts)
-		gate.Open = len(gate.Waiting) == 0
-	}
-	report := rotationReport{State: state, Gate: gate, Published: facts.Published}
-	for _, asked := range view.Asked {
-		report.Servers = append(report.Servers, serverReport{asked.Name, asked.Signs, publication.IDs(asked.Keys), asked.Err})
+	report := rotationReport{State: status.State, Gate: status.Gate, Published: status.Facts.Published}
+	for _, asked := range status.Asked {
+		report.Servers = append(report.Servers, serverReport{
+			Name:   asked.Name,
+			Signs:  asked.Signs,
+			Serves: document.IDs(asked.Keys),
+			Error:  asked.Err,
+		})
 	}
 	if output == "json" {
 		return cli.PrintJSON(sys.Stdout, report)
 	}
-	return report.print(sys, "rolecall issuer rotate --dir "+c.folder.dir+" --kubeconfig "+c.cluster.Kubeconfig)
+	return report.print(sys, "rolecall issuer rotate --dir "+c.dir.dir+" --kubeconfig "+c.cluster.Kubeconfig)
 }
 
 // print takes the command that goes on.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -14,16 +13,17 @@ import (
 	"github.com/rolecall/rolecall/internal/app/cli"
 	"github.com/rolecall/rolecall/internal/app/flags"
 	"github.com/rolecall/rolecall/internal/arn"
-	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/fault"
-	"github.com/rolecall/rolecall/internal/issuer"
-	"github.com/rolecall/rolecall/internal/publication"
+	"github.com/rolecall/rolecall/internal/issuer/accounts"
+	"github.com/rolecall/rolecall/internal/issuer/inspect"
+	"github.com/rolecall/rolecall/internal/issuer/observe"
+	"github.com/rolecall/rolecall/internal/issuer/plan"
 	"github.com/rolecall/rolecall/internal/token"
 )
 
 // verifyConfig is what `issuer verify` needs.
 type verifyConfig struct {
-	folder  issuerFolder
+	dir     dirFlag
 	cluster flags.APIServers
 	read    flags.IssuerReader
 	// url takes the place of the folder.
@@ -45,18 +45,21 @@ the provider in IAM with its audiences and thumbprints; with --kubeconfig, that 
 API server signs with a published key; with --token, one token. Each finding names
 what STS answers because of it, and its fix.
 
-Exit codes: 0 nothing but warnings, 1 tokens are refused, 2 wrong usage.`,
+Exit codes: 0 nothing worse than warnings, 1 tokens are refused, 2 wrong usage.`,
 		Args: cli.NoArguments,
 	}
 	var output *string
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context(), sys, *output) }
-	c.folder.flags(cmd)
+	c.dir.flags(cmd)
 	c.cluster.Add(cmd)
 	c.read.Add(cmd)
 	cmd.Flags().StringVar(&c.url, "url", "", "check this issuer instead of the folder's")
-	cmd.Flags().StringArrayVar(&c.audiences, "audience", nil, "audience of the tokens; may be repeated (default: those of the folder's providers, or sts.amazonaws.com)")
+	cmd.Flags().StringArrayVar(&c.audiences, "audience", nil,
+		"audience of the tokens; may be repeated (default: those of the folder's providers, or sts.amazonaws.com)")
 	cmd.Flags().StringVar(&c.tokenFile, "token", "", "file of a token to check as well")
-	cmd.Flags().StringVar(&c.role, "role", "", "ARN of a role that tokens are exchanged for: check that its account has a provider (default: the folder's probe.roleARN)")
+	cmd.Flags().StringVar(&c.role, "role", "",
+		"ARN of a role that tokens are exchanged for: check that its account has a provider (default: the folder's "+
+			"probe.roleARN)")
 	cmd.Flags().BoolVar(&c.withoutAWS, "without-aws", false, "do not ask IAM")
 	output = cli.Output(cmd, "table", "json")
 	return cmd
@@ -75,8 +78,15 @@ func (c *verifyConfig) run(ctx context.Context, sys cli.System, output string) e
 	if err != nil {
 		return err
 	}
-	view := issuer.Look(ctx, reader, spec.URL, servers, probeOf(spec), sys.Now)
-	seen := publication.Observation{Issuer: spec.URL, Now: sys.Now(), Discovery: view.Discovery, JWKS: view.JWKS, Audiences: audiencesOf(spec), RoleARN: spec.Probe.RoleARN}
+	view := observe.Look(ctx, reader, spec.URL, servers, plan.ProbeOf(spec), sys.Now)
+	seen := inspect.Observation{
+		Issuer:    spec.URL,
+		Now:       sys.Now(),
+		Discovery: view.Discovery,
+		JWKS:      view.JWKS,
+		Audiences: plan.Audiences(spec),
+		RoleARN:   spec.Probe.RoleARN,
+	}
 	if c.role != "" {
 		if _, err := arn.ParseRole(c.role); err != nil {
 			return fault.New(fault.Usage, "--role: %w", err)
@@ -95,16 +105,16 @@ func (c *verifyConfig) run(ctx context.Context, sys cli.System, output string) e
 		}
 	}
 	if !c.withoutAWS {
-		seen.Providers = askProviders(ctx, spec)
+		seen.Providers = accounts.Providers(ctx, spec)
 	}
-	return printVerdict(sys, output, spec.URL, publication.Inspect(seen))
+	return printVerdict(sys, output, spec.URL, inspect.Inspect(seen))
 }
 
 func (c *verifyConfig) spec() (*v1alpha1.IssuerSpec, error) {
 	if c.url != "" {
 		return &v1alpha1.IssuerSpec{URL: c.url}, nil
 	}
-	object, err := c.folder.load()
+	object, err := c.dir.folder().Load()
 	if err != nil {
 		return nil, err
 	}
@@ -119,62 +129,17 @@ func readToken(file string) (*token.JWT, error) {
 	}
 	decoded, err := token.Decode(string(bytes.TrimSpace(text)))
 	if err != nil {
-		return nil, fault.New(fault.Invalid, "%s: %w", file, err).Hint("want the file that the pod has at AWS_WEB_IDENTITY_TOKEN_FILE")
+		return nil, fault.New(fault.Invalid, "%s: %w", file, err).
+			Hint("want the file that the pod has at AWS_WEB_IDENTITY_TOKEN_FILE")
 	}
 	return decoded, nil
 }
 
-// askProviders asks IAM in each account; what cannot be asked is a finding, not
-// an end.
-func askProviders(ctx context.Context, spec *v1alpha1.IssuerSpec) []publication.Provider {
-	wanted := spec.Providers
-	if len(wanted) == 0 {
-		wanted = []v1alpha1.IAMProvider{{}}
-	}
-	found := make([]publication.Provider, 0, len(wanted))
-	for _, one := range wanted {
-		provider, err := askProvider(ctx, spec.URL, one)
-		if err != nil {
-			provider.Err = err.Error()
-		}
-		if provider.Account == "" {
-			provider.Account = "of these credentials"
-		}
-		found = append(found, provider)
-	}
-	return found
-}
-
-func askProvider(ctx context.Context, url string, one v1alpha1.IAMProvider) (publication.Provider, error) {
-	var provider publication.Provider
-	account, err := awsapi.OpenAccount(ctx, "", one.RoleARN)
-	if err != nil {
-		return provider, err
-	}
-	if provider.Account, provider.ARN, err = account.ProviderARN(ctx, url); err != nil {
-		return provider, err
-	}
-	got, there, err := account.IAM().Provider(ctx, provider.ARN)
-	if err != nil {
-		return provider, err
-	}
-	if there {
-		provider.URL, provider.ClientIDs, provider.Thumbprints = got.URL, got.ClientIDs, got.Thumbprints
-		return provider, nil
-	}
-	arns, err := account.IAM().ProviderARNs(ctx)
-	for _, other := range arns {
-		_, near, _ := strings.Cut(other, ":oidc-provider/")
-		provider.Near = append(provider.Near, near)
-	}
-	return provider, err
-}
-
-func printVerdict(sys cli.System, output, url string, findings []publication.Finding) error {
+func printVerdict(sys cli.System, output, url string, findings []inspect.Finding) error {
 	if findings == nil {
-		findings = []publication.Finding{}
+		findings = []inspect.Finding{}
 	}
-	counts := map[publication.Severity]int{}
+	counts := map[inspect.Severity]int{}
 	for _, finding := range findings {
 		counts[finding.Severity]++
 	}
@@ -197,9 +162,10 @@ func printVerdict(sys cli.System, output, url string, findings []publication.Fin
 			return fmt.Errorf("print findings: %w", err)
 		}
 	}
-	if counts[publication.Error] > 0 {
-		return fault.New(fault.Denied, "%s: %d errors, %d warnings", url, counts[publication.Error], counts[publication.Warning])
+	if counts[inspect.Error] > 0 {
+		return fault.New(fault.Denied, "%s: %d errors, %d warnings", url, counts[inspect.Error],
+			counts[inspect.Warning])
 	}
-	fmt.Fprintf(sys.Stderr, "%s: sound, %d warnings\n", url, counts[publication.Warning])
+	fmt.Fprintf(sys.Stderr, "%s: sound, %d warnings\n", url, counts[inspect.Warning])
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rolecall/rolecall/internal/app/cli"
+	"github.com/rolecall/rolecall/internal/atomicfile"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/policy"
 )
@@ -154,17 +155,13 @@ func printFindingTable(w io.Writer, checked []Linted) error {
 	return nil
 }
 
-// replaceFile keeps the file's mode; a crash leaves the old text or the new.
+// Replace writes a file anew, in one step and with the mode that it has.
 func Replace(file string, text []byte) error {
 	info, err := os.Stat(file)
 	if err != nil {
 		return fault.New(fault.Unavailable, "write policy: %w", err)
 	}
-	temporary := file + ".rolecall-tmp"
-	if err := os.WriteFile(temporary, text, info.Mode().Perm()); err != nil {
-		return fault.New(fault.Unavailable, "write policy: %w", err)
-	}
-	if err := os.Rename(temporary, file); err != nil {
+	if err := atomicfile.Write(file, text, info.Mode().Perm()); err != nil {
 		return fault.New(fault.Unavailable, "write policy: %w", err)
 	}
 	return nil

@@ -27,7 +27,7 @@ import (
 	issuercontroller "github.com/rolecall/rolecall/internal/controller/issuer"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/httpserve"
-	"github.com/rolecall/rolecall/internal/issuer"
+	"github.com/rolecall/rolecall/internal/issuer/observe"
 )
 
 // controllerConfig is what `serve controller` needs.
@@ -124,7 +124,7 @@ func (c *controllerConfig) makeParts(ctx context.Context, cmd *cobra.Command, sy
 	return r.listenAll(ctx, []listening{{c.metricsListen, httpserve.Server{Name: "metrics", Handler: routes}}})
 }
 
-func (c *controllerConfig) manager(sys cli.System, kube *rest.Config, reader *issuer.Reader, registry *prometheus.Registry, log *slog.Logger) (ctrl.Manager, error) {
+func (c *controllerConfig) manager(sys cli.System, kube *rest.Config, reader *observe.Reader, registry *prometheus.Registry, log *slog.Logger) (ctrl.Manager, error) {
 	scheme := runtime.NewScheme()
 	if err := clientgoscheme.AddToScheme(scheme); err != nil {
 		return nil, err
@@ -148,7 +148,7 @@ func (c *controllerConfig) manager(sys cli.System, kube *rest.Config, reader *is
 		return nil, err
 	}
 	reconciler := &issuercontroller.Reconciler{
-		Client: manager.GetClient(), Objects: objects, Config: kube, Reader: reader, AWS: issuercontroller.AWSFromEnvironment{},
+		Client: manager.GetClient(), Objects: objects, Config: kube, Reader: reader,
 		Events: manager.GetEventRecorder("rolecall-issuer"), Metrics: issuercontroller.NewMetrics(registry),
 		Log: log, Now: sys.Now, Every: c.every,
 	}

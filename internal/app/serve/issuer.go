@@ -10,7 +10,7 @@ import (
 	"github.com/rolecall/rolecall/internal/app/flags"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/httpserve"
-	"github.com/rolecall/rolecall/internal/issuer"
+	"github.com/rolecall/rolecall/internal/issuer/server"
 )
 
 // serveIssuerConfig is what `serve issuer` needs.
@@ -53,7 +53,7 @@ func (c *serveIssuerConfig) run(ctx context.Context, sys cli.System) error {
 	}
 	r := newRunner(log)
 	return r.run(ctx, func(ctx context.Context) error {
-		files, err := issuer.OpenFiles(c.documents, c.maxAge, log)
+		files, err := server.OpenFiles(c.documents, c.maxAge, log)
 		if err != nil {
 			return err
 		}

@@ -20,7 +20,7 @@ import (
 	"github.com/rolecall/rolecall/internal/app/flags"
 	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/fault"
-	"github.com/rolecall/rolecall/internal/publication"
+	"github.com/rolecall/rolecall/internal/issuer/document"
 	"github.com/rolecall/rolecall/internal/trust"
 )
 
@@ -109,7 +109,7 @@ func (c *roleFlags) discovered(ctx context.Context, place string) (string, error
 		if err != nil {
 			return "", err
 		}
-		wanted = strings.TrimSuffix(place, "/"+publication.DiscoveryPath)
+		wanted = strings.TrimSuffix(place, "/"+document.DiscoveryPath)
 		fetched, _ := reader.Read(ctx, wanted)
 		switch {
 		case fetched.Err != "":

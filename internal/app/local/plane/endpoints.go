@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/rolecall/rolecall/internal/atomicfile"
 	"github.com/rolecall/rolecall/internal/credential"
 	"github.com/rolecall/rolecall/internal/fault"
 )
@@ -78,22 +79,5 @@ func LoadEndpoints(path string) (endpoints *Endpoints, found bool, err error) {
 	}, true, nil
 }
 
-// writeFile replaces a file of mode 0600 in one step, so that no reader ever
-// sees half of it.
-func writeFile(path string, content []byte) error {
-	temporary, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	_, err = temporary.Write(content)
-	if closeErr := temporary.Close(); err == nil {
-		err = closeErr
-	}
-	if err == nil {
-		err = os.Rename(temporary.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(temporary.Name())
-	}
-	return err
-}
+// writeFile replaces a file that nobody else may read.
+func writeFile(path string, content []byte) error { return atomicfile.Write(path, content, 0o600) }

@@ -30,7 +30,7 @@ import (
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/httpserve"
 	"github.com/rolecall/rolecall/internal/inject"
-	"github.com/rolecall/rolecall/internal/issuer"
+	"github.com/rolecall/rolecall/internal/issuer/server"
 	"github.com/rolecall/rolecall/internal/localaws"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/seed"
@@ -247,7 +247,7 @@ func (p *Plane) startServers(ctx context.Context, known accounts) (err error) {
 	}
 	defer at.closeUnserved()
 	p.endpoints = Endpoints{
-		PID: os.Getpid(), Region: quickstart.Region, Bearer: issuer.NewBearer(), CA: authority.PEM(), AWS: "http://" + at.aws.address.String(),
+		PID: os.Getpid(), Region: quickstart.Region, Bearer: server.NewBearer(), CA: authority.PEM(), AWS: "http://" + at.aws.address.String(),
 		Tokens: "https://" + at.issuer.address.String(), Webhook: "https://" + at.webhook.address.String() + "/mutate", Agent: "http://" + at.agent.address.String() + agent.Path,
 	}
 	accounts, err := p.openLocalAccount(now)
@@ -337,14 +337,14 @@ func (p *Plane) webhooks(known accounts) (http.Handler, error) {
 // issuerHandler serves the public documents, and TokenRequests for the plane's
 // owner.
 func (p *Plane) issuerHandler(known accounts) (http.Handler, error) {
-	documents, err := issuer.NewDocuments(quickstart.Issuer, p.public())
+	documents, err := server.NewDocuments(quickstart.Issuer, p.public())
 	if err != nil {
 		return nil, err
 	}
 	if p.keys, err = token.NewKeySet(p.public()...); err != nil {
 		return nil, err
 	}
-	tokens := &issuer.Tokens{
+	tokens := &server.Tokens{
 		Issuer: quickstart.Issuer, Key: p.key, Bearer: p.endpoints.Bearer, Now: p.config.Now, Log: p.config.Log,
 		Exists: func(namespace, name string) (string, bool) {
 			_, found := known[namespace+"/"+name]

@@ -12,7 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/rolecall/rolecall/internal/issuer"
+	"github.com/rolecall/rolecall/internal/issuer/server"
 	"github.com/rolecall/rolecall/internal/token"
 )
 
@@ -48,12 +48,12 @@ func (p *pods) get(namespace, name string) (*corev1.Pod, bool) {
 }
 
 // bound is get for tokens.
-func (p *pods) bound(namespace, name string) (issuer.BoundPod, bool) {
+func (p *pods) bound(namespace, name string) (server.BoundPod, bool) {
 	pod, found := p.get(namespace, name)
 	if !found {
-		return issuer.BoundPod{}, false
+		return server.BoundPod{}, false
 	}
-	return issuer.BoundPod{UID: string(pod.UID), ServiceAccount: pod.Spec.ServiceAccountName, Node: p.node}, true
+	return server.BoundPod{UID: string(pod.UID), ServiceAccount: pod.Spec.ServiceAccountName, Node: p.node}, true
 }
 
 func (p *pods) create(w http.ResponseWriter, r *http.Request) {
