@@ -40,7 +40,7 @@ func TestSuccess(t *testing.T) {
 	if diff := cmp.Diff(http.Header{
 		"Content-Type": {"application/json"}, "Cache-Control": {"no-store"}, "Content-Length": {fmt.Sprint(len(want))},
 	}, got.Header()); diff != "" {
-		t.Errorf("headers: %s", diff)
+		t.Errorf("headers (-want +got):\n%s", diff)
 	}
 	if again := r.get(raw); again.Body.String() != want {
 		t.Errorf("the second answer differs: %s", again.Body)

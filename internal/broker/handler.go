@@ -111,7 +111,8 @@ func (b *Broker) checkCluster(name string) error {
 	case !clusterForm.MatchString(name):
 		return refusal.New(
 			refusal.InvalidParameter,
-			"1 validation error detected: Value at 'clusterName' failed to satisfy constraint: Member must satisfy regular expression pattern: ^[0-9A-Za-z][A-Za-z0-9\\-_]*",
+			"1 validation error detected: Value at 'clusterName' failed to satisfy constraint: Member must satisfy "+
+				"regular expression pattern: ^[0-9A-Za-z][A-Za-z0-9\\-_]*",
 		)
 	case name != b.Cluster.Name:
 		return refusal.New(refusal.NotFound, "No cluster found for name: %s.", name)
@@ -204,7 +205,8 @@ func credentialsOf(s *session.Session) wireCredentials {
 
 func (b *Broker) wire(got *issued) *wireAnswer {
 	answer := &wireAnswer{}
-	answer.Subject.Namespace, answer.Subject.ServiceAccount, answer.Audience = got.identity.Namespace, got.identity.ServiceAccount, Audience
+	answer.Subject.Namespace, answer.Subject.ServiceAccount, answer.Audience = got.identity.Namespace,
+		got.identity.ServiceAccount, Audience
 	answer.Association.ID = association.ID(got.association)
 	answer.Association.ARN = b.Cluster.AssociationARN(answer.Association.ID)
 	answer.User.ARN, answer.User.ID, answer.Credentials = got.ARN, got.ID, credentialsOf(got.Session)

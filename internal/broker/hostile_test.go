@@ -488,7 +488,7 @@ func TestRequests(t *testing.T) {
 			"H20 cluster", "other", `{"token":"` + raw + `"}`, "ResourceNotFoundException",
 			"No cluster found for name: other.",
 		},
-		{"H22 cluster", "..%2f", `{"token":"` + raw + `"}`, "InvalidParameterException", "clusterName"},
+		{"a path that climbs (H22)", "..%2f", `{"token":"` + raw + `"}`, "InvalidParameterException", "clusterName"},
 		{"no JSON", "prod", `token`, "InvalidParameterException", "not a JSON object"},
 		{"null", "prod", `null`, "InvalidParameterException", "not a JSON object"},
 		{"list", "prod", `[]`, "InvalidParameterException", "not a JSON object"},

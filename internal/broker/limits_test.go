@@ -52,27 +52,30 @@ func (w *world) fault(text string) {
 func TestSTSFails(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
+		name    string
 		fault   string
 		code    string
 		calls   int
 		message string
 	}{
-		{`{"kind":"throttle","service":"sts"}`, "ThrottlingException", 1, "STS throttles"},
-		{`{"kind":"error","service":"sts"}`, "InternalServerException", 3, "STS fails"},
-		{`{"kind":"error","service":"sts","count":2}`, "", 3, ""},
-		{`{"kind":"error","service":"sts","status":503,"count":1}`, "", 2, ""},
-		{`{"kind":"jwks","service":"sts"}`, "ServiceUnavailableException", 1, "provider of the issuer cannot be used"},
-		{`{"kind":"skew","service":"sts","delay":"20m"}`, "ServiceUnavailableException", 1, "not accepted by STS"},
+		{"it throttles", `{"kind":"throttle","service":"sts"}`, "ThrottlingException", 1, "STS throttles"},
+		{"it fails each time", `{"kind":"error","service":"sts"}`, "InternalServerException", 3, "STS fails"},
+		{"it fails twice", `{"kind":"error","service":"sts","count":2}`, "", 3, ""},
+		{"it is away once", `{"kind":"error","service":"sts","status":503,"count":1}`, "", 2, ""},
+		{"it cannot read the issuer's keys", `{"kind":"jwks","service":"sts"}`, "ServiceUnavailableException", 1,
+			"provider of the issuer cannot be used"},
+		{"its clock differs", `{"kind":"skew","service":"sts","delay":"20m"}`, "ServiceUnavailableException", 1,
+			"not accepted by STS"},
 	} {
 		w := newWorld(t, settings{})
 		w.associate()
 		w.fault(row.fault)
 		got := w.ask(w.token(nil))
 		if got.code != row.code || !strings.Contains(got.message, row.message) {
-			t.Errorf("%s: %d %s %s", row.fault, got.status, got.code, got.message)
+			t.Errorf("%s: %d %s %s", row.name, got.status, got.code, got.message)
 		}
 		if calls := w.taken(); len(calls) != row.calls {
-			t.Errorf("%s: %d calls, want %d", row.fault, len(calls), row.calls)
+			t.Errorf("%s: %d calls, want %d", row.name, len(calls), row.calls)
 		}
 	}
 }
@@ -341,7 +344,8 @@ func TestSigned(t *testing.T) {
 		}
 	}
 	write(
-		"keys: [{accessKeyId: AKIANODE1, secretAccessKey: s1, node: n1}, {accessKeyId: AKIANODE2, secretAccessKey: s2, node: n2}, {accessKeyId: AKIAUSER, secretAccessKey: s3, user: u}]",
+		"keys: [{accessKeyId: AKIANODE1, secretAccessKey: s1, node: n1}, {accessKeyId: AKIANODE2, secretAccessKey: " +
+			"s2, node: n2}, {accessKeyId: AKIAUSER, secretAccessKey: s3, user: u}]",
 	)
 	w := newWorld(t, settings{agents: broker.Signature, edit: func(c *broker.Config) {
 		keys, err := door.OpenKeyTable(table, slog.New(slog.DiscardHandler))
@@ -440,10 +444,11 @@ func (w *world) poll(ctx context.Context, node, as, since string) (polled, strin
 func changeOf(
 	version, name, account string, generation int64, edit func(*follow.Change[*v1alpha1.PodIdentityAssociation]),
 ) follow.Change[*v1alpha1.PodIdentityAssociation] {
-	change := follow.Change[*v1alpha1.PodIdentityAssociation]{Version: version, Object: &v1alpha1.PodIdentityAssociation{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, UID: types.UID(name), Generation: generation},
-		Spec:       v1alpha1.PodIdentityAssociationSpec{ServiceAccountName: account, RoleARN: roleCart},
-	}}
+	change := follow.Change[*v1alpha1.PodIdentityAssociation]{Version: version,
+		Object: &v1alpha1.PodIdentityAssociation{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, UID: types.UID(name), Generation: generation},
+			Spec:       v1alpha1.PodIdentityAssociationSpec{ServiceAccountName: account, RoleARN: roleCart},
+		}}
 	if edit != nil {
 		edit(&change)
 	}

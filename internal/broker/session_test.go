@@ -131,7 +131,7 @@ func TestIssue(t *testing.T) {
 				want = map[string]string{}
 			}
 			if diff := cmp.Diff(want, tags); diff != "" || len(transitive) != len(want) {
-				t.Errorf("tags %s, transitive %v", diff, transitive)
+				t.Errorf("%d transitive tags of %d; tags (-want +got):\n%s", len(transitive), len(want), diff)
 			}
 			signed := strings.Contains(calls[0].Get("signed-by"), brokerKeyID)
 			if signed != (mode == v1alpha1.BrokerRole) {
@@ -228,7 +228,7 @@ func TestMintedToken(t *testing.T) {
 		"https://aws.amazon.com/roles": []any{roleCart}, "https://aws.amazon.com/source_identity": "shop.cart",
 	}
 	if diff := cmp.Diff(want, claims); diff != "" {
-		t.Error(diff)
+		t.Errorf("claims of the minted token (-want +got):\n%s", diff)
 	}
 	header, _ := base64.RawURLEncoding.DecodeString(strings.Split(raw, ".")[0])
 	if key, _ := strangeKey(); string(header) != `{"alg":"RS256","kid":"`+key.ID()+`"}` {
@@ -503,7 +503,7 @@ func wantTags(want map[string]string) func(*testing.T, *world, []url.Values) {
 		}
 		got, transitive := sentTags(t, calls[0])
 		if diff := cmp.Diff(want, got); diff != "" || len(transitive) != len(want) {
-			t.Errorf("%s, transitive %v", diff, transitive)
+			t.Errorf("%d transitive tags of %d; tags (-want +got):\n%s", len(transitive), len(want), diff)
 		}
 	}
 }

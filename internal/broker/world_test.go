@@ -150,7 +150,8 @@ func newWorld(t testing.TB, s settings) *world {
 		audit:    &lockedbuffer.Buffer{},
 		log:      &lockedbuffer.Buffer{},
 		draining: make(chan struct{}),
-		set:      follow.NewValue(&association.Set{}), grants: follow.NewValue(&grant.Set{}), changes: broker.NewChanges(),
+		set:      follow.NewValue(&association.Set{}), grants: follow.NewValue(&grant.Set{}),
+		changes: broker.NewChanges(),
 	}
 	w.set.MarkSynced()
 	w.grants.MarkSynced()
@@ -429,17 +430,23 @@ func (w *world) role(name, trust string, maxSession int, permissions ...string) 
 }
 
 func allow(actions, resource string) string {
-	return `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":` + actions + `,"Resource":"` + resource + `"}]}`
+	return `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":` + actions + `,"Resource":"` +
+		resource + `"}]}`
 }
 
 // The statements of a role that is taken in each of the three modes, as the
 // guide has them.
 const (
-	trustMinted = `{"Effect":"Allow","Principal":{"Federated":"arn:aws:iam::` + accountID + `:oidc-provider/` + issuerHost + `/broker"},"Action":["sts:AssumeRoleWithWebIdentity","sts:TagSession","sts:SetSourceIdentity"],` +
-		`"Condition":{"StringEquals":{"` + issuerHost + `/broker:sub":"system:serviceaccount:shop:cart","` + issuerHost + `/broker:aud":"sts.amazonaws.com"}}}`
-	trustOwnToken = `{"Effect":"Allow","Principal":{"Federated":"arn:aws:iam::` + accountID + `:oidc-provider/` + issuerHost + `/prod"},"Action":"sts:AssumeRoleWithWebIdentity",` +
-		`"Condition":{"StringEquals":{"` + issuerHost + `/prod:sub":"system:serviceaccount:shop:cart","` + issuerHost + `/prod:aud":"pods.eks.amazonaws.com"}}}`
-	trustBroker = `{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::` + accountID + `:root"},"Action":["sts:AssumeRole","sts:TagSession","sts:SetSourceIdentity"],` +
+	trustMinted = `{"Effect":"Allow","Principal":{"Federated":"arn:aws:iam::` + accountID + `:oidc-provider/` +
+		issuerHost + `/broker"},"Action":["sts:AssumeRoleWithWebIdentity","sts:TagSession","sts:SetSourceIdentity"],` +
+		`"Condition":{"StringEquals":{"` + issuerHost + `/broker:sub":"system:serviceaccount:shop:cart","` +
+		issuerHost + `/broker:aud":"sts.amazonaws.com"}}}`
+	trustOwnToken = `{"Effect":"Allow","Principal":{"Federated":"arn:aws:iam::` + accountID + `:oidc-provider/` +
+		issuerHost + `/prod"},"Action":"sts:AssumeRoleWithWebIdentity",` +
+		`"Condition":{"StringEquals":{"` + issuerHost + `/prod:sub":"system:serviceaccount:shop:cart","` + issuerHost +
+		`/prod:aud":"pods.eks.amazonaws.com"}}}`
+	trustBroker = `{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::` + accountID +
+		`:root"},"Action":["sts:AssumeRole","sts:TagSession","sts:SetSourceIdentity"],` +
 		`"Condition":{"StringEquals":{"sts:ExternalId":"eu-west-1/111122223333/prod/shop/cart","aws:RequestTag/kubernetes-namespace":"shop","aws:RequestTag/kubernetes-service-account":"cart","aws:RequestTag/eks-cluster-arn":"arn:aws:eks:eu-west-1:111122223333:cluster/prod"}}}`
 	trustAll = `{"Version":"2012-10-17","Statement":[` + trustMinted + `,` + trustOwnToken + `,` + trustBroker + `]}`
 )
