@@ -151,7 +151,7 @@ func (v variables) find(name string) (variable, bool) {
 	if found, known := v[name]; known && name != podLabel {
 		return found, true
 	}
-	if _, any := v[podLabel]; any && strings.HasPrefix(name, podLabel) && name != podLabel {
+	if _, all := v[podLabel]; all && strings.HasPrefix(name, podLabel) && name != podLabel {
 		return variable{open: true, name: name}, true
 	}
 	return variable{}, false

@@ -507,32 +507,32 @@ func FuzzAnyPod(f *testing.F) {
 		if err != nil {
 			return // STS is not asked
 		}
-		any, err := plane.Plan(a, AnyPod("shop", "cart"), "")
+		all, err := plane.Plan(a, AnyPod("shop", "cart"), "")
 		if err != nil {
 			t.Fatalf("a pod has a plan, any pod has none: %v", err)
 		}
-		same(t, &any.Role, &one.Role, &pod)
-		if (any.Target == nil) != (one.Target == nil) {
+		same(t, &all.Role, &one.Role, &pod)
+		if (all.Target == nil) != (one.Target == nil) {
 			t.Fatal("one has a target role, and one has not")
 		}
-		if any.Target != nil {
-			same(t, any.Target, one.Target, &pod)
+		if all.Target != nil {
+			same(t, all.Target, one.Target, &pod)
 		}
 	})
 }
 
-func same(t *testing.T, any, one *Call, pod *Subject) {
+func same(t *testing.T, all, one *Call, pod *Subject) {
 	t.Helper()
-	if !any.Name.Open && any.Name != one.Name || !any.SourceIdentity.Open && any.SourceIdentity != one.SourceIdentity {
+	if !all.Name.Open && all.Name != one.Name || !all.SourceIdentity.Open && all.SourceIdentity != one.SourceIdentity {
 		t.Errorf(
-			"name %+v and source identity %+v of any pod, %+v and %+v of one", any.Name, any.SourceIdentity, one.Name,
+			"name %+v and source identity %+v of any pod, %+v and %+v of one", all.Name, all.SourceIdentity, one.Name,
 			one.SourceIdentity,
 		)
 	}
-	if got, want := sanitised(fill(any.SourceIdentity, pod)), one.SourceIdentity.Value; got != want {
-		t.Errorf("source identity %+v comes to %q, want %q", any.SourceIdentity, got, want)
+	if got, want := sanitised(fill(all.SourceIdentity, pod)), one.SourceIdentity.Value; got != want {
+		t.Errorf("source identity %+v comes to %q, want %q", all.SourceIdentity, got, want)
 	}
-	here := slices.Clone(any.Tags)
+	here := slices.Clone(all.Tags)
 	here = slices.DeleteFunc(here, func(tag Tag) bool {
 		return tag.Optional && !slices.ContainsFunc(one.Tags, func(other Tag) bool { return other.Key == tag.Key })
 	})
@@ -543,7 +543,7 @@ func same(t *testing.T, any, one *Call, pod *Subject) {
 	if diff := cmp.Diff(here, one.Tags); diff != "" {
 		t.Errorf("tags (-any pod +this pod):\n%s", diff)
 	}
-	left, right := *any, *one
+	left, right := *all, *one
 	for _, call := range []*Call{&left, &right} {
 		call.Name, call.SourceIdentity, call.Tags = Text{}, Text{}, nil
 	}
