@@ -111,15 +111,22 @@ func New(config Config) (*Agent, error) {
 		config.CacheSize = 0
 	}
 	if config.VerifySource && config.Pods == nil {
-		return nil, fault.New(fault.Usage, "pods' addresses cannot be verified: the pods of this node are not watched").Hint("--verify-source-ip needs NODE_NAME, and an API server that lets the agent watch pods")
+		return nil, fault.New(
+			fault.Usage, "pods' addresses cannot be verified: the pods of this node are not watched",
+		).Hint("--verify-source-ip needs NODE_NAME, and an API server that lets the agent watch pods")
 	}
 	a := &Agent{
-		config: config, hosts: newHosts(config.AllowedHosts), refused: limit.NewCache[fingerprint, *refusal](maxNegatives), sources: newSources(config.Limits),
-		total: rate.NewLimiter(rate.Limit(config.Limits.TotalRate), max(1, int(config.Limits.TotalRate))),
-		gate:  newGate(config.Limits.Calls, config.Limits.Queue), pace: newPace(config.RenewRate), folded: newFolder(),
+		config:  config,
+		hosts:   newHosts(config.AllowedHosts),
+		refused: limit.NewCache[fingerprint, *refusal](maxNegatives),
+		sources: newSources(config.Limits),
+		total:   rate.NewLimiter(rate.Limit(config.Limits.TotalRate), max(1, int(config.Limits.TotalRate))),
+		gate:    newGate(config.Limits.Calls, config.Limits.Queue), pace: newPace(config.RenewRate), folded: newFolder(),
 	}
 	var err error
-	if a.metrics, err = newMetrics(config, func() (int, time.Duration, bool) { return a.cache.state(config.Now()) }); err != nil {
+	if a.metrics, err = newMetrics(
+		config, func() (int, time.Duration, bool) { return a.cache.state(config.Now()) },
+	); err != nil {
 		return nil, err
 	}
 	a.cache = newCache(config.CacheSize, policy{
@@ -179,7 +186,9 @@ func (a *Agent) Ready(ctx context.Context) error { return a.config.Upstream.Read
 
 // fetch gets the session of a token that nothing here knows. Requests with one
 // token share one call, which goes on when they leave.
-func (a *Agent) fetch(ctx context.Context, print fingerprint, p *peeked, raw string, source netip.Addr) (*session, *refusal) {
+func (a *Agent) fetch(
+	ctx context.Context, print fingerprint, p *peeked, raw string, source netip.Addr,
+) (*session, *refusal) {
 	if a.draining.Load() {
 		return nil, refuseDraining()
 	}
@@ -207,7 +216,9 @@ func (a *Agent) fetch(ctx context.Context, print fingerprint, p *peeked, raw str
 	}
 }
 
-func (a *Agent) fetchOnce(ctx context.Context, print fingerprint, p *peeked, raw credential.Secret, source netip.Addr) (*session, error) {
+func (a *Agent) fetchOnce(
+	ctx context.Context, print fingerprint, p *peeked, raw credential.Secret, source netip.Addr,
+) (*session, error) {
 	// Another call may have ended between the look into the cache and now.
 	if f, hit := a.cache.lookup(print, raw.Reveal(), a.config.Now()); hit {
 		return f.session, nil
@@ -256,7 +267,10 @@ func (a *Agent) granted(id identity, namespace, serviceAccount string) identity 
 		return id
 	}
 	if id != (identity{}) {
-		a.config.Log.Warn("upstream names another service account than the token", keyNamespace, namespace, keyServiceAccount, serviceAccount)
+		a.config.Log.Warn(
+			"upstream names another service account than the token", keyNamespace, namespace, keyServiceAccount,
+			serviceAccount,
+		)
 	}
 	return identity{namespace: namespace, serviceAccount: serviceAccount}
 }

@@ -230,7 +230,9 @@ func (c *cache) changed(changes []awsapi.AssociationChange, now time.Time) (drop
 	defer c.mu.Unlock()
 	by := map[string]awsapi.AssociationChange{}
 	for _, change := range changes {
-		if old, known := c.news.Get(change.AssociationID); known && change.Version != 0 && change.Version < old.Version {
+		if old, known := c.news.Get(
+			change.AssociationID,
+		); known && change.Version != 0 && change.Version < old.Version {
 			continue // told again, by a broker that began anew
 		}
 		by[change.AssociationID] = change

@@ -62,7 +62,9 @@ func TestVerifiedTokensFindTheirOwn(t *testing.T) {
 	for _, row := range strangers {
 		t.Run(row.name, func(t *testing.T) {
 			upstream := &fakeUpstream{}
-			bubble(t, upstream, func(c *agent.Config) { c.Keys = agent.NewKeys(clusterJWKS, audience, time.Now) }, func(t *testing.T, r *rig) {
+			bubble(t, upstream, func(c *agent.Config) { c.Keys = agent.NewKeys(clusterJWKS, audience, time.Now) }, func(
+				t *testing.T, r *rig,
+			) {
 				own, other := cart(time.Now()), cart(time.Now())
 				row.edit(&other)
 				first := keyOf(t, r, own.mint(t))

@@ -168,7 +168,9 @@ func TestAssociationEnds(t *testing.T) {
 		b.set("a-cart", 0)
 		synctest.Wait()
 		answerOf(t, r.get(raw), http.StatusNotFound)
-		if r.metric(t, "rolecall_agent_cache_entries") != 0 || r.metric(t, "rolecall_agent_cache_evictions_total", "association") != 1 {
+		if r.metric(t, "rolecall_agent_cache_entries") != 0 || r.metric(
+			t, "rolecall_agent_cache_evictions_total", "association",
+		) != 1 {
 			t.Error("the entry is still there")
 		}
 	})

@@ -56,7 +56,8 @@ func TestBrokerDownTenMinutes(t *testing.T) {
 				t.Fatalf("pods waited %s", time.Since(begin))
 			}
 		}
-		if calls := upstream.count() - asked; calls == 0 || calls > 10*60*3*3 { // three attempts of three renewals a second
+		// three attempts of three renewals a second
+		if calls := upstream.count() - asked; calls == 0 || calls > 10*60*3*3 {
 			t.Errorf("%d attempts in ten minutes", calls)
 		}
 		upstream.become(nil)
@@ -147,7 +148,9 @@ func TestAPIServerAway(t *testing.T) {
 		if calls < 12 || upstream.count() != calls {
 			t.Errorf("%d calls in six hours, then %d: the pod is known to run", calls, upstream.count()-calls)
 		}
-		if err := client.Tracker().Delete(corev1.SchemeGroupVersion.WithResource("pods"), "shop", "cart-0", metav1.DeleteOptions{}); err != nil {
+		if err := client.Tracker().Delete(
+			corev1.SchemeGroupVersion.WithResource("pods"), "shop", "cart-0", metav1.DeleteOptions{},
+		); err != nil {
 			t.Fatal(err)
 		}
 		mu.Lock()
@@ -249,7 +252,10 @@ func TestTwoFamilies(t *testing.T) {
 		unbound.uid = ""
 		for calls, raw := range []string{cart(time.Now()).mint(t), unbound.mint(t)} {
 			answerOf(t, r.get(raw), http.StatusOK)
-			answerOf(t, r.get(raw, func(q *http.Request) { q.Host, q.RemoteAddr = "[fd00:ec2::23]", "[fd00::9]:1" }), http.StatusOK)
+			answerOf(
+				t, r.get(raw, func(q *http.Request) { q.Host, q.RemoteAddr = "[fd00:ec2::23]", "[fd00::9]:1" }),
+				http.StatusOK,
+			)
 			if upstream.count() != calls+1 {
 				t.Errorf("%d calls", upstream.count())
 			}

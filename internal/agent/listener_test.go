@@ -49,7 +49,9 @@ func TestConnectionsHeld(t *testing.T) {
 	}
 	client := &http.Client{Transport: &http.Transport{DialContext: from("127.0.0.8").DialContext}}
 	defer client.CloseIdleConnections()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+listener.Addr().String()+"/v1/credentials", nil)
+	request, err := http.NewRequestWithContext(
+		t.Context(), http.MethodGet, "http://"+listener.Addr().String()+"/v1/credentials", nil,
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

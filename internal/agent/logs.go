@@ -60,7 +60,9 @@ func (f *folder) show(key foldKey, now time.Time) (left int, show bool) {
 }
 
 func (a *Agent) identityLog(id identity) *slog.Logger {
-	return a.config.Log.With(keyNamespace, id.namespace, keyServiceAccount, id.serviceAccount, "pod", id.pod, "podUID", id.podUID)
+	return a.config.Log.With(
+		keyNamespace, id.namespace, keyServiceAccount, id.serviceAccount, "pod", id.pod, "podUID", id.podUID,
+	)
 }
 
 // logCall writes one line for a session that the upstream gave.
@@ -81,7 +83,9 @@ func (a *Agent) logRefusal(r *http.Request, answer *outcome, id string, status i
 	}
 	a.config.Log.Info("credentials refused", obs.KeyRequestID, id, keyUpstreamRequestID, answer.refused.requestID, "client", from,
 		"claimed", slog.GroupValue(
-			slog.String(keyNamespace, cut(answer.claimed.namespace, 63)), slog.String(keyServiceAccount, cut(answer.claimed.serviceAccount, 253)),
+			slog.String(keyNamespace, cut(answer.claimed.namespace, 63)), slog.String(
+				keyServiceAccount, cut(answer.claimed.serviceAccount, 253),
+			),
 			slog.String("pod", cut(answer.claimed.pod, 253)), slog.String("podUID", cut(answer.claimed.podUID, 64))),
 		"status", status, keyCode, answer.refused.code, "source", answer.source, "limit", answer.refused.limit,
 		obs.KeyReason, answer.refused.text, "repeated", left)

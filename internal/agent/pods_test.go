@@ -26,11 +26,15 @@ func TestPodEnds(t *testing.T) {
 			return client.CoreV1().Pods("shop").Delete(ctx, "cart-0", metav1.DeleteOptions{})
 		},
 		"failed": func(ctx context.Context, client *fake.Clientset) error {
-			_, err := client.CoreV1().Pods("shop").UpdateStatus(ctx, runningPod(corev1.PodFailed), metav1.UpdateOptions{})
+			_, err := client.CoreV1().Pods("shop").UpdateStatus(
+				ctx, runningPod(corev1.PodFailed), metav1.UpdateOptions{},
+			)
 			return err
 		},
 		"succeeded": func(ctx context.Context, client *fake.Clientset) error {
-			_, err := client.CoreV1().Pods("shop").UpdateStatus(ctx, runningPod(corev1.PodSucceeded), metav1.UpdateOptions{})
+			_, err := client.CoreV1().Pods("shop").UpdateStatus(
+				ctx, runningPod(corev1.PodSucceeded), metav1.UpdateOptions{},
+			)
 			return err
 		},
 	} {

@@ -142,7 +142,9 @@ func (a *Agent) renewFailed(ctx context.Context, began renewal, err error) {
 		a.cache.postpone(e, now, false) // stopping
 		return
 	}
-	log := a.identityLog(e.id).With(keyCode, refused.code, "status", refused.status, keyUpstreamRequestID, refused.requestID, "error", refused.text)
+	log := a.identityLog(e.id).With(
+		keyCode, refused.code, "status", refused.status, keyUpstreamRequestID, refused.requestID, "error", refused.text,
+	)
 	switch {
 	case refused.code == "ExpiredTokenException" && refused.status == 400:
 		// Our stored token is old. The pod's next request brings a new one.

@@ -19,7 +19,17 @@ func FuzzState(f *testing.F) {
 		if err != nil {
 			return
 		}
-		c := newCache(100, policy{fraction: 0.5, retention: time.Hour, minServe: 15 * time.Second, podRate: rate.Inf, rand: func() float64 { return 0 }}, func() {})
+		c := newCache(
+			100,
+			policy{
+				fraction:  0.5,
+				retention: time.Hour,
+				minServe:  15 * time.Second,
+				podRate:   rate.Inf,
+				rand:      func() float64 { return 0 },
+			},
+			func() {},
+		)
 		for i := range state.Entries {
 			c.restore(&state.Entries[i], now, false)
 		}

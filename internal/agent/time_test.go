@@ -33,7 +33,9 @@ func together(r *rig, n int, raw func(int) string) []*httptest.ResponseRecorder 
 	var all sync.WaitGroup
 	for i := range n {
 		all.Go(func() {
-			answers[i] = r.get(raw(i), func(q *http.Request) { q.RemoteAddr = fmt.Sprintf("10.0.%d.%d:1", i/250, i%250) })
+			answers[i] = r.get(
+				raw(i), func(q *http.Request) { q.RemoteAddr = fmt.Sprintf("10.0.%d.%d:1", i/250, i%250) },
+			)
 		})
 	}
 	all.Wait()
@@ -116,7 +118,9 @@ func TestSlowUpstream(t *testing.T) {
 	bubble(t, upstream, nil, func(t *testing.T, r *rig) {
 		raw := cart(time.Now()).mint(t)
 		begin := time.Now()
-		if got := answerOf(t, r.get(raw), http.StatusGatewayTimeout); got["code"] != "ServiceUnavailableException" || time.Since(begin) != 900*time.Millisecond {
+		if got := answerOf(
+			t, r.get(raw), http.StatusGatewayTimeout,
+		); got["code"] != "ServiceUnavailableException" || time.Since(begin) != 900*time.Millisecond {
 			t.Errorf("got %v after %s", got, time.Since(begin))
 		}
 		time.Sleep(600 * time.Millisecond)
@@ -261,7 +265,9 @@ func TestOutage(t *testing.T) {
 // none has to ask itself.
 func TestRecovery(t *testing.T) {
 	upstream := &fakeUpstream{}
-	bubble(t, upstream, func(c *agent.Config) { c.Limits.Calls = 500; c.Limits.Queue = 500 }, func(t *testing.T, r *rig) {
+	bubble(t, upstream, func(c *agent.Config) { c.Limits.Calls = 500; c.Limits.Queue = 500 }, func(
+		t *testing.T, r *rig,
+	) {
 		tokens := make([]string, 500)
 		for i := range tokens {
 			one := cart(time.Now())
@@ -322,7 +328,9 @@ func TestRenewalRefused(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			upstream := &fakeUpstream{}
-			bubble(t, upstream, func(c *agent.Config) { c.Rand = func() float64 { return 0 } }, func(t *testing.T, r *rig) {
+			bubble(t, upstream, func(c *agent.Config) { c.Rand = func() float64 { return 0 } }, func(
+				t *testing.T, r *rig,
+			) {
 				raw := cart(time.Now()).mint(t)
 				answerOf(t, r.get(raw), http.StatusOK)
 				upstream.become(func(raw string, call int) (*awsapi.PodSession, error) {

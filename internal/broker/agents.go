@@ -64,7 +64,9 @@ func (a *Agents) authenticate(ctx context.Context, r *http.Request, body []byte)
 		case err != nil:
 			return Caller{}, err
 		case key.Node == "":
-			return Caller{}, refusal.New(refusal.AccessDenied, "The access key %s is no node's.", key.AccessKeyID)
+			return Caller{}, refusal.New(
+				refusal.AccessDenied, "The access key %s does not belong to a node.", key.AccessKeyID,
+			)
 		}
 		return Caller{key.AccessKeyID, key.Node}, nil
 	case AWSToken:
@@ -90,7 +92,9 @@ func (a *Agents) byToken(ctx context.Context, r *http.Request) (Caller, error) {
 		if refused.Code == refusal.InvalidToken || refused.Code == refusal.ExpiredToken {
 			// What is wrong with the agent's token must not look like something
 			// wrong with the pod's.
-			return Caller{}, refusal.New(refusal.UnrecognizedClient, "The agent's own token is not accepted: %s", refused.Message).Because(refused.Cause)
+			return Caller{}, refusal.New(
+				refusal.UnrecognizedClient, "The agent's own token is not accepted: %s", refused.Message,
+			).Because(refused.Cause)
 		}
 		return Caller{}, err
 	}
@@ -112,7 +116,9 @@ func byCertificate(state *tls.ConnectionState) (Caller, error) {
 	subject := state.VerifiedChains[0][0].Subject
 	node, ok := strings.CutPrefix(subject.CommonName, "system:node:")
 	if !ok || node == "" || !slices.Contains(subject.Organization, "system:nodes") {
-		return Caller{}, refusal.New(refusal.AccessDenied, "The client certificate of %q is no node's.", subject.CommonName)
+		return Caller{}, refusal.New(
+			refusal.AccessDenied, "The client certificate of %q is not that of a node.", subject.CommonName,
+		)
 	}
 	return Caller{subject.CommonName, node}, nil
 }

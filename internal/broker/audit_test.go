@@ -15,7 +15,9 @@ import (
 // TestAuditChain: records of many requests at once are one chain.
 func TestAuditChain(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, settings{edit: func(c *broker.Config) { c.Audit.Chain = auditchain.NewChain([auditchain.StartBytes]byte{1}) }})
+	w := newWorld(
+		t, settings{edit: func(c *broker.Config) { c.Audit.Chain = auditchain.NewChain([auditchain.StartBytes]byte{1}) }},
+	)
 	w.associate()
 	var asking sync.WaitGroup
 	for i := range 20 {
@@ -34,7 +36,9 @@ func TestAuditChain(t *testing.T) {
 		t.Errorf("%+v\n%s", report, w.audit)
 	}
 	changed := strings.Replace(w.audit.String(), `"decision":"refused"`, `"decision":"issued"`, 1)
-	if report := must(auditchain.Verify(strings.NewReader(changed))); len(report.Findings) != 1 || report.Findings[0].Problem != auditchain.Changed {
+	if report := must(
+		auditchain.Verify(strings.NewReader(changed)),
+	); len(report.Findings) != 1 || report.Findings[0].Problem != auditchain.Changed {
 		t.Errorf("a decision was changed: %+v", report)
 	}
 }
@@ -69,7 +73,8 @@ func TestAuditCutOff(t *testing.T) {
 	w.ask(w.token(nil))
 	w.ask(w.token(nil))
 	report := must(auditchain.Verify(strings.NewReader(disk.String())))
-	if failed != 2 || report.Lines != 3 || len(report.Findings) != 2 || report.Findings[0].Problem != auditchain.Unchained || report.Findings[1].Problem != auditchain.Missing || report.Chains[0].Last != 4 {
+	if failed != 2 || report.Lines != 3 || len(report.Findings) != 2 || report.Findings[0].Problem != auditchain.Unchained ||
+		report.Findings[1].Problem != auditchain.Missing || report.Chains[0].Last != 4 {
 		t.Errorf("%d failed, %+v\n%s", failed, report, disk)
 	}
 }

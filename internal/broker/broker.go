@@ -3,7 +3,7 @@
 // §19).
 //
 // It keeps nothing that another replica would need. What a token proves is
-// package workload's to say, how a role is taken package session's.
+// package workload's to say, how a role is assumed package session's.
 package broker
 
 import (
@@ -143,20 +143,27 @@ func (b *Broker) assume(ctx context.Context, who Caller, raw credential.Secret, 
 	record.About(identity)
 	if !closed(b.Associations.Synced()) || !closed(b.Grants.Synced()) {
 		// A cluster whose grants are not known yet must not look like one without.
-		return nil, refusal.New(refusal.Unavailable, "The broker does not know the cluster's associations and grants yet.")
+		return nil, refusal.New(
+			refusal.Unavailable, "The broker does not know the cluster's associations and grants yet.",
+		)
 	}
 	found := b.Associations.Current().Of(identity.Namespace, identity.ServiceAccount)
 	if err := mayBeUnbound(identity, found); err != nil {
 		return nil, err
 	}
 	if identity.Bound() && b.Agents.Mode != NoAuthentication && (who.Node == "" || identity.Node != who.Node) {
-		return nil, refusal.New(refusal.AccessDenied, "The pod runs on node %q, the request comes from node %q.", identity.Node, who.Node)
+		return nil, refusal.New(
+			refusal.AccessDenied, "The pod runs on node %q, the request comes from node %q.", identity.Node, who.Node,
+		)
 	}
 	if !b.limits.pod(podKey(identity), b.Now()) {
 		return nil, b.door.Limited("pod", "The pod asks too often.")
 	}
 	if found == nil {
-		return nil, refusal.New(refusal.NotFound, "No association found for service account %s of namespace %s.", identity.ServiceAccount, identity.Namespace)
+		return nil, refusal.New(
+			refusal.NotFound, "No association found for service account %s of namespace %s.", identity.ServiceAccount,
+			identity.Namespace,
+		)
 	}
 	record.Of(b.Cluster, found, b.Sessions.Plane.ModeOf(found))
 	if err := b.permitted(identity, found); err != nil {
@@ -168,7 +175,9 @@ func (b *Broker) assume(ctx context.Context, who Caller, raw credential.Secret, 
 	}
 	record.Got(taken)
 	if taken.PackedPolicySize > largePacked {
-		b.Log.Warn("session is nearly too large", "association", association.ID(found), "percent", taken.PackedPolicySize)
+		b.Log.Warn(
+			"session is nearly too large", "association", association.ID(found), "percent", taken.PackedPolicySize,
+		)
 	}
 	if b.Used != nil {
 		b.Used(found)
@@ -182,9 +191,14 @@ func mayBeUnbound(identity *workload.Identity, found *v1alpha1.PodIdentityAssoci
 	case identity.Bound():
 		return nil
 	case found == nil || !found.Spec.AllowUnboundTokens:
-		return refusal.New(refusal.InvalidToken, "The token included in the request is invalid: it is not bound to a pod.")
+		return refusal.New(
+			refusal.InvalidToken, "The token included in the request is invalid: it is not bound to a pod.",
+		)
 	case identity.Lifetime() > maxUnboundLifetime:
-		return refusal.New(refusal.InvalidToken, "The token included in the request is invalid: it is not bound to a pod and lives longer than an hour.")
+		return refusal.New(
+			refusal.InvalidToken,
+			"The token included in the request is invalid: it is not bound to a pod and lives longer than an hour.",
+		)
 	}
 	return nil
 }
@@ -210,7 +224,10 @@ func (b *Broker) permitted(identity *workload.Identity, found *v1alpha1.PodIdent
 // take gets one session for all who ask for the same pod and the same version of
 // its association at a time. It goes on when they leave, so that the next finds
 // an agent that has it.
-func (b *Broker) take(ctx context.Context, identity *workload.Identity, found *v1alpha1.PodIdentityAssociation, raw credential.Secret, node string) (*session.Session, error) {
+func (b *Broker) take(
+	ctx context.Context, identity *workload.Identity, found *v1alpha1.PodIdentityAssociation, raw credential.Secret,
+	node string,
+) (*session.Session, error) {
 	key := fmt.Sprintf("%s %s %d", podKey(identity), found.UID, found.Generation)
 	if kept, found := b.cache.Get(key, b.Now()); found {
 		return kept, nil
@@ -225,7 +242,14 @@ func (b *Broker) take(ctx context.Context, identity *workload.Identity, found *v
 		}
 		got, err := b.Sessions.Take(context.WithoutCancel(ctx), &session.Request{
 			Association: found, Token: raw,
-			Subject: sessionplan.Subject{Namespace: identity.Namespace, ServiceAccount: identity.ServiceAccount, Pod: identity.Pod, PodUID: identity.PodUID, Node: node, Labels: identity.Labels},
+			Subject: sessionplan.Subject{
+				Namespace:      identity.Namespace,
+				ServiceAccount: identity.ServiceAccount,
+				Pod:            identity.Pod,
+				PodUID:         identity.PodUID,
+				Node:           node,
+				Labels:         identity.Labels,
+			},
 		})
 		if err != nil {
 			if refusal.Of(err).Code == refusal.Throttled {

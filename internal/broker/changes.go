@@ -59,8 +59,12 @@ func (c *Changes) Changed(told follow.Change[*v1alpha1.PodIdentityAssociation]) 
 	}
 	a := told.Object
 	one := change{
-		version: version, id: association.ID(a), generation: a.Generation, namespace: a.Namespace, account: a.Spec.ServiceAccountName,
-		pattern: association.IsPattern(a), gone: told.Deleted || a.Spec.Paused,
+		version:    version,
+		id:         association.ID(a),
+		generation: a.Generation,
+		namespace:  a.Namespace,
+		account:    a.Spec.ServiceAccountName,
+		pattern:    association.IsPattern(a), gone: told.Deleted || a.Spec.Paused,
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -157,7 +161,11 @@ func (b *Broker) changesHandler(draining <-chan struct{}) http.HandlerFunc {
 		Name: "Changes", Deadline: pollHold, BadBody: refusal.InvalidParameter, Recorded: door.Nothing,
 		Authenticate: b.Agents.authenticate,
 		Note:         note,
-		Do:           func(ctx context.Context, q *door.Request[Caller]) (any, error) { return b.poll(ctx, q, draining) },
+		Do: func(
+			ctx context.Context, q *door.Request[Caller],
+		) (any, error) {
+			return b.poll(ctx, q, draining)
+		},
 	})
 }
 
@@ -200,7 +208,9 @@ func (b *Broker) poll(ctx context.Context, q *door.Request[Caller], draining <-c
 	// The server's own deadlines are for requests that are answered at once.
 	until := time.Now().Add(pollHold + pollWrite) //nolint:forbidigo // connections go by the real clock
 	connection := http.NewResponseController(q.Writer)
-	if err := errors.Join(connection.SetReadDeadline(until), connection.SetWriteDeadline(until)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+	if err := errors.Join(
+		connection.SetReadDeadline(until), connection.SetWriteDeadline(until),
+	); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		b.Log.Debug("no later deadline for a poll", "error", err)
 	}
 	items, next := b.Changes.since(ctx, q.HTTP.URL.Query().Get("since"), b.usedOn(node))
@@ -218,7 +228,9 @@ func (b *Broker) usedOn(node string) func(change) bool {
 		if one.gone {
 			return true
 		}
-		uses, known := b.Objects.UsesOn(node, one.namespace, func(account string) bool { return account == one.account || covers(one, account) })
+		uses, known := b.Objects.UsesOn(
+			node, one.namespace, func(account string) bool { return account == one.account || covers(one, account) },
+		)
 		return uses || !known
 	}
 }

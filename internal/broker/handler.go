@@ -35,7 +35,11 @@ func (b *Broker) Routes(mux *http.ServeMux, draining <-chan struct{}) {
 func (b *Broker) assumeHandler() http.HandlerFunc {
 	deadline := cmp.Or(b.Deadline, handlerDeadline)
 	handler := door.Handler(b.door, door.Operation[Caller]{
-		Name: "AssumeRoleForPodIdentity", Deadline: deadline, Places: b.running, BadBody: refusal.InvalidParameter, Decision: "issued",
+		Name:         "AssumeRoleForPodIdentity",
+		Deadline:     deadline,
+		Places:       b.running,
+		BadBody:      refusal.InvalidParameter,
+		Decision:     "issued",
 		Authenticate: b.Agents.authenticate,
 		Note:         note,
 		Do:           b.answer,
@@ -45,7 +49,9 @@ func (b *Broker) assumeHandler() http.HandlerFunc {
 		// A body that arrives slowly holds the request for no longer. The server's own
 		// deadline is for the EKS API, too, whose operations may take longer.
 		until := time.Now().Add(deadline) //nolint:forbidigo // connections go by the real clock
-		if err := http.NewResponseController(w).SetReadDeadline(until); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		if err := http.NewResponseController(w).SetReadDeadline(until); err != nil && !errors.Is(
+			err, http.ErrNotSupported,
+		) {
 			b.Log.Debug("no deadline for a body", "error", err)
 		}
 		handler(w, r)
@@ -100,7 +106,11 @@ func isToken(text string) bool {
 func (b *Broker) checkCluster(name string) error {
 	switch {
 	case !arn.IsClusterName(name):
-		return refusal.New(refusal.InvalidParameter, "1 validation error detected: Value at 'clusterName' failed to satisfy constraint: Member must satisfy regular expression pattern: ^[0-9A-Za-z][A-Za-z0-9\\-_]*")
+		return refusal.New(
+			refusal.InvalidParameter,
+			"1 validation error detected: Value at 'clusterName' failed to satisfy constraint: Member must satisfy "+
+				"regular expression pattern: ^[0-9A-Za-z][A-Za-z0-9\\-_]*",
+		)
 	case name != b.Cluster.Name:
 		return refusal.New(refusal.NotFound, "No cluster found for name: %s.", name)
 	}
@@ -115,11 +125,18 @@ func readToken(body []byte) (credential.Secret, error) {
 	case json.Unmarshal(body, &members) != nil || members == nil:
 		return credential.Secret{}, refusal.New(refusal.InvalidParameter, "The body is not a JSON object.")
 	case members["token"] == nil:
-		return credential.Secret{}, refusal.New(refusal.InvalidParameter, "1 validation error detected: Value null at 'token' failed to satisfy constraint: Member must not be null")
+		return credential.Secret{}, refusal.New(
+			refusal.InvalidParameter,
+			"1 validation error detected: Value null at 'token' failed to satisfy constraint: Member must not be null",
+		)
 	case json.Unmarshal(members["token"], &text) != nil:
 		return credential.Secret{}, refusal.New(refusal.InvalidParameter, "The member token must be a string.")
 	case len(text) > maxToken || !isToken(text):
-		return credential.Secret{}, refusal.New(refusal.InvalidParameter, "1 validation error detected: Value at 'token' failed to satisfy constraint: want a JWT of at most %d bytes", maxToken)
+		return credential.Secret{}, refusal.New(
+			refusal.InvalidParameter,
+			"1 validation error detected: Value at 'token' failed to satisfy constraint: want a JWT of at most %d bytes",
+			maxToken,
+		)
 	}
 	return credential.NewSecret(text), nil
 }
@@ -177,12 +194,16 @@ type wireCredentials struct {
 }
 
 func credentialsOf(s *session.Session) wireCredentials {
-	return wireCredentials{s.Credentials.SessionToken.Reveal(), s.Credentials.SecretKey.Reveal(), s.Credentials.AccessKeyID, s.Credentials.Expires.Unix()}
+	return wireCredentials{
+		s.Credentials.SessionToken.Reveal(), s.Credentials.SecretKey.Reveal(), s.Credentials.AccessKeyID,
+		s.Credentials.Expires.Unix(),
+	}
 }
 
 func (b *Broker) wire(got *issued) *wireAnswer {
 	answer := &wireAnswer{}
-	answer.Subject.Namespace, answer.Subject.ServiceAccount, answer.Audience = got.identity.Namespace, got.identity.ServiceAccount, Audience
+	answer.Subject.Namespace, answer.Subject.ServiceAccount, answer.Audience = got.identity.Namespace,
+		got.identity.ServiceAccount, Audience
 	answer.Association.ID = association.ID(got.association)
 	answer.Association.ARN = b.Cluster.AssociationARN(answer.Association.ID)
 	answer.User.ARN, answer.User.ID, answer.Credentials = got.ARN, got.ID, credentialsOf(got.Session)

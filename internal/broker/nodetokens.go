@@ -73,7 +73,10 @@ func (n *NodeTokens) caller(ctx context.Context, raw credential.Secret, from str
 	case !n.roles[who.CanonicalARN]:
 		return caller, refusal.New(refusal.AccessDenied, "The role %s is not one of those of nodes.", who.CanonicalARN)
 	case !workload.IsInstanceID(who.SessionName) || !strings.HasSuffix(who.ARN, "/"+who.SessionName):
-		return caller, refusal.New(refusal.AccessDenied, "The session %s is not named for an EC2 instance, as those of instance profiles are.", who.ARN)
+		return caller, refusal.New(
+			refusal.AccessDenied, "The session %s is not named for an EC2 instance, as those of instance profiles are.",
+			who.ARN,
+		)
 	}
 	node, err := n.Nodes.OfInstance(ctx, who.SessionName)
 	return Caller{who.ARN, node}, err
@@ -91,7 +94,11 @@ func (n *NodeTokens) refused(err error) error {
 	case identify.Limited:
 		return refusal.New(refusal.Throttled, "%s", refusal.Sentence(failed))
 	case identify.Refused:
-		return refusal.New(refusal.UnrecognizedClient, "STS does not accept the agent's own token; it must be made for cluster %s, with credentials that are valid.", n.Cluster).Because(failed)
+		return refusal.New(
+			refusal.UnrecognizedClient,
+			"STS does not accept the agent's own token; it must be made for cluster %s, with credentials that are valid.",
+			n.Cluster,
+		).Because(failed)
 	case identify.Throttled:
 		return refusal.New(refusal.Throttled, "STS is asked too often whose tokens are.").Because(failed)
 	default:

@@ -100,7 +100,8 @@ const (
 func New(config Config) *Identifier {
 	return &Identifier{
 		Config: config, asking: limit.NewSlots(maxAsking), asked: limit.NewRates[string](askRate, askBurst, maxAskers),
-		accepted: limit.NewCache[key, *callerid.Identity](maxAccepted), refused: limit.NewCache[key, *Error](maxRefused),
+		accepted: limit.NewCache[key, *callerid.Identity](maxAccepted),
+		refused:  limit.NewCache[key, *Error](maxRefused),
 	}
 }
 
@@ -136,7 +137,9 @@ func (i *Identifier) known(print key) (who *callerid.Identity, refused *Error, k
 
 // share has one look into a token for all who show it at a time. It goes on when the
 // first of them leaves, but not for longer than that one had.
-func (i *Identifier) share(ctx context.Context, print key, raw credential.Secret, from string) (*callerid.Identity, error) {
+func (i *Identifier) share(
+	ctx context.Context, print key, raw credential.Secret, from string,
+) (*callerid.Identity, error) {
 	result := i.flights.DoChan(string(print[:]), func() (any, error) {
 		// Another flight may have ended between the look into what is known and now.
 		if who, refused, known := i.known(print); known {
@@ -169,7 +172,9 @@ func (i *Identifier) share(ctx context.Context, print key, raw credential.Secret
 }
 
 // ask asks STS, after all that can be seen without.
-func (i *Identifier) ask(ctx context.Context, print key, raw credential.Secret, from string) (*callerid.Identity, error) {
+func (i *Identifier) ask(
+	ctx context.Context, print key, raw credential.Secret, from string,
+) (*callerid.Identity, error) {
 	now := i.Now()
 	p, err := callerid.Parse(raw, i.Policy, now)
 	if err != nil {

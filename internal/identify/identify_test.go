@@ -34,7 +34,9 @@ func signed(t *testing.T, accessKey string, n int, at time.Time) credential.Secr
 	request.Header.Set("X-K8s-Aws-Id", "prod")
 	own := aws.Credentials{AccessKeyID: accessKey, SecretAccessKey: fmt.Sprint("secret", n)}
 	empty := sha256.Sum256(nil)
-	made, _, err := v4.NewSigner().PresignHTTP(t.Context(), own, request, hex.EncodeToString(empty[:]), "sts", "eu-west-1", at)
+	made, _, err := v4.NewSigner().PresignHTTP(
+		t.Context(), own, request, hex.EncodeToString(empty[:]), "sts", "eu-west-1", at,
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +80,11 @@ func (s *sts) ask(ctx context.Context, p *callerid.Presigned) (*callerid.Identit
 	if err != nil {
 		return nil, err
 	}
-	return &callerid.Identity{Kind: callerid.User, ARN: "arn:aws:iam::111122223333:user/" + p.AccessKeyID, AccessKeyID: p.AccessKeyID}, nil
+	return &callerid.Identity{
+		Kind:        callerid.User,
+		ARN:         "arn:aws:iam::111122223333:user/" + p.AccessKeyID,
+		AccessKeyID: p.AccessKeyID,
+	}, nil
 }
 
 func (s *sts) count() int {
@@ -142,7 +148,10 @@ func TestWordsOfSTSAreKept(t *testing.T) {
 			time.Sleep(step.after)
 			who, err := w.Identify(t.Context(), token, "10.0.0.1")
 			if w.count() != step.asked || w.last() != step.want || (err == nil) != (who != nil) {
-				t.Errorf("%s: %v %v, asked %d times, %s; want %d, %s", step.name, who, err, w.count(), w.last(), step.asked, step.want)
+				t.Errorf(
+					"%s: %v %v, asked %d times, %s; want %d, %s", step.name, who, err, w.count(), w.last(), step.asked,
+					step.want,
+				)
 			}
 		}
 	})
@@ -281,10 +290,13 @@ func TestRefusedPushNobodyOut(t *testing.T) {
 // TestNoTokenShows: neither an error nor what is observed has the token in it.
 func TestNoTokenShows(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		for _, raw := range []string{"", "k8s-aws-v1.", "k8s-aws-v1.AAAA", "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln"} {
+		for _, raw := range []string{
+			"", "k8s-aws-v1.", "k8s-aws-v1.AAAA", "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln",
+		} {
 			_, err := w.Identify(t.Context(), credential.NewSecret(raw), "10.0.0.1")
 			refused, ok := errors.AsType[*identify.Error](err)
-			if !ok || refused.Result != identify.Malformed || len(raw) > len(callerid.Prefix) && strings.Contains(err.Error(), raw) {
+			if !ok || refused.Result != identify.Malformed || len(raw) > len(callerid.Prefix) &&
+				strings.Contains(err.Error(), raw) {
 				t.Errorf("%q: %v", raw, err)
 			}
 		}

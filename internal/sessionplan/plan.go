@@ -63,7 +63,10 @@ func (p *Plane) tags(own map[string]string, omit []string, s *Subject, values va
 		{Key: tagServiceAccount, Text: Text{Value: s.ServiceAccount}},
 	}
 	if s.bound() {
-		all = append(all, Tag{Key: tagPodName, Text: values["podName"].text()}, Tag{Key: tagPodUID, Text: values["podUid"].text()})
+		all = append(
+			all, Tag{Key: tagPodName, Text: values["podName"].text()},
+			Tag{Key: tagPodUID, Text: values["podUid"].text()},
+		)
 	}
 	all = slices.DeleteFunc(all, func(tag Tag) bool { return slices.Contains(omit, tag.Key) })
 	seen := map[string]bool{}
@@ -123,7 +126,12 @@ func (p *Plane) variables(s *Subject) variables {
 	}
 	for _, key := range p.PodLabels {
 		value, has := s.Labels[key]
-		values[podLabel+key] = variable{value: value, open: s.anyPod, missing: missing || !has && !s.anyPod, name: podLabel + key}
+		values[podLabel+key] = variable{
+			value:   value,
+			open:    s.anyPod,
+			missing: missing || !has && !s.anyPod,
+			name:    podLabel + key,
+		}
 	}
 	if s.anyPod && p.PodLabels == nil {
 		values[podLabel] = variable{open: true} // any label
@@ -136,7 +144,7 @@ func (v variables) find(name string) (variable, bool) {
 	if found, known := v[name]; known && name != podLabel {
 		return found, true
 	}
-	if _, any := v[podLabel]; any && strings.HasPrefix(name, podLabel) && name != podLabel {
+	if _, all := v[podLabel]; all && strings.HasPrefix(name, podLabel) && name != podLabel {
 		return variable{open: true, name: name}, true
 	}
 	return variable{}, false
@@ -167,7 +175,10 @@ func expand(field, template string, values variables) (filled expansion, err err
 		case known:
 			filled.missing = true
 		case strings.HasPrefix(name, podLabel):
-			err = invalid("the association's %s: the pod's label %q is not among those of the broker's --pod-labels", field, strings.TrimPrefix(name, podLabel))
+			err = invalid(
+				"the association's %s: the pod's label %q is not among those of the broker's --pod-labels", field,
+				strings.TrimPrefix(name, podLabel),
+			)
 		default:
 			err = invalid("the association's %s has the unknown variable %s", field, found)
 		}
@@ -184,7 +195,9 @@ func name(field, template string, values variables) (Text, error) {
 	}
 	text := arn.SessionName(filled.Value)
 	if len(text) < minName {
-		return Text{}, invalid("the association's %s comes to %q; STS takes at least %d characters", field, text, minName)
+		return Text{}, invalid(
+			"the association's %s comes to %q; STS takes at least %d characters", field, text, minName,
+		)
 	}
 	return Text{Value: text}, nil
 }
@@ -224,7 +237,9 @@ func (p *Plane) externalID(own string, s *Subject) (string, error) {
 	}
 	mine := p.Cluster.ExternalID("", "")
 	if strings.HasPrefix(own, strings.TrimSuffix(mine, "/")) && own != usual {
-		return "", fault.New(fault.Denied, "the association's external id is that of another service account of this cluster")
+		return "", fault.New(
+			fault.Denied, "the association's external id is that of another service account of this cluster",
+		)
 	}
 	return own, nil
 }

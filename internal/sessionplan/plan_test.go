@@ -37,7 +37,12 @@ var (
 		Labels:         map[string]string{"tier": "front"},
 	}
 	prod = Plane{
-		Cluster:       association.Cluster{Name: "prod", Partition: "aws", Region: "eu-west-1", Account: "111122223333"},
+		Cluster: association.Cluster{
+			Name:      "prod",
+			Partition: "aws",
+			Region:    "eu-west-1",
+			Account:   "111122223333",
+		},
 		Mode:          v1alpha1.Federated,
 		Issuer:        issuer,
 		BrokerRoleARN: brokerARN,
@@ -83,7 +88,10 @@ func six() []Tag {
 // everything has all that an association may say.
 func everything(s *spec) {
 	s.TargetRoleARN, s.SourceIdentity, s.SessionName = targetARN, "${namespace}.${podName}", "${serviceAccount}@${node}"
-	s.SessionTags, s.OmitTags = map[string]string{"who": "${namespace}/${podLabel:tier}", "b": "2"}, []string{"eks-cluster-name"}
+	s.SessionTags, s.OmitTags = map[string]string{
+		"who": "${namespace}/${podLabel:tier}",
+		"b":   "2",
+	}, []string{"eks-cluster-name"}
 	s.SessionPolicy, s.DurationSeconds = `{"Version":"2012-10-17"}`, 7200
 }
 
@@ -96,7 +104,10 @@ func TestPlans(t *testing.T) {
 	minted := Caller{Kind: MintedToken, Issuer: issuer, Subject: subject, Audience: "sts.amazonaws.com"}
 	own := Caller{Kind: PodToken, Issuer: issuer, Subject: subject, Audience: "pods.eks.amazonaws.com"}
 	usual, chosen := closed("eks-prod-cart-0-"+unique), closed("cart@n1")
-	tags := append(slices.DeleteFunc(six(), func(t Tag) bool { return t.Key == "eks-cluster-name" }), tag("b", "2"), tag("who", "shop/front"))
+	tags := append(
+		slices.DeleteFunc(six(), func(t Tag) bool { return t.Key == "eks-cluster-name" }), tag("b", "2"),
+		tag("who", "shop/front"),
+	)
 	target := &Call{
 		Operation:  AssumeRole,
 		Caller:     Caller{Kind: FirstRole, ARN: roleARN},
@@ -149,7 +160,9 @@ func TestPlans(t *testing.T) {
 			}},
 		},
 		{
-			name: "passed through, everything: neither tags nor a source identity", mode: v1alpha1.PassThrough, change: everything,
+			name:   "passed through, everything: neither tags nor a source identity",
+			mode:   v1alpha1.PassThrough,
+			change: everything,
 			want: Plan{Target: target, Role: Call{
 				Operation: AssumeRoleWithWebIdentity,
 				Caller:    own,
@@ -297,24 +310,61 @@ func TestRefusedPlans(t *testing.T) {
 	}{
 		{"an unknown mode", func(s *spec) { s.Mode = "Odd" }, `the unknown mode "Odd"`, fault.Invalid},
 		{"EKS asked for", func(s *spec) { s.Mode = "eks" }, "unknown mode", fault.Invalid},
-		{"an unknown variable", func(s *spec) { s.SessionName = "${secret}" }, "sessionName has the unknown variable ${secret}", fault.Invalid},
-		{"uuid in a tag", func(s *spec) { s.SessionTags = map[string]string{"a": "${uuid}"} }, "${uuid}", fault.Invalid},
+		{
+			"an unknown variable", func(s *spec) { s.SessionName = "${secret}" },
+			"sessionName has the unknown variable ${secret}", fault.Invalid,
+		},
+		{
+			"uuid in a tag", func(s *spec) { s.SessionTags = map[string]string{"a": "${uuid}"} }, "${uuid}",
+			fault.Invalid,
+		},
 		{"uuid in the source identity", func(s *spec) { s.SourceIdentity = "${uuid}" }, "${uuid}", fault.Invalid},
-		{"a label that is not listed", func(s *spec) { s.SessionTags = map[string]string{"a": "${podLabel:other}"} }, `label "other"`, fault.Invalid},
+		{
+			"a label that is not listed", func(s *spec) { s.SessionTags = map[string]string{"a": "${podLabel:other}"} },
+			`label "other"`, fault.Invalid,
+		},
 		{"a name that is too short", func(s *spec) { s.SessionName = "a" }, "at least 2", fault.Invalid},
-		{"a reserved tag", func(s *spec) { s.SessionTags = map[string]string{"Kubernetes-Namespace": "x"} }, "reserved", fault.Invalid},
+		{
+			"a reserved tag", func(s *spec) { s.SessionTags = map[string]string{"Kubernetes-Namespace": "x"} },
+			"reserved", fault.Invalid,
+		},
 		{"a reserved tag that is left out", func(s *spec) {
 			s.SessionTags, s.OmitTags = map[string]string{"kubernetes-namespace": "x"}, []string{"kubernetes-namespace"}
 		}, "reserved", fault.Invalid},
-		{"a tag twice", func(s *spec) { s.SessionTags = map[string]string{"a": "1", "A": "2"} }, "twice", fault.Invalid},
-		{"a tag of AWS's", func(s *spec) { s.SessionTags = map[string]string{"AWS:x": "1"} }, "does not take", fault.Invalid},
-		{"a tag without a key", func(s *spec) { s.SessionTags = map[string]string{"": "1"} }, "does not take", fault.Invalid},
-		{"a key that is too long", func(s *spec) { s.SessionTags = map[string]string{strings.Repeat("k", 129): "1"} }, "does not take", fault.Invalid},
-		{"a key of other characters", func(s *spec) { s.SessionTags = map[string]string{"a&b": "1"} }, "does not take", fault.Invalid},
-		{"a value that is too long", func(s *spec) { s.SessionTags = map[string]string{"a": strings.Repeat("v", 257)} }, "value", fault.Invalid},
-		{"a value of other characters", func(s *spec) { s.SessionTags = map[string]string{"a": "a&b"} }, "value", fault.Invalid},
+		{
+			"a tag twice", func(s *spec) { s.SessionTags = map[string]string{"a": "1", "A": "2"} }, "twice",
+			fault.Invalid,
+		},
+		{
+			"a tag of AWS's", func(s *spec) { s.SessionTags = map[string]string{"AWS:x": "1"} }, "does not take",
+			fault.Invalid,
+		},
+		{
+			"a tag without a key", func(s *spec) { s.SessionTags = map[string]string{"": "1"} }, "does not take",
+			fault.Invalid,
+		},
+		{
+			"a key that is too long",
+			func(s *spec) { s.SessionTags = map[string]string{strings.Repeat("k", 129): "1"} }, "does not take",
+			fault.Invalid,
+		},
+		{
+			"a key of other characters", func(s *spec) { s.SessionTags = map[string]string{"a&b": "1"} },
+			"does not take", fault.Invalid,
+		},
+		{
+			"a value that is too long",
+			func(s *spec) { s.SessionTags = map[string]string{"a": strings.Repeat("v", 257)} }, "value", fault.Invalid,
+		},
+		{
+			"a value of other characters", func(s *spec) { s.SessionTags = map[string]string{"a": "a&b"} }, "value",
+			fault.Invalid,
+		},
 		{"too many tags", func(s *spec) { s.SessionTags = many }, "51 tags", fault.Invalid},
-		{"another's external id", func(s *spec) { s.ExternalID = "eu-west-1/111122223333/prod/shop/admin" }, "another service account", fault.Denied},
+		{
+			"another's external id", func(s *spec) { s.ExternalID = "eu-west-1/111122223333/prod/shop/admin" },
+			"another service account", fault.Denied,
+		},
 	} {
 		got, err := prod.Plan(associated(row.change), cart, unique)
 		if got != nil || err == nil || !strings.Contains(err.Error(), row.want) || fault.KindOf(err) != row.kind {
@@ -334,7 +384,9 @@ func TestLimitsAreReached(t *testing.T) {
 	if err != nil || len(got.Role.Tags) != 50 {
 		t.Fatalf("%v", err)
 	}
-	if got, err = prod.Plan(associated(func(s *spec) { s.SessionName = strings.Repeat("n", 100) }), cart, unique); err != nil || len(got.Role.Name.Value) != 64 {
+	if got, err = prod.Plan(
+		associated(func(s *spec) { s.SessionName = strings.Repeat("n", 100) }), cart, unique,
+	); err != nil || len(got.Role.Name.Value) != 64 {
 		t.Fatalf("%+v, %v", got, err)
 	}
 	if _, err = prod.Plan(associated(func(s *spec) { s.SessionName = "ab" }), cart, unique); err != nil {
@@ -355,7 +407,9 @@ func TestDefaultName(t *testing.T) {
 		s.Pod, plane.Cluster.Name = row.pod, row.cluster
 		got, err := plane.Plan(associated(nil), s, uuid.NewString())
 		again, _ := plane.Plan(associated(nil), s, uuid.NewString())
-		if err != nil || !strings.HasPrefix(got.Role.Name.Value, row.want) || !nameForm.MatchString(got.Role.Name.Value) || got.Role.Name == again.Role.Name {
+		if err != nil || !strings.HasPrefix(
+			got.Role.Name.Value, row.want,
+		) || !nameForm.MatchString(got.Role.Name.Value) || got.Role.Name == again.Role.Name {
 			t.Errorf("%s, %s: %+v, %v", row.cluster, row.pod, got, err)
 		}
 	}
@@ -367,7 +421,8 @@ func TestExternalID(t *testing.T) {
 		{"", "eu-west-1/111122223333/prod/shop/cart"},
 		{"eu-west-1/111122223333/prod/shop/cart", "eu-west-1/111122223333/prod/shop/cart"},
 		{"something", "something"},
-		{"eu-west-1/111122223333/prod2/shop/admin", "eu-west-1/111122223333/prod2/shop/admin"}, // another cluster's broker checks its own
+		// another cluster's broker checks its own
+		{"eu-west-1/111122223333/prod2/shop/admin", "eu-west-1/111122223333/prod2/shop/admin"},
 		{"eu-west-1/111122223333/prod/shop/admin", ""},
 		{"eu-west-1/111122223333/prod/kube-system/cart", ""},
 		{"eu-west-1/111122223333/prod/", ""},
@@ -427,7 +482,10 @@ func fill(text Text, s *Subject) string {
 // FuzzAnyPod: what the plan of any pod says of a session is what each pod's plan has;
 // what it leaves open comes to that when it is filled in.
 func FuzzAnyPod(f *testing.F) {
-	for _, seed := range []string{"", "${namespace}.${serviceAccount}", "${podName}-${podLabel:tier}", "${node}", "${podLabel:none}", "${uuid}", "ab", "${"} {
+	for _, seed := range []string{
+		"", "${namespace}.${serviceAccount}", "${podName}-${podLabel:tier}", "${node}", "${podLabel:none}", "${uuid}",
+		"ab", "${",
+	} {
 		f.Add(seed, seed, seed, uint8(0), true, "front", true)
 		f.Add("", "${podUid}", seed, uint8(1), false, "", false)
 		f.Add(seed, "", "x", uint8(2), false, "back", true)
@@ -450,29 +508,32 @@ func FuzzAnyPod(f *testing.F) {
 		if err != nil {
 			return // STS is not asked
 		}
-		any, err := plane.Plan(a, AnyPod("shop", "cart"), "")
+		all, err := plane.Plan(a, AnyPod("shop", "cart"), "")
 		if err != nil {
 			t.Fatalf("a pod has a plan, any pod has none: %v", err)
 		}
-		same(t, &any.Role, &one.Role, &pod)
-		if (any.Target == nil) != (one.Target == nil) {
+		same(t, &all.Role, &one.Role, &pod)
+		if (all.Target == nil) != (one.Target == nil) {
 			t.Fatal("one has a target role, and one has not")
 		}
-		if any.Target != nil {
-			same(t, any.Target, one.Target, &pod)
+		if all.Target != nil {
+			same(t, all.Target, one.Target, &pod)
 		}
 	})
 }
 
-func same(t *testing.T, any, one *Call, pod *Subject) {
+func same(t *testing.T, all, one *Call, pod *Subject) {
 	t.Helper()
-	if !any.Name.Open && any.Name != one.Name || !any.SourceIdentity.Open && any.SourceIdentity != one.SourceIdentity {
-		t.Errorf("name %+v and source identity %+v of any pod, %+v and %+v of one", any.Name, any.SourceIdentity, one.Name, one.SourceIdentity)
+	if !all.Name.Open && all.Name != one.Name || !all.SourceIdentity.Open && all.SourceIdentity != one.SourceIdentity {
+		t.Errorf(
+			"name %+v and source identity %+v of any pod, %+v and %+v of one", all.Name, all.SourceIdentity, one.Name,
+			one.SourceIdentity,
+		)
 	}
-	if got, want := arn.SessionName(fill(any.SourceIdentity, pod)), one.SourceIdentity.Value; got != want {
-		t.Errorf("source identity %+v comes to %q, want %q", any.SourceIdentity, got, want)
+	if got, want := arn.SessionName(fill(all.SourceIdentity, pod)), one.SourceIdentity.Value; got != want {
+		t.Errorf("source identity %+v comes to %q, want %q", all.SourceIdentity, got, want)
 	}
-	here := slices.Clone(any.Tags)
+	here := slices.Clone(all.Tags)
 	here = slices.DeleteFunc(here, func(tag Tag) bool {
 		return tag.Optional && !slices.ContainsFunc(one.Tags, func(other Tag) bool { return other.Key == tag.Key })
 	})
@@ -483,7 +544,7 @@ func same(t *testing.T, any, one *Call, pod *Subject) {
 	if diff := cmp.Diff(here, one.Tags); diff != "" {
 		t.Errorf("tags (-any pod +this pod):\n%s", diff)
 	}
-	left, right := *any, *one
+	left, right := *all, *one
 	for _, call := range []*Call{&left, &right} {
 		call.Name, call.SourceIdentity, call.Tags = Text{}, Text{}, nil
 	}
@@ -495,27 +556,36 @@ func same(t *testing.T, any, one *Call, pod *Subject) {
 // FuzzTemplates: whatever a template says, STS gets a name of its form and tags of its
 // form, without a variable left, or nothing at all.
 func FuzzTemplates(f *testing.F) {
-	for _, seed := range []string{"", "${namespace}/${serviceAccount}", "${podName}${uuid}", "${", "${}", "${a}", "x", "é${node}", "$${podUid}}", "${name${namespace}space}", "${podLabel:tier}", "${podLabel:}"} {
+	for _, seed := range []string{
+		"", "${namespace}/${serviceAccount}", "${podName}${uuid}", "${", "${}", "${a}", "x", "é${node}", "$${podUid}}",
+		"${name${namespace}space}", "${podLabel:tier}", "${podLabel:}",
+	} {
 		f.Add(seed, "cart-0")
 	}
 	f.Fuzz(func(t *testing.T, template, pod string) {
 		s := cart
 		s.Pod = pod
-		if got, err := prod.Plan(associated(func(s *spec) { s.SessionName = template }), s, unique); err == nil && !nameForm.MatchString(got.Role.Name.Value) {
+		if got, err := prod.Plan(
+			associated(func(s *spec) { s.SessionName = template }), s, unique,
+		); err == nil && !nameForm.MatchString(got.Role.Name.Value) {
 			t.Errorf("session name %q of %q", got.Role.Name.Value, template)
 		}
 		got, err := prod.Plan(associated(func(s *spec) { s.SourceIdentity = template }), s, unique)
 		if err == nil && template != "" && !nameForm.MatchString(got.Role.SourceIdentity.Value) {
 			t.Errorf("source identity %q of %q", got.Role.SourceIdentity.Value, template)
 		}
-		got, err = prod.Plan(associated(func(s *spec) { s.SessionTags = map[string]string{"key": template, template: "value"} }), s, unique)
+		got, err = prod.Plan(
+			associated(func(s *spec) { s.SessionTags = map[string]string{"key": template, template: "value"} }), s,
+			unique,
+		)
 		if err != nil {
 			return
 		}
 		all, seen := got.Role.Tags, map[string]bool{}
 		for _, tag := range all {
 			folded := strings.ToLower(tag.Key)
-			if seen[folded] || tag.Open || tag.Key != tagPodName && strings.Contains(tag.Value, "${") || len([]rune(tag.Value)) > 256 && tag.Key != tagPodName {
+			if seen[folded] || tag.Open || tag.Key != tagPodName && strings.Contains(tag.Value, "${") ||
+				len([]rune(tag.Value)) > 256 && tag.Key != tagPodName {
 				t.Errorf("tag %+v of %q", tag, template)
 			}
 			seen[folded] = true

@@ -179,7 +179,10 @@ func (p *Plane) Plan(a *v1alpha1.PodIdentityAssociation, s Subject, unique strin
 		return nil, err
 	}
 	spec, values := &a.Spec, p.variables(&s)
-	plan := &Plan{Mode: mode, Role: Call{Operation: operation, Caller: caller, RoleARN: spec.RoleARN, Policy: spec.SessionPolicy}}
+	plan := &Plan{
+		Mode: mode,
+		Role: Call{Operation: operation, Caller: caller, RoleARN: spec.RoleARN, Policy: spec.SessionPolicy},
+	}
 	if plan.Role.Duration = time.Duration(spec.DurationSeconds) * time.Second; plan.Role.Duration == 0 {
 		plan.Role.Duration = defaultDuration
 	}
@@ -211,9 +214,19 @@ func (p *Plane) caller(mode v1alpha1.AssociationMode, s *Subject) (Caller, Opera
 	subject := "system:serviceaccount:" + s.Namespace + ":" + s.ServiceAccount
 	switch mode {
 	case v1alpha1.Federated:
-		return Caller{Kind: MintedToken, Issuer: p.Issuer, Subject: subject, Audience: MintedAudience}, AssumeRoleWithWebIdentity, nil
+		return Caller{
+			Kind:     MintedToken,
+			Issuer:   p.Issuer,
+			Subject:  subject,
+			Audience: MintedAudience,
+		}, AssumeRoleWithWebIdentity, nil
 	case v1alpha1.PassThrough:
-		return Caller{Kind: PodToken, Issuer: p.Issuer, Subject: subject, Audience: PodAudience}, AssumeRoleWithWebIdentity, nil
+		return Caller{
+			Kind:     PodToken,
+			Issuer:   p.Issuer,
+			Subject:  subject,
+			Audience: PodAudience,
+		}, AssumeRoleWithWebIdentity, nil
 	case v1alpha1.BrokerRole:
 		return Caller{Kind: BrokerRole, ARN: p.BrokerRoleARN}, AssumeRole, nil
 	case EKS:
@@ -224,7 +237,9 @@ func (p *Plane) caller(mode v1alpha1.AssociationMode, s *Subject) (Caller, Opera
 
 // identify adds what the first session says of its subject: source identity and tags.
 // A pod's own token can carry neither (spec podidentity §19.7).
-func (p *Plane) identify(plan *Plan, spec *v1alpha1.PodIdentityAssociationSpec, s *Subject, values variables) (err error) {
+func (p *Plane) identify(
+	plan *Plan, spec *v1alpha1.PodIdentityAssociationSpec, s *Subject, values variables,
+) (err error) {
 	if plan.Mode == v1alpha1.PassThrough {
 		return nil
 	}

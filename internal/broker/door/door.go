@@ -4,7 +4,7 @@
 // §19.3, §19.9).
 //
 // An operation says how its callers are known and what it does for them; it cannot
-// leave a step out. Who may have what is the operation's to decide.
+// leave a step out. The door does not decide who may have what.
 package door
 
 import (
@@ -217,7 +217,9 @@ func Bearer(r *http.Request) (credential.Secret, error) {
 	}
 	scheme, token, _ := strings.Cut(values[0], " ")
 	if len(values) > 1 || !strings.EqualFold(scheme, "Bearer") || token == "" {
-		return credential.Secret{}, refusal.New(refusal.UnrecognizedClient, "Want one Authorization header with a Bearer token.")
+		return credential.Secret{}, refusal.New(
+			refusal.UnrecognizedClient, "Want one Authorization header with a Bearer token.",
+		)
 	}
 	return credential.NewSecret(strings.TrimSpace(token)), nil
 }

@@ -84,7 +84,9 @@ func newRig(change func(*door.Operation[string])) *rig {
 }
 
 func (r *rig) ask(who, body string) *httptest.ResponseRecorder {
-	request := httptest.NewRequestWithContext(context.Background(), http.MethodPost, "http://broker/", strings.NewReader(body))
+	request := httptest.NewRequestWithContext(
+		context.Background(), http.MethodPost, "http://broker/", strings.NewReader(body),
+	)
 	request.Header.Set("Who", who)
 	answer := httptest.NewRecorder()
 	r.ServeHTTP(answer, request)
@@ -129,7 +131,10 @@ func TestWayIn(t *testing.T) {
 			t.Parallel()
 			r := newRig(nil)
 			got := r.ask(row.who, row.body)
-			if got.Code != row.status || got.Header().Get("X-Amzn-Errortype") != row.code || r.done != row.done || strings.Contains(got.Body.String(), "secret cause") {
+			if got.Code != row.status || got.Header().Get("X-Amzn-Errortype") != row.code || r.done != row.done ||
+				strings.Contains(
+					got.Body.String(), "secret cause",
+				) {
 				t.Errorf("%d %s %s, done %d times", got.Code, got.Header().Get("X-Amzn-Errortype"), got.Body, r.done)
 			}
 			var record door.Record
@@ -137,7 +142,9 @@ func TestWayIn(t *testing.T) {
 				t.Fatalf("%q: %v", r.audit.String(), err)
 			}
 			decision := map[bool]string{true: "greeted", false: "refused"}[row.code == ""]
-			if record.Decision != decision || record.Code != row.code || record.Caller != row.caller || record.Event != "Greet" || record.Cluster != "prod" || record.RequestID != got.Header().Get("X-Amzn-Requestid") {
+			if record.Decision != decision || record.Code != row.code || record.Caller != row.caller ||
+				record.Event != "Greet" || record.Cluster != "prod" ||
+				record.RequestID != got.Header().Get("X-Amzn-Requestid") {
 				t.Errorf("record %+v", record)
 			}
 			if len(r.ended) != 1 || (r.ended[0] == "ok") != (row.code == "") {
@@ -162,7 +169,8 @@ func TestAddressesThatFail(t *testing.T) {
 	r.ask("", "")
 	r.ask("banned", "")
 	done := r.done
-	if got := r.ask("ann", ""); got.Code != http.StatusTooManyRequests || r.done != done || r.limited(t, "source") != 1 {
+	if got := r.ask("ann", ""); got.Code != http.StatusTooManyRequests || r.done != done ||
+		r.limited(t, "source") != 1 {
 		t.Errorf("after two failures: %d %s, %v counted", got.Code, got.Body, r.limited(t, "source"))
 	}
 	r.now = r.now.Add(time.Second)

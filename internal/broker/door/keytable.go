@@ -37,14 +37,18 @@ func OpenKeyTable(file string, log *slog.Logger) (*KeyTable, error) {
 	keys, err := follow.OpenFile("table of access keys", file, parseKeyTable, log)
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "read the table of access keys: %w", err).
-			Hint("want YAML: keys: [{accessKeyId: AKIA…, secretAccessKey: …, node: n1}]; user and groups instead of node for the EKS API")
+			Hint(
+				"want YAML: keys: [{accessKeyId: AKIA…, secretAccessKey: …, node: n1}]; user and groups instead of node for the EKS API",
+			)
 	}
 	return &KeyTable{keys}, nil
 }
 
 // NewKeyTable has one user, and follows no file.
 func NewKeyTable(user string, key credential.AWS) *KeyTable {
-	return &KeyTable{follow.Hold(map[string]*TableKey{key.AccessKeyID: {AccessKeyID: key.AccessKeyID, secret: key.SecretKey, User: user}})}
+	return &KeyTable{follow.Hold(
+		map[string]*TableKey{key.AccessKeyID: {AccessKeyID: key.AccessKeyID, secret: key.SecretKey, User: user}},
+	)}
 }
 
 // parseKeyTable refuses what it does not understand: a misspelt member must not
@@ -68,22 +72,25 @@ func parseKeyTable(text []byte) (map[string]*TableKey, error) {
 		_, twice := keys[one.AccessKeyID]
 		switch {
 		case one.AccessKeyID == "" || one.SecretAccessKey == "":
-			return nil, fmt.Errorf("keys[%d]: accessKeyId and secretAccessKey must be there", i)
+			return nil, fmt.Errorf("keys[%d]: accessKeyId and secretAccessKey are required", i)
 		case twice:
-			return nil, fmt.Errorf("keys[%d]: the access key %s is there twice", i, one.AccessKeyID)
+			return nil, fmt.Errorf("keys[%d]: the access key %s appears twice", i, one.AccessKeyID)
 		case one.Node == "" && one.User == "":
 			return nil, fmt.Errorf("keys[%d]: want a node or a user", i)
 		case one.User == "" && len(one.Groups) > 0:
 			return nil, fmt.Errorf("keys[%d]: groups want a user", i)
 		}
-		keys[one.AccessKeyID] = &TableKey{one.AccessKeyID, credential.NewSecret(one.SecretAccessKey), one.Node, one.User, one.Groups}
+		keys[one.AccessKeyID] = &TableKey{
+			one.AccessKeyID, credential.NewSecret(one.SecretAccessKey), one.Node, one.User, one.Groups,
+		}
 	}
 	return keys, nil
 }
 
 // signatureCodes are the signing layer's codes as REST-JSON services have them.
 var signatureCodes = map[string]refusal.Code{
-	"SignatureDoesNotMatch": refusal.InvalidSignature, "IncompleteSignature": refusal.IncompleteSigned, "MissingAuthenticationToken": refusal.MissingToken,
+	"SignatureDoesNotMatch": refusal.InvalidSignature, "IncompleteSignature": refusal.IncompleteSigned,
+	"MissingAuthenticationToken": refusal.MissingToken,
 }
 
 // Verify checks a request's signature and returns whose key it was.

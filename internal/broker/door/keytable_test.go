@@ -9,8 +9,10 @@ import (
 // somebody.
 func FuzzKeyTable(f *testing.F) {
 	for _, seed := range []string{
-		"keys: [{accessKeyId: A, secretAccessKey: s, node: n1}]", "keys: [{accessKeyId: A, secretAccessKey: s, user: u, groups: [g]}]", "keys: [{accessKeyId: A}]",
-		"keys: [{accessKeyId: A, secretAccessKey: s, node: a}, {accessKeyId: A, secretAccessKey: s, node: b}]", "keys: [{accessKeyId: A, secretAccessKey: s, nod: a}]", "", "[",
+		"keys: [{accessKeyId: A, secretAccessKey: s, node: n1}]",
+		"keys: [{accessKeyId: A, secretAccessKey: s, user: u, groups: [g]}]", "keys: [{accessKeyId: A}]",
+		"keys: [{accessKeyId: A, secretAccessKey: s, node: a}, {accessKeyId: A, secretAccessKey: s, node: b}]",
+		"keys: [{accessKeyId: A, secretAccessKey: s, nod: a}]", "", "[",
 	} {
 		f.Add([]byte(seed))
 	}
@@ -29,7 +31,7 @@ func TestKeyTableRefuses(t *testing.T) {
 	for _, row := range []struct{ name, keys, want string }{
 		{"nobody's", "{accessKeyId: A, secretAccessKey: hidden}", "want a node or a user"},
 		{"a misspelt member", "{accessKeyId: A, secretAccessKey: hidden, nod: n1}", "not the YAML"},
-		{"no id", "{secretAccessKey: hidden, node: n1}", "must be there"},
+		{"no id", "{secretAccessKey: hidden, node: n1}", "are required"},
 		{"groups of a node", "{accessKeyId: A, secretAccessKey: hidden, node: n1, groups: [g]}", "groups want a user"},
 		{
 			"a key twice",

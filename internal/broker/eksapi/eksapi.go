@@ -34,7 +34,8 @@ type API struct {
 // New makes the API behind a door, the broker's.
 func New(d *door.Door, service *association.Service, users *Users) *API {
 	e := &API{Door: d, Service: service, Users: users, requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "rolecall_broker_eks_requests_total", Help: "Requests of the EKS API, by operation and code; ok if it was done.",
+		Name: "rolecall_broker_eks_requests_total",
+		Help: "Requests of the EKS API, by operation and code; ok if it was done.",
 	}, []string{"operation", "code"})}
 	d.Metrics.MustRegister(e.requests)
 	return e
@@ -60,14 +61,31 @@ type operation struct {
 func (e *API) Routes(mux *http.ServeMux) {
 	const associations = "/clusters/{name}/pod-identity-associations"
 	for pattern, op := range map[string]operation{
-		"POST " + associations:                        {name: "CreatePodIdentityAssociation", changes: true, do: (*API).create},
-		"GET " + associations:                         {name: "ListPodIdentityAssociations", do: (*API).list},
-		"GET " + associations + "/{associationId}":    {name: "DescribePodIdentityAssociation", do: (*API).describe},
-		"POST " + associations + "/{associationId}":   {name: "UpdatePodIdentityAssociation", changes: true, do: (*API).update},
-		"DELETE " + associations + "/{associationId}": {name: "DeletePodIdentityAssociation", changes: true, do: (*API).delete},
-		"POST /tags/{resourceArn}":                    {name: "TagResource", changes: true, tags: true, do: (*API).tag},
-		"DELETE /tags/{resourceArn}":                  {name: "UntagResource", changes: true, tags: true, do: (*API).untag},
-		"GET /tags/{resourceArn}":                     {name: "ListTagsForResource", tags: true, do: (*API).listTags},
+		"POST " + associations: {
+			name:    "CreatePodIdentityAssociation",
+			changes: true,
+			do:      (*API).create,
+		},
+		"GET " + associations:                      {name: "ListPodIdentityAssociations", do: (*API).list},
+		"GET " + associations + "/{associationId}": {name: "DescribePodIdentityAssociation", do: (*API).describe},
+		"POST " + associations + "/{associationId}": {
+			name:    "UpdatePodIdentityAssociation",
+			changes: true,
+			do:      (*API).update,
+		},
+		"DELETE " + associations + "/{associationId}": {
+			name:    "DeletePodIdentityAssociation",
+			changes: true,
+			do:      (*API).delete,
+		},
+		"POST /tags/{resourceArn}": {name: "TagResource", changes: true, tags: true, do: (*API).tag},
+		"DELETE /tags/{resourceArn}": {
+			name:    "UntagResource",
+			changes: true,
+			tags:    true,
+			do:      (*API).untag,
+		},
+		"GET /tags/{resourceArn}": {name: "ListTagsForResource", tags: true, do: (*API).listTags},
 	} {
 		mux.HandleFunc(pattern, e.handler(op))
 	}
@@ -144,8 +162,11 @@ func (e *API) create(ctx context.Context, q *request) (any, error) {
 		return nil, err
 	}
 	made, err := e.Service.Create(ctx, association.CreateInput{
-		Namespace: input.Namespace, ServiceAccount: input.ServiceAccount, RoleARN: input.RoleARN, TargetRoleARN: value(input.TargetRoleARN),
-		Policy: value(input.Policy), DisableSessionTags: value(input.DisableTags), Tags: input.Tags, Token: input.Token,
+		Namespace:      input.Namespace,
+		ServiceAccount: input.ServiceAccount,
+		RoleARN:        input.RoleARN,
+		TargetRoleARN:  value(input.TargetRoleARN),
+		Policy:         value(input.Policy), DisableSessionTags: value(input.DisableTags), Tags: input.Tags, Token: input.Token,
 	})
 	return e.shown(made, q, err)
 }
@@ -173,7 +194,12 @@ func (e *API) update(ctx context.Context, q *request) (any, error) {
 		return nil, err
 	}
 	changed, err := e.Service.Update(ctx, association.UpdateInput{
-		ID: id, RoleARN: input.RoleARN, TargetRoleARN: input.TargetRoleARN, Policy: input.Policy, DisableSessionTags: input.DisableTags, Token: input.Token,
+		ID:                 id,
+		RoleARN:            input.RoleARN,
+		TargetRoleARN:      input.TargetRoleARN,
+		Policy:             input.Policy,
+		DisableSessionTags: input.DisableTags,
+		Token:              input.Token,
 	})
 	return e.shown(changed, q, err)
 }
@@ -189,7 +215,11 @@ func (e *API) delete(ctx context.Context, q *request) (any, error) {
 
 func (e *API) list(ctx context.Context, q *request) (any, error) {
 	asked := q.HTTP.URL.Query()
-	input := association.ListInput{Namespace: asked.Get("namespace"), ServiceAccount: asked.Get("serviceAccount"), NextToken: asked.Get("nextToken")}
+	input := association.ListInput{
+		Namespace:      asked.Get("namespace"),
+		ServiceAccount: asked.Get("serviceAccount"),
+		NextToken:      asked.Get("nextToken"),
+	}
 	if text := asked.Get("maxResults"); text != "" {
 		number, err := strconv.Atoi(text)
 		if err != nil {
@@ -231,7 +261,9 @@ func (e *API) tag(ctx context.Context, q *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return e.tagging(ctx, q, "update", func(id string) (any, error) { return struct{}{}, e.Service.Tag(ctx, id, input.Tags) })
+	return e.tagging(
+		ctx, q, "update", func(id string) (any, error) { return struct{}{}, e.Service.Tag(ctx, id, input.Tags) },
+	)
 }
 
 func (e *API) untag(ctx context.Context, q *request) (any, error) {
@@ -265,7 +297,9 @@ func decode[T any](q *request) (T, error) {
 		return into, nil
 	}
 	if err := json.Unmarshal(q.Body, &into); err != nil {
-		return into, refusal.New(refusal.InvalidParameter, "The body is no JSON of this operation.").Because(err)
+		return into, refusal.New(
+			refusal.InvalidParameter, "The body is not valid JSON for this operation.",
+		).Because(err)
 	}
 	return into, nil
 }

@@ -20,7 +20,15 @@ func TestPermitByGrants(t *testing.T) {
 	t.Parallel()
 	const role = "arn:aws:iam::111122223333:role/cart"
 	to := func(namespace string) *grant.Set {
-		return grant.NewSet([]grant.Grant{{Name: namespace, Spec: v1alpha1.RoleGrantSpec{Subjects: []v1alpha1.GrantSubject{{Namespace: namespace}}, Roles: []string{"*"}}}})
+		return grant.NewSet(
+			[]grant.Grant{{
+				Name: namespace,
+				Spec: v1alpha1.RoleGrantSpec{
+					Subjects: []v1alpha1.GrantSubject{{Namespace: namespace}},
+					Roles:    []string{"*"},
+				},
+			}},
+		)
 	}
 	for _, row := range []struct {
 		name          string
@@ -35,7 +43,13 @@ func TestPermitByGrants(t *testing.T) {
 		{name: "granted just now", known: to("other"), newest: to("shop"), isAsked: true},
 		{name: "the only grant is gone", known: to("other"), newest: grant.NewSet(nil), isAsked: true},
 		{name: "to others", known: to("other"), newest: to("other"), isAsked: true, want: fault.Denied},
-		{name: "the API server is away", known: to("other"), newestErr: errors.New("away"), isAsked: true, want: fault.Denied},
+		{
+			name:      "the API server is away",
+			known:     to("other"),
+			newestErr: errors.New("away"),
+			isAsked:   true,
+			want:      fault.Denied,
+		},
 	} {
 		asked := false
 		var followed follow.Source[*grant.Set] = follow.NewValue(grant.NewSet(nil))
@@ -50,7 +64,10 @@ func TestPermitByGrants(t *testing.T) {
 			return row.newest, row.newestErr
 		})
 		err := permit(t.Context(), &v1alpha1.PodIdentityAssociation{
-			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "cart"}, Spec: v1alpha1.PodIdentityAssociationSpec{ServiceAccountName: "cart", RoleARN: role},
+			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "cart"}, Spec: v1alpha1.PodIdentityAssociationSpec{
+				ServiceAccountName: "cart",
+				RoleARN:            role,
+			},
 		})
 		if (err != nil) != (row.want != 0) || err != nil && fault.KindOf(err) != row.want || asked != row.isAsked {
 			t.Errorf("%s: %v (kind %d), asked anew %t", row.name, err, fault.KindOf(err), asked)

@@ -55,7 +55,7 @@ func (u *Users) authenticate(ctx context.Context, r *http.Request, body []byte) 
 	case err != nil:
 		return nil, err
 	case key.User == "":
-		return nil, denied("The access key %s is no user's.", key.AccessKeyID)
+		return nil, denied("The access key %s does not belong to a user.", key.AccessKeyID)
 	}
 	return &User{Name: key.User, groups: append([]string{authenticated}, key.Groups...)}, nil
 }
@@ -75,7 +75,9 @@ func (u *Users) byToken(ctx context.Context, r *http.Request) (*User, error) {
 		return nil, err
 	}
 	if u.Client == nil {
-		return nil, refusal.New(refusal.UnrecognizedClient, "There is no API server that knows tokens; sign the request.")
+		return nil, refusal.New(
+			refusal.UnrecognizedClient, "There is no API server that knows tokens; sign the request.",
+		)
 	}
 	ctx, cancel := context.WithTimeout(ctx, reviewDeadline)
 	defer cancel()
@@ -86,7 +88,9 @@ func (u *Users) byToken(ctx context.Context, r *http.Request) (*User, error) {
 		return nil, refusal.New(refusal.Unavailable, "The API server cannot be asked about the token.").Because(err)
 	}
 	if !answer.Status.Authenticated || answer.Status.User.Username == "" {
-		return nil, refusal.New(refusal.UnrecognizedClient, "The security token included in the request is invalid.").Because(errors.New(answer.Status.Error))
+		return nil, refusal.New(
+			refusal.UnrecognizedClient, "The security token included in the request is invalid.",
+		).Because(errors.New(answer.Status.Error))
 	}
 	is := answer.Status.User
 	user := &User{Name: is.Username, uid: is.UID, groups: is.Groups, extra: map[string]authorizationv1.ExtraValue{}}
@@ -107,8 +111,10 @@ func (u *Users) may(ctx context.Context, user *User, verb, namespace, name strin
 		Spec: authorizationv1.SubjectAccessReviewSpec{
 			User: user.Name, UID: user.uid, Groups: user.groups, Extra: user.extra,
 			ResourceAttributes: &authorizationv1.ResourceAttributes{
-				Group: v1alpha1.GroupVersion.Group, Version: v1alpha1.GroupVersion.Version, Resource: "podidentityassociations",
-				Verb: verb, Namespace: namespace, Name: name,
+				Group:    v1alpha1.GroupVersion.Group,
+				Version:  v1alpha1.GroupVersion.Version,
+				Resource: "podidentityassociations",
+				Verb:     verb, Namespace: namespace, Name: name,
 			},
 		},
 	}, metav1.CreateOptions{})
@@ -133,7 +139,9 @@ const newestTimeout = time.Second
 // §13.4). newest reads the grants as the API server has them, before it refuses for
 // want of one: what is followed is some time behind, and people make a grant and
 // what it is for together.
-func PermitByGrants(grants follow.Source[*grant.Set], newest func(context.Context) (*grant.Set, error)) func(context.Context, *v1alpha1.PodIdentityAssociation) error {
+func PermitByGrants(
+	grants follow.Source[*grant.Set], newest func(context.Context) (*grant.Set, error),
+) func(context.Context, *v1alpha1.PodIdentityAssociation) error {
 	return func(ctx context.Context, a *v1alpha1.PodIdentityAssociation) error {
 		select {
 		case <-grants.Synced():

@@ -49,7 +49,9 @@ func (e *API) shown(a *v1alpha1.PodIdentityAssociation, q *request, err error) (
 	}
 	q.Record.Of(e.Cluster, a, a.Spec.Mode)
 	one := full{
-		summary: e.summary(a), RoleARN: a.Spec.RoleARN, Tags: a.Spec.Tags, Created: epochOf(a.CreationTimestamp.Time), Modified: epochOf(association.Modified(a)),
+		summary: e.summary(a), RoleARN: a.Spec.RoleARN, Tags: a.Spec.Tags, Created: epochOf(
+			a.CreationTimestamp.Time,
+		), Modified: epochOf(association.Modified(a)),
 		DisableTags: a.Spec.DisableSessionTags, TargetRole: a.Spec.TargetRoleARN, Policy: a.Spec.SessionPolicy,
 	}
 	if one.Tags == nil {
@@ -91,8 +93,9 @@ func refused(err error, op operation, cluster string) *refusal.Error {
 
 func codeOf(err error) refusal.Code {
 	for reason, code := range map[error]refusal.Code{
-		association.ErrInUse: refusal.InUse, association.ErrLimit: refusal.LimitExceeded, association.ErrNotFound: refusal.NotFound,
-		association.ErrInvalid: refusal.InvalidParameter, association.ErrTokenReused: refusal.InvalidParameter,
+		association.ErrInUse: refusal.InUse, association.ErrLimit: refusal.LimitExceeded,
+		association.ErrNotFound: refusal.NotFound,
+		association.ErrInvalid:  refusal.InvalidParameter, association.ErrTokenReused: refusal.InvalidParameter,
 		association.ErrUnchanged: refusal.InvalidParameter, association.ErrPageToken: refusal.InvalidParameter,
 	} {
 		if errors.Is(err, reason) {

@@ -48,13 +48,21 @@ func (c code) label() string {
 func (c code) transient() bool { return c.text == noAnswer || c.status >= 500 }
 
 func (c code) throttled() bool {
-	return slices.Contains([]string{"Throttling", "ThrottlingException", "RequestLimitExceeded", "ThrottledException", "TooManyRequestsException"}, c.text)
+	return slices.Contains(
+		[]string{
+			"Throttling", "ThrottlingException", "RequestLimitExceeded", "ThrottledException",
+			"TooManyRequestsException",
+		},
+		c.text,
+	)
 }
 
 // tooLong reports whether STS refused only how long the session was to be.
 func tooLong(err error) bool {
 	answer, ok := errors.AsType[*awsapi.Error](err)
-	return ok && answer.Code == "ValidationError" && strings.Contains(answer.Message, "DurationSeconds") && strings.Contains(answer.Message, "exceeds")
+	return ok && answer.Code == "ValidationError" && strings.Contains(
+		answer.Message, "DurationSeconds",
+	) && strings.Contains(answer.Message, "exceeds")
 }
 
 // tooLarge reports whether tags and policy are too large; the code has two
@@ -80,14 +88,22 @@ func (f *failure) words(p *sessionplan.Plan) *refusal.Error {
 
 func (f *failure) table(p *sessionplan.Plan, answer *awsapi.Error) *refusal.Error {
 	c := codeOf(answer)
-	said := fmt.Sprintf("The %s %s cannot be assumed: STS answers %s: %s", f.step, f.role, answer.Code, strings.TrimSuffix(answer.Message, ".")+".")
+	said := fmt.Sprintf(
+		"The %s %s cannot be assumed: STS answers %s: %s", f.step, f.role, answer.Code,
+		strings.TrimSuffix(answer.Message, ".")+".",
+	)
 	switch {
 	case c.throttled():
 		return refusal.New(refusal.Throttled, "STS throttles the broker.")
 	case c.status >= 500:
 		return refusal.New(refusal.Internal, "STS fails: %s.", answer.Code)
 	case f.tooLarge():
-		return refusal.New(refusal.InvalidRequest, "%s", refusal.Advice(said, "Leave tags out with omitTags, shorten the session policy, or set onOversize: DropPodTags."))
+		return refusal.New(
+			refusal.InvalidRequest, "%s",
+			refusal.Advice(
+				said, "Leave tags out with omitTags, shorten the session policy, or set onOversize: DropPodTags.",
+			),
+		)
 	case c.text == "ExpiredTokenException" && p.Mode == v1alpha1.PassThrough && f.step == stepRole:
 		return refusal.New(refusal.ExpiredToken, "The token included in the request is expired.")
 	}
@@ -95,7 +111,13 @@ func (f *failure) table(p *sessionplan.Plan, answer *awsapi.Error) *refusal.Erro
 	case "AccessDenied", "AccessDeniedException":
 		return refusal.New(refusal.AccessDenied, "%s", refusal.Advice(said, f.advice(p)))
 	case "InvalidIdentityToken", "IDPCommunicationError":
-		return refusal.New(refusal.Unavailable, "%s", refusal.Advice(said, "The OIDC provider of the issuer cannot be used: see that it is registered in the role's account, with the audience of this mode, and that its keys are published."))
+		return refusal.New(
+			refusal.Unavailable, "%s",
+			refusal.Advice(
+				said,
+				"The OIDC provider of the issuer cannot be used: see that it is registered in the role's account, with the audience of this mode, and that its keys are published.",
+			),
+		)
 	case "ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch":
 		return refusal.New(refusal.Unavailable, "The broker's own identity is not accepted by STS: %s.", answer.Code)
 	}
@@ -110,12 +132,21 @@ func (f *failure) advice(p *sessionplan.Plan) string {
 	}
 	switch {
 	case f.step == stepTarget:
-		return fmt.Sprintf("The policies of %s must allow sts:AssumeRole%s on it, and its trust policy must allow both to that role, with the external id %s if it asks for one.", p.Role.RoleARN, tagging, p.Target.ExternalID)
+		return fmt.Sprintf(
+			"The policies of %s must allow sts:AssumeRole%s on it, and its trust policy must allow both to that role, with the external id %s if it asks for one.",
+			p.Role.RoleARN, tagging, p.Target.ExternalID,
+		)
 	case p.Mode == v1alpha1.BrokerRole:
-		return fmt.Sprintf("Its trust policy must allow sts:AssumeRole%s to the broker's principal, with the external id %s if it asks for one.", tagging, p.Role.ExternalID)
+		return fmt.Sprintf(
+			"Its trust policy must allow sts:AssumeRole%s to the broker's principal, with the external id %s if it asks for one.",
+			tagging, p.Role.ExternalID,
+		)
 	}
 	if p.Role.SourceIdentity.Value != "" {
 		tagging += ", and sts:SetSourceIdentity,"
 	}
-	return fmt.Sprintf("Its trust policy must allow sts:AssumeRoleWithWebIdentity%s to the issuer's provider, with the sub %s.", tagging, p.Role.Caller.Subject)
+	return fmt.Sprintf(
+		"Its trust policy must allow sts:AssumeRoleWithWebIdentity%s to the issuer's provider, with the sub %s.",
+		tagging, p.Role.Caller.Subject,
+	)
 }

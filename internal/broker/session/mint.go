@@ -53,7 +53,9 @@ func (m *Minter) Mint(subject, role string, tags []awsapi.Tag, sourceIdentity st
 	}
 	now := m.Now().Unix()
 	claims := minted{
-		Audience: sessionplan.MintedAudience, IssuedAt: now, NotBefore: now, Expiry: now + int64(mintedLifetime/time.Second),
+		Audience: sessionplan.MintedAudience, IssuedAt: now, NotBefore: now, Expiry: now + int64(
+			mintedLifetime/time.Second,
+		),
 		Issuer: m.Issuer, ID: uuid.NewString(), Subject: subject, Roles: []string{role}, Source: sourceIdentity,
 	}
 	if len(tags) > 0 {

@@ -88,8 +88,20 @@ type Metrics struct {
 // NewMetrics registers them.
 func NewMetrics(registry prometheus.Registerer) *Metrics {
 	m := &Metrics{
-		Calls:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rolecall_broker_sts_calls_total", Help: "Calls of STS, by operation and its code; ok if it answered."}, []string{"operation", "code"}),
-		Packed: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "rolecall_broker_packed_policy_size_percent", Help: "Packed size of sessions' tags and policies, in per cent of what STS takes.", Buckets: []float64{10, 20, 30, 40, 50, 60, 70, 80, 90, 100}}),
+		Calls: prometheus.NewCounterVec(
+			prometheus.CounterOpts{
+				Name: "rolecall_broker_sts_calls_total",
+				Help: "Calls of STS, by operation and its code; ok if it answered.",
+			},
+			[]string{"operation", "code"},
+		),
+		Packed: prometheus.NewHistogram(
+			prometheus.HistogramOpts{
+				Name:    "rolecall_broker_packed_policy_size_percent",
+				Help:    "Packed size of sessions' tags and policies, in per cent of what STS takes.",
+				Buckets: []float64{10, 20, 30, 40, 50, 60, 70, 80, 90, 100},
+			},
+		),
 	}
 	registry.MustRegister(m.Calls, m.Packed)
 	return m
@@ -108,8 +120,13 @@ func (t *Taker) Take(ctx context.Context, q *Request) (*Session, error) {
 		if failed == nil {
 			t.Metrics.Packed.Observe(float64(got.PackedPolicySize))
 			return &Session{
-				Credentials: got.Credentials, ARN: got.ARN, ID: got.ID, Name: p.Role.Name.Value, Mode: p.Mode, Issued: t.Now(),
-				Tags: wireTags(p.Role.Tags), PackedPolicySize: got.PackedPolicySize, RequestID: got.RequestID,
+				Credentials: got.Credentials,
+				ARN:         got.ARN,
+				ID:          got.ID,
+				Name:        p.Role.Name.Value,
+				Mode:        p.Mode,
+				Issued:      t.Now(),
+				Tags:        wireTags(p.Role.Tags), PackedPolicySize: got.PackedPolicySize, RequestID: got.RequestID,
 			}, nil
 		}
 		if !failed.tooLarge() || !p.Shrink() {
@@ -127,7 +144,9 @@ func (t *Taker) plan(q *Request) (*sessionplan.Plan, error) {
 	case err != nil:
 		return nil, refusal.New(refusal.InvalidRequest, "%s", refusal.Sentence(err))
 	case p.Role.Caller.Kind == sessionplan.MintedToken && t.Minter == nil:
-		return nil, refusal.New(refusal.Unavailable, "The broker has no key to sign tokens with, which mode Federated needs.")
+		return nil, refusal.New(
+			refusal.Unavailable, "The broker has no key to sign tokens with, which mode Federated needs.",
+		)
 	case p.Role.Caller.Kind == sessionplan.EKSService:
 		return nil, refusal.New(refusal.InvalidRequest, "On EKS it is AWS that assumes roles.")
 	}
@@ -170,7 +189,9 @@ func (t *Taker) first(ctx context.Context, call *sessionplan.Call, pod credentia
 	if call.Operation == sessionplan.AssumeRole {
 		isSession, err := t.Roles.Own(ctx)
 		if err != nil {
-			return nil, refusal.New(refusal.Unavailable, "The broker has no AWS identity to assume roles with.").Because(err)
+			return nil, refusal.New(
+				refusal.Unavailable, "The broker has no AWS identity to assume roles with.",
+			).Because(err)
 		}
 		duration := call.Duration
 		if isSession {
@@ -181,24 +202,32 @@ func (t *Taker) first(ctx context.Context, call *sessionplan.Call, pod credentia
 	shown := pod
 	if call.Caller.Kind == sessionplan.MintedToken {
 		var err error
-		if shown, err = t.Minter.Mint(call.Caller.Subject, call.RoleARN, wireTags(call.Tags), call.SourceIdentity.Value); err != nil {
+		if shown, err = t.Minter.Mint(
+			call.Caller.Subject, call.RoleARN, wireTags(call.Tags), call.SourceIdentity.Value,
+		); err != nil {
 			return nil, refusal.New(refusal.Unavailable, "The broker cannot sign tokens.").Because(err)
 		}
 	}
 	q := awsapi.RoleRequest{RoleARN: call.RoleARN, SessionName: call.Name.Value, Policy: call.Policy}
-	return t.lasting(ctx, call.RoleARN, call.Duration, call.Operation, func(ctx context.Context, d time.Duration) (*awsapi.RoleSession, error) {
+	return t.lasting(ctx, call.RoleARN, call.Duration, call.Operation, func(
+		ctx context.Context, d time.Duration,
+	) (*awsapi.RoleSession, error) {
 		q.Duration = d
 		return t.Roles.WithWebIdentity(ctx, q, shown)
 	})
 }
 
 // assume makes a call of AssumeRole with credentials; nil are the broker's own.
-func (t *Taker) assume(ctx context.Context, call *sessionplan.Call, want time.Duration, as *credential.AWS) (*awsapi.RoleSession, error) {
+func (t *Taker) assume(
+	ctx context.Context, call *sessionplan.Call, want time.Duration, as *credential.AWS,
+) (*awsapi.RoleSession, error) {
 	q := awsapi.RoleRequest{
 		RoleARN: call.RoleARN, SessionName: call.Name.Value, Policy: call.Policy,
 		ExternalID: call.ExternalID, SourceIdentity: call.SourceIdentity.Value, Tags: wireTags(call.Tags), As: as,
 	}
-	return t.lasting(ctx, call.RoleARN, want, call.Operation, func(ctx context.Context, d time.Duration) (*awsapi.RoleSession, error) {
+	return t.lasting(ctx, call.RoleARN, want, call.Operation, func(
+		ctx context.Context, d time.Duration,
+	) (*awsapi.RoleSession, error) {
 		q.Duration = d
 		return t.Roles.Assume(ctx, q)
 	})
@@ -211,23 +240,32 @@ func (t *Taker) short() *limit.Cache[string, struct{}] {
 
 // lasting asks for as long a session as is known to be given, and learns from
 // STS's refusal.
-func (t *Taker) lasting(ctx context.Context, role string, want time.Duration, operation sessionplan.Operation, ask func(context.Context, time.Duration) (*awsapi.RoleSession, error)) (*awsapi.RoleSession, error) {
+func (t *Taker) lasting(
+	ctx context.Context, role string, want time.Duration, operation sessionplan.Operation,
+	ask func(context.Context, time.Duration) (*awsapi.RoleSession, error),
+) (*awsapi.RoleSession, error) {
 	short := t.short()
 	duration := want
 	if _, learned := short.Get(role, t.Now()); learned {
 		duration = min(want, shortMaximum)
 	}
-	got, err := t.call(ctx, operation, func(ctx context.Context) (*awsapi.RoleSession, error) { return ask(ctx, duration) })
+	got, err := t.call(
+		ctx, operation, func(ctx context.Context) (*awsapi.RoleSession, error) { return ask(ctx, duration) },
+	)
 	if !tooLong(err) || duration <= shortMaximum {
 		return got, err
 	}
 	short.Put(role, struct{}{}, t.Now().Add(learnedFor))
-	return t.call(ctx, operation, func(ctx context.Context) (*awsapi.RoleSession, error) { return ask(ctx, shortMaximum) })
+	return t.call(
+		ctx, operation, func(ctx context.Context) (*awsapi.RoleSession, error) { return ask(ctx, shortMaximum) },
+	)
 }
 
 // call asks STS up to three times. What it refuses, throttling too, is not
 // asked again: the agent does that, in its own time.
-func (t *Taker) call(ctx context.Context, operation sessionplan.Operation, ask func(context.Context) (*awsapi.RoleSession, error)) (*awsapi.RoleSession, error) {
+func (t *Taker) call(
+	ctx context.Context, operation sessionplan.Operation, ask func(context.Context) (*awsapi.RoleSession, error),
+) (*awsapi.RoleSession, error) {
 	for attempt := 1; ; attempt++ {
 		if err := t.Pace.Wait(ctx); err != nil {
 			return nil, err

@@ -39,7 +39,9 @@ func NewNodes(client kubernetes.Interface, mode Mode, now func() time.Time) *Nod
 	if mode == JWKS {
 		within = stale
 	}
-	return &Nodes{client: client, within: within, byID: map[string][]string{}, kept: newKept(now, func(object metav1.Object) string {
+	return &Nodes{client: client, within: within, byID: map[string][]string{}, kept: newKept(now, func(
+		object metav1.Object,
+	) string {
 		if node, ok := object.(*corev1.Node); ok {
 			return instanceOf(node)
 		}
@@ -97,7 +99,9 @@ func (n *Nodes) OfInstance(ctx context.Context, id string) (string, error) {
 	isFresh := n.fresh(n.now(), n.within)
 	switch {
 	case len(names) > 1:
-		return "", refusal.New(refusal.AccessDenied, "The nodes %s all have the instance ID %s.", strings.Join(names, ", "), id)
+		return "", refusal.New(
+			refusal.AccessDenied, "The nodes %s all have the instance ID %s.", strings.Join(names, ", "), id,
+		)
 	case len(names) == 1 && isFresh:
 		return names[0], nil
 	case len(names) == 1:

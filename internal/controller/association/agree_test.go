@@ -89,7 +89,8 @@ func newCloud(t *testing.T) *cloud {
 	t.Cleanup(aws.Close)
 	own := credential.AWS{AccessKeyID: "AKIABROKERBROKER0001", SecretKey: credential.NewSecret("broker-secret")}
 	for name, value := range map[string]string{
-		"AWS_ACCESS_KEY_ID": own.AccessKeyID, "AWS_SECRET_ACCESS_KEY": own.SecretKey.Reveal(), "AWS_ENDPOINT_URL": aws.URL,
+		"AWS_ACCESS_KEY_ID": own.AccessKeyID, "AWS_SECRET_ACCESS_KEY": own.SecretKey.Reveal(),
+		"AWS_ENDPOINT_URL":          aws.URL,
 		"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
 	} {
 		t.Setenv(name, value)
@@ -115,14 +116,34 @@ func newCloud(t *testing.T) *cloud {
 		Attempt: time.Minute,
 	}
 	c.write(t, func(state account.State) error {
-		if err := state.PutProvider(&account.Provider{IssuerID: arn.IssuerID(issuer), ClientIDs: []string{sessionplan.MintedAudience, sessionplan.PodAudience}, Created: now}); err != nil {
+		if err := state.PutProvider(
+			&account.Provider{
+				IssuerID:  arn.IssuerID(issuer),
+				ClientIDs: []string{sessionplan.MintedAudience, sessionplan.PodAudience},
+				Created:   now,
+			},
+		); err != nil {
 			return err
 		}
-		user := &account.User{Name: "broker", Path: "/", ID: account.NewUserID(), Created: now, Permissions: account.Permissions{Policies: []account.Document{{Name: "all", Text: everything}}}}
+		user := &account.User{
+			Name:        "broker",
+			Path:        "/",
+			ID:          account.NewUserID(),
+			Created:     now,
+			Permissions: account.Permissions{Policies: []account.Document{{Name: "all", Text: everything}}},
+		}
 		if err := state.PutUser(user); err != nil {
 			return err
 		}
-		return state.PutKey(&account.AccessKey{ID: own.AccessKeyID, Secret: own.SecretKey, Account: accountID, User: "broker", Created: now})
+		return state.PutKey(
+			&account.AccessKey{
+				ID:      own.AccessKeyID,
+				Secret:  own.SecretKey,
+				Account: accountID,
+				User:    "broker",
+				Created: now,
+			},
+		)
 	})
 	return c
 }
@@ -213,10 +234,17 @@ func someAssociation(random *rand.Rand) *v1alpha1.PodIdentityAssociation {
 			Mode:               pick(random, v1alpha1.Federated, v1alpha1.BrokerRole, v1alpha1.PassThrough),
 			TargetRoleARN:      pick(random, "", "", writerRole),
 			DisableSessionTags: !often(random),
-			ExternalID:         pick(random, "", "", "agreed", "eu-west-1/111122223333/prod/shop/cart", "eu-west-1/111122223333/prod/shop/admin"),
-			SessionName:        pick(random, "", "${namespace}-${serviceAccount}", "${podName}"),
-			SourceIdentity:     pick(random, "", "", "${serviceAccount}", "${namespace}/${serviceAccount}", "${podName}"),
-			OmitTags:           pick(random, nil, nil, []string{"kubernetes-namespace"}, []string{"eks-cluster-arn", "kubernetes-pod-uid"}),
+			ExternalID: pick(
+				random, "", "", "agreed", "eu-west-1/111122223333/prod/shop/cart",
+				"eu-west-1/111122223333/prod/shop/admin",
+			),
+			SessionName: pick(random, "", "${namespace}-${serviceAccount}", "${podName}"),
+			SourceIdentity: pick(
+				random, "", "", "${serviceAccount}", "${namespace}/${serviceAccount}", "${podName}",
+			),
+			OmitTags: pick(
+				random, nil, nil, []string{"kubernetes-namespace"}, []string{"eks-cluster-arn", "kubernetes-pod-uid"},
+			),
 			SessionTags: pick(random,
 				nil,
 				map[string]string{"who": "${namespace}.${serviceAccount}"},
@@ -251,7 +279,9 @@ func someTrust(random *rand.Rand, principals []string, action string) string {
 		values["sts:ExternalId"] = []string{"eu-west-1/111122223333/prod/shop/cart", "agreed", "other"}
 		values["aws:PrincipalArn"] = []string{brokerUser, cartRole}
 	} else {
-		values["oidc.example.com/c1:sub"] = []string{"system:serviceaccount:shop:cart", "system:serviceaccount:shop:card"}
+		values["oidc.example.com/c1:sub"] = []string{
+			"system:serviceaccount:shop:cart", "system:serviceaccount:shop:card",
+		}
 		values["oidc.example.com/c1:aud"] = []string{"sts.amazonaws.com", "pods.eks.amazonaws.com"}
 	}
 	conditions := map[string]string{}
@@ -264,13 +294,19 @@ func someTrust(random *rand.Rand, principals []string, action string) string {
 		equals["StringEquals"] = conditions
 	}
 	if random.IntN(6) == 0 {
-		equals["ForAllValues:StringLike"] = map[string]any{"aws:TagKeys": pick(random, []string{"kubernetes-*", "eks-*"}, []string{"*"}, []string{"kubernetes-*", "eks-*", "who", "where"})}
+		equals["ForAllValues:StringLike"] = map[string]any{"aws:TagKeys": pick(
+			random, []string{"kubernetes-*", "eks-*"}, []string{"*"}, []string{"kubernetes-*", "eks-*", "who", "where"},
+		)}
 	}
 	if random.IntN(6) == 0 {
-		equals["Null"] = map[string]string{pick(random, "aws:RequestTag/tier", "aws:RequestTag/who", "sts:ExternalId", "sts:SourceIdentity"): pick(random, "true", "false")}
+		equals["Null"] = map[string]string{pick(
+			random, "aws:RequestTag/tier", "aws:RequestTag/who", "sts:ExternalId", "sts:SourceIdentity",
+		): pick(random, "true", "false")}
 	}
 	text, _ := json.Marshal(map[string]any{"Version": "2012-10-17", "Statement": []any{map[string]any{
-		"Effect": "Allow", "Principal": json.RawMessage(pick(random, principals...)), "Action": actions, "Condition": equals,
+		"Effect": "Allow", "Principal": json.RawMessage(
+			pick(random, principals...),
+		), "Action": actions, "Condition": equals,
 	}}})
 	return string(text)
 }
@@ -287,7 +323,8 @@ func TestBrokerAndControllerAgree(t *testing.T) {
 		cart   = `{"AWS":"` + cartRole + `"}`
 		other  = `{"AWS":"` + writerRole + `"}`
 	)
-	c.trusts(t, "cart", "/team/", statement(web, `"sts:AssumeRoleWithWebIdentity"`, "")) // there before it is named as a principal
+	// there before it is named as a principal
+	c.trusts(t, "cart", "/team/", statement(web, `"sts:AssumeRoleWithWebIdentity"`, ""))
 	c.trusts(t, "writer", "/", statement(broker, `"sts:AssumeRole"`, ""))
 	counted := map[metav1.ConditionStatus]int{}
 	for seed := range uint64(900) {
@@ -297,7 +334,9 @@ func TestBrokerAndControllerAgree(t *testing.T) {
 		if a.Spec.Mode == v1alpha1.BrokerRole {
 			principals, action = []string{broker, broker, broker, broker, cart}, "sts:AssumeRole"
 		}
-		first, second := someTrust(random, principals, action), someTrust(random, []string{cart, cart, cart, other}, "sts:AssumeRole")
+		first, second := someTrust(random, principals, action), someTrust(
+			random, []string{cart, cart, cart, other}, "sts:AssumeRole",
+		)
 		c.trusts(t, "cart", "/team/", first)
 		c.trusts(t, "writer", "/", second)
 		exists, trusts := c.judge.role(t.Context(), a)
@@ -317,11 +356,14 @@ func TestBrokerAndControllerAgree(t *testing.T) {
 			t.Error(story)
 		case trusts.status == metav1.ConditionFalse && err == nil:
 			t.Error(story)
-		case err != nil && refusal.Of(err).Code != refusal.AccessDenied && refusal.Of(err).Code != refusal.InvalidRequest:
+		case err != nil && refusal.Of(err).Code != refusal.AccessDenied &&
+			refusal.Of(err).Code != refusal.InvalidRequest:
 			t.Error(story)
 		}
 	}
-	for _, status := range []metav1.ConditionStatus{metav1.ConditionTrue, metav1.ConditionFalse, metav1.ConditionUnknown} {
+	for _, status := range []metav1.ConditionStatus{
+		metav1.ConditionTrue, metav1.ConditionFalse, metav1.ConditionUnknown,
+	} {
 		if counted[status] < 30 {
 			t.Errorf("only %d verdicts %s: %v", counted[status], status, counted)
 		}

@@ -86,7 +86,9 @@ func (r *Reconciler) everyOne(ctx context.Context, _ client.Object) []reconcile.
 	return r.requests(ctx, "", func(*v1alpha1.PodIdentityAssociation) bool { return true })
 }
 
-func (r *Reconciler) requests(ctx context.Context, namespace string, which func(*v1alpha1.PodIdentityAssociation) bool) []reconcile.Request {
+func (r *Reconciler) requests(
+	ctx context.Context, namespace string, which func(*v1alpha1.PodIdentityAssociation) bool,
+) []reconcile.Request {
 	var list v1alpha1.PodIdentityAssociationList
 	if err := r.Client.List(ctx, &list, client.InNamespace(namespace)); err != nil {
 		r.Log.Error("associations not listed", "error", err)
@@ -228,7 +230,9 @@ func shadowed(a *v1alpha1.PodIdentityAssociation, beside []v1alpha1.PodIdentityA
 	}
 	// Whatever is first for the text of the pattern itself is so for all that it
 	// matches, unless it is a longer one.
-	if first := association.NewSet(all).Of(a.Namespace, strings.TrimSuffix(a.Spec.ServiceAccountName, "*")); first != nil && first.Name != a.Name && first.Spec.ServiceAccountName == a.Spec.ServiceAccountName {
+	if first := association.NewSet(all).Of(
+		a.Namespace, strings.TrimSuffix(a.Spec.ServiceAccountName, "*"),
+	); first != nil && first.Name != a.Name && first.Spec.ServiceAccountName == a.Spec.ServiceAccountName {
 		return yes("OlderPattern", fmt.Sprintf("association %s has the same pattern and is older", first.Name))
 	}
 	return no("Preferred", "no other association has this pattern and is older")
@@ -266,11 +270,19 @@ func (r *Reconciler) tell(before, after *v1alpha1.PodIdentityAssociation) {
 			continue
 		}
 		kind := corev1.EventTypeNormal
-		if bad := condition.Type == conditionShadowed; condition.Status == metav1.ConditionFalse && !bad || condition.Status == metav1.ConditionTrue && bad {
+		if bad := condition.Type == conditionShadowed; condition.Status == metav1.ConditionFalse && !bad ||
+			condition.Status == metav1.ConditionTrue && bad {
 			kind = corev1.EventTypeWarning
 		}
-		r.Events.Eventf(after, nil, kind, condition.Reason, condition.Type, "%s is %s: %s", condition.Type, condition.Status, condition.Message)
-		r.Log.Info("association changed", "association", types.NamespacedName{Namespace: after.Namespace, Name: after.Name}.String(), "condition", condition.Type, "status", string(condition.Status), "reason", condition.Reason, "message", condition.Message)
+		r.Events.Eventf(
+			after, nil, kind, condition.Reason, condition.Type, "%s is %s: %s", condition.Type, condition.Status,
+			condition.Message,
+		)
+		r.Log.Info(
+			"association changed", "association",
+			types.NamespacedName{Namespace: after.Namespace, Name: after.Name}.String(), "condition", condition.Type,
+			"status", string(condition.Status), "reason", condition.Reason, "message", condition.Message,
+		)
 	}
 }
 

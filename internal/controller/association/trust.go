@@ -106,21 +106,34 @@ func (t *judged) by(role arn.Role, text string) verdict {
 	for _, statement := range document.Outline() {
 		for _, key := range statement.Keys {
 			if !t.knows(key) {
-				return unknown("DependsOnPod", fmt.Sprintf("the trust policy of %s asks for %s, which is known only when a pod asks", role.ARN(), key))
+				return unknown(
+					"DependsOnPod",
+					fmt.Sprintf(
+						"the trust policy of %s asks for %s, which is known only when a pod asks", role.ARN(), key,
+					),
+				)
 			}
 		}
 	}
 	policies := &policy.Policies{Trust: document}
 	if t.principal.Kind == policy.RoleSession || t.principal.Kind == policy.User {
 		// What the caller's own policies say is not asked here.
-		all, err := policy.Parse(policy.Identity, "all", []byte(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}`))
+		all, err := policy.Parse(
+			policy.Identity, "all",
+			[]byte(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}`),
+		)
 		if err != nil {
 			return unknown("Unread", err.Error())
 		}
 		policies.Identity = []*policy.Policy{all}
 	}
 	t.AddContext(t.context)
-	request := &policy.Request{Principal: t.principal, Resource: role.ARN().String(), ResourceAccount: role.Account, Context: t.context}
+	request := &policy.Request{
+		Principal:       t.principal,
+		Resource:        role.ARN().String(),
+		ResourceAccount: role.Account,
+		Context:         t.context,
+	}
 	explained := policy.ExplainAll(request, t.Actions(), policies)
 	if explained.Decision == policy.Allowed.String() {
 		return yes("Allows", explained.Summary())
@@ -134,7 +147,9 @@ func (t *judged) by(role arn.Role, text string) verdict {
 
 func (t *judged) knows(key string) bool {
 	key = strings.ToLower(key)
-	return !t.open[key] && slices.ContainsFunc(t.known, func(known string) bool { return strings.HasPrefix(key, known) })
+	return !t.open[key] && slices.ContainsFunc(
+		t.known, func(known string) bool { return strings.HasPrefix(key, known) },
+	)
 }
 
 const (
@@ -147,18 +162,26 @@ const (
 func judge(plane *sessionplan.Plane, call *sessionplan.Call, role arn.Role) (t *judged, missing string) {
 	t = &judged{
 		Taking: policy.Taking{
-			Action: "sts:" + string(call.Operation), SessionName: call.Name.Value, ExternalID: call.ExternalID, SourceIdentity: call.SourceIdentity.Value,
+			Action:         "sts:" + string(call.Operation),
+			SessionName:    call.Name.Value,
+			ExternalID:     call.ExternalID,
+			SourceIdentity: call.SourceIdentity.Value,
 		},
 		context: policy.NewContext().
-			Set("aws:RequestedRegion", plane.Cluster.Region).Set("aws:SecureTransport", "true").Set("aws:ResourceAccount", role.Account),
+			Set(
+				"aws:RequestedRegion", plane.Cluster.Region,
+			).Set("aws:SecureTransport", "true").Set("aws:ResourceAccount", role.Account),
 		open: map[string]bool{sessionNameKey: call.Name.Open, sourceIdentityKey: call.SourceIdentity.Open},
 		known: []string{
-			requestTagKeys, "aws:tagkeys", "sts:transitivetagkeys", "sts:externalid", sessionNameKey, sourceIdentityKey, "sts:roleauthorizedbyidp",
+			requestTagKeys, "aws:tagkeys", "sts:transitivetagkeys", "sts:externalid", sessionNameKey, sourceIdentityKey,
+			"sts:roleauthorizedbyidp",
 			"aws:sourcearn", "aws:sourceaccount", "aws:requestedregion", "aws:securetransport", "aws:resourceaccount",
 		},
 	}
 	for _, tag := range call.Tags {
-		t.Tags, t.TransitiveKeys = append(t.Tags, policy.Tag{Key: tag.Key, Value: tag.Value}), append(t.TransitiveKeys, tag.Key)
+		t.Tags, t.TransitiveKeys = append(
+			t.Tags, policy.Tag{Key: tag.Key, Value: tag.Value},
+		), append(t.TransitiveKeys, tag.Key)
 		if tag.Open {
 			t.open[requestTagKeys+strings.ToLower(tag.Key)] = true
 		}
@@ -195,7 +218,9 @@ func (t *judged) calledBy(plane *sessionplan.Plane, caller *sessionplan.Caller, 
 		if caller.Issuer == "" {
 			return "the issuer of the tokens is not known here: --issuer says it"
 		}
-		id, provider := arn.IssuerID(caller.Issuer), arn.OIDCProvider(role.Partition, role.Account, caller.Issuer).String()
+		id, provider := arn.IssuerID(caller.Issuer), arn.OIDCProvider(
+			role.Partition, role.Account, caller.Issuer,
+		).String()
 		t.principal = policy.Principal{Kind: policy.WebIdentity, ARN: provider, UserID: provider, Account: role.Account}
 		t.context.Set(id+":sub", caller.Subject).Set(id+":aud", caller.Audience)
 		// A minted token names the one role that it is for.
