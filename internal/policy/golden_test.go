@@ -61,7 +61,10 @@ var knowledge = []struct {
 
 // pairRows are statements beside each other.
 func pairRows() []lintRow {
-	const read, all = `{'Effect':'Allow','Action':'s3:Get*','Resource':'arn:aws:s3:::b/*'`, `{'Effect':'Allow','Action':'s3:*','Resource':'*'`
+	const (
+		read = `{'Effect':'Allow','Action':'s3:Get*','Resource':'arn:aws:s3:::b/*'`
+		all  = `{'Effect':'Allow','Action':'s3:*','Resource':'*'`
+	)
 	to := func(principal, rest string) string {
 		return `{'Effect':'Allow','Principal':` + principal + `,'Action':'s3:*'` + rest + `}`
 	}
@@ -322,7 +325,8 @@ func scenes(t *testing.T) []scene {
 		add(who.name+", with much that was not read", get(who.Principal), policy.Policies{
 			Identity: list(of(policy.Identity, yes)),
 			Unread: []policy.Kind{
-				policy.Identity, policy.Boundary, policy.Session, policy.Trust, policy.Resource, policy.SCP, policy.RCP, policy.Endpoint,
+				policy.Identity, policy.Boundary, policy.Session, policy.Trust,
+				policy.Resource, policy.SCP, policy.RCP, policy.Endpoint,
 			},
 		})
 		add(who.name+", at a key", policy.Request{
