@@ -153,6 +153,85 @@ func pairRows() []lintRow {
 	return rows
 }
 
+// laterRows are documents in which what is wrong comes behind what is not, or beside
+// another fault.
+func laterRows() []lintRow {
+	var rows []lintRow
+	for _, text := range []string{
+		`'StringEquals':{'aws:RequestedRegion':'x','h.example/p:sub':'system:serviceaccount:a/b'}`,
+		`'StringEqualsIfExists':{'h.example/p:amr':'x','h.example/p:aud':'y','h.example/p:sub':'z'}`,
+		`'StringEquals':{'h.example/p:sub':['<X>','system:serviceaccounts:a:b','a/b','system:serviceaccount:b:a']}`,
+		`'StringEquals':{'h.example/p:sub':['a:b','c:d']}`,
+		`'StringNotEquals':{'h.example/p:sub':'a:b','h.example/p:aud':'sts.amazonaws.co'}`,
+		`'StringEqualsIgnoreCase':{'h.example/p:sub':'a:b','h.example/p:aud':'sts.amazonaws.co'}`,
+		`'StringLike':{'h.example/p:sub':'system:serviceaccount:a:b','h.example/p:aud':['sts*','sts.amazonaws.com',` +
+			`'https://sts.amazonaws.co','sts.amazonaw.c','sts.amazona.c']}`,
+		`'StringEquals':{'h.example/p:sub':'system:serviceaccount:a:b','h.example/p:aud':[]}`,
+		`'StringEquals':{'h.example/p:sub':['system:serviceaccount:a:b','x']},'StringLike':{` +
+			`'h.example/p:sub':'system:serviceaccount:a:*','h.example/p:aud':'*'}`,
+		`'StringEquals':{'h.example/p:sub':'x'},'StringLike':{'h.example/p:sub':'system:serviceaccount:a:*'}`,
+		`'StringLike':{'h.example/p:sub':'system:serviceaccount:a:b'},'StringEquals':{'h.example/p:aud':'x',` +
+			`'h.example/p:sub':'system:serviceaccount:a:b'}`,
+		`'StringEquals':{'h.example/p:sub':'system:serviceaccount:a:b*'},'StringNotEquals':{'h.example/p:sub':'x*'}`,
+		`'StringEquals':{'h.example/p:sub':'<SUB>','aws:SourceArn':'<ARN>','aws:SourceAccount':'<ID>'}`,
+		`'StringEquals':{'h.example/p:sub':['<SUB>','<OTHER>'],'h.example/p:aud':'<AUD>'}`,
+		`'ForAllValues:StringEquals':{'aws:x':'a','sts:x':'b','x:y':'c'},'Null':{'b:c':'true','x:y':'false'}`,
+		`'ForAllValues:StringLike':{'x:y':'c'},'ForAllValues:StringEquals':{'x:z':'c'},'Null':{'x:z':'true'}`,
+		`'StringEquals':{},'Nope':{},'StringLike':{}`,
+		`'Null':{'aws:TagKeys':'*'},'NumericEquals':{'h.example/p:exp':'1'}`,
+	} {
+		rows = append(rows, lintRow{name: "later: " + text, kind: policy.Trust, text: webLint(text)})
+	}
+	const placeholders = `'Principal':{'Federated':['arn:aws:iam::<ACCOUNT>:oidc-provider/<ISSUER>',` +
+		`'arn:aws:iam::<ACCOUNT>:oidc-provider/h.example/p']},` +
+		`'Action':'sts:AssumeRoleWithWebIdentity'`
+	services := `'Principal':{'Service':'ec2.amazonaws.com'},'Action':'sts:AssumeRole','Condition':{'IpAddress':{` +
+		`'aws:SourceIp':'10.0.0.0/8'}}`
+	for _, text := range []string{
+		doc(`{'Effect':'Allow',` + placeholders + `}`),
+		doc(`{'Effect':'Allow',` + strings.Replace(placeholders, "<ISSUER>", "h.example/q",
+			1) + `,'Condition':{'StringEquals':{'h.example/p:sub':'<SUB>'}}}`),
+		doc(`{'Effect':'Allow',` + services + `}`),
+		doc(`{'Effect':'Allow',` + strings.Replace(services, `'ec2.amazonaws.com'`,
+			`'ec2.amazonaws.com','AWS':'111122223333'`, 1) + `}`),
+		doc(`{'Effect':'Deny',`+web+`,'Condition':{'StringLike':{'h.example/p:sub':'system:serviceaccount:a:*'}}}`,
+			`{'Effect':'Allow',`+web+`,'Condition':{`+goodConds+`}}`),
+		doc(`{'Effect':'Allow','Principal':{'Service':'ec2.amazonaws.com'},'Action':'sts:AssumeRole'}`,
+			`{'Effect':'Deny','Principal':{'AWS':'*'},'Action':'sts:*'}`,
+			`{'Effect':'Allow',`+web+`}`),
+		doc(`{'Effect':'Allow','Principal':{'Federated':'arn:aws:iam::111122223333:oidc-provider/h.example/p',` +
+			`'Service':'ec2.amazonaws.com'},'Action':['sts:AssumeRole','sts:TagSession']}`),
+		doc(`{'Effect':'Allow','Principal':{'Federated':'arn:aws:iam::111122223333:oidc-provider/h.example/p'},` +
+			`'Action':'sts:AssumeRole'}`),
+		doc(`{'Effect':'Allow','Principal':{'Federated':'arn:aws:iam::444455556666:oidc-provider/h.example/p'},`+
+			`'Action':'sts:AssumeRoleWithWebIdentity','Condition':{`+goodConds+`}}`,
+			`{'Effect':'Allow',`+web+`,'Condition':{`+strings.ReplaceAll(goodConds, "a:b", "c:d")+`}}`),
+	} {
+		rows = append(rows, lintRow{name: "later: " + text, kind: policy.Trust, text: text})
+	}
+	for _, text := range []string{
+		allow(`'Action':['sts:*'],'Resource':'*','Condition':{'NumericEquals':{'sts:DurationSeconds':'1'}}`),
+		allow(`'Action':['sts:AssumeRole'],'Resource':'*','Condition':{'NumericEquals':{'sts:DurationSeconds':'1'}}`),
+		allow(`'Action':['sts:AssumeRole','s3:*'],'Resource':'*','Condition':{'NumericEquals':{` +
+			`'sts:DurationSeconds':'1'}}`),
+		allow(`'NotAction':['sts:AssumeRole'],'Resource':'*','Condition':{'NumericEquals':{'sts:DurationSeconds':'1'}}`),
+		allow(`'Action':'*','Resource':'*','Condition':{'NumericEquals':{'sts:DurationSeconds':'1'}}`),
+		allow(`'Action':'s3:*','Resource':[null,'arn:aws:s3:::b/${aws:username}/${aws:PrincipalTag/t,\'x*\'}']`),
+		allow(`'Action':'s3:*','Resource':['arn:aws:s3:::b','*',null]`),
+		allow(`'Action':'s3:*','Resource':'arn:aws:s3:::b/${aws:username}-${ x}-${y'`),
+		allow(`'Action':'s3:*','Resource':'arn:aws:s3:::b/${*}${?}${$}${aws:username}'`),
+		allow(`'NotAction':'s3:*','Resource':'*'`),
+		allow(`'Action':['iam:PassRole','*'],'Resource':['arn:aws:iam::111122223333:role/*','*']`),
+		doc(`{'Effect':'Deny','Action':'iam:PassRole','Resource':'*'}`),
+		allow(`'Action':['s3:<A>','ec3:X','s3x:Y','xs3:Z','s:Get'],'Resource':['<A>','arn:aws:s3:::<BUCKET>']`),
+		condition(`'StringEquals':{'a:b':'<V>','c:d':['<W>','x','${aws:username, \'*\'}']}`),
+		condition(`'StringEquals':{'a:b':'x*${aws:username}'},'BoolIfExists':{'aws:MultiFactorAuthPresent':'true'}`),
+	} {
+		rows = append(rows, lintRow{name: "later: " + text, text: strings.ReplaceAll(text, `\"`, `\u0027`)})
+	}
+	return rows
+}
+
 // TestWhatLintSays holds each finding of each document of the tests here, with its
 // place, its words and the edit or command it suggests, by what is known.
 func TestWhatLintSays(t *testing.T) {
@@ -162,6 +241,7 @@ func TestWhatLintSays(t *testing.T) {
 		rows = append(rows, lintRow{name: "role: " + roleRows[i].name, kind: policy.Trust, text: roleRows[i].text})
 	}
 	rows = append(rows, pairRows()...)
+	rows = append(rows, laterRows()...)
 	var out strings.Builder
 	for _, row := range rows {
 		text := strings.ReplaceAll(row.text, "'", `"`)
@@ -348,6 +428,29 @@ func scenes(t *testing.T) []scene {
 			Identity: list(of(policy.Identity, never)),
 		})
 	}
+	web := policy.Request{
+		Principal: oidc,
+		Action:    "sts:AssumeRoleWithWebIdentity",
+		Resource:  roleT,
+		Context:   token("sts.amazonaws.com"),
+	}
+	federation := `'Principal':{'Federated':'` + provider + `'}`
+	deny := `{'Effect':'Deny',` + federation + `,'Action':'sts:*','Condition':{'StringEquals':{'` + keys +
+		`:sub':'x'}}}`
+	add("a token, behind a Deny that does not apply", web, policy.Policies{
+		SCP: [][]*policy.Policy{{of(policy.SCP, silent)}},
+		Trust: of(policy.Trust, deny, `{'Effect':'Allow',`+federation+`,'Action':'sts:AssumeRoleWithWebIdentity',`+
+			`'Condition':{'StringEquals':{'`+keys+`:sub':'x'}}}`),
+	})
+	add("a token, and actions that do not cover it", web, policy.Policies{
+		Trust: of(policy.Trust,
+			`{'Effect':'Allow',`+federation+`,'Action':['sts:TagSession','sts:AssumeRole','sts:SetSourceIdentity']}`),
+	})
+	add("a token, and one of three actions that covers it", web, policy.Policies{
+		Trust: of(policy.Trust,
+			`{'Effect':'Allow',`+federation+
+				`,'Action':['sts:AssumeRole','sts:AssumeRoleWithWebIdentity','sts:AssumeRole']}`),
+	})
 	condition := func(text string) *policy.Policy {
 		return of(policy.Identity,
 			`{'Effect':'Allow','Action':'s3:*','Resource':['arn:aws:s3:::x/${aws:PrincipalTag/t}',`+
