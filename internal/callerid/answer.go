@@ -85,14 +85,14 @@ func printable(text string) string {
 	}, text)
 }
 
-var errTwice = errors.New("a member is there twice")
+var errTwice = errors.New("a member is repeated")
 
 // readObject reads one JSON value into texts, named by objects within objects. No
 // object may have a member twice: who reads the other one would see another answer.
 func readObject(text []byte, into map[string]any) error {
 	reader := rawjson.NewReader(text)
 	if reader.Kind() != '{' {
-		return errors.New("it is no JSON object")
+		return errors.New("it is not a JSON object")
 	}
 	if err := readMembers(reader, into); err != nil {
 		return err

@@ -51,8 +51,8 @@ type Presigned struct {
 	AccessKeyID string
 	// Date is when it was signed.
 	Date time.Time
-	// Query is what follows the ? of the URL, byte for byte. Whoever has it has the
-	// token.
+	// Query is what follows the ? of the URL, byte for byte. Whoever holds it holds
+	// the token.
 	Query     credential.Secret
 	partition string
 }

@@ -42,8 +42,8 @@ func (p Policy) regionOf(host string) (string, error) {
 	return region, nil
 }
 
-// isLabel reports whether a text is one label of a host name. Upper case is one as
-// well: the host is refused for it then.
+// isLabel reports whether a text is one label of a host name. Upper case passes here:
+// the host is refused for it later.
 func isLabel(text string) bool {
 	for i := range len(text) {
 		c := text[i]

@@ -29,7 +29,7 @@ type Identity struct {
 	// UserID is IAM's, which no later identity of the same name has; of a session it
 	// is the role's.
 	UserID string
-	// SessionName is chosen by whoever takes the role; empty for all but roles.
+	// SessionName is chosen by whoever assumes the role; empty except for roles.
 	SessionName string
 	// AccessKeyID is of the credentials that signed, STSEndpoint the host asked.
 	AccessKeyID, STSEndpoint string
@@ -70,7 +70,7 @@ func Canonical(text string) (canonical arn.ARN, kind Kind, err error) {
 		}
 		return arn.ARN{Partition: a.Partition, Service: "iam", Account: a.Account, Resource: "role/" + rest[:last]}, AssumedRole, nil
 	}
-	return invalid("it is no user, role or session")
+	return invalid("it is not a user, role or session")
 }
 
 // identify takes the members of an answer together, and refuses what contradicts

@@ -26,8 +26,8 @@ type Policy struct {
 }
 
 const (
-	// unprefixed is the longest of what is no token that is worth a look: the limit of
-	// servers before STS's session tokens grew.
+	// unprefixed is the longest text without the prefix that is looked at: the limit
+	// of servers before STS's session tokens grew.
 	unprefixed      = 4096
 	defaultMaxBytes = 16 << 10
 	defaultSkew     = 15 * time.Minute
@@ -226,8 +226,8 @@ func indexOf(folded string) int {
 	return -1
 }
 
-// isPlain reports whether a text can stand in a request line as it is, and holds no
-// separator that some servers know and others do not.
+// isPlain reports whether a string can stand in a request line unescaped, and has no
+// separator that only some servers know.
 func isPlain(text string) bool {
 	for i := range len(text) {
 		if text[i] <= ' ' || text[i] >= 0x7f || text[i] == ';' {

@@ -31,7 +31,8 @@ func TestKeysThatAreNeverPresent(t *testing.T) {
 		{"a claim of another issuer", "other.example/id/a1:email_verified", web, ""},
 		{"a claim, by a user", issuer + ":email_verified", user, ""},
 	} {
-		if got := neverPresent(row.key, row.request); !strings.Contains(got, row.want) || (got == "") != (row.want == "") {
+		if got := neverPresent(row.key, row.request); !strings.Contains(got, row.want) ||
+			(got == "") != (row.want == "") {
 			t.Errorf("%s: %q, want %q", row.name, got, row.want)
 		}
 	}
@@ -85,11 +86,32 @@ func TestPrincipalNotes(t *testing.T) {
 		want            string
 	}{
 		{"an id", "AWS", "AIDANOBODYNOBODY1234", user, "the unique id of"},
-		{"its issuer in another account", "Federated", "arn:aws:iam::999922223333:oidc-provider/h.example/a", web, "registered in account 999922223333"},
+		{
+			name:   "its issuer in another account",
+			key:    "Federated",
+			text:   "arn:aws:iam::999922223333:oidc-provider/h.example/a",
+			caller: web,
+			want:   "registered in account 999922223333",
+		},
 		{"its issuer in this account", "Federated", providers + "h.example/a", web, ""},
-		{"another issuer in another account", "Federated", "arn:aws:iam::999922223333:oidc-provider/other.test/b", web, ""},
-		{"its issuer in another account, for a user", "Federated", "arn:aws:iam::999922223333:oidc-provider/h.example/a", user, ""},
-		{"its issuer in another account, as AWS", "AWS", "arn:aws:iam::999922223333:oidc-provider/h.example/a", web, ""},
+		{
+			name:   "another issuer in another account",
+			key:    "Federated",
+			text:   "arn:aws:iam::999922223333:oidc-provider/other.test/b",
+			caller: web,
+		},
+		{
+			name:   "its issuer in another account, for a user",
+			key:    "Federated",
+			text:   "arn:aws:iam::999922223333:oidc-provider/h.example/a",
+			caller: user,
+		},
+		{
+			name:   "its issuer in another account, as AWS",
+			key:    "AWS",
+			text:   "arn:aws:iam::999922223333:oidc-provider/h.example/a",
+			caller: web,
+		},
 		{"anybody, for a token", "AWS", "*", web, "does not admit tokens"},
 		{"anybody, for a user", "AWS", "*", user, ""},
 		{"its role in capitals", "AWS", "arn:aws:iam::111122223333:role/APP", session, "letter case"},
@@ -97,7 +119,8 @@ func TestPrincipalNotes(t *testing.T) {
 		{"itself in capitals", "AWS", "arn:aws:iam::111122223333:user/ALICE", user, "letter case"},
 	} {
 		got := principalNote(&principalEntry{key: row.key, text: row.text}, &row.caller)
-		if row.want == "" && (strings.Contains(got, "registered in") || strings.Contains(got, "admit tokens")) || !strings.Contains(got, row.want) {
+		if row.want == "" && (strings.Contains(got, "registered in") || strings.Contains(got, "admit tokens")) ||
+			!strings.Contains(got, row.want) {
 			t.Errorf("%s: %q, want %q", row.name, got, row.want)
 		}
 	}
@@ -109,10 +132,38 @@ func TestFirstDifferentPart(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct{ name, pattern, resource, part, wanted, got string }{
 		{"the resource", "arn:aws:s3:::bkt/a", "arn:aws:s3:::bkt/b", "resource", "bkt/a", "bkt/b"},
-		{"the account, and the resource", "arn:aws:sns:*:1*:a", "arn:aws:sns:eu-west-1:222233334444:b", "account", "1*", "222233334444"},
-		{"the region in capitals", "arn:aws:sns:EU-WEST-1:1*:a", "arn:aws:sns:eu-west-1:111122223333:b", "resource", "a", "b"},
-		{"the service in capitals", "arn:aws:SNS:eu-west-1:1*:a", "arn:aws:sns:eu-west-1:111122223333:b", "resource", "a", "b"},
-		{"the partition in capitals", "arn:AWS:sns:eu-west-1:1*:a", "arn:aws:sns:eu-west-1:111122223333:b", "resource", "a", "b"},
+		{
+			name:     "the account, and the resource",
+			pattern:  "arn:aws:sns:*:1*:a",
+			resource: "arn:aws:sns:eu-west-1:222233334444:b",
+			part:     "account",
+			wanted:   "1*",
+			got:      "222233334444",
+		},
+		{
+			name:     "the region in capitals",
+			pattern:  "arn:aws:sns:EU-WEST-1:1*:a",
+			resource: "arn:aws:sns:eu-west-1:111122223333:b",
+			part:     "resource",
+			wanted:   "a",
+			got:      "b",
+		},
+		{
+			name:     "the service in capitals",
+			pattern:  "arn:aws:SNS:eu-west-1:1*:a",
+			resource: "arn:aws:sns:eu-west-1:111122223333:b",
+			part:     "resource",
+			wanted:   "a",
+			got:      "b",
+		},
+		{
+			name:     "the partition in capitals",
+			pattern:  "arn:AWS:sns:eu-west-1:1*:a",
+			resource: "arn:aws:sns:eu-west-1:111122223333:b",
+			part:     "resource",
+			wanted:   "a",
+			got:      "b",
+		},
 		{"the resource in capitals", "arn:aws:sns:*:*:A", "arn:aws:sns:eu-west-1:111122223333:a", "resource", "A", "a"},
 		{"the account in capitals", "arn:aws:sns:*:X:a", "arn:aws:sns:eu-west-1:x:a", "account", "X", "x"},
 		{"the partition", "arn:aws-cn:s3:::bkt", "arn:aws:s3:::bkt", "partition", "aws-cn", "aws"},

@@ -85,7 +85,7 @@ func Parse(text []byte) ([]*Case, error) {
 		return nil, errors.Join(strict...)
 	}
 	if file.Cases == nil {
-		return nil, errors.New(`there is no member "cases"`)
+		return nil, errors.New(`the member "cases" is missing`)
 	}
 	if i := slices.Index(file.Cases, nil); i >= 0 {
 		return nil, fmt.Errorf("case %d is null", i+1)
@@ -163,7 +163,7 @@ func (r *Request) read() (*policy.Request, error) {
 		}
 		var many []string
 		if err := json.Unmarshal(raw, &many); err != nil {
-			return nil, fmt.Errorf("context: %q must be a text or a list of texts", key)
+			return nil, fmt.Errorf("context: %q must be a string or a list of strings", key)
 		}
 		if len(many) == 1 {
 			request.Context.Set(key, many[0]) // its definition says whether it is a list
@@ -171,7 +171,7 @@ func (r *Request) read() (*policy.Request, error) {
 			request.Context.SetMulti(key, many)
 		}
 		if many == nil {
-			return nil, fmt.Errorf("context: %q must be a text or a list of texts", key)
+			return nil, fmt.Errorf("context: %q must be a string or a list of strings", key)
 		}
 	}
 	Identify(request)
@@ -251,7 +251,7 @@ func PrincipalOf(text string) (policy.Principal, error) {
 	case parsed.Service == "iam" && (kind == "oidc-provider" || kind == "saml-provider") && rest != "":
 		p.Kind, p.UserID = policy.WebIdentity, text
 	default:
-		return p, fmt.Errorf("principal: %q is no user, role, session, provider or root user", text)
+		return p, fmt.Errorf("principal: %q is not a user, role, session, provider or root user", text)
 	}
 	return p, nil
 }

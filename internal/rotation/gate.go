@@ -141,7 +141,7 @@ func (s State) note(facts Facts) State {
 	if s.Phase == Published && s.SeenAt.IsZero() && both {
 		s.SeenAt = facts.Now
 	}
-	// Whoever lost a key from the published set meanwhile waits anew: caches
+	// A key that meanwhile dropped out of the published set waits anew: caches
 	// may have taken the poorer set.
 	if s.Phase == Published && !s.SeenAt.IsZero() && facts.PublishedErr == nil && !both {
 		s.SeenAt = time.Time{}

@@ -16,7 +16,7 @@ import (
 )
 
 // AWS CLI and boto3 still presign URLs of S3 with Signature Version 2 in the
-// older regions, us-east-1 among them, unless they are told otherwise.
+// older regions, us-east-1 among them, unless told otherwise.
 
 // subresources are the parameters that an old signature covers.
 var subresources = []string{

@@ -105,7 +105,7 @@ func (r *Request) unitNames(where string) []string {
 	return names
 }
 
-// eks trusts EKS to take the role for pods of some clusters (spec podidentity §15).
+// eks trusts EKS to assume the role for pods of some clusters (spec podidentity §15).
 func (r *Request) eks() form {
 	return form{
 		units: prefixed("pods with an association in ", r.EKSClusters),
@@ -229,7 +229,7 @@ func values(texts []string) string {
 	return "[" + strings.Join(quoted, ",") + "]"
 }
 
-// quote writes a text of which plainValue holds, or that has only wildcards
+// quote writes a string for which plainValue holds, or that has only wildcards
 // besides: nothing in it needs to be escaped.
 func quote(text string) string { return `"` + text + `"` }
 

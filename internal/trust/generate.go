@@ -170,7 +170,7 @@ func (r *Request) notes() []string {
 		notes = append(notes, "the tokens' session tags are allowed by sts:TagSession; which tags they are the issuer alone decides")
 	}
 	if len(r.EKSClusters) > 0 {
-		notes = append(notes, "EKS takes the role for whatever pods its associations name: the service accounts are theirs to choose")
+		notes = append(notes, "EKS assumes the role for whatever pods its associations name: they choose the service accounts")
 	}
 	if r.Target != nil {
 		notes = append(notes, "the policy of "+r.Target.SourceRoleARN+" must allow sts:AssumeRole and sts:TagSession on this role")

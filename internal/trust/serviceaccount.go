@@ -68,16 +68,16 @@ func (s ServiceAccount) Hazard() string {
 	delimited := strings.HasSuffix(strings.TrimRight(s.Namespace, "*?"), "-")
 	switch {
 	case strings.Trim(s.Namespace, "*?") == "":
-		return "every namespace is covered: whoever may create a namespace gets the role"
+		return "every namespace is covered: anyone who can create a namespace gets the role"
 	case glob.IsPattern(s.Namespace) && !delimited:
 		other := strings.NewReplacer("*", "dmin", "?", "x").Replace(s.Namespace)
-		return "the namespace's pattern has no delimiter before its wildcard: " + other + " is covered too, and whoever may create such a namespace gets the role"
+		return "the namespace's pattern has no delimiter before its wildcard: " + other + " is covered too, and anyone who can create such a namespace gets the role"
 	case glob.IsPattern(s.Namespace):
-		return "several namespaces are covered: whoever may create one that fits gets the role"
+		return "several namespaces are covered: anyone who can create one that fits gets the role"
 	case strings.Trim(s.Name, "*?") == "" && slices.Contains(sharedNamespaces, s.Namespace):
 		return "the namespace " + s.Namespace + " is shared: everything that anybody runs there gets the role"
 	case glob.IsPattern(s.Name) && slices.Contains(sharedNamespaces, s.Namespace):
-		return "the namespace " + s.Namespace + " is shared: whoever may create a service account there gets the role"
+		return "the namespace " + s.Namespace + " is shared: anyone who can create a service account there gets the role"
 	}
 	return ""
 }

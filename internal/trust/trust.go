@@ -10,7 +10,7 @@
 //     for, and nobody else
 //   - mend.go applies what lint suggests
 //
-// It does no I/O: issuers are read, and roles are written, by whoever asks.
+// It does no I/O: the caller reads issuers and writes roles.
 package trust
 
 import (
@@ -36,7 +36,7 @@ const (
 // DefaultAudience is what AWS's own webhook mounts and EKS registers.
 const DefaultAudience = "sts.amazonaws.com"
 
-// Request says who may take the role. Of the forms at least one must be given;
+// Request says who may assume the role. Of the forms at least one must be given;
 // several in one document are a migration.
 type Request struct {
 	// Account owns the role, 12 digits; Partition is its. If that is empty it is
@@ -52,7 +52,7 @@ type Request struct {
 	Audience string
 	// Tagged: the tokens carry session tags, so sts:TagSession is allowed too.
 	Tagged bool
-	// EKSClusters are ARNs of EKS clusters whose Pod Identity may take the role.
+	// EKSClusters are ARNs of EKS clusters whose Pod Identity may assume the role.
 	EKSClusters []string
 	Broker      *Broker
 	Target      *Target
@@ -127,7 +127,7 @@ func (r *Request) check() (*Request, error) {
 		return nil, fault.New(fault.Usage, "nobody to trust: no issuer, EKS cluster, broker or source role").
 			Hint("add --oidc-provider-arn ARN, --discovery URL or --issuer URL, or --pod-identity")
 	case len(c.ServiceAccounts) > 0 && len(c.Issuers) == 0 && c.Broker == nil && c.Target == nil:
-		return nil, fault.New(fault.Usage, "EKS takes a role for the pods of its associations, so the policy cannot name service accounts").
+		return nil, fault.New(fault.Usage, "EKS assumes a role for the pods of its associations, so the policy cannot name service accounts").
 			Hint("leave them out: aws eks create-pod-identity-association says who gets the role")
 	case c.Broker != nil && c.Target != nil:
 		return nil, fault.New(fault.Usage, "a role is taken by a broker or by an association's own role, not by both: what one must say would not bind the other")
@@ -151,7 +151,7 @@ func (r *Request) check() (*Request, error) {
 	return &c, c.checkForms()
 }
 
-// plainValue reports a text that means itself in a policy.
+// plainValue reports whether a string stands for itself in a policy.
 func plainValue(text string) bool {
 	return text != "" && len(text) <= 255 && !strings.ContainsAny(text, `*?"\<>`) && !strings.Contains(text, "${") &&
 		!strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r >= 0x7f })
@@ -159,7 +159,7 @@ func plainValue(text string) bool {
 
 func (r *Request) checkServiceAccounts() error {
 	if len(r.ServiceAccounts) == 0 && (len(r.Issuers) > 0 || r.Broker != nil || r.Target != nil) {
-		return fault.New(fault.Usage, "no service account named: every workload of the issuer could take the role").Hint("--service-account NAMESPACE/NAME, which may be repeated")
+		return fault.New(fault.Usage, "no service account named: every workload of the issuer could assume the role").Hint("--service-account NAMESPACE/NAME, which may be repeated")
 	}
 	var unique []ServiceAccount
 	for _, one := range r.ServiceAccounts {
