@@ -11,12 +11,14 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"syscall"
@@ -33,7 +35,10 @@ func main() {
 	flag.IntVar(&c.top, "top", 10, "how long the lists are")
 	flag.Float64Var(&c.most, "most", 70, "MB that the program may have")
 	flag.Parse()
-	if err := c.run(); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := c.run(ctx)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "compare-start:", err)
 		os.Exit(1)
 	}
@@ -54,7 +59,7 @@ type program struct {
 	peak       []int64 // KiB
 }
 
-func (c *comparison) run() error {
+func (c *comparison) run(ctx context.Context) error {
 	if c.rounds < 1 || c.top < 1 {
 		return fmt.Errorf("-rounds and -top are at least 1")
 	}
@@ -76,7 +81,7 @@ func (c *comparison) run() error {
 	}
 	for round := range c.rounds + 1 { // by turns, so that all meet the same noise
 		for _, p := range programs {
-			if err := p.start(round > 0); err != nil {
+			if err := p.start(ctx, round > 0); err != nil {
 				return err
 			}
 		}
@@ -84,7 +89,7 @@ func (c *comparison) run() error {
 	if err := print(programs); err != nil {
 		return err
 	}
-	if err := c.printInit(programs[0].path); err != nil {
+	if err := c.printInit(ctx, programs[0].path); err != nil {
 		return err
 	}
 	if c.symbols != "" {
@@ -117,8 +122,8 @@ func (p *program) copyTo(dir string) error {
 }
 
 // start runs it to its end; the first run only warms up.
-func (p *program) start(counts bool) error {
-	cmd := exec.Command(p.path, "version") //nolint:gosec // what is measured is an argument of this program
+func (p *program) start(ctx context.Context, counts bool) error {
+	cmd := exec.CommandContext(ctx, p.path, "version") //nolint:gosec // what is measured is an argument of this program
 	before := time.Now()
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("%s version: %w", p.name, err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"debug/buildinfo"
 	"debug/elf"
 	"fmt"
@@ -16,8 +17,8 @@ import (
 )
 
 // printInit lists the packages that allocate most before main.
-func (c *comparison) printInit(path string) error {
-	cmd := exec.Command(path, "version") //nolint:gosec // what is measured is an argument of this program
+func (c *comparison) printInit(ctx context.Context, path string) error {
+	cmd := exec.CommandContext(ctx, path, "version") //nolint:gosec // what is measured is an argument of this program
 	all, err := inittrace.Run(cmd)
 	if err != nil {
 		return err

@@ -33,13 +33,15 @@ const (
 type Parameters struct {
 	endpoint, region string
 	as               aws.Credentials
+	now              func() time.Time
 }
 
 // NewParameters signs with credentials, at an endpoint.
-func NewParameters(endpoint, region string, as credential.AWS) *Parameters {
+func NewParameters(endpoint, region string, as credential.AWS, now func() time.Time) *Parameters {
 	return &Parameters{
 		endpoint: endpoint,
 		region:   region,
+		now:      now,
 		as: aws.Credentials{
 			AccessKeyID:     as.AccessKeyID,
 			SecretAccessKey: as.SecretKey.Reveal(),
@@ -87,7 +89,8 @@ func (p *Parameters) call(ctx context.Context, operation string, input any) ([]b
 	request.Header.Set("Content-Type", "application/x-amz-json-1.1")
 	request.Header.Set("X-Amz-Target", "AmazonSSM."+operation)
 	hash := sha256.Sum256(body)
-	if err := v4.NewSigner().SignHTTP(ctx, p.as, request, hex.EncodeToString(hash[:]), "ssm", p.region, time.Now()); err != nil {
+	signer := v4.NewSigner()
+	if err := signer.SignHTTP(ctx, p.as, request, hex.EncodeToString(hash[:]), "ssm", p.region, p.now()); err != nil {
 		return nil, err
 	}
 	client := http.Client{Timeout: parameterAttempt}
