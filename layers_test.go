@@ -54,6 +54,12 @@ var clusters = []string{
 // layers are listed from the inside out.
 var layers = []layer{
 	{
+		name: "the language", std: pure, closed: true,
+		rooms: []string{
+			"internal/lazyregexp",
+		},
+	},
+	{
 		name: "names and kinds", std: pure, closed: true,
 		rooms: []string{
 			"api/crds",
@@ -108,7 +114,13 @@ var layers = []layer{
 			"internal/issuer/plan",
 		},
 	},
-	{name: "one file", std: files, closed: true, rooms: []string{"internal/atomicfile"}},
+	{
+		name: "one file", std: files, closed: true,
+		rooms: []string{
+			"internal/atomicfile",
+			"internal/filelock",
+		},
+	},
 	{
 		name: "files", std: files, closed: true,
 		rooms: []string{
@@ -150,8 +162,8 @@ var layers = []layer{
 		// It knows AWS's names, policies and signatures as anybody may, and nothing of
 		// what the product does with them.
 		ours: []string{
-			"internal/arn", "internal/credential", "internal/fault", "internal/managedpolicy", "internal/policy",
-			"internal/sigv4", "internal/token", "internal/rawjson", "internal/obs", "internal/pki",
+			"internal/arn", "internal/credential", "internal/fault", "internal/lazyregexp", "internal/managedpolicy",
+			"internal/policy", "internal/sigv4", "internal/token", "internal/rawjson", "internal/obs", "internal/pki",
 			"internal/localaws/...",
 		},
 		rooms: []string{"internal/localaws/..."},
@@ -226,7 +238,7 @@ var exceptions = []struct {
 	{"internal/token", []string{"github.com/go-jose/go-jose/v4"}, true, "signatures of JWTs"},
 	{"internal/token", []string{"crypto/rand", "crypto/x509"}, true, "it makes keys, and reads them from PEM"},
 	{"internal/yamledit", []string{"go.yaml.in/yaml/v3"}, true, "it finds the place of an edit with a parser"},
-	{"internal/keystore", []string{"golang.org/x/sys/unix"}, true, "it locks its file"},
+	{"internal/filelock", []string{"golang.org/x/sys/unix"}, true, "locks are the kernel's"},
 	{"internal/manifest", []string{"go.yaml.in/yaml/v3", "sigs.k8s.io/yaml"}, true, "it edits YAML by position"},
 
 	{
@@ -268,7 +280,6 @@ var exceptions = []struct {
 	{"internal/broker/door", []string{"sigs.k8s.io/yaml"}, false, "its table of keys is YAML"},
 	{"internal/controller/association", []string{"sigs.k8s.io/controller-runtime/..."}, false, "it is a reconciler"},
 	{"internal/controller/issuer", []string{"sigs.k8s.io/controller-runtime/..."}, false, "it is a reconciler"},
-	{"internal/issuer/desk", []string{"github.com/gofrs/flock"}, false, "one works in the folder at a time"},
 	{"internal/issuer/desk", []string{"sigs.k8s.io/yaml"}, false, "its issuer.yaml is an Issuer"},
 	{
 		"internal/signer",

@@ -32,7 +32,7 @@ type PodIdentityAssociation struct {
 // +kubebuilder:validation:XValidation:rule="has(self.allowPatterns) && self.allowPatterns || !self.serviceAccountName.endsWith('*')",message="serviceAccountName is a name; patterns need allowPatterns: true"
 // +kubebuilder:validation:XValidation:rule="!has(self.externalID) || has(self.targetRoleARN) || (has(self.mode) && self.mode == 'BrokerRole')",message="externalID is sent only with sts:AssumeRole: with targetRoleARN, or in mode BrokerRole"
 // +kubebuilder:validation:XValidation:rule="!(has(self.disableSessionTags) && self.disableSessionTags) || (!has(self.sessionTags) && !has(self.omitTags))",message="sessionTags and omitTags have no meaning with disableSessionTags: true"
-// +kubebuilder:validation:XValidation:rule="!has(self.mode) || self.mode != 'PassThrough' || (!has(self.sessionTags) && !has(self.omitTags) && !has(self.sourceIdentity))",message="mode PassThrough takes the role with the pod's own token, which can carry neither session tags nor a source identity"
+// +kubebuilder:validation:XValidation:rule="!has(self.mode) || self.mode != 'PassThrough' || (!has(self.sessionTags) && !has(self.omitTags) && !has(self.sourceIdentity))",message="mode PassThrough assumes the role with the pod's own token, which can carry neither session tags nor a source identity"
 type PodIdentityAssociationSpec struct {
 	// ServiceAccountName is the account whose pods get the role. With
 	// allowPatterns it may end in a star, or be one.

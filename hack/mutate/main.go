@@ -38,8 +38,8 @@ import (
 // operators are gremlins' mutations, all of them: by default it leaves out what
 // policies are made of, && and ||.
 var operators = []string{
-	"arithmetic-base", "conditionals-boundary", "conditionals-negation", "increment-decrement", "invert-assignments", "invert-bitwise",
-	"invert-bwassign", "invert-logical", "invert-loopctrl", "invert-negatives", "remove-self-assignments",
+	"arithmetic-base", "conditionals-boundary", "conditionals-negation", "increment-decrement",
+	"invert-assignments", "invert-bitwise", "invert-bwassign", "invert-logical", "invert-loopctrl", "invert-negatives", "remove-self-assignments",
 }
 
 func main() {
@@ -105,7 +105,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	printTable(out, tallies)
 	if len(failed) > 0 {
-		return fmt.Errorf("less than %g %% killed, or a line of equivalent.txt too much: %s", *floor, strings.Join(failed, ", "))
+		return fmt.Errorf("less than %g %% killed, or a line of equivalent.txt too much: %s", *floor,
+			strings.Join(failed, ", "))
 	}
 	return nil
 }
@@ -120,7 +121,8 @@ func (t *tree) root() string { return filepath.Join(t.work, "tree") }
 
 // prepare copies what Git knows of, and puts this program before the real go.
 func (t *tree) prepare(ctx context.Context) error {
-	list, err := exec.CommandContext(ctx, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").Output()
+	list, err := exec.CommandContext(ctx, "git", "ls-files", "-z", "--cached", "--others",
+		"--exclude-standard").Output()
 	if err != nil {
 		return fmt.Errorf("git ls-files: %w", err)
 	}
@@ -244,7 +246,8 @@ func readReport(text []byte, folder, room string) ([]mutant, error) {
 
 func printTable(out io.Writer, tallies []*tally) {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "room\tmutants\tkilled\tof these hung\tsurvived\tnot covered\tequivalent\tkilled of the others\t")
+	fmt.Fprintln(table,
+		"room\tmutants\tkilled\tof these hung\tsurvived\tnot covered\tequivalent\tkilled of the others\t")
 	for _, t := range tallies {
 		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%.1f %%\t\n",
 			t.room, t.mutants, t.killed, len(t.hung), len(t.survived), len(t.notCovered), t.equivalent, t.percent())

@@ -50,7 +50,8 @@ func (l *list[T]) short(m int) bool {
 // none, and one that is named as equivalent does not count.
 func TestWhatCounts(t *testing.T) {
 	t.Parallel()
-	equivalents, err := parseEquivalents("# why\n\na/a.go f CONDITIONALS_BOUNDARY `x < y` both are the same\na/a.go gone INVERT_LOGICAL `x && y` no more\n")
+	equivalents, err := parseEquivalents("# why\n\na/a.go f CONDITIONALS_BOUNDARY `x < y` both are the same\na/a.go " +
+		"gone INVERT_LOGICAL `x && y` no more\n")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +67,8 @@ func TestWhatCounts(t *testing.T) {
 		of("x < 4", "NOT VIABLE"),
 	}, equivalents, true)
 	if got.mutants != 5 || got.killed != 2 || got.equivalent != 1 || got.percent() != 50 {
-		t.Errorf("%d mutants, %d killed, %d equivalent, %g %%; want 5, 2, 1 and 50", got.mutants, got.killed, got.equivalent, got.percent())
+		t.Errorf("%d mutants, %d killed, %d equivalent, %g %%; want 5, 2, 1 and 50", got.mutants, got.killed,
+			got.equivalent, got.percent())
 	}
 	if len(got.stale) != 1 || got.stale[0].function != "gone" {
 		t.Errorf("stale are %v, want the one that is not there", got.stale)

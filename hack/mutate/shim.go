@@ -48,7 +48,8 @@ func shim(args []string) int {
 	err := cmd.Run()
 	os.Stdout.Write(said.Bytes())
 	if failure, isFailure := errors.AsType[*exec.ExitError](err); isFailure {
-		if isTest && (strings.Contains(said.String(), "[build failed]") || strings.Contains(said.String(), "[setup failed]")) {
+		if isTest && (strings.Contains(said.String(),
+			"[build failed]") || strings.Contains(said.String(), "[setup failed]")) {
 			return notViable
 		}
 		return max(1, failure.ExitCode())
@@ -101,7 +102,8 @@ func coveredOf(profile string) (string, error) {
 		file, rest, _ := strings.Cut(line, ":")
 		var b block
 		var statements, runs int
-		if _, err := fmt.Sscanf(rest, "%d.%d,%d.%d %d %d", &b.from.line, &b.from.column, &b.to.line, &b.to.column, &statements, &runs); err != nil {
+		if _, err := fmt.Sscanf(rest, "%d.%d,%d.%d %d %d", &b.from.line, &b.from.column, &b.to.line, &b.to.column,
+			&statements, &runs); err != nil {
 			return "", fmt.Errorf("%q of the profile cannot be read: %w", line, err)
 		}
 		missed[file] = append(missed[file], block{})

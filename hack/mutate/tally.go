@@ -175,7 +175,8 @@ func (a *anchors) at(line, column int) (function, expression string) {
 
 func (a *anchors) around(n ast.Node, line, column int) bool {
 	from, to := a.set.Position(n.Pos()), a.set.Position(n.End())
-	return (from.Line < line || (from.Line == line && from.Column <= column)) && (line < to.Line || (line == to.Line && column <= to.Column))
+	return (from.Line < line || (from.Line == line && from.Column <= column)) &&
+		(line < to.Line || (line == to.Line && column <= to.Column))
 }
 
 // functionName is Type.Method, or the function's name.

@@ -40,7 +40,7 @@ func (a ARN) String() string {
 	return "arn:" + a.Partition + ":" + a.Service + ":" + a.Region + ":" + a.Account + ":" + a.Resource
 }
 
-// IsZero reports whether a is no ARN at all.
+// IsZero reports whether a is the zero value, which names nothing.
 func (a ARN) IsZero() bool { return a == ARN{} }
 
 // OIDCProvider returns the ARN of the IAM OIDC provider for an issuer URL or

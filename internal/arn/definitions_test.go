@@ -125,8 +125,16 @@ func definitions(tb testing.TB) []held {
 		{"spec.targetRoleARN of an association", definition(tb, associations, "spec", "targetRoleARN"), arn.IsRole},
 		{"spec.externalID of an association", definition(tb, associations, "spec", "externalID"), arn.IsExternalID},
 		{"spec.roles of a grant", definition(tb, roleGrants, "spec", "roles"), isGrantRole},
-		{"spec.publish.s3.region of an issuer", definition(tb, issuers, "spec", "publish", "s3", "region"), arn.IsRegion},
-		{"spec.publish.s3.bucket of an issuer", definition(tb, issuers, "spec", "publish", "s3", "bucket"), arn.IsBucket},
+		{
+			name: "spec.publish.s3.region of an issuer",
+			rule: definition(tb, issuers, "spec", "publish", "s3", "region"),
+			is:   arn.IsRegion,
+		},
+		{
+			name: "spec.publish.s3.bucket of an issuer",
+			rule: definition(tb, issuers, "spec", "publish", "s3", "bucket"),
+			is:   arn.IsBucket,
+		},
 	}
 }
 
@@ -225,7 +233,8 @@ func pieced(random *rand.Rand) string {
 		return of[random.IntN(len(of))]
 	}
 	name := func() string {
-		return pick("app", "a", "", "A_b+c=d,e.f@g-h", strings.Repeat("n", 60+random.IntN(8)), "*", "é", "٣", "a b", "x\n", "{", "%2f")
+		return pick("app", "a", "", "A_b+c=d,e.f@g-h", strings.Repeat("n", 60+random.IntN(8)), "*", "é", "٣", "a b",
+			"x\n", "{", "%2f")
 	}
 	var resource strings.Builder
 	resource.WriteString(pick("role", "role", "user", "roles", ""))
@@ -240,8 +249,11 @@ func pieced(random *rand.Rand) string {
 		return pick("eu", "us", "eusc", "EU", "e", "") + pick("", "-gov", "-de", "-") + "-" +
 			pick("west", "northeast", "wst", "central", "") + "-" + pick("1", "12", "123", "", "x", "1\n")
 	}
-	return fmt.Sprintf("%s:%s:%s:%s:%s:%s", pick("arn", "ARN", ""), pick("aws", "aws-cn", "aws-", "awsé", "aw", "aws\n", ""),
-		pick("iam", "sts", ""), pick("", "", "us-east-1"), pick("111122223333", "11112222333", "1111222233334", "１11122223333", ""), resource.String())
+	return fmt.Sprintf("%s:%s:%s:%s:%s:%s", pick("arn", "ARN",
+		""), pick("aws", "aws-cn", "aws-", "awsé", "aw", "aws\n", ""),
+		pick("iam", "sts",
+			""), pick("", "",
+			"us-east-1"), pick("111122223333", "11112222333", "1111222233334", "１11122223333", ""), resource.String())
 }
 
 // FuzzDefinitions looks for a text of which a definition and its function say
@@ -277,7 +289,8 @@ func TestAcceptedRolesAreTheirParts(t *testing.T) {
 			}
 			continue
 		}
-		if role.ARN().String() != text || !path.MatchString(role.Path) || len(role.Path) > 512 || !name.MatchString(role.Name) {
+		if role.ARN().String() != text || !path.MatchString(role.Path) || len(role.Path) > 512 ||
+			!name.MatchString(role.Name) {
 			t.Errorf("%q: %+v", text, role)
 		}
 	}

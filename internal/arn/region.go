@@ -1,9 +1,10 @@
 package arn
 
 import (
-	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
 // partitions of regions, by how their names begin.
@@ -29,22 +30,22 @@ func PartitionOf(region string) string {
 
 type domain struct {
 	partition, suffix, dualStack string
-	region                       *regexp.Regexp
+	region                       *lazyregexp.Regexp
 }
 
 // domains are all partitions: the domains in which their host names end, those of
 // their endpoints with IPv6, and how the names of their regions are built. All are
 // those of the SDK's partitions.json.
 var domains = []domain{
-	{"aws-cn", "amazonaws.com.cn", "api.amazonwebservices.com.cn", regexp.MustCompile(`^cn-[a-z]+-[0-9]+$`)},
-	{"aws-eusc", "amazonaws.eu", "api.amazonwebservices.eu", regexp.MustCompile(`^eusc-de-[a-z]+-[0-9]+$`)},
-	{"aws-iso", "c2s.ic.gov", "api.aws.ic.gov", regexp.MustCompile(`^us-iso-[a-z]+-[0-9]+$`)},
-	{"aws-iso-b", "sc2s.sgov.gov", "api.aws.scloud", regexp.MustCompile(`^us-isob-[a-z]+-[0-9]+$`)},
-	{"aws-iso-e", "cloud.adc-e.uk", "api.cloud-aws.adc-e.uk", regexp.MustCompile(`^eu-isoe-[a-z]+-[0-9]+$`)},
-	{"aws-iso-f", "csp.hci.ic.gov", "api.aws.hci.ic.gov", regexp.MustCompile(`^us-isof-[a-z]+-[0-9]+$`)},
+	{"aws-cn", "amazonaws.com.cn", "api.amazonwebservices.com.cn", lazyregexp.New(`^cn-[a-z]+-[0-9]+$`)},
+	{"aws-eusc", "amazonaws.eu", "api.amazonwebservices.eu", lazyregexp.New(`^eusc-de-[a-z]+-[0-9]+$`)},
+	{"aws-iso", "c2s.ic.gov", "api.aws.ic.gov", lazyregexp.New(`^us-iso-[a-z]+-[0-9]+$`)},
+	{"aws-iso-b", "sc2s.sgov.gov", "api.aws.scloud", lazyregexp.New(`^us-isob-[a-z]+-[0-9]+$`)},
+	{"aws-iso-e", "cloud.adc-e.uk", "api.cloud-aws.adc-e.uk", lazyregexp.New(`^eu-isoe-[a-z]+-[0-9]+$`)},
+	{"aws-iso-f", "csp.hci.ic.gov", "api.aws.hci.ic.gov", lazyregexp.New(`^us-isof-[a-z]+-[0-9]+$`)},
 	// Two partitions share their domains: the region decides.
-	{"aws", "amazonaws.com", "api.aws", regexp.MustCompile(`^(?:us|eu|ap|sa|ca|me|af|il|mx)-[a-z]+-[0-9]+$`)},
-	{"aws-us-gov", "amazonaws.com", "api.aws", regexp.MustCompile(`^us-gov-[a-z]+-[0-9]+$`)},
+	{"aws", "amazonaws.com", "api.aws", lazyregexp.New(`^(?:us|eu|ap|sa|ca|me|af|il|mx)-[a-z]+-[0-9]+$`)},
+	{"aws-us-gov", "amazonaws.com", "api.aws", lazyregexp.New(`^us-gov-[a-z]+-[0-9]+$`)},
 }
 
 // Partitions returns the names of all partitions, aws first (AWS General
@@ -93,7 +94,7 @@ func Suffix(partition string) string {
 
 // regionName is how the names of all regions are built; a new region fits, a slip
 // mostly does not.
-var regionName = regexp.MustCompile(`^[a-z]{2,4}(?:-[a-z]+)?-` +
+var regionName = lazyregexp.New(`^[a-z]{2,4}(?:-[a-z]+)?-` +
 	`(?:central|north|south|east|west|northeast|northwest|southeast|southwest)-[0-9]{1,2}$`)
 
 // IsRegion reports whether a text is built as the names of AWS's regions are,

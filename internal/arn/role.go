@@ -41,7 +41,7 @@ func ParseRole(text string) (Role, error) {
 	}
 	a, err := Parse(text)
 	if err != nil {
-		return refuse("it is not an ARN: " + wantRole)
+		return refuse(wantRole)
 	}
 	rest, isRole := strings.CutPrefix(a.Resource, "role/")
 	if a.Service != "iam" || a.Region != "" || !isRole {

@@ -16,8 +16,13 @@ import (
 // after the first.
 func associated(name, account string, pattern bool, after int) *v1alpha1.PodIdentityAssociation {
 	return &v1alpha1.PodIdentityAssociation{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: name, UID: types.UID(name), CreationTimestamp: metav1.Unix(1790000000+int64(after), 0)},
-		Spec:       v1alpha1.PodIdentityAssociationSpec{ServiceAccountName: account, AllowPatterns: pattern},
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace:         "n",
+			Name:              name,
+			UID:               types.UID(name),
+			CreationTimestamp: metav1.Unix(1790000000+int64(after), 0),
+		},
+		Spec: v1alpha1.PodIdentityAssociationSpec{ServiceAccountName: account, AllowPatterns: pattern},
 	}
 }
 

@@ -3,13 +3,13 @@ package association
 import (
 	"errors"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/arn"
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 	"github.com/rolecall/rolecall/internal/policy"
 )
 
@@ -32,12 +32,12 @@ const (
 const variables = `namespace|serviceAccount|podName|podUid|node|podLabel:(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?`
 
 var (
-	namespaceName  = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
-	accountName    = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$`)
-	accountPattern = regexp.MustCompile(`^([a-z0-9][a-z0-9.-]*)?\*$`)
-	tagTemplate    = regexp.MustCompile(`^(?:[\p{L}\p{Z}\p{N}_.:/=+\-@]|\$\{(?:` + variables + `)\})*$`)
-	nameTemplate   = regexp.MustCompile(`^(?:[^$]|\$\{(?:` + variables + `|uuid)\})*$`)
-	identityForms  = regexp.MustCompile(`^(?:[\w+=,.@-]|\$\{(?:` + variables + `)\})+$`)
+	namespaceName  = lazyregexp.New(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
+	accountName    = lazyregexp.New(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$`)
+	accountPattern = lazyregexp.New(`^([a-z0-9][a-z0-9.-]*)?\*$`)
+	tagTemplate    = lazyregexp.New(`^(?:[\p{L}\p{Z}\p{N}_.:/=+\-@]|\$\{(?:` + variables + `)\})*$`)
+	nameTemplate   = lazyregexp.New(`^(?:[^$]|\$\{(?:` + variables + `|uuid)\})*$`)
+	identityForms  = lazyregexp.New(`^(?:[\w+=,.@-]|\$\{(?:` + variables + `)\})+$`)
 )
 
 // DefaultTags are the keys of the six tags that sessions carry (spec podidentity
@@ -84,13 +84,13 @@ func checkNames(a *v1alpha1.PodIdentityAssociation) error {
 	isPattern := strings.HasSuffix(account, "*")
 	switch {
 	case len(a.Namespace) > maxNamespace || !namespaceName.MatchString(a.Namespace):
-		return invalid("metadata.namespace", "%.80q is no namespace: want at most 63 lower-case letters, digits and hyphens", a.Namespace)
+		return invalid("metadata.namespace", "%.80q is not a namespace: want at most 63 lower-case letters, digits and hyphens", a.Namespace)
 	case len(account) > maxAccount:
 		return invalid(field, "a service account has at most 253 characters")
 	case isPattern && !a.Spec.AllowPatterns:
 		return invalid(field, "%q is a pattern", account).Hint("patterns need allowPatterns: true")
 	case isPattern && !accountPattern.MatchString(account), !isPattern && !accountName.MatchString(account):
-		return invalid(field, "%q is no service account: want lower-case letters, digits, hyphens and dots", account)
+		return invalid(field, "%q is not a service account: want lower-case letters, digits, hyphens and dots", account)
 	case !isPattern && a.Name != account:
 		return invalid("metadata.name", "%.80q must be spec.serviceAccountName, %q: the name keeps a second association out", a.Name, account)
 	}
@@ -190,7 +190,7 @@ func checkSession(a *v1alpha1.PodIdentityAssociation) error {
 	case spec.SourceIdentity != "" && (len(spec.SourceIdentity) < arn.MinSessionName || len(spec.SourceIdentity) > maxTemplate || !identityForms.MatchString(spec.SourceIdentity)):
 		return invalid("spec.sourceIdentity", "want 2 to 256 letters, digits and _+=,.@-, and the variables ${namespace}, ${serviceAccount}, ${podName}, ${podUid}, ${node} and ${podLabel:KEY}")
 	case spec.Mode == v1alpha1.PassThrough && (len(spec.SessionTags)+len(spec.OmitTags) > 0 || spec.SourceIdentity != ""):
-		return invalid("spec.mode", "PassThrough takes the role with the pod's own token, which can carry neither session tags nor a source identity")
+		return invalid("spec.mode", "PassThrough assumes the role with the pod's own token, which can carry neither session tags nor a source identity")
 	}
 	return nil
 }

@@ -71,7 +71,10 @@ func TestVerify(t *testing.T) {
 	// somebody who knows how.
 	anew := slices.Clone(a)
 	forger := auditchain.NewChain([auditchain.StartBytes]byte{'a'})
-	for i, text := range []string{`{"decision":"issued","pod":"a-1"}`, `{"decision":"issued","pod":"a-2"}`, `{"decision":"refused","pod":"a-3"}`} {
+	for i, text := range []string{
+		`{"decision":"issued","pod":"a-1"}`, `{"decision":"issued","pod":"a-2"}`,
+		`{"decision":"refused","pod":"a-3"}`,
+	} {
 		anew[i] = string(forger.Seal([]byte(text)))
 	}
 	for _, row := range []struct {
@@ -93,14 +96,22 @@ func TestVerify(t *testing.T) {
 		{"number changed", edited(1, `"seq":2`, `"seq":9`), "2 changed, 3 missing: record 2"},
 		{"number with a zero", edited(1, `"seq":2`, `"seq":02`), "2 unchained, 3 missing"},
 		{"another chain's name", edited(1, `"chain":"61`, `"chain":"62`), "2 changed, 3 missing"},
-		{"changed with a new hash", anew, "4 changed: record 4 of chain 61000000000000000000000000000000 does not follow line 3"},
+		{
+			name:  "changed with a new hash",
+			lines: anew,
+			want:  "4 changed: record 4 of chain 61000000000000000000000000000000 does not follow line 3",
+		},
 		{"one missing", slices.Delete(slices.Clone(a), 1, 2), "2 missing: record 2"},
 		{"two missing", slices.Delete(slices.Clone(a), 1, 3), "2 missing: records 2 to 3"},
 		{"the beginning missing", a[2:], "1 missing: records 1 to 2"},
 		{"one missing of two chains", []string{a[0], b[0], b[2], a[1]}, "3 missing: record 2 of chain 62"},
 		{"two swapped", []string{a[0], a[2], a[1], a[3], a[4]}, "3 reordered: record 2"},
 		{"the first last", []string{a[1], a[2], a[0]}, "3 reordered: record 1"},
-		{"out of a gap's middle", []string{a[0], a[4], a[2]}, "2 missing: record 2, 2 missing: record 4, 3 reordered: record 3"},
+		{
+			name:  "out of a gap's middle",
+			lines: []string{a[0], a[4], a[2]},
+			want:  "2 missing: record 2, 2 missing: record 4, 3 reordered: record 3",
+		},
 		{"repeated", []string{a[0], a[1], a[1], a[2]}, "3 repeated: record 2"},
 		{"reordered and repeated", []string{a[0], a[2], a[1], a[1]}, "3 reordered, 4 repeated"},
 		{"not chained", []string{a[0], `{"decision":"issued"}`, a[1]}, "2 unchained"},
@@ -109,8 +120,19 @@ func TestVerify(t *testing.T) {
 		{"carriage return", []string{a[0] + "\r", a[1]}, "1 unchained, 2 missing"},
 		{"two on a line", []string{a[0] + a[1]}, "1 unchained"},
 		{"JSON no more", []string{strings.Replace(a[0], `"pod"`, `"pod`, 1)}, "1 unchained"},
-		{"a chain in a text", []string{a[0], `{"reason":"` + strings.ReplaceAll(a[1], `"`, `\"`) + `"}`, a[1]}, "2 unchained"},
-		{"begins as if it were first", []string{string(auditchain.NewChain([auditchain.StartBytes]byte{'a'}).Seal([]byte(`{"x":1}`))), a[0]}, "2 repeated"},
+		{
+			name:  "a chain in a text",
+			lines: []string{a[0], `{"reason":"` + strings.ReplaceAll(a[1], `"`, `\"`) + `"}`, a[1]},
+			want:  "2 unchained",
+		},
+		{
+			name: "begins as if it were first",
+			lines: []string{
+				string(auditchain.NewChain([auditchain.StartBytes]byte{'a'}).Seal([]byte(`{"x":1}`))),
+				a[0],
+			},
+			want: "2 repeated",
+		},
 	} {
 		var got []string
 		for _, f := range verify(t, row.lines...).Findings {
@@ -144,7 +166,8 @@ func TestChains(t *testing.T) {
 	if diff := cmp.Diff(want, report.Chains); diff != "" || report.Lines != 5 {
 		t.Errorf("%d lines, %s", report.Lines, diff)
 	}
-	if report, err := auditchain.Verify(strings.NewReader("")); err != nil || report.Lines != 0 || len(report.Findings) != 0 {
+	if report, err := auditchain.Verify(strings.NewReader("")); err != nil || report.Lines != 0 ||
+		len(report.Findings) != 0 {
 		t.Errorf("an empty file: %+v %v", report, err)
 	}
 	if report, err := auditchain.Verify(strings.NewReader(a[0])); err != nil || len(report.Findings) != 0 {
@@ -161,7 +184,9 @@ func TestVerifyEnds(t *testing.T) {
 		gaps = append(gaps, far[i])
 	}
 	for name, lines := range map[string][]string{
-		"findings": slices.Repeat([]string{"x"}, 500), "gaps": gaps, "a long line": {strings.Repeat("x", 2<<20), far[0]},
+		"findings": slices.Repeat([]string{
+			"x",
+		}, 500), "gaps": gaps, "a long line": {strings.Repeat("x", 2<<20), far[0]},
 	} {
 		report := verify(t, lines...)
 		if !report.Cut || len(report.Findings) == 0 || len(report.Findings) > 200 {

@@ -7,16 +7,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
 	"strconv"
+
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
 const (
 	// maxLine is the longest line that is read, in bytes. Records have a few
 	// thousand.
 	maxLine = 1 << 20
-	// maxFindings is when reading ends: a file with as much wrong is no audit.
+	// maxFindings is when reading ends: a file with that much wrong is not an audit log.
 	maxFindings = 100
 )
 
@@ -63,7 +64,7 @@ type Report struct {
 }
 
 // tail are the members that Seal adds.
-var tail = regexp.MustCompile(`^(.*,"chain":"([0-9a-f]{32})","seq":([1-9][0-9]{0,18}),"previous":"([0-9a-f]{32}(?:[0-9a-f]{32})?)"),"hash":"([0-9a-f]{64})"}$`)
+var tail = lazyregexp.New(`^(.*,"chain":"([0-9a-f]{32})","seq":([1-9][0-9]{0,18}),"previous":"([0-9a-f]{32}(?:[0-9a-f]{32})?)"),"hash":"([0-9a-f]{64})"}$`)
 
 // Verify reads lines of one chain or several, which may be mixed: those of
 // replicas, and of a process and the next. It holds each line against its own
@@ -133,7 +134,7 @@ func (v *verifier) at(line int, problem Problem, format string, args ...any) {
 func (v *verifier) line(text []byte) {
 	members := tail.FindSubmatch(text)
 	if members == nil || !json.Valid(text) {
-		v.found(Unchained, "it is no record with a chain, as it was written")
+		v.found(Unchained, "it is not a chained record as it was written")
 		return
 	}
 	start, previous, own := string(members[2]), string(members[4]), string(members[5])

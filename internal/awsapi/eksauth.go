@@ -144,7 +144,7 @@ func (c *EKSAuth) roundTrip(request *http.Request, operation string, limit time.
 	case response.StatusCode < 400:
 		return nil, nil, fmt.Errorf("%w: status %d", ErrUnusable, response.StatusCode)
 	}
-	return nil, nil, readEKSAuthError(operation, response, text)
+	return nil, nil, readJSONError(operation, response, text)
 }
 
 func (c *EKSAuth) authenticate(ctx context.Context, request *http.Request, body []byte) error {
@@ -216,9 +216,9 @@ func readPodSession(text []byte, requestID string) (*PodSession, error) {
 // maxEpoch is the last second of the year 9999, the last that RFC 3339 can say.
 const maxEpoch = 253402300799
 
-// readEKSAuthError reads the REST-JSON form of errors; spellings differ between
-// AWS's own servers (spec podidentity §12.3).
-func readEKSAuthError(operation string, response *http.Response, text []byte) *Error {
+// readJSONError reads the JSON form of errors; spellings differ between AWS's own
+// servers (spec podidentity §12.3).
+func readJSONError(operation string, response *http.Response, text []byte) *Error {
 	var body struct {
 		Type    string `json:"__type"`
 		Code    string `json:"code"`

@@ -14,7 +14,8 @@ import (
 
 func presigned(t testing.TB, host string) *callerid.Presigned {
 	t.Helper()
-	p, err := callerid.Parse(callerid.Encode("https://"+host+"/?"+query()+"&X-Amz-Credential=ASIAEXAMPLE%2Fx"), policy("aws"), now)
+	p, err := callerid.Parse(callerid.Encode("https://"+host+"/?"+query()+"&X-Amz-Credential=ASIAEXAMPLE%2Fx"),
+		policy("aws"), now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,7 +24,11 @@ func presigned(t testing.TB, host string) *callerid.Presigned {
 
 func answerOf(arn, account, userID string) string {
 	text, _ := json.Marshal(map[string]any{"GetCallerIdentityResponse": map[string]any{
-		"GetCallerIdentityResult": map[string]string{"Account": account, "Arn": arn, "UserId": userID}, "ResponseMetadata": map[string]string{"RequestId": "r"},
+		"GetCallerIdentityResult": map[string]string{
+			"Account": account,
+			"Arn":     arn,
+			"UserId":  userID,
+		}, "ResponseMetadata": map[string]string{"RequestId": "r"},
 	}})
 	return string(text)
 }
@@ -35,20 +40,91 @@ func TestIdentities(t *testing.T) {
 		row, arn, account, userID string
 		want                      callerid.Identity
 	}{
-		{"T1", "arn:aws:iam::" + id + ":user/Alice", id, "AIDAX", callerid.Identity{Kind: callerid.User, CanonicalARN: "arn:aws:iam::" + id + ":user/Alice", UserID: "AIDAX"}},
-		{"a user keeps the path", "arn:aws:iam::" + id + ":user/ops/Alice", id, "AIDAX", callerid.Identity{Kind: callerid.User, CanonicalARN: "arn:aws:iam::" + id + ":user/ops/Alice", UserID: "AIDAX"}},
-		{"T48", "arn:aws:sts::" + id + ":assumed-role/Admin/alice", id, "AROAX:alice", callerid.Identity{Kind: callerid.AssumedRole, CanonicalARN: "arn:aws:iam::" + id + ":role/Admin", UserID: "AROAX", SessionName: "alice"}},
-		{"T49", "arn:aws:sts::" + id + ":assumed-role/Org/Team/Admin/S", id, "AROAX:S", callerid.Identity{Kind: callerid.AssumedRole, CanonicalARN: "arn:aws:iam::" + id + ":role/Org/Team/Admin", UserID: "AROAX", SessionName: "S"}},
-		{"T52", "arn:aws:sts::" + id + ":federated-user/Bob", id, id + ":Bob", callerid.Identity{Kind: callerid.FederatedUser, CanonicalARN: "arn:aws:sts::" + id + ":federated-user/Bob", UserID: id + ":Bob"}},
-		{"T53", "arn:aws:iam::" + id + ":root", id, id, callerid.Identity{Kind: callerid.Root, CanonicalARN: "arn:aws:iam::" + id + ":root", UserID: id}},
-		{"a role, of upstream's tests", "arn:aws:iam::0123456789012:role/x", "0123456789012", "AROAX:s", callerid.Identity{Kind: callerid.Role, CanonicalARN: "arn:aws:iam::0123456789012:role/x", UserID: "AROAX", SessionName: "s"}},
+		{
+			row:     "T1",
+			arn:     "arn:aws:iam::" + id + ":user/Alice",
+			account: id,
+			userID:  "AIDAX",
+			want: callerid.Identity{
+				Kind:         callerid.User,
+				CanonicalARN: "arn:aws:iam::" + id + ":user/Alice",
+				UserID:       "AIDAX",
+			},
+		},
+		{
+			row:     "a user keeps the path",
+			arn:     "arn:aws:iam::" + id + ":user/ops/Alice",
+			account: id,
+			userID:  "AIDAX",
+			want: callerid.Identity{
+				Kind:         callerid.User,
+				CanonicalARN: "arn:aws:iam::" + id + ":user/ops/Alice",
+				UserID:       "AIDAX",
+			},
+		},
+		{
+			row:     "T48",
+			arn:     "arn:aws:sts::" + id + ":assumed-role/Admin/alice",
+			account: id,
+			userID:  "AROAX:alice",
+			want: callerid.Identity{
+				Kind:         callerid.AssumedRole,
+				CanonicalARN: "arn:aws:iam::" + id + ":role/Admin",
+				UserID:       "AROAX",
+				SessionName:  "alice",
+			},
+		},
+		{
+			row:     "T49",
+			arn:     "arn:aws:sts::" + id + ":assumed-role/Org/Team/Admin/S",
+			account: id,
+			userID:  "AROAX:S",
+			want: callerid.Identity{
+				Kind:         callerid.AssumedRole,
+				CanonicalARN: "arn:aws:iam::" + id + ":role/Org/Team/Admin",
+				UserID:       "AROAX",
+				SessionName:  "S",
+			},
+		},
+		{
+			row:     "T52",
+			arn:     "arn:aws:sts::" + id + ":federated-user/Bob",
+			account: id,
+			userID:  id + ":Bob",
+			want: callerid.Identity{
+				Kind:         callerid.FederatedUser,
+				CanonicalARN: "arn:aws:sts::" + id + ":federated-user/Bob",
+				UserID:       id + ":Bob",
+			},
+		},
+		{
+			row:     "T53",
+			arn:     "arn:aws:iam::" + id + ":root",
+			account: id,
+			userID:  id,
+			want:    callerid.Identity{Kind: callerid.Root, CanonicalARN: "arn:aws:iam::" + id + ":root", UserID: id},
+		},
+		{
+			row:     "a role, of upstream's tests",
+			arn:     "arn:aws:iam::0123456789012:role/x",
+			account: "0123456789012",
+			userID:  "AROAX:s",
+			want: callerid.Identity{
+				Kind:         callerid.Role,
+				CanonicalARN: "arn:aws:iam::0123456789012:role/x",
+				UserID:       "AROAX",
+				SessionName:  "s",
+			},
+		},
 	} {
 		t.Run(row.row, func(t *testing.T) {
 			t.Parallel()
-			got, err := callerid.ReadAnswer(presigned(t, "sts.us-east-1.amazonaws.com"), http.StatusOK, []byte(answerOf(row.arn, row.account, row.userID)))
-			row.want.ARN, row.want.AccountID, row.want.AccessKeyID, row.want.STSEndpoint = row.arn, row.account, "ASIAEXAMPLE", "sts.us-east-1.amazonaws.com"
+			got, err := callerid.ReadAnswer(presigned(t, "sts.us-east-1.amazonaws.com"), http.StatusOK,
+				[]byte(answerOf(row.arn, row.account, row.userID)))
+			row.want.ARN, row.want.AccountID = row.arn, row.account
+			row.want.AccessKeyID, row.want.STSEndpoint = "ASIAEXAMPLE", "sts.us-east-1.amazonaws.com"
 			if diff := cmp.Diff(&row.want, got); diff != "" || err != nil {
-				t.Errorf("%v %s", err, diff)
+				t.Errorf("%v (-want +got):\n%s", err, diff)
 			}
 		})
 	}
@@ -70,9 +146,24 @@ func TestRefusedAnswers(t *testing.T) {
 		kind     fault.Kind
 		fragment string
 	}{
-		{"T40", 403, `{"Error":{"Type":"Sender","Code":"SignatureDoesNotMatch","Message":"The request signature we calculated"},"RequestId":"r1"}`, fault.Denied, failed + "error from AWS (expected 200, got 403) on us-east-1 endpoint. Body: SignatureDoesNotMatch: The request signature we calculated (request r1)"},
+		{
+			row:    "T40",
+			status: 403,
+			body: `{"Error":{"Type":"Sender","Code":"SignatureDoesNotMatch","Message":"The request signature we ` +
+				`calculated"},"RequestId":"r1"}`,
+			kind: fault.Denied,
+			fragment: failed +
+				"error from AWS (expected 200, got 403) on us-east-1 endpoint. Body: SignatureDoesNotMatch: The " +
+				"request signature we calculated (request r1)",
+		},
 		{"T42", 302, "", fault.Denied, "(expected 200, got 302)"},
-		{"T43", 400, `{"Error":{"Code":"Throttling","Message":"Rate exceeded","Type":"Sender"},"RequestId":"r1"}`, fault.Throttled, throttle + "Throttling: Rate exceeded (request r1)"},
+		{
+			row:      "T43",
+			status:   400,
+			body:     `{"Error":{"Code":"Throttling","Message":"Rate exceeded","Type":"Sender"},"RequestId":"r1"}`,
+			kind:     fault.Throttled,
+			fragment: throttle + "Throttling: Rate exceeded (request r1)",
+		},
 		{"T43 upstream's body", 400, `{\"Error\":{\"Code\":\"Throttling\"`, fault.Throttled, throttle},
 		{"T43 exception", 400, `{"Error":{"Code":"ThrottlingException"}}`, fault.Throttled, throttle},
 		{"RequestLimitExceeded", 400, `{"Error":{"Code":"RequestLimitExceeded"}}`, fault.Throttled, throttle},
@@ -84,28 +175,88 @@ func TestRefusedAnswers(t *testing.T) {
 		{"T46 empty", 200, "", fault.Denied, failed},
 		{"T47", 200, "{}", fault.Denied, "arn '' is invalid"},
 		{"null", 200, "null", fault.Denied, failed},
-		{"members of other kinds", 200, `{"GetCallerIdentityResponse":{"GetCallerIdentityResult":{"Account":1,"Arn":null,"UserId":[]}}}`, fault.Denied, "arn '' is invalid"},
+		{
+			row:      "members of other kinds",
+			status:   200,
+			body:     `{"GetCallerIdentityResponse":{"GetCallerIdentityResult":{"Account":1,"Arn":null,"UserId":[]}}}`,
+			kind:     fault.Denied,
+			fragment: "arn '' is invalid",
+		},
 		{"another case", 200, strings.Replace(ok, `"Arn"`, `"arn"`, 1), fault.Denied, "arn '' is invalid"},
 		{"two values", 200, ok + "{}", fault.Denied, failed + "the answer cannot be read"},
-		{"a member twice", 200, strings.Replace(ok, `"Arn"`, `"Arn":"arn:aws:iam::`+id+`:root","Arn"`, 1), fault.Denied, "a member is there twice"},
-		{"a member twice, spelt otherwise", 200, strings.Replace(ok, `"Arn"`, `"\u0041rn":"arn:aws:iam::`+id+`:root","Arn"`, 1), fault.Denied, "a member is there twice"},
+		{
+			row:      "a member twice",
+			status:   200,
+			body:     strings.Replace(ok, `"Arn"`, `"Arn":"arn:aws:iam::`+id+`:root","Arn"`, 1),
+			kind:     fault.Denied,
+			fragment: "a member is there twice",
+		},
+		{
+			row:      "a member twice, spelt otherwise",
+			status:   200,
+			body:     strings.Replace(ok, `"Arn"`, `"\u0041rn":"arn:aws:iam::`+id+`:root","Arn"`, 1),
+			kind:     fault.Denied,
+			fragment: "a member is there twice",
+		},
 		{"too long", 200, ok + strings.Repeat(" ", 64<<10), fault.Denied, "longer than 65536 bytes"},
-		{"T50", 200, answerOf("arn:aws:sts::"+id+":assumed-role/Admin", id, "AROAX:alice"), fault.Denied, "does not have a role"},
-		{"no session", 200, answerOf("arn:aws:sts::"+id+":assumed-role/Admin/", id, "AROAX:alice"), fault.Denied, "it names nobody"},
-		{"no role", 200, answerOf("arn:aws:sts::"+id+":assumed-role//alice", id, "AROAX:alice"), fault.Denied, "it names nobody"},
+		{
+			row:      "T50",
+			status:   200,
+			body:     answerOf("arn:aws:sts::"+id+":assumed-role/Admin", id, "AROAX:alice"),
+			kind:     fault.Denied,
+			fragment: "does not have a role",
+		},
+		{
+			row:      "no session",
+			status:   200,
+			body:     answerOf("arn:aws:sts::"+id+":assumed-role/Admin/", id, "AROAX:alice"),
+			kind:     fault.Denied,
+			fragment: "it names nobody",
+		},
+		{
+			row:      "no role",
+			status:   200,
+			body:     answerOf("arn:aws:sts::"+id+":assumed-role//alice", id, "AROAX:alice"),
+			kind:     fault.Denied,
+			fragment: "it names nobody",
+		},
 		{"T51", 200, answerOf("arn:aws:iam::"+id+":role/x", id, "not:vailid:userid"), fault.Denied, "malformed UserID"},
 		{"one part", 200, answerOf(admin, id, "AROAX"), fault.Denied, "malformed UserID"},
 		{"no id", 200, answerOf(admin, id, ":alice"), fault.Denied, "malformed UserID"},
 		{"no user id", 200, answerOf("arn:aws:iam::"+id+":root", id, ""), fault.Denied, "malformed UserID"},
-		{"T54", 200, answerOf("arn:aws-cn:sts::"+id+":assumed-role/Admin/alice", id, "AROAX:alice"), fault.Denied, "it is not of partition aws"},
-		{"no such partition", 200, answerOf("arn:moon:sts::"+id+":assumed-role/Admin/alice", id, "AROAX:alice"), fault.Denied, "its partition is not known"},
+		{
+			row:      "T54",
+			status:   200,
+			body:     answerOf("arn:aws-cn:sts::"+id+":assumed-role/Admin/alice", id, "AROAX:alice"),
+			kind:     fault.Denied,
+			fragment: "it is not of partition aws",
+		},
+		{
+			row:      "no such partition",
+			status:   200,
+			body:     answerOf("arn:moon:sts::"+id+":assumed-role/Admin/alice", id, "AROAX:alice"),
+			kind:     fault.Denied,
+			fragment: "its partition is not known",
+		},
 		{"T55", 200, answerOf(admin, "999999999999", "AROAX:alice"), fault.Denied, "another account"},
 		{"no account", 200, answerOf("arn:aws:iam:::user/x", "", "AIDAX"), fault.Denied, "want an account"},
 		{"no account beside", 200, answerOf(admin, "", "AROAX:alice"), fault.Denied, "another account"},
 		{"another service", 200, answerOf("arn:aws:s3::"+id+":user/x", id, "AIDAX"), fault.Denied, "it is no user"},
 		{"another resource", 200, answerOf("arn:aws:iam::"+id+":group/x", id, "AIDAX"), fault.Denied, "it is no user"},
-		{"assumed-role of iam", 200, answerOf("arn:aws:iam::"+id+":assumed-role/a/b", id, "AROAX:b"), fault.Denied, "it is no user"},
-		{"a user without name", 200, answerOf("arn:aws:iam::"+id+":user/", id, "AIDAX"), fault.Denied, "it names nobody"},
+		{
+			row:      "assumed-role of iam",
+			status:   200,
+			body:     answerOf("arn:aws:iam::"+id+":assumed-role/a/b", id, "AROAX:b"),
+			kind:     fault.Denied,
+			fragment: "it is no user",
+		},
+		{
+			row:      "a user without name",
+			status:   200,
+			body:     answerOf("arn:aws:iam::"+id+":user/", id, "AIDAX"),
+			kind:     fault.Denied,
+			fragment: "it names nobody",
+		},
 		{"no ARN", 200, answerOf("Admin", id, "AROAX:alice"), fault.Denied, "arn 'Admin' is invalid"},
 	} {
 		t.Run(row.row, func(t *testing.T) {
@@ -122,14 +273,22 @@ func TestRefusedAnswers(t *testing.T) {
 // token and all.
 func TestAnswersNeverShowTheToken(t *testing.T) {
 	t.Parallel()
-	const text = "The request signature we calculated does not match.\\n\\nThe Canonical String for this request should have been\\n'GET\\n/\\nX-Amz-Security-Token=FQoGZXIv"
-	for _, body := range []string{`{"Error":{"Code":"SignatureDoesNotMatch","Message":"` + text + `"},"RequestId":"r"}`, `{"Error":{"Code":"SignatureDoesNotMatch","Message":"` + text + `"},"RequestId":"r"`, "FQoGZXIv", `{"Error":{"Message":"FQoGZXIv"}}`} {
+	const text = "The request signature we calculated does not match.\\n\\nThe Canonical String for this request " +
+		"should have been\\n'GET\\n/\\nX-Amz-Security-Token=FQoGZXIv"
+	for _, body := range []string{
+		`{"Error":{"Code":"SignatureDoesNotMatch","Message":"` + text + `"},"RequestId":"r"}`,
+		`{"Error":{"Code":"SignatureDoesNotMatch","Message":"` + text + `"},"RequestId":"r"`,
+		"FQoGZXIv",
+		`{"Error":{"Message":"FQoGZXIv"}}`,
+	} {
 		_, err := callerid.ReadAnswer(presigned(t, "sts.amazonaws.com"), http.StatusForbidden, []byte(body))
-		if err == nil || strings.Contains(err.Error(), "FQoG") || !strings.Contains(err.Error(), "on global endpoint") || strings.Contains(err.Error(), "\n") {
+		if err == nil || strings.Contains(err.Error(), "FQoG") ||
+			!strings.Contains(err.Error(), "on global endpoint") || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%v", err)
 		}
 	}
-	_, err := callerid.ReadAnswer(presigned(t, "sts.amazonaws.com"), http.StatusForbidden, []byte(`{"Error":{"Code":"X","Message":"`+strings.Repeat("m", 5000)+`"}}`))
+	_, err := callerid.ReadAnswer(presigned(t, "sts.amazonaws.com"), http.StatusForbidden,
+		[]byte(`{"Error":{"Code":"X","Message":"`+strings.Repeat("m", 5000)+`"}}`))
 	if len(err.Error()) > 600 {
 		t.Errorf("%d bytes: %v", len(err.Error()), err)
 	}
@@ -150,7 +309,9 @@ func FuzzReadAnswer(f *testing.F) {
 			}
 			return
 		}
-		if status != http.StatusOK || who.UserID == "" || who.AccountID == "" || !strings.HasPrefix(who.CanonicalARN, "arn:aws:") || !strings.Contains(who.CanonicalARN, "::"+who.AccountID+":") || !json.Valid([]byte(body)) {
+		if status != http.StatusOK || who.UserID == "" || who.AccountID == "" ||
+			!strings.HasPrefix(who.CanonicalARN, "arn:aws:") ||
+			!strings.Contains(who.CanonicalARN, "::"+who.AccountID+":") || !json.Valid([]byte(body)) {
 			t.Errorf("%d %q: %+v", status, body, who)
 		}
 	})

@@ -25,7 +25,12 @@ const (
 // query is B of spec authenticator §11, with parameters replaced; empty removes.
 func query(edits ...string) string {
 	text := ""
-	for _, one := range [][2]string{{"Action", "GetCallerIdentity"}, {"X-Amz-SignedHeaders", "host%3Bx-k8s-aws-id"}, {"X-Amz-Expires", "60"}, {"X-Amz-Date", now.Format(dateForm)}} {
+	for _, one := range [][2]string{
+		{"Action", "GetCallerIdentity"},
+		{"X-Amz-SignedHeaders", "host%3Bx-k8s-aws-id"},
+		{"X-Amz-Expires", "60"},
+		{"X-Amz-Date", now.Format(dateForm)},
+	} {
 		for i := 0; i < len(edits); i += 2 {
 			if edits[i] == one[0] {
 				one[1] = edits[i+1]
@@ -52,8 +57,16 @@ const accepted = ""
 var urlRows = []struct{ row, url, fragment string }{
 	{"T12", ":ab:cd.af:/asda", "missing protocol scheme"},
 	{"T13", "http://sts.us-east-1.amazonaws.com/?" + query(), `unexpected scheme "http"`},
-	{"T14", "https://google.com/?" + query(), "could not parse region for pre-signed URL google.com, invalid host format: google.com"},
-	{"T15", "https://sts.us-east-1.amazonaws.com.evil.example/?" + query(), `unexpected hostname "sts.us-east-1.amazonaws.com.evil.example" in pre-signed URL`},
+	{
+		row:      "T14",
+		url:      "https://google.com/?" + query(),
+		fragment: "could not parse region for pre-signed URL google.com, invalid host format: google.com",
+	},
+	{
+		row:      "T15",
+		url:      "https://sts.us-east-1.amazonaws.com.evil.example/?" + query(),
+		fragment: `unexpected hostname "sts.us-east-1.amazonaws.com.evil.example" in pre-signed URL`,
+	},
 	{"T16", host + ":443/?" + query(), "unexpected hostname"},
 	{"T17", "https://a:b@sts.us-east-1.amazonaws.com/?" + query(), "unexpected user"},
 	{"T18", "https://sts.us-east-1.amazonaws.com%2f@evil.example/?" + query(), "unexpected user"},
@@ -74,25 +87,49 @@ var urlRows = []struct{ row, url, fragment string }{
 	{"T27", host + "/?" + query("Action", "getcalleridentity"), "unexpected action parameter in pre-signed URL"},
 	{"no action", host + "/?" + query("Action", ""), "unexpected action parameter in pre-signed URL"},
 	{"no query", host + "/?", "unexpected action parameter in pre-signed URL"},
-	{"T28", host + "/?" + query("X-Amz-SignedHeaders", "host"), "client did not sign the x-k8s-aws-id header in the pre-signed URL"},
-	{"T29", host + "/?" + query("X-Amz-SignedHeaders", "abc%3Bx-k8s-aws-i%3Bdef"), "client did not sign the x-k8s-aws-id header"},
+	{
+		row:      "T28",
+		url:      host + "/?" + query("X-Amz-SignedHeaders", "host"),
+		fragment: "client did not sign the x-k8s-aws-id header in the pre-signed URL",
+	},
+	{
+		row:      "T29",
+		url:      host + "/?" + query("X-Amz-SignedHeaders", "abc%3Bx-k8s-aws-i%3Bdef"),
+		fragment: "client did not sign the x-k8s-aws-id header",
+	},
 	{"T30", host + "/?" + query("X-Amz-SignedHeaders", "host%3BX-K8S-AWS-ID"), accepted},
-	{"T31", host + "/?" + query("X-Amz-SignedHeaders", "host%3Bx-%E2%84%AA8s-aws-id"), "client did not sign the x-k8s-aws-id header"},
+	{
+		row:      "T31",
+		url:      host + "/?" + query("X-Amz-SignedHeaders", "host%3Bx-%E2%84%AA8s-aws-id"),
+		fragment: "client did not sign the x-k8s-aws-id header",
+	},
 	{"Kelvin sign in a name", host + "/?" + query() + "&x-amz-%E2%84%AA=1", "non-whitelisted query parameter"},
 	{"T32", host + "/?" + query("X-Amz-Expires", "9999999"), "invalid X-Amz-Expires parameter in pre-signed URL"},
 	{"T32", host + "/?" + query("X-Amz-Expires", "901"), "invalid X-Amz-Expires parameter in pre-signed URL"},
 	{"T32", host + "/?" + query("X-Amz-Expires", "-1"), "invalid X-Amz-Expires parameter in pre-signed URL"},
-	{"T32", host + "/?" + query("X-Amz-Expires", "") + "&X-Amz-Expires=", "invalid X-Amz-Expires parameter in pre-signed URL"},
+	{
+		row:      "T32",
+		url:      host + "/?" + query("X-Amz-Expires", "") + "&X-Amz-Expires=",
+		fragment: "invalid X-Amz-Expires parameter in pre-signed URL",
+	},
 	{"T32", host + "/?" + query("X-Amz-Expires", ""), "invalid X-Amz-Expires parameter in pre-signed URL"},
 	{"T32", host + "/?" + query("X-Amz-Expires", "abc"), "invalid X-Amz-Expires parameter in pre-signed URL"},
 	{"T32 signs", host + "/?" + query("X-Amz-Expires", "%2B60"), "invalid X-Amz-Expires parameter in pre-signed URL"},
 	{"T32 signs", host + "/?" + query("X-Amz-Expires", "-0"), "invalid X-Amz-Expires parameter in pre-signed URL"},
-	{"T32 digits of others", host + "/?" + query("X-Amz-Expires", "%D9%A6"), "invalid X-Amz-Expires parameter in pre-signed URL"},
+	{
+		row:      "T32 digits of others",
+		url:      host + "/?" + query("X-Amz-Expires", "%D9%A6"),
+		fragment: "invalid X-Amz-Expires parameter in pre-signed URL",
+	},
 	{"T33", host + "/?" + query("X-Amz-Expires", "0"), accepted},
 	{"T33", host + "/?" + query("X-Amz-Expires", "60"), accepted},
 	{"T33", host + "/?" + query("X-Amz-Expires", "900"), accepted},
 	{"T34", host + "/?" + query("X-Amz-Date", "xxxxxxx"), "error parsing X-Amz-Date parameter"},
-	{"fraction", host + "/?" + query("X-Amz-Date", now.Format("20060102T150405")+".5Z"), "error parsing X-Amz-Date parameter"},
+	{
+		row:      "fraction",
+		url:      host + "/?" + query("X-Amz-Date", now.Format("20060102T150405")+".5Z"),
+		fragment: "error parsing X-Amz-Date parameter",
+	},
 	{"T35", host + "/?" + query("X-Amz-Date", "19900422T010203Z"), "X-Amz-Date parameter is expired"},
 	{"T36", at(-14*time.Minute - 59*time.Second), accepted},
 	{"T36 last", at(-15 * time.Minute), accepted},
@@ -102,14 +139,28 @@ var urlRows = []struct{ row, url, fragment string }{
 	{"T38 last", at(15 * time.Minute), accepted},
 	{"T39", host + "/?" + query() + "&x=%gh", "malformed query parameter"},
 	{"T39", host + "/?" + query() + ";x=1", "malformed query parameter"},
-	{"a blank, which would end the request line", host + "/?" + query() + "&Version=2011-06-15 HTTP/1.1", "malformed query parameter"},
+	{
+		row:      "a blank, which would end the request line",
+		url:      host + "/?" + query() + "&Version=2011-06-15 HTTP/1.1",
+		fragment: "malformed query parameter",
+	},
 	{"not ASCII", host + "/?" + query() + "&X-Amz-Signature=\xc3\xa9", "malformed query parameter"},
 	{"control character", host + "/?" + query() + "\r\nX-K8s-Aws-Id: other", "invalid control character"},
 	{"too many", host + "/?" + query() + strings.Repeat("&x=1", 100), "non-whitelisted query parameter"},
 	{"version", host + "/?" + query() + "&Version=1999-01-01", "unexpected version parameter"},
-	{"algorithm", host + "/?" + query() + "&X-Amz-Algorithm=AWS4-ECDSA-P256-SHA256", "unexpected X-Amz-Algorithm parameter"},
+	{
+		row:      "algorithm",
+		url:      host + "/?" + query() + "&X-Amz-Algorithm=AWS4-ECDSA-P256-SHA256",
+		fragment: "unexpected X-Amz-Algorithm parameter",
+	},
 	{"both as they are", host + "/?" + query() + "&Version=2011-06-15&X-Amz-Algorithm=AWS4-HMAC-SHA256", accepted},
-	{"the upstream suite's scope and signature", host + "/?" + query() + "&X-Amz-Credential=ASIABCDEFGHIJKLMNOPQ%2F20191216%2Fus-west-2%2Fs3%2Faws4_request&X-Amz-Security-Token=XXXXXXXXXXXXX&X-Amz-Signature=999999999999999999", accepted},
+	{
+		row: "the upstream suite's scope and signature",
+		url: host + "/?" + query() +
+			"&X-Amz-Credential=ASIABCDEFGHIJKLMNOPQ%2F20191216%2Fus-west-2%2Fs3%2Faws4_request&" +
+			"X-Amz-Security-Token=XXXXXXXXXXXXX&X-Amz-Signature=999999999999999999",
+		fragment: accepted,
+	},
 	{"upper case scheme", "HTTPS" + strings.TrimPrefix(host, "https") + "/?" + query(), accepted},
 	{"opaque", "https:sts.us-east-1.amazonaws.com/?" + query(), "opaque"},
 	{"trailing dot", host + "./?" + query(), "unexpected hostname"},
@@ -124,7 +175,8 @@ func TestParseURLs(t *testing.T) {
 			t.Parallel()
 			p, err := callerid.Parse(callerid.Encode(row.url), policy("aws"), now)
 			if expect(t, err, row.fragment); err == nil {
-				if p.Host != "sts.us-east-1.amazonaws.com" || p.Region != "us-east-1" || !strings.HasSuffix(row.url, "/?"+p.Query.Reveal()) {
+				if p.Host != "sts.us-east-1.amazonaws.com" || p.Region != "us-east-1" ||
+					!strings.HasSuffix(row.url, "/?"+p.Query.Reveal()) {
 					t.Errorf("%s %s %s", p.Host, p.Region, p.Query.Reveal())
 				}
 			}
@@ -140,7 +192,9 @@ func expect(t *testing.T, err error, fragment string) {
 	case fragment == accepted:
 	case err == nil:
 		t.Errorf("accepted, want %s", fragment)
-	case fault.KindOf(err) != fault.Invalid || !strings.HasPrefix(err.Error(), "input token was not properly formatted: ") || !strings.Contains(err.Error(), fragment):
+	case fault.KindOf(err) != fault.Invalid ||
+		!strings.HasPrefix(err.Error(), "input token was not properly formatted: ") ||
+		!strings.Contains(err.Error(), fragment):
 		t.Errorf("%v (kind %d), want %s", err, fault.KindOf(err), fragment)
 	}
 }
@@ -164,8 +218,16 @@ func TestParseText(t *testing.T) {
 		{"T9", valid + "=", "illegal base64 data"},
 		{"T10", valid[:40] + "\n" + valid[40:], "illegal base64 data"},
 		{"T10 at the end", valid + "\r\n", "illegal base64 data"},
-		{"T11", callerid.Prefix + base64.RawStdEncoding.EncodeToString([]byte(host+"/?>>>???"+query())), "illegal base64 data"},
-		{"bits left over", strings.TrimSuffix(callerid.Prefix+base64.RawURLEncoding.EncodeToString([]byte("ab")), "I") + "J", "illegal base64 data"},
+		{
+			row:      "T11",
+			token:    callerid.Prefix + base64.RawStdEncoding.EncodeToString([]byte(host+"/?>>>???"+query())),
+			fragment: "illegal base64 data",
+		},
+		{
+			row:      "bits left over",
+			token:    strings.TrimSuffix(callerid.Prefix+base64.RawURLEncoding.EncodeToString([]byte("ab")), "I") + "J",
+			fragment: "illegal base64 data",
+		},
 		{"nothing encoded", callerid.Prefix, "unexpected scheme"},
 	} {
 		_, err := callerid.Parse(credential.NewSecret(row.token), policy("aws"), now)
@@ -210,7 +272,13 @@ var hostRows = []struct{ row, partition, host, configured, fragment string }{
 	{"upstream", "aws", "sts.amazonaws.com.cn", "", "unexpected hostname"},
 	{"upstream", "aws", "website.amazonaws.com", "", "could not parse region"},
 	{"upstream", "aws", "sts.default-region.amazonaws.com", "default-region", accepted},
-	{"configured, but fips", "aws", "sts-fips.default-region.amazonaws.com", "default-region", "does not support hostname"},
+	{
+		row:        "configured, but fips",
+		partition:  "aws",
+		host:       "sts-fips.default-region.amazonaws.com",
+		configured: "default-region",
+		fragment:   "does not support hostname",
+	},
 	{"upstream", "aws", "sts.us-west-2.amazonaws.com.cn", "us-west-2", "unexpected hostname"},
 	{"upstream", "aws", "sts.cn-north-1.api.amazonwebservices.com.cn", "", "unexpected hostname"},
 	{"upstream", "aws-cn", "sts.cn-northwest-1.amazonaws.com.cn", "", accepted},
@@ -237,7 +305,8 @@ func TestHosts(t *testing.T) {
 		if row.configured != "" {
 			configured = []string{row.configured}
 		}
-		p, err := callerid.Parse(callerid.Encode("https://"+row.host+"/?"+query()), policy(row.partition, configured...), now)
+		p, err := callerid.Parse(callerid.Encode("https://"+row.host+"/?"+query()),
+			policy(row.partition, configured...), now)
 		t.Run(row.row+" "+row.host, func(t *testing.T) {
 			if expect(t, err, row.fragment); err == nil && p.Host != row.host {
 				t.Errorf("host %s", p.Host)
@@ -268,7 +337,14 @@ func TestNothingShows(t *testing.T) {
 	}
 	slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "token", p, "value", *p)
 	slog.New(slog.NewTextHandler(&out, nil)).Info("x", "token", p, "value", *p)
-	for _, bad := range []string{":" + host + "/?" + signed, "https://h:" + host + "/?" + signed, host + "/?" + strings.ReplaceAll(signed, "=", "%3D"), host + "/?" + signed + "&x=%zz", host + "?" + signed, host + "/?" + signed + "&other=1"} {
+	for _, bad := range []string{
+		":" + host + "/?" + signed,
+		"https://h:" + host + "/?" + signed,
+		host + "/?" + strings.ReplaceAll(signed, "=", "%3D"),
+		host + "/?" + signed + "&x=%zz",
+		host + "?" + signed,
+		host + "/?" + signed + "&other=1",
+	} {
 		_, err := callerid.Parse(callerid.Encode(bad), policy("aws"), now)
 		if err == nil {
 			t.Errorf("%s is accepted", bad)
@@ -276,7 +352,8 @@ func TestNothingShows(t *testing.T) {
 		}
 		out.WriteString(err.Error() + "\n")
 	}
-	if shown := out.String(); strings.Contains(shown, "FQoG") || strings.Contains(shown, "abab") || strings.Contains(shown, fmt.Sprintf("%x", secret)) || !strings.Contains(shown, "sts.us-east-1") {
+	if shown := out.String(); strings.Contains(shown, "FQoG") || strings.Contains(shown, "abab") ||
+		strings.Contains(shown, fmt.Sprintf("%x", secret)) || !strings.Contains(shown, "sts.us-east-1") {
 		t.Errorf("shown:\n%s", shown)
 	}
 }
@@ -294,10 +371,12 @@ func TestPresigned(t *testing.T) {
 	if p.AccessKeyID != "AKIAEXAMPLE" || !p.Date.Equal(now) || !p.Expires().Equal(now.Add(15*time.Minute)) {
 		t.Errorf("%v", p)
 	}
-	if none := parse(host + "/?" + query()); none.AccessKeyID != "" || none.Key() == p.Key() || none.Key() != parse("HTTPS"+host[5:]+"/?"+query()).Key() {
+	if none := parse(host + "/?" + query()); none.AccessKeyID != "" || none.Key() == p.Key() ||
+		none.Key() != parse("HTTPS"+host[5:]+"/?"+query()).Key() {
 		t.Error("keys of tokens")
 	}
-	if long := parse(host + "/?" + query() + "&X-Amz-Credential=" + strings.Repeat("A", 5000)); len(long.AccessKeyID) != 128 {
+	if long := parse(host + "/?" + query() + "&X-Amz-Credential=" + strings.Repeat("A",
+		5000)); len(long.AccessKeyID) != 128 {
 		t.Errorf("%d bytes of access key id", len(long.AccessKeyID))
 	}
 }
@@ -325,7 +404,8 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("%q becomes %q: %v", text, again, err)
 		}
 		values, err := url.ParseQuery(p.Query.Reveal())
-		if err != nil || !strings.HasSuffix(p.Host, ".amazonaws.com") && !strings.HasSuffix(p.Host, ".api.aws") || !strings.HasPrefix(p.Host, "sts") {
+		if err != nil || !strings.HasSuffix(p.Host, ".amazonaws.com") && !strings.HasSuffix(p.Host, ".api.aws") ||
+			!strings.HasPrefix(p.Host, "sts") {
 			t.Errorf("%q: %s %v", text, p.Host, err)
 		}
 		actions := 0
@@ -347,18 +427,27 @@ func FuzzParse(f *testing.F) {
 }
 
 func BenchmarkParse(b *testing.B) {
-	signed := "Action=GetCallerIdentity&Version=2011-06-15&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=ASIAIOSFODNN7EXAMPLE%2F20260102%2Fus-east-1%2Fsts%2Faws4_request&X-Amz-Date=" + now.Format(dateForm) +
-		"&X-Amz-Expires=60&X-Amz-Security-Token=" + strings.Repeat("FQoGZXIvYXdzEXAMPLE%2F", 40) + "&X-Amz-SignedHeaders=host%3Bx-k8s-aws-id&X-Amz-Signature=" + strings.Repeat("ab", 32)
+	signed := "Action=GetCallerIdentity&Version=2011-06-15&X-Amz-Algorithm=AWS4-HMAC-SHA256&" +
+		"X-Amz-Credential=ASIAIOSFODNN7EXAMPLE%2F20260102%2Fus-east-1%2Fsts%2Faws4_request&X-Amz-Date=" +
+		now.Format(dateForm) +
+		"&X-Amz-Expires=60&X-Amz-Security-Token=" + strings.Repeat("FQoGZXIvYXdzEXAMPLE%2F",
+		40) + "&X-Amz-SignedHeaders=host%3Bx-k8s-aws-id&X-Amz-Signature=" + strings.Repeat("ab", 32)
 	for name, row := range map[string]struct {
 		token    credential.Secret
 		accepted bool
 	}{
-		"accepted":      {callerid.Encode(host + "/?" + signed), true},
-		"other host":    {callerid.Encode("https://sts.evil.example/?" + signed), false},
-		"expired":       {callerid.Encode(host + "/?" + strings.Replace(signed, "X-Amz-Date=2026", "X-Amz-Date=2025", 1)), false},
-		"no token":      {credential.NewSecret("eyJhbGciOiJub25lIn0.e30."), false},
-		"worst 16 KiB":  {callerid.Encode(host + "/?" + strings.Repeat("a&", 6000)), false},
-		"long and good": {callerid.Encode(host + "/?" + query() + "&X-Amz-Security-Token=" + strings.Repeat("A", 11000)), true},
+		"accepted":   {callerid.Encode(host + "/?" + signed), true},
+		"other host": {callerid.Encode("https://sts.evil.example/?" + signed), false},
+		"expired": {
+			callerid.Encode(host + "/?" + strings.Replace(signed, "X-Amz-Date=2026", "X-Amz-Date=2025", 1)),
+			false,
+		},
+		"no token":     {credential.NewSecret("eyJhbGciOiJub25lIn0.e30."), false},
+		"worst 16 KiB": {callerid.Encode(host + "/?" + strings.Repeat("a&", 6000)), false},
+		"long and good": {
+			callerid.Encode(host + "/?" + query() + "&X-Amz-Security-Token=" + strings.Repeat("A", 11000)),
+			true,
+		},
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()

@@ -89,7 +89,7 @@ func ReadAccount(annotations map[string]string, settings Settings) Account {
 		if ok {
 			a.Expiration = seconds
 		} else {
-			warn("annotation %stoken-expiration %q is no number of seconds; %d is used", prefix, text, a.Expiration)
+			warn("annotation %stoken-expiration %q is not a number of seconds; %d is used", prefix, text, a.Expiration)
 		}
 	}
 	if !settings.Conformance {

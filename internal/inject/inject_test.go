@@ -43,7 +43,8 @@ func TestSurgicalPatch(t *testing.T) {
 	t.Parallel()
 	settings := inject.Defaults()
 	settings.Region, settings.RegionalSTS = "eu-west-1", true
-	pod := podOf(`"name":"p"`, `"volumes":[{"name":"v"}],"containers":[{"name":"a"},{"name":"b","env":[{"name":"AWS_REGION"}],"volumeMounts":[]}],"initContainers":[{"name":"i","env":null}]`)
+	pod := podOf(`"name":"p"`,
+		`"volumes":[{"name":"v"}],"containers":[{"name":"a"},{"name":"b","env":[{"name":"AWS_REGION"}],"volumeMounts":[]}],"initContainers":[{"name":"i","env":null}]`)
 	got := string(encode(t, mustPod(t, pod, nil, settings).Patch))
 	const (
 		sts    = `{"name":"AWS_STS_REGIONAL_ENDPOINTS","value":"regional"}`
@@ -83,7 +84,11 @@ func TestWarnings(t *testing.T) {
 	}{
 		{name: "nothing to say"},
 		{name: "no ARN", account: account("role-arn", "junk"), want: `role-arn: "junk" is not a role ARN`},
-		{name: "a user's ARN", account: account("role-arn", "arn:aws:iam::111122223333:user/u"), want: "is not a role ARN"},
+		{
+			name:    "a user's ARN",
+			account: account("role-arn", "arn:aws:iam::111122223333:user/u"),
+			want:    "is not a role ARN",
+		},
 		{
 			name:    "a path without a name",
 			account: account("role-arn", "arn:aws:iam::111122223333:role/a/"),
@@ -99,17 +104,55 @@ func TestWarnings(t *testing.T) {
 			account: account("role-arn", role+" "),
 			want:    "a name consists of letters",
 		},
-		{name: "ARN with a path and another partition", account: account("role-arn", "arn:aws-us-gov:iam::111122223333:role/a/b@c")},
-		{name: "bool", account: account("sts-regional-endpoints", "yes"), want: `"yes" is neither true nor false; false is used`},
-		{name: "account's expiration", account: account("token-expiration", "1h"), want: `"1h" is no number of seconds; 86400 is used`},
-		{name: "pod's expiration", meta: podAnnotation("token-expiration", "soon"), want: `"soon" is no number of seconds`},
+		{
+			name:    "ARN with a path and another partition",
+			account: account("role-arn", "arn:aws-us-gov:iam::111122223333:role/a/b@c"),
+		},
+		{
+			name:    "bool",
+			account: account("sts-regional-endpoints", "yes"),
+			want:    `"yes" is neither true nor false; false is used`,
+		},
+		{
+			name:    "account's expiration",
+			account: account("token-expiration", "1h"),
+			want:    `"1h" is not a number of seconds; 86400 is used`,
+		},
+		{
+			name: "pod's expiration",
+			meta: podAnnotation("token-expiration", "soon"),
+			want: `"soon" is not a number of seconds`,
+		},
 		{name: "skip list", meta: podAnnotation("skip-containers", `a"b`), want: "no container is skipped"},
-		{name: "foreign volume", spec: `"volumes":[{"name":"aws-iam-token","secret":{}}]`, want: "holds no service-account token"},
-		{name: "foreign projection", spec: `"volumes":[{"name":"aws-iam-token","projected":{"sources":[{"serviceAccountToken":{"path":"other"}},{"secret":{}}]}}]`, want: "holds no service-account token"},
-		{name: "our volume", spec: `"volumes":[{"name":"aws-iam-token","projected":{"sources":[{"serviceAccountToken":{"path":"token"}}]}}]`},
-		{name: "foreign mount", spec: `"containers":[{"name":"a","volumeMounts":[{"name":"v","mountPath":"/var/run/secrets//eks.amazonaws.com/serviceaccount/"}]}]`, want: `container "a" mounts "v"`},
-		{name: "foreign mount on Windows", spec: `"containers":[{"name":"a","volumeMounts":[{"name":"v","mountPath":"C:\\var\\run\\secrets\\eks.amazonaws.com\\serviceaccount"}]}]`, want: `container "a" mounts "v"`},
-		{name: "our volume elsewhere", spec: `"containers":[{"name":"a","volumeMounts":[{"name":"aws-iam-token","mountPath":"/x"}]}]`, want: "the SDK looks for the token at"},
+		{
+			name: "foreign volume",
+			spec: `"volumes":[{"name":"aws-iam-token","secret":{}}]`,
+			want: "holds no service-account token",
+		},
+		{
+			name: "foreign projection",
+			spec: `"volumes":[{"name":"aws-iam-token","projected":{"sources":[{"serviceAccountToken":{"path":"other"}},{"secret":{}}]}}]`,
+			want: "holds no service-account token",
+		},
+		{
+			name: "our volume",
+			spec: `"volumes":[{"name":"aws-iam-token","projected":{"sources":[{"serviceAccountToken":{"path":"token"}}]}}]`,
+		},
+		{
+			name: "foreign mount",
+			spec: `"containers":[{"name":"a","volumeMounts":[{"name":"v","mountPath":"/var/run/secrets//eks.amazonaws.com/serviceaccount/"}]}]`,
+			want: `container "a" mounts "v"`,
+		},
+		{
+			name: "foreign mount on Windows",
+			spec: `"containers":[{"name":"a","volumeMounts":[{"name":"v","mountPath":"C:\\var\\run\\secrets\\eks.amazonaws.com\\serviceaccount"}]}]`,
+			want: `container "a" mounts "v"`,
+		},
+		{
+			name: "our volume elsewhere",
+			spec: `"containers":[{"name":"a","volumeMounts":[{"name":"aws-iam-token","mountPath":"/x"}]}]`,
+			want: "the SDK looks for the token at",
+		},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -150,7 +193,8 @@ func TestForeignMountIsNotDoubled(t *testing.T) {
 	t.Parallel()
 	for _, at := range []string{mountPath, mountPath + "/", strings.Replace(mountPath, "/run/", "/run/./", 1)} {
 		pod := podOf("", fmt.Sprintf(`"containers":[{"name":"a","volumeMounts":[{"name":"v","mountPath":%q}]}]`, at))
-		if patched := string(applyPatch(t, pod, mustPod(t, pod, nil, inject.Defaults()).Patch)); strings.Contains(patched, "aws-iam-token") {
+		if patched := string(applyPatch(t, pod,
+			mustPod(t, pod, nil, inject.Defaults()).Patch)); strings.Contains(patched, "aws-iam-token") {
 			t.Errorf("%s: %s", at, patched)
 		}
 	}
@@ -161,7 +205,8 @@ func TestForeignMountIsNotDoubled(t *testing.T) {
 func TestOwnTokenFile(t *testing.T) {
 	t.Parallel()
 	for file, mounted := range map[string]bool{mountPath + "/token": true, "/my/token": false} {
-		pod := podOf("", fmt.Sprintf(`"containers":[{"name":"a","env":[{"name":"AWS_ROLE_ARN","value":"x"},{"name":"AWS_WEB_IDENTITY_TOKEN_FILE","value":%q},{"name":"AWS_REGION"},{"name":"AWS_STS_REGIONAL_ENDPOINTS"}]}]`, file))
+		pod := podOf("",
+			fmt.Sprintf(`"containers":[{"name":"a","env":[{"name":"AWS_ROLE_ARN","value":"x"},{"name":"AWS_WEB_IDENTITY_TOKEN_FILE","value":%q},{"name":"AWS_REGION"},{"name":"AWS_STS_REGIONAL_ENDPOINTS"}]}]`, file))
 		if got := len(mustPod(t, pod, nil, inject.Defaults()).Patch) > 0; got != mounted {
 			t.Errorf("token file %s: patched %t", file, got)
 		}
@@ -181,8 +226,10 @@ func TestWindowsByAffinity(t *testing.T) {
 		term(`"windows"`) + "," + term(`"windows"`): true,
 		"": false,
 	} {
-		pod := podOf("", oneContainer+`,"affinity":{"nodeAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":{"nodeSelectorTerms":[`+terms+`]}}}`)
-		if got := strings.Contains(string(encode(t, mustPod(t, pod, nil, inject.Defaults()).Patch)), `C:\\var`); got != windows {
+		pod := podOf("",
+			oneContainer+`,"affinity":{"nodeAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":{"nodeSelectorTerms":[`+terms+`]}}}`)
+		if got := strings.Contains(string(encode(t, mustPod(t, pod, nil, inject.Defaults()).Patch)),
+			`C:\\var`); got != windows {
 			t.Errorf("%s: Windows %t", terms, got)
 		}
 	}
@@ -201,7 +248,9 @@ func TestCompose(t *testing.T) {
 			t.Errorf("%q: %+v, want %q", written, account, want)
 		}
 	}
-	if account := inject.ReadAccount(map[string]string{"eks.amazonaws.com/role-arn": "no spaces"}, settings); !account.Malformed {
+	if account := inject.ReadAccount(map[string]string{
+		"eks.amazonaws.com/role-arn": "no spaces",
+	}, settings); !account.Malformed {
 		t.Errorf("%+v is not malformed", account)
 	}
 }
@@ -209,7 +258,8 @@ func TestCompose(t *testing.T) {
 func TestSkipLabel(t *testing.T) {
 	t.Parallel()
 	pod := podOf(`"labels":{"eks.amazonaws.com/skip-pod-identity-webhook":""}`, oneContainer)
-	if result := mustPod(t, pod, nil, inject.Defaults()); len(result.Patch) != 0 || !strings.Contains(result.Reason, inject.SkipLabel) {
+	if result := mustPod(t, pod, nil,
+		inject.Defaults()); len(result.Patch) != 0 || !strings.Contains(result.Reason, inject.SkipLabel) {
 		t.Errorf("%+v", result)
 	}
 	if head, err := inject.ReadHead(rawjson.NewReader(pod)); err != nil || !head.Skip {

@@ -45,7 +45,7 @@ func (m *mutation) readAnnotations() {
 		if ok {
 			m.expiration = seconds
 		} else {
-			m.warn("annotation %stoken-expiration %q is no number of seconds; %d is used", prefix, text, m.expiration)
+			m.warn("annotation %stoken-expiration %q is not a number of seconds; %d is used", prefix, text, m.expiration)
 		}
 	}
 	if m.account.Container && m.expiration == defaultExpiration {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rolecall/rolecall/internal/atomicfile"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/filelock"
 )
 
 // Store is an encrypted file of keys. Several processes may use it: changes are
@@ -90,18 +91,15 @@ func (s *Store) locked(ctx context.Context, do func() error) (err error) {
 	if err := os.MkdirAll(filepath.Dir(s.Path), 0o700); err != nil {
 		return fault.New(fault.Unavailable, "lock the key store: %w", err)
 	}
-	lock, err := os.OpenFile(s.Path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return fault.New(fault.Unavailable, "lock the key store: %w", err).Hint("a signer that must not change the store runs with --read-only")
-	}
-	defer func() { err = errors.Join(err, lock.Close()) }() // which unlocks
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	// Who holds it writes one file and lets go; there is no waiting for people.
-	if err := lockFile(lock); err != nil {
-		return fault.New(fault.Unavailable, "lock the key store: %w", err)
+	// Whoever holds it writes one file and lets go; there is no waiting for people.
+	lock, err := filelock.Acquire(s.Path + ".lock")
+	if err != nil {
+		return fault.New(fault.Unavailable, "lock the key store: %w", err).Hint("a signer that must not change the store runs with --read-only")
 	}
+	defer func() { err = errors.Join(err, lock.Release()) }()
 	return do()
 }
 

@@ -57,7 +57,8 @@ func TestStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if loaded.Generation != 2 || len(loaded.Keys) != 2 || !loaded.Keys[1].SwitchedAt.Equal(start) || loaded.Keys[0].TokenLife != day || loaded.Keys[1].Private.ID() != contents.Keys[0].Private.ID() {
+	if loaded.Generation != 2 || len(loaded.Keys) != 2 || !loaded.Keys[1].SwitchedAt.Equal(start) ||
+		loaded.Keys[0].TokenLife != day || loaded.Keys[1].Private.ID() != contents.Keys[0].Private.ID() {
 		t.Errorf("read back %+v", loaded)
 	}
 	before, _ := store.Text()
@@ -119,7 +120,8 @@ func TestHostileStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := keystore.Decode(t.Context(), other, good); fault.KindOf(err) != fault.Denied || !strings.Contains(err.Error(), other.Name()) {
+	if _, err := keystore.Decode(t.Context(), other,
+		good); fault.KindOf(err) != fault.Denied || !strings.Contains(err.Error(), other.Name()) {
 		t.Errorf("another KMS key: %v", err)
 	}
 	edit := func(change func(file map[string]any)) []byte {

@@ -5,10 +5,10 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 	"github.com/rolecall/rolecall/internal/localaws/service"
 	"github.com/rolecall/rolecall/internal/localaws/wire"
 	"github.com/rolecall/rolecall/internal/sigv4"
@@ -160,7 +160,7 @@ func missingAction() error {
 }
 
 // rpcPath is that of Smithy's RPC protocols.
-var rpcPath = regexp.MustCompile(`^/service/[A-Za-z0-9]+/operation/([A-Za-z0-9]+)$`)
+var rpcPath = lazyregexp.New(`^/service/[A-Za-z0-9]+/operation/([A-Za-z0-9]+)$`)
 
 func (a *ask) isCBOR() bool { return a.HTTP.Header.Get("Smithy-Protocol") == "rpc-v2-cbor" }
 
@@ -232,8 +232,8 @@ func (a *ask) unknown() error {
 }
 
 var (
-	validPrefix = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)
-	validName   = regexp.MustCompile(`^[A-Za-z0-9]{1,128}$`)
+	validPrefix = lazyregexp.New(`^[a-z0-9-]{1,64}$`)
+	validName   = lazyregexp.New(`^[A-Za-z0-9]{1,128}$`)
 )
 
 // prefixes are the action prefixes of services that sign with another name.

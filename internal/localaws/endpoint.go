@@ -2,8 +2,9 @@ package localaws
 
 import (
 	"net"
-	"regexp"
 	"strings"
+
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
 // endpoint is what a host name of AWS says. All parts but path may be empty.
@@ -24,8 +25,8 @@ type endpoint struct {
 var suffixes = []string{".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".localhost"}
 
 var (
-	regionName = regexp.MustCompile(`^[a-z]+(-[a-z]+)+-[0-9]+$`)
-	legacyS3   = regexp.MustCompile(`^s3-([a-z]{2}(?:-[a-z]+)+-[0-9]+)$`)
+	regionName = lazyregexp.New(`^[a-z]+(-[a-z]+)+-[0-9]+$`)
+	legacyS3   = lazyregexp.New(`^s3-([a-z]{2}(?:-[a-z]+)+-[0-9]+)$`)
 )
 
 // endpointOf reads the host name or, where a client cannot choose that, a host

@@ -58,7 +58,11 @@ func verify(t *testing.T, now time.Time, bundle, serving *pki.Ring) {
 	if !roots.AppendCertsFromPEM(bundle.Bundle()) {
 		t.Fatal("an empty bundle")
 	}
-	if _, err := serving.Serving.Leaf.Verify(x509.VerifyOptions{Roots: roots, DNSName: name, CurrentTime: now}); err != nil {
+	if _, err := serving.Serving.Leaf.Verify(x509.VerifyOptions{
+		Roots:       roots,
+		DNSName:     name,
+		CurrentTime: now,
+	}); err != nil {
 		t.Fatalf("at %s: %v", now, err)
 	}
 }
@@ -73,7 +77,8 @@ func recode(t *testing.T, ring *pki.Ring) *pki.Ring {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(again.Bundle(), ring.Bundle()) || !again.Serving.Leaf.Equal(ring.Serving.Leaf) || !again.PublishedAt.Equal(ring.PublishedAt) {
+	if !bytes.Equal(again.Bundle(), ring.Bundle()) || !again.Serving.Leaf.Equal(ring.Serving.Leaf) ||
+		!again.PublishedAt.Equal(ring.PublishedAt) {
 		t.Fatal("a ring is not what was written")
 	}
 	return again
@@ -176,12 +181,15 @@ func TestDecodeRefuses(t *testing.T) {
 	text, _ := ring.Encode()
 	foreign, _ := other.Encode()
 	for what, change := range map[string]func(e *pki.Encoded){
-		"no keys":           func(e *pki.Encoded) { e.AuthorityKeys = nil },
-		"another's keys":    func(e *pki.Encoded) { e.AuthorityKeys = foreign.AuthorityKeys },
-		"no serving":        func(e *pki.Encoded) { e.Certificate = nil },
-		"another's key":     func(e *pki.Encoded) { e.Key = foreign.Key },
-		"no such time":      func(e *pki.Encoded) { e.PublishedAt = "soon" },
-		"junk of authority": func(e *pki.Encoded) { e.Authorities = bytes.ReplaceAll(e.Authorities, []byte("MII"), []byte("AAA")) },
+		"no keys":        func(e *pki.Encoded) { e.AuthorityKeys = nil },
+		"another's keys": func(e *pki.Encoded) { e.AuthorityKeys = foreign.AuthorityKeys },
+		"no serving":     func(e *pki.Encoded) { e.Certificate = nil },
+		"another's key":  func(e *pki.Encoded) { e.Key = foreign.Key },
+		"no such time":   func(e *pki.Encoded) { e.PublishedAt = "soon" },
+		"junk of authority": func(e *pki.Encoded) {
+			e.Authorities = bytes.ReplaceAll(e.Authorities, []byte("MII"),
+				[]byte("AAA"))
+		},
 	} {
 		changed := text
 		change(&changed)
@@ -189,7 +197,10 @@ func TestDecodeRefuses(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	if reference, err := (pki.Encoded{Certificate: text.Certificate, Key: text.Key}).Decode(); err != nil || len(reference.Authorities) != 0 {
+	if reference, err := (pki.Encoded{
+		Certificate: text.Certificate,
+		Key:         text.Key,
+	}).Decode(); err != nil || len(reference.Authorities) != 0 {
 		t.Errorf("the reference's secret: %v", err)
 	}
 	if err := (pki.Lifetimes{Authority: time.Hour, Serving: time.Hour, Settle: time.Hour}).Validate(); err == nil {

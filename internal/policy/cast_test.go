@@ -18,10 +18,22 @@ const (
 )
 
 var (
-	alice   = policy.Principal{Kind: policy.User, ARN: "arn:aws:iam::111122223333:user/alice", UserName: "alice", Account: "111122223333", EntityID: "AIDAALICEALICEALICE1"}
-	session = policy.Principal{Kind: policy.RoleSession, ARN: "arn:aws:sts::111122223333:assumed-role/app/sess", RoleARN: roleR, EntityID: "AROAAPPAPPAPPAPPAPP12", Account: "111122223333"}
-	pods    = policy.Principal{Kind: policy.Service, ARN: "pods.eks.amazonaws.com"}
-	oidc    = policy.Principal{Kind: policy.WebIdentity, ARN: provider, UserID: provider, Account: "111122223333"}
+	alice = policy.Principal{
+		Kind:     policy.User,
+		ARN:      "arn:aws:iam::111122223333:user/alice",
+		UserName: "alice",
+		Account:  "111122223333",
+		EntityID: "AIDAALICEALICEALICE1",
+	}
+	session = policy.Principal{
+		Kind:     policy.RoleSession,
+		ARN:      "arn:aws:sts::111122223333:assumed-role/app/sess",
+		RoleARN:  roleR,
+		EntityID: "AROAAPPAPPAPPAPPAPP12",
+		Account:  "111122223333",
+	}
+	pods = policy.Principal{Kind: policy.Service, ARN: "pods.eks.amazonaws.com"}
+	oidc = policy.Principal{Kind: policy.WebIdentity, ARN: provider, UserID: provider, Account: "111122223333"}
 )
 
 // token is what a token of the reader brings.
@@ -35,7 +47,8 @@ func doc(statements ...string) string {
 }
 
 func webTrust(condition string) string {
-	return doc(`{'Effect':'Allow','Principal':{'Federated':'` + provider + `'},'Action':'sts:AssumeRoleWithWebIdentity','Condition':{` + condition + `}}`)
+	return doc(`{'Effect':'Allow','Principal':{'Federated':'` + provider +
+		`'},'Action':'sts:AssumeRoleWithWebIdentity','Condition':{` + condition + `}}`)
 }
 
 func roleTrust(principal string) string {

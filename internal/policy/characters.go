@@ -59,7 +59,7 @@ func (d *decoder) checkCharacters() {
 	}
 	place := newCursor(d.text)
 	for scan := (scanner{text: d.text}); scan.more(); scan.step() {
-		if allowedCharacter(scan.char, scan.width) || scan.offset < scan.reported {
+		if allowedCharacter(scan.char) || scan.offset < scan.reported {
 			continue
 		}
 		here := span{scan.offset, scan.offset + scan.width}
@@ -140,11 +140,9 @@ func quoteUnlessQuoted(text string) string {
 	return fmt.Sprintf("%q", text)
 }
 
-// allowedCharacter is IAM's set; \u escapes yield any character and are ASCII.
-func allowedCharacter(char rune, width int) bool {
-	if char == utf8.RuneError && width <= 1 {
-		return false
-	}
+// allowedCharacter is IAM's set; \u escapes yield any character and are ASCII. A
+// byte that is no UTF-8 is read as U+FFFD, which is not in it.
+func allowedCharacter(char rune) bool {
 	return char == '\t' || char == '\n' || char == '\r' || (char >= ' ' && char <= '\u00ff')
 }
 

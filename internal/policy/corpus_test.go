@@ -37,7 +37,8 @@ func TestCorpus(t *testing.T) {
 				case verdict.Expect == "" || verdict.Because == "":
 					t.Errorf("%s: expects %q, and is explained as %q", one.Name, verdict.Expect, verdict.Because)
 				case !verdict.Holds:
-					t.Errorf("%s: %s (%s), want %s\n%s", one.Name, verdict.Effect, verdict.Reason, verdict.Expect, verdict.Because)
+					t.Errorf("%s: %s (%s), want %s\n%s", one.Name, verdict.Effect, verdict.Reason, verdict.Expect,
+						verdict.Because)
 				}
 			}
 		})

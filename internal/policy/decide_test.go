@@ -28,7 +28,12 @@ func TestEntityIDs(t *testing.T) {
 		{"by id", bound, session, policy.Allowed},
 		{"made again", bound, again, policy.ImplicitDeny},
 		{"an id", parse(t, policy.Trust, roleTrust(`{'AWS':'`+alice.EntityID+`'}`)), alice, policy.Allowed},
-		{"an id of nobody", parse(t, policy.Trust, roleTrust(`{'AWS':'AIDANOBODYNOBODY1234'}`)), alice, policy.ImplicitDeny},
+		{
+			name:  "an id of nobody",
+			trust: parse(t, policy.Trust, roleTrust(`{'AWS':'AIDANOBODYNOBODY1234'}`)),
+			who:   alice,
+			want:  policy.ImplicitDeny,
+		},
 	} {
 		request := policy.Request{Principal: row.who, Action: "sts:AssumeRole", Resource: roleT}
 		if got := policy.Decide(&request, &policy.Policies{Trust: row.trust}); got.Effect != row.want {
@@ -43,23 +48,63 @@ func TestEntityIDs(t *testing.T) {
 func TestSummaryNamesTheCause(t *testing.T) {
 	t.Parallel()
 	eks := "oidc.eks.us-east-1.amazonaws.com/id/D539"
-	who := policy.Principal{Kind: policy.WebIdentity, ARN: "arn:aws:iam::111122223333:oidc-provider/" + eks, Account: "111122223333"}
+	who := policy.Principal{
+		Kind:    policy.WebIdentity,
+		ARN:     "arn:aws:iam::111122223333:oidc-provider/" + eks,
+		Account: "111122223333",
+	}
 	context := policy.NewContext().Set(eks+":sub", reader).Set(eks+":aud", "test")
 	trust := func(issuer, subject string) string {
-		return doc(`{'Effect':'Allow','Principal':{'Federated':'arn:aws:iam::111122223333:oidc-provider/` + issuer + `'},'Action':'sts:AssumeRoleWithWebIdentity','Condition':{'StringEquals':{'` + issuer + `:sub':'` + subject + `'}}}`)
+		return doc(`{'Effect':'Allow','Principal':{'Federated':'arn:aws:iam::111122223333:oidc-provider/` + issuer +
+			`'},'Action':'sts:AssumeRoleWithWebIdentity','Condition':{'StringEquals':{'` + issuer + `:sub':'` +
+			subject + `'}}}`)
 	}
 	for _, row := range []struct {
 		name, trust, reason string
 		want                []string
 	}{
-		{"other subject", trust(eks, "system:serviceaccount:default:x"), "trust-condition-failed", []string{"StringEquals " + eks + ":sub", `wants "system:serviceaccount:default:x"`, `got "` + reader + `"`}},
-		{"region order and id", trust("oidc.us-east-1.eks.amazonaws.com/D539", reader), "no-trust-match", []string{"the region stands before eks", "/id/ is missing"}},
-		{"wildcard under StringEquals", trust(eks, "system:serviceaccount:default:*"), "trust-condition-failed", []string{"use StringLike"}},
-		{"case", trust(eks, "System:serviceaccount:default:s3-reader"), "trust-condition-failed", []string{"letter case"}},
-		{"AssumeRole", strings.Replace(trust(eks, reader), "WithWebIdentity", "", 1), "trust-wrong-action", []string{"does not cover"}},
+		{
+			name:   "other subject",
+			trust:  trust(eks, "system:serviceaccount:default:x"),
+			reason: "trust-condition-failed",
+			want: []string{
+				"StringEquals " + eks + ":sub",
+				`wants "system:serviceaccount:default:x"`,
+				`got "` + reader + `"`,
+			},
+		},
+		{
+			name:   "region order and id",
+			trust:  trust("oidc.us-east-1.eks.amazonaws.com/D539", reader),
+			reason: "no-trust-match",
+			want:   []string{"the region stands before eks", "/id/ is missing"},
+		},
+		{
+			name:   "wildcard under StringEquals",
+			trust:  trust(eks, "system:serviceaccount:default:*"),
+			reason: "trust-condition-failed",
+			want:   []string{"use StringLike"},
+		},
+		{
+			name:   "case",
+			trust:  trust(eks, "System:serviceaccount:default:s3-reader"),
+			reason: "trust-condition-failed",
+			want:   []string{"letter case"},
+		},
+		{
+			name:   "AssumeRole",
+			trust:  strings.Replace(trust(eks, reader), "WithWebIdentity", "", 1),
+			reason: "trust-wrong-action",
+			want:   []string{"does not cover"},
+		},
 		{"slash", trust(eks+"/", reader), "no-trust-match", []string{"trailing slash"}},
 	} {
-		e := policy.Explain(&policy.Request{Principal: who, Action: "sts:AssumeRoleWithWebIdentity", Resource: roleT, Context: context},
+		e := policy.Explain(&policy.Request{
+			Principal: who,
+			Action:    "sts:AssumeRoleWithWebIdentity",
+			Resource:  roleT,
+			Context:   context,
+		},
 			&policy.Policies{Trust: parse(t, policy.Trust, row.trust)})
 		if e.Reason != row.reason {
 			t.Errorf("%s: reason %q, want %q", row.name, e.Reason, row.reason)

@@ -19,37 +19,173 @@ func TestTrustRefusals(t *testing.T) {
 	}{
 		{"no JSON", `{`, "This policy contains invalid Json", "not valid JSON", 1, 1},
 		{"trailing bytes", `{'Statement':[` + good + `]} x`, "This policy contains invalid Json", "", 0, 0},
-		{"en dash in the version", "{'Version':'2012\u201310\u201317','Statement':[" + good + "]}", "The specified value for assumeRolePolicyDocument is invalid.", "U+2013 (EN DASH) at 1:17: write \"2012-10-17\"", 1, 17},
-		{"unknown version", `{'Version':'2013','Statement':[` + good + `]}`, "The policy must contain a valid version string", "", 1, 12},
+		{
+			name:    "en dash in the version",
+			text:    "{'Version':'2012\u201310\u201317','Statement':[" + good + "]}",
+			message: "The specified value for assumeRolePolicyDocument is invalid.",
+			detail:  "U+2013 (EN DASH) at 1:17: write \"2012-10-17\"",
+			line:    1,
+			column:  17,
+		},
+		{
+			name:    "unknown version",
+			text:    `{'Version':'2013','Statement':[` + good + `]}`,
+			message: "The policy must contain a valid version string",
+			line:    1,
+			column:  12,
+		},
 		{"no statement", `{'Version':'2012-10-17'}`, "Could not parse the policy: Statement is empty!", "", 0, 0},
-		{"lower-case element", `{'Statement':[{'effect':'Allow'}]}`, "Missing required field Effect", `must be written "Effect"`, 1, 16},
-		{"lower-case Sid", strings.Replace(`{'Statement':[`+good+`]}`, "{'Effect'", "{'sid':'a','Effect'", 1), "Syntax error in policy.", `must be written "Sid"`, 1, 16},
-		{"repeated element", strings.Replace(`{'Statement':[`+good+`]}`, "{'Effect'", "{'Effect':'Deny','Effect'", 1), "Syntax error in policy.", "stands twice", 0, 0},
-		{"unknown element", strings.Replace(`{'Statement':[`+good+`]}`, "{'Effect'", "{'Foo':1,'Effect'", 1), "Syntax error in policy.", "no element", 0, 0},
+		{
+			name:    "lower-case element",
+			text:    `{'Statement':[{'effect':'Allow'}]}`,
+			message: "Missing required field Effect",
+			detail:  `must be written "Effect"`,
+			line:    1,
+			column:  16,
+		},
+		{
+			name:    "lower-case Sid",
+			text:    strings.Replace(`{'Statement':[`+good+`]}`, "{'Effect'", "{'sid':'a','Effect'", 1),
+			message: "Syntax error in policy.",
+			detail:  `must be written "Sid"`,
+			line:    1,
+			column:  16,
+		},
+		{
+			name:    "repeated element",
+			text:    strings.Replace(`{'Statement':[`+good+`]}`, "{'Effect'", "{'Effect':'Deny','Effect'", 1),
+			message: "Syntax error in policy.",
+			detail:  "stands twice",
+		},
+		{
+			name:    "unknown element",
+			text:    strings.Replace(`{'Statement':[`+good+`]}`, "{'Effect'", "{'Foo':1,'Effect'", 1),
+			message: "Syntax error in policy.",
+			detail:  "no element",
+		},
 		{"no effect", `{'Statement':[{'Action':'sts:AssumeRole'}]}`, "Missing required field Effect", "", 0, 0},
-		{"no principal", `{'Statement':[{'Effect':'Allow','Action':'sts:AssumeRole'}]}`, "Missing required field Principal", "", 0, 0},
-		{"empty principal", `{'Statement':[{'Effect':'Allow','Principal':{},'Action':'sts:AssumeRole'}]}`, "Missing required field Principal cannot be empty!", "", 0, 0},
-		{"star principal", `{'Statement':[{'Effect':'Allow','Principal':'*','Action':'sts:AssumeRole'}]}`, `AssumeRolepolicy contained an invalid principal: "STAR":"*".`, "", 0, 0},
-		{"partial wildcard", `{'Statement':[{'Effect':'Allow','Principal':{'AWS':'arn:aws:iam::111122223333:role/*'},'Action':'sts:AssumeRole'}]}`, `Invalid principal in policy: "AWS":"arn:aws:iam::111122223333:role/*"`, "", 0, 0},
-		{"unknown kind of principal", `{'Statement':[{'Effect':'Allow','Principal':{'Aws':'*'},'Action':'sts:AssumeRole'}]}`, `Invalid principal in policy: "Aws":"*"`, "", 0, 0},
-		{"placeholder account", strings.Replace(`{'Statement':[`+good+`]}`, "111122223333", "<AWS_ACCOUNT_ID>", 1), "Federated principals must be valid domain names or SAML metadata ARNs", "12 digits", 0, 0},
-		{"allow with NotPrincipal", `{'Statement':[{'Effect':'Allow','NotPrincipal':{'AWS':'*'},'Action':'sts:AssumeRole'}]}`, "Allow with NotPrincipal is not allowed.", "", 0, 0},
-		{"no action", strings.Replace(`{'Statement':[`+good+`]}`, `,'Action':'sts:AssumeRoleWithWebIdentity'`, "", 1), "Missing required field Action", "", 0, 0},
-		{"another service's action", strings.Replace(`{'Statement':[`+good+`]}`, "sts:AssumeRoleWithWebIdentity", "s3:GetObject", 1), "AssumeRole policy may only specify STS AssumeRole actions.", "", 0, 0},
-		{"every action", strings.Replace(`{'Statement':[`+good+`]}`, "sts:AssumeRoleWithWebIdentity", "*", 1), "AssumeRole policy may only specify STS AssumeRole actions.", "", 0, 0},
-		{"resource", `{'Statement':[{'Effect':'Allow','Principal':{'AWS':'*'},'Action':'sts:AssumeRole','Resource':'*'}]}`, "Has prohibited field Resource", "", 0, 0},
-		{"seed 000: a key where an operator stands", `{'Statement':[{'Effect':'Allow','Principal':{'Federated':'` + provider + `'},'Action':'sts:AssumeRoleWithWebIdentity','Condition':{
+		{
+			name:    "no principal",
+			text:    `{'Statement':[{'Effect':'Allow','Action':'sts:AssumeRole'}]}`,
+			message: "Missing required field Principal",
+		},
+		{
+			name:    "empty principal",
+			text:    `{'Statement':[{'Effect':'Allow','Principal':{},'Action':'sts:AssumeRole'}]}`,
+			message: "Missing required field Principal cannot be empty!",
+		},
+		{
+			name:    "star principal",
+			text:    `{'Statement':[{'Effect':'Allow','Principal':'*','Action':'sts:AssumeRole'}]}`,
+			message: `AssumeRolepolicy contained an invalid principal: "STAR":"*".`,
+		},
+		{
+			name: "partial wildcard",
+			text: `{'Statement':[{'Effect':'Allow','Principal':{'AWS':'arn:aws:iam::111122223333:role/*'},` +
+				`'Action':'sts:AssumeRole'}]}`,
+			message: `Invalid principal in policy: "AWS":"arn:aws:iam::111122223333:role/*"`,
+		},
+		{
+			name:    "unknown kind of principal",
+			text:    `{'Statement':[{'Effect':'Allow','Principal':{'Aws':'*'},'Action':'sts:AssumeRole'}]}`,
+			message: `Invalid principal in policy: "Aws":"*"`,
+		},
+		{
+			name:    "placeholder account",
+			text:    strings.Replace(`{'Statement':[`+good+`]}`, "111122223333", "<AWS_ACCOUNT_ID>", 1),
+			message: "Federated principals must be valid domain names or SAML metadata ARNs",
+			detail:  "12 digits",
+		},
+		{
+			name:    "allow with NotPrincipal",
+			text:    `{'Statement':[{'Effect':'Allow','NotPrincipal':{'AWS':'*'},'Action':'sts:AssumeRole'}]}`,
+			message: "Allow with NotPrincipal is not allowed.",
+		},
+		{
+			name:    "no action",
+			text:    strings.Replace(`{'Statement':[`+good+`]}`, `,'Action':'sts:AssumeRoleWithWebIdentity'`, "", 1),
+			message: "Missing required field Action",
+		},
+		{
+			name:    "another service's action",
+			text:    strings.Replace(`{'Statement':[`+good+`]}`, "sts:AssumeRoleWithWebIdentity", "s3:GetObject", 1),
+			message: "AssumeRole policy may only specify STS AssumeRole actions.",
+		},
+		{
+			name:    "every action",
+			text:    strings.Replace(`{'Statement':[`+good+`]}`, "sts:AssumeRoleWithWebIdentity", "*", 1),
+			message: "AssumeRole policy may only specify STS AssumeRole actions.",
+		},
+		{
+			name: "resource",
+			text: `{'Statement':[{'Effect':'Allow','Principal':{'AWS':'*'},'Action':'sts:AssumeRole',` +
+				`'Resource':'*'}]}`,
+			message: "Has prohibited field Resource",
+		},
+		{
+			name: "seed 000: a key where an operator stands",
+			text: `{'Statement':[{'Effect':'Allow','Principal':{'Federated':'` + provider +
+				`'},'Action':'sts:AssumeRoleWithWebIdentity','Condition':{
   'StringEquals':{'a:sub':'x'},
-  'oidc.eks.us-east-1.amazonaws.com/id/A:aud':'test'}}]}`, "Syntax error in policy.", "is a condition key where an operator is expected", 3, 3},
-		{"an operator with a text", strings.Replace(`{'Statement':[`+good+`]}`, `}]}`, `,'Condition':{'ForAnyValue:StringEquals':'b'}}]}`, 1), "Syntax error in policy.", "must hold an object of condition keys, not a text", 0, 0},
-		{"a word with a text", strings.Replace(`{'Statement':[`+good+`]}`, `}]}`, `,'Condition':{'sub':'b'}}]}`, 1), "Syntax error in policy.", "must hold an object of condition keys, not a text", 0, 0},
-		{"unknown operator", strings.Replace(`{'Statement':[`+good+`]}`, `}]}`, `,'Condition':{'StringEqual':{'a':'b'}}}]}`, 1), "Syntax error in policy.", "is no condition operator", 0, 0},
-		{"IPv6 range with host bits", strings.Replace(`{'Statement':[`+good+`]}`, `}]}`, `,'Condition':{'IpAddress':{'aws:SourceIp':'2001:db8::5/64'}}}]}`, 1), "Syntax error in policy.", "IPv6 without host bits", 0, 0},
-		{"keys that differ in case", strings.Replace(`{'Statement':[`+good+`]}`, `}]}`, `,'Condition':{'StringEquals':{'a:Sub':'b','A:sub':'c'}}}]}`, 1), "Syntax error in policy.", "stands twice", 0, 0},
-		{"null value", strings.Replace(`{'Statement':[`+good+`]}`, `}]}`, `,'Condition':{'StringEquals':{'a:sub':null}}}]}`, 1), "Syntax error in policy.", "not null", 0, 0},
-		{"repeated Sid", `{'Statement':[` + strings.Replace(good, "{", "{'Sid':'a',", 1) + "," + strings.Replace(good, "{", "{'Sid':'a',", 1) + `]}`, "The Statement Ids in the policy are not unique", "", 0, 0},
+  'oidc.eks.us-east-1.amazonaws.com/id/A:aud':'test'}}]}`,
+			message: "Syntax error in policy.",
+			detail:  "is a condition key where an operator is expected",
+			line:    3,
+			column:  3,
+		},
+		{
+			name: "an operator with a text",
+			text: strings.Replace(`{'Statement':[`+good+`]}`, `}]}`,
+				`,'Condition':{'ForAnyValue:StringEquals':'b'}}]}`, 1),
+			message: "Syntax error in policy.",
+			detail:  "must hold an object of condition keys, not a text",
+		},
+		{
+			name:    "a word with a text",
+			text:    strings.Replace(`{'Statement':[`+good+`]}`, `}]}`, `,'Condition':{'sub':'b'}}]}`, 1),
+			message: "Syntax error in policy.",
+			detail:  "must hold an object of condition keys, not a text",
+		},
+		{
+			name:    "unknown operator",
+			text:    strings.Replace(`{'Statement':[`+good+`]}`, `}]}`, `,'Condition':{'StringEqual':{'a':'b'}}}]}`, 1),
+			message: "Syntax error in policy.",
+			detail:  "is no condition operator",
+		},
+		{
+			name: "IPv6 range with host bits",
+			text: strings.Replace(`{'Statement':[`+good+`]}`, `}]}`,
+				`,'Condition':{'IpAddress':{'aws:SourceIp':'2001:db8::5/64'}}}]}`, 1),
+			message: "Syntax error in policy.",
+			detail:  "IPv6 without host bits",
+		},
+		{
+			name: "keys that differ in case",
+			text: strings.Replace(`{'Statement':[`+good+`]}`, `}]}`,
+				`,'Condition':{'StringEquals':{'a:Sub':'b','A:sub':'c'}}}]}`, 1),
+			message: "Syntax error in policy.",
+			detail:  "stands twice",
+		},
+		{
+			name: "null value",
+			text: strings.Replace(`{'Statement':[`+good+`]}`, `}]}`,
+				`,'Condition':{'StringEquals':{'a:sub':null}}}]}`, 1),
+			message: "Syntax error in policy.",
+			detail:  "not null",
+		},
+		{
+			name: "repeated Sid",
+			text: `{'Statement':[` + strings.Replace(good, "{", "{'Sid':'a',",
+				1) + "," + strings.Replace(good, "{", "{'Sid':'a',", 1) + `]}`,
+			message: "The Statement Ids in the policy are not unique",
+		},
 		{"a list", `[]`, "Syntax error in policy.", "", 0, 0},
-		{"deep nesting", `{'Statement':` + strings.Repeat("[", 50) + strings.Repeat("]", 50) + `}`, "This policy contains invalid Json", "nested deeper", 0, 0},
+		{
+			name:    "deep nesting",
+			text:    `{'Statement':` + strings.Repeat("[", 50) + strings.Repeat("]", 50) + `}`,
+			message: "This policy contains invalid Json",
+			detail:  "nested deeper",
+		},
 	} {
 		_, err := policy.Parse(policy.Trust, "doc.json", []byte(strings.ReplaceAll(row.text, "'", `"`)))
 		refused, ok := errors.AsType[*policy.SyntaxError](err)
@@ -69,9 +205,15 @@ func TestTrustRefusals(t *testing.T) {
 func TestSeedTrustPoliciesAreRead(t *testing.T) {
 	t.Parallel()
 	for name, text := range map[string]string{
-		"000 first": `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Federated":"arn:aws:iam::111122223333:oidc-provider/oidc.us-east-1.eks.amazonaws.com/A1"},"Action":"sts:AssumeRoleWithWebIdentity","Condition":{"StringEquals":{"oidc.us-east-1.eks.amazonaws.com/A1:sub":"system:serviceaccount:default:my-serviceaccount"},"StringLike":{"oidc.us-east-1.eks.amazonaws.com/CLUSTER_ID:sub":"system:serviceaccount:default:*"}}}]}`,
-		"003":       `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::123456789123:root"},"Action":"sts:AssumeRole","Condition":{}}]}`,
-		"no list":   `{"Statement":{"Effect":"Allow","Principal":{"Service":["ec2.amazonaws.com"]},"Action":["sts:AssumeRole"]}}`,
+		"000 first": `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{` +
+			`"Federated":"arn:aws:iam::111122223333:oidc-provider/oidc.us-east-1.eks.amazonaws.com/A1"},` +
+			`"Action":"sts:AssumeRoleWithWebIdentity","Condition":{"StringEquals":{` +
+			`"oidc.us-east-1.eks.amazonaws.com/A1:sub":"system:serviceaccount:default:my-serviceaccount"},` +
+			`"StringLike":{"oidc.us-east-1.eks.amazonaws.com/CLUSTER_ID:sub":"system:serviceaccount:default:*"}}}]}`,
+		"003": `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{` +
+			`"AWS":"arn:aws:iam::123456789123:root"},"Action":"sts:AssumeRole","Condition":{}}]}`,
+		"no list": `{"Statement":{"Effect":"Allow","Principal":{"Service":["ec2.amazonaws.com"]},` +
+			`"Action":["sts:AssumeRole"]}}`,
 	} {
 		if _, err := policy.Parse(policy.Trust, name, []byte(text)); err != nil {
 			t.Error(err)

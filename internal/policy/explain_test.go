@@ -24,9 +24,16 @@ func TestExplainForm(t *testing.T) {
 	t.Parallel()
 	trust := mustParse(t, policy.Trust, "app", doc(
 		`{'Sid':'other','Effect':'Allow','Principal':{'Service':'ec2.amazonaws.com'},'Action':'sts:AssumeRole'}`,
-		`{'Effect':'Allow','Principal':{'Federated':'`+provider+`'},'Action':'sts:AssumeRoleWithWebIdentity','Condition':{'StringEquals':{'`+keys+`:sub':'system:serviceaccount:default:*'}}}`,
+		`{'Effect':'Allow','Principal':{'Federated':'`+provider+
+			`'},'Action':'sts:AssumeRoleWithWebIdentity','Condition':{'StringEquals':{'`+keys+
+			`:sub':'system:serviceaccount:default:*'}}}`,
 	))
-	request := &policy.Request{Principal: oidc, Action: "sts:AssumeRoleWithWebIdentity", Resource: roleR, Context: token("sts.amazonaws.com").Set("https://secret", "x")}
+	request := &policy.Request{
+		Principal: oidc,
+		Action:    "sts:AssumeRoleWithWebIdentity",
+		Resource:  roleR,
+		Context:   token("sts.amazonaws.com").Set("https://secret", "x"),
+	}
 	got := policy.Explain(request, &policy.Policies{Trust: trust})
 	text, err := json.MarshalIndent(got, "", " ")
 	if err != nil {
@@ -179,7 +186,10 @@ func TestExplainForm(t *testing.T) {
 func TestWhy(t *testing.T) {
 	t.Parallel()
 	context := func() *policy.Context {
-		return policy.NewContext().Set("x", "value").Set("n", "ten").Set("ip", "no-ip").Set("arn", "arn:aws:iam::111122223333:role/other").SetMulti("aws:TagKeys", []string{"a"})
+		return policy.NewContext().Set("x", "value").Set("n", "ten").Set("ip", "no-ip").Set("arn",
+			"arn:aws:iam::111122223333:role/other").SetMulti("aws:TagKeys", []string{
+			"a",
+		})
 	}
 	for _, row := range []struct{ condition, why, note string }{
 		{`'StringEquals':{'x':'value'}`, "equal", ""},
@@ -197,18 +207,32 @@ func TestWhy(t *testing.T) {
 		{`'Null':{'x':'true'}`, "differs", "absent"},
 		{`'Null':{'missing':'false'}`, "absent", "to be there"},
 		{`'Null':{'missing':'true'}`, "absent-ok", ""},
-		{`'ArnLike':{'arn':'arn:aws:iam::444455556666:role/*'}`, "differs", `account: wanted "444455556666", got "111122223333"`},
+		{
+			condition: `'ArnLike':{'arn':'arn:aws:iam::444455556666:role/*'}`,
+			why:       "differs",
+			note:      `account: wanted "444455556666", got "111122223333"`,
+		},
 	} {
 		identity := mustParse(t, policy.Identity, "p", condition(row.condition))
-		request := &policy.Request{Principal: alice, Action: "s3:GetObject", Resource: "arn:aws:s3:::b/k", ResourceAccount: alice.Account, Context: context()}
-		got := policy.Explain(request, &policy.Policies{Identity: []*policy.Policy{identity}}).Documents[0].Statements[0].Conditions[0]
+		request := &policy.Request{
+			Principal:       alice,
+			Action:          "s3:GetObject",
+			Resource:        "arn:aws:s3:::b/k",
+			ResourceAccount: alice.Account,
+			Context:         context(),
+		}
+		got := policy.Explain(request, &policy.Policies{Identity: []*policy.Policy{
+			identity,
+		}}).Documents[0].Statements[0].Conditions[0]
 		if got.Why != row.why || !strings.Contains(got.Note, row.note) {
 			t.Errorf("%s: %s (%s), want %s (%s)", row.condition, got.Why, got.Note, row.why, row.note)
 		}
 	}
 	session := mustParse(t, policy.Session, "p", condition(`'NumericEquals':{'x':'ten'}`))
 	request := &policy.Request{Principal: alice, Action: "s3:GetObject", Resource: "*", Context: context()}
-	if got := policy.Explain(request, &policy.Policies{Session: []*policy.Policy{session}}).Documents[0].Statements[0].Conditions[0]; got.Why != "unparsable-policy" {
+	if got := policy.Explain(request, &policy.Policies{Session: []*policy.Policy{
+		session,
+	}}).Documents[0].Statements[0].Conditions[0]; got.Why != "unparsable-policy" {
 		t.Errorf("a session policy's value: %+v", got)
 	}
 }
@@ -225,36 +249,130 @@ func TestReasons(t *testing.T) {
 	}
 	one := func(kind policy.Kind, text string) *policy.Policy { return mustParse(t, kind, "p", text) }
 	trust := func(text string) policy.Policies { return policy.Policies{Trust: one(policy.Trust, text)} }
-	s3 := policy.Request{Principal: session, Action: "s3:GetObject", Resource: "arn:aws:s3:::b/k", ResourceAccount: session.Account}
-	take := policy.Request{Principal: oidc, Action: "sts:AssumeRoleWithWebIdentity", Resource: roleR, Context: token("a")}
+	s3 := policy.Request{
+		Principal:       session,
+		Action:          "s3:GetObject",
+		Resource:        "arn:aws:s3:::b/k",
+		ResourceAccount: session.Account,
+	}
+	take := policy.Request{
+		Principal: oidc,
+		Action:    "sts:AssumeRoleWithWebIdentity",
+		Resource:  roleR,
+		Context:   token("a"),
+	}
 	for _, row := range []struct {
 		want     string
 		request  policy.Request
 		policies policy.Policies
 	}{
 		{"allowed-identity", s3, policy.Policies{Identity: list(policy.Identity, all)}},
-		{"allowed-direct", s3, policy.Policies{Resource: one(policy.Resource, allow(`'Principal':'*','Action':'*','Resource':'*'`))}},
-		{"allowed-both", s3, policy.Policies{Identity: list(policy.Identity, all), Resource: one(policy.Resource, allow(`'Principal':{'AWS':'111122223333'},'Action':'*','Resource':'*'`))}},
+		{
+			want:    "allowed-direct",
+			request: s3,
+			policies: policy.Policies{
+				Resource: one(policy.Resource, allow(`'Principal':'*','Action':'*','Resource':'*'`)),
+			},
+		},
+		{
+			want:    "allowed-both",
+			request: s3,
+			policies: policy.Policies{
+				Identity: list(policy.Identity, all),
+				Resource: one(policy.Resource, allow(`'Principal':{'AWS':'111122223333'},'Action':'*','Resource':'*'`)),
+			},
+		},
 		{"identity-silent", s3, policy.Policies{Identity: list(policy.Identity, nothing)}},
-		{"boundary-silent", s3, policy.Policies{Identity: list(policy.Identity, all), Boundary: one(policy.Boundary, nothing)}},
-		{"session-silent", s3, policy.Policies{Identity: list(policy.Identity, all), Session: list(policy.Session, nothing)}},
-		{"scp-silent", s3, policy.Policies{Identity: list(policy.Identity, all), SCP: [][]*policy.Policy{list(policy.SCP, nothing)}}},
-		{"endpoint-silent", s3, policy.Policies{Identity: list(policy.Identity, all), Endpoint: list(policy.Endpoint, allow(`'Principal':'*','Action':'sqs:*','Resource':'*'`))}},
+		{
+			want:     "boundary-silent",
+			request:  s3,
+			policies: policy.Policies{Identity: list(policy.Identity, all), Boundary: one(policy.Boundary, nothing)},
+		},
+		{
+			want:     "session-silent",
+			request:  s3,
+			policies: policy.Policies{Identity: list(policy.Identity, all), Session: list(policy.Session, nothing)},
+		},
+		{
+			want:    "scp-silent",
+			request: s3,
+			policies: policy.Policies{
+				Identity: list(policy.Identity, all),
+				SCP:      [][]*policy.Policy{list(policy.SCP, nothing)},
+			},
+		},
+		{
+			want:    "endpoint-silent",
+			request: s3,
+			policies: policy.Policies{
+				Identity: list(policy.Identity, all),
+				Endpoint: list(policy.Endpoint, allow(`'Principal':'*','Action':'sqs:*','Resource':'*'`)),
+			},
+		},
 		{"resource-silent", policy.Request{Action: "s3:GetObject", Resource: "arn:aws:s3:::b/k"}, policy.Policies{}},
 		{"explicit-deny:identity", s3, policy.Policies{Identity: list(policy.Identity, deny)}},
-		{"explicit-deny:session", s3, policy.Policies{Session: list(policy.Session, deny), Identity: list(policy.Identity, deny)}},
-		{"explicit-deny:boundary", s3, policy.Policies{Boundary: one(policy.Boundary, deny), Session: list(policy.Session, deny)}},
-		{"explicit-deny:resource", s3, policy.Policies{Resource: one(policy.Resource, denyAny), Boundary: one(policy.Boundary, deny)}},
-		{"explicit-deny:endpoint", s3, policy.Policies{Endpoint: list(policy.Endpoint, denyAny), Resource: one(policy.Resource, denyAny)}},
-		{"explicit-deny:rcp", s3, policy.Policies{RCP: [][]*policy.Policy{list(policy.RCP, denyAny)}, Endpoint: list(policy.Endpoint, denyAny)}},
-		{"explicit-deny:scp", s3, policy.Policies{SCP: [][]*policy.Policy{list(policy.SCP, deny)}, RCP: [][]*policy.Policy{list(policy.RCP, denyAny)}}},
-		{"explicit-deny:trust", take, trust(doc(`{'Effect':'Deny','Principal':{'Federated':'` + provider + `'},'Action':'sts:*'}`))},
+		{
+			want:     "explicit-deny:session",
+			request:  s3,
+			policies: policy.Policies{Session: list(policy.Session, deny), Identity: list(policy.Identity, deny)},
+		},
+		{
+			want:     "explicit-deny:boundary",
+			request:  s3,
+			policies: policy.Policies{Boundary: one(policy.Boundary, deny), Session: list(policy.Session, deny)},
+		},
+		{
+			want:     "explicit-deny:resource",
+			request:  s3,
+			policies: policy.Policies{Resource: one(policy.Resource, denyAny), Boundary: one(policy.Boundary, deny)},
+		},
+		{
+			want:    "explicit-deny:endpoint",
+			request: s3,
+			policies: policy.Policies{
+				Endpoint: list(policy.Endpoint, denyAny),
+				Resource: one(policy.Resource, denyAny),
+			},
+		},
+		{
+			want:    "explicit-deny:rcp",
+			request: s3,
+			policies: policy.Policies{
+				RCP:      [][]*policy.Policy{list(policy.RCP, denyAny)},
+				Endpoint: list(policy.Endpoint, denyAny),
+			},
+		},
+		{
+			want:    "explicit-deny:scp",
+			request: s3,
+			policies: policy.Policies{
+				SCP: [][]*policy.Policy{list(policy.SCP, deny)},
+				RCP: [][]*policy.Policy{list(policy.RCP, denyAny)},
+			},
+		},
+		{
+			want:     "explicit-deny:trust",
+			request:  take,
+			policies: trust(doc(`{'Effect':'Deny','Principal':{'Federated':'` + provider + `'},'Action':'sts:*'}`)),
+		},
 		{"no-trust-match", take, trust(roleTrust(`{'AWS':'111122223333'}`))},
 		{"trust-wrong-action", take, trust(roleTrust(`{'Federated':'` + provider + `'}`))},
 		{"trust-condition-failed", take, trust(webTrust(`'StringEquals':{'` + keys + `:sub':'x'}`))},
 		{"provider-other-account", take, trust(strings.ReplaceAll(webTrust(``), "111122223333", "444455556666"))},
-		{"trust-principal-deleted", policy.Request{Principal: session, Action: "sts:AssumeRole", Resource: roleT}, trust(roleTrust(`{'AWS':'AROADELETEDDELETED123'}`))},
-		{"root-cannot-assume", policy.Request{Principal: policy.Principal{Kind: policy.Root, Account: "111122223333"}, Action: "sts:AssumeRole", Resource: roleT}, trust(roleTrust(`{'AWS':'111122223333'}`))},
+		{
+			want:     "trust-principal-deleted",
+			request:  policy.Request{Principal: session, Action: "sts:AssumeRole", Resource: roleT},
+			policies: trust(roleTrust(`{'AWS':'AROADELETEDDELETED123'}`)),
+		},
+		{
+			want: "root-cannot-assume",
+			request: policy.Request{
+				Principal: policy.Principal{Kind: policy.Root, Account: "111122223333"},
+				Action:    "sts:AssumeRole",
+				Resource:  roleT,
+			},
+			policies: trust(roleTrust(`{'AWS':'111122223333'}`)),
+		},
 	} {
 		got := policy.Explain(&row.request, &row.policies)
 		if got.Reason != row.want {
@@ -269,8 +387,21 @@ func TestReasons(t *testing.T) {
 // TestNearMisses: each suggestion, done, makes the decision another one.
 func TestNearMisses(t *testing.T) {
 	t.Parallel()
-	s3 := policy.Request{Principal: session, Action: "s3:GetObject", Resource: "arn:aws:s3:::b/k", ResourceAccount: session.Account, Context: policy.NewContext().Set("aws:RequestTag/team", "Red").SetMulti("aws:TagKeys", []string{"team"})}
-	take := policy.Request{Principal: oidc, Action: "sts:AssumeRoleWithWebIdentity", Resource: roleR, Context: token("a")}
+	s3 := policy.Request{
+		Principal:       session,
+		Action:          "s3:GetObject",
+		Resource:        "arn:aws:s3:::b/k",
+		ResourceAccount: session.Account,
+		Context: policy.NewContext().Set("aws:RequestTag/team", "Red").SetMulti("aws:TagKeys", []string{
+			"team",
+		}),
+	}
+	take := policy.Request{
+		Principal: oidc,
+		Action:    "sts:AssumeRoleWithWebIdentity",
+		Resource:  roleR,
+		Context:   token("a"),
+	}
 	assume := policy.Request{Principal: session, Action: "sts:AssumeRole", Resource: roleT}
 	for _, row := range []struct {
 		name    string
@@ -283,18 +414,54 @@ func TestNearMisses(t *testing.T) {
 		{"actions", s3, policy.Identity, allow(`'Action':['s3:PutObject','s3:List*'],'Resource':'*'`)},
 		{"bucket without its keys", s3, policy.Identity, allow(`'Action':'s3:*','Resource':'arn:aws:s3:::b'`)},
 		{"resource", s3, policy.Identity, allow(`'Action':'s3:*','Resource':['arn:aws:s3:::other/*']`)},
-		{"value's case", s3, policy.Identity, allow(`'Action':'s3:*','Resource':'*','Condition':{'StringEquals':{'aws:RequestTag/team':'red'}}`)},
-		{"set operator", s3, policy.Identity, allow(`'Action':'s3:*','Resource':'*','Condition':{'StringEquals':{'aws:TagKeys':'team'}}`)},
-		{"key", s3, policy.Identity, allow(`'Action':'s3:*','Resource':'*','Condition':{'StringEquals':{'aws:RequestTag/tean':'Red'}}`)},
+		{
+			name:    "value's case",
+			request: s3,
+			kind:    policy.Identity,
+			text:    allow(`'Action':'s3:*','Resource':'*','Condition':{'StringEquals':{'aws:RequestTag/team':'red'}}`),
+		},
+		{
+			name:    "set operator",
+			request: s3,
+			kind:    policy.Identity,
+			text:    allow(`'Action':'s3:*','Resource':'*','Condition':{'StringEquals':{'aws:TagKeys':'team'}}`),
+		},
+		{
+			name:    "key",
+			request: s3,
+			kind:    policy.Identity,
+			text:    allow(`'Action':'s3:*','Resource':'*','Condition':{'StringEquals':{'aws:RequestTag/tean':'Red'}}`),
+		},
 		{"no principal", s3, policy.Resource, allow(`'Action':'s3:*','Resource':'*'`)},
-		{"like", take, policy.Trust, webTrust(`'StringEquals':{'` + keys + `:sub':'system:serviceaccount:*:s3-reader'}`)},
+		{
+			name:    "like",
+			request: take,
+			kind:    policy.Trust,
+			text:    webTrust(`'StringEquals':{'` + keys + `:sub':'system:serviceaccount:*:s3-reader'}`),
+		},
 		{"web identity's action", take, policy.Trust, roleTrust(`{'Federated':'` + provider + `'}`)},
 		{"issuer's key", take, policy.Trust, webTrust(`'StringEquals':{'oidc.example/A1:sub':'` + reader + `'}`)},
 		{"provider", take, policy.Trust, strings.Replace(webTrust(``), "/id/A1", "/id/A2", 1)},
 		{"role", assume, policy.Trust, roleTrust(`{'AWS':'arn:aws:iam::111122223333:role/ap'}`)},
-		{"role beside another", assume, policy.Trust, roleTrust(`{'AWS':'arn:aws:iam::111122223333:role/entirely-different'}`)},
-		{"role beside others", assume, policy.Trust, roleTrust(`{'AWS':[ 'arn:aws:iam::111122223333:role/entirely-different','arn:aws:iam::111122223333:role/one-more-of-them']}`)},
-		{"provider beside everybody", take, policy.Trust, doc(`{'Effect':'Allow','Principal':{'AWS':'*'},'Action':'sts:*'}`)},
+		{
+			name:    "role beside another",
+			request: assume,
+			kind:    policy.Trust,
+			text:    roleTrust(`{'AWS':'arn:aws:iam::111122223333:role/entirely-different'}`),
+		},
+		{
+			name:    "role beside others",
+			request: assume,
+			kind:    policy.Trust,
+			text: roleTrust(`{'AWS':[ 'arn:aws:iam::111122223333:role/entirely-different',` +
+				`'arn:aws:iam::111122223333:role/one-more-of-them']}`),
+		},
+		{
+			name:    "provider beside everybody",
+			request: take,
+			kind:    policy.Trust,
+			text:    doc(`{'Effect':'Allow','Principal':{'AWS':'*'},'Action':'sts:*'}`),
+		},
 		{"role beside a service", assume, policy.Trust, roleTrust(`{'Service':'ec2.amazonaws.com'}`)},
 	} {
 		decide := func(text string) *policy.Explanation {
@@ -327,7 +494,12 @@ func TestNearMisses(t *testing.T) {
 // suggested.
 func TestNearMissesWithoutEdit(t *testing.T) {
 	t.Parallel()
-	request := policy.Request{Principal: session, Action: "s3:GetObject", Resource: "arn:aws:s3:::b/${aws:username}", Context: policy.NewContext().Set("number1", "10").Set("long", "\u017f")}
+	request := policy.Request{
+		Principal: session,
+		Action:    "s3:GetObject",
+		Resource:  "arn:aws:s3:::b/${aws:username}",
+		Context:   policy.NewContext().Set("number1", "10").Set("long", "\u017f"),
+	}
 	for _, text := range []string{
 		condition(`'NumericLessThan':{'number1':'10'}`),
 		condition(`'StringEquals':{'number1':'10','number2':'10'}`),
@@ -348,7 +520,10 @@ func TestSummaryNamesTheGrant(t *testing.T) {
 	t.Parallel()
 	all := allow(`'Action':'*','Resource':'*'`)
 	root := policy.Principal{Kind: policy.Root, ARN: "arn:aws:iam::111122223333:root", Account: "111122223333"}
-	limits := policy.Policies{SCP: [][]*policy.Policy{{mustParse(t, policy.SCP, "FullAWSAccess", all)}}, Boundary: mustParse(t, policy.Boundary, "b", all)}
+	limits := policy.Policies{
+		SCP:      [][]*policy.Policy{{mustParse(t, policy.SCP, "FullAWSAccess", all)}},
+		Boundary: mustParse(t, policy.Boundary, "b", all),
+	}
 	granted := limits
 	granted.Identity = []*policy.Policy{mustParse(t, policy.Identity, "mine", all)}
 	for _, row := range []struct {
@@ -377,14 +552,18 @@ func TestPartlyDenied(t *testing.T) {
 		return doc(`{'Effect':'Allow','Action':'*','Resource':'*'}`, `{'Effect':'Deny','Action':'s3:*',`+rest+`}`)
 	}
 	for text, want := range map[string]int{
-		deny(`'Resource':['arn:aws:s3:::b/secret/*','arn:aws:s3:::?/x','arn:aws:s3:::c/*','arn:aws:s3:::b','arn:aws:s3:::${aws:username}/*']`): 2,
-		deny(`'Resource':'arn:aws:s3:::b/secret/*','Condition':{'Bool':{'a':'true'}}`):                                                         0,
-		deny(`'NotResource':'arn:aws:s3:::b/*'`):                                                                                  0,
-		allow(`'Action':'*','NotResource':['arn:aws:s3:::b/x','arn:aws:s3:::c/x']`):                                               1,
-		doc(`{'Effect':'Allow','Action':'*','NotResource':'arn:aws:s3:::b/x'}`, `{'Effect':'Allow','Action':'*','Resource':'*'}`): 0,
-		allow(`'Action':'*','Resource':['arn:aws:s3:::b/*','arn:aws:s3:::b/other/*']`):                                            0,
+		deny(`'Resource':['arn:aws:s3:::b/secret/*','arn:aws:s3:::?/x','arn:aws:s3:::c/*','arn:aws:s3:::b',` +
+			`'arn:aws:s3:::${aws:username}/*']`): 2,
+		deny(`'Resource':'arn:aws:s3:::b/secret/*','Condition':{'Bool':{'a':'true'}}`): 0,
+		deny(`'NotResource':'arn:aws:s3:::b/*'`):                                       0,
+		allow(`'Action':'*','NotResource':['arn:aws:s3:::b/x','arn:aws:s3:::c/x']`):    1,
+		doc(`{'Effect':'Allow','Action':'*','NotResource':'arn:aws:s3:::b/x'}`,
+			`{'Effect':'Allow','Action':'*','Resource':'*'}`): 0,
+		allow(`'Action':'*','Resource':['arn:aws:s3:::b/*','arn:aws:s3:::b/other/*']`): 0,
 	} {
-		got := policy.Explain(&request, &policy.Policies{Identity: []*policy.Policy{mustParse(t, policy.Identity, "p", text)}})
+		got := policy.Explain(&request, &policy.Policies{Identity: []*policy.Policy{
+			mustParse(t, policy.Identity, "p", text),
+		}})
 		if got.Decision != "Allowed" || len(got.PartlyDenied) != want {
 			t.Errorf("%s: %s, denied %+v, want %d", text, got.Decision, got.PartlyDenied, want)
 		}
@@ -398,20 +577,32 @@ func TestDenyThatAMissingKeyEscapes(t *testing.T) {
 		`{'Effect':'Deny','Action':'*','Resource':'*','Condition':{'Bool':{'aws:MultiFactorAuthPresent':'false'}}}`))
 	request := &policy.Request{Principal: alice, Action: "s3:GetObject", Resource: "arn:aws:s3:::b/k"}
 	got := policy.Explain(request, &policy.Policies{Identity: []*policy.Policy{identity}})
-	if got.Decision != "Allowed" || len(got.NearMisses) != 1 || got.NearMisses[0].Effect != "Deny" || got.NearMisses[0].Suggested.New != `"BoolIfExists"` {
+	if got.Decision != "Allowed" || len(got.NearMisses) != 1 || got.NearMisses[0].Effect != "Deny" ||
+		got.NearMisses[0].Suggested.New != `"BoolIfExists"` {
 		t.Errorf("%s, near misses %+v", got.Decision, got.NearMisses)
 	}
 }
 
 func TestAssumptions(t *testing.T) {
 	t.Parallel()
-	identity := mustParse(t, policy.Identity, "p", allow(`'Action':'s3:*','Resource':'*','Condition':{'StringEquals':{'aws:ResourceTag/team':'red'}}`))
+	identity := mustParse(t, policy.Identity, "p",
+		allow(`'Action':'s3:*','Resource':'*','Condition':{'StringEquals':{'aws:ResourceTag/team':'red'}}`))
 	policies := &policy.Policies{Identity: []*policy.Policy{identity}, Unread: []policy.Kind{policy.SCP}}
-	request := &policy.Request{Principal: alice, Action: "s3:GetObject", Resource: "arn:aws:s3:::b/k", ResourceAccount: alice.Account, Context: policy.NewContext().Incomplete()}
+	request := &policy.Request{
+		Principal:       alice,
+		Action:          "s3:GetObject",
+		Resource:        "arn:aws:s3:::b/k",
+		ResourceAccount: alice.Account,
+		Context:         policy.NewContext().Incomplete(),
+	}
 	got := policy.Explain(request, policies)
 	want := []policy.Assumption{
 		{Fact: "the service control policy was not read", Taken: "there is none"},
-		{Fact: "the condition key aws:ResourceTag/team is not given", Taken: "the request does not have it", Matters: true},
+		{
+			Fact:    "the condition key aws:ResourceTag/team is not given",
+			Taken:   "the request does not have it",
+			Matters: true,
+		},
 	}
 	if diff := cmp.Diff(want, got.Assumptions); diff != "" || !got.Unknown() {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -426,13 +617,18 @@ func TestAssumptions(t *testing.T) {
 	if got = policy.Explain(request, policies); got.Unknown() || got.Context[0].Origin != "given" {
 		t.Errorf("%+v, %+v", got.Assumptions, got.Context)
 	}
-	tagged := mustParse(t, policy.Identity, "p", allow(`'Action':'s3:*','Resource':'arn:aws:s3:::b/${aws:PrincipalTag/key}'`))
+	tagged := mustParse(t, policy.Identity, "p",
+		allow(`'Action':'s3:*','Resource':'arn:aws:s3:::b/${aws:PrincipalTag/key}'`))
 	got = policy.Explain(request, &policy.Policies{Identity: []*policy.Policy{tagged}})
 	if len(got.Assumptions) != 1 || !got.Assumptions[0].Matters {
 		t.Errorf("a variable: %+v", got.Assumptions)
 	}
 	request.ResourceAccount = ""
-	owner := []policy.Assumption{{Fact: "the account of the resource is not given", Taken: "it is the caller's", Matters: true}}
+	owner := []policy.Assumption{{
+		Fact:    "the account of the resource is not given",
+		Taken:   "it is the caller's",
+		Matters: true,
+	}}
 	if diff := cmp.Diff(owner, policy.Explain(request, policies).Assumptions); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -446,11 +642,14 @@ func TestPathAssumption(t *testing.T) {
 	who.RolePathUnknown = true
 	request := &policy.Request{Principal: who, Action: "sts:AssumeRole", Resource: roleT}
 	got := policy.Explain(request, &policy.Policies{Trust: trust})
-	if got.Decision != "Allowed" || len(got.Assumptions) != 1 || !got.Assumptions[0].Matters || !strings.Contains(got.Assumptions[0].Fact, "path") {
+	if got.Decision != "Allowed" || len(got.Assumptions) != 1 || !got.Assumptions[0].Matters ||
+		!strings.Contains(got.Assumptions[0].Fact, "path") {
 		t.Errorf("%s, %+v", got.Decision, got.Assumptions)
 	}
 	request.Principal.RolePathUnknown = false
-	if got := policy.Explain(request, &policy.Policies{Trust: trust}); got.Decision != "ImplicitDeny" || len(got.Assumptions) != 0 {
+	if got := policy.Explain(request, &policy.Policies{
+		Trust: trust,
+	}); got.Decision != "ImplicitDeny" || len(got.Assumptions) != 0 {
 		t.Errorf("known path: %s, %+v", got.Decision, got.Assumptions)
 	}
 }
@@ -459,19 +658,30 @@ func TestPathAssumption(t *testing.T) {
 // refusal, or neither.
 func TestUnreadDocuments(t *testing.T) {
 	t.Parallel()
-	s3 := policy.Request{Principal: session, Action: "s3:GetObject", Resource: "arn:aws:s3:::b/k", ResourceAccount: session.Account}
-	allowed := policy.Policies{Identity: []*policy.Policy{mustParse(t, policy.Identity, "p", allow(`'Action':'*','Resource':'*'`))}}
+	s3 := policy.Request{
+		Principal:       session,
+		Action:          "s3:GetObject",
+		Resource:        "arn:aws:s3:::b/k",
+		ResourceAccount: session.Account,
+	}
+	allowed := policy.Policies{Identity: []*policy.Policy{
+		mustParse(t, policy.Identity, "p", allow(`'Action':'*','Resource':'*'`)),
+	}}
 	for kind := policy.Identity; kind <= policy.Endpoint; kind++ {
 		for _, row := range []struct {
 			policies policy.Policies
 			want     bool
 		}{
 			{allowed, true}, // it could deny
-			{policy.Policies{}, kind == policy.Identity || kind == policy.Resource || kind == policy.Trust}, // it could allow
+			{
+				policy.Policies{},
+				kind == policy.Identity || kind == policy.Resource || kind == policy.Trust,
+			}, // it could allow
 		} {
 			row.policies.Unread = []policy.Kind{kind}
 			if got := policy.Explain(&s3, &row.policies); got.Unknown() != row.want {
-				t.Errorf("%s with %d identity policies: %+v, want %t", kind, len(row.policies.Identity), got.Assumptions, row.want)
+				t.Errorf("%s with %d identity policies: %+v, want %t", kind, len(row.policies.Identity),
+					got.Assumptions, row.want)
 			}
 		}
 	}

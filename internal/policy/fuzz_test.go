@@ -44,8 +44,19 @@ func seedDocuments(f *testing.F) {
 }
 
 var fuzzRequests = []policy.Request{
-	{Principal: alice, Action: "s3:GetObject", Resource: "arn:aws:s3:::bkt/k", ResourceAccount: "111122223333", Context: policy.NewContext().Set("x", "a").SetMulti("aws:TagKeys", []string{"team"})},
-	{Principal: session, Action: "sts:AssumeRole", Resource: roleT, Context: policy.NewContext().Set("sts:ExternalId", "x1")},
+	{
+		Principal:       alice,
+		Action:          "s3:GetObject",
+		Resource:        "arn:aws:s3:::bkt/k",
+		ResourceAccount: "111122223333",
+		Context:         policy.NewContext().Set("x", "a").SetMulti("aws:TagKeys", []string{"team"}),
+	},
+	{
+		Principal: session,
+		Action:    "sts:AssumeRole",
+		Resource:  roleT,
+		Context:   policy.NewContext().Set("sts:ExternalId", "x1"),
+	},
 	{Principal: oidc, Action: "sts:AssumeRoleWithWebIdentity", Resource: roleT, Context: token("sts.amazonaws.com")},
 	{Principal: pods, Action: "sts:TagSession", Resource: roleT},
 }
@@ -86,7 +97,9 @@ func FuzzParse(f *testing.F) {
 				if !ok || refused.Line < 1 || refused.Column < 1 || refused.Message == "" || refused.Detail == "" {
 					t.Errorf("%v is no SyntaxError with a place", err)
 				}
-				if !slices.ContainsFunc(findings, func(f policy.Finding) bool { return f.Severity == policy.Error && f.AWS == refused.Message }) {
+				if !slices.ContainsFunc(findings, func(f policy.Finding) bool {
+					return f.Severity == policy.Error && f.AWS == refused.Message
+				}) {
 					t.Errorf("%s: lint does not report %v", kind, err)
 				}
 				continue
@@ -159,7 +172,9 @@ func (p *plain) broken() string {
 	sids := map[string]bool{}
 	for _, s := range p.Statement {
 		for name := range s {
-			if !slices.Contains([]string{"Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Condition"}, name) {
+			if !slices.Contains([]string{
+				"Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Condition",
+			}, name) {
 				return "rows 1, 15: " + name
 			}
 		}
@@ -203,7 +218,8 @@ func brokenLists(s map[string]any) string {
 			case !isText:
 			case element == "Action" && !oracleAction.MatchString(text):
 				return "rows 11 to 13: " + text
-			case element == "Resource" && text != "*" && !strings.HasPrefix(text, "arn:") && !strings.HasPrefix(text, "${"):
+			case element == "Resource" && text != "*" && !strings.HasPrefix(text, "arn:") &&
+				!strings.HasPrefix(text, "${"):
 				return "row 6: " + text
 			}
 		}
@@ -268,7 +284,8 @@ func FuzzOrder(f *testing.F) {
 func sameDecisions(t *testing.T, one, other *policy.Policy) {
 	t.Helper()
 	for i := range fuzzRequests {
-		if a, b := policy.Decide(&fuzzRequests[i], policiesOf(one)), policy.Decide(&fuzzRequests[i], policiesOf(other)); a != b {
+		if a, b := policy.Decide(&fuzzRequests[i],
+			policiesOf(one)), policy.Decide(&fuzzRequests[i], policiesOf(other)); a != b {
 			t.Errorf("%v and %v for\n%s\n%s", a, b, one.Text(), other.Text())
 		}
 	}

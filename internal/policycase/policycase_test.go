@@ -17,14 +17,41 @@ func TestPrincipalOf(t *testing.T) {
 	t.Parallel()
 	const account = "111122223333"
 	for text, want := range map[string]policy.Principal{
-		"arn:aws:iam::111122223333:root":                         {Kind: policy.Root, Account: account, UserID: account},
-		"arn:aws:iam::111122223333:user/team/alice":              {Kind: policy.User, Account: account, UserName: "alice"},
-		"arn:aws:iam::111122223333:role/team/app":                {Kind: policy.RoleSession, Account: account, ARN: "arn:aws:sts::111122223333:assumed-role/app/session", RoleARN: "arn:aws:iam::111122223333:role/team/app"},
-		"arn:aws:sts::111122223333:assumed-role/app/s":           {Kind: policy.RoleSession, Account: account, RoleARN: "arn:aws:iam::111122223333:role/app", RolePathUnknown: true},
-		"arn:aws:sts::111122223333:federated-user/bob":           {Kind: policy.FederatedUser, Account: account, UserID: account + ":bob", UserARN: "arn:aws:iam::111122223333:user/bob"},
-		"arn:aws:iam::111122223333:oidc-provider/oidc.example/x": {Kind: policy.WebIdentity, Account: account, UserID: "arn:aws:iam::111122223333:oidc-provider/oidc.example/x"},
-		"pods.eks.amazonaws.com":                                 {Kind: policy.Service},
-		"cognito-identity.amazonaws.com":                         {Kind: policy.WebIdentity, UserID: "cognito-identity.amazonaws.com"},
+		"arn:aws:iam::111122223333:root": {
+			Kind:    policy.Root,
+			Account: account,
+			UserID:  account,
+		},
+		"arn:aws:iam::111122223333:user/team/alice": {
+			Kind:     policy.User,
+			Account:  account,
+			UserName: "alice",
+		},
+		"arn:aws:iam::111122223333:role/team/app": {
+			Kind:    policy.RoleSession,
+			Account: account,
+			ARN:     "arn:aws:sts::111122223333:assumed-role/app/session",
+			RoleARN: "arn:aws:iam::111122223333:role/team/app",
+		},
+		"arn:aws:sts::111122223333:assumed-role/app/s": {
+			Kind:            policy.RoleSession,
+			Account:         account,
+			RoleARN:         "arn:aws:iam::111122223333:role/app",
+			RolePathUnknown: true,
+		},
+		"arn:aws:sts::111122223333:federated-user/bob": {
+			Kind:    policy.FederatedUser,
+			Account: account,
+			UserID:  account + ":bob",
+			UserARN: "arn:aws:iam::111122223333:user/bob",
+		},
+		"arn:aws:iam::111122223333:oidc-provider/oidc.example/x": {
+			Kind:    policy.WebIdentity,
+			Account: account,
+			UserID:  "arn:aws:iam::111122223333:oidc-provider/oidc.example/x",
+		},
+		"pods.eks.amazonaws.com":         {Kind: policy.Service},
+		"cognito-identity.amazonaws.com": {Kind: policy.WebIdentity, UserID: "cognito-identity.amazonaws.com"},
 	} {
 		if want.ARN == "" {
 			want.ARN = text
@@ -34,7 +61,10 @@ func TestPrincipalOf(t *testing.T) {
 			t.Errorf("%s: %v (-want +got):\n%s", text, err, diff)
 		}
 	}
-	for _, text := range []string{"", "alice", "arn:aws:iam::111122223333:user/", "arn:aws:s3:::bucket", "arn:aws:sts::111122223333:assumed-role/app", "arn:aws:iam::111122223333:group/g"} {
+	for _, text := range []string{
+		"", "alice", "arn:aws:iam::111122223333:user/", "arn:aws:s3:::bucket",
+		"arn:aws:sts::111122223333:assumed-role/app", "arn:aws:iam::111122223333:group/g",
+	} {
 		if p, err := policycase.PrincipalOf(text); err == nil {
 			t.Errorf("%q is taken for %+v", text, p)
 		}
@@ -67,7 +97,8 @@ func TestConformance(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	f.Add([]byte(`{"cases":[{"name":"a","request":{"principal":"arn:aws:iam::111122223333:user/a","action":"s3:A","resource":"*","context":{"k":["v"]}},"policies":{"session":[],"scp":[[]]},"expect":"ImplicitDeny"}]}`))
+	f.Add([]byte(`{"cases":[{"name":"a","request":{"principal":"arn:aws:iam::111122223333:user/a","action":"s3:A",` +
+		`"resource":"*","context":{"k":["v"]}},"policies":{"session":[],"scp":[[]]},"expect":"ImplicitDeny"}]}`))
 	f.Add([]byte(`{"cases":[{"request":{"principal":{"type":"Anonymous"}}}]}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		cases, err := policycase.Parse(text)
@@ -98,8 +129,13 @@ func benchmarkBatch(b *testing.B, bucket func(int) string) {
 		if i > 0 {
 			text.WriteByte(',')
 		}
-		fmt.Fprintf(&text, `{"name":"c%d","request":{"principal":"arn:aws:iam::111122223333:user/u%d","action":"s3:GetObject","resource":"arn:aws:s3:::%[3]s/k","resourceAccount":"111122223333","context":{"aws:SourceIp":"10.0.0.1"}},`+
-			`"policies":{"identity":[{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["s3:Get*","s3:List*"],"Resource":["arn:aws:s3:::%[3]s","arn:aws:s3:::%[3]s/*"],"Condition":{"IpAddress":{"aws:SourceIp":"10.0.0.0/8"}}}]}]},"expect":"Allowed"}`, i, i%100, bucket(i))
+		fmt.Fprintf(&text,
+			`{"name":"c%d","request":{"principal":"arn:aws:iam::111122223333:user/u%d","action":"s3:GetObject",`+
+				`"resource":"arn:aws:s3:::%[3]s/k","resourceAccount":"111122223333","context":{`+
+				`"aws:SourceIp":"10.0.0.1"}},`+
+				`"policies":{"identity":[{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["s3:Get*",`+
+				`"s3:List*"],"Resource":["arn:aws:s3:::%[3]s","arn:aws:s3:::%[3]s/*"],"Condition":{"IpAddress":{`+
+				`"aws:SourceIp":"10.0.0.0/8"}}}]}]},"expect":"Allowed"}`, i, i%100, bucket(i))
 	}
 	text.WriteString(`]}`)
 	b.ReportAllocs()

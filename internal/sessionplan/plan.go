@@ -2,12 +2,12 @@ package sessionplan
 
 import (
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
 // The six tags of every session (spec podidentity §14.1), in AWS's order.
@@ -142,7 +142,7 @@ func (v variables) find(name string) (variable, bool) {
 	return variable{}, false
 }
 
-var variableForm = regexp.MustCompile(`\$\{[^}]*\}?`)
+var variableForm = lazyregexp.New(`\$\{[^}]*\}?`)
 
 // expansion is a template that was filled in.
 type expansion struct {

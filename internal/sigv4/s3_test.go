@@ -27,8 +27,11 @@ const (
 )
 
 func chunked(t testing.TB, form, seed string) *http.Request {
-	r := httptest.NewRequestWithContext(t.Context(), http.MethodPut, "http://s3.amazonaws.com/examplebucket/chunkObject.txt", nil)
-	r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request,SignedHeaders=host,Signature="+seed)
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPut,
+		"http://s3.amazonaws.com/examplebucket/chunkObject.txt", nil)
+	r.Header.Set("Authorization",
+		"AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request,SignedHeaders=host,"+
+			"Signature="+seed)
 	r.Header.Set("X-Amz-Date", "20130524T000000Z")
 	r.Header.Set("X-Amz-Content-Sha256", form)
 	r.Header.Set("X-Amz-Decoded-Content-Length", "66560")
@@ -50,10 +53,19 @@ func TestChunks(t *testing.T) {
 		unsigned = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 		crc      = "x-amz-checksum-crc32c:sOO8/Q==\r\n"
 	)
-	first := manualBody("ad80c730a21e5b8d04586a2213dd63b9a0e99e0e2307b0ade35a65485a288648", "0055627c9e194cb4542bae2aa5492e3c1575bbb81b612b7d234b86a503ef5497", "b6c6ea8a5354eaf15b3cb7646744f4275b71ea724fed81ceb9323e279d449df9") + "\r\n"
-	second := manualBody("b474d8862b1487a5145d686f57f013e54db672cee1c953b3010fb58501ef5aa2", "1c1344b170168f8e65b41376b44b20fe354e373826ccbbe2c1d40a8cae51e5c7", "2ca2aba2005185cf7159c6277faf83795951dd77a3a99e6e65d5c9f85863f992")
+	first := manualBody(
+		"ad80c730a21e5b8d04586a2213dd63b9a0e99e0e2307b0ade35a65485a288648",
+		"0055627c9e194cb4542bae2aa5492e3c1575bbb81b612b7d234b86a503ef5497",
+		"b6c6ea8a5354eaf15b3cb7646744f4275b71ea724fed81ceb9323e279d449df9",
+	) + "\r\n"
+	second := manualBody(
+		"b474d8862b1487a5145d686f57f013e54db672cee1c953b3010fb58501ef5aa2",
+		"1c1344b170168f8e65b41376b44b20fe354e373826ccbbe2c1d40a8cae51e5c7",
+		"2ca2aba2005185cf7159c6277faf83795951dd77a3a99e6e65d5c9f85863f992",
+	)
 	signed := crc + "x-amz-trailer-signature:d81f82fc3505edab99d459891051a732e8730629a2e4a59689829ca17fe2e435\r\n\r\n"
-	bare := "10000\r\n" + strings.Repeat("a", 65536) + "\r\n400\r\n" + strings.Repeat("a", 1024) + "\r\n0\r\n" + crc + "\r\n"
+	bare := "10000\r\n" + strings.Repeat("a",
+		65536) + "\r\n400\r\n" + strings.Repeat("a", 1024) + "\r\n0\r\n" + crc + "\r\n"
 	for _, row := range []struct{ name, form, seed, body, code string }{
 		{"signed", plain, firstSeed, first, ""},
 		{"signed with trailer", trailing, secondSeed, second + signed, ""},
@@ -61,7 +73,13 @@ func TestChunks(t *testing.T) {
 		{"another seed", plain, secondSeed, first, "SignatureDoesNotMatch"},
 		{"data changed", plain, firstSeed, strings.Replace(first, "aaa", "aab", 1), "SignatureDoesNotMatch"},
 		{"a chunk left out", plain, firstSeed, first[:len(first)-300], "IncompleteBody"},
-		{"trailer changed", trailing, secondSeed, second + strings.Replace(signed, "sOO8", "sOO9", 1), "SignatureDoesNotMatch"},
+		{
+			name: "trailer changed",
+			form: trailing,
+			seed: secondSeed,
+			body: second + strings.Replace(signed, "sOO8", "sOO9", 1),
+			code: "SignatureDoesNotMatch",
+		},
 		{"trailer not signed", trailing, secondSeed, second + crc + "\r\n", "SignatureDoesNotMatch"},
 		{"trailer added", plain, firstSeed, strings.TrimSuffix(first, "\r\n") + crc, "SignatureDoesNotMatch"},
 		{"not announced", unsigned, secondSeed, strings.Replace(bare, "crc32c:", "crc32:", 1), "MalformedTrailerError"},
@@ -80,7 +98,8 @@ func TestChunks(t *testing.T) {
 			}
 			continue
 		}
-		if err != nil || !bytes.Equal(content, bytes.Repeat([]byte("a"), 66560)) || (row.form != plain && trailer.Get("X-Amz-Checksum-Crc32c") != "sOO8/Q==") {
+		if err != nil || !bytes.Equal(content, bytes.Repeat([]byte("a"), 66560)) ||
+			(row.form != plain && trailer.Get("X-Amz-Checksum-Crc32c") != "sOO8/Q==") {
 			t.Errorf("%s: %d bytes, %v, %v", row.name, len(content), trailer, err)
 		}
 	}
@@ -104,9 +123,27 @@ func TestLegacy(t *testing.T) {
 		{"virtual host", "http://johnsmith.s3.amazonaws.com/photos/puppy.jpg" + query, "s3", 1175139610, ""},
 		{"path", "http://127.0.0.1/johnsmith/photos/puppy.jpg" + query, "s3", 1175139610, ""},
 		{"late", "http://127.0.0.1/johnsmith/photos/puppy.jpg" + query, "s3", 1175139621, "AccessDenied"},
-		{"another path", "http://127.0.0.1/johnsmith/photos/kitten.jpg" + query, "s3", 1175139610, "SignatureDoesNotMatch"},
-		{"a subresource added", "http://127.0.0.1/johnsmith/photos/puppy.jpg" + query + "&acl", "s3", 1175139610, "SignatureDoesNotMatch"},
-		{"another service", "http://127.0.0.1/johnsmith/photos/puppy.jpg" + query, "iam", 1175139610, "IncompleteSignature"},
+		{
+			name:    "another path",
+			url:     "http://127.0.0.1/johnsmith/photos/kitten.jpg" + query,
+			service: "s3",
+			at:      1175139610,
+			code:    "SignatureDoesNotMatch",
+		},
+		{
+			name:    "a subresource added",
+			url:     "http://127.0.0.1/johnsmith/photos/puppy.jpg" + query + "&acl",
+			service: "s3",
+			at:      1175139610,
+			code:    "SignatureDoesNotMatch",
+		},
+		{
+			name:    "another service",
+			url:     "http://127.0.0.1/johnsmith/photos/puppy.jpg" + query,
+			service: "iam",
+			at:      1175139610,
+			code:    "IncompleteSignature",
+		},
 	} {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, row.url, nil)
 		s, err := sigv4.Parse(r)
@@ -134,8 +171,12 @@ func TestPresignedS3(t *testing.T) {
 		{"604801", "AuthorizationQueryParametersError", 0},
 		{"soon", "AuthorizationQueryParametersError", 0},
 	} {
-		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost:4566/b/k?X-Amz-Expires="+row.expires, nil)
-		uri, _, err := v4.NewSigner().PresignHTTP(t.Context(), aws.Credentials{AccessKeyID: "AKIA", SecretAccessKey: manual.Reveal()}, r, "UNSIGNED-PAYLOAD", "s3", "us-east-1", manualAt,
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet,
+			"http://localhost:4566/b/k?X-Amz-Expires="+row.expires, nil)
+		uri, _, err := v4.NewSigner().PresignHTTP(t.Context(), aws.Credentials{
+			AccessKeyID:     "AKIA",
+			SecretAccessKey: manual.Reveal(),
+		}, r, "UNSIGNED-PAYLOAD", "s3", "us-east-1", manualAt,
 			func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true })
 		if err != nil {
 			t.Fatal(err)

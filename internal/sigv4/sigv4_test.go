@@ -29,11 +29,13 @@ const body = "Action=GetCallerIdentity&Version=2011-06-15"
 // signed is a request as the SDK signs it, received by a server.
 func signed(t testing.TB, at time.Time, creds aws.Credentials, service string) *http.Request {
 	t.Helper()
-	request := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "http://localhost:4566/?b=2%20x&a=1&a=0&e=", strings.NewReader(body))
+	request := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "http://localhost:4566/?b=2%20x&a=1&a=0&e=",
+		strings.NewReader(body))
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
 	request.Header.Set("X-K8s-Aws-Id", "  two   blanks ")
 	sum := sha256.Sum256([]byte(body))
-	if err := v4.NewSigner().SignHTTP(t.Context(), creds, request, hex.EncodeToString(sum[:]), service, "us-east-1", at); err != nil {
+	if err := v4.NewSigner().SignHTTP(t.Context(), creds, request, hex.EncodeToString(sum[:]), service, "us-east-1",
+		at); err != nil {
 		t.Fatal(err)
 	}
 	return request
@@ -41,10 +43,12 @@ func signed(t testing.TB, at time.Time, creds aws.Credentials, service string) *
 
 func presigned(t testing.TB, at time.Time, creds aws.Credentials) *http.Request {
 	t.Helper()
-	request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost:4566/?Action=GetCallerIdentity&Version=2011-06-15&X-Amz-Expires=60", nil)
+	request := httptest.NewRequestWithContext(t.Context(), http.MethodGet,
+		"http://localhost:4566/?Action=GetCallerIdentity&Version=2011-06-15&X-Amz-Expires=60", nil)
 	request.Header.Set("X-K8s-Aws-Id", "cluster")
 	empty := sha256.Sum256(nil)
-	uri, headers, err := v4.NewSigner().PresignHTTP(t.Context(), creds, request, hex.EncodeToString(empty[:]), "sts", "us-east-1", at)
+	uri, headers, err := v4.NewSigner().PresignHTTP(t.Context(), creds, request, hex.EncodeToString(empty[:]), "sts",
+		"us-east-1", at)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +84,8 @@ func TestWhatTheSDKSignsIsAccepted(t *testing.T) {
 			t.Errorf("%s presigned, 14 min old: %v", name, err)
 		}
 		parsed, err := sigv4.Parse(signed(t, now, c, "sts"))
-		if err != nil || parsed.SessionToken.Reveal() != c.SessionToken || parsed.AccessKeyID != "AKIAEXAMPLE" || parsed.Region != "us-east-1" {
+		if err != nil || parsed.SessionToken.Reveal() != c.SessionToken || parsed.AccessKeyID != "AKIAEXAMPLE" ||
+			parsed.Region != "us-east-1" {
 			t.Errorf("%s: parsed %+v, %v", name, parsed, err)
 		}
 	}
@@ -101,39 +106,208 @@ func TestRefusals(t *testing.T) {
 		at            time.Time
 		code, message string
 	}{
-		{"unsigned", httptest.NewRequestWithContext(t.Context(), "POST", "/", nil), "", now, "MissingAuthenticationToken", "Request is missing"},
-		{"wrong secret", signed(t, now, wrongKey, "sts"), body, now, "SignatureDoesNotMatch", "The request signature we calculated"},
-		{"wrong secret presigned", presigned(t, now, wrongKey), "", now, "SignatureDoesNotMatch", "The request signature we calculated"},
-		{"body changed", signed(t, now, creds, "sts"), body + "&x=y", now, "SignatureDoesNotMatch", "The request signature we calculated"},
-		{"body added to a presigned GET", presigned(t, now, creds), body, now, "SignatureDoesNotMatch", "The request signature we calculated"},
-		{"query changed", func() *http.Request { r := signed(t, now, creds, "sts"); r.URL.RawQuery += "&z=1"; return r }(), body, now, "SignatureDoesNotMatch", "The request"},
-		{"host changed", func() *http.Request { r := signed(t, now, creds, "sts"); r.Host = "evil"; return r }(), body, now, "SignatureDoesNotMatch", "The request"},
-		{"signed header changed", func() *http.Request { r := presigned(t, now, creds); r.Header.Set("X-K8s-Aws-Id", "other"); return r }(), "", now, "SignatureDoesNotMatch", "The request"},
-		{"signed header gone", func() *http.Request { r := presigned(t, now, creds); r.Header.Del("X-K8s-Aws-Id"); return r }(), "", now, "SignatureDoesNotMatch", "The request"},
+		{
+			name:    "unsigned",
+			request: httptest.NewRequestWithContext(t.Context(), "POST", "/", nil),
+			at:      now,
+			code:    "MissingAuthenticationToken",
+			message: "Request is missing",
+		},
+		{
+			name:    "wrong secret",
+			request: signed(t, now, wrongKey, "sts"),
+			body:    body,
+			at:      now,
+			code:    "SignatureDoesNotMatch",
+			message: "The request signature we calculated",
+		},
+		{
+			name:    "wrong secret presigned",
+			request: presigned(t, now, wrongKey),
+			at:      now,
+			code:    "SignatureDoesNotMatch",
+			message: "The request signature we calculated",
+		},
+		{
+			name:    "body changed",
+			request: signed(t, now, creds, "sts"),
+			body:    body + "&x=y",
+			at:      now,
+			code:    "SignatureDoesNotMatch",
+			message: "The request signature we calculated",
+		},
+		{
+			name:    "body added to a presigned GET",
+			request: presigned(t, now, creds),
+			body:    body,
+			at:      now,
+			code:    "SignatureDoesNotMatch",
+			message: "The request signature we calculated",
+		},
+		{
+			name:    "query changed",
+			request: func() *http.Request { r := signed(t, now, creds, "sts"); r.URL.RawQuery += "&z=1"; return r }(),
+			body:    body,
+			at:      now,
+			code:    "SignatureDoesNotMatch",
+			message: "The request",
+		},
+		{
+			name:    "host changed",
+			request: func() *http.Request { r := signed(t, now, creds, "sts"); r.Host = "evil"; return r }(),
+			body:    body,
+			at:      now,
+			code:    "SignatureDoesNotMatch",
+			message: "The request",
+		},
+		{
+			name: "signed header changed",
+			request: func() *http.Request {
+				r := presigned(t, now, creds)
+				r.Header.Set("X-K8s-Aws-Id", "other")
+				return r
+			}(),
+			at:      now,
+			code:    "SignatureDoesNotMatch",
+			message: "The request",
+		},
+		{
+			name:    "signed header gone",
+			request: func() *http.Request { r := presigned(t, now, creds); r.Header.Del("X-K8s-Aws-Id"); return r }(),
+			at:      now,
+			code:    "SignatureDoesNotMatch",
+			message: "The request",
+		},
 		{"claimed body hash", func() *http.Request {
 			r := signed(t, now, creds, "sts")
 			r.Header.Set("X-Amz-Content-Sha256", strings.Repeat("0", 64))
 			return r
 		}(), body, now, "SignatureDoesNotMatch", "The request"},
-		{"old", signed(t, now, creds, "sts"), body, now.Add(16 * time.Minute), "SignatureDoesNotMatch", "Signature expired: 20260901T120000Z is now earlier than 20260901T120100Z (20260901T121600Z - 15 min.)"},
-		{"ahead", signed(t, now, creds, "sts"), body, now.Add(-16 * time.Minute), "SignatureDoesNotMatch", "Signature not yet current: "},
-		{"another service", signed(t, now, creds, "s3"), body, now, "SignatureDoesNotMatch", "Credential should be scoped to correct service: 'sts'."},
-		{"terminator", edit(signed(t, now, creds, "sts"), "aws4_request", "aws5_request"), body, now, "SignatureDoesNotMatch", "Credential should be scoped with a valid terminator"},
-		{"scope date", edit(signed(t, now, creds, "sts"), "20260901", "20260902"), body, now, "SignatureDoesNotMatch", "Date in Credential scope does not match"},
-		{"host not signed", edit(signed(t, now, creds, "sts"), "host;", ""), body, now, "SignatureDoesNotMatch", "'Host' or ':authority' must be a 'SignedHeader'"},
+		{
+			name:    "old",
+			request: signed(t, now, creds, "sts"),
+			body:    body,
+			at:      now.Add(16 * time.Minute),
+			code:    "SignatureDoesNotMatch",
+			message: "Signature expired: 20260901T120000Z is now earlier than 20260901T120100Z (20260901T121600Z - " +
+				"15 min.)",
+		},
+		{
+			name:    "ahead",
+			request: signed(t, now, creds, "sts"),
+			body:    body,
+			at:      now.Add(-16 * time.Minute),
+			code:    "SignatureDoesNotMatch",
+			message: "Signature not yet current: ",
+		},
+		{
+			name:    "another service",
+			request: signed(t, now, creds, "s3"),
+			body:    body,
+			at:      now,
+			code:    "SignatureDoesNotMatch",
+			message: "Credential should be scoped to correct service: 'sts'.",
+		},
+		{
+			name:    "terminator",
+			request: edit(signed(t, now, creds, "sts"), "aws4_request", "aws5_request"),
+			body:    body,
+			at:      now,
+			code:    "SignatureDoesNotMatch",
+			message: "Credential should be scoped with a valid terminator",
+		},
+		{
+			name:    "scope date",
+			request: edit(signed(t, now, creds, "sts"), "20260901", "20260902"),
+			body:    body,
+			at:      now,
+			code:    "SignatureDoesNotMatch",
+			message: "Date in Credential scope does not match",
+		},
+		{
+			name:    "host not signed",
+			request: edit(signed(t, now, creds, "sts"), "host;", ""),
+			body:    body,
+			at:      now,
+			code:    "SignatureDoesNotMatch",
+			message: "'Host' or ':authority' must be a 'SignedHeader'",
+		},
 		{"session token not signed", func() *http.Request {
 			r := signed(t, now, creds, "sts")
 			r.Header.Set("X-Amz-Security-Token", "added")
 			return r
 		}(), body, now, "SignatureDoesNotMatch", "'X-Amz-Security-Token' must be"},
-		{"no signature", edit(signed(t, now, creds, "sts"), "Signature=", "Sig="), body, now, "IncompleteSignature", "Authorization header requires 'Signature' parameter."},
-		{"no headers", edit(signed(t, now, creds, "sts"), "SignedHeaders=", "X="), body, now, "IncompleteSignature", "Authorization header requires 'SignedHeaders' parameter."},
-		{"scope of four parts", edit(signed(t, now, creds, "sts"), "/sts/", "/"), body, now, "IncompleteSignature", "Credential must have exactly 5"},
-		{"no date", func() *http.Request { r := signed(t, now, creds, "sts"); r.Header.Del("X-Amz-Date"); return r }(), body, now, "IncompleteSignature", "Authorization header requires existence"},
-		{"bad date", func() *http.Request { r := signed(t, now, creds, "sts"); r.Header.Set("X-Amz-Date", "today"); return r }(), body, now, "IncompleteSignature", "Date must be in ISO-8601"},
-		{"two authorizations", func() *http.Request { r := signed(t, now, creds, "sts"); r.Header.Add("Authorization", "x"); return r }(), body, now, "IncompleteSignature", "There must be one"},
-		{"other algorithm", edit(signed(t, now, creds, "sts"), "AWS4-HMAC-SHA256", "AWS3"), body, now, "IncompleteSignature", "Unsupported"},
-		{"presigned without signature", httptest.NewRequestWithContext(t.Context(), "GET", "/?X-Amz-Algorithm=AWS4-HMAC-SHA256", nil), "", now, "IncompleteSignature", "AWS query-string parameters must include 'X-Amz-Credential'."},
+		{
+			name:    "no signature",
+			request: edit(signed(t, now, creds, "sts"), "Signature=", "Sig="),
+			body:    body,
+			at:      now,
+			code:    "IncompleteSignature",
+			message: "Authorization header requires 'Signature' parameter.",
+		},
+		{
+			name:    "no headers",
+			request: edit(signed(t, now, creds, "sts"), "SignedHeaders=", "X="),
+			body:    body,
+			at:      now,
+			code:    "IncompleteSignature",
+			message: "Authorization header requires 'SignedHeaders' parameter.",
+		},
+		{
+			name:    "scope of four parts",
+			request: edit(signed(t, now, creds, "sts"), "/sts/", "/"),
+			body:    body,
+			at:      now,
+			code:    "IncompleteSignature",
+			message: "Credential must have exactly 5",
+		},
+		{
+			name:    "no date",
+			request: func() *http.Request { r := signed(t, now, creds, "sts"); r.Header.Del("X-Amz-Date"); return r }(),
+			body:    body,
+			at:      now,
+			code:    "IncompleteSignature",
+			message: "Authorization header requires existence",
+		},
+		{
+			name: "bad date",
+			request: func() *http.Request {
+				r := signed(t, now, creds, "sts")
+				r.Header.Set("X-Amz-Date", "today")
+				return r
+			}(),
+			body:    body,
+			at:      now,
+			code:    "IncompleteSignature",
+			message: "Date must be in ISO-8601",
+		},
+		{
+			name: "two authorizations",
+			request: func() *http.Request {
+				r := signed(t, now, creds, "sts")
+				r.Header.Add("Authorization", "x")
+				return r
+			}(),
+			body:    body,
+			at:      now,
+			code:    "IncompleteSignature",
+			message: "There must be one",
+		},
+		{
+			name:    "other algorithm",
+			request: edit(signed(t, now, creds, "sts"), "AWS4-HMAC-SHA256", "AWS3"),
+			body:    body,
+			at:      now,
+			code:    "IncompleteSignature",
+			message: "Unsupported",
+		},
+		{
+			name:    "presigned without signature",
+			request: httptest.NewRequestWithContext(t.Context(), "GET", "/?X-Amz-Algorithm=AWS4-HMAC-SHA256", nil),
+			at:      now,
+			code:    "IncompleteSignature",
+			message: "AWS query-string parameters must include 'X-Amz-Credential'.",
+		},
 	} {
 		err := verify(row.request, row.body, row.at)
 		refused, ok := errors.AsType[*sigv4.Error](err)
@@ -148,9 +322,13 @@ func TestRefusals(t *testing.T) {
 func TestS3(t *testing.T) {
 	t.Parallel()
 	put := func(service, hash string) *http.Request {
-		r := httptest.NewRequestWithContext(t.Context(), http.MethodPut, "http://localhost:4566/b/a%20b+c%2Fd/%C3%A9", strings.NewReader("content"))
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPut, "http://localhost:4566/b/a%20b+c%2Fd/%C3%A9",
+			strings.NewReader("content"))
 		r.Header.Set("X-Amz-Content-Sha256", hash)
-		if err := v4.NewSigner().SignHTTP(t.Context(), creds, r, hash, service, "us-east-1", now, func(o *v4.SignerOptions) { o.DisableURIPathEscaping = service == "s3" }); err != nil {
+		if err := v4.NewSigner().SignHTTP(t.Context(), creds, r, hash, service, "us-east-1", now,
+			func(o *v4.SignerOptions) {
+				o.DisableURIPathEscaping = service == "s3"
+			}); err != nil {
 			t.Fatal(err)
 		}
 		return r
@@ -190,7 +368,12 @@ func FuzzParse(f *testing.F) {
 	f.Add(good.Header.Get("Authorization"), good.URL.RawQuery, now.Format("20060102T150405Z"))
 	f.Add("", presigned(f, now, creds).URL.RawQuery, "")
 	f.Fuzz(func(t *testing.T, authorization, query, date string) {
-		r := &http.Request{Method: "POST", Host: "h", URL: &url.URL{Path: "/", RawQuery: query}, Header: http.Header{"X-Amz-Date": {date}}}
+		r := &http.Request{
+			Method: "POST",
+			Host:   "h",
+			URL:    &url.URL{Path: "/", RawQuery: query},
+			Header: http.Header{"X-Amz-Date": {date}},
+		}
 		if authorization != "" {
 			r.Header.Set("Authorization", authorization)
 		}

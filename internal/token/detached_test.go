@@ -30,7 +30,8 @@ func TestSignDetached(t *testing.T) {
 			t.Fatal(err)
 		}
 		text, err := token.DecodeSegment(header)
-		if want := `{"alg":"` + key.Algorithm() + `","kid":"` + key.ID() + `","typ":"JWT"}`; err != nil || string(text) != want {
+		if want := `{"alg":"` + key.Algorithm() + `","kid":"` + key.ID() + `","typ":"JWT"}`; err != nil ||
+			string(text) != want {
 			t.Errorf("header %s: %v, want %s", text, err, want)
 		}
 		decoded, err := token.Decode(header + "." + payload + "." + signature)

@@ -46,7 +46,8 @@ func TestKeyIDGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	entry := soleEntry(t, document)
-	if len(entry["n"]) != 342 || entry["e"] != "AQAB" || entry["alg"] != "RS256" || entry["use"] != "sig" || entry["kid"] != id {
+	if len(entry["n"]) != 342 || entry["e"] != "AQAB" || entry["alg"] != "RS256" || entry["use"] != "sig" ||
+		entry["kid"] != id {
 		t.Errorf("JWK = %v", entry)
 	}
 }
@@ -57,9 +58,27 @@ func TestECKeysGolden(t *testing.T) {
 		curve                elliptic.Curve
 		alg, kid, x, yPrefix string
 	}{
-		{elliptic.P256(), "ES256", "3AzmM9vMkT2vr6S4msRNjOaD_fw_YMi98hITufK1NLo", "fPJ7GI0DT36KUjgDBLUaw8CJaeJ38hs1pgtI_EdmmXg", "B3dVENuO0EApPZrGn3Qw27p9reY86YIpngS3nSJ4c9E"},
-		{elliptic.P384(), "ES384", "4EyqtSXP84CU3JlLKOiHO4H8XI0fTOiUE_-PsxZw-oI", "CNmZBXuj0tlpJgBFxVuX8IkCWVmm9DTWUdIH0Z-5bp5P4Ohuvg5k-FuWqcdSld9h", "joDx-lsbPO23v-jf"},
-		{elliptic.P521(), "ES512", "zQhCJ5mCunt9SZoiswNAA0G1Dw5STrSoszeRZahGbL0", "AEM8IZAkJ35-aC_LKIFIwoJ0dAMnmxzMBjUsblUF12m-l7OyBNpu9VUHqhBKOjXFr0HPL6Nk1g_ZZ_Q-OTO6bXg9", "APS7jMf4bbJnAKfz"},
+		{
+			curve:   elliptic.P256(),
+			alg:     "ES256",
+			kid:     "3AzmM9vMkT2vr6S4msRNjOaD_fw_YMi98hITufK1NLo",
+			x:       "fPJ7GI0DT36KUjgDBLUaw8CJaeJ38hs1pgtI_EdmmXg",
+			yPrefix: "B3dVENuO0EApPZrGn3Qw27p9reY86YIpngS3nSJ4c9E",
+		},
+		{
+			curve:   elliptic.P384(),
+			alg:     "ES384",
+			kid:     "4EyqtSXP84CU3JlLKOiHO4H8XI0fTOiUE_-PsxZw-oI",
+			x:       "CNmZBXuj0tlpJgBFxVuX8IkCWVmm9DTWUdIH0Z-5bp5P4Ohuvg5k-FuWqcdSld9h",
+			yPrefix: "joDx-lsbPO23v-jf",
+		},
+		{
+			curve:   elliptic.P521(),
+			alg:     "ES512",
+			kid:     "zQhCJ5mCunt9SZoiswNAA0G1Dw5STrSoszeRZahGbL0",
+			x:       "AEM8IZAkJ35-aC_LKIFIwoJ0dAMnmxzMBjUsblUF12m-l7OyBNpu9VUHqhBKOjXFr0HPL6Nk1g_ZZ_Q-OTO6bXg9",
+			yPrefix: "APS7jMf4bbJnAKfz",
+		},
 	} {
 		width := (row.curve.Params().BitSize + 7) / 8
 		scalar := make([]byte, width)
@@ -73,7 +92,8 @@ func TestECKeysGolden(t *testing.T) {
 			t.Fatal(err)
 		}
 		entry := soleEntry(t, document)
-		if entry["kid"] != row.kid || entry["alg"] != row.alg || entry["x"] != row.x || !strings.HasPrefix(entry["y"], row.yPrefix) {
+		if entry["kid"] != row.kid || entry["alg"] != row.alg || entry["x"] != row.x ||
+			!strings.HasPrefix(entry["y"], row.yPrefix) {
 			t.Errorf("%s: JWK = %v", row.alg, entry)
 		}
 	}
@@ -93,7 +113,8 @@ func TestPrivateKeyRoundTrip(t *testing.T) {
 		if again.ID() != key.ID() {
 			t.Errorf("id after a round trip = %q, want %q", again.ID(), key.ID())
 		}
-		if shown := fmt.Sprintf("%v %+v %#v %s %d", key, key, key, key, key); strings.Count(shown, key.ID()) != 5 || len(shown) > 260 {
+		if shown := fmt.Sprintf("%v %+v %#v %s %d", key, key, key, key, key); strings.Count(shown, key.ID()) != 5 ||
+			len(shown) > 260 {
 			t.Errorf("key shows as %q", shown)
 		}
 	}
@@ -118,7 +139,11 @@ func TestKeysThatAreRefused(t *testing.T) {
 	if _, err := token.MarshalJWKS(nil); err == nil {
 		t.Error("an empty key set is published")
 	}
-	for name, text := range map[string]string{"empty": "", "public": goldenRSA, "broken": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"} {
+	for name, text := range map[string]string{
+		"empty":  "",
+		"public": goldenRSA,
+		"broken": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+	} {
 		if _, err := token.ParsePrivateKey([]byte(text)); err == nil {
 			t.Errorf("%s PEM is taken for a private key", name)
 		}
@@ -141,7 +166,11 @@ func TestParseJWKS(t *testing.T) {
 		{"private member", `{"keys":[` + replaceMember(t, good, "d", "AAAA") + `]}`, 0, `private member "d"`},
 		{"symmetric key", `{"keys":[{"kty":"oct","k":"AAAA","kid":"k"}]}`, 0, `private member "k"`},
 		{"same kid twice", `{"keys":[` + good + `,` + good + `]}`, 0, "a second key"},
-		{"point off the curve", `{"keys":[` + replaceMember(t, good, "x", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE") + `]}`, 0, "keys[0]"},
+		{
+			name:     "point off the curve",
+			document: `{"keys":[` + replaceMember(t, good, "x", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE") + `]}`,
+			wantErr:  "keys[0]",
+		},
 		{"no JSON", `x`, 0, "parse JWKS"},
 	} {
 		set, err := token.ParseJWKS([]byte(row.document))
@@ -183,12 +212,17 @@ func TestCheckIssuer(t *testing.T) {
 func TestDiscovery(t *testing.T) {
 	t.Parallel()
 	a, b := newEC(t, elliptic.P256()), newRSA(t)
-	document, err := token.Discovery("https://h/p", "https://h/p/keys.json", []crypto.PublicKey{a.Public(), b.Public(), a.Public()})
+	document, err := token.Discovery("https://h/p", "https://h/p/keys.json", []crypto.PublicKey{
+		a.Public(),
+		b.Public(),
+		a.Public(),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := `{"issuer":"https://h/p","jwks_uri":"https://h/p/keys.json",` +
-		`"authorization_endpoint":"urn:kubernetes:programmatic_authorization","response_types_supported":["id_token"],` +
+		`"authorization_endpoint":"urn:kubernetes:programmatic_authorization",` +
+		`"response_types_supported":["id_token"],` +
 		`"subject_types_supported":["public"],"id_token_signing_alg_values_supported":["ES256","RS256"],` +
 		`"claims_supported":["sub","iss","aud","iat","exp"]}`
 	if diff := cmp.Diff(want, string(document)); diff != "" {
@@ -197,7 +231,8 @@ func TestDiscovery(t *testing.T) {
 }
 
 func FuzzParseJWKS(f *testing.F) {
-	f.Add([]byte(`{"keys":[{"kty":"EC","crv":"P-256","x":"fPJ7GI0DT36KUjgDBLUaw8CJaeJ38hs1pgtI_EdmmXg","y":"B3dVENuO0EApPZrGn3Qw27p9reY86YIpngS3nSJ4c9E","kid":"a","use":"sig"}]}`))
+	f.Add([]byte(`{"keys":[{"kty":"EC","crv":"P-256","x":"fPJ7GI0DT36KUjgDBLUaw8CJaeJ38hs1pgtI_EdmmXg",` +
+		`"y":"B3dVENuO0EApPZrGn3Qw27p9reY86YIpngS3nSJ4c9E","kid":"a","use":"sig"}]}`))
 	f.Add([]byte(`{"keys":[{"kty":"RSA","n":"AQ","e":"AQAB","kid":"a"}]}`))
 	f.Fuzz(func(t *testing.T, document []byte) {
 		set, err := token.ParseJWKS(document)

@@ -2,11 +2,12 @@ package yamledit
 
 import (
 	"bytes"
-	"regexp"
 	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
 // append adds a member or item at the end of a map or list in block style.
@@ -155,7 +156,7 @@ func (e *editor) block(value *yaml.Node, indent int) string {
 }
 
 // bareDash is the start of an item that stands on later lines.
-var bareDash = regexp.MustCompile(`^ *-[ \t]*(?:#.*)?\r?\n$`)
+var bareDash = lazyregexp.New(`^ *-[ \t]*(?:#.*)?\r?\n$`)
 
 // endOf returns where the lines of a block node end: before what follows it,
 // with the comments and empty lines that lead to that. -1 if that is unclear.

@@ -4,13 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
 // ErrLayout is what an edit is refused with that cannot be made without writing
@@ -257,7 +257,7 @@ func toNode(value any) (*yaml.Node, error) {
 }
 
 // plainText is what no reader of YAML takes for anything but a string.
-var plainText = regexp.MustCompile(`^[A-Za-z/][\w\-/.@+=,:\\]*$`)
+var plainText = lazyregexp.New(`^[A-Za-z/][\w\-/.@+=,:\\]*$`)
 
 func blockStyle(node *yaml.Node) {
 	node.Line, node.Column = 0, 0 // it stands nowhere yet

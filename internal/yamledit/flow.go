@@ -3,11 +3,12 @@ package yamledit
 import (
 	"bytes"
 	"encoding/json"
-	"regexp"
 	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
 // addFlow adds a member or item to {} or [], of YAML or JSON.
@@ -128,7 +129,7 @@ func (e *editor) flowKey(name string) string {
 }
 
 // plainKey is what is a string in braces too.
-var plainKey = regexp.MustCompile(`^[A-Za-z_/][\w\-/.]*$`)
+var plainKey = lazyregexp.New(`^[A-Za-z_/][\w\-/.]*$`)
 
 func keyYAML(name string) string {
 	node := yaml.Node{Kind: yaml.ScalarNode, Value: name}

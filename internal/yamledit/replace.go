@@ -2,10 +2,11 @@ package yamledit
 
 import (
 	"bytes"
-	"regexp"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
 // replace puts a value where another stands.
@@ -104,7 +105,7 @@ func (e *editor) replaceItem(parent, old, value *yaml.Node, end int) bool {
 
 // blockHeader is what stands before the lines of a literal text: no number, which
 // would say how far they are indented.
-var blockHeader = regexp.MustCompile(`^\|[+-]?((?:[ \t]+#.*)?)$`)
+var blockHeader = lazyregexp.New(`^\|[+-]?((?:[ \t]+#.*)?)$`)
 
 // replaceLiteral keeps the indentation of a text's lines, and so the bytes of those
 // that are the same.
@@ -196,7 +197,7 @@ func (e *editor) remove(key, parent *yaml.Node, at int) bool {
 }
 
 // restOfLine is what may follow an entry of a flow collection on its line.
-var restOfLine = regexp.MustCompile(`^[ \t]*,?[ \t]*(?:#.*)?\r?\n`)
+var restOfLine = lazyregexp.New(`^[ \t]*,?[ \t]*(?:#.*)?\r?\n`)
 
 func (e *editor) removeFlow(parent *yaml.Node, at int) bool {
 	entry := entryOf(parent, at)

@@ -32,12 +32,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
 // Document is one document of a stream: what it says, and the bytes that say it.
@@ -50,8 +50,8 @@ type Document struct {
 }
 
 var (
-	separator   = regexp.MustCompile(`^---(?:[ \t].*)?\r?\n?$`)
-	documentEnd = regexp.MustCompile(`^\.\.\.(?:[ \t].*)?\r?\n?$`)
+	separator   = lazyregexp.New(`^---(?:[ \t].*)?\r?\n?$`)
+	documentEnd = lazyregexp.New(`^\.\.\.(?:[ \t].*)?\r?\n?$`)
 	byteOrder   = []byte("\uFEFF")
 )
 
@@ -157,7 +157,7 @@ func pieces(text []byte) [][]byte {
 	return found
 }
 
-var yamlLine = regexp.MustCompile(`line (\d+): `)
+var yamlLine = lazyregexp.New(`line (\d+): `)
 
 // parse reads a piece: one document, or a row of JSON objects, which needs no
 // separators. The piece's first line is the source's line.

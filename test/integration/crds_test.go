@@ -50,6 +50,27 @@ func TestCRDs(t *testing.T) {
 			"spec.roles[0]",
 		},
 		{
+			"grant of one role",
+			"rolegrants",
+			`{kind: RoleGrant, metadata: {name: one}, spec: {subjects: [{namespace: a}],
+				roles: ["arn:aws:iam::111122223333:role/a"]}}`,
+			"",
+		},
+		{
+			"grant of a path without a name",
+			"rolegrants",
+			`{kind: RoleGrant, metadata: {name: b}, spec: {subjects: [{namespace: a}],
+				roles: ["arn:aws:iam::111122223333:role/a/"]}}`,
+			"spec.roles[0]",
+		},
+		{
+			"issuer in a region that AWS cannot have",
+			"issuers",
+			`{kind: Issuer, metadata: {name: b}, spec: {url: "https://h.example/b",
+				publish: {s3: {bucket: keys, region: eu-wst-1}}}}`,
+			"spec.publish.s3.region",
+		},
+		{
 			"grant for no namespace",
 			"rolegrants",
 			`{kind: RoleGrant, metadata: {name: b}, spec: {subjects: [{namespace: "A b"}], roles: ["*"]}}`,
@@ -223,6 +244,16 @@ func associationRows(t *testing.T, client dynamic.Interface) {
 		},
 		{"user", map[string]any{"roleARN": "arn:aws:iam::111122223333:user/reader"}, "spec.roleARN"},
 		{"session", map[string]any{"roleARN": "arn:aws:sts::111122223333:assumed-role/reader/x"}, "spec.roleARN"},
+		{
+			"path of 512",
+			map[string]any{"roleARN": "arn:aws:iam::111122223333:role/" + strings.Repeat("p", 510) + "/r"},
+			"",
+		},
+		{
+			"path of 513",
+			map[string]any{"roleARN": "arn:aws:iam::111122223333:role/" + strings.Repeat("p", 511) + "/r"},
+			"at most 512 characters",
+		},
 		{
 			"long role",
 			map[string]any{"roleARN": "arn:aws:iam::111122223333:role/" + strings.Repeat("p/", 1024) + "r"},

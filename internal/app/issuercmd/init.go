@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -24,6 +23,7 @@ import (
 	"github.com/rolecall/rolecall/internal/issuer/document"
 	"github.com/rolecall/rolecall/internal/issuer/observe"
 	"github.com/rolecall/rolecall/internal/issuer/plan"
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 	"github.com/rolecall/rolecall/internal/token"
 )
 
@@ -176,7 +176,7 @@ func (c *initConfig) validate() error {
 }
 
 // thumbprint is as IAM has it.
-var thumbprint = regexp.MustCompile(`^[0-9A-Fa-f]{40}$`)
+var thumbprint = lazyregexp.New(`^[0-9A-Fa-f]{40}$`)
 
 // validateProviders looks at what IAM would refuse when all else is done.
 func (c *initConfig) validateProviders() error {

@@ -29,7 +29,7 @@ func TestValidateBroker(t *testing.T) {
 		{good + "--node-roles=arn:aws:iam::111122223333:role/node", "is for --agent-auth aws-token"},
 		{good + "--agent-auth=aws-token --node-roles=arn:aws:iam::111122223333:instance-profile/node", "not the instance profile's"},
 		{good + "--agent-auth=aws-token --node-roles=arn:aws:iam::1111:role/node", "is not a role ARN"},
-		{good + "--agent-auth=aws-token --node-roles=arn:aws:iam::111122223333:role/node,node", "is not an ARN"},
+		{good + "--agent-auth=aws-token --node-roles=arn:aws:iam::111122223333:role/node,node", "is not a role ARN"},
 		{good + "--agent-auth=aws-token --node-roles=arn:aws-cn:iam::111122223333:role/node", "is not of partition aws"},
 		{good + "--agent-auth=aws-token --node-roles=arn:aws:iam::111122223333:role/*", "not a pattern"},
 		{good + "--agent-auth=mtls", "needs --client-ca"},

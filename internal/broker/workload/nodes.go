@@ -2,7 +2,6 @@ package workload
 
 import (
 	"context"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -14,10 +13,11 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/rolecall/rolecall/internal/broker/refusal"
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
 // instanceID is the name of an EC2 instance, old or new.
-var instanceID = regexp.MustCompile(`^i-[0-9a-f]{8,17}$`)
+var instanceID = lazyregexp.New(`^i-[0-9a-f]{8,17}$`)
 
 // IsInstanceID reports whether a text is built as the ID of an EC2 instance.
 func IsInstanceID(text string) bool { return instanceID.MatchString(text) }

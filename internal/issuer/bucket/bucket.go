@@ -8,10 +8,10 @@ package bucket
 import (
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/rolecall/rolecall/internal/arn"
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
 // Style is how a bucket stands in a URL (spec issuer-and-sts §5.1). Each makes
@@ -81,7 +81,7 @@ func Policy(region, name string, objects []string) ([]byte, error) {
 func Opens(policy, object string) bool { return policy != "" && strings.Contains(policy, object) }
 
 // s3Host is S3's own host names, a bucket's before them if it is a virtual host.
-var s3Host = regexp.MustCompile(`^(?:([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])\.)?` +
+var s3Host = lazyregexp.New(`^(?:([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])\.)?` +
 	`s3(?:\.dualstack)?(?:[.-][a-z0-9-]+)?\.` +
 	`(?:amazonaws\.com(?:\.cn)?|amazonaws\.eu|c2s\.ic\.gov|sc2s\.sgov\.gov|cloud\.adc-e\.uk|csp\.hci\.ic\.gov)$`)
 

@@ -8,13 +8,13 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/gofrs/flock"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/atomicfile"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/filelock"
 	"github.com/rolecall/rolecall/internal/issuer/document"
 	"github.com/rolecall/rolecall/internal/issuer/plan"
 	"github.com/rolecall/rolecall/internal/rotation"
@@ -52,16 +52,15 @@ func (f Folder) Make() error {
 // the first has left behind. It refuses at once, since nobody knows how long the
 // other takes, or whether the step is still wanted after it.
 func (f Folder) Lock() (unlock func(), err error) {
-	held := flock.New(f.Path(lockFile), flock.SetPermissions(0o600))
-	got, err := held.TryLock()
-	if err != nil {
-		return nil, fault.New(fault.Unavailable, "lock the folder: %w", err)
-	}
-	if !got {
+	lock, err := filelock.Try(f.Path(lockFile))
+	switch {
+	case errors.Is(err, filelock.ErrHeld):
 		return nil, fault.New(fault.Conflict, "another command works in %s", string(f)).
 			Hint("try again when it has ended")
+	case err != nil:
+		return nil, fault.New(fault.Unavailable, "lock the folder: %w", err)
 	}
-	return func() { _ = held.Unlock() }, nil
+	return func() { _ = lock.Release() }, nil
 }
 
 // Load reads issuer.yaml.

@@ -11,11 +11,11 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/rest"
 	"github.com/rolecall/rolecall/internal/localaws/service"
@@ -44,8 +44,8 @@ const (
 const defaultVersion = "1.34"
 
 var (
-	clusterName  = regexp.MustCompile(`^[0-9A-Za-z][A-Za-z0-9\-_]*$`)
-	validVersion = regexp.MustCompile(`^1\.[0-9]{1,3}$`)
+	clusterName  = lazyregexp.New(`^[0-9A-Za-z][A-Za-z0-9\-_]*$`)
+	validVersion = lazyregexp.New(`^1\.[0-9]{1,3}$`)
 	modes        = []string{"API", "API_AND_CONFIG_MAP", "CONFIG_MAP"}
 )
 

@@ -10,11 +10,11 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/rest"
 	"github.com/rolecall/rolecall/internal/localaws/service"
@@ -35,7 +35,7 @@ func New() *service.Service {
 	}
 }
 
-var validRegion = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)
+var validRegion = lazyregexp.New(`^[a-z0-9-]{1,64}$`)
 
 // route finds the operation. The region becomes part of ARNs, so that it must
 // look like one.

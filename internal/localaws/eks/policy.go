@@ -1,10 +1,10 @@
 package eks
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/rest"
 	"github.com/rolecall/rolecall/internal/localaws/service"
@@ -88,7 +88,7 @@ func listPolicies(q *service.Call) (any, error) {
 	return page(q, "accessPolicies", list, func(s shown) string { return s.Name }, nil)
 }
 
-var namespacePattern = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|[a-z0-9-]{0,62}\*)$`)
+var namespacePattern = lazyregexp.New(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|[a-z0-9-]{0,62}\*)$`)
 
 // CheckScope says what is wrong with a scope.
 func CheckScope(kind string, namespaces []string) error {

@@ -4,13 +4,13 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"errors"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/google/uuid"
 
 	"github.com/rolecall/rolecall/internal/arn"
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/service"
 )
@@ -23,7 +23,7 @@ type principal struct {
 	text               string
 }
 
-var principalResource = regexp.MustCompile(`^(user|role)(/|/[!-)+->@-~]+/)([\w+=,.@-]{1,128})$`)
+var principalResource = lazyregexp.New(`^(user|role)(/|/[!-)+->@-~]+/)([\w+=,.@-]{1,128})$`)
 
 func parsePrincipal(text string) (principal, bool) {
 	parsed, err := arn.Parse(text)

@@ -9,8 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"regexp"
 
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/eks"
 	"github.com/rolecall/rolecall/internal/localaws/rest"
@@ -38,8 +38,8 @@ type room struct{ keys *sts.Keys }
 const maxToken = 16 << 10
 
 var (
-	clusterName  = regexp.MustCompile(`^[0-9A-Za-z][A-Za-z0-9\-_]*$`)
-	tokenPattern = regexp.MustCompile(`^[A-Za-z0-9-_=]+\.[A-Za-z0-9-_=]+\.[A-Za-z0-9-_=]+$`)
+	clusterName  = lazyregexp.New(`^[0-9A-Za-z][A-Za-z0-9\-_]*$`)
+	tokenPattern = lazyregexp.New(`^[A-Za-z0-9-_=]+\.[A-Za-z0-9-_=]+\.[A-Za-z0-9-_=]+$`)
 )
 
 func refuse(code, format string, args ...any) *wire.Error {

@@ -4,12 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/wire"
 	"github.com/rolecall/rolecall/internal/policy"
@@ -62,8 +62,8 @@ func CheckName(name, path string, limit int) error {
 }
 
 var (
-	validKeyID  = regexp.MustCompile(`^[A-Z0-9]{16,128}$`)
-	validSecret = regexp.MustCompile(`^[!-~]{16,128}$`)
+	validKeyID  = lazyregexp.New(`^[A-Z0-9]{16,128}$`)
+	validSecret = lazyregexp.New(`^[!-~]{16,128}$`)
 )
 
 // CheckAccessKey says whether a long-term access key can be used. Its error

@@ -13,10 +13,10 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
 
 	"github.com/rolecall/rolecall/internal/arn"
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/service"
 	"github.com/rolecall/rolecall/internal/localaws/wire"
@@ -85,15 +85,15 @@ func invalidInput(format string, args ...any) error {
 
 // Limits of IAM's parameters.
 var (
-	nameLimit         = wire.Constraint{Min: 1, Max: 64, Pattern: regexp.MustCompile(`^[\w+=,.@-]+$`)}
+	nameLimit         = wire.Constraint{Min: 1, Max: 64, Pattern: lazyregexp.New(`^[\w+=,.@-]+$`)}
 	longNameLimit     = wire.Constraint{Min: 1, Max: 128, Pattern: nameLimit.Pattern}
 	pathLimit         = wire.Constraint{Min: 1, Max: 512, Optional: true}
 	descriptionLimit  = wire.Constraint{Max: 1000, Optional: true}
 	documentLimit     = wire.Constraint{Min: 1, Sensitive: true}
-	validKeyParameter = regexp.MustCompile(`^\w+$`)
+	validKeyParameter = lazyregexp.New(`^\w+$`)
 	arnLimit          = wire.Constraint{Min: 20, Max: 2048}
 	markerLimit       = wire.Constraint{Min: 1, Max: 320, Optional: true}
-	validPath         = regexp.MustCompile(`^/([!-~]+/)?$`)
+	validPath         = lazyregexp.New(`^/([!-~]+/)?$`)
 )
 
 const (

@@ -4,11 +4,11 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/rolecall/rolecall/internal/arn"
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/service"
 	"github.com/rolecall/rolecall/internal/localaws/wire"
@@ -18,7 +18,7 @@ import (
 var (
 	urlLimit      = wire.Constraint{Min: 1, Max: 255}
 	clientIDLimit = wire.Constraint{Min: 1, Max: 255}
-	withScheme    = regexp.MustCompile(`^[a-z]+://`)
+	withScheme    = lazyregexp.New(`^[a-z]+://`)
 )
 
 func newProviderTarget(q *service.Call) (service.Target, error) {

@@ -2,9 +2,9 @@ package iam
 
 import (
 	"net/http"
-	"regexp"
 	"strings"
 
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/service"
 	"github.com/rolecall/rolecall/internal/localaws/wire"
@@ -45,7 +45,7 @@ func getSummary(q *service.Call) (any, error) {
 }
 
 // aliasLimit wants lower-case letters, digits and single hyphens within.
-var aliasLimit = wire.Constraint{Min: 3, Max: 63, Pattern: regexp.MustCompile(`^[a-z0-9]([a-z0-9]|-)*[a-z0-9]$`)}
+var aliasLimit = wire.Constraint{Min: 3, Max: 63, Pattern: lazyregexp.New(`^[a-z0-9]([a-z0-9]|-)*[a-z0-9]$`)}
 
 func readAlias(q *service.Call) (string, error) {
 	alias := q.Text("AccountAlias", aliasLimit)

@@ -1,9 +1,9 @@
 package iam
 
 import (
-	"regexp"
 	"slices"
 
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/service"
 	"github.com/rolecall/rolecall/internal/localaws/wire"
@@ -52,7 +52,7 @@ func makeDefault(one *account.ManagedPolicy, id string) {
 	}
 }
 
-var versionLimit = wire.Constraint{Min: 1, Pattern: regexp.MustCompile(`^v[1-9][0-9]*(\.[A-Za-z0-9-]*)?$`)}
+var versionLimit = wire.Constraint{Min: 1, Pattern: lazyregexp.New(`^v[1-9][0-9]*(\.[A-Za-z0-9-]*)?$`)}
 
 // versionOf finds the version of the request.
 func versionOf(q *service.Call, one *account.ManagedPolicy) (int, error) {

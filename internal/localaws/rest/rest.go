@@ -13,12 +13,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 	"github.com/rolecall/rolecall/internal/localaws/service"
 	"github.com/rolecall/rolecall/internal/localaws/wire"
 )
@@ -115,7 +115,7 @@ func Digest(q *service.Call) string {
 type Violations []string
 
 // Text notes what is wrong with a text member. A maximum of 0 is no limit.
-func (v *Violations) Text(name, text string, shortest, longest int, pattern *regexp.Regexp) {
+func (v *Violations) Text(name, text string, shortest, longest int, pattern *lazyregexp.Regexp) {
 	note := func(format string, args ...any) {
 		*v = append(*v, fmt.Sprintf("Value '%s' at '%s' failed to satisfy constraint: Member must %s", text, name, fmt.Sprintf(format, args...)))
 	}

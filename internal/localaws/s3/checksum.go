@@ -13,20 +13,22 @@ import (
 	"hash/crc64"
 	"net/http"
 	"strings"
+	"sync"
 )
 
 // defaultAlgorithm is that of objects whose clients send no checksum.
 const defaultAlgorithm = "CRC64NVME"
 
+// Tables are made at first use: every command would pay for them otherwise.
 var (
-	castagnoli = crc32.MakeTable(crc32.Castagnoli)
-	nvme       = crc64.MakeTable(0x9a6c9329ac4bc9b5)
+	castagnoli = sync.OnceValue(func() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) })
+	nvme       = sync.OnceValue(func() *crc64.Table { return crc64.MakeTable(0x9a6c9329ac4bc9b5) })
 )
 
 var algorithms = map[string]func() hash.Hash{
 	"CRC32":     func() hash.Hash { return crc32.NewIEEE() },
-	"CRC32C":    func() hash.Hash { return crc32.New(castagnoli) },
-	"CRC64NVME": func() hash.Hash { return crc64.New(nvme) },
+	"CRC32C":    func() hash.Hash { return crc32.New(castagnoli()) },
+	"CRC64NVME": func() hash.Hash { return crc64.New(nvme()) },
 	"SHA1":      sha1.New,
 	"SHA256":    sha256.New,
 	"SHA512":    sha512.New,

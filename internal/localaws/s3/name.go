@@ -2,11 +2,12 @@ package s3
 
 import (
 	"net/netip"
-	"regexp"
 	"strings"
+
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
-var namePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
+var namePattern = lazyregexp.New(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
 
 // validName is S3's rule for the names of buckets.
 func validName(name string) bool {

@@ -3,11 +3,11 @@ package s3
 import (
 	"net/http"
 	"net/url"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/wire"
 	"github.com/rolecall/rolecall/internal/policy"
@@ -288,7 +288,7 @@ func matches(list, tag string) bool {
 	return false
 }
 
-var rangePattern = regexp.MustCompile(`^bytes=([0-9]{0,18})-([0-9]{0,18})$`)
+var rangePattern = lazyregexp.New(`^bytes=([0-9]{0,18})-([0-9]{0,18})$`)
 
 // byteRange reads a Range header: from up to, not including, to. What is no
 // range of bytes, or several, counts as none.

@@ -10,12 +10,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
 // File is the whole file, in YAML or JSON.
@@ -149,10 +149,10 @@ func Parse(name string, text []byte) (*File, error) {
 }
 
 var (
-	quoted   = regexp.MustCompile("`[^`]*` ")
-	goType   = regexp.MustCompile(`in type seed\.\w+`)
-	into     = regexp.MustCompile(` into .*`)
-	yamlName = regexp.MustCompile(`^yaml: (unmarshal errors:\s*)?`)
+	quoted   = lazyregexp.New("`[^`]*` ")
+	goType   = lazyregexp.New(`in type seed\.\w+`)
+	into     = lazyregexp.New(` into .*`)
+	yamlName = lazyregexp.New(`^yaml: (unmarshal errors:\s*)?`)
 )
 
 // plain says what the decoder said without Go's words, and without values: they

@@ -1,9 +1,10 @@
 package ssm
 
 import (
-	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
 // Limits of names.
@@ -12,7 +13,7 @@ const (
 	maxLevels = 15
 )
 
-var namePattern = regexp.MustCompile(`^[a-zA-Z0-9_.\-/]+$`)
+var namePattern = lazyregexp.New(`^[a-zA-Z0-9_.\-/]+$`)
 
 // checkName is the rule for the names of new parameters.
 func checkName(name string) error {
@@ -85,7 +86,7 @@ func parseSelector(text, arnPrefix string) (selector, error) {
 	return s, nil
 }
 
-var labelPattern = regexp.MustCompile(`^[a-zA-Z0-9_.\-]{1,100}$`)
+var labelPattern = lazyregexp.New(`^[a-zA-Z0-9_.\-]{1,100}$`)
 
 func checkLabel(label string) error {
 	lower := strings.ToLower(label)

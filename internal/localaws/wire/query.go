@@ -4,11 +4,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"regexp"
 	"sort"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
 // Query are an operation's parameters. Reading one that breaks a constraint
@@ -53,7 +54,7 @@ func (q *Query) Has(name string) bool { return q.form.Has(name) }
 // Constraint limits a text parameter.
 type Constraint struct {
 	Min, Max  int // in characters; Max 0 is no limit
-	Pattern   *regexp.Regexp
+	Pattern   *lazyregexp.Regexp
 	Sensitive bool // its value is not repeated in messages
 	Optional  bool
 }
@@ -88,7 +89,7 @@ func (q *Query) Text(name string, limit Constraint) string {
 	return text
 }
 
-var integer = regexp.MustCompile(`^[+-]?[0-9]{1,10}$`)
+var integer = lazyregexp.New(`^[+-]?[0-9]{1,10}$`)
 
 // Int returns an integer parameter, or fallback if it is absent.
 func (q *Query) Int(name string, fallback, low, high int) (int, error) {
@@ -163,7 +164,7 @@ func (q *Query) List(name string) []string {
 }
 
 // memberField is a field of a list's member.
-var memberField = regexp.MustCompile(`^(\w+)\.member\.([0-9]+)\.(\w+)$`)
+var memberField = lazyregexp.New(`^(\w+)\.member\.([0-9]+)\.(\w+)$`)
 
 // fieldOf is a parameter's name in messages: Tags.member.1.Key is
 // tags.1.member.key there.

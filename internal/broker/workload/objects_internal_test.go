@@ -1,0 +1,319 @@
+package workload
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/rolecall/rolecall/internal/broker/refusal"
+)
+
+// TestThePodMustBeThere: a token is good while its pod runs where it says, as whom
+// it says, and for the grace that API servers give it after its deletion.
+func TestThePodMustBeThere(t *testing.T) {
+	t.Parallel()
+	deleted := func(ago time.Duration) func(*corev1.Pod) {
+		return func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{Time: issued.Add(time.Minute - ago)} }
+	}
+	for _, row := range []struct {
+		name, message string
+		edit          func(*corev1.Pod)
+	}{
+		{"running", "", func(*corev1.Pod) {}},
+		{"pending", "", func(p *corev1.Pod) { p.Status.Phase = corev1.PodPending }},
+		{"succeeded", "ended", func(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded }},
+		{"failed", "ended", func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed }},
+		{"deleted a minute ago", "", deleted(time.Minute)},
+		{"deleted more than a minute ago", "was deleted", deleted(time.Minute + time.Second)},
+		{"to be deleted", "", deleted(-time.Hour)},
+		{
+			name:    "of another service account",
+			message: "another service account",
+			edit:    func(p *corev1.Pod) { p.Spec.ServiceAccountName = "x" },
+		},
+		{"on another node", "another node", func(p *corev1.Pod) { p.Spec.NodeName = "n2" }},
+		{"on no node yet", "", func(p *corev1.Pod) { p.Spec.NodeName = "" }},
+	} {
+		w := newWorld(t, JWKS)
+		w.check(w.objects.pods.Update(newPod("cart-0", row.edit)))
+		_, err := w.verify(signed(nil))
+		code := refusal.InvalidToken
+		if row.message == "" {
+			code = ""
+		}
+		wantRefused(t, row.name, err, code, row.message)
+	}
+}
+
+// TestNodeOfATokenThatNamesNone is that of its pod.
+func TestNodeOfATokenThatNamesNone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, JWKS)
+	w.check(w.objects.pods.Update(newPod("cart-0", func(p *corev1.Pod) { p.Spec.NodeName = "n7" })))
+	got, err := w.verify(signed(bound(claims{"node": nil})))
+	if err != nil || got.Node != "n7" {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// TestOnlyWantedLabelsAreKept: who creates pods chooses their labels.
+func TestOnlyWantedLabelsAreKept(t *testing.T) {
+	t.Parallel()
+	read := podReader([]string{"team", "stage"})
+	for name, row := range map[string]struct{ labels, want map[string]string }{
+		"one of two": {map[string]string{"team": "red", "tier": "front"}, map[string]string{"team": "red"}},
+		"both": {
+			map[string]string{"team": "red", "stage": ""},
+			map[string]string{"team": "red", "stage": ""},
+		},
+		"none that count": {map[string]string{"tier": "front"}, nil},
+	} {
+		got := read(newPod("cart-0", func(p *corev1.Pod) { p.Labels = row.labels }))
+		if diff := cmp.Diff(row.want, got.labels); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+	if got := read(newAccount("cart", accountUID)); !got.ended {
+		t.Errorf("what is no pod is read as %+v, which has not ended", got)
+	}
+}
+
+// TestNewcomersAreWaitedFor: a pod that the watch has not brought yet is waited for
+// half a second, and then read.
+func TestNewcomersAreWaitedFor(t *testing.T) {
+	t.Parallel()
+	newcomer := signed(bound(claims{"pod": claims{"name": "cart-1", "uid": podUID}}))
+	for _, row := range []struct {
+		name  string
+		setUp func(*world)
+		took  time.Duration
+		code  refusal.Code
+		part  string
+	}{
+		{"brought after a while", func(w *world) {
+			time.AfterFunc(newcomerWait/2, func() { w.check(w.objects.pods.Add(newPod("cart-1"))) })
+		}, newcomerWait / 2, "", ""},
+		{"other pods are brought meanwhile", func(w *world) {
+			time.AfterFunc(newcomerWait/4, func() { w.check(w.objects.pods.Add(newPod("cart-2"))) })
+			time.AfterFunc(newcomerWait/2, func() { w.check(w.objects.pods.Add(newPod("cart-1"))) })
+		}, newcomerWait / 2, "", ""},
+		{"its former namesake is there", func(w *world) {
+			w.check(w.objects.pods.Add(newPod("cart-1", func(p *corev1.Pod) { p.UID = "older" })))
+			time.AfterFunc(newcomerWait/2, func() { w.check(w.objects.pods.Update(newPod("cart-1"))) })
+		}, newcomerWait / 2, "", ""},
+		{
+			name:  "never brought, but there",
+			setUp: func(w *world) { w.check(w.client.Tracker().Add(newPod("cart-1"))) },
+			took:  newcomerWait,
+		},
+		{"not there", func(*world) {}, newcomerWait, refusal.InvalidToken, "pod does not exist any more"},
+		{"there as another", func(w *world) {
+			w.check(w.client.Tracker().Add(newPod("cart-1", func(p *corev1.Pod) { p.UID = "newer" })))
+		}, newcomerWait, refusal.InvalidToken, "another of the same name"},
+		{"the API server is away", func(w *world) {
+			w.client.PrependReactor("get", "pods", func(clienttesting.Action) (bool, runtime.Object, error) {
+				return true, nil, errors.New("connection refused")
+			})
+		}, newcomerWait, refusal.Unavailable, "whether the pod exists"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, JWKS)
+			row.setUp(w)
+			before := time.Now()
+			_, err := w.verify(newcomer)
+			wantRefused(t, row.name, err, row.code, row.part)
+			if took := time.Since(before); took != row.took {
+				t.Errorf("%s: took %s, want %s", row.name, took, row.took)
+			}
+		})
+	}
+}
+
+// TestWhoGivesUpWaiting gets no verdict.
+func TestWhoGivesUpWaiting(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, JWKS)
+		ctx, cancel := context.WithTimeout(t.Context(), newcomerWait/2)
+		defer cancel()
+		_, err := w.verifier.Verify(ctx, signed(bound(claims{"pod": claims{
+			"name": "cart-1",
+			"uid":  podUID,
+		}})), audience)
+		wantRefused(t, "given up", err, refusal.Unavailable, "deadline exceeded")
+	})
+}
+
+// TestServiceAccountMustBeThere, with the very UID.
+func TestServiceAccountMustBeThere(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, JWKS)
+		w.check(w.objects.accounts.Delete(newAccount("cart", accountUID)))
+		_, err := w.verify(signed(nil))
+		wantRefused(t, "deleted for the watch only", err, "", "")
+
+		w.check(w.client.Tracker().Delete(corev1.SchemeGroupVersion.WithResource("serviceaccounts"), "shop", "cart"))
+		_, err = w.verify(signed(nil))
+		wantRefused(t, "deleted", err, refusal.InvalidToken, "service account does not exist")
+
+		w.check(w.client.Tracker().Add(newAccount("cart", "newer")))
+		_, err = w.verify(signed(nil))
+		wantRefused(t, "made again", err, refusal.InvalidToken, "service account does not exist")
+
+		w.check(w.objects.accounts.Update(newAccount("cart", accountUID)))
+		_, err = w.verify(signed(nil))
+		wantRefused(t, "known again", err, "", "")
+
+		w.check(w.objects.accounts.Delete(newAccount("cart", accountUID)))
+		w.client.PrependReactor("get", "serviceaccounts", func(clienttesting.Action) (bool, runtime.Object, error) {
+			return true, nil, errors.New("connection refused")
+		})
+		_, err = w.verify(signed(nil))
+		wantRefused(t, "the API server is away", err, refusal.Unavailable, "whether the service account exists")
+	})
+}
+
+// TestFresh: of what is followed, pods tell how old it is; both must have been read.
+func TestFresh(t *testing.T) {
+	t.Parallel()
+	clock := func() time.Time { return issued }
+	o := NewObjects(fake.NewClientset(), clock)
+	fresh := func(ago time.Duration) bool { return o.Fresh(issued.Add(ago), time.Minute) }
+	if fresh(0) {
+		t.Error("fresh before anything was read")
+	}
+	if err := o.pods.Replace(nil, ""); err != nil {
+		t.Fatal(err)
+	}
+	if fresh(0) {
+		t.Error("fresh before the service accounts were read")
+	}
+	if err := o.accounts.Replace(nil, ""); err != nil {
+		t.Fatal(err)
+	}
+	if !fresh(0) || !fresh(time.Minute) || fresh(time.Minute+1) {
+		t.Errorf("at once %t, after a minute %t, after more %t; want true, true, false", fresh(0), fresh(time.Minute),
+			fresh(time.Minute+1))
+	}
+	for _, synced := range o.Synced() {
+		if !isClosed(synced) {
+			t.Error("all was read, and it does not say so")
+		}
+	}
+}
+
+// TestUsesOn asks by node and namespace, and does not answer before pods are known.
+func TestUsesOn(t *testing.T) {
+	t.Parallel()
+	any := func(string) bool { return true }
+	if uses, known := NewObjects(fake.NewClientset(), time.Now).UsesOn("n1", "shop", any); uses || known {
+		t.Errorf("before pods are known: %t, %t", uses, known)
+	}
+	o := newWorld(t, JWKS).objects
+	for _, row := range []struct {
+		name, node, namespace string
+		matches               func(string) bool
+		want                  bool
+	}{
+		{"its account", "n1", "shop", func(account string) bool { return account == "cart" }, true},
+		{"another account", "n1", "shop", func(account string) bool { return account != "cart" }, false},
+		{"another node", "n2", "shop", any, false},
+		{"another namespace", "n1", "other", any, false},
+	} {
+		if uses, known := o.UsesOn(row.node, row.namespace, row.matches); uses != row.want || !known {
+			t.Errorf("%s: %t, %t, want %t", row.name, uses, known, row.want)
+		}
+	}
+}
+
+// TestKeptFollowsTheWatch: what is deleted is forgotten, its namespace too; a list
+// replaces all.
+func TestKeptFollowsTheWatch(t *testing.T) {
+	t.Parallel()
+	now := issued
+	k := newKept(func() time.Time { return now }, func(o metav1.Object) types.UID { return o.GetUID() })
+	expect := func(after string, want map[string]map[string]types.UID) {
+		t.Helper()
+		if diff := cmp.Diff(want, k.known); diff != "" {
+			t.Errorf("after %s (-want +got):\n%s", after, diff)
+		}
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	must(k.Add(newAccount("a", "1")))
+	must(k.Add(newAccount("b", "2")))
+	must(k.Update(newAccount("a", "3")))
+	expect("two additions and an update", map[string]map[string]types.UID{"shop": {"a": "3", "b": "2"}})
+	must(k.Delete(newAccount("a", "3")))
+	expect("a deletion", map[string]map[string]types.UID{"shop": {"b": "2"}})
+	must(k.Delete(newAccount("b", "2")))
+	expect("the last deletion", map[string]map[string]types.UID{})
+	must(k.Add(newAccount("c", "4")))
+	must(k.Replace([]any{newAccount("d", "5"), "junk"}, ""))
+	expect("a list", map[string]map[string]types.UID{"shop": {"d": "5"}})
+	must(k.Replace(nil, "")) // another list closes nothing twice
+	must(k.Resync())
+	if k.Update("junk") == nil || k.Delete("junk") == nil {
+		t.Error("what is no object is taken")
+	}
+	now = now.Add(time.Hour)
+	must(k.Bookmark(""))
+	if !k.moved.Equal(now) {
+		t.Errorf("a bookmark counts as of %s, want %s", k.moved, now)
+	}
+}
+
+// TestEmbedded: where there is no API server, nobody is asked, and nothing is
+// waited for that is there under another UID.
+func TestEmbedded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, JWKS)
+		w.objects = NewEmbedded(w.verifier.Now)
+		w.verifier.Objects = w.objects
+		_, err := w.verify(signed(nil))
+		wantRefused(t, "nothing was put in", err, refusal.InvalidToken, "service account does not exist")
+		w.check(w.objects.PutServiceAccount(newAccount("cart", accountUID)))
+		_, err = w.verify(signed(nil))
+		wantRefused(t, "no pod was put in", err, refusal.InvalidToken, "pod does not exist")
+		w.check(w.objects.PutPod(newPod("cart-0")))
+		_, err = w.verify(signed(nil))
+		wantRefused(t, "both are there", err, "", "")
+		w.now = w.now.Add(10 * time.Minute)
+		_, err = w.verify(signed(nil))
+		wantRefused(t, "nothing was put in for a while", err, "", "")
+		if !w.objects.Fresh(w.now.Add(time.Hour), time.Minute) {
+			t.Error("what is put in grows old")
+		}
+
+		before := time.Now()
+		w.check(w.objects.PutPod(newPod("cart-0", func(p *corev1.Pod) { p.UID = "newer" })))
+		_, err = w.verify(signed(nil))
+		wantRefused(t, "another pod of the name", err, refusal.InvalidToken, "another of the same name")
+		w.check(w.objects.PutServiceAccount(newAccount("cart", "newer")))
+		_, err = w.verify(signed(nil))
+		wantRefused(t, "another account of the name", err, refusal.InvalidToken, "service account does not exist")
+		if waited := time.Since(before); waited > 0 {
+			t.Errorf("waited %s for what nobody will bring", waited)
+		}
+		w.check(w.objects.PutServiceAccount(newAccount("cart", accountUID)))
+		w.check(w.objects.RemovePod(newPod("cart-0")))
+		_, err = w.verify(signed(nil))
+		wantRefused(t, "the pod was removed", err, refusal.InvalidToken, "pod does not exist")
+	})
+}
