@@ -214,7 +214,8 @@ func laterRows() []lintRow {
 		allow(`'Action':['sts:AssumeRole'],'Resource':'*','Condition':{'NumericEquals':{'sts:DurationSeconds':'1'}}`),
 		allow(`'Action':['sts:AssumeRole','s3:*'],'Resource':'*','Condition':{'NumericEquals':{` +
 			`'sts:DurationSeconds':'1'}}`),
-		allow(`'NotAction':['sts:AssumeRole'],'Resource':'*','Condition':{'NumericEquals':{'sts:DurationSeconds':'1'}}`),
+		allow(`'NotAction':['sts:AssumeRole'],'Resource':'*','Condition':{'NumericEquals':{` +
+			`'sts:DurationSeconds':'1'}}`),
 		allow(`'Action':'*','Resource':'*','Condition':{'NumericEquals':{'sts:DurationSeconds':'1'}}`),
 		allow(`'Action':'s3:*','Resource':[null,'arn:aws:s3:::b/${aws:username}/${aws:PrincipalTag/t,\'x*\'}']`),
 		allow(`'Action':'s3:*','Resource':['arn:aws:s3:::b','*',null]`),
