@@ -116,7 +116,7 @@ type S3Target struct {
 	// +kubebuilder:validation:Pattern=`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`
 	Bucket string `json:"bucket"`
 	// +required
-	// +kubebuilder:validation:Pattern=`^[a-z]+(-[a-z]+)+-[0-9]+$`
+	// +kubebuilder:validation:Pattern=`^[a-z]{2,4}(-[a-z]+)?-(central|north|south|east|west|northeast|northwest|southeast|southwest)-[0-9]{1,2}$`
 	Region string `json:"region"`
 	// Prefix has no slash at its ends; it is the path of the URL for virtual
 	// hosts.

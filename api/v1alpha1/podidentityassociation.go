@@ -32,7 +32,7 @@ type PodIdentityAssociation struct {
 // +kubebuilder:validation:XValidation:rule="has(self.allowPatterns) && self.allowPatterns || !self.serviceAccountName.endsWith('*')",message="serviceAccountName is a name; patterns need allowPatterns: true"
 // +kubebuilder:validation:XValidation:rule="!has(self.externalID) || has(self.targetRoleARN) || (has(self.mode) && self.mode == 'BrokerRole')",message="externalID is sent only with sts:AssumeRole: with targetRoleARN, or in mode BrokerRole"
 // +kubebuilder:validation:XValidation:rule="!(has(self.disableSessionTags) && self.disableSessionTags) || (!has(self.sessionTags) && !has(self.omitTags))",message="sessionTags and omitTags have no meaning with disableSessionTags: true"
-// +kubebuilder:validation:XValidation:rule="!has(self.mode) || self.mode != 'PassThrough' || (!has(self.sessionTags) && !has(self.omitTags) && !has(self.sourceIdentity))",message="mode PassThrough takes the role with the pod's own token, which can carry neither session tags nor a source identity"
+// +kubebuilder:validation:XValidation:rule="!has(self.mode) || self.mode != 'PassThrough' || (!has(self.sessionTags) && !has(self.omitTags) && !has(self.sourceIdentity))",message="mode PassThrough assumes the role with the pod's own token, which can carry neither session tags nor a source identity"
 type PodIdentityAssociationSpec struct {
 	// ServiceAccountName is the account whose pods get the role. With
 	// allowPatterns it may end in a star, or be one.
@@ -53,6 +53,7 @@ type PodIdentityAssociationSpec struct {
 	// +required
 	// +kubebuilder:validation:MaxLength=2048
 	// +kubebuilder:validation:Pattern=`^arn:aws[a-z0-9-]*:iam::\d{12}:role/([\w+=,.@-]+/)*[\w+=,.@-]{1,64}$`
+	// +kubebuilder:validation:XValidation:rule="self.lastIndexOf('/') - self.indexOf('/') < 512",message="the path of a role has at most 512 characters"
 	RoleARN string `json:"roleARN"`
 	// TargetRoleARN is a second role, most often of another account, that is taken
 	// with the session of the first.
@@ -60,6 +61,7 @@ type PodIdentityAssociationSpec struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=2048
 	// +kubebuilder:validation:Pattern=`^arn:aws[a-z0-9-]*:iam::\d{12}:role/([\w+=,.@-]+/)*[\w+=,.@-]{1,64}$`
+	// +kubebuilder:validation:XValidation:rule="self.lastIndexOf('/') - self.indexOf('/') < 512",message="the path of a role has at most 512 characters"
 	TargetRoleARN string `json:"targetRoleARN,omitempty"`
 	// ExternalID is sent with sts:AssumeRole; REGION/ACCOUNT/CLUSTER/NAMESPACE/
 	// SERVICEACCOUNT if empty.

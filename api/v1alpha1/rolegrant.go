@@ -30,7 +30,7 @@ type RoleGrantSpec struct {
 	// +kubebuilder:validation:MaxItems=100
 	Subjects []GrantSubject `json:"subjects"`
 	// Roles are patterns of role ARNs: * stands for any characters, ? for one,
-	// over the whole ARN.
+	// over the whole ARN. One without either is the ARN of a role that there can be.
 	//
 	// +required
 	// +listType=set
@@ -38,7 +38,8 @@ type RoleGrantSpec struct {
 	// +kubebuilder:validation:MaxItems=100
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=2048
-	// +kubebuilder:validation:items:Pattern=`^(\*|arn:.+)$`
+	// +kubebuilder:validation:items:Pattern=`^(\*|arn:.*[*?].*|arn:aws[a-z0-9-]*:iam::\d{12}:role/([\w+=,.@-]+/)*[\w+=,.@-]{1,64})$`
+	// +kubebuilder:validation:items:XValidation:rule="self.contains('*') || self.contains('?') || self.lastIndexOf('/') - self.indexOf('/') < 512",message="the path of a role has at most 512 characters"
 	Roles []string `json:"roles"`
 }
 

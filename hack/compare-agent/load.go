@@ -56,7 +56,8 @@ func connect(port string, tokens []string, first int) (*connection, error) {
 	}
 	c := &connection{Conn: made}
 	for i := first; i < len(tokens); i += connections {
-		c.requests = append(c.requests, []byte("GET /v1/credentials HTTP/1.1\r\nHost: 169.254.170.23\r\nAccept: application/json\r\nAuthorization: "+tokens[i]+"\r\n\r\n"))
+		c.requests = append(c.requests, []byte("GET /v1/credentials HTTP/1.1\r\nHost: 169.254.170.23\r\n"+
+			"Accept: application/json\r\nAuthorization: "+tokens[i]+"\r\n\r\n"))
 	}
 	if _, err := c.Write(c.requests[0]); err != nil {
 		return nil, err

@@ -37,8 +37,10 @@ func main() {
 	duration := flag.Duration("for", 3*time.Second, "how long each round lasts")
 	rounds := flag.Int("rounds", 3, "how often; the best counts")
 	rate := flag.Int("rate", 5000, "requests a second of the clients that do not wait")
-	settle := flag.Duration("settle", 35*time.Second, "how long to wait before memory is looked at; ours is trimmed half a minute after its start")
-	peer := flag.String("peer", "eks-pod-identity-agent", "AWS's agent; it takes a thousand requests a second and no more")
+	settle := flag.Duration("settle", 35*time.Second, "how long to wait before memory is looked at; ours is "+
+		"trimmed half a minute after its start")
+	peer := flag.String("peer", "eks-pod-identity-agent", "AWS's agent; it takes a thousand requests a second and "+
+		"no more")
 	flag.Parse()
 	exit(run(context.Background(), *pods, *duration, *rounds, *rate, *settle, *peer))
 }
@@ -59,7 +61,9 @@ type agent struct {
 	most int
 }
 
-func run(ctx context.Context, pods int, duration time.Duration, rounds, rate int, settle time.Duration, peer string) error {
+func run(
+	ctx context.Context, pods int, duration time.Duration, rounds, rate int, settle time.Duration, peer string,
+) error {
 	upstream := httptest.NewServer(http.HandlerFunc(eksAuth))
 	defer upstream.Close()
 	self, err := os.Executable()
@@ -77,12 +81,68 @@ func run(ctx context.Context, pods int, duration time.Duration, rounds, rate int
 	}
 	agents := []agent{
 		{Process: contender.Process{Name: "bare handler", Cmd: own("bare", ports[0])}, port: ports[0]},
-		{Process: contender.Process{Name: "rolecall", Cmd: own("agent", "serve", "agent", "-c", "prod", "-b", "127.0.0.1", "-p", ports[1], "--probe-port", ports[2], "--metrics-port", ports[3],
-			"--metrics-address", "127.0.0.1", "--endpoint", upstream.URL, "--init=false", "--pod-qps", "1e9", "--pod-burst", "1000000000", "--max-qps", "1e9", "-v", "error")}, port: ports[1]},
+		{
+			Process: contender.Process{
+				Name: "rolecall",
+				Cmd: own(
+					"agent",
+					"serve",
+					"agent",
+					"-c",
+					"prod",
+					"-b",
+					"127.0.0.1",
+					"-p",
+					ports[1],
+					"--probe-port",
+					ports[2],
+					"--metrics-port",
+					ports[3],
+					"--metrics-address",
+					"127.0.0.1",
+					"--endpoint",
+					upstream.URL,
+					"--init=false",
+					"--pod-qps",
+					"1e9",
+					"--pod-burst",
+					"1000000000",
+					"--max-qps",
+					"1e9",
+					"-v",
+					"error",
+				),
+			},
+			port: ports[1],
+		},
 	}
 	if path, err := exec.LookPath(peer); err == nil {
-		agents = append(agents, agent{most: 900, port: ports[4], Process: contender.Process{Name: "AWS's agent", Cmd: exec.CommandContext(ctx, path, "server", "-c", "prod", "-b", "127.0.0.1", "-p", ports[4],
-			"--probe-port", ports[5], "--metrics-port", ports[6], "--metrics-address", "127.0.0.1", "--endpoint", upstream.URL)}})
+		agents = append(agents, agent{
+			most: 900,
+			port: ports[4],
+			Process: contender.Process{
+				Name: "AWS's agent",
+				Cmd: exec.CommandContext(
+					ctx,
+					path,
+					"server",
+					"-c",
+					"prod",
+					"-b",
+					"127.0.0.1",
+					"-p",
+					ports[4],
+					"--probe-port",
+					ports[5],
+					"--metrics-port",
+					ports[6],
+					"--metrics-address",
+					"127.0.0.1",
+					"--endpoint",
+					upstream.URL,
+				),
+			},
+		})
 	} else {
 		fmt.Fprintf(os.Stderr, "%s is not on this machine and is left out\n", peer)
 	}
@@ -92,7 +152,13 @@ func run(ctx context.Context, pods int, duration time.Duration, rounds, rate int
 	}
 	results := make([]result, len(agents))
 	for _, one := range agents {
-		one.Cmd.Env = append(one.Cmd.Env, "AWS_REGION=eu-west-1", "AWS_ACCESS_KEY_ID=AKIANODE", "AWS_SECRET_ACCESS_KEY=node", "PATH="+os.Getenv("PATH"))
+		one.Cmd.Env = append(
+			one.Cmd.Env,
+			"AWS_REGION=eu-west-1",
+			"AWS_ACCESS_KEY_ID=AKIANODE",
+			"AWS_SECRET_ACCESS_KEY=node",
+			"PATH="+os.Getenv("PATH"),
+		)
 		if err := one.Start(); err != nil {
 			return err
 		}
@@ -116,11 +182,23 @@ func run(ctx context.Context, pods int, duration time.Duration, rounds, rate int
 		}
 	}
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintf(table, "%d pods\tresident MiB (own + file)\tafter load\trequests/s\tto bare\tcpu µs/request\tp50 at rate\tp99\n", pods)
+	_, _ = fmt.Fprintf(table, "%d pods\tresident MiB (own + file)\tafter load\trequests/s\tto bare\tcpu "+
+		"µs/request\tp50 at rate\tp99\n", pods)
 	for i, one := range agents {
 		r := results[i]
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%.0f\t%.0f%%\t%.1f\t%s at %d/s\t%s\n", one.Name, r.before, one.Memory(),
-			r.closed.perSecond, 100*r.closed.perSecond/results[0].closed.perSecond, r.closed.cpu, r.open.p50, r.open.rate, r.open.p99)
+		_, _ = fmt.Fprintf(
+			table,
+			"%s\t%s\t%s\t%.0f\t%.0f%%\t%.1f\t%s at %d/s\t%s\n",
+			one.Name,
+			r.before,
+			one.Memory(),
+			r.closed.perSecond,
+			100*r.closed.perSecond/results[0].closed.perSecond,
+			r.closed.cpu,
+			r.open.p50,
+			r.open.rate,
+			r.open.p99,
+		)
 	}
 	return table.Flush()
 }

@@ -29,15 +29,22 @@ func eksAuth(w http.ResponseWriter, r *http.Request) {
 	namespace, account, _ := token.ParseServiceAccountSubject(claims.Sub)
 	w.Header().Set("X-Amzn-Requestid", rand.Text())
 	_, _ = fmt.Fprintf(w, `{"subject":{"namespace":%q,"serviceAccount":%q},"audience":"pods.eks.amazonaws.com",`+
-		`"podIdentityAssociation":{"associationArn":"arn:aws:eks:eu-west-1:111122223333:podidentityassociation/prod/a-0123456789abcdefg","associationId":"a-0123456789abcdefg"},`+
-		`"assumedRoleUser":{"arn":"arn:aws:sts::111122223333:assumed-role/cart/eks-prod-x","assumeRoleId":"AROAEXAMPLEROLEID0001:eks-prod-x"},`+
-		`"credentials":{"accessKeyId":"ASIAEXAMPLEKEYID0001","secretAccessKey":"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY","sessionToken":%q,"expiration":%d}}`,
+		`"podIdentityAssociation":{"associationArn":`+
+		`"arn:aws:eks:eu-west-1:111122223333:podidentityassociation/prod/a-0123456789abcdefg",`+
+		`"associationId":"a-0123456789abcdefg"},`+
+		`"assumedRoleUser":{"arn":"arn:aws:sts::111122223333:assumed-role/cart/eks-prod-x",`+
+		`"assumeRoleId":"AROAEXAMPLEROLEID0001:eks-prod-x"},`+
+		`"credentials":{"accessKeyId":"ASIAEXAMPLEKEYID0001",`+
+		`"secretAccessKey":"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY","sessionToken":%q,`+
+		`"expiration":%d}}`,
 		namespace, account, sessionToken, time.Now().Add(6*time.Hour).Unix())
 }
 
 // bare writes as many bytes as an agent's answer has, and does nothing else.
 func bare(port string) error {
-	body := fmt.Appendf(nil, `{"AccessKeyId":"ASIAEXAMPLEKEYID0001","SecretAccessKey":"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY","Token":%q,"AccountId":"111122223333","Expiration":%q}`,
+	body := fmt.Appendf(nil, `{"AccessKeyId":"ASIAEXAMPLEKEYID0001",`+
+		`"SecretAccessKey":"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY","Token":%q,`+
+		`"AccountId":"111122223333","Expiration":%q}`,
 		sessionToken, time.Now().Add(6*time.Hour).UTC().Format(time.RFC3339))
 	server := http.Server{
 		Addr: net.JoinHostPort("127.0.0.1", port), ReadHeaderTimeout: 2 * time.Second,
@@ -61,11 +68,18 @@ func mint(pods int) ([]string, error) {
 	for i := range tokens {
 		name := fmt.Sprintf("app-%d", i)
 		signed, err := token.Mint(key, &token.Claims{
-			Issuer: "https://oidc.example.com/prod", Subject: token.ServiceAccountSubject("shop", name), Audiences: []string{"pods.eks.amazonaws.com"},
-			IssuedAt: now, NotBefore: now, Expiry: now.Add(24 * time.Hour), ID: rand.Text(),
+			Issuer:    "https://oidc.example.com/prod",
+			Subject:   token.ServiceAccountSubject("shop", name),
+			Audiences: []string{"pods.eks.amazonaws.com"},
+			IssuedAt:  now,
+			NotBefore: now,
+			Expiry:    now.Add(24 * time.Hour),
+			ID:        rand.Text(),
 			Workload: token.Workload{
-				Namespace: "shop", ServiceAccount: token.Reference{Name: name, UID: "sa-" + name},
-				Pod: &token.Reference{Name: name + "-0", UID: "uid-" + name}, Node: &token.Reference{Name: "n1", UID: "node-n1"},
+				Namespace:      "shop",
+				ServiceAccount: token.Reference{Name: name, UID: "sa-" + name},
+				Pod:            &token.Reference{Name: name + "-0", UID: "uid-" + name},
+				Node:           &token.Reference{Name: "n1", UID: "node-n1"},
 			},
 		})
 		if err != nil {
@@ -81,7 +95,9 @@ func warm(port string, tokens []string) error {
 	deadline := time.Now().Add(20 * time.Second)
 	client := http.Client{Timeout: 5 * time.Second}
 	for i := 0; i < len(tokens); {
-		request, err := http.NewRequest(http.MethodGet, "http://127.0.0.1:"+port+"/v1/credentials", nil) //nolint:noctx // the client has a timeout
+		request, err := http.NewRequest( //nolint:noctx // the client has a timeout
+			http.MethodGet, "http://127.0.0.1:"+port+"/v1/credentials", nil,
+		)
 		if err != nil {
 			return err
 		}

@@ -88,7 +88,15 @@ func report(measured map[string]map[string]result, duration time.Duration, clien
 		ours := measured["rolecall"][call]
 		fmt.Printf("%-28s %-12s %10.0f %12s %12s\n", call, "rolecall", ours.rate, ours.p50, ours.p99)
 		if theirs, found := measured["moto_server"][call]; found {
-			fmt.Printf("%-28s %-12s %10.0f %12s %12s %7.1fx\n", "", "moto_server", theirs.rate, theirs.p50, theirs.p99, ours.rate/theirs.rate)
+			fmt.Printf(
+				"%-28s %-12s %10.0f %12s %12s %7.1fx\n",
+				"",
+				"moto_server",
+				theirs.rate,
+				theirs.p50,
+				theirs.p99,
+				ours.rate/theirs.rate,
+			)
 		}
 	}
 }
@@ -119,7 +127,8 @@ func newIssuer(folder string) (*issuerServer, error) {
 	if err != nil {
 		return nil, err
 	}
-	claims := fmt.Sprintf(`{"iss":"https://%s","sub":"system:serviceaccount:app:api","aud":["sts.amazonaws.com"],"iat":%d,"nbf":%d,"exp":%d}`, issuerHost, now.Unix(), now.Unix(), now.Add(time.Hour).Unix())
+	claims := fmt.Sprintf(`{"iss":"https://%s","sub":"system:serviceaccount:app:api","aud":["sts.amazonaws.com"],`+
+		`"iat":%d,"nbf":%d,"exp":%d}`, issuerHost, now.Unix(), now.Unix(), now.Add(time.Hour).Unix())
 	signed, err := token.Sign(key, []byte(claims))
 	if err != nil {
 		return nil, err
@@ -157,8 +166,22 @@ func startRolecall(ctx context.Context, folder string, issuer *issuerServer) (*s
 	if err := build.Run(); err != nil {
 		return nil, fmt.Errorf("build rolecall, in the repository's folder: %w", err)
 	}
-	cmd := exec.CommandContext(ctx, program, "serve", "aws", "--listen", "127.0.0.1:0", "--account", accountID, "--log-level", "error",
-		"--issuer-endpoint", issuerHost+"="+issuer.address, "--issuer-ca", issuer.ca)
+	cmd := exec.CommandContext(
+		ctx,
+		program,
+		"serve",
+		"aws",
+		"--listen",
+		"127.0.0.1:0",
+		"--account",
+		accountID,
+		"--log-level",
+		"error",
+		"--issuer-endpoint",
+		issuerHost+"="+issuer.address,
+		"--issuer-ca",
+		issuer.ca,
+	)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -279,12 +302,27 @@ func (s *server) do(ctx context.Context, c *call) error {
 var callNames = []string{"GetCallerIdentity", "AssumeRoleWithWebIdentity", "ListRoles"}
 
 // measure fills the account and repeats each call.
-func (s *server) measure(ctx context.Context, issuer *issuerServer, duration time.Duration, clients, roles int) (map[string]result, error) {
+func (s *server) measure(
+	ctx context.Context, issuer *issuerServer, duration time.Duration, clients, roles int,
+) (map[string]result, error) {
 	provider := "arn:aws:iam::" + accountID + ":oidc-provider/" + issuerHost
-	trust := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Federated":"` + provider + `"},"Action":"sts:AssumeRoleWithWebIdentity","Condition":{"StringEquals":{"` + issuerHost + `:sub":"system:serviceaccount:app:api"}}}]}`
-	forms := []url.Values{{"Action": {"CreateOpenIDConnectProvider"}, "Url": {"https://" + issuerHost}, "ClientIDList.member.1": {"sts.amazonaws.com"}, "ThumbprintList.member.1": {strings.Repeat("a", 40)}}}
+	trust := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow",` +
+		`"Principal":{"Federated":"` + provider + `"},"Action":"sts:AssumeRoleWithWebIdentity",` +
+		`"Condition":{"StringEquals":{"` + issuerHost + `:sub":"system:serviceaccount:app:api"}}}]}`
+	forms := []url.Values{
+		{
+			"Action":                  {"CreateOpenIDConnectProvider"},
+			"Url":                     {"https://" + issuerHost},
+			"ClientIDList.member.1":   {"sts.amazonaws.com"},
+			"ThumbprintList.member.1": {strings.Repeat("a", 40)},
+		},
+	}
 	for i := range roles {
-		forms = append(forms, url.Values{"Action": {"CreateRole"}, "RoleName": {"role-" + strconv.Itoa(i)}, "AssumeRolePolicyDocument": {trust}})
+		forms = append(forms, url.Values{
+			"Action":                   {"CreateRole"},
+			"RoleName":                 {"role-" + strconv.Itoa(i)},
+			"AssumeRolePolicyDocument": {trust},
+		})
 	}
 	for _, form := range forms {
 		c, err := s.prepare(ctx, "iam", true, form)
@@ -351,5 +389,9 @@ func (s *server) repeat(ctx context.Context, c *call, duration time.Duration, cl
 	elapsed := time.Since(begin)
 	slices.Sort(took)
 	round := func(d time.Duration) time.Duration { return d.Round(10 * time.Microsecond) }
-	return result{float64(len(took)) / elapsed.Seconds(), round(took[len(took)/2]), round(took[len(took)*99/100])}, failed
+	return result{
+		float64(len(took)) / elapsed.Seconds(),
+		round(took[len(took)/2]),
+		round(took[len(took)*99/100]),
+	}, failed
 }

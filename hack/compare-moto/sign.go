@@ -19,14 +19,19 @@ func (k accessKey) sign(r *http.Request, body []byte, service string, now time.T
 	const headers = "content-type;host;x-amz-date"
 	r.Header.Set("X-Amz-Date", stamp)
 	canonical := strings.Join([]string{
-		"POST", "/", "", "content-type:" + r.Header.Get("Content-Type"), "host:" + r.URL.Host, "x-amz-date:" + stamp, "", headers, hash(body),
+		"POST", "/", "", "content-type:" + r.Header.Get("Content-Type"), "host:" + r.URL.Host, "x-amz-date:" + stamp,
+		"", headers, hash(body),
 	}, "\n")
 	key := []byte("AWS4" + k.secret)
 	for part := range strings.SplitSeq(scope, "/") {
 		key = mac(key, part)
 	}
 	signature := mac(key, "AWS4-HMAC-SHA256\n"+stamp+"\n"+scope+"\n"+hash([]byte(canonical)))
-	r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential="+k.id+"/"+scope+", SignedHeaders="+headers+", Signature="+hex.EncodeToString(signature))
+	r.Header.Set(
+		"Authorization",
+		"AWS4-HMAC-SHA256 Credential="+k.id+"/"+scope+", SignedHeaders="+headers+", Signature="+
+			hex.EncodeToString(signature),
+	)
 }
 
 func hash(text []byte) string {

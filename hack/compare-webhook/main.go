@@ -142,11 +142,22 @@ func (c *comparison) measure(ctx context.Context, one hook, load webhookload.Loa
 
 func (c *comparison) print(hooks []hook, before []contender.Memory, results [][len(kinds)]result) error {
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(table, "%d accounts with a role, %d without\tresident MiB (own + file)\tafter load\treviews of pods\treviews/s\tcpu µs/review\tp50 at %d/s\tp99\n", c.accounts, c.accounts, c.rate)
+	fmt.Fprintf(table, "%d accounts with a role, %d without\tresident MiB (own + file)\tafter load\treviews of "+
+		"pods\treviews/s\tcpu µs/review\tp50 at %d/s\tp99\n", c.accounts, c.accounts, c.rate)
 	for i, one := range hooks {
 		name, memory := one.Name, fmt.Sprintf("%s\t%s", before[i], one.Memory())
 		for kind, r := range results[i] {
-			fmt.Fprintf(table, "%s\t%s\t%s\t%.0f\t%.0f\t%s\t%s\n", name, memory, kinds[kind], r.perSecond, r.cpu, r.p50.Round(time.Microsecond), r.p99.Round(time.Microsecond))
+			fmt.Fprintf(
+				table,
+				"%s\t%s\t%s\t%.0f\t%.0f\t%s\t%s\n",
+				name,
+				memory,
+				kinds[kind],
+				r.perSecond,
+				r.cpu,
+				r.p50.Round(time.Microsecond),
+				r.p99.Round(time.Microsecond),
+			)
 			name, memory = "", "\t"
 		}
 	}

@@ -30,14 +30,18 @@ type pods [len(kinds)][]string
 // readPods has the review of the benchmarks for accounts of each kind.
 func readPods(accounts int) (*pods, error) {
 	_, file, _, _ := runtime.Caller(0)
-	text, err := os.ReadFile(filepath.Join(filepath.Dir(file), "..", "..", "internal", "webhook", "testdata", "review.json"))
+	text, err := os.ReadFile(
+		filepath.Join(filepath.Dir(file), "..", "..", "internal", "webhook", "testdata", "review.json"),
+	)
 	if err != nil {
 		return nil, err
 	}
 	var all pods
 	for kind := range kinds {
 		for i := range min(accounts, podsOfKind) {
-			all[kind] = append(all[kind], strings.ReplaceAll(string(text), `"SERVICEACCOUNT"`, `"`+accountName(kind, i)+`"`))
+			all[kind] = append(
+				all[kind], strings.ReplaceAll(string(text), `"SERVICEACCOUNT"`, `"`+accountName(kind, i)+`"`),
+			)
 		}
 	}
 	return &all, nil
@@ -50,7 +54,9 @@ func injectTheSame(ctx context.Context, hooks []hook, authority []byte, all *pod
 	defer cancel()
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(authority)
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}}}
+	client := &http.Client{
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}},
+	}
 	defer client.CloseIdleConnections()
 	for i := range all[withRole] {
 		var first any
@@ -58,13 +64,26 @@ func injectTheSame(ctx context.Context, hooks []hook, authority []byte, all *pod
 			pod, err := untilInjected(ctx, client, one, all[withRole][i], roleARN(i))
 			if err != nil {
 				said, _ := os.ReadFile(one.log)
-				return fmt.Errorf("%s, a pod of %s: %w\nit said last: %s", one.Name, accountName(withRole, i), err, said[max(0, len(said)-2000):])
+				return fmt.Errorf(
+					"%s, a pod of %s: %w\nit said last: %s",
+					one.Name,
+					accountName(withRole, i),
+					err,
+					said[max(0, len(said)-2000):],
+				)
 			}
 			if first == nil {
 				first = pod
 			}
 			if diff := cmp.Diff(first, pod); diff != "" {
-				return fmt.Errorf("pods of %s are made another by %s (-%s +%s):\n%s", accountName(withRole, i), one.Name, hooks[0].Name, one.Name, diff)
+				return fmt.Errorf(
+					"pods of %s are made another by %s (-%s +%s):\n%s",
+					accountName(withRole, i),
+					one.Name,
+					hooks[0].Name,
+					one.Name,
+					diff,
+				)
 			}
 		}
 	}

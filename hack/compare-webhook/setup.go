@@ -55,7 +55,9 @@ func createAccounts(ctx context.Context, config *rest.Config, count int) error {
 	if err != nil {
 		return err
 	}
-	if _, err := client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, metav1.CreateOptions{}); err != nil {
+	if _, err := client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{
+		ObjectMeta: metav1.ObjectMeta{Name: namespace},
+	}, metav1.CreateOptions{}); err != nil {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
@@ -63,11 +65,18 @@ func createAccounts(ctx context.Context, config *rest.Config, count int) error {
 	for i := range count {
 		group.Go(func() error {
 			for kind := range kinds {
-				account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: accountName(kind, i), Labels: map[string]string{"app.kubernetes.io/name": "app"}}}
+				account := &corev1.ServiceAccount{
+					ObjectMeta: metav1.ObjectMeta{
+						Name:   accountName(kind, i),
+						Labels: map[string]string{"app.kubernetes.io/name": "app"},
+					},
+				}
 				if kind == withRole {
 					account.Annotations = map[string]string{"eks.amazonaws.com/role-arn": roleARN(i)}
 				}
-				if _, err := client.CoreV1().ServiceAccounts(namespace).Create(ctx, account, metav1.CreateOptions{}); err != nil {
+				if _, err := client.CoreV1().ServiceAccounts(namespace).Create(
+					ctx, account, metav1.CreateOptions{},
+				); err != nil {
 					return err
 				}
 			}
@@ -101,8 +110,16 @@ func (c *comparison) webhooks(ctx context.Context, dir, kubeconfig string) ([]ho
 	}
 	var hooks []hook
 	add := func(name, port, program string, args ...string) error {
-		one := hook{url: "https://" + net.JoinHostPort("127.0.0.1", port) + "/mutate", log: filepath.Join(dir, port+".log")}
-		one.Name, one.Cmd = name, exec.CommandContext(ctx, program, append(args, "--kubeconfig", kubeconfig, "--in-cluster=false", "--tls-cert", certificate, "--tls-key", key)...)
+		one := hook{
+			url: "https://" + net.JoinHostPort("127.0.0.1", port) + "/mutate",
+			log: filepath.Join(dir, port+".log"),
+		}
+		one.Name, one.Cmd = name, exec.CommandContext(
+			ctx,
+			program,
+			append(
+				args, "--kubeconfig", kubeconfig, "--in-cluster=false", "--tls-cert", certificate, "--tls-key", key,
+			)...)
 		// A file and no pipe: nobody's reading is measured.
 		log, err := os.Create(one.log)
 		if err != nil {
@@ -112,7 +129,10 @@ func (c *comparison) webhooks(ctx context.Context, dir, kubeconfig string) ([]ho
 		hooks = append(hooks, one)
 		return nil
 	}
-	if err := add("rolecall", ports[0], self, "serve", "webhook", "--listen", net.JoinHostPort("127.0.0.1", ports[0]), "--metrics-listen", net.JoinHostPort("127.0.0.1", ports[1])); err != nil {
+	if err := add(
+		"rolecall", ports[0], self, "serve", "webhook", "--listen", net.JoinHostPort("127.0.0.1", ports[0]),
+		"--metrics-listen", net.JoinHostPort("127.0.0.1", ports[1]),
+	); err != nil {
 		return nil, nil, err
 	}
 	hooks[0].Cmd.Env = append(os.Environ(), roleVariable+"=webhook")
@@ -128,7 +148,11 @@ func (c *comparison) webhooks(ctx context.Context, dir, kubeconfig string) ([]ho
 
 func writeCertificate(dir string) (certificate, key string, authority []byte, err error) {
 	day := 24 * time.Hour
-	ring, err := (&pki.Ring{}).Plan(time.Now(), pki.Lifetimes{Authority: 9 * day, Serving: 3 * day, Settle: time.Minute}, "127.0.0.1")
+	ring, err := (&pki.Ring{}).Plan(time.Now(), pki.Lifetimes{
+		Authority: 9 * day,
+		Serving:   3 * day,
+		Settle:    time.Minute,
+	}, "compare-webhook", "127.0.0.1")
 	if err != nil {
 		return "", "", nil, err
 	}

@@ -36,8 +36,8 @@ const (
 )
 
 // names are the policies to embed: those that node groups, add-ons and clusters
-// of eksctl use, and a few that people have (specs iam-policy §8 and
-// clusterconfig-iam).
+// of eksctl use, and a few that people have (spec iam-policy §8,
+// spec clusterconfig-iam §5).
 var names = []string{
 	// nodes
 	"AmazonEKSWorkerNodePolicy", "AmazonEKSWorkerNodeMinimalPolicy", "AmazonEKS_CNI_Policy",
@@ -47,8 +47,10 @@ var names = []string{
 	// add-ons
 	"AmazonEBSCSIDriverPolicy", "AmazonEBSCSIDriverPolicyV2", "AmazonEFSCSIDriverPolicy",
 	// clusters
-	"AmazonEKSClusterPolicy", "AmazonEKSServicePolicy", "AmazonEKSVPCResourceController", "AmazonEKSLocalOutpostClusterPolicy",
-	"AmazonEKSComputePolicy", "AmazonEKSBlockStoragePolicy", "AmazonEKSLoadBalancingPolicy", "AmazonEKSNetworkingPolicy",
+	"AmazonEKSClusterPolicy", "AmazonEKSServicePolicy", "AmazonEKSVPCResourceController",
+	"AmazonEKSLocalOutpostClusterPolicy",
+	"AmazonEKSComputePolicy", "AmazonEKSBlockStoragePolicy", "AmazonEKSLoadBalancingPolicy",
+	"AmazonEKSNetworkingPolicy",
 	// workloads and people
 	"AmazonS3ReadOnlyAccess", "AmazonS3FullAccess", "AmazonSSMReadOnlyAccess",
 	"AdministratorAccess", "PowerUserAccess", "ReadOnlyAccess", "ViewOnlyAccess", "SecurityAudit",
@@ -236,7 +238,14 @@ func write(all map[string]published) ([]byte, error) {
 		if !isPolicy || !strings.HasPrefix(path, "/") || !strings.HasSuffix(path, "/") {
 			return nil, fmt.Errorf("%s has the ARN %s", name, p.ARN)
 		}
-		out.Policies = append(out.Policies, embedded{ARN: p.ARN, Path: path, Name: name, Version: p.Default, Created: p.Updated, Document: document})
+		out.Policies = append(out.Policies, embedded{
+			ARN:      p.ARN,
+			Path:     path,
+			Name:     name,
+			Version:  p.Default,
+			Created:  p.Updated,
+			Document: document,
+		})
 	}
 	slices.SortFunc(out.Policies, func(a, b embedded) int { return strings.Compare(a.ARN, b.ARN) })
 	twice := slices.CompactFunc(slices.Clone(out.Policies), func(a, b embedded) bool { return a.ARN == b.ARN })

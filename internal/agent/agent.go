@@ -24,6 +24,7 @@ import (
 
 	"github.com/rolecall/rolecall/internal/credential"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/limit"
 )
 
 // Config is what an agent is made of. Start from Defaults; Cluster, Upstream,
@@ -89,7 +90,7 @@ type Agent struct {
 	config  Config
 	hosts   hosts
 	cache   *cache
-	refused *negatives
+	refused *limit.Cache[fingerprint, *refusal]
 	sources *sources
 	total   *rate.Limiter
 	gate    *gate
@@ -110,15 +111,22 @@ func New(config Config) (*Agent, error) {
 		config.CacheSize = 0
 	}
 	if config.VerifySource && config.Pods == nil {
-		return nil, fault.New(fault.Usage, "pods' addresses cannot be verified: the pods of this node are not watched").Hint("--verify-source-ip needs NODE_NAME, and an API server that lets the agent watch pods")
+		return nil, fault.New(
+			fault.Usage, "pods' addresses cannot be verified: the pods of this node are not watched",
+		).Hint("--verify-source-ip needs NODE_NAME, and an API server that lets the agent watch pods")
 	}
 	a := &Agent{
-		config: config, hosts: newHosts(config.AllowedHosts), refused: newNegatives(), sources: newSources(config.Limits),
-		total: rate.NewLimiter(rate.Limit(config.Limits.TotalRate), max(1, int(config.Limits.TotalRate))),
-		gate:  newGate(config.Limits.Calls, config.Limits.Queue), pace: newPace(config.RenewRate), folded: newFolder(),
+		config:  config,
+		hosts:   newHosts(config.AllowedHosts),
+		refused: limit.NewCache[fingerprint, *refusal](maxNegatives),
+		sources: newSources(config.Limits),
+		total:   rate.NewLimiter(rate.Limit(config.Limits.TotalRate), max(1, int(config.Limits.TotalRate))),
+		gate:    newGate(config.Limits.Calls, config.Limits.Queue), pace: newPace(config.RenewRate), folded: newFolder(),
 	}
 	var err error
-	if a.metrics, err = newMetrics(config, func() (int, time.Duration, bool) { return a.cache.state(config.Now()) }); err != nil {
+	if a.metrics, err = newMetrics(
+		config, func() (int, time.Duration, bool) { return a.cache.state(config.Now()) },
+	); err != nil {
 		return nil, err
 	}
 	a.cache = newCache(config.CacheSize, policy{
@@ -178,7 +186,9 @@ func (a *Agent) Ready(ctx context.Context) error { return a.config.Upstream.Read
 
 // fetch gets the session of a token that nothing here knows. Requests with one
 // token share one call, which goes on when they leave.
-func (a *Agent) fetch(ctx context.Context, print fingerprint, p *peeked, raw string, source netip.Addr) (*session, *refusal) {
+func (a *Agent) fetch(
+	ctx context.Context, print fingerprint, p *peeked, raw string, source netip.Addr,
+) (*session, *refusal) {
 	if a.draining.Load() {
 		return nil, refuseDraining()
 	}
@@ -206,7 +216,9 @@ func (a *Agent) fetch(ctx context.Context, print fingerprint, p *peeked, raw str
 	}
 }
 
-func (a *Agent) fetchOnce(ctx context.Context, print fingerprint, p *peeked, raw credential.Secret, source netip.Addr) (*session, error) {
+func (a *Agent) fetchOnce(
+	ctx context.Context, print fingerprint, p *peeked, raw credential.Secret, source netip.Addr,
+) (*session, error) {
 	// Another call may have ended between the look into the cache and now.
 	if f, hit := a.cache.lookup(print, raw.Reveal(), a.config.Now()); hit {
 		return f.session, nil
@@ -229,7 +241,7 @@ func (a *Agent) fetchOnce(ctx context.Context, print fingerprint, p *peeked, raw
 	made, answer, err := a.call(ctx, raw)
 	if err != nil {
 		refused := refuseUpstream(err)
-		a.refused.put(print, refused, a.config.Now())
+		a.remember(print, refused, a.config.Now())
 		// A pod without an association is no guesser, and on the host's network
 		// it must not use up what its neighbours may fail.
 		if refused.code == "InvalidTokenException" || refused.code == "ExpiredTokenException" {
@@ -255,7 +267,10 @@ func (a *Agent) granted(id identity, namespace, serviceAccount string) identity 
 		return id
 	}
 	if id != (identity{}) {
-		a.config.Log.Warn("upstream names another service account than the token", keyNamespace, namespace, keyServiceAccount, serviceAccount)
+		a.config.Log.Warn(
+			"upstream names another service account than the token", keyNamespace, namespace, keyServiceAccount,
+			serviceAccount,
+		)
 	}
 	return identity{namespace: namespace, serviceAccount: serviceAccount}
 }

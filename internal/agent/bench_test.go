@@ -93,7 +93,9 @@ func BenchmarkServed(b *testing.B) {
 			b.RunParallel(func(pb *testing.PB) {
 				client := &http.Client{Transport: &http.Transport{}}
 				defer client.CloseIdleConnections()
-				request, err := http.NewRequestWithContext(b.Context(), http.MethodGet, "http://"+listener.Addr().String()+"/v1/credentials", nil)
+				request, err := http.NewRequestWithContext(
+					b.Context(), http.MethodGet, "http://"+listener.Addr().String()+"/v1/credentials", nil,
+				)
 				if err != nil {
 					b.Error(err)
 					return
@@ -105,7 +107,9 @@ func BenchmarkServed(b *testing.B) {
 						b.Error(err)
 						return
 					}
-					if _, err := io.Copy(io.Discard, response.Body); err != nil || response.StatusCode != http.StatusOK {
+					if _, err := io.Copy(
+						io.Discard, response.Body,
+					); err != nil || response.StatusCode != http.StatusOK {
 						b.Error(response.Status, err)
 					}
 					_ = response.Body.Close()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/credential"
+	"github.com/rolecall/rolecall/internal/limit"
 )
 
 // fingerprint stands for a token in every map: the token itself is never a key.
@@ -66,12 +67,12 @@ type accepted struct {
 // cache holds the sessions of this node's pods, in memory only.
 type cache struct {
 	mu      sync.Mutex
-	entries *lru[entryKey, *entry]
-	tokens  *lru[fingerprint, accepted]
+	entries *limit.LRU[entryKey, *entry]
+	tokens  *limit.LRU[fingerprint, accepted]
 	policy  policy
 	// news are the last changes of associations, for answers that were under way
 	// when their association changed.
-	news *lru[string, awsapi.AssociationChange]
+	news *limit.LRU[string, awsapi.AssociationChange]
 	// looked is when the entries were last gone through, and quiet until when
 	// that need not be done again.
 	looked, quiet time.Time
@@ -99,11 +100,11 @@ type policy struct {
 
 func newCache(size int, p policy, evicted func()) *cache {
 	c := &cache{
-		entries: newLRU[entryKey, *entry](size), tokens: newLRU[fingerprint, accepted](4 * size), policy: p,
-		news: newLRU[string, awsapi.AssociationChange](maxNews),
+		entries: limit.NewLRU[entryKey, *entry](size), tokens: limit.NewLRU[fingerprint, accepted](4 * size), policy: p,
+		news: limit.NewLRU[string, awsapi.AssociationChange](maxNews),
 	}
-	c.entries.keep = func(e *entry) bool { return e.renewing }
-	c.entries.forgot = func(entryKey, *entry) { evicted() }
+	c.entries.Keep = func(e *entry) bool { return e.renewing }
+	c.entries.Evicted = func(entryKey, *entry) { evicted() }
 	return c
 }
 
@@ -121,7 +122,7 @@ type found struct {
 func (c *cache) lookup(print fingerprint, raw string, now time.Time) (found, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	link, ok := c.tokens.get(print)
+	link, ok := c.tokens.Get(print)
 	if !ok || !now.Before(link.expiry) || now.Add(clockSkew).Before(link.notBefore) {
 		return found{}, false
 	}
@@ -135,13 +136,13 @@ func (c *cache) lookup(print fingerprint, raw string, now time.Time) (found, boo
 
 // use reads an entry for a pod. Credentials that are about to end are none.
 func (c *cache) use(key entryKey, now time.Time) (found, bool) {
-	e, ok := c.entries.get(key)
+	e, ok := c.entries.Get(key)
 	if !ok {
 		return found{}, false
 	}
 	if e.session.expires.Sub(now) <= c.policy.minServe {
 		if !e.renewing {
-			c.entries.delete(key)
+			c.entries.Delete(key)
 		}
 		return found{}, false
 	}
@@ -160,11 +161,11 @@ func (c *cache) link(print fingerprint, p *peeked, raw credential.Secret, now ti
 	key := keyOf(id, print)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e, ok := c.entries.get(key)
+	e, ok := c.entries.Get(key)
 	if key.podUID == "" || !ok || e.id != id {
 		return found{}, false
 	}
-	c.tokens.put(print, accepted{key, p.notBefore, p.expiry})
+	c.tokens.Put(print, accepted{key, p.notBefore, p.expiry})
 	if e.offer(print, p, raw) && e.failures > 0 && !e.renewing {
 		e.due = now // perhaps it was the old token's fault
 	}
@@ -184,7 +185,7 @@ func (e *entry) offer(print fingerprint, p *peeked, raw credential.Secret) bool 
 
 // store keeps what the upstream gave for a token.
 func (c *cache) store(print fingerprint, p *peeked, id identity, raw credential.Secret, s *session) {
-	if c.entries.max == 0 {
+	if c.entries.Size() == 0 {
 		return
 	}
 	key := keyOf(id, print)
@@ -193,14 +194,14 @@ func (c *cache) store(print fingerprint, p *peeked, id identity, raw credential.
 	if c.revoked(s) {
 		return // asked before the association went, and answered after
 	}
-	e, ok := c.entries.get(key)
+	e, ok := c.entries.Get(key)
 	if !ok {
 		e = &entry{key: key, id: id, lastUsed: s.issued, limit: c.newLimit()}
 	}
 	e.offer(print, p, raw)
 	c.renewed(e, s)
-	c.entries.put(key, e)
-	c.tokens.put(print, accepted{key, p.notBefore, p.expiry})
+	c.entries.Put(key, e)
+	c.tokens.Put(print, accepted{key, p.notBefore, p.expiry})
 }
 
 func (c *cache) newLimit() *rate.Limiter { return rate.NewLimiter(c.policy.podRate, c.policy.podBurst) }
@@ -209,7 +210,7 @@ func (c *cache) newLimit() *rate.Limiter { return rate.NewLimiter(c.policy.podRa
 func (c *cache) renewed(e *entry, s *session) {
 	e.session, e.failures, e.denied, e.stale = s, 0, false, false
 	at := s.refreshAt(c.policy.fraction, c.policy.retention, c.policy.rand())
-	if news, known := c.news.get(s.associationID); known && s.version != 0 && s.version < news.Version {
+	if news, known := c.news.Get(s.associationID); known && s.version != 0 && s.version < news.Version {
 		e.stale, at = true, s.issued.Add(staleRetry)
 	}
 	c.setDue(e, at)
@@ -218,7 +219,7 @@ func (c *cache) renewed(e *entry, s *session) {
 // revoked: the session's association was deleted or paused after it was made.
 // The caller holds the lock.
 func (c *cache) revoked(s *session) bool {
-	news, known := c.news.get(s.associationID)
+	news, known := c.news.Get(s.associationID)
 	return known && news.Gone && (news.Version == 0 || s.version <= news.Version)
 }
 
@@ -229,25 +230,27 @@ func (c *cache) changed(changes []awsapi.AssociationChange, now time.Time) (drop
 	defer c.mu.Unlock()
 	by := map[string]awsapi.AssociationChange{}
 	for _, change := range changes {
-		if old, known := c.news.get(change.AssociationID); known && change.Version != 0 && change.Version < old.Version {
+		if old, known := c.news.Get(
+			change.AssociationID,
+		); known && change.Version != 0 && change.Version < old.Version {
 			continue // told again, by a broker that began anew
 		}
 		by[change.AssociationID] = change
-		c.news.put(change.AssociationID, change)
+		c.news.Put(change.AssociationID, change)
 	}
-	c.entries.all(func(key entryKey, e *entry) {
+	for key, e := range c.entries.All() {
 		change, affected := by[e.session.associationID]
 		switch {
 		case !affected:
 		case c.revoked(e.session):
-			c.entries.delete(key)
+			c.entries.Delete(key)
 			dropped++
 		case !change.Gone && (change.Version == 0 || e.session.version < change.Version):
 			e.stale = true
 			c.setDue(e, now)
 			stale++
 		}
-	})
+	}
 	return dropped, stale
 }
 
@@ -268,7 +271,7 @@ func (c *cache) due(now time.Time, limit int, running func(podUID string) bool) 
 		return nil
 	}
 	c.looked, c.quiet = now, now.Add(quietAtMost)
-	c.entries.all(func(key entryKey, e *entry) {
+	for key, e := range c.entries.All() {
 		if now.Before(e.due) && e.due.Before(c.quiet) {
 			c.quiet = e.due
 		}
@@ -276,11 +279,11 @@ func (c *cache) due(now time.Time, limit int, running func(podUID string) bool) 
 		switch {
 		case e.renewing:
 		case e.session.expires.Sub(now) <= c.policy.minServe:
-			c.entries.delete(key)
+			c.entries.Delete(key)
 		case !now.Before(e.due) && now.Before(e.tokenExpiry) && !idle:
 			picked = append(picked, e)
 		}
-	})
+	}
 	slices.SortFunc(picked, func(a, b *entry) int { return a.session.expires.Compare(b.session.expires) })
 	waiting := len(picked)
 	if waiting > limit {
@@ -328,7 +331,7 @@ func (c *cache) finish(e *entry, s *session) {
 	e.renewing = false
 	c.renewed(e, s)
 	if c.revoked(s) {
-		c.entries.delete(e.key)
+		c.entries.Delete(e.key)
 	}
 }
 
@@ -348,7 +351,7 @@ func (c *cache) drop(r renewal) {
 	defer c.mu.Unlock()
 	r.entry.renewing = false
 	if r.entry.session == r.session {
-		c.entries.delete(r.entry.key)
+		c.entries.Delete(r.entry.key)
 	}
 }
 
@@ -357,12 +360,12 @@ func (c *cache) drop(r renewal) {
 func (c *cache) forgetPods(gone func(podUID string, restored bool) bool) (dropped int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.entries.all(func(key entryKey, e *entry) {
+	for key, e := range c.entries.All() {
 		if key.podUID != "" && gone(key.podUID, e.restored) {
-			c.entries.delete(key)
+			c.entries.Delete(key)
 			dropped++
 		}
-	})
+	}
 	return dropped
 }
 
@@ -371,11 +374,11 @@ func (c *cache) forgetPods(gone func(podUID string, restored bool) bool) (droppe
 func (c *cache) state(now time.Time) (entries int, least time.Duration, found bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.entries.all(func(_ entryKey, e *entry) {
+	for _, e := range c.entries.All() {
 		remaining := e.session.expires.Sub(now)
 		if now.Sub(e.lastUsed) <= time.Hour && (!found || remaining < least) {
 			least, found = remaining, true
 		}
-	})
-	return c.entries.len(), least, found
+	}
+	return c.entries.Len(), least, found
 }

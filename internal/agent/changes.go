@@ -45,7 +45,9 @@ func (a *Agent) changesLoop(ctx context.Context) {
 			continue
 		}
 		if failures == 0 {
-			a.config.Log.Warn("changes of associations are not heard of; sessions stay until they are renewed", "error", err)
+			a.config.Log.Warn(
+				"changes of associations are not heard of; sessions stay until they are renewed", "error", err,
+			)
 		}
 		refused, answered := errors.AsType[*awsapi.Error](err)
 		if answered && (refused.Status == http.StatusBadRequest || refused.Status == http.StatusGone) {

@@ -118,7 +118,7 @@ func roleOf(t *testing.T, r *rig, raw string) string {
 }
 
 // TestAssociationChanges: the next answer after a change is of the new role, and
-// a pod that does not ask is renewed too (D19).
+// a pod that does not ask is renewed too (spec podidentity row D19).
 func TestAssociationChanges(t *testing.T) {
 	b := newBroker()
 	b.versions["a-other"] = 1
@@ -159,7 +159,7 @@ func TestAssociationChanges(t *testing.T) {
 }
 
 // TestAssociationEnds: a deleted or paused association gives nothing more within
-// a moment, whatever is cached or under way (D20).
+// a moment, whatever is cached or under way (spec podidentity row D20).
 func TestAssociationEnds(t *testing.T) {
 	b := newBroker()
 	withBroker(t, b, func(t *testing.T, r *rig) {
@@ -168,7 +168,9 @@ func TestAssociationEnds(t *testing.T) {
 		b.set("a-cart", 0)
 		synctest.Wait()
 		answerOf(t, r.get(raw), http.StatusNotFound)
-		if r.metric(t, "rolecall_agent_cache_entries") != 0 || r.metric(t, "rolecall_agent_cache_evictions_total", "association") != 1 {
+		if r.metric(t, "rolecall_agent_cache_entries") != 0 || r.metric(
+			t, "rolecall_agent_cache_evictions_total", "association",
+		) != 1 {
 			t.Error("the entry is still there")
 		}
 	})

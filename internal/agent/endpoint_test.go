@@ -17,12 +17,17 @@ import (
 )
 
 // TestSuccess pins the bytes that SDKs read, and those the service is sent
-// (spec podidentity §21 G1, G2).
+// (spec podidentity rows G1, G2).
 func TestSuccess(t *testing.T) {
 	t.Parallel()
 	expiry := time.Now().Add(6 * time.Hour).Truncate(time.Second)
 	service := newEKSAuth(t, func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, strings.Replace(sessionText("shop", "cart", expiry), fmt.Sprint(expiry.Unix()), fmt.Sprintf("%d.75", expiry.Unix()), 1))
+		_, _ = io.WriteString(
+			w,
+			strings.Replace(
+				sessionText("shop", "cart", expiry), fmt.Sprint(expiry.Unix()), fmt.Sprintf("%d.75", expiry.Unix()), 1,
+			),
+		)
 	})
 	r := newRig(t, service.client(t), nil)
 	raw := cart(time.Now()).mint(t)
@@ -35,14 +40,15 @@ func TestSuccess(t *testing.T) {
 	if diff := cmp.Diff(http.Header{
 		"Content-Type": {"application/json"}, "Cache-Control": {"no-store"}, "Content-Length": {fmt.Sprint(len(want))},
 	}, got.Header()); diff != "" {
-		t.Errorf("headers: %s", diff)
+		t.Errorf("headers (-want +got):\n%s", diff)
 	}
 	if again := r.get(raw); again.Body.String() != want {
 		t.Errorf("the second answer differs: %s", again.Body)
 	}
 	service.mu.Lock()
 	defer service.mu.Unlock()
-	if service.calls != 1 || service.tokens[0] != raw || service.seen[0].URL.Path != "/clusters/prod/assume-role-for-pod-identity" {
+	if service.calls != 1 || service.tokens[0] != raw ||
+		service.seen[0].URL.Path != "/clusters/prod/assume-role-for-pod-identity" {
 		t.Errorf("%d calls, path %s", service.calls, service.seen[0].URL.Path)
 	}
 	scope := time.Now().UTC().Format("20060102") + "/eu-west-1/eks-auth/aws4_request"
@@ -83,7 +89,10 @@ func TestRequests(t *testing.T) {
 		{"ipv6 host, long", good, host("[fd00:0ec2:0:0::23]"), 200, ""},
 		{"host and port", good, host("169.254.170.23:80"), 200, ""},
 		{"bind host", good, host("127.0.0.1:8080"), 200, ""},
-		{"host with a zone", good, host("[fd00:ec2::23%eth0]"), 403, "Access Denied. Called agent through invalid address, please use either [169.254.170.23 fd00:ec2::23 127.0.0.1] address not [fd00:ec2::23%eth0]"},
+		{
+			"host with a zone", good, host("[fd00:ec2::23%eth0]"), 403,
+			"Access Denied. Called agent through invalid address, please use either [169.254.170.23 fd00:ec2::23 127.0.0.1] address not [fd00:ec2::23%eth0]",
+		},
 		{"mapped address", good, host("[::ffff:169.254.170.23]"), 403, "Access Denied"},
 		{"rebound name", good, host("evil.example"), 403, "evil.example"},
 		{"instance metadata", good, host("169.254.169.254"), 403, "AccessDenied"},
@@ -98,13 +107,19 @@ func TestRequests(t *testing.T) {
 		{"three parts", "a.b.c", nil, 400, "cannot be parsed"},
 		{"four parts", good + ".x", nil, 400, "cannot be parsed"},
 		{"too long", strings.Repeat("a", 21000), nil, 400, "cannot be parsed"},
-		{"expired", sign(t, `{"sub":"x","exp":1}`), nil, 400, "Service account token failed basic claim validations: token is expired"},
+		{
+			"expired", sign(t, `{"sub":"x","exp":1}`), nil, 400,
+			"Service account token failed basic claim validations: token is expired",
+		},
 		{"no expiry", sign(t, `{"sub":"x"}`), nil, 400, "InvalidTokenException"},
 		{"expiry is null", sign(t, `{"exp":null}`), nil, 400, "exp"},
 		{"expiry is text", sign(t, `{"exp":"9999999999"}`), nil, 400, "cannot be parsed"},
 		{"expiry beyond all times", sign(t, `{"exp":1e300}`), nil, 200, ""},
 		{"soon valid", sign(t, fmt.Sprintf(`{"exp":%d,"nbf":%d}`, now.Unix()+900, now.Unix()+30)), nil, 200, ""},
-		{"not yet valid", sign(t, fmt.Sprintf(`{"exp":%d,"nbf":%d}`, now.Unix()+900, now.Unix()+600)), nil, 400, "token is not valid yet"},
+		{
+			"not yet valid", sign(t, fmt.Sprintf(`{"exp":%d,"nbf":%d}`, now.Unix()+900, now.Unix()+600)), nil, 400,
+			"token is not valid yet",
+		},
 		{"query", good, func(r *http.Request) { r.URL.RawQuery = "x=1" }, 200, ""},
 		{"double slash", good, path("//v1/credentials"), 200, ""},
 		{"dots", good, path("/v1/../v1/credentials"), 200, ""},
@@ -112,7 +127,10 @@ func TestRequests(t *testing.T) {
 		{"capital", good, path("/V1/credentials"), 404, "404 page not found\n"},
 		{"escaped slash", good, path("/v1/credentials%2f"), 404, "404 page not found\n"},
 		{"root", good, path("/"), 404, "404 page not found\n"},
-		{"unknown path comes before bad host", "", func(r *http.Request) { r.URL.Path, r.Host = "/x", "evil" }, 404, ""},
+		{
+			"unknown path comes before bad host", "", func(r *http.Request) { r.URL.Path, r.Host = "/x", "evil" }, 404,
+			"",
+		},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -131,7 +149,8 @@ func TestRequests(t *testing.T) {
 			}
 			if row.status >= 400 && row.status < 404 {
 				members := answerOf(t, got, row.status)
-				if len(members) != 4 || members["code"] != members["Code"] || members["message"] != members["Message"] || members["code"] == "" {
+				if len(members) != 4 || members["code"] != members["Code"] ||
+					members["message"] != members["Message"] || members["code"] == "" {
 					t.Errorf("members %v", members)
 				}
 			}
@@ -150,7 +169,7 @@ func sign(t *testing.T, payload string) string {
 }
 
 // TestUpstreamErrors are what the service, or something in its place, can
-// answer over the wire (spec podidentity §21 E1-E19).
+// answer over the wire (spec podidentity rows E1-E19).
 func TestUpstreamErrors(t *testing.T) {
 	t.Parallel()
 	body := func(status int, text string) http.HandlerFunc {
@@ -160,7 +179,9 @@ func TestUpstreamErrors(t *testing.T) {
 		}
 	}
 	without := func(member string) http.HandlerFunc {
-		return body(200, strings.Replace(sessionText("shop", "cart", time.Now().Add(time.Hour)), `"`+member+`"`, `"x"`, 1))
+		return body(
+			200, strings.Replace(sessionText("shop", "cart", time.Now().Add(time.Hour)), `"`+member+`"`, `"x"`, 1),
+		)
 	}
 	for _, row := range []struct {
 		name        string
@@ -173,27 +194,63 @@ func TestUpstreamErrors(t *testing.T) {
 		plain       string
 	}{
 		{
-			"no association", fail(404, "ResourceNotFoundException", "No association found"), 404, "ResourceNotFoundException",
-			"[6b1c0000-0000-4000-8000-000000000000]: (ResourceNotFoundException): No association found, fault: client", 1, 0,
+			"no association", fail(
+				404, "ResourceNotFoundException", "No association found",
+			), 404, "ResourceNotFoundException",
+			"[6b1c0000-0000-4000-8000-000000000000]: (ResourceNotFoundException): No association found, fault: client",
+			1, 0,
 			"[6b1c0000-0000-4000-8000-000000000000]: (ResourceNotFoundException): No association found, fault: client\n",
 		},
-		{"denied", fail(400, "AccessDeniedException", "Unauthorized Exception!"), 400, "AccessDeniedException", "sts:TagSession", 1, 0, ""},
-		{"denied to the agent", fail(400, "AccessDeniedException", "User: x is not authorized to perform: eks-auth:AssumeRoleForPodIdentity"), 400, "AccessDeniedException", "The agent's own role must allow", 1, 0, ""},
-		{"denied by a broker", fail(400, "AccessDeniedException", "The association is paused."), 400, "AccessDeniedException", "paused., fault: client", 1, 0, ""},
+		{
+			"denied", fail(400, "AccessDeniedException", "Unauthorized Exception!"), 400, "AccessDeniedException",
+			"sts:TagSession", 1, 0, "",
+		},
+		{
+			"denied to the agent",
+			fail(
+				400, "AccessDeniedException", "User: x is not authorized to perform: eks-auth:AssumeRoleForPodIdentity",
+			),
+			400, "AccessDeniedException", "The agent's own role must allow", 1, 0, "",
+		},
+		{
+			"denied by a broker", fail(400, "AccessDeniedException", "The association is paused."), 400,
+			"AccessDeniedException", "paused., fault: client", 1, 0, "",
+		},
 		{"invalid token", fail(400, "InvalidTokenException", "x"), 400, "InvalidTokenException", "", 1, 0, ""},
 		{"expired token", fail(400, "ExpiredTokenException", "x"), 400, "ExpiredTokenException", "", 1, 0, ""},
-		{"invalid parameter", fail(400, "InvalidParameterException", "x"), 400, "InvalidParameterException", "", 1, 0, ""},
+		{
+			"invalid parameter", fail(400, "InvalidParameterException", "x"), 400, "InvalidParameterException", "", 1,
+			0, "",
+		},
 		{"invalid request", fail(400, "InvalidRequestException", "x"), 400, "InvalidRequestException", "", 1, 0, ""},
-		{"node credentials", fail(403, "UnrecognizedClientException", "x"), 403, "UnrecognizedClientException", "node credentials", 1, 0, ""},
-		{"node credentials expired", fail(403, "ExpiredTokenException", "x"), 403, "ExpiredTokenException", "node credentials", 1, 0, ""},
-		{"internal", fail(500, "InternalServerException", "x"), 500, "InternalServerException", "fault: server", 3, 0, ""},
-		{"unavailable", fail(503, "ServiceUnavailableException", "x"), 503, "ServiceUnavailableException", "", 3, 0, ""},
+		{
+			"node credentials", fail(403, "UnrecognizedClientException", "x"), 403, "UnrecognizedClientException",
+			"node credentials", 1, 0, "",
+		},
+		{
+			"node credentials expired", fail(403, "ExpiredTokenException", "x"), 403, "ExpiredTokenException",
+			"node credentials", 1, 0, "",
+		},
+		{
+			"internal", fail(500, "InternalServerException", "x"), 500, "InternalServerException", "fault: server", 3,
+			0, "",
+		},
+		{
+			"unavailable", fail(503, "ServiceUnavailableException", "x"), 503, "ServiceUnavailableException", "", 3, 0,
+			"",
+		},
 		{
 			"a page of a proxy", body(500, "<html>"), 500, "UnknownError", "(UnknownError): , fault: unknown", 3, 0,
 			"[6b1c0000-0000-4000-8000-000000000000]: (UnknownError): , fault: unknown\n",
 		},
-		{"code in the body", body(400, `{"__type":"com.amazonaws.eksauth#InvalidRequestException","Message":"m"}`), 400, "InvalidRequestException", "m", 1, 0, ""},
-		{"reset", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, 503, "ServiceUnavailableException", "", 3, 500, "[]\n"},
+		{
+			"code in the body", body(400, `{"__type":"com.amazonaws.eksauth#InvalidRequestException","Message":"m"}`),
+			400, "InvalidRequestException", "m", 1, 0, "",
+		},
+		{
+			"reset", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, 503,
+			"ServiceUnavailableException", "", 3, 500, "[]\n",
+		},
 		{"no JSON", body(200, "hello"), 502, "InternalServerException", "", 1, 500, ""},
 		{
 			"empty", body(200, "{}"), 502, "InternalServerException", "credentials or assumed role empty", 1, 500,
@@ -204,10 +261,15 @@ func TestUpstreamErrors(t *testing.T) {
 		{"without a role", without("assumedRoleUser"), 502, "InternalServerException", "", 1, 500, ""},
 		{"without expiry", without("expiration"), 502, "InternalServerException", "", 1, 500, ""},
 		{
-			"expires at once", body(200, sessionText("shop", "cart", time.Now().Add(10*time.Second))), 502, "InternalServerException", "", 1, 500,
+			"expires at once", body(
+				200, sessionText("shop", "cart", time.Now().Add(10*time.Second)),
+			), 502, "InternalServerException", "", 1, 500,
 			"fetched credentials are expired or will expire within the next 15 seconds\n",
 		},
-		{"expired", body(200, sessionText("shop", "cart", time.Now().Add(-time.Hour))), 502, "InternalServerException", "", 1, 500, ""},
+		{
+			"expired", body(200, sessionText("shop", "cart", time.Now().Add(-time.Hour))), 502,
+			"InternalServerException", "", 1, 500, "",
+		},
 		{"redirect", func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
 		}, 502, "InternalServerException", "", 1, 500, ""},
@@ -222,7 +284,8 @@ func TestUpstreamErrors(t *testing.T) {
 			service := newEKSAuth(t, row.respond)
 			raw := cart(time.Now()).mint(t)
 			start := time.Now()
-			patient := func(c *agent.Config) { c.ForegroundDeadline = 10 * time.Second } // a busy machine is no failure of the service
+			// a busy machine is no failure of the service
+			patient := func(c *agent.Config) { c.ForegroundDeadline = 10 * time.Second }
 			members := answerOf(t, newRig(t, service.client(t), patient).get(raw), row.status)
 			if members["code"] != row.code || !strings.Contains(members["message"], row.message) {
 				t.Errorf("got %v after %s", members, time.Since(start))
@@ -238,7 +301,8 @@ func TestUpstreamErrors(t *testing.T) {
 			if want == 0 {
 				want = row.status
 			}
-			if plain.Code != want || plain.Header().Get("Content-Type") != "text/plain; charset=utf-8" || (row.plain != "" && plain.Body.String() != row.plain) {
+			text := row.plain == "" || plain.Body.String() == row.plain
+			if plain.Code != want || plain.Header().Get("Content-Type") != "text/plain; charset=utf-8" || !text {
 				t.Errorf("plain: %d %q", plain.Code, plain.Body)
 			}
 		})
@@ -246,11 +310,14 @@ func TestUpstreamErrors(t *testing.T) {
 }
 
 // TestWithoutAssociation: an answer that does not name its association is good
-// all the same, and said (E12); AWS's agent dies of it.
+// all the same, and said (spec podidentity row E12); AWS's agent dies of it.
 func TestWithoutAssociation(t *testing.T) {
 	t.Parallel()
 	service := newEKSAuth(t, func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, strings.Replace(sessionText("shop", "cart", time.Now().Add(time.Hour)), "podIdentityAssociation", "x", 1))
+		_, _ = io.WriteString(
+			w,
+			strings.Replace(sessionText("shop", "cart", time.Now().Add(time.Hour)), "podIdentityAssociation", "x", 1),
+		)
 	})
 	r := newRig(t, service.client(t), nil)
 	answerOf(t, r.get(cart(time.Now()).mint(t)), http.StatusOK)
@@ -259,7 +326,7 @@ func TestWithoutAssociation(t *testing.T) {
 	}
 }
 
-// TestRefusedConnection: no server at all (E7).
+// TestRefusedConnection: no server at all (spec podidentity row E7).
 func TestRefusedConnection(t *testing.T) {
 	t.Parallel()
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -269,13 +336,15 @@ func TestRefusedConnection(t *testing.T) {
 	service := newEKSAuth(t, grant(time.Hour))
 	service.URL = "http://" + listener.Addr().String()
 	_ = listener.Close()
-	members := answerOf(t, newRig(t, service.client(t), nil).get(cart(time.Now()).mint(t)), http.StatusServiceUnavailable)
+	members := answerOf(
+		t, newRig(t, service.client(t), nil).get(cart(time.Now()).mint(t)), http.StatusServiceUnavailable,
+	)
 	if members["code"] != "ServiceUnavailableException" {
 		t.Errorf("got %v", members)
 	}
 }
 
-// TestSecretsNowhere: what the agent writes holds neither tokens nor keys (H15).
+// TestSecretsNowhere: what the agent writes holds neither tokens nor keys (spec podidentity row H15).
 func TestSecretsNowhere(t *testing.T) {
 	t.Parallel()
 	service := newEKSAuth(t, grant(6*time.Hour))
@@ -287,7 +356,9 @@ func TestSecretsNowhere(t *testing.T) {
 	other := cart(time.Now())
 	other.uid = "u2"
 	bad := other.mint(t)
-	answers = append(answers, r.get(bad), r.get(bad), r.get(raw, func(q *http.Request) { q.Host = "evil" }), r.get(raw+"x"))
+	answers = append(
+		answers, r.get(bad), r.get(bad), r.get(raw, func(q *http.Request) { q.Host = "evil" }), r.get(raw+"x"),
+	)
 	said := r.logs.String()
 	for _, answer := range answers {
 		said += answer.Body.String()
@@ -297,7 +368,9 @@ func TestSecretsNowhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	said += fmt.Sprint(families)
-	for _, secret := range []string{raw, bad, strings.Split(raw, ".")[2], strings.Split(raw, ".")[1], secretKey, sessionToken, "node-secret"} {
+	for _, secret := range []string{
+		raw, bad, strings.Split(raw, ".")[2], strings.Split(raw, ".")[1], secretKey, sessionToken, "node-secret",
+	} {
 		if strings.Contains(said, secret) {
 			t.Errorf("%q shows in %s", secret, said)
 		}

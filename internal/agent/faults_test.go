@@ -56,7 +56,8 @@ func TestBrokerDownTenMinutes(t *testing.T) {
 				t.Fatalf("pods waited %s", time.Since(begin))
 			}
 		}
-		if calls := upstream.count() - asked; calls == 0 || calls > 10*60*3*3 { // three attempts of three renewals a second
+		// three attempts of three renewals a second
+		if calls := upstream.count() - asked; calls == 0 || calls > 10*60*3*3 {
 			t.Errorf("%d attempts in ten minutes", calls)
 		}
 		upstream.become(nil)
@@ -147,7 +148,9 @@ func TestAPIServerAway(t *testing.T) {
 		if calls < 12 || upstream.count() != calls {
 			t.Errorf("%d calls in six hours, then %d: the pod is known to run", calls, upstream.count()-calls)
 		}
-		if err := client.Tracker().Delete(corev1.SchemeGroupVersion.WithResource("pods"), "shop", "cart-0", metav1.DeleteOptions{}); err != nil {
+		if err := client.Tracker().Delete(
+			corev1.SchemeGroupVersion.WithResource("pods"), "shop", "cart-0", metav1.DeleteOptions{},
+		); err != nil {
 			t.Fatal(err)
 		}
 		mu.Lock()
@@ -201,7 +204,7 @@ func TestRotationInFlight(t *testing.T) {
 
 // TestExpiredByTheService: the service takes our stored token for expired, as
 // with a clock that differs. The entry stays; the next token of the pod renews
-// it (D8).
+// it (spec podidentity row D8).
 func TestExpiredByTheService(t *testing.T) {
 	upstream := &fakeUpstream{}
 	bubble(t, upstream, withKeys, func(t *testing.T, r *rig) {
@@ -229,7 +232,7 @@ func TestExpiredByTheService(t *testing.T) {
 }
 
 // TestThrottledAlways: a pod without credentials is told 429 after three calls,
-// not more (E5).
+// not more (spec podidentity row E5).
 func TestThrottledAlways(t *testing.T) {
 	upstream := &fakeUpstream{answer: always(refuse(http.StatusTooManyRequests, "ThrottlingException"))}
 	bubble(t, upstream, func(c *agent.Config) { c.ForegroundDeadline = 5 * time.Second }, func(t *testing.T, r *rig) {
@@ -241,7 +244,7 @@ func TestThrottledAlways(t *testing.T) {
 }
 
 // TestTwoFamilies: listeners share one agent, so a token that came over IPv4 is
-// known over IPv6 (G4); a token without a pod is kept by its hash (G15).
+// known over IPv6 (spec podidentity row G4); a token without a pod is kept by its hash (spec podidentity row G15).
 func TestTwoFamilies(t *testing.T) {
 	upstream := &fakeUpstream{}
 	bubble(t, upstream, nil, func(t *testing.T, r *rig) {
@@ -249,7 +252,10 @@ func TestTwoFamilies(t *testing.T) {
 		unbound.uid = ""
 		for calls, raw := range []string{cart(time.Now()).mint(t), unbound.mint(t)} {
 			answerOf(t, r.get(raw), http.StatusOK)
-			answerOf(t, r.get(raw, func(q *http.Request) { q.Host, q.RemoteAddr = "[fd00:ec2::23]", "[fd00::9]:1" }), http.StatusOK)
+			answerOf(
+				t, r.get(raw, func(q *http.Request) { q.Host, q.RemoteAddr = "[fd00:ec2::23]", "[fd00::9]:1" }),
+				http.StatusOK,
+			)
 			if upstream.count() != calls+1 {
 				t.Errorf("%d calls", upstream.count())
 			}

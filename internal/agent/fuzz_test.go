@@ -18,7 +18,9 @@ func FuzzToken(f *testing.F) {
 	real := good.mint(f)
 	for _, seed := range []string{
 		"", "a", "a.b.c", "Bearer x", real, real + ".", "Bearer " + real, strings.ToUpper(real), real[:len(real)-1],
-		encode(`{"alg":"none"}`) + "." + encode(`{"exp":9999999999,"nbf":-1e300,"kubernetes.io":{"pod":{"uid":"u1"}}}`) + ".",
+		encode(`{"alg":"none"}`) + "." + encode(
+			`{"exp":9999999999,"nbf":-1e300,"kubernetes.io":{"pod":{"uid":"u1"}}}`,
+		) + ".",
 		encode(`{"alg":"ES256","kid":null}`) + "." + encode(`{"exp":1e999}`) + ".AA",
 		encode(`{"alg":"ES256"}`) + "." + encode(`{"exp":9999999999,"kubernetes.io":[],"sub":7}`) + ".AA",
 	} {
@@ -51,7 +53,10 @@ func FuzzToken(f *testing.F) {
 
 // FuzzParseHost: what is accepted is one address, however it is written.
 func FuzzParseHost(f *testing.F) {
-	for _, seed := range []string{"169.254.170.23", "[fd00:ec2::23]:80", "fd00:ec2::23", "[::1", "::1]", "a:b:c", "[fe80::1%a]:1", ":80", "[]:1", "1.2.3.4:"} {
+	for _, seed := range []string{
+		"169.254.170.23", "[fd00:ec2::23]:80", "fd00:ec2::23", "[::1", "::1]", "a:b:c", "[fe80::1%a]:1", ":80", "[]:1",
+		"1.2.3.4:",
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -62,23 +62,3 @@ func TestGateIsFull(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
-
-// TestLRU: the bound holds, what is kept stays, order is by use.
-func TestLRU(t *testing.T) {
-	t.Parallel()
-	l := newLRU[int, string](2)
-	var forgotten []int
-	l.forgot = func(key int, _ string) { forgotten = append(forgotten, key) }
-	l.keep = func(value string) bool { return value == "kept" }
-	l.put(1, "kept")
-	l.put(2, "")
-	l.put(3, "")
-	l.get(3)
-	l.put(4, "")
-	if !slices.Equal(forgotten, []int{2, 3}) || l.len() != 2 {
-		t.Errorf("forgotten %v, %d left", forgotten, l.len())
-	}
-	if _, found := l.get(1); !found {
-		t.Error("what was to be kept is gone")
-	}
-}

@@ -104,7 +104,9 @@ func (a *Agent) handOut(r *http.Request, answer outcome, now time.Time) outcome 
 		return answer
 	}
 	from := sourceOf(r)
-	if refused := a.sent(r.Context(), answer.claimed.podUID, from, now.Add(a.config.ForegroundDeadline)); refused != nil {
+	if refused := a.sent(
+		r.Context(), answer.claimed.podUID, from, now.Add(a.config.ForegroundDeadline),
+	); refused != nil {
 		claimed := answer.claimed
 		answer = a.fail(from, now, refused)
 		answer.claimed = claimed
@@ -122,8 +124,10 @@ func (a *Agent) fail(from netip.Addr, now time.Time, refused *refusal) outcome {
 }
 
 // unknown answers a token that no entry is linked to.
-func (a *Agent) unknown(ctx context.Context, print fingerprint, p *peeked, raw string, from netip.Addr, now time.Time) outcome {
-	if refused, known := a.refused.get(print, now); known {
+func (a *Agent) unknown(
+	ctx context.Context, print fingerprint, p *peeked, raw string, from netip.Addr, now time.Time,
+) outcome {
+	if refused, known := a.refused.Get(print, now); known {
 		return outcome{refused: refused, source: sourceNegative}
 	}
 	if refused := a.elsewhere(p.identity().podUID, from); refused != nil {

@@ -44,7 +44,7 @@ func start(t *testing.T, r *rig) {
 }
 
 // TestHostileTokens: a pod has credentials; whoever shows anything but a token
-// of that pod gets none of them (spec podidentity §21 H3-H5, H11, §20). Each row
+// of that pod gets none of them (spec podidentity rows H3-H5, H11, §20). Each row
 // is tried with and without local keys.
 func TestHostileTokens(t *testing.T) {
 	t.Parallel()
@@ -59,28 +59,44 @@ func TestHostileTokens(t *testing.T) {
 		localCalls int
 		localCode  string
 	}{
-		{name: "same claims, another key", calls: 1, localCalls: 1, code: "InvalidTokenException", forge: func(t *testing.T, _ string) string {
+		{name: "same claims, another key", calls: 1, localCalls: 1, code: "InvalidTokenException", forge: func(
+			t *testing.T, _ string,
+		) string {
 			return victim().sign(t, newKey())
 		}},
-		{name: "same header and claims, other signature", calls: 1, localCalls: 1, code: "InvalidTokenException", forge: func(_ *testing.T, real string) string {
+		{name: "same header and claims, other signature", calls: 1, localCalls: 1, code: "InvalidTokenException", forge: func(
+			_ *testing.T, real string,
+		) string {
 			parts := strings.Split(real, ".")
 			return parts[0] + "." + parts[1] + "." + strings.Repeat("A", len(parts[2]))
 		}},
-		{name: "signature of another token", calls: 1, localCalls: 1, code: "InvalidTokenException", forge: func(t *testing.T, real string) string {
+		{name: "signature of another token", calls: 1, localCalls: 1, code: "InvalidTokenException", forge: func(
+			t *testing.T, real string,
+		) string {
 			own := victim()
 			own.account, own.uid = "thief", "u9"
 			return real[:strings.LastIndexByte(real, '.')] + "." + strings.Split(own.mint(t), ".")[2]
 		}},
-		{name: "no signature", calls: 1, localCalls: 1, code: "InvalidTokenException", forge: func(_ *testing.T, real string) string {
+		{name: "no signature", calls: 1, localCalls: 1, code: "InvalidTokenException", forge: func(
+			_ *testing.T, real string,
+		) string {
 			return real[:strings.LastIndexByte(real, '.')+1]
 		}},
-		{name: "alg none", calls: 1, localCalls: 1, code: "InvalidTokenException", forge: func(_ *testing.T, real string) string {
+		{name: "alg none", calls: 1, localCalls: 1, code: "InvalidTokenException", forge: func(
+			_ *testing.T, real string,
+		) string {
 			return encode(`{"alg":"none","kid":"`+clusterKey().ID()+`"}`) + "." + strings.Split(real, ".")[1] + "."
 		}},
-		{name: "alg HS256", calls: 1, localCalls: 1, code: "InvalidTokenException", forge: func(_ *testing.T, real string) string {
-			return encode(`{"alg":"HS256","kid":"`+clusterKey().ID()+`"}`) + "." + strings.Split(real, ".")[1] + "." + strings.Split(real, ".")[2]
+		{name: "alg HS256", calls: 1, localCalls: 1, code: "InvalidTokenException", forge: func(
+			_ *testing.T, real string,
+		) string {
+			return encode(
+				`{"alg":"HS256","kid":"`+clusterKey().ID()+`"}`,
+			) + "." + strings.Split(real, ".")[1] + "." + strings.Split(real, ".")[2]
 		}},
-		{name: "another signature that verifies is another token", calls: 1, code: "", forge: func(t *testing.T, real string) string {
+		{name: "another signature that verifies is another token", calls: 1, code: "", forge: func(
+			t *testing.T, real string,
+		) string {
 			// ECDSA signatures are not unique: the same claims, signed again by the
 			// cluster, are a good token that was not seen before.
 			for {
@@ -89,12 +105,16 @@ func TestHostileTokens(t *testing.T) {
 				}
 			}
 		}},
-		{name: "expired", calls: 0, code: "ExpiredTokenException", localCode: "ExpiredTokenException", forge: func(t *testing.T, _ string) string {
+		{name: "expired", calls: 0, code: "ExpiredTokenException", localCode: "ExpiredTokenException", forge: func(
+			t *testing.T, _ string,
+		) string {
 			old := victim()
 			old.issued, old.life = old.issued.Add(-2*time.Hour), time.Hour
 			return old.mint(t)
 		}},
-		{name: "wrong audience", calls: 1, code: "InvalidTokenException", localCode: "InvalidTokenException", forge: func(t *testing.T, _ string) string {
+		{name: "wrong audience", calls: 1, code: "InvalidTokenException", localCode: "InvalidTokenException", forge: func(
+			t *testing.T, _ string,
+		) string {
 			other := victim()
 			other.audience = "sts.amazonaws.com"
 			return other.mint(t)
@@ -122,7 +142,8 @@ func TestHostileTokens(t *testing.T) {
 					got := r.get(row.forge(t, real))
 					if code == "" {
 						answerOf(t, got, http.StatusOK)
-					} else if answerOf(t, got, http.StatusBadRequest)["code"] != code || strings.Contains(got.Body.String(), mine) {
+					} else if answerOf(t, got, http.StatusBadRequest)["code"] != code ||
+						strings.Contains(got.Body.String(), mine) {
 						t.Errorf("got %s", got.Body)
 					}
 					if upstream.count() != 1+calls {
@@ -145,7 +166,10 @@ func TestOthersOfTheNode(t *testing.T) {
 		other func(*pod)
 		calls int
 	}{
-		{"another service account, another pod", true, func(p *pod) { p.account, p.name, p.uid = "thief", "thief-0", "u2" }, 1},
+		{
+			"another service account, another pod", true,
+			func(p *pod) { p.account, p.name, p.uid = "thief", "thief-0", "u2" }, 1,
+		},
 		{"another service account, the same pod", true, func(p *pod) { p.account = "thief" }, 1},
 		{"another namespace, the same names", true, func(p *pod) { p.namespace = "evil" }, 1},
 		{"a pod of the same name, made again", true, func(p *pod) { p.uid = "u2" }, 1},
@@ -175,7 +199,9 @@ func TestOthersOfTheNode(t *testing.T) {
 				if upstream.count() != 1+row.calls {
 					t.Errorf("%d calls, want %d", upstream.count(), 1+row.calls)
 				}
-				if same := got["AccessKeyId"] == answerOf(t, first, http.StatusOK)["AccessKeyId"]; same != (row.calls == 0) {
+				if same := got["AccessKeyId"] == answerOf(
+					t, first, http.StatusOK,
+				)["AccessKeyId"]; same != (row.calls == 0) {
 					t.Errorf("the same session: %v", same)
 				}
 			})
@@ -206,7 +232,7 @@ func TestUpstreamReadsAnother(t *testing.T) {
 }
 
 // TestExpiredWhileCached: at the token's end its credentials are still good, but
-// no longer for it (H3).
+// no longer for it (spec podidentity row H3).
 func TestExpiredWhileCached(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -229,7 +255,7 @@ func TestExpiredWhileCached(t *testing.T) {
 }
 
 // TestGarbage: one address that guesses is soon refused without work, and a pod
-// of another address does not notice (H13).
+// of another address does not notice (spec podidentity row H13).
 func TestGarbage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -264,7 +290,7 @@ func TestGarbage(t *testing.T) {
 	})
 }
 
-// TestBusyPod: a pod in a loop is limited, others are not (H14).
+// TestBusyPod: a pod in a loop is limited, others are not (spec podidentity row H14).
 func TestBusyPod(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

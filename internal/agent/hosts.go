@@ -46,7 +46,7 @@ func (h hosts) accept(host string) bool {
 func ParseHost(host string) (netip.Addr, error) {
 	if name, port, err := net.SplitHostPort(host); err == nil {
 		if strings.Trim(port, "0123456789") != "" {
-			return netip.Addr{}, fmt.Errorf("%q: the port is no number", cut(host, 100))
+			return netip.Addr{}, fmt.Errorf("%q: the port is not a number", cut(host, 100))
 		}
 		host = name
 	} else if inner, ok := strings.CutPrefix(host, "["); ok {
@@ -57,7 +57,7 @@ func ParseHost(host string) (netip.Addr, error) {
 	}
 	address, err := netip.ParseAddr(host)
 	if err != nil || address.Zone() != "" {
-		return netip.Addr{}, fmt.Errorf("%q is no IP address without a zone", cut(host, 100))
+		return netip.Addr{}, fmt.Errorf("%q is not an IP address without a zone", cut(host, 100))
 	}
 	return address, nil
 }

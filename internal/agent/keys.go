@@ -42,7 +42,9 @@ func NewKeys(source follow.KeySource, audience string, now func() time.Time, fur
 // that is signed by the issuer and yet not for us; whatever else is wrong, the
 // upstream says. The issuer that the token names chooses whose keys count. An unknown
 // one, as the API server's name may have changed, or kid makes keys be read anew.
-func (k *Keys) verify(ctx context.Context, raw credential.Secret, p *peeked, node string, now time.Time) (verdict, *refusal) {
+func (k *Keys) verify(
+	ctx context.Context, raw credential.Secret, p *peeked, node string, now time.Time,
+) (verdict, *refusal) {
 	keys := k.Of(p.issuer)
 	if keys == nil {
 		keys = k.IssuerKeys
@@ -75,7 +77,12 @@ func (k *Keys) verify(ctx context.Context, raw credential.Secret, p *peeked, nod
 // checked before, without any.
 func (k *Keys) verifier(keys *follow.IssuerKeys) *token.Verifier {
 	published := keys.Current()
-	return &token.Verifier{Issuer: published.Issuer, Audiences: []string{k.audience}, Keys: published.Set, Leeway: clockSkew}
+	return &token.Verifier{
+		Issuer:    published.Issuer,
+		Audiences: []string{k.audience},
+		Keys:      published.Set,
+		Leeway:    clockSkew,
+	}
 }
 
 // ofPod checks that the claims, whose signature is verified, name one pod on

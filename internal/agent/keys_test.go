@@ -82,7 +82,9 @@ func TestTwoIssuers(t *testing.T) {
 				return "not this one's to say", document, err
 			}}
 			upstream := &fakeUpstream{}
-			r := newRig(t, upstream, func(c *agent.Config) { c.Keys = agent.NewKeys(clusterJWKS, audience, time.Now, further) })
+			r := newRig(
+				t, upstream, func(c *agent.Config) { c.Keys = agent.NewKeys(clusterJWKS, audience, time.Now, further) },
+			)
 			start(t, r)
 			signed := func(key *token.Key, issuer string) string {
 				claims := cart(time.Now()).claims()
@@ -106,7 +108,11 @@ func TestTwoIssuers(t *testing.T) {
 			}{
 				{"the issuer's", signed(now, issuer), http.StatusOK, 0},
 				{"the former issuer's", signed(before, former), http.StatusOK, 0},
-				{"key of the issuer, name of the former", signed(now, former), map[bool]int{true: http.StatusOK, false: http.StatusBadRequest}[shared], map[bool]int{true: 0, false: 1}[shared]},
+				{
+					"key of the issuer, name of the former", signed(now, former),
+					map[bool]int{true: http.StatusOK, false: http.StatusBadRequest}[shared],
+					map[bool]int{true: 0, false: 1}[shared],
+				},
 				{"key of the former, name of the issuer", signed(before, issuer), http.StatusBadRequest, 1},
 				{"a third issuer, known key", signed(now, third), http.StatusBadRequest, 0},
 				{"a third issuer, key of the former", signed(before, third), http.StatusBadRequest, 1},
@@ -115,7 +121,10 @@ func TestTwoIssuers(t *testing.T) {
 			} {
 				calls := upstream.count()
 				if got := r.get(row.raw); got.Code != row.status || upstream.count()-calls != row.calls {
-					t.Errorf("%s; the former publishes %s: status %d after %d calls", row.name, publishes.name, got.Code, upstream.count()-calls)
+					t.Errorf(
+						"%s; the former publishes %s: status %d after %d calls", row.name, publishes.name, got.Code,
+						upstream.count()-calls,
+					)
 				}
 				time.Sleep(time.Minute) // refusals are forgotten
 			}

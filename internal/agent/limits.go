@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
+	"github.com/rolecall/rolecall/internal/limit"
 )
 
 // Limits bound what clients can make the agent do (spec podidentity §8).
@@ -38,62 +38,44 @@ const maxSources = 4096
 
 // sources counts the failures and the running calls of client addresses.
 type sources struct {
-	mu     sync.Mutex
-	known  *lru[netip.Addr, *sourceState]
-	limits Limits
-}
+	failures *limit.Rates[netip.Addr]
+	most     int // calls of one address
 
-type sourceState struct {
-	failures *rate.Limiter
-	calls    int
+	mu    sync.Mutex
+	calls map[netip.Addr]int // of addresses that have one
 }
 
 func newSources(limits Limits) *sources {
-	return &sources{known: newLRU[netip.Addr, *sourceState](maxSources), limits: limits}
-}
-
-// state is called with the lock held.
-func (s *sources) state(address netip.Addr) *sourceState {
-	state, found := s.known.get(address)
-	if !found {
-		state = &sourceState{failures: rate.NewLimiter(rate.Limit(s.limits.FailureRate), s.limits.FailureBurst)}
-		s.known.put(address, state)
+	return &sources{
+		failures: limit.NewRates[netip.Addr](limits.FailureRate, limits.FailureBurst, maxSources),
+		most:     limits.CallsPerSource, calls: map[netip.Addr]int{},
 	}
-	return state
 }
 
 // mayFail reports whether the address has failures left.
 func (s *sources) mayFail(address netip.Addr, now time.Time) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	state, found := s.known.get(address)
-	return !found || state.failures.TokensAt(now) >= 1
+	return s.failures.Has(address, now)
 }
 
 // failed charges one failure.
-func (s *sources) failed(address netip.Addr, now time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.state(address).failures.AllowN(now, 1)
-}
+func (s *sources) failed(address netip.Addr, now time.Time) { s.failures.Allow(address, now) }
 
 // begin counts a call; false if the address has too many.
 func (s *sources) begin(address netip.Addr) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	state := s.state(address)
-	if state.calls >= s.limits.CallsPerSource {
+	if s.calls[address] >= s.most {
 		return false
 	}
-	state.calls++
+	s.calls[address]++
 	return true
 }
 
 func (s *sources) end(address netip.Addr) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if state := s.state(address); state.calls > 0 {
-		state.calls--
+	if s.calls[address]--; s.calls[address] <= 0 {
+		delete(s.calls, address)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 )
 
 // TestConnectionsHeld: who opens connections and sends nothing, from one
-// address, loses them, and does not keep another address out (H12).
+// address, loses them, and does not keep another address out (spec podidentity row H12).
 func TestConnectionsHeld(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, &fakeUpstream{}, nil)
@@ -49,7 +49,9 @@ func TestConnectionsHeld(t *testing.T) {
 	}
 	client := &http.Client{Transport: &http.Transport{DialContext: from("127.0.0.8").DialContext}}
 	defer client.CloseIdleConnections()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+listener.Addr().String()+"/v1/credentials", nil)
+	request, err := http.NewRequestWithContext(
+		t.Context(), http.MethodGet, "http://"+listener.Addr().String()+"/v1/credentials", nil,
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rolecall/rolecall/internal/limit"
 	"github.com/rolecall/rolecall/internal/obs"
 )
 
@@ -25,7 +26,7 @@ const (
 // folder folds what repeats into one line a minute with a count.
 type folder struct {
 	mu    sync.Mutex
-	known *lru[foldKey, *folded]
+	known *limit.LRU[foldKey, *folded]
 }
 
 type foldKey struct {
@@ -39,14 +40,14 @@ type folded struct {
 	repeated int
 }
 
-func newFolder() *folder { return &folder{known: newLRU[foldKey, *folded](maxFolded)} }
+func newFolder() *folder { return &folder{known: limit.NewLRU[foldKey, *folded](maxFolded)} }
 
 // show reports whether to write the line now, and how many were left out since
 // the last.
 func (f *folder) show(key foldKey, now time.Time) (left int, show bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	one, found := f.known.get(key)
+	one, found := f.known.Get(key)
 	if found && now.Sub(one.since) < foldPeriod {
 		one.repeated++
 		return 0, false
@@ -54,12 +55,14 @@ func (f *folder) show(key foldKey, now time.Time) (left int, show bool) {
 	if found {
 		left = one.repeated
 	}
-	f.known.put(key, &folded{since: now})
+	f.known.Put(key, &folded{since: now})
 	return left, true
 }
 
 func (a *Agent) identityLog(id identity) *slog.Logger {
-	return a.config.Log.With(keyNamespace, id.namespace, keyServiceAccount, id.serviceAccount, "pod", id.pod, "podUID", id.podUID)
+	return a.config.Log.With(
+		keyNamespace, id.namespace, keyServiceAccount, id.serviceAccount, "pod", id.pod, "podUID", id.podUID,
+	)
 }
 
 // logCall writes one line for a session that the upstream gave.
@@ -80,7 +83,9 @@ func (a *Agent) logRefusal(r *http.Request, answer *outcome, id string, status i
 	}
 	a.config.Log.Info("credentials refused", obs.KeyRequestID, id, keyUpstreamRequestID, answer.refused.requestID, "client", from,
 		"claimed", slog.GroupValue(
-			slog.String(keyNamespace, cut(answer.claimed.namespace, 63)), slog.String(keyServiceAccount, cut(answer.claimed.serviceAccount, 253)),
+			slog.String(keyNamespace, cut(answer.claimed.namespace, 63)), slog.String(
+				keyServiceAccount, cut(answer.claimed.serviceAccount, 253),
+			),
 			slog.String("pod", cut(answer.claimed.pod, 253)), slog.String("podUID", cut(answer.claimed.podUID, 64))),
 		"status", status, keyCode, answer.refused.code, "source", answer.source, "limit", answer.refused.limit,
 		obs.KeyReason, answer.refused.text, "repeated", left)

@@ -61,7 +61,16 @@ type pod struct {
 }
 
 func cart(now time.Time) pod {
-	return pod{namespace: "shop", account: "cart", name: "cart-0", uid: "u1", audience: audience, node: "n1", issued: now, life: 24 * time.Hour}
+	return pod{
+		namespace: "shop",
+		account:   "cart",
+		name:      "cart-0",
+		uid:       "u1",
+		audience:  audience,
+		node:      "n1",
+		issued:    now,
+		life:      24 * time.Hour,
+	}
 }
 
 // claims are those kube-apiserver writes.
@@ -69,7 +78,10 @@ func (p pod) claims() *token.Claims {
 	claims := &token.Claims{
 		Issuer: issuer, Subject: token.ServiceAccountSubject(p.namespace, p.account), Audiences: []string{p.audience},
 		IssuedAt: p.issued, NotBefore: p.issued.Add(p.notBefore), Expiry: p.issued.Add(p.life), ID: rand.Text(),
-		Workload: token.Workload{Namespace: p.namespace, ServiceAccount: token.Reference{Name: p.account, UID: "sa-" + p.account}},
+		Workload: token.Workload{
+			Namespace:      p.namespace,
+			ServiceAccount: token.Reference{Name: p.account, UID: "sa-" + p.account},
+		},
 	}
 	if p.uid != "" {
 		claims.Workload.Pod = &token.Reference{Name: p.name, UID: p.uid}
@@ -141,7 +153,9 @@ func (r *rig) log() *slog.Logger { return slog.New(slog.NewJSONHandler(r.logs, n
 
 // get asks without a network.
 func (r *rig) get(token string, change ...func(*http.Request)) *httptest.ResponseRecorder {
-	request := httptest.NewRequestWithContext(context.Background(), http.MethodGet, "http://169.254.170.23/v1/credentials", nil)
+	request := httptest.NewRequestWithContext(
+		context.Background(), http.MethodGet, "http://169.254.170.23/v1/credentials", nil,
+	)
 	if token != "" {
 		request.Header.Set("Authorization", token)
 	}
@@ -222,7 +236,9 @@ func (e *eksAuth) become(respond http.HandlerFunc) {
 
 func (e *eksAuth) client(t testing.TB) *awsapi.EKSAuth {
 	t.Helper()
-	client, err := awsapi.NewEKSAuth(t.Context(), awsapi.EKSAuthConfig{Region: "eu-west-1", Endpoint: e.URL, Now: time.Now})
+	client, err := awsapi.NewEKSAuth(
+		t.Context(), awsapi.EKSAuthConfig{Region: "eu-west-1", Endpoint: e.URL, Now: time.Now},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -279,7 +295,9 @@ type fakeUpstream struct {
 
 func (f *fakeUpstream) Ready(context.Context) error { return f.ready }
 
-func (f *fakeUpstream) AssumeRoleForPodIdentity(ctx context.Context, _ string, raw credential.Secret) (*awsapi.PodSession, error) {
+func (f *fakeUpstream) AssumeRoleForPodIdentity(
+	ctx context.Context, _ string, raw credential.Secret,
+) (*awsapi.PodSession, error) {
 	f.mu.Lock()
 	f.calls++
 	call, answer, delay := f.calls, f.answer, f.delay
@@ -323,7 +341,13 @@ func given(raw string, life time.Duration) *awsapi.PodSession {
 }
 
 func refuse(status int, code string) error {
-	return &awsapi.Error{Operation: "EKS Auth: AssumeRoleForPodIdentity", Code: code, Status: status, Message: "no", RequestID: "6b1c"}
+	return &awsapi.Error{
+		Operation: "EKS Auth: AssumeRoleForPodIdentity",
+		Code:      code,
+		Status:    status,
+		Message:   "no",
+		RequestID: "6b1c",
+	}
 }
 
 // answerOf reads an answer, and fails the test if it is not the wanted status.

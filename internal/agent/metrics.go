@@ -37,25 +37,41 @@ func newMetrics(config Config, state func() (entries int, least time.Duration, f
 	}
 	answers := []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5}
 	m := &metrics{
-		requests:       counter("rolecall_agent_requests_total", "Answers of the credential endpoint.", "code", "source"),
-		seconds:        histogram("rolecall_agent_request_seconds", "Time to answer.", answers),
-		calls:          counter("rolecall_agent_upstream_requests_total", "Attempts at the upstream, by its error code.", "code"),
-		callSeconds:    histogram("rolecall_agent_upstream_seconds", "Time of one attempt.", answers),
-		evictions:      counter("rolecall_agent_cache_evictions_total", "Pods whose credentials were forgotten before their end.", "reason"),
-		renewals:       counter("rolecall_agent_refresh_total", "Renewals in the background.", "result"),
-		lag:            histogram("rolecall_agent_refresh_lag_seconds", "How late renewals begin.", []float64{1, 5, 15, 60, 300, 900, 3600}),
-		limits:         counter("rolecall_agent_limited_total", "Requests that met a limit.", "limit"),
-		up:             prometheus.NewGauge(prometheus.GaugeOpts{Name: "rolecall_agent_upstream_up", Help: "1 while the upstream answers."}),
-		verifications:  counter("rolecall_agent_local_verify_total", "Tokens that were verified with local keys.", "result"),
+		requests: counter(
+			"rolecall_agent_requests_total", "Answers of the credential endpoint.", "code", "source",
+		),
+		seconds: histogram("rolecall_agent_request_seconds", "Time to answer.", answers),
+		calls: counter(
+			"rolecall_agent_upstream_requests_total", "Attempts at the upstream, by its error code.", "code",
+		),
+		callSeconds: histogram("rolecall_agent_upstream_seconds", "Time of one attempt.", answers),
+		evictions: counter(
+			"rolecall_agent_cache_evictions_total", "Pods whose credentials were forgotten before their end.", "reason",
+		),
+		renewals: counter("rolecall_agent_refresh_total", "Renewals in the background.", "result"),
+		lag: histogram(
+			"rolecall_agent_refresh_lag_seconds", "How late renewals begin.", []float64{1, 5, 15, 60, 300, 900, 3600},
+		),
+		limits: counter("rolecall_agent_limited_total", "Requests that met a limit.", "limit"),
+		up: prometheus.NewGauge(
+			prometheus.GaugeOpts{Name: "rolecall_agent_upstream_up", Help: "1 while the upstream answers."},
+		),
+		verifications: counter(
+			"rolecall_agent_local_verify_total", "Tokens that were verified with local keys.", "result",
+		),
 		legacyResponse: counter("pod_identity_http_response", "Answers of the credential endpoint.", "code"),
 		legacyErrors:   counter("pod_identity_cache_errors", "Renewals that failed.", "type", "code"),
 		legacyState:    counter("pod_identity_cache_state", "hit counts renewals, as AWS's agent does it.", "state"),
 	}
 	m.hit, m.legacyOK = m.requests.WithLabelValues("200", sourceCache), m.legacyResponse.WithLabelValues("200")
-	entries := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "rolecall_agent_cache_entries", Help: "Pods that have credentials here."},
+	entries := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "rolecall_agent_cache_entries",
+		Help: "Pods that have credentials here.",
+	},
 		func() float64 { n, _, _ := state(); return float64(n) })
 	least := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "rolecall_agent_min_remaining_seconds", Help: "Least life among credentials used in the last hour; -1 if there are none.",
+		Name: "rolecall_agent_min_remaining_seconds",
+		Help: "Least life among credentials used in the last hour; -1 if there are none.",
 	}, func() float64 {
 		if _, remaining, found := state(); found {
 			return remaining.Seconds()
@@ -63,7 +79,8 @@ func newMetrics(config Config, state func() (entries int, least time.Duration, f
 		return -1
 	})
 	all := []prometheus.Collector{
-		m.requests, m.seconds, m.calls, m.callSeconds, m.evictions, m.renewals, m.lag, m.limits, m.up, m.verifications, entries, least,
+		m.requests, m.seconds, m.calls, m.callSeconds, m.evictions, m.renewals, m.lag, m.limits, m.up, m.verifications,
+		entries, least,
 	}
 	if config.LegacyMetrics {
 		all = append(all, m.legacyResponse, m.legacyErrors, m.legacyState)

@@ -44,11 +44,11 @@ func peek(raw string, now time.Time) (*peeked, *refusal) {
 	}
 	expiry, hasExpiry, err := numericDate(decoded.Claims["exp"])
 	if err != nil {
-		return nil, refuseMalformed("exp is no number of seconds")
+		return nil, refuseMalformed("exp is not a number of seconds")
 	}
 	notBefore, hasNotBefore, err := numericDate(decoded.Claims["nbf"])
 	if err != nil {
-		return nil, refuseMalformed("nbf is no number of seconds")
+		return nil, refuseMalformed("nbf is not a number of seconds")
 	}
 	p := &peeked{expiry: expiry, keyID: decoded.Header.KeyID}
 	switch {

@@ -15,6 +15,8 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	kubecache "k8s.io/client-go/tools/cache"
+
+	"github.com/rolecall/rolecall/internal/limit"
 )
 
 const (
@@ -34,7 +36,7 @@ type Pods struct {
 
 	mu    sync.Mutex
 	here  map[string]place // by UID
-	ended *lru[string, time.Time]
+	ended *limit.LRU[string, time.Time]
 	// changing is closed at the next change of here; nil if nobody waits.
 	changing chan struct{}
 }
@@ -47,12 +49,14 @@ type place struct {
 
 // NewPods prepares a watch; Run starts it.
 func NewPods(client kubernetes.Interface, node string, now func() time.Time) (*Pods, error) {
-	factory := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTweakListOptions(func(o *metav1.ListOptions) {
+	factory := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTweakListOptions(func(
+		o *metav1.ListOptions,
+	) {
 		o.FieldSelector = fields.OneTermEqualSelector("spec.nodeName", node).String()
 	}))
 	p := &Pods{
 		factory: factory, informer: factory.Core().V1().Pods().Informer(), now: now,
-		here: map[string]place{}, ended: newLRU[string, time.Time](maxGone),
+		here: map[string]place{}, ended: limit.NewLRU[string, time.Time](maxGone),
 	}
 	if err := p.informer.SetTransform(stripPod); err != nil {
 		return nil, fmt.Errorf("prepare the watch of pods: %w", err)
@@ -91,9 +95,14 @@ func stripPod(object any) (any, error) {
 		return object, nil // a tombstone
 	}
 	return &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: pod.Name, Namespace: pod.Namespace, UID: pod.UID, ResourceVersion: pod.ResourceVersion},
-		Spec:       corev1.PodSpec{HostNetwork: pod.Spec.HostNetwork},
-		Status:     corev1.PodStatus{Phase: pod.Status.Phase, PodIPs: pod.Status.PodIPs},
+		ObjectMeta: metav1.ObjectMeta{
+			Name:            pod.Name,
+			Namespace:       pod.Namespace,
+			UID:             pod.UID,
+			ResourceVersion: pod.ResourceVersion,
+		},
+		Spec:   corev1.PodSpec{HostNetwork: pod.Spec.HostNetwork},
+		Status: corev1.PodStatus{Phase: pod.Status.Phase, PodIPs: pod.Status.PodIPs},
 	}, nil
 }
 
@@ -117,8 +126,8 @@ func (p *Pods) seen(object any, deleted bool) {
 		return
 	}
 	delete(p.here, uid)
-	if _, known := p.ended.get(uid); !known {
-		p.ended.put(uid, p.now())
+	if _, known := p.ended.Get(uid); !known {
+		p.ended.Put(uid, p.now())
 	}
 }
 
@@ -126,7 +135,7 @@ func (p *Pods) seen(object any, deleted bool) {
 func (p *Pods) gone(uid string, now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	at, known := p.ended.get(uid)
+	at, known := p.ended.Get(uid)
 	return known && now.Sub(at) >= goneGrace
 }
 

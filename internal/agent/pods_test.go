@@ -18,7 +18,7 @@ import (
 
 // TestPodEnds: a minute after its pod ended a session is gone, its token goes to
 // the upstream again, which refuses it; and what the upstream grants in that
-// minute is not kept beyond it (D12, §20).
+// minute is not kept beyond it (spec podidentity row D12, §20).
 func TestPodEnds(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(context.Context, *fake.Clientset) error{
@@ -26,11 +26,15 @@ func TestPodEnds(t *testing.T) {
 			return client.CoreV1().Pods("shop").Delete(ctx, "cart-0", metav1.DeleteOptions{})
 		},
 		"failed": func(ctx context.Context, client *fake.Clientset) error {
-			_, err := client.CoreV1().Pods("shop").UpdateStatus(ctx, runningPod(corev1.PodFailed), metav1.UpdateOptions{})
+			_, err := client.CoreV1().Pods("shop").UpdateStatus(
+				ctx, runningPod(corev1.PodFailed), metav1.UpdateOptions{},
+			)
 			return err
 		},
 		"succeeded": func(ctx context.Context, client *fake.Clientset) error {
-			_, err := client.CoreV1().Pods("shop").UpdateStatus(ctx, runningPod(corev1.PodSucceeded), metav1.UpdateOptions{})
+			_, err := client.CoreV1().Pods("shop").UpdateStatus(
+				ctx, runningPod(corev1.PodSucceeded), metav1.UpdateOptions{},
+			)
 			return err
 		},
 	} {

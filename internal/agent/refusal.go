@@ -13,7 +13,7 @@ import (
 	"github.com/rolecall/rolecall/internal/awsapi"
 )
 
-// refusal is an answer that is no session. It is shared between all requests
+// refusal is an answer without a session. It is shared between all requests
 // that waited for the same call, so it never changes.
 type refusal struct {
 	status int
@@ -50,7 +50,10 @@ const maxUpstreamText = 2 << 10
 func refuseHost(host string, allowed string) *refusal {
 	return &refusal{
 		status: http.StatusForbidden, code: "AccessDenied",
-		text: fmt.Sprintf("Access Denied. Called agent through invalid address, please use either %s address not %s", allowed, cut(host, 100)),
+		text: fmt.Sprintf(
+			"Access Denied. Called agent through invalid address, please use either %s address not %s", allowed,
+			cut(host, 100),
+		),
 	}
 }
 
@@ -62,15 +65,27 @@ func refuseEmpty() *refusal {
 }
 
 func refuseMalformed(detail string) *refusal {
-	return &refusal{status: http.StatusBadRequest, code: "InvalidTokenException", text: "Service account token cannot be parsed: token is malformed: " + detail}
+	return &refusal{
+		status: http.StatusBadRequest,
+		code:   "InvalidTokenException",
+		text:   "Service account token cannot be parsed: token is malformed: " + detail,
+	}
 }
 
 func refuseTimes(code, detail string) *refusal {
-	return &refusal{status: http.StatusBadRequest, code: code, text: "Service account token failed basic claim validations: " + detail}
+	return &refusal{
+		status: http.StatusBadRequest,
+		code:   code,
+		text:   "Service account token failed basic claim validations: " + detail,
+	}
 }
 
 func refuseForeign(detail string) *refusal {
-	return &refusal{status: http.StatusBadRequest, code: "InvalidTokenException", text: "Service account token is not for this service: " + detail}
+	return &refusal{
+		status: http.StatusBadRequest,
+		code:   "InvalidTokenException",
+		text:   "Service account token is not for this service: " + detail,
+	}
 }
 
 func refuseLimit(limit string) *refusal {
@@ -83,12 +98,19 @@ func refuseLimit(limit string) *refusal {
 func refuseSlow() *refusal {
 	return &refusal{
 		status: http.StatusGatewayTimeout, code: "ServiceUnavailableException", class: transient,
-		text: "no answer from the upstream yet; the work goes on, ask again", plainStatus: http.StatusInternalServerError, plainText: "[]",
+		text:        "no answer from the upstream yet; the work goes on, ask again",
+		plainStatus: http.StatusInternalServerError,
+		plainText:   "[]",
 	}
 }
 
 func refuseDraining() *refusal {
-	return &refusal{status: http.StatusServiceUnavailable, code: "ServiceUnavailableException", class: transient, text: "the agent is shutting down"}
+	return &refusal{
+		status: http.StatusServiceUnavailable,
+		code:   "ServiceUnavailableException",
+		class:  transient,
+		text:   "the agent is shutting down",
+	}
 }
 
 // refuseUpstream turns a failed call into an answer.
@@ -101,7 +123,11 @@ func refuseUpstream(err error) *refusal {
 	case answered:
 		return refuseAnswer(answer)
 	case errors.Is(err, awsapi.ErrUnusable):
-		return refuseUnusable("error getting credentials to cache: invalid response from server: " + strings.TrimPrefix(err.Error(), awsapi.ErrUnusable.Error()+": "))
+		return refuseUnusable(
+			"error getting credentials to cache: invalid response from server: " + strings.TrimPrefix(
+				err.Error(), awsapi.ErrUnusable.Error()+": ",
+			),
+		)
 	case errors.Is(err, awsapi.ErrNoCredentials):
 		return &refusal{
 			status: http.StatusServiceUnavailable, code: "ServiceUnavailableException", class: transient,
@@ -133,7 +159,9 @@ func refuseAnswer(answer *awsapi.Error) *refusal {
 	}
 	return &refusal{
 		status: answer.Status, code: answer.Code, class: classify(answer.Code, answer.Status),
-		text:     fmt.Sprintf("[%s]: (%s): %s, fault: %s", answer.RequestID, answer.Code, cut(answer.Message, maxUpstreamText), fault),
+		text: fmt.Sprintf(
+			"[%s]: (%s): %s, fault: %s", answer.RequestID, answer.Code, cut(answer.Message, maxUpstreamText), fault,
+		),
 		advice:   adviceFor(answer),
 		upstream: true, requestID: answer.RequestID, retryAfter: answer.RetryAfter,
 	}
@@ -141,9 +169,11 @@ func refuseAnswer(answer *awsapi.Error) *refusal {
 
 // classes are the codes with a meaning of their own (spec podidentity §6.4).
 var classes = map[string]class{
-	"ResourceNotFoundException": final, "AccessDeniedException": final, "InvalidTokenException": final, "ExpiredTokenException": final,
+	"ResourceNotFoundException": final, "AccessDeniedException": final, "InvalidTokenException": final,
+	"ExpiredTokenException":   final,
 	"InvalidRequestException": perRequest, "InvalidParameterException": perRequest,
-	"ThrottlingException": throttled, "Throttling": throttled, "TooManyRequestsException": throttled, "RequestLimitExceeded": throttled,
+	"ThrottlingException": throttled, "Throttling": throttled, "TooManyRequestsException": throttled,
+	"RequestLimitExceeded":    throttled,
 	"InternalServerException": transient, "ServiceUnavailableException": transient,
 }
 
@@ -234,4 +264,30 @@ func cut(text string, limit int) string {
 		return text[:limit] + "…"
 	}
 	return text
+}
+
+// maxNegatives bounds what is remembered of refused tokens.
+const maxNegatives = 1000
+
+// remember keeps for a moment what the upstream refused, so that a client which
+// tries again at once, or a thousand that do, cost nothing.
+func (a *Agent) remember(print fingerprint, r *refusal, now time.Time) {
+	if keep := negativeTime(r); keep > 0 {
+		a.refused.Put(print, r, now.Add(keep))
+	}
+}
+
+// negativeTime: associations and policies become visible late, and SDKs try for
+// about three seconds; a bad token stays bad (spec podidentity §7.4). Our own
+// limits are no verdict on a token.
+func negativeTime(r *refusal) time.Duration {
+	switch {
+	case r.limit != "":
+		return 0
+	case r.code == "InvalidTokenException", r.code == "ExpiredTokenException":
+		return 10 * time.Second
+	case r.class == final:
+		return time.Second
+	}
+	return 250 * time.Millisecond
 }

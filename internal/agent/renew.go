@@ -142,7 +142,9 @@ func (a *Agent) renewFailed(ctx context.Context, began renewal, err error) {
 		a.cache.postpone(e, now, false) // stopping
 		return
 	}
-	log := a.identityLog(e.id).With(keyCode, refused.code, "status", refused.status, keyUpstreamRequestID, refused.requestID, "error", refused.text)
+	log := a.identityLog(e.id).With(
+		keyCode, refused.code, "status", refused.status, keyUpstreamRequestID, refused.requestID, "error", refused.text,
+	)
 	switch {
 	case refused.code == "ExpiredTokenException" && refused.status == 400:
 		// Our stored token is old. The pod's next request brings a new one.
@@ -151,7 +153,7 @@ func (a *Agent) renewFailed(ctx context.Context, began renewal, err error) {
 		a.cache.postpone(e, now.Add(deniedPostpone), true)
 	case refused.class == final:
 		a.cache.drop(began)
-		a.refused.put(began.print, refused, now)
+		a.remember(began.print, refused, now)
 		a.metrics.evicted("refused")
 		a.metrics.renewed("NonRecoverable", refused.code)
 		log.Warn("credentials are not renewed any more, and forgotten")

@@ -79,7 +79,9 @@ func TestSenderOfCached(t *testing.T) {
 		raw := cart(time.Now()).mint(t)
 		answerOf(t, r.get(raw, from("10.1.0.7:1")), http.StatusOK)
 		for range 30 {
-			if got := r.get(raw, from("10.1.0.8:1")); got.Code != http.StatusForbidden && got.Code != http.StatusTooManyRequests {
+			if got := r.get(
+				raw, from("10.1.0.8:1"),
+			); got.Code != http.StatusForbidden && got.Code != http.StatusTooManyRequests {
 				t.Fatalf("%d %s", got.Code, got.Body)
 			}
 		}
@@ -105,7 +107,9 @@ func TestSenderNotKnownYet(t *testing.T) {
 			t.Errorf("%v after %v", got, waited)
 		}
 		for address, status := range map[string]int{"10.1.0.8:1": http.StatusForbidden, "10.1.0.7:1": http.StatusOK} {
-			if _, err := client.CoreV1().Pods("shop").UpdateStatus(t.Context(), at(), metav1.UpdateOptions{}); err != nil {
+			if _, err := client.CoreV1().Pods("shop").UpdateStatus(
+				t.Context(), at(), metav1.UpdateOptions{},
+			); err != nil {
 				t.Fatal(err)
 			}
 			synctest.Wait()
@@ -117,7 +121,9 @@ func TestSenderNotKnownYet(t *testing.T) {
 				t.Fatalf("%s: answered %d before the address was known", address, code)
 			default:
 			}
-			if _, err := client.CoreV1().Pods("shop").UpdateStatus(t.Context(), at("10.1.0.7"), metav1.UpdateOptions{}); err != nil {
+			if _, err := client.CoreV1().Pods("shop").UpdateStatus(
+				t.Context(), at("10.1.0.7"), metav1.UpdateOptions{},
+			); err != nil {
 				t.Fatal(err)
 			}
 			if code := <-answered; code != status {

@@ -66,7 +66,9 @@ func (a *Agent) Restore() error {
 		return nil
 	}
 	if err != nil {
-		return fault.New(fault.Invalid, "state file: %w", err).Hint("it must be a regular file of mode 0600 that belongs to the agent's user; remove it, and see who made it")
+		return fault.New(fault.Invalid, "state file: %w", err).Hint(
+			"it must be a regular file of mode 0600 that belongs to the agent's user; remove it, and see who made it",
+		)
 	}
 	state, err := parseState(text)
 	if err != nil || state.Cluster != a.config.Cluster {
@@ -81,7 +83,9 @@ func (a *Agent) Restore() error {
 			restored++
 		}
 	}
-	a.config.Log.Info("sessions of the agent before this one", "restored", restored, "expired", len(state.Entries)-restored)
+	a.config.Log.Info(
+		"sessions of the agent before this one", "restored", restored, "expired", len(state.Entries)-restored,
+	)
 	return nil
 }
 
@@ -95,7 +99,9 @@ func (a *Agent) saveLoop(ctx context.Context) {
 
 // saveState writes the file if anything in it is new.
 func (a *Agent) saveState() {
-	text, err := json.Marshal(savedState{Format: stateFormat, Cluster: a.config.Cluster, Entries: a.cache.save(a.config.Now())})
+	text, err := json.Marshal(
+		savedState{Format: stateFormat, Cluster: a.config.Cluster, Entries: a.cache.save(a.config.Now())},
+	)
 	sum := sha256.Sum256(text)
 	if err == nil && sum == a.saved {
 		return
@@ -126,15 +132,15 @@ func (c *cache) save(now time.Time) []savedEntry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	tokens := map[entryKey][]savedToken{}
-	c.tokens.all(func(print fingerprint, link accepted) {
+	for print, link := range c.tokens.All() {
 		if now.Before(link.expiry) {
 			tokens[link.key] = append(tokens[link.key], savedToken{print[:], link.notBefore, link.expiry})
 		}
-	})
+	}
 	var entries []savedEntry
-	c.entries.all(func(key entryKey, e *entry) {
+	for key, e := range c.entries.All() {
 		if e.session.expires.Sub(now) <= c.policy.minServe {
-			return
+			continue
 		}
 		s, of := e.session, tokens[key]
 		slices.SortFunc(of, func(a, b savedToken) int { return slices.Compare(a.SHA256, b.SHA256) })
@@ -143,7 +149,7 @@ func (c *cache) save(now time.Time) []savedEntry {
 			Answer: json.RawMessage(s.body.Reveal()), Issued: s.issued, Expires: s.expires,
 			RoleARN: s.roleARN, AssociationID: s.associationID, Version: s.version, Tokens: of,
 		})
-	})
+	}
 	slices.SortFunc(entries, func(a, b savedEntry) int { return strings.Compare(string(a.Answer), string(b.Answer)) })
 	return entries
 }
@@ -152,10 +158,15 @@ func (c *cache) save(now time.Time) []savedEntry {
 // request of its pod brings one, and until then it is not renewed.
 func (c *cache) restore(saved *savedEntry, now time.Time, stale bool) bool {
 	s, ok := saved.session(now)
-	if !ok || c.entries.max == 0 || s.expires.Sub(now) <= c.policy.minServe {
+	if !ok || c.entries.Size() == 0 || s.expires.Sub(now) <= c.policy.minServe {
 		return false
 	}
-	id := identity{namespace: saved.Namespace, serviceAccount: saved.ServiceAccount, pod: saved.Pod, podUID: saved.PodUID}
+	id := identity{
+		namespace:      saved.Namespace,
+		serviceAccount: saved.ServiceAccount,
+		pod:            saved.Pod,
+		podUID:         saved.PodUID,
+	}
 	var links []savedToken
 	for _, one := range saved.Tokens {
 		if len(one.SHA256) == sha256.Size && now.Before(one.Expires) {
@@ -176,9 +187,9 @@ func (c *cache) restore(saved *savedEntry, now time.Time, stale bool) bool {
 	if stale {
 		c.setDue(e, now)
 	}
-	c.entries.put(key, e)
+	c.entries.Put(key, e)
 	for _, one := range links {
-		c.tokens.put(fingerprint(one.SHA256), accepted{key, one.NotBefore, one.Expires})
+		c.tokens.Put(fingerprint(one.SHA256), accepted{key, one.NotBefore, one.Expires})
 	}
 	return true
 }
@@ -187,8 +198,10 @@ func (c *cache) restore(saved *savedEntry, now time.Time, stale bool) bool {
 // have written.
 func (e *savedEntry) session(now time.Time) (*session, bool) {
 	var answer wireSession
-	if json.Unmarshal(e.Answer, &answer) != nil || answer.AccessKeyID == "" || answer.SecretAccessKey == "" || answer.Token == "" ||
-		e.Issued.After(e.Expires) || e.Expires.Sub(e.Issued) > maxLife || answer.Expiration != e.Expires.UTC().Truncate(time.Second).Format(time.RFC3339) {
+	if json.Unmarshal(e.Answer, &answer) != nil || answer.AccessKeyID == "" || answer.SecretAccessKey == "" ||
+		answer.Token == "" ||
+		e.Issued.After(e.Expires) || e.Expires.Sub(e.Issued) > maxLife ||
+		answer.Expiration != e.Expires.UTC().Truncate(time.Second).Format(time.RFC3339) {
 		return nil, false
 	}
 	if e.Expires.Sub(now) > maxLife {
@@ -199,7 +212,12 @@ func (e *savedEntry) session(now time.Time) (*session, bool) {
 		return nil, false
 	}
 	made := &session{
-		issued: e.Issued, expires: e.Expires, roleARN: e.RoleARN, associationID: e.AssociationID, version: e.Version, keyTail: tail(answer.AccessKeyID),
+		issued:        e.Issued,
+		expires:       e.Expires,
+		roleARN:       e.RoleARN,
+		associationID: e.AssociationID,
+		version:       e.Version,
+		keyTail:       tail(answer.AccessKeyID),
 	}
 	made.setBody(credential.NewSecret(text))
 	return made, true

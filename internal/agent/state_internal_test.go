@@ -19,16 +19,26 @@ func FuzzState(f *testing.F) {
 		if err != nil {
 			return
 		}
-		c := newCache(100, policy{fraction: 0.5, retention: time.Hour, minServe: 15 * time.Second, podRate: rate.Inf, rand: func() float64 { return 0 }}, func() {})
+		c := newCache(
+			100,
+			policy{
+				fraction:  0.5,
+				retention: time.Hour,
+				minServe:  15 * time.Second,
+				podRate:   rate.Inf,
+				rand:      func() float64 { return 0 },
+			},
+			func() {},
+		)
 		for i := range state.Entries {
 			c.restore(&state.Entries[i], now, false)
 		}
-		c.entries.all(func(_ entryKey, e *entry) {
+		for _, e := range c.entries.All() {
 			left := e.session.expires.Sub(now)
 			if left <= 15*time.Second || left > maxLife || e.session.body.IsZero() || len(e.session.length) != 1 {
 				t.Errorf("restored %+v", e)
 			}
-		})
+		}
 		c.save(now)
 	})
 }

@@ -55,7 +55,7 @@ func run(t *testing.T, r *rig, work func()) {
 // TestStateFile: an agent that starts while the upstream is down serves what the
 // one before it had, to the very tokens that were accepted and, with local keys,
 // to rotated ones; nothing to others. Then it renews with the token that the pod
-// brings (D15).
+// brings (spec podidentity row D15).
 func TestStateFile(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(inMemory(t), "state")
@@ -242,7 +242,9 @@ func TestStateRefused(t *testing.T) {
 	if err := newRig(t, &fakeUpstream{}, keeping("/proc/self/state")).Restore(); fault.KindOf(err) != fault.Usage {
 		t.Errorf("not in memory: %v", err)
 	}
-	if err := newRig(t, &fakeUpstream{}, keeping("/dev/shm/no/such/folder")).Restore(); fault.KindOf(err) != fault.NotFound {
+	if err := newRig(
+		t, &fakeUpstream{}, keeping("/dev/shm/no/such/folder"),
+	).Restore(); fault.KindOf(err) != fault.NotFound {
 		t.Errorf("no folder: %v", err)
 	}
 }
@@ -264,11 +266,15 @@ func TestStateOfNoUse(t *testing.T) {
 		text    string
 		entries float64
 	}{
-		"good":              {entry(-time.Hour, time.Hour, answer(time.Hour)), 1},
-		"empty":             {"", 0},
-		"no JSON":           {"hello", 0},
-		"other format":      {strings.Replace(entry(-time.Hour, time.Hour, answer(time.Hour)), `"format":1`, `"format":2`, 1), 0},
-		"other cluster":     {strings.Replace(entry(-time.Hour, time.Hour, answer(time.Hour)), `"prod"`, `"test"`, 1), 0},
+		"good":    {entry(-time.Hour, time.Hour, answer(time.Hour)), 1},
+		"empty":   {"", 0},
+		"no JSON": {"hello", 0},
+		"other format": {
+			strings.Replace(entry(-time.Hour, time.Hour, answer(time.Hour)), `"format":1`, `"format":2`, 1), 0,
+		},
+		"other cluster": {
+			strings.Replace(entry(-time.Hour, time.Hour, answer(time.Hour)), `"prod"`, `"test"`, 1), 0,
+		},
 		"ended":             {entry(-time.Hour, -time.Second, answer(-time.Second)), 0},
 		"about to end":      {entry(-time.Hour, 10*time.Second, answer(10*time.Second)), 0},
 		"too long a life":   {entry(-time.Hour, 48*time.Hour, answer(48*time.Hour)), 0},
@@ -276,7 +282,9 @@ func TestStateOfNoUse(t *testing.T) {
 		"other expiry":      {entry(-time.Hour, time.Hour, answer(2*time.Hour)), 0},
 		"no key":            {entry(-time.Hour, time.Hour, `{}`), 0},
 		"answer is no JSON": {entry(-time.Hour, time.Hour, `"x"`), 0},
-		"no pod, no token":  {strings.Replace(entry(-time.Hour, time.Hour, answer(time.Hour)), `"podUID":"u1",`, "", 1), 0},
+		"no pod, no token": {
+			strings.Replace(entry(-time.Hour, time.Hour, answer(time.Hour)), `"podUID":"u1",`, "", 1), 0,
+		},
 	} {
 		file := filepath.Join(dir, strings.ReplaceAll(name, " ", "-"))
 		if err := os.WriteFile(file, []byte(row.text), 0o600); err != nil {

@@ -21,10 +21,15 @@ const (
 func stateVolatile(file string) error {
 	var at syscall.Statfs_t
 	if err := syscall.Statfs(filepath.Dir(file), &at); err != nil {
-		return fault.New(fault.NotFound, "state file: %s: %w", filepath.Dir(file), err).Hint("mount a volume in memory there: an emptyDir with medium Memory, or /run of the host")
+		return fault.New(fault.NotFound, "state file: %s: %w", filepath.Dir(file), err).Hint(
+			"mount a volume in memory there: an emptyDir with medium Memory, or /run of the host",
+		)
 	}
 	if kind := uint32(at.Type); kind != tmpfs && kind != ramfs { //nolint:gosec // the kernel's own number, of either width
-		return fault.New(fault.Usage, "state file: %s is not in memory (tmpfs), and the file holds live credentials", filepath.Dir(file)).
+		return fault.New(
+			fault.Usage, "state file: %s is not in memory (tmpfs), and the file holds live credentials",
+			filepath.Dir(file),
+		).
 			Hint("mount a volume in memory there: an emptyDir with medium Memory, or /run of the host")
 	}
 	return nil
@@ -47,7 +52,7 @@ func readState(file string) ([]byte, error) {
 	owner, known := info.Sys().(*syscall.Stat_t)
 	switch {
 	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is no regular file", file)
+		return nil, fmt.Errorf("%s is not a regular file", file)
 	case info.Mode().Perm()&0o077 != 0:
 		return nil, fmt.Errorf("%s has mode %#o", file, info.Mode().Perm())
 	case !known || int(owner.Uid) != os.Geteuid():

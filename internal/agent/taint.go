@@ -87,13 +87,15 @@ func (t *Taint) remove(ctx context.Context) (removed bool, err error) {
 		Value string `json:"value,omitempty"`
 	}
 	patch, err := json.Marshal([]operation{
-		{"test", path + "/key", TaintKey}, {"test", path + "/effect", string(corev1.TaintEffectNoSchedule)}, {"remove", path, ""},
+		{"test", path + "/key", TaintKey}, {
+			"test", path + "/effect", string(corev1.TaintEffectNoSchedule),
+		}, {"remove", path, ""},
 	})
 	if err != nil {
 		return false, err
 	}
 	if _, err := nodes.Patch(ctx, t.Node, types.JSONPatchType, patch, metav1.PatchOptions{}); err != nil {
-		return false, fmt.Errorf("take the taint off node %s: %w", t.Node, err)
+		return false, fmt.Errorf("remove the taint from node %s: %w", t.Node, err)
 	}
 	return true, nil
 }

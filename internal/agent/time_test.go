@@ -33,7 +33,9 @@ func together(r *rig, n int, raw func(int) string) []*httptest.ResponseRecorder 
 	var all sync.WaitGroup
 	for i := range n {
 		all.Go(func() {
-			answers[i] = r.get(raw(i), func(q *http.Request) { q.RemoteAddr = fmt.Sprintf("10.0.%d.%d:1", i/250, i%250) })
+			answers[i] = r.get(
+				raw(i), func(q *http.Request) { q.RemoteAddr = fmt.Sprintf("10.0.%d.%d:1", i/250, i%250) },
+			)
 		})
 	}
 	all.Wait()
@@ -51,7 +53,7 @@ func bubble(t *testing.T, upstream *fakeUpstream, change func(*agent.Config), te
 	})
 }
 
-// TestStorm: 64 first requests make one call, also when it fails (G3, E17).
+// TestStorm: 64 first requests make one call, also when it fails (spec podidentity rows G3, E17).
 func TestStorm(t *testing.T) {
 	for _, row := range []struct {
 		name   string
@@ -80,7 +82,7 @@ func TestStorm(t *testing.T) {
 }
 
 // TestNegative: what was refused is remembered for as long as it cannot have
-// changed (E1).
+// changed (spec podidentity row E1).
 func TestNegative(t *testing.T) {
 	for _, row := range []struct {
 		code   string
@@ -110,13 +112,15 @@ func TestNegative(t *testing.T) {
 	}
 }
 
-// TestSlowUpstream: an answer that comes late is not lost (E8, E9, E18).
+// TestSlowUpstream: an answer that comes late is not lost (spec podidentity rows E8, E9, E18).
 func TestSlowUpstream(t *testing.T) {
 	upstream := &fakeUpstream{delay: 1500 * time.Millisecond}
 	bubble(t, upstream, nil, func(t *testing.T, r *rig) {
 		raw := cart(time.Now()).mint(t)
 		begin := time.Now()
-		if got := answerOf(t, r.get(raw), http.StatusGatewayTimeout); got["code"] != "ServiceUnavailableException" || time.Since(begin) != 900*time.Millisecond {
+		if got := answerOf(
+			t, r.get(raw), http.StatusGatewayTimeout,
+		); got["code"] != "ServiceUnavailableException" || time.Since(begin) != 900*time.Millisecond {
 			t.Errorf("got %v after %s", got, time.Since(begin))
 		}
 		time.Sleep(600 * time.Millisecond)
@@ -129,7 +133,7 @@ func TestSlowUpstream(t *testing.T) {
 	})
 }
 
-// TestClientLeaves: the call for it goes on and serves its next try (E18).
+// TestClientLeaves: the call for it goes on and serves its next try (spec podidentity row E18).
 func TestClientLeaves(t *testing.T) {
 	upstream := &fakeUpstream{delay: 300 * time.Millisecond}
 	bubble(t, upstream, nil, func(t *testing.T, r *rig) {
@@ -147,7 +151,7 @@ func TestClientLeaves(t *testing.T) {
 	})
 }
 
-// TestThrottledOnce: a moment later it is good, within one request (E4), and
+// TestThrottledOnce: a moment later it is good, within one request (spec podidentity row E4), and
 // Retry-After is obeyed beyond it.
 func TestThrottledOnce(t *testing.T) {
 	throttle := refuse(429, "ThrottlingException")
@@ -178,7 +182,7 @@ func TestThrottledOnce(t *testing.T) {
 }
 
 // TestOwnCredentials: without them nothing is asked, and the answer says which
-// (E20).
+// (spec podidentity row E20).
 func TestOwnCredentials(t *testing.T) {
 	upstream := &fakeUpstream{ready: fmt.Errorf("%w: no EC2 IMDS role found", awsapi.ErrNoCredentials)}
 	bubble(t, upstream, nil, func(t *testing.T, r *rig) {
@@ -191,7 +195,7 @@ func TestOwnCredentials(t *testing.T) {
 }
 
 // TestRenewal: sessions are renewed ahead, so that each answer has as much life
-// left as the most demanding SDK wants, and nobody waits (G13, G14, §18.3).
+// left as the most demanding SDK wants, and nobody waits (spec podidentity rows G13, G14, §18.3).
 func TestRenewal(t *testing.T) {
 	for _, row := range []struct {
 		life, least time.Duration
@@ -224,7 +228,7 @@ func TestRenewal(t *testing.T) {
 }
 
 // TestOutage: who has credentials keeps them until they end, is answered at
-// once, and is renewed soon after (D1-D4).
+// once, and is renewed soon after (spec podidentity rows D1-D4).
 func TestOutage(t *testing.T) {
 	upstream := &fakeUpstream{}
 	bubble(t, upstream, withKeys, func(t *testing.T, r *rig) {
@@ -261,7 +265,9 @@ func TestOutage(t *testing.T) {
 // none has to ask itself.
 func TestRecovery(t *testing.T) {
 	upstream := &fakeUpstream{}
-	bubble(t, upstream, func(c *agent.Config) { c.Limits.Calls = 500; c.Limits.Queue = 500 }, func(t *testing.T, r *rig) {
+	bubble(t, upstream, func(c *agent.Config) { c.Limits.Calls = 500; c.Limits.Queue = 500 }, func(
+		t *testing.T, r *rig,
+	) {
 		tokens := make([]string, 500)
 		for i := range tokens {
 			one := cart(time.Now())
@@ -297,7 +303,7 @@ func TestRecovery(t *testing.T) {
 }
 
 // TestRenewalRefused: what happens to an entry when its renewal fails for good,
-// or not (D5-D8).
+// or not (spec podidentity rows D5-D8).
 func TestRenewalRefused(t *testing.T) {
 	for _, row := range []struct {
 		name string
@@ -322,7 +328,9 @@ func TestRenewalRefused(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			upstream := &fakeUpstream{}
-			bubble(t, upstream, func(c *agent.Config) { c.Rand = func() float64 { return 0 } }, func(t *testing.T, r *rig) {
+			bubble(t, upstream, func(c *agent.Config) { c.Rand = func() float64 { return 0 } }, func(
+				t *testing.T, r *rig,
+			) {
 				raw := cart(time.Now()).mint(t)
 				answerOf(t, r.get(raw), http.StatusOK)
 				upstream.become(func(raw string, call int) (*awsapi.PodSession, error) {
@@ -348,7 +356,7 @@ func TestRenewalRefused(t *testing.T) {
 }
 
 // TestOldTokenIsReplaced: an entry whose token has expired is renewed again once
-// the pod brings a new one (D8).
+// the pod brings a new one (spec podidentity row D8).
 func TestOldTokenIsReplaced(t *testing.T) {
 	upstream := &fakeUpstream{}
 	bubble(t, upstream, withKeys, func(t *testing.T, r *rig) {
@@ -367,7 +375,7 @@ func TestOldTokenIsReplaced(t *testing.T) {
 	})
 }
 
-// TestIdle: a pod that never asks again is not renewed for ever (D13).
+// TestIdle: a pod that never asks again is not renewed for ever (spec podidentity row D13).
 func TestIdle(t *testing.T) {
 	upstream := &fakeUpstream{answer: lasting(time.Hour)}
 	bubble(t, upstream, nil, func(t *testing.T, r *rig) {
@@ -383,7 +391,7 @@ func TestIdle(t *testing.T) {
 }
 
 // TestManyDue: 2000 pods due at once are all renewed in time, at the rate, with
-// none forgotten (D9).
+// none forgotten (spec podidentity row D9).
 func TestManyDue(t *testing.T) {
 	upstream := &fakeUpstream{}
 	bubble(t, upstream, func(c *agent.Config) {
@@ -409,7 +417,7 @@ func TestManyDue(t *testing.T) {
 	})
 }
 
-// TestEviction: who was used longest ago is forgotten (D10).
+// TestEviction: who was used longest ago is forgotten (spec podidentity row D10).
 func TestEviction(t *testing.T) {
 	upstream := &fakeUpstream{}
 	bubble(t, upstream, func(c *agent.Config) { c.CacheSize = 3 }, func(t *testing.T, r *rig) {
@@ -432,7 +440,7 @@ func TestEviction(t *testing.T) {
 	})
 }
 
-// TestNoCache: each request asks, concurrent ones together (D11).
+// TestNoCache: each request asks, concurrent ones together (spec podidentity row D11).
 func TestNoCache(t *testing.T) {
 	for name, change := range map[string]func(*agent.Config){
 		"size":      func(c *agent.Config) { c.CacheSize = 0 },
@@ -454,7 +462,7 @@ func TestNoCache(t *testing.T) {
 }
 
 // TestClockJumps: past their end by the wall clock credentials are not served,
-// whichever way it went (D16).
+// whichever way it went (spec podidentity row D16).
 func TestClockJumps(t *testing.T) {
 	var mu sync.Mutex
 	var ahead time.Duration

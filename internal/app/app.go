@@ -1,44 +1,33 @@
-// Package app is the composition root: the command table, and for each command
-// one file that makes the parts, starts them and waits. It is the only package
-// that sees all others.
+// Package app is the composition root: the process, the command tree and the exit codes.
+// Below it, one folder a noun has that noun's commands, serve the servers, local what runs
+// on this machine, cli and flags what they share. Nobody but this house sees all rooms.
 //
-// It holds no rules of IAM, Kubernetes or AWS; those live in the rooms it puts
-// together.
+// It holds no rules of IAM, Kubernetes or AWS; those live in the rooms it puts together.
 package app
 
 import (
 	"context"
-	"fmt"
-	"io"
-	"os"
-	"slices"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/rolecall/rolecall/internal/app/associationcmd"
+	"github.com/rolecall/rolecall/internal/app/auditcmd"
+	"github.com/rolecall/rolecall/internal/app/cli"
+	"github.com/rolecall/rolecall/internal/app/decidecmd"
+	"github.com/rolecall/rolecall/internal/app/issuercmd"
+	"github.com/rolecall/rolecall/internal/app/local"
+	"github.com/rolecall/rolecall/internal/app/policycmd"
+	"github.com/rolecall/rolecall/internal/app/serve"
+	"github.com/rolecall/rolecall/internal/app/signercmd"
+	"github.com/rolecall/rolecall/internal/app/trustcmd"
 	"github.com/rolecall/rolecall/internal/fault"
 )
 
-// System is everything of the process that commands may touch, so that a test
-// can stand in for it.
-type System struct {
-	Stdin          io.Reader
-	Stdout, Stderr io.Writer
-	Getenv         func(string) string
-	Environ        func() []string
-	Now            func() time.Time
-	// Executable returns the path of this program, for starting it again.
-	Executable func() (string, error)
-}
+// System is the process that commands may touch, so that a test can stand in for it.
+type System = cli.System
 
 // NewSystem returns the real process.
-func NewSystem() System {
-	return System{
-		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
-		Getenv: os.Getenv, Environ: os.Environ, Now: time.Now, Executable: os.Executable,
-	}
-}
+func NewSystem() System { return cli.NewSystem() }
 
 // Run executes one command line, prints its error with hints, and returns the
 // exit code: 0 done or allowed, 1 refused or failed, 2 wrong usage; for `run`
@@ -48,11 +37,11 @@ func Run(ctx context.Context, sys System, args []string) int {
 	root.SetArgs(args)
 	root.SetContext(ctx)
 	err := root.ExecuteContext(ctx)
-	if program, exited := asExit(err); exited {
-		return program.code
+	if program, exited := cli.AsExit(err); exited {
+		return program.Code
 	}
 	if err != nil {
-		printError(sys.Stderr, err)
+		cli.PrintError(sys.Stderr, err)
 	}
 	return fault.ExitCode(err)
 }
@@ -70,73 +59,16 @@ I?". Start with
   rolecall run --service-account default/s3-reader -- aws sts get-caller-identity`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          noSuchCommand,
+		Args:          cli.NoSuchCommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetIn(sys.Stdin)
 	root.SetOut(sys.Stdout)
 	root.SetErr(sys.Stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return fault.New(fault.Usage, "%s", lowerFirst(err.Error())).Hint("%s --help lists the flags", cmd.CommandPath())
+		return fault.New(fault.Usage, "%s", cli.LowerFirst(err.Error())).Hint("%s --help lists the flags", cmd.CommandPath())
 	})
-	serve := &cobra.Command{
-		Use:   "serve",
-		Short: "Run one server of the plane",
-		Args:  noSuchCommand,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	serve.AddCommand(newServeAWS(sys), newServeWebhook(sys), newServeIssuer(sys), newServeAgent(sys), newServeController(sys), newServeSigner(sys), newServeBroker(sys))
-	root.AddCommand(newDemo(sys), newUp(sys), newRun(sys), newInject(sys), serve, newWhoami(sys), newCan(sys), newExplain(sys), newPolicy(sys), newIssuer(sys), newAssociation(sys), newAudit(sys), newSigner(sys), newTrust(sys), newVersion(sys))
+	root.AddCommand(local.NewDemo(sys), local.NewUp(sys), local.NewRun(sys), local.NewInject(sys), serve.New(sys), local.NewWhoami(sys), decidecmd.NewCan(sys), decidecmd.NewExplain(sys), policycmd.New(sys), issuercmd.New(sys), associationcmd.New(sys), auditcmd.New(sys), signercmd.New(sys), trustcmd.New(sys), newVersion(sys))
+	cli.SetHelp(root)
 	return root
-}
-
-// noSuchCommand is the Args of commands that only hold others.
-func noSuchCommand(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	err := fault.New(fault.Usage, "unknown command %q for %q", args[0], cmd.CommandPath())
-	cmd.SuggestionsMinimumDistance = 2 // letters apart; cobra's own default
-	if similar := cmd.SuggestionsFor(args[0]); len(similar) > 0 {
-		return err.Hint("did you mean %s?", strings.Join(similar, " or "))
-	}
-	return err.Hint("%s --help lists the commands", cmd.CommandPath())
-}
-
-// noArguments is the Args of commands that take flags only.
-func noArguments(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	return fault.New(fault.Usage, "unexpected argument %q", args[0]).Hint("%s --help shows what it takes", cmd.CommandPath())
-}
-
-// printError writes one line and its hints.
-func printError(w io.Writer, err error) {
-	fmt.Fprintf(w, "rolecall: %s\n", strings.ReplaceAll(err.Error(), "\n", " "))
-	for _, hint := range fault.HintsOf(err) {
-		fmt.Fprintf(w, "hint: %s\n", hint)
-	}
-}
-
-// outputFlag adds -o and returns where its value will be.
-func outputFlag(cmd *cobra.Command, formats ...string) *string {
-	output := new(string)
-	cmd.Flags().StringVarP(output, "output", "o", formats[0], "how to print: "+strings.Join(formats, " or "))
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
-	run := cmd.RunE
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if slices.Contains(formats, *output) {
-			return run(cmd, args)
-		}
-		return fault.New(fault.Usage, "output format %q: want %s", *output, strings.Join(formats, " or "))
-	}
-	return output
-}
-
-func lowerFirst(text string) string {
-	if text == "" {
-		return text
-	}
-	return strings.ToLower(text[:1]) + text[1:]
 }

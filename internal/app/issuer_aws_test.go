@@ -28,7 +28,11 @@ func startAdministratedAWS(t *testing.T) (url string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	aws := httptest.NewServer(localaws.New(localaws.Config{Accounts: accounts, Now: time.Now, Log: slog.New(slog.DiscardHandler)}))
+	aws := httptest.NewServer(localaws.New(localaws.Config{
+		Accounts: accounts,
+		Now:      time.Now,
+		Log:      slog.New(slog.DiscardHandler),
+	}))
 	t.Cleanup(aws.Close)
 	for name, text := range map[string]string{
 		"AWS_ENDPOINT_URL": aws.URL, "AWS_ENDPOINT_URL_STS": aws.URL, "AWS_REGION": "eu-west-1",
@@ -50,11 +54,15 @@ func TestIssuerInitOnLocalAWS(t *testing.T) {
 	system.Stdout, system.Stderr = &out, &problems
 	dir := t.TempDir()
 	for range 2 { // it can be called again
-		if code := app.Run(t.Context(), system, []string{"issuer", "init", "--name", "prod", "--bucket", "example-oidc", "--region", "eu-west-1", "--for", "kubeadm", "--dir", dir, "--read-back", "0"}); code != 0 {
+		if code := app.Run(t.Context(), system, []string{
+			"issuer", "init", "--name", "prod", "--bucket", "example-oidc",
+			"--region", "eu-west-1", "--for", "kubeadm", "--dir", dir, "--read-back", "0",
+		}); code != 0 {
 			t.Fatalf("exit %d: %s", code, &problems)
 		}
 	}
-	if want := "provider: arn:aws:iam::111122223333:oidc-provider/example-oidc.s3.eu-west-1.amazonaws.com"; strings.Count(out.String(), want) != 2 {
+	want := "provider: arn:aws:iam::111122223333:oidc-provider/example-oidc.s3.eu-west-1.amazonaws.com"
+	if strings.Count(out.String(), want) != 2 {
 		t.Errorf("want twice %q:\n%s", want, &out)
 	}
 	for path, want := range map[string]string{
@@ -90,13 +98,18 @@ func TestBrokerGuideStart(t *testing.T) {
 		code int
 		want string
 	}{
-		{append(command("issuer init"), "--read-back", "0"), 0, "issuer: https://my-issuers.s3.eu-west-1.amazonaws.com/broker"},
-		{append(command("serve broker"), "--kubeconfig", "missing"), 2, "find the API server"}, // the last that is looked at
+		{
+			append(command("issuer init"), "--read-back", "0"), 0,
+			"issuer: https://my-issuers.s3.eu-west-1.amazonaws.com/broker",
+		},
+		// the last that is looked at
+		{append(command("serve broker"), "--kubeconfig", "missing"), 2, "find the API server"},
 	} {
 		var out bytes.Buffer
 		system := app.NewSystem()
 		system.Stdout, system.Stderr = &out, &out
-		if code := app.Run(t.Context(), system, row.args); code != row.code || !strings.Contains(out.String(), row.want) {
+		if code := app.Run(t.Context(), system, row.args); code != row.code ||
+			!strings.Contains(out.String(), row.want) {
 			t.Errorf("%v: exit %d, want %d and %q: %s", row.args, code, row.code, row.want, &out)
 		}
 	}

@@ -26,7 +26,7 @@ import (
 
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/credential"
-	"github.com/rolecall/rolecall/internal/publication"
+	"github.com/rolecall/rolecall/internal/issuer/document"
 	"github.com/rolecall/rolecall/test/freeport"
 )
 
@@ -57,7 +57,8 @@ func TestIssuerInvalidation(t *testing.T) {
 		t.Run(host, func(t *testing.T) {
 			s := openShop(t)
 			s.dir = filepath.Join(t.TempDir(), "behind")
-			said := s.rolecall("init", "--name", "c2", "--bucket", "behind-oidc", "--region", "eu-west-1", "--prefix", "c2", "--url", "https://"+host+"/c2", "--read-back", "0")
+			said := s.rolecall("init", "--name", "c2", "--bucket", "behind-oidc", "--region", "eu-west-1", "--prefix",
+				"c2", "--url", "https://"+host+"/c2", "--read-back", "0")
 			_, command, found := strings.Cut(said, "drop them:\n")
 			command, _, _ = strings.Cut(command, "\n")
 			if !found {
@@ -75,7 +76,8 @@ func TestIssuerInvalidation(t *testing.T) {
 				t.Fatalf("%s: %v\n%s", command, err, out)
 			}
 			slices.Sort(cloudFront.forgotten)
-			if want := []string{"/c2/.well-known/openid-configuration", "/c2/openid/v1/jwks"}; cloudFront.id != id || !slices.Equal(cloudFront.forgotten, want) {
+			if want := []string{"/c2/.well-known/openid-configuration", "/c2/openid/v1/jwks"}; cloudFront.id != id ||
+				!slices.Equal(cloudFront.forgotten, want) {
 				t.Errorf("%s has forgotten %q, want %s and %q", cloudFront.id, cloudFront.forgotten, id, want)
 			}
 		})
@@ -99,12 +101,17 @@ func (c *cloudFront) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case below && path == "" && r.Method == http.MethodGet:
 		item := func(id, name, aliases string) string {
-			return "<DistributionSummary><Id>" + id + "</Id><DomainName>" + name + "</DomainName><Aliases>" + aliases + "</Aliases></DistributionSummary>"
+			return "<DistributionSummary><Id>" + id + "</Id><DomainName>" + name + "</DomainName><Aliases>" + aliases +
+				"</Aliases></DistributionSummary>"
 		}
-		_, _ = io.WriteString(w, `<DistributionList xmlns="http://cloudfront.amazonaws.com/doc/2020-05-31/"><Marker></Marker><MaxItems>100</MaxItems><IsTruncated>false</IsTruncated><Quantity>3</Quantity><Items>`+
-			item("E1OTHER", "d1111.cloudfront.net", "<Quantity>0</Quantity>")+
-			item("E2ALIAS", "d2222.cloudfront.net", "<Quantity>1</Quantity><Items><CNAME>oidc.example.com</CNAME></Items>")+
-			item("E3NAME", "d3333.cloudfront.net", "<Quantity>0</Quantity>")+`</Items></DistributionList>`)
+		_, _ = io.WriteString(w,
+			`<DistributionList xmlns="http://cloudfront.amazonaws.com/doc/2020-05-31/">`+
+				`<Marker></Marker><MaxItems>100</MaxItems>`+
+				`<IsTruncated>false</IsTruncated><Quantity>3</Quantity><Items>`+
+				item("E1OTHER", "d1111.cloudfront.net", "<Quantity>0</Quantity>")+
+				item("E2ALIAS", "d2222.cloudfront.net",
+					"<Quantity>1</Quantity><Items><CNAME>oidc.example.com</CNAME></Items>")+
+				item("E3NAME", "d3333.cloudfront.net", "<Quantity>0</Quantity>")+`</Items></DistributionList>`)
 	case below && strings.HasSuffix(path, "/invalidation") && r.Method == http.MethodPost:
 		var batch struct {
 			XMLName xml.Name
@@ -115,12 +122,15 @@ func (c *cloudFront) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			CallerReference string
 		}
 		body, _ := io.ReadAll(r.Body)
-		if err := xml.Unmarshal(body, &batch); err != nil || batch.XMLName.Local != "InvalidationBatch" || batch.Paths.Quantity != len(batch.Paths.Items) || batch.CallerReference == "" {
+		if err := xml.Unmarshal(body, &batch); err != nil || batch.XMLName.Local != "InvalidationBatch" ||
+			batch.Paths.Quantity != len(batch.Paths.Items) || batch.CallerReference == "" {
 			c.t.Errorf("%v: %s", err, body)
 		}
 		c.id, c.forgotten = strings.Split(path, "/")[1], batch.Paths.Items
 		w.WriteHeader(http.StatusCreated)
-		_, _ = io.WriteString(w, `<Invalidation xmlns="http://cloudfront.amazonaws.com/doc/2020-05-31/"><Id>I1</Id><Status>InProgress</Status></Invalidation>`)
+		_, _ = io.WriteString(w,
+			`<Invalidation xmlns="http://cloudfront.amazonaws.com/doc/2020-05-31/">`+
+				`<Id>I1</Id><Status>InProgress</Status></Invalidation>`)
 	default:
 		c.t.Errorf("%s %s", r.Method, r.URL)
 		w.WriteHeader(http.StatusNotFound)
@@ -143,7 +153,10 @@ func TestIssuerOnMoto(t *testing.T) {
 	}}
 	s.useAWS(moto, credential.AWS{AccessKeyID: "AKIAEXAMPLE", SecretKey: credential.NewSecret("secret")})
 	s.serve(time.Now(), shopHost)
-	initialise := []string{"init", "--name", "c1", "--bucket", "example-oidc", "--region", "eu-west-1", "--prefix", "c1"}
+	initialise := []string{
+		"init", "--name", "c1", "--bucket", "example-oidc", "--region", "eu-west-1",
+		"--prefix", "c1",
+	}
 	for range 2 {
 		s.rolecall(initialise...)
 	}
@@ -163,7 +176,10 @@ func TestIssuerOnMoto(t *testing.T) {
 		t.Fatal(err)
 	}
 	conditional(t, account.Bucket("example-oidc", "other"))
-	if _, err := s.s3.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: awssdk.String("example-oidc"), Key: awssdk.String("other/a")}); err != nil {
+	if _, err := s.s3.HeadObject(t.Context(), &s3.HeadObjectInput{
+		Bucket: awssdk.String("example-oidc"),
+		Key:    awssdk.String("other/a"),
+	}); err != nil {
 		t.Error(err)
 	}
 }
@@ -173,7 +189,15 @@ func conditional(t *testing.T, bucket *awsapi.Bucket) {
 	t.Helper()
 	ctx := t.Context()
 	write := func(text, replaces string) error {
-		return bucket.Write(ctx, publication.Write{Object: publication.Object{Name: "a", Text: []byte(text), ContentType: "application/json", CacheControl: "max-age=1"}, Replaces: replaces})
+		return bucket.Write(ctx, document.Write{
+			Object: document.Object{
+				Name:         "a",
+				Text:         []byte(text),
+				ContentType:  "application/json",
+				CacheControl: "max-age=1",
+			},
+			Replaces: replaces,
+		})
 	}
 	if got, err := bucket.Read(ctx, "a"); err != nil || got.Version != "" {
 		t.Fatalf("%+v, %v", got, err)
@@ -181,17 +205,18 @@ func conditional(t *testing.T, bucket *awsapi.Bucket) {
 	if err := write("first", ""); err != nil {
 		t.Fatal(err)
 	}
-	if err := write("lost", ""); !errors.Is(err, publication.ErrChanged) {
+	if err := write("lost", ""); !errors.Is(err, document.ErrChanged) {
 		t.Errorf("If-None-Match of what is there: %v", err)
 	}
 	first, err := bucket.Read(ctx, "a")
-	if err != nil || string(first.Text) != "first" || first.CacheControl != "max-age=1" || first.ContentType != "application/json" {
+	if err != nil || string(first.Text) != "first" || first.CacheControl != "max-age=1" ||
+		first.ContentType != "application/json" {
 		t.Fatalf("%+v, %v", first, err)
 	}
 	if err := write("second", first.Version); err != nil {
 		t.Errorf("If-Match of what is there: %v", err)
 	}
-	if err := write("lost", first.Version); !errors.Is(err, publication.ErrChanged) {
+	if err := write("lost", first.Version); !errors.Is(err, document.ErrChanged) {
 		t.Errorf("If-Match of what was there: %v", err)
 	}
 	if got, err := bucket.Read(ctx, "a"); err != nil || string(got.Text) != "second" {

@@ -7,6 +7,9 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/rolecall/rolecall/internal/app/cli"
+	"github.com/rolecall/rolecall/test/flagpage"
 )
 
 const issuerFlagsPage = "../../docs/reference/issuer-flags.md"
@@ -15,14 +18,15 @@ const issuerFlagsPage = "../../docs/reference/issuer-flags.md"
 // flags it has, and their defaults.
 func TestIssuerFlagsPage(t *testing.T) {
 	t.Parallel()
-	checkPage(t, issuerFlagsPage, map[string]string{"flags": issuerFlagTables(t)})
+	flagpage.Check(t, issuerFlagsPage, map[string]string{"flags": issuerFlagTables(t)})
 }
 
 func issuerFlagTables(t *testing.T) string {
 	t.Helper()
 	var text strings.Builder
 	write := func(c *cobra.Command) {
-		fmt.Fprintf(&text, "\n### `%s`\n\n%s.\n\n| flag | default | meaning |\n|---|---|---|\n", c.CommandPath(), c.Short)
+		fmt.Fprintf(&text, "\n### `%s`\n\n%s.\n\n| flag | default | meaning |\n|---|---|---|\n",
+			c.CommandPath(), c.Short)
 		c.NonInheritedFlags().VisitAll(func(f *pflag.Flag) { // sorted
 			name := "`--" + f.Name + "`"
 			if f.Shorthand != "" {
@@ -35,7 +39,7 @@ func issuerFlagTables(t *testing.T) string {
 			fmt.Fprintf(&text, "| %s | %s | %s |\n", name, shown, strings.ReplaceAll(f.Usage, "|", `\|`))
 		})
 	}
-	root := newRoot(NewSystem())
+	root := newRoot(cli.NewSystem())
 	commands := 0
 	var walk func(c *cobra.Command)
 	walk = func(c *cobra.Command) {

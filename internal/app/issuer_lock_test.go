@@ -22,12 +22,16 @@ func TestIssuerFolderIsLocked(t *testing.T) {
 		system.Stdout, system.Stderr = &output, &output
 		return app.Run(t.Context(), system, append([]string{"issuer"}, args...)), output.String()
 	}
-	initialise := []string{"init", "--name", "c1", "--dir", dir, "--url", "https://issuer.example/c1", "--directory", t.TempDir(), "--without-provider", "--read-back", "0"}
+	initialise := []string{
+		"init", "--name", "c1", "--dir", dir, "--url", "https://issuer.example/c1", "--directory",
+		t.TempDir(), "--without-provider", "--read-back", "0",
+	}
 	if code, said := run(initialise...); code != 0 {
 		t.Fatal(said)
 	}
 	// It publishes, and then waits for readers that never find it.
-	holder := exec.CommandContext(t.Context(), "rolecall", "issuer", "publish", "--dir", dir, "--read-back", "1h", "--issuer-endpoint", "issuer.example=127.0.0.1:1")
+	holder := exec.CommandContext(t.Context(), "rolecall", "issuer", "publish", "--dir", dir, "--read-back", "1h",
+		"--issuer-endpoint", "issuer.example=127.0.0.1:1")
 	stderr, err := holder.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -43,7 +47,8 @@ func TestIssuerFolderIsLocked(t *testing.T) {
 	}
 	publish := []string{"publish", "--dir", dir, "--read-back", "0"}
 	for _, args := range [][]string{publish, initialise} {
-		if code, said := run(args...); code != 1 || !strings.Contains(said, "another command works in "+dir) || !strings.Contains(said, "hint: ") {
+		if code, said := run(args...); code != 1 || !strings.Contains(said, "another command works in "+dir) ||
+			!strings.Contains(said, "hint: ") {
 			t.Errorf("%s beside another: %d %s", args[0], code, said)
 		}
 	}

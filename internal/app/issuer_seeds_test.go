@@ -22,9 +22,11 @@ import (
 func TestIssuerSecondAudience(t *testing.T) {
 	s := openShop(t)
 	s.want("before", s.verify("--audience", "test"), "audience-unregistered")
-	s.rolecall("init", "--name", "c1", "--bucket", "example-oidc", "--region", "eu-west-1", "--prefix", "c1", "--audience", "sts.amazonaws.com", "--audience", "test")
+	s.rolecall("init", "--name", "c1", "--bucket", "example-oidc", "--region", "eu-west-1", "--prefix", "c1",
+		"--audience", "sts.amazonaws.com", "--audience", "test")
 	s.want("after", s.verify("--audience", "test"))
-	got, err := s.iam.GetOpenIDConnectProvider(t.Context(), &iam.GetOpenIDConnectProviderInput{OpenIDConnectProviderArn: awssdk.String(shopProvider)})
+	got, err := s.iam.GetOpenIDConnectProvider(t.Context(),
+		&iam.GetOpenIDConnectProviderInput{OpenIDConnectProviderArn: awssdk.String(shopProvider)})
 	if err != nil || !slices.Equal(got.ClientIDList, []string{"sts.amazonaws.com", "test"}) {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -57,22 +59,31 @@ func TestIssuerOfAnotherAccount(t *testing.T) {
 	t.Cleanup(plain.Close)
 	s.useAWS(plain.URL, admin)
 	s.dir = filepath.Join(t.TempDir(), "i")
-	theirs := iam.New(iam.Options{BaseEndpoint: s.iam.Options().BaseEndpoint, Region: "eu-west-1", Credentials: credentials.NewStaticCredentialsProvider(there.AccessKeyID, there.SecretKey.Reveal(), "")})
+	theirs := iam.New(iam.Options{
+		BaseEndpoint: s.iam.Options().BaseEndpoint,
+		Region:       "eu-west-1",
+		Credentials:  credentials.NewStaticCredentialsProvider(there.AccessKeyID, there.SecretKey.Reveal(), ""),
+	})
 	if _, err := theirs.CreateRole(t.Context(), &iam.CreateRoleInput{
-		RoleName:                 awssdk.String("providers"),
-		AssumeRolePolicyDocument: awssdk.String(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":"` + shopAccount + `"},"Action":"sts:AssumeRole"}}`),
+		RoleName: awssdk.String("providers"),
+		AssumeRolePolicyDocument: awssdk.String(`{"Version":"2012-10-17",
+			"Statement":{"Effect":"Allow","Principal":{"AWS":"` + shopAccount + `"},"Action":"sts:AssumeRole"}}`),
 	}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := theirs.PutRolePolicy(t.Context(), &iam.PutRolePolicyInput{
 		RoleName: awssdk.String("providers"), PolicyName: awssdk.String("providers"),
-		PolicyDocument: awssdk.String(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":["iam:CreateOpenIDConnectProvider","iam:GetOpenIDConnectProvider","iam:AddClientIDToOpenIDConnectProvider","iam:ListOpenIDConnectProviders"],"Resource":"*"}}`),
+		PolicyDocument: awssdk.String(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":[
+			"iam:CreateOpenIDConnectProvider","iam:GetOpenIDConnectProvider",
+			"iam:AddClientIDToOpenIDConnectProvider","iam:ListOpenIDConnectProviders"],"Resource":"*"}}`),
 	}); err != nil {
 		t.Fatal(err)
 	}
-	said := s.rolecall("init", "--name", "abcl0", "--bucket", bucket, "--region", "eu-west-1", "--style", "path", "--provider-role", "arn:aws:iam::"+other+":role/providers", "--read-back", "0")
+	said := s.rolecall("init", "--name", "abcl0", "--bucket", bucket, "--region", "eu-west-1", "--style", "path",
+		"--provider-role", "arn:aws:iam::"+other+":role/providers", "--read-back", "0")
 	for _, id := range []string{shopAccount, other} {
-		if want := "provider: arn:aws:iam::" + id + ":oidc-provider/s3.eu-west-1.amazonaws.com/" + bucket + "\n"; !strings.Contains(said, want) {
+		if want := "provider: arn:aws:iam::" + id + ":oidc-provider/s3.eu-west-1.amazonaws.com/" + bucket +
+			"\n"; !strings.Contains(said, want) {
 			t.Errorf("want %q: %s", want, said)
 		}
 	}
@@ -80,5 +91,6 @@ func TestIssuerOfAnotherAccount(t *testing.T) {
 	s.serve(time.Now(), "s3.eu-west-1.amazonaws.com")
 	endpoint := "s3.eu-west-1.amazonaws.com=" + s.web.Listener.Addr().String()
 	s.want("both accounts", s.verify("--issuer-endpoint", endpoint, "--role", "arn:aws:iam::"+other+":role/api"))
-	s.want("a third account", s.verify("--issuer-endpoint", endpoint, "--role", "arn:aws:iam::777788889999:role/api"), "role-account")
+	s.want("a third account", s.verify("--issuer-endpoint", endpoint, "--role", "arn:aws:iam::777788889999:role/api"),
+		"role-account")
 }

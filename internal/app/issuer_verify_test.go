@@ -87,7 +87,12 @@ func (s *shop) useAWS(url string, key credential.AWS) {
 		s.t.Setenv(name, text)
 	}
 	static := credentials.NewStaticCredentialsProvider(key.AccessKeyID, key.SecretKey.Reveal(), "")
-	s.s3 = s3.New(s3.Options{BaseEndpoint: awssdk.String(url), Region: "eu-west-1", UsePathStyle: true, Credentials: static})
+	s.s3 = s3.New(s3.Options{
+		BaseEndpoint: awssdk.String(url),
+		Region:       "eu-west-1",
+		UsePathStyle: true,
+		Credentials:  static,
+	})
 	s.iam = iam.New(iam.Options{BaseEndpoint: awssdk.String(url), Region: "eu-west-1", Credentials: static})
 }
 
@@ -125,7 +130,8 @@ func (s *shop) rolecall(args ...string) string {
 	system := app.NewSystem()
 	system.Stdout, system.Stderr = &out, &problems
 	args = append([]string{"issuer"}, args...)
-	args = append(args, "--dir", s.dir, "--issuer-endpoint", shopHost+"="+s.web.Listener.Addr().String(), "--issuer-ca", s.ca)
+	args = append(args, "--dir", s.dir, "--issuer-endpoint", shopHost+"="+s.web.Listener.Addr().String(),
+		"--issuer-ca", s.ca)
 	if code := app.Run(s.t.Context(), system, args); code != 0 {
 		s.t.Fatalf("%q: exit %d: %s%s", args, code, &out, &problems)
 	}
@@ -142,7 +148,9 @@ func (s *shop) verify(args ...string) []verdict {
 	var out, problems bytes.Buffer
 	system := app.NewSystem()
 	system.Stdout, system.Stderr = &out, &problems
-	args = append([]string{"issuer", "verify", "-o", "json", "--issuer-endpoint", shopHost + "=" + s.web.Listener.Addr().String(), "--issuer-ca", s.ca, "--dir", s.dir}, args...)
+	endpoint := shopHost + "=" + s.web.Listener.Addr().String()
+	args = append([]string{"issuer", "verify", "-o", "json", "--dir", s.dir}, args...)
+	args = append(args, "--issuer-ca", s.ca, "--issuer-endpoint", endpoint)
 	code := app.Run(s.t.Context(), system, args)
 	var report struct{ Findings []verdict }
 	if err := json.Unmarshal(out.Bytes(), &report); err != nil {
@@ -161,7 +169,9 @@ func (s *shop) want(name string, found []verdict, rules ...string) {
 	var got []string
 	for _, one := range found {
 		got = append(got, one.Rule)
-		if one.Severity == "error" && !slices.ContainsFunc([]string{"rolecall ", "aws ", "curl ", "openssl ", "kubectl ", "write it as arn:"}, func(program string) bool { return strings.Contains(one.Fix, program) }) {
+		if one.Severity == "error" &&
+			!slices.ContainsFunc([]string{"rolecall ", "aws ", "curl ", "openssl ", "kubectl ", "write it as arn:"},
+				func(program string) bool { return strings.Contains(one.Fix, program) }) {
 			s.t.Errorf("%s: no command mends %+v", name, one)
 		}
 	}
@@ -250,22 +260,34 @@ func TestVerifyBucket(t *testing.T) {
 		{"slash at the end of the issuer", discovery(set("issuer", shopURL+"/")), []string{"issuer-differs"}},
 		{"other case", discovery(set("issuer", strings.ToUpper(shopURL))), []string{"issuer-differs"}},
 		{"keys by http", discovery(set("jwks_uri", "http://"+shopHost+"/c1/openid/v1/jwks")), []string{"jwks-uri"}},
-		{"keys in the cluster", discovery(set("jwks_uri", "https://127.0.0.1:1/openid/v1/jwks")), []string{"jwks-unreachable"}},
+		{
+			"keys in the cluster", discovery(set("jwks_uri", "https://127.0.0.1:1/openid/v1/jwks")),
+			[]string{"jwks-unreachable"},
+		},
 		{"keys elsewhere in the bucket", discovery(set("jwks_uri", shopURL+"/keys.json")), []string{"jwks-not-public"}},
-		{"algorithms not named", discovery(func(d map[string]any) { delete(d, "id_token_signing_alg_values_supported") }), []string{"discovery-member"}},
+		{
+			"algorithms not named",
+			discovery(func(d map[string]any) { delete(d, "id_token_signing_alg_values_supported") }),
+			[]string{"discovery-member"},
+		},
 		{"discovery is no JSON", func() { s.put(discoverKey, []byte("<html>")) }, []string{"discovery-json"}},
 		{"keys are no JSON", func() { s.put(keysKey, []byte("-----BEGIN PUBLIC KEY-----")) }, []string{"jwks-json"}},
 		{"content type", func() {
-			s.put(keysKey, s.good[keysKey], func(i *s3.PutObjectInput) { i.ContentType = awssdk.String("binary/octet-stream") })
+			s.put(keysKey, s.good[keysKey],
+				func(i *s3.PutObjectInput) { i.ContentType = awssdk.String("binary/octet-stream") })
 		}, []string{"jwks-content-type"}},
 		{"kept for a day", func() {
-			s.put(keysKey, s.good[keysKey], func(i *s3.PutObjectInput) { i.CacheControl = awssdk.String("max-age=86400") })
+			s.put(keysKey, s.good[keysKey],
+				func(i *s3.PutObjectInput) { i.CacheControl = awssdk.String("max-age=86400") })
 		}, []string{"jwks-cache"}},
 		{"kept for ever", func() {
 			s.put(keysKey, s.good[keysKey], func(i *s3.PutObjectInput) { i.CacheControl = nil })
 		}, []string{"jwks-cache"}},
 		{"empty set", func() { s.put(keysKey, []byte(`{"keys":[]}`)) }, []string{"no-keys"}},
-		{"kid of another form", one(set("kid", "JHJehTTTZlsspKHT-GaJxK7Kd1NQgZJu3fyK6K_QDYU")), []string{"kid-differs", "no-keys"}},
+		{
+			"kid of another form", one(set("kid", "JHJehTTTZlsspKHT-GaJxK7Kd1NQgZJu3fyK6K_QDYU")),
+			[]string{"kid-differs", "no-keys"},
+		},
 		{"no kid", one(func(e map[string]any) { delete(e, "kid") }), []string{"kid-missing", "no-keys"}},
 		{"private members", one(set("d", "AQAB")), []string{"private-key", "no-keys"}},
 		{"use enc", one(set("use", "enc")), []string{"key-use", "no-keys"}},
@@ -276,7 +298,10 @@ func TestVerifyBucket(t *testing.T) {
 			e["x5c"] = []string{"MIIB"}
 		}), []string{"key-x5c", "no-keys"}},
 		{"padded", one(func(e map[string]any) { e["n"] = e["n"].(string) + "==" }), []string{"key-members", "no-keys"}},
-		{"Ed25519 beside", beside(map[string]any{"kty": "OKP", "crv": "Ed25519", "kid": "a", "use": "sig", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}), []string{"key-kind"}},
+		{"Ed25519 beside", beside(map[string]any{
+			"kty": "OKP", "crv": "Ed25519", "kid": "a", "use": "sig",
+			"x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+		}), []string{"key-kind"}},
 		{"more than a hundred", func() {
 			var keys []token.PublicKey
 			for range 101 {
@@ -296,7 +321,10 @@ func TestVerifyBucket(t *testing.T) {
 			}
 			s.put(keysKey, text)
 		}, []string{"too-many-keys", "algorithm-undeclared"}},
-		{"too large", func() { s.put(keysKey, append(bytes.Repeat([]byte(" "), 1<<20), s.good[keysKey]...)) }, []string{"jwks-unreachable"}},
+		{
+			"too large", func() { s.put(keysKey, append(bytes.Repeat([]byte(" "), 1<<20), s.good[keysKey]...)) },
+			[]string{"jwks-unreachable"},
+		},
 		{"redirect", func() {
 			s.before = func(w http.ResponseWriter, r *http.Request) {
 				if strings.HasSuffix(r.URL.Path, "openid-configuration") && r.URL.RawQuery == "" {
@@ -313,10 +341,12 @@ func TestVerifyBucket(t *testing.T) {
 			}
 		}, []string{"discovery-unreachable"}},
 		{"slow", func() {
-			s.before = func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() } // for longer than anybody waits
+			// for longer than anybody waits
+			s.before = func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 		}, []string{"discovery-unreachable"}},
 		{"closed", func() {
-			if _, err := s.s3.DeleteBucketPolicy(t.Context(), &s3.DeleteBucketPolicyInput{Bucket: awssdk.String("example-oidc")}); err != nil {
+			if _, err := s.s3.DeleteBucketPolicy(t.Context(),
+				&s3.DeleteBucketPolicyInput{Bucket: awssdk.String("example-oidc")}); err != nil {
 				t.Fatal(err)
 			}
 		}, []string{"discovery-not-public"}},
@@ -341,10 +371,19 @@ func TestVerifyCertificate(t *testing.T) {
 		thumb    bool // the provider has the thumbprint
 		rules    []string
 	}{
-		{"expired", now.Add(-3 * time.Hour), sound, false, false, []string{"discovery-certificate", "jwks-certificate"}},
-		{"expired, with thumbprint", now.Add(-3 * time.Hour), sound, false, true, []string{"discovery-certificate", "jwks-certificate"}},
+		{
+			"expired", now.Add(-3 * time.Hour), sound, false, false,
+			[]string{"discovery-certificate", "jwks-certificate"},
+		},
+		{
+			"expired, with thumbprint", now.Add(-3 * time.Hour), sound, false, true,
+			[]string{"discovery-certificate", "jwks-certificate"},
+		},
 		{"of another host", now, "else.example", false, false, []string{"discovery-certificate", "jwks-certificate"}},
-		{"of another host, with thumbprint", now, "else.example", false, true, []string{"discovery-certificate", "jwks-certificate"}},
+		{
+			"of another host, with thumbprint", now, "else.example", false, true,
+			[]string{"discovery-certificate", "jwks-certificate"},
+		},
 		{"not trusted", now, sound, true, false, []string{"discovery-certificate", "jwks-certificate", "thumbprint"}},
 		{"not trusted, with thumbprint", now, sound, true, true, []string{"discovery-certificate", "jwks-certificate"}},
 	} {
@@ -355,7 +394,11 @@ func TestVerifyCertificate(t *testing.T) {
 			sum := sha1.Sum(chain[len(chain)-1]) //nolint:gosec // IAM's thumbprints are SHA-1
 			thumbprint = hex.EncodeToString(sum[:])
 		}
-		if _, err := s.iam.UpdateOpenIDConnectProviderThumbprint(t.Context(), &iam.UpdateOpenIDConnectProviderThumbprintInput{OpenIDConnectProviderArn: awssdk.String(shopProvider), ThumbprintList: []string{thumbprint}}); err != nil {
+		change := &iam.UpdateOpenIDConnectProviderThumbprintInput{
+			OpenIDConnectProviderArn: awssdk.String(shopProvider),
+			ThumbprintList:           []string{thumbprint},
+		}
+		if _, err := s.iam.UpdateOpenIDConnectProviderThumbprint(t.Context(), change); err != nil {
 			t.Fatal(err)
 		}
 		if row.stranger {
@@ -369,7 +412,8 @@ func TestVerifyCertificate(t *testing.T) {
 		}
 		found := s.verify()
 		s.want(row.name, found, row.rules...)
-		if failed := slices.ContainsFunc(found, func(v verdict) bool { return v.Severity == "error" }); failed == (row.stranger && row.thumb) {
+		failed := slices.ContainsFunc(found, func(v verdict) bool { return v.Severity == "error" })
+		if failed == (row.stranger && row.thumb) {
 			t.Errorf("%s: tokens are refused: %t", row.name, failed)
 		}
 	}
@@ -383,12 +427,20 @@ func TestVerifyProvider(t *testing.T) {
 	ctx := t.Context()
 	arn := awssdk.String(shopProvider)
 	remove := func(audience string) {
-		if _, err := s.iam.RemoveClientIDFromOpenIDConnectProvider(ctx, &iam.RemoveClientIDFromOpenIDConnectProviderInput{OpenIDConnectProviderArn: arn, ClientID: awssdk.String(audience)}); err != nil {
+		gone := &iam.RemoveClientIDFromOpenIDConnectProviderInput{
+			OpenIDConnectProviderArn: arn,
+			ClientID:                 awssdk.String(audience),
+		}
+		if _, err := s.iam.RemoveClientIDFromOpenIDConnectProvider(ctx, gone); err != nil {
 			t.Fatal(err)
 		}
 	}
 	create := func(url string, audiences ...string) {
-		if _, err := s.iam.CreateOpenIDConnectProvider(ctx, &iam.CreateOpenIDConnectProviderInput{Url: awssdk.String(url), ClientIDList: audiences, ThumbprintList: []string{strings.Repeat("ab", 20)}}); err != nil {
+		if _, err := s.iam.CreateOpenIDConnectProvider(ctx, &iam.CreateOpenIDConnectProviderInput{
+			Url:            awssdk.String(url),
+			ClientIDList:   audiences,
+			ThumbprintList: []string{strings.Repeat("ab", 20)},
+		}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -401,29 +453,70 @@ func TestVerifyProvider(t *testing.T) {
 	}{
 		{"nothing", func() {}, nil, "", nil},
 		{"role of this account", func() {}, []string{"--role", "arn:aws:iam::" + shopAccount + ":role/a"}, "", nil},
-		{"role of another account", func() {}, []string{"--role", "arn:aws:iam::444455556666:role/a"}, "in account 444455556666", []string{"role-account"}},
-		{"role of another partition", func() {}, []string{"--role", "arn:aws-cn:iam::" + shopAccount + ":role/a"}, "arn:aws:iam::" + shopAccount + ":role/a", []string{"role-partition"}},
-		{"kOps' audience", func() {}, []string{"--audience", "amazonaws.com"}, "--client-id amazonaws.com", []string{"audience-unregistered"}},
+		{
+			"role of another account", func() {},
+			[]string{"--role", "arn:aws:iam::444455556666:role/a"},
+			"in account 444455556666",
+			[]string{"role-account"},
+		},
+		{
+			"role of another partition", func() {},
+			[]string{"--role", "arn:aws-cn:iam::" + shopAccount + ":role/a"},
+			"arn:aws:iam::" + shopAccount + ":role/a",
+			[]string{"role-partition"},
+		},
+		{
+			"kOps' audience", func() {},
+			[]string{"--audience", "amazonaws.com"},
+			"--client-id amazonaws.com",
+			[]string{"audience-unregistered"},
+		},
 		{"thumbprints that nobody needs", func() {
-			if _, err := s.iam.UpdateOpenIDConnectProviderThumbprint(ctx, &iam.UpdateOpenIDConnectProviderThumbprintInput{OpenIDConnectProviderArn: arn, ThumbprintList: []string{strings.Repeat("cd", 20)}}); err != nil {
+			change := &iam.UpdateOpenIDConnectProviderThumbprintInput{
+				OpenIDConnectProviderArn: arn,
+				ThumbprintList:           []string{strings.Repeat("cd", 20)},
+			}
+			if _, err := s.iam.UpdateOpenIDConnectProviderThumbprint(ctx, change); err != nil {
 				t.Fatal(err)
 			}
 		}, nil, "", nil},
 		{"another audience", func() {
 			remove("sts.amazonaws.com")
-			if _, err := s.iam.AddClientIDToOpenIDConnectProvider(ctx, &iam.AddClientIDToOpenIDConnectProviderInput{OpenIDConnectProviderArn: arn, ClientID: awssdk.String("sts.amazon.com")}); err != nil {
+			if _, err := s.iam.AddClientIDToOpenIDConnectProvider(ctx, &iam.AddClientIDToOpenIDConnectProviderInput{
+				OpenIDConnectProviderArn: arn,
+				ClientID:                 awssdk.String("sts.amazon.com"),
+			}); err != nil {
 				t.Fatal(err)
 			}
-		}, nil, "aws iam add-client-id-to-open-id-connect-provider --open-id-connect-provider-arn " + shopProvider + " --client-id sts.amazonaws.com", []string{"audience-unregistered"}},
-		{"no audience", func() { remove("sts.amazon.com") }, nil, "--open-id-connect-provider-arn " + shopProvider, []string{"provider-without-audience"}},
-		{"none", func() {
-			if _, err := s.iam.DeleteOpenIDConnectProvider(ctx, &iam.DeleteOpenIDConnectProviderInput{OpenIDConnectProviderArn: arn}); err != nil {
-				t.Fatal(err)
-			}
-		}, nil, "aws iam create-open-id-connect-provider --url " + shopURL + " --client-id-list sts.amazonaws.com", []string{"provider-missing"}},
-		{"slash at the end", func() { create(shopURL+"/", "sts.amazonaws.com") }, nil, "it has one for " + shopURL + "/", []string{"provider-missing"}},
-		{"other case of the path", func() { create(strings.Replace(shopURL, "/c1", "/C1", 1), "sts.amazonaws.com") }, nil, "it has one for https://" + shopHost + "/", []string{"provider-missing"}},
-		{"credentials of nobody", func() { t.Setenv("AWS_SECRET_ACCESS_KEY", "wrong") }, nil, "IAM cannot be asked", []string{"provider-unreadable"}},
+		}, nil, "aws iam add-client-id-to-open-id-connect-provider --open-id-connect-provider-arn " + shopProvider +
+			" --client-id sts.amazonaws.com", []string{"audience-unregistered"}},
+		{
+			"no audience", func() { remove("sts.amazon.com") }, nil, "--open-id-connect-provider-arn " + shopProvider,
+			[]string{"provider-without-audience"},
+		},
+		{
+			"none", func() {
+				if _, err := s.iam.DeleteOpenIDConnectProvider(ctx,
+					&iam.DeleteOpenIDConnectProviderInput{OpenIDConnectProviderArn: arn}); err != nil {
+					t.Fatal(err)
+				}
+			}, nil, "aws iam create-open-id-connect-provider --url " + shopURL + " --client-id-list sts.amazonaws.com",
+			[]string{"provider-missing"},
+		},
+		{
+			"slash at the end", func() { create(shopURL+"/", "sts.amazonaws.com") }, nil,
+			"it has one for " + shopURL + "/",
+			[]string{"provider-missing"},
+		},
+		{
+			"other case of the path", func() { create(strings.Replace(shopURL, "/c1", "/C1", 1), "sts.amazonaws.com") },
+			nil, "it has one for https://" + shopHost + "/",
+			[]string{"provider-missing"},
+		},
+		{
+			"credentials of nobody", func() { t.Setenv("AWS_SECRET_ACCESS_KEY", "wrong") }, nil, "IAM cannot be asked",
+			[]string{"provider-unreadable"},
+		},
 	} {
 		row.spoil()
 		found := s.verify(row.args...)

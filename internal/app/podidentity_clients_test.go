@@ -37,7 +37,7 @@ aws eks tag-resource --resource-arn $arn --tags c=d
 echo tagged $(aws eks list-tags-for-resource --resource-arn $arn --output text --query tags.c)
 echo ours $(rolecall association list --via eks --cluster-name quickstart | grep -c s3-reader)
 aws eks update-pod-identity-association $q --association-id $id --role-arn $role/config-reader >updated
-echo updated $(rolecall run --service-account default/s3-reader -- $who 2>&1 | grep -c 'config-reader cannot be taken')
+echo updated $(rolecall run --service-account default/s3-reader -- $who 2>&1 | grep -c 'config-reader cannot be assumed')
 aws eks delete-pod-identity-association $q --association-id $id >deleted
 echo deleted $(rolecall run --service-account default/s3-reader -- $who)
 echo gone $(aws eks describe-pod-identity-association $q --association-id $id 2>&1 | grep -o ResourceNotFoundException)

@@ -339,7 +339,7 @@ func (n *node) testBody(t *testing.T) {
 }
 
 // testDrain: who is being answered when the agent is told to stop gets the
-// answer; the agent ends well, and takes its link away (D17).
+// answer; the agent ends well, and takes its link away (spec podidentity row D17).
 func (n *node) testDrain(t *testing.T) {
 	n.held.Store(true)
 	raw, err := os.ReadFile(n.token)
@@ -427,8 +427,8 @@ func (l *lockedLog) String() string {
 }
 
 // testReplacement: a surge update overlaps two agents on the same addresses; no
-// request of 10,000 fails, each over a connection of its own (D18). initialize
-// is run twice before, as two init containers would (G16), and --remove takes
+// request of 10,000 fails, each over a connection of its own (spec podidentity row D18). initialize
+// is run twice before, as two init containers would (spec podidentity row G16), and --remove takes
 // the link away at the end.
 func (n *node) testReplacement(t *testing.T) {
 	n.held.Store(false)
@@ -497,7 +497,7 @@ func (n *node) testReplacement(t *testing.T) {
 
 // testKilled: an agent that is killed while it asks for a second pod has lost
 // nothing of what its state file held: the next one serves the first pod though
-// EKS Auth does not answer (D14, D15).
+// EKS Auth does not answer (spec podidentity rows D14, D15).
 func (n *node) testKilled(t *testing.T) {
 	dir, err := os.MkdirTemp("/dev/shm", "rolecall") //nolint:usetesting // t.TempDir need not be in memory
 	if err != nil {

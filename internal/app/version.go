@@ -2,33 +2,20 @@ package app
 
 import (
 	"fmt"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/rolecall/rolecall/internal/app/cli"
 )
 
-// version is set by the linker in releases.
-var version string
-
-func newVersion(sys System) *cobra.Command {
+func newVersion(sys cli.System) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Args:  noArguments,
+		Args:  cli.NoArguments,
 		RunE: func(*cobra.Command, []string) error {
-			fmt.Fprintln(sys.Stdout, currentVersion())
+			fmt.Fprintln(sys.Stdout, cli.Version())
 			return nil
 		},
 	}
-}
-
-// currentVersion falls back to what the Go toolchain recorded.
-func currentVersion() string {
-	if version != "" {
-		return version
-	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "(unknown)"
 }

@@ -1,6 +1,13 @@
-// Package arn parses Amazon Resource Names and answers what they name.
+// Package arn is the one home of AWS's names: it says what is the name of a
+// role, region, partition, account, cluster, bucket, session or tag, and takes
+// Amazon Resource Names apart. Flags, annotations, associations, grants and the
+// definitions in api/v1alpha1 are all held to these rules, and the fuzz tests of
+// this package hold the definitions' patterns to the functions.
 //
-// It does not match patterns: wildcards are the policy engine's.
+// A name that fits may still belong to nobody: nothing here asks AWS. Patterns
+// are not matched here, wildcards being those of packages glob and policy, and
+// names of Kubernetes are not AWS's. Local AWS has rules of its own: it must take
+// and refuse what AWS does, with AWS's words, where the product may be narrower.
 package arn
 
 import (
@@ -33,45 +40,8 @@ func (a ARN) String() string {
 	return "arn:" + a.Partition + ":" + a.Service + ":" + a.Region + ":" + a.Account + ":" + a.Resource
 }
 
-// IsZero reports whether a is no ARN at all.
+// IsZero reports whether a is the zero value, which names nothing.
 func (a ARN) IsZero() bool { return a == ARN{} }
-
-// Role is an IAM role's name taken out of its ARN.
-type Role struct {
-	Partition string
-	Account   string
-	Path      string // begins and ends with "/"
-	Name      string
-}
-
-// ParseRole accepts arn:PARTITION:iam::ACCOUNT:role/[PATH/]NAME, the account
-// being 12 digits.
-func ParseRole(text string) (Role, error) {
-	a, err := Parse(text)
-	if err != nil {
-		return Role{}, err
-	}
-	rest, isRole := strings.CutPrefix(a.Resource, "role/")
-	if a.Service != "iam" || a.Region != "" || !isRole || !IsAccount(a.Account) {
-		return Role{}, fmt.Errorf("%q is not a role's ARN: want arn:PARTITION:iam::ACCOUNT:role/NAME", text)
-	}
-	path, name := splitPath(rest)
-	if name == "" {
-		return Role{}, fmt.Errorf("%q names no role after role/", text)
-	}
-	return Role{Partition: a.Partition, Account: a.Account, Path: path, Name: name}, nil
-}
-
-// ARN returns the role's ARN with its path.
-func (r Role) ARN() ARN {
-	return ARN{Partition: r.Partition, Service: "iam", Account: r.Account, Resource: "role" + r.Path + r.Name}
-}
-
-// Session returns the ARN of a session of the role. The path is not part of
-// it, as in every answer of STS.
-func (r Role) Session(name string) ARN {
-	return ARN{Partition: r.Partition, Service: "sts", Account: r.Account, Resource: "assumed-role/" + r.Name + "/" + name}
-}
 
 // OIDCProvider returns the ARN of the IAM OIDC provider for an issuer URL or
 // its form without scheme. Case and a trailing slash are kept; the port 443,
@@ -91,22 +61,4 @@ func IssuerID(issuer string) string {
 		return host + "/" + path
 	}
 	return host
-}
-
-// IsAccount reports whether text is an account number: 12 ASCII digits.
-func IsAccount(text string) bool {
-	if len(text) != 12 {
-		return false
-	}
-	for i := range len(text) {
-		if text[i] < '0' || text[i] > '9' {
-			return false
-		}
-	}
-	return true
-}
-
-func splitPath(text string) (path, name string) {
-	i := strings.LastIndexByte(text, '/')
-	return "/" + text[:i+1], text[i+1:]
 }

@@ -14,8 +14,14 @@ func TestParseRole(t *testing.T) {
 		text string
 		want arn.Role // zero: an error is wanted
 	}{
-		{"arn:aws:iam::111122223333:role/app", arn.Role{Partition: "aws", Account: "111122223333", Path: "/", Name: "app"}},
-		{"arn:aws-cn:iam::111122223333:role/team/x/app", arn.Role{Partition: "aws-cn", Account: "111122223333", Path: "/team/x/", Name: "app"}},
+		{
+			"arn:aws:iam::111122223333:role/app",
+			arn.Role{Partition: "aws", Account: "111122223333", Path: "/", Name: "app"},
+		},
+		{
+			"arn:aws-cn:iam::111122223333:role/team/x/app",
+			arn.Role{Partition: "aws-cn", Account: "111122223333", Path: "/team/x/", Name: "app"},
+		},
 		{"arn:aws:iam::111122223333:user/app", arn.Role{}},
 		{"arn:aws:sts::111122223333:role/app", arn.Role{}},
 		{"arn:aws:iam:us-east-1:111122223333:role/app", arn.Role{}},

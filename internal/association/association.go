@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
+	"github.com/rolecall/rolecall/internal/arn"
 )
 
 // Cluster is what an association's ARN and external id are made of.
@@ -23,7 +24,7 @@ type Cluster struct {
 
 // ARN is the cluster's: session tag eks-cluster-arn.
 func (c *Cluster) ARN() string {
-	return "arn:" + c.Partition + ":eks:" + c.Region + ":" + c.Account + ":cluster/" + c.Name
+	return arn.Cluster{Partition: c.Partition, Region: c.Region, Account: c.Account, Name: c.Name}.ARN().String()
 }
 
 // AssociationARN is an association's ARN (spec podidentity §13.2).

@@ -10,7 +10,7 @@ import (
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/association"
-	"github.com/rolecall/rolecall/internal/association/boltstore"
+	"github.com/rolecall/rolecall/internal/store/boltstore"
 )
 
 // FuzzValidate: what is accepted names one account and one role.
@@ -28,7 +28,8 @@ func FuzzValidate(f *testing.F) {
 		if loose != nil {
 			return
 		}
-		if _, err := arn.ParseRole(roleARN); err != nil || strings.ContainsAny(roleARN+namespace+account, "*?\n\r \"$") {
+		if _, err := arn.ParseRole(roleARN); err != nil ||
+			strings.ContainsAny(roleARN+namespace+account, "*?\n\r \"$") {
 			t.Fatalf("accepted: %q %q %q", namespace, account, roleARN)
 		}
 	})
@@ -40,7 +41,9 @@ func FuzzPageToken(f *testing.F) {
 	f.Add("YS0wMDAwMDAwMDAwMDAwMDAwMCBmb28")
 	service := association.Service{Store: boltstore.Memory(time.Now), Now: time.Now}
 	f.Fuzz(func(t *testing.T, token string) {
-		if _, _, err := service.List(t.Context(), association.ListInput{NextToken: token}); (err == nil) != (token == "") {
+		if _, _, err := service.List(t.Context(), association.ListInput{
+			NextToken: token,
+		}); (err == nil) != (token == "") {
 			t.Fatalf("%q: %v", token, err)
 		}
 	})
@@ -69,9 +72,18 @@ func TestTouch(t *testing.T) {
 	for _, row := range []struct {
 		after time.Duration
 		want  bool
-	}{{0, true}, {time.Minute, false}, {-time.Hour, false}, {time.Hour, true}, {time.Hour, false}, {119 * time.Minute, false}, {2 * time.Hour, true}} {
+	}{
+		{0, true},
+		{time.Minute, false},
+		{-time.Hour, false},
+		{time.Hour, true},
+		{time.Hour, false},
+		{119 * time.Minute, false},
+		{2 * time.Hour, true},
+	} {
 		before := status.LastUsedTime.DeepCopy()
-		if got := association.Touch(&status, now.Add(row.after)); got != row.want || !got && !status.LastUsedTime.Equal(before) {
+		if got := association.Touch(&status,
+			now.Add(row.after)); got != row.want || !got && !status.LastUsedTime.Equal(before) {
 			t.Errorf("after %s: %v, %s", row.after, got, status.LastUsedTime)
 		}
 	}

@@ -2,18 +2,18 @@ package association
 
 import (
 	"encoding/base64"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
 // Pages of a list (spec podidentity §13.2).
 const maxPage = 100
 
-var idForm = regexp.MustCompile(`^a-[a-z0-9]{17}$`)
+var idForm = lazyregexp.New(`^a-[a-z0-9]{17}$`)
 
 // nextToken stands for all that comes after an id in one list. It says the id,
 // not a place, so that what is deleted meanwhile makes nothing skipped.

@@ -16,12 +16,17 @@ import (
 // after the first.
 func associated(name, account string, pattern bool, after int) *v1alpha1.PodIdentityAssociation {
 	return &v1alpha1.PodIdentityAssociation{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: name, UID: types.UID(name), CreationTimestamp: metav1.Unix(1790000000+int64(after), 0)},
-		Spec:       v1alpha1.PodIdentityAssociationSpec{ServiceAccountName: account, AllowPatterns: pattern},
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace:         "n",
+			Name:              name,
+			UID:               types.UID(name),
+			CreationTimestamp: metav1.Unix(1790000000+int64(after), 0),
+		},
+		Spec: v1alpha1.PodIdentityAssociationSpec{ServiceAccountName: account, AllowPatterns: pattern},
 	}
 }
 
-// TestSetPrefers is spec podidentity §19.5, precedence, and row A19.
+// TestSetPrefers is the precedence of spec podidentity §19.5, row A19.
 func TestSetPrefers(t *testing.T) {
 	t.Parallel()
 	set := association.NewSet([]*v1alpha1.PodIdentityAssociation{
@@ -50,7 +55,7 @@ func TestSetPrefers(t *testing.T) {
 
 func TestID(t *testing.T) {
 	t.Parallel()
-	form := regexp.MustCompile(`^a-[a-z0-9]{17}$`) // spec podidentity §21 row A1
+	form := regexp.MustCompile(`^a-[a-z0-9]{17}$`) // spec podidentity row A1
 	seen := map[string]bool{}
 	for i := range 2000 {
 		a := associated("x", "x", false, 0)

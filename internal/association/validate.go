@@ -3,13 +3,13 @@ package association
 import (
 	"errors"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/arn"
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 	"github.com/rolecall/rolecall/internal/policy"
 )
 
@@ -17,16 +17,10 @@ import (
 const (
 	maxNamespace   = 63
 	maxAccount     = 253
-	maxARN         = 2048
 	maxPolicy      = 2048
-	minExternalID  = 2
-	maxExternalID  = 1224
 	maxTags        = 50
 	maxSessionTags = 44
-	maxTagKey      = 128
-	maxTagValue    = 256
 	maxTemplate    = 256
-	minIdentity    = 2
 	minDuration    = 900
 	maxDuration    = 43200
 
@@ -38,17 +32,12 @@ const (
 const variables = `namespace|serviceAccount|podName|podUid|node|podLabel:(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?`
 
 var (
-	namespaceName  = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
-	accountName    = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$`)
-	accountPattern = regexp.MustCompile(`^([a-z0-9][a-z0-9.-]*)?\*$`)
-	// roleARN is narrower than IAM, whose paths may hold any character: neither
-	// patterns of grants nor variables of policies may find one of theirs in it.
-	roleARN       = regexp.MustCompile(`^arn:aws[a-z0-9-]*:iam::\d{12}:role/([\w+=,.@-]+/)*[\w+=,.@-]{1,64}$`)
-	externalID    = regexp.MustCompile(`^[\w+=,.@:/-]*$`)
-	tagText       = regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$`) // spec podidentity §14.1
-	tagTemplate   = regexp.MustCompile(`^(?:[\p{L}\p{Z}\p{N}_.:/=+\-@]|\$\{(?:` + variables + `)\})*$`)
-	nameTemplate  = regexp.MustCompile(`^(?:[^$]|\$\{(?:` + variables + `|uuid)\})*$`)
-	identityForms = regexp.MustCompile(`^(?:[\w+=,.@-]|\$\{(?:` + variables + `)\})+$`)
+	namespaceName  = lazyregexp.New(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
+	accountName    = lazyregexp.New(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$`)
+	accountPattern = lazyregexp.New(`^([a-z0-9][a-z0-9.-]*)?\*$`)
+	tagTemplate    = lazyregexp.New(`^(?:[\p{L}\p{Z}\p{N}_.:/=+\-@]|\$\{(?:` + variables + `)\})*$`)
+	nameTemplate   = lazyregexp.New(`^(?:[^$]|\$\{(?:` + variables + `|uuid)\})*$`)
+	identityForms  = lazyregexp.New(`^(?:[\w+=,.@-]|\$\{(?:` + variables + `)\})+$`)
 )
 
 // DefaultTags are the keys of the six tags that sessions carry (spec podidentity
@@ -95,13 +84,13 @@ func checkNames(a *v1alpha1.PodIdentityAssociation) error {
 	isPattern := strings.HasSuffix(account, "*")
 	switch {
 	case len(a.Namespace) > maxNamespace || !namespaceName.MatchString(a.Namespace):
-		return invalid("metadata.namespace", "%.80q is no namespace: want at most 63 lower-case letters, digits and hyphens", a.Namespace)
+		return invalid("metadata.namespace", "%.80q is not a namespace: want at most 63 lower-case letters, digits and hyphens", a.Namespace)
 	case len(account) > maxAccount:
 		return invalid(field, "a service account has at most 253 characters")
 	case isPattern && !a.Spec.AllowPatterns:
 		return invalid(field, "%q is a pattern", account).Hint("patterns need allowPatterns: true")
 	case isPattern && !accountPattern.MatchString(account), !isPattern && !accountName.MatchString(account):
-		return invalid(field, "%q is no service account: want lower-case letters, digits, hyphens and dots", account)
+		return invalid(field, "%q is not a service account: want lower-case letters, digits, hyphens and dots", account)
 	case !isPattern && a.Name != account:
 		return invalid("metadata.name", "%.80q must be spec.serviceAccountName, %q: the name keeps a second association out", a.Name, account)
 	}
@@ -121,7 +110,7 @@ func checkRoles(a *v1alpha1.PodIdentityAssociation) error {
 	switch id := a.Spec.ExternalID; {
 	case id == "":
 		return nil
-	case len(id) < minExternalID || len(id) > maxExternalID || !externalID.MatchString(id):
+	case !arn.IsExternalID(id):
 		return invalid(field, "want 2 to 1,224 letters, digits and _+=,.@:/-")
 	case a.Spec.TargetRoleARN == "" && a.Spec.Mode != v1alpha1.BrokerRole:
 		return invalid(field, "is sent only with sts:AssumeRole").Hint("set targetRoleARN, or mode: BrokerRole")
@@ -130,11 +119,8 @@ func checkRoles(a *v1alpha1.PodIdentityAssociation) error {
 }
 
 func checkRole(field, text string) error {
-	if len(text) > maxARN {
-		return invalid(field, "an ARN has at most 2,048 characters")
-	}
-	if _, err := arn.ParseRole(text); err != nil || !roleARN.MatchString(text) {
-		return invalid(field, "%q is not a role's ARN", text).Hint("want arn:aws:iam::ACCOUNT:role/NAME, without wildcards")
+	if _, err := arn.ParseRole(text); err != nil {
+		return invalid(field, "%s", err).Hint("want arn:aws:iam::ACCOUNT:role/NAME, without wildcards")
 	}
 	return nil
 }
@@ -156,7 +142,7 @@ func checkTags(a *v1alpha1.PodIdentityAssociation) error {
 			return invalid(field, "%q is one of the six keys that every session carries", key)
 		case twice:
 			return invalid(field, "%q and %q are one key to STS, which ignores letter case", earlier, key)
-		case !tagText.MatchString(key) || !tagTemplate.MatchString(spec.SessionTags[key]):
+		case !arn.IsTagKey(key) || !tagTemplate.MatchString(spec.SessionTags[key]):
 			return invalid(field, "%q: STS takes letters, digits, spaces and _.:/=+-@", key).Hint("values may use ${namespace}, ${serviceAccount}, ${podName}, ${podUid}, ${node} and ${podLabel:KEY}")
 		}
 		folded[lower] = key
@@ -180,11 +166,11 @@ func checkTagMap(field string, tags map[string]string, limit int) error {
 	}
 	for _, key := range slices.Sorted(maps.Keys(tags)) {
 		switch length := utf8.RuneCountInString(key); {
-		case length < 1 || length > maxTagKey || !utf8.ValidString(key) || !utf8.ValidString(tags[key]):
+		case length < 1 || length > arn.MaxTagKey || !utf8.ValidString(key) || !utf8.ValidString(tags[key]):
 			return invalid(field, "%.140q: a key has 1 to 128 characters", key)
 		case strings.HasPrefix(strings.ToLower(key), "aws:"):
 			return invalid(field, "%q: keys that begin with aws: are AWS's", key)
-		case utf8.RuneCountInString(tags[key]) > maxTagValue:
+		case utf8.RuneCountInString(tags[key]) > arn.MaxTagValue:
 			return invalid(field, "%q: a value has at most 256 characters", key)
 		}
 	}
@@ -201,10 +187,10 @@ func checkSession(a *v1alpha1.PodIdentityAssociation) error {
 		return invalid("spec.onOversize", "%.80q: want Fail or DropPodTags", spec.OnOversize)
 	case utf8.RuneCountInString(spec.SessionName) > maxTemplate || !nameTemplate.MatchString(spec.SessionName):
 		return invalid("spec.sessionName", "want at most 256 characters, and no other variable than ${namespace}, ${serviceAccount}, ${podName}, ${podUid}, ${node}, ${podLabel:KEY} and ${uuid}")
-	case spec.SourceIdentity != "" && (len(spec.SourceIdentity) < minIdentity || len(spec.SourceIdentity) > maxTemplate || !identityForms.MatchString(spec.SourceIdentity)):
+	case spec.SourceIdentity != "" && (len(spec.SourceIdentity) < arn.MinSessionName || len(spec.SourceIdentity) > maxTemplate || !identityForms.MatchString(spec.SourceIdentity)):
 		return invalid("spec.sourceIdentity", "want 2 to 256 letters, digits and _+=,.@-, and the variables ${namespace}, ${serviceAccount}, ${podName}, ${podUid}, ${node} and ${podLabel:KEY}")
 	case spec.Mode == v1alpha1.PassThrough && (len(spec.SessionTags)+len(spec.OmitTags) > 0 || spec.SourceIdentity != ""):
-		return invalid("spec.mode", "PassThrough takes the role with the pod's own token, which can carry neither session tags nor a source identity")
+		return invalid("spec.mode", "PassThrough assumes the role with the pod's own token, which can carry neither session tags nor a source identity")
 	}
 	return nil
 }

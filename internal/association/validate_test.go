@@ -53,68 +53,209 @@ func TestValidate(t *testing.T) {
 			a.Name = a.Spec.ServiceAccountName
 		}},
 		{"no account", both, "spec.serviceAccountName", func(a *kind) { a.Spec.ServiceAccountName, a.Name = "", "" }},
-		{"account with a line end", both, "spec.serviceAccountName", func(a *kind) { a.Spec.ServiceAccountName, a.Name = "cart\n", "cart\n" }},
-		{"account with a slash", both, "spec.serviceAccountName", func(a *kind) { a.Spec.ServiceAccountName, a.Name = "a/b", "a/b" }},
-		{"account with two dots", both, "spec.serviceAccountName", func(a *kind) { a.Spec.ServiceAccountName, a.Name = "a..b", "a..b" }},
+		{
+			name:   "account with a line end",
+			by:     both,
+			field:  "spec.serviceAccountName",
+			change: func(a *kind) { a.Spec.ServiceAccountName, a.Name = "cart\n", "cart\n" },
+		},
+		{
+			name:   "account with a slash",
+			by:     both,
+			field:  "spec.serviceAccountName",
+			change: func(a *kind) { a.Spec.ServiceAccountName, a.Name = "a/b", "a/b" },
+		},
+		{
+			name:   "account with two dots",
+			by:     both,
+			field:  "spec.serviceAccountName",
+			change: func(a *kind) { a.Spec.ServiceAccountName, a.Name = "a..b", "a..b" },
+		},
 		{"another name", both, "metadata.name", func(a *kind) { a.Name = "other" }},
-		{"another name, with patterns", both, "metadata.name", func(a *kind) { a.Name, a.Spec.AllowPatterns = "other", true }},
-		{"pattern", api, "spec.serviceAccountName", func(a *kind) { a.Name, a.Spec.ServiceAccountName, a.Spec.AllowPatterns = "all", "c*", true }},
+		{
+			name:   "another name, with patterns",
+			by:     both,
+			field:  "metadata.name",
+			change: func(a *kind) { a.Name, a.Spec.AllowPatterns = "other", true },
+		},
+		{
+			name:   "pattern",
+			by:     api,
+			field:  "spec.serviceAccountName",
+			change: func(a *kind) { a.Name, a.Spec.ServiceAccountName, a.Spec.AllowPatterns = "all", "c*", true },
+		},
 		{"patterns allowed, none there", api, "spec.serviceAccountName", func(a *kind) { a.Spec.AllowPatterns = true }},
-		{"pattern not allowed", both, "spec.serviceAccountName", func(a *kind) { a.Spec.ServiceAccountName, a.Name = "c*", "c*" }},
-		{"star within", both, "spec.serviceAccountName", func(a *kind) { a.Spec.ServiceAccountName, a.Spec.AllowPatterns = "c*t", true }},
+		{
+			name:   "pattern not allowed",
+			by:     both,
+			field:  "spec.serviceAccountName",
+			change: func(a *kind) { a.Spec.ServiceAccountName, a.Name = "c*", "c*" },
+		},
+		{
+			name:   "star within",
+			by:     both,
+			field:  "spec.serviceAccountName",
+			change: func(a *kind) { a.Spec.ServiceAccountName, a.Spec.AllowPatterns = "c*t", true },
+		},
 		{"no role", both, "spec.roleARN", func(a *kind) { a.Spec.RoleARN = "" }},
 		{"user", both, "spec.roleARN", func(a *kind) { a.Spec.RoleARN = "arn:aws:iam::111122223333:user/a" }},
 		{"role with a line end", both, "spec.roleARN", func(a *kind) { a.Spec.RoleARN += "\n" }},
 		{"role with a star", both, "spec.roleARN", func(a *kind) { a.Spec.RoleARN += "*" }},
 		{"role that is a path", both, "spec.roleARN", func(a *kind) { a.Spec.RoleARN += "/" }},
-		{"role of 65 letters", both, "spec.roleARN", func(a *kind) { a.Spec.RoleARN = "arn:aws:iam::111122223333:role/" + strings.Repeat("r", 65) }},
-		{"role of 11 digits", both, "spec.roleARN", func(a *kind) { a.Spec.RoleARN = "arn:aws:iam::11112222333:role/r" }},
-		{"long role", both, "spec.roleARN", func(a *kind) { a.Spec.RoleARN = "arn:aws:iam::111122223333:role/" + strings.Repeat("p/", 1024) + "r" }},
-		{"role of another partition", "", "", func(a *kind) { a.Spec.RoleARN = "arn:aws-us-gov:iam::111122223333:role/r" }},
+		{
+			name:   "role of 65 letters",
+			by:     both,
+			field:  "spec.roleARN",
+			change: func(a *kind) { a.Spec.RoleARN = "arn:aws:iam::111122223333:role/" + strings.Repeat("r", 65) },
+		},
+		{
+			name:   "role of 11 digits",
+			by:     both,
+			field:  "spec.roleARN",
+			change: func(a *kind) { a.Spec.RoleARN = "arn:aws:iam::11112222333:role/r" },
+		},
+		{
+			name:  "long role",
+			by:    both,
+			field: "spec.roleARN",
+			change: func(a *kind) {
+				a.Spec.RoleARN = "arn:aws:iam::111122223333:role/" + strings.Repeat("p/", 1024) + "r"
+			},
+		},
+		{
+			name:   "role of another partition",
+			change: func(a *kind) { a.Spec.RoleARN = "arn:aws-us-gov:iam::111122223333:role/r" },
+		},
 		{"target", "", "", func(a *kind) { a.Spec.TargetRoleARN = role }},
 		{"target with a star", both, "spec.targetRoleARN", func(a *kind) { a.Spec.TargetRoleARN = role + "*" }},
 		{"external id", "", "", func(a *kind) { a.Spec.TargetRoleARN, a.Spec.ExternalID = role, "ab" }},
-		{"external id of one letter", both, "spec.externalID", func(a *kind) { a.Spec.TargetRoleARN, a.Spec.ExternalID = role, "a" }},
-		{"external id with a line end", both, "spec.externalID", func(a *kind) { a.Spec.TargetRoleARN, a.Spec.ExternalID = role, "ab\n" }},
+		{
+			name:   "external id of one letter",
+			by:     both,
+			field:  "spec.externalID",
+			change: func(a *kind) { a.Spec.TargetRoleARN, a.Spec.ExternalID = role, "a" },
+		},
+		{
+			name:   "external id with a line end",
+			by:     both,
+			field:  "spec.externalID",
+			change: func(a *kind) { a.Spec.TargetRoleARN, a.Spec.ExternalID = role, "ab\n" },
+		},
 		{"external id to nobody", both, "spec.externalID", func(a *kind) { a.Spec.ExternalID = "ab" }},
 		{"51 tags", both, "spec.tags", func(a *kind) { a.Spec.Tags = tags(51) }},
 		{"50 tags", "", "", func(a *kind) { a.Spec.Tags = tags(50) }},
 		{"tag of AWS", both, "spec.tags", func(a *kind) { a.Spec.Tags = map[string]string{"Aws:x": ""} }},
-		{"tag value of 257", both, "spec.tags", func(a *kind) { a.Spec.Tags = map[string]string{"x": strings.Repeat("ä", 257)} }},
+		{
+			name:   "tag value of 257",
+			by:     both,
+			field:  "spec.tags",
+			change: func(a *kind) { a.Spec.Tags = map[string]string{"x": strings.Repeat("ä", 257)} },
+		},
 		{"tag value of 256", "", "", func(a *kind) { a.Spec.Tags = map[string]string{"x": strings.Repeat("ä", 256)} }},
 		{"45 session tags", both, "spec.sessionTags", func(a *kind) { a.Spec.SessionTags = tags(45) }},
-		{"two keys that are one", both, "spec.sessionTags", func(a *kind) { a.Spec.SessionTags = map[string]string{"Team": "", "team": ""} }},
-		{"one of the six", both, "spec.sessionTags", func(a *kind) { a.Spec.SessionTags = map[string]string{"Eks-Cluster-Arn": ""} }},
+		{
+			name:   "two keys that are one",
+			by:     both,
+			field:  "spec.sessionTags",
+			change: func(a *kind) { a.Spec.SessionTags = map[string]string{"Team": "", "team": ""} },
+		},
+		{
+			name:   "one of the six",
+			by:     both,
+			field:  "spec.sessionTags",
+			change: func(a *kind) { a.Spec.SessionTags = map[string]string{"Eks-Cluster-Arn": ""} },
+		},
 		{"variables", "", "", func(a *kind) { a.Spec.SessionTags = map[string]string{"Team": "${namespace}/${node}"} }},
-		{"unknown variable", both, "spec.sessionTags", func(a *kind) { a.Spec.SessionTags = map[string]string{"Team": "${podIP}"} }},
-		{"half a variable", both, "spec.sessionTags", func(a *kind) { a.Spec.SessionTags = map[string]string{"Team": "${node"} }},
-		{"variable in a key", both, "spec.sessionTags", func(a *kind) { a.Spec.SessionTags = map[string]string{"${node}": ""} }},
-		{"session tag with a line end", both, "spec.sessionTags", func(a *kind) { a.Spec.SessionTags = map[string]string{"Team": "a\n"} }},
-		{"left out twice", both, "spec.omitTags", func(a *kind) { a.Spec.OmitTags = []string{"eks-cluster-arn", "eks-cluster-arn"} }},
+		{
+			name:   "unknown variable",
+			by:     both,
+			field:  "spec.sessionTags",
+			change: func(a *kind) { a.Spec.SessionTags = map[string]string{"Team": "${podIP}"} },
+		},
+		{
+			name:   "half a variable",
+			by:     both,
+			field:  "spec.sessionTags",
+			change: func(a *kind) { a.Spec.SessionTags = map[string]string{"Team": "${node"} },
+		},
+		{
+			name:   "variable in a key",
+			by:     both,
+			field:  "spec.sessionTags",
+			change: func(a *kind) { a.Spec.SessionTags = map[string]string{"${node}": ""} },
+		},
+		{
+			name:   "session tag with a line end",
+			by:     both,
+			field:  "spec.sessionTags",
+			change: func(a *kind) { a.Spec.SessionTags = map[string]string{"Team": "a\n"} },
+		},
+		{
+			name:   "left out twice",
+			by:     both,
+			field:  "spec.omitTags",
+			change: func(a *kind) { a.Spec.OmitTags = []string{"eks-cluster-arn", "eks-cluster-arn"} },
+		},
 		{"left out, not of the six", both, "spec.omitTags", func(a *kind) { a.Spec.OmitTags = []string{"Team"} }},
-		{"tags that are off", both, "spec.disableSessionTags", func(a *kind) { a.Spec.DisableSessionTags, a.Spec.SessionTags = true, tags(1) }},
+		{
+			name:   "tags that are off",
+			by:     both,
+			field:  "spec.disableSessionTags",
+			change: func(a *kind) { a.Spec.DisableSessionTags, a.Spec.SessionTags = true, tags(1) },
+		},
 		{"short", both, "spec.durationSeconds", func(a *kind) { a.Spec.DurationSeconds = 899 }},
 		{"long", both, "spec.durationSeconds", func(a *kind) { a.Spec.DurationSeconds = 43201 }},
 		{"unknown mode", both, "spec.mode", func(a *kind) { a.Spec.Mode = "federated" }},
-		{"passed through with tags", both, "spec.mode", func(a *kind) { a.Spec.Mode, a.Spec.SessionTags = v1alpha1.PassThrough, tags(1) }},
+		{
+			name:   "passed through with tags",
+			by:     both,
+			field:  "spec.mode",
+			change: func(a *kind) { a.Spec.Mode, a.Spec.SessionTags = v1alpha1.PassThrough, tags(1) },
+		},
 		{"unknown way with large ones", both, "spec.onOversize", func(a *kind) { a.Spec.OnOversize = "Ignore" }},
 		{"labels of the pod", "", "", func(a *kind) {
 			a.Spec.SessionName, a.Spec.SourceIdentity = "${podLabel:example.com/team}-${uuid}", "${podLabel:tier}"
 			a.Spec.SessionTags = map[string]string{"team": "of ${podLabel:example.com/team}"}
 		}},
-		{"a label without a key", both, "spec.sessionTags", func(a *kind) { a.Spec.SessionTags = map[string]string{"team": "${podLabel:}"} }},
+		{
+			name:   "a label without a key",
+			by:     both,
+			field:  "spec.sessionTags",
+			change: func(a *kind) { a.Spec.SessionTags = map[string]string{"team": "${podLabel:}"} },
+		},
 		{"session name", both, "spec.sessionName", func(a *kind) { a.Spec.SessionName = "${pod}" }},
 		{"source identity", both, "spec.sourceIdentity", func(a *kind) { a.Spec.SourceIdentity = "a b" }},
-		{"policy without tags", "", "", func(a *kind) { a.Spec.SessionPolicy, a.Spec.DisableSessionTags = readOnly, true }},
+		{
+			name:   "policy without tags",
+			change: func(a *kind) { a.Spec.SessionPolicy, a.Spec.DisableSessionTags = readOnly, true },
+		},
 		{"policy beside tags", api, "spec.sessionPolicy", func(a *kind) { a.Spec.SessionPolicy = readOnly }},
-		{"large policy beside tags", both, "spec.sessionPolicy", func(a *kind) { a.Spec.SessionPolicy = policyOf(1000) }},
+		{
+			name:   "large policy beside tags",
+			by:     both,
+			field:  "spec.sessionPolicy",
+			change: func(a *kind) { a.Spec.SessionPolicy = policyOf(1000) },
+		},
 		{"large policy beside few tags", api, "spec.sessionPolicy", func(a *kind) {
 			a.Spec.SessionPolicy = policyOf(1000)
 			a.Spec.OmitTags = []string{"eks-cluster-arn", "kubernetes-pod-uid", "kubernetes-pod-name"}
 		}},
-		{"policy of 2,048", "", "", func(a *kind) { a.Spec.SessionPolicy, a.Spec.DisableSessionTags = policyOf(2048), true }},
-		{"policy of 2,049", both, "spec.sessionPolicy", func(a *kind) { a.Spec.SessionPolicy, a.Spec.DisableSessionTags = policyOf(2049), true }},
-		{"policy that is none", both, "spec.sessionPolicy", func(a *kind) { a.Spec.SessionPolicy, a.Spec.DisableSessionTags = "{", true }},
+		{
+			name:   "policy of 2,048",
+			change: func(a *kind) { a.Spec.SessionPolicy, a.Spec.DisableSessionTags = policyOf(2048), true },
+		},
+		{
+			name:   "policy of 2,049",
+			by:     both,
+			field:  "spec.sessionPolicy",
+			change: func(a *kind) { a.Spec.SessionPolicy, a.Spec.DisableSessionTags = policyOf(2049), true },
+		},
+		{
+			name:   "policy that is none",
+			by:     both,
+			field:  "spec.sessionPolicy",
+			change: func(a *kind) { a.Spec.SessionPolicy, a.Spec.DisableSessionTags = "{", true },
+		},
 		{"policy with a principal", both, "spec.sessionPolicy", func(a *kind) {
 			a.Spec.DisableSessionTags = true
 			a.Spec.SessionPolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*"}]}`
@@ -131,7 +272,8 @@ func TestValidate(t *testing.T) {
 			refusal, _ := errors.AsType[*association.Refusal](err)
 			switch {
 			case err == nil && want == "":
-			case refusal == nil || refusal.Field != want || fault.KindOf(err) != fault.Invalid || !errors.Is(err, association.ErrInvalid):
+			case refusal == nil || refusal.Field != want || fault.KindOf(err) != fault.Invalid ||
+				!errors.Is(err, association.ErrInvalid):
 				t.Errorf("%s, strict %v: %v, want %q", row.name, strict, err, want)
 			}
 		}

@@ -21,7 +21,7 @@ import (
 // the SDK finds in its environment.
 type Account struct{ config aws.Config }
 
-// OpenAccount loads the environment. A role is taken first if one is named, for
+// OpenAccount loads the environment. If a role is named, it is assumed first, for
 // another account; a region replaces the environment's.
 func OpenAccount(ctx context.Context, region, roleARN string) (*Account, error) {
 	var options []func(*config.LoadOptions) error
@@ -36,9 +36,13 @@ func OpenAccount(ctx context.Context, region, roleARN string) (*Account, error) 
 		loaded.Region = "us-east-1" // IAM's and the global STS's own
 	}
 	if roleARN != "" {
-		taken := stscreds.NewAssumeRoleProvider(sts.NewFromConfig(loaded), roleARN, func(o *stscreds.AssumeRoleOptions) {
-			o.RoleSessionName = "rolecall-issuer"
-		})
+		taken := stscreds.NewAssumeRoleProvider(
+			sts.NewFromConfig(loaded),
+			roleARN,
+			func(o *stscreds.AssumeRoleOptions) {
+				o.RoleSessionName = "rolecall-issuer"
+			},
+		)
 		loaded.Credentials = aws.NewCredentialsCache(taken)
 	}
 	return &Account{loaded}, nil
@@ -50,7 +54,11 @@ func (a *Account) Identity(ctx context.Context) (Identity, error) {
 	if err != nil {
 		return Identity{}, classify(err)
 	}
-	return Identity{ARN: aws.ToString(answer.Arn), UserID: aws.ToString(answer.UserId), Account: aws.ToString(answer.Account)}, nil
+	return Identity{
+		ARN:     aws.ToString(answer.Arn),
+		UserID:  aws.ToString(answer.UserId),
+		Account: aws.ToString(answer.Account),
+	}, nil
 }
 
 // IAM returns the account's IAM.
@@ -75,14 +83,20 @@ type Provider struct {
 
 // Provider returns the OIDC provider of an ARN; found is false if there is none.
 func (c *IAM) Provider(ctx context.Context, arn string) (provider Provider, found bool, err error) {
-	answer, err := c.client.GetOpenIDConnectProvider(ctx, &iam.GetOpenIDConnectProviderInput{OpenIDConnectProviderArn: aws.String(arn)})
+	answer, err := c.client.GetOpenIDConnectProvider(ctx, &iam.GetOpenIDConnectProviderInput{
+		OpenIDConnectProviderArn: aws.String(arn),
+	})
 	if _, missing := errors.AsType[*iamtypes.NoSuchEntityException](err); missing {
 		return Provider{}, false, nil
 	}
 	if err != nil {
 		return Provider{}, false, classify(err)
 	}
-	return Provider{URL: aws.ToString(answer.Url), ClientIDs: answer.ClientIDList, Thumbprints: answer.ThumbprintList}, true, nil
+	return Provider{
+		URL:         aws.ToString(answer.Url),
+		ClientIDs:   answer.ClientIDList,
+		Thumbprints: answer.ThumbprintList,
+	}, true, nil
 }
 
 // ProviderARNs lists the account's OIDC providers.
@@ -116,4 +130,22 @@ func (c *IAM) RolesTrusting(ctx context.Context, principal string) ([]string, er
 		}
 	}
 	return names, nil
+}
+
+// RoleTrust returns the ARN and the trust policy, as JSON, of the role of a name
+// in the account; found is false if there is none. Names are unique in an account
+// whatever their path, so that the ARN may have another path than expected.
+func (c *IAM) RoleTrust(ctx context.Context, name string) (roleARN, trust string, found bool, err error) {
+	got, err := c.client.GetRole(ctx, &iam.GetRoleInput{RoleName: aws.String(name)})
+	if _, missing := errors.AsType[*iamtypes.NoSuchEntityException](err); missing {
+		return "", "", false, nil
+	}
+	if err != nil {
+		return "", "", false, classify(err)
+	}
+	trust, err = url.PathUnescape(aws.ToString(got.Role.AssumeRolePolicyDocument))
+	if err != nil {
+		return "", "", false, fmt.Errorf("trust policy of role %s: %w", name, err)
+	}
+	return aws.ToString(got.Role.Arn), trust, true, nil
 }

@@ -27,11 +27,19 @@ func (a *Account) Associations(cluster string) *Associations {
 }
 
 // Create makes an association.
-func (c *Associations) Create(ctx context.Context, in association.CreateInput) (*v1alpha1.PodIdentityAssociation, error) {
+func (c *Associations) Create(
+	ctx context.Context, in association.CreateInput,
+) (*v1alpha1.PodIdentityAssociation, error) {
 	answer, err := c.client.CreatePodIdentityAssociation(ctx, &eks.CreatePodIdentityAssociationInput{
-		ClusterName: &c.cluster, Namespace: &in.Namespace, ServiceAccount: &in.ServiceAccount, RoleArn: &in.RoleARN,
-		TargetRoleArn: unlessEmpty(in.TargetRoleARN), Policy: unlessEmpty(in.Policy), DisableSessionTags: &in.DisableSessionTags,
-		Tags: in.Tags, ClientRequestToken: unlessEmpty(in.Token),
+		ClusterName:        &c.cluster,
+		Namespace:          &in.Namespace,
+		ServiceAccount:     &in.ServiceAccount,
+		RoleArn:            &in.RoleARN,
+		TargetRoleArn:      unlessEmpty(in.TargetRoleARN),
+		Policy:             unlessEmpty(in.Policy),
+		DisableSessionTags: &in.DisableSessionTags,
+		Tags:               in.Tags,
+		ClientRequestToken: unlessEmpty(in.Token),
 	})
 	if err != nil {
 		return nil, classify(err)
@@ -41,7 +49,10 @@ func (c *Associations) Create(ctx context.Context, in association.CreateInput) (
 
 // Describe returns the association of an id.
 func (c *Associations) Describe(ctx context.Context, id string) (*v1alpha1.PodIdentityAssociation, error) {
-	answer, err := c.client.DescribePodIdentityAssociation(ctx, &eks.DescribePodIdentityAssociationInput{ClusterName: &c.cluster, AssociationId: &id})
+	answer, err := c.client.DescribePodIdentityAssociation(ctx, &eks.DescribePodIdentityAssociationInput{
+		ClusterName:   &c.cluster,
+		AssociationId: &id,
+	})
 	if err != nil {
 		return nil, classify(err)
 	}
@@ -50,9 +61,14 @@ func (c *Associations) Describe(ctx context.Context, id string) (*v1alpha1.PodId
 
 // List returns a page of associations. They are summaries: what they are for and
 // their ids, not their roles.
-func (c *Associations) List(ctx context.Context, in association.ListInput) (items []v1alpha1.PodIdentityAssociation, next string, err error) {
+func (c *Associations) List(
+	ctx context.Context, in association.ListInput,
+) (items []v1alpha1.PodIdentityAssociation, next string, err error) {
 	request := &eks.ListPodIdentityAssociationsInput{
-		ClusterName: &c.cluster, Namespace: unlessEmpty(in.Namespace), ServiceAccount: unlessEmpty(in.ServiceAccount), NextToken: unlessEmpty(in.NextToken),
+		ClusterName:    &c.cluster,
+		Namespace:      unlessEmpty(in.Namespace),
+		ServiceAccount: unlessEmpty(in.ServiceAccount),
+		NextToken:      unlessEmpty(in.NextToken),
 	}
 	if in.MaxResults != nil {
 		request.MaxResults = aws.Int32(int32(min(*in.MaxResults, 1<<30))) //nolint:gosec // bounded here
@@ -64,17 +80,27 @@ func (c *Associations) List(ctx context.Context, in association.ListInput) (item
 	for i := range answer.Associations {
 		one := &answer.Associations[i]
 		items = append(items, *associated(&ekstypes.PodIdentityAssociation{
-			Namespace: one.Namespace, ServiceAccount: one.ServiceAccount, AssociationId: one.AssociationId, AssociationArn: one.AssociationArn,
+			Namespace:      one.Namespace,
+			ServiceAccount: one.ServiceAccount,
+			AssociationId:  one.AssociationId,
+			AssociationArn: one.AssociationArn,
 		}))
 	}
 	return items, aws.ToString(answer.NextToken), nil
 }
 
 // Update changes what is given.
-func (c *Associations) Update(ctx context.Context, in association.UpdateInput) (*v1alpha1.PodIdentityAssociation, error) {
+func (c *Associations) Update(
+	ctx context.Context, in association.UpdateInput,
+) (*v1alpha1.PodIdentityAssociation, error) {
 	answer, err := c.client.UpdatePodIdentityAssociation(ctx, &eks.UpdatePodIdentityAssociationInput{
-		ClusterName: &c.cluster, AssociationId: &in.ID, RoleArn: in.RoleARN, TargetRoleArn: in.TargetRoleARN, Policy: in.Policy,
-		DisableSessionTags: in.DisableSessionTags, ClientRequestToken: unlessEmpty(in.Token),
+		ClusterName:        &c.cluster,
+		AssociationId:      &in.ID,
+		RoleArn:            in.RoleARN,
+		TargetRoleArn:      in.TargetRoleARN,
+		Policy:             in.Policy,
+		DisableSessionTags: in.DisableSessionTags,
+		ClientRequestToken: unlessEmpty(in.Token),
 	})
 	if err != nil {
 		return nil, classify(err)
@@ -84,7 +110,10 @@ func (c *Associations) Update(ctx context.Context, in association.UpdateInput) (
 
 // Delete removes an association and returns what it was.
 func (c *Associations) Delete(ctx context.Context, id string) (*v1alpha1.PodIdentityAssociation, error) {
-	answer, err := c.client.DeletePodIdentityAssociation(ctx, &eks.DeletePodIdentityAssociationInput{ClusterName: &c.cluster, AssociationId: &id})
+	answer, err := c.client.DeletePodIdentityAssociation(ctx, &eks.DeletePodIdentityAssociationInput{
+		ClusterName:   &c.cluster,
+		AssociationId: &id,
+	})
 	if err != nil {
 		return nil, classify(err)
 	}
@@ -98,11 +127,17 @@ func associated(from *ekstypes.PodIdentityAssociation) *v1alpha1.PodIdentityAsso
 	a := &v1alpha1.PodIdentityAssociation{
 		ObjectMeta: metav1.ObjectMeta{Namespace: aws.ToString(from.Namespace), Name: aws.ToString(from.ServiceAccount)},
 		Spec: v1alpha1.PodIdentityAssociationSpec{
-			ServiceAccountName: aws.ToString(from.ServiceAccount), RoleARN: aws.ToString(from.RoleArn), TargetRoleARN: aws.ToString(from.TargetRoleArn),
-			DisableSessionTags: aws.ToBool(from.DisableSessionTags), SessionPolicy: aws.ToString(from.Policy), Tags: from.Tags,
+			ServiceAccountName: aws.ToString(from.ServiceAccount),
+			RoleARN:            aws.ToString(from.RoleArn),
+			TargetRoleARN:      aws.ToString(from.TargetRoleArn),
+			DisableSessionTags: aws.ToBool(from.DisableSessionTags),
+			SessionPolicy:      aws.ToString(from.Policy),
+			Tags:               from.Tags,
 		},
 		Status: v1alpha1.PodIdentityAssociationStatus{
-			AssociationID: aws.ToString(from.AssociationId), AssociationARN: aws.ToString(from.AssociationArn), ExternalID: aws.ToString(from.ExternalId),
+			AssociationID:  aws.ToString(from.AssociationId),
+			AssociationARN: aws.ToString(from.AssociationArn),
+			ExternalID:     aws.ToString(from.ExternalId),
 		},
 	}
 	if from.CreatedAt != nil {

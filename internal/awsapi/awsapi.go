@@ -62,7 +62,11 @@ func CallerIdentity(ctx context.Context) (Identity, error) {
 	if err != nil {
 		return Identity{}, classify(err)
 	}
-	return Identity{ARN: aws.ToString(answer.Arn), UserID: aws.ToString(answer.UserId), Account: aws.ToString(answer.Account)}, nil
+	return Identity{
+		ARN:     aws.ToString(answer.Arn),
+		UserID:  aws.ToString(answer.UserId),
+		Account: aws.ToString(answer.Account),
+	}, nil
 }
 
 // IAM administers roles and OIDC providers.
@@ -156,11 +160,12 @@ func classify(err error) error {
 	}
 	// The innermost operation is the one that was refused: fetching
 	// credentials is wrapped in the call they were for.
-	for op, found := errors.AsType[*smithy.OperationError](err); found; op, found = errors.AsType[*smithy.OperationError](op.Err) {
+	next := errors.AsType[*smithy.OperationError]
+	for op, found := next(err); found; op, found = next(op.Err) {
 		answer.Operation = op.Service() + ": " + op.Operation()
 	}
-	// An agent that the container's credentials come from is no AWS service, and
-	// its errors are no operation's: the type is the SDK's own, and has a status.
+	// The agent that the container's credentials come from is not an AWS service, and
+	// its errors belong to no operation: the type is the SDK's own, and has a status.
 	if agent, found := errors.AsType[interface {
 		smithy.APIError
 		HTTPStatusCode() int

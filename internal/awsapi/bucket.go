@@ -12,7 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 
-	"github.com/rolecall/rolecall/internal/publication"
+	"github.com/rolecall/rolecall/internal/issuer/document"
 )
 
 // maxObject bounds what is read of an object.
@@ -27,8 +27,8 @@ type Bucket struct {
 // Bucket returns a prefix in a bucket of the account's region.
 func (a *Account) Bucket(name, prefix string) *Bucket {
 	client := s3.NewFromConfig(a.config, func(o *s3.Options) {
-		// A host of its own for each bucket is AWS's business: other endpoints
-		// and certificates do not have it.
+		// Only AWS has a host for each bucket: other endpoints and certificates
+		// do not.
 		o.UsePathStyle = o.BaseEndpoint != nil || a.config.BaseEndpoint != nil || strings.Contains(name, ".")
 	})
 	return &Bucket{client: client, name: name, region: a.config.Region, prefix: strings.Trim(prefix, "/")}
@@ -42,20 +42,23 @@ func (b *Bucket) Key(name string) string {
 	return b.prefix + "/" + name
 }
 
-// Ensure makes the bucket unless it is there, versioned, so that what a mistaken
-// publication has overwritten can be had back. Stores of S3's form that keep no
-// versions, as a local AWS, are used without.
+// Ensure creates the bucket unless it is there, versioned, so that what a mistaken
+// publication has overwritten can be recovered. Stores like S3 that keep no
+// versions, such as a local AWS, are used without them.
 func (b *Bucket) Ensure(ctx context.Context) error {
 	input := &s3.CreateBucketInput{Bucket: aws.String(b.name)}
-	if b.region != "us-east-1" { // which is the one that must not be named
-		input.CreateBucketConfiguration = &s3types.CreateBucketConfiguration{LocationConstraint: s3types.BucketLocationConstraint(b.region)}
+	if b.region != "us-east-1" { // the one that must not be named
+		input.CreateBucketConfiguration = &s3types.CreateBucketConfiguration{
+			LocationConstraint: s3types.BucketLocationConstraint(b.region),
+		}
 	}
 	_, err := b.client.CreateBucket(ctx, input)
 	if _, ours := errors.AsType[*s3types.BucketAlreadyOwnedByYou](err); err != nil && !ours {
 		return classify(err)
 	}
 	_, err = b.client.PutBucketVersioning(ctx, &s3.PutBucketVersioningInput{
-		Bucket: aws.String(b.name), VersioningConfiguration: &s3types.VersioningConfiguration{Status: s3types.BucketVersioningStatusEnabled},
+		Bucket:                  aws.String(b.name),
+		VersioningConfiguration: &s3types.VersioningConfiguration{Status: s3types.BucketVersioningStatusEnabled},
 	})
 	if refused, ok := errors.AsType[*Error](classify(err)); ok && refused.Code == "NotImplemented" {
 		return nil
@@ -76,7 +79,10 @@ func (b *Bucket) OpenTo(ctx context.Context, policy string) error {
 	if err != nil {
 		return classify(err)
 	}
-	_, err = b.client.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: aws.String(b.name), Policy: aws.String(policy)})
+	_, err = b.client.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{
+		Bucket: aws.String(b.name),
+		Policy: aws.String(policy),
+	})
 	return classify(err)
 }
 
@@ -93,27 +99,27 @@ func (b *Bucket) Policy(ctx context.Context) (string, error) {
 }
 
 // Read returns an object, with no Version if there is none.
-func (b *Bucket) Read(ctx context.Context, name string) (publication.Object, error) {
+func (b *Bucket) Read(ctx context.Context, name string) (document.Object, error) {
 	answer, err := b.client.GetObject(ctx, &s3.GetObjectInput{Bucket: aws.String(b.name), Key: aws.String(b.Key(name))})
 	if _, missing := errors.AsType[*s3types.NoSuchKey](err); missing {
-		return publication.Object{Name: name}, nil
+		return document.Object{Name: name}, nil
 	}
 	if err != nil {
-		return publication.Object{}, classify(err)
+		return document.Object{}, classify(err)
 	}
 	defer func() { _ = answer.Body.Close() }()
 	text, err := io.ReadAll(io.LimitReader(answer.Body, maxObject))
 	if err != nil {
-		return publication.Object{}, err
+		return document.Object{}, err
 	}
-	return publication.Object{
+	return document.Object{
 		Name: name, Text: text, ContentType: aws.ToString(answer.ContentType),
 		CacheControl: aws.ToString(answer.CacheControl), Version: aws.ToString(answer.ETag),
 	}, nil
 }
 
 // Write replaces the version that was read, and nothing else: S3 compares.
-func (b *Bucket) Write(ctx context.Context, write publication.Write) error {
+func (b *Bucket) Write(ctx context.Context, write document.Write) error {
 	input := &s3.PutObjectInput{
 		Bucket: aws.String(b.name), Key: aws.String(b.Key(write.Object.Name)), Body: bytes.NewReader(write.Object.Text),
 		ContentType: aws.String(write.Object.ContentType), CacheControl: aws.String(write.Object.CacheControl),
@@ -127,8 +133,9 @@ func (b *Bucket) Write(ctx context.Context, write publication.Write) error {
 	_, err := b.client.PutObject(ctx, input)
 	// An object that has been deleted meanwhile is NoSuchKey.
 	refused, ok := errors.AsType[*Error](classify(err))
-	if ok && (refused.Status == http.StatusPreconditionFailed || refused.Code == "ConditionalRequestConflict" || refused.Code == "NoSuchKey") {
-		return publication.ErrChanged
+	if ok && (refused.Status == http.StatusPreconditionFailed ||
+		refused.Code == "ConditionalRequestConflict" || refused.Code == "NoSuchKey") {
+		return document.ErrChanged
 	}
 	return classify(err)
 }

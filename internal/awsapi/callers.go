@@ -14,22 +14,20 @@ import (
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
-	"golang.org/x/sync/singleflight"
 
 	"github.com/rolecall/rolecall/internal/callerid"
 	"github.com/rolecall/rolecall/internal/fault"
 )
 
-// Callers asks STS whose presigned GetCallerIdentity tokens are.
+// Callers asks STS who signed a presigned GetCallerIdentity token.
 //
-// It is written by hand and not over the SDK's client, which signs with
+// It does not use the SDK's client, which signs with
 // credentials of its own: here the question was signed by somebody else, and goes
 // to STS byte for byte (spec authenticator §3.2).
 type Callers struct {
 	cluster string
 	scheme  string // https; http at a local AWS
 	client  *http.Client
-	flights singleflight.Group
 }
 
 // CallersConfig says for whom, and where STS is.
@@ -63,7 +61,7 @@ func NewCallers(ctx context.Context, c CallersConfig) (*Callers, error) {
 	}
 	buildable, ok := loaded.HTTPClient.(*awshttp.BuildableClient)
 	if !ok {
-		return nil, errors.New("the AWS configuration has another HTTP client")
+		return nil, errors.New("the AWS configuration brings an HTTP client of its own")
 	}
 	transport := buildable.GetTransport() // a copy, with AWS_CA_BUNDLE and the proxy of the environment
 	transport.MaxIdleConnsPerHost, transport.MaxIdleConns = callersIdle, 2*callersIdle
@@ -92,7 +90,8 @@ func NewCallers(ctx context.Context, c CallersConfig) (*Callers, error) {
 // or answer it.
 func (c *Callers) connectTo(endpoint string, transport *http.Transport) error {
 	if !isPrivate(endpoint) {
-		return errors.New("tokens of callers must not travel in the clear: an endpoint of STS is https, or http on loopback")
+		return errors.New("tokens of callers must not travel in the clear: an STS endpoint must be https, or http on " +
+			"loopback")
 	}
 	parsed, err := url.Parse(endpoint)
 	if err != nil {
@@ -103,40 +102,20 @@ func (c *Callers) connectTo(endpoint string, transport *http.Transport) error {
 		port = map[string]string{"http": "80", "https": "443"}[parsed.Scheme]
 	}
 	target, dial := net.JoinHostPort(parsed.Hostname(), port), transport.DialContext
-	transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) { return dial(ctx, network, target) }
+	transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return dial(ctx, network, target)
+	}
 	transport.Proxy = nil // it would be asked for the host of the token
 	c.scheme = parsed.Scheme
 	return nil
 }
 
-// Identify asks for one token, once for all who have it at a time, for ten seconds
-// at most. Errors are those of callerid.ReadAnswer; none holds the token.
+// Identify asks about one token, for ten seconds at most. Errors are those of
+// callerid.ReadAnswer; none holds the token.
 func (c *Callers) Identify(ctx context.Context, p *callerid.Presigned) (*callerid.Identity, error) {
-	key := p.Key()
-	result := c.flights.DoChan(string(key[:]), func() (any, error) {
-		// It goes on when the first who asked leaves, but not for longer than they had.
-		flight, cancel := context.WithTimeout(context.WithoutCancel(ctx), callersTotal)
-		defer cancel()
-		if deadline, has := ctx.Deadline(); has {
-			var cancel context.CancelFunc
-			flight, cancel = context.WithDeadline(flight, deadline)
-			defer cancel()
-		}
-		return c.askTwice(flight, p)
-	})
-	select {
-	case <-ctx.Done():
-		return nil, p.Unreachable(ctx.Err())
-	case shared := <-result:
-		if shared.Err != nil {
-			return nil, shared.Err
-		}
-		who, ok := shared.Val.(*callerid.Identity)
-		if !ok {
-			return nil, errors.New("a flight without an identity")
-		}
-		return who, nil
-	}
+	ctx, cancel := context.WithTimeout(ctx, callersTotal)
+	defer cancel()
+	return c.askTwice(ctx, p)
 }
 
 // askTwice asks again when STS could not say and there is time.
@@ -159,7 +138,7 @@ func (c *Callers) ask(ctx context.Context, p *callerid.Presigned) (*callerid.Ide
 	address := url.URL{Scheme: c.scheme, Host: p.Host, Path: "/", RawQuery: p.Query.Reveal()}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address.String(), nil)
 	if err != nil {
-		return nil, p.Unreachable(errors.New("no request can be made of the token"))
+		return nil, p.Unreachable(errors.New("the token cannot be turned into a request"))
 	}
 	request.Header.Set(callerid.ClusterHeader, c.cluster)
 	request.Header.Set("Accept", "application/json")
@@ -193,5 +172,5 @@ func withoutURL(err error) error {
 			return known
 		}
 	}
-	return errors.New("no answer in HTTP")
+	return errors.New("the answer is not HTTP")
 }

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -43,25 +42,45 @@ func TestKnownTokens(t *testing.T) {
 		host, signature string
 		own             aws.Credentials
 	}{
-		{"sts.us-east-1.amazonaws.com", "ec9db808fef8ac165174b266fdc1cc3452a1facd537c394b16afb972f8426780", aws.Credentials{AccessKeyID: "AKIAIOSFODNN7EXAMPLE", SecretAccessKey: secret}},
-		{"sts.amazonaws.com", "b77932820381777307b077a8fff17d2a7a6e9b7b38feee9df892d786c9db588d", aws.Credentials{AccessKeyID: "ASIAIOSFODNN7EXAMPLE", SecretAccessKey: secret, SessionToken: "FQoGZXIvYXdzEXAMPLE/+="}},
+		{
+			"sts.us-east-1.amazonaws.com",
+			"ec9db808fef8ac165174b266fdc1cc3452a1facd537c394b16afb972f8426780",
+			aws.Credentials{AccessKeyID: "AKIAIOSFODNN7EXAMPLE", SecretAccessKey: secret},
+		},
+		{
+			"sts.amazonaws.com",
+			"b77932820381777307b077a8fff17d2a7a6e9b7b38feee9df892d786c9db588d",
+			aws.Credentials{
+				AccessKeyID:     "ASIAIOSFODNN7EXAMPLE",
+				SecretAccessKey: secret,
+				SessionToken:    "FQoGZXIvYXdzEXAMPLE/+=",
+			},
+		},
 	} {
-		made, err := presignCallerIdentity(t.Context(), row.own, row.host, "us-east-1", "demo", at.In(time.FixedZone("", 3600)))
+		made, err := presignCallerIdentity(
+			t.Context(), row.own, row.host, "us-east-1", "demo", at.In(time.FixedZone("", 3600)),
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
 		signed := urlOf(t, made)
 		query := signed.Query()
 		for name, want := range map[string]string{
-			"X-Amz-Signature": row.signature, "X-Amz-Expires": "60", "X-Amz-Date": "20260101T000000Z", "X-Amz-SignedHeaders": "host;x-k8s-aws-id",
-			"Action": "GetCallerIdentity", "Version": "2011-06-15", "X-Amz-Security-Token": row.own.SessionToken,
+			"X-Amz-Signature":      row.signature,
+			"X-Amz-Expires":        "60",
+			"X-Amz-Date":           "20260101T000000Z",
+			"X-Amz-SignedHeaders":  "host;x-k8s-aws-id",
+			"Action":               "GetCallerIdentity",
+			"Version":              "2011-06-15",
+			"X-Amz-Security-Token": row.own.SessionToken,
 		} {
 			if got := query.Get(name); got != want {
 				t.Errorf("%s: %s %q, want %q", row.host, name, got, want)
 			}
 		}
 		p, err := callerid.Parse(made, callerid.Policy{Partition: "aws"}, at)
-		if err != nil || p.AccessKeyID != row.own.AccessKeyID || p.Host != row.host || signed.Scheme != "https" || signed.Path != "/" {
+		if err != nil || p.AccessKeyID != row.own.AccessKeyID || p.Host != row.host || signed.Scheme != "https" ||
+			signed.Path != "/" {
 			t.Errorf("%v %v", p, err)
 		}
 	}
@@ -81,7 +100,9 @@ func TestClusterTokensAreKept(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	own := &provider{own: aws.Credentials{AccessKeyID: "ASIA1", SecretAccessKey: "s", SessionToken: "t"}}
-	tokens, err := newClusterTokens(t.Context(), "prod", aws.Config{Region: "eu-west-1"}, own, func() time.Time { return now })
+	tokens, err := newClusterTokens(
+		t.Context(), "prod", aws.Config{Region: "eu-west-1"}, own, func() time.Time { return now },
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +155,13 @@ func TestClusterTokenHosts(t *testing.T) {
 	} {
 		t.Run(row.want, func(t *testing.T) {
 			// As the SDK reads them; an endpoint does not count.
-			for name, value := range map[string]string{"AWS_USE_FIPS_ENDPOINT": row.fips, "AWS_USE_DUALSTACK_ENDPOINT": row.dual, "AWS_ENDPOINT_URL": "http://127.0.0.1:4566", "AWS_ENDPOINT_URL_EKS_AUTH": "https://broker.example.com", "AWS_EC2_METADATA_DISABLED": "true"} {
+			for name, value := range map[string]string{
+				"AWS_USE_FIPS_ENDPOINT":      row.fips,
+				"AWS_USE_DUALSTACK_ENDPOINT": row.dual,
+				"AWS_ENDPOINT_URL":           "http://127.0.0.1:4566",
+				"AWS_ENDPOINT_URL_EKS_AUTH":  "https://broker.example.com",
+				"AWS_EC2_METADATA_DISABLED":  "true",
+			} {
 				t.Setenv(name, value)
 			}
 			t.Setenv("AWS_ACCESS_KEY_ID", "AKIAX")
@@ -147,7 +174,9 @@ func TestClusterTokenHosts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := urlOf(t, made); got.Host != row.want || !strings.Contains(got.Query().Get("X-Amz-Credential"), "/"+row.region+"/sts/") || c.Region() != "" {
+			if got := urlOf(t, made); got.Host != row.want ||
+				!strings.Contains(got.Query().Get("X-Amz-Credential"), "/"+row.region+"/sts/") ||
+				c.Region() != "" {
 				t.Errorf("%s %s", got.Host, got.Query().Get("X-Amz-Credential"))
 			}
 		})
@@ -162,11 +191,15 @@ func answered(status int, body string) *http.Response {
 	return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader(body)), Header: http.Header{}}
 }
 
-const aliceAnswer = `{"GetCallerIdentityResponse":{"GetCallerIdentityResult":{"Account":"111122223333","Arn":"arn:aws:iam::111122223333:user/alice","UserId":"AIDAX"}}}`
+const aliceAnswer = `{"GetCallerIdentityResponse":{"GetCallerIdentityResult":{"Account":"111122223333",` +
+	`"Arn":"arn:aws:iam::111122223333:user/alice","UserId":"AIDAX"}}}`
 
 func presigned(t *testing.T, now time.Time, key string) *callerid.Presigned {
 	t.Helper()
-	made, err := presignCallerIdentity(t.Context(), aws.Credentials{AccessKeyID: key, SecretAccessKey: "s"}, "sts.eu-west-1.amazonaws.com", "eu-west-1", "prod", now)
+	made, err := presignCallerIdentity(t.Context(), aws.Credentials{
+		AccessKeyID:     key,
+		SecretAccessKey: "s",
+	}, "sts.eu-west-1.amazonaws.com", "eu-west-1", "prod", now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,45 +208,6 @@ func presigned(t *testing.T, now time.Time, key string) *callerid.Presigned {
 		t.Fatal(err)
 	}
 	return p
-}
-
-// TestOneQuestion: all who hold the same token at a time make one question, which
-// the first to leave does not end.
-func TestOneQuestion(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		var asked atomic.Int32
-		release := make(chan struct{})
-		c := &Callers{cluster: "prod", scheme: "https", client: &http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) {
-			asked.Add(1)
-			<-release
-			return answered(http.StatusOK, aliceAnswer), nil
-		})}}
-		p, other := presigned(t, time.Now(), "AKIA1"), presigned(t, time.Now(), "AKIA2")
-		leaving, leave := context.WithCancel(t.Context())
-		left := make(chan error, 1)
-		go func() { _, err := c.Identify(leaving, p); left <- err }()
-		synctest.Wait()
-		results := make(chan error, 20)
-		for range 19 {
-			go func() { _, err := c.Identify(t.Context(), p); results <- err }()
-		}
-		go func() { _, err := c.Identify(t.Context(), other); results <- err }()
-		synctest.Wait()
-		leave()
-		if err := <-left; fault.KindOf(err) != fault.Unavailable || !errors.Is(err, context.Canceled) {
-			t.Errorf("who left: %v", err)
-		}
-		close(release)
-		for range 20 {
-			if err := <-results; err != nil {
-				t.Error(err)
-			}
-		}
-		if got := asked.Load(); got != 2 {
-			t.Errorf("%d questions, want one for each token", got)
-		}
-	})
 }
 
 // TestAskedAgain once, when STS could not say and there is time.
@@ -241,16 +235,20 @@ func TestAskedAgain(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				asked := 0
-				c := &Callers{cluster: "prod", scheme: "https", client: &http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) {
-					asked++
-					switch {
-					case asked == 1 && row.err != nil:
-						return nil, row.err
-					case asked == 1:
-						return answered(row.first, row.body), nil
-					}
-					return answered(http.StatusOK, aliceAnswer), nil
-				})}}
+				c := &Callers{
+					cluster: "prod",
+					scheme:  "https",
+					client: &http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) {
+						asked++
+						switch {
+						case asked == 1 && row.err != nil:
+							return nil, row.err
+						case asked == 1:
+							return answered(row.first, row.body), nil
+						}
+						return answered(http.StatusOK, aliceAnswer), nil
+					})},
+				}
 				ctx := t.Context()
 				if row.budget > 0 {
 					var cancel context.CancelFunc
@@ -271,10 +269,14 @@ func TestNoAnswer(t *testing.T) {
 	t.Parallel()
 	for _, budget := range []time.Duration{time.Second, time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
-			c := &Callers{cluster: "prod", scheme: "https", client: &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
-				<-r.Context().Done()
-				return nil, r.Context().Err()
-			})}}
+			c := &Callers{
+				cluster: "prod",
+				scheme:  "https",
+				client: &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+					<-r.Context().Done()
+					return nil, r.Context().Err()
+				})},
+			}
 			ctx, cancel := context.WithTimeout(t.Context(), budget)
 			defer cancel()
 			began := time.Now()

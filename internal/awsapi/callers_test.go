@@ -24,15 +24,20 @@ import (
 // is.
 func question(t *testing.T) *callerid.Presigned {
 	t.Helper()
-	p, err := callerid.Parse(callerid.Encode("https://sts.us-east-1.amazonaws.com/?X-Amz-SignedHeaders=x-k8s-aws-id&&Version=2011-06-15&Action=GetCallerIdentit%79&X-Amz-Expires=60&X-Amz-Security-Token=SECRETSECRET%2b/%2F&X-Amz-Date="+
-		time.Now().UTC().Format("20060102T150405Z")), callerid.Policy{Partition: "aws"}, time.Now())
+	p, err := callerid.Parse(callerid.Encode(
+		"https://sts.us-east-1.amazonaws.com/?X-Amz-SignedHeaders=x-k8s-aws-id&&Version=2011-06-15&"+
+			"Action=GetCallerIdentit%79&X-Amz-Expires=60&X-Amz-Security-Token=SECRETSECRET%2b/%2F&X-Amz-Date="+
+			time.Now().UTC().Format("20060102T150405Z"),
+	), callerid.Policy{Partition: "aws"}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
 	return p
 }
 
-const identified = `{"GetCallerIdentityResponse":{"GetCallerIdentityResult":{"Account":"111122223333","Arn":"arn:aws:sts::111122223333:assumed-role/node/i-0123456789abcdef0","UserId":"AROAX:i-0123456789abcdef0"}}}`
+const identified = `{"GetCallerIdentityResponse":{"GetCallerIdentityResult":{"Account":"111122223333",` +
+	`"Arn":"arn:aws:sts::111122223333:assumed-role/node/i-0123456789abcdef0",` +
+	`"UserId":"AROAX:i-0123456789abcdef0"}}}`
 
 func newCallers(t *testing.T, endpoint string) *awsapi.Callers {
 	t.Helper()
@@ -50,7 +55,7 @@ func soon(t *testing.T) context.Context {
 	return ctx
 }
 
-// TestCallersAsk is row T41, over TLS: only where the connection goes is ours to
+// TestCallersAsk is spec authenticator row T41, over TLS: only where the connection goes is ours to
 // choose.
 func TestCallersAsk(t *testing.T) {
 	clean(t)
@@ -73,7 +78,11 @@ func TestCallersAsk(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "ca.pem")
 	write(t, file, authority.PEM())
 	t.Setenv("AWS_CA_BUNDLE", file)
-	for name, endpoint := range map[string]string{"parameter": server.URL + "/ignored", "AWS_ENDPOINT_URL_STS": "", "AWS_ENDPOINT_URL": ""} {
+	for name, endpoint := range map[string]string{
+		"parameter":            server.URL + "/ignored",
+		"AWS_ENDPOINT_URL_STS": "",
+		"AWS_ENDPOINT_URL":     "",
+	} {
 		t.Setenv("AWS_ENDPOINT_URL_STS", "https://127.0.0.1:1")
 		if endpoint == "" {
 			t.Setenv("AWS_ENDPOINT_URL_STS", "")
@@ -81,12 +90,17 @@ func TestCallersAsk(t *testing.T) {
 		}
 		p := question(t)
 		who, err := newCallers(t, endpoint).Identify(t.Context(), p)
-		if err != nil || who.CanonicalARN != "arn:aws:iam::111122223333:role/node" || who.SessionName != "i-0123456789abcdef0" {
+		if err != nil || who.CanonicalARN != "arn:aws:iam::111122223333:role/node" ||
+			who.SessionName != "i-0123456789abcdef0" {
 			t.Fatalf("%s: %+v, %v", name, who, err)
 		}
 		r := <-received
-		if r.Method != http.MethodGet || r.URL.RawQuery != p.Query.Reveal() || r.URL.Path != "/" || r.Host != "sts.us-east-1.amazonaws.com" ||
-			r.Header.Get("X-K8s-Aws-Id") != "demo" || r.Header.Get("Accept") != "application/json" || r.TLS.ServerName != "sts.us-east-1.amazonaws.com" || r.TLS.Version < tls.VersionTLS12 {
+		if r.Method != http.MethodGet || r.URL.RawQuery != p.Query.Reveal() || r.URL.Path != "/" ||
+			r.Host != "sts.us-east-1.amazonaws.com" ||
+			r.Header.Get("X-K8s-Aws-Id") != "demo" ||
+			r.Header.Get("Accept") != "application/json" ||
+			r.TLS.ServerName != "sts.us-east-1.amazonaws.com" ||
+			r.TLS.Version < tls.VersionTLS12 {
 			t.Errorf("%s: %s %s %v", name, r.Method, r.Host, r.Header)
 		}
 	}
@@ -102,12 +116,14 @@ func TestCallersAsk(t *testing.T) {
 
 func unavailable(t *testing.T, err error, fragment string) {
 	t.Helper()
-	if err == nil || fault.KindOf(err) != fault.Unavailable || !strings.Contains(err.Error(), fragment) || !strings.Contains(err.Error(), "on us-east-1 endpoint") || strings.Contains(err.Error(), "SECRET") {
+	if err == nil || fault.KindOf(err) != fault.Unavailable || !strings.Contains(err.Error(), fragment) ||
+		!strings.Contains(err.Error(), "on us-east-1 endpoint") ||
+		strings.Contains(err.Error(), "SECRET") {
 		t.Errorf("%v (kind %d), want %s", err, fault.KindOf(err), fragment)
 	}
 }
 
-// TestCallersFollowNobody is row T42.
+// TestCallersFollowNobody is spec authenticator row T42.
 func TestCallersFollowNobody(t *testing.T) {
 	clean(t)
 	var followed atomic.Int32
@@ -128,7 +144,7 @@ func TestCallersFollowNobody(t *testing.T) {
 	}
 }
 
-// TestCallersWithoutSTS is row T45, and what else is no answer: the token is in no
+// TestCallersWithoutSTS is spec authenticator row T45, and what else is no answer: the token is in no
 // error, even if it is sent back.
 func TestCallersWithoutSTS(t *testing.T) {
 	clean(t)
@@ -156,7 +172,7 @@ func TestCallersWithoutSTS(t *testing.T) {
 		}
 	}()
 	_, err = newCallers(t, "http://"+echo.Addr().String()).Identify(soon(t), question(t))
-	unavailable(t, err, "no answer in HTTP")
+	unavailable(t, err, "the answer is not HTTP")
 
 	cut := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "1000")
@@ -170,7 +186,8 @@ func TestCallersWithoutSTS(t *testing.T) {
 		_, _ = io.WriteString(w, identified+strings.Repeat(" ", 1<<20))
 	}))
 	t.Cleanup(long.Close)
-	if _, err := newCallers(t, long.URL).Identify(soon(t), question(t)); fault.KindOf(err) != fault.Denied || !strings.Contains(err.Error(), "longer than 65536 bytes") {
+	if _, err := newCallers(t, long.URL).Identify(soon(t), question(t)); fault.KindOf(err) != fault.Denied ||
+		!strings.Contains(err.Error(), "longer than 65536 bytes") {
 		t.Errorf("%v", err)
 	}
 }
@@ -178,10 +195,21 @@ func TestCallersWithoutSTS(t *testing.T) {
 func TestCallersEndpoints(t *testing.T) {
 	clean(t)
 	for endpoint, accepted := range map[string]bool{
-		"": true, "https://vpce-1.sts.eu-west-1.vpce.amazonaws.com": true, "https://10.0.0.1:8443": true, "http://127.0.0.1:4566": true, "http://localhost:4566": true,
-		"http://10.0.0.1:4566": false, "http://sts.example.com": false, "https://a:b@sts.example.com": false, "ftp://127.0.0.1": false, "sts": false,
+		"": true,
+		"https://vpce-1.sts.eu-west-1.vpce.amazonaws.com": true,
+		"https://10.0.0.1:8443":                           true,
+		"http://127.0.0.1:4566":                           true,
+		"http://localhost:4566":                           true,
+		"http://10.0.0.1:4566":                            false,
+		"http://sts.example.com":                          false,
+		"https://a:b@sts.example.com":                     false,
+		"ftp://127.0.0.1":                                 false,
+		"sts":                                             false,
 	} {
-		if _, err := awsapi.NewCallers(t.Context(), awsapi.CallersConfig{Cluster: "demo", Endpoint: endpoint}); (err == nil) != accepted {
+		if _, err := awsapi.NewCallers(t.Context(), awsapi.CallersConfig{
+			Cluster:  "demo",
+			Endpoint: endpoint,
+		}); (err == nil) != accepted {
 			t.Errorf("%q: %v", endpoint, err)
 		}
 	}

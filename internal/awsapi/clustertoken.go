@@ -38,7 +38,9 @@ const tokenSlack = time.Minute
 // newClusterTokens makes tokens for the regional STS, by the SDK's rules of
 // partitions, FIPS and dual stack. Endpoints that are configured do not count: the
 // token names the host that is AWS's, wherever that is asked.
-func newClusterTokens(ctx context.Context, cluster string, loaded aws.Config, provider aws.CredentialsProvider, now func() time.Time) (*clusterTokens, error) {
+func newClusterTokens(
+	ctx context.Context, cluster string, loaded aws.Config, provider aws.CredentialsProvider, now func() time.Time,
+) (*clusterTokens, error) {
 	options := sts.NewFromConfig(loaded).Options()
 	found, err := sts.NewDefaultEndpointResolverV2().ResolveEndpoint(ctx, sts.EndpointParameters{
 		Region:       aws.String(loaded.Region),
@@ -48,7 +50,13 @@ func newClusterTokens(ctx context.Context, cluster string, loaded aws.Config, pr
 	if err != nil {
 		return nil, fmt.Errorf("find the STS of region %q: %w", loaded.Region, err)
 	}
-	return &clusterTokens{cluster: cluster, region: loaded.Region, host: found.URI.Host, credentials: provider, now: now}, nil
+	return &clusterTokens{
+		cluster:     cluster,
+		region:      loaded.Region,
+		host:        found.URI.Host,
+		credentials: provider,
+		now:         now,
+	}, nil
 }
 
 // token returns the last one while it is good and the credentials are the same, or
@@ -74,8 +82,14 @@ func (c *clusterTokens) token(ctx context.Context) (credential.Secret, error) {
 }
 
 // presignCallerIdentity is spec authenticator §2.2 and §2.3.
-func presignCallerIdentity(ctx context.Context, own aws.Credentials, host, region, cluster string, at time.Time) (credential.Secret, error) {
-	query := url.Values{"Action": {"GetCallerIdentity"}, "Version": {"2011-06-15"}, "X-Amz-Expires": {callerid.SignedExpires}}
+func presignCallerIdentity(
+	ctx context.Context, own aws.Credentials, host, region, cluster string, at time.Time,
+) (credential.Secret, error) {
+	query := url.Values{
+		"Action":        {"GetCallerIdentity"},
+		"Version":       {"2011-06-15"},
+		"X-Amz-Expires": {callerid.SignedExpires},
+	}
 	address := url.URL{Scheme: "https", Host: host, Path: "/", RawQuery: query.Encode()}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address.String(), nil)
 	if err != nil {
@@ -83,7 +97,8 @@ func presignCallerIdentity(ctx context.Context, own aws.Credentials, host, regio
 	}
 	request.Header.Set(callerid.ClusterHeader, cluster)
 	nothing := sha256.Sum256(nil)
-	signed, _, err := v4.NewSigner().PresignHTTP(ctx, own, request, hex.EncodeToString(nothing[:]), "sts", region, at.UTC())
+	signed, _, err := v4.NewSigner().
+		PresignHTTP(ctx, own, request, hex.EncodeToString(nothing[:]), "sts", region, at.UTC())
 	if err != nil {
 		return credential.Secret{}, err
 	}

@@ -46,17 +46,17 @@ type PodSession struct {
 	RequestID   string
 }
 
-// ErrUnusable says that the service answered, but nothing that can be used: no
-// JSON, members missing, a redirect, far too long.
+// ErrUnusable says that the service answered, but with nothing that can be used: not
+// JSON, fields missing, a redirect, far too long.
 var ErrUnusable = errors.New("unusable answer")
 
 // ErrNoCredentials says that this process's own AWS credentials could not be
-// had, so that nothing was asked.
+// obtained, so that nothing was asked.
 var ErrNoCredentials = errors.New("no credentials of our own")
 
 // EKSAuth asks EKS Auth for sessions of pods.
 //
-// It is written by hand and not over the SDK's client for the service: the
+// It does not use the SDK's client for the service: the
 // caller must see each attempt, the answer must be bounded, and a redirect must
 // not be followed with somebody's token in the body.
 type EKSAuth struct {
@@ -93,7 +93,9 @@ func (c *EKSAuth) Ready(ctx context.Context) error {
 
 // AssumeRoleForPodIdentity makes one attempt. What the service refuses is an
 // *Error; other errors wrap ErrUnusable, ErrNoCredentials or the transport's.
-func (c *EKSAuth) AssumeRoleForPodIdentity(ctx context.Context, cluster string, token credential.Secret) (*PodSession, error) {
+func (c *EKSAuth) AssumeRoleForPodIdentity(
+	ctx context.Context, cluster string, token credential.Secret,
+) (*PodSession, error) {
 	body, err := json.Marshal(map[string]string{"token": token.Reveal()})
 	if err != nil {
 		return nil, err
@@ -142,7 +144,7 @@ func (c *EKSAuth) roundTrip(request *http.Request, operation string, limit time.
 	case response.StatusCode < 400:
 		return nil, nil, fmt.Errorf("%w: status %d", ErrUnusable, response.StatusCode)
 	}
-	return nil, nil, readEKSAuthError(operation, response, text)
+	return nil, nil, readJSONError(operation, response, text)
 }
 
 func (c *EKSAuth) authenticate(ctx context.Context, request *http.Request, body []byte) error {
@@ -187,17 +189,18 @@ type wirePodSession struct {
 func readPodSession(text []byte, requestID string) (*PodSession, error) {
 	var answer wirePodSession
 	if err := json.Unmarshal(text, &answer); err != nil {
-		return nil, fmt.Errorf("%w: not the JSON of a session", ErrUnusable)
+		return nil, fmt.Errorf("%w: not a session in JSON", ErrUnusable)
 	}
 	keys := answer.Credentials
 	// A fraction of a second is dropped: the session must not seem to live longer
 	// than it does.
 	expires, err := keys.Expiration.Float64()
 	switch {
-	case keys.AccessKeyID == "" || keys.SecretAccessKey == "" || keys.SessionToken == "" || answer.AssumedRoleUser.ARN == "":
+	case keys.AccessKeyID == "" || keys.SecretAccessKey == "" || keys.SessionToken == "" ||
+		answer.AssumedRoleUser.ARN == "":
 		return nil, fmt.Errorf("%w: credentials or assumed role empty", ErrUnusable)
 	case err != nil || expires <= 0 || expires > maxEpoch:
-		return nil, fmt.Errorf("%w: no time of expiry", ErrUnusable)
+		return nil, fmt.Errorf("%w: no expiry time", ErrUnusable)
 	}
 	return &PodSession{
 		Namespace: answer.Subject.Namespace, ServiceAccount: answer.Subject.ServiceAccount,
@@ -213,15 +216,15 @@ func readPodSession(text []byte, requestID string) (*PodSession, error) {
 // maxEpoch is the last second of the year 9999, the last that RFC 3339 can say.
 const maxEpoch = 253402300799
 
-// readEKSAuthError reads the REST-JSON form of errors; spellings differ between
-// AWS's own servers (spec podidentity §12.3).
-func readEKSAuthError(operation string, response *http.Response, text []byte) *Error {
+// readJSONError reads the JSON form of errors; spellings differ between AWS's own
+// servers (spec podidentity §12.3).
+func readJSONError(operation string, response *http.Response, text []byte) *Error {
 	var body struct {
 		Type    string `json:"__type"`
 		Code    string `json:"code"`
 		Message string `json:"message"` // encoding/json takes Message for it too
 	}
-	_ = json.Unmarshal(text, &body) // what is no JSON has no code and no message
+	_ = json.Unmarshal(text, &body) // what is not JSON has no code and no message
 	code := firstOf(response.Header.Get("X-Amzn-ErrorType"), body.Type, body.Code, "UnknownError")
 	code, _, _ = strings.Cut(code, ":")
 	return &Error{

@@ -36,9 +36,15 @@ func pair(t *testing.T, name string) (certificate tls.Certificate, certPEM, both
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name, Organization: []string{"system:nodes"}}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		SerialNumber:          big.NewInt(1),
+		Subject:               pkix.Name{CommonName: name, Organization: []string{"system:nodes"}},
+		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore:             time.Now().Add(-time.Hour),
+		NotAfter:              time.Now().Add(time.Hour),
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
@@ -76,8 +82,10 @@ func write(t *testing.T, file string, text []byte) {
 	}
 }
 
-const brokerSession = `{"subject":{"namespace":"shop","serviceAccount":"cart"},"podIdentityAssociation":{"associationId":"a-1"},` +
-	`"assumedRoleUser":{"arn":"arn:aws:sts::111122223333:assumed-role/x/y"},"credentials":{"accessKeyId":"ASIA","secretAccessKey":"s","sessionToken":"t","expiration":4102444800}}`
+const brokerSession = `{"subject":{"namespace":"shop","serviceAccount":"cart"},` +
+	`"podIdentityAssociation":{"associationId":"a-1"},` +
+	`"assumedRoleUser":{"arn":"arn:aws:sts::111122223333:assumed-role/x/y"},"credentials":{"accessKeyId":"ASIA",` +
+	`"secretAccessKey":"s","sessionToken":"t","expiration":4102444800}}`
 
 // TestBrokerTrust: the broker's certificate must come from the file, which is
 // followed: a new authority needs no restart, and the old one is not believed
@@ -153,7 +161,11 @@ func TestBrokerRefuses(t *testing.T) {
 		"http://broker.example": false, "http://10.0.0.1:8443": false, "http://127.0.0.1.example.com": false,
 		"http://127.0.0.1:1": true, "http://[::1]:1": true, "https://broker.example": true,
 	} {
-		if _, err := awsapi.NewEKSAuth(t.Context(), awsapi.EKSAuthConfig{Endpoint: endpoint, BearerFile: token, Now: time.Now}); (err == nil) != good {
+		if _, err := awsapi.NewEKSAuth(t.Context(), awsapi.EKSAuthConfig{
+			Endpoint:   endpoint,
+			BearerFile: token,
+			Now:        time.Now,
+		}); (err == nil) != good {
 			t.Errorf("%s: %v", endpoint, err)
 		}
 	}
@@ -163,13 +175,24 @@ func TestBrokerRefuses(t *testing.T) {
 	elsewhere := 0
 	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere++ }))
 	defer other.Close()
-	old := tlsBroker(t, &tls.Config{Certificates: []tls.Certificate{certificate}, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}, //nolint:gosec // what must be refused
+	old := tlsBroker(t, &tls.Config{
+		Certificates: []tls.Certificate{certificate},
+		MaxVersion:   tls.VersionTLS11,
+		MinVersion:   tls.VersionTLS10,
+	}, //nolint:gosec // what must be refused
 		func(http.ResponseWriter, *http.Request) { elsewhere++ })
-	redirecting := tlsBroker(t, &tls.Config{Certificates: []tls.Certificate{certificate}}, func(w http.ResponseWriter, r *http.Request) {
+	redirecting := tlsBroker(t, &tls.Config{
+		Certificates: []tls.Certificate{certificate},
+	}, func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect)
 	})
 	for name, server := range map[string]*httptest.Server{"TLS 1.1": old, "redirect": redirecting} {
-		service, err := awsapi.NewEKSAuth(t.Context(), awsapi.EKSAuthConfig{Endpoint: server.URL, BearerFile: token, CAFile: file, Now: time.Now})
+		service, err := awsapi.NewEKSAuth(t.Context(), awsapi.EKSAuthConfig{
+			Endpoint:   server.URL,
+			BearerFile: token,
+			CAFile:     file,
+			Now:        time.Now,
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -196,14 +219,23 @@ func TestBrokerClientCertificate(t *testing.T) {
 	nodes.AppendCertsFromPEM(firstPEM)
 	nodes.AppendCertsFromPEM(secondPEM)
 	var who []string
-	server := tlsBroker(t, &tls.Config{Certificates: []tls.Certificate{serving}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: nodes}, func(w http.ResponseWriter, r *http.Request) {
+	server := tlsBroker(t, &tls.Config{
+		Certificates: []tls.Certificate{serving},
+		ClientAuth:   tls.RequireAndVerifyClientCert,
+		ClientCAs:    nodes,
+	}, func(w http.ResponseWriter, r *http.Request) {
 		who = append(who, r.TLS.PeerCertificates[0].Subject.CommonName+r.Header.Get("Authorization"))
 		_, _ = io.WriteString(w, brokerSession)
 	})
 	dir := t.TempDir()
 	own, trusted := filepath.Join(dir, "kubelet.pem"), filepath.Join(dir, "ca.pem")
 	write(t, trusted, authority)
-	service, err := awsapi.NewEKSAuth(t.Context(), awsapi.EKSAuthConfig{Endpoint: server.URL, ClientCertificateFile: own, CAFile: trusted, Now: time.Now})
+	service, err := awsapi.NewEKSAuth(t.Context(), awsapi.EKSAuthConfig{
+		Endpoint:              server.URL,
+		ClientCertificateFile: own,
+		CAFile:                trusted,
+		Now:                   time.Now,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +249,7 @@ func TestBrokerClientCertificate(t *testing.T) {
 		}
 	}
 	if diff := cmp.Diff([]string{"system:node:n1", "system:node:n2"}, who); diff != "" {
-		t.Error(diff)
+		t.Errorf("clients (-want +got):\n%s", diff)
 	}
 }
 
@@ -233,7 +265,11 @@ func TestChanges(t *testing.T) {
 		_, _ = io.WriteString(w, answer)
 	}))
 	defer server.Close()
-	service, err := awsapi.NewEKSAuth(t.Context(), awsapi.EKSAuthConfig{Endpoint: server.URL, BearerFile: token, Now: time.Now})
+	service, err := awsapi.NewEKSAuth(t.Context(), awsapi.EKSAuthConfig{
+		Endpoint:   server.URL,
+		BearerFile: token,
+		Now:        time.Now,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,12 +279,21 @@ func TestChanges(t *testing.T) {
 		cursor string // empty: unusable
 	}{
 		{
-			`{"cursor":"17","items":[{"associationId":"a-1","version":3},{"associationId":"a-2","version":4,"deleted":true},{"associationId":"a-3","paused":true}]}`,
-			[]awsapi.AssociationChange{{AssociationID: "a-1", Version: 3}, {AssociationID: "a-2", Version: 4, Gone: true}, {AssociationID: "a-3", Gone: true}},
+			`{"cursor":"17","items":[{"associationId":"a-1","version":3},{"associationId":"a-2","version":4,` +
+				`"deleted":true},{"associationId":"a-3","paused":true}]}`,
+			[]awsapi.AssociationChange{
+				{AssociationID: "a-1", Version: 3},
+				{AssociationID: "a-2", Version: 4, Gone: true},
+				{AssociationID: "a-3", Gone: true},
+			},
 			"17",
 		},
 		{`{"cursor":12345678901234567,"items":null}`, nil, "12345678901234567"},
-		{`{"cursor":"x","items":[{"associationId":"a-1","version":"5"}]}`, []awsapi.AssociationChange{{AssociationID: "a-1", Version: 5}}, "x"},
+		{
+			`{"cursor":"x","items":[{"associationId":"a-1","version":"5"}]}`,
+			[]awsapi.AssociationChange{{AssociationID: "a-1", Version: 5}},
+			"x",
+		},
 		{`{"items":[]}`, nil, ""},
 		{`{"cursor":"x","items":[{"version":1}]}`, nil, ""},
 		{`{"cursor":{},"items":[]}`, nil, ""},
@@ -257,8 +302,9 @@ func TestChanges(t *testing.T) {
 	} {
 		answer = row.text
 		got, cursor, err := service.Changes(t.Context(), "n/1", "a b")
-		if diff := cmp.Diff(row.want, got); diff != "" || cursor != row.cursor || errors.Is(err, awsapi.ErrUnusable) != (row.cursor == "") {
-			t.Errorf("%.80s: cursor %q, %v %s", row.text, cursor, err, diff)
+		if diff := cmp.Diff(row.want, got); diff != "" || cursor != row.cursor ||
+			errors.Is(err, awsapi.ErrUnusable) != (row.cursor == "") {
+			t.Errorf("%.80s: cursor %q, %v, changes (-want +got):\n%s", row.text, cursor, err, diff)
 		}
 	}
 	if want := "GET /rolecall/v1/changes?node=n%2F1&since=a+b Bearer own-token"; asked != want {

@@ -32,7 +32,9 @@ func (c *EKSAuth) Changes(ctx context.Context, node, cursor string) ([]Associati
 	if cursor != "" {
 		query.Set("since", cursor)
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.endpoint+"/rolecall/v1/changes?"+query.Encode(), nil)
+	request, err := http.NewRequestWithContext(
+		ctx, http.MethodGet, c.endpoint+"/rolecall/v1/changes?"+query.Encode(), nil,
+	)
 	if err != nil {
 		return nil, "", err
 	}
@@ -58,7 +60,7 @@ func readChanges(text []byte) ([]AssociationChange, string, error) {
 		} `json:"items"`
 	}
 	if err := json.Unmarshal(text, &answer); err != nil {
-		return nil, "", fmt.Errorf("%w: not the JSON of changes", ErrUnusable)
+		return nil, "", fmt.Errorf("%w: not changes in JSON", ErrUnusable)
 	}
 	cursor := plain(answer.Cursor)
 	if cursor == "" || len(cursor) > 256 {
@@ -69,7 +71,11 @@ func readChanges(text []byte) ([]AssociationChange, string, error) {
 		if item.AssociationID == "" {
 			return nil, "", fmt.Errorf("%w: a change without an association", ErrUnusable)
 		}
-		changes = append(changes, AssociationChange{item.AssociationID, associationVersion(plain(item.Version)), item.Deleted || item.Paused})
+		changes = append(changes, AssociationChange{
+			item.AssociationID,
+			associationVersion(plain(item.Version)),
+			item.Deleted || item.Paused,
+		})
 	}
 	return changes, cursor, nil
 }
@@ -89,7 +95,7 @@ func plain(value json.RawMessage) string {
 	return ""
 }
 
-// associationVersion is 0 for what is no generation.
+// associationVersion is 0 for what is not a generation.
 func associationVersion(text string) int64 {
 	version, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || version < 0 {

@@ -111,7 +111,8 @@ func NewEKSAuth(ctx context.Context, c EKSAuthConfig) (*EKSAuth, error) {
 		// AWS must never be sent a token of the cluster's own API.
 		return nil, errors.New("a broker needs an endpoint")
 	case service.bearer != nil && !isPrivate(service.endpoint):
-		return nil, errors.New("the token of a pod and the agent's own must not travel in the clear: a broker's endpoint is https, or http on loopback")
+		return nil, errors.New("the token of a pod and the agent's own must not travel in the clear: a broker's " +
+			"endpoint must be https, or http on loopback")
 	case service.bearer != nil:
 		service.region = ""
 		return service, nil
@@ -123,7 +124,9 @@ func NewEKSAuth(ctx context.Context, c EKSAuthConfig) (*EKSAuth, error) {
 	}
 	if service.endpoint == "" {
 		// EKS Auth has endpoints of both families only.
-		service.endpoint = "https://eks-auth." + service.region + "." + arn.DualStackSuffix(arn.PartitionOf(service.region))
+		service.endpoint = "https://eks-auth." + service.region + "." + arn.DualStackSuffix(
+			arn.PartitionOf(service.region),
+		)
 	}
 	return service, nil
 }
@@ -136,7 +139,9 @@ func (c *EKSAuthConfig) transport(from aws.HTTPClient) (http.RoundTripper, error
 	}
 	transport := buildable.GetTransport()
 	if file := c.ClientCertificateFile; file != "" {
-		transport.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return clientCertificate(file) }
+		transport.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			return clientCertificate(file)
+		}
 	}
 	if file := firstOf(c.CAFile, os.Getenv("AWS_CA_BUNDLE")); file != "" {
 		return newTrusting(transport, file)
@@ -144,7 +149,7 @@ func (c *EKSAuthConfig) transport(from aws.HTTPClient) (http.RoundTripper, error
 	return transport, nil
 }
 
-// isPrivate reports whether nobody on the way can read what is sent.
+// isPrivate reports whether what is sent cannot be read on the way.
 func isPrivate(endpoint string) bool {
 	parsed, err := url.Parse(endpoint)
 	if err != nil {
@@ -181,7 +186,7 @@ func configuredEndpoint(ctx context.Context, service, parameter string, loaded a
 	}
 	parsed, err := url.Parse(endpoint)
 	if err != nil || parsed.Host == "" || parsed.User != nil || (parsed.Scheme != "https" && parsed.Scheme != "http") {
-		return "", fmt.Errorf("the endpoint of %s is no URL of http or https without a user", service)
+		return "", fmt.Errorf("the endpoint of %s must be an http or https URL without a user", service)
 	}
 	return strings.TrimRight(endpoint, "/"), nil
 }
@@ -191,7 +196,8 @@ func instanceRegion(ctx context.Context, loaded aws.Config) (string, error) {
 	defer cancel()
 	found, err := imds.NewFromConfig(loaded).GetRegion(ctx, &imds.GetRegionInput{})
 	if err != nil {
-		return "", fmt.Errorf("no region: neither the environment nor the configuration says it, and the instance does not answer: %w", err)
+		return "", fmt.Errorf("no region: neither the environment nor the configuration sets one, and the instance "+
+			"does not answer: %w", err)
 	}
 	return found.Region, nil
 }
@@ -203,7 +209,7 @@ func readToken(file string) (credential.Secret, error) {
 	}
 	token := strings.TrimSpace(string(text))
 	if token == "" || strings.ContainsAny(token, "\r\n") {
-		return credential.Secret{}, fmt.Errorf("%s does not hold one token", file)
+		return credential.Secret{}, fmt.Errorf("%s must hold one token", file)
 	}
 	return credential.NewSecret(token), nil
 }

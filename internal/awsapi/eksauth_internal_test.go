@@ -7,7 +7,8 @@ import "testing"
 func FuzzBrokerAnswers(f *testing.F) {
 	f.Add([]byte(`{"cursor":"17","items":[{"associationId":"a-1","version":3,"deleted":true}]}`))
 	f.Add([]byte(`{"cursor":1e3,"items":[{"associationId":"a","version":-1}]}`))
-	f.Add([]byte(`{"assumedRoleUser":{"arn":"a"},"credentials":{"accessKeyId":"a","secretAccessKey":"b","sessionToken":"c","expiration":1.5e9}}`))
+	f.Add([]byte(`{"assumedRoleUser":{"arn":"a"},"credentials":{"accessKeyId":"a","secretAccessKey":"b",` +
+		`"sessionToken":"c","expiration":1.5e9}}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		changes, cursor, err := readChanges(text)
 		if err == nil && cursor == "" {
@@ -19,7 +20,8 @@ func FuzzBrokerAnswers(f *testing.F) {
 			}
 		}
 		session, err := readPodSession(text, "")
-		if err == nil && (session.Credentials.AccessKeyID == "" || session.Credentials.SecretKey.IsZero() || session.Credentials.SessionToken.IsZero() || session.Credentials.Expires.Unix() < 0) {
+		if err == nil && (session.Credentials.AccessKeyID == "" || session.Credentials.SecretKey.IsZero() ||
+			session.Credentials.SessionToken.IsZero() || session.Credentials.Expires.Unix() < 0) {
 			t.Errorf("session %+v", session)
 		}
 	})

@@ -19,9 +19,17 @@ import (
 func clean(t *testing.T) {
 	t.Helper()
 	for name, value := range map[string]string{
-		"AWS_ACCESS_KEY_ID": "AKIANODE", "AWS_SECRET_ACCESS_KEY": "node-secret", "AWS_SESSION_TOKEN": "", "AWS_REGION": "eu-west-1",
-		"AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull, "AWS_EC2_METADATA_DISABLED": "true",
-		"AWS_ENDPOINT_URL": "", "AWS_ENDPOINT_URL_EKS_AUTH": "", "AWS_PROFILE": "", "AWS_DEFAULT_REGION": "",
+		"AWS_ACCESS_KEY_ID":           "AKIANODE",
+		"AWS_SECRET_ACCESS_KEY":       "node-secret",
+		"AWS_SESSION_TOKEN":           "",
+		"AWS_REGION":                  "eu-west-1",
+		"AWS_CONFIG_FILE":             os.DevNull,
+		"AWS_SHARED_CREDENTIALS_FILE": os.DevNull,
+		"AWS_EC2_METADATA_DISABLED":   "true",
+		"AWS_ENDPOINT_URL":            "",
+		"AWS_ENDPOINT_URL_EKS_AUTH":   "",
+		"AWS_PROFILE":                 "",
+		"AWS_DEFAULT_REGION":          "",
 	} {
 		t.Setenv(name, value)
 	}
@@ -35,14 +43,46 @@ func TestEKSAuthEndpoint(t *testing.T) {
 		want, err        string
 	}{
 		{name: "region", want: "https://eks-auth.eu-west-1.api.aws"},
-		{name: "parameter region", config: awsapi.EKSAuthConfig{Region: "us-gov-west-1"}, want: "https://eks-auth.us-gov-west-1.api.aws"},
-		{name: "China", config: awsapi.EKSAuthConfig{Region: "cn-north-1"}, want: "https://eks-auth.cn-north-1.api.amazonwebservices.com.cn"},
-		{name: "isolated", config: awsapi.EKSAuthConfig{Region: "us-iso-east-1"}, want: "https://eks-auth.us-iso-east-1.api.aws.ic.gov"},
-		{name: "isolated, b", config: awsapi.EKSAuthConfig{Region: "us-isob-east-1"}, want: "https://eks-auth.us-isob-east-1.api.aws.scloud"},
-		{name: "service variable", env: "AWS_ENDPOINT_URL_EKS_AUTH", value: "https://broker.example/", want: "https://broker.example"},
-		{name: "general variable", env: "AWS_ENDPOINT_URL", value: "http://127.0.0.1:4566", want: "http://127.0.0.1:4566"},
-		{name: "parameter", env: "AWS_ENDPOINT_URL_EKS_AUTH", value: "https://x", config: awsapi.EKSAuthConfig{Endpoint: "https://y/z/"}, want: "https://y/z"},
-		{name: "no URL", config: awsapi.EKSAuthConfig{Endpoint: "broker"}, err: "no URL"},
+		{
+			name:   "parameter region",
+			config: awsapi.EKSAuthConfig{Region: "us-gov-west-1"},
+			want:   "https://eks-auth.us-gov-west-1.api.aws",
+		},
+		{
+			name:   "China",
+			config: awsapi.EKSAuthConfig{Region: "cn-north-1"},
+			want:   "https://eks-auth.cn-north-1.api.amazonwebservices.com.cn",
+		},
+		{
+			name:   "isolated",
+			config: awsapi.EKSAuthConfig{Region: "us-iso-east-1"},
+			want:   "https://eks-auth.us-iso-east-1.api.aws.ic.gov",
+		},
+		{
+			name:   "isolated, b",
+			config: awsapi.EKSAuthConfig{Region: "us-isob-east-1"},
+			want:   "https://eks-auth.us-isob-east-1.api.aws.scloud",
+		},
+		{
+			name:  "service variable",
+			env:   "AWS_ENDPOINT_URL_EKS_AUTH",
+			value: "https://broker.example/",
+			want:  "https://broker.example",
+		},
+		{
+			name:  "general variable",
+			env:   "AWS_ENDPOINT_URL",
+			value: "http://127.0.0.1:4566",
+			want:  "http://127.0.0.1:4566",
+		},
+		{
+			name:   "parameter",
+			env:    "AWS_ENDPOINT_URL_EKS_AUTH",
+			value:  "https://x",
+			config: awsapi.EKSAuthConfig{Endpoint: "https://y/z/"},
+			want:   "https://y/z",
+		},
+		{name: "no URL", config: awsapi.EKSAuthConfig{Endpoint: "broker"}, err: "must be an http or https URL"},
 		{name: "no region", env: "AWS_REGION", value: "", err: "no region"},
 		{name: "broker without endpoint", config: awsapi.EKSAuthConfig{BearerFile: "token"}, err: "needs an endpoint"},
 	} {
@@ -78,7 +118,11 @@ func TestEKSAuthBroker(t *testing.T) {
 	}))
 	defer server.Close()
 	file := filepath.Join(t.TempDir(), "token")
-	service, err := awsapi.NewEKSAuth(t.Context(), awsapi.EKSAuthConfig{Endpoint: server.URL, BearerFile: file, Now: time.Now})
+	service, err := awsapi.NewEKSAuth(t.Context(), awsapi.EKSAuthConfig{
+		Endpoint:   server.URL,
+		BearerFile: file,
+		Now:        time.Now,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,12 +159,18 @@ func TestEKSAuthRotates(t *testing.T) {
 	now := time.Now()
 	write := func(id string) {
 		t.Helper()
-		if err := os.WriteFile(file, []byte("[default]\naws_access_key_id = "+id+"\naws_secret_access_key = s\n"), 0o600); err != nil {
+		if err := os.WriteFile(
+			file, []byte("[default]\naws_access_key_id = "+id+"\naws_secret_access_key = s\n"), 0o600,
+		); err != nil {
 			t.Fatal(err)
 		}
 	}
 	write("AKIAOLD")
-	service, err := awsapi.NewEKSAuth(t.Context(), awsapi.EKSAuthConfig{Endpoint: server.URL, RotateFile: true, Now: func() time.Time { return now }})
+	service, err := awsapi.NewEKSAuth(t.Context(), awsapi.EKSAuthConfig{
+		Endpoint:   server.URL,
+		RotateFile: true,
+		Now:        func() time.Time { return now },
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +187,11 @@ func TestEKSAuthRotates(t *testing.T) {
 	// The SDK's cache has no clock of ours: keys that are a minute old by the
 	// wall clock are what it sees when they were read two minutes ago.
 	now = now.Add(-2 * time.Minute)
-	service, err = awsapi.NewEKSAuth(t.Context(), awsapi.EKSAuthConfig{Endpoint: server.URL, RotateFile: true, Now: func() time.Time { return now }})
+	service, err = awsapi.NewEKSAuth(t.Context(), awsapi.EKSAuthConfig{
+		Endpoint:   server.URL,
+		RotateFile: true,
+		Now:        func() time.Time { return now },
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

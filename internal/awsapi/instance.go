@@ -10,7 +10,7 @@ import (
 	"github.com/rolecall/rolecall/internal/arn"
 )
 
-// instanceTimeout is for all tries: outside EC2 nobody answers at all.
+// instanceTimeout is for all tries: outside EC2 nothing answers at all.
 const instanceTimeout = 10 * time.Second
 
 // EC2Instance is where this process runs.
@@ -18,7 +18,7 @@ type EC2Instance struct {
 	Account, Region, Partition string
 }
 
-// Instance asks the EC2 metadata service, at its usual address if the endpoint is
+// Instance asks the EC2 metadata service, at its well-known address if the endpoint is
 // empty.
 func Instance(ctx context.Context, endpoint string) (EC2Instance, error) {
 	ctx, cancel := context.WithTimeout(ctx, instanceTimeout)

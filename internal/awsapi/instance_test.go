@@ -28,7 +28,11 @@ func TestInstance(t *testing.T) {
 	server := httptest.NewServer(mux)
 	defer server.Close()
 	got, err := awsapi.Instance(t.Context(), server.URL)
-	if want := (awsapi.EC2Instance{Account: "111122223333", Region: "cn-north-1", Partition: "aws-cn"}); err != nil || got != want {
+	if want := (awsapi.EC2Instance{
+		Account:   "111122223333",
+		Region:    "cn-north-1",
+		Partition: "aws-cn",
+	}); err != nil || got != want {
 		t.Errorf("%+v %v", got, err)
 	}
 	document = `{}`

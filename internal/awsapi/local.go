@@ -12,12 +12,14 @@ import (
 	"github.com/rolecall/rolecall/internal/credential"
 )
 
-// What is made here reads nothing of the environment and of the user's AWS
+// What is made here reads neither the environment nor the user's AWS
 // configuration: it is for planes of one process, whose AWS is their own.
 
-// NewLocalRoles takes roles at a local AWS, as somebody of it.
+// NewLocalRoles assumes roles at a local AWS, as one of its principals.
 func NewLocalRoles(endpoint, region string, own credential.AWS) *Roles {
-	provider := credentials.NewStaticCredentialsProvider(own.AccessKeyID, own.SecretKey.Reveal(), own.SessionToken.Reveal())
+	provider := credentials.NewStaticCredentialsProvider(
+		own.AccessKeyID, own.SecretKey.Reveal(), own.SessionToken.Reveal(),
+	)
 	return &Roles{own: provider, client: sts.New(sts.Options{
 		Region: region, BaseEndpoint: aws.String(endpoint), Credentials: provider, Retryer: aws.NopRetryer{},
 	})}
@@ -27,5 +29,10 @@ func NewLocalRoles(endpoint, region string, own credential.AWS) *Roles {
 // token for each call.
 func NewLocalBroker(endpoint string, bearer func() (credential.Secret, error), now func() time.Time) *EKSAuth {
 	own := func(context.Context) (credential.Secret, error) { return bearer() }
-	return &EKSAuth{endpoint: endpoint, transport: &http.Transport{MaxIdleConnsPerHost: eksAuthIdle, IdleConnTimeout: eksAuthIdlePeriod}, bearer: own, now: now}
+	return &EKSAuth{
+		endpoint:  endpoint,
+		transport: &http.Transport{MaxIdleConnsPerHost: eksAuthIdle, IdleConnTimeout: eksAuthIdlePeriod},
+		bearer:    own,
+		now:       now,
+	}
 }

@@ -19,7 +19,7 @@ import (
 	"github.com/rolecall/rolecall/internal/credential"
 )
 
-// Roles takes roles for others. Each call is one attempt, so that the caller can
+// Roles assumes roles for others. Each call is one attempt, so that the caller can
 // count and pace what STS sees.
 type Roles struct {
 	client *sts.Client
@@ -40,7 +40,7 @@ const (
 )
 
 // NewRoles reads the SDK's configuration and makes no call. A region is needed:
-// roles are taken at a regional endpoint.
+// roles are assumed at a regional endpoint.
 func NewRoles(ctx context.Context, c RolesConfig) (*Roles, error) {
 	transport := awshttp.NewBuildableClient().
 		WithDialerOptions(func(d *net.Dialer) { d.Timeout = rolesDial }).
@@ -51,7 +51,7 @@ func NewRoles(ctx context.Context, c RolesConfig) (*Roles, error) {
 		return nil, fmt.Errorf("load AWS configuration: %w", err)
 	}
 	if loaded.Region == "" {
-		return nil, errors.New("no region whose STS to ask")
+		return nil, errors.New("no region to find an STS endpoint in")
 	}
 	client := sts.NewFromConfig(loaded, func(o *sts.Options) {
 		o.Retryer = aws.NopRetryer{}
@@ -91,26 +91,37 @@ type RoleSession struct {
 	RequestID        string
 }
 
-// WithWebIdentity takes a role with a web-identity token. Nothing is signed, and
+// WithWebIdentity assumes a role with a web-identity token. Nothing is signed, and
 // no credentials of our own are looked for.
 func (r *Roles) WithWebIdentity(ctx context.Context, q RoleRequest, token credential.Secret) (*RoleSession, error) {
 	input := &sts.AssumeRoleWithWebIdentityInput{
-		RoleArn: aws.String(q.RoleARN), RoleSessionName: aws.String(q.SessionName), WebIdentityToken: aws.String(token.Reveal()),
-		DurationSeconds: seconds(q.Duration), Policy: present(q.Policy),
+		RoleArn:          aws.String(q.RoleARN),
+		RoleSessionName:  aws.String(q.SessionName),
+		WebIdentityToken: aws.String(token.Reveal()),
+		DurationSeconds:  seconds(q.Duration),
+		Policy:           present(q.Policy),
 	}
 	answer, err := r.client.AssumeRoleWithWebIdentity(ctx, input)
 	if err != nil {
 		return nil, classify(err)
 	}
 	id, _ := awsmiddleware.GetRequestIDMetadata(answer.ResultMetadata)
-	return roleSession(answer.Credentials, answer.AssumedRoleUser, answer.PackedPolicySize, id) //nolint:staticcheck // it is what STS refuses by
+	return roleSession(
+		answer.Credentials, answer.AssumedRoleUser,
+		answer.PackedPolicySize, //nolint:staticcheck // it is what STS refuses by
+		id,
+	)
 }
 
-// Assume takes a role with credentials.
+// Assume assumes a role with credentials.
 func (r *Roles) Assume(ctx context.Context, q RoleRequest) (*RoleSession, error) {
 	input := &sts.AssumeRoleInput{
-		RoleArn: aws.String(q.RoleARN), RoleSessionName: aws.String(q.SessionName), DurationSeconds: seconds(q.Duration),
-		Policy: present(q.Policy), ExternalId: present(q.ExternalID), SourceIdentity: present(q.SourceIdentity),
+		RoleArn:         aws.String(q.RoleARN),
+		RoleSessionName: aws.String(q.SessionName),
+		DurationSeconds: seconds(q.Duration),
+		Policy:          present(q.Policy),
+		ExternalId:      present(q.ExternalID),
+		SourceIdentity:  present(q.SourceIdentity),
 	}
 	for _, tag := range q.Tags {
 		input.Tags = append(input.Tags, types.Tag{Key: aws.String(tag.Key), Value: aws.String(tag.Value)})
@@ -118,18 +129,24 @@ func (r *Roles) Assume(ctx context.Context, q RoleRequest) (*RoleSession, error)
 	}
 	answer, err := r.client.AssumeRole(ctx, input, func(o *sts.Options) {
 		if q.As != nil {
-			o.Credentials = credentials.NewStaticCredentialsProvider(q.As.AccessKeyID, q.As.SecretKey.Reveal(), q.As.SessionToken.Reveal())
+			o.Credentials = credentials.NewStaticCredentialsProvider(
+				q.As.AccessKeyID, q.As.SecretKey.Reveal(), q.As.SessionToken.Reveal(),
+			)
 		}
 	})
 	if err != nil {
 		return nil, classify(err)
 	}
 	id, _ := awsmiddleware.GetRequestIDMetadata(answer.ResultMetadata)
-	return roleSession(answer.Credentials, answer.AssumedRoleUser, answer.PackedPolicySize, id) //nolint:staticcheck // it is what STS refuses by
+	return roleSession(
+		answer.Credentials, answer.AssumedRoleUser,
+		answer.PackedPolicySize, //nolint:staticcheck // it is what STS refuses by
+		id,
+	)
 }
 
 // Own fetches this process's own credentials, and says whether they are a
-// session's: whoever takes a role with a session chains. Errors wrap
+// session's: assuming a role with a session is role chaining. Errors wrap
 // ErrNoCredentials.
 func (r *Roles) Own(ctx context.Context) (isSession bool, err error) {
 	if r.own == nil {
@@ -148,20 +165,29 @@ func (r *Roles) Identity(ctx context.Context) (Identity, error) {
 	if err != nil {
 		return Identity{}, classify(err)
 	}
-	return Identity{ARN: aws.ToString(answer.Arn), UserID: aws.ToString(answer.UserId), Account: aws.ToString(answer.Account)}, nil
+	return Identity{
+		ARN:     aws.ToString(answer.Arn),
+		UserID:  aws.ToString(answer.UserId),
+		Account: aws.ToString(answer.Account),
+	}, nil
 }
 
-func roleSession(c *types.Credentials, user *types.AssumedRoleUser, packed *int32, requestID string) (*RoleSession, error) {
+func roleSession(
+	c *types.Credentials, user *types.AssumedRoleUser, packed *int32, requestID string,
+) (*RoleSession, error) {
 	if c == nil || user == nil || aws.ToString(c.AccessKeyId) == "" || aws.ToString(c.SecretAccessKey) == "" ||
 		aws.ToString(c.SessionToken) == "" || c.Expiration == nil || aws.ToString(user.Arn) == "" {
-		return nil, fmt.Errorf("%w: STS left members out", ErrUnusable)
+		return nil, fmt.Errorf("%w: STS left out a field", ErrUnusable)
 	}
 	return &RoleSession{
 		Credentials: credential.AWS{
 			AccessKeyID: *c.AccessKeyId, SecretKey: credential.NewSecret(*c.SecretAccessKey),
 			SessionToken: credential.NewSecret(*c.SessionToken), Expires: c.Expiration.UTC(),
 		},
-		ARN: *user.Arn, ID: aws.ToString(user.AssumedRoleId), PackedPolicySize: int(aws.ToInt32(packed)), RequestID: requestID,
+		ARN:              *user.Arn,
+		ID:               aws.ToString(user.AssumedRoleId),
+		PackedPolicySize: int(aws.ToInt32(packed)),
+		RequestID:        requestID,
 	}, nil
 }
 

@@ -28,7 +28,12 @@ func TestRolesKeepConnections(t *testing.T) {
 		}
 		used, ok := roles.client.Options().HTTPClient.(*awshttp.BuildableClient)
 		if !ok || used.GetTransport().MaxIdleConnsPerHost != rolesIdle {
-			t.Errorf("AWS_CA_BUNDLE %q: %T does not keep %d connections", bundle, roles.client.Options().HTTPClient, rolesIdle)
+			t.Errorf(
+				"AWS_CA_BUNDLE %q: %T does not keep %d connections",
+				bundle,
+				roles.client.Options().HTTPClient,
+				rolesIdle,
+			)
 		}
 	}
 }

@@ -8,9 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rolecall/rolecall/internal/broker/door"
 	"github.com/rolecall/rolecall/internal/broker/refusal"
 	"github.com/rolecall/rolecall/internal/broker/workload"
-	"github.com/rolecall/rolecall/internal/credential"
 )
 
 // AgentMode is how agents show who they are (spec podidentity §19.3).
@@ -39,7 +39,7 @@ type Agents struct {
 	Account, Audience string
 	Tokens            *workload.Verifier
 	// Keys is the table of Signature.
-	Keys *KeyTable
+	Keys *door.KeyTable
 	// Nodes verifies the tokens of AWSToken.
 	Nodes *NodeTokens
 	Now   func() time.Time
@@ -59,20 +59,22 @@ func (a *Agents) authenticate(ctx context.Context, r *http.Request, body []byte)
 	case ClientCertificate:
 		return byCertificate(r.TLS)
 	case Signature:
-		key, err := a.Keys.verify(r, body, signingService, a.Now())
+		key, err := a.Keys.Verify(r, body, signingService, a.Now())
 		switch {
 		case err != nil:
 			return Caller{}, err
 		case key.Node == "":
-			return Caller{}, refusal.New(refusal.AccessDenied, "The access key %s is no node's.", key.AccessKeyID)
+			return Caller{}, refusal.New(
+				refusal.AccessDenied, "The access key %s does not belong to a node.", key.AccessKeyID,
+			)
 		}
 		return Caller{key.AccessKeyID, key.Node}, nil
 	case AWSToken:
-		raw, err := bearer(r)
+		raw, err := door.Bearer(r)
 		if err != nil {
 			return Caller{}, err
 		}
-		return a.Nodes.caller(ctx, raw, source(r))
+		return a.Nodes.caller(ctx, raw, door.Source(r))
 	case NoAuthentication:
 		return Caller{}, nil
 	}
@@ -80,7 +82,7 @@ func (a *Agents) authenticate(ctx context.Context, r *http.Request, body []byte)
 }
 
 func (a *Agents) byToken(ctx context.Context, r *http.Request) (Caller, error) {
-	raw, err := bearer(r)
+	raw, err := door.Bearer(r)
 	if err != nil {
 		return Caller{}, err
 	}
@@ -90,7 +92,9 @@ func (a *Agents) byToken(ctx context.Context, r *http.Request) (Caller, error) {
 		if refused.Code == refusal.InvalidToken || refused.Code == refusal.ExpiredToken {
 			// What is wrong with the agent's token must not look like something
 			// wrong with the pod's.
-			return Caller{}, refusal.New(refusal.UnrecognizedClient, "The agent's own token is not accepted: %s", refused.Message).Because(refused.Cause)
+			return Caller{}, refusal.New(
+				refusal.UnrecognizedClient, "The agent's own token is not accepted: %s", refused.Message,
+			).Because(refused.Cause)
 		}
 		return Caller{}, err
 	}
@@ -104,19 +108,6 @@ func (a *Agents) byToken(ctx context.Context, r *http.Request) (Caller, error) {
 	return Caller{name + " " + identity.Pod, identity.Node}, nil
 }
 
-// bearer returns the token of the one Authorization header.
-func bearer(r *http.Request) (credential.Secret, error) {
-	values := r.Header.Values("Authorization")
-	if len(values) == 0 {
-		return credential.Secret{}, refusal.New(refusal.MissingToken, "Missing Authentication Token")
-	}
-	scheme, token, _ := strings.Cut(values[0], " ")
-	if len(values) > 1 || !strings.EqualFold(scheme, "Bearer") || token == "" {
-		return credential.Secret{}, refusal.New(refusal.UnrecognizedClient, "Want one Authorization header with a Bearer token.")
-	}
-	return credential.NewSecret(strings.TrimSpace(token)), nil
-}
-
 // byCertificate reads a kubelet's certificate, which the TLS server verified.
 func byCertificate(state *tls.ConnectionState) (Caller, error) {
 	if state == nil || len(state.VerifiedChains) == 0 {
@@ -125,7 +116,9 @@ func byCertificate(state *tls.ConnectionState) (Caller, error) {
 	subject := state.VerifiedChains[0][0].Subject
 	node, ok := strings.CutPrefix(subject.CommonName, "system:node:")
 	if !ok || node == "" || !slices.Contains(subject.Organization, "system:nodes") {
-		return Caller{}, refusal.New(refusal.AccessDenied, "The client certificate of %q is no node's.", subject.CommonName)
+		return Caller{}, refusal.New(
+			refusal.AccessDenied, "The client certificate of %q is not that of a node.", subject.CommonName,
+		)
 	}
 	return Caller{subject.CommonName, node}, nil
 }

@@ -6,15 +6,18 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/rolecall/rolecall/internal/audit"
+	"github.com/rolecall/rolecall/internal/auditchain"
 	"github.com/rolecall/rolecall/internal/broker"
+	"github.com/rolecall/rolecall/internal/broker/door"
 	"github.com/rolecall/rolecall/test/lockedbuffer"
 )
 
 // TestAuditChain: records of many requests at once are one chain.
 func TestAuditChain(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, settings{edit: func(c *broker.Config) { c.Audit.Chain = audit.NewChain([audit.StartBytes]byte{1}) }})
+	w := newWorld(
+		t, settings{edit: func(c *broker.Config) { c.Audit.Chain = auditchain.NewChain([auditchain.StartBytes]byte{1}) }},
+	)
 	w.associate()
 	var asking sync.WaitGroup
 	for i := range 20 {
@@ -28,12 +31,14 @@ func TestAuditChain(t *testing.T) {
 	}
 	asking.Wait()
 	w.records(20) // still JSON, a line each
-	report := must(audit.Verify(strings.NewReader(w.audit.String())))
+	report := must(auditchain.Verify(strings.NewReader(w.audit.String())))
 	if len(report.Findings) > 0 || len(report.Chains) != 1 || report.Chains[0].Last != 20 {
 		t.Errorf("%+v\n%s", report, w.audit)
 	}
 	changed := strings.Replace(w.audit.String(), `"decision":"refused"`, `"decision":"issued"`, 1)
-	if report := must(audit.Verify(strings.NewReader(changed))); len(report.Findings) != 1 || report.Findings[0].Problem != audit.Changed {
+	if report := must(
+		auditchain.Verify(strings.NewReader(changed)),
+	); len(report.Findings) != 1 || report.Findings[0].Problem != auditchain.Changed {
 		t.Errorf("a decision was changed: %+v", report)
 	}
 }
@@ -59,16 +64,17 @@ func TestAuditCutOff(t *testing.T) {
 	t.Parallel()
 	disk, failed := &fullDisk{room: 100}, 0
 	w := newWorld(t, settings{edit: func(c *broker.Config) {
-		c.Audit = broker.NewAudit(disk, func(error) { failed++ })
-		c.Audit.Chain = audit.NewChain([audit.StartBytes]byte{1})
+		c.Audit = door.NewAudit(disk, func(error) { failed++ })
+		c.Audit.Chain = auditchain.NewChain([auditchain.StartBytes]byte{1})
 	}})
 	w.ask(w.token(nil)) // in part
 	w.ask(w.token(nil)) // not at all
 	disk.room = -1
 	w.ask(w.token(nil))
 	w.ask(w.token(nil))
-	report := must(audit.Verify(strings.NewReader(disk.String())))
-	if failed != 2 || report.Lines != 3 || len(report.Findings) != 2 || report.Findings[0].Problem != audit.Unchained || report.Findings[1].Problem != audit.Missing || report.Chains[0].Last != 4 {
+	report := must(auditchain.Verify(strings.NewReader(disk.String())))
+	if failed != 2 || report.Lines != 3 || len(report.Findings) != 2 || report.Findings[0].Problem != auditchain.Unchained ||
+		report.Findings[1].Problem != auditchain.Missing || report.Chains[0].Last != 4 {
 		t.Errorf("%d failed, %+v\n%s", failed, report, disk)
 	}
 }

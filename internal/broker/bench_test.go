@@ -38,7 +38,10 @@ func BenchmarkIssue(b *testing.B) {
 			raw, agent := w.token(nil), "Bearer "+w.agent("n1")
 			body := string(must(json.Marshal(map[string]string{"token": raw})))
 			ask := func() {
-				request := httptest.NewRequestWithContext(b.Context(), http.MethodPost, "/clusters/prod/assume-role-for-pod-identity", strings.NewReader(body))
+				request := httptest.NewRequestWithContext(
+					b.Context(), http.MethodPost, "/clusters/prod/assume-role-for-pod-identity",
+					strings.NewReader(body),
+				)
 				request.Header.Set("Authorization", agent)
 				recorder := httptest.NewRecorder()
 				mux.ServeHTTP(recorder, request)
@@ -99,7 +102,9 @@ func BenchmarkRefuse(b *testing.B) {
 	agent := "Bearer " + w.agent("n1")
 	b.ReportAllocs()
 	for b.Loop() {
-		request := httptest.NewRequestWithContext(b.Context(), http.MethodPost, "/clusters/prod/assume-role-for-pod-identity", strings.NewReader(body))
+		request := httptest.NewRequestWithContext(
+			b.Context(), http.MethodPost, "/clusters/prod/assume-role-for-pod-identity", strings.NewReader(body),
+		)
 		request.Header.Set("Authorization", agent)
 		recorder := httptest.NewRecorder()
 		mux.ServeHTTP(recorder, request)

@@ -3,7 +3,7 @@
 // §19).
 //
 // It keeps nothing that another replica would need. What a token proves is
-// package workload's to say, how a role is taken package session's.
+// package workload's to say, how a role is assumed package session's.
 package broker
 
 import (
@@ -18,12 +18,15 @@ import (
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/association"
+	"github.com/rolecall/rolecall/internal/broker/door"
 	"github.com/rolecall/rolecall/internal/broker/refusal"
 	"github.com/rolecall/rolecall/internal/broker/session"
 	"github.com/rolecall/rolecall/internal/broker/workload"
 	"github.com/rolecall/rolecall/internal/credential"
 	"github.com/rolecall/rolecall/internal/follow"
 	"github.com/rolecall/rolecall/internal/grant"
+	"github.com/rolecall/rolecall/internal/limit"
+	"github.com/rolecall/rolecall/internal/sessionplan"
 )
 
 // Audience is the one that tokens of pods have.
@@ -37,6 +40,9 @@ const maxUnboundLifetime = time.Hour
 // longer pod name makes it a refusal (spec podidentity §19.7).
 const largePacked = 80
 
+// maxCached is far above the pods of a cluster that one replica serves.
+const maxCached = 20000
+
 // Config is what a broker is made of. All is needed but Refused,
 // Used, Cache and Deadline.
 type Config struct {
@@ -49,7 +55,7 @@ type Config struct {
 	Sessions     *session.Taker
 	Changes      *Changes
 	Limits       Limits
-	Audit        *Audit
+	Audit        *door.Audit
 	// Refused is told of pods that got no session; nil tells nobody. It must not
 	// block.
 	Refused func(PodRefusal)
@@ -68,22 +74,56 @@ type Config struct {
 // Broker decides, and serves; see Handler.
 type Broker struct {
 	Config
+	door    *door.Door
 	metrics *metrics
 	limits  *limits
 	flights singleflight.Group
-	cache   *cache // nil if nothing is kept
-	left    *unclaimed
+	// cache keeps sessions for the first half of their life; nil if nothing is kept.
+	// The key names pod, association and its version, so that a change of either
+	// finds nothing; who may ask is decided before it is looked at.
+	cache *limit.Cache[string, *session.Session]
+	left  *unclaimed
 	// running and polling bound the requests that are served at a time.
-	running, polling slots
+	running, polling limit.Slots
 }
 
 // New makes a broker. It starts nothing.
 func New(config Config) *Broker {
-	b := &Broker{Config: config, metrics: newMetrics(config.Metrics), limits: newLimits(config.Limits), left: newUnclaimed(), running: make(slots, maxRunning), polling: make(slots, maxPolling)}
+	b := &Broker{
+		Config: config, metrics: newMetrics(config.Metrics), limits: newLimits(config.Limits), left: newUnclaimed(),
+		running: limit.NewSlots(maxRunning), polling: limit.NewSlots(maxPolling),
+		door: door.New(door.Config{
+			Cluster: config.Cluster, FailureRate: config.Limits.FailureRate, FailureBurst: config.Limits.FailureBurst,
+			Audit: config.Audit, Metrics: config.Metrics, Log: config.Log, Now: config.Now,
+		}),
+	}
 	if config.Cache {
-		b.cache = newCache()
+		b.cache = limit.NewCache[string, *session.Session](maxCached)
 	}
 	return b
+}
+
+// Door is what the APIs beside the broker's own are served behind, too.
+func (b *Broker) Door() *door.Door { return b.door }
+
+// metrics are of requests for sessions; what limits refuse the door counts.
+type metrics struct {
+	requests *prometheus.CounterVec // by code
+	seconds  prometheus.Histogram
+}
+
+func newMetrics(registry prometheus.Registerer) *metrics {
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "rolecall_broker_requests_total", Help: "Requests for sessions, by code; issued if there was one.",
+		}, []string{"code"}),
+		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "rolecall_broker_request_seconds", Help: "How long requests for sessions took, STS included.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2, 13),
+		}),
+	}
+	registry.MustRegister(m.requests, m.seconds)
+	return m
 }
 
 // issued is what a pod gets, and of which association.
@@ -95,31 +135,37 @@ type issued struct {
 
 // assume is spec podidentity §19.4, from step 2 on. It fills the record in as far
 // as it comes.
-func (b *Broker) assume(ctx context.Context, who Caller, raw credential.Secret, record *Record) (*issued, error) {
+func (b *Broker) assume(ctx context.Context, who Caller, raw credential.Secret, record *door.Record) (*issued, error) {
 	identity, err := b.Tokens.Verify(ctx, raw, Audience)
 	if err != nil {
 		return nil, err
 	}
-	record.about(identity)
+	record.About(identity)
 	if !closed(b.Associations.Synced()) || !closed(b.Grants.Synced()) {
 		// A cluster whose grants are not known yet must not look like one without.
-		return nil, refusal.New(refusal.Unavailable, "The broker does not know the cluster's associations and grants yet.")
+		return nil, refusal.New(
+			refusal.Unavailable, "The broker does not know the cluster's associations and grants yet.",
+		)
 	}
 	found := b.Associations.Current().Of(identity.Namespace, identity.ServiceAccount)
 	if err := mayBeUnbound(identity, found); err != nil {
 		return nil, err
 	}
 	if identity.Bound() && b.Agents.Mode != NoAuthentication && (who.Node == "" || identity.Node != who.Node) {
-		return nil, refusal.New(refusal.AccessDenied, "The pod runs on node %q, the request comes from node %q.", identity.Node, who.Node)
+		return nil, refusal.New(
+			refusal.AccessDenied, "The pod runs on node %q, the request comes from node %q.", identity.Node, who.Node,
+		)
 	}
 	if !b.limits.pod(podKey(identity), b.Now()) {
-		b.metrics.limited.WithLabelValues("pod").Inc()
-		return nil, refusal.New(refusal.Throttled, "The pod asks too often.")
+		return nil, b.door.Limited("pod", "The pod asks too often.")
 	}
 	if found == nil {
-		return nil, refusal.New(refusal.NotFound, "No association found for service account %s of namespace %s.", identity.ServiceAccount, identity.Namespace)
+		return nil, refusal.New(
+			refusal.NotFound, "No association found for service account %s of namespace %s.", identity.ServiceAccount,
+			identity.Namespace,
+		)
 	}
-	record.of(b.Cluster, found, b.Sessions.ModeOf(found))
+	record.Of(b.Cluster, found, b.Sessions.Plane.ModeOf(found))
 	if err := b.permitted(identity, found); err != nil {
 		return nil, err
 	}
@@ -127,9 +173,11 @@ func (b *Broker) assume(ctx context.Context, who Caller, raw credential.Secret, 
 	if err != nil {
 		return nil, err
 	}
-	record.got(taken)
+	record.Got(taken)
 	if taken.PackedPolicySize > largePacked {
-		b.Log.Warn("session is nearly too large", "association", association.ID(found), "percent", taken.PackedPolicySize)
+		b.Log.Warn(
+			"session is nearly too large", "association", association.ID(found), "percent", taken.PackedPolicySize,
+		)
 	}
 	if b.Used != nil {
 		b.Used(found)
@@ -143,9 +191,14 @@ func mayBeUnbound(identity *workload.Identity, found *v1alpha1.PodIdentityAssoci
 	case identity.Bound():
 		return nil
 	case found == nil || !found.Spec.AllowUnboundTokens:
-		return refusal.New(refusal.InvalidToken, "The token included in the request is invalid: it is not bound to a pod.")
+		return refusal.New(
+			refusal.InvalidToken, "The token included in the request is invalid: it is not bound to a pod.",
+		)
 	case identity.Lifetime() > maxUnboundLifetime:
-		return refusal.New(refusal.InvalidToken, "The token included in the request is invalid: it is not bound to a pod and lives longer than an hour.")
+		return refusal.New(
+			refusal.InvalidToken,
+			"The token included in the request is invalid: it is not bound to a pod and lives longer than an hour.",
+		)
 	}
 	return nil
 }
@@ -171,9 +224,12 @@ func (b *Broker) permitted(identity *workload.Identity, found *v1alpha1.PodIdent
 // take gets one session for all who ask for the same pod and the same version of
 // its association at a time. It goes on when they leave, so that the next finds
 // an agent that has it.
-func (b *Broker) take(ctx context.Context, identity *workload.Identity, found *v1alpha1.PodIdentityAssociation, raw credential.Secret, node string) (*session.Session, error) {
+func (b *Broker) take(
+	ctx context.Context, identity *workload.Identity, found *v1alpha1.PodIdentityAssociation, raw credential.Secret,
+	node string,
+) (*session.Session, error) {
 	key := fmt.Sprintf("%s %s %d", podKey(identity), found.UID, found.Generation)
-	if kept := b.cache.get(key, b.Now()); kept != nil {
+	if kept, found := b.cache.Get(key, b.Now()); found {
 		return kept, nil
 	}
 	if !identity.Bound() {
@@ -186,7 +242,14 @@ func (b *Broker) take(ctx context.Context, identity *workload.Identity, found *v
 		}
 		got, err := b.Sessions.Take(context.WithoutCancel(ctx), &session.Request{
 			Association: found, Token: raw,
-			Subject: session.Subject{Namespace: identity.Namespace, ServiceAccount: identity.ServiceAccount, Pod: identity.Pod, PodUID: identity.PodUID, Node: node, Labels: identity.Labels},
+			Subject: sessionplan.Subject{
+				Namespace:      identity.Namespace,
+				ServiceAccount: identity.ServiceAccount,
+				Pod:            identity.Pod,
+				PodUID:         identity.PodUID,
+				Node:           node,
+				Labels:         identity.Labels,
+			},
 		})
 		if err != nil {
 			if refusal.Of(err).Code == refusal.Throttled {
@@ -194,7 +257,7 @@ func (b *Broker) take(ctx context.Context, identity *workload.Identity, found *v
 			}
 			return nil, err
 		}
-		b.cache.put(key, got, b.Now())
+		b.cache.Put(key, got, got.HalfLife())
 		b.left.put(key, got)
 		return got, nil
 	})

@@ -2,14 +2,19 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"maps"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/association"
+	"github.com/rolecall/rolecall/internal/broker/door"
+	"github.com/rolecall/rolecall/internal/broker/refusal"
 	"github.com/rolecall/rolecall/internal/follow"
 )
 
@@ -54,8 +59,12 @@ func (c *Changes) Changed(told follow.Change[*v1alpha1.PodIdentityAssociation]) 
 	}
 	a := told.Object
 	one := change{
-		version: version, id: association.ID(a), generation: a.Generation, namespace: a.Namespace, account: a.Spec.ServiceAccountName,
-		pattern: association.IsPattern(a), gone: told.Deleted || a.Spec.Paused,
+		version:    version,
+		id:         association.ID(a),
+		generation: a.Generation,
+		namespace:  a.Namespace,
+		account:    a.Spec.ServiceAccountName,
+		pattern:    association.IsPattern(a), gone: told.Deleted || a.Spec.Paused,
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -143,5 +152,85 @@ func (c *Changes) since(ctx context.Context, cursor string, wanted func(change) 
 			// The cursor of when it was looked at: something may have come since.
 			return nil, strconv.FormatUint(latest, 10)
 		}
+	}
+}
+
+// changesHandler is spec podidentity §19.6. An agent hears of its own node only.
+func (b *Broker) changesHandler(draining <-chan struct{}) http.HandlerFunc {
+	return door.Handler(b.door, door.Operation[Caller]{
+		Name: "Changes", Deadline: pollHold, BadBody: refusal.InvalidParameter, Recorded: door.Nothing,
+		Authenticate: b.Agents.authenticate,
+		Note:         note,
+		Do: func(
+			ctx context.Context, q *door.Request[Caller],
+		) (any, error) {
+			return b.poll(ctx, q, draining)
+		},
+	})
+}
+
+type wireChanges struct {
+	Cursor string       `json:"cursor"`
+	Items  []wireChange `json:"items"`
+}
+
+type wireChange struct {
+	ID      string `json:"associationId"`
+	Version int64  `json:"version"`
+	Deleted bool   `json:"deleted"`
+}
+
+// poll waits for changes, until it is time for the next poll.
+func (b *Broker) poll(ctx context.Context, q *door.Request[Caller], draining <-chan struct{}) (any, error) {
+	node := q.HTTP.URL.Query().Get("node")
+	switch {
+	case node == "" || len(node) > 253:
+		return nil, refusal.New(refusal.InvalidParameter, "Want the parameter node.")
+	case b.Agents.Mode != NoAuthentication && node != q.Who.Node:
+		return nil, refusal.New(refusal.AccessDenied, "The node %q may not ask for node %q.", q.Who.Node, node)
+	case !b.limits.node("changes "+node, b.Now()):
+		return nil, b.door.Limited("node", "The node asks too often.")
+	case !closed(b.Associations.Synced()):
+		return nil, refusal.New(refusal.Unavailable, "The broker does not know the cluster's associations yet.")
+	case !b.polling.Take(): // a place is for a minute, so that strangers have none
+		return nil, b.door.Limited("polling", "The broker holds as many requests as it can.")
+	}
+	defer b.polling.Free()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-draining:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	// The server's own deadlines are for requests that are answered at once.
+	until := time.Now().Add(pollHold + pollWrite) //nolint:forbidigo // connections go by the real clock
+	connection := http.NewResponseController(q.Writer)
+	if err := errors.Join(
+		connection.SetReadDeadline(until), connection.SetWriteDeadline(until),
+	); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		b.Log.Debug("no later deadline for a poll", "error", err)
+	}
+	items, next := b.Changes.since(ctx, q.HTTP.URL.Query().Get("since"), b.usedOn(node))
+	answer := &wireChanges{next, []wireChange{}}
+	for _, one := range items {
+		answer.Items = append(answer.Items, wireChange{one.id, one.generation, one.gone})
+	}
+	return answer, nil
+}
+
+// usedOn wants changes that pods of a node may have sessions of, as the pods are
+// when it is asked. What is gone is always told: its pods may be gone, too.
+func (b *Broker) usedOn(node string) func(change) bool {
+	return func(one change) bool {
+		if one.gone {
+			return true
+		}
+		uses, known := b.Objects.UsesOn(
+			node, one.namespace, func(account string) bool { return account == one.account || covers(one, account) },
+		)
+		return uses || !known
 	}
 }

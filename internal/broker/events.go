@@ -33,7 +33,13 @@ func NewEvents(client kubernetes.Interface, now func() time.Time) *Events {
 // Refused takes a refusal. It does not block.
 func (e *Events) Refused(refused PodRefusal) {
 	e.writer.Say(refused.UID+" "+string(refused.Code), events.Event{
-		About:  &corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: refused.Namespace, Name: refused.Pod, UID: types.UID(refused.UID)},
+		About: &corev1.ObjectReference{
+			APIVersion: "v1",
+			Kind:       "Pod",
+			Namespace:  refused.Namespace,
+			Name:       refused.Pod,
+			UID:        types.UID(refused.UID),
+		},
 		Reason: "FailedPodIdentity", Action: "AssumeRole", Note: string(refused.Code) + ": " + refused.Message,
 	})
 }

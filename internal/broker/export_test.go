@@ -2,8 +2,7 @@ package broker
 
 // What tests in package broker_test need of the inside.
 var (
-	ReadToken     = readToken
-	ParseKeyTable = parseKeyTable
+	ReadToken = readToken
 )
 
 // UsedOn asks whether a node wants changes of an account's association.

@@ -56,18 +56,64 @@ func TestHostileTokens(t *testing.T) {
 		{name: "no JWT", raw: func(*world) string { return "abc" }, code: parameter},
 		{name: "three parts of nothing", raw: func(*world) string { return "a.b.c" }, code: invalid},
 		{name: "too long", raw: func(*world) string { return strings.Repeat("a", 17<<10) + ".b.c" }, code: parameter},
-		{name: "expired by 1 s", raw: func(w *world) string { return w.token(edits{"exp": w.clock().Unix() - 1}) }, code: "ExpiredTokenException", message: "must be before the expiration"},
-		{name: "expires now", raw: func(w *world) string { return w.token(edits{"exp": w.clock().Unix()}) }, code: "ExpiredTokenException"},
-		{name: "not valid for 59 s", raw: func(w *world) string { return w.token(edits{"nbf": w.clock().Unix() + 59}) }},
-		{name: "not valid for 10 min", raw: func(w *world) string { return w.token(edits{"nbf": w.clock().Unix() + 600}) }, code: invalid, message: "not valid yet"},
-		{name: "issued in 10 min", raw: func(w *world) string { return w.token(edits{"iat": w.clock().Unix() + 600}) }, code: invalid, message: "not valid yet"},
+		{
+			name:    "expired by 1 s",
+			raw:     func(w *world) string { return w.token(edits{"exp": w.clock().Unix() - 1}) },
+			code:    "ExpiredTokenException",
+			message: "must be before the expiration",
+		},
+		{
+			name: "expires now",
+			raw:  func(w *world) string { return w.token(edits{"exp": w.clock().Unix()}) },
+			code: "ExpiredTokenException",
+		},
+		{
+			name: "not valid for 59 s",
+			raw:  func(w *world) string { return w.token(edits{"nbf": w.clock().Unix() + 59}) },
+		},
+		{
+			name:    "not valid for 10 min",
+			raw:     func(w *world) string { return w.token(edits{"nbf": w.clock().Unix() + 600}) },
+			code:    invalid,
+			message: "not valid yet",
+		},
+		{
+			name:    "issued in 10 min",
+			raw:     func(w *world) string { return w.token(edits{"iat": w.clock().Unix() + 600}) },
+			code:    invalid,
+			message: "not valid yet",
+		},
 		{name: "no exp", raw: func(w *world) string { return w.token(edits{"exp": nil}) }, code: invalid},
-		{name: "another audience", raw: func(w *world) string { return w.token(edits{"aud": []string{"sts.amazonaws.com"}}) }, code: invalid, message: "another audience"},
-		{name: "the agents' audience", raw: func(w *world) string { return w.token(edits{"aud": []string{"rolecall-broker"}}) }, code: invalid, message: "another audience"},
+		{
+			name:    "another audience",
+			raw:     func(w *world) string { return w.token(edits{"aud": []string{"sts.amazonaws.com"}}) },
+			code:    invalid,
+			message: "another audience",
+		},
+		{
+			name:    "the agents' audience",
+			raw:     func(w *world) string { return w.token(edits{"aud": []string{"rolecall-broker"}}) },
+			code:    invalid,
+			message: "another audience",
+		},
 		{name: "no audience", raw: func(w *world) string { return w.token(edits{"aud": nil}) }, code: invalid},
-		{name: "one of several audiences", modes: modes[:2], raw: func(w *world) string { return w.token(edits{"aud": []string{"x", broker.Audience}}) }},
-		{name: "another issuer", raw: func(w *world) string { return w.token(edits{"iss": brokerURL}) }, code: invalid, message: "issuer"},
-		{name: "another key", raw: func(w *world) string { return must(token.Sign(stranger, w.claims(nil))).Reveal() }, code: invalid, message: "no key"},
+		{
+			name:  "one of several audiences",
+			modes: modes[:2],
+			raw:   func(w *world) string { return w.token(edits{"aud": []string{"x", broker.Audience}}) },
+		},
+		{
+			name:    "another issuer",
+			raw:     func(w *world) string { return w.token(edits{"iss": brokerURL}) },
+			code:    invalid,
+			message: "issuer",
+		},
+		{
+			name:    "another key",
+			raw:     func(w *world) string { return must(token.Sign(stranger, w.claims(nil))).Reveal() },
+			code:    invalid,
+			message: "no key",
+		},
 		{name: "another key with the cluster's kid", raw: func(w *world) string {
 			return withHeader(must(token.Sign(stranger, w.claims(nil))).Reveal(), `{"alg":"RS256","kid":"`+kid+`"}`)
 		}, code: invalid, message: "signature"},
@@ -75,14 +121,34 @@ func TestHostileTokens(t *testing.T) {
 			parts, other := strings.Split(w.token(nil), "."), strings.Split(w.token(edits{"jti": "x"}), ".")
 			return parts[0] + "." + other[1] + "." + parts[2]
 		}, code: invalid, message: "signature"},
-		{name: "alg none", raw: func(w *world) string { return withHeader(w.token(nil), `{"alg":"none","kid":"`+kid+`"}`) }, code: invalid, message: "alg"},
+		{
+			name:    "alg none",
+			raw:     func(w *world) string { return withHeader(w.token(nil), `{"alg":"none","kid":"`+kid+`"}`) },
+			code:    invalid,
+			message: "alg",
+		},
 		{name: "alg none without signature", raw: func(w *world) string {
 			raw := withHeader(w.token(nil), `{"alg":"none","kid":"`+kid+`"}`)
 			return raw[:strings.LastIndex(raw, ".")+1]
 		}, code: parameter},
-		{name: "HS256 with the public key", raw: func(w *world) string { return hmacSigned(w.claims(nil)) }, code: invalid, message: "alg"},
-		{name: "its own jwk", raw: func(w *world) string { return ownKey(w.claims(nil), "") }, code: invalid, message: "names no key"},
-		{name: "its own jwk under the cluster's kid", raw: func(w *world) string { return ownKey(w.claims(nil), kid) }, code: invalid, message: "signature"},
+		{
+			name:    "HS256 with the public key",
+			raw:     func(w *world) string { return hmacSigned(w.claims(nil)) },
+			code:    invalid,
+			message: "alg",
+		},
+		{
+			name:    "its own jwk",
+			raw:     func(w *world) string { return ownKey(w.claims(nil), "") },
+			code:    invalid,
+			message: "names no key",
+		},
+		{
+			name:    "its own jwk under the cluster's kid",
+			raw:     func(w *world) string { return ownKey(w.claims(nil), kid) },
+			code:    invalid,
+			message: "signature",
+		},
 		{name: "jku", raw: func(w *world) string {
 			return withHeader(w.token(nil), `{"alg":"RS256","jku":"https://evil.example/keys","kid":"x"}`)
 		}, code: invalid, message: "no key"},
@@ -103,9 +169,22 @@ func TestHostileTokens(t *testing.T) {
 		{name: "not bound", raw: func(w *world) string {
 			return w.token(edits{"kubernetes.io": workloadOf("shop", "cart", accountUID, "", "", "")})
 		}, code: invalid, message: "not bound to a pod"},
-		{name: "no claim of Kubernetes", raw: func(w *world) string { return w.token(edits{"kubernetes.io": nil}) }, code: invalid},
-		{name: "a user's token", raw: func(w *world) string { return w.token(edits{"sub": "somebody"}) }, code: invalid},
-		{name: "another subject", raw: func(w *world) string { return w.token(edits{"sub": "system:serviceaccount:shop:admin"}) }, code: invalid, message: "subject"},
+		{
+			name: "no claim of Kubernetes",
+			raw:  func(w *world) string { return w.token(edits{"kubernetes.io": nil}) },
+			code: invalid,
+		},
+		{
+			name: "a user's token",
+			raw:  func(w *world) string { return w.token(edits{"sub": "somebody"}) },
+			code: invalid,
+		},
+		{
+			name:    "another subject",
+			raw:     func(w *world) string { return w.token(edits{"sub": "system:serviceaccount:shop:admin"}) },
+			code:    invalid,
+			message: "subject",
+		},
 		{name: "no UID of the account", raw: func(w *world) string {
 			return w.token(edits{"kubernetes.io": workloadOf("shop", "cart", "", "cart-0", podUID, "n1")})
 		}, code: invalid},
@@ -121,11 +200,39 @@ func TestHostileTokens(t *testing.T) {
 		{name: "no such pod", raw: func(w *world) string {
 			return w.token(edits{"kubernetes.io": workloadOf("shop", "cart", accountUID, "cart-9", podUID, "n1")})
 		}, code: invalid, message: "pod does not exist"},
-		{name: "the pod of another account", raw: func(w *world) string { return w.token(nil) }, setUp: func(w *world) { w.update(newPod("shop", "cart-0", podUID, "other", "n1")) }, code: invalid, message: "another service account"},
-		{name: "succeeded", raw: func(w *world) string { return w.token(nil) }, setUp: func(w *world) { w.update(phased(corev1.PodSucceeded)) }, code: invalid, message: "ended"},
-		{name: "failed", raw: func(w *world) string { return w.token(nil) }, setUp: func(w *world) { w.update(phased(corev1.PodFailed)) }, code: invalid, message: "ended"},
-		{name: "deleted 59 s ago", raw: func(w *world) string { return w.token(nil) }, setUp: func(w *world) { w.update(deletedAt(w.clock().Add(-59 * time.Second))) }},
-		{name: "H17 deleted 61 s ago", raw: func(w *world) string { return w.token(nil) }, setUp: func(w *world) { w.update(deletedAt(w.clock().Add(-61 * time.Second))) }, code: invalid, message: "deleted"},
+		{
+			name:    "the pod of another account",
+			raw:     func(w *world) string { return w.token(nil) },
+			setUp:   func(w *world) { w.update(newPod("shop", "cart-0", podUID, "other", "n1")) },
+			code:    invalid,
+			message: "another service account",
+		},
+		{
+			name:    "succeeded",
+			raw:     func(w *world) string { return w.token(nil) },
+			setUp:   func(w *world) { w.update(phased(corev1.PodSucceeded)) },
+			code:    invalid,
+			message: "ended",
+		},
+		{
+			name:    "failed",
+			raw:     func(w *world) string { return w.token(nil) },
+			setUp:   func(w *world) { w.update(phased(corev1.PodFailed)) },
+			code:    invalid,
+			message: "ended",
+		},
+		{
+			name:  "deleted 59 s ago",
+			raw:   func(w *world) string { return w.token(nil) },
+			setUp: func(w *world) { w.update(deletedAt(w.clock().Add(-59 * time.Second))) },
+		},
+		{
+			name:    "H17 deleted 61 s ago",
+			raw:     func(w *world) string { return w.token(nil) },
+			setUp:   func(w *world) { w.update(deletedAt(w.clock().Add(-61 * time.Second))) },
+			code:    invalid,
+			message: "deleted",
+		},
 		{name: "H16 pod of another node", raw: func(w *world) string {
 			return w.token(edits{"kubernetes.io": workloadOf("shop", "cart", accountUID, "cart-0", podUID, "n2")})
 		}, setUp: func(w *world) { w.update(newPod("shop", "cart-0", podUID, "cart", "n2")) }, code: "AccessDeniedException", message: `"n2"`},
@@ -135,7 +242,13 @@ func TestHostileTokens(t *testing.T) {
 		{name: "no claim, but here", raw: func(w *world) string {
 			return w.token(edits{"kubernetes.io": workloadOf("shop", "cart", accountUID, "cart-0", podUID, "")})
 		}},
-		{name: "claim and pod disagree", raw: func(w *world) string { return w.token(nil) }, setUp: func(w *world) { w.update(newPod("shop", "cart-0", podUID, "cart", "n2")) }, code: invalid, message: "another node"},
+		{
+			name:    "claim and pod disagree",
+			raw:     func(w *world) string { return w.token(nil) },
+			setUp:   func(w *world) { w.update(newPod("shop", "cart-0", podUID, "cart", "n2")) },
+			code:    invalid,
+			message: "another node",
+		},
 		{name: "not scheduled", raw: func(w *world) string {
 			return w.token(edits{"kubernetes.io": workloadOf("shop", "cart", accountUID, "cart-0", podUID, "")})
 		}, setUp: func(w *world) { w.update(newPod("shop", "cart-0", podUID, "cart", "")) }, code: "AccessDeniedException"},
@@ -162,7 +275,16 @@ func TestHostileTokens(t *testing.T) {
 // is none.
 func (w *world) expect(got answer, code, message string) {
 	w.t.Helper()
-	want := map[string]int{"": 200, "ResourceNotFoundException": 404, "ThrottlingException": 429, "ServiceUnavailableException": 503, "InternalServerException": 500, "MissingAuthenticationTokenException": 403, "UnrecognizedClientException": 403, "InvalidSignatureException": 403}[code]
+	want := map[string]int{
+		"":                                    200,
+		"ResourceNotFoundException":           404,
+		"ThrottlingException":                 429,
+		"ServiceUnavailableException":         503,
+		"InternalServerException":             500,
+		"MissingAuthenticationTokenException": 403,
+		"UnrecognizedClientException":         403,
+		"InvalidSignatureException":           403,
+	}[code]
 	if _, found := map[string]int{"": 0, "ResourceNotFoundException": 0}[code]; !found && want == 0 {
 		want = 400
 	}
@@ -176,7 +298,9 @@ func (w *world) expect(got answer, code, message string) {
 
 func hmacSigned(claims []byte) string {
 	// What the signature is does not matter: no symmetric algorithm is looked at.
-	text := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256","kid":"`+must(clusterKey()).ID()+`"}`)) + "." + base64.RawURLEncoding.EncodeToString(claims)
+	text := base64.RawURLEncoding.EncodeToString(
+		[]byte(`{"alg":"HS256","kid":"`+must(clusterKey()).ID()+`"}`),
+	) + "." + base64.RawURLEncoding.EncodeToString(claims)
 	return text + "." + base64.RawURLEncoding.EncodeToString([]byte("0123456789abcdef0123456789abcdef"))
 }
 
@@ -185,7 +309,9 @@ func ownKey(claims []byte, kid string) string {
 	private := must(rsa.GenerateKey(rand.Reader, 2048))
 	options := (&jose.SignerOptions{EmbedJWK: true})
 	if kid != "" {
-		options = (&jose.SignerOptions{}).WithHeader("jwk", jose.JSONWebKey{Key: private.Public(), KeyID: kid}).WithHeader("kid", kid)
+		options = (&jose.SignerOptions{}).WithHeader(
+			"jwk", jose.JSONWebKey{Key: private.Public(), KeyID: kid},
+		).WithHeader("kid", kid)
 	}
 	signer := must(jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: private}, options))
 	return must(must(signer.Sign(claims)).CompactSerialize())
@@ -217,13 +343,17 @@ func (w *world) update(pod *corev1.Pod) {
 // last is seen last.
 func (w *world) follow() {
 	w.t.Helper()
-	mark := newPod("marks", "m"+time.Now().Format("150405.000000000"), "m", "m", "mark"+time.Now().Format("150405.000000000"))
+	mark := newPod(
+		"marks", "m"+time.Now().Format("150405.000000000"), "m", "m", "mark"+time.Now().Format("150405.000000000"),
+	)
 	mark.Name = strings.ReplaceAll(mark.Name, ".", "-")
 	if _, err := w.client.CoreV1().Pods("marks").Create(w.t.Context(), mark, metav1.CreateOptions{}); err != nil {
 		w.t.Fatal(err)
 	}
 	for {
-		if uses, _ := w.objects.UsesOn(mark.Spec.NodeName, "marks", func(account string) bool { return account == "m" }); uses {
+		if uses, _ := w.objects.UsesOn(
+			mark.Spec.NodeName, "marks", func(account string) bool { return account == "m" },
+		); uses {
 			return
 		}
 		if w.t.Context().Err() != nil {
@@ -247,12 +377,17 @@ func TestDeletedPod(t *testing.T) {
 		}
 		w.follow()
 		w.expect(w.ask(raw), "InvalidTokenException", "does not exist any more")
-		if _, err := w.client.CoreV1().Pods("shop").Create(t.Context(), newPod("shop", "cart-0", "new-uid", "cart", "n1"), metav1.CreateOptions{}); err != nil {
+		if _, err := w.client.CoreV1().Pods("shop").Create(
+			t.Context(), newPod("shop", "cart-0", "new-uid", "cart", "n1"), metav1.CreateOptions{},
+		); err != nil {
 			t.Fatal(err)
 		}
 		w.follow()
 		w.expect(w.ask(raw), "InvalidTokenException", "another of the same name")
-		w.expect(w.ask(w.token(edits{"kubernetes.io": workloadOf("shop", "cart", accountUID, "cart-0", "new-uid", "n1")})), "", "")
+		w.expect(
+			w.ask(w.token(edits{"kubernetes.io": workloadOf("shop", "cart", accountUID, "cart-0", "new-uid", "n1")})),
+			"", "",
+		)
 	}
 }
 
@@ -267,7 +402,9 @@ func TestNewPod(t *testing.T) {
 		}
 		return false, nil, nil
 	})
-	w.expect(w.ask(w.token(edits{"kubernetes.io": workloadOf("shop", "cart", accountUID, "cart-7", "uid-7", "n1")})), "", "")
+	w.expect(
+		w.ask(w.token(edits{"kubernetes.io": workloadOf("shop", "cart", accountUID, "cart-7", "uid-7", "n1")})), "", "",
+	)
 }
 
 // TestAgents is spec podidentity §19.3, mode sa-token: who may ask, and for
@@ -277,7 +414,11 @@ func TestAgents(t *testing.T) {
 	w := newWorld(t, settings{})
 	w.associate()
 	agentClaims := func(more edits) edits {
-		all := edits{"aud": []string{"rolecall-broker"}, "sub": "system:serviceaccount:rolecall:agent", "kubernetes.io": workloadOf("rolecall", "agent", agentUID, "agent-1", agentPodUID, "n1")}
+		all := edits{
+			"aud":           []string{"rolecall-broker"},
+			"sub":           "system:serviceaccount:rolecall:agent",
+			"kubernetes.io": workloadOf("rolecall", "agent", agentUID, "agent-1", agentPodUID, "n1"),
+		}
 		maps.Copy(all, more)
 		return all
 	}
@@ -287,14 +428,47 @@ func TestAgents(t *testing.T) {
 		{"nobody", "", "MissingAuthenticationTokenException", "Missing Authentication Token"},
 		{"AWS signature", "AWS4-HMAC-SHA256 Credential=x", "UnrecognizedClientException", ""},
 		{"garbage", "Bearer abc", "UnrecognizedClientException", "agent's own token"},
-		{"H16 the agent of another node", "Bearer " + w.agent("n2"), "AccessDeniedException", `runs on node "n1", the request comes from node "n2"`},
+		{
+			"H16 the agent of another node", "Bearer " + w.agent("n2"), "AccessDeniedException",
+			`runs on node "n1", the request comes from node "n2"`,
+		},
 		{"the pod's own token", "Bearer " + w.token(nil), "UnrecognizedClientException", "another audience"},
-		{"the pod's account with the agents' audience", "Bearer " + w.token(edits{"aud": []string{"rolecall-broker"}}), "AccessDeniedException", "shop/cart may not ask"},
-		{"expired", "Bearer " + w.token(agentClaims(edits{"exp": w.clock().Unix() - 1})), "UnrecognizedClientException", "expired"},
-		{"not bound", "Bearer " + w.token(agentClaims(edits{"kubernetes.io": workloadOf("rolecall", "agent", agentUID, "", "", "n1")})), "AccessDeniedException", "not bound to a pod"},
-		{"of a pod that is gone", "Bearer " + w.token(agentClaims(edits{"kubernetes.io": workloadOf("rolecall", "agent", agentUID, "agent-9", "x", "n1")})), "UnrecognizedClientException", "does not exist"},
-		{"claims another node than its pod's", "Bearer " + w.token(agentClaims(edits{"kubernetes.io": workloadOf("rolecall", "agent", agentUID, "agent-2", "agent-2-uid", "n1")})), "UnrecognizedClientException", "another node"},
-		{"signed by another", "Bearer " + must(token.Sign(must(strangeKey()), w.claims(agentClaims(nil)))).Reveal(), "UnrecognizedClientException", "no key"},
+		{
+			"the pod's account with the agents' audience",
+			"Bearer " + w.token(edits{"aud": []string{"rolecall-broker"}}), "AccessDeniedException",
+			"shop/cart may not ask",
+		},
+		{
+			"expired", "Bearer " + w.token(agentClaims(edits{"exp": w.clock().Unix() - 1})),
+			"UnrecognizedClientException", "expired",
+		},
+		{
+			"not bound",
+			"Bearer " + w.token(
+				agentClaims(edits{"kubernetes.io": workloadOf("rolecall", "agent", agentUID, "", "", "n1")}),
+			),
+			"AccessDeniedException", "not bound to a pod",
+		},
+		{
+			"of a pod that is gone",
+			"Bearer " + w.token(
+				agentClaims(edits{"kubernetes.io": workloadOf("rolecall", "agent", agentUID, "agent-9", "x", "n1")}),
+			),
+			"UnrecognizedClientException", "does not exist",
+		},
+		{
+			"claims another node than its pod's",
+			"Bearer " + w.token(
+				agentClaims(
+					edits{"kubernetes.io": workloadOf("rolecall", "agent", agentUID, "agent-2", "agent-2-uid", "n1")},
+				),
+			),
+			"UnrecognizedClientException", "another node",
+		},
+		{
+			"signed by another", "Bearer " + must(token.Sign(must(strangeKey()), w.claims(agentClaims(nil)))).Reveal(),
+			"UnrecognizedClientException", "no key",
+		},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			got := w.askAs(row.authorization, w.token(nil))
@@ -310,15 +484,21 @@ func TestRequests(t *testing.T) {
 	w.associate()
 	agent, raw := "Bearer "+w.agent("n1"), w.token(nil)
 	for _, row := range []struct{ name, cluster, body, code, message string }{
-		{"H20 cluster", "other", `{"token":"` + raw + `"}`, "ResourceNotFoundException", "No cluster found for name: other."},
-		{"H22 cluster", "..%2f", `{"token":"` + raw + `"}`, "InvalidParameterException", "clusterName"},
-		{"no JSON", "prod", `token`, "InvalidParameterException", "no JSON object"},
-		{"null", "prod", `null`, "InvalidParameterException", "no JSON object"},
-		{"list", "prod", `[]`, "InvalidParameterException", "no JSON object"},
-		{"empty", "prod", ``, "InvalidParameterException", "no JSON object"},
-		{"number", "prod", `{"token":1}`, "InvalidParameterException", "no text"},
+		{
+			"H20 cluster", "other", `{"token":"` + raw + `"}`, "ResourceNotFoundException",
+			"No cluster found for name: other.",
+		},
+		{"a path that climbs (H22)", "..%2f", `{"token":"` + raw + `"}`, "InvalidParameterException", "clusterName"},
+		{"no JSON", "prod", `token`, "InvalidParameterException", "not a JSON object"},
+		{"null", "prod", `null`, "InvalidParameterException", "not a JSON object"},
+		{"list", "prod", `[]`, "InvalidParameterException", "not a JSON object"},
+		{"empty", "prod", ``, "InvalidParameterException", "not a JSON object"},
+		{"number", "prod", `{"token":1}`, "InvalidParameterException", "must be a string"},
 		{"other case", "prod", `{"Token":"` + raw + `"}`, "InvalidParameterException", "null at 'token'"},
-		{"too large", "prod", `{"token":"` + raw + `","x":"` + strings.Repeat("x", 33<<10) + `"}`, "InvalidParameterException", "too large"},
+		{
+			"too large", "prod", `{"token":"` + raw + `","x":"` + strings.Repeat("x", 33<<10) + `"}`,
+			"InvalidParameterException", "too large",
+		},
 		{"unknown member", "prod", `{"token":"` + raw + `","x":1}`, "", ""},
 	} {
 		t.Run(row.name, func(*testing.T) { w.expect(w.post(agent, row.cluster, row.body), row.code, row.message) })
@@ -331,7 +511,12 @@ func TestDecisions(t *testing.T) {
 	type pia = v1alpha1.PodIdentityAssociation
 	const target = "arn:aws:iam::444455556666:role/data"
 	grants := func(roles ...string) *grant.Set {
-		return grant.NewSet([]grant.Grant{{Name: "g", Spec: v1alpha1.RoleGrantSpec{Subjects: []v1alpha1.GrantSubject{{Namespace: "shop"}}, Roles: roles}}})
+		return grant.NewSet(
+			[]grant.Grant{{
+				Name: "g",
+				Spec: v1alpha1.RoleGrantSpec{Subjects: []v1alpha1.GrantSubject{{Namespace: "shop"}}, Roles: roles},
+			}},
+		)
 	}
 	for _, row := range []struct {
 		name    string
@@ -340,15 +525,46 @@ func TestDecisions(t *testing.T) {
 		code    string
 		message string
 	}{
-		{name: "no association", edit: func(a *pia) { a.Spec.ServiceAccountName = "other" }, code: "ResourceNotFoundException", message: "No association found"},
+		{
+			name:    "no association",
+			edit:    func(a *pia) { a.Spec.ServiceAccountName = "other" },
+			code:    "ResourceNotFoundException",
+			message: "No association found",
+		},
 		{name: "of another namespace", edit: func(a *pia) { a.Namespace = "other" }, code: "ResourceNotFoundException"},
 		{name: "paused", edit: func(a *pia) { a.Spec.Paused = true }, code: "AccessDeniedException", message: "paused"},
 		{name: "granted", grants: grants(roleCart)},
-		{name: "H21 not granted", grants: grants("arn:aws:iam::111122223333:role/other"), code: "AccessDeniedException", message: "no RoleGrant lets shop/cart"},
-		{name: "H21 target not granted", grants: grants(roleCart), edit: func(a *pia) { a.Spec.TargetRoleARN = target }, code: "AccessDeniedException", message: "role/data"},
-		{name: "H21 target granted only", grants: grants(target), edit: func(a *pia) { a.Spec.TargetRoleARN = target }, code: "AccessDeniedException", message: "role/cart"},
-		{name: "no role", edit: func(a *pia) { a.Spec.RoleARN = "" }, grants: grants("*"), code: "AccessDeniedException"},
-		{name: "a pattern without allowPatterns", edit: func(a *pia) { a.Spec.ServiceAccountName = "ca*" }, code: "ResourceNotFoundException"},
+		{
+			name:    "H21 not granted",
+			grants:  grants("arn:aws:iam::111122223333:role/other"),
+			code:    "AccessDeniedException",
+			message: "no RoleGrant lets shop/cart",
+		},
+		{
+			name:    "H21 target not granted",
+			grants:  grants(roleCart),
+			edit:    func(a *pia) { a.Spec.TargetRoleARN = target },
+			code:    "AccessDeniedException",
+			message: "role/data",
+		},
+		{
+			name:    "H21 target granted only",
+			grants:  grants(target),
+			edit:    func(a *pia) { a.Spec.TargetRoleARN = target },
+			code:    "AccessDeniedException",
+			message: "role/cart",
+		},
+		{
+			name:   "no role",
+			edit:   func(a *pia) { a.Spec.RoleARN = "" },
+			grants: grants("*"),
+			code:   "AccessDeniedException",
+		},
+		{
+			name: "a pattern without allowPatterns",
+			edit: func(a *pia) { a.Spec.ServiceAccountName = "ca*" },
+			code: "ResourceNotFoundException",
+		},
 		{name: "a pattern", edit: func(a *pia) { a.Spec.ServiceAccountName, a.Spec.AllowPatterns = "ca*", true }},
 	} {
 		for _, mode := range modes {
@@ -403,27 +619,43 @@ func TestUnbound(t *testing.T) {
 			a.Spec.AllowUnboundTokens = true
 			a.Spec.SessionTags = map[string]string{"pod": "${podName}", "team": "red"}
 		})
-		w.expect(w.ask(w.token(edits{"exp": w.clock().Unix() + 3601, "kubernetes.io": unbound})), "InvalidTokenException", "longer than an hour")
-		w.expect(w.ask(w.token(edits{"exp": w.clock().Unix() + 3600, "kubernetes.io": workloadOf("shop", "cart", "other", "", "", "")})), "InvalidTokenException", "service account does not exist")
+		w.expect(
+			w.ask(w.token(edits{"exp": w.clock().Unix() + 3601, "kubernetes.io": unbound})), "InvalidTokenException",
+			"longer than an hour",
+		)
+		w.expect(
+			w.ask(
+				w.token(
+					edits{
+						"exp":           w.clock().Unix() + 3600,
+						"kubernetes.io": workloadOf("shop", "cart", "other", "", "", ""),
+					},
+				),
+			),
+			"InvalidTokenException", "service account does not exist",
+		)
 		got := w.ask(short)
 		if got.status != http.StatusOK || !strings.Contains(got.body.User.Arn, "/eks-prod-cart-") {
 			t.Fatalf("%+v", got)
 		}
 		tags, _ := sentTags(t, w.taken()[0])
-		if _, named := tags["kubernetes-pod-name"]; named || tags["pod"] != "" || mode != v1alpha1.PassThrough && (tags["team"] != "red" || len(tags) != 5) {
+		_, named := tags["kubernetes-pod-name"]
+		complete := mode == v1alpha1.PassThrough || tags["team"] == "red" && len(tags) == 5
+		if named || tags["pod"] != "" || !complete {
 			t.Errorf("tags %v", tags)
 		}
 	}
 }
 
 // TestReview is verification by the API server, which is played here to say what
-// a real one does not: row H19, other users, failures.
+// a real one does not: spec podidentity row H19, other users, failures.
 func TestReview(t *testing.T) {
 	t.Parallel()
 	good := authenticationv1.TokenReviewStatus{
 		Authenticated: true, Audiences: []string{broker.Audience},
 		User: authenticationv1.UserInfo{Username: "system:serviceaccount:shop:cart", UID: accountUID, Extra: map[string]authenticationv1.ExtraValue{
-			"authentication.kubernetes.io/pod-name": {"cart-0"}, "authentication.kubernetes.io/pod-uid": {podUID}, "authentication.kubernetes.io/node-name": {"n1"},
+			"authentication.kubernetes.io/pod-name": {"cart-0"}, "authentication.kubernetes.io/pod-uid": {podUID},
+			"authentication.kubernetes.io/node-name": {"n1"},
 		}},
 	}
 	for _, row := range []struct {
@@ -433,12 +665,43 @@ func TestReview(t *testing.T) {
 		message string
 	}{
 		{name: "good"},
-		{name: "H19 no audiences", edit: func(s *authenticationv1.TokenReviewStatus) { s.Audiences = nil }, code: "InvalidTokenException", message: "audience"},
-		{name: "another audience", edit: func(s *authenticationv1.TokenReviewStatus) { s.Audiences = []string{"https://kubernetes.default.svc"} }, code: "InvalidTokenException"},
-		{name: "refused", edit: func(s *authenticationv1.TokenReviewStatus) { *s = authenticationv1.TokenReviewStatus{Error: "no"} }, code: "InvalidTokenException"},
-		{name: "refused with audiences", edit: func(s *authenticationv1.TokenReviewStatus) { s.Authenticated = false }, code: "InvalidTokenException"},
-		{name: "another user", edit: func(s *authenticationv1.TokenReviewStatus) { s.User.Username = "system:serviceaccount:shop:admin" }, code: "InvalidTokenException", message: "another identity"},
-		{name: "another account of the name", edit: func(s *authenticationv1.TokenReviewStatus) { s.User.UID = "x" }, code: "InvalidTokenException", message: "another identity"},
+		{
+			name:    "H19 no audiences",
+			edit:    func(s *authenticationv1.TokenReviewStatus) { s.Audiences = nil },
+			code:    "InvalidTokenException",
+			message: "audience",
+		},
+		{
+			name: "another audience",
+			edit: func(
+				s *authenticationv1.TokenReviewStatus,
+			) {
+				s.Audiences = []string{"https://kubernetes.default.svc"}
+			},
+			code: "InvalidTokenException",
+		},
+		{
+			name: "refused",
+			edit: func(s *authenticationv1.TokenReviewStatus) { *s = authenticationv1.TokenReviewStatus{Error: "no"} },
+			code: "InvalidTokenException",
+		},
+		{
+			name: "refused with audiences",
+			edit: func(s *authenticationv1.TokenReviewStatus) { s.Authenticated = false },
+			code: "InvalidTokenException",
+		},
+		{
+			name:    "another user",
+			edit:    func(s *authenticationv1.TokenReviewStatus) { s.User.Username = "system:serviceaccount:shop:admin" },
+			code:    "InvalidTokenException",
+			message: "another identity",
+		},
+		{
+			name:    "another account of the name",
+			edit:    func(s *authenticationv1.TokenReviewStatus) { s.User.UID = "x" },
+			code:    "InvalidTokenException",
+			message: "another identity",
+		},
 		{name: "another pod", edit: func(s *authenticationv1.TokenReviewStatus) {
 			s.User.Extra = map[string]authenticationv1.ExtraValue{"authentication.kubernetes.io/pod-name": {"x"}}
 		}, code: "InvalidTokenException", message: "another identity"},
@@ -454,7 +717,9 @@ func TestReview(t *testing.T) {
 				// The agent's certificate is somebody else's matter here.
 				w := newWorld(t, settings{verify: verify, agents: broker.NoAuthentication})
 				w.associate()
-				w.client.PrependReactor("create", "tokenreviews", func(action clienttesting.Action) (bool, runtime.Object, error) {
+				w.client.PrependReactor("create", "tokenreviews", func(
+					action clienttesting.Action,
+				) (bool, runtime.Object, error) {
 					review := action.(clienttesting.CreateAction).GetObject().(*authenticationv1.TokenReview).DeepCopy()
 					if len(review.Spec.Audiences) != 1 || review.Spec.Audiences[0] != broker.Audience {
 						t.Errorf("audiences %v", review.Spec.Audiences)
@@ -516,7 +781,9 @@ func FuzzBody(f *testing.F) {
 		}
 		var members map[string]json.RawMessage
 		var text string
-		if json.Unmarshal(body, &members) != nil || json.Unmarshal(members["token"], &text) != nil || text != raw.Reveal() || len(text) > 16<<10 || !tokenForm.MatchString(text) {
+		if json.Unmarshal(body, &members) != nil || json.Unmarshal(
+			members["token"], &text,
+		) != nil || text != raw.Reveal() || len(text) > 16<<10 || !tokenForm.MatchString(text) {
 			t.Errorf("%q gives %q", body, raw.Reveal())
 		}
 	})

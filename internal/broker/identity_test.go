@@ -26,13 +26,29 @@ import (
 	"github.com/rolecall/rolecall/internal/token"
 )
 
-// TestChainedBroker is row S9: a broker that has a role's session asks for no
+// TestChainedBroker is spec podidentity row S9: a broker that has a role's session asks for no
 // more than an hour, without a refusal first.
 func TestChainedBroker(t *testing.T) {
 	w := newWorld(t, settings{mode: v1alpha1.BrokerRole}) // its own client is made below
-	w.role("broker", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::`+accountID+`:root"},"Action":"sts:AssumeRole"}]}`, 3600, allow(`["sts:AssumeRole","sts:TagSession"]`, "*"))
-	client := sts.New(sts.Options{BaseEndpoint: aws.String(w.aws), Region: region, Credentials: credentials.NewStaticCredentialsProvider(brokerKeyID, brokerSecret, "")})
-	own, err := client.AssumeRole(t.Context(), &sts.AssumeRoleInput{RoleArn: aws.String("arn:aws:iam::" + accountID + ":role/broker"), RoleSessionName: aws.String("broker")})
+	w.role(
+		"broker",
+		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::`+accountID+`:root"},"Action":"sts:AssumeRole"}]}`,
+		3600, allow(`["sts:AssumeRole","sts:TagSession"]`, "*"),
+	)
+	client := sts.New(
+		sts.Options{
+			BaseEndpoint: aws.String(w.aws),
+			Region:       region,
+			Credentials:  credentials.NewStaticCredentialsProvider(brokerKeyID, brokerSecret, ""),
+		},
+	)
+	own, err := client.AssumeRole(
+		t.Context(),
+		&sts.AssumeRoleInput{
+			RoleArn:         aws.String("arn:aws:iam::" + accountID + ":role/broker"),
+			RoleSessionName: aws.String("broker"),
+		},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +93,9 @@ func TestSigningKeyChanges(t *testing.T) {
 	}
 	first, second := must(token.GenerateEC(elliptic.P256())), must(token.GenerateEC(elliptic.P256()))
 	write(must(first.PEM()), 1000)
-	w := newWorld(t, settings{edit: func(c *broker.Config) { c.Sessions.Minter.Key = must(session.OpenKey(file, c.Log)) }})
+	w := newWorld(
+		t, settings{edit: func(c *broker.Config) { c.Sessions.Minter.Key = must(session.OpenKey(file, c.Log)) }},
+	)
 	key := w.broker.Sessions.Minter.Key
 	if got := key.Current(); got.ID() != first.ID() {
 		t.Errorf("signs with %s", got)
@@ -115,7 +133,9 @@ func TestClientCertificates(t *testing.T) {
 	pool.AddCert(authority)
 	w := newWorld(t, settings{agents: broker.ClientCertificate})
 	w.associate()
-	server := w.serveTLS(&tls.Config{MinVersion: tls.VersionTLS12, ClientCAs: pool, ClientAuth: tls.VerifyClientCertIfGiven})
+	server := w.serveTLS(
+		&tls.Config{MinVersion: tls.VersionTLS12, ClientCAs: pool, ClientAuth: tls.VerifyClientCertIfGiven},
+	)
 	node := func(name string, organizations ...string) pkix.Name {
 		return pkix.Name{CommonName: name, Organization: organizations}
 	}
@@ -138,10 +158,19 @@ func TestClientCertificates(t *testing.T) {
 		if row.ca != nil {
 			certificate, own := selfSigned(t, row.name, row.ca, row.caKey, row.subject)
 			shown := tls.Certificate{Certificate: [][]byte{certificate.Raw}, PrivateKey: own}
-			config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &shown, nil }
+			config.GetClientCertificate = func(
+				*tls.CertificateRequestInfo,
+			) (*tls.Certificate, error) {
+				return &shown, nil
+			}
 		}
 		client := &http.Client{Transport: &http.Transport{TLSClientConfig: config}}
-		request := must(http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/clusters/prod/assume-role-for-pod-identity", strings.NewReader(`{"token":"`+w.token(nil)+`"}`)))
+		request := must(
+			http.NewRequestWithContext(
+				t.Context(), http.MethodPost, server.URL+"/clusters/prod/assume-role-for-pod-identity",
+				strings.NewReader(`{"token":"`+w.token(nil)+`"}`),
+			),
+		)
 		response, err := client.Do(request)
 		code := "handshake"
 		if err == nil {
@@ -155,15 +184,22 @@ func TestClientCertificates(t *testing.T) {
 }
 
 // selfSigned is an authority, or a client's certificate of one.
-func selfSigned(t *testing.T, serial string, parent *x509.Certificate, parentKey *ecdsa.PrivateKey, subject pkix.Name) (*x509.Certificate, *ecdsa.PrivateKey) {
+func selfSigned(
+	t *testing.T, serial string, parent *x509.Certificate, parentKey *ecdsa.PrivateKey, subject pkix.Name,
+) (*x509.Certificate, *ecdsa.PrivateKey) {
 	t.Helper()
 	key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(int64(len(serial))), Subject: subject, NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		SerialNumber: big.NewInt(int64(len(serial))),
+		Subject:      subject,
+		NotBefore:    time.Now().Add(-time.Minute),
+		NotAfter:     time.Now().Add(time.Hour),
+		KeyUsage:     x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}
 	if parent == nil {
 		template.IsCA, template.BasicConstraintsValid, template.KeyUsage, parent, parentKey = true, true, x509.KeyUsageCertSign, template, key
 	}
-	return must(x509.ParseCertificate(must(x509.CreateCertificate(rand.Reader, template, parent, key.Public(), parentKey)))), key
+	return must(
+		x509.ParseCertificate(must(x509.CreateCertificate(rand.Reader, template, parent, key.Public(), parentKey))),
+	), key
 }

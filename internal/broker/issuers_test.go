@@ -35,7 +35,12 @@ func former(kid string) follow.Further {
 // signedAs has a kid of its own choice in the header.
 func signedAs(key *token.Key, kid string, claims []byte) string {
 	block, _ := pem.Decode(must(key.PEM()))
-	signer := must(jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: must(x509.ParsePKCS8PrivateKey(block.Bytes))}, (&jose.SignerOptions{}).WithHeader("kid", kid)))
+	signer := must(
+		jose.NewSigner(
+			jose.SigningKey{Algorithm: jose.RS256, Key: must(x509.ParsePKCS8PrivateKey(block.Bytes))},
+			(&jose.SignerOptions{}).WithHeader("kid", kid),
+		),
+	)
 	return must(must(signer.Sign(claims)).CompactSerialize())
 }
 
@@ -74,13 +79,23 @@ func TestTwoIssuers(t *testing.T) {
 			{"key of the issuer by the former's kid", signed(now, published, formerURL), "InvalidTokenException"},
 			{"a third issuer, known key", signed(now, now.ID(), brokerURL), "InvalidTokenException"},
 			{"no issuer", signed(now, now.ID(), ""), "InvalidTokenException"},
-			{"the name that a source gives", signed(before, published, "not this one's to say"), "InvalidTokenException"},
+			{
+				"the name that a source gives", signed(before, published, "not this one's to say"),
+				"InvalidTokenException",
+			},
 		} {
 			if got := w.ask(row.raw); got.code != row.code {
 				t.Errorf("%s: %d %s %s", row.name, got.status, got.code, got.message)
 			}
 		}
-		agent := w.claims(edits{"iss": formerURL, "aud": []string{"rolecall-broker"}, "sub": "system:serviceaccount:rolecall:agent", "kubernetes.io": workloadOf("rolecall", "agent", agentUID, "agent-1", agentPodUID, "n1")})
+		agent := w.claims(
+			edits{
+				"iss":           formerURL,
+				"aud":           []string{"rolecall-broker"},
+				"sub":           "system:serviceaccount:rolecall:agent",
+				"kubernetes.io": workloadOf("rolecall", "agent", agentUID, "agent-1", agentPodUID, "n1"),
+			},
+		)
 		w.expect(w.askAs("Bearer "+signedAs(before, published, agent), w.token(nil)), "", "")
 	}
 }
@@ -89,11 +104,17 @@ func TestTwoIssuers(t *testing.T) {
 // and nothing to those of the other.
 func TestFormerIssuerAway(t *testing.T) {
 	t.Parallel()
-	away := follow.Further{Issuer: formerURL, Keys: func(context.Context) (string, []byte, error) { return "", nil, errors.New("no such host") }}
+	away := follow.Further{
+		Issuer: formerURL,
+		Keys:   func(context.Context) (string, []byte, error) { return "", nil, errors.New("no such host") },
+	}
 	w := newWorld(t, settings{further: []follow.Further{away}})
 	w.associate()
 	w.expect(w.ask(w.token(nil)), "", "")
-	w.expect(w.ask(must(token.Sign(must(strangeKey()), w.claims(edits{"iss": formerURL}))).Reveal()), "ServiceUnavailableException", "keys")
+	w.expect(
+		w.ask(must(token.Sign(must(strangeKey()), w.claims(edits{"iss": formerURL}))).Reveal()),
+		"ServiceUnavailableException", "keys",
+	)
 }
 
 // TestUnknownIssuer: auto asks the API server about issuers that it has no keys of;
@@ -104,13 +125,16 @@ func TestUnknownIssuer(t *testing.T) {
 		w := newWorld(t, settings{verify: workload.Auto})
 		w.associate()
 		var asked atomic.Int32
-		w.client.PrependReactor("create", "tokenreviews", func(action clienttesting.Action) (bool, runtime.Object, error) {
+		w.client.PrependReactor("create", "tokenreviews", func(
+			action clienttesting.Action,
+		) (bool, runtime.Object, error) {
 			asked.Add(1)
 			review := action.(clienttesting.CreateAction).GetObject().(*authenticationv1.TokenReview).DeepCopy()
 			if accepted {
 				review.Status = authenticationv1.TokenReviewStatus{Authenticated: true, Audiences: review.Spec.Audiences, User: authenticationv1.UserInfo{
 					Username: "system:serviceaccount:shop:cart", UID: accountUID, Extra: map[string]authenticationv1.ExtraValue{
-						"authentication.kubernetes.io/pod-name": {"cart-0"}, "authentication.kubernetes.io/pod-uid": {podUID},
+						"authentication.kubernetes.io/pod-name": {"cart-0"},
+						"authentication.kubernetes.io/pod-uid":  {podUID},
 					},
 				}}
 			}
@@ -130,7 +154,9 @@ func TestIssuerRenamed(t *testing.T) {
 	t.Parallel()
 	var name atomic.Value
 	name.Store(clusterURL)
-	w := newWorld(t, settings{issuer: func() string { return name.Load().(string) }, further: []follow.Further{{Issuer: clusterURL, Keys: func(context.Context) (string, []byte, error) {
+	w := newWorld(t, settings{issuer: func() string {
+		return name.Load().(string)
+	}, further: []follow.Further{{Issuer: clusterURL, Keys: func(context.Context) (string, []byte, error) {
 		text, err := token.MarshalJWKS([]crypto.PublicKey{must(clusterKey()).Public()})
 		return "", text, err
 	}}}})

@@ -48,7 +48,9 @@ func (l *LastUsed) Run(ctx context.Context) error {
 			return nil
 		case used := <-l.queue:
 			if err := l.write(ctx, used); err != nil && ctx.Err() == nil {
-				l.Log.Warn("use of an association not noted", "namespace", used.Namespace, "name", used.Name, "error", err)
+				l.Log.Warn(
+					"use of an association not noted", "namespace", used.Namespace, "name", used.Name, "error", err,
+				)
 			}
 		}
 	}

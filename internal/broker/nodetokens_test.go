@@ -58,7 +58,10 @@ func newNodeWorld(t *testing.T, s settings) *nodeWorld {
 	w.role("node", trustOfAll, 43200)
 	w.role("other", trustOfAll, 43200)
 	target := must(url.Parse(w.aws))
-	forward := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target); r.Out.Host = r.In.Host }, ErrorLog: log.New(io.Discard, "", 0)}
+	forward := &httputil.ReverseProxy{
+		Rewrite:  func(r *httputil.ProxyRequest) { r.SetURL(target); r.Out.Host = r.In.Host },
+		ErrorLog: log.New(io.Discard, "", 0),
+	}
 	gate := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w.asked.Add(1)
 		if w.gone.Load() {
@@ -67,43 +70,85 @@ func newNodeWorld(t *testing.T, s settings) *nodeWorld {
 		forward.ServeHTTP(rw, r)
 	}))
 	t.Cleanup(gate.Close)
-	for name, id := range map[string]string{"n1": "aws:///eu-west-1a/" + instance1, "n2": "aws:///eu-west-1b/" + instance2, "n3": "", "n4": "azure:///subscriptions/i-0123456789abcdef4", "n5": "aws:///eu-west-1a/x" + instance1} {
+	for name, id := range map[string]string{
+		"n1": "aws:///eu-west-1a/" + instance1,
+		"n2": "aws:///eu-west-1b/" + instance2,
+		"n3": "",
+		"n4": "azure:///subscriptions/i-0123456789abcdef4",
+		"n5": "aws:///eu-west-1a/x" + instance1,
+	} {
 		w.node(name, id)
 	}
 	w.nodes = workload.NewNodes(w.client, s.verify, w.clock)
 	w.run(w.nodes.Run)
 	<-w.nodes.Synced()
 	w.config.Agents.Nodes = broker.NewNodeTokens(broker.NodeTokensConfig{
-		Cluster: "prod", Policy: callerid.Policy{Partition: "aws", Regions: []string{region}}, Roles: []arn.Role{must(arn.ParseRole("arn:aws:iam::" + accountID + ":role/team/node"))},
-		Callers: must(awsapi.NewCallers(t.Context(), awsapi.CallersConfig{Cluster: "prod", Endpoint: gate.URL})), Nodes: w.nodes, Metrics: prometheus.NewRegistry(), Now: w.clock,
+		Cluster: "prod", Policy: callerid.Policy{
+			Partition: "aws",
+			Regions:   []string{region},
+		}, Roles: []arn.Role{must(arn.ParseRole("arn:aws:iam::" + accountID + ":role/team/node"))},
+		Callers: must(
+			awsapi.NewCallers(t.Context(), awsapi.CallersConfig{Cluster: "prod", Endpoint: gate.URL}),
+		), Nodes: w.nodes, Metrics: prometheus.NewRegistry(), Now: w.clock,
 	})
 	return w
 }
 
 func (w *nodeWorld) node(name, providerID string) {
 	w.t.Helper()
-	must(w.client.CoreV1().Nodes().Create(w.t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.NodeSpec{ProviderID: providerID}}, metav1.CreateOptions{}))
+	must(
+		w.client.CoreV1().Nodes().Create(
+			w.t.Context(),
+			&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.NodeSpec{ProviderID: providerID}},
+			metav1.CreateOptions{},
+		),
+	)
 }
 
 // session is a role's, as an instance profile would have it.
 func (w *nodeWorld) session(role, name string) aws.Credentials {
 	w.t.Helper()
-	client := sts.New(sts.Options{BaseEndpoint: aws.String(w.aws), Region: region, Credentials: credentials.NewStaticCredentialsProvider(brokerKeyID, brokerSecret, "")})
-	got := must(client.AssumeRole(w.t.Context(), &sts.AssumeRoleInput{RoleArn: aws.String("arn:aws:iam::" + accountID + ":role/" + role), RoleSessionName: aws.String(name)}))
+	client := sts.New(
+		sts.Options{
+			BaseEndpoint: aws.String(w.aws),
+			Region:       region,
+			Credentials:  credentials.NewStaticCredentialsProvider(brokerKeyID, brokerSecret, ""),
+		},
+	)
+	got := must(
+		client.AssumeRole(
+			w.t.Context(),
+			&sts.AssumeRoleInput{
+				RoleArn:         aws.String("arn:aws:iam::" + accountID + ":role/" + role),
+				RoleSessionName: aws.String(name),
+			},
+		),
+	)
 	w.taken()
-	return aws.Credentials{AccessKeyID: *got.Credentials.AccessKeyId, SecretAccessKey: *got.Credentials.SecretAccessKey, SessionToken: *got.Credentials.SessionToken}
+	return aws.Credentials{
+		AccessKeyID:     *got.Credentials.AccessKeyId,
+		SecretAccessKey: *got.Credentials.SecretAccessKey,
+		SessionToken:    *got.Credentials.SessionToken,
+	}
 }
 
 // presign makes a token, changed by edits of what is signed.
 func (w *nodeWorld) presign(own aws.Credentials, edits ...func(*http.Request)) string {
 	w.t.Helper()
-	r := must(http.NewRequestWithContext(w.t.Context(), http.MethodGet, "https://sts."+region+".amazonaws.com/?Action=GetCallerIdentity&Version=2011-06-15&X-Amz-Expires=60", nil))
+	r := must(
+		http.NewRequestWithContext(
+			w.t.Context(), http.MethodGet,
+			"https://sts."+region+".amazonaws.com/?Action=GetCallerIdentity&Version=2011-06-15&X-Amz-Expires=60", nil,
+		),
+	)
 	r.Header.Set("X-K8s-Aws-Id", "prod")
 	for _, edit := range edits {
 		edit(r)
 	}
 	empty := sha256.Sum256(nil)
-	signed, _, err := v4.NewSigner().PresignHTTP(w.t.Context(), own, r, hex.EncodeToString(empty[:]), "sts", region, w.clock())
+	signed, _, err := v4.NewSigner().PresignHTTP(
+		w.t.Context(), own, r, hex.EncodeToString(empty[:]), "sts", region, w.clock(),
+	)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -132,20 +177,67 @@ func TestNodeTokens(t *testing.T) {
 	user := aws.Credentials{AccessKeyID: brokerKeyID, SecretAccessKey: brokerSecret}
 	for _, row := range []struct{ name, authorization, code, message string }{
 		{"good", w.of(instance1), "", ""}, // expect counts the sessions asked for, too
-		{"the node of another instance", w.of(instance2), denied, `runs on node "n1", the request comes from node "n2"`},
-		{"another role", "Bearer " + w.presign(w.session("other", instance1)), denied, "The role arn:aws:iam::" + accountID + ":role/other is not one of those of nodes"},
-		{"a user", "Bearer " + w.presign(user), denied, "user/broker is no session"},
-		{"a session with another name", "Bearer " + w.presign(w.session("node", "n1")), denied, "not named for an EC2 instance"},
-		{"an instance ID and more", "Bearer " + w.presign(w.session("node", instance1+"x")), denied, "not named for an EC2 instance"},
-		{"an instance of no node", w.of("i-0aaaaaaaaaaaaaaaa"), denied, "No node of the cluster has the instance ID i-0aaaaaaaaaaaaaaaa"},
+		{
+			"the node of another instance", w.of(instance2), denied,
+			`runs on node "n1", the request comes from node "n2"`,
+		},
+		{
+			"another role", "Bearer " + w.presign(w.session("other", instance1)), denied,
+			"The role arn:aws:iam::" + accountID + ":role/other is not one of those of nodes",
+		},
+		{"a user", "Bearer " + w.presign(user), denied, "user/broker is not a session"},
+		{
+			"a session with another name", "Bearer " + w.presign(w.session("node", "n1")), denied,
+			"not named for an EC2 instance",
+		},
+		{
+			"an instance ID and more", "Bearer " + w.presign(w.session("node", instance1+"x")), denied,
+			"not named for an EC2 instance",
+		},
+		{
+			"an instance of no node", w.of("i-0aaaaaaaaaaaaaaaa"), denied,
+			"No node of the cluster has the instance ID i-0aaaaaaaaaaaaaaaa",
+		},
 		{"an instance of another cloud", w.of("i-0123456789abcdef4"), denied, "No node of the cluster"},
-		{"T40 for another cluster", "Bearer " + w.presign(w.session("node", instance1), header("X-K8s-Aws-Id", "other")), refused, "must be made for cluster prod"},
+		{
+			"T40 for another cluster",
+			"Bearer " + w.presign(w.session("node", instance1), header("X-K8s-Aws-Id", "other")), refused,
+			"must be made for cluster prod",
+		},
 		{"wrong secret", "Bearer " + w.presign(wrong), refused, "STS does not accept"},
-		{"another action", "Bearer " + w.presign(user, at("https://sts."+region+".amazonaws.com/?Action=GetSessionToken&Version=2011-06-15&X-Amz-Expires=60")), refused, "unexpected action parameter"},
-		{"another host", "Bearer " + w.presign(user, at("https://sts.example.com/?Action=GetCallerIdentity&X-Amz-Expires=60")), refused, "unexpected hostname"},
-		{"another region's STS", "Bearer " + w.presign(w.session("node", instance1), at("https://sts.us-east-2.amazonaws.com/?Action=GetCallerIdentity&Version=2011-06-15&X-Amz-Expires=60")), "", ""},
-		{"another partition's STS", "Bearer " + w.presign(user, at("https://sts.us-gov-west-1.amazonaws.com/?Action=GetCallerIdentity&X-Amz-Expires=60")), refused, "does not support hostname"},
-		{"the cluster not signed", "Bearer " + w.presign(user, func(r *http.Request) { r.Header.Del("X-K8s-Aws-Id") }), refused, "client did not sign"},
+		{
+			"another action",
+			"Bearer " + w.presign(
+				user,
+				at("https://sts."+region+".amazonaws.com/?Action=GetSessionToken&Version=2011-06-15&X-Amz-Expires=60"),
+			),
+			refused, "unexpected action parameter",
+		},
+		{
+			"another host",
+			"Bearer " + w.presign(user, at("https://sts.example.com/?Action=GetCallerIdentity&X-Amz-Expires=60")),
+			refused, "unexpected hostname",
+		},
+		{
+			"another region's STS",
+			"Bearer " + w.presign(
+				w.session("node", instance1),
+				at("https://sts.us-east-2.amazonaws.com/?Action=GetCallerIdentity&Version=2011-06-15&X-Amz-Expires=60"),
+			),
+			"", "",
+		},
+		{
+			"another partition's STS",
+			"Bearer " + w.presign(
+				user, at("https://sts.us-gov-west-1.amazonaws.com/?Action=GetCallerIdentity&X-Amz-Expires=60"),
+			),
+			refused, "does not support hostname",
+		},
+		{
+			"the cluster not signed",
+			"Bearer " + w.presign(user, func(r *http.Request) { r.Header.Del("X-K8s-Aws-Id") }), refused,
+			"client did not sign",
+		},
 		{"nobody", "", "MissingAuthenticationTokenException", "Missing Authentication Token"},
 		{"an AWS signature", "AWS4-HMAC-SHA256 Credential=x", refused, ""},
 		{"a service account's token", "Bearer " + w.agent("n1"), refused, "missing expected"},
@@ -155,7 +247,9 @@ func TestNodeTokens(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			w.t = t
 			w.expect(w.askAs(row.authorization, pod), row.code, row.message)
-			if text := w.log.String() + w.audit.String(); strings.Contains(text, "X-Amz-Signature") || strings.Contains(text, "aHR0cHM") || strings.Contains(text, "Security-Token") {
+			if text := w.log.String() + w.audit.String(); strings.Contains(
+				text, "X-Amz-Signature",
+			) || strings.Contains(text, "aHR0cHM") || strings.Contains(text, "Security-Token") {
 				t.Errorf("a token shows:\n%s", text)
 			}
 		})
@@ -182,7 +276,16 @@ func TestNodesComeAndGo(t *testing.T) {
 	w.until("AccessDeniedException", "No node of the cluster has the instance ID", agent, pod)
 	w.node("n1", "")
 	w.until("AccessDeniedException", "No node of the cluster has the instance ID", agent, pod)
-	must(w.client.CoreV1().Nodes().Update(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}, Spec: corev1.NodeSpec{ProviderID: "aws:///eu-west-1a/" + instance1}}, metav1.UpdateOptions{}))
+	must(
+		w.client.CoreV1().Nodes().Update(
+			t.Context(),
+			&corev1.Node{
+				ObjectMeta: metav1.ObjectMeta{Name: "n1"},
+				Spec:       corev1.NodeSpec{ProviderID: "aws:///eu-west-1a/" + instance1},
+			},
+			metav1.UpdateOptions{},
+		),
+	)
 	w.until("", "", agent, pod)
 	if asked := w.asked.Load(); asked != 1 {
 		t.Errorf("%d questions for one token", asked)
@@ -219,8 +322,18 @@ func TestNodesStandStill(t *testing.T) {
 		{workload.JWKS, 9 * time.Minute, nil, nil, "", 0},
 		{workload.Auto, 61 * time.Second, nil, nil, "", 1},
 		{workload.Auto, 61 * time.Second, errors.New("away"), nil, "ServiceUnavailableException", 1},
-		{workload.Auto, 61 * time.Second, apierrors.NewNotFound(corev1.Resource("nodes"), "n1"), nil, "AccessDeniedException", 1},
-		{workload.Auto, 61 * time.Second, nil, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}, Spec: corev1.NodeSpec{ProviderID: "aws:///a/" + instance2}}, "AccessDeniedException", 1},
+		{
+			workload.Auto, 61 * time.Second, apierrors.NewNotFound(corev1.Resource("nodes"), "n1"), nil,
+			"AccessDeniedException", 1,
+		},
+		{
+			workload.Auto, 61 * time.Second, nil,
+			&corev1.Node{
+				ObjectMeta: metav1.ObjectMeta{Name: "n1"},
+				Spec:       corev1.NodeSpec{ProviderID: "aws:///a/" + instance2},
+			},
+			"AccessDeniedException", 1,
+		},
 	} {
 		w := newNodeWorld(t, settings{verify: row.verify})
 		var reads atomic.Int32
@@ -236,7 +349,9 @@ func TestNodesStandStill(t *testing.T) {
 		if code != row.code || reads.Load() != row.reads {
 			t.Errorf("%+v: %q after %d reads", row, code, reads.Load())
 		}
-		if code := w.pollAs("n1", "Bearer "+w.presign(unknown)); row.verify == workload.Auto && code != "ServiceUnavailableException" {
+		if code := w.pollAs(
+			"n1", "Bearer "+w.presign(unknown),
+		); row.verify == workload.Auto && code != "ServiceUnavailableException" {
 			t.Errorf("%+v: %q for an instance that is not known", row, code)
 		}
 	}
@@ -331,7 +446,9 @@ func TestGarbageAsksLittle(t *testing.T) {
 	for i := range 200 {
 		forged := node
 		forged.SecretAccessKey = strings.Repeat("x", i+1)
-		if got := w.askAs("Bearer "+w.presign(forged), pod); got.code != "UnrecognizedClientException" && got.code != "ThrottlingException" {
+		if got := w.askAs(
+			"Bearer "+w.presign(forged), pod,
+		); got.code != "UnrecognizedClientException" && got.code != "ThrottlingException" {
 			t.Fatalf("%+v", got)
 		}
 	}

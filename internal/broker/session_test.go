@@ -27,7 +27,8 @@ var modes = []v1alpha1.AssociationMode{v1alpha1.Federated, v1alpha1.BrokerRole, 
 
 // six are the tags of S1, as spec podidentity §22 has them.
 var six = map[string]string{
-	"eks-cluster-arn": "arn:aws:eks:eu-west-1:111122223333:cluster/prod", "eks-cluster-name": "prod", "kubernetes-namespace": "shop",
+	"eks-cluster-arn": "arn:aws:eks:eu-west-1:111122223333:cluster/prod", "eks-cluster-name": "prod",
+	"kubernetes-namespace":       "shop",
 	"kubernetes-service-account": "cart", "kubernetes-pod-name": "cart-0", "kubernetes-pod-uid": podUID,
 }
 
@@ -35,7 +36,13 @@ var six = map[string]string{
 func (w *world) caller(got answer) string {
 	w.t.Helper()
 	c := got.body.Credentials
-	client := sts.New(sts.Options{BaseEndpoint: aws.String(w.aws), Region: region, Credentials: credentials.NewStaticCredentialsProvider(c.AccessKeyID, c.SecretAccessKey, c.SessionToken)})
+	client := sts.New(
+		sts.Options{
+			BaseEndpoint: aws.String(w.aws),
+			Region:       region,
+			Credentials:  credentials.NewStaticCredentialsProvider(c.AccessKeyID, c.SecretAccessKey, c.SessionToken),
+		},
+	)
 	who, err := client.GetCallerIdentity(w.t.Context(), &sts.GetCallerIdentityInput{})
 	if err != nil {
 		w.t.Fatal(err)
@@ -81,7 +88,7 @@ func tokenClaims(t *testing.T, raw string) map[string]any {
 	return claims
 }
 
-// TestIssue is rows S1 and S14 in each mode: the answer, what STS saw, and the
+// TestIssue is spec podidentity rows S1 and S14 in each mode: the answer, what STS saw, and the
 // audit, joined by the access key.
 func TestIssue(t *testing.T) {
 	t.Parallel()
@@ -94,11 +101,17 @@ func TestIssue(t *testing.T) {
 			if got.status != http.StatusOK {
 				t.Fatalf("%d %s %s", got.status, got.code, got.message)
 			}
-			name := regexp.MustCompile(`^arn:aws:sts::111122223333:assumed-role/cart/(eks-prod-cart-0-[0-9a-f]{8}-[0-9a-f-]{27})$`).FindStringSubmatch(got.body.User.Arn)
+			name := regexp.MustCompile(
+				`^arn:aws:sts::111122223333:assumed-role/cart/(eks-prod-cart-0-[0-9a-f]{8}-[0-9a-f-]{27})$`,
+			).FindStringSubmatch(got.body.User.Arn)
 			id := got.body.Association.AssociationID
-			if name == nil || !strings.HasPrefix(got.body.User.AssumeRoleID, "AROA") || !strings.HasSuffix(got.body.User.AssumeRoleID, ":"+name[1]) ||
-				got.body.Subject.Namespace != "shop" || got.body.Subject.ServiceAccount != "cart" || got.body.Audience != broker.Audience ||
-				!regexp.MustCompile(`^a-[a-z0-9]{17}$`).MatchString(id) || got.body.Association.AssociationArn != "arn:aws:eks:eu-west-1:111122223333:podidentityassociation/prod/"+id ||
+			if name == nil || !strings.HasPrefix(got.body.User.AssumeRoleID, "AROA") || !strings.HasSuffix(
+				got.body.User.AssumeRoleID, ":"+name[1],
+			) ||
+				got.body.Subject.Namespace != "shop" || got.body.Subject.ServiceAccount != "cart" ||
+				got.body.Audience != broker.Audience ||
+				!regexp.MustCompile(`^a-[a-z0-9]{17}$`).MatchString(id) ||
+				got.body.Association.AssociationArn != "arn:aws:eks:eu-west-1:111122223333:podidentityassociation/prod/"+id ||
 				got.version != "1" || got.requestID == "" {
 				t.Fatalf("answer %+v", got)
 			}
@@ -118,7 +131,7 @@ func TestIssue(t *testing.T) {
 				want = map[string]string{}
 			}
 			if diff := cmp.Diff(want, tags); diff != "" || len(transitive) != len(want) {
-				t.Errorf("tags %s, transitive %v", diff, transitive)
+				t.Errorf("%d transitive tags of %d; tags (-want +got):\n%s", len(transitive), len(want), diff)
 			}
 			signed := strings.Contains(calls[0].Get("signed-by"), brokerKeyID)
 			if signed != (mode == v1alpha1.BrokerRole) {
@@ -126,9 +139,12 @@ func TestIssue(t *testing.T) {
 			}
 			record := w.records(1)[0]
 			for member, want := range map[string]any{
-				"decision": "issued", "cluster": "prod", "node": "n1", "caller": "rolecall/agent agent-1", "namespace": "shop", "serviceAccount": "cart", "serviceAccountUID": accountUID,
-				"pod": "cart-0", "podUID": podUID, "tokenID": "0b6b7a52-8a39-4f57-8c64-3d1f0f6c9a11", "associationID": id, "associationVersion": 1.0, "mode": string(mode), "role": roleCart,
-				"sessionName": name[1], "assumedRoleID": got.body.User.AssumeRoleID, "accessKeyID": got.body.Credentials.AccessKeyID, "requestID": got.requestID,
+				"decision": "issued", "cluster": "prod", "node": "n1", "caller": "rolecall/agent agent-1",
+				"namespace": "shop", "serviceAccount": "cart", "serviceAccountUID": accountUID,
+				"pod": "cart-0", "podUID": podUID, "tokenID": "0b6b7a52-8a39-4f57-8c64-3d1f0f6c9a11",
+				"associationID": id, "associationVersion": 1.0, "mode": string(mode), "role": roleCart,
+				"sessionName": name[1], "assumedRoleID": got.body.User.AssumeRoleID,
+				"accessKeyID": got.body.Credentials.AccessKeyID, "requestID": got.requestID,
 			} {
 				if record[member] != want {
 					t.Errorf("record: %s = %v, want %v", member, record[member], want)
@@ -146,7 +162,9 @@ func TestRecord(t *testing.T) {
 	w.role("cart", trustAll, 43200, allow(`["sts:AssumeRole","sts:TagSession"]`, "arn:aws:iam::444455556666:role/data"))
 	w.in(otherAccount, func(state account.State) error {
 		trust := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":["sts:AssumeRole","sts:TagSession"]}]}`
-		return state.PutRole(&account.Role{Name: "data", Path: "/", ID: account.NewRoleID(), Trust: trust, MaxSession: 43200})
+		return state.PutRole(
+			&account.Role{Name: "data", Path: "/", ID: account.NewRoleID(), Trust: trust, MaxSession: 43200},
+		)
 	})
 	policy := allow(`"s3:GetObject"`, "*")
 	w.associate(func(a *v1alpha1.PodIdentityAssociation) {
@@ -157,15 +175,19 @@ func TestRecord(t *testing.T) {
 	}
 	record := w.records(1)[0]
 	for _, member := range []string{
-		"time", "event", "requestID", "awsRequestID", "decision", "cluster", "node", "caller", "source", "namespace", "serviceAccount", "serviceAccountUID", "pod", "podUID", "tokenID", "kid", "verifiedBy",
-		"associationID", "associationVersion", "mode", "role", "targetRole", "policySHA256", "sessionName", "assumedRoleID", "accessKeyID", "issued", "expires", "tags", "packedPolicySize", "milliseconds",
+		"time", "event", "requestID", "awsRequestID", "decision", "cluster", "node", "caller", "source", "namespace",
+		"serviceAccount", "serviceAccountUID", "pod", "podUID", "tokenID", "kid", "verifiedBy",
+		"associationID", "associationVersion", "mode", "role", "targetRole", "policySHA256", "sessionName",
+		"assumedRoleID", "accessKeyID", "issued", "expires", "tags", "packedPolicySize", "milliseconds",
 	} {
 		if record[member] == nil || record[member] == "" {
 			t.Errorf("the record lacks %s: %v", member, record)
 		}
 	}
 	sum := sha256.Sum256([]byte(policy))
-	if record["targetRole"] != "arn:aws:iam::444455556666:role/data" || record["policySHA256"] != hex.EncodeToString(sum[:]) || record["kid"] != must(clusterKey()).ID() || record["verifiedBy"] != "jwks" {
+	if record["targetRole"] != "arn:aws:iam::444455556666:role/data" ||
+		record["policySHA256"] != hex.EncodeToString(sum[:]) || record["kid"] != must(clusterKey()).ID() ||
+		record["verifiedBy"] != "jwks" {
 		t.Errorf("record %v", record)
 	}
 	if tags, _ := record["tags"].([]any); len(tags) != len(six) {
@@ -184,7 +206,7 @@ func TestRecord(t *testing.T) {
 	}
 }
 
-// TestMintedToken is row S10.
+// TestMintedToken is spec podidentity row S10.
 func TestMintedToken(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, settings{})
@@ -195,17 +217,18 @@ func TestMintedToken(t *testing.T) {
 	raw := w.taken()[0].Get("WebIdentityToken")
 	claims := tokenClaims(t, raw)
 	now := float64(w.clock().Unix())
-	if _, err := regexp.MatchString("^[0-9a-f-]{36}$", claims["jti"].(string)); err != nil {
-		t.Error(err)
+	if jti, _ := claims["jti"].(string); !regexp.MustCompile("^[0-9a-f-]{36}$").MatchString(jti) {
+		t.Errorf("jti %q", jti)
 	}
 	delete(claims, "jti")
 	delete(claims, "https://aws.amazon.com/tags")
 	want := map[string]any{
-		"aud": "sts.amazonaws.com", "iss": brokerURL, "sub": "system:serviceaccount:shop:cart", "iat": now, "nbf": now, "exp": now + 300,
+		"aud": "sts.amazonaws.com", "iss": brokerURL, "sub": "system:serviceaccount:shop:cart", "iat": now, "nbf": now,
+		"exp":                          now + 300,
 		"https://aws.amazon.com/roles": []any{roleCart}, "https://aws.amazon.com/source_identity": "shop.cart",
 	}
 	if diff := cmp.Diff(want, claims); diff != "" {
-		t.Error(diff)
+		t.Errorf("claims of the minted token (-want +got):\n%s", diff)
 	}
 	header, _ := base64.RawURLEncoding.DecodeString(strings.Split(raw, ".")[0])
 	if key, _ := strangeKey(); string(header) != `{"alg":"RS256","kid":"`+key.ID()+`"}` {
@@ -216,12 +239,14 @@ func TestMintedToken(t *testing.T) {
 	}
 }
 
-// TestSessionShapes are rows S2 to S8: what is sent, for which association.
+// TestSessionShapes are spec podidentity rows S2 to S8: what is sent, for which association.
 func TestSessionShapes(t *testing.T) {
 	t.Parallel()
 	type pia = v1alpha1.PodIdentityAssociation
 	narrow := allow(`"s3:GetObject"`, "*")
-	untagged := `{"Version":"2012-10-17","Statement":[` + strings.ReplaceAll(trustMinted, `,"sts:TagSession"`, "") + `,` + strings.ReplaceAll(trustBroker, `,"sts:TagSession"`, "") + `]}`
+	untagged := `{"Version":"2012-10-17","Statement":[` + strings.ReplaceAll(
+		trustMinted, `,"sts:TagSession"`, "",
+	) + `,` + strings.ReplaceAll(trustBroker, `,"sts:TagSession"`, "") + `]}`
 	for _, row := range []struct {
 		name    string
 		modes   []v1alpha1.AssociationMode
@@ -238,8 +263,14 @@ func TestSessionShapes(t *testing.T) {
 			check: wantTags(map[string]string{}),
 		},
 		{
-			name: "S4 the trust lacks sts:TagSession", modes: []v1alpha1.AssociationMode{v1alpha1.Federated, v1alpha1.BrokerRole},
-			role: func(w *world) { w.role("cart", untagged, 3600*6) }, code: "AccessDeniedException", message: "sts:TagSession",
+			name: "S4 the trust lacks sts:TagSession", modes: []v1alpha1.AssociationMode{
+				v1alpha1.Federated, v1alpha1.BrokerRole,
+			},
+			role: func(w *world) {
+				w.role(
+					"cart", untagged, 3600*6,
+				)
+			}, code: "AccessDeniedException", message: "sts:TagSession",
 		},
 		{
 			name: "S5 the role's maximum", modes: modes, role: func(w *world) { w.role("cart", trustAll, 3600) },
@@ -261,11 +292,22 @@ func TestSessionShapes(t *testing.T) {
 				a.Spec.TargetRoleARN, a.Spec.SessionPolicy = "arn:aws:iam::444455556666:role/data", narrow
 			},
 			role: func(w *world) {
-				w.role("cart", trustAll, 43200, allow(`["sts:AssumeRole","sts:TagSession"]`, "arn:aws:iam::444455556666:role/data"))
+				w.role(
+					"cart", trustAll, 43200,
+					allow(`["sts:AssumeRole","sts:TagSession"]`, "arn:aws:iam::444455556666:role/data"),
+				)
 				w.in(otherAccount, func(state account.State) error {
 					trust := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":["sts:AssumeRole","sts:TagSession"],` +
 						`"Condition":{"StringEquals":{"sts:ExternalId":"eu-west-1/111122223333/prod/shop/cart"},"ArnEquals":{"aws:PrincipalArn":"` + roleCart + `"}}}]}`
-					return state.PutRole(&account.Role{Name: "data", Path: "/", ID: account.NewRoleID(), Trust: trust, MaxSession: 43200})
+					return state.PutRole(
+						&account.Role{
+							Name:       "data",
+							Path:       "/",
+							ID:         account.NewRoleID(),
+							Trust:      trust,
+							MaxSession: 43200,
+						},
+					)
 				})
 			},
 			check: func(t *testing.T, _ *world, calls []url.Values) {
@@ -273,7 +315,10 @@ func TestSessionShapes(t *testing.T) {
 					t.Fatalf("durations %v", got)
 				}
 				second := calls[1]
-				if calls[0].Has("Policy") || second.Get("Policy") != narrow || second.Get("ExternalId") != "eu-west-1/111122223333/prod/shop/cart" || strings.Contains(second.Get("signed-by"), brokerKeyID) || second.Has("Tags.member.1.Key") {
+				if calls[0].Has("Policy") || second.Get("Policy") != narrow ||
+					second.Get("ExternalId") != "eu-west-1/111122223333/prod/shop/cart" || strings.Contains(
+					second.Get("signed-by"), brokerKeyID,
+				) || second.Has("Tags.member.1.Key") {
 					t.Errorf("calls %v", calls)
 				}
 			},
@@ -297,17 +342,25 @@ func TestSessionShapes(t *testing.T) {
 		{
 			name: "own tags", modes: []v1alpha1.AssociationMode{v1alpha1.Federated, v1alpha1.BrokerRole},
 			edit: func(a *pia) {
-				a.Spec.SessionTags = map[string]string{"team": "red ${namespace}/${serviceAccount}@${node}", "Pod": "${podName}=${podUid}"}
+				a.Spec.SessionTags = map[string]string{
+					"team": "red ${namespace}/${serviceAccount}@${node}",
+					"Pod":  "${podName}=${podUid}",
+				}
 				a.Spec.OmitTags = []string{"kubernetes-pod-uid", "kubernetes-pod-name", "eks-cluster-name"}
 			},
 			check: wantTags(map[string]string{
-				"eks-cluster-arn": six["eks-cluster-arn"], "kubernetes-namespace": "shop", "kubernetes-service-account": "cart", "team": "red shop/cart@n1", "Pod": "cart-0=" + podUID,
+				"eks-cluster-arn": six["eks-cluster-arn"], "kubernetes-namespace": "shop",
+				"kubernetes-service-account": "cart", "team": "red shop/cart@n1", "Pod": "cart-0=" + podUID,
 			}),
 		},
 		{
 			name: "labels of the pod", modes: []v1alpha1.AssociationMode{v1alpha1.Federated, v1alpha1.BrokerRole},
 			edit: func(a *pia) {
-				a.Spec.SessionTags = map[string]string{"team": "of ${podLabel:example.com/team}", "tier": "${podLabel:tier}", "both": "${podLabel:example.com/team}${podLabel:tier}"}
+				a.Spec.SessionTags = map[string]string{
+					"team": "of ${podLabel:example.com/team}",
+					"tier": "${podLabel:tier}",
+					"both": "${podLabel:example.com/team}${podLabel:tier}",
+				}
 				a.Spec.SessionName = "${podLabel:example.com/team}${podLabel:tier}-x"
 			},
 			check: func(t *testing.T, w *world, calls []url.Values) {
@@ -319,19 +372,28 @@ func TestSessionShapes(t *testing.T) {
 			},
 		},
 		{
-			name: "a label that is not listed", modes: modes[:2], code: "InvalidRequestException", message: "--pod-labels",
-			edit: func(a *pia) { a.Spec.SessionTags = map[string]string{"team": "${podLabel:owner}"} },
+			name:    "a label that is not listed",
+			modes:   modes[:2],
+			code:    "InvalidRequestException",
+			message: "--pod-labels",
+			edit:    func(a *pia) { a.Spec.SessionTags = map[string]string{"team": "${podLabel:owner}"} },
 		},
 		{
-			name: "a label that is not listed, in the name", modes: modes, code: "InvalidRequestException", message: "--pod-labels",
-			edit: func(a *pia) { a.Spec.SessionName = "x-${podLabel:owner}" },
+			name:    "a label that is not listed, in the name",
+			modes:   modes,
+			code:    "InvalidRequestException",
+			message: "--pod-labels",
+			edit:    func(a *pia) { a.Spec.SessionName = "x-${podLabel:owner}" },
 		},
 		{
 			name: "a reserved tag", modes: modes[:2], code: "InvalidRequestException", message: "reserved",
 			edit: func(a *pia) { a.Spec.SessionTags = map[string]string{"Kubernetes-Namespace": "kube-system"} },
 		},
 		{
-			name: "a reserved tag that is left out", modes: modes[:2], code: "InvalidRequestException", message: "reserved",
+			name:    "a reserved tag that is left out",
+			modes:   modes[:2],
+			code:    "InvalidRequestException",
+			message: "reserved",
 			edit: func(a *pia) {
 				a.Spec.OmitTags, a.Spec.SessionTags = []string{"kubernetes-namespace"}, map[string]string{"kubernetes-namespace": "kube-system"}
 			},
@@ -345,13 +407,18 @@ func TestSessionShapes(t *testing.T) {
 				a.Spec.SessionName = "${namespace}/${serviceAccount}:${podName} é ${node} " + strings.Repeat("x", 90)
 			},
 			check: func(t *testing.T, _ *world, calls []url.Values) {
-				if got := calls[0].Get("RoleSessionName"); !strings.HasPrefix(got, "shop-cart-cart-0-") || len(got) != 64 || !regexp.MustCompile(`^[\w+=,.@-]+$`).MatchString(got) {
+				if got := calls[0].Get("RoleSessionName"); !strings.HasPrefix(
+					got, "shop-cart-cart-0-",
+				) || len(got) != 64 || !regexp.MustCompile(`^[\w+=,.@-]+$`).MatchString(got) {
 					t.Errorf("name %q", got)
 				}
 			},
 		},
 		{
-			name: "another's external id", modes: modes, code: "AccessDeniedException", message: "another service account",
+			name:    "another's external id",
+			modes:   modes,
+			code:    "AccessDeniedException",
+			message: "another service account",
 			edit: func(a *pia) {
 				a.Spec.ExternalID, a.Spec.TargetRoleARN = "eu-west-1/111122223333/prod/shop/admin", roleCart
 			},
@@ -364,12 +431,17 @@ func TestSessionShapes(t *testing.T) {
 			edit: func(a *pia) { large(a); a.Spec.OnOversize = v1alpha1.DropPodTags },
 			check: func(t *testing.T, w *world, calls []url.Values) {
 				wantTags(map[string]string{
-					"eks-cluster-arn": six["eks-cluster-arn"], "eks-cluster-name": "prod", "kubernetes-namespace": "shop", "kubernetes-service-account": "cart",
+					"eks-cluster-arn": six["eks-cluster-arn"], "eks-cluster-name": "prod",
+					"kubernetes-namespace": "shop", "kubernetes-service-account": "cart",
 				})(t, w, calls[len(calls)-1:])
 			},
 		},
 		{
-			name: "trusts others", modes: modes, role: func(w *world) { w.role("cart", strings.ReplaceAll(trustAll, "shop", "other"), 43200) },
+			name: "trusts others", modes: modes, role: func(w *world) {
+				w.role(
+					"cart", strings.ReplaceAll(trustAll, "shop", "other"), 43200,
+				)
+			},
 			code: "AccessDeniedException", message: "Its trust policy must allow",
 		},
 	} {
@@ -431,7 +503,7 @@ func wantTags(want map[string]string) func(*testing.T, *world, []url.Values) {
 		}
 		got, transitive := sentTags(t, calls[0])
 		if diff := cmp.Diff(want, got); diff != "" || len(transitive) != len(want) {
-			t.Errorf("%s, transitive %v", diff, transitive)
+			t.Errorf("%d transitive tags of %d; tags (-want +got):\n%s", len(transitive), len(want), diff)
 		}
 	}
 }

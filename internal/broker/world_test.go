@@ -27,6 +27,7 @@ import (
 	"github.com/rolecall/rolecall/internal/association"
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/broker"
+	"github.com/rolecall/rolecall/internal/broker/door"
 	"github.com/rolecall/rolecall/internal/broker/session"
 	"github.com/rolecall/rolecall/internal/broker/workload"
 	"github.com/rolecall/rolecall/internal/credential"
@@ -36,6 +37,7 @@ import (
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/sts"
 	"github.com/rolecall/rolecall/internal/pki"
+	"github.com/rolecall/rolecall/internal/sessionplan"
 	"github.com/rolecall/rolecall/internal/token"
 	"github.com/rolecall/rolecall/test/lockedbuffer"
 )
@@ -143,8 +145,13 @@ var podLabels = []string{"example.com/team", "tier"}
 func newWorld(t testing.TB, s settings) *world {
 	t.Helper()
 	w := &world{
-		t: t, now: time.Now().UTC().Truncate(time.Second), audit: &lockedbuffer.Buffer{}, log: &lockedbuffer.Buffer{}, draining: make(chan struct{}),
-		set: follow.NewValue(&association.Set{}), grants: follow.NewValue(&grant.Set{}), changes: broker.NewChanges(),
+		t:        t,
+		now:      time.Now().UTC().Truncate(time.Second),
+		audit:    &lockedbuffer.Buffer{},
+		log:      &lockedbuffer.Buffer{},
+		draining: make(chan struct{}),
+		set:      follow.NewValue(&association.Set{}), grants: follow.NewValue(&grant.Set{}),
+		changes: broker.NewChanges(),
 	}
 	w.set.MarkSynced()
 	w.grants.MarkSynced()
@@ -155,7 +162,11 @@ func newWorld(t testing.TB, s settings) *world {
 	w.startAWS(s.minted)
 	w.client = fake.NewClientset(
 		account1("shop", "cart", accountUID), account1("rolecall", "agent", agentUID),
-		newPod("shop", "cart-0", podUID, "cart", "n1"), newPod("rolecall", "agent-1", agentPodUID, "agent", "n1"), newPod("rolecall", "agent-2", "agent-2-uid", "agent", "n2"),
+		newPod("shop", "cart-0", podUID, "cart", "n1"), newPod(
+			"rolecall", "agent-1", agentPodUID, "agent", "n1",
+		), newPod(
+			"rolecall", "agent-2", "agent-2-uid", "agent", "n2",
+		),
 	)
 	w.objects = workload.NewObjects(w.client, w.clock, podLabels...)
 	w.keys = workload.NewKeys(func(context.Context) (string, []byte, error) {
@@ -181,10 +192,22 @@ func newWorld(t testing.TB, s settings) *world {
 		s.mode = v1alpha1.Federated
 	}
 	if s.limits == (broker.Limits{}) {
-		s.limits = broker.Limits{NodeRate: 1e6, NodeBurst: 1e6, PodRate: 1e6, PodBurst: 1e6, FailureRate: 1e6, FailureBurst: 1e6}
+		s.limits = broker.Limits{
+			NodeRate:     1e6,
+			NodeBurst:    1e6,
+			PodRate:      1e6,
+			PodBurst:     1e6,
+			FailureRate:  1e6,
+			FailureBurst: 1e6,
+		}
 	}
 	tokens := &workload.Verifier{
-		Mode: s.verify, Keys: w.keys, Objects: w.objects, Review: &workload.Reviewer{Client: w.client}, Disagreed: func() {}, Now: w.clock,
+		Mode:      s.verify,
+		Keys:      w.keys,
+		Objects:   w.objects,
+		Review:    &workload.Reviewer{Client: w.client},
+		Disagreed: func() {},
+		Now:       w.clock,
 	}
 	registry := prometheus.NewRegistry()
 	cluster := &association.Cluster{Name: "prod", Partition: "aws", Region: region, Account: accountID}
@@ -193,15 +216,29 @@ func newWorld(t testing.TB, s settings) *world {
 		t.Fatal(err)
 	}
 	config := broker.Config{
-		Cluster: cluster, Tokens: tokens, Objects: w.objects, Associations: w.set, Grants: w.grants, Changes: w.changes, Limits: s.limits,
-		Agents: &broker.Agents{Mode: s.agents, Account: "rolecall/agent", Audience: "rolecall-broker", Tokens: tokens, Now: w.clock},
+		Cluster:      cluster,
+		Tokens:       tokens,
+		Objects:      w.objects,
+		Associations: w.set,
+		Grants:       w.grants,
+		Changes:      w.changes,
+		Limits:       s.limits,
+		Agents: &broker.Agents{
+			Mode:     s.agents,
+			Account:  "rolecall/agent",
+			Audience: "rolecall-broker",
+			Tokens:   tokens,
+			Now:      w.clock,
+		},
 		Sessions: &session.Taker{
-			Roles: must(awsapi.NewRoles(t.Context(), awsapi.RolesConfig{Region: region, Endpoint: w.aws})), Cluster: cluster, Default: s.mode, PodLabels: podLabels,
+			Roles: must(
+				awsapi.NewRoles(t.Context(), awsapi.RolesConfig{Region: region, Endpoint: w.aws}),
+			), Plane: sessionplan.Plane{Cluster: *cluster, Mode: s.mode, PodLabels: podLabels},
 			Minter: &session.Minter{Issuer: brokerURL, Key: must(session.OpenKey(keyFile, log)), Now: w.clock},
 			Pace:   session.NewPace(1e6, 1e6, w.clock), Metrics: session.NewMetrics(registry), Now: w.clock,
 			Total: patience, Attempt: patience,
 		},
-		Audit:   broker.NewAudit(w.audit, func(err error) { t.Error(err) }),
+		Audit:   door.NewAudit(w.audit, func(err error) { t.Error(err) }),
 		Refused: func(r broker.PodRefusal) { w.mu.Lock(); defer w.mu.Unlock(); w.refused = append(w.refused, r) },
 		Cache:   s.cache, Deadline: patience, Metrics: registry, Log: log, Now: w.clock,
 	}
@@ -223,7 +260,15 @@ func newWorld(t testing.TB, s settings) *world {
 func (w *world) again(t *testing.T) *world {
 	t.Helper()
 	config := w.config
-	taker := &session.Taker{Cluster: config.Cluster, Default: config.Sessions.Default, PodLabels: podLabels, Minter: config.Sessions.Minter, Pace: config.Sessions.Pace, Metrics: config.Sessions.Metrics, Now: w.clock, Total: patience, Attempt: patience}
+	taker := &session.Taker{
+		Plane:   config.Sessions.Plane,
+		Minter:  config.Sessions.Minter,
+		Pace:    config.Sessions.Pace,
+		Metrics: config.Sessions.Metrics,
+		Now:     w.clock,
+		Total:   patience,
+		Attempt: patience,
+	}
 	taker.Roles = must(awsapi.NewRoles(t.Context(), awsapi.RolesConfig{Region: region, Endpoint: w.aws}))
 	config.Sessions, config.Metrics = taker, prometheus.NewRegistry()
 	w.broker = broker.New(config)
@@ -247,7 +292,7 @@ func (w *world) serveTLS(config *tls.Config) *httptest.Server {
 	return server
 }
 
-// checkSecrets is row H15: no token and no key in the log or the audit.
+// checkSecrets is spec podidentity row H15: no token and no key in the log or the audit.
 func (w *world) checkSecrets() {
 	for name, text := range map[string]string{"log": w.log.String(), "audit": w.audit.String()} {
 		for _, secret := range []string{"eyJ", brokerSecret, "FwoGZX", "IQoJ"} {
@@ -279,7 +324,10 @@ func (w *world) startAWS(minted *token.Key) {
 	documents := map[string]*token.Key{"/prod": must(clusterKey()), "/broker": minted}
 	issuer := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if before, ok := strings.CutSuffix(r.URL.Path, "/.well-known/openid-configuration"); ok {
-			fmt.Fprintf(rw, `{"issuer":"https://%s%s","jwks_uri":"https://%s%s/keys.json"}`, issuerHost, before, issuerHost, before)
+			fmt.Fprintf(
+				rw, `{"issuer":"https://%s%s","jwks_uri":"https://%s%s/keys.json"}`, issuerHost, before, issuerHost,
+				before,
+			)
 			return
 		}
 		key := documents[strings.TrimSuffix(r.URL.Path, "/keys.json")]
@@ -295,12 +343,17 @@ func (w *world) startAWS(minted *token.Key) {
 	accounts := must(account.NewSet(account.NewMemory(), []string{accountID, otherAccount}, w.now))
 	local := localaws.New(localaws.Config{
 		Accounts: accounts, Now: w.clock, Faults: true, Region: region, Log: slog.New(slog.DiscardHandler),
-		Issuers: sts.IssuerAccess{Endpoints: map[string]string{issuerHost: issuer.Listener.Addr().String()}, RootCAs: authority.Pool()},
+		Issuers: sts.IssuerAccess{
+			Endpoints: map[string]string{issuerHost: issuer.Listener.Addr().String()},
+			RootCAs:   authority.Pool(),
+		},
 	})
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		r.Body = io.NopCloser(strings.NewReader(string(body)))
-		if form, err := url.ParseQuery(string(body)); err == nil && strings.HasPrefix(form.Get("Action"), "AssumeRole") {
+		if form, err := url.ParseQuery(string(body)); err == nil && strings.HasPrefix(
+			form.Get("Action"), "AssumeRole",
+		) {
 			form.Set("signed-by", r.Header.Get("Authorization"))
 			w.mu.Lock()
 			w.calls = append(w.calls, form)
@@ -313,15 +366,38 @@ func (w *world) startAWS(minted *token.Key) {
 	w.in(accountID, func(state account.State) error {
 		for _, name := range []string{"prod", "broker"} {
 			id := issuerHost + "/" + name
-			if err := state.PutProvider(&account.Provider{IssuerID: id, ClientIDs: []string{"sts.amazonaws.com", broker.Audience}, Created: w.now}); err != nil {
+			if err := state.PutProvider(
+				&account.Provider{
+					IssuerID:  id,
+					ClientIDs: []string{"sts.amazonaws.com", broker.Audience},
+					Created:   w.now,
+				},
+			); err != nil {
 				return err
 			}
 		}
-		user := &account.User{Name: "broker", Path: "/", ID: account.NewUserID(), Created: w.now, Permissions: account.Permissions{Policies: []account.Document{{Name: "take", Text: allow(`["sts:AssumeRole","sts:TagSession","sts:SetSourceIdentity"]`, "*")}}}}
+		user := &account.User{
+			Name:    "broker",
+			Path:    "/",
+			ID:      account.NewUserID(),
+			Created: w.now,
+			Permissions: account.Permissions{Policies: []account.Document{{
+				Name: "take",
+				Text: allow(`["sts:AssumeRole","sts:TagSession","sts:SetSourceIdentity"]`, "*"),
+			}}},
+		}
 		if err := state.PutUser(user); err != nil {
 			return err
 		}
-		return state.PutKey(&account.AccessKey{ID: brokerKeyID, Secret: credential.NewSecret(brokerSecret), Account: accountID, User: "broker", Created: w.now})
+		return state.PutKey(
+			&account.AccessKey{
+				ID:      brokerKeyID,
+				Secret:  credential.NewSecret(brokerSecret),
+				Account: accountID,
+				User:    "broker",
+				Created: w.now,
+			},
+		)
 	})
 	w.role("cart", trustAll, 43200)
 }
@@ -339,7 +415,14 @@ func (w *world) in(id string, f func(account.State) error) {
 
 func (w *world) role(name, trust string, maxSession int, permissions ...string) {
 	w.t.Helper()
-	role := &account.Role{Name: name, Path: "/", ID: account.NewRoleID(), Trust: trust, MaxSession: maxSession, Created: w.now}
+	role := &account.Role{
+		Name:       name,
+		Path:       "/",
+		ID:         account.NewRoleID(),
+		Trust:      trust,
+		MaxSession: maxSession,
+		Created:    w.now,
+	}
 	for i, text := range permissions {
 		role.Policies = append(role.Policies, account.Document{Name: fmt.Sprint(i), Text: text})
 	}
@@ -347,17 +430,23 @@ func (w *world) role(name, trust string, maxSession int, permissions ...string) 
 }
 
 func allow(actions, resource string) string {
-	return `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":` + actions + `,"Resource":"` + resource + `"}]}`
+	return `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":` + actions + `,"Resource":"` +
+		resource + `"}]}`
 }
 
 // The statements of a role that is taken in each of the three modes, as the
 // guide has them.
 const (
-	trustMinted = `{"Effect":"Allow","Principal":{"Federated":"arn:aws:iam::` + accountID + `:oidc-provider/` + issuerHost + `/broker"},"Action":["sts:AssumeRoleWithWebIdentity","sts:TagSession","sts:SetSourceIdentity"],` +
-		`"Condition":{"StringEquals":{"` + issuerHost + `/broker:sub":"system:serviceaccount:shop:cart","` + issuerHost + `/broker:aud":"sts.amazonaws.com"}}}`
-	trustOwnToken = `{"Effect":"Allow","Principal":{"Federated":"arn:aws:iam::` + accountID + `:oidc-provider/` + issuerHost + `/prod"},"Action":"sts:AssumeRoleWithWebIdentity",` +
-		`"Condition":{"StringEquals":{"` + issuerHost + `/prod:sub":"system:serviceaccount:shop:cart","` + issuerHost + `/prod:aud":"pods.eks.amazonaws.com"}}}`
-	trustBroker = `{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::` + accountID + `:root"},"Action":["sts:AssumeRole","sts:TagSession","sts:SetSourceIdentity"],` +
+	trustMinted = `{"Effect":"Allow","Principal":{"Federated":"arn:aws:iam::` + accountID + `:oidc-provider/` +
+		issuerHost + `/broker"},"Action":["sts:AssumeRoleWithWebIdentity","sts:TagSession","sts:SetSourceIdentity"],` +
+		`"Condition":{"StringEquals":{"` + issuerHost + `/broker:sub":"system:serviceaccount:shop:cart","` +
+		issuerHost + `/broker:aud":"sts.amazonaws.com"}}}`
+	trustOwnToken = `{"Effect":"Allow","Principal":{"Federated":"arn:aws:iam::` + accountID + `:oidc-provider/` +
+		issuerHost + `/prod"},"Action":"sts:AssumeRoleWithWebIdentity",` +
+		`"Condition":{"StringEquals":{"` + issuerHost + `/prod:sub":"system:serviceaccount:shop:cart","` + issuerHost +
+		`/prod:aud":"pods.eks.amazonaws.com"}}}`
+	trustBroker = `{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::` + accountID +
+		`:root"},"Action":["sts:AssumeRole","sts:TagSession","sts:SetSourceIdentity"],` +
 		`"Condition":{"StringEquals":{"sts:ExternalId":"eu-west-1/111122223333/prod/shop/cart","aws:RequestTag/kubernetes-namespace":"shop","aws:RequestTag/kubernetes-service-account":"cart","aws:RequestTag/eks-cluster-arn":"arn:aws:eks:eu-west-1:111122223333:cluster/prod"}}}`
 	trustAll = `{"Version":"2012-10-17","Statement":[` + trustMinted + `,` + trustOwnToken + `,` + trustBroker + `]}`
 )
@@ -368,16 +457,30 @@ func account1(namespace, name, uid string) *corev1.ServiceAccount {
 
 func newPod(namespace, name, uid, account, node string) *corev1.Pod {
 	return &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, UID: types.UID(uid), Labels: map[string]string{"example.com/team": "red", "owner": "me"}},
-		Spec:       corev1.PodSpec{ServiceAccountName: account, NodeName: node}, Status: corev1.PodStatus{Phase: corev1.PodRunning},
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: namespace,
+			Name:      name,
+			UID:       types.UID(uid),
+			Labels:    map[string]string{"example.com/team": "red", "owner": "me"},
+		},
+		Spec: corev1.PodSpec{
+			ServiceAccountName: account,
+			NodeName:           node,
+		}, Status: corev1.PodStatus{Phase: corev1.PodRunning},
 	}
 }
 
 // associate gives shop/cart a role.
 func (w *world) associate(edits ...func(*v1alpha1.PodIdentityAssociation)) {
 	a := &v1alpha1.PodIdentityAssociation{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "cart", UID: "association-uid", Generation: 1, CreationTimestamp: metav1.NewTime(w.now)},
-		Spec:       v1alpha1.PodIdentityAssociationSpec{ServiceAccountName: "cart", RoleARN: roleCart},
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace:         "shop",
+			Name:              "cart",
+			UID:               "association-uid",
+			Generation:        1,
+			CreationTimestamp: metav1.NewTime(w.now),
+		},
+		Spec: v1alpha1.PodIdentityAssociationSpec{ServiceAccountName: "cart", RoleARN: roleCart},
 	}
 	for _, edit := range edits {
 		edit(a)
@@ -389,8 +492,11 @@ func (w *world) associate(edits ...func(*v1alpha1.PodIdentityAssociation)) {
 func (w *world) claims(edits map[string]any) []byte {
 	now := w.clock().Unix()
 	all := map[string]any{
-		"aud": []string{broker.Audience}, "exp": now + 86400, "iat": now, "nbf": now, "iss": clusterURL, "jti": "0b6b7a52-8a39-4f57-8c64-3d1f0f6c9a11",
-		"sub": "system:serviceaccount:shop:cart", "kubernetes.io": workloadOf("shop", "cart", accountUID, "cart-0", podUID, "n1"),
+		"aud": []string{broker.Audience}, "exp": now + 86400, "iat": now, "nbf": now, "iss": clusterURL,
+		"jti": "0b6b7a52-8a39-4f57-8c64-3d1f0f6c9a11",
+		"sub": "system:serviceaccount:shop:cart", "kubernetes.io": workloadOf(
+			"shop", "cart", accountUID, "cart-0", podUID, "n1",
+		),
 	}
 	for name, value := range edits {
 		if value == nil {
@@ -424,7 +530,13 @@ func (w *world) agent(node string) string {
 	if node == "n2" {
 		pod, uid = "agent-2", "agent-2-uid"
 	}
-	return w.token(map[string]any{"aud": []string{"rolecall-broker"}, "sub": "system:serviceaccount:rolecall:agent", "kubernetes.io": workloadOf("rolecall", "agent", agentUID, pod, uid, node)})
+	return w.token(
+		map[string]any{
+			"aud":           []string{"rolecall-broker"},
+			"sub":           "system:serviceaccount:rolecall:agent",
+			"kubernetes.io": workloadOf("rolecall", "agent", agentUID, pod, uid, node),
+		},
+	)
 }
 
 // answer is what the broker said.
@@ -461,7 +573,12 @@ func (w *world) askAs(authorization, raw string) answer {
 
 func (w *world) post(authorization, cluster, body string) answer {
 	w.t.Helper()
-	request := must(http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.url+"/clusters/"+cluster+"/assume-role-for-pod-identity", strings.NewReader(body)))
+	request := must(
+		http.NewRequestWithContext(
+			w.t.Context(), http.MethodPost, w.url+"/clusters/"+cluster+"/assume-role-for-pod-identity",
+			strings.NewReader(body),
+		),
+	)
 	request.Header.Set("Content-Type", "application/json")
 	if authorization != "" {
 		request.Header.Set("Authorization", authorization)
@@ -477,7 +594,12 @@ func (w *world) do(request *http.Request) answer {
 	}
 	defer response.Body.Close()
 	text := must(io.ReadAll(response.Body))
-	got := answer{status: response.StatusCode, code: response.Header.Get("X-Amzn-Errortype"), requestID: response.Header.Get("X-Amzn-Requestid"), version: response.Header.Get("X-Rolecall-Association-Version")}
+	got := answer{
+		status:    response.StatusCode,
+		code:      response.Header.Get("X-Amzn-Errortype"),
+		requestID: response.Header.Get("X-Amzn-Requestid"),
+		version:   response.Header.Get("X-Rolecall-Association-Version"),
+	}
 	if got.status == http.StatusOK {
 		if err := json.Unmarshal(text, &got.body); err != nil {
 			w.t.Fatalf("%s: %v", text, err)

@@ -1,5 +1,5 @@
 // Package credential holds the types that secrets travel in. Whatever is
-// printed, logged or encoded of them by accident says REDACTED.
+// printed, logged or encoded of them by accident reads REDACTED.
 //
 // It does not sign, verify or store anything.
 package credential
@@ -16,8 +16,8 @@ import (
 
 const redacted = "REDACTED"
 
-// Secret is a text that must not be shown: a secret key, a session token, a
-// service-account token. Reveal is the only way to the text.
+// Secret is a string that must not be shown: a secret key, a session token, a
+// service-account token. Reveal is the only way to it.
 type Secret struct{ text string }
 
 // NewSecret wraps text.
@@ -26,10 +26,10 @@ func NewSecret(text string) Secret { return Secret{text} }
 // Reveal returns the secret text. Each call is a place to review.
 func (s Secret) Reveal() string { return s.text }
 
-// IsZero reports whether there is no text at all.
+// IsZero reports whether it is empty.
 func (s Secret) IsZero() bool { return s.text == "" }
 
-// Equal compares in constant time with respect to the texts' content.
+// Equal compares in a time that does not depend on what the strings hold.
 func (s Secret) Equal(other Secret) bool {
 	a, b := sha256.Sum256([]byte(s.text)), sha256.Sum256([]byte(other.text))
 	return subtle.ConstantTimeCompare(a[:], b[:]) == 1

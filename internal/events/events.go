@@ -3,7 +3,7 @@
 // refusals does not become one of Events.
 //
 // It does not promise that an Event is written: what comes too fast is dropped.
-// Metrics and logs of its users have it.
+// Those who use it have metrics and logs for that.
 package events
 
 import (
@@ -16,6 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/events"
+
+	"github.com/rolecall/rolecall/internal/limit"
 )
 
 const (
@@ -31,11 +33,11 @@ type Event struct {
 	Reason, Action, Note string
 }
 
-// Writer takes warnings from requests and writes them later.
+// Writer accepts warnings from requests and writes them later.
 type Writer struct {
-	// Component is who says it: rolecall-webhook.
+	// Component is who reports it: rolecall-webhook.
 	Component string
-	// Again is for how long the same is not said twice.
+	// Again is how long the same warning is not repeated.
 	Again time.Duration
 	// Resolve, if set, completes what an Event is about, before it is written.
 	Resolve func(ctx context.Context, about *corev1.ObjectReference)
@@ -46,18 +48,18 @@ type Writer struct {
 	queue  chan Event
 
 	mu   sync.Mutex
-	last map[string]time.Time
+	last *limit.LRU[string, time.Time]
 }
 
-// New prepares it; Run writes.
+// New prepares a Writer; Run writes.
 func New(client kubernetes.Interface, component string, again time.Duration, now func() time.Time) *Writer {
 	return &Writer{
 		Component: component, Again: again, client: client, now: now,
-		limit: rate.NewLimiter(perSecond, burst), queue: make(chan Event, queued), last: map[string]time.Time{},
+		limit: rate.NewLimiter(perSecond, burst), queue: make(chan Event, queued), last: limit.NewLRU[string, time.Time](remembered),
 	}
 }
 
-// Say takes a warning; key is what makes two of them the same. It does not block.
+// Say accepts a warning; key is what makes two of them the same. It does not block.
 func (w *Writer) Say(key string, event Event) {
 	if !w.due(key) {
 		return
@@ -72,13 +74,10 @@ func (w *Writer) due(key string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := w.now()
-	if last, found := w.last[key]; found && now.Sub(last) < w.Again || !w.limit.AllowN(now, 1) {
+	if last, found := w.last.Peek(key); found && now.Sub(last) < w.Again || !w.limit.AllowN(now, 1) {
 		return false
 	}
-	if len(w.last) >= remembered {
-		clear(w.last)
-	}
-	w.last[key] = now
+	w.last.Put(key, now)
 	return true
 }
 
@@ -102,7 +101,15 @@ func (w *Writer) Run(ctx context.Context) error {
 			if w.Resolve != nil {
 				w.Resolve(ctx, one.About)
 			}
-			recorder.Eventf(one.About, nil, corev1.EventTypeWarning, one.Reason, one.Action, "%s", one.Note[:min(len(one.Note), maxNote)])
+			recorder.Eventf(
+				one.About,
+				nil,
+				corev1.EventTypeWarning,
+				one.Reason,
+				one.Action,
+				"%s",
+				one.Note[:min(len(one.Note), maxNote)],
+			)
 		}
 	}
 }

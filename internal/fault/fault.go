@@ -1,5 +1,5 @@
-// Package fault is the one error kind of the product: what went wrong in a
-// word a program can branch on, one sentence for a person, and hints that say
+// Package fault is the one kind of error in the product: what went wrong in a
+// word that a program can branch on, one sentence for a person, and hints that say
 // what to type next.
 //
 // It does not know wire protocols. Servers map a Kind to their own codes in
@@ -23,7 +23,7 @@ const (
 	Invalid                 // the input does not say what it must
 	NotFound                // what was named does not exist
 	Denied                  // understood, and refused
-	Conflict                // it exists already, or changed meanwhile
+	Conflict                // it already exists, or has changed in the meantime
 	Throttled               // too many, try again
 	Unavailable             // a server or file cannot be reached
 )
@@ -33,7 +33,7 @@ type Error struct {
 	Kind Kind
 	// Text is what was wrong and where. It never holds secrets.
 	Text string
-	// Hints are complete sentences or commands, shown one a line.
+	// Hints are complete sentences or commands, shown one per line.
 	Hints []string
 	// Cause is wrapped, if there is one.
 	Cause error
@@ -70,9 +70,10 @@ func (e *Error) Hint(format string, args ...any) *Error {
 	return e
 }
 
-// Quote returns a text as one word of a shell, for commands in hints.
+// Quote returns a string as one word of a shell command, for hints.
 func Quote(text string) string {
-	if text != "" && strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:@%+=,") == "" {
+	if text != "" &&
+		strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:@%+=,") == "" {
 		return text
 	}
 	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"

@@ -16,8 +16,8 @@ const maxFile = 1 << 20
 
 // File is the newest good content of a file. The file is looked at when the
 // content is used and read when it changed, at most a MiB; while it cannot be
-// read or parsed, which is logged once, the old content stays. Nobody waits for a
-// file that another reads.
+// read or parsed, which is logged once, the old content stays. No caller waits
+// while another reads the file.
 type File[T any] struct {
 	what, path string
 	parse      func(text []byte) (T, error)
@@ -25,7 +25,7 @@ type File[T any] struct {
 	current    atomic.Pointer[T]
 	looked     atomic.Pointer[stamp]
 	reading    sync.Mutex
-	failed     *stamp // what was said not to be read; reading guards it
+	failed     *stamp // the state that was logged as unreadable; guarded by reading
 }
 
 // stamp tells two states of a file apart without reading it; zero is none.
@@ -48,7 +48,7 @@ func OpenFile[T any](what, path string, parse func(text []byte) (T, error), log 
 	return f, nil
 }
 
-// Hold follows no file: this is the content.
+// Hold returns a File with fixed content, which follows no file.
 func Hold[T any](content T) *File[T] {
 	f := &File[T]{}
 	f.current.Store(&content)
@@ -92,7 +92,7 @@ func (f *File[T]) load(at stamp) error {
 	}
 	f.looked.Store(&at)
 	if size > maxFile {
-		return errors.New("it is longer than a MiB")
+		return errors.New("it is longer than 1 MiB")
 	}
 	content, err := f.parse(text.Bytes())
 	if err != nil {

@@ -37,7 +37,11 @@ func TestFile(t *testing.T) {
 	}
 	said := &strings.Builder{}
 	log := slog.New(slog.NewTextHandler(said, nil))
-	for _, missing := range []func(){func() {}, func() { write("bad", 1) }, func() { write(strings.Repeat("x", 1<<20+1), 1) }} {
+	for _, missing := range []func(){
+		func() {},
+		func() { write("bad", 1) },
+		func() { write(strings.Repeat("x", 1<<20+1), 1) },
+	} {
 		missing()
 		if f, err := follow.OpenFile("thing", path, parse, log); err == nil || f != nil {
 			t.Fatalf("opened: %v", f.Current())
@@ -58,7 +62,7 @@ func TestFile(t *testing.T) {
 		{func() {}, "one", 0, ""},
 		{func() { write("two", 20) }, "two", 1, `"file read again" of=thing`},
 		{func() { write("bad", 30) }, "two", 2, "no good"},
-		{func() { write(strings.Repeat("x", 1<<20+1), 40) }, "two", 2, "longer than a MiB"},
+		{func() { write(strings.Repeat("x", 1<<20+1), 40) }, "two", 2, "longer than 1 MiB"},
 		{func() { _ = os.Remove(path) }, "two", 2, "no such file"},
 		{func() { _ = os.Symlink(t.TempDir(), path) }, "two", 2, "is a directory"},
 		{func() { _ = os.Remove(path); write("three", 20) }, "three", 3, `"file read again" of=thing`},
@@ -73,7 +77,8 @@ func TestFile(t *testing.T) {
 		if reads != row.reads {
 			t.Errorf("%s: read %d times", row.want, reads)
 		}
-		if strings.Count(said.String(), "\n") > 1 || !strings.Contains(said.String(), row.says) || row.says == "" && said.Len() > 0 {
+		if strings.Count(said.String(), "\n") > 1 || !strings.Contains(said.String(), row.says) ||
+			row.says == "" && said.Len() > 0 {
 			t.Errorf("%s: says %s", row.want, said)
 		}
 	}
@@ -98,7 +103,11 @@ func TestFileTriedAgain(t *testing.T) {
 	}
 	put := func(text string, at time.Time) {
 		t.Helper()
-		if err := errors.Join(os.WriteFile(path+".new", []byte(text), 0o600), os.Chtimes(path+".new", at, at), os.Rename(path+".new", path)); err != nil {
+		if err := errors.Join(
+			os.WriteFile(path+".new", []byte(text), 0o600),
+			os.Chtimes(path+".new", at, at),
+			os.Rename(path+".new", path),
+		); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -156,7 +165,9 @@ func TestFileReadByMany(t *testing.T) {
 		}
 	}
 	write("x")
-	f, err := follow.OpenFile("thing", path, func(text []byte) (string, error) { return string(text), nil }, slog.New(slog.DiscardHandler))
+	f, err := follow.OpenFile(
+		"thing", path, func(text []byte) (string, error) { return string(text), nil }, slog.New(slog.DiscardHandler),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -64,6 +64,8 @@ func Closed() <-chan struct{} {
 }
 
 // Run keeps a store like what the API server has until ctx is done.
-func Run(ctx context.Context, name string, source cache.ListerWatcher, kind runtime.Object, store cache.ReflectorStore) {
+func Run(
+	ctx context.Context, name string, source cache.ListerWatcher, kind runtime.Object, store cache.ReflectorStore,
+) {
 	cache.NewReflectorWithOptions(source, kind, store, cache.ReflectorOptions{Name: name}).RunWithContext(ctx)
 }

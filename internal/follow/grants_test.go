@@ -24,7 +24,9 @@ func TestGrantsFollow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		resource := schema.GroupVersionResource{Group: "rolecall.io", Version: "v1alpha1", Resource: "rolegrants"}
-		client := dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), map[schema.GroupVersionResource]string{resource: "RoleGrantList"})
+		client := dynamicfake.NewSimpleDynamicClientWithCustomListKinds(
+			runtime.NewScheme(), map[schema.GroupVersionResource]string{resource: "RoleGrantList"},
+		)
 		source := follow.Grants(client, discard)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
@@ -38,7 +40,14 @@ func TestGrantsFollow(t *testing.T) {
 			}
 		}
 		create := func(name string, spec any) {
-			object := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "rolecall.io/v1alpha1", "kind": "RoleGrant", "metadata": map[string]any{"name": name}, "spec": spec}}
+			object := &unstructured.Unstructured{
+				Object: map[string]any{
+					"apiVersion": "rolecall.io/v1alpha1",
+					"kind":       "RoleGrant",
+					"metadata":   map[string]any{"name": name},
+					"spec":       spec,
+				},
+			}
 			if _, err := client.Resource(resource).Create(ctx, object, metav1.CreateOptions{}); err != nil {
 				t.Fatal(err)
 			}

@@ -15,11 +15,11 @@ type ClusterKeys struct {
 	further []furtherKeys
 }
 
-// Further is an issuer whose tokens the cluster takes as well, as an API server does
+// Further is an issuer whose tokens the cluster accepts as well, as an API server does
 // with two --service-account-issuer while its issuer's URL is changed.
 type Further struct {
 	Issuer string
-	Keys   KeySource // whatever name it gives does not count
+	Keys   KeySource // the name that it gives does not count
 }
 
 type furtherKeys struct {
@@ -41,7 +41,7 @@ func NewClusterKeys(source KeySource, now func() time.Time, further ...Further) 
 }
 
 // Run follows all until ctx is done. Synced is about the first issuer only: that a
-// former one publishes nothing any more must keep nobody from serving.
+// former one no longer publishes anything must not keep a server from serving.
 func (k *ClusterKeys) Run(ctx context.Context, log *slog.Logger) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return k.IssuerKeys.Run(ctx, log) })
@@ -52,7 +52,7 @@ func (k *ClusterKeys) Run(ctx context.Context, log *slog.Logger) error {
 }
 
 // Of returns the keys of an issuer, which may not have been read yet; nil if it is
-// none of ours.
+// not one of ours.
 func (k *ClusterKeys) Of(issuer string) *IssuerKeys {
 	if published := k.Current(); published != nil && published.Issuer == issuer {
 		return k.IssuerKeys

@@ -47,7 +47,7 @@ func (k *IssuerKeys) Run(ctx context.Context, log *slog.Logger) error {
 	for {
 		pause := keysPeriod
 		if err := k.load(ctx); err != nil && ctx.Err() == nil {
-			log.Warn("keys of the issuer not read, the old ones stay", "error", err)
+			log.Warn("cannot read the issuer's keys, keeping the old ones", "error", err)
 			pause = keysRetry
 		}
 		timer := time.NewTimer(pause)
@@ -60,7 +60,7 @@ func (k *IssuerKeys) Run(ctx context.Context, log *slog.Logger) error {
 	}
 }
 
-// Reload reads the keys now, for who met one that is not among them; at most
+// Reload reads the keys now, for a caller that met one not among them; at most
 // every ten seconds, since anyone can invent a kid. tried is false if it is too
 // early.
 func (k *IssuerKeys) Reload(ctx context.Context) (tried bool, err error) {

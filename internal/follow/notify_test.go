@@ -22,12 +22,20 @@ import (
 func TestAssociationsNotify(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		resource := schema.GroupVersionResource{Group: "rolecall.io", Version: "v1alpha1", Resource: "podidentityassociations"}
-		client := dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), map[schema.GroupVersionResource]string{resource: "PodIdentityAssociationList"})
+		resource := schema.GroupVersionResource{
+			Group:    "rolecall.io",
+			Version:  "v1alpha1",
+			Resource: "podidentityassociations",
+		}
+		client := dynamicfake.NewSimpleDynamicClientWithCustomListKinds(
+			runtime.NewScheme(), map[schema.GroupVersionResource]string{resource: "PodIdentityAssociationList"},
+		)
 		object := func(name, role string) *unstructured.Unstructured {
 			return &unstructured.Unstructured{Object: map[string]any{
-				"apiVersion": "rolecall.io/v1alpha1", "kind": "PodIdentityAssociation", "metadata": map[string]any{"namespace": "n", "name": name, "uid": name, "resourceVersion": "7"},
-				"spec": map[string]any{"serviceAccountName": name, "roleARN": role},
+				"apiVersion": "rolecall.io/v1alpha1",
+				"kind":       "PodIdentityAssociation",
+				"metadata":   map[string]any{"namespace": "n", "name": name, "uid": name, "resourceVersion": "7"},
+				"spec":       map[string]any{"serviceAccountName": name, "roleARN": role},
 			}}
 		}
 		associations := client.Resource(resource).Namespace("n")

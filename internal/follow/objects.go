@@ -25,13 +25,13 @@ type Objects[T, S any] struct {
 	*Value[S]
 	client   dynamic.Interface
 	resource string
-	// read makes one of an object. ok is false for what could not be decoded;
+	// read makes a T of an object. ok is false for what could not be decoded;
 	// T must then stand for an object that is there and allows nothing.
 	read  func(content *unstructured.Unstructured, decode func(into any) error) T
 	build func([]T) S
 	log   *slog.Logger
 	known map[string]T // by NAMESPACE/NAME; touched by the reflector only
-	// told is told each change, once Current shows it; see Notify.
+	// told gets each change, once Current shows it; see Notify.
 	told    func(Change[T])
 	changes []Change[T] // not told yet
 }
@@ -47,8 +47,8 @@ type Change[T any] struct {
 	Version string
 }
 
-// Notify has each change told to a function, one after the other. It must be
-// called before Run. What a list brings is told as if it had just changed.
+// Notify reports each change to a function, one after the other. It must be
+// called before Run. What a list brings is reported as if it had just changed.
 func (o *Objects[T, S]) Notify(told func(Change[T])) { o.told = told }
 
 // Run follows the objects until ctx is done.
@@ -62,7 +62,13 @@ func (o *Objects[T, S]) Run(ctx context.Context) error {
 			return objects.Watch(ctx, options)
 		},
 	}
-	Run(ctx, o.resource, cache.ToListWatcherWithWatchListSemantics(source, o.client), &unstructured.Unstructured{}, (*objectStore[T, S])(o))
+	Run(
+		ctx,
+		o.resource,
+		cache.ToListWatcherWithWatchListSemantics(source, o.client),
+		&unstructured.Unstructured{},
+		(*objectStore[T, S])(o),
+	)
 	return nil
 }
 
@@ -72,7 +78,9 @@ func (o *Objects[T, S]) Run(ctx context.Context) error {
 func (o *Objects[T, S]) Read(ctx context.Context, namespace string) (S, error) {
 	var none S
 	// No resource version: the newest, and not what some cache has.
-	list, err := o.client.Resource(v1alpha1.GroupVersion.WithResource(o.resource)).Namespace(namespace).List(ctx, metav1.ListOptions{})
+	list, err := o.client.Resource(v1alpha1.GroupVersion.WithResource(o.resource)).
+		Namespace(namespace).
+		List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return none, err
 	}
@@ -87,7 +95,9 @@ func (o *Objects[T, S]) convert(content *unstructured.Unstructured) T {
 	return o.read(content, func(into any) error {
 		err := runtime.DefaultUnstructuredConverter.FromUnstructured(content.Object, into)
 		if err != nil {
-			o.log.Error("object not read, it allows nothing", "resource", o.resource, "name", key(content), "error", err)
+			o.log.Error(
+				"cannot read object, it allows nothing", "resource", o.resource, "name", key(content), "error", err,
+			)
 		}
 		return err
 	})
@@ -172,11 +182,16 @@ func (s *objectStore[T, S]) Resync() error { return nil }
 func key(object metav1.Object) string { return object.GetNamespace() + "/" + object.GetName() }
 
 // Grants follows the RoleGrants of a cluster. One that cannot be read allows
-// nothing, but is there: a cluster without grants is one in which all may use
-// all.
+// nothing, but is there: in a cluster without grants everybody may use
+// every role.
 func Grants(client dynamic.Interface, log *slog.Logger) *Objects[grant.Grant, *grant.Set] {
 	return &Objects[grant.Grant, *grant.Set]{
-		Value: NewValue(&grant.Set{}), client: client, resource: "rolegrants", build: grant.NewSet, log: log, known: map[string]grant.Grant{},
+		Value:    NewValue(&grant.Set{}),
+		client:   client,
+		resource: "rolegrants",
+		build:    grant.NewSet,
+		log:      log,
+		known:    map[string]grant.Grant{},
 		read: func(content *unstructured.Unstructured, decode func(any) error) grant.Grant {
 			var read v1alpha1.RoleGrant
 			if decode(&read) != nil {
@@ -190,10 +205,16 @@ func Grants(client dynamic.Interface, log *slog.Logger) *Objects[grant.Grant, *g
 // Associations follows the PodIdentityAssociations of a cluster. One that cannot
 // be read is paused under its name, which is that of its service account: the
 // account is not treated as one without an association.
-func Associations(client dynamic.Interface, log *slog.Logger) *Objects[*v1alpha1.PodIdentityAssociation, *association.Set] {
+func Associations(
+	client dynamic.Interface, log *slog.Logger,
+) *Objects[*v1alpha1.PodIdentityAssociation, *association.Set] {
 	return &Objects[*v1alpha1.PodIdentityAssociation, *association.Set]{
-		Value: NewValue(&association.Set{}), client: client, resource: "podidentityassociations", build: association.NewSet, log: log,
-		known: map[string]*v1alpha1.PodIdentityAssociation{},
+		Value:    NewValue(&association.Set{}),
+		client:   client,
+		resource: "podidentityassociations",
+		build:    association.NewSet,
+		log:      log,
+		known:    map[string]*v1alpha1.PodIdentityAssociation{},
 		read: func(content *unstructured.Unstructured, decode func(any) error) *v1alpha1.PodIdentityAssociation {
 			read := &v1alpha1.PodIdentityAssociation{}
 			if decode(read) != nil {

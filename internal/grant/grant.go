@@ -8,9 +8,9 @@ package grant
 import (
 	"cmp"
 	"fmt"
-	"regexp"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
+	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/glob"
 )
 
@@ -37,14 +37,10 @@ type Decision struct {
 	Reason string
 }
 
-// roleARN is what AWS could know a role by. Patterns are matched against whole
-// ARNs, with stars that cross colons; text of another form could make a star
-// stand for what its author did not mean.
-var roleARN = regexp.MustCompile(`^arn:aws[a-z0-9-]*:iam::\d{12}:role/[\w\-/.@+=,]+$`)
-
 // Allows decides whether a service account may use a role. Without any grant
-// everyone may; with one, only what a grant says, and nothing that is no role's
-// ARN.
+// everyone may; with one, only what a grant says, and nothing that is not a role
+// ARN: patterns are matched against whole ARNs, with stars that cross colons, and
+// text of another form could make a star stand for what its author did not mean.
 func (s *Set) Allows(namespace, serviceAccount, role string) Decision {
 	return s.decide(namespace, serviceAccount, namespace+"/"+serviceAccount, role, glob.Match)
 }
@@ -63,8 +59,8 @@ func (s *Set) decide(namespace, accounts, who, role string, covers func(pattern,
 	if namespace == "" || accounts == "" {
 		return Decision{false, "nobody is named"}
 	}
-	if !roleARN.MatchString(role) {
-		return Decision{false, fmt.Sprintf("%q is no role's ARN, so no RoleGrant can allow it", role)}
+	if _, err := arn.ParseRole(role); err != nil {
+		return Decision{false, fmt.Sprintf("%s; no RoleGrant can allow it", err)}
 	}
 	for i := range s.grants {
 		g := &s.grants[i]

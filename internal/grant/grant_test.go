@@ -28,7 +28,11 @@ func TestAllows(t *testing.T) {
 	}{
 		{name: "no grant", want: true, reason: "no RoleGrant"},
 		{name: "no grant, junk", takes: "junk", want: true},
-		{name: "a grant that could not be read", grants: []grant.Grant{{Name: "g"}}, reason: "no RoleGrant lets n/s use " + role},
+		{
+			name:   "a grant that could not be read",
+			grants: []grant.Grant{{Name: "g"}},
+			reason: "no RoleGrant lets n/s use " + role,
+		},
 		{name: "exact", grants: []grant.Grant{one("n", "s", role)}, want: true, reason: `RoleGrant "g" allows it`},
 		{name: "another namespace", grants: []grant.Grant{one("n2", "s", role)}},
 		{name: "longer namespace", grants: []grant.Grant{one("n", "s", role)}, namespace: "nn"},
@@ -37,13 +41,30 @@ func TestAllows(t *testing.T) {
 		{name: "all accounts, written", grants: []grant.Grant{one("n", "*", role)}, want: true},
 		{name: "patterns", grants: []grant.Grant{one("n*", "?", "arn:aws:iam::*:role/team/*")}, want: true},
 		{name: "longer role", grants: []grant.Grant{one("n", "s", role)}, takes: role + "b"},
-		{name: "a role with the pattern inside", grants: []grant.Grant{one("n", "s", "arn:aws:iam::*:role/team/*")}, takes: "arn:aws:iam::999999999999:role/evil:role/team/a", reason: "is no role's ARN"},
-		{name: "another partition's ARN is none of the pattern's", grants: []grant.Grant{one("n", "s", "arn:aws:iam::*:role/team/*")}, takes: "arn:aws-cn:iam::111122223333:role/team/a"},
+		{
+			name:   "a role with the pattern inside",
+			grants: []grant.Grant{one("n", "s", "arn:aws:iam::*:role/team/*")},
+			takes:  "arn:aws:iam::999999999999:role/evil:role/team/a",
+			reason: "is not a role ARN",
+		},
+		{
+			name:   "another partition's ARN is none of the pattern's",
+			grants: []grant.Grant{one("n", "s", "arn:aws:iam::*:role/team/*")},
+			takes:  "arn:aws-cn:iam::111122223333:role/team/a",
+		},
 		{name: "everything", grants: []grant.Grant{one("*", "*", "*")}, want: true},
 		{name: "everything but junk", grants: []grant.Grant{one("*", "*", "*")}, takes: "junk"},
+		{
+			name:   "a path without a name",
+			grants: []grant.Grant{one("*", "*", "*")},
+			takes:  "arn:aws:iam::111122223333:role/a/",
+		},
 		{name: "a new line at the end", grants: []grant.Grant{one("*", "*", "*")}, takes: role + "\n"},
 		{name: "nobody", grants: []grant.Grant{one("*", "*", "*")}, sa: "-"},
-		{name: "subject and role of different grants", grants: []grant.Grant{one("n", "s", "arn:aws:iam::111122223333:role/x"), one("m", "s", role)}},
+		{
+			name:   "subject and role of different grants",
+			grants: []grant.Grant{one("n", "s", "arn:aws:iam::111122223333:role/x"), one("m", "s", role)},
+		},
 		{name: "case counts", grants: []grant.Grant{one("n", "s", strings.ToUpper(role))}},
 	} {
 		namespace, sa, takes := "n", "s", role
@@ -90,7 +111,9 @@ func TestAllowsPattern(t *testing.T) {
 		{"*", "a*", false},
 	} {
 		grants := grant.NewSet([]grant.Grant{one("n", row.granted, role)})
-		if got := grants.AllowsPattern("n", row.pattern, role); got.Allowed != row.want || !row.want && got.Reason != "no RoleGrant lets all of n/"+row.pattern+" use "+role {
+		if got := grants.AllowsPattern("n", row.pattern,
+			role); got.Allowed != row.want || !row.want &&
+			got.Reason != "no RoleGrant lets all of n/"+row.pattern+" use "+role {
 			t.Errorf("%s, granted %q: %+v", row.pattern, row.granted, got)
 		}
 		if got := grants.AllowsPattern("m", row.pattern, role); got.Allowed {
@@ -125,10 +148,13 @@ func FuzzAllows(f *testing.F) {
 		if accounts == "" {
 			accounts = "*"
 		}
-		want := namespace != "" && account != "" && matches(namespaces, namespace) && matches(accounts, account) && matches(roles, takes) &&
-			regexp.MustCompile(`\Aarn:aws[a-z0-9-]*:iam::[0-9]{12}:role/[A-Za-z0-9_/.@+=,-]+\z`).MatchString(takes)
+		want := namespace != "" && account != "" && matches(namespaces, namespace) && matches(accounts, account) &&
+			matches(roles, takes) &&
+			regexp.MustCompile(`\Aarn:aws[a-z0-9-]*:iam::[0-9]{12}:role/([A-Za-z0-9_.@+=,-]+/)*[A-Za-z0-9_.@+=,-]{1,64}\z`).MatchString(takes) &&
+			len(takes) <= 2048 && strings.LastIndex(takes, "/")-strings.Index(takes, "/") < 512
 		if got.Allowed != want {
-			t.Errorf("%q %q %q: %q %q %q: %+v, want %t", namespaces, accounts, roles, namespace, account, takes, got, want)
+			t.Errorf("%q %q %q: %q %q %q: %+v, want %t", namespaces, accounts, roles, namespace, account, takes, got,
+				want)
 		}
 	})
 }

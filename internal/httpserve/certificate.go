@@ -57,7 +57,7 @@ func (f *CertificateFiles) certificate(*tls.ClientHelloInfo) (*tls.Certificate, 
 		err = f.load(stamp)
 	}
 	if err != nil {
-		f.log.Warn("serving certificate cannot be reloaded, the old one stays", "file", f.certFile, "error", err)
+		f.log.Warn("cannot reload the serving certificate, keeping the old one", "file", f.certFile, "error", err)
 	}
 	return &f.current.Load().certificate, nil
 }

@@ -9,17 +9,17 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Handshakes that fail are logged up to so many times, and then one in a while: who
-// scans ports must not fill the log.
+// Failed handshakes are logged up to so many times, and then now and then: whoever
+// scans ports must not be able to fill the log.
 const (
 	firstHandshakes = 5
 	handshakePause  = 10 * time.Second
 	maxReason       = 300 // bytes; a client's certificate may put long names into it
 )
 
-// complaints takes what net/http has to tell. That a handler panicked is an error, that
-// a TLS handshake failed a warning, as nothing else shows why a client does not get in;
-// the rest is for debugging.
+// complaints takes what net/http logs. A handler that panicked is an error, a TLS
+// handshake that failed a warning, since nothing else shows why a client does not get
+// in; the rest is for debugging.
 type complaints struct {
 	server    string
 	log       *slog.Logger
@@ -28,10 +28,14 @@ type complaints struct {
 }
 
 func newComplaints(server string, to *slog.Logger) *log.Logger {
-	return log.New(&complaints{server: server, log: to, sometimes: rate.Sometimes{First: firstHandshakes, Interval: handshakePause}}, "", 0)
+	return log.New(&complaints{
+		server:    server,
+		log:       to,
+		sometimes: rate.Sometimes{First: firstHandshakes, Interval: handshakePause},
+	}, "", 0)
 }
 
-// Write is called by one at a time: its logger sees to that.
+// Write is not called concurrently: its logger sees to that.
 func (c *complaints) Write(line []byte) (int, error) {
 	text := strings.TrimSpace(string(line))
 	if protocol, rest, _ := strings.Cut(text, ": panic serving "); protocol == "http" || protocol == "http2" {
@@ -46,13 +50,16 @@ func (c *complaints) Write(line []byte) (int, error) {
 	}
 	c.notLogged++
 	c.sometimes.Do(func() {
-		c.log.Warn("TLS handshake failed", "server", c.server, "remote", remote, "reason", reason[:min(len(reason), maxReason)], "notLogged", c.notLogged-1)
+		c.log.Warn("TLS handshake failed",
+			"server", c.server, "remote", remote, "reason", reason[:min(len(reason), maxReason)],
+			"notLogged", c.notLogged-1)
 		c.notLogged = 0
 	})
 	return len(line), nil
 }
 
-// saidNothing: it only looked whether somebody listens, as load balancers do.
+// saidNothing reports whether the client only checked that somebody listens, as load
+// balancers do.
 func saidNothing(reason string) bool {
 	return reason == "EOF" || strings.HasSuffix(reason, "connection reset by peer")
 }

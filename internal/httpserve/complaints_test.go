@@ -37,7 +37,12 @@ func TestHandshakeFails(t *testing.T) {
 		}
 		said := &strings.Builder{} // read while nobody writes
 		listener := pipes.NewListener()
-		server := httpserve.Server{Name: "test", TLS: serving, Handler: http.NotFoundHandler(), Log: slog.New(slog.NewJSONHandler(said, nil))}
+		server := httpserve.Server{
+			Name:    "test",
+			TLS:     serving,
+			Handler: http.NotFoundHandler(),
+			Log:     slog.New(slog.NewJSONHandler(said, nil)),
+		}
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- server.Serve(ctx, listener) }()
@@ -77,9 +82,22 @@ func TestHandshakeFails(t *testing.T) {
 			speak  func(net.Conn)
 			reason string // none if it is not logged
 		}{
-			{"the client does not know the server's authority", shake(&tls.Config{RootCAs: other.Pool()}), "bad certificate"},
+			{
+				"the client does not know the server's authority",
+				shake(&tls.Config{RootCAs: other.Pool()}),
+				"bad certificate",
+			},
 			{"no certificate", shake(&tls.Config{RootCAs: own.Pool()}), "didn't provide a certificate"},
-			{"a certificate of another authority", shake(&tls.Config{RootCAs: own.Pool(), GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &foreign, nil }}), "unknown authority"},
+			{
+				"a certificate of another authority",
+				shake(&tls.Config{
+					RootCAs: own.Pool(),
+					GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+						return &foreign, nil
+					},
+				}),
+				"unknown authority",
+			},
 			{"no TLS", plain, "HTTP request to an HTTPS server"},
 			{"somebody who only connects", func(net.Conn) {}, ""},
 		} {
@@ -96,7 +114,9 @@ func TestHandshakeFails(t *testing.T) {
 			}
 			line := lines[0]
 			reason, _ := line["reason"].(string)
-			if line["level"] != "WARN" || line["server"] != "test" || line["remote"] != "pipe" || line["notLogged"] != 0.0 || !strings.Contains(reason, row.reason) {
+			if line["level"] != "WARN" || line["server"] != "test" || line["remote"] != "pipe" ||
+				line["notLogged"] != 0.0 ||
+				!strings.Contains(reason, row.reason) {
 				t.Errorf("%s: %v", row.name, line)
 			}
 		}
@@ -127,7 +147,11 @@ func TestPanic(t *testing.T) {
 				t.Fatal(err)
 			}
 			said := &lockedbuffer.Buffer{}
-			server := httpserve.Server{Name: "test", Log: slog.New(slog.NewTextHandler(said, nil)), Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("oh") })}
+			server := httpserve.Server{
+				Name:    "test",
+				Log:     slog.New(slog.NewTextHandler(said, nil)),
+				Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("oh") }),
+			}
 			if protocol == "https" {
 				server.TLS = serving
 			}
@@ -136,8 +160,11 @@ func TestPanic(t *testing.T) {
 			ended := make(chan error, 1)
 			go func() { ended <- server.Serve(ctx, listener) }()
 			transport := &http.Transport{
-				DialContext:     func(context.Context, string, string) (net.Conn, error) { return listener.Connect(), nil },
-				TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: authority.Pool()}, ForceAttemptHTTP2: true,
+				DialContext: func(context.Context, string, string) (net.Conn, error) {
+					return listener.Connect(), nil
+				},
+				TLSClientConfig:   &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: authority.Pool()},
+				ForceAttemptHTTP2: true,
 			}
 			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, protocol+"://server.example/", nil)
 			if err != nil {
@@ -153,7 +180,8 @@ func TestPanic(t *testing.T) {
 			if err := <-ended; err != nil {
 				t.Error(err)
 			}
-			if text := said.String(); strings.Count(text, "level=ERROR msg=\"handler panicked\" server=test text=\"pipe: oh") != 1 {
+			if text := said.String(); strings.Count(text, "level=ERROR msg=\"handler panicked\" server=test "+
+				"text=\"pipe: oh") != 1 {
 				t.Errorf("%s: says %s", protocol, text)
 			}
 		})

@@ -1,8 +1,8 @@
-// Package httpserve is the one way this product runs an HTTP server: bounded
-// times and sizes of headers, TLS that follows its files, log lines of handshakes that
-// fail and handlers that panic, draining on stop.
+// Package httpserve is the one way in which this product runs an HTTP server: bounded
+// times and header sizes, TLS that follows its files, log lines for handshakes that
+// fail and handlers that panic, a drain when it stops.
 //
-// It does not route, log requests or know what is served.
+// It does not route or log requests, and does not know what is served.
 package httpserve
 
 import (
@@ -45,8 +45,8 @@ type Server struct {
 }
 
 // Limits bound how long clients may take, how long Serve waits for them at the
-// end, and how large the headers of a request may be, with its first line: who
-// sends more is answered with status 431, and the connection closed. Read is for a
+// end, and how large the headers of a request may be, with its first line: a client
+// that sends more is answered with status 431, and the connection closed. Read is for a
 // request with its body.
 type Limits struct {
 	Header, Read, Idle, Drain time.Duration
@@ -109,12 +109,14 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 }
 
 // boundHeaders holds HTTP/1 to the limit: net/http reads up to 4 KiB more than it
-// was told, and of HTTP/2 not.
+// was told; of HTTP/2 it does not.
 func boundHeaders(limit int, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ProtoMajor == 1 && headerSize(r) > limit {
 			w.Header().Set("Connection", "close")
-			http.Error(w, http.StatusText(http.StatusRequestHeaderFieldsTooLarge), http.StatusRequestHeaderFieldsTooLarge)
+			http.Error(
+				w, http.StatusText(http.StatusRequestHeaderFieldsTooLarge), http.StatusRequestHeaderFieldsTooLarge,
+			)
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -138,14 +140,17 @@ func headerSize(r *http.Request) int {
 func Listen(ctx context.Context, address string, public bool, publicFlag string) (net.Listener, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return nil, fault.New(fault.Usage, "listen on %q: want HOST:PORT", address).Hint("for example 127.0.0.1:4566, or 127.0.0.1:0 for any free port")
+		return nil, fault.New(fault.Usage, "listen on %q: want HOST:PORT", address).
+			Hint("for example 127.0.0.1:4566, or 127.0.0.1:0 for any free port")
 	}
 	if !public && !isLoopback(host) {
 		refused := fault.New(fault.Usage, "refuse to listen on %s: not a loopback address", address)
 		if publicFlag == "" {
 			return nil, refused.Hint("use 127.0.0.1:%s", port)
 		}
-		return nil, refused.Hint("use 127.0.0.1:%s, or add %s if others on the network are meant to reach it", port, publicFlag)
+		return nil, refused.Hint(
+			"use 127.0.0.1:%s, or add %s if others on the network are meant to reach it", port, publicFlag,
+		)
 	}
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", address)

@@ -31,18 +31,24 @@ func TestDrain(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	entered, goOn := make(chan struct{}), make(chan struct{})
-	server := httpserve.Server{Name: "test", Log: slog.New(slog.DiscardHandler), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		close(entered)
-		<-goOn
-		if r.Context().Err() == nil {
-			_, _ = io.WriteString(w, "done")
-		}
-	})}
+	server := httpserve.Server{
+		Name: "test",
+		Log:  slog.New(slog.DiscardHandler),
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			close(entered)
+			<-goOn
+			if r.Context().Err() == nil {
+				_, _ = io.WriteString(w, "done")
+			}
+		}),
+	}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(ctx, listener) }()
 	answered := make(chan string, 1)
 	go func() {
-		request, _ := http.NewRequestWithContext(context.WithoutCancel(ctx), http.MethodGet, "http://"+listener.Addr().String(), nil)
+		request, _ := http.NewRequestWithContext(
+			context.WithoutCancel(ctx), http.MethodGet, "http://"+listener.Addr().String(), nil,
+		)
 		response, err := http.DefaultClient.Do(request)
 		if err != nil {
 			answered <- err.Error()
@@ -73,9 +79,14 @@ func TestUnusedConnections(t *testing.T) {
 		want   bool
 	}{{"of an API server", httpserve.CalledByAPIServers(), true}, {"of others", httpserve.Limits{}, false}} {
 		synctest.Test(t, func(t *testing.T) {
-			server := httpserve.Server{Name: "test", Log: slog.New(slog.DiscardHandler), Limits: row.limits, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				_, _ = io.Copy(w, r.Body)
-			})}
+			server := httpserve.Server{
+				Name:   "test",
+				Log:    slog.New(slog.DiscardHandler),
+				Limits: row.limits,
+				Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					_, _ = io.Copy(w, r.Body)
+				}),
+			}
 			listener := pipes.NewListener()
 			ctx, stop := context.WithCancel(t.Context())
 			ended := make(chan error, 1)
@@ -142,7 +153,8 @@ func TestCertificateReload(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	certFile, keyFile := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
-	if _, err := httpserve.LoadCertificate(certFile, keyFile, slog.New(slog.DiscardHandler)); fault.KindOf(err) != fault.Invalid {
+	_, err := httpserve.LoadCertificate(certFile, keyFile, slog.New(slog.DiscardHandler))
+	if fault.KindOf(err) != fault.Invalid {
 		t.Errorf("missing files: %v", err)
 	}
 	writePair(t, certFile, keyFile, "first.example", time.Unix(1000, 0))

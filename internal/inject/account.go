@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/rolecall/rolecall/internal/arn"
 )
 
 // Account is a service account's identity: what its annotations say, or a
@@ -25,7 +26,7 @@ type Account struct {
 	// Jitter shortens a Pod Identity token's default lifetime, by at most
 	// MaxJitter seconds, so that tokens do not all expire together.
 	Jitter int64
-	// Malformed says that Role is no role's ARN. It is injected all the same
+	// Malformed says that Role is not a role ARN. It is injected all the same
 	// (spec webhook §14 Q6), with a warning.
 	Malformed bool
 	// options are Rolecall's own annotations.
@@ -45,10 +46,18 @@ func (a *Account) method() Method {
 	return ""
 }
 
-var roleARN = regexp.MustCompile(`^arn:aws[a-z0-9-]*:iam::\d{12}:role/[\w\-/.@+=,]+$`)
-
-// IsRoleARN reports whether AWS could know a role by this text.
-func IsRoleARN(text string) bool { return roleARN.MatchString(text) }
+// checkRole says what is wrong with the role, and notes that something is. An
+// account without a role has nothing wrong.
+func (a *Account) checkRole() error {
+	if a.Role == "" {
+		return nil
+	}
+	_, err := arn.ParseRole(a.Role)
+	if a.Malformed = err != nil; a.Malformed {
+		return fmt.Errorf("%w; it is injected as it is, and AWS will refuse it", err)
+	}
+	return nil
+}
 
 // ReadAccount reads a service account's annotations (spec webhook §2.1).
 // Annotations that cannot be read fall back to the settings with a warning.
@@ -61,9 +70,8 @@ func ReadAccount(annotations map[string]string, settings Settings) Account {
 	prefix := settings.Prefix + "/"
 	warn := func(format string, args ...any) { a.Warnings = append(a.Warnings, fmt.Sprintf(format, args...)) }
 	a.Role = settings.compose(own["role-arn"])
-	a.Malformed = a.Role != "" && !IsRoleARN(a.Role)
-	if a.Malformed {
-		warn("annotation %srole-arn %q is no role's ARN, want arn:aws:iam::ACCOUNT:role/NAME; AWS will refuse it", prefix, a.Role)
+	if err := a.checkRole(); err != nil {
+		warn("annotation %srole-arn: %s", prefix, err)
 	}
 	if audience, found := own["audience"]; found {
 		a.Audience = audience
@@ -81,7 +89,7 @@ func ReadAccount(annotations map[string]string, settings Settings) Account {
 		if ok {
 			a.Expiration = seconds
 		} else {
-			warn("annotation %stoken-expiration %q is no number of seconds; %d is used", prefix, text, a.Expiration)
+			warn("annotation %stoken-expiration %q is not a number of seconds; %d is used", prefix, text, a.Expiration)
 		}
 	}
 	if !settings.Conformance {
@@ -110,7 +118,7 @@ func (s *Settings) none() Account {
 }
 
 // compose makes an ARN of what is none. An empty role stays empty: the
-// reference would inject the ARN of a role without a name (spec webhook §14 Q16).
+// reference would inject the ARN of a role without a name (spec webhook row Q16).
 func (s *Settings) compose(role string) string {
 	if s.ComposeAccount == "" || role == "" || strings.Contains(role, "arn:") {
 		return role

@@ -39,7 +39,7 @@ func (k *Known) podIdentity(settings *Settings) Account {
 		base = *k.Account
 	case k.Config != nil && k.ConfigExact:
 		base = *k.Config
-	case settings.Conformance: // the flags count for nothing (spec webhook §14 Q19)
+	case settings.Conformance: // the flags count for nothing (spec webhook row Q19)
 		base.RegionalSTS, base.Expiration = false, defaultExpiration
 	}
 	base.Container, base.Jitter = true, k.Jitter

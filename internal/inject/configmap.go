@@ -87,12 +87,11 @@ func (c *Config) add(key string, raw json.RawMessage, settings *Settings) error 
 }
 
 // account fills in what the entry leaves out: the lifetime, and but for
-// conformance the audience; nothing else (spec webhook §14 Q7, Q21).
+// conformance the audience; nothing else (spec webhook rows Q7, Q21).
 func (e *configEntry) account(settings *Settings) *Account {
 	a := &Account{Role: e.RoleARN, Audience: e.Audience, Expiration: e.TokenExpiration, RegionalSTS: e.UseRegionalSTS}
-	a.Malformed = a.Role != "" && !IsRoleARN(a.Role)
-	if a.Malformed {
-		a.Warnings = []string{fmt.Sprintf("the ConfigMap's role %q is no role's ARN, want arn:aws:iam::ACCOUNT:role/NAME; AWS will refuse it", a.Role)}
+	if err := a.checkRole(); err != nil {
+		a.Warnings = []string{"the ConfigMap's role: " + err.Error()}
 	}
 	if a.Expiration == 0 {
 		a.Expiration = max(settings.Expiration, minExpiration)

@@ -9,7 +9,7 @@ import (
 )
 
 // TestConfig: the closest entry holds, and what cannot be read is told and left
-// out (spec webhook §14 Q20, Q22).
+// out (spec webhook rows Q20, Q22).
 func TestConfig(t *testing.T) {
 	t.Parallel()
 	settings := inject.Defaults()
@@ -20,10 +20,18 @@ func TestConfig(t *testing.T) {
 	if err != nil || config.Len() != 5 {
 		t.Fatalf("%d entries, %v", config.Len(), err)
 	}
-	if got := fmt.Sprint(problems); len(problems) != 3 || !strings.Contains(got, `"nokey": the key is not NAMESPACE/SERVICEACCOUNT`) || !strings.Contains(got, `"n/null": it is null`) {
+	if got := fmt.Sprint(problems); len(problems) != 3 ||
+		!strings.Contains(got, `"nokey": the key is not NAMESPACE/SERVICEACCOUNT`) ||
+		!strings.Contains(got, `"n/null": it is null`) {
 		t.Errorf("problems %s", got)
 	}
-	for namespace, want := range map[string]string{"a-1": "exact", "a-2": "near", "ab": "far", "b-1": "ends", "b": "all"} {
+	for namespace, want := range map[string]string{
+		"a-1": "exact",
+		"a-2": "near",
+		"ab":  "far",
+		"b-1": "ends",
+		"b":   "all",
+	} {
 		account, exact := config.Find(inject.Name{Namespace: namespace, ServiceAccount: "s"})
 		if account == nil || account.Role != want || exact != (want == "exact") || !account.Malformed {
 			t.Errorf("%s: %+v, exact %t", namespace, account, exact)
@@ -65,7 +73,10 @@ func FuzzConfig(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if account, _ := config.Find(inject.Name{Namespace: namespace, ServiceAccount: name}); account != nil && (account.Expiration < 600 || account.Audience == "") {
+		if account, _ := config.Find(inject.Name{
+			Namespace:      namespace,
+			ServiceAccount: name,
+		}); account != nil && (account.Expiration < 600 || account.Audience == "") {
 			t.Errorf("%s: %+v", document, account)
 		}
 		_, _ = inject.ParseIdentities([]byte(document))

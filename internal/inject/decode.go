@@ -192,7 +192,7 @@ func readContainers(r *rawjson.Reader, list string) ([]container, error) {
 	var containers []container
 	err := r.Array(func(index int) error {
 		if r.Kind() != '{' {
-			return fmt.Errorf("%s[%d] is no container", list, index)
+			return fmt.Errorf("%s[%d] is not a container", list, index)
 		}
 		raw, err := r.Raw()
 		if err != nil {

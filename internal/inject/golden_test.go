@@ -21,7 +21,8 @@ func run(t testing.TB, c *injectcase.Case, pod []byte, conformance bool, jitter 
 	if err != nil {
 		t.Fatal(err)
 	}
-	result, err := inject.Pod(pod, inject.Choose(c.Known(t, settings, head.ServiceAccount, jitter), &settings), settings)
+	result, err := inject.Pod(pod, inject.Choose(c.Known(t, settings, head.ServiceAccount, jitter), &settings),
+		settings)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,11 +56,13 @@ func TestDefaultMode(t *testing.T) {
 			t.Parallel()
 			want := c.Expect(false)
 			result := run(t, &c, c.Pod, false, 5)
-			if (len(result.Patch) > 0) != (want != "none") || (result.Method != "") != (want != "none") || result.Reason == "" {
+			if (len(result.Patch) > 0) != (want != "none") || (result.Method != "") != (want != "none") ||
+				result.Reason == "" {
 				t.Fatalf("patch %v, method %q, reason %q; want %s", result.Patch, result.Method, result.Reason, want)
 			}
 			got := toAny(t, json.RawMessage(applyPatch(t, c.Pod, result.Patch)))
-			if diff := cmp.Diff(toAny(t, json.RawMessage(applyPatch(t, c.Pod, c.Operations(t, want, 86395)))), got); diff != "" {
+			if diff := cmp.Diff(toAny(t, json.RawMessage(applyPatch(t, c.Pod, c.Operations(t, want, 86395)))),
+				got); diff != "" {
 				t.Errorf("%s of %s (-want +got):\n%s", want, c.Pod, diff)
 			}
 			for _, operation := range result.Patch {
@@ -79,7 +82,8 @@ func TestTwiceIsOnce(t *testing.T) {
 		for _, conformance := range []bool{true, false} {
 			once := applyPatch(t, c.Pod, run(t, &c, c.Pod, conformance, 7).Patch)
 			again := run(t, &c, once, conformance, 8)
-			if diff := cmp.Diff(toAny(t, json.RawMessage(once)), toAny(t, json.RawMessage(applyPatch(t, once, again.Patch)))); diff != "" {
+			if diff := cmp.Diff(toAny(t, json.RawMessage(once)),
+				toAny(t, json.RawMessage(applyPatch(t, once, again.Patch)))); diff != "" {
 				t.Errorf("%s, conformance %t (-once +twice):\n%s", c.Name, conformance, diff)
 			}
 			if !conformance && len(again.Patch) != 0 {

@@ -3,6 +3,7 @@ package inject_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -42,7 +43,8 @@ func TestSurgicalPatch(t *testing.T) {
 	t.Parallel()
 	settings := inject.Defaults()
 	settings.Region, settings.RegionalSTS = "eu-west-1", true
-	pod := podOf(`"name":"p"`, `"volumes":[{"name":"v"}],"containers":[{"name":"a"},{"name":"b","env":[{"name":"AWS_REGION"}],"volumeMounts":[]}],"initContainers":[{"name":"i","env":null}]`)
+	pod := podOf(`"name":"p"`,
+		`"volumes":[{"name":"v"}],"containers":[{"name":"a"},{"name":"b","env":[{"name":"AWS_REGION"}],"volumeMounts":[]}],"initContainers":[{"name":"i","env":null}]`)
 	got := string(encode(t, mustPod(t, pod, nil, settings).Patch))
 	const (
 		sts    = `{"name":"AWS_STS_REGIONAL_ENDPOINTS","value":"regional"}`
@@ -81,19 +83,76 @@ func TestWarnings(t *testing.T) {
 		want             string // "" for no warning at all
 	}{
 		{name: "nothing to say"},
-		{name: "no ARN", account: account("role-arn", "junk"), want: `role-arn "junk" is no role's ARN`},
-		{name: "a user's ARN", account: account("role-arn", "arn:aws:iam::111122223333:user/u"), want: "is no role's ARN"},
-		{name: "ARN with a path and another partition", account: account("role-arn", "arn:aws-us-gov:iam::111122223333:role/a/b@c")},
-		{name: "bool", account: account("sts-regional-endpoints", "yes"), want: `"yes" is neither true nor false; false is used`},
-		{name: "account's expiration", account: account("token-expiration", "1h"), want: `"1h" is no number of seconds; 86400 is used`},
-		{name: "pod's expiration", meta: podAnnotation("token-expiration", "soon"), want: `"soon" is no number of seconds`},
+		{name: "no ARN", account: account("role-arn", "junk"), want: `role-arn: "junk" is not a role ARN`},
+		{
+			name:    "a user's ARN",
+			account: account("role-arn", "arn:aws:iam::111122223333:user/u"),
+			want:    "is not a role ARN",
+		},
+		{
+			name:    "a path without a name",
+			account: account("role-arn", "arn:aws:iam::111122223333:role/a/"),
+			want:    "no name follows the last slash; it is injected as it is",
+		},
+		{
+			name:    "a name of 65 characters",
+			account: account("role-arn", "arn:aws:iam::111122223333:role/"+strings.Repeat("n", 65)),
+			want:    "the name has more than 64 characters",
+		},
+		{
+			name:    "a blank at the end",
+			account: account("role-arn", role+" "),
+			want:    "a name consists of letters",
+		},
+		{
+			name:    "ARN with a path and another partition",
+			account: account("role-arn", "arn:aws-us-gov:iam::111122223333:role/a/b@c"),
+		},
+		{
+			name:    "bool",
+			account: account("sts-regional-endpoints", "yes"),
+			want:    `"yes" is neither true nor false; false is used`,
+		},
+		{
+			name:    "account's expiration",
+			account: account("token-expiration", "1h"),
+			want:    `"1h" is not a number of seconds; 86400 is used`,
+		},
+		{
+			name: "pod's expiration",
+			meta: podAnnotation("token-expiration", "soon"),
+			want: `"soon" is not a number of seconds`,
+		},
 		{name: "skip list", meta: podAnnotation("skip-containers", `a"b`), want: "no container is skipped"},
-		{name: "foreign volume", spec: `"volumes":[{"name":"aws-iam-token","secret":{}}]`, want: "holds no service-account token"},
-		{name: "foreign projection", spec: `"volumes":[{"name":"aws-iam-token","projected":{"sources":[{"serviceAccountToken":{"path":"other"}},{"secret":{}}]}}]`, want: "holds no service-account token"},
-		{name: "our volume", spec: `"volumes":[{"name":"aws-iam-token","projected":{"sources":[{"serviceAccountToken":{"path":"token"}}]}}]`},
-		{name: "foreign mount", spec: `"containers":[{"name":"a","volumeMounts":[{"name":"v","mountPath":"/var/run/secrets//eks.amazonaws.com/serviceaccount/"}]}]`, want: `container "a" mounts "v"`},
-		{name: "foreign mount on Windows", spec: `"containers":[{"name":"a","volumeMounts":[{"name":"v","mountPath":"C:\\var\\run\\secrets\\eks.amazonaws.com\\serviceaccount"}]}]`, want: `container "a" mounts "v"`},
-		{name: "our volume elsewhere", spec: `"containers":[{"name":"a","volumeMounts":[{"name":"aws-iam-token","mountPath":"/x"}]}]`, want: "the SDK looks for the token at"},
+		{
+			name: "foreign volume",
+			spec: `"volumes":[{"name":"aws-iam-token","secret":{}}]`,
+			want: "holds no service-account token",
+		},
+		{
+			name: "foreign projection",
+			spec: `"volumes":[{"name":"aws-iam-token","projected":{"sources":[{"serviceAccountToken":{"path":"other"}},{"secret":{}}]}}]`,
+			want: "holds no service-account token",
+		},
+		{
+			name: "our volume",
+			spec: `"volumes":[{"name":"aws-iam-token","projected":{"sources":[{"serviceAccountToken":{"path":"token"}}]}}]`,
+		},
+		{
+			name: "foreign mount",
+			spec: `"containers":[{"name":"a","volumeMounts":[{"name":"v","mountPath":"/var/run/secrets//eks.amazonaws.com/serviceaccount/"}]}]`,
+			want: `container "a" mounts "v"`,
+		},
+		{
+			name: "foreign mount on Windows",
+			spec: `"containers":[{"name":"a","volumeMounts":[{"name":"v","mountPath":"C:\\var\\run\\secrets\\eks.amazonaws.com\\serviceaccount"}]}]`,
+			want: `container "a" mounts "v"`,
+		},
+		{
+			name: "our volume elsewhere",
+			spec: `"containers":[{"name":"a","volumeMounts":[{"name":"aws-iam-token","mountPath":"/x"}]}]`,
+			want: "the SDK looks for the token at",
+		},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -109,13 +168,33 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
+// TestMalformedRolesAreInjected is spec webhook §14 Q6: whatever the annotation
+// says, the pod gets it, and its author a warning.
+func TestMalformedRolesAreInjected(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{
+		"junk", "arn:aws:iam::111122223333:role/a/", "arn:aws:iam::111122223333:role//a", "arn:aws:iam::111122223333:role/",
+		"arn:aws:iam::111122223333:role/a*", "arn:aws:iam::1111:role/a", "arn:aws:iam::111122223333:user/a", " " + role, role + "\n",
+	} {
+		pod := podOf("", oneContainer)
+		result := mustPod(t, pod, map[string]string{"eks.amazonaws.com/role-arn": text}, inject.Defaults())
+		if got := variables(t, applyPatch(t, pod, result.Patch)); !slices.Contains(got, "AWS_ROLE_ARN="+text) {
+			t.Errorf("%q is not injected: %q", text, got)
+		}
+		if len(result.Warnings) != 1 || !strings.Contains(result.Warnings[0], "is not a role ARN") {
+			t.Errorf("%q: warnings %q", text, result.Warnings)
+		}
+	}
+}
+
 // TestForeignMountIsNotDoubled: the API server refuses a pod with one path
-// mounted twice (spec webhook §14 Q10).
+// mounted twice (spec webhook row Q10).
 func TestForeignMountIsNotDoubled(t *testing.T) {
 	t.Parallel()
 	for _, at := range []string{mountPath, mountPath + "/", strings.Replace(mountPath, "/run/", "/run/./", 1)} {
 		pod := podOf("", fmt.Sprintf(`"containers":[{"name":"a","volumeMounts":[{"name":"v","mountPath":%q}]}]`, at))
-		if patched := string(applyPatch(t, pod, mustPod(t, pod, nil, inject.Defaults()).Patch)); strings.Contains(patched, "aws-iam-token") {
+		if patched := string(applyPatch(t, pod,
+			mustPod(t, pod, nil, inject.Defaults()).Patch)); strings.Contains(patched, "aws-iam-token") {
 			t.Errorf("%s: %s", at, patched)
 		}
 	}
@@ -126,7 +205,8 @@ func TestForeignMountIsNotDoubled(t *testing.T) {
 func TestOwnTokenFile(t *testing.T) {
 	t.Parallel()
 	for file, mounted := range map[string]bool{mountPath + "/token": true, "/my/token": false} {
-		pod := podOf("", fmt.Sprintf(`"containers":[{"name":"a","env":[{"name":"AWS_ROLE_ARN","value":"x"},{"name":"AWS_WEB_IDENTITY_TOKEN_FILE","value":%q},{"name":"AWS_REGION"},{"name":"AWS_STS_REGIONAL_ENDPOINTS"}]}]`, file))
+		pod := podOf("",
+			fmt.Sprintf(`"containers":[{"name":"a","env":[{"name":"AWS_ROLE_ARN","value":"x"},{"name":"AWS_WEB_IDENTITY_TOKEN_FILE","value":%q},{"name":"AWS_REGION"},{"name":"AWS_STS_REGIONAL_ENDPOINTS"}]}]`, file))
 		if got := len(mustPod(t, pod, nil, inject.Defaults()).Patch) > 0; got != mounted {
 			t.Errorf("token file %s: patched %t", file, got)
 		}
@@ -146,8 +226,10 @@ func TestWindowsByAffinity(t *testing.T) {
 		term(`"windows"`) + "," + term(`"windows"`): true,
 		"": false,
 	} {
-		pod := podOf("", oneContainer+`,"affinity":{"nodeAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":{"nodeSelectorTerms":[`+terms+`]}}}`)
-		if got := strings.Contains(string(encode(t, mustPod(t, pod, nil, inject.Defaults()).Patch)), `C:\\var`); got != windows {
+		pod := podOf("",
+			oneContainer+`,"affinity":{"nodeAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":{"nodeSelectorTerms":[`+terms+`]}}}`)
+		if got := strings.Contains(string(encode(t, mustPod(t, pod, nil, inject.Defaults()).Patch)),
+			`C:\\var`); got != windows {
 			t.Errorf("%s: Windows %t", terms, got)
 		}
 	}
@@ -166,7 +248,9 @@ func TestCompose(t *testing.T) {
 			t.Errorf("%q: %+v, want %q", written, account, want)
 		}
 	}
-	if account := inject.ReadAccount(map[string]string{"eks.amazonaws.com/role-arn": "no spaces"}, settings); !account.Malformed {
+	if account := inject.ReadAccount(map[string]string{
+		"eks.amazonaws.com/role-arn": "no spaces",
+	}, settings); !account.Malformed {
 		t.Errorf("%+v is not malformed", account)
 	}
 }
@@ -174,7 +258,8 @@ func TestCompose(t *testing.T) {
 func TestSkipLabel(t *testing.T) {
 	t.Parallel()
 	pod := podOf(`"labels":{"eks.amazonaws.com/skip-pod-identity-webhook":""}`, oneContainer)
-	if result := mustPod(t, pod, nil, inject.Defaults()); len(result.Patch) != 0 || !strings.Contains(result.Reason, inject.SkipLabel) {
+	if result := mustPod(t, pod, nil,
+		inject.Defaults()); len(result.Patch) != 0 || !strings.Contains(result.Reason, inject.SkipLabel) {
 		t.Errorf("%+v", result)
 	}
 	if head, err := inject.ReadHead(rawjson.NewReader(pod)); err != nil || !head.Skip {

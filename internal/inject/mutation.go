@@ -45,7 +45,7 @@ func (m *mutation) readAnnotations() {
 		if ok {
 			m.expiration = seconds
 		} else {
-			m.warn("annotation %stoken-expiration %q is no number of seconds; %d is used", prefix, text, m.expiration)
+			m.warn("annotation %stoken-expiration %q is not a number of seconds; %d is used", prefix, text, m.expiration)
 		}
 	}
 	if m.account.Container && m.expiration == defaultExpiration {
@@ -83,7 +83,7 @@ func (m *mutation) readOptions() {
 }
 
 // checkVolume finds out whether our volume is there. A foreign volume of its
-// name makes injection impossible (spec webhook §14 Q11).
+// name makes injection impossible (spec webhook row Q11).
 func (m *mutation) checkVolume() bool {
 	for i := range m.pod.volumes {
 		v := &m.pod.volumes[i]
@@ -245,7 +245,7 @@ func (m *mutation) add(path string, value any) {
 }
 
 // surgical adds only what is missing, so that nothing of a container can be
-// lost (spec webhook §14 Q12).
+// lost (spec webhook row Q12).
 func (m *mutation) surgical() {
 	for i := range m.edits {
 		e := &m.edits[i]

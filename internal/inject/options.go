@@ -4,7 +4,8 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
+
+	"github.com/rolecall/rolecall/internal/arn"
 )
 
 // options are annotations that only Rolecall reads, on a service account or on
@@ -47,10 +48,14 @@ func isURL(s string) bool {
 // read takes over what annotations say. What cannot be read is not injected.
 func (o *options) read(own map[string]string, prefix string, warn func(format string, args ...any)) {
 	if region, found := own["region"]; found {
-		if IsRegion(region) {
+		switch {
+		case !arn.IsRegionLabel(region):
+			warn("annotation %sregion %q is not a region: want a name such as eu-west-1; it is not used", prefix, region)
+		case !arn.IsRegion(region): // other object stores' and emulators' are called anything
 			o.region = region
-		} else {
-			warn("annotation %sregion %q is no region; it is not used", prefix, region)
+			warn("annotation %sregion %q is not the name of an AWS region, such as eu-west-1; it is injected as it is", prefix, region)
+		default:
+			o.region = region
 		}
 	}
 	if text, found := own["skip-region-injection"]; found {
@@ -63,8 +68,8 @@ func (o *options) read(own map[string]string, prefix string, warn func(format st
 	}
 	if name, found := own["role-session-name"]; found {
 		o.sessionName = name
-		if name != podSession && name != "" && sessionName(name) != name {
-			warn("annotation %srole-session-name %q is no session name (2 to 64 of A-Z a-z 0-9 _+=,.@-); %q is used", prefix, name, sessionName(name))
+		if name != podSession && name != "" && !arn.IsSessionName(name) {
+			warn("annotation %srole-session-name %q is not a session name (2 to 64 of A-Z a-z 0-9 _+=,.@-); %q is used", prefix, name, sessionName(name))
 		}
 	}
 	for _, option := range sdkOptions {
@@ -92,20 +97,8 @@ func (o *options) set(variable envVar) {
 	o.environments = append(o.environments, variable)
 }
 
-// IsRegion says whether text looks like a region: new ones need no new version.
-func IsRegion(text string) bool {
-	return text != "" && len(text) <= 40 && !strings.ContainsFunc(text, func(c rune) bool {
-		return (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-'
-	})
-}
-
 // podSession, as the annotation's value, names sessions after their pods.
 const podSession = "{pod}"
-
-const (
-	minSession = 2
-	maxSession = 64
-)
 
 // sessionVariable is AWS_ROLE_SESSION_NAME, if there must be one. A generated
 // pod name is not known at admission; it has at most 63 characters, all of which
@@ -130,16 +123,11 @@ func (m *mutation) sessionVariable() (variable envVar, wanted bool) {
 	return variable, true
 }
 
-// sessionName makes of any text one that STS takes.
+// sessionName makes of any text one that STS takes, of a short one too.
 func sessionName(text string) string {
-	text = strings.Map(func(c rune) rune {
-		if (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strings.ContainsRune("_+=,.@-", c) {
-			return c
-		}
-		return '-'
-	}, text)
-	if len(text) < minSession {
-		text = "pod-" + text
+	name := arn.SessionName(text)
+	if len(name) < arn.MinSessionName {
+		name = "pod-" + name
 	}
-	return text[:min(len(text), maxSession)]
+	return name
 }

@@ -22,13 +22,48 @@ func TestOptions(t *testing.T) {
 	}{
 		{name: "none"},
 		{name: "region", account: "region=eu-west-1", want: "AWS_DEFAULT_REGION=eu-west-1 AWS_REGION=eu-west-1"},
-		{name: "region over the flag", account: "region=eu-west-1", set: region, want: "AWS_DEFAULT_REGION=eu-west-1 AWS_REGION=eu-west-1"},
-		{name: "the pod's region", account: "region=eu-west-1", pod: "region=eu-west-2", want: "AWS_DEFAULT_REGION=eu-west-2 AWS_REGION=eu-west-2"},
+		{
+			name:    "region over the flag",
+			account: "region=eu-west-1",
+			set:     region,
+			want:    "AWS_DEFAULT_REGION=eu-west-1 AWS_REGION=eu-west-1",
+		},
+		{
+			name:    "the pod's region",
+			account: "region=eu-west-1",
+			pod:     "region=eu-west-2",
+			want:    "AWS_DEFAULT_REGION=eu-west-2 AWS_REGION=eu-west-2",
+		},
 		{name: "the container's region", account: "region=eu-west-1", env: "AWS_REGION"},
 		{name: "no region", account: "skip-region-injection=true", set: region},
 		{name: "no region in a pod", pod: "skip-region-injection=1", set: region},
-		{name: "a region after all", account: "skip-region-injection=true", pod: "skip-region-injection=false", set: region, want: "AWS_DEFAULT_REGION=us-east-1 AWS_REGION=us-east-1"},
-		{name: "no such region", account: "region=EU west", set: region, want: "AWS_DEFAULT_REGION=us-east-1 AWS_REGION=us-east-1"},
+		{
+			name:    "a region after all",
+			account: "skip-region-injection=true",
+			pod:     "skip-region-injection=false",
+			set:     region,
+			want:    "AWS_DEFAULT_REGION=us-east-1 AWS_REGION=us-east-1",
+		},
+		{
+			name:    "no such region",
+			account: "region=EU west",
+			set:     region,
+			want:    "AWS_DEFAULT_REGION=us-east-1 AWS_REGION=us-east-1",
+		},
+		{
+			name:    "no such region: a hyphen",
+			account: "region=-",
+			set:     region,
+			want:    "AWS_DEFAULT_REGION=us-east-1 AWS_REGION=us-east-1",
+		},
+		{name: "no such region: a hyphen in a pod", pod: "region=-"},
+		{name: "no such region: an empty one", account: "region="},
+		{
+			name:    "no such region of AWS, perhaps another's",
+			account: "region=eu-wst-1",
+			set:     region,
+			want:    "AWS_DEFAULT_REGION=eu-wst-1 AWS_REGION=eu-wst-1",
+		},
 		{name: "session", account: "role-session-name=team-a", want: "AWS_ROLE_SESSION_NAME=team-a"},
 		{name: "session of the pod", account: "role-session-name={pod}", want: "AWS_ROLE_SESSION_NAME=p1"},
 		{name: "session by flag", set: sessions, want: "AWS_ROLE_SESSION_NAME=p1"},
@@ -39,8 +74,15 @@ func TestOptions(t *testing.T) {
 			name: "SDK settings", account: "max-attempts=5,use-fips-endpoint=true,retry-mode=adaptive", pod: "max-attempts=7,ec2-metadata-disabled=true,sts-endpoint-url=https://sts.example:8443,sdk-app-id=app,use-dualstack-endpoint=false",
 			want: "AWS_USE_FIPS_ENDPOINT=true AWS_RETRY_MODE=adaptive AWS_MAX_ATTEMPTS=7 AWS_USE_DUALSTACK_ENDPOINT=false AWS_EC2_METADATA_DISABLED=true AWS_ENDPOINT_URL_STS=https://sts.example:8443 AWS_SDK_UA_APP_ID=app",
 		},
-		{name: "not SDK settings", account: "max-attempts=0,use-fips-endpoint=yes,retry-mode=fast,sts-endpoint-url=sts,sdk-app-id=" + strings.Repeat("x", 51)},
-		{name: "the reference knows none of it", account: "region=eu-west-1,max-attempts=5,role-session-name=x", set: func(s *inject.Settings) { s.Conformance, s.SessionFromPod = true, true }},
+		{
+			name:    "not SDK settings",
+			account: "max-attempts=0,use-fips-endpoint=yes,retry-mode=fast,sts-endpoint-url=sts,sdk-app-id=" + strings.Repeat("x", 51),
+		},
+		{
+			name:    "the reference knows none of it",
+			account: "region=eu-west-1,max-attempts=5,role-session-name=x",
+			set:     func(s *inject.Settings) { s.Conformance, s.SessionFromPod = true, true },
+		},
 	} {
 		settings := inject.Defaults()
 		if row.set != nil {
@@ -61,7 +103,8 @@ func TestOptions(t *testing.T) {
 		if strings.Join(got, " ") != row.want {
 			t.Errorf("%s: %q, want %q", row.name, got, row.want)
 		}
-		if warned := len(result.Warnings) > 0; warned != (strings.HasPrefix(row.name, "no such") || strings.HasPrefix(row.name, "not ") || strings.Contains(row.name, "characters")) {
+		if warned := len(result.Warnings) > 0; warned != (strings.HasPrefix(row.name, "no such") ||
+			strings.HasPrefix(row.name, "not ") || strings.Contains(row.name, "characters")) {
 			t.Errorf("%s: warnings %q", row.name, result.Warnings)
 		}
 	}
@@ -108,7 +151,10 @@ func TestSessionNames(t *testing.T) {
 	valid := regexp.MustCompile(`^[\w+=,.@-]{2,64}$`)
 	settings := inject.Defaults()
 	settings.SessionFromPod = true
-	for _, name := range []string{"a", "p1", "web-5d8f7b9c4-x2x7k", strings.Repeat("n", 64), strings.Repeat("n.", 126) + "n"} {
+	for _, name := range []string{
+		"a", "p1", "web-5d8f7b9c4-x2x7k", strings.Repeat("n", 64),
+		strings.Repeat("n.", 126) + "n",
+	} {
 		pod := podOf(fmt.Sprintf(`"name":%q`, name), oneContainer)
 		all := variables(t, applyPatch(t, pod, mustPod(t, pod, nil, settings).Patch))
 		got, _ := strings.CutPrefix(all[len(all)-1], "AWS_ROLE_SESSION_NAME=")
@@ -159,7 +205,8 @@ func TestNoFieldIsLost(t *testing.T) {
 			}
 		}
 		// What was added, taken away again, leaves the pod as it was.
-		if got, want := toAny(t, jsonText(without(t, patched))), toAny(t, jsonText(without(t, pod))); fmt.Sprint(got) != fmt.Sprint(want) {
+		if got, want := toAny(t,
+			jsonText(without(t, patched))), toAny(t, jsonText(without(t, pod))); fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("got  %v\nwant %v", got, want)
 		}
 	}
@@ -204,7 +251,8 @@ func FuzzHead(f *testing.F) {
 		if whole == nil && err != nil {
 			t.Errorf("%s: the pod reads, its head does not: %v", pod, err)
 		}
-		if whole == nil && head.Skip != strings.Contains(result.Reason, "has the label") && !strings.Contains(string(pod), `"labels"`) {
+		if whole == nil && head.Skip != strings.Contains(result.Reason, "has the label") &&
+			!strings.Contains(string(pod), `"labels"`) {
 			t.Errorf("%s: skip %t, %q", pod, head.Skip, result.Reason)
 		}
 	})

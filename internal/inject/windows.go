@@ -24,7 +24,7 @@ type affinity struct {
 var osLabels = []string{"kubernetes.io/os", "beta.kubernetes.io/os"}
 
 // isWindows: the reference looks at the node selector only; the pod's own os
-// and a required affinity say it too (spec webhook §14 Q14).
+// and a required affinity say it too (spec webhook row Q14).
 func (p *pod) isWindows(conformance bool) bool {
 	for _, label := range osLabels {
 		if p.nodeSelector[label] == "windows" {

@@ -7,7 +7,9 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/rolecall/rolecall/internal/atomicfile"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/filelock"
 )
 
 // Store is an encrypted file of keys. Several processes may use it: changes are
@@ -89,18 +91,15 @@ func (s *Store) locked(ctx context.Context, do func() error) (err error) {
 	if err := os.MkdirAll(filepath.Dir(s.Path), 0o700); err != nil {
 		return fault.New(fault.Unavailable, "lock the key store: %w", err)
 	}
-	lock, err := os.OpenFile(s.Path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return fault.New(fault.Unavailable, "lock the key store: %w", err).Hint("a signer that must not change the store runs with --read-only")
-	}
-	defer func() { err = errors.Join(err, lock.Close()) }() // which unlocks
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	// Who holds it writes one file and lets go; there is no waiting for people.
-	if err := lockFile(lock); err != nil {
-		return fault.New(fault.Unavailable, "lock the key store: %w", err)
+	// Whoever holds it writes one file and lets go; there is no waiting for people.
+	lock, err := filelock.Acquire(s.Path + ".lock")
+	if err != nil {
+		return fault.New(fault.Unavailable, "lock the key store: %w", err).Hint("a signer that must not change the store runs with --read-only")
 	}
+	defer func() { err = errors.Join(err, lock.Release()) }()
 	return do()
 }
 
@@ -111,20 +110,10 @@ func (s *Store) write(ctx context.Context, contents *Contents) error {
 	if err != nil {
 		return err
 	}
-	dir := filepath.Dir(s.Path)
-	temporary, err := os.CreateTemp(dir, ".keystore-*") // mode 0600
-	if err != nil {
+	if err := atomicfile.Write(s.Path, text, 0o600); err != nil {
 		return fault.New(fault.Unavailable, "write the key store: %w", err)
 	}
-	defer func() { _ = os.Remove(temporary.Name()) }() // gone already if all went well
-	_, err = temporary.Write(text)
-	if err := errors.Join(err, temporary.Sync(), temporary.Close()); err != nil {
-		return fault.New(fault.Unavailable, "write the key store: %w", err)
-	}
-	if err := os.Rename(temporary.Name(), s.Path); err != nil {
-		return fault.New(fault.Unavailable, "write the key store: %w", err)
-	}
-	folder, err := os.Open(dir)
+	folder, err := os.Open(filepath.Dir(s.Path))
 	if err != nil {
 		return fault.New(fault.Unavailable, "write the key store: %w", err)
 	}

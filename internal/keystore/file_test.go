@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/rolecall/rolecall/internal/atomicfile"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/keystore"
 )
@@ -56,7 +57,8 @@ func TestStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if loaded.Generation != 2 || len(loaded.Keys) != 2 || !loaded.Keys[1].SwitchedAt.Equal(start) || loaded.Keys[0].TokenLife != day || loaded.Keys[1].Private.ID() != contents.Keys[0].Private.ID() {
+	if loaded.Generation != 2 || len(loaded.Keys) != 2 || !loaded.Keys[1].SwitchedAt.Equal(start) ||
+		loaded.Keys[0].TokenLife != day || loaded.Keys[1].Private.ID() != contents.Keys[0].Private.ID() {
 		t.Errorf("read back %+v", loaded)
 	}
 	before, _ := store.Text()
@@ -73,7 +75,7 @@ func TestStore(t *testing.T) {
 	if after, _ := store.Text(); !bytes.Equal(before, after) {
 		t.Error("a change that was none was written")
 	}
-	left, _ := filepath.Glob(filepath.Join(filepath.Dir(store.Path), ".keystore-*"))
+	left, _ := filepath.Glob(filepath.Join(filepath.Dir(store.Path), atomicfile.Prefix+"*"))
 	if len(left) > 0 {
 		t.Errorf("%q are left", left)
 	}
@@ -118,7 +120,8 @@ func TestHostileStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := keystore.Decode(t.Context(), other, good); fault.KindOf(err) != fault.Denied || !strings.Contains(err.Error(), other.Name()) {
+	if _, err := keystore.Decode(t.Context(), other,
+		good); fault.KindOf(err) != fault.Denied || !strings.Contains(err.Error(), other.Name()) {
 		t.Errorf("another KMS key: %v", err)
 	}
 	edit := func(change func(file map[string]any)) []byte {

@@ -95,7 +95,7 @@ func Decode(ctx context.Context, kms KMS, text []byte) (*Contents, error) {
 		return nil, fault.New(fault.Invalid, "the store is longer than %d bytes", maxFile)
 	}
 	if err := strictly(text, &file); err != nil {
-		return nil, fault.New(fault.Invalid, "the store is no file of this program: %w", err)
+		return nil, fault.New(fault.Invalid, "the store is not a file of this program: %w", err)
 	}
 	if file.Format != formatName {
 		return nil, fault.New(fault.Invalid, "the store has format %q: this version reads %q", file.Format, formatName)
@@ -127,7 +127,7 @@ func Decode(ctx context.Context, kms KMS, text []byte) (*Contents, error) {
 func decodeKeys(plain []byte, generation uint64) (*Contents, error) {
 	var wire []wireKey
 	if err := strictly(plain, &wire); err != nil {
-		return nil, fault.New(fault.Invalid, "what the store holds is no list of keys of this version")
+		return nil, fault.New(fault.Invalid, "what the store holds is not a list of keys of this version")
 	}
 	contents := &Contents{Generation: generation}
 	for i, one := range wire {

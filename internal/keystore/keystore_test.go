@@ -97,7 +97,12 @@ func TestVerifyOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := contents.Add(keystore.Key{Public: public, Created: start, VerifyUntil: start.Add(day), Excluded: true}); err != nil {
+	if err := contents.Add(keystore.Key{
+		Public:      public,
+		Created:     start,
+		VerifyUntil: start.Add(day),
+		Excluded:    true,
+	}); err != nil {
 		t.Fatal(err)
 	}
 	if phase := contents.PhaseOf(old.ID()); phase != keystore.Verify {

@@ -23,7 +23,7 @@ const KeySize = 32
 // store. What it returns is opaque to us and at most a few kilobytes.
 type KMS interface {
 	// Name says which key of which KMS wraps, for people and for finding out that
-	// it is another one; it is no secret.
+	// it is another one; it is not secret.
 	Name() string
 	// Wrap encrypts a data key of KeySize bytes.
 	Wrap(ctx context.Context, dataKey []byte) ([]byte, error)
@@ -38,7 +38,7 @@ type Local struct {
 }
 
 // OpenLocal reads the key file. A file that others than its owner may read, of
-// another size, or that is no regular file is refused.
+// another size, or that is not a regular file is refused.
 func OpenLocal(path string) (*Local, error) {
 	// Opened first and looked at then, so that the file that is checked is the
 	// one that is read.
@@ -56,7 +56,7 @@ func OpenLocal(path string) (*Local, error) {
 	}
 	switch {
 	case !info.Mode().IsRegular():
-		return nil, fault.New(fault.Invalid, "KMS key file %s is no regular file", path)
+		return nil, fault.New(fault.Invalid, "KMS key file %s is not a regular file", path)
 	case info.Mode().Perm()&0o077 != 0:
 		return nil, fault.New(fault.Denied, "KMS key file %s has mode %#o: others than its owner may read or write it", path, info.Mode().Perm()).Hint("chmod 600 %s", fault.Quote(path))
 	case info.Size() != KeySize:

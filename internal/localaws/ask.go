@@ -5,10 +5,10 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 	"github.com/rolecall/rolecall/internal/localaws/service"
 	"github.com/rolecall/rolecall/internal/localaws/wire"
 	"github.com/rolecall/rolecall/internal/sigv4"
@@ -26,7 +26,7 @@ type ask struct {
 	signed   *sigv4.Signed
 	// unsigned says why there is no signature.
 	unsigned error
-	// expired makes the credentials count as expired, on demand of a test.
+	// expired makes the credentials count as expired, because a test asked for it.
 	expired bool
 }
 
@@ -38,7 +38,7 @@ const maxForeignBody = 8 << 20
 func (s *Server) receive(a *ask, answer *wire.Answer) error {
 	r := a.HTTP
 	a.endpoint = endpointOf(r.Host, r.URL.EscapedPath())
-	a.Path, a.Bucket = a.endpoint.path, a.endpoint.bucket
+	a.Path = a.endpoint.path
 	a.signed, a.unsigned = sigv4.Parse(r)
 	a.Region = s.regionOf(a)
 	a.Query = &wire.Query{}
@@ -74,7 +74,9 @@ func (s *Server) regionOf(a *ask) string {
 func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-		return nil, wire.Errorf(http.StatusRequestEntityTooLarge, "RequestEntityTooLarge", "The request is larger than %d bytes.", limit)
+		return nil, wire.Errorf(
+			http.StatusRequestEntityTooLarge, "RequestEntityTooLarge", "The request is larger than %d bytes.", limit,
+		)
 	}
 	if err != nil {
 		return nil, wire.Errorf(http.StatusBadRequest, "IncompleteBody", "The request body was cut off.")
@@ -96,7 +98,7 @@ func (a *ask) maxBody() int64 {
 // the signature's scope. What the parameters say comes later and counts more.
 func (a *ask) findByName(services map[string]*service.Service) {
 	if found := services[a.endpoint.service]; found != nil {
-		a.service, a.name = found, found.Name
+		a.service, a.name, a.HostPrefix = found, found.Name, a.endpoint.prefix
 		return
 	}
 	a.name = a.endpoint.service
@@ -112,7 +114,7 @@ func (a *ask) findByName(services map[string]*service.Service) {
 		}
 	}
 	if a.service != nil && a.service.Protocol == wire.S3 && a.endpoint.local != "" && a.endpoint.service != a.name {
-		a.Bucket = a.endpoint.local // BUCKET.localhost, as SDKs make of an endpoint at localhost
+		a.HostPrefix = a.endpoint.local // BUCKET.localhost, as SDKs make of an endpoint at localhost
 	}
 }
 
@@ -146,7 +148,10 @@ func (a *ask) findByTarget(services map[string]*service.Service) error {
 		a.Operation = a.service.Route(&a.Call)
 	case a.name != "" && (a.service == nil || a.service.Protocol != wire.AWSQuery):
 	case a.Path != "/":
-		return wire.Errorf(http.StatusNotFound, "UnknownOperationException", "There is nothing at %s here, and no signature says which service is meant.", a.HTTP.URL.Path)
+		return wire.Errorf(
+			http.StatusNotFound, "UnknownOperationException",
+			"There is nothing at %s here, and no signature says which service is meant.", a.HTTP.URL.Path,
+		)
 	case a.HTTP.Method != http.MethodGet && a.HTTP.Method != http.MethodPost:
 		return wire.Errorf(http.StatusMethodNotAllowed, "UnsupportedMethod", "Only GET and POST are supported.")
 	default:
@@ -160,7 +165,7 @@ func missingAction() error {
 }
 
 // rpcPath is that of Smithy's RPC protocols.
-var rpcPath = regexp.MustCompile(`^/service/[A-Za-z0-9]+/operation/([A-Za-z0-9]+)$`)
+var rpcPath = lazyregexp.New(`^/service/[A-Za-z0-9]+/operation/([A-Za-z0-9]+)$`)
 
 func (a *ask) isCBOR() bool { return a.HTTP.Header.Get("Smithy-Protocol") == "rpc-v2-cbor" }
 
@@ -179,7 +184,8 @@ func (a *ask) looksLikeQuery() bool {
 	}
 	contentType, _, _ := mime.ParseMediaType(a.HTTP.Header.Get("Content-Type"))
 	isQuery := a.service != nil && a.service.Protocol == wire.AWSQuery
-	return a.HTTP.Method == http.MethodPost && (contentType == "application/x-www-form-urlencoded" || isQuery || a.HTTP.URL.Query().Has("Action"))
+	return a.HTTP.Method == http.MethodPost &&
+		(contentType == "application/x-www-form-urlencoded" || isQuery || a.HTTP.URL.Query().Has("Action"))
 }
 
 // findByAction goes by version and action: whoever names those of STS asks STS,
@@ -204,7 +210,9 @@ func (a *ask) findByAction(services map[string]*service.Service) error {
 }
 
 func unknownAction(action, version string) error {
-	return wire.Errorf(http.StatusBadRequest, "InvalidAction", "Could not find operation %s for version %s", action, version)
+	return wire.Errorf(
+		http.StatusBadRequest, "InvalidAction", "Could not find operation %s for version %s", action, version,
+	)
 }
 
 // operation returns what is emulated of the operation that is asked for.
@@ -220,7 +228,9 @@ func (a *ask) operation() (service.Operation, bool) {
 // for a signature.
 func (a *ask) unknown() error {
 	if a.service != nil && a.service.Protocol == wire.RESTJSON && a.service.Route != nil && a.Operation == "" {
-		return wire.Errorf(http.StatusNotFound, "UnknownOperationException", "There is no operation %s %s.", a.HTTP.Method, a.Path)
+		return wire.Errorf(
+			http.StatusNotFound, "UnknownOperationException", "There is no operation %s %s.", a.HTTP.Method, a.Path,
+		)
 	}
 	if a.service == nil || len(a.service.Others) == 0 || slices.Contains(a.service.Others, a.Operation) {
 		return nil
@@ -232,12 +242,18 @@ func (a *ask) unknown() error {
 }
 
 var (
-	validPrefix = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)
-	validName   = regexp.MustCompile(`^[A-Za-z0-9]{1,128}$`)
+	validPrefix = lazyregexp.New(`^[a-z0-9-]{1,64}$`)
+	validName   = lazyregexp.New(`^[A-Za-z0-9]{1,128}$`)
 )
 
 // prefixes are the action prefixes of services that sign with another name.
-var prefixes = map[string]string{"monitoring": "cloudwatch", "email": "ses", "tagging": "tag", "iotdata": "iot", "awsssoportal": "sso"}
+var prefixes = map[string]string{
+	"monitoring":   "cloudwatch",
+	"email":        "ses",
+	"tagging":      "tag",
+	"iotdata":      "iot",
+	"awsssoportal": "sso",
+}
 
 // action returns service:Name as policies name it. For REST services without a
 // model the name is not known: then it is service:*.

@@ -20,7 +20,7 @@ func (s *Server) authenticate(a *ask) error {
 		return a.unsigned
 	}
 	if a.expired {
-		return expiredToken().Because("the credentials count as expired, on demand")
+		return expiredToken().Because("the credentials count as expired, as was asked for")
 	}
 	who, err := s.callerOf(a)
 	if err != nil {
@@ -36,7 +36,9 @@ func (s *Server) authenticate(a *ask) error {
 func (a *ask) refuseUserSession() error {
 	kind := a.Caller.Principal.Kind
 	if a.name == "iam" && a.Caller.IsSession() && (kind == policy.User || kind == policy.FederatedUser) {
-		return invalidToken("IAM takes no credentials of GetSessionToken or GetFederationToken that were made without MFA")
+		return invalidToken(
+			"IAM takes no credentials of GetSessionToken or GetFederationToken that were made without MFA",
+		)
 	}
 	return nil
 }
@@ -48,15 +50,20 @@ func (a *ask) isAnonymous() bool {
 }
 
 // unchunk takes a body apart that came in chunks, as only S3's do.
-func (a *ask) unchunk(secret credential.Secret) (err error) {
-	if a.protocol() == wire.S3 {
-		a.Body, a.Trailer, err = a.signed.Chunks(a.HTTP, a.Body, secret)
+func (a *ask) unchunk(secret credential.Secret) error {
+	if a.protocol() != wire.S3 {
+		return nil
 	}
+	body, trailer, err := a.signed.Chunks(a.HTTP, a.Body, secret)
+	a.Body, a.HTTP = body, a.HTTP.WithContext(a.HTTP.Context()) // a copy: requests are not ours to change
+	a.HTTP.Trailer = trailer
 	return err
 }
 
 func invalidToken(format string, args ...any) *wire.Error {
-	return wire.Errorf(http.StatusForbidden, "InvalidClientTokenId", "The security token included in the request is invalid.").Because(format, args...)
+	return wire.Errorf(
+		http.StatusForbidden, "InvalidClientTokenId", "The security token included in the request is invalid.",
+	).Because(format, args...)
 }
 
 func expiredToken() *wire.Error {
@@ -70,7 +77,10 @@ func (s *Server) callerOf(a *ask) (*caller.Caller, error) {
 	session, err := s.accounts.OpenSession(a.signed.AccessKeyID, a.signed.SessionToken, a.Time)
 	switch {
 	case errors.Is(err, account.ErrExpired):
-		return nil, expiredToken().Because("the session of %s ended at %s", cmp.Or(session.RoleARN, session.User), session.Expires.UTC().Format(time.RFC3339))
+		return nil, expiredToken().Because(
+			"the session of %s ended at %s", cmp.Or(session.RoleARN, session.User),
+			session.Expires.UTC().Format(time.RFC3339),
+		)
 	case err != nil:
 		return nil, invalidToken("%s", err)
 	}
@@ -79,11 +89,11 @@ func (s *Server) callerOf(a *ask) (*caller.Caller, error) {
 	}
 	owner, found := s.accounts.Find(session.Account)
 	if !found {
-		return nil, invalidToken("the session is of account %s, which is not played here", session.Account)
+		return nil, invalidToken("the session is of account %s, which does not exist here", session.Account)
 	}
 	who, err := caller.Session(owner, session)
 	if errors.Is(err, account.ErrNotFound) {
-		return nil, invalidToken("the session is of user %s, who is gone", session.User)
+		return nil, invalidToken("the session is of user %s, who no longer exists", session.User)
 	}
 	return who, err
 }
@@ -95,7 +105,9 @@ func (a *ask) verify(secret credential.Secret) error {
 		return err
 	}
 	if a.name == "sts" && a.endpoint.global && a.signed.Region != globalRegion {
-		return wire.Errorf(http.StatusForbidden, "SignatureDoesNotMatch", "Credential should be scoped to a valid region.").
+		return wire.Errorf(
+			http.StatusForbidden, "SignatureDoesNotMatch", "Credential should be scoped to a valid region.",
+		).
 			Because("the global endpoint of STS is in %s, the request is signed for %s", globalRegion, a.signed.Region)
 	}
 	return a.unchunk(secret)
@@ -119,11 +131,11 @@ func (s *Server) userOf(a *ask) (*caller.Caller, error) {
 	}
 	owner, found := s.accounts.Find(key.Account)
 	if !found {
-		return nil, invalidToken("the access key %s is of account %s, which is not played here", key.ID, key.Account)
+		return nil, invalidToken("the access key %s is of account %s, which does not exist here", key.ID, key.Account)
 	}
 	who, err := caller.User(owner, key.User)
 	if errors.Is(err, account.ErrNotFound) {
-		return nil, invalidToken("the access key %s is of user %s, who is gone", key.ID, key.User)
+		return nil, invalidToken("the access key %s is of user %s, who no longer exists", key.ID, key.User)
 	}
 	return who, err
 }

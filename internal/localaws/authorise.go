@@ -39,7 +39,13 @@ func (s *Server) decide(a *ask, action string, target service.Target) error {
 	for key, texts := range target.Lists {
 		keys.SetMulti(key, texts)
 	}
-	request := &policy.Request{Principal: who.Principal, Action: action, Resource: target.ARN, ResourceAccount: target.Owner, Context: keys}
+	request := &policy.Request{
+		Principal:       who.Principal,
+		Action:          action,
+		Resource:        target.ARN,
+		ResourceAccount: target.Owner,
+		Context:         keys,
+	}
 	policies := who.Policies()
 	policies.Resource = target.Policy
 	decision := policy.Decide(request, policies)
@@ -47,7 +53,8 @@ func (s *Server) decide(a *ask, action string, target service.Target) error {
 		return nil
 	}
 	if who.Principal.Kind == policy.Anonymous {
-		return wire.Errorf(http.StatusForbidden, "AccessDenied", "Access Denied").Explained(policy.Explain(request, policies))
+		return wire.Errorf(http.StatusForbidden, "AccessDenied", "Access Denied").
+			Explained(policy.Explain(request, policies))
 	}
 	shown := target.ARN
 	if a.protocol() == wire.S3 {
@@ -67,16 +74,21 @@ func (s *Server) decideOnly(a *ask) error {
 	}
 	if err := s.authorise(a, action, nil); err != nil {
 		if refused, ok := err.(*wire.Error); ok { //nolint:errorlint // made by authorise
-			refused.Reason += ". The call is not emulated: what it works on is not known here, so it was decided for all resources"
+			refused.Reason += ". The call is not emulated: which resource it is about is not known here, " +
+				"so it was decided for all resources"
 			if unknown != "" {
-				refused.Reason += "; which action " + unknown + " is, is not known either, so it was decided for all of them"
+				refused.Reason += "; which action " + unknown +
+					" is, is not known either, so it was decided for all of them"
 			}
 			return a.addEncoded(refused)
 		}
 		return err
 	}
 	if unknown != "" {
-		return wire.Errorf(http.StatusNotImplemented, "NotImplemented", "allowed, but not emulated: %s, by %s; which action that is, is not known here", action, unknown)
+		return wire.Errorf(
+			http.StatusNotImplemented, "NotImplemented",
+			"allowed, but not emulated: %s, by %s; which action that is, is not known here", action, unknown,
+		)
 	}
 	return wire.Errorf(http.StatusNotImplemented, "NotImplemented", "allowed, but not emulated: %s", action)
 }

@@ -27,7 +27,11 @@ func BenchmarkAssumeRoleWithWebIdentity(b *testing.B) {
 	w := newWorld(b)
 	w.caching = "max-age=3600"
 	body := url.Values{
-		"Action": {"AssumeRoleWithWebIdentity"}, "Version": {"2011-06-15"}, "RoleArn": {roleR}, "RoleSessionName": {"s1"}, "WebIdentityToken": {w.token(w.key, nil)},
+		"Action":           {"AssumeRoleWithWebIdentity"},
+		"Version":          {"2011-06-15"},
+		"RoleArn":          {roleR},
+		"RoleSessionName":  {"s1"},
+		"WebIdentityToken": {w.token(w.key, nil)},
 	}.Encode()
 	benchmarkCall(b, w.request(http.MethodPost, "", body), body)
 }

@@ -37,7 +37,8 @@ func client(t *testing.T, name string, check ...string) string {
 func (w *world) clientEnvironment(more ...string) []string {
 	environment := []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + w.t.(*testing.T).TempDir(),
-		"AWS_ENDPOINT_URL=" + w.url, "AWS_DEFAULT_REGION=us-east-1", "AWS_REGION=us-east-1", "AWS_EC2_METADATA_DISABLED=true", "AWS_PAGER=",
+		"AWS_ENDPOINT_URL=" + w.url, "AWS_DEFAULT_REGION=us-east-1", "AWS_REGION=us-east-1",
+		"AWS_EC2_METADATA_DISABLED=true", "AWS_PAGER=",
 	}
 	// Version managers of Python keep what is installed elsewhere than in HOME.
 	for _, name := range []string{"PYENV_ROOT", "PYENV_VERSION", "VIRTUAL_ENV"} {
@@ -83,7 +84,11 @@ func clientWorld(t *testing.T) *world {
 	t.Helper()
 	w := newWorld(t)
 	w.realTime()
-	w.role("Taken", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":"sts:AssumeRole"}]}`)
+	w.role(
+		"Taken",
+		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow",`+
+			`"Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":"sts:AssumeRole"}]}`,
+	)
 	return w
 }
 
@@ -94,7 +99,9 @@ func TestBoto3(t *testing.T) {
 		t.Run(script, func(t *testing.T) {
 			t.Parallel()
 			w := clientWorld(t)
-			environment := w.clientEnvironment(append(w.asAdmin(), "ROLECALL_TEST_ROLE=arn:aws:iam::111122223333:role/Taken")...)
+			environment := w.clientEnvironment(
+				append(w.asAdmin(), "ROLECALL_TEST_ROLE=arn:aws:iam::111122223333:role/Taken")...,
+			)
 			if script == "webidentity.py" {
 				environment = w.clientEnvironment(w.asPod()...)
 			}
@@ -114,7 +121,10 @@ func TestAWSCLI(t *testing.T) {
 		"sts": {
 			{"sts get-caller-identity", `"Arn": "arn:aws:iam::111122223333:user/admin"`},
 			{"sts get-caller-identity --region eu-west-1", `"Account": "111122223333"`},
-			{"sts assume-role --role-arn arn:aws:iam::111122223333:role/Taken --role-session-name cli", `"Arn": "arn:aws:sts::111122223333:assumed-role/Taken/cli"`},
+			{
+				"sts assume-role --role-arn arn:aws:iam::111122223333:role/Taken --role-session-name cli",
+				`"Arn": "arn:aws:sts::111122223333:assumed-role/Taken/cli"`,
+			},
 		},
 		"users": {
 			{"iam create-user --user-name u1 --path /cli/", `"Arn": "arn:aws:iam::111122223333:user/cli/u1"`},
@@ -123,18 +133,28 @@ func TestAWSCLI(t *testing.T) {
 			{"iam create-access-key --user-name u1", `"Status": "Active"`},
 			{"iam create-group --group-name g", `"GroupName": "g"`},
 			{"iam add-user-to-group --group-name g --user-name u1", ""},
-			{"iam list-users --path-prefix /cli/ --page-size 1 --query Users[].UserName --output json", "[\n    \"u1\",\n    \"u2\"\n]"},
+			{
+				"iam list-users --path-prefix /cli/ --page-size 1 --query Users[].UserName --output json",
+				"[\n    \"u1\",\n    \"u2\"\n]",
+			},
 		},
 		"roles": {
 			{"iam create-role --role-name node --assume-role-policy-document " + serviceTrust, `"RoleName": "node"`},
 			{"iam wait role-exists --role-name node", ""},
-			{"iam create-policy --policy-name p --policy-document " + document, `"Arn": "arn:aws:iam::111122223333:policy/p"`},
+			{
+				"iam create-policy --policy-name p --policy-document " + document,
+				`"Arn": "arn:aws:iam::111122223333:policy/p"`,
+			},
 			{"iam wait policy-exists --policy-arn arn:aws:iam::111122223333:policy/p", ""},
 			{"iam put-role-policy --role-name node --policy-name inline --policy-document " + document, ""},
 			{"iam create-instance-profile --instance-profile-name i", `"InstanceProfileName": "i"`},
 			{"iam wait instance-profile-exists --instance-profile-name i", ""},
 			{"iam add-role-to-instance-profile --instance-profile-name i --role-name node", ""},
-			{"iam simulate-principal-policy --policy-source-arn arn:aws:iam::111122223333:role/node --action-names s3:GetObject --query EvaluationResults[0].EvalDecision --output text", "allowed"},
+			{
+				"iam simulate-principal-policy --policy-source-arn arn:aws:iam::111122223333:role/node " +
+					"--action-names s3:GetObject --query EvaluationResults[0].EvalDecision --output text",
+				"allowed",
+			},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -153,13 +173,19 @@ func TestAWSCLI(t *testing.T) {
 		w := clientWorld(t)
 		pod := w.clientEnvironment(w.asPod()...)
 		var who struct{ Arn string }
-		if err := json.Unmarshal([]byte(w.runClient(pod, cli, "sts", "get-caller-identity")), &who); err != nil || who.Arn != "arn:aws:sts::111122223333:assumed-role/R/pod" {
+		if err := json.Unmarshal([]byte(w.runClient(pod, cli, "sts", "get-caller-identity")), &who); err != nil ||
+			who.Arn != "arn:aws:sts::111122223333:assumed-role/R/pod" {
 			t.Errorf("pod: %+v %v", who, err)
 		}
 		refused := exec.CommandContext(t.Context(), cli, "iam", "list-users")
 		refused.Env = pod
 		out, err := refused.CombinedOutput()
-		if err == nil || !strings.Contains(string(out), "(AccessDenied) when calling the ListUsers operation: User: arn:aws:sts::111122223333:assumed-role/R/pod is not authorized to perform: iam:ListUsers") {
+		if err == nil ||
+			!strings.Contains(
+				string(out),
+				"(AccessDenied) when calling the ListUsers operation: User: "+
+					"arn:aws:sts::111122223333:assumed-role/R/pod is not authorized to perform: iam:ListUsers",
+			) {
 			t.Errorf("refused: %v %s", err, out)
 		}
 	})
@@ -175,7 +201,8 @@ func TestJavaScriptSDK(t *testing.T) {
 	}
 	w := clientWorld(t)
 	environment := w.clientEnvironment(w.asPod()...)
-	environment = append(environment, "ROLECALL_CLIENTS_JS="+packages, "ROLECALL_TEST_ROLE=arn:aws:iam::111122223333:role/Taken",
+	environment = append(environment, "ROLECALL_CLIENTS_JS="+
+		packages, "ROLECALL_TEST_ROLE=arn:aws:iam::111122223333:role/Taken",
 		"ADMIN_ID="+w.admin.AccessKeyID, "ADMIN_SECRET="+w.admin.SecretKey.Reveal())
 	w.runClient(environment, client(t, "node", "--version"), filepath.Join("testdata", "clients", "sdk.cjs"))
 }

@@ -22,16 +22,28 @@ func TestConsistencyDelay(t *testing.T) {
 		return w.token(w.key, map[string]any{"iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(time.Hour).Unix()})
 	}
 	get := url.Values{"Action": {"GetRole"}, "RoleName": {"R"}}
-	w.expect("read before", w.signed(w.admin, "iam", get), http.StatusNotFound, "NoSuchEntity", "The role with name R cannot be found.")
+	w.expect(
+		"read before", w.signed(w.admin, "iam", get), http.StatusNotFound, "NoSuchEntity",
+		"The role with name R cannot be found.",
+	)
 	w.expect("taken before", w.assume(raw(), nil), http.StatusBadRequest, "InvalidIdentityToken", generic)
 	if got := w.signed(w.admin, "iam", url.Values{"Action": {"ListRoles"}}); strings.Contains(got.body, "<RoleName>") {
 		t.Errorf("listed before: %s", got.body)
 	}
-	w.expect("made twice", w.signed(w.admin, "iam", url.Values{"Action": {"CreateRole"}, "RoleName": {"r"}, "AssumeRolePolicyDocument": {serviceTrust}}), http.StatusConflict, "EntityAlreadyExists", "Role with name r already exists.")
+	w.expect("made twice", w.signed(w.admin, "iam", url.Values{
+		"Action":                   {"CreateRole"},
+		"RoleName":                 {"r"},
+		"AssumeRolePolicyDocument": {serviceTrust},
+	}), http.StatusConflict, "EntityAlreadyExists", "Role with name r already exists.")
 	w.advance(10 * time.Second)
 	session := credentialsIn(t, w.assume(raw(), nil))
 
-	w.mustAdmin(url.Values{"Action": {"PutRolePolicy"}, "RoleName": {"R"}, "PolicyName": {"p"}, "PolicyDocument": {allow(`"iam:GetRole"`, `"*"`)}})
+	w.mustAdmin(url.Values{
+		"Action":         {"PutRolePolicy"},
+		"RoleName":       {"R"},
+		"PolicyName":     {"p"},
+		"PolicyDocument": {allow(`"iam:GetRole"`, `"*"`)},
+	})
 	w.expect("policy before", w.signed(session, "iam", get), http.StatusForbidden, "AccessDenied", "")
 	w.advance(9 * time.Second)
 	w.mustAdmin(url.Values{"Action": {"DeleteRolePolicy"}, "RoleName": {"R"}, "PolicyName": {"p"}})
@@ -73,7 +85,11 @@ func TestConsistencyDelayOfIAMOnly(t *testing.T) {
 	if _, err := client.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: new("policy")}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := client.PutObject(ctx, &s3.PutObjectInput{Bucket: new("policy"), Key: new("k"), Body: strings.NewReader("text")}); err != nil {
+	if _, err := client.PutObject(ctx, &s3.PutObjectInput{
+		Bucket: new("policy"),
+		Key:    new("k"),
+		Body:   strings.NewReader("text"),
+	}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := client.GetObject(ctx, &s3.GetObjectInput{Bucket: new("policy"), Key: new("k")}); err != nil {

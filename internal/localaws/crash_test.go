@@ -49,7 +49,11 @@ func serveUntilKilled(dir string) {
 		fmt.Println("error", err)
 		os.Exit(1)
 	}
-	server := httptest.NewServer(localaws.New(localaws.Config{Accounts: accounts, Now: time.Now, Log: slog.New(slog.DiscardHandler)}))
+	server := httptest.NewServer(localaws.New(localaws.Config{
+		Accounts: accounts,
+		Now:      time.Now,
+		Log:      slog.New(slog.DiscardHandler),
+	}))
 	fmt.Println(server.URL, admin.AccessKeyID, admin.SecretKey.Reveal())
 	select {}
 }
@@ -82,7 +86,10 @@ func TestKilled(t *testing.T) {
 			all.Go(func() {
 				for i := 0; ; i++ {
 					name := fmt.Sprintf("r%d-%d-%d", round, writer, i)
-					if _, err := client.CreateRole(t.Context(), &iam.CreateRoleInput{RoleName: aws.String(name), AssumeRolePolicyDocument: aws.String(trust(""))}); err != nil {
+					if _, err := client.CreateRole(t.Context(), &iam.CreateRoleInput{
+						RoleName:                 aws.String(name),
+						AssumeRolePolicyDocument: aws.String(trust("")),
+					}); err != nil {
 						return // killed
 					}
 					mu.Lock()

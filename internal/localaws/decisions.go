@@ -69,8 +69,14 @@ func printable(r rune) rune {
 func (s *Server) note(a *ask, answer *wire.Answer, refused *wire.Error) {
 	said := answer.Protocol.Translate(refused)
 	decision := Decision{
-		RequestID: answer.RequestID, Time: a.Time.UTC(), Action: a.action(), Status: said.Status, Code: said.Code, Message: shorten(said.Message),
-		Reason: shorten(refused.Reason), Explanation: refused.Explanation,
+		RequestID:   answer.RequestID,
+		Time:        a.Time.UTC(),
+		Action:      a.action(),
+		Status:      said.Status,
+		Code:        said.Code,
+		Message:     shorten(said.Message),
+		Reason:      shorten(refused.Reason),
+		Explanation: refused.Explanation,
 	}
 	if decision.Explanation != nil {
 		decision.Action = decision.Explanation.Action
@@ -82,7 +88,8 @@ func (s *Server) note(a *ask, answer *wire.Answer, refused *wire.Error) {
 		decision.Account = a.Account.ID
 	}
 	s.log.Info("refused",
-		obs.KeyRequestID, decision.RequestID, obs.KeyAction, decision.Action, obs.KeyPrincipal, decision.Principal, "code", decision.Code, obs.KeyReason, decision.Reason)
+		obs.KeyRequestID, decision.RequestID, obs.KeyAction, decision.Action, obs.KeyPrincipal, decision.Principal,
+		"code", decision.Code, obs.KeyReason, decision.Reason)
 	s.decisions.add(decision)
 	if s.explain != nil {
 		s.explain(decision)

@@ -29,11 +29,21 @@ func (w *world) provider(c credential.AWS) aws.CredentialsProvider {
 // iamClient is an IAM client of the AWS SDK. The world's clock must be the
 // machine's, since the SDK signs by that.
 func (w *world) iamClient(c credential.AWS) *iam.Client {
-	return iam.New(iam.Options{BaseEndpoint: aws.String(w.url), Region: "us-east-1", Credentials: w.provider(c), Retryer: aws.NopRetryer{}})
+	return iam.New(iam.Options{
+		BaseEndpoint: aws.String(w.url),
+		Region:       "us-east-1",
+		Credentials:  w.provider(c),
+		Retryer:      aws.NopRetryer{},
+	})
 }
 
 func (w *world) stsClient(c credential.AWS, path string) *sts.Client {
-	return sts.New(sts.Options{BaseEndpoint: aws.String(w.url + path), Region: "us-east-1", Credentials: w.provider(c), Retryer: aws.NopRetryer{}})
+	return sts.New(sts.Options{
+		BaseEndpoint: aws.String(w.url + path),
+		Region:       "us-east-1",
+		Credentials:  w.provider(c),
+		Retryer:      aws.NopRetryer{},
+	})
 }
 
 // realTime sets the world's clock by the machine's.
@@ -48,19 +58,29 @@ func (w *world) session(name, permissions string) credential.AWS {
 	w.t.Helper()
 	err := w.accounts.Default().Update(func(state account.State) error {
 		return state.PutRole(&account.Role{
-			Name: name, Path: "/", ID: account.NewRoleID(), MaxSession: 3600, Trust: trust(""), Permissions: account.Permissions{Policies: []account.Document{{Name: "p", Text: permissions}}},
+			Name:        name,
+			Path:        "/",
+			ID:          account.NewRoleID(),
+			MaxSession:  3600,
+			Trust:       trust(""),
+			Permissions: account.Permissions{Policies: []account.Document{{Name: "p", Text: permissions}}},
 		})
 	})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	got := w.assume(w.token(w.key, map[string]any{"iat": w.clock().Unix(), "nbf": w.clock().Unix(), "exp": w.clock().Add(time.Hour).Unix()}),
+	got := w.assume(w.token(w.key, map[string]any{
+		"iat": w.clock().Unix(),
+		"nbf": w.clock().Unix(),
+		"exp": w.clock().Add(time.Hour).Unix(),
+	}),
 		map[string]string{"RoleArn": "arn:aws:iam::" + accountID + ":role/" + name})
 	return credentialsIn(w.t, got)
 }
 
 func allow(actions, resources string) string {
-	return `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":` + actions + `,"Resource":` + resources + `}]}`
+	return `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":` + actions + `,"Resource":` + resources +
+		`}]}`
 }
 
 // TestOneShapePerProtocol: calls of services that are not emulated are answered
@@ -68,7 +88,9 @@ func allow(actions, resources string) string {
 func TestOneShapePerProtocol(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	reader := w.session("reader", allow(`["dynamodb:GetItem","ssm:Get*","sns:ListTopics","ec2:Describe*","lambda:*","s3:*"]`, `"*"`))
+	reader := w.session(
+		"reader", allow(`["dynamodb:GetItem","ssm:Get*","sns:ListTopics","ec2:Describe*","lambda:*","s3:*"]`, `"*"`),
+	)
 	nobody := w.session("nobody", allow(`"iam:GetRole"`, `"*"`))
 	narrow := w.session("narrow", allow(`"dynamodb:GetItem"`, `"arn:aws:dynamodb:us-east-1:111122223333:table/t"`))
 	call := func(c credential.AWS, service, method, path, contentType, target, body string) (answer, http.Header) {
@@ -91,7 +113,11 @@ func TestOneShapePerProtocol(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { _ = response.Body.Close() }()
-		return answer{status: response.StatusCode, body: readAll(t, response), requestID: response.Header.Get("X-Amzn-Requestid")}, response.Header
+		return answer{
+			status:    response.StatusCode,
+			body:      readAll(t, response),
+			requestID: response.Header.Get("X-Amzn-Requestid"),
+		}, response.Header
 	}
 	unknownKey := credential.AWS{AccessKeyID: "AKIAAAAAAAAAAAAAAAAA", SecretKey: w.admin.SecretKey}
 	const denied = "User: arn:aws:sts::111122223333:assumed-role/nobody/s1 is not authorized to perform: "
@@ -103,32 +129,253 @@ func TestOneShapePerProtocol(t *testing.T) {
 		status                                           int
 		header, has                                      string
 	}{
-		{"json 1.0 denied", nobody, "dynamodb", "POST", "/", j10, "DynamoDB_20120810.GetItem", `{}`, 400, "", `{"__type":"com.amazon.coral.service#AccessDeniedException","message":"` + denied + `dynamodb:GetItem on resource: * because no identity-based policy allows the dynamodb:GetItem action"}`},
-		{"json 1.0 allowed", reader, "dynamodb", "POST", "/", j10, "DynamoDB_20120810.GetItem", `{}`, 501, "", "allowed, but not emulated: dynamodb:GetItem"},
-		{"json 1.0 another action", reader, "dynamodb", "POST", "/", j10, "DynamoDB_20120810.PutItem", `{}`, 400, "", "AccessDeniedException"},
-		{"json 1.0 for one table only", narrow, "dynamodb", "POST", "/", j10, "DynamoDB_20120810.GetItem", `{}`, 400, "", "AccessDeniedException"},
-		{"json 1.0 unknown key", unknownKey, "dynamodb", "POST", "/", j10, "DynamoDB_20120810.GetItem", `{}`, 400, "", "UnrecognizedClientException"},
-		{"json 1.1 denied", nobody, "ssm", "POST", "/", j11, "AmazonSSM.GetParameter", `{"Name":"x"}`, 400, "", `{"__type":"AccessDeniedException","message":"`},
-		{"json 1.1 allowed", reader, "ssm", "POST", "/", j11, "AmazonSSM.GetDocument", `{"Name":"x"}`, 501, "", `{"__type":"NotImplementedException","message":"allowed, but not emulated: ssm:GetDocument"}`},
-		{"query denied", nobody, "sns", "POST", "/", form, "", "Action=ListTopics&Version=2010-03-31", 403, "", "<Code>AccessDenied</Code><Message>" + denied + "sns:ListTopics"},
-		{"query allowed", reader, "sns", "POST", "/", form, "", "Action=ListTopics&Version=2010-03-31", 501, "", "<Code>NotImplemented</Code><Message>allowed, but not emulated: sns:ListTopics</Message>"},
-		{"query, another name in policies", nobody, "monitoring", "POST", "/", form, "", "Action=ListMetrics&Version=2010-08-01", 403, "", "cloudwatch:ListMetrics"},
-		{"ec2 denied", nobody, "ec2", "POST", "/", form, "", "Action=DescribeVpcs&Version=2016-11-15", 403, "", "<Response><Errors><Error><Code>UnauthorizedOperation</Code><Message>" + denied + "ec2:DescribeVpcs"},
-		{"ec2 allowed", reader, "ec2", "POST", "/", form, "", "Action=DescribeVpcs&Version=2016-11-15", 501, "", "allowed, but not emulated: ec2:DescribeVpcs"},
-		{"rest-json denied", nobody, "lambda", "GET", "/2015-03-31/functions", "", "", "", 403, "AccessDeniedException", `{"message":"` + denied + `lambda:*`},
-		{"rest-json allowed", reader, "lambda", "GET", "/2015-03-31/functions", "", "", "", 501, "NotImplementedException", `{"message":"allowed, but not emulated: lambda:*, by GET /2015-03-31/functions; which action that is, is not known here"}`},
-		{"rest-json unsigned but named", credential.AWS{}, "", "GET", "/eks.us-east-1.amazonaws.com/clusters", "", "", "", 403, "MissingAuthenticationTokenException", "Request is missing Authentication Token"},
-		{"S3 denied", nobody, "s3", "PUT", "/bucket?lifecycle", "", "", "content", 403, "", "<Error><Code>AccessDenied</Code><Message>" + denied + "s3:PutLifecycleConfiguration"},
-		{"S3 allowed", reader, "s3", "GET", "/bucket?lifecycle", "", "", "", 501, "", "<Error><Code>NotImplemented</Code><Message>allowed, but not emulated: s3:GetLifecycleConfiguration"},
-		{"S3 allowed, no such action", reader, "s3", "POST", "/bucket/k", "", "", "", 501, "", "<Error><Code>NotImplemented</Code><Message>allowed, but not emulated: s3:*, by POST /bucket/k"},
-		{"S3 unknown key", unknownKey, "s3", "GET", "/b/k", "", "", "", 403, "", "<Error><Code>InvalidAccessKeyId</Code>"},
-		{"CBOR denied", nobody, "monitoring", "POST", "/service/GraniteServiceVersion20100801/operation/ListMetrics", "application/cbor", "", "", 400, "", "\xa2\x79\x00\x06__type\x79\x00\x2ecom.amazon.coral.service#AccessDeniedException\x79\x00\x07message\x79\x00"},
-		{"rest-xml denied", nobody, "route53", "GET", "/2013-04-01/hostedzone", "", "", "", 403, "", "<ErrorResponse xmlns="},
-		{"a service with a strange name", nobody, "x:y", "GET", "/", "", "", "", 403, "AccessDeniedException", "unknown:*"},
+		{
+			name:        "json 1.0 denied",
+			creds:       nobody,
+			service:     "dynamodb",
+			method:      "POST",
+			path:        "/",
+			contentType: j10,
+			target:      "DynamoDB_20120810.GetItem",
+			body:        `{}`,
+			status:      400,
+			has: `{"__type":"com.amazon.coral.service#AccessDeniedException","message":"` + denied +
+				`dynamodb:GetItem on resource: * because no identity-based policy allows the dynamodb:GetItem action"}`,
+		},
+		{
+			name:        "json 1.0 allowed",
+			creds:       reader,
+			service:     "dynamodb",
+			method:      "POST",
+			path:        "/",
+			contentType: j10,
+			target:      "DynamoDB_20120810.GetItem",
+			body:        `{}`,
+			status:      501,
+			has:         "allowed, but not emulated: dynamodb:GetItem",
+		},
+		{
+			name:        "json 1.0 another action",
+			creds:       reader,
+			service:     "dynamodb",
+			method:      "POST",
+			path:        "/",
+			contentType: j10,
+			target:      "DynamoDB_20120810.PutItem",
+			body:        `{}`,
+			status:      400,
+			has:         "AccessDeniedException",
+		},
+		{
+			name:        "json 1.0 for one table only",
+			creds:       narrow,
+			service:     "dynamodb",
+			method:      "POST",
+			path:        "/",
+			contentType: j10,
+			target:      "DynamoDB_20120810.GetItem",
+			body:        `{}`,
+			status:      400,
+			has:         "AccessDeniedException",
+		},
+		{
+			name:        "json 1.0 unknown key",
+			creds:       unknownKey,
+			service:     "dynamodb",
+			method:      "POST",
+			path:        "/",
+			contentType: j10,
+			target:      "DynamoDB_20120810.GetItem",
+			body:        `{}`,
+			status:      400,
+			has:         "UnrecognizedClientException",
+		},
+		{
+			name:        "json 1.1 denied",
+			creds:       nobody,
+			service:     "ssm",
+			method:      "POST",
+			path:        "/",
+			contentType: j11,
+			target:      "AmazonSSM.GetParameter",
+			body:        `{"Name":"x"}`,
+			status:      400,
+			has:         `{"__type":"AccessDeniedException","message":"`,
+		},
+		{
+			name:        "json 1.1 allowed",
+			creds:       reader,
+			service:     "ssm",
+			method:      "POST",
+			path:        "/",
+			contentType: j11,
+			target:      "AmazonSSM.GetDocument",
+			body:        `{"Name":"x"}`,
+			status:      501,
+			has:         `{"__type":"NotImplementedException","message":"allowed, but not emulated: ssm:GetDocument"}`,
+		},
+		{
+			name:        "query denied",
+			creds:       nobody,
+			service:     "sns",
+			method:      "POST",
+			path:        "/",
+			contentType: form,
+			body:        "Action=ListTopics&Version=2010-03-31",
+			status:      403,
+			has:         "<Code>AccessDenied</Code><Message>" + denied + "sns:ListTopics",
+		},
+		{
+			name:        "query allowed",
+			creds:       reader,
+			service:     "sns",
+			method:      "POST",
+			path:        "/",
+			contentType: form,
+			body:        "Action=ListTopics&Version=2010-03-31",
+			status:      501,
+			has:         "<Code>NotImplemented</Code><Message>allowed, but not emulated: sns:ListTopics</Message>",
+		},
+		{
+			name:        "query, another name in policies",
+			creds:       nobody,
+			service:     "monitoring",
+			method:      "POST",
+			path:        "/",
+			contentType: form,
+			body:        "Action=ListMetrics&Version=2010-08-01",
+			status:      403,
+			has:         "cloudwatch:ListMetrics",
+		},
+		{
+			name:        "ec2 denied",
+			creds:       nobody,
+			service:     "ec2",
+			method:      "POST",
+			path:        "/",
+			contentType: form,
+			body:        "Action=DescribeVpcs&Version=2016-11-15",
+			status:      403,
+			has: "<Response><Errors><Error><Code>UnauthorizedOperation</Code><Message>" +
+				denied + "ec2:DescribeVpcs",
+		},
+		{
+			name:        "ec2 allowed",
+			creds:       reader,
+			service:     "ec2",
+			method:      "POST",
+			path:        "/",
+			contentType: form,
+			body:        "Action=DescribeVpcs&Version=2016-11-15",
+			status:      501,
+			has:         "allowed, but not emulated: ec2:DescribeVpcs",
+		},
+		{
+			name:    "rest-json denied",
+			creds:   nobody,
+			service: "lambda",
+			method:  "GET",
+			path:    "/2015-03-31/functions",
+			status:  403,
+			header:  "AccessDeniedException",
+			has:     `{"message":"` + denied + `lambda:*`,
+		},
+		{
+			name:    "rest-json allowed",
+			creds:   reader,
+			service: "lambda",
+			method:  "GET",
+			path:    "/2015-03-31/functions",
+			status:  501,
+			header:  "NotImplementedException",
+			has: `{"message":"allowed, but not emulated: lambda:*, by GET /2015-03-31/functions; which action ` +
+				`that is, is not known here"}`,
+		},
+		{
+			name:   "rest-json unsigned but named",
+			creds:  credential.AWS{},
+			method: "GET",
+			path:   "/eks.us-east-1.amazonaws.com/clusters",
+			status: 403,
+			header: "MissingAuthenticationTokenException",
+			has:    "Request is missing Authentication Token",
+		},
+		{
+			name:    "S3 denied",
+			creds:   nobody,
+			service: "s3",
+			method:  "PUT",
+			path:    "/bucket?lifecycle",
+			body:    "content",
+			status:  403,
+			has:     "<Error><Code>AccessDenied</Code><Message>" + denied + "s3:PutLifecycleConfiguration",
+		},
+		{
+			name:    "S3 allowed",
+			creds:   reader,
+			service: "s3",
+			method:  "GET",
+			path:    "/bucket?lifecycle",
+			status:  501,
+			has: "<Error><Code>NotImplemented</Code>" +
+				"<Message>allowed, but not emulated: s3:GetLifecycleConfiguration",
+		},
+		{
+			name:    "S3 allowed, no such action",
+			creds:   reader,
+			service: "s3",
+			method:  "POST",
+			path:    "/bucket/k",
+			status:  501,
+			has:     "<Error><Code>NotImplemented</Code><Message>allowed, but not emulated: s3:*, by POST /bucket/k",
+		},
+		{
+			name:    "S3 unknown key",
+			creds:   unknownKey,
+			service: "s3",
+			method:  "GET",
+			path:    "/b/k",
+			status:  403,
+			has:     "<Error><Code>InvalidAccessKeyId</Code>",
+		},
+		{
+			name:        "CBOR denied",
+			creds:       nobody,
+			service:     "monitoring",
+			method:      "POST",
+			path:        "/service/GraniteServiceVersion20100801/operation/ListMetrics",
+			contentType: "application/cbor",
+			status:      400,
+			has: "\xa2\x79\x00\x06__type\x79\x00\x2ecom.amazon.coral.service#AccessDeniedException" +
+				"\x79\x00\x07message\x79\x00",
+		},
+		{
+			name:    "rest-xml denied",
+			creds:   nobody,
+			service: "route53",
+			method:  "GET",
+			path:    "/2013-04-01/hostedzone",
+			status:  403,
+			has:     "<ErrorResponse xmlns=",
+		},
+		{
+			name:    "a service with a strange name",
+			creds:   nobody,
+			service: "x:y",
+			method:  "GET",
+			path:    "/",
+			status:  403,
+			header:  "AccessDeniedException",
+			has:     "unknown:*",
+		},
 	} {
 		got, header := call(row.creds, row.service, row.method, row.path, row.contentType, row.target, row.body)
-		if got.status != row.status || !strings.Contains(got.body, row.has) || header.Get("X-Amzn-Errortype") != row.header {
-			t.Errorf("%s: %d %q %s\nwant %d %q %s", row.name, got.status, header.Get("X-Amzn-Errortype"), got.body, row.status, row.header, row.has)
+		if got.status != row.status || !strings.Contains(got.body, row.has) ||
+			header.Get("X-Amzn-Errortype") != row.header {
+			t.Errorf(
+				"%s: %d %q %s\nwant %d %q %s", row.name, got.status, header.Get("X-Amzn-Errortype"), got.body,
+				row.status, row.header, row.has,
+			)
 		}
 	}
 	got, _ := call(nobody, "s3", "HEAD", "/bucket?lifecycle", "", "", "")
@@ -147,29 +394,56 @@ func TestSDKReadsErrors(t *testing.T) {
 	w := newWorld(t)
 	w.realTime()
 	nobody := w.session("nobody", allow(`"sns:Publish"`, `"*"`))
-	oidc := ssooidc.New(ssooidc.Options{BaseEndpoint: aws.String(w.url), Region: "us-east-1", Credentials: w.provider(nobody), Retryer: aws.NopRetryer{}})
+	oidc := ssooidc.New(ssooidc.Options{
+		BaseEndpoint: aws.String(w.url),
+		Region:       "us-east-1",
+		Credentials:  w.provider(nobody),
+		Retryer:      aws.NopRetryer{},
+	})
 	for _, row := range []struct {
 		name, code, message string
 		status              int
 		call                func(context.Context) error
 	}{
-		{"rest-json", "AccessDeniedException", "", 403, func(ctx context.Context) error {
-			_, err := oidc.CreateTokenWithIAM(ctx, &ssooidc.CreateTokenWithIAMInput{ClientId: aws.String("c"), GrantType: aws.String("g")})
-			return err
-		}},
-		{"query", "AccessDenied", "is not authorized to perform: iam:ListUsers", 403, func(ctx context.Context) error {
-			_, err := w.iamClient(nobody).ListUsers(ctx, &iam.ListUsersInput{})
-			return err
-		}},
-		{"query, allowed", "NotImplemented", "allowed, but not emulated: iam:GetCredentialReport", 501, func(ctx context.Context) error {
-			_, err := w.iamClient(w.admin).GetCredentialReport(ctx, &iam.GetCredentialReportInput{})
-			return err
-		}},
+		{
+			name:   "rest-json",
+			code:   "AccessDeniedException",
+			status: 403,
+			call: func(ctx context.Context) error {
+				_, err := oidc.CreateTokenWithIAM(ctx, &ssooidc.CreateTokenWithIAMInput{
+					ClientId:  aws.String("c"),
+					GrantType: aws.String("g"),
+				})
+				return err
+			},
+		},
+		{
+			name:    "query",
+			code:    "AccessDenied",
+			message: "is not authorized to perform: iam:ListUsers",
+			status:  403,
+			call: func(ctx context.Context) error {
+				_, err := w.iamClient(nobody).ListUsers(ctx, &iam.ListUsersInput{})
+				return err
+			},
+		},
+		{
+			name:    "query, allowed",
+			code:    "NotImplemented",
+			message: "allowed, but not emulated: iam:GetCredentialReport",
+			status:  501,
+			call: func(ctx context.Context) error {
+				_, err := w.iamClient(w.admin).GetCredentialReport(ctx, &iam.GetCredentialReportInput{})
+				return err
+			},
+		},
 	} {
 		err := row.call(t.Context())
 		refused, isAPI := errors.AsType[smithy.APIError](err)
 		response, isResponse := errors.AsType[*awshttp.ResponseError](err)
-		if !isAPI || !isResponse || refused.ErrorCode() != row.code || !strings.Contains(refused.ErrorMessage(), row.message) || response.HTTPStatusCode() != row.status || response.ServiceRequestID() == "" {
+		if !isAPI || !isResponse || refused.ErrorCode() != row.code ||
+			!strings.Contains(refused.ErrorMessage(), row.message) || response.HTTPStatusCode() != row.status ||
+			response.ServiceRequestID() == "" {
 			t.Errorf("%s: %v, want %d %s: %s", row.name, err, row.status, row.code, row.message)
 		}
 	}
@@ -181,7 +455,13 @@ func TestEndpoints(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.setTrust(trust(`"StringEquals":{"aws:RequestedRegion":"eu-west-1"}`))
-	form := url.Values{"Action": {"AssumeRoleWithWebIdentity"}, "Version": {"2011-06-15"}, "RoleArn": {roleR}, "RoleSessionName": {"s1"}, "WebIdentityToken": {w.token(w.key, nil)}}
+	form := url.Values{
+		"Action":           {"AssumeRoleWithWebIdentity"},
+		"Version":          {"2011-06-15"},
+		"RoleArn":          {roleR},
+		"RoleSessionName":  {"s1"},
+		"WebIdentityToken": {w.token(w.key, nil)},
+	}
 	ask := func(host, path string) answer {
 		r := w.request(http.MethodPost, path, form.Encode())
 		if host != "" {
@@ -237,14 +517,18 @@ func TestEndpoints(t *testing.T) {
 			r.Host = row.host
 		}
 		w.signIn(r, w.admin, "sts", row.region, body, w.clock())
-		if got := w.do(r); got.status != row.status || (got.status == 403 && got.message != "Credential should be scoped to a valid region.") {
+		if got := w.do(r); got.status != row.status ||
+			(got.status == 403 && got.message != "Credential should be scoped to a valid region.") {
 			t.Errorf("%s /%s in %s: %d %s, want %d", row.host, row.path, row.region, got.status, got.body, row.status)
 		}
 	}
 	r := w.request(http.MethodPost, "", "Action=ListRoles&Version=2010-05-08")
 	r.Host = "iam.amazonaws.com"
 	w.sign(r, w.admin, "sts", "Action=ListRoles&Version=2010-05-08", w.clock())
-	w.expect("signed for another service than the host", w.do(r), 403, "SignatureDoesNotMatch", "Credential should be scoped to correct service: 'iam'")
+	w.expect(
+		"signed for another service than the host", w.do(r), 403, "SignatureDoesNotMatch",
+		"Credential should be scoped to correct service: 'iam'",
+	)
 }
 
 // TestAccounts: each account has its own state, and a role of another one is
@@ -259,9 +543,16 @@ func TestAccounts(t *testing.T) {
 	}
 	create := func(trusted string) {
 		t.Helper()
-		form := url.Values{"Action": {"CreateRole"}, "RoleName": {"target"}, "AssumeRolePolicyDocument": {`{"Statement":[{"Effect":"Allow","Principal":{"AWS":"` + trusted + `"},"Action":"sts:AssumeRole"}]}`}}
+		form := url.Values{
+			"Action":   {"CreateRole"},
+			"RoleName": {"target"},
+			"AssumeRolePolicyDocument": {
+				`{"Statement":[{"Effect":"Allow","Principal":{"AWS":"` + trusted + `"},"Action":"sts:AssumeRole"}]}`,
+			},
+		}
 		w.signed(theirs, "iam", url.Values{"Action": {"DeleteRole"}, "RoleName": {"target"}})
-		if got := w.signed(theirs, "iam", form); got.status != http.StatusOK || !strings.Contains(got.body, "arn:aws:iam::"+otherAccount+":role/target") {
+		if got := w.signed(theirs, "iam", form); got.status != http.StatusOK ||
+			!strings.Contains(got.body, "arn:aws:iam::"+otherAccount+":role/target") {
 			t.Fatalf("create: %s", got.body)
 		}
 	}
@@ -274,40 +565,79 @@ func TestAccounts(t *testing.T) {
 	const denied = " is not authorized to perform: sts:AssumeRole on resource: arn:aws:iam::999900001111:role/target"
 	create("arn:aws:iam::" + accountID + ":root")
 	got := take(able)
-	if got.status != http.StatusOK || !strings.Contains(got.body, "arn:aws:sts::"+otherAccount+":assumed-role/target/s2") {
+	if got.status != http.StatusOK ||
+		!strings.Contains(got.body, "arn:aws:sts::"+otherAccount+":assumed-role/target/s2") {
 		t.Errorf("both say yes: %s", got.body)
 	}
 	chained := credentialsIn(t, got)
-	if who := w.signed(chained, "sts", url.Values{"Action": {"GetCallerIdentity"}}); !strings.Contains(who.body, "<Account>"+otherAccount+"<") {
+	if who := w.signed(
+		chained, "sts", url.Values{"Action": {"GetCallerIdentity"}},
+	); !strings.Contains(who.body, "<Account>"+otherAccount+"<") {
 		t.Errorf("whoami: %s", who.body)
 	}
-	w.expect("the caller's side says nothing", take(unable), 403, "AccessDenied", "User: arn:aws:sts::111122223333:assumed-role/unable/s1"+denied)
+	w.expect(
+		"the caller's side says nothing", take(unable), 403, "AccessDenied",
+		"User: arn:aws:sts::111122223333:assumed-role/unable/s1"+denied,
+	)
 	create("arn:aws:iam::" + accountID + ":role/able")
 	if got := take(able); got.status != http.StatusOK {
 		t.Errorf("the role by name: %s", got.body)
 	}
 	create("arn:aws:iam::" + accountID + ":role/unable")
-	w.expect("the trust names the caller, who may not", take(unable), 403, "AccessDenied", "User: arn:aws:sts::111122223333:assumed-role/unable/s1"+denied)
-	w.expect("the trust names another", take(able), 403, "AccessDenied", "User: arn:aws:sts::111122223333:assumed-role/able/s1"+denied)
-	missing := url.Values{"Action": {"CreateRole"}, "RoleName": {"x"}, "AssumeRolePolicyDocument": {`{"Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::` + accountID + `:role/none"},"Action":"sts:AssumeRole"}]}`}}
-	w.expect("a role that the other account lacks", w.signed(theirs, "iam", missing), 400, "MalformedPolicyDocument", "Invalid principal in policy")
-	missing.Set("AssumeRolePolicyDocument", strings.ReplaceAll(missing.Get("AssumeRolePolicyDocument"), accountID, "222233334444"))
+	w.expect(
+		"the trust names the caller, who may not", take(unable), 403, "AccessDenied",
+		"User: arn:aws:sts::111122223333:assumed-role/unable/s1"+denied,
+	)
+	w.expect(
+		"the trust names another", take(able), 403, "AccessDenied",
+		"User: arn:aws:sts::111122223333:assumed-role/able/s1"+denied,
+	)
+	missing := url.Values{
+		"Action":   {"CreateRole"},
+		"RoleName": {"x"},
+		"AssumeRolePolicyDocument": {
+			`{"Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::` + accountID +
+				`:role/none"},"Action":"sts:AssumeRole"}]}`,
+		},
+	}
+	w.expect(
+		"a role that the other account lacks", w.signed(theirs, "iam", missing), 400, "MalformedPolicyDocument",
+		"Invalid principal in policy",
+	)
+	missing.Set(
+		"AssumeRolePolicyDocument",
+		strings.ReplaceAll(missing.Get("AssumeRolePolicyDocument"), accountID, "222233334444"),
+	)
 	if got := w.signed(theirs, "iam", missing); got.status != http.StatusOK {
 		t.Errorf("a role of an account that nobody knows: %s", got.body)
 	}
-	w.expect("its roles are its own", w.signed(w.admin, "iam", url.Values{"Action": {"GetRole"}, "RoleName": {"target"}}), 404, "NoSuchEntity", "")
+	w.expect("its roles are its own", w.signed(w.admin, "iam", url.Values{
+		"Action":   {"GetRole"},
+		"RoleName": {"target"},
+	}), 404, "NoSuchEntity", "")
 
 	// A web identity needs the provider in the role's account (seed 004).
-	foreign := `{"Statement":[{"Effect":"Allow","Principal":{"Federated":"` + strings.Replace(provider, accountID, otherAccount, 1) + `"},"Action":"sts:AssumeRoleWithWebIdentity"}]}`
-	if got := w.signed(theirs, "iam", url.Values{"Action": {"CreateRole"}, "RoleName": {"web"}, "AssumeRolePolicyDocument": {foreign}}); got.status != http.StatusOK {
+	foreign := `{"Statement":[{"Effect":"Allow","Principal":{"Federated":"` + strings.Replace(
+		provider, accountID, otherAccount, 1,
+	) + `"},"Action":"sts:AssumeRoleWithWebIdentity"}]}`
+	if got := w.signed(theirs, "iam", url.Values{
+		"Action":                   {"CreateRole"},
+		"RoleName":                 {"web"},
+		"AssumeRolePolicyDocument": {foreign},
+	}); got.status != http.StatusOK {
 		t.Fatal(got.body)
 	}
 	web := map[string]string{"RoleArn": "arn:aws:iam::" + otherAccount + ":role/web"}
 	w.expect("no provider there", w.assume(w.token(w.key, nil), web), 400, "InvalidIdentityToken", generic)
-	if got := w.signed(theirs, "iam", url.Values{"Action": {"CreateOpenIDConnectProvider"}, "Url": {issuerURL}, "ClientIDList.member.1": {"sts.amazonaws.com"}}); got.status != http.StatusOK {
+	if got := w.signed(theirs, "iam", url.Values{
+		"Action":                {"CreateOpenIDConnectProvider"},
+		"Url":                   {issuerURL},
+		"ClientIDList.member.1": {"sts.amazonaws.com"},
+	}); got.status != http.StatusOK {
 		t.Fatal(got.body)
 	}
-	if got := w.assume(w.token(w.key, nil), web); got.status != http.StatusOK || !strings.Contains(got.body, "arn:aws:sts::"+otherAccount+":assumed-role/web/s1") {
+	if got := w.assume(w.token(w.key, nil), web); got.status != http.StatusOK ||
+		!strings.Contains(got.body, "arn:aws:sts::"+otherAccount+":assumed-role/web/s1") {
 		t.Errorf("a second provider of the same URL: %s", got.body)
 	}
 }
@@ -327,14 +657,18 @@ func TestDecisions(t *testing.T) {
 			}
 		}
 	}
-	if err := json.Unmarshal([]byte(w.reason(refused)), &one); err != nil || one.Action != "sts:AssumeRoleWithWebIdentity" || one.Code != "AccessDenied" ||
-		!strings.Contains(one.Reason, "system:serviceaccount:app:other") || one.Explanation.Decision != "ImplicitDeny" || len(one.Explanation.Documents) != 1 || len(one.Explanation.Documents[0].Statements) != 1 {
+	if err := json.Unmarshal([]byte(w.reason(refused)), &one); err != nil ||
+		one.Action != "sts:AssumeRoleWithWebIdentity" || one.Code != "AccessDenied" ||
+		!strings.Contains(one.Reason, "system:serviceaccount:app:other") ||
+		one.Explanation.Decision != "ImplicitDeny" || len(one.Explanation.Documents) != 1 ||
+		len(one.Explanation.Documents[0].Statements) != 1 {
 		t.Errorf("by request id: %+v %v\n%s", one, err, w.reason(refused))
 	}
 	w.mu.Lock()
 	told := w.explained
 	w.mu.Unlock()
-	if len(told) != 1 || told[0].RequestID != refused.requestID || !strings.Contains(told[0].Text(), "because  ") || !strings.Contains(told[0].Text(), "system:serviceaccount:app:other") {
+	if len(told) != 1 || told[0].RequestID != refused.requestID || !strings.Contains(told[0].Text(), "because  ") ||
+		!strings.Contains(told[0].Text(), "system:serviceaccount:app:other") {
 		t.Errorf("told %+v", told)
 	}
 	w.expect("another", w.assume("abc", nil), 400, "ValidationError", "")
@@ -344,7 +678,8 @@ func TestDecisions(t *testing.T) {
 		edit(r)
 		return w.do(r)
 	}
-	if got := get(func(*http.Request) {}); json.Unmarshal([]byte(got.body), &list) != nil || len(list.Decisions) != 2 || list.Decisions[0].Code != "ValidationError" {
+	if got := get(func(*http.Request) {}); json.Unmarshal([]byte(got.body), &list) != nil || len(list.Decisions) != 2 ||
+		list.Decisions[0].Code != "ValidationError" {
 		t.Errorf("list: %s", got.body)
 	}
 	for name, edit := range map[string]func(*http.Request){
@@ -371,7 +706,8 @@ func TestDecisions(t *testing.T) {
 	for range 1100 {
 		w.assume("abc", nil)
 	}
-	if got := get(func(*http.Request) {}); json.Unmarshal([]byte(got.body), &list) != nil || len(list.Decisions) != 1000 {
+	if got := get(func(*http.Request) {}); json.Unmarshal([]byte(got.body), &list) != nil ||
+		len(list.Decisions) != 1000 {
 		t.Errorf("%d are kept", len(list.Decisions))
 	}
 	if got := w.do(w.request(http.MethodGet, "_rolecall/health", "")); got.status != http.StatusOK {

@@ -96,7 +96,11 @@ func valuesOf[T any](items []T, text func(T) string) listOf[valueItem] {
 func newMessage(e *policy.Explanation) *message {
 	m := &message{
 		ExplicitDeny: e.Decision == policy.ExplicitDeny.String(),
-		Context:      messageContext{Principal: messagePrincipal{ARN: e.Principal.ARN}, Action: e.Action, Resource: e.Resource},
+		Context: messageContext{
+			Principal: messagePrincipal{ARN: e.Principal.ARN},
+			Action:    e.Action,
+			Resource:  e.Resource,
+		},
 	}
 	for _, document := range e.Documents {
 		for _, s := range document.Statements {
@@ -111,7 +115,10 @@ func newMessage(e *policy.Explanation) *message {
 		}
 	}
 	for _, key := range e.Context {
-		m.Context.Conditions.Items = append(m.Context.Conditions.Items, conditionKey{key.Key, valuesOf(key.Values, func(v string) string { return v })})
+		m.Context.Conditions.Items = append(m.Context.Conditions.Items, conditionKey{
+			key.Key,
+			valuesOf(key.Values, func(v string) string { return v }),
+		})
 	}
 	return m
 }

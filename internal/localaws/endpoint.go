@@ -2,8 +2,9 @@ package localaws
 
 import (
 	"net"
-	"regexp"
 	"strings"
+
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
 // endpoint is what a host name of AWS says. All parts but path may be empty.
@@ -11,8 +12,8 @@ type endpoint struct {
 	service, region string
 	// global says that it is AWS's own name for a service, with no region in it.
 	global bool
-	// bucket is what stands before the service's name: S3's virtual hosts.
-	bucket string
+	// prefix is what stands before the service's name: buckets, for S3.
+	prefix string
 	// path is the request's, escaped, without a host name in it.
 	path string
 	// local is what stands before .localhost in the host name.
@@ -24,8 +25,8 @@ type endpoint struct {
 var suffixes = []string{".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".localhost"}
 
 var (
-	regionName = regexp.MustCompile(`^[a-z]+(-[a-z]+)+-[0-9]+$`)
-	legacyS3   = regexp.MustCompile(`^s3-([a-z]{2}(?:-[a-z]+)+-[0-9]+)$`)
+	regionName = lazyregexp.New(`^[a-z]+(-[a-z]+)+-[0-9]+$`)
+	legacyS3   = lazyregexp.New(`^s3-([a-z]{2}(?:-[a-z]+)+-[0-9]+)$`)
 )
 
 // endpointOf reads the host name or, where a client cannot choose that, a host
@@ -77,9 +78,7 @@ func parseHost(host string) (endpoint, bool) {
 	if legacy := legacyS3.FindStringSubmatch(e.service); legacy != nil {
 		e.service, e.region = "s3", legacy[1]
 	}
-	if e.service == "s3" {
-		e.bucket = strings.Join(labels[:last], ".")
-	}
+	e.prefix = strings.Join(labels[:last], ".")
 	e.global = e.region == "" && strings.HasSuffix(strings.ToLower(host), ".amazonaws.com")
 	return e, e.service != ""
 }

@@ -65,7 +65,9 @@ func TestFaults(t *testing.T) {
 	} {
 		w.expect(row.header, ask(row.header), row.status, row.code, row.message)
 	}
-	if got := w.own("POST", "faults", `{"kind":"throttle","service":"sts","action":"GetCaller*","count":2}`); got.status != http.StatusCreated || !strings.Contains(got.body, `"id":"1"`) {
+	if got := w.own(
+		"POST", "faults", `{"kind":"throttle","service":"sts","action":"GetCaller*","count":2}`,
+	); got.status != http.StatusCreated || !strings.Contains(got.body, `"id":"1"`) {
 		t.Errorf("add: %s", got.body)
 	}
 	if got := w.assume(w.token(w.key, nil), nil); got.status != http.StatusOK {
@@ -87,7 +89,13 @@ func TestFaults(t *testing.T) {
 	if got := w.assume(w.token(w.key, nil), nil); got.status != http.StatusOK {
 		t.Errorf("after all: %s", got.body)
 	}
-	for _, bad := range []string{`{"kind":"x"}`, `{"kind":"throttle","often":1}`, `{"kind":"throttle"} {}`, `[]`, `{"kind":"throttle","service":"[a"}`} {
+	for _, bad := range []string{
+		`{"kind":"x"}`,
+		`{"kind":"throttle","often":1}`,
+		`{"kind":"throttle"} {}`,
+		`[]`,
+		`{"kind":"throttle","service":"[a"}`,
+	} {
 		if got := w.own("POST", "faults", bad); got.status != http.StatusBadRequest {
 			t.Errorf("%s: %d %s", bad, got.status, got.body)
 		}
@@ -102,12 +110,16 @@ func TestClock(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	session := credentialsIn(t, w.assume(w.token(w.key, nil), nil))
-	if got := w.own("POST", "clock", `{"advance":"1h"}`); !strings.Contains(got.body, `"now":"2026-09-01T13:00:00Z","offset":"1h0m0s"`) {
+	if got := w.own(
+		"POST", "clock", `{"advance":"1h"}`,
+	); !strings.Contains(got.body, `"now":"2026-09-01T13:00:00Z","offset":"1h0m0s"`) {
 		t.Errorf("advance: %s", got.body)
 	}
 	w.advance(time.Hour) // the caller's clock goes along
 	w.own("POST", "clock", `{"set":"2026-09-01T13:00:00Z"}`)
-	w.expect("an hour later", w.signed(session, "sts", url.Values{"Action": {"GetCallerIdentity"}}), 403, "ExpiredToken", "")
+	w.expect(
+		"an hour later", w.signed(session, "sts", url.Values{"Action": {"GetCallerIdentity"}}), 403, "ExpiredToken", "",
+	)
 	if got := w.own("DELETE", "clock", ""); !strings.Contains(got.body, `"offset":"0s"`) {
 		t.Errorf("reset: %s", got.body)
 	}
@@ -124,14 +136,19 @@ func TestNoFaultsByDefault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(localaws.New(localaws.Config{Accounts: accounts, Now: func() time.Time { return epoch }, Log: slog.New(slog.DiscardHandler)}))
+	server := httptest.NewServer(localaws.New(localaws.Config{
+		Accounts: accounts,
+		Now:      func() time.Time { return epoch },
+		Log:      slog.New(slog.DiscardHandler),
+	}))
 	t.Cleanup(server.Close)
 	w := &world{t: t, url: server.URL, now: epoch}
 	if w.admin, err = accounts.Default().AdminKey(); err != nil {
 		t.Fatal(err)
 	}
 	for _, path := range []string{"faults", "clock"} {
-		if got := w.own("POST", path, `{"kind":"throttle"}`); got.status != http.StatusNotFound || !strings.Contains(got.body, "--faults") {
+		if got := w.own("POST", path, `{"kind":"throttle"}`); got.status != http.StatusNotFound ||
+			!strings.Contains(got.body, "--faults") {
 			t.Errorf("%s: %d %s", path, got.status, got.body)
 		}
 	}

@@ -1,6 +1,6 @@
-// Package localaws is an AWS on this machine that says no for the right
-// reasons: it verifies signatures, web-identity tokens and trust policies for
-// real, answers in AWS's protocols and words, and keeps the reason AWS hides.
+// Package localaws emulates AWS on this machine: it verifies signatures,
+// web-identity tokens and trust policies for real, answers in AWS's protocols
+// and words, and keeps the reason for each refusal, which AWS hides.
 //
 // It is not for production, knows nothing of the product that uses it, and
 // emulates only the operations that its rooms list; what else is asked of AWS
@@ -78,6 +78,7 @@ func New(config Config) *Server {
 	if config.Faults {
 		s.faults = &faults.List{}
 	}
+	var tables []account.Table
 	keys := sts.NewKeys(config.Issuers, s.clock.Now)
 	for _, room := range []*service.Service{
 		eks.New(),
@@ -88,9 +89,10 @@ func New(config Config) *Server {
 		ssm.New(),
 	} {
 		s.services[room.Name] = room
+		tables = append(tables, room.Tables...)
 	}
 	if config.ConsistencyDelay > 0 {
-		s.accounts.Delay(config.ConsistencyDelay, s.clock.Now)
+		s.accounts.Delay(config.ConsistencyDelay, s.clock.Now, tables...)
 	}
 	s.own = s.ownPaths()
 	return s
@@ -137,7 +139,10 @@ func (s *Server) refusal(err error, a *ask) *wire.Error {
 		return wire.Errorf(refused.Status, refused.Code, "%s", refused.Message)
 	}
 	s.log.Error("call failed", obs.KeyAction, a.action(), "error", err)
-	return wire.Errorf(http.StatusInternalServerError, "InternalFailure", "The request processing has failed because of an unknown error.")
+	return wire.Errorf(
+		http.StatusInternalServerError, "InternalFailure",
+		"The request processing has failed because of an unknown error.",
+	)
 }
 
 // serve finds out what is asked, by whom, whether it is allowed, and does it.

@@ -114,8 +114,11 @@ func newWorld(t testing.TB, edits ...func(*localaws.Config)) *world {
 	}
 	config := localaws.Config{
 		Accounts: accounts, Now: w.clock, Faults: true, Explain: w.explain,
-		Issuers: sts.IssuerAccess{Endpoints: map[string]string{host: address, eksHost: address, "other.example": address}, RootCAs: authority.Pool()},
-		Log:     slog.New(slog.NewTextHandler(w.log, nil)),
+		Issuers: sts.IssuerAccess{
+			Endpoints: map[string]string{host: address, eksHost: address, "other.example": address},
+			RootCAs:   authority.Pool(),
+		},
+		Log: slog.New(slog.NewTextHandler(w.log, nil)),
 	}
 	for _, edit := range edits {
 		edit(&config)
@@ -127,13 +130,18 @@ func newWorld(t testing.TB, edits ...func(*localaws.Config)) *world {
 	if w.admin, err = server.Admin(); err != nil {
 		t.Fatal(err)
 	}
-	w.mustAdmin(url.Values{"Action": {"CreateOpenIDConnectProvider"}, "Url": {issuerURL}, "ClientIDList.member.1": {"sts.amazonaws.com"}})
+	w.mustAdmin(url.Values{
+		"Action":                {"CreateOpenIDConnectProvider"},
+		"Url":                   {issuerURL},
+		"ClientIDList.member.1": {"sts.amazonaws.com"},
+	})
 	w.role("R", trust(`"StringEquals":{"`+issuerID+`:aud":"sts.amazonaws.com","`+issuerID+`:sub":"`+subject+`"}`))
 	return w
 }
 
 func trust(condition string) string {
-	return `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Federated":"` + provider + `"},"Action":"sts:AssumeRoleWithWebIdentity","Condition":{` + condition + `}}]}`
+	return `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Federated":"` + provider +
+		`"},"Action":"sts:AssumeRoleWithWebIdentity","Condition":{` + condition + `}}]}`
 }
 
 func (w *world) clock() time.Time {
@@ -259,8 +267,14 @@ func (w *world) signFor(r *http.Request, c credential.AWS, service, region, body
 func (w *world) signIn(r *http.Request, c credential.AWS, service, region, body string, at time.Time) {
 	w.t.Helper()
 	sum := sha256.Sum256([]byte(body))
-	creds := aws.Credentials{AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretKey.Reveal(), SessionToken: c.SessionToken.Reveal()}
-	if err := v4.NewSigner().SignHTTP(w.t.Context(), creds, r, hex.EncodeToString(sum[:]), service, region, at); err != nil {
+	creds := aws.Credentials{
+		AccessKeyID:     c.AccessKeyID,
+		SecretAccessKey: c.SecretKey.Reveal(),
+		SessionToken:    c.SessionToken.Reveal(),
+	}
+	if err := v4.NewSigner().SignHTTP(
+		w.t.Context(), creds, r, hex.EncodeToString(sum[:]), service, region, at,
+	); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -292,7 +306,12 @@ func clone(form url.Values) url.Values {
 // claims are those of a good token, changed by edits: a nil value removes one.
 func claims(edits map[string]any) []byte {
 	c := map[string]any{
-		"iss": issuerURL, "sub": subject, "aud": []string{"sts.amazonaws.com"}, "iat": epoch.Unix(), "nbf": epoch.Unix(), "exp": epoch.Add(time.Hour).Unix(),
+		"iss": issuerURL,
+		"sub": subject,
+		"aud": []string{"sts.amazonaws.com"},
+		"iat": epoch.Unix(),
+		"nbf": epoch.Unix(),
+		"exp": epoch.Add(time.Hour).Unix(),
 	}
 	for name, value := range edits {
 		if value == nil {
@@ -333,7 +352,10 @@ func (w *world) assume(raw string, more map[string]string) answer {
 func (w *world) expect(name string, got answer, status int, code, message string) {
 	w.t.Helper()
 	if got.status != status || got.code != code || !strings.HasPrefix(got.message, message) {
-		w.t.Errorf("%s: %d %s %q, want %d %s %q\n%s", name, got.status, got.code, got.message, status, code, message, w.reason(got))
+		w.t.Errorf(
+			"%s: %d %s %q, want %d %s %q\n%s", name, got.status, got.code, got.message, status, code, message,
+			w.reason(got),
+		)
 	}
 }
 
@@ -358,35 +380,66 @@ func credentialsIn(t testing.TB, a answer) credential.AWS {
 	if err := xml.Unmarshal(envelope.Inner, &found); err != nil || found.ID == "" {
 		t.Fatalf("no credentials in %s", a.body)
 	}
-	return credential.AWS{AccessKeyID: found.ID, SecretKey: credential.NewSecret(found.Secret), SessionToken: credential.NewSecret(found.Token)}
+	return credential.AWS{
+		AccessKeyID:  found.ID,
+		SecretKey:    credential.NewSecret(found.Secret),
+		SessionToken: credential.NewSecret(found.Token),
+	}
 }
 
 func TestAssumeRole(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	chain := `{"Statement":[{"Effect":"Allow","Principal":{"AWS":"` + roleR + `"},"Action":["sts:AssumeRole","sts:TagSession"]}]}`
+	chain := `{"Statement":[{"Effect":"Allow","Principal":{"AWS":"` + roleR +
+		`"},"Action":["sts:AssumeRole","sts:TagSession"]}]}`
 	w.role("chained", chain)
 	w.role("nobody", trust(""))
-	w.role("account", `{"Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":"sts:AssumeRole","Condition":{"StringEquals":{"sts:ExternalId":"x1"}}}]}`)
+	w.role(
+		"account",
+		`{"Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},`+
+			`"Action":"sts:AssumeRole","Condition":{"StringEquals":{"sts:ExternalId":"x1"}}}]}`,
+	)
 	session := credentialsIn(t, w.assume(w.token(w.key, nil), nil))
 	ask := func(c credential.AWS, role string, more url.Values) answer {
-		form := url.Values{"Action": {"AssumeRole"}, "RoleArn": {"arn:aws:iam::111122223333:role/" + role}, "RoleSessionName": {"s2"}}
+		form := url.Values{
+			"Action":          {"AssumeRole"},
+			"RoleArn":         {"arn:aws:iam::111122223333:role/" + role},
+			"RoleSessionName": {"s2"},
+		}
 		maps.Copy(form, more)
 		return w.signed(c, "sts", form)
 	}
-	if got := ask(session, "chained", nil); got.status != http.StatusOK || !strings.Contains(got.body, ":assumed-role/chained/s2<") {
+	if got := ask(session, "chained", nil); got.status != http.StatusOK ||
+		!strings.Contains(got.body, ":assumed-role/chained/s2<") {
 		t.Errorf("chained: %s", got.body)
 	}
-	w.expect("missing role", ask(session, "none", nil), 403, "AccessDenied", "User: arn:aws:sts::111122223333:assumed-role/R/s1 is not authorized to perform: sts:AssumeRole on resource:")
-	w.expect("account trust without identity policy", ask(session, "account", url.Values{"ExternalId": {"x1"}}), 403, "AccessDenied", "")
+	w.expect(
+		"missing role", ask(session, "none", nil), 403, "AccessDenied",
+		"User: arn:aws:sts::111122223333:assumed-role/R/s1 is not authorized to perform: sts:AssumeRole on resource:",
+	)
+	w.expect(
+		"account trust without identity policy", ask(session, "account", url.Values{"ExternalId": {"x1"}}), 403,
+		"AccessDenied", "",
+	)
 	w.expect("no external id", ask(w.admin, "account", nil), 403, "AccessDenied", "")
 	if got := ask(w.admin, "account", url.Values{"ExternalId": {"x1"}}); got.status != http.StatusOK {
 		t.Errorf("administrator with external id: %s", got.body)
 	}
-	tagged := credentialsIn(t, ask(session, "chained", url.Values{"Tags.member.1.Key": {"team"}, "Tags.member.1.Value": {"red"}, "TransitiveTagKeys.member.1": {"team"}}))
+	tagged := credentialsIn(t, ask(session, "chained", url.Values{
+		"Tags.member.1.Key":          {"team"},
+		"Tags.member.1.Value":        {"red"},
+		"TransitiveTagKeys.member.1": {"team"},
+	}))
 	w.setTrust(chain)
-	w.mustAdmin(url.Values{"Action": {"UpdateAssumeRolePolicy"}, "RoleName": {"nobody"}, "PolicyDocument": {strings.ReplaceAll(chain, "role/R", "role/chained")}})
-	w.expect("transitive tag again", ask(tagged, "nobody", url.Values{"Tags.member.1.Key": {"TEAM"}, "Tags.member.1.Value": {"blue"}}), 400, "InvalidParameterValue", "One of the specified transitive tag keys can't be set")
+	w.mustAdmin(url.Values{
+		"Action":         {"UpdateAssumeRolePolicy"},
+		"RoleName":       {"nobody"},
+		"PolicyDocument": {strings.ReplaceAll(chain, "role/R", "role/chained")},
+	})
+	w.expect("transitive tag again", ask(tagged, "nobody", url.Values{
+		"Tags.member.1.Key":   {"TEAM"},
+		"Tags.member.1.Value": {"blue"},
+	}), 400, "InvalidParameterValue", "One of the specified transitive tag keys can't be set")
 	if got := ask(tagged, "nobody", nil); got.status != http.StatusOK {
 		t.Errorf("transitive tags go on: %s", got.body)
 	}
@@ -402,22 +455,51 @@ func TestIAM(t *testing.T) {
 		}
 		return w.signed(w.admin, "iam", form)
 	}
-	w.expect("http", call("CreateOpenIDConnectProvider", "Url", "http://h"), 400, "InvalidInput", "Invalid Open ID Connect Provider URL. The URL must begin with https://.")
-	w.expect("no scheme", call("CreateOpenIDConnectProvider", "Url", "h"), 400, "ValidationError", "Invalid Open ID Connect Provider URL")
-	if got := call("GetOpenIDConnectProvider", "OpenIDConnectProviderArn", provider); !strings.Contains(got.body, "<Url>"+issuerID+"</Url>") || !strings.Contains(got.body, "<CreateDate>2026-09-01T12:00:00.000Z<") || strings.Count(got.body, "sts.amazonaws.com") != 1 {
+	w.expect(
+		"http", call("CreateOpenIDConnectProvider", "Url", "http://h"), 400, "InvalidInput",
+		"Invalid Open ID Connect Provider URL. The URL must begin with https://.",
+	)
+	w.expect(
+		"no scheme", call("CreateOpenIDConnectProvider", "Url", "h"), 400, "ValidationError",
+		"Invalid Open ID Connect Provider URL",
+	)
+	if got := call(
+		"GetOpenIDConnectProvider", "OpenIDConnectProviderArn", provider,
+	); !strings.Contains(got.body, "<Url>"+issuerID+"</Url>") ||
+		!strings.Contains(got.body, "<CreateDate>2026-09-01T12:00:00.000Z<") ||
+		strings.Count(got.body, "sts.amazonaws.com") != 1 {
 		t.Errorf("get provider: %s", got.body)
 	}
 	call("DeleteOpenIDConnectProvider", "OpenIDConnectProviderArn", provider)
-	w.expect("get deleted", call("GetOpenIDConnectProvider", "OpenIDConnectProviderArn", provider), 404, "NoSuchEntity", "OpenIDConnect Provider not found for arn "+provider)
+	w.expect(
+		"get deleted", call("GetOpenIDConnectProvider", "OpenIDConnectProviderArn", provider), 404, "NoSuchEntity",
+		"OpenIDConnect Provider not found for arn "+provider,
+	)
 
-	w.expect("no JSON", call("CreateRole", "RoleName", "bad", "AssumeRolePolicyDocument", "{"), 400, "MalformedPolicyDocument", "This policy contains invalid Json")
-	w.expect("twice", call("CreateRole", "RoleName", "r", "AssumeRolePolicyDocument", trust("")), 409, "EntityAlreadyExists", "Role with name r already exists.")
-	w.expect("bad name", call("CreateRole", "RoleName", "a b", "AssumeRolePolicyDocument", trust("")), 400, "ValidationError", "1 validation error detected: Value 'a b' at 'roleName'")
-	w.expect("get none", call("GetRole", "RoleName", "none"), 404, "NoSuchEntity", "The role with name none cannot be found.")
-	if got := call("TagRole", "RoleName", "R", "Tags.member.1.Key", "b", "Tags.member.1.Value", "2", "Tags.member.2.Key", "a", "Tags.member.2.Value", "1"); got.status != 200 {
+	w.expect(
+		"no JSON", call("CreateRole", "RoleName", "bad", "AssumeRolePolicyDocument", "{"), 400,
+		"MalformedPolicyDocument", "This policy contains invalid Json",
+	)
+	w.expect(
+		"twice", call("CreateRole", "RoleName", "r", "AssumeRolePolicyDocument", trust("")), 409, "EntityAlreadyExists",
+		"Role with name r already exists.",
+	)
+	w.expect(
+		"bad name", call("CreateRole", "RoleName", "a b", "AssumeRolePolicyDocument", trust("")), 400,
+		"ValidationError", "1 validation error detected: Value 'a b' at 'roleName'",
+	)
+	w.expect(
+		"get none", call("GetRole", "RoleName", "none"), 404, "NoSuchEntity",
+		"The role with name none cannot be found.",
+	)
+	if got := call(
+		"TagRole", "RoleName", "R", "Tags.member.1.Key", "b", "Tags.member.1.Value", "2", "Tags.member.2.Key", "a",
+		"Tags.member.2.Value", "1",
+	); got.status != 200 {
 		t.Errorf("tag: %s", got.body)
 	}
-	if got := call("ListRoleTags", "RoleName", "R", "MaxItems", "1"); !strings.Contains(got.body, "<Key>a</Key>") || !strings.Contains(got.body, "<IsTruncated>true</IsTruncated><Marker>a</Marker>") {
+	if got := call("ListRoleTags", "RoleName", "R", "MaxItems", "1"); !strings.Contains(got.body, "<Key>a</Key>") ||
+		!strings.Contains(got.body, "<IsTruncated>true</IsTruncated><Marker>a</Marker>") {
 		t.Errorf("list tags: %s", got.body)
 	}
 	if got := call("UntagRole", "RoleName", "R", "TagKeys.member.1", "a"); got.status != 200 {
@@ -426,7 +508,9 @@ func TestIAM(t *testing.T) {
 	if got := call("UpdateRole", "RoleName", "R", "MaxSessionDuration", "7200", "Description", "d"); got.status != 200 {
 		t.Errorf("update: %s", got.body)
 	}
-	if got := call("GetRole", "RoleName", "R"); !strings.Contains(got.body, "<MaxSessionDuration>7200</MaxSessionDuration>") || !strings.Contains(got.body, "%22Version%22%3A%222012-10-17%22") || strings.Contains(got.body, "<Key>a</Key>") {
+	if got := call("GetRole", "RoleName", "R"); !strings.Contains(
+		got.body, "<MaxSessionDuration>7200</MaxSessionDuration>",
+	) || !strings.Contains(got.body, "%22Version%22%3A%222012-10-17%22") || strings.Contains(got.body, "<Key>a</Key>") {
 		t.Errorf("get: %s", got.body)
 	}
 	if got := call("ListRoles", "PathPrefix", "/x/"); strings.Contains(got.body, "<RoleName>") {
@@ -436,7 +520,10 @@ func TestIAM(t *testing.T) {
 		t.Errorf("delete: %s", got.body)
 	}
 	w.expect("delete again", call("DeleteRole", "RoleName", "R"), 404, "NoSuchEntity", "")
-	w.expect("not emulated", call("GenerateCredentialReport"), 501, "NotImplemented", "allowed, but not emulated: iam:GenerateCredentialReport")
+	w.expect(
+		"not emulated", call("GenerateCredentialReport"), 501, "NotImplemented",
+		"allowed, but not emulated: iam:GenerateCredentialReport",
+	)
 }
 
 // TestReCreatedRole: sessions and trust of a deleted role do not pass on to a
@@ -450,7 +537,9 @@ func TestReCreatedRole(t *testing.T) {
 	w.expect("deleted", w.assume(w.token(w.key, nil), nil), 403, "AccessDenied", notAuthed)
 	w.role("R", trust(""))
 	again := credentialsIn(t, w.assume(w.token(w.key, nil), nil))
-	if after := w.signed(again, "sts", url.Values{"Action": {"GetCallerIdentity"}}).body; userID(after) == userID(before) {
+	if after := w.signed(
+		again, "sts", url.Values{"Action": {"GetCallerIdentity"}},
+	).body; userID(after) == userID(before) {
 		t.Errorf("the new role has the old id %s", userID(after))
 	}
 }
@@ -461,7 +550,11 @@ func TestTrustFollowsTheEntity(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.role("target", `{"Statement":[{"Effect":"Allow","Principal":{"AWS":"`+roleR+`"},"Action":"sts:AssumeRole"}]}`)
-	take := url.Values{"Action": {"AssumeRole"}, "RoleArn": {"arn:aws:iam::111122223333:role/target"}, "RoleSessionName": {"s2"}}
+	take := url.Values{
+		"Action":          {"AssumeRole"},
+		"RoleArn":         {"arn:aws:iam::111122223333:role/target"},
+		"RoleSessionName": {"s2"},
+	}
 	session := credentialsIn(t, w.assume(w.token(w.key, nil), nil))
 	if got := w.signed(session, "sts", take); got.status != http.StatusOK {
 		t.Errorf("the role itself: %s", got.body)
@@ -469,13 +562,26 @@ func TestTrustFollowsTheEntity(t *testing.T) {
 	w.mustAdmin(url.Values{"Action": {"DeleteRole"}, "RoleName": {"R"}})
 	w.role("R", trust(""))
 	again := credentialsIn(t, w.assume(w.token(w.key, nil), nil))
-	w.expect("made again", w.signed(again, "sts", take), 403, "AccessDenied", "User: arn:aws:sts::111122223333:assumed-role/R/s1 is not authorized to perform: sts:AssumeRole")
+	w.expect(
+		"made again", w.signed(again, "sts", take), 403, "AccessDenied",
+		"User: arn:aws:sts::111122223333:assumed-role/R/s1 is not authorized to perform: sts:AssumeRole",
+	)
 	shown := w.signed(w.admin, "iam", url.Values{"Action": {"GetRole"}, "RoleName": {"target"}})
 	if !strings.Contains(shown.body, "%22AWS%22%3A%22AROA") {
 		t.Errorf("the trust policy does not show the id: %s", shown.body)
 	}
-	for _, nobody := range []string{"arn:aws:iam::111122223333:role/none", "arn:aws:iam::111122223333:user/none", "arn:aws:iam::111122223333:role/x/R"} {
-		w.expect(nobody, w.signed(w.admin, "iam", url.Values{"Action": {"CreateRole"}, "RoleName": {"x"}, "AssumeRolePolicyDocument": {`{"Statement":[{"Effect":"Allow","Principal":{"AWS":"` + nobody + `"},"Action":"sts:AssumeRole"}]}`}}),
+	for _, nobody := range []string{
+		"arn:aws:iam::111122223333:role/none",
+		"arn:aws:iam::111122223333:user/none",
+		"arn:aws:iam::111122223333:role/x/R",
+	} {
+		w.expect(nobody, w.signed(w.admin, "iam", url.Values{
+			"Action":   {"CreateRole"},
+			"RoleName": {"x"},
+			"AssumeRolePolicyDocument": {
+				`{"Statement":[{"Effect":"Allow","Principal":{"AWS":"` + nobody + `"},"Action":"sts:AssumeRole"}]}`,
+			},
+		}),
 			400, "MalformedPolicyDocument", `Invalid principal in policy: "AWS":"`+nobody+`"`)
 	}
 }

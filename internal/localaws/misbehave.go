@@ -8,7 +8,7 @@ import (
 	"github.com/rolecall/rolecall/internal/localaws/wire"
 )
 
-// faultHeader asks for a fault of the one call that carries it. It is no header
+// faultHeader asks for a fault of the one call that carries it. It is not a header
 // of AWS's, and nothing when faults are not allowed.
 const faultHeader = "X-Rolecall-Fault"
 
@@ -40,9 +40,14 @@ func (s *Server) apply(f faults.Fault, a *ask) error {
 		return wire.Errorf(http.StatusBadRequest, "Throttling", "Rate exceeded").Because(onDemand)
 	case faults.Server:
 		if f.Status == 0 || f.Status == http.StatusInternalServerError {
-			return wire.Errorf(http.StatusInternalServerError, "InternalFailure", "The request processing has failed because of an unknown error.").Because(onDemand)
+			return wire.Errorf(
+				http.StatusInternalServerError, "InternalFailure",
+				"The request processing has failed because of an unknown error.",
+			).Because(onDemand)
 		}
-		return wire.Errorf(f.Status, "ServiceUnavailable", "The request has failed due to a temporary failure of the server.").Because(onDemand)
+		return wire.Errorf(
+			f.Status, "ServiceUnavailable", "The request has failed due to a temporary failure of the server.",
+		).Because(onDemand)
 	case faults.Latency:
 		timer := time.NewTimer(f.Duration())
 		defer timer.Stop()

@@ -66,7 +66,7 @@ func (s *Server) ownPaths() http.Handler {
 		s.showClock(w)
 	})
 	mux.HandleFunc(ownPrefix, func(w http.ResponseWriter, _ *http.Request) {
-		ownError(w, http.StatusNotFound, "want health, decisions, faults or clock")
+		ownError(w, http.StatusNotFound, "there is only health, decisions, faults and clock")
 	})
 	return mux
 }
@@ -78,7 +78,7 @@ func localOnly(handler http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		peer, err := netip.ParseAddrPort(r.RemoteAddr)
 		if err != nil || !peer.Addr().Unmap().IsLoopback() || !isLoopbackHost(r.Host) || r.Header.Get("Origin") != "" {
-			ownError(w, http.StatusForbidden, "only for programs on this machine, by a loopback address")
+			ownError(w, http.StatusForbidden, "only for programs on this machine, over a loopback address")
 			return
 		}
 		handler.ServeHTTP(w, r)
@@ -101,7 +101,7 @@ func (s *Server) listDecisions(w http.ResponseWriter, r *http.Request) {
 	if text := r.URL.Query().Get("limit"); text != "" {
 		limit, err := strconv.Atoi(text)
 		if err != nil || limit < 0 {
-			ownError(w, http.StatusBadRequest, "limit: want a number")
+			ownError(w, http.StatusBadRequest, "limit: must be a number")
 			return
 		}
 		kept = kept[:min(limit, len(kept))]
@@ -112,7 +112,7 @@ func (s *Server) listDecisions(w http.ResponseWriter, r *http.Request) {
 func (s *Server) getDecision(w http.ResponseWriter, r *http.Request) {
 	decision, found := s.decisions.get(r.PathValue("id"))
 	if !found {
-		ownError(w, http.StatusNotFound, "no refusal with this request id is kept")
+		ownError(w, http.StatusNotFound, "no refusal is kept under this request id")
 		return
 	}
 	writeOwn(w, http.StatusOK, decision)
@@ -153,14 +153,18 @@ func (s *Server) moveClock(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) showClock(w http.ResponseWriter) {
-	writeOwn(w, http.StatusOK, map[string]string{"now": s.clock.Now().UTC().Format(time.RFC3339Nano), "offset": s.clock.Offset().String()})
+	writeOwn(w, http.StatusOK, map[string]string{
+		"now":    s.clock.Now().UTC().Format(time.RFC3339Nano),
+		"offset": s.clock.Offset().String(),
+	})
 }
 
 // readOwn decodes a JSON body strictly. Only application/json is read, which no
 // web page can send to another origin without asking.
 func readOwn(w http.ResponseWriter, r *http.Request, into any) bool {
-	if contentType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || contentType != "application/json" {
-		ownError(w, http.StatusUnsupportedMediaType, "want application/json")
+	if contentType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil ||
+		contentType != "application/json" {
+		ownError(w, http.StatusUnsupportedMediaType, "must be application/json")
 		return false
 	}
 	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxOwnBody))

@@ -26,7 +26,9 @@ func TestOperationNames(t *testing.T) {
 		{iam.New(), &sdkiam.Client{}},
 		{(&sts.Service{}).Operations(), &sdksts.Client{}},
 	} {
-		known := slices.Sorted(slices.Values(append(slices.Collect(maps.Keys(row.room.Operations)), row.room.Others...)))
+		known := slices.Sorted(
+			slices.Values(append(slices.Collect(maps.Keys(row.room.Operations)), row.room.Others...)),
+		)
 		var want []string
 		client := reflect.TypeOf(row.client)
 		for method := range client.Methods() {
@@ -35,7 +37,7 @@ func TestOperationNames(t *testing.T) {
 			}
 		}
 		if diff := cmp.Diff(want, known); diff != "" {
-			t.Errorf("%s (-SDK +here):\n%s", row.room.Name, diff)
+			t.Errorf("operations of %s mismatch (-want +got):\n%s", row.room.Name, diff)
 		}
 	}
 }

@@ -52,10 +52,17 @@ func TestS3ReadOnly(t *testing.T) {
 	_, err = reader.GetObject(ctx, &s3.GetObjectInput{Bucket: aws.String("data"), Key: aws.String("none")})
 	wantCode(t, "get of nothing, may list", err, "NoSuchKey")
 	err = w.put(reader, "data", "k", "mine")
-	refusedWith(t, "put", err, "AccessDenied", `User: arn:aws:sts::111122223333:assumed-role/reader/s1 is not authorized to perform: s3:PutObject on resource: "arn:aws:s3:::data/k" because no identity-based policy allows the s3:PutObject action`)
+	refusedWith(
+		t, "put", err, "AccessDenied",
+		`User: arn:aws:sts::111122223333:assumed-role/reader/s1 is not authorized to perform: s3:PutObject on `+
+			`resource: "arn:aws:s3:::data/k" because no identity-based policy allows the s3:PutObject action`,
+	)
 	_, err = reader.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: aws.String("data"), Key: aws.String("k")})
 	wantCode(t, "delete", err, "AccessDenied")
-	gone, err := reader.DeleteObjects(ctx, &s3.DeleteObjectsInput{Bucket: aws.String("data"), Delete: &types.Delete{Objects: []types.ObjectIdentifier{{Key: aws.String("k")}}}})
+	gone, err := reader.DeleteObjects(ctx, &s3.DeleteObjectsInput{
+		Bucket: aws.String("data"),
+		Delete: &types.Delete{Objects: []types.ObjectIdentifier{{Key: aws.String("k")}}},
+	})
 	if err != nil || len(gone.Errors) != 1 || *gone.Errors[0].Code != "AccessDenied" {
 		t.Errorf("delete many: %+v %v", gone, err)
 	}
@@ -69,7 +76,9 @@ func TestS3Actions(t *testing.T) {
 	w := newS3World(t)
 	ctx, admin := t.Context(), w.bucket("data")
 	for _, key := range []string{"home/a", "other/a"} {
-		if err := w.put(admin, "data", key, "content", func(in *s3.PutObjectInput) { in.Tagging = aws.String("team=" + key[:1]) }); err != nil {
+		if err := w.put(admin, "data", key, "content", func(in *s3.PutObjectInput) {
+			in.Tagging = aws.String("team=" + key[:1])
+		}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -91,7 +100,11 @@ func TestS3Actions(t *testing.T) {
 	}
 	withList := func(in *s3.PutObjectInput) { in.ACL = "bucket-owner-full-control" }
 	copyTo := func(c *s3.Client) error {
-		_, err := c.CopyObject(ctx, &s3.CopyObjectInput{Bucket: bucket, Key: aws.String("copy"), CopySource: aws.String("data/home/a")})
+		_, err := c.CopyObject(ctx, &s3.CopyObjectInput{
+			Bucket:     bucket,
+			Key:        aws.String("copy"),
+			CopySource: aws.String("data/home/a"),
+		})
 		return err
 	}
 	const object, all = `"arn:aws:s3:::data/*"`, `"arn:aws:s3:::data"`
@@ -108,16 +121,54 @@ func TestS3Actions(t *testing.T) {
 		{"get of a bucket's name only", allow(`"s3:GetObject"`, all), get("home/a"), "AccessDenied"},
 		{"list is not get", allow(`"s3:GetObject"`, object), list(""), "AccessDenied"},
 		{"list", allow(`"s3:ListBucket"`, all), list(""), ""},
-		{"list of the own prefix", condition(`"s3:ListBucket"`, all, `"StringLike":{"s3:prefix":"home/*"}`), list("home/"), ""},
-		{"list of another prefix", condition(`"s3:ListBucket"`, all, `"StringLike":{"s3:prefix":"home/*"}`), list("other/"), "AccessDenied"},
-		{"get by tag", condition(`"s3:GetObject"`, object, `"StringEquals":{"s3:ExistingObjectTag/team":"h"}`), get("home/a"), ""},
-		{"get by another tag", condition(`"s3:GetObject"`, object, `"StringEquals":{"s3:ExistingObjectTag/team":"h"}`), get("other/a"), "AccessDenied"},
+		{
+			name:        "list of the own prefix",
+			permissions: condition(`"s3:ListBucket"`, all, `"StringLike":{"s3:prefix":"home/*"}`),
+			do:          list("home/"),
+		},
+		{
+			name:        "list of another prefix",
+			permissions: condition(`"s3:ListBucket"`, all, `"StringLike":{"s3:prefix":"home/*"}`),
+			do:          list("other/"),
+			code:        "AccessDenied",
+		},
+		{
+			name:        "get by tag",
+			permissions: condition(`"s3:GetObject"`, object, `"StringEquals":{"s3:ExistingObjectTag/team":"h"}`),
+			do:          get("home/a"),
+		},
+		{
+			name:        "get by another tag",
+			permissions: condition(`"s3:GetObject"`, object, `"StringEquals":{"s3:ExistingObjectTag/team":"h"}`),
+			do:          get("other/a"),
+			code:        "AccessDenied",
+		},
 		{"put", allow(`"s3:PutObject"`, object), put(), ""},
 		{"put with a list", allow(`"s3:PutObject"`, object), put(withList), "AccessDenied"},
 		{"put with a list, allowed", allow(`["s3:PutObject","s3:PutObjectAcl"]`, object), put(withList), ""},
-		{"put with tags", allow(`"s3:PutObject"`, object), put(func(in *s3.PutObjectInput) { in.Tagging = aws.String("a=b") }), "AccessDenied"},
-		{"put with the right tag", strings.Replace(allow(`["s3:PutObject","s3:PutObjectTagging"]`, object), `"Resource"`, `"Condition":{"StringEquals":{"s3:RequestObjectTag/a":"b"}},"Resource"`, 1), put(func(in *s3.PutObjectInput) { in.Tagging = aws.String("a=b") }), ""},
-		{"put with a wrong tag", strings.Replace(allow(`["s3:PutObject","s3:PutObjectTagging"]`, object), `"Resource"`, `"Condition":{"StringEquals":{"s3:RequestObjectTag/a":"b"}},"Resource"`, 1), put(func(in *s3.PutObjectInput) { in.Tagging = aws.String("a=c") }), "AccessDenied"},
+		{
+			name:        "put with tags",
+			permissions: allow(`"s3:PutObject"`, object),
+			do:          put(func(in *s3.PutObjectInput) { in.Tagging = aws.String("a=b") }),
+			code:        "AccessDenied",
+		},
+		{
+			name: "put with the right tag",
+			permissions: strings.Replace(
+				allow(`["s3:PutObject","s3:PutObjectTagging"]`, object), `"Resource"`,
+				`"Condition":{"StringEquals":{"s3:RequestObjectTag/a":"b"}},"Resource"`, 1,
+			),
+			do: put(func(in *s3.PutObjectInput) { in.Tagging = aws.String("a=b") }),
+		},
+		{
+			name: "put with a wrong tag",
+			permissions: strings.Replace(
+				allow(`["s3:PutObject","s3:PutObjectTagging"]`, object), `"Resource"`,
+				`"Condition":{"StringEquals":{"s3:RequestObjectTag/a":"b"}},"Resource"`, 1,
+			),
+			do:   put(func(in *s3.PutObjectInput) { in.Tagging = aws.String("a=c") }),
+			code: "AccessDenied",
+		},
 		{"copy", allow(`["s3:PutObject","s3:GetObject","s3:PutObjectTagging"]`, object), copyTo, ""},
 		{"copy without get", allow(`"s3:PutObject"`, object), copyTo, "AccessDenied"},
 		{"copy without put", allow(`"s3:GetObject"`, object), copyTo, "AccessDenied"},
@@ -130,7 +181,10 @@ func TestS3Actions(t *testing.T) {
 		return err
 	}
 	wantCode(t, "head is get", head(w.s3Client(w.session("header", allow(`"s3:GetObject"`, object)))), "")
-	wantCode(t, "there is no HeadObject", head(w.s3Client(w.session("nohead", allow(`"s3:HeadObject"`, object)))), "Forbidden")
+	wantCode(
+		t, "there is no HeadObject", head(w.s3Client(w.session("nohead", allow(`"s3:HeadObject"`, object)))),
+		"Forbidden",
+	)
 }
 
 // anonymous reads without any signature.
@@ -155,9 +209,12 @@ func TestS3Public(t *testing.T) {
 	w := newS3World(t)
 	ctx, admin := t.Context(), w.bucket("issuer")
 	const doc = ".well-known/openid-configuration"
-	const public = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::issuer/.well-known/*"}]}`
+	const public = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:GetObject",` +
+		`"Resource":"arn:aws:s3:::issuer/.well-known/*"}]}`
 	put := func(acl types.ObjectCannedACL) error {
-		return w.put(admin, "issuer", doc, "{}", func(in *s3.PutObjectInput) { in.ACL, in.ContentType = acl, aws.String("application/json") })
+		return w.put(admin, "issuer", doc, "{}", func(in *s3.PutObjectInput) {
+			in.ACL, in.ContentType = acl, aws.String("application/json")
+		})
 	}
 	policy := func(text string) error {
 		_, err := admin.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: aws.String("issuer"), Policy: &text})
@@ -165,14 +222,23 @@ func TestS3Public(t *testing.T) {
 	}
 	block := func(acls, ignore, policies, restrict bool) {
 		t.Helper()
-		_, err := admin.PutPublicAccessBlock(ctx, &s3.PutPublicAccessBlockInput{Bucket: aws.String("issuer"), PublicAccessBlockConfiguration: &types.PublicAccessBlockConfiguration{
-			BlockPublicAcls: &acls, IgnorePublicAcls: &ignore, BlockPublicPolicy: &policies, RestrictPublicBuckets: &restrict,
-		}})
+		_, err := admin.PutPublicAccessBlock(ctx, &s3.PutPublicAccessBlockInput{
+			Bucket: aws.String("issuer"),
+			PublicAccessBlockConfiguration: &types.PublicAccessBlockConfiguration{
+				BlockPublicAcls:       &acls,
+				IgnorePublicAcls:      &ignore,
+				BlockPublicPolicy:     &policies,
+				RestrictPublicBuckets: &restrict,
+			},
+		})
 		wantCode(t, "block", err, "")
 	}
 	owner := func(way types.ObjectOwnership) {
 		t.Helper()
-		_, err := admin.PutBucketOwnershipControls(ctx, &s3.PutBucketOwnershipControlsInput{Bucket: aws.String("issuer"), OwnershipControls: &types.OwnershipControls{Rules: []types.OwnershipControlsRule{{ObjectOwnership: way}}}})
+		_, err := admin.PutBucketOwnershipControls(ctx, &s3.PutBucketOwnershipControlsInput{
+			Bucket:            aws.String("issuer"),
+			OwnershipControls: &types.OwnershipControls{Rules: []types.OwnershipControlsRule{{ObjectOwnership: way}}},
+		})
 		wantCode(t, "ownership", err, "")
 	}
 	read := func(name string, want int) {
@@ -196,7 +262,8 @@ func TestS3Public(t *testing.T) {
 	if status, _, _ := w.anonymous("issuer/none"); status != 403 {
 		t.Errorf("what is not there, of a bucket that cannot be listed: %d", status)
 	}
-	if status, body, _ := w.anonymous("issuer"); status != 403 || !strings.Contains(body, "<Code>AccessDenied</Code><Message>Access Denied</Message>") {
+	if status, body, _ := w.anonymous("issuer"); status != 403 ||
+		!strings.Contains(body, "<Code>AccessDenied</Code><Message>Access Denied</Message>") {
 		t.Errorf("list: %d %s", status, body)
 	}
 	if status, body, _ := w.anonymous("nobody/x"); status != 404 || !strings.Contains(body, "NoSuchBucket") {
@@ -222,7 +289,15 @@ func TestS3Public(t *testing.T) {
 	block(false, true, false, false)
 	read("list ignored", 403)
 	block(false, false, false, false)
-	wantCode(t, "deny", policy(`{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::issuer/*","Condition":{"StringEquals":{"aws:PrincipalAccount":"anonymous"}}}]}`), "")
+	wantCode(
+		t, "deny",
+		policy(
+			`{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:GetObject",`+
+				`"Resource":"arn:aws:s3:::issuer/*",`+
+				`"Condition":{"StringEquals":{"aws:PrincipalAccount":"anonymous"}}}]}`,
+		),
+		"",
+	)
 	read("a deny is final", 403)
 	_, err = admin.DeleteBucketPolicy(ctx, &s3.DeleteBucketPolicyInput{Bucket: aws.String("issuer")})
 	wantCode(t, "delete policy", err, "")
@@ -239,7 +314,11 @@ func TestS3Public(t *testing.T) {
 		{"another bucket's", strings.ReplaceAll(public, "issuer", "other"), "MalformedPolicy"},
 		{"no principal", strings.Replace(public, `"Principal":"*",`, "", 1), "MalformedPolicy"},
 		{"no JSON", "{", "MalformedPolicy"},
-		{"nobody there", strings.Replace(public, `"*"`, `{"AWS":"arn:aws:iam::111122223333:role/none"}`, 1), "MalformedPolicy"},
+		{
+			name: "nobody there",
+			text: strings.Replace(public, `"*"`, `{"AWS":"arn:aws:iam::111122223333:role/none"}`, 1),
+			code: "MalformedPolicy",
+		},
 	} {
 		wantCode(t, row.name, policy(row.text), row.code)
 	}
@@ -264,7 +343,13 @@ func TestS3OtherAccount(t *testing.T) {
 		return err
 	}
 	wantCode(t, "no policy", get(), "AccessDenied")
-	_, err = admin.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: aws.String("shared"), Policy: aws.String(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` + otherAccount + `"},"Action":"s3:GetObject","Resource":"arn:aws:s3:::shared/*"}]}`)})
+	_, err = admin.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{
+		Bucket: aws.String("shared"),
+		Policy: aws.String(
+			`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` + otherAccount +
+				`"},"Action":"s3:GetObject","Resource":"arn:aws:s3:::shared/*"}]}`,
+		),
+	})
 	wantCode(t, "policy", err, "")
 	wantCode(t, "both say yes", get(), "")
 	wantCode(t, "put", w.put(theirs, "shared", "k", "x"), "AccessDenied")
@@ -278,13 +363,17 @@ func TestS3Presigned(t *testing.T) {
 	if err := w.put(admin, "signed", "k", "content"); err != nil {
 		t.Fatal(err)
 	}
-	signed, err := s3.NewPresignClient(admin).PresignGetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String("signed"), Key: aws.String("k")}, s3.WithPresignExpires(time.Hour))
+	signed, err := s3.NewPresignClient(admin).PresignGetObject(t.Context(), &s3.GetObjectInput{
+		Bucket: aws.String("signed"),
+		Key:    aws.String("k"),
+	}, s3.WithPresignExpires(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
 	read := func(name, url string, want int) {
 		t.Helper()
-		if status, body, _ := w.anonymous(strings.TrimPrefix(url, w.url+"/")); status != want || (want == 200 && body != "content") {
+		if status, body, _ := w.anonymous(strings.TrimPrefix(url, w.url+"/")); status != want ||
+			(want == 200 && body != "content") {
 			t.Errorf("%s: %d %s", name, status, body)
 		}
 	}
@@ -301,9 +390,18 @@ func TestS3Hosts(t *testing.T) {
 	t.Parallel()
 	w := newS3World(t)
 	admin := w.bucket("hosted")
-	_, err := admin.PutPublicAccessBlock(t.Context(), &s3.PutPublicAccessBlockInput{Bucket: aws.String("hosted"), PublicAccessBlockConfiguration: &types.PublicAccessBlockConfiguration{}})
+	_, err := admin.PutPublicAccessBlock(t.Context(), &s3.PutPublicAccessBlockInput{
+		Bucket:                         aws.String("hosted"),
+		PublicAccessBlockConfiguration: &types.PublicAccessBlockConfiguration{},
+	})
 	wantCode(t, "block", err, "")
-	_, err = admin.PutBucketPolicy(t.Context(), &s3.PutBucketPolicyInput{Bucket: aws.String("hosted"), Policy: aws.String(`{"Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::hosted/*"}]}`)})
+	_, err = admin.PutBucketPolicy(t.Context(), &s3.PutBucketPolicyInput{
+		Bucket: aws.String("hosted"),
+		Policy: aws.String(
+			`{"Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:GetObject",` +
+				`"Resource":"arn:aws:s3:::hosted/*"}]}`,
+		),
+	})
 	wantCode(t, "policy", err, "")
 	wantCode(t, "put", w.put(admin, "hosted", "k", "content"), "")
 	for _, row := range []struct{ host, path string }{

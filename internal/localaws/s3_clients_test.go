@@ -14,8 +14,10 @@ import (
 // the machine's own configuration.
 func (w *world) environment(c credential.AWS) []string {
 	env := []string{
-		"AWS_ENDPOINT_URL=" + w.url, "AWS_ACCESS_KEY_ID=" + c.AccessKeyID, "AWS_SECRET_ACCESS_KEY=" + c.SecretKey.Reveal(), "AWS_DEFAULT_REGION=us-east-1",
-		"AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null", "AWS_EC2_METADATA_DISABLED=true", "AWS_PAGER=", "AWS_MAX_ATTEMPTS=1",
+		"AWS_ENDPOINT_URL=" + w.url, "AWS_ACCESS_KEY_ID=" + c.AccessKeyID,
+		"AWS_SECRET_ACCESS_KEY=" + c.SecretKey.Reveal(), "AWS_DEFAULT_REGION=us-east-1",
+		"AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null", "AWS_EC2_METADATA_DISABLED=true",
+		"AWS_PAGER=", "AWS_MAX_ATTEMPTS=1",
 	}
 	if !c.SessionToken.IsZero() {
 		env = append(env, "AWS_SESSION_TOKEN="+c.SessionToken.Reveal())
@@ -41,11 +43,17 @@ func (w *world) script(c credential.AWS, shell string, arguments ...string) stri
 const cliScript = `
 set -euo pipefail
 trap 'echo "line $LINENO: $BASH_COMMAND"' ERR
-fails() { local want=$1; shift; if out=$("$@" 2>&1); then echo "NOT REFUSED: $*"; exit 1; fi; case $out in *"$want"*) ;; *) echo "want $want: $out"; exit 1;; esac; }
+fails() {
+	local want=$1; shift
+	if out=$("$@" 2>&1); then echo "NOT REFUSED: $*"; exit 1; fi
+	case $out in *"$want"*) ;; *) echo "want $want: $out"; exit 1;; esac
+}
 aws s3 mb s3://cli-bucket
 printf '{"issuer":"x"}' > discovery.json
-aws s3 cp discovery.json s3://cli-bucket/.well-known/openid-configuration --content-type application/json --cache-control no-cache
-fails AccessControlListNotSupported aws s3 cp --acl public-read discovery.json s3://cli-bucket/.well-known/openid-configuration
+aws s3 cp discovery.json s3://cli-bucket/.well-known/openid-configuration \
+	--content-type application/json --cache-control no-cache
+fails AccessControlListNotSupported \
+	aws s3 cp --acl public-read discovery.json s3://cli-bucket/.well-known/openid-configuration
 aws s3 ls s3://cli-bucket/ | grep -c 'PRE .well-known/'
 aws s3 ls s3://cli-bucket/.well-known/ | grep -c openid-configuration
 test "$(aws s3 cp s3://cli-bucket/.well-known/openid-configuration -)" = '{"issuer":"x"}'
@@ -70,15 +78,19 @@ fails NoSuchBucketPolicy aws s3api get-bucket-policy --bucket cli-bucket
 aws s3api wait bucket-exists --bucket cli-bucket
 aws s3api wait object-exists --bucket cli-bucket --key tree/c
 aws s3api delete-public-access-block --bucket cli-bucket
-aws s3api put-bucket-ownership-controls --bucket cli-bucket --ownership-controls 'Rules=[{ObjectOwnership=BucketOwnerPreferred}]'
+aws s3api put-bucket-ownership-controls --bucket cli-bucket \
+	--ownership-controls 'Rules=[{ObjectOwnership=BucketOwnerPreferred}]'
 aws s3 cp --acl public-read discovery.json s3://cli-bucket/keys.json >/dev/null
 curl -fsS $AWS_ENDPOINT_URL/cli-bucket/keys.json | grep -c issuer
 aws --no-sign-request s3 cp s3://cli-bucket/keys.json - | grep -c issuer
 aws s3api get-object-acl --bucket cli-bucket --key keys.json | grep -c AllUsers
-aws s3api put-bucket-policy --bucket cli-bucket --policy '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::cli-bucket/tree/*"}]}'
+aws s3api put-bucket-policy --bucket cli-bucket \
+	--policy '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*",
+		"Action":"s3:GetObject","Resource":"arn:aws:s3:::cli-bucket/tree/*"}]}'
 aws s3api get-bucket-policy-status --bucket cli-bucket | grep -c true
 curl -fsS $AWS_ENDPOINT_URL/cli-bucket/tree/c | grep -cx 2
-aws s3api create-bucket --bucket cli-other --region eu-west-1 --create-bucket-configuration LocationConstraint=eu-west-1 >/dev/null
+aws s3api create-bucket --bucket cli-other --region eu-west-1 \
+	--create-bucket-configuration LocationConstraint=eu-west-1 >/dev/null
 aws s3api get-bucket-location --bucket cli-other | grep -c eu-west-1
 aws s3api put-object-tagging --bucket cli-bucket --key tree/c --tagging 'TagSet=[{Key=a,Value=b}]'
 aws s3api get-object-tagging --bucket cli-bucket --key tree/c | grep -c '"b"'
@@ -123,18 +135,23 @@ s3.copy({"Bucket": "boto-bucket", "Key": "big"}, "boto-bucket", "big2")
 assert s3.head_object(Bucket="boto-bucket", Key="big2")["ContentLength"] == 9 << 20
 for region in ("us-east-1", "eu-south-1"):
     client = boto3.client("s3", region_name=region)
-    url = client.generate_presigned_url("get_object", Params={"Bucket": "boto-bucket", "Key": "a/b", "ResponseContentType": "text/x"})
+    url = client.generate_presigned_url("get_object",
+    Params={"Bucket": "boto-bucket", "Key": "a/b", "ResponseContentType": "text/x"})
     answer = urllib.request.urlopen(url)
     assert answer.read() == b"content" and answer.headers["Content-Type"] == "text/x"
     url = client.generate_presigned_url("put_object", Params={"Bucket": "boto-bucket", "Key": "put"})
     urllib.request.urlopen(urllib.request.Request(url, data=b"z", method="PUT", headers={"Content-Type": ""}))
-keys = [o["Key"] for page in s3.get_paginator("list_objects_v2").paginate(Bucket="boto-bucket", PaginationConfig={"PageSize": 2}) for o in page["Contents"]]
+pages = s3.get_paginator("list_objects_v2").paginate(Bucket="boto-bucket", PaginationConfig={"PageSize": 2})
+keys = [o["Key"] for page in pages for o in page["Contents"]]
 assert keys == ["a/b", "big", "big2", "put", "stream"], keys
 refused("NoSuchKey", s3.get_object, Bucket="boto-bucket", Key="none")
 refused("NoSuchBucket", s3.get_object, Bucket="no-such-bucket", Key="none")
 refused("404", s3.head_object, Bucket="boto-bucket", Key="none")
-refused("SignatureDoesNotMatch", boto3.client("s3", aws_access_key_id=os.environ["AWS_ACCESS_KEY_ID"], aws_secret_access_key="x", aws_session_token=os.environ["AWS_SESSION_TOKEN"]).list_buckets)
-refused("InvalidAccessKeyId", boto3.client("s3", aws_access_key_id="AKIAAAAAAAAAAAAAAAAA", aws_secret_access_key="x").list_buckets)
+refused("SignatureDoesNotMatch", boto3.client("s3",
+    aws_access_key_id=os.environ["AWS_ACCESS_KEY_ID"], aws_secret_access_key="x",
+    aws_session_token=os.environ["AWS_SESSION_TOKEN"]).list_buckets)
+refused("InvalidAccessKeyId",
+    boto3.client("s3", aws_access_key_id="AKIAAAAAAAAAAAAAAAAA", aws_secret_access_key="x").list_buckets)
 resource = boto3.resource("s3").Bucket("boto-bucket")
 resource.objects.all().delete()
 resource.delete()

@@ -22,8 +22,13 @@ import (
 
 func (w *world) s3Client(c credential.AWS, options ...func(*s3.Options)) *s3.Client {
 	o := s3.Options{
-		Region: "us-east-1", BaseEndpoint: aws.String(w.url), Credentials: w.provider(c), UsePathStyle: true, RetryMaxAttempts: 1,
-		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenSupported, ResponseChecksumValidation: aws.ResponseChecksumValidationWhenSupported,
+		Region:                     "us-east-1",
+		BaseEndpoint:               aws.String(w.url),
+		Credentials:                w.provider(c),
+		UsePathStyle:               true,
+		RetryMaxAttempts:           1,
+		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenSupported,
+		ResponseChecksumValidation: aws.ResponseChecksumValidationWhenSupported,
 	}
 	if c.AccessKeyID == "" {
 		o.Credentials = aws.AnonymousCredentials{}
@@ -78,10 +83,16 @@ func TestS3Objects(t *testing.T) {
 	ctx, client := t.Context(), w.bucket("objects")
 	key := "a b/ü+%2F//x"
 	put, err := client.PutObject(ctx, &s3.PutObjectInput{
-		Bucket: aws.String("objects"), Key: &key, Body: strings.NewReader("hello world"), ContentType: aws.String("application/json"),
-		CacheControl: aws.String("no-cache"), Metadata: map[string]string{"Name": "value"}, Tagging: aws.String("team=a&x="),
+		Bucket:       aws.String("objects"),
+		Key:          &key,
+		Body:         strings.NewReader("hello world"),
+		ContentType:  aws.String("application/json"),
+		CacheControl: aws.String("no-cache"),
+		Metadata:     map[string]string{"Name": "value"},
+		Tagging:      aws.String("team=a&x="),
 	})
-	if err != nil || *put.ETag != `"5eb63bbbe01eeed093cb22bb8f5acdc3"` || aws.ToString(put.ChecksumCRC32) != "DUoRhQ==" {
+	if err != nil || *put.ETag != `"5eb63bbbe01eeed093cb22bb8f5acdc3"` ||
+		aws.ToString(put.ChecksumCRC32) != "DUoRhQ==" {
 		t.Fatalf("put: %+v %v", put, err)
 	}
 	get := func(edit func(*s3.GetObjectInput)) (*s3.GetObjectOutput, string, error) {
@@ -96,7 +107,8 @@ func TestS3Objects(t *testing.T) {
 		return out, string(body), err
 	}
 	got, body, err := get(func(*s3.GetObjectInput) {})
-	if err != nil || body != "hello world" || *got.ContentType != "application/json" || *got.CacheControl != "no-cache" || got.Metadata["name"] != "value" ||
+	if err != nil || body != "hello world" || *got.ContentType != "application/json" ||
+		*got.CacheControl != "no-cache" || got.Metadata["name"] != "value" ||
 		*got.ETag != *put.ETag || aws.ToInt32(got.TagCount) != 2 || aws.ToString(got.ChecksumCRC32) != "DUoRhQ==" {
 		t.Errorf("get: %+v %q %v", got, body, err)
 	}
@@ -121,13 +133,25 @@ func TestS3Objects(t *testing.T) {
 		edit func(*s3.GetObjectInput)
 		code string
 	}{
-		"If-Match":                {func(in *s3.GetObjectInput) { in.IfMatch = put.ETag }, ""},
-		"If-Match, another":       {func(in *s3.GetObjectInput) { in.IfMatch = aws.String(`"x"`) }, "PreconditionFailed"},
-		"If-None-Match":           {func(in *s3.GetObjectInput) { in.IfNoneMatch = put.ETag }, "NotModified"},
-		"If-None-Match, another":  {func(in *s3.GetObjectInput) { in.IfNoneMatch = aws.String(`"x"`) }, ""},
-		"If-Modified-Since":       {func(in *s3.GetObjectInput) { in.IfModifiedSince = aws.Time(time.Now().Add(time.Hour)) }, "NotModified"},
-		"If-Modified-Since, then": {func(in *s3.GetObjectInput) { in.IfModifiedSince = aws.Time(time.Now().Add(-time.Hour)) }, ""},
-		"If-Unmodified-Since":     {func(in *s3.GetObjectInput) { in.IfUnmodifiedSince = aws.Time(time.Now().Add(-time.Hour)) }, "PreconditionFailed"},
+		"If-Match": {func(in *s3.GetObjectInput) { in.IfMatch = put.ETag }, ""},
+		"If-Match, another": {
+			func(in *s3.GetObjectInput) { in.IfMatch = aws.String(`"x"`) },
+			"PreconditionFailed",
+		},
+		"If-None-Match":          {func(in *s3.GetObjectInput) { in.IfNoneMatch = put.ETag }, "NotModified"},
+		"If-None-Match, another": {func(in *s3.GetObjectInput) { in.IfNoneMatch = aws.String(`"x"`) }, ""},
+		"If-Modified-Since": {
+			func(in *s3.GetObjectInput) { in.IfModifiedSince = aws.Time(time.Now().Add(time.Hour)) },
+			"NotModified",
+		},
+		"If-Modified-Since, then": {
+			func(in *s3.GetObjectInput) { in.IfModifiedSince = aws.Time(time.Now().Add(-time.Hour)) },
+			"",
+		},
+		"If-Unmodified-Since": {
+			func(in *s3.GetObjectInput) { in.IfUnmodifiedSince = aws.Time(time.Now().Add(-time.Hour)) },
+			"PreconditionFailed",
+		},
 	} {
 		_, _, err := get(row.edit)
 		if row.code == "NotModified" {
@@ -150,34 +174,81 @@ func TestS3Objects(t *testing.T) {
 	_, err = client.GetObject(ctx, &s3.GetObjectInput{Bucket: aws.String("nobucket"), Key: aws.String("none")})
 	wantCode(t, "no bucket", err, "NoSuchBucket")
 
-	copied, err := client.CopyObject(ctx, &s3.CopyObjectInput{Bucket: aws.String("objects"), Key: aws.String("copy"), CopySource: aws.String("objects/" + url.PathEscape(key))})
+	copied, err := client.CopyObject(ctx, &s3.CopyObjectInput{
+		Bucket:     aws.String("objects"),
+		Key:        aws.String("copy"),
+		CopySource: aws.String("objects/" + url.PathEscape(key)),
+	})
 	if err != nil || *copied.CopyObjectResult.ETag != *put.ETag {
 		t.Errorf("copy: %+v %v", copied, err)
 	}
-	tags, err := client.GetObjectTagging(ctx, &s3.GetObjectTaggingInput{Bucket: aws.String("objects"), Key: aws.String("copy")})
+	tags, err := client.GetObjectTagging(ctx, &s3.GetObjectTaggingInput{
+		Bucket: aws.String("objects"),
+		Key:    aws.String("copy"),
+	})
 	if err != nil || len(tags.TagSet) != 2 || *tags.TagSet[0].Key != "team" {
 		t.Errorf("tags: %+v %v", tags, err)
 	}
-	_, err = client.CopyObject(ctx, &s3.CopyObjectInput{Bucket: aws.String("objects"), Key: aws.String("copy"), CopySource: aws.String("objects/copy")})
+	_, err = client.CopyObject(ctx, &s3.CopyObjectInput{
+		Bucket:     aws.String("objects"),
+		Key:        aws.String("copy"),
+		CopySource: aws.String("objects/copy"),
+	})
 	wantCode(t, "onto itself", err, "InvalidRequest")
-	_, err = client.CopyObject(ctx, &s3.CopyObjectInput{Bucket: aws.String("objects"), Key: aws.String("copy"), CopySource: aws.String("objects/copy"), MetadataDirective: "REPLACE", ContentType: aws.String("text/plain")})
+	_, err = client.CopyObject(ctx, &s3.CopyObjectInput{
+		Bucket:            aws.String("objects"),
+		Key:               aws.String("copy"),
+		CopySource:        aws.String("objects/copy"),
+		MetadataDirective: "REPLACE",
+		ContentType:       aws.String("text/plain"),
+	})
 	wantCode(t, "onto itself with other data", err, "")
 
 	for name, row := range map[string]struct {
 		edit func(*s3.PutObjectInput)
 		code string
 	}{
-		"only if there is none":       {func(in *s3.PutObjectInput) { in.IfNoneMatch = aws.String("*") }, "PreconditionFailed"},
-		"only if it is another":       {func(in *s3.PutObjectInput) { in.IfMatch = aws.String(`"x"`) }, "PreconditionFailed"},
-		"a wrong MD5":                 {func(in *s3.PutObjectInput) { in.ContentMD5 = aws.String("XrY7u+Ae7tCTyyK7j1rNww==") }, "BadDigest"},
-		"no MD5":                      {func(in *s3.PutObjectInput) { in.ContentMD5 = aws.String("abc") }, "InvalidDigest"},
-		"a wrong SHA256":              {func(in *s3.PutObjectInput) { in.ChecksumSHA256 = aws.String(strings.Repeat("A", 43) + "=") }, "BadDigest"},
-		"a key's encryption":          {func(in *s3.PutObjectInput) { in.ServerSideEncryption = "aws:kms" }, "NotImplemented"},
-		"a list":                      {func(in *s3.PutObjectInput) { in.ACL = "public-read" }, "AccessControlListNotSupported"},
-		"the list that is as good":    {func(in *s3.PutObjectInput) { in.ACL = "bucket-owner-full-control" }, ""},
-		"eleven tags":                 {func(in *s3.PutObjectInput) { in.Tagging = aws.String("a=&b=&c=&d=&e=&f=&g=&h=&i=&j=&k=") }, "BadRequest"},
-		"a long key":                  {func(in *s3.PutObjectInput) { in.Key = aws.String(strings.Repeat("k", 1025)) }, "KeyTooLongError"},
-		"metadata beyond the limit":   {func(in *s3.PutObjectInput) { in.Metadata = map[string]string{"a": strings.Repeat("b", 3000)} }, "MetadataTooLarge"},
+		"only if there is none": {
+			func(in *s3.PutObjectInput) { in.IfNoneMatch = aws.String("*") },
+			"PreconditionFailed",
+		},
+		"only if it is another": {
+			func(in *s3.PutObjectInput) { in.IfMatch = aws.String(`"x"`) },
+			"PreconditionFailed",
+		},
+		"a wrong MD5": {
+			func(in *s3.PutObjectInput) { in.ContentMD5 = aws.String("XrY7u+Ae7tCTyyK7j1rNww==") },
+			"BadDigest",
+		},
+		"no MD5": {
+			func(in *s3.PutObjectInput) { in.ContentMD5 = aws.String("abc") },
+			"InvalidDigest",
+		},
+		"a wrong SHA256": {
+			func(in *s3.PutObjectInput) { in.ChecksumSHA256 = aws.String(strings.Repeat("A", 43) + "=") },
+			"BadDigest",
+		},
+		"a key's encryption": {
+			func(in *s3.PutObjectInput) { in.ServerSideEncryption = "aws:kms" },
+			"NotImplemented",
+		},
+		"a list": {
+			func(in *s3.PutObjectInput) { in.ACL = "public-read" },
+			"AccessControlListNotSupported",
+		},
+		"the list that is as good": {func(in *s3.PutObjectInput) { in.ACL = "bucket-owner-full-control" }, ""},
+		"eleven tags": {
+			func(in *s3.PutObjectInput) { in.Tagging = aws.String("a=&b=&c=&d=&e=&f=&g=&h=&i=&j=&k=") },
+			"BadRequest",
+		},
+		"a long key": {
+			func(in *s3.PutObjectInput) { in.Key = aws.String(strings.Repeat("k", 1025)) },
+			"KeyTooLongError",
+		},
+		"metadata beyond the limit": {
+			func(in *s3.PutObjectInput) { in.Metadata = map[string]string{"a": strings.Repeat("b", 3000)} },
+			"MetadataTooLarge",
+		},
 		"a checksum that is verified": {func(in *s3.PutObjectInput) { in.ChecksumAlgorithm = "SHA256" }, ""},
 		"another one":                 {func(in *s3.PutObjectInput) { in.ChecksumAlgorithm = "CRC64NVME" }, ""},
 	} {
@@ -185,7 +256,10 @@ func TestS3Objects(t *testing.T) {
 	}
 	_, err = client.DeleteBucket(ctx, &s3.DeleteBucketInput{Bucket: aws.String("objects")})
 	wantCode(t, "not empty", err, "BucketNotEmpty")
-	deleted, err := client.DeleteObjects(ctx, &s3.DeleteObjectsInput{Bucket: aws.String("objects"), Delete: &types.Delete{Objects: []types.ObjectIdentifier{{Key: &key}, {Key: aws.String("never")}}}})
+	deleted, err := client.DeleteObjects(ctx, &s3.DeleteObjectsInput{
+		Bucket: aws.String("objects"),
+		Delete: &types.Delete{Objects: []types.ObjectIdentifier{{Key: &key}, {Key: aws.String("never")}}},
+	})
 	if err != nil || len(deleted.Deleted) != 2 || len(deleted.Errors) != 0 {
 		t.Errorf("delete: %+v %v", deleted, err)
 	}
@@ -228,11 +302,15 @@ func TestS3Buckets(t *testing.T) {
 		{"an address", "192.168.1.1", client, nil, "InvalidBucketName"},
 		{"two dots", "a..b", client, nil, "InvalidBucketName"},
 	} {
-		_, err := row.client.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &row.bucket, CreateBucketConfiguration: row.where})
+		_, err := row.client.CreateBucket(ctx, &s3.CreateBucketInput{
+			Bucket:                    &row.bucket,
+			CreateBucketConfiguration: row.where,
+		})
 		wantCode(t, row.name, err, row.code)
 	}
 	list, err := client.ListBuckets(ctx, &s3.ListBucketsInput{})
-	if err != nil || len(list.Buckets) != 2 || *list.Buckets[1].Name != "there" || aws.ToString(list.Buckets[1].BucketRegion) != "eu-west-1" {
+	if err != nil || len(list.Buckets) != 2 || *list.Buckets[1].Name != "there" ||
+		aws.ToString(list.Buckets[1].BucketRegion) != "eu-west-1" {
 		t.Errorf("list: %+v %v", list, err)
 	}
 	where, err := client.GetBucketLocation(ctx, &s3.GetBucketLocationInput{Bucket: aws.String("there")})
@@ -240,7 +318,8 @@ func TestS3Buckets(t *testing.T) {
 		t.Errorf("location: %+v %v", where, err)
 	}
 	block, err := client.GetPublicAccessBlock(ctx, &s3.GetPublicAccessBlockInput{Bucket: aws.String("here")})
-	if err != nil || !*block.PublicAccessBlockConfiguration.BlockPublicAcls || !*block.PublicAccessBlockConfiguration.RestrictPublicBuckets {
+	if err != nil || !*block.PublicAccessBlockConfiguration.BlockPublicAcls ||
+		!*block.PublicAccessBlockConfiguration.RestrictPublicBuckets {
 		t.Errorf("block: %+v %v", block, err)
 	}
 	own, err := client.GetBucketOwnershipControls(ctx, &s3.GetBucketOwnershipControlsInput{Bucket: aws.String("here")})
@@ -248,10 +327,14 @@ func TestS3Buckets(t *testing.T) {
 		t.Errorf("ownership: %+v %v", own, err)
 	}
 	list2, err := client.GetBucketAcl(ctx, &s3.GetBucketAclInput{Bucket: aws.String("here")})
-	if err != nil || len(list2.Grants) != 1 || list2.Grants[0].Permission != "FULL_CONTROL" || len(*list2.Owner.ID) != 64 {
+	if err != nil || len(list2.Grants) != 1 || list2.Grants[0].Permission != "FULL_CONTROL" ||
+		len(*list2.Owner.ID) != 64 {
 		t.Errorf("acl: %+v %v", list2, err)
 	}
-	_, err = client.PutBucketTagging(ctx, &s3.PutBucketTaggingInput{Bucket: aws.String("here"), Tagging: &types.Tagging{TagSet: []types.Tag{{Key: aws.String("a"), Value: aws.String("b")}}}})
+	_, err = client.PutBucketTagging(ctx, &s3.PutBucketTaggingInput{
+		Bucket:  aws.String("here"),
+		Tagging: &types.Tagging{TagSet: []types.Tag{{Key: aws.String("a"), Value: aws.String("b")}}},
+	})
 	wantCode(t, "tag", err, "")
 	tags, err := client.GetBucketTagging(ctx, &s3.GetBucketTaggingInput{Bucket: aws.String("here")})
 	if err != nil || *tags.TagSet[0].Value != "b" {
@@ -291,7 +374,13 @@ func TestS3Lists(t *testing.T) {
 		{"nothing", "", "", 1000, ""},
 	} {
 		var pages, pages1 []string
-		pager := s3.NewListObjectsV2Paginator(client, &s3.ListObjectsV2Input{Bucket: aws.String("lists"), Prefix: &row.prefix, Delimiter: &row.delimiter, StartAfter: &row.after, MaxKeys: &row.size})
+		pager := s3.NewListObjectsV2Paginator(client, &s3.ListObjectsV2Input{
+			Bucket:     aws.String("lists"),
+			Prefix:     &row.prefix,
+			Delimiter:  &row.delimiter,
+			StartAfter: &row.after,
+			MaxKeys:    &row.size,
+		})
 		for pager.HasMorePages() {
 			page, err := pager.NextPage(ctx)
 			if err != nil {
@@ -304,7 +393,14 @@ func TestS3Lists(t *testing.T) {
 		}
 		marker := row.after
 		for {
-			page, err := client.ListObjects(ctx, &s3.ListObjectsInput{Bucket: aws.String("lists"), Prefix: &row.prefix, Delimiter: &row.delimiter, Marker: &marker, MaxKeys: &row.size, EncodingType: types.EncodingTypeUrl})
+			page, err := client.ListObjects(ctx, &s3.ListObjectsInput{
+				Bucket:       aws.String("lists"),
+				Prefix:       &row.prefix,
+				Delimiter:    &row.delimiter,
+				Marker:       &marker,
+				MaxKeys:      &row.size,
+				EncodingType: types.EncodingTypeUrl,
+			})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -325,7 +421,10 @@ func TestS3Lists(t *testing.T) {
 			t.Errorf("%+v: %q and %q", row, got, strings.Join(pages1, " | "))
 		}
 	}
-	_, err := client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: aws.String("lists"), ContinuationToken: aws.String("x")})
+	_, err := client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{
+		Bucket:            aws.String("lists"),
+		ContinuationToken: aws.String("x"),
+	})
 	wantCode(t, "a token of one's own", err, "InvalidArgument")
 }
 
@@ -345,18 +444,33 @@ func TestS3Multipart(t *testing.T) {
 	w := newS3World(t)
 	ctx, client := t.Context(), w.bucket("parts")
 	bucket, key := aws.String("parts"), aws.String("big")
-	upload, err := client.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{Bucket: bucket, Key: key, ContentType: aws.String("text/plain"), ChecksumAlgorithm: "CRC32"})
+	upload, err := client.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{
+		Bucket:            bucket,
+		Key:               key,
+		ContentType:       aws.String("text/plain"),
+		ChecksumAlgorithm: "CRC32",
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	first, second := bytes.Repeat([]byte("a"), 5<<20), []byte("end")
 	var parts []types.CompletedPart
 	for i, body := range [][]byte{first, second} {
-		part, err := client.UploadPart(ctx, &s3.UploadPartInput{Bucket: bucket, Key: key, UploadId: upload.UploadId, PartNumber: aws.Int32(int32(i + 1)), Body: bytes.NewReader(body)})
+		part, err := client.UploadPart(ctx, &s3.UploadPartInput{
+			Bucket:     bucket,
+			Key:        key,
+			UploadId:   upload.UploadId,
+			PartNumber: aws.Int32(int32(i + 1)),
+			Body:       bytes.NewReader(body),
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		parts = append(parts, types.CompletedPart{PartNumber: aws.Int32(int32(i + 1)), ETag: part.ETag, ChecksumCRC32: part.ChecksumCRC32})
+		parts = append(parts, types.CompletedPart{
+			PartNumber:    aws.Int32(int32(i + 1)),
+			ETag:          part.ETag,
+			ChecksumCRC32: part.ChecksumCRC32,
+		})
 	}
 	listed, err := client.ListParts(ctx, &s3.ListPartsInput{Bucket: bucket, Key: key, UploadId: upload.UploadId})
 	if err != nil || len(listed.Parts) != 2 || *listed.Parts[0].Size != 5<<20 {
@@ -367,14 +481,20 @@ func TestS3Multipart(t *testing.T) {
 		t.Errorf("uploads: %+v %v", open, err)
 	}
 	complete := func(parts []types.CompletedPart) (*s3.CompleteMultipartUploadOutput, error) {
-		return client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{Bucket: bucket, Key: key, UploadId: upload.UploadId, MultipartUpload: &types.CompletedMultipartUpload{Parts: parts}})
+		return client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
+			Bucket:          bucket,
+			Key:             key,
+			UploadId:        upload.UploadId,
+			MultipartUpload: &types.CompletedMultipartUpload{Parts: parts},
+		})
 	}
 	_, err = complete([]types.CompletedPart{parts[1], parts[0]})
 	wantCode(t, "order", err, "InvalidPartOrder")
 	_, err = complete([]types.CompletedPart{{PartNumber: aws.Int32(1), ETag: aws.String("x")}})
 	wantCode(t, "another tag", err, "InvalidPart")
 	done, err := complete(parts)
-	if err != nil || !strings.HasSuffix(*done.ETag, `-2"`) || !strings.HasSuffix(aws.ToString(done.ChecksumCRC32), "-2") {
+	if err != nil || !strings.HasSuffix(*done.ETag, `-2"`) ||
+		!strings.HasSuffix(aws.ToString(done.ChecksumCRC32), "-2") {
 		t.Fatalf("complete: %+v %v", done, err)
 	}
 	got, err := client.GetObject(ctx, &s3.GetObjectInput{Bucket: bucket, Key: key})
@@ -387,6 +507,10 @@ func TestS3Multipart(t *testing.T) {
 	}
 	_, err = complete(parts)
 	wantCode(t, "twice", err, "NoSuchUpload")
-	_, err = client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: bucket, Key: key, UploadId: upload.UploadId})
+	_, err = client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{
+		Bucket:   bucket,
+		Key:      key,
+		UploadId: upload.UploadId,
+	})
 	wantCode(t, "abort", err, "NoSuchUpload")
 }

@@ -20,7 +20,10 @@ func (w *world) fill(roles int) {
 			name := fmt.Sprintf("role-%05d", i)
 			one := &account.Role{
 				Name: name, Path: "/many/", ID: account.NewRoleID(), MaxSession: 3600, Created: epoch,
-				Trust: trust(`"StringEquals":{"` + issuerID + `:aud":"sts.amazonaws.com","` + issuerID + `:sub":"` + subject + `"},"StringNotEquals":{"aws:x":"` + name + `"}`),
+				Trust: trust(
+					`"StringEquals":{"` + issuerID + `:aud":"sts.amazonaws.com","` + issuerID + `:sub":"` + subject +
+						`"},"StringNotEquals":{"aws:x":"` + name + `"}`,
+				),
 			}
 			one.Policies = []account.Document{{Name: "own", Text: allow(`"s3:GetObject"`, `"arn:aws:s3:::`+name+`/*"`)}}
 			if err := state.PutRole(one); err != nil {
@@ -96,8 +99,11 @@ func BenchmarkRoles(b *testing.B) {
 				for b.Loop() {
 					i = (i + 7919) % roles // all of them, in no order
 					form := url.Values{
-						"Action": {"AssumeRoleWithWebIdentity"}, "Version": {"2011-06-15"}, "RoleSessionName": {"s1"}, "WebIdentityToken": {raw},
-						"RoleArn": {fmt.Sprintf("arn:aws:iam::111122223333:role/many/role-%05d", i)},
+						"Action":           {"AssumeRoleWithWebIdentity"},
+						"Version":          {"2011-06-15"},
+						"RoleSessionName":  {"s1"},
+						"WebIdentityToken": {raw},
+						"RoleArn":          {fmt.Sprintf("arn:aws:iam::111122223333:role/many/role-%05d", i)},
 					}
 					if got := w.do(w.request(http.MethodPost, "", form.Encode())); got.status != http.StatusOK {
 						b.Fatal(got.body)

@@ -89,40 +89,109 @@ func header(kid string) func(*world) string {
 }
 
 var keyRows = []stsRow{
-	{row: 33, name: "kid unknown", raw: func(w *world) string { return w.token(w.k2(), nil) }, status: 400, code: iit, message: noKey},
-	{row: 33, name: "kid empty, two keys", set: twoKeys, raw: header(`,"kid":""`), status: 400, code: iit, message: noKey},
+	{
+		row:     33,
+		name:    "kid unknown",
+		raw:     func(w *world) string { return w.token(w.k2(), nil) },
+		status:  400,
+		code:    iit,
+		message: noKey,
+	},
+	{
+		row:     33,
+		name:    "kid empty, two keys",
+		set:     twoKeys,
+		raw:     header(`,"kid":""`),
+		status:  400,
+		code:    iit,
+		message: noKey,
+	},
 	{row: 33, name: "kid a path", raw: header(`,"kid":"../../dev/null"`), status: 400, code: iit, message: noKey},
 	{row: 33, name: "kid a number", raw: header(`,"kid":1`), status: 400, code: iit, message: notJWT},
-	{row: 33, name: "kid in other case", raw: func(w *world) string { return header(`,"kid":"` + strings.ToUpper(w.key.ID()) + `"`)(w) }, status: 400, code: iit, message: noKey},
+	{
+		row:     33,
+		name:    "kid in other case",
+		raw:     func(w *world) string { return header(`,"kid":"` + strings.ToUpper(w.key.ID()) + `"`)(w) },
+		status:  400,
+		code:    iit,
+		message: noKey,
+	},
 	{row: 33, name: "a key in the header", raw: func(w *world) string {
-		return signedRSA(w, w.otherRSA(), crypto.SHA256, `{"alg":"RS256","kid":"`+w.k2().ID()+`","jwk":`+w.jwk(w.k2())+`}`)
+		return signedRSA(
+			w, w.otherRSA(), crypto.SHA256, `{"alg":"RS256","kid":"`+w.k2().ID()+`","jwk":`+w.jwk(w.k2())+`}`,
+		)
 	}, status: 400, code: iit, message: noKey},
 	{row: 33, name: "the header's address of keys", raw: func(w *world) string {
-		return signedRSA(w, w.otherRSA(), crypto.SHA256, `{"alg":"RS256","kid":"x","jku":"https://other.example/keys.json"}`)
+		return signedRSA(
+			w, w.otherRSA(), crypto.SHA256, `{"alg":"RS256","kid":"x","jku":"https://other.example/keys.json"}`,
+		)
 	}, status: 400, code: iit, message: noKey},
-	{row: 33, name: "the kid of an EC key", set: func(w *world) { w.setJWKS(set(w.jwk(w.key)), ok) }, raw: func(w *world) string {
-		ec, err := token.GenerateEC(elliptic.P256())
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		w.setJWKS(set(w.jwk(w.key), w.jwk(ec)), ok)
-		return signedRSA(w, w.private, crypto.SHA256, `{"alg":"RS256","kid":"`+ec.ID()+`"}`)
-	}, status: 400, code: iit, message: generic},
+	{
+		row:  33,
+		name: "the kid of an EC key",
+		set:  func(w *world) { w.setJWKS(set(w.jwk(w.key)), ok) },
+		raw: func(w *world) string {
+			ec, err := token.GenerateEC(elliptic.P256())
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			w.setJWKS(set(w.jwk(w.key), w.jwk(ec)), ok)
+			return signedRSA(w, w.private, crypto.SHA256, `{"alg":"RS256","kid":"`+ec.ID()+`"}`)
+		},
+		status:  400,
+		code:    iit,
+		message: generic,
+	},
 	{row: 34, name: "no kid, one key", raw: (*world).withoutKid, status: ok},
 	{row: 35, name: "no kid, two keys", set: twoKeys, raw: (*world).withoutKid, status: 400, code: iit, message: noKey},
 	{row: 36, name: "JWK without kid", set: publishing(`"kid":"KID",`, ""), status: 400, code: iit, message: noKey},
 	{row: 37, name: "use enc", set: publishing(`"sig"`, `"enc"`), status: 400, code: iit, message: noKey},
-	{row: 38, name: "key_ops", set: publishing(`{`, `{"key_ops":["verify"],`), status: 400, code: iit, message: generic},
+	{
+		row:     38,
+		name:    "key_ops",
+		set:     publishing(`{`, `{"key_ops":["verify"],`),
+		status:  400,
+		code:    iit,
+		message: generic,
+	},
 	{row: 39, name: "alg RS512", set: publishing("RS256", "RS512"), status: ok},
 	{row: 40, name: "wrong key first", set: func(w *world) { w.setJWKS(set(w.asK1(), w.jwk(w.key)), ok) }, status: ok},
-	{row: 40, name: "wrong key last", set: func(w *world) { w.setJWKS(set(w.jwk(w.key), w.asK1()), ok) }, status: 400, code: iit, message: generic},
-	{row: 41, name: "101 RSA keys", set: func(w *world) { w.setJWKS(set(append(w.hundred(), w.jwk(w.key))...), ok) }, status: 400, code: iit, message: noKey},
+	{
+		row:     40,
+		name:    "wrong key last",
+		set:     func(w *world) { w.setJWKS(set(w.jwk(w.key), w.asK1()), ok) },
+		status:  400,
+		code:    iit,
+		message: generic,
+	},
+	{
+		row:     41,
+		name:    "101 RSA keys",
+		set:     func(w *world) { w.setJWKS(set(append(w.hundred(), w.jwk(w.key))...), ok) },
+		status:  400,
+		code:    iit,
+		message: noKey,
+	},
 	{row: 42, name: "101 RSA keys and ES256", raw: withCurve(elliptic.P256(), (*world).hundred), status: ok},
-	{row: 43, name: "404", set: issuerDown(404), status: 400, code: iit, message: noKey},
-	{row: 43, name: "JWKS 503", set: issuerDown(503), status: 400, code: iit, message: noKey},
-	{row: 43, name: "HTML", set: func(w *world) { w.setJWKS("<html>", ok) }, status: 400, code: iit, message: noKey},
-	{row: 43, name: "no keys", set: func(w *world) { w.setJWKS(set(), ok) }, status: 400, code: iit, message: noKey},
-	{row: 43, name: "endless", set: serving(func(rw http.ResponseWriter, r *http.Request) {
+	{row: 43, name: "issuer answers 404", set: issuerDown(404), status: 400, code: iit, message: noKey},
+	{row: 43, name: "JWKS answers 503", set: issuerDown(503), status: 400, code: iit, message: noKey},
+	{
+		row:     43,
+		name:    "JWKS in HTML",
+		set:     func(w *world) { w.setJWKS("<html>", ok) },
+		status:  400,
+		code:    iit,
+		message: noKey,
+	},
+	{
+		row:     43,
+		name:    "JWKS without keys",
+		set:     func(w *world) { w.setJWKS(set(), ok) },
+		status:  400,
+		code:    iit,
+		message: noKey,
+	},
+	{row: 43, name: "endless JWKS", set: serving(func(rw http.ResponseWriter, r *http.Request) {
 		for r.Context().Err() == nil {
 			if _, err := io.WriteString(rw, strings.Repeat(" ", 1<<16)); err != nil {
 				return
@@ -139,7 +208,16 @@ var keyRows = []stsRow{
 			_, _ = io.WriteString(rw, keys)
 		}
 	}, status: ok},
-	{row: 43, name: "redirected for ever", set: serving(func(rw http.ResponseWriter, r *http.Request) { http.Redirect(rw, r, r.URL.Path, http.StatusFound) }), status: 400, code: iit, message: noKey},
+	{
+		row:  43,
+		name: "redirected for ever",
+		set: serving(func(rw http.ResponseWriter, r *http.Request) {
+			http.Redirect(rw, r, r.URL.Path, http.StatusFound)
+		}),
+		status:  400,
+		code:    iit,
+		message: noKey,
+	},
 	{row: 43, name: "redirected to http", set: serving(func(rw http.ResponseWriter, r *http.Request) {
 		http.Redirect(rw, r, "http://"+host+"/keys", http.StatusFound)
 	}), status: 400, code: iit, message: noKey},
@@ -167,11 +245,18 @@ var rotationRows = []stsRow{
 		return w.assume(w.token(w.key, nil), nil)
 	}, status: 400, code: iit, message: noKey},
 	{row: 105, name: "two issuers", ask: func(w *world) answer {
-		w.iam("CreateOpenIDConnectProvider", "Url", "https://other.example", "ClientIDList.member.1", "sts.amazonaws.com")
+		w.iam(
+			"CreateOpenIDConnectProvider", "Url", "https://other.example", "ClientIDList.member.1", "sts.amazonaws.com",
+		)
 		statement := func(provider, issuer string) string {
-			return `{"Effect":"Allow","Principal":{"Federated":"` + provider + `"},"Action":"sts:AssumeRoleWithWebIdentity","Condition":{"StringEquals":{"` + issuer + `:sub":"` + subject + `"}}}`
+			return `{"Effect":"Allow","Principal":{"Federated":"` + provider +
+				`"},"Action":"sts:AssumeRoleWithWebIdentity","Condition":{"StringEquals":{"` + issuer + `:sub":"` +
+				subject + `"}}}`
 		}
-		w.setTrust(`{"Version":"2012-10-17","Statement":[` + statement(provider, issuerID) + "," + statement("arn:aws:iam::111122223333:oidc-provider/other.example", "other.example") + "]}")
+		w.setTrust(
+			`{"Version":"2012-10-17","Statement":[` + statement(provider, issuerID) + "," +
+				statement("arn:aws:iam::111122223333:oidc-provider/other.example", "other.example") + "]}",
+		)
 		w.expect("the old issuer", w.assume(w.token(w.key, nil), nil), ok, "", "")
 		return w.assume(w.token(w.key, edit{"iss": "https://other.example"}), nil)
 	}, status: ok, has: []string{"oidc-provider/other.example</Provider>"}},
@@ -192,7 +277,10 @@ func TestSlowIssuer(t *testing.T) {
 			}
 		}
 	}
-	w.expect("043 slow", w.assume(w.token(w.key, nil), nil), 400, "IDPCommunicationError", "There was an error communicating with the identity provider")
+	w.expect(
+		"043 slow", w.assume(w.token(w.key, nil), nil), 400, "IDPCommunicationError",
+		"There was an error communicating with the identity provider",
+	)
 }
 
 // TestIssuerDown is row 43's host that nobody listens on.
@@ -230,7 +318,9 @@ func TestKeysAreCached(t *testing.T) {
 		fetches := w.fetches
 		w.mu.Unlock()
 		if got.status != step.status || fetches != step.fetches {
-			t.Errorf("%s: %d after %d fetches, want %d after %d", step.name, got.status, fetches, step.status, step.fetches)
+			t.Errorf(
+				"%s: %d after %d fetches, want %d after %d", step.name, got.status, fetches, step.status, step.fetches,
+			)
 		}
 	}
 }
@@ -248,10 +338,34 @@ func TestLegacyWords(t *testing.T) {
 		message string
 	}{
 		{"27 audience", w.token(w.key, edit{"aud": "other"}), nil, iit, "Incorrect token audience"},
-		{"28 provider", w.token(w.key, edit{"iss": "https://other.example"}), nil, iit, "No OpenIDConnect provider found in your account for https://other.example"},
-		{"29 account", w.token(w.key, nil), more{"RoleArn": "arn:aws:iam::444455556666:role/R"}, iit, "No OpenIDConnect provider found in your account for " + issuerURL},
-		{"31 signature", signedRSA(w, w.otherRSA(), crypto.SHA256, `{"alg":"RS256","kid":"`+w.key.ID()+`"}`), nil, iit, "Token signature invalid"},
-		{"46 expired", w.token(w.key, edit{"exp": at(-301 * time.Second)}), nil, "ExpiredTokenException", fmt.Sprintf("Token expired: current date/time %d must be before the expiration date/time%d", at(-300*time.Second), at(-301*time.Second))},
+		{
+			name:    "28 provider",
+			raw:     w.token(w.key, edit{"iss": "https://other.example"}),
+			code:    iit,
+			message: "No OpenIDConnect provider found in your account for https://other.example",
+		},
+		{
+			name:    "29 account",
+			raw:     w.token(w.key, nil),
+			more:    more{"RoleArn": "arn:aws:iam::444455556666:role/R"},
+			code:    iit,
+			message: "No OpenIDConnect provider found in your account for " + issuerURL,
+		},
+		{
+			name:    "31 signature",
+			raw:     signedRSA(w, w.otherRSA(), crypto.SHA256, `{"alg":"RS256","kid":"`+w.key.ID()+`"}`),
+			code:    iit,
+			message: "Token signature invalid",
+		},
+		{
+			name: "46 expired",
+			raw:  w.token(w.key, edit{"exp": at(-301 * time.Second)}),
+			code: "ExpiredTokenException",
+			message: fmt.Sprintf(
+				"Token expired: current date/time %d must be before the expiration date/time%d", at(-300*time.Second),
+				at(-301*time.Second),
+			),
+		},
 		{"33 as ever", w.token(w.k2(), nil), nil, iit, noKey},
 	} {
 		w.expect(row.name, w.assume(row.raw, row.more), 400, row.code, row.message)

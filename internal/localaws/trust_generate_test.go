@@ -91,7 +91,11 @@ func TestGeneratedWeb(t *testing.T) {
 		{"tags", tagged, false},
 	})
 	w.generated("t", trustpolicy.Request{Issuers: []string{issuerURL}, Tagged: true}, "app/api")
-	w.letsIn("t", []webRow{{"tags", tagged, true}, {"no tags", sub("app", "api"), true}, {"others", sub("app", "web"), false}})
+	w.letsIn("t", []webRow{
+		{"tags", tagged, true},
+		{"no tags", sub("app", "api"), true},
+		{"others", sub("app", "web"), false},
+	})
 }
 
 // TestGeneratedProvider is row 1 of the table of mistakes, and seed 004: the
@@ -107,7 +111,10 @@ func TestGeneratedProvider(t *testing.T) {
 	w.command(result.Needs[1].Create)
 	w.expect("made", w.assume(w.token(w.key, second), inRole), ok, "", "")
 	w.expect("the first cluster", w.assume(w.token(w.key, nil), inRole), ok, "", "")
-	w.expect("neither", w.assume(w.token(w.key, edit{"iss": "https://other.example/x"}), inRole), http.StatusBadRequest, iit, generic)
+	w.expect(
+		"neither", w.assume(w.token(w.key, edit{"iss": "https://other.example/x"}), inRole), http.StatusBadRequest, iit,
+		generic,
+	)
 }
 
 // TestGeneratedSplit: what does not fit is refused by IAM, the parts are not, and
@@ -140,21 +147,30 @@ func TestGeneratedSplit(t *testing.T) {
 	if err != nil || len(whole.Documents) != 1 {
 		t.Fatalf("%+v, %v", whole, err)
 	}
-	w.expect("whole", w.iam("CreateRole", "RoleName", "whole", "AssumeRolePolicyDocument", whole.Documents[0].Text), http.StatusConflict, "LimitExceeded", "Cannot exceed quota for ACLSizePerRole: 2048")
+	w.expect(
+		"whole", w.iam("CreateRole", "RoleName", "whole", "AssumeRolePolicyDocument", whole.Documents[0].Text),
+		http.StatusConflict, "LimitExceeded", "Cannot exceed quota for ACLSizePerRole: 2048",
+	)
 }
 
-// TestGeneratedEKS is seed 002: EKS takes the role for pods of the cluster, and of
+// TestGeneratedEKS: EKS assumes the role for pods of the cluster, and of
 // no other; with IRSA beside it for a migration.
 func TestGeneratedEKS(t *testing.T) {
 	t.Parallel()
 	w, _ := newEKS(t)
 	w.cluster("prod", types.AuthenticationModeApi)
-	w.generated("pods", trustpolicy.Request{Issuers: []string{issuerURL}, EKSClusters: []string{clusterProd}}, "shop/cart")
+	w.generated("pods", trustpolicy.Request{
+		Issuers:     []string{issuerURL},
+		EKSClusters: []string{clusterProd},
+	}, "shop/cart")
 	w.generated("elsewhere", trustpolicy.Request{EKSClusters: []string{clusterProd + "-2"}})
 	association := w.associate("arn:aws:iam::111122223333:role/pods", nil)
 	raw, auth := w.token(w.key, w.podClaims(nil)), w.eksAuthClient(w.node())
 	ask := func() error {
-		_, err := auth.AssumeRoleForPodIdentity(t.Context(), &eksauth.AssumeRoleForPodIdentityInput{ClusterName: aws.String("prod"), Token: &raw})
+		_, err := auth.AssumeRoleForPodIdentity(t.Context(), &eksauth.AssumeRoleForPodIdentityInput{
+			ClusterName: aws.String("prod"),
+			Token:       &raw,
+		})
 		return err
 	}
 	if err := ask(); err != nil {
@@ -165,7 +181,9 @@ func TestGeneratedEKS(t *testing.T) {
 	w.letsIn("pods", []webRow{{"IRSA", web, true}, {"IRSA of another", hostile, false}})
 	w.letsIn("elsewhere", []webRow{{"IRSA", web, false}})
 	if _, err := w.eksClient(w.admin).UpdatePodIdentityAssociation(t.Context(), &eks.UpdatePodIdentityAssociationInput{
-		ClusterName: aws.String("prod"), AssociationId: association.AssociationId, RoleArn: aws.String("arn:aws:iam::111122223333:role/elsewhere"),
+		ClusterName:   aws.String("prod"),
+		AssociationId: association.AssociationId,
+		RoleArn:       aws.String("arn:aws:iam::111122223333:role/elsewhere"),
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -177,17 +195,28 @@ func TestGeneratedEKS(t *testing.T) {
 func TestGeneratedBroker(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	take := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["sts:AssumeRole","sts:TagSession"],"Resource":"*"}]}`
+	take := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["sts:AssumeRole","sts:TagSession"],` +
+		`"Resource":"*"}]}`
 	broker, other := w.session("broker", take), w.session("other", take)
-	w.generated("g", trustpolicy.Request{Broker: &trustpolicy.Broker{RoleARN: "arn:aws:iam::111122223333:role/broker", ClusterARN: clusterProd}}, "app/api", "jobs/batch")
-	w.generated("target", trustpolicy.Request{Target: &trustpolicy.Target{SourceRoleARN: "arn:aws:iam::111122223333:role/broker", ClusterARN: clusterProd}}, "app/api")
+	w.generated("g", trustpolicy.Request{
+		Broker: &trustpolicy.Broker{RoleARN: "arn:aws:iam::111122223333:role/broker", ClusterARN: clusterProd},
+	}, "app/api", "jobs/batch")
+	w.generated("target", trustpolicy.Request{
+		Target: &trustpolicy.Target{SourceRoleARN: "arn:aws:iam::111122223333:role/broker", ClusterARN: clusterProd},
+	}, "app/api")
 	id := func(account string) []string {
 		return []string{"ExternalId", "eu-west-1/111122223333/prod/" + account}
 	}
 	tags := func(cluster, namespace, name string) []string {
 		var pairs []string
-		for i, tag := range [][2]string{{"eks-cluster-arn", cluster}, {"kubernetes-namespace", namespace}, {"kubernetes-service-account", name}} {
-			pairs = append(pairs, fmt.Sprintf("Tags.member.%d.Key", i+1), tag[0], fmt.Sprintf("Tags.member.%d.Value", i+1), tag[1])
+		for i, tag := range [][2]string{
+			{"eks-cluster-arn", cluster},
+			{"kubernetes-namespace", namespace},
+			{"kubernetes-service-account", name},
+		} {
+			pairs = append(
+				pairs, fmt.Sprintf("Tags.member.%d.Key", i+1), tag[0], fmt.Sprintf("Tags.member.%d.Value", i+1), tag[1],
+			)
 		}
 		return pairs
 	}
@@ -199,8 +228,18 @@ func TestGeneratedBroker(t *testing.T) {
 	}{
 		{"one", "g", broker, append(tags(clusterProd, "app", "api"), id("app/api")...), true},
 		{"the other", "g", broker, append(tags(clusterProd, "jobs", "batch"), id("jobs/batch")...), true},
-		{"a namespace and a name that do not belong together", "g", broker, append(tags(clusterProd, "jobs", "api"), id("jobs/api")...), false},
-		{"the tags of one, the id of the other", "g", broker, append(tags(clusterProd, "app", "api"), id("jobs/batch")...), false},
+		{
+			name:   "a namespace and a name that do not belong together",
+			role:   "g",
+			caller: broker,
+			pairs:  append(tags(clusterProd, "jobs", "api"), id("jobs/api")...),
+		},
+		{
+			name:   "the tags of one, the id of the other",
+			role:   "g",
+			caller: broker,
+			pairs:  append(tags(clusterProd, "app", "api"), id("jobs/batch")...),
+		},
 		{"another pod", "g", broker, append(tags(clusterProd, "default", "default"), id("default/default")...), false},
 		{"another cluster", "g", broker, append(tags(clusterProd+"2", "app", "api"), id("app/api")...), false},
 		{"no id", "g", broker, tags(clusterProd, "app", "api"), false},
@@ -230,13 +269,18 @@ func TestMergedIsTaken(t *testing.T) {
 	w.role("m", present)
 	w.letsIn("m", []webRow{{"anybody before", sub("default", "default"), true}})
 	result, err := trustpolicy.Generate(trustpolicy.Request{
-		Account: accountID, Issuers: []string{issuerURL}, ServiceAccounts: []trustpolicy.ServiceAccount{{Namespace: "app", Name: "api"}}, Present: []byte(present),
+		Account:         accountID,
+		Issuers:         []string{issuerURL},
+		ServiceAccounts: []trustpolicy.ServiceAccount{{Namespace: "app", Name: "api"}},
+		Present:         []byte(present),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	text := result.Documents[0].Text
-	if head, _, _ := strings.Cut(present, `{"Effect":"Allow","Principal":{"Federated"`); !strings.HasPrefix(text, head) {
+	if head, _, _ := strings.Cut(
+		present, `{"Effect":"Allow","Principal":{"Federated"`,
+	); !strings.HasPrefix(text, head) {
 		t.Errorf("others' bytes changed: %s", text)
 	}
 	w.mustIAM("UpdateAssumeRolePolicy", "RoleName", "m", "PolicyDocument", text)

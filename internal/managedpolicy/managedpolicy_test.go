@@ -11,7 +11,7 @@ import (
 	"github.com/rolecall/rolecall/internal/policy"
 )
 
-// named are the policies that specs iam-policy §8 and clusterconfig-iam name.
+// named are the policies that spec iam-policy §8 and spec clusterconfig-iam §5 name.
 var named = []string{
 	"AWSXRayDaemonWriteAccess",
 	"AdministratorAccess",

@@ -1,10 +1,9 @@
 package manifest
 
 import (
-	"fmt"
 	"maps"
 
-	"go.yaml.in/yaml/v3"
+	"github.com/rolecall/rolecall/internal/yamledit"
 )
 
 // account is a service account of the manifests.
@@ -19,11 +18,11 @@ type account struct {
 // sources by NAMESPACE/NAME. An account without namespace is in "default". If
 // there are two of a name, the last one holds, as after kubectl apply.
 func ServiceAccounts(sources []Source) (map[string]map[string]string, error) {
-	documents, err := splitAll(sources)
+	documents, err := openAll(sources)
 	if err != nil {
 		return nil, err
 	}
-	found, err := accounts(documents)
+	found, err := accounts(sources, documents)
 	if err != nil {
 		return nil, err
 	}
@@ -34,29 +33,15 @@ func ServiceAccounts(sources []Source) (map[string]map[string]string, error) {
 	return annotations, nil
 }
 
-// splitAll returns the documents of each source.
-func splitAll(sources []Source) ([][]document, error) {
-	var all [][]document
-	for _, source := range sources {
-		documents, err := split(source)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, documents)
-	}
-	return all, nil
-}
-
-func accounts(sources [][]document) (map[string]account, error) {
+func accounts(sources []Source, all [][]*yamledit.Document) (map[string]account, error) {
 	found := map[string]account{}
-	for _, documents := range sources {
-		for i := range documents {
-			d := &documents[i]
-			for _, o := range d.objects() {
-				if o.text("kind") != "ServiceAccount" || !o.builtIn("") {
+	for i, documents := range all {
+		for _, d := range documents {
+			for _, o := range objectsOf(sources[i].Name, d) {
+				if o.kind() != "ServiceAccount" || !o.builtIn("") {
 					continue
 				}
-				if err := d.account(o, found); err != nil {
+				if err := addAccount(o, found); err != nil {
 					return nil, err
 				}
 			}
@@ -65,20 +50,19 @@ func accounts(sources [][]document) (map[string]account, error) {
 	return found, nil
 }
 
-func (d *document) account(o object, found map[string]account) error {
-	name := o.text("metadata", "name")
-	if name == "" {
-		return d.errorAt(o.node, "a ServiceAccount without metadata.name")
+func addAccount(o object, found map[string]account) error {
+	if o.name() == "" {
+		return o.Errorf("a ServiceAccount without metadata.name")
 	}
-	if err := d.checkKeys(o.node); err != nil {
+	if err := o.CheckKeys(); err != nil {
 		return err
 	}
-	annotations, err := d.texts(o, "metadata", "annotations")
+	annotations, err := stringsOf(o.Node, "metadata", "annotations")
 	if err != nil {
 		return err
 	}
-	this := account{annotations: annotations, place: fmt.Sprintf("%s:%d", d.source, d.line+o.node.Line-1)}
-	name = o.namespace() + "/" + name
+	this := account{annotations: annotations, place: o.place()}
+	name := o.namespace() + "/" + o.name()
 	if before, twice := found[name]; twice && !maps.Equal(before.annotations, annotations) {
 		this.replaced = before.place
 	}
@@ -86,29 +70,24 @@ func (d *document) account(o object, found map[string]account) error {
 	return nil
 }
 
-// texts returns a map of texts, such as annotations. The API server takes null
-// for an empty text and refuses all else.
-func (d *document) texts(o object, path ...string) (map[string]string, error) {
+// stringsOf returns a map of strings, such as annotations. The API server takes
+// null for an empty string and refuses everything else.
+func stringsOf(n yamledit.Node, path ...string) (map[string]string, error) {
 	found := map[string]string{}
 	what := path[len(path)-1]
-	node := o.find(path...)
-	if node == nil || isNull(node) {
+	n = n.Get(path...)
+	if !n.Exists() || n.IsNull() {
 		return found, nil
 	}
-	if node.Kind != yaml.MappingNode {
-		return nil, d.errorAt(node, "metadata.%s must be a map", what)
+	if !n.IsMap() {
+		return nil, n.Errorf("metadata.%s must be a map", what)
 	}
-	pairs := flatten(node)
-	for i := 0; i < len(pairs); i += 2 {
-		key, text := resolve(pairs[i]), resolve(pairs[i+1])
-		switch {
-		case isText(text):
-			found[key.Value] = text.Value
-		case isNull(text):
-			found[key.Value] = ""
-		default:
-			return nil, d.errorAt(pairs[i+1], "%s %q must be a text; put it in quotes", what[:len(what)-1], key.Value)
+	for key, value := range n.Members() {
+		text, isString := value.AsString()
+		if !isString && !value.IsNull() {
+			return nil, value.Errorf("%s %q must be a string; put it in quotes", what[:len(what)-1], key)
 		}
+		found[key] = text
 	}
 	return found, nil
 }

@@ -16,21 +16,27 @@ import (
 // container, in order, are what must come of them.
 var aliases = []struct{ name, text, want string }{
 	{
-		"list used twice in a pod", podHead + "  containers:\n  - name: a\n    env: &e\n    - name: X\n  - name: b\n    env: *e\n",
+		"list used twice in a pod",
+		podHead + "  containers:\n  - name: a\n    env: &e\n    - name: X\n  - name: b\n    env: *e\n",
 		"a=X+ b=X+",
 	},
 	{
-		"list used in a pod without a role", "kind: List\nitems:\n- kind: Pod\n  spec:\n    serviceAccountName: s\n    containers:\n    - name: a\n      env: &e [{name: X}]\n" +
+		"list used in a pod without a role",
+		"kind: List\nitems:\n- kind: Pod\n  spec:\n    serviceAccountName: s\n    containers:\n    - name: a\n" +
+			"      env: &e [{name: X}]\n" +
 			"- kind: Pod\n  spec:\n    containers:\n    - {name: b, env: *e}\n    - name: c\n      env: *e\n",
 		"a=X+ b=X c=X",
 	},
 	{
-		"list from a pod without a role", "kind: List\nitems:\n- kind: Pod\n  spec:\n    containers:\n    - name: a\n      env: &e [{name: X}]\n" +
+		"list from a pod without a role",
+		"kind: List\nitems:\n- kind: Pod\n  spec:\n    containers:\n    - name: a\n      env: &e [{name: X}]\n" +
 			"- kind: Pod\n  spec:\n    serviceAccountName: s\n    containers:\n    - {name: b, env: *e}\n",
 		"a=X b=X+",
 	},
 	{
-		"merged container", podHead + "  containers:\n  - &c\n    name: a\n    env:\n    - name: X\n  - <<: *c\n    name: b\n  initContainers:\n  - <<: [*c]\n    name: c\n",
+		"merged container",
+		podHead + "  containers:\n  - &c\n    name: a\n    env:\n    - name: X\n  - <<: *c\n    name: b\n" +
+			"  initContainers:\n  - <<: [*c]\n    name: c\n",
 		"a=X+ b=X+ c=X+",
 	},
 	{
@@ -38,23 +44,32 @@ var aliases = []struct{ name, text, want string }{
 		"a=+",
 	},
 	{
-		"merged spec", "kind: List\nx: &p\n  serviceAccountName: s\n  containers:\n  - name: a\nitems:\n- kind: Pod\n  spec:\n    <<: *p\n- kind: Pod\n  spec:\n    <<: *p\n    serviceAccountName: other\n",
+		"merged spec",
+		"kind: List\nx: &p\n  serviceAccountName: s\n  containers:\n  - name: a\nitems:\n- kind: Pod\n  spec:\n" +
+			"    <<: *p\n- kind: Pod\n  spec:\n    <<: *p\n    serviceAccountName: other\n",
 		"a=+ a=",
 	},
 	{
-		"merged metadata and service account", "x: &m {a: b}\ny: &s {serviceAccountName: s}\nkind: Pod\nspec:\n  <<: *s\n  containers:\n  - name: a\n",
+		"merged metadata and service account",
+		"x: &m {a: b}\ny: &s {serviceAccountName: s}\nkind: Pod\nspec:\n  <<: *s\n  containers:\n  - name: a\n",
 		"a=+",
 	},
 	{
-		"whole pod twice", "kind: List\nitems:\n- &p\n  kind: Pod\n  spec:\n    serviceAccountName: s\n    containers:\n    - name: a\n- *p\n",
+		"whole pod twice",
+		"kind: List\nitems:\n- &p\n  kind: Pod\n  spec:\n    serviceAccountName: s\n    containers:\n" +
+			"    - name: a\n- *p\n",
 		"a=+ a=+",
 	},
 	{
-		"anchor within what is copied", podHead + "  containers:\n  - &c\n    name: a\n    env: &e\n    - name: X\n  - *c\n  - name: d\n    env: *e\n",
+		"anchor within what is copied",
+		podHead + "  containers:\n  - &c\n    name: a\n    env: &e\n    - name: X\n  - *c\n  - name: d\n    env: *e\n",
 		"a=X+ a=X+ d=X+",
 	},
 	{
-		"anchor of one name twice", "kind: List\nx: &e [{name: X}]\nitems:\n- kind: Pod\n  spec:\n    serviceAccountName: s\n    containers:\n    - {name: a, env: *e}\n- &e\n  kind: Pod\n  spec: {serviceAccountName: s, containers: [{name: b}]}\n- *e\n",
+		"anchor of one name twice",
+		"kind: List\nx: &e [{name: X}]\nitems:\n- kind: Pod\n  spec:\n    serviceAccountName: s\n    containers:\n" +
+			"    - {name: a, env: *e}\n- &e\n  kind: Pod\n" +
+			"  spec: {serviceAccountName: s, containers: [{name: b}]}\n- *e\n",
 		"a=X+ b=+ b=+",
 	},
 }
@@ -70,7 +85,7 @@ func TestAliases(t *testing.T) {
 			t.Errorf("%s: something else changed (-want +got):\n%s\n%s", row.name, diff, out)
 		}
 		if again := injected(t, out); again != out {
-			t.Errorf("%s: a second run changes it:\n%s", row.name, cmp.Diff(out, again))
+			t.Errorf("%s: a second run changes it (-once +twice):\n%s", row.name, cmp.Diff(out, again))
 		}
 		if strings.Contains(out, "!!merge") {
 			t.Errorf("%s: a tag that nobody wrote:\n%s", row.name, out)
@@ -80,9 +95,12 @@ func TestAliases(t *testing.T) {
 
 func TestAnchorStays(t *testing.T) {
 	t.Parallel()
-	out := injected(t, "# head\n--- # x\nkind: List\nitems:\n- kind: Pod\n  spec:\n    serviceAccountName: s\n    containers:\n    - name: a\n      env: &e\n      - name: X # why\n"+
+	out := injected(t, "# head\n--- # x\nkind: List\nitems:\n- kind: Pod\n  spec:\n    serviceAccountName: s\n"+
+		"    containers:\n    - name: a\n      env: &e\n      - name: X # why\n"+
 		"- kind: Pod\n  spec:\n    containers:\n    - name: b\n      env: *e\n    - name: c\n      env: *e\n...\n")
-	for _, want := range []string{"name: b\n      env: &e\n      - name: X", "name: c\n      env: *e\n", "# why", "\n...\n", "# head"} {
+	for _, want := range []string{
+		"name: b\n      env: &e\n      - name: X", "name: c\n      env: *e\n", "# why", "\n...\n", "# head",
+	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("lacks %q:\n%s", want, out)
 		}
@@ -98,7 +116,8 @@ func TestMergesOfMerges(t *testing.T) {
 	t.Parallel()
 	text := "m0: &m0 {a: b}\n"
 	for i := range 60 {
-		text += strings.NewReplacer("NEW", strconv.Itoa(i+1), "OLD", strconv.Itoa(i)).Replace("mNEW: &mNEW {<<: [*mOLD, *mOLD]}\n")
+		text += strings.NewReplacer("NEW", strconv.Itoa(i+1), "OLD", strconv.Itoa(i)).
+			Replace("mNEW: &mNEW {<<: [*mOLD, *mOLD]}\n")
 	}
 	out, outcomes := inject1(t, account, text+podHead+"  <<: *m60\n  containers:\n  - name: a\n")
 	if !outcomes[0].Injected || !strings.Contains(out, "  <<: *m60\n") {
@@ -115,9 +134,17 @@ func TestAliasesThatCannotBe(t *testing.T) {
 		laughs += "y" + next + ": &a" + next + " [" + strings.Repeat("*a"+name+",", 10) + "]\n"
 	}
 	for _, row := range []struct{ name, text, want string }{
-		{"cycle", "kind: Pod\nspec: &s\n  containers: [*s]\n", "f.yaml:3:16: not valid: the alias *s stands inside what it names"},
+		{
+			"cycle",
+			"kind: Pod\nspec: &s\n  containers: [*s]\n",
+			"f.yaml:3:16: not valid: the alias *s is part of what it refers to",
+		},
 		{"growth", account + "---\n" + laughs + podHead + "  x: *a9\n", "its aliases make it too large"},
-		{"merge of a text", account + "---\n" + podHead + "  <<: no\n", "f.yaml:12:7: << merges maps, and this is none"},
+		{
+			"merge of a text",
+			account + "---\n" + podHead + "  <<: no\n",
+			"f.yaml:12:7: << merges maps, and this is not a map",
+		},
 	} {
 		_, _, err := manifest.Inject([]manifest.Source{{Name: "f.yaml", Text: []byte(row.text)}}, inject.Defaults())
 		if err == nil || !strings.Contains(err.Error(), row.want) {
@@ -153,7 +180,12 @@ func variables(t *testing.T, text string) string {
 			for _, variable := range asList(container["env"]) {
 				names += variable.(map[string]any)["name"].(string)
 			}
-			found = append(found, container["name"].(string)+"="+strings.ReplaceAll(names, "AWS_ROLE_ARNAWS_WEB_IDENTITY_TOKEN_FILE", "+"))
+			found = append(
+				found,
+				container["name"].(string)+"="+strings.ReplaceAll(
+					names, "AWS_ROLE_ARNAWS_WEB_IDENTITY_TOKEN_FILE", "+",
+				),
+			)
 		}
 	}
 	walk(value(t, text))

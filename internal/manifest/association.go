@@ -1,10 +1,7 @@
 package manifest
 
 import (
-	"fmt"
-
-	"go.yaml.in/yaml/v3"
-	sigsyaml "sigs.k8s.io/yaml"
+	"sigs.k8s.io/yaml"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
 )
@@ -19,40 +16,40 @@ type Association struct {
 // order; what they say is not checked. A field that the kind does not have is an
 // error, since what it was to say would be lost.
 func Associations(sources []Source) ([]Association, error) {
-	all, err := splitAll(sources)
+	all, err := openAll(sources)
 	if err != nil {
 		return nil, err
 	}
 	var found []Association
-	for _, documents := range all {
-		for i := range documents {
-			d := &documents[i]
-			for _, o := range d.objects() {
-				if o.text("kind") != "PodIdentityAssociation" || o.text("apiVersion") != v1alpha1.GroupVersion.String() {
+	for i, documents := range all {
+		for _, d := range documents {
+			for _, o := range objectsOf(sources[i].Name, d) {
+				if o.kind() != "PodIdentityAssociation" ||
+					o.Get("apiVersion").Scalar() != v1alpha1.GroupVersion.String() {
 					continue
 				}
-				one, err := d.association(o)
+				one, err := association(o)
 				if err != nil {
 					return nil, err
 				}
-				found = append(found, Association{one, fmt.Sprintf("%s:%d", d.source, d.line+o.node.Line-1)})
+				found = append(found, Association{one, o.place()})
 			}
 		}
 	}
 	return found, nil
 }
 
-func (d *document) association(o object) (v1alpha1.PodIdentityAssociation, error) {
+func association(o object) (v1alpha1.PodIdentityAssociation, error) {
 	var one v1alpha1.PodIdentityAssociation
-	if err := d.checkKeys(o.node); err != nil {
+	if err := o.CheckKeys(); err != nil {
 		return one, err
 	}
-	text, err := yaml.Marshal(o.node)
+	text, err := o.JSON()
 	if err != nil {
-		return one, d.errorAt(o.node, "%v", err)
+		return one, o.Errorf("%v", err)
 	}
-	if err := sigsyaml.UnmarshalStrict(text, &one); err != nil {
-		return one, d.errorAt(o.node, "PodIdentityAssociation %s: %v", o.text("metadata", "name"), err)
+	if err := yaml.UnmarshalStrict(text, &one); err != nil {
+		return one, o.Errorf("PodIdentityAssociation %s: %v", o.name(), err)
 	}
 	one.Namespace = o.namespace()
 	return one, nil

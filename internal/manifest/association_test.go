@@ -32,11 +32,18 @@ items:
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(found) != 2 || found[0].Namespace != "default" || found[0].Spec.ServiceAccountName != "a" || found[1].Namespace != "n" || found[1].Spec.DurationSeconds != 900 || found[0].Place != "f.yaml:6" || found[1].Place != "f.yaml:14" {
+	if len(found) != 2 || found[0].Namespace != "default" || found[0].Spec.ServiceAccountName != "a" ||
+		found[1].Namespace != "n" ||
+		found[1].Spec.DurationSeconds != 900 ||
+		found[0].Place != "f.yaml:6" ||
+		found[1].Place != "f.yaml:14" {
 		t.Errorf("found %+v", found)
 	}
 	bad := strings.Replace(good, "durationSeconds", "duration", 1)
-	if _, err := manifest.Associations([]manifest.Source{{Name: "f.yaml", Text: []byte(bad)}}); err == nil || !strings.Contains(err.Error(), "f.yaml:14:") || !strings.Contains(err.Error(), "duration") {
+	if _, err := manifest.Associations([]manifest.Source{{
+		Name: "f.yaml",
+		Text: []byte(bad),
+	}}); err == nil || !strings.Contains(err.Error(), "f.yaml:14:") || !strings.Contains(err.Error(), "duration") {
 		t.Errorf("an unknown field: %v", err)
 	}
 }

@@ -41,7 +41,14 @@ func FuzzInject(f *testing.F) {
 		}
 		again, injected, ok := run(t, after)
 		if !ok || injected {
-			t.Fatalf("a second run: read %t, changes %t\n%s\n---- became\n%s\n---- and\n%s", ok, injected, text, after, again)
+			t.Fatalf(
+				"a second run: read %t, changes %t\n%s\n---- became\n%s\n---- and\n%s",
+				ok,
+				injected,
+				text,
+				after,
+				again,
+			)
 		}
 		before, readable := contents(text)
 		if !readable {
@@ -59,7 +66,10 @@ func FuzzInject(f *testing.F) {
 
 // run injects a text beside the account, which comes behind it.
 func run(t *testing.T, text []byte) (after []byte, injected, ok bool) {
-	out, outcomes, err := manifest.Inject([]manifest.Source{{Name: "f", Text: text}, {Name: "a", Text: []byte(account)}}, inject.Defaults())
+	out, outcomes, err := manifest.Inject([]manifest.Source{
+		{Name: "f", Text: text},
+		{Name: "a", Text: []byte(account)},
+	}, inject.Defaults())
 	if err != nil {
 		// Odd anchors, tags and keys that the encoder cannot write again end in an
 		// error, never in another text.

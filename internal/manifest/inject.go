@@ -1,14 +1,13 @@
 package manifest
 
 import (
-	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
-	"go.yaml.in/yaml/v3"
-
 	"github.com/rolecall/rolecall/internal/inject"
+	"github.com/rolecall/rolecall/internal/yamledit"
 )
 
 // Outcome is what happened to one workload.
@@ -41,29 +40,22 @@ var templates = map[string][]string{
 // with a separator between them; documents without a change are the bytes they
 // were. If anything cannot be read, nothing is returned.
 func Inject(sources []Source, settings inject.Settings) ([]byte, []Outcome, error) {
-	all, err := splitAll(sources)
+	all, err := openAll(sources)
 	if err != nil {
 		return nil, nil, err
 	}
 	in := injector{settings: settings}
-	if in.accounts, err = accounts(all); err != nil {
+	if in.accounts, err = accounts(sources, all); err != nil {
 		return nil, nil, err
 	}
-	var out bytes.Buffer
 	for i, documents := range all {
-		in.separate(&out, sources[i].Text)
-		for j := range documents {
-			text, err := in.document(&documents[j])
-			if err != nil {
+		for _, d := range documents {
+			if err := in.document(sources[i].Name, d); err != nil {
 				return nil, nil, err
 			}
-			if i > 0 && j == 0 {
-				text = bytes.TrimPrefix(text, byteOrder) // it may only start the output
-			}
-			out.Write(text)
 		}
 	}
-	return out.Bytes(), in.outcomes, nil
+	return yamledit.Join(all...), in.outcomes, nil
 }
 
 // injector is one run over all sources.
@@ -73,58 +65,52 @@ type injector struct {
 	outcomes []Outcome
 }
 
-// separate keeps the next source's first document from the last one written.
-func (in *injector) separate(out *bytes.Buffer, next []byte) {
-	if out.Len() == 0 || len(next) == 0 {
-		return
-	}
-	if !bytes.HasSuffix(out.Bytes(), []byte("\n")) {
-		out.WriteByte('\n')
-	}
-	first, _, _ := bytes.Cut(bytes.TrimPrefix(next, byteOrder), []byte("\n"))
-	if !separator.Match(first) {
-		out.WriteString("---\n")
-	}
-}
-
-// document returns the document's new text.
-func (in *injector) document(d *document) ([]byte, error) {
-	var changes []change
-	for _, o := range d.objects() {
-		path, isWorkload := templates[o.text("kind")]
+// document injects the workloads of a document. One whose layout cannot be kept,
+// because pods share parts by aliases, is written anew.
+func (in *injector) document(source string, d *yamledit.Document) error {
+	var edits []yamledit.Edit
+	for _, o := range objectsOf(source, d) {
+		path, isWorkload := templates[o.kind()]
 		if !isWorkload || !o.builtIn("", "apps", "batch", "extensions") {
 			continue
 		}
-		more, err := in.workload(d, o, path)
+		more, err := in.workload(o, path)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		changes = append(changes, more...)
+		edits = append(edits, more...)
 	}
-	if len(changes) == 0 {
-		return d.text, nil
+	err := d.Edit(edits...)
+	if errors.Is(err, yamledit.ErrLayout) {
+		err = d.Rewrite(edits...)
 	}
-	return d.change(changes)
+	return err
 }
 
 // workload says what must change in a workload.
-func (in *injector) workload(d *document, o object, path []string) ([]change, error) {
+func (in *injector) workload(o object, path []string) ([]yamledit.Edit, error) {
 	outcome := Outcome{
-		Source: d.source, Line: d.line + o.node.Line - 1, Kind: o.text("kind"), Namespace: o.namespace(), Name: o.text("metadata", "name"),
+		Source:    o.source,
+		Line:      o.Line(),
+		Kind:      o.kind(),
+		Namespace: o.namespace(),
+		Name:      o.name(),
 	}
 	if outcome.Name == "" {
-		outcome.Name = o.text("metadata", "generateName")
+		outcome.Name = o.Get("metadata", "generateName").Scalar()
 	}
-	pod := object{o.find(path...), slices.Concat(o.path, path)}
-	if spec := member(pod.node, "spec"); spec == nil || spec.Kind != yaml.MappingNode {
-		return nil, d.errorAt(o.node, "%s %q has no pod: want %s", outcome.Kind, outcome.Name, strings.Join(append(path, "spec"), "."))
+	pod := o.Get(path...)
+	if !pod.Get("spec").IsMap() {
+		return nil, o.Errorf(
+			"%s %q has no pod: want %s", outcome.Kind, outcome.Name, strings.Join(append(path, "spec"), "."),
+		)
 	}
-	changes, err := in.pod(d, pod, &outcome)
+	edits, err := in.pod(pod, &outcome)
 	in.outcomes = append(in.outcomes, outcome)
-	return changes, err
+	return edits, err
 }
 
-func (in *injector) pod(d *document, pod object, outcome *Outcome) ([]change, error) {
+func (in *injector) pod(pod yamledit.Node, outcome *Outcome) ([]yamledit.Edit, error) {
 	name := outcome.Namespace + "/" + accountName(pod)
 	used, found := in.accounts[name]
 	if !found {
@@ -133,38 +119,45 @@ func (in *injector) pod(d *document, pod object, outcome *Outcome) ([]change, er
 		return nil, nil
 	}
 	role := inject.ReadAccount(used.annotations, in.settings)
-	var podJSON []byte
+	var text []byte
 	if role.Role != "" { // else nothing can change, and kubectl is the judge of it
 		var err error
-		if podJSON, err = d.podJSON(pod); err != nil {
+		if text, err = podJSON(pod); err != nil {
 			return nil, err
 		}
 	}
-	result, err := inject.Pod(podJSON, role, in.settings)
+	result, err := inject.Pod(text, role, in.settings)
 	if err != nil {
-		return nil, d.errorAt(pod.node, "%s", err)
+		return nil, pod.Errorf("%s", err)
 	}
 	outcome.Injected, outcome.Reason, outcome.Warnings = len(result.Patch) > 0, result.Reason, result.Warnings
 	if used.replaced != "" {
-		outcome.Warnings = append(outcome.Warnings,
-			fmt.Sprintf("service account %s is at %s and at %s, with other annotations; the last one holds", name, used.replaced, used.place))
+		outcome.Warnings = append(
+			outcome.Warnings,
+			fmt.Sprintf(
+				"service account %s is at %s and at %s, with different annotations; the last one wins",
+				name,
+				used.replaced,
+				used.place,
+			),
+		)
 	}
-	return changesOf(pod, result.Patch)
+	return editsOf(pod, result.Patch)
 }
 
 // podJSON returns a pod as the API server will get it.
-func (d *document) podJSON(pod object) ([]byte, error) {
-	if err := d.checkKeys(pod.node); err != nil {
+func podJSON(pod yamledit.Node) ([]byte, error) {
+	if err := pod.CheckKeys(); err != nil {
 		return nil, err
 	}
 	for _, name := range []string{"annotations", "labels"} {
-		if _, err := d.texts(pod, "metadata", name); err != nil {
+		if _, err := stringsOf(pod, "metadata", name); err != nil {
 			return nil, err
 		}
 	}
-	text, err := toJSON(pod.node)
+	text, err := pod.JSON()
 	if err != nil {
-		return nil, d.errorAt(pod.node, "the pod cannot be written as JSON: %s", err)
+		return nil, pod.Errorf("the pod cannot be written as JSON: %s", err)
 	}
 	return text, nil
 }
@@ -172,11 +165,69 @@ func (d *document) podJSON(pod object) ([]byte, error) {
 // accountName is what the API server makes of the pod before webhooks see it:
 // it copies the old field to the new one if that is empty, and fills in
 // "default".
-func accountName(pod object) string {
+func accountName(pod yamledit.Node) string {
 	for _, field := range []string{"serviceAccountName", "serviceAccount"} {
-		if name := pod.text("spec", field); name != "" {
+		if name := pod.Get("spec", field).Scalar(); name != "" {
 			return name
 		}
 	}
 	return "default"
+}
+
+// editsOf turns a patch of a pod into edits. Of the containers, which the patch
+// replaces as a whole, it takes what they have more of than before, so that nothing
+// else of them is written anew.
+func editsOf(pod yamledit.Node, patch []inject.Operation) ([]yamledit.Edit, error) {
+	var edits []yamledit.Edit
+	for _, operation := range patch {
+		path, err := yamledit.Pointer(operation.Path)
+		if err != nil {
+			return nil, err
+		}
+		path = pod.Path().To(path...)
+		containers, replaces := operation.Value.([]json.RawMessage)
+		if !replaces || len(containers) == 0 {
+			if replaces && pod.Get("spec", "containers").Exists() {
+				continue // a list of none, for a list of none
+			}
+			edits = append(edits, yamledit.Add(path, operation.Value))
+			continue
+		}
+		before := pod.Get("spec", path[len(path)-1]).Items()
+		for i, container := range containers {
+			more, err := additions(before[i], container)
+			if err != nil {
+				return nil, err
+			}
+			edits = append(edits, more...)
+		}
+	}
+	return edits, nil
+}
+
+// additions are what a container's lists have more of than before.
+func additions(before yamledit.Node, container json.RawMessage) ([]yamledit.Edit, error) {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(container, &members); err != nil {
+		return nil, fmt.Errorf("read the patch: %w", err)
+	}
+	var edits []yamledit.Edit
+	for _, name := range []string{"env", "volumeMounts"} {
+		var items []json.RawMessage
+		if text := members[name]; text != nil {
+			if err := json.Unmarshal(text, &items); err != nil {
+				return nil, fmt.Errorf("read the patch: %w", err)
+			}
+		}
+		path, old := before.Path().To(name), before.Get(name)
+		switch {
+		case old.IsList():
+			for _, item := range items[len(old.Items()):] {
+				edits = append(edits, yamledit.Add(path.To("-"), item))
+			}
+		case len(items) > 0:
+			edits = append(edits, yamledit.Add(path, items))
+		}
+	}
+	return edits, nil
 }

@@ -1,16 +1,19 @@
-// Package manifest reads Kubernetes manifests as files of YAML or JSON, and
-// injects the workloads in them as the webhook would, keeping everything that
-// is not changed as it stands: comments, order, number texts, unknown fields.
+// Package manifest says which Kubernetes objects are in files of YAML or JSON:
+// workloads, service accounts, associations. It injects the workloads as the
+// webhook would; package yamledit keeps everything else as it stands.
 //
-// It talks to no cluster: service accounts are those of the same files.
+// It does not talk to a cluster: service accounts are those of the same files.
 package manifest
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/yamledit"
 )
 
 // Source is one file's text and the name errors give it.
@@ -26,7 +29,8 @@ const maxFile = 64 << 20
 func ReadFiles(path string) ([]Source, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fault.New(fault.NotFound, "read manifests: %w", err).Hint("give a file or a folder of YAML or JSON manifests")
+		return nil, fault.New(fault.NotFound, "read manifests: %w", err).
+			Hint("give a file or a folder of YAML or JSON manifests")
 	}
 	if !info.IsDir() {
 		return readAll([]string{path})
@@ -37,7 +41,8 @@ func ReadFiles(path string) ([]Source, error) {
 	}
 	var files []string
 	for _, entry := range entries {
-		if extension := filepath.Ext(entry.Name()); !entry.IsDir() && slices.Contains([]string{".yaml", ".yml", ".json"}, extension) {
+		if extension := filepath.Ext(entry.Name()); !entry.IsDir() &&
+			slices.Contains([]string{".yaml", ".yml", ".json"}, extension) {
 			files = append(files, filepath.Join(path, entry.Name()))
 		}
 	}
@@ -57,4 +62,64 @@ func readAll(files []string) ([]Source, error) {
 		sources = append(sources, Source{Name: file, Text: text})
 	}
 	return sources, nil
+}
+
+// openAll returns the documents of each source.
+func openAll(sources []Source) ([][]*yamledit.Document, error) {
+	var all [][]*yamledit.Document
+	for _, source := range sources {
+		documents, err := yamledit.Open(source.Name, source.Text)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, documents)
+	}
+	return all, nil
+}
+
+// object is a Kubernetes object in a document of a source.
+type object struct {
+	yamledit.Node
+	source string
+}
+
+// objectsOf returns a document's object, or the items of a List.
+func objectsOf(source string, d *yamledit.Document) []object {
+	root := d.Root()
+	if !root.Exists() {
+		return nil
+	}
+	if !strings.HasSuffix(root.Get("kind").Scalar(), "List") {
+		return []object{{root, source}}
+	}
+	var items []object
+	for _, item := range root.Get("items").Items() {
+		items = append(items, object{item, source})
+	}
+	return items
+}
+
+func (o object) kind() string { return o.Get("kind").Scalar() }
+
+func (o object) name() string { return o.Get("metadata", "name").Scalar() }
+
+func (o object) namespace() string {
+	if namespace := o.Get("metadata", "namespace").Scalar(); namespace != "" {
+		return namespace
+	}
+	return "default"
+}
+
+// place is where the object stands, FILE:LINE.
+func (o object) place() string { return fmt.Sprintf("%s:%d", o.source, o.Line()) }
+
+// builtIn reports whether the object is of one of Kubernetes' own groups: Job and
+// Deployment are also names that others gave their kinds.
+func (o object) builtIn(groups ...string) bool {
+	version := o.Get("apiVersion").Scalar()
+	group, _, found := strings.Cut(version, "/")
+	if !found {
+		group = ""
+	}
+	return slices.Contains(groups, group) || version == ""
 }

@@ -64,7 +64,10 @@ func TestEveryKind(t *testing.T) {
 		if len(outcomes) != 1 || !outcomes[0].Injected || outcomes[0].Kind != kind {
 			t.Errorf("%s: %+v", kind, outcomes)
 		}
-		for _, want := range []string{"# who", "# the account", "# first", "futureField: {x: [1, 2]}", "AWS_ROLE_ARN", "name: aws-iam-token", "expirationSeconds: 86400", "---"} {
+		for _, want := range []string{
+			"# who", "# the account", "# first", "futureField: {x: [1, 2]}", "AWS_ROLE_ARN", "name: aws-iam-token",
+			"expirationSeconds: 86400", "---",
+		} {
 			if !strings.Contains(out, want) {
 				t.Errorf("%s: lacks %q:\n%s", kind, want, out)
 			}
@@ -77,19 +80,22 @@ func TestEveryKind(t *testing.T) {
 
 func TestUnchangedBytes(t *testing.T) {
 	t.Parallel()
-	odd := "\n# odd   spacing\r\nkind:    ConfigMap\ndata: {a:   'b'}\n...\n--- # separator\nkind: Pod\nmetadata: {name: p}\nspec:\n  serviceAccountName:   other\n"
+	odd := "\n# odd   spacing\r\nkind:    ConfigMap\ndata: {a:   'b'}\n...\n--- # separator\nkind: Pod\n" +
+		"metadata: {name: p}\nspec:\n  serviceAccountName:   other\n"
 	out, outcomes := inject1(t, odd)
 	if diff := cmp.Diff(odd, out); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if len(outcomes) != 1 || outcomes[0].Injected || !strings.Contains(outcomes[0].Reason, "default/other is not in these manifests") {
+	if len(outcomes) != 1 || outcomes[0].Injected ||
+		!strings.Contains(outcomes[0].Reason, "default/other is not in these manifests") {
 		t.Errorf("%+v", outcomes)
 	}
 }
 
 func TestList(t *testing.T) {
 	t.Parallel()
-	list := "kind: List\nitems:\n- kind: Pod\n  metadata: {name: a}\n  spec: {serviceAccountName: s, containers: [{name: c}]}\n- kind: Service\n"
+	list := "kind: List\nitems:\n- kind: Pod\n  metadata: {name: a}\n" +
+		"  spec: {serviceAccountName: s, containers: [{name: c}]}\n- kind: Service\n"
 	out, outcomes := inject1(t, account, list)
 	if len(outcomes) != 1 || !outcomes[0].Injected || !strings.Contains(out, "- kind: Service") {
 		t.Errorf("%+v\n%s", outcomes, out)
@@ -98,8 +104,10 @@ func TestList(t *testing.T) {
 
 func TestJSONStaysJSON(t *testing.T) {
 	t.Parallel()
-	out, _ := inject1(t, `{"kind":"Pod","metadata":{"name":"p"},"spec":{"serviceAccountName":"s","containers":[{"name":"a","x":12345678901234}]}}`, account)
-	if !strings.HasPrefix(out, `{"kind":"Pod"`) || !strings.Contains(out, "12345678901234") || !strings.Contains(out, `"AWS_ROLE_ARN"`) {
+	out, _ := inject1(t, `{"kind":"Pod","metadata":{"name":"p"},"spec":{"serviceAccountName":"s",`+
+		`"containers":[{"name":"a","x":12345678901234}]}}`, account)
+	if !strings.HasPrefix(out, `{"kind":"Pod"`) || !strings.Contains(out, "12345678901234") ||
+		!strings.Contains(out, `"AWS_ROLE_ARN"`) {
 		t.Errorf("%s", out)
 	}
 }
@@ -109,18 +117,32 @@ func TestBadInput(t *testing.T) {
 	for _, row := range []struct{ name, text, want string }{
 		{"indentation", "a: b\n---\nkind: Pod\n  bad: x\n", "f.yaml:4: not valid YAML"},
 		{"tab", "a:\n\t- b\n", "f.yaml:2:1: not valid YAML: a tab in the indentation"},
-		{"annotation a number", "kind: ServiceAccount\nmetadata:\n  name: s\n  annotations:\n    x: 86400\n", `f.yaml:5:8: annotation "x" must be a text; put it in quotes`},
-		{"annotations a list", "kind: ServiceAccount\nmetadata:\n  name: s\n  annotations: []\n", "f.yaml:4:16: metadata.annotations must be a map"},
-		{"account without name", "a: 1\n---\nkind: ServiceAccount\n", "f.yaml:3:1: a ServiceAccount without metadata.name"},
+		{
+			"annotation a number",
+			"kind: ServiceAccount\nmetadata:\n  name: s\n  annotations:\n    x: 86400\n",
+			`f.yaml:5:8: annotation "x" must be a string; put it in quotes`,
+		},
+		{
+			"annotations a list",
+			"kind: ServiceAccount\nmetadata:\n  name: s\n  annotations: []\n",
+			"f.yaml:4:16: metadata.annotations must be a map",
+		},
+		{
+			"account without name",
+			"a: 1\n---\nkind: ServiceAccount\n",
+			"f.yaml:3:1: a ServiceAccount without metadata.name",
+		},
 		{"no pod", "kind: Deployment\nmetadata: {name: d}\n", `Deployment "d" has no pod: want spec.template.spec`},
 		{"containers a text", account + "---\nkind: Pod\nspec: {serviceAccountName: s, containers: x}\n", "decode pod"},
 	} {
 		out, _, err := manifest.Inject([]manifest.Source{{Name: "f.yaml", Text: []byte(row.text)}}, inject.Defaults())
-		if err == nil || !strings.Contains(err.Error(), row.want) || fault.KindOf(err) != fault.Invalid || len(out) != 0 {
+		if err == nil || !strings.Contains(err.Error(), row.want) || fault.KindOf(err) != fault.Invalid ||
+			len(out) != 0 {
 			t.Errorf("%s: %q, error %v, want %q", row.name, out, err, row.want)
 		}
 	}
-	if _, err := manifest.ReadFiles("does-not-exist"); fault.KindOf(err) != fault.NotFound || len(fault.HintsOf(err)) == 0 {
+	if _, err := manifest.ReadFiles("does-not-exist"); fault.KindOf(err) != fault.NotFound ||
+		len(fault.HintsOf(err)) == 0 {
 		t.Errorf("missing file: %v", err)
 	}
 }

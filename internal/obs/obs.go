@@ -1,5 +1,5 @@
 // Package obs makes the loggers and the metrics registry that every server is
-// given, and lists the keys that log lines use.
+// given, and lists the keys that log lines share.
 //
 // It does not log anything itself and holds no logger of its own.
 package obs
@@ -46,11 +46,13 @@ func NewLogger(w io.Writer, format, level string) (*slog.Logger, error) {
 	return nil, fault.New(fault.Usage, "log format %q: want text or json", format)
 }
 
-// NewRegistry returns a registry with the Go runtime's and the process's own
-// metrics.
+// NewRegistry returns a registry with the metrics of the Go runtime and of
+// the process.
 func NewRegistry() *prometheus.Registry {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
 	return registry
 }
 

@@ -13,6 +13,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -29,8 +30,12 @@ type Authority struct {
 const backdate = 5 * time.Minute
 
 // NewAuthority makes an authority valid from a little before now for the given
-// time.
+// time. Its name is the common name of its certificate, by which people tell
+// authorities apart; programs go by keys.
 func NewAuthority(name string, now time.Time, lifetime time.Duration) (*Authority, error) {
+	if name == "" {
+		return nil, errors.New("an authority needs a name")
+	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("generate key of authority %q: %w", name, err)

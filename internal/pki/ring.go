@@ -44,12 +44,16 @@ func (l Lifetimes) Validate() error {
 
 // Plan returns what the ring should be now; the ring itself if nothing is due. It
 // takes a step only when the last one has reached everybody: a new authority is
-// trusted before it signs, an old one forgotten after nothing of its is served.
-func (r *Ring) Plan(now time.Time, l Lifetimes, names ...string) (*Ring, error) {
+// trusted before it signs, an old one forgotten once nothing it signed is served.
+//
+// Authorities made from now on are called authority, their common name. A ring
+// whose authorities have another name is as good as any: they are known by their
+// keys, and replaced when they are due.
+func (r *Ring) Plan(now time.Time, l Lifetimes, authority string, names ...string) (*Ring, error) {
 	next := &Ring{Authorities: slices.Clone(r.Authorities), Serving: r.Serving, PublishedAt: r.PublishedAt}
 	next.Authorities = slices.DeleteFunc(next.Authorities, func(a *Authority) bool { return !a.validAt(now) })
 	if len(next.Authorities) == 0 { // the first, or all were let lapse: nobody can be waited for
-		return next.begin(now, l, names)
+		return next.begin(now, l, authority, names)
 	}
 	newest := next.Authorities[len(next.Authorities)-1]
 	signer := next.signer()
@@ -64,11 +68,11 @@ func (r *Ring) Plan(now time.Time, l Lifetimes, names ...string) (*Ring, error) 
 		next.Authorities = []*Authority{newest}
 		return next, nil
 	case signer == newest && len(next.Authorities) == 1 && due(newest.certificate, now):
-		authority, err := NewAuthority(newest.certificate.Subject.CommonName, now, l.Authority)
+		made, err := NewAuthority(authority, now, l.Authority)
 		if err != nil {
 			return nil, err
 		}
-		next.Authorities, next.PublishedAt = append(next.Authorities, authority), time.Time{}
+		next.Authorities, next.PublishedAt = append(next.Authorities, made), time.Time{}
 		return next, nil
 	case due(next.Serving.Leaf, now):
 		return next.sign(now, l, signer, names)
@@ -87,13 +91,13 @@ func (r *Ring) Published(now time.Time) *Ring {
 	return &Ring{r.Authorities, r.Serving, now.UTC().Truncate(time.Millisecond)}
 }
 
-func (r *Ring) begin(now time.Time, l Lifetimes, names []string) (*Ring, error) {
-	authority, err := NewAuthority("rolecall webhook", now, l.Authority)
+func (r *Ring) begin(now time.Time, l Lifetimes, authority string, names []string) (*Ring, error) {
+	made, err := NewAuthority(authority, now, l.Authority)
 	if err != nil {
 		return nil, err
 	}
-	r.Authorities, r.PublishedAt = []*Authority{authority}, time.Time{}
-	return r.sign(now, l, authority, names)
+	r.Authorities, r.PublishedAt = []*Authority{made}, time.Time{}
+	return r.sign(now, l, made, names)
 }
 
 func (r *Ring) sign(now time.Time, l Lifetimes, by *Authority, names []string) (*Ring, error) {

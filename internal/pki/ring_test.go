@@ -13,7 +13,11 @@ import (
 
 var lifetimes = pki.Lifetimes{Authority: 300 * time.Hour, Serving: 90 * time.Hour, Settle: time.Hour}
 
-const name = "hook.ns.svc"
+const (
+	name = "hook.ns.svc"
+	// authority is what authorities are called here.
+	authority = "rolecall test"
+)
 
 // TestRingNeverStrandsAClient goes through many rotations in steps of half the settling
 // time. At every moment a client that learnt of the bundle one settling time ago,
@@ -25,7 +29,7 @@ func TestRingNeverStrandsAClient(t *testing.T) {
 	var history []*pki.Ring // the newest last
 	authorities, servings := map[string]bool{}, map[string]bool{}
 	for range 3000 {
-		next, err := ring.Plan(now, lifetimes, name)
+		next, err := ring.Plan(now, lifetimes, authority, name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -54,7 +58,11 @@ func verify(t *testing.T, now time.Time, bundle, serving *pki.Ring) {
 	if !roots.AppendCertsFromPEM(bundle.Bundle()) {
 		t.Fatal("an empty bundle")
 	}
-	if _, err := serving.Serving.Leaf.Verify(x509.VerifyOptions{Roots: roots, DNSName: name, CurrentTime: now}); err != nil {
+	if _, err := serving.Serving.Leaf.Verify(x509.VerifyOptions{
+		Roots:       roots,
+		DNSName:     name,
+		CurrentTime: now,
+	}); err != nil {
 		t.Fatalf("at %s: %v", now, err)
 	}
 }
@@ -69,7 +77,8 @@ func recode(t *testing.T, ring *pki.Ring) *pki.Ring {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(again.Bundle(), ring.Bundle()) || !again.Serving.Leaf.Equal(ring.Serving.Leaf) || !again.PublishedAt.Equal(ring.PublishedAt) {
+	if !bytes.Equal(again.Bundle(), ring.Bundle()) || !again.Serving.Leaf.Equal(ring.Serving.Leaf) ||
+		!again.PublishedAt.Equal(ring.PublishedAt) {
 		t.Fatal("a ring is not what was written")
 	}
 	return again
@@ -108,15 +117,45 @@ func TestRingRecovers(t *testing.T) {
 	later := now.Add(2 * lifetimes.Authority)
 	anew := mustPlan(t, ring, later)
 	verify(t, later, anew, anew)
-	renamed, err := ring.Plan(now, lifetimes, "other.ns.svc")
+	renamed, err := ring.Plan(now, lifetimes, authority, "other.ns.svc")
 	if err != nil || renamed.Serving.Leaf.VerifyHostname("other.ns.svc") != nil {
 		t.Errorf("renamed: %v", err)
 	}
 }
 
+// TestAuthoritiesAreCalled: a new authority has the name it is given. One of
+// another name, as earlier versions of a server gave it, is kept until it is due,
+// and its successor has the new one.
+func TestAuthoritiesAreCalled(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	first, err := (&pki.Ring{}).Plan(now, lifetimes, "an earlier name", name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring := recode(t, first.Published(now))
+	if next := mustPlan(t, ring, now.Add(2*lifetimes.Settle)); next != ring {
+		t.Error("another name forces a rotation")
+	}
+	for at := now; len(ring.Authorities) == 1; at = at.Add(lifetimes.Settle) {
+		if at.Sub(now) > lifetimes.Authority {
+			t.Fatal("the authority is not replaced")
+		}
+		ring = mustPlan(t, ring, at)
+	}
+	for i, want := range []string{"an earlier name", authority} {
+		if got := mustParse(t, ring.Authorities[i].PEM()).Subject.CommonName; got != want {
+			t.Errorf("authority %d is called %q, want %q", i, got, want)
+		}
+	}
+	if _, err := (&pki.Ring{}).Plan(now, lifetimes, "", name); err == nil {
+		t.Error("an authority without a name is made")
+	}
+}
+
 func mustPlan(t *testing.T, ring *pki.Ring, now time.Time) *pki.Ring {
 	t.Helper()
-	next, err := ring.Plan(now, lifetimes, name)
+	next, err := ring.Plan(now, lifetimes, authority, name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,12 +181,15 @@ func TestDecodeRefuses(t *testing.T) {
 	text, _ := ring.Encode()
 	foreign, _ := other.Encode()
 	for what, change := range map[string]func(e *pki.Encoded){
-		"no keys":           func(e *pki.Encoded) { e.AuthorityKeys = nil },
-		"another's keys":    func(e *pki.Encoded) { e.AuthorityKeys = foreign.AuthorityKeys },
-		"no serving":        func(e *pki.Encoded) { e.Certificate = nil },
-		"another's key":     func(e *pki.Encoded) { e.Key = foreign.Key },
-		"no such time":      func(e *pki.Encoded) { e.PublishedAt = "soon" },
-		"junk of authority": func(e *pki.Encoded) { e.Authorities = bytes.ReplaceAll(e.Authorities, []byte("MII"), []byte("AAA")) },
+		"no keys":        func(e *pki.Encoded) { e.AuthorityKeys = nil },
+		"another's keys": func(e *pki.Encoded) { e.AuthorityKeys = foreign.AuthorityKeys },
+		"no serving":     func(e *pki.Encoded) { e.Certificate = nil },
+		"another's key":  func(e *pki.Encoded) { e.Key = foreign.Key },
+		"no such time":   func(e *pki.Encoded) { e.PublishedAt = "soon" },
+		"junk of authority": func(e *pki.Encoded) {
+			e.Authorities = bytes.ReplaceAll(e.Authorities, []byte("MII"),
+				[]byte("AAA"))
+		},
 	} {
 		changed := text
 		change(&changed)
@@ -155,7 +197,10 @@ func TestDecodeRefuses(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	if reference, err := (pki.Encoded{Certificate: text.Certificate, Key: text.Key}).Decode(); err != nil || len(reference.Authorities) != 0 {
+	if reference, err := (pki.Encoded{
+		Certificate: text.Certificate,
+		Key:         text.Key,
+	}).Decode(); err != nil || len(reference.Authorities) != 0 {
 		t.Errorf("the reference's secret: %v", err)
 	}
 	if err := (pki.Lifetimes{Authority: time.Hour, Serving: time.Hour, Settle: time.Hour}).Validate(); err == nil {

@@ -1,9 +1,10 @@
 package policy
 
 import (
-	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
 // actionSet is a statement's Action or NotAction.
@@ -37,7 +38,7 @@ func (d *decoder) actions(n *node, s *statement) {
 	}
 }
 
-var vendor = regexp.MustCompile(`^[A-Za-z0-9.-]+$`)
+var vendor = lazyregexp.New(`^[A-Za-z0-9.-]+$`)
 
 // trimAction leaves out the white space that IAM does not count; other blanks
 // are characters.

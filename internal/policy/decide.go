@@ -1,8 +1,9 @@
 package policy
 
 import (
-	"regexp"
 	"strings"
+
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
 // Policies are the documents that have a say in one decision. A nil Boundary,
@@ -275,7 +276,7 @@ func (r *Request) owner() string {
 	return account
 }
 
-var readsManaged = regexp.MustCompile(`^(?i)iam:(get|list|generate)`)
+var readsManaged = lazyregexp.New(`^(?i)iam:(get|list|generate)`)
 
 func accountOf(resource string) string {
 	account, _, _ := strings.Cut(partAfter(resource, 4), ":")

@@ -2,10 +2,11 @@ package policy
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
 // Parse reads, checks and compiles a document of a kind. The name stands for it
@@ -259,7 +260,7 @@ func (d *decoder) effect(n *node, s *statement) {
 	}
 }
 
-var alphanumeric = regexp.MustCompile(`^[0-9A-Za-z]*$`)
+var alphanumeric = lazyregexp.New(`^[0-9A-Za-z]*$`)
 
 func (d *decoder) sid(n *node, s *statement) {
 	sid := n.find("Sid")
@@ -320,7 +321,7 @@ func (d *decoder) missing(n *node, r rule, element string) {
 
 // placeholder finds what a template left to be filled in: <REGION>, $ACCOUNT,
 // CLUSTER_ID, and the usual words in capitals.
-var placeholder = regexp.MustCompile(`<[A-Za-z][A-Za-z0-9 _.-]*>|\$[A-Z][A-Z_]+|\b[A-Z]+(?:_[A-Z]+)+\b|\b(?:REGION|NAMESPACE|ACCOUNT|CLUSTER|BUCKET|ACCOUNTID)\b`)
+var placeholder = lazyregexp.New(`<[A-Za-z][A-Za-z0-9 _.-]*>|\$[A-Z][A-Z_]+|\b[A-Z]+(?:_[A-Z]+)+\b|\b(?:REGION|NAMESPACE|ACCOUNT|CLUSTER|BUCKET|ACCOUNTID)\b`)
 
 // unfilled says so, for the end of a message.
 func unfilled(text string) string {

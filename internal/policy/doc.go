@@ -12,6 +12,6 @@
 //
 // It knows nothing of HTTP, the AWS SDK, Kubernetes or the clock: whatever a
 // decision depends on is in the request. Answers are deterministic. The rules are
-// those of spec iam-policy; its open points (§11) stand in the file of their
+// those of spec iam-policy; its open points (spec iam-policy §11) stand in the file of their
 // subject.
 package policy

@@ -2,9 +2,10 @@ package policy
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
 // stsAudience is what EKS and AWS's own webhook use.
@@ -91,7 +92,7 @@ func (c *condition) admits(text string) bool {
 }
 
 // almostSubject is what people write for system:serviceaccount:NAMESPACE:NAME.
-var almostSubject = regexp.MustCompile(`(?i)^\s*(?:system[:./])?service[-_]?accounts?[:./]([^:/\s]+)[:/]([^:/\s]+)\s*$`)
+var almostSubject = lazyregexp.New(`(?i)^\s*(?:system[:./])?service[-_]?accounts?[:./]([^:/\s]+)[:/]([^:/\s]+)\s*$`)
 
 // subjectValues looks for slips in subjects (spec issuer-and-sts §16 row 13).
 func (l *linter) subjectValues(c *condition) {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/rolecall/rolecall/internal/arn"
 )
 
 // RoleFacts are what is known of a role and of those who are to take it. Each may
@@ -96,7 +98,7 @@ func (l *linter) accounts(c *condition) {
 		return
 	}
 	for i := range c.values {
-		if source := c.values[i].source; !accountNumber.MatchString(source) && !strings.Contains(source, "${") {
+		if source := c.values[i].source; !arn.IsAccount(source) && !strings.Contains(source, "${") {
 			l.add(Error, c.valuesAt[i], "bad-account", "%q is not an account number, which has 12 digits%s", source, unfilled(source))
 		}
 	}

@@ -1,9 +1,10 @@
 package policy
 
 import (
-	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
 // Position is a place in a document's text, counting lines and columns from 1.
@@ -52,7 +53,7 @@ func (p *Policy) reader(i int) int {
 
 // variableName finds names in texts that were compiled, so that whatever looks
 // like a variable is one.
-var variableName = regexp.MustCompile(`\$\{([^*?$}',][^}',]*)`)
+var variableName = lazyregexp.New(`\$\{([^*?$}',][^}',]*)`)
 
 func (s *statement) keys() []string {
 	var keys []string

@@ -1,9 +1,11 @@
 package policy
 
 import (
-	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/rolecall/rolecall/internal/arn"
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
 // strength is how a statement names the caller; it decides what else is needed
@@ -40,12 +42,11 @@ type principalEntry struct {
 var principalKeys = []string{"AWS", "Service", "Federated", "CanonicalUser"}
 
 var (
-	domainName    = regexp.MustCompile(`^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$`)
-	federatedARN  = regexp.MustCompile(`^arn:[a-z0-9-]+:iam::[0-9]{12}:(oidc-provider|saml-provider)/.+$`)
-	accountNumber = regexp.MustCompile(`^[0-9]{12}$`)
-	rootARN       = regexp.MustCompile(`^arn:([a-z0-9-]+):iam::([0-9]{12}):root$`)
-	entityARN     = regexp.MustCompile(`^arn:[a-z0-9-]+:(iam::[0-9]{12}:(user|role)/[^*?]+|sts::[0-9]{12}:(assumed-role|federated-user)/[^*?]+)$`)
-	entityID      = regexp.MustCompile(`^A(IDA|ROA)[A-Z0-9]{12,}$`)
+	domainName   = lazyregexp.New(`^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$`)
+	federatedARN = lazyregexp.New(`^arn:[a-z0-9-]+:iam::[0-9]{12}:(oidc-provider|saml-provider)/.+$`)
+	rootARN      = lazyregexp.New(`^arn:([a-z0-9-]+):iam::([0-9]{12}):root$`)
+	entityARN    = lazyregexp.New(`^arn:[a-z0-9-]+:(iam::[0-9]{12}:(user|role)/[^*?]+|sts::[0-9]{12}:(assumed-role|federated-user)/[^*?]+)$`)
+	entityID     = lazyregexp.New(`^A(IDA|ROA)[A-Z0-9]{12,}$`)
 )
 
 func (d *decoder) principals(n *node, s *statement) {
@@ -120,7 +121,7 @@ func (d *decoder) principalEntry(m member, item *node) principalEntry {
 		root := rootARN.FindStringSubmatch(item.text)
 		switch {
 		case item.text == "*", entityARN.MatchString(item.text), entityID.MatchString(item.text):
-		case accountNumber.MatchString(item.text):
+		case arn.IsAccount(item.text):
 			entry.account = item.text
 		case root != nil:
 			entry.partition, entry.account = root[1], root[2]

@@ -2,11 +2,11 @@ package policy
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/rolecall/rolecall/internal/arn"
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
 // nearMiss says how two texts differ when one looks like a slip for the other;
@@ -91,7 +91,7 @@ func eksHost(host string) string {
 }
 
 // hostName is what can stand before the path of an issuer.
-var hostName = regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]+)?$`)
+var hostName = lazyregexp.New(`^[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]+)?$`)
 
 // brokenIssuer says why nobody can have an issuer of this name, without scheme;
 // empty if somebody may. Of hosts that are not AWS's own it knows nothing.

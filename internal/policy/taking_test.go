@@ -44,7 +44,7 @@ func TestTakingActions(t *testing.T) {
 	}
 }
 
-// TestTakingRefused is spec iam-policy §4.4, role chaining, and §1.4.
+// TestTakingRefused is role chaining: spec iam-policy §4.4 and §1.4.
 func TestTakingRefused(t *testing.T) {
 	t.Parallel()
 	var many []policy.Tag

@@ -5,10 +5,11 @@ import (
 	"math"
 	"math/big"
 	"net/netip"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
 // order is how an ordered operator compares the request's value, on the left,
@@ -40,7 +41,7 @@ func (o order) accepts(sign int) bool {
 	return false
 }
 
-var decimal = regexp.MustCompile(`^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?$`)
+var decimal = lazyregexp.New(`^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?$`)
 
 // maxDecimal bounds the work of an exact comparison.
 const maxDecimal = 256
@@ -55,9 +56,9 @@ func parseNumber(text string) (*big.Rat, bool) {
 }
 
 var (
-	year        = regexp.MustCompile(`^[0-9]{4}$`)
-	epochNumber = regexp.MustCompile(`^[+-]?[0-9]{1,19}(?:\.[0-9]+)?$`)
-	isoDate     = regexp.MustCompile(`^([0-9]{4})-([0-9]{2})(?:-([0-9]{2})(?:[Tt]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?([Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])?)?)?$`)
+	year        = lazyregexp.New(`^[0-9]{4}$`)
+	epochNumber = lazyregexp.New(`^[+-]?[0-9]{1,19}(?:\.[0-9]+)?$`)
+	isoDate     = lazyregexp.New(`^([0-9]{4})-([0-9]{2})(?:-([0-9]{2})(?:[Tt]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?([Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])?)?)?$`)
 )
 
 // parseDate reads an instant in milliseconds: the W3C profile of ISO 8601, or

@@ -28,12 +28,15 @@ func unpublished(s State, facts Facts) []string {
 	}
 	for _, server := range facts.Servers {
 		if server.Signs != "" && !slices.Contains(facts.Published, server.Signs) {
-			found = append(found, fmt.Sprintf("API server %s signs with %s, which is not published: every new token fails at STS; publish now", server.Name, server.Signs))
+			found = append(found,
+				fmt.Sprintf("API server %s signs with %s, which is not published: every new token fails at STS; "+
+					"publish now", server.Name, server.Signs))
 		}
 	}
 	needsOld := s.Phase != Retiring || !s.Emergency
 	if needsOld && !slices.Contains(facts.Published, s.OldKID) {
-		found = append(found, fmt.Sprintf("the old key %s is no longer published while its tokens live: publish now, and look for what has overwritten the keys", s.OldKID))
+		found = append(found, fmt.Sprintf("the old key %s is no longer published while its tokens live: publish "+
+			"now, and look for what has overwritten the keys", s.OldKID))
 	}
 	return found
 }
@@ -56,7 +59,8 @@ func (s State) serverDangers(server Server, facts Facts) []string {
 		say("does not accept the tokens it signs: add the public key of %s to --service-account-key-file", server.Signs)
 	}
 	if s.Phase != Retiring && !s.Emergency && !slices.Contains(server.Serves, s.OldKID) {
-		say("no longer accepts the old key %s while its tokens live: put it back into --service-account-key-file", s.OldKID)
+		say("no longer accepts the old key %s while its tokens live: put it back into --service-account-key-file",
+			s.OldKID)
 	}
 	// A token signed by one API server must be accepted by the others.
 	for _, other := range facts.Servers {
@@ -81,19 +85,24 @@ func (s State) task() string {
 		}
 		return "both keys are published; wait until no cache lacks the new one"
 	case Verifying:
-		return "add the new public key to --service-account-key-file of every API server, one by one; the old key goes on signing"
+		return "add the new public key to --service-account-key-file of every API server, one by one; the old key " +
+			"goes on signing"
 	case Signing:
-		task := "set --service-account-signing-key-file of every API server, one by one, and --service-account-private-key-file of the controller managers to the new key; keep the old public key"
+		task := "set --service-account-signing-key-file of every API server, one by one, and " +
+			"--service-account-private-key-file of the controller managers to the new key; keep the old public key"
 		if s.Emergency {
-			task = "on every API server, at once: add the new public key to --service-account-key-file and set --service-account-signing-key-file to the new key; the same for the controller managers"
+			task = "on every API server, at once: add the new public key to --service-account-key-file and set " +
+				"--service-account-signing-key-file to the new key; the same for the controller managers"
 		}
 		return task
 	case Draining:
 		return "wait until the last token of the old key has run out; re-create legacy token Secrets"
 	case Retiring:
-		task := "remove the old public key from --service-account-key-file of every API server, one by one; then destroy the old private key"
+		task := "remove the old public key from --service-account-key-file of every API server, one by one; then " +
+			"destroy the old private key"
 		if s.Emergency {
-			task += "; restart all pods, so that none shows a token of the leaked key; deny sessions older than now on each role that trusts the issuer (aws:TokenIssueTime)"
+			task += "; restart all pods, so that none shows a token of the leaked key; deny sessions older than now " +
+				"on each role that trusts the issuer (aws:TokenIssueTime)"
 		}
 		return task
 	}

@@ -61,10 +61,14 @@ func Advance(state State, parameters Parameters, facts Facts) (State, error) {
 	return next, nil
 }
 
+// MayAbort reports whether a rotation can be given up in the phase, as long as no API
+// server signs with the new key.
+func (p Phase) MayAbort() bool { return slices.Contains([]Phase{KeyCreated, Published, Verifying}, p) }
+
 // Abort gives the rotation up. It is allowed until Signing: from then on tokens
 // of the new key may be anywhere, and the only safe way is forward.
 func Abort(state State, facts Facts) (State, error) {
-	if !slices.Contains([]Phase{KeyCreated, Published, Verifying}, state.Phase) {
+	if !state.Phase.MayAbort() {
 		reason := "there is no rotation to abort"
 		if state.Phase != Stable {
 			reason = "API servers may sign with the new key already: finish this rotation, then rotate again"
@@ -186,7 +190,8 @@ func (s State) gate(parameters Parameters, facts Facts) (waiting []string, notBe
 		if s.Emergency {
 			return nil, notBefore, "accepting and signing are one roll in an emergency"
 		}
-		return s.everyServer(facts, "serves the new key", func(v Server) bool { return slices.Contains(v.Serves, s.NewKID) })
+		return s.everyServer(facts, "serves the new key",
+			func(v Server) bool { return slices.Contains(v.Serves, s.NewKID) })
 	case Signing:
 		return s.signingGate(parameters, facts)
 	case Draining:
@@ -197,7 +202,9 @@ func (s State) gate(parameters Parameters, facts Facts) (waiting []string, notBe
 	return []string{"the phase is unknown"}, notBefore, ""
 }
 
-func (s State) publishedGate(parameters Parameters, facts Facts) (waiting []string, notBefore time.Time, evidence string) {
+func (s State) publishedGate(
+	parameters Parameters, facts Facts,
+) (waiting []string, notBefore time.Time, evidence string) {
 	if facts.PublishedErr != nil {
 		return []string{"what is published cannot be read: " + facts.PublishedErr.Error()}, notBefore, ""
 	}
@@ -208,18 +215,24 @@ func (s State) publishedGate(parameters Parameters, facts Facts) (waiting []stri
 	if s.Emergency {
 		return nil, notBefore, evidence + "; caches are not waited for"
 	}
-	return nil, s.SeenAt.Add(parameters.CacheFor), evidence + fmt.Sprintf(", %s ago", facts.Now.Sub(s.SeenAt).Round(time.Second))
+	return nil, s.SeenAt.Add(parameters.CacheFor), evidence +
+		fmt.Sprintf(", %s ago", facts.Now.Sub(s.SeenAt).Round(time.Second))
 }
 
-func (s State) signingGate(parameters Parameters, facts Facts) (waiting []string, notBefore time.Time, evidence string) {
-	waiting, _, evidence = s.everyServer(facts, "signs with the new key", func(v Server) bool { return v.Signs == s.NewKID })
+func (s State) signingGate(
+	parameters Parameters, facts Facts,
+) (waiting []string, notBefore time.Time, evidence string) {
+	waiting, _, evidence = s.everyServer(facts, "signs with the new key",
+		func(v Server) bool { return v.Signs == s.NewKID })
 	if parameters.WithoutCanary || s.Emergency {
 		return waiting, notBefore, evidence
 	}
 	if facts.ExchangeErr != nil {
 		waiting = append(waiting, "STS refuses a token of the new key: "+facts.ExchangeErr.Error())
 	} else if facts.Exchanges < Canaries {
-		waiting = append(waiting, fmt.Sprintf("%d of %d rounds of exchanges at STS, with a token of each API server, have succeeded", facts.Exchanges, Canaries))
+		waiting = append(waiting,
+			fmt.Sprintf("%d of %d rounds of exchanges at STS, with a token of each API server, have succeeded",
+				facts.Exchanges, Canaries))
 	}
 	return waiting, notBefore, fmt.Sprintf("%s, and STS took a token of each, %d times", evidence, facts.Exchanges)
 }
@@ -227,14 +240,18 @@ func (s State) signingGate(parameters Parameters, facts Facts) (waiting []string
 // retiringGate: the leaked key of an emergency must be gone for readers too, not
 // only where it was published.
 func (s State) retiringGate(facts Facts) (waiting []string, notBefore time.Time, evidence string) {
-	waiting, notBefore, evidence = s.everyServer(facts, "has dropped the old key", func(v Server) bool { return !slices.Contains(v.Serves, s.OldKID) })
+	waiting, notBefore, evidence = s.everyServer(facts, "has dropped the old key",
+		func(v Server) bool { return !slices.Contains(v.Serves, s.OldKID) })
 	if s.Emergency && facts.PublishedErr == nil && slices.Contains(facts.Published, s.OldKID) {
-		waiting = append(waiting, fmt.Sprintf("readers still find the leaked key %s: an old copy in a cache, or another publisher", s.OldKID))
+		waiting = append(waiting,
+			fmt.Sprintf("readers still find the leaked key %s: an old copy in a cache, or another publisher", s.OldKID))
 	}
 	return waiting, notBefore, evidence
 }
 
-func (s State) drainingGate(parameters Parameters, facts Facts) (waiting []string, notBefore time.Time, evidence string) {
+func (s State) drainingGate(
+	parameters Parameters, facts Facts,
+) (waiting []string, notBefore time.Time, evidence string) {
 	waiting, _, _ = s.everyServer(facts, "signs with the new key", func(v Server) bool { return v.Signs == s.NewKID })
 	if len(waiting) > 0 {
 		return waiting, notBefore, ""
@@ -242,11 +259,14 @@ func (s State) drainingGate(parameters Parameters, facts Facts) (waiting []strin
 	if s.Emergency {
 		return nil, notBefore, "the old key has leaked: its tokens are not waited for"
 	}
-	return nil, s.SwitchedAt.Add(parameters.DrainFor), "the last token of the old key was signed before " + s.SwitchedAt.UTC().Format(time.RFC3339)
+	return nil, s.SwitchedAt.Add(parameters.DrainFor), "the last token of the old key was signed before " +
+		s.SwitchedAt.UTC().Format(time.RFC3339)
 }
 
 // everyServer waits until something is so on all API servers.
-func (s State) everyServer(facts Facts, what string, is func(Server) bool) (waiting []string, notBefore time.Time, evidence string) {
+func (s State) everyServer(
+	facts Facts, what string, is func(Server) bool,
+) (waiting []string, notBefore time.Time, evidence string) {
 	waiting = unreadable(facts)
 	for _, server := range facts.Servers {
 		if server.Err == nil && !is(server) {

@@ -157,7 +157,8 @@ func Start(state State, facts Facts, newKID string, emergency bool) (State, erro
 		return state, &Unsafe{Phase: Stable, Reasons: reasons}
 	}
 	next := State{OldKID: old, NewKID: newKID, Emergency: emergency, Leaked: state.Leaked}
-	return next.enter(KeyCreated, facts.Now, fmt.Sprintf("%d API servers sign with %s and serve what is published", len(facts.Servers), old)), nil
+	return next.enter(KeyCreated, facts.Now, fmt.Sprintf("%d API servers sign with %s and serve what is published",
+		len(facts.Servers), old)), nil
 }
 
 // Check says whether Start would be refused, without naming a key.
@@ -176,18 +177,24 @@ func precondition(state State, facts Facts, newKID string) (old string, reasons 
 		case old == "":
 			old = server.Signs
 		case server.Signs != old:
-			reasons = append(reasons, fmt.Sprintf("API server %s signs with %s, others with %s: finish or undo the last rotation first", server.Name, server.Signs, old))
+			reasons = append(reasons,
+				fmt.Sprintf("API server %s signs with %s, others with %s: finish or undo the last rotation first",
+					server.Name, server.Signs, old))
 		}
 		if server.Skew.Abs() >= MaxSkew {
-			reasons = append(reasons, fmt.Sprintf("the clock of API server %s is off by %s: want less than %s", server.Name, server.Skew, MaxSkew))
+			reasons = append(reasons, fmt.Sprintf("the clock of API server %s is off by %s: want less than %s",
+				server.Name, server.Skew, MaxSkew))
 		}
 	}
 	wanted := Wanted(State{Phase: Stable, Leaked: state.Leaked}, facts)
 	if missing := lacking(facts.Published, wanted); len(missing) > 0 && facts.PublishedErr == nil {
-		reasons = append(reasons, fmt.Sprintf("keys %q are served by an API server but not published: publish first", missing))
+		reasons = append(reasons,
+			fmt.Sprintf("keys %q are served by an API server but not published: publish first", missing))
 	}
 	if extra := lacking(served, facts.Published); len(extra) > 0 && len(served) > 0 && facts.PublishedErr == nil {
-		reasons = append(reasons, fmt.Sprintf("keys %q are published but no API server serves them: finish the rotation that published them, as a controller's; if there is none, publish first", extra))
+		reasons = append(reasons,
+			fmt.Sprintf("keys %q are published but no API server serves them: finish the rotation that published "+
+				"them, as a controller's; if there is none, publish first", extra))
 	}
 	if len(facts.Published) > MaxKeys {
 		reasons = append(reasons, fmt.Sprintf("%d keys are published: want at most %d", len(facts.Published), MaxKeys))
@@ -196,7 +203,8 @@ func precondition(state State, facts Facts, newKID string) (old string, reasons 
 		reasons = append(reasons, "the key "+newKID+" has leaked: a rotation needs another")
 	}
 	if newKID != "" && slices.Contains(served, newKID) {
-		reasons = append(reasons, "the API servers know the key "+newKID+" already: a rotation needs one that nothing uses")
+		reasons = append(reasons,
+			"the API servers know the key "+newKID+" already: a rotation needs one that nothing uses")
 	}
 	return old, reasons
 }

@@ -133,7 +133,8 @@ func (w *world) check() {
 	}
 	w.tokens = slices.DeleteFunc(w.tokens, func(token issued) bool { return token.expires.Before(w.now) })
 	slices.SortFunc(w.tokens, func(a, b issued) int { return b.expires.Compare(a.expires) })
-	w.tokens = slices.CompactFunc(w.tokens, func(a, b issued) bool { return a.kid == b.kid }) // the youngest of each key
+	// the youngest of each key
+	w.tokens = slices.CompactFunc(w.tokens, func(a, b issued) bool { return a.kid == b.kid })
 	for _, token := range w.tokens {
 		for _, server := range w.servers {
 			if !slices.Contains(server.Serves, token.kid) {
@@ -143,7 +144,8 @@ func (w *world) check() {
 		for i, snapshot := range w.published {
 			replaced := i+1 < len(w.published) && w.published[i+1].from.Before(w.now.Add(-parameters.CacheFor))
 			if !replaced && !slices.Contains(snapshot.kids, token.kid) {
-				w.t.Fatalf("in %s a reader with keys cached since %s refuses a token of %s", w.state.Phase, snapshot.from, token.kid)
+				w.t.Fatalf("in %s a reader with keys cached since %s refuses a token of %s", w.state.Phase,
+					snapshot.from, token.kid)
 			}
 		}
 	}

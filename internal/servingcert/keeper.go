@@ -40,6 +40,8 @@ const (
 type Keeper struct {
 	Client            kubernetes.Interface
 	Namespace, Secret string
+	// Authority is what new authorities are called: whose certificates they sign.
+	Authority string
 	// Names are what API servers call the webhook by.
 	Names     []string
 	Lifetimes pki.Lifetimes
@@ -123,7 +125,7 @@ func (k *Keeper) Step(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	next, err := ring.Plan(k.Now(), k.Lifetimes, k.Names...)
+	next, err := ring.Plan(k.Now(), k.Lifetimes, k.Authority, k.Names...)
 	if err != nil {
 		return err
 	}

@@ -44,14 +44,25 @@ func (c *clock) advance(d time.Duration) { c.now.Add(int64(d / time.Second)) }
 
 func newKeeper(client kubernetes.Interface, now *clock) *servingcert.Keeper {
 	mutating := &admissionregistrationv1.MutatingWebhookConfiguration{
-		ObjectMeta: metav1.ObjectMeta{Name: "hook"}, Webhooks: []admissionregistrationv1.MutatingWebhook{{Name: "a.example"}, {Name: "b.example"}},
+		ObjectMeta: metav1.ObjectMeta{
+			Name: "hook",
+		}, Webhooks: []admissionregistrationv1.MutatingWebhook{{Name: "a.example"}, {Name: "b.example"}},
 	}
 	validating := &admissionregistrationv1.ValidatingWebhookConfiguration{
-		ObjectMeta: metav1.ObjectMeta{Name: "hook"}, Webhooks: []admissionregistrationv1.ValidatingWebhook{{Name: "c.example"}, {Name: "d.example"}},
+		ObjectMeta: metav1.ObjectMeta{
+			Name: "hook",
+		}, Webhooks: []admissionregistrationv1.ValidatingWebhook{{Name: "c.example"}, {Name: "d.example"}},
 	}
 	return &servingcert.Keeper{
-		Client: client, Namespace: "eks", Secret: "hook", Names: []string{"127.0.0.1"}, Lifetimes: lifetimes,
-		Registrar: &servingcert.Registrar{Client: client, Mutating: mutating, Validating: validating}, Log: slog.New(slog.DiscardHandler), Now: now.time,
+		Client:    client,
+		Namespace: "eks",
+		Secret:    "hook",
+		Authority: "rolecall test",
+		Names:     []string{"127.0.0.1"},
+		Lifetimes: lifetimes,
+		Registrar: &servingcert.Registrar{Client: client, Mutating: mutating, Validating: validating},
+		Log:       slog.New(slog.DiscardHandler),
+		Now:       now.time,
 	}
 }
 
@@ -162,7 +173,8 @@ func TestRotationUnderFire(t *testing.T) {
 func serve(t *testing.T, keeper *servingcert.Keeper) string {
 	t.Helper()
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") }))
-	server.Listener = tls.NewListener(server.Listener, keeper.TLSConfig()) // StartTLS would add a certificate of its own
+	server.Listener = tls.NewListener(server.Listener,
+		keeper.TLSConfig()) // StartTLS would add a certificate of its own
 	server.Start()
 	t.Cleanup(server.Close)
 	return strings.Replace(server.URL, "http:", "https:", 1)
@@ -186,13 +198,19 @@ func bundlesOf(t *testing.T, client kubernetes.Interface, kind int) (both [2]str
 		if err != nil {
 			return both, err
 		}
-		return [2]string{string(mutating.Webhooks[0].ClientConfig.CABundle), string(mutating.Webhooks[1].ClientConfig.CABundle)}, nil
+		return [2]string{
+			string(mutating.Webhooks[0].ClientConfig.CABundle),
+			string(mutating.Webhooks[1].ClientConfig.CABundle),
+		}, nil
 	}
 	validating, err := api.ValidatingWebhookConfigurations().Get(ctx, "hook", metav1.GetOptions{})
 	if err != nil {
 		return both, err
 	}
-	return [2]string{string(validating.Webhooks[0].ClientConfig.CABundle), string(validating.Webhooks[1].ClientConfig.CABundle)}, nil
+	return [2]string{
+		string(validating.Webhooks[0].ClientConfig.CABundle),
+		string(validating.Webhooks[1].ClientConfig.CABundle),
+	}, nil
 }
 
 // request is one of an API server that read its configuration, of the kind, just
@@ -241,7 +259,8 @@ func TestManyReplicasAgree(t *testing.T) {
 	replicas.Wait()
 	bundle := string(readSecret(t, client).Data["ca.crt"])
 	trusted, err := bundles(t, client)
-	if err != nil || strings.Count(bundle, "BEGIN") != 1 || trusted != [2][2]string{{bundle, bundle}, {bundle, bundle}} {
+	if err != nil || strings.Count(bundle, "BEGIN") != 1 ||
+		trusted != [2][2]string{{bundle, bundle}, {bundle, bundle}} {
 		t.Errorf("%v, bundle %s, trusted %s", err, bundle, trusted)
 	}
 }
@@ -262,7 +281,9 @@ func TestBothOrNotPublished(t *testing.T) {
 	var refusing atomic.Bool
 	refusing.Store(true)
 	client.PrependReactor("update", "validatingwebhookconfigurations", func(clienttesting.Action) (bool, runtime.Object, error) {
-		return refusing.Load(), nil, apierrors.NewForbidden(schema.GroupResource{Resource: "validatingwebhookconfigurations"}, "hook", nil)
+		return refusing.Load(), nil, apierrors.NewForbidden(schema.GroupResource{
+			Resource: "validatingwebhookconfigurations",
+		}, "hook", nil)
 	})
 	certificate := ""
 	for range 50 { // past two thirds of the authority's lifetime, not all of it
@@ -276,14 +297,17 @@ func TestBothOrNotPublished(t *testing.T) {
 		}
 	}
 	trusted, err := bundles(t, client)
-	if err != nil || trusted[1] != first[1] || trusted[0][0] == first[0][0] || !verifies(t, certificate, trusted[0][0]) {
+	if err != nil || trusted[1] != first[1] || trusted[0][0] == first[0][0] ||
+		!verifies(t, certificate, trusted[0][0]) {
 		t.Errorf("%v, trusted %s", err, trusted)
 	}
 	refusing.Store(false)
 	step(t, keeper)
 	now.advance(2 * lifetimes.Settle)
 	step(t, keeper)
-	if trusted, err = bundles(t, client); err != nil || trusted[0] != trusted[1] || verifies(t, string(readSecret(t, client).Data["tls.crt"]), first[1][0]) {
+	if trusted, err = bundles(t,
+		client); err != nil || trusted[0] != trusted[1] ||
+		verifies(t, string(readSecret(t, client).Data["tls.crt"]), first[1][0]) {
 		t.Errorf("not rotated when it can be: %v, trusted %s", err, trusted)
 	}
 }
@@ -323,7 +347,9 @@ func TestOthersAreRespected(t *testing.T) {
 		t.Fatal(err)
 	}
 	step(t, keeper)
-	if configuration, err = configurations.Get(t.Context(), "hook", metav1.GetOptions{}); err != nil || *configuration.Webhooks[0].FailurePolicy != fail || string(configuration.Webhooks[0].ClientConfig.CABundle) != bundle {
+	if configuration, err = configurations.Get(t.Context(), "hook", metav1.GetOptions{}); err != nil ||
+		*configuration.Webhooks[0].FailurePolicy != fail ||
+		string(configuration.Webhooks[0].ClientConfig.CABundle) != bundle {
 		t.Errorf("%v %+v", err, configuration.Webhooks[0])
 	}
 	secret := readSecret(t, client)
@@ -361,7 +387,8 @@ func TestFileBundle(t *testing.T) {
 			t.Fatal(err)
 		}
 		trusted, err := bundles(t, client)
-		if bundle := string(authority.PEM()); err != nil || trusted != [2][2]string{{bundle, bundle}, {bundle, bundle}} {
+		if bundle := string(authority.PEM()); err != nil ||
+			trusted != [2][2]string{{bundle, bundle}, {bundle, bundle}} {
 			t.Errorf("%v %s", err, trusted)
 		}
 	}

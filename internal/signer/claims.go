@@ -35,7 +35,7 @@ func readClaims(payload string, now time.Time, longest time.Duration) (summary, 
 	}
 	text, err := token.DecodeSegment(payload)
 	if err != nil {
-		return summary{}, invalid("claims are no unpadded base64url")
+		return summary{}, invalid("claims are not unpadded base64url")
 	}
 	read, err := readObject(text)
 	if err != nil {
@@ -61,7 +61,7 @@ func readObject(text []byte) (summary, error) {
 	seen := map[string]bool{}
 	reader := rawjson.NewReader(text)
 	if reader.Kind() != '{' {
-		return read, invalid("claims are no JSON object")
+		return read, invalid("claims are not a JSON object")
 	}
 	twice := false
 	err := reader.Object(func(name []byte) error {
@@ -74,7 +74,7 @@ func readObject(text []byte) (summary, error) {
 	case twice:
 		return read, invalid("claims name a member twice")
 	case err != nil || reader.End() != nil:
-		return read, invalid("claims are no JSON object with texts in iss, sub and jti and whole seconds in exp")
+		return read, invalid("claims are not a JSON object with strings in iss, sub and jti and whole seconds in exp")
 	}
 	return read, nil
 }
@@ -95,7 +95,7 @@ func (s *summary) take(claim string, reader *rawjson.Reader) error {
 		}
 		seconds, numberErr := strconv.ParseInt(string(raw), 10, 64)
 		if numberErr != nil || seconds <= 0 || seconds > math.MaxInt32*4 {
-			return invalid("claim exp is no time in whole seconds")
+			return invalid("claim exp is not a time in whole seconds")
 		}
 		s.expires = time.Unix(seconds, 0)
 	default:

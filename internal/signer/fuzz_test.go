@@ -34,10 +34,12 @@ func FuzzReadClaims(f *testing.F) {
 		}
 		var exp int64
 		var issuer, subject string
-		if json.Unmarshal(members["exp"], &exp) != nil || json.Unmarshal(members["iss"], &issuer) != nil || json.Unmarshal(members["sub"], &subject) != nil {
+		if json.Unmarshal(members["exp"], &exp) != nil || json.Unmarshal(members["iss"], &issuer) != nil ||
+			json.Unmarshal(members["sub"], &subject) != nil {
 			t.Fatalf("%q passed", text)
 		}
-		if exp > now.Unix()+3660 || exp != read.expires.Unix() || issuer != read.issuer || subject != read.subject || issuer == "" || subject == "" {
+		if exp > now.Unix()+3660 || exp != read.expires.Unix() || issuer != read.issuer || subject != read.subject ||
+			issuer == "" || subject == "" {
 			t.Fatalf("%q was read as %+v", text, read)
 		}
 	})

@@ -12,7 +12,7 @@ import (
 func checkPeer(connection net.Conn) error {
 	socket, ok := connection.(*net.UnixConn)
 	if !ok {
-		return fmt.Errorf("a connection of type %T is no Unix socket", connection)
+		return fmt.Errorf("a connection of type %T is not a Unix socket", connection)
 	}
 	raw, err := socket.SyscallConn()
 	if err != nil {

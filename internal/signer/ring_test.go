@@ -76,7 +76,8 @@ func TestKnownFirst(t *testing.T) {
 	s.signs(t, s.a, 2000, s.old) // b does not know it
 	s.ring.Fetch(s.b, at(2000))
 	s.signs(t, s.b, 2029, s.old)
-	if status := s.ring.Look(at(2029)); status.Due != s.new.ID || status.Lacking != 1 || status.Signing != s.old.ID || status.Clients != 2 {
+	if status := s.ring.Look(at(2029)); status.Due != s.new.ID || status.Lacking != 1 || status.Signing != s.old.ID ||
+		status.Clients != 2 {
 		t.Errorf("status %+v", status)
 	}
 	s.ring.Fetch(s.b, at(2029)) // asking again does not start anew

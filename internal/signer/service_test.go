@@ -131,7 +131,8 @@ func TestService(t *testing.T) {
 			t.Error("the log holds a part of a token")
 		}
 	}
-	if said := r.log.String(); strings.Count(said, "token signed") != 2 || !strings.Contains(said, "subject=system:serviceaccount:shop:till jti=the-id") {
+	if said := r.log.String(); strings.Count(said, "token signed") != 2 ||
+		!strings.Contains(said, "subject=system:serviceaccount:shop:till jti=the-id") {
 		t.Errorf("audit: %s", said)
 	}
 
@@ -143,19 +144,22 @@ func TestService(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if keys.RefreshHintSeconds != 1 || !keys.DataTimestamp.AsTime().Equal(start) || len(keys.Keys) != 2 || keys.String() != olderKeys.String() {
+	if keys.RefreshHintSeconds != 1 || !keys.DataTimestamp.AsTime().Equal(start) || len(keys.Keys) != 2 ||
+		keys.String() != olderKeys.String() {
 		t.Errorf("keys %v and %v", keys, olderKeys)
 	}
 	for i, want := range []signer.Key{key, excluded} {
 		public, err := x509.ParsePKIXPublicKey(keys.Keys[i].Key)
 		id, _ := token.KeyID(public)
-		if err != nil || id != want.ID || keys.Keys[i].KeyId != want.ID || keys.Keys[i].ExcludeFromOidcDiscovery != want.Excluded {
+		if err != nil || id != want.ID || keys.Keys[i].KeyId != want.ID ||
+			keys.Keys[i].ExcludeFromOidcDiscovery != want.Excluded {
 			t.Errorf("key %v: %v", keys.Keys[i], err)
 		}
 	}
 	metadata, err := client.Metadata(t.Context(), &v1.MetadataRequest{})
 	olderMetadata, olderErr := older.Metadata(t.Context(), &v1alpha1.MetadataRequest{})
-	if err != nil || olderErr != nil || metadata.MaxTokenExpirationSeconds != 3600 || olderMetadata.MaxTokenExpirationSeconds != 3600 {
+	if err != nil || olderErr != nil || metadata.MaxTokenExpirationSeconds != 3600 ||
+		olderMetadata.MaxTokenExpirationSeconds != 3600 {
 		t.Errorf("metadata %v, %v: %v %v", metadata, olderMetadata, err, olderErr)
 	}
 	// The ring counts connections, not calls, and notices their end.
@@ -246,7 +250,9 @@ func TestDrain(t *testing.T) {
 		calls.Go(func() {
 			for ctx.Err() == nil {
 				// Who asks after the end waits for the next signer, until cancelled.
-				if _, err := client.Sign(ctx, &v1.SignJWTRequest{Claims: good()}); err != nil && status.Code(err) != codes.Canceled {
+				if _, err := client.Sign(ctx, &v1.SignJWTRequest{
+					Claims: good(),
+				}); err != nil && status.Code(err) != codes.Canceled {
 					t.Errorf("a call during the drain: %v", err)
 				}
 			}
@@ -266,7 +272,10 @@ func BenchmarkSign(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	for name, key := range map[string]signer.Key{"RSA2048": {ID: rsa.ID(), Public: rsa.Public(), Private: rsa}, "P256": newKey(b)} {
+	for name, key := range map[string]signer.Key{
+		"RSA2048": {ID: rsa.ID(), Public: rsa.Public(), Private: rsa},
+		"P256":    newKey(b),
+	} {
 		ring, err := signer.NewRing(signer.Set{Keys: []signer.Key{key}, ReadAt: start}, time.Second)
 		if err != nil {
 			b.Fatal(err)

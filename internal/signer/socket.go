@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/filelock"
 )
 
 // maxSocketPath leaves room below the 107 bytes of Linux for the folder in which
@@ -37,11 +38,11 @@ func Listen(ctx context.Context, path string) (net.Listener, error) {
 	}
 	// Two that start together would both find the stale socket, and the second
 	// would put its own in the place of the first one's, which nobody finds then.
-	unlock, err := lockFolder(dir)
+	lock, err := filelock.AcquireFolder(dir)
 	if err != nil {
 		return nil, fault.New(fault.Unavailable, "lock the socket's folder: %w", err)
 	}
-	defer unlock()
+	defer func() { _ = lock.Release() }()
 	if err := removeStale(ctx, path); err != nil {
 		return nil, err
 	}
@@ -94,7 +95,7 @@ func removeStale(ctx context.Context, path string) error {
 	case err != nil:
 		return fault.New(fault.Unavailable, "look at the socket: %w", err)
 	case info.Mode().Type() != os.ModeSocket:
-		return fault.New(fault.Conflict, "%s is there and is no socket", path).Hint("choose another --socket, or remove it yourself")
+		return fault.New(fault.Conflict, "%s is there and is not a socket", path).Hint("choose another --socket, or remove it yourself")
 	}
 	dialer := net.Dialer{Timeout: time.Second}
 	connection, err := dialer.DialContext(ctx, "unix", path)

@@ -86,20 +86,34 @@ func TestFilesRefuse(t *testing.T) {
 		mode os.FileMode
 		want fault.Kind
 	}{
-		"empty":               {"", 0o600, fault.Invalid},
-		"no PEM":              {"hello", 0o600, fault.Invalid},
-		"good, then broken":   {good + "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", 0o600, fault.Invalid},
-		"encrypted":           {good + "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n", 0o600, fault.Invalid},
+		"empty":  {"", 0o600, fault.Invalid},
+		"no PEM": {"hello", 0o600, fault.Invalid},
+		"good, then broken": {
+			text: good + "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+			mode: 0o600,
+			want: fault.Invalid,
+		},
+		"encrypted": {
+			text: good + "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
+			mode: 0o600,
+			want: fault.Invalid,
+		},
 		"everybody may read":  {good, 0o644, fault.Denied},
 		"everybody may write": {good, 0o602, fault.Denied},
 		"too long":            {good + strings.Repeat(" ", 1<<20), 0o600, fault.Invalid},
 	} {
 		path := write(t, filepath.Join(dir, strings.ReplaceAll(name, " ", "-")), row.text, row.mode)
-		if set, err := (&signer.Files{Paths: []string{path}, Now: time.Now}).Read(t.Context()); fault.KindOf(err) != row.want {
+		if set, err := (&signer.Files{
+			Paths: []string{path},
+			Now:   time.Now,
+		}).Read(t.Context()); fault.KindOf(err) != row.want {
 			t.Errorf("%s: %v, %v", name, set.Keys, err)
 		}
 	}
-	if _, err := (&signer.Files{Paths: []string{filepath.Join(dir, "none")}, Now: time.Now}).Read(t.Context()); fault.KindOf(err) != fault.NotFound {
+	if _, err := (&signer.Files{
+		Paths: []string{filepath.Join(dir, "none")},
+		Now:   time.Now,
+	}).Read(t.Context()); fault.KindOf(err) != fault.NotFound {
 		t.Errorf("a file that is not there: %v", err)
 	}
 }
@@ -130,7 +144,15 @@ func followAs(t *testing.T, store *keystore.Store, readOnly bool) *stored {
 	t.Helper()
 	s := &stored{log: &log{}}
 	logger := slog.New(slog.NewTextHandler(s.log, nil))
-	s.Stored = &signer.Stored{Store: store, RefreshHint: hint, MaxTokenLife: life, RotateEvery: every, PublishFor: publish, Now: time.Now, Log: logger}
+	s.Stored = &signer.Stored{
+		Store:        store,
+		RefreshHint:  hint,
+		MaxTokenLife: life,
+		RotateEvery:  every,
+		PublishFor:   publish,
+		Now:          time.Now,
+		Log:          logger,
+	}
 	set, err := s.Read(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -217,7 +239,8 @@ func TestRotateEvery(t *testing.T) {
 				}
 			}
 			if i < 3 {
-				if after := lastSeen[id].Sub(signedTo[id]); after < life+keystore.Leeway-time.Minute || after > life+keystore.Leeway+5*time.Minute {
+				if after := lastSeen[id].Sub(signedTo[id]); after < life+keystore.Leeway-time.Minute ||
+					after > life+keystore.Leeway+5*time.Minute {
 					t.Errorf("key %d verified for %s after it had signed last", i, after)
 				}
 			}
@@ -268,7 +291,7 @@ func TestBrokenStore(t *testing.T) {
 		s := follow(t, store)
 		time.Sleep(5 * time.Second) // the first key's switch is written down: generation 2
 		before := s.ring.Look(time.Now())
-		for text, want := range map[string]string{"": "no file of this program", string(first): "generation 1"} {
+		for text, want := range map[string]string{"": "not a file of this program", string(first): "generation 1"} {
 			newest, err := store.Text()
 			if err != nil {
 				t.Fatal(err)

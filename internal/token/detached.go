@@ -17,7 +17,7 @@ import (
 func SignDetached(key *Key, payload string) (header, signature string, err error) {
 	decoded, err := decodeBase64(payload)
 	if err != nil {
-		return "", "", fmt.Errorf("sign token with %s: the payload is no unpadded base64url: %w", key, err)
+		return "", "", fmt.Errorf("sign token with %s: the payload is not unpadded base64url: %w", key, err)
 	}
 	signer, err := jose.NewSigner(jose.SigningKey{
 		Algorithm: key.algorithm,

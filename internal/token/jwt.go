@@ -24,7 +24,7 @@ import (
 // MaxSize is the longest token that is looked at, in bytes: STS's own limit.
 const MaxSize = 20000
 
-// ErrMalformed says that a text is no JWT at all.
+// ErrMalformed says that a text is not a JWT.
 var ErrMalformed = errors.New("not a valid JWT")
 
 // ErrSignature says that a token's signature does not verify with a key,
@@ -94,7 +94,7 @@ func (h *Header) fill(members map[string]json.RawMessage) error {
 	if kid, found := members["kid"]; found {
 		h.HasKeyID = true
 		if err := json.Unmarshal(kid, &h.KeyID); err != nil {
-			return errors.New("kid is no text")
+			return errors.New("kid is not a string")
 		}
 	}
 	_, h.Critical = members["crit"]

@@ -224,11 +224,11 @@ func TestGenerateRefuses(t *testing.T) {
 		{"Kubernetes' default", with(func(r *trust.Request) { r.Issuers = []string{"https://kubernetes.default.svc.cluster.local"} }), "a/b", fault.Usage, "AWS cannot reach"},
 		{"another account's cluster", trust.Request{Account: "444455556666", EKSClusters: []string{prod}}, "", fault.Usage, "cluster's own account"},
 		{"service accounts for EKS", trust.Request{EKSClusters: []string{prod}}, "a/b", fault.Usage, "cannot name service accounts"},
-		{"no cluster", trust.Request{EKSClusters: []string{"prod"}}, "", fault.Usage, "cluster's ARN"},
-		{"all clusters", trust.Request{EKSClusters: []string{prod + "*"}}, "", fault.Usage, "cluster's ARN"},
+		{"no cluster", trust.Request{EKSClusters: []string{"prod"}}, "", fault.Usage, "is not a cluster ARN"},
+		{"all clusters", trust.Request{EKSClusters: []string{prod + "*"}}, "", fault.Usage, "is not a cluster ARN"},
 		{"a broker and a source role", trust.Request{Broker: broker.Broker, Target: &trust.Target{SourceRoleARN: broker.Broker.RoleARN, ClusterARN: prod}}, "a/b", fault.Usage, "not by both"},
 		{"a pattern for a broker", broker, "app/*", fault.Usage, "exactly"},
-		{"a broker that is a user", trust.Request{Account: roleAccount, Broker: &trust.Broker{RoleARN: "arn:aws:iam::444455556666:user/broker", ClusterARN: prod}}, "a/b", fault.Usage, "role's ARN"},
+		{"a broker that is a user", trust.Request{Account: roleAccount, Broker: &trust.Broker{RoleARN: "arn:aws:iam::444455556666:user/broker", ClusterARN: prod}}, "a/b", fault.Usage, "is not a role ARN"},
 		{"a role of another partition", trust.Request{Account: roleAccount, Partition: "aws-cn", Target: &trust.Target{SourceRoleARN: "arn:aws:iam::444455556666:role/a", ClusterARN: prod}}, "a/b", fault.Usage, "partition"},
 	} {
 		request := row.request

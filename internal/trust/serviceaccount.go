@@ -1,12 +1,12 @@
 package trust
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/glob"
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
 // ServiceAccount is a service account, or a pattern of some: * stands for any
@@ -32,8 +32,8 @@ func ParseServiceAccount(text string) (ServiceAccount, error) {
 }
 
 var (
-	namespaceForm = regexp.MustCompile(`^[a-z0-9*?]([-a-z0-9*?]*[a-z0-9*?])?$`)
-	nameForm      = regexp.MustCompile(`^[a-z0-9*?]([-.a-z0-9*?]*[a-z0-9*?])?$`)
+	namespaceForm = lazyregexp.New(`^[a-z0-9*?]([-a-z0-9*?]*[a-z0-9*?])?$`)
+	nameForm      = lazyregexp.New(`^[a-z0-9*?]([-.a-z0-9*?]*[a-z0-9*?])?$`)
 )
 
 // check holds the names to what Kubernetes accepts: a name that cannot exist lets

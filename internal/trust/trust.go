@@ -4,7 +4,7 @@
 //   - trust.go says what can be asked for, serviceaccount.go what of it is
 //     dangerous
 //   - forms.go writes statements: web identity, EKS Pod Identity, a broker's
-//     role, a target role (spec issuer-and-sts §15.2, podidentity §15)
+//     role, a target role (spec issuer-and-sts §15.2, spec podidentity §15)
 //   - generate.go fits them into the quota, merge.go into a document that is there
 //   - check.go asks the policy engine whether the result lets in who was asked
 //     for, and nobody else
@@ -15,6 +15,7 @@ package trust
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -134,8 +135,8 @@ func (r *Request) check() (*Request, error) {
 		return nil, fault.New(fault.Usage, "the role's account is not known").Hint("a provider and the role that trusts it live in one account: give its 12 digits")
 	case c.Account != "" && !arn.IsAccount(c.Account):
 		return nil, fault.New(fault.Usage, "account %q: want 12 digits", c.Account)
-	case !slices.Contains(partitions, c.Partition):
-		return nil, fault.New(fault.Usage, "partition %q: want %s", c.Partition, strings.Join(partitions, ", "))
+	case !arn.IsPartition(c.Partition):
+		return nil, fault.New(fault.Usage, "partition %q: want %s", c.Partition, strings.Join(arn.Partitions(), ", "))
 	case c.Quota < DefaultQuota || c.Quota > LargestQuota:
 		return nil, fault.New(fault.Usage, "quota %d: want %d to %d characters", c.Quota, DefaultQuota, LargestQuota)
 	case !plainValue(c.Audience):
@@ -149,11 +150,6 @@ func (r *Request) check() (*Request, error) {
 	}
 	return &c, c.checkForms()
 }
-
-var partitions = []string{"aws", "aws-cn", "aws-us-gov", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f", "aws-eusc"}
-
-// Partitions lists the known partitions.
-func Partitions() []string { return slices.Clone(partitions) }
 
 // plainValue reports whether a string stands for itself in a policy.
 func plainValue(text string) bool {
@@ -242,9 +238,14 @@ func (r *Request) checkForms() error {
 		if !one.given {
 			continue
 		}
-		if role, err := arn.ParseRole(one.role); err != nil || !plainValue(one.role) {
-			return fault.New(fault.Usage, "%q is not a role's ARN without wildcards: want arn:PARTITION:iam::ACCOUNT:role/NAME", one.role)
-		} else if role.Partition != r.Partition {
+		role, err := arn.ParseRole(one.role)
+		if err == nil && !plainValue(one.role) {
+			err = fmt.Errorf("%.120q is not plain text of at most 255 characters", one.role)
+		}
+		if err != nil {
+			return fault.New(fault.Usage, "%w", err)
+		}
+		if role.Partition != r.Partition {
 			return fault.New(fault.Usage, "%s is in another partition than the role, %s: no role is taken across partitions", one.role, r.Partition)
 		}
 		if _, err := parseCluster(one.cluster); err != nil {
@@ -282,15 +283,14 @@ func (t *Target) cluster() string {
 	return t.ClusterARN
 }
 
-// cluster is an EKS cluster's ARN taken apart.
-type cluster struct{ Partition, Region, Account, Name string }
-
-func parseCluster(text string) (cluster, error) {
-	parsed, err := arn.Parse(text)
-	name, isCluster := strings.CutPrefix(parsed.Resource, "cluster/")
-	if err != nil || parsed.Service != "eks" || !isCluster || name == "" || parsed.Region == "" || !arn.IsAccount(parsed.Account) ||
-		!slices.Contains(partitions, parsed.Partition) || !plainValue(text) || strings.ContainsAny(name, "/:") {
-		return cluster{}, fault.New(fault.Usage, "%q is not a cluster's ARN: want arn:PARTITION:eks:REGION:ACCOUNT:cluster/NAME", text)
+// parseCluster reads an EKS cluster's ARN, which goes into policies as it is.
+func parseCluster(text string) (arn.Cluster, error) {
+	cluster, err := arn.ParseCluster(text)
+	if err == nil && !plainValue(text) {
+		err = fmt.Errorf("%.120q is not plain text of at most 255 characters", text)
 	}
-	return cluster{parsed.Partition, parsed.Region, parsed.Account, name}, nil
+	if err != nil {
+		return arn.Cluster{}, fault.New(fault.Usage, "%w", err)
+	}
+	return cluster, nil
 }

@@ -30,7 +30,11 @@ import (
 	"github.com/rolecall/rolecall/internal/webhook"
 )
 
-var associationsResource = schema.GroupVersionResource{Group: "rolecall.io", Version: "v1alpha1", Resource: "podidentityassociations"}
+var associationsResource = schema.GroupVersionResource{
+	Group:    "rolecall.io",
+	Version:  "v1alpha1",
+	Resource: "podidentityassociations",
+}
 
 func associationOf(namespace, name string, spec map[string]any) *unstructured.Unstructured {
 	full := map[string]any{"serviceAccountName": name, "roleARN": role}
@@ -119,17 +123,64 @@ func TestAssociated(t *testing.T) {
 		{name: "of an account without annotation", account: "plain", method: "container_credentials"},
 		{name: "of an account that does not exist", account: "gone", method: "container_credentials"},
 		{name: "none", account: "-s", method: "sts_web_identity"},
-		{name: "pattern", account: "plain", spec: map[string]any{"serviceAccountName": "pl*", "allowPatterns": true}, method: "container_credentials"},
-		{name: "pattern of others", account: "plain", spec: map[string]any{"serviceAccountName": "x*", "allowPatterns": true}, method: "none"},
-		{name: "paused", account: "s", spec: map[string]any{"paused": true}, method: "container_credentials", warning: "PodIdentityAssociation n/s is paused"},
-		{name: "that cannot be read", account: "s", spec: map[string]any{"paused": "perhaps"}, method: "container_credentials", warning: "is paused"},
+		{
+			name:    "pattern",
+			account: "plain",
+			spec:    map[string]any{"serviceAccountName": "pl*", "allowPatterns": true},
+			method:  "container_credentials",
+		},
+		{
+			name:    "pattern of others",
+			account: "plain",
+			spec:    map[string]any{"serviceAccountName": "x*", "allowPatterns": true},
+			method:  "none",
+		},
+		{
+			name:    "paused",
+			account: "s",
+			spec:    map[string]any{"paused": true},
+			method:  "container_credentials",
+			warning: "PodIdentityAssociation n/s is paused",
+		},
+		{
+			name:    "that cannot be read",
+			account: "s",
+			spec:    map[string]any{"paused": "perhaps"},
+			method:  "container_credentials",
+			warning: "is paused",
+		},
 		{name: "granted", account: "s", grants: []string{role}, method: "container_credentials"},
-		{name: "not granted", account: "s", grants: []string{other}, refused: role, warning: "no RoleGrant lets n/s use " + role},
-		{name: "target granted", account: "s", spec: map[string]any{"targetRoleARN": other}, grants: []string{role, other}, method: "container_credentials"},
-		{name: "target not granted", account: "s", spec: map[string]any{"targetRoleARN": other}, grants: []string{role}, refused: other, warning: "no RoleGrant lets n/s use " + other},
+		{
+			name:    "not granted",
+			account: "s",
+			grants:  []string{other},
+			refused: role,
+			warning: "no RoleGrant lets n/s use " + role,
+		},
+		{
+			name:    "target granted",
+			account: "s",
+			spec:    map[string]any{"targetRoleARN": other},
+			grants:  []string{role, other},
+			method:  "container_credentials",
+		},
+		{
+			name:    "target not granted",
+			account: "s",
+			spec:    map[string]any{"targetRoleARN": other},
+			grants:  []string{role},
+			refused: other,
+			warning: "no RoleGrant lets n/s use " + other,
+		},
 		{name: "not granted, of the file too", account: "s", file: true, grants: []string{other}, refused: role},
 		{name: "of the file only", account: "-s", file: true, grants: []string{other}, method: "container_credentials"},
-		{name: "that cannot be read is not granted", account: "s", spec: map[string]any{"paused": "perhaps"}, grants: []string{"*"}, refused: "-"},
+		{
+			name:    "that cannot be read is not granted",
+			account: "s",
+			spec:    map[string]any{"paused": "perhaps"},
+			grants:  []string{"*"},
+			refused: "-",
+		},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			name, found := strings.CutPrefix(row.account, "-")
@@ -139,11 +190,17 @@ func TestAssociated(t *testing.T) {
 			}
 			var told []webhook.Refusal
 			config := webhook.Config{
-				Settings: inject.Defaults(), ServiceAccounts: accounts, Associations: following(t, client, time.Second), Metrics: prometheus.NewRegistry(),
-				Refused: func(r webhook.Refusal) { told = append(told, r) }, Log: slog.New(slog.DiscardHandler), Now: time.Now,
+				Settings: inject.Defaults(), ServiceAccounts: accounts, Associations: following(t, client,
+					time.Second), Metrics: prometheus.NewRegistry(),
+				Refused: func(r webhook.Refusal) {
+					told = append(told,
+						r)
+				}, Log: slog.New(slog.DiscardHandler), Now: time.Now,
 			}
 			if row.file {
-				config.Identities = follow.Fixed[inject.Identities]{Content: inject.Identities{{Namespace: "n", ServiceAccount: name}: {}}}
+				config.Identities = follow.Fixed[inject.Identities]{
+					Content: inject.Identities{{Namespace: "n", ServiceAccount: name}: {}},
+				}
 			}
 			if row.grants != nil {
 				config.Grants = grants("n", row.grants...)
@@ -153,7 +210,8 @@ func TestAssociated(t *testing.T) {
 				t.Fatal(err)
 			}
 			var review admissionv1.AdmissionReview
-			if err := json.Unmarshal(post(t, handler, reviewOf("v1", strings.Replace(pod, `"s"`, `"`+name+`"`, 1))).Body.Bytes(), &review); err != nil {
+			if err := json.Unmarshal(post(t, handler,
+				reviewOf("v1", strings.Replace(pod, `"s"`, `"`+name+`"`, 1))).Body.Bytes(), &review); err != nil {
 				t.Fatal(err)
 			}
 			got := review.Response
@@ -169,7 +227,8 @@ func TestAssociated(t *testing.T) {
 					wantRole = ""
 				}
 			}
-			if got.AuditAnnotations["identity"] != method || (len(got.Patch) > 0) != (method != "none" && method != "refused") {
+			if got.AuditAnnotations["identity"] != method ||
+				(len(got.Patch) > 0) != (method != "none" && method != "refused") {
 				t.Errorf("%s: %+v", row.name, got)
 			}
 			if !found && got.AuditAnnotations["role"] != wantRole {
@@ -178,7 +237,8 @@ func TestAssociated(t *testing.T) {
 			if method == "container_credentials" && strings.Contains(string(got.Patch), "AWS_ROLE_ARN") {
 				t.Errorf("%s: web identity too: %s", row.name, got.Patch)
 			}
-			if has := strings.Join(got.Warnings, "\n"); !strings.Contains(has, row.warning) || row.warning == "" && row.refused == "" && has != "" {
+			if has := strings.Join(got.Warnings,
+				"\n"); !strings.Contains(has, row.warning) || row.warning == "" && row.refused == "" && has != "" {
 				t.Errorf("%s: warnings %q", row.name, got.Warnings)
 			}
 		})
@@ -206,7 +266,8 @@ func TestJustCreated(t *testing.T) {
 			early <- found == nil && err == nil
 		}()
 		synctest.Wait()
-		if _, err := client.Resource(associationsResource).Namespace("n").Create(t.Context(), associationOf("n", "s", nil), metav1.CreateOptions{}); err != nil {
+		if _, err := client.Resource(associationsResource).Namespace("n").Create(t.Context(), associationOf("n", "s",
+			nil), metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		late := make(chan string)
@@ -250,7 +311,10 @@ func TestAssociationStorm(t *testing.T) {
 		for i := range pods {
 			go func() {
 				time.Sleep(time.Duration(i) * time.Second / pods)
-				_, err := associations.Of(t.Context(), inject.Name{Namespace: fmt.Sprint("n", i%150), ServiceAccount: "s"})
+				_, err := associations.Of(t.Context(), inject.Name{
+					Namespace:      fmt.Sprint("n", i%150),
+					ServiceAccount: "s",
+				})
 				answered <- err
 			}()
 		}
@@ -259,7 +323,8 @@ func TestAssociationStorm(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if took, got := time.Since(start), reads.Load(); float64(got) > 201+200*took.Seconds() || got < 150 || most.Load() != 8 {
+		if took, got := time.Since(start), reads.Load(); float64(got) > 201+200*took.Seconds() || got < 150 ||
+			most.Load() != 8 {
 			t.Errorf("%d reads, %d at a time, for %d pods in %s", got, most.Load(), pods, took)
 		}
 	})
@@ -290,16 +355,24 @@ func TestAssociationsUnread(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i, row := range []struct{ account, identity string }{{"known", "container_credentials"}, {"s", "sts_web_identity"}, {"plain", "none"}} {
+		for i, row := range []struct{ account, identity string }{
+			{"known", "container_credentials"},
+			{"s", "sts_web_identity"},
+			{"plain", "none"},
+		} {
 			for _, failing := range []bool{false, true} {
 				fail.Store(failing)
 				start := time.Now()
 				var review admissionv1.AdmissionReview
-				if err := json.Unmarshal(post(t, handler, reviewOf("v1", strings.Replace(pod, `"s"`, `"`+row.account+`"`, 1))).Body.Bytes(), &review); err != nil {
+				if err := json.Unmarshal(post(t, handler,
+					reviewOf("v1",
+						strings.Replace(pod, `"s"`, `"`+row.account+`"`, 1))).Body.Bytes(), &review); err != nil {
 					t.Fatal(err)
 				}
 				got := review.Response
-				warned := slices.ContainsFunc(got.Warnings, func(w string) bool { return strings.Contains(w, "did not say in time") })
+				warned := slices.ContainsFunc(got.Warnings, func(w string) bool {
+					return strings.Contains(w, "did not say in time")
+				})
 				if !got.Allowed || got.AuditAnnotations["identity"] != row.identity || warned == (i == 0) {
 					t.Errorf("%s: %+v", row.account, got)
 				}

@@ -36,7 +36,10 @@ func BenchmarkAccounts(b *testing.B) {
 		running.Go(func() { _ = accounts.Run(ctx) })
 		<-accounts.Synced()
 		b.ReportMetric(float64(heap()-before), "kept-B/10000-accounts")
-		if account, err := accounts.Lookup(ctx, inject.Name{Namespace: "namespace-1", ServiceAccount: "service-account-1"}, false); account == nil || err != nil {
+		if account, err := accounts.Lookup(ctx, inject.Name{
+			Namespace:      "namespace-1",
+			ServiceAccount: "service-account-1",
+		}, false); account == nil || err != nil {
 			b.Fatal(account, err)
 		}
 		cancel()
@@ -49,8 +52,12 @@ func manyAccounts(count int) *corev1.ServiceAccountList {
 	list := &corev1.ServiceAccountList{}
 	for i := range count {
 		list.Items = append(list.Items, corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{
-			Namespace: fmt.Sprintf("namespace-%d", i%100), Name: fmt.Sprintf("service-account-%d", i), UID: "0b6f8a0c-6f55-4d0e-93d0-0a1f0c8f7b11",
-			Annotations: map[string]string{"eks.amazonaws.com/role-arn": fmt.Sprintf("arn:aws:iam::111122223333:role/team/application-%d", i), "other.example/note": "x"},
+			Namespace: fmt.Sprintf("namespace-%d",
+				i%100), Name: fmt.Sprintf("service-account-%d", i), UID: "0b6f8a0c-6f55-4d0e-93d0-0a1f0c8f7b11",
+			Annotations: map[string]string{
+				"eks.amazonaws.com/role-arn": fmt.Sprintf("arn:aws:iam::111122223333:role/team/application-%d", i),
+				"other.example/note":         "x",
+			},
 		}})
 	}
 	return list
@@ -67,7 +74,13 @@ func heap() int64 {
 // TestNoWorkWithoutChange: what has not changed costs nothing, however long; the
 // reference parses every account again each minute.
 func TestNoWorkWithoutChange(t *testing.T) {
-	client := fake.NewClientset(&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "s", Annotations: map[string]string{"eks.amazonaws.com/role-arn": role}}})
+	client := fake.NewClientset(&corev1.ServiceAccount{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace:   "n",
+			Name:        "s",
+			Annotations: map[string]string{"eks.amazonaws.com/role-arn": role},
+		},
+	})
 	accounts := webhook.NewAccounts(client, inject.Defaults(), 0)
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup

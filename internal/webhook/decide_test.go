@@ -50,26 +50,104 @@ func TestRefusals(t *testing.T) {
 		warning, audit     string
 	}{
 		{name: "granted", grants: grants("n", "*"), patched: true, audit: "sts_web_identity"},
-		{name: "no grants", grants: follow.Fixed[*grant.Set]{Content: grant.NewSet(nil)}, patched: true, audit: "sts_web_identity"},
-		{name: "not granted", grants: grants("m", "*"), kind: webhook.RoleNotGranted, warning: "no RoleGrant lets n/s use " + role + "; the pod gets no role", audit: "refused"},
+		{
+			name:    "no grants",
+			grants:  follow.Fixed[*grant.Set]{Content: grant.NewSet(nil)},
+			patched: true,
+			audit:   "sts_web_identity",
+		},
+		{
+			name:    "not granted",
+			grants:  grants("m", "*"),
+			kind:    webhook.RoleNotGranted,
+			warning: "no RoleGrant lets n/s use " + role + "; the pod gets no role",
+			audit:   "refused",
+		},
 		{name: "another role granted", grants: grants("n", role+"x"), kind: webhook.RoleNotGranted, audit: "refused"},
-		{name: "junk is not granted", account: "junk", grants: grants("*", "*"), kind: webhook.RoleNotGranted, audit: "refused"},
-		{name: "not granted, denied", grants: grants("m", "*"), fallback: webhook.Fallback{Action: webhook.Deny}, kind: webhook.RoleNotGranted, denied: true, audit: "refused"},
-		{name: "dry run", grants: grants("m", "*"), fallback: webhook.Fallback{Action: webhook.Deny}, dryRun: true, denied: true, audit: "refused"},
-		{name: "foreign volume", pod: foreign, kind: webhook.IdentityBlocked, warning: "holds no service-account token", audit: "none"},
-		{name: "foreign volume, warned", pod: foreign, fallback: webhook.Fallback{Action: webhook.Warn}, kind: webhook.IdentityBlocked, warning: "may use the node's role", audit: "none"},
-		{name: "foreign volume, denied", pod: foreign, fallback: webhook.Fallback{Action: webhook.Deny}, kind: webhook.IdentityBlocked, denied: true, audit: "none"},
+		{
+			name:    "junk is not granted",
+			account: "junk",
+			grants:  grants("*", "*"),
+			kind:    webhook.RoleNotGranted,
+			audit:   "refused",
+		},
+		{
+			name:     "not granted, denied",
+			grants:   grants("m", "*"),
+			fallback: webhook.Fallback{Action: webhook.Deny},
+			kind:     webhook.RoleNotGranted,
+			denied:   true,
+			audit:    "refused",
+		},
+		{
+			name:     "dry run",
+			grants:   grants("m", "*"),
+			fallback: webhook.Fallback{Action: webhook.Deny},
+			dryRun:   true,
+			denied:   true,
+			audit:    "refused",
+		},
+		{
+			name:    "foreign volume",
+			pod:     foreign,
+			kind:    webhook.IdentityBlocked,
+			warning: "holds no service-account token",
+			audit:   "none",
+		},
+		{
+			name:     "foreign volume, warned",
+			pod:      foreign,
+			fallback: webhook.Fallback{Action: webhook.Warn},
+			kind:     webhook.IdentityBlocked,
+			warning:  "may use the node's role",
+			audit:    "none",
+		},
+		{
+			name:     "foreign volume, denied",
+			pod:      foreign,
+			fallback: webhook.Fallback{Action: webhook.Deny},
+			kind:     webhook.IdentityBlocked,
+			denied:   true,
+			audit:    "none",
+		},
 		{name: "no identity", account: "plain", audit: "none"},
-		{name: "no identity elsewhere", account: "plain", fallback: webhook.Fallback{Action: webhook.Deny, Namespaces: []string{"team-*"}}, audit: "none"},
-		{name: "no identity where one is needed", account: "plain", fallback: webhook.Fallback{Action: webhook.Deny, Namespaces: []string{"?"}}, kind: webhook.IdentityMissing, denied: true, audit: "none"},
-		{name: "no account where one is needed", account: "gone", fallback: webhook.Fallback{Action: webhook.Warn, Namespaces: []string{"n"}}, kind: webhook.IdentityMissing, warning: "pods of namespace n must have", audit: "none"},
-		{name: "mirror pods are left alone", account: "-", fallback: webhook.Fallback{Action: webhook.Deny, Namespaces: []string{"*"}}, audit: "none"},
+		{
+			name:     "no identity elsewhere",
+			account:  "plain",
+			fallback: webhook.Fallback{Action: webhook.Deny, Namespaces: []string{"team-*"}},
+			audit:    "none",
+		},
+		{
+			name:     "no identity where one is needed",
+			account:  "plain",
+			fallback: webhook.Fallback{Action: webhook.Deny, Namespaces: []string{"?"}},
+			kind:     webhook.IdentityMissing,
+			denied:   true,
+			audit:    "none",
+		},
+		{
+			name:     "no account where one is needed",
+			account:  "gone",
+			fallback: webhook.Fallback{Action: webhook.Warn, Namespaces: []string{"n"}},
+			kind:     webhook.IdentityMissing,
+			warning:  "pods of namespace n must have",
+			audit:    "none",
+		},
+		{
+			name:     "mirror pods are left alone",
+			account:  "-",
+			fallback: webhook.Fallback{Action: webhook.Deny, Namespaces: []string{"*"}},
+			audit:    "none",
+		},
 	} {
 		var told []webhook.Refusal
 		registry := prometheus.NewRegistry()
 		handler, err := webhook.New(webhook.Config{
 			Settings: inject.Defaults(), ServiceAccounts: accounts, Grants: row.grants, Fallback: row.fallback, Metrics: registry,
-			Refused: func(r webhook.Refusal) { told = append(told, r) }, Log: slog.New(slog.DiscardHandler), Now: time.Now,
+			Refused: func(r webhook.Refusal) {
+				told = append(told,
+					r)
+			}, Log: slog.New(slog.DiscardHandler), Now: time.Now,
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -90,19 +168,24 @@ func TestRefusals(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := review.Response
-		if got.Allowed == row.denied || (len(got.Patch) > 0) != row.patched || got.AuditAnnotations["identity"] != row.audit {
+		if got.Allowed == row.denied || (len(got.Patch) > 0) != row.patched ||
+			got.AuditAnnotations["identity"] != row.audit {
 			t.Errorf("%s: %+v", row.name, got)
 		}
 		if row.denied && (got.Result.Code != http.StatusForbidden || got.Result.Message == "") {
 			t.Errorf("%s: %+v", row.name, got.Result)
 		}
-		if row.warning != "" && !slices.ContainsFunc(got.Warnings, func(w string) bool { return strings.Contains(w, row.warning) }) {
+		if row.warning != "" && !slices.ContainsFunc(got.Warnings, func(w string) bool {
+			return strings.Contains(w, row.warning)
+		}) {
 			t.Errorf("%s: warnings %q", row.name, got.Warnings)
 		}
-		if (len(told) > 0) != (row.kind != "") || len(told) > 0 && (told[0].Kind != row.kind || told[0].Pod != "p" || told[0].Message == "") {
+		if (len(told) > 0) != (row.kind != "") || len(told) > 0 &&
+			(told[0].Kind != row.kind || told[0].Pod != "p" || told[0].Message == "") {
 			t.Errorf("%s: told %+v", row.name, told)
 		}
-		if refused := counter(t, registry, "rolecall_webhook_refused_total"); (refused > 0) != (row.kind != "" || row.dryRun) {
+		if refused := counter(t, registry,
+			"rolecall_webhook_refused_total"); (refused > 0) != (row.kind != "" || row.dryRun) {
 			t.Errorf("%s: counted %v", row.name, refused)
 		}
 	}
@@ -124,7 +207,13 @@ func TestReadThrough(t *testing.T) {
 			if action.(clienttesting.GetAction).GetName() == "gone" {
 				return false, nil, nil
 			}
-			return true, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "new", Annotations: map[string]string{"eks.amazonaws.com/role-arn": role}}}, nil
+			return true, &corev1.ServiceAccount{
+				ObjectMeta: metav1.ObjectMeta{
+					Namespace:   "n",
+					Name:        "new",
+					Annotations: map[string]string{"eks.amazonaws.com/role-arn": role},
+				},
+			}, nil
 		})
 		cache := webhook.NewAccounts(client, inject.Defaults(), time.Second)
 		name := inject.Name{Namespace: "n", ServiceAccount: "new"}
@@ -149,7 +238,8 @@ func TestReadThrough(t *testing.T) {
 		}
 		failures.Store(1000)
 		start := time.Now()
-		if account, err := cache.Lookup(t.Context(), name, true); account != nil || err == nil || !strings.Contains(err.Error(), "the server is busy") {
+		if account, err := cache.Lookup(t.Context(), name,
+			true); account != nil || err == nil || !strings.Contains(err.Error(), "the server is busy") {
 			t.Errorf("with failures only: %v %v", account, err)
 		}
 		if took := time.Since(start); took > 1100*time.Millisecond {
@@ -157,12 +247,16 @@ func TestReadThrough(t *testing.T) {
 		}
 		failures.Store(0)
 		for range 2 { // Q24: a negative answer is no dead end
-			if account, err := cache.Lookup(t.Context(), inject.Name{Namespace: "n", ServiceAccount: "gone"}, true); account != nil || err != nil {
+			if account, err := cache.Lookup(t.Context(), inject.Name{
+				Namespace:      "n",
+				ServiceAccount: "gone",
+			}, true); account != nil || err != nil {
 				t.Errorf("no such account: %v %v", account, err)
 			}
 		}
 		before := reads.Load()
-		if account, err := cache.Lookup(t.Context(), name, false); account != nil || err != nil || reads.Load() != before {
+		if account, err := cache.Lookup(t.Context(), name,
+			false); account != nil || err != nil || reads.Load() != before {
 			t.Errorf("without waiting: %v %v", account, err)
 		}
 		cancelled, cancel := context.WithCancel(t.Context())
@@ -197,27 +291,42 @@ func (failing) Synced() <-chan struct{} { return accounts.Synced() }
 func TestEvents(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		client := fake.NewClientset(&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "s", UID: "u-s"}})
+		client := fake.NewClientset(&corev1.ServiceAccount{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "s", UID: "u-s"},
+		})
 		events := webhook.NewEvents(client, time.Now)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- events.Run(ctx) }()
 		for range 1000 {
-			events.Refused(webhook.Refusal{Name: inject.Name{Namespace: "n", ServiceAccount: "s"}, Pod: "p", Kind: webhook.RoleNotGranted, Message: "no grant"})
+			events.Refused(webhook.Refusal{
+				Name:    inject.Name{Namespace: "n", ServiceAccount: "s"},
+				Pod:     "p",
+				Kind:    webhook.RoleNotGranted,
+				Message: "no grant",
+			})
 		}
 		time.Sleep(5 * time.Second)
 		list, err := client.EventsV1().Events("n").List(ctx, metav1.ListOptions{})
 		if err != nil || len(list.Items) != 1 {
 			t.Fatalf("%d events, %v", len(list.Items), err)
 		}
-		if e := list.Items[0]; e.Regarding.UID != "u-s" || e.Regarding.Kind != "ServiceAccount" || e.Reason != "RoleNotGranted" || e.Note != "pod p: no grant" || e.Type != "Warning" {
+		if e := list.Items[0]; e.Regarding.UID != "u-s" || e.Regarding.Kind != "ServiceAccount" ||
+			e.Reason != "RoleNotGranted" || e.Note != "pod p: no grant" || e.Type != "Warning" {
 			t.Errorf("%+v", e)
 		}
 		for i := range 1000 {
-			events.Refused(webhook.Refusal{Name: inject.Name{Namespace: "n", ServiceAccount: "s" + string(rune('a'+i%26)) + string(rune('a'+i/26%26))}, Kind: webhook.RoleNotGranted})
+			events.Refused(webhook.Refusal{
+				Name: inject.Name{
+					Namespace:      "n",
+					ServiceAccount: "s" + string(rune('a'+i%26)) + string(rune('a'+i/26%26)),
+				},
+				Kind: webhook.RoleNotGranted,
+			})
 		}
 		time.Sleep(5 * time.Second)
-		if list, err = client.EventsV1().Events("n").List(ctx, metav1.ListOptions{}); err != nil || len(list.Items) > 60 {
+		if list, err = client.EventsV1().Events("n").List(ctx, metav1.ListOptions{}); err != nil ||
+			len(list.Items) > 60 {
 			t.Errorf("%d events of a storm, %v", len(list.Items), err)
 		}
 		cancel()

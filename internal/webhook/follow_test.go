@@ -21,7 +21,7 @@ import (
 
 var discard = slog.New(slog.DiscardHandler)
 
-// TestConfigMapFollows is spec webhook §14 Q22 and Q23: bad entries are left out,
+// TestConfigMapFollows is spec webhook rows Q22 and Q23: bad entries are left out,
 // a bad document changes nothing, each good one replaces all, deletion clears.
 func TestConfigMapFollows(t *testing.T) {
 	t.Parallel()
@@ -34,7 +34,10 @@ func TestConfigMapFollows(t *testing.T) {
 		<-source.Synced()
 		maps := client.CoreV1().ConfigMaps("eks")
 		put := func(document string) {
-			object := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "eks", Name: "pod-identity-webhook"}, Data: map[string]string{"config": document}}
+			object := &corev1.ConfigMap{
+				ObjectMeta: metav1.ObjectMeta{Namespace: "eks", Name: "pod-identity-webhook"},
+				Data:       map[string]string{"config": document},
+			}
 			if _, err := maps.Update(ctx, object, metav1.UpdateOptions{}); err != nil {
 				if _, err := maps.Create(ctx, object, metav1.CreateOptions{}); err != nil {
 					t.Fatal(err)
@@ -79,11 +82,16 @@ func TestDebugging(t *testing.T) {
 			code int
 			text string
 		}{
-			"/debug/alpha/deny": {http.StatusOK, `"uid":"u1","allowed":false,"status":{"metadata":{},"message":"Test deny message"}`},
-			"/debug/alpha/500":  {http.StatusInternalServerError, "test error"},
+			"/debug/alpha/deny": {
+				code: http.StatusOK,
+				text: `"uid":"u1","allowed":false,"status":{"metadata":{},"message":"Test deny message"}`,
+			},
+			"/debug/alpha/500": {http.StatusInternalServerError, "test error"},
 		} {
 			recorder := httptest.NewRecorder()
-			handler.ServeHTTP(recorder, httptest.NewRequestWithContext(t.Context(), http.MethodPost, path, strings.NewReader(reviewOf("v1", pod))))
+			handler.ServeHTTP(recorder,
+				httptest.NewRequestWithContext(t.Context(), http.MethodPost, path,
+					strings.NewReader(reviewOf("v1", pod))))
 			if !debugging {
 				want.code, want.text = http.StatusNotFound, ""
 			}

@@ -42,7 +42,8 @@ func checkCase(t *testing.T, c *injectcase.Case, version string, conformance boo
 	server, registry := serveCase(t, c, c.Set(conformance))
 	response := postTLS(t, server, reviewOf(version, string(c.Pod)))
 	want := c.Expect(conformance)
-	if !response.Allowed || (len(response.Patch) > 0) != (want != "none") || (response.PatchType != nil) != (want != "none") || response.UID != "u1" {
+	if !response.Allowed || (len(response.Patch) > 0) != (want != "none") ||
+		(response.PatchType != nil) != (want != "none") || response.UID != "u1" {
 		t.Fatalf("%s, conformance %t: want %s: %+v", version, conformance, want, response)
 	}
 	if got := counter(t, registry, "pod_identity_webhook_missing_sa_count"); got != float64(c.Missing) {
@@ -83,7 +84,8 @@ func serveCase(t *testing.T, c *injectcase.Case, settings inject.Settings) (*htt
 	}
 	registry := prometheus.NewRegistry()
 	handler, err := webhook.New(webhook.Config{
-		Settings: settings, ServiceAccounts: webhook.NewStatic(known, settings), Metrics: registry, Log: slog.New(slog.DiscardHandler), Now: time.Now,
+		Settings: settings, ServiceAccounts: webhook.NewStatic(known,
+			settings), Metrics: registry, Log: slog.New(slog.DiscardHandler), Now: time.Now,
 		ConfigMap:  follow.Fixed[*inject.Config]{Content: c.ParseConfig(t, settings)},
 		Identities: follow.Fixed[inject.Identities]{Content: identities},
 	})
@@ -97,7 +99,8 @@ func serveCase(t *testing.T, c *injectcase.Case, settings inject.Settings) (*htt
 
 func postTLS(t *testing.T, server *httptest.Server, body string) *admissionv1.AdmissionResponse {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/mutate", strings.NewReader(body))
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/mutate",
+		strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +115,9 @@ func postTLS(t *testing.T, server *httptest.Server, body string) *admissionv1.Ad
 		t.Fatalf("status %d, error %v: %s", response.StatusCode, err, text)
 	}
 	var review admissionv1.AdmissionReview
-	if err := json.Unmarshal(text, &review); err != nil || review.Response == nil || !strings.Contains(body, `"apiVersion":"`+review.APIVersion+`"`) || review.Kind != "AdmissionReview" {
+	if err := json.Unmarshal(text,
+		&review); err != nil || review.Response == nil ||
+		!strings.Contains(body, `"apiVersion":"`+review.APIVersion+`"`) || review.Kind != "AdmissionReview" {
 		t.Fatalf("answer %s: %v", text, err)
 	}
 	return review.Response

@@ -18,7 +18,7 @@ import (
 const (
 	identitiesEvery = 250 * time.Millisecond
 	// identitiesSettle is for how long a file must be empty or missing before
-	// that is believed: some writers truncate first (spec webhook §14 Q18).
+	// that is believed: some writers truncate first (spec webhook row Q18).
 	identitiesSettle = 2 * time.Second
 )
 

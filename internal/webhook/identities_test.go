@@ -14,14 +14,15 @@ import (
 	"github.com/rolecall/rolecall/internal/webhook"
 )
 
-// TestIdentitiesFile goes through spec webhook §8.1's states of the file, as a
-// ConfigMap volume has it: behind links that the kubelet swaps (Q17).
+// TestIdentitiesFile goes through the states of the file (spec webhook §8.1, row Q17),
+// as a ConfigMap volume has it: behind links that the kubelet swaps.
 func TestIdentitiesFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "config.json")
 	log := slog.New(slog.DiscardHandler)
-	if _, err := webhook.NewIdentitiesFile(filepath.Join(dir, "none", "x"), log); fault.KindOf(err) != fault.Invalid || len(fault.HintsOf(err)) == 0 {
+	if _, err := webhook.NewIdentitiesFile(filepath.Join(dir, "none", "x"),
+		log); fault.KindOf(err) != fault.Invalid || len(fault.HintsOf(err)) == 0 {
 		t.Errorf("no folder: %v", err)
 	}
 	synctest.Test(t, func(t *testing.T) {
@@ -52,7 +53,8 @@ func TestIdentitiesFile(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		expect("mounted", "a")
-		swap(t, dir, "2", `{"identities":[{"namespace":"n","serviceAccount":"b"},{"namespace":"n","serviceAccount":"c"}]}`)
+		swap(t, dir, "2",
+			`{"identities":[{"namespace":"n","serviceAccount":"b"},{"namespace":"n","serviceAccount":"c"}]}`)
 		time.Sleep(time.Second)
 		expect("swapped", "b", "c")
 		swap(t, dir, "3", `{"identities":[`)

@@ -44,7 +44,7 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 			Name: "pod_identity_webhook_missing_sa_count", Help: "Pods whose service account does not exist.",
 		}),
 		malformed: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "rolecall_webhook_malformed_role_total", Help: "Pods whose role is no role's ARN.",
+			Name: "rolecall_webhook_malformed_role_total", Help: "Pods whose role is not a role ARN.",
 		}),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "rolecall_webhook_refused_total", Help: "Pods that were not given the identity they are meant to have, or not let in, by kind.",

@@ -11,7 +11,7 @@ import (
 // review is what is looked at of an AdmissionReview; versions v1 and v1beta1
 // have one form.
 type review struct {
-	version    string // apiVersion, empty if it is no AdmissionReview
+	version    string // apiVersion, empty if it is not an AdmissionReview
 	hasRequest bool
 	uid        []byte
 	namespace  string
@@ -101,7 +101,7 @@ func (v *review) readRequest(r *rawjson.Reader, name []byte) (err error) {
 	return err
 }
 
-// readObject reads the pod's head. An object that is no pod is passed over, so
+// readObject reads the pod's head. An object that is not a pod is passed over, so
 // that the rest of the review can be answered.
 func (v *review) readObject(r *rawjson.Reader) error {
 	if r.Null() {

@@ -69,7 +69,13 @@ func BenchmarkTLS(b *testing.B) {
 			}
 			cost := (processorTime(b) - before) / time.Duration(b.N+webhookload.Warm)
 			b.ReportMetric(0, "ns/op") // the schedule's
-			for unit, value := range map[string]time.Duration{"p50-µs": result.P50, "p99-µs": result.P99, "p99.9-µs": result.P999, "max-µs": result.Max, "cpu-µs/review": cost} {
+			for unit, value := range map[string]time.Duration{
+				"p50-µs":        result.P50,
+				"p99-µs":        result.P99,
+				"p99.9-µs":      result.P999,
+				"max-µs":        result.Max,
+				"cpu-µs/review": cost,
+			} {
 				b.ReportMetric(float64(value.Nanoseconds())/1000, unit)
 			}
 			b.ReportMetric(result.PerSecond, "reviews/s")
@@ -97,7 +103,13 @@ func serveTLS(b *testing.B, handler http.Handler) (url string, ca []byte) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	server := httpserve.Server{Name: "webhook", Handler: handler, TLS: &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}, Log: log, Limits: httpserve.CalledByAPIServers()}
+	server := httpserve.Server{
+		Name:    "webhook",
+		Handler: handler,
+		TLS:     &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}},
+		Log:     log,
+		Limits:  httpserve.CalledByAPIServers(),
+	}
 	ctx, cancel := context.WithCancel(b.Context())
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(ctx, listener) }()

@@ -26,7 +26,7 @@ import (
 const ValidatePath = "/validate-associations"
 
 // Writes is what PodIdentityAssociations are held against when somebody writes
-// them (spec podidentity §19.5, rows H21 and A17 of §21).
+// them (spec podidentity §19.5, rows H21 and A17).
 type Writes struct {
 	// Grants are followed. Until they have been read nothing may be written.
 	Grants follow.Source[*grant.Set]

@@ -47,7 +47,8 @@ func writeOf(operation, object, oldObject string) string {
 
 func postWrite(t testing.TB, handler http.Handler, contentType, body string) *httptest.ResponseRecorder {
 	t.Helper()
-	request := httptest.NewRequestWithContext(t.Context(), http.MethodPost, webhook.ValidatePath, strings.NewReader(body))
+	request := httptest.NewRequestWithContext(t.Context(), http.MethodPost, webhook.ValidatePath,
+		strings.NewReader(body))
 	request.Header.Set("Content-Type", contentType)
 	recorder := httptest.NewRecorder()
 	handler.ServeHTTP(recorder, request)
@@ -74,37 +75,200 @@ func TestWrites(t *testing.T) {
 		warning, counted        string
 	}{
 		{name: "created", body: writeOf(create, stored, "null"), allowed: true, counted: "Allowed"},
-		{name: "created, dry run", body: edit(writeOf(create, stored, "null"), `"uid"`, `"dryRun":true,"uid"`), allowed: true, counted: "Allowed"},
-		{name: "granted", body: writeOf(create, stored, "null"), grants: grants("n", role), allowed: true, counted: "Allowed"},
-		{name: "not granted", body: writeOf(create, stored, "null"), grants: grants("m", "*"), code: 403, field: "spec.roleARN", message: "no RoleGrant lets n/cart use " + role + "; let a RoleGrant allow it", counted: "NotGranted"},
-		{name: "not granted, dry run", body: edit(writeOf(create, stored, "null"), `"uid"`, `"dryRun":true,"uid"`), grants: grants("m", "*"), code: 403, message: "no RoleGrant", counted: "NotGranted"},
-		{name: "policy", body: writeOf(create, broken, "null"), code: 422, field: "spec.sessionPolicy", message: "line 1", counted: "Invalid"},
-		{name: "policy without a role granted", body: writeOf(create, broken, "null"), grants: grants("m", "*"), code: 422, field: "spec.sessionPolicy", counted: "Invalid"},
-		{name: "hint", body: writeOf(create, edit(stored, `"serviceAccountName":"cart"`, `"serviceAccountName":"c*"`), "null"), code: 422, field: "spec.serviceAccountName", message: "patterns need allowPatterns: true", counted: "Invalid"},
-		{name: "label", body: writeOf("UPDATE", labelled, stored), grants: grants("m", "*"), allowed: true, warning: "no RoleGrant lets n/cart use", counted: "AllowedWithWarnings"},
-		{name: "role", body: writeOf("UPDATE", edit(stored, role, role+"2"), stored), grants: grants("m", "*"), code: 403, message: role + "2", counted: "NotGranted"},
-		{name: "label of a broken one", body: writeOf("UPDATE", edit(broken, `"name"`, `"labels":{"a":"b"},"name"`), broken), allowed: true, warning: "until that is mended", counted: "AllowedWithWarnings"},
-		{name: "unknown fields are left to the API server", body: writeOf(create, edit(stored, `"spec":{`, `"spec":{"later":true,`), "null"), allowed: true, counted: "Allowed"},
-		{name: "case counts", body: writeOf(create, edit(stored, `"roleARN"`, `"rolearn"`), "null"), code: 422, field: "spec.roleARN", counted: "Invalid"},
-		{name: "the last of two counts for nobody else", body: writeOf(create, edit(stored, `"spec":`, `"Spec":{"roleARN":"arn:aws:iam::111122223333:role/other"},"spec":`), "null"), grants: grants("n", role), allowed: true, counted: "Allowed"},
+		{
+			name:    "created, dry run",
+			body:    edit(writeOf(create, stored, "null"), `"uid"`, `"dryRun":true,"uid"`),
+			allowed: true,
+			counted: "Allowed",
+		},
+		{
+			name:    "granted",
+			body:    writeOf(create, stored, "null"),
+			grants:  grants("n", role),
+			allowed: true,
+			counted: "Allowed",
+		},
+		{
+			name:    "not granted",
+			body:    writeOf(create, stored, "null"),
+			grants:  grants("m", "*"),
+			code:    403,
+			field:   "spec.roleARN",
+			message: "no RoleGrant lets n/cart use " + role + "; let a RoleGrant allow it",
+			counted: "NotGranted",
+		},
+		{
+			name:    "not granted, dry run",
+			body:    edit(writeOf(create, stored, "null"), `"uid"`, `"dryRun":true,"uid"`),
+			grants:  grants("m", "*"),
+			code:    403,
+			message: "no RoleGrant",
+			counted: "NotGranted",
+		},
+		{
+			name:    "policy",
+			body:    writeOf(create, broken, "null"),
+			code:    422,
+			field:   "spec.sessionPolicy",
+			message: "line 1",
+			counted: "Invalid",
+		},
+		{
+			name:    "policy without a role granted",
+			body:    writeOf(create, broken, "null"),
+			grants:  grants("m", "*"),
+			code:    422,
+			field:   "spec.sessionPolicy",
+			counted: "Invalid",
+		},
+		{
+			name:    "hint",
+			body:    writeOf(create, edit(stored, `"serviceAccountName":"cart"`, `"serviceAccountName":"c*"`), "null"),
+			code:    422,
+			field:   "spec.serviceAccountName",
+			message: "patterns need allowPatterns: true",
+			counted: "Invalid",
+		},
+		{
+			name:    "label",
+			body:    writeOf("UPDATE", labelled, stored),
+			grants:  grants("m", "*"),
+			allowed: true,
+			warning: "no RoleGrant lets n/cart use",
+			counted: "AllowedWithWarnings",
+		},
+		{
+			name:    "role",
+			body:    writeOf("UPDATE", edit(stored, role, role+"2"), stored),
+			grants:  grants("m", "*"),
+			code:    403,
+			message: role + "2",
+			counted: "NotGranted",
+		},
+		{
+			name:    "label of a broken one",
+			body:    writeOf("UPDATE", edit(broken, `"name"`, `"labels":{"a":"b"},"name"`), broken),
+			allowed: true,
+			warning: "until that is mended",
+			counted: "AllowedWithWarnings",
+		},
+		{
+			name:    "unknown fields are left to the API server",
+			body:    writeOf(create, edit(stored, `"spec":{`, `"spec":{"later":true,`), "null"),
+			allowed: true,
+			counted: "Allowed",
+		},
+		{
+			name:    "case counts",
+			body:    writeOf(create, edit(stored, `"roleARN"`, `"rolearn"`), "null"),
+			code:    422,
+			field:   "spec.roleARN",
+			counted: "Invalid",
+		},
+		{
+			name: "the last of two counts for nobody else",
+			body: writeOf(create,
+				edit(stored, `"spec":`, `"Spec":{"roleARN":"arn:aws:iam::111122223333:role/other"},"spec":`), "null"),
+			grants:  grants("n", role),
+			allowed: true,
+			counted: "Allowed",
+		},
 
 		{name: "deleted", body: writeOf("DELETE", "null", stored), grants: grants("m", "*"), allowed: true},
 		{name: "connected", body: writeOf("CONNECT", "{}", "null"), allowed: true},
-		{name: "status", body: edit(writeOf("UPDATE", broken, stored), `"operation"`, `"subResource":"status","operation"`), allowed: true},
-		{name: "other resource", body: edit(writeOf(create, broken, "null"), `"resource":"podidentityassociations"`, `"resource":"issuers"`), allowed: true},
-		{name: "resource of another group", body: edit(writeOf(create, broken, "null"), `"resource":{"group":"rolecall.io"`, `"resource":{"group":"example.com"`), allowed: true},
-		{name: "resource of another version", body: edit(writeOf(create, edit(stored, "v1alpha1", "v9"), "null"), `"resource":{"group":"rolecall.io","version":"v1alpha1"`, `"resource":{"group":"rolecall.io","version":"v9"`), code: 400, message: "want PodIdentityAssociation of rolecall.io/v1alpha1", counted: "BadReview"},
-		{name: "wrong kind", body: writeOf(create, edit(stored, `"PodIdentityAssociation"`, `"RoleGrant"`), "null"), code: 400, message: `"RoleGrant"`, counted: "BadReview"},
-		{name: "no kind", body: writeOf(create, edit(stored, `"kind":"PodIdentityAssociation",`, ""), "null"), code: 400, counted: "BadReview"},
-		{name: "no object", body: writeOf(create, "null", "null"), code: 400, message: "object: there is none", counted: "BadReview"},
-		{name: "no old object", body: writeOf("UPDATE", stored, "null"), code: 400, message: "oldObject: there is none", counted: "BadReview"},
-		{name: "old object of another kind", body: writeOf("UPDATE", stored, `{"kind":"Pod"}`), code: 400, message: "oldObject", counted: "BadReview"},
-		{name: "object a text", body: writeOf(create, `"x"`, "null"), code: 400, message: "decode", counted: "BadReview"},
-		{name: "object of numbers", body: writeOf(create, edit(stored, `"`+role+`"`, "7"), "null"), code: 400, message: "decode", counted: "BadReview"},
-		{name: "another namespace than the request's", body: writeOf(create, edit(stored, `"namespace":"n"`, `"namespace":"m"`), "null"), code: 400, message: "its namespace", counted: "BadReview"},
-		{name: "no operation", body: writeOf("", stored, "null"), code: 400, message: "operation", counted: "BadReview"},
+		{
+			name:    "status",
+			body:    edit(writeOf("UPDATE", broken, stored), `"operation"`, `"subResource":"status","operation"`),
+			allowed: true,
+		},
+		{
+			name: "other resource",
+			body: edit(writeOf(create, broken, "null"), `"resource":"podidentityassociations"`,
+				`"resource":"issuers"`),
+			allowed: true,
+		},
+		{
+			name: "resource of another group",
+			body: edit(writeOf(create, broken, "null"), `"resource":{"group":"rolecall.io"`,
+				`"resource":{"group":"example.com"`),
+			allowed: true,
+		},
+		{
+			name: "resource of another version",
+			body: edit(writeOf(create, edit(stored, "v1alpha1", "v9"), "null"),
+				`"resource":{"group":"rolecall.io","version":"v1alpha1"`, `"resource":{"group":"rolecall.io","version":"v9"`),
+			code:    400,
+			message: "want PodIdentityAssociation of rolecall.io/v1alpha1",
+			counted: "BadReview",
+		},
+		{
+			name:    "wrong kind",
+			body:    writeOf(create, edit(stored, `"PodIdentityAssociation"`, `"RoleGrant"`), "null"),
+			code:    400,
+			message: `"RoleGrant"`,
+			counted: "BadReview",
+		},
+		{
+			name:    "no kind",
+			body:    writeOf(create, edit(stored, `"kind":"PodIdentityAssociation",`, ""), "null"),
+			code:    400,
+			counted: "BadReview",
+		},
+		{
+			name:    "no object",
+			body:    writeOf(create, "null", "null"),
+			code:    400,
+			message: "object: there is none",
+			counted: "BadReview",
+		},
+		{
+			name:    "no old object",
+			body:    writeOf("UPDATE", stored, "null"),
+			code:    400,
+			message: "oldObject: there is none",
+			counted: "BadReview",
+		},
+		{
+			name:    "old object of another kind",
+			body:    writeOf("UPDATE", stored, `{"kind":"Pod"}`),
+			code:    400,
+			message: "oldObject",
+			counted: "BadReview",
+		},
+		{
+			name:    "object a text",
+			body:    writeOf(create, `"x"`, "null"),
+			code:    400,
+			message: "decode",
+			counted: "BadReview",
+		},
+		{
+			name:    "object of numbers",
+			body:    writeOf(create, edit(stored, `"`+role+`"`, "7"), "null"),
+			code:    400,
+			message: "decode",
+			counted: "BadReview",
+		},
+		{
+			name:    "another namespace than the request's",
+			body:    writeOf(create, edit(stored, `"namespace":"n"`, `"namespace":"m"`), "null"),
+			code:    400,
+			message: "its namespace",
+			counted: "BadReview",
+		},
+		{
+			name:    "no operation",
+			body:    writeOf("", stored, "null"),
+			code:    400,
+			message: "operation",
+			counted: "BadReview",
+		},
 
-		{name: "v1beta1", body: edit(writeOf(create, stored, "null"), "admission.k8s.io/v1", "admission.k8s.io/v1beta1"), status: 400},
+		{
+			name:   "v1beta1",
+			body:   edit(writeOf(create, stored, "null"), "admission.k8s.io/v1", "admission.k8s.io/v1beta1"),
+			status: 400,
+		},
 		{name: "no review", body: stored, status: 400},
 		{name: "no request", body: `{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview"}`, status: 400},
 		{name: "empty", body: "", status: 400},
@@ -131,16 +295,21 @@ func TestWrites(t *testing.T) {
 		if got.Allowed != row.allowed || got.UID != "u1" || len(got.Patch) > 0 {
 			t.Errorf("%s: %s", row.name, response.Body)
 		}
-		if !row.allowed && (got.Result.Code != row.code || got.Result.Status != "Failure" || got.Result.Reason == "" || !strings.Contains(got.Result.Message, row.message)) {
+		if !row.allowed && (got.Result.Code != row.code || got.Result.Status != "Failure" ||
+			got.Result.Reason == "" || !strings.Contains(got.Result.Message, row.message)) {
 			t.Errorf("%s: %+v", row.name, got.Result)
 		}
-		if row.field != "" && (got.Result.Details.Name != "cart" || got.Result.Details.Causes[0].Field != row.field || !strings.HasPrefix(got.Result.Message, row.field+": ")) {
+		if row.field != "" && (got.Result.Details.Name != "cart" || got.Result.Details.Causes[0].Field != row.field ||
+			!strings.HasPrefix(got.Result.Message, row.field+": ")) {
 			t.Errorf("%s: %+v", row.name, got.Result)
 		}
-		if said := strings.Join(got.Warnings, ""); (said != "") != (row.warning != "") || !strings.Contains(said, row.warning) {
+		if said := strings.Join(got.Warnings,
+			""); (said != "") != (row.warning != "") || !strings.Contains(said, row.warning) {
 			t.Errorf("%s: warnings %q", row.name, got.Warnings)
 		}
-		if counted := counter(t, registry, "rolecall_webhook_association_writes_total"); (counted == 1) != (row.counted != "") || got.AuditAnnotations["association"] != row.counted {
+		if counted := counter(t, registry,
+			"rolecall_webhook_association_writes_total"); (counted == 1) != (row.counted != "") ||
+			got.AuditAnnotations["association"] != row.counted {
 			t.Errorf("%s: counted %v, audited %v", row.name, counted, got.AuditAnnotations)
 		}
 	}
@@ -149,8 +318,10 @@ func TestWrites(t *testing.T) {
 func answerOf(t testing.TB, name string, response *httptest.ResponseRecorder) *admissionv1.AdmissionResponse {
 	t.Helper()
 	var review admissionv1.AdmissionReview
-	if err := json.Unmarshal(response.Body.Bytes(), &review); err != nil || response.Code != http.StatusOK || review.Response == nil ||
-		review.APIVersion != "admission.k8s.io/v1" || review.Kind != "AdmissionReview" || response.Header().Get("Content-Type") != "application/json" {
+	if err := json.Unmarshal(response.Body.Bytes(),
+		&review); err != nil || response.Code != http.StatusOK || review.Response == nil ||
+		review.APIVersion != "admission.k8s.io/v1" || review.Kind != "AdmissionReview" ||
+		response.Header().Get("Content-Type") != "application/json" {
 		t.Fatalf("%s: %d %v: %s", name, response.Code, err, response.Body)
 	}
 	return review.Response
@@ -166,7 +337,10 @@ func TestWritesUnread(t *testing.T) {
 		if got := ready(t, handler); got != http.StatusServiceUnavailable {
 			t.Errorf("ready: %d", got)
 		}
-		if response := postWrite(t, handler, "application/json", writeOf("CREATE", stored, "null")); response.Code != http.StatusServiceUnavailable || !strings.Contains(response.Body.String(), "RoleGrants are not read yet") {
+		if response := postWrite(t, handler, "application/json",
+			writeOf("CREATE", stored,
+				"null")); response.Code != http.StatusServiceUnavailable ||
+			!strings.Contains(response.Body.String(), "RoleGrants are not read yet") {
 			t.Errorf("%d %s", response.Code, response.Body)
 		}
 		began := time.Now()
@@ -177,7 +351,8 @@ func TestWritesUnread(t *testing.T) {
 		if got := ready(t, handler); got != http.StatusOK {
 			t.Errorf("not ready: %d", got)
 		}
-		if response := postWrite(t, handler, "application/json", writeOf("CREATE", stored, "null")); !answerOf(t, "read", response).Allowed {
+		if response := postWrite(t, handler, "application/json",
+			writeOf("CREATE", stored, "null")); !answerOf(t, "read", response).Allowed {
 			t.Errorf("%s", response.Body)
 		}
 	})
@@ -203,16 +378,19 @@ func TestWritesNewest(t *testing.T) {
 		{"invalid", none, all, broken, false, 0},
 	} {
 		asked := 0
-		handler := newWrites(t, &webhook.Writes{Grants: row.followed, Newest: func(ctx context.Context) (*grant.Set, error) {
-			asked++
-			if _, bounded := ctx.Deadline(); !bounded {
-				t.Errorf("%s: may take for ever", row.name)
-			}
-			if row.newest == nil {
-				return nil, errors.New("not now")
-			}
-			return row.newest.Current(), nil
-		}}, prometheus.NewRegistry())
+		handler := newWrites(t, &webhook.Writes{
+			Grants: row.followed,
+			Newest: func(ctx context.Context) (*grant.Set, error) {
+				asked++
+				if _, bounded := ctx.Deadline(); !bounded {
+					t.Errorf("%s: may take for ever", row.name)
+				}
+				if row.newest == nil {
+					return nil, errors.New("not now")
+				}
+				return row.newest.Current(), nil
+			},
+		}, prometheus.NewRegistry())
 		got := answerOf(t, row.name, postWrite(t, handler, "application/json", writeOf("CREATE", row.object, "null")))
 		if got.Allowed != row.allowed || asked != row.asked {
 			t.Errorf("%s: %+v, asked %d times", row.name, got, asked)
@@ -223,7 +401,8 @@ func TestWritesNewest(t *testing.T) {
 // TestWritesUnasked: without the flag there is no such route.
 func TestWritesUnasked(t *testing.T) {
 	t.Parallel()
-	if response := postWrite(t, newHandler(t, accounts), "application/json", writeOf("CREATE", stored, "null")); response.Code != http.StatusNotFound {
+	if response := postWrite(t, newHandler(t, accounts), "application/json",
+		writeOf("CREATE", stored, "null")); response.Code != http.StatusNotFound {
 		t.Errorf("%d %s", response.Code, response.Body)
 	}
 }
@@ -249,14 +428,18 @@ func FuzzWrites(f *testing.F) {
 			t.Fatal(err)
 		}
 		request := asked.Request
-		if request == nil || !got.Allowed || request.Resource.Resource != "podidentityassociations" || request.Resource.Group != "rolecall.io" || request.SubResource != "" || request.Operation != admissionv1.Create {
+		if request == nil || !got.Allowed || request.Resource.Resource != "podidentityassociations" ||
+			request.Resource.Group != "rolecall.io" || request.SubResource != "" ||
+			request.Operation != admissionv1.Create {
 			return
 		}
 		var a v1alpha1.PodIdentityAssociation
 		if err := kjson.UnmarshalCaseSensitivePreserveInts(request.Object.Raw, &a); err != nil {
 			t.Fatalf("allowed %s: %v", request.Object.Raw, err)
 		}
-		if err := association.Validate(&a, false); err != nil || a.Spec.RoleARN != role || a.Namespace != "n" || a.Spec.TargetRoleARN != "" && a.Spec.TargetRoleARN != role {
+		if err := association.Validate(&a,
+			false); err != nil || a.Spec.RoleARN != role || a.Namespace != "n" ||
+			a.Spec.TargetRoleARN != "" && a.Spec.TargetRoleARN != role {
 			t.Fatalf("allowed %s: %v", request.Object.Raw, err)
 		}
 	})

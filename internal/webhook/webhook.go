@@ -134,7 +134,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.mux.Serv
 func (h *Handler) Close() { h.closing.Store(true) }
 
 // ready is true only when every source has been read: before that, pods would
-// be admitted without their role (spec webhook §14 Q1).
+// be admitted without their role (spec webhook row Q1).
 func (h *Handler) ready(w http.ResponseWriter, _ *http.Request) {
 	switch missing := cmp.Or(h.pods.unread(), h.writes.unread()); {
 	case h.closing.Load():

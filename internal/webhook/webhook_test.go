@@ -64,7 +64,8 @@ func postHTTPS(t *testing.T, handler http.Handler, contentType, body string) *ht
 	t.Helper()
 	server := httptest.NewTLSServer(handler)
 	defer server.Close()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/mutate", strings.NewReader(body))
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/mutate",
+		strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,21 +96,66 @@ func TestReviews(t *testing.T) {
 	}{
 		{name: "v1", body: reviewOf("v1", pod), status: 200, allowed: true, patched: true},
 		{name: "v1beta1", body: reviewOf("v1beta1", pod), status: 200, allowed: true, patched: true},
-		{name: "content type with parameters", contentType: "application/json; charset=utf-8", body: reviewOf("v1", pod), status: 200, allowed: true, patched: true},
+		{
+			name:        "content type with parameters",
+			contentType: "application/json; charset=utf-8",
+			body:        reviewOf("v1", pod),
+			status:      200,
+			allowed:     true,
+			patched:     true,
+		},
 		{name: "no role", body: reviewOf("v1", strings.Replace(pod, `"s"`, `"plain"`, 1)), status: 200, allowed: true},
-		{name: "unknown account", body: reviewOf("v1", strings.Replace(pod, `"s"`, `"x"`, 1)), status: 200, allowed: true},
-		{name: "mirror pod", body: reviewOf("v1", strings.Replace(pod, `"serviceAccountName":"s",`, "", 1)), status: 200, allowed: true},
-		{name: "skip label", body: reviewOf("v1", strings.Replace(pod, `"name":"p"`, `"labels":{"eks.amazonaws.com/skip-pod-identity-webhook":"x"}`, 1)), status: 200, allowed: true},
-		{name: "junk role warns", body: reviewOf("v1", strings.Replace(pod, `"s"`, `"junk"`, 1)), status: 200, allowed: true, patched: true, warning: "is no role's ARN"},
+		{
+			name:    "unknown account",
+			body:    reviewOf("v1", strings.Replace(pod, `"s"`, `"x"`, 1)),
+			status:  200,
+			allowed: true,
+		},
+		{
+			name:    "mirror pod",
+			body:    reviewOf("v1", strings.Replace(pod, `"serviceAccountName":"s",`, "", 1)),
+			status:  200,
+			allowed: true,
+		},
+		{
+			name: "skip label",
+			body: reviewOf("v1",
+				strings.Replace(pod, `"name":"p"`, `"labels":{"eks.amazonaws.com/skip-pod-identity-webhook":"x"}`, 1)),
+			status:  200,
+			allowed: true,
+		},
+		{
+			name:    "junk role warns",
+			body:    reviewOf("v1", strings.Replace(pod, `"s"`, `"junk"`, 1)),
+			status:  200,
+			allowed: true,
+			patched: true,
+			warning: "is not a role ARN",
+		},
 		{name: "update", body: strings.Replace(reviewOf("v1", pod), "CREATE", "UPDATE", 1), status: 200, allowed: true},
-		{name: "other resource", body: strings.Replace(reviewOf("v1", pod), `"pods"`, `"services"`, 1), status: 200, allowed: true},
+		{
+			name:    "other resource",
+			body:    strings.Replace(reviewOf("v1", pod), `"pods"`, `"services"`, 1),
+			status:  200,
+			allowed: true,
+		},
 		{name: "75 xml", contentType: "application/xml", body: "x", status: 415},
 		{name: "75 none", contentType: "-", body: "x", status: 415},
 		{name: "76 empty body", status: 200, message: "bad content"},
 		{name: "76 empty object", body: "{}", status: 200, message: "bad content"},
-		{name: "other kind", body: `{"apiVersion":"v1","kind":"Pod","request":{"uid":"u1"}}`, status: 200, message: "bad content"},
+		{
+			name:    "other kind",
+			body:    `{"apiVersion":"v1","kind":"Pod","request":{"uid":"u1"}}`,
+			status:  200,
+			message: "bad content",
+		},
 		{name: "yaml", body: "kind: AdmissionReview", status: 200, message: "bad content"},
-		{name: "77 no object", body: `{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u1"}}`, status: 200, message: "unexpected end of JSON input"},
+		{
+			name:    "77 no object",
+			body:    `{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u1"}}`,
+			status:  200,
+			message: "unexpected end of JSON input",
+		},
 		{name: "object a text", body: reviewOf("v1", `"x"`), status: 200, message: "decode pod"},
 		{name: "too large", body: reviewOf("v1", pod) + strings.Repeat(" ", 8<<20), status: 413},
 	} {
@@ -141,7 +187,8 @@ func TestReviews(t *testing.T) {
 		if row.warning != "" && !strings.Contains(strings.Join(got.Warnings, ""), row.warning) {
 			t.Errorf("%s: warnings %q", row.name, got.Warnings)
 		}
-		if strings.Contains(row.body, `"uid"`) && strings.Contains(row.body, "AdmissionReview") && (got.UID != "u1" || !strings.Contains(row.body, review.APIVersion) || review.Kind != "AdmissionReview") {
+		if strings.Contains(row.body, `"uid"`) && strings.Contains(row.body, "AdmissionReview") &&
+			(got.UID != "u1" || !strings.Contains(row.body, review.APIVersion) || review.Kind != "AdmissionReview") {
 			t.Errorf("%s: echoed %s %s %s", row.name, review.APIVersion, review.Kind, got.UID)
 		}
 	}
@@ -150,7 +197,8 @@ func TestReviews(t *testing.T) {
 func TestOnlyPOST(t *testing.T) {
 	t.Parallel()
 	recorder := httptest.NewRecorder()
-	newHandler(t, accounts).ServeHTTP(recorder, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/mutate", nil))
+	newHandler(t, accounts).ServeHTTP(recorder,
+		httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/mutate", nil))
 	if recorder.Code != http.StatusMethodNotAllowed {
 		t.Errorf("status %d", recorder.Code)
 	}
@@ -183,7 +231,10 @@ func TestNotReadyBeforeTheCache(t *testing.T) {
 		if err != nil || account == nil || account.Role != role {
 			t.Errorf("Lookup = %+v %v", account, err)
 		}
-		if account, err := informer.Lookup(ctx, inject.Name{Namespace: "n", ServiceAccount: "gone"}, true); account != nil || err != nil {
+		if account, err := informer.Lookup(ctx, inject.Name{
+			Namespace:      "n",
+			ServiceAccount: "gone",
+		}, true); account != nil || err != nil {
 			t.Errorf("Lookup of none = %v %v", account, err)
 		}
 		cancel()

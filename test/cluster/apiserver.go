@@ -74,7 +74,8 @@ func (c *Cluster) Restart(t testing.TB, server *APIServer, tokens Tokens) {
 			*server = *next
 			return
 		}
-		if attempt == attempts || next.process == nil || !strings.Contains(next.process.output.String(), "address already in use") {
+		if attempt == attempts || next.process == nil ||
+			!strings.Contains(next.process.output.String(), "address already in use") {
 			t.Fatal(err)
 		}
 		c.Stop(next)
@@ -124,5 +125,6 @@ func (c *Cluster) withoutBootstrap() string {
 	if len(c.APIServers) == 0 {
 		return ""
 	}
-	return "?exclude=poststarthook/rbac/bootstrap-roles&exclude=poststarthook/scheduling/bootstrap-system-priority-classes"
+	return "?exclude=poststarthook/rbac/bootstrap-roles" +
+		"&exclude=poststarthook/scheduling/bootstrap-system-priority-classes"
 }

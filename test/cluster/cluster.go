@@ -106,7 +106,9 @@ func Run(ctx context.Context, dir string, options Options) (c *Cluster, stop fun
 
 // startUntilPortsAreFree tries again when somebody took a port, each time in a
 // folder of its own below dir.
-func startUntilPortsAreFree(ctx context.Context, programs, dir string, options Options, address addresses) (*Cluster, error) {
+func startUntilPortsAreFree(
+	ctx context.Context, programs, dir string, options Options, address addresses,
+) (*Cluster, error) {
 	for attempt := 1; ; attempt++ {
 		c, err := launch(ctx, programs, filepath.Join(dir, strconv.Itoa(attempt)), options, address)
 		if err == nil {
@@ -143,7 +145,15 @@ func launch(ctx context.Context, programs, dir string, options Options, address 
 		return c, err
 	}
 	for i := range max(1, options.APIServers) {
-		server := &APIServer{Name: "kube-apiserver-" + strconv.Itoa(i), Tokens: Tokens{Issuers: []string{c.Issuer}, SigningKey: c.KeyFile, Keys: []string{c.KeyFile}, SigningEndpoint: options.SigningEndpoint}}
+		server := &APIServer{
+			Name: "kube-apiserver-" + strconv.Itoa(i),
+			Tokens: Tokens{
+				Issuers:         []string{c.Issuer},
+				SigningKey:      c.KeyFile,
+				Keys:            []string{c.KeyFile},
+				SigningEndpoint: options.SigningEndpoint,
+			},
+		}
 		if err := c.startAPIServer(ctx, server); err != nil {
 			return c, err
 		}
@@ -184,7 +194,9 @@ func findPrograms(ctx context.Context) (string, error) {
 	if cache == "" {
 		cache = filepath.Join(root, ".cache")
 	}
-	list := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes", "go.etcd.io/etcd/server/v3")
+	list := exec.CommandContext(
+		ctx, "go", "list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes", "go.etcd.io/etcd/server/v3",
+	)
 	list.Dir = filepath.Join(root, "test", "controlplane")
 	list.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off")
 	out, err := list.Output()
@@ -231,7 +243,9 @@ func (c *Cluster) startEtcd(ctx context.Context, address addresses) (string, err
 
 func (c *Cluster) writeKubeconfig() error {
 	return clientcmd.WriteToFile(clientcmdapi.Config{
-		Clusters:       map[string]*clientcmdapi.Cluster{"test": {Server: c.Config.Host, CertificateAuthority: c.Config.CAFile}},
+		Clusters: map[string]*clientcmdapi.Cluster{
+			"test": {Server: c.Config.Host, CertificateAuthority: c.Config.CAFile},
+		},
 		AuthInfos:      map[string]*clientcmdapi.AuthInfo{"admin": {Token: c.Config.BearerToken}},
 		Contexts:       map[string]*clientcmdapi.Context{"test": {Cluster: "test", AuthInfo: "admin"}},
 		CurrentContext: "test",

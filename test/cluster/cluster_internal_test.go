@@ -32,7 +32,8 @@ func TestStart(t *testing.T) {
 			t.Errorf("%s is left after the test: %v", p.name, err)
 		}
 		// An API server that waits for who watches is killed in the end.
-		if status, isStatus := p.command.ProcessState.Sys().(syscall.WaitStatus); !isStatus || status.Signal() == syscall.SIGKILL {
+		if status, isStatus := p.command.ProcessState.Sys().(syscall.WaitStatus); !isStatus ||
+			status.Signal() == syscall.SIGKILL {
 			t.Errorf("%s did not end by itself: %s", p.name, p.command.ProcessState)
 		}
 	}
@@ -63,11 +64,15 @@ func use(t *testing.T, c *Cluster) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}}, metav1.CreateOptions{}); err != nil {
+	if _, err := client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{
+		ObjectMeta: metav1.ObjectMeta{Name: "shop"},
+	}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	accounts := client.CoreV1().ServiceAccounts("shop")
-	if _, err := accounts.Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "till"}}, metav1.CreateOptions{}); err != nil {
+	if _, err := accounts.Create(ctx, &corev1.ServiceAccount{
+		ObjectMeta: metav1.ObjectMeta{Name: "till"},
+	}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	answer, err := accounts.CreateToken(ctx, "till", &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
@@ -88,11 +93,17 @@ func use(t *testing.T, c *Cluster) {
 func TestPortTaken(t *testing.T) {
 	t.Parallel()
 	var stranger []string // etcd for clients, etcd for peers, kube-apiserver
-	other, err := startUntilPortsAreFree(t.Context(), programDir(t), t.TempDir(), Options{}, func(ctx context.Context, count int) ([]string, error) {
-		found, err := freeAddress(ctx, count)
-		stranger = append(stranger, found...)
-		return found, err
-	})
+	other, err := startUntilPortsAreFree(
+		t.Context(),
+		programDir(t),
+		t.TempDir(),
+		Options{},
+		func(ctx context.Context, count int) ([]string, error) {
+			found, err := freeAddress(ctx, count)
+			stranger = append(stranger, found...)
+			return found, err
+		},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,14 +121,20 @@ func TestPortTaken(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			asked := 0
-			c, err := startUntilPortsAreFree(t.Context(), programDir(t), t.TempDir(), Options{}, func(ctx context.Context, count int) ([]string, error) {
-				asked++
-				found, err := freeAddress(ctx, count)
-				if err == nil && asked == row.asked {
-					found[row.index] = row.taken
-				}
-				return found, err
-			})
+			c, err := startUntilPortsAreFree(
+				t.Context(),
+				programDir(t),
+				t.TempDir(),
+				Options{},
+				func(ctx context.Context, count int) ([]string, error) {
+					asked++
+					found, err := freeAddress(ctx, count)
+					if err == nil && asked == row.asked {
+						found[row.index] = row.taken
+					}
+					return found, err
+				},
+			)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -156,7 +173,9 @@ func systemUID(t *testing.T, c *Cluster) types.UID {
 func TestRefusedFlag(t *testing.T) {
 	t.Parallel()
 	asked := 0
-	_, err := startUntilPortsAreFree(t.Context(), programDir(t), t.TempDir(), Options{APIServerArgs: []string{"--no-such-flag"}}, func(ctx context.Context, count int) ([]string, error) {
+	_, err := startUntilPortsAreFree(t.Context(), programDir(t), t.TempDir(), Options{
+		APIServerArgs: []string{"--no-such-flag"},
+	}, func(ctx context.Context, count int) ([]string, error) {
 		asked++
 		return freeAddress(ctx, count)
 	})

@@ -92,7 +92,8 @@ func checkRows(t testing.TB, cases []Case) {
 // Set returns the webhook's settings.
 func (c *Case) Set(conformance bool) inject.Settings {
 	s, given := inject.Defaults(), c.Settings
-	s.Conformance, s.Region, s.RegionalSTS, s.ConfigGlobs = conformance, given.Region, given.RegionalSTS, given.ConfigGlobs
+	s.Conformance, s.ConfigGlobs = conformance, given.ConfigGlobs
+	s.Region, s.RegionalSTS = given.Region, given.RegionalSTS
 	s.ComposeAccount, s.ComposePartition = given.ComposeAccount, given.ComposePartition
 	if given.Prefix != "" {
 		s.Prefix = given.Prefix

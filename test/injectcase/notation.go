@@ -35,9 +35,17 @@ func (c *Case) Operations(t testing.TB, notation string, jittered int64) []injec
 		case text == "none":
 			return nil
 		case text == "L+":
-			operations = append(operations, inject.Operation{Op: "add", Path: "/metadata/labels", Value: map[string]any{"eks.amazonaws.com/pod-identity": "enabled"}})
+			operations = append(operations, inject.Operation{
+				Op:    "add",
+				Path:  "/metadata/labels",
+				Value: map[string]any{"eks.amazonaws.com/pod-identity": "enabled"},
+			})
 		case text == "L~":
-			operations = append(operations, inject.Operation{Op: "add", Path: "/metadata/labels/eks.amazonaws.com~1pod-identity", Value: "enabled"})
+			operations = append(operations, inject.Operation{
+				Op:    "add",
+				Path:  "/metadata/labels/eks.amazonaws.com~1pod-identity",
+				Value: "enabled",
+			})
 		case text[0] == '+':
 			where = text
 		case match[2] != "":
@@ -46,7 +54,12 @@ func (c *Case) Operations(t testing.TB, notation string, jittered int64) []injec
 			if match[3] == "jitter" {
 				match[3] = strconv.FormatInt(jittered, 10)
 			}
-			operations = append(operations, volume(t, where, "eks-pod-identity-token", "eks-pod-identity-token", "pods.eks.amazonaws.com", match[3]))
+			operations = append(
+				operations,
+				volume(
+					t, where, "eks-pod-identity-token", "eks-pod-identity-token", "pods.eks.amazonaws.com", match[3],
+				),
+			)
 		default:
 			c.change(t, notation, pod.Spec, match[4], strings.Split(match[5], ","))
 		}
@@ -72,7 +85,10 @@ func volume(t testing.TB, where, name, file, audience, expiration string) inject
 	if audience != "" {
 		source["audience"] = audience
 	}
-	volume := map[string]any{"name": name, "projected": map[string]any{"sources": []any{map[string]any{"serviceAccountToken": source}}}}
+	volume := map[string]any{
+		"name":      name,
+		"projected": map[string]any{"sources": []any{map[string]any{"serviceAccountToken": source}}},
+	}
 	if where == "+list" {
 		return inject.Operation{Op: "add", Path: "/spec/volumes", Value: []any{volume}}
 	}

@@ -19,10 +19,10 @@ import (
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/association"
-	"github.com/rolecall/rolecall/internal/association/kubestore"
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/localaws"
 	"github.com/rolecall/rolecall/internal/localaws/account"
+	"github.com/rolecall/rolecall/internal/store/kubestore"
 	"github.com/rolecall/rolecall/test/cluster"
 	"github.com/rolecall/rolecall/test/freeport"
 )
@@ -52,7 +52,9 @@ func TestAssociations(t *testing.T) {
 		t.Fatal(err)
 	}
 	installCRDs(t, w.objects)
-	if _, err := w.Client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}}, metav1.CreateOptions{}); err != nil {
+	if _, err := w.Client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{
+		ObjectMeta: metav1.ObjectMeta{Name: "shop"},
+	}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	metrics := w.startController()
@@ -61,40 +63,64 @@ func TestAssociations(t *testing.T) {
 	one := []string{"-n", "shop", "--service-account-name", "cart"}
 	w.run(0, "association "+"a-", append([]string{"create", "--role-arn", cart, "--tags", "team=red"}, one...)...)
 	w.run(1, "Association already exists: a-", append([]string{"create", "--role-arn", cart}, one...)...)
-	w.run(1, "hint: kubectl create namespace nowhere", "create", "--role-arn", cart, "-n", "nowhere", "--service-account-name", "cart")
+	w.run(
+		1,
+		"hint: kubectl create namespace nowhere",
+		"create",
+		"--role-arn",
+		cart,
+		"-n",
+		"nowhere",
+		"--service-account-name",
+		"cart",
+	)
 	w.run(1, "spec.roleARN", "create", "--role-arn", "cart", "-n", "shop", "--service-account-name", "x")
 
 	w.until("cart", "RoleExists", "False", "there is no role cart in account 111122223333")
 	w.until("cart", "Ready", "False", "there is no role")
-	if _, err := w.iam.EnsureRole(t.Context(), "cart", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"pods.eks.amazonaws.com"},"Action":["sts:AssumeRole","sts:TagSession"]}]}`, ""); err != nil {
+	if _, err := w.iam.EnsureRole(t.Context(), "cart", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow",`+
+		`"Principal":{"Service":"pods.eks.amazonaws.com"},"Action":["sts:AssumeRole",`+
+		`"sts:TagSession"]}]}`, ""); err != nil {
 		t.Fatal(err)
 	}
 	w.until("cart", "RoleExists", "True", cart)
 	w.until("cart", "TrustAllows", "False", "rolecall trust generate")
 	w.run(0, "TrustAllows  False", append([]string{"describe"}, one...)...)
-	if err := w.iam.SetTrust(t.Context(), "cart", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Federated":"arn:aws:iam::111122223333:oidc-provider/oidc.example.com/c1"},
-		"Action":["sts:AssumeRoleWithWebIdentity","sts:TagSession"],"Condition":{"StringEquals":{"oidc.example.com/c1:sub":"system:serviceaccount:shop:cart"}}}]}`); err != nil {
+	if err := w.iam.SetTrust(t.Context(), "cart", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow",`+
+		`"Principal":{"Federated":"arn:aws:iam::111122223333:oidc-provider/oidc.example.com/c1"},
+		"Action":["sts:AssumeRoleWithWebIdentity","sts:TagSession"],`+
+		`"Condition":{"StringEquals":{"oidc.example.com/c1:sub":"system:serviceaccount:shop:cart"}}}]}`); err != nil {
 		t.Fatal(err)
 	}
 	got := w.until("cart", "Ready", "True", "")
-	if id := association.ID(got); got.Status.AssociationID != id || got.Status.AssociationARN != "arn:aws:eks:eu-west-1:111122223333:podidentityassociation/prod/"+id || got.Status.ExternalID != "" || got.Status.ObservedGeneration != got.Generation {
+	if id := association.ID(got); got.Status.AssociationID != id ||
+		got.Status.AssociationARN != "arn:aws:eks:eu-west-1:111122223333:podidentityassociation/prod/"+id ||
+		got.Status.ExternalID != "" ||
+		got.Status.ObservedGeneration != got.Generation {
 		t.Errorf("status %+v", got.Status)
 	}
 	w.run(0, "True", append([]string{"get"}, one...)...)
 	w.run(0, "serviceAccountName: cart", append([]string{"get", "-o", "yaml"}, one...)...)
 	w.run(0, got.Status.AssociationID, "list", "-o", "wide")
 
-	w.create("rolegrants", "", `{"kind":"RoleGrant","metadata":{"name":"others"},"spec":{"subjects":[{"namespace":"other"}],"roles":["*"]}}`)
+	w.create("rolegrants", "", `{"kind":"RoleGrant","metadata":{"name":"others"},`+
+		`"spec":{"subjects":[{"namespace":"other"}],"roles":["*"]}}`)
 	w.until("cart", "Granted", "False", "no RoleGrant lets shop/cart use "+cart)
 	w.until("cart", "Ready", "False", "no RoleGrant")
-	if err := w.objects.Resource(rolecallResource("rolegrants")).Delete(t.Context(), "others", metav1.DeleteOptions{}); err != nil {
+	if err := w.objects.Resource(rolecallResource("rolegrants")).Delete(
+		t.Context(), "others", metav1.DeleteOptions{},
+	); err != nil {
 		t.Fatal(err)
 	}
 	w.until("cart", "Ready", "True", "")
 
-	w.run(0, "updated", append([]string{"update", "--target-role-arn", "arn:aws:iam::444455556666:role/writer"}, one...)...)
+	w.run(
+		0,
+		"updated",
+		append([]string{"update", "--target-role-arn", "arn:aws:iam::444455556666:role/writer"}, one...)...)
 	targeted := w.until("cart", "TrustAllows", "Unknown", "444455556666")
-	if targeted.Status.ExternalID != "eu-west-1/111122223333/prod/shop/cart" || targeted.Generation != 2 || targeted.Status.ObservedGeneration != 2 {
+	if targeted.Status.ExternalID != "eu-west-1/111122223333/prod/shop/cart" || targeted.Generation != 2 ||
+		targeted.Status.ObservedGeneration != 2 {
 		t.Errorf("with a target: generation %d, %+v", targeted.Generation, targeted.Status)
 	}
 	w.run(0, "updated", append([]string{"update", "--target-role-arn", ""}, one...)...)
@@ -112,7 +138,12 @@ func TestAssociations(t *testing.T) {
 func (w *associationWorld) patterns(role string) {
 	w.t.Helper()
 	pattern := func(name string) {
-		w.create("podidentityassociations", "shop", `{"kind":"PodIdentityAssociation","metadata":{"name":"`+name+`"},"spec":{"serviceAccountName":"p-*","allowPatterns":true,"roleARN":"`+role+`"}}`)
+		w.create(
+			"podidentityassociations",
+			"shop",
+			`{"kind":"PodIdentityAssociation","metadata":{"name":"`+name+`"},`+
+				`"spec":{"serviceAccountName":"p-*","allowPatterns":true,"roleARN":"`+role+`"}}`,
+		)
 	}
 	pattern("a-first")
 	w.until("a-first", "Shadowed", "False", "")
@@ -139,7 +170,8 @@ func (w *associationWorld) reports(metrics string) {
 		for i := range events.Items {
 			said += events.Items[i].Regarding.Name + " " + events.Items[i].Note + "\n"
 		}
-		if strings.Contains(said, "cart Ready is True") && strings.Contains(said, "cart Granted is False") && strings.Contains(said, "b-second Shadowed is False") {
+		if strings.Contains(said, "cart Ready is True") && strings.Contains(said, "cart Granted is False") &&
+			strings.Contains(said, "b-second Shadowed is False") {
 			break
 		}
 		select {
@@ -164,11 +196,16 @@ func (w *associationWorld) startAWS() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	aws := httptest.NewServer(localaws.New(localaws.Config{Accounts: accounts, Now: time.Now, Log: slog.New(slog.DiscardHandler)}))
+	aws := httptest.NewServer(localaws.New(localaws.Config{
+		Accounts: accounts,
+		Now:      time.Now,
+		Log:      slog.New(slog.DiscardHandler),
+	}))
 	w.t.Cleanup(aws.Close)
 	w.env = []string{
-		"AWS_ENDPOINT_URL=" + aws.URL, "AWS_REGION=eu-west-1", "AWS_ACCESS_KEY_ID=" + admin.AccessKeyID, "AWS_SECRET_ACCESS_KEY=" + admin.SecretKey.Reveal(),
-		"AWS_CONFIG_FILE=" + os.DevNull, "AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull,
+		"AWS_ENDPOINT_URL=" + aws.URL, "AWS_REGION=eu-west-1", "AWS_ACCESS_KEY_ID=" + admin.AccessKeyID,
+		"AWS_SECRET_ACCESS_KEY=" + admin.SecretKey.Reveal(), "AWS_CONFIG_FILE=" + os.DevNull,
+		"AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull,
 	}
 	w.iam = awsapi.NewIAM(aws.URL, "eu-west-1", admin)
 }
@@ -177,8 +214,27 @@ func (w *associationWorld) startAWS() {
 func (w *associationWorld) startController() string {
 	w.t.Helper()
 	metrics := freeport.Address(w.t)
-	startProgram(w.t, w.env, "serve", "controller", "--kubeconfig", w.Kubeconfig, "--metrics-listen", metrics, "--without-leader-election",
-		"--cluster-name", "prod", "--cluster-account", "111122223333", "--cluster-region", "eu-west-1", "--issuer", "https://oidc.example.com/c1", "--associations-every", "200ms")
+	startProgram(
+		w.t,
+		w.env,
+		"serve",
+		"controller",
+		"--kubeconfig",
+		w.Kubeconfig,
+		"--metrics-listen",
+		metrics,
+		"--without-leader-election",
+		"--cluster-name",
+		"prod",
+		"--cluster-account",
+		"111122223333",
+		"--cluster-region",
+		"eu-west-1",
+		"--issuer",
+		"https://oidc.example.com/c1",
+		"--associations-every",
+		"200ms",
+	)
 	return metrics
 }
 
@@ -196,7 +252,9 @@ func (w *associationWorld) run(code int, text string, args ...string) {
 func (w *associationWorld) create(resource, namespace, text string) {
 	w.t.Helper()
 	object := &unstructured.Unstructured{}
-	if err := object.UnmarshalJSON([]byte(strings.Replace(text, "{", `{"apiVersion":"rolecall.io/v1alpha1",`, 1))); err != nil {
+	if err := object.UnmarshalJSON(
+		[]byte(strings.Replace(text, "{", `{"apiVersion":"rolecall.io/v1alpha1",`, 1)),
+	); err != nil {
 		w.t.Fatal(err)
 	}
 	var client dynamic.ResourceInterface = w.objects.Resource(rolecallResource(resource))
@@ -219,7 +277,8 @@ func (w *associationWorld) until(name, kind, status, text string) *v1alpha1.PodI
 			w.t.Fatal(err)
 		}
 		condition := meta.FindStatusCondition(got.Status.Conditions, kind)
-		if condition != nil && string(condition.Status) == status && strings.Contains(condition.Message, text) && condition.ObservedGeneration == got.Generation {
+		if condition != nil && string(condition.Status) == status && strings.Contains(condition.Message, text) &&
+			condition.ObservedGeneration == got.Generation {
 			return got
 		}
 		select {

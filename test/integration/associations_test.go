@@ -31,7 +31,9 @@ import (
 func TestJustAssociated(t *testing.T) {
 	t.Parallel()
 	c := cluster.Start(t, cluster.Options{})
-	if _, err := c.Client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "eks"}}, metav1.CreateOptions{}); err != nil {
+	if _, err := c.Client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{
+		ObjectMeta: metav1.ObjectMeta{Name: "eks"},
+	}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	client, err := dynamic.NewForConfig(c.Config)
@@ -42,7 +44,16 @@ func TestJustAssociated(t *testing.T) {
 	waitForKind(t, client, "podidentityassociations")
 	watches := &gate{}
 	balancer := newBalancer(t)
-	hook := startReplica(t, c, balancer.address(), "--watch-associations", "--service-account-lookup-grace-period", "9s", "--kubeconfig", delayedAPI(t, c, watches))
+	hook := startReplica(
+		t,
+		c,
+		balancer.address(),
+		"--watch-associations",
+		"--service-account-lookup-grace-period",
+		"9s",
+		"--kubeconfig",
+		delayedAPI(t, c, watches),
+	)
 	balancer.set(hook.address)
 	waitUntilCalled(t, c)
 	const each = 200
@@ -74,7 +85,12 @@ func TestJustAssociated(t *testing.T) {
 func justAssociated(t *testing.T, c *cluster.Cluster, client dynamic.Interface, name string, pattern bool) {
 	t.Helper()
 	ctx := t.Context()
-	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{"eks.amazonaws.com/role-arn": roleARN}}}
+	account := &corev1.ServiceAccount{
+		ObjectMeta: metav1.ObjectMeta{
+			Name:        name,
+			Annotations: map[string]string{"eks.amazonaws.com/role-arn": roleARN},
+		},
+	}
 	if _, err := c.Client.CoreV1().ServiceAccounts("default").Create(ctx, account, metav1.CreateOptions{}); err != nil {
 		t.Error(err)
 		return
@@ -83,13 +99,22 @@ func justAssociated(t *testing.T, c *cluster.Cluster, client dynamic.Interface, 
 	if pattern {
 		spec["serviceAccountName"], spec["allowPatterns"] = name+"*", true
 	}
-	if _, err := client.Resource(rolecallResource("podidentityassociations")).Namespace("default").Create(ctx, &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "rolecall.io/v1alpha1", "kind": "PodIdentityAssociation", "metadata": map[string]any{"name": name}, "spec": spec,
-	}}, metav1.CreateOptions{}); err != nil {
+	if _, err := client.Resource(
+		rolecallResource("podidentityassociations"),
+	).Namespace("default").Create(ctx, &unstructured.Unstructured{
+		Object: map[string]any{
+			"apiVersion": "rolecall.io/v1alpha1",
+			"kind":       "PodIdentityAssociation",
+			"metadata":   map[string]any{"name": name},
+			"spec":       spec,
+		},
+	}, metav1.CreateOptions{}); err != nil {
 		t.Error(err)
 		return
 	}
-	pod, err := c.Client.CoreV1().Pods("default").Create(ctx, newPod(name, name), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	pod, err := c.Client.CoreV1().
+		Pods("default").
+		Create(ctx, newPod(name, name), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 	if err != nil {
 		t.Error(err)
 		return
@@ -97,7 +122,8 @@ func justAssociated(t *testing.T, c *cluster.Cluster, client dynamic.Interface, 
 	variable := func(name string) bool {
 		return slices.ContainsFunc(pod.Spec.Containers[0].Env, func(e corev1.EnvVar) bool { return e.Name == name })
 	}
-	if !variable("AWS_CONTAINER_CREDENTIALS_FULL_URI") || variable("AWS_ROLE_ARN") || pod.Labels["eks.amazonaws.com/pod-identity"] != "enabled" {
+	if !variable("AWS_CONTAINER_CREDENTIALS_FULL_URI") || variable("AWS_ROLE_ARN") ||
+		pod.Labels["eks.amazonaws.com/pod-identity"] != "enabled" {
 		t.Errorf("%s: %v %v", name, pod.Labels, pod.Spec.Containers[0].Env)
 	}
 }

@@ -27,7 +27,13 @@ import (
 const cartARN = "arn:aws:iam::" + accountID + ":role/cart"
 
 func (w *brokerWorld) eks(id, secret string) *eks.Client {
-	return eks.New(eks.Options{BaseEndpoint: aws.String(w.url), Region: "eu-west-1", HTTPClient: w.client, Retryer: aws.NopRetryer{}, Credentials: credentials.NewStaticCredentialsProvider(id, secret, "")})
+	return eks.New(eks.Options{
+		BaseEndpoint: aws.String(w.url),
+		Region:       "eu-west-1",
+		HTTPClient:   w.client,
+		Retryer:      aws.NopRetryer{},
+		Credentials:  credentials.NewStaticCredentialsProvider(id, secret, ""),
+	})
 }
 
 // refused holds an error of the SDK to a code, a status and words.
@@ -35,20 +41,28 @@ func refused(t *testing.T, what string, err error, code string, status int, word
 	t.Helper()
 	api, isAPI := errors.AsType[smithy.APIError](err)
 	response, hasStatus := errors.AsType[*awshttp.ResponseError](err)
-	if !isAPI || !hasStatus || api.ErrorCode() != code || response.HTTPStatusCode() != status || !strings.Contains(api.ErrorMessage(), words) {
+	if !isAPI || !hasStatus || api.ErrorCode() != code || response.HTTPStatusCode() != status ||
+		!strings.Contains(api.ErrorMessage(), words) {
 		t.Errorf("%s: %v, want %s %d %q", what, err, code, status, words)
 	}
 }
 
-func create(namespace, account string, edits ...func(*eks.CreatePodIdentityAssociationInput)) *eks.CreatePodIdentityAssociationInput {
-	input := &eks.CreatePodIdentityAssociationInput{ClusterName: aws.String("prod"), Namespace: &namespace, ServiceAccount: &account, RoleArn: aws.String(cartARN)}
+func create(
+	namespace, account string, edits ...func(*eks.CreatePodIdentityAssociationInput),
+) *eks.CreatePodIdentityAssociationInput {
+	input := &eks.CreatePodIdentityAssociationInput{
+		ClusterName:    aws.String("prod"),
+		Namespace:      &namespace,
+		ServiceAccount: &account,
+		RoleArn:        aws.String(cartARN),
+	}
 	for _, edit := range edits {
 		edit(input)
 	}
 	return input
 }
 
-// TestBrokerEKS is rows A1 to A19 of spec podidentity §21 with the real clients,
+// TestBrokerEKS is spec podidentity rows A1 to A19 with the real clients,
 // on a real API server.
 func TestBrokerEKS(t *testing.T) {
 	t.Parallel()
@@ -66,7 +80,10 @@ func TestBrokerEKS(t *testing.T) {
 	if code := stop(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	for _, record := range []string{`"event":"CreatePodIdentityAssociation"`, `"decision":"done"`, `"caller":"terraform"`, `"code":"ResourceInUseException"`} {
+	for _, record := range []string{
+		`"event":"CreatePodIdentityAssociation"`, `"decision":"done"`, `"caller":"terraform"`,
+		`"code":"ResourceInUseException"`,
+	} {
 		if !strings.Contains(w.audit.String(), record) {
 			t.Errorf("the audit has no %s", record)
 		}
@@ -87,19 +104,25 @@ func (w *brokerWorld) rows(client *eks.Client) {
 	}
 	first := made.Association
 	id := *first.AssociationId
-	if !regexp.MustCompile(`^a-[a-z0-9]{17}$`).MatchString(id) || *first.AssociationArn != "arn:aws:eks:eu-west-1:"+accountID+":podidentityassociation/prod/"+id ||
-		!first.CreatedAt.Equal(*first.ModifiedAt) || *first.ClusterName != "prod" || *first.Namespace != "shop" || *first.ServiceAccount != "cart" || *first.RoleArn != cartARN ||
-		first.TargetRoleArn != nil || first.ExternalId != nil || first.OwnerArn != nil || *first.DisableSessionTags || len(first.Tags) != 0 {
-		t.Errorf("A1: %+v", first)
+	if !regexp.MustCompile(`^a-[a-z0-9]{17}$`).MatchString(id) ||
+		*first.AssociationArn != "arn:aws:eks:eu-west-1:"+accountID+":podidentityassociation/prod/"+id ||
+		!first.CreatedAt.Equal(*first.ModifiedAt) ||
+		*first.ClusterName != "prod" || *first.Namespace != "shop" ||
+		*first.ServiceAccount != "cart" || *first.RoleArn != cartARN ||
+		first.TargetRoleArn != nil || first.ExternalId != nil ||
+		first.OwnerArn != nil ||
+		*first.DisableSessionTags ||
+		len(first.Tags) != 0 {
+		t.Errorf("created: %+v", first)
 	}
 	_, err = client.CreatePodIdentityAssociation(ctx, create("shop", "cart", token("two")))
-	refused(t, "A2", err, "ResourceInUseException", 409, "Association already exists: "+id)
+	refused(t, "created twice", err, "ResourceInUseException", 409, "Association already exists: "+id)
 	again, err := client.CreatePodIdentityAssociation(ctx, create("shop", "cart", token("one")))
 	if err != nil || *again.Association.AssociationId != id {
-		t.Errorf("A3: %v", err)
+		t.Errorf("same token again: %v", err)
 	}
 	_, err = client.CreatePodIdentityAssociation(ctx, create("shop", "other", token("one")))
-	refused(t, "A4", err, "InvalidParameterException", 400, "clientRequestToken")
+	refused(t, "token reused for another", err, "InvalidParameterException", 400, "clientRequestToken")
 
 	policy := func(length int) string {
 		text := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*","Sid":""}]}`
@@ -111,118 +134,190 @@ func (w *brokerWorld) rows(client *eks.Client) {
 		}
 	}
 	_, err = client.CreatePodIdentityAssociation(ctx, create("shop", "narrow", with(200, false)))
-	refused(t, "A5", err, "InvalidParameterException", 400, "")
+	refused(t, "session policy with session tags", err, "InvalidParameterException", 400, "")
 	_, err = client.CreatePodIdentityAssociation(ctx, create("shop", "narrow", with(2049, true)))
-	refused(t, "A6: 2,049", err, "InvalidParameterException", 400, "")
-	if made, err := client.CreatePodIdentityAssociation(ctx, create("shop", "narrow", with(2048, true))); err != nil || *made.Association.Policy != policy(2048) || !*made.Association.DisableSessionTags {
-		t.Errorf("A6: 2,048: %v", err)
+	refused(t, "session policy of 2,049 characters", err, "InvalidParameterException", 400, "")
+	if made, err := client.CreatePodIdentityAssociation(ctx, create("shop", "narrow", with(2048, true))); err != nil ||
+		*made.Association.Policy != policy(2048) ||
+		!*made.Association.DisableSessionTags {
+		t.Errorf("session policy of 2,048 characters: %v", err)
 	}
 	const data = "arn:aws:iam::444455556666:role/data"
-	updated, err := client.UpdatePodIdentityAssociation(ctx, &eks.UpdatePodIdentityAssociationInput{ClusterName: aws.String("prod"), AssociationId: &id, TargetRoleArn: aws.String(data)})
-	if err != nil || *updated.Association.ExternalId != "eu-west-1/"+accountID+"/prod/shop/cart" || *updated.Association.TargetRoleArn != data {
-		t.Errorf("A7: %+v, %v", updated, err)
+	updated, err := client.UpdatePodIdentityAssociation(ctx, &eks.UpdatePodIdentityAssociationInput{
+		ClusterName:   aws.String("prod"),
+		AssociationId: &id,
+		TargetRoleArn: aws.String(data),
+	})
+	if err != nil || *updated.Association.ExternalId != "eu-west-1/"+accountID+"/prod/shop/cart" ||
+		*updated.Association.TargetRoleArn != data {
+		t.Errorf("target role: %+v, %v", updated, err)
 	}
-	updated, err = client.UpdatePodIdentityAssociation(ctx, &eks.UpdatePodIdentityAssociationInput{ClusterName: aws.String("prod"), AssociationId: &id, TargetRoleArn: aws.String("")})
+	updated, err = client.UpdatePodIdentityAssociation(ctx, &eks.UpdatePodIdentityAssociationInput{
+		ClusterName:   aws.String("prod"),
+		AssociationId: &id,
+		TargetRoleArn: aws.String(""),
+	})
 	if err != nil || updated.Association.ExternalId != nil || updated.Association.TargetRoleArn != nil {
-		t.Errorf("A7, cleared: %+v, %v", updated, err)
+		t.Errorf("target role, cleared: %+v, %v", updated, err)
 	}
-	updated, err = client.UpdatePodIdentityAssociation(ctx, &eks.UpdatePodIdentityAssociationInput{ClusterName: aws.String("prod"), AssociationId: &id, RoleArn: aws.String(cartARN + "2")})
-	if err != nil || *updated.Association.AssociationId != id || *updated.Association.RoleArn != cartARN+"2" || !updated.Association.ModifiedAt.After(*first.ModifiedAt) || !updated.Association.CreatedAt.Equal(*first.CreatedAt) {
-		t.Errorf("A8: %+v, %v", updated, err)
+	updated, err = client.UpdatePodIdentityAssociation(ctx, &eks.UpdatePodIdentityAssociationInput{
+		ClusterName:   aws.String("prod"),
+		AssociationId: &id,
+		RoleArn:       aws.String(cartARN + "2"),
+	})
+	if err != nil || *updated.Association.AssociationId != id || *updated.Association.RoleArn != cartARN+"2" ||
+		!updated.Association.ModifiedAt.After(*first.ModifiedAt) ||
+		!updated.Association.CreatedAt.Equal(*first.CreatedAt) {
+		t.Errorf("update: %+v, %v", updated, err)
 	}
 	object, err := w.associations().Get(ctx, "cart", metav1.GetOptions{})
 	if err != nil || object.GetGeneration() != 4 {
-		t.Errorf("A8: generation %d, %v", object.GetGeneration(), err)
+		t.Errorf("update: generation %d, %v", object.GetGeneration(), err)
 	}
-	_, err = client.UpdatePodIdentityAssociation(ctx, &eks.UpdatePodIdentityAssociationInput{ClusterName: aws.String("prod"), AssociationId: &id})
-	refused(t, "A9", err, "InvalidParameterException", 400, "changes nothing")
+	_, err = client.UpdatePodIdentityAssociation(ctx, &eks.UpdatePodIdentityAssociationInput{
+		ClusterName:   aws.String("prod"),
+		AssociationId: &id,
+	})
+	refused(t, "update that changes nothing", err, "InvalidParameterException", 400, "changes nothing")
 
 	unknown := aws.String("a-00000000000000000")
-	_, err = client.UpdatePodIdentityAssociation(ctx, &eks.UpdatePodIdentityAssociationInput{ClusterName: aws.String("prod"), AssociationId: unknown, RoleArn: aws.String(cartARN)})
-	refused(t, "A10: update", err, "ResourceNotFoundException", 404, "")
-	_, err = client.DescribePodIdentityAssociation(ctx, &eks.DescribePodIdentityAssociationInput{ClusterName: aws.String("prod"), AssociationId: unknown})
-	refused(t, "A10: describe", err, "ResourceNotFoundException", 404, "")
+	_, err = client.UpdatePodIdentityAssociation(ctx, &eks.UpdatePodIdentityAssociationInput{
+		ClusterName:   aws.String("prod"),
+		AssociationId: unknown,
+		RoleArn:       aws.String(cartARN),
+	})
+	refused(t, "unknown association: update", err, "ResourceNotFoundException", 404, "")
+	_, err = client.DescribePodIdentityAssociation(ctx, &eks.DescribePodIdentityAssociationInput{
+		ClusterName:   aws.String("prod"),
+		AssociationId: unknown,
+	})
+	refused(t, "unknown association: describe", err, "ResourceNotFoundException", 404, "")
 	missing, _ := errors.AsType[*types.ResourceNotFoundException](err)
 	if missing == nil || aws.ToString(missing.ClusterName) != "prod" {
-		t.Errorf("A10: %+v", missing)
+		t.Errorf("unknown association: %+v", missing)
 	}
-	_, err = client.DeletePodIdentityAssociation(ctx, &eks.DeletePodIdentityAssociationInput{ClusterName: aws.String("prod"), AssociationId: unknown})
-	refused(t, "A10: delete", err, "ResourceNotFoundException", 404, "")
-	_, err = client.DescribePodIdentityAssociation(ctx, &eks.DescribePodIdentityAssociationInput{ClusterName: aws.String("other"), AssociationId: &id})
-	refused(t, "A10: cluster", err, "ResourceNotFoundException", 404, "No cluster found for name: other.")
+	_, err = client.DeletePodIdentityAssociation(ctx, &eks.DeletePodIdentityAssociationInput{
+		ClusterName:   aws.String("prod"),
+		AssociationId: unknown,
+	})
+	refused(t, "unknown association: delete", err, "ResourceNotFoundException", 404, "")
+	_, err = client.DescribePodIdentityAssociation(ctx, &eks.DescribePodIdentityAssociationInput{
+		ClusterName:   aws.String("other"),
+		AssociationId: &id,
+	})
+	refused(t, "unknown cluster", err, "ResourceNotFoundException", 404, "No cluster found for name: other.")
 
 	w.tags(client, *first.AssociationArn)
-	gone, err := client.DeletePodIdentityAssociation(ctx, &eks.DeletePodIdentityAssociationInput{ClusterName: aws.String("prod"), AssociationId: &id})
+	gone, err := client.DeletePodIdentityAssociation(ctx, &eks.DeletePodIdentityAssociationInput{
+		ClusterName:   aws.String("prod"),
+		AssociationId: &id,
+	})
 	if err != nil || *gone.Association.AssociationId != id {
-		t.Errorf("A11: %v", err)
+		t.Errorf("deleted: %v", err)
 	}
-	_, err = client.DescribePodIdentityAssociation(ctx, &eks.DescribePodIdentityAssociationInput{ClusterName: aws.String("prod"), AssociationId: &id})
-	refused(t, "A11", err, "ResourceNotFoundException", 404, id)
+	_, err = client.DescribePodIdentityAssociation(ctx, &eks.DescribePodIdentityAssociationInput{
+		ClusterName:   aws.String("prod"),
+		AssociationId: &id,
+	})
+	refused(t, "deleted", err, "ResourceNotFoundException", 404, id)
 	renewed, err := client.CreatePodIdentityAssociation(ctx, create("shop", "cart"))
 	if err != nil || *renewed.Association.AssociationId == id {
-		t.Errorf("A11: %+v, %v", renewed, err)
+		t.Errorf("created again: %+v, %v", renewed, err)
 	}
 	for _, most := range []int32{0, 101} {
-		_, err = client.ListPodIdentityAssociations(ctx, &eks.ListPodIdentityAssociationsInput{ClusterName: aws.String("prod"), MaxResults: &most})
-		refused(t, fmt.Sprint("A13: ", most), err, "InvalidParameterException", 400, "")
+		_, err = client.ListPodIdentityAssociations(ctx, &eks.ListPodIdentityAssociationsInput{
+			ClusterName: aws.String("prod"),
+			MaxResults:  &most,
+		})
+		refused(t, fmt.Sprint("page size: ", most), err, "InvalidParameterException", 400, "")
 	}
-	_, err = client.ListPodIdentityAssociations(ctx, &eks.ListPodIdentityAssociationsInput{ClusterName: aws.String("prod"), NextToken: aws.String("x")})
+	_, err = client.ListPodIdentityAssociations(ctx, &eks.ListPodIdentityAssociationsInput{
+		ClusterName: aws.String("prod"),
+		NextToken:   aws.String("x"),
+	})
 	refused(t, "a token of nobody", err, "InvalidParameterException", 400, "")
 	_, err = client.CreatePodIdentityAssociation(ctx, create("shop", "ca*"))
-	refused(t, "A19: a pattern", err, "InvalidParameterException", 400, "")
+	refused(t, "a pattern", err, "InvalidParameterException", 400, "")
 	_, err = client.CreatePodIdentityAssociation(ctx, create("Shop", "cart"))
 	refused(t, "namespace", err, "InvalidParameterException", 400, "")
-	_, err = client.CreatePodIdentityAssociation(ctx, create("shop", "x", func(i *eks.CreatePodIdentityAssociationInput) {
-		i.RoleArn = aws.String("arn:aws:iam::" + accountID + ":user/x")
-	}))
+	_, err = client.CreatePodIdentityAssociation(
+		ctx,
+		create("shop", "x", func(i *eks.CreatePodIdentityAssociationInput) {
+			i.RoleArn = aws.String("arn:aws:iam::" + accountID + ":user/x")
+		}),
+	)
 	refused(t, "role", err, "InvalidParameterException", 400, "")
 
 	// A17: what kubectl makes is seen, by the same rules.
 	w.associate("by-kubectl", ", tags: {a: b}")
-	list, err := client.ListPodIdentityAssociations(ctx, &eks.ListPodIdentityAssociationsInput{ClusterName: aws.String("prod"), Namespace: aws.String("shop"), ServiceAccount: aws.String("by-kubectl")})
+	list, err := client.ListPodIdentityAssociations(ctx, &eks.ListPodIdentityAssociationsInput{
+		ClusterName:    aws.String("prod"),
+		Namespace:      aws.String("shop"),
+		ServiceAccount: aws.String("by-kubectl"),
+	})
 	if err != nil || len(list.Associations) != 1 {
-		t.Fatalf("A14, A17: %+v, %v", list, err)
+		t.Fatalf("list of an account, made by another way: %+v, %v", list, err)
 	}
-	seen, err := client.DescribePodIdentityAssociation(ctx, &eks.DescribePodIdentityAssociationInput{ClusterName: aws.String("prod"), AssociationId: list.Associations[0].AssociationId})
-	if err != nil || seen.Association.Tags["a"] != "b" || !seen.Association.CreatedAt.Equal(*seen.Association.ModifiedAt) {
-		t.Errorf("A17: %+v, %v", seen, err)
+	seen, err := client.DescribePodIdentityAssociation(ctx, &eks.DescribePodIdentityAssociationInput{
+		ClusterName:   aws.String("prod"),
+		AssociationId: list.Associations[0].AssociationId,
+	})
+	if err != nil || seen.Association.Tags["a"] != "b" ||
+		!seen.Association.CreatedAt.Equal(*seen.Association.ModifiedAt) {
+		t.Errorf("made by another way: %+v, %v", seen, err)
 	}
-	list, err = client.ListPodIdentityAssociations(ctx, &eks.ListPodIdentityAssociationsInput{ClusterName: aws.String("prod"), Namespace: aws.String("elsewhere")})
+	list, err = client.ListPodIdentityAssociations(ctx, &eks.ListPodIdentityAssociationsInput{
+		ClusterName: aws.String("prod"),
+		Namespace:   aws.String("elsewhere"),
+	})
 	if err != nil || len(list.Associations) != 0 {
-		t.Errorf("A14: %+v, %v", list, err)
+		t.Errorf("list of an account: %+v, %v", list, err)
 	}
-	_, err = client.ListPodIdentityAssociations(ctx, &eks.ListPodIdentityAssociationsInput{ClusterName: aws.String("prod"), ServiceAccount: aws.String("cart")})
-	refused(t, "A14: account alone", err, "InvalidParameterException", 400, "")
+	_, err = client.ListPodIdentityAssociations(ctx, &eks.ListPodIdentityAssociationsInput{
+		ClusterName:    aws.String("prod"),
+		ServiceAccount: aws.String("cart"),
+	})
+	refused(t, "list of an account without a namespace", err, "InvalidParameterException", 400, "")
 }
 
 func (w *brokerWorld) tags(client *eks.Client, arn string) {
 	t, ctx := w.t, w.t.Context()
-	if _, err := client.TagResource(ctx, &eks.TagResourceInput{ResourceArn: &arn, Tags: map[string]string{"a": "1", "b c/d": "2"}}); err != nil {
-		t.Errorf("A15: %v", err)
+	if _, err := client.TagResource(ctx, &eks.TagResourceInput{
+		ResourceArn: &arn,
+		Tags:        map[string]string{"a": "1", "b c/d": "2"},
+	}); err != nil {
+		t.Errorf("tags: %v", err)
 	}
-	if _, err := client.UntagResource(ctx, &eks.UntagResourceInput{ResourceArn: &arn, TagKeys: []string{"a", "x"}}); err != nil {
-		t.Errorf("A15: %v", err)
+	if _, err := client.UntagResource(ctx, &eks.UntagResourceInput{
+		ResourceArn: &arn,
+		TagKeys:     []string{"a", "x"},
+	}); err != nil {
+		t.Errorf("tags: %v", err)
 	}
-	if got, err := client.ListTagsForResource(ctx, &eks.ListTagsForResourceInput{ResourceArn: &arn}); err != nil || len(got.Tags) != 1 || got.Tags["b c/d"] != "2" {
-		t.Errorf("A15: %+v, %v", got, err)
+	if got, err := client.ListTagsForResource(ctx, &eks.ListTagsForResourceInput{ResourceArn: &arn}); err != nil ||
+		len(got.Tags) != 1 ||
+		got.Tags["b c/d"] != "2" {
+		t.Errorf("tags: %+v, %v", got, err)
 	}
 	many := map[string]string{}
 	for i := range 51 {
 		many[fmt.Sprint("k", i)] = ""
 	}
 	_, err := client.TagResource(ctx, &eks.TagResourceInput{ResourceArn: &arn, Tags: many})
-	refused(t, "A15: 51", err, "BadRequestException", 400, "")
+	refused(t, "51 tags", err, "BadRequestException", 400, "")
 	other := strings.Replace(arn, "prod/a-", "prod/b-", 1)
 	_, err = client.ListTagsForResource(ctx, &eks.ListTagsForResourceInput{ResourceArn: &other})
-	refused(t, "A15: unknown", err, "NotFoundException", 404, "")
+	refused(t, "tags: unknown", err, "NotFoundException", 404, "")
 }
 
 // callers are those who may not, or not all.
 func (w *brokerWorld) callers() {
 	t, ctx := w.t, w.t.Context()
-	_, err := w.eks("AKIANOBODYNOBODY0001", userSecret).ListPodIdentityAssociations(ctx, &eks.ListPodIdentityAssociationsInput{ClusterName: aws.String("prod")})
+	_, err := w.eks("AKIANOBODYNOBODY0001", userSecret).
+		ListPodIdentityAssociations(ctx, &eks.ListPodIdentityAssociationsInput{ClusterName: aws.String("prod")})
 	refused(t, "unknown key", err, "UnrecognizedClientException", 403, "")
-	_, err = w.eks(userKeyID, brokerSecret).ListPodIdentityAssociations(ctx, &eks.ListPodIdentityAssociationsInput{ClusterName: aws.String("prod")})
+	_, err = w.eks(userKeyID, brokerSecret).
+		ListPodIdentityAssociations(ctx, &eks.ListPodIdentityAssociationsInput{ClusterName: aws.String("prod")})
 	refused(t, "wrong secret", err, "InvalidSignatureException", 403, "")
 	if status, code := w.bearer("", "GET", ""); status != 403 || code != "MissingAuthenticationTokenException" {
 		t.Errorf("nobody: %d %s", status, code)
@@ -237,11 +332,21 @@ func (w *brokerWorld) callers() {
 	if status, code := w.bearer(stranger, "GET", ""); status != 403 || code != "AccessDeniedException" {
 		t.Errorf("without permission: %d %s", status, code)
 	}
-	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "lists"}, Rules: []rbacv1.PolicyRule{{APIGroups: []string{"rolecall.io"}, Resources: []string{"podidentityassociations"}, Verbs: []string{"list"}}}}
+	role := &rbacv1.Role{
+		ObjectMeta: metav1.ObjectMeta{Name: "lists"},
+		Rules: []rbacv1.PolicyRule{
+			{
+				APIGroups: []string{"rolecall.io"},
+				Resources: []string{"podidentityassociations"},
+				Verbs:     []string{"list"},
+			},
+		},
+	}
 	w.must(w.c.Client.RbacV1().Roles("shop").Create(ctx, role, metav1.CreateOptions{}))
 	w.must(w.c.Client.RbacV1().RoleBindings("shop").Create(ctx, &rbacv1.RoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: "lists"}, RoleRef: rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "Role", Name: "lists"},
-		Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: "shop", Name: "stranger"}},
+		ObjectMeta: metav1.ObjectMeta{Name: "lists"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "Role", Name: "lists"},
+		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: "shop", Name: "stranger"}},
 	}, metav1.CreateOptions{}))
 	if status, code := w.bearer(stranger, "GET", "?namespace=shop"); status != 200 {
 		t.Errorf("allowed in its namespace: %d %s", status, code)
@@ -257,7 +362,9 @@ func (w *brokerWorld) callers() {
 func (w *brokerWorld) bearer(token, method, query string) (status int, code string) {
 	w.t.Helper()
 	body := `{"namespace":"shop","serviceAccount":"mine","roleArn":"` + cartARN + `"}`
-	request, err := http.NewRequestWithContext(w.t.Context(), method, w.url+"/clusters/prod/pod-identity-associations"+query, strings.NewReader(body))
+	request, err := http.NewRequestWithContext(
+		w.t.Context(), method, w.url+"/clusters/prod/pod-identity-associations"+query, strings.NewReader(body),
+	)
 	w.must(nil, err)
 	if token != "" {
 		request.Header.Set("Authorization", "Bearer "+token)
@@ -268,28 +375,31 @@ func (w *brokerWorld) bearer(token, method, query string) (status int, code stri
 	return response.StatusCode, response.Header.Get("X-Amzn-Errortype")
 }
 
-// grants is row H21, on write and at use.
+// grants is spec podidentity row H21, on write and at use.
 func (w *brokerWorld) grants(client *eks.Client) {
 	t, ctx := w.t, w.t.Context()
 	w.must(client.CreatePodIdentityAssociation(ctx, create("shop", "cart-federated")))
 	raw := w.token(w.pod("shop", "granted", "cart-federated", "n1"), podIdentity)
 	w.eventually("no grant", raw, "")
 	object := &unstructured.Unstructured{}
-	w.must(nil, yaml.Unmarshal([]byte(`{apiVersion: rolecall.io/v1alpha1, kind: RoleGrant, metadata: {name: others}, spec: {subjects: [{namespace: other}], roles: ["*"]}}`), &object.Object))
+	w.must(nil, yaml.Unmarshal([]byte(`{apiVersion: rolecall.io/v1alpha1, kind: RoleGrant, metadata: {name: `+
+		`others}, spec: {subjects: [{namespace: other}], roles: ["*"]}}`), &object.Object))
 	grants := w.objects.Resource(rolecallResource("rolegrants"))
 	w.must(grants.Create(ctx, object, metav1.CreateOptions{}))
 	w.eventually("a grant of others", raw, "AccessDeniedException")
 	_, err := client.CreatePodIdentityAssociation(ctx, create("shop", "refused"))
-	refused(t, "H21: write", err, "AccessDeniedException", 403, "no RoleGrant lets shop/refused")
+	refused(t, "without a grant: write", err, "AccessDeniedException", 403, "no RoleGrant lets shop/refused")
 	w.must(nil, grants.Delete(ctx, "others", metav1.DeleteOptions{}))
 	w.eventually("no grant again", raw, "")
 }
 
-// pages are rows A12, A16 and A18: none of the accounts exists.
+// pages are spec podidentity rows A12, A16 and A18: none of the accounts exists.
 func (w *brokerWorld) pages(client *eks.Client) {
 	t, ctx := w.t, w.t.Context()
 	count := 0
-	for pages := eks.NewListPodIdentityAssociationsPaginator(client, &eks.ListPodIdentityAssociationsInput{ClusterName: aws.String("prod")}); pages.HasMorePages(); {
+	for pages := eks.NewListPodIdentityAssociationsPaginator(
+		client, &eks.ListPodIdentityAssociationsInput{ClusterName: aws.String("prod")},
+	); pages.HasMorePages(); {
 		page, err := pages.NextPage(ctx)
 		w.must(nil, err)
 		count += len(page.Associations)
@@ -299,7 +409,10 @@ func (w *brokerWorld) pages(client *eks.Client) {
 	}
 	var sizes []int
 	seen := map[string]bool{}
-	for pages := eks.NewListPodIdentityAssociationsPaginator(client, &eks.ListPodIdentityAssociationsInput{ClusterName: aws.String("prod"), MaxResults: aws.Int32(100)}); pages.HasMorePages(); {
+	for pages := eks.NewListPodIdentityAssociationsPaginator(client, &eks.ListPodIdentityAssociationsInput{
+		ClusterName: aws.String("prod"),
+		MaxResults:  aws.Int32(100),
+	}); pages.HasMorePages(); {
 		page, err := pages.NextPage(ctx)
 		w.must(nil, err)
 		sizes = append(sizes, len(page.Associations))
@@ -308,13 +421,16 @@ func (w *brokerWorld) pages(client *eks.Client) {
 		}
 	}
 	if fmt.Sprint(sizes) != "[100 100 50]" || len(seen) != 250 {
-		t.Errorf("A12: pages of %v, %d in all", sizes, len(seen))
+		t.Errorf("list in pages: pages of %v, %d in all", sizes, len(seen))
 	}
 	w.must(client.CreatePodIdentityAssociation(ctx, create("shop", "last")))
 	_, err := client.CreatePodIdentityAssociation(ctx, create("shop", "too-many"))
-	refused(t, "A16", err, "ResourceLimitExceededException", 400, "")
+	refused(t, "limit of associations", err, "ResourceLimitExceededException", 400, "")
 	for id := range seen {
-		w.must(client.DeletePodIdentityAssociation(ctx, &eks.DeletePodIdentityAssociationInput{ClusterName: aws.String("prod"), AssociationId: &id}))
+		w.must(client.DeletePodIdentityAssociation(ctx, &eks.DeletePodIdentityAssociationInput{
+			ClusterName:   aws.String("prod"),
+			AssociationId: &id,
+		}))
 	}
 }
 
@@ -333,8 +449,10 @@ func (w *brokerWorld) run(program string, arguments ...string) (out, problems st
 	w.write(bundle, string(w.ca.PEM()))
 	command := exec.CommandContext(t.Context(), path, arguments...)
 	command.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "AWS_ENDPOINT_URL_EKS=" + w.url, "AWS_CA_BUNDLE=" + bundle, "AWS_REGION=eu-west-1", "AWS_DEFAULT_REGION=eu-west-1",
-		"AWS_ACCESS_KEY_ID=" + userKeyID, "AWS_SECRET_ACCESS_KEY=" + userSecret, "AWS_EC2_METADATA_DISABLED=true", "AWS_PAGER=", "AWS_MAX_ATTEMPTS=1",
+		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "AWS_ENDPOINT_URL_EKS=" + w.url, "AWS_CA_BUNDLE=" + bundle,
+		"AWS_REGION=eu-west-1", "AWS_DEFAULT_REGION=eu-west-1",
+		"AWS_ACCESS_KEY_ID=" + userKeyID, "AWS_SECRET_ACCESS_KEY=" + userSecret, "AWS_EC2_METADATA_DISABLED=true",
+		"AWS_PAGER=", "AWS_MAX_ATTEMPTS=1",
 	}
 	for _, name := range []string{"PYENV_ROOT", "PYENV_VERSION", "VIRTUAL_ENV"} {
 		if text, found := os.LookupEnv(name); found {
@@ -351,7 +469,9 @@ func (w *brokerWorld) awsCLI() {
 	t := w.t
 	cli := func(words string) map[string]any {
 		t.Helper()
-		out, problems, failed := w.run("aws", append(strings.Fields(words), "--output", "json", "--endpoint-url", w.url)...)
+		out, problems, failed := w.run(
+			"aws",
+			append(strings.Fields(words), "--output", "json", "--endpoint-url", w.url)...)
 		var said map[string]any
 		if failed || strings.TrimSpace(out) != "" && json.Unmarshal([]byte(out), &said) != nil {
 			t.Fatalf("aws %s: %s%s", words, out, problems)
@@ -359,29 +479,40 @@ func (w *brokerWorld) awsCLI() {
 		return said
 	}
 	const on = " --cluster-name prod"
-	made := cli("eks create-pod-identity-association --namespace shop --service-account cli --role-arn " + cartARN + " --tags team=red" + on)
+	made := cli("eks create-pod-identity-association --namespace shop --service-account cli --role-arn " + cartARN +
+		" --tags team=red" + on)
 	one, _ := made["association"].(map[string]any)
 	id, _ := one["associationId"].(string)
 	arn, _ := one["associationArn"].(string)
 	if tags, _ := one["tags"].(map[string]any); id == "" || tags["team"] != "red" {
 		t.Fatalf("created %v", made)
 	}
-	_, problems, failed := w.run("aws", strings.Fields("eks create-pod-identity-association --namespace shop --service-account cli --role-arn "+cartARN+on)...)
-	if want := "An error occurred (ResourceInUseException) when calling the CreatePodIdentityAssociation operation: Association already exists: " + id; !failed || !strings.Contains(problems, want) {
+	_, problems, failed := w.run("aws", strings.Fields("eks create-pod-identity-association --namespace shop "+
+		"--service-account cli --role-arn "+cartARN+on)...)
+	if want := "An error occurred (ResourceInUseException) when calling the CreatePodIdentityAssociation " +
+		"operation: Association already exists: " + id; !failed || !strings.Contains(problems, want) {
 		t.Errorf("twice: %s", problems)
 	}
-	if list, _ := cli("eks list-pod-identity-associations --namespace shop --service-account cli" + on)["associations"].([]any); len(list) != 1 {
+	listed := cli("eks list-pod-identity-associations --namespace shop --service-account cli" + on)
+	if list, _ := listed["associations"].([]any); len(list) != 1 {
 		t.Errorf("list %v", list)
 	}
-	cli("eks update-pod-identity-association --target-role-arn arn:aws:iam::444455556666:role/data --association-id " + id + on)
+	cli("eks update-pod-identity-association --target-role-arn arn:aws:iam::444455556666:role/data " +
+		"--association-id " + id + on)
 	cli("eks tag-resource --tags a=b --resource-arn " + arn)
 	cli("eks untag-resource --tag-keys team --resource-arn " + arn)
-	described, _ := cli("eks describe-pod-identity-association --association-id " + id + on)["association"].(map[string]any)
-	if tags, _ := described["tags"].(map[string]any); described["externalId"] != "eu-west-1/"+accountID+"/prod/shop/cli" || tags["a"] != "b" || tags["team"] != nil {
+	described, _ := cli(
+		"eks describe-pod-identity-association --association-id " + id + on,
+	)["association"].(map[string]any)
+	external := "eu-west-1/" + accountID + "/prod/shop/cli"
+	if tags, _ := described["tags"].(map[string]any); described["externalId"] != external ||
+		tags["a"] != "b" || tags["team"] != nil {
 		t.Errorf("described %v", described)
 	}
 	cli("eks delete-pod-identity-association --association-id " + id + on)
-	_, problems, failed = w.run("aws", strings.Fields("eks describe-pod-identity-association --association-id "+id+on)...)
+	_, problems, failed = w.run(
+		"aws",
+		strings.Fields("eks describe-pod-identity-association --association-id "+id+on)...)
 	if !failed || !strings.Contains(problems, "(ResourceNotFoundException)") {
 		t.Errorf("deleted: %s", problems)
 	}
@@ -393,7 +524,8 @@ eks = boto3.client('eks')
 arn = 'arn:aws:iam::111122223333:role/cart'
 for i in range(7):
     eks.create_pod_identity_association(clusterName='prod', namespace='shop', serviceAccount='boto%d' % i, roleArn=arn)
-pages = list(eks.get_paginator('list_pod_identity_associations').paginate(clusterName='prod', namespace='shop', PaginationConfig={'PageSize': 3}))
+paginator = eks.get_paginator('list_pod_identity_associations')
+pages = list(paginator.paginate(clusterName='prod', namespace='shop', PaginationConfig={'PageSize': 3}))
 assert sum(len(p['associations']) for p in pages) >= 7 and all(len(p['associations']) == 3 for p in pages[:-1]), pages
 try:
     eks.create_pod_identity_association(clusterName='prod', namespace='shop', serviceAccount='boto0', roleArn=arn)

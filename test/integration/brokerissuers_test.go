@@ -31,18 +31,26 @@ func TestBrokerIssuerChange(t *testing.T) {
 	text, err := key.PEM()
 	w.must(nil, err)
 	dir := t.TempDir()
-	keyFile, jwks, audit := filepath.Join(dir, "new.key"), filepath.Join(dir, "former.json"), filepath.Join(dir, "audit.json")
+	keyFile, jwks, audit := filepath.Join(dir, "new.key"), filepath.Join(dir, "former.json"), filepath.Join(
+		dir, "audit.json",
+	)
 	w.write(keyFile, string(text))
 	document, err := token.MarshalJWKS([]crypto.PublicKey{w.c.Key.Public()})
 	w.must(nil, err)
 	w.write(jwks, string(document))
 	server := w.c.APIServers[0]
 	w.c.Stop(server)
-	w.c.Restart(t, server, cluster.Tokens{Issuers: []string{laterURL, issuerURL}, SigningKey: keyFile, Keys: []string{keyFile, w.c.KeyFile}})
+	w.c.Restart(t, server, cluster.Tokens{
+		Issuers:    []string{laterURL, issuerURL},
+		SigningKey: keyFile,
+		Keys:       []string{keyFile, w.c.KeyFile},
+	})
 	w.c.Config, w.c.Client = server.Config, server.Client
 	w.limited = kubeconfigOf(w.t, w.c, "rolecall-broker")
 	later := w.token(pod, "pods.eks.amazonaws.com")
-	other := w.token(w.pod("shop", "cart-1", "cart-federated", "n1"), "pods.eks.amazonaws.com") // each pod may ask five times
+	other := w.token(
+		w.pod("shop", "cart-1", "cart-federated", "n1"), "pods.eks.amazonaws.com",
+	) // each pod may ask five times
 	decoded, err := token.Decode(later)
 	w.must(nil, err)
 	// The API server itself would take it: its keys are not of one issuer or the other.

@@ -30,7 +30,9 @@ func TestRotationsAndRestartsLoseNothing(t *testing.T) {
 	t.Parallel()
 	c := cluster.Start(t, cluster.Options{})
 	ctx := t.Context()
-	if _, err := c.Client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "eks"}}, metav1.CreateOptions{}); err != nil {
+	if _, err := c.Client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{
+		ObjectMeta: metav1.ObjectMeta{Name: "eks"},
+	}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	balancer := newBalancer(t)
@@ -44,7 +46,9 @@ func TestRotationsAndRestartsLoseNothing(t *testing.T) {
 	for range 2 {
 		creators.Go(func() {
 			for load.Err() == nil {
-				pod, err := c.Client.CoreV1().Pods("default").Create(ctx, newPod("probe", "probe"), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+				pod, err := c.Client.CoreV1().
+					Pods("default").
+					Create(ctx, newPod("probe", "probe"), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 				made.Add(1)
 				if err != nil || !slices.ContainsFunc(pod.Spec.Volumes, isTokenVolume) {
 					missed.Add(1)
@@ -63,7 +67,13 @@ func TestRotationsAndRestartsLoseNothing(t *testing.T) {
 	})
 	stopLoad()
 	creators.Wait()
-	t.Logf("%d pods, %d without role, %d authorities, %d serving certificates", made.Load(), missed.Load(), seen.authorities, seen.certificates)
+	t.Logf(
+		"%d pods, %d without role, %d authorities, %d serving certificates",
+		made.Load(),
+		missed.Load(),
+		seen.authorities,
+		seen.certificates,
+	)
 	if made.Load() < 50 {
 		t.Errorf("only %d pods", made.Load())
 	}
@@ -122,8 +132,9 @@ func startReplica(t *testing.T, c *cluster.Cluster, url string, more ...string) 
 	metrics := freeport.Address(t)
 	go func() {
 		r.ended <- app.Run(ctx, system, append([]string{
-			"serve", "webhook", "--listen", r.address, "--metrics-listen", metrics, "--kubeconfig", c.Kubeconfig, "--webhook-url", "https://" + url + "/mutate",
-			"--cert-lifetime", "20s", "--ca-lifetime", "24s", "--ca-settle", "3s", "--shutdown-delay", "500ms", "--log-format", "json",
+			"serve", "webhook", "--listen", r.address, "--metrics-listen", metrics, "--kubeconfig", c.Kubeconfig,
+			"--webhook-url", "https://" + url + "/mutate", "--cert-lifetime", "20s", "--ca-lifetime", "24s",
+			"--ca-settle", "3s", "--shutdown-delay", "500ms", "--log-format", "json",
 		}, more...))
 	}()
 	deadline, stop := context.WithTimeout(ctx, patience)
@@ -223,7 +234,9 @@ func (b *balancer) pass(ctx context.Context, from net.Conn) {
 
 // isReady asks without checking the certificate, which has just been made.
 func isReady(ctx context.Context, address string) bool {
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
+	client := &http.Client{
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true},
+	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+address+"/readyz", nil)
 	if err != nil {
 		return false

@@ -37,7 +37,15 @@ func TestCertManager(t *testing.T) {
 	if _, err := configurations.Create(t.Context(), configuration, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	hook := startReplica(t, c, balancer.address(), "--tls-cert", filepath.Join(volume, "tls.crt"), "--tls-key", filepath.Join(volume, "tls.key"))
+	hook := startReplica(
+		t,
+		c,
+		balancer.address(),
+		"--tls-cert",
+		filepath.Join(volume, "tls.crt"),
+		"--tls-key",
+		filepath.Join(volume, "tls.key"),
+	)
 	balancer.set(hook.address)
 	waitUntilCalled(t, c)
 	// inject is what cert-manager's injector does, the only writer.
@@ -48,7 +56,9 @@ func TestCertManager(t *testing.T) {
 		}
 		current.Webhooks[0].ClientConfig.CABundle = nil
 		for _, authority := range trusted {
-			current.Webhooks[0].ClientConfig.CABundle = append(current.Webhooks[0].ClientConfig.CABundle, authority.PEM()...)
+			current.Webhooks[0].ClientConfig.CABundle = append(
+				current.Webhooks[0].ClientConfig.CABundle,
+				authority.PEM()...)
 		}
 		if current, err = configurations.Update(t.Context(), current, metav1.UpdateOptions{}); err != nil {
 			t.Fatal(err)
@@ -57,7 +67,9 @@ func TestCertManager(t *testing.T) {
 	}
 	injected := func(what string) {
 		for range 20 {
-			pod, err := c.Client.CoreV1().Pods("default").Create(t.Context(), newPod("probe", "probe"), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+			pod, err := c.Client.CoreV1().
+				Pods("default").
+				Create(t.Context(), newPod("probe", "probe"), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 			if err != nil || !slices.ContainsFunc(pod.Spec.Volumes, isTokenVolume) {
 				t.Errorf("%s: no role, error %v", what, err)
 			}

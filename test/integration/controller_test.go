@@ -24,7 +24,7 @@ import (
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/app"
-	"github.com/rolecall/rolecall/internal/issuer"
+	"github.com/rolecall/rolecall/internal/issuer/observe"
 	"github.com/rolecall/rolecall/internal/token"
 	"github.com/rolecall/rolecall/test/cluster"
 	"github.com/rolecall/rolecall/test/freeport"
@@ -54,7 +54,13 @@ func TestController(t *testing.T) {
 	if old.Status.PublishedAt == nil || old.Status.VerifiedAt == nil || len(old.Status.Keys) != 2 {
 		t.Errorf("status %+v", old.Status)
 	}
-	f.statusShows(t, "phase Verifying", "keys from "+old.Status.Rotation.OldKID+" to "+old.Status.Rotation.NewKID, "next step Signing, not yet: wait until API server", "Published True")
+	f.statusShows(
+		t,
+		"phase Verifying",
+		"keys from "+old.Status.Rotation.OldKID+" to "+old.Status.Rotation.NewKID,
+		"next step Signing, not yet: wait until API server",
+		"Published True",
+	)
 	f.copySecret(t, false, 2)
 	f.rollQuietly(t)
 	untilPhase(v1alpha1.Signing)
@@ -65,7 +71,10 @@ func TestController(t *testing.T) {
 	}
 	retiring := untilPhase(v1alpha1.Retiring)
 	// Another rotation would begin at once: this one is enough.
-	if _, err := issuers.Patch(t.Context(), "c1", "application/merge-patch+json", []byte(`{"spec":{"rotation":{"every":"999h"}}}`), metav1.PatchOptions{}); err != nil {
+	patch := []byte(`{"spec":{"rotation":{"every":"999h"}}}`)
+	if _, err := issuers.Patch(
+		t.Context(), "c1", "application/merge-patch+json", patch, metav1.PatchOptions{},
+	); err != nil {
 		t.Fatal(err)
 	}
 	f.copySecret(t, true, 1)
@@ -81,12 +90,17 @@ func TestController(t *testing.T) {
 		}
 	}
 	answer := call(t, f.web.Client(), "GET", "http://"+f.metrics+"/metrics", "")
-	for _, name := range []string{"rolecall_issuer_key_age_seconds{", "rolecall_issuer_last_publish_timestamp_seconds{", "rolecall_issuer_last_successful_verification_timestamp_seconds{", "controller_runtime_reconcile_total{"} {
+	for _, name := range []string{
+		"rolecall_issuer_key_age_seconds{", "rolecall_issuer_last_publish_timestamp_seconds{",
+		"rolecall_issuer_last_successful_verification_timestamp_seconds{", "controller_runtime_reconcile_total{",
+	} {
 		if !strings.Contains(answer, name) {
 			t.Errorf("no metric %s", name)
 		}
 	}
-	if _, err := c.APIServers[0].Client.CoordinationV1().Leases("default").Get(t.Context(), "rolecall-controller", metav1.GetOptions{}); err != nil {
+	if _, err := c.APIServers[0].Client.CoordinationV1().Leases("default").Get(
+		t.Context(), "rolecall-controller", metav1.GetOptions{},
+	); err != nil {
 		t.Errorf("nobody leads by a Lease: %v", err)
 	}
 	events, err := c.APIServers[0].Client.EventsV1().Events("default").List(t.Context(), metav1.ListOptions{})
@@ -113,7 +127,10 @@ func (f *fireground) exchange(t *testing.T, sts, algorithm string) (kid string) 
 // publishes wants keys published, by algorithm, and no others.
 func (f *fireground) publishes(t *testing.T, want map[string]string) {
 	t.Helper()
-	_, document := issuer.NewReader(issuer.Access{Endpoints: f.access.Endpoints, RootCAs: f.access.RootCAs}).Read(t.Context(), rotatingURL)
+	_, document := observe.NewReader(observe.Access{
+		Endpoints: f.access.Endpoints,
+		RootCAs:   f.access.RootCAs,
+	}).Read(t.Context(), rotatingURL)
 	keys, err := token.ReadJWKS(document.Text)
 	if err != nil {
 		t.Fatal(err)
@@ -144,13 +161,17 @@ func newController(t *testing.T, more, rotation string) *controlled {
 	f := &fireground{Cluster: c, dir: t.TempDir(), mux: &swapped{}}
 	f.documents = filepath.Join(f.dir, "www")
 	f.trustAPIServers(t)
-	first, second := forward(t, func() []string { return []string{host(c, 0)} }), forward(t, func() []string { return []string{host(c, 1)} })
+	first, second := forward(t, func() []string { return []string{host(c, 0)} }), forward(
+		t, func() []string { return []string{host(c, 1)} },
+	)
 	any := forward(t, func() []string { return []string{host(c, 0), host(c, 1)} })
 	config, err := os.ReadFile(c.Kubeconfig)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(c.Kubeconfig, []byte(strings.ReplaceAll(string(config), host(c, 0), any)), 0o600); err != nil {
+	if err := os.WriteFile(
+		c.Kubeconfig, []byte(strings.ReplaceAll(string(config), host(c, 0), any)), 0o600,
+	); err != nil {
 		t.Fatal(err)
 	}
 	stable := *c.Config
@@ -160,7 +181,9 @@ func newController(t *testing.T, more, rotation string) *controlled {
 		t.Fatal(err)
 	}
 	installCRDs(t, objects)
-	if _, err := c.Client.CoreV1().ServiceAccounts("default").Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}, metav1.CreateOptions{}); err != nil {
+	if _, err := c.Client.CoreV1().ServiceAccounts("default").Create(t.Context(), &corev1.ServiceAccount{
+		ObjectMeta: metav1.ObjectMeta{Name: "default"},
+	}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 
@@ -169,7 +192,9 @@ func newController(t *testing.T, more, rotation string) *controlled {
 	if err := os.WriteFile(ca, authority.PEM(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	f.access.Endpoints, f.access.RootCAs = map[string]string{rotatingHost: server.Listener.Addr().String()}, authority.Pool()
+	f.access.Endpoints, f.access.RootCAs = map[string]string{
+		rotatingHost: server.Listener.Addr().String(),
+	}, authority.Pool()
 	f.mux.handle("/c1/", lazyFiles(f.documents))
 	object := &unstructured.Unstructured{}
 	if err := yaml.Unmarshal([]byte(`
@@ -191,7 +216,13 @@ spec:
 	}
 
 	f.flags = []string{"--issuer-endpoint", rotatingHost + "=" + server.Listener.Addr().String(), "--issuer-ca", ca}
-	return &controlled{fireground: f, issuers: issuers, web: server, metrics: freeport.Address(t), kubeconfig: c.Kubeconfig}
+	return &controlled{
+		fireground: f,
+		issuers:    issuers,
+		web:        server,
+		metrics:    freeport.Address(t),
+		kubeconfig: c.Kubeconfig,
+	}
 }
 
 // start runs the command until the test ends, in a process of its own if that
@@ -201,7 +232,20 @@ func (f *controlled) start(t *testing.T) {
 	stderr := &lockedbuffer.Buffer{}
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan struct{})
-	args := append([]string{"serve", "controller", "--kubeconfig", f.kubeconfig, "--metrics-listen", f.metrics, "--every", "200ms", "--leader-election-namespace", "default"}, f.flags...)
+	args := append(
+		[]string{
+			"serve",
+			"controller",
+			"--kubeconfig",
+			f.kubeconfig,
+			"--metrics-listen",
+			f.metrics,
+			"--every",
+			"200ms",
+			"--leader-election-namespace",
+			"default",
+		},
+		f.flags...)
 	go func() {
 		defer close(ended)
 		if f.env != nil {
@@ -230,7 +274,9 @@ func (f *controlled) statusShows(t *testing.T, lines ...string) {
 		output := &lockedbuffer.Buffer{}
 		system := app.NewSystem()
 		system.Stdout, system.Stderr = output, output
-		if code := app.Run(t.Context(), system, []string{"issuer", "rotate", "status", "--kubeconfig", f.kubeconfig, "--issuer", "c1", "-o", format}); code != 0 {
+		if code := app.Run(t.Context(), system, []string{
+			"issuer", "rotate", "status", "--kubeconfig", f.kubeconfig, "--issuer", "c1", "-o", format,
+		}); code != 0 {
 			t.Fatalf("exit %d: %s", code, output)
 		}
 		if format == "json" {
@@ -238,7 +284,9 @@ func (f *controlled) statusShows(t *testing.T, lines ...string) {
 				State struct{ Phase string }
 				Gate  struct{ Waiting []string }
 			}
-			if err := json.Unmarshal([]byte(output.String()), &report); err != nil || !strings.Contains(lines[0], report.State.Phase) || len(report.Gate.Waiting) == 0 {
+			if err := json.Unmarshal([]byte(output.String()), &report); err != nil ||
+				!strings.Contains(lines[0], report.State.Phase) ||
+				len(report.Gate.Waiting) == 0 {
 				t.Errorf("%v: %s", err, output)
 			}
 			continue
@@ -311,7 +359,9 @@ func (f *fireground) copySecret(t *testing.T, signs bool, accepts int) {
 	var secret *corev1.Secret
 	for {
 		var err error
-		if secret, err = f.APIServers[0].Client.CoreV1().Secrets("default").Get(ctx, "keys", metav1.GetOptions{}); err != nil {
+		if secret, err = f.APIServers[0].Client.CoreV1().Secrets("default").Get(
+			ctx, "keys", metav1.GetOptions{},
+		); err != nil {
 			t.Fatal(err)
 		}
 		if strings.Count(string(secret.Data["sa.pub"]), "BEGIN") == accepts && (secret.Data["sa.key"] != nil) == signs {
@@ -326,7 +376,10 @@ func (f *fireground) copySecret(t *testing.T, signs bool, accepts int) {
 			t.Fatal(err)
 		}
 	}
-	if err := errors.Join(os.WriteFile(filepath.Join(f.dir, "sa.key"), signing, 0o600), os.WriteFile(filepath.Join(f.dir, "sa.pub"), secret.Data["sa.pub"], 0o600)); err != nil {
+	if err := errors.Join(
+		os.WriteFile(filepath.Join(f.dir, "sa.key"), signing, 0o600),
+		os.WriteFile(filepath.Join(f.dir, "sa.pub"), secret.Data["sa.pub"], 0o600),
+	); err != nil {
 		t.Fatal(err)
 	}
 }

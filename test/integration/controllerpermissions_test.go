@@ -77,28 +77,59 @@ func TestControllerPermissions(t *testing.T) {
 		if object.GetNamespace() == "" {
 			w.must(w.objects.Resource(rolecallResource(kind)).Create(t.Context(), object, metav1.CreateOptions{}))
 		} else {
-			w.must(w.objects.Resource(rolecallResource(kind)).Namespace(object.GetNamespace()).Create(t.Context(), object, metav1.CreateOptions{}))
+			w.must(w.objects.Resource(rolecallResource(kind)).Namespace(object.GetNamespace()).Create(
+				t.Context(), object, metav1.CreateOptions{},
+			))
 		}
 	}
 	metrics := freeport.Address(t)
-	controller := startProgram(t, w.env, "serve", "controller", "--kubeconfig", kubeconfigOf(t, w.c, "rolecall-controller"), "--metrics-listen", metrics,
-		"--every", "200ms", "--issuer-endpoint", controlledHost+"="+w.web.Listener.Addr().String(), "--issuer-ca", w.ca,
-		"--cluster-name", "prod", "--cluster-account", "111122223333", "--cluster-region", "eu-west-1", "--issuer", controlledURL, "--associations-every", "200ms")
+	controller := startProgram(
+		t,
+		w.env,
+		"serve",
+		"controller",
+		"--kubeconfig",
+		kubeconfigOf(t, w.c, "rolecall-controller"),
+		"--metrics-listen",
+		metrics,
+		"--every",
+		"200ms",
+		"--issuer-endpoint",
+		controlledHost+"="+w.web.Listener.Addr().String(),
+		"--issuer-ca",
+		w.ca,
+		"--cluster-name",
+		"prod",
+		"--cluster-account",
+		"111122223333",
+		"--cluster-region",
+		"eu-west-1",
+		"--issuer",
+		controlledURL,
+		"--associations-every",
+		"200ms",
+	)
 
 	// As far as a rotation goes while nobody rolls the API server.
 	w.until("c1 waits for its API server", func() bool {
 		c1 := w.issuer("c1")
-		return c1.Status.Rotation != nil && c1.Status.Rotation.Phase == v1alpha1.Verifying && is(c1.Status.Conditions, "Published") && is(c1.Status.Conditions, "ProvidersInStep")
+		return c1.Status.Rotation != nil && c1.Status.Rotation.Phase == v1alpha1.Verifying &&
+			is(c1.Status.Conditions, "Published") &&
+			is(c1.Status.Conditions, "ProvidersInStep")
 	})
 	w.until("s3 is published", func() bool {
-		return is(w.issuer("s3").Status.Conditions, "Published") && is(w.issuer("s3").Status.Conditions, "ProvidersInStep")
+		return is(w.issuer("s3").Status.Conditions, "Published") &&
+			is(w.issuer("s3").Status.Conditions, "ProvidersInStep")
 	})
 	w.until("the association is looked at", func() bool {
-		found, err := w.objects.Resource(rolecallResource("podidentityassociations")).Namespace("shop").Get(t.Context(), "cart", metav1.GetOptions{})
+		found, err := w.objects.Resource(rolecallResource("podidentityassociations")).
+			Namespace("shop").
+			Get(t.Context(), "cart", metav1.GetOptions{})
 		w.must(found, err)
 		var cart v1alpha1.PodIdentityAssociation
 		w.must(nil, runtime.DefaultUnstructuredConverter.FromUnstructured(found.Object, &cart))
-		return is(cart.Status.Conditions, "RoleExists") && meta.FindStatusCondition(cart.Status.Conditions, "TrustAllows") != nil
+		return is(cart.Status.Conditions, "RoleExists") &&
+			meta.FindStatusCondition(cart.Status.Conditions, "TrustAllows") != nil
 	})
 	w.until("Events say it", func() bool {
 		events, err := w.c.Client.EventsV1().Events(metav1.NamespaceAll).List(t.Context(), metav1.ListOptions{})
@@ -109,11 +140,16 @@ func TestControllerPermissions(t *testing.T) {
 		}
 		return about["Issuer c1"] && about["Issuer s3"] && about["PodIdentityAssociation cart"]
 	})
-	w.must(w.c.Client.CoordinationV1().Leases("rolecall-system").Get(t.Context(), "rolecall-controller", metav1.GetOptions{}))
+	w.must(
+		w.c.Client.CoordinationV1().
+			Leases("rolecall-system").
+			Get(t.Context(), "rolecall-controller", metav1.GetOptions{}),
+	)
 	if code := controller.stop(t); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	if log := controller.log.String(); strings.Contains(log, "forbidden") || strings.Contains(log, "AccessDenied") || strings.Contains(log, "NotInStep") {
+	if log := controller.log.String(); strings.Contains(log, "forbidden") || strings.Contains(log, "AccessDenied") ||
+		strings.Contains(log, "NotInStep") {
 		t.Error(log)
 	}
 }
@@ -130,16 +166,24 @@ type controlledWorld struct {
 
 func newControlledWorld(t *testing.T) *controlledWorld {
 	t.Helper()
-	w := &controlledWorld{t: t, c: cluster.Start(t, cluster.Options{Issuer: controlledURL}), ca: filepath.Join(t.TempDir(), "ca.pem")}
+	w := &controlledWorld{
+		t:  t,
+		c:  cluster.Start(t, cluster.Options{Issuer: controlledURL}),
+		ca: filepath.Join(t.TempDir(), "ca.pem"),
+	}
 	var err error
 	w.objects, err = dynamic.NewForConfig(w.c.Config)
 	w.must(nil, err)
 	installCRDs(t, w.objects)
 	for _, name := range []string{"shop", "rolecall-system"} {
-		w.must(w.c.Client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}))
+		w.must(w.c.Client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{
+			ObjectMeta: metav1.ObjectMeta{Name: name},
+		}, metav1.CreateOptions{}))
 	}
 	for namespace, name := range map[string]string{"default": "default", "rolecall-system": "rolecall-controller"} {
-		w.must(w.c.Client.CoreV1().ServiceAccounts(namespace).Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}))
+		w.must(w.c.Client.CoreV1().ServiceAccounts(namespace).Create(t.Context(), &corev1.ServiceAccount{
+			ObjectMeta: metav1.ObjectMeta{Name: name},
+		}, metav1.CreateOptions{}))
 	}
 	applyGuide(t, w.c, "issuer.md", "rbac")
 	aws := w.startAWS()
@@ -155,7 +199,9 @@ func newControlledWorld(t *testing.T) *controlledWorld {
 
 // serveConfigMap is what an ingress, or serve issuer with the volume, would do.
 func (w *controlledWorld) serveConfigMap(rw http.ResponseWriter, r *http.Request) {
-	found, err := w.c.Client.CoreV1().ConfigMaps("rolecall-system").Get(r.Context(), "issuer-documents", metav1.GetOptions{})
+	found, err := w.c.Client.CoreV1().
+		ConfigMaps("rolecall-system").
+		Get(r.Context(), "issuer-documents", metav1.GetOptions{})
 	text, there := "", false
 	if err == nil {
 		text, there = found.Data[strings.ReplaceAll(strings.TrimPrefix(r.URL.Path, "/c1/"), "/", "_")]
@@ -176,16 +222,40 @@ func (w *controlledWorld) startAWS() *url.URL {
 	const id, secret = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 	w.must(nil, accounts.Default().Update(func(state account.State) error {
 		return errors.Join(
-			state.PutUser(&account.User{Name: "controller", Path: "/", ID: account.NewUserID(), Permissions: account.Permissions{Policies: []account.Document{{Name: "guide", Text: guideBlock(t, "issuer.md", "iam")}}}}),
-			state.PutKey(&account.AccessKey{ID: id, Secret: credential.NewSecret(secret), Account: "111122223333", User: "controller"}),
-			state.PutRole(&account.Role{Name: "cart", Path: "/", ID: account.NewRoleID(), Trust: `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}`, MaxSession: 3600}),
+			state.PutUser(&account.User{
+				Name: "controller",
+				Path: "/",
+				ID:   account.NewUserID(),
+				Permissions: account.Permissions{
+					Policies: []account.Document{{Name: "guide", Text: guideBlock(t, "issuer.md", "iam")}},
+				},
+			}),
+			state.PutKey(&account.AccessKey{
+				ID:      id,
+				Secret:  credential.NewSecret(secret),
+				Account: "111122223333",
+				User:    "controller",
+			}),
+			state.PutRole(&account.Role{
+				Name: "cart",
+				Path: "/",
+				ID:   account.NewRoleID(),
+				Trust: `{"Version":"2012-10-17","Statement":[{"Effect":"Allow",` +
+					`"Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}`,
+				MaxSession: 3600,
+			}),
 		)
 	}))
-	server := httptest.NewServer(localaws.New(localaws.Config{Accounts: accounts, Now: time.Now, Log: slog.New(slog.DiscardHandler)}))
+	server := httptest.NewServer(localaws.New(localaws.Config{
+		Accounts: accounts,
+		Now:      time.Now,
+		Log:      slog.New(slog.DiscardHandler),
+	}))
 	t.Cleanup(server.Close)
 	w.env = []string{
-		"AWS_ENDPOINT_URL=" + server.URL, "AWS_REGION=eu-west-1", "AWS_ACCESS_KEY_ID=" + id, "AWS_SECRET_ACCESS_KEY=" + secret,
-		"AWS_CONFIG_FILE=" + os.DevNull, "AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull,
+		"AWS_ENDPOINT_URL=" + server.URL, "AWS_REGION=eu-west-1", "AWS_ACCESS_KEY_ID=" + id,
+		"AWS_SECRET_ACCESS_KEY=" + secret, "AWS_CONFIG_FILE=" + os.DevNull,
+		"AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull,
 	}
 	admin, err := accounts.Default().AdminKey()
 	w.must(nil, err)
@@ -194,11 +264,18 @@ func (w *controlledWorld) startAWS() *url.URL {
 		Credentials: credentials.NewStaticCredentialsProvider(admin.AccessKeyID, admin.SecretKey.Reveal(), ""),
 	})
 	w.must(bucket.CreateBucket(t.Context(), &s3.CreateBucketInput{
-		Bucket: awssdk.String(exampleBucket), CreateBucketConfiguration: &s3types.CreateBucketConfiguration{LocationConstraint: "eu-west-1"},
+		Bucket:                    awssdk.String(exampleBucket),
+		CreateBucketConfiguration: &s3types.CreateBucketConfiguration{LocationConstraint: "eu-west-1"},
 	}))
-	w.must(bucket.DeletePublicAccessBlock(t.Context(), &s3.DeletePublicAccessBlockInput{Bucket: awssdk.String(exampleBucket)}))
+	w.must(
+		bucket.DeletePublicAccessBlock(
+			t.Context(), &s3.DeletePublicAccessBlockInput{Bucket: awssdk.String(exampleBucket)},
+		),
+	)
 	w.must(bucket.PutBucketPolicy(t.Context(), &s3.PutBucketPolicyInput{
-		Bucket: awssdk.String(exampleBucket), Policy: awssdk.String(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::` + exampleBucket + `/*"}]}`),
+		Bucket: awssdk.String(exampleBucket),
+		Policy: awssdk.String(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*",` +
+			`"Action":"s3:GetObject","Resource":"arn:aws:s3:::` + exampleBucket + `/*"}]}`),
 	}))
 	address, err := url.Parse(server.URL)
 	w.must(nil, err)

@@ -30,17 +30,102 @@ func TestCRDs(t *testing.T) {
 	}
 	installCRDs(t, client)
 	for _, row := range []struct{ name, resource, object, refused string }{
-		{"grant", "rolegrants", `{kind: RoleGrant, metadata: {name: a}, spec: {subjects: [{namespace: "team-*"}], roles: ["arn:aws:iam::*:role/team/*"]}}`, ""},
-		{"grant without roles", "rolegrants", `{kind: RoleGrant, metadata: {name: b}, spec: {subjects: [{namespace: a}], roles: []}}`, "spec.roles"},
-		{"grant of no ARN", "rolegrants", `{kind: RoleGrant, metadata: {name: b}, spec: {subjects: [{namespace: a}], roles: [admin]}}`, "spec.roles[0]"},
-		{"grant for no namespace", "rolegrants", `{kind: RoleGrant, metadata: {name: b}, spec: {subjects: [{namespace: "A b"}], roles: ["*"]}}`, "spec.subjects[0].namespace"},
-		{"issuer", "issuers", `{kind: Issuer, metadata: {name: a}, spec: {url: "https://h.example/a", publish: {s3: {bucket: keys, region: eu-west-1}}, rotation: {every: 720h, secret: {namespace: a, name: b}}}}`, ""},
-		{"issuer with P-256", "issuers", `{kind: Issuer, metadata: {name: p}, spec: {url: "https://h.example/p", publish: {s3: {bucket: keys, region: eu-west-1}}, rotation: {every: 720h, keyKind: P-256, secret: {namespace: a, name: b}}}}`, ""},
-		{"issuer with a kind of key that STS cannot verify", "issuers", `{kind: Issuer, metadata: {name: b}, spec: {url: "https://h.example/b", publish: {s3: {bucket: keys, region: eu-west-1}}, rotation: {every: 720h, keyKind: Ed25519, secret: {namespace: a, name: b}}}}`, "want RSA or P-256"},
-		{"issuer over http", "issuers", `{kind: Issuer, metadata: {name: b}, spec: {url: "http://h.example", publish: {configMap: {namespace: a, name: b}}}}`, "spec.url"},
-		{"issuer with a slash", "issuers", `{kind: Issuer, metadata: {name: b}, spec: {url: "https://h.example/", publish: {configMap: {namespace: a, name: b}}}}`, "spec.url"},
-		{"issuer to nowhere", "issuers", `{kind: Issuer, metadata: {name: b}, spec: {url: "https://h.example", publish: {}}}`, "exactly one of s3, configMap and directory"},
-		{"issuer to two places", "issuers", `{kind: Issuer, metadata: {name: b}, spec: {url: "https://h.example", publish: {configMap: {namespace: a, name: b}, s3: {bucket: keys, region: eu-west-1}}}}`, "exactly one of s3, configMap and directory"},
+		{
+			"grant",
+			"rolegrants",
+			`{kind: RoleGrant, metadata: {name: a}, spec: {subjects: [{namespace: "team-*"}], roles: ` +
+				`["arn:aws:iam::*:role/team/*"]}}`,
+			"",
+		},
+		{
+			"grant without roles",
+			"rolegrants",
+			`{kind: RoleGrant, metadata: {name: b}, spec: {subjects: [{namespace: a}], roles: []}}`,
+			"spec.roles",
+		},
+		{
+			"grant of no ARN",
+			"rolegrants",
+			`{kind: RoleGrant, metadata: {name: b}, spec: {subjects: [{namespace: a}], roles: [admin]}}`,
+			"spec.roles[0]",
+		},
+		{
+			"grant of one role",
+			"rolegrants",
+			`{kind: RoleGrant, metadata: {name: one}, spec: {subjects: [{namespace: a}],
+				roles: ["arn:aws:iam::111122223333:role/a"]}}`,
+			"",
+		},
+		{
+			"grant of a path without a name",
+			"rolegrants",
+			`{kind: RoleGrant, metadata: {name: b}, spec: {subjects: [{namespace: a}],
+				roles: ["arn:aws:iam::111122223333:role/a/"]}}`,
+			"spec.roles[0]",
+		},
+		{
+			"issuer in a region that AWS cannot have",
+			"issuers",
+			`{kind: Issuer, metadata: {name: b}, spec: {url: "https://h.example/b",
+				publish: {s3: {bucket: keys, region: eu-wst-1}}}}`,
+			"spec.publish.s3.region",
+		},
+		{
+			"grant for no namespace",
+			"rolegrants",
+			`{kind: RoleGrant, metadata: {name: b}, spec: {subjects: [{namespace: "A b"}], roles: ["*"]}}`,
+			"spec.subjects[0].namespace",
+		},
+		{
+			"issuer",
+			"issuers",
+			`{kind: Issuer, metadata: {name: a}, spec: {url: "https://h.example/a", publish: {s3: {bucket: keys, ` +
+				`region: eu-west-1}}, rotation: {every: 720h, secret: {namespace: a, name: b}}}}`,
+			"",
+		},
+		{
+			"issuer with P-256",
+			"issuers",
+			`{kind: Issuer, metadata: {name: p}, spec: {url: "https://h.example/p", publish: {s3: {bucket: keys, ` +
+				`region: eu-west-1}}, rotation: {every: 720h, keyKind: P-256, secret: {namespace: a, name: ` +
+				`b}}}}`,
+			"",
+		},
+		{
+			"issuer with a kind of key that STS cannot verify",
+			"issuers",
+			`{kind: Issuer, metadata: {name: b}, spec: {url: "https://h.example/b", publish: {s3: {bucket: keys, ` +
+				`region: eu-west-1}}, rotation: {every: 720h, keyKind: Ed25519, secret: {namespace: a, ` +
+				`name: b}}}}`,
+			"want RSA or P-256",
+		},
+		{
+			"issuer over http",
+			"issuers",
+			`{kind: Issuer, metadata: {name: b}, spec: {url: "http://h.example", publish: {configMap: {namespace: ` +
+				`a, name: b}}}}`,
+			"spec.url",
+		},
+		{
+			"issuer with a slash",
+			"issuers",
+			`{kind: Issuer, metadata: {name: b}, spec: {url: "https://h.example/", publish: {configMap: ` +
+				`{namespace: a, name: b}}}}`,
+			"spec.url",
+		},
+		{
+			"issuer to nowhere",
+			"issuers",
+			`{kind: Issuer, metadata: {name: b}, spec: {url: "https://h.example", publish: {}}}`,
+			"exactly one of s3, configMap and directory",
+		},
+		{
+			"issuer to two places",
+			"issuers",
+			`{kind: Issuer, metadata: {name: b}, spec: {url: "https://h.example", publish: {configMap: {namespace: ` +
+				`a, name: b}, s3: {bucket: keys, region: eu-west-1}}}}`,
+			"exactly one of s3, configMap and directory",
+		},
 	} {
 		object := &unstructured.Unstructured{}
 		if err := yaml.Unmarshal([]byte(row.object), &object.Object); err != nil {
@@ -53,7 +138,10 @@ func TestCRDs(t *testing.T) {
 		}
 	}
 	changed := []byte(`{"spec":{"url":"https://h.example/b"}}`)
-	if _, err := client.Resource(rolecallResource("issuers")).Patch(t.Context(), "a", "application/merge-patch+json", changed, metav1.PatchOptions{}); err == nil || !strings.Contains(err.Error(), "cannot be changed") {
+	if _, err := client.Resource(rolecallResource("issuers")).Patch(
+		t.Context(), "a", "application/merge-patch+json", changed, metav1.PatchOptions{},
+	); err == nil ||
+		!strings.Contains(err.Error(), "cannot be changed") {
 		t.Errorf("another URL: %v", err)
 	}
 	associationRows(t, client)
@@ -83,16 +171,48 @@ func associationRows(t *testing.T, client dynamic.Interface) {
 		{"hyphen at a dot", map[string]any{"serviceAccountName": "a.-b"}, "spec.serviceAccountName: Invalid"},
 		{"no account", map[string]any{"serviceAccountName": ""}, "spec.serviceAccountName: Invalid"},
 		{"account in upper case", map[string]any{"serviceAccountName": "Cart"}, "spec.serviceAccountName: Invalid"},
-		{"line end after the account", map[string]any{"serviceAccountName": "cart\n"}, "spec.serviceAccountName: Invalid"},
-		{"long account", map[string]any{"serviceAccountName": strings.Repeat("a", 254)}, "spec.serviceAccountName: Too long"},
-		{"another name than the account's", map[string]any{"name": "other", "serviceAccountName": "cart"}, "metadata.name must be spec.serviceAccountName"},
-		{"another name, patterns allowed but not used", map[string]any{"name": "other", "serviceAccountName": "cart", "allowPatterns": true}, "metadata.name must be spec.serviceAccountName"},
+		{
+			"line end after the account",
+			map[string]any{"serviceAccountName": "cart\n"},
+			"spec.serviceAccountName: Invalid",
+		},
+		{
+			"long account",
+			map[string]any{"serviceAccountName": strings.Repeat("a", 254)},
+			"spec.serviceAccountName: Too long",
+		},
+		{
+			"another name than the account's",
+			map[string]any{"name": "other", "serviceAccountName": "cart"},
+			"metadata.name must be spec.serviceAccountName",
+		},
+		{
+			"another name, patterns allowed but not used",
+			map[string]any{"name": "other", "serviceAccountName": "cart", "allowPatterns": true},
+			"metadata.name must be spec.serviceAccountName",
+		},
 		{"pattern", map[string]any{"name": "carts", "serviceAccountName": "cart-*", "allowPatterns": true}, ""},
 		{"pattern of all", map[string]any{"name": "all", "serviceAccountName": "*", "allowPatterns": true}, ""},
-		{"pattern that is not allowed", map[string]any{"name": "p1", "serviceAccountName": "cart-*"}, "patterns need allowPatterns"},
-		{"star within", map[string]any{"name": "p2", "serviceAccountName": "a*b", "allowPatterns": true}, "spec.serviceAccountName: Invalid"},
-		{"two stars", map[string]any{"name": "p3", "serviceAccountName": "a**", "allowPatterns": true}, "spec.serviceAccountName: Invalid"},
-		{"pattern that no account can match", map[string]any{"name": "p4", "serviceAccountName": "-*", "allowPatterns": true}, "spec.serviceAccountName: Invalid"},
+		{
+			"pattern that is not allowed",
+			map[string]any{"name": "p1", "serviceAccountName": "cart-*"},
+			"patterns need allowPatterns",
+		},
+		{
+			"star within",
+			map[string]any{"name": "p2", "serviceAccountName": "a*b", "allowPatterns": true},
+			"spec.serviceAccountName: Invalid",
+		},
+		{
+			"two stars",
+			map[string]any{"name": "p3", "serviceAccountName": "a**", "allowPatterns": true},
+			"spec.serviceAccountName: Invalid",
+		},
+		{
+			"pattern that no account can match",
+			map[string]any{"name": "p4", "serviceAccountName": "-*", "allowPatterns": true},
+			"spec.serviceAccountName: Invalid",
+		},
 		{"no role", map[string]any{"roleARN": nil}, "spec.roleARN"},
 		{"role of no ARN", map[string]any{"roleARN": "reader"}, "spec.roleARN"},
 		{"line end after the role", map[string]any{"roleARN": role + "\n"}, "spec.roleARN"},
@@ -100,29 +220,79 @@ func associationRows(t *testing.T, client dynamic.Interface) {
 		{"star in the role", map[string]any{"roleARN": "arn:aws:iam::111122223333:role/*"}, "spec.roleARN"},
 		{"star in the account", map[string]any{"roleARN": "arn:aws:iam::*:role/reader"}, "spec.roleARN"},
 		{"question mark in the role", map[string]any{"roleARN": role + "?"}, "spec.roleARN"},
-		{"variable in the role", map[string]any{"roleARN": "arn:aws:iam::111122223333:role/${aws:username}"}, "spec.roleARN"},
+		{
+			"variable in the role",
+			map[string]any{"roleARN": "arn:aws:iam::111122223333:role/${aws:username}"},
+			"spec.roleARN",
+		},
 		{"path without a name", map[string]any{"roleARN": "arn:aws:iam::111122223333:role/team/"}, "spec.roleARN"},
 		{"empty step in the path", map[string]any{"roleARN": "arn:aws:iam::111122223333:role//reader"}, "spec.roleARN"},
-		{"role of 64 letters", map[string]any{"roleARN": "arn:aws:iam::111122223333:role/" + strings.Repeat("r", 64)}, ""},
-		{"role of 65 letters", map[string]any{"roleARN": "arn:aws:iam::111122223333:role/" + strings.Repeat("r", 65)}, "spec.roleARN"},
-		{"digits of another script", map[string]any{"roleARN": "arn:aws:iam::١١١١٢٢٢٢٣٣٣٣:role/reader"}, "spec.roleARN"},
+		{
+			"role of 64 letters",
+			map[string]any{"roleARN": "arn:aws:iam::111122223333:role/" + strings.Repeat("r", 64)},
+			"",
+		},
+		{
+			"role of 65 letters",
+			map[string]any{"roleARN": "arn:aws:iam::111122223333:role/" + strings.Repeat("r", 65)},
+			"spec.roleARN",
+		},
+		{
+			"digits of another script",
+			map[string]any{"roleARN": "arn:aws:iam::١١١١٢٢٢٢٣٣٣٣:role/reader"},
+			"spec.roleARN",
+		},
 		{"user", map[string]any{"roleARN": "arn:aws:iam::111122223333:user/reader"}, "spec.roleARN"},
 		{"session", map[string]any{"roleARN": "arn:aws:sts::111122223333:assumed-role/reader/x"}, "spec.roleARN"},
-		{"long role", map[string]any{"roleARN": "arn:aws:iam::111122223333:role/" + strings.Repeat("p/", 1024) + "r"}, "spec.roleARN"},
+		{
+			"path of 512",
+			map[string]any{"roleARN": "arn:aws:iam::111122223333:role/" + strings.Repeat("p", 510) + "/r"},
+			"",
+		},
+		{
+			"path of 513",
+			map[string]any{"roleARN": "arn:aws:iam::111122223333:role/" + strings.Repeat("p", 511) + "/r"},
+			"at most 512 characters",
+		},
+		{
+			"long role",
+			map[string]any{"roleARN": "arn:aws:iam::111122223333:role/" + strings.Repeat("p/", 1024) + "r"},
+			"spec.roleARN",
+		},
 		{"role of China", map[string]any{"roleARN": "arn:aws-cn:iam::111122223333:role/reader"}, ""},
 		{"target", map[string]any{"targetRoleARN": "arn:aws:iam::444455556666:role/writer"}, ""},
 		{"target of no ARN", map[string]any{"targetRoleARN": "writer"}, "spec.targetRoleARN"},
 		{"line end after the target", map[string]any{"targetRoleARN": role + "\n"}, "spec.targetRoleARN"},
-		{"star in the target", map[string]any{"targetRoleARN": "arn:aws:iam::111122223333:role/a*"}, "spec.targetRoleARN"},
+		{
+			"star in the target",
+			map[string]any{"targetRoleARN": "arn:aws:iam::111122223333:role/a*"},
+			"spec.targetRoleARN",
+		},
 		{"external id", map[string]any{"targetRoleARN": role, "externalID": "a/b:c=d,e.f@g-h_i+j"}, ""},
 		{"external id for the broker", map[string]any{"mode": "BrokerRole", "externalID": "ab"}, ""},
 		{"external id to nobody", map[string]any{"externalID": "ab"}, "externalID is sent only with sts:AssumeRole"},
 		{"short external id", map[string]any{"targetRoleARN": role, "externalID": "a"}, "spec.externalID"},
-		{"long external id", map[string]any{"targetRoleARN": role, "externalID": strings.Repeat("a", 1225)}, "spec.externalID"},
+		{
+			"long external id",
+			map[string]any{"targetRoleARN": role, "externalID": strings.Repeat("a", 1225)},
+			"spec.externalID",
+		},
 		{"external id with a space", map[string]any{"targetRoleARN": role, "externalID": "a b"}, "spec.externalID"},
-		{"line end after the external id", map[string]any{"targetRoleARN": role, "externalID": "ab\n"}, "spec.externalID"},
-		{"policy of 2,048", map[string]any{"disableSessionTags": true, "sessionPolicy": strings.Repeat("ä", 2048)}, ""},
-		{"policy of 2,049", map[string]any{"disableSessionTags": true, "sessionPolicy": strings.Repeat("a", 2049)}, "spec.sessionPolicy"},
+		{
+			"line end after the external id",
+			map[string]any{"targetRoleARN": role, "externalID": "ab\n"},
+			"spec.externalID",
+		},
+		{
+			"policy of 2,048",
+			map[string]any{"disableSessionTags": true, "sessionPolicy": strings.Repeat("ä", 2048)},
+			"",
+		},
+		{
+			"policy of 2,049",
+			map[string]any{"disableSessionTags": true, "sessionPolicy": strings.Repeat("a", 2049)},
+			"spec.sessionPolicy",
+		},
 		{"empty policy", map[string]any{"sessionPolicy": ""}, "spec.sessionPolicy"},
 		{"14 minutes", map[string]any{"durationSeconds": int64(899)}, "spec.durationSeconds"},
 		{"12 hours", map[string]any{"durationSeconds": int64(43200)}, ""},
@@ -133,20 +303,57 @@ func associationRows(t *testing.T, client dynamic.Interface) {
 		{"tag of AWS in capitals", map[string]any{"tags": map[string]any{"AWS:x": "y"}}, "do not begin with aws:"},
 		{"tag without a key", map[string]any{"tags": map[string]any{"": "y"}}, "1 to 128 characters"},
 		{"tag key of 128", map[string]any{"tags": map[string]any{strings.Repeat("ä", 128): "y"}}, ""},
-		{"tag key of 129", map[string]any{"tags": map[string]any{strings.Repeat("k", 129): "y"}}, "1 to 128 characters"},
-		{"tag value of 257", map[string]any{"tags": map[string]any{"k": strings.Repeat("v", 257)}}, "values at most 256"},
+		{
+			"tag key of 129",
+			map[string]any{"tags": map[string]any{strings.Repeat("k", 129): "y"}},
+			"1 to 128 characters",
+		},
+		{
+			"tag value of 257",
+			map[string]any{"tags": map[string]any{"k": strings.Repeat("v", 257)}},
+			"values at most 256",
+		},
 		{"empty tag value", map[string]any{"tags": map[string]any{"k": ""}}, ""},
 		{"44 session tags", map[string]any{"sessionTags": many(44)}, ""},
 		{"45 session tags", map[string]any{"sessionTags": many(45)}, "spec.sessionTags"},
-		{"names of labels", map[string]any{"sessionName": "${podLabel:example.com/team}-${podLabel:tier_1}", "sourceIdentity": "${podLabel:tier}"}, ""},
+		{
+			"names of labels",
+			map[string]any{
+				"sessionName":    "${podLabel:example.com/team}-${podLabel:tier_1}",
+				"sourceIdentity": "${podLabel:tier}",
+			},
+			"",
+		},
 		{"label without a key", map[string]any{"sessionName": "${podLabel:}"}, "sessionName"},
 		{"label with a key that is none", map[string]any{"sourceIdentity": "x${podLabel:-tier}"}, "sourceIdentity"},
-		{"session tag with variables", map[string]any{"sessionTags": map[string]any{"Team": "${namespace}/${serviceAccount} ${podName}${podUid}@${node}"}}, ""},
-		{"one of the six", map[string]any{"sessionTags": map[string]any{"kubernetes-namespace": "other"}}, "the six keys"},
-		{"one of the six in capitals", map[string]any{"sessionTags": map[string]any{"EKS-Cluster-ARN": "other"}}, "the six keys"},
+		{
+			"session tag with variables",
+			map[string]any{
+				"sessionTags": map[string]any{"Team": "${namespace}/${serviceAccount} ${podName}${podUid}@${node}"},
+			},
+			"",
+		},
+		{
+			"one of the six",
+			map[string]any{"sessionTags": map[string]any{"kubernetes-namespace": "other"}},
+			"the six keys",
+		},
+		{
+			"one of the six in capitals",
+			map[string]any{"sessionTags": map[string]any{"EKS-Cluster-ARN": "other"}},
+			"the six keys",
+		},
 		{"session tag of AWS", map[string]any{"sessionTags": map[string]any{"Aws:x": "y"}}, "do not begin with aws:"},
-		{"session tags that are off", map[string]any{"disableSessionTags": true, "sessionTags": many(1)}, "no meaning with disableSessionTags"},
-		{"left out though off", map[string]any{"disableSessionTags": true, "omitTags": []any{"eks-cluster-arn"}}, "no meaning with disableSessionTags"},
+		{
+			"session tags that are off",
+			map[string]any{"disableSessionTags": true, "sessionTags": many(1)},
+			"no meaning with disableSessionTags",
+		},
+		{
+			"left out though off",
+			map[string]any{"disableSessionTags": true, "omitTags": []any{"eks-cluster-arn"}},
+			"no meaning with disableSessionTags",
+		},
 		{"left out", map[string]any{"omitTags": []any{"eks-cluster-arn", "kubernetes-pod-uid"}}, ""},
 		{"left out twice", map[string]any{"omitTags": []any{"eks-cluster-arn", "eks-cluster-arn"}}, "spec.omitTags"},
 		{"left out, but not one of the six", map[string]any{"omitTags": []any{"Team"}}, "spec.omitTags"},
@@ -159,9 +366,21 @@ func associationRows(t *testing.T, client dynamic.Interface) {
 		{"source identity of one letter", map[string]any{"sourceIdentity": "a"}, "spec.sourceIdentity"},
 		{"unknown mode", map[string]any{"mode": "federated"}, "spec.mode"},
 		{"passed through", map[string]any{"mode": "PassThrough"}, ""},
-		{"passed through with tags", map[string]any{"mode": "PassThrough", "sessionTags": many(1)}, "neither session tags nor a source identity"},
-		{"passed through without tags", map[string]any{"mode": "PassThrough", "omitTags": []any{"eks-cluster-arn"}}, "neither session tags nor a source identity"},
-		{"passed through with an identity", map[string]any{"mode": "PassThrough", "sourceIdentity": "me"}, "neither session tags nor a source identity"},
+		{
+			"passed through with tags",
+			map[string]any{"mode": "PassThrough", "sessionTags": many(1)},
+			"neither session tags nor a source identity",
+		},
+		{
+			"passed through without tags",
+			map[string]any{"mode": "PassThrough", "omitTags": []any{"eks-cluster-arn"}},
+			"neither session tags nor a source identity",
+		},
+		{
+			"passed through with an identity",
+			map[string]any{"mode": "PassThrough", "sourceIdentity": "me"},
+			"neither session tags nor a source identity",
+		},
 		{"unknown way with large ones", map[string]any{"onOversize": "Ignore"}, "spec.onOversize"},
 	} {
 		account := "row-" + strconv.Itoa(i)
@@ -179,7 +398,10 @@ func associationRows(t *testing.T, client dynamic.Interface) {
 			name = spec["serviceAccountName"]
 		}
 		object := &unstructured.Unstructured{Object: map[string]any{
-			"apiVersion": "rolecall.io/v1alpha1", "kind": "PodIdentityAssociation", "metadata": map[string]any{"name": name}, "spec": spec,
+			"apiVersion": "rolecall.io/v1alpha1",
+			"kind":       "PodIdentityAssociation",
+			"metadata":   map[string]any{"name": name},
+			"spec":       spec,
 		}}
 		_, err := objects.Create(t.Context(), object, metav1.CreateOptions{})
 		if (err != nil) != (row.refused != "") || (err != nil && !strings.Contains(err.Error(), row.refused)) {
@@ -195,13 +417,20 @@ func associationRows(t *testing.T, client dynamic.Interface) {
 		t.Errorf("defaults: %v", spec)
 	}
 	if _, err := objects.Create(t.Context(), &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "rolecall.io/v1alpha1", "kind": "PodIdentityAssociation", "metadata": map[string]any{"name": "row-0"}, "spec": map[string]any{"serviceAccountName": "row-0", "roleARN": role},
+		"apiVersion": "rolecall.io/v1alpha1",
+		"kind":       "PodIdentityAssociation",
+		"metadata":   map[string]any{"name": "row-0"},
+		"spec":       map[string]any{"serviceAccountName": "row-0", "roleARN": role},
 	}}, metav1.CreateOptions{}); err == nil || !strings.Contains(err.Error(), "already exists") {
 		t.Errorf("a second association of an account: %v", err)
 	}
 	for _, row := range []struct{ name, patch, refused string }{
 		{"another account", `{"spec":{"serviceAccountName":"row-1"}}`, "serviceAccountName cannot be changed"},
-		{"made a pattern", `{"spec":{"serviceAccountName":"row-*","allowPatterns":true}}`, "serviceAccountName cannot be changed"},
+		{
+			"made a pattern",
+			`{"spec":{"serviceAccountName":"row-*","allowPatterns":true}}`,
+			"serviceAccountName cannot be changed",
+		},
 		{"another role", `{"spec":{"roleARN":"` + role + `2"}}`, ""},
 	} {
 		_, err := objects.Patch(t.Context(), "row-0", types.MergePatchType, []byte(row.patch), metav1.PatchOptions{})
@@ -218,7 +447,11 @@ func rolecallResource(name string) schema.GroupVersionResource {
 // installCRDs returns when the API server serves the kinds.
 func installCRDs(t *testing.T, client dynamic.Interface) {
 	t.Helper()
-	definitions := client.Resource(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"})
+	definitions := client.Resource(schema.GroupVersionResource{
+		Group:    "apiextensions.k8s.io",
+		Version:  "v1",
+		Resource: "customresourcedefinitions",
+	})
 	files, err := fs.Glob(crds.Files, "*.yaml")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no definitions: %v", err)

@@ -73,7 +73,9 @@ func TestEmergency(t *testing.T) {
 		t.Fatal(err)
 	}
 	said := f.rolecall(t, 0, "issuer", "rotate", "--emergency", "--cache-for=1h") // Draining
-	for _, want := range []string{"aws iam put-role-policy --role-name rotated ", `"aws:TokenIssueTime"`, "do it again then"} {
+	for _, want := range []string{
+		"aws iam put-role-policy --role-name rotated ", `"aws:TokenIssueTime"`, "run the commands again then",
+	} {
 		if !strings.Contains(said, want) {
 			t.Errorf("want %q: %s", want, said)
 		}
@@ -119,7 +121,12 @@ func TestEmergency(t *testing.T) {
 // take a token of each API server before the old key may go.
 func TestControllerEmergency(t *testing.T) {
 	t.Parallel()
-	f := newController(t, "  probe: {serviceAccount: {namespace: default, name: default}, roleARN: 'arn:aws:iam::"+accountID+":role/rotated'}", "every: 999h, cacheFor: 1s, drainFor: 1s")
+	f := newController(
+		t,
+		"  probe: {serviceAccount: {namespace: default, name: default}, "+
+			"roleARN: 'arn:aws:iam::"+accountID+":role/rotated'}",
+		"every: 999h, cacheFor: 1s, drainFor: 1s",
+	)
 	f.newAccounts(t)
 	f.trust(t, rotatingURL)
 	aws := f.environment(t)
@@ -156,7 +163,8 @@ func TestControllerEmergency(t *testing.T) {
 	f.rollQuietly(t)
 	f.until(t, "STS refuses", func(object *v1alpha1.Issuer) bool {
 		r := object.Status.Rotation
-		return r.Phase == v1alpha1.Signing && r.Exchanges == 0 && strings.Contains(r.WaitingFor, "STS refuses a token of the new key: that of API server")
+		return r.Phase == v1alpha1.Signing && r.Exchanges == 0 &&
+			strings.Contains(r.WaitingFor, "STS refuses a token of the new key: that of API server")
 	})
 	f.untilEvent(t, "CanaryRefused")
 	aws.exchanges.Store(0)
@@ -169,7 +177,9 @@ func TestControllerEmergency(t *testing.T) {
 
 func (f *controlled) patch(t *testing.T, text string) {
 	t.Helper()
-	if _, err := f.issuers.Patch(t.Context(), "c1", "application/merge-patch+json", []byte(text), metav1.PatchOptions{}); err != nil {
+	if _, err := f.issuers.Patch(
+		t.Context(), "c1", "application/merge-patch+json", []byte(text), metav1.PatchOptions{},
+	); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -180,7 +190,8 @@ func (f *controlled) until(t *testing.T, what string, is func(*v1alpha1.Issuer) 
 	var object v1alpha1.Issuer
 	poll(t, func() bool {
 		got, err := f.issuers.Get(t.Context(), "c1", metav1.GetOptions{})
-		return err == nil && runtime.DefaultUnstructuredConverter.FromUnstructured(got.Object, &object) == nil && is(&object)
+		return err == nil && runtime.DefaultUnstructuredConverter.FromUnstructured(got.Object, &object) == nil &&
+			is(&object)
 	}, func() { t.Fatalf("never: %s: %+v", what, object.Status.Rotation) })
 }
 
@@ -195,7 +206,9 @@ func (f *controlled) untilSecret(t *testing.T, is func(map[string][]byte) bool) 
 func (f *controlled) untilEvent(t *testing.T, reason string) {
 	t.Helper()
 	poll(t, func() bool {
-		found, err := f.APIServers[0].Client.EventsV1().Events("default").List(t.Context(), metav1.ListOptions{FieldSelector: "reason=" + reason})
+		found, err := f.APIServers[0].Client.EventsV1().
+			Events("default").
+			List(t.Context(), metav1.ListOptions{FieldSelector: "reason=" + reason})
 		return err == nil && len(found.Items) > 0
 	}, func() { t.Fatalf("no Event %s", reason) })
 }
@@ -331,8 +344,13 @@ func (f *fireground) environment(t *testing.T) *commandsAWS {
 		t.Fatal(err)
 	}
 	for name, value := range map[string]string{
-		"AWS_ENDPOINT_URL": local.url, "AWS_REGION": "us-east-1", "AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull,
-		"AWS_ACCESS_KEY_ID": key.AccessKeyID, "AWS_SECRET_ACCESS_KEY": key.SecretKey.Reveal(), "AWS_SESSION_TOKEN": "",
+		"AWS_ENDPOINT_URL":            local.url,
+		"AWS_REGION":                  "us-east-1",
+		"AWS_CONFIG_FILE":             os.DevNull,
+		"AWS_SHARED_CREDENTIALS_FILE": os.DevNull,
+		"AWS_ACCESS_KEY_ID":           key.AccessKeyID,
+		"AWS_SECRET_ACCESS_KEY":       key.SecretKey.Reveal(),
+		"AWS_SESSION_TOKEN":           "",
 	} {
 		f.env = append(f.env, name+"="+value)
 	}
@@ -340,13 +358,18 @@ func (f *fireground) environment(t *testing.T) *commandsAWS {
 		BaseEndpoint: awssdk.String(local.url), Region: "us-east-1",
 		Credentials: credentials.NewStaticCredentialsProvider(key.AccessKeyID, key.SecretKey.Reveal(), ""),
 	})
-	local.allow(t, "list", `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:ListAllMyBuckets","Resource":"*"}}`)
+	local.allow(t, "list", `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:ListAllMyBuckets",`+
+		`"Resource":"*"}}`)
 	return local
 }
 
 func (a *commandsAWS) allow(t *testing.T, name, policy string) {
 	t.Helper()
-	if _, err := a.iam.PutRolePolicy(t.Context(), &iam.PutRolePolicyInput{RoleName: awssdk.String("rotated"), PolicyName: awssdk.String(name), PolicyDocument: awssdk.String(policy)}); err != nil {
+	if _, err := a.iam.PutRolePolicy(t.Context(), &iam.PutRolePolicyInput{
+		RoleName:       awssdk.String("rotated"),
+		PolicyName:     awssdk.String(name),
+		PolicyDocument: awssdk.String(policy),
+	}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -368,15 +391,24 @@ type stsSession struct{ client *s3.Client }
 
 func (a *commandsAWS) session(t *testing.T, raw string) stsSession {
 	t.Helper()
-	answer, err := sts.New(sts.Options{BaseEndpoint: awssdk.String(a.url), Region: "us-east-1"}).AssumeRoleWithWebIdentity(t.Context(), &sts.AssumeRoleWithWebIdentityInput{
-		RoleArn: awssdk.String("arn:aws:iam::" + accountID + ":role/rotated"), RoleSessionName: awssdk.String("session"), WebIdentityToken: awssdk.String(raw),
+	answer, err := sts.New(sts.Options{
+		BaseEndpoint: awssdk.String(a.url),
+		Region:       "us-east-1",
+	}).AssumeRoleWithWebIdentity(t.Context(), &sts.AssumeRoleWithWebIdentityInput{
+		RoleArn:          awssdk.String("arn:aws:iam::" + accountID + ":role/rotated"),
+		RoleSessionName:  awssdk.String("session"),
+		WebIdentityToken: awssdk.String(raw),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return stsSession{s3.New(s3.Options{
-		BaseEndpoint: awssdk.String(a.url), Region: "us-east-1", UsePathStyle: true,
-		Credentials: credentials.NewStaticCredentialsProvider(*answer.Credentials.AccessKeyId, *answer.Credentials.SecretAccessKey, *answer.Credentials.SessionToken),
+		BaseEndpoint: awssdk.String(a.url),
+		Region:       "us-east-1",
+		UsePathStyle: true,
+		Credentials: credentials.NewStaticCredentialsProvider(
+			*answer.Credentials.AccessKeyId, *answer.Credentials.SecretAccessKey, *answer.Credentials.SessionToken,
+		),
 	})}
 }
 

@@ -30,15 +30,17 @@ import (
 	"github.com/rolecall/rolecall/internal/association"
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/broker"
+	"github.com/rolecall/rolecall/internal/broker/door"
 	"github.com/rolecall/rolecall/internal/broker/session"
 	"github.com/rolecall/rolecall/internal/broker/workload"
 	"github.com/rolecall/rolecall/internal/credential"
 	"github.com/rolecall/rolecall/internal/follow"
 	"github.com/rolecall/rolecall/internal/grant"
-	"github.com/rolecall/rolecall/internal/issuer"
+	"github.com/rolecall/rolecall/internal/issuer/server"
 	"github.com/rolecall/rolecall/internal/localaws"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	localsts "github.com/rolecall/rolecall/internal/localaws/sts"
+	"github.com/rolecall/rolecall/internal/sessionplan"
 	"github.com/rolecall/rolecall/internal/token"
 	"github.com/rolecall/rolecall/test/lockedbuffer"
 )
@@ -63,7 +65,7 @@ func newFleetAWS(t testing.TB) *fleetAWS {
 	if f.minted, err = token.GenerateEC(elliptic.P256()); err != nil {
 		t.Fatal(err)
 	}
-	documents, err := issuer.NewDocuments(mintedURL, []crypto.PublicKey{f.minted.Public()})
+	documents, err := server.NewDocuments(mintedURL, []crypto.PublicKey{f.minted.Public()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,19 +74,38 @@ func newFleetAWS(t testing.TB) *fleetAWS {
 	if err != nil {
 		t.Fatal(err)
 	}
-	trust := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Federated":"arn:aws:iam::` + accountID + `:oidc-provider/` + issuerHost + `/broker"},"Action":["sts:AssumeRoleWithWebIdentity","sts:TagSession"],` +
-		`"Condition":{"StringEquals":{"` + issuerHost + `/broker:sub":"system:serviceaccount:shop:cart","` + issuerHost + `/broker:aud":"sts.amazonaws.com"}}}]}`
+	trust := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow",` +
+		`"Principal":{"Federated":"arn:aws:iam::` + accountID + `:oidc-provider/` + issuerHost + `/broker"},` +
+		`"Action":["sts:AssumeRoleWithWebIdentity","sts:TagSession"],` +
+		`"Condition":{"StringEquals":{"` + issuerHost + `/broker:sub":"system:serviceaccount:shop:cart",` +
+		`"` + issuerHost + `/broker:aud":"sts.amazonaws.com"}}}]}`
 	mine, _ := accounts.Find(accountID)
 	if err := mine.Update(func(state account.State) error {
 		return errors.Join(
-			state.PutProvider(&account.Provider{IssuerID: issuerHost + "/broker", ClientIDs: []string{"sts.amazonaws.com"}}),
-			state.PutRole(&account.Role{Name: "cart", Path: "/", ID: account.NewRoleID(), Trust: trust, MaxSession: 43200}))
+			state.PutProvider(&account.Provider{
+				IssuerID:  issuerHost + "/broker",
+				ClientIDs: []string{"sts.amazonaws.com"},
+			}),
+			state.PutRole(&account.Role{
+				Name:       "cart",
+				Path:       "/",
+				ID:         account.NewRoleID(),
+				Trust:      trust,
+				MaxSession: 43200,
+			}))
 	}); err != nil {
 		t.Fatal(err)
 	}
 	local := localaws.New(localaws.Config{
-		Accounts: accounts, Now: at, Log: discard, Region: "eu-west-1", Faults: true,
-		Issuers: localsts.IssuerAccess{Endpoints: map[string]string{issuerHost: published.Listener.Addr().String()}, RootCAs: authority.Pool()},
+		Accounts: accounts,
+		Now:      at,
+		Log:      discard,
+		Region:   "eu-west-1",
+		Faults:   true,
+		Issuers: localsts.IssuerAccess{
+			Endpoints: map[string]string{issuerHost: published.Listener.Addr().String()},
+			RootCAs:   authority.Pool(),
+		},
 	})
 	f.stsGate = &stsGate{now: at, aws: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Connection", "close") // one that is open holds a bubble's clock
@@ -152,8 +173,13 @@ func newFleet(t testing.TB, aws *fleetAWS, nodes int, perSecond float64) (f *fle
 		name := fmt.Sprint("n", i)
 		uid := f.place("rolecall-system", "agent-"+name, "rolecall-agent", name)
 		config := agent.Defaults()
-		config.Cluster, config.Node, config.Metrics, config.Log, config.Now = "prod", name, prometheus.NewRegistry(), discard, time.Now
-		config.Upstream = &straight{f, "Bearer " + f.mint("rolecall-broker", "rolecall-system", "agent-"+name, uid, "rolecall-agent", name), fmt.Sprintf("10.1.%d.%d:1", i/250, i%250)}
+		config.Cluster, config.Node = "prod", name
+		config.Metrics, config.Log, config.Now = prometheus.NewRegistry(), discard, time.Now
+		config.Upstream = &straight{
+			f,
+			"Bearer " + f.mint("rolecall-broker", "rolecall-system", "agent-"+name, uid, "rolecall-agent", name),
+			fmt.Sprintf("10.1.%d.%d:1", i/250, i%250),
+		}
 		one, err := agent.New(config)
 		if err != nil {
 			t.Fatal(err)
@@ -168,14 +194,20 @@ func (f *fleet) startBroker(ctx context.Context, running *sync.WaitGroup, perSec
 	f.t.Helper()
 	set, grants := follow.NewValue(association.NewSet([]*v1alpha1.PodIdentityAssociation{{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "cart", UID: "association-uid", Generation: 1},
-		Spec:       v1alpha1.PodIdentityAssociationSpec{ServiceAccountName: "cart", RoleARN: cartARN, Mode: v1alpha1.Federated},
+		Spec: v1alpha1.PodIdentityAssociationSpec{
+			ServiceAccountName: "cart",
+			RoleARN:            cartARN,
+			Mode:               v1alpha1.Federated,
+		},
 	}})), follow.NewValue(&grant.Set{})
 	set.MarkSynced()
 	grants.MarkSynced()
 	f.objects = workload.NewEmbedded(f.aws.now)
 	for _, name := range []string{"shop/cart", "rolecall-system/rolecall-agent"} {
 		namespace, account, _ := strings.Cut(name, "/")
-		if err := f.objects.PutServiceAccount(&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: account, UID: types.UID("uid-" + account)}}); err != nil {
+		if err := f.objects.PutServiceAccount(&corev1.ServiceAccount{
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: account, UID: types.UID("uid-" + account)},
+		}); err != nil {
 			f.t.Fatal(err)
 		}
 	}
@@ -190,16 +222,41 @@ func (f *fleet) startBroker(ctx context.Context, running *sync.WaitGroup, perSec
 		f.t.Fatal(err)
 	}
 	cluster := &association.Cluster{Name: "prod", Partition: "aws", Region: "eu-west-1", Account: accountID}
-	tokens := &workload.Verifier{Mode: workload.JWKS, Keys: keys, Objects: f.objects, Disagreed: func() {}, Now: f.aws.now}
+	tokens := &workload.Verifier{
+		Mode:      workload.JWKS,
+		Keys:      keys,
+		Objects:   f.objects,
+		Disagreed: func() {},
+		Now:       f.aws.now,
+	}
 	metrics := prometheus.NewRegistry()
 	made := broker.New(broker.Config{
-		Cluster: cluster, Tokens: tokens, Objects: f.objects, Associations: set, Grants: grants, Changes: broker.NewChanges(), Limits: broker.DefaultLimits(),
-		Agents: &broker.Agents{Mode: broker.ServiceAccountToken, Account: "rolecall-system/rolecall-agent", Audience: "rolecall-broker", Tokens: tokens, Now: f.aws.now},
-		Sessions: &session.Taker{
-			Roles: roles, Cluster: cluster, Default: v1alpha1.Federated, Minter: &session.Minter{Issuer: mintedURL, Key: follow.Hold(f.aws.minted), Now: f.aws.now},
-			Pace: session.NewPace(perSecond, int(perSecond), f.aws.now), Metrics: session.NewMetrics(metrics), Now: f.aws.now,
+		Cluster:      cluster,
+		Tokens:       tokens,
+		Objects:      f.objects,
+		Associations: set,
+		Grants:       grants,
+		Changes:      broker.NewChanges(),
+		Limits:       broker.DefaultLimits(),
+		Agents: &broker.Agents{
+			Mode:     broker.ServiceAccountToken,
+			Account:  "rolecall-system/rolecall-agent",
+			Audience: "rolecall-broker",
+			Tokens:   tokens,
+			Now:      f.aws.now,
 		},
-		Audit: broker.NewAudit(f.audit, func(err error) { f.t.Error(err) }), Metrics: metrics, Log: slog.New(slog.DiscardHandler), Now: f.aws.now,
+		Sessions: &session.Taker{
+			Roles:   roles,
+			Plane:   sessionplan.Plane{Cluster: *cluster, Mode: v1alpha1.Federated},
+			Minter:  &session.Minter{Issuer: mintedURL, Key: follow.Hold(f.aws.minted), Now: f.aws.now},
+			Pace:    session.NewPace(perSecond, int(perSecond), f.aws.now),
+			Metrics: session.NewMetrics(metrics),
+			Now:     f.aws.now,
+		},
+		Audit:   door.NewAudit(f.audit, func(err error) { f.t.Error(err) }),
+		Metrics: metrics,
+		Log:     slog.New(slog.DiscardHandler),
+		Now:     f.aws.now,
 	})
 	mux := http.NewServeMux()
 	made.Routes(mux, nil)
@@ -213,7 +270,8 @@ func (f *fleet) place(namespace, name, account, node string) string {
 	uid := "uid-" + name
 	if err := f.objects.PutPod(&corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, UID: types.UID(uid)},
-		Spec:       corev1.PodSpec{ServiceAccountName: account, NodeName: node}, Status: corev1.PodStatus{Phase: corev1.PodRunning},
+		Spec:       corev1.PodSpec{ServiceAccountName: account, NodeName: node},
+		Status:     corev1.PodStatus{Phase: corev1.PodRunning},
 	}); err != nil {
 		f.t.Fatal(err)
 	}
@@ -224,7 +282,13 @@ func (f *fleet) mint(audience, namespace, name, uid, account, node string) strin
 	f.t.Helper()
 	now := time.Now()
 	signed, err := token.Mint(f.key, &token.Claims{
-		Issuer: issuerURL, Subject: token.ServiceAccountSubject(namespace, account), Audiences: []string{audience}, IssuedAt: now, NotBefore: now, Expiry: now.Add(24 * time.Hour), ID: name,
+		Issuer:    issuerURL,
+		Subject:   token.ServiceAccountSubject(namespace, account),
+		Audiences: []string{audience},
+		IssuedAt:  now,
+		NotBefore: now,
+		Expiry:    now.Add(24 * time.Hour),
+		ID:        name,
 		Workload: token.Workload{
 			Namespace: namespace, ServiceAccount: token.Reference{Name: account, UID: "uid-" + account},
 			Pod: &token.Reference{Name: name, UID: uid}, Node: &token.Reference{Name: node, UID: "uid-" + node},
@@ -249,13 +313,20 @@ func (f *fleet) pods(count int) []*fleetPod {
 	for i := range all {
 		name, node := fmt.Sprintf("p-%05d", i), i%len(f.agents)
 		at := fmt.Sprint("n", node)
-		all[i] = &fleetPod{name, f.mint(podIdentity, "shop", name, f.place("shop", name, "cart", at), "cart", at), fmt.Sprintf("10.2.%d.%d:1", i/250, i%250), f.agents[node]}
+		all[i] = &fleetPod{
+			name,
+			f.mint(podIdentity, "shop", name, f.place("shop", name, "cart", at), "cart", at),
+			fmt.Sprintf("10.2.%d.%d:1", i/250, i%250),
+			f.agents[node],
+		}
 	}
 	return all
 }
 
 func (p *fleetPod) ask() (status int, key string, expires time.Time) {
-	request := httptest.NewRequestWithContext(context.Background(), http.MethodGet, "http://169.254.170.23/v1/credentials", nil)
+	request := httptest.NewRequestWithContext(
+		context.Background(), http.MethodGet, "http://169.254.170.23/v1/credentials", nil,
+	)
 	request.Header.Set("Authorization", p.raw)
 	request.RemoteAddr = p.address
 	recorder := httptest.NewRecorder()
@@ -301,7 +372,9 @@ type straight struct {
 
 func (s *straight) Ready(context.Context) error { return nil }
 
-func (s *straight) AssumeRoleForPodIdentity(ctx context.Context, cluster string, raw credential.Secret) (*awsapi.PodSession, error) {
+func (s *straight) AssumeRoleForPodIdentity(
+	ctx context.Context, cluster string, raw credential.Secret,
+) (*awsapi.PodSession, error) {
 	at := s.f.broker.Load()
 	if at == nil {
 		return nil, errors.New("connection refused")
@@ -313,7 +386,9 @@ func (s *straight) AssumeRoleForPodIdentity(ctx context.Context, cluster string,
 	if err != nil {
 		return nil, err
 	}
-	request := httptest.NewRequestWithContext(ctx, http.MethodPost, "/clusters/"+cluster+"/assume-role-for-pod-identity", bytes.NewReader(text))
+	request := httptest.NewRequestWithContext(
+		ctx, http.MethodPost, "/clusters/"+cluster+"/assume-role-for-pod-identity", bytes.NewReader(text),
+	)
 	request.Header.Set("Authorization", s.authorization)
 	request.RemoteAddr = s.address
 	recorder := httptest.NewRecorder()
@@ -324,7 +399,12 @@ func (s *straight) AssumeRoleForPodIdentity(ctx context.Context, cluster string,
 	case s.f.broker.Load() != at:
 		return nil, io.ErrUnexpectedEOF // it died meanwhile
 	case recorder.Code != http.StatusOK:
-		return nil, &awsapi.Error{Operation: "broker", Code: recorder.Header().Get("X-Amzn-Errortype"), Status: recorder.Code, Message: recorder.Body.String()}
+		return nil, &awsapi.Error{
+			Operation: "broker",
+			Code:      recorder.Header().Get("X-Amzn-Errortype"),
+			Status:    recorder.Code,
+			Message:   recorder.Body.String(),
+		}
 	}
 	var body struct {
 		Subject     struct{ Namespace, ServiceAccount string }
@@ -340,8 +420,17 @@ func (s *straight) AssumeRoleForPodIdentity(ctx context.Context, cluster string,
 	}
 	c := body.Credentials
 	return &awsapi.PodSession{
-		Namespace: body.Subject.Namespace, ServiceAccount: body.Subject.ServiceAccount, AssociationID: body.Association.AssociationID, Version: 1, RoleARN: body.User.Arn,
-		Credentials: credential.AWS{AccessKeyID: c.AccessKeyID, SecretKey: credential.NewSecret(c.SecretAccessKey), SessionToken: credential.NewSecret(c.SessionToken), Expires: time.Unix(c.Expiration, 0).UTC()},
+		Namespace:      body.Subject.Namespace,
+		ServiceAccount: body.Subject.ServiceAccount,
+		AssociationID:  body.Association.AssociationID,
+		Version:        1,
+		RoleARN:        body.User.Arn,
+		Credentials: credential.AWS{
+			AccessKeyID:  c.AccessKeyID,
+			SecretKey:    credential.NewSecret(c.SecretAccessKey),
+			SessionToken: credential.NewSecret(c.SessionToken),
+			Expires:      time.Unix(c.Expiration, 0).UTC(),
+		},
 	}, nil
 }
 
@@ -366,7 +455,7 @@ func (f *fleet) begin(pods []*fleetPod) (took time.Duration, sessions int) {
 	return took, len(given)
 }
 
-// TestColdStart is row S13: pods that start together, 100 on each node, with 50 s
+// TestColdStart is spec podidentity row S13: pods that start together, 100 on each node, with 50 s
 // worth of calls at STS's rate. Each gets a session of its own, for one successful
 // call.
 func TestColdStart(t *testing.T) {
@@ -382,7 +471,7 @@ func TestColdStart(t *testing.T) {
 	})
 }
 
-// TestThrottledBySTS is row S11: while STS throttles, no pod makes more than three
+// TestThrottledBySTS is spec podidentity row S11: while STS throttles, no pod makes more than three
 // calls in any second, however often it asks; when it stops, all have sessions.
 func TestThrottledBySTS(t *testing.T) {
 	t.Parallel()
@@ -395,7 +484,8 @@ func TestThrottledBySTS(t *testing.T) {
 		for _, pod := range pods {
 			asking.Go(func() {
 				for time.Now().Before(until) {
-					if status, _, _ := pod.ask(); status != http.StatusTooManyRequests && status != http.StatusGatewayTimeout {
+					if status, _, _ := pod.ask(); status != http.StatusTooManyRequests &&
+						status != http.StatusGatewayTimeout {
 						t.Errorf("status %d", status)
 					}
 					time.Sleep(100 * time.Millisecond)
@@ -424,7 +514,7 @@ func TestThrottledBySTS(t *testing.T) {
 }
 
 // TestTenMinutes: 500 pods have sessions while the broker is away for ten minutes,
-// or STS is (S12), as renewals fall due. None is refused, and afterwards all are
+// or STS is (spec podidentity row S12), as renewals fall due. None is refused, and afterwards all are
 // renewed at the pace of renewals.
 func TestTenMinutes(t *testing.T) {
 	t.Parallel()
@@ -451,7 +541,9 @@ func TestTenMinutes(t *testing.T) {
 					time.Sleep(time.Minute)
 					for _, pod := range pods {
 						began := time.Now()
-						if status, _, expires := pod.ask(); status != http.StatusOK || time.Until(expires) < time.Hour || time.Since(began) != 0 {
+						if status, _, expires := pod.ask(); status != http.StatusOK ||
+							time.Until(expires) < time.Hour ||
+							time.Since(began) != 0 {
 							t.Fatalf("%s: status %d after %s", pod.name, status, time.Since(began))
 						}
 					}

@@ -50,7 +50,9 @@ func applyGuide(t *testing.T, c *cluster.Cluster, page, mark string) {
 		if namespace := object.GetNamespace(); namespace != "" {
 			kind = client.Resource(resource).Namespace(namespace)
 		}
-		if _, err := kind.Create(t.Context(), object, metav1.CreateOptions{FieldValidation: metav1.FieldValidationStrict}); err != nil {
+		if _, err := kind.Create(t.Context(), object, metav1.CreateOptions{
+			FieldValidation: metav1.FieldValidationStrict,
+		}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -61,7 +63,12 @@ func applyGuide(t *testing.T, c *cluster.Cluster, page, mark string) {
 func kubeconfigOf(t *testing.T, c *cluster.Cluster, account string) string {
 	t.Helper()
 	config := clientcmdapi.NewConfig()
-	config.Clusters["c"] = &clientcmdapi.Cluster{Server: c.Config.Host, CertificateAuthorityData: c.Config.CAData, CertificateAuthority: c.Config.CAFile, InsecureSkipTLSVerify: c.Config.Insecure}
+	config.Clusters["c"] = &clientcmdapi.Cluster{
+		Server:                   c.Config.Host,
+		CertificateAuthorityData: c.Config.CAData,
+		CertificateAuthority:     c.Config.CAFile,
+		InsecureSkipTLSVerify:    c.Config.Insecure,
+	}
 	config.AuthInfos["u"] = &clientcmdapi.AuthInfo{Token: boundTokenIn(t, c, "rolecall-system", account, nil, "")}
 	config.Contexts["x"] = &clientcmdapi.Context{Cluster: "c", AuthInfo: "u"}
 	config.CurrentContext = "x"

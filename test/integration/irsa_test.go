@@ -27,7 +27,7 @@ import (
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/credential"
 	"github.com/rolecall/rolecall/internal/inject"
-	"github.com/rolecall/rolecall/internal/issuer"
+	"github.com/rolecall/rolecall/internal/issuer/server"
 	"github.com/rolecall/rolecall/internal/localaws"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	localsts "github.com/rolecall/rolecall/internal/localaws/sts"
@@ -57,7 +57,9 @@ func TestPodGetsItsRole(t *testing.T) {
 	registerWebhook(t, c)
 	for _, sa := range []*corev1.ServiceAccount{
 		{ObjectMeta: metav1.ObjectMeta{Name: "s3-reader", Annotations: map[string]string{
-			"eks.amazonaws.com/role-arn": roleARN, "eks.amazonaws.com/audience": "test", "eks.amazonaws.com/token-expiration": "43200",
+			"eks.amazonaws.com/role-arn":         roleARN,
+			"eks.amazonaws.com/audience":         "test",
+			"eks.amazonaws.com/token-expiration": "43200",
 		}}},
 		{ObjectMeta: metav1.ObjectMeta{Name: "plain"}},
 	} {
@@ -89,17 +91,28 @@ func registerWebhook(t *testing.T, c *cluster.Cluster) {
 	ended := make(chan error, 1)
 	go func() { ended <- informer.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-ended })
-	handler, err := webhook.New(webhook.Config{Settings: settings, ServiceAccounts: informer, Metrics: prometheus.NewRegistry(), Log: discard, Now: time.Now})
+	handler, err := webhook.New(webhook.Config{
+		Settings:        settings,
+		ServiceAccounts: informer,
+		Metrics:         prometheus.NewRegistry(),
+		Log:             discard,
+		Now:             time.Now,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	authority, server := serveTLS(t, handler, "127.0.0.1")
 	url := server.URL + "/mutate"
-	registration := webhook.Registration(admissionregistrationv1.WebhookClientConfig{URL: &url, CABundle: authority.PEM()})
+	registration := webhook.Registration(admissionregistrationv1.WebhookClientConfig{
+		URL:      &url,
+		CABundle: authority.PEM(),
+	})
 	// A webhook that fails must fail the test, not be passed over.
 	fail := admissionregistrationv1.Fail
 	registration.Webhooks[0].FailurePolicy = &fail
-	if _, err := c.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Create(ctx, registration, metav1.CreateOptions{}); err != nil {
+	if _, err := c.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Create(
+		ctx, registration, metav1.CreateOptions{},
+	); err != nil {
 		t.Fatal(err)
 	}
 	waitUntilCalled(t, c)
@@ -111,14 +124,21 @@ func registerWebhook(t *testing.T, c *cluster.Cluster) {
 func waitUntilCalled(t *testing.T, c *cluster.Cluster) {
 	t.Helper()
 	ctx := t.Context()
-	probe := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "probe", Annotations: map[string]string{"eks.amazonaws.com/role-arn": roleARN}}}
+	probe := &corev1.ServiceAccount{
+		ObjectMeta: metav1.ObjectMeta{
+			Name:        "probe",
+			Annotations: map[string]string{"eks.amazonaws.com/role-arn": roleARN},
+		},
+	}
 	if _, err := c.Client.CoreV1().ServiceAccounts("default").Create(ctx, probe, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	deadline, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {
-		pod, err := c.Client.CoreV1().Pods("default").Create(deadline, newPod("probe", "probe"), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		pod, err := c.Client.CoreV1().
+			Pods("default").
+			Create(deadline, newPod("probe", "probe"), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -130,7 +150,10 @@ func waitUntilCalled(t *testing.T, c *cluster.Cluster) {
 
 func newPod(name, serviceAccount string) *corev1.Pod {
 	return &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{"eks.amazonaws.com/skip-containers": "sidecar-busybox-container"}},
+		ObjectMeta: metav1.ObjectMeta{
+			Name:        name,
+			Annotations: map[string]string{"eks.amazonaws.com/skip-containers": "sidecar-busybox-container"},
+		},
 		Spec: corev1.PodSpec{ServiceAccountName: serviceAccount, Containers: []corev1.Container{
 			{Name: "iam-test", Image: "amazon/aws-cli", Args: []string{"sts", "get-caller-identity"}},
 			{Name: "sidecar-busybox-container", Image: "radial/busyboxplus:curl"},
@@ -169,17 +192,35 @@ func checkInjected(t *testing.T, pod *corev1.Pod) {
 		t.Errorf("env (-want +got):\n%s", diff)
 	}
 	mounts := pod.Spec.Containers[0].VolumeMounts
-	if diff := cmp.Diff(corev1.VolumeMount{Name: "aws-iam-token", ReadOnly: true, MountPath: mount}, mounts[slices.IndexFunc(mounts, func(m corev1.VolumeMount) bool { return m.Name == "aws-iam-token" })]); diff != "" {
+	if diff := cmp.Diff(corev1.VolumeMount{
+		Name:      "aws-iam-token",
+		ReadOnly:  true,
+		MountPath: mount,
+	}, mounts[slices.IndexFunc(
+		mounts, func(m corev1.VolumeMount) bool { return m.Name == "aws-iam-token" },
+	)]); diff != "" {
 		t.Errorf("mount (-want +got):\n%s", diff)
 	}
-	if sidecar := pod.Spec.Containers[1]; len(sidecar.Env) != 0 || slices.ContainsFunc(sidecar.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == "aws-iam-token" }) {
+	if sidecar := pod.Spec.Containers[1]; len(sidecar.Env) != 0 ||
+		slices.ContainsFunc(
+			sidecar.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == "aws-iam-token" },
+		) {
 		t.Errorf("the skipped container was injected: %+v", sidecar)
 	}
 	mode, seconds := int32(420), int64(43200)
-	want := corev1.Volume{Name: "aws-iam-token", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
-		DefaultMode: &mode,
-		Sources:     []corev1.VolumeProjection{{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Audience: "test", ExpirationSeconds: &seconds, Path: "token"}}},
-	}}}
+	want := corev1.Volume{
+		Name: "aws-iam-token",
+		VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
+			DefaultMode: &mode,
+			Sources: []corev1.VolumeProjection{{
+				ServiceAccountToken: &corev1.ServiceAccountTokenProjection{
+					Audience:          "test",
+					ExpirationSeconds: &seconds,
+					Path:              "token",
+				},
+			}},
+		}},
+	}
 	if diff := cmp.Diff(want, pod.Spec.Volumes[slices.IndexFunc(pod.Spec.Volumes, isTokenVolume)]); diff != "" {
 		t.Errorf("volume (-want +got):\n%s", diff)
 	}
@@ -189,13 +230,23 @@ func checkInjected(t *testing.T, pod *corev1.Pod) {
 // to the pod.
 func podToken(t *testing.T, c *cluster.Cluster, pod *corev1.Pod) credential.Secret {
 	t.Helper()
-	source := pod.Spec.Volumes[slices.IndexFunc(pod.Spec.Volumes, isTokenVolume)].Projected.Sources[0].ServiceAccountToken
-	answer, err := c.Client.CoreV1().ServiceAccounts("default").CreateToken(t.Context(), pod.Spec.ServiceAccountName, &authenticationv1.TokenRequest{
-		Spec: authenticationv1.TokenRequestSpec{
-			Audiences: []string{source.Audience}, ExpirationSeconds: source.ExpirationSeconds,
-			BoundObjectRef: &authenticationv1.BoundObjectReference{Kind: "Pod", APIVersion: "v1", Name: pod.Name, UID: pod.UID},
-		},
-	}, metav1.CreateOptions{})
+	source := pod.Spec.Volumes[slices.IndexFunc(
+		pod.Spec.Volumes, isTokenVolume,
+	)].Projected.Sources[0].ServiceAccountToken
+	answer, err := c.Client.CoreV1().
+		ServiceAccounts("default").
+		CreateToken(t.Context(), pod.Spec.ServiceAccountName, &authenticationv1.TokenRequest{
+			Spec: authenticationv1.TokenRequestSpec{
+				Audiences:         []string{source.Audience},
+				ExpirationSeconds: source.ExpirationSeconds,
+				BoundObjectRef: &authenticationv1.BoundObjectReference{
+					Kind:       "Pod",
+					APIVersion: "v1",
+					Name:       pod.Name,
+					UID:        pod.UID,
+				},
+			},
+		}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,7 +262,7 @@ type localAWS struct {
 // a local AWS whose provider is for that issuer.
 func startAWS(t *testing.T, c *cluster.Cluster) localAWS {
 	t.Helper()
-	documents, err := issuer.NewDocuments(c.Issuer, []crypto.PublicKey{c.Key.Public()})
+	documents, err := server.NewDocuments(c.Issuer, []crypto.PublicKey{c.Key.Public()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,8 +272,13 @@ func startAWS(t *testing.T, c *cluster.Cluster) localAWS {
 		t.Fatal(err)
 	}
 	server := localaws.New(localaws.Config{
-		Accounts: accounts, Now: time.Now, Log: discard,
-		Issuers: localsts.IssuerAccess{Endpoints: map[string]string{issuerHost: published.Listener.Addr().String()}, RootCAs: authority.Pool()},
+		Accounts: accounts,
+		Now:      time.Now,
+		Log:      discard,
+		Issuers: localsts.IssuerAccess{
+			Endpoints: map[string]string{issuerHost: published.Listener.Addr().String()},
+			RootCAs:   authority.Pool(),
+		},
 	})
 	listening := httptest.NewServer(server)
 	t.Cleanup(listening.Close)
@@ -249,20 +305,30 @@ func exchange(t *testing.T, at localAWS, raw credential.Secret) string {
 	t.Helper()
 	options := sts.Options{BaseEndpoint: aws.String(at.url), Region: "us-east-1"}
 	taken, err := sts.New(options).AssumeRoleWithWebIdentity(t.Context(), &sts.AssumeRoleWithWebIdentityInput{
-		RoleArn: aws.String(roleARN), RoleSessionName: aws.String("session"), WebIdentityToken: aws.String(raw.Reveal()),
+		RoleArn:          aws.String(roleARN),
+		RoleSessionName:  aws.String("session"),
+		WebIdentityToken: aws.String(raw.Reveal()),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	options.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-		return aws.Credentials{AccessKeyID: *taken.Credentials.AccessKeyId, SecretAccessKey: *taken.Credentials.SecretAccessKey, SessionToken: *taken.Credentials.SessionToken}, nil
+		return aws.Credentials{
+			AccessKeyID:     *taken.Credentials.AccessKeyId,
+			SecretAccessKey: *taken.Credentials.SecretAccessKey,
+			SessionToken:    *taken.Credentials.SessionToken,
+		}, nil
 	})
 	who, err := sts.New(options).GetCallerIdentity(t.Context(), &sts.GetCallerIdentityInput{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	// The pod's role has no permissions: it must not be able to administer.
-	_, err = iam.New(iam.Options{BaseEndpoint: options.BaseEndpoint, Region: "us-east-1", Credentials: options.Credentials}).ListRoles(t.Context(), &iam.ListRolesInput{})
+	_, err = iam.New(iam.Options{
+		BaseEndpoint: options.BaseEndpoint,
+		Region:       "us-east-1",
+		Credentials:  options.Credentials,
+	}).ListRoles(t.Context(), &iam.ListRolesInput{})
 	if err == nil || !strings.Contains(err.Error(), "AccessDenied") {
 		t.Errorf("ListRoles as the pod: %v, want AccessDenied", err)
 	}
@@ -292,7 +358,9 @@ func TestTokensAgreeWithTheAPIServer(t *testing.T) {
 	t.Parallel()
 	c := cluster.Start(t, cluster.Options{})
 	ctx := t.Context()
-	account, err := c.Client.CoreV1().ServiceAccounts("default").Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "api"}}, metav1.CreateOptions{})
+	account, err := c.Client.CoreV1().ServiceAccounts("default").Create(ctx, &corev1.ServiceAccount{
+		ObjectMeta: metav1.ObjectMeta{Name: "api"},
+	}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -314,23 +382,39 @@ func TestTokensAgreeWithTheAPIServer(t *testing.T) {
 	}
 
 	seconds := int64(3600)
-	answer, err := c.Client.CoreV1().ServiceAccounts("default").CreateToken(ctx, "api", &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
-		Audiences: []string{"sts.amazonaws.com"}, ExpirationSeconds: &seconds,
-		BoundObjectRef: &authenticationv1.BoundObjectReference{Kind: "Pod", APIVersion: "v1", Name: "p", UID: pod.UID},
-	}}, metav1.CreateOptions{})
+	answer, err := c.Client.CoreV1().ServiceAccounts("default").CreateToken(ctx, "api", &authenticationv1.TokenRequest{
+		Spec: authenticationv1.TokenRequestSpec{
+			Audiences:         []string{"sts.amazonaws.com"},
+			ExpirationSeconds: &seconds,
+			BoundObjectRef: &authenticationv1.BoundObjectReference{
+				Kind:       "Pod",
+				APIVersion: "v1",
+				Name:       "p",
+				UID:        pod.UID,
+			},
+		},
+	}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	theirs := credential.NewSecret(answer.Status.Token)
-	verifier := token.Verifier{Issuer: c.Issuer, Audiences: []string{"sts.amazonaws.com"}, Keys: keys, Leeway: token.DefaultLeeway}
+	verifier := token.Verifier{
+		Issuer:    c.Issuer,
+		Audiences: []string{"sts.amazonaws.com"},
+		Keys:      keys,
+		Leeway:    token.DefaultLeeway,
+	}
 	claims, err := verifier.Verify(theirs, time.Now())
 	if err != nil {
 		t.Fatalf("our verifier refuses the API server's token: %v", err)
 	}
 	want := token.Workload{
-		Namespace: "default", Pod: &token.Reference{Name: "p", UID: string(pod.UID)}, ServiceAccount: token.Reference{Name: "api", UID: string(account.UID)},
+		Namespace:      "default",
+		Pod:            &token.Reference{Name: "p", UID: string(pod.UID)},
+		ServiceAccount: token.Reference{Name: "api", UID: string(account.UID)},
 	}
-	if diff := cmp.Diff(want, claims.Workload); diff != "" || claims.Subject != "system:serviceaccount:default:api" || claims.Expiry.Sub(claims.IssuedAt) != time.Hour {
+	if diff := cmp.Diff(want, claims.Workload); diff != "" || claims.Subject != "system:serviceaccount:default:api" ||
+		claims.Expiry.Sub(claims.IssuedAt) != time.Hour {
 		t.Errorf("claims %+v (-want +got):\n%s", claims, diff)
 	}
 
@@ -339,7 +423,8 @@ func TestTokensAgreeWithTheAPIServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if status := review(t, c, mine); !status.Authenticated || status.User.Username != "system:serviceaccount:default:api" {
+	if status := review(t, c, mine); !status.Authenticated ||
+		status.User.Username != "system:serviceaccount:default:api" {
 		t.Errorf("the API server refuses our token: %+v", status)
 	}
 	claims.Workload.Pod = &token.Reference{Name: "p", UID: "another"}
@@ -385,11 +470,19 @@ func TestJWKSOfSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx := t.Context()
-	if _, err := c.Client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "eksa-system"}}, metav1.CreateOptions{}); err != nil {
+	if _, err := c.Client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{
+		ObjectMeta: metav1.ObjectMeta{Name: "eksa-system"},
+	}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	for name, data := range map[string]map[string][]byte{"prod-sa": {"tls.key": private, "tls.crt": public}, "empty-sa": {"tls.key": private}} {
-		if _, err := c.Client.CoreV1().Secrets("eksa-system").Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}, Data: data}, metav1.CreateOptions{}); err != nil {
+	for name, data := range map[string]map[string][]byte{
+		"prod-sa":  {"tls.key": private, "tls.crt": public},
+		"empty-sa": {"tls.key": private},
+	} {
+		if _, err := c.Client.CoreV1().Secrets("eksa-system").Create(ctx, &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Name: name},
+			Data:       data,
+		}, metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -397,7 +490,9 @@ func TestJWKSOfSecret(t *testing.T) {
 		var out, problems lockedbuffer.Buffer
 		system := app.NewSystem()
 		system.Stdout, system.Stderr = &out, &problems
-		code := app.Run(ctx, system, []string{"issuer", "jwks", "--kubeconfig", c.Kubeconfig, "--secret", secret, "--empty-kid"})
+		code := app.Run(
+			ctx, system, []string{"issuer", "jwks", "--kubeconfig", c.Kubeconfig, "--secret", secret, "--empty-kid"},
+		)
 		return code, out.String(), problems.String()
 	}
 	code, out, problems := jwks("eksa-system/prod-sa")
@@ -405,7 +500,10 @@ func TestJWKSOfSecret(t *testing.T) {
 	if err != nil || code != 0 || strings.TrimSpace(out) != string(want) || strings.Count(out, `"kid":""`) != 1 {
 		t.Errorf("%d, %v: %s%s, want %s", code, err, out, problems, want)
 	}
-	for secret, says := range map[string]string{"eksa-system/empty-sa": "has no tls.crt", "eksa-system/other-sa": "read the key pair"} {
+	for secret, says := range map[string]string{
+		"eksa-system/empty-sa": "has no tls.crt",
+		"eksa-system/other-sa": "read the key pair",
+	} {
 		if code, out, problems := jwks(secret); code != 1 || out != "" || !strings.Contains(problems, says) {
 			t.Errorf("%s: %d %s%s", secret, code, out, problems)
 		}

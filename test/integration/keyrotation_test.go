@@ -30,7 +30,9 @@ import (
 
 	"github.com/rolecall/rolecall/internal/app"
 	"github.com/rolecall/rolecall/internal/awsapi"
-	"github.com/rolecall/rolecall/internal/issuer"
+	"github.com/rolecall/rolecall/internal/issuer/inspect"
+	"github.com/rolecall/rolecall/internal/issuer/observe"
+	"github.com/rolecall/rolecall/internal/issuer/server"
 	"github.com/rolecall/rolecall/internal/localaws"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	localsts "github.com/rolecall/rolecall/internal/localaws/sts"
@@ -101,7 +103,25 @@ func TestIssuerChange(t *testing.T) {
 	f := startFire(t)
 	files := f.tokens()
 	later := filepath.Join(f.dir, "later")
-	f.rolecall(t, 0, "issuer", "init", "--name", "c2", "--dir", later, "--url", laterURL, "--directory", f.documents+"2", "--public-key", filepath.Join(f.dir, "sa.pub"), "--without-provider", "--read-back", "0s")
+	f.rolecall(
+		t,
+		0,
+		"issuer",
+		"init",
+		"--name",
+		"c2",
+		"--dir",
+		later,
+		"--url",
+		laterURL,
+		"--directory",
+		f.documents+"2",
+		"--public-key",
+		filepath.Join(f.dir, "sa.pub"),
+		"--without-provider",
+		"--read-back",
+		"0s",
+	)
 	f.serve(t, "/c2/", f.documents+"2")
 	f.trust(t, laterURL, rotatingURL)
 	for _, issuers := range [][]string{{rotatingURL, laterURL}, {laterURL, rotatingURL}} {
@@ -165,7 +185,9 @@ func startGround(t *testing.T) *fireground {
 	if err := os.WriteFile(filepath.Join(f.dir, "sa.key"), text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Client.CoreV1().ServiceAccounts("default").Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}, metav1.CreateOptions{}); err != nil {
+	if _, err := f.Client.CoreV1().ServiceAccounts("default").Create(t.Context(), &corev1.ServiceAccount{
+		ObjectMeta: metav1.ObjectMeta{Name: "default"},
+	}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	authority, server := serveTLS(t, f.mux, rotatingHost)
@@ -175,7 +197,23 @@ func startGround(t *testing.T) *fireground {
 		t.Fatal(err)
 	}
 	f.flags = []string{"--issuer-endpoint", rotatingHost + "=" + server.Listener.Addr().String(), "--issuer-ca", ca}
-	f.rolecall(t, 0, "issuer", "init", "--name", "c1", "--dir", f.dir, "--url", rotatingURL, "--directory", f.documents, "--without-provider", "--read-back", "0s")
+	f.rolecall(
+		t,
+		0,
+		"issuer",
+		"init",
+		"--name",
+		"c1",
+		"--dir",
+		f.dir,
+		"--url",
+		rotatingURL,
+		"--directory",
+		f.documents,
+		"--without-provider",
+		"--read-back",
+		"0s",
+	)
 	f.serve(t, "/c1/", f.documents)
 	f.startSTS(t, authority, server.Listener.Addr().String())
 	f.trust(t, rotatingURL)
@@ -211,7 +249,7 @@ func (f *fireground) trustAPIServers(t *testing.T) {
 // serve publishes a folder below a path of the issuer's host.
 func (f *fireground) serve(t *testing.T, prefix, dir string) {
 	t.Helper()
-	files, err := issuer.OpenFiles(dir, 0, slog.New(slog.DiscardHandler))
+	files, err := server.OpenFiles(dir, 0, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,7 +289,10 @@ func (f *fireground) trust(t *testing.T, issuers ...string) {
 		if err := f.admin.EnsureProvider(t.Context(), one, provider, []string{"sts.amazonaws.com"}); err != nil {
 			t.Fatal(err)
 		}
-		statements = append(statements, fmt.Sprintf(`{"Effect":"Allow","Principal":{"Federated":%q},"Action":"sts:AssumeRoleWithWebIdentity","Condition":{"StringEquals":{"%s:sub":"system:serviceaccount:default:default","%s:aud":"sts.amazonaws.com"}}}`, provider, path, path))
+		statements = append(statements, fmt.Sprintf(`{"Effect":"Allow","Principal":{"Federated":%q},`+
+			`"Action":"sts:AssumeRoleWithWebIdentity",`+
+			`"Condition":{"StringEquals":{"%s:sub":"system:serviceaccount:default:default",`+
+			`"%s:aud":"sts.amazonaws.com"}}}`, provider, path, path))
 	}
 	policy := `{"Version":"2012-10-17","Statement":[` + strings.Join(statements, ",") + `]}`
 	if _, err := f.admin.EnsureRole(t.Context(), "rotated", policy, ""); err != nil {
@@ -310,7 +351,11 @@ func (f *fireground) refuseWithout(t *testing.T, reason string) {
 
 // tokens are the settings that name the operator's files.
 func (f *fireground) tokens() cluster.Tokens {
-	return cluster.Tokens{Issuers: []string{rotatingURL}, SigningKey: filepath.Join(f.dir, "sa.key"), Keys: []string{filepath.Join(f.dir, "sa.pub")}}
+	return cluster.Tokens{
+		Issuers:    []string{rotatingURL},
+		SigningKey: filepath.Join(f.dir, "sa.key"),
+		Keys:       []string{filepath.Join(f.dir, "sa.pub")},
+	}
 }
 
 // roll restarts the API servers one by one. New connections to the one that
@@ -359,8 +404,11 @@ func untilRefused(t *testing.T, address string) {
 // published returns the kids that a reader finds.
 func (f *fireground) published(t *testing.T) []string {
 	t.Helper()
-	_, jwks := issuer.NewReader(issuer.Access{Endpoints: f.access.Endpoints, RootCAs: f.access.RootCAs}).Read(t.Context(), rotatingURL)
-	kids, err := issuer.PublishedIDs(jwks)
+	_, jwks := observe.NewReader(observe.Access{
+		Endpoints: f.access.Endpoints,
+		RootCAs:   f.access.RootCAs,
+	}).Read(t.Context(), rotatingURL)
+	kids, err := inspect.PublishedIDs(jwks)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -377,8 +425,14 @@ func (f *fireground) atExpiry(t *testing.T, held heldToken) {
 }
 
 func assume(ctx context.Context, url, raw string) error {
-	_, err := sts.New(sts.Options{BaseEndpoint: awssdk.String(url), Region: "us-east-1", RetryMaxAttempts: 1}).AssumeRoleWithWebIdentity(ctx, &sts.AssumeRoleWithWebIdentityInput{
-		RoleArn: awssdk.String("arn:aws:iam::" + accountID + ":role/rotated"), RoleSessionName: awssdk.String("session"), WebIdentityToken: awssdk.String(raw),
+	_, err := sts.New(sts.Options{
+		BaseEndpoint:     awssdk.String(url),
+		Region:           "us-east-1",
+		RetryMaxAttempts: 1,
+	}).AssumeRoleWithWebIdentity(ctx, &sts.AssumeRoleWithWebIdentityInput{
+		RoleArn:          awssdk.String("arn:aws:iam::" + accountID + ":role/rotated"),
+		RoleSessionName:  awssdk.String("session"),
+		WebIdentityToken: awssdk.String(raw),
 	})
 	return err
 }
@@ -484,7 +538,10 @@ func alone(config *rest.Config) (kubernetes.Interface, error) {
 	if err != nil {
 		return nil, err
 	}
-	transport, err := rest.HTTPWrappersForConfig(config, &http.Transport{TLSClientConfig: certificates, DisableKeepAlives: true})
+	transport, err := rest.HTTPWrappersForConfig(config, &http.Transport{
+		TLSClientConfig:   certificates,
+		DisableKeepAlives: true,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -498,9 +555,11 @@ func (s *fire) request(ctx context.Context, round int) (heldToken, error) {
 	}
 	seconds := int64(life)
 	err := s.at(round, func(client kubernetes.Interface) error {
-		answer, err := client.CoreV1().ServiceAccounts("default").CreateToken(ctx, "default", &authenticationv1.TokenRequest{
-			Spec: authenticationv1.TokenRequestSpec{Audiences: []string{s.audience}, ExpirationSeconds: &seconds},
-		}, metav1.CreateOptions{})
+		answer, err := client.CoreV1().
+			ServiceAccounts("default").
+			CreateToken(ctx, "default", &authenticationv1.TokenRequest{
+				Spec: authenticationv1.TokenRequestSpec{Audiences: []string{s.audience}, ExpirationSeconds: &seconds},
+			}, metav1.CreateOptions{})
 		if err != nil {
 			return err
 		}
@@ -578,7 +637,8 @@ func (s *fire) stop(t *testing.T) {
 	if s.failures.Load() > 0 {
 		s.report(t)
 	}
-	t.Logf("%d rounds of a token request, two exchanges and two reviews, %d connections refused and sent to the other API server, no failure", s.rounds.Load(), s.refused.Load())
+	t.Logf("%d rounds of a token request, two exchanges and two reviews, %d connections refused and sent to the "+
+		"other API server, no failure", s.rounds.Load(), s.refused.Load())
 }
 
 func (s *fire) report(t *testing.T) {

@@ -50,42 +50,76 @@ func TestPermissions(t *testing.T) {
 		t.Fatalf("only %d rules on the page", len(rules))
 	}
 	file := filepath.Join(t.TempDir(), "config.json")
-	if err := os.WriteFile(file, []byte(`{"identities":[{"namespace":"default","serviceAccount":"by-agent"}]}`), 0o644); err != nil {
+	if err := os.WriteFile(
+		file, []byte(`{"identities":[{"namespace":"default","serviceAccount":"by-agent"}]}`), 0o644,
+	); err != nil {
 		t.Fatal(err)
 	}
-	all := []string{"--watch-associations", "--service-account-lookup-grace-period", "9s", "--watch-config-map", "--watch-container-credentials-config", file, "--enforce-role-grants", "--validate-associations", "--node-role-fallback", "deny"}
+	all := []string{
+		"--watch-associations",
+		"--service-account-lookup-grace-period",
+		"9s",
+		"--watch-config-map",
+		"--watch-container-credentials-config",
+		file,
+		"--enforce-role-grants",
+		"--validate-associations",
+		"--node-role-fallback",
+		"deny",
+	}
 	t.Run("all", func(t *testing.T) {
 		balancer := newBalancer(t)
 		hook := startReplica(t, c, balancer.address(), append(all, "--kubeconfig", limited(t, c, "all", rules))...)
 		balancer.set(hook.address)
 		waitUntilCalled(t, c)
-		for name, variable := range map[string]string{"by-annotation": "AWS_ROLE_ARN", "by-map": "AWS_ROLE_ARN", "by-agent": "AWS_CONTAINER_CREDENTIALS_FULL_URI"} {
+		for name, variable := range map[string]string{
+			"by-annotation": "AWS_ROLE_ARN",
+			"by-map":        "AWS_ROLE_ARN",
+			"by-agent":      "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+		} {
 			pod := createPod(t, c, name, name)
-			if !slices.ContainsFunc(pod.Spec.Containers[0].Env, func(e corev1.EnvVar) bool { return e.Name == variable }) {
+			if !slices.ContainsFunc(
+				pod.Spec.Containers[0].Env, func(e corev1.EnvVar) bool { return e.Name == variable },
+			) {
 				t.Errorf("%s: %v", name, pod.Spec.Containers[0].Env)
 			}
 		}
 		justAssociated(t, c, client, "by-association", false)
-		if _, err := c.Client.CoreV1().Pods("default").Create(t.Context(), newPod("refused", "not-granted"), metav1.CreateOptions{}); err == nil || !strings.Contains(err.Error(), "no RoleGrant") {
+		if _, err := c.Client.CoreV1().Pods("default").Create(
+			t.Context(), newPod("refused", "not-granted"), metav1.CreateOptions{},
+		); err == nil ||
+			!strings.Contains(err.Error(), "no RoleGrant") {
 			t.Errorf("not granted: %v", err)
 		}
 		findEvent(t, c, "RoleNotGranted", "not-granted")
 		untilHeld(t, client)
 		hook.stop(t)
-		if log := hook.stderr.String(); strings.Contains(log, "forbidden") || strings.Contains(log, "permission missing") {
+		if log := hook.stderr.String(); strings.Contains(log, "forbidden") ||
+			strings.Contains(log, "permission missing") {
 			t.Error(log)
 		}
 	})
 	for i, without := range rules {
 		t.Run(fmt.Sprint("without ", without.rule), func(t *testing.T) {
 			left := slices.Delete(slices.Clone(rules), i, i+1)
-			log := untilLogged(t, append(all, "--kubeconfig", limited(t, c, fmt.Sprint("without-", i), left), "--webhook-url", "https://127.0.0.1:1/mutate"), `"permission missing"`)
+			log := untilLogged(
+				t,
+				append(
+					all,
+					"--kubeconfig",
+					limited(t, c, fmt.Sprint("without-", i), left),
+					"--webhook-url",
+					"https://127.0.0.1:1/mutate",
+				),
+				`"permission missing"`,
+			)
 			where := "ClusterRole"
 			if !without.cluster {
 				where = "Role in namespace eks"
 			}
 			for _, want := range []string{
-				"add this rule to the webhook's " + where + ":", "resources: [" + without.rule.Resources[0] + "]", "verbs: [" + strings.Join(without.rule.Verbs, ", ") + "]",
+				"add this rule to the webhook's " + where + ":", "resources: [" + without.rule.Resources[0] + "]",
+				"verbs: [" + strings.Join(without.rule.Verbs, ", ") + "]",
 				`apiGroups: [\"` + without.rule.APIGroups[0] + `\"]`,
 			} {
 				if strings.Count(log, `"permission missing"`) != 1 || !strings.Contains(log, want) {
@@ -103,11 +137,15 @@ func untilHeld(t *testing.T, client dynamic.Interface) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	object := &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "rolecall.io/v1alpha1", "kind": "PodIdentityAssociation", "metadata": map[string]any{"name": "held"},
-		"spec": map[string]any{"serviceAccountName": "held", "roleARN": roleARN + "-admin"},
+		"apiVersion": "rolecall.io/v1alpha1",
+		"kind":       "PodIdentityAssociation",
+		"metadata":   map[string]any{"name": "held"},
+		"spec":       map[string]any{"serviceAccountName": "held", "roleARN": roleARN + "-admin"},
 	}}
 	for {
-		_, err := client.Resource(rolecallResource("podidentityassociations")).Namespace("default").Create(ctx, object, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		_, err := client.Resource(rolecallResource("podidentityassociations")).
+			Namespace("default").
+			Create(ctx, object, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		switch {
 		case apierrors.IsForbidden(err) && strings.Contains(err.Error(), "no RoleGrant lets default/held use"):
 			return
@@ -126,7 +164,20 @@ func untilLogged(t *testing.T, args []string, want string) string {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	ended := make(chan int, 1)
-	args = append([]string{"serve", "webhook", "--listen", freeport.Address(t), "--metrics-listen", freeport.Address(t), "--log-format", "json", "--shutdown-delay", "0s"}, args...)
+	args = append(
+		[]string{
+			"serve",
+			"webhook",
+			"--listen",
+			freeport.Address(t),
+			"--metrics-listen",
+			freeport.Address(t),
+			"--log-format",
+			"json",
+			"--shutdown-delay",
+			"0s",
+		},
+		args...)
 	go func() { ended <- app.Run(ctx, system, args) }()
 	for !strings.Contains(stderr.String(), want) {
 		select {
@@ -155,7 +206,14 @@ func readPermissions(t *testing.T) []documented {
 		for cell := range strings.SplitSeq(strings.Trim(line, "|"), "|") {
 			cells = append(cells, strings.Trim(strings.TrimSpace(cell), "`"))
 		}
-		d := documented{rule: rbacv1.PolicyRule{APIGroups: []string{strings.TrimPrefix(cells[0], "core")}, Resources: []string{cells[1]}, Verbs: strings.Split(cells[3], ", ")}, cluster: cells[4] == "everywhere"}
+		d := documented{
+			rule: rbacv1.PolicyRule{
+				APIGroups: []string{strings.TrimPrefix(cells[0], "core")},
+				Resources: []string{cells[1]},
+				Verbs:     strings.Split(cells[3], ", "),
+			},
+			cluster: cells[4] == "everywhere",
+		}
 		if cells[2] != "" {
 			d.rule.ResourceNames = []string{"pod-identity-webhook"}
 		}
@@ -169,10 +227,16 @@ func limited(t *testing.T, c *cluster.Cluster, name string, rules []documented) 
 	t.Helper()
 	ctx := t.Context()
 	accounts := c.Client.CoreV1().ServiceAccounts("eks")
-	if _, err := accounts.Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
+	if _, err := accounts.Create(ctx, &corev1.ServiceAccount{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+	}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	everywhere, here := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}}, &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	everywhere, here := &rbacv1.ClusterRole{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+	}, &rbacv1.Role{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+	}
 	for _, d := range rules {
 		if d.cluster {
 			everywhere.Rules = append(everywhere.Rules, d.rule)
@@ -187,8 +251,16 @@ func limited(t *testing.T, c *cluster.Cluster, name string, rules []documented) 
 	rbac := c.Client.RbacV1()
 	_, err1 := rbac.ClusterRoles().Create(ctx, everywhere, metav1.CreateOptions{})
 	_, err2 := rbac.Roles("eks").Create(ctx, here, metav1.CreateOptions{})
-	_, err3 := rbac.ClusterRoleBindings().Create(ctx, &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: name}, Subjects: subjects, RoleRef: reference("ClusterRole")}, metav1.CreateOptions{})
-	_, err4 := rbac.RoleBindings("eks").Create(ctx, &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Name: name}, Subjects: subjects, RoleRef: reference("Role")}, metav1.CreateOptions{})
+	_, err3 := rbac.ClusterRoleBindings().Create(ctx, &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Subjects:   subjects,
+		RoleRef:    reference("ClusterRole"),
+	}, metav1.CreateOptions{})
+	_, err4 := rbac.RoleBindings("eks").Create(ctx, &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Subjects:   subjects,
+		RoleRef:    reference("Role"),
+	}, metav1.CreateOptions{})
 	token, err5 := accounts.CreateToken(ctx, name, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
 	for _, err := range []error{err1, err2, err3, err4, err5} {
 		if err != nil {
@@ -200,7 +272,9 @@ func limited(t *testing.T, c *cluster.Cluster, name string, rules []documented) 
 	}
 	file := filepath.Join(t.TempDir(), "kubeconfig")
 	if err := clientcmd.WriteToFile(clientcmdapi.Config{
-		Clusters:       map[string]*clientcmdapi.Cluster{"test": {Server: c.Config.Host, CertificateAuthority: c.Config.CAFile}},
+		Clusters: map[string]*clientcmdapi.Cluster{
+			"test": {Server: c.Config.Host, CertificateAuthority: c.Config.CAFile},
+		},
 		AuthInfos:      map[string]*clientcmdapi.AuthInfo{name: {Token: token.Status.Token}},
 		Contexts:       map[string]*clientcmdapi.Context{"test": {Cluster: "test", AuthInfo: name}},
 		CurrentContext: "test",
@@ -213,7 +287,11 @@ func limited(t *testing.T, c *cluster.Cluster, name string, rules []documented) 
 // untilAllowed waits for the authorizer to have seen the rule.
 func untilAllowed(t *testing.T, c *cluster.Cluster, user string, d documented) {
 	t.Helper()
-	wanted := &authorizationv1.ResourceAttributes{Group: d.rule.APIGroups[0], Resource: d.rule.Resources[0], Verb: d.rule.Verbs[0]}
+	wanted := &authorizationv1.ResourceAttributes{
+		Group:    d.rule.APIGroups[0],
+		Resource: d.rule.Resources[0],
+		Verb:     d.rule.Verbs[0],
+	}
 	if len(d.rule.ResourceNames) > 0 {
 		wanted.Name = d.rule.ResourceNames[0]
 	}
@@ -221,8 +299,12 @@ func untilAllowed(t *testing.T, c *cluster.Cluster, user string, d documented) {
 		wanted.Namespace = "eks"
 	}
 	for {
-		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{User: user, ResourceAttributes: wanted}}
-		answer, err := c.Client.AuthorizationV1().SubjectAccessReviews().Create(t.Context(), review, metav1.CreateOptions{})
+		review := &authorizationv1.SubjectAccessReview{
+			Spec: authorizationv1.SubjectAccessReviewSpec{User: user, ResourceAttributes: wanted},
+		}
+		answer, err := c.Client.AuthorizationV1().
+			SubjectAccessReviews().
+			Create(t.Context(), review, metav1.CreateOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -24,7 +24,11 @@ func TestPodIdentity(t *testing.T) {
 	t.Parallel()
 	w := newPodWorld(t)
 	t.Run("sessions", func(t *testing.T) {
-		for mode, account := range map[string]string{"Federated": "federated", "BrokerRole": "brokerrole", "PassThrough": "passthrough"} {
+		for mode, account := range map[string]string{
+			"Federated":   "federated",
+			"BrokerRole":  "brokerrole",
+			"PassThrough": "passthrough",
+		} {
 			t.Run(mode, func(t *testing.T) { t.Parallel(); w.of(t).mode(mode, account) })
 		}
 		t.Run("by the EKS API", func(t *testing.T) { t.Parallel(); w.of(t).byCLI() })
@@ -85,20 +89,28 @@ func (w *podWorld) mode(mode, account string) {
 	if got.AccountID != accountID {
 		t.Errorf("account %q", got.AccountID)
 	}
-	if records := w.records(`"decision":"issued"`, `"accessKeyID":"`+got.AccessKeyID+`"`); len(records) != 1 || records[0]["mode"] != mode || records[0]["node"] != "n1" || records[0]["podUID"] != string(pod.pod.UID) {
+	if records := w.records(`"decision":"issued"`, `"accessKeyID":"`+got.AccessKeyID+`"`); len(records) != 1 ||
+		records[0]["mode"] != mode ||
+		records[0]["node"] != "n1" ||
+		records[0]["podUID"] != string(pod.pod.UID) {
 		t.Errorf("audit of %s: %v", got.AccessKeyID, records)
 	}
 
-	// Another role (D19): what the agent gives next is a session of it.
-	w.must(w.associations().Patch(ctx, account, types.MergePatchType, []byte(`{"spec":{"roleARN":"arn:aws:iam::`+accountID+`:role/cart2"}}`), metav1.PatchOptions{}))
+	// Another role (spec podidentity row D19): what the agent gives next is a session of it.
+	another := []byte(`{"spec":{"roleARN":"arn:aws:iam::` + accountID + `:role/cart2"}}`)
+	w.must(w.associations().Patch(ctx, account, types.MergePatchType, another, metav1.PatchOptions{}))
 	began := time.Now()
-	poll(t, func() bool { return pod.ask().AccessKeyID != got.AccessKeyID }, func() { t.Fatal("the old role's session is served for ever") })
+	poll(
+		t,
+		func() bool { return pod.ask().AccessKeyID != got.AccessKeyID },
+		func() { t.Fatal("the old role's session is served for ever") },
+	)
 	t.Logf("%s: another role after %s", mode, time.Since(began).Round(time.Millisecond))
 	if report := pod.program(); !strings.HasPrefix(report.ARN, assumed+"cart2/eks-prod-") {
 		t.Errorf("another role: %+v", report)
 	}
 
-	// No association (D20): refused by the broker at once, forgotten by the agent.
+	// No association (spec podidentity row D20): refused by the broker at once, forgotten by the agent.
 	w.must(nil, w.associations().Delete(ctx, account, metav1.DeleteOptions{}))
 	began = time.Now()
 	w.eventually("association deleted", pod.raw, "ResourceNotFoundException")
@@ -112,7 +124,9 @@ func (w *podWorld) mode(mode, account string) {
 
 	// No pod: its token is good for nothing at the broker.
 	now := int64(0)
-	w.must(nil, w.c.Client.CoreV1().Pods("shop").Delete(ctx, pod.pod.Name, metav1.DeleteOptions{GracePeriodSeconds: &now}))
+	w.must(
+		nil, w.c.Client.CoreV1().Pods("shop").Delete(ctx, pod.pod.Name, metav1.DeleteOptions{GracePeriodSeconds: &now}),
+	)
 	w.eventually("pod deleted", pod.raw, "InvalidTokenException")
 	calls := len(w.sts.of(pod.pod.Name))
 	w.eventually("pod deleted, again", pod.raw, "InvalidTokenException")
@@ -130,13 +144,19 @@ func (w *podWorld) ended() {
 		pod := w.start(account+"-end-0", account, "n1")
 		key := pod.until("the last session", http.StatusOK).AccessKeyID
 		now := int64(0)
-		w.must(nil, w.c.Client.CoreV1().Pods("shop").Delete(t.Context(), pod.pod.Name, metav1.DeleteOptions{GracePeriodSeconds: &now}))
+		w.must(
+			nil,
+			w.c.Client.CoreV1().
+				Pods("shop").
+				Delete(t.Context(), pod.pod.Name, metav1.DeleteOptions{GracePeriodSeconds: &now}),
+		)
 		w.eventually("deleted", pod.raw, "InvalidTokenException")
 		tokens[key] = pod
 	}
 	w.node.ahead(t, 70*time.Second)
 	for key, pod := range tokens {
-		if got := pod.until("ended", http.StatusBadRequest); got.Code != "InvalidTokenException" || got.AccessKeyID == key {
+		if got := pod.until("ended", http.StatusBadRequest); got.Code != "InvalidTokenException" ||
+			got.AccessKeyID == key {
 			t.Errorf("%s, which is gone: %+v", pod.pod.Name, got)
 		}
 	}
@@ -149,7 +169,9 @@ func (w *podWorld) byCLI() {
 	t := w.t
 	cli := func(words string) map[string]any {
 		t.Helper()
-		out, problems, failed := w.run("aws", append(strings.Fields(words), "--output", "json", "--endpoint-url", w.url, "--cluster-name", "prod")...)
+		out, problems, failed := w.run(
+			"aws",
+			append(strings.Fields(words), "--output", "json", "--endpoint-url", w.url, "--cluster-name", "prod")...)
 		var said map[string]any
 		if failed || json.Unmarshal([]byte(out), &said) != nil {
 			t.Fatalf("aws %s: %s%s", words, out, problems)
@@ -159,7 +181,11 @@ func (w *podWorld) byCLI() {
 	}
 	made := cli("eks create-pod-identity-association --namespace shop --service-account by-cli --role-arn " + cartARN)
 	pod := w.start("by-cli-0", "by-cli", "n1")
-	if report := pod.program(mayRead, otherNamespace); !strings.HasPrefix(report.ARN, assumed+"cart/eks-prod-by-cli-0-") || report.Read[mayRead] != "" || report.Read[otherNamespace] == "" {
+	if report := pod.program(mayRead, otherNamespace); !strings.HasPrefix(
+		report.ARN, assumed+"cart/eks-prod-by-cli-0-",
+	) ||
+		report.Read[mayRead] != "" ||
+		report.Read[otherNamespace] == "" {
 		t.Errorf("the program found %+v", report)
 	}
 	cli(fmt.Sprint("eks delete-pod-identity-association --association-id ", made["associationId"]))
@@ -174,8 +200,12 @@ func (w *podWorld) targetRole() {
 	w.associate("chain", target)
 	pod := w.start("chain-0", "chain", "n1")
 	report := pod.program(mayRead, otherNamespace, otherCluster)
-	if want := "arn:aws:sts::" + dataAccount + ":assumed-role/data/eks-prod-chain-0-"; !strings.HasPrefix(report.ARN, want) ||
-		report.Read[mayRead] != "" || report.Read[otherNamespace] != "AccessDeniedException" || report.Read[otherCluster] != "AccessDeniedException" {
+	if want := "arn:aws:sts::" + dataAccount + ":assumed-role/data/eks-prod-chain-0-"; !strings.HasPrefix(
+		report.ARN, want,
+	) ||
+		report.Read[mayRead] != "" ||
+		report.Read[otherNamespace] != "AccessDeniedException" ||
+		report.Read[otherCluster] != "AccessDeniedException" {
 		t.Errorf("the program found %+v", report)
 	}
 	if calls := w.sts.of("chain-0"); len(calls) != 2 {
@@ -186,22 +216,25 @@ func (w *podWorld) targetRole() {
 	}
 	w.associate("stray", target)
 	stray := w.start("stray-0", "stray", "n1")
-	if got := stray.ask(); got.status != http.StatusBadRequest || got.Code != "AccessDeniedException" || !strings.Contains(got.Message, clusterTagID+"stray") {
+	if got := stray.ask(); got.status != http.StatusBadRequest || got.Code != "AccessDeniedException" ||
+		!strings.Contains(got.Message, clusterTagID+"stray") {
 		t.Errorf("another external id: %+v", got)
 	}
 }
 
 // wrongNode: the token of a pod on n2, shown to the agent of n1, gives nothing,
-// and STS never hears of it (H16).
+// and STS never hears of it (spec podidentity row H16).
 func (w *podWorld) wrongNode() {
 	t := w.t
 	w.associate("elsewhere", "")
 	pod := w.start("elsewhere-0", "elsewhere", "n2")
-	if got := pod.ask(); got.status != http.StatusBadRequest || got.Code != "AccessDeniedException" || !strings.Contains(got.Message, `"n2"`) {
+	if got := pod.ask(); got.status != http.StatusBadRequest || got.Code != "AccessDeniedException" ||
+		!strings.Contains(got.Message, `"n2"`) {
 		t.Errorf("%+v", got)
 	}
 	records := w.records(`"pod":"elsewhere-0"`)
-	if len(records) == 0 || records[0]["decision"] != "refused" || records[0]["code"] != "AccessDeniedException" || records[0]["node"] != "n1" {
+	if len(records) == 0 || records[0]["decision"] != "refused" || records[0]["code"] != "AccessDeniedException" ||
+		records[0]["node"] != "n1" {
 		t.Errorf("audit: %v", records)
 	}
 	if calls := w.sts.of("elsewhere-0"); len(calls) != 0 {
@@ -216,12 +249,18 @@ func (w *podWorld) granted() {
 	pod := w.start("granted-0", "granted", "n1")
 	grants := w.objects.Resource(rolecallResource("rolegrants"))
 	object := &unstructured.Unstructured{}
-	w.must(nil, yaml.Unmarshal([]byte(`{apiVersion: rolecall.io/v1alpha1, kind: RoleGrant, metadata: {name: shop}, spec: {subjects: [{namespace: shop, serviceAccount: granted}], roles: ["`+cartARN+`"]}}`), &object.Object))
+	w.must(nil, yaml.Unmarshal([]byte(`{apiVersion: rolecall.io/v1alpha1, kind: RoleGrant, metadata: {name: shop}, `+
+		`spec: {subjects: [{namespace: shop, serviceAccount: granted}], roles: ["`+cartARN+`"]}}`), &object.Object))
 	w.must(grants.Create(ctx, object, metav1.CreateOptions{}))
 	w.eventually("granted", pod.raw, "")
-	w.must(grants.Patch(ctx, "shop", types.MergePatchType, []byte(`{"spec":{"roles":["`+cartARN+`2"]}}`), metav1.PatchOptions{}))
+	w.must(
+		grants.Patch(
+			ctx, "shop", types.MergePatchType, []byte(`{"spec":{"roles":["`+cartARN+`2"]}}`), metav1.PatchOptions{},
+		),
+	)
 	w.eventually("granted another role", pod.raw, "AccessDeniedException")
-	if got := pod.until("granted another role", http.StatusBadRequest); got.Code != "AccessDeniedException" || !strings.Contains(got.Message, "RoleGrant") {
+	if got := pod.until("granted another role", http.StatusBadRequest); got.Code != "AccessDeniedException" ||
+		!strings.Contains(got.Message, "RoleGrant") {
 		t.Errorf("%+v", got)
 	}
 	w.must(nil, grants.Delete(ctx, "shop", metav1.DeleteOptions{}))
@@ -240,7 +279,8 @@ func (w *podWorld) apiServerAway() {
 	if got := w.ask("n1", known.raw); got.status != http.StatusOK {
 		t.Errorf("a pod that is known: %d %s", got.status, got.message)
 	}
-	if got := w.ask("n1", unknown.raw); got.status != http.StatusServiceUnavailable || got.code != "ServiceUnavailableException" {
+	if got := w.ask("n1", unknown.raw); got.status != http.StatusServiceUnavailable ||
+		got.code != "ServiceUnavailableException" {
 		t.Errorf("a pod that is not known: %d %s %s", got.status, got.code, got.message)
 	}
 	w.brokers.ahead(t, 61*time.Second) // what it knows is too old now
@@ -274,7 +314,8 @@ func (w *podWorld) clockJumps() {
 	w.eventually("before", other.raw, "")
 	for _, by := range []time.Duration{time.Hour, -time.Hour} {
 		w.brokers.ahead(t, by)
-		if got := w.ask("n1", pod.raw); got.status != http.StatusServiceUnavailable || got.code != "ServiceUnavailableException" {
+		if got := w.ask("n1", pod.raw); got.status != http.StatusServiceUnavailable ||
+			got.code != "ServiceUnavailableException" {
 			t.Errorf("%s: %d %s %s", by, got.status, got.code, got.message)
 		}
 		if got := w.ask("n1", other.raw); got.status != http.StatusOK {
@@ -351,7 +392,7 @@ func (w *podWorld) agentKilled() {
 	asking.Wait()
 }
 
-// auditIsWhole is row S14: each session that a pod was given is in the audit
+// auditIsWhole is spec podidentity row S14: each session that a pod was given is in the audit
 // once.
 func (w *podWorld) auditIsWhole() {
 	times := map[string]int{}

@@ -80,7 +80,10 @@ func (w *podWorld) of(t *testing.T) *podWorld {
 func newPodWorld(t *testing.T) *podWorld {
 	t.Helper()
 	w := &podWorld{all: &programs{}, brokerWorld: &brokerWorld{
-		t: t, c: cluster.Start(t, cluster.Options{Issuer: issuerURL}), serving: t.TempDir(), agents: map[string]string{},
+		t:       t,
+		c:       cluster.Start(t, cluster.Options{Issuer: issuerURL}),
+		serving: t.TempDir(),
+		agents:  map[string]string{},
 	}}
 	var err error
 	w.objects, err = dynamic.NewForConfig(w.c.Config)
@@ -88,23 +91,39 @@ func newPodWorld(t *testing.T) *podWorld {
 	installCRDs(t, w.objects)
 	core := w.c.Client.CoreV1()
 	for _, name := range []string{"shop", "eks", "rolecall-system"} {
-		w.must(core.Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}))
+		w.must(core.Namespaces().Create(t.Context(), &corev1.Namespace{
+			ObjectMeta: metav1.ObjectMeta{Name: name},
+		}, metav1.CreateOptions{}))
 	}
 	for _, name := range []string{"n1", "n2"} {
-		w.must(core.Nodes().Create(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}))
+		w.must(core.Nodes().Create(t.Context(), &corev1.Node{
+			ObjectMeta: metav1.ObjectMeta{Name: name},
+		}, metav1.CreateOptions{}))
 	}
 	for _, name := range []string{"rolecall-agent", "rolecall-broker"} {
-		w.must(core.ServiceAccounts("rolecall-system").Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}))
+		w.must(core.ServiceAccounts("rolecall-system").Create(t.Context(), &corev1.ServiceAccount{
+			ObjectMeta: metav1.ObjectMeta{Name: name},
+		}, metav1.CreateOptions{}))
 	}
-	for _, name := range []string{"federated", "brokerrole", "passthrough", "by-cli", "chain", "stray", "elsewhere", "granted", "fault"} {
-		w.must(core.ServiceAccounts("shop").Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}))
+	for _, name := range []string{
+		"federated", "brokerrole", "passthrough", "by-cli", "chain", "stray", "elsewhere", "granted", "fault",
+	} {
+		w.must(core.ServiceAccounts("shop").Create(t.Context(), &corev1.ServiceAccount{
+			ObjectMeta: metav1.ObjectMeta{Name: name},
+		}, metav1.CreateOptions{}))
 	}
 	w.startSTS()
 	w.ca = writeServingPair(t, w.serving)
 	w.write(filepath.Join(w.serving, "ca.crt"), string(w.ca.PEM()))
 	w.table = filepath.Join(t.TempDir(), "keys.yaml")
-	w.write(w.table, "keys:\n- {accessKeyId: "+userKeyID+", secretAccessKey: "+userSecret+", user: terraform, groups: [\"system:masters\"]}\n")
-	w.client = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: w.ca.Pool()}}}
+	w.write(
+		w.table,
+		"keys:\n- {accessKeyId: "+userKeyID+", secretAccessKey: "+userSecret+", "+
+			"user: terraform, groups: [\"system:masters\"]}\n",
+	)
+	w.client = &http.Client{
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: w.ca.Pool()}},
+	}
 	w.prepareBroker()
 	w.prepareAgent()
 	w.startBroker()
@@ -133,15 +152,19 @@ func (w *podWorld) prepareBroker() {
 	w.brokerListen = freeport.Address(w.t)
 	w.url, w.probes = "https://"+w.brokerListen, freeport.Address(w.t)
 	w.brokerFlags = []string{
-		"serve", "broker", "--cluster-name", "prod", "--region", "eu-west-1", "--account", accountID, "--listen", w.brokerListen, "--probe-listen", w.probes, "--metrics-listen", freeport.Address(w.t),
-		"--tls-cert", filepath.Join(w.serving, "tls.crt"), "--tls-key", filepath.Join(w.serving, "tls.key"), "--kubeconfig", w.limited, "--access-keys", w.table,
-		"--issuer", mintedURL, "--signing-key", w.minted, "--sts-endpoint", w.sts.url, "--shutdown-delay", "0s", "--log-format", "json", "--log-level", "debug",
+		"serve", "broker", "--cluster-name", "prod", "--region", "eu-west-1", "--account", accountID,
+		"--listen", w.brokerListen, "--probe-listen", w.probes, "--metrics-listen", freeport.Address(w.t),
+		"--tls-cert", filepath.Join(w.serving, "tls.crt"), "--tls-key", filepath.Join(w.serving, "tls.key"),
+		"--kubeconfig", w.limited, "--access-keys", w.table, "--issuer", mintedURL, "--signing-key", w.minted,
+		"--sts-endpoint", w.sts.url, "--shutdown-delay", "0s", "--log-format", "json", "--log-level", "debug",
 	}
 }
 
 func (w *podWorld) startBroker() {
 	w.t.Helper()
-	w.brokers = w.program([]string{"AWS_ACCESS_KEY_ID=" + brokerKeyID, "AWS_SECRET_ACCESS_KEY=" + brokerSecret}, w.brokerFlags...)
+	w.brokers = w.program(
+		[]string{"AWS_ACCESS_KEY_ID=" + brokerKeyID, "AWS_SECRET_ACCESS_KEY=" + brokerSecret},
+		w.brokerFlags...)
 	untilReady(w.t, http.DefaultClient, "http://"+w.probes+"/readyz", w.brokers.ended, w.brokers.log)
 }
 
@@ -160,22 +183,50 @@ func (w *podWorld) prepareAgent() {
 	w.agentAt = "http://" + credentials
 	port := func(address string) string { return address[strings.LastIndexByte(address, ':')+1:] }
 	w.agentFlags = []string{
-		"serve", "agent", "-c", "prod", "-b", "127.0.0.1", "-p", port(credentials), "--probe-port", port(probes), "--ipv6", "off", "--metrics-address", "127.0.0.1", "--metrics-port", port(freeport.Address(t)),
-		"--upstream", "broker", "--endpoint", w.url, "--broker-token-file", own, "--upstream-ca-file", filepath.Join(w.serving, "ca.crt"),
-		"--kubeconfig", kubeconfig, "--pod-liveness", "on", "--pod-qps", "1000", "--foreground-deadline", "10s",
+		"serve", "agent", "-c", "prod", "-b", "127.0.0.1", "-p", port(credentials), "--probe-port", port(probes),
+		"--ipv6", "off", "--metrics-address", "127.0.0.1", "--metrics-port", port(freeport.Address(t)),
+		"--upstream", "broker", "--endpoint", w.url, "--broker-token-file", own,
+		"--upstream-ca-file", filepath.Join(w.serving, "ca.crt"), "--kubeconfig", kubeconfig, "--pod-liveness", "on",
+		"--pod-qps", "1000", "--foreground-deadline", "10s",
 	}
 }
 
 func (w *podWorld) startNode() {
 	w.t.Helper()
 	w.node = w.program([]string{"NODE_NAME=n1"}, w.agentFlags...)
-	untilReady(w.t, http.DefaultClient, "http://127.0.0.1:"+w.agentFlags[slices.Index(w.agentFlags, "--probe-port")+1]+"/readyz", w.node.ended, w.node.log)
+	untilReady(
+		w.t,
+		http.DefaultClient,
+		"http://127.0.0.1:"+w.agentFlags[slices.Index(w.agentFlags, "--probe-port")+1]+"/readyz",
+		w.node.ended,
+		w.node.log,
+	)
 }
 
 func (w *podWorld) startWebhook() {
 	address := freeport.Address(w.t)
-	w.hook = w.program(nil, "serve", "webhook", "--listen", address, "--metrics-listen", freeport.Address(w.t), "--kubeconfig", w.c.Kubeconfig, "--webhook-url", "https://"+address+"/mutate",
-		"--watch-associations", "--service-account-lookup-grace-period", "9s", "--aws-default-region", "eu-west-1", "--shutdown-delay", "0s", "--log-format", "json")
+	w.hook = w.program(
+		nil,
+		"serve",
+		"webhook",
+		"--listen",
+		address,
+		"--metrics-listen",
+		freeport.Address(w.t),
+		"--kubeconfig",
+		w.c.Kubeconfig,
+		"--webhook-url",
+		"https://"+address+"/mutate",
+		"--watch-associations",
+		"--service-account-lookup-grace-period",
+		"9s",
+		"--aws-default-region",
+		"eu-west-1",
+		"--shutdown-delay",
+		"0s",
+		"--log-format",
+		"json",
+	)
 	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	defer cancel()
 	for !isReady(ctx, address) {
@@ -198,7 +249,15 @@ func (w *podWorld) old(raw string) string {
 	w.must(nil, err)
 	var claims map[string]any
 	w.must(nil, json.Unmarshal(text, &claims))
-	claims["iat"], claims["nbf"], claims["exp"] = time.Now().Add(-2*time.Hour).Unix(), time.Now().Add(-2*time.Hour).Unix(), time.Now().Add(22*time.Hour).Unix()
+	claims["iat"], claims["nbf"], claims["exp"] = time.Now().
+		Add(-2*time.Hour).
+		Unix(),
+		time.Now().
+			Add(-2*time.Hour).
+			Unix(),
+		time.Now().
+			Add(22*time.Hour).
+			Unix()
 	text, err = json.Marshal(claims)
 	w.must(nil, err)
 	signed, err := token.Sign(w.c.Key, text)
@@ -215,15 +274,37 @@ func (w *podWorld) startSTS() {
 	dir, listen := t.TempDir(), freeport.Address(t)
 	w.write(filepath.Join(dir, "ca.pem"), string(authority.PEM()))
 	w.write(filepath.Join(dir, "seed.yaml"), podIdentitySeed)
-	local := w.program(nil, "serve", "aws", "--listen", listen, "--account", accountID, "--account", dataAccount, "--region", "eu-west-1", "--seed", filepath.Join(dir, "seed.yaml"),
-		"--issuer-endpoint", issuerHost+"="+published.Listener.Addr().String(), "--issuer-ca", filepath.Join(dir, "ca.pem"), "--faults")
+	local := w.program(
+		nil,
+		"serve",
+		"aws",
+		"--listen",
+		listen,
+		"--account",
+		accountID,
+		"--account",
+		dataAccount,
+		"--region",
+		"eu-west-1",
+		"--seed",
+		filepath.Join(dir, "seed.yaml"),
+		"--issuer-endpoint",
+		issuerHost+"="+published.Listener.Addr().String(),
+		"--issuer-ca",
+		filepath.Join(dir, "ca.pem"),
+		"--faults",
+	)
 	untilReady(t, http.DefaultClient, "http://"+listen+"/_rolecall/health", local.ended, local.log)
 	w.aws = "http://" + listen
 	w.sts = newSTSGate(t, w.aws)
 	for id, secret := range map[string]string{setupKeyID: setupSecret, dataKeyID: setupSecret} {
 		admin := w.ssm(credential.AWS{AccessKeyID: id, SecretKey: credential.NewSecret(secret)})
 		for _, name := range []string{mayRead, otherNamespace, otherCluster} {
-			_, err := admin.PutParameter(t.Context(), &ssm.PutParameterInput{Name: &name, Value: aws.String("7"), Type: ssmtypes.ParameterTypeString})
+			_, err := admin.PutParameter(t.Context(), &ssm.PutParameterInput{
+				Name:  &name,
+				Value: aws.String("7"),
+				Type:  ssmtypes.ParameterTypeString,
+			})
 			w.must(nil, err)
 		}
 	}
@@ -236,7 +317,9 @@ const (
 	otherCluster   = "/staging/shop/price"
 )
 
-const readByTags = `{Effect: Allow, Action: "ssm:GetParameter", Resource: "arn:aws:ssm:eu-west-1:*:parameter/${aws:PrincipalTag/eks-cluster-name}/${aws:PrincipalTag/kubernetes-namespace}/*"}`
+const readByTags = `{Effect: Allow, Action: "ssm:GetParameter", Resource: ` +
+	`"arn:aws:ssm:eu-west-1:*:parameter/${aws:PrincipalTag/eks-cluster-name}/` +
+	`${aws:PrincipalTag/kubernetes-namespace}/*"}`
 
 // podIdentitySeed has the trust policies of the guide: role cart is taken in each
 // of the modes, and takes the role data of another account, which wants an
@@ -248,7 +331,9 @@ accounts:
   - {url: "` + issuerURL + `", clientIDs: [pods.eks.amazonaws.com]}
   - {url: "` + mintedURL + `", clientIDs: [sts.amazonaws.com]}
   users:
-  - {name: setup, attached: ["arn:aws:iam::aws:policy/AdministratorAccess"], accessKeys: [{id: ` + setupKeyID + `, secret: ` + setupSecret + `}]}
+  - name: setup
+    attached: ["arn:aws:iam::aws:policy/AdministratorAccess"]
+    accessKeys: [{id: ` + setupKeyID + `, secret: ` + setupSecret + `}]
   - {name: broker, accessKeys: [{id: ` + brokerKeyID + `, secret: ` + brokerSecret + `}]}
   roles:
   - &cart
@@ -263,12 +348,18 @@ accounts:
         Condition:
           StringEquals:
             ` + issuerHost + `/broker:aud: sts.amazonaws.com
-            ` + issuerHost + `/broker:sub: [system:serviceaccount:shop:federated, system:serviceaccount:shop:by-cli, system:serviceaccount:shop:chain, system:serviceaccount:shop:stray,
-              system:serviceaccount:shop:elsewhere, system:serviceaccount:shop:granted, system:serviceaccount:shop:fault]
+            ` + issuerHost + `/broker:sub: [
+              system:serviceaccount:shop:federated, system:serviceaccount:shop:by-cli,
+              system:serviceaccount:shop:chain, system:serviceaccount:shop:stray,
+              system:serviceaccount:shop:elsewhere, system:serviceaccount:shop:granted,
+              system:serviceaccount:shop:fault]
       - Effect: Allow
         Principal: {Federated: "arn:aws:iam::` + accountID + `:oidc-provider/` + issuerID + `"}
         Action: sts:AssumeRoleWithWebIdentity
-        Condition: {StringEquals: {"` + issuerID + `:aud": pods.eks.amazonaws.com, "` + issuerID + `:sub": "system:serviceaccount:shop:passthrough"}}
+        Condition:
+          StringEquals:
+            "` + issuerID + `:aud": pods.eks.amazonaws.com
+            "` + issuerID + `:sub": "system:serviceaccount:shop:passthrough"
       - Effect: Allow
         Principal: {AWS: "arn:aws:iam::` + accountID + `:user/broker"}
         Action: [sts:AssumeRole, sts:TagSession]
@@ -280,11 +371,18 @@ accounts:
             aws:RequestTag/kubernetes-service-account: brokerrole
     inline:
       read: {Version: "2012-10-17", Statement: [` + readByTags + `]}
-      take: {Version: "2012-10-17", Statement: [{Effect: Allow, Action: [sts:AssumeRole, sts:TagSession], Resource: "arn:aws:iam::` + dataAccount + `:role/data"}]}
+      take:
+        Version: "2012-10-17"
+        Statement:
+        - Effect: Allow
+          Action: [sts:AssumeRole, sts:TagSession]
+          Resource: "arn:aws:iam::` + dataAccount + `:role/data"
   - {<<: *cart, name: cart2}
 - id: "` + dataAccount + `"
   users:
-  - {name: setup, attached: ["arn:aws:iam::aws:policy/AdministratorAccess"], accessKeys: [{id: ` + dataKeyID + `, secret: ` + setupSecret + `}]}
+  - name: setup
+    attached: ["arn:aws:iam::aws:policy/AdministratorAccess"]
+    accessKeys: [{id: ` + dataKeyID + `, secret: ` + setupSecret + `}]
   roles:
   - name: data
     trust:
@@ -293,7 +391,9 @@ accounts:
       - Effect: Allow
         Principal: {AWS: "arn:aws:iam::` + accountID + `:root"}
         Action: [sts:AssumeRole, sts:TagSession]
-        Condition: {ArnEquals: {aws:PrincipalArn: "arn:aws:iam::` + accountID + `:role/cart"}, StringEquals: {"sts:ExternalId": ` + clusterTagID + `chain}}
+        Condition:
+          ArnEquals: {aws:PrincipalArn: "arn:aws:iam::` + accountID + `:role/cart"}
+          StringEquals: {"sts:ExternalId": ` + clusterTagID + `chain}
     inline:
       read: {Version: "2012-10-17", Statement: [` + readByTags + `]}
 `
@@ -402,7 +502,11 @@ func (g *stsGate) release() {
 // untilHeld waits until so many calls wait.
 func (g *stsGate) untilHeld(t *testing.T, count int) {
 	t.Helper()
-	poll(t, func() bool { g.mu.Lock(); defer g.mu.Unlock(); return g.waiting >= count }, func() { t.Fatal("STS is not asked") })
+	poll(
+		t,
+		func() bool { g.mu.Lock(); defer g.mu.Unlock(); return g.waiting >= count },
+		func() { t.Fatal("STS is not asked") },
+	)
 }
 
 // of are the calls for a pod.
@@ -456,14 +560,26 @@ func (w *podWorld) start(name, account, node string) *containedPod {
 	w.must(stored, err)
 	p := &containedPod{w: w, pod: stored}
 	source := p.checkInjected()
-	answer, err := w.c.Client.CoreV1().ServiceAccounts("shop").CreateToken(w.t.Context(), account, &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
-		Audiences: []string{source.Audience}, ExpirationSeconds: source.ExpirationSeconds,
-		BoundObjectRef: &authenticationv1.BoundObjectReference{Kind: "Pod", APIVersion: "v1", Name: stored.Name, UID: stored.UID},
-	}}, metav1.CreateOptions{})
+	answer, err := w.c.Client.CoreV1().
+		ServiceAccounts("shop").
+		CreateToken(w.t.Context(), account, &authenticationv1.TokenRequest{
+			Spec: authenticationv1.TokenRequestSpec{
+				Audiences:         []string{source.Audience},
+				ExpirationSeconds: source.ExpirationSeconds,
+				BoundObjectRef: &authenticationv1.BoundObjectReference{
+					Kind:       "Pod",
+					APIVersion: "v1",
+					Name:       stored.Name,
+					UID:        stored.UID,
+				},
+			},
+		}, metav1.CreateOptions{})
 	w.must(answer, err)
 	p.raw = answer.Status.Token
 	container := stored.Spec.Containers[0]
-	mount := container.VolumeMounts[slices.IndexFunc(container.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == "eks-pod-identity-token" })]
+	mount := container.VolumeMounts[slices.IndexFunc(
+		container.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == "eks-pod-identity-token" },
+	)]
 	// The container's file system is a folder here, and the node's address the
 	// loopback's.
 	root := w.t.TempDir()
@@ -491,11 +607,20 @@ func (p *containedPod) checkInjected() *corev1.ServiceAccountTokenProjection {
 		{Name: "AWS_CONTAINER_CREDENTIALS_FULL_URI", Value: "http://169.254.170.23/v1/credentials"},
 		{Name: "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", Value: mount + "/eks-pod-identity-token"},
 	}, p.pod.Spec.Containers[0].Env); diff != "" || p.pod.Labels["eks.amazonaws.com/pod-identity"] != "enabled" {
-		t.Fatalf("%s is not injected: labels %v, variables (-want +got):\n%s\n%s", p.pod.Name, p.pod.Labels, diff, p.w.hook.log)
+		t.Fatalf(
+			"%s is not injected: labels %v, variables (-want +got):\n%s\n%s",
+			p.pod.Name,
+			p.pod.Labels,
+			diff,
+			p.w.hook.log,
+		)
 	}
-	volume := p.pod.Spec.Volumes[slices.IndexFunc(p.pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == "eks-pod-identity-token" })]
+	volume := p.pod.Spec.Volumes[slices.IndexFunc(
+		p.pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == "eks-pod-identity-token" },
+	)]
 	source := volume.Projected.Sources[0].ServiceAccountToken
-	if source.Audience != podIdentity || source.Path != "eks-pod-identity-token" || *source.ExpirationSeconds < 79200 || *source.ExpirationSeconds > 86400 {
+	if source.Audience != podIdentity || source.Path != "eks-pod-identity-token" || *source.ExpirationSeconds < 79200 ||
+		*source.ExpirationSeconds > 86400 {
 		t.Errorf("the token of %s: %+v", p.pod.Name, source)
 	}
 	return source
@@ -504,7 +629,11 @@ func (p *containedPod) checkInjected() *corev1.ServiceAccountTokenProjection {
 // run starts a program in the container.
 func (p *containedPod) run(path string, more []string, arguments ...string) (out string, problems string, err error) {
 	command := exec.CommandContext(p.w.t.Context(), path, arguments...)
-	command.Env = slices.Concat(p.environment, more, []string{"AWS_ENDPOINT_URL=" + p.w.aws, "PATH=" + os.Getenv("PATH"), "HOME=" + p.w.t.TempDir(), "AWS_PAGER="})
+	command.Env = slices.Concat(
+		p.environment,
+		more,
+		[]string{"AWS_ENDPOINT_URL=" + p.w.aws, "PATH=" + os.Getenv("PATH"), "HOME=" + p.w.t.TempDir(), "AWS_PAGER="},
+	)
 	for _, name := range []string{"PYENV_ROOT", "PYENV_VERSION", "VIRTUAL_ENV", "GOCOVERDIR"} {
 		if text, found := os.LookupEnv(name); found {
 			command.Env = append(command.Env, name+"="+text)
@@ -586,7 +715,11 @@ func (p *containedPod) ask() nodeAnswer {
 func (p *containedPod) until(what string, status int) nodeAnswer {
 	p.w.t.Helper()
 	var got nodeAnswer
-	poll(p.w.t, func() bool { got = p.ask(); return got.status == status }, func() { p.w.t.Fatalf("%s: %s still gets %+v", what, p.pod.Name, got) })
+	poll(
+		p.w.t,
+		func() bool { got = p.ask(); return got.status == status },
+		func() { p.w.t.Fatalf("%s: %s still gets %+v", what, p.pod.Name, got) },
+	)
 	return got
 }
 
@@ -608,7 +741,8 @@ func (w *podWorld) records(says ...string) (found []map[string]any) {
 			if !strings.HasSuffix(line, "\n") { // it is being written
 				continue
 			}
-			if !strings.HasPrefix(line, `{"time"`) || slices.ContainsFunc(says, func(s string) bool { return !strings.Contains(line, s) }) {
+			if !strings.HasPrefix(line, `{"time"`) ||
+				slices.ContainsFunc(says, func(s string) bool { return !strings.Contains(line, s) }) {
 				continue
 			}
 			var record map[string]any
@@ -621,7 +755,7 @@ func (w *podWorld) records(says ...string) (found []map[string]any) {
 	return found
 }
 
-// checkSecrets is row H15.
+// checkSecrets is spec podidentity row H15.
 func (w *podWorld) checkSecrets() {
 	w.all.mu.Lock()
 	defer w.all.mu.Unlock()

@@ -131,7 +131,10 @@ func startProgram(t *testing.T, environment []string, arguments ...string) *prog
 	t.Helper()
 	dir := t.TempDir()
 	p := &program{
-		stdout: output(filepath.Join(dir, "stdout")), log: output(filepath.Join(dir, "log")), ended: make(chan int, 1), clock: filepath.Join(dir, "clock"),
+		stdout: output(filepath.Join(dir, "stdout")),
+		log:    output(filepath.Join(dir, "log")),
+		ended:  make(chan int, 1),
+		clock:  filepath.Join(dir, "clock"),
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -140,7 +143,8 @@ func startProgram(t *testing.T, environment []string, arguments ...string) *prog
 	command := exec.CommandContext(t.Context(), self, arguments...)
 	command.Env = append([]string{
 		programVariable + "=rolecall", clockVariable + "=" + p.clock, "AWS_EC2_METADATA_DISABLED=true",
-		"AWS_CONFIG_FILE=" + os.DevNull, "AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull, "GOCOVERDIR=" + os.Getenv("GOCOVERDIR"),
+		"AWS_CONFIG_FILE=" + os.DevNull, "AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull,
+		"GOCOVERDIR=" + os.Getenv("GOCOVERDIR"),
 	}, environment...)
 	stdout, err := os.Create(string(p.stdout))
 	if err != nil {
@@ -179,7 +183,9 @@ func startProgram(t *testing.T, environment []string, arguments ...string) *prog
 // ahead moves the program's clock.
 func (p *program) ahead(t *testing.T, by time.Duration) {
 	t.Helper()
-	if err := errors.Join(os.WriteFile(p.clock+".new", []byte(by.String()), 0o600), os.Rename(p.clock+".new", p.clock)); err != nil {
+	if err := errors.Join(
+		os.WriteFile(p.clock+".new", []byte(by.String()), 0o600), os.Rename(p.clock+".new", p.clock),
+	); err != nil {
 		t.Fatal(err)
 	}
 }

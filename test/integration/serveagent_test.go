@@ -35,7 +35,9 @@ func TestServeAgent(t *testing.T) {
 	ctx := t.Context()
 	for _, name := range []string{"cart", "agent"} {
 		account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}
-		if _, err := c.Client.CoreV1().ServiceAccounts("default").Create(ctx, account, metav1.CreateOptions{}); err != nil {
+		if _, err := c.Client.CoreV1().ServiceAccounts("default").Create(
+			ctx, account, metav1.CreateOptions{},
+		); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -55,7 +57,8 @@ func TestServeAgent(t *testing.T) {
 		}
 		select { // one change, then none
 		case <-changed:
-			_, _ = io.WriteString(w, `{"cursor":"2","items":[{"associationId":"a-0123456789abcdefg","version":2,"deleted":true}]}`)
+			_, _ = io.WriteString(w, `{"cursor":"2","items":[{"associationId":"a-0123456789abcdefg","version":2,`+
+				`"deleted":true}]}`)
 		case <-r.Context().Done():
 		}
 	}))
@@ -93,7 +96,8 @@ func TestServeAgent(t *testing.T) {
 		return calls.Load() == before
 	}, func() { t.Error("rotated tokens always go to the broker") })
 	before := calls.Load()
-	if status := ask(boundToken(t, c, "cart", pod, "sts.amazonaws.com")); status != http.StatusBadRequest || calls.Load() != before {
+	if status := ask(boundToken(t, c, "cart", pod, "sts.amazonaws.com")); status != http.StatusBadRequest ||
+		calls.Load() != before {
 		t.Errorf("status %d, %d calls for a token of another audience", status, calls.Load()-before)
 	}
 	// Another account's token finds nothing of the pod's: the broker is asked.
@@ -115,7 +119,9 @@ func TestServeAgent(t *testing.T) {
 }
 
 // startAgent returns where it serves, and what ends it.
-func startAgent(t *testing.T, c *cluster.Cluster, endpoint, token string, more ...string) (address string, stop func() int) {
+func startAgent(
+	t *testing.T, c *cluster.Cluster, endpoint, token string, more ...string,
+) (address string, stop func() int) {
 	t.Helper()
 	port := func() string {
 		_, port, err := net.SplitHostPort(freeport.Address(t))
@@ -133,9 +139,10 @@ func startAgent(t *testing.T, c *cluster.Cluster, endpoint, token string, more .
 	ended := make(chan int, 1)
 	go func() {
 		ended <- app.Run(ctx, system, append([]string{
-			"serve", "agent", "-c", "prod", "-b", "127.0.0.1", "-p", credentials, "--probe-port", probes, "--ipv6", "off",
-			"--metrics-address", "127.0.0.1", "--metrics-port", port(), "--upstream", "broker", "--endpoint", endpoint,
-			"--broker-token-file", token, "--kubeconfig", c.Kubeconfig, "--pod-liveness", "on", "--pod-qps", "1000", "--foreground-deadline", "10s",
+			"serve", "agent", "-c", "prod", "-b", "127.0.0.1", "-p", credentials, "--probe-port", probes,
+			"--ipv6", "off", "--metrics-address", "127.0.0.1", "--metrics-port", port(), "--upstream", "broker",
+			"--endpoint", endpoint, "--broker-token-file", token, "--kubeconfig", c.Kubeconfig,
+			"--pod-liveness", "on", "--pod-qps", "1000", "--foreground-deadline", "10s",
 		}, more...))
 	}()
 	untilReady(t, http.DefaultClient, "http://127.0.0.1:"+probes+"/readyz", ended, logs)
@@ -180,8 +187,10 @@ func brokerOf(t *testing.T, c *cluster.Cluster, calls *atomic.Int32) http.Handle
 			w.WriteHeader(http.StatusBadRequest)
 			return
 		}
-		_, _ = fmt.Fprintf(w, `{"subject":{"namespace":"default","serviceAccount":%q},"podIdentityAssociation":{"associationId":"a-0123456789abcdefg"},`+
-			`"assumedRoleUser":{"arn":"arn:aws:sts::111122223333:assumed-role/x/y"},"credentials":{"accessKeyId":"ASIAEXAMPLEKEYID0001",`+
+		_, _ = fmt.Fprintf(w, `{"subject":{"namespace":"default","serviceAccount":%q},`+
+			`"podIdentityAssociation":{"associationId":"a-0123456789abcdefg"},`+
+			`"assumedRoleUser":{"arn":"arn:aws:sts::111122223333:assumed-role/x/y"},`+
+			`"credentials":{"accessKeyId":"ASIAEXAMPLEKEYID0001",`+
 			`"secretAccessKey":"s","sessionToken":"t","expiration":%d}}`, name, time.Now().Add(6*time.Hour).Unix())
 	}
 }
@@ -191,9 +200,16 @@ func boundToken(t *testing.T, c *cluster.Cluster, account string, pod *corev1.Po
 	t.Helper()
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: []string{audience}}}
 	if pod != nil {
-		request.Spec.BoundObjectRef = &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Pod", Name: pod.Name, UID: pod.UID}
+		request.Spec.BoundObjectRef = &authenticationv1.BoundObjectReference{
+			APIVersion: "v1",
+			Kind:       "Pod",
+			Name:       pod.Name,
+			UID:        pod.UID,
+		}
 	}
-	made, err := c.Client.CoreV1().ServiceAccounts("default").CreateToken(t.Context(), account, request, metav1.CreateOptions{})
+	made, err := c.Client.CoreV1().
+		ServiceAccounts("default").
+		CreateToken(t.Context(), account, request, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,7 +31,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/rolecall/rolecall/internal/credential"
-	"github.com/rolecall/rolecall/internal/issuer"
+	"github.com/rolecall/rolecall/internal/issuer/server"
 	"github.com/rolecall/rolecall/internal/localaws"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	localsts "github.com/rolecall/rolecall/internal/localaws/sts"
@@ -70,7 +70,12 @@ type brokerWorld struct {
 
 func newBrokerWorld(t *testing.T) *brokerWorld {
 	t.Helper()
-	w := &brokerWorld{t: t, c: cluster.Start(t, cluster.Options{Issuer: issuerURL}), serving: t.TempDir(), agents: map[string]string{}}
+	w := &brokerWorld{
+		t:       t,
+		c:       cluster.Start(t, cluster.Options{Issuer: issuerURL}),
+		serving: t.TempDir(),
+		agents:  map[string]string{},
+	}
 	var err error
 	if w.objects, err = dynamic.NewForConfig(w.c.Config); err != nil {
 		t.Fatal(err)
@@ -78,14 +83,23 @@ func newBrokerWorld(t *testing.T) *brokerWorld {
 	installCRDs(t, w.objects)
 	ctx := t.Context()
 	for _, name := range []string{"shop", "rolecall-system"} {
-		w.must(w.c.Client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}))
+		w.must(w.c.Client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{
+			ObjectMeta: metav1.ObjectMeta{Name: name},
+		}, metav1.CreateOptions{}))
 	}
 	for _, name := range []string{"n1", "n2"} {
-		w.must(w.c.Client.CoreV1().Nodes().Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}))
+		w.must(w.c.Client.CoreV1().Nodes().Create(ctx, &corev1.Node{
+			ObjectMeta: metav1.ObjectMeta{Name: name},
+		}, metav1.CreateOptions{}))
 	}
-	for _, name := range []string{"shop/cart-federated", "shop/cart-brokerrole", "shop/cart-passthrough", "shop/stranger", "rolecall-system/rolecall-agent", "rolecall-system/rolecall-broker"} {
+	for _, name := range []string{
+		"shop/cart-federated", "shop/cart-brokerrole", "shop/cart-passthrough", "shop/stranger",
+		"rolecall-system/rolecall-agent", "rolecall-system/rolecall-broker",
+	} {
 		namespace, name, _ := strings.Cut(name, "/")
-		w.must(w.c.Client.CoreV1().ServiceAccounts(namespace).Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}))
+		w.must(w.c.Client.CoreV1().ServiceAccounts(namespace).Create(ctx, &corev1.ServiceAccount{
+			ObjectMeta: metav1.ObjectMeta{Name: name},
+		}, metav1.CreateOptions{}))
 	}
 	for _, node := range []string{"n1", "n2"} {
 		w.agents[node] = w.token(w.pod("rolecall-system", "agent-"+node, "rolecall-agent", node), "rolecall-broker")
@@ -94,9 +108,15 @@ func newBrokerWorld(t *testing.T) *brokerWorld {
 	w.limited = kubeconfigOf(t, w.c, "rolecall-broker")
 	w.startAWS()
 	w.ca = writeServingPair(t, w.serving)
-	w.client = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: w.ca.Pool()}}}
+	w.client = &http.Client{
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: w.ca.Pool()}},
+	}
 	w.table = filepath.Join(t.TempDir(), "keys.yaml")
-	w.write(w.table, "keys:\n- {accessKeyId: "+userKeyID+", secretAccessKey: "+userSecret+", user: terraform, groups: [\"system:masters\"]}\n")
+	w.write(
+		w.table,
+		"keys:\n- {accessKeyId: "+userKeyID+", secretAccessKey: "+userSecret+", "+
+			"user: terraform, groups: [\"system:masters\"]}\n",
+	)
 	return w
 }
 
@@ -130,7 +150,9 @@ func (w *brokerWorld) token(pod *corev1.Pod, audience string) string {
 
 // serveIssuers serves the documents of the cluster's issuer and of the broker's own,
 // and returns the file of the latter's new key.
-func serveIssuers(t testing.TB, c *cluster.Cluster) (keyFile string, authority *pki.Authority, published *httptest.Server) {
+func serveIssuers(
+	t testing.TB, c *cluster.Cluster,
+) (keyFile string, authority *pki.Authority, published *httptest.Server) {
 	t.Helper()
 	key, err := token.GenerateRSA(2048)
 	if err != nil {
@@ -144,11 +166,11 @@ func serveIssuers(t testing.TB, c *cluster.Cluster) (keyFile string, authority *
 	if err := os.WriteFile(keyFile, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ofCluster, err := issuer.NewDocuments(c.Issuer, []crypto.PublicKey{c.Key.Public()})
+	ofCluster, err := server.NewDocuments(c.Issuer, []crypto.PublicKey{c.Key.Public()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ofBroker, err := issuer.NewDocuments(mintedURL, []crypto.PublicKey{key.Public()})
+	ofBroker, err := server.NewDocuments(mintedURL, []crypto.PublicKey{key.Public()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,34 +193,68 @@ func (w *brokerWorld) startAWS() {
 	accounts, err := account.NewSet(account.NewMemory(), []string{accountID}, time.Now())
 	w.must(nil, err)
 	local := localaws.New(localaws.Config{
-		Accounts: accounts, Now: time.Now, Log: discard, Region: "eu-west-1",
-		Issuers: localsts.IssuerAccess{Endpoints: map[string]string{issuerHost: published.Listener.Addr().String()}, RootCAs: authority.Pool()},
+		Accounts: accounts,
+		Now:      time.Now,
+		Log:      discard,
+		Region:   "eu-west-1",
+		Issuers: localsts.IssuerAccess{
+			Endpoints: map[string]string{issuerHost: published.Listener.Addr().String()},
+			RootCAs:   authority.Pool(),
+		},
 	})
 	server := httptest.NewServer(local)
 	t.Cleanup(server.Close)
 	w.aws = server.URL
 	statement := func(principal, actions, condition string) string {
-		return `{"Effect":"Allow","Principal":{` + principal + `},"Action":[` + actions + `],"Condition":{"StringEquals":{` + condition + `}}}`
+		return `{"Effect":"Allow","Principal":{` + principal + `},"Action":[` + actions + `],` +
+			`"Condition":{"StringEquals":{` + condition + `}}}`
 	}
 	federated := func(id string) string {
 		return `"Federated":"arn:aws:iam::` + accountID + `:oidc-provider/` + id + `"`
 	}
 	trust := `{"Version":"2012-10-17","Statement":[` +
-		statement(federated(issuerHost+"/broker"), `"sts:AssumeRoleWithWebIdentity","sts:TagSession"`, `"`+issuerHost+`/broker:sub":"system:serviceaccount:shop:cart-federated","`+issuerHost+`/broker:aud":"sts.amazonaws.com"`) + `,` +
-		statement(federated(issuerID), `"sts:AssumeRoleWithWebIdentity"`, `"`+issuerID+`:sub":"system:serviceaccount:shop:cart-passthrough","`+issuerID+`:aud":"pods.eks.amazonaws.com"`) + `,` +
+		statement(
+			federated(issuerHost+"/broker"),
+			`"sts:AssumeRoleWithWebIdentity","sts:TagSession"`,
+			`"`+issuerHost+`/broker:sub":"system:serviceaccount:shop:cart-federated",`+
+				`"`+issuerHost+`/broker:aud":"sts.amazonaws.com"`,
+		) + `,` +
+		statement(
+			federated(issuerID),
+			`"sts:AssumeRoleWithWebIdentity"`,
+			`"`+issuerID+`:sub":"system:serviceaccount:shop:cart-passthrough",`+
+				`"`+issuerID+`:aud":"pods.eks.amazonaws.com"`,
+		) + `,` +
 		statement(`"AWS":"arn:aws:iam::`+accountID+`:user/broker"`, `"sts:AssumeRole","sts:TagSession"`,
-			`"sts:ExternalId":"eu-west-1/`+accountID+`/prod/shop/cart-brokerrole","aws:RequestTag/eks-cluster-arn":"arn:aws:eks:eu-west-1:`+accountID+`:cluster/prod","aws:RequestTag/kubernetes-namespace":"shop","aws:RequestTag/kubernetes-service-account":"cart-brokerrole"`) + `]}`
-	read := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ssm:GetParameter","Resource":"arn:aws:ssm:eu-west-1:` + accountID + `:parameter/${aws:PrincipalTag/kubernetes-namespace}/*"}]}`
+			`"sts:ExternalId":"eu-west-1/`+accountID+`/prod/shop/cart-brokerrole",`+
+				`"aws:RequestTag/eks-cluster-arn":"arn:aws:eks:eu-west-1:`+accountID+`:cluster/prod",`+
+				`"aws:RequestTag/kubernetes-namespace":"shop",`+
+				`"aws:RequestTag/kubernetes-service-account":"cart-brokerrole"`) + `]}`
+	read := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ssm:GetParameter",` +
+		`"Resource":"arn:aws:ssm:eu-west-1:` + accountID + `:parameter/${aws:PrincipalTag/kubernetes-namespace}/*"}]}`
 	mine, _ := accounts.Find(accountID)
 	w.must(nil, mine.Update(func(state account.State) error {
 		user := &account.User{Name: "broker", Path: "/", ID: account.NewUserID()}
 		return errors.Join(
 			state.PutProvider(&account.Provider{IssuerID: issuerID, ClientIDs: []string{"pods.eks.amazonaws.com"}}),
-			state.PutProvider(&account.Provider{IssuerID: issuerHost + "/broker", ClientIDs: []string{"sts.amazonaws.com"}}),
+			state.PutProvider(&account.Provider{
+				IssuerID:  issuerHost + "/broker",
+				ClientIDs: []string{"sts.amazonaws.com"},
+			}),
 			state.PutUser(user),
-			state.PutKey(&account.AccessKey{ID: brokerKeyID, Secret: credential.NewSecret(brokerSecret), Account: accountID, User: "broker"}),
+			state.PutKey(&account.AccessKey{
+				ID:      brokerKeyID,
+				Secret:  credential.NewSecret(brokerSecret),
+				Account: accountID,
+				User:    "broker",
+			}),
 			state.PutRole(&account.Role{
-				Name: "cart", Path: "/", ID: account.NewRoleID(), Trust: trust, MaxSession: 43200, Principals: map[string]string{"arn:aws:iam::" + accountID + ":user/broker": user.ID},
+				Name:        "cart",
+				Path:        "/",
+				ID:          account.NewRoleID(),
+				Trust:       trust,
+				MaxSession:  43200,
+				Principals:  map[string]string{"arn:aws:iam::" + accountID + ":user/broker": user.ID},
 				Permissions: account.Permissions{Policies: []account.Document{{Name: "read", Text: read}}},
 			}),
 			putNodeRole(state, "node", user),
@@ -207,23 +263,38 @@ func (w *brokerWorld) startAWS() {
 	}))
 	admin, err := local.Admin()
 	w.must(nil, err)
-	_, err = w.ssm(admin).PutParameter(t.Context(), &ssm.PutParameterInput{Name: aws.String("/shop/price"), Value: aws.String("7"), Type: ssmtypes.ParameterTypeString})
+	_, err = w.ssm(admin).PutParameter(t.Context(), &ssm.PutParameterInput{
+		Name:  aws.String("/shop/price"),
+		Value: aws.String("7"),
+		Type:  ssmtypes.ParameterTypeString,
+	})
 	w.must(nil, err)
 }
 
 func (w *brokerWorld) ssm(c credential.AWS) *ssm.Client {
-	return ssm.New(ssm.Options{BaseEndpoint: aws.String(w.aws), Region: "eu-west-1", Credentials: credentials.NewStaticCredentialsProvider(c.AccessKeyID, c.SecretKey.Reveal(), c.SessionToken.Reveal())})
+	return ssm.New(ssm.Options{
+		BaseEndpoint: aws.String(w.aws),
+		Region:       "eu-west-1",
+		Credentials: credentials.NewStaticCredentialsProvider(
+			c.AccessKeyID, c.SecretKey.Reveal(), c.SessionToken.Reveal(),
+		),
+	})
 }
 
 // start runs `serve broker` with further flags until what is returned is called.
 func (w *brokerWorld) start(more ...string) (stop func() int) {
 	w.t.Helper()
 	listen, probes := freeport.Address(w.t), freeport.Address(w.t)
-	server := startProgram(w.t, []string{"AWS_ACCESS_KEY_ID=" + brokerKeyID, "AWS_SECRET_ACCESS_KEY=" + brokerSecret}, append([]string{
-		"serve", "broker", "--cluster-name", "prod", "--region", "eu-west-1", "--account", accountID, "--listen", listen, "--probe-listen", probes, "--metrics-listen", freeport.Address(w.t),
-		"--tls-cert", filepath.Join(w.serving, "tls.crt"), "--tls-key", filepath.Join(w.serving, "tls.key"), "--kubeconfig", w.limited, "--access-keys", w.table,
-		"--issuer", mintedURL, "--signing-key", w.minted, "--sts-endpoint", w.aws, "--shutdown-delay", "0s", "--log-format", "json", "--log-level", "debug",
-	}, more...)...)
+	server := startProgram(
+		w.t,
+		[]string{"AWS_ACCESS_KEY_ID=" + brokerKeyID, "AWS_SECRET_ACCESS_KEY=" + brokerSecret},
+		append([]string{
+			"serve", "broker", "--cluster-name", "prod", "--region", "eu-west-1", "--account", accountID,
+			"--listen", listen, "--probe-listen", probes, "--metrics-listen", freeport.Address(w.t),
+			"--tls-cert", filepath.Join(w.serving, "tls.crt"), "--tls-key", filepath.Join(w.serving, "tls.key"),
+			"--kubeconfig", w.limited, "--access-keys", w.table, "--issuer", mintedURL, "--signing-key", w.minted,
+			"--sts-endpoint", w.aws, "--shutdown-delay", "0s", "--log-format", "json", "--log-level", "debug",
+		}, more...)...)
 	w.url, w.log, w.audit = "https://"+listen, server.log, server.stdout
 	untilReady(w.t, http.DefaultClient, "http://"+probes+"/readyz", server.ended, server.log)
 	t := w.t
@@ -245,7 +316,12 @@ type brokerAnswer struct {
 func (w *brokerWorld) ask(node, raw string) brokerAnswer {
 	w.t.Helper()
 	text, _ := json.Marshal(map[string]string{"token": raw})
-	request, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.url+"/clusters/prod/assume-role-for-pod-identity", strings.NewReader(string(text)))
+	request, err := http.NewRequestWithContext(
+		w.t.Context(),
+		http.MethodPost,
+		w.url+"/clusters/prod/assume-role-for-pod-identity",
+		strings.NewReader(string(text)),
+	)
 	w.must(nil, err)
 	request.Header.Set("Authorization", "Bearer "+w.agents[node])
 	response, err := w.client.Do(request)
@@ -253,7 +329,11 @@ func (w *brokerWorld) ask(node, raw string) brokerAnswer {
 	defer response.Body.Close()
 	text, err = io.ReadAll(response.Body)
 	w.must(nil, err)
-	got := brokerAnswer{status: response.StatusCode, code: response.Header.Get("X-Amzn-Errortype"), version: response.Header.Get("X-Rolecall-Association-Version")}
+	got := brokerAnswer{
+		status:  response.StatusCode,
+		code:    response.Header.Get("X-Amzn-Errortype"),
+		version: response.Header.Get("X-Rolecall-Association-Version"),
+	}
 	if got.status == http.StatusOK {
 		w.must(nil, json.Unmarshal(text, &got.body))
 	} else {
@@ -295,7 +375,9 @@ func (w *brokerWorld) associations() dynamic.ResourceInterface {
 func (w *brokerWorld) associate(account, spec string) {
 	w.t.Helper()
 	object := &unstructured.Unstructured{}
-	w.must(nil, yaml.Unmarshal([]byte(`{apiVersion: rolecall.io/v1alpha1, kind: PodIdentityAssociation, metadata: {name: `+account+`}, spec: {serviceAccountName: `+account+`, roleARN: "arn:aws:iam::`+accountID+`:role/cart"`+spec+`}}`), &object.Object))
+	w.must(nil, yaml.Unmarshal([]byte(`{apiVersion: rolecall.io/v1alpha1, kind: PodIdentityAssociation, metadata: `+
+		`{name: `+account+`}, spec: {serviceAccountName: `+account+`, `+
+		`roleARN: "arn:aws:iam::`+accountID+`:role/cart"`+spec+`}}`), &object.Object))
 	w.must(w.associations().Create(w.t.Context(), object, metav1.CreateOptions{}))
 }
 
@@ -304,7 +386,11 @@ func (w *brokerWorld) associate(account, spec string) {
 func TestServeBroker(t *testing.T) {
 	t.Parallel()
 	w := newBrokerWorld(t)
-	modes := map[string]string{"cart-federated": "Federated", "cart-brokerrole": "BrokerRole", "cart-passthrough": "PassThrough"}
+	modes := map[string]string{
+		"cart-federated":   "Federated",
+		"cart-brokerrole":  "BrokerRole",
+		"cart-passthrough": "PassThrough",
+	}
 	for _, verify := range []string{"auto", "tokenreview", "jwks", "both"} {
 		t.Run(verify, func(t *testing.T) {
 			w.t = t
@@ -318,7 +404,8 @@ func TestServeBroker(t *testing.T) {
 				t.Errorf("exit code %d", code)
 			}
 			for what, text := range map[string]string{"log": w.log.String(), "audit": w.audit.String()} {
-				if strings.Contains(text, "eyJ") || strings.Contains(text, brokerSecret) || strings.Contains(text, userSecret) {
+				if strings.Contains(text, "eyJ") || strings.Contains(text, brokerSecret) ||
+					strings.Contains(text, userSecret) {
 					t.Errorf("the %s shows a secret", what)
 				}
 				if strings.Contains(text, "forbidden") {
@@ -352,7 +439,13 @@ func TestBrokerReplicas(t *testing.T) {
 		_, items := w.poll(second, cursor)
 		answered <- items
 	}()
-	w.must(w.associations().Patch(t.Context(), "cart-federated", types.MergePatchType, []byte(`{"spec":{"durationSeconds":900}}`), metav1.PatchOptions{}))
+	w.must(
+		w.associations().
+			Patch(
+				t.Context(), "cart-federated", types.MergePatchType,
+				[]byte(`{"spec":{"durationSeconds":900}}`), metav1.PatchOptions{},
+			),
+	)
 	if items := <-answered; len(items) != 1 || items[0]["version"] != 2.0 || items[0]["deleted"] != false {
 		t.Errorf("changed: %v", items)
 	}
@@ -360,7 +453,13 @@ func TestBrokerReplicas(t *testing.T) {
 		w.until("a session of the new version", func() bool { return w.ask("n1", raw).version == "2" })
 	}
 	cursor, _ = w.poll(second, "")
-	w.must(w.associations().Patch(t.Context(), "cart-federated", types.MergePatchType, []byte(`{"spec":{"paused":true}}`), metav1.PatchOptions{}))
+	w.must(
+		w.associations().
+			Patch(
+				t.Context(), "cart-federated", types.MergePatchType,
+				[]byte(`{"spec":{"paused":true}}`), metav1.PatchOptions{},
+			),
+	)
 	if _, items := w.poll(first, cursor); len(items) != 1 || items[0]["deleted"] != true {
 		t.Errorf("paused: %v", items)
 	}
@@ -382,7 +481,9 @@ func TestBrokerReplicas(t *testing.T) {
 
 // poll asks for changes as the agent of n1.
 func (w *brokerWorld) poll(replica, since string) (cursor string, items []map[string]any) {
-	request, err := http.NewRequestWithContext(w.t.Context(), http.MethodGet, replica+"/rolecall/v1/changes?node=n1&since="+since, nil)
+	request, err := http.NewRequestWithContext(
+		w.t.Context(), http.MethodGet, replica+"/rolecall/v1/changes?node=n1&since="+since, nil,
+	)
 	if err != nil {
 		return err.Error(), nil
 	}
@@ -410,12 +511,21 @@ func (w *brokerWorld) wholeWay(name, account, mode string) {
 	pod := w.pod("shop", name, account, "n1")
 	raw := w.token(pod, podIdentity)
 	got := w.eventually(mode+": session", raw, "")
-	if want := "arn:aws:sts::" + accountID + ":assumed-role/cart/eks-prod-" + name[:12]; !strings.HasPrefix(got.body.User.Arn, want) || got.version != "1" {
+	want := "arn:aws:sts::" + accountID + ":assumed-role/cart/eks-prod-" + name[:12]
+	if !strings.HasPrefix(got.body.User.Arn, want) || got.version != "1" {
 		t.Errorf("%s: %+v", mode, got)
 	}
 	c := got.body.Credentials
-	own := credential.AWS{AccessKeyID: c.AccessKeyID, SecretKey: credential.NewSecret(c.SecretAccessKey), SessionToken: credential.NewSecret(c.SessionToken)}
-	who, err := sts.New(sts.Options{BaseEndpoint: aws.String(w.aws), Region: "eu-west-1", Credentials: credentials.NewStaticCredentialsProvider(c.AccessKeyID, c.SecretAccessKey, c.SessionToken)}).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+	own := credential.AWS{
+		AccessKeyID:  c.AccessKeyID,
+		SecretKey:    credential.NewSecret(c.SecretAccessKey),
+		SessionToken: credential.NewSecret(c.SessionToken),
+	}
+	who, err := sts.New(sts.Options{
+		BaseEndpoint: aws.String(w.aws),
+		Region:       "eu-west-1",
+		Credentials:  credentials.NewStaticCredentialsProvider(c.AccessKeyID, c.SecretAccessKey, c.SessionToken),
+	}).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 	if err != nil || *who.Arn != got.body.User.Arn {
 		t.Errorf("%s: caller %v, %v", mode, who, err)
 	}
@@ -462,7 +572,8 @@ func (w *brokerWorld) untilEvent(pod, words string) {
 		events, err := w.c.Client.EventsV1().Events("shop").List(w.t.Context(), metav1.ListOptions{})
 		w.must(nil, err)
 		return slices.ContainsFunc(events.Items, func(e eventsv1.Event) bool {
-			return e.Reason == "FailedPodIdentity" && e.Regarding.Kind == "Pod" && e.Regarding.Name == pod && strings.Contains(e.Note, words)
+			return e.Reason == "FailedPodIdentity" && e.Regarding.Kind == "Pod" && e.Regarding.Name == pod &&
+				strings.Contains(e.Note, words)
 		})
 	})
 }
@@ -503,31 +614,81 @@ func (w *brokerWorld) hostile(verify string) {
 		return signed.Reveal()
 	}
 	w.expect("signed again", w.ask("n1", sign(func(map[string]any) {})), "", "")
-	w.expect("expired 5 s ago", w.ask("n1", sign(func(c map[string]any) { c["exp"] = time.Now().Unix() - 5 })), "ExpiredTokenException", "")
-	w.expect("expired an hour ago", w.ask("n1", sign(func(c map[string]any) { c["exp"] = time.Now().Unix() - 3600 })), "ExpiredTokenException", "")
-	w.expect("not yet", w.ask("n1", sign(func(c map[string]any) { c["nbf"] = time.Now().Unix() + 600 })), "InvalidTokenException", "")
-	w.expect("another issuer", w.ask("n1", sign(func(c map[string]any) { c["iss"] = mintedURL })), "InvalidTokenException", "")
+	w.expect(
+		"expired 5 s ago",
+		w.ask("n1", sign(func(c map[string]any) { c["exp"] = time.Now().Unix() - 5 })),
+		"ExpiredTokenException",
+		"",
+	)
+	w.expect(
+		"expired an hour ago",
+		w.ask("n1", sign(func(c map[string]any) { c["exp"] = time.Now().Unix() - 3600 })),
+		"ExpiredTokenException",
+		"",
+	)
+	w.expect(
+		"not yet",
+		w.ask("n1", sign(func(c map[string]any) { c["nbf"] = time.Now().Unix() + 600 })),
+		"InvalidTokenException",
+		"",
+	)
+	w.expect(
+		"another issuer",
+		w.ask("n1", sign(func(c map[string]any) { c["iss"] = mintedURL })),
+		"InvalidTokenException",
+		"",
+	)
 	w.expect("another audience", w.ask("n1", w.token(pod, "sts.amazonaws.com")), "InvalidTokenException", "")
 	w.expect("the API server's audience", w.ask("n1", w.token(pod, "")), "InvalidTokenException", "")
-	w.expect("not bound", w.ask("n1", boundTokenIn(t, w.c, "shop", "cart-federated", nil, podIdentity)), "InvalidTokenException", "not bound")
-	w.expect("another's subject", w.ask("n1", sign(func(c map[string]any) { c["sub"] = "system:serviceaccount:shop:stranger" })), "InvalidTokenException", "")
+	w.expect(
+		"not bound",
+		w.ask("n1", boundTokenIn(t, w.c, "shop", "cart-federated", nil, podIdentity)),
+		"InvalidTokenException",
+		"not bound",
+	)
+	w.expect(
+		"another's subject",
+		w.ask("n1", sign(func(c map[string]any) { c["sub"] = "system:serviceaccount:shop:stranger" })),
+		"InvalidTokenException",
+		"",
+	)
 	w.expect("another UID of the pod", w.ask("n1", sign(func(c map[string]any) {
 		c["kubernetes.io"].(map[string]any)["pod"].(map[string]any)["uid"] = "x"
 	})), "InvalidTokenException", "")
 	w.expect("another UID of the account", w.ask("n1", sign(func(c map[string]any) {
 		c["kubernetes.io"].(map[string]any)["serviceaccount"].(map[string]any)["uid"] = "x"
 	})), "InvalidTokenException", "")
-	w.expect("another node", w.ask("n1", w.token(w.pod("shop", "elsewhere-"+verify, "cart-federated", "n2"), podIdentity)), "AccessDeniedException", "n2")
-	w.expect("no association", w.ask("n1", w.token(w.pod("shop", "stranger-"+verify, "stranger", "n1"), podIdentity)), "ResourceNotFoundException", "")
+	w.expect(
+		"another node",
+		w.ask("n1", w.token(w.pod("shop", "elsewhere-"+verify, "cart-federated", "n2"), podIdentity)),
+		"AccessDeniedException",
+		"n2",
+	)
+	w.expect(
+		"no association",
+		w.ask("n1", w.token(w.pod("shop", "stranger-"+verify, "stranger", "n1"), podIdentity)),
+		"ResourceNotFoundException",
+		"",
+	)
 	w.untilEvent("stranger-"+verify, "No association found")
 	parts := strings.Split(raw, ".")
-	w.expect("changed", w.ask("n1", parts[0]+"."+strings.Split(sign(func(c map[string]any) { c["jti"] = "x" }), ".")[1]+"."+parts[2]), "InvalidTokenException", "")
+	w.expect(
+		"changed",
+		w.ask("n1", parts[0]+"."+strings.Split(sign(func(c map[string]any) { c["jti"] = "x" }), ".")[1]+"."+parts[2]),
+		"InvalidTokenException",
+		"",
+	)
 	strange, err := token.GenerateRSA(2048)
 	w.must(nil, err)
 	signed, err := token.Sign(strange, all)
 	w.must(nil, err)
 	w.expect("another key", w.ask("n1", signed.Reveal()), "InvalidTokenException", "")
-	w.expect("another key with the cluster's kid", w.ask("n1", parts[0]+"."+strings.SplitN(signed.Reveal(), ".", 2)[1]), "InvalidTokenException", "")
+	w.expect(
+		"another key with the cluster's kid",
+		w.ask("n1", parts[0]+"."+strings.SplitN(signed.Reveal(), ".", 2)[1]),
+		"InvalidTokenException",
+		"",
+	)
 	pod.Status.Phase = corev1.PodSucceeded
 	w.must(w.c.Client.CoreV1().Pods("shop").UpdateStatus(ctx, pod, metav1.UpdateOptions{}))
 	w.eventually("succeeded", raw, "InvalidTokenException")
@@ -536,16 +697,25 @@ func (w *brokerWorld) hostile(verify string) {
 
 // boundTokenIn asks as a kubelet does; without a pod the token is not bound, and
 // without an audience it is the API server's own.
-func boundTokenIn(t *testing.T, c *cluster.Cluster, namespace, account string, pod *corev1.Pod, audience string) string {
+func boundTokenIn(
+	t *testing.T, c *cluster.Cluster, namespace, account string, pod *corev1.Pod, audience string,
+) string {
 	t.Helper()
 	request := &authenticationv1.TokenRequest{}
 	if audience != "" {
 		request.Spec.Audiences = []string{audience}
 	}
 	if pod != nil {
-		request.Spec.BoundObjectRef = &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Pod", Name: pod.Name, UID: pod.UID}
+		request.Spec.BoundObjectRef = &authenticationv1.BoundObjectReference{
+			APIVersion: "v1",
+			Kind:       "Pod",
+			Name:       pod.Name,
+			UID:        pod.UID,
+		}
 	}
-	made, err := c.Client.CoreV1().ServiceAccounts(namespace).CreateToken(t.Context(), account, request, metav1.CreateOptions{})
+	made, err := c.Client.CoreV1().
+		ServiceAccounts(namespace).
+		CreateToken(t.Context(), account, request, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

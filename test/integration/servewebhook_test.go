@@ -30,9 +30,11 @@ import (
 func TestServeWebhook(t *testing.T) {
 	t.Parallel()
 	c := cluster.Start(t, cluster.Options{})
-	if _, err := c.Client.CoreV1().ServiceAccounts("default").Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{
-		Name: "s3-reader", Annotations: map[string]string{"eks.amazonaws.com/role-arn": roleARN},
-	}}, metav1.CreateOptions{}); err != nil {
+	if _, err := c.Client.CoreV1().ServiceAccounts("default").Create(t.Context(), &corev1.ServiceAccount{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: "s3-reader", Annotations: map[string]string{"eks.amazonaws.com/role-arn": roleARN},
+		},
+	}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
@@ -46,18 +48,26 @@ func TestServeWebhook(t *testing.T) {
 	go func() {
 		ended <- app.Run(ctx, system, []string{
 			"serve", "webhook", "--listen", hook, "--metrics-listen", metrics, "--kubeconfig", c.Kubeconfig,
-			"--tls-cert", filepath.Join(dir, "tls.crt"), "--tls-key", filepath.Join(dir, "tls.key"), "--log-format", "json", "--shutdown-delay", "0s",
+			"--tls-cert", filepath.Join(dir, "tls.crt"), "--tls-key", filepath.Join(dir, "tls.key"),
+			"--log-format", "json", "--shutdown-delay", "0s",
 		})
 	}()
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: authority.Pool()}}}
+	client := &http.Client{
+		Transport: &http.Transport{
+			TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: authority.Pool()},
+		},
+	}
 	untilReady(t, client, "https://"+hook+"/readyz", ended, stderr)
 
-	review := `{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u","namespace":"default","operation":"CREATE","resource":{"version":"v1","resource":"pods"},` +
+	review := `{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u",` +
+		`"namespace":"default","operation":"CREATE","resource":{"version":"v1","resource":"pods"},` +
 		`"object":{"spec":{"serviceAccountName":"s3-reader","containers":[{"name":"a","image":"i"}]}}}}`
-	if answer := call(t, client, http.MethodPost, "https://"+hook+"/mutate", review); !strings.Contains(answer, `"patchType":"JSONPatch"`) {
+	answer := call(t, client, http.MethodPost, "https://"+hook+"/mutate", review)
+	if !strings.Contains(answer, `"patchType":"JSONPatch"`) {
 		t.Errorf("review: %s", answer)
 	}
-	if answer := call(t, client, http.MethodGet, "http://"+metrics+"/metrics", ""); !strings.Contains(answer, `pod_identity_webhook_pod_count{method="sts_web_identity"} 1`) {
+	answer = call(t, client, http.MethodGet, "http://"+metrics+"/metrics", "")
+	if !strings.Contains(answer, `pod_identity_webhook_pod_count{method="sts_web_identity"} 1`) {
 		t.Errorf("metrics: %s", answer)
 	}
 	stop()
@@ -128,7 +138,10 @@ func writeServingPair(t *testing.T, dir string) *pki.Authority {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, block := range map[string]*pem.Block{"tls.crt": {Type: "CERTIFICATE", Bytes: pair.Certificate[0]}, "tls.key": {Type: "EC PRIVATE KEY", Bytes: key}} {
+	for name, block := range map[string]*pem.Block{
+		"tls.crt": {Type: "CERTIFICATE", Bytes: pair.Certificate[0]},
+		"tls.key": {Type: "EC PRIVATE KEY", Bytes: key},
+	} {
 		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
 			t.Fatal(err)
 		}

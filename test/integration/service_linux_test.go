@@ -20,7 +20,9 @@ func TestCalledByService(t *testing.T) {
 	t.Parallel()
 	c := cluster.Start(t, cluster.Options{APIServerArgs: []string{"--service-cluster-ip-range=127.77.0.0/24"}})
 	ctx := t.Context()
-	if _, err := c.Client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "eks"}}, metav1.CreateOptions{}); err != nil {
+	if _, err := c.Client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{
+		ObjectMeta: metav1.ObjectMeta{Name: "eks"},
+	}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	const clusterIP = "127.77.0.77"
@@ -50,7 +52,8 @@ func TestCalledByService(t *testing.T) {
 			return err
 		}
 		reference := configuration.Webhooks[0].ClientConfig.Service
-		if reference == nil || reference.Name != "pod-identity-webhook" || reference.Namespace != "eks" || *reference.Path != "/mutate" || *reference.Port != 443 {
+		if reference == nil || reference.Name != "pod-identity-webhook" || reference.Namespace != "eks" ||
+			*reference.Path != "/mutate" || *reference.Port != 443 {
 			t.Fatalf("registered as %+v", reference)
 		}
 		reference.Port = &port

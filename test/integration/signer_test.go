@@ -59,7 +59,11 @@ func TestSignerRotation(t *testing.T) {
 		t.Error("the old key does not retire")
 	}
 	f.clock.add(24*time.Hour + 15*time.Minute)
-	f.until(t, "the old key is gone", func() bool { return f.phase(t, "retiring") == "" && !slices.Contains(f.kids(t), held.kid) })
+	f.until(
+		t,
+		"the old key is gone",
+		func() bool { return f.phase(t, "retiring") == "" && !slices.Contains(f.kids(t), held.kid) },
+	)
 	f.until(t, "its tokens are refused", func() bool {
 		return f.fire.review(t.Context(), 0, held) != nil && f.fire.review(t.Context(), 1, held) != nil
 	})
@@ -96,14 +100,22 @@ func TestSignerFiles(t *testing.T) {
 	}
 	write(first)
 	// Its name instead of a path: the API server takes both.
-	f := &signedCluster{fireground: &fireground{dir: dir, clock: &movedClock{}}, socket: "@rolecall-" + filepath.Base(filepath.Dir(dir)), args: []string{"--key-file", file}}
+	f := &signedCluster{
+		fireground: &fireground{dir: dir, clock: &movedClock{}},
+		socket:     "@rolecall-" + filepath.Base(filepath.Dir(dir)),
+		args:       []string{"--key-file", file},
+	}
 	f.start(t)
 	f.Cluster = cluster.Start(t, cluster.Options{Issuer: rotatingURL, SigningEndpoint: f.socket})
 	f.account(t)
 	f.fire = &fire{ground: f.fireground, audience: "sts.amazonaws.com", gates: []*sync.RWMutex{{}}}
 	old := f.fire.one(t)
 	write([]byte("-----BEGIN PRIVATE KEY-----\nbroken"))
-	f.until(t, "the broken file is reported", func() bool { return strings.Contains(f.stderr.String(), "keys cannot be read") })
+	f.until(
+		t,
+		"the broken file is reported",
+		func() bool { return strings.Contains(f.stderr.String(), "keys cannot be read") },
+	)
 	if now := f.fire.one(t); now.kid != old.kid {
 		t.Errorf("with a broken file %s signs", now.kid)
 	}
@@ -166,7 +178,10 @@ type signedCluster struct {
 // moves to the signer, and starts the stream.
 func startSigned(t *testing.T, servers int) *signedCluster {
 	t.Helper()
-	f := &signedCluster{fireground: &fireground{dir: t.TempDir(), clock: &movedClock{}, mux: &swapped{}}, socket: filepath.Join(t.TempDir(), "s")}
+	f := &signedCluster{
+		fireground: &fireground{dir: t.TempDir(), clock: &movedClock{}, mux: &swapped{}},
+		socket:     filepath.Join(t.TempDir(), "s"),
+	}
 	f.args = f.storeArgs()
 	key := filepath.Join(f.dir, "sa.key")
 	if err := os.WriteFile(key, pemKey(t), 0o600); err != nil {
@@ -202,7 +217,9 @@ func (f *signedCluster) storeArgs() []string {
 
 func (f *signedCluster) account(t *testing.T) {
 	t.Helper()
-	if _, err := f.Client.CoreV1().ServiceAccounts("default").Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}, metav1.CreateOptions{}); err != nil {
+	if _, err := f.Client.CoreV1().ServiceAccounts("default").Create(t.Context(), &corev1.ServiceAccount{
+		ObjectMeta: metav1.ObjectMeta{Name: "default"},
+	}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -219,7 +236,10 @@ func (f *signedCluster) start(t *testing.T) {
 	ended := make(chan int, 1)
 	metrics := freeport.Address(t)
 	go func() {
-		ended <- app.Run(ctx, system, append([]string{"serve", "signer", "--socket", f.socket, "--metrics-listen", metrics, "--refresh-hint", "1s", "--publish-for", "4s"}, f.args...))
+		ended <- app.Run(ctx, system, append([]string{
+			"serve", "signer", "--socket", f.socket, "--metrics-listen", metrics, "--refresh-hint", "1s",
+			"--publish-for", "4s",
+		}, f.args...))
 	}()
 	f.stop = sync.OnceFunc(func() {
 		cancel()
@@ -248,7 +268,9 @@ func (f *signedCluster) restart(t *testing.T) {
 func (f *signedCluster) discovery(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "max-age=1")
 	if strings.HasSuffix(r.URL.Path, "/openid-configuration") {
-		fmt.Fprintf(w, `{"issuer":%q,"jwks_uri":"%s/openid/v1/jwks","response_types_supported":["id_token"],"subject_types_supported":["public"],"id_token_signing_alg_values_supported":["RS256"]}`, rotatingURL, rotatingURL)
+		fmt.Fprintf(w, `{"issuer":%q,"jwks_uri":"%s/openid/v1/jwks","response_types_supported":["id_token"],`+
+			`"subject_types_supported":["public"],"id_token_signing_alg_values_supported":["RS256"]}`,
+			rotatingURL, rotatingURL)
 		return
 	}
 	text, err := f.Client.CoreV1().RESTClient().Get().AbsPath("/openid/v1/jwks").DoRaw(r.Context())
@@ -312,7 +334,8 @@ func (f *signedCluster) notEarly(t *testing.T, kid string) {
 			continue
 		}
 		at, err := time.Parse(time.RFC3339Nano, strings.TrimPrefix(strings.Fields(line)[0], "time="))
-		if err != nil || len(keys) == 0 || keys[0].KID != kid || at.Before(keys[0].SignsFrom.Truncate(time.Millisecond)) {
+		if err != nil || len(keys) == 0 || keys[0].KID != kid ||
+			at.Before(keys[0].SignsFrom.Truncate(time.Millisecond)) {
 			t.Errorf("first signature of %s at %s (%v), keys %+v", kid, at, err, keys)
 		}
 		return

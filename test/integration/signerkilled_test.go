@@ -45,7 +45,10 @@ func TestSignerProcess(t *testing.T) {
 // takes the socket that was left; tokens are verified all the time.
 func TestSignerKilled(t *testing.T) {
 	t.Parallel()
-	f := &signedCluster{fireground: &fireground{dir: t.TempDir(), clock: &movedClock{}}, socket: filepath.Join(t.TempDir(), "s")}
+	f := &signedCluster{
+		fireground: &fireground{dir: t.TempDir(), clock: &movedClock{}},
+		socket:     filepath.Join(t.TempDir(), "s"),
+	}
 	f.signer(t, "init")
 	process := f.spawn(t)
 	f.Cluster = cluster.Start(t, cluster.Options{Issuer: rotatingURL, SigningEndpoint: f.socket})
@@ -79,7 +82,9 @@ func TestSignerKilled(t *testing.T) {
 	if err := process.Wait(); !killed(err) {
 		t.Fatalf("the signer ended by itself: %v", err)
 	}
-	sent := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { waiting.Add(1) }})
+	sent := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+		WroteRequest: func(httptrace.WroteRequestInfo) { waiting.Add(1) },
+	})
 	for range clients {
 		late.Go(func() {
 			if _, err := f.token(sent); err != nil && t.Context().Err() == nil {
@@ -88,7 +93,9 @@ func TestSignerKilled(t *testing.T) {
 		})
 	}
 	f.until(t, "they wait for a signature", func() bool { return waiting.Load() >= clients })
-	review, err := f.Client.AuthenticationV1().TokenReviews().Create(t.Context(), &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: held}}, metav1.CreateOptions{})
+	review, err := f.Client.AuthenticationV1().TokenReviews().Create(t.Context(), &authenticationv1.TokenReview{
+		Spec: authenticationv1.TokenReviewSpec{Token: held},
+	}, metav1.CreateOptions{})
 	if err != nil || !review.Status.Authenticated {
 		t.Errorf("without a signer a token is not verified: %v %+v", err, review.Status)
 	}
@@ -107,7 +114,9 @@ func TestSignerKilled(t *testing.T) {
 
 // token asks for one as the API server's own audience.
 func (f *signedCluster) token(ctx context.Context) (string, error) {
-	answer, err := f.Client.CoreV1().ServiceAccounts("default").CreateToken(ctx, "default", &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	answer, err := f.Client.CoreV1().
+		ServiceAccounts("default").
+		CreateToken(ctx, "default", &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
 	if err != nil {
 		return "", err
 	}
@@ -117,7 +126,20 @@ func (f *signedCluster) token(ctx context.Context) (string, error) {
 // spawn runs the signer as a process until the test ends, and waits for its socket.
 func (f *signedCluster) spawn(t *testing.T) *exec.Cmd {
 	t.Helper()
-	arguments := append([]string{"serve", "signer", "--socket", f.socket, "--metrics-listen", freeport.Address(t), "--refresh-hint", "1s", "--publish-for", "4s"}, f.storeArgs()...)
+	arguments := append(
+		[]string{
+			"serve",
+			"signer",
+			"--socket",
+			f.socket,
+			"--metrics-listen",
+			freeport.Address(t),
+			"--refresh-hint",
+			"1s",
+			"--publish-for",
+			"4s",
+		},
+		f.storeArgs()...)
 	output := &lockedbuffer.Buffer{}
 	process := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0], "-test.run=^TestSignerProcess$")
 	process.Env = append(os.Environ(), signerArgs+"="+strings.Join(arguments, "\n"))

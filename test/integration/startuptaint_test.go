@@ -31,16 +31,26 @@ func TestStartupTaint(t *testing.T) {
 	c := cluster.Start(t, cluster.Options{Issuer: issuerURL})
 	ctx := t.Context()
 	core := c.Client.CoreV1()
-	if _, err := core.Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "rolecall-system"}}, metav1.CreateOptions{}); err != nil {
+	if _, err := core.Namespaces().Create(ctx, &corev1.Namespace{
+		ObjectMeta: metav1.ObjectMeta{Name: "rolecall-system"},
+	}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := core.ServiceAccounts("rolecall-system").Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "rolecall-agent"}}, metav1.CreateOptions{}); err != nil {
+	if _, err := core.ServiceAccounts("rolecall-system").Create(ctx, &corev1.ServiceAccount{
+		ObjectMeta: metav1.ObjectMeta{Name: "rolecall-agent"},
+	}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	foreign := corev1.Taint{Key: "example.com/other", Value: "x", Effect: corev1.TaintEffectNoSchedule}
 	for _, name := range []string{"n1", "n2"} {
 		node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.NodeSpec{Taints: []corev1.Taint{
-			foreign, {Key: agent.TaintKey, Effect: corev1.TaintEffectNoSchedule}, {Key: agent.TaintKey + "-too", Effect: corev1.TaintEffectNoExecute},
+			foreign, {
+				Key:    agent.TaintKey,
+				Effect: corev1.TaintEffectNoSchedule,
+			}, {
+				Key:    agent.TaintKey + "-too",
+				Effect: corev1.TaintEffectNoExecute,
+			},
 		}}}
 		if _, err := core.Nodes().Create(ctx, node, metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)
@@ -54,13 +64,31 @@ func TestStartupTaint(t *testing.T) {
 	}
 	// The policy is not in force the moment it is written.
 	poll(t, func() bool {
-		_, err = client.CoreV1().Nodes().Patch(ctx, "n2", types.MergePatchType, []byte(`{"metadata":{"labels":{"tried":"`+time.Now().Format("150405.000000")+`"}}}`), metav1.PatchOptions{})
+		_, err = client.CoreV1().
+			Nodes().
+			Patch(
+				ctx, "n2", types.MergePatchType,
+				[]byte(`{"metadata":{"labels":{"tried":"`+time.Now().Format("150405.000000")+`"}}}`),
+				metav1.PatchOptions{},
+			)
 		return apierrors.IsForbidden(err) || apierrors.IsInvalid(err)
 	}, func() { t.Fatalf("the policy is not in force: %v", err) })
-	broker := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) }))
+	broker := httptest.NewServer(
+		http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) }),
+	)
 	t.Cleanup(broker.Close)
 	own := filepath.Join(t.TempDir(), "token") // not there yet: no credentials of its own
-	_, stop := startAgent(t, &cluster.Cluster{Kubeconfig: limited}, broker.URL, own, "--startup-taint", "--pod-liveness", "off", "--local-keys", "off")
+	_, stop := startAgent(
+		t,
+		&cluster.Cluster{Kubeconfig: limited},
+		broker.URL,
+		own,
+		"--startup-taint",
+		"--pod-liveness",
+		"off",
+		"--local-keys",
+		"off",
+	)
 	taints := func(node string) (keys []string) {
 		t.Helper()
 		found, err := core.Nodes().Get(ctx, node, metav1.GetOptions{})
@@ -81,7 +109,9 @@ func TestStartupTaint(t *testing.T) {
 	if err := os.WriteFile(own, []byte("own"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	poll(t, func() bool { return !slices.Contains(taints("n1"), agent.TaintKey) }, func() { t.Fatal("the taint stays") })
+	poll(
+		t, func() bool { return !slices.Contains(taints("n1"), agent.TaintKey) }, func() { t.Fatal("the taint stays") },
+	)
 	if got := taints("n1"); !slices.Equal(got, []string{foreign.Key, agent.TaintKey + "-too"}) {
 		t.Errorf("taints of n1: %v", got)
 	}
@@ -89,14 +119,19 @@ func TestStartupTaint(t *testing.T) {
 		t.Errorf("taints of n2: %v", got)
 	}
 	for what, row := range map[string]struct{ node, patch string }{
-		"another node":        {"n2", `[{"op":"remove","path":"/spec/taints/1"}]`},
-		"another taint":       {"n1", `[{"op":"remove","path":"/spec/taints/0"}]`},
-		"a taint more":        {"n1", `[{"op":"add","path":"/spec/taints/-","value":{"key":"x","effect":"NoSchedule"}}]`},
+		"another node":  {"n2", `[{"op":"remove","path":"/spec/taints/1"}]`},
+		"another taint": {"n1", `[{"op":"remove","path":"/spec/taints/0"}]`},
+		"a taint more": {
+			"n1",
+			`[{"op":"add","path":"/spec/taints/-","value":{"key":"x","effect":"NoSchedule"}}]`,
+		},
 		"a label":             {"n1", `[{"op":"add","path":"/metadata/labels","value":{"x":"y"}}]`},
 		"an annotation":       {"n1", `[{"op":"add","path":"/metadata/annotations","value":{"x":"y"}}]`},
 		"whether to schedule": {"n1", `[{"op":"add","path":"/spec/unschedulable","value":true}]`},
 	} {
-		if _, err := client.CoreV1().Nodes().Patch(ctx, row.node, types.JSONPatchType, []byte(row.patch), metav1.PatchOptions{}); err == nil {
+		if _, err := client.CoreV1().Nodes().Patch(
+			ctx, row.node, types.JSONPatchType, []byte(row.patch), metav1.PatchOptions{},
+		); err == nil {
 			t.Errorf("the agent may change %s", what)
 		} else if !strings.Contains(err.Error(), "the agent may") {
 			t.Errorf("%s: refused by something else: %v", what, err)
@@ -117,17 +152,29 @@ func limitedAgent(t *testing.T, c *cluster.Cluster) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	minted, err := c.Client.CoreV1().ServiceAccounts("rolecall-system").CreateToken(t.Context(), "rolecall-agent", &authenticationv1.TokenRequest{
-		Spec: authenticationv1.TokenRequestSpec{BoundObjectRef: &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Pod", Name: pod.Name, UID: pod.UID}},
-	}, metav1.CreateOptions{})
+	minted, err := c.Client.CoreV1().
+		ServiceAccounts("rolecall-system").
+		CreateToken(t.Context(), "rolecall-agent", &authenticationv1.TokenRequest{
+			Spec: authenticationv1.TokenRequestSpec{
+				BoundObjectRef: &authenticationv1.BoundObjectReference{
+					APIVersion: "v1",
+					Kind:       "Pod",
+					Name:       pod.Name,
+					UID:        pod.UID,
+				},
+			},
+		}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	config := rest.AnonymousClientConfig(c.Config)
 	text, err := clientcmd.Write(clientcmdapi.Config{
-		Clusters:  map[string]*clientcmdapi.Cluster{"c": {Server: config.Host, CertificateAuthority: config.CAFile, CertificateAuthorityData: config.CAData}},
-		AuthInfos: map[string]*clientcmdapi.AuthInfo{"agent": {Token: minted.Status.Token}},
-		Contexts:  map[string]*clientcmdapi.Context{"x": {Cluster: "c", AuthInfo: "agent"}}, CurrentContext: "x",
+		Clusters: map[string]*clientcmdapi.Cluster{
+			"c": {Server: config.Host, CertificateAuthority: config.CAFile, CertificateAuthorityData: config.CAData},
+		},
+		AuthInfos:      map[string]*clientcmdapi.AuthInfo{"agent": {Token: minted.Status.Token}},
+		Contexts:       map[string]*clientcmdapi.Context{"x": {Cluster: "c", AuthInfo: "agent"}},
+		CurrentContext: "x",
 	})
 	if err != nil {
 		t.Fatal(err)

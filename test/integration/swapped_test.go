@@ -5,7 +5,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/rolecall/rolecall/internal/issuer"
+	"github.com/rolecall/rolecall/internal/issuer/server"
 )
 
 // swapped routes by prefix, and takes new routes while it serves.
@@ -38,12 +38,12 @@ func (s *swapped) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // lazyFiles serves a folder that is not there yet.
 func lazyFiles(dir string) http.Handler {
 	var once sync.Mutex
-	var files *issuer.Files
+	var files *server.Files
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		once.Lock()
 		defer once.Unlock()
 		if files == nil {
-			made, err := issuer.OpenFiles(dir, 0, discard)
+			made, err := server.OpenFiles(dir, 0, discard)
 			if err != nil {
 				http.NotFound(w, r)
 				return

@@ -25,19 +25,42 @@ func TestWebhookModes(t *testing.T) {
 	c := cluster.Start(t, cluster.Options{})
 	prepareModes(t, c)
 	file := filepath.Join(t.TempDir(), "config.json")
-	if err := os.WriteFile(file, []byte(`{"identities":[{"namespace":"default","serviceAccount":"by-agent"}]}`), 0o644); err != nil {
+	if err := os.WriteFile(
+		file, []byte(`{"identities":[{"namespace":"default","serviceAccount":"by-agent"}]}`), 0o644,
+	); err != nil {
 		t.Fatal(err)
 	}
 	balancer := newBalancer(t)
-	hook := startReplica(t, c, balancer.address(), "--watch-config-map", "--watch-container-credentials-config", file, "--enforce-role-grants",
-		"--node-role-fallback", "deny", "--identity-required-namespaces", "strict", "--aws-default-region", "eu-west-1", "--role-session-name-from-pod")
+	hook := startReplica(
+		t,
+		c,
+		balancer.address(),
+		"--watch-config-map",
+		"--watch-container-credentials-config",
+		file,
+		"--enforce-role-grants",
+		"--node-role-fallback",
+		"deny",
+		"--identity-required-namespaces",
+		"strict",
+		"--aws-default-region",
+		"eu-west-1",
+		"--role-session-name-from-pod",
+	)
 	balancer.set(hook.address)
 	waitUntilCalled(t, c)
 	for name, want := range map[string]string{
-		"by-annotation": "AWS_DEFAULT_REGION=eu-west-1 AWS_REGION=eu-west-1 AWS_ROLE_ARN=" + roleARN + " AWS_WEB_IDENTITY_TOKEN_FILE=/var/run/secrets/eks.amazonaws.com/serviceaccount/token AWS_ROLE_SESSION_NAME=by-annotation",
-		"by-map":        "AWS_DEFAULT_REGION=eu-west-1 AWS_REGION=eu-west-1 AWS_ROLE_ARN=" + roleARN + " AWS_WEB_IDENTITY_TOKEN_FILE=/var/run/secrets/eks.amazonaws.com/serviceaccount/token AWS_ROLE_SESSION_NAME=by-map",
-		"by-agent":      "AWS_DEFAULT_REGION=eu-west-1 AWS_REGION=eu-west-1 AWS_CONTAINER_CREDENTIALS_FULL_URI=http://169.254.170.23/v1/credentials AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE=/var/run/secrets/pods.eks.amazonaws.com/serviceaccount/eks-pod-identity-token",
-		"plain":         "",
+		"by-annotation": "AWS_DEFAULT_REGION=eu-west-1 AWS_REGION=eu-west-1 AWS_ROLE_ARN=" + roleARN +
+			" AWS_WEB_IDENTITY_TOKEN_FILE=/var/run/secrets/eks.amazonaws.com/serviceaccount/token" +
+			" AWS_ROLE_SESSION_NAME=by-annotation",
+		"by-map": "AWS_DEFAULT_REGION=eu-west-1 AWS_REGION=eu-west-1 AWS_ROLE_ARN=" + roleARN +
+			" AWS_WEB_IDENTITY_TOKEN_FILE=/var/run/secrets/eks.amazonaws.com/serviceaccount/token" +
+			" AWS_ROLE_SESSION_NAME=by-map",
+		"by-agent": "AWS_DEFAULT_REGION=eu-west-1 AWS_REGION=eu-west-1 " +
+			"AWS_CONTAINER_CREDENTIALS_FULL_URI=http://169.254.170.23/v1/credentials " +
+			"AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE=" +
+			"/var/run/secrets/pods.eks.amazonaws.com/serviceaccount/eks-pod-identity-token",
+		"plain": "",
 	} {
 		pod := createPod(t, c, name, name)
 		var got []string
@@ -52,8 +75,13 @@ func TestWebhookModes(t *testing.T) {
 		}
 	}
 	for namespace, account := range map[string]string{"default": "not-granted", "strict": "default"} {
-		_, err := c.Client.CoreV1().Pods(namespace).Create(t.Context(), newPod("refused", account), metav1.CreateOptions{})
-		if err == nil || !strings.Contains(err.Error(), map[string]string{"default": "no RoleGrant lets default/not-granted use", "strict": "pods of namespace strict must have an AWS identity"}[namespace]) {
+		_, err := c.Client.CoreV1().
+			Pods(namespace).
+			Create(t.Context(), newPod("refused", account), metav1.CreateOptions{})
+		if err == nil || !strings.Contains(err.Error(), map[string]string{
+			"default": "no RoleGrant lets default/not-granted use",
+			"strict":  "pods of namespace strict must have an AWS identity",
+		}[namespace]) {
 			t.Errorf("%s/%s: %v", namespace, account, err)
 		}
 	}
@@ -65,7 +93,9 @@ func prepareModes(t *testing.T, c *cluster.Cluster) {
 	t.Helper()
 	ctx := t.Context()
 	for _, name := range []string{"eks", "strict"} {
-		if _, err := c.Client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
+		if _, err := c.Client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{
+			ObjectMeta: metav1.ObjectMeta{Name: name},
+		}, metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -81,12 +111,15 @@ func prepareModes(t *testing.T, c *cluster.Cluster) {
 		if account.Namespace == "" {
 			account.Namespace = "default"
 		}
-		if _, err := c.Client.CoreV1().ServiceAccounts(account.Namespace).Create(ctx, &corev1.ServiceAccount{ObjectMeta: account}, metav1.CreateOptions{}); err != nil {
+		if _, err := c.Client.CoreV1().ServiceAccounts(account.Namespace).Create(
+			ctx, &corev1.ServiceAccount{ObjectMeta: account}, metav1.CreateOptions{},
+		); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if _, err := c.Client.CoreV1().ConfigMaps("eks").Create(ctx, &corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{Name: "pod-identity-webhook"}, Data: map[string]string{"config": `{"default/by-map":{"RoleARN":"` + roleARN + `"}}`},
+		ObjectMeta: metav1.ObjectMeta{Name: "pod-identity-webhook"},
+		Data:       map[string]string{"config": `{"default/by-map":{"RoleARN":"` + roleARN + `"}}`},
 	}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +132,9 @@ func prepareModes(t *testing.T, c *cluster.Cluster) {
 		"apiVersion": "rolecall.io/v1alpha1", "kind": "RoleGrant", "metadata": map[string]any{"name": "readers"},
 		"spec": map[string]any{"subjects": []any{map[string]any{"namespace": "default"}}, "roles": []any{roleARN}},
 	}}
-	if _, err := client.Resource(rolecallResource("rolegrants")).Create(ctx, grant, metav1.CreateOptions{}); err != nil {
+	if _, err := client.Resource(rolecallResource("rolegrants")).Create(
+		ctx, grant, metav1.CreateOptions{},
+	); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -115,7 +150,8 @@ func findEvent(t *testing.T, c *cluster.Cluster, reason, account string) {
 		}
 		for _, event := range list.Items {
 			if event.Reason == reason && event.Regarding.Name == account {
-				if event.Regarding.UID == "" || !slices.Contains([]string{"rolecall-webhook"}, event.ReportingController) {
+				if event.Regarding.UID == "" ||
+					!slices.Contains([]string{"rolecall-webhook"}, event.ReportingController) {
 					t.Errorf("%+v", event)
 				}
 				return

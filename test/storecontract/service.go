@@ -23,14 +23,14 @@ func RunService(t *testing.T, store association.Store) {
 		name string
 		test func(*testing.T, *world)
 	}{
-		{"A1-A4 create", testServiceCreate},
-		{"A5-A7 policy and target", testServiceMembers},
-		{"A8-A10 update", testServiceUpdate},
-		{"A11 delete", testServiceDelete},
-		{"A12-A14 list", testServiceList},
-		{"A15 tags", testServiceTags},
-		{"A16 limit", testServiceLimit},
-		{"A17, A19 by another way", testServiceOtherWay},
+		{"create", testServiceCreate},
+		{"policy and target", testServiceMembers},
+		{"update", testServiceUpdate},
+		{"delete", testServiceDelete},
+		{"list", testServiceList},
+		{"tags", testServiceTags},
+		{"limit", testServiceLimit},
+		{"by another way", testServiceOtherWay},
 		{"at once", testServiceAtOnce},
 		{"permit", testServicePermit},
 	} {
@@ -66,35 +66,40 @@ func (w *world) make(t *testing.T, in association.CreateInput) *v1alpha1.PodIden
 // refused wants an error of a reason, as its broker sees it.
 func refused(t *testing.T, what string, err, reason error, text string) {
 	t.Helper()
-	if refusal, _ := errors.AsType[*association.Refusal](err); !errors.Is(err, reason) || refusal == nil || !strings.Contains(err.Error(), text) {
+	if refusal, _ := errors.AsType[*association.Refusal](err); !errors.Is(err, reason) || refusal == nil ||
+		!strings.Contains(err.Error(), text) {
 		t.Errorf("%s: %v, want %v: %s", what, err, reason, text)
 	}
 }
 
 func testServiceCreate(t *testing.T, w *world) {
 	made := w.make(t, cart("one"))
-	if !regexp.MustCompile(`^a-[a-z0-9]{17}$`).MatchString(association.ID(made)) || !association.Modified(made).Equal(made.CreationTimestamp.Time) {
-		t.Errorf("A1: %s, modified %s, created %s", association.ID(made), association.Modified(made), made.CreationTimestamp)
+	if !regexp.MustCompile(`^a-[a-z0-9]{17}$`).MatchString(association.ID(made)) ||
+		!association.Modified(made).Equal(made.CreationTimestamp.Time) {
+		t.Errorf(
+			"created: %s, modified %s, created %s", association.ID(made), association.Modified(made),
+			made.CreationTimestamp,
+		)
 	}
 	_, err := w.Create(t.Context(), cart("two"))
-	refused(t, "A2", err, association.ErrInUse, "Association already exists: "+association.ID(made))
+	refused(t, "created twice", err, association.ErrInUse, "Association already exists: "+association.ID(made))
 	_, err = w.Create(t.Context(), cart(""))
-	refused(t, "A2 without a token", err, association.ErrInUse, association.ID(made))
+	refused(t, "created twice without a token", err, association.ErrInUse, association.ID(made))
 	again := w.make(t, cart("one"))
 	if again.UID != made.UID {
-		t.Errorf("A3: %s, then %s", association.ID(made), association.ID(again))
+		t.Errorf("same token again: %s, then %s", association.ID(made), association.ID(again))
 	}
 	other := cart("one")
 	other.RoleARN += "2"
 	_, err = w.Create(t.Context(), other)
-	refused(t, "A4", err, association.ErrTokenReused, "clientRequestToken")
+	refused(t, "token reused for another", err, association.ErrTokenReused, "clientRequestToken")
 	other = cart("one")
 	other.ServiceAccount = "other"
 	_, err = w.Create(t.Context(), other)
-	refused(t, "A4, for another account", err, association.ErrTokenReused, "clientRequestToken")
+	refused(t, "token reused for another account", err, association.ErrTokenReused, "clientRequestToken")
 	w.later = 25 * time.Hour
 	_, err = w.Create(t.Context(), cart("one"))
-	refused(t, "A3 a day later", err, association.ErrInUse, association.ID(made))
+	refused(t, "same token a day later", err, association.ErrInUse, association.ID(made))
 	w.make(t, other) // the token means nothing any more
 
 	// A copy of the object, as by `kubectl get -o yaml`, is not what the request made.
@@ -108,28 +113,29 @@ func testServiceCreate(t *testing.T, w *world) {
 }
 
 func testServiceMembers(t *testing.T, w *world) {
-	const statement = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::b/"}]}`
+	const statement = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject",` +
+		`"Resource":"arn:aws:s3:::b/"}]}`
 	sized := func(length int) string {
 		return strings.Replace(statement, "b/", "b/"+strings.Repeat("x", length-len(statement)), 1)
 	}
 	in := cart("")
 	in.Policy = statement
 	_, err := w.Create(t.Context(), in)
-	refused(t, "A5", err, association.ErrInvalid, "only if session tags are disabled")
+	refused(t, "session policy with session tags", err, association.ErrInvalid, "only if session tags are disabled")
 	in.DisableSessionTags, in.Policy = true, sized(2049)
 	_, err = w.Create(t.Context(), in)
-	refused(t, "A6, 2,049", err, association.ErrInvalid, "2,048")
+	refused(t, "session policy of 2,049 characters", err, association.ErrInvalid, "2,048")
 	in.Policy = sized(2048)
 	made := w.make(t, in)
 	if made.Spec.SessionPolicy != in.Policy || !made.Spec.DisableSessionTags {
-		t.Errorf("A6: %+v", made.Spec)
+		t.Errorf("session policy: %+v", made.Spec)
 	}
 	in = cart("")
 	in.ServiceAccount, in.TargetRoleARN = "targeted", "arn:aws:iam::444455556666:role/writer"
 	made = w.make(t, in)
 	cluster := association.Cluster{Name: "prod", Partition: "aws", Region: "eu-west-1", Account: "111122223333"}
 	if got := cluster.ExternalIDOf(made, "", "targeted"); got != "eu-west-1/111122223333/prod/shop/targeted" {
-		t.Errorf("A7: %q", got)
+		t.Errorf("target role: %q", got)
 	}
 	for _, namespace := range []string{"*", "Shop", "shop\n", ""} {
 		in = cart("")
@@ -141,7 +147,8 @@ func testServiceMembers(t *testing.T, w *world) {
 		in = cart("")
 		in.ServiceAccount = account
 		_, err = w.Create(t.Context(), in)
-		refused(t, fmt.Sprintf("A19, account %q", account), err, association.ErrInvalid, "spec.serviceAccountName")
+		what := fmt.Sprintf("pattern for an account, %q", account)
+		refused(t, what, err, association.ErrInvalid, "spec.serviceAccountName")
 	}
 	in = cart("")
 	in.Tags = map[string]string{"aws:x": ""}
@@ -159,19 +166,27 @@ func testServiceUpdate(t *testing.T, w *world) {
 	}
 	role := association.UpdateInput{RoleARN: new(Role + "2"), Token: "two"}
 	updated, err := update(role)
-	if err != nil || association.ID(updated) != id || updated.Spec.RoleARN != Role+"2" || updated.Generation != 2 || !association.Modified(updated).After(association.Modified(made)) {
-		t.Fatalf("A8: %+v, %v", updated, err)
+	if err != nil || association.ID(updated) != id || updated.Spec.RoleARN != Role+"2" || updated.Generation != 2 ||
+		!association.Modified(updated).After(association.Modified(made)) {
+		t.Fatalf("update: %+v, %v", updated, err)
 	}
 	again, err := update(role)
-	if err != nil || again.ResourceVersion != updated.ResourceVersion || !association.Modified(again).Equal(association.Modified(updated)) {
-		t.Errorf("A8 again: %+v, %v", again, err)
+	if err != nil || again.ResourceVersion != updated.ResourceVersion ||
+		!association.Modified(again).Equal(association.Modified(updated)) {
+		t.Errorf("the same update again: %+v, %v", again, err)
 	}
 	_, err = update(association.UpdateInput{RoleARN: new(Role + "3"), Token: "two"})
-	refused(t, "A4 for updates", err, association.ErrTokenReused, "clientRequestToken")
+	refused(t, "token reused for another update", err, association.ErrTokenReused, "clientRequestToken")
 	_, err = update(association.UpdateInput{})
-	refused(t, "A9", err, association.ErrUnchanged, "changes nothing")
-	_, err = update(association.UpdateInput{RoleARN: new(Role + "2"), TargetRoleARN: new(""), Policy: new(""), DisableSessionTags: new(false), Token: "three"})
-	refused(t, "A9 with what is there", err, association.ErrUnchanged, "changes nothing")
+	refused(t, "update that changes nothing", err, association.ErrUnchanged, "changes nothing")
+	_, err = update(association.UpdateInput{
+		RoleARN:            new(Role + "2"),
+		TargetRoleARN:      new(""),
+		Policy:             new(""),
+		DisableSessionTags: new(false),
+		Token:              "three",
+	})
+	refused(t, "update to what is there", err, association.ErrUnchanged, "changes nothing")
 	_, err = update(association.UpdateInput{RoleARN: new("")})
 	refused(t, "no role", err, association.ErrInvalid, "spec.roleARN")
 	updated, err = update(association.UpdateInput{TargetRoleARN: new("arn:aws:iam::444455556666:role/writer")})
@@ -185,7 +200,9 @@ func testServiceUpdate(t *testing.T, w *world) {
 	if got := association.Modified(updated); got.Before(updated.CreationTimestamp.Time) || got.Nanosecond() != 0 {
 		t.Errorf("modified %s after another writer: want its own time, to the second", got)
 	}
-	if updated, err = update(association.UpdateInput{TargetRoleARN: new("")}); err != nil || updated.Spec.TargetRoleARN != "" || updated.Spec.ExternalID != "" {
+	if updated, err = update(association.UpdateInput{TargetRoleARN: new("")}); err != nil ||
+		updated.Spec.TargetRoleARN != "" ||
+		updated.Spec.ExternalID != "" {
 		t.Errorf("target taken away: %+v, %v", updated, err)
 	}
 	_, err = update(association.UpdateInput{Policy: new("{")})
@@ -193,18 +210,21 @@ func testServiceUpdate(t *testing.T, w *world) {
 	const policy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}]}`
 	_, err = update(association.UpdateInput{Policy: new(policy)})
 	refused(t, "policy beside tags", err, association.ErrInvalid, "only if session tags are disabled")
-	if updated, err = update(association.UpdateInput{Policy: new(policy), DisableSessionTags: new(true)}); err != nil || updated.Spec.SessionPolicy != policy {
+	if updated, err = update(association.UpdateInput{
+		Policy:             new(policy),
+		DisableSessionTags: new(true),
+	}); err != nil || updated.Spec.SessionPolicy != policy {
 		t.Errorf("policy: %+v, %v", updated, err)
 	}
 	_, err = update(association.UpdateInput{DisableSessionTags: new(false)})
 	refused(t, "tags beside a policy", err, association.ErrInvalid, "only if session tags are disabled")
 	for _, unknown := range []string{"a-00000000000000000", "", "cart", id + "\n", strings.ToUpper(id)} {
 		_, err = w.Update(t.Context(), association.UpdateInput{ID: unknown, RoleARN: new(Role)})
-		refused(t, "A10 update", err, association.ErrNotFound, "No association found")
+		refused(t, "update of an unknown association", err, association.ErrNotFound, "No association found")
 		_, err = w.Describe(t.Context(), unknown)
-		refused(t, "A10 describe", err, association.ErrNotFound, "No association found")
+		refused(t, "description of an unknown association", err, association.ErrNotFound, "No association found")
 		_, err = w.Delete(t.Context(), unknown)
-		refused(t, "A10 delete", err, association.ErrNotFound, "No association found")
+		refused(t, "deletion of an unknown association", err, association.ErrNotFound, "No association found")
 	}
 }
 
@@ -214,16 +234,16 @@ func testServiceDelete(t *testing.T, w *world) {
 	w.Known = func() *association.Set { return late } // it stays what it was
 	deleted, err := w.Delete(t.Context(), association.ID(made))
 	if err != nil || deleted.UID != made.UID || deleted.Spec.RoleARN != Role {
-		t.Errorf("A11: %+v, %v", deleted, err)
+		t.Errorf("deleted: %+v, %v", deleted, err)
 	}
 	_, err = w.Describe(t.Context(), association.ID(made))
-	refused(t, "A11 describe", err, association.ErrNotFound, association.ID(made))
+	refused(t, "description of a deleted association", err, association.ErrNotFound, association.ID(made))
 	again := w.make(t, cart("one"))
 	if association.ID(again) == association.ID(made) {
-		t.Errorf("A11: the id %s again", association.ID(again))
+		t.Errorf("deleted: the id %s again", association.ID(again))
 	}
 	_, err = w.Describe(t.Context(), association.ID(made))
-	refused(t, "A11, when the account has another", err, association.ErrNotFound, association.ID(made))
+	refused(t, "deleted, when the account has another", err, association.ErrNotFound, association.ID(made))
 	if got, err := w.Describe(t.Context(), association.ID(again)); err != nil || got.UID != again.UID {
 		t.Errorf("one that is not known yet: %+v, %v", got, err)
 	}
@@ -241,12 +261,12 @@ func testServiceList(t *testing.T, w *world) {
 	for _, want := range []int{100, 99, 51} {
 		items, next, err := w.List(t.Context(), in)
 		if err != nil || len(items) != want || (next == "") != (want == 51) {
-			t.Fatalf("A12: %d items, next %q, %v; want %d", len(items), next, err, want)
+			t.Fatalf("list in pages: %d items, next %q, %v; want %d", len(items), next, err, want)
 		}
 		for i := range items {
 			id := association.ID(&items[i])
 			if id <= last || items[i].Namespace != "many" {
-				t.Errorf("A12: %s of %s after %s", id, items[i].Namespace, last)
+				t.Errorf("list in pages: %s of %s after %s", id, items[i].Namespace, last)
 			}
 			seen[id], last = true, id
 		}
@@ -264,20 +284,26 @@ func testServiceList(t *testing.T, w *world) {
 		testPageTokens(t, w, first, next)
 	}
 	if len(seen) != many {
-		t.Errorf("A12: %d seen", len(seen))
+		t.Errorf("list in pages: %d seen", len(seen))
 	}
 	for _, size := range []int{0, 101, -1} {
 		_, _, err := w.List(t.Context(), association.ListInput{MaxResults: &size})
-		refused(t, "A13", err, association.ErrInvalid, "want 1 to 100")
+		refused(t, "page size", err, association.ErrInvalid, "want 1 to 100")
 	}
-	if items, _, err := w.List(t.Context(), association.ListInput{Namespace: "many", ServiceAccount: kept}); err != nil || len(items) != 1 || items[0].Name != kept {
-		t.Errorf("A14, %s: %d items, %v", kept, len(items), err)
+	if items, _, err := w.List(t.Context(), association.ListInput{
+		Namespace:      "many",
+		ServiceAccount: kept,
+	}); err != nil || len(items) != 1 || items[0].Name != kept {
+		t.Errorf("list of an account, %s: %d items, %v", kept, len(items), err)
 	}
-	if items, next, err := w.List(t.Context(), association.ListInput{Namespace: "nobody"}); err != nil || len(items) != 0 || items == nil || next != "" {
-		t.Errorf("A14, nobody: %v, %v", items, err)
+	if items, next, err := w.List(t.Context(), association.ListInput{Namespace: "nobody"}); err != nil ||
+		len(items) != 0 ||
+		items == nil ||
+		next != "" {
+		t.Errorf("list of an account, nobody: %v, %v", items, err)
 	}
 	_, _, err := w.List(t.Context(), association.ListInput{ServiceAccount: "cart"})
-	refused(t, "A14", err, association.ErrInvalid, "needs a namespace")
+	refused(t, "list of an account", err, association.ErrInvalid, "needs a namespace")
 }
 
 // testPageTokens: a token is of its list only.
@@ -286,7 +312,9 @@ func testPageTokens(t *testing.T, w *world, in association.ListInput, next strin
 	if next == "" {
 		return
 	}
-	for _, token := range []string{"x", next + "=", next[1:], next + next, "YS0wMDAwMDAwMDAwMDAwMDAwMA", strings.ToUpper(next)} {
+	for _, token := range []string{
+		"x", next + "=", next[1:], next + next, "YS0wMDAwMDAwMDAwMDAwMDAwMA", strings.ToUpper(next),
+	} {
 		in.NextToken = token
 		_, _, err := w.List(t.Context(), in)
 		refused(t, "token "+token, err, association.ErrPageToken, "nextToken")
@@ -305,23 +333,35 @@ func testServiceTags(t *testing.T, w *world) {
 		want map[string]string
 	}{
 		{"created", func(context.Context) error { return nil }, map[string]string{"team": "a"}},
-		{"tag", func(ctx context.Context) error { return w.Tag(ctx, id, map[string]string{"team": "b", "x": ""}) }, map[string]string{"team": "b", "x": ""}},
-		{"untag", func(ctx context.Context) error { return w.Untag(ctx, id, []string{"team", "none"}) }, map[string]string{"x": ""}},
+		{
+			"tag",
+			func(ctx context.Context) error { return w.Tag(ctx, id, map[string]string{"team": "b", "x": ""}) },
+			map[string]string{"team": "b", "x": ""},
+		},
+		{
+			"untag",
+			func(ctx context.Context) error { return w.Untag(ctx, id, []string{"team", "none"}) },
+			map[string]string{"x": ""},
+		},
 		{"untag all", func(ctx context.Context) error { return w.Untag(ctx, id, []string{"x"}) }, map[string]string{}},
-		{"tag again", func(ctx context.Context) error { return w.Tag(ctx, id, map[string]string{"y": "z"}) }, map[string]string{"y": "z"}},
+		{
+			"tag again",
+			func(ctx context.Context) error { return w.Tag(ctx, id, map[string]string{"y": "z"}) },
+			map[string]string{"y": "z"},
+		},
 	}
 	for _, step := range steps {
 		err := step.do(t.Context())
 		got, err2 := w.Tags(t.Context(), id)
 		if err != nil || err2 != nil || got == nil || !maps.Equal(got, step.want) {
-			t.Errorf("A15 %s: %v, %v %v", step.name, got, err, err2)
+			t.Errorf("tags %s: %v, %v %v", step.name, got, err, err2)
 		}
 	}
 	many := map[string]string{}
 	for i := range 50 {
 		many[fmt.Sprint(i)] = ""
 	}
-	refused(t, "A15, 51 tags", w.Tag(t.Context(), id, many), association.ErrInvalid, "51 tags")
+	refused(t, "51 tags", w.Tag(t.Context(), id, many), association.ErrInvalid, "51 tags")
 	refused(t, "tag of AWS", w.Tag(t.Context(), id, map[string]string{"AWS:x": ""}), association.ErrInvalid, "aws:")
 	refused(t, "no tag", w.Tag(t.Context(), id, nil), association.ErrInvalid, "at least one")
 	refused(t, "no key", w.Untag(t.Context(), id, nil), association.ErrInvalid, "at least one")
@@ -337,10 +377,10 @@ func testServiceLimit(t *testing.T, w *world) {
 	in := cart("")
 	in.ServiceAccount = "third"
 	_, err := w.Create(t.Context(), in)
-	refused(t, "A16", err, association.ErrLimit, "limit of 2")
+	refused(t, "limit of associations", err, association.ErrLimit, "limit of 2")
 	w.make(t, cart("one")) // a repetition makes none
 	_, err = w.Create(t.Context(), cart(""))
-	refused(t, "A16, one that is there", err, association.ErrInUse, "exists")
+	refused(t, "limit of associations, one that is there", err, association.ErrInUse, "exists")
 }
 
 // testServiceOtherWay: kubectl and the API are two views of the same objects.
@@ -348,13 +388,17 @@ func testServiceOtherWay(t *testing.T, w *world) {
 	pattern := New("shop", "foo")
 	pattern.Spec.ServiceAccountName, pattern.Spec.AllowPatterns = "foo-*", true
 	pattern = create(t, w.store, pattern)
-	if got, err := w.Describe(t.Context(), association.ID(pattern)); err != nil || got.Spec.ServiceAccountName != "foo-*" {
-		t.Errorf("A17: %+v, %v", got, err)
+	if got, err := w.Describe(t.Context(), association.ID(pattern)); err != nil ||
+		got.Spec.ServiceAccountName != "foo-*" {
+		t.Errorf("made by another way: %+v, %v", got, err)
 	}
 	if items, _, err := w.List(t.Context(), association.ListInput{}); err != nil || len(items) != 1 {
-		t.Errorf("A17: %d, %v", len(items), err)
+		t.Errorf("made by another way: %d, %v", len(items), err)
 	}
-	if got, err := w.Update(t.Context(), association.UpdateInput{ID: association.ID(pattern), RoleARN: new(Role + "2")}); err != nil || got.Spec.RoleARN != Role+"2" {
+	if got, err := w.Update(t.Context(), association.UpdateInput{
+		ID:      association.ID(pattern),
+		RoleARN: new(Role + "2"),
+	}); err != nil || got.Spec.RoleARN != Role+"2" {
 		t.Errorf("update of a pattern's role: %+v, %v", got, err)
 	}
 	in := cart("")
@@ -365,9 +409,13 @@ func testServiceOtherWay(t *testing.T, w *world) {
 		t.Errorf("hints %q", hints)
 	}
 	narrowed := New("shop", "narrow")
-	narrowed.Spec.SessionPolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}`
+	narrowed.Spec.SessionPolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*",` +
+		`"Resource":"*"}]}`
 	narrowed = create(t, w.store, narrowed)
-	if _, err := w.Update(t.Context(), association.UpdateInput{ID: association.ID(narrowed), RoleARN: new(Role + "2")}); err != nil {
+	if _, err := w.Update(t.Context(), association.UpdateInput{
+		ID:      association.ID(narrowed),
+		RoleARN: new(Role + "2"),
+	}); err != nil {
 		t.Errorf("a policy beside tags that came by another way: %v", err)
 	}
 }
@@ -413,7 +461,10 @@ func testServicePermit(t *testing.T, w *world) {
 	_, err := w.Create(t.Context(), in)
 	want(t, "create", err, fault.Denied)
 	made := w.make(t, cart(""))
-	_, err = w.Update(t.Context(), association.UpdateInput{ID: association.ID(made), TargetRoleARN: new(Role + "admin")})
+	_, err = w.Update(t.Context(), association.UpdateInput{
+		ID:            association.ID(made),
+		TargetRoleARN: new(Role + "admin"),
+	})
 	want(t, "update", err, fault.Denied)
 	if got, err := w.Describe(t.Context(), association.ID(made)); err != nil || got.Spec.TargetRoleARN != "" {
 		t.Errorf("%+v, %v", got, err)

@@ -69,7 +69,9 @@ func clean(t *testing.T, store association.Store) {
 	}
 }
 
-func create(t *testing.T, store association.Store, a *v1alpha1.PodIdentityAssociation) *v1alpha1.PodIdentityAssociation {
+func create(
+	t *testing.T, store association.Store, a *v1alpha1.PodIdentityAssociation,
+) *v1alpha1.PodIdentityAssociation {
 	t.Helper()
 	created, err := store.Create(t.Context(), a)
 	if err != nil {
@@ -92,7 +94,8 @@ func testCreate(t *testing.T, store association.Store) {
 	given.Spec.Tags = map[string]string{"k": "v"}
 	given.Status.AssociationID = "a-forged"
 	created := create(t, store, given)
-	if created.UID == "" || created.Generation != 1 || created.ResourceVersion == "" || created.CreationTimestamp.IsZero() {
+	if created.UID == "" || created.Generation != 1 || created.ResourceVersion == "" ||
+		created.CreationTimestamp.IsZero() {
 		t.Errorf("metadata: %+v", created.ObjectMeta)
 	}
 	if created.Spec.DurationSeconds != 21600 || created.Spec.OnOversize != v1alpha1.Fail {
@@ -112,7 +115,8 @@ func testCreate(t *testing.T, store association.Store) {
 	}
 	created.Spec.Tags["k"] = "changed by the caller"
 	got, err := store.Get(t.Context(), "shop", "cart")
-	if err != nil || got.Spec.Tags["k"] != "v" || got.UID != created.UID || got.ResourceVersion != created.ResourceVersion {
+	if err != nil || got.Spec.Tags["k"] != "v" || got.UID != created.UID ||
+		got.ResourceVersion != created.ResourceVersion {
 		t.Errorf("read back: %+v, %v", got, err)
 	}
 	_, err = store.Create(t.Context(), New("shop", "cart"))
@@ -157,20 +161,24 @@ func testUpdate(t *testing.T, store association.Store) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if updated.Generation != 2 || updated.ResourceVersion == created.ResourceVersion || updated.UID != created.UID || updated.Spec.RoleARN != Role+"2" || updated.Status.AssociationID != "a-1" {
+	if updated.Generation != 2 || updated.ResourceVersion == created.ResourceVersion || updated.UID != created.UID ||
+		updated.Spec.RoleARN != Role+"2" ||
+		updated.Status.AssociationID != "a-1" {
 		t.Errorf("%+v", updated)
 	}
 	wanted = updated.DeepCopy()
 	wanted.Annotations = map[string]string{"note": "x"}
 	noted, err := store.Update(t.Context(), wanted)
-	if err != nil || noted.Generation != 2 || noted.ResourceVersion == updated.ResourceVersion || noted.Annotations["note"] != "x" {
+	if err != nil || noted.Generation != 2 || noted.ResourceVersion == updated.ResourceVersion ||
+		noted.Annotations["note"] != "x" {
 		t.Errorf("annotations: %+v, %v", noted, err)
 	}
 	same, err := store.Update(t.Context(), noted)
 	if err != nil || same.Generation != 2 || same.ResourceVersion != noted.ResourceVersion {
 		t.Errorf("the same again: %+v, %v", same, err)
 	}
-	if got, err := store.Get(t.Context(), "shop", "cart"); err != nil || got.ResourceVersion != noted.ResourceVersion || got.Spec.RoleARN != Role+"2" {
+	if got, err := store.Get(t.Context(), "shop", "cart"); err != nil || got.ResourceVersion != noted.ResourceVersion ||
+		got.Spec.RoleARN != Role+"2" {
 		t.Errorf("read back: %+v, %v", got, err)
 	}
 }
@@ -181,7 +189,8 @@ func testStatus(t *testing.T, store association.Store) {
 	wanted.Status.AssociationID = "a-1"
 	wanted.Spec.RoleARN += "2"
 	updated, err := store.UpdateStatus(t.Context(), wanted)
-	if err != nil || updated.Status.AssociationID != "a-1" || updated.Spec.RoleARN != Role || updated.Generation != 1 || updated.ResourceVersion == created.ResourceVersion {
+	if err != nil || updated.Status.AssociationID != "a-1" || updated.Spec.RoleARN != Role || updated.Generation != 1 ||
+		updated.ResourceVersion == created.ResourceVersion {
 		t.Errorf("%+v, %v", updated, err)
 	}
 }
@@ -202,7 +211,8 @@ func testOutdated(t *testing.T, store association.Store) {
 	first.ResourceVersion = ""
 	_, err = store.Update(t.Context(), first)
 	want(t, "an update of who knows what", err, fault.Invalid)
-	if got, err := store.Get(t.Context(), "shop", "cart"); err != nil || got.Spec.RoleARN != Role+"2" || got.Status.AssociationID != "" {
+	if got, err := store.Get(t.Context(), "shop", "cart"); err != nil || got.Spec.RoleARN != Role+"2" ||
+		got.Status.AssociationID != "" {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
@@ -306,7 +316,8 @@ func testUnavailable(t *testing.T, store association.Store, breakIt func()) {
 	for name, err := range tries(ctx) {
 		want(t, "cancelled "+name, err, fault.Unavailable)
 	}
-	if got, err := store.Get(t.Context(), "shop", "cart"); err != nil || !maps.Equal(got.Spec.Tags, there.Spec.Tags) || got.ResourceVersion != there.ResourceVersion {
+	if got, err := store.Get(t.Context(), "shop", "cart"); err != nil || !maps.Equal(got.Spec.Tags, there.Spec.Tags) ||
+		got.ResourceVersion != there.ResourceVersion {
 		t.Errorf("after cancelled calls: %+v, %v", got, err)
 	}
 	breakIt()

@@ -112,7 +112,10 @@ func (l *Load) run() (*Result, error) {
 		return nil, errors.New("no authority")
 	}
 	client := &http.Client{Transport: &http.Transport{
-		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}, ForceAttemptHTTP2: l.HTTP2, MaxIdleConnsPerHost: connections, MaxConnsPerHost: connections,
+		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
+		ForceAttemptHTTP2:   l.HTTP2,
+		MaxIdleConnsPerHost: connections,
+		MaxConnsPerHost:     connections,
 	}}
 	for i := range Warm {
 		if err := l.ask(client, i); err != nil {

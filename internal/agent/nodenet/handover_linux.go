@@ -30,7 +30,9 @@ func HandOver(listener net.Listener) error {
 	program := []unix.SockFilter{{Code: bpfReturn, K: 1}}
 	var set error
 	err = raw.Control(func(fd uintptr) {
-		set = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_CBPF, &unix.SockFprog{Len: 1, Filter: &program[0]})
+		set = unix.SetsockoptSockFprog(
+			int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_CBPF, &unix.SockFprog{Len: 1, Filter: &program[0]},
+		)
 	})
 	return errors.Join(err, set)
 }

@@ -52,12 +52,17 @@ func Listen(ctx context.Context, host netip.Addr, port int, reuse bool) (net.Lis
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, fault.New(fault.Conflict, "listen on %s: %w", address, err).
-			Hint("another agent runs on this node, or something listens on port %d of all addresses (an ingress controller on the host's network?)", port)
+			Hint(
+				"another agent runs on this node, or something listens on port %d of all addresses (an ingress controller on the host's network?)",
+				port,
+			)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return nil, fault.New(fault.Unavailable, "listen on %s: %w", address, err).
 			Hint("the node does not have the address: run `rolecall serve agent initialize` first, or leave --init on")
 	case errors.Is(err, syscall.EACCES):
-		return nil, fault.New(fault.Denied, "listen on %s: %w", address, err).Hint("ports below 1024 need the capability NET_BIND_SERVICE")
+		return nil, fault.New(fault.Denied, "listen on %s: %w", address, err).Hint(
+			"ports below 1024 need the capability NET_BIND_SERVICE",
+		)
 	case err != nil:
 		return nil, fault.New(fault.Unavailable, "listen on %s: %w", address, err)
 	}

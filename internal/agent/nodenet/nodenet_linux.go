@@ -63,7 +63,9 @@ func Prepare(request Request) (*Setup, error) {
 			return nil, errors.Join(err, s.Remove())
 		}
 	}
-	request.Log.Info("node addresses ready", "link", link.Attrs().Name, "type", s.LinkType, "added", len(s.made.addresses))
+	request.Log.Info(
+		"node addresses ready", "link", link.Attrs().Name, "type", s.LinkType, "added", len(s.made.addresses),
+	)
 	return s, nil
 }
 
@@ -85,7 +87,9 @@ func missingAddresses(wanted []netip.Addr) (missing []netip.Addr, link netlink.L
 				link = owner
 			}
 		default:
-			return nil, nil, fault.New(fault.Conflict, "%s is an address of the link %s already", address, owner.Attrs().Name).
+			return nil, nil, fault.New(
+				fault.Conflict, "%s is an address of the link %s already", address, owner.Attrs().Name,
+			).
 				Hint("another agent, or one that is built into the node, runs here")
 		}
 	}
@@ -153,7 +157,9 @@ func (s *Setup) add(request Request, link netlink.Link, address netip.Addr) erro
 	case errors.Is(err, unix.EEXIST):
 		return nil
 	case address.Is6() && !request.RequireIPv6 && noIPv6(err):
-		request.Log.Warn("this node cannot have the IPv6 address, going on with IPv4", "address", address.String(), "error", err)
+		request.Log.Warn(
+			"this node cannot have the IPv6 address, going on with IPv4", "address", address.String(), "error", err,
+		)
 		s.Missing = append(s.Missing, address)
 		return nil
 	}
@@ -256,7 +262,9 @@ func explain(doing string, err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, unix.EPERM):
-		return fault.New(fault.Denied, "%s: %w", doing, err).Hint("this needs the capability NET_ADMIN in the host's network namespace")
+		return fault.New(fault.Denied, "%s: %w", doing, err).Hint(
+			"this needs the capability NET_ADMIN in the host's network namespace",
+		)
 	default:
 		return fault.New(fault.Unavailable, "%s: %w", doing, err)
 	}

@@ -63,7 +63,7 @@ func has(t *testing.T, address netip.Addr) string {
 }
 
 // TestPrepare makes the link with a real kernel, whatever types it has, listens
-// there, does nothing the second time, and leaves nothing behind (G16, G17).
+// there, does nothing the second time, and leaves nothing behind (spec podidentity rows G16, G17).
 func TestPrepare(t *testing.T) {
 	namespace(t)
 	asked, log := request()
@@ -111,11 +111,15 @@ func TestAddressOfAnother(t *testing.T) {
 	if err := netlink.LinkAdd(bridge); err != nil {
 		t.Skipf("NOT TESTED: no bridge: %v", err)
 	}
-	if err := netlink.AddrAdd(bridge, &netlink.Addr{IPNet: &net.IPNet{IP: v4.AsSlice(), Mask: net.CIDRMask(32, 32)}}); err != nil {
+	if err := netlink.AddrAdd(
+		bridge, &netlink.Addr{IPNet: &net.IPNet{IP: v4.AsSlice(), Mask: net.CIDRMask(32, 32)}},
+	); err != nil {
 		t.Fatal(err)
 	}
 	asked, _ := request()
-	if _, err := nodenet.Prepare(asked); fault.KindOf(err) != fault.Conflict || !strings.Contains(err.Error(), "builtin0") {
+	if _, err := nodenet.Prepare(asked); fault.KindOf(err) != fault.Conflict || !strings.Contains(
+		err.Error(), "builtin0",
+	) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -127,7 +131,9 @@ func TestOnLoopback(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := netlink.AddrAdd(lo, &netlink.Addr{IPNet: &net.IPNet{IP: v4.AsSlice(), Mask: net.CIDRMask(32, 32)}}); err != nil {
+	if err := netlink.AddrAdd(
+		lo, &netlink.Addr{IPNet: &net.IPNet{IP: v4.AsSlice(), Mask: net.CIDRMask(32, 32)}},
+	); err != nil {
 		t.Fatal(err)
 	}
 	asked, _ := request()
@@ -146,11 +152,13 @@ func TestOnLoopback(t *testing.T) {
 	}
 }
 
-// TestNoIPv6: a node without IPv6 serves IPv4 (G18), unless told otherwise.
+// TestNoIPv6: a node without IPv6 serves IPv4 (spec podidentity row G18), unless told otherwise.
 func TestNoIPv6(t *testing.T) {
 	namespace(t)
 	for _, which := range []string{"all", "default"} {
-		if err := os.WriteFile("/proc/thread-self/root/proc/sys/net/ipv6/conf/"+which+"/disable_ipv6", []byte("1"), 0o600); err != nil {
+		if err := os.WriteFile(
+			"/proc/thread-self/root/proc/sys/net/ipv6/conf/"+which+"/disable_ipv6", []byte("1"), 0o600,
+		); err != nil {
 			t.Skipf("NOT TESTED: IPv6 cannot be switched off: %v", err)
 		}
 	}

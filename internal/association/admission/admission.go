@@ -1,6 +1,6 @@
 // Package admission decides whether an association may be written as it is: by
 // the rules of its kind and by the cluster's RoleGrants (spec podidentity §19.5,
-// rows H21 and A17 of §21).
+// rows H21 and A17).
 //
 // It does not know who asks, how they ask, or where grants come from; and what it
 // lets in is decided again when a pod asks for a session.

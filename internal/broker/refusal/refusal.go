@@ -131,6 +131,15 @@ func Write(w http.ResponseWriter, requestID string, e *Error) {
 	_, _ = w.Write(append(text, '\n'))
 }
 
+// Sentence is an error's line as a message: with a capital letter and a full stop.
+func Sentence(err error) string {
+	text := err.Error()
+	if text == "" {
+		return ""
+	}
+	return strings.ToUpper(text[:1]) + text[1:] + "."
+}
+
 // Advice joins a sentence and advice, both of which may be empty.
 func Advice(sentence, advice string) string {
 	return strings.TrimSpace(sentence + " " + advice)

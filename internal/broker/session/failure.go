@@ -9,6 +9,7 @@ import (
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/broker/refusal"
+	"github.com/rolecall/rolecall/internal/sessionplan"
 )
 
 // failure is what a step of taking came to.
@@ -47,13 +48,21 @@ func (c code) label() string {
 func (c code) transient() bool { return c.text == noAnswer || c.status >= 500 }
 
 func (c code) throttled() bool {
-	return slices.Contains([]string{"Throttling", "ThrottlingException", "RequestLimitExceeded", "ThrottledException", "TooManyRequestsException"}, c.text)
+	return slices.Contains(
+		[]string{
+			"Throttling", "ThrottlingException", "RequestLimitExceeded", "ThrottledException",
+			"TooManyRequestsException",
+		},
+		c.text,
+	)
 }
 
 // tooLong reports whether STS refused only how long the session was to be.
 func tooLong(err error) bool {
 	answer, ok := errors.AsType[*awsapi.Error](err)
-	return ok && answer.Code == "ValidationError" && strings.Contains(answer.Message, "DurationSeconds") && strings.Contains(answer.Message, "exceeds")
+	return ok && answer.Code == "ValidationError" && strings.Contains(
+		answer.Message, "DurationSeconds",
+	) && strings.Contains(answer.Message, "exceeds")
 }
 
 // tooLarge reports whether tags and policy are too large; the code has two
@@ -64,7 +73,7 @@ func (f *failure) tooLarge() bool {
 
 // words is the table of spec podidentity §19.7. What STS says goes on to the
 // agent, which is authenticated; it names roles, never secrets.
-func (f *failure) words(p *plan) *refusal.Error {
+func (f *failure) words(p *sessionplan.Plan) *refusal.Error {
 	if refused, ok := errors.AsType[*refusal.Error](f.err); ok {
 		return refused
 	}
@@ -77,24 +86,38 @@ func (f *failure) words(p *plan) *refusal.Error {
 	return refused
 }
 
-func (f *failure) table(p *plan, answer *awsapi.Error) *refusal.Error {
+func (f *failure) table(p *sessionplan.Plan, answer *awsapi.Error) *refusal.Error {
 	c := codeOf(answer)
-	said := fmt.Sprintf("The %s %s cannot be taken: STS answers %s: %s", f.step, f.role, answer.Code, strings.TrimSuffix(answer.Message, ".")+".")
+	said := fmt.Sprintf(
+		"The %s %s cannot be assumed: STS answers %s: %s", f.step, f.role, answer.Code,
+		strings.TrimSuffix(answer.Message, ".")+".",
+	)
 	switch {
 	case c.throttled():
 		return refusal.New(refusal.Throttled, "STS throttles the broker.")
 	case c.status >= 500:
 		return refusal.New(refusal.Internal, "STS fails: %s.", answer.Code)
 	case f.tooLarge():
-		return refusal.New(refusal.InvalidRequest, "%s", refusal.Advice(said, "Leave tags out with omitTags, shorten the session policy, or set onOversize: DropPodTags."))
-	case c.text == "ExpiredTokenException" && p.mode == v1alpha1.PassThrough && f.step == stepRole:
+		return refusal.New(
+			refusal.InvalidRequest, "%s",
+			refusal.Advice(
+				said, "Leave tags out with omitTags, shorten the session policy, or set onOversize: DropPodTags.",
+			),
+		)
+	case c.text == "ExpiredTokenException" && p.Mode == v1alpha1.PassThrough && f.step == stepRole:
 		return refusal.New(refusal.ExpiredToken, "The token included in the request is expired.")
 	}
 	switch answer.Code {
 	case "AccessDenied", "AccessDeniedException":
 		return refusal.New(refusal.AccessDenied, "%s", refusal.Advice(said, f.advice(p)))
 	case "InvalidIdentityToken", "IDPCommunicationError":
-		return refusal.New(refusal.Unavailable, "%s", refusal.Advice(said, "The OIDC provider of the issuer cannot be used: see that it is registered in the role's account, with the audience of this mode, and that its keys are published."))
+		return refusal.New(
+			refusal.Unavailable, "%s",
+			refusal.Advice(
+				said,
+				"The OIDC provider of the issuer cannot be used: see that it is registered in the role's account, with the audience of this mode, and that its keys are published.",
+			),
+		)
 	case "ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch":
 		return refusal.New(refusal.Unavailable, "The broker's own identity is not accepted by STS: %s.", answer.Code)
 	}
@@ -102,19 +125,28 @@ func (f *failure) table(p *plan, answer *awsapi.Error) *refusal.Error {
 }
 
 // advice is by what is most often missing from the policies.
-func (f *failure) advice(p *plan) string {
+func (f *failure) advice(p *sessionplan.Plan) string {
 	tagging := ""
-	if len(p.tags) > 0 {
+	if len(p.Role.Tags) > 0 {
 		tagging = " and sts:TagSession"
 	}
 	switch {
 	case f.step == stepTarget:
-		return fmt.Sprintf("The policies of %s must allow sts:AssumeRole%s on it, and its trust policy must allow both to that role, with the external id %s if it asks for one.", p.role, tagging, p.externalID)
-	case p.mode == v1alpha1.BrokerRole:
-		return fmt.Sprintf("Its trust policy must allow sts:AssumeRole%s to the broker's principal, with the external id %s if it asks for one.", tagging, p.externalID)
+		return fmt.Sprintf(
+			"The policies of %s must allow sts:AssumeRole%s on it, and its trust policy must allow both to that role, with the external id %s if it asks for one.",
+			p.Role.RoleARN, tagging, p.Target.ExternalID,
+		)
+	case p.Mode == v1alpha1.BrokerRole:
+		return fmt.Sprintf(
+			"Its trust policy must allow sts:AssumeRole%s to the broker's principal, with the external id %s if it asks for one.",
+			tagging, p.Role.ExternalID,
+		)
 	}
-	if p.sourceIdentity != "" {
+	if p.Role.SourceIdentity.Value != "" {
 		tagging += ", and sts:SetSourceIdentity,"
 	}
-	return fmt.Sprintf("Its trust policy must allow sts:AssumeRoleWithWebIdentity%s to the issuer's provider, with the sub %s.", tagging, p.subject)
+	return fmt.Sprintf(
+		"Its trust policy must allow sts:AssumeRoleWithWebIdentity%s to the issuer's provider, with the sub %s.",
+		tagging, p.Role.Caller.Subject,
+	)
 }

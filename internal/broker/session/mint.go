@@ -12,13 +12,11 @@ import (
 	"github.com/rolecall/rolecall/internal/credential"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/follow"
+	"github.com/rolecall/rolecall/internal/sessionplan"
 	"github.com/rolecall/rolecall/internal/token"
 )
 
-const (
-	mintedLifetime = 5 * time.Minute
-	mintedAudience = "sts.amazonaws.com"
-)
+const mintedLifetime = 5 * time.Minute
 
 // Minter makes the tokens of mode Federated: each for one pod and one role, good
 // for five minutes (spec podidentity §19.7). They are shown to STS and to nobody
@@ -55,7 +53,9 @@ func (m *Minter) Mint(subject, role string, tags []awsapi.Tag, sourceIdentity st
 	}
 	now := m.Now().Unix()
 	claims := minted{
-		Audience: mintedAudience, IssuedAt: now, NotBefore: now, Expiry: now + int64(mintedLifetime/time.Second),
+		Audience: sessionplan.MintedAudience, IssuedAt: now, NotBefore: now, Expiry: now + int64(
+			mintedLifetime/time.Second,
+		),
 		Issuer: m.Issuer, ID: uuid.NewString(), Subject: subject, Roles: []string{role}, Source: sourceIdentity,
 	}
 	if len(tags) > 0 {

@@ -34,7 +34,13 @@ const (
 
 // NewPace allows so many calls a second, and at once.
 func NewPace(perSecond float64, burst int, now func() time.Time) *Pace {
-	return &Pace{highest: perSecond, now: now, limiter: rate.NewLimiter(rate.Limit(perSecond), burst), current: perSecond, at: now()}
+	return &Pace{
+		highest: perSecond,
+		now:     now,
+		limiter: rate.NewLimiter(rate.Limit(perSecond), burst),
+		current: perSecond,
+		at:      now(),
+	}
 }
 
 // Wait waits for a turn, if there is one in the first half of the time that ctx

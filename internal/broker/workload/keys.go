@@ -38,7 +38,9 @@ func usable(keys *follow.IssuerKeys, now time.Time) error {
 // verify checks signature, issuer, audience and times, with a leeway for the
 // latter. issuer is what the token says, and chooses whose keys count. An unknown
 // issuer, as the API server's name may have changed, or kid makes keys be read anew.
-func (k *Keys) verify(ctx context.Context, raw credential.Secret, issuer, audience string, now time.Time) (*token.Claims, error) {
+func (k *Keys) verify(
+	ctx context.Context, raw credential.Secret, issuer, audience string, now time.Time,
+) (*token.Claims, error) {
 	keys := k.Of(issuer)
 	if keys == nil {
 		if _, err := k.Reload(ctx); err == nil {
@@ -68,5 +70,10 @@ var errKeysNotRead = errors.New("keys not read")
 
 func verifier(keys *follow.IssuerKeys, audience string) *token.Verifier {
 	published := keys.Current()
-	return &token.Verifier{Issuer: published.Issuer, Audiences: []string{audience}, Keys: published.Set, Leeway: clockSkew}
+	return &token.Verifier{
+		Issuer:    published.Issuer,
+		Audiences: []string{audience},
+		Keys:      published.Set,
+		Leeway:    clockSkew,
+	}
 }

@@ -2,7 +2,6 @@ package workload
 
 import (
 	"context"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -14,10 +13,11 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/rolecall/rolecall/internal/broker/refusal"
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
 // instanceID is the name of an EC2 instance, old or new.
-var instanceID = regexp.MustCompile(`^i-[0-9a-f]{8,17}$`)
+var instanceID = lazyregexp.New(`^i-[0-9a-f]{8,17}$`)
 
 // IsInstanceID reports whether a text is built as the ID of an EC2 instance.
 func IsInstanceID(text string) bool { return instanceID.MatchString(text) }
@@ -39,7 +39,9 @@ func NewNodes(client kubernetes.Interface, mode Mode, now func() time.Time) *Nod
 	if mode == JWKS {
 		within = stale
 	}
-	return &Nodes{client: client, within: within, byID: map[string][]string{}, kept: newKept(now, func(object metav1.Object) string {
+	return &Nodes{client: client, within: within, byID: map[string][]string{}, kept: newKept(now, func(
+		object metav1.Object,
+	) string {
 		if node, ok := object.(*corev1.Node); ok {
 			return instanceOf(node)
 		}
@@ -97,7 +99,9 @@ func (n *Nodes) OfInstance(ctx context.Context, id string) (string, error) {
 	isFresh := n.fresh(n.now(), n.within)
 	switch {
 	case len(names) > 1:
-		return "", refusal.New(refusal.AccessDenied, "The nodes %s all have the instance ID %s.", strings.Join(names, ", "), id)
+		return "", refusal.New(
+			refusal.AccessDenied, "The nodes %s all have the instance ID %s.", strings.Join(names, ", "), id,
+		)
 	case len(names) == 1 && isFresh:
 		return names[0], nil
 	case len(names) == 1:

@@ -41,7 +41,12 @@ const (
 
 // NewObjects reads nothing yet. labels are the keys of pods' labels that are kept.
 func NewObjects(client kubernetes.Interface, now func() time.Time, labels ...string) *Objects {
-	return &Objects{client: client, now: now, pods: newKept(now, podReader(labels)), accounts: newKept(now, func(o metav1.Object) string { return string(o.GetUID()) })}
+	return &Objects{
+		client:   client,
+		now:      now,
+		pods:     newKept(now, podReader(labels)),
+		accounts: newKept(now, func(o metav1.Object) string { return string(o.GetUID()) }),
+	}
 }
 
 func podReader(labels []string) func(metav1.Object) pod {
@@ -102,7 +107,10 @@ type listWatch struct {
 	watch cache.WatchFuncWithContext
 }
 
-func followObjects(ctx context.Context, name string, kind runtime.Object, client kubernetes.Interface, into cache.ReflectorStore, from listWatch) {
+func followObjects(
+	ctx context.Context, name string, kind runtime.Object, client kubernetes.Interface, into cache.ReflectorStore,
+	from listWatch,
+) {
 	source := &cache.ListWatch{ListWithContextFunc: from.list, WatchFuncWithContext: from.watch}
 	follow.Run(ctx, name, cache.ToListWatcherWithWatchListSemantics(source, client), kind, into)
 }
@@ -169,7 +177,9 @@ func (o *Objects) pod(ctx context.Context, i *Identity, now time.Time, trusted b
 	var found bool
 	var err error
 	if trusted {
-		p, found, err = o.pods.find(ctx, i.Namespace, i.Pod, func(p pod) bool { return p.uid == i.PodUID || o.embedded() }, get)
+		p, found, err = o.pods.find(
+			ctx, i.Namespace, i.Pod, func(p pod) bool { return p.uid == i.PodUID || o.embedded() }, get,
+		)
 	} else {
 		p, found, err = o.pods.readOne(ctx, get)
 	}
@@ -230,7 +240,9 @@ func (k *kept[T]) fresh(now time.Time, within time.Duration) bool {
 
 // find returns an object that is as wanted, if there is one: an object that is
 // not known yet is waited for, then read. Without one it returns what there is.
-func (k *kept[T]) find(ctx context.Context, namespace, name string, wanted func(T) bool, get func(context.Context) (metav1.Object, error)) (one T, found bool, err error) {
+func (k *kept[T]) find(
+	ctx context.Context, namespace, name string, wanted func(T) bool, get func(context.Context) (metav1.Object, error),
+) (one T, found bool, err error) {
 	one, found, changing := k.look(namespace, name, wanted)
 	if changing == nil {
 		return one, found, nil
@@ -271,7 +283,9 @@ func (k *kept[T]) look(namespace, name string, wanted func(T) bool) (one T, foun
 }
 
 // readOne asks the API server for one object.
-func (k *kept[T]) readOne(ctx context.Context, get func(context.Context) (metav1.Object, error)) (one T, found bool, err error) {
+func (k *kept[T]) readOne(
+	ctx context.Context, get func(context.Context) (metav1.Object, error),
+) (one T, found bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, getTimeout)
 	defer cancel()
 	object, err := get(ctx)

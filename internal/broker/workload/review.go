@@ -63,7 +63,9 @@ func (r *reviewed) agrees(i *Identity) error {
 	}
 	node := extra(extraNode)
 	switch {
-	case r.user.Username != token.ServiceAccountSubject(i.Namespace, i.ServiceAccount), r.user.UID != i.ServiceAccountUID,
+	case r.user.Username != token.ServiceAccountSubject(
+		i.Namespace, i.ServiceAccount,
+	), r.user.UID != i.ServiceAccountUID,
 		extra(extraPod) != i.Pod, extra(extraPodUID) != i.PodUID, node != "" && node != i.Node:
 		return invalid("the API server names another identity than its claims")
 	}

@@ -46,7 +46,9 @@ type Verifier struct {
 }
 
 func invalid(format string, args ...any) *refusal.Error {
-	return refusal.New(refusal.InvalidToken, "The token included in the request is invalid: %s.", fmt.Sprintf(format, args...))
+	return refusal.New(
+		refusal.InvalidToken, "The token included in the request is invalid: %s.", fmt.Sprintf(format, args...),
+	)
 }
 
 func unavailable(cause error, message string) *refusal.Error {
@@ -77,7 +79,9 @@ func (v *Verifier) Verify(ctx context.Context, raw credential.Secret, audience s
 		}
 		return v.offline(ctx, decoded, raw, audience)
 	}
-	return nil, refusal.New(refusal.Internal, "The request could not be served.").Because(fmt.Errorf("verification mode %q", v.Mode))
+	return nil, refusal.New(
+		refusal.Internal, "The request could not be served.",
+	).Because(fmt.Errorf("verification mode %q", v.Mode))
 }
 
 // decode is step 2. Keys that a header brings along (jwk, jku, x5u, x5c) are
@@ -102,7 +106,7 @@ func (v *Verifier) decode(raw credential.Secret) (*token.JWT, error) {
 // and nothing else.
 func issuerOf(decoded *token.JWT) string {
 	var issuer string
-	_ = json.Unmarshal(decoded.Claims["iss"], &issuer) // no text is no issuer
+	_ = json.Unmarshal(decoded.Claims["iss"], &issuer) // what is not a string names no issuer
 	return issuer
 }
 
@@ -123,7 +127,9 @@ func (v *Verifier) usable(decoded *token.JWT, within time.Duration) error {
 }
 
 // offline is steps 3 to 7 by keys and watches.
-func (v *Verifier) offline(ctx context.Context, decoded *token.JWT, raw credential.Secret, audience string) (*Identity, error) {
+func (v *Verifier) offline(
+	ctx context.Context, decoded *token.JWT, raw credential.Secret, audience string,
+) (*Identity, error) {
 	claims, err := v.Keys.verify(ctx, raw, issuerOf(decoded), audience, v.Now())
 	if err != nil {
 		return nil, v.refused(decoded, err)
@@ -186,14 +192,17 @@ func (v *Verifier) refused(decoded *token.JWT, err error) error {
 }
 
 // asked is steps 3 to 7 by the API server, which checks all but the pod's phase.
-func (v *Verifier) asked(ctx context.Context, decoded *token.JWT, raw credential.Secret, audience string) (*Identity, error) {
+func (v *Verifier) asked(
+	ctx context.Context, decoded *token.JWT, raw credential.Secret, audience string,
+) (*Identity, error) {
 	claims, err := decoded.ServiceAccount()
 	if err != nil {
 		return nil, invalid("its claims cannot be read").Because(err)
 	}
 	user, err := v.Review.review(ctx, raw, audience)
 	if err != nil {
-		if refused := refusal.Of(err); refused.Code == refusal.InvalidToken && saysExpired(refused.Cause) && !v.Now().Before(claims.Expiry) {
+		if refused := refusal.Of(err); refused.Code == refusal.InvalidToken && saysExpired(refused.Cause) &&
+			!v.Now().Before(claims.Expiry) {
 			return nil, expired(v.Now(), claims.Expiry)
 		}
 		return nil, err
@@ -211,7 +220,9 @@ func (v *Verifier) asked(ctx context.Context, decoded *token.JWT, raw credential
 }
 
 // both demands that the two ways agree in all they say.
-func (v *Verifier) both(ctx context.Context, decoded *token.JWT, raw credential.Secret, audience string) (*Identity, error) {
+func (v *Verifier) both(
+	ctx context.Context, decoded *token.JWT, raw credential.Secret, audience string,
+) (*Identity, error) {
 	if err := v.usable(decoded, stale); err != nil {
 		return nil, err
 	}

@@ -33,6 +33,7 @@ import (
 	"github.com/rolecall/rolecall/internal/association/admission"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/grant"
+	"github.com/rolecall/rolecall/internal/sessionplan"
 )
 
 // Roles reads roles of IAM.
@@ -45,7 +46,7 @@ type Roles interface {
 // Reconciler is the controller. All fields are needed.
 type Reconciler struct {
 	Client client.Client
-	Plane  Plane
+	Plane  sessionplan.Plane
 	Roles  Roles
 	Events events.EventRecorder
 	// Metrics are made by NewMetrics.
@@ -85,7 +86,9 @@ func (r *Reconciler) everyOne(ctx context.Context, _ client.Object) []reconcile.
 	return r.requests(ctx, "", func(*v1alpha1.PodIdentityAssociation) bool { return true })
 }
 
-func (r *Reconciler) requests(ctx context.Context, namespace string, which func(*v1alpha1.PodIdentityAssociation) bool) []reconcile.Request {
+func (r *Reconciler) requests(
+	ctx context.Context, namespace string, which func(*v1alpha1.PodIdentityAssociation) bool,
+) []reconcile.Request {
 	var list v1alpha1.PodIdentityAssociationList
 	if err := r.Client.List(ctx, &list, client.InNamespace(namespace)); err != nil {
 		r.Log.Error("associations not listed", "error", err)
@@ -141,7 +144,7 @@ func (r *Reconciler) look(ctx context.Context, a *v1alpha1.PodIdentityAssociatio
 	status.AssociationARN = r.Plane.Cluster.AssociationARN(status.AssociationID)
 	status.ExternalID = ""
 	if !association.IsPattern(a) || a.Spec.ExternalID != "" { // each account of a pattern has its own
-		status.ExternalID = r.Plane.Cluster.ExternalIDOf(a, r.Plane.mode(a), a.Spec.ServiceAccountName)
+		status.ExternalID = r.Plane.Cluster.ExternalIDOf(a, r.Plane.ModeOf(a), a.Spec.ServiceAccountName)
 	}
 	status.ObservedGeneration = a.Generation
 	for _, kind := range []string{conditionReady, conditionRole, conditionTrust, conditionGranted, conditionShadowed} {
@@ -162,7 +165,7 @@ func (r *Reconciler) role(ctx context.Context, a *v1alpha1.PodIdentityAssociatio
 	text, err := r.Roles.Trust(ctx, role)
 	switch {
 	case err == nil:
-		exists, trusts = yes("Exists", "IAM has "+a.Spec.RoleARN), r.Plane.trust(a, role, text)
+		exists, trusts = yes("Exists", "IAM has "+a.Spec.RoleARN), r.trust(a, role, text)
 		if trusts.status == metav1.ConditionTrue && a.Spec.TargetRoleARN != "" {
 			trusts = r.target(ctx, a, role)
 		}
@@ -183,7 +186,7 @@ func (r *Reconciler) target(ctx context.Context, a *v1alpha1.PodIdentityAssociat
 	text, err := r.Roles.Trust(ctx, target)
 	switch {
 	case err == nil:
-		return r.Plane.targetTrust(a, role, target, text)
+		return r.targetTrust(a, role, target, text)
 	case fault.KindOf(err) == fault.NotFound:
 		return no("NoSuchTargetRole", err.Error())
 	}
@@ -227,7 +230,9 @@ func shadowed(a *v1alpha1.PodIdentityAssociation, beside []v1alpha1.PodIdentityA
 	}
 	// Whatever is first for the text of the pattern itself is so for all that it
 	// matches, unless it is a longer one.
-	if first := association.NewSet(all).Of(a.Namespace, strings.TrimSuffix(a.Spec.ServiceAccountName, "*")); first != nil && first.Name != a.Name && first.Spec.ServiceAccountName == a.Spec.ServiceAccountName {
+	if first := association.NewSet(all).Of(
+		a.Namespace, strings.TrimSuffix(a.Spec.ServiceAccountName, "*"),
+	); first != nil && first.Name != a.Name && first.Spec.ServiceAccountName == a.Spec.ServiceAccountName {
 		return yes("OlderPattern", fmt.Sprintf("association %s has the same pattern and is older", first.Name))
 	}
 	return no("Preferred", "no other association has this pattern and is older")
@@ -265,11 +270,19 @@ func (r *Reconciler) tell(before, after *v1alpha1.PodIdentityAssociation) {
 			continue
 		}
 		kind := corev1.EventTypeNormal
-		if bad := condition.Type == conditionShadowed; condition.Status == metav1.ConditionFalse && !bad || condition.Status == metav1.ConditionTrue && bad {
+		if bad := condition.Type == conditionShadowed; condition.Status == metav1.ConditionFalse && !bad ||
+			condition.Status == metav1.ConditionTrue && bad {
 			kind = corev1.EventTypeWarning
 		}
-		r.Events.Eventf(after, nil, kind, condition.Reason, condition.Type, "%s is %s: %s", condition.Type, condition.Status, condition.Message)
-		r.Log.Info("association changed", "association", types.NamespacedName{Namespace: after.Namespace, Name: after.Name}.String(), "condition", condition.Type, "status", string(condition.Status), "reason", condition.Reason, "message", condition.Message)
+		r.Events.Eventf(
+			after, nil, kind, condition.Reason, condition.Type, "%s is %s: %s", condition.Type, condition.Status,
+			condition.Message,
+		)
+		r.Log.Info(
+			"association changed", "association",
+			types.NamespacedName{Namespace: after.Namespace, Name: after.Name}.String(), "condition", condition.Type,
+			"status", string(condition.Status), "reason", condition.Reason, "message", condition.Message,
+		)
 	}
 }
 

@@ -30,21 +30,16 @@ import (
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/credential"
-	published "github.com/rolecall/rolecall/internal/issuer"
-	"github.com/rolecall/rolecall/internal/publication"
+	"github.com/rolecall/rolecall/internal/issuer/accounts"
+	"github.com/rolecall/rolecall/internal/issuer/bucket"
+	"github.com/rolecall/rolecall/internal/issuer/document"
+	"github.com/rolecall/rolecall/internal/issuer/inspect"
+	"github.com/rolecall/rolecall/internal/issuer/observe"
+	"github.com/rolecall/rolecall/internal/issuer/plan"
+	"github.com/rolecall/rolecall/internal/issuer/store"
 	"github.com/rolecall/rolecall/internal/rotation"
 	"github.com/rolecall/rolecall/internal/token"
 )
-
-// AWS is what an issuer needs of it.
-type AWS interface {
-	// Store opens a bucket.
-	Store(ctx context.Context, target *v1alpha1.S3Target) (published.Store, error)
-	// EnsureProvider returns the ARN of the issuer's provider in an account.
-	EnsureProvider(ctx context.Context, url string, provider v1alpha1.IAMProvider) (string, error)
-	// Exchange offers a token to STS.
-	Exchange(ctx context.Context, roleARN string, token credential.Secret) error
-}
 
 // Reconciler is the controller. All fields are needed.
 type Reconciler struct {
@@ -53,8 +48,7 @@ type Reconciler struct {
 	Objects kubernetes.Interface
 	// Config reaches the API servers.
 	Config *rest.Config
-	Reader *published.Reader
-	AWS    AWS
+	Reader *observe.Reader
 	Events events.EventRecorder
 	// Metrics are made by NewMetrics.
 	Metrics *Metrics
@@ -109,20 +103,19 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 // round is one look and what comes of it.
 type round struct {
 	object  *v1alpha1.Issuer
-	servers []*published.APIServer
-	view    published.View
+	servers []*observe.APIServer
+	view    observe.View
 	state   rotation.State
-	secret  map[string][]byte
+	secret  plan.Files
 }
 
 // look changes the object's status; moved says that a rotation took a step.
 func (r *Reconciler) look(ctx context.Context, object *v1alpha1.Issuer) (moved bool, err error) {
-	look := &round{object: object, state: StateOf(object, r.Now())}
-	if look.servers, err = published.FindAPIServers(ctx, r.Config, object.Spec.APIServers); err != nil {
+	look := &round{object: object, state: plan.StateOf(object, r.Now())}
+	if look.servers, err = observe.FindAPIServers(ctx, r.Config, object.Spec.APIServers); err != nil {
 		return false, err
 	}
-	probe := published.Probe{Namespace: object.Spec.Probe.ServiceAccount.Namespace, ServiceAccount: object.Spec.Probe.ServiceAccount.Name, Audience: audienceOf(&object.Spec)}
-	look.view = published.Look(ctx, r.Reader, object.Spec.URL, look.servers, probe, r.Now)
+	look.view = observe.Look(ctx, r.Reader, object.Spec.URL, look.servers, plan.ProbeOf(&object.Spec), r.Now)
 	if err := r.applySecret(ctx, look); err != nil {
 		return false, err
 	}
@@ -138,15 +131,6 @@ func (r *Reconciler) look(ctx context.Context, object *v1alpha1.Issuer) (moved b
 	return moved, errors.Join(err, providersErr)
 }
 
-func audienceOf(spec *v1alpha1.IssuerSpec) string {
-	for _, provider := range spec.Providers {
-		if len(provider.ClientIDs) > 0 {
-			return provider.ClientIDs[0]
-		}
-	}
-	return "sts.amazonaws.com"
-}
-
 // applySecret makes the Secret what the phase that was last written down says,
 // so that a status that could not be written is never overtaken.
 func (r *Reconciler) applySecret(ctx context.Context, look *round) error {
@@ -160,28 +144,34 @@ func (r *Reconciler) applySecret(ctx context.Context, look *round) error {
 		return fmt.Errorf("read the keys: %w", err)
 	}
 	missing := err != nil
-	if look.secret = found.Data; look.state.Phase == rotation.Stable && !holdsLeaked(found.Data, look.state.Leaked) {
+	if look.secret = found.Data; look.state.Phase == rotation.Stable &&
+		!plan.HoldsLeaked(found.Data, look.state.Leaked) {
 		return nil
 	}
-	served, err := published.Union(look.view.Asked)
+	served, err := observe.Union(look.view.Asked)
 	if err != nil {
 		return err
 	}
-	wanted, err := secretFor(look.state, found.Data, served)
+	wanted, err := plan.Secret(look.state, found.Data, served)
 	if err != nil {
 		return fmt.Errorf("keys of Secret %s/%s: %w", spec.Secret.Namespace, spec.Secret.Name, err)
 	}
 	return r.writeSecret(ctx, look, missing, found, wanted)
 }
 
-func (r *Reconciler) writeSecret(ctx context.Context, look *round, missing bool, found *corev1.Secret, wanted map[string][]byte) error {
+func (r *Reconciler) writeSecret(
+	ctx context.Context, look *round, missing bool, found *corev1.Secret, wanted plan.Files,
+) error {
 	spec := look.object.Spec.Rotation.Secret
 	secrets := r.Objects.CoreV1().Secrets(spec.Namespace)
 	same := maps.EqualFunc(found.Data, wanted, func(a, b []byte) bool { return string(a) == string(b) })
 	var err error
 	switch {
 	case missing:
-		_, err = secrets.Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: spec.Name}, Data: wanted}, metav1.CreateOptions{})
+		_, err = secrets.Create(ctx, &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Name: spec.Name},
+			Data:       wanted,
+		}, metav1.CreateOptions{})
 	case !same:
 		found.Data = wanted // the version that was read: a faster writer wins
 		_, err = secrets.Update(ctx, found, metav1.UpdateOptions{})
@@ -196,29 +186,32 @@ func (r *Reconciler) writeSecret(ctx context.Context, look *round, missing bool,
 // publish writes what the rotation wants, and reads it back.
 func (r *Reconciler) publish(ctx context.Context, look *round) error {
 	spec := &look.object.Spec
-	keys, err := look.view.Wanted(look.state, knownKeys(look.secret))
+	known, _ := look.secret.Known() // what cannot be read is left to whoever needs it
+	keys, err := look.view.Wanted(look.state, known)
 	if err != nil {
 		return err
 	}
-	documents, err := publication.NewDocuments(spec.URL, keys, publication.Options{JWKSPath: spec.Publish.JWKSPath, MaxAge: int(spec.Publish.MaxAgeSeconds), EmptyIDs: spec.Publish.EmptyKIDs})
+	documents, err := document.New(spec.URL, keys, plan.Options(spec))
 	if err != nil {
 		return err
 	}
-	store, err := r.store(ctx, spec)
+	cluster := func() (kubernetes.Interface, error) { return r.Objects, nil }
+	place, err := store.Open(ctx, &spec.Publish, accounts.Bucket, cluster)
 	if err != nil {
 		return err
 	}
-	written, err := published.Publish(ctx, store, documents, published.Signing(look.view.Asked))
+	written, err := store.Publish(ctx, place, documents, observe.Signing(look.view.Asked))
 	if err != nil {
 		return err
 	}
 	status := &look.object.Status
-	status.Keys = keyStatuses(status.Keys, keys, look.view.Facts())
+	status.Keys = plan.KeyStatuses(status.Keys, keys, look.view.Facts())
 	if len(written) > 0 {
 		status.PublishedAt = &metav1.Time{Time: r.Now()}
-		r.event(look.object, corev1.EventTypeNormal, "Published", "keys "+strings.Join(publication.IDs(keys), ", "))
-		if _, direct := publication.S3Bucket(spec.URL); spec.Publish.S3 != nil && !direct {
-			r.event(look.object, corev1.EventTypeNormal, "DropOldCopies", publication.Invalidation(documents))
+		r.event(look.object, corev1.EventTypeNormal, "Published", "keys "+strings.Join(document.IDs(keys), ", "))
+		if _, direct := bucket.Of(spec.URL); spec.Publish.S3 != nil && !direct {
+			r.event(look.object, corev1.EventTypeNormal, "DropOldCopies",
+				bucket.Invalidation(spec.URL, documents.JWKS.Name, documents.Discovery.Name))
 		}
 		look.view.Discovery, look.view.JWKS = r.Reader.Read(ctx, spec.URL)
 	}
@@ -226,24 +219,12 @@ func (r *Reconciler) publish(ctx context.Context, look *round) error {
 	return nil
 }
 
-func (r *Reconciler) store(ctx context.Context, spec *v1alpha1.IssuerSpec) (published.Store, error) {
-	switch target := spec.Publish; {
-	case target.S3 != nil:
-		return r.AWS.Store(ctx, target.S3)
-	case target.ConfigMap != nil:
-		return published.ConfigMap{Client: r.Objects.CoreV1().ConfigMaps(target.ConfigMap.Namespace), Name: target.ConfigMap.Name}, nil
-	case target.Directory != nil:
-		return published.Directory{Path: target.Directory.Path}, nil
-	}
-	return nil, errors.New("spec.publish names no place")
-}
-
 func (r *Reconciler) providers(ctx context.Context, object *v1alpha1.Issuer) error {
 	var arns []string
 	for _, provider := range object.Spec.Providers {
-		arn, err := r.AWS.EnsureProvider(ctx, object.Spec.URL, provider)
+		arn, err := accounts.EnsureProvider(ctx, object.Spec.URL, provider)
 		if err != nil {
-			return fmt.Errorf("provider: %w", err)
+			return err
 		}
 		arns = append(arns, arn)
 	}
@@ -253,13 +234,18 @@ func (r *Reconciler) providers(ctx context.Context, object *v1alpha1.Issuer) err
 
 // verify judges what anybody reads, as STS does.
 func (r *Reconciler) verify(look *round) {
-	seen := publication.Observation{Issuer: look.object.Spec.URL, Now: r.Now(), Discovery: look.view.Discovery, JWKS: look.view.JWKS}
+	seen := inspect.Observation{
+		Issuer:    look.object.Spec.URL,
+		Now:       r.Now(),
+		Discovery: look.view.Discovery,
+		JWKS:      look.view.JWKS,
+	}
 	for _, asked := range look.view.Asked {
 		seen.Servers = append(seen.Servers, asked.ServerKeys)
 	}
 	var wrong []error
-	for _, finding := range publication.Inspect(seen) {
-		if finding.Severity == publication.Error {
+	for _, finding := range inspect.Inspect(seen) {
+		if finding.Severity == inspect.Error {
 			wrong = append(wrong, errors.New(finding.Rule+": "+finding.Message))
 		}
 	}
@@ -275,23 +261,23 @@ func (r *Reconciler) rotate(ctx context.Context, look *round) (moved bool, err e
 	facts := look.view.Facts()
 	status := &look.object.Status
 	if look.state.Phase == rotation.Stable {
-		if !due(&look.object.Spec, status, look.state, r.Now()) {
-			setState(status, look.state, rotation.Gate{}, 0)
+		if !plan.Due(&look.object.Spec, status, look.state, r.Now()) {
+			plan.SetState(status, look.state, rotation.Gate{}, 0)
 			return false, nil
 		}
 		return r.start(ctx, look, facts)
 	}
-	if mayAbort(look.state.Phase) && slices.Contains(look.state.Leaked, look.state.NewKID) {
+	if look.state.Phase.MayAbort() && slices.Contains(look.state.Leaked, look.state.NewKID) {
 		return r.abort(look, facts)
 	}
 	longest, err := look.servers[0].LongestToken(ctx)
 	if err != nil {
 		return false, err
 	}
-	parameters := parametersOf(&look.object.Spec, longest)
-	next, keyErr := publicOf(look.secret[secretNext])
-	facts.Stored = keyErr == nil && next.ID == look.state.NewKID
-	if facts.Exchanges = int(status.Rotation.Exchanges); look.state.Phase == rotation.Signing && !parameters.WithoutCanary && !look.state.Emergency {
+	parameters := plan.Parameters(&look.object.Spec, longest)
+	facts.Stored = look.secret.Stored(look.state)
+	if facts.Exchanges = int(status.Rotation.Exchanges); look.state.Phase == rotation.Signing &&
+		!parameters.WithoutCanary && !look.state.Emergency {
 		facts.Exchanges, facts.ExchangeErr = r.exchange(ctx, look, facts.Exchanges)
 	}
 	state, gate := rotation.Look(look.state, parameters, facts)
@@ -303,14 +289,15 @@ func (r *Reconciler) rotate(ctx context.Context, look *round) (moved bool, err e
 		r.event(look.object, corev1.EventTypeWarning, "RotationUnsafe", danger)
 	}
 	if after.Phase == look.state.Phase {
-		setState(status, after, gate, facts.Exchanges)
+		plan.SetState(status, after, gate, facts.Exchanges)
 		return false, nil
 	}
 	_, gate = rotation.Look(after, parameters, facts)
-	setState(status, after, gate, 0)
+	plan.SetState(status, after, gate, 0)
 	r.event(look.object, corev1.EventTypeNormal, "Rotation", fmt.Sprintf("%s: %s", after.Phase, gate.Do))
 	if after.Phase == rotation.Retiring && after.Emergency {
-		r.event(look.object, corev1.EventTypeWarning, "DenyOlderSessions", "on each role that trusts "+look.object.Spec.URL+": "+publication.DenyOlderSessions("ROLE", r.Now()))
+		r.event(look.object, corev1.EventTypeWarning, "DenyOlderSessions",
+			"on each role that trusts "+look.object.Spec.URL+": "+plan.DenyOlderSessions("ROLE", r.Now()))
 	}
 	return true, nil
 }
@@ -321,31 +308,34 @@ func (r *Reconciler) abort(look *round, facts rotation.Facts) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	setState(&look.object.Status, state, rotation.Gate{}, 0)
-	r.event(look.object, corev1.EventTypeWarning, "Rotation", fmt.Sprintf("%s: the new key %s has leaked, nothing uses it", state.Phase, look.state.NewKID))
+	plan.SetState(&look.object.Status, state, rotation.Gate{}, 0)
+	r.event(look.object, corev1.EventTypeWarning, "Rotation",
+		fmt.Sprintf("%s: the new key %s has leaked, nothing uses it", state.Phase, look.state.NewKID))
 	return true, nil
 }
 
 // start makes the new key; a start that could not be written down finds it.
 func (r *Reconciler) start(ctx context.Context, look *round, facts rotation.Facts) (bool, error) {
 	if reasons := rotation.Check(look.state, facts); len(reasons) > 0 {
-		setState(&look.object.Status, look.state, rotation.Gate{}, 0)
+		plan.SetState(&look.object.Status, look.state, rotation.Gate{}, 0)
 		look.object.Status.Rotation.WaitingFor = short(strings.Join(reasons, "; "))
 		return false, nil
 	}
-	next, err := publicOf(look.secret[secretNext])
+	next, err := look.secret.NextKey()
 	if err != nil || slices.Contains(look.state.Leaked, next.ID) || !isKind(next, look.object.Spec.Rotation.KeyKind) {
 		if next, err = r.makeKey(ctx, look); err != nil {
 			return false, err
 		}
 	}
-	emergency := slices.ContainsFunc(facts.Servers, func(s rotation.Server) bool { return slices.Contains(look.state.Leaked, s.Signs) })
+	emergency := slices.ContainsFunc(facts.Servers,
+		func(s rotation.Server) bool { return slices.Contains(look.state.Leaked, s.Signs) })
 	state, err := rotation.Start(look.state, facts, next.ID, emergency)
 	if err != nil {
 		return false, err
 	}
-	setState(&look.object.Status, state, rotation.Gate{}, 0)
-	r.event(look.object, corev1.EventTypeNormal, "Rotation", fmt.Sprintf("%s: from %s to %s", state.Phase, state.OldKID, state.NewKID))
+	plan.SetState(&look.object.Status, state, rotation.Gate{}, 0)
+	r.event(look.object, corev1.EventTypeNormal, "Rotation",
+		fmt.Sprintf("%s: from %s to %s", state.Phase, state.OldKID, state.NewKID))
 	return true, nil
 }
 
@@ -363,9 +353,9 @@ func (r *Reconciler) makeKey(ctx context.Context, look *round) (token.PublicKey,
 	if err != nil && !apierrors.IsNotFound(err) {
 		return token.PublicKey{}, fmt.Errorf("read the keys: %w", err)
 	}
-	wanted := map[string][]byte{secretNext: text}
+	wanted := plan.Files{plan.Next: text}
 	for name, old := range found.Data {
-		if name != secretNext {
+		if name != plan.Next {
 			wanted[name] = old
 		}
 	}
@@ -379,7 +369,7 @@ func (r *Reconciler) makeKey(ctx context.Context, look *round) (token.PublicKey,
 // many rounds have succeeded one after the other.
 func (r *Reconciler) exchange(ctx context.Context, look *round, before int) (int, error) {
 	accepted, err := look.view.Exchange(look.state.NewKID, func(signed credential.Secret) error {
-		return r.AWS.Exchange(ctx, look.object.Spec.Probe.RoleARN, signed)
+		return accounts.Exchange(ctx, look.object.Spec.Probe.RoleARN, signed)
 	})
 	switch {
 	case err != nil:

@@ -19,15 +19,21 @@ type Metrics struct {
 // NewMetrics registers them.
 func NewMetrics(registry prometheus.Registerer) *Metrics {
 	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
-		vector := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "rolecall", Subsystem: "issuer", Name: name, Help: help}, labels)
+		vector := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Namespace: "rolecall",
+			Subsystem: "issuer",
+			Name:      name,
+			Help:      help,
+		}, labels)
 		registry.MustRegister(vector)
 		return vector
 	}
 	return &Metrics{
 		keyAge:    gauge("key_age_seconds", "Time since a published key was first seen.", "issuer", "kid", "role"),
 		published: gauge("last_publish_timestamp_seconds", "When the documents were last written.", "issuer"),
-		verified:  gauge("last_successful_verification_timestamp_seconds", "When the published documents were last read and found sound.", "issuer"),
-		phase:     gauge("rotation_phase", "1 for the phase that a rotation is in.", "issuer", "phase"),
+		verified: gauge("last_successful_verification_timestamp_seconds",
+			"When the published documents were last read and found sound.", "issuer"),
+		phase: gauge("rotation_phase", "1 for the phase that a rotation is in.", "issuer", "phase"),
 	}
 }
 

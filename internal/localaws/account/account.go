@@ -1,18 +1,17 @@
-// Package account is the state of the AWS accounts that local AWS plays: their
-// users, access keys, roles and OIDC providers, and the credentials of
-// sessions.
+// Package account is the AWS accounts that local AWS plays: the store that all
+// services keep their records in, who there is in each account, and the sealed
+// credentials of sessions.
+//
+// Who there is - users, groups, roles, managed policies, OIDC providers, access
+// keys - is IAM's to change, and stands here all the same: an account is made
+// with its administrator, every signature is checked against these records and
+// every call decided by them, and STS and EKS read them too. All that only one
+// service needs is with that service, in tables of its own, see Table.
 //
 // It does not know the wire protocol and decides no request.
 package account
 
-import (
-	"bytes"
-	"encoding/json"
-	"errors"
-	"fmt"
-
-	"github.com/rolecall/rolecall/internal/arn"
-)
+import "github.com/rolecall/rolecall/internal/arn"
 
 // Account is one account's state in a store. It is safe for concurrent use.
 type Account struct {
@@ -20,34 +19,11 @@ type Account struct {
 	set           *Set
 }
 
-// Kinds of values in the store. Those of an account stand below its number,
-// see State.kind.
+// What the store has for all accounts together, besides the tables.
 const (
-	kindMeta    = "meta"    // of the whole store
+	kindMeta    = "meta"    // what is of the whole store
 	kindAccount = "account" // the accounts, by number
-	kindKey     = "key"     // access keys of all accounts, by id
-
-	// By lower-case name: names are unique without regard to case.
-	kindUser    = "user"
-	kindGroup   = "group"
-	kindRole    = "role"
-	kindPolicy  = "policy"
-	kindProfile = "profile"
-	// By the issuer without scheme.
-	kindProvider  = "provider"
-	kindParameter = "parameter" // of SSM, by name
-
-	// Buckets of all accounts by name, and what is in each of them.
-	kindBucket   = "bucket"
-	kindObject   = "object/"
-	kindBody     = "body/"
-	kindUpload   = "upload/"
-	kindPart     = "part/"
-	kindPartBody = "partbody/"
 )
-
-// ErrNotFound says that what was named is not there.
-var ErrNotFound = errors.New("not found")
 
 // View runs f on one consistent state.
 func (a *Account) View(f func(State) error) error {
@@ -66,8 +42,6 @@ type State struct {
 	account *Account
 }
 
-func (s State) kind(of string) string { return s.account.ID + "/" + of }
-
 // Account returns whose state it is.
 func (s State) Account() *Account { return s.account }
 
@@ -82,9 +56,8 @@ func (s State) In(id string) (State, error) {
 }
 
 // Principals looks up the unique ids of users and roles by ARN. Those of
-// accounts that are not played here are left out, since nobody knows them; the
-// first one missing from an account that is played is returned with
-// ErrNotFound.
+// accounts that do not exist here are left out, since nobody knows them; the
+// first one missing from an account that does is returned with ErrNotFound.
 func (s State) Principals(entities []string) (ids map[string]string, missing string, err error) {
 	ids = map[string]string{}
 	for _, entity := range entities {
@@ -116,7 +89,7 @@ func (s State) EntityID(entity string) (string, error) {
 }
 
 func (s State) entityID(entity string) (string, error) {
-	if named, err := arn.ParseRole(entity); err == nil {
+	if named, err := ParseRole(entity); err == nil {
 		role, err := s.Role(named.Name)
 		if err == nil && s.account.RoleARN(role) != entity {
 			err = ErrNotFound
@@ -134,76 +107,4 @@ func (s State) entityID(entity string) (string, error) {
 		return "", err
 	}
 	return user.ID, nil
-}
-
-func get[T any](s State, kind, key string) (*T, error) {
-	text := s.reader.Get(kind, key)
-	if text == nil {
-		return nil, ErrNotFound
-	}
-	value := new(T)
-	if err := json.Unmarshal(text, value); err != nil {
-		return nil, fmt.Errorf("decode %s %q: %w", kind, key, err)
-	}
-	return value, nil
-}
-
-func all[T any](s State, kind string) ([]*T, error) {
-	var values []*T
-	err := after(s, kind, "", func(value *T) bool {
-		values = append(values, value)
-		return true
-	})
-	return values, err
-}
-
-// errEnough ends a walk.
-var errEnough = errors.New("enough")
-
-// after calls f for the values after a key until it has enough.
-func after[T any](s State, kind, key string, f func(*T) (more bool)) error {
-	err := s.reader.From(kind, key+"\x00", func(key string, text []byte) error {
-		value := new(T)
-		if err := json.Unmarshal(text, value); err != nil {
-			return fmt.Errorf("decode %s %q: %w", kind, key, err)
-		}
-		if !f(value) {
-			return errEnough
-		}
-		return nil
-	})
-	if errors.Is(err, errEnough) {
-		return nil
-	}
-	return err
-}
-
-// mentioning decodes only the values in which a text stands as a whole; to
-// decode all of them for one would make work on many quadratic.
-func mentioning[T any](s State, kind, text string) ([]*T, error) {
-	needle, err := json.Marshal(text)
-	if err != nil {
-		return nil, err
-	}
-	var values []*T
-	err = s.reader.Each(kind, func(key string, text []byte) error {
-		if !bytes.Contains(text, needle) {
-			return nil
-		}
-		value := new(T)
-		if err := json.Unmarshal(text, value); err != nil {
-			return fmt.Errorf("decode %s %q: %w", kind, key, err)
-		}
-		values = append(values, value)
-		return nil
-	})
-	return values, err
-}
-
-func put(s State, kind, key string, value any) error {
-	text, err := json.Marshal(value)
-	if err != nil {
-		return fmt.Errorf("encode %s %q: %w", kind, key, err)
-	}
-	return s.writer.Put(kind, key, text)
 }

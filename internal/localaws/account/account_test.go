@@ -47,7 +47,9 @@ func contract(t *testing.T, store account.Store) {
 		}
 	}
 	must(store.Update(func(tx account.Writer) error {
-		return errors.Join(tx.Put("k", "b", []byte("2")), tx.Put("k", "a", []byte("1")), tx.Put("other", "a", []byte("x")))
+		return errors.Join(
+			tx.Put("k", "b", []byte("2")), tx.Put("k", "a", []byte("1")), tx.Put("other", "a", []byte("x")),
+		)
 	}))
 	if err := store.Update(func(tx account.Writer) error {
 		_ = tx.Put("k", "c", []byte("3"))
@@ -67,7 +69,7 @@ func contract(t *testing.T, store account.Store) {
 		})
 	}))
 	if diff := cmp.Diff([]string{"a1", "b2"}, seen); diff != "" {
-		t.Errorf("after an update that failed (-want +got):\n%s", diff)
+		t.Errorf("after an update that failed: mismatch (-want +got):\n%s", diff)
 	}
 	for start, want := range map[string]string{"": "ab", "a": "ab", "aa": "b", "b": "b", "c": ""} {
 		got := ""
@@ -112,7 +114,12 @@ func TestRestart(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	issued, err := first.Default().IssueSession(account.Session{RoleName: "R", Name: "s", Expires: now.Add(time.Hour), Issued: now})
+	issued, err := first.Default().IssueSession(account.Session{
+		RoleName: "R",
+		Name:     "s",
+		Expires:  now.Add(time.Hour),
+		Issued:   now,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,10 +139,14 @@ func TestRestart(t *testing.T) {
 	}); err != nil {
 		t.Error(err)
 	}
-	if _, err := second.OpenSession(issued.AccessKeyID, issued.SessionToken, now.Add(time.Hour-time.Second)); err != nil {
+	if _, err := second.OpenSession(
+		issued.AccessKeyID, issued.SessionToken, now.Add(time.Hour-time.Second),
+	); err != nil {
 		t.Errorf("the session is not accepted after a restart: %v", err)
 	}
-	if _, err := second.OpenSession(issued.AccessKeyID, issued.SessionToken, now.Add(time.Hour)); !errors.Is(err, account.ErrExpired) {
+	if _, err := second.OpenSession(
+		issued.AccessKeyID, issued.SessionToken, now.Add(time.Hour),
+	); !errors.Is(err, account.ErrExpired) {
 		t.Errorf("at its end: %v", err)
 	}
 	other, _, _ := openAccount(t, t.TempDir())
@@ -197,12 +208,19 @@ func TestAccountOfKey(t *testing.T) {
 			t.Fatal(err)
 		}
 		key := set.Default().NewKey("u", time.Now())
-		if got := account.AccountOfKey(key.ID); got != number || len(key.ID) != 20 || !strings.HasPrefix(key.ID, "AKIA") {
+		if got := account.AccountOfKey(key.ID); got != number || len(key.ID) != 20 ||
+			!strings.HasPrefix(key.ID, "AKIA") {
 			t.Errorf("%s: key %s names %q", number, key.ID, got)
 		}
 	}
 	// Known ids and accounts, and ids that name none.
-	for id, want := range map[string]string{"ASIAQNZGKIQY56JQ7WML": "029608264753", "AKIAIOSFODNN7EXAMPLE": "", "AKIA": "", "": "", "AKIAQ1111111111111111": ""} {
+	for id, want := range map[string]string{
+		"ASIAQNZGKIQY56JQ7WML":  "029608264753",
+		"AKIAIOSFODNN7EXAMPLE":  "",
+		"AKIA":                  "",
+		"":                      "",
+		"AKIAQ1111111111111111": "",
+	} {
 		if got := account.AccountOfKey(id); got != want {
 			t.Errorf("%s: %q, want %q", id, got, want)
 		}
@@ -227,7 +245,13 @@ func TestMessages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, bad := range []string{"", "x", sealed + "\n", sealed[1:], strings.TrimPrefix(credentials.SessionToken.Reveal(), "RolecallLocal//")} {
+	for _, bad := range []string{
+		"",
+		"x",
+		sealed + "\n",
+		sealed[1:],
+		strings.TrimPrefix(credentials.SessionToken.Reveal(), "RolecallLocal//"),
+	} {
 		if _, err := own.OpenMessage(bad); !errors.Is(err, account.ErrBadMessage) {
 			t.Errorf("%q: %v", bad, err)
 		}

@@ -25,7 +25,13 @@ var AWSPolicies = sync.OnceValue(func() []*ManagedPolicy {
 	for i, p := range known {
 		last, _ := strconv.Atoi(strings.TrimPrefix(p.VersionID, "v")) // v and a number, says the package
 		policies[i] = &ManagedPolicy{
-			Name: p.Name, Path: p.Path, ID: awsPolicyID(p.Name), Last: last, Created: p.Created, Updated: p.Created, AWS: true,
+			Name:     p.Name,
+			Path:     p.Path,
+			ID:       awsPolicyID(p.Name),
+			Last:     last,
+			Created:  p.Created,
+			Updated:  p.Created,
+			AWS:      true,
 			Versions: []PolicyVersion{{ID: p.VersionID, Text: p.Document, Default: true, Created: p.Created}},
 		}
 	}

@@ -10,12 +10,18 @@ import (
 	"github.com/rolecall/rolecall/internal/arn"
 )
 
-// Delay makes what is written of IAM's entities visible to views only after a
-// while, as AWS's copies of IAM follow the one that is written. Updates see what
-// is: names stay unique and quotas hold. It must be called before the set is used
-// by several at once.
-func (s *Set) Delay(delay time.Duration, now func() time.Time) {
-	s.store = &delayed{Store: s.store, delay: delay, now: now, changes: map[string]map[string][]change{}}
+// Delay makes what is written to the eventual ones of the tables, and of
+// identities, visible to views only after a while, as AWS's copies of IAM follow
+// the one that is written. Updates see what is: names stay unique and quotas
+// hold. It must be called before the set is used by several at once.
+func (s *Set) Delay(delay time.Duration, now func() time.Time, tables ...Table) {
+	s.store = &delayed{
+		Store:   s.store,
+		delay:   delay,
+		now:     now,
+		tables:  append(Tables(), tables...),
+		changes: map[string]map[string][]change{},
+	}
 }
 
 // delayed is a store whose views are of the past. What was before is kept in
@@ -24,6 +30,8 @@ type delayed struct {
 	Store
 	delay time.Duration
 	now   func() time.Time
+	// tables are those that are eventual, and may be others.
+	tables []Table
 
 	mu sync.RWMutex
 	// changes are those that may not be visible yet, by kind and key, oldest
@@ -37,21 +45,15 @@ type change struct {
 	before []byte
 }
 
-// isIAM reports whether a kind of values is of IAM. Those of other services are
-// visible at once.
-func isIAM(kind string) bool {
-	if kind == kindKey {
-		return true
+// isEventual reports whether a kind of values is of an eventual table. Those of
+// others are visible at once.
+func (d *delayed) isEventual(kind string) bool {
+	name, below, _ := strings.Cut(kind, "/")
+	owned := arn.IsAccount(name)
+	if owned {
+		name, _, _ = strings.Cut(below, "/")
 	}
-	owner, of, _ := strings.Cut(kind, "/")
-	if !arn.IsAccount(owner) { // S3's kinds are named by buckets, which can be called anything
-		return false
-	}
-	switch of {
-	case kindUser, kindGroup, kindRole, kindPolicy, kindProfile, kindProvider, kindAlias:
-		return true
-	}
-	return false
+	return slices.Contains(d.tables, Table{Name: name, Shared: !owned, Eventual: true})
 }
 
 func (d *delayed) View(f func(Reader) error) error {
@@ -64,7 +66,7 @@ func (d *delayed) View(f func(Reader) error) error {
 func (d *delayed) Update(f func(Writer) error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	noted := noting{before: map[[2]string][]byte{}}
+	noted := noting{store: d, before: map[[2]string][]byte{}}
 	err := d.Store.Update(func(tx Writer) error {
 		noted.Writer = tx
 		return f(noted)
@@ -113,12 +115,13 @@ func hidden(changes []change, until time.Time) []change {
 // noting notes what was before the first write of each key.
 type noting struct {
 	Writer
+	store  *delayed
 	before map[[2]string][]byte
 }
 
 func (n noting) note(kind, key string) {
 	at := [2]string{kind, key}
-	if _, again := n.before[at]; isIAM(kind) && !again {
+	if _, again := n.before[at]; n.store.isEventual(kind) && !again {
 		n.before[at] = n.Get(kind, key)
 	}
 }
@@ -162,7 +165,9 @@ func (p past) From(kind, start string, f func(string, []byte) error) error {
 		return p.Reader.From(kind, start, f)
 	}
 	// Keys that changed are read from the past, in their places among the others.
-	changed := slices.DeleteFunc(slices.Sorted(maps.Keys(p.store.changes[kind])), func(one string) bool { return one < start })
+	changed := slices.DeleteFunc(slices.Sorted(maps.Keys(p.store.changes[kind])), func(one string) bool {
+		return one < start
+	})
 	show := func(key string, value []byte) error {
 		if value == nil {
 			return nil

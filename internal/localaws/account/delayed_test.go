@@ -85,7 +85,9 @@ func TestDelay(t *testing.T) {
 				rest = append(rest, role.Name)
 				return true
 			})
-			if i, found := slices.BinarySearch(sorted, after); !slices.Equal(rest, sorted[i+map[bool]int{true: 1}[found]:]) {
+			if i, found := slices.BinarySearch(sorted, after); !slices.Equal(
+				rest, sorted[i+map[bool]int{true: 1}[found]:],
+			) {
 				t.Errorf("step %d: after %s: %v of %v", step, after, rest, sorted)
 			}
 			return err

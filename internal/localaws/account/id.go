@@ -16,23 +16,25 @@ import (
 const base32Alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 
 // NewRoleID returns a role's unique id: AROA and 17 characters.
-func NewRoleID() string { return "AROA" + randomID() }
+func NewRoleID() string { return NewID("AROA") }
 
 // NewUserID returns a user's unique id: AIDA and 17 characters.
-func NewUserID() string { return "AIDA" + randomID() }
+func NewUserID() string { return NewID("AIDA") }
 
 // NewGroupID returns a group's unique id: AGPA and 17 characters.
-func NewGroupID() string { return "AGPA" + randomID() }
+func NewGroupID() string { return NewID("AGPA") }
 
 // NewPolicyID returns a managed policy's unique id: ANPA and 17 characters.
-func NewPolicyID() string { return "ANPA" + randomID() }
-
-// NewProfileID returns an instance profile's unique id: AIPA and 17 characters.
-func NewProfileID() string { return "AIPA" + randomID() }
+func NewPolicyID() string { return NewID("ANPA") }
 
 // NewKey returns a new access key of a user of this account.
 func (a *Account) NewKey(user string, now time.Time) *AccessKey {
-	return &AccessKey{ID: newKeyID("AKIA", a.ID), Secret: credential.NewSecret(randomSecret()), User: user, Created: now.UTC()}
+	return &AccessKey{
+		ID:      newKeyID("AKIA", a.ID),
+		Secret:  credential.NewSecret(randomSecret()),
+		User:    user,
+		Created: now.UTC(),
+	}
 }
 
 // keyHead is the bit that AWS's newer key ids begin with; the account's number
@@ -74,13 +76,14 @@ func AccountOfKey(id string) string {
 	return account
 }
 
-// randomID is what follows the four letters of an entity's id.
-func randomID() string {
+// NewID returns a unique id as IAM makes them: the four letters of a kind and 17
+// characters.
+func NewID(kind string) string {
 	id := randomBytes(17)
 	for i := range id {
 		id[i] = base32Alphabet[id[i]&31]
 	}
-	return string(id)
+	return kind + string(id)
 }
 
 // randomSecret returns a secret key: 40 characters of base64.
@@ -92,7 +95,8 @@ func randomBytes(n int) []byte {
 	return random
 }
 
-// entityKey is the name of a user or role as it is unique: in any letter case.
-func entityKey(name string) string { return strings.ToLower(name) }
+// UniqueName is the name of one of IAM's entities as it is unique: in any letter
+// case.
+func UniqueName(name string) string { return strings.ToLower(name) }
 
 func lastSegment(text string) string { return text[strings.LastIndexByte(text, '/')+1:] }

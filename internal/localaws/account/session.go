@@ -65,7 +65,10 @@ func (a *Account) IssueSession(s Session) (credential.AWS, error) {
 	}
 	return credential.AWS{
 		AccessKeyID: s.AccessKeyID, SecretKey: credential.NewSecret(s.Secret),
-		SessionToken: credential.NewSecret(tokenPrefix + base64.StdEncoding.EncodeToString(a.set.seal.seal(tokenPrefix, text))), Expires: s.Expires,
+		SessionToken: credential.NewSecret(
+			tokenPrefix + base64.StdEncoding.EncodeToString(a.set.seal.seal(tokenPrefix, text)),
+		),
+		Expires: s.Expires,
 	}, nil
 }
 

@@ -84,8 +84,17 @@ func (s *Set) Add(id string, now time.Time) (*Account, error) {
 		if state.reader.Get(kindAccount, id) != nil {
 			return nil
 		}
-		admin := &User{Name: Admin, Path: "/", ID: NewUserID(), Created: now.UTC(), Permissions: Permissions{Attached: []string{AdministratorAccess}}}
-		return errors.Join(state.PutUser(admin), state.PutKey(made.NewKey(Admin, now)), state.writer.Put(kindAccount, id, []byte("{}")))
+		admin := &User{
+			Name:        Admin,
+			Path:        "/",
+			ID:          NewUserID(),
+			Created:     now.UTC(),
+			Permissions: Permissions{Attached: []string{AdministratorAccess}},
+		}
+		return errors.Join(
+			state.PutUser(admin), state.PutKey(made.NewKey(Admin, now)),
+			state.writer.Put(kindAccount, id, []byte("{}")),
+		)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make account %s: %w", id, err)

@@ -54,11 +54,14 @@ func Open(_ context.Context, dir string) (Store, error) {
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockTimeout})
 	switch {
 	case errors.Is(err, bbolt.ErrTimeout): //nolint:staticcheck // its new home is internal
-		return nil, fault.New(fault.Conflict, "%s is in use by another process", path).Hint("stop it, or give another folder with --data")
+		return nil, fault.New(fault.Conflict, "%s is in use by another process", path).
+			Hint("stop it, or give another folder with --data")
 	case errors.Is(err, fs.ErrPermission):
-		return nil, fault.New(fault.Unavailable, "open %s: %w", path, err).Hint("the folder must be writable by you")
+		return nil, fault.New(fault.Unavailable, "open %s: %w", path, err).
+			Hint("you must be able to write to the folder")
 	case err != nil:
-		return nil, fault.New(fault.Invalid, "open %s: %w", path, err).Hint("is it a file of local AWS? move it away to start anew")
+		return nil, fault.New(fault.Invalid, "open %s: %w", path, err).
+			Hint("is it a file of local AWS? move it away to start afresh")
 	}
 	return &bolt{db}, nil
 }

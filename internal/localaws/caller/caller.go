@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/rolecall/rolecall/internal/localaws/account"
+	"github.com/rolecall/rolecall/internal/localaws/wire"
 	"github.com/rolecall/rolecall/internal/policy"
 )
 
@@ -56,7 +57,13 @@ func (c *Caller) readUser(state account.State, name string) error {
 		return err
 	}
 	c.Principal = policy.Principal{
-		Kind: policy.User, ARN: c.Account.UserARN(user), EntityID: user.ID, UserID: user.ID, UserName: user.Name, Account: c.Account.ID, Tags: tagMap(user.Tags),
+		Kind:     policy.User,
+		ARN:      c.Account.UserARN(user),
+		EntityID: user.ID,
+		UserID:   user.ID,
+		UserName: user.Name,
+		Account:  c.Account.ID,
+		Tags:     tagMap(user.Tags),
 	}
 	given := []account.Permissions{user.Permissions}
 	for _, name := range user.Groups {
@@ -70,7 +77,7 @@ func (c *Caller) readUser(state account.State, name string) error {
 }
 
 // Session returns the holder of a session with the policies that role or user
-// have now. A role that was deleted since has none; a user who is gone is
+// have now. A role that was deleted since has none; a user who no longer exists is
 // account.ErrNotFound.
 func Session(a *account.Account, s *account.Session) (*Caller, error) {
 	c := &Caller{Account: a, session: s}
@@ -113,8 +120,13 @@ func Session(a *account.Account, s *account.Session) (*Caller, error) {
 func (c *Caller) readRole(state account.State) error {
 	s := c.session
 	c.Principal = policy.Principal{
-		Kind: policy.RoleSession, ARN: "arn:" + c.Account.Partition + ":sts::" + c.Account.ID + ":assumed-role/" + s.RoleName + "/" + s.Name,
-		RoleARN: s.RoleARN, EntityID: s.RoleID, UserID: s.RoleID + ":" + s.Name, Account: c.Account.ID, Tags: map[string]string{},
+		Kind:     policy.RoleSession,
+		ARN:      "arn:" + c.Account.Partition + ":sts::" + c.Account.ID + ":assumed-role/" + s.RoleName + "/" + s.Name,
+		RoleARN:  s.RoleARN,
+		EntityID: s.RoleID,
+		UserID:   s.RoleID + ":" + s.Name,
+		Account:  c.Account.ID,
+		Tags:     map[string]string{},
 	}
 	role, err := state.Role(s.RoleName)
 	if errors.Is(err, account.ErrNotFound) || (err == nil && role.ID != s.RoleID) {
@@ -130,7 +142,13 @@ func (c *Caller) readRole(state account.State) error {
 // federated is whom a user vouches for.
 func federated(a *account.Account, user *policy.Principal, name string) policy.Principal {
 	return policy.Principal{
-		Kind: policy.FederatedUser, ARN: FederatedARN(a, name), UserARN: user.ARN, EntityID: user.EntityID, UserID: a.ID + ":" + name, Account: a.ID, Tags: user.Tags,
+		Kind:     policy.FederatedUser,
+		ARN:      FederatedARN(a, name),
+		UserARN:  user.ARN,
+		EntityID: user.EntityID,
+		UserID:   a.ID + ":" + name,
+		Account:  a.ID,
+		Tags:     user.Tags,
 	}
 }
 
@@ -261,4 +279,25 @@ func RequestContext(r *http.Request, region string, now time.Time) *policy.Conte
 		context.Set("aws:UserAgent", agent)
 	}
 	return context
+}
+
+// Denied is the refusal of a call in the words of most services (spec iam-policy
+// §4.4), with its explanation.
+func (c *Caller) Denied(
+	action, resource string, decision policy.Decision, explanation *policy.Explanation,
+) *wire.Error {
+	kind := decision.Kind.String()
+	because := "because no " + kind + " allows the " + action + " action"
+	if decision.Effect == policy.ExplicitDeny {
+		article := "a "
+		if decision.Kind == policy.Identity {
+			article = "an "
+		}
+		because = "with an explicit deny in " + article + kind
+	}
+	return wire.Errorf(
+		http.StatusForbidden, "AccessDenied", "User: %s is not authorized to perform: %s on resource: %s %s",
+		c.Principal.ARN, action, resource, because,
+	).
+		Explained(explanation)
 }

@@ -3,11 +3,10 @@ package eks
 import (
 	"errors"
 	"net/http"
-	"regexp"
 	"strings"
 	"unicode/utf8"
 
-	"github.com/rolecall/rolecall/internal/arn"
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/rest"
 	"github.com/rolecall/rolecall/internal/localaws/service"
@@ -25,7 +24,7 @@ func associationOperations() map[string]service.Operation {
 	}
 }
 
-// PodPrincipal is the service that takes roles for pods.
+// PodPrincipal is the service that assumes roles for pods.
 const PodPrincipal = "pods.eks.amazonaws.com"
 
 const (
@@ -56,9 +55,9 @@ func newAssociationTarget(q *service.Call) (service.Target, error) {
 
 func associationTarget(q *service.Call) (service.Target, error) {
 	name, id := q.Segments["name"], q.Segments["associationId"]
-	target := service.Target{ARN: q.Account.AssociationARN(q.Region, name, id)}
+	target := service.Target{ARN: AssociationARN(q.Account, q.Region, name, id)}
 	err := q.Account.View(func(state account.State) error {
-		one, err := state.InCluster(q.Region, name).Association(id)
+		one, err := In(state, q.Region, name).Association(id)
 		if err == nil {
 			target.Tags = one.Tags
 		}
@@ -68,17 +67,19 @@ func associationTarget(q *service.Call) (service.Target, error) {
 }
 
 var (
-	namespaceName      = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-	serviceAccountName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$`)
+	namespaceName      = lazyregexp.New(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+	serviceAccountName = lazyregexp.New(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$`)
 )
 
 // CheckAssociation says what is wrong with an association by itself.
-func CheckAssociation(one *account.Association) error {
+func CheckAssociation(one *Association) error {
 	switch {
 	case !namespaceName.MatchString(one.Namespace):
-		return invalidParameter("The namespace %s is invalid", one.Namespace).Because("want a label of at most 63 lower-case letters, digits and hyphens; there are no patterns")
+		return invalidParameter("The namespace %s is invalid", one.Namespace).
+			Because("want a label of at most 63 lower-case letters, digits and hyphens; there are no patterns")
 	case len(one.ServiceAccount) > 253 || !serviceAccountName.MatchString(one.ServiceAccount):
-		return invalidParameter("The service account %s is invalid", one.ServiceAccount).Because("want a name of at most 253 lower-case letters, digits, hyphens and dots; there are no patterns")
+		return invalidParameter("The service account %s is invalid", one.ServiceAccount).
+			Because("want a name of at most 253 lower-case letters, digits, hyphens and dots; there are no patterns")
 	case one.TargetRoleARN != "" && !isRole(one.TargetRoleARN):
 		return invalidParameter("Invalid target role ARN: %s", one.TargetRoleARN)
 	case one.Policy == "":
@@ -86,7 +87,8 @@ func CheckAssociation(one *account.Association) error {
 	case utf8.RuneCountInString(one.Policy) > maxPolicy:
 		return invalidParameter("The policy is longer than %d characters.", maxPolicy)
 	case !one.DisableTags:
-		return invalidParameter("A policy can be set only if session tags are disabled.").Because("policy and tags together are larger than what a session may carry; set disableSessionTags")
+		return invalidParameter("A policy can be set only if session tags are disabled.").
+			Because("policy and tags together are larger than what a session may carry; set disableSessionTags")
 	}
 	if _, err := policy.Parse(policy.Session, "policy", []byte(one.Policy)); err != nil {
 		return invalidParameter("The policy is not valid.").Because("%s", err)
@@ -95,12 +97,12 @@ func CheckAssociation(one *account.Association) error {
 }
 
 func isRole(text string) bool {
-	_, err := arn.ParseRole(text)
+	_, err := account.ParseRole(text)
 	return err == nil && len(text) <= 2048 && !strings.ContainsAny(text, "*?")
 }
 
 // ExternalID is what EKS passes on when it takes an association's target role.
-func ExternalID(a *account.Account, c *account.Cluster, one *account.Association) string {
+func ExternalID(a *account.Account, c *Cluster, one *Association) string {
 	return strings.Join([]string{c.Region, a.ID, c.Name, one.Namespace, one.ServiceAccount}, "/")
 }
 
@@ -116,10 +118,17 @@ func createAssociation(q *service.Call) (any, error) {
 	if err := check(v); err != nil {
 		return nil, err
 	}
-	one := &account.Association{
-		ID: account.NewAssociationID(), Namespace: input.Namespace, ServiceAccount: input.ServiceAccount, RoleARN: *input.RoleARN,
-		TargetRoleARN: value(input.TargetRoleARN), Policy: value(input.Policy), DisableTags: value(input.DisableTags),
-		Created: q.Time.UTC(), Modified: q.Time.UTC(), Asked: account.Asked{Token: input.Token, Digest: rest.Digest(q)},
+	one := &Association{
+		ID:             NewAssociationID(),
+		Namespace:      input.Namespace,
+		ServiceAccount: input.ServiceAccount,
+		RoleARN:        *input.RoleARN,
+		TargetRoleARN:  value(input.TargetRoleARN),
+		Policy:         value(input.Policy),
+		DisableTags:    value(input.DisableTags),
+		Created:        q.Time.UTC(),
+		Modified:       q.Time.UTC(),
+		Asked:          Asked{Token: input.Token, Digest: rest.Digest(q)},
 	}
 	if one.Tags, err = readTags(input.Tags); err != nil {
 		return nil, err
@@ -130,7 +139,7 @@ func createAssociation(q *service.Call) (any, error) {
 	if err := passRole(q, one.RoleARN, PodPrincipal); err != nil {
 		return nil, err
 	}
-	return result(q, func(state account.State, cluster *account.Cluster, in account.InCluster) (*account.Association, error) {
+	return result(q, func(state account.State, cluster *Cluster, in InCluster) (*Association, error) {
 		if earlier, err := in.AssociationAsked(input.Token); err == nil {
 			again, err := retried(earlier.Asked, one.Asked, earlier.Created, q)
 			if again || err != nil {
@@ -147,17 +156,19 @@ func createAssociation(q *service.Call) (any, error) {
 		if err := unlessNotFound(err); err != nil {
 			return nil, err
 		}
-		count, err := in.Count()
-		if count >= maxAssociations {
-			return nil, wire.Errorf(http.StatusBadRequest, "ResourceLimitExceededException", "The cluster has reached the limit of %d associations.", maxAssociations).With("clusterName", cluster.Name)
+		if in.Count() >= maxAssociations {
+			return nil, wire.Errorf(
+				http.StatusBadRequest, "ResourceLimitExceededException",
+				"The cluster has reached the limit of %d associations.", maxAssociations,
+			).With("clusterName", cluster.Name)
 		}
-		return one, errors.Join(err, in.PutAssociation(one))
+		return one, in.PutAssociation(one)
 	})
 }
 
 // result does something in the cluster and shows the association it was about.
-func result(q *service.Call, do func(account.State, *account.Cluster, account.InCluster) (*account.Association, error)) (shown any, err error) {
-	err = within(q, func(state account.State, cluster *account.Cluster, in account.InCluster) error {
+func result(q *service.Call, do func(account.State, *Cluster, InCluster) (*Association, error)) (shown any, err error) {
+	err = within(q, func(state account.State, cluster *Cluster, in InCluster) error {
 		one, err := do(state, cluster, in)
 		if err == nil {
 			shown = map[string]any{"association": show(q.Account, cluster, one)}
@@ -167,11 +178,15 @@ func result(q *service.Call, do func(account.State, *account.Cluster, account.In
 	return shown, err
 }
 
-func show(a *account.Account, c *account.Cluster, one *account.Association) any {
+func show(a *account.Account, c *Cluster, one *Association) any {
 	shown := map[string]any{
 		"clusterName": c.Name, "namespace": one.Namespace, "serviceAccount": one.ServiceAccount, "roleArn": one.RoleARN,
-		"associationArn": a.AssociationARN(c.Region, c.Name, one.ID), "associationId": one.ID, "tags": tagMap(one.Tags),
-		"createdAt": wire.MilliTime(one.Created), "modifiedAt": wire.MilliTime(one.Modified), "disableSessionTags": one.DisableTags,
+		"associationArn":     AssociationARN(a, c.Region, c.Name, one.ID),
+		"associationId":      one.ID,
+		"tags":               tagMap(one.Tags),
+		"createdAt":          wire.MilliTime(one.Created),
+		"modifiedAt":         wire.MilliTime(one.Modified),
+		"disableSessionTags": one.DisableTags,
 	}
 	if one.TargetRoleARN != "" {
 		shown["targetRoleArn"], shown["externalId"] = one.TargetRoleARN, ExternalID(a, c, one)
@@ -182,7 +197,7 @@ func show(a *account.Account, c *account.Cluster, one *account.Association) any 
 	return shown
 }
 
-func findAssociation(cluster *account.Cluster, in account.InCluster, id string) (*account.Association, error) {
+func findAssociation(cluster *Cluster, in InCluster, id string) (*Association, error) {
 	one, err := in.Association(id)
 	if errors.Is(err, account.ErrNotFound) {
 		return nil, notFound("No association found for ID: %s", id).With("clusterName", cluster.Name)
@@ -191,7 +206,7 @@ func findAssociation(cluster *account.Cluster, in account.InCluster, id string) 
 }
 
 func describeAssociation(q *service.Call) (shown any, err error) {
-	err = view(q, func(cluster *account.Cluster, in account.InCluster) error {
+	err = view(q, func(cluster *Cluster, in InCluster) error {
 		one, err := findAssociation(cluster, in, q.Segments["associationId"])
 		if err == nil {
 			shown = map[string]any{"association": show(q.Account, cluster, one)}
@@ -213,14 +228,22 @@ func listAssociations(q *service.Call) (any, error) {
 	asked := q.HTTP.URL.Query()
 	namespace, serviceAccount := asked.Get("namespace"), asked.Get("serviceAccount")
 	if serviceAccount != "" && namespace == "" {
-		return nil, invalidParameter("A serviceAccount filter needs a namespace.").With("clusterName", q.Segments["name"])
+		return nil, invalidParameter("A serviceAccount filter needs a namespace.").
+			With("clusterName", q.Segments["name"])
 	}
 	list := []summary{}
-	err := view(q, func(cluster *account.Cluster, in account.InCluster) error {
+	err := view(q, func(cluster *Cluster, in InCluster) error {
 		all, err := in.Associations()
 		for _, one := range all {
-			if (namespace == "" || one.Namespace == namespace) && (serviceAccount == "" || one.ServiceAccount == serviceAccount) {
-				list = append(list, summary{cluster.Name, one.Namespace, one.ServiceAccount, q.Account.AssociationARN(cluster.Region, cluster.Name, one.ID), one.ID})
+			if (namespace == "" || one.Namespace == namespace) &&
+				(serviceAccount == "" || one.ServiceAccount == serviceAccount) {
+				list = append(list, summary{
+					Cluster:        cluster.Name,
+					Namespace:      one.Namespace,
+					ServiceAccount: one.ServiceAccount,
+					ARN:            AssociationARN(q.Account, cluster.Region, cluster.Name, one.ID),
+					ID:             one.ID,
+				})
 			}
 		}
 		return err
@@ -241,8 +264,8 @@ func updateAssociation(q *service.Call) (any, error) {
 			return nil, err
 		}
 	}
-	now := account.Asked{Token: input.Token, Digest: rest.Digest(q)}
-	return result(q, func(state account.State, cluster *account.Cluster, in account.InCluster) (*account.Association, error) {
+	now := Asked{Token: input.Token, Digest: rest.Digest(q)}
+	return result(q, func(state account.State, cluster *Cluster, in InCluster) (*Association, error) {
 		one, err := findAssociation(cluster, in, q.Segments["associationId"])
 		if err != nil {
 			return nil, err
@@ -268,7 +291,7 @@ func updateAssociation(q *service.Call) (any, error) {
 
 // applyTo changes what is given, and reports whether that changed anything. An
 // empty text takes a target role or a policy away.
-func (i *associationInput) applyTo(one *account.Association) bool {
+func (i *associationInput) applyTo(one *Association) bool {
 	changed := set(&one.RoleARN, i.RoleARN)
 	changed = set(&one.TargetRoleARN, i.TargetRoleARN) || changed
 	changed = set(&one.Policy, i.Policy) || changed
@@ -284,11 +307,11 @@ func set[T comparable](to, from *T) bool {
 }
 
 func deleteAssociation(q *service.Call) (any, error) {
-	return result(q, func(_ account.State, cluster *account.Cluster, in account.InCluster) (*account.Association, error) {
+	return result(q, func(_ account.State, cluster *Cluster, in InCluster) (*Association, error) {
 		one, err := findAssociation(cluster, in, q.Segments["associationId"])
 		if err != nil {
 			return nil, err
 		}
-		return one, in.DeleteAssociation(one)
+		return one, in.deleteAssociation(one)
 	})
 }

@@ -11,11 +11,11 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/rest"
 	"github.com/rolecall/rolecall/internal/localaws/service"
@@ -44,14 +44,15 @@ const (
 const defaultVersion = "1.34"
 
 var (
-	clusterName  = regexp.MustCompile(`^[0-9A-Za-z][A-Za-z0-9\-_]*$`)
-	validVersion = regexp.MustCompile(`^1\.[0-9]{1,3}$`)
+	clusterName  = lazyregexp.New(`^[0-9A-Za-z][A-Za-z0-9\-_]*$`)
+	validVersion = lazyregexp.New(`^1\.[0-9]{1,3}$`)
 	modes        = []string{"API", "API_AND_CONFIG_MAP", "CONFIG_MAP"}
 )
 
 // settings are members of CreateCluster that DescribeCluster gives back.
 var settings = []string{
-	"resourcesVpcConfig", "kubernetesNetworkConfig", "logging", "encryptionConfig", "outpostConfig", "upgradePolicy", "zonalShiftConfig",
+	"resourcesVpcConfig", "kubernetesNetworkConfig", "logging", "encryptionConfig", "outpostConfig", "upgradePolicy",
+	"zonalShiftConfig",
 	"remoteNetworkConfig", "computeConfig", "storageConfig", "deletionProtection", "controlPlaneScalingConfig",
 }
 
@@ -75,7 +76,11 @@ func newClusterTarget(q *service.Call) (service.Target, error) {
 	if err != nil {
 		return service.Target{}, err
 	}
-	target := service.Target{ARN: q.Account.ClusterARN(q.Region, input.Name), Context: map[string]string{}, Lists: map[string][]string{}}
+	target := service.Target{
+		ARN:     ClusterARN(q.Account, q.Region, input.Name),
+		Context: map[string]string{},
+		Lists:   map[string][]string{},
+	}
 	tagged(&target, input.Tags)
 	if input.Access.Mode != "" {
 		target.Context["eks:authenticationMode"] = input.Access.Mode
@@ -87,7 +92,7 @@ func newClusterTarget(q *service.Call) (service.Target, error) {
 }
 
 func anyCluster(q *service.Call) (service.Target, error) {
-	return service.Target{ARN: q.Account.ClusterARN(q.Region, "*")}, nil
+	return service.Target{ARN: ClusterARN(q.Account, q.Region, "*")}, nil
 }
 
 func (i *createClusterInput) check() error {
@@ -105,7 +110,9 @@ func (i *createClusterInput) check() error {
 		return invalidParameter("unsupported Kubernetes version").With("clusterName", i.Name)
 	}
 	if i.Access.Bootstrap != nil && !*i.Access.Bootstrap && cmp.Or(i.Access.Mode, "CONFIG_MAP") == "CONFIG_MAP" {
-		return invalidParameter("bootstrapClusterCreatorAdminPermissions must be true if cluster authentication mode is set to CONFIG_MAP").With("clusterName", i.Name)
+		return invalidParameter(
+			"bootstrapClusterCreatorAdminPermissions must be true if cluster authentication mode is set to CONFIG_MAP",
+		).With("clusterName", i.Name)
 	}
 	return nil
 }
@@ -125,10 +132,17 @@ func createCluster(q *service.Call) (any, error) {
 	if err := passRole(q, input.RoleARN, "eks.amazonaws.com"); err != nil {
 		return nil, err
 	}
-	cluster := &account.Cluster{
-		Region: q.Region, Name: input.Name, Version: input.Version, RoleARN: input.RoleARN, Mode: input.Access.Mode, Tags: tags,
-		Issuer: input.Tags[IssuerTag], Endpoint: input.Tags[EndpointTag],
-		Created: q.Time.UTC(), Asked: account.Asked{Token: input.Token, Digest: rest.Digest(q)},
+	cluster := &Cluster{
+		Region:   q.Region,
+		Name:     input.Name,
+		Version:  input.Version,
+		RoleARN:  input.RoleARN,
+		Mode:     input.Access.Mode,
+		Tags:     tags,
+		Issuer:   input.Tags[IssuerTag],
+		Endpoint: input.Tags[EndpointTag],
+		Created:  q.Time.UTC(),
+		Asked:    Asked{Token: input.Token, Digest: rest.Digest(q)},
 	}
 	given, err := rest.Decode[map[string]json.RawMessage](q)
 	if err != nil {
@@ -139,7 +153,7 @@ func createCluster(q *service.Call) (any, error) {
 		return nil, invalidParameter("%s", err).With("clusterName", input.Name)
 	}
 	err = q.Account.Update(func(state account.State) error {
-		earlier, err := state.Cluster(q.Region, input.Name)
+		earlier, err := GetCluster(state, q.Region, input.Name)
 		if err == nil {
 			again, err := retried(earlier.Asked, cluster.Asked, earlier.Created, q)
 			if err == nil && !again {
@@ -152,28 +166,43 @@ func createCluster(q *service.Call) (any, error) {
 			return err
 		}
 		if !admits(state, input.RoleARN, "eks.amazonaws.com") {
-			return invalidParameter("Role with arn: %s, could not be assumed because it does not exist or the trusted entity is not correct", input.RoleARN).With("clusterName", input.Name)
+			return invalidParameter(
+				"Role with arn: %s, could not be assumed because it does not exist or the trusted entity is not "+
+					"correct",
+				input.RoleARN,
+			).With("clusterName", input.Name)
 		}
 		if input.Access.Bootstrap == nil || *input.Access.Bootstrap {
 			if err := bootstrap(q, state, cluster); err != nil {
 				return err
 			}
 		}
-		return state.PutCluster(cluster)
+		return PutCluster(state, cluster)
 	})
 	return clusterResult(q.Account, cluster, "ACTIVE"), wrap(err, q)
 }
 
 // bootstrap makes whoever creates a cluster its administrator, where access
 // entries count.
-func bootstrap(q *service.Call, state account.State, cluster *account.Cluster) error {
+func bootstrap(q *service.Call, state account.State, cluster *Cluster) error {
 	if cluster.Mode == "CONFIG_MAP" {
 		return nil
 	}
 	who := q.Caller.Principal
-	entry := &account.AccessEntry{
-		Principal: cmp.Or(who.RoleARN, who.ARN), PrincipalID: who.EntityID, Type: standard, Created: q.Time.UTC(), Modified: q.Time.UTC(),
-		Policies: []account.AccessPolicy{{ARN: policyARN(q.Account, "AmazonEKSClusterAdminPolicy"), Scope: "cluster", Associated: q.Time.UTC(), Modified: q.Time.UTC()}},
+	entry := &AccessEntry{
+		Principal:   cmp.Or(who.RoleARN, who.ARN),
+		PrincipalID: who.EntityID,
+		Type:        standard,
+		Created:     q.Time.UTC(),
+		Modified:    q.Time.UTC(),
+		Policies: []AccessPolicy{
+			{
+				ARN:        policyARN(q.Account, "AmazonEKSClusterAdminPolicy"),
+				Scope:      "cluster",
+				Associated: q.Time.UTC(),
+				Modified:   q.Time.UTC(),
+			},
+		},
 	}
 	named, ok := parsePrincipal(entry.Principal)
 	if !ok {
@@ -181,11 +210,11 @@ func bootstrap(q *service.Call, state account.State, cluster *account.Cluster) e
 	}
 	entry.Username = named.username(standard)
 	entry.ARN = named.entryARN(q, cluster.Name)
-	return state.InCluster(cluster.Region, cluster.Name).PutEntry(entry)
+	return In(state, cluster.Region, cluster.Name).PutEntry(entry)
 }
 
 // CheckCluster says what is wrong with a cluster that was declared.
-func CheckCluster(c *account.Cluster) error {
+func CheckCluster(c *Cluster) error {
 	var v rest.Violations
 	v.Text("name", c.Name, 1, 100, clusterName)
 	v.Text("region", c.Region, 1, 64, validRegion)
@@ -197,7 +226,7 @@ func CheckCluster(c *account.Cluster) error {
 }
 
 // Complete fills in what a cluster has although nobody said so.
-func Complete(c *account.Cluster) error {
+func Complete(c *Cluster) error {
 	c.Version, c.Mode = cmp.Or(c.Version, defaultVersion), cmp.Or(c.Mode, "CONFIG_MAP")
 	id := make([]byte, 16)
 	_, _ = rand.Read(id) // never fails, says its documentation
@@ -206,7 +235,7 @@ func Complete(c *account.Cluster) error {
 	c.Endpoint = cmp.Or(c.Endpoint, "https://"+name+".gr7."+c.Region+".eks.amazonaws.com")
 	for what, text := range map[string]string{"issuer": c.Issuer, "endpoint": c.Endpoint} {
 		if parsed, err := url.Parse(text); err != nil || parsed.Scheme != "https" || parsed.Host == "" {
-			return fmt.Errorf("the %s %q is no https URL", what, text)
+			return fmt.Errorf("the %s %q is not an https URL", what, text)
 		}
 	}
 	if c.CA == "" {
@@ -229,35 +258,54 @@ func pick(given map[string]json.RawMessage, names []string) map[string]json.RawM
 	return picked
 }
 
-func clusterResult(a *account.Account, c *account.Cluster, status string) any {
+func clusterResult(a *account.Account, c *Cluster, status string) any {
 	shown := map[string]any{
-		"logging":       json.RawMessage(`{"clusterLogging":[{"types":["api","audit","authenticator","controllerManager","scheduler"],"enabled":false}]}`),
+		"logging": json.RawMessage(
+			`{"clusterLogging":[{"types":["api","audit","authenticator","controllerManager","scheduler"],` +
+				`"enabled":false}]}`,
+		),
 		"upgradePolicy": json.RawMessage(`{"supportType":"EXTENDED"}`), "deletionProtection": false,
 	}
 	for name, text := range c.Settings {
 		shown[name] = text
 	}
 	shown["resourcesVpcConfig"] = withDefaults(c.Settings["resourcesVpcConfig"], map[string]any{
-		"subnetIds": []string{}, "securityGroupIds": []string{}, "endpointPublicAccess": true, "endpointPrivateAccess": false, "publicAccessCidrs": []string{"0.0.0.0/0"},
+		"subnetIds":             []string{},
+		"securityGroupIds":      []string{},
+		"endpointPublicAccess":  true,
+		"endpointPrivateAccess": false,
+		"publicAccessCidrs":     []string{"0.0.0.0/0"},
 	})
-	shown["kubernetesNetworkConfig"] = withDefaults(c.Settings["kubernetesNetworkConfig"], map[string]any{"serviceIpv4Cidr": "10.100.0.0/16", "ipFamily": "ipv4"})
+	shown["kubernetesNetworkConfig"] = withDefaults(c.Settings["kubernetesNetworkConfig"], map[string]any{
+		"serviceIpv4Cidr": "10.100.0.0/16",
+		"ipFamily":        "ipv4",
+	})
 	maps.Copy(shown, map[string]any{
-		"name": c.Name, "arn": a.ClusterARN(c.Region, c.Name), "createdAt": wire.MilliTime(c.Created), "version": c.Version, "endpoint": c.Endpoint, "roleArn": c.RoleARN,
-		"identity": map[string]any{"oidc": map[string]string{"issuer": c.Issuer}}, "status": status, "platformVersion": "eks.1", "tags": tagMap(c.Tags),
+		"name":                 c.Name,
+		"arn":                  ClusterARN(a, c.Region, c.Name),
+		"createdAt":            wire.MilliTime(c.Created),
+		"version":              c.Version,
+		"endpoint":             c.Endpoint,
+		"roleArn":              c.RoleARN,
+		"identity":             map[string]any{"oidc": map[string]string{"issuer": c.Issuer}},
+		"status":               status,
+		"platformVersion":      "eks.1",
+		"tags":                 tagMap(c.Tags),
 		"certificateAuthority": map[string]string{"data": base64.StdEncoding.EncodeToString([]byte(c.CA))},
-		"accessConfig":         map[string]string{"authenticationMode": c.Mode}, "health": map[string]any{"issues": []string{}},
+		"accessConfig":         map[string]string{"authenticationMode": c.Mode},
+		"health":               map[string]any{"issues": []string{}},
 	})
 	return map[string]any{"cluster": shown}
 }
 
 func withDefaults(given json.RawMessage, defaults map[string]any) map[string]any {
-	_ = json.Unmarshal(given, &defaults) // what is no object stays away
+	_ = json.Unmarshal(given, &defaults) // what is not an object is left out
 	return defaults
 }
 
 func describeCluster(q *service.Call) (any, error) {
-	var cluster *account.Cluster
-	if err := view(q, func(found *account.Cluster, _ account.InCluster) error {
+	var cluster *Cluster
+	if err := view(q, func(found *Cluster, _ InCluster) error {
 		cluster = found
 		return nil
 	}); err != nil {
@@ -269,7 +317,7 @@ func describeCluster(q *service.Call) (any, error) {
 func listClusters(q *service.Call) (any, error) {
 	names := []string{}
 	err := q.Account.View(func(state account.State) error {
-		all, err := state.Clusters()
+		all, err := Clusters(state)
 		for _, one := range all {
 			if one.Region == q.Region {
 				names = append(names, one.Name)
@@ -301,13 +349,15 @@ func page[T any](q *service.Call, member string, items []T, name func(T) string,
 }
 
 func deleteCluster(q *service.Call) (any, error) {
-	var cluster *account.Cluster
-	err := within(q, func(state account.State, found *account.Cluster, _ account.InCluster) error {
+	var cluster *Cluster
+	err := within(q, func(state account.State, found *Cluster, _ InCluster) error {
 		cluster = found
 		if string(found.Settings["deletionProtection"]) == "true" {
-			return invalidRequest("Cannot delete cluster %s: deletion protection is enabled.", found.Name).With("clusterName", found.Name)
+			return invalidRequest(
+				"Cannot delete cluster %s: deletion protection is enabled.", found.Name,
+			).With("clusterName", found.Name)
 		}
-		return state.DeleteCluster(found.Region, found.Name)
+		return dropCluster(state, found.Region, found.Name)
 	})
 	if err != nil {
 		return nil, err
@@ -316,7 +366,7 @@ func deleteCluster(q *service.Call) (any, error) {
 }
 
 func listIdentityProviders(q *service.Call) (any, error) {
-	if err := view(q, func(*account.Cluster, account.InCluster) error { return nil }); err != nil {
+	if err := view(q, func(*Cluster, InCluster) error { return nil }); err != nil {
 		return nil, err
 	}
 	return page(q, "identityProviderConfigs", []string{}, func(name string) string { return name }, nil)
@@ -330,8 +380,11 @@ func describeIdentityProvider(q *service.Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := view(q, func(*account.Cluster, account.InCluster) error { return nil }); err != nil {
+	if err := view(q, func(*Cluster, InCluster) error { return nil }); err != nil {
 		return nil, err
 	}
-	return nil, wire.Errorf(http.StatusNotFound, "ResourceNotFoundException", "No identity provider config found for name: %s.", input.Config.Name).With("clusterName", q.Segments["name"])
+	return nil, wire.Errorf(
+		http.StatusNotFound, "ResourceNotFoundException", "No identity provider config found for name: %s.",
+		input.Config.Name,
+	).With("clusterName", q.Segments["name"])
 }

@@ -10,11 +10,11 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/rest"
 	"github.com/rolecall/rolecall/internal/localaws/service"
@@ -25,16 +25,23 @@ import (
 func New() *service.Service {
 	operations := map[string]service.Operation{}
 	for _, table := range []map[string]service.Operation{
-		clusterOperations(), updateOperations(), entryOperations(), policyOperations(), associationOperations(), tagOperations(),
+		clusterOperations(), updateOperations(), entryOperations(), policyOperations(), associationOperations(),
+		tagOperations(),
 	} {
 		maps.Copy(operations, table)
 	}
 	return &service.Service{
-		Name: "eks", Protocol: wire.RESTJSON, Version: "2017-11-01", Operations: operations, Others: routes.Names(), Route: route,
+		Name:       "eks",
+		Protocol:   wire.RESTJSON,
+		Version:    "2017-11-01",
+		Operations: operations,
+		Others:     routes.Names(),
+		Route:      route,
+		Tables:     []account.Table{clusterTable, entryTable, associationTable, bindingTable, askedTable},
 	}
 }
 
-var validRegion = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)
+var validRegion = lazyregexp.New(`^[a-z0-9-]{1,64}$`)
 
 // route finds the operation. The region becomes part of ARNs, so that it must
 // look like one.
@@ -74,9 +81,9 @@ func NoCluster(name string) *wire.Error {
 	return notFound("No cluster found for name: %s.", name).With("clusterName", name)
 }
 
-func findCluster(state account.State, q *service.Call) (*account.Cluster, error) {
+func findCluster(state account.State, q *service.Call) (*Cluster, error) {
 	name := q.Segments["name"]
-	found, err := state.Cluster(q.Region, name)
+	found, err := GetCluster(state, q.Region, name)
 	if errors.Is(err, account.ErrNotFound) {
 		return nil, NoCluster(name)
 	}
@@ -84,24 +91,24 @@ func findCluster(state account.State, q *service.Call) (*account.Cluster, error)
 }
 
 // within does something in the cluster of the request's path.
-func within(q *service.Call, do func(account.State, *account.Cluster, account.InCluster) error) error {
+func within(q *service.Call, do func(account.State, *Cluster, InCluster) error) error {
 	return wrap(q.Account.Update(func(state account.State) error {
 		cluster, err := findCluster(state, q)
 		if err != nil {
 			return err
 		}
-		return do(state, cluster, state.InCluster(cluster.Region, cluster.Name))
+		return do(state, cluster, In(state, cluster.Region, cluster.Name))
 	}), q)
 }
 
 // view reads something of the cluster of the request's path.
-func view(q *service.Call, do func(*account.Cluster, account.InCluster) error) error {
+func view(q *service.Call, do func(*Cluster, InCluster) error) error {
 	return wrap(q.Account.View(func(state account.State) error {
 		cluster, err := findCluster(state, q)
 		if err != nil {
 			return err
 		}
-		return do(cluster, state.InCluster(cluster.Region, cluster.Name))
+		return do(cluster, In(state, cluster.Region, cluster.Name))
 	}), q)
 }
 
@@ -118,9 +125,13 @@ func clusterTarget(q *service.Call) (service.Target, error) {
 }
 
 func targetOf(q *service.Call, name string) (service.Target, error) {
-	target := service.Target{ARN: q.Account.ClusterARN(q.Region, name), Context: map[string]string{}, Lists: map[string][]string{}}
+	target := service.Target{
+		ARN:     ClusterARN(q.Account, q.Region, name),
+		Context: map[string]string{},
+		Lists:   map[string][]string{},
+	}
 	err := q.Account.View(func(state account.State) error {
-		cluster, err := state.Cluster(q.Region, name)
+		cluster, err := GetCluster(state, q.Region, name)
 		if err == nil {
 			target.Tags = cluster.Tags
 		}
@@ -149,12 +160,14 @@ func tagged(target *service.Target, tags map[string]string) {
 
 // retried reports whether a call repeats an earlier one: the same token within a
 // day. With another content it is refused.
-func retried(earlier, now account.Asked, at time.Time, q *service.Call) (bool, error) {
+func retried(earlier, now Asked, at time.Time, q *service.Call) (bool, error) {
 	if now.Token == "" || earlier.Token != now.Token || q.Time.Sub(at) > 24*time.Hour {
 		return false, nil
 	}
 	if earlier.Digest != now.Digest {
-		return false, invalidParameter("The clientRequestToken was used before with other parameters.").With("clusterName", q.Segments["name"])
+		return false, invalidParameter(
+			"The clientRequestToken was used before with other parameters.",
+		).With("clusterName", q.Segments["name"])
 	}
 	return true, nil
 }
@@ -174,7 +187,10 @@ func CheckTags(tags map[string]string) string {
 	for _, key := range slices.Sorted(maps.Keys(tags)) {
 		switch {
 		case key == "" || len([]rune(key)) > maxTagKey || len([]rune(tags[key])) > maxTagValue:
-			return fmt.Sprintf("The tag %q is not valid: keys have 1 to %d characters, values at most %d.", key, maxTagKey, maxTagValue)
+			return fmt.Sprintf(
+				"The tag %q is not valid: keys have 1 to %d characters, values at most %d.", key, maxTagKey,
+				maxTagValue,
+			)
 		case strings.HasPrefix(strings.ToLower(key), "aws:"):
 			return "Tag keys beginning with aws: are reserved."
 		}

@@ -41,12 +41,17 @@ func newEntryTarget(q *service.Call) (service.Target, error) {
 		return target, err
 	}
 	tagged(&target, input.Tags)
-	entryKeys(&target, q, &account.AccessEntry{Principal: input.Principal, Type: cmp.Or(input.Type, standard), Username: value(input.Username), Groups: value(input.Groups)})
+	entryKeys(&target, q, &AccessEntry{
+		Principal: input.Principal,
+		Type:      cmp.Or(input.Type, standard),
+		Username:  value(input.Username),
+		Groups:    value(input.Groups),
+	})
 	return target, nil
 }
 
 // entryKeys adds the condition keys of an access entry.
-func entryKeys(target *service.Target, q *service.Call, e *account.AccessEntry) {
+func entryKeys(target *service.Target, q *service.Call, e *AccessEntry) {
 	target.Context["eks:clusterName"] = q.Segments["name"]
 	target.Context["eks:principalArn"] = e.Principal
 	target.Context["eks:accessEntryType"] = e.Type
@@ -72,11 +77,11 @@ func entryTarget(q *service.Call) (service.Target, error) {
 	name, text := q.Segments["name"], q.Segments["principalArn"]
 	p, _ := parsePrincipal(text)
 	target := service.Target{
-		ARN:     q.Account.AccessEntryARN(q.Region, name, p.kind+"/"+p.account+"/"+p.name+"/*"),
+		ARN:     accessEntryARN(q.Account, q.Region, name, p.kind+"/"+p.account+"/"+p.name+"/*"),
 		Context: map[string]string{"eks:clusterName": name, "eks:principalArn": text}, Lists: map[string][]string{},
 	}
 	err := q.Account.View(func(state account.State) error {
-		entry, err := state.InCluster(q.Region, name).Entry(text)
+		entry, err := In(state, q.Region, name).Entry(text)
 		if err == nil {
 			target.ARN, target.Tags = entry.ARN, entry.Tags
 			entryKeys(&target, q, entry)
@@ -87,18 +92,24 @@ func entryTarget(q *service.Call) (service.Target, error) {
 }
 
 // checkMode: without access entries in the authentication mode there are none.
-func checkMode(cluster *account.Cluster) error {
+func checkMode(cluster *Cluster) error {
 	if cluster.Mode == "CONFIG_MAP" {
-		return invalidRequest("The cluster's authentication mode must be set to one of [API, API_AND_CONFIG_MAP] to perform this operation.").With("clusterName", cluster.Name)
+		return invalidRequest(
+			"The cluster's authentication mode must be set to one of [API, API_AND_CONFIG_MAP] to perform this "+
+				"operation.",
+		).With("clusterName", cluster.Name)
 	}
 	return nil
 }
 
 func noEntry(cluster string) error {
-	return notFound("The specified principalArn could not be found. You can view your available access entries with 'list-access-entries'.").With("clusterName", cluster)
+	return notFound(
+		"The specified principalArn could not be found. You can view your available access entries with "+
+			"'list-access-entries'.",
+	).With("clusterName", cluster)
 }
 
-func findEntry(cluster *account.Cluster, in account.InCluster, q *service.Call) (*account.AccessEntry, error) {
+func findEntry(cluster *Cluster, in InCluster, q *service.Call) (*AccessEntry, error) {
 	if err := checkMode(cluster); err != nil {
 		return nil, err
 	}
@@ -125,20 +136,29 @@ func createEntry(q *service.Call) (any, error) {
 	}
 	kind := cmp.Or(input.Type, standard)
 	if _, known := types[kind]; !known {
-		return nil, invalidParameter("The type %s is invalid, it must be one of %v", kind, slices.Sorted(maps.Keys(types)))
+		return nil, invalidParameter(
+			"The type %s is invalid, it must be one of %v", kind, slices.Sorted(maps.Keys(types)),
+		)
 	}
 	named, ok := parsePrincipal(input.Principal)
 	if !ok {
-		return nil, invalidParameter("The principalArn parameter format is not valid").Because("want the ARN of an IAM user or role, not of a session, a group or a pattern")
+		return nil, invalidParameter("The principalArn parameter format is not valid").
+			Because("want the ARN of an IAM user or role, not of a session, a group or a pattern")
 	}
 	if err := input.check(kind); err != nil {
 		return nil, err
 	}
-	entry := &account.AccessEntry{
-		Principal: input.Principal, Type: kind, Username: cmp.Or(value(input.Username), named.username(kind)), Groups: slices.Concat(types[kind], value(input.Groups)), Tags: tags,
-		Created: q.Time.UTC(), Modified: q.Time.UTC(), Asked: account.Asked{Token: input.Token, Digest: rest.Digest(q)},
+	entry := &AccessEntry{
+		Principal: input.Principal,
+		Type:      kind,
+		Username:  cmp.Or(value(input.Username), named.username(kind)),
+		Groups:    slices.Concat(types[kind], value(input.Groups)),
+		Tags:      tags,
+		Created:   q.Time.UTC(),
+		Modified:  q.Time.UTC(),
+		Asked:     Asked{Token: input.Token, Digest: rest.Digest(q)},
 	}
-	err = within(q, func(state account.State, cluster *account.Cluster, in account.InCluster) error {
+	err = within(q, func(state account.State, cluster *Cluster, in InCluster) error {
 		if err := checkMode(cluster); err != nil {
 			return err
 		}
@@ -156,7 +176,9 @@ func createEntry(q *service.Call) (any, error) {
 			return err
 		}
 		if earlier != nil {
-			return inUse("The specified access entry resource is already in use on this cluster.").With("clusterName", cluster.Name)
+			return inUse(
+				"The specified access entry resource is already in use on this cluster.",
+			).With("clusterName", cluster.Name)
 		}
 		entry.ARN = named.entryARN(q, cluster.Name)
 		return in.PutEntry(entry)
@@ -167,7 +189,9 @@ func createEntry(q *service.Call) (any, error) {
 // check refuses names that an entry of a type cannot have.
 func (i *entryInput) check(kind string) error {
 	if kind != standard && (value(i.Username) != "" || len(value(i.Groups)) > 0) {
-		return invalidParameter("The username and the kubernetesGroups of an access entry of type %s cannot be set.", kind)
+		return invalidParameter(
+			"The username and the kubernetesGroups of an access entry of type %s cannot be set.", kind,
+		)
 	}
 	if err := checkUsername(value(i.Username)); err != nil {
 		return err
@@ -175,19 +199,26 @@ func (i *entryInput) check(kind string) error {
 	return checkGroups(value(i.Groups))
 }
 
-func entryResult(q *service.Call, e *account.AccessEntry) any {
+func entryResult(q *service.Call, e *AccessEntry) any {
 	groups := e.Groups
 	if groups == nil {
 		groups = []string{}
 	}
 	return map[string]any{"accessEntry": map[string]any{
-		"clusterName": q.Segments["name"], "principalArn": e.Principal, "kubernetesGroups": groups, "accessEntryArn": e.ARN, "createdAt": wire.MilliTime(e.Created),
-		"modifiedAt": wire.MilliTime(e.Modified), "tags": tagMap(e.Tags), "username": e.Username, "type": e.Type,
+		"clusterName":      q.Segments["name"],
+		"principalArn":     e.Principal,
+		"kubernetesGroups": groups,
+		"accessEntryArn":   e.ARN,
+		"createdAt":        wire.MilliTime(e.Created),
+		"modifiedAt":       wire.MilliTime(e.Modified),
+		"tags":             tagMap(e.Tags),
+		"username":         e.Username,
+		"type":             e.Type,
 	}}
 }
 
 func describeEntry(q *service.Call) (result any, err error) {
-	err = view(q, func(cluster *account.Cluster, in account.InCluster) error {
+	err = view(q, func(cluster *Cluster, in InCluster) error {
 		entry, err := findEntry(cluster, in, q)
 		if err == nil {
 			result = entryResult(q, entry)
@@ -200,13 +231,13 @@ func describeEntry(q *service.Call) (result any, err error) {
 func listEntries(q *service.Call) (any, error) {
 	principals := []string{}
 	with := q.HTTP.URL.Query().Get("associatedPolicyArn")
-	err := view(q, func(cluster *account.Cluster, in account.InCluster) error {
+	err := view(q, func(cluster *Cluster, in InCluster) error {
 		if err := checkMode(cluster); err != nil {
 			return err
 		}
 		entries, err := in.Entries()
 		for _, entry := range entries {
-			if with == "" || slices.ContainsFunc(entry.Policies, func(p account.AccessPolicy) bool { return p.ARN == with }) {
+			if with == "" || slices.ContainsFunc(entry.Policies, func(p AccessPolicy) bool { return p.ARN == with }) {
 				principals = append(principals, entry.Principal)
 			}
 		}
@@ -219,8 +250,8 @@ func listEntries(q *service.Call) (any, error) {
 }
 
 // changeEntry does something with the entry of the request's path.
-func changeEntry(q *service.Call, do func(account.InCluster, *account.AccessEntry) error) error {
-	return within(q, func(_ account.State, cluster *account.Cluster, in account.InCluster) error {
+func changeEntry(q *service.Call, do func(InCluster, *AccessEntry) error) error {
+	return within(q, func(_ account.State, cluster *Cluster, in InCluster) error {
 		entry, err := findEntry(cluster, in, q)
 		if err != nil {
 			return err
@@ -241,7 +272,7 @@ func updateEntry(q *service.Call) (result any, err error) {
 	if err := input.check(standard); err != nil {
 		return nil, err
 	}
-	err = changeEntry(q, func(in account.InCluster, entry *account.AccessEntry) error {
+	err = changeEntry(q, func(in InCluster, entry *AccessEntry) error {
 		if entry.Type != standard {
 			return onlyStandard()
 		}
@@ -260,5 +291,5 @@ func updateEntry(q *service.Call) (result any, err error) {
 }
 
 func deleteEntry(q *service.Call) (any, error) {
-	return nil, changeEntry(q, func(in account.InCluster, entry *account.AccessEntry) error { return in.DeleteEntry(entry.Principal) })
+	return nil, changeEntry(q, func(in InCluster, entry *AccessEntry) error { return in.deleteEntry(entry.Principal) })
 }

@@ -1,10 +1,10 @@
 package eks
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/rest"
 	"github.com/rolecall/rolecall/internal/localaws/service"
@@ -22,7 +22,8 @@ func policyOperations() map[string]service.Operation {
 
 // assignable are the access policies that anybody may give to a STANDARD entry.
 var assignable = []string{
-	"AmazonEKSAdminPolicy", "AmazonEKSAdminViewPolicy", "AmazonEKSClusterAdminPolicy", "AmazonEKSEditPolicy", "AmazonEKSSecretReaderPolicy", "AmazonEKSViewPolicy",
+	"AmazonEKSAdminPolicy", "AmazonEKSAdminViewPolicy", "AmazonEKSClusterAdminPolicy", "AmazonEKSEditPolicy",
+	"AmazonEKSSecretReaderPolicy", "AmazonEKSViewPolicy",
 }
 
 // autoNode is the one policy that entries of type EC2 can have.
@@ -30,11 +31,16 @@ const autoNode = "AmazonEKSAutoNodePolicy"
 
 // others are access policies that EKS lists and gives to its own parts only.
 var others = []string{
-	autoNode, "AIDevOpsAgentAccessPolicy", "AmazonAIOpsAssistantPolicy", "AmazonARCRegionSwitchScalingPolicy", "AmazonEKSACKPolicy", "AmazonEKSArgoCDClusterPolicy",
-	"AmazonEKSArgoCDPolicy", "AmazonEKSBlockStorageClusterPolicy", "AmazonEKSBlockStoragePolicy", "AmazonEKSClusterInsightsPolicy", "AmazonEKSComputeClusterPolicy",
-	"AmazonEKSComputePolicy", "AmazonEKSEventPolicy", "AmazonEKSHybridPolicy", "AmazonEKSKROPolicy", "AmazonEKSLoadBalancingClusterPolicy", "AmazonEKSLoadBalancingPolicy",
-	"AmazonEKSNetworkingClusterPolicy", "AmazonEKSNetworkingPolicy", "AmazonEKSPodIdentityPolicy", "AmazonEKSSecretAdminPolicy", "AmazonEMRJobPolicy",
-	"AmazonSagemakerHyperpodClusterPolicy", "AmazonSagemakerHyperpodControllerPolicy", "AmazonSagemakerHyperpodSpacePolicy", "AmazonSagemakerHyperpodSpaceTemplatePolicy",
+	autoNode, "AIDevOpsAgentAccessPolicy", "AmazonAIOpsAssistantPolicy", "AmazonARCRegionSwitchScalingPolicy",
+	"AmazonEKSACKPolicy", "AmazonEKSArgoCDClusterPolicy",
+	"AmazonEKSArgoCDPolicy", "AmazonEKSBlockStorageClusterPolicy", "AmazonEKSBlockStoragePolicy",
+	"AmazonEKSClusterInsightsPolicy", "AmazonEKSComputeClusterPolicy",
+	"AmazonEKSComputePolicy", "AmazonEKSEventPolicy", "AmazonEKSHybridPolicy", "AmazonEKSKROPolicy",
+	"AmazonEKSLoadBalancingClusterPolicy", "AmazonEKSLoadBalancingPolicy",
+	"AmazonEKSNetworkingClusterPolicy", "AmazonEKSNetworkingPolicy", "AmazonEKSPodIdentityPolicy",
+	"AmazonEKSSecretAdminPolicy", "AmazonEMRJobPolicy",
+	"AmazonSagemakerHyperpodClusterPolicy", "AmazonSagemakerHyperpodControllerPolicy",
+	"AmazonSagemakerHyperpodSpacePolicy", "AmazonSagemakerHyperpodSpaceTemplatePolicy",
 	"AmazonSagemakerHyperpodSystemNamespacePolicy", "AmazonSagemakerHyperpodUserClusterPolicy",
 }
 
@@ -88,7 +94,7 @@ func listPolicies(q *service.Call) (any, error) {
 	return page(q, "accessPolicies", list, func(s shown) string { return s.Name }, nil)
 }
 
-var namespacePattern = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|[a-z0-9-]{0,62}\*)$`)
+var namespacePattern = lazyregexp.New(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|[a-z0-9-]{0,62}\*)$`)
 
 // CheckScope says what is wrong with a scope.
 func CheckScope(kind string, namespaces []string) error {
@@ -119,7 +125,11 @@ func CheckPolicy(a *account.Account, entryType, text string) error {
 	case entryType != standard:
 		return onlyStandard()
 	case !slices.Contains(assignable, name):
-		return invalidParameter("The specified policyArn is invalid: %s", text).Because("it is no access policy, or one that EKS gives to its own parts only; there is %s", strings.Join(assignable, ", "))
+		return invalidParameter("The specified policyArn is invalid: %s", text).
+			Because(
+				"it is not an access policy, or one that EKS gives to its own parts only; there are %s",
+				strings.Join(assignable, ", "),
+			)
 	}
 	return nil
 }
@@ -135,22 +145,32 @@ func associatePolicy(q *service.Call) (result any, err error) {
 	if err := check(v); err != nil {
 		return nil, err
 	}
-	err = changeEntry(q, func(in account.InCluster, entry *account.AccessEntry) error {
+	err = changeEntry(q, func(in InCluster, entry *AccessEntry) error {
 		if err := CheckPolicy(q.Account, entry.Type, input.ARN); err != nil {
 			return err
 		}
 		if err := CheckScope(input.Scope.Type, input.Scope.Namespaces); err != nil {
 			return err
 		}
-		given := account.AccessPolicy{ARN: input.ARN, Scope: input.Scope.Type, Namespaces: input.Scope.Namespaces, Associated: q.Time.UTC(), Modified: q.Time.UTC()}
-		at := slices.IndexFunc(entry.Policies, func(p account.AccessPolicy) bool { return p.ARN == input.ARN })
+		given := AccessPolicy{
+			ARN:        input.ARN,
+			Scope:      input.Scope.Type,
+			Namespaces: input.Scope.Namespaces,
+			Associated: q.Time.UTC(),
+			Modified:   q.Time.UTC(),
+		}
+		at := slices.IndexFunc(entry.Policies, func(p AccessPolicy) bool { return p.ARN == input.ARN })
 		if at >= 0 {
 			given.Associated = entry.Policies[at].Associated
 			entry.Policies[at] = given
 		} else {
 			entry.Policies = append(entry.Policies, given)
 		}
-		result = map[string]any{"clusterName": q.Segments["name"], "principalArn": entry.Principal, "associatedAccessPolicy": newAssociated(given)}
+		result = map[string]any{
+			"clusterName":            q.Segments["name"],
+			"principalArn":           entry.Principal,
+			"associatedAccessPolicy": newAssociated(given),
+		}
 		return in.PutEntry(entry)
 	})
 	return result, err
@@ -163,7 +183,7 @@ type associated struct {
 	Modified   wire.MilliTime `json:"modifiedAt"`
 }
 
-func newAssociated(p account.AccessPolicy) associated {
+func newAssociated(p AccessPolicy) associated {
 	namespaces := p.Namespaces
 	if namespaces == nil {
 		namespaces = []string{}
@@ -173,10 +193,11 @@ func newAssociated(p account.AccessPolicy) associated {
 
 func disassociatePolicy(q *service.Call) (any, error) {
 	text := q.Segments["policyArn"]
-	return nil, changeEntry(q, func(in account.InCluster, entry *account.AccessEntry) error {
-		kept := slices.DeleteFunc(slices.Clone(entry.Policies), func(p account.AccessPolicy) bool { return p.ARN == text })
+	return nil, changeEntry(q, func(in InCluster, entry *AccessEntry) error {
+		kept := slices.DeleteFunc(slices.Clone(entry.Policies), func(p AccessPolicy) bool { return p.ARN == text })
 		if len(kept) == len(entry.Policies) {
-			return notFound("The specified policyArn could not be found on the access entry.").With("clusterName", q.Segments["name"])
+			return notFound("The specified policyArn could not be found on the access entry.").
+				With("clusterName", q.Segments["name"])
 		}
 		entry.Policies = kept
 		return in.PutEntry(entry)
@@ -185,7 +206,7 @@ func disassociatePolicy(q *service.Call) (any, error) {
 
 func listAssociated(q *service.Call) (any, error) {
 	list := []associated{}
-	err := view(q, func(cluster *account.Cluster, in account.InCluster) error {
+	err := view(q, func(cluster *Cluster, in InCluster) error {
 		entry, err := findEntry(cluster, in, q)
 		if err != nil {
 			return err

@@ -4,13 +4,13 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"errors"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/google/uuid"
 
 	"github.com/rolecall/rolecall/internal/arn"
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/service"
 )
@@ -23,12 +23,13 @@ type principal struct {
 	text               string
 }
 
-var principalResource = regexp.MustCompile(`^(user|role)(/|/[!-)+->@-~]+/)([\w+=,.@-]{1,128})$`)
+var principalResource = lazyregexp.New(`^(user|role)(/|/[!-)+->@-~]+/)([\w+=,.@-]{1,128})$`)
 
 func parsePrincipal(text string) (principal, bool) {
 	parsed, err := arn.Parse(text)
 	parts := principalResource.FindStringSubmatch(parsed.Resource)
-	if err != nil || len(text) > 2048 || parts == nil || parsed.Service != "iam" || parsed.Region != "" || !arn.IsAccount(parsed.Account) {
+	if err != nil || len(text) > 2048 || parts == nil || parsed.Service != "iam" || parsed.Region != "" ||
+		!arn.IsAccount(parsed.Account) {
 		return principal{}, false
 	}
 	return principal{parsed.Partition, parsed.Account, parts[1], parts[3], parts[2], text}, true
@@ -36,12 +37,12 @@ func parsePrincipal(text string) (principal, bool) {
 
 // entryARN is that of the principal's access entry.
 func (p principal) entryARN(q *service.Call, cluster string) string {
-	return q.Account.AccessEntryARN(q.Region, cluster, p.kind+"/"+p.account+"/"+p.name+"/"+uuid.NewString())
+	return accessEntryARN(q.Account, q.Region, cluster, p.kind+"/"+p.account+"/"+p.name+"/"+uuid.NewString())
 }
 
 // CompleteEntry checks an access entry that was declared, and fills in what EKS
 // knows itself; its ARN is the same each time.
-func CompleteEntry(state account.State, cluster *account.Cluster, e *account.AccessEntry) error {
+func CompleteEntry(state account.State, cluster *Cluster, e *AccessEntry) error {
 	p, ok := parsePrincipal(e.Principal)
 	if !ok {
 		return invalidParameter("The principalArn parameter format is not valid")
@@ -55,7 +56,9 @@ func CompleteEntry(state account.State, cluster *account.Cluster, e *account.Acc
 		return err
 	}
 	for _, one := range e.Policies {
-		if err := errors.Join(CheckPolicy(state.Account(), e.Type, one.ARN), CheckScope(one.Scope, one.Namespaces)); err != nil {
+		if err := errors.Join(
+			CheckPolicy(state.Account(), e.Type, one.ARN), CheckScope(one.Scope, one.Namespaces),
+		); err != nil {
 			return err
 		}
 	}
@@ -66,7 +69,10 @@ func CompleteEntry(state account.State, cluster *account.Cluster, e *account.Acc
 	e.Username, e.Groups = cmp.Or(e.Username, p.username(e.Type)), slices.Concat(types[e.Type], e.Groups)
 	sum := sha256.Sum256([]byte(cluster.Region + "/" + cluster.Name + "/" + e.Principal))
 	id, err := uuid.FromBytes(sum[:16])
-	e.ARN = cmp.Or(e.ARN, state.Account().AccessEntryARN(cluster.Region, cluster.Name, p.kind+"/"+p.account+"/"+p.name+"/"+id.String()))
+	e.ARN = cmp.Or(
+		e.ARN,
+		accessEntryARN(state.Account(), cluster.Region, cluster.Name, p.kind+"/"+p.account+"/"+p.name+"/"+id.String()),
+	)
 	return err
 }
 
@@ -107,13 +113,20 @@ func (p principal) checkFor(state account.State, kind string) (id string, err er
 	case p.partition != owner.Partition:
 		return "", invalidParameter("The principalArn parameter format is not valid")
 	case strings.HasPrefix(p.path, "/aws-service-role/"):
-		return "", invalidParameter("The caller is not allowed to modify access entries with a principalArn value of a Service Linked Role")
+		return "", invalidParameter(
+			"The caller is not allowed to modify access entries with a principalArn value of a Service Linked Role",
+		)
 	case kind != standard && (p.kind != "role" || p.account != owner.ID):
-		return "", invalidParameter("The specified principalArn is invalid: an access entry of type %s needs a role of the cluster's account.", kind)
+		return "", invalidParameter(
+			"The specified principalArn is invalid: an access entry of type %s needs a role of the cluster's account.",
+			kind,
+		)
 	}
 	ids, missing, err := state.Principals([]string{p.text})
 	if errors.Is(err, account.ErrNotFound) {
-		return "", invalidParameter("The specified principalArn is invalid: invalid principal.").Because("there is no %s", missing)
+		return "", invalidParameter(
+			"The specified principalArn is invalid: invalid principal.",
+		).Because("there is no %s", missing)
 	}
 	return ids[p.text], err
 }

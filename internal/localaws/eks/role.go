@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 
-	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/service"
 	"github.com/rolecall/rolecall/internal/localaws/wire"
@@ -13,13 +12,16 @@ import (
 
 // passRole asks whether the caller may hand a role of its account to a service.
 func passRole(q *service.Call, roleARN, to string) error {
-	named, err := arn.ParseRole(roleARN)
+	named, err := account.ParseRole(roleARN)
 	if err != nil || len(roleARN) > 2048 {
 		return invalidParameter("Invalid role ARN: %s", roleARN).With("clusterName", q.Segments["name"])
 	}
 	if named.Account != q.Account.ID || named.Partition != q.Account.Partition {
 		return wire.Errorf(http.StatusForbidden, "AccessDenied", "Cross-account pass role is not allowed.").
-			Because("the role is of account %s, the cluster of %s; another account's role can be a target role only", named.Account, q.Account.ID)
+			Because(
+				"the role is of account %s, the cluster of %s; another account's role can be a target role only",
+				named.Account, q.Account.ID,
+			)
 	}
 	target := service.Target{ARN: roleARN, Context: map[string]string{"iam:PassedToService": to}}
 	err = q.Account.View(func(state account.State) error {
@@ -48,7 +50,10 @@ func admits(state account.State, roleARN, name string) bool {
 		return false
 	}
 	explanation := policy.Explain(&policy.Request{
-		Principal: policy.Principal{Kind: policy.Service, ARN: name}, Action: "sts:AssumeRole", Resource: roleARN, Context: policy.NewContext(),
+		Principal: policy.Principal{Kind: policy.Service, ARN: name},
+		Action:    "sts:AssumeRole",
+		Resource:  roleARN,
+		Context:   policy.NewContext(),
 	}, &policy.Policies{Trust: trust})
 	for _, document := range explanation.Documents {
 		for _, statement := range document.Statements {
@@ -66,11 +71,13 @@ func CheckPodRole(state account.State, roleARN string) error {
 	_, err := state.RoleByARN(roleARN)
 	switch {
 	case errors.Is(err, account.ErrNotFound):
-		return invalidParameter("Role provided in the request does not exist").Because("there is no role %s in account %s", roleARN, state.Account().ID)
+		return invalidParameter("Role provided in the request does not exist").
+			Because("there is no role %s in account %s", roleARN, state.Account().ID)
 	case err != nil:
 		return err
 	case !admits(state, roleARN, PodPrincipal):
-		return invalidParameter("Trust policy of the role provided is invalid").Because("no statement of the trust policy of %s allows %s sts:AssumeRole", roleARN, PodPrincipal)
+		return invalidParameter("Trust policy of the role provided is invalid").
+			Because("no statement of the trust policy of %s allows %s sts:AssumeRole", roleARN, PodPrincipal)
 	}
 	return nil
 }

@@ -48,16 +48,16 @@ func findTagged(state account.State, q *service.Call) (*taggable, error) {
 	if parsed.Region != q.Region || parsed.Account != q.Account.ID || len(parts) < 2 {
 		return nil, account.ErrNotFound
 	}
-	in := state.InCluster(q.Region, parts[1])
+	in := In(state, q.Region, parts[1])
 	switch {
 	case parts[0] == "cluster" && len(parts) == 2:
-		cluster, err := state.Cluster(q.Region, parts[1])
+		cluster, err := GetCluster(state, q.Region, parts[1])
 		if err != nil {
 			return nil, err
 		}
 		return &taggable{cluster.Tags, func(tags []account.Tag) error {
 			cluster.Tags = tags
-			return state.PutCluster(cluster)
+			return PutCluster(state, cluster)
 		}}, nil
 	case parts[0] == "podidentityassociation" && len(parts) == 3:
 		one, err := in.Association(parts[2])
@@ -70,7 +70,7 @@ func findTagged(state account.State, q *service.Call) (*taggable, error) {
 		}}, nil
 	case parts[0] == "access-entry":
 		entries, err := in.Entries()
-		at := slices.IndexFunc(entries, func(e *account.AccessEntry) bool { return e.ARN == text })
+		at := slices.IndexFunc(entries, func(e *AccessEntry) bool { return e.ARN == text })
 		if err != nil || at < 0 {
 			return nil, errors.Join(err, account.ErrNotFound)
 		}
@@ -120,7 +120,9 @@ func changeTags(q *service.Call, change func([]account.Tag) ([]account.Tag, erro
 
 func noResource(err error, q *service.Call) error {
 	if errors.Is(err, account.ErrNotFound) {
-		return wire.Errorf(http.StatusNotFound, "NotFoundException", "No resource found for ARN: %s", q.Segments["resourceArn"])
+		return wire.Errorf(
+			http.StatusNotFound, "NotFoundException", "No resource found for ARN: %s", q.Segments["resourceArn"],
+		)
 	}
 	return wrap(err, q)
 }
@@ -131,7 +133,9 @@ func tagResource(q *service.Call) (any, error) {
 		return nil, err
 	}
 	if len(input.Tags) == 0 {
-		return nil, badRequest("1 validation error detected: Value null at 'tags' failed to satisfy constraint: Member must not be null")
+		return nil, badRequest(
+			"1 validation error detected: Value null at 'tags' failed to satisfy constraint: Member must not be null",
+		)
 	}
 	return nil, changeTags(q, func(old []account.Tag) ([]account.Tag, error) {
 		merged := tagMap(old)
@@ -146,7 +150,10 @@ func tagResource(q *service.Call) (any, error) {
 func untagResource(q *service.Call) (any, error) {
 	keys := q.HTTP.URL.Query()["tagKeys"]
 	if len(keys) == 0 {
-		return nil, badRequest("1 validation error detected: Value null at 'tagKeys' failed to satisfy constraint: Member must not be null")
+		return nil, badRequest(
+			"1 validation error detected: Value null at 'tagKeys' failed to satisfy constraint: Member must not be " +
+				"null",
+		)
 	}
 	return nil, changeTags(q, func(old []account.Tag) ([]account.Tag, error) {
 		return slices.DeleteFunc(old, func(tag account.Tag) bool { return slices.Contains(keys, tag.Key) }), nil

@@ -30,9 +30,16 @@ type updateConfigInput struct {
 
 // updateTypes are what EKS calls a change of a setting.
 var updateTypes = map[string]string{
-	"resourcesVpcConfig": "VpcConfigUpdate", "logging": "LoggingUpdate", "upgradePolicy": "UpgradePolicyUpdate", "zonalShiftConfig": "ZonalShiftConfigUpdate",
-	"remoteNetworkConfig": "RemoteNetworkConfigUpdate", "computeConfig": "AutoModeUpdate", "storageConfig": "AutoModeUpdate", "kubernetesNetworkConfig": "AutoModeUpdate",
-	"deletionProtection": "DeletionProtectionUpdate", "controlPlaneScalingConfig": "ControlPlaneScalingConfigUpdate",
+	"resourcesVpcConfig":        "VpcConfigUpdate",
+	"logging":                   "LoggingUpdate",
+	"upgradePolicy":             "UpgradePolicyUpdate",
+	"zonalShiftConfig":          "ZonalShiftConfigUpdate",
+	"remoteNetworkConfig":       "RemoteNetworkConfigUpdate",
+	"computeConfig":             "AutoModeUpdate",
+	"storageConfig":             "AutoModeUpdate",
+	"kubernetesNetworkConfig":   "AutoModeUpdate",
+	"deletionProtection":        "DeletionProtectionUpdate",
+	"controlPlaneScalingConfig": "ControlPlaneScalingConfigUpdate",
 }
 
 func configTarget(q *service.Call) (service.Target, error) {
@@ -66,8 +73,12 @@ func updateConfig(q *service.Call) (any, error) {
 			return nil, err
 		}
 	}
-	update := account.ClusterUpdate{ID: uuid.NewString(), Created: q.Time.UTC(), Asked: account.Asked{Token: input.Token, Digest: rest.Digest(q)}}
-	err = within(q, func(state account.State, cluster *account.Cluster, _ account.InCluster) error {
+	update := ClusterUpdate{
+		ID:      uuid.NewString(),
+		Created: q.Time.UTC(),
+		Asked:   Asked{Token: input.Token, Digest: rest.Digest(q)},
+	}
+	err = within(q, func(state account.State, cluster *Cluster, _ InCluster) error {
 		for _, earlier := range cluster.Updates {
 			again, err := retried(earlier.Asked, update.Asked, earlier.Created, q)
 			if err != nil || again {
@@ -80,13 +91,13 @@ func updateConfig(q *service.Call) (any, error) {
 		}
 		cluster.Updates = append(cluster.Updates, update)
 		cluster.Updates = cluster.Updates[max(0, len(cluster.Updates)-maxUpdates):]
-		return state.PutCluster(cluster)
+		return PutCluster(state, cluster)
 	})
 	return updateResult(update, "InProgress"), err
 }
 
 // change makes one kind of change, as EKS does one at a time.
-func change(cluster *account.Cluster, access *accessConfig, given map[string]json.RawMessage, update *account.ClusterUpdate) error {
+func change(cluster *Cluster, access *accessConfig, given map[string]json.RawMessage, update *ClusterUpdate) error {
 	changed := pick(given, settings)
 	if cluster.Settings == nil {
 		cluster.Settings = map[string]json.RawMessage{}
@@ -102,7 +113,9 @@ func change(cluster *account.Cluster, access *accessConfig, given map[string]jso
 	}
 	switch {
 	case access != nil && nextMode[cluster.Mode] != access.Mode:
-		return invalidParameter("Unsupported authentication mode update from %s to %s", cluster.Mode, access.Mode).With("clusterName", cluster.Name)
+		return invalidParameter(
+			"Unsupported authentication mode update from %s to %s", cluster.Mode, access.Mode,
+		).With("clusterName", cluster.Name)
 	case access != nil:
 		cluster.Mode, update.Type = access.Mode, "AccessConfigUpdate"
 		update.Params = [][2]string{{"AuthenticationMode", access.Mode}}
@@ -113,7 +126,7 @@ func change(cluster *account.Cluster, access *accessConfig, given map[string]jso
 	return nil
 }
 
-func updateResult(u account.ClusterUpdate, status string) any {
+func updateResult(u ClusterUpdate, status string) any {
 	type param struct {
 		Type  string `json:"type"`
 		Value string `json:"value"`
@@ -123,12 +136,17 @@ func updateResult(u account.ClusterUpdate, status string) any {
 		params = append(params, param{one[0], one[1]})
 	}
 	return map[string]any{"update": map[string]any{
-		"id": u.ID, "status": status, "type": u.Type, "params": params, "createdAt": wire.MilliTime(u.Created), "errors": []string{},
+		"id":        u.ID,
+		"status":    status,
+		"type":      u.Type,
+		"params":    params,
+		"createdAt": wire.MilliTime(u.Created),
+		"errors":    []string{},
 	}}
 }
 
 func describeUpdate(q *service.Call) (result any, err error) {
-	err = view(q, func(cluster *account.Cluster, _ account.InCluster) error {
+	err = view(q, func(cluster *Cluster, _ InCluster) error {
 		for _, one := range cluster.Updates {
 			if one.ID == q.Segments["updateId"] {
 				result = updateResult(one, "Successful")
@@ -142,7 +160,7 @@ func describeUpdate(q *service.Call) (result any, err error) {
 
 func listUpdates(q *service.Call) (any, error) {
 	ids := []string{}
-	if err := view(q, func(cluster *account.Cluster, _ account.InCluster) error {
+	if err := view(q, func(cluster *Cluster, _ InCluster) error {
 		for _, one := range cluster.Updates {
 			ids = append(ids, one.ID)
 		}

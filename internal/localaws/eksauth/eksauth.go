@@ -9,8 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"regexp"
 
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/eks"
 	"github.com/rolecall/rolecall/internal/localaws/rest"
@@ -38,8 +38,8 @@ type room struct{ keys *sts.Keys }
 const maxToken = 16 << 10
 
 var (
-	clusterName  = regexp.MustCompile(`^[0-9A-Za-z][A-Za-z0-9\-_]*$`)
-	tokenPattern = regexp.MustCompile(`^[A-Za-z0-9-_=]+\.[A-Za-z0-9-_=]+\.[A-Za-z0-9-_=]+$`)
+	clusterName  = lazyregexp.New(`^[0-9A-Za-z][A-Za-z0-9\-_]*$`)
+	tokenPattern = lazyregexp.New(`^[A-Za-z0-9-_=]+\.[A-Za-z0-9-_=]+\.[A-Za-z0-9-_=]+$`)
 )
 
 func refuse(code, format string, args ...any) *wire.Error {
@@ -61,8 +61,15 @@ func read(q *service.Call) (raw string, err error) {
 		return "", refuse("InvalidParameterException", "%s", text)
 	}
 	if len(input.Token) > maxToken || !tokenPattern.MatchString(input.Token) {
-		return "", refuse("InvalidParameterException", "1 validation error detected: Value at 'token' failed to satisfy constraint: Member must satisfy regular expression pattern: %s", tokenPattern).
-			Because("the token has %d bytes; want three parts of base64url, at most %d bytes", len(input.Token), maxToken)
+		return "", refuse(
+			"InvalidParameterException",
+			"1 validation error detected: Value at 'token' failed to satisfy constraint: Member must satisfy "+
+				"regular expression pattern: %s",
+			tokenPattern,
+		).
+			Because(
+				"the token has %d bytes; want three parts of base64url, at most %d bytes", len(input.Token), maxToken,
+			)
 	}
 	return input.Token, nil
 }
@@ -93,9 +100,9 @@ func (r *room) assume(q *service.Call) (any, error) {
 
 // authorise: the caller, a node, needs the action on the cluster.
 func authorise(q *service.Call, name string) error {
-	target := service.Target{ARN: q.Account.ClusterARN(q.Region, name)}
+	target := service.Target{ARN: eks.ClusterARN(q.Account, q.Region, name)}
 	err := q.Account.View(func(state account.State) error {
-		cluster, err := state.Cluster(q.Region, name)
+		cluster, err := eks.GetCluster(state, q.Region, name)
 		if errors.Is(err, account.ErrNotFound) {
 			return nil
 		}
@@ -114,33 +121,36 @@ func authorise(q *service.Call, name string) error {
 	return err
 }
 
-func findCluster(q *service.Call, name string) (cluster *account.Cluster, err error) {
+func findCluster(q *service.Call, name string) (cluster *eks.Cluster, err error) {
 	err = q.Account.View(func(state account.State) error {
-		cluster, err = state.Cluster(q.Region, name)
+		cluster, err = eks.GetCluster(state, q.Region, name)
 		return err
 	})
 	if errors.Is(err, account.ErrNotFound) {
-		return nil, wire.Errorf(http.StatusNotFound, "ResourceNotFoundException", "No cluster found for name: %s.", name).
+		return nil, wire.Errorf(
+			http.StatusNotFound, "ResourceNotFoundException", "No cluster found for name: %s.", name,
+		).
 			Because("account %s has no cluster %q in %s", q.Account.ID, name, q.Region)
 	}
 	return cluster, err
 }
 
-func findAssociation(q *service.Call, cluster *account.Cluster, pod *pod) (one *account.Association, err error) {
+func findAssociation(q *service.Call, cluster *eks.Cluster, pod *pod) (one *eks.Association, err error) {
 	count := 0
 	err = q.Account.View(func(state account.State) error {
-		in := state.InCluster(cluster.Region, cluster.Name)
+		in := eks.In(state, cluster.Region, cluster.Name)
 		one, err = in.AssociationOf(pod.namespace, pod.serviceAccount)
 		if errors.Is(err, account.ErrNotFound) {
-			var failed error
-			count, failed = in.Count()
-			return errors.Join(err, failed)
+			count = in.Count()
 		}
 		return err
 	})
 	if errors.Is(err, account.ErrNotFound) {
 		return nil, wire.Errorf(http.StatusNotFound, "ResourceNotFoundException", "No association found").
-			Because("none of the %d associations of cluster %s is for service account %s of namespace %s", count, cluster.Name, pod.serviceAccount, pod.namespace)
+			Because(
+				"none of the %d associations of cluster %s is for service account %s of namespace %s", count,
+				cluster.Name, pod.serviceAccount, pod.namespace,
+			)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("find the association: %w", err)
@@ -148,5 +158,5 @@ func findAssociation(q *service.Call, cluster *account.Cluster, pod *pod) (one *
 	return one, nil
 }
 
-// principal is who takes roles for pods.
+// principal is who assumes roles for pods.
 const principal = eks.PodPrincipal

@@ -8,7 +8,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/caller"
 	"github.com/rolecall/rolecall/internal/localaws/eks"
@@ -25,20 +24,26 @@ const (
 	chainedLifetime = 59 * time.Minute
 )
 
-// taking is how a pod comes to its session: the service takes the role and, with
+// taking is how a pod comes to its session: the service assumes the role and, with
 // that session, perhaps the target role.
 type taking struct {
 	call        *service.Call
-	cluster     *account.Cluster
-	association *account.Association
+	cluster     *eks.Cluster
+	association *eks.Association
 	pod         *pod
 	arn         string // the cluster's
 	name        string // the session's
 	tags        []policy.Tag
 }
 
-func newTaking(q *service.Call, cluster *account.Cluster, association *account.Association, p *pod) *taking {
-	t := &taking{call: q, cluster: cluster, association: association, pod: p, arn: q.Account.ClusterARN(cluster.Region, cluster.Name)}
+func newTaking(q *service.Call, cluster *eks.Cluster, association *eks.Association, p *pod) *taking {
+	t := &taking{
+		call:        q,
+		cluster:     cluster,
+		association: association,
+		pod:         p,
+		arn:         eks.ClusterARN(q.Account, cluster.Region, cluster.Name),
+	}
 	t.name = "eks-" + cut(cluster.Name, 10) + "-" + cut(p.name, 12) + "-" + uuid.NewString()
 	if !association.DisableTags {
 		t.tags = []policy.Tag{
@@ -66,7 +71,9 @@ func (t *taking) keys() []string {
 
 // denied is EKS's one answer when a role cannot be taken.
 func denied(format string, args ...any) *wire.Error {
-	return refuse("AccessDeniedException", "Unauthorized Exception! EKS does not have permissions to assume the associated role.").Because(format, args...)
+	return refuse(
+		"AccessDeniedException", "Unauthorized Exception! EKS does not have permissions to assume the associated role.",
+	).Because(format, args...)
 }
 
 // role is a role with the account it is of.
@@ -77,13 +84,13 @@ type role struct {
 }
 
 func findRole(accounts *account.Set, text string) (*role, error) {
-	named, err := arn.ParseRole(text)
+	named, err := account.ParseRole(text)
 	if err != nil {
 		return nil, denied("%s", err)
 	}
 	owner, found := accounts.Find(named.Account)
 	if !found || owner.Partition != named.Partition {
-		return nil, denied("role %s is in no account that is played here", text)
+		return nil, denied("role %s is in an account that does not exist here", text)
 	}
 	one := &role{owner: owner, arn: text}
 	err = owner.View(func(state account.State) error {
@@ -99,8 +106,12 @@ func findRole(accounts *account.Set, text string) (*role, error) {
 func (t *taking) take() (any, error) {
 	q := t.call
 	if packed := sts.PackedTags(t.tags); packed > 100 {
-		return nil, refuse("InvalidRequestException", "Packed size of session tags consumes %d%% of allotted space.", packed).
-			Because("no name that Kubernetes allows is so long; a token that was not made by kube-apiserver may hold one")
+		return nil, refuse(
+			"InvalidRequestException", "Packed size of session tags consumes %d%% of allotted space.", packed,
+		).
+			Because(
+				"no name that Kubernetes allows is so long; a token that was not made by kube-apiserver may hold one",
+			)
 	}
 	first, err := findRole(q.Accounts, t.association.RoleARN)
 	if err != nil {
@@ -128,7 +139,13 @@ func (t *taking) take() (any, error) {
 // session is what every step issues.
 func (t *taking) session(of *role, lives time.Duration) *account.Session {
 	session := &account.Session{
-		RoleARN: of.arn, RoleName: of.Name, RoleID: of.ID, Name: t.name, Issued: t.call.Time, Expires: t.call.Time.Add(lives), Transitive: t.keys(),
+		RoleARN:    of.arn,
+		RoleName:   of.Name,
+		RoleID:     of.ID,
+		Name:       t.name,
+		Issued:     t.call.Time,
+		Expires:    t.call.Time.Add(lives),
+		Transitive: t.keys(),
 	}
 	for _, tag := range t.tags {
 		session.Tags = append(session.Tags, account.Tag{Key: tag.Key, Value: tag.Value})
@@ -136,13 +153,16 @@ func (t *taking) session(of *role, lives time.Duration) *account.Session {
 	return session
 }
 
-// byService is the first step: EKS itself takes the role (spec iam-policy §5.5).
+// byService is the first step: EKS itself assumes the role (spec iam-policy §5.5).
 func (t *taking) byService(first *role) (*account.Session, error) {
 	taken := policy.Taking{Action: "sts:AssumeRole", SessionName: t.name, Tags: t.tags, TransitiveKeys: t.keys()}
 	context := t.context(first).Set("aws:SourceArn", t.arn).Set("aws:SourceAccount", t.call.Account.ID)
 	taken.AddContext(context)
 	request := &policy.Request{
-		Principal: policy.Principal{Kind: policy.Service, ARN: principal}, Resource: first.arn, ResourceAccount: first.owner.ID, Context: context,
+		Principal: policy.Principal{
+			Kind: policy.Service,
+			ARN:  principal,
+		}, Resource: first.arn, ResourceAccount: first.owner.ID, Context: context,
 	}
 	return t.session(first, lifetime), decide(request, taken.Actions(), first, &policy.Policies{})
 }
@@ -155,8 +175,10 @@ func (t *taking) chained(first *role, session *account.Session, target *role) (*
 	}
 	who.Region = t.cluster.Region
 	taken := policy.Taking{
-		Action: "sts:AssumeRole", SessionName: t.name, ExternalID: eks.ExternalID(t.call.Account, t.cluster, t.association),
-		Inherited: policy.Inheritance{TransitiveTags: t.tags},
+		Action:      "sts:AssumeRole",
+		SessionName: t.name,
+		ExternalID:  eks.ExternalID(t.call.Account, t.cluster, t.association),
+		Inherited:   policy.Inheritance{TransitiveTags: t.tags},
 	}
 	context := t.context(target)
 	who.AddContext(context)
@@ -168,7 +190,12 @@ func (t *taking) chained(first *role, session *account.Session, target *role) (*
 	for _, tag := range t.tags {
 		context.Set("aws:RequestTag/"+tag.Key, tag.Value)
 	}
-	request := &policy.Request{Principal: who.Principal, Resource: target.arn, ResourceAccount: target.owner.ID, Context: context}
+	request := &policy.Request{
+		Principal:       who.Principal,
+		Resource:        target.arn,
+		ResourceAccount: target.owner.ID,
+		Context:         context,
+	}
 	policies := &policy.Policies{Identity: who.Identity, Boundary: who.Boundary}
 	return t.session(target, chainedLifetime), decide(request, taken.Actions(), target, policies)
 }
@@ -239,14 +266,23 @@ func (t *taking) answer(of *role, session *account.Session) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	named, err := arn.ParseRole(of.arn)
+	named, err := account.ParseRole(of.arn)
 	if err != nil {
 		return nil, err
 	}
 	return answer{
-		Subject: subject{t.pod.namespace, t.pod.serviceAccount}, Audience: audience,
-		Association: association{t.call.Account.AssociationARN(t.cluster.Region, t.cluster.Name, t.association.ID), t.association.ID},
-		User:        user{named.Session(t.name).String(), of.ID + ":" + t.name},
-		Credentials: credentials{issued.SessionToken.Reveal(), issued.SecretKey.Reveal(), issued.AccessKeyID, wire.Time(issued.Expires)},
+		Subject:  subject{t.pod.namespace, t.pod.serviceAccount},
+		Audience: audience,
+		Association: association{
+			eks.AssociationARN(t.call.Account, t.cluster.Region, t.cluster.Name, t.association.ID),
+			t.association.ID,
+		},
+		User: user{named.Session(t.name).String(), of.ID + ":" + t.name},
+		Credentials: credentials{
+			SessionToken:    issued.SessionToken.Reveal(),
+			SecretAccessKey: issued.SecretKey.Reveal(),
+			AccessKeyID:     issued.AccessKeyID,
+			Expiration:      wire.Time(issued.Expires),
+		},
 	}, nil
 }

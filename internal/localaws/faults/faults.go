@@ -62,21 +62,21 @@ func (f Fault) Check() error {
 	needsDelay := f.Kind == Latency || f.Kind == Skew
 	switch {
 	case !slices.Contains([]Kind{Throttle, Server, Latency, Skew, Expired, Keys}, f.Kind):
-		return fmt.Errorf("kind %q: want throttle, error, latency, skew, expired or jwks", f.Kind)
+		return fmt.Errorf("kind %q: must be throttle, error, latency, skew, expired or jwks", f.Kind)
 	case needsDelay && err != nil:
-		return fmt.Errorf("delay %q of kind %s: want a duration such as 2s or -20m", f.Delay, f.Kind)
+		return fmt.Errorf("delay %q of kind %s: must be a duration such as 2s or -20m", f.Delay, f.Kind)
 	case !needsDelay && f.Delay != "":
 		return fmt.Errorf("delay is not for kind %s", f.Kind)
 	case f.Kind == Latency && (delay < 0 || delay > maxLatency):
-		return fmt.Errorf("delay %s: want 0s to %s", f.Delay, maxLatency)
+		return fmt.Errorf("delay %s: must be 0s to %s", f.Delay, maxLatency)
 	case f.Status != 0 && (f.Kind != Server || !slices.Contains([]int{500, 502, 503, 504}, f.Status)):
-		return fmt.Errorf("status %d: want 500, 502, 503 or 504, with kind error", f.Status)
+		return fmt.Errorf("status %d: must be 500, 502, 503 or 504, with kind error", f.Status)
 	case f.Count < 0:
-		return fmt.Errorf("count %d: want 0 or more", f.Count)
+		return fmt.Errorf("count %d: must be 0 or more", f.Count)
 	}
 	for _, pattern := range []string{f.Service, f.Action} {
 		if _, err := path.Match(pattern, ""); err != nil || strings.ContainsAny(pattern, `[\`) {
-			return fmt.Errorf("pattern %q: want a name, with * and ? as wildcards", pattern)
+			return fmt.Errorf("pattern %q: must be a name, with * and ? as wildcards", pattern)
 		}
 	}
 	return nil

@@ -62,7 +62,12 @@ func contextEntries(q *service.Call) (*policy.Context, error) {
 		}
 		fits, known := contextTypes[single]
 		if !known {
-			q.Violate("Value '%s' at '%s.contextKeyType' failed to satisfy constraint: Member must satisfy enum value set: [string, stringList, numeric, numericList, boolean, booleanList, ip, ipList, binary, binaryList, date, dateList]", kind, m)
+			q.Violate(
+				"Value '%s' at '%s.contextKeyType' failed to satisfy constraint: Member must satisfy enum value "+
+					"set: [string, stringList, numeric, numericList, boolean, booleanList, ip, ipList, binary, "+
+					"binaryList, date, dateList]",
+				kind, m,
+			)
 			return nil, q.Check()
 		}
 		for _, text := range texts {
@@ -101,7 +106,9 @@ var contextTypes = map[string]func(string) bool{
 		if _, err := strconv.ParseInt(text, 10, 64); err == nil {
 			return true
 		}
-		return slices.ContainsFunc([]string{time.RFC3339, "2006-01-02T15:04Z07:00", time.DateOnly, "2006-01-02T15:04:05", "2006-01", "2006"}, func(layout string) bool {
+		return slices.ContainsFunc([]string{
+			time.RFC3339, "2006-01-02T15:04Z07:00", time.DateOnly, "2006-01-02T15:04:05", "2006-01", "2006",
+		}, func(layout string) bool {
 			_, err := time.Parse(layout, text)
 			return err == nil
 		})

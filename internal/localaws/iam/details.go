@@ -73,7 +73,11 @@ func getDetails(q *service.Call) (any, error) {
 	filter := q.List("Filter")
 	for _, section := range filter {
 		if !slices.Contains(sections, section) {
-			q.Violate("Value '%s' at 'filter' failed to satisfy constraint: Member must satisfy constraint: [Member must satisfy enum value set: [%s]]", section, strings.Join(sections, ", "))
+			q.Violate(
+				"Value '%s' at 'filter' failed to satisfy constraint: Member must satisfy constraint: [Member must "+
+					"satisfy enum value set: [%s]]",
+				section, strings.Join(sections, ", "),
+			)
 		}
 	}
 	if err := q.Check(); err != nil {
@@ -106,7 +110,7 @@ type details struct {
 	state    account.State
 	size     int
 	used     *usage
-	profiles map[string][]*account.InstanceProfile // by role; nil until asked for
+	profiles map[string][]*InstanceProfile // by role; nil until asked for
 	last     string
 	out      detailsResult
 	failed   error
@@ -128,11 +132,17 @@ func (d *details) read(section, after string) error {
 	var err error
 	switch section {
 	case "User":
-		err = d.state.UsersAfter(after, func(u *account.User) bool { return d.add(section, u.Name, func() error { return d.user(u) }) })
+		err = d.state.UsersAfter(after, func(u *account.User) bool {
+			return d.add(section, u.Name, func() error { return d.user(u) })
+		})
 	case "Group":
-		err = d.state.GroupsAfter(after, func(g *account.Group) bool { return d.add(section, g.Name, func() error { return d.group(g) }) })
+		err = d.state.GroupsAfter(after, func(g *account.Group) bool {
+			return d.add(section, g.Name, func() error { return d.group(g) })
+		})
 	case "Role":
-		err = d.state.RolesAfter(after, func(r *account.Role) bool { return d.add(section, r.Name, func() error { return d.role(r) }) })
+		err = d.state.RolesAfter(after, func(r *account.Role) bool {
+			return d.add(section, r.Name, func() error { return d.role(r) })
+		})
 	case "LocalManagedPolicy":
 		err = d.state.PoliciesAfter(after, func(p *account.ManagedPolicy) bool {
 			return d.add(section, p.Name, func() error { return d.policy(p) })
@@ -150,7 +160,9 @@ func (d *details) awsPolicies(after string) error {
 	if err := d.countUsage(); err != nil {
 		return err
 	}
-	own := slices.SortedFunc(slices.Values(account.AWSPolicies()), func(a, b *account.ManagedPolicy) int { return strings.Compare(a.Name, b.Name) })
+	own := slices.SortedFunc(slices.Values(account.AWSPolicies()), func(a, b *account.ManagedPolicy) int {
+		return strings.Compare(a.Name, b.Name)
+	})
 	for _, p := range own {
 		arn := d.state.Account().PolicyARN(p)
 		if p.Name <= after || d.used.attached[arn]+d.used.boundary[arn] == 0 {
@@ -195,7 +207,8 @@ func (d *details) attached(permissions account.Permissions) (wire.List[attachedP
 func (d *details) user(u *account.User) error {
 	attached, err := d.attached(u.Permissions)
 	d.out.UserDetailList = append(d.out.UserDetailList, userDetail{
-		u.Path, u.Name, u.ID, d.state.Account().UserARN(u), wire.Time(u.Created), inlineTexts(u.Permissions), slices.Sorted(slices.Values(u.Groups)), attached, shownBoundary(u.Boundary), u.Tags,
+		u.Path, u.Name, u.ID, d.state.Account().UserARN(u), wire.Time(u.Created), inlineTexts(u.Permissions),
+		slices.Sorted(slices.Values(u.Groups)), attached, shownBoundary(u.Boundary), u.Tags,
 	})
 	return err
 }
@@ -210,11 +223,11 @@ func (d *details) group(g *account.Group) error {
 
 func (d *details) role(r *account.Role) error {
 	if d.profiles == nil {
-		all, err := d.state.Profiles()
+		all, err := Profiles(d.state)
 		if err != nil {
 			return err
 		}
-		d.profiles = map[string][]*account.InstanceProfile{}
+		d.profiles = map[string][]*InstanceProfile{}
 		for _, one := range all {
 			key := strings.ToLower(one.Role)
 			d.profiles[key] = append(d.profiles[key], one)
@@ -225,9 +238,16 @@ func (d *details) role(r *account.Role) error {
 		return err
 	}
 	shown := roleDetail{
-		Path: r.Path, RoleName: r.Name, RoleID: r.ID, ARN: d.state.Account().RoleARN(r), CreateDate: wire.Time(r.Created),
-		AssumeRolePolicyDocument: escape(ShownTrust(d.state, r)), RolePolicyList: inlineTexts(r.Permissions), AttachedManagedPolicies: attached,
-		PermissionsBoundary: shownBoundary(r.Boundary), Tags: r.Tags,
+		Path:                     r.Path,
+		RoleName:                 r.Name,
+		RoleID:                   r.ID,
+		ARN:                      d.state.Account().RoleARN(r),
+		CreateDate:               wire.Time(r.Created),
+		AssumeRolePolicyDocument: escape(ShownTrust(d.state, r)),
+		RolePolicyList:           inlineTexts(r.Permissions),
+		AttachedManagedPolicies:  attached,
+		PermissionsBoundary:      shownBoundary(r.Boundary),
+		Tags:                     r.Tags,
 	}
 	for _, one := range d.profiles[strings.ToLower(r.Name)] {
 		profile, err := newProfileXML(d.state, one)
@@ -247,7 +267,12 @@ func (d *details) policy(p *account.ManagedPolicy) error {
 	shown := policyDetail{policyXML: newPolicyXML(d.state.Account(), p, *d.used)}
 	shown.Tags = nil
 	for _, version := range slices.Backward(p.Versions) {
-		shown.PolicyVersionList = append(shown.PolicyVersionList, versionXML{escape(version.Text), version.ID, version.Default, wire.Time(version.Created)})
+		shown.PolicyVersionList = append(shown.PolicyVersionList, versionXML{
+			Document:         escape(version.Text),
+			VersionID:        version.ID,
+			IsDefaultVersion: version.Default,
+			CreateDate:       wire.Time(version.Created),
+		})
 	}
 	d.out.Policies = append(d.out.Policies, shown)
 	return nil

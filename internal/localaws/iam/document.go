@@ -4,12 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/wire"
 	"github.com/rolecall/rolecall/internal/policy"
@@ -43,7 +43,7 @@ func CheckManaged(text string) error {
 // CheckInline says whether a text can be an inline policy of that name.
 func CheckInline(name, text string) error {
 	if len(name) > 128 || !nameLimit.Pattern.MatchString(name) {
-		return fmt.Errorf("name %q: want 1 to 128 letters, digits or _+=,.@-", name)
+		return fmt.Errorf("name %q: must be 1 to 128 letters, digits or _+=,.@-", name)
 	}
 	_, err := parseDocument(policy.Identity, name, text)
 	return err
@@ -54,16 +54,16 @@ func CheckInline(name, text string) error {
 func CheckName(name, path string, limit int) error {
 	switch {
 	case len(name) > limit || !nameLimit.Pattern.MatchString(name):
-		return fmt.Errorf("name: want 1 to %d letters, digits or _+=,.@-", limit)
+		return fmt.Errorf("name: must be 1 to %d letters, digits or _+=,.@-", limit)
 	case len(path) > 512 || !validPath.MatchString(path):
-		return fmt.Errorf("path %q: want one that begins and ends with /", path)
+		return fmt.Errorf("path %q: must begin and end with /", path)
 	}
 	return nil
 }
 
 var (
-	validKeyID  = regexp.MustCompile(`^[A-Z0-9]{16,128}$`)
-	validSecret = regexp.MustCompile(`^[!-~]{16,128}$`)
+	validKeyID  = lazyregexp.New(`^[A-Z0-9]{16,128}$`)
+	validSecret = lazyregexp.New(`^[!-~]{16,128}$`)
 )
 
 // CheckAccessKey says whether a long-term access key can be used. Its error
@@ -71,9 +71,9 @@ var (
 func CheckAccessKey(id, secret string) error {
 	switch {
 	case !validKeyID.MatchString(id) || strings.HasPrefix(id, "ASIA"):
-		return fmt.Errorf("access key %q: want 16 to 128 capitals and digits, not beginning with ASIA", id)
+		return fmt.Errorf("access key %q: must be 16 to 128 capitals and digits, and not begin with ASIA", id)
 	case !validSecret.MatchString(secret):
-		return fmt.Errorf("access key %s: its secret has not 16 to 128 printable characters", id)
+		return fmt.Errorf("access key %s: its secret must have 16 to 128 printable characters", id)
 	}
 	return nil
 }
@@ -88,7 +88,12 @@ func AddVersion(p *account.ManagedPolicy, text string, now time.Time) *account.P
 		p.Versions = slices.Delete(p.Versions, 0, 1)
 	}
 	p.Last++
-	p.Versions = append(p.Versions, account.PolicyVersion{ID: "v" + strconv.Itoa(p.Last), Text: text, Default: true, Created: now})
+	p.Versions = append(p.Versions, account.PolicyVersion{
+		ID:      "v" + strconv.Itoa(p.Last),
+		Text:    text,
+		Default: true,
+		Created: now,
+	})
 	p.Updated = now
 	return &p.Versions[len(p.Versions)-1]
 }

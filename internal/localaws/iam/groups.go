@@ -48,7 +48,12 @@ func newGroupXML(a *account.Account, g *account.Group) groupXML {
 type groupResult struct{ Group groupXML }
 
 func createGroup(q *service.Call) (any, error) {
-	group := &account.Group{Name: q.Text("GroupName", longNameLimit), Path: newPath(q), ID: account.NewGroupID(), Created: q.Time.UTC()}
+	group := &account.Group{
+		Name:    q.Text("GroupName", longNameLimit),
+		Path:    newPath(q),
+		ID:      account.NewGroupID(),
+		Created: q.Time.UTC(),
+	}
 	if err := q.Check(); err != nil {
 		return nil, err
 	}
@@ -119,7 +124,9 @@ type groupsResult struct {
 }
 
 func listGroups(q *service.Call) (any, error) {
-	groups, end, err := listBelow(q, account.State.GroupsAfter, func(g *account.Group) (string, string) { return g.Path, g.Name })
+	groups, end, err := listBelow(q, account.State.GroupsAfter, func(g *account.Group) (string, string) {
+		return g.Path, g.Name
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +167,8 @@ func updateGroup(q *service.Call) (any, error) {
 		if renamed == "" || renamed == group.Name {
 			return state.PutGroup(group)
 		}
-		if _, err := state.Group(renamed); !strings.EqualFold(renamed, group.Name) && !errors.Is(err, account.ErrNotFound) {
+		if _, err := state.Group(renamed); !strings.EqualFold(renamed, group.Name) &&
+			!errors.Is(err, account.ErrNotFound) {
 			return orConflict(err, "Group with name %s already exists.", renamed)
 		}
 		users, err := members(state, group.Name)

@@ -43,7 +43,14 @@ func userKind() kind {
 			return nil, err
 		}
 		save := func(state account.State) error { return state.PutUser(user) }
-		return &holder{user.Name, &user.Permissions, &user.Boundary, &user.Tags, state.Account().UserARN(user), save, nil}, nil
+		return &holder{
+			name:        user.Name,
+			permissions: &user.Permissions,
+			boundary:    &user.Boundary,
+			tags:        &user.Tags,
+			arn:         state.Account().UserARN(user),
+			save:        save,
+		}, nil
 	}}
 }
 
@@ -65,7 +72,15 @@ func roleKind() kind {
 			return nil, err
 		}
 		save := func(state account.State) error { return state.PutRole(role) }
-		return &holder{role.Name, &role.Permissions, &role.Boundary, &role.Tags, state.Account().RoleARN(role), save, modifiable(role)}, nil
+		return &holder{
+			name:        role.Name,
+			permissions: &role.Permissions,
+			boundary:    &role.Boundary,
+			tags:        &role.Tags,
+			arn:         state.Account().RoleARN(role),
+			save:        save,
+			protected:   modifiable(role),
+		}, nil
 	}}
 }
 
@@ -113,7 +128,10 @@ func (k kind) target(q *service.Call) (service.Target, error) {
 	if path == "" {
 		path = "/"
 	}
-	target := service.Target{ARN: "arn:" + q.Account.Partition + ":iam::" + q.Account.ID + ":" + k.lower() + path + q.Get(k.parameter()), Context: map[string]string{}}
+	target := service.Target{
+		ARN:     "arn:" + q.Account.Partition + ":iam::" + q.Account.ID + ":" + k.lower() + path + q.Get(k.parameter()),
+		Context: map[string]string{},
+	}
 	if q.Has("PolicyArn") {
 		target.Context["iam:PolicyARN"] = q.Get("PolicyArn")
 	}
@@ -201,4 +219,38 @@ func listHolderTags(k kind, q *service.Call) (any, error) {
 		return nil, err
 	}
 	return listTags(q, *one.tags)
+}
+
+// named is a kind of things of which a request names one, by a parameter.
+type named[T any] struct {
+	noun, parameter string
+	limit           wire.Constraint
+	find            func(account.State, string) (T, error)
+}
+
+// view does something with what the request names.
+func (n named[T]) view(q *service.Call, do func(account.State, T) error) error {
+	return n.within(q, q.Account.View, "read", do)
+}
+
+// update is view for what changes the account, all or nothing; doing is what, in
+// the text of an error.
+func (n named[T]) update(q *service.Call, doing string, do func(account.State, T) error) error {
+	return n.within(q, q.Account.Update, doing, do)
+}
+
+func (n named[T]) within(
+	q *service.Call, transaction func(func(account.State) error) error, doing string, do func(account.State, T) error,
+) error {
+	name := q.Text(n.parameter, n.limit)
+	if err := q.Check(); err != nil {
+		return err
+	}
+	return wrap(transaction(func(state account.State) error {
+		one, err := n.find(state, name)
+		if err != nil {
+			return err
+		}
+		return do(state, one)
+	}), "%s %s %q", doing, n.noun, name)
 }

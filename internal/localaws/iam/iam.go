@@ -2,7 +2,9 @@
 // roles, their policies and keys, and OIDC providers, with IAM's limits and
 // messages.
 //
-// It decides no access; whoever gets here was allowed to.
+// It decides no access; whoever gets here was allowed to. The records of users,
+// groups, roles, policies, keys and providers are package account's, since all
+// services need them.
 package iam
 
 import (
@@ -11,10 +13,10 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
 
 	"github.com/rolecall/rolecall/internal/arn"
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/service"
 	"github.com/rolecall/rolecall/internal/localaws/wire"
@@ -25,12 +27,21 @@ import (
 func New() *service.Service {
 	operations := map[string]service.Operation{}
 	for _, table := range []map[string]service.Operation{
-		roleOperations(), userOperations(), keyOperations(), groupOperations(), policyOperations(), profileOperations(), providerOperations(), holderOperations(),
+		roleOperations(), userOperations(), keyOperations(), groupOperations(), policyOperations(), profileOperations(),
+		providerOperations(), holderOperations(),
 		simulationOperations(), accountOperations(), linkedOperations(),
 	} {
 		maps.Copy(operations, table)
 	}
-	return &service.Service{Name: "iam", Protocol: wire.AWSQuery, Version: "2010-05-08", Namespace: "https://iam.amazonaws.com/doc/2010-05-08/", Operations: operations, Others: others()}
+	return &service.Service{
+		Name:       "iam",
+		Protocol:   wire.AWSQuery,
+		Version:    "2010-05-08",
+		Namespace:  "https://iam.amazonaws.com/doc/2010-05-08/",
+		Operations: operations,
+		Others:     others(),
+		Tables:     []account.Table{profileTable, aliasTable, deletionTable},
+	}
 }
 
 func roleOperations() map[string]service.Operation {
@@ -75,15 +86,15 @@ func invalidInput(format string, args ...any) error {
 
 // Limits of IAM's parameters.
 var (
-	nameLimit         = wire.Constraint{Min: 1, Max: 64, Pattern: regexp.MustCompile(`^[\w+=,.@-]+$`)}
+	nameLimit         = wire.Constraint{Min: 1, Max: 64, Pattern: lazyregexp.New(`^[\w+=,.@-]+$`)}
 	longNameLimit     = wire.Constraint{Min: 1, Max: 128, Pattern: nameLimit.Pattern}
 	pathLimit         = wire.Constraint{Min: 1, Max: 512, Optional: true}
 	descriptionLimit  = wire.Constraint{Max: 1000, Optional: true}
 	documentLimit     = wire.Constraint{Min: 1, Sensitive: true}
-	validKeyParameter = regexp.MustCompile(`^\w+$`)
+	validKeyParameter = lazyregexp.New(`^\w+$`)
 	arnLimit          = wire.Constraint{Min: 20, Max: 2048}
 	markerLimit       = wire.Constraint{Min: 1, Max: 320, Optional: true}
-	validPath         = regexp.MustCompile(`^/([!-~]+/)?$`)
+	validPath         = lazyregexp.New(`^/([!-~]+/)?$`)
 )
 
 const (
@@ -108,11 +119,13 @@ func readTrust(q *service.Call, parameter string) (*policy.Policy, error) {
 }
 
 // SetTrust stores a trust policy with the ids of the users and roles it names.
-// Those of accounts that are played here must exist.
+// Those of accounts that exist here must exist, too.
 func SetTrust(state account.State, role *account.Role, trust *policy.Policy) error {
 	ids, missing, err := state.Principals(trust.Entities())
 	if errors.Is(err, account.ErrNotFound) {
-		return wire.Errorf(http.StatusBadRequest, "MalformedPolicyDocument", `Invalid principal in policy: "AWS":"%s"`, missing).
+		return wire.Errorf(
+			http.StatusBadRequest, "MalformedPolicyDocument", `Invalid principal in policy: "AWS":"%s"`, missing,
+		).
 			Because("there is no such user or role in its account")
 	}
 	role.Trust, role.Principals = trust.Text(), ids
@@ -142,7 +155,7 @@ func currentARN(state account.State, entity, id string) string {
 	if err != nil {
 		return id
 	}
-	if now, err := owner.ARNOf(id); err == nil {
+	if now, err := arnOf(owner, id); err == nil {
 		return now
 	}
 	return id
@@ -165,7 +178,10 @@ func newPath(q *service.Call) string {
 func readPath(q *service.Call, parameter string) string {
 	path := q.Text(parameter, pathLimit)
 	if path != "" && !validPath.MatchString(path) {
-		q.Violate("The specified value for path is invalid. It must begin and end with / and contain only alphanumeric characters and/or / characters.")
+		q.Violate(
+			"The specified value for path is invalid. It must begin and end with / and contain only alphanumeric " +
+				"characters and/or / characters.",
+		)
 	}
 	return path
 }
@@ -175,4 +191,35 @@ func wrap(err error, doing string, args ...any) error {
 		return err
 	}
 	return fmt.Errorf(doing+": %w", append(args, err)...)
+}
+
+// others returns the operations that IAM has and that are not emulated. A call
+// of one is decided by policies; any other name is an InvalidAction.
+func others() []string {
+	return []string{
+		"AcceptDelegationRequest", "AcquireRole", "AssociateDelegationRequest", "ChangePassword",
+		"CreateDelegationRequest", "CreateLoginProfile", "CreateSAMLProvider",
+		"CreateServiceSpecificCredential", "CreateVirtualMFADevice", "DeactivateMFADevice",
+		"DeleteAccountPasswordPolicy", "DeleteLoginProfile", "DeleteSAMLProvider", "DeleteSSHPublicKey",
+		"DeleteServerCertificate", "DeleteServiceSpecificCredential", "DeleteSigningCertificate",
+		"DeleteVirtualMFADevice", "DisableOrganizationsRootCredentialsManagement", "DisableOrganizationsRootSessions",
+		"DisableOutboundWebIdentityFederation", "EnableMFADevice", "EnableOrganizationsRootCredentialsManagement",
+		"EnableOrganizationsRootSessions", "EnableOutboundWebIdentityFederation", "GenerateCredentialReport",
+		"GenerateOrganizationsAccessReport", "GenerateServiceLastAccessedDetails",
+		"GetAccountPasswordPolicy", "GetAccountProperties",
+		"GetCredentialReport", "GetDelegationRequest",
+		"GetHumanReadableSummary", "GetLoginProfile", "GetMFADevice", "GetOrganizationsAccessReport",
+		"GetOutboundWebIdentityFederationInfo", "GetRoleTemplateVersion", "GetSAMLProvider", "GetSSHPublicKey",
+		"GetServerCertificate", "GetServiceLastAccessedDetails", "GetServiceLastAccessedDetailsWithEntities",
+		"ListDelegationRequests", "ListMFADeviceTags",
+		"ListMFADevices", "ListOrganizationsFeatures", "ListPoliciesGrantingServiceAccess", "ListSAMLProviderTags",
+		"ListSAMLProviders", "ListSSHPublicKeys", "ListServerCertificateTags", "ListServerCertificates",
+		"ListServiceSpecificCredentials", "ListSigningCertificates", "ListVirtualMFADevices", "PutAccountProperties",
+		"RejectDelegationRequest", "ResetServiceSpecificCredential", "ResyncMFADevice", "SendDelegationToken",
+		"SetSecurityTokenServicePreferences", "TagMFADevice",
+		"TagSAMLProvider", "TagServerCertificate", "UntagMFADevice", "UntagSAMLProvider", "UntagServerCertificate",
+		"UpdateAccountPasswordPolicy", "UpdateDelegationRequest", "UpdateLoginProfile",
+		"UpdateSAMLProvider", "UpdateSSHPublicKey", "UpdateServerCertificate", "UpdateServiceSpecificCredential",
+		"UpdateSigningCertificate", "UploadSSHPublicKey", "UploadServerCertificate", "UploadSigningCertificate",
+	}
 }

@@ -19,7 +19,9 @@ func putInline(k kind, q *service.Call) (any, error) {
 		return nil, err
 	}
 	return nil, k.changePermissions(q, func(_ account.State, one *holder) error {
-		documents := slices.DeleteFunc(one.permissions.Policies, func(d account.Document) bool { return d.Name == name })
+		documents := slices.DeleteFunc(one.permissions.Policies, func(d account.Document) bool {
+			return d.Name == name
+		})
 		documents = append(documents, account.Document{Name: name, Text: text})
 		slices.SortFunc(documents, func(a, b account.Document) int { return strings.Compare(a.Name, b.Name) })
 		size := 0
@@ -27,7 +29,9 @@ func putInline(k kind, q *service.Call) (any, error) {
 			size += policy.Size(document.Text)
 		}
 		if size > k.inlineQuota {
-			return limitExceeded("Maximum policy size of %d bytes exceeded for %s %s", k.inlineQuota, k.lower(), one.name)
+			return limitExceeded(
+				"Maximum policy size of %d bytes exceeded for %s %s", k.inlineQuota, k.lower(), one.name,
+			)
 		}
 		one.permissions.Policies = documents
 		return nil
@@ -73,7 +77,9 @@ func deleteInline(k kind, q *service.Call) (any, error) {
 	name := q.Text("PolicyName", longNameLimit)
 	return nil, k.changePermissions(q, func(_ account.State, one *holder) error {
 		before := len(one.permissions.Policies)
-		one.permissions.Policies = slices.DeleteFunc(one.permissions.Policies, func(d account.Document) bool { return d.Name == name })
+		one.permissions.Policies = slices.DeleteFunc(one.permissions.Policies, func(d account.Document) bool {
+			return d.Name == name
+		})
 		if len(one.permissions.Policies) == before {
 			return noInline(k, name)
 		}

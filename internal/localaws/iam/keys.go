@@ -130,7 +130,12 @@ func onKey(q *service.Call, do func(account.State, *account.AccessKey) error) (a
 func updateKey(q *service.Call) (any, error) {
 	status := q.Text("Status", wire.Constraint{})
 	if q.Has("Status") && status != "Active" && status != "Inactive" {
-		return nil, wire.Errorf(http.StatusBadRequest, "ValidationError", "1 validation error detected: Value '%s' at 'status' failed to satisfy constraint: Member must satisfy enum value set: [Active, Inactive]", status)
+		return nil, wire.Errorf(
+			http.StatusBadRequest, "ValidationError",
+			"1 validation error detected: Value '%s' at 'status' failed to satisfy constraint: Member must satisfy "+
+				"enum value set: [Active, Inactive]",
+			status,
+		)
 	}
 	return onKey(q, func(state account.State, key *account.AccessKey) error {
 		key.Inactive = status == "Inactive"

@@ -49,7 +49,10 @@ func linkedName(q *service.Call) string {
 
 func newLinkedTarget(q *service.Call) (service.Target, error) {
 	role := &account.Role{Name: linkedName(q), Path: linkedPath + q.Get("AWSServiceName") + "/"}
-	return service.Target{ARN: q.Account.RoleARN(role), Context: map[string]string{"iam:AWSServiceName": q.Get("AWSServiceName")}}, nil
+	return service.Target{
+		ARN:     q.Account.RoleARN(role),
+		Context: map[string]string{"iam:AWSServiceName": q.Get("AWSServiceName")},
+	}, nil
 }
 
 func deletionTarget(q *service.Call) (service.Target, error) {
@@ -69,15 +72,22 @@ func createLinked(q *service.Call) (any, error) {
 	suffixLimit.Optional = true
 	host, suffix := q.Text("AWSServiceName", longNameLimit), q.Text("CustomSuffix", suffixLimit)
 	role := &account.Role{
-		Path: linkedPath + host + "/", ID: account.NewRoleID(), Created: q.Time.UTC(), MaxSession: minSession, Description: q.Text("Description", descriptionLimit),
-		Trust: `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"` + host + `"},"Action":"sts:AssumeRole"}]}`,
+		Path:        linkedPath + host + "/",
+		ID:          account.NewRoleID(),
+		Created:     q.Time.UTC(),
+		MaxSession:  minSession,
+		Description: q.Text("Description", descriptionLimit),
+		Trust: `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"` + host +
+			`"},"Action":"sts:AssumeRole"}]}`,
 	}
 	if err := q.Check(); err != nil {
 		return nil, err
 	}
 	if linkedRoles[host] == "" {
 		return nil, wire.Errorf(http.StatusBadRequest, "InvalidInput", "Service role for %s cannot be created.", host).
-			Because("local AWS knows the service-linked roles of EKS, Auto Scaling, load balancing, Spot, RDS and ECS only")
+			Because(
+				"local AWS knows the service-linked roles of EKS, Auto Scaling, load balancing, Spot, RDS and ECS only",
+			)
 	}
 	if suffix != "" && host != "autoscaling.amazonaws.com" {
 		return nil, invalidInput("Custom suffix is not allowed for %s", host)
@@ -88,7 +98,12 @@ func createLinked(q *service.Call) (any, error) {
 	}
 	err := q.Account.Update(func(state account.State) error {
 		if _, err := state.Role(role.Name); !errors.Is(err, account.ErrNotFound) {
-			return errors.Join(err, invalidInput("Service role name %s has been taken in this account, please try a different suffix.", role.Name))
+			return errors.Join(
+				err,
+				invalidInput(
+					"Service role name %s has been taken in this account, please try a different suffix.", role.Name,
+				),
+			)
 		}
 		return errors.Join(room(state.CountRoles(), "RolesPerAccount", maxRoles), state.PutRole(role))
 	})
@@ -103,7 +118,10 @@ func isLinked(role *account.Role) bool { return strings.HasPrefix(role.Path, lin
 // modifiable refuses what only AWS may change.
 func modifiable(role *account.Role) error {
 	if isLinked(role) {
-		return wire.Errorf(http.StatusBadRequest, "UnmodifiableEntity", "Cannot perform the operation on the protected role '%s' - this role is only modifiable by AWS", role.Name)
+		return wire.Errorf(
+			http.StatusBadRequest, "UnmodifiableEntity",
+			"Cannot perform the operation on the protected role '%s' - this role is only modifiable by AWS", role.Name,
+		)
 	}
 	return nil
 }
@@ -129,7 +147,7 @@ func deleteLinked(q *service.Call) (any, error) {
 			return invalidInput("The role %s is not a service-linked role.", role.Name)
 		}
 		result.DeletionTaskID = "task" + role.Path + role.Name + "/" + uuid.NewString()
-		return errors.Join(state.AddDeletion(result.DeletionTaskID), state.DeleteRole(role.Name))
+		return errors.Join(addDeletion(state, result.DeletionTaskID), state.DeleteRole(role.Name))
 	})
 	if err != nil {
 		return nil, wrap(err, "delete the service-linked role %q", name)
@@ -146,7 +164,7 @@ func deletionStatus(q *service.Call) (any, error) {
 	}
 	found := false
 	err := q.Account.View(func(state account.State) error {
-		found = state.HasDeletion(task)
+		found = hasDeletion(state, task)
 		return nil
 	})
 	if err == nil && !found {

@@ -60,7 +60,11 @@ func cut[T any](items []T, size int, name func(T) string) ([]T, pageEnd) {
 // listBelow reads a page of the entities of a kind whose path begins with the
 // request's PathPrefix, by name. It reads on from the marker: to read all for
 // each page would make listing many quadratic.
-func listBelow[T any](q *service.Call, after func(state account.State, name string, f func(T) bool) error, pathAndName func(T) (path, name string)) ([]T, pageEnd, error) {
+func listBelow[T any](
+	q *service.Call,
+	after func(state account.State, name string, f func(T) bool) error,
+	pathAndName func(T) (path, name string),
+) ([]T, pageEnd, error) {
 	prefix := q.Text("PathPrefix", pathLimit)
 	marker, size, err := pageParameters(q)
 	if err != nil {

@@ -68,14 +68,28 @@ type policyXML struct {
 func newPolicyXML(a *account.Account, p *account.ManagedPolicy, used usage) policyXML {
 	arn := a.PolicyARN(p)
 	return policyXML{
-		PolicyName: p.Name, PolicyID: p.ID, ARN: arn, Path: p.Path, DefaultVersionID: p.Default().ID, AttachmentCount: used.attached[arn],
-		PermissionsBoundaryUsageCount: used.boundary[arn], IsAttachable: true, Description: p.Description,
-		CreateDate: wire.Time(p.Created), UpdateDate: wire.Time(p.Updated), Tags: p.Tags,
+		PolicyName:                    p.Name,
+		PolicyID:                      p.ID,
+		ARN:                           arn,
+		Path:                          p.Path,
+		DefaultVersionID:              p.Default().ID,
+		AttachmentCount:               used.attached[arn],
+		PermissionsBoundaryUsageCount: used.boundary[arn],
+		IsAttachable:                  true,
+		Description:                   p.Description,
+		CreateDate:                    wire.Time(p.Created),
+		UpdateDate:                    wire.Time(p.Updated),
+		Tags:                          p.Tags,
 	}
 }
 
 func createPolicy(q *service.Call) (any, error) {
-	one := &account.ManagedPolicy{Name: q.Text("PolicyName", longNameLimit), Path: newPath(q), ID: account.NewPolicyID(), Created: q.Time.UTC()}
+	one := &account.ManagedPolicy{
+		Name:    q.Text("PolicyName", longNameLimit),
+		Path:    newPath(q),
+		ID:      account.NewPolicyID(),
+		Created: q.Time.UTC(),
+	}
 	one.Description = q.Text("Description", descriptionLimit)
 	text := q.Text("PolicyDocument", documentLimit)
 	if err := q.Check(); err != nil {
@@ -144,7 +158,10 @@ type policiesResult struct {
 func listPolicies(q *service.Call) (any, error) {
 	prefix, scope := q.Text("PathPrefix", pathLimit), q.Get("Scope")
 	if scope != "" && scope != "All" && scope != "AWS" && scope != "Local" {
-		q.Violate("Value '%s' at 'scope' failed to satisfy constraint: Member must satisfy enum value set: [All, AWS, Local]", scope)
+		q.Violate(
+			"Value '%s' at 'scope' failed to satisfy constraint: Member must satisfy enum value set: [All, AWS, Local]",
+			scope,
+		)
 	}
 	var found []*account.ManagedPolicy
 	var used usage
@@ -168,7 +185,8 @@ func listPolicies(q *service.Call) (any, error) {
 		counts = used.boundary
 	}
 	found = slices.DeleteFunc(found, func(p *account.ManagedPolicy) bool {
-		return !strings.HasPrefix(p.Path, prefix) || (q.Get("OnlyAttached") == "true" && counts[q.Account.PolicyARN(p)] == 0)
+		return !strings.HasPrefix(p.Path, prefix) ||
+			(q.Get("OnlyAttached") == "true" && counts[q.Account.PolicyARN(p)] == 0)
 	})
 	slices.SortFunc(found, func(a, b *account.ManagedPolicy) int {
 		return strings.Compare(q.Account.PolicyARN(a), q.Account.PolicyARN(b))
@@ -196,7 +214,10 @@ func deletePolicy(q *service.Call) (any, error) {
 		case used.attached[arn]+used.boundary[arn] > 0:
 			return deleteConflict("Cannot delete a policy attached to entities.")
 		case len(one.Versions) > 1:
-			return deleteConflict("This policy has more than one version. Before you delete a policy, you must delete the policy's versions. The default version is deleted with the policy.")
+			return deleteConflict(
+				"This policy has more than one version. Before you delete a policy, you must delete the policy's " +
+					"versions. The default version is deleted with the policy.",
+			)
 		}
 		return state.DeletePolicy(one.Name)
 	})

@@ -26,18 +26,18 @@ func profileOperations() map[string]service.Operation {
 }
 
 func profileTarget(q *service.Call) (service.Target, error) {
-	one := &account.InstanceProfile{Name: q.Get("InstanceProfileName"), Path: q.Get("Path")}
+	one := &InstanceProfile{Name: q.Get("InstanceProfileName"), Path: q.Get("Path")}
 	if one.Path == "" {
 		one.Path = "/"
 	}
 	err := q.Account.View(func(state account.State) error {
-		stored, err := state.Profile(one.Name)
+		stored, err := Profile(state, one.Name)
 		if err == nil {
 			one = stored
 		}
 		return unlessNotFound(err)
 	})
-	return service.Target{ARN: q.Account.ProfileARN(one), Tags: one.Tags}, err
+	return service.Target{ARN: profileARN(q.Account, one), Tags: one.Tags}, err
 }
 
 type profileResult struct{ InstanceProfile profileXML }
@@ -52,10 +52,15 @@ type profileXML struct {
 	Tags                wire.List[account.Tag] `xml:",omitempty" json:",omitempty"`
 }
 
-func newProfileXML(state account.State, p *account.InstanceProfile) (profileXML, error) {
+func newProfileXML(state account.State, p *InstanceProfile) (profileXML, error) {
 	a := state.Account()
 	shown := profileXML{
-		Path: p.Path, InstanceProfileName: p.Name, InstanceProfileID: p.ID, ARN: a.ProfileARN(p), CreateDate: wire.Time(p.Created), Tags: p.Tags,
+		Path:                p.Path,
+		InstanceProfileName: p.Name,
+		InstanceProfileID:   p.ID,
+		ARN:                 profileARN(a, p),
+		CreateDate:          wire.Time(p.Created),
+		Tags:                p.Tags,
 	}
 	if p.Role == "" {
 		return shown, nil
@@ -70,7 +75,12 @@ func newProfileXML(state account.State, p *account.InstanceProfile) (profileXML,
 }
 
 func createProfile(q *service.Call) (any, error) {
-	one := &account.InstanceProfile{Name: q.Text("InstanceProfileName", longNameLimit), Path: newPath(q), ID: account.NewProfileID(), Created: q.Time.UTC()}
+	one := &InstanceProfile{
+		Name:    q.Text("InstanceProfileName", longNameLimit),
+		Path:    newPath(q),
+		ID:      NewProfileID(),
+		Created: q.Time.UTC(),
+	}
 	if err := q.Check(); err != nil {
 		return nil, err
 	}
@@ -83,11 +93,13 @@ func createProfile(q *service.Call) (any, error) {
 	}
 	var result profileResult
 	err = q.Account.Update(func(state account.State) error {
-		if _, err := state.Profile(one.Name); !errors.Is(err, account.ErrNotFound) {
+		if _, err := Profile(state, one.Name); !errors.Is(err, account.ErrNotFound) {
 			return orConflict(err, "Instance Profile %s already exists.", one.Name)
 		}
 		result.InstanceProfile, err = newProfileXML(state, one)
-		return errors.Join(err, room(state.CountProfiles(), "InstanceProfilesPerAccount", maxProfiles), state.PutProfile(one))
+		return errors.Join(
+			err, room(CountProfiles(state), "InstanceProfilesPerAccount", maxProfiles), PutProfile(state, one),
+		)
 	})
 	if err != nil {
 		return nil, wrap(err, "create instance profile %q", one.Name)
@@ -95,19 +107,19 @@ func createProfile(q *service.Call) (any, error) {
 	return result, nil
 }
 
-func findProfile(state account.State, name string) (*account.InstanceProfile, error) {
-	one, err := state.Profile(name)
+func findProfile(state account.State, name string) (*InstanceProfile, error) {
+	one, err := Profile(state, name)
 	if errors.Is(err, account.ErrNotFound) {
 		return nil, noSuchEntity("Instance Profile %s cannot be found.", name)
 	}
 	return one, err
 }
 
-var profiles = named[*account.InstanceProfile]{"instance profile", "InstanceProfileName", longNameLimit, findProfile}
+var profiles = named[*InstanceProfile]{"instance profile", "InstanceProfileName", longNameLimit, findProfile}
 
 func getProfile(q *service.Call) (any, error) {
 	var result profileResult
-	err := profiles.view(q, func(state account.State, one *account.InstanceProfile) (err error) {
+	err := profiles.view(q, func(state account.State, one *InstanceProfile) (err error) {
 		result.InstanceProfile, err = newProfileXML(state, one)
 		return err
 	})
@@ -120,14 +132,14 @@ type profilesResult struct {
 }
 
 func listProfiles(q *service.Call) (any, error) {
-	found, end, err := listBelow(q, account.State.ProfilesAfter, func(p *account.InstanceProfile) (string, string) { return p.Path, p.Name })
+	found, end, err := listBelow(q, profilesAfter, func(p *InstanceProfile) (string, string) { return p.Path, p.Name })
 	if err != nil {
 		return nil, err
 	}
 	return profilesXML(q, found, end)
 }
 
-func profilesXML(q *service.Call, found []*account.InstanceProfile, end pageEnd) (any, error) {
+func profilesXML(q *service.Call, found []*InstanceProfile, end pageEnd) (any, error) {
 	result := profilesResult{pageEnd: end}
 	err := q.Account.View(func(state account.State) error {
 		for _, one := range found {
@@ -144,9 +156,9 @@ func profilesXML(q *service.Call, found []*account.InstanceProfile, end pageEnd)
 }
 
 // profilesOf returns the instance profiles that hold a role.
-func profilesOf(state account.State, role string) ([]*account.InstanceProfile, error) {
-	found, err := state.ProfilesMentioning(role)
-	return slices.DeleteFunc(found, func(p *account.InstanceProfile) bool { return !strings.EqualFold(p.Role, role) }), err
+func profilesOf(state account.State, role string) ([]*InstanceProfile, error) {
+	found, err := profileRecords(state).Mentioning(role)
+	return slices.DeleteFunc(found, func(p *InstanceProfile) bool { return !strings.EqualFold(p.Role, role) }), err
 }
 
 func listProfilesForRole(q *service.Call) (any, error) {
@@ -154,7 +166,7 @@ func listProfilesForRole(q *service.Call) (any, error) {
 	if err := q.Check(); err != nil {
 		return nil, err
 	}
-	var found []*account.InstanceProfile
+	var found []*InstanceProfile
 	err := q.Account.View(func(state account.State) error {
 		role, err := findRole(state, name)
 		if err != nil {
@@ -166,8 +178,8 @@ func listProfilesForRole(q *service.Call) (any, error) {
 	if err != nil {
 		return nil, wrap(err, "list instance profiles of role %q", name)
 	}
-	slices.SortFunc(found, func(a, b *account.InstanceProfile) int { return strings.Compare(a.Name, b.Name) })
-	onPage, end, err := page(q, found, func(p *account.InstanceProfile) string { return p.Name })
+	slices.SortFunc(found, func(a, b *InstanceProfile) int { return strings.Compare(a.Name, b.Name) })
+	onPage, end, err := page(q, found, func(p *InstanceProfile) string { return p.Name })
 	if err != nil {
 		return nil, err
 	}
@@ -175,17 +187,17 @@ func listProfilesForRole(q *service.Call) (any, error) {
 }
 
 func deleteProfile(q *service.Call) (any, error) {
-	return nil, profiles.update(q, "change", func(state account.State, one *account.InstanceProfile) error {
+	return nil, profiles.update(q, "change", func(state account.State, one *InstanceProfile) error {
 		if one.Role != "" {
 			return deleteConflict("Cannot delete entity, must remove roles from instance profile first.")
 		}
-		return state.DeleteProfile(one.Name)
+		return dropProfile(state, one.Name)
 	})
 }
 
 func addRole(q *service.Call) (any, error) {
 	name := q.Text("RoleName", nameLimit)
-	return nil, profiles.update(q, "change", func(state account.State, one *account.InstanceProfile) error {
+	return nil, profiles.update(q, "change", func(state account.State, one *InstanceProfile) error {
 		role, err := findRole(state, name)
 		if err != nil {
 			return err
@@ -194,18 +206,18 @@ func addRole(q *service.Call) (any, error) {
 			return limitExceeded("Cannot exceed quota for InstanceSessionsPerInstanceProfile: 1")
 		}
 		one.Role = role.Name
-		return state.PutProfile(one)
+		return PutProfile(state, one)
 	})
 }
 
 func removeRole(q *service.Call) (any, error) {
 	name := q.Text("RoleName", nameLimit)
-	return nil, profiles.update(q, "change", func(state account.State, one *account.InstanceProfile) error {
+	return nil, profiles.update(q, "change", func(state account.State, one *InstanceProfile) error {
 		if one.Role == "" || !strings.EqualFold(one.Role, name) {
 			return noSuchEntity("The role with name %s cannot be found.", name)
 		}
 		one.Role = ""
-		return state.PutProfile(one)
+		return PutProfile(state, one)
 	})
 }
 
@@ -214,24 +226,24 @@ func tagProfile(q *service.Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return nil, profiles.update(q, "change", func(state account.State, one *account.InstanceProfile) (err error) {
+	return nil, profiles.update(q, "change", func(state account.State, one *InstanceProfile) (err error) {
 		if one.Tags, err = mergeTags(one.Tags, tags); err != nil {
 			return err
 		}
-		return state.PutProfile(one)
+		return PutProfile(state, one)
 	})
 }
 
 func untagProfile(q *service.Call) (any, error) {
-	return nil, profiles.update(q, "change", func(state account.State, one *account.InstanceProfile) error {
+	return nil, profiles.update(q, "change", func(state account.State, one *InstanceProfile) error {
 		one.Tags = removeTags(one.Tags, q.List("TagKeys"))
-		return state.PutProfile(one)
+		return PutProfile(state, one)
 	})
 }
 
 func listProfileTags(q *service.Call) (any, error) {
 	var tags []account.Tag
-	if err := profiles.view(q, func(_ account.State, one *account.InstanceProfile) error {
+	if err := profiles.view(q, func(_ account.State, one *InstanceProfile) error {
 		tags = one.Tags
 		return nil
 	}); err != nil {

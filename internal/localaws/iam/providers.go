@@ -4,11 +4,11 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/rolecall/rolecall/internal/arn"
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/service"
 	"github.com/rolecall/rolecall/internal/localaws/wire"
@@ -18,7 +18,7 @@ import (
 var (
 	urlLimit      = wire.Constraint{Min: 1, Max: 255}
 	clientIDLimit = wire.Constraint{Min: 1, Max: 255}
-	withScheme    = regexp.MustCompile(`^[a-z]+://`)
+	withScheme    = lazyregexp.New(`^[a-z]+://`)
 )
 
 func newProviderTarget(q *service.Call) (service.Target, error) {
@@ -54,13 +54,21 @@ func createProvider(q *service.Call) (any, error) {
 	if err := CheckURL(issuer); err != nil {
 		return nil, err
 	}
-	provider := &account.Provider{IssuerID: arn.IssuerID(issuer), ClientIDs: unique(q.List("ClientIDList")), Created: q.Time.UTC()}
+	provider := &account.Provider{
+		IssuerID:  arn.IssuerID(issuer),
+		ClientIDs: unique(q.List("ClientIDList")),
+		Created:   q.Time.UTC(),
+	}
 	if len(provider.ClientIDs) > maxClientIDs {
 		return nil, limitExceeded("Cannot exceed quota for ClientIdsPerOpenIdConnectProvider: %d", maxClientIDs)
 	}
 	for _, id := range provider.ClientIDs {
 		if id == "" || len(id) > 255 {
-			return nil, wire.Errorf(http.StatusBadRequest, "ValidationError", "1 validation error detected: Value at 'clientIDList' failed to satisfy constraint: Member must have length between 1 and 255")
+			return nil, wire.Errorf(
+				http.StatusBadRequest, "ValidationError",
+				"1 validation error detected: Value at 'clientIDList' failed to satisfy constraint: Member must "+
+					"have length between 1 and 255",
+			)
 		}
 	}
 	var err error
@@ -78,7 +86,9 @@ func createProvider(q *service.Call) (any, error) {
 		if _, err := state.Provider(provider.IssuerID); !errors.Is(err, account.ErrNotFound) {
 			return orConflict(err, "Provider with url %s already exists.", issuer)
 		}
-		return errors.Join(room(state.CountProviders(), "OpenIdConnectProvidersPerAccount", maxProviders), state.PutProvider(provider))
+		return errors.Join(
+			room(state.CountProviders(), "OpenIdConnectProvidersPerAccount", maxProviders), state.PutProvider(provider),
+		)
 	})
 	if err != nil {
 		return nil, wrap(err, "create provider %q", issuer)
@@ -95,7 +105,8 @@ func CheckURL(issuer string) error {
 	case !strings.HasPrefix(issuer, "https://"):
 		return invalidInput("Invalid Open ID Connect Provider URL. The URL must begin with https://.")
 	case strings.ContainsAny(issuer, "?#"):
-		return invalidInput("Unknown").(*wire.Error).Because("an issuer URL has neither query nor fragment") //nolint:errorlint,forcetypeassert // made one line above
+		return wire.Errorf(http.StatusBadRequest, "InvalidInput", "Unknown").
+			Because("an issuer URL has neither query nor fragment")
 	case parsed.Port() != "" && parsed.Port() != "443":
 		return invalidInput("Invalid Open ID Connect Provider URL. The URL must not name a port.")
 	}
@@ -112,7 +123,12 @@ func thumbprints(q *service.Call) ([]string, error) {
 	}
 	for i, thumbprint := range list {
 		if len(thumbprint) != 40 {
-			return nil, wire.Errorf(http.StatusBadRequest, "ValidationError", "1 validation error detected: Value '%s' at 'thumbprintList' failed to satisfy constraint: Member must have length equal to 40", thumbprint)
+			return nil, wire.Errorf(
+				http.StatusBadRequest, "ValidationError",
+				"1 validation error detected: Value '%s' at 'thumbprintList' failed to satisfy constraint: Member "+
+					"must have length equal to 40",
+				thumbprint,
+			)
 		}
 		list[i] = strings.ToLower(thumbprint)
 	}

@@ -45,7 +45,13 @@ func unlessNotFound(err error) error {
 }
 
 func createRole(q *service.Call) (any, error) {
-	role := &account.Role{Name: q.Text("RoleName", nameLimit), Path: newPath(q), ID: account.NewRoleID(), Created: q.Time.UTC(), Boundary: newBoundary(q)}
+	role := &account.Role{
+		Name:     q.Text("RoleName", nameLimit),
+		Path:     newPath(q),
+		ID:       account.NewRoleID(),
+		Created:  q.Time.UTC(),
+		Boundary: newBoundary(q),
+	}
 	role.Description = q.Text("Description", descriptionLimit)
 	var err error
 	if role.MaxSession, err = q.Int("MaxSessionDuration", minSession, minSession, maxSession); err != nil {
@@ -69,7 +75,10 @@ func createRole(q *service.Call) (any, error) {
 		if _, err := state.Role(role.Name); !errors.Is(err, account.ErrNotFound) {
 			return orConflict(err, "Role with name %s already exists.", role.Name)
 		}
-		return errors.Join(room(state.CountRoles(), "RolesPerAccount", maxRoles), checkNewBoundary(state, role.Boundary), SetTrust(state, role, trust), state.PutRole(role))
+		return errors.Join(
+			room(state.CountRoles(), "RolesPerAccount", maxRoles), checkNewBoundary(state, role.Boundary),
+			SetTrust(state, role, trust), state.PutRole(role),
+		)
 	})
 	if err != nil {
 		return nil, wrap(err, "create role %q", role.Name)
@@ -131,7 +140,9 @@ type rolesResult struct {
 }
 
 func listRoles(q *service.Call) (any, error) {
-	roles, end, err := listBelow(q, account.State.RolesAfter, func(r *account.Role) (string, string) { return r.Path, r.Name })
+	roles, end, err := listBelow(q, account.State.RolesAfter, func(r *account.Role) (string, string) {
+		return r.Path, r.Name
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -160,8 +160,11 @@ func entityOf(state account.State, text string) (policy.Principal, []account.Per
 	parsed, err := arn.Parse(text)
 	kind, _, _ := strings.Cut(parsed.Resource, "/")
 	name := text[strings.LastIndexByte(text, '/')+1:]
-	if err != nil || parsed.Service != "iam" || !slices.Contains([]string{"user", "group", "role"}, kind) || name == "" {
-		return policy.Principal{}, nil, "", invalidInput("Invalid Entity Arn: %s does not clearly define entity type and name.", text)
+	if err != nil || parsed.Service != "iam" || !slices.Contains([]string{"user", "group", "role"}, kind) ||
+		name == "" {
+		return policy.Principal{}, nil, "", invalidInput(
+			"Invalid Entity Arn: %s does not clearly define entity type and name.", text,
+		)
 	}
 	missing := noSuchEntity("The %s with name %s cannot be found.", kind, name)
 	if parsed.Account != a.ID || parsed.Partition != a.Partition {
@@ -182,7 +185,13 @@ func entityOf(state account.State, text string) (policy.Principal, []account.Per
 			given = append(given, group.Permissions)
 		}
 		return policy.Principal{
-			Kind: policy.User, ARN: text, EntityID: user.ID, UserID: user.ID, UserName: user.Name, Account: a.ID, Tags: tagMap(user.Tags),
+			Kind:     policy.User,
+			ARN:      text,
+			EntityID: user.ID,
+			UserID:   user.ID,
+			UserName: user.Name,
+			Account:  a.ID,
+			Tags:     tagMap(user.Tags),
 		}, given, user.Boundary, nil
 	case "group":
 		group, err := findGroup(state, name)
@@ -221,11 +230,17 @@ func (s *simulation) setCaller(q *service.Call) error {
 	}
 	parsed, err := arn.Parse(text)
 	kind, name, _ := strings.Cut(parsed.Resource, "/")
-	if err != nil || parsed.Service != "iam" || name == "" || !arn.IsAccount(parsed.Account) || (kind != "user" && kind != "role") {
+	if err != nil || parsed.Service != "iam" || name == "" || !arn.IsAccount(parsed.Account) ||
+		(kind != "user" && kind != "role") {
 		return invalidInput("Invalid CallerArn: %s is not the ARN of an IAM user or role.", text)
 	}
 	// One that is not there can call too.
-	s.caller = policy.Principal{Kind: policy.User, ARN: text, UserName: text[strings.LastIndexByte(text, '/')+1:], Account: parsed.Account}
+	s.caller = policy.Principal{
+		Kind:     policy.User,
+		ARN:      text,
+		UserName: text[strings.LastIndexByte(text, '/')+1:],
+		Account:  parsed.Account,
+	}
 	if kind == "role" {
 		s.caller = sessionOf(text, "", parsed.Account)
 	}

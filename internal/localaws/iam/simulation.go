@@ -126,8 +126,11 @@ func (s *simulation) evaluate(action string, resources []string) evaluationXML {
 	out := evaluationXML{EvalActionName: action, EvalResourceName: "*"}
 	if len(resources) == 0 || slices.Equal(resources, []string{"*"}) {
 		one := s.onResource(action, "*")
-		out.EvalDecision, out.MatchedStatements, out.MissingContextValues = one.EvalResourceDecision, one.MatchedStatements, one.MissingContextValues
-		out.PermissionsBoundaryDecisionDetail, out.EvalDecisionDetails = one.PermissionsBoundaryDecisionDetail, one.EvalDecisionDetails
+		out.EvalDecision = one.EvalResourceDecision
+		out.MatchedStatements = one.MatchedStatements
+		out.MissingContextValues = one.MissingContextValues
+		out.PermissionsBoundaryDecisionDetail = one.PermissionsBoundaryDecisionDetail
+		out.EvalDecisionDetails = one.EvalDecisionDetails
 		return out
 	}
 	out.ResourceSpecificResults, out.EvalDecisionDetails = &wire.List[onResourceXML]{}, &wire.Map[string]{}
@@ -138,7 +141,8 @@ func (s *simulation) evaluate(action string, resources []string) evaluationXML {
 		out.MissingContextValues = append(out.MissingContextValues, one.MissingContextValues...)
 		if detail := one.PermissionsBoundaryDecisionDetail; detail != nil {
 			before := out.PermissionsBoundaryDecisionDetail
-			out.PermissionsBoundaryDecisionDetail = &boundaryDecision{detail.AllowedByPermissionsBoundary && (before == nil || before.AllowedByPermissionsBoundary)}
+			out.PermissionsBoundaryDecisionDetail = &boundaryDecision{detail.AllowedByPermissionsBoundary &&
+				(before == nil || before.AllowedByPermissionsBoundary)}
 		}
 		if one.EvalDecisionDetails != nil {
 			for kind, decision := range *one.EvalDecisionDetails {
@@ -167,7 +171,11 @@ func stricter(a, b string) string {
 	return order[max(slices.Index(order, a), slices.Index(order, b))]
 }
 
-var decisionWords = map[policy.Effect]string{policy.Allowed: "allowed", policy.ImplicitDeny: "implicitDeny", policy.ExplicitDeny: "explicitDeny"}
+var decisionWords = map[policy.Effect]string{
+	policy.Allowed:      "allowed",
+	policy.ImplicitDeny: "implicitDeny",
+	policy.ExplicitDeny: "explicitDeny",
+}
 
 // onResource asks the engine.
 func (s *simulation) onResource(action, resource string) onResourceXML {
@@ -184,7 +192,13 @@ func (s *simulation) onResource(action, resource string) onResourceXML {
 		// owned it.
 		owner = s.caller.Account
 	}
-	request := &policy.Request{Principal: s.caller, Action: action, Resource: resource, ResourceAccount: owner, Context: context}
+	request := &policy.Request{
+		Principal:       s.caller,
+		Action:          action,
+		Resource:        resource,
+		ResourceAccount: owner,
+		Context:         context,
+	}
 	policies := &policy.Policies{Boundary: s.boundary}
 	for _, one := range s.identity {
 		policies.Identity = append(policies.Identity, one.parsed)
@@ -200,7 +214,10 @@ func (s *simulation) onResource(action, resource string) onResourceXML {
 		out.PermissionsBoundaryDecisionDetail = &boundaryDecision{verdict(told, policy.Boundary) == "allowed"}
 	}
 	if s.resource != nil && owner != s.caller.Account {
-		details := wire.Map[string]{"IAM Policy": verdict(told, policy.Identity), "Resource Policy": verdict(told, policy.Resource)}
+		details := wire.Map[string]{
+			"IAM Policy":      verdict(told, policy.Identity),
+			"Resource Policy": verdict(told, policy.Resource),
+		}
 		if s.boundary != nil {
 			details["Permissions Boundary"] = verdict(told, policy.Boundary)
 		}

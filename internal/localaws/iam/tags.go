@@ -25,7 +25,10 @@ func CheckTags(tags []account.Tag) error {
 	for _, tag := range tags {
 		switch {
 		case tag.Key == "" || len(tag.Key) > 128 || len(tag.Value) > 256:
-			return wire.Errorf(http.StatusBadRequest, "ValidationError", "The tag %q is not valid: keys have 1 to 128 characters, values at most 256.", tag.Key)
+			return wire.Errorf(
+				http.StatusBadRequest, "ValidationError",
+				"The tag %q is not valid: keys have 1 to 128 characters, values at most 256.", tag.Key,
+			)
 		case strings.HasPrefix(strings.ToLower(tag.Key), "aws:"):
 			return invalidInput("Tag keys beginning with aws: are reserved.")
 		case seen[tag.Key]:

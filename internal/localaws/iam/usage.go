@@ -28,7 +28,9 @@ func countUsage(state account.State, arn string) (usage, error) {
 
 // eachHolder calls f for every user, group and role of the account, or those
 // that mention a policy.
-func eachHolder(state account.State, arn string, f func(word, name, id string, permissions account.Permissions, boundary string)) error {
+func eachHolder(
+	state account.State, arn string, f func(word, name, id string, permissions account.Permissions, boundary string),
+) error {
 	usersOf, groupsOf, rolesOf := state.UsersMentioning, state.GroupsMentioning, state.RolesMentioning
 	if arn == "" {
 		usersOf = func(string) ([]*account.User, error) { return state.Users() }

@@ -41,7 +41,9 @@ func ownName(q *service.Call) (string, error) {
 		return q.Text("UserName", nameLimit), q.Check()
 	}
 	if q.Caller.Principal.Kind != policy.User {
-		return "", wire.Errorf(http.StatusBadRequest, "ValidationError", "Must specify userName when calling with non-User credentials")
+		return "", wire.Errorf(
+			http.StatusBadRequest, "ValidationError", "Must specify userName when calling with non-User credentials",
+		)
 	}
 	return q.Caller.Principal.UserName, nil
 }
@@ -74,7 +76,13 @@ func newUserXML(a *account.Account, u *account.User) userXML {
 }
 
 func createUser(q *service.Call) (any, error) {
-	user := &account.User{Name: q.Text("UserName", nameLimit), Path: newPath(q), ID: account.NewUserID(), Created: q.Time.UTC(), Boundary: newBoundary(q)}
+	user := &account.User{
+		Name:     q.Text("UserName", nameLimit),
+		Path:     newPath(q),
+		ID:       account.NewUserID(),
+		Created:  q.Time.UTC(),
+		Boundary: newBoundary(q),
+	}
 	if err := q.Check(); err != nil {
 		return nil, err
 	}
@@ -89,7 +97,10 @@ func createUser(q *service.Call) (any, error) {
 		if _, err := state.User(user.Name); !errors.Is(err, account.ErrNotFound) {
 			return orConflict(err, "User with name %s already exists.", user.Name)
 		}
-		return errors.Join(room(state.CountUsers(), "UsersPerAccount", maxUsers), checkNewBoundary(state, user.Boundary), state.PutUser(user))
+		return errors.Join(
+			room(state.CountUsers(), "UsersPerAccount", maxUsers), checkNewBoundary(state, user.Boundary),
+			state.PutUser(user),
+		)
 	})
 	if err != nil {
 		return nil, wrap(err, "create user %q", user.Name)
@@ -119,7 +130,9 @@ type usersResult struct {
 }
 
 func listUsers(q *service.Call) (any, error) {
-	users, end, err := listBelow(q, account.State.UsersAfter, func(u *account.User) (string, string) { return u.Path, u.Name })
+	users, end, err := listBelow(q, account.State.UsersAfter, func(u *account.User) (string, string) {
+		return u.Path, u.Name
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -1,9 +1,9 @@
 package iam
 
 import (
-	"regexp"
 	"slices"
 
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/service"
 	"github.com/rolecall/rolecall/internal/localaws/wire"
@@ -29,11 +29,19 @@ func createVersion(q *service.Call) (any, error) {
 	var result versionResult
 	err := changePolicy(q, func(state account.State, one *account.ManagedPolicy) error {
 		if len(one.Versions) >= maxVersions {
-			return limitExceeded("A managed policy can have up to %d versions. Before you create a new version, you must delete an existing version.", maxVersions)
+			return limitExceeded(
+				"A managed policy can have up to %d versions. Before you create a new version, you must delete an "+
+					"existing version.",
+				maxVersions,
+			)
 		}
 		before := one.Default().ID
 		made := AddVersion(one, text, q.Time.UTC())
-		result.PolicyVersion = versionXML{VersionID: made.ID, IsDefaultVersion: true, CreateDate: wire.Time(made.Created)}
+		result.PolicyVersion = versionXML{
+			VersionID:        made.ID,
+			IsDefaultVersion: true,
+			CreateDate:       wire.Time(made.Created),
+		}
 		if q.Get("SetAsDefault") != "true" {
 			makeDefault(one, before)
 			result.PolicyVersion.IsDefaultVersion = false
@@ -52,7 +60,7 @@ func makeDefault(one *account.ManagedPolicy, id string) {
 	}
 }
 
-var versionLimit = wire.Constraint{Min: 1, Pattern: regexp.MustCompile(`^v[1-9][0-9]*(\.[A-Za-z0-9-]*)?$`)}
+var versionLimit = wire.Constraint{Min: 1, Pattern: lazyregexp.New(`^v[1-9][0-9]*(\.[A-Za-z0-9-]*)?$`)}
 
 // versionOf finds the version of the request.
 func versionOf(q *service.Call, one *account.ManagedPolicy) (int, error) {

@@ -13,12 +13,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 	"github.com/rolecall/rolecall/internal/localaws/service"
 	"github.com/rolecall/rolecall/internal/localaws/wire"
 )
@@ -95,7 +95,9 @@ func Decode[T any](q *service.Call) (*T, error) {
 		return into, nil
 	}
 	if err := json.Unmarshal(q.Body, into); err != nil || !strings.HasPrefix(strings.TrimSpace(string(q.Body)), "{") {
-		return nil, wire.Errorf(http.StatusBadRequest, "SerializationException", "The request body is not of the form of %s.", q.Operation).Because("%v", err)
+		return nil, wire.Errorf(
+			http.StatusBadRequest, "SerializationException", "The request body is not of the form of %s.", q.Operation,
+		).Because("%v", err)
 	}
 	return into, nil
 }
@@ -104,7 +106,7 @@ func Decode[T any](q *service.Call) (*T, error) {
 // idempotency token.
 func Digest(q *service.Call) string {
 	var members map[string]any
-	_ = json.Unmarshal(q.Body, &members) // Decode has refused what is no object
+	_ = json.Unmarshal(q.Body, &members) // Decode has refused what is not an object
 	delete(members, "clientRequestToken")
 	canonical, _ := json.Marshal(members) // members in the order of their names
 	sum := sha256.Sum256([]byte(q.HTTP.Method + " " + q.Path + "\n" + string(canonical)))
@@ -115,9 +117,15 @@ func Digest(q *service.Call) string {
 type Violations []string
 
 // Text notes what is wrong with a text member. A maximum of 0 is no limit.
-func (v *Violations) Text(name, text string, shortest, longest int, pattern *regexp.Regexp) {
+func (v *Violations) Text(name, text string, shortest, longest int, pattern *lazyregexp.Regexp) {
 	note := func(format string, args ...any) {
-		*v = append(*v, fmt.Sprintf("Value '%s' at '%s' failed to satisfy constraint: Member must %s", text, name, fmt.Sprintf(format, args...)))
+		*v = append(
+			*v,
+			fmt.Sprintf(
+				"Value '%s' at '%s' failed to satisfy constraint: Member must %s", text, name,
+				fmt.Sprintf(format, args...),
+			),
+		)
 	}
 	length := utf8.RuneCountInString(text)
 	if longest > 0 && length > longest {
@@ -136,7 +144,13 @@ func (v *Violations) Text(name, text string, shortest, longest int, pattern *reg
 // OneOf notes a member that is not one of an enumeration's values.
 func (v *Violations) OneOf(name, text string, values ...string) {
 	if !slices.Contains(values, text) {
-		*v = append(*v, fmt.Sprintf("Value '%s' at '%s' failed to satisfy constraint: Member must satisfy enum value set: [%s]", text, name, strings.Join(values, ", ")))
+		*v = append(
+			*v,
+			fmt.Sprintf(
+				"Value '%s' at '%s' failed to satisfy constraint: Member must satisfy enum value set: [%s]", text, name,
+				strings.Join(values, ", "),
+			),
+		)
 	}
 }
 
@@ -174,7 +188,11 @@ func Page[T any](q *service.Call, items []T, name func(T) string) (onPage []T, n
 			if n > maxPage {
 				bound = "less than or equal to 100"
 			}
-			return nil, "", fmt.Sprintf("1 validation error detected: Value '%s' at 'maxResults' failed to satisfy constraint: Member must have value %s", asked.Get("maxResults"), bound)
+			return nil, "", fmt.Sprintf(
+				"1 validation error detected: Value '%s' at 'maxResults' failed to satisfy constraint: Member must "+
+					"have value %s",
+				asked.Get("maxResults"), bound,
+			)
 		}
 		size = n
 	}

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/service"
 	"github.com/rolecall/rolecall/internal/localaws/wire"
 	"github.com/rolecall/rolecall/internal/policy"
@@ -23,7 +22,8 @@ func (c *call) allow(action string, on scope) error {
 	}
 	err = c.Allow("s3:"+action, target)
 	refused, ok := errors.AsType[*wire.Error](err)
-	if err == nil || !ok || refused.Explanation == nil || refused.Explanation.Decision == policy.ExplicitDeny.String() || c.bucket == nil {
+	if err == nil || !ok || refused.Explanation == nil ||
+		refused.Explanation.Decision == policy.ExplicitDeny.String() || c.bucket == nil {
 		return err
 	}
 	granted, blocked := c.granted(action)
@@ -39,7 +39,8 @@ func (c *call) allow(action string, on scope) error {
 	case blocked:
 		refused.Reason += "; an access control list would allow it, but the bucket's public access block ignores it"
 	case c.restricted():
-		refused.Reason += "; the bucket policy is public, and the public access block restricts such a bucket to its own account"
+		refused.Reason += "; the bucket policy is public, and the public access block restricts such a bucket to " +
+			"its own account"
 	}
 	return refused
 }
@@ -80,8 +81,10 @@ func (c *call) restricted() bool {
 
 // headerKeys are headers that are condition keys.
 var headerKeys = []string{
-	"x-amz-acl", "x-amz-content-sha256", "x-amz-copy-source", "x-amz-metadata-directive", "x-amz-storage-class", "x-amz-server-side-encryption",
-	"x-amz-grant-read", "x-amz-grant-write", "x-amz-grant-read-acp", "x-amz-grant-write-acp", "x-amz-grant-full-control", "x-amz-object-ownership",
+	"x-amz-acl", "x-amz-content-sha256", "x-amz-copy-source", "x-amz-metadata-directive", "x-amz-storage-class",
+	"x-amz-server-side-encryption",
+	"x-amz-grant-read", "x-amz-grant-write", "x-amz-grant-read-acp", "x-amz-grant-write-acp",
+	"x-amz-grant-full-control", "x-amz-object-ownership",
 }
 
 // context holds S3's condition keys of the call.
@@ -208,6 +211,6 @@ func (c *call) ownership() string { return cmp.Or(c.bucket.Ownership, objectWrit
 func (c *call) owned() ownerXML { return ownerXML{ID: canonicalID(c.bucket.Account)} }
 
 // blocks reports a part of the public access block.
-func blocks(b *account.Bucket, which func(*account.PublicAccessBlock) bool) bool {
+func blocks(b *Bucket, which func(*PublicAccessBlock) bool) bool {
 	return b.Block != nil && which(b.Block)
 }

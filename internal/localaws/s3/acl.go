@@ -10,12 +10,15 @@ import (
 
 // canned are the access control lists that have names, without the owner's part.
 // Those of object owners need no list here: the bucket's owner owns the objects.
-var canned = map[string][]account.Grant{
-	"private":                   {},
-	"public-read":               {{Grantee: allUsers, Permission: "READ"}},
-	"public-read-write":         {{Grantee: allUsers, Permission: "READ"}, {Grantee: allUsers, Permission: "WRITE"}},
-	"authenticated-read":        {{Grantee: authenticated, Permission: "READ"}},
-	"log-delivery-write":        {{Grantee: logDelivery, Permission: "WRITE"}, {Grantee: logDelivery, Permission: "READ_ACP"}},
+var canned = map[string][]Grant{
+	"private":            {},
+	"public-read":        {{Grantee: allUsers, Permission: "READ"}},
+	"public-read-write":  {{Grantee: allUsers, Permission: "READ"}, {Grantee: allUsers, Permission: "WRITE"}},
+	"authenticated-read": {{Grantee: authenticated, Permission: "READ"}},
+	"log-delivery-write": {
+		{Grantee: logDelivery, Permission: "WRITE"},
+		{Grantee: logDelivery, Permission: "READ_ACP"},
+	},
 	"aws-exec-read":             {},
 	"bucket-owner-read":         {},
 	"bucket-owner-full-control": {},
@@ -23,13 +26,17 @@ var canned = map[string][]account.Grant{
 
 // grantHeaders are the headers that grant, by permission.
 var grantHeaders = map[string]string{
-	"X-Amz-Grant-Full-Control": "FULL_CONTROL", "X-Amz-Grant-Read": "READ", "X-Amz-Grant-Read-Acp": "READ_ACP", "X-Amz-Grant-Write": "WRITE", "X-Amz-Grant-Write-Acp": "WRITE_ACP",
+	"X-Amz-Grant-Full-Control": "FULL_CONTROL",
+	"X-Amz-Grant-Read":         "READ",
+	"X-Amz-Grant-Read-Acp":     "READ_ACP",
+	"X-Amz-Grant-Write":        "WRITE",
+	"X-Amz-Grant-Write-Acp":    "WRITE_ACP",
 }
 
 // acl is the access control list that a call gives; given is false if it gives
 // none.
 type acl struct {
-	grants []account.Grant
+	grants []Grant
 	given  bool
 	// ownerOnly: the one that is taken where there are no lists.
 	ownerOnly bool
@@ -72,7 +79,7 @@ func aclOfHeaders(h http.Header) (acl, error) {
 			if !ok || !validGrantee(kind, who) {
 				return acl{}, invalidArgument("Argument format not recognized")
 			}
-			found.grants = append(found.grants, account.Grant{Grantee: who, Permission: permission})
+			found.grants = append(found.grants, Grant{Grantee: who, Permission: permission})
 		}
 	}
 	return found, nil
@@ -111,10 +118,14 @@ type aclXML struct {
 }
 
 // show is a list as S3 shows it: the owner first.
-func (c *call) show(grants []account.Grant) any {
+func (c *call) show(grants []Grant) any {
 	shown := aclXML{Owner: c.owned()}
-	for _, grant := range append([]account.Grant{{Grantee: c.owned().ID, Permission: "FULL_CONTROL"}}, grants...) {
-		grantee := granteeXML{XSI: "http://www.w3.org/2001/XMLSchema-instance", Type: "CanonicalUser", ID: grant.Grantee}
+	for _, grant := range append([]Grant{{Grantee: c.owned().ID, Permission: "FULL_CONTROL"}}, grants...) {
+		grantee := granteeXML{
+			XSI:  "http://www.w3.org/2001/XMLSchema-instance",
+			Type: "CanonicalUser",
+			ID:   grant.Grantee,
+		}
 		if strings.HasPrefix(grant.Grantee, "http://") {
 			grantee.Type, grantee.ID, grantee.URI = "Group", "", grant.Grantee
 		}
@@ -149,12 +160,15 @@ func parseACL(body []byte, owner string) (acl, error) {
 			continue
 		}
 		found.ownerOnly = false
-		found.grants = append(found.grants, account.Grant{Grantee: grant.Grantee.ID + grant.Grantee.URI, Permission: grant.Permission})
+		found.grants = append(found.grants, Grant{
+			Grantee:    grant.Grantee.ID + grant.Grantee.URI,
+			Permission: grant.Permission,
+		})
 	}
 	return found, nil
 }
 
-func isPublicACL(grants []account.Grant) bool {
+func isPublicACL(grants []Grant) bool {
 	for _, grant := range grants {
 		if grant.Grantee == allUsers || grant.Grantee == authenticated {
 			return true
@@ -171,14 +185,14 @@ func (c *call) checkACL(given acl) error {
 		return nil
 	case c.ownership() == bucketOwnerEnforced && !given.ownerOnly:
 		return noACLs()
-	case isPublicACL(given.grants) && blocks(c.bucket, func(b *account.PublicAccessBlock) bool { return b.BlockPublicAcls }):
+	case isPublicACL(given.grants) && blocks(c.bucket, func(b *PublicAccessBlock) bool { return b.BlockPublicAcls }):
 		return c.blockedBy("BlockPublicAcls", "public access control lists (ACLs) are prevented")
 	}
 	return nil
 }
 
 // newACL reads the list of an object that is about to be made.
-func (c *call) newACL() ([]account.Grant, error) {
+func (c *call) newACL() ([]Grant, error) {
 	given, err := aclOfHeaders(c.HTTP.Header)
 	if err != nil {
 		return nil, err
@@ -187,7 +201,7 @@ func (c *call) newACL() ([]account.Grant, error) {
 }
 
 // readACL reads the list of a call that puts one, from its headers or its body.
-func (c *call) readACL() ([]account.Grant, error) {
+func (c *call) readACL() ([]Grant, error) {
 	given, err := aclOfHeaders(c.HTTP.Header)
 	if err == nil && !given.given {
 		given, err = parseACL(c.Body, canonicalID(c.bucket.Account))
@@ -205,7 +219,7 @@ func putBucketACL(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return nil, c.change(func(_ account.State, b *account.Bucket) error {
+	return nil, c.change(func(_ account.State, b *Bucket) error {
 		b.Grants = grants
 		return nil
 	})
@@ -226,5 +240,5 @@ func putObjectACL(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return nil, c.changeObject(func(o *account.Object) { o.Grants = grants })
+	return nil, c.changeObject(func(o *Object) { o.Grants = grants })
 }

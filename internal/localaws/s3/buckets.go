@@ -4,25 +4,36 @@ import (
 	"encoding/base64"
 	"encoding/xml"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/wire"
 	"github.com/rolecall/rolecall/internal/policy"
 )
 
 func serviceOperations() map[string]operation {
-	return map[string]operation{"ListBuckets": {needs: []need{{action: "ListAllMyBuckets", on: onAll}}, do: listBuckets, noBucket: true}}
+	return map[string]operation{
+		"ListBuckets": {needs: []need{{action: "ListAllMyBuckets", on: onAll}}, do: listBuckets, noBucket: true},
+	}
 }
 
 func bucketOperations() map[string]operation {
 	list := []need{{action: "ListBucket"}}
 	return map[string]operation{
 		"CreateBucket": {
-			needs: []need{{action: "CreateBucket"}, {action: "PutBucketAcl", when: withACL}, {action: "PutBucketOwnershipControls", when: func(c *call) bool { return c.header("X-Amz-Object-Ownership") != "" }}},
-			do:    createBucket, noBucket: true,
+			needs: []need{
+				{action: "CreateBucket"},
+				{action: "PutBucketAcl", when: withACL},
+				{
+					action: "PutBucketOwnershipControls",
+					when:   func(c *call) bool { return c.header("X-Amz-Object-Ownership") != "" },
+				},
+			},
+			do: createBucket, noBucket: true,
 		},
 		"HeadBucket":          {needs: list, do: headBucket},
 		"DeleteBucket":        {needs: []need{{action: "DeleteBucket"}}, do: deleteBucket},
@@ -45,30 +56,44 @@ func createBucket(c *call) (any, error) {
 		return nil, err
 	}
 	err = c.Account.Update(func(state account.State) error {
-		existing, err := optional(state.Bucket(c.name))
+		existing, err := optional(readBucket(state, c.name))
 		switch {
 		case err != nil:
 			return err
 		case existing == nil:
-			return state.PutBucket(made)
+			return writeBucket(state, made)
 		case existing.Account != c.Account.ID:
-			return refuse(http.StatusConflict, "BucketAlreadyExists", "The requested bucket name is not available. The bucket namespace is shared by all users of the system. Please select a different name and try again.")
+			return refuse(
+				http.StatusConflict, "BucketAlreadyExists",
+				"The requested bucket name is not available. The bucket namespace is shared by all users of the "+
+					"system. Please select a different name and try again.",
+			)
 		case existing.Region != "" || made.Region != "":
-			return refuse(http.StatusConflict, "BucketAlreadyOwnedByYou", "Your previous request to create the named bucket succeeded and you already own it.")
+			return refuse(
+				http.StatusConflict, "BucketAlreadyOwnedByYou",
+				"Your previous request to create the named bucket succeeded and you already own it.",
+			)
 		}
-		existing.Grants = made.Grants // in us-east-1 making it again is no error
-		return state.PutBucket(existing)
+		existing.Grants = made.Grants // in us-east-1 making it again is not an error
+		return writeBucket(state, existing)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &wire.Raw{Header: http.Header{"Location": {"/" + c.name}, "X-Amz-Bucket-Arn": {"arn:aws:s3:::" + c.name}}}, nil
+	return &wire.Raw{
+		Header: http.Header{"Location": {"/" + c.name}, "X-Amz-Bucket-Arn": {"arn:aws:s3:::" + c.name}},
+	}, nil
 }
 
-func (c *call) newBucket() (*account.Bucket, error) {
-	made := &account.Bucket{
+func (c *call) newBucket() (*Bucket, error) {
+	made := &Bucket{
 		Name: c.name, Account: c.Account.ID, Created: c.Time.UTC(), Ownership: bucketOwnerEnforced,
-		Block: &account.PublicAccessBlock{BlockPublicAcls: true, IgnorePublicAcls: true, BlockPublicPolicy: true, RestrictPublicBuckets: true},
+		Block: &PublicAccessBlock{
+			BlockPublicAcls:       true,
+			IgnorePublicAcls:      true,
+			BlockPublicPolicy:     true,
+			RestrictPublicBuckets: true,
+		},
 	}
 	var given struct {
 		XMLName            xml.Name `xml:"CreateBucketConfiguration"`
@@ -100,9 +125,15 @@ func (c *call) newBucket() (*account.Bucket, error) {
 	made.Grants = list.grants
 	switch {
 	case made.Ownership == bucketOwnerEnforced && len(list.grants) > 0:
-		return nil, badRequest("InvalidBucketAclWithObjectOwnership", "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting")
+		return nil, badRequest(
+			"InvalidBucketAclWithObjectOwnership",
+			"Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting",
+		)
 	case isPublicACL(list.grants):
-		return nil, badRequest("InvalidBucketAclWithBlockPublicAccessError", "Bucket cannot have public ACLs set with BlockPublicAccess enabled")
+		return nil, badRequest(
+			"InvalidBucketAclWithBlockPublicAccessError",
+			"Bucket cannot have public ACLs set with BlockPublicAccess enabled",
+		)
 	}
 	return made, nil
 }
@@ -124,19 +155,30 @@ func location(constraint, region string) (string, error) {
 		}
 	}
 	if region != "" && constraint != region {
-		return "", badRequest("IllegalLocationConstraintException", "The "+constraint+" location constraint is incompatible for the region specific endpoint this request was sent to.")
+		return "", badRequest(
+			"IllegalLocationConstraintException",
+			"The "+constraint+" location constraint is incompatible for the region specific endpoint this request "+
+				"was sent to.",
+		)
 	}
 	return constraint, nil
 }
 
 func headBucket(c *call) (any, error) {
-	return &wire.Raw{Header: http.Header{"X-Amz-Bucket-Region": {regionOf(c.bucket)}, "X-Amz-Bucket-Arn": {"arn:aws:s3:::" + c.name}, "X-Amz-Access-Point-Alias": {"false"}, "Content-Type": {"application/xml"}}}, nil
+	return &wire.Raw{
+		Header: http.Header{
+			"X-Amz-Bucket-Region":      {regionOf(c.bucket)},
+			"X-Amz-Bucket-Arn":         {"arn:aws:s3:::" + c.name},
+			"X-Amz-Access-Point-Alias": {"false"},
+			"Content-Type":             {"application/xml"},
+		},
+	}, nil
 }
 
 func deleteBucket(c *call) (any, error) {
 	err := c.Accounts.Update(func(state account.State) error {
 		empty := true
-		if err := state.Objects(c.name, "", "", func(*account.Object) bool {
+		if err := eachObject(state, c.name, "", "", func(*Object) bool {
 			empty = false
 			return false
 		}); err != nil {
@@ -145,19 +187,19 @@ func deleteBucket(c *call) (any, error) {
 		if !empty {
 			return refuse(http.StatusConflict, "BucketNotEmpty", "The bucket you tried to delete is not empty")
 		}
-		var open []*account.Upload
-		if err := state.Uploads(c.name, "", func(u *account.Upload) bool {
+		var open []*Upload
+		if err := eachUpload(state, c.name, "", func(u *Upload) bool {
 			open = append(open, u)
 			return true
 		}); err != nil {
 			return err
 		}
 		for _, upload := range open {
-			if err := state.DeleteUpload(c.name, upload); err != nil {
+			if err := dropUpload(state, c.name, upload); err != nil {
 				return err
 			}
 		}
-		return state.DeleteBucket(c.name)
+		return dropBucket(state, c.name)
 	})
 	return done(), err
 }
@@ -187,9 +229,9 @@ func listBuckets(c *call) (any, error) {
 		return nil, err
 	}
 	result := listBucketsXML{Owner: ownerXML{ID: canonicalID(c.Account.ID)}, Prefix: c.query.Get("prefix")}
-	var own []*account.Bucket
+	var own []*Bucket
 	if err := c.Account.View(func(state account.State) (err error) {
-		own, err = state.Buckets()
+		own, err = bucketsOf(state)
 		return err
 	}); err != nil {
 		return nil, err
@@ -203,7 +245,12 @@ func listBuckets(c *call) (any, error) {
 			result.ContinuationToken = sealToken(result.Buckets[size-1].Name)
 			break
 		}
-		result.Buckets = append(result.Buckets, bucketXML{b.Name, wire.MilliTime(b.Created), regionOf(b), "arn:aws:s3:::" + b.Name})
+		result.Buckets = append(result.Buckets, bucketXML{
+			Name:         b.Name,
+			CreationDate: wire.MilliTime(b.Created),
+			BucketRegion: regionOf(b),
+			BucketArn:    "arn:aws:s3:::" + b.Name,
+		})
 	}
 	return result, nil
 }
@@ -249,3 +296,15 @@ func getVersioning(*call) (any, error) {
 
 // httpTime is a time as headers have it.
 func httpTime(t time.Time) string { return t.UTC().Format(http.TimeFormat) }
+
+var namePattern = lazyregexp.New(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
+
+// validName is S3's rule for the names of buckets.
+func validName(name string) bool {
+	if !namePattern.MatchString(name) || strings.Contains(name, "..") || strings.HasPrefix(name, "xn--") ||
+		strings.HasSuffix(name, "-s3alias") || strings.HasSuffix(name, "--ol-s3") || strings.HasSuffix(name, "--x-s3") {
+		return false
+	}
+	_, err := netip.ParseAddr(name)
+	return err != nil
+}

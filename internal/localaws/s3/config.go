@@ -35,8 +35,8 @@ func configOperations() map[string]operation {
 }
 
 // edit changes the bucket and says nothing.
-func (c *call) edit(f func(*account.Bucket)) (any, error) {
-	return done(), c.change(func(_ account.State, b *account.Bucket) error {
+func (c *call) edit(f func(*Bucket)) (any, error) {
+	return done(), c.change(func(_ account.State, b *Bucket) error {
 		f(b)
 		return nil
 	})
@@ -44,8 +44,10 @@ func (c *call) edit(f func(*account.Bucket)) (any, error) {
 
 // blockedBy is the refusal by a public access block.
 func (c *call) blockedBy(setting, what string) error {
-	return wire.Errorf(http.StatusForbidden, "AccessDenied", "User: %s is not authorized to perform: s3:%s on resource: \"arn:aws:s3:::%s\" because %s by the %s setting in S3 Block Public Access.",
-		c.Caller.Principal.ARN, c.Operation, strings.TrimSuffix(c.name+"/"+c.key, "/"), what, setting).Because("the bucket's public access block has %s", setting)
+	return wire.Errorf(http.StatusForbidden, "AccessDenied", "User: %s is not authorized to perform: s3:%s on "+
+		"resource: \"arn:aws:s3:::%s\" because %s by the %s setting in S3 Block Public Access.",
+		c.Caller.Principal.ARN, c.Operation, strings.TrimSuffix(c.name+"/"+c.key, "/"), what,
+		setting).Because("the bucket's public access block has %s", setting)
 }
 
 // maxPolicy is the largest bucket policy in bytes.
@@ -65,7 +67,9 @@ func putPolicy(c *call) (any, error) {
 	}
 	parsed, err := c.Accounts.Parse(policy.Resource, "bucket policy of "+c.name, text)
 	if refused, ok := errors.AsType[*policy.SyntaxError](err); ok {
-		return nil, wire.Errorf(http.StatusBadRequest, "MalformedPolicy", "%s", policyFault(refused)).Because("line %d, column %d: %s", refused.Line, refused.Column, refused.Detail)
+		return nil, wire.Errorf(
+			http.StatusBadRequest, "MalformedPolicy", "%s", policyFault(refused),
+		).Because("line %d, column %d: %s", refused.Line, refused.Column, refused.Detail)
 	}
 	if err != nil {
 		return nil, err
@@ -73,10 +77,12 @@ func putPolicy(c *call) (any, error) {
 	if err := c.checkPolicy(text); err != nil {
 		return nil, err
 	}
-	return done(), c.change(func(state account.State, b *account.Bucket) error {
+	return done(), c.change(func(state account.State, b *Bucket) error {
 		_, missing, err := state.Principals(parsed.Entities())
 		if errors.Is(err, account.ErrNotFound) {
-			return wire.Errorf(http.StatusBadRequest, "MalformedPolicy", "Invalid principal in policy").Because("there is no %s", missing)
+			return wire.Errorf(
+				http.StatusBadRequest, "MalformedPolicy", "Invalid principal in policy",
+			).Because("there is no %s", missing)
 		}
 		b.Policy = text
 		return err
@@ -102,18 +108,19 @@ func (c *call) checkPolicy(text string) error {
 			return badRequest("MalformedPolicy", "Missing required field Principal")
 		}
 		for _, pattern := range append(one.Resource, one.NotResource...) {
-			if pattern != own && !strings.HasPrefix(pattern, own+"/") && !strings.HasPrefix(pattern, own+"*") && pattern != "*" {
+			if pattern != own && !strings.HasPrefix(pattern, own+"/") && !strings.HasPrefix(pattern, own+"*") &&
+				pattern != "*" {
 				return badRequest("MalformedPolicy", "Policy has invalid resource")
 			}
 		}
 	}
-	if isPublic(text) && blocks(c.bucket, func(b *account.PublicAccessBlock) bool { return b.BlockPublicPolicy }) {
+	if isPublic(text) && blocks(c.bucket, func(b *PublicAccessBlock) bool { return b.BlockPublicPolicy }) {
 		return c.blockedBy("BlockPublicPolicy", "public policies are prevented")
 	}
 	return nil
 }
 
-func deletePolicy(c *call) (any, error) { return c.edit(func(b *account.Bucket) { b.Policy = "" }) }
+func deletePolicy(c *call) (any, error) { return c.edit(func(b *Bucket) { b.Policy = "" }) }
 
 func getPolicyStatus(c *call) (any, error) {
 	if c.bucket.Policy == "" {
@@ -127,12 +134,15 @@ func getPolicyStatus(c *call) (any, error) {
 
 type blockXML struct {
 	XMLName xml.Name `xml:"http://s3.amazonaws.com/doc/2006-03-01/ PublicAccessBlockConfiguration"`
-	account.PublicAccessBlock
+	PublicAccessBlock
 }
 
 func getBlock(c *call) (any, error) {
 	if c.bucket.Block == nil {
-		return nil, refuse(http.StatusNotFound, "NoSuchPublicAccessBlockConfiguration", "The public access block configuration was not found")
+		return nil, refuse(
+			http.StatusNotFound, "NoSuchPublicAccessBlockConfiguration",
+			"The public access block configuration was not found",
+		)
 	}
 	return blockXML{PublicAccessBlock: *c.bucket.Block}, nil
 }
@@ -140,16 +150,16 @@ func getBlock(c *call) (any, error) {
 func putBlock(c *call) (any, error) {
 	var given struct {
 		XMLName xml.Name `xml:"PublicAccessBlockConfiguration"`
-		account.PublicAccessBlock
+		PublicAccessBlock
 	}
 	if err := parseXML(c.Body, &given); err != nil {
 		return nil, err
 	}
-	_, err := c.edit(func(b *account.Bucket) { b.Block = &given.PublicAccessBlock })
+	_, err := c.edit(func(b *Bucket) { b.Block = &given.PublicAccessBlock })
 	return nil, err
 }
 
-func deleteBlock(c *call) (any, error) { return c.edit(func(b *account.Bucket) { b.Block = nil }) }
+func deleteBlock(c *call) (any, error) { return c.edit(func(b *Bucket) { b.Block = nil }) }
 
 func validOwnership(way string) bool {
 	return way == bucketOwnerEnforced || way == bucketOwnerPreferred || way == objectWriter
@@ -162,7 +172,9 @@ type ownershipXML struct {
 
 func getOwnership(c *call) (any, error) {
 	if c.bucket.Ownership == "" {
-		return nil, refuse(http.StatusNotFound, "OwnershipControlsNotFoundError", "The bucket ownership controls were not found")
+		return nil, refuse(
+			http.StatusNotFound, "OwnershipControlsNotFoundError", "The bucket ownership controls were not found",
+		)
 	}
 	return ownershipXML{Ways: []string{c.bucket.Ownership}}, nil
 }
@@ -179,12 +191,15 @@ func putOwnership(c *call) (any, error) {
 		return nil, malformedXML()
 	}
 	if given.Ways[0] == bucketOwnerEnforced && len(c.bucket.Grants) > 0 {
-		return nil, badRequest("InvalidBucketAclWithObjectOwnership", "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting")
+		return nil, badRequest(
+			"InvalidBucketAclWithObjectOwnership",
+			"Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting",
+		)
 	}
-	_, err := c.edit(func(b *account.Bucket) { b.Ownership = given.Ways[0] })
+	_, err := c.edit(func(b *Bucket) { b.Ownership = given.Ways[0] })
 	return nil, err
 }
 
 func deleteOwnership(c *call) (any, error) {
-	return c.edit(func(b *account.Bucket) { b.Ownership = "" })
+	return c.edit(func(b *Bucket) { b.Ownership = "" })
 }

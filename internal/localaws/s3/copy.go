@@ -7,13 +7,12 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/wire"
 )
 
 // source finds the object that a copy reads, if the caller may and the call's
 // conditions hold, and returns its content.
-func (c *call) source() (*account.Object, []byte, error) {
+func (c *call) source() (*Object, []byte, error) {
 	name, key, err := parseSource(c.header("X-Amz-Copy-Source"))
 	if err != nil {
 		return nil, nil, err
@@ -74,7 +73,11 @@ func copyObject(c *call) (any, error) {
 	case directive != "" && directive != "COPY":
 		return nil, invalidArgument("Unknown metadata directive.")
 	case source.Key == c.key && c.bucket != nil && c.isOnto() && c.header("X-Amz-Storage-Class") == "":
-		return nil, badRequest("InvalidRequest", "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.")
+		return nil, badRequest(
+			"InvalidRequest",
+			"This copy request is illegal because it is trying to copy an object to itself without changing the "+
+				"object's metadata, storage class, website redirect location or encryption attributes.",
+		)
 	default:
 		class := o.Headers["X-Amz-Storage-Class"]
 		o.Metadata, o.Headers = source.Metadata, map[string]string{}
@@ -92,9 +95,16 @@ func copyObject(c *call) (any, error) {
 		algorithm = source.Checksum.Algorithm
 	}
 	if algorithms[algorithm] == nil {
-		return nil, badRequest("InvalidRequest", "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]")
+		return nil, badRequest(
+			"InvalidRequest",
+			"Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, "+
+				"CRC32C, CRC64NVME, SHA1, SHA256]",
+		)
 	}
-	o.Size, o.ETag, o.Checksum = int64(len(body)), etag(body), account.Checksum{Algorithm: algorithm, Value: sum(algorithm, body)}
+	o.Size, o.ETag, o.Checksum = int64(len(body)), etag(body), Checksum{
+		Algorithm: algorithm,
+		Value:     sum(algorithm, body),
+	}
 	if err := c.store(o, body); err != nil {
 		return nil, err
 	}

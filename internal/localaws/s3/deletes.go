@@ -64,7 +64,7 @@ func deleteObjects(c *call) (any, error) {
 	}
 	return result, c.Accounts.Update(func(state account.State) error {
 		for _, key := range allowed {
-			if err := state.DeleteObject(c.name, key); err != nil {
+			if err := dropObject(state, c.name, key); err != nil {
 				return err
 			}
 		}

@@ -21,17 +21,26 @@ func noSuchKey() error {
 }
 
 func noSuchUpload() error {
-	return refuse(http.StatusNotFound, "NoSuchUpload", "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.")
+	return refuse(
+		http.StatusNotFound, "NoSuchUpload",
+		"The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or "+
+			"completed.",
+	)
 }
 
 func malformedXML() error {
-	return badRequest("MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema")
+	return badRequest(
+		"MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema",
+	)
 }
 
 func invalidArgument(message string) error { return badRequest("InvalidArgument", message) }
 
 func preconditionFailed() error {
-	return refuse(http.StatusPreconditionFailed, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold")
+	return refuse(
+		http.StatusPreconditionFailed, "PreconditionFailed",
+		"At least one of the pre-conditions you specified did not hold",
+	)
 }
 
 func noACLs() error {

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/service"
 )
 
@@ -19,7 +18,8 @@ func FuzzXML(f *testing.F) {
 		`<Delete><Quiet>true</Quiet><Object><Key>a</Key></Object></Delete>`,
 		`<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>"x"</ETag></Part></CompleteMultipartUpload>`,
 		`<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>`,
-		`<AccessControlPolicy><AccessControlList><Grant><Grantee xmlns:xsi="x" xsi:type="Group"><URI>` + allUsers + `</URI></Grantee><Permission>READ</Permission></Grant></AccessControlList></AccessControlPolicy>`,
+		`<AccessControlPolicy><AccessControlList><Grant><Grantee xmlns:xsi="x" xsi:type="Group"><URI>` + allUsers +
+			`</URI></Grantee><Permission>READ</Permission></Grant></AccessControlList></AccessControlPolicy>`,
 		`<!DOCTYPE x [<!ENTITY y "z">]><Delete>&y;</Delete>`, "",
 	} {
 		f.Add([]byte(text))
@@ -60,7 +60,14 @@ func FuzzRoute(f *testing.F) {
 	f.Add("GET", "/bucket/key%2F", "list-type=2", "")
 	f.Add("PUT", "/%zz", "acl&policy", "a/b")
 	f.Fuzz(func(_ *testing.T, method, path, query, source string) {
-		q := &service.Call{HTTP: &http.Request{Method: method, URL: &url.URL{RawQuery: query}, Header: http.Header{"X-Amz-Copy-Source": {source}}}, Path: path}
+		q := &service.Call{
+			HTTP: &http.Request{
+				Method: method,
+				URL:    &url.URL{RawQuery: query},
+				Header: http.Header{"X-Amz-Copy-Source": {source}},
+			},
+			Path: path,
+		}
 		_ = route(q)
 		_, _, _ = parseSource(source)
 		_, _ = tagsOfHeader(query)
@@ -69,7 +76,10 @@ func FuzzRoute(f *testing.F) {
 }
 
 func FuzzIsPublic(f *testing.F) {
-	f.Add(`{"Statement":{"Effect":"Allow","Principal":{"AWS":["*"]},"Condition":{"IpAddress":{"aws:SourceIp":"10.0.0.0/7"}}}}`)
+	f.Add(
+		`{"Statement":{"Effect":"Allow","Principal":{"AWS":["*"]},` +
+			`"Condition":{"IpAddress":{"aws:SourceIp":"10.0.0.0/7"}}}}`,
+	)
 	f.Fuzz(func(_ *testing.T, text string) { _ = isPublic(text) })
 }
 
@@ -91,7 +101,8 @@ func TestIsPublic(t *testing.T) {
 		{`"*"`, `{"IpAddress":{"aws:SourceIp":["192.0.2.0/24","0.0.0.0/0"]}}`, true},
 		{`"*"`, `{"Bool":{"aws:SecureTransport":true}}`, true},
 	} {
-		text := `{"Statement":[{"Effect":"Allow","Principal":` + row.principal + `,"Action":"s3:GetObject","Resource":"*","Condition":` + row.condition + `}]}`
+		text := `{"Statement":[{"Effect":"Allow","Principal":` + row.principal +
+			`,"Action":"s3:GetObject","Resource":"*","Condition":` + row.condition + `}]}`
 		if got := isPublic(text); got != row.want {
 			t.Errorf("%s: %v", text, got)
 		}
@@ -104,7 +115,7 @@ func TestIsPublic(t *testing.T) {
 // TestClock: objects have the times of the call, to the second.
 func TestClock(t *testing.T) {
 	t.Parallel()
-	o := &account.Object{ETag: "x", Modified: time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)}
+	o := &Object{ETag: "x", Modified: time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)}
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
 	r.Header.Set("If-Modified-Since", httpTime(o.Modified))
 	if got := conditions(r.Header, o); got != http.StatusNotModified {

@@ -27,7 +27,7 @@ type prefixXML struct{ Prefix string }
 
 // page is one page of keys, with what is below a delimiter rolled up.
 type page struct {
-	objects  []*account.Object
+	objects  []*Object
 	prefixes []string
 	// last is the last key or prefix, if there is more.
 	last string
@@ -41,7 +41,7 @@ func (c *call) collect(prefix, delimiter, after string, size int) (page, error) 
 	}
 	last := ""
 	err := c.Accounts.View(func(state account.State) error {
-		return state.Objects(c.name, prefix, after, func(o *account.Object) bool {
+		return eachObject(state, c.name, prefix, after, func(o *Object) bool {
 			if o.Key <= after {
 				return true
 			}
@@ -91,8 +91,14 @@ func contents(p page, encode func(string) string, owner *ownerXML) ([]contentXML
 	var shown []contentXML
 	for _, o := range p.objects {
 		shown = append(shown, contentXML{
-			Key: encode(o.Key), LastModified: wire.MilliTime(o.Modified), ETag: quote(o.ETag), Size: o.Size, Owner: owner,
-			ChecksumAlgorithm: o.Checksum.Algorithm, ChecksumType: checksumType(o.Checksum), StorageClass: cmp.Or(o.Headers["X-Amz-Storage-Class"], "STANDARD"),
+			Key:               encode(o.Key),
+			LastModified:      wire.MilliTime(o.Modified),
+			ETag:              quote(o.ETag),
+			Size:              o.Size,
+			Owner:             owner,
+			ChecksumAlgorithm: o.Checksum.Algorithm,
+			ChecksumType:      checksumType(o.Checksum),
+			StorageClass:      cmp.Or(o.Headers["X-Amz-Storage-Class"], "STANDARD"),
 		})
 	}
 	var prefixes []prefixXML
@@ -135,7 +141,14 @@ func (c *call) list(after string, owner *ownerXML) (listXML, page, error) {
 	if err != nil {
 		return listXML{}, page{}, err
 	}
-	result := listXML{Name: c.name, Prefix: encode(prefix), MaxKeys: size, Delimiter: encode(delimiter), EncodingType: c.query.Get("encoding-type"), IsTruncated: p.last != ""}
+	result := listXML{
+		Name:         c.name,
+		Prefix:       encode(prefix),
+		MaxKeys:      size,
+		Delimiter:    encode(delimiter),
+		EncodingType: c.query.Get("encoding-type"),
+		IsTruncated:  p.last != "",
+	}
 	result.Contents, result.CommonPrefixes = contents(p, encode, owner)
 	return result, p, nil
 }
@@ -179,7 +192,8 @@ func listObjectsV2(c *call) (any, error) {
 		return nil, err
 	}
 	count := len(p.objects) + len(p.prefixes)
-	result.KeyCount, result.Token, result.StartAfter = &count, c.query.Get("continuation-token"), encode(c.query.Get("start-after"))
+	result.KeyCount, result.Token = &count, c.query.Get("continuation-token")
+	result.StartAfter = encode(c.query.Get("start-after"))
 	if p.last != "" {
 		result.NextToken = sealToken(p.last)
 	}

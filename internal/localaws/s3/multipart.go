@@ -51,20 +51,30 @@ func createUpload(c *call) (any, error) {
 	algorithm := strings.ToUpper(c.header("X-Amz-Checksum-Algorithm"))
 	kind := strings.ToUpper(c.header("X-Amz-Checksum-Type"))
 	if algorithm != "" && algorithms[algorithm] == nil {
-		return nil, badRequest("InvalidRequest", "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]")
+		return nil, badRequest(
+			"InvalidRequest",
+			"Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, "+
+				"CRC32C, CRC64NVME, SHA1, SHA256]",
+		)
 	}
-	o.Checksum = account.Checksum{Algorithm: cmp.Or(algorithm, defaultAlgorithm)}
+	o.Checksum = Checksum{Algorithm: cmp.Or(algorithm, defaultAlgorithm)}
 	o.Checksum.Composite = kind != "FULL_OBJECT" && o.Checksum.Algorithm != defaultAlgorithm
-	upload := &account.Upload{ID: strings.ReplaceAll(uuid.NewString()+uuid.NewString(), "-", ""), Started: c.Time.UTC(), Object: *o}
-	if err := c.change(func(state account.State, _ *account.Bucket) error { return state.PutUpload(c.name, upload) }); err != nil {
+	upload := &Upload{
+		ID:      strings.ReplaceAll(uuid.NewString()+uuid.NewString(), "-", ""),
+		Started: c.Time.UTC(),
+		Object:  *o,
+	}
+	if err := c.change(func(state account.State, _ *Bucket) error {
+		return writeUpload(state, c.name, upload)
+	}); err != nil {
 		return nil, err
 	}
 	return uploadXML{Bucket: c.name, Key: c.key, UploadId: upload.ID}, nil
 }
 
 // upload finds the upload of the call.
-func (c *call) upload(state account.State) (*account.Upload, error) {
-	found, err := optional(state.Upload(c.name, c.key, c.query.Get("uploadId")))
+func (c *call) upload(state account.State) (*Upload, error) {
+	found, err := optional(readUpload(state, c.name, c.key, c.query.Get("uploadId")))
 	if err == nil && found == nil {
 		err = noSuchUpload()
 	}
@@ -73,7 +83,9 @@ func (c *call) upload(state account.State) (*account.Upload, error) {
 
 func uploadPart(c *call) (any, error) {
 	if c.HTTP.ContentLength < 0 {
-		return nil, refuse(http.StatusLengthRequired, "MissingContentLength", "You must provide the Content-Length HTTP header.")
+		return nil, refuse(
+			http.StatusLengthRequired, "MissingContentLength", "You must provide the Content-Length HTTP header.",
+		)
 	}
 	sent, err := c.checkBody("")
 	if err != nil {
@@ -91,7 +103,7 @@ func uploadPart(c *call) (any, error) {
 }
 
 // keepPart keeps a part with a checksum of the upload's algorithm.
-func (c *call) keepPart(body []byte, sent account.Checksum) (*account.Part, error) {
+func (c *call) keepPart(body []byte, sent Checksum) (*Part, error) {
 	number, err := strconv.Atoi(c.query.Get("partNumber"))
 	if err != nil || number < 1 || number > maxParts {
 		return nil, invalidArgument("Part number must be an integer between 1 and 10000, inclusive")
@@ -99,7 +111,12 @@ func (c *call) keepPart(body []byte, sent account.Checksum) (*account.Part, erro
 	if len(body) > MaxObject {
 		return nil, tooLarge()
 	}
-	part := &account.Part{Number: number, Size: int64(len(body)), ETag: etag(body), Modified: c.Time.UTC().Truncate(time.Second)}
+	part := &Part{
+		Number:   number,
+		Size:     int64(len(body)),
+		ETag:     etag(body),
+		Modified: c.Time.UTC().Truncate(time.Second),
+	}
 	return part, c.Accounts.Update(func(state account.State) error {
 		upload, err := c.upload(state)
 		if err != nil {
@@ -110,16 +127,20 @@ func (c *call) keepPart(body []byte, sent account.Checksum) (*account.Part, erro
 		}
 		algorithm := upload.Object.Checksum.Algorithm
 		if sent.Algorithm != "" && sent.Algorithm != algorithm && upload.Object.Checksum.Composite {
-			return badRequest("InvalidRequest", "Checksum Type mismatch occurred, expected checksum Type: "+strings.ToLower(algorithm)+", actual checksum Type: "+strings.ToLower(sent.Algorithm))
+			return badRequest(
+				"InvalidRequest",
+				"Checksum Type mismatch occurred, expected checksum Type: "+strings.ToLower(algorithm)+
+					", actual checksum Type: "+strings.ToLower(sent.Algorithm),
+			)
 		}
-		part.Checksum = account.Checksum{Algorithm: algorithm, Value: sum(algorithm, body)}
-		return state.PutPart(c.name, upload.ID, part, body)
+		part.Checksum = Checksum{Algorithm: algorithm, Value: sum(algorithm, body)}
+		return writePart(state, c.name, upload.ID, part, body)
 	})
 }
 
 // fits: all parts together are no larger than an object.
-func (c *call) fits(state account.State, upload string, added *account.Part) error {
-	parts, err := state.Parts(c.name, upload)
+func (c *call) fits(state account.State, upload string, added *Part) error {
+	parts, err := partsOf(state, c.name, upload)
 	total := added.Size
 	for _, part := range parts {
 		if part.Number != added.Number {
@@ -140,11 +161,14 @@ func uploadPartCopy(c *call) (any, error) {
 	if text := c.header("X-Amz-Copy-Source-Range"); text != "" {
 		from, to, partial, err := byteRange(text, int64(len(body)))
 		if err != nil || !partial {
-			return nil, invalidArgument("The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and last bytes to copy")
+			return nil, invalidArgument(
+				"The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are " +
+					"the zero-based offsets of the first and last bytes to copy",
+			)
 		}
 		body = body[from:to]
 	}
-	part, err := c.keepPart(body, account.Checksum{})
+	part, err := c.keepPart(body, Checksum{})
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +187,10 @@ type completion struct {
 
 // checksum returns the one that was given.
 func (p *completion) checksum() string {
-	return cmp.Or(p.ChecksumCRC32, p.ChecksumCRC32C, p.ChecksumCRC64NVME, p.ChecksumSHA1, p.ChecksumSHA256, p.ChecksumSHA512, p.ChecksumMD5)
+	return cmp.Or(
+		p.ChecksumCRC32, p.ChecksumCRC32C, p.ChecksumCRC64NVME, p.ChecksumSHA1, p.ChecksumSHA256, p.ChecksumSHA512,
+		p.ChecksumMD5,
+	)
 }
 
 func parseCompletion(body []byte) ([]completion, error) {
@@ -178,7 +205,10 @@ func parseCompletion(body []byte) ([]completion, error) {
 		return nil, malformedXML()
 	}
 	if !slices.IsSortedFunc(given.Parts, func(a, b completion) int { return a.PartNumber - b.PartNumber }) {
-		return nil, badRequest("InvalidPartOrder", "The list of parts was not in ascending order. The parts list must be specified in order by part number.")
+		return nil, badRequest(
+			"InvalidPartOrder",
+			"The list of parts was not in ascending order. The parts list must be specified in order by part number.",
+		)
 	}
 	return given.Parts, nil
 }
@@ -202,7 +232,7 @@ func completeUpload(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	var made account.Object
+	var made Object
 	err = c.Accounts.Update(func(state account.State) error {
 		upload, err := c.upload(state)
 		if err != nil {
@@ -212,7 +242,7 @@ func completeUpload(c *call) (any, error) {
 		if err != nil {
 			return err
 		}
-		before, err := optional(state.Object(c.name, c.key))
+		before, err := optional(readObject(state, c.name, c.key))
 		if err != nil {
 			return err
 		}
@@ -221,49 +251,71 @@ func completeUpload(c *call) (any, error) {
 		}
 		made = upload.Object
 		made.Modified = c.Time.UTC().Truncate(time.Second)
-		if want := c.header(checksumHeader(made.Checksum.Algorithm)); want != "" && !made.Checksum.Composite && want != made.Checksum.Value {
-			return badRequest("BadDigest", "The "+made.Checksum.Algorithm+" you specified did not match the calculated checksum.")
+		if want := c.header(checksumHeader(made.Checksum.Algorithm)); want != "" && !made.Checksum.Composite &&
+			want != made.Checksum.Value {
+			return badRequest(
+				"BadDigest", "The "+made.Checksum.Algorithm+" you specified did not match the calculated checksum.",
+			)
 		}
-		if err := state.PutObject(c.name, &made, body); err != nil {
+		if err := writeObject(state, c.name, &made, body); err != nil {
 			return err
 		}
-		return state.DeleteUpload(c.name, upload)
+		return dropUpload(state, c.name, upload)
 	})
 	if err != nil {
 		return nil, err
 	}
-	result := completedXML{Location: "http://" + c.HTTP.Host + c.HTTP.URL.EscapedPath(), Bucket: c.name, Key: c.key, ETag: quote(made.ETag), ChecksumType: checksumType(made.Checksum)}
+	result := completedXML{
+		Location:     "http://" + c.HTTP.Host + c.HTTP.URL.EscapedPath(),
+		Bucket:       c.name,
+		Key:          c.key,
+		ETag:         quote(made.ETag),
+		ChecksumType: checksumType(made.Checksum),
+	}
 	*map[string]*string{
-		"CRC32": &result.ChecksumCRC32, "CRC32C": &result.ChecksumCRC32C, "CRC64NVME": &result.ChecksumCRC64NVME, "SHA1": &result.ChecksumSHA1, "SHA256": &result.ChecksumSHA256,
-		"SHA512": &result.ChecksumSHA512, "MD5": &result.ChecksumMD5,
+		"CRC32":     &result.ChecksumCRC32,
+		"CRC32C":    &result.ChecksumCRC32C,
+		"CRC64NVME": &result.ChecksumCRC64NVME,
+		"SHA1":      &result.ChecksumSHA1,
+		"SHA256":    &result.ChecksumSHA256,
+		"SHA512":    &result.ChecksumSHA512, "MD5": &result.ChecksumMD5,
 	}[made.Checksum.Algorithm] = made.Checksum.Value
 	return result, nil
 }
 
 // assemble joins the parts that the client names, and completes the upload's
 // object.
-func (c *call) assemble(state account.State, upload *account.Upload, given []completion) ([]byte, error) {
-	parts, err := state.Parts(c.name, upload.ID)
+func (c *call) assemble(state account.State, upload *Upload, given []completion) ([]byte, error) {
+	parts, err := partsOf(state, c.name, upload.ID)
 	if err != nil {
 		return nil, err
 	}
-	byNumber := map[int]*account.Part{}
+	byNumber := map[int]*Part{}
 	for _, part := range parts {
 		byNumber[part.Number] = part
 	}
 	var body, digests, sums bytes.Buffer
 	for i, one := range given {
 		part := byNumber[one.PartNumber]
-		if part == nil || strings.Trim(one.ETag, `"`) != part.ETag || (i > 0 && given[i-1].PartNumber == one.PartNumber) {
-			return nil, badRequest("InvalidPart", "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.")
+		if part == nil || strings.Trim(one.ETag, `"`) != part.ETag ||
+			(i > 0 && given[i-1].PartNumber == one.PartNumber) {
+			return nil, badRequest(
+				"InvalidPart",
+				"One or more of the specified parts could not be found.  The part may not have been uploaded, or "+
+					"the specified entity tag may not match the part's entity tag.",
+			)
 		}
 		if sent := one.checksum(); sent != "" && upload.Object.Checksum.Composite && sent != part.Checksum.Value {
-			return nil, badRequest("InvalidPart", "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.")
+			return nil, badRequest(
+				"InvalidPart",
+				"One or more of the specified parts could not be found.  The part may not have been uploaded, or "+
+					"the specified entity tag may not match the part's entity tag.",
+			)
 		}
 		if i < len(given)-1 && part.Size < minPart {
 			return nil, badRequest("EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size")
 		}
-		_, _ = body.Write(state.PartBody(c.name, upload.ID, part.Number)) // a buffer takes all
+		_, _ = body.Write(partBody(state, c.name, upload.ID, part.Number)) // a buffer takes all
 		digest, err := hex.DecodeString(part.ETag)
 		if err != nil {
 			return nil, err
@@ -292,7 +344,7 @@ func abortUpload(c *call) (any, error) {
 		if err != nil {
 			return err
 		}
-		return state.DeleteUpload(c.name, upload)
+		return dropUpload(state, c.name, upload)
 	})
 }
 
@@ -324,13 +376,22 @@ func listParts(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	result := partsXML{Bucket: c.name, Key: c.key, UploadId: c.query.Get("uploadId"), Initiator: c.owned(), Owner: c.owned(), StorageClass: "STANDARD", PartNumberMarker: after, MaxParts: size}
+	result := partsXML{
+		Bucket:           c.name,
+		Key:              c.key,
+		UploadId:         c.query.Get("uploadId"),
+		Initiator:        c.owned(),
+		Owner:            c.owned(),
+		StorageClass:     "STANDARD",
+		PartNumberMarker: after,
+		MaxParts:         size,
+	}
 	return &result, c.Accounts.View(func(state account.State) error {
 		upload, err := c.upload(state)
 		if err != nil {
 			return err
 		}
-		parts, err := state.Parts(c.name, upload.ID)
+		parts, err := partsOf(state, c.name, upload.ID)
 		for _, part := range parts {
 			if part.Number <= after {
 				continue
@@ -339,7 +400,12 @@ func listParts(c *call) (any, error) {
 				result.IsTruncated = true
 				break
 			}
-			result.Parts = append(result.Parts, partXML{part.Number, wire.MilliTime(part.Modified), quote(part.ETag), part.Size})
+			result.Parts = append(result.Parts, partXML{
+				PartNumber:   part.Number,
+				LastModified: wire.MilliTime(part.Modified),
+				ETag:         quote(part.ETag),
+				Size:         part.Size,
+			})
 			result.NextPartNumberMarker = part.Number
 		}
 		return err
@@ -377,9 +443,16 @@ func listUploads(c *call) (any, error) {
 		return nil, err
 	}
 	key, id := c.query.Get("key-marker"), c.query.Get("upload-id-marker")
-	result := uploadsXML{Bucket: c.name, KeyMarker: encode(key), UploadIdMarker: id, Prefix: encode(c.query.Get("prefix")), EncodingType: c.query.Get("encoding-type"), MaxUploads: size}
+	result := uploadsXML{
+		Bucket:         c.name,
+		KeyMarker:      encode(key),
+		UploadIdMarker: id,
+		Prefix:         encode(c.query.Get("prefix")),
+		EncodingType:   c.query.Get("encoding-type"),
+		MaxUploads:     size,
+	}
 	return &result, c.Accounts.View(func(state account.State) error {
-		return state.Uploads(c.name, c.query.Get("prefix"), func(u *account.Upload) bool {
+		return eachUpload(state, c.name, c.query.Get("prefix"), func(u *Upload) bool {
 			if u.Object.Key < key || (u.Object.Key == key && (id == "" || u.ID <= id)) {
 				return true
 			}
@@ -387,7 +460,14 @@ func listUploads(c *call) (any, error) {
 				result.IsTruncated = true
 				return false
 			}
-			result.Uploads = append(result.Uploads, openUploadXML{encode(u.Object.Key), u.ID, c.owned(), c.owned(), "STANDARD", wire.MilliTime(u.Started)})
+			result.Uploads = append(result.Uploads, openUploadXML{
+				Key:          encode(u.Object.Key),
+				UploadId:     u.ID,
+				Initiator:    c.owned(),
+				Owner:        c.owned(),
+				StorageClass: "STANDARD",
+				Initiated:    wire.MilliTime(u.Started),
+			})
 			result.NextKeyMarker, result.NextUploadIdMarker = encode(u.Object.Key), u.ID
 			return true
 		})

@@ -3,11 +3,11 @@ package s3
 import (
 	"net/http"
 	"net/url"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/wire"
 	"github.com/rolecall/rolecall/internal/policy"
@@ -18,7 +18,14 @@ func objectOperations() map[string]operation {
 		return operation{needs: []need{{action: action, on: onObject}}, do: do}
 	}
 	return map[string]operation{
-		"PutObject":           {needs: append(putNeeds(), need{"GetObject", onObject, func(c *call) bool { return c.header("If-Match") != "" }}), do: putObject},
+		"PutObject": {
+			needs: append(putNeeds(), need{
+				action: "GetObject",
+				on:     onObject,
+				when:   func(c *call) bool { return c.header("If-Match") != "" },
+			}),
+			do: putObject,
+		},
 		"CopyObject":          {needs: putNeeds(), do: copyObject},
 		"GetObject":           one("GetObject", getObject),
 		"HeadObject":          one("GetObject", getObject),
@@ -33,7 +40,11 @@ func objectOperations() map[string]operation {
 
 // putNeeds are the actions of whatever makes an object.
 func putNeeds() []need {
-	return []need{{"PutObject", onObject, nil}, {"PutObjectAcl", onObject, withACL}, {"PutObjectTagging", onObject, withTags}}
+	return []need{
+		{"PutObject", onObject, nil},
+		{"PutObjectAcl", onObject, withACL},
+		{"PutObjectTagging", onObject, withTags},
+	}
 }
 
 // there refuses calls for what is not there: who may not list is not told.
@@ -48,13 +59,27 @@ func (c *call) there() error {
 }
 
 // kept are the headers that are given back as they came.
-var kept = []string{"Cache-Control", "Content-Disposition", "Content-Encoding", "Content-Language", "Content-Type", "Expires", "X-Amz-Website-Redirect-Location", "X-Amz-Storage-Class"}
+var kept = []string{
+	"Cache-Control",
+	"Content-Disposition",
+	"Content-Encoding",
+	"Content-Language",
+	"Content-Type",
+	"Expires",
+	"X-Amz-Website-Redirect-Location",
+	"X-Amz-Storage-Class",
+}
 
 const maxMetadata = 2 << 10
 
 // described reads what a call says of the object it makes.
-func (c *call) described() (*account.Object, error) {
-	o := &account.Object{Key: c.key, Modified: c.Time.UTC().Truncate(time.Second), Headers: map[string]string{}, Metadata: map[string]string{}}
+func (c *call) described() (*Object, error) {
+	o := &Object{
+		Key:      c.key,
+		Modified: c.Time.UTC().Truncate(time.Second),
+		Headers:  map[string]string{},
+		Metadata: map[string]string{},
+	}
 	for _, name := range kept {
 		if text := c.header(name); text != "" {
 			o.Headers[name] = text
@@ -83,8 +108,12 @@ func (c *call) described() (*account.Object, error) {
 	if size > maxMetadata {
 		return nil, badRequest("MetadataTooLarge", "Your metadata headers exceed the maximum allowed metadata size")
 	}
-	if way := c.header("X-Amz-Server-Side-Encryption"); (way != "" && way != "AES256") || c.header("X-Amz-Server-Side-Encryption-Customer-Algorithm") != "" {
-		return nil, refuse(http.StatusNotImplemented, "NotImplemented", "allowed, but not emulated: encryption with other keys than S3's own")
+	if way := c.header("X-Amz-Server-Side-Encryption"); (way != "" && way != "AES256") ||
+		c.header("X-Amz-Server-Side-Encryption-Customer-Algorithm") != "" {
+		return nil, refuse(
+			http.StatusNotImplemented, "NotImplemented",
+			"allowed, but not emulated: encryption with other keys than S3's own",
+		)
 	}
 	var err error
 	if o.Tags, err = tagsOfHeader(c.header("X-Amz-Tagging")); err != nil {
@@ -96,7 +125,9 @@ func (c *call) described() (*account.Object, error) {
 
 func putObject(c *call) (any, error) {
 	if c.HTTP.ContentLength < 0 {
-		return nil, refuse(http.StatusLengthRequired, "MissingContentLength", "You must provide the Content-Length HTTP header.")
+		return nil, refuse(
+			http.StatusLengthRequired, "MissingContentLength", "You must provide the Content-Length HTTP header.",
+		)
 	}
 	if len(c.Body) > MaxObject {
 		return nil, tooLarge()
@@ -117,39 +148,42 @@ func putObject(c *call) (any, error) {
 	return &wire.Raw{Header: header}, nil
 }
 
-func made(o *account.Object) http.Header {
+func made(o *Object) http.Header {
 	return http.Header{"Etag": {quote(o.ETag)}, "X-Amz-Server-Side-Encryption": {"AES256"}}
 }
 
 func quote(tag string) string { return `"` + tag + `"` }
 
 // store keeps an object, if the call's conditions hold.
-func (c *call) store(o *account.Object, body []byte) error {
+func (c *call) store(o *Object, body []byte) error {
 	return c.Accounts.Update(func(state account.State) error {
-		bucket, err := optional(state.Bucket(c.name))
+		bucket, err := optional(readBucket(state, c.name))
 		if err != nil {
 			return err
 		}
 		if bucket == nil {
 			return noSuchBucket()
 		}
-		before, err := optional(state.Object(c.name, c.key))
+		before, err := optional(readObject(state, c.name, c.key))
 		if err != nil {
 			return err
 		}
 		if err := c.mayReplace(before); err != nil {
 			return err
 		}
-		return state.PutObject(c.name, o, body)
+		return writeObject(state, c.name, o, body)
 	})
 }
 
 // mayReplace checks a write's conditions.
-func (c *call) mayReplace(before *account.Object) error {
+func (c *call) mayReplace(before *Object) error {
 	none, match := c.header("If-None-Match"), c.header("If-Match")
 	switch {
 	case none != "" && none != "*":
-		return refuse(http.StatusNotImplemented, "NotImplemented", "A header you provided implies functionality that is not implemented")
+		return refuse(
+			http.StatusNotImplemented, "NotImplemented",
+			"A header you provided implies functionality that is not implemented",
+		)
 	case none != "" && before != nil:
 		return preconditionFailed()
 	case match != "" && before == nil:
@@ -168,14 +202,19 @@ func getObject(c *call) (any, error) {
 		return nil, badRequest("NoSuchVersion", "The specified version does not exist.")
 	}
 	if part := c.query.Get("partNumber"); part != "" && (part != "1" || c.object.Parts > 1) {
-		return nil, refuse(http.StatusNotImplemented, "NotImplemented", "allowed, but not emulated: reading one part of an object")
+		return nil, refuse(
+			http.StatusNotImplemented, "NotImplemented", "allowed, but not emulated: reading one part of an object",
+		)
 	}
 	header := c.describe()
 	if status := conditions(c.HTTP.Header, c.object); status != 0 {
 		if status == http.StatusPreconditionFailed {
 			return nil, preconditionFailed()
 		}
-		return &wire.Raw{Status: status, Header: http.Header{"Etag": header["Etag"], "Last-Modified": header["Last-Modified"]}}, nil
+		return &wire.Raw{
+			Status: status,
+			Header: http.Header{"Etag": header["Etag"], "Last-Modified": header["Last-Modified"]},
+		}, nil
 	}
 	if err := c.override(header); err != nil {
 		return nil, err
@@ -189,7 +228,11 @@ func getObject(c *call) (any, error) {
 	switch {
 	case partial:
 		answer.Status = http.StatusPartialContent
-		header.Set("Content-Range", "bytes "+strconv.FormatInt(from, 10)+"-"+strconv.FormatInt(to-1, 10)+"/"+strconv.FormatInt(c.object.Size, 10))
+		header.Set(
+			"Content-Range",
+			"bytes "+strconv.FormatInt(from, 10)+"-"+strconv.FormatInt(to-1, 10)+"/"+
+				strconv.FormatInt(c.object.Size, 10),
+		)
 	case c.header("X-Amz-Checksum-Mode") == "ENABLED":
 		showChecksum(header, c.object.Checksum)
 	}
@@ -208,14 +251,17 @@ func getObject(c *call) (any, error) {
 // about, which may have been replaced since.
 func (c *call) content() (body []byte, err error) {
 	err = c.Accounts.View(func(state account.State) error {
-		now, err := optional(state.Object(c.name, c.key))
+		now, err := optional(readObject(state, c.name, c.key))
 		if err != nil {
 			return err
 		}
 		if now == nil || now.ETag != c.object.ETag {
-			return refuse(http.StatusConflict, "OperationAborted", "A conflicting conditional operation is currently in progress against this resource. Please try again.")
+			return refuse(
+				http.StatusConflict, "OperationAborted",
+				"A conflicting conditional operation is currently in progress against this resource. Please try again.",
+			)
 		}
-		body = state.Body(c.name, c.key)
+		body = bodyOf(state, c.name, c.key)
 		return nil
 	})
 	return body, err
@@ -224,7 +270,12 @@ func (c *call) content() (body []byte, err error) {
 // describe are the headers of an object.
 func (c *call) describe() http.Header {
 	o := c.object
-	header := http.Header{"Etag": {quote(o.ETag)}, "Last-Modified": {httpTime(o.Modified)}, "Accept-Ranges": {"bytes"}, "X-Amz-Server-Side-Encryption": {"AES256"}}
+	header := http.Header{
+		"Etag":                         {quote(o.ETag)},
+		"Last-Modified":                {httpTime(o.Modified)},
+		"Accept-Ranges":                {"bytes"},
+		"X-Amz-Server-Side-Encryption": {"AES256"},
+	}
 	for name, text := range o.Headers {
 		header.Set(name, text)
 	}
@@ -239,8 +290,12 @@ func (c *call) describe() http.Header {
 
 // overrides are the parameters that replace headers of an answer.
 var overrides = map[string]string{
-	"response-content-type": "Content-Type", "response-content-language": "Content-Language", "response-expires": "Expires",
-	"response-cache-control": "Cache-Control", "response-content-disposition": "Content-Disposition", "response-content-encoding": "Content-Encoding",
+	"response-content-type":        "Content-Type",
+	"response-content-language":    "Content-Language",
+	"response-expires":             "Expires",
+	"response-cache-control":       "Cache-Control",
+	"response-content-disposition": "Content-Disposition",
+	"response-content-encoding":    "Content-Encoding",
 }
 
 func (c *call) override(header http.Header) error {
@@ -249,7 +304,9 @@ func (c *call) override(header http.Header) error {
 			continue
 		}
 		if c.Caller.Principal.Kind == policy.Anonymous {
-			return badRequest("InvalidRequest", "Request specific response headers cannot be used for anonymous GET requests.")
+			return badRequest(
+				"InvalidRequest", "Request specific response headers cannot be used for anonymous GET requests.",
+			)
 		}
 		header.Set(name, c.query.Get(parameter))
 	}
@@ -258,7 +315,7 @@ func (c *call) override(header http.Header) error {
 
 // conditions returns the status that the conditions of a read lead to; 0 if they
 // hold (RFC 9110 §13.2.2).
-func conditions(h http.Header, o *account.Object) int {
+func conditions(h http.Header, o *Object) int {
 	modified := o.Modified.Truncate(time.Second)
 	if match := h.Get("If-Match"); match != "" {
 		if !matches(match, o.ETag) {
@@ -288,7 +345,7 @@ func matches(list, tag string) bool {
 	return false
 }
 
-var rangePattern = regexp.MustCompile(`^bytes=([0-9]{0,18})-([0-9]{0,18})$`)
+var rangePattern = lazyregexp.New(`^bytes=([0-9]{0,18})-([0-9]{0,18})$`)
 
 // byteRange reads a Range header: from up to, not including, to. What is no
 // range of bytes, or several, counts as none.
@@ -307,7 +364,9 @@ func byteRange(text string, size int64) (from, to int64, partial bool, err error
 		return 0, size, false, nil
 	}
 	if start >= size {
-		return 0, 0, false, refuse(http.StatusRequestedRangeNotSatisfiable, "InvalidRange", "The requested range is not satisfiable")
+		return 0, 0, false, refuse(
+			http.StatusRequestedRangeNotSatisfiable, "InvalidRange", "The requested range is not satisfiable",
+		)
 	}
 	return start, min(end, size-1) + 1, true, nil
 }
@@ -320,7 +379,7 @@ func digits(text string) (value int64) {
 }
 
 func deleteObject(c *call) (any, error) {
-	return done(), c.Accounts.Update(func(state account.State) error { return state.DeleteObject(c.name, c.key) })
+	return done(), c.Accounts.Update(func(state account.State) error { return dropObject(state, c.name, c.key) })
 }
 
 // escape is how lists write keys if they are asked to.

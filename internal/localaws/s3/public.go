@@ -75,15 +75,28 @@ func isEverybody(principal json.RawMessage) bool {
 // fixing are the condition keys that make a statement for everybody not public,
 // if their values are fixed.
 var fixing = map[string]bool{
-	"aws:principalaccount": true, "aws:principalarn": true, "aws:principalorgid": true, "aws:principalorgpaths": true, "aws:sourceaccount": true, "aws:sourcearn": true,
-	"aws:sourceip": true, "aws:sourceowner": true, "aws:sourcevpc": true, "aws:sourcevpce": true, "aws:userid": true, "aws:vpcsourceip": true,
-	"s3:dataaccesspointaccount": true, "s3:dataaccesspointarn": true, "s3:x-amz-server-side-encryption-aws-kms-key-id": true,
+	"aws:principalaccount":      true,
+	"aws:principalarn":          true,
+	"aws:principalorgid":        true,
+	"aws:principalorgpaths":     true,
+	"aws:sourceaccount":         true,
+	"aws:sourcearn":             true,
+	"aws:sourceip":              true,
+	"aws:sourceowner":           true,
+	"aws:sourcevpc":             true,
+	"aws:sourcevpce":            true,
+	"aws:userid":                true,
+	"aws:vpcsourceip":           true,
+	"s3:dataaccesspointaccount": true,
+	"s3:dataaccesspointarn":     true,
+	"s3:x-amz-server-side-encryption-aws-kms-key-id": true,
 }
 
 func (s *statement) isFixed() bool {
 	for operator, keys := range s.Condition {
 		operator = strings.ToLower(operator)
-		if strings.Contains(operator, "not") || strings.HasSuffix(operator, "ifexists") || operator == "null" || strings.HasPrefix(operator, "forallvalues:") {
+		if strings.Contains(operator, "not") || strings.HasSuffix(operator, "ifexists") || operator == "null" ||
+			strings.HasPrefix(operator, "forallvalues:") {
 			continue
 		}
 		for key, values := range keys {
@@ -101,7 +114,8 @@ func areFixed(values texts) bool {
 		if strings.ContainsAny(value, "*?") || strings.Contains(value, "${") {
 			return false
 		}
-		if network, err := netip.ParsePrefix(value); err == nil && network.Bits() < map[bool]int{true: 8, false: 32}[network.Addr().Is4()] {
+		if network, err := netip.ParsePrefix(value); err == nil &&
+			network.Bits() < map[bool]int{true: 8, false: 32}[network.Addr().Is4()] {
 			return false
 		}
 	}

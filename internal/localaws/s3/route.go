@@ -107,9 +107,12 @@ var routes = map[string]string{
 
 // markers are the parameters that routes go by.
 var markers = []string{
-	"list-type", "delete", "location", "uploads", "versioning", "versions", "policy", "policyStatus", "acl", "publicAccessBlock", "ownershipControls", "tagging",
-	"encryption", "lifecycle", "cors", "website", "logging", "notification", "replication", "requestPayment", "accelerate", "object-lock", "inventory", "metrics",
-	"analytics", "intelligent-tiering", "session", "attributes", "legal-hold", "retention", "torrent", "restore", "select", "uploadId",
+	"list-type", "delete", "location", "uploads", "versioning", "versions", "policy", "policyStatus", "acl",
+	"publicAccessBlock", "ownershipControls", "tagging",
+	"encryption", "lifecycle", "cors", "website", "logging", "notification", "replication", "requestPayment",
+	"accelerate", "object-lock", "inventory", "metrics",
+	"analytics", "intelligent-tiering", "session", "attributes", "legal-hold", "retention", "torrent", "restore",
+	"select", "uploadId",
 }
 
 // route names the operation of a call, empty if there is none.

@@ -6,10 +6,13 @@
 package s3
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/xml"
 	"errors"
+	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -34,8 +37,11 @@ func New() *service.Service {
 	s := &service.Service{
 		Name: "s3", Protocol: wire.S3, Namespace: namespace, MaxBody: MaxObject + framing, Unsigned: true,
 		Route: route, Operations: map[string]service.Operation{},
+		Tables: []account.Table{bucketTable, objectTable, bodyTable, uploadTable, partTable, partBodyTable},
 	}
-	for _, table := range []map[string]operation{serviceOperations(), bucketOperations(), configOperations(), objectOperations(), uploadOperations()} {
+	for _, table := range []map[string]operation{
+		serviceOperations(), bucketOperations(), configOperations(), objectOperations(), uploadOperations(),
+	} {
 		for name, one := range table {
 			s.Operations[name] = service.Operation{Access: service.ByItself, Do: one.serve}
 		}
@@ -74,8 +80,8 @@ type call struct {
 	*service.Call
 	name, key string
 	query     url.Values
-	bucket    *account.Bucket // nil if there is none
-	object    *account.Object // the key's; nil if there is none
+	bucket    *Bucket // nil if there is none
+	object    *Object // the key's; nil if there is none
 	// keys are more condition keys.
 	keys map[string]string
 }
@@ -124,10 +130,10 @@ func (c *call) find() error {
 		return wire.Errorf(http.StatusBadRequest, "KeyTooLongError", "Your key is too long")
 	}
 	return c.Accounts.View(func(state account.State) (err error) {
-		if c.bucket, err = optional(state.Bucket(c.name)); err != nil || c.bucket == nil || c.key == "" {
+		if c.bucket, err = optional(readBucket(state, c.name)); err != nil || c.bucket == nil || c.key == "" {
 			return err
 		}
-		c.object, err = optional(state.Object(c.name, c.key))
+		c.object, err = optional(readObject(state, c.name, c.key))
 		return err
 	})
 }
@@ -154,9 +160,9 @@ func optional[T any](found *T, err error) (*T, error) {
 }
 
 // change changes the bucket, all or nothing.
-func (c *call) change(f func(account.State, *account.Bucket) error) error {
+func (c *call) change(f func(account.State, *Bucket) error) error {
 	return c.Accounts.Update(func(state account.State) error {
-		bucket, err := optional(state.Bucket(c.name))
+		bucket, err := optional(readBucket(state, c.name))
 		if err != nil {
 			return err
 		}
@@ -166,14 +172,14 @@ func (c *call) change(f func(account.State, *account.Bucket) error) error {
 		if err := f(state, bucket); err != nil {
 			return err
 		}
-		return state.PutBucket(bucket)
+		return writeBucket(state, bucket)
 	})
 }
 
 // changeObject changes the object, all or nothing.
-func (c *call) changeObject(f func(*account.Object)) error {
+func (c *call) changeObject(f func(*Object)) error {
 	return c.Accounts.Update(func(state account.State) error {
-		object, err := optional(state.Object(c.name, c.key))
+		object, err := optional(readObject(state, c.name, c.key))
 		if err != nil {
 			return err
 		}
@@ -181,7 +187,7 @@ func (c *call) changeObject(f func(*account.Object)) error {
 			return noSuchKey()
 		}
 		f(object)
-		return state.UpdateObject(c.name, object)
+		return rewriteObject(state, c.name, object)
 	})
 }
 
@@ -196,7 +202,7 @@ func canonicalID(id string) string {
 
 // resource reads bucket and key out of host and path.
 func resource(q *service.Call) (bucket, key string, err error) {
-	bucket, key = q.Bucket, strings.TrimPrefix(q.Path, "/")
+	bucket, key = q.HostPrefix, strings.TrimPrefix(q.Path, "/")
 	if bucket == "" {
 		bucket, key, _ = strings.Cut(key, "/")
 	}
@@ -209,4 +215,31 @@ func resource(q *service.Call) (bucket, key string, err error) {
 }
 
 // regionOf is the bucket's region as clients know it.
-func regionOf(b *account.Bucket) string { return cmp.Or(b.Region, "us-east-1") }
+func regionOf(b *Bucket) string { return cmp.Or(b.Region, "us-east-1") }
+
+// maxXML is the largest body that is a document: that of a thousand deletions.
+const maxXML = 2 << 20
+
+// parseXML reads one document; what stands in it beside what is known is left.
+func parseXML(body []byte, into any) error {
+	if len(body) > maxXML {
+		return malformedXML()
+	}
+	decoder := xml.NewDecoder(bytes.NewReader(body))
+	if err := decoder.Decode(into); err != nil {
+		return malformedXML()
+	}
+	for {
+		token, err := decoder.Token()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		_, isElement := token.(xml.StartElement)
+		if err != nil || isElement {
+			return malformedXML()
+		}
+	}
+}
+
+// done is the answer of what leaves nothing to say.
+func done() *wire.Raw { return &wire.Raw{Status: http.StatusNoContent} }

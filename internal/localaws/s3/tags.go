@@ -41,7 +41,10 @@ func checkTags(tags []account.Tag, limit int) error {
 func tagsOfHeader(text string) ([]account.Tag, error) {
 	parsed, err := url.ParseQuery(text)
 	if err != nil {
-		return nil, invalidArgument("The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates.")
+		return nil, invalidArgument(
+			"The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag " +
+				"name duplicates.",
+		)
 	}
 	var tags []account.Tag
 	for key, values := range parsed {
@@ -84,11 +87,11 @@ func putBucketTags(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.edit(func(b *account.Bucket) { b.Tags = tags })
+	return c.edit(func(b *Bucket) { b.Tags = tags })
 }
 
 func deleteBucketTags(c *call) (any, error) {
-	return c.edit(func(b *account.Bucket) { b.Tags = nil })
+	return c.edit(func(b *Bucket) { b.Tags = nil })
 }
 
 func getObjectTags(c *call) (any, error) {
@@ -106,12 +109,12 @@ func putObjectTags(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return nil, c.changeObject(func(o *account.Object) { o.Tags = tags })
+	return nil, c.changeObject(func(o *Object) { o.Tags = tags })
 }
 
 func deleteObjectTags(c *call) (any, error) {
 	if err := c.there(); err != nil {
 		return nil, err
 	}
-	return done(), c.changeObject(func(o *account.Object) { o.Tags = nil })
+	return done(), c.changeObject(func(o *Object) { o.Tags = nil })
 }

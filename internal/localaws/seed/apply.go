@@ -42,7 +42,8 @@ func Apply(set *account.Set, file *File, now time.Time) error {
 	return set.Update(func(state account.State) error {
 		// What others name comes first, of all accounts; what names them later.
 		for _, phase := range []func(*applier) error{
-			(*applier).providers, (*applier).policies, (*applier).groups, (*applier).users, (*applier).roles, (*applier).trusts, (*applier).profiles, (*applier).clusters,
+			(*applier).providers, (*applier).policies, (*applier).groups, (*applier).users, (*applier).roles,
+			(*applier).trusts, (*applier).profiles, (*applier).clusters,
 		} {
 			for i, declared := range file.Accounts {
 				of, err := state.In(ids[i])
@@ -108,7 +109,13 @@ func (a *applier) policies() error {
 		if err != nil {
 			return fmt.Errorf("policy %q: %w", declared.Name, err)
 		}
-		one := &account.ManagedPolicy{Name: declared.Name, Path: path, ID: account.NewPolicyID(), Created: a.now, Updated: a.now}
+		one := &account.ManagedPolicy{
+			Name:    declared.Name,
+			Path:    path,
+			ID:      account.NewPolicyID(),
+			Created: a.now,
+			Updated: a.now,
+		}
 		if err := known(a.Policy(declared.Name))(&one); err != nil {
 			return err
 		}
@@ -232,7 +239,7 @@ func (a *applier) role(declared Role) error {
 		one.MaxSession = 3600
 	}
 	if one.MaxSession < 3600 || one.MaxSession > 43200 {
-		return fmt.Errorf("maxSession %d: want 3600 to 43200 seconds", one.MaxSession)
+		return fmt.Errorf("maxSession %d: must be 3600 to 43200 seconds", one.MaxSession)
 	}
 	if one.Permissions, err = a.permissions(declared.Permissions); err != nil {
 		return err
@@ -275,12 +282,12 @@ func (a *applier) profiles() error {
 		if err != nil {
 			return fmt.Errorf("instance profile %q: %w", declared.Name, err)
 		}
-		one := &account.InstanceProfile{Name: declared.Name, Path: path, ID: account.NewProfileID(), Created: a.now}
-		if err := known(a.Profile(declared.Name))(&one); err != nil {
+		one := &iam.InstanceProfile{Name: declared.Name, Path: path, ID: iam.NewProfileID(), Created: a.now}
+		if err := known(iam.Profile(a.State, declared.Name))(&one); err != nil {
 			return err
 		}
 		one.Path, one.Tags, one.Role = path, tags, declared.Role
-		if err := a.PutProfile(one); err != nil {
+		if err := iam.PutProfile(a.State, one); err != nil {
 			return err
 		}
 	}

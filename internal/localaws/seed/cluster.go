@@ -70,12 +70,21 @@ func (a *applier) clusters() error {
 }
 
 func (a *applier) cluster(declared Cluster) error {
-	one := &account.Cluster{Name: declared.Name, Region: cmp.Or(declared.Region, defaultRegion), Created: a.now, Mode: "API"}
-	if err := known(a.Cluster(one.Region, one.Name))(&one); err != nil {
+	one := &eks.Cluster{
+		Name:    declared.Name,
+		Region:  cmp.Or(declared.Region, defaultRegion),
+		Created: a.now,
+		Mode:    "API",
+	}
+	if err := known(eks.GetCluster(a.State, one.Region, one.Name))(&one); err != nil {
 		return err
 	}
-	one.Version, one.RoleARN, one.Mode = cmp.Or(declared.Version, one.Version), declared.Role, cmp.Or(declared.Mode, one.Mode)
-	one.Issuer, one.Endpoint, one.CA = cmp.Or(declared.Issuer, one.Issuer), cmp.Or(declared.Endpoint, one.Endpoint), cmp.Or(declared.CA, one.CA)
+	one.RoleARN = declared.Role
+	one.Version = cmp.Or(declared.Version, one.Version)
+	one.Mode = cmp.Or(declared.Mode, one.Mode)
+	one.Issuer = cmp.Or(declared.Issuer, one.Issuer)
+	one.Endpoint = cmp.Or(declared.Endpoint, one.Endpoint)
+	one.CA = cmp.Or(declared.CA, one.CA)
 	var err error
 	if one.Tags, err = eksTags(declared.Tags); err != nil {
 		return err
@@ -93,10 +102,12 @@ func (a *applier) cluster(declared Cluster) error {
 	}
 	for _, association := range declared.Associations {
 		if err := a.association(one, association); err != nil {
-			return fmt.Errorf("pod identity association of %s/%s: %w", association.Namespace, association.ServiceAccount, err)
+			return fmt.Errorf(
+				"pod identity association of %s/%s: %w", association.Namespace, association.ServiceAccount, err,
+			)
 		}
 	}
-	return a.PutCluster(one)
+	return eks.PutCluster(a.State, one)
 }
 
 func eksTags(tags map[string]string) ([]account.Tag, error) {
@@ -106,20 +117,26 @@ func eksTags(tags map[string]string) ([]account.Tag, error) {
 	return eks.Tags(tags), nil
 }
 
-func (a *applier) entry(cluster *account.Cluster, declared AccessEntry) error {
-	in := a.InCluster(cluster.Region, cluster.Name)
-	one := &account.AccessEntry{Principal: declared.Principal, Created: a.now, Modified: a.now}
+func (a *applier) entry(cluster *eks.Cluster, declared AccessEntry) error {
+	in := eks.In(a.State, cluster.Region, cluster.Name)
+	one := &eks.AccessEntry{Principal: declared.Principal, Created: a.now, Modified: a.now}
 	if err := known(in.Entry(declared.Principal))(&one); err != nil {
 		return err
 	}
 	before := one.Policies
 	one.Type, one.Username, one.Groups, one.Policies = declared.Type, declared.Username, declared.Groups, nil
 	for _, policy := range declared.Policies {
-		given := account.AccessPolicy{ARN: policy.ARN, Scope: "cluster", Namespaces: policy.Namespaces, Associated: a.now, Modified: a.now}
+		given := eks.AccessPolicy{
+			ARN:        policy.ARN,
+			Scope:      "cluster",
+			Namespaces: policy.Namespaces,
+			Associated: a.now,
+			Modified:   a.now,
+		}
 		if len(policy.Namespaces) > 0 {
 			given.Scope = "namespace"
 		}
-		if at := slices.IndexFunc(before, func(p account.AccessPolicy) bool { return p.ARN == policy.ARN }); at >= 0 {
+		if at := slices.IndexFunc(before, func(p eks.AccessPolicy) bool { return p.ARN == policy.ARN }); at >= 0 {
 			given.Associated, given.Modified = before[at].Associated, before[at].Modified
 		}
 		one.Policies = append(one.Policies, given)
@@ -134,15 +151,20 @@ func (a *applier) entry(cluster *account.Cluster, declared AccessEntry) error {
 	return in.PutEntry(one)
 }
 
-func (a *applier) association(cluster *account.Cluster, declared Association) error {
-	in := a.InCluster(cluster.Region, cluster.Name)
-	one := &account.Association{
-		ID: account.NewAssociationID(), Namespace: declared.Namespace, ServiceAccount: declared.ServiceAccount, Created: a.now, Modified: a.now,
+func (a *applier) association(cluster *eks.Cluster, declared Association) error {
+	in := eks.In(a.State, cluster.Region, cluster.Name)
+	one := &eks.Association{
+		ID:             eks.NewAssociationID(),
+		Namespace:      declared.Namespace,
+		ServiceAccount: declared.ServiceAccount,
+		Created:        a.now,
+		Modified:       a.now,
 	}
 	if err := known(in.AssociationOf(declared.Namespace, declared.ServiceAccount))(&one); err != nil {
 		return err
 	}
-	one.RoleARN, one.TargetRoleARN, one.DisableTags, one.Policy = declared.Role, declared.TargetRole, declared.DisableTags, string(declared.Policy)
+	one.RoleARN, one.TargetRoleARN = declared.Role, declared.TargetRole
+	one.DisableTags, one.Policy = declared.DisableTags, string(declared.Policy)
 	var err error
 	if one.Tags, err = eksTags(declared.Tags); err != nil {
 		return err
@@ -157,16 +179,24 @@ func (a *applier) association(cluster *account.Cluster, declared Association) er
 }
 
 func dumpClusters(state account.State) ([]Cluster, error) {
-	clusters, err := state.Clusters()
+	clusters, err := eks.Clusters(state)
 	if err != nil {
 		return nil, err
 	}
 	var list []Cluster
 	for _, one := range clusters {
 		declared := Cluster{
-			Name: one.Name, Region: one.Region, Issuer: one.Issuer, Endpoint: one.Endpoint, CA: one.CA, Version: one.Version, Role: one.RoleARN, Mode: one.Mode, Tags: tagMap(one.Tags),
+			Name:     one.Name,
+			Region:   one.Region,
+			Issuer:   one.Issuer,
+			Endpoint: one.Endpoint,
+			CA:       one.CA,
+			Version:  one.Version,
+			Role:     one.RoleARN,
+			Mode:     one.Mode,
+			Tags:     tagMap(one.Tags),
 		}
-		in := state.InCluster(one.Region, one.Name)
+		in := eks.In(state, one.Region, one.Name)
 		entries, err := in.Entries()
 		if err != nil {
 			return nil, err
@@ -179,7 +209,15 @@ func dumpClusters(state account.State) ([]Cluster, error) {
 			return nil, err
 		}
 		for _, a := range associations {
-			declared.Associations = append(declared.Associations, Association{a.Namespace, a.ServiceAccount, a.RoleARN, a.TargetRoleARN, a.DisableTags, Document(a.Policy), tagMap(a.Tags)})
+			declared.Associations = append(declared.Associations, Association{
+				Namespace:      a.Namespace,
+				ServiceAccount: a.ServiceAccount,
+				Role:           a.RoleARN,
+				TargetRole:     a.TargetRoleARN,
+				DisableTags:    a.DisableTags,
+				Policy:         Document(a.Policy),
+				Tags:           tagMap(a.Tags),
+			})
 		}
 		slices.SortFunc(declared.Associations, func(a, b Association) int {
 			return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.ServiceAccount, b.ServiceAccount))
@@ -189,7 +227,7 @@ func dumpClusters(state account.State) ([]Cluster, error) {
 	return list, nil
 }
 
-func dumpEntry(one *account.AccessEntry) AccessEntry {
+func dumpEntry(one *eks.AccessEntry) AccessEntry {
 	declared := AccessEntry{Principal: one.Principal, Tags: tagMap(one.Tags)}
 	if one.Type == "STANDARD" { // EKS names the others itself
 		declared.Username, declared.Groups = one.Username, one.Groups

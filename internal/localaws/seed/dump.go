@@ -48,14 +48,25 @@ func dumpAccount(state account.State) (Account, error) {
 		return declared, err
 	}
 	for _, one := range providers {
-		declared.Providers = append(declared.Providers, Provider{"https://" + one.IssuerID, one.ClientIDs, one.Thumbprints, tagMap(one.Tags)})
+		declared.Providers = append(declared.Providers, Provider{
+			URL:         "https://" + one.IssuerID,
+			ClientIDs:   one.ClientIDs,
+			Thumbprints: one.Thumbprints,
+			Tags:        tagMap(one.Tags),
+		})
 	}
 	policies, err := state.Policies()
 	if err != nil {
 		return declared, err
 	}
 	for _, one := range policies {
-		declared.Policies = append(declared.Policies, Policy{one.Name, path(one.Path), one.Description, Document(one.Default().Text), tagMap(one.Tags)})
+		declared.Policies = append(declared.Policies, Policy{
+			Name:        one.Name,
+			Path:        path(one.Path),
+			Description: one.Description,
+			Document:    Document(one.Default().Text),
+			Tags:        tagMap(one.Tags),
+		})
 	}
 	groups, err := state.Groups()
 	if err != nil {
@@ -73,17 +84,28 @@ func dumpAccount(state account.State) (Account, error) {
 	}
 	for _, one := range roles {
 		role := Role{
-			Name: one.Name, Path: path(one.Path), Description: one.Description, Trust: Document(iam.ShownTrust(state, one)),
-			Permissions: permissions(one.Permissions), Boundary: one.Boundary, MaxSession: one.MaxSession, Tags: tagMap(one.Tags),
+			Name:        one.Name,
+			Path:        path(one.Path),
+			Description: one.Description,
+			Trust:       Document(iam.ShownTrust(state, one)),
+			Permissions: permissions(one.Permissions),
+			Boundary:    one.Boundary,
+			MaxSession:  one.MaxSession,
+			Tags:        tagMap(one.Tags),
 		}
 		if role.MaxSession == 3600 {
 			role.MaxSession = 0
 		}
 		declared.Roles = append(declared.Roles, role)
 	}
-	profiles, err := state.Profiles()
+	profiles, err := iam.Profiles(state)
 	for _, one := range profiles {
-		declared.InstanceProfiles = append(declared.InstanceProfiles, InstanceProfile{one.Name, path(one.Path), one.Role, tagMap(one.Tags)})
+		declared.InstanceProfiles = append(declared.InstanceProfiles, InstanceProfile{
+			Name: one.Name,
+			Path: path(one.Path),
+			Role: one.Role,
+			Tags: tagMap(one.Tags),
+		})
 	}
 	if err != nil {
 		return declared, err
@@ -98,7 +120,14 @@ func dumpUsers(state account.State, declared *Account) error {
 		return err
 	}
 	for _, one := range users {
-		user := User{Name: one.Name, Path: path(one.Path), Permissions: permissions(one.Permissions), Boundary: one.Boundary, Groups: one.Groups, Tags: tagMap(one.Tags)}
+		user := User{
+			Name:        one.Name,
+			Path:        path(one.Path),
+			Permissions: permissions(one.Permissions),
+			Boundary:    one.Boundary,
+			Groups:      one.Groups,
+			Tags:        tagMap(one.Tags),
+		}
 		keys, err := state.Keys(one.Name)
 		if err != nil {
 			return err

@@ -10,12 +10,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
 // File is the whole file, in YAML or JSON.
@@ -143,16 +143,17 @@ func Parse(name string, text []byte) (*File, error) {
 		err = errors.New("the file is empty")
 	}
 	if err != nil {
-		return nil, fault.New(fault.Invalid, "%s: %s", name, plain(err)).Hint("docs/reference/seed.md lists what can be declared")
+		return nil, fault.New(fault.Invalid, "%s: %s", name, plain(err)).
+			Hint("docs/reference/seed.md lists what can be declared")
 	}
 	return &file, nil
 }
 
 var (
-	quoted   = regexp.MustCompile("`[^`]*` ")
-	goType   = regexp.MustCompile(`in type seed\.\w+`)
-	into     = regexp.MustCompile(` into .*`)
-	yamlName = regexp.MustCompile(`^yaml: (unmarshal errors:\s*)?`)
+	quoted   = lazyregexp.New("`[^`]*` ")
+	goType   = lazyregexp.New(`in type seed\.\w+`)
+	into     = lazyregexp.New(` into .*`)
+	yamlName = lazyregexp.New(`^yaml: (unmarshal errors:\s*)?`)
 )
 
 // plain says what the decoder said without Go's words, and without values: they
@@ -188,7 +189,7 @@ const maxDepth = 20
 
 func writeJSON(out *strings.Builder, node *yaml.Node, depth int) error {
 	if depth > maxDepth {
-		return fmt.Errorf("line %d: a policy document is not that deep", node.Line)
+		return fmt.Errorf("line %d: a policy document is not nested that deeply", node.Line)
 	}
 	switch node.Kind {
 	case yaml.MappingNode:
@@ -218,7 +219,7 @@ func writeJSON(out *strings.Builder, node *yaml.Node, depth int) error {
 			out.WriteString(jsonString(node.Value))
 		}
 	default:
-		return fmt.Errorf("line %d: want a policy document, as JSON text or as YAML without aliases", node.Line)
+		return fmt.Errorf("line %d: must be a policy document, in JSON or in YAML without aliases", node.Line)
 	}
 	return nil
 }

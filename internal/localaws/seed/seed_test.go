@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rolecall/rolecall/internal/localaws/account"
+	"github.com/rolecall/rolecall/internal/localaws/eks"
 	"github.com/rolecall/rolecall/internal/localaws/seed"
 )
 
@@ -23,7 +24,10 @@ accounts:
         document:
           Version: 2012-10-17
           Statement:
-            - {Effect: Allow, Action: "s3:Get*", Resource: "arn:aws:s3:::data/*", Condition: {NumericLessThan: {s3:max-keys: 10}, Bool: {aws:SecureTransport: true}}}
+            - Effect: Allow
+              Action: "s3:Get*"
+              Resource: "arn:aws:s3:::data/*"
+              Condition: {NumericLessThan: {s3:max-keys: 10}, Bool: {aws:SecureTransport: true}}
     groups:
       - name: readers
         attached: ["arn:aws:iam::000000000000:policy/team/read-data"]
@@ -42,12 +46,19 @@ accounts:
       - name: app
         trust:
           Version: "2012-10-17"
-          Statement: {Effect: Allow, Principal: {AWS: ["arn:aws:iam::000000000000:role/later", "arn:aws:iam::444455556666:role/theirs"]}, Action: sts:AssumeRole}
+          Statement:
+            Effect: Allow
+            Principal: {AWS: ["arn:aws:iam::000000000000:role/later", "arn:aws:iam::444455556666:role/theirs"]}
+            Action: sts:AssumeRole
       - name: later
         maxSession: 7200
         trust: '{"Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::000000000000:role/app"},"Action":"sts:AssumeRole"}]}'
       - name: pods
-        trust: {Statement: {Effect: Allow, Principal: {Service: pods.eks.amazonaws.com}, Action: ["sts:AssumeRole", "sts:TagSession"]}}
+        trust:
+          Statement:
+            Effect: Allow
+            Principal: {Service: pods.eks.amazonaws.com}
+            Action: ["sts:AssumeRole", "sts:TagSession"]
     instanceProfiles:
       - {name: box, role: app}
     clusters:
@@ -73,7 +84,8 @@ accounts:
   - id: "444455556666"
     roles:
       - name: theirs
-        trust: {Statement: {Effect: Allow, Principal: {AWS: "arn:aws:iam::000000000000:user/alice"}, Action: "sts:AssumeRole"}}
+        trust:
+          Statement: {Effect: Allow, Principal: {AWS: "arn:aws:iam::000000000000:user/alice"}, Action: "sts:AssumeRole"}
 `
 
 var now = time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)
@@ -117,11 +129,18 @@ func TestRoundTrip(t *testing.T) {
 			}
 			id = role.ID
 			app, _ := state.Role("app")
-			if app.Principals["arn:aws:iam::000000000000:role/later"] != role.ID || app.Principals["arn:aws:iam::444455556666:role/theirs"] == "" {
+			if app.Principals["arn:aws:iam::000000000000:role/later"] != role.ID ||
+				app.Principals["arn:aws:iam::444455556666:role/theirs"] == "" {
 				t.Errorf("the trust is bound to %v", app.Principals)
 			}
 			policy, err := state.Policy("READ-DATA")
-			if err != nil || len(policy.Versions) != 1 || !strings.Contains(policy.Default().Text, `{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:Get*", "Resource": "arn:aws:s3:::data/*", "Condition": {"NumericLessThan": {"s3:max-keys": 10}, "Bool": {"aws:SecureTransport": true}}}]}`) {
+			if err != nil || len(policy.Versions) != 1 ||
+				!strings.Contains(
+					policy.Default().Text,
+					`{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:Get*", "Resource": `+
+						`"arn:aws:s3:::data/*", "Condition": {"NumericLessThan": {"s3:max-keys": 10}, "Bool": `+
+						`{"aws:SecureTransport": true}}}]}`,
+				) {
 				t.Errorf("policy %+v, %v", policy, err)
 			}
 			return nil
@@ -130,7 +149,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 	associationID := func() (id string) {
 		_ = set.View(func(state account.State) error {
-			one, err := state.InCluster("eu-west-1", "prod").AssociationOf("shop", "cart")
+			one, err := eks.In(state, "eu-west-1", "prod").AssociationOf("shop", "cart")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -153,7 +172,7 @@ func TestRoundTrip(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(first, dump(t, set)); diff != "" || roleID() != id {
-		t.Errorf("applied twice (-once +twice):\n%s", diff)
+		t.Errorf("applied twice: mismatch (-want +got):\n%s", diff)
 	}
 	again := newSet(t)
 	// The administrators' keys are random and those of the dump are added.
@@ -169,9 +188,17 @@ func TestRoundTrip(t *testing.T) {
 		return kept
 	}
 	if diff := cmp.Diff(lines(first), lines(dump(t, again))); diff != "" {
-		t.Errorf("written back (-before +after):\n%s", diff)
+		t.Errorf("written back: mismatch (-want +got):\n%s", diff)
 	}
-	for _, want := range []string{"alicealice", "own: |\n", "role: app", "maxSession: 7200", "issuer: https://oidc.example.com/c1", "type: EC2_LINUX", "BEGIN CERTIFICATE"} {
+	for _, want := range []string{
+		"alicealice",
+		"own: |\n",
+		"role: app",
+		"maxSession: 7200",
+		"issuer: https://oidc.example.com/c1",
+		"type: EC2_LINUX",
+		"BEGIN CERTIFICATE",
+	} {
 		if !strings.Contains(first, want) {
 			t.Errorf("the dump lacks %q:\n%s", want, first)
 		}
@@ -198,7 +225,9 @@ func TestReference(t *testing.T) {
 // TestJSON: a file may be JSON, whatever it is indented with.
 func TestJSON(t *testing.T) {
 	t.Parallel()
-	if err := apply(newSet(t), "\n{\n\t\"accounts\": [\n\t\t{\"id\": \"000000000000\", \"users\": [{\"name\": \"bob\"}]}\n\t]\n}\n"); err != nil {
+	if err := apply(
+		newSet(t), "\n{\n\t\"accounts\": [\n\t\t{\"id\": \"000000000000\", \"users\": [{\"name\": \"bob\"}]}\n\t]\n}\n",
+	); err != nil {
 		t.Error(err)
 	}
 }
@@ -211,32 +240,93 @@ func TestRefused(t *testing.T) {
 	for _, row := range []struct{ name, text, want string }{
 		{"empty", "", "seed.yaml: the file is empty"},
 		{"no YAML", "accounts: [", "line 1"},
-		{"unknown member", "accounts:\n  - id: '000000000000'\n    user: []\n", "seed.yaml: line 3: field user not found here"},
+		{
+			name: "unknown member",
+			text: "accounts:\n  - id: '000000000000'\n    user: []\n",
+			want: "seed.yaml: line 3: field user not found here",
+		},
 		{"misspelt in a role", in("roles:\n      - name: r\n        Trust: {}"), "line 4: field Trust not found here"},
 		{"twice", "accounts:\n  - users: []\n    users: []\n", `"users" already defined at line 2`},
 		{"two documents", "accounts: []\n---\naccounts: []\n", "more than one document"},
 		{"a list for a text", in("users: [{name: [a]}]"), "line 2: cannot unmarshal !!seq here"},
-		{"a secret in a wrong place", in("users: [{name: a, accessKeys: supersecretsupersecret}]"), "line 2: cannot unmarshal !!str here"},
+		{
+			name: "a secret in a wrong place",
+			text: in("users: [{name: a, accessKeys: supersecretsupersecret}]"),
+			want: "line 2: cannot unmarshal !!str here",
+		},
 		{"account number", in("id: 12"), `account "12": want 12 digits`},
 		{"account twice", "accounts:\n  - id: '000000000000'\n  - users: []\n", "declared twice"},
-		{"name", in("users: [{name: a b}]"), `user "a b": name: want`},
+		{"name", in("users: [{name: a b}]"), `user "a b": name: must be`},
 		{"path", in("users: [{name: a, path: x}]"), `user "a": path "x"`},
-		{"policy", in("users: [{name: a, inline: {p: {Version: '2012-10-17', Statement: {effect: Allow}}}}]"), `user "a": inline policy "p": MalformedPolicyDocument`},
-		{"old managed policy", in("policies: [{name: p, document: {Statement: {Effect: Allow, Action: 's3:*', Resource: '*'}}}]"), "must be version 2012-10-17"},
+		{
+			name: "policy",
+			text: in("users: [{name: a, inline: {p: {Version: '2012-10-17', Statement: {effect: Allow}}}}]"),
+			want: `user "a": inline policy "p": MalformedPolicyDocument`,
+		},
+		{
+			name: "old managed policy",
+			text: in("policies: [{name: p, document: {Statement: {Effect: Allow, Action: 's3:*', Resource: '*'}}}]"),
+			want: "must be version 2012-10-17",
+		},
 		{"no trust", in("roles: [{name: r}]"), `role "r": `},
-		{"trust in a role that is not there", in("roles: [{name: r, trust: {Statement: {Effect: Allow, Principal: {AWS: 'arn:aws:iam::000000000000:role/none'}, Action: 'sts:AssumeRole'}}}]"), "Invalid principal in policy"},
-		{"session", in("roles: [{name: r, maxSession: 60, trust: " + role + "}]"), "maxSession 60: want 3600 to 43200"},
-		{"attached", in("roles: [{name: r, attached: ['arn:aws:iam::aws:policy/Nope'], trust: " + role + "}]"), "managed policy arn:aws:iam::aws:policy/Nope: not found"},
+		{
+			name: "trust in a role that is not there",
+			text: in(
+				"roles: [{name: r, trust: {Statement: {Effect: Allow, Principal: {AWS: " +
+					"'arn:aws:iam::000000000000:role/none'}, Action: 'sts:AssumeRole'}}}]",
+			),
+			want: "Invalid principal in policy",
+		},
+		{
+			name: "session",
+			text: in("roles: [{name: r, maxSession: 60, trust: " + role + "}]"),
+			want: "maxSession 60: must be 3600 to 43200",
+		},
+		{
+			name: "attached",
+			text: in("roles: [{name: r, attached: ['arn:aws:iam::aws:policy/Nope'], trust: " + role + "}]"),
+			want: "managed policy arn:aws:iam::aws:policy/Nope: not found",
+		},
 		{"group", in("users: [{name: a, groups: [g]}]"), `group "g": not found`},
-		{"key of another", in("users: [{name: a, accessKeys: [&k {id: AKIAALICEALICEALICE1, secret: supersecretsupersecret}]}, {name: b, accessKeys: [*k]}]"), "access key AKIAALICEALICEALICE1 is of user a"},
-		{"short secret", in("users: [{name: a, accessKeys: [{id: AKIAALICEALICEALICE1, secret: supersecret}]}]"), "its secret has not 16"},
+		{
+			name: "key of another",
+			text: in(
+				"users: [{name: a, accessKeys: [&k {id: AKIAALICEALICEALICE1, secret: supersecretsupersecret}]}, " +
+					"{name: b, accessKeys: [*k]}]",
+			),
+			want: "access key AKIAALICEALICEALICE1 is of user a",
+		},
+		{
+			name: "short secret",
+			text: in("users: [{name: a, accessKeys: [{id: AKIAALICEALICEALICE1, secret: supersecret}]}]"),
+			want: "its secret must have 16",
+		},
 		{"provider", in("providers: [{url: 'http://x'}]"), "must begin with https://"},
 		{"cluster name", in("clusters: [{name: a b}]"), `cluster "a b": `},
 		{"cluster mode", in("clusters: [{name: a, authenticationMode: api}]"), "Value 'api' at 'authenticationMode'"},
-		{"cluster issuer", in("clusters: [{name: a, issuer: x}]"), `the issuer "x" is no https URL`},
-		{"access entry", in("clusters: [{name: a, accessEntries: [{principal: 'arn:aws:iam::000000000000:user/nobody'}]}]"), "invalid principal"},
-		{"access group", in("clusters: [{name: a, accessEntries: [{principal: 'arn:aws:iam::000000000000:user/admin', groups: ['system:masters']}]}]"), "cannot start with system:"},
-		{"association", in("clusters: [{name: a, podIdentityAssociations: [{namespace: n, serviceAccount: s, role: 'arn:aws:iam::000000000000:role/r'}]}]"), "pod identity association of n/s: InvalidParameterException: Role provided in the request does not exist"},
+		{"cluster issuer", in("clusters: [{name: a, issuer: x}]"), `the issuer "x" is not an https URL`},
+		{
+			name: "access entry",
+			text: in("clusters: [{name: a, accessEntries: [{principal: 'arn:aws:iam::000000000000:user/nobody'}]}]"),
+			want: "invalid principal",
+		},
+		{
+			name: "access group",
+			text: in(
+				"clusters: [{name: a, accessEntries: [{principal: 'arn:aws:iam::000000000000:user/admin', groups: " +
+					"['system:masters']}]}]",
+			),
+			want: "cannot start with system:",
+		},
+		{
+			name: "association",
+			text: in(
+				"clusters: [{name: a, podIdentityAssociations: [{namespace: n, serviceAccount: s, role: " +
+					"'arn:aws:iam::000000000000:role/r'}]}]",
+			),
+			want: "pod identity association of n/s: InvalidParameterException: Role provided in the request does " +
+				"not exist",
+		},
 		{"alias of itself", in("roles: [{name: r, trust: &t [*t]}]"), "line 2"},
 	} {
 		set := newSet(t)
@@ -246,7 +336,7 @@ func TestRefused(t *testing.T) {
 			t.Errorf("%s: %v, want %s", row.name, err, row.want)
 		}
 		if after := dump(t, set); after != before {
-			t.Errorf("%s left something behind:\n%s", row.name, cmp.Diff(before, after))
+			t.Errorf("%s left something behind: mismatch (-want +got):\n%s", row.name, cmp.Diff(before, after))
 		}
 	}
 }

@@ -27,10 +27,12 @@ type Service struct {
 	Target string
 	// Operations are what is emulated, by name.
 	Operations map[string]Operation
+	// Tables are where the service keeps its records in the accounts' store.
+	Tables []account.Table
 	// Others are names of operations that AWS has and that are not emulated. If
 	// there are none listed, every other name may be one.
 	Others []string
-	// Route names the operation of a REST call by its method, path and bucket;
+	// Route names the operation of a REST call by its method, host and path;
 	// empty if there is none.
 	Route func(*Call) string
 	// MaxBody is the largest body in bytes; 0 is wire.MaxBody.
@@ -86,6 +88,7 @@ type Target struct {
 type Call struct {
 	// Query are the parameters of a Query call; empty for others.
 	*wire.Query
+	// HTTP is the request; its Trailer is that of a body in chunks, too.
 	HTTP      *http.Request
 	Body      []byte
 	Operation string
@@ -93,11 +96,12 @@ type Call struct {
 	Path string
 	// Segments are the variables of a REST path, unescaped; Route sets them.
 	Segments map[string]string
-	// Bucket is that of a virtual host of S3; empty if the host names none.
-	Bucket string
+	// HostPrefix is what stands before the service's name in the host name; empty
+	// if nothing does.
+	HostPrefix string
 	// Account is the one the call is made in: the caller's.
 	Account *account.Account
-	// Accounts are all that are played here.
+	// Accounts are all that exist here.
 	Accounts *account.Set
 	// Caller is nil for operations that anybody may call.
 	Caller *caller.Caller
@@ -105,11 +109,9 @@ type Call struct {
 	Region string
 	// Time is when the call is made.
 	Time time.Time
-	// Trailer holds the headers after a body that came in chunks.
-	Trailer http.Header
 	// Allow decides by the caller's policies and the target's whether an action
-	// is allowed, and says no with a *wire.Error.
+	// is allowed, and refuses with a *wire.Error.
 	Allow func(action string, target Target) error
-	// KeysUnreachable makes fetching issuers' keys fail, on demand of a test.
+	// KeysUnreachable makes fetching issuers' keys fail, because a test asked for it.
 	KeysUnreachable bool
 }

@@ -22,9 +22,12 @@ type metadataJSON struct {
 	Version          int
 }
 
-func (c *call) metadata(name string, v *account.ParameterVersion) metadataJSON {
+func (c *call) metadata(name string, v *ParameterVersion) metadataJSON {
 	return metadataJSON{
-		c.arn(name), v.AllowedPattern, v.DataType, v.Description, v.KeyID, wire.MilliTime(v.Modified), v.ModifiedBy, name, []struct{}{}, v.Tier, v.Type, v.Version,
+		c.arn(name), v.AllowedPattern, v.DataType, v.Description, v.KeyID, wire.MilliTime(v.Modified), v.ModifiedBy,
+		name,
+		[]struct{}{},
+		v.Tier, v.Type, v.Version,
 	}
 }
 
@@ -41,7 +44,12 @@ func (f filter) check(keys ...string) error {
 		return key == f.Key || (strings.HasSuffix(key, ":") && strings.HasPrefix(f.Key, key) && f.Key != key)
 	})
 	if !known {
-		return refuse("InvalidFilterKey", "1 validation error detected: Value '%s' at 'parameterFilters' failed to satisfy constraint: Member must satisfy one of: %s", f.Key, strings.Join(keys, ", "))
+		return refuse(
+			"InvalidFilterKey",
+			"1 validation error detected: Value '%s' at 'parameterFilters' failed to satisfy constraint: Member "+
+				"must satisfy one of: %s",
+			f.Key, strings.Join(keys, ", "),
+		)
 	}
 	options := []string{"", "Equals", "BeginsWith"}
 	switch f.Key {
@@ -53,7 +61,10 @@ func (f filter) check(keys ...string) error {
 		options = options[:2]
 	}
 	if !slices.Contains(options, f.Option) {
-		return refuse("InvalidFilterOption", "The following filter option is not valid: %s. Valid options include: %s.", f.Option, strings.Join(options[1:], ", "))
+		return refuse(
+			"InvalidFilterOption", "The following filter option is not valid: %s. Valid options include: %s.", f.Option,
+			strings.Join(options[1:], ", "),
+		)
 	}
 	if len(f.Values) > 50 || (len(f.Values) == 0 && !strings.HasPrefix(f.Key, "tag:")) {
 		return refuse("InvalidFilterValue", "The following filter values are missing : null for filter key %s", f.Key)
@@ -61,7 +72,7 @@ func (f filter) check(keys ...string) error {
 	return nil
 }
 
-func (f filter) match(p *account.Parameter) bool {
+func (f filter) match(p *Parameter) bool {
 	v := p.Last()
 	if tag, isTag := strings.CutPrefix(f.Key, "tag:"); isTag {
 		i := slices.IndexFunc(p.Tags, func(one account.Tag) bool { return one.Key == tag })
@@ -101,7 +112,7 @@ func (f filter) matchText(text string) bool {
 	})
 }
 
-func matchAll(filters []filter, p *account.Parameter) bool {
+func matchAll(filters []filter, p *Parameter) bool {
 	return !slices.ContainsFunc(filters, func(f filter) bool { return !f.match(p) })
 }
 
@@ -115,7 +126,9 @@ type describeInput struct {
 }
 
 func describeParameters(c *call, in *describeInput) (any, error) {
-	if err := c.allowOn("DescribeParameters", "arn:"+c.Account.Partition+":ssm:"+c.Region+":"+c.Account.ID+":*", nil, nil); err != nil {
+	if err := c.allowOn(
+		"DescribeParameters", "arn:"+c.Account.Partition+":ssm:"+c.Region+":"+c.Account.ID+":*", nil, nil,
+	); err != nil {
 		return nil, err
 	}
 	if len(in.Filters) > 0 && len(in.ParameterFilters) > 0 {
@@ -132,7 +145,9 @@ func describeParameters(c *call, in *describeInput) (any, error) {
 			return nil, err
 		}
 	}
-	found, next, err := c.list("describe", "", in.MaxResults, 50, in.NextToken, func(p *account.Parameter) bool { return matchAll(filters, p) })
+	found, next, err := c.list("describe", "", in.MaxResults, 50, in.NextToken, func(p *Parameter) bool {
+		return matchAll(filters, p)
+	})
 	out := struct {
 		NextToken  string `json:",omitempty"`
 		Parameters []metadataJSON

@@ -22,23 +22,32 @@ type parameterJSON struct {
 
 // masked is what a SecureString looks like to those who do not ask for its
 // value: what AWS shows is the value, encrypted.
-func masked(arn string, v *account.ParameterVersion) string {
+func masked(arn string, v *ParameterVersion) string {
 	return sealToken("encrypted", fmt.Sprintf("%s:%d", arn, v.Version))
 }
 
-func (c *call) value(name string, v *account.ParameterVersion, decrypt bool) string {
+func (c *call) value(name string, v *ParameterVersion, decrypt bool) string {
 	if v.Type == "SecureString" && !decrypt {
 		return masked(c.arn(name), v)
 	}
 	return v.Value
 }
 
-func (c *call) show(name string, v *account.ParameterVersion, decrypt bool, selected string) parameterJSON {
-	return parameterJSON{c.arn(name), v.DataType, wire.MilliTime(v.Modified), name, selected, v.Type, c.value(name, v, decrypt), v.Version}
+func (c *call) show(name string, v *ParameterVersion, decrypt bool, selected string) parameterJSON {
+	return parameterJSON{
+		ARN:              c.arn(name),
+		DataType:         v.DataType,
+		LastModifiedDate: wire.MilliTime(v.Modified),
+		Name:             name,
+		Selector:         selected,
+		Type:             v.Type,
+		Value:            c.value(name, v, decrypt),
+		Version:          v.Version,
+	}
 }
 
 // pick returns the version that is meant.
-func pick(p *account.Parameter, s selector) *account.ParameterVersion {
+func pick(p *Parameter, s selector) *ParameterVersion {
 	if s.version == 0 && s.label == "" {
 		return p.Last()
 	}
@@ -70,7 +79,11 @@ func getParameter(c *call, in *getInput) (any, error) {
 	}
 	v := pick(p, s)
 	if v == nil {
-		return nil, refuse("ParameterVersionNotFound", "Systems Manager could not find version %s of %s. Verify the version and try again.", strings.TrimPrefix(s.suffix(), ":"), s.name)
+		return nil, refuse(
+			"ParameterVersionNotFound",
+			"Systems Manager could not find version %s of %s. Verify the version and try again.",
+			strings.TrimPrefix(s.suffix(), ":"), s.name,
+		)
 	}
 	return struct{ Parameter parameterJSON }{c.show(p.Name, v, in.WithDecryption, s.suffix())}, nil
 }
@@ -89,7 +102,11 @@ type getManyOutput struct {
 // does.
 func getParameters(c *call, in *getManyInput) (any, error) {
 	if len(in.Names) == 0 || len(in.Names) > 10 {
-		return nil, invalid("1 validation error detected: Value '%s' at 'names' failed to satisfy constraint: Member must have length between 1 and 10, inclusive", in.Names)
+		return nil, invalid(
+			"1 validation error detected: Value '%s' at 'names' failed to satisfy constraint: Member must have "+
+				"length between 1 and 10, inclusive",
+			in.Names,
+		)
 	}
 	out := getManyOutput{[]string{}, []parameterJSON{}}
 	for _, name := range in.Names {
@@ -129,8 +146,15 @@ type byPathOutput struct {
 }
 
 func getByPath(c *call, in *byPathInput) (any, error) {
-	if !strings.HasPrefix(in.Path, "/") || strings.Contains(in.Path, "//") || (len(in.Path) > 1 && !namePattern.MatchString(in.Path)) {
-		return nil, invalid("The parameter doesn't meet the parameter name requirements. The parameter name must begin with a forward slash \"/\". It can't be prefixed with \"aws\" or \"ssm\" (case-insensitive). It must use only letters, numbers, or the following symbols: . (period), - (hyphen), _ (underscore). Special characters are not allowed. All sub-paths, if specified, must use the forward slash symbol \"/\". Valid example: /get/parameters2-/by1./path0_.")
+	if !strings.HasPrefix(in.Path, "/") || strings.Contains(in.Path, "//") ||
+		(len(in.Path) > 1 && !namePattern.MatchString(in.Path)) {
+		return nil, invalid(
+			"The parameter doesn't meet the parameter name requirements. The parameter name must begin with a " +
+				"forward slash \"/\". It can't be prefixed with \"aws\" or \"ssm\" (case-insensitive). It must use " +
+				"only letters, numbers, or the following symbols: . (period), - (hyphen), _ (underscore). Special " +
+				"characters are not allowed. All sub-paths, if specified, must use the forward slash symbol \"/\". " +
+				"Valid example: /get/parameters2-/by1./path0_.",
+		)
 	}
 	recursive := map[bool]string{true: "true", false: "false"}[in.Recursive]
 	if err := c.allow("GetParametersByPath", in.Path, nil, map[string]string{"ssm:Recursive": recursive}); err != nil {
@@ -142,7 +166,7 @@ func getByPath(c *call, in *byPathInput) (any, error) {
 		}
 	}
 	below := strings.TrimSuffix(in.Path, "/") + "/"
-	found, next, err := c.list("path "+in.Path, below, in.MaxResults, 10, in.NextToken, func(p *account.Parameter) bool {
+	found, next, err := c.list("path "+in.Path, below, in.MaxResults, 10, in.NextToken, func(p *Parameter) bool {
 		return (in.Recursive || !strings.Contains(p.Name[len(below):], "/")) && matchAll(in.ParameterFilters, p)
 	})
 	out := byPathOutput{NextToken: next, Parameters: []parameterJSON{}}
@@ -153,7 +177,9 @@ func getByPath(c *call, in *byPathInput) (any, error) {
 }
 
 // list reads one page of the parameters whose names begin with prefix.
-func (c *call) list(kind, prefix string, size *int, most int, token string, keep func(*account.Parameter) bool) (found []*account.Parameter, next string, err error) {
+func (c *call) list(
+	kind, prefix string, size *int, most int, token string, keep func(*Parameter) bool,
+) (found []*Parameter, next string, err error) {
 	limit, err := pageSize(size, 1, most)
 	if err != nil {
 		return nil, "", err
@@ -163,7 +189,7 @@ func (c *call) list(kind, prefix string, size *int, most int, token string, keep
 		return nil, "", err
 	}
 	err = c.Account.View(func(state account.State) error {
-		return state.Parameters(c.Region, prefix, func(p *account.Parameter) bool {
+		return eachBelow(state, c.Region, prefix, func(p *Parameter) bool {
 			if p.Name <= after || !keep(p) {
 				return true
 			}

@@ -1,9 +1,10 @@
 package ssm
 
 import (
-	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
 // Limits of names.
@@ -12,21 +13,32 @@ const (
 	maxLevels = 15
 )
 
-var namePattern = regexp.MustCompile(`^[a-zA-Z0-9_.\-/]+$`)
+var namePattern = lazyregexp.New(`^[a-zA-Z0-9_.\-/]+$`)
 
 // checkName is the rule for the names of new parameters.
 func checkName(name string) error {
 	if name == "" {
-		return invalid("1 validation error detected: Value '' at 'name' failed to satisfy constraint: Member must have length greater than or equal to 1")
+		return invalid(
+			"1 validation error detected: Value '' at 'name' failed to satisfy constraint: Member must have length " +
+				"greater than or equal to 1",
+		)
 	}
 	first, _, _ := strings.Cut(strings.ToLower(strings.TrimPrefix(name, "/")), "/")
 	switch {
 	case len(name) > maxName:
 		return invalid("Parameter name exceeds the maximum length of %d characters.", maxName)
 	case !namePattern.MatchString(name):
-		return invalid("Parameter name: can't be prefixed with \"ssm\" (case-insensitive). If formed as a path, it can consist of sub-paths divided by slash symbol; each sub-path can be formed as a mix of letters, numbers and the following 3 symbols .-_")
+		return invalid(
+			"Parameter name: can't be prefixed with \"ssm\" (case-insensitive). If formed as a path, it can consist " +
+				"of sub-paths divided by slash symbol; each sub-path can be formed as a mix of letters, numbers and " +
+				"the following 3 symbols .-_",
+		)
 	case strings.HasPrefix(first, "ssm"):
-		return invalid("Parameter name: can't be prefixed with \"ssm\" (case-insensitive). If formed as a path, it can consist of sub-paths divided by slash symbol; each sub-path can be formed as a mix of letters, numbers and the following 3 symbols .-_")
+		return invalid(
+			"Parameter name: can't be prefixed with \"ssm\" (case-insensitive). If formed as a path, it can consist " +
+				"of sub-paths divided by slash symbol; each sub-path can be formed as a mix of letters, numbers and " +
+				"the following 3 symbols .-_",
+		)
 	case strings.HasPrefix(first, "aws"):
 		return refuse("AccessDeniedException", "No access to reserved parameter name: %s.", name)
 	case strings.Contains(name, "//") || strings.HasSuffix(name, "/"):
@@ -34,7 +46,10 @@ func checkName(name string) error {
 	case strings.Contains(name, "/") && !strings.HasPrefix(name, "/"):
 		return invalid("Parameter name must be a fully qualified name.")
 	case strings.Count(name, "/") > maxLevels:
-		return refuse("HierarchyLevelLimitExceededException", "A parameter name hierarchy can have a maximum of %d levels.", maxLevels)
+		return refuse(
+			"HierarchyLevelLimitExceededException", "A parameter name hierarchy can have a maximum of %d levels.",
+			maxLevels,
+		)
 	}
 	return nil
 }
@@ -85,11 +100,12 @@ func parseSelector(text, arnPrefix string) (selector, error) {
 	return s, nil
 }
 
-var labelPattern = regexp.MustCompile(`^[a-zA-Z0-9_.\-]{1,100}$`)
+var labelPattern = lazyregexp.New(`^[a-zA-Z0-9_.\-]{1,100}$`)
 
 func checkLabel(label string) error {
 	lower := strings.ToLower(label)
-	if !labelPattern.MatchString(label) || (label[0] >= '0' && label[0] <= '9') || strings.HasPrefix(lower, "aws") || strings.HasPrefix(lower, "ssm") {
+	if !labelPattern.MatchString(label) || (label[0] >= '0' && label[0] <= '9') || strings.HasPrefix(lower, "aws") ||
+		strings.HasPrefix(lower, "ssm") {
 		return invalid("Invalid label: %s.", label)
 	}
 	return nil

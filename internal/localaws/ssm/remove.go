@@ -15,14 +15,18 @@ func deleteParameter(c *call, in *deleteInput) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return nil, c.Account.Update(func(state account.State) error { return state.DeleteParameter(c.Region, p.Name) })
+	return nil, c.Account.Update(func(state account.State) error { return drop(state, c.Region, p.Name) })
 }
 
 type deleteManyInput struct{ Names []string }
 
 func deleteParameters(c *call, in *deleteManyInput) (any, error) {
 	if len(in.Names) == 0 || len(in.Names) > 10 {
-		return nil, invalid("1 validation error detected: Value '%s' at 'names' failed to satisfy constraint: Member must have length between 1 and 10, inclusive", in.Names)
+		return nil, invalid(
+			"1 validation error detected: Value '%s' at 'names' failed to satisfy constraint: Member must have "+
+				"length between 1 and 10, inclusive",
+			in.Names,
+		)
 	}
 	deleted, missing := []string{}, []string{}
 	for _, name := range in.Names {
@@ -36,9 +40,10 @@ func deleteParameters(c *call, in *deleteManyInput) (any, error) {
 		}
 		deleted = append(deleted, name)
 	}
-	return struct{ DeletedParameters, InvalidParameters []string }{deleted, missing}, c.Account.Update(func(state account.State) error {
+	result := struct{ DeletedParameters, InvalidParameters []string }{deleted, missing}
+	return result, c.Account.Update(func(state account.State) error {
 		for _, name := range deleted {
-			if err := state.DeleteParameter(c.Region, name); err != nil {
+			if err := drop(state, c.Region, name); err != nil {
 				return err
 			}
 		}

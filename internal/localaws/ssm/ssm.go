@@ -23,21 +23,27 @@ import (
 
 // New returns SSM. It keeps nothing itself: each call brings its account.
 func New() *service.Service {
-	return &service.Service{Name: "ssm", Protocol: wire.JSON11, Target: "AmazonSSM", Operations: map[string]service.Operation{
-		"PutParameter":            {Access: service.Signed, Do: serve(putParameter)},
-		"GetParameter":            {Access: service.Signed, Do: serve(getParameter)},
-		"GetParameters":           {Access: service.Signed, Do: serve(getParameters)},
-		"GetParametersByPath":     {Access: service.Signed, Do: serve(getByPath)},
-		"GetParameterHistory":     {Access: service.Signed, Do: serve(getHistory)},
-		"DeleteParameter":         {Access: service.Signed, Do: serve(deleteParameter)},
-		"DeleteParameters":        {Access: service.Signed, Do: serve(deleteParameters)},
-		"DescribeParameters":      {Access: service.Signed, Do: serve(describeParameters)},
-		"LabelParameterVersion":   {Access: service.Signed, Do: serve(labelVersion)},
-		"AddTagsToResource":       {Access: service.Signed, Do: serve(addTags)},
-		"RemoveTagsFromResource":  {Access: service.Signed, Do: serve(removeTags)},
-		"ListTagsForResource":     {Access: service.Signed, Do: serve(listTags)},
-		"UnlabelParameterVersion": {Access: service.Signed, Do: serve(unlabelVersion)},
-	}}
+	return &service.Service{
+		Name:     "ssm",
+		Protocol: wire.JSON11,
+		Target:   "AmazonSSM",
+		Tables:   []account.Table{parameterTable},
+		Operations: map[string]service.Operation{
+			"PutParameter":            {Access: service.Signed, Do: serve(putParameter)},
+			"GetParameter":            {Access: service.Signed, Do: serve(getParameter)},
+			"GetParameters":           {Access: service.Signed, Do: serve(getParameters)},
+			"GetParametersByPath":     {Access: service.Signed, Do: serve(getByPath)},
+			"GetParameterHistory":     {Access: service.Signed, Do: serve(getHistory)},
+			"DeleteParameter":         {Access: service.Signed, Do: serve(deleteParameter)},
+			"DeleteParameters":        {Access: service.Signed, Do: serve(deleteParameters)},
+			"DescribeParameters":      {Access: service.Signed, Do: serve(describeParameters)},
+			"LabelParameterVersion":   {Access: service.Signed, Do: serve(labelVersion)},
+			"AddTagsToResource":       {Access: service.Signed, Do: serve(addTags)},
+			"RemoveTagsFromResource":  {Access: service.Signed, Do: serve(removeTags)},
+			"ListTagsForResource":     {Access: service.Signed, Do: serve(listTags)},
+			"UnlabelParameterVersion": {Access: service.Signed, Do: serve(unlabelVersion)},
+		},
+	}
 }
 
 // call is one call of SSM.
@@ -64,10 +70,12 @@ func parse(body []byte, into any) error {
 		return nil
 	}
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return refuse("SerializationException", "%s can not be converted to %s", strings.ToUpper(wrong.Value), wrong.Type)
+		return refuse(
+			"SerializationException", "%s can not be converted to %s", strings.ToUpper(wrong.Value), wrong.Type,
+		)
 	}
 	if err != nil || decoder.More() {
-		return refuse("SerializationException", "the body is no JSON object")
+		return refuse("SerializationException", "the body is not a JSON object")
 	}
 	return nil
 }
@@ -85,7 +93,8 @@ func notFound(name string) error {
 // arn is a parameter's: the slash that begins a name of a hierarchy is not
 // doubled.
 func (c *call) arn(name string) string {
-	return "arn:" + c.Account.Partition + ":ssm:" + c.Region + ":" + c.Account.ID + ":parameter/" + strings.TrimPrefix(name, "/")
+	return "arn:" + c.Account.Partition + ":ssm:" + c.Region + ":" + c.Account.ID + ":parameter/" +
+		strings.TrimPrefix(name, "/")
 }
 
 // allow decides an action on a parameter, which need not be there.
@@ -103,9 +112,9 @@ func (c *call) allowOn(action, arn string, tags []account.Tag, more map[string]s
 }
 
 // find returns a parameter; nil if there is none.
-func (c *call) find(name string) (found *account.Parameter, err error) {
+func (c *call) find(name string) (found *Parameter, err error) {
 	err = c.Account.View(func(state account.State) error {
-		found, err = optional(state.Parameter(c.Region, name))
+		found, err = optional(lookUp(state, c.Region, name))
 		return err
 	})
 	return found, err
@@ -113,7 +122,7 @@ func (c *call) find(name string) (found *account.Parameter, err error) {
 
 // allowed finds a parameter and decides an action on it. A parameter that is
 // not there is not told to those who may not see it.
-func (c *call) allowed(action, name string) (*account.Parameter, error) {
+func (c *call) allowed(action, name string) (*Parameter, error) {
 	found, err := c.find(name)
 	if err != nil {
 		return nil, err
@@ -139,9 +148,9 @@ func optional[T any](found *T, err error) (*T, error) {
 }
 
 // change changes a parameter, all or nothing.
-func (c *call) change(name string, f func(*account.Parameter) error) error {
+func (c *call) change(name string, f func(*Parameter) error) error {
 	return c.Account.Update(func(state account.State) error {
-		found, err := optional(state.Parameter(c.Region, name))
+		found, err := optional(lookUp(state, c.Region, name))
 		if err != nil {
 			return err
 		}
@@ -151,7 +160,7 @@ func (c *call) change(name string, f func(*account.Parameter) error) error {
 		if err := f(found); err != nil {
 			return err
 		}
-		return state.PutParameter(c.Region, found)
+		return keep(state, c.Region, found)
 	})
 }
 
@@ -182,7 +191,11 @@ func pageSize(given *int, low, high int) (int, error) {
 		if *given < low {
 			bound = fmt.Sprintf("greater than or equal to %d", low)
 		}
-		return 0, invalid("1 validation error detected: Value '%d' at 'maxResults' failed to satisfy constraint: Member must have value %s", *given, bound)
+		return 0, invalid(
+			"1 validation error detected: Value '%d' at 'maxResults' failed to satisfy constraint: Member must have "+
+				"value %s",
+			*given, bound,
+		)
 	}
 	return *given, nil
 }

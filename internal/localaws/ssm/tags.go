@@ -16,7 +16,7 @@ type tagInput struct {
 }
 
 // tagged finds the parameter of a call about tags.
-func (c *call) tagged(action string, in *tagInput) (*account.Parameter, error) {
+func (c *call) tagged(action string, in *tagInput) (*Parameter, error) {
 	if in.ResourceType != "Parameter" {
 		return nil, refuse("InvalidResourceType", "The resource type is not valid.")
 	}
@@ -40,14 +40,16 @@ func (c *call) tagged(action string, in *tagInput) (*account.Parameter, error) {
 		return nil, err
 	}
 	if found == nil {
-		return nil, refuse("InvalidResourceId", "The resource ID is not valid. Verify that you entered the correct ID and try again.")
+		return nil, refuse(
+			"InvalidResourceId", "The resource ID is not valid. Verify that you entered the correct ID and try again.",
+		)
 	}
 	return found, nil
 }
 
 // changeTags changes the tags of a parameter.
 func (c *call) changeTags(name string, f func([]account.Tag) []account.Tag) error {
-	return c.change(name, func(p *account.Parameter) error {
+	return c.change(name, func(p *Parameter) error {
 		p.Tags = f(p.Tags)
 		return checkTags(p.Tags)
 	})
@@ -66,7 +68,9 @@ func addTags(c *call, in *tagInput) (any, error) {
 	for _, tag := range in.Tags {
 		keys = append(keys, tag.Key)
 	}
-	return nil, c.changeTags(p.Name, func(tags []account.Tag) []account.Tag { return append(without(tags, keys), in.Tags...) })
+	return nil, c.changeTags(p.Name, func(tags []account.Tag) []account.Tag {
+		return append(without(tags, keys), in.Tags...)
+	})
 }
 
 func removeTags(c *call, in *tagInput) (any, error) {
@@ -108,19 +112,29 @@ func labelVersion(c *call, in *labelInput) (any, error) {
 		}
 	}
 	version := in.ParameterVersion
-	err = c.change(p.Name, func(p *account.Parameter) error {
+	err = c.change(p.Name, func(p *Parameter) error {
 		if version == 0 {
 			version = p.Last().Version
 		}
 		v := pick(p, selector{version: version})
 		if v == nil {
-			return refuse("ParameterVersionNotFound", "Systems Manager could not find version %d of %s. Verify the version and try again.", version, p.Name)
+			return refuse(
+				"ParameterVersionNotFound",
+				"Systems Manager could not find version %d of %s. Verify the version and try again.", version, p.Name,
+			)
 		}
 		for i := range p.Versions {
-			p.Versions[i].Labels = slices.DeleteFunc(p.Versions[i].Labels, func(label string) bool { return slices.Contains(good, label) })
+			p.Versions[i].Labels = slices.DeleteFunc(p.Versions[i].Labels, func(label string) bool {
+				return slices.Contains(good, label)
+			})
 		}
 		if v.Labels = append(v.Labels, good...); len(v.Labels) > maxLabels {
-			return refuse("ParameterVersionLabelLimitExceeded", "An error occurred (ParameterVersionLabelLimitExceeded) when calling the LabelParameterVersion operation: A parameter version can have maximum %d labels.", maxLabels)
+			return refuse(
+				"ParameterVersionLabelLimitExceeded",
+				"An error occurred (ParameterVersionLabelLimitExceeded) when calling the LabelParameterVersion "+
+					"operation: A parameter version can have maximum %d labels.",
+				maxLabels,
+			)
 		}
 		return nil
 	})
@@ -136,10 +150,14 @@ func unlabelVersion(c *call, in *labelInput) (any, error) {
 		return nil, err
 	}
 	removed, missing := []string{}, []string{}
-	err = c.change(p.Name, func(p *account.Parameter) error {
+	err = c.change(p.Name, func(p *Parameter) error {
 		v := pick(p, selector{version: in.ParameterVersion})
 		if in.ParameterVersion == 0 || v == nil {
-			return refuse("ParameterVersionNotFound", "Systems Manager could not find version %d of %s. Verify the version and try again.", in.ParameterVersion, p.Name)
+			return refuse(
+				"ParameterVersionNotFound",
+				"Systems Manager could not find version %d of %s. Verify the version and try again.",
+				in.ParameterVersion, p.Name,
+			)
 		}
 		for _, label := range in.Labels {
 			if i := slices.Index(v.Labels, label); i >= 0 {

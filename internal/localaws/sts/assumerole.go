@@ -8,7 +8,7 @@ import (
 	"github.com/rolecall/rolecall/internal/policy"
 )
 
-// assumeRole takes a role, of any account that is played here, for a caller
+// assumeRole assumes a role, of any account that exists here, for a caller
 // whose request was signed.
 func assumeRole(q *service.Call) (any, error) {
 	who := q.Caller
@@ -21,7 +21,9 @@ func assumeRole(q *service.Call) (any, error) {
 		return nil, err
 	}
 	denied := func(action string) *wire.Error {
-		return accessDenied("User: %s is not authorized to perform: %s on resource: %s", who.Principal.ARN, action, t.role.ARN())
+		return accessDenied(
+			"User: %s is not authorized to perform: %s on resource: %s", who.Principal.ARN, action, t.role.ARN(),
+		)
 	}
 	if err := t.refuseCaller(who, denied); err != nil {
 		return nil, err
@@ -37,16 +39,22 @@ func assumeRole(q *service.Call) (any, error) {
 	}
 	switch {
 	case t.HasContexts:
-		return nil, validationError("The provided context assertion is invalid.").Because("there is no context provider here")
+		return nil, validationError("The provided context assertion is invalid.").
+			Because("there is no context provider here")
 	case who.Principal.Kind == policy.RoleSession && t.duration > chainedDuration:
-		return nil, validationError("The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining.")
+		return nil, validationError(
+			"The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining.",
+		)
 	}
 	granted, err := t.issue(q, owner, role, account.Session{}, 0)
 	if err != nil {
 		return nil, err
 	}
 	return assumeRoleResult{
-		Credentials: granted.credentials, AssumedRoleUser: granted.user, SourceIdentity: granted.source, PackedPolicySize: granted.packed,
+		Credentials:      granted.credentials,
+		AssumedRoleUser:  granted.user,
+		SourceIdentity:   granted.source,
+		PackedPolicySize: granted.packed,
 	}, nil
 }
 
@@ -84,7 +92,9 @@ func (t *take) refuseCaller(who *caller.Caller, denied func(string) *wire.Error)
 	case who.Principal.Kind == policy.FederatedUser:
 		return denied(t.Action).Because("federated users may call nothing of STS but GetCallerIdentity")
 	case inherited != "" && t.SourceIdentity != "" && t.SourceIdentity != inherited:
-		return denied("sts:SetSourceIdentity").Because("the calling session has the source identity %q, which cannot be changed", inherited)
+		return denied("sts:SetSourceIdentity").Because(
+			"the calling session has the source identity %q, which cannot be changed", inherited,
+		)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/rolecall/rolecall/internal/arn"
+	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/policy"
 )
 
@@ -21,8 +22,11 @@ func (w *webIdentity) readAWSClaims(claims map[string]json.RawMessage, role arn.
 		return err
 	}
 	if raw, found := claims[sourceClaim]; found {
-		if json.Unmarshal(raw, &w.sourceIdentity) != nil || len(w.sourceIdentity) < 2 || len(w.sourceIdentity) > 64 || !sessionNamePattern.MatchString(w.sourceIdentity) {
-			return invalidToken(genericRefusal).Because("the claim %s is no source identity of 2 to 64 characters", sourceClaim)
+		if json.Unmarshal(raw, &w.sourceIdentity) != nil || len(w.sourceIdentity) < 2 || len(w.sourceIdentity) > 64 ||
+			!sessionNamePattern.MatchString(w.sourceIdentity) {
+			return invalidToken(genericRefusal).Because(
+				"the claim %s is not a source identity of 2 to 64 characters", sourceClaim,
+			)
 		}
 	}
 	return w.readRoles(claims[rolesClaim], role)
@@ -78,7 +82,7 @@ func (w *webIdentity) readRoles(raw json.RawMessage, role arn.Role) error {
 	valid := 0
 	for _, text := range listed {
 		text = strings.TrimSpace(text)
-		if _, err := arn.ParseRole(text); err != nil || strings.ContainsAny(text, "*?") {
+		if _, err := account.ParseRole(text); err != nil || strings.ContainsAny(text, "*?") {
 			continue
 		}
 		valid++

@@ -58,7 +58,7 @@ func (s *Service) verify(q *service.Call, raw string, role arn.Role) (*webIdenti
 		return nil, err
 	}
 	if json.Unmarshal(claims["iss"], &identity.issuer) != nil {
-		return nil, invalidToken(genericRefusal).Because("the claim iss is no text")
+		return nil, invalidToken(genericRefusal).Because("the claim iss is not a string")
 	}
 	if err := identity.readAudience(claims); err != nil {
 		return nil, err
@@ -72,7 +72,7 @@ func (s *Service) verify(q *service.Call, raw string, role arn.Role) (*webIdenti
 	if err := s.checkSignature(q, decoded, identity.issuer); err != nil {
 		return nil, err
 	}
-	_ = json.Unmarshal(claims["email"], &identity.email) // one that is no text is none
+	_ = json.Unmarshal(claims["email"], &identity.email) // one that is not a string is none
 	return identity, identity.readAWSClaims(claims, role)
 }
 
@@ -80,7 +80,9 @@ func (s *Service) verify(q *service.Call, raw string, role arn.Role) (*webIdenti
 func subjectOf(raw json.RawMessage) (string, error) {
 	var value any
 	if err := json.Unmarshal(raw, &value); err != nil || value == nil {
-		return "", wire.Errorf(http.StatusInternalServerError, "InternalFailure", "Unknown error validating third-party token").Because("the claim sub is null")
+		return "", wire.Errorf(
+			http.StatusInternalServerError, "InternalFailure", "Unknown error validating third-party token",
+		).Because("the claim sub is null")
 	}
 	if text, ok := value.(string); ok {
 		return text, nil
@@ -88,23 +90,23 @@ func subjectOf(raw json.RawMessage) (string, error) {
 	if _, ok := value.(float64); ok {
 		return string(raw), nil
 	}
-	return "", invalidToken(genericRefusal).Because("the claim sub is neither text nor number")
+	return "", invalidToken(genericRefusal).Because("the claim sub is neither a string nor a number")
 }
 
 func (w *webIdentity) readAudience(claims map[string]json.RawMessage) error {
 	many, err := textOrList(claims["aud"])
 	if err != nil {
-		return invalidToken(genericRefusal).Because("the claim aud is neither text nor a list of texts")
+		return invalidToken(genericRefusal).Because("the claim aud is neither a string nor a list of strings")
 	}
 	if methods, found := claims["amr"]; found {
 		if w.methods, err = textOrList(methods); err != nil {
-			return invalidToken(genericRefusal).Because("the claim amr is neither text nor a list of texts")
+			return invalidToken(genericRefusal).Because("the claim amr is neither a string nor a list of strings")
 		}
 		w.hasMethods = true
 	}
 	if azp, found := claims["azp"]; found {
 		if json.Unmarshal(azp, &w.audience) != nil {
-			return invalidToken(genericRefusal).Because("the claim azp is no text")
+			return invalidToken(genericRefusal).Because("the claim azp is not a string")
 		}
 		w.original = many
 		return nil
@@ -126,7 +128,7 @@ func textOrList(raw json.RawMessage) ([]string, error) {
 	}
 	var many []string
 	if err := json.Unmarshal(raw, &many); err != nil || len(raw) == 0 || raw[0] != '[' {
-		return nil, errors.New("neither text nor list")
+		return nil, errors.New("neither a string nor a list")
 	}
 	return many, nil
 }
@@ -137,17 +139,27 @@ func (s *Service) findProvider(w *webIdentity, accounts *account.Set, role arn.R
 	w.providerARN = arn.OIDCProvider(role.Partition, role.Account, w.issuer).String()
 	owner, found := accounts.Find(role.Account)
 	if !found || role.Partition != owner.Partition {
-		return s.Errors.noProvider(w.issuer).Because("the role is in account %s of partition %s, which is not played here, and a role's provider must be in its own account", role.Account, role.Partition)
+		return s.Errors.noProvider(w.issuer).Because(
+			"the role is in account %s of partition %s, which does not exist here, and a role's provider must be in "+
+				"its own account",
+			role.Account, role.Partition,
+		)
 	}
 	return owner.View(func(state account.State) error {
 		provider, err := state.Provider(arn.IssuerID(w.issuer))
 		switch {
 		case !strings.HasPrefix(w.issuer, "https://"), errors.Is(err, account.ErrNotFound):
-			return s.Errors.noProvider(w.issuer).Because("no OIDC provider of account %s is for the token's issuer %q; there is %s", owner.ID, w.issuer, knownIssuers(state))
+			return s.Errors.noProvider(w.issuer).Because(
+				"no OIDC provider of account %s is for the token's issuer %q; there is %s", owner.ID, w.issuer,
+				knownIssuers(state),
+			)
 		case err != nil:
 			return err
 		case !slices.Contains(provider.ClientIDs, w.audience):
-			return s.Errors.wrongAudience().Because("the token's audience %q is not among the client ids %q of provider %s", w.audience, provider.ClientIDs, w.providerARN)
+			return s.Errors.wrongAudience().Because(
+				"the token's audience %q is not among the client ids %q of provider %s", w.audience, provider.ClientIDs,
+				w.providerARN,
+			)
 		}
 		w.provider = provider
 		return nil
@@ -178,8 +190,10 @@ func (s *Service) checkTimes(claims map[string]json.RawMessage, now time.Time) e
 		text := strings.Trim(string(raw), `"`)
 		value, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
-			if float, ferr := strconv.ParseFloat(text, 64); ferr != nil || float != math.Trunc(float) || math.Abs(float) > 1<<53 || strings.HasPrefix(string(raw), `"`) {
-				return invalidToken("Invalid timestamp in token claims.").Because("the claim %s is no whole number", name)
+			if float, ferr := strconv.ParseFloat(text, 64); ferr != nil || float != math.Trunc(float) ||
+				math.Abs(float) > 1<<53 || strings.HasPrefix(string(raw), `"`) {
+				return invalidToken("Invalid timestamp in token claims.").
+					Because("the claim %s is not a whole number", name)
 			}
 			float, _ := strconv.ParseFloat(text, 64)
 			value = int64(float)
@@ -194,14 +208,17 @@ func (s *Service) checkTimes(claims map[string]json.RawMessage, now time.Time) e
 	case seconds["iat"] > late:
 		return invalidToken("Token issued in the future: %d", seconds["iat"])
 	case hasNotBefore && notBefore > late:
-		return invalidToken("Token not yet valid: current date/time %d must be after or equal to the not-before date/time %d", late, notBefore)
+		return invalidToken(
+			"Token not yet valid: current date/time %d must be after or equal to the not-before date/time %d", late,
+			notBefore,
+		)
 	}
 	return nil
 }
 
 func (s *Service) checkSignature(q *service.Call, decoded *token.JWT, issuer string) error {
 	if q.KeysUnreachable {
-		return noKey(errors.New("fetching the issuer's keys fails on demand"))
+		return noKey(errors.New("fetching the issuer's keys fails, as was asked for"))
 	}
 	kind := "RSA"
 	if strings.HasPrefix(decoded.Header.Algorithm, "ES") {

@@ -29,7 +29,7 @@ func newKeyIndex(document []byte) (keyIndex, error) {
 		Keys []json.RawMessage `json:"keys"`
 	}
 	if err := json.Unmarshal(document, &set); err != nil {
-		return keyIndex{}, fmt.Errorf("the JWKS is no JSON: %w", err)
+		return keyIndex{}, fmt.Errorf("the JWKS is not JSON: %w", err)
 	}
 	index := keyIndex{byID: map[string]*publishedKey{}, count: map[string]int{}}
 	for _, entry := range set.Keys {

@@ -151,7 +151,7 @@ func (k *Keys) fetch(ctx context.Context, issuer string) (keyIndex, error) {
 		JWKSURI string `json:"jwks_uri"`
 	}
 	if err := json.Unmarshal(document, &discovery); err != nil {
-		return keyIndex{}, fmt.Errorf("the discovery document is no JSON: %w", err)
+		return keyIndex{}, fmt.Errorf("the discovery document is not JSON: %w", err)
 	}
 	if discovery.Issuer != issuer {
 		return keyIndex{}, fmt.Errorf("the discovery document names issuer %q, want %q", discovery.Issuer, issuer)

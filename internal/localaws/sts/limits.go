@@ -1,15 +1,14 @@
 package sts
 
 import (
-	"regexp"
-
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 	"github.com/rolecall/rolecall/internal/localaws/wire"
 	"github.com/rolecall/rolecall/internal/policy"
 )
 
 // Limits of requests, from the service model.
 var (
-	sessionNamePattern = regexp.MustCompile(`^[\w+=,.@-]*$`)
+	sessionNamePattern = lazyregexp.New(`^[\w+=,.@-]*$`)
 
 	roleARNLimit     = wire.Constraint{Min: 20, Max: 2048}
 	sessionNameLimit = wire.Constraint{Min: 2, Max: 64, Pattern: sessionNamePattern}
@@ -18,15 +17,26 @@ var (
 	providerIDLimit  = wire.Constraint{Min: 4, Max: 2048, Optional: true}
 	policyLimit      = wire.Constraint{Min: 1, Max: 2048, Optional: true, Sensitive: true}
 	policyARNLimit   = wire.Constraint{Min: 20, Max: 2048}
-	externalIDLimit  = wire.Constraint{Min: 2, Max: 1224, Optional: true, Pattern: regexp.MustCompile(`^[\w+=,.@:\/-]*$`)}
-	sourceLimit      = wire.Constraint{Min: 2, Max: 64, Optional: true, Pattern: sessionNamePattern}
-	tagKeyLimit      = wire.Constraint{Min: 1, Max: 128, Pattern: regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]+$`)}
-	tagValueLimit    = wire.Constraint{Max: 256, Pattern: regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$`)}
-	assertionLimit   = wire.Constraint{Min: 4, Max: 2048, Sensitive: true}
-	serialLimit      = wire.Constraint{Min: 9, Max: 256, Optional: true, Pattern: regexp.MustCompile(`^[\w+=/:,.@-]*$`)}
-	codeLimit        = wire.Constraint{Min: 6, Max: 6, Optional: true, Sensitive: true, Pattern: regexp.MustCompile(`^[\d]*$`)}
-	accessKeyLimit   = wire.Constraint{Min: 16, Max: 128, Pattern: regexp.MustCompile(`^[\w]*$`)}
-	messageLimit     = wire.Constraint{Min: 1, Max: 10240, Sensitive: true}
+	externalIDLimit  = wire.Constraint{
+		Min:      2,
+		Max:      1224,
+		Optional: true,
+		Pattern:  lazyregexp.New(`^[\w+=,.@:\/-]*$`),
+	}
+	sourceLimit    = wire.Constraint{Min: 2, Max: 64, Optional: true, Pattern: sessionNamePattern}
+	tagKeyLimit    = wire.Constraint{Min: 1, Max: 128, Pattern: lazyregexp.New(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]+$`)}
+	tagValueLimit  = wire.Constraint{Max: 256, Pattern: lazyregexp.New(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$`)}
+	assertionLimit = wire.Constraint{Min: 4, Max: 2048, Sensitive: true}
+	serialLimit    = wire.Constraint{Min: 9, Max: 256, Optional: true, Pattern: lazyregexp.New(`^[\w+=/:,.@-]*$`)}
+	codeLimit      = wire.Constraint{
+		Min:       6,
+		Max:       6,
+		Optional:  true,
+		Sensitive: true,
+		Pattern:   lazyregexp.New(`^[\d]*$`),
+	}
+	accessKeyLimit = wire.Constraint{Min: 16, Max: 128, Pattern: lazyregexp.New(`^[\w]*$`)}
+	messageLimit   = wire.Constraint{Min: 1, Max: 10240, Sensitive: true}
 )
 
 // Durations in seconds.
@@ -59,7 +69,9 @@ func readMFA(q *wire.Query) (refused error) {
 	q.Text("SerialNumber", serialLimit)
 	q.Text("TokenCode", codeLimit)
 	if q.Has("SerialNumber") || q.Has("TokenCode") {
-		return accessDenied("MultiFactorAuthentication failed, unable to validate MFA code.").Because("there are no MFA devices here")
+		return accessDenied(
+			"MultiFactorAuthentication failed, unable to validate MFA code.",
+		).Because("there are no MFA devices here")
 	}
 	return nil
 }
@@ -67,6 +79,9 @@ func readMFA(q *wire.Query) (refused error) {
 // tooMany notes a list that is longer than the service model says.
 func tooMany(q *wire.Query, field string, length, limit int) {
 	if length > limit {
-		q.Violate("Value at '%s' failed to satisfy constraint: Member must have length less than or equal to %d", field, limit)
+		q.Violate(
+			"Value at '%s' failed to satisfy constraint: Member must have length less than or equal to %d", field,
+			limit,
+		)
 	}
 }

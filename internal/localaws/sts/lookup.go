@@ -11,7 +11,7 @@ import (
 )
 
 // notOfUser refuses the sessions that users make for themselves or for others:
-// of STS they may take roles, and ask who they are.
+// of STS they may assume roles, and ask who they are.
 func notOfUser(q *service.Call) error {
 	if q.Caller.IsSession() && q.Caller.Principal.Kind != policy.RoleSession {
 		return longTerm(q)
@@ -39,7 +39,8 @@ func accessKeyInfo(q *service.Call) (any, error) {
 	if number := account.AccountOfKey(id); number != "" {
 		return accessKeyResult{number}, nil
 	}
-	return nil, validationError("The access key id %s is invalid.", id).Because("no account here has it, and it names none")
+	return nil, validationError("The access key id %s is invalid.", id).
+		Because("no account here has it, and it names none")
 }
 
 // decodeMessage is DecodeAuthorizationMessage, for what a refusal of this
@@ -54,7 +55,9 @@ func decodeMessage(q *service.Call) (any, error) {
 	}
 	text, err := q.Account.OpenMessage(message)
 	if err != nil {
-		return nil, wire.Errorf(http.StatusBadRequest, "InvalidAuthorizationMessageException", "Message is not valid").Because("%s", err)
+		return nil, wire.Errorf(
+			http.StatusBadRequest, "InvalidAuthorizationMessageException", "Message is not valid",
+		).Because("%s", err)
 	}
 	return decodedResult{string(text)}, nil
 }

@@ -47,7 +47,8 @@ func (p *sessionPolicies) check(owner *account.Account, tags []policy.Tag, more 
 		for _, arn := range p.managed {
 			_, err := state.PolicyByARN(arn)
 			if errors.Is(err, account.ErrNotFound) {
-				return validationError("%s is invalid", arn).Because("there is no such managed policy in account %s, whose session it is", owner.ID)
+				return validationError("%s is invalid", arn).
+					Because("there is no such managed policy in account %s, whose session it is", owner.ID)
 			}
 			if err != nil {
 				return err
@@ -88,7 +89,9 @@ func (p *sessionPolicies) packedSize(tags []policy.Tag, more int) (*int, error) 
 	case documents > maxPolicyText:
 		return nil, tooLarge(policyTooLarge, percent(documents, maxPolicyText))
 	case tagged > packedAllotment:
-		return nil, tooLarge("Packed size of session tags consumes %d%% of allotted space.", percent(tagged, packedAllotment))
+		return nil, tooLarge(
+			"Packed size of session tags consumes %d%% of allotted space.", percent(tagged, packedAllotment),
+		)
 	case all > 100:
 		return nil, tooLarge(policyTooLarge, all)
 	case all == 0:

@@ -19,7 +19,10 @@ type Service struct {
 // Operations returns what is emulated, for local AWS to serve.
 func (s *Service) Operations() *service.Service {
 	return &service.Service{
-		Name: "sts", Protocol: wire.AWSQuery, Version: "2011-06-15", Namespace: "https://sts.amazonaws.com/doc/2011-06-15/",
+		Name:      "sts",
+		Protocol:  wire.AWSQuery,
+		Version:   "2011-06-15",
+		Namespace: "https://sts.amazonaws.com/doc/2011-06-15/",
 		Operations: map[string]service.Operation{
 			"AssumeRoleWithWebIdentity":  {Access: service.Anybody, Do: s.webIdentity},
 			"AssumeRole":                 {Access: service.Signed, Do: assumeRole},

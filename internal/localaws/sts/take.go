@@ -13,7 +13,7 @@ import (
 	"github.com/rolecall/rolecall/internal/policy"
 )
 
-// take is a request to take a role, however it comes.
+// take is a request to assume a role, however it comes.
 type take struct {
 	policy.Taking
 	sessionPolicies
@@ -32,7 +32,7 @@ func readTake(q *wire.Query, action string) (*take, error) {
 		return nil, err
 	}
 	if q.Has("RoleArn") && len(roleARN) >= roleARNLimit.Min {
-		if t.role, err = arn.ParseRole(roleARN); err != nil {
+		if t.role, err = account.ParseRole(roleARN); err != nil {
 			if err := q.Check(); err != nil {
 				return nil, err
 			}
@@ -57,7 +57,7 @@ func takingError(refused *policy.TakingError) error {
 func findRole(accounts *account.Set, want arn.Role) (*account.Account, *account.Role, error) {
 	owner, found := accounts.Find(want.Account)
 	if !found || want.Partition != owner.Partition {
-		return nil, nil, fmt.Errorf("role %s is in no account that is played here", want.ARN())
+		return nil, nil, fmt.Errorf("role %s is in an account that does not exist here", want.ARN())
 	}
 	var role *account.Role
 	err := owner.View(func(state account.State) (err error) {
@@ -88,13 +88,21 @@ func (t *take) context(q *service.Call, owner *account.Account, role *account.Ro
 // decide asks the role's trust policy and the caller's own policies, if there
 // is a caller, about everything that the call needs. refused is the answer about
 // an action.
-func (t *take) decide(principal policy.Principal, context *policy.Context, owner *account.Account, role *account.Role, own *policy.Policies, refused func(action string) *wire.Error) error {
+func (t *take) decide(
+	principal policy.Principal, context *policy.Context, owner *account.Account, role *account.Role,
+	own *policy.Policies, refused func(action string) *wire.Error,
+) error {
 	trust, err := owner.Parse(policy.Trust, role.Name, role.Trust)
 	if err != nil {
 		return fmt.Errorf("read the stored trust policy of %s: %w", owner.RoleARN(role), err)
 	}
 	own.Trust = trust.Bind(role.Principals)
-	request := &policy.Request{Principal: principal, Resource: owner.RoleARN(role), ResourceAccount: owner.ID, Context: context}
+	request := &policy.Request{
+		Principal:       principal,
+		Resource:        owner.RoleARN(role),
+		ResourceAccount: owner.ID,
+		Context:         context,
+	}
 	decision, about := policy.DecideAll(request, t.Actions(), own)
 	if decision.Effect == policy.Allowed {
 		return nil
@@ -111,7 +119,9 @@ type granted struct {
 
 // issue makes the session, after the last checks. more is what it carries
 // besides policies and tags, in characters.
-func (t *take) issue(q *service.Call, owner *account.Account, role *account.Role, session account.Session, more int) (*granted, error) {
+func (t *take) issue(
+	q *service.Call, owner *account.Account, role *account.Role, session account.Session, more int,
+) (*granted, error) {
 	if t.duration > role.MaxSession {
 		return nil, validationError("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
 	}
@@ -121,7 +131,8 @@ func (t *take) issue(q *service.Call, owner *account.Account, role *account.Role
 		return nil, err
 	}
 	handed := t.Inheritance()
-	session.RoleARN, session.RoleName, session.RoleID, session.Name = owner.RoleARN(role), role.Name, role.ID, t.SessionName
+	session.RoleARN, session.RoleName, session.RoleID = owner.RoleARN(role), role.Name, role.ID
+	session.Name = t.SessionName
 	session.Issued, session.Expires = q.Time, q.Time.Add(time.Duration(t.duration)*time.Second)
 	session.Policies, session.PolicyARNs = t.inline, t.managed
 	session.Tags, session.Source = accountTags(tags), handed.SourceIdentity

@@ -52,7 +52,12 @@ func federationToken(q *service.Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	issued, err := issueUser(q, account.Session{Name: name, Policies: given.inline, PolicyARNs: given.managed, Tags: accountTags(asked.Tags)}, duration)
+	issued, err := issueUser(q, account.Session{
+		Name:       name,
+		Policies:   given.inline,
+		PolicyARNs: given.managed,
+		Tags:       accountTags(asked.Tags),
+	}, duration)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +88,12 @@ func decideFederation(q *service.Call, name string, asked *policy.Taking) error 
 	context := caller.RequestContext(q.HTTP, q.Region, q.Time).Set("aws:ResourceAccount", q.Account.ID)
 	q.Caller.AddContext(context)
 	asked.AddContext(context)
-	request := &policy.Request{Principal: q.Caller.Principal, Resource: resource, ResourceAccount: q.Account.ID, Context: context}
+	request := &policy.Request{
+		Principal:       q.Caller.Principal,
+		Resource:        resource,
+		ResourceAccount: q.Account.ID,
+		Context:         context,
+	}
 	decision, about := policy.DecideAll(request, asked.Actions(), q.Caller.Policies())
 	if decision.Effect == policy.Allowed {
 		return nil

@@ -49,8 +49,13 @@ func (s *Service) webIdentity(q *service.Call) (any, error) {
 		return nil, err
 	}
 	return webIdentityResult{
-		Subject: identity.subject, Audience: identity.audience, AssumedRoleUser: granted.user, Credentials: granted.credentials,
-		SourceIdentity: granted.source, Provider: identity.providerARN, PackedPolicySize: granted.packed,
+		Subject:          identity.subject,
+		Audience:         identity.audience,
+		AssumedRoleUser:  granted.user,
+		Credentials:      granted.credentials,
+		SourceIdentity:   granted.source,
+		Provider:         identity.providerARN,
+		PackedPolicySize: granted.packed,
 	}, nil
 }
 
@@ -61,5 +66,7 @@ func refuseProviderID(id string) error {
 	case "graph.facebook.com":
 		return wire.Errorf(http.StatusForbidden, "IDPRejectedClaim", "The identity provider rejected the token.")
 	}
-	return accessDenied("Unrecognized OAuth provider. Do not include a provider parameter when submitting OpenIDConnect ID tokens")
+	return accessDenied(
+		"Unrecognized OAuth provider. Do not include a provider parameter when submitting OpenIDConnect ID tokens",
+	)
 }

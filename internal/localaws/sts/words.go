@@ -32,8 +32,9 @@ func ParseErrors(text string) (Errors, error) {
 }
 
 const (
-	genericRefusal = "The web identity token provided could not be validated. See the AssumeRoleWithWebIdentity documentation for requirements."
-	notAJWT        = "The ID Token provided is not a valid JWT. (You may see this error if you sent an Access Token)"
+	genericRefusal = "The web identity token provided could not be validated. See the AssumeRoleWithWebIdentity " +
+		"documentation for requirements."
+	notAJWT = "The ID Token provided is not a valid JWT. (You may see this error if you sent an Access Token)"
 )
 
 // hidden is a refusal whose reason the current words do not tell.
@@ -57,7 +58,10 @@ func (e Errors) expired(now, expiry int64) *wire.Error {
 	if e == LegacyErrors {
 		blank = ""
 	}
-	return wire.Errorf(http.StatusBadRequest, "ExpiredTokenException", "Token expired: current date/time %d must be before the expiration date/time%s%d", now, blank, expiry)
+	return wire.Errorf(
+		http.StatusBadRequest, "ExpiredTokenException",
+		"Token expired: current date/time %d must be before the expiration date/time%s%d", now, blank, expiry,
+	)
 }
 
 func invalidToken(format string, args ...any) *wire.Error {
@@ -68,9 +72,15 @@ func invalidToken(format string, args ...any) *wire.Error {
 // tried again, says its code.
 func noKey(reason error) *wire.Error {
 	if isCommunication(reason) {
-		return wire.Errorf(http.StatusBadRequest, "IDPCommunicationError", "There was an error communicating with the identity provider").Because("%s", reason)
+		return wire.Errorf(
+			http.StatusBadRequest, "IDPCommunicationError",
+			"There was an error communicating with the identity provider",
+		).Because("%s", reason)
 	}
-	return invalidToken("Couldn't retrieve verification key from your identity provider,  please reference AssumeRoleWithWebIdentity documentation for requirements").
+	return invalidToken(
+		"Couldn't retrieve verification key from your identity provider,  please reference "+
+			"AssumeRoleWithWebIdentity documentation for requirements",
+	).
 		Because("%s", reason)
 }
 

@@ -73,12 +73,15 @@ func (a *Answer) OK(operation string, result any) error {
 		body[operation+"Result"] = result
 		return a.writeJSON(http.StatusOK, "application/json", map[string]any{operation + "Response": body})
 	}
-	return a.write(http.StatusOK, "text/xml", func(w http.ResponseWriter) error { return a.queryResult(w, operation, result) })
+	return a.write(http.StatusOK, "text/xml", func(w http.ResponseWriter) error {
+		return a.queryResult(w, operation, result)
+	})
 }
 
 func (a *Answer) writeRaw(raw *Raw) error {
 	maps.Copy(a.Writer.Header(), raw.Header)
-	return a.write(cmp.Or(raw.Status, http.StatusOK), raw.Header.Get("Content-Type"), func(w http.ResponseWriter) error {
+	status := cmp.Or(raw.Status, http.StatusOK)
+	return a.write(status, raw.Header.Get("Content-Type"), func(w http.ResponseWriter) error {
 		_, err := w.Write(raw.Body)
 		return err
 	})
@@ -93,12 +96,17 @@ func orEmpty(result any) any {
 
 func (a *Answer) queryResult(w http.ResponseWriter, operation string, result any) error {
 	encoder := xml.NewEncoder(w)
-	envelope := xml.StartElement{Name: xml.Name{Local: operation + "Response"}, Attr: []xml.Attr{{Name: xml.Name{Local: "xmlns"}, Value: a.Namespace}}}
+	envelope := xml.StartElement{
+		Name: xml.Name{Local: operation + "Response"},
+		Attr: []xml.Attr{{Name: xml.Name{Local: "xmlns"}, Value: a.Namespace}},
+	}
 	if err := encoder.EncodeToken(envelope); err != nil {
 		return err
 	}
 	if result != nil {
-		if err := encoder.EncodeElement(result, xml.StartElement{Name: xml.Name{Local: operation + "Result"}}); err != nil {
+		if err := encoder.EncodeElement(result, xml.StartElement{
+			Name: xml.Name{Local: operation + "Result"},
+		}); err != nil {
 			return err
 		}
 	}

@@ -22,18 +22,54 @@ type words struct {
 // for the other protocols. A code that is not here is the service's own and
 // stays as it is.
 var common = map[string]struct{ json, s3, ec2 words }{
-	"AccessDenied":               {words{"AccessDeniedException", 400, ""}, words{}, words{"UnauthorizedOperation", 0, ""}},
-	"MissingAuthenticationToken": {words{"MissingAuthenticationTokenException", 400, ""}, words{"AccessDenied", 0, "Access Denied"}, words{"MissingParameter", 400, ""}},
-	"InvalidClientTokenId":       {words{"UnrecognizedClientException", 400, ""}, words{"InvalidAccessKeyId", 0, "The AWS Access Key Id you provided does not exist in our records."}, words{"AuthFailure", 401, ""}},
-	"SignatureDoesNotMatch":      {words{"InvalidSignatureException", 400, ""}, words{}, words{"AuthFailure", 401, ""}},
-	"IncompleteSignature":        {words{"IncompleteSignatureException", 400, ""}, words{"AuthorizationHeaderMalformed", 400, ""}, words{"AuthFailure", 401, ""}},
-	"ExpiredToken":               {words{"ExpiredTokenException", 400, ""}, words{"ExpiredToken", 400, "The provided token has expired."}, words{"RequestExpired", 400, ""}},
-	"Throttling":                 {words{"ThrottlingException", 400, ""}, words{"SlowDown", 503, ""}, words{"RequestLimitExceeded", 503, ""}},
-	"InternalFailure":            {words{"InternalServerException", 0, ""}, words{"InternalError", 0, ""}, words{"InternalError", 0, ""}},
-	"ServiceUnavailable":         {words{"ServiceUnavailableException", 0, ""}, words{}, words{"Unavailable", 0, ""}},
-	"InvalidAction":              {words{"UnknownOperationException", 400, ""}, words{"MethodNotAllowed", 405, ""}, words{}},
-	"RequestEntityTooLarge":      {words{"RequestEntityTooLargeException", 0, ""}, words{"EntityTooLarge", 400, ""}, words{}},
-	"NotImplemented":             {words{"NotImplementedException", 0, ""}, words{}, words{}},
+	"AccessDenied": {
+		json: words{"AccessDeniedException", 400, ""},
+		s3:   words{},
+		ec2:  words{"UnauthorizedOperation", 0, ""},
+	},
+	"MissingAuthenticationToken": {
+		json: words{"MissingAuthenticationTokenException", 400, ""},
+		s3:   words{"AccessDenied", 0, "Access Denied"},
+		ec2:  words{"MissingParameter", 400, ""},
+	},
+	"InvalidClientTokenId": {
+		json: words{"UnrecognizedClientException", 400, ""},
+		s3:   words{"InvalidAccessKeyId", 0, "The AWS Access Key Id you provided does not exist in our records."},
+		ec2:  words{"AuthFailure", 401, ""},
+	},
+	"SignatureDoesNotMatch": {words{"InvalidSignatureException", 400, ""}, words{}, words{"AuthFailure", 401, ""}},
+	"IncompleteSignature": {
+		json: words{"IncompleteSignatureException", 400, ""},
+		s3:   words{"AuthorizationHeaderMalformed", 400, ""},
+		ec2:  words{"AuthFailure", 401, ""},
+	},
+	"ExpiredToken": {
+		json: words{"ExpiredTokenException", 400, ""},
+		s3:   words{"ExpiredToken", 400, "The provided token has expired."},
+		ec2:  words{"RequestExpired", 400, ""},
+	},
+	"Throttling": {
+		json: words{"ThrottlingException", 400, ""},
+		s3:   words{"SlowDown", 503, ""},
+		ec2:  words{"RequestLimitExceeded", 503, ""},
+	},
+	"InternalFailure": {
+		json: words{"InternalServerException", 0, ""},
+		s3:   words{"InternalError", 0, ""},
+		ec2:  words{"InternalError", 0, ""},
+	},
+	"ServiceUnavailable": {words{"ServiceUnavailableException", 0, ""}, words{}, words{"Unavailable", 0, ""}},
+	"InvalidAction": {
+		json: words{"UnknownOperationException", 400, ""},
+		s3:   words{"MethodNotAllowed", 405, ""},
+		ec2:  words{},
+	},
+	"RequestEntityTooLarge": {
+		json: words{"RequestEntityTooLargeException", 0, ""},
+		s3:   words{"EntityTooLarge", 400, ""},
+		ec2:  words{},
+	},
+	"NotImplemented": {words{"NotImplementedException", 0, ""}, words{}, words{}},
 }
 
 // Translate returns an error of the Query protocol in the words of another.
@@ -81,7 +117,10 @@ func (a *Answer) Fail(e *Error) error {
 		maps.Copy(body, e.Members)
 		return a.writeJSON(e.Status, "application/json", body)
 	case JSON10:
-		return a.writeJSON(e.Status, "application/x-amz-json-1.0", jsonError{"com.amazon.coral.service#" + e.Code, e.Message})
+		return a.writeJSON(e.Status, "application/x-amz-json-1.0", jsonError{
+			"com.amazon.coral.service#" + e.Code,
+			e.Message,
+		})
 	case JSON11:
 		return a.writeJSON(e.Status, "application/x-amz-json-1.1", jsonError{e.Code, e.Message})
 	case CBOR:

@@ -4,11 +4,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"regexp"
 	"sort"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
 // Query are an operation's parameters. Reading one that breaks a constraint
@@ -53,7 +54,7 @@ func (q *Query) Has(name string) bool { return q.form.Has(name) }
 // Constraint limits a text parameter.
 type Constraint struct {
 	Min, Max  int // in characters; Max 0 is no limit
-	Pattern   *regexp.Regexp
+	Pattern   *lazyregexp.Regexp
 	Sensitive bool // its value is not repeated in messages
 	Optional  bool
 }
@@ -63,7 +64,9 @@ func (q *Query) Text(name string, limit Constraint) string {
 	field := fieldOf(name)
 	if !q.form.Has(name) {
 		if !limit.Optional {
-			q.violations = append(q.violations, "Value null at '"+field+"' failed to satisfy constraint: Member must not be null")
+			q.violations = append(
+				q.violations, "Value null at '"+field+"' failed to satisfy constraint: Member must not be null",
+			)
 		}
 		return ""
 	}
@@ -73,7 +76,9 @@ func (q *Query) Text(name string, limit Constraint) string {
 		if limit.Sensitive || utf8.RuneCountInString(text) > 256 {
 			shown = "Value at '" + field + "'"
 		}
-		q.violations = append(q.violations, shown+" failed to satisfy constraint: Member must "+fmt.Sprintf(format, args...))
+		q.violations = append(
+			q.violations, shown+" failed to satisfy constraint: Member must "+fmt.Sprintf(format, args...),
+		)
 	}
 	length := utf8.RuneCountInString(text)
 	if limit.Max > 0 && length > limit.Max {
@@ -83,12 +88,15 @@ func (q *Query) Text(name string, limit Constraint) string {
 		violate("have length greater than or equal to %d", limit.Min)
 	}
 	if limit.Pattern != nil && !limit.Pattern.MatchString(text) {
-		violate("satisfy regular expression pattern: %s", strings.TrimSuffix(strings.TrimPrefix(limit.Pattern.String(), "^"), "$"))
+		violate(
+			"satisfy regular expression pattern: %s",
+			strings.TrimSuffix(strings.TrimPrefix(limit.Pattern.String(), "^"), "$"),
+		)
 	}
 	return text
 }
 
-var integer = regexp.MustCompile(`^[+-]?[0-9]{1,10}$`)
+var integer = lazyregexp.New(`^[+-]?[0-9]{1,10}$`)
 
 // Int returns an integer parameter, or fallback if it is absent.
 func (q *Query) Int(name string, fallback, low, high int) (int, error) {
@@ -105,7 +113,13 @@ func (q *Query) Int(name string, fallback, low, high int) (int, error) {
 		bound, word = high, "less than or equal to"
 	}
 	if int(value) < low || int(value) > high {
-		q.violations = append(q.violations, fmt.Sprintf("Value '%d' at '%s' failed to satisfy constraint: Member must have value %s %d", value, lowerFirst(name), word, bound))
+		q.violations = append(
+			q.violations,
+			fmt.Sprintf(
+				"Value '%d' at '%s' failed to satisfy constraint: Member must have value %s %d", value,
+				lowerFirst(name), word, bound,
+			),
+		)
 	}
 	return int(value), nil
 }
@@ -123,7 +137,10 @@ func (q *Query) Check() error {
 	case 1:
 		return Errorf(http.StatusBadRequest, "ValidationError", "1 validation error detected: %s", q.violations[0])
 	default:
-		return Errorf(http.StatusBadRequest, "ValidationError", "%d validation errors detected: %s", n, strings.Join(q.violations, "; "))
+		return Errorf(
+			http.StatusBadRequest, "ValidationError", "%d validation errors detected: %s", n,
+			strings.Join(q.violations, "; "),
+		)
 	}
 }
 
@@ -163,7 +180,7 @@ func (q *Query) List(name string) []string {
 }
 
 // memberField is a field of a list's member.
-var memberField = regexp.MustCompile(`^(\w+)\.member\.([0-9]+)\.(\w+)$`)
+var memberField = lazyregexp.New(`^(\w+)\.member\.([0-9]+)\.(\w+)$`)
 
 // fieldOf is a parameter's name in messages: Tags.member.1.Key is
 // tags.1.member.key there.

@@ -1,0 +1,153 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// groupKey marks a flag with the heading that help shows it under, and a command with
+// its headings, in order.
+const groupKey = "rolecall.io/group"
+
+// Group adds the flags that add defines to cmd, under a heading of their own in its help.
+// Flags outside all groups are the command's own, which help shows first.
+func Group(cmd *cobra.Command, heading string, add func(*pflag.FlagSet)) {
+	set := pflag.NewFlagSet(heading, pflag.ContinueOnError)
+	set.SortFlags = false
+	add(set)
+	set.VisitAll(func(f *pflag.Flag) {
+		if f.Annotations == nil {
+			f.Annotations = map[string][]string{}
+		}
+		f.Annotations[groupKey] = []string{heading}
+	})
+	cmd.Flags().AddFlagSet(set)
+	if cmd.Annotations == nil {
+		cmd.Annotations = map[string]string{}
+	}
+	if known := cmd.Annotations[groupKey]; !strings.Contains("\n"+known, "\n"+heading+"\n") {
+		cmd.Annotations[groupKey] = known + heading + "\n"
+	}
+}
+
+// SetHelp makes root and all commands below it print their help as this program does:
+// what it is for, how it is called, examples, commands by group, its own flags, then the
+// shared flags by group. It uses no template, which would keep the linker from leaving
+// methods out that nobody calls.
+func SetHelp(root *cobra.Command) {
+	root.SetUsageFunc(func(cmd *cobra.Command) error {
+		printUsage(cmd.OutOrStderr(), cmd)
+		return nil
+	})
+	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) {
+		out := cmd.OutOrStdout()
+		fmt.Fprintf(out, "%s\n\n", strings.TrimSpace(orElse(cmd.Long, cmd.Short+".")))
+		printUsage(out, cmd)
+	})
+}
+
+func orElse(text, other string) string {
+	if text != "" {
+		return text
+	}
+	return other
+}
+
+func printUsage(out io.Writer, cmd *cobra.Command) {
+	fmt.Fprint(out, "Usage:\n")
+	if cmd.Runnable() && !cmd.HasAvailableSubCommands() || cmd.HasAvailableSubCommands() && cmd.Flags().HasAvailableFlags() && takesFlags(cmd) {
+		fmt.Fprintf(out, "  %s\n", cmd.UseLine())
+	}
+	if cmd.HasAvailableSubCommands() {
+		fmt.Fprintf(out, "  %s COMMAND\n", cmd.CommandPath())
+	}
+	if len(cmd.Aliases) > 0 {
+		fmt.Fprintf(out, "\nAliases:\n  %s\n", cmd.NameAndAliases())
+	}
+	if cmd.HasExample() {
+		fmt.Fprintf(out, "\nExamples:\n%s\n", strings.TrimRight(cmd.Example, "\n"))
+	}
+	printCommands(out, cmd)
+	printFlags(out, cmd)
+	if cmd.HasAvailableSubCommands() {
+		fmt.Fprintf(out, "\n%s COMMAND --help says more about a command.\n", cmd.CommandPath())
+	}
+}
+
+// takesFlags reports whether a command that holds others does something by itself.
+func takesFlags(cmd *cobra.Command) bool {
+	own := false
+	cmd.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) { own = own || !f.Hidden && f.Name != "help" && f.Name != "version" })
+	return own
+}
+
+func printCommands(out io.Writer, cmd *cobra.Command) {
+	if !cmd.HasAvailableSubCommands() {
+		return
+	}
+	list := func(heading, group string) {
+		first := true
+		for _, below := range cmd.Commands() {
+			if below.GroupID != group || !below.IsAvailableCommand() && below.Name() != "help" {
+				continue
+			}
+			if first {
+				fmt.Fprintf(out, "\n%s:\n", heading)
+				first = false
+			}
+			fmt.Fprintf(out, "  %-*s  %s\n", cmd.NamePadding(), below.Name(), below.Short)
+		}
+	}
+	for _, group := range cmd.Groups() {
+		list(group.Title, group.ID)
+	}
+	if len(cmd.Groups()) == 0 {
+		list("Commands", "")
+		return
+	}
+	list("Other commands", "")
+}
+
+func printFlags(out io.Writer, cmd *cobra.Command) {
+	groups := map[string]*pflag.FlagSet{"": pflag.NewFlagSet("", pflag.ContinueOnError)}
+	headings := strings.Split(cmd.Annotations[groupKey], "\n") // ends with "", the command's own
+	for _, heading := range headings {
+		groups[heading] = pflag.NewFlagSet(heading, pflag.ContinueOnError)
+		groups[heading].SortFlags = false
+	}
+	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
+		heading := ""
+		if marked := f.Annotations[groupKey]; len(marked) > 0 && groups[marked[0]] != nil {
+			heading = marked[0]
+		}
+		groups[heading].AddFlag(f)
+	})
+	if groups[""].HasAvailableFlags() {
+		fmt.Fprintf(out, "\nFlags:\n%s", flagLines(groups[""]))
+	}
+	for _, heading := range headings {
+		if heading != "" && groups[heading].HasAvailableFlags() {
+			fmt.Fprintf(out, "\n%s:\n%s", heading, flagLines(groups[heading]))
+		}
+	}
+	if inherited := cmd.InheritedFlags(); inherited.HasAvailableFlags() {
+		fmt.Fprintf(out, "\nFlags of all its commands:\n%s", flagLines(inherited))
+	}
+}
+
+// Columns that help is wrapped to: those of the terminal where a shell says them.
+const defaultColumns = 100
+
+func flagLines(set *pflag.FlagSet) string {
+	columns := defaultColumns
+	if told, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && told >= 60 {
+		columns = told
+	}
+	return set.FlagUsagesWrapped(columns)
+}

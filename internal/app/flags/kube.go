@@ -1,0 +1,79 @@
+package flags
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/rolecall/rolecall/internal/app/cli"
+	"github.com/rolecall/rolecall/internal/fault"
+)
+
+// KubeConfig says how to reach the API server: by a kubeconfig and a URL over
+// what that says, or from inside the cluster if both are empty.
+func KubeConfig(kubeconfig, kubeAPI string) (*rest.Config, error) {
+	var config *rest.Config
+	var err error
+	if kubeconfig == "" && kubeAPI == "" {
+		config, err = rest.InClusterConfig()
+	} else {
+		config, err = clientcmd.BuildConfigFromFlags(kubeAPI, kubeconfig)
+	}
+	if err != nil {
+		refused := fault.New(fault.Usage, "find the API server: %w", err)
+		if kubeconfig == "" && kubeAPI == "" {
+			refused = refused.Hint("outside a cluster, add --kubeconfig FILE")
+		}
+		return nil, refused
+	}
+	config.QPS, config.Burst = 50, 50
+	return config, nil
+}
+
+// WarningLog logs what API servers warn of: admission lets in what it would not let
+// in again.
+type WarningLog struct{ Log *slog.Logger }
+
+// HandleWarningHeaderWithContext takes one warning.
+func (w WarningLog) HandleWarningHeaderWithContext(ctx context.Context, _ int, _, text string) {
+	w.Log.WarnContext(ctx, "API server warns", "warning", text)
+}
+
+// Kube says how a server reaches the API server.
+type Kube struct {
+	// Kubeconfig and API, a URL, are both empty for: from inside the cluster.
+	Kubeconfig, API string
+}
+
+// Add adds --kubeconfig and --kube-api.
+func (k *Kube) Add(cmd *cobra.Command) {
+	cli.Group(cmd, "API server", func(f *pflag.FlagSet) {
+		f.StringVar(&k.Kubeconfig, "kubeconfig", "", "file that says how to reach the API server; from inside the cluster if empty")
+		f.StringVar(&k.API, "kube-api", "", "URL of the API server, over what the kubeconfig says")
+	})
+	_ = cmd.MarkFlagFilename("kubeconfig")
+}
+
+// Config is how to reach the API server.
+func (k *Kube) Config() (*rest.Config, error) { return KubeConfig(k.Kubeconfig, k.API) }
+
+// Client is for requests in JSON.
+func (k *Kube) Client() (kubernetes.Interface, error) {
+	config, err := k.Config()
+	if err != nil {
+		return nil, err
+	}
+	return kubernetes.NewForConfig(config)
+}
+
+// Lister is for lists of many objects, which are smaller and cheaper to read as protobuf.
+func Lister(config *rest.Config) (kubernetes.Interface, error) {
+	typed := rest.CopyConfig(config)
+	typed.ContentType, typed.AcceptContentTypes = "application/vnd.kubernetes.protobuf", "application/vnd.kubernetes.protobuf,application/json"
+	return kubernetes.NewForConfig(typed)
+}

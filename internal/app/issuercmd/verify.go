@@ -1,0 +1,171 @@
+package issuercmd
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rolecall/rolecall/api/v1alpha1"
+	"github.com/rolecall/rolecall/internal/app/cli"
+	"github.com/rolecall/rolecall/internal/app/flags"
+	"github.com/rolecall/rolecall/internal/arn"
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/issuer/accounts"
+	"github.com/rolecall/rolecall/internal/issuer/inspect"
+	"github.com/rolecall/rolecall/internal/issuer/observe"
+	"github.com/rolecall/rolecall/internal/issuer/plan"
+	"github.com/rolecall/rolecall/internal/token"
+)
+
+// verifyConfig is what `issuer verify` needs.
+type verifyConfig struct {
+	dir     dirFlag
+	cluster flags.APIServers
+	read    flags.IssuerReader
+	// url takes the place of the folder.
+	url        string
+	audiences  []string
+	tokenFile  string
+	role       string
+	withoutAWS bool
+}
+
+func newIssuerVerify(sys cli.System) *cobra.Command {
+	var c verifyConfig
+	cmd := &cobra.Command{
+		Use:   "verify",
+		Short: "Check an issuer as STS does, and say what to mend",
+		Long: `Fetch the discovery document and the keys anonymously, and check what STS checks: the
+certificate, the issuer byte for byte, each key, the headers; then, with credentials,
+the provider in IAM with its audiences and thumbprints; with --kubeconfig, that every
+API server signs with a published key; with --token, one token. Each finding names
+what STS answers because of it, and its fix.
+
+Exit codes: 0 nothing worse than warnings, 1 tokens are refused, 2 wrong usage.`,
+		Args: cli.NoArguments,
+	}
+	var output *string
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context(), sys, *output) }
+	c.dir.flags(cmd)
+	c.cluster.Add(cmd)
+	c.read.Add(cmd)
+	cmd.Flags().StringVar(&c.url, "url", "", "check this issuer instead of the folder's")
+	cmd.Flags().StringArrayVar(&c.audiences, "audience", nil,
+		"audience of the tokens; may be repeated (default: those of the folder's providers, or sts.amazonaws.com)")
+	cmd.Flags().StringVar(&c.tokenFile, "token", "", "file of a token to check as well")
+	cmd.Flags().StringVar(&c.role, "role", "",
+		"ARN of a role that tokens are exchanged for: check that its account has a provider (default: the folder's "+
+			"probe.roleARN)")
+	cmd.Flags().BoolVar(&c.withoutAWS, "without-aws", false, "do not ask IAM")
+	output = cli.Output(cmd, "table", "json")
+	return cmd
+}
+
+func (c *verifyConfig) run(ctx context.Context, sys cli.System, output string) error {
+	spec, err := c.spec()
+	if err != nil {
+		return err
+	}
+	reader, err := c.read.Reader()
+	if err != nil {
+		return err
+	}
+	servers, err := c.cluster.Servers(ctx, spec.APIServers)
+	if err != nil {
+		return err
+	}
+	view := observe.Look(ctx, reader, spec.URL, servers, plan.ProbeOf(spec), sys.Now)
+	seen := inspect.Observation{
+		Issuer:    spec.URL,
+		Now:       sys.Now(),
+		Discovery: view.Discovery,
+		JWKS:      view.JWKS,
+		Audiences: plan.Audiences(spec),
+		RoleARN:   spec.Probe.RoleARN,
+	}
+	if c.role != "" {
+		if _, err := arn.ParseRole(c.role); err != nil {
+			return fault.New(fault.Usage, "--role: %w", err)
+		}
+		seen.RoleARN = c.role
+	}
+	if len(c.audiences) > 0 {
+		seen.Audiences = c.audiences
+	}
+	for _, asked := range view.Asked {
+		seen.Servers = append(seen.Servers, asked.ServerKeys)
+	}
+	if c.tokenFile != "" {
+		if seen.Token, err = readToken(c.tokenFile); err != nil {
+			return err
+		}
+	}
+	if !c.withoutAWS {
+		seen.Providers = accounts.Providers(ctx, spec)
+	}
+	return printVerdict(sys, output, spec.URL, inspect.Inspect(seen))
+}
+
+func (c *verifyConfig) spec() (*v1alpha1.IssuerSpec, error) {
+	if c.url != "" {
+		return &v1alpha1.IssuerSpec{URL: c.url}, nil
+	}
+	object, err := c.dir.folder().Load()
+	if err != nil {
+		return nil, err
+	}
+	return &object.Spec, nil
+}
+
+// readToken refuses what STS would call no JWT.
+func readToken(file string) (*token.JWT, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fault.New(fault.NotFound, "read the token: %w", err)
+	}
+	decoded, err := token.Decode(string(bytes.TrimSpace(text)))
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "%s: %w", file, err).
+			Hint("want the file that the pod has at AWS_WEB_IDENTITY_TOKEN_FILE")
+	}
+	return decoded, nil
+}
+
+func printVerdict(sys cli.System, output, url string, findings []inspect.Finding) error {
+	if findings == nil {
+		findings = []inspect.Finding{}
+	}
+	counts := map[inspect.Severity]int{}
+	for _, finding := range findings {
+		counts[finding.Severity]++
+	}
+	if output == "json" {
+		if err := cli.PrintJSON(sys.Stdout, map[string]any{"issuer": url, "findings": findings}); err != nil {
+			return err
+		}
+	} else {
+		table := tabwriter.NewWriter(sys.Stdout, 0, 0, 2, ' ', 0)
+		for _, finding := range findings {
+			fmt.Fprintf(table, "%s\t%s\t%s\n", finding.Severity, finding.Rule, finding.Message)
+			if finding.AWS != "" {
+				fmt.Fprintf(table, "\t\tSTS says: %s\n", finding.AWS)
+			}
+			if finding.Fix != "" {
+				fmt.Fprintf(table, "\t\tfix: %s\n", finding.Fix)
+			}
+		}
+		if err := table.Flush(); err != nil {
+			return fmt.Errorf("print findings: %w", err)
+		}
+	}
+	if counts[inspect.Error] > 0 {
+		return fault.New(fault.Denied, "%s: %d errors, %d warnings", url, counts[inspect.Error],
+			counts[inspect.Warning])
+	}
+	fmt.Fprintf(sys.Stderr, "%s: sound, %d warnings\n", url, counts[inspect.Warning])
+	return nil
+}

@@ -1,0 +1,80 @@
+package local
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rolecall/rolecall/internal/app/cli"
+	"github.com/rolecall/rolecall/internal/app/flags"
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/inject"
+	"github.com/rolecall/rolecall/internal/manifest"
+)
+
+// maxStdin bounds what `inject -f -` reads.
+const maxStdin = 64 << 20
+
+func NewInject(sys cli.System) *cobra.Command {
+	var files []string
+	settings := inject.Defaults()
+	cmd := &cobra.Command{
+		Use:   "inject -f FILE|-...",
+		Short: "Mutate manifests offline as the webhook would",
+		Long: `Read workloads and service accounts from manifests, inject the workloads whose
+service account has a role, and write all manifests to standard output. What does
+not change keeps its bytes; comments and unknown fields survive everywhere. Only a
+document whose injected parts are shared by anchors, aliases or merge keys is
+written anew; nobody else who shares them changes.
+
+If a service account stands in the manifests twice, the last one holds, as after
+kubectl apply, and a warning says so if they differ.`,
+		Example: `  rolecall inject -f app.yaml | kubectl apply -f -`,
+		Args:    cli.NoArguments,
+		RunE: func(*cobra.Command, []string) error {
+			if err := flags.ValidateInject(&settings); err != nil {
+				return err
+			}
+			return runInject(sys, files, settings)
+		},
+	}
+	cmd.Flags().StringArrayVarP(&files, "filename", "f", nil, "a file or folder of manifests, or - for standard input; may be repeated")
+	flags.Inject(cmd, &settings)
+	return cmd
+}
+
+func runInject(sys cli.System, files []string, settings inject.Settings) error {
+	if len(files) == 0 {
+		return fault.New(fault.Usage, "no manifests given").Hint("add -f FILE, or -f - for standard input")
+	}
+	var sources []manifest.Source
+	for _, file := range files {
+		if file == "-" {
+			text, err := io.ReadAll(io.LimitReader(sys.Stdin, maxStdin+1))
+			if err != nil || len(text) > maxStdin {
+				return fault.New(fault.Invalid, "read standard input: it is larger than %d bytes or broke off", maxStdin)
+			}
+			sources = append(sources, manifest.Source{Name: "standard input", Text: text})
+			continue
+		}
+		read, err := manifest.ReadFiles(file)
+		if err != nil {
+			return err
+		}
+		sources = append(sources, read...)
+	}
+	text, outcomes, err := manifest.Inject(sources, settings)
+	if err != nil {
+		return err
+	}
+	for _, outcome := range outcomes {
+		for _, warning := range outcome.Warnings {
+			fmt.Fprintf(sys.Stderr, "warning: %s:%d: %s %s/%s: %s\n", outcome.Source, outcome.Line, outcome.Kind, outcome.Namespace, outcome.Name, warning)
+		}
+	}
+	if _, err := sys.Stdout.Write(text); err != nil {
+		return fault.New(fault.Unavailable, "write the manifests: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,201 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"github.com/rolecall/rolecall/internal/app/cli"
+	"github.com/rolecall/rolecall/internal/app/local/plane"
+	"github.com/rolecall/rolecall/internal/fault"
+)
+
+// runConfig is what `run` needs.
+type runConfig struct {
+	// serviceAccount is NAMESPACE/NAME.
+	serviceAccount string
+	// via is the way the program gets its role; empty is the webhook's choice.
+	via string
+	// manifests are files with service accounts for the plane that is started
+	// when none is running.
+	manifests []string
+	// program and its arguments.
+	program []string
+}
+
+func NewRun(sys cli.System) *cobra.Command {
+	var config runConfig
+	cmd := &cobra.Command{
+		Use:   "run --service-account NAMESPACE/NAME [--via irsa|pod-identity] [-f FILE]... -- PROGRAM [ARGUMENT]...",
+		Short: "Run a program as a service account's pod would see AWS",
+		Long: `Run a program on this machine with the environment, token file and AWS endpoint
+that a pod of the service account would have: the webhook injects, the issuer
+signs the token, the AWS SDK or CLI in the program does the rest. An account with
+an association gets its role by Pod Identity, from an agent and a broker, else by
+web identity; --via chooses. Talks to the plane that "rolecall up" left running, or
+starts one for the time of the program. Exits with the program's code.`,
+		Example: `  rolecall run --service-account default/s3-reader -- aws sts get-caller-identity
+  rolecall run --service-account default/s3-reader --via pod-identity -- aws sts get-caller-identity`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			config.program = args
+			if err := config.validate(); err != nil {
+				return err
+			}
+			return config.run(cmd.Context(), sys)
+		},
+	}
+	cmd.Flags().StringVar(&config.serviceAccount, "service-account", "", "the service account, NAMESPACE/NAME")
+	cmd.Flags().StringVar(&config.via, "via", "", "irsa or pod-identity; what the webhook would choose if empty")
+	_ = cmd.RegisterFlagCompletionFunc("via", cobra.FixedCompletions([]string{string(plane.ViaIRSA), string(plane.ViaPodIdentity)}, cobra.ShellCompDirectiveNoFileComp))
+	cmd.Flags().StringArrayVarP(&config.manifests, "filename", "f", nil, "Kubernetes manifests with more service accounts and associations, if a plane must be started")
+	cmd.Flags().SetInterspersed(false)
+	return cmd
+}
+
+func (c *runConfig) validate() error {
+	namespace, name, ok := strings.Cut(c.serviceAccount, "/")
+	switch {
+	case c.serviceAccount == "":
+		return fault.New(fault.Usage, "no service account given").Hint("add --service-account NAMESPACE/NAME, for example default/s3-reader")
+	case !ok || namespace == "" || name == "" || strings.Contains(name, "/"):
+		return fault.New(fault.Usage, "service account %q: want NAMESPACE/NAME", c.serviceAccount).Hint("for example default/s3-reader")
+	case !slices.Contains([]plane.Via{plane.ViaWebhook, plane.ViaIRSA, plane.ViaPodIdentity}, plane.Via(c.via)):
+		return fault.New(fault.Usage, "--via %q: want irsa or pod-identity", c.via).Hint("leave it out for what the webhook would choose")
+	case len(c.program) == 0:
+		return fault.New(fault.Usage, "no program given").Hint("put it after --, as in: rolecall run --service-account %s -- aws sts get-caller-identity", c.serviceAccount)
+	}
+	return nil
+}
+
+func (c *runConfig) run(ctx context.Context, sys cli.System) error {
+	log := slog.New(slog.NewTextHandler(sys.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	endpoints, stop, err := c.findOrStartPlane(ctx, sys)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	dir, err := os.MkdirTemp("", "rolecall-run-")
+	if err != nil {
+		return fault.New(fault.Unavailable, "make a folder for the token: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+
+	namespace, name, _ := strings.Cut(c.serviceAccount, "/")
+	pod, err := plane.MinimalPod(name)
+	if err != nil {
+		return err
+	}
+	workload, err := plane.NewClient(endpoints).Prepare(ctx, namespace, pod, dir, plane.Via(c.via))
+	if err != nil {
+		if fault.KindOf(err) == fault.NotFound && len(fault.HintsOf(err)) == 0 {
+			return fault.New(fault.NotFound, "%w", err).Hint("declare it in a manifest: rolecall up -f FILE, or rolecall run -f FILE …")
+		}
+		return err
+	}
+	// Also after the program was interrupted: a plane that goes on must not keep
+	// the pod.
+	defer func() {
+		if err := workload.Close(context.WithoutCancel(ctx)); err != nil {
+			log.Warn("the pod is not deleted; it is gone when the plane stops", "error", err)
+		}
+	}()
+	for _, warning := range workload.Admission.Warnings {
+		fmt.Fprintf(sys.Stderr, "warning: %s\n", warning)
+	}
+	if workload.Associated() {
+		fmt.Fprintf(sys.Stderr, "note: service account %s has no association; it has one with the role of its annotation as long as the program runs\n", c.serviceAccount)
+	}
+	if !workload.Admission.Patched {
+		fmt.Fprintf(sys.Stderr, "warning: service account %s has no role: its pods get no AWS credentials\nhint: annotate it with eks.amazonaws.com/role-arn\n", c.serviceAccount)
+	}
+	return c.start(ctx, sys, log, endpoints, workload, dir)
+}
+
+// findOrStartPlane prefers the user's running plane. stop ends what was started
+// here.
+func (c *runConfig) findOrStartPlane(ctx context.Context, sys cli.System) (*plane.Endpoints, func(), error) {
+	path, err := plane.EndpointsPath(sys.Getenv)
+	if err != nil {
+		return nil, nil, err
+	}
+	endpoints, found, err := plane.LoadEndpoints(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	if found && plane.NewClient(endpoints).Alive(ctx) {
+		if len(c.manifests) > 0 {
+			return nil, nil, fault.New(fault.Usage, "-f is for a plane of its own, but one is running").
+				Hint("give the files to `rolecall up -f FILE`, or stop it")
+		}
+		return endpoints, func() {}, nil
+	}
+	started, err := startPlane(ctx, sys, planeOptions{manifests: c.manifests})
+	if err != nil {
+		return nil, nil, err
+	}
+	return started.Endpoints(), func() { _ = started.Close() }, nil
+}
+
+// start runs the program to its end, renewing its tokens meanwhile. Signals
+// that end us are passed to it first; what it then does decides.
+func (c *runConfig) start(ctx context.Context, sys cli.System, log *slog.Logger, endpoints *plane.Endpoints, workload *plane.Workload, dir string) error {
+	// The program is not killed with ctx: it is told, and waited for.
+	program := exec.CommandContext(ctx, c.program[0], c.program[1:]...) //nolint:gosec // running the given program is what this command is for
+	program.Cancel = func() error { return program.Process.Signal(syscall.SIGTERM) }
+	program.Stdin, program.Stdout, program.Stderr = sys.Stdin, sys.Stdout, sys.Stderr
+	program.Env = podEnvironment(sys.Environ(), endpoints, workload, dir)
+	if err := program.Start(); err != nil {
+		return fault.New(fault.NotFound, "start %s: %w", c.program[0], err).Hint("is it installed and on the PATH?")
+	}
+	fresh, stopFresh := context.WithCancel(ctx)
+	var renewing sync.WaitGroup
+	renewing.Go(func() { workload.KeepFresh(fresh, sys.Now, log) })
+	err := program.Wait()
+	stopFresh()
+	renewing.Wait()
+
+	if failed, exited := errors.AsType[*exec.ExitError](err); exited {
+		if status, ok := failed.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+			return &cli.ExitError{Code: 128 + int(status.Signal())} // as a shell says it
+		}
+		return &cli.ExitError{Code: failed.ExitCode()}
+	}
+	if err != nil && program.ProcessState != nil && program.ProcessState.Success() {
+		return nil
+	}
+	return err
+}
+
+// podEnvironment is this process's environment without anything that could
+// give the program another AWS identity than the pod's, plus what was injected.
+func podEnvironment(own []string, endpoints *plane.Endpoints, workload *plane.Workload, dir string) []string {
+	env := slices.DeleteFunc(slices.Clone(own), func(variable string) bool {
+		name, _, _ := strings.Cut(variable, "=")
+		return strings.HasPrefix(name, "AWS_")
+	})
+	env = append(env,
+		"AWS_ENDPOINT_URL="+endpoints.AWS,
+		// The AWS SDK for Go resolves its web-identity credentials before the
+		// general endpoint, and honours only the service's own then.
+		"AWS_ENDPOINT_URL_STS="+endpoints.AWS,
+		"AWS_CONFIG_FILE="+filepath.Join(dir, "no-config"),
+		"AWS_SHARED_CREDENTIALS_FILE="+filepath.Join(dir, "no-credentials"),
+		"AWS_EC2_METADATA_DISABLED=true",
+		// The AWS CLI keeps web-identity credentials in the user's home under
+		// role and session name only; a name of its own keeps one run from
+		// being answered with the credentials of another service account.
+		"AWS_ROLE_SESSION_NAME=rolecall-run-"+uuid.NewString()[:8],
+	)
+	return append(env, workload.Env...)
+}

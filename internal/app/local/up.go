@@ -1,0 +1,85 @@
+// Package local has the commands that run the plane, or a program in it, on this machine:
+// demo, up, run, whoami, and inject, which needs no plane at all.
+//
+// What the plane is made of is in local/plane.
+package local
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rolecall/rolecall/examples/quickstart"
+	"github.com/rolecall/rolecall/internal/app/cli"
+	"github.com/rolecall/rolecall/internal/app/flags"
+	"github.com/rolecall/rolecall/internal/app/local/plane"
+	"github.com/rolecall/rolecall/internal/fault"
+)
+
+func NewUp(sys cli.System) *cobra.Command {
+	var options planeOptions
+	cmd := &cobra.Command{
+		Use:   "up [-f FILE]...",
+		Short: "Leave the plane running on this machine",
+		Long: `Start local AWS, issuer, webhook, broker and agent in this process, load the
+quickstart's roles, service accounts and associations and those of the given
+manifests, print how to reach them, and run until interrupted.`,
+		Args: cli.NoArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runUp(cmd.Context(), sys, options) },
+	}
+	cmd.Flags().StringVar(&options.awsAddress, "listen", flags.DefaultAWSAddress, "where local AWS listens; port 0 takes any free one")
+	cmd.Flags().StringArrayVarP(&options.manifests, "filename", "f", nil, "Kubernetes manifests whose service accounts and associations the plane knows")
+	cmd.Flags().StringVar(&options.dataDir, "data", "", "folder that keeps local AWS, the associations and the issuer's key; without it they are forgotten")
+	cmd.Flags().BoolVar(&options.explain, "explain", false, "print each refusal of local AWS with the reason AWS hides")
+	flags.STSErrors(cmd, &options.stsErrors)
+	cmd.Flags().BoolVarP(&options.verbose, "verbose", "v", false, "log every decision and its reason to standard error")
+	return cmd
+}
+
+func runUp(ctx context.Context, sys cli.System, options planeOptions) error {
+	path, err := plane.EndpointsPath(sys.Getenv)
+	if err != nil {
+		return err
+	}
+	if running, found, err := plane.LoadEndpoints(path); err == nil && found && plane.NewClient(running).Alive(ctx) {
+		return fault.New(fault.Conflict, "a plane is running already, process %d at %s", running.PID, running.AWS).
+			Hint("use it, or stop it with: kill %d", running.PID)
+	}
+	started, err := startPlane(ctx, sys, options)
+	if err != nil {
+		return err
+	}
+	endpoints := started.Endpoints()
+	if err := endpoints.Save(path); err != nil {
+		_ = started.Close()
+		return err
+	}
+	defer func() { _ = os.Remove(path) }()
+	printPlane(sys, started)
+	select {
+	case <-ctx.Done():
+	case <-started.Failed():
+	}
+	fmt.Fprintln(sys.Stderr, "stopping")
+	return started.Close()
+}
+
+// printPlane writes what a person reads to standard error and what a shell
+// evaluates to standard output, so that `eval` of a captured output works.
+func printPlane(sys cli.System, started *plane.Plane) {
+	endpoints, admin := started.Endpoints(), started.Admin()
+	fmt.Fprintf(sys.Stderr, `local AWS  %s   account %s, %s; not for production
+issuer     %s   as %s
+webhook    %s
+agent      %s   of cluster %s; its associations: aws eks list-pod-identity-associations
+roles      %s
+try        rolecall run --service-account default/s3-reader -- aws sts get-caller-identity
+           rolecall run --service-account default/s3-reader --via pod-identity -- aws sts get-caller-identity
+stop       Ctrl-C
+
+A shell becomes the local administrator with:
+`, endpoints.AWS, started.Account(), endpoints.Region, endpoints.Tokens, started.Issuer(), endpoints.Webhook, endpoints.Agent, quickstart.Cluster, started.RoleARN())
+	flags.PrintExports(sys, endpoints.AWS, endpoints.Region, admin)
+}

@@ -1,0 +1,219 @@
+package serve
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/rolecall/rolecall/api/v1alpha1"
+	"github.com/rolecall/rolecall/internal/app/cli"
+	"github.com/rolecall/rolecall/internal/app/flags"
+	"github.com/rolecall/rolecall/internal/arn"
+	"github.com/rolecall/rolecall/internal/association"
+	"github.com/rolecall/rolecall/internal/broker"
+	"github.com/rolecall/rolecall/internal/broker/workload"
+	"github.com/rolecall/rolecall/internal/follow"
+	"github.com/rolecall/rolecall/internal/pki"
+	"github.com/rolecall/rolecall/internal/planefile"
+	"github.com/rolecall/rolecall/internal/sessionplan"
+	"github.com/rolecall/rolecall/internal/token"
+)
+
+// brokerConfig is what `serve broker` needs. docs/reference/broker-flags.md is its
+// manual, and a test holds it to these flags.
+type brokerConfig struct {
+	plane   flags.Plane
+	cluster association.Cluster
+	// mode, issuer, stsEndpoint, nodeRoles and podLabels are the plane's, too.
+	mode, issuer, stsEndpoint string
+	nodeRoles, podLabels      []string
+	roles                     []arn.Role // nodeRoles, once they are validated
+
+	// listen is for agents and the EKS API, HTTPS; the others plain HTTP.
+	listen, probeListen, metricsListen string
+	shutdownDelay                      time.Duration
+	// certificates are of listen.
+	certificates flags.Certificates
+	kube         flags.Kube
+	logs         flags.Logs
+
+	agentAuth, agentAccount, audience string
+	clientCA, accessKeys              string
+	verify, keys, keysIssuer          string
+	keysAlso                          []string
+	signingKey                        string
+	stsQPS                            float64
+	stsBurst                          int
+	cache, eksAPI, events             bool
+	associationLimit                  int
+	auditLog                          string
+	auditChain                        bool
+}
+
+func newBrokerConfig() *brokerConfig {
+	return &brokerConfig{certificates: flags.Certificates{
+		Secret: "rolecall-broker-tls", Service: "rolecall-broker", Namespace: "rolecall-system",
+		Lifetimes: pki.Lifetimes{Authority: 5 * 365 * 24 * time.Hour, Serving: 90 * 24 * time.Hour, Settle: time.Hour},
+	}}
+}
+
+func (c *brokerConfig) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&c.signingKey, "signing-key", "", "private key of the issuer of --issuer, PEM, read again when it changes; mode federated needs it")
+	f.StringVar(&c.agentAuth, "agent-auth", string(broker.ServiceAccountToken), "how agents show which node they are on: sa-token, mtls, aws-token, sigv4, none")
+	f.StringVar(&c.verify, "verify", string(workload.Auto), "how pods' tokens are verified: auto, tokenreview, jwks, both")
+	f.BoolVar(&c.eksAPI, "eks-api", true, "serve the EKS API's operations on associations")
+	f.IntVar(&c.associationLimit, "association-limit", 5000, "associations that the EKS API lets there be")
+	f.StringVar(&c.auditLog, "audit-log", "-", "file to append the audit to, a line of JSON for each decision; - is standard output")
+	f.BoolVar(&c.auditChain, "audit-chain", false, "tie each line of the audit to the one before by a hash, for rolecall audit verify")
+	f.BoolVar(&c.events, "events", true, "write refusals as Events of the pod")
+	c.planeFlags(cmd)
+	cli.Group(cmd, "Agents", func(f *pflag.FlagSet) {
+		f.StringVar(&c.agentAccount, "agent-service-account", "rolecall-system/rolecall-agent", "NAMESPACE/NAME of the agents' service account, with sa-token")
+		f.StringVar(&c.audience, "agent-audience", "rolecall-broker", "audience of the agents' tokens, with sa-token")
+		f.StringVar(&c.clientCA, "client-ca", "", "authorities of the kubelets' client certificates, PEM, with mtls")
+		f.StringVar(&c.accessKeys, "access-keys", "", "file of access keys that may sign requests: of nodes, with sigv4, and of users of the EKS API")
+	})
+	cli.Group(cmd, "Pods' tokens", func(f *pflag.FlagSet) {
+		f.StringVar(&c.keys, "keys", follow.KeysAPIServer, "where the keys of the cluster's tokens come from: apiserver, a file or https URL of a JWKS")
+		f.StringVar(&c.keysIssuer, "keys-issuer", "", "issuer of the cluster's tokens; needed with a file or URL")
+		f.StringArrayVar(&c.keysAlso, "keys-also", nil, "ISSUER=KEYS: a further issuer of the cluster's tokens, as while its URL is changed, and where its keys come from, as in --keys; may be repeated")
+	})
+	cli.Group(cmd, "STS", func(f *pflag.FlagSet) {
+		f.Float64Var(&c.stsQPS, "sts-qps", 100, "calls of STS a second; halved when STS throttles")
+		f.IntVar(&c.stsBurst, "sts-burst", 200, "calls of STS at once")
+		f.BoolVar(&c.cache, "broker-cache", false, "keep sessions in memory for half of their life, for agents that start again")
+	})
+	cli.Group(cmd, "Addresses", func(f *pflag.FlagSet) {
+		f.StringVar(&c.listen, "listen", ":8443", "where agents and callers of the EKS API connect, HTTPS")
+		f.StringVar(&c.probeListen, "probe-listen", ":8081", "where to serve /healthz and /readyz, plain HTTP")
+		f.StringVar(&c.metricsListen, "metrics-listen", ":9090", "where to serve metrics, plain HTTP")
+		f.DurationVar(&c.shutdownDelay, "shutdown-delay", 5*time.Second, "how long to go on serving after being told to stop, until nobody sends requests here")
+	})
+	c.certificates.Add(cmd)
+	c.kube.Add(cmd)
+	c.logs.Add(cmd)
+}
+
+// planeFlags are what the plane's file says too.
+func (c *brokerConfig) planeFlags(cmd *cobra.Command) {
+	c.plane.Add(cmd)
+	cli.Group(cmd, flags.PlaneHeading, func(f *pflag.FlagSet) {
+		f.StringVarP(&c.cluster.Name, "cluster-name", "c", "", "name of the cluster in ARNs, tags and paths; required")
+		f.StringVar(&c.cluster.Region, "region", "", "region in the cluster's ARN, whose STS is asked; required")
+		f.StringVar(&c.cluster.Account, "account", "", "account in the cluster's ARN, 12 digits; required")
+		f.StringVar(&c.mode, "mode", "federated", "how roles are assumed for associations that do not say it: federated, broker-role, pass-through")
+		f.StringVar(&c.issuer, "issuer", "", "issuer of the tokens that the broker mints; needed with --signing-key")
+		f.StringVar(&c.stsEndpoint, "sts-endpoint", "", "URL of STS; else AWS_ENDPOINT_URL_STS, else the region's")
+		f.StringSliceVar(&c.podLabels, "pod-labels", nil, "keys of pods' labels that associations may use as ${podLabel:KEY}; who creates pods chooses their values")
+		f.StringSliceVar(&c.nodeRoles, "node-roles", nil, "ARNs of the roles that the nodes' instance profiles have, with aws-token; nobody but EC2 may assume them")
+	})
+	c.plane.Bind("cluster-name", planefile.ClusterName)
+	c.plane.Bind("region", planefile.Region)
+	c.plane.Bind("account", planefile.Account)
+	c.plane.Bind("mode", planefile.Mode)
+	c.plane.Bind("issuer", planefile.SessionIssuer)
+	c.plane.Bind("sts-endpoint", planefile.STSEndpoint)
+	c.plane.Bind("pod-labels", planefile.PodLabels)
+	c.plane.Bind("node-roles", planefile.NodeRoles)
+	c.plane.Bind("keys-issuer", planefile.TokenIssuer)
+}
+
+// fromPlane leaves out what the plane's file says and this broker has no use for; the
+// same in a flag is a mistake.
+func (c *brokerConfig) fromPlane(given func(flag string) bool) {
+	if c.agentAuth != string(broker.AWSToken) && !given("node-roles") {
+		c.nodeRoles = nil
+	}
+	if mode, _ := planefile.ParseMode(c.mode); mode != v1alpha1.Federated && c.signingKey == "" && !given("issuer") {
+		c.issuer = ""
+	}
+}
+
+// validate refuses what is missing or contradicts itself.
+func (c *brokerConfig) validate() error {
+	mode, known := planefile.ParseMode(c.mode)
+	for _, choice := range []struct {
+		flag, got string
+		want      []string
+	}{
+		{"agent-auth", c.agentAuth, []string{string(broker.ServiceAccountToken), string(broker.ClientCertificate), string(broker.AWSToken), string(broker.Signature), string(broker.NoAuthentication)}},
+		{"verify", c.verify, []string{string(workload.Auto), string(workload.TokenReview), string(workload.JWKS), string(workload.Both)}},
+	} {
+		if !slices.Contains(choice.want, choice.got) {
+			return cli.Usage("--%s %q: want %s", choice.flag, choice.got, strings.Join(choice.want, ", "))
+		}
+	}
+	namespace, name, _ := strings.Cut(c.agentAccount, "/")
+	switch {
+	case !known || mode == sessionplan.EKS:
+		return cli.Usage("--mode %q: want federated, broker-role, pass-through", c.mode)
+	case !arn.IsClusterName(c.cluster.Name):
+		return cli.Usage("cluster name %q: want up to 100 letters, digits, - and _, beginning with a letter or digit", c.cluster.Name).Hint("add --cluster-name NAME")
+	case !arn.IsRegion(c.cluster.Region):
+		return cli.Usage("region %q: want one such as eu-west-1", c.cluster.Region).Hint("add --region REGION")
+	case !arn.IsAccount(c.cluster.Account):
+		return cli.Usage("account %q: want 12 digits", c.cluster.Account).Hint("add --account ACCOUNT, the one that the roles are in")
+	case (c.certificates.CertFile == "") != (c.certificates.KeyFile == ""):
+		return cli.Usage("--tls-cert and --tls-key go together")
+	case c.agentAuth == string(broker.ServiceAccountToken) && (namespace == "" || name == "" || strings.Contains(name, "/")):
+		return cli.Usage("--agent-service-account %q: want NAMESPACE/NAME", c.agentAccount)
+	case c.agentAuth == string(broker.ServiceAccountToken) && (c.audience == "" || c.audience == broker.Audience):
+		// One token must not be an agent's and a pod's.
+		return cli.Usage("--agent-audience %q: want one that only agents' tokens have", c.audience)
+	case c.agentAuth == string(broker.ClientCertificate) && c.clientCA == "":
+		return cli.Usage("--agent-auth mtls needs --client-ca")
+	case c.agentAuth == string(broker.AWSToken) && len(c.nodeRoles) == 0:
+		return cli.Usage("--agent-auth aws-token needs --node-roles").Hint("add --node-roles arn:%s:iam::%s:role/NAME, the role of the nodes' instance profile", arn.PartitionOf(c.cluster.Region), c.cluster.Account)
+	case c.agentAuth != string(broker.AWSToken) && len(c.nodeRoles) > 0:
+		return cli.Usage("--node-roles is for --agent-auth aws-token")
+	case c.agentAuth == string(broker.Signature) && c.accessKeys == "":
+		return cli.Usage("--agent-auth sigv4 needs --access-keys")
+	case c.keys != follow.KeysAPIServer && c.keysIssuer == "":
+		return cli.Usage("--keys %s needs --keys-issuer, the issuer of the cluster's tokens", c.keys)
+	case (c.issuer == "") != (c.signingKey == ""):
+		return cli.Usage("--issuer and --signing-key go together")
+	case mode == v1alpha1.Federated && c.signingKey == "":
+		return cli.Usage("--mode federated needs --issuer and --signing-key").
+			Hint("make a key with `rolecall issuer init`, publish it, and register the provider; or choose --mode broker-role or pass-through")
+	case c.stsQPS <= 0 || c.stsBurst < 1 || c.associationLimit < 1 || c.shutdownDelay < 0:
+		return cli.Usage("rates and limits must be more than 0")
+	}
+	if err := flags.ValidateFurther("keys-also", c.keysIssuer, c.keysAlso); err != nil {
+		return err
+	}
+	c.cluster.Partition = arn.PartitionOf(c.cluster.Region)
+	if err := c.parseNodeRoles(); err != nil {
+		return err
+	}
+	if c.issuer != "" {
+		if err := token.CheckIssuer(c.issuer); err != nil {
+			return cli.Usage("--issuer: %w", err)
+		}
+	}
+	if c.certificates.CertFile == "" {
+		if err := c.certificates.Lifetimes.Validate(); err != nil {
+			return cli.Usage("%w", err).Hint("see --ca-lifetime, --cert-lifetime and --ca-settle")
+		}
+	}
+	return nil
+}
+
+// parseNodeRoles reads the roles of nodes. STS never says a role's path, so that one
+// is taken and does not count: names of roles are unique without.
+func (c *brokerConfig) parseNodeRoles() error {
+	for _, text := range c.nodeRoles {
+		role, err := arn.ParseRole(text)
+		switch {
+		case err != nil:
+			return cli.Usage("--node-roles: %w", err).Hint("want the role's ARN, not the instance profile's: aws iam get-instance-profile --instance-profile-name NAME --query InstanceProfile.Roles[].Arn")
+		case role.Partition != c.cluster.Partition:
+			return cli.Usage("--node-roles: %s is not of partition %s, which region %s is in", text, c.cluster.Partition, c.cluster.Region)
+		}
+		c.roles = append(c.roles, role)
+	}
+	return nil
+}

@@ -1,0 +1,172 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/rolecall/rolecall/api/v1alpha1"
+	"github.com/rolecall/rolecall/internal/app/cli"
+	"github.com/rolecall/rolecall/internal/app/flags"
+	associationcontroller "github.com/rolecall/rolecall/internal/controller/association"
+	issuercontroller "github.com/rolecall/rolecall/internal/controller/issuer"
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/httpserve"
+	"github.com/rolecall/rolecall/internal/issuer/observe"
+)
+
+// controllerConfig is what `serve controller` needs.
+type controllerConfig struct {
+	kube          flags.Kube
+	metricsListen string
+	// namespace is where the Lease lies; noElection runs without one.
+	namespace  string
+	noElection bool
+	every      time.Duration
+	read       flags.IssuerReader
+	plane      planeFlags
+	logs       flags.Logs
+}
+
+func newController(sys cli.System) *cobra.Command {
+	var c controllerConfig
+	cmd := &cobra.Command{
+		Use:   "controller",
+		Short: "Keep Issuers and Pod Identity associations true",
+		Long: `Publish the keys of all API servers as each Issuer object says, keep IAM's providers
+in step, check what is published as STS does, and walk key rotations: the Secret of
+an Issuer says what the API servers must have, and the controller goes on when they
+do. With --cluster-name, say in the status of each PodIdentityAssociation whether its
+pods can get their role. Several may run; one leads, by a Lease.`,
+		Args: cli.NoArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd, sys) },
+	}
+	f := cmd.Flags()
+	f.StringVar(&c.metricsListen, "metrics-listen", ":9998", "where to serve /metrics, /healthz and /readyz, plain HTTP")
+	f.StringVar(&c.namespace, "leader-election-namespace", "rolecall-system", "namespace of the Lease")
+	f.BoolVar(&c.noElection, "without-leader-election", false, "lead without a Lease; only one may run")
+	f.DurationVar(&c.every, "every", time.Minute, "how often API servers and readers are looked at")
+	c.read.Add(cmd)
+	c.plane.flags(cmd)
+	c.kube.Add(cmd)
+	c.logs.Add(cmd)
+	return cmd
+}
+
+func (c *controllerConfig) run(cmd *cobra.Command, sys cli.System) error {
+	if err := c.plane.file.Read(cmd); err != nil {
+		return err
+	}
+	if c.every <= 0 {
+		return fault.New(fault.Usage, "--every %s: want more than nothing", c.every)
+	}
+	log, err := c.logs.Logger(sys)
+	if err != nil {
+		return err
+	}
+	// What controller-runtime says of itself goes where the rest is.
+	ctrl.SetLogger(logr.FromSlogHandler(log.Handler()))
+	r := newRunner(log)
+	r.registry = prometheus.NewRegistry() // the process's own metrics are in controller-runtime's
+	return r.run(cmd.Context(), func(ctx context.Context) error { return c.makeParts(ctx, cmd, sys, r) })
+}
+
+func (c *controllerConfig) makeParts(ctx context.Context, cmd *cobra.Command, sys cli.System, r *runner) error {
+	reader, err := c.read.Reader()
+	if err != nil {
+		return err
+	}
+	_, named, err := c.plane.plane()
+	if err != nil {
+		return err
+	}
+	kube, err := c.kube.Config()
+	if err != nil {
+		return err
+	}
+	manager, err := c.manager(sys, kube, reader, r.registry, r.log)
+	if err != nil {
+		return err
+	}
+	if named {
+		client, err := kubernetes.NewForConfig(kube)
+		if err != nil {
+			return err
+		}
+		r.agree(roleController, c.plane.file.Effective(cmd), client)
+	}
+	r.add(manager.Start)
+	// One that waits to lead watches nothing yet, and is ready to.
+	r.check(func(ctx context.Context) error {
+		if !manager.GetCache().WaitForCacheSync(ctx) {
+			return errors.New("what is watched has not been read yet")
+		}
+		return nil
+	})
+	routes := http.NewServeMux()
+	routes.Handle("GET /metrics", promhttp.HandlerFor(prometheus.Gatherers{r.registry, ctrlmetrics.Registry}, promhttp.HandlerOpts{}))
+	r.probes(routes)
+	return r.listenAll(ctx, []listening{{c.metricsListen, httpserve.Server{Name: "metrics", Handler: routes}}})
+}
+
+func (c *controllerConfig) manager(sys cli.System, kube *rest.Config, reader *observe.Reader, registry *prometheus.Registry, log *slog.Logger) (ctrl.Manager, error) {
+	scheme := runtime.NewScheme()
+	if err := clientgoscheme.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
+	again := true // controllers of one name, in one process, are a test's
+	manager, err := ctrl.NewManager(kube, ctrl.Options{
+		Scheme: scheme, Logger: logr.FromSlogHandler(log.Handler()),
+		Metrics:        metricsserver.Options{BindAddress: "0"}, // served with ours
+		LeaderElection: !c.noElection, LeaderElectionID: "rolecall-controller", LeaderElectionNamespace: c.namespace,
+		LeaderElectionReleaseOnCancel: true,
+		Controller:                    config.Controller{SkipNameValidation: &again},
+	})
+	if err != nil {
+		return nil, fault.New(fault.Unavailable, "make the controller: %w", err)
+	}
+	objects, err := kubernetes.NewForConfig(kube)
+	if err != nil {
+		return nil, err
+	}
+	reconciler := &issuercontroller.Reconciler{
+		Client: manager.GetClient(), Objects: objects, Config: kube, Reader: reader,
+		Events: manager.GetEventRecorder("rolecall-issuer"), Metrics: issuercontroller.NewMetrics(registry),
+		Log: log, Now: sys.Now, Every: c.every,
+	}
+	if err := reconciler.Setup(manager); err != nil {
+		return nil, err
+	}
+	return manager, c.associations(sys, manager, registry, log)
+}
+
+// associations adds their controller, if the cluster has a name.
+func (c *controllerConfig) associations(sys cli.System, manager ctrl.Manager, registry *prometheus.Registry, log *slog.Logger) error {
+	plane, named, err := c.plane.plane()
+	if err != nil || !named {
+		return err
+	}
+	reconciler := &associationcontroller.Reconciler{
+		Client: manager.GetClient(), Plane: plane, Roles: &associationcontroller.EnvironmentRoles{Now: sys.Now}, Events: manager.GetEventRecorder("rolecall-association"),
+		Metrics: associationcontroller.NewMetrics(registry), Log: log, Every: c.plane.every,
+	}
+	return reconciler.Setup(manager)
+}

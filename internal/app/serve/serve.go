@@ -1,0 +1,24 @@
+// Package serve has a file for each server that this program can be: which parts it is
+// made of, which flags choose them, and what has to be true before it is ready. All run on
+// one runner.
+//
+// It knows what is made of what, and no rule of IAM, Kubernetes or AWS.
+package serve
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/rolecall/rolecall/internal/app/cli"
+)
+
+// New returns the command that runs one server.
+func New(sys cli.System) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run one server of the plane",
+		Args:  cli.NoSuchCommand,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newAWS(sys), newWebhook(sys), newIssuer(sys), newAgent(sys), newController(sys), newSigner(sys), newBroker(sys))
+	return cmd
+}

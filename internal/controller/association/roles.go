@@ -1,0 +1,85 @@
+package association
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/rolecall/rolecall/internal/arn"
+	"github.com/rolecall/rolecall/internal/awsapi"
+	"github.com/rolecall/rolecall/internal/fault"
+)
+
+// EnvironmentRoles reads roles in IAM with the credentials of the process
+// environment. A role of another account is refused with fault.Denied.
+type EnvironmentRoles struct {
+	// Now is the clock.
+	Now func() time.Time
+
+	mu      sync.Mutex
+	account *awsapi.Account
+	id      string // of the account
+	failed  error
+	until   time.Time // failed is not tried again before
+}
+
+const (
+	// rolesTimeout bounds one look at IAM; rolesRetry is how long missing
+	// credentials are taken for missing, so that not every association waits for
+	// an instance's metadata that is not there.
+	rolesTimeout = 10 * time.Second
+	rolesRetry   = time.Minute
+)
+
+// Trust returns a role's trust policy.
+func (r *EnvironmentRoles) Trust(ctx context.Context, role arn.Role) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, rolesTimeout)
+	defer cancel()
+	account, id, err := r.open(ctx)
+	if err != nil {
+		return "", err
+	}
+	if id != role.Account {
+		return "", fault.New(fault.Denied, "the role is of account %s, and the credentials are of %s", role.Account, id)
+	}
+	found, trust, exists, err := account.IAM().RoleTrust(ctx, role.Name)
+	switch {
+	case err != nil:
+		answer, isAWS := errors.AsType[*awsapi.Error](err)
+		if isAWS {
+			return "", fault.New(fault.Denied, "IAM does not show the role: %s: %s", answer.Code, answer.Message)
+		}
+		return "", fault.New(fault.Unavailable, "IAM does not answer")
+	case !exists:
+		return "", fault.New(fault.NotFound, "there is no role %s in account %s", role.Name, role.Account)
+	case found != role.ARN().String():
+		return "", fault.New(fault.NotFound, "there is no role %s, but there is %s", role.ARN(), found)
+	}
+	return trust, nil
+}
+
+// open finds out whose credentials there are, once.
+func (r *EnvironmentRoles) open(ctx context.Context) (*awsapi.Account, string, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.account != nil {
+		return r.account, r.id, nil
+	}
+	if r.failed != nil && r.Now().Before(r.until) {
+		return nil, "", r.failed
+	}
+	account, err := awsapi.OpenAccount(ctx, "", "")
+	if err == nil {
+		var who awsapi.Identity
+		if who, err = account.Identity(ctx); err == nil {
+			r.account, r.id = account, who.Account
+			return r.account, r.id, nil
+		}
+	}
+	// The SDK's own words name times and addresses, and would change the status
+	// at every look.
+	r.failed = fault.New(fault.Unavailable, "there are no AWS credentials here that STS accepts, so IAM is not asked")
+	r.until = r.Now().Add(rolesRetry)
+	return nil, "", r.failed
+}

@@ -1,0 +1,73 @@
+package document
+
+import (
+	"crypto"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/rolecall/rolecall/internal/token"
+)
+
+// Keys returns the public halves of the keys and certificates in a PEM file, each once,
+// and why others of it cannot be used.
+func Keys(text []byte) ([]token.PublicKey, error) {
+	public, err := token.ParsePublicKeys(text)
+	if err != nil {
+		return nil, err
+	}
+	var keys []token.PublicKey
+	var wrong []error
+	for _, one := range public {
+		key, err := token.NewPublicKey(one)
+		if err != nil {
+			wrong = append(wrong, err)
+			continue
+		}
+		keys = append(keys, key)
+	}
+	keys, err = Union(keys)
+	return keys, errors.Join(append(wrong, err)...)
+}
+
+// IDs returns the kids in the order of the keys.
+func IDs(keys []token.PublicKey) []string {
+	ids := make([]string, 0, len(keys))
+	for _, key := range keys {
+		ids = append(ids, key.ID)
+	}
+	return ids
+}
+
+// Union joins key sets, the first named first; a kid that names two different
+// keys is an error.
+func Union(sets ...[]token.PublicKey) ([]token.PublicKey, error) {
+	var union []token.PublicKey
+	for _, set := range sets {
+		for _, key := range set {
+			at := slices.IndexFunc(union, func(k token.PublicKey) bool { return k.ID == key.ID })
+			if at < 0 {
+				union = append(union, key)
+				continue
+			}
+			if known, ok := union[at].Public.(interface{ Equal(crypto.PublicKey) bool }); !ok ||
+				!known.Equal(key.Public) {
+				return nil, fmt.Errorf("two different keys have the kid %s", key.ID)
+			}
+		}
+	}
+	return union, nil
+}
+
+// Pick returns the keys of the given kids, in that order.
+func Pick(keys []token.PublicKey, kids []string) ([]token.PublicKey, error) {
+	picked := make([]token.PublicKey, 0, len(kids))
+	for _, kid := range kids {
+		at := slices.IndexFunc(keys, func(k token.PublicKey) bool { return k.ID == kid })
+		if at < 0 {
+			return nil, fmt.Errorf("the public key of kid %s is not known", kid)
+		}
+		picked = append(picked, keys[at])
+	}
+	return picked, nil
+}

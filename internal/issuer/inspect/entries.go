@@ -1,0 +1,298 @@
+package inspect
+
+import (
+	"crypto"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rolecall/rolecall/internal/issuer/document"
+	"github.com/rolecall/rolecall/internal/token"
+)
+
+// jwks judges the key set entry by entry, as STS selects from it.
+func (r *report) jwks(o Observation, discovery discoveryDocument) {
+	if !r.fetched("jwks", o.JWKS, o.Now) {
+		return
+	}
+	var set struct {
+		Keys []map[string]json.RawMessage `json:"keys"`
+	}
+	if err := json.Unmarshal(o.JWKS.Text, &set); err != nil {
+		r.add(Error, "jwks-json", cannotRetrieve, "rolecall issuer publish",
+			"the key set is not JSON with a list of keys: "+err.Error())
+		return
+	}
+	usable, there, kinds := map[string]string{}, map[string]bool{}, map[string]int{}
+	for i, members := range set.Keys {
+		entry, problem := readEntry(members)
+		if problem != nil && problem.Rule == kidDiffers && r.chosen(o, entry) {
+			problem.Severity = Info
+		}
+		if problem != nil {
+			problem.Message = fmt.Sprintf("keys[%d]: %s", i, problem.Message)
+			r.findings = append(r.findings, *problem)
+		}
+		kinds[entry.kind]++
+		if entry.id == "" || entry.algorithm == "" {
+			continue
+		}
+		if twice := there[entry.id]; twice {
+			r.add(Error, "duplicate-kid", generic, "rolecall issuer publish",
+				fmt.Sprintf("keys[%d]: kid %s is there twice; the last one counts at AWS", i, entry.id))
+		}
+		there[entry.id] = true
+		if problem == nil || problem.Severity != Error {
+			usable[entry.id] = entry.algorithm
+		}
+	}
+	if len(usable) == 0 {
+		r.add(Error, "no-keys", cannotRetrieve, "rolecall issuer publish", "the key set has no key that AWS can use")
+	}
+	for _, kind := range []string{"RSA", "EC"} {
+		if kinds[kind] > document.MaxKeysOfType {
+			r.add(Error, "too-many-keys", cannotRetrieve,
+				"rolecall issuer publish --kubeconfig FILE: only what API servers accept is published; take old "+
+					"keys from --service-account-key-file",
+				fmt.Sprintf("%d %s keys are published: AWS takes at most %d",
+					kinds[kind], kind, document.MaxKeysOfType))
+		}
+	}
+	for _, algorithm := range sortedValues(usable) {
+		if discovery.Algorithms != nil && !slices.Contains(*discovery.Algorithms, algorithm) {
+			r.add(Warning, "algorithm-undeclared", "", "rolecall issuer publish",
+				"the discovery document does not declare the algorithm "+algorithm+" of a published key")
+		}
+	}
+}
+
+// kidDiffers is an error unless tokens carry that very kid: external signers may
+// choose theirs (spec issuer-and-sts §3.1).
+const kidDiffers = "kid-differs"
+
+// chosen reports whether an API server, or a token, uses just this key under just
+// this kid.
+func (r *report) chosen(o Observation, e entry) bool {
+	if o.Token != nil && o.Token.Header.KeyID == e.id && o.Token.VerifySignature(e.public) == nil {
+		return true
+	}
+	return slices.ContainsFunc(o.Servers, func(s ServerKeys) bool {
+		return slices.ContainsFunc(s.Keys, func(k token.PublicKey) bool {
+			known, comparable := k.Public.(interface{ Equal(crypto.PublicKey) bool })
+			return k.ID == e.id && comparable && known.Equal(e.public)
+		})
+	})
+}
+
+func sortedValues(m map[string]string) []string {
+	values := make([]string, 0, len(m))
+	for _, value := range m {
+		values = append(values, value)
+	}
+	slices.Sort(values)
+	return slices.Compact(values)
+}
+
+// entry is what is understood of a key.
+type entry struct {
+	id, kind, algorithm string
+	public              crypto.PublicKey
+}
+
+// readEntry returns the worst that is wrong with a key, nil if nothing is.
+func readEntry(members map[string]json.RawMessage) (entry, *Finding) {
+	text := func(name string) string {
+		var value string
+		_ = json.Unmarshal(members[name], &value)
+		return value
+	}
+	e := entry{id: text("kid"), kind: text("kty")}
+	bad := func(rule, aws, fix, format string, args ...any) *Finding {
+		return &Finding{Rule: rule, Severity: Error, Message: fmt.Sprintf(format, args...), Fix: fix, AWS: aws}
+	}
+	const publish = "rolecall issuer publish"
+	for _, private := range []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k"} {
+		if _, found := members[private]; found {
+			return e, bad("private-key", "", "the key is known to everybody: rolecall issuer rotate --emergency",
+				"the private member %q is published", private)
+		}
+	}
+	if e.kind != "RSA" && e.kind != "EC" {
+		return e, &Finding{
+			Rule:     "key-kind",
+			Severity: Warning,
+			Message:  fmt.Sprintf("kty %q: AWS takes RSA and EC only", e.kind),
+			Fix: "rolecall issuer publish leaves it out; API servers must sign with RSA or P-256: rolecall " +
+				"issuer rotate",
+		}
+	}
+	_, hasID := members["kid"]
+	switch {
+	case !hasID:
+		return e, bad("kid-missing", cannotRetrieve, publish, "there is no kid")
+	case e.id == "":
+		return e, &Finding{
+			Rule:     "kid-empty",
+			Severity: Info,
+			Message:  "an empty kid, for tokens of API servers before 1.16: no supported one needs it",
+			Fix:      "rolecall issuer publish, without emptyKIDs in issuer.yaml",
+		}
+	}
+	if use, found := members["use"]; found && string(use) != `"sig"` {
+		return e, bad("key-use", cannotRetrieve, publish, "use is %s: want \"sig\"", use)
+	}
+	if operations, found := members["key_ops"]; found {
+		return e, bad("key-ops", generic, publish, "key_ops is %s: AWS refuses keys that have it", operations)
+	}
+	if _, found := members["x5c"]; found {
+		return e, bad("key-x5c", cannotRetrieve, publish, "x5c is there: AWS wants the bare key")
+	}
+	if err := wellFormed(members); err != nil {
+		return e, bad("key-members", cannotRetrieve, publish, "%v", err)
+	}
+	return e.key(members, bad)
+}
+
+// key rebuilds the public key and compares its id.
+func (e entry) key(
+	members map[string]json.RawMessage, bad func(rule, aws, fix, format string, args ...any) *Finding,
+) (entry, *Finding) {
+	single, err := json.Marshal(map[string]any{"keys": []any{members}})
+	if err != nil {
+		return e, bad("key-members", cannotRetrieve, "rolecall issuer publish", "%v", err)
+	}
+	keys, err := token.ReadJWKS(single)
+	if err != nil || len(keys) != 1 {
+		return e, bad("key-members", cannotRetrieve, "rolecall issuer publish",
+			"no RSA or EC key of a size AWS takes: %v", err)
+	}
+	e.algorithm, e.public = keys[0].Algorithm(), keys[0].Public
+	computed, err := token.KeyID(keys[0].Public)
+	if err == nil && computed != e.id {
+		return e, &Finding{
+			Rule: kidDiffers, Severity: Error, AWS: generic, Fix: "rolecall issuer publish, unless an external " +
+				"signer chose the kid",
+			Message: fmt.Sprintf("kid %s is not that of the key, %s: tokens that kube-apiserver signs with this key "+
+				"do not find it", e.id, computed),
+		}
+	}
+	return e, nil
+}
+
+// wellFormed finds the usual slips of hand-made key sets.
+func wellFormed(members map[string]json.RawMessage) error {
+	for _, name := range []string{"n", "e", "x", "y"} {
+		raw, found := members[name]
+		if !found {
+			continue
+		}
+		var value string
+		if err := json.Unmarshal(raw, &value); err != nil {
+			return fmt.Errorf("%s is no text", name)
+		}
+		switch {
+		case strings.Contains(value, "="):
+			return fmt.Errorf("%s is base64 with padding: want base64url without", name)
+		case strings.ContainsAny(value, "+/"):
+			return fmt.Errorf("%s is standard base64: want base64url", name)
+		}
+		decoded, err := base64.RawURLEncoding.DecodeString(value)
+		switch {
+		case err != nil:
+			return fmt.Errorf("%s is not base64url", name)
+		case name == "n" && len(decoded) > 2 && decoded[0] == 0x30 && decoded[1] == 0x82:
+			return errors.New("n is a whole key in DER: want the modulus only")
+		}
+	}
+	return nil
+}
+
+// token checks one token against everything else that was seen.
+func (r *report) token(o Observation) {
+	if o.Token == nil {
+		return
+	}
+	text := func(name string) string {
+		var value string
+		_ = json.Unmarshal(o.Token.Claims[name], &value)
+		return value
+	}
+	for _, claim := range []string{"iss", "sub", "aud", "iat", "exp"} {
+		if _, found := o.Token.Claims[claim]; !found {
+			r.add(Error, "token-claim", "InvalidIdentityToken: Missing a required claim: "+claim,
+				"kubectl create token NAME --audience sts.amazonaws.com makes one as a projected volume does; a "+
+					"Secret's is not for STS", "the token has no "+claim)
+		}
+	}
+	if issuer := text("iss"); issuer != o.Issuer {
+		r.add(Error, "token-issuer", generic,
+			"rolecall issuer init --for DISTRIBUTION prints the settings: this issuer first, the present one second",
+			fmt.Sprintf("the token is of issuer %q, not of %q", issuer, o.Issuer))
+	}
+	r.tokenTimes(o)
+	r.tokenAudience(o)
+	r.tokenKey(o)
+}
+
+func (r *report) tokenTimes(o Observation) {
+	var expiry int64
+	if json.Unmarshal(o.Token.Claims["exp"], &expiry) == nil && expiry <= o.Now.Add(-5*time.Minute).Unix() {
+		r.add(Error, "token-expired", "ExpiredTokenException",
+			"kubectl create token NAME --audience sts.amazonaws.com; programs must read the file anew before each "+
+				"exchange", "the token expired at "+time.Unix(expiry, 0).UTC().Format(time.RFC3339))
+	}
+}
+
+func (r *report) tokenAudience(o Observation) {
+	var many []string
+	if json.Unmarshal(o.Token.Claims["aud"], &many) != nil {
+		var one string
+		_ = json.Unmarshal(o.Token.Claims["aud"], &one)
+		many = []string{one}
+	}
+	if len(many) > 1 {
+		r.add(Error, "token-audiences",
+			"InvalidIdentityToken: Token audience contains more than one audience while authorized party is not "+
+				"present",
+			"kubectl create token NAME --audience sts.amazonaws.com: project a token of one audience",
+			fmt.Sprintf("the token has the audiences %q", many))
+		return
+	}
+	for _, provider := range o.Providers {
+		if len(many) == 1 && provider.URL != "" && !slices.Contains(provider.ClientIDs, many[0]) &&
+			!slices.Contains(o.Audiences, many[0]) {
+			r.add(Error, "audience-unregistered", generic,
+				"aws iam add-client-id-to-open-id-connect-provider --open-id-connect-provider-arn "+provider.ARN+
+					" --client-id "+many[0],
+				fmt.Sprintf("account %s: the provider takes the audiences %q, the token is for %q", provider.Account,
+					provider.ClientIDs, many[0]))
+		}
+	}
+}
+
+func (r *report) tokenKey(o Observation) {
+	keys, err := token.ReadJWKS(o.JWKS.Text)
+	if publishedIDs(o) == nil || err != nil {
+		return
+	}
+	if !token.SupportedAlgorithm(o.Token.Header.Algorithm) {
+		r.add(Error, "token-algorithm", "InvalidIdentityToken: The ID Token provided is not a valid JWT",
+			"rolecall issuer rotate to an RSA key", fmt.Sprintf("the token is signed with %q, which AWS does not take",
+				o.Token.Header.Algorithm))
+		return
+	}
+	at := slices.IndexFunc(keys, func(k token.PublicKey) bool { return k.ID == o.Token.Header.KeyID })
+	switch {
+	case at < 0:
+		r.add(Error, "token-key-unpublished", cannotRetrieve, "rolecall issuer publish",
+			fmt.Sprintf("the token is signed with %q, which is not published", o.Token.Header.KeyID))
+	case o.Token.VerifySignature(keys[at].Public) != nil:
+		r.add(Error, "token-signature", generic,
+			"rolecall issuer publish --kubeconfig FILE: the key under the kid that it has",
+			"the token's signature does not verify with the key published under its kid "+o.Token.Header.KeyID)
+	}
+}

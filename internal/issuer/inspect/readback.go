@@ -1,0 +1,53 @@
+package inspect
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/rolecall/rolecall/internal/issuer/document"
+	"github.com/rolecall/rolecall/internal/token"
+)
+
+// CheckReadBack reports why anybody who reads the issuer does not find exactly
+// the documents that were published.
+func CheckReadBack(documents document.Documents, discovery, jwks Fetched) error {
+	for _, pair := range []struct {
+		wanted document.Object
+		got    Fetched
+	}{{documents.Discovery, discovery}, {documents.JWKS, jwks}} {
+		switch {
+		case !pair.got.Done:
+			return fmt.Errorf("read back %s: it was not found from the discovery document", pair.wanted.Name)
+		case pair.got.Err != "":
+			return fmt.Errorf("read back %s: %s", pair.got.URL, pair.got.Err)
+		case pair.got.Certificate.Err != "":
+			return fmt.Errorf("read back %s: %s", pair.got.URL, pair.got.Certificate.Err)
+		case pair.got.Status != 200:
+			return fmt.Errorf("read back %s: status %d, want 200", pair.got.URL, pair.got.Status)
+		case strings.TrimSpace(string(pair.got.Text)) != strings.TrimSpace(string(pair.wanted.Text)):
+			return fmt.Errorf("read back %s: it is not what was published: an old copy in a cache, or another place",
+				pair.got.URL)
+		}
+	}
+	return nil
+}
+
+// PublishedIDs returns the kids that a reader finds.
+func PublishedIDs(jwks Fetched) ([]string, error) {
+	switch {
+	case !jwks.Done:
+		return nil, errors.New("the discovery document leads to no key set")
+	case jwks.Err != "":
+		return nil, fmt.Errorf("%s: %s", jwks.URL, jwks.Err)
+	case jwks.Certificate.Err != "":
+		return nil, fmt.Errorf("%s: %s", jwks.URL, jwks.Certificate.Err)
+	case jwks.Status != 200:
+		return nil, fmt.Errorf("%s: status %d", jwks.URL, jwks.Status)
+	}
+	keys, err := token.ReadJWKS(jwks.Text)
+	if err != nil {
+		return nil, err
+	}
+	return document.IDs(keys), nil
+}

@@ -1,0 +1,41 @@
+package rolecall_test
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// treeFiles returns the text of every file of the repository whose name ends as
+// one of extensions, by path. Folders whose name starts with a dot hold nothing
+// that is ours.
+func treeFiles(t *testing.T, extensions ...string) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && path != "." && strings.HasPrefix(entry.Name(), "."):
+			return fs.SkipDir
+		case entry.IsDir() || !slices.Contains(extensions, filepath.Ext(path)):
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		files[filepath.ToSlash(path)] = string(text)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) < 10 {
+		t.Fatalf("only %d files found", len(files))
+	}
+	return files
+}
+
+// lineOf returns the number of the line that offset is in.
+func lineOf(text string, offset int) int { return 1 + strings.Count(text[:offset], "\n") }
