@@ -265,8 +265,13 @@ func TestRatesHoldToTheirBound(t *testing.T) {
 func TestSlots(t *testing.T) {
 	t.Parallel()
 	s := NewSlots(2)
-	if !s.Take() || !s.Take() || s.Take() {
-		t.Fatal("want two places")
+	for place := range 2 {
+		if !s.Take() {
+			t.Fatalf("place %d of two is not free", place+1)
+		}
+	}
+	if s.Take() {
+		t.Fatal("there is a third place")
 	}
 	s.Free()
 	if !s.Take() || s.Take() {
