@@ -24,6 +24,7 @@ import (
 	"github.com/rolecall/rolecall/internal/trust"
 )
 
+// New returns `rolecall trust`.
 func New(sys cli.System) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "trust",
@@ -35,7 +36,7 @@ func New(sys cli.System) *cobra.Command {
 	return cmd
 }
 
-// roleFlags say which role it is and whose tokens take it; generate and lint share
+// roleFlags say which role it is and whose tokens are exchanged for it; generate and lint share
 // them.
 type roleFlags struct {
 	account, partition           string
@@ -130,11 +131,11 @@ func (c *roleFlags) discovered(ctx context.Context, place string) (string, error
 		Issuer string `json:"issuer"`
 	}
 	if err := json.Unmarshal(text, &document); err != nil || document.Issuer == "" {
-		return "", fault.New(fault.Invalid, "%s is no discovery document: it names no issuer", place)
+		return "", fault.New(fault.Invalid, "%s is not a discovery document: it names no issuer", place)
 	}
 	if wanted != "" && document.Issuer != wanted {
 		return "", fault.New(fault.Conflict, "the document of %s names the issuer %s: AWS accepts no token of it", wanted, document.Issuer).
-			Hint("name the issuer as its document does, --discovery %s, or mend what is published", document.Issuer)
+			Hint("name the issuer as its document does, --discovery %s, or fix what is published", document.Issuer)
 	}
 	return document.Issuer, nil
 }
