@@ -54,7 +54,8 @@ type Report struct {
 }
 
 // tail are the members that Seal adds.
-var tail = lazyregexp.New(`^(.*,"chain":"([0-9a-f]{32})","seq":([1-9][0-9]{0,18}),"previous":"([0-9a-f]{32}(?:[0-9a-f]{32})?)"),"hash":"([0-9a-f]{64})"}$`)
+var tail = lazyregexp.New(`^(.*,"chain":"([0-9a-f]{32})","seq":([1-9][0-9]{0,18}),` +
+	`"previous":"([0-9a-f]{32}(?:[0-9a-f]{32})?)"),"hash":"([0-9a-f]{64})"}$`)
 
 // Verify reads lines of one chain or several, which may be mixed: those of
 // replicas, and of a process and the next. It compares each line with its own
@@ -167,7 +168,8 @@ func (v *verifier) follow(c *chain, start string, seq uint64, previous, own stri
 		v.gaps++ // what is kept stays bounded, and not only what is said
 		v.report.Cut = v.report.Cut || v.gaps >= maxFindings
 	case own != "" && c.Hash != "" && previous != c.Hash:
-		v.found(Changed, "record %d of chain %s does not follow line %d: one of the two was changed", seq, c.Start, c.line)
+		v.found(Changed, "record %d of chain %s does not follow line %d: one of the two was changed",
+			seq, c.Start, c.line)
 	}
 	c.Last, c.Hash, c.line = seq, own, v.report.Lines
 }
@@ -193,7 +195,8 @@ func (v *verifier) behind(c *chain, seq uint64) {
 func (v *verifier) missing() {
 	for _, found := range v.report.Chains {
 		for _, g := range v.chains[found.Start].gaps {
-			what := fmt.Sprintf("records %d to %d of chain %s are missing before this line", g.first, g.last, found.Start)
+			what := fmt.Sprintf("records %d to %d of chain %s are missing before this line",
+				g.first, g.last, found.Start)
 			if g.first == g.last {
 				what = fmt.Sprintf("record %d of chain %s is missing before this line", g.first, found.Start)
 			}

@@ -57,7 +57,8 @@ func TestJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = `[{"severity":"error","rule":"r","message":"m","aws":"a","file":"f","line":2,"column":3,"sid":"s","fix":"d",` +
+	const want = `[{"severity":"error","rule":"r","message":"m","aws":"a","file":"f","line":2,"column":3,` +
+		`"sid":"s","fix":"d",` +
 		`"suggested":{"description":"t","line":4,"column":5,"old":"o","new":"n",` +
 		`"edit":{"start":6,"end":7,"text":"n"},"manual":true},"command":"c"},` +
 		`{"severity":"info","rule":"r","message":"m"}]`

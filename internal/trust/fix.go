@@ -44,10 +44,14 @@ func Fix(name string, text []byte, options policy.LintOptions) Fixed {
 
 // better makes the first edit that can be made, errors first: a condition that is
 // only misspelt seems to be missing.
-func better(m Fixed, lint func(string) []finding.Finding, seen map[string]bool) (string, []finding.Finding, *finding.Finding) {
+func better(
+	m Fixed, lint func(string) []finding.Finding, seen map[string]bool,
+) (string, []finding.Finding, *finding.Finding) {
 	open := dangers(m.Left)
 	ranked := slices.Clone(m.Left)
-	slices.SortStableFunc(ranked, func(a, b finding.Finding) int { return cmp.Compare(a.Severity.Rank(), b.Severity.Rank()) })
+	slices.SortStableFunc(ranked, func(a, b finding.Finding) int {
+		return cmp.Compare(a.Severity.Rank(), b.Severity.Rank())
+	})
 	for i := range ranked {
 		f := &ranked[i]
 		if f.Suggested == nil || f.Suggested.Manual {

@@ -1,7 +1,7 @@
 // Package auditcmd has the commands of `rolecall audit`, which look whether an audit log is
 // complete.
 //
-// What a chain of records proves is in internal/auditchain.
+// It does not know what a chain of records proves; that is in internal/auditchain.
 package auditcmd
 
 import (
@@ -86,7 +86,8 @@ func verifyAudit(sys cli.System, output, name string) error {
 		}
 		return failed
 	case verified.Lines == 0:
-		return fault.New(fault.Invalid, "%s is empty", called).Hint("a broker writes a chained audit with --audit-chain")
+		return fault.New(fault.Invalid, "%s is empty", called).
+			Hint("a broker writes a chained audit with --audit-chain")
 	}
 	return nil
 }

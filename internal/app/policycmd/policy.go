@@ -1,7 +1,7 @@
 // Package policycmd has the commands of `rolecall policy`, which check and format policy
 // documents.
 //
-// The rules are in internal/policy.
+// It has no rules; they are in internal/policy.
 package policycmd
 
 import (

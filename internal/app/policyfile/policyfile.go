@@ -1,8 +1,8 @@
 // Package policyfile reads policy documents from files and folders, lints them, writes them
 // back and prints what was found, for the commands that take documents.
 //
-// What is wrong with a document is decided in internal/policy, how findings look in
-// internal/finding/report.
+// It does not decide what is wrong with a document, which is for internal/policy, nor how
+// findings look, which is for internal/finding/report.
 package policyfile
 
 import (

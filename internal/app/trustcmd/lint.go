@@ -51,7 +51,8 @@ Exit codes: 0 nothing but warnings, 1 an error or a security finding, 2 wrong us
 	var output *string
 	cmd.RunE = func(cmd *cobra.Command, files []string) error { return c.run(cmd.Context(), sys, *output, files) }
 	c.role.flags(cmd)
-	cmd.Flags().StringArrayVar(&c.registered, "registered-audience", nil, "an audience that the provider registers; may be repeated")
+	cmd.Flags().StringArrayVar(&c.registered, "registered-audience", nil,
+		"an audience that the provider registers; may be repeated")
 	cmd.Flags().BoolVar(&c.fix, "fix", false, "make the suggested edits and print the result")
 	cmd.Flags().BoolVarP(&c.write, "write", "w", false, "with --fix, write the result to the files")
 	output = cli.Output(cmd, report.Formats()...)

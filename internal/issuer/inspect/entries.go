@@ -44,7 +44,7 @@ func (r *report) jwks(o Observation, discovery discoveryDocument) {
 		}
 		if twice := there[entry.id]; twice {
 			r.add(finding.Error, "duplicate-kid", generic, "rolecall issuer publish",
-				fmt.Sprintf("keys[%d]: kid %s is there twice; the last one counts at AWS", i, entry.id))
+				fmt.Sprintf("keys[%d]: kid %s appears twice; the last one counts at AWS", i, entry.id))
 		}
 		there[entry.id] = true
 		if problem == nil || problem.Severity != finding.Error {
@@ -52,14 +52,15 @@ func (r *report) jwks(o Observation, discovery discoveryDocument) {
 		}
 	}
 	if len(usable) == 0 {
-		r.add(finding.Error, "no-keys", cannotRetrieve, "rolecall issuer publish", "the key set has no key that AWS can use")
+		r.add(finding.Error, "no-keys", cannotRetrieve, "rolecall issuer publish",
+			"the key set has no key that AWS can use")
 	}
 	for _, kind := range []string{"RSA", "EC"} {
 		if kinds[kind] > document.MaxKeysOfType {
 			r.add(finding.Error, "too-many-keys", cannotRetrieve,
 				"rolecall issuer publish --kubeconfig FILE: only what API servers accept is published; take old "+
 					"keys from --service-account-key-file",
-				fmt.Sprintf("%d %s keys are published: AWS takes at most %d",
+				fmt.Sprintf("%d %s keys are published: AWS accepts at most %d",
 					kinds[kind], kind, document.MaxKeysOfType))
 		}
 	}
@@ -113,7 +114,13 @@ func readEntry(members map[string]json.RawMessage) (entry, *finding.Finding) {
 	}
 	e := entry{id: text("kid"), kind: text("kty")}
 	bad := func(rule, aws, fix, format string, args ...any) *finding.Finding {
-		return &finding.Finding{Rule: rule, Severity: finding.Error, Message: fmt.Sprintf(format, args...), Advice: fix, AWS: aws}
+		return &finding.Finding{
+			Severity: finding.Error,
+			Rule:     rule,
+			Message:  fmt.Sprintf(format, args...),
+			AWS:      aws,
+			Advice:   fix,
+		}
 	}
 	const publish = "rolecall issuer publish"
 	for _, private := range []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k"} {
@@ -126,7 +133,7 @@ func readEntry(members map[string]json.RawMessage) (entry, *finding.Finding) {
 		return e, &finding.Finding{
 			Rule:     "key-kind",
 			Severity: finding.Warning,
-			Message:  fmt.Sprintf("kty %q: AWS takes RSA and EC only", e.kind),
+			Message:  fmt.Sprintf("kty %q: AWS accepts only RSA and EC", e.kind),
 			Advice: "rolecall issuer publish leaves it out; API servers must sign with RSA or P-256: rolecall " +
 				"issuer rotate",
 		}
@@ -150,7 +157,7 @@ func readEntry(members map[string]json.RawMessage) (entry, *finding.Finding) {
 		return e, bad("key-ops", generic, publish, "key_ops is %s: AWS refuses keys that have it", operations)
 	}
 	if _, found := members["x5c"]; found {
-		return e, bad("key-x5c", cannotRetrieve, publish, "x5c is there: AWS wants the bare key")
+		return e, bad("key-x5c", cannotRetrieve, publish, "x5c is present: AWS wants the bare key")
 	}
 	if err := wellFormed(members); err != nil {
 		return e, bad("key-members", cannotRetrieve, publish, "%v", err)
@@ -169,14 +176,16 @@ func (e entry) key(
 	keys, err := token.ReadJWKS(single)
 	if err != nil || len(keys) != 1 {
 		return e, bad("key-members", cannotRetrieve, "rolecall issuer publish",
-			"no RSA or EC key of a size AWS takes: %v", err)
+			"no RSA or EC key of a size AWS accepts: %v", err)
 	}
 	e.algorithm, e.public = keys[0].Algorithm(), keys[0].Public
 	computed, err := token.KeyID(keys[0].Public)
 	if err == nil && computed != e.id {
 		return e, &finding.Finding{
-			Rule: kidDiffers, Severity: finding.Error, AWS: generic, Advice: "rolecall issuer publish, unless an external " +
-				"signer chose the kid",
+			Severity: finding.Error,
+			Rule:     kidDiffers,
+			AWS:      generic,
+			Advice:   "rolecall issuer publish, unless an external signer chose the kid",
 			Message: fmt.Sprintf("kid %s is not that of the key, %s: tokens that kube-apiserver signs with this key "+
 				"do not find it", e.id, computed),
 		}
@@ -193,7 +202,7 @@ func wellFormed(members map[string]json.RawMessage) error {
 		}
 		var value string
 		if err := json.Unmarshal(raw, &value); err != nil {
-			return fmt.Errorf("%s is no text", name)
+			return fmt.Errorf("%s is not a string", name)
 		}
 		switch {
 		case strings.Contains(value, "="):
@@ -243,7 +252,7 @@ func (r *report) tokenTimes(o Observation) {
 	var expiry int64
 	if json.Unmarshal(o.Token.Claims["exp"], &expiry) == nil && expiry <= o.Now.Add(-5*time.Minute).Unix() {
 		r.add(finding.Error, "token-expired", "ExpiredTokenException",
-			"kubectl create token NAME --audience sts.amazonaws.com; programs must read the file anew before each "+
+			"kubectl create token NAME --audience sts.amazonaws.com; programs must read the file again before each "+
 				"exchange", "the token expired at "+time.Unix(expiry, 0).UTC().Format(time.RFC3339))
 	}
 }
@@ -269,7 +278,7 @@ func (r *report) tokenAudience(o Observation) {
 			r.add(finding.Error, "audience-unregistered", generic,
 				"aws iam add-client-id-to-open-id-connect-provider --open-id-connect-provider-arn "+provider.ARN+
 					" --client-id "+many[0],
-				fmt.Sprintf("account %s: the provider takes the audiences %q, the token is for %q", provider.Account,
+				fmt.Sprintf("account %s: the provider accepts the audiences %q, the token is for %q", provider.Account,
 					provider.ClientIDs, many[0]))
 		}
 	}
@@ -282,8 +291,8 @@ func (r *report) tokenKey(o Observation) {
 	}
 	if !token.SupportedAlgorithm(o.Token.Header.Algorithm) {
 		r.add(finding.Error, "token-algorithm", "InvalidIdentityToken: The ID Token provided is not a valid JWT",
-			"rolecall issuer rotate to an RSA key", fmt.Sprintf("the token is signed with %q, which AWS does not take",
-				o.Token.Header.Algorithm))
+			"rolecall issuer rotate to an RSA key",
+			fmt.Sprintf("the token is signed with %q, which AWS does not accept", o.Token.Header.Algorithm))
 		return
 	}
 	at := slices.IndexFunc(keys, func(k token.PublicKey) bool { return k.ID == o.Token.Header.KeyID })

@@ -112,7 +112,8 @@ func (r *report) fetched(what string, f Fetched, now time.Time) bool {
 				"megabyte", f.URL+": "+f.Err)
 		return false
 	case f.Status == 403:
-		r.add(finding.Error, what+"-not-public", cannotRetrieve, openBucket(f.URL), f.URL+" answers 403 to anonymous readers")
+		r.add(finding.Error, what+"-not-public", cannotRetrieve, openBucket(f.URL),
+			f.URL+" answers 403 to anonymous readers")
 		return false
 	case f.Status != 200:
 		r.add(finding.Error, what+"-status", cannotRetrieve, "publish it there: rolecall issuer publish",
@@ -177,7 +178,7 @@ func openBucket(url string) string {
 		" --public-access-block-configuration " +
 		"BlockPublicAcls=true,IgnorePublicAcls=true,BlockPublicPolicy=false,RestrictPublicBuckets=false, " +
 		"then rolecall issuer init with its first flags, which opens the two objects by the bucket's policy; " +
-		"objects encrypted with KMS must be written anew: rolecall issuer publish"
+		"objects encrypted with KMS must be written again: rolecall issuer publish"
 }
 
 func (r *report) cache(what string, f Fetched) {
@@ -217,7 +218,8 @@ func (r *report) servers(o Observation) {
 	published := publishedIDs(o)
 	for _, server := range o.Servers {
 		if server.Err != "" {
-			r.add(finding.Warning, "server-unreadable", "", "", "API server "+server.Name+" cannot be read: "+server.Err)
+			r.add(finding.Warning, "server-unreadable", "", "",
+				"API server "+server.Name+" cannot be read: "+server.Err)
 			continue
 		}
 		if server.Issuer != "" && server.Issuer != o.Issuer {
@@ -279,7 +281,8 @@ func (r *report) provider(o Observation, p Provider) {
 		if near := nearest(arn.IssuerID(o.Issuer), p.Near); near != "" {
 			message += "; it has one for https://" + near
 		}
-		r.add(finding.Error, "provider-missing", generic+"; before mid-2026: No OpenIDConnect provider found in your account",
+		r.add(finding.Error, "provider-missing",
+			generic+"; before mid-2026: No OpenIDConnect provider found in your account",
 			"aws iam create-open-id-connect-provider --url "+o.Issuer+" --client-id-list "+strings.Join(o.Audiences,
 				" ")+", or rolecall issuer init", message)
 		return
@@ -294,7 +297,7 @@ func (r *report) provider(o Observation, p Provider) {
 			r.add(finding.Error, "audience-unregistered", generic+"; before mid-2026: Incorrect token audience",
 				"aws iam add-client-id-to-open-id-connect-provider --open-id-connect-provider-arn "+p.ARN+
 					" --client-id "+audience,
-				fmt.Sprintf("%s: the provider takes the audiences %q, not %q", where, p.ClientIDs, audience))
+				fmt.Sprintf("%s: the provider accepts the audiences %q, not %q", where, p.ClientIDs, audience))
 		}
 	}
 	r.thumbprints(o, p, where)
