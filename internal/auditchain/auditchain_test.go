@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rolecall/rolecall/internal/auditchain"
+	"github.com/rolecall/rolecall/internal/finding"
 )
 
 // sealed are so many records of the chain that a byte names.
@@ -139,6 +140,9 @@ func TestVerify(t *testing.T) {
 		var got []string
 		for _, f := range verify(t, row.lines...).Findings {
 			got = append(got, fmt.Sprintf("%d %s: %s", f.Line, f.Rule, f.Message))
+			if f.Severity != finding.Error {
+				t.Errorf("%s: %s is %q, want an error", row.name, f.Rule, f.Severity)
+			}
 		}
 		want := strings.Split(row.want, ", ")
 		if row.want == "" {

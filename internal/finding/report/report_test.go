@@ -76,7 +76,7 @@ var everything = []finding.Finding{
 		Severity: finding.Warning,
 		Rule:     "jwks-cache",
 		Message:  "two lines,\nand what a terminal\x1b[2J\twould do",
-		Place:    finding.Place{File: "keys.json"},
+		Place:    finding.Place{File: "keys\x1b\n.json"},
 		Advice:   "rolecall issuer publish,\nthen wait",
 	},
 	{

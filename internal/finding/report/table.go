@@ -20,17 +20,19 @@ func tableOf(findings []finding.Finding) string {
 	widths := make([]int, 3)
 	for i := range findings {
 		f := &findings[i]
-		rows[i] = []string{printable(placeOf(f.Place)), string(f.Severity), f.Rule}
+		place := strings.ReplaceAll(printable(placeOf(f.Place)), "\n", " ")
+		rows[i] = []string{place, string(f.Severity), f.Rule}
 		for j, cell := range rows[i] {
 			widths[j] = max(widths[j], utf8.RuneCountInString(cell))
 		}
 	}
-	margin := ""
+	before := 0 // the column of messages
 	for _, width := range widths {
 		if width > 0 {
-			margin += strings.Repeat(" ", width) + gap
+			before += width + len(gap)
 		}
 	}
+	margin := strings.Repeat(" ", before)
 	var out strings.Builder
 	for i := range findings {
 		for j, cell := range rows[i] {
