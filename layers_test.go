@@ -66,6 +66,7 @@ var layers = []layer{
 			"api/v1alpha1",
 			"examples/quickstart",
 			"internal/arn",
+			"internal/finding",
 		},
 	},
 	{
@@ -75,6 +76,7 @@ var layers = []layer{
 			"internal/credential",
 			"internal/apiserverflags",
 			"internal/fault",
+			"internal/finding/report",
 			"internal/glob",
 			"internal/issuer/bucket",
 			"internal/managedpolicy",
@@ -157,7 +159,7 @@ var layers = []layer{
 		// It knows AWS's names, policies and signatures as anybody may, and nothing of
 		// what the product does with them.
 		ours: []string{
-			"internal/arn", "internal/credential", "internal/fault", "internal/lazyregexp", "internal/managedpolicy",
+			"internal/arn", "internal/credential", "internal/fault", "internal/finding", "internal/lazyregexp", "internal/managedpolicy",
 			"internal/policy", "internal/sigv4", "internal/token", "internal/rawjson", "internal/obs", "internal/pki",
 			"internal/localaws/...",
 		},
@@ -179,7 +181,7 @@ var layers = []layer{
 	},
 	{
 		name: "what is made of what", std: []string{"..."}, modules: with(clusters,
-			"github.com/owenrumney/go-sarif/v3/...", "github.com/rogpeppe/go-internal/diff",
+			"github.com/rogpeppe/go-internal/diff",
 			"github.com/spf13/cobra/...", "github.com/spf13/pflag", "github.com/go-logr/logr", "k8s.io/klog/v2",
 			"gopkg.in/evanphx/json-patch.v4", "sigs.k8s.io/controller-runtime/...", "sigs.k8s.io/yaml",
 		),

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rolecall/rolecall/internal/auditchain"
+	"github.com/rolecall/rolecall/internal/finding"
 )
 
 // sealed are so many records of the chain that a byte names.
@@ -34,12 +35,14 @@ func verify(t *testing.T, lines ...string) *auditchain.Report {
 	return report
 }
 
-// TestSeal: the form is for ever; other programs read it, too.
+// TestSeal: the form is forever; other programs read it, too.
 func TestSeal(t *testing.T) {
 	t.Parallel()
 	want := []string{
-		`{"decision":"issued","pod":"a-1","chain":"61000000000000000000000000000000","seq":1,"previous":"61000000000000000000000000000000","hash":"` + firstHash + `"}`,
-		`{"decision":"issued","pod":"a-2","chain":"61000000000000000000000000000000","seq":2,"previous":"` + firstHash + `","hash":"` + secondHash + `"}`,
+		`{"decision":"issued","pod":"a-1","chain":"61000000000000000000000000000000","seq":1,` +
+			`"previous":"61000000000000000000000000000000","hash":"` + firstHash + `"}`,
+		`{"decision":"issued","pod":"a-2","chain":"61000000000000000000000000000000","seq":2,` +
+			`"previous":"` + firstHash + `","hash":"` + secondHash + `"}`,
 	}
 	if diff := cmp.Diff(want, sealed('a', 2)); diff != "" {
 		t.Error(diff)
@@ -67,20 +70,20 @@ func TestVerify(t *testing.T) {
 		}
 		return lines
 	}
-	// another has the text of the third changed and its own hash made anew, as by
+	// forged has the text of the third changed and its own hash made again, as by
 	// somebody who knows how.
-	anew := slices.Clone(a)
+	forged := slices.Clone(a)
 	forger := auditchain.NewChain([auditchain.StartBytes]byte{'a'})
 	for i, text := range []string{
 		`{"decision":"issued","pod":"a-1"}`, `{"decision":"issued","pod":"a-2"}`,
 		`{"decision":"refused","pod":"a-3"}`,
 	} {
-		anew[i] = string(forger.Seal([]byte(text)))
+		forged[i] = string(forger.Seal([]byte(text)))
 	}
 	for _, row := range []struct {
 		name  string
 		lines []string
-		want  string // line, problem and words of each finding
+		want  string // line, rule and words of each finding
 	}{
 		{"one chain", a, ""},
 		{"one record", a[:1], ""},
@@ -98,7 +101,7 @@ func TestVerify(t *testing.T) {
 		{"another chain's name", edited(1, `"chain":"61`, `"chain":"62`), "2 changed, 3 missing"},
 		{
 			name:  "changed with a new hash",
-			lines: anew,
+			lines: forged,
 			want:  "4 changed: record 4 of chain 61000000000000000000000000000000 does not follow line 3",
 		},
 		{"one missing", slices.Delete(slices.Clone(a), 1, 2), "2 missing: record 2"},
@@ -136,7 +139,10 @@ func TestVerify(t *testing.T) {
 	} {
 		var got []string
 		for _, f := range verify(t, row.lines...).Findings {
-			got = append(got, fmt.Sprintf("%d %s: %s", f.Line, f.Problem, f.Text))
+			got = append(got, fmt.Sprintf("%d %s: %s", f.Line, f.Rule, f.Message))
+			if f.Severity != finding.Error {
+				t.Errorf("%s: %s is %q, want an error", row.name, f.Rule, f.Severity)
+			}
 		}
 		want := strings.Split(row.want, ", ")
 		if row.want == "" {

@@ -3,7 +3,7 @@
 // podidentity §19.9).
 //
 // It does not know what a record says, and does no I/O of its own. It has no
-// secret: whoever may rewrite all lines after a place can chain them anew, and
+// secret: anybody who may rewrite all lines after a place can chain them again, and
 // lines that are missing at the end are not missed. The last hash, kept elsewhere,
 // shows both.
 package auditchain
@@ -35,11 +35,12 @@ func NewChain(start [StartBytes]byte) *Chain {
 // seq, from 1; previous, the hash of the record before, of the first the start;
 // and hash. The record must be a JSON object with members, on one line. What is
 // hashed are the bytes of the line without the hash, so that no two readings of
-// the same JSON can be had.
+// the same JSON are possible.
 func (c *Chain) Seal(record []byte) []byte {
 	c.seq++
 	text := append([]byte(nil), record[:len(record)-1]...)
-	text = append(text, `,"chain":"`+c.start+`","seq":`+strconv.FormatUint(c.seq, 10)+`,"previous":"`+c.previous+`"}`...)
+	members := `,"chain":"` + c.start + `","seq":` + strconv.FormatUint(c.seq, 10) + `,"previous":"` + c.previous + `"}`
+	text = append(text, members...)
 	c.previous = hash(c.previous, text)
 	return append(text[:len(text)-1], `,"hash":"`+c.previous+`"}`...)
 }

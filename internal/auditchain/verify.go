@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/rolecall/rolecall/internal/finding"
 	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
@@ -21,26 +22,14 @@ const (
 	maxFindings = 100
 )
 
-// Problem is what is wrong with a line.
-type Problem string
-
-// The problems.
+// The rules, by which findings are called.
 const (
-	Unchained Problem = "unchained" // not a record with a chain, or not as it was written
-	Changed   Problem = "changed"   // its hash is not its own, or it does not follow the one before
-	Missing   Problem = "missing"   // records before this line
-	Reordered Problem = "reordered" // it stands behind a later record of its chain
-	Repeated  Problem = "repeated"  // its chain has a record of this number already
+	Unchained = "unchained" // not a record with a chain, or not as it was written
+	Changed   = "changed"   // its hash is not its own, or it does not follow the one before
+	Missing   = "missing"   // records before this line
+	Reordered = "reordered" // it stands behind a later record of its chain
+	Repeated  = "repeated"  // its chain has a record of this number already
 )
-
-// Finding is one thing that is wrong.
-type Finding struct {
-	// Line counts from 1.
-	Line    int     `json:"line"`
-	Problem Problem `json:"problem"`
-	// Text is a sentence without the line.
-	Text string `json:"text"`
-}
 
 // Found is a chain as it stands in a file.
 type Found struct {
@@ -56,23 +45,25 @@ type Found struct {
 type Report struct {
 	Lines int `json:"lines"`
 	// Chains are in the order in which they begin.
-	Chains   []*Found  `json:"chains"`
-	Findings []Finding `json:"findings"`
+	Chains []*Found `json:"chains"`
+	// Findings are in the order of lines, all of them errors. Their places have no file.
+	Findings []finding.Finding `json:"findings"`
 	// Cut says that reading ended early, at too many findings or a line that is
 	// too long.
 	Cut bool `json:"cut,omitempty"`
 }
 
 // tail are the members that Seal adds.
-var tail = lazyregexp.New(`^(.*,"chain":"([0-9a-f]{32})","seq":([1-9][0-9]{0,18}),"previous":"([0-9a-f]{32}(?:[0-9a-f]{32})?)"),"hash":"([0-9a-f]{64})"}$`)
+var tail = lazyregexp.New(`^(.*,"chain":"([0-9a-f]{32})","seq":([1-9][0-9]{0,18}),` +
+	`"previous":"([0-9a-f]{32}(?:[0-9a-f]{32})?)"),"hash":"([0-9a-f]{64})"}$`)
 
 // Verify reads lines of one chain or several, which may be mixed: those of
-// replicas, and of a process and the next. It holds each line against its own
-// hash, and each chain against itself from its first record on; a file that begins
+// replicas, and of a process and the next. It compares each line with its own
+// hash, and each chain with itself from its first record on; a file that begins
 // later, as one does that was rotated, misses the records before. An error is
 // one of reading.
 func Verify(lines io.Reader) (*Report, error) {
-	v := &verifier{chains: map[string]*chain{}, report: &Report{Chains: []*Found{}, Findings: []Finding{}}}
+	v := &verifier{chains: map[string]*chain{}, report: &Report{Chains: []*Found{}, Findings: []finding.Finding{}}}
 	scanner := bufio.NewScanner(lines)
 	scanner.Buffer(make([]byte, 0, 64<<10), maxLine)
 	scanner.Split(splitLines)
@@ -83,7 +74,7 @@ func Verify(lines io.Reader) (*Report, error) {
 	switch err := scanner.Err(); {
 	case errors.Is(err, bufio.ErrTooLong):
 		v.report.Lines++
-		v.found(Unchained, "it is longer than %d bytes", maxLine)
+		v.found(Unchained, "the line is longer than %d bytes", maxLine)
 		v.report.Cut = true
 	case err != nil:
 		return nil, err
@@ -122,19 +113,24 @@ type gap struct {
 	line        int // of the one behind it
 }
 
-func (v *verifier) found(problem Problem, format string, args ...any) {
-	v.at(v.report.Lines, problem, format, args...)
+func (v *verifier) found(rule, format string, args ...any) {
+	v.at(v.report.Lines, rule, format, args...)
 }
 
-func (v *verifier) at(line int, problem Problem, format string, args ...any) {
-	v.report.Findings = append(v.report.Findings, Finding{line, problem, fmt.Sprintf(format, args...)})
+func (v *verifier) at(line int, rule, format string, args ...any) {
+	v.report.Findings = append(v.report.Findings, finding.Finding{
+		Severity: finding.Error,
+		Rule:     rule,
+		Message:  fmt.Sprintf(format, args...),
+		Place:    finding.Place{Line: line},
+	})
 	v.report.Cut = v.report.Cut || len(v.report.Findings) >= maxFindings
 }
 
 func (v *verifier) line(text []byte) {
 	members := tail.FindSubmatch(text)
 	if members == nil || !json.Valid(text) {
-		v.found(Unchained, "it is not a chained record as it was written")
+		v.found(Unchained, "the line is not a chained record as it was written")
 		return
 	}
 	start, previous, own := string(members[2]), string(members[4]), string(members[5])
@@ -157,7 +153,7 @@ func (v *verifier) line(text []byte) {
 }
 
 // follow puts a record behind those of its chain. own is empty if its text cannot
-// be gone by.
+// be relied on.
 func (v *verifier) follow(c *chain, start string, seq uint64, previous, own string) {
 	if c == nil {
 		c = &chain{Found: &Found{Start: start, First: seq}}
@@ -172,7 +168,8 @@ func (v *verifier) follow(c *chain, start string, seq uint64, previous, own stri
 		v.gaps++ // what is kept stays bounded, and not only what is said
 		v.report.Cut = v.report.Cut || v.gaps >= maxFindings
 	case own != "" && c.Hash != "" && previous != c.Hash:
-		v.found(Changed, "record %d of chain %s does not follow line %d: one of the two was changed", seq, c.Start, c.line)
+		v.found(Changed, "record %d of chain %s does not follow line %d: one of the two was changed",
+			seq, c.Start, c.line)
 	}
 	c.Last, c.Hash, c.line = seq, own, v.report.Lines
 }
@@ -191,19 +188,20 @@ func (v *verifier) behind(c *chain, seq uint64) {
 		v.found(Reordered, "record %d of chain %s stands behind a later one, that of line %d", seq, c.Start, g.line)
 		return
 	}
-	v.found(Repeated, "record %d of chain %s is there already", seq, c.Start)
+	v.found(Repeated, "record %d of chain %s is already in the file", seq, c.Start)
 }
 
 // missing reports the gaps that nothing filled, in the order of lines.
 func (v *verifier) missing() {
 	for _, found := range v.report.Chains {
 		for _, g := range v.chains[found.Start].gaps {
-			what := fmt.Sprintf("records %d to %d of chain %s are missing before it", g.first, g.last, found.Start)
+			what := fmt.Sprintf("records %d to %d of chain %s are missing before this line",
+				g.first, g.last, found.Start)
 			if g.first == g.last {
-				what = fmt.Sprintf("record %d of chain %s is missing before it", g.first, found.Start)
+				what = fmt.Sprintf("record %d of chain %s is missing before this line", g.first, found.Start)
 			}
 			v.at(g.line, Missing, "%s", what)
 		}
 	}
-	slices.SortStableFunc(v.report.Findings, func(a, b Finding) int { return a.Line - b.Line })
+	slices.SortStableFunc(v.report.Findings, func(a, b finding.Finding) int { return a.Line - b.Line })
 }

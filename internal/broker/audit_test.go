@@ -38,7 +38,7 @@ func TestAuditChain(t *testing.T) {
 	changed := strings.Replace(w.audit.String(), `"decision":"refused"`, `"decision":"issued"`, 1)
 	if report := must(
 		auditchain.Verify(strings.NewReader(changed)),
-	); len(report.Findings) != 1 || report.Findings[0].Problem != auditchain.Changed {
+	); len(report.Findings) != 1 || report.Findings[0].Rule != auditchain.Changed {
 		t.Errorf("a decision was changed: %+v", report)
 	}
 }
@@ -73,8 +73,8 @@ func TestAuditCutOff(t *testing.T) {
 	w.ask(w.token(nil))
 	w.ask(w.token(nil))
 	report := must(auditchain.Verify(strings.NewReader(disk.String())))
-	if failed != 2 || report.Lines != 3 || len(report.Findings) != 2 || report.Findings[0].Problem != auditchain.Unchained ||
-		report.Findings[1].Problem != auditchain.Missing || report.Chains[0].Last != 4 {
+	if failed != 2 || report.Lines != 3 || len(report.Findings) != 2 || report.Findings[0].Rule != auditchain.Unchained ||
+		report.Findings[1].Rule != auditchain.Missing || report.Chains[0].Last != 4 {
 		t.Errorf("%d failed, %+v\n%s", failed, report, disk)
 	}
 }

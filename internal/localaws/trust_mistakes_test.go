@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rolecall/rolecall/internal/finding"
 	"github.com/rolecall/rolecall/internal/policy"
 	trustpolicy "github.com/rolecall/rolecall/internal/trust"
 )
@@ -631,9 +632,9 @@ func (m *mistake) options() policy.LintOptions {
 func (m *mistake) mend(w *world, document string, options policy.LintOptions) string {
 	w.t.Helper()
 	findings := policy.Lint(policy.Trust, "trust", []byte(document), options)
-	i := slices.IndexFunc(findings, func(f policy.Finding) bool {
+	i := slices.IndexFunc(findings, func(f finding.Finding) bool {
 		return f.Rule == m.rule &&
-			f.Severity == policy.Error
+			f.Severity == finding.Error
 	})
 	if i < 0 {
 		w.t.Fatalf("no %s in %+v", m.rule, findings)
@@ -643,16 +644,16 @@ func (m *mistake) mend(w *world, document string, options policy.LintOptions) st
 			w.command(f.Command)
 		}
 	}
-	mended := trustpolicy.Mend("trust", []byte(document), options)
+	mended := trustpolicy.Fix("trust", []byte(document), options)
 	if m.decided {
 		fix := findings[i].Suggested
 		if mended.Text != document || fix == nil || !fix.Manual {
 			w.t.Fatalf("mended to %s without being asked; suggested %+v", mended.Text, fix)
 		}
-		mended = trustpolicy.Mend("trust", []byte(fix.Edit.Apply(document)), options)
+		mended = trustpolicy.Fix("trust", []byte(fix.Edit.Apply(document)), options)
 	}
 	for _, f := range mended.Left {
-		if f.Severity != policy.Warning && f.Rule != "audience-not-registered" {
+		if f.Severity != finding.Warning && f.Rule != "audience-not-registered" {
 			w.t.Errorf("left: %+v in %s", f, mended.Text)
 		}
 	}

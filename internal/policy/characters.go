@@ -79,7 +79,7 @@ func (d *decoder) checkCharacters() {
 		}
 		position := place.to(here.start)
 		d.report(here, badCharacter, "", "%U (%s) at %d:%d: write %s", scan.char, name, position.line, position.column, quoteUnlessQuoted(plain))
-		d.fix(&Edit{at.start, at.end, plain})
+		d.fix(at.start, at.end, plain)
 	}
 }
 

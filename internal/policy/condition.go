@@ -157,16 +157,16 @@ func (d *decoder) misplacedKey(block *node, index int) {
 	stray := string(d.text[m.at.start:m.value.at.end])
 	switch {
 	case inner == nil:
-		d.fix(&Edit{m.at.start, m.value.at.end, `"` + meant + `": {` + stray + `}`})
+		d.fix(m.at.start, m.value.at.end, `"`+meant+`": {`+stray+`}`)
 	case inner.kind != objectNode: // two faults: no obvious edit
 	case inner.at.start < m.at.start:
 		// From the end of the operator before it to the end of the stray key.
 		between := strings.TrimRight(string(d.text[inner.at.end:m.at.start]), ", \t\r\n")
-		d.fix(&Edit{inner.at.end - 1, m.value.at.end, separator(inner) + stray + "}" + between})
+		d.fix(inner.at.end-1, m.value.at.end, separator(inner)+stray+"}"+between)
 	default:
 		// From the stray key to the beginning of the operator behind it.
 		between := strings.TrimLeft(string(d.text[m.value.at.end:inner.at.start+1]), ", \t\r\n")
-		d.fix(&Edit{m.at.start, inner.at.start + 1, between + stray + separator(inner)})
+		d.fix(m.at.start, inner.at.start+1, between+stray+separator(inner))
 	}
 }
 

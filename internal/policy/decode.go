@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/rolecall/rolecall/internal/finding"
 	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
@@ -64,7 +65,7 @@ type violation struct {
 	at     span
 	value  string // for AWS's text
 	detail string
-	edit   *Edit
+	edit   *finding.Edit
 }
 
 func (d *decoder) report(at span, r rule, value, format string, args ...any) {
@@ -72,7 +73,9 @@ func (d *decoder) report(at span, r rule, value, format string, args ...any) {
 }
 
 // fix gives the last reported fault a suggested edit.
-func (d *decoder) fix(edit *Edit) { d.violations[len(d.violations)-1].edit = edit }
+func (d *decoder) fix(start, end int, text string) {
+	d.violations[len(d.violations)-1].edit = &finding.Edit{Start: start, End: end, Text: text}
+}
 
 // first is the fault that AWS answers.
 func (d *decoder) first() *violation {
@@ -178,7 +181,7 @@ func (d *decoder) readVersion(root *node) {
 			}
 		}
 		d.report(version.at, badVersion, "", "Version must be %q (or the old %q), not %s %+q", currentVersion, oldestVersion, version.kindName(), version.text)
-		d.fix(&Edit{version.at.start, version.at.end, `"` + currentVersion + `"`})
+		d.fix(version.at.start, version.at.end, `"`+currentVersion+`"`)
 	default:
 		d.version = version.text
 		if d.managed && d.version == oldestVersion {
@@ -231,7 +234,7 @@ func (d *decoder) unknownMember(m *member, where string, names []string) {
 	for _, name := range names {
 		if strings.EqualFold(name, m.name) {
 			d.report(m.at, badStructure, "", "%q must be written %q: element names are case-sensitive", m.name, name)
-			d.fix(&Edit{m.at.start, m.at.end, `"` + name + `"`})
+			d.fix(m.at.start, m.at.end, `"`+name+`"`)
 			return
 		}
 	}
@@ -254,7 +257,7 @@ func (d *decoder) effect(n *node, s *statement) {
 		}
 		s.allow = proper == "Allow"
 		d.report(effect.at, effectCase, effect.text, "Effect %q: must be written %s", effect.text, proper)
-		d.fix(&Edit{effect.at.start, effect.at.end, `"` + proper + `"`})
+		d.fix(effect.at.start, effect.at.end, `"`+proper+`"`)
 	default:
 		d.report(effect.at, badEffect, effect.text, "Effect %q: must be Allow or Deny", effect.text)
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rolecall/rolecall/internal/finding"
 	"github.com/rolecall/rolecall/internal/policy"
 )
 
@@ -80,7 +81,7 @@ func TestEveryFaultIsFound(t *testing.T) {
 		var faults []string
 		for _, one := range policy.Lint(row.kind, "p", []byte(strings.ReplaceAll(row.text, "'", `"`)),
 			policy.LintOptions{}) {
-			if one.Severity == policy.Error {
+			if one.Severity == finding.Error {
 				faults = append(faults, one.Message)
 			}
 		}

@@ -1,5 +1,7 @@
 package policy
 
+import "github.com/rolecall/rolecall/internal/finding"
+
 // Explanation says how a decision came about: every statement of every
 // document, matched or not, in document order. It is the machine form of spec
 // iam-policy §6 and holds no secrets: of the context only keys that documents
@@ -132,29 +134,15 @@ type ExplainedCondition struct {
 
 // NearMiss is a statement that fails in one element only.
 type NearMiss struct {
-	Source    string `json:"source"`
-	Document  string `json:"document"`
-	Index     int    `json:"index"`
-	Sid       string `json:"sid,omitempty"`
-	Effect    string `json:"effect"`
-	Element   string `json:"element"` // Principal, Action, Resource or Condition
-	Because   string `json:"because"`
-	Suggested *Fix   `json:"suggested,omitempty"`
+	Source    string       `json:"source"`
+	Document  string       `json:"document"`
+	Index     int          `json:"index"`
+	Sid       string       `json:"sid,omitempty"`
+	Effect    string       `json:"effect"`
+	Element   string       `json:"element"` // Principal, Action, Resource or Condition
+	Because   string       `json:"because"`
+	Suggested *finding.Fix `json:"suggested,omitempty"`
 	distance  int
-}
-
-// Fix is a suggested edit of a document, with its place.
-type Fix struct {
-	Description string `json:"description"`
-	Line        int    `json:"line"`
-	Column      int    `json:"column"`
-	Old         string `json:"old"`
-	New         string `json:"new"`
-	// Edit is the same in bytes of the document's text.
-	Edit Edit `json:"edit"`
-	// Manual: a person has to decide, or to fill something in, before the edit is
-	// made.
-	Manual bool `json:"manual,omitempty"`
 }
 
 // ContextEntry is one key of the request.

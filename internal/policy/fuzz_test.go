@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rolecall/rolecall/internal/finding"
 	"github.com/rolecall/rolecall/internal/policy"
 )
 
@@ -97,8 +98,8 @@ func FuzzParse(f *testing.F) {
 				if !ok || refused.Line < 1 || refused.Column < 1 || refused.Message == "" || refused.Detail == "" {
 					t.Errorf("%v is no SyntaxError with a place", err)
 				}
-				if !slices.ContainsFunc(findings, func(f policy.Finding) bool {
-					return f.Severity == policy.Error && f.AWS == refused.Message
+				if !slices.ContainsFunc(findings, func(f finding.Finding) bool {
+					return f.Severity == finding.Error && f.AWS == refused.Message
 				}) {
 					t.Errorf("%s: lint does not report %v", kind, err)
 				}

@@ -7,36 +7,21 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/rolecall/rolecall/internal/finding"
 )
 
-// Severity says how bad a finding is.
-type Severity string
-
-// The severities, worst first.
+// The severities that lint gives.
 const (
-	Error    Severity = "error"    // AWS refuses it, or it cannot mean what it says
-	Security Severity = "security" // it allows more than it seems to
-	Warning  Severity = "warning"
+	Error    = finding.Error // AWS refuses it, or it cannot mean what it says
+	Security = finding.Security
+	Warning  = finding.Warning
 )
 
-// Finding is one thing that lint found in a document (spec iam-policy §7).
-type Finding struct {
-	Severity Severity `json:"severity"`
-	// Rule is a stable name, such as web-identity-without-sub.
-	Rule    string `json:"rule"`
-	Message string `json:"message"`
-	// AWS is what AWS answers if it refuses the document for this.
-	AWS string `json:"aws,omitempty"`
-	// Line and Column count from 1, columns in characters.
-	Line   int `json:"line"`
-	Column int `json:"column"`
-	// Sid is the statement's, if it has one.
-	Sid string `json:"sid,omitempty"`
-	// Suggested is an edit that would mend it, where there is an obvious one.
-	Suggested *Fix `json:"suggested,omitempty"`
-	// Command mends what no edit of the document can.
-	Command string `json:"command,omitempty"`
-	at      span
+// placed is a finding of a linter, with the text it is about.
+type placed struct {
+	finding.Finding
+	at span
 }
 
 // LintOptions are facts that a document does not hold.
@@ -54,7 +39,7 @@ type LintOptions struct {
 // Lint reads a document as a kind and returns what is wrong or dangerous in it,
 // in the order of the text. It looks further than Parse: all faults, and what AWS
 // accepts in silence.
-func Lint(kind Kind, name string, text []byte, options LintOptions) []Finding {
+func Lint(kind Kind, name string, text []byte, options LintOptions) []finding.Finding {
 	d := &decoder{kind: kind, name: name, text: text, limit: maxParameter, managed: options.Managed}
 	l := &linter{options: options, policy: d.decode(), decoder: d, place: newCursor(text)}
 	for i := range d.violations {
@@ -73,13 +58,19 @@ func Lint(kind Kind, name string, text []byte, options LintOptions) []Finding {
 			l.wholeTrust()
 		}
 	}
-	slices.SortStableFunc(l.findings, func(a, b Finding) int {
-		return cmp.Or(cmp.Compare(a.at.start, b.at.start), cmp.Compare(rankOf(a.Severity), rankOf(b.Severity)), cmp.Compare(a.Rule, b.Rule))
+	slices.SortStableFunc(l.findings, func(a, b placed) int {
+		return cmp.Or(
+			cmp.Compare(a.at.start, b.at.start),
+			cmp.Compare(a.Severity.Rank(), b.Severity.Rank()),
+			cmp.Compare(a.Rule, b.Rule),
+		)
 	})
-	return l.findings
+	var findings []finding.Finding
+	for i := range l.findings {
+		findings = append(findings, l.findings[i].Finding)
+	}
+	return findings
 }
-
-func rankOf(s Severity) int { return slices.Index([]Severity{Error, Security, Warning}, s) }
 
 type linter struct {
 	options  LintOptions
@@ -87,25 +78,29 @@ type linter struct {
 	decoder  *decoder
 	place    *cursor
 	sid      string // of the statement that is looked at
-	findings []Finding
+	findings []placed
 }
 
 // add reports a finding and returns it for a suggestion to be added; it is valid
 // until the next one.
-func (l *linter) add(severity Severity, at span, rule, format string, args ...any) *Finding {
+func (l *linter) add(severity finding.Severity, at span, rule, format string, args ...any) *placed {
 	place := l.place.to(at.start)
-	l.findings = append(l.findings, Finding{
-		Severity: severity, Rule: rule, Message: fmt.Sprintf(format, args...), Line: place.line, Column: place.column, Sid: l.sid, at: at,
-	})
+	l.findings = append(l.findings, placed{at: at, Finding: finding.Finding{
+		Severity: severity,
+		Rule:     rule,
+		Message:  fmt.Sprintf(format, args...),
+		Place:    finding.Place{File: l.decoder.name, Line: place.line, Column: place.column},
+		Sid:      l.sid,
+	}})
 	return &l.findings[len(l.findings)-1]
 }
 
 // suggest adds an edit that replaces a span.
-func (f *Finding) suggest(l *linter, at span, text, format string, args ...any) {
+func (f *placed) suggest(l *linter, at span, text, format string, args ...any) {
 	place := l.place.to(at.start)
-	f.Suggested = &Fix{
+	f.Suggested = &finding.Fix{
 		Description: fmt.Sprintf(format, args...), Line: place.line, Column: place.column,
-		Old: string(l.decoder.text[at.start:at.end]), New: text, Edit: Edit{at.start, at.end, text},
+		Old: string(l.decoder.text[at.start:at.end]), New: text, Edit: at.replacedBy(text),
 	}
 }
 

@@ -49,7 +49,7 @@ func (l *linter) claims(s *statement) {
 }
 
 // suggestAction adds an action.
-func (l *linter) suggestAction(f *Finding, s *statement, action string) {
+func (l *linter) suggestAction(f *placed, s *statement, action string) {
 	if len(s.action.patterns) == 0 {
 		return
 	}

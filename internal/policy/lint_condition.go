@@ -3,6 +3,8 @@ package policy
 import (
 	"slices"
 	"strings"
+
+	"github.com/rolecall/rolecall/internal/finding"
 )
 
 // condition looks at one key of one operator.
@@ -16,7 +18,7 @@ func (l *linter) condition(s *statement, c *condition) {
 
 // rename suggests another name for the operator of a condition, unless it would
 // stand twice then.
-func (l *linter) rename(f *Finding, s *statement, c *condition, name, format string, args ...any) {
+func (l *linter) rename(f *placed, s *statement, c *condition, name, format string, args ...any) {
 	if !s.hasOperator(name) {
 		f.suggest(l, c.operatorAt, jsonText(name), format, args...)
 	}
@@ -24,7 +26,7 @@ func (l *linter) rename(f *Finding, s *statement, c *condition, name, format str
 
 // renameAlone is rename where another name means something else for other keys
 // of the operator: so only if there are none.
-func (l *linter) renameAlone(f *Finding, s *statement, c *condition, name, format string, args ...any) {
+func (l *linter) renameAlone(f *placed, s *statement, c *condition, name, format string, args ...any) {
 	if !slices.ContainsFunc(s.conditions, func(other condition) bool { return other.operatorAt == c.operatorAt && other.at != c.at }) {
 		l.rename(f, s, c, name, format, args...)
 	}
@@ -92,7 +94,7 @@ func hasWildcard(source string) bool {
 
 // never is how bad it is that a statement lets nobody in: in a trust policy that
 // is looked at for its role nothing is worse.
-func (l *linter) never() Severity {
+func (l *linter) never() finding.Severity {
 	if l.options.Role != nil {
 		return Error
 	}
@@ -119,7 +121,7 @@ func (l *linter) setOperator(s *statement, c *condition) {
 
 // demand suggests Null … false on a condition's key, in a Null that is there if
 // it does not look at the key.
-func (l *linter) demand(f *Finding, s *statement, c *condition) {
+func (l *linter) demand(f *placed, s *statement, c *condition) {
 	if !s.hasOperator("Null") {
 		f.suggest(l, span{s.conditionAt.start, s.conditionAt.start + 1}, `{"Null": {`+jsonText(c.key)+`: "false"}, `, "demand that the key is there")
 		return

@@ -3,6 +3,8 @@ package policy
 import (
 	"slices"
 	"strings"
+
+	"github.com/rolecall/rolecall/internal/finding"
 )
 
 // providerName looks at the name of an OIDC provider: its own slips, and against
@@ -127,19 +129,19 @@ func (l *linter) issuerOfAnother(s *statement, entry *principalEntry, head, issu
 
 // renameIssuer suggests another provider for a statement, with the condition keys
 // that go with it: between two edits nothing would narrow who is let in.
-func (l *linter) renameIssuer(f *Finding, s *statement, entry *principalEntry, provider, description string) {
+func (l *linter) renameIssuer(f *placed, s *statement, entry *principalEntry, provider, description string) {
 	before, after := issuerOf(entry.text), issuerOf(provider)
 	goes := func(c *condition) bool {
 		issuer := issuerOfKey(c)
 		return strings.HasPrefix(c.folded, fold(before)+":") || (s.federations() == 1 && issuer != "" && (issuer == after || brokenIssuer(issuer) != ""))
 	}
-	edits := []Edit{{entry.at.start, entry.at.end, jsonText(provider)}}
+	edits := []finding.Edit{entry.at.replacedBy(jsonText(provider))}
 	for i := range s.conditions {
 		if c := &s.conditions[i]; goes(c) {
-			edits = append(edits, Edit{c.at.start, c.at.end, jsonText(after + ":" + claimOf(c))})
+			edits = append(edits, c.at.replacedBy(jsonText(after+":"+claimOf(c))))
 		}
 	}
-	slices.SortFunc(edits, func(a, b Edit) int { return b.Start - a.Start })
+	slices.SortFunc(edits, func(a, b finding.Edit) int { return b.Start - a.Start })
 	text := l.policy.text
 	end := s.at.end
 	for i := range edits {

@@ -46,7 +46,7 @@ const quotaCommand = "aws service-quotas request-service-quota-increase --region
 
 // suggestShorter leaves the Sids out if that is enough; nothing else can go
 // without a change of meaning.
-func (l *linter) suggestShorter(f *Finding, limit int) {
+func (l *linter) suggestShorter(f *placed, limit int) {
 	text := l.policy.text
 	for _, quota := range []int{4096, 8192} {
 		if Size(text) <= quota && f.Command == "" {
@@ -107,7 +107,7 @@ func (l *linter) accounts(c *condition) {
 // wholeTrust is about the document as a whole, and fills in what the facts say.
 func (l *linter) wholeTrust() {
 	l.fillPlaceholders()
-	isBroken := func(f Finding) bool { return f.Severity == Error && f.Rule != "over-quota" }
+	isBroken := func(f placed) bool { return f.Severity == Error && f.Rule != "over-quota" }
 	if len(l.decoder.violations) > 0 || slices.ContainsFunc(l.findings, isBroken) {
 		return
 	}
@@ -130,7 +130,7 @@ func (l *linter) fillPlaceholders() {
 	}
 }
 
-func (l *linter) fillPlaceholder(f *Finding, s *statement) {
+func (l *linter) fillPlaceholder(f *placed, s *statement) {
 	within := func(at span) bool { return at.start <= f.at.start && f.at.end <= at.end }
 	facts := l.facts()
 	oneIssuer := len(facts.Issuers) == 1
@@ -283,7 +283,8 @@ func (l *linter) refused(request *Request, actions []string, issuer, subject str
 	if len(c.valuesAt) == 1 && !strings.HasSuffix(strings.TrimRight(l.policy.text[:last.start], " \t\r\n"), "[") {
 		text = "[" + text + "]"
 	}
-	edited, err := Parse(Trust, l.policy.name, []byte((&Edit{last.start, last.end, text}).Apply(l.policy.text)))
+	edit := last.replacedBy(text)
+	edited, err := Parse(Trust, l.policy.name, []byte(edit.Apply(l.policy.text)))
 	if err != nil {
 		return
 	}

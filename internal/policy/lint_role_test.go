@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rolecall/rolecall/internal/finding"
 	"github.com/rolecall/rolecall/internal/policy"
 )
 
@@ -372,7 +373,7 @@ func TestLintRole(t *testing.T) {
 			t.Parallel()
 			text := quotes.Replace(row.text)
 			var got []string
-			var first *policy.Finding
+			var first *finding.Finding
 			findings := policy.Lint(policy.Trust, "p", []byte(text), row.facts)
 			for i := range findings {
 				if f := &findings[i]; f.Severity != policy.Warning {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rolecall/rolecall/internal/finding"
 	"github.com/rolecall/rolecall/internal/policy"
 )
 
@@ -587,7 +588,7 @@ func TestLintEdits(t *testing.T) {
 				t.Errorf("%s: %s gives %s: %v", row.name, f.Rule, edited, after)
 			}
 			if slices.ContainsFunc(policy.Lint(row.kind, "p", []byte(edited), policy.LintOptions{}),
-				func(left policy.Finding) bool {
+				func(left finding.Finding) bool {
 					return left.Message == f.Message && left.Column == f.Column
 				}) {
 				t.Errorf("%s: %s is still there in %s", row.name, f.Rule, edited)

@@ -136,7 +136,7 @@ func (l *linter) subject(s *statement, entry *principalEntry, issuer string) {
 }
 
 // suggestSubject puts the key into an operator that is there.
-func (l *linter) suggestSubject(s *statement, f *Finding, issuer string) {
+func (l *linter) suggestSubject(s *statement, f *placed, issuer string) {
 	key := jsonText(issuer+":sub") + ": " + l.subjects() + ", "
 	for i := range s.conditions {
 		if c := &s.conditions[i]; c.op.name() == "StringEquals" {
@@ -258,7 +258,7 @@ func (l *linter) tokenKey(s *statement, c *condition, issuers []string) {
 
 // nameProvider suggests the issuer of the statement's one provider for a condition
 // key, if that is well-formed.
-func (l *linter) nameProvider(f *Finding, s *statement, c *condition) {
+func (l *linter) nameProvider(f *placed, s *statement, c *condition) {
 	i := slices.IndexFunc(s.principal.entries, func(e principalEntry) bool { return e.key == "Federated" })
 	issuer := issuerOf(s.principal.entries[i].text)
 	why := brokenIssuer(issuerOfKey(c))

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/rolecall/rolecall/internal/finding"
 )
 
 // nearMisses collects statements that fail in exactly one element: Allow
@@ -82,7 +84,7 @@ func (x *explainer) nearMiss(p *Policy, s *statement, e *ExplainedStatement) {
 
 // mends reports whether the edit leaves a document that is read, in which the
 // statement applies.
-func (x *explainer) mends(p *Policy, index int, fix *Fix) bool {
+func (x *explainer) mends(p *Policy, index int, fix *finding.Fix) bool {
 	edited, err := Parse(p.kind, p.name, []byte(fix.Edit.Apply(p.text)))
 	if err != nil {
 		return false
@@ -92,11 +94,11 @@ func (x *explainer) mends(p *Policy, index int, fix *Fix) bool {
 }
 
 // fix describes an edit of a document.
-func (p *Policy) fix(at span, text, format string, args ...any) *Fix {
+func (p *Policy) fix(at span, text, format string, args ...any) *finding.Fix {
 	position := p.position(at)
-	return &Fix{
+	return &finding.Fix{
 		Description: fmt.Sprintf(format, args...), Line: position.line, Column: position.column,
-		Old: p.text[at.start:at.end], New: text, Edit: Edit{at.start, at.end, text},
+		Old: p.text[at.start:at.end], New: text, Edit: at.replacedBy(text),
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/rolecall/rolecall/internal/finding"
 )
 
 // node is a JSON value with its place in the text. encoding/json's own decoding
@@ -23,6 +25,11 @@ type node struct {
 // span is where something stands in the text: from its first byte to the byte
 // after its last.
 type span struct{ start, end int }
+
+// replacedBy is an edit that puts a text in the place of what stands there.
+func (s span) replacedBy(text string) finding.Edit {
+	return finding.Edit{Start: s.start, End: s.end, Text: text}
+}
 
 type member struct {
 	name  string

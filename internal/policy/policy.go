@@ -96,14 +96,3 @@ type SyntaxError struct {
 func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("%s:%d:%d: %s (AWS says: %s)", e.Name, e.Line, e.Column, e.Detail, e.Message)
 }
-
-// Edit is a change of a document's text: the bytes from Start up to End are
-// replaced.
-type Edit struct {
-	Start int    `json:"start"`
-	End   int    `json:"end"`
-	Text  string `json:"text"`
-}
-
-// Apply returns the changed text.
-func (e *Edit) Apply(text string) string { return text[:e.Start] + e.Text + text[e.End:] }

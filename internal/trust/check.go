@@ -9,6 +9,7 @@ import (
 
 	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/finding"
 	"github.com/rolecall/rolecall/internal/policy"
 )
 
@@ -96,7 +97,7 @@ func slips(text string) (notes []string, err error) {
 		switch f := &findings[i]; {
 		case f.Rule == "aud-slip":
 			notes = append(notes, f.Message)
-		case f.Severity == policy.Error:
+		case f.Severity == finding.Error:
 			return nil, fault.New(fault.Usage, "%s", f.Message).Hint("--discovery URL reads what the cluster publishes")
 		}
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/finding"
 	"github.com/rolecall/rolecall/internal/policy"
 	"github.com/rolecall/rolecall/internal/trust"
 )
@@ -49,9 +50,12 @@ func FuzzGenerate(f *testing.F) {
 				t.Fatalf("%d characters in %d bytes, quota %d", one.Size, len(one.Text), result.Quota)
 			}
 			if !wildcards {
-				for _, finding := range policy.Lint(policy.Trust, "p", []byte(one.Text), policy.LintOptions{Account: roleAccount}) {
-					if finding.Severity != policy.Warning && finding.Rule != "third-party-without-external-id" && finding.Rule != "aud-slip" {
-						t.Fatalf("%+v in %s", finding, one.Text)
+				for _, f := range policy.Lint(
+					policy.Trust, "p", []byte(one.Text), policy.LintOptions{Account: roleAccount},
+				) {
+					if f.Severity != finding.Warning && f.Rule != "third-party-without-external-id" &&
+						f.Rule != "aud-slip" {
+						t.Fatalf("%+v in %s", f, one.Text)
 					}
 				}
 			}
@@ -112,9 +116,9 @@ func FuzzMerge(f *testing.F) {
 	})
 }
 
-// FuzzMend: a document that IAM reads stays one, and what was mended once has
-// nothing left to mend.
-func FuzzMend(f *testing.F) {
+// FuzzFix: a document that IAM reads stays one, and what was fixed once has
+// nothing left to fix.
+func FuzzFix(f *testing.F) {
 	f.Add([]byte(foreign))
 	for _, row := range generateRows {
 		f.Add([]byte(strings.ReplaceAll(row.want[0], "'", `"`)))
@@ -125,13 +129,13 @@ func FuzzMend(f *testing.F) {
 	}}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		_, before := policy.Parse(policy.Trust, "p", text)
-		mended := trust.Mend("p", text, options)
-		if _, after := policy.Parse(policy.Trust, "p", []byte(mended.Text)); before == nil && after != nil {
-			t.Fatalf("%s\nbecame\n%s: %v", text, mended.Text, after)
+		fixed := trust.Fix("p", text, options)
+		if _, after := policy.Parse(policy.Trust, "p", []byte(fixed.Text)); before == nil && after != nil {
+			t.Fatalf("%s\nbecame\n%s: %v", text, fixed.Text, after)
 		}
-		again := trust.Mend("p", []byte(mended.Text), options)
-		if again.Text != mended.Text && len(mended.Applied) < 100 {
-			t.Fatalf("%s\nbecame\n%s\nand then\n%s", text, mended.Text, again.Text)
+		again := trust.Fix("p", []byte(fixed.Text), options)
+		if again.Text != fixed.Text && len(fixed.Applied) < 100 {
+			t.Fatalf("%s\nbecame\n%s\nand then\n%s", text, fixed.Text, again.Text)
 		}
 	})
 }

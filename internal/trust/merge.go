@@ -22,7 +22,7 @@ type merging struct {
 func readPresent(text []byte, forms []form) (*merging, error) {
 	parsed, err := policy.Parse(policy.Trust, "the present document", text)
 	if err != nil {
-		return nil, fault.New(fault.Invalid, "%w", err).Hint("rolecall trust lint FILE lists what is wrong in it, and --fix mends it")
+		return nil, fault.New(fault.Invalid, "%w", err).Hint("rolecall trust lint FILE lists what is wrong in it, and --fix fixes it")
 	}
 	m := &merging{text: string(text)}
 	m.statements, m.listed = parsed.Statements()

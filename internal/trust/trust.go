@@ -1,5 +1,5 @@
 // Package trust writes trust policies of IAM roles for workloads of Kubernetes
-// clusters, and mends those that others wrote.
+// clusters, and fixes those that others wrote.
 //
 //   - trust.go says what can be asked for, serviceaccount.go what of it is
 //     dangerous
@@ -8,7 +8,7 @@
 //   - generate.go fits them into the quota, merge.go into a document that is there
 //   - check.go asks the policy engine whether the result lets in who was asked
 //     for, and nobody else
-//   - mend.go applies what lint suggests
+//   - fix.go applies what lint suggests
 //
 // It does no I/O: the caller reads issuers and writes roles.
 package trust

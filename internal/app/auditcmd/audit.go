@@ -1,11 +1,10 @@
 // Package auditcmd has the commands of `rolecall audit`, which look whether an audit log is
 // complete.
 //
-// What a chain of records proves is in internal/auditchain.
+// It does not know what a chain of records proves; that is in internal/auditchain.
 package auditcmd
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -15,8 +14,10 @@ import (
 	"github.com/rolecall/rolecall/internal/app/cli"
 	"github.com/rolecall/rolecall/internal/auditchain"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/finding/report"
 )
 
+// New returns `rolecall audit`.
 func New(sys cli.System) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "audit",
@@ -44,14 +45,15 @@ Exit codes: 0 nothing is wrong, 1 something is, 2 wrong usage.`,
   cat audit.json.2 audit.json.1 audit.json | rolecall audit verify -`,
 		Args: func(_ *cobra.Command, files []string) error {
 			if len(files) != 1 {
-				return fault.New(fault.Usage, "want one file, got %d", len(files)).Hint("name a file, or - for standard input; cat joins files that were rotated")
+				return fault.New(fault.Usage, "want one file, got %d", len(files)).
+					Hint("name a file, or - for standard input; cat joins files that were rotated")
 			}
 			return nil
 		},
 	}
 	var output *string
 	cmd.RunE = func(_ *cobra.Command, files []string) error { return verifyAudit(sys, *output, files[0]) }
-	output = cli.Output(cmd, "table", "json")
+	output = cli.Output(cmd, report.Formats()...)
 	return cmd
 }
 
@@ -65,28 +67,33 @@ func verifyAudit(sys cli.System, output, name string) error {
 		defer func() { _ = file.Close() }() // it was only read
 		in, called = file, name
 	}
-	report, err := auditchain.Verify(in)
+	verified, err := auditchain.Verify(in)
 	if err != nil {
 		return fault.New(fault.Unavailable, "read %s: %w", called, err)
 	}
-	if err := printAudit(sys.Stdout, output, report); err != nil {
-		return fmt.Errorf("print the report: %w", err)
+	for i := range verified.Findings {
+		verified.Findings[i].File = called
+	}
+	if err := printAudit(sys.Stdout, output, verified); err != nil {
+		return err
 	}
 	switch {
-	case len(report.Findings) > 0 || report.Cut:
-		failed := fault.New(fault.Invalid, "%s is not as it was written: %d finding(s)", called, len(report.Findings))
-		if startsLate(report) {
-			failed = failed.Hint("a file that was rotated misses the records before: join the files with cat, the oldest first, and verify -")
+	case len(verified.Findings) > 0 || verified.Cut:
+		failed := fault.New(fault.Invalid, "%s is not as it was written: %s", called, report.Summary(verified.Findings))
+		if startsLate(verified) {
+			failed = failed.Hint("a file that was rotated misses the records before: " +
+				"join the files with cat, the oldest first, and verify -")
 		}
 		return failed
-	case report.Lines == 0:
-		return fault.New(fault.Invalid, "%s is empty", called).Hint("a broker writes a chained audit with --audit-chain")
+	case verified.Lines == 0:
+		return fault.New(fault.Invalid, "%s is empty", called).
+			Hint("a broker writes a chained audit with --audit-chain")
 	}
 	return nil
 }
 
-func startsLate(report *auditchain.Report) bool {
-	for _, chain := range report.Chains {
+func startsLate(verified *auditchain.Report) bool {
+	for _, chain := range verified.Chains {
 		if chain.First > 1 {
 			return true
 		}
@@ -94,24 +101,18 @@ func startsLate(report *auditchain.Report) bool {
 	return false
 }
 
-func printAudit(out io.Writer, output string, report *auditchain.Report) error {
-	if output == "json" {
-		encoder := json.NewEncoder(out)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(report)
+func printAudit(out io.Writer, output string, verified *auditchain.Report) error {
+	if err := report.Print(out, output, verified.Findings, verified); err != nil || output != report.Table {
+		return err
 	}
-	for _, f := range report.Findings {
-		if _, err := fmt.Fprintf(out, "line %d: %s: %s\n", f.Line, f.Problem, f.Text); err != nil {
+	if verified.Cut {
+		if _, err := fmt.Fprintf(out, "line %d: not read any further\n", verified.Lines); err != nil {
 			return err
 		}
 	}
-	if report.Cut {
-		if _, err := fmt.Fprintf(out, "line %d: not read any further\n", report.Lines); err != nil {
-			return err
-		}
-	}
-	for _, c := range report.Chains {
-		if _, err := fmt.Fprintf(out, "chain %s: records %d to %d, last hash %s\n", c.Start, c.First, c.Last, c.Hash); err != nil {
+	for _, c := range verified.Chains {
+		_, err := fmt.Fprintf(out, "chain %s: records %d to %d, last hash %s\n", c.Start, c.First, c.Last, c.Hash)
+		if err != nil {
 			return err
 		}
 	}

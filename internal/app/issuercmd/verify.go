@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -14,6 +13,8 @@ import (
 	"github.com/rolecall/rolecall/internal/app/flags"
 	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/finding"
+	"github.com/rolecall/rolecall/internal/finding/report"
 	"github.com/rolecall/rolecall/internal/issuer/accounts"
 	"github.com/rolecall/rolecall/internal/issuer/inspect"
 	"github.com/rolecall/rolecall/internal/issuer/observe"
@@ -39,7 +40,7 @@ func newIssuerVerify(sys cli.System) *cobra.Command {
 	var c verifyConfig
 	cmd := &cobra.Command{
 		Use:   "verify",
-		Short: "Check an issuer as STS does, and say what to mend",
+		Short: "Check an issuer as STS does, and say what to fix",
 		Long: `Fetch the discovery document and the keys anonymously, and check what STS checks: the
 certificate, the issuer byte for byte, each key, the headers; then, with credentials,
 the provider in IAM with its audiences and thumbprints; with --kubeconfig, that every
@@ -62,7 +63,7 @@ Exit codes: 0 nothing worse than warnings, 1 tokens are refused, 2 wrong usage.`
 		"ARN of a role that tokens are exchanged for: check that its account has a provider (default: the folder's "+
 			"probe.roleARN)")
 	cmd.Flags().BoolVar(&c.withoutAWS, "without-aws", false, "do not ask IAM")
-	output = cli.Output(cmd, "table", "json")
+	output = cli.Output(cmd, report.Formats()...)
 	return cmd
 }
 
@@ -125,7 +126,7 @@ func (c *verifyConfig) spec() (*v1alpha1.IssuerSpec, error) {
 	return &object.Spec, nil
 }
 
-// readToken refuses what STS would call no JWT.
+// readToken refuses what STS would not call a JWT.
 func readToken(file string) (*token.JWT, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -139,37 +140,17 @@ func readToken(file string) (*token.JWT, error) {
 	return decoded, nil
 }
 
-func printVerdict(sys cli.System, output, url string, findings []inspect.Finding) error {
+func printVerdict(sys cli.System, output, url string, findings []finding.Finding) error {
 	if findings == nil {
-		findings = []inspect.Finding{}
+		findings = []finding.Finding{}
 	}
-	counts := map[inspect.Severity]int{}
-	for _, finding := range findings {
-		counts[finding.Severity]++
+	whole := map[string]any{"issuer": url, "findings": findings}
+	if err := report.Print(sys.Stdout, output, findings, whole); err != nil {
+		return err
 	}
-	if output == "json" {
-		if err := cli.PrintJSON(sys.Stdout, map[string]any{"issuer": url, "findings": findings}); err != nil {
-			return err
-		}
-	} else {
-		table := tabwriter.NewWriter(sys.Stdout, 0, 0, 2, ' ', 0)
-		for _, finding := range findings {
-			fmt.Fprintf(table, "%s\t%s\t%s\n", finding.Severity, finding.Rule, finding.Message)
-			if finding.AWS != "" {
-				fmt.Fprintf(table, "\t\tSTS says: %s\n", finding.AWS)
-			}
-			if finding.Fix != "" {
-				fmt.Fprintf(table, "\t\tfix: %s\n", finding.Fix)
-			}
-		}
-		if err := table.Flush(); err != nil {
-			return fmt.Errorf("print findings: %w", err)
-		}
+	if finding.Failed(findings) {
+		return fault.New(fault.Denied, "%s: %s", url, report.Summary(findings))
 	}
-	if counts[inspect.Error] > 0 {
-		return fault.New(fault.Denied, "%s: %d errors, %d warnings", url, counts[inspect.Error],
-			counts[inspect.Warning])
-	}
-	fmt.Fprintf(sys.Stderr, "%s: sound, %d warnings\n", url, counts[inspect.Warning])
+	fmt.Fprintf(sys.Stderr, "%s: sound, %s\n", url, report.Summary(findings))
 	return nil
 }

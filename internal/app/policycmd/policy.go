@@ -1,7 +1,7 @@
 // Package policycmd has the commands of `rolecall policy`, which check and format policy
 // documents.
 //
-// The rules are in internal/policy.
+// It has no rules; they are in internal/policy.
 package policycmd
 
 import (
@@ -14,9 +14,11 @@ import (
 	"github.com/rolecall/rolecall/internal/app/cli"
 	"github.com/rolecall/rolecall/internal/app/policyfile"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/finding/report"
 	"github.com/rolecall/rolecall/internal/policy"
 )
 
+// New returns `rolecall policy`.
 func New(sys cli.System) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "policy",
@@ -34,28 +36,31 @@ func newPolicyLint(sys cli.System) *cobra.Command {
 		output        *string
 	)
 	cmd := &cobra.Command{
-		Use:   "lint FILE...",
-		Short: "Find what AWS refuses in policy documents, and what it accepts in silence",
+		Use:   "lint FILE|FOLDER...",
+		Short: "Find what AWS refuses in policy documents, and what it silently accepts",
 		Long: `Check policy documents: what AWS would refuse, with its words; what allows more
 than it seems to; what can never match. Each finding has a place, a reason and,
-where there is an obvious one, an edit. FILE may be - for standard input.
+where there is an obvious one, an edit. FILE may be - for standard input. FOLDER stands
+for all files *.json in it and below, except hidden ones.
 
 The kind of a document is told from its elements unless --kind names it.
 
-Exit codes: 0 nothing but warnings, 1 errors or security findings, 2 wrong usage.`,
+Exit codes: 0 nothing but warnings, 1 an error or a security finding, 2 wrong usage.`,
 		Args: policyfile.Needed,
 		RunE: func(_ *cobra.Command, files []string) error {
 			checked, err := policyfile.Lint(sys.Stdin, files, kind, policy.LintOptions{Account: account})
 			if err != nil {
 				return err
 			}
-			return policyfile.PrintFindings(sys, *output, checked)
+			return policyfile.Report(sys, *output, checked)
 		},
 	}
 	cmd.Flags().StringVar(&kind, "kind", "", "what the documents are: "+strings.Join(policyfile.Kinds, ", "))
-	cmd.Flags().StringVar(&account, "account", "", "the account that owns the documents, 12 digits, to find trust in other accounts")
-	_ = cmd.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions(policyfile.Kinds, cobra.ShellCompDirectiveNoFileComp))
-	output = cli.Output(cmd, "table", "json", "sarif")
+	cmd.Flags().StringVar(&account, "account", "",
+		"the account that owns the documents, 12 digits, to find trust in other accounts")
+	_ = cmd.RegisterFlagCompletionFunc("kind",
+		cobra.FixedCompletions(policyfile.Kinds, cobra.ShellCompDirectiveNoFileComp))
+	output = cli.Output(cmd, report.Formats()...)
 	return cmd
 }
 
@@ -111,7 +116,8 @@ func formatFiles(sys cli.System, files []string, write, check bool) error {
 		}
 	}
 	if unformatted > 0 {
-		return fault.New(fault.Denied, "%d of %d files are not formatted", unformatted, len(files)).Hint("rolecall policy fmt --write FILE...")
+		return fault.New(fault.Denied, "%d of %d files are not formatted", unformatted, len(files)).
+			Hint("rolecall policy fmt --write FILE...")
 	}
 	return nil
 }

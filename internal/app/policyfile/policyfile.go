@@ -1,7 +1,8 @@
-// Package policyfile reads policy documents from files, lints them, writes them back and
-// prints what was found, for the commands that take documents.
+// Package policyfile reads policy documents from files and folders, lints them, writes them
+// back and prints what was found, for the commands that take documents.
 //
-// What is wrong with a document is decided in internal/policy.
+// It does not decide what is wrong with a document, which is for internal/policy, nor how
+// findings look, which is for internal/finding/report.
 package policyfile
 
 import (
@@ -9,10 +10,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/rogpeppe/go-internal/diff"
 	"github.com/spf13/cobra"
@@ -20,12 +21,19 @@ import (
 	"github.com/rolecall/rolecall/internal/app/cli"
 	"github.com/rolecall/rolecall/internal/atomicfile"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/finding"
+	"github.com/rolecall/rolecall/internal/finding/report"
 	"github.com/rolecall/rolecall/internal/policy"
 )
 
-// maxDocumentFile is more than any policy may have, in bytes.
+// MaxBytes is more than any policy may have.
 const MaxBytes = 1<<20 + 1
 
+// StandardInput is the name of a document that was read from there.
+const StandardInput = "standard input"
+
+// ReadDocument reads a file, but no more than any policy may have. The hint is for
+// files that cannot be opened.
 func ReadDocument(file, hint string) ([]byte, error) {
 	opened, err := os.Open(filepath.Clean(file))
 	if err != nil {
@@ -39,18 +47,20 @@ func ReadDocument(file, hint string) ([]byte, error) {
 	return text, nil
 }
 
-// documentFault gives a document that is refused the exit code of wrong input.
+// Fault gives a document that is refused the exit code of wrong input.
 func Fault(err error) error {
 	refused, ok := errors.AsType[*policy.SyntaxError](err)
 	if !ok {
 		return err
 	}
-	return fault.New(fault.Usage, "%w", err).Hint("rolecall policy lint %s lists everything that is wrong in it", refused.Name)
+	return fault.New(fault.Usage, "%w", err).
+		Hint("rolecall policy lint %s lists everything that is wrong in it", refused.Name)
 }
 
-// lintKinds are the values of --kind.
+// Kinds are the values of --kind.
 var Kinds = []string{"identity", "managed", "boundary", "session", "trust", "resource", "scp", "rcp", "endpoint"}
 
+// Needed is for commands that take one file or more.
 func Needed(cmd *cobra.Command, files []string) error {
 	if len(files) > 0 {
 		return nil
@@ -60,13 +70,15 @@ func Needed(cmd *cobra.Command, files []string) error {
 
 // Linted is one document and what was found in it.
 type Linted struct {
-	File     string           `json:"file"`
-	Kind     string           `json:"kind"`
-	Findings []policy.Finding `json:"findings"`
-	Text     []byte
+	File     string            `json:"file"`
+	Kind     string            `json:"kind"`
+	Findings []finding.Finding `json:"findings"`
+	Text     []byte            `json:"-"`
 }
 
-func Lint(stdin io.Reader, files []string, kind string, options policy.LintOptions) ([]Linted, error) {
+// Lint reads documents and lints each as the kind, or as what it seems to be if
+// kind is empty. A folder stands for the documents in it.
+func Lint(stdin io.Reader, paths []string, kind string, options policy.LintOptions) ([]Linted, error) {
 	chosen := policy.Identity
 	if kind == "managed" {
 		options.Managed = true
@@ -74,6 +86,10 @@ func Lint(stdin io.Reader, files []string, kind string, options policy.LintOptio
 		chosen = known
 	} else if kind != "" {
 		return nil, fault.New(fault.Usage, "--kind %q: want %s", kind, strings.Join(Kinds, ", "))
+	}
+	files, err := expand(paths)
+	if err != nil {
+		return nil, err
 	}
 	checked := make([]Linted, 0, len(files))
 	for _, file := range files {
@@ -84,78 +100,89 @@ func Lint(stdin io.Reader, files []string, kind string, options policy.LintOptio
 		if kind == "" {
 			chosen = policy.GuessKind(text)
 		}
-		one := Linted{File: name, Kind: chosen.Source(), Findings: policy.Lint(chosen, name, text, options), Text: text}
+		one := Linted{
+			File:     name,
+			Kind:     chosen.Source(),
+			Findings: policy.Lint(chosen, name, text, options),
+			Text:     text,
+		}
 		if one.Findings == nil {
-			one.Findings = []policy.Finding{}
+			one.Findings = []finding.Finding{}
 		}
 		checked = append(checked, one)
 	}
 	return checked, nil
 }
 
+// expand replaces folders by their documents, in the order of their names: all
+// files *.json in them and below, but not what is hidden.
+func expand(paths []string) ([]string, error) {
+	var files []string
+	for _, path := range paths {
+		if info, err := os.Stat(path); err != nil || !info.IsDir() {
+			files = append(files, path) // reading it says what is wrong
+			continue
+		}
+		before := len(files)
+		err := filepath.WalkDir(path, func(name string, entry fs.DirEntry, err error) error {
+			switch {
+			case err != nil:
+				return err
+			case name != path && strings.HasPrefix(entry.Name(), "."):
+				if entry.IsDir() {
+					return fs.SkipDir
+				}
+				return nil
+			case filepath.Ext(name) != ".json":
+				return nil
+			}
+			// Files of a mounted ConfigMap are links.
+			if info, err := os.Stat(name); err != nil || info.Mode().IsRegular() {
+				files = append(files, name)
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, fault.New(fault.Usage, "read policies: %w", err)
+		}
+		if len(files) == before {
+			return nil, fault.New(fault.Usage, "%s: no file *.json in it or below", path).
+				Hint("name files that are called otherwise")
+		}
+	}
+	return files, nil
+}
+
+// Read reads a file, or standard input if that is called "-", and returns what to
+// call it.
 func Read(stdin io.Reader, file string) (name string, text []byte, err error) {
 	if file != "-" {
 		text, err = ReadDocument(file, "give a file with one policy document, or - for standard input")
 		return file, text, err
 	}
 	text, err = io.ReadAll(io.LimitReader(stdin, MaxBytes))
-	return "standard input", text, err
+	return StandardInput, text, err
 }
 
-func PrintFindings(sys cli.System, output string, checked []Linted) error {
-	counts := map[policy.Severity]int{}
+// Report prints what was found and how much was looked at. Errors and security
+// findings are an error.
+func Report(sys cli.System, output string, checked []Linted) error {
+	var findings []finding.Finding
 	for i := range checked {
-		for j := range checked[i].Findings {
-			counts[checked[i].Findings[j].Severity]++
-		}
+		findings = append(findings, checked[i].Findings...)
 	}
-	var err error
-	switch output {
-	case "json":
-		err = cli.PrintJSON(sys.Stdout, map[string]any{"documents": checked})
-	case "sarif":
-		err = printSARIF(sys.Stdout, checked)
-	default:
-		err = printFindingTable(sys.Stdout, checked)
-	}
-	if err != nil {
+	if err := report.Print(sys.Stdout, output, findings, map[string]any{"documents": checked}); err != nil {
 		return err
 	}
-	if counts[policy.Error]+counts[policy.Security] > 0 {
-		return fault.New(fault.Denied, "%d errors, %d security findings, %d warnings", counts[policy.Error], counts[policy.Security], counts[policy.Warning])
+	verdict := report.Count(len(checked), "document") + ": " + report.Summary(findings)
+	if finding.Failed(findings) {
+		return fault.New(fault.Denied, "%s", verdict)
 	}
+	fmt.Fprintln(sys.Stderr, verdict)
 	return nil
 }
 
-func printFindingTable(w io.Writer, checked []Linted) error {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for i := range checked {
-		for j := range checked[i].Findings {
-			f := &checked[i].Findings[j]
-			message := f.Message
-			if f.AWS != "" {
-				message += " (AWS says: " + f.AWS + ")"
-			}
-			fmt.Fprintf(table, "%s:%d:%d\t%s\t%s\t%s\n", checked[i].File, f.Line, f.Column, f.Severity, f.Rule, message)
-			if fix := f.Suggested; fix != nil {
-				decide := ""
-				if fix.Manual {
-					decide = " (yours to decide or to fill in)"
-				}
-				fmt.Fprintf(table, "\t\t\tfix: %s: at %d:%d write %s%s\n", fix.Description, fix.Line, fix.Column, strings.TrimSpace(fix.New), decide)
-			}
-			if f.Command != "" {
-				fmt.Fprintf(table, "\t\t\trun: %s\n", f.Command)
-			}
-		}
-	}
-	if err := table.Flush(); err != nil {
-		return fmt.Errorf("print findings: %w", err)
-	}
-	return nil
-}
-
-// Replace writes a file anew, in one step and with the mode that it has.
+// Replace writes a file again, in one step and with the mode that it has.
 func Replace(file string, text []byte) error {
 	info, err := os.Stat(file)
 	if err != nil {

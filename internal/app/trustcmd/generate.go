@@ -31,7 +31,8 @@ var podForms = []string{"eks", "federated", "broker", "target"}
 func newTrustGenerate(sys cli.System) *cobra.Command {
 	var c generateConfig
 	cmd := &cobra.Command{
-		Use:   "generate --service-account NAMESPACE/NAME... (--issuer URL --account ID | --oidc-provider-arn ARN | --discovery URL)...",
+		Use: "generate --service-account NAMESPACE/NAME... " +
+			"(--issuer URL --account ID | --oidc-provider-arn ARN | --discovery URL)...",
 		Short: "Write a trust policy that lets in these workloads and nobody else",
 		Long: `Write the trust policy of a role for service accounts of one or many clusters. It
 always compares audience and subject; names and patterns stand in statements of their
@@ -77,8 +78,10 @@ same permissions: nothing is ever widened to fit. -o json says who is in which.
 	f.StringVar(&c.brokerRole, "broker-role-arn", "", "ARN of the broker's role, for --pod-identity broker")
 	f.StringVar(&c.sourceRole, "source-role-arn", "", "ARN of the association's own role, for --pod-identity target")
 	f.BoolVar(&c.allowWildcard, "allow-wildcard", false, "take patterns that cover several namespaces, or a shared one")
-	f.StringVar(&c.merge, "merge", "", "file with the present policy, or -: statements of others stay byte for byte, a diff is shown")
-	_ = cmd.RegisterFlagCompletionFunc("pod-identity", cobra.FixedCompletions(podForms, cobra.ShellCompDirectiveNoFileComp))
+	f.StringVar(&c.merge, "merge", "",
+		"file with the present policy, or -: statements of others stay byte for byte, a diff is shown")
+	_ = cmd.RegisterFlagCompletionFunc("pod-identity",
+		cobra.FixedCompletions(podForms, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.MarkFlagFilename("merge", "json")
 	output = cli.Output(cmd, "document", "json")
 	return cmd
@@ -99,10 +102,13 @@ func (c *generateConfig) run(ctx context.Context, sys cli.System, output string)
 		return err
 	}
 	for _, provider := range c.role.elsewhere {
-		result.Notes = append(result.Notes, fmt.Sprintf("%s is in another account than the role: a second provider with the same URL must be in %s", provider, request.Account))
+		result.Notes = append(result.Notes, fmt.Sprintf(
+			"%s is in another account than the role: a second provider with the same URL must be in %s",
+			provider, request.Account))
 	}
 	for _, issuer := range c.role.issuers {
-		result.Notes = append(result.Notes, fmt.Sprintf("the issuer was typed: --discovery %s compares it with what the cluster publishes", issuer))
+		result.Notes = append(result.Notes, fmt.Sprintf(
+			"the issuer was typed: --discovery %s compares it with what the cluster publishes", issuer))
 	}
 	if output == "json" {
 		return cli.PrintJSON(sys.Stdout, result)
@@ -129,8 +135,12 @@ func (c *generateConfig) request(ctx context.Context) (*trust.Request, error) {
 		return nil, err
 	}
 	r := &trust.Request{
-		Account: c.role.account, Partition: c.role.partition, ServiceAccounts: accounts, Issuers: issuers, Audience: c.role.audience,
-		Tagged: c.role.tagged, AllowWildcard: c.allowWildcard, Quota: c.role.quota,
+		Account:         c.role.account,
+		Partition:       c.role.partition,
+		ServiceAccounts: accounts,
+		Issuers:         issuers,
+		Audience:        c.role.audience,
+		Tagged:          c.role.tagged, AllowWildcard: c.allowWildcard, Quota: c.role.quota,
 	}
 	return r, c.addPodIdentity(r)
 }
@@ -184,7 +194,8 @@ func printGenerated(w io.Writer, result *trust.Result) {
 		}
 	}
 	for _, need := range result.Needs {
-		fmt.Fprintf(w, "needs: %s with audience %s\n  make it:      %s\n  or extend it: %s\n", need.ProviderARN, need.Audience, need.Create, need.Register)
+		fmt.Fprintf(w, "needs: %s with audience %s\n  make it:      %s\n  or extend it: %s\n",
+			need.ProviderARN, need.Audience, need.Create, need.Register)
 	}
 	for _, note := range result.Notes {
 		fmt.Fprintf(w, "note: %s\n", note)

@@ -13,6 +13,8 @@ import (
 	"github.com/rolecall/rolecall/internal/app/policyfile"
 	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/finding"
+	"github.com/rolecall/rolecall/internal/finding/report"
 	"github.com/rolecall/rolecall/internal/policy"
 	"github.com/rolecall/rolecall/internal/trust"
 )
@@ -27,19 +29,19 @@ type trustLintConfig struct {
 func newTrustLint(sys cli.System) *cobra.Command {
 	var c trustLintConfig
 	cmd := &cobra.Command{
-		Use:   "lint FILE...",
-		Short: "Find why a trust policy keeps tokens out, or lets in too many, and mend it",
+		Use:   "lint FILE|FOLDER...",
+		Short: "Find why a trust policy keeps tokens out, or lets in too many, and fix it",
 		Long: `Check trust policies as policy lint does, and beyond: what lets nobody in is an error.
-What you know of the role is held against the document, so that a typing error in an
+The document is compared with what you know of the role, so that a typing error in an
 issuer, an audience or a service account is found and has an edit. FILE may be - for
-standard input.
+standard input. FOLDER stands for all files *.json in it and below, except hidden ones.
 
 --fix prints the document with all edits made; each edit and a diff go to standard
 error. --write puts it back into the file. Edits that need a decision, or that would let
 in too many, are left to you and reported. Where the provider and its condition keys
 differ, the well-formed name is taken; where none is, --issuer must say it.
 
-Exit codes: 0 nothing but warnings, 1 errors or security findings, 2 wrong usage.`,
+Exit codes: 0 nothing but warnings, 1 an error or a security finding, 2 wrong usage.`,
 		Example: `  rolecall trust lint trust.json
   rolecall trust lint --account 111122223333 --discovery https://oidc.example.com/prod \
     --audience sts.amazonaws.com --service-account default/s3-reader trust.json
@@ -49,10 +51,11 @@ Exit codes: 0 nothing but warnings, 1 errors or security findings, 2 wrong usage
 	var output *string
 	cmd.RunE = func(cmd *cobra.Command, files []string) error { return c.run(cmd.Context(), sys, *output, files) }
 	c.role.flags(cmd)
-	cmd.Flags().StringArrayVar(&c.registered, "registered-audience", nil, "an audience that the provider registers; may be repeated")
+	cmd.Flags().StringArrayVar(&c.registered, "registered-audience", nil,
+		"an audience that the provider registers; may be repeated")
 	cmd.Flags().BoolVar(&c.fix, "fix", false, "make the suggested edits and print the result")
 	cmd.Flags().BoolVarP(&c.write, "write", "w", false, "with --fix, write the result to the files")
-	output = cli.Output(cmd, "table", "json", "sarif")
+	output = cli.Output(cmd, report.Formats()...)
 	return cmd
 }
 
@@ -69,9 +72,9 @@ func (c *trustLintConfig) run(ctx context.Context, sys cli.System, output string
 		return err
 	}
 	if c.fix {
-		return c.mend(sys, output, checked, *options)
+		return c.makeEdits(sys, output, checked, *options)
 	}
-	return policyfile.PrintFindings(sys, output, checked)
+	return policyfile.Report(sys, output, checked)
 }
 
 func (c *trustLintConfig) options(ctx context.Context) (*policy.LintOptions, error) {
@@ -87,8 +90,12 @@ func (c *trustLintConfig) options(ctx context.Context) (*policy.LintOptions, err
 		return nil, fault.New(fault.Usage, "--account %q: want 12 digits", c.role.account)
 	}
 	facts := &policy.RoleFacts{
-		Partition: c.role.partition, Audience: c.role.audience, Registered: c.registered, Clusters: c.role.clusters,
-		Tagged: c.role.tagged, Quota: c.role.quota,
+		Partition:  c.role.partition,
+		Audience:   c.role.audience,
+		Registered: c.registered,
+		Clusters:   c.role.clusters,
+		Tagged:     c.role.tagged,
+		Quota:      c.role.quota,
 	}
 	for _, issuer := range issuers {
 		facts.Issuers = append(facts.Issuers, arn.IssuerID(issuer))
@@ -102,23 +109,25 @@ func (c *trustLintConfig) options(ctx context.Context) (*policy.LintOptions, err
 	return &policy.LintOptions{Account: c.role.account, Role: facts}, nil
 }
 
-// mend prints or writes the documents as they are after all edits, then what is
+// makeEdits prints or writes the documents as they are after all edits, then what is
 // left.
-func (c *trustLintConfig) mend(sys cli.System, output string, checked []policyfile.Linted, options policy.LintOptions) error {
-	if output != "table" {
+func (c *trustLintConfig) makeEdits(
+	sys cli.System, output string, checked []policyfile.Linted, options policy.LintOptions,
+) error {
+	if output != report.Table {
 		return fault.New(fault.Usage, "--fix prints documents: it goes with no other --output")
 	}
 	for i := range checked {
 		one := &checked[i]
-		mended := trust.Mend(one.File, one.Text, options)
-		for j := range mended.Applied {
-			f := &mended.Applied[j]
+		fixed := trust.Fix(one.File, one.Text, options)
+		for j := range fixed.Applied {
+			f := &fixed.Applied[j]
 			fmt.Fprintf(sys.Stderr, "%s: %s: %s: %s\n", one.File, f.Rule, f.Message, f.Suggested.Description)
 		}
-		if text := []byte(mended.Text); !bytes.Equal(text, one.Text) {
+		if text := []byte(fixed.Text); !bytes.Equal(text, one.Text) {
 			policyfile.PrintDiff(sys.Stderr, one.Text, text)
 			if c.write {
-				if one.File == "standard input" {
+				if one.File == policyfile.StandardInput {
 					return fault.New(fault.Usage, "--write needs files, not standard input")
 				}
 				if err := policyfile.Replace(one.File, text); err != nil {
@@ -132,19 +141,22 @@ func (c *trustLintConfig) mend(sys cli.System, output string, checked []policyfi
 				return fmt.Errorf("print policy: %w", err)
 			}
 		}
-		one.Findings = mended.Left
+		one.Findings = fixed.Left
 	}
 	aside := sys
 	aside.Stdout = sys.Stderr
-	left := policyfile.PrintFindings(aside, output, checked)
+	left := policyfile.Report(aside, output, checked)
 	if refused, ok := errors.AsType[*fault.Error](left); ok && needsIssuer(checked) {
-		return refused.Hint("nothing in the document says which issuer is meant: add --issuer URL, and --account ID of the role")
+		return refused.Hint("nothing in the document says which issuer is meant: " +
+			"add --issuer URL, and --account ID of the role")
 	}
 	return left
 }
 
 func needsIssuer(checked []policyfile.Linted) bool {
 	return slices.ContainsFunc(checked, func(one policyfile.Linted) bool {
-		return slices.ContainsFunc(one.Findings, func(f policy.Finding) bool { return f.Command == policy.NeedsIssuer })
+		return slices.ContainsFunc(one.Findings, func(f finding.Finding) bool {
+			return f.Command == policy.NeedsIssuer
+		})
 	})
 }

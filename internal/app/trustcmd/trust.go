@@ -1,8 +1,8 @@
 // Package trustcmd has the commands of `rolecall trust`, which write and check trust
 // policies.
 //
-// What a trust policy must say is in internal/trust, what is wrong with one in
-// internal/policy.
+// It has no rules: what a trust policy must say is in internal/trust, what is wrong with
+// one in internal/policy.
 package trustcmd
 
 import (
@@ -24,6 +24,7 @@ import (
 	"github.com/rolecall/rolecall/internal/trust"
 )
 
+// New returns `rolecall trust`.
 func New(sys cli.System) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "trust",
@@ -35,7 +36,7 @@ func New(sys cli.System) *cobra.Command {
 	return cmd
 }
 
-// roleFlags say which role it is and whose tokens take it; generate and lint share
+// roleFlags say which role it is and whose tokens are exchanged for it; generate and lint share
 // them.
 type roleFlags struct {
 	account, partition           string
@@ -53,18 +54,26 @@ type roleFlags struct {
 func (c *roleFlags) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&c.account, "account", "", "the role's account, 12 digits (default: that of --oidc-provider-arn)")
-	f.StringVar(&c.partition, "partition", "", "the role's partition: "+strings.Join(arn.Partitions(), ", ")+" (default: that of the given ARNs and of issuers on AWS's hosts, or aws)")
+	f.StringVar(&c.partition, "partition", "",
+		"the role's partition: "+strings.Join(arn.Partitions(), ", ")+
+			" (default: that of the given ARNs and of issuers on AWS's hosts, or aws)")
 	f.StringArrayVar(&c.issuers, "issuer", nil, "URL of a cluster's issuer, byte for byte; may be repeated")
-	f.StringArrayVar(&c.providers, "oidc-provider-arn", nil, "ARN of a cluster's OIDC provider, in the role's account or another; may be repeated")
-	f.StringArrayVar(&c.discover, "discovery", nil, "file with a discovery document, or URL of an issuer whose document is read now; may be repeated")
+	f.StringArrayVar(&c.providers, "oidc-provider-arn", nil,
+		"ARN of a cluster's OIDC provider, in the role's account or another; may be repeated")
+	f.StringArrayVar(&c.discover, "discovery", nil,
+		"file with a discovery document, or URL of an issuer whose document is read now; may be repeated")
 	f.StringVar(&c.audience, "audience", "", "the tokens' audience, which the provider registers")
 	f.StringArrayVar(&c.serviceAccounts, "service-account", nil, "NAMESPACE/NAME of a service account; may be repeated")
-	f.StringArrayVar(&c.clusters, "cluster-arn", nil, "ARN of an EKS cluster, or of what stands for one; may be repeated")
+	f.StringArrayVar(&c.clusters, "cluster-arn", nil,
+		"ARN of an EKS cluster, or of what stands for one; may be repeated")
 	f.BoolVar(&c.tagged, "tagged", false, "the tokens carry session tags")
-	f.IntVar(&c.quota, "quota", trust.DefaultQuota, "characters that the account stores: 2048, or up to 8192 if it was raised")
+	f.IntVar(&c.quota, "quota", trust.DefaultQuota,
+		"characters that the account stores: 2048, or up to 8192 if it was raised")
 	c.read.Add(cmd)
-	_ = cmd.RegisterFlagCompletionFunc("partition", cobra.FixedCompletions(arn.Partitions(), cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("quota", cobra.FixedCompletions([]string{"2048", "4096", "8192"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("partition",
+		cobra.FixedCompletions(arn.Partitions(), cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("quota",
+		cobra.FixedCompletions([]string{"2048", "4096", "8192"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.MarkFlagFilename("discovery", "json")
 }
 
@@ -76,7 +85,8 @@ func (c *roleFlags) resolve(ctx context.Context) ([]string, error) {
 		provider, err := arn.Parse(text)
 		id, isProvider := strings.CutPrefix(provider.Resource, "oidc-provider/")
 		if err != nil || !isProvider || provider.Service != "iam" || !arn.IsAccount(provider.Account) {
-			return nil, fault.New(fault.Usage, "--oidc-provider-arn %q: want arn:PARTITION:iam::ACCOUNT:oidc-provider/HOST/PATH", text)
+			return nil, fault.New(fault.Usage,
+				"--oidc-provider-arn %q: want arn:PARTITION:iam::ACCOUNT:oidc-provider/HOST/PATH", text)
 		}
 		c.account = cmp.Or(c.account, provider.Account)
 		if provider.Account != c.account {
@@ -113,28 +123,33 @@ func (c *roleFlags) discovered(ctx context.Context, place string) (string, error
 		fetched, _ := reader.Read(ctx, wanted)
 		switch {
 		case fetched.Err != "":
-			return "", fault.New(fault.Unavailable, "read %s: %s", fetched.URL, fetched.Err).Hint("rolecall issuer verify --url %s says what is wrong", wanted)
+			return "", fault.New(fault.Unavailable, "read %s: %s", fetched.URL, fetched.Err).
+				Hint("rolecall issuer verify --url %s says what is wrong", wanted)
 		case fetched.Certificate.Err != "":
-			return "", fault.New(fault.Denied, "read %s: %s", fetched.URL, fetched.Certificate.Err).Hint("--issuer-ca FILE trusts a private authority")
+			return "", fault.New(fault.Denied, "read %s: %s", fetched.URL, fetched.Certificate.Err).
+				Hint("--issuer-ca FILE trusts a private authority")
 		case fetched.Status != http.StatusOK:
-			return "", fault.New(fault.Unavailable, "read %s: status %d", fetched.URL, fetched.Status).Hint("rolecall issuer verify --url %s says what is wrong", wanted)
+			return "", fault.New(fault.Unavailable, "read %s: status %d", fetched.URL, fetched.Status).
+				Hint("rolecall issuer verify --url %s says what is wrong", wanted)
 		}
 		text = fetched.Text
 	} else {
 		var err error
 		if text, err = os.ReadFile(place); err != nil {
-			return "", fault.New(fault.Usage, "read the discovery document: %w", err).Hint("--discovery takes a file, or an issuer's URL")
+			return "", fault.New(fault.Usage, "read the discovery document: %w", err).
+				Hint("--discovery takes a file, or an issuer's URL")
 		}
 	}
 	var document struct {
 		Issuer string `json:"issuer"`
 	}
 	if err := json.Unmarshal(text, &document); err != nil || document.Issuer == "" {
-		return "", fault.New(fault.Invalid, "%s is no discovery document: it names no issuer", place)
+		return "", fault.New(fault.Invalid, "%s is not a discovery document: it names no issuer", place)
 	}
 	if wanted != "" && document.Issuer != wanted {
-		return "", fault.New(fault.Conflict, "the document of %s names the issuer %s: AWS accepts no token of it", wanted, document.Issuer).
-			Hint("name the issuer as its document does, --discovery %s, or mend what is published", document.Issuer)
+		return "", fault.New(fault.Conflict,
+			"the document of %s names the issuer %s: AWS accepts no token of it", wanted, document.Issuer).
+			Hint("name the issuer as its document does, --discovery %s, or fix what is published", document.Issuer)
 	}
 	return document.Issuer, nil
 }

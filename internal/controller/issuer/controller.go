@@ -30,6 +30,7 @@ import (
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/credential"
+	"github.com/rolecall/rolecall/internal/finding"
 	"github.com/rolecall/rolecall/internal/issuer/accounts"
 	"github.com/rolecall/rolecall/internal/issuer/bucket"
 	"github.com/rolecall/rolecall/internal/issuer/document"
@@ -244,9 +245,9 @@ func (r *Reconciler) verify(look *round) {
 		seen.Servers = append(seen.Servers, asked.ServerKeys)
 	}
 	var wrong []error
-	for _, finding := range inspect.Inspect(seen) {
-		if finding.Severity == inspect.Error {
-			wrong = append(wrong, errors.New(finding.Rule+": "+finding.Message))
+	for _, f := range inspect.Inspect(seen) {
+		if f.Severity == finding.Error {
+			wrong = append(wrong, errors.New(f.Rule+": "+f.Message))
 		}
 	}
 	err := errors.Join(wrong...)

@@ -160,6 +160,6 @@ func TestExchangeRefused(t *testing.T) {
 	const shown = "eyJhbGciOiJub25lIn0.e30.c2VjcmV0"
 	err := accounts.Exchange(t.Context(), "arn:aws:iam::"+owner+":role/reader", credential.NewSecret(shown))
 	if err == nil || strings.Contains(err.Error(), shown) {
-		t.Errorf("a token that is none: %v", err)
+		t.Errorf("a token that is not one: %v", err)
 	}
 }

@@ -25,7 +25,7 @@ import (
 const (
 	issuerFile = "issuer.yaml"
 	stateFile  = "rotation.json" // how far a rotation is
-	lockFile   = ".lock"         // held by whoever changes the folder or what it publishes
+	lockFile   = ".lock"         // held by the process that changes the folder or what it publishes
 )
 
 // Folder is where an issuer's files are, by its path. All of them are written with mode

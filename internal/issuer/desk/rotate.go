@@ -49,8 +49,8 @@ func (d *Desk) Advance(ctx context.Context, start Start) (*Step, error) {
 	}
 	state.Emergency = state.Emergency || start.Emergency
 	view := d.Look(ctx)
-	// Whoever has overwritten the keys meanwhile is put right before anything
-	// else is asked.
+	// If anybody has overwritten the keys meanwhile, that is put right before
+	// anything else is asked.
 	if keys, err := d.wanted(state, view); err == nil {
 		if documents, err := d.publish(ctx, keys, view); err != nil {
 			return nil, err

@@ -59,7 +59,7 @@ type Options struct {
 const MaxKeysOfType = 100
 
 // New makes the documents of an issuer, keys newest first. It refuses
-// what would lock somebody out: no keys, keys AWS does not take, more than a
+// what would lock somebody out: no keys, keys AWS does not accept, more than a
 // hundred of a type.
 func New(issuer string, keys []token.PublicKey, options Options) (Documents, error) {
 	if err := token.CheckIssuer(issuer); err != nil {
@@ -88,7 +88,7 @@ func New(issuer string, keys []token.PublicKey, options Options) (Documents, err
 	}
 	for of, count := range counts {
 		if count > MaxKeysOfType {
-			return Documents{}, fmt.Errorf("%d %s keys: AWS takes at most %d", count, of, MaxKeysOfType)
+			return Documents{}, fmt.Errorf("%d %s keys: AWS accepts at most %d", count, of, MaxKeysOfType)
 		}
 	}
 	discovery, err := token.Discovery(issuer, strings.TrimSuffix(issuer, "/")+"/"+path, public)

@@ -116,8 +116,8 @@ func TestNewDocumentsRefuses(t *testing.T) {
 			document.Options{JWKSPath: document.DiscoveryPath},
 			"below the issuer URL",
 		},
-		{"a hundred and one", issuer, hundredAndOne(key), document.Options{}, "AWS takes at most 100"},
-		{"fifty-one twice", issuer, hundredAndOne(key)[:51], document.Options{EmptyIDs: true}, "AWS takes at most 100"},
+		{"a hundred and one", issuer, hundredAndOne(key), document.Options{}, "AWS accepts at most 100"},
+		{"fifty-one twice", issuer, hundredAndOne(key)[:51], document.Options{EmptyIDs: true}, "AWS accepts at most 100"},
 	} {
 		if _, err := document.New(row.issuer, row.keys, row.options); err == nil ||
 			!strings.Contains(err.Error(), row.want) {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rolecall/rolecall/internal/finding"
 	"github.com/rolecall/rolecall/internal/issuer/document"
 	"github.com/rolecall/rolecall/internal/token"
 )
@@ -23,7 +24,7 @@ func (r *report) jwks(o Observation, discovery discoveryDocument) {
 		Keys []map[string]json.RawMessage `json:"keys"`
 	}
 	if err := json.Unmarshal(o.JWKS.Text, &set); err != nil {
-		r.add(Error, "jwks-json", cannotRetrieve, "rolecall issuer publish",
+		r.add(finding.Error, "jwks-json", cannotRetrieve, "rolecall issuer publish",
 			"the key set is not JSON with a list of keys: "+err.Error())
 		return
 	}
@@ -31,7 +32,7 @@ func (r *report) jwks(o Observation, discovery discoveryDocument) {
 	for i, members := range set.Keys {
 		entry, problem := readEntry(members)
 		if problem != nil && problem.Rule == kidDiffers && r.chosen(o, entry) {
-			problem.Severity = Info
+			problem.Severity = finding.Info
 		}
 		if problem != nil {
 			problem.Message = fmt.Sprintf("keys[%d]: %s", i, problem.Message)
@@ -42,29 +43,30 @@ func (r *report) jwks(o Observation, discovery discoveryDocument) {
 			continue
 		}
 		if twice := there[entry.id]; twice {
-			r.add(Error, "duplicate-kid", generic, "rolecall issuer publish",
-				fmt.Sprintf("keys[%d]: kid %s is there twice; the last one counts at AWS", i, entry.id))
+			r.add(finding.Error, "duplicate-kid", generic, "rolecall issuer publish",
+				fmt.Sprintf("keys[%d]: kid %s appears twice; the last one counts at AWS", i, entry.id))
 		}
 		there[entry.id] = true
-		if problem == nil || problem.Severity != Error {
+		if problem == nil || problem.Severity != finding.Error {
 			usable[entry.id] = entry.algorithm
 		}
 	}
 	if len(usable) == 0 {
-		r.add(Error, "no-keys", cannotRetrieve, "rolecall issuer publish", "the key set has no key that AWS can use")
+		r.add(finding.Error, "no-keys", cannotRetrieve, "rolecall issuer publish",
+			"the key set has no key that AWS can use")
 	}
 	for _, kind := range []string{"RSA", "EC"} {
 		if kinds[kind] > document.MaxKeysOfType {
-			r.add(Error, "too-many-keys", cannotRetrieve,
+			r.add(finding.Error, "too-many-keys", cannotRetrieve,
 				"rolecall issuer publish --kubeconfig FILE: only what API servers accept is published; take old "+
 					"keys from --service-account-key-file",
-				fmt.Sprintf("%d %s keys are published: AWS takes at most %d",
+				fmt.Sprintf("%d %s keys are published: AWS accepts at most %d",
 					kinds[kind], kind, document.MaxKeysOfType))
 		}
 	}
 	for _, algorithm := range sortedValues(usable) {
 		if discovery.Algorithms != nil && !slices.Contains(*discovery.Algorithms, algorithm) {
-			r.add(Warning, "algorithm-undeclared", "", "rolecall issuer publish",
+			r.add(finding.Warning, "algorithm-undeclared", "", "rolecall issuer publish",
 				"the discovery document does not declare the algorithm "+algorithm+" of a published key")
 		}
 	}
@@ -104,15 +106,21 @@ type entry struct {
 }
 
 // readEntry returns the worst that is wrong with a key, nil if nothing is.
-func readEntry(members map[string]json.RawMessage) (entry, *Finding) {
+func readEntry(members map[string]json.RawMessage) (entry, *finding.Finding) {
 	text := func(name string) string {
 		var value string
 		_ = json.Unmarshal(members[name], &value)
 		return value
 	}
 	e := entry{id: text("kid"), kind: text("kty")}
-	bad := func(rule, aws, fix, format string, args ...any) *Finding {
-		return &Finding{Rule: rule, Severity: Error, Message: fmt.Sprintf(format, args...), Fix: fix, AWS: aws}
+	bad := func(rule, aws, fix, format string, args ...any) *finding.Finding {
+		return &finding.Finding{
+			Severity: finding.Error,
+			Rule:     rule,
+			Message:  fmt.Sprintf(format, args...),
+			AWS:      aws,
+			Advice:   fix,
+		}
 	}
 	const publish = "rolecall issuer publish"
 	for _, private := range []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k"} {
@@ -122,11 +130,11 @@ func readEntry(members map[string]json.RawMessage) (entry, *Finding) {
 		}
 	}
 	if e.kind != "RSA" && e.kind != "EC" {
-		return e, &Finding{
+		return e, &finding.Finding{
 			Rule:     "key-kind",
-			Severity: Warning,
-			Message:  fmt.Sprintf("kty %q: AWS takes RSA and EC only", e.kind),
-			Fix: "rolecall issuer publish leaves it out; API servers must sign with RSA or P-256: rolecall " +
+			Severity: finding.Warning,
+			Message:  fmt.Sprintf("kty %q: AWS accepts only RSA and EC", e.kind),
+			Advice: "rolecall issuer publish leaves it out; API servers must sign with RSA or P-256: rolecall " +
 				"issuer rotate",
 		}
 	}
@@ -135,11 +143,11 @@ func readEntry(members map[string]json.RawMessage) (entry, *Finding) {
 	case !hasID:
 		return e, bad("kid-missing", cannotRetrieve, publish, "there is no kid")
 	case e.id == "":
-		return e, &Finding{
+		return e, &finding.Finding{
 			Rule:     "kid-empty",
-			Severity: Info,
+			Severity: finding.Info,
 			Message:  "an empty kid, for tokens of API servers before 1.16: no supported one needs it",
-			Fix:      "rolecall issuer publish, without emptyKIDs in issuer.yaml",
+			Advice:   "rolecall issuer publish, without emptyKIDs in issuer.yaml",
 		}
 	}
 	if use, found := members["use"]; found && string(use) != `"sig"` {
@@ -149,7 +157,7 @@ func readEntry(members map[string]json.RawMessage) (entry, *Finding) {
 		return e, bad("key-ops", generic, publish, "key_ops is %s: AWS refuses keys that have it", operations)
 	}
 	if _, found := members["x5c"]; found {
-		return e, bad("key-x5c", cannotRetrieve, publish, "x5c is there: AWS wants the bare key")
+		return e, bad("key-x5c", cannotRetrieve, publish, "x5c is present: AWS wants the bare key")
 	}
 	if err := wellFormed(members); err != nil {
 		return e, bad("key-members", cannotRetrieve, publish, "%v", err)
@@ -159,8 +167,8 @@ func readEntry(members map[string]json.RawMessage) (entry, *Finding) {
 
 // key rebuilds the public key and compares its id.
 func (e entry) key(
-	members map[string]json.RawMessage, bad func(rule, aws, fix, format string, args ...any) *Finding,
-) (entry, *Finding) {
+	members map[string]json.RawMessage, bad func(rule, aws, fix, format string, args ...any) *finding.Finding,
+) (entry, *finding.Finding) {
 	single, err := json.Marshal(map[string]any{"keys": []any{members}})
 	if err != nil {
 		return e, bad("key-members", cannotRetrieve, "rolecall issuer publish", "%v", err)
@@ -168,14 +176,16 @@ func (e entry) key(
 	keys, err := token.ReadJWKS(single)
 	if err != nil || len(keys) != 1 {
 		return e, bad("key-members", cannotRetrieve, "rolecall issuer publish",
-			"no RSA or EC key of a size AWS takes: %v", err)
+			"no RSA or EC key of a size AWS accepts: %v", err)
 	}
 	e.algorithm, e.public = keys[0].Algorithm(), keys[0].Public
 	computed, err := token.KeyID(keys[0].Public)
 	if err == nil && computed != e.id {
-		return e, &Finding{
-			Rule: kidDiffers, Severity: Error, AWS: generic, Fix: "rolecall issuer publish, unless an external " +
-				"signer chose the kid",
+		return e, &finding.Finding{
+			Severity: finding.Error,
+			Rule:     kidDiffers,
+			AWS:      generic,
+			Advice:   "rolecall issuer publish, unless an external signer chose the kid",
 			Message: fmt.Sprintf("kid %s is not that of the key, %s: tokens that kube-apiserver signs with this key "+
 				"do not find it", e.id, computed),
 		}
@@ -192,7 +202,7 @@ func wellFormed(members map[string]json.RawMessage) error {
 		}
 		var value string
 		if err := json.Unmarshal(raw, &value); err != nil {
-			return fmt.Errorf("%s is no text", name)
+			return fmt.Errorf("%s is not a string", name)
 		}
 		switch {
 		case strings.Contains(value, "="):
@@ -223,13 +233,13 @@ func (r *report) token(o Observation) {
 	}
 	for _, claim := range []string{"iss", "sub", "aud", "iat", "exp"} {
 		if _, found := o.Token.Claims[claim]; !found {
-			r.add(Error, "token-claim", "InvalidIdentityToken: Missing a required claim: "+claim,
+			r.add(finding.Error, "token-claim", "InvalidIdentityToken: Missing a required claim: "+claim,
 				"kubectl create token NAME --audience sts.amazonaws.com makes one as a projected volume does; a "+
 					"Secret's is not for STS", "the token has no "+claim)
 		}
 	}
 	if issuer := text("iss"); issuer != o.Issuer {
-		r.add(Error, "token-issuer", generic,
+		r.add(finding.Error, "token-issuer", generic,
 			"rolecall issuer init --for DISTRIBUTION prints the settings: this issuer first, the present one second",
 			fmt.Sprintf("the token is of issuer %q, not of %q", issuer, o.Issuer))
 	}
@@ -241,8 +251,8 @@ func (r *report) token(o Observation) {
 func (r *report) tokenTimes(o Observation) {
 	var expiry int64
 	if json.Unmarshal(o.Token.Claims["exp"], &expiry) == nil && expiry <= o.Now.Add(-5*time.Minute).Unix() {
-		r.add(Error, "token-expired", "ExpiredTokenException",
-			"kubectl create token NAME --audience sts.amazonaws.com; programs must read the file anew before each "+
+		r.add(finding.Error, "token-expired", "ExpiredTokenException",
+			"kubectl create token NAME --audience sts.amazonaws.com; programs must read the file again before each "+
 				"exchange", "the token expired at "+time.Unix(expiry, 0).UTC().Format(time.RFC3339))
 	}
 }
@@ -255,7 +265,7 @@ func (r *report) tokenAudience(o Observation) {
 		many = []string{one}
 	}
 	if len(many) > 1 {
-		r.add(Error, "token-audiences",
+		r.add(finding.Error, "token-audiences",
 			"InvalidIdentityToken: Token audience contains more than one audience while authorized party is not "+
 				"present",
 			"kubectl create token NAME --audience sts.amazonaws.com: project a token of one audience",
@@ -265,10 +275,10 @@ func (r *report) tokenAudience(o Observation) {
 	for _, provider := range o.Providers {
 		if len(many) == 1 && provider.URL != "" && !slices.Contains(provider.ClientIDs, many[0]) &&
 			!slices.Contains(o.Audiences, many[0]) {
-			r.add(Error, "audience-unregistered", generic,
+			r.add(finding.Error, "audience-unregistered", generic,
 				"aws iam add-client-id-to-open-id-connect-provider --open-id-connect-provider-arn "+provider.ARN+
 					" --client-id "+many[0],
-				fmt.Sprintf("account %s: the provider takes the audiences %q, the token is for %q", provider.Account,
+				fmt.Sprintf("account %s: the provider accepts the audiences %q, the token is for %q", provider.Account,
 					provider.ClientIDs, many[0]))
 		}
 	}
@@ -280,18 +290,18 @@ func (r *report) tokenKey(o Observation) {
 		return
 	}
 	if !token.SupportedAlgorithm(o.Token.Header.Algorithm) {
-		r.add(Error, "token-algorithm", "InvalidIdentityToken: The ID Token provided is not a valid JWT",
-			"rolecall issuer rotate to an RSA key", fmt.Sprintf("the token is signed with %q, which AWS does not take",
-				o.Token.Header.Algorithm))
+		r.add(finding.Error, "token-algorithm", "InvalidIdentityToken: The ID Token provided is not a valid JWT",
+			"rolecall issuer rotate to an RSA key",
+			fmt.Sprintf("the token is signed with %q, which AWS does not accept", o.Token.Header.Algorithm))
 		return
 	}
 	at := slices.IndexFunc(keys, func(k token.PublicKey) bool { return k.ID == o.Token.Header.KeyID })
 	switch {
 	case at < 0:
-		r.add(Error, "token-key-unpublished", cannotRetrieve, "rolecall issuer publish",
+		r.add(finding.Error, "token-key-unpublished", cannotRetrieve, "rolecall issuer publish",
 			fmt.Sprintf("the token is signed with %q, which is not published", o.Token.Header.KeyID))
 	case o.Token.VerifySignature(keys[at].Public) != nil:
-		r.add(Error, "token-signature", generic,
+		r.add(finding.Error, "token-signature", generic,
 			"rolecall issuer publish --kubeconfig FILE: the key under the kid that it has",
 			"the token's signature does not verify with the key published under its kid "+o.Token.Header.KeyID)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/rolecall/rolecall/internal/arn"
+	"github.com/rolecall/rolecall/internal/finding"
 	"github.com/rolecall/rolecall/internal/issuer/bucket"
 	"github.com/rolecall/rolecall/internal/issuer/document"
 	"github.com/rolecall/rolecall/internal/token"
@@ -17,7 +18,7 @@ import (
 
 // Inspect finds what makes STS refuse tokens of the issuer, in the order in
 // which STS would notice, then what is unwise.
-func Inspect(o Observation) []Finding {
+func Inspect(o Observation) []finding.Finding {
 	r := &report{}
 	r.url(o.Issuer)
 	if discovery, ok := r.discovery(o); ok {
@@ -30,23 +31,18 @@ func Inspect(o Observation) []Finding {
 	return r.findings
 }
 
-// Failed reports whether any finding is an error.
-func Failed(findings []Finding) bool {
-	return slices.ContainsFunc(findings, func(f Finding) bool { return f.Severity == Error })
-}
-
 func (r *report) url(issuer string) {
 	switch {
 	case strings.HasPrefix(issuer, "https://kubernetes.default.svc"):
-		r.add(Error, "default-issuer", generic,
+		r.add(finding.Error, "default-issuer", generic,
 			"rolecall issuer init --for DISTRIBUTION prints the settings: a public URL first, the present one second",
 			"the issuer is Kubernetes' default, which nobody outside the cluster can reach")
 	case token.CheckIssuer(issuer) != nil:
-		r.add(Error, "issuer-url", generic,
+		r.add(finding.Error, "issuer-url", generic,
 			"rolecall issuer init --dir NEW --url https://HOST/PATH: another URL is another issuer",
 			token.CheckIssuer(issuer).Error())
 	case strings.HasSuffix(issuer, "/"):
-		r.add(Warning, "trailing-slash", "", "leave it if it is in use: another URL is another issuer",
+		r.add(finding.Warning, "trailing-slash", "", "leave it if it is in use: another URL is another issuer",
 			"the issuer URL ends with a slash, which must then be in --service-account-issuer, the provider and "+
 				"every condition key")
 	}
@@ -67,7 +63,7 @@ func (r *report) discovery(o Observation) (discoveryDocument, bool) {
 		return document, false
 	}
 	if err := json.Unmarshal(o.Discovery.Text, &document); err != nil {
-		r.add(Error, "discovery-json", cannotRetrieve, "rolecall issuer publish",
+		r.add(finding.Error, "discovery-json", cannotRetrieve, "rolecall issuer publish",
 			"the discovery document is not JSON: "+err.Error())
 		return document, false
 	}
@@ -76,7 +72,7 @@ func (r *report) discovery(o Observation) (discoveryDocument, bool) {
 		if strings.TrimSuffix(document.Issuer, "/") == strings.TrimSuffix(o.Issuer, "/") {
 			message += ": they differ by the slash at the end, and are two issuers"
 		}
-		r.add(Error, "issuer-differs", cannotRetrieve,
+		r.add(finding.Error, "issuer-differs", cannotRetrieve,
 			"rolecall issuer publish, with spec.url in issuer.yaml byte for byte that of --service-account-issuer",
 			message)
 	}
@@ -89,12 +85,12 @@ func (r *report) discovery(o Observation) (discoveryDocument, bool) {
 		{"id_token_signing_alg_values_supported", document.Algorithms},
 	} {
 		if member.value == nil {
-			r.add(Error, "discovery-member", cannotRetrieve, "rolecall issuer publish",
+			r.add(finding.Error, "discovery-member", cannotRetrieve, "rolecall issuer publish",
 				"the discovery document lacks "+member.name)
 		}
 	}
 	if !strings.HasPrefix(document.JWKSURI, "https://") {
-		r.add(Error, "jwks-uri", cannotRetrieve,
+		r.add(finding.Error, "jwks-uri", cannotRetrieve,
 			"rolecall issuer publish; for the API servers' own document set --service-account-jwks-uri",
 			fmt.Sprintf("jwks_uri is %q: want an https URL", document.JWKSURI))
 		return document, false
@@ -105,38 +101,39 @@ func (r *report) discovery(o Observation) (discoveryDocument, bool) {
 // fetched judges one answer; what is wrong with its content is for others.
 func (r *report) fetched(what string, f Fetched, now time.Time) bool {
 	if !f.Done {
-		r.add(Info, what+"-not-read", "", "", "the "+what+" document was not read")
+		r.add(finding.Info, what+"-not-read", "", "", "the "+what+" document was not read")
 		return false
 	}
 	r.certificate(what, f)
 	switch {
 	case f.Err != "":
-		r.add(Error, what+"-unreachable", cannotRetrieve,
+		r.add(finding.Error, what+"-unreachable", cannotRetrieve,
 			"curl -v --max-time 5 "+f.URL+" shows it: it must answer anybody within 5 seconds, with less than a "+
 				"megabyte", f.URL+": "+f.Err)
 		return false
 	case f.Status == 403:
-		r.add(Error, what+"-not-public", cannotRetrieve, openBucket(f.URL), f.URL+" answers 403 to anonymous readers")
+		r.add(finding.Error, what+"-not-public", cannotRetrieve, openBucket(f.URL),
+			f.URL+" answers 403 to anonymous readers")
 		return false
 	case f.Status != 200:
-		r.add(Error, what+"-status", cannotRetrieve, "publish it there: rolecall issuer publish",
+		r.add(finding.Error, what+"-status", cannotRetrieve, "publish it there: rolecall issuer publish",
 			f.URL+" answers "+strconv.Itoa(f.Status)+", want 200")
 		return false
 	}
 	if f.Redirected != "" {
-		r.add(Error, what+"-redirect", cannotRetrieve,
+		r.add(finding.Error, what+"-redirect", cannotRetrieve,
 			"curl -sI "+f.URL+" shows it: serve the document there, or use the URL of the bucket's region as the "+
 				"issuer: rolecall issuer init",
 			f.URL+" redirects to "+f.Redirected+": AWS asks for an answer of 200")
 	}
 	media, _, err := mime.ParseMediaType(f.ContentType)
 	if isJSON := media == "application/json" || media == "application/jwk-set+json"; err != nil || !isJSON {
-		r.add(Warning, what+"-content-type", "", "rolecall issuer publish",
+		r.add(finding.Warning, what+"-content-type", "", "rolecall issuer publish",
 			fmt.Sprintf("%s has Content-Type %q: want application/json", f.URL, f.ContentType))
 	}
 	r.cache(what, f)
 	if !f.Date.IsZero() && f.Date.Sub(now).Abs() > 5*time.Minute {
-		r.add(Warning, "clock", "InvalidIdentityToken: Token issued in the future, or ExpiredTokenException",
+		r.add(finding.Warning, "clock", "InvalidIdentityToken: Token issued in the future, or ExpiredTokenException",
 			"timedatectl set-ntp true",
 			fmt.Sprintf("this machine's clock differs from that of %s by %s", f.URL,
 				now.Sub(f.Date).Round(time.Second)))
@@ -152,12 +149,12 @@ func (r *report) certificate(what string, f Fetched) {
 	switch {
 	case f.Certificate.Err == "":
 	case f.Certificate.Untrusted:
-		r.add(Warning, what+"-certificate", thumbprintDiffers,
+		r.add(finding.Warning, what+"-certificate", thumbprintDiffers,
 			look+"serve a publicly trusted one with its intermediates, or register the thumbprint "+
 				f.Certificate.Thumbprint+" with the provider",
 			"the certificate of "+f.URL+" is not publicly trusted: "+f.Certificate.Err)
 	default:
-		r.add(Error, what+"-certificate", cannotRetrieve, look+"serve one that names "+host+" and is valid now",
+		r.add(finding.Error, what+"-certificate", cannotRetrieve, look+"serve one that names "+host+" and is valid now",
 			"the certificate of "+f.URL+": "+f.Certificate.Err)
 	}
 }
@@ -181,17 +178,17 @@ func openBucket(url string) string {
 		" --public-access-block-configuration " +
 		"BlockPublicAcls=true,IgnorePublicAcls=true,BlockPublicPolicy=false,RestrictPublicBuckets=false, " +
 		"then rolecall issuer init with its first flags, which opens the two objects by the bucket's policy; " +
-		"objects encrypted with KMS must be written anew: rolecall issuer publish"
+		"objects encrypted with KMS must be written again: rolecall issuer publish"
 }
 
 func (r *report) cache(what string, f Fetched) {
 	age, found := MaxAge(f.CacheControl)
 	switch {
 	case !found && f.CacheControl == "":
-		r.add(Warning, what+"-cache", "", "rolecall issuer publish",
+		r.add(finding.Warning, what+"-cache", "", "rolecall issuer publish",
 			f.URL+" has no Cache-Control: readers keep it for as long as they like")
 	case found && age > time.Hour:
-		r.add(Warning, what+"-cache", "", "rolecall issuer publish",
+		r.add(finding.Warning, what+"-cache", "", "rolecall issuer publish",
 			fmt.Sprintf("%s may be kept for %s: want at most an hour, five minutes while keys rotate", f.URL, age))
 	}
 }
@@ -214,39 +211,40 @@ func MaxAge(header string) (time.Duration, bool) {
 
 func (r *report) servers(o Observation) {
 	if len(o.Servers) == 0 {
-		r.add(Info, "servers-not-read", "", "add --kubeconfig, and --api-server for each API server",
+		r.add(finding.Info, "servers-not-read", "", "add --kubeconfig, and --api-server for each API server",
 			"no API server was asked which keys it signs with")
 		return
 	}
 	published := publishedIDs(o)
 	for _, server := range o.Servers {
 		if server.Err != "" {
-			r.add(Warning, "server-unreadable", "", "", "API server "+server.Name+" cannot be read: "+server.Err)
+			r.add(finding.Warning, "server-unreadable", "", "",
+				"API server "+server.Name+" cannot be read: "+server.Err)
 			continue
 		}
 		if server.Issuer != "" && server.Issuer != o.Issuer {
-			r.add(Error, "token-issuer", generic,
+			r.add(finding.Error, "token-issuer", generic,
 				"rolecall issuer init --for DISTRIBUTION prints the settings: this issuer first, the present one "+
 					"second",
 				fmt.Sprintf("tokens of API server %s are of issuer %q, not of %q", server.Name,
 					server.Issuer, o.Issuer))
 		}
 		if server.Signs != "" && published != nil && !slices.Contains(published, server.Signs) {
-			r.add(Error, "signing-key-unpublished", cannotRetrieve, "rolecall issuer publish",
+			r.add(finding.Error, "signing-key-unpublished", cannotRetrieve, "rolecall issuer publish",
 				"API server "+server.Name+" signs with "+server.Signs+", which is not published")
 		}
 		if server.Signs != "" && !slices.Contains(document.IDs(server.Keys), server.Signs) {
-			r.add(Error, "signing-key-unverifiable", "", "add its public key to --service-account-key-file",
+			r.add(finding.Error, "signing-key-unverifiable", "", "add its public key to --service-account-key-file",
 				"API server "+server.Name+" does not accept the tokens it signs itself, with "+server.Signs)
 		}
 		for _, kid := range document.IDs(server.Keys) {
 			if published != nil && kid != server.Signs && !slices.Contains(published, kid) {
-				r.add(Warning, "served-key-unpublished", "", "rolecall issuer publish",
+				r.add(finding.Warning, "served-key-unpublished", "", "rolecall issuer publish",
 					"API server "+server.Name+" accepts "+kid+", which is not published")
 			}
 		}
 		if first := o.Servers[0]; server.Signs != first.Signs && server.Signs != "" && first.Signs != "" {
-			r.add(Warning, "servers-differ", "", "finish the rotation: rolecall issuer rotate status",
+			r.add(finding.Warning, "servers-differ", "", "finish the rotation: rolecall issuer rotate status",
 				fmt.Sprintf("API server %s signs with %s, %s with %s", server.Name, server.Signs, first.Name,
 					first.Signs))
 		}
@@ -264,7 +262,7 @@ func publishedIDs(o Observation) []string {
 
 func (r *report) providers(o Observation) {
 	if len(o.Providers) == 0 {
-		r.add(Info, "providers-not-read", "", "give AWS credentials with iam:GetOpenIDConnectProvider",
+		r.add(finding.Info, "providers-not-read", "", "give AWS credentials with iam:GetOpenIDConnectProvider",
 			"IAM was not asked about the provider")
 	}
 	for _, provider := range o.Providers {
@@ -276,29 +274,30 @@ func (r *report) provider(o Observation, p Provider) {
 	where := "account " + p.Account
 	switch {
 	case p.Err != "":
-		r.add(Warning, "provider-unreadable", "", "", where+": IAM cannot be asked: "+p.Err)
+		r.add(finding.Warning, "provider-unreadable", "", "", where+": IAM cannot be asked: "+p.Err)
 		return
 	case p.URL == "":
 		message := where + " has no OIDC provider for " + o.Issuer
 		if near := nearest(arn.IssuerID(o.Issuer), p.Near); near != "" {
 			message += "; it has one for https://" + near
 		}
-		r.add(Error, "provider-missing", generic+"; before mid-2026: No OpenIDConnect provider found in your account",
+		r.add(finding.Error, "provider-missing",
+			generic+"; before mid-2026: No OpenIDConnect provider found in your account",
 			"aws iam create-open-id-connect-provider --url "+o.Issuer+" --client-id-list "+strings.Join(o.Audiences,
 				" ")+", or rolecall issuer init", message)
 		return
 	}
 	if len(p.ClientIDs) == 0 {
-		r.add(Error, "provider-without-audience", generic,
+		r.add(finding.Error, "provider-without-audience", generic,
 			"aws iam add-client-id-to-open-id-connect-provider --open-id-connect-provider-arn "+p.ARN+
 				" --client-id sts.amazonaws.com", where+": the provider has no audience, so every token fails")
 	}
 	for _, audience := range o.Audiences {
 		if len(p.ClientIDs) > 0 && !slices.Contains(p.ClientIDs, audience) {
-			r.add(Error, "audience-unregistered", generic+"; before mid-2026: Incorrect token audience",
+			r.add(finding.Error, "audience-unregistered", generic+"; before mid-2026: Incorrect token audience",
 				"aws iam add-client-id-to-open-id-connect-provider --open-id-connect-provider-arn "+p.ARN+
 					" --client-id "+audience,
-				fmt.Sprintf("%s: the provider takes the audiences %q, not %q", where, p.ClientIDs, audience))
+				fmt.Sprintf("%s: the provider accepts the audiences %q, not %q", where, p.ClientIDs, audience))
 		}
 	}
 	r.thumbprints(o, p, where)
@@ -312,7 +311,7 @@ func (r *report) role(o Observation) {
 	}
 	fields := strings.SplitN(o.RoleARN, ":", 6)
 	if len(fields) != 6 || fields[0] != "arn" || fields[2] != "iam" || !strings.HasPrefix(fields[5], "role/") {
-		r.add(Error, "role-arn", "ValidationError: "+o.RoleARN+" is invalid",
+		r.add(finding.Error, "role-arn", "ValidationError: "+o.RoleARN+" is invalid",
 			"aws iam get-role --role-name NAME --query Role.Arn --output text",
 			fmt.Sprintf("%q is not the ARN of a role", o.RoleARN))
 		return
@@ -323,7 +322,7 @@ func (r *report) role(o Observation) {
 		own, _, _ := strings.Cut(rest, ":")
 		switch {
 		case provider.Account == account && own != partition:
-			r.add(Error, "role-partition", generic,
+			r.add(finding.Error, "role-partition", generic,
 				"write it as arn:"+own+strings.TrimPrefix(o.RoleARN, "arn:"+partition),
 				fmt.Sprintf("role %s is of partition %s, account %s is in %s", o.RoleARN, partition, account, own))
 			return
@@ -333,7 +332,7 @@ func (r *report) role(o Observation) {
 			return // it may be that account
 		}
 	}
-	r.add(Error, "role-account", generic+"; before mid-2026: No OpenIDConnect provider found in your account",
+	r.add(finding.Error, "role-account", generic+"; before mid-2026: No OpenIDConnect provider found in your account",
 		"rolecall issuer init --provider-role arn:"+partition+":iam::"+account+":role/NAME, with its first flags, "+
 			"makes a provider there too",
 		fmt.Sprintf("role %s is in account %s, in which there is no provider that is known here", o.RoleARN, account))
@@ -347,13 +346,13 @@ func (r *report) thumbprints(o Observation, p Provider, where string) {
 	registered := slices.Contains(p.Thumbprints, certificate.Thumbprint)
 	switch {
 	case certificate.Untrusted && !registered:
-		r.add(Error, "thumbprint", thumbprintDiffers,
+		r.add(finding.Error, "thumbprint", thumbprintDiffers,
 			"aws iam update-open-id-connect-provider-thumbprint --open-id-connect-provider-arn "+p.ARN+
 				" --thumbprint-list "+certificate.Thumbprint,
 			fmt.Sprintf("%s: the certificate is not publicly trusted and its thumbprint %s is not among %q", where,
 				certificate.Thumbprint, p.Thumbprints))
 	case certificate.Err == "" && len(p.Thumbprints) > 0 && !registered:
-		r.add(Info, "thumbprint-unused", "", "",
+		r.add(finding.Info, "thumbprint-unused", "", "",
 			where+": the registered thumbprints do not match, and need not: the certificate is publicly trusted")
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/rolecall/rolecall/internal/finding"
 	"github.com/rolecall/rolecall/internal/issuer/document"
 	"github.com/rolecall/rolecall/internal/issuer/inspect"
 	"github.com/rolecall/rolecall/internal/token"
@@ -273,12 +274,12 @@ func TestInspect(t *testing.T) {
 		o, _ := sound(t)
 		row.spoil(&o)
 		findings := inspect.Inspect(o)
-		if diff := cmp.Diff(row.want, rules(findings, inspect.Error, inspect.Warning)); diff != "" {
+		if diff := cmp.Diff(row.want, rules(findings, finding.Error, finding.Warning)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", row.name, diff)
 		}
-		for _, finding := range findings {
-			if finding.Severity == inspect.Error && finding.Fix == "" {
-				t.Errorf("%s: no fix for %+v", row.name, finding)
+		for _, f := range findings {
+			if f.Severity == finding.Error && f.Advice == "" {
+				t.Errorf("%s: no fix for %+v", row.name, f)
 			}
 		}
 	}
@@ -312,7 +313,7 @@ func FuzzInspect(f *testing.F) {
 		o := o
 		o.Discovery.Text, o.JWKS.Text, o.Token = discovery, jwks, nil
 		findings := inspect.Inspect(o)
-		if keys, err := token.ReadJWKS(jwks); !inspect.Failed(findings) && (err != nil || len(keys) == 0) {
+		if keys, err := token.ReadJWKS(jwks); !finding.Failed(findings) && (err != nil || len(keys) == 0) {
 			t.Errorf("nothing is wrong with\n%s\n%s\nbut no key is read: %v", discovery, jwks, err)
 		}
 	})
@@ -354,11 +355,11 @@ func jwksOf(t testing.TB, entries ...map[string]any) []byte {
 	return text
 }
 
-func rules(findings []inspect.Finding, least ...inspect.Severity) []string {
+func rules(findings []finding.Finding, least ...finding.Severity) []string {
 	var names []string
-	for _, finding := range findings {
-		if slices.Contains(least, finding.Severity) {
-			names = append(names, finding.Rule)
+	for _, f := range findings {
+		if slices.Contains(least, f.Severity) {
+			names = append(names, f.Rule)
 		}
 	}
 	return names

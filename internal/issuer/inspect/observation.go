@@ -2,12 +2,13 @@
 // notice it, and what to do about it (spec issuer-and-sts §4-§6, §16).
 //
 // It fetches nothing, asks nobody and reads no clock: it is told what was seen (see
-// observe) and mends nothing.
+// observe) and fixes nothing.
 package inspect
 
 import (
 	"time"
 
+	"github.com/rolecall/rolecall/internal/finding"
 	"github.com/rolecall/rolecall/internal/token"
 )
 
@@ -83,26 +84,6 @@ type Provider struct {
 	Err  string
 }
 
-// Severity says how bad a finding is.
-type Severity string
-
-// The severities. Only errors make an exchange fail.
-const (
-	Error   Severity = "error"
-	Warning Severity = "warning"
-	Info    Severity = "info"
-)
-
-// Finding is one thing that is wrong, or worth knowing.
-type Finding struct {
-	Rule     string   `json:"rule"`
-	Severity Severity `json:"severity"`
-	Message  string   `json:"message"`
-	Fix      string   `json:"fix,omitempty"`
-	// AWS is what STS answers because of it.
-	AWS string `json:"aws,omitempty"`
-}
-
 // What STS says; the texts are AWS's.
 const (
 	cannotRetrieve = "InvalidIdentityToken: Couldn't retrieve verification key from your identity provider"
@@ -113,8 +94,14 @@ const (
 )
 
 // report collects findings.
-type report struct{ findings []Finding }
+type report struct{ findings []finding.Finding }
 
-func (r *report) add(severity Severity, rule, aws, fix, message string) {
-	r.findings = append(r.findings, Finding{Rule: rule, Severity: severity, Message: message, Fix: fix, AWS: aws})
+func (r *report) add(severity finding.Severity, rule, aws, fix, message string) {
+	r.findings = append(r.findings, finding.Finding{
+		Severity: severity,
+		Rule:     rule,
+		Message:  message,
+		AWS:      aws,
+		Advice:   fix,
+	})
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rolecall/rolecall/internal/finding"
 	"github.com/rolecall/rolecall/internal/issuer/document"
 	"github.com/rolecall/rolecall/internal/issuer/inspect"
 	"github.com/rolecall/rolecall/internal/issuer/observe"
@@ -73,7 +74,7 @@ func TestReader(t *testing.T) {
 		t.Error("keys behind an untrusted certificate count as published")
 	}
 	findings := inspect.Inspect(inspect.Observation{Issuer: url, Now: time.Now(), Discovery: discovery, JWKS: jwks})
-	if inspect.Failed(findings) || findings[0].Rule != "discovery-certificate" {
+	if finding.Failed(findings) || findings[0].Rule != "discovery-certificate" {
 		t.Errorf("findings %+v", findings)
 	}
 	server.Close()

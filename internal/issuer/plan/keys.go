@@ -33,7 +33,7 @@ func KeysUnasked(state rotation.State, accepted, known []token.PublicKey) ([]tok
 	return document.Pick(known, wanted)
 }
 
-// Dropped returns the first kid that is published and would not be any more; empty if all
+// Dropped returns the first kid that is published and would no longer be; empty if all
 // stay. What is published and cannot be read serves nobody, and may go.
 func Dropped(published []byte, keys []token.PublicKey) string {
 	there, err := token.ReadJWKS(published)

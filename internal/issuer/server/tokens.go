@@ -34,7 +34,7 @@ const maxRequestBytes = 64 << 10
 
 // Tokens answers TokenRequests as kube-apiserver does at
 // /api/v1/namespaces/NAMESPACE/serviceaccounts/NAME/token, for planes that have
-// no API server. Whoever shows the bearer token may ask for any service
+// no API server. Anybody who shows the bearer token may ask for any service
 // account's token, so it belongs to the plane's owner only. All fields are
 // needed.
 type Tokens struct {
@@ -166,7 +166,7 @@ func decodeTokenRequest(w http.ResponseWriter, r *http.Request) (*authentication
 	}
 	var request authenticationv1.TokenRequest
 	if err := json.Unmarshal(body, &request); err != nil {
-		return nil, errors.New("the body is no TokenRequest in JSON")
+		return nil, errors.New("the body is not a TokenRequest in JSON")
 	}
 	if request.APIVersion != "authentication.k8s.io/v1" || request.Kind != "TokenRequest" {
 		return nil, errors.New("the body must be of apiVersion authentication.k8s.io/v1 and kind TokenRequest")

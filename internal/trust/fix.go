@@ -4,30 +4,31 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/rolecall/rolecall/internal/finding"
 	"github.com/rolecall/rolecall/internal/policy"
 )
 
-// Mended is a document after the edits that lint suggests.
-type Mended struct {
+// Fixed is a document after the edits that lint suggests.
+type Fixed struct {
 	Text string
 	// Applied are the findings whose edits were made, in that order; their places
 	// are those of the text before each.
-	Applied []policy.Finding
+	Applied []finding.Finding
 	// Left are the findings of the text as it is now.
-	Left []policy.Finding
+	Left []finding.Finding
 }
 
 // maxEdits is far more than a document of the largest size can need.
 const maxEdits = 1000
 
-// Mend lints a trust policy and makes the suggested edits one after the other,
+// Fix lints a trust policy and makes the suggested edits one after the other,
 // until none is left. It leaves to a person the edits that need a decision, and
 // those that would open what lint calls a security finding: it never lets in
 // more than the document seems to mean.
-func Mend(name string, text []byte, options policy.LintOptions) Mended {
-	m := Mended{Text: string(text)}
+func Fix(name string, text []byte, options policy.LintOptions) Fixed {
+	m := Fixed{Text: string(text)}
 	seen := map[string]bool{m.Text: true}
-	lint := func(text string) []policy.Finding { return policy.Lint(policy.Trust, name, []byte(text), options) }
+	lint := func(text string) []finding.Finding { return policy.Lint(policy.Trust, name, []byte(text), options) }
 	m.Left = lint(m.Text)
 	for range maxEdits {
 		next, after, made := better(m, lint, seen)
@@ -43,10 +44,14 @@ func Mend(name string, text []byte, options policy.LintOptions) Mended {
 
 // better makes the first edit that can be made, errors first: a condition that is
 // only misspelt seems to be missing.
-func better(m Mended, lint func(string) []policy.Finding, seen map[string]bool) (string, []policy.Finding, *policy.Finding) {
+func better(
+	m Fixed, lint func(string) []finding.Finding, seen map[string]bool,
+) (string, []finding.Finding, *finding.Finding) {
 	open := dangers(m.Left)
 	ranked := slices.Clone(m.Left)
-	slices.SortStableFunc(ranked, func(a, b policy.Finding) int { return cmp.Compare(rank(a.Severity), rank(b.Severity)) })
+	slices.SortStableFunc(ranked, func(a, b finding.Finding) int {
+		return cmp.Compare(a.Severity.Rank(), b.Severity.Rank())
+	})
 	for i := range ranked {
 		f := &ranked[i]
 		if f.Suggested == nil || f.Suggested.Manual {
@@ -68,7 +73,7 @@ func better(m Mended, lint func(string) []policy.Finding, seen map[string]bool) 
 	return "", nil, nil
 }
 
-func count(findings []policy.Finding, rule string) int {
+func count(findings []finding.Finding, rule string) int {
 	found := 0
 	for i := range findings {
 		if findings[i].Rule == rule {
@@ -78,15 +83,11 @@ func count(findings []policy.Finding, rule string) int {
 	return found
 }
 
-func rank(s policy.Severity) int {
-	return slices.Index([]policy.Severity{policy.Error, policy.Security, policy.Warning}, s)
-}
-
 // dangers counts security findings.
-func dangers(findings []policy.Finding) int {
+func dangers(findings []finding.Finding) int {
 	count := 0
 	for i := range findings {
-		if findings[i].Severity == policy.Security {
+		if findings[i].Severity == finding.Security {
 			count++
 		}
 	}
@@ -95,7 +96,7 @@ func dangers(findings []policy.Finding) int {
 
 // parses reports whether IAM accepts the document: before it does, not all that
 // is dangerous in it can be seen.
-func parses(findings []policy.Finding) bool {
+func parses(findings []finding.Finding) bool {
 	for i := range findings {
 		if findings[i].AWS != "" {
 			return false
