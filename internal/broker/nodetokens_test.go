@@ -414,7 +414,9 @@ func TestNodeTokensAreKept(t *testing.T) {
 func TestNodesNotRead(t *testing.T) {
 	t.Parallel()
 	nodes := workload.NewNodes(newWorld(t, settings{}).client, workload.Auto, time.Now)
-	if _, err := nodes.OfInstance(t.Context(), instance1); refusal.Of(err).Code != refusal.Unavailable {
+	_, err := nodes.OfInstance(t.Context(), instance1)
+	refused := refusal.Of(err)
+	if refused.Code != refusal.Unavailable || !strings.Contains(refused.Message, "not known yet") {
 		t.Errorf("%v", err)
 	}
 }
