@@ -321,6 +321,14 @@ func TestOldNews(t *testing.T) {
 	if c.changed([]awsapi.AssociationChange{{AssociationID: "a"}}, noon); !e.stale {
 		t.Error("a change without a version leaves the session as it is")
 	}
+	// Old news hide none that are told with them.
+	c = shelf()
+	put(c, "cart-0", six(1))
+	c.changed([]awsapi.AssociationChange{{AssociationID: "b", Version: 3}}, noon)
+	c.changed([]awsapi.AssociationChange{{AssociationID: "b", Version: 2}, {AssociationID: "a", Gone: true}}, noon)
+	if c.entries.Len() != 0 {
+		t.Error("what is told after old news is not heard")
+	}
 }
 
 // TestDue: an entry is renewed when its time has come, for a pod that asks or runs, with
