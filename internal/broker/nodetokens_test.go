@@ -48,6 +48,8 @@ type nodeWorld struct {
 	nodes *workload.Nodes
 	asked atomic.Int32 // questions whose a token is
 	gone  atomic.Bool  // STS
+	// twist changes what STS answers, if it is there.
+	twist atomic.Pointer[strings.Replacer]
 }
 
 func newNodeWorld(t *testing.T, s settings) *nodeWorld {
@@ -61,6 +63,16 @@ func newNodeWorld(t *testing.T, s settings) *nodeWorld {
 	forward := &httputil.ReverseProxy{
 		Rewrite:  func(r *httputil.ProxyRequest) { r.SetURL(target); r.Out.Host = r.In.Host },
 		ErrorLog: log.New(io.Discard, "", 0),
+		ModifyResponse: func(r *http.Response) error {
+			if twist := w.twist.Load(); twist != nil {
+				body, err := io.ReadAll(r.Body)
+				r.Body = io.NopCloser(strings.NewReader(twist.Replace(string(body))))
+				r.ContentLength = -1
+				r.Header.Del("Content-Length")
+				return err
+			}
+			return nil
+		},
 	}
 	gate := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w.asked.Add(1)
@@ -414,9 +426,31 @@ func TestNodeTokensAreKept(t *testing.T) {
 func TestNodesNotRead(t *testing.T) {
 	t.Parallel()
 	nodes := workload.NewNodes(newWorld(t, settings{}).client, workload.Auto, time.Now)
-	if _, err := nodes.OfInstance(t.Context(), instance1); refusal.Of(err).Code != refusal.Unavailable {
+	_, err := nodes.OfInstance(t.Context(), instance1)
+	refused := refusal.Of(err)
+	if refused.Code != refusal.Unavailable || !strings.Contains(refused.Message, "not known yet") {
 		t.Errorf("%v", err)
 	}
+}
+
+// TestSTSContradictsItself: the instance is in the ARN and in the user's ID. If they
+// name two, the caller is neither.
+func TestSTSContradictsItself(t *testing.T) {
+	t.Parallel()
+	w := newNodeWorld(t, settings{})
+	pod := w.token(nil)
+	for name, twist := range map[string]*strings.Replacer{
+		"another instance in the ARN": strings.NewReplacer("role/node/"+instance1, "role/node/"+instance2),
+		"more before it in the ARN":   strings.NewReplacer("role/node/"+instance1, "role/node/x"+instance1),
+		"another instance in the ID":  strings.NewReplacer(":"+instance1, ":"+instance2),
+	} {
+		t.Run(name, func(*testing.T) {
+			w.twist.Store(twist)
+			w.expect(w.askAs(w.of(instance1), pod), "AccessDeniedException", "not named for an EC2 instance")
+		})
+	}
+	w.twist.Store(nil)
+	w.expect(w.askAs(w.of(instance1), pod), "", "")
 }
 
 // TestSTSCannotSay: no answer of STS is no verdict, is not kept, and nothing that
