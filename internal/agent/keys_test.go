@@ -75,7 +75,10 @@ func TestTwoIssuers(t *testing.T) {
 	for _, publishes := range []struct {
 		name string
 		keys []crypto.PublicKey
-	}{{"a key of its own", []crypto.PublicKey{before.Public()}}, {"the same key, too", []crypto.PublicKey{before.Public(), now.Public()}}} {
+	}{
+		{"a key of its own", []crypto.PublicKey{before.Public()}},
+		{"the same key, too", []crypto.PublicKey{before.Public(), now.Public()}},
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			further := follow.Further{Issuer: former, Keys: func(context.Context) (string, []byte, error) {
 				document, err := token.MarshalJWKS(publishes.keys)

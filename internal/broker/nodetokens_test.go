@@ -38,7 +38,8 @@ import (
 const (
 	instance1  = "i-0123456789abcdef0"
 	instance2  = "i-0123456789abcdef1"
-	trustOfAll = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::` + accountID + `:root"},"Action":"sts:AssumeRole"}]}`
+	trustOfAll = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow",` +
+		`"Principal":{"AWS":"arn:aws:iam::` + accountID + `:root"},"Action":"sts:AssumeRole"}]}`
 )
 
 // nodeWorld is a broker that takes tokens of the role team/node, whose STS can be
@@ -195,7 +196,7 @@ func TestNodeTokens(t *testing.T) {
 		},
 		{
 			"another role", "Bearer " + w.presign(w.session("other", instance1)), denied,
-			"The role arn:aws:iam::" + accountID + ":role/other is not one of those of nodes",
+			"The role arn:aws:iam::" + accountID + ":role/other is not a role of nodes",
 		},
 		{"a user", "Bearer " + w.presign(user), denied, "user/broker is not a session"},
 		{
@@ -397,7 +398,8 @@ func TestNodeTokenPolls(t *testing.T) {
 	}
 }
 
-// TestNodeTokensAreKept for five minutes, and never longer than STS takes them.
+// TestNodeTokensAreKept for five minutes, and never longer than STS accepts
+// them.
 func TestNodeTokensAreKept(t *testing.T) {
 	t.Parallel()
 	w := newNodeWorld(t, settings{})
