@@ -14,7 +14,7 @@ import (
 )
 
 // mistake is a row of the table of spec issuer-and-sts §16: a trust policy that
-// is wrong, how AWS refuses it or the token, and which finding mends it.
+// is wrong, how AWS refuses it or the token, and which finding corrects it.
 type mistake struct {
 	row  int // 0 for what is not in the table
 	name string
@@ -604,8 +604,8 @@ func (m *mistake) run(w *world) {
 		w.expect("before", w.assume(raw, nil), m.status, m.code, m.message)
 	}
 	options := m.options()
-	fixed := m.mend(w, document, options)
-	w.expect("mended: "+fixed, w.iam("UpdateAssumeRolePolicy", "RoleName", "R", "PolicyDocument", fixed), ok, "", "")
+	fixed := m.fix(w, document, options)
+	w.expect("fixed: "+fixed, w.iam("UpdateAssumeRolePolicy", "RoleName", "R", "PolicyDocument", fixed), ok, "", "")
 	w.expect("after: "+fixed, w.assume(raw, nil), ok, "", "")
 	hostile := edit{}
 	maps.Copy(hostile, m.claims)
@@ -627,8 +627,8 @@ func (m *mistake) options() policy.LintOptions {
 	return options
 }
 
-// mend applies what lint suggests, and runs the commands that it names.
-func (m *mistake) mend(w *world, document string, options policy.LintOptions) string {
+// fix applies what lint suggests, and runs the commands that it names.
+func (m *mistake) fix(w *world, document string, options policy.LintOptions) string {
 	w.t.Helper()
 	findings := policy.Lint(policy.Trust, "trust", []byte(document), options)
 	i := slices.IndexFunc(findings, func(f policy.Finding) bool {
@@ -643,20 +643,20 @@ func (m *mistake) mend(w *world, document string, options policy.LintOptions) st
 			w.command(f.Command)
 		}
 	}
-	mended := trustpolicy.Mend("trust", []byte(document), options)
+	fixed := trustpolicy.Fix("trust", []byte(document), options)
 	if m.decided {
-		fix := findings[i].Suggested
-		if mended.Text != document || fix == nil || !fix.Manual {
-			w.t.Fatalf("mended to %s without being asked; suggested %+v", mended.Text, fix)
+		suggested := findings[i].Suggested
+		if fixed.Text != document || suggested == nil || !suggested.Manual {
+			w.t.Fatalf("fixed to %s without being asked; suggested %+v", fixed.Text, suggested)
 		}
-		mended = trustpolicy.Mend("trust", []byte(fix.Edit.Apply(document)), options)
+		fixed = trustpolicy.Fix("trust", []byte(suggested.Edit.Apply(document)), options)
 	}
-	for _, f := range mended.Left {
+	for _, f := range fixed.Left {
 		if f.Severity != policy.Warning && f.Rule != "audience-not-registered" {
-			w.t.Errorf("left: %+v in %s", f, mended.Text)
+			w.t.Errorf("left: %+v in %s", f, fixed.Text)
 		}
 	}
-	return mended.Text
+	return fixed.Text
 }
 
 // command does what a suggested command of the AWS CLI does.

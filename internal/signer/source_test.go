@@ -291,7 +291,7 @@ func TestBrokenStore(t *testing.T) {
 		s := follow(t, store)
 		time.Sleep(5 * time.Second) // the first key's switch is written down: generation 2
 		before := s.ring.Look(time.Now())
-		for text, want := range map[string]string{"": "not a file of this program", string(first): "generation 1"} {
+		for text, want := range map[string]string{"": "this is not a key store", string(first): "generation 1"} {
 			newest, err := store.Text()
 			if err != nil {
 				t.Fatal(err)

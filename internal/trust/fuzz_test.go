@@ -112,9 +112,9 @@ func FuzzMerge(f *testing.F) {
 	})
 }
 
-// FuzzMend: a document that IAM reads stays one, and what was mended once has
-// nothing left to mend.
-func FuzzMend(f *testing.F) {
+// FuzzFix: a document that IAM reads stays one, and what was fixed once has
+// nothing left to fix.
+func FuzzFix(f *testing.F) {
 	f.Add([]byte(foreign))
 	for _, row := range generateRows {
 		f.Add([]byte(strings.ReplaceAll(row.want[0], "'", `"`)))
@@ -125,13 +125,13 @@ func FuzzMend(f *testing.F) {
 	}}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		_, before := policy.Parse(policy.Trust, "p", text)
-		mended := trust.Mend("p", text, options)
-		if _, after := policy.Parse(policy.Trust, "p", []byte(mended.Text)); before == nil && after != nil {
-			t.Fatalf("%s\nbecame\n%s: %v", text, mended.Text, after)
+		fixed := trust.Fix("p", text, options)
+		if _, after := policy.Parse(policy.Trust, "p", []byte(fixed.Text)); before == nil && after != nil {
+			t.Fatalf("%s\nbecame\n%s: %v", text, fixed.Text, after)
 		}
-		again := trust.Mend("p", []byte(mended.Text), options)
-		if again.Text != mended.Text && len(mended.Applied) < 100 {
-			t.Fatalf("%s\nbecame\n%s\nand then\n%s", text, mended.Text, again.Text)
+		again := trust.Fix("p", []byte(fixed.Text), options)
+		if again.Text != fixed.Text && len(fixed.Applied) < 100 {
+			t.Fatalf("%s\nbecame\n%s\nand then\n%s", text, fixed.Text, again.Text)
 		}
 	})
 }

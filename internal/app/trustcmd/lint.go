@@ -110,7 +110,7 @@ func (c *trustLintConfig) mend(sys cli.System, output string, checked []policyfi
 	}
 	for i := range checked {
 		one := &checked[i]
-		mended := trust.Mend(one.File, one.Text, options)
+		mended := trust.Fix(one.File, one.Text, options)
 		for j := range mended.Applied {
 			f := &mended.Applied[j]
 			fmt.Fprintf(sys.Stderr, "%s: %s: %s: %s\n", one.File, f.Rule, f.Message, f.Suggested.Description)

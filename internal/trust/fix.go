@@ -7,11 +7,11 @@ import (
 	"github.com/rolecall/rolecall/internal/policy"
 )
 
-// Mended is a document after the edits that lint suggests.
-type Mended struct {
+// Fixed is a document after the edits that lint suggests.
+type Fixed struct {
 	Text string
-	// Applied are the findings whose edits were made, in that order; their places
-	// are those of the text before each.
+	// Applied are the findings whose edits were made, in that order; their
+	// positions are those in the text before each.
 	Applied []policy.Finding
 	// Left are the findings of the text as it is now.
 	Left []policy.Finding
@@ -20,12 +20,12 @@ type Mended struct {
 // maxEdits is far more than a document of the largest size can need.
 const maxEdits = 1000
 
-// Mend lints a trust policy and makes the suggested edits one after the other,
+// Fix lints a trust policy and makes the suggested edits one after the other,
 // until none is left. It leaves to a person the edits that need a decision, and
-// those that would open what lint calls a security finding: it never lets in
-// more than the document seems to mean.
-func Mend(name string, text []byte, options policy.LintOptions) Mended {
-	m := Mended{Text: string(text)}
+// those that would cause a security finding of lint: it never admits more than
+// the document seems to mean.
+func Fix(name string, text []byte, options policy.LintOptions) Fixed {
+	m := Fixed{Text: string(text)}
 	seen := map[string]bool{m.Text: true}
 	lint := func(text string) []policy.Finding { return policy.Lint(policy.Trust, name, []byte(text), options) }
 	m.Left = lint(m.Text)
@@ -42,8 +42,8 @@ func Mend(name string, text []byte, options policy.LintOptions) Mended {
 }
 
 // better makes the first edit that can be made, errors first: a condition that is
-// only misspelt seems to be missing.
-func better(m Mended, lint func(string) []policy.Finding, seen map[string]bool) (string, []policy.Finding, *policy.Finding) {
+// only misspelt looks like a missing one.
+func better(m Fixed, lint func(string) []policy.Finding, seen map[string]bool) (string, []policy.Finding, *policy.Finding) {
 	open := dangers(m.Left)
 	ranked := slices.Clone(m.Left)
 	slices.SortStableFunc(ranked, func(a, b policy.Finding) int { return cmp.Compare(rank(a.Severity), rank(b.Severity)) })
@@ -61,7 +61,7 @@ func better(m Mended, lint func(string) []policy.Finding, seen map[string]bool) 
 			continue
 		}
 		if count(after, f.Rule) >= count(m.Left, f.Rule) {
-			continue // it does not help, and would not the next time
+			continue // it does not help, and would not help the next time
 		}
 		return next, after, f
 	}
