@@ -20,7 +20,7 @@ var example = apiserverflags.Issuer{
 	JWKSURI: "https://keys.s3.eu-west-1.amazonaws.com/c1/openid/v1/jwks", Cluster: "c1", Bucket: "keys", Prefix: "c1",
 }
 
-// TestGolden: each distribution's settings, as its users get them.
+// TestGolden: each distribution's settings, as users get them.
 func TestGolden(t *testing.T) {
 	t.Parallel()
 	for _, name := range apiserverflags.Names() {

@@ -24,19 +24,20 @@ const (
 	maxParameterAnswer = 1 << 16
 )
 
-// Parameters are those of SSM's parameter store, as somebody sees them. It reads
-// nothing of the environment.
+// Parameters are those of SSM's parameter store, as one principal sees them. It
+// reads nothing from the environment.
 //
-// It is written by hand and not over the SDK's client for the service: that
-// describes each shape of SSM's 150 operations when the process starts, in 1.4 MB
-// that every command would pay for. Only the demo makes these two calls.
+// It does not use the SDK's client for the service, which describes each shape of
+// SSM's 150 operations when the process starts: 1.4 MB that every command would
+// pay for. Only the demo makes these two calls.
 type Parameters struct {
 	endpoint, region string
 	as               aws.Credentials
 	now              func() time.Time
 }
 
-// NewParameters signs with credentials, at an endpoint.
+// NewParameters returns the parameters at an endpoint, for the principal of the
+// credentials.
 func NewParameters(endpoint, region string, as credential.AWS, now func() time.Time) *Parameters {
 	return &Parameters{
 		endpoint: endpoint,
@@ -50,7 +51,7 @@ func NewParameters(endpoint, region string, as credential.AWS, now func() time.T
 	}
 }
 
-// Create makes a parameter with one tag; one that is there already is an *Error.
+// Create makes a parameter with one tag; one that exists already is an *Error.
 func (p *Parameters) Create(ctx context.Context, name, value, tag, tagValue string) error {
 	_, err := p.call(ctx, "PutParameter", map[string]any{
 		"Name":  name,
@@ -71,7 +72,7 @@ func (p *Parameters) Get(ctx context.Context, name string) (string, error) {
 		Parameter struct{ Value string }
 	}
 	if err := json.Unmarshal(text, &answer); err != nil {
-		return "", fmt.Errorf("%w: not the JSON of a parameter", ErrUnusable)
+		return "", fmt.Errorf("%w: not a parameter in JSON", ErrUnusable)
 	}
 	return answer.Parameter.Value, nil
 }
