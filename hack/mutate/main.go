@@ -39,7 +39,8 @@ import (
 // policies are made of, && and ||.
 var operators = []string{
 	"arithmetic-base", "conditionals-boundary", "conditionals-negation", "increment-decrement",
-	"invert-assignments", "invert-bitwise", "invert-bwassign", "invert-logical", "invert-loopctrl", "invert-negatives", "remove-self-assignments",
+	"invert-assignments", "invert-bitwise", "invert-bwassign", "invert-logical", "invert-loopctrl",
+	"invert-negatives", "remove-self-assignments",
 }
 
 func main() {

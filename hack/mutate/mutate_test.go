@@ -1,6 +1,7 @@
 package main
 
 import (
+	"go/ast"
 	"os"
 	"path/filepath"
 	"strings"
@@ -84,6 +85,38 @@ func TestEquivalentsNeedAReason(t *testing.T) {
 	} {
 		if _, err := parseEquivalents(text); err == nil {
 			t.Errorf("%q is taken", text)
+		}
+	}
+}
+
+// TestEquivalentsAreThere: each line names a function and an expression of its file.
+func TestEquivalentsAreThere(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("equivalent.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	equivalents, err := parseEquivalents(string(text))
+	if err != nil || len(equivalents) == 0 {
+		t.Fatalf("%d lines, %v", len(equivalents), err)
+	}
+	for one := range equivalents {
+		a, err := parseAnchors(filepath.Join("../../internal", one.file))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		found := false
+		ast.Inspect(a.file, func(n ast.Node) bool {
+			if b, isBinary := n.(*ast.BinaryExpr); isBinary {
+				at := a.set.Position(b.OpPos)
+				function, expression := a.at(at.Line, at.Column)
+				found = found || function == one.function && expression == one.expression
+			}
+			return true
+		})
+		if !found {
+			t.Errorf("%s is not there", one)
 		}
 	}
 }

@@ -58,7 +58,7 @@ func (d *decoder) checkAction(item *node) {
 	case strings.Contains(name, ":"):
 		d.report(item.at, actionTwoColons, "", "action %q has two colons", item.text)
 	case !vendor.MatchString(prefix):
-		d.report(item.at, actionBadVendor, prefix, "action %q: %q is no service prefix; wildcards stand after the colon%s", item.text, prefix, unfilled(item.text))
+		d.report(item.at, actionBadVendor, prefix, "action %q: %q is not a service prefix; wildcards stand after the colon%s", item.text, prefix, unfilled(item.text))
 	}
 }
 

@@ -128,7 +128,7 @@ func (d *decoder) condition(n *node, s *statement) {
 	seen := make(map[string]bool, len(block.members))
 	for i, m := range block.members {
 		if seen[m.name] {
-			d.report(m.at, badStructure, "", "the operator %q stands twice in one Condition", m.name)
+			d.report(m.at, badStructure, "", "the operator %q is repeated in one Condition", m.name)
 		}
 		seen[m.name] = true
 		if m.value.kind != objectNode {
@@ -181,7 +181,7 @@ func separator(object *node) string {
 func (d *decoder) operatorBlock(m member, s *statement) {
 	op, known := parseOperator(m.name)
 	if !known && (len(m.value.members) > 0 || hasTwoColons(m.name)) {
-		d.report(m.at, badStructure, "", "%q is no condition operator%s", m.name, similarOperator(m.name))
+		d.report(m.at, badStructure, "", "%q is not a condition operator%s", m.name, similarOperator(m.name))
 		return
 	}
 	if len(m.value.members) == 0 {
@@ -191,7 +191,7 @@ func (d *decoder) operatorBlock(m member, s *statement) {
 	for _, key := range m.value.members {
 		folded := fold(key.name)
 		if seen[folded] {
-			d.report(key.at, badStructure, "", "the condition key %q stands twice in %s", key.name, m.name)
+			d.report(key.at, badStructure, "", "the condition key %q is repeated in %s", key.name, m.name)
 		}
 		seen[folded] = true
 		c := condition{operator: m.name, operatorAt: m.at, op: op, key: key.name, at: key.at, folded: folded, deny: !s.allow}
@@ -230,7 +230,7 @@ func (d *decoder) conditionValues(key member, c *condition) {
 	c.values = make([]pattern, 0, len(items))
 	for _, item := range items {
 		if item.kind != stringNode && item.kind != numberNode && item.kind != boolNode {
-			d.report(item.at, badStructure, "", "a value of %q must be a text, a number or a boolean, not %s", key.name, item.kindName())
+			d.report(item.at, badStructure, "", "a value of %q must be a string, a number or a boolean, not %s", key.name, item.kindName())
 			continue
 		}
 		wild := c.op.compare == compareLike || c.op.compare == compareARN
@@ -254,11 +254,11 @@ func (c *condition) wrongForm(index int) string {
 	switch {
 	case c.op.compare == compareARN:
 		if value.source != "*" && value.segments == nil && len(splitOps(value.ops)) < 6 {
-			return fmt.Sprintf("%q is no ARN pattern: want six parts, arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE", value.source)
+			return fmt.Sprintf("%q is not an ARN pattern: want six parts, arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE", value.source)
 		}
 	case c.op.compare.isTyped():
 		if !c.typed[index].valid || (c.op.compare == compareDate && !storedDate(value.source)) {
-			return fmt.Sprintf("%q is no value for %s: want %s", value.source, c.op.name(), valueForms[c.op.compare])
+			return fmt.Sprintf("%q is not a value for %s: want %s", value.source, c.op.name(), valueForms[c.op.compare])
 		}
 	}
 	return ""

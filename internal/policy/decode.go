@@ -125,7 +125,7 @@ func (d *decoder) document(root *node, p *Policy) {
 	d.readVersion(root)
 	p.version = d.version
 	if id := root.find("Id"); id != nil && id.kind != stringNode {
-		d.report(id.at, badStructure, "", "Id must be a text")
+		d.report(id.at, badStructure, "", "Id must be a string")
 	}
 	list := root.find("Statement")
 	if list == nil {
@@ -221,7 +221,7 @@ func (d *decoder) closed(n *node, where string, names ...string) {
 		case !slices.Contains(names, m.name):
 			d.unknownMember(&m, where, names)
 		case seen[m.name]:
-			d.report(m.at, badStructure, "", "%q stands twice in %s", m.name, where)
+			d.report(m.at, badStructure, "", "%q is repeated in %s", m.name, where)
 		}
 		seen[m.name] = true
 	}
@@ -244,7 +244,7 @@ func (d *decoder) effect(n *node, s *statement) {
 	case effect == nil:
 		d.missing(n, noEffect, "Effect")
 	case effect.kind != stringNode:
-		d.report(effect.at, badStructure, "", "Effect must be a text")
+		d.report(effect.at, badStructure, "", "Effect must be a string")
 	case effect.text == "Allow" || effect.text == "Deny":
 		s.allow = effect.text == "Allow"
 	case strings.EqualFold(effect.text, "Allow") || strings.EqualFold(effect.text, "Deny"):
@@ -267,7 +267,7 @@ func (d *decoder) sid(n *node, s *statement) {
 	switch {
 	case sid == nil:
 	case sid.kind != stringNode:
-		d.report(sid.at, badStructure, "", "Sid must be a text")
+		d.report(sid.at, badStructure, "", "Sid must be a string")
 	default:
 		s.sid = sid.text
 		if d.kind != Resource && d.kind != Endpoint && !alphanumeric.MatchString(sid.text) {
@@ -291,7 +291,7 @@ func (d *decoder) texts(n *node, element string) []*node {
 		case item.kind == nullNode && n.kind == arrayNode && element == "Resource":
 			// AWS lets it pass and ignores it (spec iam-policy §1.2).
 		default:
-			d.report(item.at, badStructure, "", "%s must be a text or a list of texts, here is %s", element, item.kindName())
+			d.report(item.at, badStructure, "", "%s must be a string or a list of strings, here is %s", element, item.kindName())
 		}
 	}
 	return texts

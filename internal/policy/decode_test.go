@@ -55,7 +55,7 @@ func TestTrustRefusals(t *testing.T) {
 			name:    "repeated element",
 			text:    strings.Replace(`{'Statement':[`+good+`]}`, "{'Effect'", "{'Effect':'Deny','Effect'", 1),
 			message: "Syntax error in policy.",
-			detail:  "stands twice",
+			detail:  "is repeated",
 		},
 		{
 			name:    "unknown element",
@@ -138,19 +138,19 @@ func TestTrustRefusals(t *testing.T) {
 			text: strings.Replace(`{'Statement':[`+good+`]}`, `}]}`,
 				`,'Condition':{'ForAnyValue:StringEquals':'b'}}]}`, 1),
 			message: "Syntax error in policy.",
-			detail:  "must hold an object of condition keys, not a text",
+			detail:  "must hold an object of condition keys, not a string",
 		},
 		{
 			name:    "a word with a text",
 			text:    strings.Replace(`{'Statement':[`+good+`]}`, `}]}`, `,'Condition':{'sub':'b'}}]}`, 1),
 			message: "Syntax error in policy.",
-			detail:  "must hold an object of condition keys, not a text",
+			detail:  "must hold an object of condition keys, not a string",
 		},
 		{
 			name:    "unknown operator",
 			text:    strings.Replace(`{'Statement':[`+good+`]}`, `}]}`, `,'Condition':{'StringEqual':{'a':'b'}}}]}`, 1),
 			message: "Syntax error in policy.",
-			detail:  "is no condition operator",
+			detail:  "is not a condition operator",
 		},
 		{
 			name: "IPv6 range with host bits",
@@ -164,7 +164,7 @@ func TestTrustRefusals(t *testing.T) {
 			text: strings.Replace(`{'Statement':[`+good+`]}`, `}]}`,
 				`,'Condition':{'StringEquals':{'a:Sub':'b','A:sub':'c'}}}]}`, 1),
 			message: "Syntax error in policy.",
-			detail:  "stands twice",
+			detail:  "is repeated",
 		},
 		{
 			name: "null value",

@@ -153,7 +153,8 @@ func TestRootUsers(t *testing.T) {
 			"a role that does not trust it", "sts:TagSession", roleT,
 			policy.Policies{
 				Trust: parse(t, policy.Trust, roleTrust(`{'Service':'ec2.amazonaws.com'}`)),
-			}, policy.ImplicitDeny, "no-trust-match",
+			},
+			policy.ImplicitDeny, "no-trust-match",
 		},
 	} {
 		got := policy.Decide(&policy.Request{

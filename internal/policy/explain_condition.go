@@ -92,7 +92,7 @@ func (x *explainer) whyNotEqual(c *condition, got []string) (why, note string) {
 		for _, one := range got {
 			switch {
 			case c.requestUnparsable(one):
-				return "unparsable-request", fmt.Sprintf("%q is no value for %s", one, c.op.name())
+				return "unparsable-request", fmt.Sprintf("%q is not a value for %s", one, c.op.name())
 			case c.op.negated:
 			case (c.op.compare == compareString || c.op.compare == compareFolded) && strings.ContainsAny(wanted.source, "*?") &&
 				matchOps(compilePattern(wanted.source, true, false).ops, one, false):
@@ -162,7 +162,7 @@ func neverPresent(folded string, r *Request) string {
 	case webIdentity && isTokenKey(folded) && strings.HasPrefix(folded, fold(issuerOf(r.Principal.ARN))+":"):
 		claim := folded[len(issuerOf(r.Principal.ARN))+1:]
 		if !slices.Contains([]string{"sub", "aud", "azp", "amr", "oaud", "email"}, claim) {
-			return "the claim " + claim + " is no condition key: only sub, aud, azp, amr and oaud are"
+			return "the claim " + claim + " is not a condition key: only sub, aud, azp, amr and oaud are"
 		}
 	}
 	return ""

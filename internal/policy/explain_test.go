@@ -200,7 +200,7 @@ func TestWhy(t *testing.T) {
 		{`'StringEquals':{'aws:tagkey':'a'}`, "absent", "the request has the key aws:TagKeys"},
 		{`'StringNotEquals':{'missing':'a'}`, "absent-ok", ""},
 		{`'StringEquals':{'x':'${aws:PrincipalTag/t}'}`, "unresolved-variable", "has no value"},
-		{`'NumericEquals':{'n':'10'}`, "unparsable-request", `"ten" is no value`},
+		{`'NumericEquals':{'n':'10'}`, "unparsable-request", `"ten" is not a value`},
 		{`'IpAddress':{'ip':'10.0.0.0/8'}`, "unparsable-request", `"no-ip"`},
 		{`'StringEquals':{'aws:TagKeys':'a'}`, "needs-set-operator", "ForAnyValue"},
 		{`'StringEquals':{'x':[]}`, "empty-list", "no value is listed"},

@@ -125,9 +125,11 @@ func pairRows() []lintRow {
 			b:    read + `}`,
 		},
 		{"a Deny of the same", policy.Identity, all + `}`, strings.Replace(read, "Allow", "Deny", 1) + `}`},
-		{"buckets of one name's beginning", policy.Identity,
+		{
+			"buckets of one name's beginning", policy.Identity,
 			`{'Effect':'Allow','Action':'s3:Get*','Resource':'arn:aws:s3:*'}`, `{'Effect':'Allow',` +
-				`'Action':'s3:Get*','Resource':'arn:aws:s3:::b/*'}`},
+				`'Action':'s3:Get*','Resource':'arn:aws:s3:::b/*'}`,
+		},
 	} {
 		rows = append(rows, lintRow{name: "pair: " + row.name, kind: row.kind, text: doc(row.a, row.b)})
 	}
@@ -214,7 +216,8 @@ func laterRows() []lintRow {
 		allow(`'Action':['sts:AssumeRole'],'Resource':'*','Condition':{'NumericEquals':{'sts:DurationSeconds':'1'}}`),
 		allow(`'Action':['sts:AssumeRole','s3:*'],'Resource':'*','Condition':{'NumericEquals':{` +
 			`'sts:DurationSeconds':'1'}}`),
-		allow(`'NotAction':['sts:AssumeRole'],'Resource':'*','Condition':{'NumericEquals':{'sts:DurationSeconds':'1'}}`),
+		allow(`'NotAction':['sts:AssumeRole'],'Resource':'*','Condition':{'NumericEquals':{` +
+			`'sts:DurationSeconds':'1'}}`),
 		allow(`'Action':'*','Resource':'*','Condition':{'NumericEquals':{'sts:DurationSeconds':'1'}}`),
 		allow(`'Action':'s3:*','Resource':[null,'arn:aws:s3:::b/${aws:username}/${aws:PrincipalTag/t,\'x*\'}']`),
 		allow(`'Action':'s3:*','Resource':['arn:aws:s3:::b','*',null]`),
@@ -360,10 +363,9 @@ func scenes(t *testing.T) []scene {
 		{"a service's own role", linked},
 	} {
 		me := `{'AWS':'` + who.ARN + `'}`
-		switch who.Kind {
-		case policy.Service:
+		if who.Kind == policy.Service {
 			me = `{'Service':'` + who.ARN + `'}`
-		case policy.Anonymous:
+		} else if who.Kind == policy.Anonymous {
 			me = `'*'`
 		}
 		add(who.name+", with nothing", get(who.Principal), policy.Policies{})

@@ -262,9 +262,9 @@ func (l *linter) partlyOpen(c *condition, i int) {
 	switch {
 	case c.op.compare != compareLike || !isSubject:
 	case strings.ContainsAny(namespace, "*?"):
-		l.add(Security, c.valuesAt[i], "sub-several-namespaces", "%q covers several namespaces: whoever can create one that fits can take the role", c.values[i].source)
+		l.add(Security, c.valuesAt[i], "sub-several-namespaces", "%q covers several namespaces: anyone who can create one that fits can assume the role", c.values[i].source)
 	case strings.ContainsAny(name, "*?") && slices.Contains([]string{"default", "kube-system", "kube-public", "kube-node-lease"}, namespace):
-		l.add(Security, c.valuesAt[i], "sub-shared-namespace", "%q: the namespace %s is shared, so others can take the role", c.values[i].source, namespace)
+		l.add(Security, c.valuesAt[i], "sub-shared-namespace", "%q: the namespace %s is shared, so others can assume the role", c.values[i].source, namespace)
 	}
 }
 

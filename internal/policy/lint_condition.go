@@ -186,7 +186,7 @@ func (s *statement) onlyPrincipals(key string) bool {
 func (l *linter) emptyCondition(s *statement) {
 	for _, empty := range s.emptyOperators {
 		if !empty.known {
-			l.add(Error, empty.at, "unknown-operator", "%q is no condition operator; AWS accepts it because it is empty%s", empty.name, similarOperator(empty.name))
+			l.add(Error, empty.at, "unknown-operator", "%q is not a condition operator; AWS accepts it because it is empty%s", empty.name, similarOperator(empty.name))
 			continue
 		}
 		l.add(Warning, empty.at, "empty-operator", "%s holds no key and constrains nothing", empty.name)

@@ -99,7 +99,7 @@ func (l *linter) accounts(c *condition) {
 	}
 	for i := range c.values {
 		if source := c.values[i].source; !arn.IsAccount(source) && !strings.Contains(source, "${") {
-			l.add(Error, c.valuesAt[i], "bad-account", "%q is no account number, which has 12 digits%s", source, unfilled(source))
+			l.add(Error, c.valuesAt[i], "bad-account", "%q is not an account number, which has 12 digits%s", source, unfilled(source))
 		}
 	}
 }

@@ -102,7 +102,7 @@ func (l *linter) subject(s *statement, entry *principalEntry, issuer string) {
 		}
 	}
 	if subject == nil {
-		message := "every workload of the issuer may take the role: no condition on " + issuerOf(entry.text) + ":sub"
+		message := "every workload of the issuer may assume the role: no condition on " + issuerOf(entry.text) + ":sub"
 		if s.conditionOn(issuer + ":aud") {
 			message += "; :aud is the same for all of them"
 		}
@@ -130,7 +130,7 @@ func (l *linter) subject(s *statement, entry *principalEntry, issuer string) {
 		if !coversNamespaces(subject.values[i].source, subject.op.compare) {
 			l.partlyOpen(subject, i)
 		} else {
-			l.add(Security, subject.valuesAt[i], "sub-any-namespace", "%q covers every namespace: whoever can create a namespace can take the role", subject.values[i].source)
+			l.add(Security, subject.valuesAt[i], "sub-any-namespace", "%q covers every namespace: anyone who can create a namespace can assume the role", subject.values[i].source)
 		}
 	}
 }
@@ -188,7 +188,7 @@ func (l *linter) trusted(s *statement, entry *principalEntry) {
 	narrowed := s.conditionOn("aws:principalarn", "aws:principalorgid", "aws:principalorgpaths", "aws:principalaccount", "sts:externalid")
 	switch {
 	case entry.text == "*" && !narrowed:
-		l.add(Security, entry.at, "trust-anybody", "every AWS account may take the role: add a condition on aws:PrincipalOrgID, aws:PrincipalArn, aws:PrincipalAccount or sts:ExternalId")
+		l.add(Security, entry.at, "trust-anybody", "every AWS account may assume the role: add a condition on aws:PrincipalOrgID, aws:PrincipalArn, aws:PrincipalAccount or sts:ExternalId")
 	case s.allowsAction("sts:AssumeRoleWithWebIdentity") && !s.allowsAction("sts:AssumeRole") && !s.hasFederated():
 		l.wrongAction(s, "sts:AssumeRole", "an AWS principal")
 	}
@@ -238,13 +238,13 @@ func (l *linter) tokenKey(s *statement, c *condition, issuers []string) {
 			continue
 		}
 		if issuerClaims(issuer) == nil && !slices.Contains([]string{"sub", "aud", "azp", "amr", "oaud", "email"}, claim) {
-			l.add(Warning, c.at, "impossible-key", "the claim %s is no condition key: only sub, aud, azp, amr and oaud are", claim)
+			l.add(Warning, c.at, "impossible-key", "the claim %s is not a condition key: only sub, aud, azp, amr and oaud are", claim)
 		}
 		return
 	}
 	also := ""
 	if slices.ContainsFunc(s.conditions, func(other condition) bool { return other.folded != c.folded && isTokenKey(other.folded) }) {
-		also = "; all conditions must hold, so nobody can take the role"
+		also = "; all conditions must hold, so nobody can assume the role"
 	}
 	severity := Warning
 	if !c.op.negated && !c.op.ifExists && c.op.compare != compareNull && c.op.set != forAll {

@@ -182,7 +182,7 @@ func (n *node) find(name string) *node {
 }
 
 func (n *node) kindName() string {
-	return [...]string{"null", "a text", "a number", "a boolean", "an object", "a list"}[n.kind]
+	return [...]string{"null", "a string", "a number", "a boolean", "an object", "a list"}[n.kind]
 }
 
 // position is a place in a text: line and column count from 1, columns in

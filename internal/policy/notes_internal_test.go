@@ -26,7 +26,7 @@ func TestKeysThatAreNeverPresent(t *testing.T) {
 		{"a tag of the caller", "aws:principaltag/team", web, "never has this key"},
 		{"the caller's ARN, by a user", "aws:principalarn", user, ""},
 		{"an address", "aws:sourceip", web, ""},
-		{"a claim that is no key", issuer + ":email_verified", web, "the claim email_verified is no condition key"},
+		{"a claim that is no key", issuer + ":email_verified", web, "the claim email_verified is not a condition key"},
 		{"a claim that is a key", issuer + ":sub", web, ""},
 		{"a claim of another issuer", "other.example/id/a1:email_verified", web, ""},
 		{"a claim, by a user", issuer + ":email_verified", user, ""},

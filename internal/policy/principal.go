@@ -86,7 +86,7 @@ func (d *decoder) principalSet(n *node, element string, set *principalSet) {
 	switch {
 	case n.kind == stringNode && n.text == "*":
 		if d.kind == Trust {
-			d.report(n.at, starPrincipal, "", `Principal "*": a trust policy names who may take the role; AWS accepts only {"AWS": "*"}`)
+			d.report(n.at, starPrincipal, "", `Principal "*": a trust policy names who may assume the role; AWS accepts only {"AWS": "*"}`)
 		}
 		set.entries = []principalEntry{{key: "AWS", text: "*", at: n.at}}
 		return
@@ -99,7 +99,7 @@ func (d *decoder) principalSet(n *node, element string, set *principalSet) {
 	var seen []string
 	for _, m := range n.members {
 		if slices.Contains(seen, m.name) {
-			d.report(m.at, badStructure, "", "%q stands twice in %s", m.name, element)
+			d.report(m.at, badStructure, "", "%q is repeated in %s", m.name, element)
 		}
 		seen = append(seen, m.name)
 		if m.value.isEmptyList() {
@@ -130,7 +130,7 @@ func (d *decoder) principalEntry(m member, item *node) principalEntry {
 		}
 	case "Service":
 		if !domainName.MatchString(item.text) {
-			bad("%q is no service name such as pods.eks.amazonaws.com", item.text)
+			bad("%q is not a service name such as pods.eks.amazonaws.com", item.text)
 		}
 	case "Federated":
 		if !federatedARN.MatchString(item.text) && !domainName.MatchString(item.text) {
@@ -138,7 +138,7 @@ func (d *decoder) principalEntry(m member, item *node) principalEntry {
 		}
 	case "CanonicalUser":
 	default:
-		bad("%q is no kind of principal; want %s", m.name, strings.Join(principalKeys, ", "))
+		bad("%q is not a kind of principal; want %s", m.name, strings.Join(principalKeys, ", "))
 	}
 	return entry
 }

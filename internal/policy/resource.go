@@ -76,7 +76,7 @@ func (d *decoder) checkResource(item *node) {
 	case !slices.Contains(partitions, strings.ToLower(parts[1])):
 		shown := slices.Concat(parts[1:], []string{"*", "*", "*", "*", "*"})[:5]
 		d.report(item.at, resourcePartition, `"`+parts[1]+`" is not valid for resource "arn:`+strings.Join(shown, ":")+`"`,
-			"resource %q: %q is no partition, want aws, aws-cn, …%s", text, parts[1], unfilled(text))
+			"resource %q: %q is not a partition, want aws, aws-cn, …%s", text, parts[1], unfilled(text))
 		return
 	}
 	switch {
@@ -145,7 +145,7 @@ func (d *decoder) checkIAMPath(item *node, parts []string) {
 	resource := parts[5]
 	if strings.EqualFold(parts[2], "iam") && resource != "*" && resource != "root" && !strings.HasPrefix(resource, "${") &&
 		!slices.ContainsFunc(iamPaths, func(kind string) bool { return strings.HasPrefix(resource, kind) }) {
-		d.report(item.at, resourcePathIAM, "", "resource %q: %q is no kind of IAM resource, want role/NAME, user/NAME, policy/NAME, …", item.text, resource)
+		d.report(item.at, resourcePathIAM, "", "resource %q: %q is not a kind of IAM resource, want role/NAME, user/NAME, policy/NAME, …", item.text, resource)
 	}
 }
 

@@ -103,7 +103,7 @@ func brokenIssuer(issuer string) string {
 	labels := strings.Split(host, ".")
 	switch {
 	case !hostName.MatchString(host):
-		return fmt.Sprintf("%q is no host name", host)
+		return fmt.Sprintf("%q is not a host name", host)
 	case arn.PartitionOfHost(host) == "" || !slices.Contains(labels, "eks"):
 		return ""
 	case eksHost(host) == "":

@@ -377,7 +377,7 @@ func TestRefusedByKind(t *testing.T) {
 			kind:    policy.Resource,
 			text:    doc(`{'Effect':'Allow','Principal':{'Aws':'*'},'Action':'*','Resource':'*'}`),
 			message: `Invalid principal in policy: "Aws":"*"`,
-			detail:  "no kind of principal",
+			detail:  "not a kind of principal",
 		},
 		{
 			kind:    policy.Resource,
