@@ -81,6 +81,7 @@ var layers = []layer{
 			"internal/policy",
 			"internal/rawjson",
 			"internal/rotation",
+			"internal/startheap",
 		},
 	},
 	{
@@ -217,6 +218,7 @@ var exceptions = []struct {
 	{"internal/callerid", []string{"log/slog"}, true, "what it parses implements LogValuer, to say REDACTED"},
 	{"internal/credential", []string{"log/slog"}, true, "secrets implement LogValuer, to say REDACTED"},
 	{"internal/inject", []string{"sigs.k8s.io/json"}, true, "it decodes as API servers do"},
+	{"internal/startheap", []string{"os", "runtime/debug"}, true, "it sets the collector of the process"},
 	{"internal/limit", []string{"container/list"}, true, "what was used last is kept"},
 	{"internal/limit", []string{"golang.org/x/time/rate"}, true, "the limiters that it keeps; the time comes in"},
 	{

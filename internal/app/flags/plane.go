@@ -1,6 +1,7 @@
 package flags
 
 import (
+	"cmp"
 	"os"
 	"strings"
 
@@ -52,14 +53,8 @@ func (p *Plane) BindValue(flag string, field planefile.Field, value func(*planef
 // Read reads the file, if one is named, and sets the flags that were not given. It comes
 // before the command looks at its flags.
 func (p *Plane) Read(cmd *cobra.Command) error {
-	if p.file == "" {
-		return nil
-	}
-	text, err := os.ReadFile(p.file)
-	if err != nil {
-		return fault.New(fault.Usage, "read what the plane is: %w", err).Hint("--plane takes a file as docs/reference/plane.md shows it")
-	}
-	if p.said, err = planefile.Parse(p.file, text); err != nil {
+	said, err := p.Load()
+	if err != nil || p.file == "" {
 		return err
 	}
 	for _, one := range p.binds {
@@ -67,11 +62,25 @@ func (p *Plane) Read(cmd *cobra.Command) error {
 		if flag.Changed {
 			continue
 		}
-		if err := one.set(flag, p.said); err != nil {
+		if err := one.set(flag, said); err != nil {
 			return fault.New(fault.Invalid, "%s: %s: %w", p.file, one.field, err)
 		}
 	}
 	return nil
+}
+
+// Load reads the file, if one is named; else nothing is said.
+func (p *Plane) Load() (*planefile.Plane, error) {
+	if p.file == "" || p.said != nil {
+		return cmp.Or(p.said, &planefile.Plane{}), nil
+	}
+	text, err := os.ReadFile(p.file)
+	if err != nil {
+		return nil, fault.New(fault.Usage, "read what the plane is: %w", err).
+			Hint("--plane takes a file as docs/reference/plane.md shows it")
+	}
+	p.said, err = planefile.Parse(p.file, text)
+	return p.said, err
 }
 
 func (b *bind) set(flag *pflag.Flag, said *planefile.Plane) error {

@@ -24,6 +24,7 @@ import (
 	"github.com/rolecall/rolecall/internal/issuer/observe"
 	"github.com/rolecall/rolecall/internal/issuer/plan"
 	"github.com/rolecall/rolecall/internal/lazyregexp"
+	"github.com/rolecall/rolecall/internal/planefile"
 	"github.com/rolecall/rolecall/internal/token"
 )
 
@@ -69,6 +70,9 @@ distribution are printed and written as a patch; the present issuer comes second
 		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c.given = cmd.Flags().Changed
+			if err := c.dir.plane.Read(cmd); err != nil {
+				return err
+			}
 			if err := c.validate(); err != nil {
 				return err
 			}
@@ -76,6 +80,9 @@ distribution are printed and written as a patch; the present issuer comes second
 		},
 	}
 	c.dir.flags(cmd)
+	c.dir.plane.Bind("name", planefile.ClusterName)
+	c.dir.plane.Bind("region", planefile.Region)
+	c.dir.plane.Bind("url", planefile.TokenIssuer)
 	c.cluster.Add(cmd)
 	c.read.Add(cmd)
 	f := cmd.Flags()

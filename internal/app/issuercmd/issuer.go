@@ -9,11 +9,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/app/cli"
 	"github.com/rolecall/rolecall/internal/app/flags"
+	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/issuer/accounts"
 	"github.com/rolecall/rolecall/internal/issuer/desk"
 	"github.com/rolecall/rolecall/internal/issuer/store"
+	"github.com/rolecall/rolecall/internal/planefile"
 )
 
 // New returns the command with all below it.
@@ -36,19 +39,41 @@ the API servers, rotation.json is how far a rotation is.`,
 }
 
 // dirFlag is the folder that all issuer commands share.
-type dirFlag struct{ dir string }
+type dirFlag struct {
+	dir   string
+	plane flags.Plane
+}
 
 func (f *dirFlag) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.dir, "dir", "issuer", "folder of the issuer's files")
+	f.plane.Add(cmd)
 }
 
 func (f *dirFlag) folder() desk.Folder { return desk.Folder(f.dir) }
+
+// load reads issuer.yaml, which must be of the issuer that the plane's file names.
+func (f *dirFlag) load() (*v1alpha1.Issuer, error) {
+	said, err := f.plane.Load()
+	if err != nil {
+		return nil, err
+	}
+	object, err := f.folder().Load()
+	if err != nil {
+		return nil, err
+	}
+	if issuer := said.Get(planefile.TokenIssuer); issuer != "" && issuer != object.Spec.URL {
+		return nil, fault.New(fault.Conflict, "%s is of issuer %s, and %s of the plane's file is %s",
+			f.folder().IssuerFile(), object.Spec.URL, planefile.TokenIssuer, issuer).
+			Hint("name the folder of that issuer with --dir, or correct the file")
+	}
+	return object, nil
+}
 
 // openDesk opens the folder with what the flags say of the cluster and of readers.
 func openDesk(
 	ctx context.Context, sys cli.System, dir dirFlag, cluster flags.APIServers, read flags.IssuerReader,
 ) (*desk.Desk, error) {
-	object, err := dir.folder().Load()
+	object, err := dir.load()
 	if err != nil {
 		return nil, err
 	}

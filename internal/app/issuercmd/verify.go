@@ -18,6 +18,7 @@ import (
 	"github.com/rolecall/rolecall/internal/issuer/inspect"
 	"github.com/rolecall/rolecall/internal/issuer/observe"
 	"github.com/rolecall/rolecall/internal/issuer/plan"
+	"github.com/rolecall/rolecall/internal/planefile"
 	"github.com/rolecall/rolecall/internal/token"
 )
 
@@ -114,7 +115,10 @@ func (c *verifyConfig) spec() (*v1alpha1.IssuerSpec, error) {
 	if c.url != "" {
 		return &v1alpha1.IssuerSpec{URL: c.url}, nil
 	}
-	object, err := c.dir.folder().Load()
+	object, err := c.dir.load()
+	if said, failed := c.dir.plane.Load(); failed == nil && fault.KindOf(err) == fault.NotFound && said.Get(planefile.TokenIssuer) != "" {
+		return &v1alpha1.IssuerSpec{URL: said.Get(planefile.TokenIssuer)}, nil
+	}
 	if err != nil {
 		return nil, err
 	}

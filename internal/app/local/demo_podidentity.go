@@ -79,7 +79,7 @@ func (d *demo) preparePod(ctx context.Context, account string) (*plane.Workload,
 // which compares the parameter's tag with the session's.
 func (d *demo) sessionTags(ctx context.Context, workload *plane.Workload) error {
 	endpoints := d.plane.Endpoints()
-	admin := awsapi.NewParameters(endpoints.AWS, endpoints.Region, d.plane.Admin(), d.sys.Now)
+	admin := awsapi.NewParameters(endpoints.AWS, endpoints.Region, d.plane.Admin())
 	for name, cluster := range map[string]string{ownParameter: quickstart.Cluster, otherParameter: "other"} {
 		if err := admin.Create(ctx, name, "hello from "+cluster, clusterTag, cluster); err != nil {
 			return err
@@ -92,7 +92,7 @@ func (d *demo) sessionTags(ctx context.Context, workload *plane.Workload) error 
 	if refused != nil {
 		return fault.New(fault.Internal, "the agent refused credentials: %s: %s", refused.Code, refused.Message)
 	}
-	parameters := awsapi.NewParameters(endpoints.AWS, endpoints.Region, given, d.sys.Now)
+	parameters := awsapi.NewParameters(endpoints.AWS, endpoints.Region, given)
 	for _, name := range []string{ownParameter, otherParameter} {
 		step := demoStep{
 			Title: "a policy goes by the session's tags: " + name, Asked: "ssm:GetParameter " + name, By: "the container, with the agent's credentials",

@@ -8,6 +8,7 @@ import (
 	"github.com/rolecall/rolecall/internal/app/cli"
 	"github.com/rolecall/rolecall/internal/app/flags"
 	"github.com/rolecall/rolecall/internal/app/local/plane"
+	"github.com/rolecall/rolecall/internal/startheap"
 )
 
 // planeOptions is what `demo`, `up` and `run` choose about the plane they
@@ -24,6 +25,7 @@ type planeOptions struct {
 }
 
 func startPlane(ctx context.Context, sys cli.System, options planeOptions) (*plane.Plane, error) {
+	startheap.Normal()
 	words, err := flags.ParseSTSErrors(cmp.Or(options.stsErrors, "current"))
 	if err != nil {
 		return nil, err

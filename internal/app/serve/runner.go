@@ -19,6 +19,7 @@ import (
 	"github.com/rolecall/rolecall/internal/httpserve"
 	"github.com/rolecall/rolecall/internal/obs"
 	"github.com/rolecall/rolecall/internal/planefile"
+	"github.com/rolecall/rolecall/internal/startheap"
 )
 
 // runner is what every server runs on: what it logs to and counts in, the parts that run
@@ -41,6 +42,7 @@ type runner struct {
 }
 
 func newRunner(log *slog.Logger) *runner {
+	startheap.Normal()
 	return &runner{log: log, registry: obs.NewRegistry(), draining: make(chan struct{})}
 }
 
