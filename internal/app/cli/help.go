@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -40,28 +41,64 @@ func Group(cmd *cobra.Command, heading string, add func(*pflag.FlagSet)) {
 // what it is for, how it is called, examples, commands by group, its own flags, then the
 // shared flags by group. It uses no template, which would keep the linker from leaving
 // methods out that nobody calls.
-func SetHelp(root *cobra.Command) {
+func SetHelp(sys System, root *cobra.Command) {
 	root.SetUsageFunc(func(cmd *cobra.Command) error {
-		printUsage(cmd.OutOrStderr(), cmd)
-		return nil
+		_, err := io.WriteString(cmd.OutOrStderr(), sys.AsCalled(usage(cmd)))
+		return err
 	})
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) {
-		out := cmd.OutOrStdout()
-		fmt.Fprintf(out, "%s\n\n", strings.TrimSpace(orElse(cmd.Long, cmd.Short+".")))
-		printUsage(out, cmd)
+		about := strings.TrimSpace(cmp.Or(cmd.Long, cmd.Short+"."))
+		fmt.Fprintf(cmd.OutOrStdout(), "%s\n\n%s", sys.AsCalled(about), sys.AsCalled(usage(cmd)))
 	})
+	root.SetHelpCommand(newHelp())
 }
 
-func orElse(text, other string) string {
-	if text != "" {
-		return text
+// newHelp is cobra's help command, but what it does not know is wrong usage.
+func newHelp() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]...",
+		Short: "Explain a command",
+		Long:  `Explain a command, as COMMAND --help does.`,
+		Example: `  rolecall help run
+  rolecall help association create`,
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			found, rest, err := cmd.Root().Find(args)
+			var names []string
+			if err == nil && len(rest) == 0 {
+				for _, below := range found.Commands() {
+					if below.IsAvailableCommand() {
+						names = append(names, below.Name()+"\t"+below.Short)
+					}
+				}
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := FindCommand(cmd.Root(), args); err != nil {
+				return err
+			}
+			found, rest, err := cmd.Root().Find(args)
+			if err != nil {
+				return err
+			}
+			if len(rest) > 0 {
+				return NoSuchCommand(found, rest)
+			}
+			found.InitDefaultHelpFlag()
+			return found.Help()
+		},
 	}
-	return other
+}
+
+func usage(cmd *cobra.Command) string {
+	out := &strings.Builder{}
+	printUsage(out, cmd)
+	return out.String()
 }
 
 func printUsage(out io.Writer, cmd *cobra.Command) {
 	fmt.Fprint(out, "Usage:\n")
-	if cmd.Runnable() && !cmd.HasAvailableSubCommands() || cmd.HasAvailableSubCommands() && cmd.Flags().HasAvailableFlags() && takesFlags(cmd) {
+	if !cmd.HasAvailableSubCommands() || takesFlags(cmd) {
 		fmt.Fprintf(out, "  %s\n", cmd.UseLine())
 	}
 	if cmd.HasAvailableSubCommands() {
@@ -83,7 +120,9 @@ func printUsage(out io.Writer, cmd *cobra.Command) {
 // takesFlags reports whether a command that holds others does something by itself.
 func takesFlags(cmd *cobra.Command) bool {
 	own := false
-	cmd.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) { own = own || !f.Hidden && f.Name != "help" && f.Name != "version" })
+	cmd.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
+		own = own || !f.Hidden && f.Name != "help" && f.Name != "version"
+	})
 	return own
 }
 

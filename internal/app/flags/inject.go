@@ -2,8 +2,6 @@ package flags
 
 import (
 	"net/url"
-	"path"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -15,7 +13,7 @@ import (
 	"github.com/rolecall/rolecall/internal/inject"
 )
 
-// ValidateInject refuses settings with which no pod would get a role, in silence,
+// ValidateInject refuses settings with which no pod would get a role, silently,
 // or with which the API server would refuse every pod that gets one.
 func ValidateInject(s *inject.Settings) error {
 	refused := func(flag, value, want string) error {
@@ -31,13 +29,13 @@ func ValidateInject(s *inject.Settings) error {
 		return refused("container-credentials-audience", c.Audience, "an audience: tokens without one are for the API server")
 	case s.Region != "" && !arn.IsRegionLabel(s.Region):
 		return refused("aws-default-region", s.Region, "a region")
-	case !isMountPath(s.MountPath):
+	case !inject.IsMountPath(s.MountPath):
 		return refused("token-mount-path", s.MountPath, "an absolute path without a colon")
-	case !isMountPath(c.MountPath):
+	case !inject.IsMountPath(c.MountPath):
 		return refused("container-credentials-token-mount-path", c.MountPath, "an absolute path without a colon")
 	case len(validation.IsDNS1123Label(c.VolumeName)) > 0:
 		return refused("container-credentials-token-volume-name", c.VolumeName, "a volume's name: at most 63 of a-z, 0-9 and -")
-	case !isFileBelow(c.TokenFile):
+	case !inject.IsVolumeFile(c.TokenFile):
 		return refused("container-credentials-token-path", c.TokenFile, "a path below the volume's, without ..")
 	}
 	if uri, err := url.Parse(c.URI); err != nil || uri.Host == "" || (uri.Scheme != "http" && uri.Scheme != "https") {
@@ -46,14 +44,7 @@ func ValidateInject(s *inject.Settings) error {
 	return nil
 }
 
-func isMountPath(text string) bool { return path.IsAbs(text) && !strings.Contains(text, ":") }
-
-// isFileBelow is what the API server takes as a file's path in a projected volume.
-func isFileBelow(text string) bool {
-	return text != "" && !path.IsAbs(text) && !strings.HasPrefix(text, "..") && !strings.Contains("/"+text+"/", "/../")
-}
-
-// injectFlags are the reference webhook's flags, by its names (spec webhook
+// Inject adds the reference webhook's flags, by its names (spec webhook
 // §11), where offline and online injection share them.
 func Inject(cmd *cobra.Command, settings *inject.Settings) {
 	cli.Group(cmd, "Injected web identity", func(f *pflag.FlagSet) {

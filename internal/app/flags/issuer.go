@@ -26,6 +26,7 @@ func (c *IssuerReader) Add(cmd *cobra.Command) {
 		f.StringArrayVar(&c.endpoints, "issuer-endpoint", nil, "HOST=ADDRESS:PORT: read issuers on HOST from there; may be repeated")
 		f.StringVar(&c.ca, "issuer-ca", "", "PEM file of authorities to trust for issuers, instead of the system's")
 	})
+	cli.CompleteFiles(cmd, "issuer-ca", "pem", "crt")
 }
 
 // Access reads the flags: addresses by host, and the authorities, nil for the system's.

@@ -53,7 +53,7 @@ type Kube struct {
 // Add adds --kubeconfig and --kube-api.
 func (k *Kube) Add(cmd *cobra.Command) {
 	cli.Group(cmd, "API server", func(f *pflag.FlagSet) {
-		f.StringVar(&k.Kubeconfig, "kubeconfig", "", "file that says how to reach the API server; from inside the cluster if empty")
+		f.StringVar(&k.Kubeconfig, "kubeconfig", "", "kubeconfig of the cluster; from inside the cluster if empty")
 		f.StringVar(&k.API, "kube-api", "", "URL of the API server, over what the kubeconfig says")
 	})
 	_ = cmd.MarkFlagFilename("kubeconfig")

@@ -38,7 +38,7 @@ func newIssuerVerify(sys cli.System) *cobra.Command {
 	var c verifyConfig
 	cmd := &cobra.Command{
 		Use:   "verify",
-		Short: "Check an issuer as STS does, and say what to mend",
+		Short: "Check an issuer as STS does, and say what to fix",
 		Long: `Fetch the discovery document and the keys anonymously, and check what STS checks: the
 certificate, the issuer byte for byte, each key, the headers; then, with credentials,
 the provider in IAM with its audiences and thumbprints; with --kubeconfig, that every
@@ -46,6 +46,9 @@ API server signs with a published key; with --token, one token. Each finding nam
 what STS answers because of it, and its fix.
 
 Exit codes: 0 nothing worse than warnings, 1 tokens are refused, 2 wrong usage.`,
+		Example: `  rolecall issuer verify
+  rolecall issuer verify --kubeconfig admin.conf --token token.jwt
+  rolecall issuer verify --url https://oidc.example.com/prod --without-aws`,
 		Args: cli.NoArguments,
 	}
 	var output *string

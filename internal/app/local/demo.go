@@ -23,16 +23,19 @@ import (
 	"github.com/rolecall/rolecall/internal/token"
 )
 
+// NewDemo returns the command that walks through all of it.
 func NewDemo(sys cli.System) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Walk a pod's way to its IAM role on this machine, nothing needed",
 		Long: `Start local AWS, issuer, webhook, broker and agent in one process on free loopback
 ports, load the quickstart example, inject its pod, mint its token, let the AWS SDK
-for Go take the role - and then show three ways in which AWS says no, each with the
-reason AWS does not tell. Then the same by Pod Identity: an association, the agent,
+for Go assume the role - and then show three requests that AWS refuses, each with the
+reason that AWS hides. Then the same by Pod Identity: an association, the agent,
 session tags that decide, and a token that outlived its pod. Exits 0 only if every
 step did what it says.`,
+		Example: `  rolecall demo
+  rolecall demo -o json`,
 		Args: cli.NoArguments,
 	}
 	var output *string

@@ -95,7 +95,7 @@ func (d *demo) sessionTags(ctx context.Context, workload *plane.Workload) error 
 	parameters := awsapi.NewParameters(endpoints.AWS, endpoints.Region, given, d.sys.Now)
 	for _, name := range []string{ownParameter, otherParameter} {
 		step := demoStep{
-			Title: "a policy goes by the session's tags: " + name, Asked: "ssm:GetParameter " + name, By: "the container, with the agent's credentials",
+			Title: "a policy that uses the session's tags: " + name, Asked: "ssm:GetParameter " + name, By: "the container, with the agent's credentials",
 			Checked: []string{"ssm:ResourceTag/" + clusterTag + " equals ${aws:PrincipalTag/" + clusterTag + "}"}, Expected: "hello from " + quickstart.Cluster,
 		}
 		if name == otherParameter {
@@ -128,7 +128,7 @@ func (d *demo) deletedPod(ctx context.Context) error {
 		return err
 	}
 	step := demoStep{
-		Title: "a token that outlived its pod", Asked: "the agent for credentials", By: "whoever kept the token of a pod that was deleted",
+		Title: "a token that outlived its pod", Asked: "the agent for credentials", By: "a process that kept the token of a deleted pod",
 		Expected: "InvalidTokenException", ExpectedReason: "pod does not exist",
 	}
 	given, refused, err := d.askAgent(ctx, workload)

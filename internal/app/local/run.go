@@ -34,6 +34,7 @@ type runConfig struct {
 	program []string
 }
 
+// NewRun returns the command that runs a program as a pod would run.
 func NewRun(sys cli.System) *cobra.Command {
 	var config runConfig
 	cmd := &cobra.Command{
@@ -43,8 +44,8 @@ func NewRun(sys cli.System) *cobra.Command {
 that a pod of the service account would have: the webhook injects, the issuer
 signs the token, the AWS SDK or CLI in the program does the rest. An account with
 an association gets its role by Pod Identity, from an agent and a broker, else by
-web identity; --via chooses. Talks to the plane that "rolecall up" left running, or
-starts one for the time of the program. Exits with the program's code.`,
+web identity; --via chooses. It uses the plane that "rolecall up" left running, or
+starts one for as long as the program runs. Exits with the program's code.`,
 		Example: `  rolecall run --service-account default/s3-reader -- aws sts get-caller-identity
   rolecall run --service-account default/s3-reader --via pod-identity -- aws sts get-caller-identity`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -57,17 +58,41 @@ starts one for the time of the program. Exits with the program's code.`,
 	}
 	cmd.Flags().StringVar(&config.serviceAccount, "service-account", "", "the service account, NAMESPACE/NAME")
 	cmd.Flags().StringVar(&config.via, "via", "", "irsa or pod-identity; what the webhook would choose if empty")
-	_ = cmd.RegisterFlagCompletionFunc("via", cobra.FixedCompletions([]string{string(plane.ViaIRSA), string(plane.ViaPodIdentity)}, cobra.ShellCompDirectiveNoFileComp))
+	cli.CompleteFlag(cmd, "via", string(plane.ViaIRSA), string(plane.ViaPodIdentity))
+	_ = cmd.RegisterFlagCompletionFunc("service-account", cli.CompleteFound(config.accounts(sys)))
 	cmd.Flags().StringArrayVarP(&config.manifests, "filename", "f", nil, "Kubernetes manifests with more service accounts and associations, if a plane must be started")
+	cli.CompleteFiles(cmd, "filename", "yaml", "yml", "json")
 	cmd.Flags().SetInterspersed(false)
 	return cmd
+}
+
+// accounts are the service accounts of the running plane, or those that one would know
+// which is started for the program.
+func (c *runConfig) accounts(sys cli.System) cli.Candidates {
+	return func(ctx context.Context, _ []string, _ string) ([]string, error) {
+		path, err := plane.EndpointsPath(sys.Getenv)
+		if err != nil {
+			return nil, err
+		}
+		endpoints, found, err := plane.LoadEndpoints(path)
+		if err != nil {
+			return nil, err
+		}
+		if found {
+			if names, err := plane.NewClient(endpoints).ServiceAccounts(ctx); err == nil {
+				return names, nil
+			}
+		}
+		return plane.ServiceAccounts(c.manifests)
+	}
 }
 
 func (c *runConfig) validate() error {
 	namespace, name, ok := strings.Cut(c.serviceAccount, "/")
 	switch {
 	case c.serviceAccount == "":
-		return fault.New(fault.Usage, "no service account given").Hint("add --service-account NAMESPACE/NAME, for example default/s3-reader")
+		return fault.New(fault.Usage, "no service account given").
+			Hint("add --service-account NAMESPACE/NAME, for example default/s3-reader")
 	case !ok || namespace == "" || name == "" || strings.Contains(name, "/"):
 		return fault.New(fault.Usage, "service account %q: want NAMESPACE/NAME", c.serviceAccount).Hint("for example default/s3-reader")
 	case !slices.Contains([]plane.Via{plane.ViaWebhook, plane.ViaIRSA, plane.ViaPodIdentity}, plane.Via(c.via)):
@@ -107,7 +132,7 @@ func (c *runConfig) run(ctx context.Context, sys cli.System) error {
 	// the pod.
 	defer func() {
 		if err := workload.Close(context.WithoutCancel(ctx)); err != nil {
-			log.Warn("the pod is not deleted; it is gone when the plane stops", "error", err)
+			log.Warn("the pod is not deleted; it will be gone when the plane stops", "error", err)
 		}
 	}()
 	for _, warning := range workload.Admission.Warnings {

@@ -25,19 +25,25 @@ func newAgent(sys cli.System) *cobra.Command {
 	c := newAgentConfig()
 	cmd := &cobra.Command{
 		Use:   "agent",
-		Short: "Serve pods of this node their credentials (EKS Pod Identity)",
+		Short: "Serve credentials to the pods of this node (EKS Pod Identity)",
 		Long: `Answer GET /v1/credentials on 169.254.170.23 and [fd00:ec2::23], as the agent of EKS
-Pod Identity does, with credentials from EKS Auth or a broker. The node gets the
-addresses by itself, and loses them at the end if it did not have them before. The
-flags of AWS's agent are understood.`,
+Pod Identity does, with credentials from EKS Auth or a broker. The agent gives the node
+these addresses, and removes them at the end if the node did not have them before. It
+accepts the flags of AWS's agent.`,
+		Example: `  rolecall serve agent --cluster-name prod
+  rolecall serve agent --cluster-name prod --upstream broker --endpoint https://rolecall-broker.rolecall-system:8443`,
 		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd, sys) },
 	}
 	c.flags(cmd)
 	// AWS's agent has its server as a subcommand; its manifests go on working.
 	server := &cobra.Command{
-		Use: "server", Short: "The same as without it", Hidden: true, Args: cli.NoArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd, sys) },
+		Use:     "server",
+		Short:   "Serve credentials, as without this word",
+		Example: "  rolecall serve agent server --cluster-name prod",
+		Hidden:  true,
+		Args:    cli.NoArguments,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return c.run(cmd, sys) },
 	}
 	server.Flags().AddFlagSet(cmd.Flags())
 	cmd.AddCommand(server, newAgentInitialize(sys, c))
@@ -48,10 +54,12 @@ func newAgentInitialize(sys cli.System, c *agentConfig) *cobra.Command {
 	remove := false
 	cmd := &cobra.Command{
 		Use:   "initialize",
-		Short: "Give this node the agent's addresses, and end",
+		Short: "Give this node the agent's addresses, and exit",
 		Long: `Make the link pod-id-link0 with the agent's addresses, for an init container with the
-capability NET_ADMIN, so that the agent itself needs none. Running it twice changes
-nothing.`,
+capability NET_ADMIN, so that the agent itself needs no capability. Running it twice
+changes nothing.`,
+		Example: `  rolecall serve agent initialize
+  rolecall serve agent initialize --remove`,
 		Args: cli.NoArguments,
 		RunE: func(*cobra.Command, []string) error {
 			log, err := c.logger(sys)
@@ -69,8 +77,9 @@ nothing.`,
 			return err
 		},
 	}
-	cmd.Flags().BoolVar(&remove, "remove", false, "take the link away instead, whoever made it")
+	cmd.Flags().BoolVar(&remove, "remove", false, "remove the link instead, no matter who made it")
 	cmd.Flags().StringVar(&c.ipv6, "ipv6", ipv6Auto, "auto, require or off")
+	cli.CompleteFlag(cmd, "ipv6", ipv6Auto, ipv6Require, ipv6Off)
 	return cmd
 }
 

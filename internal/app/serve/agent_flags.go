@@ -72,15 +72,15 @@ func (c *agentConfig) flags(cmd *cobra.Command) {
 	s := &c.settings
 	f := cmd.Flags()
 	// Those of AWS's agent, with its names, defaults and meaning.
-	f.BoolVar(&c.rotate, "rotate-credentials", false, "read profile default of the shared credentials file anew every minute, for hybrid nodes")
+	f.BoolVar(&c.rotate, "rotate-credentials", false, "read profile default of the shared credentials file again every minute, for hybrid nodes")
 	f.StringVar(&c.endpoint, "endpoint", "", "URL of EKS Auth or of the broker; else AWS_ENDPOINT_URL_EKS_AUTH, else the region's")
-	cmd.PersistentFlags().StringVarP(&c.verbosity, "verbosity", "v", "info", "error, warn, info or debug; panic and trace are taken too")
+	cmd.PersistentFlags().StringVarP(&c.verbosity, "verbosity", "v", "info", "error, warn, info or debug; panic and trace are accepted too")
 	cmd.PersistentFlags().StringVar(&c.logFormat, "log-format", "json", "text or json")
 	// Ours.
 	f.StringVar(&c.upstream, "upstream", upstreamEKSAuth, "eks-auth signs as the node, broker sends the agent's own token")
-	f.BoolVar(&c.startupTaint, "startup-taint", false, "take the taint "+agent.TaintKey+" off $NODE_NAME once ready")
-	f.StringVar(&c.errorFormat, "error-format", "json", "json, or text as AWS's agent")
-	f.BoolVar(&s.LegacyMetrics, "legacy-metrics", s.LegacyMetrics, "serve the three metrics of AWS's agent too")
+	f.BoolVar(&c.startupTaint, "startup-taint", false, "remove the taint "+agent.TaintKey+" from $NODE_NAME once ready")
+	f.StringVar(&c.errorFormat, "error-format", "json", "form of errors: json, or text as from AWS's agent")
+	f.BoolVar(&s.LegacyMetrics, "legacy-metrics", s.LegacyMetrics, "serve the three metrics of AWS's agent, too")
 	f.StringVar(&c.readyRequires, "ready-requires", "", "upstream: be ready only once the agent's own credentials were found")
 	c.plane.Add(cmd)
 	cli.Group(cmd, flags.PlaneHeading, func(f *pflag.FlagSet) {
@@ -105,7 +105,7 @@ func (c *agentConfig) flags(cmd *cobra.Command) {
 		f.StringSliceVarP(&c.bindHosts, "bind-hosts", "b", []string{agent.AddressIPv4.String(), "[" + agent.AddressIPv6.String() + "]"}, "addresses to serve credentials on; may be repeated")
 		f.IntVarP(&c.port, "port", "p", 80, "port of every bind host")
 		f.StringVar(&c.ipv6, "ipv6", ipv6Auto, "auto leaves IPv6 out where the node has none; require; off")
-		f.BoolVar(&c.init, "init", true, "give the node the addresses if it lacks them, and take them away at the end")
+		f.BoolVar(&c.init, "init", true, "give the node the addresses if it lacks them, and remove them at the end")
 		f.BoolVar(&c.reusePort, "reuse-port", false, "let a second agent listen at the same time, for updates without a gap")
 		f.BoolVar(&c.anyBindHost, "allow-any-bind-host", false, "allow bind hosts that are neither loopback nor link-local nor in fd00:ec2::/64")
 		f.StringSliceVar(&c.allowedHosts, "allowed-hosts", nil, "addresses accepted in the Host header beside the bind hosts and the protocol's")
@@ -131,6 +131,20 @@ func (c *agentConfig) flags(cmd *cobra.Command) {
 	c.plane.Bind("region", planefile.Region)
 	c.plane.Bind("local-keys-issuer", planefile.TokenIssuer)
 	c.kube.Add(cmd)
+	for flag, values := range map[string][]string{
+		"verbosity":      {"error", "warn", "info", "debug"},
+		"log-format":     {"text", "json"},
+		"upstream":       {upstreamEKSAuth, upstreamBroker},
+		"error-format":   {"json", "text"},
+		"ready-requires": {"upstream"},
+		"ipv6":           {ipv6Auto, ipv6Require, ipv6Off},
+		"local-keys":     {keysAuto, "apiserver", "off"},
+		"pod-liveness":   {"auto", "on", "off"},
+	} {
+		cli.CompleteFlag(cmd, flag, values...)
+	}
+	cli.CompleteFiles(cmd, "broker-client-certificate", "pem")
+	cli.CompleteFiles(cmd, "upstream-ca-file", "pem", "crt")
 }
 
 // validate checks what the flags say together and returns the bind hosts.

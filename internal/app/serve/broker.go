@@ -41,10 +41,13 @@ func newBroker(sys cli.System) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "broker",
 		Short: "Give pods their AWS sessions where there is no EKS (Pod Identity)",
-		Long: `Serve the API of EKS Auth to the agents of the nodes: a pod's token is verified, its
-PodIdentityAssociation looked up, and the role taken at STS. Serve the EKS API's
-operations on associations, too, so that the AWS CLI and Terraform work with
+		Long: `Serve the API of EKS Auth to the agents of the nodes: verify a pod's token, find its
+PodIdentityAssociation, and assume the role at STS. The EKS API's operations on
+associations are served too, so that the AWS CLI and Terraform work with
 --endpoint-url. Several replicas may run; they share nothing but the cluster.`,
+		Example: `  rolecall serve broker --cluster-name prod --region eu-west-1 --account 111122223333 \
+    --issuer https://oidc.example.com/prod --signing-key /etc/rolecall/issuer/sa.key
+  rolecall serve broker --plane /etc/rolecall/plane.yaml --mode broker-role`,
 		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := c.plane.Read(cmd); err != nil {

@@ -47,12 +47,15 @@ func newController(sys cli.System) *cobra.Command {
 	var c controllerConfig
 	cmd := &cobra.Command{
 		Use:   "controller",
-		Short: "Keep Issuers and Pod Identity associations true",
+		Short: "Reconcile Issuers, and the status of Pod Identity associations",
 		Long: `Publish the keys of all API servers as each Issuer object says, keep IAM's providers
-in step, check what is published as STS does, and walk key rotations: the Secret of
-an Issuer says what the API servers must have, and the controller goes on when they
-do. With --cluster-name, say in the status of each PodIdentityAssociation whether its
-pods can get their role. Several may run; one leads, by a Lease.`,
+in step, check what is published as STS does, and rotate keys step by step: the Secret
+of an Issuer holds what the API servers must have, and the controller goes on when they
+have it. With --cluster-name, write into the status of each PodIdentityAssociation
+whether its pods can get their role. Several may run; one leads, by a Lease.`,
+		Example: `  rolecall serve controller
+  rolecall serve controller --cluster-name prod --cluster-account 111122223333 --cluster-region eu-west-1 \
+    --issuer https://oidc.example.com/prod`,
 		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd, sys) },
 	}

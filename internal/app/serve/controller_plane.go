@@ -17,8 +17,8 @@ import (
 	"github.com/rolecall/rolecall/internal/sessionplan"
 )
 
-// planeFlags say how roles of associations are taken; without a cluster's name
-// their status is left alone.
+// planeFlags say how roles of associations are assumed; without a cluster's name
+// their status is not touched.
 type planeFlags struct {
 	file       flags.Plane
 	cluster    association.Cluster
@@ -35,7 +35,7 @@ func (c *planeFlags) flags(cmd *cobra.Command) {
 		f.StringVar(&c.cluster.Account, "cluster-account", "", "account in the cluster's ARN, 12 digits")
 		f.StringVar(&c.cluster.Region, "cluster-region", "", "region in the cluster's ARN")
 		f.StringVar(&c.cluster.Partition, "cluster-partition", "aws", "partition in the cluster's ARN")
-		f.StringVar(&c.mode, "association-mode", string(v1alpha1.Federated), "how roles are taken where an association does not say: Federated, BrokerRole, PassThrough, or EKS where AWS takes them")
+		f.StringVar(&c.mode, "association-mode", string(v1alpha1.Federated), "how roles are assumed where an association does not say: Federated, BrokerRole, PassThrough, or EKS where AWS assumes them")
 		f.StringVar(&c.issuer, "issuer", "", "URL of the issuer of the tokens, for Federated and PassThrough")
 		f.StringVar(&c.brokerRole, "broker-role-arn", "", "the broker's own role or user, for BrokerRole")
 		f.DurationVar(&c.every, "associations-every", 30*time.Minute, "how often the roles of associations are looked at in IAM")
@@ -47,7 +47,8 @@ func (c *planeFlags) flags(cmd *cobra.Command) {
 	c.file.Bind("association-mode", planefile.Mode)
 	c.file.BindValue("issuer", planefile.SessionIssuer, (*planefile.Plane).ShownIssuer)
 	c.file.Bind("broker-role-arn", planefile.BrokerRole)
-	_ = cmd.RegisterFlagCompletionFunc("association-mode", cobra.FixedCompletions(planefile.Modes(), cobra.ShellCompDirectiveNoFileComp))
+	cli.CompleteFlag(cmd, "association-mode", planefile.Modes()...)
+	cli.CompleteFlag(cmd, "cluster-partition", arn.Partitions()...)
 }
 
 // plane is false if none is named.

@@ -27,9 +27,11 @@ func newIssuer(sys cli.System) *cobra.Command {
 		Use:   "issuer",
 		Short: "Serve the published keys of an issuer over HTTPS",
 		Long: `Serve the discovery document and the key set below the path of the issuer's URL,
-with caching headers and ETags, to anybody: both are public. Documents and
-certificate are followed: what changes on disk is served without a restart, what is
-broken is not served at all.`,
+with caching headers and ETags, to anybody: both are public. What changes on disk,
+documents and certificate alike, is served without a restart; what is broken is not
+served at all.`,
+		Example: `  rolecall serve issuer --documents /var/lib/rolecall/issuer
+  rolecall serve issuer --tls-cert tls.crt --tls-key tls.key --max-age 1m`,
 		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context(), sys) },
 	}
@@ -39,6 +41,9 @@ broken is not served at all.`,
 	flags.StringVar(&c.certFile, "tls-cert", "/etc/rolecall/tls/tls.crt", "serving certificate chain, PEM")
 	flags.StringVar(&c.keyFile, "tls-key", "/etc/rolecall/tls/tls.key", "its key, PEM")
 	flags.DurationVar(&c.maxAge, "max-age", 5*time.Minute, "how long readers may keep the documents; at most an hour")
+	_ = cmd.MarkFlagDirname("documents")
+	cli.CompleteFiles(cmd, "tls-cert", "pem", "crt")
+	cli.CompleteFiles(cmd, "tls-key", "pem", "key")
 	c.logs.Add(cmd)
 	return cmd
 }

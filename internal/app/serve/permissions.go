@@ -93,7 +93,7 @@ func (c *webhookConfig) checkPermissions(client kubernetes.Interface, log *slog.
 			}
 			if err == nil && len(missing) == 0 {
 				if len(said) > 0 {
-					log.Info("no permission is missing any more")
+					log.Info("no permission is missing now")
 				}
 				return nil
 			}

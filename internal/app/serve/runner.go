@@ -29,8 +29,8 @@ import (
 type runner struct {
 	log      *slog.Logger
 	registry *prometheus.Registry
-	// delay is how long the parts go on after the process was told to stop, not ready any
-	// more: for those who have not heard of that yet.
+	// delay is how long the parts go on after the process was told to stop, no longer ready:
+	// for those who do not know that yet.
 	delay time.Duration
 
 	parts    []func(context.Context) error
@@ -121,7 +121,7 @@ type closeFunc func() error
 // Close calls it.
 func (c closeFunc) Close() error { return c() }
 
-// agree holds the role to the plane that the others of the cluster go by. Whoever differs
+// agree compares the role with the plane that the others of the cluster have. One that differs
 // says so when it starts, and a metric counts it; nobody ends or waits because of it.
 func (r *runner) agree(role string, plane *planefile.Plane, client kubernetes.Interface) {
 	member := &agreement.Member{

@@ -82,7 +82,7 @@ func runCommand(t *testing.T, command func(cli.System) *cobra.Command, args stri
 	c.SetArgs(strings.Fields(args))
 	err := c.ExecuteContext(t.Context())
 	if err != nil {
-		cli.PrintError(stderr, err)
+		cli.PrintError(cli.System{Stderr: stderr}, err)
 	}
 	return fault.ExitCode(err)
 }

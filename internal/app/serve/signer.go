@@ -26,7 +26,7 @@ type serveSignerConfig struct {
 	refreshHint time.Duration
 	// maxTokenLife is the longest life of a token.
 	maxTokenLife time.Duration
-	// rotateEvery is how long a key signs; zero is for ever.
+	// rotateEvery is how long a key signs; zero is forever.
 	rotateEvery time.Duration
 	// publishFor is how long a new key is published before it signs.
 	publishFor time.Duration
@@ -46,8 +46,9 @@ newer; below 1.34 with the feature gate ExternalServiceAccountTokenSigner).
 Keys are in an encrypted store that ` + "`rolecall signer`" + ` makes, or in PEM files of which
 the first private key signs and all verify; both are followed for changes. A new key
 signs only when every API server on the socket has fetched it and had it for
---refresh-hint. With --rotate-every the store renews its key by itself.`,
-		Example: `  rolecall signer import --store /var/lib/rolecall/keys --kms-key-file /etc/rolecall/kms.key --key-file /etc/kubernetes/pki/sa.key
+--refresh-hint. With --rotate-every the signer renews the keys of its store by itself.`,
+		Example: `  rolecall signer import --store /var/lib/rolecall/keys --kms-key-file /etc/rolecall/kms.key \
+    --key-file /etc/kubernetes/pki/sa.key
   rolecall serve signer --store /var/lib/rolecall/keys --kms-key-file /etc/rolecall/kms.key --rotate-every 720h
   kube-apiserver --service-account-signing-endpoint=/run/rolecall/signer.sock …`,
 		Args: cli.NoArguments,

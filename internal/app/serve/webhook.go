@@ -34,10 +34,12 @@ func newWebhook(sys cli.System) *cobra.Command {
 		Use:   "webhook",
 		Short: "Serve the admission webhook that injects pods",
 		Long: `Serve /mutate, /healthz and /readyz over HTTPS, and /metrics over plain HTTP; with
---validate-associations also /validate-associations. It is ready only when it knows
-every service account of the cluster. It registers itself and keeps its certificate,
-together with its other replicas; with --tls-cert it serves files that somebody else
-renews.`,
+--validate-associations also /validate-associations. The webhook is ready only when it
+knows every service account of the cluster. It registers itself and renews its
+certificate, together with its other replicas; with --tls-cert it serves files that
+somebody else renews.`,
+		Example: `  rolecall serve webhook --watch-associations --validate-associations
+  rolecall serve webhook --tls-cert tls.crt --tls-key tls.key --namespace rolecall-system`,
 		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if c.showVersion {
@@ -162,7 +164,7 @@ func (c *webhookConfig) makeParts(ctx context.Context, sys cli.System, p *webhoo
 	return c.serving(sys, p)
 }
 
-// newestGrants reads RoleGrants anew, with a client of its own: whoever is refused
+// newestGrants reads RoleGrants again, with a client of its own: somebody who is refused
 // again and again must not slow down what is followed.
 func newestGrants(config *rest.Config, log *slog.Logger) (func(context.Context) (*grant.Set, error), error) {
 	slow := rest.CopyConfig(config)

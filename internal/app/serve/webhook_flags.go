@@ -76,12 +76,12 @@ func (c *webhookConfig) flags(cmd *cobra.Command) {
 	f.BoolVar(&c.watchAssociations, "watch-associations", false, "give service accounts that have a PodIdentityAssociation a Pod Identity; needs its definition (CRD) in the cluster")
 	f.BoolVar(&c.enforceGrants, "enforce-role-grants", false, "inject only roles that the cluster's RoleGrants allow, if it has any")
 	f.BoolVar(&c.validateWrites, "validate-associations", false, "serve "+webhook.ValidatePath+", which refuses PodIdentityAssociations that say something wrong, or want a role that the cluster's RoleGrants do not allow; needs the definition (CRD) of RoleGrants in the cluster")
-	f.StringVar(&c.fallbackAction, "node-role-fallback", string(webhook.Allow), "what becomes of pods that would use the node's role though they are meant to have an identity: allow, warn or deny")
+	f.StringVar(&c.fallbackAction, "node-role-fallback", string(webhook.Allow), "what to do with pods that would use the node's role though they are meant to have an identity: allow, warn or deny")
 	f.StringSliceVar(&c.fallback.Namespaces, "identity-required-namespaces", nil, "patterns of namespaces in which every pod is meant to have an identity")
 	f.DurationVar(&c.grace, "service-account-lookup-grace-period", time.Second, "how long a review may wait for a service account that is not known yet to be read, and for the associations of an account of which none is known; 0 reads none")
 	f.BoolVar(&c.events, "events", true, "write refusals as Events of the service account")
 	f.BoolVar(&c.showVersion, "version", false, "print the version and exit")
-	_ = cmd.RegisterFlagCompletionFunc("node-role-fallback", cobra.FixedCompletions([]string{"allow", "warn", "deny"}, cobra.ShellCompDirectiveNoFileComp))
+	cli.CompleteFlag(cmd, "node-role-fallback", "allow", "warn", "deny")
 	f.BoolVar(&c.settings.SessionFromPod, "role-session-name-from-pod", false, "set AWS_ROLE_SESSION_NAME to the pod's name")
 	c.planeFlags(cmd)
 	flags.Inject(cmd, &c.settings)
@@ -108,12 +108,13 @@ func (c *webhookConfig) flags(cmd *cobra.Command) {
 func (c *webhookConfig) planeFlags(cmd *cobra.Command) {
 	c.plane.Add(cmd)
 	cli.Group(cmd, flags.PlaneHeading, func(f *pflag.FlagSet) {
-		f.BoolVar(&c.compose, "compose-role-arn", false, "make ARNs of role annotations that are names, in the account of this EC2 instance or of --compose-account")
+		f.BoolVar(&c.compose, "compose-role-arn", false, "accept names in role annotations, and compose their ARNs, in the account of this EC2 instance or in --compose-account")
 		f.StringVar(&c.settings.ComposeAccount, "compose-account", "", "account of composed role ARNs, for clusters outside EC2")
 		f.StringVar(&c.settings.ComposePartition, "compose-partition", "aws", "partition of composed role ARNs, with --compose-account")
 	})
+	cli.CompleteFlag(cmd, "compose-partition", arn.Partitions()...)
 	c.plane.Bind("aws-default-region", planefile.Region)
-	// Whoever composes no ARN needs no account.
+	// Without composed ARNs no account is needed.
 	c.plane.BindValue("compose-account", planefile.Account, func(p *planefile.Plane) string {
 		if !c.compose {
 			return ""
@@ -133,6 +134,8 @@ func (c *webhookConfig) tlsFlags(cmd *cobra.Command) {
 		f.StringVar(&c.minTLS, "tls-min-version", "", "least TLS version: 1.0 to 1.3, or VersionTLS10 to VersionTLS13; 1.2 if empty")
 		f.StringSliceVar(&c.cipherSuites, "tls-cipher-suites", nil, "cipher suites for TLS 1.2 and before, by Go's names; Go's choice if empty")
 	})
+	cli.CompleteFlag(cmd, "tls-min-version", "1.0", "1.1", "1.2", "1.3")
+	cli.CompleteFiles(cmd, "ca-file", "pem", "crt")
 }
 
 func containerFlags(f *pflag.FlagSet, s *inject.ContainerSettings) {
@@ -156,7 +159,7 @@ func ignoredFlags(f *pflag.FlagSet) {
 		if name == "v" {
 			shorthand = "v"
 		}
-		f.VarP(new(anyValue), name, shorthand, "accepted for amazon-eks-pod-identity-webhook's sake; nothing")
+		f.VarP(new(anyValue), name, shorthand, "accepted for compatibility with amazon-eks-pod-identity-webhook, without effect")
 		f.Lookup(name).NoOptDefVal = "true" // some of them are switches
 		if name == "resync-period" || name == "v" {
 			f.Lookup(name).NoOptDefVal = ""

@@ -26,23 +26,24 @@ func newSignerImport(sys cli.System) *cobra.Command {
 	var c signerImportConfig
 	cmd := &cobra.Command{
 		Use:   "import --store FILE --kms-key-file FILE --key-file FILE...",
-		Short: "Take the keys of a running cluster into a store",
-		Long: `Take keys in PEM into a store, so that a cluster moves to the external signer and no
-token fails. If there is no store it is made: the first private key signs, as it does
-for kube-apiserver, all others verify. Into a store that is there keys are taken to
-verify only; private halves are left out.
+		Short: "Import the keys of a running cluster into a store",
+		Long: `Import keys in PEM into a store, so that a cluster moves to the external signer and no
+token fails. A store that does not exist is made: the first private key signs, as it
+does for kube-apiserver, all others verify. Keys imported into a store that exists only
+verify; their private halves are left out.
 
 An imported key verifies for --max-token-expiration after it has signed last: a year by
-default, as API servers give some tokens a year. Tokens in Secrets never end: keys that
-signed them are imported with --max-token-expiration 0s, and stay until they are removed.`,
-		Example: `  rolecall signer import --store /var/lib/rolecall/keys --kms-key-file /etc/rolecall/kms.key --key-file /etc/kubernetes/pki/sa.key`,
-		Args:    cli.NoArguments,
+default, as API servers give some tokens a year. Tokens in Secrets never expire: import
+the keys that signed them with --max-token-expiration 0s; they stay until removed.`,
+		Example: `  rolecall signer import --store /var/lib/rolecall/keys --kms-key-file /etc/rolecall/kms.key \
+    --key-file /etc/kubernetes/pki/sa.key`,
+		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if len(c.files) == 0 {
 				return fault.New(fault.Usage, "no key given").Hint("add --key-file FILE, for kubeadm /etc/kubernetes/pki/sa.key")
 			}
 			if c.life < 0 {
-				return fault.New(fault.Usage, "--max-token-expiration %s: want no time, which is for ever, or more", c.life)
+				return fault.New(fault.Usage, "--max-token-expiration %s: want no time, which is forever, or more", c.life)
 			}
 			return c.run(cmd.Context(), sys)
 		},

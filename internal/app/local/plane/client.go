@@ -185,6 +185,32 @@ func (c *Client) release(ctx context.Context, namespace, account, holder string)
 	return nil
 }
 
+// ServiceAccounts returns the accounts that the plane knows, as NAMESPACE/NAME.
+func (c *Client) ServiceAccounts(ctx context.Context) ([]string, error) {
+	url := c.endpoints.Tokens + accountsPath
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Authorization", "Bearer "+c.endpoints.Bearer.Reveal())
+	got, err := c.do(request)
+	if err == nil && got.status >= http.StatusBadRequest {
+		err = statusError(got)
+	}
+	var list corev1.ServiceAccountList
+	if err == nil {
+		err = json.Unmarshal(got.body, &list)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list the service accounts: %w", err)
+	}
+	names := make([]string, len(list.Items))
+	for i := range list.Items {
+		names[i] = list.Items[i].Namespace + "/" + list.Items[i].Name
+	}
+	return names, nil
+}
+
 func (c *Client) holdersURL(namespace, account string) string {
 	return c.endpoints.Tokens + strings.NewReplacer("{namespace}", namespace, "{account}", account).Replace(holdersPath)
 }

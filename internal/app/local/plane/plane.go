@@ -11,15 +11,18 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/rolecall/rolecall/examples/quickstart"
@@ -49,7 +52,7 @@ const (
 
 // Config says how to start a plane.
 type Config struct {
-	// AWSAddress is where local AWS listens; port 0 takes any free one.
+	// AWSAddress is where local AWS listens; port 0 picks a free one.
 	AWSAddress string
 	// Manifests are files whose service accounts the plane knows, besides the
 	// quickstart's.
@@ -148,6 +151,21 @@ func (p *Plane) ProviderARN() string {
 // accounts are annotations of service accounts by NAMESPACE/NAME.
 type accounts map[string]map[string]string
 
+// accountsPath is where an API server lists service accounts.
+const accountsPath = "/api/v1/serviceaccounts"
+
+// serve answers with the names of all accounts, in the form of an API server.
+func (a accounts) serve(w http.ResponseWriter, _ *http.Request) {
+	list := corev1.ServiceAccountList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ServiceAccountList"}}
+	for _, key := range slices.Sorted(maps.Keys(a)) {
+		namespace, name, _ := strings.Cut(key, "/")
+		list.Items = append(list.Items, corev1.ServiceAccount{
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		})
+	}
+	answerJSON(w, http.StatusOK, &list)
+}
+
 func (a accounts) static(settings inject.Settings) webhook.Static {
 	named := map[inject.Name]map[string]string{}
 	for key, annotations := range a {
@@ -155,6 +173,13 @@ func (a accounts) static(settings inject.Settings) webhook.Static {
 		named[inject.Name{Namespace: namespace, ServiceAccount: name}] = annotations
 	}
 	return webhook.NewStatic(named, settings)
+}
+
+// ServiceAccounts are the accounts, as NAMESPACE/NAME, that a plane would know which is
+// started with these manifests.
+func ServiceAccounts(files []string) ([]string, error) {
+	known, err := serviceAccounts(files)
+	return slices.Sorted(maps.Keys(known)), err
 }
 
 // serviceAccounts reads the quickstart's accounts and those of more files.
@@ -356,8 +381,11 @@ func (p *Plane) issuerHandler(known accounts) (http.Handler, error) {
 	mux.Handle("/api/", tokens.Handler())
 	held := newTemporary(p.associations)
 	for pattern, serve := range map[string]http.HandlerFunc{
-		"POST /api/v1/namespaces/{namespace}/pods": p.pods.create, "DELETE /api/v1/namespaces/{namespace}/pods/{name}": p.pods.remove,
-		"POST " + holdersPath: held.serveHold, "DELETE " + holdersPath + "/{holder}": held.serveRelease,
+		"GET " + accountsPath:                               known.serve,
+		"POST /api/v1/namespaces/{namespace}/pods":          p.pods.create,
+		"DELETE /api/v1/namespaces/{namespace}/pods/{name}": p.pods.remove,
+		"POST " + holdersPath:                               held.serveHold,
+		"DELETE " + holdersPath + "/{holder}":               held.serveRelease,
 	} {
 		mux.Handle(pattern, p.ownerOnly(serve))
 	}
@@ -365,7 +393,7 @@ func (p *Plane) issuerHandler(known accounts) (http.Handler, error) {
 	return mux, nil
 }
 
-// ownerOnly is for whoever has the plane's bearer token.
+// ownerOnly is for who has the plane's bearer token.
 func (p *Plane) ownerOnly(next http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		shown, isBearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")

@@ -64,7 +64,7 @@ func (p *pods) create(w http.ResponseWriter, r *http.Request) {
 	}
 	pod := &corev1.Pod{}
 	if err := json.Unmarshal(body, pod); err != nil || pod.Name == "" {
-		answerStatus(w, http.StatusBadRequest, metav1.StatusReasonBadRequest, "the body is no Pod with a name, in JSON")
+		answerStatus(w, http.StatusBadRequest, metav1.StatusReasonBadRequest, "the body is not a Pod with a name, in JSON")
 		return
 	}
 	pod.Namespace, pod.UID, pod.Spec.NodeName = r.PathValue("namespace"), types.UID(uuid.NewString()), p.node.Name
