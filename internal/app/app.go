@@ -74,6 +74,13 @@ I?".`,
 	if sys.Name != "" {
 		root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: sys.Name}
 	}
+	// Cobra checks these after it, and says them without saying that it is wrong usage.
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		if err := cmd.ValidateFlagGroups(); err != nil {
+			return cli.Usage("%w", err)
+		}
+		return nil
+	}
 	root.SetIn(sys.Stdin)
 	root.SetOut(sys.Stdout)
 	root.SetErr(sys.Stderr)

@@ -53,7 +53,8 @@ The service account does not have to exist. It has at most one association.`,
 type associations interface {
 	Create(ctx context.Context, in association.CreateInput) (*v1alpha1.PodIdentityAssociation, error)
 	Describe(ctx context.Context, id string) (*v1alpha1.PodIdentityAssociation, error)
-	List(ctx context.Context, in association.ListInput) (items []v1alpha1.PodIdentityAssociation, next string, err error)
+	List(ctx context.Context, in association.ListInput) (items []v1alpha1.PodIdentityAssociation, next string,
+		err error)
 	Update(ctx context.Context, in association.UpdateInput) (*v1alpha1.PodIdentityAssociation, error)
 	Delete(ctx context.Context, id string) (*v1alpha1.PodIdentityAssociation, error)
 }
@@ -388,7 +389,9 @@ func newAssociationDelete(sys cli.System) *cobra.Command {
 }
 
 // named opens, and finds the one that the flags name.
-func (c *associationFlags) named(ctx context.Context, sys cli.System) (*v1alpha1.PodIdentityAssociation, associations, error) {
+func (c *associationFlags) named(
+	ctx context.Context, sys cli.System,
+) (*v1alpha1.PodIdentityAssociation, associations, error) {
 	if err := c.names(); err != nil {
 		return nil, nil, err
 	}

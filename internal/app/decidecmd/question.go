@@ -252,7 +252,8 @@ func (r *documentReader) text(kind policy.Kind, file string) (name string, text 
 	if kind != policy.Identity && kind != policy.Boundary {
 		return file, text, err
 	}
-	if managed, found := managedpolicy.Find(file); found && (errors.Is(err, os.ErrNotExist) || strings.HasPrefix(file, "arn:")) {
+	managed, found := managedpolicy.Find(file)
+	if found && (errors.Is(err, os.ErrNotExist) || strings.HasPrefix(file, "arn:")) {
 		return managed.Name + " " + managed.VersionID, []byte(managed.Document), nil
 	}
 	return file, text, err

@@ -21,9 +21,12 @@ type APIServers struct {
 
 // Add adds --kubeconfig and --api-server.
 func (c *APIServers) Add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&c.Kubeconfig, "kubeconfig", "", "kubeconfig of the cluster; without it no API server is asked")
+	cmd.Flags().StringVar(&c.Kubeconfig, "kubeconfig", "",
+		"kubeconfig of the cluster; without it no API server is asked")
 	cli.CompleteFiles(cmd, "kubeconfig")
-	cmd.Flags().StringArrayVar(&c.URLs, "api-server", nil, "URL of one API server, not of a load balancer; repeat it for all (default: those that have registered themselves)")
+	cmd.Flags().StringArrayVar(&c.URLs, "api-server", nil,
+		"URL of one API server, not of a load balancer; repeat it for all (default: those that have registered "+
+			"themselves)")
 }
 
 // Words are the flags as they were given, for commands in hints.

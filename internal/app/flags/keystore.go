@@ -18,7 +18,8 @@ type KeyStore struct{ Path, kmsKey string }
 // Add adds --store and --kms-key-file.
 func (c *KeyStore) Add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&c.Path, "store", "", "encrypted file of keys")
-	cmd.Flags().StringVar(&c.kmsKey, "kms-key-file", "", "file of the 32 bytes under which the store is encrypted, mode 0600")
+	cmd.Flags().StringVar(&c.kmsKey, "kms-key-file", "",
+		"file of the 32 bytes under which the store is encrypted, mode 0600")
 }
 
 func (c *KeyStore) check() error {
@@ -89,7 +90,7 @@ func (c *KeyStore) Make() (*keystore.Store, error) {
 // PublishFor adds --publish-for, how long a new key waits before it signs.
 func PublishFor(cmd *cobra.Command, publishFor *time.Duration) {
 	cmd.Flags().DurationVar(publishFor, "publish-for", rotation.Defaults().CacheFor,
-		"how long a new key is published before it signs: the longest time that readers of the published keys keep them")
+		"how long a new key is published before it signs: the longest time that readers keep the published keys")
 }
 
 // TokenLifeHelp is the help of --max-token-expiration.

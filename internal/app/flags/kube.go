@@ -74,6 +74,7 @@ func (k *Kube) Client() (kubernetes.Interface, error) {
 // Lister is for lists of many objects, which are smaller and cheaper to read as protobuf.
 func Lister(config *rest.Config) (kubernetes.Interface, error) {
 	typed := rest.CopyConfig(config)
-	typed.ContentType, typed.AcceptContentTypes = "application/vnd.kubernetes.protobuf", "application/vnd.kubernetes.protobuf,application/json"
+	typed.ContentType = "application/vnd.kubernetes.protobuf"
+	typed.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
 	return kubernetes.NewForConfig(typed)
 }

@@ -57,7 +57,8 @@ func (p *Plane) Read(cmd *cobra.Command) error {
 	}
 	text, err := os.ReadFile(p.file)
 	if err != nil {
-		return fault.New(fault.Usage, "read what the plane is: %w", err).Hint("--plane takes a file as docs/reference/plane.md shows it")
+		return fault.New(fault.Usage, "read what the plane is: %w", err).
+			Hint("--plane takes a file as docs/reference/plane.md shows it")
 	}
 	if p.said, err = planefile.Parse(p.file, text); err != nil {
 		return err

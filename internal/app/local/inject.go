@@ -41,7 +41,8 @@ apply, and a warning says so if they differ.`,
 			return runInject(sys, files, settings)
 		},
 	}
-	cmd.Flags().StringArrayVarP(&files, "filename", "f", nil, "a file or folder of manifests, or - for standard input; may be repeated")
+	cmd.Flags().StringArrayVarP(&files, "filename", "f", nil,
+		"a file or folder of manifests, or - for standard input; may be repeated")
 	cli.CompleteFiles(cmd, "filename", "yaml", "yml", "json")
 	flags.Inject(cmd, &settings)
 	return cmd
@@ -56,7 +57,8 @@ func runInject(sys cli.System, files []string, settings inject.Settings) error {
 		if file == "-" {
 			text, err := io.ReadAll(io.LimitReader(sys.Stdin, maxStdin+1))
 			if err != nil || len(text) > maxStdin {
-				return fault.New(fault.Invalid, "read standard input: it is larger than %d bytes or broke off", maxStdin)
+				return fault.New(fault.Invalid, "read standard input: it is larger than %d bytes or broke off",
+					maxStdin)
 			}
 			sources = append(sources, manifest.Source{Name: "standard input", Text: text})
 			continue
@@ -73,7 +75,8 @@ func runInject(sys cli.System, files []string, settings inject.Settings) error {
 	}
 	for _, outcome := range outcomes {
 		for _, warning := range outcome.Warnings {
-			fmt.Fprintf(sys.Stderr, "warning: %s:%d: %s %s/%s: %s\n", outcome.Source, outcome.Line, outcome.Kind, outcome.Namespace, outcome.Name, warning)
+			fmt.Fprintf(sys.Stderr, "warning: %s:%d: %s %s/%s: %s\n", outcome.Source, outcome.Line, outcome.Kind,
+				outcome.Namespace, outcome.Name, warning)
 		}
 	}
 	if _, err := sys.Stdout.Write(text); err != nil {

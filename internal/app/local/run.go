@@ -60,7 +60,8 @@ starts one for as long as the program runs. Exits with the program's code.`,
 	cmd.Flags().StringVar(&config.via, "via", "", "irsa or pod-identity; what the webhook would choose if empty")
 	cli.CompleteFlag(cmd, "via", string(plane.ViaIRSA), string(plane.ViaPodIdentity))
 	_ = cmd.RegisterFlagCompletionFunc("service-account", cli.CompleteFound(config.accounts(sys)))
-	cmd.Flags().StringArrayVarP(&config.manifests, "filename", "f", nil, "Kubernetes manifests with more service accounts and associations, if a plane must be started")
+	cmd.Flags().StringArrayVarP(&config.manifests, "filename", "f", nil,
+		"Kubernetes manifests with more service accounts and associations, if a plane must be started")
 	cli.CompleteFiles(cmd, "filename", "yaml", "yml", "json")
 	cmd.Flags().SetInterspersed(false)
 	return cmd
@@ -94,11 +95,15 @@ func (c *runConfig) validate() error {
 		return fault.New(fault.Usage, "no service account given").
 			Hint("add --service-account NAMESPACE/NAME, for example default/s3-reader")
 	case !ok || namespace == "" || name == "" || strings.Contains(name, "/"):
-		return fault.New(fault.Usage, "service account %q: want NAMESPACE/NAME", c.serviceAccount).Hint("for example default/s3-reader")
+		return fault.New(fault.Usage, "service account %q: want NAMESPACE/NAME", c.serviceAccount).
+			Hint("for example default/s3-reader")
 	case !slices.Contains([]plane.Via{plane.ViaWebhook, plane.ViaIRSA, plane.ViaPodIdentity}, plane.Via(c.via)):
-		return fault.New(fault.Usage, "--via %q: want irsa or pod-identity", c.via).Hint("leave it out for what the webhook would choose")
+		return fault.New(fault.Usage, "--via %q: want irsa or pod-identity", c.via).
+			Hint("leave it out for what the webhook would choose")
 	case len(c.program) == 0:
-		return fault.New(fault.Usage, "no program given").Hint("put it after --, as in: rolecall run --service-account %s -- aws sts get-caller-identity", c.serviceAccount)
+		return fault.New(fault.Usage, "no program given").
+			Hint("put it after --, as in: rolecall run --service-account %s -- aws sts get-caller-identity",
+				c.serviceAccount)
 	}
 	return nil
 }
@@ -124,7 +129,8 @@ func (c *runConfig) run(ctx context.Context, sys cli.System) error {
 	workload, err := plane.NewClient(endpoints).Prepare(ctx, namespace, pod, dir, plane.Via(c.via))
 	if err != nil {
 		if fault.KindOf(err) == fault.NotFound && len(fault.HintsOf(err)) == 0 {
-			return fault.New(fault.NotFound, "%w", err).Hint("declare it in a manifest: rolecall up -f FILE, or rolecall run -f FILE …")
+			return fault.New(fault.NotFound, "%w", err).
+				Hint("declare it in a manifest: rolecall up -f FILE, or rolecall run -f FILE …")
 		}
 		return err
 	}
@@ -139,10 +145,14 @@ func (c *runConfig) run(ctx context.Context, sys cli.System) error {
 		fmt.Fprintf(sys.Stderr, "warning: %s\n", warning)
 	}
 	if workload.Associated() {
-		fmt.Fprintf(sys.Stderr, "note: service account %s has no association; it has one with the role of its annotation as long as the program runs\n", c.serviceAccount)
+		fmt.Fprintf(sys.Stderr,
+			"note: service account %s has no association; it has one with the role of its annotation as long as the "+
+				"program runs\n", c.serviceAccount)
 	}
 	if !workload.Admission.Patched {
-		fmt.Fprintf(sys.Stderr, "warning: service account %s has no role: its pods get no AWS credentials\nhint: annotate it with eks.amazonaws.com/role-arn\n", c.serviceAccount)
+		fmt.Fprintf(sys.Stderr,
+			"warning: service account %s has no role: its pods get no AWS credentials\nhint: annotate it with "+
+				"eks.amazonaws.com/role-arn\n", c.serviceAccount)
 	}
 	return c.start(ctx, sys, log, endpoints, workload, dir)
 }
@@ -174,9 +184,13 @@ func (c *runConfig) findOrStartPlane(ctx context.Context, sys cli.System) (*plan
 
 // start runs the program to its end, renewing its tokens meanwhile. Signals
 // that end us are passed to it first; what it then does decides.
-func (c *runConfig) start(ctx context.Context, sys cli.System, log *slog.Logger, endpoints *plane.Endpoints, workload *plane.Workload, dir string) error {
+func (c *runConfig) start(
+	ctx context.Context, sys cli.System, log *slog.Logger, endpoints *plane.Endpoints, workload *plane.Workload,
+	dir string,
+) error {
 	// The program is not killed with ctx: it is told, and waited for.
-	program := exec.CommandContext(ctx, c.program[0], c.program[1:]...) //nolint:gosec // running the given program is what this command is for
+	//nolint:gosec // running the given program is what this command is for
+	program := exec.CommandContext(ctx, c.program[0], c.program[1:]...)
 	program.Cancel = func() error { return program.Process.Signal(syscall.SIGTERM) }
 	program.Stdin, program.Stdout, program.Stderr = sys.Stdin, sys.Stdout, sys.Stderr
 	program.Env = podEnvironment(sys.Environ(), endpoints, workload, dir)

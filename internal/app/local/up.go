@@ -33,9 +33,12 @@ manifests, print how to reach them, and run until interrupted.`,
 		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runUp(cmd.Context(), sys, options) },
 	}
-	cmd.Flags().StringVar(&options.awsAddress, "listen", flags.DefaultAWSAddress, "where local AWS listens; port 0 picks a free one")
-	cmd.Flags().StringArrayVarP(&options.manifests, "filename", "f", nil, "Kubernetes manifests whose service accounts and associations the plane knows")
-	cmd.Flags().StringVar(&options.dataDir, "data", "", "folder that keeps local AWS, the associations and the issuer's key; without it they are forgotten")
+	cmd.Flags().StringVar(&options.awsAddress, "listen", flags.DefaultAWSAddress,
+		"where local AWS listens; port 0 picks a free one")
+	cmd.Flags().StringArrayVarP(&options.manifests, "filename", "f", nil,
+		"Kubernetes manifests whose service accounts and associations the plane knows")
+	cmd.Flags().StringVar(&options.dataDir, "data", "",
+		"folder that keeps local AWS, the associations and the issuer's key; without it they are forgotten")
 	cmd.Flags().BoolVar(&options.explain, "explain", false, "print each refusal of local AWS with the reason AWS hides")
 	flags.STSErrors(cmd, &options.stsErrors)
 	cmd.Flags().BoolVarP(&options.verbose, "verbose", "v", false, "log every decision and its reason to standard error")
@@ -86,6 +89,7 @@ try        rolecall run --service-account default/s3-reader -- aws sts get-calle
 stop       Ctrl-C
 
 A shell becomes the local administrator with:
-`), endpoints.AWS, started.Account(), endpoints.Region, endpoints.Tokens, started.Issuer(), endpoints.Webhook, endpoints.Agent, quickstart.Cluster, started.RoleARN())
+`), endpoints.AWS, started.Account(), endpoints.Region, endpoints.Tokens, started.Issuer(),
+		endpoints.Webhook, endpoints.Agent, quickstart.Cluster, started.RoleARN())
 	flags.PrintExports(sys, endpoints.AWS, endpoints.Region, admin)
 }

@@ -73,7 +73,8 @@ changes nothing.`,
 			if remove {
 				return nodenet.RemoveAll(addresses)
 			}
-			_, err = nodenet.Prepare(nodenet.Request{Addresses: addresses, RequireIPv6: c.ipv6 == ipv6Require, Log: log})
+			_, err = nodenet.Prepare(
+				nodenet.Request{Addresses: addresses, RequireIPv6: c.ipv6 == ipv6Require, Log: log})
 			return err
 		},
 	}
@@ -213,7 +214,10 @@ func (c *agentConfig) serveProbes(ctx context.Context, p *agentParts, probes *ag
 	p.metrics(withMetrics)
 	port := strconv.Itoa(c.probePort)
 	err := p.listenAll(ctx, []listening{
-		{net.JoinHostPort(c.metricsAddress, strconv.Itoa(c.metricsPort)), httpserve.Server{Name: "metrics", Handler: withMetrics}},
+		{
+			net.JoinHostPort(c.metricsAddress, strconv.Itoa(c.metricsPort)),
+			httpserve.Server{Name: "metrics", Handler: withMetrics},
+		},
 		{net.JoinHostPort("127.0.0.1", port), httpserve.Server{Name: "probes", Handler: routes}},
 	})
 	if err != nil || c.ipv6 == ipv6Off {
@@ -302,13 +306,24 @@ func (c *agentConfig) untaint(p *agentParts, probes *agent.Probes) error {
 	if err != nil {
 		return err
 	}
-	taint := agent.Taint{Client: client, Node: c.node, Ready: []func(context.Context) error{probes.Serving, p.node.Ready}, Log: p.log}
+	taint := agent.Taint{
+		Client: client,
+		Node:   c.node,
+		Ready:  []func(context.Context) error{probes.Serving, p.node.Ready},
+		Log:    p.log,
+	}
 	p.add(func(ctx context.Context) error { taint.Run(ctx); return nil })
 	return nil
 }
 
 func (c *agentConfig) eksAuth(now func() time.Time) awsapi.EKSAuthConfig {
-	config := awsapi.EKSAuthConfig{Region: c.region, Endpoint: c.endpoint, CAFile: c.upstreamCA, RotateFile: c.rotate, Now: now}
+	config := awsapi.EKSAuthConfig{
+		Region:     c.region,
+		Endpoint:   c.endpoint,
+		CAFile:     c.upstreamCA,
+		RotateFile: c.rotate,
+		Now:        now,
+	}
 	switch {
 	case c.upstream != upstreamBroker:
 	case c.brokerCertificate != "":
@@ -323,10 +338,18 @@ func (c *agentConfig) eksAuth(now func() time.Time) awsapi.EKSAuthConfig {
 
 func (c *agentConfig) logger(sys cli.System) (*slog.Logger, error) {
 	level, known := map[string]string{
-		"panic": "error", "fatal": "error", "error": "error", "warn": "warn", "warning": "warn", "info": "info", "debug": "debug", "trace": "debug",
+		"panic":   "error",
+		"fatal":   "error",
+		"error":   "error",
+		"warn":    "warn",
+		"warning": "warn",
+		"info":    "info",
+		"debug":   "debug",
+		"trace":   "debug",
 	}[c.verbosity]
 	if !known {
-		return nil, cli.Usage("verbosity %q: want error, warn, info, debug, or panic or trace as AWS's agent has them", c.verbosity)
+		return nil, cli.Usage("verbosity %q: want error, warn, info, debug, or panic or trace as AWS's agent has them",
+			c.verbosity)
 	}
 	log, err := obs.NewLogger(sys.Stdout, c.logFormat, level)
 	if err != nil {

@@ -37,7 +37,8 @@ served at all.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&c.listen, "listen", ":8443", "where to listen, HTTPS")
-	flags.StringVar(&c.documents, "documents", "/etc/rolecall/issuer", "folder that \"rolecall issuer publish\" writes, or a mounted ConfigMap of the controller")
+	flags.StringVar(&c.documents, "documents", "/etc/rolecall/issuer",
+		"folder that \"rolecall issuer publish\" writes, or a mounted ConfigMap of the controller")
 	flags.StringVar(&c.certFile, "tls-cert", "/etc/rolecall/tls/tls.crt", "serving certificate chain, PEM")
 	flags.StringVar(&c.keyFile, "tls-key", "/etc/rolecall/tls/tls.key", "its key, PEM")
 	flags.DurationVar(&c.maxAge, "max-age", 5*time.Minute, "how long readers may keep the documents; at most an hour")
@@ -50,7 +51,8 @@ served at all.`,
 
 func (c *serveIssuerConfig) run(ctx context.Context, sys cli.System) error {
 	if c.maxAge < 0 || c.maxAge > time.Hour {
-		return fault.New(fault.Usage, "--max-age %s: want at most an hour", c.maxAge).Hint("a key that nobody has seen yet must not sign: the longer, the slower a rotation")
+		return fault.New(fault.Usage, "--max-age %s: want at most an hour", c.maxAge).
+			Hint("a key that nobody has seen yet must not sign: the longer, the slower a rotation")
 	}
 	log, err := c.logs.Logger(sys)
 	if err != nil {
@@ -67,6 +69,7 @@ func (c *serveIssuerConfig) run(ctx context.Context, sys cli.System) error {
 			return err
 		}
 		// AWS reads it, so it listens beyond loopback.
-		return r.listenAll(ctx, []listening{{c.listen, httpserve.Server{Name: "issuer", Handler: files, TLS: certificate.TLSConfig()}}})
+		return r.listenAll(ctx,
+			[]listening{{c.listen, httpserve.Server{Name: "issuer", Handler: files, TLS: certificate.TLSConfig()}}})
 	})
 }

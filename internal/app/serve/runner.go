@@ -191,7 +191,9 @@ func (r *runner) leave() {
 // serveUntilTold runs all parts until ctx is done or one of them fails. When ctx is
 // done, leaving is called first, which makes the process not ready, and the parts
 // go on for the delay.
-func serveUntilTold(ctx context.Context, delay time.Duration, leaving func(), parts []func(context.Context) error) error {
+func serveUntilTold(
+	ctx context.Context, delay time.Duration, leaving func(), parts []func(context.Context) error,
+) error {
 	told := ctx
 	group, ctx := errgroup.WithContext(context.WithoutCancel(ctx)) // the delay outlives what asked for it
 	ctx, stop := context.WithCancel(ctx)

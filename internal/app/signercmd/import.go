@@ -40,18 +40,22 @@ the keys that signed them with --max-token-expiration 0s; they stay until remove
 		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if len(c.files) == 0 {
-				return fault.New(fault.Usage, "no key given").Hint("add --key-file FILE, for kubeadm /etc/kubernetes/pki/sa.key")
+				return fault.New(fault.Usage, "no key given").
+					Hint("add --key-file FILE, for kubeadm /etc/kubernetes/pki/sa.key")
 			}
 			if c.life < 0 {
-				return fault.New(fault.Usage, "--max-token-expiration %s: want no time, which is forever, or more", c.life)
+				return fault.New(fault.Usage, "--max-token-expiration %s: want no time, which is forever, or more",
+					c.life)
 			}
 			return c.run(cmd.Context(), sys)
 		},
 	}
 	c.store.Add(cmd)
 	cmd.Flags().StringArrayVar(&c.files, "key-file", nil, "PEM file or folder of keys; may be repeated")
+	cli.CompleteFiles(cmd, "key-file", "pem", "key", "pub")
 	cmd.Flags().DurationVar(&c.life, "max-token-expiration", 366*24*time.Hour, flags.TokenLifeHelp)
-	cmd.Flags().BoolVar(&c.excluded, "exclude-from-discovery", false, "keep the keys that verify only out of the published set")
+	cmd.Flags().BoolVar(&c.excluded, "exclude-from-discovery", false,
+		"keep the keys that verify only out of the published set")
 	return cmd
 }
 
@@ -62,7 +66,8 @@ func (c *signerImportConfig) run(ctx context.Context, sys cli.System) error {
 		return err
 	}
 	if _, err := os.Stat(c.store.Path); err == nil {
-		return changeStore(ctx, sys, &c.store, func(contents *keystore.Contents) error { return c.add(contents, set.Keys, now, false) })
+		return changeStore(ctx, sys, &c.store,
+			func(contents *keystore.Contents) error { return c.add(contents, set.Keys, now, false) })
 	}
 	contents := &keystore.Contents{}
 	if err := c.add(contents, set.Keys, now, true); err != nil {
@@ -99,7 +104,8 @@ func (c *signerImportConfig) add(contents *keystore.Contents, keys []signer.Key,
 		verify = append(verify, one)
 	}
 	if signs {
-		return fault.New(fault.Invalid, "none of the files holds a private key, and there is no store yet").Hint("for kubeadm the private key is /etc/kubernetes/pki/sa.key")
+		return fault.New(fault.Invalid, "none of the files holds a private key, and there is no store yet").
+			Hint("for kubeadm the private key is /etc/kubernetes/pki/sa.key")
 	}
 	for _, one := range verify {
 		if err := contents.Add(one); err != nil {

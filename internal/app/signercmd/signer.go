@@ -135,7 +135,8 @@ func printKeys(sys cli.System, contents *keystore.Contents, output string) error
 	table := tabwriter.NewWriter(sys.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "KID\tPHASE\tALGORITHM\tSIGNS FROM\tVERIFIES UNTIL")
 	for _, one := range reports {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", one.KID, one.Phase, one.Algorithm, moment(one.SignsFrom), moment(one.VerifyUntil))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", one.KID, one.Phase, one.Algorithm, moment(one.SignsFrom),
+			moment(one.VerifyUntil))
 	}
 	return table.Flush()
 }
@@ -199,7 +200,8 @@ func newSignerRemove(sys cli.System) *cobra.Command {
 		Example: `  rolecall signer remove --store signer.keys --kms-key-file kms.key -- vX0sVn2p`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return fault.New(fault.Usage, "want one key id").Hint("`rolecall signer keys %s` lists them", store.Words())
+				return fault.New(fault.Usage, "want one key id").
+					Hint("`rolecall signer keys %s` lists them", store.Words())
 			}
 			return nil
 		},
@@ -232,7 +234,9 @@ func newSignerRemove(sys cli.System) *cobra.Command {
 }
 
 // changeStore changes a store and prints what it holds then.
-func changeStore(ctx context.Context, sys cli.System, flags *flags.KeyStore, change func(*keystore.Contents) error) error {
+func changeStore(
+	ctx context.Context, sys cli.System, flags *flags.KeyStore, change func(*keystore.Contents) error,
+) error {
 	store, err := flags.Open()
 	if err != nil {
 		return err

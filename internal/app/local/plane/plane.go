@@ -184,7 +184,10 @@ func ServiceAccounts(files []string) ([]string, error) {
 
 // serviceAccounts reads the quickstart's accounts and those of more files.
 func serviceAccounts(files []string) (accounts, error) {
-	sources := []manifest.Source{{Name: "quickstart", Text: quickstart.ServiceAccounts}, {Name: "quickstart", Text: quickstart.PodIdentity}}
+	sources := []manifest.Source{
+		{Name: "quickstart", Text: quickstart.ServiceAccounts},
+		{Name: "quickstart", Text: quickstart.PodIdentity},
+	}
 	for _, file := range files {
 		more, err := manifest.ReadFiles(file)
 		if err != nil {
@@ -230,7 +233,8 @@ func loadKey(path string) (*token.Key, error) {
 	if err == nil {
 		key, err := token.ParsePrivateKey(text)
 		if err != nil {
-			return nil, fault.New(fault.Invalid, "read the issuer's key %s: %w", path, err).Hint("move the file away to have a new key made")
+			return nil, fault.New(fault.Invalid, "read the issuer's key %s: %w", path, err).
+				Hint("move the file away to have a new key made")
 		}
 		return key, nil
 	}
@@ -272,8 +276,14 @@ func (p *Plane) startServers(ctx context.Context, known accounts) (err error) {
 	}
 	defer at.closeUnserved()
 	p.endpoints = Endpoints{
-		PID: os.Getpid(), Region: quickstart.Region, Bearer: server.NewBearer(), CA: authority.PEM(), AWS: "http://" + at.aws.address.String(),
-		Tokens: "https://" + at.issuer.address.String(), Webhook: "https://" + at.webhook.address.String() + "/mutate", Agent: "http://" + at.agent.address.String() + agent.Path,
+		PID:     os.Getpid(),
+		Region:  quickstart.Region,
+		Bearer:  server.NewBearer(),
+		CA:      authority.PEM(),
+		AWS:     "http://" + at.aws.address.String(),
+		Tokens:  "https://" + at.issuer.address.String(),
+		Webhook: "https://" + at.webhook.address.String() + "/mutate",
+		Agent:   "http://" + at.agent.address.String() + agent.Path,
 	}
 	accounts, err := p.openLocalAccount(now)
 	if err != nil {
@@ -293,8 +303,16 @@ func (p *Plane) startServers(ctx context.Context, known accounts) (err error) {
 		return err
 	}
 	aws := localaws.New(localaws.Config{
-		Accounts: accounts, Region: quickstart.Region, Now: p.config.Now, Log: p.config.Log, Explain: p.config.Explain, STSErrors: p.config.STSErrors,
-		Issuers: sts.IssuerAccess{Endpoints: map[string]string{issuerURL.Hostname(): at.issuer.address.String()}, RootCAs: authority.Pool()},
+		Accounts:  accounts,
+		Region:    quickstart.Region,
+		Now:       p.config.Now,
+		Log:       p.config.Log,
+		Explain:   p.config.Explain,
+		STSErrors: p.config.STSErrors,
+		Issuers: sts.IssuerAccess{
+			Endpoints: map[string]string{issuerURL.Hostname(): at.issuer.address.String()},
+			RootCAs:   authority.Pool(),
+		},
 	})
 	p.serve(ctx, &at.issuer, &httpserve.Server{Name: "issuer", Handler: issuerHandler, TLS: tls, Log: p.config.Log})
 	p.serve(ctx, &at.webhook, &httpserve.Server{Name: "webhook", Handler: hooks, TLS: tls, Log: p.config.Log})
@@ -311,7 +329,8 @@ func (p *Plane) openLocalAccount(now time.Time) (*account.Set, error) {
 		return nil, err
 	}
 	if p.admin, err = set.Default().AdminKey(); err != nil {
-		return nil, fault.New(fault.Invalid, "account %s: its user %s has no active access key", quickstart.Account, account.Admin).
+		return nil, fault.New(fault.Invalid, "account %s: its user %s has no active access key", quickstart.Account,
+			account.Admin).
 			Hint("the plane needs it; choose another folder with --data")
 	}
 	return set, p.seed(set, now)
