@@ -17,6 +17,7 @@ func TestAgentFlags(t *testing.T) {
 	var out bytes.Buffer
 	system := app.NewSystem()
 	system.Stdout = &out
+	system.Getenv = func(string) string { return "1000" } // columns: each flag has a line
 	if code := app.Run(t.Context(), system, []string{"serve", "agent", "--help"}); code != 0 {
 		t.Fatal(code)
 	}

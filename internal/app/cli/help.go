@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 
@@ -43,12 +42,12 @@ func Group(cmd *cobra.Command, heading string, add func(*pflag.FlagSet)) {
 // methods out that nobody calls.
 func SetHelp(sys System, root *cobra.Command) {
 	root.SetUsageFunc(func(cmd *cobra.Command) error {
-		_, err := io.WriteString(cmd.OutOrStderr(), sys.AsCalled(usage(cmd)))
+		_, err := io.WriteString(cmd.OutOrStderr(), sys.AsCalled(usage(cmd, columns(sys))))
 		return err
 	})
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) {
 		about := strings.TrimSpace(cmp.Or(cmd.Long, cmd.Short+"."))
-		fmt.Fprintf(cmd.OutOrStdout(), "%s\n\n%s", sys.AsCalled(about), sys.AsCalled(usage(cmd)))
+		fmt.Fprintf(cmd.OutOrStdout(), "%s\n\n%s", sys.AsCalled(about), sys.AsCalled(usage(cmd, columns(sys))))
 	})
 	root.SetHelpCommand(newHelp())
 }
@@ -90,13 +89,13 @@ func newHelp() *cobra.Command {
 	}
 }
 
-func usage(cmd *cobra.Command) string {
+func usage(cmd *cobra.Command, columns int) string {
 	out := &strings.Builder{}
-	printUsage(out, cmd)
+	printUsage(out, cmd, columns)
 	return out.String()
 }
 
-func printUsage(out io.Writer, cmd *cobra.Command) {
+func printUsage(out io.Writer, cmd *cobra.Command, columns int) {
 	fmt.Fprint(out, "Usage:\n")
 	if !cmd.HasAvailableSubCommands() || takesFlags(cmd) {
 		fmt.Fprintf(out, "  %s\n", cmd.UseLine())
@@ -111,7 +110,7 @@ func printUsage(out io.Writer, cmd *cobra.Command) {
 		fmt.Fprintf(out, "\nExamples:\n%s\n", strings.TrimRight(cmd.Example, "\n"))
 	}
 	printCommands(out, cmd)
-	printFlags(out, cmd)
+	printFlags(out, cmd, columns)
 	if cmd.HasAvailableSubCommands() {
 		fmt.Fprintf(out, "\n%s COMMAND --help says more about a command.\n", cmd.CommandPath())
 	}
@@ -153,7 +152,7 @@ func printCommands(out io.Writer, cmd *cobra.Command) {
 	list("Other commands", "")
 }
 
-func printFlags(out io.Writer, cmd *cobra.Command) {
+func printFlags(out io.Writer, cmd *cobra.Command, columns int) {
 	groups := map[string]*pflag.FlagSet{"": pflag.NewFlagSet("", pflag.ContinueOnError)}
 	headings := strings.Split(cmd.Annotations[groupKey], "\n") // ends with "", the command's own
 	for _, heading := range headings {
@@ -168,25 +167,26 @@ func printFlags(out io.Writer, cmd *cobra.Command) {
 		groups[heading].AddFlag(f)
 	})
 	if groups[""].HasAvailableFlags() {
-		fmt.Fprintf(out, "\nFlags:\n%s", flagLines(groups[""]))
+		fmt.Fprintf(out, "\nFlags:\n%s", groups[""].FlagUsagesWrapped(columns))
 	}
 	for _, heading := range headings {
 		if heading != "" && groups[heading].HasAvailableFlags() {
-			fmt.Fprintf(out, "\n%s:\n%s", heading, flagLines(groups[heading]))
+			fmt.Fprintf(out, "\n%s:\n%s", heading, groups[heading].FlagUsagesWrapped(columns))
 		}
 	}
 	if inherited := cmd.InheritedFlags(); inherited.HasAvailableFlags() {
-		fmt.Fprintf(out, "\nFlags of all its commands:\n%s", flagLines(inherited))
+		fmt.Fprintf(out, "\nFlags of all its commands:\n%s", inherited.FlagUsagesWrapped(columns))
 	}
 }
 
 // Columns that help is wrapped to: those of the terminal where a shell says them.
 const defaultColumns = 100
 
-func flagLines(set *pflag.FlagSet) string {
-	columns := defaultColumns
-	if told, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && told >= 60 {
-		columns = told
+func columns(sys System) int {
+	if sys.Getenv != nil {
+		if told, err := strconv.Atoi(sys.Getenv("COLUMNS")); err == nil && told >= 60 {
+			return told
+		}
 	}
-	return set.FlagUsagesWrapped(columns)
+	return defaultColumns
 }
