@@ -57,6 +57,6 @@ other rolecall: the agent gives no credentials: container credentials: AccessDen
 because .*ArnEquals aws:SourceArn wants "arn:aws:eks:us-east-1:111122223333:cluster/test", ` +
 		`got "arn:aws:eks:us-east-1:111122223333:cluster/prod"`)
 	if !want.MatchString(out) {
-		t.Errorf("%s", out)
+		t.Errorf("got:\n%s\nwant a match of:\n%s", out, want)
 	}
 }

@@ -113,7 +113,7 @@ container-role 111122223333 arn:aws:sts::111122223333:assumed-role/s3-reader/eks
 assume-role-with-web-identity \S+ arn:aws:sts::111122223333:assumed-role/s3-reader/rolecall-run-\S+
 $`
 	if !regexp.MustCompile(pattern).MatchString(out) {
-		t.Errorf("%s", out)
+		t.Errorf("got:\n%s\nwant a match of:\n%s", out, pattern)
 	}
 }
 

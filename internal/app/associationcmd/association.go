@@ -504,27 +504,25 @@ func (c *associationFlags) list(ctx context.Context, sys cli.System, output stri
 	if len(all) > 0 || output == "json" || output == "yaml" {
 		return printAssociations(sys, output, all)
 	}
-	return c.printNothing(ctx, sys, from, namespace)
+	c.printNothing(ctx, sys, from, namespace)
+	return nil
 }
 
 // printNothing says how much was looked at without finding one.
 func (c *associationFlags) printNothing(
 	ctx context.Context, sys cli.System, from associations, namespace string,
-) error {
+) {
 	place := "cluster"
 	if c.via == viaEKS {
 		place = "cluster " + c.cluster
 	}
 	if namespace == "" {
 		fmt.Fprintf(sys.Stderr, "no associations in any namespace of the %s\n", place)
-		return nil
+		return
 	}
-	elsewhere, err := every(ctx, from, "")
-	if err != nil { // somebody may read one namespace only
-		fmt.Fprintf(sys.Stderr, "no associations in namespace %s\n", namespace)
-		return nil
+	looked := ""
+	if all, err := every(ctx, from, ""); err == nil { // somebody may read one namespace only
+		looked = fmt.Sprintf("; the %s has %s in all its namespaces", place, count(len(all)))
 	}
-	fmt.Fprintf(sys.Stderr, "no associations in namespace %s; the %s has %s in all its namespaces\n",
-		namespace, place, count(len(elsewhere)))
-	return nil
+	fmt.Fprintf(sys.Stderr, "no associations in namespace %s%s\n", namespace, looked)
 }

@@ -373,7 +373,7 @@ func (c *initConfig) writeSettings(sys cli.System, settings *apiserverflags.Sett
 	fmt.Fprintf(sys.Stdout, "issuer: %s\nsettings: %s\n\n%s\n", c.url, c.dir.folder().Path(settings.File),
 		settings.Text)
 	for i, step := range settings.Steps {
-		fmt.Fprintf(sys.Stdout, "%d. %s\n", i+1, step)
+		fmt.Fprintf(sys.Stdout, "%d. %s\n", i+1, sys.AsCalled(step))
 	}
 	return nil
 }

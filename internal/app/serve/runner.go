@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -171,8 +172,8 @@ func (r *runner) run(ctx context.Context, makeParts func(context.Context) error)
 	// What follows the API server logs where the rest is.
 	ctx = klog.NewContext(ctx, logr.FromSlogHandler(r.log.Handler()))
 	defer func() {
-		for i := len(r.closers) - 1; i >= 0; i-- {
-			err = errors.Join(err, r.closers[i].Close())
+		for _, closer := range slices.Backward(r.closers) {
+			err = errors.Join(err, closer.Close())
 		}
 	}()
 	if err := makeParts(ctx); err != nil {

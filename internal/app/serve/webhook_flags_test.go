@@ -120,7 +120,7 @@ func TestValidateWebhook(t *testing.T) {
 	} {
 		err := c.restrict(&tls.Config{MinVersion: tls.VersionTLS12})
 		if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), want) {
-			t.Errorf("%v", err)
+			t.Errorf("got %v, want %s", err, want)
 		}
 	}
 }
