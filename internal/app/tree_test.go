@@ -46,7 +46,7 @@ func TestCommands(t *testing.T) {
 			!slices.Contains([]string{"completion", "help", "version"}, cmd.Name()):
 			t.Errorf("%s is in no group", path)
 		}
-		for _, line := range strings.SplitSeq(cmd.Long+"\n"+cmd.Example, "\n") {
+		for line := range strings.SplitSeq(cmd.Long+"\n"+cmd.Example, "\n") {
 			if len(line) > 120 {
 				t.Errorf("%s: a line of its help has %d columns: %s", path, len(line), line)
 			}
@@ -118,7 +118,7 @@ func TestExamplesNotices(t *testing.T) {
 func calls(text string) [][]string {
 	text = strings.ReplaceAll(text, "\\\n", " ")
 	var all [][]string
-	for _, line := range strings.SplitSeq(text, "\n") {
+	for line := range strings.SplitSeq(text, "\n") {
 		line, _, _ = strings.Cut(line, " #")
 		for _, command := range strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune("|;()", r) }) {
 			words := strings.Fields(command)
