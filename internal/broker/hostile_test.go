@@ -505,7 +505,7 @@ func TestRequests(t *testing.T) {
 			"H20 cluster", "other", `{"token":"` + raw + `"}`, "ResourceNotFoundException",
 			"No cluster found for name: other.",
 		},
-		{"a path that climbs (H22)", "..%2f", `{"token":"` + raw + `"}`, "InvalidParameterException", "clusterName"},
+		{"H22 a path that climbs", "..%2f", `{"token":"` + raw + `"}`, "InvalidParameterException", "clusterName"},
 		{"no JSON", "prod", `token`, "InvalidParameterException", "not a JSON object"},
 		{"null", "prod", `null`, "InvalidParameterException", "not a JSON object"},
 		{"list", "prod", `[]`, "InvalidParameterException", "not a JSON object"},
