@@ -229,6 +229,9 @@ func readReport(text []byte, folder, room string) ([]mutant, error) {
 		}
 		for _, m := range file.Mutations {
 			function, expression := anchors.at(m.Line, m.Column)
+			if m.Type == "INVERT_BITWISE" && strings.HasPrefix(expression, "&") {
+				m.Status = "NOT VIABLE" // gremlins takes the address of something for a bitwise and
+			}
 			all = append(all, mutant{
 				name:   name{room + "/" + file.Name, function, m.Type, expression},
 				line:   m.Line,

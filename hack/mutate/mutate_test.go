@@ -2,6 +2,7 @@ package main
 
 import (
 	"go/ast"
+	"go/token"
 	"os"
 	"path/filepath"
 	"strings"
@@ -108,11 +109,18 @@ func TestEquivalentsAreThere(t *testing.T) {
 		}
 		found := false
 		ast.Inspect(a.file, func(n ast.Node) bool {
-			if b, isBinary := n.(*ast.BinaryExpr); isBinary {
-				at := a.set.Position(b.OpPos)
-				function, expression := a.at(at.Line, at.Column)
-				found = found || function == one.function && expression == one.expression
+			var operator token.Pos
+			switch n := n.(type) {
+			case *ast.BinaryExpr:
+				operator = n.OpPos
+			case *ast.BranchStmt:
+				operator = n.TokPos
+			default:
+				return true
 			}
+			at := a.set.Position(operator)
+			function, expression := a.at(at.Line, at.Column)
+			found = found || function == one.function && expression == one.expression
 			return true
 		})
 		if !found {
