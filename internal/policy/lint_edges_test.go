@@ -234,3 +234,71 @@ func TestEdgesOfLint(t *testing.T) {
 		}
 	}
 }
+
+// roleEdges are further rows of TestLintRole.
+var roleEdges = []roleRow{
+	{
+		name: "a Deny beside one of another",
+		facts: everyFact(func(o *policy.LintOptions) {
+			o.Role.Subjects = []string{"system:serviceaccount:a:b"}
+		}),
+		text: doc(
+			`{'Effect':'Allow',`+web+`,'Condition':{`+goodConds+`}}`,
+			`{'Effect':'Deny',`+web+`,'Condition':{'StringEquals':{'h.example/p:sub':'system:serviceaccount:a:c'}}}`,
+			`{'Effect':'Deny',`+web+`,'Condition':{'StringEquals':{'h.example/p:sub':'system:serviceaccount:a:b'}}}`,
+		),
+		want: []string{"error explicit-deny"},
+		fixed: doc(
+			`{'Effect':'Allow',`+web+`,'Condition':{`+goodConds+`}}`,
+			`{'Effect':'Deny',`+web+`,'Condition':{'StringEquals':{'h.example/p:sub':'system:serviceaccount:a:c'}}}`,
+		),
+		manual: true,
+	},
+	{
+		name:  "a slip in the issuer, and a key that is no issuer's",
+		facts: everyFact(func(o *policy.LintOptions) { o.Role.Issuers = []string{"h.example/q"} }),
+		text:  webLint(goodConds + `,'IpAddress':{'aws:SourceIp':'10.0.0.0/8'}`),
+		want:  []string{"error provider-of-another-issuer"},
+		fixed: strings.ReplaceAll(webLint(goodConds+`,'IpAddress':{'aws:SourceIp':'10.0.0.0/8'}`), "h.example/p",
+			"h.example/q"),
+		says: "theirs come from h.example/q (1 characters differ)",
+	},
+	{
+		name: "another audience, and nothing registered",
+		facts: everyFact(func(o *policy.LintOptions) {
+			o.Role.Audience, o.Role.Registered, o.Role.Subjects = "other", nil, nil
+		}),
+		text:  webLint(goodConds),
+		want:  []string{"error aud-mismatch"},
+		fixed: strings.Replace(webLint(goodConds), "sts.amazonaws.com", "other", 1),
+		says:  "the provider registers unknown,",
+	},
+	{
+		name: "the same audience, and nothing registered",
+		facts: everyFact(func(o *policy.LintOptions) {
+			o.Role.Registered = nil
+		}),
+		text: webLint(goodConds),
+	},
+	{
+		name: "an audience that is not registered",
+		facts: everyFact(func(o *policy.LintOptions) {
+			o.Role.Registered = []string{"other"}
+		}),
+		text: webLint(goodConds),
+		want: []string{"error audience-not-registered"},
+		says: `the provider registers ["other"],`,
+	},
+	{
+		name: "a pod that runs as default",
+		facts: everyFact(func(o *policy.LintOptions) {
+			o.Role.Subjects = []string{"system:serviceaccount:a:default"}
+		}),
+		text: webLint(goodConds),
+		want: []string{"error subject-refused"},
+		fixed: strings.Replace(webLint(goodConds), `"system:serviceaccount:a:b"`,
+			`["system:serviceaccount:a:b", "system:serviceaccount:a:default"]`, 1),
+		manual: true,
+		says:   "system:serviceaccount:a:default of h.example/p is not let in: ",
+	},
+}
