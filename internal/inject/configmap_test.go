@@ -84,3 +84,25 @@ func FuzzConfig(f *testing.F) {
 		_, _ = inject.ParseIdentities([]byte(document))
 	})
 }
+
+// TestClosestOfManyPatterns holds, whatever order they are read in.
+func TestClosestOfManyPatterns(t *testing.T) {
+	t.Parallel()
+	settings := inject.Defaults()
+	settings.ConfigGlobs = true
+	const letters = "abcdefghijklmnop"
+	var entries []string
+	for i := range len(letters) {
+		entries = append(entries, fmt.Sprintf(`"%s*/s":{"RoleARN":"%d"}`, letters[:i+1], i+1))
+	}
+	config, problems, err := inject.ParseConfig([]byte("{"+strings.Join(entries, ",")+"}"), settings)
+	if err != nil || len(problems) > 0 {
+		t.Fatal(problems, err)
+	}
+	for i := range len(letters) {
+		account, _ := config.Find(inject.Name{Namespace: letters[:i+1] + "-", ServiceAccount: "s"})
+		if want := fmt.Sprint(i + 1); account == nil || account.Role != want {
+			t.Errorf("%s-: %+v, want %s", letters[:i+1], account, want)
+		}
+	}
+}

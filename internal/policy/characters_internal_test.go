@@ -87,6 +87,18 @@ func TestUnusualNear(t *testing.T) {
 	}
 }
 
+// TestASCIITexts: whoever has a byte more is looked at closely.
+func TestASCIITexts(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{
+		"": true, "a \t\r\n~": true, "\x80": false, "é": false, "a\x1f": false, "\x00": false, "\x0b": false,
+	} {
+		if got := isASCIIText([]byte(text)); got != want {
+			t.Errorf("%q: %t, want %t", text, got, want)
+		}
+	}
+}
+
 // TestLoneQuoteIsQuoted: what is to be written is shown as a text, once.
 func TestLoneQuoteIsQuoted(t *testing.T) {
 	t.Parallel()

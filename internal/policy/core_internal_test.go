@@ -50,6 +50,10 @@ func TestEmptyNamesMatchNobody(t *testing.T) {
 			t.Errorf("%s: %s, want %s", row.name, got, row.want)
 		}
 	}
+	const account = "arn:aws:iam::111122223333"
+	if sameRoleName(account, account+":role/") || sameRoleName(account+":role/", account) {
+		t.Error("what is no role has the name of a role without one")
+	}
 	if sameRoleName("app", role) || sameRoleName(role, "app") || sameRoleName("app", "app") {
 		t.Error("what is no role has a role's name")
 	}

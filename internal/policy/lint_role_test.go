@@ -368,7 +368,7 @@ var roleRows = []roleRow{
 func TestLintRole(t *testing.T) {
 	t.Parallel()
 	quotes := strings.NewReplacer(`\'`, `\"`, "'", `"`)
-	for _, row := range roleRows {
+	for _, row := range slices.Concat(roleRows, roleEdges) {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			text := quotes.Replace(row.text)

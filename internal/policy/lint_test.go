@@ -658,8 +658,10 @@ func TestGuessKind(t *testing.T) {
 	for text, want := range map[string]policy.Kind{
 		allow(`'Action':'sts:AssumeRole','Resource':'*'`): policy.Identity,
 		allow(web): policy.Trust,
-		allow(`'Principal':'*','Action':'s3:*','Resource':'*'`):         policy.Resource,
-		allow(`'Principal':{'AWS':'*'},'Action':['ecr:BatchGetImage']`): policy.Resource,
+		allow(`'Principal':'*','Action':['sts:AssumeRole','sts:TagSession']`): policy.Trust,
+		allow(`'Principal':'*','Action':'ecr:BatchGetImage'`):                 policy.Resource,
+		allow(`'Principal':'*','Action':'s3:*','Resource':'*'`):               policy.Resource,
+		allow(`'Principal':{'AWS':'*'},'Action':['ecr:BatchGetImage']`):       policy.Resource,
 		`[]`: policy.Identity, `{`: policy.Identity, `{"Statement":[1,{"Action":[{}]}]}`: policy.Identity,
 	} {
 		if got := policy.GuessKind([]byte(strings.ReplaceAll(text, "'", `"`))); got != want {

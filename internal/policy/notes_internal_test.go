@@ -30,6 +30,9 @@ func TestKeysThatAreNeverPresent(t *testing.T) {
 		{"a claim that is a key", issuer + ":sub", web, ""},
 		{"a claim of another issuer", "other.example/id/a1:email_verified", web, ""},
 		{"a claim, by a user", issuer + ":email_verified", user, ""},
+		{"a service's own key", "pods.eks.amazonaws.com:x", &Request{Principal: Principal{
+			Kind: Service, ARN: "pods.eks.amazonaws.com",
+		}}, ""},
 	} {
 		if got := neverPresent(row.key, row.request); !strings.Contains(got, row.want) ||
 			(got == "") != (row.want == "") {

@@ -10,7 +10,7 @@ import (
 func TestOutline(t *testing.T) {
 	t.Parallel()
 	text := "{\"Version\":\"2012-10-17\",\"Statement\":[\n" +
-		`  {"Sid":"A","Effect":"Allow","Action":"s3:*","Resource":["arn:aws:s3:::b/${aws:username, 'x'}/${*}","*"],` +
+		`  {"Sid":"A","Effect":"Allow","Action":"s3:*","Resource":["arn:aws:s3:::b/${aws:username, 'x'}/${*}/${aws:userid}","*"],` +
 		"\n" +
 		`   "Condition":{"StringLike":{"aws:PrincipalTag/Team":"${aws:PrincipalTag/Owner}"},"Bool":{` +
 		`"aws:SecureTransport":"true"}}},` + "\n" +
@@ -24,7 +24,7 @@ func TestOutline(t *testing.T) {
 			Sid:   "A",
 			Start: policy.Position{1, 38},
 			End:   policy.Position{3, 123},
-			Keys:  []string{"aws:PrincipalTag/Owner", "aws:PrincipalTag/Team", "aws:SecureTransport", "aws:username"},
+			Keys:  []string{"aws:PrincipalTag/Owner", "aws:PrincipalTag/Team", "aws:SecureTransport", "aws:userid", "aws:username"},
 		},
 		{"", policy.Position{3, 123}, policy.Position{4, 48}, nil},
 	}

@@ -42,11 +42,29 @@ func TestWordsAndTexts(t *testing.T) {
 		"\"a\x7f\"":  "a\x7f",
 		"\"a\xff\"":  "a\ufffd",
 		"\"\u0080\"": "\u0080",
+		"\"\xff\"":   "\ufffd",
+		"\"\x80\"":   "\ufffd",
 	} {
 		root, at, err := readNodes([]byte(text))
 		if err != nil || root.text != want || at != len(text) {
 			t.Errorf("%q: %+v up to %d, %v, want %q", text, root, at, err, want)
 		}
+	}
+}
+
+// TestWordsEnd where something else begins.
+func TestWordsEnd(t *testing.T) {
+	t.Parallel()
+	for _, end := range []string{" ", "\t", "\r", "\n", ",6", " ,6", "]"} {
+		text := "[5" + strings.TrimSuffix(end, "]") + "]"
+		root, _, err := readNodes([]byte(text))
+		if err != nil || root.items[0].text != "5" {
+			t.Errorf("%q: %+v, %v", text, root, err)
+		}
+	}
+	root, _, err := readNodes([]byte(`{"a":true }`))
+	if err != nil || root.find("a").text != "true" {
+		t.Errorf("%+v, %v", root, err)
 	}
 }
 

@@ -39,3 +39,70 @@ func TestEditDistance(t *testing.T) {
 		t.Errorf("long texts: %d", got)
 	}
 }
+
+// TestSlips: what looks like a slip is named, and nothing else.
+func TestSlips(t *testing.T) {
+	t.Parallel()
+	const eks = "oidc.eks.eu-west-1.amazonaws.com"
+	for _, row := range []struct{ wanted, got, want string }{
+		{"a", "a", ""},
+		{" a", "a", "blanks at an end differ"},
+		{"a", "a ", "blanks at an end differ"},
+		{" a", "a ", "blanks at an end differ"},
+		{" a", "b", ""},
+		{"A", "a", "letter case differs"},
+		{"a/", "a", "a trailing slash differs"},
+		{"https://a", "a", "the scheme https:// does not belong here"},
+		{" https://a", "a", "blanks at an end differ, the scheme https:// does not belong here"},
+		{"abcdefgh", "abcdefgx", ""},
+		{"abcdefghi", "abcdefghx", "1 characters differ"},
+		{"abcdefghi", "abcdefxyz", "3 characters differ"},
+		{"abcdefghi", "abcdewxyz", ""},
+		{eks + "/A1", eks + "/id/A1", "/id/ is missing"},
+		{"oidc.eu-west-1.eks.amazonaws.com/id/A1", eks + "/id/A1", "the region stands before eks, want " + eks},
+	} {
+		if got := nearMiss(row.wanted, row.got); got != row.want {
+			t.Errorf("%q for %q: %q, want %q", row.wanted, row.got, got, row.want)
+		}
+	}
+}
+
+// TestMendedIssuers: only the issuers of EKS are mended, and only as far as it is
+// sure what was meant.
+func TestMendedIssuers(t *testing.T) {
+	t.Parallel()
+	const eks = "oidc.eks.eu-west-1.amazonaws.com"
+	for text, want := range map[string]string{
+		eks + "/id/A1":      eks + "/id/A1",
+		eks:                 eks,
+		eks + "/A1":         eks + "/id/A1",
+		"oidc.example/A1":   "oidc.example/A1",
+		"oidc.x.eks":        "oidc.x.eks",
+		"oidc.eks":          "oidc.eks",
+		"eu-west-1/A1":      "eu-west-1/A1",
+		"eu-west-1.a.eks/x": "eu-west-1.a.eks/x",
+		"oidcc.eks.eu-west-1.amazonaws.com/id/A1":      eks + "/id/A1",
+		"oidccc.eks.eu-west-1.amazonaws.co/id/A1":      eks + "/id/A1",
+		"oidcccc.eks.eu-west-1.amazonaws.co/id/A1":     "oidcccc.eks.eu-west-1.amazonaws.co/id/A1",
+		"oidc.eks.eu-west-1.amazonawsxyz.com/id/A1":    eks + "/id/A1",
+		"oidc.eks.eu-west-1.amazonawswxyz.com/id/A1":   "oidc.eks.eu-west-1.amazonawswxyz.com/id/A1",
+		"oidc.eu-west-1.eks.amazonaws.com/A1":          eks + "/id/A1",
+		"oidc.eks.cn-north-1.amazonaws.com/id/A1":      "oidc.eks.cn-north-1.amazonaws.com.cn/id/A1",
+		"arn:aws:iam::1:oidc-provider/" + eks + "/A1":  "arn:aws:iam::1:oidc-provider/" + eks + "/id/A1",
+		"arn:aws:iam::1:oidc-provider/" + eks + "/id/": "arn:aws:iam::1:oidc-provider/" + eks + "/id/",
+	} {
+		if got := normalIssuer(text, func(string) {}); got != want {
+			t.Errorf("%q becomes %q, want %q", text, got, want)
+		}
+	}
+	for host, want := range map[string]string{
+		"eu-west-1":     eks,
+		"a.eu-west-1.b": eks,
+		"a.b":           "",
+		"":              "",
+	} {
+		if got := eksHost(host); got != want {
+			t.Errorf("the issuers of %q are on %q, want %q", host, got, want)
+		}
+	}
+}

@@ -357,6 +357,24 @@ func TestRefusedByKind(t *testing.T) {
 		{policy.RCP, doc(`{'Effect':'Deny','Principal':'*','Action':'*','Resource':'*'}`), control, "names services"},
 		{
 			kind:    policy.RCP,
+			text:    doc(`{'Effect':'Deny','NotPrincipal':'*','Action':'s3:*','Resource':'*'}`),
+			message: control,
+			detail:  `is "*"`,
+		},
+		{
+			kind:    policy.RCP,
+			text:    doc(`{'Effect':'Deny','Principal':{'AWS':['*','111122223333']},'Action':'s3:*','Resource':'*'}`),
+			message: control,
+			detail:  `is "*"`,
+		},
+		{
+			kind:    policy.Resource,
+			text:    doc(`{'Effect':'Allow','Principal':'111122223333','Action':'*','Resource':'*'}`),
+			message: "",
+			detail:  "Principal must be an object",
+		},
+		{
+			kind:    policy.RCP,
 			text:    doc(`{'Effect':'Allow','Principal':'*','Action':'s3:*','Resource':'*'}`),
 			message: control,
 			detail:  "can only Deny",
@@ -427,6 +445,39 @@ func isMessage(err error, message string) bool {
 	return ok && refused.Message == message
 }
 
+// TestEveryStatementIsLookedAt for issuers that others share, behind statements that
+// let no token in.
+func TestEveryStatementIsLookedAt(t *testing.T) {
+	t.Parallel()
+	const open = `{'Effect':'Allow','Principal':{'Federated':` +
+		`'arn:aws:iam::111122223333:oidc-provider/token.actions.githubusercontent.com'},` +
+		`'Action':'sts:AssumeRoleWithWebIdentity'}`
+	for name, first := range map[string]string{
+		"a Deny":         `{'Effect':'Deny','Principal':{'AWS':'*'},'Action':'sts:*'}`,
+		"another action": `{'Effect':'Allow','Principal':{'AWS':'111122223333'},'Action':'sts:AssumeRole'}`,
+		"another caller": `{'Effect':'Allow','Principal':{'AWS':'111122223333'},'Action':'sts:*'}`,
+	} {
+		if _, err := policy.Parse(policy.Trust, "p", []byte(doc(first))); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		_, err := policy.Parse(policy.Trust, "p", []byte(doc(first, open)))
+		if err == nil || !strings.Contains(err.Error(), "has many tenants") {
+			t.Errorf("behind %s: %v", name, err)
+		}
+	}
+}
+
+// TestServicesHaveRulesOfTheirOwn for the resources that their policies name.
+func TestServicesHaveRulesOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	text := []byte(doc(`{'Effect':'Allow','Principal':'*','Action':'s3:*','Resource':'bucket'}`))
+	for _, kind := range []policy.Kind{policy.Resource, policy.Endpoint} {
+		if _, err := policy.ParseParameter(kind, "p", text); err != nil {
+			t.Errorf("%s: %v", kind, err)
+		}
+	}
+}
+
 // TestSharedIssuers is spec iam-policy §1.5, shared OIDC issuers.
 func TestSharedIssuers(t *testing.T) {
 	t.Parallel()
@@ -456,6 +507,19 @@ func TestSharedIssuers(t *testing.T) {
 				":sub or " + github + ":job_workflow_ref which is not scoped to all.",
 		},
 		{"github, no condition", github, "sts:*", ``, "which is not scoped to all."},
+		{
+			name:      "github, sub behind aud",
+			issuer:    github,
+			action:    "sts:AssumeRoleWithWebIdentity",
+			condition: `'StringEquals':{'` + github + `:aud':'sts.amazonaws.com','` + github + `:sub':'repo:org/repo:x'}`,
+		},
+		{
+			name:   "github, sub behind one that does not count",
+			issuer: github,
+			action: "sts:AssumeRoleWithWebIdentity",
+			condition: `'StringNotEquals':{'` + github + `:sub':'x'},'StringEquals':{'` + github +
+				`:sub':'repo:org/repo:x'}`,
+		},
 		{
 			name:      "github, leading star",
 			issuer:    github,
