@@ -73,8 +73,8 @@ type cache struct {
 	// news are the last changes of associations, for answers that were under way
 	// when their association changed.
 	news *limit.LRU[string, awsapi.AssociationChange]
-	// looked is when the entries were last gone through, and quiet until when
-	// that need not be done again.
+	// looked is when all entries were last looked at, and quiet until when that
+	// need not be done again.
 	looked, quiet time.Time
 }
 

@@ -13,7 +13,7 @@ import (
 	"github.com/rolecall/rolecall/internal/httpserve"
 )
 
-// TestConnectionsHeld: who opens connections and sends nothing, from one
+// TestConnectionsHeld: a client that opens connections and sends nothing, from one
 // address, loses them, and does not keep another address out (spec podidentity row H12).
 func TestConnectionsHeld(t *testing.T) {
 	t.Parallel()

@@ -186,7 +186,7 @@ func classify(code string, status int) class {
 	known, found := classes[code]
 	switch {
 	case status == http.StatusForbidden:
-		// The node's own credentials were refused: no pod's fault, and no
+		// The node's own credentials were refused: not a pod's fault, and no
 		// reason to forget what pods have.
 		return perRequest
 	case found:
@@ -285,7 +285,7 @@ func (a *Agent) remember(print fingerprint, r *refusal, now time.Time) {
 
 // negativeTime: associations and policies become visible late, and SDKs try for
 // about three seconds; a bad token stays bad (spec podidentity §7.4). Our own
-// limits are no verdict on a token.
+// limits say nothing about a token.
 func negativeTime(r *refusal) time.Duration {
 	switch {
 	case r.limit != "":
