@@ -53,7 +53,7 @@ func TestHostileTokens(t *testing.T) {
 	}{
 		{name: "good", raw: func(w *world) string { return w.token(nil) }},
 		{name: "no token", raw: func(*world) string { return "" }, code: parameter},
-		{name: "no JWT", raw: func(*world) string { return "abc" }, code: parameter},
+		{name: "not a JWT", raw: func(*world) string { return "abc" }, code: parameter},
 		{name: "three parts of nothing", raw: func(*world) string { return "a.b.c" }, code: invalid},
 		{name: "too long", raw: func(*world) string { return strings.Repeat("a", 17<<10) + ".b.c" }, code: parameter},
 		{
@@ -227,14 +227,14 @@ func TestHostileTokens(t *testing.T) {
 			setUp: func(w *world) { w.update(deletedAt(w.clock().Add(-59 * time.Second))) },
 		},
 		{
-			name:    "H17 deleted 61 s ago",
+			name:    "deleted 61 s ago (H17)",
 			raw:     func(w *world) string { return w.token(nil) },
 			setUp:   func(w *world) { w.update(deletedAt(w.clock().Add(-61 * time.Second))) },
 			code:    invalid,
 			message: "deleted",
 		},
 		{
-			name: "H16 pod of another node",
+			name: "pod of another node (H16)",
 			raw: func(w *world) string {
 				return w.token(edits{"kubernetes.io": workloadOf("shop", "cart", accountUID, "cart-0", podUID, "n2")})
 			},
@@ -288,8 +288,8 @@ func TestHostileTokens(t *testing.T) {
 	}
 }
 
-// expect holds an answer to a code, and to STS having been asked only if there
-// is none.
+// expect checks the code of an answer, and that STS was asked only if there is
+// none.
 func (w *world) expect(got answer, code, message string) {
 	w.t.Helper()
 	want := map[string]int{
@@ -408,7 +408,7 @@ func TestDeletedPod(t *testing.T) {
 	}
 }
 
-// TestNewPod: a pod that the watch has not brought is asked for.
+// TestNewPod: a pod that the watch has not brought is looked up.
 func TestNewPod(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, settings{})
@@ -446,7 +446,7 @@ func TestAgents(t *testing.T) {
 		{"AWS signature", "AWS4-HMAC-SHA256 Credential=x", "UnrecognizedClientException", ""},
 		{"garbage", "Bearer abc", "UnrecognizedClientException", "agent's own token"},
 		{
-			"H16 the agent of another node", "Bearer " + w.agent("n2"), "AccessDeniedException",
+			"the agent of another node (H16)", "Bearer " + w.agent("n2"), "AccessDeniedException",
 			`runs on node "n1", the request comes from node "n2"`,
 		},
 		{"the pod's own token", "Bearer " + w.token(nil), "UnrecognizedClientException", "another audience"},
@@ -502,11 +502,11 @@ func TestRequests(t *testing.T) {
 	agent, raw := "Bearer "+w.agent("n1"), w.token(nil)
 	for _, row := range []struct{ name, cluster, body, code, message string }{
 		{
-			"H20 cluster", "other", `{"token":"` + raw + `"}`, "ResourceNotFoundException",
+			"another cluster (H20)", "other", `{"token":"` + raw + `"}`, "ResourceNotFoundException",
 			"No cluster found for name: other.",
 		},
 		{"a path that climbs (H22)", "..%2f", `{"token":"` + raw + `"}`, "InvalidParameterException", "clusterName"},
-		{"no JSON", "prod", `token`, "InvalidParameterException", "not a JSON object"},
+		{"not JSON", "prod", `token`, "InvalidParameterException", "not a JSON object"},
 		{"null", "prod", `null`, "InvalidParameterException", "not a JSON object"},
 		{"list", "prod", `[]`, "InvalidParameterException", "not a JSON object"},
 		{"empty", "prod", ``, "InvalidParameterException", "not a JSON object"},
@@ -552,20 +552,20 @@ func TestDecisions(t *testing.T) {
 		{name: "paused", edit: func(a *pia) { a.Spec.Paused = true }, code: "AccessDeniedException", message: "paused"},
 		{name: "granted", grants: grants(roleCart)},
 		{
-			name:    "H21 not granted",
+			name:    "role not granted (H21)",
 			grants:  grants("arn:aws:iam::111122223333:role/other"),
 			code:    "AccessDeniedException",
 			message: "no RoleGrant lets shop/cart",
 		},
 		{
-			name:    "H21 target not granted",
+			name:    "target role not granted (H21)",
 			grants:  grants(roleCart),
 			edit:    func(a *pia) { a.Spec.TargetRoleARN = target },
 			code:    "AccessDeniedException",
 			message: "role/data",
 		},
 		{
-			name:    "H21 target granted only",
+			name:    "only the target role granted (H21)",
 			grants:  grants(target),
 			edit:    func(a *pia) { a.Spec.TargetRoleARN = target },
 			code:    "AccessDeniedException",
@@ -609,8 +609,8 @@ func TestDecisions(t *testing.T) {
 	}
 }
 
-// TestNotSynced: a broker that does not know the grants yet must not take a
-// cluster for one without.
+// TestNotSynced: a broker that does not know the grants yet must not mistake a
+// cluster for one without grants.
 func TestNotSynced(t *testing.T) {
 	t.Parallel()
 	for _, edit := range []func(*broker.Config){
@@ -688,7 +688,7 @@ func TestReview(t *testing.T) {
 	}{
 		{name: "good"},
 		{
-			name:    "H19 no audiences",
+			name:    "no audiences (H19)",
 			edit:    func(s *authenticationv1.TokenReviewStatus) { s.Audiences = nil },
 			code:    "InvalidTokenException",
 			message: "audience",

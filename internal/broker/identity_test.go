@@ -66,7 +66,7 @@ func TestChainedBroker(t *testing.T) {
 	}
 }
 
-// TestNoIdentity: mode BrokerRole without an identity says so, and is no verdict
+// TestNoIdentity: mode BrokerRole without an identity says so, and says nothing
 // about the pod.
 func TestNoIdentity(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "")

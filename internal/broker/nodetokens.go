@@ -89,7 +89,7 @@ func (n *NodeTokens) refused(err error) error {
 	if !ok {
 		return err
 	}
-	switch failed.Result { //nolint:exhaustive // the others are the default
+	switch failed.Result {
 	case identify.Malformed:
 		return refusal.New(refusal.UnrecognizedClient, "The agent's own token is not accepted: %s.", failed)
 	case identify.Limited:

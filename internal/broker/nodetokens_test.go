@@ -201,7 +201,7 @@ func TestNodeTokens(t *testing.T) {
 		},
 		{"an instance of another cloud", w.of("i-0123456789abcdef4"), denied, "No node of the cluster"},
 		{
-			"T40 for another cluster",
+			"for another cluster (T40)",
 			"Bearer " + w.presign(w.session("node", instance1), header("X-K8s-Aws-Id", "other")), refused,
 			"must be made for cluster prod",
 		},
@@ -257,8 +257,8 @@ func TestNodeTokens(t *testing.T) {
 	}
 }
 
-// TestNodesComeAndGo: a deleted node is none, nor is one whose instance ID another
-// one has; a node that joins is one at once.
+// TestNodesComeAndGo: a deleted node does not count, nor does one whose instance
+// ID another one has; a node that joins counts at once.
 func TestNodesComeAndGo(t *testing.T) {
 	t.Parallel()
 	w := newNodeWorld(t, settings{})
@@ -421,8 +421,8 @@ func TestNodesNotRead(t *testing.T) {
 	}
 }
 
-// TestSTSCannotSay: no answer of STS is no verdict, is not kept, and nothing that
-// was known is forgotten for it.
+// TestSTSCannotSay: no answer from STS is not a verdict and is not kept, and
+// nothing that was known is forgotten because of it.
 func TestSTSCannotSay(t *testing.T) {
 	t.Parallel()
 	w := newNodeWorld(t, settings{edit: func(c *broker.Config) { c.Deadline = 0 }})

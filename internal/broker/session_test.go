@@ -259,13 +259,13 @@ func TestSessionShapes(t *testing.T) {
 		check   func(t *testing.T, w *world, calls []url.Values)
 	}{
 		{
-			name: "S3 tags disabled", modes: []v1alpha1.AssociationMode{v1alpha1.Federated},
+			name: "tags disabled (S3)", modes: []v1alpha1.AssociationMode{v1alpha1.Federated},
 			role:  func(w *world) { w.role("cart", untagged, 3600*6) },
 			edit:  func(a *pia) { a.Spec.DisableSessionTags = true },
 			check: wantTags(map[string]string{}),
 		},
 		{
-			name: "S4 the trust lacks sts:TagSession", modes: []v1alpha1.AssociationMode{
+			name: "the trust policy lacks sts:TagSession (S4)", modes: []v1alpha1.AssociationMode{
 				v1alpha1.Federated, v1alpha1.BrokerRole,
 			},
 			role: func(w *world) {
@@ -275,7 +275,9 @@ func TestSessionShapes(t *testing.T) {
 			}, code: "AccessDeniedException", message: "sts:TagSession",
 		},
 		{
-			name: "S5 the role's maximum", modes: modes, role: func(w *world) { w.role("cart", trustAll, 3600) },
+			name:  "the role's maximum duration (S5)",
+			modes: modes,
+			role:  func(w *world) { w.role("cart", trustAll, 3600) },
 			check: func(t *testing.T, w *world, calls []url.Values) {
 				if got := durations(calls); !slices.Equal(got, []string{"21600", "3600"}) {
 					t.Errorf("durations %v", got)
@@ -289,7 +291,7 @@ func TestSessionShapes(t *testing.T) {
 			},
 		},
 		{
-			name: "S6 S7 target role and policy", modes: modes,
+			name: "target role and policy (S6, S7)", modes: modes,
 			edit: func(a *pia) {
 				a.Spec.TargetRoleARN, a.Spec.SessionPolicy = "arn:aws:iam::444455556666:role/data", narrow
 			},

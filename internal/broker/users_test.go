@@ -291,11 +291,13 @@ func TestRBACIsAskedAboutAssociations(t *testing.T) {
 		authorize func(w *eksWorld, op eksOperation) func(*http.Request)
 	}{
 		{
-			"by token", "alice", []string{"dev"},
+			"by token", "alice",
+			[]string{"dev"},
 			func(*eksWorld, eksOperation) func(*http.Request) { return bearing("alice.s.token") },
 		},
 		{
-			"by signature", "ops", []string{"system:authenticated", "dev"},
+			"by signature", "ops",
+			[]string{"system:authenticated", "dev"},
 			func(w *eksWorld, op eksOperation) func(*http.Request) { return w.signed("AKIAUSER", "s1", op.body) },
 		},
 	} {

@@ -191,7 +191,7 @@ func (i *Identifier) ask(
 	who, err := i.Ask(ctx, p)
 	if err != nil {
 		refused := &Error{resultOf(err), err}
-		if ctx.Err() == nil { // else it may be only that there was no time
+		if ctx.Err() == nil { // otherwise there may just have been no time
 			i.refused.Put(print, refused, now.Add(badFor))
 		}
 		return nil, refused

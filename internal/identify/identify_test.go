@@ -301,7 +301,7 @@ func TestNoTokenShows(t *testing.T) {
 			}
 		}
 		if w.count() != 0 {
-			t.Errorf("%d questions about what is no token", w.count())
+			t.Errorf("%d questions about what is not a token", w.count())
 		}
 	})
 }

@@ -51,9 +51,9 @@ type Plane struct {
 	// BrokerRoleARN is the broker's own identity, a role or a user, in mode
 	// BrokerRole; empty if it is not known here.
 	BrokerRoleARN string
-	// PodLabels are the keys of the pods' labels that templates may use. Who creates
-	// pods chooses their values. If it is nil, a pod's plan may use none, and that of
-	// AnyPod any: a judge does not always know what the broker allows.
+	// PodLabels are the keys of the pods' labels that templates may use. Those who
+	// create pods choose their values. If it is nil, a pod's plan may use none, and
+	// that of AnyPod any: a judge does not always know what the broker allows.
 	PodLabels []string
 }
 

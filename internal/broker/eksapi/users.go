@@ -137,8 +137,8 @@ const newestTimeout = time.Second
 // PermitByGrants refuses associations with roles that the cluster's RoleGrants do
 // not allow, for association.Service: ours for iam:PassRole (spec podidentity
 // §13.4). newest reads the grants as the API server has them, before it refuses for
-// want of one: what is followed is some time behind, and people make a grant and
-// what it is for together.
+// lack of one: what is followed lags behind, and people make a grant and what it is
+// for together.
 func PermitByGrants(
 	grants follow.Source[*grant.Set], newest func(context.Context) (*grant.Set, error),
 ) func(context.Context, *v1alpha1.PodIdentityAssociation) error {
