@@ -203,8 +203,8 @@ type Difference struct {
 	Ours, Theirs string
 }
 
-// Differences compares what both sides say; what only one says is no difference. Order
-// in lists does not count.
+// Differences compares what both sides say; what only one says is not a difference.
+// Order in lists does not count.
 func Differences(ours, theirs *Plane) []Difference {
 	var found []Difference
 	for _, info := range Fields() {
