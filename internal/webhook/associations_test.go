@@ -246,8 +246,8 @@ func TestAssociated(t *testing.T) {
 	}
 }
 
-// TestJustCreated: an association that no watch has told of yet counts; and
-// nobody is answered by a read that had begun before he came.
+// TestJustCreated: an association that no watch has told of yet counts; and no
+// review is answered by a read that had begun before it came.
 func TestJustCreated(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
