@@ -227,14 +227,14 @@ func TestHostileTokens(t *testing.T) {
 			setUp: func(w *world) { w.update(deletedAt(w.clock().Add(-59 * time.Second))) },
 		},
 		{
-			name:    "deleted 61 s ago (H17)",
+			name:    "deleted 61 s ago (spec podidentity row H17)",
 			raw:     func(w *world) string { return w.token(nil) },
 			setUp:   func(w *world) { w.update(deletedAt(w.clock().Add(-61 * time.Second))) },
 			code:    invalid,
 			message: "deleted",
 		},
 		{
-			name: "pod of another node (H16)",
+			name: "pod of another node (spec podidentity row H16)",
 			raw: func(w *world) string {
 				return w.token(edits{"kubernetes.io": workloadOf("shop", "cart", accountUID, "cart-0", podUID, "n2")})
 			},
@@ -446,7 +446,7 @@ func TestAgents(t *testing.T) {
 		{"AWS signature", "AWS4-HMAC-SHA256 Credential=x", "UnrecognizedClientException", ""},
 		{"garbage", "Bearer abc", "UnrecognizedClientException", "agent's own token"},
 		{
-			"the agent of another node (H16)", "Bearer " + w.agent("n2"), "AccessDeniedException",
+			"the agent of another node (spec podidentity row H16)", "Bearer " + w.agent("n2"), "AccessDeniedException",
 			`runs on node "n1", the request comes from node "n2"`,
 		},
 		{"the pod's own token", "Bearer " + w.token(nil), "UnrecognizedClientException", "another audience"},
@@ -502,10 +502,19 @@ func TestRequests(t *testing.T) {
 	agent, raw := "Bearer "+w.agent("n1"), w.token(nil)
 	for _, row := range []struct{ name, cluster, body, code, message string }{
 		{
-			"another cluster (H20)", "other", `{"token":"` + raw + `"}`, "ResourceNotFoundException",
+			"another cluster (spec podidentity row H20)",
+			"other",
+			`{"token":"` + raw + `"}`,
+			"ResourceNotFoundException",
 			"No cluster found for name: other.",
 		},
-		{"a path that climbs (H22)", "..%2f", `{"token":"` + raw + `"}`, "InvalidParameterException", "clusterName"},
+		{
+			"a path that climbs (spec podidentity row H22)",
+			"..%2f",
+			`{"token":"` + raw + `"}`,
+			"InvalidParameterException",
+			"clusterName",
+		},
 		{"not JSON", "prod", `token`, "InvalidParameterException", "not a JSON object"},
 		{"null", "prod", `null`, "InvalidParameterException", "not a JSON object"},
 		{"list", "prod", `[]`, "InvalidParameterException", "not a JSON object"},
@@ -552,20 +561,20 @@ func TestDecisions(t *testing.T) {
 		{name: "paused", edit: func(a *pia) { a.Spec.Paused = true }, code: "AccessDeniedException", message: "paused"},
 		{name: "granted", grants: grants(roleCart)},
 		{
-			name:    "role not granted (H21)",
+			name:    "role not granted (spec podidentity row H21)",
 			grants:  grants("arn:aws:iam::111122223333:role/other"),
 			code:    "AccessDeniedException",
 			message: "no RoleGrant lets shop/cart",
 		},
 		{
-			name:    "target role not granted (H21)",
+			name:    "target role not granted (spec podidentity row H21)",
 			grants:  grants(roleCart),
 			edit:    func(a *pia) { a.Spec.TargetRoleARN = target },
 			code:    "AccessDeniedException",
 			message: "role/data",
 		},
 		{
-			name:    "only the target role granted (H21)",
+			name:    "only the target role granted (spec podidentity row H21)",
 			grants:  grants(target),
 			edit:    func(a *pia) { a.Spec.TargetRoleARN = target },
 			code:    "AccessDeniedException",
@@ -688,7 +697,7 @@ func TestReview(t *testing.T) {
 	}{
 		{name: "good"},
 		{
-			name:    "no audiences (H19)",
+			name:    "no audiences (spec podidentity row H19)",
 			edit:    func(s *authenticationv1.TokenReviewStatus) { s.Audiences = nil },
 			code:    "InvalidTokenException",
 			message: "audience",

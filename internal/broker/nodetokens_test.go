@@ -201,7 +201,7 @@ func TestNodeTokens(t *testing.T) {
 		},
 		{"an instance of another cloud", w.of("i-0123456789abcdef4"), denied, "No node of the cluster"},
 		{
-			"for another cluster (T40)",
+			"for another cluster (spec authenticator row T40)",
 			"Bearer " + w.presign(w.session("node", instance1), header("X-K8s-Aws-Id", "other")), refused,
 			"must be made for cluster prod",
 		},

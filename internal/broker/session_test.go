@@ -259,13 +259,13 @@ func TestSessionShapes(t *testing.T) {
 		check   func(t *testing.T, w *world, calls []url.Values)
 	}{
 		{
-			name: "tags disabled (S3)", modes: []v1alpha1.AssociationMode{v1alpha1.Federated},
+			name: "tags disabled (spec podidentity row S3)", modes: []v1alpha1.AssociationMode{v1alpha1.Federated},
 			role:  func(w *world) { w.role("cart", untagged, 3600*6) },
 			edit:  func(a *pia) { a.Spec.DisableSessionTags = true },
 			check: wantTags(map[string]string{}),
 		},
 		{
-			name: "the trust policy lacks sts:TagSession (S4)", modes: []v1alpha1.AssociationMode{
+			name: "the trust policy lacks sts:TagSession (spec podidentity row S4)", modes: []v1alpha1.AssociationMode{
 				v1alpha1.Federated, v1alpha1.BrokerRole,
 			},
 			role: func(w *world) {
@@ -275,7 +275,7 @@ func TestSessionShapes(t *testing.T) {
 			}, code: "AccessDeniedException", message: "sts:TagSession",
 		},
 		{
-			name:  "the role's maximum duration (S5)",
+			name:  "the role's maximum duration (spec podidentity row S5)",
 			modes: modes,
 			role:  func(w *world) { w.role("cart", trustAll, 3600) },
 			check: func(t *testing.T, w *world, calls []url.Values) {
@@ -291,7 +291,7 @@ func TestSessionShapes(t *testing.T) {
 			},
 		},
 		{
-			name: "target role and policy (S6, S7)", modes: modes,
+			name: "target role and policy (spec podidentity rows S6, S7)", modes: modes,
 			edit: func(a *pia) {
 				a.Spec.TargetRoleARN, a.Spec.SessionPolicy = "arn:aws:iam::444455556666:role/data", narrow
 			},

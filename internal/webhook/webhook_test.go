@@ -142,10 +142,10 @@ func TestReviews(t *testing.T) {
 			status:  200,
 			allowed: true,
 		},
-		{name: "content type of XML (75)", contentType: "application/xml", body: "x", status: 415},
-		{name: "no content type (75)", contentType: "-", body: "x", status: 415},
-		{name: "empty body (76)", status: 200, message: "bad content"},
-		{name: "empty object (76)", body: "{}", status: 200, message: "bad content"},
+		{name: "XML (spec webhook §15 row 75)", contentType: "application/xml", body: "x", status: 415},
+		{name: "no content type (spec webhook §15 row 75)", contentType: "-", body: "x", status: 415},
+		{name: "empty body (spec webhook §15 row 76)", status: 200, message: "bad content"},
+		{name: "empty object (spec webhook §15 row 76)", body: "{}", status: 200, message: "bad content"},
 		{
 			name:    "another kind",
 			body:    `{"apiVersion":"v1","kind":"Pod","request":{"uid":"u1"}}`,
@@ -154,7 +154,7 @@ func TestReviews(t *testing.T) {
 		},
 		{name: "YAML, not JSON", body: "kind: AdmissionReview", status: 200, message: "bad content"},
 		{
-			name:    "request without an object (77)",
+			name:    "request without an object (spec webhook §15 row 77)",
 			body:    `{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u1"}}`,
 			status:  200,
 			message: "unexpected end of JSON input",
