@@ -80,8 +80,15 @@ type Config struct {
 // Defaults returns the settings of the specification.
 func Defaults() Config {
 	return Config{
-		CacheSize: 2000, Retention: 3 * time.Hour, RefreshFraction: 0.5, RenewRate: 3, MinServeTTL: 15 * time.Second,
-		ForegroundDeadline: 900 * time.Millisecond, LegacyMetrics: true, Limits: DefaultLimits(), Rand: rand.Float64,
+		CacheSize:          2000,
+		Retention:          3 * time.Hour,
+		RefreshFraction:    0.5,
+		RenewRate:          3,
+		MinServeTTL:        15 * time.Second,
+		ForegroundDeadline: 900 * time.Millisecond,
+		LegacyMetrics:      true,
+		Limits:             DefaultLimits(),
+		Rand:               rand.Float64,
 	}
 }
 
@@ -132,8 +139,12 @@ func New(config Config) (*Agent, error) {
 		return nil, err
 	}
 	a.cache = newCache(config.CacheSize, policy{
-		fraction: config.RefreshFraction, retention: config.Retention, minServe: config.MinServeTTL,
-		podRate: rate.Limit(config.Limits.PodRate), podBurst: config.Limits.PodBurst, rand: config.Rand,
+		fraction:  config.RefreshFraction,
+		retention: config.Retention,
+		minServe:  config.MinServeTTL,
+		podRate:   rate.Limit(config.Limits.PodRate),
+		podBurst:  config.Limits.PodBurst,
+		rand:      config.Rand,
 	}, func() { a.metrics.evicted("size") })
 	return a, nil
 }

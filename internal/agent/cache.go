@@ -100,8 +100,10 @@ type policy struct {
 
 func newCache(size int, p policy, evicted func()) *cache {
 	c := &cache{
-		entries: limit.NewLRU[entryKey, *entry](size), tokens: limit.NewLRU[fingerprint, accepted](4 * size), policy: p,
-		news: limit.NewLRU[string, awsapi.AssociationChange](maxNews),
+		entries: limit.NewLRU[entryKey, *entry](size),
+		tokens:  limit.NewLRU[fingerprint, accepted](4 * size),
+		policy:  p,
+		news:    limit.NewLRU[string, awsapi.AssociationChange](maxNews),
 	}
 	c.entries.Keep = func(e *entry) bool { return e.renewing }
 	c.entries.Evicted = func(entryKey, *entry) { evicted() }

@@ -24,8 +24,10 @@ func TestConnectionsHeld(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	server := httpserve.Server{
-		Name: "agent", Handler: r, Log: slog.New(slog.DiscardHandler),
-		Limits: httpserve.Limits{Header: 5 * time.Second, Drain: time.Millisecond},
+		Name:    "agent",
+		Handler: r,
+		Log:     slog.New(slog.DiscardHandler),
+		Limits:  httpserve.Limits{Header: 5 * time.Second, Drain: time.Millisecond},
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(ctx, agent.LimitConnections(listener)) }()

@@ -114,13 +114,23 @@ func TestHostileTokens(t *testing.T) {
 			code:    invalid,
 			message: "no key",
 		},
-		{name: "another key with the cluster's kid", raw: func(w *world) string {
-			return withHeader(must(token.Sign(stranger, w.claims(nil))).Reveal(), `{"alg":"RS256","kid":"`+kid+`"}`)
-		}, code: invalid, message: "signature"},
-		{name: "another payload", raw: func(w *world) string {
-			parts, other := strings.Split(w.token(nil), "."), strings.Split(w.token(edits{"jti": "x"}), ".")
-			return parts[0] + "." + other[1] + "." + parts[2]
-		}, code: invalid, message: "signature"},
+		{
+			name: "another key with the cluster's kid",
+			raw: func(w *world) string {
+				return withHeader(must(token.Sign(stranger, w.claims(nil))).Reveal(), `{"alg":"RS256","kid":"`+kid+`"}`)
+			},
+			code:    invalid,
+			message: "signature",
+		},
+		{
+			name: "another payload",
+			raw: func(w *world) string {
+				parts, other := strings.Split(w.token(nil), "."), strings.Split(w.token(edits{"jti": "x"}), ".")
+				return parts[0] + "." + other[1] + "." + parts[2]
+			},
+			code:    invalid,
+			message: "signature",
+		},
 		{
 			name:    "alg none",
 			raw:     func(w *world) string { return withHeader(w.token(nil), `{"alg":"none","kid":"`+kid+`"}`) },
@@ -149,26 +159,51 @@ func TestHostileTokens(t *testing.T) {
 			code:    invalid,
 			message: "signature",
 		},
-		{name: "jku", raw: func(w *world) string {
-			return withHeader(w.token(nil), `{"alg":"RS256","jku":"https://evil.example/keys","kid":"x"}`)
-		}, code: invalid, message: "no key"},
-		{name: "crit", raw: func(w *world) string {
-			return withHeader(w.token(nil), `{"alg":"RS256","kid":"`+kid+`","crit":["exp"]}`)
-		}, code: invalid, message: "crit"},
-		{name: "no kid", raw: func(w *world) string {
-			return must(token.SignWithoutKeyID(must(clusterKey()), w.claims(nil))).Reveal()
-		}, code: invalid, message: "names no key"},
+		{
+			name: "jku",
+			raw: func(w *world) string {
+				return withHeader(w.token(nil), `{"alg":"RS256","jku":"https://evil.example/keys","kid":"x"}`)
+			},
+			code:    invalid,
+			message: "no key",
+		},
+		{
+			name: "crit",
+			raw: func(w *world) string {
+				return withHeader(w.token(nil), `{"alg":"RS256","kid":"`+kid+`","crit":["exp"]}`)
+			},
+			code:    invalid,
+			message: "crit",
+		},
+		{
+			name: "no kid",
+			raw: func(w *world) string {
+				return must(token.SignWithoutKeyID(must(clusterKey()), w.claims(nil))).Reveal()
+			},
+			code:    invalid,
+			message: "names no key",
+		},
 		{name: "legacy token of a Secret", raw: func(w *world) string {
 			return w.token(edits{"iss": "kubernetes/serviceaccount", "exp": nil, "kubernetes.io": nil})
 		}, code: invalid},
-		{name: "bound to a Secret", raw: func(w *world) string {
-			bound := workloadOf("shop", "cart", accountUID, "", "", "")
-			bound["secret"] = edits{"name": "s", "uid": "x"}
-			return w.token(edits{"kubernetes.io": bound})
-		}, code: invalid, message: "Secret"},
-		{name: "not bound", raw: func(w *world) string {
-			return w.token(edits{"kubernetes.io": workloadOf("shop", "cart", accountUID, "", "", "")})
-		}, code: invalid, message: "not bound to a pod"},
+		{
+			name: "bound to a Secret",
+			raw: func(w *world) string {
+				bound := workloadOf("shop", "cart", accountUID, "", "", "")
+				bound["secret"] = edits{"name": "s", "uid": "x"}
+				return w.token(edits{"kubernetes.io": bound})
+			},
+			code:    invalid,
+			message: "Secret",
+		},
+		{
+			name: "not bound",
+			raw: func(w *world) string {
+				return w.token(edits{"kubernetes.io": workloadOf("shop", "cart", accountUID, "", "", "")})
+			},
+			code:    invalid,
+			message: "not bound to a pod",
+		},
 		{
 			name: "no claim of Kubernetes",
 			raw:  func(w *world) string { return w.token(edits{"kubernetes.io": nil}) },
@@ -191,15 +226,31 @@ func TestHostileTokens(t *testing.T) {
 		{name: "no UID of the pod", raw: func(w *world) string {
 			return w.token(edits{"kubernetes.io": workloadOf("shop", "cart", accountUID, "cart-0", "", "n1")})
 		}, code: invalid},
-		{name: "account made again", raw: func(w *world) string {
-			return w.token(edits{"kubernetes.io": workloadOf("shop", "cart", "older-uid", "cart-0", podUID, "n1")})
-		}, code: invalid, message: "service account no longer exists"},
-		{name: "pod made again", raw: func(w *world) string {
-			return w.token(edits{"kubernetes.io": workloadOf("shop", "cart", accountUID, "cart-0", "older-uid", "n1")})
-		}, code: invalid, message: "another of the same name"},
-		{name: "no such pod", raw: func(w *world) string {
-			return w.token(edits{"kubernetes.io": workloadOf("shop", "cart", accountUID, "cart-9", podUID, "n1")})
-		}, code: invalid, message: "pod no longer exists"},
+		{
+			name: "account made again",
+			raw: func(w *world) string {
+				return w.token(edits{"kubernetes.io": workloadOf("shop", "cart", "older-uid", "cart-0", podUID, "n1")})
+			},
+			code:    invalid,
+			message: "service account no longer exists",
+		},
+		{
+			name: "pod made again",
+			raw: func(w *world) string {
+				older := workloadOf("shop", "cart", accountUID, "cart-0", "older-uid", "n1")
+				return w.token(edits{"kubernetes.io": older})
+			},
+			code:    invalid,
+			message: "another of the same name",
+		},
+		{
+			name: "no such pod",
+			raw: func(w *world) string {
+				return w.token(edits{"kubernetes.io": workloadOf("shop", "cart", accountUID, "cart-9", podUID, "n1")})
+			},
+			code:    invalid,
+			message: "pod no longer exists",
+		},
 		{
 			name:    "the pod of another account",
 			raw:     func(w *world) string { return w.token(nil) },
@@ -735,13 +786,23 @@ func TestReview(t *testing.T) {
 			code:    "InvalidTokenException",
 			message: "another identity",
 		},
-		{name: "another pod", edit: func(s *authenticationv1.TokenReviewStatus) {
-			s.User.Extra = map[string]authenticationv1.ExtraValue{"authentication.kubernetes.io/pod-name": {"x"}}
-		}, code: "InvalidTokenException", message: "another identity"},
-		{name: "another node", edit: func(s *authenticationv1.TokenReviewStatus) {
-			s.User.Extra = maps.Clone(s.User.Extra)
-			s.User.Extra["authentication.kubernetes.io/node-name"] = authenticationv1.ExtraValue{"n2"}
-		}, code: "InvalidTokenException", message: "another identity"},
+		{
+			name: "another pod",
+			edit: func(s *authenticationv1.TokenReviewStatus) {
+				s.User.Extra = map[string]authenticationv1.ExtraValue{"authentication.kubernetes.io/pod-name": {"x"}}
+			},
+			code:    "InvalidTokenException",
+			message: "another identity",
+		},
+		{
+			name: "another node",
+			edit: func(s *authenticationv1.TokenReviewStatus) {
+				s.User.Extra = maps.Clone(s.User.Extra)
+				s.User.Extra["authentication.kubernetes.io/node-name"] = authenticationv1.ExtraValue{"n2"}
+			},
+			code:    "InvalidTokenException",
+			message: "another identity",
+		},
 		{name: "unreachable", code: "ServiceUnavailableException", message: "cannot be asked"},
 	} {
 		for _, verify := range []workload.Mode{workload.TokenReview, workload.Auto, workload.Both} {

@@ -84,13 +84,18 @@ func newNodeWorld(t *testing.T, s settings) *nodeWorld {
 	w.run(w.nodes.Run)
 	<-w.nodes.Synced()
 	w.config.Agents.Nodes = broker.NewNodeTokens(broker.NodeTokensConfig{
-		Cluster: "prod", Policy: callerid.Policy{
+		Cluster: "prod",
+		Policy: callerid.Policy{
 			Partition: "aws",
 			Regions:   []string{region},
-		}, Roles: []arn.Role{must(arn.ParseRole("arn:aws:iam::" + accountID + ":role/team/node"))},
+		},
+		Roles: []arn.Role{must(arn.ParseRole("arn:aws:iam::" + accountID + ":role/team/node"))},
 		Callers: must(
 			awsapi.NewCallers(t.Context(), awsapi.CallersConfig{Cluster: "prod", Endpoint: gate.URL}),
-		), Nodes: w.nodes, Metrics: prometheus.NewRegistry(), Now: w.clock,
+		),
+		Nodes:   w.nodes,
+		Metrics: prometheus.NewRegistry(),
+		Now:     w.clock,
 	})
 	return w
 }

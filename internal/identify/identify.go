@@ -100,7 +100,9 @@ const (
 // New makes an Identifier that has asked nobody yet.
 func New(config Config) *Identifier {
 	return &Identifier{
-		Config: config, asking: limit.NewSlots(maxAsking), asked: limit.NewRates[string](askRate, askBurst, maxAskers),
+		Config:   config,
+		asking:   limit.NewSlots(maxAsking),
+		asked:    limit.NewRates[string](askRate, askBurst, maxAskers),
 		accepted: limit.NewCache[key, *callerid.Identity](maxAccepted),
 		refused:  limit.NewCache[key, *Error](maxRefused),
 	}

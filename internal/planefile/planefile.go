@@ -180,7 +180,10 @@ func (p *Plane) Set(field Field, values ...string) {
 // none.
 func (p *Plane) Cluster() association.Cluster {
 	cluster := association.Cluster{
-		Name: p.Get(ClusterName), Region: p.Get(Region), Account: p.Get(Account), Partition: p.Get(Partition),
+		Name:      p.Get(ClusterName),
+		Region:    p.Get(Region),
+		Account:   p.Get(Account),
+		Partition: p.Get(Partition),
 	}
 	if cluster.Partition == "" && cluster.Region != "" {
 		cluster.Partition = arn.PartitionOf(cluster.Region)

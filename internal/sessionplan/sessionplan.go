@@ -267,8 +267,13 @@ func (p *Plane) identify(
 // chain adds the call for a target role (spec podidentity §14.4).
 func (p *Plan) chain(target, externalID string) {
 	p.Target = &Call{
-		Operation: AssumeRole, Caller: Caller{Kind: FirstRole, ARN: p.Role.RoleARN}, RoleARN: target, Name: p.Role.Name,
-		Duration: min(p.Role.Duration, targetLimit), Policy: p.Role.Policy, ExternalID: externalID,
+		Operation:  AssumeRole,
+		Caller:     Caller{Kind: FirstRole, ARN: p.Role.RoleARN},
+		RoleARN:    target,
+		Name:       p.Role.Name,
+		Duration:   min(p.Role.Duration, targetLimit),
+		Policy:     p.Role.Policy,
+		ExternalID: externalID,
 	}
 	p.Role.Policy, p.Role.Duration = "", FirstOfChain
 }

@@ -53,8 +53,13 @@ type Accounts struct {
 func NewAccounts(client kubernetes.Interface, settings inject.Settings, grace time.Duration) *Accounts {
 	plain := inject.ReadAccount(nil, settings)
 	return &Accounts{
-		client: client, settings: settings, grace: grace, plain: &plain, synced: make(chan struct{}),
-		limit: rate.NewLimiter(fetchRate, fetchBurst), known: map[inject.Name]*inject.Account{},
+		client:   client,
+		settings: settings,
+		grace:    grace,
+		plain:    &plain,
+		synced:   make(chan struct{}),
+		limit:    rate.NewLimiter(fetchRate, fetchBurst),
+		known:    map[inject.Name]*inject.Account{},
 	}
 }
 

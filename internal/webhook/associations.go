@@ -45,8 +45,12 @@ type Associations struct {
 func NewAssociations(client dynamic.Interface, grace time.Duration, log *slog.Logger) *Associations {
 	followed := follow.Associations(client, log)
 	return &Associations{
-		Source: followed, read: followed.Read, run: followed.Run, grace: grace,
-		places: make(chan struct{}, associationReads), limit: rate.NewLimiter(associationReadRate, associationsBurst),
+		Source: followed,
+		read:   followed.Read,
+		run:    followed.Run,
+		grace:  grace,
+		places: make(chan struct{}, associationReads),
+		limit:  rate.NewLimiter(associationReadRate, associationsBurst),
 	}
 }
 

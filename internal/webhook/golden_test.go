@@ -84,8 +84,12 @@ func serveCase(t *testing.T, c *injectcase.Case, settings inject.Settings) (*htt
 	}
 	registry := prometheus.NewRegistry()
 	handler, err := webhook.New(webhook.Config{
-		Settings: settings, ServiceAccounts: webhook.NewStatic(known,
-			settings), Metrics: registry, Log: slog.New(slog.DiscardHandler), Now: time.Now,
+		Settings: settings,
+		ServiceAccounts: webhook.NewStatic(known,
+			settings),
+		Metrics:    registry,
+		Log:        slog.New(slog.DiscardHandler),
+		Now:        time.Now,
 		ConfigMap:  follow.Fixed[*inject.Config]{Content: c.ParseConfig(t, settings)},
 		Identities: follow.Fixed[inject.Identities]{Content: identities},
 	})

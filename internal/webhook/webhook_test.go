@@ -38,8 +38,11 @@ var accounts = webhook.NewStatic(map[inject.Name]map[string]string{
 func newHandler(t testing.TB, source webhook.ServiceAccounts) *webhook.Handler {
 	t.Helper()
 	handler, err := webhook.New(webhook.Config{
-		Settings: inject.Defaults(), ServiceAccounts: source, Metrics: prometheus.NewRegistry(),
-		Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return time.Time{} },
+		Settings:        inject.Defaults(),
+		ServiceAccounts: source,
+		Metrics:         prometheus.NewRegistry(),
+		Log:             slog.New(slog.DiscardHandler),
+		Now:             func() time.Time { return time.Time{} },
 	})
 	if err != nil {
 		t.Fatal(err)

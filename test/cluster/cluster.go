@@ -124,8 +124,14 @@ func startUntilPortsAreFree(
 // launch returns the cluster even with an error, for what was started.
 func launch(ctx context.Context, programs, dir string, options Options, address addresses) (*Cluster, error) {
 	c := &Cluster{
-		Issuer: options.Issuer, KeyFile: filepath.Join(dir, "sa.key"), Kubeconfig: filepath.Join(dir, "kubeconfig"),
-		programs: programs, dir: dir, admin: rand.Text(), extra: options.APIServerArgs, address: address,
+		Issuer:     options.Issuer,
+		KeyFile:    filepath.Join(dir, "sa.key"),
+		Kubeconfig: filepath.Join(dir, "kubeconfig"),
+		programs:   programs,
+		dir:        dir,
+		admin:      rand.Text(),
+		extra:      options.APIServerArgs,
+		address:    address,
 	}
 	if c.Issuer == "" {
 		c.Issuer = "https://issuer.example/id/TEST"

@@ -109,12 +109,17 @@ func (u *Users) may(ctx context.Context, user *User, verb, namespace, name strin
 	defer cancel()
 	answer, err := u.Client.AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorizationv1.SubjectAccessReview{
 		Spec: authorizationv1.SubjectAccessReviewSpec{
-			User: user.Name, UID: user.uid, Groups: user.groups, Extra: user.extra,
+			User:   user.Name,
+			UID:    user.uid,
+			Groups: user.groups,
+			Extra:  user.extra,
 			ResourceAttributes: &authorizationv1.ResourceAttributes{
-				Group:    v1alpha1.GroupVersion.Group,
-				Version:  v1alpha1.GroupVersion.Version,
-				Resource: "podidentityassociations",
-				Verb:     verb, Namespace: namespace, Name: name,
+				Group:     v1alpha1.GroupVersion.Group,
+				Version:   v1alpha1.GroupVersion.Version,
+				Resource:  "podidentityassociations",
+				Verb:      verb,
+				Namespace: namespace,
+				Name:      name,
 			},
 		},
 	}, metav1.CreateOptions{})

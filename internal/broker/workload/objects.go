@@ -56,8 +56,10 @@ func podReader(labels []string) func(metav1.Object) pod {
 			return pod{ended: true}
 		}
 		read := pod{
-			uid: string(p.UID), node: p.Spec.NodeName, account: p.Spec.ServiceAccountName,
-			ended: p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed,
+			uid:     string(p.UID),
+			node:    p.Spec.NodeName,
+			account: p.Spec.ServiceAccountName,
+			ended:   p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed,
 		}
 		for _, key := range labels {
 			if value, has := p.Labels[key]; has {
