@@ -80,8 +80,15 @@ type Config struct {
 // Defaults returns the settings of the specification.
 func Defaults() Config {
 	return Config{
-		CacheSize: 2000, Retention: 3 * time.Hour, RefreshFraction: 0.5, RenewRate: 3, MinServeTTL: 15 * time.Second,
-		ForegroundDeadline: 900 * time.Millisecond, LegacyMetrics: true, Limits: DefaultLimits(), Rand: rand.Float64,
+		CacheSize:          2000,
+		Retention:          3 * time.Hour,
+		RefreshFraction:    0.5,
+		RenewRate:          3,
+		MinServeTTL:        15 * time.Second,
+		ForegroundDeadline: 900 * time.Millisecond,
+		LegacyMetrics:      true,
+		Limits:             DefaultLimits(),
+		Rand:               rand.Float64,
 	}
 }
 
@@ -132,8 +139,12 @@ func New(config Config) (*Agent, error) {
 		return nil, err
 	}
 	a.cache = newCache(config.CacheSize, policy{
-		fraction: config.RefreshFraction, retention: config.Retention, minServe: config.MinServeTTL,
-		podRate: rate.Limit(config.Limits.PodRate), podBurst: config.Limits.PodBurst, rand: config.Rand,
+		fraction:  config.RefreshFraction,
+		retention: config.Retention,
+		minServe:  config.MinServeTTL,
+		podRate:   rate.Limit(config.Limits.PodRate),
+		podBurst:  config.Limits.PodBurst,
+		rand:      config.Rand,
 	}, func() { a.metrics.evicted("size") })
 	return a, nil
 }
@@ -276,4 +287,35 @@ func (a *Agent) granted(id identity, namespace, serviceAccount string) identity 
 		)
 	}
 	return identity{namespace: namespace, serviceAccount: serviceAccount}
+}
+
+// work counts what runs, so that the agent ends after it. The zero value is
+// ready.
+type work struct {
+	mu      sync.Mutex
+	closed  bool
+	running sync.WaitGroup
+}
+
+// begin reports whether more may run; then end must be called. To add to a group
+// that is already waited for would be a race, so nothing more begins once the
+// agent waits.
+func (w *work) begin() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return false
+	}
+	w.running.Add(1)
+	return true
+}
+
+func (w *work) end() { w.running.Done() }
+
+// close lets nothing more begin, and waits for what runs.
+func (w *work) close() {
+	w.mu.Lock()
+	w.closed = true
+	w.mu.Unlock()
+	w.running.Wait()
 }

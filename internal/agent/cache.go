@@ -73,8 +73,8 @@ type cache struct {
 	// news are the last changes of associations, for answers that were under way
 	// when their association changed.
 	news *limit.LRU[string, awsapi.AssociationChange]
-	// looked is when the entries were last gone through, and quiet until when
-	// that need not be done again.
+	// looked is when all entries were last looked at, and quiet until when that
+	// need not be done again.
 	looked, quiet time.Time
 }
 
@@ -100,8 +100,10 @@ type policy struct {
 
 func newCache(size int, p policy, evicted func()) *cache {
 	c := &cache{
-		entries: limit.NewLRU[entryKey, *entry](size), tokens: limit.NewLRU[fingerprint, accepted](4 * size), policy: p,
-		news: limit.NewLRU[string, awsapi.AssociationChange](maxNews),
+		entries: limit.NewLRU[entryKey, *entry](size),
+		tokens:  limit.NewLRU[fingerprint, accepted](4 * size),
+		policy:  p,
+		news:    limit.NewLRU[string, awsapi.AssociationChange](maxNews),
 	}
 	c.entries.Keep = func(e *entry) bool { return e.renewing }
 	c.entries.Evicted = func(entryKey, *entry) { evicted() }

@@ -110,9 +110,9 @@ func forge(t *testing.T, raw string, part int) string {
 	}
 	switch part {
 	case 0:
-		text = append([]byte(`{"x":1,`), text[1:]...) // a header more
+		text = append([]byte(`{"x":1,`), text[1:]...) // one more header
 	case 1:
-		text = append([]byte(`{"x":1,`), text[1:]...) // a claim more
+		text = append([]byte(`{"x":1,`), text[1:]...) // one more claim
 	case 2:
 		text[len(text)-1] ^= 1
 	}

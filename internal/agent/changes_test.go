@@ -265,7 +265,7 @@ func TestPollUnavailable(t *testing.T) {
 	})
 }
 
-// TestForgottenCursor: a broker that does not know the cursor any more is asked
+// TestForgottenCursor: a broker that no longer knows the cursor is asked
 // without it.
 func TestForgottenCursor(t *testing.T) {
 	b := newBroker()

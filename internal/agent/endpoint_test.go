@@ -108,7 +108,7 @@ func TestRequests(t *testing.T) {
 		{"bad host comes before no token", "", host("evil.example"), 403, ""},
 		{"no token", "", nil, 400, "Service account token cannot be empty"},
 		{"only bearer", "Bearer ", nil, 400, ""},
-		{"no JWT", "abc", nil, 400, "Service account token cannot be parsed: token is malformed"},
+		{"not a JWT", "abc", nil, 400, "Service account token cannot be parsed: token is malformed"},
 		{"three parts", "a.b.c", nil, 400, "cannot be parsed"},
 		{"four parts", good + ".x", nil, 400, "cannot be parsed"},
 		{"too long", strings.Repeat("a", 21000), nil, 400, "cannot be parsed"},
@@ -261,7 +261,7 @@ func TestUpstreamErrors(t *testing.T) {
 			"reset", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, 503,
 			"ServiceUnavailableException", "", 3, 500, "[]\n",
 		},
-		{"no JSON", body(200, "hello"), 502, "InternalServerException", "", 1, 500, ""},
+		{"not JSON", body(200, "hello"), 502, "InternalServerException", "", 1, 500, ""},
 		{
 			"empty", body(200, "{}"), 502, "InternalServerException", "credentials or assumed role empty", 1, 500,
 			"error getting credentials to cache: invalid response from server: credentials or assumed role empty\n",
@@ -294,7 +294,7 @@ func TestUpstreamErrors(t *testing.T) {
 			service := newEKSAuth(t, row.respond)
 			raw := cart(time.Now()).mint(t)
 			start := time.Now()
-			// a busy machine is no failure of the service
+			// a busy machine is not a failure of the service
 			patient := func(c *agent.Config) { c.ForegroundDeadline = 10 * time.Second }
 			members := answerOf(t, newRig(t, service.client(t), patient).get(raw), row.status)
 			if members["code"] != row.code || !strings.Contains(members["message"], row.message) {

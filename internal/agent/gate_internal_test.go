@@ -9,7 +9,7 @@ import (
 )
 
 // TestGateIsFair: sources take turns, whatever one of them has waiting; renewals
-// come last; who gives up takes no place.
+// come last; a caller that gives up takes no place.
 func TestGateIsFair(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

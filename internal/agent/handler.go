@@ -98,7 +98,8 @@ func (a *Agent) answer(r *http.Request, now time.Time) outcome {
 	return a.handOut(r, answer, now)
 }
 
-// handOut looks once more before a session leaves: who asks must be in its pod.
+// handOut looks once more before a session leaves: the client must be in its
+// pod.
 func (a *Agent) handOut(r *http.Request, answer outcome, now time.Time) outcome {
 	if answer.session == nil || !a.config.VerifySource {
 		return answer

@@ -74,7 +74,7 @@ func (k *Keys) verify(
 }
 
 // verifier has a leeway for nbf and iat; that the token has not expired was
-// checked before, without any.
+// checked before, without a leeway.
 func (k *Keys) verifier(keys *follow.IssuerKeys) *token.Verifier {
 	published := keys.Current()
 	return &token.Verifier{

@@ -28,8 +28,14 @@ type Limits struct {
 // DefaultLimits are those of the specification.
 func DefaultLimits() Limits {
 	return Limits{
-		PodRate: 50, PodBurst: 100, FailureRate: 5, FailureBurst: 20, TotalRate: 5000,
-		Calls: 16, Queue: 256, CallsPerSource: 64,
+		PodRate:        50,
+		PodBurst:       100,
+		FailureRate:    5,
+		FailureBurst:   20,
+		TotalRate:      5000,
+		Calls:          16,
+		Queue:          256,
+		CallsPerSource: 64,
 	}
 }
 

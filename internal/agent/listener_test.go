@@ -13,7 +13,7 @@ import (
 	"github.com/rolecall/rolecall/internal/httpserve"
 )
 
-// TestConnectionsHeld: who opens connections and sends nothing, from one
+// TestConnectionsHeld: a client that opens connections and sends nothing, from one
 // address, loses them, and does not keep another address out (spec podidentity row H12).
 func TestConnectionsHeld(t *testing.T) {
 	t.Parallel()
@@ -24,8 +24,10 @@ func TestConnectionsHeld(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	server := httpserve.Server{
-		Name: "agent", Handler: r, Log: slog.New(slog.DiscardHandler),
-		Limits: httpserve.Limits{Header: 5 * time.Second, Drain: time.Millisecond},
+		Name:    "agent",
+		Handler: r,
+		Log:     slog.New(slog.DiscardHandler),
+		Limits:  httpserve.Limits{Header: 5 * time.Second, Drain: time.Millisecond},
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(ctx, agent.LimitConnections(listener)) }()

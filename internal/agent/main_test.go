@@ -76,8 +76,13 @@ func cart(now time.Time) pod {
 // claims are those kube-apiserver writes.
 func (p pod) claims() *token.Claims {
 	claims := &token.Claims{
-		Issuer: issuer, Subject: token.ServiceAccountSubject(p.namespace, p.account), Audiences: []string{p.audience},
-		IssuedAt: p.issued, NotBefore: p.issued.Add(p.notBefore), Expiry: p.issued.Add(p.life), ID: rand.Text(),
+		Issuer:    issuer,
+		Subject:   token.ServiceAccountSubject(p.namespace, p.account),
+		Audiences: []string{p.audience},
+		IssuedAt:  p.issued,
+		NotBefore: p.issued.Add(p.notBefore),
+		Expiry:    p.issued.Add(p.life),
+		ID:        rand.Text(),
 		Workload: token.Workload{
 			Namespace:      p.namespace,
 			ServiceAccount: token.Reference{Name: p.account, UID: "sa-" + p.account},
@@ -334,11 +339,15 @@ func (f *fakeUpstream) become(answer func(raw string, call int) (*awsapi.PodSess
 func given(raw string, life time.Duration) *awsapi.PodSession {
 	namespace, account := subjectOf(raw)
 	return &awsapi.PodSession{
-		Namespace: namespace, ServiceAccount: account, AssociationID: "a-0123456789abcdefg",
-		RoleARN: "arn:aws:sts::111122223333:assumed-role/" + account + "/eks-prod-x",
+		Namespace:      namespace,
+		ServiceAccount: account,
+		AssociationID:  "a-0123456789abcdefg",
+		RoleARN:        "arn:aws:sts::111122223333:assumed-role/" + account + "/eks-prod-x",
 		Credentials: credential.AWS{
-			AccessKeyID: "ASIA" + rand.Text()[:16], SecretKey: credential.NewSecret(secretKey),
-			SessionToken: credential.NewSecret(sessionToken + account), Expires: time.Now().Add(life),
+			AccessKeyID:  "ASIA" + rand.Text()[:16],
+			SecretKey:    credential.NewSecret(secretKey),
+			SessionToken: credential.NewSecret(sessionToken + account),
+			Expires:      time.Now().Add(life),
 		},
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics are ours, and the reference's three so that dashboards go on working
+// metrics are ours, and the reference's three so that dashboards keep working
 // (spec podidentity §9.2). No label holds a namespace, pod or role.
 type metrics struct {
 	requests       *prometheus.CounterVec

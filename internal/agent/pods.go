@@ -55,8 +55,11 @@ func NewPods(client kubernetes.Interface, node string, now func() time.Time) (*P
 		o.FieldSelector = fields.OneTermEqualSelector("spec.nodeName", node).String()
 	}))
 	p := &Pods{
-		factory: factory, informer: factory.Core().V1().Pods().Informer(), now: now,
-		here: map[string]place{}, ended: limit.NewLRU[string, time.Time](maxGone),
+		factory:  factory,
+		informer: factory.Core().V1().Pods().Informer(),
+		now:      now,
+		here:     map[string]place{},
+		ended:    limit.NewLRU[string, time.Time](maxGone),
 	}
 	if err := p.informer.SetTransform(stripPod); err != nil {
 		return nil, fmt.Errorf("prepare the watch of pods: %w", err)

@@ -59,7 +59,9 @@ func refuseHost(host string, allowed string) *refusal {
 
 func refuseEmpty() *refusal {
 	return &refusal{
-		status: http.StatusBadRequest, code: "InvalidParameterException", text: "Service account token cannot be empty",
+		status: http.StatusBadRequest,
+		code:   "InvalidParameterException",
+		text:   "Service account token cannot be empty",
 		advice: "The SDK must send the content of AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE in the header Authorization.",
 	}
 }
@@ -90,14 +92,20 @@ func refuseForeign(detail string) *refusal {
 
 func refuseLimit(limit string) *refusal {
 	return &refusal{
-		status: http.StatusTooManyRequests, code: "TooManyRequests", text: "Too Many Requests",
-		class: throttled, retryAfter: time.Second, limit: limit,
+		status:     http.StatusTooManyRequests,
+		code:       "TooManyRequests",
+		text:       "Too Many Requests",
+		class:      throttled,
+		retryAfter: time.Second,
+		limit:      limit,
 	}
 }
 
 func refuseSlow() *refusal {
 	return &refusal{
-		status: http.StatusGatewayTimeout, code: "ServiceUnavailableException", class: transient,
+		status:      http.StatusGatewayTimeout,
+		code:        "ServiceUnavailableException",
+		class:       transient,
 		text:        "no answer from the upstream yet; the call goes on, ask again",
 		plainStatus: http.StatusInternalServerError,
 		plainText:   "[]",
@@ -141,15 +149,22 @@ func refuseUpstream(err error) *refusal {
 		}
 	default:
 		return &refusal{
-			status: http.StatusServiceUnavailable, code: "ServiceUnavailableException", class: transient,
-			text: "the upstream cannot be reached", plainStatus: http.StatusInternalServerError, plainText: "[]",
+			status:      http.StatusServiceUnavailable,
+			code:        "ServiceUnavailableException",
+			class:       transient,
+			text:        "the upstream cannot be reached",
+			plainStatus: http.StatusInternalServerError,
+			plainText:   "[]",
 		}
 	}
 }
 
 func refuseUnusable(text string) *refusal {
 	return &refusal{
-		status: http.StatusBadGateway, code: "InternalServerException", class: transient, text: text,
+		status:      http.StatusBadGateway,
+		code:        "InternalServerException",
+		class:       transient,
+		text:        text,
 		plainStatus: http.StatusInternalServerError,
 	}
 }
@@ -163,12 +178,16 @@ func refuseAnswer(answer *awsapi.Error) *refusal {
 		fault = "server"
 	}
 	return &refusal{
-		status: answer.Status, code: answer.Code, class: classify(answer.Code, answer.Status),
+		status: answer.Status,
+		code:   answer.Code,
+		class:  classify(answer.Code, answer.Status),
 		text: fmt.Sprintf(
 			"[%s]: (%s): %s, fault: %s", answer.RequestID, answer.Code, cut(answer.Message, maxUpstreamText), fault,
 		),
-		advice:   adviceFor(answer),
-		upstream: true, requestID: answer.RequestID, retryAfter: answer.RetryAfter,
+		advice:     adviceFor(answer),
+		upstream:   true,
+		requestID:  answer.RequestID,
+		retryAfter: answer.RetryAfter,
 	}
 }
 
@@ -186,7 +205,7 @@ func classify(code string, status int) class {
 	known, found := classes[code]
 	switch {
 	case status == http.StatusForbidden:
-		// The node's own credentials were refused: no pod's fault, and no
+		// The node's own credentials were refused: not a pod's fault, and no
 		// reason to forget what pods have.
 		return perRequest
 	case found:
@@ -285,7 +304,7 @@ func (a *Agent) remember(print fingerprint, r *refusal, now time.Time) {
 
 // negativeTime: associations and policies become visible late, and SDKs try for
 // about three seconds; a bad token stays bad (spec podidentity §7.4). Our own
-// limits are no verdict on a token.
+// limits say nothing about a token.
 func negativeTime(r *refusal) time.Duration {
 	switch {
 	case r.limit != "":

@@ -68,9 +68,9 @@ func TestSender(t *testing.T) {
 	}
 }
 
-// TestSenderOfCached: who holds the token of a pod that has credentials gets none
-// from elsewhere, by that token or, were it accepted, by another of the pod; the
-// pod itself is not disturbed.
+// TestSenderOfCached: somebody who holds the token of a pod that has credentials
+// gets none from elsewhere, neither by that token nor, were it accepted, by
+// another of the pod; the pod itself is not disturbed.
 func TestSenderOfCached(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

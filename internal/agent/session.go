@@ -41,8 +41,10 @@ func newSession(from *awsapi.PodSession, now time.Time) (*session, error) {
 	}
 	creds := from.Credentials
 	text, err := wireSession{
-		AccessKeyID: creds.AccessKeyID, SecretAccessKey: creds.SecretKey.Reveal(), Token: creds.SessionToken.Reveal(),
-		AccountID: account,
+		AccessKeyID:     creds.AccessKeyID,
+		SecretAccessKey: creds.SecretKey.Reveal(),
+		Token:           creds.SessionToken.Reveal(),
+		AccountID:       account,
 		// Whole seconds with Z: some parsers are strict about fractions.
 		Expiration: creds.Expires.UTC().Truncate(time.Second).Format(time.RFC3339),
 	}.encode()

@@ -146,9 +146,17 @@ func (c *cache) save(now time.Time) []savedEntry {
 		s, of := e.session, tokens[key]
 		slices.SortFunc(of, func(a, b savedToken) int { return slices.Compare(a.SHA256, b.SHA256) })
 		entries = append(entries, savedEntry{
-			Namespace: e.id.namespace, ServiceAccount: e.id.serviceAccount, Pod: e.id.pod, PodUID: e.id.podUID,
-			Answer: json.RawMessage(s.body.Reveal()), Issued: s.issued, Expires: s.expires,
-			RoleARN: s.roleARN, AssociationID: s.associationID, Version: s.version, Tokens: of,
+			Namespace:      e.id.namespace,
+			ServiceAccount: e.id.serviceAccount,
+			Pod:            e.id.pod,
+			PodUID:         e.id.podUID,
+			Answer:         json.RawMessage(s.body.Reveal()),
+			Issued:         s.issued,
+			Expires:        s.expires,
+			RoleARN:        s.roleARN,
+			AssociationID:  s.associationID,
+			Version:        s.version,
+			Tokens:         of,
 		})
 	}
 	slices.SortFunc(entries, func(a, b savedEntry) int { return strings.Compare(string(a.Answer), string(b.Answer)) })

@@ -268,9 +268,9 @@ func TestStateOfNoUse(t *testing.T) {
 		text    string
 		entries float64
 	}{
-		"good":    {entry(-time.Hour, time.Hour, answer(time.Hour)), 1},
-		"empty":   {"", 0},
-		"no JSON": {"hello", 0},
+		"good":     {entry(-time.Hour, time.Hour, answer(time.Hour)), 1},
+		"empty":    {"", 0},
+		"not JSON": {"hello", 0},
 		"other format": {
 			strings.Replace(entry(-time.Hour, time.Hour, answer(time.Hour)), `"format":1`, `"format":2`, 1), 0,
 		},

@@ -490,7 +490,7 @@ func TestClockJumps(t *testing.T) {
 }
 
 // TestQueue: the upstream is never asked by more than the limit at a time, pods
-// take turns, and who does not fit is told to come back.
+// take turns, and those that do not fit are told to come back.
 func TestQueue(t *testing.T) {
 	upstream := &fakeUpstream{delay: 100 * time.Millisecond}
 	bubble(t, upstream, func(c *agent.Config) { c.Limits.Calls, c.Limits.Queue = 2, 10 }, func(t *testing.T, r *rig) {

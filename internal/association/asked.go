@@ -45,7 +45,7 @@ func digest(text []byte) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// update is what UpdateRequest says. The zero value is no update.
+// update is what UpdateRequest says. The zero value means no update.
 type update struct {
 	asked
 	time       time.Time
@@ -57,7 +57,7 @@ func (u *update) String() string {
 }
 
 // parseUpdate reads what anybody with write access may have written: text of
-// another form is no update.
+// another form means no update.
 func parseUpdate(text string) update {
 	fields := strings.Fields(text)
 	if len(fields) != 4 {

@@ -57,8 +57,12 @@ func FuzzModified(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text, fields string) {
 		at := metav1.Unix(1790000000, 0)
 		a := &v1alpha1.PodIdentityAssociation{ObjectMeta: metav1.ObjectMeta{
-			Generation: 1, CreationTimestamp: at, Annotations: map[string]string{association.UpdateRequest: text},
-			ManagedFields: []metav1.ManagedFieldsEntry{{Time: &at, FieldsV1: metav1.NewFieldsV1(fields)}, {Time: &at}},
+			Generation:        1,
+			CreationTimestamp: at,
+			Annotations:       map[string]string{association.UpdateRequest: text},
+			ManagedFields: []metav1.ManagedFieldsEntry{
+				{Time: &at, FieldsV1: metav1.NewFieldsV1(fields)}, {Time: &at},
+			},
 		}}
 		if got := association.Modified(a); got.Before(at.Time) {
 			t.Fatalf("%q: modified %s, before it was created", text, got)

@@ -119,8 +119,12 @@ func (in *CreateInput) object() *v1alpha1.PodIdentityAssociation {
 	a := &v1alpha1.PodIdentityAssociation{
 		ObjectMeta: metav1.ObjectMeta{Namespace: in.Namespace, Name: in.ServiceAccount},
 		Spec: v1alpha1.PodIdentityAssociationSpec{
-			ServiceAccountName: in.ServiceAccount, RoleARN: in.RoleARN, TargetRoleARN: in.TargetRoleARN,
-			DisableSessionTags: in.DisableSessionTags, SessionPolicy: in.Policy, Tags: maps.Clone(in.Tags),
+			ServiceAccountName: in.ServiceAccount,
+			RoleARN:            in.RoleARN,
+			TargetRoleARN:      in.TargetRoleARN,
+			DisableSessionTags: in.DisableSessionTags,
+			SessionPolicy:      in.Policy,
+			Tags:               maps.Clone(in.Tags),
 		},
 	}
 	Default(a)

@@ -283,7 +283,8 @@ func TestValidate(t *testing.T) {
 	}
 }
 
-// TestPackedSize holds the estimate to the figures of spec podidentity §14.2.
+// TestPackedSize compares the estimate with the figures of spec podidentity
+// §14.2.
 func TestPackedSize(t *testing.T) {
 	t.Parallel()
 	a := good()

@@ -90,11 +90,20 @@ type Broker struct {
 // New makes a broker. It starts nothing.
 func New(config Config) *Broker {
 	b := &Broker{
-		Config: config, metrics: newMetrics(config.Metrics), limits: newLimits(config.Limits), left: newUnclaimed(),
-		running: limit.NewSlots(maxRunning), polling: limit.NewSlots(maxPolling),
+		Config:  config,
+		metrics: newMetrics(config.Metrics),
+		limits:  newLimits(config.Limits),
+		left:    newUnclaimed(),
+		running: limit.NewSlots(maxRunning),
+		polling: limit.NewSlots(maxPolling),
 		door: door.New(door.Config{
-			Cluster: config.Cluster, FailureRate: config.Limits.FailureRate, FailureBurst: config.Limits.FailureBurst,
-			Audit: config.Audit, Metrics: config.Metrics, Log: config.Log, Now: config.Now,
+			Cluster:      config.Cluster,
+			FailureRate:  config.Limits.FailureRate,
+			FailureBurst: config.Limits.FailureBurst,
+			Audit:        config.Audit,
+			Metrics:      config.Metrics,
+			Log:          config.Log,
+			Now:          config.Now,
 		}),
 	}
 	if config.Cache {

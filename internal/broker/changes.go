@@ -64,7 +64,8 @@ func (c *Changes) Changed(told follow.Change[*v1alpha1.PodIdentityAssociation]) 
 		generation: a.Generation,
 		namespace:  a.Namespace,
 		account:    a.Spec.ServiceAccountName,
-		pattern:    association.IsPattern(a), gone: told.Deleted || a.Spec.Paused,
+		pattern:    association.IsPattern(a),
+		gone:       told.Deleted || a.Spec.Paused,
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -158,7 +159,10 @@ func (c *Changes) since(ctx context.Context, cursor string, wanted func(change) 
 // changesHandler is spec podidentity §19.6. An agent hears of its own node only.
 func (b *Broker) changesHandler(draining <-chan struct{}) http.HandlerFunc {
 	return door.Handler(b.door, door.Operation[Caller]{
-		Name: "Changes", Deadline: pollHold, BadBody: refusal.InvalidParameter, Recorded: door.Nothing,
+		Name:         "Changes",
+		Deadline:     pollHold,
+		BadBody:      refusal.InvalidParameter,
+		Recorded:     door.Nothing,
 		Authenticate: b.Agents.authenticate,
 		Note:         note,
 		Do: func(

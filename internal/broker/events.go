@@ -40,7 +40,9 @@ func (e *Events) Refused(refused PodRefusal) {
 			Name:       refused.Pod,
 			UID:        types.UID(refused.UID),
 		},
-		Reason: "FailedPodIdentity", Action: "AssumeRole", Note: string(refused.Code) + ": " + refused.Message,
+		Reason: "FailedPodIdentity",
+		Action: "AssumeRole",
+		Note:   string(refused.Code) + ": " + refused.Message,
 	})
 }
 

@@ -53,7 +53,7 @@ func TestHostileTokens(t *testing.T) {
 	}{
 		{name: "good", raw: func(w *world) string { return w.token(nil) }},
 		{name: "no token", raw: func(*world) string { return "" }, code: parameter},
-		{name: "no JWT", raw: func(*world) string { return "abc" }, code: parameter},
+		{name: "not a JWT", raw: func(*world) string { return "abc" }, code: parameter},
 		{name: "three parts of nothing", raw: func(*world) string { return "a.b.c" }, code: invalid},
 		{name: "too long", raw: func(*world) string { return strings.Repeat("a", 17<<10) + ".b.c" }, code: parameter},
 		{
@@ -114,13 +114,23 @@ func TestHostileTokens(t *testing.T) {
 			code:    invalid,
 			message: "no key",
 		},
-		{name: "another key with the cluster's kid", raw: func(w *world) string {
-			return withHeader(must(token.Sign(stranger, w.claims(nil))).Reveal(), `{"alg":"RS256","kid":"`+kid+`"}`)
-		}, code: invalid, message: "signature"},
-		{name: "another payload", raw: func(w *world) string {
-			parts, other := strings.Split(w.token(nil), "."), strings.Split(w.token(edits{"jti": "x"}), ".")
-			return parts[0] + "." + other[1] + "." + parts[2]
-		}, code: invalid, message: "signature"},
+		{
+			name: "another key with the cluster's kid",
+			raw: func(w *world) string {
+				return withHeader(must(token.Sign(stranger, w.claims(nil))).Reveal(), `{"alg":"RS256","kid":"`+kid+`"}`)
+			},
+			code:    invalid,
+			message: "signature",
+		},
+		{
+			name: "another payload",
+			raw: func(w *world) string {
+				parts, other := strings.Split(w.token(nil), "."), strings.Split(w.token(edits{"jti": "x"}), ".")
+				return parts[0] + "." + other[1] + "." + parts[2]
+			},
+			code:    invalid,
+			message: "signature",
+		},
 		{
 			name:    "alg none",
 			raw:     func(w *world) string { return withHeader(w.token(nil), `{"alg":"none","kid":"`+kid+`"}`) },
@@ -149,26 +159,51 @@ func TestHostileTokens(t *testing.T) {
 			code:    invalid,
 			message: "signature",
 		},
-		{name: "jku", raw: func(w *world) string {
-			return withHeader(w.token(nil), `{"alg":"RS256","jku":"https://evil.example/keys","kid":"x"}`)
-		}, code: invalid, message: "no key"},
-		{name: "crit", raw: func(w *world) string {
-			return withHeader(w.token(nil), `{"alg":"RS256","kid":"`+kid+`","crit":["exp"]}`)
-		}, code: invalid, message: "crit"},
-		{name: "no kid", raw: func(w *world) string {
-			return must(token.SignWithoutKeyID(must(clusterKey()), w.claims(nil))).Reveal()
-		}, code: invalid, message: "names no key"},
+		{
+			name: "jku",
+			raw: func(w *world) string {
+				return withHeader(w.token(nil), `{"alg":"RS256","jku":"https://evil.example/keys","kid":"x"}`)
+			},
+			code:    invalid,
+			message: "no key",
+		},
+		{
+			name: "crit",
+			raw: func(w *world) string {
+				return withHeader(w.token(nil), `{"alg":"RS256","kid":"`+kid+`","crit":["exp"]}`)
+			},
+			code:    invalid,
+			message: "crit",
+		},
+		{
+			name: "no kid",
+			raw: func(w *world) string {
+				return must(token.SignWithoutKeyID(must(clusterKey()), w.claims(nil))).Reveal()
+			},
+			code:    invalid,
+			message: "names no key",
+		},
 		{name: "legacy token of a Secret", raw: func(w *world) string {
 			return w.token(edits{"iss": "kubernetes/serviceaccount", "exp": nil, "kubernetes.io": nil})
 		}, code: invalid},
-		{name: "bound to a Secret", raw: func(w *world) string {
-			bound := workloadOf("shop", "cart", accountUID, "", "", "")
-			bound["secret"] = edits{"name": "s", "uid": "x"}
-			return w.token(edits{"kubernetes.io": bound})
-		}, code: invalid, message: "Secret"},
-		{name: "not bound", raw: func(w *world) string {
-			return w.token(edits{"kubernetes.io": workloadOf("shop", "cart", accountUID, "", "", "")})
-		}, code: invalid, message: "not bound to a pod"},
+		{
+			name: "bound to a Secret",
+			raw: func(w *world) string {
+				bound := workloadOf("shop", "cart", accountUID, "", "", "")
+				bound["secret"] = edits{"name": "s", "uid": "x"}
+				return w.token(edits{"kubernetes.io": bound})
+			},
+			code:    invalid,
+			message: "Secret",
+		},
+		{
+			name: "not bound",
+			raw: func(w *world) string {
+				return w.token(edits{"kubernetes.io": workloadOf("shop", "cart", accountUID, "", "", "")})
+			},
+			code:    invalid,
+			message: "not bound to a pod",
+		},
 		{
 			name: "no claim of Kubernetes",
 			raw:  func(w *world) string { return w.token(edits{"kubernetes.io": nil}) },
@@ -191,15 +226,31 @@ func TestHostileTokens(t *testing.T) {
 		{name: "no UID of the pod", raw: func(w *world) string {
 			return w.token(edits{"kubernetes.io": workloadOf("shop", "cart", accountUID, "cart-0", "", "n1")})
 		}, code: invalid},
-		{name: "account made again", raw: func(w *world) string {
-			return w.token(edits{"kubernetes.io": workloadOf("shop", "cart", "older-uid", "cart-0", podUID, "n1")})
-		}, code: invalid, message: "service account no longer exists"},
-		{name: "pod made again", raw: func(w *world) string {
-			return w.token(edits{"kubernetes.io": workloadOf("shop", "cart", accountUID, "cart-0", "older-uid", "n1")})
-		}, code: invalid, message: "another of the same name"},
-		{name: "no such pod", raw: func(w *world) string {
-			return w.token(edits{"kubernetes.io": workloadOf("shop", "cart", accountUID, "cart-9", podUID, "n1")})
-		}, code: invalid, message: "pod no longer exists"},
+		{
+			name: "account made again",
+			raw: func(w *world) string {
+				return w.token(edits{"kubernetes.io": workloadOf("shop", "cart", "older-uid", "cart-0", podUID, "n1")})
+			},
+			code:    invalid,
+			message: "service account no longer exists",
+		},
+		{
+			name: "pod made again",
+			raw: func(w *world) string {
+				older := workloadOf("shop", "cart", accountUID, "cart-0", "older-uid", "n1")
+				return w.token(edits{"kubernetes.io": older})
+			},
+			code:    invalid,
+			message: "another of the same name",
+		},
+		{
+			name: "no such pod",
+			raw: func(w *world) string {
+				return w.token(edits{"kubernetes.io": workloadOf("shop", "cart", accountUID, "cart-9", podUID, "n1")})
+			},
+			code:    invalid,
+			message: "pod no longer exists",
+		},
 		{
 			name:    "the pod of another account",
 			raw:     func(w *world) string { return w.token(nil) },
@@ -227,14 +278,14 @@ func TestHostileTokens(t *testing.T) {
 			setUp: func(w *world) { w.update(deletedAt(w.clock().Add(-59 * time.Second))) },
 		},
 		{
-			name:    "H17 deleted 61 s ago",
+			name:    "deleted 61 s ago (spec podidentity row H17)",
 			raw:     func(w *world) string { return w.token(nil) },
 			setUp:   func(w *world) { w.update(deletedAt(w.clock().Add(-61 * time.Second))) },
 			code:    invalid,
 			message: "deleted",
 		},
 		{
-			name: "H16 pod of another node",
+			name: "pod of another node (spec podidentity row H16)",
 			raw: func(w *world) string {
 				return w.token(edits{"kubernetes.io": workloadOf("shop", "cart", accountUID, "cart-0", podUID, "n2")})
 			},
@@ -288,8 +339,8 @@ func TestHostileTokens(t *testing.T) {
 	}
 }
 
-// expect holds an answer to a code, and to STS having been asked only if there
-// is none.
+// expect checks the code of an answer, and that STS was asked only if there is
+// none.
 func (w *world) expect(got answer, code, message string) {
 	w.t.Helper()
 	want := map[string]int{
@@ -408,7 +459,7 @@ func TestDeletedPod(t *testing.T) {
 	}
 }
 
-// TestNewPod: a pod that the watch has not brought is asked for.
+// TestNewPod: a pod that the watch has not brought is looked up.
 func TestNewPod(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, settings{})
@@ -446,7 +497,7 @@ func TestAgents(t *testing.T) {
 		{"AWS signature", "AWS4-HMAC-SHA256 Credential=x", "UnrecognizedClientException", ""},
 		{"garbage", "Bearer abc", "UnrecognizedClientException", "agent's own token"},
 		{
-			"H16 the agent of another node", "Bearer " + w.agent("n2"), "AccessDeniedException",
+			"the agent of another node (spec podidentity row H16)", "Bearer " + w.agent("n2"), "AccessDeniedException",
 			`runs on node "n1", the request comes from node "n2"`,
 		},
 		{"the pod's own token", "Bearer " + w.token(nil), "UnrecognizedClientException", "another audience"},
@@ -502,11 +553,20 @@ func TestRequests(t *testing.T) {
 	agent, raw := "Bearer "+w.agent("n1"), w.token(nil)
 	for _, row := range []struct{ name, cluster, body, code, message string }{
 		{
-			"H20 cluster", "other", `{"token":"` + raw + `"}`, "ResourceNotFoundException",
+			"another cluster (spec podidentity row H20)",
+			"other",
+			`{"token":"` + raw + `"}`,
+			"ResourceNotFoundException",
 			"No cluster found for name: other.",
 		},
-		{"H22 a path that climbs", "..%2f", `{"token":"` + raw + `"}`, "InvalidParameterException", "clusterName"},
-		{"no JSON", "prod", `token`, "InvalidParameterException", "not a JSON object"},
+		{
+			"a path that climbs (spec podidentity row H22)",
+			"..%2f",
+			`{"token":"` + raw + `"}`,
+			"InvalidParameterException",
+			"clusterName",
+		},
+		{"not JSON", "prod", `token`, "InvalidParameterException", "not a JSON object"},
 		{"null", "prod", `null`, "InvalidParameterException", "not a JSON object"},
 		{"list", "prod", `[]`, "InvalidParameterException", "not a JSON object"},
 		{"empty", "prod", ``, "InvalidParameterException", "not a JSON object"},
@@ -552,20 +612,20 @@ func TestDecisions(t *testing.T) {
 		{name: "paused", edit: func(a *pia) { a.Spec.Paused = true }, code: "AccessDeniedException", message: "paused"},
 		{name: "granted", grants: grants(roleCart)},
 		{
-			name:    "H21 not granted",
+			name:    "role not granted (spec podidentity row H21)",
 			grants:  grants("arn:aws:iam::111122223333:role/other"),
 			code:    "AccessDeniedException",
 			message: "no RoleGrant lets shop/cart",
 		},
 		{
-			name:    "H21 target not granted",
+			name:    "target role not granted (spec podidentity row H21)",
 			grants:  grants(roleCart),
 			edit:    func(a *pia) { a.Spec.TargetRoleARN = target },
 			code:    "AccessDeniedException",
 			message: "role/data",
 		},
 		{
-			name:    "H21 target granted only",
+			name:    "only the target role granted (spec podidentity row H21)",
 			grants:  grants(target),
 			edit:    func(a *pia) { a.Spec.TargetRoleARN = target },
 			code:    "AccessDeniedException",
@@ -609,8 +669,8 @@ func TestDecisions(t *testing.T) {
 	}
 }
 
-// TestNotSynced: a broker that does not know the grants yet must not take a
-// cluster for one without.
+// TestNotSynced: a broker that does not know the grants yet must not mistake a
+// cluster for one without grants.
 func TestNotSynced(t *testing.T) {
 	t.Parallel()
 	for _, edit := range []func(*broker.Config){
@@ -688,7 +748,7 @@ func TestReview(t *testing.T) {
 	}{
 		{name: "good"},
 		{
-			name:    "H19 no audiences",
+			name:    "no audiences (spec podidentity row H19)",
 			edit:    func(s *authenticationv1.TokenReviewStatus) { s.Audiences = nil },
 			code:    "InvalidTokenException",
 			message: "audience",
@@ -726,13 +786,23 @@ func TestReview(t *testing.T) {
 			code:    "InvalidTokenException",
 			message: "another identity",
 		},
-		{name: "another pod", edit: func(s *authenticationv1.TokenReviewStatus) {
-			s.User.Extra = map[string]authenticationv1.ExtraValue{"authentication.kubernetes.io/pod-name": {"x"}}
-		}, code: "InvalidTokenException", message: "another identity"},
-		{name: "another node", edit: func(s *authenticationv1.TokenReviewStatus) {
-			s.User.Extra = maps.Clone(s.User.Extra)
-			s.User.Extra["authentication.kubernetes.io/node-name"] = authenticationv1.ExtraValue{"n2"}
-		}, code: "InvalidTokenException", message: "another identity"},
+		{
+			name: "another pod",
+			edit: func(s *authenticationv1.TokenReviewStatus) {
+				s.User.Extra = map[string]authenticationv1.ExtraValue{"authentication.kubernetes.io/pod-name": {"x"}}
+			},
+			code:    "InvalidTokenException",
+			message: "another identity",
+		},
+		{
+			name: "another node",
+			edit: func(s *authenticationv1.TokenReviewStatus) {
+				s.User.Extra = maps.Clone(s.User.Extra)
+				s.User.Extra["authentication.kubernetes.io/node-name"] = authenticationv1.ExtraValue{"n2"}
+			},
+			code:    "InvalidTokenException",
+			message: "another identity",
+		},
 		{name: "unreachable", code: "ServiceUnavailableException", message: "cannot be asked"},
 	} {
 		for _, verify := range []workload.Mode{workload.TokenReview, workload.Auto, workload.Both} {

@@ -66,7 +66,7 @@ func TestChainedBroker(t *testing.T) {
 	}
 }
 
-// TestNoIdentity: mode BrokerRole without an identity says so, and is no verdict
+// TestNoIdentity: mode BrokerRole without an identity says so, and says nothing
 // about the pod.
 func TestNoIdentity(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "")
@@ -195,7 +195,8 @@ func selfSigned(
 		Subject:      subject,
 		NotBefore:    time.Now().Add(-time.Minute),
 		NotAfter:     time.Now().Add(time.Hour),
-		KeyUsage:     x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		KeyUsage:     x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}
 	if parent == nil {
 		template.IsCA, template.BasicConstraintsValid, template.KeyUsage = true, true, x509.KeyUsageCertSign

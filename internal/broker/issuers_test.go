@@ -100,8 +100,8 @@ func TestTwoIssuers(t *testing.T) {
 	}
 }
 
-// TestFormerIssuerAway: that its keys cannot be read is no verdict on its tokens,
-// and nothing to those of the other.
+// TestFormerIssuerAway: that its keys cannot be read says nothing about its
+// tokens, and does not touch those of the other.
 func TestFormerIssuerAway(t *testing.T) {
 	t.Parallel()
 	away := follow.Further{
@@ -174,5 +174,5 @@ func TestIssuerRenamed(t *testing.T) {
 	w.advance(10 * time.Second) // not before: anybody can invent an issuer
 	w.expect(w.ask(renamed), "", "")
 	w.untilKnown(w.token(nil))
-	w.expect(w.ask(w.token(nil)), "", "") // the agent's and the pod's, of before
+	w.expect(w.ask(w.token(nil)), "", "") // the agent's and the pod's earlier ones
 }

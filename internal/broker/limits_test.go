@@ -62,10 +62,14 @@ func TestSTSFails(t *testing.T) {
 		{"it fails each time", `{"kind":"error","service":"sts"}`, "InternalServerException", 3, "STS fails"},
 		{"it fails twice", `{"kind":"error","service":"sts","count":2}`, "", 3, ""},
 		{"it is away once", `{"kind":"error","service":"sts","status":503,"count":1}`, "", 2, ""},
-		{"it cannot read the issuer's keys", `{"kind":"jwks","service":"sts"}`, "ServiceUnavailableException", 1,
-			"provider of the issuer cannot be used"},
-		{"its clock differs", `{"kind":"skew","service":"sts","delay":"20m"}`, "ServiceUnavailableException", 1,
-			"not accepted by STS"},
+		{
+			"it cannot read the issuer's keys", `{"kind":"jwks","service":"sts"}`, "ServiceUnavailableException", 1,
+			"provider of the issuer cannot be used",
+		},
+		{
+			"its clock differs", `{"kind":"skew","service":"sts","delay":"20m"}`, "ServiceUnavailableException", 1,
+			"not accepted by STS",
+		},
 	} {
 		w := newWorld(t, settings{})
 		w.associate()
@@ -450,11 +454,13 @@ func (w *world) poll(ctx context.Context, node, as, since string) (polled, strin
 func changeOf(
 	version, name, account string, generation int64, edit func(*follow.Change[*v1alpha1.PodIdentityAssociation]),
 ) follow.Change[*v1alpha1.PodIdentityAssociation] {
-	change := follow.Change[*v1alpha1.PodIdentityAssociation]{Version: version,
+	change := follow.Change[*v1alpha1.PodIdentityAssociation]{
+		Version: version,
 		Object: &v1alpha1.PodIdentityAssociation{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, UID: types.UID(name), Generation: generation},
 			Spec:       v1alpha1.PodIdentityAssociationSpec{ServiceAccountName: account, RoleARN: roleCart},
-		}}
+		},
+	}
 	if edit != nil {
 		edit(&change)
 	}
@@ -695,11 +701,13 @@ func TestPollsAreLimited(t *testing.T) {
 	}{
 		{
 			"polls of a node", "node",
-			broker.Limits{NodeRate: 1, NodeBurst: 1, PodRate: 1, PodBurst: 1, FailureRate: 1, FailureBurst: 1}, false,
+			broker.Limits{NodeRate: 1, NodeBurst: 1, PodRate: 1, PodBurst: 1, FailureRate: 1, FailureBurst: 1},
+			false,
 		},
 		{
 			"strangers of an address", "source",
-			broker.Limits{NodeRate: 1, NodeBurst: 9, PodRate: 1, PodBurst: 1, FailureRate: 1, FailureBurst: 1}, true,
+			broker.Limits{NodeRate: 1, NodeBurst: 9, PodRate: 1, PodBurst: 1, FailureRate: 1, FailureBurst: 1},
+			true,
 		},
 	} {
 		registry := prometheus.NewRegistry()

@@ -51,7 +51,9 @@ func NewNodeTokens(config NodeTokensConfig) *NodeTokens {
 	config.Metrics.MustRegister(counted)
 	n := &NodeTokens{NodeTokensConfig: config, roles: map[string]bool{}}
 	n.identities = identify.New(identify.Config{
-		Policy: config.Policy, Ask: config.Callers.Identify, Now: config.Now,
+		Policy:  config.Policy,
+		Ask:     config.Callers.Identify,
+		Now:     config.Now,
 		Observe: func(result identify.Result) { counted.WithLabelValues(string(result)).Inc() },
 	})
 	for _, role := range config.Roles {

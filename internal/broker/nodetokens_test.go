@@ -96,13 +96,18 @@ func newNodeWorld(t *testing.T, s settings) *nodeWorld {
 	w.run(w.nodes.Run)
 	<-w.nodes.Synced()
 	w.config.Agents.Nodes = broker.NewNodeTokens(broker.NodeTokensConfig{
-		Cluster: "prod", Policy: callerid.Policy{
+		Cluster: "prod",
+		Policy: callerid.Policy{
 			Partition: "aws",
 			Regions:   []string{region},
-		}, Roles: []arn.Role{must(arn.ParseRole("arn:aws:iam::" + accountID + ":role/team/node"))},
+		},
+		Roles: []arn.Role{must(arn.ParseRole("arn:aws:iam::" + accountID + ":role/team/node"))},
 		Callers: must(
 			awsapi.NewCallers(t.Context(), awsapi.CallersConfig{Cluster: "prod", Endpoint: gate.URL}),
-		), Nodes: w.nodes, Metrics: prometheus.NewRegistry(), Now: w.clock,
+		),
+		Nodes:   w.nodes,
+		Metrics: prometheus.NewRegistry(),
+		Now:     w.clock,
 	})
 	return w
 }
@@ -213,7 +218,7 @@ func TestNodeTokens(t *testing.T) {
 		},
 		{"an instance of another cloud", w.of("i-0123456789abcdef4"), denied, "No node of the cluster"},
 		{
-			"T40 for another cluster",
+			"for another cluster (spec authenticator row T40)",
 			"Bearer " + w.presign(w.session("node", instance1), header("X-K8s-Aws-Id", "other")), refused,
 			"must be made for cluster prod",
 		},
@@ -269,8 +274,8 @@ func TestNodeTokens(t *testing.T) {
 	}
 }
 
-// TestNodesComeAndGo: a deleted node is none, nor is one whose instance ID another
-// one has; a node that joins is one at once.
+// TestNodesComeAndGo: a deleted node does not count, nor does one whose instance
+// ID another one has; a node that joins counts at once.
 func TestNodesComeAndGo(t *testing.T) {
 	t.Parallel()
 	w := newNodeWorld(t, settings{})
@@ -455,8 +460,8 @@ func TestSTSContradictsItself(t *testing.T) {
 	w.expect(w.askAs(w.of(instance1), pod), "", "")
 }
 
-// TestSTSCannotSay: no answer of STS is no verdict, is not kept, and nothing that
-// was known is forgotten for it.
+// TestSTSCannotSay: no answer from STS is not a verdict and is not kept, and
+// nothing that was known is forgotten because of it.
 func TestSTSCannotSay(t *testing.T) {
 	t.Parallel()
 	w := newNodeWorld(t, settings{edit: func(c *broker.Config) { c.Deadline = 0 }})

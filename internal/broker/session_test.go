@@ -259,23 +259,29 @@ func TestSessionShapes(t *testing.T) {
 		check   func(t *testing.T, w *world, calls []url.Values)
 	}{
 		{
-			name: "S3 tags disabled", modes: []v1alpha1.AssociationMode{v1alpha1.Federated},
+			name:  "tags disabled (spec podidentity row S3)",
+			modes: []v1alpha1.AssociationMode{v1alpha1.Federated},
 			role:  func(w *world) { w.role("cart", untagged, 3600*6) },
 			edit:  func(a *pia) { a.Spec.DisableSessionTags = true },
 			check: wantTags(map[string]string{}),
 		},
 		{
-			name: "S4 the trust lacks sts:TagSession", modes: []v1alpha1.AssociationMode{
+			name: "the trust policy lacks sts:TagSession (spec podidentity row S4)",
+			modes: []v1alpha1.AssociationMode{
 				v1alpha1.Federated, v1alpha1.BrokerRole,
 			},
 			role: func(w *world) {
 				w.role(
 					"cart", untagged, 3600*6,
 				)
-			}, code: "AccessDeniedException", message: "sts:TagSession",
+			},
+			code:    "AccessDeniedException",
+			message: "sts:TagSession",
 		},
 		{
-			name: "S5 the role's maximum", modes: modes, role: func(w *world) { w.role("cart", trustAll, 3600) },
+			name:  "the role's maximum duration (spec podidentity row S5)",
+			modes: modes,
+			role:  func(w *world) { w.role("cart", trustAll, 3600) },
 			check: func(t *testing.T, w *world, calls []url.Values) {
 				if got := durations(calls); !slices.Equal(got, []string{"21600", "3600"}) {
 					t.Errorf("durations %v", got)
@@ -289,7 +295,8 @@ func TestSessionShapes(t *testing.T) {
 			},
 		},
 		{
-			name: "S6 S7 target role and policy", modes: modes,
+			name:  "target role and policy (spec podidentity rows S6, S7)",
+			modes: modes,
 			edit: func(a *pia) {
 				a.Spec.TargetRoleARN, a.Spec.SessionPolicy = "arn:aws:iam::444455556666:role/data", narrow
 			},
@@ -329,7 +336,9 @@ func TestSessionShapes(t *testing.T) {
 			},
 		},
 		{
-			name: "policy without target", modes: modes, edit: func(a *pia) { a.Spec.SessionPolicy = narrow },
+			name:  "policy without target",
+			modes: modes,
+			edit:  func(a *pia) { a.Spec.SessionPolicy = narrow },
 			check: func(t *testing.T, _ *world, calls []url.Values) {
 				if calls[0].Get("Policy") != narrow {
 					t.Errorf("policy %q", calls[0].Get("Policy"))
@@ -337,7 +346,9 @@ func TestSessionShapes(t *testing.T) {
 			},
 		},
 		{
-			name: "duration asked for", modes: modes, edit: func(a *pia) { a.Spec.DurationSeconds = 900 },
+			name:  "duration asked for",
+			modes: modes,
+			edit:  func(a *pia) { a.Spec.DurationSeconds = 900 },
 			check: func(t *testing.T, _ *world, calls []url.Values) {
 				if got := durations(calls); !slices.Equal(got, []string{"900"}) {
 					t.Errorf("durations %v", got)
@@ -345,7 +356,8 @@ func TestSessionShapes(t *testing.T) {
 			},
 		},
 		{
-			name: "own tags", modes: []v1alpha1.AssociationMode{v1alpha1.Federated, v1alpha1.BrokerRole},
+			name:  "own tags",
+			modes: []v1alpha1.AssociationMode{v1alpha1.Federated, v1alpha1.BrokerRole},
 			edit: func(a *pia) {
 				a.Spec.SessionTags = map[string]string{
 					"team": "red ${namespace}/${serviceAccount}@${node}",
@@ -359,7 +371,8 @@ func TestSessionShapes(t *testing.T) {
 			}),
 		},
 		{
-			name: "labels of the pod", modes: []v1alpha1.AssociationMode{v1alpha1.Federated, v1alpha1.BrokerRole},
+			name:  "labels of the pod",
+			modes: []v1alpha1.AssociationMode{v1alpha1.Federated, v1alpha1.BrokerRole},
 			edit: func(a *pia) {
 				a.Spec.SessionTags = map[string]string{
 					"team": "of ${podLabel:example.com/team}",
@@ -391,8 +404,11 @@ func TestSessionShapes(t *testing.T) {
 			edit:    func(a *pia) { a.Spec.SessionName = "x-${podLabel:owner}" },
 		},
 		{
-			name: "a reserved tag", modes: modes[:2], code: "InvalidRequestException", message: "reserved",
-			edit: func(a *pia) { a.Spec.SessionTags = map[string]string{"Kubernetes-Namespace": "kube-system"} },
+			name:    "a reserved tag",
+			modes:   modes[:2],
+			code:    "InvalidRequestException",
+			message: "reserved",
+			edit:    func(a *pia) { a.Spec.SessionTags = map[string]string{"Kubernetes-Namespace": "kube-system"} },
 		},
 		{
 			name:    "a reserved tag that is left out",
@@ -405,11 +421,16 @@ func TestSessionShapes(t *testing.T) {
 			},
 		},
 		{
-			name: "an unknown variable", modes: modes, code: "InvalidRequestException", message: "${secret}",
-			edit: func(a *pia) { a.Spec.SessionName = "x-${secret}" },
+			name:    "an unknown variable",
+			modes:   modes,
+			code:    "InvalidRequestException",
+			message: "${secret}",
+			edit:    func(a *pia) { a.Spec.SessionName = "x-${secret}" },
 		},
 		{
-			name: "session name", modes: modes, edit: func(a *pia) {
+			name:  "session name",
+			modes: modes,
+			edit: func(a *pia) {
 				a.Spec.SessionName = "${namespace}/${serviceAccount}:${podName} é ${node} " + strings.Repeat("x", 90)
 			},
 			check: func(t *testing.T, _ *world, calls []url.Values) {
@@ -430,11 +451,16 @@ func TestSessionShapes(t *testing.T) {
 			},
 		},
 		{
-			name: "too large", modes: modes[:2], edit: large, code: "InvalidRequestException", message: "omitTags",
+			name:    "too large",
+			modes:   modes[:2],
+			edit:    large,
+			code:    "InvalidRequestException",
+			message: "omitTags",
 		},
 		{
-			name: "too large, may be dropped", modes: modes[:2],
-			edit: func(a *pia) { large(a); a.Spec.OnOversize = v1alpha1.DropPodTags },
+			name:  "too large, may be dropped",
+			modes: modes[:2],
+			edit:  func(a *pia) { large(a); a.Spec.OnOversize = v1alpha1.DropPodTags },
 			check: func(t *testing.T, w *world, calls []url.Values) {
 				wantTags(map[string]string{
 					"eks-cluster-arn": six["eks-cluster-arn"], "eks-cluster-name": "prod",
@@ -443,12 +469,15 @@ func TestSessionShapes(t *testing.T) {
 			},
 		},
 		{
-			name: "trusts others", modes: modes, role: func(w *world) {
+			name:  "trusts others",
+			modes: modes,
+			role: func(w *world) {
 				w.role(
 					"cart", strings.ReplaceAll(trustAll, "shop", "other"), 43200,
 				)
 			},
-			code: "AccessDeniedException", message: "Its trust policy must allow",
+			code:    "AccessDeniedException",
+			message: "Its trust policy must allow",
 		},
 	} {
 		for _, mode := range row.modes {

@@ -166,18 +166,21 @@ func TestWhoMayChangeAssociations(t *testing.T) {
 		code      string
 	}{
 		{
-			name:   "nobody",
-			status: 403, code: "MissingAuthenticationTokenException",
+			name:      "nobody",
+			status:    403,
+			code:      "MissingAuthenticationTokenException",
 			authorize: func(*eksWorld, eksOperation) func(*http.Request) { return func(*http.Request) {} },
 		},
 		{
-			name:   "a token that the API server does not know",
-			status: 403, code: "UnrecognizedClientException",
+			name:      "a token that the API server does not know",
+			status:    403,
+			code:      "UnrecognizedClientException",
 			authorize: func(*eksWorld, eksOperation) func(*http.Request) { return bearing("mallory.s.token") },
 		},
 		{
 			name:   "a token of nobody",
-			status: 403, code: "UnrecognizedClientException",
+			status: 403,
+			code:   "UnrecognizedClientException",
 			setUp: func(w *eksWorld) {
 				w.reviewed = func(r *authenticationv1.TokenReview) error {
 					r.Status.Authenticated = true
@@ -188,7 +191,8 @@ func TestWhoMayChangeAssociations(t *testing.T) {
 		},
 		{
 			name:   "no API server to vouch for the token",
-			status: 503, code: "ServiceUnavailableException",
+			status: 503,
+			code:   "ServiceUnavailableException",
 			setUp: func(w *eksWorld) {
 				w.reviewed = func(r *authenticationv1.TokenReview) error {
 					r.Status.Authenticated, r.Status.User.Username = true, "alice"
@@ -199,7 +203,8 @@ func TestWhoMayChangeAssociations(t *testing.T) {
 		},
 		{
 			name:   "a user whom RBAC does not let",
-			status: 403, code: "AccessDeniedException",
+			status: 403,
+			code:   "AccessDeniedException",
 			setUp: func(w *eksWorld) {
 				w.rbac = func(*authorizationv1.SubjectAccessReview) error { return nil }
 			},
@@ -207,7 +212,8 @@ func TestWhoMayChangeAssociations(t *testing.T) {
 		},
 		{
 			name:   "a user whom an authorizer denies",
-			status: 403, code: "AccessDeniedException",
+			status: 403,
+			code:   "AccessDeniedException",
 			setUp: func(w *eksWorld) {
 				w.rbac = func(r *authorizationv1.SubjectAccessReview) error {
 					r.Status.Allowed, r.Status.Denied = true, true
@@ -218,7 +224,8 @@ func TestWhoMayChangeAssociations(t *testing.T) {
 		},
 		{
 			name:   "no API server to say what RBAC lets",
-			status: 503, code: "ServiceUnavailableException",
+			status: 503,
+			code:   "ServiceUnavailableException",
 			setUp: func(w *eksWorld) {
 				w.rbac = func(r *authorizationv1.SubjectAccessReview) error {
 					r.Status.Allowed = true
@@ -229,28 +236,32 @@ func TestWhoMayChangeAssociations(t *testing.T) {
 		},
 		{
 			name:   "a signature by another key",
-			status: 403, code: "InvalidSignatureException",
+			status: 403,
+			code:   "InvalidSignatureException",
 			authorize: func(w *eksWorld, op eksOperation) func(*http.Request) {
 				return w.signed("AKIAUSER", "stolen", op.body)
 			},
 		},
 		{
 			name:   "a key that is not in the table",
-			status: 403, code: "UnrecognizedClientException",
+			status: 403,
+			code:   "UnrecognizedClientException",
 			authorize: func(w *eksWorld, op eksOperation) func(*http.Request) {
 				return w.signed("AKIAOTHER", "s1", op.body)
 			},
 		},
 		{
 			name:   "a node's key",
-			status: 403, code: "AccessDeniedException",
+			status: 403,
+			code:   "AccessDeniedException",
 			authorize: func(w *eksWorld, op eksOperation) func(*http.Request) {
 				return w.signed("AKIANODE", "s2", op.body)
 			},
 		},
 		{
 			name:   "a user of the table whom RBAC does not let",
-			status: 403, code: "AccessDeniedException",
+			status: 403,
+			code:   "AccessDeniedException",
 			setUp: func(w *eksWorld) {
 				w.rbac = func(*authorizationv1.SubjectAccessReview) error { return nil }
 			},
@@ -291,11 +302,13 @@ func TestRBACIsAskedAboutAssociations(t *testing.T) {
 		authorize func(w *eksWorld, op eksOperation) func(*http.Request)
 	}{
 		{
-			"by token", "alice", []string{"dev"},
+			"by token", "alice",
+			[]string{"dev"},
 			func(*eksWorld, eksOperation) func(*http.Request) { return bearing("alice.s.token") },
 		},
 		{
-			"by signature", "ops", []string{"system:authenticated", "dev"},
+			"by signature", "ops",
+			[]string{"system:authenticated", "dev"},
 			func(w *eksWorld, op eksOperation) func(*http.Request) { return w.signed("AKIAUSER", "s1", op.body) },
 		},
 	} {

@@ -150,8 +150,9 @@ func newWorld(t testing.TB, s settings) *world {
 		audit:    &lockedbuffer.Buffer{},
 		log:      &lockedbuffer.Buffer{},
 		draining: make(chan struct{}),
-		set:      follow.NewValue(&association.Set{}), grants: follow.NewValue(&grant.Set{}),
-		changes: broker.NewChanges(),
+		set:      follow.NewValue(&association.Set{}),
+		grants:   follow.NewValue(&grant.Set{}),
+		changes:  broker.NewChanges(),
 	}
 	w.set.MarkSynced()
 	w.grants.MarkSynced()
@@ -233,14 +234,22 @@ func newWorld(t testing.TB, s settings) *world {
 		Sessions: &session.Taker{
 			Roles: must(
 				awsapi.NewRoles(t.Context(), awsapi.RolesConfig{Region: region, Endpoint: w.aws}),
-			), Plane: sessionplan.Plane{Cluster: *cluster, Mode: s.mode, PodLabels: podLabels},
-			Minter: &session.Minter{Issuer: brokerURL, Key: must(session.OpenKey(keyFile, log)), Now: w.clock},
-			Pace:   session.NewPace(1e6, 1e6, w.clock), Metrics: session.NewMetrics(registry), Now: w.clock,
-			Total: patience, Attempt: patience,
+			),
+			Plane:   sessionplan.Plane{Cluster: *cluster, Mode: s.mode, PodLabels: podLabels},
+			Minter:  &session.Minter{Issuer: brokerURL, Key: must(session.OpenKey(keyFile, log)), Now: w.clock},
+			Pace:    session.NewPace(1e6, 1e6, w.clock),
+			Metrics: session.NewMetrics(registry),
+			Now:     w.clock,
+			Total:   patience,
+			Attempt: patience,
 		},
-		Audit:   door.NewAudit(w.audit, func(err error) { t.Error(err) }),
-		Refused: func(r broker.PodRefusal) { w.mu.Lock(); defer w.mu.Unlock(); w.refused = append(w.refused, r) },
-		Cache:   s.cache, Deadline: patience, Metrics: registry, Log: log, Now: w.clock,
+		Audit:    door.NewAudit(w.audit, func(err error) { t.Error(err) }),
+		Refused:  func(r broker.PodRefusal) { w.mu.Lock(); defer w.mu.Unlock(); w.refused = append(w.refused, r) },
+		Cache:    s.cache,
+		Deadline: patience,
+		Metrics:  registry,
+		Log:      log,
+		Now:      w.clock,
 	}
 	if s.edit != nil {
 		s.edit(&config)
@@ -342,7 +351,11 @@ func (w *world) startAWS(minted *token.Key) {
 	t.Cleanup(issuer.Close)
 	accounts := must(account.NewSet(account.NewMemory(), []string{accountID, otherAccount}, w.now))
 	local := localaws.New(localaws.Config{
-		Accounts: accounts, Now: w.clock, Faults: true, Region: region, Log: slog.New(slog.DiscardHandler),
+		Accounts: accounts,
+		Now:      w.clock,
+		Faults:   true,
+		Region:   region,
+		Log:      slog.New(slog.DiscardHandler),
 		Issuers: sts.IssuerAccess{
 			Endpoints: map[string]string{issuerHost: issuer.Listener.Addr().String()},
 			RootCAs:   authority.Pool(),

@@ -48,7 +48,7 @@ func TestAllows(t *testing.T) {
 			reason: "is not a role ARN",
 		},
 		{
-			name:   "another partition's ARN is none of the pattern's",
+			name:   "another partition's ARN does not match",
 			grants: []grant.Grant{one("n", "s", "arn:aws:iam::*:role/team/*")},
 			takes:  "arn:aws-cn:iam::111122223333:role/team/a",
 		},
@@ -102,7 +102,7 @@ func TestAllowsPattern(t *testing.T) {
 		{"*", "**", true},
 		{"cart-*", "cart", false},
 		{"cart-*", "cart-a", false},
-		{"cart-*", "cart-?", false}, // a question mark is no star
+		{"cart-*", "cart-?", false}, // a question mark is not a star
 		{"cart-*", "cart-?*", false},
 		{"cart-*", "cart-a*", false},
 		{"cart-*", "*a", false},

@@ -100,7 +100,9 @@ const (
 // New makes an Identifier that has asked nobody yet.
 func New(config Config) *Identifier {
 	return &Identifier{
-		Config: config, asking: limit.NewSlots(maxAsking), asked: limit.NewRates[string](askRate, askBurst, maxAskers),
+		Config:   config,
+		asking:   limit.NewSlots(maxAsking),
+		asked:    limit.NewRates[string](askRate, askBurst, maxAskers),
 		accepted: limit.NewCache[key, *callerid.Identity](maxAccepted),
 		refused:  limit.NewCache[key, *Error](maxRefused),
 	}
@@ -191,7 +193,7 @@ func (i *Identifier) ask(
 	who, err := i.Ask(ctx, p)
 	if err != nil {
 		refused := &Error{resultOf(err), err}
-		if ctx.Err() == nil { // else it may be only that there was no time
+		if ctx.Err() == nil { // otherwise there may just have been no time
 			i.refused.Put(print, refused, now.Add(badFor))
 		}
 		return nil, refused

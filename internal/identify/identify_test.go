@@ -104,7 +104,9 @@ type world struct {
 func newWorld() *world {
 	w := &world{sts: &sts{}}
 	w.Identifier = identify.New(identify.Config{
-		Policy: callerid.Policy{Partition: "aws", Regions: []string{"eu-west-1"}}, Ask: w.ask, Now: time.Now,
+		Policy: callerid.Policy{Partition: "aws", Regions: []string{"eu-west-1"}},
+		Ask:    w.ask,
+		Now:    time.Now,
 		Observe: func(result identify.Result) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -301,7 +303,7 @@ func TestNoTokenShows(t *testing.T) {
 			}
 		}
 		if w.count() != 0 {
-			t.Errorf("%d questions about what is no token", w.count())
+			t.Errorf("%d questions about what is not a token", w.count())
 		}
 	})
 }

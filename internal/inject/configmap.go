@@ -37,7 +37,7 @@ type configEntry struct {
 }
 
 // ParseConfig reads the ConfigMap's document. Entries that cannot be read are
-// left out and told, one problem each; a document that cannot be read is an
+// left out and reported, one problem each; a document that cannot be read is an
 // error.
 func ParseConfig(document []byte, settings Settings) (*Config, []error, error) {
 	var entries map[string]json.RawMessage

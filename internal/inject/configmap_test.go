@@ -8,8 +8,8 @@ import (
 	"github.com/rolecall/rolecall/internal/inject"
 )
 
-// TestConfig: the closest entry holds, and what cannot be read is told and left
-// out (spec webhook rows Q20, Q22).
+// TestConfig: the closest entry holds, and what cannot be read is reported and
+// left out (spec webhook rows Q20, Q22).
 func TestConfig(t *testing.T) {
 	t.Parallel()
 	settings := inject.Defaults()

@@ -54,7 +54,7 @@ func TestKnownAccounts(t *testing.T) {
 	}
 }
 
-// TestRolesOfConfig: only what is no role is told.
+// TestRolesOfConfig: only what is not a role is reported.
 func TestRolesOfConfig(t *testing.T) {
 	t.Parallel()
 	for text, malformed := range map[string]bool{role: false, "": false, "junk": true} {
@@ -153,8 +153,8 @@ func TestWhatAContainerHasItself(t *testing.T) {
 	}
 }
 
-// TestForeignCredentialsAreTold where the SDK would prefer them to the agent's, and
-// only there.
+// TestForeignCredentialsAreTold: they are reported where the SDK would prefer them
+// to the agent's, and only there.
 func TestForeignCredentialsAreTold(t *testing.T) {
 	t.Parallel()
 	const webIdentity = `"env":[{"name":"AWS_ROLE_ARN","value":"x"}]`
@@ -182,7 +182,8 @@ func TestForeignCredentialsAreTold(t *testing.T) {
 	}
 }
 
-// TestTokenMountedElsewhere is told, unless it is where it belongs or not needed.
+// TestTokenMountedElsewhere is reported, unless it is where it belongs or not
+// needed.
 func TestTokenMountedElsewhere(t *testing.T) {
 	t.Parallel()
 	const volume = `"volumes":[{"name":"aws-iam-token","projected":{"sources":[{"serviceAccountToken":{` +
@@ -210,8 +211,8 @@ func TestTokenMountedElsewhere(t *testing.T) {
 	}
 }
 
-// TestEdgesOfOptions: what is just inside of an option's bounds is injected, what
-// is just outside is told.
+// TestEdgesOfOptions: what is just inside an option's bounds is injected, what is
+// just outside is reported.
 func TestEdgesOfOptions(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {

@@ -34,7 +34,7 @@ func run(t testing.TB, c *injectcase.Case, pod []byte, conformance bool, jitter 
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	for _, c := range injectcase.Read(t) {
-		t.Run(c.Name+" "+c.What, func(t *testing.T) {
+		t.Run(c.What+" ("+c.Name+")", func(t *testing.T) {
 			t.Parallel()
 			for _, jitter := range []int64{0, 1, inject.MaxJitter} {
 				got := toAny(t, run(t, &c, c.Pod, true, jitter).Patch)
@@ -52,7 +52,7 @@ func TestConformance(t *testing.T) {
 func TestDefaultMode(t *testing.T) {
 	t.Parallel()
 	for _, c := range injectcase.Read(t) {
-		t.Run(c.Name+" "+c.What, func(t *testing.T) {
+		t.Run(c.What+" ("+c.Name+")", func(t *testing.T) {
 			t.Parallel()
 			want := c.Expect(false)
 			result := run(t, &c, c.Pod, false, 5)
@@ -84,10 +84,10 @@ func TestTwiceIsOnce(t *testing.T) {
 			again := run(t, &c, once, conformance, 8)
 			if diff := cmp.Diff(toAny(t, json.RawMessage(once)),
 				toAny(t, json.RawMessage(applyPatch(t, once, again.Patch)))); diff != "" {
-				t.Errorf("%s, conformance %t (-once +twice):\n%s", c.Name, conformance, diff)
+				t.Errorf("%s (%s), conformance %t (-once +twice):\n%s", c.What, c.Name, conformance, diff)
 			}
 			if !conformance && len(again.Patch) != 0 {
-				t.Errorf("%s: a second run says %v", c.Name, again.Patch)
+				t.Errorf("%s (%s): a second run says %v", c.What, c.Name, again.Patch)
 			}
 		}
 	}

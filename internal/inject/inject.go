@@ -49,12 +49,16 @@ type ContainerSettings struct {
 // Defaults returns the settings of the reference (spec webhook §11).
 func Defaults() Settings {
 	return Settings{
-		Prefix: "eks.amazonaws.com", Audience: "sts.amazonaws.com", Expiration: defaultExpiration,
-		MountPath: "/var/run/secrets/eks.amazonaws.com/serviceaccount",
+		Prefix:     "eks.amazonaws.com",
+		Audience:   "sts.amazonaws.com",
+		Expiration: defaultExpiration,
+		MountPath:  "/var/run/secrets/eks.amazonaws.com/serviceaccount",
 		Container: ContainerSettings{
-			Audience: "pods.eks.amazonaws.com", MountPath: "/var/run/secrets/pods.eks.amazonaws.com/serviceaccount",
-			VolumeName: "eks-pod-identity-token", TokenFile: "eks-pod-identity-token",
-			URI: "http://169.254.170.23/v1/credentials",
+			Audience:   "pods.eks.amazonaws.com",
+			MountPath:  "/var/run/secrets/pods.eks.amazonaws.com/serviceaccount",
+			VolumeName: "eks-pod-identity-token",
+			TokenFile:  "eks-pod-identity-token",
+			URI:        "http://169.254.170.23/v1/credentials",
 		},
 	}
 }

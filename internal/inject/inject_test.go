@@ -87,7 +87,7 @@ func TestWarnings(t *testing.T) {
 		want             string // "" for no warning at all
 	}{
 		{name: "nothing to say"},
-		{name: "no ARN", account: account("role-arn", "junk"), want: `role-arn: "junk" is not a role ARN`},
+		{name: "not an ARN", account: account("role-arn", "junk"), want: `role-arn: "junk" is not a role ARN`},
 		{
 			name:    "a user's ARN",
 			account: account("role-arn", "arn:aws:iam::111122223333:user/u"),

@@ -67,9 +67,10 @@ func (c *Cache[K, V]) Put(key K, value V, until time.Time) {
 //
 // When there are as many names as it may remember, a new one takes the place of the
 // one that was charged longest ago, if that one's limiter is full again: a full
-// limiter is as good as none. Otherwise the new name is refused, since forgetting
-// somebody who owes would give them everything back. A name that is not charged is
-// full after burst/rate at the latest, so that room comes back that soon.
+// limiter is the same as a new one. Otherwise the new name is refused, since
+// forgetting somebody who owes would give them everything back. A name that is not
+// charged is full after burst/rate at the latest, so that room comes back that
+// soon.
 type Rates[K comparable] struct {
 	limit rate.Limit
 	burst int

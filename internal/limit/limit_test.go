@@ -214,7 +214,7 @@ func TestRates(t *testing.T) {
 }
 
 // TestRatesForgetNoDebt: a name cannot get its burst back by having others push it
-// out; a new name gets in as soon as somebody owes nothing any more.
+// out; a new name gets in as soon as somebody no longer owes anything.
 func TestRatesForgetNoDebt(t *testing.T) {
 	t.Parallel()
 	r := NewRates[int](1, 2, 3)
@@ -280,8 +280,8 @@ func TestSlots(t *testing.T) {
 	}
 }
 
-// BenchmarkFull costs the same however many names there are: nothing is gone
-// through, also when nobody may be forgotten.
+// BenchmarkFull costs the same however many names there are: nothing is
+// searched, not even when nobody may be forgotten.
 func BenchmarkFull(b *testing.B) {
 	for _, names := range []int{100, 10_000, 1_000_000} {
 		b.Run(strconv.Itoa(names), func(b *testing.B) {

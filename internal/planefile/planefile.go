@@ -180,7 +180,10 @@ func (p *Plane) Set(field Field, values ...string) {
 // none.
 func (p *Plane) Cluster() association.Cluster {
 	cluster := association.Cluster{
-		Name: p.Get(ClusterName), Region: p.Get(Region), Account: p.Get(Account), Partition: p.Get(Partition),
+		Name:      p.Get(ClusterName),
+		Region:    p.Get(Region),
+		Account:   p.Get(Account),
+		Partition: p.Get(Partition),
 	}
 	if cluster.Partition == "" && cluster.Region != "" {
 		cluster.Partition = arn.PartitionOf(cluster.Region)
@@ -203,8 +206,8 @@ type Difference struct {
 	Ours, Theirs string
 }
 
-// Differences compares what both sides say; what only one says is no difference. Order
-// in lists does not count.
+// Differences compares what both sides say; what only one says is not a difference.
+// Order in lists does not count.
 func Differences(ours, theirs *Plane) []Difference {
 	var found []Difference
 	for _, info := range Fields() {

@@ -138,7 +138,9 @@ func TestPlans(t *testing.T) {
 			}},
 		},
 		{
-			name: "federated, everything", mode: v1alpha1.Federated, change: everything,
+			name:   "federated, everything",
+			mode:   v1alpha1.Federated,
+			change: everything,
 			want: Plan{Target: target, Role: Call{
 				Operation:      AssumeRoleWithWebIdentity,
 				Caller:         minted,
@@ -184,7 +186,9 @@ func TestPlans(t *testing.T) {
 			}},
 		},
 		{
-			name: "by the broker's role, everything", mode: v1alpha1.BrokerRole, change: everything,
+			name:   "by the broker's role, everything",
+			mode:   v1alpha1.BrokerRole,
+			change: everything,
 			want: Plan{Target: target, Role: Call{
 				Operation:      AssumeRole,
 				Caller:         Caller{Kind: BrokerRole, ARN: brokerARN},
@@ -208,7 +212,9 @@ func TestPlans(t *testing.T) {
 			}},
 		},
 		{
-			name: "on EKS, everything: only what EKS has", mode: EKS, change: everything,
+			name:   "on EKS, everything: only what EKS has",
+			mode:   EKS,
+			change: everything,
 			want: Plan{Target: &targetOnEKS, Role: Call{
 				Operation: AssumeRole,
 				Caller:    Caller{Kind: EKSService, ARN: "pods.eks.amazonaws.com"},
@@ -219,7 +225,8 @@ func TestPlans(t *testing.T) {
 			}},
 		},
 		{
-			name: "no tags", mode: v1alpha1.Federated,
+			name:   "no tags",
+			mode:   v1alpha1.Federated,
 			change: func(s *spec) { s.DisableSessionTags, s.SourceIdentity = true, "me" },
 			want: Plan{Role: Call{
 				Operation:      AssumeRoleWithWebIdentity,
@@ -231,7 +238,8 @@ func TestPlans(t *testing.T) {
 			}},
 		},
 		{
-			name: "an external id and a mode of its own", mode: v1alpha1.Federated,
+			name:   "an external id and a mode of its own",
+			mode:   v1alpha1.Federated,
 			change: func(s *spec) { s.ExternalID, s.Mode, s.DisableSessionTags = "agreed", v1alpha1.BrokerRole, true },
 			want: Plan{Role: Call{
 				Operation:  AssumeRole,

@@ -51,9 +51,9 @@ type Plane struct {
 	// BrokerRoleARN is the broker's own identity, a role or a user, in mode
 	// BrokerRole; empty if it is not known here.
 	BrokerRoleARN string
-	// PodLabels are the keys of the pods' labels that templates may use. Who creates
-	// pods chooses their values. If it is nil, a pod's plan may use none, and that of
-	// AnyPod any: a judge does not always know what the broker allows.
+	// PodLabels are the keys of the pods' labels that templates may use. Those who
+	// create pods choose their values. If it is nil, a pod's plan may use none, and
+	// that of AnyPod any: a judge does not always know what the broker allows.
 	PodLabels []string
 }
 
@@ -267,8 +267,13 @@ func (p *Plane) identify(
 // chain adds the call for a target role (spec podidentity §14.4).
 func (p *Plan) chain(target, externalID string) {
 	p.Target = &Call{
-		Operation: AssumeRole, Caller: Caller{Kind: FirstRole, ARN: p.Role.RoleARN}, RoleARN: target, Name: p.Role.Name,
-		Duration: min(p.Role.Duration, targetLimit), Policy: p.Role.Policy, ExternalID: externalID,
+		Operation:  AssumeRole,
+		Caller:     Caller{Kind: FirstRole, ARN: p.Role.RoleARN},
+		RoleARN:    target,
+		Name:       p.Role.Name,
+		Duration:   min(p.Role.Duration, targetLimit),
+		Policy:     p.Role.Policy,
+		ExternalID: externalID,
 	}
 	p.Role.Policy, p.Role.Duration = "", FirstOfChain
 }

@@ -53,8 +53,13 @@ type Accounts struct {
 func NewAccounts(client kubernetes.Interface, settings inject.Settings, grace time.Duration) *Accounts {
 	plain := inject.ReadAccount(nil, settings)
 	return &Accounts{
-		client: client, settings: settings, grace: grace, plain: &plain, synced: make(chan struct{}),
-		limit: rate.NewLimiter(fetchRate, fetchBurst), known: map[inject.Name]*inject.Account{},
+		client:   client,
+		settings: settings,
+		grace:    grace,
+		plain:    &plain,
+		synced:   make(chan struct{}),
+		limit:    rate.NewLimiter(fetchRate, fetchBurst),
+		known:    map[inject.Name]*inject.Account{},
 	}
 }
 
@@ -244,3 +249,33 @@ func (s *accountStore) Replace(objects []any, _ string) error {
 
 // Resync has nothing to do.
 func (s *accountStore) Resync() error { return nil }
+
+// ServiceAccounts finds service accounts. Lookup is only called once Synced.
+type ServiceAccounts interface {
+	// Lookup returns what an account's annotations say; nil if there is no such
+	// account. It may read through to the API server if wait is true.
+	Lookup(ctx context.Context, name inject.Name, wait bool) (*inject.Account, error)
+	// Synced is closed when all accounts that exist are known.
+	Synced() <-chan struct{}
+}
+
+// Static is a fixed set of service accounts, for planes without an API server.
+type Static map[inject.Name]*inject.Account
+
+// NewStatic reads annotations by NAMESPACE/NAME.
+func NewStatic(accounts map[inject.Name]map[string]string, settings inject.Settings) Static {
+	static := Static{}
+	for name, annotations := range accounts {
+		account := inject.ReadAccount(annotations, settings)
+		static[name] = &account
+	}
+	return static
+}
+
+// Lookup finds an account.
+func (s Static) Lookup(_ context.Context, name inject.Name, _ bool) (*inject.Account, error) {
+	return s[name], nil
+}
+
+// Synced is always closed.
+func (s Static) Synced() <-chan struct{} { return follow.Closed() }

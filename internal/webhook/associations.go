@@ -24,10 +24,10 @@ const (
 	associationReadRate, associationsBurst = 200, 200
 )
 
-// Associations finds the PodIdentityAssociations of service accounts. A watch is
-// some time behind; so that the first pod after an association is created has it,
-// that an account has none is only believed of an answer that the API server
-// began after the pod's review had come in.
+// Associations finds the PodIdentityAssociations of service accounts. A watch
+// lags behind; so that the first pod after an association is created has it, that
+// an account has none is only believed of an answer that the API server began
+// after the pod's review had come in.
 type Associations struct {
 	follow.Source[*association.Set]
 	// read is for what the source does not have yet; nil if it is never behind.
@@ -45,8 +45,12 @@ type Associations struct {
 func NewAssociations(client dynamic.Interface, grace time.Duration, log *slog.Logger) *Associations {
 	followed := follow.Associations(client, log)
 	return &Associations{
-		Source: followed, read: followed.Read, run: followed.Run, grace: grace,
-		places: make(chan struct{}, associationReads), limit: rate.NewLimiter(associationReadRate, associationsBurst),
+		Source: followed,
+		read:   followed.Read,
+		run:    followed.Run,
+		grace:  grace,
+		places: make(chan struct{}, associationReads),
+		limit:  rate.NewLimiter(associationReadRate, associationsBurst),
 	}
 }
 

@@ -191,12 +191,17 @@ func TestAssociated(t *testing.T) {
 			}
 			var told []webhook.Refusal
 			config := webhook.Config{
-				Settings: inject.Defaults(), ServiceAccounts: accounts, Associations: following(t, client,
-					time.Second), Metrics: prometheus.NewRegistry(),
+				Settings:        inject.Defaults(),
+				ServiceAccounts: accounts,
+				Associations: following(t, client,
+					time.Second),
+				Metrics: prometheus.NewRegistry(),
 				Refused: func(r webhook.Refusal) {
 					told = append(told,
 						r)
-				}, Log: slog.New(slog.DiscardHandler), Now: time.Now,
+				},
+				Log: slog.New(slog.DiscardHandler),
+				Now: time.Now,
 			}
 			if row.file {
 				config.Identities = follow.Fixed[inject.Identities]{
@@ -246,8 +251,8 @@ func TestAssociated(t *testing.T) {
 	}
 }
 
-// TestJustCreated: an association that no watch has told of yet counts; and
-// nobody is answered by a read that had begun before he came.
+// TestJustCreated: an association that no watch has told of yet counts; and no
+// review is answered by a read that had begun before it came.
 func TestJustCreated(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

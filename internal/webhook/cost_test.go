@@ -54,7 +54,9 @@ func manyAccounts(count int) *corev1.ServiceAccountList {
 	for i := range count {
 		list.Items = append(list.Items, corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{
 			Namespace: fmt.Sprintf("namespace-%d",
-				i%100), Name: fmt.Sprintf("service-account-%d", i), UID: "0b6f8a0c-6f55-4d0e-93d0-0a1f0c8f7b11",
+				i%100),
+			Name: fmt.Sprintf("service-account-%d", i),
+			UID:  "0b6f8a0c-6f55-4d0e-93d0-0a1f0c8f7b11",
 			Annotations: map[string]string{
 				"eks.amazonaws.com/role-arn": fmt.Sprintf("arn:aws:iam::111122223333:role/team/application-%d", i),
 				"other.example/note":         "x",

@@ -254,7 +254,7 @@ func TestReadThrough(t *testing.T) {
 			t.Errorf("waited %s", took)
 		}
 		failures.Store(0)
-		for range 2 { // Q24: a negative answer is no dead end
+		for range 2 { // Q24: a negative answer is not a dead end
 			if account, err := cache.Lookup(t.Context(), inject.Name{
 				Namespace:      "n",
 				ServiceAccount: "gone",

@@ -27,7 +27,7 @@ import (
 func TestGoldenCases(t *testing.T) {
 	t.Parallel()
 	for _, c := range injectcase.Read(t) {
-		t.Run(c.Name+" "+c.What, func(t *testing.T) {
+		t.Run(c.What+" ("+c.Name+")", func(t *testing.T) {
 			t.Parallel()
 			for _, version := range []string{"v1", "v1beta1"} {
 				checkCase(t, &c, version, true)
@@ -61,13 +61,13 @@ func checkCase(t *testing.T, c *injectcase.Case, version string, conformance boo
 	}
 	once := apply(t, c.Pod, response.Patch)
 	if operations := c.Operations(t, want, seconds); conformance {
-		equal(t, encode(t, operations), response.Patch)
+		equal(t, "operations", encode(t, operations), response.Patch)
 	} else {
-		equal(t, apply(t, c.Pod, encode(t, operations)), once)
+		equal(t, "patched pod", apply(t, c.Pod, encode(t, operations)), once)
 	}
 	// Row 73: fed back in, nothing changes.
 	if again := postTLS(t, server, reviewOf(version, string(once))); len(again.Patch) > 0 {
-		equal(t, once, apply(t, once, again.Patch))
+		equal(t, "pod patched twice", once, apply(t, once, again.Patch))
 	}
 }
 
@@ -84,8 +84,12 @@ func serveCase(t *testing.T, c *injectcase.Case, settings inject.Settings) (*htt
 	}
 	registry := prometheus.NewRegistry()
 	handler, err := webhook.New(webhook.Config{
-		Settings: settings, ServiceAccounts: webhook.NewStatic(known,
-			settings), Metrics: registry, Log: slog.New(slog.DiscardHandler), Now: time.Now,
+		Settings: settings,
+		ServiceAccounts: webhook.NewStatic(known,
+			settings),
+		Metrics:    registry,
+		Log:        slog.New(slog.DiscardHandler),
+		Now:        time.Now,
 		ConfigMap:  follow.Fixed[*inject.Config]{Content: c.ParseConfig(t, settings)},
 		Identities: follow.Fixed[inject.Identities]{Content: identities},
 	})
@@ -153,7 +157,7 @@ func counter(t *testing.T, registry *prometheus.Registry, name string) float64 {
 	return sum
 }
 
-func equal(t *testing.T, want, got []byte) {
+func equal(t *testing.T, what string, want, got []byte) {
 	t.Helper()
 	decode := func(text []byte) (value any) {
 		decoder := json.NewDecoder(bytes.NewReader(text))
@@ -164,7 +168,7 @@ func equal(t *testing.T, want, got []byte) {
 		return value
 	}
 	if diff := cmp.Diff(decode(want), decode(got)); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+		t.Errorf("%s (-want +got):\n%s", what, diff)
 	}
 }
 

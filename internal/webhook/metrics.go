@@ -8,7 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics keep the reference's names, so that dashboards go on working; those
+// metrics keep the reference's names, so that dashboards keep working; those
 // that begin with rolecall_ are ours (spec webhook §13).
 type metrics struct {
 	used      prometheus.Gauge

@@ -37,7 +37,10 @@ func Registration(
 			ObjectSelector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
 				{Key: inject.SkipLabel, Operator: metav1.LabelSelectorOpDoesNotExist},
 			}},
-			FailurePolicy: &ignore, SideEffects: &none, ReinvocationPolicy: &ifNeeded, TimeoutSeconds: &timeout,
+			FailurePolicy:           &ignore,
+			SideEffects:             &none,
+			ReinvocationPolicy:      &ifNeeded,
+			TimeoutSeconds:          &timeout,
 			AdmissionReviewVersions: []string{"v1", "v1beta1"},
 		}},
 	}
@@ -74,7 +77,10 @@ func WritesRegistration(
 					Scope:       &namespaced,
 				},
 			}},
-			FailurePolicy: &closed, SideEffects: &none, MatchPolicy: &equivalent, TimeoutSeconds: &timeout,
+			FailurePolicy:           &closed,
+			SideEffects:             &none,
+			MatchPolicy:             &equivalent,
+			TimeoutSeconds:          &timeout,
 			AdmissionReviewVersions: []string{"v1"},
 		}},
 	}

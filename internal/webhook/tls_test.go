@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 // BenchmarkTLS has a process of its own post reviews over TLS at 2,000 a second,
 // every tenth of an annotated account, to the server and the logger of the command,
 // and reports the percentiles that the client sees and the processor time of the
-// server. It is no test: they are the machine's as much as ours; of the times the
+// server. It is not a test: the figures depend on the machine as much as on us; the
 // lowest of some runs counts.
 func BenchmarkTLS(b *testing.B) {
 	text, err := os.ReadFile("testdata/review.json")

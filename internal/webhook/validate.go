@@ -31,8 +31,8 @@ type Writes struct {
 	// Grants are followed. Until they have been read nothing may be written.
 	Grants follow.Source[*grant.Set]
 	// Newest reads the grants as the API server has them. It is asked before a
-	// write is refused for want of one: what is followed is some time behind, and
-	// people apply a grant and what it is for together.
+	// write is refused for lack of one: what is followed lags behind, and people
+	// apply a grant and what it is for together.
 	Newest func(ctx context.Context) (*grant.Set, error)
 }
 

@@ -247,7 +247,7 @@ func TestWrites(t *testing.T) {
 			counted: "BadReview",
 		},
 		{
-			name:    "object a text",
+			name:    "object is a string",
 			body:    writeOf(create, `"x"`, "null"),
 			code:    400,
 			message: "decode",

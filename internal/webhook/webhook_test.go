@@ -38,8 +38,11 @@ var accounts = webhook.NewStatic(map[inject.Name]map[string]string{
 func newHandler(t testing.TB, source webhook.ServiceAccounts) *webhook.Handler {
 	t.Helper()
 	handler, err := webhook.New(webhook.Config{
-		Settings: inject.Defaults(), ServiceAccounts: source, Metrics: prometheus.NewRegistry(),
-		Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return time.Time{} },
+		Settings:        inject.Defaults(),
+		ServiceAccounts: source,
+		Metrics:         prometheus.NewRegistry(),
+		Log:             slog.New(slog.DiscardHandler),
+		Now:             func() time.Time { return time.Time{} },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -128,7 +131,7 @@ func TestReviews(t *testing.T) {
 			allowed: true,
 		},
 		{
-			name:    "junk role warns",
+			name:    "malformed role warns",
 			body:    reviewOf("v1", strings.Replace(pod, `"s"`, `"junk"`, 1)),
 			status:  200,
 			allowed: true,
@@ -137,29 +140,29 @@ func TestReviews(t *testing.T) {
 		},
 		{name: "update", body: strings.Replace(reviewOf("v1", pod), "CREATE", "UPDATE", 1), status: 200, allowed: true},
 		{
-			name:    "other resource",
+			name:    "another resource",
 			body:    strings.Replace(reviewOf("v1", pod), `"pods"`, `"services"`, 1),
 			status:  200,
 			allowed: true,
 		},
-		{name: "75 xml", contentType: "application/xml", body: "x", status: 415},
-		{name: "75 none", contentType: "-", body: "x", status: 415},
-		{name: "76 empty body", status: 200, message: "bad content"},
-		{name: "76 empty object", body: "{}", status: 200, message: "bad content"},
+		{name: "XML (spec webhook §15 row 75)", contentType: "application/xml", body: "x", status: 415},
+		{name: "no content type (spec webhook §15 row 75)", contentType: "-", body: "x", status: 415},
+		{name: "empty body (spec webhook §15 row 76)", status: 200, message: "bad content"},
+		{name: "empty object (spec webhook §15 row 76)", body: "{}", status: 200, message: "bad content"},
 		{
-			name:    "other kind",
+			name:    "another kind",
 			body:    `{"apiVersion":"v1","kind":"Pod","request":{"uid":"u1"}}`,
 			status:  200,
 			message: "bad content",
 		},
-		{name: "yaml", body: "kind: AdmissionReview", status: 200, message: "bad content"},
+		{name: "YAML, not JSON", body: "kind: AdmissionReview", status: 200, message: "bad content"},
 		{
-			name:    "77 no object",
+			name:    "request without an object (spec webhook §15 row 77)",
 			body:    `{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u1"}}`,
 			status:  200,
 			message: "unexpected end of JSON input",
 		},
-		{name: "object a text", body: reviewOf("v1", `"x"`), status: 200, message: "decode pod"},
+		{name: "object is a string", body: reviewOf("v1", `"x"`), status: 200, message: "decode pod"},
 		{name: "too large", body: reviewOf("v1", pod) + strings.Repeat(" ", 8<<20), status: 413},
 	} {
 		contentType := row.contentType

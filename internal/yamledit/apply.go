@@ -9,8 +9,8 @@ import (
 )
 
 // apply makes a change on the tree. What it changes is first made the place's
-// own: aliases and merges on the way are copied, and who names a changed node
-// keeps what it was.
+// own: aliases and merges on the way are copied, and what else names a changed
+// node keeps its old value.
 func (d *Document) apply(c change) error {
 	if err := d.own(d.node, 0); err != nil {
 		return err

@@ -59,7 +59,7 @@ type APIServer struct {
 // Stop ends the process; what it has begun to answer it finishes.
 func (c *Cluster) Stop(server *APIServer) {
 	server.process.stop()
-	// A process that was ended on purpose is no failure of the cluster.
+	// A process that was ended on purpose is not a failure of the cluster.
 	c.processes = slices.DeleteFunc(c.processes, func(p *process) bool { return p == server.process })
 }
 

@@ -90,9 +90,9 @@ func Start(t testing.TB, options Options) *Cluster {
 	return c
 }
 
-// Run runs a control plane until stop is called, for a program that is no test;
-// its files are below dir, which must be there. Missing programs are an error
-// with the command that builds them.
+// Run runs a control plane until stop is called, for a program that is not a
+// test; its files are below dir, which must exist. Missing programs are an
+// error with the command that builds them.
 func Run(ctx context.Context, dir string, options Options) (c *Cluster, stop func(), err error) {
 	programs, err := findPrograms(ctx)
 	if err != nil {
@@ -124,8 +124,14 @@ func startUntilPortsAreFree(
 // launch returns the cluster even with an error, for what was started.
 func launch(ctx context.Context, programs, dir string, options Options, address addresses) (*Cluster, error) {
 	c := &Cluster{
-		Issuer: options.Issuer, KeyFile: filepath.Join(dir, "sa.key"), Kubeconfig: filepath.Join(dir, "kubeconfig"),
-		programs: programs, dir: dir, admin: rand.Text(), extra: options.APIServerArgs, address: address,
+		Issuer:     options.Issuer,
+		KeyFile:    filepath.Join(dir, "sa.key"),
+		Kubeconfig: filepath.Join(dir, "kubeconfig"),
+		programs:   programs,
+		dir:        dir,
+		admin:      rand.Text(),
+		extra:      options.APIServerArgs,
+		address:    address,
 	}
 	if c.Issuer == "" {
 		c.Issuer = "https://issuer.example/id/TEST"
@@ -256,7 +262,7 @@ func (c *Cluster) writeKubeconfig() error {
 type addresses func(ctx context.Context, count int) ([]string, error)
 
 // freeAddress finds ones that no client's connection and no other server takes
-// after an API server has stopped: who asks it must be refused, not answered by
+// after an API server has stopped: its clients must be refused, not answered by
 // somebody else.
 func freeAddress(ctx context.Context, count int) ([]string, error) {
 	var found []string

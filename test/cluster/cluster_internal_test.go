@@ -31,7 +31,7 @@ func TestStart(t *testing.T) {
 		if err := syscall.Kill(p.command.Process.Pid, 0); !errors.Is(err, syscall.ESRCH) {
 			t.Errorf("%s is left after the test: %v", p.name, err)
 		}
-		// An API server that waits for who watches is killed in the end.
+		// An API server that waits for its watchers is killed in the end.
 		if status, isStatus := p.command.ProcessState.Sys().(syscall.WaitStatus); !isStatus ||
 			status.Signal() == syscall.SIGKILL {
 			t.Errorf("%s did not end by itself: %s", p.name, p.command.ProcessState)

@@ -38,7 +38,8 @@ func (w *brokerWorld) admission(client *eks.Client) {
 	w.until("the API server asks", func() bool { return apierrors.IsInvalid(w.try("probe", `, sessionPolicy: "{"`)) })
 	first := w.bundle()
 
-	// Not waited for: who applies a grant and what it is for gets both.
+	// Not waited for: if a grant is applied together with what it is for, both
+	// are let in.
 	w.grant("carts", `[{namespace: shop}]`, cartARN)
 	w.associate("admitted", "")
 	w.holds("admitted")

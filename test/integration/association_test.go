@@ -283,7 +283,7 @@ func (w *associationWorld) until(name, kind, status, text string) *v1alpha1.PodI
 		}
 		select {
 		case <-ctx.Done():
-			w.t.Fatalf("%s: want %s %s with %q, got %+v", name, kind, status, text, got.Status.Conditions)
+			w.t.Fatalf("%s: got %+v, want %s %s with %q", name, got.Status.Conditions, kind, status, text)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}

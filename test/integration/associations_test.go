@@ -155,8 +155,9 @@ func delayedAPI(t *testing.T, c *cluster.Cluster, watches *gate) string {
 		t.Fatal(err)
 	}
 	proxy := &httputil.ReverseProxy{
-		Transport: transport, FlushInterval: -1,
-		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) },
+		Transport:     transport,
+		FlushInterval: -1,
+		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(target) },
 		ModifyResponse: func(r *http.Response) error {
 			if r.Request.URL.Query().Get("watch") != "" {
 				r.Body = gated{r.Body, watches}

@@ -36,7 +36,7 @@ func (w *brokerWorld) eks(id, secret string) *eks.Client {
 	})
 }
 
-// refused holds an error of the SDK to a code, a status and words.
+// refused checks the code, the status and the words of an error of the SDK.
 func refused(t *testing.T, what string, err error, code string, status int, words string) {
 	t.Helper()
 	api, isAPI := errors.AsType[smithy.APIError](err)

@@ -260,8 +260,10 @@ func (w *controlledWorld) startAWS() *url.URL {
 	admin, err := accounts.Default().AdminKey()
 	w.must(nil, err)
 	bucket := s3.New(s3.Options{
-		BaseEndpoint: awssdk.String(server.URL), Region: "eu-west-1", UsePathStyle: true,
-		Credentials: credentials.NewStaticCredentialsProvider(admin.AccessKeyID, admin.SecretKey.Reveal(), ""),
+		BaseEndpoint: awssdk.String(server.URL),
+		Region:       "eu-west-1",
+		UsePathStyle: true,
+		Credentials:  credentials.NewStaticCredentialsProvider(admin.AccessKeyID, admin.SecretKey.Reveal(), ""),
 	})
 	w.must(bucket.CreateBucket(t.Context(), &s3.CreateBucketInput{
 		Bucket:                    awssdk.String(exampleBucket),

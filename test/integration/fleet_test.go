@@ -290,8 +290,10 @@ func (f *fleet) mint(audience, namespace, name, uid, account, node string) strin
 		Expiry:    now.Add(24 * time.Hour),
 		ID:        name,
 		Workload: token.Workload{
-			Namespace: namespace, ServiceAccount: token.Reference{Name: account, UID: "uid-" + account},
-			Pod: &token.Reference{Name: name, UID: uid}, Node: &token.Reference{Name: node, UID: "uid-" + node},
+			Namespace:      namespace,
+			ServiceAccount: token.Reference{Name: account, UID: "uid-" + account},
+			Pod:            &token.Reference{Name: name, UID: uid},
+			Node:           &token.Reference{Name: node, UID: "uid-" + node},
 		},
 	})
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 	"github.com/rolecall/rolecall/test/storecontract"
 )
 
-// TestKubestore holds the store to the contract on a real API server.
+// TestKubestore checks the store's contract on a real API server.
 func TestKubestore(t *testing.T) {
 	t.Parallel()
 	c := cluster.Start(t, cluster.Options{})

@@ -267,8 +267,9 @@ func (w *podWorld) granted() {
 	pod.until("no grants again", http.StatusOK)
 }
 
-// apiServerAway: the broker goes on for pods that it knows, as long as it may; of
-// a pod that it has not heard of it cannot say anything, which is no verdict.
+// apiServerAway: the broker goes on for pods that it knows, as long as it may;
+// about a pod that it does not know it cannot say anything, which is not a
+// verdict.
 func (w *podWorld) apiServerAway() {
 	t := w.t
 	holds, known := w.start("api-holds", "fault", "n1"), w.start("api-known", "fault", "n1")

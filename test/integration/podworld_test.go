@@ -596,7 +596,7 @@ func (w *podWorld) start(name, account, node string) *containedPod {
 	return p
 }
 
-// checkInjected holds the stored pod to spec podidentity §16.
+// checkInjected compares the stored pod with spec podidentity §16.
 func (p *containedPod) checkInjected() *corev1.ServiceAccountTokenProjection {
 	t := p.w.t
 	t.Helper()

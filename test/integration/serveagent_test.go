@@ -86,8 +86,8 @@ func TestServeAgent(t *testing.T) {
 	if status := ask(first); status != http.StatusOK || calls.Load() != 1 {
 		t.Fatalf("status %d after %d calls", status, calls.Load())
 	}
-	// The keys are read in the background: within a moment rotated tokens make no
-	// call any more.
+	// The keys are read in the background: within a moment rotated tokens no
+	// longer make calls.
 	poll(t, func() bool {
 		before := calls.Load()
 		if status := ask(boundToken(t, c, "cart", pod, podIdentity)); status != http.StatusOK {
@@ -108,7 +108,7 @@ func TestServeAgent(t *testing.T) {
 	changed <- struct{}{}
 	before = calls.Load()
 	poll(t, func() bool {
-		if status := ask(first); status != http.StatusOK { // our broker has not heard of it
+		if status := ask(first); status != http.StatusOK { // our broker does not know it
 			t.Fatalf("status %d", status)
 		}
 		return calls.Load() > before

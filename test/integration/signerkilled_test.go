@@ -27,7 +27,7 @@ import (
 // signerArgs makes this test program a signer, one that can be killed.
 const signerArgs = "ROLECALL_TEST_SIGNER"
 
-// TestSignerProcess is no test: TestSignerKilled runs it as a process.
+// TestSignerProcess is not a test: TestSignerKilled runs it as a process.
 func TestSignerProcess(t *testing.T) {
 	arguments, found := os.LookupEnv(signerArgs)
 	if !found {

@@ -121,7 +121,7 @@ func TestStartupTaint(t *testing.T) {
 	for what, row := range map[string]struct{ node, patch string }{
 		"another node":  {"n2", `[{"op":"remove","path":"/spec/taints/1"}]`},
 		"another taint": {"n1", `[{"op":"remove","path":"/spec/taints/0"}]`},
-		"a taint more": {
+		"one more taint": {
 			"n1",
 			`[{"op":"add","path":"/spec/taints/-","value":{"key":"x","effect":"NoSchedule"}}]`,
 		},

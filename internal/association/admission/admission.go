@@ -18,7 +18,7 @@ import (
 	"github.com/rolecall/rolecall/internal/grant"
 )
 
-// NotGranted is the cause of a refusal for want of a RoleGrant.
+// NotGranted is the cause of a refusal for lack of a RoleGrant.
 type NotGranted struct {
 	// Field is the one that names the role: spec.roleARN or spec.targetRoleARN.
 	Field string

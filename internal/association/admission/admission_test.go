@@ -354,3 +354,21 @@ func TestGranted(t *testing.T) {
 		checkFault(t, row.name, err, true)
 	}
 }
+
+// TestInvalidUnderAnotherName: an invalid association is let in only for what it
+// already was, not under another name with the same fault.
+func TestInvalidUnderAnotherName(t *testing.T) {
+	t.Parallel()
+	for name, edit := range map[string]func(*kind){
+		"another name":      func(a *kind) { a.Name = "other" },
+		"another namespace": func(a *kind) { a.Namespace = "other" },
+	} {
+		old, a := good(), good()
+		policy("{")(old)
+		policy("{")(a)
+		edit(old)
+		if warnings, err := admission.Decide(grant.NewSet(nil), old, a); err == nil {
+			t.Errorf("%s: let in with %q", name, warnings)
+		}
+	}
+}

@@ -124,7 +124,11 @@ func Handler[Who any](d *Door, op Operation[Who]) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		began := d.Now()
 		q := &Request[Who]{HTTP: r, Writer: w, Record: &Record{
-			Time: began.UTC(), Event: op.Name, RequestID: uuid.NewString(), Cluster: d.Cluster.Name, Source: Source(r),
+			Time:      began.UTC(),
+			Event:     op.Name,
+			RequestID: uuid.NewString(),
+			Cluster:   d.Cluster.Name,
+			Source:    Source(r),
 		}}
 		ctx, cancel := context.WithTimeout(r.Context(), op.Deadline)
 		defer cancel()

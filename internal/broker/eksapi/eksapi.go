@@ -33,10 +33,15 @@ type API struct {
 
 // New makes the API behind a door, the broker's.
 func New(d *door.Door, service *association.Service, users *Users) *API {
-	e := &API{Door: d, Service: service, Users: users, requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "rolecall_broker_eks_requests_total",
-		Help: "Requests of the EKS API, by operation and code; ok if it was done.",
-	}, []string{"operation", "code"})}
+	e := &API{
+		Door:    d,
+		Service: service,
+		Users:   users,
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "rolecall_broker_eks_requests_total",
+			Help: "Requests of the EKS API, by operation and code; ok if it was done.",
+		}, []string{"operation", "code"}),
+	}
 	d.Metrics.MustRegister(e.requests)
 	return e
 }
@@ -98,7 +103,11 @@ func (e *API) handler(op operation) http.HandlerFunc {
 		recorded = door.Everything
 	}
 	return door.Handler(e.Door, door.Operation[*User]{
-		Name: op.name, Deadline: deadline, BadBody: refusal.InvalidRequest, Recorded: recorded, Decision: "done",
+		Name:         op.name,
+		Deadline:     deadline,
+		BadBody:      refusal.InvalidRequest,
+		Recorded:     recorded,
+		Decision:     "done",
 		Authenticate: e.Users.authenticate,
 		Note: func(record *door.Record, user *User) {
 			if user != nil {

@@ -109,12 +109,17 @@ func (u *Users) may(ctx context.Context, user *User, verb, namespace, name strin
 	defer cancel()
 	answer, err := u.Client.AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorizationv1.SubjectAccessReview{
 		Spec: authorizationv1.SubjectAccessReviewSpec{
-			User: user.Name, UID: user.uid, Groups: user.groups, Extra: user.extra,
+			User:   user.Name,
+			UID:    user.uid,
+			Groups: user.groups,
+			Extra:  user.extra,
 			ResourceAttributes: &authorizationv1.ResourceAttributes{
-				Group:    v1alpha1.GroupVersion.Group,
-				Version:  v1alpha1.GroupVersion.Version,
-				Resource: "podidentityassociations",
-				Verb:     verb, Namespace: namespace, Name: name,
+				Group:     v1alpha1.GroupVersion.Group,
+				Version:   v1alpha1.GroupVersion.Version,
+				Resource:  "podidentityassociations",
+				Verb:      verb,
+				Namespace: namespace,
+				Name:      name,
 			},
 		},
 	}, metav1.CreateOptions{})
@@ -137,8 +142,8 @@ const newestTimeout = time.Second
 // PermitByGrants refuses associations with roles that the cluster's RoleGrants do
 // not allow, for association.Service: ours for iam:PassRole (spec podidentity
 // §13.4). newest reads the grants as the API server has them, before it refuses for
-// want of one: what is followed is some time behind, and people make a grant and
-// what it is for together.
+// lack of one: what is followed lags behind, and people make a grant and what it is
+// for together.
 func PermitByGrants(
 	grants follow.Source[*grant.Set], newest func(context.Context) (*grant.Set, error),
 ) func(context.Context, *v1alpha1.PodIdentityAssociation) error {

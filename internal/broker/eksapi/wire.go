@@ -49,10 +49,16 @@ func (e *API) shown(a *v1alpha1.PodIdentityAssociation, q *request, err error) (
 	}
 	q.Record.Of(e.Cluster, a, a.Spec.Mode)
 	one := full{
-		summary: e.summary(a), RoleARN: a.Spec.RoleARN, Tags: a.Spec.Tags, Created: epochOf(
+		summary: e.summary(a),
+		RoleARN: a.Spec.RoleARN,
+		Tags:    a.Spec.Tags,
+		Created: epochOf(
 			a.CreationTimestamp.Time,
-		), Modified: epochOf(association.Modified(a)),
-		DisableTags: a.Spec.DisableSessionTags, TargetRole: a.Spec.TargetRoleARN, Policy: a.Spec.SessionPolicy,
+		),
+		Modified:    epochOf(association.Modified(a)),
+		DisableTags: a.Spec.DisableSessionTags,
+		TargetRole:  a.Spec.TargetRoleARN,
+		Policy:      a.Spec.SessionPolicy,
 	}
 	if one.Tags == nil {
 		one.Tags = map[string]string{}

@@ -53,10 +53,17 @@ func (m *Minter) Mint(subject, role string, tags []awsapi.Tag, sourceIdentity st
 	}
 	now := m.Now().Unix()
 	claims := minted{
-		Audience: sessionplan.MintedAudience, IssuedAt: now, NotBefore: now, Expiry: now + int64(
+		Audience:  sessionplan.MintedAudience,
+		IssuedAt:  now,
+		NotBefore: now,
+		Expiry: now + int64(
 			mintedLifetime/time.Second,
 		),
-		Issuer: m.Issuer, ID: uuid.NewString(), Subject: subject, Roles: []string{role}, Source: sourceIdentity,
+		Issuer:  m.Issuer,
+		ID:      uuid.NewString(),
+		Subject: subject,
+		Roles:   []string{role},
+		Source:  sourceIdentity,
 	}
 	if len(tags) > 0 {
 		claims.Tags = &tagging{Principal: make(map[string][]string, len(tags))}

@@ -120,13 +120,15 @@ func (t *Taker) Take(ctx context.Context, q *Request) (*Session, error) {
 		if failed == nil {
 			t.Metrics.Packed.Observe(float64(got.PackedPolicySize))
 			return &Session{
-				Credentials: got.Credentials,
-				ARN:         got.ARN,
-				ID:          got.ID,
-				Name:        p.Role.Name.Value,
-				Mode:        p.Mode,
-				Issued:      t.Now(),
-				Tags:        wireTags(p.Role.Tags), PackedPolicySize: got.PackedPolicySize, RequestID: got.RequestID,
+				Credentials:      got.Credentials,
+				ARN:              got.ARN,
+				ID:               got.ID,
+				Name:             p.Role.Name.Value,
+				Mode:             p.Mode,
+				Issued:           t.Now(),
+				Tags:             wireTags(p.Role.Tags),
+				PackedPolicySize: got.PackedPolicySize,
+				RequestID:        got.RequestID,
 			}, nil
 		}
 		if !failed.tooLarge() || !p.Shrink() {
@@ -222,8 +224,13 @@ func (t *Taker) assume(
 	ctx context.Context, call *sessionplan.Call, want time.Duration, as *credential.AWS,
 ) (*awsapi.RoleSession, error) {
 	q := awsapi.RoleRequest{
-		RoleARN: call.RoleARN, SessionName: call.Name.Value, Policy: call.Policy,
-		ExternalID: call.ExternalID, SourceIdentity: call.SourceIdentity.Value, Tags: wireTags(call.Tags), As: as,
+		RoleARN:        call.RoleARN,
+		SessionName:    call.Name.Value,
+		Policy:         call.Policy,
+		ExternalID:     call.ExternalID,
+		SourceIdentity: call.SourceIdentity.Value,
+		Tags:           wireTags(call.Tags),
+		As:             as,
 	}
 	return t.lasting(ctx, call.RoleARN, want, call.Operation, func(
 		ctx context.Context, d time.Duration,

@@ -65,8 +65,8 @@ func (k *Keys) verify(
 	return verifier(keys, audience).Verify(raw, now)
 }
 
-// errKeysNotRead: a key is not known, and it cannot be found out whether it is
-// new. That is no verdict.
+// errKeysNotRead: a key is unknown, and whether it is new cannot be determined.
+// That is not a verdict.
 var errKeysNotRead = errors.New("keys not read")
 
 func verifier(keys *follow.IssuerKeys, audience string) *token.Verifier {

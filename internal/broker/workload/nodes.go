@@ -40,14 +40,19 @@ func NewNodes(client kubernetes.Interface, mode Mode, now func() time.Time) *Nod
 	if mode == JWKS {
 		within = stale
 	}
-	return &Nodes{client: client, within: within, byID: map[string][]string{}, kept: newKept(now, func(
-		object metav1.Object,
-	) string {
-		if node, ok := object.(*corev1.Node); ok {
-			return instanceOf(node)
-		}
-		return ""
-	})}
+	return &Nodes{
+		client: client,
+		within: within,
+		byID:   map[string][]string{},
+		kept: newKept(now, func(
+			object metav1.Object,
+		) string {
+			if node, ok := object.(*corev1.Node); ok {
+				return instanceOf(node)
+			}
+			return ""
+		}),
+	}
 }
 
 // instanceOf reads aws:///ZONE/i-… of spec.providerID.

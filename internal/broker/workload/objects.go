@@ -56,8 +56,10 @@ func podReader(labels []string) func(metav1.Object) pod {
 			return pod{ended: true}
 		}
 		read := pod{
-			uid: string(p.UID), node: p.Spec.NodeName, account: p.Spec.ServiceAccountName,
-			ended: p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed,
+			uid:     string(p.UID),
+			node:    p.Spec.NodeName,
+			account: p.Spec.ServiceAccountName,
+			ended:   p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed,
 		}
 		for _, key := range labels {
 			if value, has := p.Labels[key]; has {
@@ -368,3 +370,25 @@ func (k *kept[T]) Bookmark(string) error {
 
 // Resync has nothing to do.
 func (k *kept[T]) Resync() error { return nil }
+
+// NewEmbedded are the objects of a plane without an API server: what is put in is
+// there, and nothing else is. Run must not be called.
+func NewEmbedded(now func() time.Time) *Objects {
+	o := NewObjects(nil, now)
+	// Replace never fails: it is given nothing to read.
+	_, _ = o.pods.Replace(nil, ""), o.accounts.Replace(nil, "")
+	return o
+}
+
+// PutPod has a pod be there, as it is now.
+func (o *Objects) PutPod(pod *corev1.Pod) error { return o.pods.Update(pod) }
+
+// RemovePod has a pod be gone.
+func (o *Objects) RemovePod(pod *corev1.Pod) error { return o.pods.Delete(pod) }
+
+// PutServiceAccount has a service account be there.
+func (o *Objects) PutServiceAccount(account *corev1.ServiceAccount) error {
+	return o.accounts.Update(account)
+}
+
+func (o *Objects) embedded() bool { return o.client == nil }

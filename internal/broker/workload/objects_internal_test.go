@@ -66,7 +66,7 @@ func TestNodeOfATokenThatNamesNone(t *testing.T) {
 	}
 }
 
-// TestOnlyWantedLabelsAreKept: who creates pods chooses their labels.
+// TestOnlyWantedLabelsAreKept: those who create pods choose their labels.
 func TestOnlyWantedLabelsAreKept(t *testing.T) {
 	t.Parallel()
 	read := podReader([]string{"team", "stage"})
@@ -84,7 +84,7 @@ func TestOnlyWantedLabelsAreKept(t *testing.T) {
 		}
 	}
 	if got := read(newAccount("cart", accountUID)); !got.ended {
-		t.Errorf("what is no pod is read as %+v, which has not ended", got)
+		t.Errorf("something that is not a pod is read as %+v, which has not ended", got)
 	}
 }
 

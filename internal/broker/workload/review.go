@@ -31,7 +31,7 @@ const (
 type reviewed struct{ user authenticationv1.UserInfo }
 
 // review is only good if the API server names the audience: one that ignores
-// audiences leaves them empty. That it cannot be asked is no verdict.
+// audiences leaves them empty. That it cannot be asked is not a verdict.
 func (r *Reviewer) review(ctx context.Context, raw credential.Secret, audience string) (*reviewed, error) {
 	ctx, cancel := context.WithTimeout(ctx, reviewTimeout)
 	defer cancel()

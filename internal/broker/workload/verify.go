@@ -234,7 +234,7 @@ func (v *Verifier) both(
 	two, twoErr := v.asked(ctx, decoded, raw, audience)
 	switch {
 	case oneErr == nil && twoErr == nil:
-		// What was read of the pod is no word of the token's.
+		// What was read of the pod does not come from the token.
 		two.By, two.Labels = one.By, one.Labels
 		if !reflect.DeepEqual(one, two) {
 			v.Disagreed()

@@ -82,7 +82,7 @@ func TestWhatNoKeyVerifies(t *testing.T) {
 			code:    refusal.InvalidToken,
 			message: "longer than 16384",
 		},
-		{"no JWT", credential.NewSecret("a.b.c"), refusal.InvalidToken, "cannot be read"},
+		{"not a JWT", credential.NewSecret("a.b.c"), refusal.InvalidToken, "cannot be read"},
 		{"alg none", withHeader(good, `{"alg":"none","kid":"`+kid+`"}`), refusal.InvalidToken, "its header has an alg"},
 		{
 			name:    "a critical extension",
@@ -241,8 +241,8 @@ func TestAutoGoesByWhatIsUpToDate(t *testing.T) {
 	}
 }
 
-// TestWithoutTheAPIServer: by keys alone, ten minutes without a word of the watch
-// are no reason to stop, and more are; keys count for a quarter of an hour.
+// TestWithoutTheAPIServer: by keys alone, ten minutes without a word from the
+// watch are no reason to stop, but more are; keys count for a quarter of an hour.
 func TestWithoutTheAPIServer(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []Mode{JWKS, Both} {
@@ -442,7 +442,7 @@ func TestReviewedPodsAreReadWhenTheWatchIsOld(t *testing.T) {
 }
 
 // TestBothMustAgree: two ways that disagree are reported and refused; one that
-// cannot be gone is no verdict.
+// is not possible is not a verdict.
 func TestBothMustAgree(t *testing.T) {
 	t.Parallel()
 	type review = authenticationv1.TokenReview
@@ -490,7 +490,7 @@ func TestBothMustAgree(t *testing.T) {
 }
 
 // TestBothMayReadThePodAtDifferentTimes: where the pod runs and what labels it
-// has is no word of the token's; where the identities differ otherwise, it is.
+// has does not come from the token; any other difference of identities counts.
 func TestBothMayReadThePodAtDifferentTimes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, Both)

@@ -56,8 +56,14 @@ func identityOf(claims *token.Claims, keyID string) (*Identity, error) {
 		return nil, invalid("the token names a pod without its UID")
 	}
 	identity := &Identity{
-		Namespace: namespace, ServiceAccount: account, ServiceAccountUID: w.ServiceAccount.UID,
-		Issuer: claims.Issuer, TokenID: claims.ID, KeyID: keyID, Issued: claims.IssuedAt, Expires: claims.Expiry,
+		Namespace:         namespace,
+		ServiceAccount:    account,
+		ServiceAccountUID: w.ServiceAccount.UID,
+		Issuer:            claims.Issuer,
+		TokenID:           claims.ID,
+		KeyID:             keyID,
+		Issued:            claims.IssuedAt,
+		Expires:           claims.Expiry,
 	}
 	if w.Pod != nil {
 		identity.Pod, identity.PodUID = w.Pod.Name, w.Pod.UID

@@ -150,7 +150,11 @@ func (r *Reconciler) look(ctx context.Context, a *v1alpha1.PodIdentityAssociatio
 	for _, kind := range []string{conditionReady, conditionRole, conditionTrust, conditionGranted, conditionShadowed} {
 		v := found[kind]
 		meta.SetStatusCondition(&status.Conditions, metav1.Condition{
-			Type: kind, Status: v.status, Reason: v.reason, Message: short(v.message), ObservedGeneration: a.Generation,
+			Type:               kind,
+			Status:             v.status,
+			Reason:             v.reason,
+			Message:            short(v.message),
+			ObservedGeneration: a.Generation,
 		})
 	}
 	return nil

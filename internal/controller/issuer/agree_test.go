@@ -509,8 +509,8 @@ func TestCommandsAndControllerAgree(t *testing.T) {
 	}
 }
 
-// TestCanaryOfBoth: with a role to try, both let STS take a token of each API server
-// before they go on, and both are held by a STS that refuses.
+// TestCanaryOfBoth: with a role to try, both let STS accept a token of each API
+// server before they go on, and both are held up by an STS that refuses.
 func TestCanaryOfBoth(t *testing.T) {
 	w := openWorld(t, 2, true)
 	w.settle()

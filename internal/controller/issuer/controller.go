@@ -386,3 +386,19 @@ func (r *Reconciler) event(object *v1alpha1.Issuer, kind, reason, message string
 	r.Events.Eventf(object, nil, kind, reason, reason, "%s", short(message))
 	r.Log.Info("issuer event", "issuer", object.Name, "kind", kind, "reason", reason, "message", message)
 }
+
+// newKeyOf makes a key of the kind that an object asks for.
+func newKeyOf(kind v1alpha1.KeyKind) (*token.Key, error) {
+	of, err := token.KindOfObject(string(kind))
+	if err != nil {
+		return nil, err
+	}
+	return token.Generate(of)
+}
+
+// isKind tells whether a waiting next key is of the kind, which may have been
+// changed since.
+func isKind(key token.PublicKey, kind v1alpha1.KeyKind) bool {
+	of, err := token.KindOfObject(string(kind))
+	return err == nil && key.Algorithm() == of.Algorithm()
+}

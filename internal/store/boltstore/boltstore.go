@@ -293,8 +293,12 @@ func (s *Store) time() metav1.Time { return metav1.NewTime(s.now().UTC().Truncat
 func (s *Store) managed() []metav1.ManagedFieldsEntry {
 	at := s.time()
 	return []metav1.ManagedFieldsEntry{{
-		Manager: "rolecall", Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: v1alpha1.GroupVersion.String(),
-		Time: &at, FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(`{"f:spec":{}}`),
+		Manager:    "rolecall",
+		Operation:  metav1.ManagedFieldsOperationUpdate,
+		APIVersion: v1alpha1.GroupVersion.String(),
+		Time:       &at,
+		FieldsType: "FieldsV1",
+		FieldsV1:   metav1.NewFieldsV1(`{"f:spec":{}}`),
 	}}
 }
 

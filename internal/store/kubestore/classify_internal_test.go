@@ -13,7 +13,7 @@ import (
 )
 
 // TestClassifyAdmission: what admission refuses is the request's fault, in the
-// words of who refused, and no permission of RBAC is looked for.
+// words of the one who refused, and no missing permission of RBAC is suggested.
 func TestClassifyAdmission(t *testing.T) {
 	t.Parallel()
 	const by = `admission webhook "associations.rolecall.io" denied the request: `
