@@ -127,14 +127,14 @@ func (x *explainer) mattersDocument(kind Kind) bool {
 	return false
 }
 
-// mattersPath decides as if no role of another path were meant.
+// mattersPath decides as if no role with another path were meant.
 func (x *explainer) mattersPath() bool {
 	changed := *x.request
 	changed.Principal.RolePathUnknown = false
 	return (Decide(&changed, x.policies).Effect == Allowed) != x.allowed()
 }
 
-// mattersOwner decides as if the resource were another account's.
+// mattersOwner decides as if the resource belonged to another account.
 func (x *explainer) mattersOwner() bool {
 	changed := *x.request
 	changed.ResourceAccount = "another"

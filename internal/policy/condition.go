@@ -47,7 +47,8 @@ const (
 	forAll
 )
 
-// comparison is how one value of the request is held against one of the policy.
+// comparison is how one value of the request is compared with one of the
+// policy.
 type comparison int
 
 const (
@@ -66,7 +67,7 @@ const (
 // isTyped reports whether values are parsed rather than matched as texts.
 func (c comparison) isTyped() bool { return c >= compareNumber }
 
-// operators are the base names. An operator that is not here is refused when
+// operators are the base names. An operator that is not listed is refused when
 // the document is read; ignoring it would change the decision.
 var operators = map[string]operator{
 	"stringequals":              {base: "StringEquals", compare: compareString},
@@ -139,12 +140,12 @@ func (d *decoder) condition(n *node, s *statement) {
 	}
 }
 
-// misplacedKey is about a member of Condition that holds no object: mostly a
-// condition key outside of its operator.
+// misplacedKey is about a member of Condition that is not an object: mostly a
+// condition key outside its operator.
 func (d *decoder) misplacedKey(block *node, index int) {
 	m := &block.members[index]
 	if !strings.Contains(m.name, ":") || hasSetPrefix(m.name) {
-		d.report(m.at, badStructure, "", "%q must hold an object of condition keys, not %s", m.name, m.value.kindName())
+		d.report(m.at, badStructure, "", "%q must be an object of condition keys, not %s", m.name, m.value.kindName())
 		return
 	}
 	meant, inner := "StringEquals", block.find("StringEquals")
@@ -164,7 +165,7 @@ func (d *decoder) misplacedKey(block *node, index int) {
 		between := strings.TrimRight(string(d.text[inner.at.end:m.at.start]), ", \t\r\n")
 		d.fix(&Edit{inner.at.end - 1, m.value.at.end, separator(inner) + stray + "}" + between})
 	default:
-		// From the stray key to the beginning of the operator behind it.
+		// From the stray key to the beginning of the operator after it.
 		between := strings.TrimLeft(string(d.text[m.value.at.end:inner.at.start+1]), ", \t\r\n")
 		d.fix(&Edit{m.at.start, inner.at.start + 1, between + stray + separator(inner)})
 	}
@@ -317,8 +318,8 @@ func (c *condition) holdsFor(r *Request, got string) bool {
 	return c.matches(r, got) != c.op.negated
 }
 
-// holdsForARN: a request value that is no ARN makes the operator and its
-// negation false. A policy value that is none ends the comparison: an Allow
+// holdsForARN: a request value that is not an ARN makes the operator and its
+// negation false. A policy value that is not one ends the comparison: an Allow
 // does not apply, a Deny does (spec iam-policy §3.2).
 func (c *condition) holdsForARN(r *Request, got string) bool {
 	if strings.Count(got, ":") < 5 {
@@ -358,7 +359,7 @@ func (c *condition) holdsAbsent() bool {
 	return c.op.negated
 }
 
-// null tests presence: "true" wants absence, any other text presence.
+// null tests presence: "true" requires absence, any other text presence.
 func (c *condition) null(v value, present bool) bool {
 	if present && v.multi && len(v.many) == 0 {
 		present = false
@@ -399,7 +400,7 @@ func (c *condition) matchesOne(r *Request, want *pattern, got string) bool {
 		return equalFolded(literalText(ops), got)
 	case compareBool:
 		return strings.EqualFold(literalText(ops), "true") == strings.EqualFold(got, "true")
-	case compareARN, compareNull, compareNumber, compareDate, compareIP, compareBinary: // have ways of their own
+	case compareARN, compareNull, compareNumber, compareDate, compareIP, compareBinary: // are compared in other ways
 	}
 	return false
 }

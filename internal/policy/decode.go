@@ -11,8 +11,8 @@ import (
 
 // Parse reads, checks and compiles a document of a kind. The name stands for it
 // in errors and explanations. Every error is a *SyntaxError: of several faults
-// the one that AWS would answer. Nothing that the engine would not evaluate
-// exactly is accepted.
+// the one that AWS would answer. It accepts nothing that the engine would not
+// evaluate exactly.
 func Parse(kind Kind, name string, text []byte) (*Policy, error) {
 	return parse(&decoder{kind: kind, name: name, text: text})
 }
@@ -95,7 +95,7 @@ func (d *decoder) syntaxError(v *violation) *SyntaxError {
 	return &SyntaxError{Name: d.name, Code: code, Message: message, Detail: v.detail, Line: at.line, Column: at.column}
 }
 
-// decode returns what could be compiled; nil if that is nothing.
+// decode returns what could be compiled; nil if nothing could.
 func (d *decoder) decode() *Policy {
 	if size := utf8.RuneCount(d.text); d.limit > 0 && size > d.limit {
 		d.report(span{}, tooLong, "", "the document has %d characters, at most %d are stored", size, d.limit)
@@ -276,8 +276,8 @@ func (d *decoder) sid(n *node, s *statement) {
 	}
 }
 
-// texts reads a text or a list of texts; one and a list of one are the same.
-// Items of another type are reported and left out.
+// texts reads a string or a list of strings; one string and a list of one are
+// the same. Items of another type are reported and left out.
 func (d *decoder) texts(n *node, element string) []*node {
 	items := []*node{n}
 	if n.kind == arrayNode {
@@ -291,7 +291,7 @@ func (d *decoder) texts(n *node, element string) []*node {
 		case item.kind == nullNode && n.kind == arrayNode && element == "Resource":
 			// AWS lets it pass and ignores it (spec iam-policy §1.2).
 		default:
-			d.report(item.at, badStructure, "", "%s must be a string or a list of strings, here is %s", element, item.kindName())
+			d.report(item.at, badStructure, "", "%s must be a string or a list of strings, not %s", element, item.kindName())
 		}
 	}
 	return texts
@@ -308,15 +308,16 @@ func (n *node) either(element string) (name string, value *node) {
 // isEmptyList tells [] from a list whose items were left out.
 func (n *node) isEmptyList() bool { return n.kind == arrayNode && len(n.items) == 0 }
 
-// missing reports an element that is not there, or is there in other letters.
+// missing reports an element that is missing, or is written in different letter
+// case.
 func (d *decoder) missing(n *node, r rule, element string) {
 	for _, m := range n.members {
 		if m.name != element && strings.EqualFold(m.name, element) {
-			d.report(m.at, r, "", "there is no %s: %q must be written %q, element names are case-sensitive", element, m.name, element)
+			d.report(m.at, r, "", "%s is missing: %q must be written %q, element names are case-sensitive", element, m.name, element)
 			return
 		}
 	}
-	d.report(n.at, r, "", "there is no %s", element)
+	d.report(n.at, r, "", "%s is missing", element)
 }
 
 // placeholder finds what a template left to be filled in: <REGION>, $ACCOUNT,

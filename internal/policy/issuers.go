@@ -33,8 +33,8 @@ var sharedIssuers = map[string][]string{
 // githubActions is a prefix: enterprises have issuers below it.
 const githubActions = "token.actions.githubusercontent.com"
 
-// builtinIssuers are older than OIDC providers in IAM; they want an equality on
-// a key in lower case.
+// builtinIssuers are older than OIDC providers in IAM; they require an equality
+// on a key in lower case.
 var builtinIssuers = map[string][]string{
 	"accounts.google.com": {"aud", "oaud", "sub"},
 	"www.amazon.com":      {"app_id", "sub"},
@@ -46,7 +46,7 @@ const cognito = "cognito-identity.amazonaws.com"
 // webIdentityAction is what a token's bearer calls.
 var webIdentityAction = splitAction("sts:AssumeRoleWithWebIdentity")
 
-// checkSharedIssuers looks at every Allow statement that lets tokens in.
+// checkSharedIssuers checks every Allow statement that admits tokens.
 func (d *decoder) checkSharedIssuers(p *Policy) {
 	for i := range p.statements {
 		s := &p.statements[i]

@@ -32,28 +32,28 @@ type Finding struct {
 	Column int `json:"column"`
 	// Sid is the statement's, if it has one.
 	Sid string `json:"sid,omitempty"`
-	// Suggested is an edit that would mend it, where there is an obvious one.
+	// Suggested is an edit that would fix it, if there is an obvious one.
 	Suggested *Fix `json:"suggested,omitempty"`
-	// Command mends what no edit of the document can.
+	// Command fixes what no edit of the document can.
 	Command string `json:"command,omitempty"`
 	at      span
 }
 
-// LintOptions are facts that a document does not hold.
+// LintOptions are facts that are not in a document.
 type LintOptions struct {
 	// Account is the 12 digits of the account that will own the document; if
-	// empty, trust in other accounts is not looked at.
+	// empty, trust in other accounts is not checked.
 	Account string
 	// Managed says that an identity-based policy will be a managed one.
 	Managed bool
 	// Role are facts about the role of a trust policy. If they are given, even
-	// empty, what lets nobody in is an error, not a warning.
+	// empty, a statement that admits nobody is an error, not a warning.
 	Role *RoleFacts
 }
 
 // Lint reads a document as a kind and returns what is wrong or dangerous in it,
-// in the order of the text. It looks further than Parse: all faults, and what AWS
-// accepts in silence.
+// in the order of the text. It finds more than Parse: all faults, and what AWS
+// accepts silently.
 func Lint(kind Kind, name string, text []byte, options LintOptions) []Finding {
 	d := &decoder{kind: kind, name: name, text: text, limit: maxParameter, managed: options.Managed}
 	l := &linter{options: options, policy: d.decode(), decoder: d, place: newCursor(text)}
@@ -86,7 +86,7 @@ type linter struct {
 	policy   *Policy
 	decoder  *decoder
 	place    *cursor
-	sid      string // of the statement that is looked at
+	sid      string // of the statement that is being checked
 	findings []Finding
 }
 
@@ -115,7 +115,7 @@ func (l *linter) violation(v *violation) {
 	f := l.add(Error, v.at, v.rule.id(), "%s", v.detail)
 	f.AWS = message
 	if v.edit != nil {
-		f.suggest(l, span{v.edit.Start, v.edit.End}, v.edit.Text, "write it so")
+		f.suggest(l, span{v.edit.Start, v.edit.End}, v.edit.Text, "write it like this")
 	}
 }
 
@@ -132,7 +132,7 @@ func (r rule) id() string {
 	}[r]
 }
 
-// document is what concerns no single statement.
+// document checks what does not belong to a single statement.
 func (l *linter) document() {
 	l.version()
 	l.size()
@@ -155,7 +155,7 @@ func (l *linter) version() {
 		return
 	}
 	if offset := strings.Index(l.policy.text, "${"); offset >= 0 {
-		l.add(Error, span{offset, offset + 2}, "variable-in-old-version", "without \"Version\": %q a ${…} is literal text and matches nothing that is meant", currentVersion)
+		l.add(Error, span{offset, offset + 2}, "variable-in-old-version", "without \"Version\": %q a ${…} is literal text and does not match what is meant", currentVersion)
 		return
 	}
 	if l.policy.version == "" {
@@ -205,7 +205,7 @@ func (l *linter) size() {
 	}
 }
 
-// spaces reports characters that pass IAM's check and look like others.
+// spaces reports characters that pass IAM's check but look like others.
 func (l *linter) spaces() {
 	for offset, char := range l.policy.text {
 		if char == '\u00a0' {
@@ -264,8 +264,8 @@ func (a *statement) covers(b *statement) bool {
 	return len(b.resource.patterns) > 0
 }
 
-// coversText takes wildcards of the second pattern as ordinary characters, which
-// is right for the runs of the first; a ? is only equal to itself.
+// coversText treats wildcards of the second pattern as ordinary characters,
+// which is right for the runs of the first; a ? equals only itself.
 func coversText(a, b string, folded bool) bool {
 	if strings.Contains(a, "?") || strings.Contains(b, "${") {
 		return a == b

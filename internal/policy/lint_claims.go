@@ -11,7 +11,7 @@ import (
 // stsAudience is what EKS and AWS's own webhook use.
 const stsAudience = "sts.amazonaws.com"
 
-// claims looks at the conditions on sub and aud of a statement for tokens.
+// claims checks the conditions on sub and aud of a statement for tokens.
 func (l *linter) claims(s *statement) {
 	if !s.allowsAction("sts:AssumeRoleWithWebIdentity") {
 		return
@@ -43,7 +43,7 @@ func (l *linter) claims(s *statement) {
 		l.noAudience(s)
 	}
 	if l.facts().Tagged && !s.allowsAction("sts:TagSession") && !l.elsewhere(&s.principal.entries[0], "sts:TagSession") && !s.action.not {
-		f := l.add(Error, s.action.at, "token-without-tag-session", "the tokens carry session tags: they need sts:TagSession besides sts:AssumeRoleWithWebIdentity")
+		f := l.add(Error, s.action.at, "token-without-tag-session", "the tokens carry session tags: they need sts:TagSession in addition to sts:AssumeRoleWithWebIdentity")
 		l.suggestAction(f, s, "sts:TagSession")
 	}
 }
@@ -77,7 +77,7 @@ func (c *condition) comparesText() bool {
 	return !c.op.negated && (c.op.compare == compareString || c.op.compare == compareFolded || c.op.compare == compareLike)
 }
 
-// admits reports whether one of the values lets a text through.
+// admits reports whether one of the values matches a text.
 func (c *condition) admits(text string) bool {
 	return slices.ContainsFunc(c.values, func(p pattern) bool {
 		switch c.op.compare {
@@ -94,7 +94,8 @@ func (c *condition) admits(text string) bool {
 // almostSubject is what people write for system:serviceaccount:NAMESPACE:NAME.
 var almostSubject = lazyregexp.New(`(?i)^\s*(?:system[:./])?service[-_]?accounts?[:./]([^:/\s]+)[:/]([^:/\s]+)\s*$`)
 
-// subjectValues looks for slips in subjects (spec issuer-and-sts §16 row 13).
+// subjectValues looks for mistakes in subjects (spec issuer-and-sts §16 row
+// 13).
 func (l *linter) subjectValues(c *condition) {
 	if !c.comparesText() {
 		return
@@ -108,7 +109,7 @@ func (l *linter) subjectValues(c *condition) {
 			subject := "system:serviceaccount:" + parts[1] + ":" + parts[2]
 			if subject != source {
 				l.add(Error, at, "subject-slip", "no token has the subject %q: a service account's is system:serviceaccount:NAMESPACE:NAME", source).
-					suggest(l, at, jsonText(subject), "write it so")
+					suggest(l, at, jsonText(subject), "write it like this")
 				continue
 			}
 		}
@@ -116,7 +117,7 @@ func (l *linter) subjectValues(c *condition) {
 	}
 }
 
-// subjectOfNobody compares with the service accounts that are to be let in.
+// subjectOfNobody compares with the service accounts that are to be admitted.
 func (l *linter) subjectOfNobody(c *condition, at span, source string) {
 	if slices.Contains(l.facts().Subjects, source) || hasWildcard(source) {
 		return
@@ -146,8 +147,8 @@ func (l *linter) admittedSomewhere(folded, subject string) bool {
 	})
 }
 
-// audienceValues looks for slips in audiences (spec issuer-and-sts §16 rows 15 to
-// 17).
+// audienceValues looks for mistakes in audiences (spec issuer-and-sts §16 rows 15
+// to 17).
 func (l *linter) audienceValues(c *condition) {
 	if !c.comparesText() || len(c.values) == 0 {
 		return
@@ -162,7 +163,7 @@ func (l *linter) audienceValues(c *condition) {
 				l.add(Security, at, "aud-wildcard", "%q covers audiences that are not meant for STS", source).suggest(l, at, jsonText(l.audience()), "name the audience")
 			}
 		case !known && source != stsAudience && source != stsAudience+".cn" && editDistance(strings.TrimPrefix(strings.TrimSpace(source), "https://"), stsAudience, 3) <= 3:
-			l.add(Error, at, "aud-slip", "no provider registers the audience %q: it looks like %s", source, stsAudience).suggest(l, at, jsonText(stsAudience), "write it so")
+			l.add(Error, at, "aud-slip", "no provider registers the audience %q: it looks like %s", source, stsAudience).suggest(l, at, jsonText(stsAudience), "write it like this")
 		case facts.Audience == "" && len(facts.Registered) > 0 && !slices.Contains(facts.Registered, source):
 			f := l.add(Error, at, "aud-not-registered", "the provider does not register the audience %q, but %q", source, facts.Registered)
 			if len(facts.Registered) == 1 {
@@ -173,7 +174,7 @@ func (l *linter) audienceValues(c *condition) {
 	l.tokenAudience(c)
 }
 
-// tokenAudience holds the three audiences side by side.
+// tokenAudience compares the three audiences.
 func (l *linter) tokenAudience(c *condition) {
 	facts := l.facts()
 	if facts.Audience == "" {
@@ -189,7 +190,7 @@ func (l *linter) tokenAudience(c *condition) {
 	}
 	sides := fmt.Sprintf("the token's is %q, the provider registers %s, the policy wants %q", facts.Audience, registered, wanted)
 	if len(facts.Registered) > 0 && !slices.Contains(facts.Registered, facts.Audience) {
-		f := l.add(Error, c.at, "audience-not-registered", "STS refuses tokens of this audience before it asks the policy: %s", sides)
+		f := l.add(Error, c.at, "audience-not-registered", "STS refuses tokens with this audience before it evaluates the policy: %s", sides)
 		f.Command = "aws iam add-client-id-to-open-id-connect-provider --open-id-connect-provider-arn " + l.providerARN(strings.TrimSuffix(c.key, ":"+claimOf(c))) + " --client-id " + facts.Audience
 	}
 	if c.admits(facts.Audience) {
@@ -219,8 +220,8 @@ func (l *linter) noAudience(s *statement) {
 	}
 }
 
-// equalsAndLike: two operators on one key must both hold, which is mostly meant
-// as either (spec issuer-and-sts §16 row 12).
+// equalsAndLike: two operators on one key must both hold, although mostly
+// either one is meant to (spec issuer-and-sts §16 row 12).
 func (l *linter) equalsAndLike(s *statement) {
 	for i := range s.conditions {
 		for j := range s.conditions {
@@ -237,7 +238,7 @@ func (l *linter) equalsAndLike(s *statement) {
 			}
 			text := l.policy.text[s.at.start:s.at.end]
 			if both == len(equals.values) {
-				l.add(Warning, like.at, "equals-and-like", "%s lets nobody in whom %s does not: both must hold; write two statements if either is meant", like.operator, equals.operator).
+				l.add(Warning, like.at, "equals-and-like", "%s admits nobody whom %s does not: both must hold; write two statements if either is meant", like.operator, equals.operator).
 					suggest(l, s.at, withoutMember(text, "Condition", like.operator, like.key), "leave it out, which changes nothing")
 				continue
 			}
@@ -254,21 +255,21 @@ func (l *linter) equalsAndLike(s *statement) {
 	}
 }
 
-// partlyOpen reports patterns that whoever may create namespaces or service
-// accounts can fit (spec issuer-and-sts §15.2 rule 5).
+// partlyOpen reports patterns that anybody who may create namespaces or service
+// accounts can match (spec issuer-and-sts §15.2 rule 5).
 func (l *linter) partlyOpen(c *condition, i int) {
 	rest, isSubject := strings.CutPrefix(c.values[i].source, "system:serviceaccount:")
 	namespace, name, _ := strings.Cut(rest, ":")
 	switch {
 	case c.op.compare != compareLike || !isSubject:
 	case strings.ContainsAny(namespace, "*?"):
-		l.add(Security, c.valuesAt[i], "sub-several-namespaces", "%q covers several namespaces: anyone who can create one that fits can assume the role", c.values[i].source)
+		l.add(Security, c.valuesAt[i], "sub-several-namespaces", "%q covers several namespaces: anyone who can create one that matches can assume the role", c.values[i].source)
 	case strings.ContainsAny(name, "*?") && slices.Contains([]string{"default", "kube-system", "kube-public", "kube-node-lease"}, namespace):
 		l.add(Security, c.valuesAt[i], "sub-shared-namespace", "%q: the namespace %s is shared, so others can assume the role", c.values[i].source, namespace)
 	}
 }
 
-// subjects are those that are to be let in, for a condition.
+// subjects are those that are to be admitted, for a condition.
 func (l *linter) subjects() string {
 	switch subjects := l.facts().Subjects; len(subjects) {
 	case 0:

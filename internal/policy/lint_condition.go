@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// condition looks at one key of one operator.
+// condition checks one key of one operator.
 func (l *linter) condition(s *statement, c *condition) {
 	l.operatorName(s, c)
 	l.values(s, c)
@@ -14,8 +14,8 @@ func (l *linter) condition(s *statement, c *condition) {
 	l.impossibleKey(s, c)
 }
 
-// rename suggests another name for the operator of a condition, unless it would
-// stand twice then.
+// rename suggests another name for the operator of a condition, unless that
+// would repeat it.
 func (l *linter) rename(f *Finding, s *statement, c *condition, name, format string, args ...any) {
 	if !s.hasOperator(name) {
 		f.suggest(l, c.operatorAt, jsonText(name), format, args...)
@@ -30,7 +30,7 @@ func (l *linter) renameAlone(f *Finding, s *statement, c *condition, name, forma
 	}
 }
 
-// hasOperator reports whether the Condition has an operator written so.
+// hasOperator reports whether the Condition has an operator written like this.
 func (s *statement) hasOperator(name string) bool {
 	return slices.ContainsFunc(s.conditions, func(c condition) bool { return c.operator == name }) ||
 		slices.ContainsFunc(s.emptyOperators, func(e emptyOperator) bool { return e.name == name })
@@ -55,7 +55,7 @@ func (l *linter) operatorName(s *statement, c *condition) {
 
 func (l *linter) values(s *statement, c *condition) {
 	if len(c.values) == 0 {
-		l.add(Error, c.at, "empty-list", "%s %s lists no value, so it can hold for no value", c.operator, c.key)
+		l.add(Error, c.at, "empty-list", "%s %s lists no value, so it never holds", c.operator, c.key)
 	}
 	for i := range c.values {
 		at, source := c.valuesAt[i], c.values[i].source
@@ -83,15 +83,15 @@ func (l *linter) values(s *statement, c *condition) {
 	}
 }
 
-// hasWildcard looks outside of ${…}.
+// hasWildcard ignores what is inside ${…}.
 func hasWildcard(source string) bool {
 	p := compilePattern(source, true, true)
 	isWild := func(o op) bool { return o == anyRun || o == anyOne }
 	return slices.ContainsFunc(p.ops, isWild) || slices.ContainsFunc(p.segments, func(s segment) bool { return s.key == "" && slices.ContainsFunc(s.ops, isWild) })
 }
 
-// never is how bad it is that a statement lets nobody in: in a trust policy that
-// is looked at for its role nothing is worse.
+// never is the severity of a statement that admits nobody: in a trust policy
+// that is checked for its role nothing is worse.
 func (l *linter) never() Severity {
 	if l.options.Role != nil {
 		return Error
@@ -117,18 +117,18 @@ func (l *linter) setOperator(s *statement, c *condition) {
 	}
 }
 
-// demand suggests Null … false on a condition's key, in a Null that is there if
-// it does not look at the key.
+// demand suggests Null … false on a condition's key, in an existing Null if
+// that does not have the key.
 func (l *linter) demand(f *Finding, s *statement, c *condition) {
 	if !s.hasOperator("Null") {
-		f.suggest(l, span{s.conditionAt.start, s.conditionAt.start + 1}, `{"Null": {`+jsonText(c.key)+`: "false"}, `, "demand that the key is there")
+		f.suggest(l, span{s.conditionAt.start, s.conditionAt.start + 1}, `{"Null": {`+jsonText(c.key)+`: "false"}, `, "require the key to be present")
 		return
 	}
 	isNull := func(other condition) bool { return other.operator == "Null" }
 	i := slices.IndexFunc(s.conditions, isNull)
 	if i >= 0 && !slices.ContainsFunc(s.conditions, func(other condition) bool { return isNull(other) && other.folded == c.folded }) {
 		at := s.conditions[i].at
-		f.suggest(l, at, jsonText(c.key)+`: "false", `+l.policy.text[at.start:at.end], "demand that the key is there")
+		f.suggest(l, at, jsonText(c.key)+`: "false", `+l.policy.text[at.start:at.end], "require the key to be present")
 	}
 }
 
@@ -150,7 +150,8 @@ var alwaysPresent = []string{
 	"aws:principaltype", "aws:principalarn", "aws:principalaccount", "aws:userid",
 }
 
-// escapedDeny: a Deny that a missing key escapes is mostly not meant.
+// escapedDeny: a Deny that does not apply if a key is missing is mostly not
+// meant.
 func (l *linter) escapedDeny(s *statement, c *condition) {
 	if s.allow || slices.Contains(alwaysPresent, c.folded) || s.requires(c.folded) {
 		return
@@ -171,7 +172,7 @@ func (l *linter) impossibleKey(s *statement, c *condition) {
 	onlySTS := len(s.action.patterns) > 0 && !s.action.not && !slices.ContainsFunc(s.action.patterns, func(p actionPattern) bool { return p.all || !strings.HasPrefix(p.name.source, "assumerole") })
 	switch {
 	case c.folded == "sts:durationseconds" && onlySTS:
-		l.add(Warning, c.at, "impossible-key", "sts:DurationSeconds is in no AssumeRole call, whatever the duration asked for; the role's maximum session duration limits it")
+		l.add(Warning, c.at, "impossible-key", "sts:DurationSeconds is in no AssumeRole call, whatever duration is requested; the role's maximum session duration limits it")
 	case c.folded == "aws:sourceip" && s.onlyPrincipals("Service"):
 		l.add(Warning, c.at, "impossible-key", "a service's call has no aws:SourceIp")
 	}
@@ -189,7 +190,7 @@ func (l *linter) emptyCondition(s *statement) {
 			l.add(Error, empty.at, "unknown-operator", "%q is not a condition operator; AWS accepts it because it is empty%s", empty.name, similarOperator(empty.name))
 			continue
 		}
-		l.add(Warning, empty.at, "empty-operator", "%s holds no key and constrains nothing", empty.name)
+		l.add(Warning, empty.at, "empty-operator", "%s has no key and constrains nothing", empty.name)
 	}
 	if s.conditionAt != (span{}) && len(s.conditions) == 0 && len(s.emptyOperators) == 0 && strings.TrimSpace(l.policy.text[s.conditionAt.start+1:s.conditionAt.end-1]) == "" {
 		l.add(Warning, s.conditionAt, "empty-condition", "an empty Condition constrains nothing")

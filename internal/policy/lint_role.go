@@ -10,8 +10,8 @@ import (
 	"github.com/rolecall/rolecall/internal/arn"
 )
 
-// RoleFacts are what is known of a role and of those who are to take it. Each may
-// be missing; the role's account is LintOptions.Account.
+// RoleFacts are what is known about a role and those who are to assume it. Each
+// may be missing; the role's account is LintOptions.Account.
 type RoleFacts struct {
 	// Partition of the role's account.
 	Partition string
@@ -20,13 +20,15 @@ type RoleFacts struct {
 	// Audience of the tokens; Registered are those that the provider registers.
 	Audience   string
 	Registered []string
-	// Clusters are the ARNs of EKS clusters whose Pod Identity takes the role.
+	// Clusters are the ARNs of EKS clusters whose Pod Identity assumes the
+	// role.
 	Clusters []string
-	// Subjects must be let in: system:serviceaccount:NAMESPACE:NAME.
+	// Subjects must be admitted: system:serviceaccount:NAMESPACE:NAME.
 	Subjects []string
 	// Tagged says that the tokens carry session tags.
 	Tagged bool
-	// Quota of the document in characters; 0 is what every account has.
+	// Quota of the document in characters; 0 means the default of every
+	// account.
 	Quota int
 }
 
@@ -44,8 +46,8 @@ func (l *linter) facts() *RoleFacts {
 // §15.1); nothing is given beyond 8192.
 const quotaCommand = "aws service-quotas request-service-quota-increase --region us-east-1 --service-code iam --quota-code L-C07B4B0D --desired-value "
 
-// suggestShorter leaves the Sids out if that is enough; nothing else can go
-// without a change of meaning.
+// suggestShorter leaves out the Sids if that is enough; nothing else can be
+// removed without changing the meaning.
 func (l *linter) suggestShorter(f *Finding, limit int) {
 	text := l.policy.text
 	for _, quota := range []int{4096, 8192} {
@@ -75,8 +77,8 @@ func withoutMember(object string, path ...string) string {
 	return object[:at.start] + object[at.end:]
 }
 
-// memberSpan is a member with the comma that goes with it. A member whose object
-// would be empty then goes with that.
+// memberSpan is a member with the comma that goes with it. If its object would
+// be empty then, the object is removed with it.
 func memberSpan(object *node, path []string) (span, bool) {
 	i := slices.IndexFunc(object.members, func(m member) bool { return m.name == path[0] })
 	switch {
@@ -92,7 +94,7 @@ func memberSpan(object *node, path []string) (span, bool) {
 	return span{object.members[0].at.start, object.members[0].value.at.end}, true
 }
 
-// accounts reports account numbers that are none, as a template's words.
+// accounts reports what is not an account number, such as a template's words.
 func (l *linter) accounts(c *condition) {
 	if l.options.Role == nil || !slices.Contains([]string{"aws:sourceaccount", "aws:principalaccount"}, c.folded) || c.op.compare != compareString || c.op.negated {
 		return
@@ -104,7 +106,7 @@ func (l *linter) accounts(c *condition) {
 	}
 }
 
-// wholeTrust is about the document as a whole, and fills in what the facts say.
+// wholeTrust checks the document as a whole, and fills in what the facts say.
 func (l *linter) wholeTrust() {
 	l.fillPlaceholders()
 	isBroken := func(f Finding) bool { return f.Severity == Error && f.Rule != "over-quota" }
@@ -183,7 +185,7 @@ func (l *linter) meantIssuer(s *statement, entry *principalEntry) string {
 	return ""
 }
 
-// claimOf is what a token's key asks for.
+// claimOf is the claim that a token's key is about.
 func claimOf(c *condition) string { return c.key[strings.LastIndexByte(c.key, ':')+1:] }
 
 // providerARN is that of an issuer in the role's account.
@@ -191,7 +193,7 @@ func (l *linter) providerARN(issuer string) string {
 	return "arn:" + cmp.Or(l.facts().Partition, "aws") + ":iam::" + l.options.Account + ":oidc-provider/" + issuer
 }
 
-// mustAdmit asks the engine about a service account that is to be let in.
+// mustAdmit asks the engine about a service account that is to be admitted.
 func (l *linter) mustAdmit(subject string) {
 	issuers := l.facts().Issuers
 	if len(issuers) == 0 {
@@ -257,7 +259,7 @@ func (l *linter) audience() string {
 	return cmp.Or(l.facts().Audience, stsAudience)
 }
 
-// refused says who is kept out and, if one edit lets them in, which.
+// refused says who is kept out, and which edit admits them if one does.
 func (l *linter) refused(request *Request, actions []string, issuer, subject string, decision Decision) {
 	if decision.Effect == ExplicitDeny {
 		l.denied(request, actions, issuer, subject)
@@ -271,7 +273,7 @@ func (l *linter) refused(request *Request, actions []string, issuer, subject str
 	f := l.add(Error, at, "subject-refused", "%s of %s is not let in: %s", subject, issuer, because)
 	isDefault := strings.HasSuffix(subject, ":default")
 	if isDefault {
-		f.Message += "; a pod that runs as default mostly lacks its serviceAccountName"
+		f.Message += "; a pod that runs as default usually lacks its serviceAccountName"
 	}
 	if c == nil {
 		f.Command = "rolecall trust generate --merge FILE"
@@ -288,12 +290,12 @@ func (l *linter) refused(request *Request, actions []string, issuer, subject str
 		return
 	}
 	if d, _ := DecideAll(request, actions, &Policies{Trust: edited}); d.Effect == Allowed {
-		f.suggest(l, last, text, "let it in besides")
+		f.suggest(l, last, text, "admit it too")
 		f.Suggested.Manual = isDefault
 	}
 }
 
-// subjectCondition finds where an issuer's exact subjects stand.
+// subjectCondition finds the condition with an issuer's exact subjects.
 func (l *linter) subjectCondition(issuer string) (span, *condition) {
 	at := span{0, 1}
 	for i := range l.policy.statements {
@@ -327,7 +329,7 @@ func (l *linter) denied(request *Request, actions []string, issuer, subject stri
 		l.sid = s.sid
 		f := l.add(Error, s.at, "explicit-deny", "%s of %s is kept out by this Deny, which overrides every Allow%s", subject, issuer, also)
 		if at, ok := l.statementSpan(i); ok {
-			f.suggest(l, at, "", "remove the Deny if it is not meant for this one")
+			f.suggest(l, at, "", "remove the Deny if it is not meant for this service account")
 			f.Suggested.Manual = true
 		}
 		l.sid = ""

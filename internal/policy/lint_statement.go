@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// statement looks at the elements of one statement.
+// statement checks the elements of one statement.
 func (l *linter) statement(s *statement) {
 	for i := range s.action.patterns {
 		l.action(&s.action.patterns[i])
@@ -104,7 +104,7 @@ func nullMember(list string) int {
 	return -1
 }
 
-// variables reports what looks like a variable and is none: it is literal text.
+// variables reports what looks like a variable but is literal text.
 func (l *linter) variables(at span, source string) {
 	if l.policy.version != currentVersion {
 		return
@@ -112,7 +112,7 @@ func (l *linter) variables(at span, source string) {
 	for i := strings.Index(source, "${"); i >= 0 && i < len(source); {
 		_, length, ok := readVariable(source[i:])
 		if !ok {
-			l.add(Error, at, "malformed-variable", "%q holds a malformed variable, which AWS takes as plain text: want ${key} or ${key, 'default'}", source)
+			l.add(Error, at, "malformed-variable", "%q has a malformed variable, which AWS treats as plain text: want ${key} or ${key, 'default'}", source)
 			return
 		}
 		next := strings.Index(source[i+length:], "${")
@@ -130,12 +130,13 @@ func (l *linter) passRole(s *statement) {
 	passes := slices.ContainsFunc(s.action.patterns, func(p actionPattern) bool { return !p.all && p.match(splitAction("iam:PassRole")) })
 	for i := range s.resource.patterns {
 		if p := &s.resource.patterns[i]; passes && p.all && !s.conditionOn("iam:passedtoservice") {
-			l.add(Security, p.at, "pass-role-any", "iam:PassRole on every role: the holder can hand any role to a service; name the roles, or add iam:PassedToService")
+			l.add(Security, p.at, "pass-role-any", "iam:PassRole on every role: the holder can pass any role to a service; name the roles, or add iam:PassedToService")
 		}
 	}
 }
 
-// conditionOn reports whether the statement looks at one of the folded keys.
+// conditionOn reports whether the statement has a condition on one of the
+// folded keys.
 func (s *statement) conditionOn(keys ...string) bool {
 	return slices.ContainsFunc(s.conditions, func(c condition) bool { return slices.Contains(keys, c.folded) })
 }
@@ -155,11 +156,11 @@ func (l *linter) principal(s *statement) {
 		return
 	}
 	l.add(Warning, s.principal.at, "deny-not-principal",
-		"Deny with NotPrincipal also denies whoever is not listed with session, role and account, and everybody with a permissions boundary; use \"Principal\": \"*\" and ArnNotEquals aws:PrincipalArn")
+		"Deny with NotPrincipal also denies everybody who is not listed with session, role and account, and everybody with a permissions boundary; use \"Principal\": \"*\" and ArnNotEquals aws:PrincipalArn")
 }
 
-// placeholders looks where names of AWS stand, and for <…> everywhere: a value of
-// one's own may well be in capitals.
+// placeholders looks for <…> everywhere, and for words in capitals only where
+// names of AWS are expected: other values may well be in capitals.
 func (l *linter) placeholders(s *statement) {
 	var names []span
 	if s.principal != nil {

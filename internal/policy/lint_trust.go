@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// trust looks at a statement of a role's trust policy.
+// trust checks a statement of a role's trust policy.
 func (l *linter) trust(s *statement) {
 	l.trustActions(s)
 	for i := range s.conditions {
@@ -38,7 +38,7 @@ func (l *linter) trustActions(s *statement) {
 	for i := range s.action.patterns {
 		p := &s.action.patterns[i]
 		if p.prefix == "sts" && !slices.ContainsFunc(roleActions, func(a string) bool { return p.match(splitAction(a)) }) {
-			l.add(Warning, p.at, "unknown-trust-action", "%s takes no role; want %s", p.source, strings.Join(roleActions, ", "))
+			l.add(Warning, p.at, "unknown-trust-action", "%s does not assume a role; want %s", p.source, strings.Join(roleActions, ", "))
 		}
 	}
 }
@@ -76,7 +76,7 @@ func (l *linter) federated(s *statement, entry *principalEntry) {
 	}
 	issuer := fold(issuerOf(entry.text))
 	if issuerClaims(issuer) != nil {
-		return // IAM itself demands a condition, see checkSharedIssuers
+		return // IAM itself requires a condition, see checkSharedIssuers
 	}
 	l.providerName(s, entry)
 	l.subject(s, entry, issuer)
@@ -92,8 +92,8 @@ func (l *linter) wrongAction(s *statement, wanted, who string) {
 	}
 }
 
-// subject: without a condition on sub every workload of the issuer may take the
-// role.
+// subject: without a condition on sub every workload of the issuer may assume
+// the role.
 func (l *linter) subject(s *statement, entry *principalEntry, issuer string) {
 	var subject *condition
 	for i := range s.conditions {
@@ -135,7 +135,7 @@ func (l *linter) subject(s *statement, entry *principalEntry, issuer string) {
 	}
 }
 
-// suggestSubject puts the key into an operator that is there.
+// suggestSubject puts the key into an existing operator.
 func (l *linter) suggestSubject(s *statement, f *Finding, issuer string) {
 	key := jsonText(issuer+":sub") + ": " + l.subjects() + ", "
 	for i := range s.conditions {
@@ -162,7 +162,7 @@ func (l *linter) service(s *statement, entry *principalEntry) {
 	case s.allowsAction("sts:AssumeRoleWithWebIdentity") && !s.allowsAction("sts:AssumeRole"):
 		l.wrongAction(s, "sts:AssumeRole", "a service")
 	case entry.text == "pods.eks.amazonaws.com" && s.allowsAction("sts:AssumeRole") && !s.allowsAction("sts:TagSession") && !l.elsewhere(entry, "sts:TagSession"):
-		f := l.add(Warning, s.action.at, "pods-without-tag-session", "EKS Pod Identity passes session tags: it needs sts:TagSession besides sts:AssumeRole")
+		f := l.add(Warning, s.action.at, "pods-without-tag-session", "EKS Pod Identity passes session tags: it needs sts:TagSession in addition to sts:AssumeRole")
 		f.suggest(l, s.action.at, `["sts:AssumeRole", "sts:TagSession"]`, "allow both")
 	}
 	if !ofInstances(entry.text) && !s.conditionOn("aws:sourcearn", "aws:sourceaccount", "aws:sourceorgid", "aws:sourceorgpaths") {
@@ -170,8 +170,9 @@ func (l *linter) service(s *statement, entry *principalEntry) {
 	}
 }
 
-// ofInstances: EC2 takes a role for instances of the role's own account only, and
-// says neither source: with a condition on one, instances would have no role.
+// ofInstances: EC2 assumes a role only for instances of the role's own account,
+// and gives neither source: with a condition on one, instances would have no
+// role.
 func ofInstances(service string) bool {
 	return service == "ec2.amazonaws.com" || service == "ec2.amazonaws.com.cn"
 }
@@ -197,11 +198,11 @@ func (l *linter) trusted(s *statement, entry *principalEntry) {
 		owner = accountOf(entry.text)
 	}
 	if l.options.Account != "" && owner != "" && owner != l.options.Account && !s.conditionOn("sts:externalid", "aws:principalorgid", "aws:principalorgpaths") {
-		l.add(Security, entry.at, "third-party-without-external-id", "account %s is another one: demand an sts:ExternalId, so that its other customers cannot use its access", owner)
+		l.add(Security, entry.at, "third-party-without-external-id", "account %s is a different one: require an sts:ExternalId, so that its other customers cannot use its access", owner)
 	}
 }
 
-// tokenKeys looks at the condition keys of tokens' claims.
+// tokenKeys checks the condition keys of tokens' claims.
 func (l *linter) tokenKeys(s *statement) {
 	var issuers []string
 	for i := range s.principal.entries {
@@ -264,7 +265,7 @@ func (l *linter) nameProvider(f *Finding, s *statement, c *condition) {
 	why := brokenIssuer(issuerOfKey(c))
 	switch {
 	case normalIssuer(issuer, func(string) {}) != issuer || brokenIssuer(issuer) != "":
-		// The principal is mended first, or waits for a person itself.
+		// The principal is fixed first, or waits for a person itself.
 	case why != "":
 		f.suggest(l, c.at, jsonText(issuer+":"+claimOf(c)), "name the provider, which is well-formed: in this key %s", why)
 	default:

@@ -74,15 +74,15 @@ func (x *explainer) nearMiss(p *Policy, s *statement, e *ExplainedStatement) {
 			x.suggestCondition(p, s, i, &e.Conditions[i], &miss)
 		}
 	}
-	if miss.Suggested != nil && !x.mends(p, miss.Index, miss.Suggested) {
+	if miss.Suggested != nil && !x.fixes(p, miss.Index, miss.Suggested) {
 		miss.Suggested = nil
 	}
 	x.out.NearMisses = append(x.out.NearMisses, miss)
 }
 
-// mends reports whether the edit leaves a document that is read, in which the
-// statement applies.
-func (x *explainer) mends(p *Policy, index int, fix *Fix) bool {
+// fixes reports whether the edit leaves a valid document in which the statement
+// applies.
+func (x *explainer) fixes(p *Policy, index int, fix *Fix) bool {
 	edited, err := Parse(p.kind, p.name, []byte(fix.Edit.Apply(p.text)))
 	if err != nil {
 		return false
@@ -126,7 +126,8 @@ func (x *explainer) suggestPrincipal(p *Policy, s *statement, miss *NearMiss) {
 	miss.Suggested = p.fix(at, text, "name %s as %s principal", arn, key)
 }
 
-// add is an edit that names one more principal, or mends one that was meant for it.
+// add is an edit that names one more principal, or corrects one that was meant for
+// it.
 func (s *principalSet) add(p *Policy, key, arn string) (at span, text string) {
 	of := func(e principalEntry) bool { return e.key == key }
 	if i := slices.IndexFunc(s.entries, func(e principalEntry) bool { return of(e) && nearMiss(e.text, arn) != "" }); i >= 0 {
@@ -215,7 +216,7 @@ func (x *explainer) suggestCondition(p *Policy, s *statement, index int, e *Expl
 			if e.Why == "case-only" || e.Note != "" {
 				miss.distance -= 5
 			}
-			miss.Suggested = p.fix(c.valuesAt[0], jsonText(e.Got[0]), "want what the request has")
+			miss.Suggested = p.fix(c.valuesAt[0], jsonText(e.Got[0]), "require what the request has")
 		}
 	}
 }

@@ -2,8 +2,8 @@ package policy
 
 import "strings"
 
-// PartlyDenied is a statement that denies a part of the resources that a request
-// with wildcards means, or that leaves a part out of what it allows.
+// PartlyDenied is a statement that denies part of the resources that a request
+// with wildcards means, or that leaves part of them out of what it allows.
 type PartlyDenied struct {
 	Source   string `json:"source"`
 	Document string `json:"document"`

@@ -54,7 +54,7 @@ func (d *decoder) principals(n *node, s *statement) {
 	switch d.kind {
 	case Identity, Boundary, Session, SCP:
 		if principal != nil {
-			d.report(principal.at, hasPrincipal, "", "this kind of policy has no %s: it belongs to its holder", element)
+			d.report(principal.at, hasPrincipal, "", "this kind of policy has no %s: it applies to its holder", element)
 		}
 		return
 	case Trust:
@@ -261,14 +261,14 @@ func (p *Policy) Entities() []string {
 }
 
 // isEntity reports whether the entry is the ARN of a user or role; sessions and
-// accounts are none.
+// accounts are neither.
 func (e *principalEntry) isEntity() bool {
 	return e.key == "AWS" && e.account == "" && strings.Contains(e.text, ":iam::")
 }
 
 // Bind returns the document with ARNs of users and roles replaced by the unique
-// ids they had when it was written, so that an entity that was deleted and made
-// again under the same name is another principal, as for IAM.
+// ids they had when it was written, so that an entity that was deleted and
+// created again under the same name is a different principal, as it is to IAM.
 func (p *Policy) Bind(ids map[string]string) *Policy {
 	if len(ids) == 0 {
 		return p

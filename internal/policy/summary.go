@@ -46,12 +46,12 @@ func (e *Explanation) applying(effect string, sources ...string) (*ExplainedPoli
 	return nil, nil
 }
 
-// silence says what came closest to an Allow in the kind of document that was
-// silent.
+// silence says what came closest to an Allow in the kind of document that did
+// not allow.
 func (e *Explanation) silence() string {
 	switch e.Reason {
 	case "root-cannot-assume":
-		return "the root user cannot take roles"
+		return "the root user cannot assume roles"
 	case "identity-silent":
 		return e.silent(Identity)
 	case "boundary-silent":

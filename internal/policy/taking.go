@@ -9,8 +9,9 @@ import (
 // Tag is a session tag.
 type Tag struct{ Key, Value string }
 
-// Taking is a call that takes a role, seen from the policies: what it asks for
-// beyond the role, and what the calling session hands on (spec iam-policy §4.4).
+// Taking is a call that assumes a role, as policies see it: what it asks for
+// besides the role, and what the calling session passes on (spec iam-policy
+// §4.4).
 type Taking struct {
 	// Action is sts:AssumeRole, sts:AssumeRoleWithWebIdentity or
 	// sts:AssumeRoleWithSAML.
@@ -21,18 +22,19 @@ type Taking struct {
 	TransitiveKeys []string
 	// HasContexts says that provided contexts are passed.
 	HasContexts bool
-	// Inherited is what the calling session hands on; empty if it is none.
+	// Inherited is what the calling session passes on; empty if the caller has
+	// no session.
 	Inherited Inheritance
 }
 
-// Inheritance goes from a session to those that it takes further: it cannot be
-// changed.
+// Inheritance goes from a session to those that are assumed with it, and cannot
+// be changed.
 type Inheritance struct {
 	TransitiveTags []Tag
 	SourceIdentity string
 }
 
-// TakingError is a refusal before any policy is asked: AWS's code and text.
+// TakingError is a refusal before any policy is evaluated: AWS's code and text.
 type TakingError struct{ Code, Message string }
 
 // Error returns the text.
@@ -45,7 +47,7 @@ const (
 	maxTagValue    = 256
 )
 
-// Check looks at what no policy can allow.
+// Check refuses what no policy can allow.
 func (t *Taking) Check() *TakingError {
 	invalid := func(message string) *TakingError { return &TakingError{"InvalidParameterValue", message} }
 	if len(t.Tags) > maxSessionTags {
@@ -139,7 +141,7 @@ func (t *Taking) SessionTags(role []Tag) []Tag {
 	return tags
 }
 
-// Inheritance is what the new session hands on in its turn.
+// Inheritance is what the new session passes on in turn.
 func (t *Taking) Inheritance() Inheritance {
 	next := Inheritance{TransitiveTags: slices.Clone(t.Inherited.TransitiveTags), SourceIdentity: t.sourceIdentity()}
 	for _, tag := range t.Tags {

@@ -166,8 +166,8 @@ func parseAddress(text string) (netip.Addr, bool) {
 	return ip, err == nil && ip.Zone() == ""
 }
 
-// oddIPv6 mends two spellings that AWS takes: a trailing colon is ignored, and
-// one empty group at the start is zero.
+// oddIPv6 normalises two spellings that AWS accepts: a trailing colon is
+// ignored, and one empty group at the start is zero.
 func oddIPv6(text string) string {
 	if strings.HasSuffix(text, ":") && !strings.HasSuffix(text, "::") {
 		text = strings.TrimSuffix(text, ":")
@@ -213,9 +213,9 @@ func parseTyped(compare comparison, text string) typed {
 	return t
 }
 
-// matchTyped holds a request value against all values of the policy. comparable
-// is false when the operator and its negation are both false: an address that is
-// none. A number or date that is none equals nothing.
+// matchTyped compares a request value with all values of the policy. comparable
+// is false if the operator and its negation are both false: for what is not an
+// address. What is not a number or date equals nothing.
 func (c *condition) matchTyped(got string) (matched, comparable bool) {
 	request := parseTyped(c.op.compare, got)
 	if c.op.compare == compareIP {

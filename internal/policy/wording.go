@@ -52,10 +52,10 @@ const (
 	resourceControlGrammar
 )
 
-// step is what AWS looks at together: of several faults in a document the one of
-// the first step is answered, and within a step the one that was met first (spec
-// iam-policy §1.5). The texts are AWS's, {} stands for a value; this is the only
-// file that quotes AWS.
+// step is what AWS checks together: of several faults in a document, the one of
+// the first step is reported, and within a step the one that was found first
+// (spec iam-policy §1.5). The texts are AWS's, {} stands for a value; this is
+// the only file that quotes AWS.
 type step map[rule]string
 
 const (
