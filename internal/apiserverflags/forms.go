@@ -31,7 +31,11 @@ apiServer:
 		},
 	}
 	if issuer.OwnKeys {
-		s.Steps = append([]string{"for a new cluster, before kubeadm init: copy sa.key (0600) and sa.pub to /etc/kubernetes/pki of every control-plane node; in a running one keep its keys: rolecall issuer init --kubeconfig FILE"}, s.Steps...)
+		s.Steps = append(
+			[]string{
+				"for a new cluster, before kubeadm init: copy sa.key (0600) and sa.pub to /etc/kubernetes/pki of every control-plane node; in a running one keep its keys: rolecall issuer init --kubeconfig FILE",
+			},
+			s.Steps...)
 	}
 	return s
 }
@@ -59,7 +63,11 @@ spec:
 		},
 	}
 	if issuer.OwnKeys {
-		s.Steps = append([]string{"for a new cluster, before it is created: kubectl -n " + namespace + " create secret generic " + issuer.Cluster + "-sa --type=cluster.x-k8s.io/secret --from-file=tls.key=sa.key --from-file=tls.crt=sa.pub (tls.crt is the public key, not a certificate)"}, s.Steps...)
+		s.Steps = append(
+			[]string{
+				"for a new cluster, before it is created: kubectl -n " + namespace + " create secret generic " + issuer.Cluster + "-sa --type=cluster.x-k8s.io/secret --from-file=tls.key=sa.key --from-file=tls.crt=sa.pub (tls.crt is the public key, not a certificate)",
+			},
+			s.Steps...)
 	}
 	return s
 }
@@ -113,7 +121,11 @@ func rancher(name string, issuer Issuer) Settings {
 		},
 	}
 	if issuer.OwnKeys {
-		s.Steps = append([]string{"for a new cluster, before the first server starts: copy sa.key to /var/lib/rancher/" + name + "/server/tls/service.key (0600)"}, s.Steps...)
+		s.Steps = append(
+			[]string{
+				"for a new cluster, before the first server starts: copy sa.key to /var/lib/rancher/" + name + "/server/tls/service.key (0600)",
+			},
+			s.Steps...)
 	}
 	return s
 }

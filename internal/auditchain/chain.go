@@ -39,7 +39,9 @@ func NewChain(start [StartBytes]byte) *Chain {
 func (c *Chain) Seal(record []byte) []byte {
 	c.seq++
 	text := append([]byte(nil), record[:len(record)-1]...)
-	text = append(text, `,"chain":"`+c.start+`","seq":`+strconv.FormatUint(c.seq, 10)+`,"previous":"`+c.previous+`"}`...)
+	text = append(
+		text,
+		`,"chain":"`+c.start+`","seq":`+strconv.FormatUint(c.seq, 10)+`,"previous":"`+c.previous+`"}`...)
 	c.previous = hash(c.previous, text)
 	return append(text[:len(text)-1], `,"hash":"`+c.previous+`"}`...)
 }

@@ -64,7 +64,9 @@ type Report struct {
 }
 
 // tail are the members that Seal adds.
-var tail = lazyregexp.New(`^(.*,"chain":"([0-9a-f]{32})","seq":([1-9][0-9]{0,18}),"previous":"([0-9a-f]{32}(?:[0-9a-f]{32})?)"),"hash":"([0-9a-f]{64})"}$`)
+var tail = lazyregexp.New(
+	`^(.*,"chain":"([0-9a-f]{32})","seq":([1-9][0-9]{0,18}),"previous":"([0-9a-f]{32}(?:[0-9a-f]{32})?)"),"hash":"([0-9a-f]{64})"}$`,
+)
 
 // Verify reads lines of one chain or several, which may be mixed: those of
 // replicas, and of a process and the next. It compares each line with its own
@@ -172,7 +174,13 @@ func (v *verifier) follow(c *chain, start string, seq uint64, previous, own stri
 		v.gaps++ // memory stays bounded, and not only the report
 		v.report.Cut = v.report.Cut || v.gaps >= maxFindings
 	case own != "" && c.Hash != "" && previous != c.Hash:
-		v.found(Changed, "record %d of chain %s does not follow line %d: one of the two was changed", seq, c.Start, c.line)
+		v.found(
+			Changed,
+			"record %d of chain %s does not follow line %d: one of the two was changed",
+			seq,
+			c.Start,
+			c.line,
+		)
 	}
 	c.Last, c.Hash, c.line = seq, own, v.report.Lines
 }

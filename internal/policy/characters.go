@@ -78,7 +78,17 @@ func (d *decoder) checkCharacters() {
 			continue
 		}
 		position := place.to(here.start)
-		d.report(here, badCharacter, "", "%U (%s) at %d:%d: write %s", scan.char, name, position.line, position.column, quoteUnlessQuoted(plain))
+		d.report(
+			here,
+			badCharacter,
+			"",
+			"%U (%s) at %d:%d: write %s",
+			scan.char,
+			name,
+			position.line,
+			position.column,
+			quoteUnlessQuoted(plain),
+		)
 		d.fix(&Edit{at.start, at.end, plain})
 	}
 }
@@ -111,7 +121,8 @@ func (s *scanner) step() {
 		s.quote = s.offset + 1
 	case s.char == '"':
 		s.quote = 0
-	case s.char == '\\' && s.quote > 0 && s.offset+1 < len(s.text) && (s.text[s.offset+1] == '"' || s.text[s.offset+1] == '\\'):
+	case s.char == '\\' && s.quote > 0 && s.offset+1 < len(s.text) &&
+		(s.text[s.offset+1] == '"' || s.text[s.offset+1] == '\\'):
 		s.offset++ // an escaped character ends nothing
 	}
 	s.offset += s.width
@@ -121,7 +132,8 @@ func (s *scanner) step() {
 // in one that ends on its line; else the character alone.
 func (s *scanner) token() span {
 	if s.quote > 0 {
-		for s.end = max(s.end, s.offset); s.end < len(s.text) && s.text[s.end] != '"' && s.text[s.end] != '\n'; s.end++ {
+		s.end = max(s.end, s.offset)
+		for ; s.end < len(s.text) && s.text[s.end] != '"' && s.text[s.end] != '\n'; s.end++ {
 			if s.text[s.end] == '\\' {
 				s.end++
 			}

@@ -154,7 +154,14 @@ func (d *decoder) misplacedKey(block *node, index int) {
 			meant, inner = before.name, before.value
 		}
 	}
-	d.report(m.at, badStructure, "", "%q is a condition key where an operator is expected: it belongs inside %q", m.name, meant)
+	d.report(
+		m.at,
+		badStructure,
+		"",
+		"%q is a condition key where an operator is expected: it belongs inside %q",
+		m.name,
+		meant,
+	)
 	stray := string(d.text[m.at.start:m.value.at.end])
 	switch {
 	case inner == nil:
@@ -195,7 +202,15 @@ func (d *decoder) operatorBlock(m member, s *statement) {
 			d.report(key.at, badStructure, "", "the condition key %q is repeated in %s", key.name, m.name)
 		}
 		seen[folded] = true
-		c := condition{operator: m.name, operatorAt: m.at, op: op, key: key.name, at: key.at, folded: folded, deny: !s.allow}
+		c := condition{
+			operator:   m.name,
+			operatorAt: m.at,
+			op:         op,
+			key:        key.name,
+			at:         key.at,
+			folded:     folded,
+			deny:       !s.allow,
+		}
 		d.conditionValues(key, &c)
 		s.conditions = append(s.conditions, c)
 	}
@@ -231,7 +246,14 @@ func (d *decoder) conditionValues(key member, c *condition) {
 	c.values = make([]pattern, 0, len(items))
 	for _, item := range items {
 		if item.kind != stringNode && item.kind != numberNode && item.kind != boolNode {
-			d.report(item.at, badStructure, "", "a value of %q must be a string, a number or a boolean, not %s", key.name, item.kindName())
+			d.report(
+				item.at,
+				badStructure,
+				"",
+				"a value of %q must be a string, a number or a boolean, not %s",
+				key.name,
+				item.kindName(),
+			)
 			continue
 		}
 		wild := c.op.compare == compareLike || c.op.compare == compareARN
@@ -241,7 +263,8 @@ func (d *decoder) conditionValues(key member, c *condition) {
 			c.typed = append(c.typed, parseTyped(c.op.compare, item.text))
 		}
 		c.values, c.valuesAt = append(c.values, value), append(c.valuesAt, item.at)
-		if detail := c.wrongForm(len(c.values) - 1); detail != "" && (d.kind != Session || c.op.compare == compareBinary) {
+		if detail := c.wrongForm(len(c.values) - 1); detail != "" &&
+			(d.kind != Session || c.op.compare == compareBinary) {
 			d.report(item.at, badValue, "", "%s", detail)
 		}
 	}
@@ -255,7 +278,10 @@ func (c *condition) wrongForm(index int) string {
 	switch {
 	case c.op.compare == compareARN:
 		if value.source != "*" && value.segments == nil && len(splitOps(value.ops)) < 6 {
-			return fmt.Sprintf("%q is not an ARN pattern: want six parts, arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE", value.source)
+			return fmt.Sprintf(
+				"%q is not an ARN pattern: want six parts, arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE",
+				value.source,
+			)
 		}
 	case c.op.compare.isTyped():
 		if !c.typed[index].valid || (c.op.compare == compareDate && !storedDate(value.source)) {

@@ -16,10 +16,20 @@ func (d *decoder) resourceControl(n *node, s *statement) {
 		full := everything && s.resource != nil && !s.resource.not && len(s.conditions) == 0 &&
 			slices.ContainsFunc(s.resource.patterns, func(p resourcePattern) bool { return p.all })
 		if !full {
-			d.report(n.find("Effect").span(n), resourceControlGrammar, "", "a resource control policy can only Deny; only AWS's own RCPFullAWSAccess allows")
+			d.report(
+				n.find("Effect").span(n),
+				resourceControlGrammar,
+				"",
+				"a resource control policy can only Deny; only AWS's own RCPFullAWSAccess allows",
+			)
 		}
 	case everything:
-		d.report(s.action.at, resourceControlGrammar, "", `a resource control policy names services: "*" alone is not accepted as Action`)
+		d.report(
+			s.action.at,
+			resourceControlGrammar,
+			"",
+			`a resource control policy names services: "*" alone is not accepted as Action`,
+		)
 	}
 }
 

@@ -142,7 +142,8 @@ func (e *evaluation) concernedBy(kind Kind) bool {
 }
 
 func isServiceLinked(role string) bool {
-	return strings.HasPrefix(partAfter(role, 2), "iam:") && strings.HasPrefix(partAfter(role, 5), "role/aws-service-role/")
+	return strings.HasPrefix(partAfter(role, 2), "iam:") &&
+		strings.HasPrefix(partAfter(role, 5), "role/aws-service-role/")
 }
 
 // hasAccount reports whether the caller belongs to an account.

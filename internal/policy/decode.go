@@ -177,7 +177,16 @@ func (d *decoder) readVersion(root *node) {
 				return // reported with its characters
 			}
 		}
-		d.report(version.at, badVersion, "", "Version must be %q (or the old %q), not %s %+q", currentVersion, oldestVersion, version.kindName(), version.text)
+		d.report(
+			version.at,
+			badVersion,
+			"",
+			"Version must be %q (or the old %q), not %s %+q",
+			currentVersion,
+			oldestVersion,
+			version.kindName(),
+			version.text,
+		)
 		d.fix(&Edit{version.at.start, version.at.end, `"` + currentVersion + `"`})
 	default:
 		d.version = version.text
@@ -191,12 +200,26 @@ func (d *decoder) readVersion(root *node) {
 // (spec iam-policy §1.3).
 func (d *decoder) hasVariables() bool { return d.version == currentVersion }
 
-var statementElements = []string{"Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource", "Condition"}
+var statementElements = []string{
+	"Sid",
+	"Effect",
+	"Principal",
+	"NotPrincipal",
+	"Action",
+	"NotAction",
+	"Resource",
+	"NotResource",
+	"Condition",
+}
 
 func (d *decoder) statement(n *node) *statement {
 	s := &statement{at: n.at}
 	d.closed(n, "a statement", statementElements...)
-	for _, pair := range [][2]string{{"Principal", "NotPrincipal"}, {"Action", "NotAction"}, {"Resource", "NotResource"}} {
+	for _, pair := range [][2]string{
+		{"Principal", "NotPrincipal"},
+		{"Action", "NotAction"},
+		{"Resource", "NotResource"},
+	} {
 		if second := n.find(pair[1]); second != nil && n.find(pair[0]) != nil {
 			d.report(second.at, badStructure, "", "a statement has either %s or %s, not both", pair[0], pair[1])
 		}
@@ -291,7 +314,14 @@ func (d *decoder) texts(n *node, element string) []*node {
 		case item.kind == nullNode && n.kind == arrayNode && element == "Resource":
 			// AWS lets it pass and ignores it (spec iam-policy §1.2).
 		default:
-			d.report(item.at, badStructure, "", "%s must be a string or a list of strings, not %s", element, item.kindName())
+			d.report(
+				item.at,
+				badStructure,
+				"",
+				"%s must be a string or a list of strings, not %s",
+				element,
+				item.kindName(),
+			)
 		}
 	}
 	return texts
@@ -313,7 +343,15 @@ func (n *node) isEmptyList() bool { return n.kind == arrayNode && len(n.items) =
 func (d *decoder) missing(n *node, r rule, element string) {
 	for _, m := range n.members {
 		if m.name != element && strings.EqualFold(m.name, element) {
-			d.report(m.at, r, "", "%s is missing: %q must be written %q, element names are case-sensitive", element, m.name, element)
+			d.report(
+				m.at,
+				r,
+				"",
+				"%s is missing: %q must be written %q, element names are case-sensitive",
+				element,
+				m.name,
+				element,
+			)
 			return
 		}
 	}
@@ -322,7 +360,10 @@ func (d *decoder) missing(n *node, r rule, element string) {
 
 // placeholder finds what a template left to be filled in: <REGION>, $ACCOUNT,
 // CLUSTER_ID, and the usual words in capitals.
-var placeholder = lazyregexp.New(`<[A-Za-z][A-Za-z0-9 _.-]*>|\$[A-Z][A-Z_]+|\b[A-Z]+(?:_[A-Z]+)+\b|\b(?:REGION|NAMESPACE|ACCOUNT|CLUSTER|BUCKET|ACCOUNTID)\b`)
+var placeholder = lazyregexp.New(
+	`<[A-Za-z][A-Za-z0-9 ` +
+		`_.-]*>|\$[A-Z][A-Z_]+|\b[A-Z]+(?:_[A-Z]+)+\b|\b(?:REGION|NAMESPACE|ACCOUNT|CLUSTER|BUCKET|ACCOUNTID)\b`,
+)
 
 // unfilled says so, for the end of a message.
 func unfilled(text string) string {

@@ -12,7 +12,12 @@ func Explain(r *Request, p *Policies) *Explanation {
 		evaluation: newEvaluation(r, p), policies: p, decision: decision,
 		out: &Explanation{
 			Decision: decision.Effect.String(), Reason: decision.Reason, Action: r.Action, Resource: r.Resource,
-			Principal:   ExplainedPrincipal{r.Principal.Kind.String(), r.Principal.ARN, r.Principal.RoleARN, r.Principal.Account},
+			Principal: ExplainedPrincipal{
+				r.Principal.Kind.String(),
+				r.Principal.ARN,
+				r.Principal.RoleARN,
+				r.Principal.Account,
+			},
 			SameAccount: r.sameAccount(),
 			NearMisses:  []NearMiss{}, Context: []ContextEntry{}, Assumptions: []Assumption{},
 		},
@@ -135,7 +140,12 @@ func (n *needs) add(kind Kind, v verdict, needed bool) bool {
 }
 
 func (x *explainer) document(p *Policy) ExplainedPolicy {
-	explained := ExplainedPolicy{Source: p.kind.Source(), Kind: p.kind.String(), Name: p.name, Statements: []ExplainedStatement{}}
+	explained := ExplainedPolicy{
+		Source:     p.kind.Source(),
+		Kind:       p.kind.String(),
+		Name:       p.name,
+		Statements: []ExplainedStatement{},
+	}
 	for i := range p.statements {
 		s := &p.statements[i]
 		match := x.principal(p, s)
@@ -205,8 +215,11 @@ func principalNote(entry *principalEntry, caller *Principal) string {
 	switch {
 	case entityID.MatchString(entry.text):
 		return "the unique id of a deleted or different user or role"
-	case entry.key == "Federated" && caller.Kind == WebIdentity && issuerOf(entry.text) == issuerOf(caller.ARN) && accountOf(entry.text) != accountOf(caller.ARN):
-		return "the same issuer, registered in account " + accountOf(entry.text) + "; the provider must be in the role's account"
+	case entry.key == "Federated" && caller.Kind == WebIdentity &&
+		issuerOf(entry.text) == issuerOf(caller.ARN) && accountOf(entry.text) != accountOf(caller.ARN):
+		return "the same issuer, registered in account " + accountOf(
+			entry.text,
+		) + "; the provider must be in the role's account"
 	case entry.text == "*" && caller.Kind == WebIdentity:
 		return `"*" does not admit tokens; name the provider as Federated`
 	}
@@ -308,7 +321,12 @@ func (x *explainer) refineTrust() {
 		}
 	}
 	// The nearest to a match names the reason.
-	for _, reason := range []string{"trust-condition-failed", "trust-wrong-action", "provider-other-account", "trust-principal-deleted"} {
+	for _, reason := range []string{
+		"trust-condition-failed",
+		"trust-wrong-action",
+		"provider-other-account",
+		"trust-principal-deleted",
+	} {
 		if slices.Contains(found, reason) {
 			x.out.Reason = reason
 			return

@@ -84,7 +84,10 @@ func (x *explainer) whyNotEqual(c *condition, got []string) (why, note string) {
 		wanted := &c.values[i]
 		ops, resolved := wanted.resolve(x.request)
 		if !resolved {
-			return "unresolved-variable", fmt.Sprintf("a variable in %q has no value, so it equals nothing", wanted.source)
+			return "unresolved-variable", fmt.Sprintf(
+				"a variable in %q has no value, so it equals nothing",
+				wanted.source,
+			)
 		}
 		if c.op.compare.isTyped() && !c.typed[i].valid {
 			return "unparsable-policy", c.wrongForm(i)
@@ -94,10 +97,12 @@ func (x *explainer) whyNotEqual(c *condition, got []string) (why, note string) {
 			case c.requestUnparsable(one):
 				return "unparsable-request", fmt.Sprintf("%q is not a value for %s", one, c.op.name())
 			case c.op.negated:
-			case (c.op.compare == compareString || c.op.compare == compareFolded) && strings.ContainsAny(wanted.source, "*?") &&
+			case (c.op.compare == compareString || c.op.compare == compareFolded) &&
+				strings.ContainsAny(wanted.source, "*?") &&
 				matchOps(compilePattern(wanted.source, true, false).ops, one, false):
 				return "wildcard-without-like", c.op.base + " takes * and ? literally; use StringLike"
-			case c.op.compare != compareFolded && !c.op.compare.isTyped() && matchOps(lowerOps(ops), lowerText(one), false):
+			case c.op.compare != compareFolded && !c.op.compare.isTyped() &&
+				matchOps(lowerOps(ops), lowerText(one), false):
 				return "case-only", "the two differ only in letter case"
 			}
 			if c.op.compare == compareARN && !c.op.negated {
@@ -157,7 +162,8 @@ func neverPresent(folded string, r *Request) string {
 	switch {
 	case folded == "sts:durationseconds":
 		return "sts:DurationSeconds is in no AssumeRole call, whatever duration is requested"
-	case webIdentity && (folded == "aws:principalarn" || folded == "aws:username" || folded == "sts:externalid" || folded == "aws:sourcearn" || folded == "aws:sourceaccount" || strings.HasPrefix(folded, "aws:principaltag/")):
+	case webIdentity && (folded == "aws:principalarn" || folded == "aws:username" || folded == "sts:externalid" ||
+		folded == "aws:sourcearn" || folded == "aws:sourceaccount" || strings.HasPrefix(folded, "aws:principaltag/")):
 		return "a web-identity call never has this key"
 	case webIdentity && isTokenKey(folded) && strings.HasPrefix(folded, fold(issuerOf(r.Principal.ARN))+":"):
 		claim := folded[len(issuerOf(r.Principal.ARN))+1:]

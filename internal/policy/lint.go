@@ -74,7 +74,11 @@ func Lint(kind Kind, name string, text []byte, options LintOptions) []Finding {
 		}
 	}
 	slices.SortStableFunc(l.findings, func(a, b Finding) int {
-		return cmp.Or(cmp.Compare(a.at.start, b.at.start), cmp.Compare(rankOf(a.Severity), rankOf(b.Severity)), cmp.Compare(a.Rule, b.Rule))
+		return cmp.Or(
+			cmp.Compare(a.at.start, b.at.start),
+			cmp.Compare(rankOf(a.Severity), rankOf(b.Severity)),
+			cmp.Compare(a.Rule, b.Rule),
+		)
 	})
 	return l.findings
 }
@@ -95,7 +99,13 @@ type linter struct {
 func (l *linter) add(severity Severity, at span, rule, format string, args ...any) *Finding {
 	place := l.place.to(at.start)
 	l.findings = append(l.findings, Finding{
-		Severity: severity, Rule: rule, Message: fmt.Sprintf(format, args...), Line: place.line, Column: place.column, Sid: l.sid, at: at,
+		Severity: severity,
+		Rule:     rule,
+		Message:  fmt.Sprintf(format, args...),
+		Line:     place.line,
+		Column:   place.column,
+		Sid:      l.sid,
+		at:       at,
 	})
 	return &l.findings[len(l.findings)-1]
 }
@@ -122,12 +132,18 @@ func (l *linter) violation(v *violation) {
 // id is a rule's stable name.
 func (r rule) id() string {
 	return [...]string{
-		"too-long", "unusual-character", "not-json", "bad-structure", "bad-version", "old-version", "no-statement", "no-effect",
-		"bad-effect", "effect-case", "bad-value", "legacy-arn", "repeated-sid", "bad-sid", "no-action", "action-without-service",
-		"action-two-colons", "action-bad-service", "action-not-sts", "no-resource", "resource-not-arn", "resource-partition",
-		"resource-service", "resource-region", "resource-region", "resource-path", "has-principal", "allow-not-principal",
-		"no-principal", "empty-principal", "star-principal", "principal-no-object", "principal-empty-list", "bad-principal",
-		"bad-federated", "has-resource", "has-resource", "no-cognito-audience", "shared-issuer", "control-policy-grammar",
+		"too-long", "unusual-character", "not-json", "bad-structure", "bad-version", "old-version", "no-statement",
+		"no-effect",
+		"bad-effect", "effect-case", "bad-value", "legacy-arn", "repeated-sid", "bad-sid", "no-action",
+		"action-without-service",
+		"action-two-colons", "action-bad-service", "action-not-sts", "no-resource", "resource-not-arn",
+		"resource-partition",
+		"resource-service", "resource-region", "resource-region", "resource-path", "has-principal",
+		"allow-not-principal",
+		"no-principal", "empty-principal", "star-principal", "principal-no-object", "principal-empty-list",
+		"bad-principal",
+		"bad-federated", "has-resource", "has-resource", "no-cognito-audience", "shared-issuer",
+		"control-policy-grammar",
 		"control-policy-grammar",
 	}[r]
 }
@@ -151,15 +167,32 @@ func (l *linter) document() {
 
 func (l *linter) version() {
 	at := span{0, 1}
-	if l.policy.version == currentVersion || slices.ContainsFunc(l.decoder.violations, func(v violation) bool { return v.rule == badVersion || v.rule == oldVersion }) {
+	if l.policy.version == currentVersion ||
+		slices.ContainsFunc(
+			l.decoder.violations,
+			func(v violation) bool { return v.rule == badVersion || v.rule == oldVersion },
+		) {
 		return
 	}
 	if offset := strings.Index(l.policy.text, "${"); offset >= 0 {
-		l.add(Error, span{offset, offset + 2}, "variable-in-old-version", "without \"Version\": %q a ${…} is literal text and does not match what is meant", currentVersion)
+		l.add(
+			Error,
+			span{offset, offset + 2},
+			"variable-in-old-version",
+			"without \"Version\": %q a ${…} is literal text and does not match what is meant",
+			currentVersion,
+		)
 		return
 	}
 	if l.policy.version == "" {
-		l.add(Warning, at, "no-version", "without \"Version\" the document is of version %s, in which variables do not work; write %q", oldestVersion, currentVersion)
+		l.add(
+			Warning,
+			at,
+			"no-version",
+			"without \"Version\" the document is of version %s, in which variables do not work; write %q",
+			oldestVersion,
+			currentVersion,
+		)
 		return
 	}
 	l.add(Warning, at, "old-version", "version %s has no variables; write %q", oldestVersion, currentVersion)
@@ -209,7 +242,8 @@ func (l *linter) size() {
 func (l *linter) spaces() {
 	for offset, char := range l.policy.text {
 		if char == '\u00a0' {
-			l.add(Error, span{offset, offset + 2}, "unusual-character", "U+00A0 (NO-BREAK SPACE) is not a space").suggest(l, span{offset, offset + 2}, " ", "write a space")
+			l.add(Error, span{offset, offset + 2}, "unusual-character", "U+00A0 (NO-BREAK SPACE) is not a space").
+				suggest(l, span{offset, offset + 2}, " ", "write a space")
 		}
 	}
 }
@@ -236,7 +270,8 @@ func (l *linter) statementPairs() {
 
 // covers reports whether a applies wherever b does. It may say no for a yes.
 func (a *statement) covers(b *statement) bool {
-	if a.allow != b.allow || a.action.not || b.action.not || len(b.action.patterns) == 0 || !a.principal.same(b.principal) {
+	if a.allow != b.allow || a.action.not || b.action.not || len(b.action.patterns) == 0 ||
+		!a.principal.same(b.principal) {
 		return false
 	}
 	if len(a.conditions) > 0 && !sameConditions(a.conditions, b.conditions) {
@@ -246,7 +281,10 @@ func (a *statement) covers(b *statement) bool {
 		return false
 	}
 	for i := range b.action.patterns {
-		if !slices.ContainsFunc(a.action.patterns, func(p actionPattern) bool { return p.all || coversText(p.source, b.action.patterns[i].source, true) }) {
+		if !slices.ContainsFunc(
+			a.action.patterns,
+			func(p actionPattern) bool { return p.all || coversText(p.source, b.action.patterns[i].source, true) },
+		) {
 			return false
 		}
 	}
@@ -255,7 +293,8 @@ func (a *statement) covers(b *statement) bool {
 	}
 	for i := range b.resource.patterns {
 		if !slices.ContainsFunc(a.resource.patterns, func(p resourcePattern) bool {
-			return p.all || (p.whole.segments == nil && coversText(p.whole.source, b.resource.patterns[i].whole.source, false)) ||
+			return p.all ||
+				(p.whole.segments == nil && coversText(p.whole.source, b.resource.patterns[i].whole.source, false)) ||
 				p.whole.source == b.resource.patterns[i].whole.source
 		}) {
 			return false
@@ -271,7 +310,11 @@ func coversText(a, b string, folded bool) bool {
 		return a == b
 	}
 	if strings.HasPrefix(a, "arn:") && strings.HasPrefix(b, "arn:") {
-		return slices.EqualFunc(strings.SplitN(a, ":", 6), strings.SplitN(b, ":", 6), func(x, y string) bool { return matchOps(compilePattern(x, true, false).ops, y, false) })
+		return slices.EqualFunc(
+			strings.SplitN(a, ":", 6),
+			strings.SplitN(b, ":", 6),
+			func(x, y string) bool { return matchOps(compilePattern(x, true, false).ops, y, false) },
+		)
 	}
 	return matchOps(compilePattern(a, true, false).ops, b, folded)
 }
@@ -280,12 +323,18 @@ func (s *principalSet) same(other *principalSet) bool {
 	if s == nil || other == nil {
 		return s == other
 	}
-	return s.not == other.not && slices.EqualFunc(s.entries, other.entries, func(a, b principalEntry) bool { return a.key == b.key && a.text == b.text })
+	return s.not == other.not &&
+		slices.EqualFunc(
+			s.entries,
+			other.entries,
+			func(a, b principalEntry) bool { return a.key == b.key && a.text == b.text },
+		)
 }
 
 func sameConditions(a, b []condition) bool {
 	return slices.EqualFunc(a, b, func(x, y condition) bool {
-		return x.op == y.op && x.folded == y.folded && slices.EqualFunc(x.values, y.values, func(v, w pattern) bool { return v.source == w.source })
+		return x.op == y.op && x.folded == y.folded &&
+			slices.EqualFunc(x.values, y.values, func(v, w pattern) bool { return v.source == w.source })
 	})
 }
 

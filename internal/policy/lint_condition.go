@@ -25,7 +25,10 @@ func (l *linter) rename(f *Finding, s *statement, c *condition, name, format str
 // renameAlone is rename where another name means something else for other keys
 // of the operator: so only if there are none.
 func (l *linter) renameAlone(f *Finding, s *statement, c *condition, name, format string, args ...any) {
-	if !slices.ContainsFunc(s.conditions, func(other condition) bool { return other.operatorAt == c.operatorAt && other.at != c.at }) {
+	if !slices.ContainsFunc(
+		s.conditions,
+		func(other condition) bool { return other.operatorAt == c.operatorAt && other.at != c.at },
+	) {
 		l.rename(f, s, c, name, format, args...)
 	}
 }
@@ -64,12 +67,20 @@ func (l *linter) values(s *statement, c *condition) {
 		}
 		if l.policy.kind == Session && c.op.compare != compareBinary {
 			if detail := c.wrongForm(i); detail != "" {
-				l.add(Error, at, "bad-value", "%s; AWS accepts it in a session policy, where a Deny may then apply to everything", detail)
+				l.add(
+					Error,
+					at,
+					"bad-value",
+					"%s; AWS accepts it in a session policy, where a Deny may then apply to everything",
+					detail,
+				)
 			}
 		}
 		switch {
-		case (c.op.compare == compareBool || c.op.compare == compareNull) && !strings.EqualFold(source, "true") && !strings.EqualFold(source, "false") && !strings.Contains(source, "${"):
-			l.add(Warning, at, "bool-value", "%q counts as false; write true or false", source).suggest(l, at, `"false"`, "write false")
+		case (c.op.compare == compareBool || c.op.compare == compareNull) && !strings.EqualFold(source, "true") &&
+			!strings.EqualFold(source, "false") && !strings.Contains(source, "${"):
+			l.add(Warning, at, "bool-value", "%q counts as false; write true or false", source).
+				suggest(l, at, `"false"`, "write false")
 		case (c.op.compare == compareString || c.op.compare == compareFolded) && hasWildcard(source):
 			like := c.op
 			like.base = strings.Replace(strings.TrimSuffix(like.base, "IgnoreCase"), "Equals", "Like", 1)
@@ -77,7 +88,15 @@ func (l *linter) values(s *statement, c *condition) {
 			if isTokenKey(c.folded) && !c.op.negated {
 				severity = l.never() // no claim of a cluster's token has such characters
 			}
-			f := l.add(severity, at, "wildcard-without-like", "%s takes * and ? in %q literally; %s takes them as wildcards", c.op.base, source, like.name())
+			f := l.add(
+				severity,
+				at,
+				"wildcard-without-like",
+				"%s takes * and ? in %q literally; %s takes them as wildcards",
+				c.op.base,
+				source,
+				like.name(),
+			)
 			l.rename(f, s, c, like.name(), "compare with %s", like.name())
 		}
 	}
@@ -87,7 +106,11 @@ func (l *linter) values(s *statement, c *condition) {
 func hasWildcard(source string) bool {
 	p := compilePattern(source, true, true)
 	isWild := func(o op) bool { return o == anyRun || o == anyOne }
-	return slices.ContainsFunc(p.ops, isWild) || slices.ContainsFunc(p.segments, func(s segment) bool { return s.key == "" && slices.ContainsFunc(s.ops, isWild) })
+	return slices.ContainsFunc(p.ops, isWild) ||
+		slices.ContainsFunc(
+			p.segments,
+			func(s segment) bool { return s.key == "" && slices.ContainsFunc(s.ops, isWild) },
+		)
 }
 
 // never is the severity of a statement that admits nobody: in a trust policy
@@ -106,13 +129,31 @@ func (l *linter) setOperator(s *statement, c *condition) {
 	multi := multivalued(c.folded)
 	switch {
 	case multi && c.op.set == noSet:
-		f := l.add(Error, c.operatorAt, "needs-set-operator", "%s has several values: without ForAnyValue: or ForAllValues: the condition never holds", c.key)
+		f := l.add(
+			Error,
+			c.operatorAt,
+			"needs-set-operator",
+			"%s has several values: without ForAnyValue: or ForAllValues: the condition never holds",
+			c.key,
+		)
 		l.renameAlone(f, s, c, "ForAnyValue:"+c.operator, "compare with any of them")
 	case c.op.set == forAll && !multi && (isTokenKey(c.folded) || knownSingle(c.folded)):
-		f := l.add(Security, c.operatorAt, "for-all-values-single", "ForAllValues on %s, which has one value, also holds when the key is missing", c.key)
+		f := l.add(
+			Security,
+			c.operatorAt,
+			"for-all-values-single",
+			"ForAllValues on %s, which has one value, also holds when the key is missing",
+			c.key,
+		)
 		l.renameAlone(f, s, c, strings.TrimPrefix(c.op.name(), "ForAllValues:"), "compare without the set prefix")
 	case c.op.set == forAll && s.allow && !s.requires(c.folded):
-		f := l.add(Security, c.operatorAt, "for-all-values-missing", "ForAllValues in an Allow also holds when %s is missing", c.key)
+		f := l.add(
+			Security,
+			c.operatorAt,
+			"for-all-values-missing",
+			"ForAllValues in an Allow also holds when %s is missing",
+			c.key,
+		)
 		l.demand(f, s, c)
 	}
 }
@@ -121,12 +162,21 @@ func (l *linter) setOperator(s *statement, c *condition) {
 // that does not have the key.
 func (l *linter) demand(f *Finding, s *statement, c *condition) {
 	if !s.hasOperator("Null") {
-		f.suggest(l, span{s.conditionAt.start, s.conditionAt.start + 1}, `{"Null": {`+jsonText(c.key)+`: "false"}, `, "require the key to be present")
+		f.suggest(
+			l,
+			span{s.conditionAt.start, s.conditionAt.start + 1},
+			`{"Null": {`+jsonText(c.key)+`: "false"}, `,
+			"require the key to be present",
+		)
 		return
 	}
 	isNull := func(other condition) bool { return other.operator == "Null" }
 	i := slices.IndexFunc(s.conditions, isNull)
-	if i >= 0 && !slices.ContainsFunc(s.conditions, func(other condition) bool { return isNull(other) && other.folded == c.folded }) {
+	if i >= 0 &&
+		!slices.ContainsFunc(
+			s.conditions,
+			func(other condition) bool { return isNull(other) && other.folded == c.folded },
+		) {
 		at := s.conditions[i].at
 		f.suggest(l, at, jsonText(c.key)+`: "false", `+l.policy.text[at.start:at.end], "require the key to be present")
 	}
@@ -140,13 +190,15 @@ func knownSingle(folded string) bool {
 // requires reports a Null … false on the key.
 func (s *statement) requires(folded string) bool {
 	return slices.ContainsFunc(s.conditions, func(c condition) bool {
-		return c.folded == folded && c.op.compare == compareNull && len(c.values) == 1 && !strings.EqualFold(c.values[0].source, "true")
+		return c.folded == folded && c.op.compare == compareNull && len(c.values) == 1 &&
+			!strings.EqualFold(c.values[0].source, "true")
 	})
 }
 
 // alwaysPresent are keys that every signed request has.
 var alwaysPresent = []string{
-	"aws:currenttime", "aws:epochtime", "aws:requestedregion", "aws:securetransport", "aws:viaawsservice", "aws:principalisawsservice",
+	"aws:currenttime", "aws:epochtime", "aws:requestedregion", "aws:securetransport", "aws:viaawsservice",
+	"aws:principalisawsservice",
 	"aws:principaltype", "aws:principalarn", "aws:principalaccount", "aws:userid",
 }
 
@@ -169,10 +221,20 @@ func (l *linter) escapedDeny(s *statement, c *condition) {
 
 // impossibleKey reports keys that the statement's requests never have.
 func (l *linter) impossibleKey(s *statement, c *condition) {
-	onlySTS := len(s.action.patterns) > 0 && !s.action.not && !slices.ContainsFunc(s.action.patterns, func(p actionPattern) bool { return p.all || !strings.HasPrefix(p.name.source, "assumerole") })
+	onlySTS := len(s.action.patterns) > 0 && !s.action.not &&
+		!slices.ContainsFunc(
+			s.action.patterns,
+			func(p actionPattern) bool { return p.all || !strings.HasPrefix(p.name.source, "assumerole") },
+		)
 	switch {
 	case c.folded == "sts:durationseconds" && onlySTS:
-		l.add(Warning, c.at, "impossible-key", "sts:DurationSeconds is in no AssumeRole call, whatever duration is requested; the role's maximum session duration limits it")
+		l.add(
+			Warning,
+			c.at,
+			"impossible-key",
+			"sts:DurationSeconds is in no AssumeRole call, whatever duration is requested; the role's maximum "+
+				"session duration limits it",
+		)
 	case c.folded == "aws:sourceip" && s.onlyPrincipals("Service"):
 		l.add(Warning, c.at, "impossible-key", "a service's call has no aws:SourceIp")
 	}
@@ -187,12 +249,20 @@ func (s *statement) onlyPrincipals(key string) bool {
 func (l *linter) emptyCondition(s *statement) {
 	for _, empty := range s.emptyOperators {
 		if !empty.known {
-			l.add(Error, empty.at, "unknown-operator", "%q is not a condition operator; AWS accepts it because it is empty%s", empty.name, similarOperator(empty.name))
+			l.add(
+				Error,
+				empty.at,
+				"unknown-operator",
+				"%q is not a condition operator; AWS accepts it because it is empty%s",
+				empty.name,
+				similarOperator(empty.name),
+			)
 			continue
 		}
 		l.add(Warning, empty.at, "empty-operator", "%s has no key and constrains nothing", empty.name)
 	}
-	if s.conditionAt != (span{}) && len(s.conditions) == 0 && len(s.emptyOperators) == 0 && strings.TrimSpace(l.policy.text[s.conditionAt.start+1:s.conditionAt.end-1]) == "" {
+	if s.conditionAt != (span{}) && len(s.conditions) == 0 && len(s.emptyOperators) == 0 &&
+		strings.TrimSpace(l.policy.text[s.conditionAt.start+1:s.conditionAt.end-1]) == "" {
 		l.add(Warning, s.conditionAt, "empty-condition", "an empty Condition constrains nothing")
 	}
 }

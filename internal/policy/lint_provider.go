@@ -20,7 +20,14 @@ func (l *linter) providerName(s *statement, entry *principalEntry) {
 		return
 	}
 	if normal != issuer {
-		f := l.add(Error, entry.at, "provider-slip", "no provider has the name %s: %s", issuer, strings.Join(notes, ", "))
+		f := l.add(
+			Error,
+			entry.at,
+			"provider-slip",
+			"no provider has the name %s: %s",
+			issuer,
+			strings.Join(notes, ", "),
+		)
 		l.renameIssuer(f, s, entry, head+":oidc-provider/"+normal, "write it like this, here and in the condition keys")
 		return
 	}
@@ -28,13 +35,32 @@ func (l *linter) providerName(s *statement, entry *principalEntry) {
 		return
 	}
 	if account := accountOf(entry.text); l.options.Account != "" && account != l.options.Account {
-		f := l.add(Error, entry.at, "provider-in-another-account", "the provider is in account %s, the role in %s: STS looks for it only in the role's account", account, l.options.Account)
-		f.Command = "aws iam create-open-id-connect-provider --url https://" + issuer + " --client-id-list " + l.audience()
-		f.suggest(l, entry.at, jsonText(strings.Replace(entry.text, "::"+account+":", "::"+l.options.Account+":", 1)), "name the provider of the role's account, and create it if it does not exist")
+		f := l.add(
+			Error,
+			entry.at,
+			"provider-in-another-account",
+			"the provider is in account %s, the role in %s: STS looks for it only in the role's account",
+			account,
+			l.options.Account,
+		)
+		f.Command = "aws iam create-open-id-connect-provider --url " +
+			"https://" + issuer + " --client-id-list " + l.audience()
+		f.suggest(
+			l,
+			entry.at,
+			jsonText(strings.Replace(entry.text, "::"+account+":", "::"+l.options.Account+":", 1)),
+			"name the provider of the role's account, and create it if it does not exist",
+		)
 	}
 	if partition := partitionOf(entry.text); l.facts().Partition != "" && partition != l.facts().Partition {
-		l.add(Error, entry.at, "provider-in-another-partition", "the provider is in partition %s, the role in %s", partition, l.facts().Partition).
-			suggest(l, entry.at, jsonText(strings.Replace(entry.text, "arn:"+partition+":", "arn:"+l.facts().Partition+":", 1)), "name the role's partition")
+		l.add(Error, entry.at, "provider-in-another-partition", "the provider is in partition %s, the role in "+
+			"%s", partition, l.facts().Partition).
+			suggest(
+				l,
+				entry.at,
+				jsonText(strings.Replace(entry.text, "arn:"+partition+":", "arn:"+l.facts().Partition+":", 1)),
+				"name the role's partition",
+			)
 	}
 }
 
@@ -114,11 +140,23 @@ func (l *linter) issuerOfAnother(s *statement, entry *principalEntry, head, issu
 			message += " (" + why + ")"
 		}
 		f := l.add(Error, entry.at, "provider-of-another-issuer", "%s", message)
-		l.renameIssuer(f, s, entry, head+":oidc-provider/"+wanted, "name the tokens' issuer, here and in the condition keys")
+		l.renameIssuer(
+			f,
+			s,
+			entry,
+			head+":oidc-provider/"+wanted,
+			"name the tokens' issuer, here and in the condition keys",
+		)
 		f.Suggested.Manual = !near && !internal && s.names(issuer) // it seems to trust another cluster
 		return true
 	case internal:
-		f := l.add(Error, entry.at, "issuer-not-public", "%s is Kubernetes' default issuer, which AWS cannot reach", issuer)
+		f := l.add(
+			Error,
+			entry.at,
+			"issuer-not-public",
+			"%s is Kubernetes' default issuer, which AWS cannot reach",
+			issuer,
+		)
 		f.Command = "rolecall issuer init"
 		return true
 	}
@@ -131,7 +169,8 @@ func (l *linter) renameIssuer(f *Finding, s *statement, entry *principalEntry, p
 	before, after := issuerOf(entry.text), issuerOf(provider)
 	goes := func(c *condition) bool {
 		issuer := issuerOfKey(c)
-		return strings.HasPrefix(c.folded, fold(before)+":") || (s.federations() == 1 && issuer != "" && (issuer == after || brokenIssuer(issuer) != ""))
+		return strings.HasPrefix(c.folded, fold(before)+":") ||
+			(s.federations() == 1 && issuer != "" && (issuer == after || brokenIssuer(issuer) != ""))
 	}
 	edits := []Edit{{entry.at.start, entry.at.end, jsonText(provider)}}
 	for i := range s.conditions {
@@ -152,7 +191,10 @@ func (l *linter) renameIssuer(f *Finding, s *statement, entry *principalEntry, p
 // names reports whether the statement's conditions are about an issuer too: then
 // it is hardly a mistake.
 func (s *statement) names(issuer string) bool {
-	return slices.ContainsFunc(s.conditions, func(c condition) bool { return strings.HasPrefix(c.folded, fold(issuer)+":") })
+	return slices.ContainsFunc(
+		s.conditions,
+		func(c condition) bool { return strings.HasPrefix(c.folded, fold(issuer)+":") },
+	)
 }
 
 // webPrincipal reports a statement for tokens that names their provider as
@@ -182,7 +224,14 @@ func (l *linter) webPrincipal(s *statement) bool {
 	if !meant {
 		return false
 	}
-	f := l.add(Error, s.principal.at, "web-identity-principal", "a web identity is a Federated principal: neither %s nor %q covers one", l.policy.text[s.principal.at.start:s.principal.at.end], "*")
+	f := l.add(
+		Error,
+		s.principal.at,
+		"web-identity-principal",
+		"a web identity is a Federated principal: neither %s nor %q covers one",
+		l.policy.text[s.principal.at.start:s.principal.at.end],
+		"*",
+	)
 	if len(account) != 12 || issuer == "" {
 		return true
 	}
@@ -195,6 +244,11 @@ func (l *linter) webPrincipal(s *statement) bool {
 			}
 		}
 	}
-	f.suggest(l, s.principal.at, `{"Federated": `+jsonText("arn:"+partition+":iam::"+account+":oidc-provider/"+issuer)+"}", "name the provider")
+	f.suggest(
+		l,
+		s.principal.at,
+		`{"Federated": `+jsonText("arn:"+partition+":iam::"+account+":oidc-provider/"+issuer)+"}",
+		"name the provider",
+	)
 	return true
 }

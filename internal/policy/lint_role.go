@@ -44,7 +44,8 @@ func (l *linter) facts() *RoleFacts {
 
 // quotaCommand, with a number, asks for a longer trust policy (spec issuer-and-sts
 // §15.1); nothing is given beyond 8192.
-const quotaCommand = "aws service-quotas request-service-quota-increase --region us-east-1 --service-code iam --quota-code L-C07B4B0D --desired-value "
+const quotaCommand = "aws service-quotas request-service-quota-increase --region us-east-1 --service-code iam " +
+	"--quota-code L-C07B4B0D --desired-value "
 
 // suggestShorter leaves out the Sids if that is enough; nothing else can be
 // removed without changing the meaning.
@@ -96,12 +97,21 @@ func memberSpan(object *node, path []string) (span, bool) {
 
 // accounts reports what is not an account number, such as a template's words.
 func (l *linter) accounts(c *condition) {
-	if l.options.Role == nil || !slices.Contains([]string{"aws:sourceaccount", "aws:principalaccount"}, c.folded) || c.op.compare != compareString || c.op.negated {
+	if l.options.Role == nil || !slices.Contains([]string{"aws:sourceaccount", "aws:principalaccount"}, c.folded) ||
+		c.op.compare != compareString ||
+		c.op.negated {
 		return
 	}
 	for i := range c.values {
 		if source := c.values[i].source; !arn.IsAccount(source) && !strings.Contains(source, "${") {
-			l.add(Error, c.valuesAt[i], "bad-account", "%q is not an account number, which has 12 digits%s", source, unfilled(source))
+			l.add(
+				Error,
+				c.valuesAt[i],
+				"bad-account",
+				"%q is not an account number, which has 12 digits%s",
+				source,
+				unfilled(source),
+			)
 		}
 	}
 }
@@ -123,7 +133,8 @@ func (l *linter) wholeTrust() {
 func (l *linter) fillPlaceholders() {
 	for i := range l.findings {
 		f := &l.findings[i]
-		if f.Suggested != nil || !slices.Contains([]string{"placeholder", "bad-federated", "bad-value", "bad-account"}, f.Rule) {
+		if f.Suggested != nil ||
+			!slices.Contains([]string{"placeholder", "bad-federated", "bad-value", "bad-account"}, f.Rule) {
 			continue
 		}
 		for j := range l.policy.statements {
@@ -235,7 +246,8 @@ func (l *linter) webRequest(issuer, subject string) *Request {
 	for i := range l.policy.statements {
 		if s := &l.policy.statements[i]; s.principal != nil && s.allow {
 			for _, e := range s.principal.entries {
-				if e.key == "Federated" && issuerOf(e.text) == issuer && (account == "" || accountOf(e.text) == account) {
+				if e.key == "Federated" && issuerOf(e.text) == issuer &&
+					(account == "" || accountOf(e.text) == account) {
 					provider, account = e.text, accountOf(e.text)
 				}
 			}
@@ -244,9 +256,16 @@ func (l *linter) webRequest(issuer, subject string) *Request {
 	if provider == "" {
 		provider = l.providerARN(issuer)
 	}
-	context := NewContext().Set(issuer+":sub", subject).Set(issuer+":aud", l.audience()).Set("sts:RoleSessionName", "lint")
+	context := NewContext().Set(issuer+":sub", subject).
+		Set(issuer+":aud", l.audience()).
+		Set("sts:RoleSessionName", "lint")
 	return &Request{
-		Principal: Principal{Kind: WebIdentity, ARN: provider, UserID: provider, Account: account}, Action: "sts:AssumeRoleWithWebIdentity",
+		Principal: Principal{
+			Kind:    WebIdentity,
+			ARN:     provider,
+			UserID:  provider,
+			Account: account,
+		}, Action: "sts:AssumeRoleWithWebIdentity",
 		Resource: "arn:" + partitionOf(provider) + ":iam::" + account + ":role/role", Context: context,
 	}
 }
@@ -301,11 +320,17 @@ func (l *linter) subjectCondition(issuer string) (span, *condition) {
 	for i := range l.policy.statements {
 		s := &l.policy.statements[i]
 		for j := range s.conditions {
-			if c := &s.conditions[j]; s.allow && c.folded == fold(issuer)+":sub" && c.op.compare == compareString && !c.op.negated && len(c.values) > 0 {
+			if c := &s.conditions[j]; s.allow && c.folded == fold(issuer)+":sub" && c.op.compare == compareString &&
+				!c.op.negated &&
+				len(c.values) > 0 {
 				return c.at, c
 			}
 		}
-		if s.allow && s.principal != nil && slices.ContainsFunc(s.principal.entries, func(e principalEntry) bool { return issuerOf(e.text) == issuer }) {
+		if s.allow && s.principal != nil &&
+			slices.ContainsFunc(
+				s.principal.entries,
+				func(e principalEntry) bool { return issuerOf(e.text) == issuer },
+			) {
 			at = s.at
 		}
 	}
@@ -327,7 +352,15 @@ func (l *linter) denied(request *Request, actions []string, issuer, subject stri
 			}
 		}
 		l.sid = s.sid
-		f := l.add(Error, s.at, "explicit-deny", "%s of %s is kept out by this Deny, which overrides every Allow%s", subject, issuer, also)
+		f := l.add(
+			Error,
+			s.at,
+			"explicit-deny",
+			"%s of %s is kept out by this Deny, which overrides every Allow%s",
+			subject,
+			issuer,
+			also,
+		)
 		if at, ok := l.statementSpan(i); ok {
 			f.suggest(l, at, "", "remove the Deny if it is not meant for this service account")
 			f.Suggested.Manual = true

@@ -119,7 +119,13 @@ func (x *explainer) suggestPrincipal(p *Policy, s *statement, miss *NearMiss) {
 		return
 	}
 	if s.principal.at == (span{}) {
-		miss.Suggested = p.fix(span{s.at.start, s.at.start + 1}, `{"Principal": {"`+key+`": `+jsonText(arn)+`}, `, "name %s as %s principal", arn, key)
+		miss.Suggested = p.fix(
+			span{s.at.start, s.at.start + 1},
+			`{"Principal": {"`+key+`": `+jsonText(arn)+`}, `,
+			"name %s as %s principal",
+			arn,
+			key,
+		)
 		return
 	}
 	at, text := s.principal.add(p, key, arn)
@@ -130,7 +136,8 @@ func (x *explainer) suggestPrincipal(p *Policy, s *statement, miss *NearMiss) {
 // it.
 func (s *principalSet) add(p *Policy, key, arn string) (at span, text string) {
 	of := func(e principalEntry) bool { return e.key == key }
-	if i := slices.IndexFunc(s.entries, func(e principalEntry) bool { return of(e) && nearMiss(e.text, arn) != "" }); i >= 0 {
+	isNear := func(e principalEntry) bool { return of(e) && nearMiss(e.text, arn) != "" }
+	if i := slices.IndexFunc(s.entries, isNear); i >= 0 {
 		return s.entries[i].at, jsonText(arn)
 	}
 	if p.text[s.at.start] != '{' {
@@ -181,7 +188,12 @@ func (x *explainer) suggestResource(p *Policy, s *statement, miss *NearMiss) {
 		pattern := &s.resource.patterns[i]
 		if pattern.whole.source != "" && strings.HasPrefix(wanted, pattern.whole.source+"/") {
 			miss.distance--
-			miss.Suggested = p.fix(pattern.at, jsonText(pattern.whole.source+"/*"), "cover what is below %s", pattern.whole.source)
+			miss.Suggested = p.fix(
+				pattern.at,
+				jsonText(pattern.whole.source+"/*"),
+				"cover what is below %s",
+				pattern.whole.source,
+			)
 			return
 		}
 		if nearMiss(pattern.whole.source, wanted) != "" {

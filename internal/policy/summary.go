@@ -24,7 +24,14 @@ func (e *Explanation) Summary() string {
 		return e.Action + " needs no permission"
 	case ExplicitDeny.String():
 		if document, statement := e.applying("Deny"); statement != nil {
-			return fmt.Sprintf("%s of %s %q denies %s%s", statement.Label(), document.Kind, document.Name, e.Action, statement.because())
+			return fmt.Sprintf(
+				"%s of %s %q denies %s%s",
+				statement.Label(),
+				document.Kind,
+				document.Name,
+				e.Action,
+				statement.because(),
+			)
 		}
 	}
 	return e.silence()
@@ -86,7 +93,14 @@ func (e *Explanation) silent(kind Kind) string {
 	if nearest == nil {
 		return fmt.Sprintf("there is no %s that allows %s to %s", kind, e.Action, e.caller())
 	}
-	return fmt.Sprintf("no statement of %s %q allows %s; %s: %s", kind, of.Name, e.Action, nearest.Label(), strings.Join(nearest.misses(e), "; "))
+	return fmt.Sprintf(
+		"no statement of %s %q allows %s; %s: %s",
+		kind,
+		of.Name,
+		e.Action,
+		nearest.Label(),
+		strings.Join(nearest.misses(e), "; "),
+	)
 }
 
 // Label names the statement: by Sid, or by its number from 1.
@@ -153,7 +167,13 @@ func (e *Explanation) caller() string {
 
 func (c *ExplainedCondition) sentence() string {
 	if !c.Present {
-		return fmt.Sprintf("%s %s wants %s, the request has no such key%s", c.Operator, c.Key, wanted(c), parenthesised(c.Note))
+		return fmt.Sprintf(
+			"%s %s wants %s, the request has no such key%s",
+			c.Operator,
+			c.Key,
+			wanted(c),
+			parenthesised(c.Note),
+		)
 	}
 	return fmt.Sprintf("%s %s wants %s, got %s%s", c.Operator, c.Key, wanted(c), list(c.Got), parenthesised(c.Note))
 }

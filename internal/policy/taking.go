@@ -51,20 +51,31 @@ const (
 func (t *Taking) Check() *TakingError {
 	invalid := func(message string) *TakingError { return &TakingError{"InvalidParameterValue", message} }
 	if len(t.Tags) > maxSessionTags {
-		return &TakingError{validation, "1 validation error detected: Value at 'tags' failed to satisfy constraint: Member must have length less than or equal to 50"}
+		return &TakingError{
+			validation,
+			"1 validation error detected: Value at 'tags' failed to satisfy constraint: Member must have length less " +
+				"than or equal to 50",
+		}
 	}
 	var seen []string
 	for _, tag := range t.Tags {
 		key := fold(tag.Key)
 		switch {
 		case tag.Key == "" || len([]rune(tag.Key)) > maxTagKey || len([]rune(tag.Value)) > maxTagValue:
-			return &TakingError{validation, "1 validation error detected: Value at 'tags' failed to satisfy constraint: keys have 1 to 128 characters, values at most 256"}
+			return &TakingError{
+				validation,
+				"1 validation error detected: Value at 'tags' failed to satisfy constraint: keys have 1 to 128 " +
+					"characters, values at most 256",
+			}
 		case strings.HasPrefix(key, "aws:"):
 			return invalid("Tag keys that begin with aws: are reserved for internal use.")
 		case slices.Contains(seen, key):
 			return invalid("Duplicate tag keys found. Please note that Tag keys are case insensitive.")
 		case hasTag(t.Inherited.TransitiveTags, key):
-			return invalid("One of the specified transitive tag keys can't be set because it conflicts with a transitive tag key from the calling session.")
+			return invalid(
+				"One of the specified transitive tag keys can't be set because it conflicts with a transitive tag " +
+					"key from the calling session.",
+			)
 		}
 		seen = append(seen, key)
 	}

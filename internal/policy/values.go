@@ -58,7 +58,9 @@ func parseNumber(text string) (*big.Rat, bool) {
 var (
 	year        = lazyregexp.New(`^[0-9]{4}$`)
 	epochNumber = lazyregexp.New(`^[+-]?[0-9]{1,19}(?:\.[0-9]+)?$`)
-	isoDate     = lazyregexp.New(`^([0-9]{4})-([0-9]{2})(?:-([0-9]{2})(?:[Tt]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?([Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])?)?)?$`)
+	isoDate     = lazyregexp.New(
+		`^([0-9]{4})-([0-9]{2})(?:-([0-9]{2})(?:[Tt]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?([Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])?)?)?$`,
+	)
 )
 
 // parseDate reads an instant in milliseconds: the W3C profile of ISO 8601, or
@@ -102,7 +104,19 @@ func parseISO(text string) (int64, bool) {
 	if parts == nil {
 		return 0, false
 	}
-	layout, canonical := "2006-01-02T15:04:05.000", parts[1]+"-"+parts[2]+"-"+or(parts[3], "01")+"T"+or(parts[4], "00")+":"+or(parts[5], "00")+":"+or(parts[6], "00")+"."+(parts[7] + "000")[:3]
+	layout, canonical := "2006-01-02T15:04:05.000", parts[1]+"-"+parts[2]+"-"+or(
+		parts[3],
+		"01",
+	)+"T"+or(
+		parts[4],
+		"00",
+	)+":"+or(
+		parts[5],
+		"00",
+	)+":"+or(
+		parts[6],
+		"00",
+	)+"."+(parts[7] + "000")[:3]
 	if zone := strings.ToUpper(parts[8]); zone != "" && zone != "Z" {
 		layout, canonical = layout+"-07:00", canonical+zone
 	}

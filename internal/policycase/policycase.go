@@ -147,7 +147,12 @@ func (r *Request) read() (*policy.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	request := &policy.Request{Principal: principal, Resource: r.Resource, ResourceAccount: r.ResourceAccount, Context: policy.NewContext()}
+	request := &policy.Request{
+		Principal:       principal,
+		Resource:        r.Resource,
+		ResourceAccount: r.ResourceAccount,
+		Context:         policy.NewContext(),
+	}
 	if r.Resource == "" {
 		request.Resource = "*"
 	}
@@ -184,7 +189,8 @@ func Identify(r *policy.Request) {
 	if role, given := r.Context.Get("aws:PrincipalArn"); given && r.Principal.Kind == policy.RoleSession {
 		r.Principal.RoleARN, r.Principal.RolePathUnknown = role, false
 	}
-	if id, given := r.Context.Get("aws:userid"); given && (r.Principal.Kind == policy.User || r.Principal.Kind == policy.RoleSession) {
+	if id, given := r.Context.Get("aws:userid"); given &&
+		(r.Principal.Kind == policy.User || r.Principal.Kind == policy.RoleSession) {
 		r.Principal.EntityID, _, _ = strings.Cut(id, ":")
 	}
 }
@@ -208,14 +214,20 @@ func (r *Request) principal() (policy.Principal, error) {
 	var object struct {
 		Type string `json:"type"`
 	}
-	if strict, err := kjson.UnmarshalStrict(r.Principal, &object); err != nil || len(strict) > 0 || object.Type != "Anonymous" {
+	if strict, err := kjson.UnmarshalStrict(r.Principal, &object); err != nil || len(strict) > 0 ||
+		object.Type != "Anonymous" {
 		return policy.Principal{}, errors.New(`principal: want an ARN, a service's name, or {"type":"Anonymous"}`)
 	}
 	return policy.Principal{Kind: policy.Anonymous}, nil
 }
 
 // builtinIssuers go by their domain names, without a provider in the account.
-var builtinIssuers = []string{"accounts.google.com", "cognito-identity.amazonaws.com", "graph.facebook.com", "www.amazon.com"}
+var builtinIssuers = []string{
+	"accounts.google.com",
+	"cognito-identity.amazonaws.com",
+	"graph.facebook.com",
+	"www.amazon.com",
+}
 
 // PrincipalOf says who an ARN or a service's name stands for. A role's ARN
 // stands for a session of it; a session's role is assumed to have no path
@@ -244,7 +256,8 @@ func PrincipalOf(text string) (policy.Principal, error) {
 		p.ARN = "arn:" + parsed.Partition + ":sts::" + parsed.Account + ":assumed-role/" + name + "/session"
 	case parsed.Service == "sts" && kind == "assumed-role" && strings.Count(rest, "/") == 1:
 		role, _, _ := strings.Cut(rest, "/")
-		p.Kind, p.RoleARN, p.RolePathUnknown = policy.RoleSession, "arn:"+parsed.Partition+":iam::"+parsed.Account+":role/"+role, true
+		p.Kind, p.RolePathUnknown = policy.RoleSession, true
+		p.RoleARN = "arn:" + parsed.Partition + ":iam::" + parsed.Account + ":role/" + role
 	case parsed.Service == "sts" && kind == "federated-user" && name != "":
 		p.Kind, p.UserID = policy.FederatedUser, parsed.Account+":"+name
 		p.UserARN = "arn:" + parsed.Partition + ":iam::" + parsed.Account + ":user/" + name

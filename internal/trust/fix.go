@@ -43,10 +43,17 @@ func Fix(name string, text []byte, options policy.LintOptions) Fixed {
 
 // better makes the first edit that can be made, errors first: a condition that is
 // only misspelt looks like a missing one.
-func better(m Fixed, lint func(string) []policy.Finding, seen map[string]bool) (string, []policy.Finding, *policy.Finding) {
+func better(
+	m Fixed,
+	lint func(string) []policy.Finding,
+	seen map[string]bool,
+) (string, []policy.Finding, *policy.Finding) {
 	open := dangers(m.Left)
 	ranked := slices.Clone(m.Left)
-	slices.SortStableFunc(ranked, func(a, b policy.Finding) int { return cmp.Compare(rank(a.Severity), rank(b.Severity)) })
+	slices.SortStableFunc(
+		ranked,
+		func(a, b policy.Finding) int { return cmp.Compare(rank(a.Severity), rank(b.Severity)) },
+	)
 	for i := range ranked {
 		f := &ranked[i]
 		if f.Suggested == nil || f.Suggested.Manual {
