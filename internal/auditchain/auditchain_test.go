@@ -38,8 +38,10 @@ func verify(t *testing.T, lines ...string) *auditchain.Report {
 func TestSeal(t *testing.T) {
 	t.Parallel()
 	want := []string{
-		`{"decision":"issued","pod":"a-1","chain":"61000000000000000000000000000000","seq":1,"previous":"61000000000000000000000000000000","hash":"` + firstHash + `"}`,
-		`{"decision":"issued","pod":"a-2","chain":"61000000000000000000000000000000","seq":2,"previous":"` + firstHash + `","hash":"` + secondHash + `"}`,
+		`{"decision":"issued","pod":"a-1","chain":"61000000000000000000000000000000",` +
+			`"seq":1,"previous":"61000000000000000000000000000000","hash":"` + firstHash + `"}`,
+		`{"decision":"issued","pod":"a-2","chain":"61000000000000000000000000000000",` +
+			`"seq":2,"previous":"` + firstHash + `","hash":"` + secondHash + `"}`,
 	}
 	if diff := cmp.Diff(want, sealed('a', 2)); diff != "" {
 		t.Errorf("sealed records (-want +got):\n%s", diff)

@@ -88,7 +88,8 @@ func TestKinds(t *testing.T) {
 // TestNothingIsAllocated for what is only passed over.
 func TestNothingIsAllocated(t *testing.T) {
 	text := []byte(
-		`{"metadata":{"labels":{"a":"b"},"managedFields":[{"f:a":{"f:b":{}}}]},"spec":{"containers":[{"name":"a","env":[{"name":"x","value":"1"}]}],"n":-1.5e3}}`,
+		`{"metadata":{"labels":{"a":"b"},"managedFields":[{"f:a":{"f:b":{}}}]},"spec":{"containers":[{"name":"a",` +
+			`"env":[{"name":"x","value":"1"}]}],"n":-1.5e3}}`,
 	)
 	if got := testing.AllocsPerRun(100, func() {
 		if rawjson.NewReader(text).Skip() != nil {

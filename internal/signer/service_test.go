@@ -107,7 +107,8 @@ func claims(members string) string { return token.EncodeSegment([]byte("{" + mem
 func good() string {
 	return claims(
 		fmt.Sprintf(
-			`"iss":"https://issuer.example","sub":"system:serviceaccount:shop:till","aud":["a"],"jti":"the-id","exp":%d`,
+			`"iss":"https://issuer.example","sub":"system:serviceaccount:shop:till","aud":["a"],"jti":"the-id",`+
+				`"exp":%d`,
 			start.Unix()+3600,
 		),
 	)

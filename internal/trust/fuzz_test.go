@@ -90,7 +90,9 @@ func FuzzMerge(f *testing.F) {
 	f.Add([]byte(`{"Statement": {"Effect":"Allow","Principal":{"AWS":"111122223333"},"Action":"sts:AssumeRole"}}`))
 	f.Add(
 		[]byte(
-			`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Federated":"arn:aws:iam::111122223333:oidc-provider/oidc.example/a1"},"Action":"sts:*"} , {"Effect":"Allow","Principal":{"AWS":"*"},"Action":"sts:AssumeRole"}]}`,
+			`{"Version":"2012-10-17","Statement":[{"Effect":"Allow",` +
+				`"Principal":{"Federated":"arn:aws:iam::111122223333:oidc-provider/oidc.example/a1"},` +
+				`"Action":"sts:*"} , {"Effect":"Allow","Principal":{"AWS":"*"},"Action":"sts:AssumeRole"}]}`,
 		),
 	)
 	provider := arn.OIDCProvider("aws", roleAccount, "oidc.example/a1").String()
@@ -152,7 +154,10 @@ func FuzzFix(f *testing.F) {
 	}
 	f.Add(
 		[]byte(
-			`{"Version":"2012–10–17","Statement":{"Effect":"allow","Principal":{"AWS":"arn:aws:iam::1:oidc-provider/oidc.example/a1/"},"Action":"sts:AssumeRole","Condition":{"StringEquals":{"https://oidc.example/a1:sub":"service-account:a/b*"},"oidc.example/a1:aud":"sts.amazon.com"}}}`,
+			`{"Version":"2012–10–17","Statement":{"Effect":"allow",` +
+				`"Principal":{"AWS":"arn:aws:iam::1:oidc-provider/oidc.example/a1/"},"Action":"sts:AssumeRole",` +
+				`"Condition":{"StringEquals":{"https://oidc.example/a1:sub":"service-account:a/b*"},` +
+				`"oidc.example/a1:aud":"sts.amazon.com"}}}`,
 		),
 	)
 	options := policy.LintOptions{Account: roleAccount, Role: &policy.RoleFacts{

@@ -41,7 +41,8 @@ type generateRow struct {
 }
 
 const (
-	a1  = `'Principal':{'Federated':'arn:aws:iam::111122223333:oidc-provider/oidc.example/a1'},'Action':'sts:AssumeRoleWithWebIdentity'`
+	a1 = `'Principal':{'Federated':'arn:aws:iam::111122223333:oidc-provider/oidc.example/a1'},` +
+		`'Action':'sts:AssumeRoleWithWebIdentity'`
 	aud = `'oidc.example/a1:aud':'sts.amazonaws.com'`
 	sub = `'oidc.example/a1:sub':`
 )
@@ -70,7 +71,8 @@ var generateRows = []generateRow{
 		want: []string{
 			document(
 				allowed(
-					a1 + `,'Condition':{'StringEquals':{` + aud + `,` + sub + `['system:serviceaccount:app:api','system:serviceaccount:jobs:batch']}}`,
+					a1 + `,'Condition':{'StringEquals':{` + aud + `,` + sub + `['system:serviceaccount:app:api',` +
+						`'system:serviceaccount:jobs:batch']}}`,
 				),
 			),
 		},
@@ -100,7 +102,10 @@ var generateRows = []generateRow{
 				`'Principal':{'Federated':'arn:aws-cn:iam::111122223333:oidc-provider/s3.cn-north-1.amazonaws.com.cn/B/x'},'Action':['sts:AssumeRoleWithWebIdentity','sts:TagSession'],'Condition':{'StringEquals':{'s3.cn-north-1.amazonaws.com.cn/B/x:aud':'sts.amazonaws.com.cn','s3.cn-north-1.amazonaws.com.cn/B/x:sub':'system:serviceaccount:app:api'}}`,
 			),
 			allowed(
-				`'Principal':{'Federated':'arn:aws-cn:iam::111122223333:oidc-provider/oidc.example/'},'Action':['sts:AssumeRoleWithWebIdentity','sts:TagSession'],'Condition':{'StringEquals':{'oidc.example/:aud':'sts.amazonaws.com.cn','oidc.example/:sub':'system:serviceaccount:app:api'}}`,
+				`'Principal':{'Federated':'arn:aws-cn:iam::111122223333:oidc-provider/oidc.example/'},`+
+					`'Action':['sts:AssumeRoleWithWebIdentity','sts:TagSession'],`+
+					`'Condition':{'StringEquals':{'oidc.example/:aud':'sts.amazonaws.com.cn',`+
+					`'oidc.example/:sub':'system:serviceaccount:app:api'}}`,
 			),
 		)},
 		notes: "sts:TagSession",
@@ -110,7 +115,9 @@ var generateRows = []generateRow{
 		want: []string{
 			document(
 				allowed(
-					`'Principal':{'Service':'pods.eks.amazonaws.com'},'Action':['sts:AssumeRole','sts:TagSession'],'Condition':{'StringEquals':{'aws:SourceAccount':'111122223333'},'ArnEquals':{'aws:SourceArn':'` + prod + `'}}`,
+					`'Principal':{'Service':'pods.eks.amazonaws.com'},'Action':['sts:AssumeRole','sts:TagSession'],` +
+						`'Condition':{'StringEquals':{'aws:SourceAccount':'111122223333'},` +
+						`'ArnEquals':{'aws:SourceArn':'` + prod + `'}}`,
 				),
 			),
 		},
@@ -122,7 +129,9 @@ var generateRows = []generateRow{
 		want: []string{document(
 			allowed(a1+`,'Condition':{'StringEquals':{`+aud+`,`+sub+`'system:serviceaccount:app:api'}}`),
 			allowed(
-				`'Principal':{'Service':'pods.eks.amazonaws.com'},'Action':['sts:AssumeRole','sts:TagSession'],'Condition':{'StringEquals':{'aws:SourceAccount':'111122223333'},'ArnEquals':{'aws:SourceArn':'`+prod+`'}}`,
+				`'Principal':{'Service':'pods.eks.amazonaws.com'},'Action':['sts:AssumeRole','sts:TagSession'],`+
+					`'Condition':{'StringEquals':{'aws:SourceAccount':'111122223333'},`+
+					`'ArnEquals':{'aws:SourceArn':'`+prod+`'}}`,
 			),
 		)},
 	},
@@ -132,10 +141,14 @@ var generateRows = []generateRow{
 		sas:     "app/api jobs/a app/web",
 		want: []string{document(
 			allowed(
-				`'Principal':{'AWS':'arn:aws:iam::444455556666:role/broker'},'Action':['sts:AssumeRole','sts:TagSession'],'Condition':{'StringEquals':{'aws:RequestTag/eks-cluster-arn':'`+prod+`','aws:RequestTag/kubernetes-namespace':'app','aws:RequestTag/kubernetes-service-account':['api','web'],'sts:ExternalId':['eu-west-1/111122223333/prod/app/api','eu-west-1/111122223333/prod/app/web']}}`,
+				`'Principal':{'AWS':'arn:aws:iam::444455556666:role/broker'},'Action':['sts:AssumeRole',`+
+					`'sts:TagSession'],`+
+					`'Condition':{'StringEquals':{'aws:RequestTag/eks-cluster-arn':'`+prod+`','aws:RequestTag/kubernetes-namespace':'app','aws:RequestTag/kubernetes-service-account':['api','web'],'sts:ExternalId':['eu-west-1/111122223333/prod/app/api','eu-west-1/111122223333/prod/app/web']}}`,
 			),
 			allowed(
-				`'Principal':{'AWS':'arn:aws:iam::444455556666:role/broker'},'Action':['sts:AssumeRole','sts:TagSession'],'Condition':{'StringEquals':{'aws:RequestTag/eks-cluster-arn':'`+prod+`','aws:RequestTag/kubernetes-namespace':'jobs','aws:RequestTag/kubernetes-service-account':'a','sts:ExternalId':'eu-west-1/111122223333/prod/jobs/a'}}`,
+				`'Principal':{'AWS':'arn:aws:iam::444455556666:role/broker'},'Action':['sts:AssumeRole',`+
+					`'sts:TagSession'],`+
+					`'Condition':{'StringEquals':{'aws:RequestTag/eks-cluster-arn':'`+prod+`','aws:RequestTag/kubernetes-namespace':'jobs','aws:RequestTag/kubernetes-service-account':'a','sts:ExternalId':'eu-west-1/111122223333/prod/jobs/a'}}`,
 			),
 		)},
 	},
@@ -146,7 +159,10 @@ var generateRows = []generateRow{
 		want: []string{
 			document(
 				allowed(
-					`'Principal':{'AWS':'arn:aws:iam::111122223333:root'},'Action':['sts:AssumeRole','sts:TagSession'],'Condition':{'ArnEquals':{'aws:PrincipalArn':'arn:aws:iam::111122223333:role/x/app'},'StringEquals':{'sts:ExternalId':'eu-west-1/111122223333/prod/app/api'}}`,
+					`'Principal':{'AWS':'arn:aws:iam::111122223333:root'},'Action':['sts:AssumeRole',` +
+						`'sts:TagSession'],` +
+						`'Condition':{'ArnEquals':{'aws:PrincipalArn':'arn:aws:iam::111122223333:role/x/app'},` +
+						`'StringEquals':{'sts:ExternalId':'eu-west-1/111122223333/prod/app/api'}}`,
 				),
 			),
 		},
@@ -177,7 +193,8 @@ var generateRows = []generateRow{
 		want: []string{
 			document(
 				allowed(
-					a1 + `,'Condition':{'StringEquals':{` + aud + `},'StringLike':{` + sub + `'system:serviceaccount:*:app'}}`,
+					a1 + `,'Condition':{'StringEquals':{` + aud + `},'StringLike':{` + sub +
+						`'system:serviceaccount:*:app'}}`,
 				),
 			),
 		},
@@ -263,8 +280,11 @@ func TestGenerateNeeds(t *testing.T) {
 		ProviderARN: "arn:aws:iam::444455556666:oidc-provider/s3.eu-west-1.amazonaws.com/111122223333-g8s-a1b2c-oidc-pod-identity",
 		URL:         "https://s3.eu-west-1.amazonaws.com/111122223333-g8s-a1b2c-oidc-pod-identity",
 		Audience:    "sts.amazonaws.com",
-		Create:      "aws iam create-open-id-connect-provider --url https://s3.eu-west-1.amazonaws.com/111122223333-g8s-a1b2c-oidc-pod-identity --client-id-list sts.amazonaws.com",
-		Register:    "aws iam add-client-id-to-open-id-connect-provider --open-id-connect-provider-arn arn:aws:iam::444455556666:oidc-provider/s3.eu-west-1.amazonaws.com/111122223333-g8s-a1b2c-oidc-pod-identity --client-id sts.amazonaws.com",
+		Create: "aws iam create-open-id-connect-provider --url " +
+			"https://s3.eu-west-1.amazonaws.com/111122223333-g8s-a1b2c-oidc-pod-identity --client-id-list " +
+			"sts.amazonaws.com",
+		Register: "aws iam add-client-id-to-open-id-connect-provider --open-id-connect-provider-arn " +
+			"arn:aws:iam::444455556666:oidc-provider/s3.eu-west-1.amazonaws.com/111122223333-g8s-a1b2c-oidc-pod-identity --client-id sts.amazonaws.com",
 	}
 	if len(result.Needs) != 1 || result.Needs[0] != want {
 		t.Errorf("%+v\nwant %+v", result.Needs, want)
@@ -307,22 +327,81 @@ func TestGenerateRefuses(t *testing.T) {
 		{"audience of all", with(func(r *trust.Request) { r.Audience = "*" }), "a/b", fault.Usage, "audience"},
 		{"partition", with(func(r *trust.Request) { r.Partition = "aws-cm" }), "a/b", fault.Usage, "aws-cn"},
 		{"quota", with(func(r *trust.Request) { r.Quota = 8193 }), "a/b", fault.Usage, "2048 to 8192"},
-		{"http", with(func(r *trust.Request) { r.Issuers = []string{"http://oidc.example"} }), "a/b", fault.Usage, "https://"},
-		{"port", with(func(r *trust.Request) { r.Issuers = []string{"https://oidc.example:6443"} }), "a/b", fault.Usage, "443"},
-		{"placeholder", with(func(r *trust.Request) { r.Issuers = []string{"https://oidc.example/<ID>"} }), "a/b", fault.Usage, "placeholders"},
+		{
+			name:    "http",
+			request: with(func(r *trust.Request) { r.Issuers = []string{"http://oidc.example"} }),
+			sas:     "a/b",
+			kind:    fault.Usage,
+			text:    "https://",
+		},
+		{
+			name:    "port",
+			request: with(func(r *trust.Request) { r.Issuers = []string{"https://oidc.example:6443"} }),
+			sas:     "a/b",
+			kind:    fault.Usage,
+			text:    "443",
+		},
+		{
+			name:    "placeholder",
+			request: with(func(r *trust.Request) { r.Issuers = []string{"https://oidc.example/<ID>"} }),
+			sas:     "a/b",
+			kind:    fault.Usage,
+			text:    "placeholders",
+		},
 		{"the region before eks", with(func(r *trust.Request) {
 			r.Issuers = []string{"https://oidc.eu-west-1.eks.amazonaws.com/id/A1"}
 		}), "a/b", fault.Usage, "want oidc.eks.eu-west-1.amazonaws.com"},
-		{"no /id/", with(func(r *trust.Request) { r.Issuers = []string{"https://oidc.eks.eu-west-1.amazonaws.com/A1"} }), "a/b", fault.Usage, "/id/ is missing"},
-		{"Kubernetes' default", with(func(r *trust.Request) { r.Issuers = []string{"https://kubernetes.default.svc.cluster.local"} }), "a/b", fault.Usage, "AWS cannot reach"},
-		{"another account's cluster", trust.Request{Account: "444455556666", EKSClusters: []string{prod}}, "", fault.Usage, "cluster's own account"},
-		{"service accounts for EKS", trust.Request{EKSClusters: []string{prod}}, "a/b", fault.Usage, "cannot name service accounts"},
+		{
+			name:    "no /id/",
+			request: with(func(r *trust.Request) { r.Issuers = []string{"https://oidc.eks.eu-west-1.amazonaws.com/A1"} }),
+			sas:     "a/b",
+			kind:    fault.Usage,
+			text:    "/id/ is missing",
+		},
+		{
+			name:    "Kubernetes' default",
+			request: with(func(r *trust.Request) { r.Issuers = []string{"https://kubernetes.default.svc.cluster.local"} }),
+			sas:     "a/b",
+			kind:    fault.Usage,
+			text:    "AWS cannot reach",
+		},
+		{
+			name:    "another account's cluster",
+			request: trust.Request{Account: "444455556666", EKSClusters: []string{prod}},
+			kind:    fault.Usage,
+			text:    "cluster's own account",
+		},
+		{
+			name:    "service accounts for EKS",
+			request: trust.Request{EKSClusters: []string{prod}},
+			sas:     "a/b",
+			kind:    fault.Usage,
+			text:    "cannot name service accounts",
+		},
 		{"no cluster", trust.Request{EKSClusters: []string{"prod"}}, "", fault.Usage, "is not a cluster ARN"},
 		{"all clusters", trust.Request{EKSClusters: []string{prod + "*"}}, "", fault.Usage, "is not a cluster ARN"},
-		{"a broker and a source role", trust.Request{Broker: broker.Broker, Target: &trust.Target{SourceRoleARN: broker.Broker.RoleARN, ClusterARN: prod}}, "a/b", fault.Usage, "not by both"},
+		{
+			name:    "a broker and a source role",
+			request: trust.Request{Broker: broker.Broker, Target: &trust.Target{SourceRoleARN: broker.Broker.RoleARN, ClusterARN: prod}},
+			sas:     "a/b",
+			kind:    fault.Usage,
+			text:    "not by both",
+		},
 		{"a pattern for a broker", broker, "app/*", fault.Usage, "exactly"},
-		{"a broker that is a user", trust.Request{Account: roleAccount, Broker: &trust.Broker{RoleARN: "arn:aws:iam::444455556666:user/broker", ClusterARN: prod}}, "a/b", fault.Usage, "is not a role ARN"},
-		{"a role of another partition", trust.Request{Account: roleAccount, Partition: "aws-cn", Target: &trust.Target{SourceRoleARN: "arn:aws:iam::444455556666:role/a", ClusterARN: prod}}, "a/b", fault.Usage, "partition"},
+		{
+			name:    "a broker that is a user",
+			request: trust.Request{Account: roleAccount, Broker: &trust.Broker{RoleARN: "arn:aws:iam::444455556666:user/broker", ClusterARN: prod}},
+			sas:     "a/b",
+			kind:    fault.Usage,
+			text:    "is not a role ARN",
+		},
+		{
+			name:    "a role of another partition",
+			request: trust.Request{Account: roleAccount, Partition: "aws-cn", Target: &trust.Target{SourceRoleARN: "arn:aws:iam::444455556666:role/a", ClusterARN: prod}},
+			sas:     "a/b",
+			kind:    fault.Usage,
+			text:    "partition",
+		},
 	} {
 		request := row.request
 		request.ServiceAccounts = accounts(t, row.sas)
@@ -368,7 +447,8 @@ func TestGenerateSplits(t *testing.T) {
 			t.Errorf("quota %d: %d documents admit %d", quota, len(result.Documents), admitted)
 		}
 		// 100 accounts need more than 4096 characters: no less helps.
-		if told := strings.Contains(strings.Join(result.Notes, " "), "--quota-code L-C07B4B0D --desired-value 8192"); told != (documents > 1) {
+		if told := strings.Contains(strings.Join(result.Notes, " "), "--quota-code L-C07B4B0D --desired-value "+
+			"8192"); told != (documents > 1) {
 			t.Errorf("quota %d: %q", quota, result.Notes)
 		}
 	}
@@ -410,7 +490,11 @@ func TestMerge(t *testing.T) {
 	deny := strings.Index(foreign, ",\n    {\"Effect\": \"Deny\"")
 	for _, row := range []struct{ name, present, want string }{
 		{"ours replaced, twice, the Deny kept", foreign, head + ours + foreign[second:third] + foreign[deny:]},
-		{"one foreign statement without list", `{"Statement": ` + ec2 + ` , "Version":"2012-10-17"}`, `{"Statement": [` + ec2 + `,` + ours + `] , "Version":"2012-10-17"}`},
+		{
+			name:    "one foreign statement without list",
+			present: `{"Statement": ` + ec2 + ` , "Version":"2012-10-17"}`,
+			want:    `{"Statement": [` + ec2 + `,` + ours + `] , "Version":"2012-10-17"}`,
+		},
 		{"one of ours without list", `{"Statement": ` + ours + `}`, `{"Statement": [` + ours + `]}`},
 		{"foreign in a list", `{"Statement":[` + ec2 + "\n]}", `{"Statement":[` + ec2 + `,` + ours + "\n]}"},
 	} {
@@ -446,9 +530,30 @@ func TestMergeRefuses(t *testing.T) {
 		{"not JSON", `{`, "invalid Json", fault.Invalid},
 		{"en dash", `{"Version":"2012–10–17","Statement":[]}`, "EN DASH", fault.Invalid},
 		{"nothing", ``, "invalid Json", fault.Invalid},
-		{"our provider with others", `{"Statement":{"Effect":"Allow","Principal":{"Federated":["arn:aws:iam::111122223333:oidc-provider/oidc.example/a1","arn:aws:iam::111122223333:oidc-provider/x.example"]},"Action":"sts:AssumeRoleWithWebIdentity"}}`, "together with others", fault.Conflict},
-		{"a Deny", `{"Statement":{"Effect":"Deny","Principal":{"Federated":"arn:aws:iam::111122223333:oidc-provider/oidc.example/a1"},"Action":"sts:*"}}`, "keeps", fault.Conflict},
-		{"no room", `{"Statement":{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:role/a"},"Action":"sts:AssumeRole","Condition":{"StringEquals":{"sts:ExternalId":"` + strings.Repeat("x", 1800) + `"}}}}`, "does not fit", fault.Conflict},
+		{
+			name: "our provider with others",
+			present: `{"Statement":{"Effect":"Allow",` +
+				`"Principal":{"Federated":["arn:aws:iam::111122223333:oidc-provider/oidc.example/a1",` +
+				`"arn:aws:iam::111122223333:oidc-provider/x.example"]},"Action":"sts:AssumeRoleWithWebIdentity"}}`,
+			text: "together with others",
+			kind: fault.Conflict,
+		},
+		{
+			name: "a Deny",
+			present: `{"Statement":{"Effect":"Deny",` +
+				`"Principal":{"Federated":"arn:aws:iam::111122223333:oidc-provider/oidc.example/a1"},` +
+				`"Action":"sts:*"}}`,
+			text: "keeps",
+			kind: fault.Conflict,
+		},
+		{
+			name: "no room",
+			present: `{"Statement":{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:role/a"},` +
+				`"Action":"sts:AssumeRole",` +
+				`"Condition":{"StringEquals":{"sts:ExternalId":"` + strings.Repeat("x", 1800) + `"}}}}`,
+			text: "does not fit",
+			kind: fault.Conflict,
+		},
 	} {
 		_, err := trust.Generate(
 			trust.Request{
@@ -467,7 +572,8 @@ func TestMergeRefuses(t *testing.T) {
 // TestMergeTells: what others wrote stays, and is named when it lets in more.
 func TestMergeTells(t *testing.T) {
 	t.Parallel()
-	present := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"pods.eks.amazonaws.com"},"Action":["sts:AssumeRole","sts:TagSession"]}]}`
+	present := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow",` +
+		`"Principal":{"Service":"pods.eks.amazonaws.com"},"Action":["sts:AssumeRole","sts:TagSession"]}]}`
 	result, err := trust.Generate(trust.Request{EKSClusters: []string{prod}, Present: []byte(present)})
 	if err != nil ||
 		!strings.Contains(strings.Join(result.Notes, "\n"), "an existing statement also lets in EKS for no cluster") {
@@ -504,7 +610,8 @@ func TestPartitionOf(t *testing.T) {
 		"https://oidc.example.com/cn-north-1.amazonaws.com.cn": "aws",
 	} {
 		got, err := provider(trust.Request{Issuers: []string{issuer}})
-		if want := "arn:" + want + ":iam::" + roleAccount + ":oidc-provider/" + strings.TrimPrefix(issuer, "https://"); err != nil ||
+		if want := "arn:" + want + ":iam::" + roleAccount + ":oidc-provider/" +
+			strings.TrimPrefix(issuer, "https://"); err != nil ||
 			got != want {
 			t.Errorf("%s: %s, %v, want %s", issuer, got, err, want)
 		}
@@ -515,9 +622,10 @@ func TestPartitionOf(t *testing.T) {
 		t.Errorf("said: %s, %v", got, err)
 	}
 	for name, r := range map[string]trust.Request{
-		"two issuers":            {Issuers: []string{china, world}},
-		"a cluster elsewhere":    {Issuers: []string{china}, EKSClusters: []string{prod}},
-		"a broker elsewhere":     {Issuers: []string{china}, Broker: &trust.Broker{RoleARN: "arn:aws:iam::" + roleAccount + ":role/b", ClusterARN: prod}},
+		"two issuers":         {Issuers: []string{china, world}},
+		"a cluster elsewhere": {Issuers: []string{china}, EKSClusters: []string{prod}},
+		"a broker elsewhere": {Issuers: []string{china}, Broker: &trust.Broker{RoleARN: "arn:aws:iam::" +
+			roleAccount + ":role/b", ClusterARN: prod}},
 		"no EKS host of a place": {Issuers: []string{"https://oidc.eks.cn-north-1.amazonaws.com/id/A1"}},
 	} {
 		if got, err := provider(r); err == nil || fault.KindOf(err) != fault.Usage || len(fault.HintsOf(err)) == 0 {
