@@ -54,7 +54,12 @@ func TestStart(t *testing.T) {
 		}
 		ours++
 		if p.Bytes > mostOfOurs {
-			t.Errorf("%s allocates %d bytes before main, more than %d: make it when it is used", p.Path, p.Bytes, mostOfOurs)
+			t.Errorf(
+				"%s allocates %d bytes before main, more than %d: make it when it is used",
+				p.Path,
+				p.Bytes,
+				mostOfOurs,
+			)
 		}
 	}
 	if ours == 0 {

@@ -144,8 +144,18 @@ func print(programs []*program) error {
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(table, "median of %d\twall ms\t(least)\tcpu ms\tpeak MiB\tfile MB\n", len(programs[0].wall))
 	for _, p := range programs {
-		fmt.Fprintf(table, "%s\t%.1f\t%.1f\t%.1f\t%.1f\t%.1f\n", p.name, milliseconds(median(p.wall)),
-			milliseconds(slices.Min(p.wall)), milliseconds(median(p.cpu)), float64(median(p.peak))/1024, megabytes(p.bytes))
+		fmt.Fprintf(
+			table,
+			"%s\t%.1f\t%.1f\t%.1f\t%.1f\t%.1f\n",
+			p.name,
+			milliseconds(median(p.wall)),
+			milliseconds(
+				slices.Min(p.wall),
+			),
+			milliseconds(median(p.cpu)),
+			float64(median(p.peak))/1024,
+			megabytes(p.bytes),
+		)
 	}
 	return table.Flush()
 }

@@ -103,16 +103,25 @@ func For(name Name, issuer Issuer) (Settings, error) {
 func (i Issuer) check(name Name) error {
 	for _, text := range []string{i.URL, i.Present, i.JWKSURI} {
 		parsed, err := url.Parse(text)
-		printable := !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"'\{}[],#`, r) })
+		printable := !strings.ContainsFunc(
+			text,
+			func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"'\{}[],#`, r) },
+		)
 		switch {
 		case text == "" && slices.Contains(Names(), name):
-			return fmt.Errorf("the cluster's present issuer is not known: a setting without it would make API servers refuse every existing token")
+			return fmt.Errorf(
+				"the cluster's present issuer is not known: a setting without it would make API servers refuse every " +
+					"existing token",
+			)
 		case err != nil || !printable || (text != "" && parsed.Scheme == ""):
 			return fmt.Errorf("%q is not a URL that can be written into a setting", text)
 		}
 	}
 	for _, text := range []string{i.Cluster, i.Namespace, i.Bucket, i.Prefix} {
-		if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"'\{}[],#:`, r) }) {
+		if strings.ContainsFunc(
+			text,
+			func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"'\{}[],#:`, r) },
+		) {
 			return fmt.Errorf("%q is not a name that can be written into a setting", text)
 		}
 	}

@@ -67,7 +67,10 @@ func TestRefuses(t *testing.T) {
 		{"openshift", func(*apiserverflags.Issuer) {}, "want one of kubeadm, capi"},
 		{apiserverflags.Talos, func(i *apiserverflags.Issuer) { i.Present = "" }, "present issuer is not known"},
 		{apiserverflags.KOps, func(i *apiserverflags.Issuer) { i.Present = "" }, "present issuer is not known"},
-		{apiserverflags.Kubeadm, func(i *apiserverflags.Issuer) { i.URL = "https://h.example/\"}\nevil: {" }, "is not a URL"},
+		{apiserverflags.Kubeadm, func(i *apiserverflags.Issuer) {
+			i.URL = "https://h.example/\"}\nevil: " +
+				"{"
+		}, "is not a URL"},
 		{apiserverflags.Kubeadm, func(i *apiserverflags.Issuer) { i.Cluster = "a: b" }, "is not a name"},
 	} {
 		issuer := example

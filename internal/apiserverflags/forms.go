@@ -25,13 +25,20 @@ apiServer:
   extraArgs:
 ` + extraArgs(issuer, "  "),
 		Steps: []string{
-			"kubectl -n kube-system get configmap kubeadm-config -o jsonpath='{.data.ClusterConfiguration}' > kubeadm-config.yaml, and merge the patch",
-			"on each control-plane node, one after the other: kubeadm init phase control-plane apiserver --config kubeadm-config.yaml, wait until it is ready",
+			"kubectl -n kube-system get configmap kubeadm-config -o jsonpath='{.data.ClusterConfiguration}' > " +
+				"kubeadm-config.yaml, and merge the patch",
+			"on each control-plane node, one after the other: kubeadm init phase control-plane apiserver --config " +
+				"kubeadm-config.yaml, wait until it is ready",
 			"kubeadm init phase upload-config kubeadm --config kubeadm-config.yaml, so that upgrades keep it",
 		},
 	}
 	if issuer.OwnKeys {
-		s.Steps = append([]string{"for a new cluster, before kubeadm init: copy sa.key (0600) and sa.pub to /etc/kubernetes/pki of every control-plane node; in a running one keep its keys: rolecall issuer init --kubeconfig FILE"}, s.Steps...)
+		s.Steps = append(
+			[]string{
+				"for a new cluster, before kubeadm init: copy sa.key (0600) and sa.pub to /etc/kubernetes/pki of " +
+					"every control-plane node; in a running one keep its keys: rolecall issuer init --kubeconfig FILE",
+			},
+			s.Steps...)
 	}
 	return s
 }
@@ -54,12 +61,21 @@ spec:
 ` + extraArgs(issuer, "        "),
 		Steps: []string{
 			"merge the list with the existing arguments: a merge patch replaces lists",
-			"kubectl -n " + namespace + " patch kubeadmcontrolplane NAME --type merge --patch-file kubeadmcontrolplane-patch.yaml; the control plane is rolled machine by machine",
-			"the cluster's public keys are in Secret " + namespace + "/" + issuer.Cluster + "-sa: rolecall issuer jwks --kubeconfig MANAGEMENT_CLUSTER --secret " + namespace + "/" + issuer.Cluster + "-sa",
+			"kubectl -n " + namespace + " patch kubeadmcontrolplane NAME --type merge --patch-file " +
+				"kubeadmcontrolplane-patch.yaml; the control plane is rolled machine by machine",
+			"the cluster's public keys are in Secret " + namespace + "/" + issuer.Cluster + "-sa: rolecall issuer " +
+				"jwks --kubeconfig MANAGEMENT_CLUSTER --secret " + namespace + "/" + issuer.Cluster + "-sa",
 		},
 	}
 	if issuer.OwnKeys {
-		s.Steps = append([]string{"for a new cluster, before it is created: kubectl -n " + namespace + " create secret generic " + issuer.Cluster + "-sa --type=cluster.x-k8s.io/secret --from-file=tls.key=sa.key --from-file=tls.crt=sa.pub (tls.crt is the public key, not a certificate)"}, s.Steps...)
+		s.Steps = append(
+			[]string{
+				"for a new cluster, before it is created: kubectl " +
+					"-n " + namespace + " create secret generic " + issuer.Cluster +
+					"-sa --type=cluster.x-k8s.io/secret --from-file=tls.key=sa.key --from-file=tls.crt=sa.pub " +
+					"(tls.crt is the public key, not a certificate)",
+			},
+			s.Steps...)
 	}
 	return s
 }
@@ -89,7 +105,8 @@ spec:
 			"kops edit cluster " + issuer.Cluster + ", and merge the fields",
 			"kops update cluster " + issuer.Cluster + " --yes",
 			"kops rolling-update cluster " + issuer.Cluster + " --yes",
-			"keys are rotated by kOps' own keysets: kops create keypair service-account, promote, distrust, a rolling-update between each",
+			"keys are rotated by kOps' own keysets: kops create keypair service-account, promote, distrust, a " +
+				"rolling-update between each",
 		},
 	}
 }
@@ -109,11 +126,17 @@ func rancher(name string, issuer Issuer) Settings {
 		Steps: []string{
 			"merge into /etc/rancher/" + name + "/config.yaml on every server node",
 			"one node after the other: systemctl restart " + service + ", wait until it is ready",
-			"the key is /var/lib/rancher/" + name + "/server/tls/service.key: the first block signs, all verify; to rotate, " + name + " certificate rotate-ca --path=DIR with service.key = new key followed by the old",
+			"the key is /var/lib/rancher/" + name + "/server/tls/service.key: the first block signs, all verify; to " +
+				"rotate, " + name + " certificate rotate-ca --path=DIR with service.key = new key followed by the old",
 		},
 	}
 	if issuer.OwnKeys {
-		s.Steps = append([]string{"for a new cluster, before the first server starts: copy sa.key to /var/lib/rancher/" + name + "/server/tls/service.key (0600)"}, s.Steps...)
+		s.Steps = append(
+			[]string{
+				"for a new cluster, before the first server starts: copy sa.key to " +
+					"/var/lib/rancher/" + name + "/server/tls/service.key (0600)",
+			},
+			s.Steps...)
 	}
 	return s
 }
@@ -159,8 +182,10 @@ spec:
 # token there is will be refused after the upgrade.
 `, issuer.Cluster, issuer.URL, issuer.Present),
 		Steps: []string{
-			"set it in the cluster file before eksctl anywhere create cluster; for a running cluster, eksctl anywhere upgrade cluster",
-			"the cluster makes its own keys: rolecall issuer jwks --kubeconfig MANAGEMENT_CLUSTER --secret eksa-system/" + issuer.Cluster + "-sa",
+			"set it in the cluster file before eksctl anywhere create cluster; for a running cluster, eksctl " +
+				"anywhere upgrade cluster",
+			"the cluster makes its own keys: rolecall issuer jwks --kubeconfig MANAGEMENT_CLUSTER --secret " +
+				"eksa-system/" + issuer.Cluster + "-sa",
 		},
 	}
 }

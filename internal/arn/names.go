@@ -32,14 +32,23 @@ func ParseCluster(text string) (Cluster, error) {
 	name, isCluster := strings.CutPrefix(a.Resource, "cluster/")
 	if err != nil || a.Service != "eks" || !isCluster || !IsClusterName(name) || !IsRegion(a.Region) ||
 		!IsAccount(a.Account) || !IsPartition(a.Partition) {
-		return Cluster{}, fmt.Errorf("%.200q is not a cluster ARN: want arn:PARTITION:eks:REGION:ACCOUNT:cluster/NAME", text)
+		return Cluster{}, fmt.Errorf(
+			"%.200q is not a cluster ARN: want arn:PARTITION:eks:REGION:ACCOUNT:cluster/NAME",
+			text,
+		)
 	}
 	return Cluster{a.Partition, a.Region, a.Account, name}, nil
 }
 
 // ARN returns the cluster's ARN.
 func (c Cluster) ARN() ARN {
-	return ARN{Partition: c.Partition, Service: "eks", Region: c.Region, Account: c.Account, Resource: "cluster/" + c.Name}
+	return ARN{
+		Partition: c.Partition,
+		Service:   "eks",
+		Region:    c.Region,
+		Account:   c.Account,
+		Resource:  "cluster/" + c.Name,
+	}
 }
 
 // Limits of a bucket's name.

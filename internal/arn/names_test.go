@@ -133,7 +133,9 @@ func FuzzSessionName(f *testing.F) {
 		switch {
 		case arn.IsSessionName(text) && got != text:
 			t.Errorf("%q becomes %q", text, got)
-		case len(got) >= arn.MinSessionName && !arn.IsSessionName(got), !valid.MatchString(got), len(got) > arn.MaxSessionName:
+		case len(got) >= arn.MinSessionName && !arn.IsSessionName(got),
+			!valid.MatchString(got),
+			len(got) > arn.MaxSessionName:
 			t.Errorf("%q becomes %q, which is not a session name", text, got)
 		}
 	})

@@ -64,7 +64,8 @@ func TestIsRegion(t *testing.T) {
 		}
 	}
 	for _, text := range []string{
-		"", "-", "REGION", "<REGION>", "eu-wst-1", "eu-west", "euwest1", "eu-west-", "eu-west-1a", "EU-WEST-1", "eu_west_1",
+		"", "-", "REGION", "<REGION>", "eu-wst-1", "eu-west", "euwest1", "eu-west-", "eu-west-1a", "EU-WEST-1",
+		"eu_west_1",
 		"us-west-1.x", "eu-west-1\n",
 	} {
 		if arn.IsRegion(text) {

@@ -85,7 +85,12 @@ func (r Role) ARN() ARN {
 // Session returns the ARN of a session of the role. As in every answer of STS,
 // the path is not part of it.
 func (r Role) Session(name string) ARN {
-	return ARN{Partition: r.Partition, Service: "sts", Account: r.Account, Resource: "assumed-role/" + r.Name + "/" + name}
+	return ARN{
+		Partition: r.Partition,
+		Service:   "sts",
+		Account:   r.Account,
+		Resource:  "assumed-role/" + r.Name + "/" + name,
+	}
 }
 
 func splitPath(text string) (path, name string) {

@@ -20,7 +20,11 @@ type Parameters struct{ client *ssm.Client }
 func NewParameters(endpoint, region string, as credential.AWS) *Parameters {
 	return &Parameters{ssm.New(ssm.Options{
 		Region: region, BaseEndpoint: aws.String(endpoint),
-		Credentials: credentials.NewStaticCredentialsProvider(as.AccessKeyID, as.SecretKey.Reveal(), as.SessionToken.Reveal()),
+		Credentials: credentials.NewStaticCredentialsProvider(
+			as.AccessKeyID,
+			as.SecretKey.Reveal(),
+			as.SessionToken.Reveal(),
+		),
 	})}
 }
 

@@ -840,6 +840,46 @@ func TestReview(t *testing.T) {
 	}
 }
 
+// TestReviewedTimes: that the API server accepts a token does not make it valid before
+// its time or after it, whatever clock the API server goes by.
+func TestReviewedTimes(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name, claim string
+		from        time.Duration // from now
+		code        string
+	}{
+		{"it ends in a second", "exp", time.Second, ""},
+		{"it ends now", "exp", 0, "ExpiredTokenException"},
+		{"it begins in a minute", "nbf", time.Minute, ""},
+		{"it begins later", "nbf", time.Minute + time.Second, "InvalidTokenException"},
+		{"it was issued a minute ahead", "iat", time.Minute, ""},
+		{"it was issued further ahead", "iat", time.Minute + time.Second, "InvalidTokenException"},
+	} {
+		w := newWorld(t, settings{verify: workload.TokenReview, agents: broker.NoAuthentication})
+		w.associate()
+		w.client.PrependReactor("create", "tokenreviews", func(
+			action clienttesting.Action,
+		) (bool, runtime.Object, error) {
+			review := action.(clienttesting.CreateAction).GetObject().(*authenticationv1.TokenReview).DeepCopy()
+			review.Status = authenticationv1.TokenReviewStatus{
+				Authenticated: true, Audiences: []string{broker.Audience},
+				User: authenticationv1.UserInfo{
+					Username: "system:serviceaccount:shop:cart", UID: accountUID,
+					Extra: map[string]authenticationv1.ExtraValue{
+						"authentication.kubernetes.io/pod-name": {"cart-0"},
+						"authentication.kubernetes.io/pod-uid":  {podUID},
+					},
+				},
+			}
+			return true, review, nil
+		})
+		t.Run(row.name, func(*testing.T) {
+			w.expect(w.ask(w.token(edits{row.claim: w.clock().Add(row.from).Unix()})), row.code, "")
+		})
+	}
+}
+
 // TestFresh: auto relies on the watch while it moves, jwks somewhat longer, and
 // neither forever.
 func TestFresh(t *testing.T) {

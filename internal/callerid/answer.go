@@ -32,9 +32,12 @@ func ReadAnswer(p *Presigned, status int, body []byte) (*Identity, error) {
 		return nil, readRefusal(p, status, body)
 	}
 	var inner struct{ account, arn, userID string }
-	err := readObject(body, map[string]any{"GetCallerIdentityResponse": map[string]any{"GetCallerIdentityResult": map[string]any{
-		"Account": &inner.account, "Arn": &inner.arn, "UserId": &inner.userID,
-	}}})
+	err := readObject(
+		body,
+		map[string]any{"GetCallerIdentityResponse": map[string]any{"GetCallerIdentityResult": map[string]any{
+			"Account": &inner.account, "Arn": &inner.arn, "UserId": &inner.userID,
+		}}},
+	)
 	if err != nil {
 		return nil, refused(fault.Denied, "the answer cannot be read: %w", err)
 	}
@@ -55,19 +58,38 @@ func refused(kind fault.Kind, format string, args ...any) error {
 
 func readRefusal(p *Presigned, status int, body []byte) error {
 	var said struct{ code, message, requestID string }
-	err := readObject(body, map[string]any{"Error": map[string]any{"Code": &said.code, "Message": &said.message}, "RequestId": &said.requestID})
+	err := readObject(
+		body,
+		map[string]any{
+			"Error":     map[string]any{"Code": &said.code, "Message": &said.message},
+			"RequestId": &said.requestID,
+		},
+	)
 	words := "not an error in the form of STS"
 	if err == nil && said.code != "" {
 		words = printable(said.code) + ": " + printable(said.message) + " (request " + printable(said.requestID) + ")"
 	}
-	isThrottle := status == statusTooMany || status == statusUnavailable || slices.Contains(throttles, said.code) || strings.Contains(string(body), "Throttling")
+	isThrottle := status == statusTooMany || status == statusUnavailable || slices.Contains(throttles, said.code) ||
+		strings.Contains(string(body), "Throttling")
 	switch {
 	case isThrottle:
 		return fault.New(fault.Throttled, "sts getCallerIdentity was throttled: %s", words)
 	case status >= statusInternal:
-		return refused(fault.Unavailable, "error from AWS (expected 200, got %d) on %s endpoint. Body: %s", status, p.Region, words)
+		return refused(
+			fault.Unavailable,
+			"error from AWS (expected 200, got %d) on %s endpoint. Body: %s",
+			status,
+			p.Region,
+			words,
+		)
 	}
-	return refused(fault.Denied, "error from AWS (expected 200, got %d) on %s endpoint. Body: %s", status, p.Region, words)
+	return refused(
+		fault.Denied,
+		"error from AWS (expected 200, got %d) on %s endpoint. Body: %s",
+		status,
+		p.Region,
+		words,
+	)
 }
 
 // printable is the first line of STS's words: what follows may be the request as

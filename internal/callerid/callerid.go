@@ -84,5 +84,10 @@ func malformed(format string, args ...any) error {
 // Unreachable is the error of a request that STS did not answer. cause must not
 // contain the URL, which is the token.
 func (p *Presigned) Unreachable(cause error) error {
-	return fault.New(fault.Unavailable, "sts getCallerIdentity failed: error during GET: %w on %s endpoint", cause, p.Region)
+	return fault.New(
+		fault.Unavailable,
+		"sts getCallerIdentity failed: error during GET: %w on %s endpoint",
+		cause,
+		p.Region,
+	)
 }

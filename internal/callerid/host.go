@@ -27,7 +27,11 @@ func (p Policy) regionOf(host string) (string, error) {
 	region, domain, _ := strings.Cut(rest, ".")
 	switch {
 	case service != "sts" && service != "sts-fips", !isLabel(region), domain == "":
-		return "", malformed("could not parse region for pre-signed URL %s, invalid host format: %s", shown(host), shown(host))
+		return "", malformed(
+			"could not parse region for pre-signed URL %s, invalid host format: %s",
+			shown(host),
+			shown(host),
+		)
 	case !arn.IsPartition(p.Partition):
 		return "", malformed("partition {%s} is not known", p.Partition)
 	case domain != arn.Suffix(p.Partition) && domain != arn.DualStackSuffix(p.Partition):
@@ -62,7 +66,8 @@ func quoted(text string) string { return strconv.QuoteToASCII(text[:min(len(text
 
 // shown is text without quotes if it is nothing but a host name.
 func shown(host string) string {
-	if strings.Trim(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.") != "" || len(host) > maxShown {
+	if strings.Trim(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.") != "" ||
+		len(host) > maxShown {
 		return quoted(host)
 	}
 	return host

@@ -70,7 +70,12 @@ func Canonical(text string) (canonical arn.ARN, kind Kind, err error) {
 		if last < 0 {
 			return invalid("assumed-role does not have a role and a session")
 		}
-		return arn.ARN{Partition: a.Partition, Service: "iam", Account: a.Account, Resource: "role/" + rest[:last]}, AssumedRole, nil
+		return arn.ARN{
+			Partition: a.Partition,
+			Service:   "iam",
+			Account:   a.Account,
+			Resource:  "role/" + rest[:last],
+		}, AssumedRole, nil
 	}
 	return invalid("it is not a user, role or session")
 }
@@ -84,7 +89,12 @@ func (p *Presigned) identify(text, account, userID string) (*Identity, error) {
 	}
 	switch {
 	case canonical.Partition != p.partition:
-		return nil, refused(fault.Denied, "arn '%s' is invalid: it is not of partition %s", printable(text), p.partition)
+		return nil, refused(
+			fault.Denied,
+			"arn '%s' is invalid: it is not of partition %s",
+			printable(text),
+			p.partition,
+		)
 	case account != canonical.Account:
 		return nil, refused(fault.Denied, "arn '%s' is invalid: the answer names another account", printable(text))
 	case userID == "":

@@ -54,7 +54,10 @@ func Parse(token credential.Secret, policy Policy, now time.Time) (*Presigned, e
 	case parsed.User != nil, parsed.Opaque != "", strings.Contains(text, "#"):
 		return nil, malformed("unexpected user, fragment or opaque part in pre-signed URL")
 	case strings.Contains(parsed.Host, ":"), strings.HasSuffix(parsed.Host, "."):
-		return nil, malformed("unexpected hostname %s in pre-signed URL: want no port and no dot at the end", quoted(parsed.Host))
+		return nil, malformed(
+			"unexpected hostname %s in pre-signed URL: want no port and no dot at the end",
+			quoted(parsed.Host),
+		)
 	}
 	region, err := policy.regionOf(parsed.Host)
 	if err != nil {
@@ -63,7 +66,12 @@ func Parse(token credential.Secret, policy Policy, now time.Time) (*Presigned, e
 	if parsed.Path != "/" || parsed.RawPath != "" {
 		return nil, malformed("unexpected path in pre-signed URL")
 	}
-	p := &Presigned{Host: parsed.Host, Region: region, Query: credential.NewSecret(parsed.RawQuery), partition: policy.Partition}
+	p := &Presigned{
+		Host:      parsed.Host,
+		Region:    region,
+		Query:     credential.NewSecret(parsed.RawQuery),
+		partition: policy.Partition,
+	}
 	return p, p.readQuery(parsed.RawQuery, now, cmp.Or(policy.Skew, defaultSkew))
 }
 
@@ -89,7 +97,9 @@ func reason(err error) string {
 	if parse, ok := errors.AsType[*url.Error](err); ok {
 		err = parse.Err
 	}
-	for _, known := range []string{"missing protocol scheme", "invalid control character", "invalid URL escape", "invalid port", "invalid userinfo", "invalid character"} {
+	for _, known := range []string{"missing protocol " +
+		"scheme", "invalid control " +
+		"character", "invalid URL escape", "invalid port", "invalid userinfo", "invalid character"} {
 		if strings.Contains(err.Error(), known) {
 			return known + " in pre-signed URL"
 		}
@@ -111,8 +121,15 @@ const (
 )
 
 var names = [...]string{
-	action: "action", version: "version", algorithm: "x-amz-algorithm", keyAndScope: "x-amz-credential", date: "x-amz-date",
-	expires: "x-amz-expires", sessionToken: "x-amz-security-token", signature: "x-amz-signature", signedHeaders: "x-amz-signedheaders",
+	action:        "action",
+	version:       "version",
+	algorithm:     "x-amz-algorithm",
+	keyAndScope:   "x-amz-credential",
+	date:          "x-amz-date",
+	expires:       "x-amz-expires",
+	sessionToken:  "x-amz-security-token",
+	signature:     "x-amz-signature",
+	signedHeaders: "x-amz-signedheaders",
 }
 
 // maxParameters is far above the nine that exist: a query that takes longer to

@@ -56,7 +56,10 @@ type Writer struct {
 func New(client kubernetes.Interface, component string, again time.Duration, now func() time.Time) *Writer {
 	return &Writer{
 		Component: component, Again: again, client: client, now: now,
-		limit: rate.NewLimiter(perSecond, burst), queue: make(chan Event, queued), last: limit.NewLRU[string, time.Time](remembered),
+		limit: rate.NewLimiter(
+			perSecond,
+			burst,
+		), queue: make(chan Event, queued), last: limit.NewLRU[string, time.Time](remembered),
 	}
 }
 

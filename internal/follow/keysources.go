@@ -55,7 +55,9 @@ func keysAt(place, issuer string) KeySource {
 func apiServerKeys(client kubernetes.Interface) KeySource {
 	return func(ctx context.Context) (string, []byte, error) {
 		get := client.Discovery().RESTClient().Get
-		text, err := get().AbsPath("/.well-known/openid-configuration").SetHeader("Accept", "application/json").DoRaw(ctx)
+		text, err := get().AbsPath("/.well-known/openid-configuration").
+			SetHeader("Accept", "application/json").
+			DoRaw(ctx)
 		if err != nil {
 			return "", nil, err
 		}

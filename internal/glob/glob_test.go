@@ -79,7 +79,8 @@ func FuzzCovers(f *testing.F) {
 		if glob.Covers(pattern, text+"*") || strings.Contains(pattern+text, "\x00") {
 			return
 		}
-		if long := text + strings.Repeat("\x00", len(pattern)+1); glob.Match(pattern, text) && glob.Match(pattern, long) {
+		if long := text + strings.Repeat("\x00", len(pattern)+1); glob.Match(pattern, text) &&
+			glob.Match(pattern, long) {
 			t.Errorf("%q stands for %q and %q, but does not cover %q", pattern, text, long, text+"*")
 		}
 	})

@@ -41,7 +41,8 @@ func (s *Store) Text() ([]byte, error) {
 	file, err := os.Open(s.Path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fault.New(fault.NotFound, "key store %s does not exist", s.Path).
-			Hint("create one with `rolecall signer init %[1]s`, or import a cluster's key with `rolecall signer import --key-file /etc/kubernetes/pki/sa.key %[1]s`", s.Flags)
+			Hint("create one with `rolecall signer init %[1]s`, or import a cluster's key with `rolecall signer "+
+				"import --key-file /etc/kubernetes/pki/sa.key %[1]s`", s.Flags)
 	}
 	if err != nil {
 		return nil, fault.New(fault.Unavailable, "open the key store: %w", err)
@@ -58,7 +59,8 @@ func (s *Store) Text() ([]byte, error) {
 func (s *Store) Create(ctx context.Context, contents *Contents) error {
 	return s.locked(ctx, func() error {
 		if _, err := os.Lstat(s.Path); !errors.Is(err, os.ErrNotExist) {
-			return fault.New(fault.Conflict, "file %s exists already", s.Path).Hint("`rolecall signer keys %s` shows what it holds", s.Flags)
+			return fault.New(fault.Conflict, "file %s exists already", s.Path).
+				Hint("`rolecall signer keys %s` shows what it holds", s.Flags)
 		}
 		contents.Generation = 1
 		return s.write(ctx, contents)
@@ -98,7 +100,8 @@ func (s *Store) locked(ctx context.Context, do func() error) (err error) {
 	// Its holder writes one file and releases it; nobody waits for a person.
 	lock, err := filelock.Acquire(s.Path + ".lock")
 	if err != nil {
-		return fault.New(fault.Unavailable, "lock the key store: %w", err).Hint("a signer that must not change the store runs with --read-only")
+		return fault.New(fault.Unavailable, "lock the key store: %w", err).
+			Hint("a signer that must not change the store runs with --read-only")
 	}
 	defer func() { err = errors.Join(err, lock.Release()) }()
 	return do()

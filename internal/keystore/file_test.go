@@ -66,10 +66,12 @@ func TestStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused := errors.New("refused")
-	if err := store.Update(t.Context(), func(c *keystore.Contents) error { c.Keys = nil; return refused }); !errors.Is(err, refused) {
+	err = store.Update(t.Context(), func(c *keystore.Contents) error { c.Keys = nil; return refused })
+	if !errors.Is(err, refused) {
 		t.Errorf("refused change: %v", err)
 	}
-	if err := store.Update(t.Context(), func(c *keystore.Contents) error { c.Keys = nil; return nil }); fault.KindOf(err) != fault.Invalid {
+	err = store.Update(t.Context(), func(c *keystore.Contents) error { c.Keys = nil; return nil })
+	if fault.KindOf(err) != fault.Invalid {
 		t.Errorf("a store without keys was written: %v", err)
 	}
 	if after, _ := store.Text(); !bytes.Equal(before, after) {

@@ -101,7 +101,8 @@ func Decode(ctx context.Context, kms KMS, text []byte) (*Contents, error) {
 		return nil, fault.New(fault.Invalid, "the store has format %q: this version reads %q", file.Format, formatName)
 	}
 	if file.KMS != kms.Name() {
-		return nil, fault.New(fault.Denied, "the store is encrypted under KMS key %q, not %q", file.KMS, kms.Name()).Hint("give the key file it was created with as --kms-key-file")
+		return nil, fault.New(fault.Denied, "the store is encrypted under KMS key %q, not %q", file.KMS, kms.Name()).
+			Hint("give the key file it was created with as --kms-key-file")
 	}
 	dataKey, err := kms.Unwrap(ctx, file.DataKey)
 	if err != nil {
@@ -142,8 +143,12 @@ func decodeKeys(plain []byte, generation uint64) (*Contents, error) {
 
 func (k *Key) wire() (wireKey, error) {
 	wire := wireKey{
-		Created: k.Created.UTC(), SignsFrom: k.SignsFrom.UTC(), SwitchedAt: k.SwitchedAt.UTC(), VerifyUntil: k.VerifyUntil.UTC(),
-		TokenLife: int64(k.TokenLife / time.Second), Excluded: k.Excluded,
+		Created:     k.Created.UTC(),
+		SignsFrom:   k.SignsFrom.UTC(),
+		SwitchedAt:  k.SwitchedAt.UTC(),
+		VerifyUntil: k.VerifyUntil.UTC(),
+		TokenLife:   int64(k.TokenLife / time.Second),
+		Excluded:    k.Excluded,
 	}
 	var text []byte
 	var err error
@@ -162,7 +167,11 @@ const longestLife = 1 << 32
 
 func (w *wireKey) key() (Key, error) {
 	key := Key{
-		Created: w.Created, SignsFrom: w.SignsFrom, SwitchedAt: w.SwitchedAt, VerifyUntil: w.VerifyUntil, Excluded: w.Excluded,
+		Created:     w.Created,
+		SignsFrom:   w.SignsFrom,
+		SwitchedAt:  w.SwitchedAt,
+		VerifyUntil: w.VerifyUntil,
+		Excluded:    w.Excluded,
 	}
 	if w.TokenLife < 0 || w.TokenLife > longestLife {
 		return key, errors.New("the life of its tokens is out of range")

@@ -37,7 +37,8 @@ func FuzzDecode(f *testing.F) {
 	private, _ := key.PEM()
 	f.Add(good)
 	f.Add([]byte(`{"format":"rolecall.io/keystore/v1","generation":1,"kms":"plain","dataKey":"AA==","sealed":""}`))
-	f.Add([]byte(`[{"private":` + quote(private) + `,"created":"2026-01-01T00:00:00Z","signsFrom":"2026-01-01T00:00:00Z"}]`))
+	const since = "2026-01-01T00:00:00Z"
+	f.Add([]byte(`[{"private":` + quote(private) + `,"created":"` + since + `","signsFrom":"` + since + `"}]`))
 	f.Add([]byte(`[{"public":"","created":"2026-01-01T00:00:00Z","tokenLifeSeconds":-1}]`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		for _, decode := range []func() (*Contents, error){

@@ -143,7 +143,9 @@ func (c *Contents) Add(key Key) error {
 // most.
 func (c *Contents) Rotate(private *token.Key, now, signsFrom time.Time, life time.Duration) error {
 	if next := c.Next(); next != "" {
-		return fault.New(fault.Conflict, "key %s already waits to sign", next).Hint("`rolecall signer keys %[1]s` shows from when, `rolecall signer remove %[1]s -- %[2]s` removes it", c.flags, fault.Quote(next))
+		return fault.New(fault.Conflict, "key %s already waits to sign", next).
+			Hint("`rolecall signer keys %[1]s` shows from when, `rolecall signer remove %[1]s -- %[2]s` removes "+
+				"it", c.flags, fault.Quote(next))
 	}
 	if life <= 0 {
 		return fault.New(fault.Usage, "longest life of a token %s: must be positive", life)
@@ -199,10 +201,12 @@ func (c *Contents) Prune(now time.Time, life, grace time.Duration) []string {
 func (c *Contents) Remove(id string) error {
 	switch {
 	case !c.has(id):
-		return fault.New(fault.NotFound, "the store has no key %q", id).Hint("`rolecall signer keys %s` lists them", c.flags)
+		return fault.New(fault.NotFound, "the store has no key %q", id).
+			Hint("`rolecall signer keys %s` lists them", c.flags)
 	case c.PhaseOf(id) == Signing:
 		return fault.New(fault.Denied, "key %s is the one that signs", id).
-			Hint("`rolecall signer rotate --publish-for 0s %[1]s` adds another key; remove this one once `rolecall signer keys %[1]s` shows that the other signs", c.flags)
+			Hint("`rolecall signer rotate --publish-for 0s %[1]s` adds another key; remove this one once `rolecall "+
+				"signer keys %[1]s` shows that the other signs", c.flags)
 	}
 	c.Keys = slices.DeleteFunc(c.Keys, func(k Key) bool { return k.Public.ID == id })
 	return nil
@@ -227,7 +231,11 @@ func (c *Contents) check() error {
 		case !key.SignsFrom.IsZero() && !key.VerifyUntil.IsZero():
 			return fault.New(fault.Invalid, "key %s signs, but has an end", key.Public.ID)
 		case key.SignsFrom.IsZero() && !key.SwitchedAt.IsZero():
-			return fault.New(fault.Invalid, "key %s was seen to sign, but has no time from which it signs", key.Public.ID)
+			return fault.New(
+				fault.Invalid,
+				"key %s was seen to sign, but has no time from which it signs",
+				key.Public.ID,
+			)
 		case i > 0 && c.Keys[i-1].SignsFrom.Before(key.SignsFrom):
 			return fault.New(fault.Invalid, "key %s is out of order: keys that sign later come first", key.Public.ID)
 		}

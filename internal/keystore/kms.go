@@ -59,9 +59,17 @@ func OpenLocal(path string) (*Local, error) {
 	case !info.Mode().IsRegular():
 		return nil, fault.New(fault.Invalid, "KMS key file %s is not a regular file", path)
 	case info.Mode().Perm()&0o077 != 0:
-		return nil, fault.New(fault.Denied, "KMS key file %s has mode %#o: only its owner may be able to read or write it", path, info.Mode().Perm()).Hint("chmod 600 %s", fault.Quote(path))
+		return nil, fault.New(fault.Denied, "KMS key file %s has mode %#o: only its owner may be able to read or "+
+			"write it", path, info.Mode().Perm()).
+			Hint("chmod 600 %s", fault.Quote(path))
 	case info.Size() != KeySize:
-		return nil, fault.New(fault.Invalid, "KMS key file %s has %d bytes: want %d random ones", path, info.Size(), KeySize)
+		return nil, fault.New(
+			fault.Invalid,
+			"KMS key file %s has %d bytes: want %d random ones",
+			path,
+			info.Size(),
+			KeySize,
+		)
 	}
 	key := make([]byte, KeySize)
 	if _, err := io.ReadFull(file, key); err != nil {

@@ -131,7 +131,11 @@ func (s *Server) userOf(a *ask) (*caller.Caller, error) {
 	}
 	owner, found := s.accounts.Find(key.Account)
 	if !found {
-		return nil, invalidToken("the access key %s belongs to account %s, which does not exist here", key.ID, key.Account)
+		return nil, invalidToken(
+			"the access key %s belongs to account %s, which does not exist here",
+			key.ID,
+			key.Account,
+		)
 	}
 	who, err := caller.User(owner, key.User)
 	if errors.Is(err, account.ErrNotFound) {

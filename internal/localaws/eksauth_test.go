@@ -342,7 +342,8 @@ func TestPodIdentityRefusals(t *testing.T) {
 			raw:     good,
 			code:    "ResourceNotFoundException",
 			message: "No association found",
-			reason:  "no association of cluster empty is for service account cart of namespace shop; associations in all: 0",
+			reason: "no association of cluster empty is for service account cart of namespace shop; associations in " +
+				"all: 0",
 		},
 		{
 			name:    "another service account",

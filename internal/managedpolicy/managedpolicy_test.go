@@ -86,7 +86,10 @@ func TestFind(t *testing.T) {
 		{"AmazonEKS_CNI_Policy", "arn:aws:iam::aws:policy/AmazonEKS_CNI_Policy"},
 		{"arn:aws:iam::aws:policy/AmazonEKS_CNI_Policy", "arn:aws:iam::aws:policy/AmazonEKS_CNI_Policy"},
 		{"arn:aws-cn:iam::aws:policy/AmazonEKS_CNI_Policy", "arn:aws:iam::aws:policy/AmazonEKS_CNI_Policy"},
-		{"arn:aws-us-gov:iam::aws:policy/service-role/AmazonEBSCSIDriverPolicy", "arn:aws:iam::aws:policy/service-role/AmazonEBSCSIDriverPolicy"},
+		{
+			text: "arn:aws-us-gov:iam::aws:policy/service-role/AmazonEBSCSIDriverPolicy",
+			want: "arn:aws:iam::aws:policy/service-role/AmazonEBSCSIDriverPolicy",
+		},
 		{"AmazonEBSCSIDriverPolicy", "arn:aws:iam::aws:policy/service-role/AmazonEBSCSIDriverPolicy"},
 		{"service-role/AmazonEBSCSIDriverPolicy", "arn:aws:iam::aws:policy/service-role/AmazonEBSCSIDriverPolicy"},
 		{"arn:aws:iam::aws:policy/AmazonEBSCSIDriverPolicy", ""}, // AWS answers NoSuchEntity
@@ -125,14 +128,29 @@ func TestDecisions(t *testing.T) {
 		policy, action, resource string
 		want                     policy.Effect
 	}{
-		{"AmazonEKSWorkerNodePolicy", "eks-auth:AssumeRoleForPodIdentity", "arn:aws:eks:us-east-1:111122223333:cluster/c", policy.Allowed},
+		{
+			policy:   "AmazonEKSWorkerNodePolicy",
+			action:   "eks-auth:AssumeRoleForPodIdentity",
+			resource: "arn:aws:eks:us-east-1:111122223333:cluster/c",
+			want:     policy.Allowed,
+		},
 		{"AmazonEKSWorkerNodeMinimalPolicy", "ec2:DescribeInstances", "*", policy.ImplicitDeny},
 		{"AmazonS3ReadOnlyAccess", "s3:GetObject", object, policy.Allowed},
 		{"AmazonS3ReadOnlyAccess", "s3:PutObject", object, policy.ImplicitDeny},
 		{"AmazonS3FullAccess", "s3:PutObject", object, policy.Allowed},
 		{"ReadOnlyAccess", "s3:PutObject", object, policy.ImplicitDeny},
-		{"AmazonEKS_CNI_Policy", "ec2:CreateTags", "arn:aws:ec2:us-east-1:111122223333:network-interface/eni-1", policy.Allowed},
-		{"AmazonEKS_CNI_Policy", "ec2:CreateTags", "arn:aws:ec2:us-east-1:111122223333:instance/i-1", policy.ImplicitDeny},
+		{
+			policy:   "AmazonEKS_CNI_Policy",
+			action:   "ec2:CreateTags",
+			resource: "arn:aws:ec2:us-east-1:111122223333:network-interface/eni-1",
+			want:     policy.Allowed,
+		},
+		{
+			policy:   "AmazonEKS_CNI_Policy",
+			action:   "ec2:CreateTags",
+			resource: "arn:aws:ec2:us-east-1:111122223333:instance/i-1",
+			want:     policy.ImplicitDeny,
+		},
 		{"PowerUserAccess", "iam:CreateRole", "arn:aws:iam::111122223333:role/r", policy.ImplicitDeny}, // NotAction
 	} {
 		policies := &policy.Policies{Identity: []*policy.Policy{parse(t, row.policy)}}

@@ -37,7 +37,12 @@ type Lifetimes struct {
 // Validate refuses lifetimes that leave no room for a rotation.
 func (l Lifetimes) Validate() error {
 	if l.Settle <= 0 || l.Serving < 6*l.Settle || l.Authority < l.Serving {
-		return fmt.Errorf("certificate lifetimes: authority %s, serving %s, settle %s: want authority >= serving >= 6 x settle", l.Authority, l.Serving, l.Settle)
+		return fmt.Errorf(
+			"certificate lifetimes: authority %s, serving %s, settle %s: want authority >= serving >= 6 x settle",
+			l.Authority,
+			l.Serving,
+			l.Settle,
+		)
 	}
 	return nil
 }
@@ -128,7 +133,8 @@ func (r *Ring) signer() *Authority {
 
 func (r *Ring) servesAt(now time.Time, names []string) bool {
 	leaf := r.Serving.Leaf
-	return validAt(leaf, now) && !slices.ContainsFunc(names, func(name string) bool { return leaf.VerifyHostname(name) != nil })
+	return validAt(leaf, now) &&
+		!slices.ContainsFunc(names, func(name string) bool { return leaf.VerifyHostname(name) != nil })
 }
 
 func (a *Authority) validAt(now time.Time) bool { return validAt(a.certificate, now) }

@@ -50,15 +50,36 @@ func (d *decoder) checkAction(item *node) {
 	switch {
 	case d.kind == Trust:
 		if !qualified || !strings.EqualFold(prefix, "sts") || strings.Contains(name, ":") {
-			d.report(item.at, actionNotSTS, "", "action %q: a trust policy may only name sts: actions, such as sts:AssumeRoleWithWebIdentity", item.text)
+			d.report(
+				item.at,
+				actionNotSTS,
+				"",
+				"action %q: a trust policy may only name sts: actions, such as sts:AssumeRoleWithWebIdentity",
+				item.text,
+			)
 		}
 	case action == "*":
 	case !qualified:
-		d.report(item.at, actionNoVendor, "", `action %q: want SERVICE:NAME, such as s3:GetObject, or "*"%s`, item.text, unfilled(item.text))
+		d.report(
+			item.at,
+			actionNoVendor,
+			"",
+			`action %q: want SERVICE:NAME, such as s3:GetObject, or "*"%s`,
+			item.text,
+			unfilled(item.text),
+		)
 	case strings.Contains(name, ":"):
 		d.report(item.at, actionTwoColons, "", "action %q has two colons", item.text)
 	case !vendor.MatchString(prefix):
-		d.report(item.at, actionBadVendor, prefix, "action %q: %q is not a service prefix; wildcards stand after the colon%s", item.text, prefix, unfilled(item.text))
+		d.report(
+			item.at,
+			actionBadVendor,
+			prefix,
+			"action %q: %q is not a service prefix; wildcards stand after the colon%s",
+			item.text,
+			prefix,
+			unfilled(item.text),
+		)
 	}
 }
 

@@ -60,19 +60,33 @@ func (x *explainer) assumptions() {
 		x.assume(Assumption{"the " + kind.String() + " was not read", "there is none", x.mattersDocument(kind)})
 	}
 	if x.request.Principal.RolePathUnknown {
-		x.assume(Assumption{"the path of the session's role is not known", "roles of that name are compared whatever their path", x.mattersPath()})
+		x.assume(
+			Assumption{
+				"the path of the session's role is not known",
+				"roles of that name are compared whatever their path",
+				x.mattersPath(),
+			},
+		)
 	}
 	if x.request.Context == nil || !x.request.Context.incomplete {
 		return
 	}
-	if x.request.owner() == "" && strings.HasPrefix(x.request.Resource, "arn:") && accountOf(x.request.Resource) == "" && x.hasAccount() {
+	if x.request.owner() == "" && strings.HasPrefix(x.request.Resource, "arn:") &&
+		accountOf(x.request.Resource) == "" &&
+		x.hasAccount() {
 		x.assume(Assumption{"the account of the resource is not given", "it is the caller's", x.mattersOwner()})
 	}
 	for _, key := range x.namedKeys() {
 		if _, present := x.request.lookup(key); present || x.request.Principal.decides(key) {
 			continue
 		}
-		x.assume(Assumption{"the condition key " + x.spelling(key) + " is not given", "the request does not have it", x.mattersKey(key)})
+		x.assume(
+			Assumption{
+				"the condition key " + x.spelling(key) + " is not given",
+				"the request does not have it",
+				x.mattersKey(key),
+			},
+		)
 	}
 }
 
@@ -127,14 +141,14 @@ func (x *explainer) mattersDocument(kind Kind) bool {
 	return false
 }
 
-// mattersPath decides as if no role of another path were meant.
+// mattersPath decides as if no role with another path were meant.
 func (x *explainer) mattersPath() bool {
 	changed := *x.request
 	changed.Principal.RolePathUnknown = false
 	return (Decide(&changed, x.policies).Effect == Allowed) != x.allowed()
 }
 
-// mattersOwner decides as if the resource were another account's.
+// mattersOwner decides as if the resource belonged to another account.
 func (x *explainer) mattersOwner() bool {
 	changed := *x.request
 	changed.ResourceAccount = "another"
@@ -144,13 +158,20 @@ func (x *explainer) mattersOwner() bool {
 // mattersKey tries each value that a document compares the key with, the parts of
 // the resource, which a variable may stand for, and a value that nothing names.
 func (x *explainer) mattersKey(key string) bool {
-	candidates := append(strings.FieldsFunc(x.request.Resource, func(c rune) bool { return c == ':' || c == '/' }), "\x00", x.request.Resource)
+	candidates := append(
+		strings.FieldsFunc(x.request.Resource, func(c rune) bool { return c == ':' || c == '/' }),
+		"\x00",
+		x.request.Resource,
+	)
 	for _, document := range x.policies.documents() {
 		for i := range document.statements {
 			for j := range document.statements[i].conditions {
 				if c := &document.statements[i].conditions[j]; c.folded == key {
 					for k := range c.values {
-						candidates = append(candidates, strings.NewReplacer("*", "x", "?", "x").Replace(c.values[k].source))
+						candidates = append(
+							candidates,
+							strings.NewReplacer("*", "x", "?", "x").Replace(c.values[k].source),
+						)
 					}
 				}
 			}

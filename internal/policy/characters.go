@@ -27,8 +27,8 @@ var unusual = map[rune][2]string{
 	'\ufeff': {"BYTE ORDER MARK", ""},
 }
 
-// plainText replaces unusual characters, with escape over what stands for them;
-// found tells whether there were any.
+// plainText replaces unusual characters, and applies escape to their
+// replacements; found tells whether there were any.
 func plainText(text string, escape *strings.Replacer) (plain string, found bool) {
 	if isASCII(text) {
 		return text, false
@@ -51,8 +51,8 @@ func (d *decoder) checkCharacters() {
 	if isASCIIText(d.text) {
 		return
 	}
-	// In a document that is JSON a quote is part of its text; in another one it
-	// may well be meant as the end of it.
+	// In a document that is JSON a quote is part of its text; in any other it
+	// may well be meant as the end of the text.
 	outside, inside := strings.NewReplacer(), strings.NewReplacer("\n", `\n`)
 	if json.Valid(d.text) {
 		inside = strings.NewReplacer("\n", `\n`, `"`, `\"`)
@@ -111,8 +111,9 @@ func (s *scanner) step() {
 		s.quote = s.offset + 1
 	case s.char == '"':
 		s.quote = 0
-	case s.char == '\\' && s.quote > 0 && s.offset+1 < len(s.text) && (s.text[s.offset+1] == '"' || s.text[s.offset+1] == '\\'):
-		s.offset++ // what is escaped ends nothing
+	case s.char == '\\' && s.quote > 0 && s.offset+1 < len(s.text) &&
+		(s.text[s.offset+1] == '"' || s.text[s.offset+1] == '\\'):
+		s.offset++ // an escaped character ends nothing
 	}
 	s.offset += s.width
 }
@@ -121,7 +122,8 @@ func (s *scanner) step() {
 // in one that ends on its line; else the character alone.
 func (s *scanner) token() span {
 	if s.quote > 0 {
-		for s.end = max(s.end, s.offset); s.end < len(s.text) && s.text[s.end] != '"' && s.text[s.end] != '\n'; s.end++ {
+		s.end = max(s.end, s.offset)
+		for ; s.end < len(s.text) && s.text[s.end] != '"' && s.text[s.end] != '\n'; s.end++ {
 			if s.text[s.end] == '\\' {
 				s.end++
 			}
@@ -141,7 +143,7 @@ func quoteUnlessQuoted(text string) string {
 }
 
 // allowedCharacter is IAM's set; \u escapes yield any character and are ASCII. A
-// byte that is no UTF-8 is read as U+FFFD, which is not in it.
+// byte that is not UTF-8 is read as U+FFFD, which is not in it.
 func allowedCharacter(char rune) bool {
 	return char == '\t' || char == '\n' || char == '\r' || (char >= ' ' && char <= '\u00ff')
 }

@@ -47,7 +47,8 @@ const (
 	forAll
 )
 
-// comparison is how one value of the request is held against one of the policy.
+// comparison is how one value of the request is compared with one of the
+// policy.
 type comparison int
 
 const (
@@ -66,7 +67,7 @@ const (
 // isTyped reports whether values are parsed rather than matched as texts.
 func (c comparison) isTyped() bool { return c >= compareNumber }
 
-// operators are the base names. An operator that is not here is refused when
+// operators are the base names. An operator that is not listed is refused when
 // the document is read; ignoring it would change the decision.
 var operators = map[string]operator{
 	"stringequals":              {base: "StringEquals", compare: compareString},
@@ -139,12 +140,12 @@ func (d *decoder) condition(n *node, s *statement) {
 	}
 }
 
-// misplacedKey is about a member of Condition that holds no object: mostly a
-// condition key outside of its operator.
+// misplacedKey is about a member of Condition that is not an object: mostly a
+// condition key outside its operator.
 func (d *decoder) misplacedKey(block *node, index int) {
 	m := &block.members[index]
 	if !strings.Contains(m.name, ":") || hasSetPrefix(m.name) {
-		d.report(m.at, badStructure, "", "%q must hold an object of condition keys, not %s", m.name, m.value.kindName())
+		d.report(m.at, badStructure, "", "%q must be an object of condition keys, not %s", m.name, m.value.kindName())
 		return
 	}
 	meant, inner := "StringEquals", block.find("StringEquals")
@@ -153,7 +154,14 @@ func (d *decoder) misplacedKey(block *node, index int) {
 			meant, inner = before.name, before.value
 		}
 	}
-	d.report(m.at, badStructure, "", "%q is a condition key where an operator is expected: it belongs inside %q", m.name, meant)
+	d.report(
+		m.at,
+		badStructure,
+		"",
+		"%q is a condition key where an operator is expected: it belongs inside %q",
+		m.name,
+		meant,
+	)
 	stray := string(d.text[m.at.start:m.value.at.end])
 	switch {
 	case inner == nil:
@@ -164,7 +172,7 @@ func (d *decoder) misplacedKey(block *node, index int) {
 		between := strings.TrimRight(string(d.text[inner.at.end:m.at.start]), ", \t\r\n")
 		d.fix(inner.at.end-1, m.value.at.end, separator(inner)+stray+"}"+between)
 	default:
-		// From the stray key to the beginning of the operator behind it.
+		// From the stray key to the beginning of the operator after it.
 		between := strings.TrimLeft(string(d.text[m.value.at.end:inner.at.start+1]), ", \t\r\n")
 		d.fix(m.at.start, inner.at.start+1, between+stray+separator(inner))
 	}
@@ -194,7 +202,15 @@ func (d *decoder) operatorBlock(m member, s *statement) {
 			d.report(key.at, badStructure, "", "the condition key %q is repeated in %s", key.name, m.name)
 		}
 		seen[folded] = true
-		c := condition{operator: m.name, operatorAt: m.at, op: op, key: key.name, at: key.at, folded: folded, deny: !s.allow}
+		c := condition{
+			operator:   m.name,
+			operatorAt: m.at,
+			op:         op,
+			key:        key.name,
+			at:         key.at,
+			folded:     folded,
+			deny:       !s.allow,
+		}
 		d.conditionValues(key, &c)
 		s.conditions = append(s.conditions, c)
 	}
@@ -230,7 +246,14 @@ func (d *decoder) conditionValues(key member, c *condition) {
 	c.values = make([]pattern, 0, len(items))
 	for _, item := range items {
 		if item.kind != stringNode && item.kind != numberNode && item.kind != boolNode {
-			d.report(item.at, badStructure, "", "a value of %q must be a string, a number or a boolean, not %s", key.name, item.kindName())
+			d.report(
+				item.at,
+				badStructure,
+				"",
+				"a value of %q must be a string, a number or a boolean, not %s",
+				key.name,
+				item.kindName(),
+			)
 			continue
 		}
 		wild := c.op.compare == compareLike || c.op.compare == compareARN
@@ -240,7 +263,8 @@ func (d *decoder) conditionValues(key member, c *condition) {
 			c.typed = append(c.typed, parseTyped(c.op.compare, item.text))
 		}
 		c.values, c.valuesAt = append(c.values, value), append(c.valuesAt, item.at)
-		if detail := c.wrongForm(len(c.values) - 1); detail != "" && (d.kind != Session || c.op.compare == compareBinary) {
+		if detail := c.wrongForm(len(c.values) - 1); detail != "" &&
+			(d.kind != Session || c.op.compare == compareBinary) {
 			d.report(item.at, badValue, "", "%s", detail)
 		}
 	}
@@ -254,7 +278,10 @@ func (c *condition) wrongForm(index int) string {
 	switch {
 	case c.op.compare == compareARN:
 		if value.source != "*" && value.segments == nil && len(splitOps(value.ops)) < 6 {
-			return fmt.Sprintf("%q is not an ARN pattern: want six parts, arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE", value.source)
+			return fmt.Sprintf(
+				"%q is not an ARN pattern: want six parts, arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE",
+				value.source,
+			)
 		}
 	case c.op.compare.isTyped():
 		if !c.typed[index].valid || (c.op.compare == compareDate && !storedDate(value.source)) {
@@ -317,8 +344,8 @@ func (c *condition) holdsFor(r *Request, got string) bool {
 	return c.matches(r, got) != c.op.negated
 }
 
-// holdsForARN: a request value that is no ARN makes the operator and its
-// negation false. A policy value that is none ends the comparison: an Allow
+// holdsForARN: a request value that is not an ARN makes the operator and its
+// negation false. A policy value that is not one ends the comparison: an Allow
 // does not apply, a Deny does (spec iam-policy §3.2).
 func (c *condition) holdsForARN(r *Request, got string) bool {
 	if strings.Count(got, ":") < 5 {
@@ -358,7 +385,7 @@ func (c *condition) holdsAbsent() bool {
 	return c.op.negated
 }
 
-// null tests presence: "true" wants absence, any other text presence.
+// null tests presence: "true" requires absence, any other text presence.
 func (c *condition) null(v value, present bool) bool {
 	if present && v.multi && len(v.many) == 0 {
 		present = false
@@ -399,7 +426,7 @@ func (c *condition) matchesOne(r *Request, want *pattern, got string) bool {
 		return equalFolded(literalText(ops), got)
 	case compareBool:
 		return strings.EqualFold(literalText(ops), "true") == strings.EqualFold(got, "true")
-	case compareARN, compareNull, compareNumber, compareDate, compareIP, compareBinary: // have ways of their own
+	case compareARN, compareNull, compareNumber, compareDate, compareIP, compareBinary: // are compared in other ways
 	}
 	return false
 }

@@ -91,7 +91,7 @@ func TestNamesOfCallers(t *testing.T) {
 }
 
 // TestEntitiesBehindStatementsWithoutPrincipals are found and bound; what is known
-// under an id and is no user or role stays.
+// under an id and is neither a user nor a role stays.
 func TestEntitiesBehindStatementsWithoutPrincipals(t *testing.T) {
 	t.Parallel()
 	const user, account = "arn:aws:iam::111122223333:user/a", "111122223333"

@@ -6,7 +6,7 @@ import (
 	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
-// Policies are the documents that have a say in one decision. A nil Boundary,
+// Policies are the documents that take part in one decision. A nil Boundary,
 // Trust or Resource means there is none.
 type Policies struct {
 	// Identity are the caller's own documents: inline, attached, of groups.
@@ -16,15 +16,15 @@ type Policies struct {
 	// session policies from one whose policies grant nothing.
 	Session    []*Policy
 	HasSession bool
-	// Trust is the role's trust policy, for actions that take the role.
+	// Trust is the role's trust policy, for actions that assume the role.
 	Trust *Policy
 	// Resource is the resource's own policy.
 	Resource *Policy
 	// SCP and RCP go by level from the organisation's root to the account.
 	SCP, RCP [][]*Policy
 	Endpoint []*Policy
-	// Unread are kinds of documents that may exist and are not here; Explain
-	// says what was assumed of them.
+	// Unread are kinds of documents that may exist but were not given; Explain
+	// says what was assumed about them.
 	Unread []Kind
 }
 
@@ -48,7 +48,7 @@ type Decision struct {
 	Effect Effect
 	// Reason is a code of spec iam-policy §6, such as trust-condition-failed.
 	Reason string
-	// Kind is the kind of policy that denied, or that fell silent.
+	// Kind is the kind of policy that denied, or that failed to allow.
 	Kind Kind
 }
 
@@ -61,7 +61,7 @@ type verdict struct {
 }
 
 // Decide evaluates a request against policies in the order of spec iam-policy
-// §4.3. All documents are looked at before anything is allowed, since a Deny
+// §4.3. All documents are evaluated before anything is allowed, since a Deny
 // anywhere is final.
 func Decide(r *Request, p *Policies) Decision {
 	if decision, decided := withoutPolicies(r); decided {
@@ -117,7 +117,7 @@ func Decide(r *Request, p *Policies) Decision {
 	return g.decide()
 }
 
-// withoutPolicies decides what no policy has a say in.
+// withoutPolicies decides what no policy affects.
 func withoutPolicies(r *Request) (decision Decision, decided bool) {
 	switch {
 	case equalASCII(r.Action, "sts:GetCallerIdentity") && r.Principal.Kind != Anonymous:
@@ -128,11 +128,11 @@ func withoutPolicies(r *Request) (decision Decision, decided bool) {
 	return Decision{}, false
 }
 
-// concernedBy reports whether policies of a kind have a say: the organisation's
-// do not reach roles that are linked to a service (spec iam-policy §4.3).
+// concernedBy reports whether policies of a kind apply: the organisation's do
+// not affect service-linked roles (spec iam-policy §4.3).
 func (e *evaluation) concernedBy(kind Kind) bool {
 	caller := &e.request.Principal
-	switch kind { //nolint:exhaustive // the others always have
+	switch kind { //nolint:exhaustive // the others always apply
 	case SCP:
 		return e.hasAccount() && (caller.Kind != RoleSession || !isServiceLinked(caller.RoleARN))
 	case RCP:
@@ -142,7 +142,8 @@ func (e *evaluation) concernedBy(kind Kind) bool {
 }
 
 func isServiceLinked(role string) bool {
-	return strings.HasPrefix(partAfter(role, 2), "iam:") && strings.HasPrefix(partAfter(role, 5), "role/aws-service-role/")
+	return strings.HasPrefix(partAfter(role, 2), "iam:") &&
+		strings.HasPrefix(partAfter(role, 5), "role/aws-service-role/")
 }
 
 // hasAccount reports whether the caller belongs to an account.
@@ -218,7 +219,7 @@ func (g *grant) decide() Decision {
 
 // documentAlone: a role's trust and a key's policy must let the caller in; the
 // policies of other resources need not (spec iam-policy §4.3). In IAM only roles
-// have a policy of their own, whatever it is called.
+// have a policy of their own.
 func documentAlone(r *Request, p *Policies) bool {
 	service := partAfter(r.Resource, 2)
 	return p.Trust != nil ||

@@ -77,7 +77,7 @@ func TestSummaryNamesTheCause(t *testing.T) {
 			name:   "region order and id",
 			trust:  trust("oidc.us-east-1.eks.amazonaws.com/D539", reader),
 			reason: "no-trust-match",
-			want:   []string{"the region stands before eks", "/id/ is missing"},
+			want:   []string{"the region comes before eks", "/id/ is missing"},
 		},
 		{
 			name:   "wildcard under StringEquals",

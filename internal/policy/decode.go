@@ -12,8 +12,8 @@ import (
 
 // Parse reads, checks and compiles a document of a kind. The name stands for it
 // in errors and explanations. Every error is a *SyntaxError: of several faults
-// the one that AWS would answer. Nothing that the engine would not evaluate
-// exactly is accepted.
+// the one that AWS would answer. It accepts nothing that the engine would not
+// evaluate exactly.
 func Parse(kind Kind, name string, text []byte) (*Policy, error) {
 	return parse(&decoder{kind: kind, name: name, text: text})
 }
@@ -98,7 +98,7 @@ func (d *decoder) syntaxError(v *violation) *SyntaxError {
 	return &SyntaxError{Name: d.name, Code: code, Message: message, Detail: v.detail, Line: at.line, Column: at.column}
 }
 
-// decode returns what could be compiled; nil if that is nothing.
+// decode returns what could be compiled; nil if nothing could.
 func (d *decoder) decode() *Policy {
 	if size := utf8.RuneCount(d.text); d.limit > 0 && size > d.limit {
 		d.report(span{}, tooLong, "", "the document has %d characters, at most %d are stored", size, d.limit)
@@ -194,12 +194,26 @@ func (d *decoder) readVersion(root *node) {
 // (spec iam-policy §1.3).
 func (d *decoder) hasVariables() bool { return d.version == currentVersion }
 
-var statementElements = []string{"Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource", "Condition"}
+var statementElements = []string{
+	"Sid",
+	"Effect",
+	"Principal",
+	"NotPrincipal",
+	"Action",
+	"NotAction",
+	"Resource",
+	"NotResource",
+	"Condition",
+}
 
 func (d *decoder) statement(n *node) *statement {
 	s := &statement{at: n.at}
 	d.closed(n, "a statement", statementElements...)
-	for _, pair := range [][2]string{{"Principal", "NotPrincipal"}, {"Action", "NotAction"}, {"Resource", "NotResource"}} {
+	for _, pair := range [][2]string{
+		{"Principal", "NotPrincipal"},
+		{"Action", "NotAction"},
+		{"Resource", "NotResource"},
+	} {
 		if second := n.find(pair[1]); second != nil && n.find(pair[0]) != nil {
 			d.report(second.at, badStructure, "", "a statement has either %s or %s, not both", pair[0], pair[1])
 		}
@@ -279,8 +293,8 @@ func (d *decoder) sid(n *node, s *statement) {
 	}
 }
 
-// texts reads a text or a list of texts; one and a list of one are the same.
-// Items of another type are reported and left out.
+// texts reads a string or a list of strings; one string and a list of one are
+// the same. Items of another type are reported and left out.
 func (d *decoder) texts(n *node, element string) []*node {
 	items := []*node{n}
 	if n.kind == arrayNode {
@@ -294,7 +308,14 @@ func (d *decoder) texts(n *node, element string) []*node {
 		case item.kind == nullNode && n.kind == arrayNode && element == "Resource":
 			// AWS lets it pass and ignores it (spec iam-policy §1.2).
 		default:
-			d.report(item.at, badStructure, "", "%s must be a string or a list of strings, here is %s", element, item.kindName())
+			d.report(
+				item.at,
+				badStructure,
+				"",
+				"%s must be a string or a list of strings, not %s",
+				element,
+				item.kindName(),
+			)
 		}
 	}
 	return texts
@@ -311,20 +332,32 @@ func (n *node) either(element string) (name string, value *node) {
 // isEmptyList tells [] from a list whose items were left out.
 func (n *node) isEmptyList() bool { return n.kind == arrayNode && len(n.items) == 0 }
 
-// missing reports an element that is not there, or is there in other letters.
+// missing reports an element that is missing, or is written in different letter
+// case.
 func (d *decoder) missing(n *node, r rule, element string) {
 	for _, m := range n.members {
 		if m.name != element && strings.EqualFold(m.name, element) {
-			d.report(m.at, r, "", "there is no %s: %q must be written %q, element names are case-sensitive", element, m.name, element)
+			d.report(
+				m.at,
+				r,
+				"",
+				"%s is missing: %q must be written %q, element names are case-sensitive",
+				element,
+				m.name,
+				element,
+			)
 			return
 		}
 	}
-	d.report(n.at, r, "", "there is no %s", element)
+	d.report(n.at, r, "", "%s is missing", element)
 }
 
 // placeholder finds what a template left to be filled in: <REGION>, $ACCOUNT,
 // CLUSTER_ID, and the usual words in capitals.
-var placeholder = lazyregexp.New(`<[A-Za-z][A-Za-z0-9 _.-]*>|\$[A-Z][A-Z_]+|\b[A-Z]+(?:_[A-Z]+)+\b|\b(?:REGION|NAMESPACE|ACCOUNT|CLUSTER|BUCKET|ACCOUNTID)\b`)
+var placeholder = lazyregexp.New(
+	`<[A-Za-z][A-Za-z0-9 ` +
+		`_.-]*>|\$[A-Z][A-Z_]+|\b[A-Z]+(?:_[A-Z]+)+\b|\b(?:REGION|NAMESPACE|ACCOUNT|CLUSTER|BUCKET|ACCOUNTID)\b`,
+)
 
 // unfilled says so, for the end of a message.
 func unfilled(text string) string {

@@ -138,13 +138,13 @@ func TestTrustRefusals(t *testing.T) {
 			text: strings.Replace(`{'Statement':[`+good+`]}`, `}]}`,
 				`,'Condition':{'ForAnyValue:StringEquals':'b'}}]}`, 1),
 			message: "Syntax error in policy.",
-			detail:  "must hold an object of condition keys, not a string",
+			detail:  "must be an object of condition keys, not a string",
 		},
 		{
 			name:    "a word with a text",
 			text:    strings.Replace(`{'Statement':[`+good+`]}`, `}]}`, `,'Condition':{'sub':'b'}}]}`, 1),
 			message: "Syntax error in policy.",
-			detail:  "must hold an object of condition keys, not a string",
+			detail:  "must be an object of condition keys, not a string",
 		},
 		{
 			name:    "unknown operator",

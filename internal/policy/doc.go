@@ -6,12 +6,11 @@
 //     and control.go; wording.go holds what AWS answers, and in which order
 //   - pattern.go, values.go and folding.go compare
 //   - request.go and decide.go decide; decide.go reads like AWS's evaluation
-//     logic, taking.go adds what taking a role needs
+//     logic, taking.go adds what assuming a role needs
 //   - explain*.go, nearmiss.go, partly.go, assumptions.go and summary.go say why
-//   - lint*.go find what AWS accepts in silence; format.go prints
+//   - lint*.go find what AWS accepts silently; format.go prints
 //
-// It knows nothing of HTTP, the AWS SDK, Kubernetes or the clock: whatever a
-// decision depends on is in the request. Answers are deterministic. The rules are
-// those of spec iam-policy; its open points (spec iam-policy §11) stand in the file of their
-// subject.
+// It knows nothing about HTTP, the AWS SDK, Kubernetes or the clock: everything a decision
+// depends on is in the request. Answers are deterministic. The rules are those of spec
+// iam-policy; its open points (spec iam-policy §11) are in the file of their subject.
 package policy

@@ -60,12 +60,12 @@ func TestEveryFaultIsFound(t *testing.T) {
 		{
 			"no list of resources", policy.Identity,
 			doc(`{'Effect':'Allow','Action':'*','Resource':null}`),
-			[]string{"here is null"},
+			[]string{"not null"},
 		},
 		{
 			"a number in a list of resources", policy.Identity,
 			doc(`{'Effect':'Allow','Action':'*','Resource':['*',1]}`),
-			[]string{"here is a number"},
+			[]string{"not a number"},
 		},
 		{
 			"a Deny in lower case denies", policy.RCP,
@@ -103,7 +103,7 @@ func TestWhatIsNotStoredIsEvaluated(t *testing.T) {
 		`{'Effect':'Permit','Principal':'*','Action':'s3:*','Resource':'*'}`,
 	)
 	if _, err := policy.Parse(policy.RCP, "p", []byte(text)); err == nil {
-		t.Error("an Effect that is none is evaluated")
+		t.Error("an invalid Effect is evaluated")
 	}
 	if _, err := policy.Parse(policy.RCP, "p", []byte(strings.Replace(text, "Permit", "Deny", 1))); err != nil {
 		t.Errorf("a NotAction is not evaluated: %v", err)
@@ -134,7 +134,7 @@ func TestSimilarOperators(t *testing.T) {
 }
 
 // TestRootUsers need nobody's leave in their account, and a trust policy's to do
-// what takes a role.
+// what assumes a role.
 func TestRootUsers(t *testing.T) {
 	t.Parallel()
 	root := policy.Principal{

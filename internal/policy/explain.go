@@ -5,14 +5,19 @@ import (
 	"strings"
 )
 
-// Explain decides and tells. It is the slow path of Decide and agrees with it.
+// Explain decides and says why. It is slower than Decide and agrees with it.
 func Explain(r *Request, p *Policies) *Explanation {
 	decision := Decide(r, p)
 	x := explainer{
 		evaluation: newEvaluation(r, p), policies: p, decision: decision,
 		out: &Explanation{
 			Decision: decision.Effect.String(), Reason: decision.Reason, Action: r.Action, Resource: r.Resource,
-			Principal:   ExplainedPrincipal{r.Principal.Kind.String(), r.Principal.ARN, r.Principal.RoleARN, r.Principal.Account},
+			Principal: ExplainedPrincipal{
+				r.Principal.Kind.String(),
+				r.Principal.ARN,
+				r.Principal.RoleARN,
+				r.Principal.Account,
+			},
 			SameAccount: r.sameAccount(),
 			NearMisses:  []NearMiss{}, Context: []ContextEntry{}, Assumptions: []Assumption{},
 		},
@@ -55,14 +60,14 @@ func (p *Policies) documents() []*Policy {
 	return append(all, p.Identity...)
 }
 
-// concerns reports whether documents of a kind have a say in the decision.
+// concerns reports whether documents of a kind take part in the decision.
 func (x *explainer) concerns(kind Kind) bool {
 	_, decided := withoutPolicies(x.request)
 	return !decided && x.concernedBy(kind)
 }
 
 // needed repeats the sources that spec iam-policy §4.3 asks, in its order; others
-// are there if they deny.
+// are listed if they deny.
 func (x *explainer) needed() []Need {
 	n := needs{list: []Need{}}
 	if _, decided := withoutPolicies(x.request); decided {
@@ -135,7 +140,12 @@ func (n *needs) add(kind Kind, v verdict, needed bool) bool {
 }
 
 func (x *explainer) document(p *Policy) ExplainedPolicy {
-	explained := ExplainedPolicy{Source: p.kind.Source(), Kind: p.kind.String(), Name: p.name, Statements: []ExplainedStatement{}}
+	explained := ExplainedPolicy{
+		Source:     p.kind.Source(),
+		Kind:       p.kind.String(),
+		Name:       p.name,
+		Statements: []ExplainedStatement{},
+	}
 	for i := range p.statements {
 		s := &p.statements[i]
 		match := x.principal(p, s)
@@ -162,7 +172,7 @@ func (s *statement) effect() string {
 	return "Deny"
 }
 
-// role says what part a statement has in the decision.
+// role says what part a statement plays in the decision.
 func (x *explainer) role(kind Kind, s *ExplainedStatement) string {
 	verb := "allow"
 	if s.Effect == "Deny" {
@@ -204,9 +214,12 @@ func (x *explainer) explainPrincipal(p *Policy, s *statement, match strength) Ex
 func principalNote(entry *principalEntry, caller *Principal) string {
 	switch {
 	case entityID.MatchString(entry.text):
-		return "the unique id of a user or role that is deleted, or of another one"
-	case entry.key == "Federated" && caller.Kind == WebIdentity && issuerOf(entry.text) == issuerOf(caller.ARN) && accountOf(entry.text) != accountOf(caller.ARN):
-		return "the same issuer, registered in account " + accountOf(entry.text) + "; the provider must be in the role's account"
+		return "the unique id of a deleted or different user or role"
+	case entry.key == "Federated" && caller.Kind == WebIdentity &&
+		issuerOf(entry.text) == issuerOf(caller.ARN) && accountOf(entry.text) != accountOf(caller.ARN):
+		return "the same issuer, registered in account " + accountOf(
+			entry.text,
+		) + "; the provider must be in the role's account"
 	case entry.text == "*" && caller.Kind == WebIdentity:
 		return `"*" does not admit tokens; name the provider as Federated`
 	}
@@ -228,7 +241,7 @@ func (x *explainer) explainAction(s *statement) ExplainedActions {
 		case equalASCII(x.request.Action, "sts:AssumeRoleWithWebIdentity") && equalASCII(p.source, "sts:AssumeRole"):
 			e.Note = "sts:AssumeRole does not cover sts:AssumeRoleWithWebIdentity"
 		case equalASCII(x.request.Action, "sts:TagSession"):
-			e.Note = "session tags need sts:TagSession besides"
+			e.Note = "session tags also need sts:TagSession"
 		}
 	}
 	return e
@@ -308,7 +321,12 @@ func (x *explainer) refineTrust() {
 		}
 	}
 	// The nearest to a match names the reason.
-	for _, reason := range []string{"trust-condition-failed", "trust-wrong-action", "provider-other-account", "trust-principal-deleted"} {
+	for _, reason := range []string{
+		"trust-condition-failed",
+		"trust-wrong-action",
+		"provider-other-account",
+		"trust-principal-deleted",
+	} {
 		if slices.Contains(found, reason) {
 			x.out.Reason = reason
 			return

@@ -73,18 +73,21 @@ func nullWhy(e *ExplainedCondition) (why, note string) {
 	case e.Matched:
 		return "equal", ""
 	case !e.Present:
-		return "absent", "Null false wants the key to be there"
+		return "absent", "Null false requires the key to be present"
 	}
-	return "differs", "Null true wants the key to be absent"
+	return "differs", "Null true requires the key to be absent"
 }
 
-// whyNotEqual looks for the slips that have a code of their own.
+// whyNotEqual looks for mistakes that have a code of their own.
 func (x *explainer) whyNotEqual(c *condition, got []string) (why, note string) {
 	for i := range c.values {
 		wanted := &c.values[i]
 		ops, resolved := wanted.resolve(x.request)
 		if !resolved {
-			return "unresolved-variable", fmt.Sprintf("a variable in %q has no value, so it equals nothing", wanted.source)
+			return "unresolved-variable", fmt.Sprintf(
+				"a variable in %q has no value, so it equals nothing",
+				wanted.source,
+			)
 		}
 		if c.op.compare.isTyped() && !c.typed[i].valid {
 			return "unparsable-policy", c.wrongForm(i)
@@ -94,11 +97,13 @@ func (x *explainer) whyNotEqual(c *condition, got []string) (why, note string) {
 			case c.requestUnparsable(one):
 				return "unparsable-request", fmt.Sprintf("%q is not a value for %s", one, c.op.name())
 			case c.op.negated:
-			case (c.op.compare == compareString || c.op.compare == compareFolded) && strings.ContainsAny(wanted.source, "*?") &&
+			case (c.op.compare == compareString || c.op.compare == compareFolded) &&
+				strings.ContainsAny(wanted.source, "*?") &&
 				matchOps(compilePattern(wanted.source, true, false).ops, one, false):
 				return "wildcard-without-like", c.op.base + " takes * and ? literally; use StringLike"
-			case c.op.compare != compareFolded && !c.op.compare.isTyped() && matchOps(lowerOps(ops), lowerText(one), false):
-				return "case-only", "the two differ in letter case only"
+			case c.op.compare != compareFolded && !c.op.compare.isTyped() &&
+				matchOps(lowerOps(ops), lowerText(one), false):
+				return "case-only", "the two differ only in letter case"
 			}
 			if c.op.compare == compareARN && !c.op.negated {
 				if note = arnDifference(ops, one); note != "" {
@@ -135,7 +140,7 @@ func arnDifference(ops []op, got string) string {
 	return ""
 }
 
-// absentNote names what a key that is not there may mean.
+// absentNote says what a missing key may mean.
 func (x *explainer) absentNote(c *condition) string {
 	if note := neverPresent(c.folded, x.request); note != "" {
 		return note
@@ -156,8 +161,9 @@ func neverPresent(folded string, r *Request) string {
 	webIdentity := r.Principal.Kind == WebIdentity
 	switch {
 	case folded == "sts:durationseconds":
-		return "sts:DurationSeconds is in no AssumeRole call, whatever the duration asked for"
-	case webIdentity && (folded == "aws:principalarn" || folded == "aws:username" || folded == "sts:externalid" || folded == "aws:sourcearn" || folded == "aws:sourceaccount" || strings.HasPrefix(folded, "aws:principaltag/")):
+		return "sts:DurationSeconds is in no AssumeRole call, whatever duration is requested"
+	case webIdentity && (folded == "aws:principalarn" || folded == "aws:username" || folded == "sts:externalid" ||
+		folded == "aws:sourcearn" || folded == "aws:sourceaccount" || strings.HasPrefix(folded, "aws:principaltag/")):
 		return "a web-identity call never has this key"
 	case webIdentity && isTokenKey(folded) && strings.HasPrefix(folded, fold(issuerOf(r.Principal.ARN))+":"):
 		claim := folded[len(issuerOf(r.Principal.ARN))+1:]

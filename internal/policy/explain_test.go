@@ -205,7 +205,7 @@ func TestWhy(t *testing.T) {
 		{`'StringEquals':{'aws:TagKeys':'a'}`, "needs-set-operator", "ForAnyValue"},
 		{`'StringEquals':{'x':[]}`, "empty-list", "no value is listed"},
 		{`'Null':{'x':'true'}`, "differs", "absent"},
-		{`'Null':{'missing':'false'}`, "absent", "to be there"},
+		{`'Null':{'missing':'false'}`, "absent", "to be present"},
 		{`'Null':{'missing':'true'}`, "absent-ok", ""},
 		{
 			condition: `'ArnLike':{'arn':'arn:aws:iam::444455556666:role/*'}`,

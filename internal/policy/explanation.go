@@ -3,9 +3,9 @@ package policy
 import "github.com/rolecall/rolecall/internal/finding"
 
 // Explanation says how a decision came about: every statement of every
-// document, matched or not, in document order. It is the machine form of spec
-// iam-policy §6 and holds no secrets: of the context only keys that documents
-// name are shown.
+// document, matched or not, in document order. It is the machine-readable form
+// of spec iam-policy §6 and contains no secrets: of the context it shows only
+// keys that documents name.
 type Explanation struct {
 	Decision    string             `json:"decision"` // Allowed, ImplicitDeny, ExplicitDeny
 	Reason      string             `json:"reason"`
@@ -16,17 +16,17 @@ type Explanation struct {
 	// Needed are the documents that had to allow.
 	Needed    []Need            `json:"needed"`
 	Documents []ExplainedPolicy `json:"documents"`
-	// PartlyDenied are statements that deny a part of a resource with wildcards.
+	// PartlyDenied are statements that deny part of a resource with wildcards.
 	PartlyDenied []PartlyDenied `json:"partlyDenied,omitempty"`
 	// NearMisses are statements that fail in exactly one element, nearest first.
 	NearMisses []NearMiss `json:"nearMisses"`
 	// Context are the keys that documents name, sorted.
 	Context []ContextEntry `json:"context"`
-	// Assumptions are facts that were not known, and what was taken instead.
+	// Assumptions are facts that were not known, and what was assumed instead.
 	Assumptions []Assumption `json:"assumptions"`
 }
 
-// ExplainedPrincipal is who asked.
+// ExplainedPrincipal is the caller.
 type ExplainedPrincipal struct {
 	Kind    string `json:"kind"`
 	ARN     string `json:"arn,omitempty"`
@@ -132,7 +132,7 @@ type ExplainedCondition struct {
 	Note string `json:"note,omitempty"`
 }
 
-// NearMiss is a statement that fails in one element only.
+// NearMiss is a statement that fails in only one element.
 type NearMiss struct {
 	Source    string       `json:"source"`
 	Document  string       `json:"document"`
@@ -157,7 +157,7 @@ type ContextEntry struct {
 type Assumption struct {
 	Fact  string `json:"fact"`
 	Taken string `json:"taken"`
-	// Matters is set if the decision may be another one for another fact.
+	// Matters is set if the decision may differ for a different fact.
 	Matters bool `json:"matters"`
 }
 

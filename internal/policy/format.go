@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// Format writes a document in the one form: known elements in the order of the
-// grammar, two spaces a level, lists of one value on one line. Texts, numbers and
-// the order of lists and conditions stay as written. It looks at form only, so a
-// document that AWS would refuse can be formatted; the error of one that is not
-// JSON is a *SyntaxError.
+// Format writes a document in its standard form: known elements in the order of
+// the grammar, two spaces a level, lists of one value on one line. Texts, numbers
+// and the order of lists and conditions stay as written. It looks at form only,
+// so a document that AWS would refuse can be formatted; the error of one that is
+// not JSON is a *SyntaxError.
 func Format(name string, text []byte) ([]byte, error) {
 	root, at, err := readNodes(text)
 	if err != nil {

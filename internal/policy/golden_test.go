@@ -13,7 +13,7 @@ import (
 	"github.com/rolecall/rolecall/internal/policy"
 )
 
-var update = flag.Bool("update", false, "write testdata/*.golden anew: read the difference")
+var update = flag.Bool("update", false, "rewrite testdata/*.golden: read the difference")
 
 // golden compares with a file of testdata, or with -update writes it.
 func golden(t *testing.T, name, got string) {
@@ -418,7 +418,7 @@ func scenes(t *testing.T) []scene {
 		}, policy.Policies{
 			Identity: list(of(policy.Identity, yes)), Resource: of(policy.Resource, by("Allow", ours)),
 		})
-		add(who.name+", taking a role", take(who.Principal, "sts:AssumeRole"), policy.Policies{
+		add(who.name+", assuming a role", take(who.Principal, "sts:AssumeRole"), policy.Policies{
 			Identity: list(of(policy.Identity,
 				yes)), Trust: of(policy.Trust, taking(strings.Replace(me, "'*'", `{'AWS':'*'}`, 1))),
 		})

@@ -2,8 +2,8 @@ package policy
 
 import "strings"
 
-// GuessKind tells what a document is from its elements, for documents that
-// nobody has named a kind for: without Principal an identity-based policy, with
+// GuessKind guesses the kind of a document from its elements, for documents
+// whose kind is not given: without Principal an identity-based policy, with
 // sts: actions and no Resource a role's trust policy, else a resource's.
 func GuessKind(text []byte) Kind {
 	root, _, err := readNodes(text)

@@ -33,8 +33,8 @@ var sharedIssuers = map[string][]string{
 // githubActions is a prefix: enterprises have issuers below it.
 const githubActions = "token.actions.githubusercontent.com"
 
-// builtinIssuers are older than OIDC providers in IAM; they want an equality on
-// a key in lower case.
+// builtinIssuers are older than OIDC providers in IAM; they require an equality
+// on a key in lower case.
 var builtinIssuers = map[string][]string{
 	"accounts.google.com": {"aud", "oaud", "sub"},
 	"www.amazon.com":      {"app_id", "sub"},
@@ -46,7 +46,7 @@ const cognito = "cognito-identity.amazonaws.com"
 // webIdentityAction is what a token's bearer calls.
 var webIdentityAction = splitAction("sts:AssumeRoleWithWebIdentity")
 
-// checkSharedIssuers looks at every Allow statement that lets tokens in.
+// checkSharedIssuers checks every Allow statement that admits tokens.
 func (d *decoder) checkSharedIssuers(p *Policy) {
 	for i := range p.statements {
 		s := &p.statements[i]
@@ -72,12 +72,26 @@ func (d *decoder) checkSharedIssuer(s *statement, entry *principalEntry) {
 		keys[i] = issuer + ":" + claim
 	}
 	wanted := strings.Join(keys, " or ")
-	if issuer == cognito && !slices.ContainsFunc(s.conditions, func(c condition) bool { return c.folded == cognito+":aud" }) {
-		d.report(entry.at, noCognitoAudience, "", "the identities of every user pool come from %s: add a condition on %s", issuer, wanted)
+	if issuer == cognito &&
+		!slices.ContainsFunc(s.conditions, func(c condition) bool { return c.folded == cognito+":aud" }) {
+		d.report(
+			entry.at,
+			noCognitoAudience,
+			"",
+			"the identities of every user pool come from %s: add a condition on %s",
+			issuer,
+			wanted,
+		)
 		return
 	}
-	d.report(entry.at, sharedIssuer, entry.text+" must evaluate, using StringEquals, StringLike or StringEqualsIgnoreCase, "+wanted,
-		"%s has many tenants: add a condition on %s that only yours meet", issuer, wanted)
+	d.report(
+		entry.at,
+		sharedIssuer,
+		entry.text+" must evaluate, using StringEquals, StringLike or StringEqualsIgnoreCase, "+wanted,
+		"%s has many tenants: add a condition on %s that only yours meet",
+		issuer,
+		wanted,
+	)
 }
 
 // issuerOf returns the issuer without scheme that a Federated principal names.
@@ -116,7 +130,8 @@ func (s *statement) scopesIssuer(issuer string, claims []string) bool {
 			continue
 		}
 		narrow := !slices.ContainsFunc(c.values, func(value pattern) bool {
-			return value.source == "*" || (github && (strings.TrimSpace(value.source) == "" || strings.HasPrefix(value.source, "*")))
+			return value.source == "*" ||
+				(github && (strings.TrimSpace(value.source) == "" || strings.HasPrefix(value.source, "*")))
 		})
 		before, seen := verdicts[c.operator]
 		verdicts[c.operator] = narrow && (before || !seen)

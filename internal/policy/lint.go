@@ -24,15 +24,15 @@ type placed struct {
 	at span
 }
 
-// LintOptions are facts that a document does not hold.
+// LintOptions are facts that are not in a document.
 type LintOptions struct {
 	// Account is the 12 digits of the account that will own the document; if
-	// empty, trust in other accounts is not looked at.
+	// empty, trust in other accounts is not checked.
 	Account string
 	// Managed says that an identity-based policy will be a managed one.
 	Managed bool
 	// Role are facts about the role of a trust policy. If they are given, even
-	// empty, what lets nobody in is an error, not a warning.
+	// empty, a statement that admits nobody is an error, not a warning.
 	Role *RoleFacts
 }
 
@@ -110,24 +110,30 @@ func (l *linter) violation(v *violation) {
 	f := l.add(Error, v.at, v.rule.id(), "%s", v.detail)
 	f.AWS = message
 	if v.edit != nil {
-		f.suggest(l, span{v.edit.Start, v.edit.End}, v.edit.Text, "write it so")
+		f.suggest(l, span{v.edit.Start, v.edit.End}, v.edit.Text, "write it like this")
 	}
 }
 
 // id is a rule's stable name.
 func (r rule) id() string {
 	return [...]string{
-		"too-long", "unusual-character", "not-json", "bad-structure", "bad-version", "old-version", "no-statement", "no-effect",
-		"bad-effect", "effect-case", "bad-value", "legacy-arn", "repeated-sid", "bad-sid", "no-action", "action-without-service",
-		"action-two-colons", "action-bad-service", "action-not-sts", "no-resource", "resource-not-arn", "resource-partition",
-		"resource-service", "resource-region", "resource-region", "resource-path", "has-principal", "allow-not-principal",
-		"no-principal", "empty-principal", "star-principal", "principal-no-object", "principal-empty-list", "bad-principal",
-		"bad-federated", "has-resource", "has-resource", "no-cognito-audience", "shared-issuer", "control-policy-grammar",
+		"too-long", "unusual-character", "not-json", "bad-structure", "bad-version", "old-version", "no-statement",
+		"no-effect",
+		"bad-effect", "effect-case", "bad-value", "legacy-arn", "repeated-sid", "bad-sid", "no-action",
+		"action-without-service",
+		"action-two-colons", "action-bad-service", "action-not-sts", "no-resource", "resource-not-arn",
+		"resource-partition",
+		"resource-service", "resource-region", "resource-region", "resource-path", "has-principal",
+		"allow-not-principal",
+		"no-principal", "empty-principal", "star-principal", "principal-no-object", "principal-empty-list",
+		"bad-principal",
+		"bad-federated", "has-resource", "has-resource", "no-cognito-audience", "shared-issuer",
+		"control-policy-grammar",
 		"control-policy-grammar",
 	}[r]
 }
 
-// document is what concerns no single statement.
+// document checks what does not belong to a single statement.
 func (l *linter) document() {
 	l.version()
 	l.size()
@@ -146,15 +152,32 @@ func (l *linter) document() {
 
 func (l *linter) version() {
 	at := span{0, 1}
-	if l.policy.version == currentVersion || slices.ContainsFunc(l.decoder.violations, func(v violation) bool { return v.rule == badVersion || v.rule == oldVersion }) {
+	if l.policy.version == currentVersion ||
+		slices.ContainsFunc(
+			l.decoder.violations,
+			func(v violation) bool { return v.rule == badVersion || v.rule == oldVersion },
+		) {
 		return
 	}
 	if offset := strings.Index(l.policy.text, "${"); offset >= 0 {
-		l.add(Error, span{offset, offset + 2}, "variable-in-old-version", "without \"Version\": %q a ${…} is literal text and matches nothing that is meant", currentVersion)
+		l.add(
+			Error,
+			span{offset, offset + 2},
+			"variable-in-old-version",
+			"without \"Version\": %q a ${…} is literal text and does not match what is meant",
+			currentVersion,
+		)
 		return
 	}
 	if l.policy.version == "" {
-		l.add(Warning, at, "no-version", "without \"Version\" the document is of version %s, in which variables do not work; write %q", oldestVersion, currentVersion)
+		l.add(
+			Warning,
+			at,
+			"no-version",
+			"without \"Version\" the document is of version %s, in which variables do not work; write %q",
+			oldestVersion,
+			currentVersion,
+		)
 		return
 	}
 	l.add(Warning, at, "old-version", "version %s has no variables; write %q", oldestVersion, currentVersion)
@@ -200,11 +223,12 @@ func (l *linter) size() {
 	}
 }
 
-// spaces reports characters that pass IAM's check and look like others.
+// spaces reports characters that pass IAM's check but look like others.
 func (l *linter) spaces() {
 	for offset, char := range l.policy.text {
 		if char == '\u00a0' {
-			l.add(Error, span{offset, offset + 2}, "unusual-character", "U+00A0 (NO-BREAK SPACE) is not a space").suggest(l, span{offset, offset + 2}, " ", "write a space")
+			l.add(Error, span{offset, offset + 2}, "unusual-character", "U+00A0 (NO-BREAK SPACE) is not a space").
+				suggest(l, span{offset, offset + 2}, " ", "write a space")
 		}
 	}
 }
@@ -231,7 +255,8 @@ func (l *linter) statementPairs() {
 
 // covers reports whether a applies wherever b does. It may say no for a yes.
 func (a *statement) covers(b *statement) bool {
-	if a.allow != b.allow || a.action.not || b.action.not || len(b.action.patterns) == 0 || !a.principal.same(b.principal) {
+	if a.allow != b.allow || a.action.not || b.action.not || len(b.action.patterns) == 0 ||
+		!a.principal.same(b.principal) {
 		return false
 	}
 	if len(a.conditions) > 0 && !sameConditions(a.conditions, b.conditions) {
@@ -241,7 +266,10 @@ func (a *statement) covers(b *statement) bool {
 		return false
 	}
 	for i := range b.action.patterns {
-		if !slices.ContainsFunc(a.action.patterns, func(p actionPattern) bool { return p.all || coversText(p.source, b.action.patterns[i].source, true) }) {
+		if !slices.ContainsFunc(
+			a.action.patterns,
+			func(p actionPattern) bool { return p.all || coversText(p.source, b.action.patterns[i].source, true) },
+		) {
 			return false
 		}
 	}
@@ -250,7 +278,8 @@ func (a *statement) covers(b *statement) bool {
 	}
 	for i := range b.resource.patterns {
 		if !slices.ContainsFunc(a.resource.patterns, func(p resourcePattern) bool {
-			return p.all || (p.whole.segments == nil && coversText(p.whole.source, b.resource.patterns[i].whole.source, false)) ||
+			return p.all ||
+				(p.whole.segments == nil && coversText(p.whole.source, b.resource.patterns[i].whole.source, false)) ||
 				p.whole.source == b.resource.patterns[i].whole.source
 		}) {
 			return false
@@ -259,14 +288,18 @@ func (a *statement) covers(b *statement) bool {
 	return len(b.resource.patterns) > 0
 }
 
-// coversText takes wildcards of the second pattern as ordinary characters, which
-// is right for the runs of the first; a ? is only equal to itself.
+// coversText treats wildcards of the second pattern as ordinary characters,
+// which is right for the runs of the first; a ? equals only itself.
 func coversText(a, b string, folded bool) bool {
 	if strings.Contains(a, "?") || strings.Contains(b, "${") {
 		return a == b
 	}
 	if strings.HasPrefix(a, "arn:") && strings.HasPrefix(b, "arn:") {
-		return slices.EqualFunc(strings.SplitN(a, ":", 6), strings.SplitN(b, ":", 6), func(x, y string) bool { return matchOps(compilePattern(x, true, false).ops, y, false) })
+		return slices.EqualFunc(
+			strings.SplitN(a, ":", 6),
+			strings.SplitN(b, ":", 6),
+			func(x, y string) bool { return matchOps(compilePattern(x, true, false).ops, y, false) },
+		)
 	}
 	return matchOps(compilePattern(a, true, false).ops, b, folded)
 }
@@ -275,12 +308,18 @@ func (s *principalSet) same(other *principalSet) bool {
 	if s == nil || other == nil {
 		return s == other
 	}
-	return s.not == other.not && slices.EqualFunc(s.entries, other.entries, func(a, b principalEntry) bool { return a.key == b.key && a.text == b.text })
+	return s.not == other.not &&
+		slices.EqualFunc(
+			s.entries,
+			other.entries,
+			func(a, b principalEntry) bool { return a.key == b.key && a.text == b.text },
+		)
 }
 
 func sameConditions(a, b []condition) bool {
 	return slices.EqualFunc(a, b, func(x, y condition) bool {
-		return x.op == y.op && x.folded == y.folded && slices.EqualFunc(x.values, y.values, func(v, w pattern) bool { return v.source == w.source })
+		return x.op == y.op && x.folded == y.folded &&
+			slices.EqualFunc(x.values, y.values, func(v, w pattern) bool { return v.source == w.source })
 	})
 }
 

@@ -11,7 +11,7 @@ import (
 // stsAudience is what EKS and AWS's own webhook use.
 const stsAudience = "sts.amazonaws.com"
 
-// claims looks at the conditions on sub and aud of a statement for tokens.
+// claims checks the conditions on sub and aud of a statement for tokens.
 func (l *linter) claims(s *statement) {
 	if !s.allowsAction("sts:AssumeRoleWithWebIdentity") {
 		return
@@ -42,8 +42,15 @@ func (l *linter) claims(s *statement) {
 	if !hasAudience {
 		l.noAudience(s)
 	}
-	if l.facts().Tagged && !s.allowsAction("sts:TagSession") && !l.elsewhere(&s.principal.entries[0], "sts:TagSession") && !s.action.not {
-		f := l.add(Error, s.action.at, "token-without-tag-session", "the tokens carry session tags: they need sts:TagSession besides sts:AssumeRoleWithWebIdentity")
+	if l.facts().Tagged && !s.allowsAction("sts:TagSession") &&
+		!l.elsewhere(&s.principal.entries[0], "sts:TagSession") &&
+		!s.action.not {
+		f := l.add(
+			Error,
+			s.action.at,
+			"token-without-tag-session",
+			"the tokens carry session tags: they need sts:TagSession in addition to sts:AssumeRoleWithWebIdentity",
+		)
 		l.suggestAction(f, s, "sts:TagSession")
 	}
 }
@@ -63,7 +70,8 @@ func (l *linter) suggestAction(f *placed, s *statement, action string) {
 
 // ifExists: a token without the claim would meet it.
 func (l *linter) ifExists(s *statement, c *condition) {
-	if claim := fold(claimOf(c)); !s.allow || !c.op.ifExists || c.op.negated || c.op.set != noSet || (claim != "sub" && claim != "aud") {
+	if claim := fold(claimOf(c)); !s.allow || !c.op.ifExists || c.op.negated || c.op.set != noSet ||
+		(claim != "sub" && claim != "aud") {
 		return
 	}
 	op := c.op
@@ -74,10 +82,11 @@ func (l *linter) ifExists(s *statement, c *condition) {
 
 // comparesText reports a condition that a claim must meet.
 func (c *condition) comparesText() bool {
-	return !c.op.negated && (c.op.compare == compareString || c.op.compare == compareFolded || c.op.compare == compareLike)
+	return !c.op.negated &&
+		(c.op.compare == compareString || c.op.compare == compareFolded || c.op.compare == compareLike)
 }
 
-// admits reports whether one of the values lets a text through.
+// admits reports whether one of the values matches a text.
 func (c *condition) admits(text string) bool {
 	return slices.ContainsFunc(c.values, func(p pattern) bool {
 		switch c.op.compare {
@@ -94,7 +103,8 @@ func (c *condition) admits(text string) bool {
 // almostSubject is what people write for system:serviceaccount:NAMESPACE:NAME.
 var almostSubject = lazyregexp.New(`(?i)^\s*(?:system[:./])?service[-_]?accounts?[:./]([^:/\s]+)[:/]([^:/\s]+)\s*$`)
 
-// subjectValues looks for slips in subjects (spec issuer-and-sts §16 row 13).
+// subjectValues looks for mistakes in subjects (spec issuer-and-sts §16 row
+// 13).
 func (l *linter) subjectValues(c *condition) {
 	if !c.comparesText() {
 		return
@@ -107,8 +117,9 @@ func (l *linter) subjectValues(c *condition) {
 		if parts := almostSubject.FindStringSubmatch(source); parts != nil {
 			subject := "system:serviceaccount:" + parts[1] + ":" + parts[2]
 			if subject != source {
-				l.add(Error, at, "subject-slip", "no token has the subject %q: a service account's is system:serviceaccount:NAMESPACE:NAME", source).
-					suggest(l, at, jsonText(subject), "write it so")
+				l.add(Error, at, "subject-slip", "no token has the subject %q: a service account's is "+
+					"system:serviceaccount:NAMESPACE:NAME", source).
+					suggest(l, at, jsonText(subject), "write it like this")
 				continue
 			}
 		}
@@ -116,7 +127,7 @@ func (l *linter) subjectValues(c *condition) {
 	}
 }
 
-// subjectOfNobody compares with the service accounts that are to be let in.
+// subjectOfNobody compares with the service accounts that are to be admitted.
 func (l *linter) subjectOfNobody(c *condition, at span, source string) {
 	if slices.Contains(l.facts().Subjects, source) || hasWildcard(source) {
 		return
@@ -132,7 +143,8 @@ func (l *linter) subjectOfNobody(c *condition, at span, source string) {
 			}
 		}
 		if why != "" {
-			l.add(Error, at, "subject-of-nobody", "%q keeps %q out: %s", source, wanted, why).suggest(l, at, jsonText(wanted), "name the service account")
+			l.add(Error, at, "subject-of-nobody", "%q keeps %q out: %s", source, wanted, why).
+				suggest(l, at, jsonText(wanted), "name the service account")
 			return
 		}
 	}
@@ -142,12 +154,16 @@ func (l *linter) subjectOfNobody(c *condition, at span, source string) {
 // subject through.
 func (l *linter) admittedSomewhere(folded, subject string) bool {
 	return slices.ContainsFunc(l.policy.statements, func(s statement) bool {
-		return s.allow && slices.ContainsFunc(s.conditions, func(c condition) bool { return c.folded == folded && c.comparesText() && c.admits(subject) })
+		return s.allow &&
+			slices.ContainsFunc(
+				s.conditions,
+				func(c condition) bool { return c.folded == folded && c.comparesText() && c.admits(subject) },
+			)
 	})
 }
 
-// audienceValues looks for slips in audiences (spec issuer-and-sts §16 rows 15 to
-// 17).
+// audienceValues looks for mistakes in audiences (spec issuer-and-sts §16 rows 15
+// to 17).
 func (l *linter) audienceValues(c *condition) {
 	if !c.comparesText() || len(c.values) == 0 {
 		return
@@ -159,12 +175,23 @@ func (l *linter) audienceValues(c *condition) {
 		switch {
 		case c.op.compare == compareLike && hasWildcard(source):
 			if l.options.Role != nil {
-				l.add(Security, at, "aud-wildcard", "%q covers audiences that are not meant for STS", source).suggest(l, at, jsonText(l.audience()), "name the audience")
+				l.add(Security, at, "aud-wildcard", "%q covers audiences that are not meant for STS", source).
+					suggest(l, at, jsonText(l.audience()), "name the audience")
 			}
-		case !known && source != stsAudience && source != stsAudience+".cn" && editDistance(strings.TrimPrefix(strings.TrimSpace(source), "https://"), stsAudience, 3) <= 3:
-			l.add(Error, at, "aud-slip", "no provider registers the audience %q: it looks like %s", source, stsAudience).suggest(l, at, jsonText(stsAudience), "write it so")
+		case !known && source != stsAudience && source != stsAudience+".cn" &&
+			editDistance(strings.TrimPrefix(strings.TrimSpace(source), "https://"), stsAudience, 3) <= 3:
+			l.add(Error, at, "aud-slip", "no provider registers the audience %q: it looks like "+
+				"%s", source, stsAudience).
+				suggest(l, at, jsonText(stsAudience), "write it like this")
 		case facts.Audience == "" && len(facts.Registered) > 0 && !slices.Contains(facts.Registered, source):
-			f := l.add(Error, at, "aud-not-registered", "the provider does not register the audience %q, but %q", source, facts.Registered)
+			f := l.add(
+				Error,
+				at,
+				"aud-not-registered",
+				"the provider does not register the audience %q, but %q",
+				source,
+				facts.Registered,
+			)
 			if len(facts.Registered) == 1 {
 				f.suggest(l, at, jsonText(facts.Registered[0]), "name the registered audience")
 			}
@@ -173,7 +200,7 @@ func (l *linter) audienceValues(c *condition) {
 	l.tokenAudience(c)
 }
 
-// tokenAudience holds the three audiences side by side.
+// tokenAudience compares the three audiences.
 func (l *linter) tokenAudience(c *condition) {
 	facts := l.facts()
 	if facts.Audience == "" {
@@ -187,10 +214,23 @@ func (l *linter) tokenAudience(c *condition) {
 	if len(facts.Registered) > 0 {
 		registered = fmt.Sprintf("%q", facts.Registered)
 	}
-	sides := fmt.Sprintf("the token's is %q, the provider registers %s, the policy wants %q", facts.Audience, registered, wanted)
+	sides := fmt.Sprintf(
+		"the token's is %q, the provider registers %s, the policy wants %q",
+		facts.Audience,
+		registered,
+		wanted,
+	)
 	if len(facts.Registered) > 0 && !slices.Contains(facts.Registered, facts.Audience) {
-		f := l.add(Error, c.at, "audience-not-registered", "STS refuses tokens of this audience before it asks the policy: %s", sides)
-		f.Command = "aws iam add-client-id-to-open-id-connect-provider --open-id-connect-provider-arn " + l.providerARN(strings.TrimSuffix(c.key, ":"+claimOf(c))) + " --client-id " + facts.Audience
+		f := l.add(
+			Error,
+			c.at,
+			"audience-not-registered",
+			"STS refuses tokens with this audience before it evaluates the policy: %s",
+			sides,
+		)
+		f.Command = "aws iam add-client-id-to-open-id-connect-provider --open-id-connect-provider-arn " + l.providerARN(
+			strings.TrimSuffix(c.key, ":"+claimOf(c)),
+		) + " --client-id " + facts.Audience
 	}
 	if c.admits(facts.Audience) {
 		return
@@ -203,14 +243,24 @@ func (l *linter) tokenAudience(c *condition) {
 
 // noAudience: the provider checks audiences too, but for all roles at once.
 func (l *linter) noAudience(s *statement) {
-	i := slices.IndexFunc(s.principal.entries, func(e principalEntry) bool { return e.key == "Federated" && issuerOf(e.text) != e.text })
+	i := slices.IndexFunc(
+		s.principal.entries,
+		func(e principalEntry) bool { return e.key == "Federated" && issuerOf(e.text) != e.text },
+	)
 	if i < 0 || issuerClaims(fold(issuerOf(s.principal.entries[i].text))) != nil {
 		return
 	}
 	entry := &s.principal.entries[i]
-	f := l.add(Warning, entry.at, "web-identity-without-aud", "no condition on %s:aud: every audience that the provider registers is accepted", issuerOf(entry.text))
+	f := l.add(
+		Warning,
+		entry.at,
+		"web-identity-without-aud",
+		"no condition on %s:aud: every audience that the provider registers is accepted",
+		issuerOf(entry.text),
+	)
 	for j := range s.conditions {
-		if c := &s.conditions[j]; c.op.name() == "StringEquals" && s.federations() == 1 && brokenIssuer(issuerOf(entry.text)) == "" {
+		if c := &s.conditions[j]; c.op.name() == "StringEquals" && s.federations() == 1 &&
+			brokenIssuer(issuerOf(entry.text)) == "" {
 			key := jsonText(issuerOf(entry.text)+":aud") + ": " + jsonText(l.audience()) + ", "
 			f.suggest(l, c.at, key+l.policy.text[c.at.start:c.at.end], "name the audience")
 			f.Suggested.Manual = l.facts().Audience == "" && len(l.facts().Registered) != 1
@@ -219,14 +269,17 @@ func (l *linter) noAudience(s *statement) {
 	}
 }
 
-// equalsAndLike: two operators on one key must both hold, which is mostly meant
-// as either (spec issuer-and-sts §16 row 12).
+// equalsAndLike: two operators on one key must both hold, although mostly
+// either one is meant to (spec issuer-and-sts §16 row 12).
 func (l *linter) equalsAndLike(s *statement) {
 	for i := range s.conditions {
 		for j := range s.conditions {
 			equals, like := &s.conditions[i], &s.conditions[j]
-			if !s.allow || equals.folded != like.folded || !isTokenKey(equals.folded) || equals.op.compare != compareString || like.op.compare != compareLike ||
-				!equals.comparesText() || !like.comparesText() || len(equals.values) == 0 {
+			if !s.allow || equals.folded != like.folded || !isTokenKey(equals.folded) ||
+				equals.op.compare != compareString || like.op.compare != compareLike ||
+				!equals.comparesText() ||
+				!like.comparesText() ||
+				len(equals.values) == 0 {
 				continue
 			}
 			both := 0
@@ -237,11 +290,23 @@ func (l *linter) equalsAndLike(s *statement) {
 			}
 			text := l.policy.text[s.at.start:s.at.end]
 			if both == len(equals.values) {
-				l.add(Warning, like.at, "equals-and-like", "%s lets nobody in whom %s does not: both must hold; write two statements if either is meant", like.operator, equals.operator).
-					suggest(l, s.at, withoutMember(text, "Condition", like.operator, like.key), "leave it out, which changes nothing")
+				l.add(Warning, like.at, "equals-and-like", "%s admits nobody whom %s does not: both must hold; write "+
+					"two statements if either is meant", like.operator, equals.operator).
+					suggest(l, s.at, withoutMember(text, "Condition", like.operator, like.key), "leave it out, "+
+						"which changes nothing")
 				continue
 			}
-			f := l.add(l.never(), like.at, "equals-and-like", "%s and %s on %s must both hold, which %d of %d values do: write two statements if either is meant", equals.operator, like.operator, like.key, both, len(equals.values))
+			f := l.add(
+				l.never(),
+				like.at,
+				"equals-and-like",
+				"%s and %s on %s must both hold, which %d of %d values do: write two statements if either is meant",
+				equals.operator,
+				like.operator,
+				like.key,
+				both,
+				len(equals.values),
+			)
 			first := withoutMember(text, "Condition", like.operator, like.key)
 			second := withoutMember(withoutMember(text, "Condition", equals.operator, equals.key), "Sid")
 			either := first + ", " + second
@@ -254,21 +319,35 @@ func (l *linter) equalsAndLike(s *statement) {
 	}
 }
 
-// partlyOpen reports patterns that whoever may create namespaces or service
-// accounts can fit (spec issuer-and-sts §15.2 rule 5).
+// partlyOpen reports patterns that anybody who may create namespaces or service
+// accounts can match (spec issuer-and-sts §15.2 rule 5).
 func (l *linter) partlyOpen(c *condition, i int) {
 	rest, isSubject := strings.CutPrefix(c.values[i].source, "system:serviceaccount:")
 	namespace, name, _ := strings.Cut(rest, ":")
 	switch {
 	case c.op.compare != compareLike || !isSubject:
 	case strings.ContainsAny(namespace, "*?"):
-		l.add(Security, c.valuesAt[i], "sub-several-namespaces", "%q covers several namespaces: anyone who can create one that fits can assume the role", c.values[i].source)
-	case strings.ContainsAny(name, "*?") && slices.Contains([]string{"default", "kube-system", "kube-public", "kube-node-lease"}, namespace):
-		l.add(Security, c.valuesAt[i], "sub-shared-namespace", "%q: the namespace %s is shared, so others can assume the role", c.values[i].source, namespace)
+		l.add(
+			Security,
+			c.valuesAt[i],
+			"sub-several-namespaces",
+			"%q covers several namespaces: anyone who can create one that matches can assume the role",
+			c.values[i].source,
+		)
+	case strings.ContainsAny(name, "*?") &&
+		slices.Contains([]string{"default", "kube-system", "kube-public", "kube-node-lease"}, namespace):
+		l.add(
+			Security,
+			c.valuesAt[i],
+			"sub-shared-namespace",
+			"%q: the namespace %s is shared, so others can assume the role",
+			c.values[i].source,
+			namespace,
+		)
 	}
 }
 
-// subjects are those that are to be let in, for a condition.
+// subjects are those that are to be admitted, for a condition.
 func (l *linter) subjects() string {
 	switch subjects := l.facts().Subjects; len(subjects) {
 	case 0:

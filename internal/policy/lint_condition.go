@@ -7,7 +7,7 @@ import (
 	"github.com/rolecall/rolecall/internal/finding"
 )
 
-// condition looks at one key of one operator.
+// condition checks one key of one operator.
 func (l *linter) condition(s *statement, c *condition) {
 	l.operatorName(s, c)
 	l.values(s, c)
@@ -32,7 +32,7 @@ func (l *linter) renameAlone(f *placed, s *statement, c *condition, name, format
 	}
 }
 
-// hasOperator reports whether the Condition has an operator written so.
+// hasOperator reports whether the Condition has an operator written like this.
 func (s *statement) hasOperator(name string) bool {
 	return slices.ContainsFunc(s.conditions, func(c condition) bool { return c.operator == name }) ||
 		slices.ContainsFunc(s.emptyOperators, func(e emptyOperator) bool { return e.name == name })
@@ -57,7 +57,7 @@ func (l *linter) operatorName(s *statement, c *condition) {
 
 func (l *linter) values(s *statement, c *condition) {
 	if len(c.values) == 0 {
-		l.add(Error, c.at, "empty-list", "%s %s lists no value, so it can hold for no value", c.operator, c.key)
+		l.add(Error, c.at, "empty-list", "%s %s lists no value, so it never holds", c.operator, c.key)
 	}
 	for i := range c.values {
 		at, source := c.valuesAt[i], c.values[i].source
@@ -66,12 +66,20 @@ func (l *linter) values(s *statement, c *condition) {
 		}
 		if l.policy.kind == Session && c.op.compare != compareBinary {
 			if detail := c.wrongForm(i); detail != "" {
-				l.add(Error, at, "bad-value", "%s; AWS accepts it in a session policy, where a Deny may then apply to everything", detail)
+				l.add(
+					Error,
+					at,
+					"bad-value",
+					"%s; AWS accepts it in a session policy, where a Deny may then apply to everything",
+					detail,
+				)
 			}
 		}
 		switch {
-		case (c.op.compare == compareBool || c.op.compare == compareNull) && !strings.EqualFold(source, "true") && !strings.EqualFold(source, "false") && !strings.Contains(source, "${"):
-			l.add(Warning, at, "bool-value", "%q counts as false; write true or false", source).suggest(l, at, `"false"`, "write false")
+		case (c.op.compare == compareBool || c.op.compare == compareNull) && !strings.EqualFold(source, "true") &&
+			!strings.EqualFold(source, "false") && !strings.Contains(source, "${"):
+			l.add(Warning, at, "bool-value", "%q counts as false; write true or false", source).
+				suggest(l, at, `"false"`, "write false")
 		case (c.op.compare == compareString || c.op.compare == compareFolded) && hasWildcard(source):
 			like := c.op
 			like.base = strings.Replace(strings.TrimSuffix(like.base, "IgnoreCase"), "Equals", "Like", 1)
@@ -79,17 +87,29 @@ func (l *linter) values(s *statement, c *condition) {
 			if isTokenKey(c.folded) && !c.op.negated {
 				severity = l.never() // no claim of a cluster's token has such characters
 			}
-			f := l.add(severity, at, "wildcard-without-like", "%s takes * and ? in %q literally; %s takes them as wildcards", c.op.base, source, like.name())
+			f := l.add(
+				severity,
+				at,
+				"wildcard-without-like",
+				"%s takes * and ? in %q literally; %s takes them as wildcards",
+				c.op.base,
+				source,
+				like.name(),
+			)
 			l.rename(f, s, c, like.name(), "compare with %s", like.name())
 		}
 	}
 }
 
-// hasWildcard looks outside of ${…}.
+// hasWildcard ignores what is inside ${…}.
 func hasWildcard(source string) bool {
 	p := compilePattern(source, true, true)
 	isWild := func(o op) bool { return o == anyRun || o == anyOne }
-	return slices.ContainsFunc(p.ops, isWild) || slices.ContainsFunc(p.segments, func(s segment) bool { return s.key == "" && slices.ContainsFunc(s.ops, isWild) })
+	return slices.ContainsFunc(p.ops, isWild) ||
+		slices.ContainsFunc(
+			p.segments,
+			func(s segment) bool { return s.key == "" && slices.ContainsFunc(s.ops, isWild) },
+		)
 }
 
 // never is how bad it is that a statement lets nobody in: in a trust policy that
@@ -108,13 +128,31 @@ func (l *linter) setOperator(s *statement, c *condition) {
 	multi := multivalued(c.folded)
 	switch {
 	case multi && c.op.set == noSet:
-		f := l.add(Error, c.operatorAt, "needs-set-operator", "%s has several values: without ForAnyValue: or ForAllValues: the condition never holds", c.key)
+		f := l.add(
+			Error,
+			c.operatorAt,
+			"needs-set-operator",
+			"%s has several values: without ForAnyValue: or ForAllValues: the condition never holds",
+			c.key,
+		)
 		l.renameAlone(f, s, c, "ForAnyValue:"+c.operator, "compare with any of them")
 	case c.op.set == forAll && !multi && (isTokenKey(c.folded) || knownSingle(c.folded)):
-		f := l.add(Security, c.operatorAt, "for-all-values-single", "ForAllValues on %s, which has one value, also holds when the key is missing", c.key)
+		f := l.add(
+			Security,
+			c.operatorAt,
+			"for-all-values-single",
+			"ForAllValues on %s, which has one value, also holds when the key is missing",
+			c.key,
+		)
 		l.renameAlone(f, s, c, strings.TrimPrefix(c.op.name(), "ForAllValues:"), "compare without the set prefix")
 	case c.op.set == forAll && s.allow && !s.requires(c.folded):
-		f := l.add(Security, c.operatorAt, "for-all-values-missing", "ForAllValues in an Allow also holds when %s is missing", c.key)
+		f := l.add(
+			Security,
+			c.operatorAt,
+			"for-all-values-missing",
+			"ForAllValues in an Allow also holds when %s is missing",
+			c.key,
+		)
 		l.demand(f, s, c)
 	}
 }
@@ -123,14 +161,23 @@ func (l *linter) setOperator(s *statement, c *condition) {
 // it does not look at the key.
 func (l *linter) demand(f *placed, s *statement, c *condition) {
 	if !s.hasOperator("Null") {
-		f.suggest(l, span{s.conditionAt.start, s.conditionAt.start + 1}, `{"Null": {`+jsonText(c.key)+`: "false"}, `, "demand that the key is there")
+		f.suggest(
+			l,
+			span{s.conditionAt.start, s.conditionAt.start + 1},
+			`{"Null": {`+jsonText(c.key)+`: "false"}, `,
+			"require the key to be present",
+		)
 		return
 	}
 	isNull := func(other condition) bool { return other.operator == "Null" }
 	i := slices.IndexFunc(s.conditions, isNull)
-	if i >= 0 && !slices.ContainsFunc(s.conditions, func(other condition) bool { return isNull(other) && other.folded == c.folded }) {
+	if i >= 0 &&
+		!slices.ContainsFunc(
+			s.conditions,
+			func(other condition) bool { return isNull(other) && other.folded == c.folded },
+		) {
 		at := s.conditions[i].at
-		f.suggest(l, at, jsonText(c.key)+`: "false", `+l.policy.text[at.start:at.end], "demand that the key is there")
+		f.suggest(l, at, jsonText(c.key)+`: "false", `+l.policy.text[at.start:at.end], "require the key to be present")
 	}
 }
 
@@ -142,17 +189,20 @@ func knownSingle(folded string) bool {
 // requires reports a Null … false on the key.
 func (s *statement) requires(folded string) bool {
 	return slices.ContainsFunc(s.conditions, func(c condition) bool {
-		return c.folded == folded && c.op.compare == compareNull && len(c.values) == 1 && !strings.EqualFold(c.values[0].source, "true")
+		return c.folded == folded && c.op.compare == compareNull && len(c.values) == 1 &&
+			!strings.EqualFold(c.values[0].source, "true")
 	})
 }
 
 // alwaysPresent are keys that every signed request has.
 var alwaysPresent = []string{
-	"aws:currenttime", "aws:epochtime", "aws:requestedregion", "aws:securetransport", "aws:viaawsservice", "aws:principalisawsservice",
+	"aws:currenttime", "aws:epochtime", "aws:requestedregion", "aws:securetransport", "aws:viaawsservice",
+	"aws:principalisawsservice",
 	"aws:principaltype", "aws:principalarn", "aws:principalaccount", "aws:userid",
 }
 
-// escapedDeny: a Deny that a missing key escapes is mostly not meant.
+// escapedDeny: a Deny that does not apply if a key is missing is mostly not
+// meant.
 func (l *linter) escapedDeny(s *statement, c *condition) {
 	if s.allow || slices.Contains(alwaysPresent, c.folded) || s.requires(c.folded) {
 		return
@@ -170,10 +220,20 @@ func (l *linter) escapedDeny(s *statement, c *condition) {
 
 // impossibleKey reports keys that the statement's requests never have.
 func (l *linter) impossibleKey(s *statement, c *condition) {
-	onlySTS := len(s.action.patterns) > 0 && !s.action.not && !slices.ContainsFunc(s.action.patterns, func(p actionPattern) bool { return p.all || !strings.HasPrefix(p.name.source, "assumerole") })
+	onlySTS := len(s.action.patterns) > 0 && !s.action.not &&
+		!slices.ContainsFunc(
+			s.action.patterns,
+			func(p actionPattern) bool { return p.all || !strings.HasPrefix(p.name.source, "assumerole") },
+		)
 	switch {
 	case c.folded == "sts:durationseconds" && onlySTS:
-		l.add(Warning, c.at, "impossible-key", "sts:DurationSeconds is in no AssumeRole call, whatever the duration asked for; the role's maximum session duration limits it")
+		l.add(
+			Warning,
+			c.at,
+			"impossible-key",
+			"sts:DurationSeconds is in no AssumeRole call, whatever duration is requested; the role's maximum "+
+				"session duration limits it",
+		)
 	case c.folded == "aws:sourceip" && s.onlyPrincipals("Service"):
 		l.add(Warning, c.at, "impossible-key", "a service's call has no aws:SourceIp")
 	}
@@ -188,12 +248,20 @@ func (s *statement) onlyPrincipals(key string) bool {
 func (l *linter) emptyCondition(s *statement) {
 	for _, empty := range s.emptyOperators {
 		if !empty.known {
-			l.add(Error, empty.at, "unknown-operator", "%q is not a condition operator; AWS accepts it because it is empty%s", empty.name, similarOperator(empty.name))
+			l.add(
+				Error,
+				empty.at,
+				"unknown-operator",
+				"%q is not a condition operator; AWS accepts it because it is empty%s",
+				empty.name,
+				similarOperator(empty.name),
+			)
 			continue
 		}
-		l.add(Warning, empty.at, "empty-operator", "%s holds no key and constrains nothing", empty.name)
+		l.add(Warning, empty.at, "empty-operator", "%s has no key and constrains nothing", empty.name)
 	}
-	if s.conditionAt != (span{}) && len(s.conditions) == 0 && len(s.emptyOperators) == 0 && strings.TrimSpace(l.policy.text[s.conditionAt.start+1:s.conditionAt.end-1]) == "" {
+	if s.conditionAt != (span{}) && len(s.conditions) == 0 && len(s.emptyOperators) == 0 &&
+		strings.TrimSpace(l.policy.text[s.conditionAt.start+1:s.conditionAt.end-1]) == "" {
 		l.add(Warning, s.conditionAt, "empty-condition", "an empty Condition constrains nothing")
 	}
 }

@@ -7,9 +7,9 @@ import (
 	"github.com/rolecall/rolecall/internal/finding"
 )
 
-// providerName looks at the name of an OIDC provider: its own slips, and against
-// what is known of the cluster and the role (spec issuer-and-sts §16 rows 2 to 6,
-// 22, 37).
+// providerName checks the name of an OIDC provider: for mistakes of its own, and
+// against what is known about the cluster and the role (spec issuer-and-sts §16
+// rows 2 to 6, 22, 37).
 func (l *linter) providerName(s *statement, entry *principalEntry) {
 	head, issuer, isProvider := strings.Cut(entry.text, ":oidc-provider/")
 	if !isProvider || slices.ContainsFunc(l.decoder.violations, func(v violation) bool { return v.at == entry.at }) {
@@ -22,27 +22,53 @@ func (l *linter) providerName(s *statement, entry *principalEntry) {
 		return
 	}
 	if normal != issuer {
-		f := l.add(Error, entry.at, "provider-slip", "no provider has the name %s: %s", issuer, strings.Join(notes, ", "))
-		l.renameIssuer(f, s, entry, head+":oidc-provider/"+normal, "write it so, here and in the condition keys")
+		f := l.add(
+			Error,
+			entry.at,
+			"provider-slip",
+			"no provider has the name %s: %s",
+			issuer,
+			strings.Join(notes, ", "),
+		)
+		l.renameIssuer(f, s, entry, head+":oidc-provider/"+normal, "write it like this, here and in the condition keys")
 		return
 	}
 	if l.issuerOfAnother(s, entry, head, issuer) {
 		return
 	}
 	if account := accountOf(entry.text); l.options.Account != "" && account != l.options.Account {
-		f := l.add(Error, entry.at, "provider-in-another-account", "the provider is in account %s, the role in %s: STS looks for it in the role's account only", account, l.options.Account)
-		f.Command = "aws iam create-open-id-connect-provider --url https://" + issuer + " --client-id-list " + l.audience()
-		f.suggest(l, entry.at, jsonText(strings.Replace(entry.text, "::"+account+":", "::"+l.options.Account+":", 1)), "name the provider of the role's account, and make it if it is not there")
+		f := l.add(
+			Error,
+			entry.at,
+			"provider-in-another-account",
+			"the provider is in account %s, the role in %s: STS looks for it only in the role's account",
+			account,
+			l.options.Account,
+		)
+		f.Command = "aws iam create-open-id-connect-provider --url " +
+			"https://" + issuer + " --client-id-list " + l.audience()
+		f.suggest(
+			l,
+			entry.at,
+			jsonText(strings.Replace(entry.text, "::"+account+":", "::"+l.options.Account+":", 1)),
+			"name the provider of the role's account, and create it if it does not exist",
+		)
 	}
 	if partition := partitionOf(entry.text); l.facts().Partition != "" && partition != l.facts().Partition {
-		l.add(Error, entry.at, "provider-in-another-partition", "the provider is in partition %s, the role in %s", partition, l.facts().Partition).
-			suggest(l, entry.at, jsonText(strings.Replace(entry.text, "arn:"+partition+":", "arn:"+l.facts().Partition+":", 1)), "name the role's partition")
+		l.add(Error, entry.at, "provider-in-another-partition", "the provider is in partition %s, the role in "+
+			"%s", partition, l.facts().Partition).
+			suggest(
+				l,
+				entry.at,
+				jsonText(strings.Replace(entry.text, "arn:"+partition+":", "arn:"+l.facts().Partition+":", 1)),
+				"name the role's partition",
+			)
 	}
 }
 
-// brokenProvider suggests a well-formed issuer for a name that no slip explains:
-// the one of the tokens if it is known, else the one of the condition keys. Without
-// one it is a person's to say: another broken name would be no better.
+// brokenProvider suggests a well-formed issuer for a name that no simple mistake
+// explains: the one of the tokens if it is known, else the one of the condition
+// keys. Without one a person has to say it: another broken name would be no better.
 func (l *linter) brokenProvider(s *statement, entry *principalEntry, head, issuer, why string) {
 	f := l.add(Error, entry.at, "provider-slip", "no provider has the name %s: %s", issuer, why)
 	known, description := "", "name the tokens' issuer, here and in the condition keys"
@@ -58,7 +84,7 @@ func (l *linter) brokenProvider(s *statement, entry *principalEntry, head, issue
 	l.renameIssuer(f, s, entry, head+":oidc-provider/"+known, description)
 }
 
-// NeedsIssuer is the command of a finding that no edit can mend until somebody
+// NeedsIssuer is the command of a finding that no edit can fix until somebody
 // says which issuer is meant.
 const NeedsIssuer = "rolecall trust lint --fix --account ID --issuer URL FILE"
 
@@ -79,8 +105,8 @@ func (s *statement) issuerOfKeys() string {
 	return found
 }
 
-// issuerOfKey is the issuer in a condition key, its slips mended; empty if the key
-// is not about tokens.
+// issuerOfKey is the issuer in a condition key, its mistakes corrected; empty if
+// the key is not about tokens.
 func issuerOfKey(c *condition) string {
 	key := strings.TrimPrefix(c.key, "https://")
 	if !isTokenKey(fold(key)) {
@@ -90,8 +116,8 @@ func issuerOfKey(c *condition) string {
 }
 
 // issuerOfAnother compares with the issuers of the tokens. A document may trust
-// more clusters than are asked about, so only an issuer that it nowhere names is
-// missing.
+// more clusters than those in question, so only an issuer that it names nowhere
+// is missing.
 func (l *linter) issuerOfAnother(s *statement, entry *principalEntry, head, issuer string) bool {
 	named := l.issuers()
 	var missing []string
@@ -116,11 +142,23 @@ func (l *linter) issuerOfAnother(s *statement, entry *principalEntry, head, issu
 			message += " (" + why + ")"
 		}
 		f := l.add(Error, entry.at, "provider-of-another-issuer", "%s", message)
-		l.renameIssuer(f, s, entry, head+":oidc-provider/"+wanted, "name the tokens' issuer, here and in the condition keys")
-		f.Suggested.Manual = !near && !internal && s.names(issuer) // another cluster's trust, it seems
+		l.renameIssuer(
+			f,
+			s,
+			entry,
+			head+":oidc-provider/"+wanted,
+			"name the tokens' issuer, here and in the condition keys",
+		)
+		f.Suggested.Manual = !near && !internal && s.names(issuer) // it seems to trust another cluster
 		return true
 	case internal:
-		f := l.add(Error, entry.at, "issuer-not-public", "%s is Kubernetes' default issuer, which AWS cannot reach", issuer)
+		f := l.add(
+			Error,
+			entry.at,
+			"issuer-not-public",
+			"%s is Kubernetes' default issuer, which AWS cannot reach",
+			issuer,
+		)
 		f.Command = "rolecall issuer init"
 		return true
 	}
@@ -133,7 +171,8 @@ func (l *linter) renameIssuer(f *placed, s *statement, entry *principalEntry, pr
 	before, after := issuerOf(entry.text), issuerOf(provider)
 	goes := func(c *condition) bool {
 		issuer := issuerOfKey(c)
-		return strings.HasPrefix(c.folded, fold(before)+":") || (s.federations() == 1 && issuer != "" && (issuer == after || brokenIssuer(issuer) != ""))
+		return strings.HasPrefix(c.folded, fold(before)+":") ||
+			(s.federations() == 1 && issuer != "" && (issuer == after || brokenIssuer(issuer) != ""))
 	}
 	edits := []finding.Edit{entry.at.replacedBy(jsonText(provider))}
 	for i := range s.conditions {
@@ -152,9 +191,12 @@ func (l *linter) renameIssuer(f *placed, s *statement, entry *principalEntry, pr
 }
 
 // names reports whether the statement's conditions are about an issuer too: then
-// it is hardly a slip.
+// it is hardly a mistake.
 func (s *statement) names(issuer string) bool {
-	return slices.ContainsFunc(s.conditions, func(c condition) bool { return strings.HasPrefix(c.folded, fold(issuer)+":") })
+	return slices.ContainsFunc(
+		s.conditions,
+		func(c condition) bool { return strings.HasPrefix(c.folded, fold(issuer)+":") },
+	)
 }
 
 // webPrincipal reports a statement for tokens that names their provider as
@@ -184,7 +226,14 @@ func (l *linter) webPrincipal(s *statement) bool {
 	if !meant {
 		return false
 	}
-	f := l.add(Error, s.principal.at, "web-identity-principal", "a web identity is a Federated principal: %s covers none, %q neither", l.policy.text[s.principal.at.start:s.principal.at.end], "*")
+	f := l.add(
+		Error,
+		s.principal.at,
+		"web-identity-principal",
+		"a web identity is a Federated principal: neither %s nor %q covers one",
+		l.policy.text[s.principal.at.start:s.principal.at.end],
+		"*",
+	)
 	if len(account) != 12 || issuer == "" {
 		return true
 	}
@@ -197,6 +246,11 @@ func (l *linter) webPrincipal(s *statement) bool {
 			}
 		}
 	}
-	f.suggest(l, s.principal.at, `{"Federated": `+jsonText("arn:"+partition+":iam::"+account+":oidc-provider/"+issuer)+"}", "name the provider")
+	f.suggest(
+		l,
+		s.principal.at,
+		`{"Federated": `+jsonText("arn:"+partition+":iam::"+account+":oidc-provider/"+issuer)+"}",
+		"name the provider",
+	)
 	return true
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/rolecall/rolecall/internal/arn"
 )
 
-// RoleFacts are what is known of a role and of those who are to take it. Each may
-// be missing; the role's account is LintOptions.Account.
+// RoleFacts are what is known about a role and those who are to assume it. Each
+// may be missing; the role's account is LintOptions.Account.
 type RoleFacts struct {
 	// Partition of the role's account.
 	Partition string
@@ -20,13 +20,15 @@ type RoleFacts struct {
 	// Audience of the tokens; Registered are those that the provider registers.
 	Audience   string
 	Registered []string
-	// Clusters are the ARNs of EKS clusters whose Pod Identity takes the role.
+	// Clusters are the ARNs of EKS clusters whose Pod Identity assumes the
+	// role.
 	Clusters []string
-	// Subjects must be let in: system:serviceaccount:NAMESPACE:NAME.
+	// Subjects must be admitted: system:serviceaccount:NAMESPACE:NAME.
 	Subjects []string
 	// Tagged says that the tokens carry session tags.
 	Tagged bool
-	// Quota of the document in characters; 0 is what every account has.
+	// Quota of the document in characters; 0 means the default of every
+	// account.
 	Quota int
 }
 
@@ -42,7 +44,8 @@ func (l *linter) facts() *RoleFacts {
 
 // quotaCommand, with a number, asks for a longer trust policy (spec issuer-and-sts
 // §15.1); nothing is given beyond 8192.
-const quotaCommand = "aws service-quotas request-service-quota-increase --region us-east-1 --service-code iam --quota-code L-C07B4B0D --desired-value "
+const quotaCommand = "aws service-quotas request-service-quota-increase --region us-east-1 --service-code iam " +
+	"--quota-code L-C07B4B0D --desired-value "
 
 // suggestShorter leaves the Sids out if that is enough; nothing else can go
 // without a change of meaning.
@@ -75,8 +78,8 @@ func withoutMember(object string, path ...string) string {
 	return object[:at.start] + object[at.end:]
 }
 
-// memberSpan is a member with the comma that goes with it. A member whose object
-// would be empty then goes with that.
+// memberSpan is a member with the comma that goes with it. If its object would
+// be empty then, the object is removed with it.
 func memberSpan(object *node, path []string) (span, bool) {
 	i := slices.IndexFunc(object.members, func(m member) bool { return m.name == path[0] })
 	switch {
@@ -92,19 +95,28 @@ func memberSpan(object *node, path []string) (span, bool) {
 	return span{object.members[0].at.start, object.members[0].value.at.end}, true
 }
 
-// accounts reports account numbers that are none, as a template's words.
+// accounts reports what is not an account number, such as a template's words.
 func (l *linter) accounts(c *condition) {
-	if l.options.Role == nil || !slices.Contains([]string{"aws:sourceaccount", "aws:principalaccount"}, c.folded) || c.op.compare != compareString || c.op.negated {
+	if l.options.Role == nil || !slices.Contains([]string{"aws:sourceaccount", "aws:principalaccount"}, c.folded) ||
+		c.op.compare != compareString ||
+		c.op.negated {
 		return
 	}
 	for i := range c.values {
 		if source := c.values[i].source; !arn.IsAccount(source) && !strings.Contains(source, "${") {
-			l.add(Error, c.valuesAt[i], "bad-account", "%q is not an account number, which has 12 digits%s", source, unfilled(source))
+			l.add(
+				Error,
+				c.valuesAt[i],
+				"bad-account",
+				"%q is not an account number, which has 12 digits%s",
+				source,
+				unfilled(source),
+			)
 		}
 	}
 }
 
-// wholeTrust is about the document as a whole, and fills in what the facts say.
+// wholeTrust checks the document as a whole, and fills in what the facts say.
 func (l *linter) wholeTrust() {
 	l.fillPlaceholders()
 	isBroken := func(f placed) bool { return f.Severity == Error && f.Rule != "over-quota" }
@@ -121,7 +133,8 @@ func (l *linter) wholeTrust() {
 func (l *linter) fillPlaceholders() {
 	for i := range l.findings {
 		f := &l.findings[i]
-		if f.Suggested != nil || !slices.Contains([]string{"placeholder", "bad-federated", "bad-value", "bad-account"}, f.Rule) {
+		if f.Suggested != nil ||
+			!slices.Contains([]string{"placeholder", "bad-federated", "bad-value", "bad-account"}, f.Rule) {
 			continue
 		}
 		for j := range l.policy.statements {
@@ -183,7 +196,7 @@ func (l *linter) meantIssuer(s *statement, entry *principalEntry) string {
 	return ""
 }
 
-// claimOf is what a token's key asks for.
+// claimOf is the claim that a token's key is about.
 func claimOf(c *condition) string { return c.key[strings.LastIndexByte(c.key, ':')+1:] }
 
 // providerARN is that of an issuer in the role's account.
@@ -191,7 +204,7 @@ func (l *linter) providerARN(issuer string) string {
 	return "arn:" + cmp.Or(l.facts().Partition, "aws") + ":iam::" + l.options.Account + ":oidc-provider/" + issuer
 }
 
-// mustAdmit asks the engine about a service account that is to be let in.
+// mustAdmit asks the engine about a service account that is to be admitted.
 func (l *linter) mustAdmit(subject string) {
 	issuers := l.facts().Issuers
 	if len(issuers) == 0 {
@@ -233,7 +246,8 @@ func (l *linter) webRequest(issuer, subject string) *Request {
 	for i := range l.policy.statements {
 		if s := &l.policy.statements[i]; s.principal != nil && s.allow {
 			for _, e := range s.principal.entries {
-				if e.key == "Federated" && issuerOf(e.text) == issuer && (account == "" || accountOf(e.text) == account) {
+				if e.key == "Federated" && issuerOf(e.text) == issuer &&
+					(account == "" || accountOf(e.text) == account) {
 					provider, account = e.text, accountOf(e.text)
 				}
 			}
@@ -242,9 +256,16 @@ func (l *linter) webRequest(issuer, subject string) *Request {
 	if provider == "" {
 		provider = l.providerARN(issuer)
 	}
-	context := NewContext().Set(issuer+":sub", subject).Set(issuer+":aud", l.audience()).Set("sts:RoleSessionName", "lint")
+	context := NewContext().Set(issuer+":sub", subject).
+		Set(issuer+":aud", l.audience()).
+		Set("sts:RoleSessionName", "lint")
 	return &Request{
-		Principal: Principal{Kind: WebIdentity, ARN: provider, UserID: provider, Account: account}, Action: "sts:AssumeRoleWithWebIdentity",
+		Principal: Principal{
+			Kind:    WebIdentity,
+			ARN:     provider,
+			UserID:  provider,
+			Account: account,
+		}, Action: "sts:AssumeRoleWithWebIdentity",
 		Resource: "arn:" + partitionOf(provider) + ":iam::" + account + ":role/role", Context: context,
 	}
 }
@@ -257,7 +278,7 @@ func (l *linter) audience() string {
 	return cmp.Or(l.facts().Audience, stsAudience)
 }
 
-// refused says who is kept out and, if one edit lets them in, which.
+// refused says who is kept out, and which edit admits them if one does.
 func (l *linter) refused(request *Request, actions []string, issuer, subject string, decision Decision) {
 	if decision.Effect == ExplicitDeny {
 		l.denied(request, actions, issuer, subject)
@@ -271,7 +292,7 @@ func (l *linter) refused(request *Request, actions []string, issuer, subject str
 	f := l.add(Error, at, "subject-refused", "%s of %s is not let in: %s", subject, issuer, because)
 	isDefault := strings.HasSuffix(subject, ":default")
 	if isDefault {
-		f.Message += "; a pod that runs as default mostly lacks its serviceAccountName"
+		f.Message += "; a pod that runs as default usually lacks its serviceAccountName"
 	}
 	if c == nil {
 		f.Command = "rolecall trust generate --merge FILE"
@@ -289,22 +310,28 @@ func (l *linter) refused(request *Request, actions []string, issuer, subject str
 		return
 	}
 	if d, _ := DecideAll(request, actions, &Policies{Trust: edited}); d.Effect == Allowed {
-		f.suggest(l, last, text, "let it in besides")
+		f.suggest(l, last, text, "admit it too")
 		f.Suggested.Manual = isDefault
 	}
 }
 
-// subjectCondition finds where an issuer's exact subjects stand.
+// subjectCondition finds the condition with an issuer's exact subjects.
 func (l *linter) subjectCondition(issuer string) (span, *condition) {
 	at := span{0, 1}
 	for i := range l.policy.statements {
 		s := &l.policy.statements[i]
 		for j := range s.conditions {
-			if c := &s.conditions[j]; s.allow && c.folded == fold(issuer)+":sub" && c.op.compare == compareString && !c.op.negated && len(c.values) > 0 {
+			if c := &s.conditions[j]; s.allow && c.folded == fold(issuer)+":sub" && c.op.compare == compareString &&
+				!c.op.negated &&
+				len(c.values) > 0 {
 				return c.at, c
 			}
 		}
-		if s.allow && s.principal != nil && slices.ContainsFunc(s.principal.entries, func(e principalEntry) bool { return issuerOf(e.text) == issuer }) {
+		if s.allow && s.principal != nil &&
+			slices.ContainsFunc(
+				s.principal.entries,
+				func(e principalEntry) bool { return issuerOf(e.text) == issuer },
+			) {
 			at = s.at
 		}
 	}
@@ -326,9 +353,17 @@ func (l *linter) denied(request *Request, actions []string, issuer, subject stri
 			}
 		}
 		l.sid = s.sid
-		f := l.add(Error, s.at, "explicit-deny", "%s of %s is kept out by this Deny, which overrides every Allow%s", subject, issuer, also)
+		f := l.add(
+			Error,
+			s.at,
+			"explicit-deny",
+			"%s of %s is kept out by this Deny, which overrides every Allow%s",
+			subject,
+			issuer,
+			also,
+		)
 		if at, ok := l.statementSpan(i); ok {
-			f.suggest(l, at, "", "remove the Deny if it is not meant for this one")
+			f.suggest(l, at, "", "remove the Deny if it is not meant for this service account")
 			f.Suggested.Manual = true
 		}
 		l.sid = ""

@@ -130,7 +130,7 @@ var roleRows = []roleRow{
 		text:  broken("oidc.eks.eu-wst-1.amazonaws.com/id/A1", eksID),
 		want:  []string{"error provider-slip", "security web-identity-without-sub"},
 		fixed: broken(eksID, eksID),
-		says:  "no region stands in",
+		says:  "there is no region in",
 	},
 	{
 		name: "no region of AWS on both sides",

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// statement looks at the elements of one statement.
+// statement checks the elements of one statement.
 func (l *linter) statement(s *statement) {
 	for i := range s.action.patterns {
 		l.action(&s.action.patterns[i])
@@ -35,11 +35,18 @@ func (l *linter) action(p *actionPattern) {
 		l.add(Warning, p.at, "blank-in-action", "action %q has white space inside and never matches", written)
 		return
 	case strings.ContainsAny(prefix, "*?"):
-		l.add(Error, p.at, "wildcard-in-service", "action %q: a wildcard before the colon does not reach across services", written)
+		l.add(
+			Error,
+			p.at,
+			"wildcard-in-service",
+			"action %q: a wildcard before the colon does not reach across services",
+			written,
+		)
 		return
 	}
 	if written != trimmed {
-		l.add(Warning, p.at, "blank-around-action", "action %q has white space around it", written).suggest(l, p.at, jsonText(trimmed), "leave it out")
+		l.add(Warning, p.at, "blank-around-action", "action %q has white space around it", written).
+			suggest(l, p.at, jsonText(trimmed), "leave it out")
 	}
 	folded := lowerText(prefix)
 	switch {
@@ -50,7 +57,8 @@ func (l *linter) action(p *actionPattern) {
 			f.suggest(l, p.at, jsonText(near+":"+name), "write %s", near)
 		}
 	case folded != prefix:
-		l.add(Warning, p.at, "letter-case", "service prefixes are written in lower case: %s", folded).suggest(l, p.at, jsonText(folded+":"+name), "write %s", folded)
+		l.add(Warning, p.at, "letter-case", "service prefixes are written in lower case: %s", folded).
+			suggest(l, p.at, jsonText(folded+":"+name), "write %s", folded)
 	}
 }
 
@@ -76,13 +84,21 @@ func (l *linter) resources(s *statement) {
 	for i := range s.resource.patterns {
 		p := &s.resource.patterns[i]
 		l.variables(p.at, p.whole.source)
-		if s.resource.not && slices.ContainsFunc(p.whole.segments, func(v segment) bool { return v.key != "" && !v.hasDefault }) {
-			l.add(Warning, p.at, "not-resource-variable", "when the variable in %q has no value, NotResource excludes nothing; give it a default", p.whole.source)
+		if s.resource.not &&
+			slices.ContainsFunc(p.whole.segments, func(v segment) bool { return v.key != "" && !v.hasDefault }) {
+			l.add(
+				Warning,
+				p.at,
+				"not-resource-variable",
+				"when the variable in %q has no value, NotResource excludes nothing; give it a default",
+				p.whole.source,
+			)
 		}
 		if parts := strings.SplitN(p.whole.source, ":", 6); len(parts) == 6 && !strings.Contains(p.whole.source, "${") {
 			if head := strings.Join(parts[1:4], ":"); head != lowerText(head) {
 				l.add(Warning, p.at, "letter-case", "partition, service and region are written in lower case").
-					suggest(l, p.at, jsonText("arn:"+lowerText(head)+":"+parts[4]+":"+parts[5]), "write them in lower case")
+					suggest(l, p.at, jsonText("arn:"+lowerText(head)+":"+parts[4]+":"+parts[5]), "write them in "+
+						"lower case")
 			}
 		}
 	}
@@ -104,7 +120,7 @@ func nullMember(list string) int {
 	return -1
 }
 
-// variables reports what looks like a variable and is none: it is literal text.
+// variables reports what looks like a variable but is literal text.
 func (l *linter) variables(at span, source string) {
 	if l.policy.version != currentVersion {
 		return
@@ -112,7 +128,13 @@ func (l *linter) variables(at span, source string) {
 	for i := strings.Index(source, "${"); i >= 0 && i < len(source); {
 		_, length, ok := readVariable(source[i:])
 		if !ok {
-			l.add(Error, at, "malformed-variable", "%q holds a malformed variable, which AWS takes as plain text: want ${key} or ${key, 'default'}", source)
+			l.add(
+				Error,
+				at,
+				"malformed-variable",
+				"%q has a malformed variable, which AWS treats as plain text: want ${key} or ${key, 'default'}",
+				source,
+			)
 			return
 		}
 		next := strings.Index(source[i+length:], "${")
@@ -127,15 +149,25 @@ func (l *linter) passRole(s *statement) {
 	if !s.allow || s.action.not || s.resource == nil || s.resource.not {
 		return
 	}
-	passes := slices.ContainsFunc(s.action.patterns, func(p actionPattern) bool { return !p.all && p.match(splitAction("iam:PassRole")) })
+	passes := slices.ContainsFunc(
+		s.action.patterns,
+		func(p actionPattern) bool { return !p.all && p.match(splitAction("iam:PassRole")) },
+	)
 	for i := range s.resource.patterns {
 		if p := &s.resource.patterns[i]; passes && p.all && !s.conditionOn("iam:passedtoservice") {
-			l.add(Security, p.at, "pass-role-any", "iam:PassRole on every role: the holder can hand any role to a service; name the roles, or add iam:PassedToService")
+			l.add(
+				Security,
+				p.at,
+				"pass-role-any",
+				"iam:PassRole on every role: the holder can pass any role to a service; name the roles, or add "+
+					"iam:PassedToService",
+			)
 		}
 	}
 }
 
-// conditionOn reports whether the statement looks at one of the folded keys.
+// conditionOn reports whether the statement has a condition on one of the
+// folded keys.
 func (s *statement) conditionOn(keys ...string) bool {
 	return slices.ContainsFunc(s.conditions, func(c condition) bool { return slices.Contains(keys, c.folded) })
 }
@@ -151,15 +183,25 @@ func (l *linter) principal(s *statement) {
 		return
 	}
 	if s.allow {
-		l.add(Error, s.principal.at, "allow-not-principal", "Allow with NotPrincipal admits everybody else, the public included")
+		l.add(
+			Error,
+			s.principal.at,
+			"allow-not-principal",
+			"Allow with NotPrincipal admits everybody else, the public included",
+		)
 		return
 	}
-	l.add(Warning, s.principal.at, "deny-not-principal",
-		"Deny with NotPrincipal also denies whoever is not listed with session, role and account, and everybody with a permissions boundary; use \"Principal\": \"*\" and ArnNotEquals aws:PrincipalArn")
+	l.add(
+		Warning,
+		s.principal.at,
+		"deny-not-principal",
+		"Deny with NotPrincipal also denies everybody who is not listed with session, role and account, and "+
+			"everybody with a permissions boundary; use \"Principal\": \"*\" and ArnNotEquals aws:PrincipalArn",
+	)
 }
 
-// placeholders looks where names of AWS stand, and for <…> everywhere: a value of
-// one's own may well be in capitals.
+// placeholders looks for <…> everywhere, and for words in capitals only where
+// names of AWS are expected: other values may well be in capitals.
 func (l *linter) placeholders(s *statement) {
 	var names []span
 	if s.principal != nil {

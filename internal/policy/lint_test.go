@@ -527,7 +527,7 @@ var lintRows = []lintRow{
 		want: []string{"warning no-principal"},
 	},
 	{
-		name: "trust with an action that takes no role",
+		name: "trust with an action that assumes no role",
 		kind: policy.Trust,
 		text: allow(`'Principal':{'AWS':'arn:aws:iam::111122223333:role/a'},'Action':['sts:AssumeRole',` +
 			`'sts:GetCallerIdentity']`),

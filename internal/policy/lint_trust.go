@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// trust looks at a statement of a role's trust policy.
+// trust checks a statement of a role's trust policy.
 func (l *linter) trust(s *statement) {
 	l.trustActions(s)
 	for i := range s.conditions {
@@ -31,20 +31,30 @@ func (l *linter) trust(s *statement) {
 }
 
 var roleActions = []string{
-	"sts:AssumeRole", "sts:AssumeRoleWithWebIdentity", "sts:AssumeRoleWithSAML", "sts:TagSession", "sts:SetSourceIdentity", "sts:SetContext",
+	"sts:AssumeRole", "sts:AssumeRoleWithWebIdentity", "sts:AssumeRoleWithSAML", "sts:TagSession",
+	"sts:SetSourceIdentity", "sts:SetContext",
 }
 
 func (l *linter) trustActions(s *statement) {
 	for i := range s.action.patterns {
 		p := &s.action.patterns[i]
-		if p.prefix == "sts" && !slices.ContainsFunc(roleActions, func(a string) bool { return p.match(splitAction(a)) }) {
-			l.add(Warning, p.at, "unknown-trust-action", "%s takes no role; want %s", p.source, strings.Join(roleActions, ", "))
+		if p.prefix == "sts" &&
+			!slices.ContainsFunc(roleActions, func(a string) bool { return p.match(splitAction(a)) }) {
+			l.add(
+				Warning,
+				p.at,
+				"unknown-trust-action",
+				"%s does not assume a role; want %s",
+				p.source,
+				strings.Join(roleActions, ", "),
+			)
 		}
 	}
 }
 
 func (s *statement) hasFederated() bool {
-	return s.principal != nil && slices.ContainsFunc(s.principal.entries, func(e principalEntry) bool { return e.key == "Federated" })
+	return s.principal != nil &&
+		slices.ContainsFunc(s.principal.entries, func(e principalEntry) bool { return e.key == "Federated" })
 }
 
 // federations counts the providers that share the statement's conditions.
@@ -76,14 +86,21 @@ func (l *linter) federated(s *statement, entry *principalEntry) {
 	}
 	issuer := fold(issuerOf(entry.text))
 	if issuerClaims(issuer) != nil {
-		return // IAM itself demands a condition, see checkSharedIssuers
+		return // IAM itself requires a condition, see checkSharedIssuers
 	}
 	l.providerName(s, entry)
 	l.subject(s, entry, issuer)
 }
 
 func (l *linter) wrongAction(s *statement, wanted, who string) {
-	f := l.add(l.never(), s.action.at, "action-of-another-principal", "%s calls %s, which this statement does not allow", who, wanted)
+	f := l.add(
+		l.never(),
+		s.action.at,
+		"action-of-another-principal",
+		"%s calls %s, which this statement does not allow",
+		who,
+		wanted,
+	)
 	for i := range s.action.patterns {
 		if p := &s.action.patterns[i]; len(s.action.patterns) == 1 || strings.HasPrefix(p.name.source, "assumerole") {
 			f.suggest(l, p.at, jsonText(wanted), "write %s", wanted)
@@ -92,8 +109,8 @@ func (l *linter) wrongAction(s *statement, wanted, who string) {
 	}
 }
 
-// subject: without a condition on sub every workload of the issuer may take the
-// role.
+// subject: without a condition on sub every workload of the issuer may assume
+// the role.
 func (l *linter) subject(s *statement, entry *principalEntry, issuer string) {
 	var subject *condition
 	for i := range s.conditions {
@@ -130,7 +147,8 @@ func (l *linter) subject(s *statement, entry *principalEntry, issuer string) {
 		if !coversNamespaces(subject.values[i].source, subject.op.compare) {
 			l.partlyOpen(subject, i)
 		} else {
-			l.add(Security, subject.valuesAt[i], "sub-any-namespace", "%q covers every namespace: anyone who can create a namespace can assume the role", subject.values[i].source)
+			l.add(Security, subject.valuesAt[i], "sub-any-namespace", "%q covers every namespace: anyone who can "+
+				"create a namespace can assume the role", subject.values[i].source)
 		}
 	}
 }
@@ -147,31 +165,51 @@ func (l *linter) suggestSubject(s *statement, f *placed, issuer string) {
 	if s.hasOperator("StringEquals") {
 		return // it is empty
 	}
-	f.suggest(l, span{s.conditionAt.start, s.conditionAt.start + 1}, `{"StringEquals": {`+strings.TrimSuffix(key, ", ")+"}, ", "name the service account")
+	f.suggest(
+		l,
+		span{s.conditionAt.start, s.conditionAt.start + 1},
+		`{"StringEquals": {`+strings.TrimSuffix(key, ", ")+"}, ",
+		"name the service account",
+	)
 }
 
 // coversNamespaces tries a namespace that cannot be meant, with the account's name
 // that the pattern ends in.
 func coversNamespaces(source string, compare comparison) bool {
 	name := strings.NewReplacer("*", "", "?", "x").Replace(source[strings.LastIndexByte(source, ':')+1:])
-	return compare == compareLike && matchOps(compilePattern(source, true, false).ops, "system:serviceaccount:\x00:"+name, false)
+	return compare == compareLike &&
+		matchOps(compilePattern(source, true, false).ops, "system:serviceaccount:\x00:"+name, false)
 }
 
 func (l *linter) service(s *statement, entry *principalEntry) {
 	switch {
 	case s.allowsAction("sts:AssumeRoleWithWebIdentity") && !s.allowsAction("sts:AssumeRole"):
 		l.wrongAction(s, "sts:AssumeRole", "a service")
-	case entry.text == "pods.eks.amazonaws.com" && s.allowsAction("sts:AssumeRole") && !s.allowsAction("sts:TagSession") && !l.elsewhere(entry, "sts:TagSession"):
-		f := l.add(Warning, s.action.at, "pods-without-tag-session", "EKS Pod Identity passes session tags: it needs sts:TagSession besides sts:AssumeRole")
+	case entry.text == "pods.eks.amazonaws.com" && s.allowsAction("sts:AssumeRole") &&
+		!s.allowsAction("sts:TagSession") && !l.elsewhere(entry, "sts:TagSession"):
+		f := l.add(
+			Warning,
+			s.action.at,
+			"pods-without-tag-session",
+			"EKS Pod Identity passes session tags: it needs sts:TagSession in addition to sts:AssumeRole",
+		)
 		f.suggest(l, s.action.at, `["sts:AssumeRole", "sts:TagSession"]`, "allow both")
 	}
-	if !ofInstances(entry.text) && !s.conditionOn("aws:sourcearn", "aws:sourceaccount", "aws:sourceorgid", "aws:sourceorgpaths") {
-		l.add(Security, entry.at, "service-without-source", "%s may act for anybody's resources: add a condition on aws:SourceArn or aws:SourceAccount", entry.text)
+	if !ofInstances(entry.text) &&
+		!s.conditionOn("aws:sourcearn", "aws:sourceaccount", "aws:sourceorgid", "aws:sourceorgpaths") {
+		l.add(
+			Security,
+			entry.at,
+			"service-without-source",
+			"%s may act for anybody's resources: add a condition on aws:SourceArn or aws:SourceAccount",
+			entry.text,
+		)
 	}
 }
 
-// ofInstances: EC2 takes a role for instances of the role's own account only, and
-// says neither source: with a condition on one, instances would have no role.
+// ofInstances: EC2 assumes a role only for instances of the role's own account,
+// and gives neither source: with a condition on one, instances would have no
+// role.
 func ofInstances(service string) bool {
 	return service == "ec2.amazonaws.com" || service == "ec2.amazonaws.com.cn"
 }
@@ -180,15 +218,30 @@ func ofInstances(service string) bool {
 func (l *linter) elsewhere(entry *principalEntry, action string) bool {
 	return slices.ContainsFunc(l.policy.statements, func(s statement) bool {
 		return s.allow && s.principal != nil && s.allowsAction(action) &&
-			slices.ContainsFunc(s.principal.entries, func(e principalEntry) bool { return e.key == entry.key && e.text == entry.text })
+			slices.ContainsFunc(
+				s.principal.entries,
+				func(e principalEntry) bool { return e.key == entry.key && e.text == entry.text },
+			)
 	})
 }
 
 func (l *linter) trusted(s *statement, entry *principalEntry) {
-	narrowed := s.conditionOn("aws:principalarn", "aws:principalorgid", "aws:principalorgpaths", "aws:principalaccount", "sts:externalid")
+	narrowed := s.conditionOn(
+		"aws:principalarn",
+		"aws:principalorgid",
+		"aws:principalorgpaths",
+		"aws:principalaccount",
+		"sts:externalid",
+	)
 	switch {
 	case entry.text == "*" && !narrowed:
-		l.add(Security, entry.at, "trust-anybody", "every AWS account may assume the role: add a condition on aws:PrincipalOrgID, aws:PrincipalArn, aws:PrincipalAccount or sts:ExternalId")
+		l.add(
+			Security,
+			entry.at,
+			"trust-anybody",
+			"every AWS account may assume the role: add a condition on aws:PrincipalOrgID, aws:PrincipalArn, "+
+				"aws:PrincipalAccount or sts:ExternalId",
+		)
 	case s.allowsAction("sts:AssumeRoleWithWebIdentity") && !s.allowsAction("sts:AssumeRole") && !s.hasFederated():
 		l.wrongAction(s, "sts:AssumeRole", "an AWS principal")
 	}
@@ -196,12 +249,20 @@ func (l *linter) trusted(s *statement, entry *principalEntry) {
 	if owner == "" {
 		owner = accountOf(entry.text)
 	}
-	if l.options.Account != "" && owner != "" && owner != l.options.Account && !s.conditionOn("sts:externalid", "aws:principalorgid", "aws:principalorgpaths") {
-		l.add(Security, entry.at, "third-party-without-external-id", "account %s is another one: demand an sts:ExternalId, so that its other customers cannot use its access", owner)
+	if l.options.Account != "" && owner != "" && owner != l.options.Account &&
+		!s.conditionOn("sts:externalid", "aws:principalorgid", "aws:principalorgpaths") {
+		l.add(
+			Security,
+			entry.at,
+			"third-party-without-external-id",
+			"account %s is a different one: require an sts:ExternalId, so that its other customers cannot use its "+
+				"access",
+			owner,
+		)
 	}
 }
 
-// tokenKeys looks at the condition keys of tokens' claims.
+// tokenKeys checks the condition keys of tokens' claims.
 func (l *linter) tokenKeys(s *statement) {
 	var issuers []string
 	for i := range s.principal.entries {
@@ -221,7 +282,13 @@ func (l *linter) tokenKeys(s *statement) {
 			}
 		case isTokenKey(c.folded):
 			l.tokenKey(s, c, issuers)
-		case slices.Contains([]string{"aws:principalarn", "aws:username", "sts:externalid", "aws:sourcearn", "aws:sourceaccount"}, c.folded) || strings.HasPrefix(c.folded, "aws:principaltag/"):
+		case slices.Contains([]string{
+			"aws:principalarn",
+			"aws:username",
+			"sts:externalid",
+			"aws:sourcearn",
+			"aws:sourceaccount",
+		}, c.folded) || strings.HasPrefix(c.folded, "aws:principaltag/"):
 			severity := Warning
 			if !c.op.negated && !c.op.ifExists && c.op.compare != compareNull {
 				severity = l.never()
@@ -237,13 +304,23 @@ func (l *linter) tokenKey(s *statement, c *condition, issuers []string) {
 		if !found {
 			continue
 		}
-		if issuerClaims(issuer) == nil && !slices.Contains([]string{"sub", "aud", "azp", "amr", "oaud", "email"}, claim) {
-			l.add(Warning, c.at, "impossible-key", "the claim %s is not a condition key: only sub, aud, azp, amr and oaud are", claim)
+		if issuerClaims(issuer) == nil &&
+			!slices.Contains([]string{"sub", "aud", "azp", "amr", "oaud", "email"}, claim) {
+			l.add(
+				Warning,
+				c.at,
+				"impossible-key",
+				"the claim %s is not a condition key: only sub, aud, azp, amr and oaud are",
+				claim,
+			)
 		}
 		return
 	}
 	also := ""
-	if slices.ContainsFunc(s.conditions, func(other condition) bool { return other.folded != c.folded && isTokenKey(other.folded) }) {
+	if slices.ContainsFunc(
+		s.conditions,
+		func(other condition) bool { return other.folded != c.folded && isTokenKey(other.folded) },
+	) {
 		also = "; all conditions must hold, so nobody can assume the role"
 	}
 	severity := Warning
@@ -264,9 +341,15 @@ func (l *linter) nameProvider(f *placed, s *statement, c *condition) {
 	why := brokenIssuer(issuerOfKey(c))
 	switch {
 	case normalIssuer(issuer, func(string) {}) != issuer || brokenIssuer(issuer) != "":
-		// The principal is mended first, or waits for a person itself.
+		// The principal is fixed first, or waits for a person itself.
 	case why != "":
-		f.suggest(l, c.at, jsonText(issuer+":"+claimOf(c)), "name the provider, which is well-formed: in this key %s", why)
+		f.suggest(
+			l,
+			c.at,
+			jsonText(issuer+":"+claimOf(c)),
+			"name the provider, which is well-formed: in this key %s",
+			why,
+		)
 	default:
 		f.suggest(l, c.at, jsonText(issuer+":"+claimOf(c)), "name the provider")
 	}

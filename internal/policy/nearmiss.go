@@ -76,15 +76,15 @@ func (x *explainer) nearMiss(p *Policy, s *statement, e *ExplainedStatement) {
 			x.suggestCondition(p, s, i, &e.Conditions[i], &miss)
 		}
 	}
-	if miss.Suggested != nil && !x.mends(p, miss.Index, miss.Suggested) {
+	if miss.Suggested != nil && !x.fixes(p, miss.Index, miss.Suggested) {
 		miss.Suggested = nil
 	}
 	x.out.NearMisses = append(x.out.NearMisses, miss)
 }
 
-// mends reports whether the edit leaves a document that is read, in which the
+// fixes reports whether the edit leaves a document that is read, in which the
 // statement applies.
-func (x *explainer) mends(p *Policy, index int, fix *finding.Fix) bool {
+func (x *explainer) fixes(p *Policy, index int, fix *finding.Fix) bool {
 	edited, err := Parse(p.kind, p.name, []byte(fix.Edit.Apply(p.text)))
 	if err != nil {
 		return false
@@ -121,17 +121,25 @@ func (x *explainer) suggestPrincipal(p *Policy, s *statement, miss *NearMiss) {
 		return
 	}
 	if s.principal.at == (span{}) {
-		miss.Suggested = p.fix(span{s.at.start, s.at.start + 1}, `{"Principal": {"`+key+`": `+jsonText(arn)+`}, `, "name %s as %s principal", arn, key)
+		miss.Suggested = p.fix(
+			span{s.at.start, s.at.start + 1},
+			`{"Principal": {"`+key+`": `+jsonText(arn)+`}, `,
+			"name %s as %s principal",
+			arn,
+			key,
+		)
 		return
 	}
 	at, text := s.principal.add(p, key, arn)
 	miss.Suggested = p.fix(at, text, "name %s as %s principal", arn, key)
 }
 
-// add is an edit that names one more principal, or mends one that was meant for it.
+// add is an edit that names one more principal, or corrects one that was meant for
+// it.
 func (s *principalSet) add(p *Policy, key, arn string) (at span, text string) {
 	of := func(e principalEntry) bool { return e.key == key }
-	if i := slices.IndexFunc(s.entries, func(e principalEntry) bool { return of(e) && nearMiss(e.text, arn) != "" }); i >= 0 {
+	isNear := func(e principalEntry) bool { return of(e) && nearMiss(e.text, arn) != "" }
+	if i := slices.IndexFunc(s.entries, isNear); i >= 0 {
 		return s.entries[i].at, jsonText(arn)
 	}
 	if p.text[s.at.start] != '{' {
@@ -182,7 +190,12 @@ func (x *explainer) suggestResource(p *Policy, s *statement, miss *NearMiss) {
 		pattern := &s.resource.patterns[i]
 		if pattern.whole.source != "" && strings.HasPrefix(wanted, pattern.whole.source+"/") {
 			miss.distance--
-			miss.Suggested = p.fix(pattern.at, jsonText(pattern.whole.source+"/*"), "cover what is below %s", pattern.whole.source)
+			miss.Suggested = p.fix(
+				pattern.at,
+				jsonText(pattern.whole.source+"/*"),
+				"cover what is below %s",
+				pattern.whole.source,
+			)
 			return
 		}
 		if nearMiss(pattern.whole.source, wanted) != "" {
@@ -217,7 +230,7 @@ func (x *explainer) suggestCondition(p *Policy, s *statement, index int, e *Expl
 			if e.Why == "case-only" || e.Note != "" {
 				miss.distance -= 5
 			}
-			miss.Suggested = p.fix(c.valuesAt[0], jsonText(e.Got[0]), "want what the request has")
+			miss.Suggested = p.fix(c.valuesAt[0], jsonText(e.Got[0]), "require what the request has")
 		}
 	}
 }

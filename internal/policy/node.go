@@ -11,9 +11,9 @@ import (
 	"github.com/rolecall/rolecall/internal/finding"
 )
 
-// node is a JSON value with its place in the text. encoding/json's own decoding
-// into structs is too lenient for policies: it folds the case of names and keeps
-// the last of repeated members.
+// node is a JSON value with its position in the text. encoding/json's own
+// decoding into structs is too lenient for policies: it folds the case of names
+// and keeps the last of repeated members.
 type node struct {
 	kind    nodeKind
 	text    string // of a string; of a number or boolean as written
@@ -22,8 +22,8 @@ type node struct {
 	at      span
 }
 
-// span is where something stands in the text: from its first byte to the byte
-// after its last.
+// span is where something is in the text: from its first byte to the byte after
+// its last.
 type span struct{ start, end int }
 
 // replacedBy is an edit that puts a text in the place of what stands there.

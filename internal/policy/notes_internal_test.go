@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestKeysThatAreNeverPresent: whoever waits for one of them is told.
+// TestKeysThatAreNeverPresent: a condition on one of them is explained.
 func TestKeysThatAreNeverPresent(t *testing.T) {
 	t.Parallel()
 	const issuer = "oidc.example/id/a1"

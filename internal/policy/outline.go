@@ -10,19 +10,19 @@ import (
 // Position is a place in a document's text, counting lines and columns from 1.
 type Position struct{ Line, Column int }
 
-// Outline is what can be said of a statement without a request.
+// Outline is what can be said about a statement without a request.
 type Outline struct {
 	Sid string
-	// Start and End are the places that IAM's policy simulator gives: where its
-	// reader stood when it came to the statement, after the bracket or the
-	// statement before, and where it stood then.
+	// Start and End are the positions that IAM's policy simulator gives: where
+	// its reader was when it came to the statement, after the bracket or the
+	// statement before, and where it was after it.
 	Start, End Position
 	// Keys are the condition keys of conditions and variables, as written,
 	// sorted.
 	Keys []string
 }
 
-// Outline returns what there is to each statement, in document order.
+// Outline returns the outline of each statement, in document order.
 func (p *Policy) Outline() []Outline {
 	outlines := make([]Outline, len(p.statements))
 	for i := range p.statements {

@@ -1,11 +1,11 @@
 package policy
 
-// Statement is what can be said of a statement without a request, for what
-// rewrites documents.
+// Statement is what can be said about a statement without a request, for code
+// that rewrites documents.
 type Statement struct {
 	Sid   string
 	Allow bool
-	// Start and End are the bytes of the text that it takes.
+	// Start and End are the bytes of the text that it occupies.
 	Start, End int
 	// Principals are the entries of Principal; NotPrincipal says that they are
 	// those of NotPrincipal.

@@ -2,8 +2,8 @@ package policy
 
 import "strings"
 
-// PartlyDenied is a statement that denies a part of the resources that a request
-// with wildcards means, or that leaves a part out of what it allows.
+// PartlyDenied is a statement that denies part of the resources that a request
+// with wildcards means, or that leaves part of them out of what it allows.
 type PartlyDenied struct {
 	Source   string `json:"source"`
 	Document string `json:"document"`
@@ -25,12 +25,16 @@ func (x *explainer) partlyDenied() []PartlyDenied {
 	for _, p := range x.policies.documents() {
 		for i := range p.statements {
 			s := &p.statements[i]
-			if s.resource == nil || s.resource.not != s.allow || !x.concerns(p.kind) || !x.appliesSomewhere(p, s) || (s.allow && x.allowsAll(p.kind)) {
+			if s.resource == nil || s.resource.not != s.allow || !x.concerns(p.kind) || !x.appliesSomewhere(p, s) ||
+				(s.allow && x.allowsAll(p.kind)) {
 				continue
 			}
 			for j := range s.resource.patterns {
 				if pattern := &s.resource.patterns[j]; pattern.meets(x.request, wanted) {
-					found = append(found, PartlyDenied{p.kind.Source(), p.name, i, s.sid, p.position(s.at).line, pattern.whole.source})
+					found = append(
+						found,
+						PartlyDenied{p.kind.Source(), p.name, i, s.sid, p.position(s.at).line, pattern.whole.source},
+					)
 				}
 			}
 		}
@@ -44,7 +48,8 @@ func (x *explainer) allowsAll(kind Kind) bool {
 	for _, p := range x.policies.documents() {
 		for i := range p.statements {
 			s := &p.statements[i]
-			if p.kind == kind && s.allow && (s.resource == nil || !s.resource.not) && x.principal(p, s) != unmatched && x.applies(s) {
+			if p.kind == kind && s.allow && (s.resource == nil || !s.resource.not) && x.principal(p, s) != unmatched &&
+				x.applies(s) {
 				return true
 			}
 		}

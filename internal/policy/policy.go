@@ -10,8 +10,8 @@ type Kind int
 const (
 	Identity Kind = iota // user, group or role: grants
 	Boundary             // limits a user or role
-	Session              // passed when a role is taken: limits the session
-	Trust                // of a role: who may take it
+	Session              // passed when a role is assumed: limits the session
+	Trust                // of a role: who may assume it
 	Resource             // bucket, queue, key, …
 	SCP                  // service control policy: limits principals of accounts
 	RCP                  // resource control policy: limits resources of accounts
@@ -31,7 +31,7 @@ func (k Kind) Source() string {
 	return [...]string{"identity", "boundary", "session", "trust", "resource", "scp", "rcp", "endpoint"}[k]
 }
 
-// ParseKind reads a short name.
+// ParseKind reads the short name of a kind.
 func ParseKind(source string) (Kind, bool) {
 	for k := Identity; k <= Endpoint; k++ {
 		if k.Source() == source {
@@ -51,7 +51,7 @@ type Policy struct {
 	statements []statement
 }
 
-// Kind returns what the document was read as.
+// Kind returns the kind that the document was read as.
 func (p *Policy) Kind() Kind { return p.kind }
 
 // Name returns the name the document has in explanations.

@@ -45,8 +45,10 @@ var (
 	domainName   = lazyregexp.New(`^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$`)
 	federatedARN = lazyregexp.New(`^arn:[a-z0-9-]+:iam::[0-9]{12}:(oidc-provider|saml-provider)/.+$`)
 	rootARN      = lazyregexp.New(`^arn:([a-z0-9-]+):iam::([0-9]{12}):root$`)
-	entityARN    = lazyregexp.New(`^arn:[a-z0-9-]+:(iam::[0-9]{12}:(user|role)/[^*?]+|sts::[0-9]{12}:(assumed-role|federated-user)/[^*?]+)$`)
-	entityID     = lazyregexp.New(`^A(IDA|ROA)[A-Z0-9]{12,}$`)
+	entityARN    = lazyregexp.New(
+		`^arn:[a-z0-9-]+:(iam::[0-9]{12}:(user|role)/[^*?]+|sts::[0-9]{12}:(assumed-role|federated-user)/[^*?]+)$`,
+	)
+	entityID = lazyregexp.New(`^A(IDA|ROA)[A-Z0-9]{12,}$`)
 )
 
 func (d *decoder) principals(n *node, s *statement) {
@@ -54,7 +56,7 @@ func (d *decoder) principals(n *node, s *statement) {
 	switch d.kind {
 	case Identity, Boundary, Session, SCP:
 		if principal != nil {
-			d.report(principal.at, hasPrincipal, "", "this kind of policy has no %s: it belongs to its holder", element)
+			d.report(principal.at, hasPrincipal, "", "this kind of policy has no %s: it applies to its holder", element)
 		}
 		return
 	case Trust:
@@ -78,7 +80,12 @@ func (d *decoder) principals(n *node, s *statement) {
 	s.principal = &principalSet{not: element == "NotPrincipal", at: principal.at}
 	d.principalSet(principal, element, s.principal)
 	if d.kind == RCP && (s.principal.not || len(s.principal.entries) != 1 || s.principal.entries[0].text != "*") {
-		d.report(principal.at, controlPolicyGrammar, "", `the Principal of a resource control policy is "*"; name others in a Condition`)
+		d.report(
+			principal.at,
+			controlPolicyGrammar,
+			"",
+			`the Principal of a resource control policy is "*"; name others in a Condition`,
+		)
 	}
 }
 
@@ -86,12 +93,23 @@ func (d *decoder) principalSet(n *node, element string, set *principalSet) {
 	switch {
 	case n.kind == stringNode && n.text == "*":
 		if d.kind == Trust {
-			d.report(n.at, starPrincipal, "", `Principal "*": a trust policy names who may assume the role; AWS accepts only {"AWS": "*"}`)
+			d.report(
+				n.at,
+				starPrincipal,
+				"",
+				`Principal "*": a trust policy names who may assume the role; AWS accepts only {"AWS": "*"}`,
+			)
 		}
 		set.entries = []principalEntry{{key: "AWS", text: "*", at: n.at}}
 		return
 	case n.kind != objectNode:
-		d.report(n.at, principalNoObject, "", `Principal must be an object such as {"Federated": "…"}, not %s`, n.kindName())
+		d.report(
+			n.at,
+			principalNoObject,
+			"",
+			`Principal must be an object such as {"Federated": "…"}, not %s`,
+			n.kindName(),
+		)
 		return
 	case len(n.members) == 0:
 		d.report(n.at, emptyPrincipal, "", "Principal is empty")
@@ -114,7 +132,12 @@ func (d *decoder) principalSet(n *node, element string, set *principalSet) {
 func (d *decoder) principalEntry(m member, item *node) principalEntry {
 	entry := principalEntry{key: m.name, text: item.text, at: item.at}
 	bad := func(format string, args ...any) {
-		d.report(item.at, badPrincipal, `"`+m.name+`":"`+item.text+`"`, format+"%s", append(args, unfilled(item.text))...)
+		d.report(
+			item.at,
+			badPrincipal,
+			`"`+m.name+`":"`+item.text+`"`,
+			format+"%s",
+			append(args, unfilled(item.text))...)
 	}
 	switch m.name {
 	case "AWS":
@@ -126,7 +149,10 @@ func (d *decoder) principalEntry(m member, item *node) principalEntry {
 		case root != nil:
 			entry.partition, entry.account = root[1], root[2]
 		default:
-			bad(`%q names no user, role, session or account; wildcards other than "*" alone do not work in a Principal`, item.text)
+			bad(
+				`%q names no user, role, session or account; wildcards other than "*" alone do not work in a Principal`,
+				item.text,
+			)
 		}
 	case "Service":
 		if !domainName.MatchString(item.text) {
@@ -134,7 +160,15 @@ func (d *decoder) principalEntry(m member, item *node) principalEntry {
 		}
 	case "Federated":
 		if !federatedARN.MatchString(item.text) && !domainName.MatchString(item.text) {
-			d.report(item.at, badFederated, "", "%q is neither a provider's ARN with an account number of 12 digits, arn:aws:iam::ACCOUNT:oidc-provider/HOST/PATH, nor a domain name%s", item.text, unfilled(item.text))
+			d.report(
+				item.at,
+				badFederated,
+				"",
+				"%q is neither a provider's ARN with an account number of 12 digits, "+
+					"arn:aws:iam::ACCOUNT:oidc-provider/HOST/PATH, nor a domain name%s",
+				item.text,
+				unfilled(item.text),
+			)
 		}
 	case "CanonicalUser":
 	default:
@@ -226,7 +260,8 @@ func (e *principalEntry) matchAWS(p *Principal, kind Kind) strength {
 func sameRoleName(a, b string) bool {
 	root, path, found := strings.Cut(a, ":role/")
 	otherRoot, otherPath, otherFound := strings.Cut(b, ":role/")
-	return found && otherFound && root == otherRoot && path[strings.LastIndexByte(path, '/')+1:] == otherPath[strings.LastIndexByte(otherPath, '/')+1:]
+	return found && otherFound && root == otherRoot &&
+		path[strings.LastIndexByte(path, '/')+1:] == otherPath[strings.LastIndexByte(otherPath, '/')+1:]
 }
 
 func directIf(matched bool) strength {
@@ -261,14 +296,14 @@ func (p *Policy) Entities() []string {
 }
 
 // isEntity reports whether the entry is the ARN of a user or role; sessions and
-// accounts are none.
+// accounts are neither.
 func (e *principalEntry) isEntity() bool {
 	return e.key == "AWS" && e.account == "" && strings.Contains(e.text, ":iam::")
 }
 
 // Bind returns the document with ARNs of users and roles replaced by the unique
-// ids they had when it was written, so that an entity that was deleted and made
-// again under the same name is another principal, as for IAM.
+// ids they had when it was written, so that an entity that was deleted and
+// created again under the same name is a different principal, as it is to IAM.
 func (p *Policy) Bind(ids map[string]string) *Policy {
 	if len(ids) == 0 {
 		return p

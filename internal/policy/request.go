@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Request is one question. Every fact a decision may depend on is in it.
+// Request is one question. It has every fact that a decision may depend on.
 type Request struct {
 	Principal Principal
 	// Action is service:Name, in any letter case.
@@ -16,7 +16,7 @@ type Request struct {
 	// ResourceAccount owns the resource; if empty it is read from the ARN.
 	ResourceAccount string
 	// Context holds the request's condition keys. Keys that follow from the
-	// principal are filled in by the engine unless they are here.
+	// principal are filled in by the engine unless they are given.
 	Context *Context
 }
 
@@ -39,7 +39,7 @@ func (k PrincipalKind) String() string {
 	return [...]string{"anonymous", "user", "role-session", "federated-user", "root", "service", "federated"}[k]
 }
 
-// Principal is who asks.
+// Principal is the caller.
 type Principal struct {
 	Kind PrincipalKind
 	// ARN is the user's, the session's or the provider's ARN; the name of a
@@ -53,7 +53,7 @@ type Principal struct {
 	RolePathUnknown bool
 	// EntityID is the unique id of the user or role: AIDA…, AROA….
 	EntityID string
-	// UserID is what aws:userid says.
+	// UserID is the value of aws:userid.
 	UserID string
 	// UserName is the IAM user's name without path.
 	UserName string
@@ -75,8 +75,8 @@ type Context struct {
 // NewContext returns an empty context.
 func NewContext() *Context { return &Context{} }
 
-// Incomplete says that the context was written down by hand, so that a key which
-// is not there may only be forgotten: Explain names such keys as assumptions. It
+// Incomplete says that the context was written by hand, so that a missing key
+// may just have been forgotten: Explain names such keys as assumptions. It
 // returns the context.
 func (c *Context) Incomplete() *Context {
 	c.incomplete = true
@@ -129,7 +129,7 @@ func (c *Context) put(key string, v value) {
 	c.entries[fold(key)] = v
 }
 
-// fold is how keys are compared.
+// fold is the form in which keys are compared.
 func fold(key string) string { return strings.ToLower(key) }
 
 // multivalued is the table of keys that are multivalued by definition (spec

@@ -60,7 +60,17 @@ func (d *decoder) resources(n *node, s *statement) {
 	}
 }
 
-var partitions = []string{"aws", "aws-cn", "aws-us-gov", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f", "aws-eusc", "*"}
+var partitions = []string{
+	"aws",
+	"aws-cn",
+	"aws-us-gov",
+	"aws-iso",
+	"aws-iso-b",
+	"aws-iso-e",
+	"aws-iso-f",
+	"aws-eusc",
+	"*",
+}
 
 func (d *decoder) checkResource(item *node) {
 	text := item.text
@@ -75,8 +85,15 @@ func (d *decoder) checkResource(item *node) {
 	case strings.Contains(parts[1], "${"):
 	case !slices.Contains(partitions, strings.ToLower(parts[1])):
 		shown := slices.Concat(parts[1:], []string{"*", "*", "*", "*", "*"})[:5]
-		d.report(item.at, resourcePartition, `"`+parts[1]+`" is not valid for resource "arn:`+strings.Join(shown, ":")+`"`,
-			"resource %q: %q is not a partition, want aws, aws-cn, …%s", text, parts[1], unfilled(text))
+		d.report(
+			item.at,
+			resourcePartition,
+			`"`+parts[1]+`" is not valid for resource "arn:`+strings.Join(shown, ":")+`"`,
+			"resource %q: %q is not a partition, want aws, aws-cn, …%s",
+			text,
+			parts[1],
+			unfilled(text),
+		)
 		return
 	}
 	switch {
@@ -87,7 +104,14 @@ func (d *decoder) checkResource(item *node) {
 	case parts[2] == "":
 		d.report(item.at, legacyARN, "", "resource %q names no service", text)
 	case len(parts) < 6 && strings.Contains(text, "::"):
-		d.report(item.at, legacyARN, "", "resource %q has %d parts, want six: arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE", text, len(parts))
+		d.report(
+			item.at,
+			legacyARN,
+			"",
+			"resource %q has %d parts, want six: arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE",
+			text,
+			len(parts),
+		)
 	case d.checkRegion(item, parts):
 	case len(parts) < 6:
 		d.checkShortARN(item, len(parts))
@@ -104,13 +128,27 @@ func (d *decoder) checkRegion(item *node, parts []string) bool {
 	}
 	switch strings.ToLower(parts[2]) {
 	case "iam":
-		d.report(item.at, resourceRegionIAM, item.text, "resource %q: IAM has no regions, leave %q out", item.text, parts[3])
+		d.report(
+			item.at,
+			resourceRegionIAM,
+			item.text,
+			"resource %q: IAM has no regions, leave %q out",
+			item.text,
+			parts[3],
+		)
 		return true
 	case "s3":
 		if len(parts) == 6 && strings.HasPrefix(parts[5], "accesspoint/") {
 			return false
 		}
-		d.report(item.at, resourceRegionS3, item.text, "resource %q: bucket names are global, leave %q out", item.text, parts[3])
+		d.report(
+			item.at,
+			resourceRegionS3,
+			item.text,
+			"resource %q: bucket names are global, leave %q out",
+			item.text,
+			parts[3],
+		)
 		return true
 	}
 	return false
@@ -136,16 +174,31 @@ func (d *decoder) splitResource(text string) []string {
 // iam-policy §2.2 rule 5).
 func (d *decoder) checkShortARN(item *node, parts int) {
 	if d.kind == RCP || (d.kind == SCP && !strings.HasSuffix(item.text, "*")) {
-		d.report(item.at, controlPolicyGrammar, "", "resource %q has %d parts, want six: arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE", item.text, parts)
+		d.report(
+			item.at,
+			controlPolicyGrammar,
+			"",
+			"resource %q has %d parts, want six: arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE",
+			item.text,
+			parts,
+		)
 	}
 }
 
 // checkIAMPath: IAM knows the kinds of its own resources.
 func (d *decoder) checkIAMPath(item *node, parts []string) {
 	resource := parts[5]
-	if strings.EqualFold(parts[2], "iam") && resource != "*" && resource != "root" && !strings.HasPrefix(resource, "${") &&
+	if strings.EqualFold(parts[2], "iam") && resource != "*" && resource != "root" &&
+		!strings.HasPrefix(resource, "${") &&
 		!slices.ContainsFunc(iamPaths, func(kind string) bool { return strings.HasPrefix(resource, kind) }) {
-		d.report(item.at, resourcePathIAM, "", "resource %q: %q is not a kind of IAM resource, want role/NAME, user/NAME, policy/NAME, …", item.text, resource)
+		d.report(
+			item.at,
+			resourcePathIAM,
+			"",
+			"resource %q: %q is not a kind of IAM resource, want role/NAME, user/NAME, policy/NAME, …",
+			item.text,
+			resource,
+		)
 	}
 }
 

@@ -9,8 +9,8 @@ import (
 	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
-// nearMiss says how two texts differ when one looks like a slip for the other;
-// empty when they do not look alike.
+// nearMiss says how two texts differ if one looks like a misspelling of the
+// other; empty if they do not look alike.
 func nearMiss(wanted, got string) string {
 	var notes []string
 	add := func(note string) {
@@ -39,7 +39,7 @@ func nearMiss(wanted, got string) string {
 	return ""
 }
 
-// normalIssuer mends the usual slips in the issuer part of an EKS name,
+// normalIssuer corrects the usual mistakes in the issuer part of an EKS name,
 // reporting each (spec issuer-and-sts §16 rows 5, 6, 8).
 func normalIssuer(text string, note func(string)) string {
 	if rest, found := strings.CutPrefix(text, "https://"); found {
@@ -62,7 +62,7 @@ func normalIssuer(text string, note func(string)) string {
 	if len(labels) > 3 && labels[2] == "eks" {
 		labels[1], labels[2] = labels[2], labels[1]
 		host = strings.Join(labels, ".")
-		note("the region stands before eks, want " + host)
+		note("the region comes before eks, want " + host)
 	}
 	if expected := eksHost(host); expected != "" && expected != host && editDistance(host, expected, 3) <= 3 {
 		host = expected
@@ -79,8 +79,8 @@ func normalIssuer(text string, note func(string)) string {
 	return head + host + "/" + path
 }
 
-// eksHost returns the host of EKS's issuers in the region that stands in a host
-// name; empty if none does.
+// eksHost returns the host of EKS's issuers in the region that a host name
+// contains; empty if it contains none.
 func eksHost(host string) string {
 	labels := strings.Split(host, ".")
 	i := slices.IndexFunc(labels, arn.IsRegion)
@@ -90,11 +90,11 @@ func eksHost(host string) string {
 	return "oidc.eks." + labels[i] + "." + arn.Suffix(arn.PartitionOf(labels[i]))
 }
 
-// hostName is what can stand before the path of an issuer.
+// hostName is what may come before the path of an issuer.
 var hostName = lazyregexp.New(`^[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]+)?$`)
 
-// brokenIssuer says why nobody can have an issuer of this name, without scheme;
-// empty if somebody may. Of hosts that are not AWS's own it knows nothing.
+// brokenIssuer says why no issuer can have this name, without scheme; empty if
+// one may. About hosts that are not AWS's own it knows nothing.
 func brokenIssuer(issuer string) string {
 	if found := placeholder.FindString(issuer); found != "" {
 		return "the placeholder " + found + " is not filled in"
@@ -107,7 +107,7 @@ func brokenIssuer(issuer string) string {
 	case arn.PartitionOfHost(host) == "" || !slices.Contains(labels, "eks"):
 		return ""
 	case eksHost(host) == "":
-		return "no region stands in " + host
+		return "there is no region in " + host
 	case host != eksHost(host):
 		return "the issuers of EKS there are on " + eksHost(host)
 	}

@@ -24,7 +24,14 @@ func (e *Explanation) Summary() string {
 		return e.Action + " needs no permission"
 	case ExplicitDeny.String():
 		if document, statement := e.applying("Deny"); statement != nil {
-			return fmt.Sprintf("%s of %s %q denies %s%s", statement.Label(), document.Kind, document.Name, e.Action, statement.because())
+			return fmt.Sprintf(
+				"%s of %s %q denies %s%s",
+				statement.Label(),
+				document.Kind,
+				document.Name,
+				e.Action,
+				statement.because(),
+			)
 		}
 	}
 	return e.silence()
@@ -46,12 +53,12 @@ func (e *Explanation) applying(effect string, sources ...string) (*ExplainedPoli
 	return nil, nil
 }
 
-// silence says what came closest to an Allow in the kind of document that was
-// silent.
+// silence says what came closest to an Allow in the kind of document that did
+// not allow.
 func (e *Explanation) silence() string {
 	switch e.Reason {
 	case "root-cannot-assume":
-		return "the root user cannot take roles"
+		return "the root user cannot assume roles"
 	case "identity-silent":
 		return e.silent(Identity)
 	case "boundary-silent":
@@ -86,7 +93,14 @@ func (e *Explanation) silent(kind Kind) string {
 	if nearest == nil {
 		return fmt.Sprintf("there is no %s that allows %s to %s", kind, e.Action, e.caller())
 	}
-	return fmt.Sprintf("no statement of %s %q allows %s; %s: %s", kind, of.Name, e.Action, nearest.Label(), strings.Join(nearest.misses(e), "; "))
+	return fmt.Sprintf(
+		"no statement of %s %q allows %s; %s: %s",
+		kind,
+		of.Name,
+		e.Action,
+		nearest.Label(),
+		strings.Join(nearest.misses(e), "; "),
+	)
 }
 
 // Label names the statement: by Sid, or by its number from 1.
@@ -153,7 +167,13 @@ func (e *Explanation) caller() string {
 
 func (c *ExplainedCondition) sentence() string {
 	if !c.Present {
-		return fmt.Sprintf("%s %s wants %s, the request has no such key%s", c.Operator, c.Key, wanted(c), parenthesised(c.Note))
+		return fmt.Sprintf(
+			"%s %s wants %s, the request has no such key%s",
+			c.Operator,
+			c.Key,
+			wanted(c),
+			parenthesised(c.Note),
+		)
 	}
 	return fmt.Sprintf("%s %s wants %s, got %s%s", c.Operator, c.Key, wanted(c), list(c.Got), parenthesised(c.Note))
 }

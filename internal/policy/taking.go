@@ -9,8 +9,9 @@ import (
 // Tag is a session tag.
 type Tag struct{ Key, Value string }
 
-// Taking is a call that takes a role, seen from the policies: what it asks for
-// beyond the role, and what the calling session hands on (spec iam-policy §4.4).
+// Taking is a call that assumes a role, as policies see it: what it asks for
+// besides the role, and what the calling session passes on (spec iam-policy
+// §4.4).
 type Taking struct {
 	// Action is sts:AssumeRole, sts:AssumeRoleWithWebIdentity or
 	// sts:AssumeRoleWithSAML.
@@ -21,18 +22,19 @@ type Taking struct {
 	TransitiveKeys []string
 	// HasContexts says that provided contexts are passed.
 	HasContexts bool
-	// Inherited is what the calling session hands on; empty if it is none.
+	// Inherited is what the calling session passes on; empty if the caller has
+	// no session.
 	Inherited Inheritance
 }
 
-// Inheritance goes from a session to those that it takes further: it cannot be
-// changed.
+// Inheritance goes from a session to those that are assumed with it, and cannot
+// be changed.
 type Inheritance struct {
 	TransitiveTags []Tag
 	SourceIdentity string
 }
 
-// TakingError is a refusal before any policy is asked: AWS's code and text.
+// TakingError is a refusal before any policy is evaluated: AWS's code and text.
 type TakingError struct{ Code, Message string }
 
 // Error returns the text.
@@ -45,24 +47,35 @@ const (
 	maxTagValue    = 256
 )
 
-// Check looks at what no policy can allow.
+// Check refuses what no policy can allow.
 func (t *Taking) Check() *TakingError {
 	invalid := func(message string) *TakingError { return &TakingError{"InvalidParameterValue", message} }
 	if len(t.Tags) > maxSessionTags {
-		return &TakingError{validation, "1 validation error detected: Value at 'tags' failed to satisfy constraint: Member must have length less than or equal to 50"}
+		return &TakingError{
+			validation,
+			"1 validation error detected: Value at 'tags' failed to satisfy constraint: Member must have length less " +
+				"than or equal to 50",
+		}
 	}
 	var seen []string
 	for _, tag := range t.Tags {
 		key := fold(tag.Key)
 		switch {
 		case tag.Key == "" || len([]rune(tag.Key)) > maxTagKey || len([]rune(tag.Value)) > maxTagValue:
-			return &TakingError{validation, "1 validation error detected: Value at 'tags' failed to satisfy constraint: keys have 1 to 128 characters, values at most 256"}
+			return &TakingError{
+				validation,
+				"1 validation error detected: Value at 'tags' failed to satisfy constraint: keys have 1 to 128 " +
+					"characters, values at most 256",
+			}
 		case strings.HasPrefix(key, "aws:"):
 			return invalid("Tag keys that begin with aws: are reserved for internal use.")
 		case slices.Contains(seen, key):
 			return invalid("Duplicate tag keys found. Please note that Tag keys are case insensitive.")
 		case hasTag(t.Inherited.TransitiveTags, key):
-			return invalid("One of the specified transitive tag keys can't be set because it conflicts with a transitive tag key from the calling session.")
+			return invalid(
+				"One of the specified transitive tag keys can't be set because it conflicts with a transitive tag " +
+					"key from the calling session.",
+			)
 		}
 		seen = append(seen, key)
 	}
@@ -139,7 +152,7 @@ func (t *Taking) SessionTags(role []Tag) []Tag {
 	return tags
 }
 
-// Inheritance is what the new session hands on in its turn.
+// Inheritance is what the new session passes on in turn.
 func (t *Taking) Inheritance() Inheritance {
 	next := Inheritance{TransitiveTags: slices.Clone(t.Inherited.TransitiveTags), SourceIdentity: t.sourceIdentity()}
 	for _, tag := range t.Tags {

@@ -331,7 +331,7 @@ func TestRefusedByKind(t *testing.T) {
 			kind:    policy.Boundary,
 			text:    doc(`{'Effect':'Allow','Principal':'*','Action':'*','Resource':'*'}`),
 			message: "Policy document should not specify a principal.",
-			detail:  "belongs to its holder",
+			detail:  "applies to its holder",
 		},
 		{
 			kind:    policy.Session,
@@ -341,7 +341,7 @@ func TestRefusedByKind(t *testing.T) {
 		},
 		{policy.SCP, doc(`{'Effect':'Deny','Principal':'*','Action':'*','Resource':'*'}`), control, "no Principal"},
 		{policy.SCP, doc(`{'Effect':'Deny','Action':'*','Resource':'arn:aws:s3'}`), control, "has 3 parts"},
-		{policy.RCP, doc(`{'Effect':'Deny','Action':'s3:*','Resource':'*'}`), control, "no Principal"},
+		{policy.RCP, doc(`{'Effect':'Deny','Action':'s3:*','Resource':'*'}`), control, "Principal is missing"},
 		{
 			kind:    policy.RCP,
 			text:    doc(`{'Effect':'Deny','Principal':{'AWS':'111122223333'},'Action':'s3:*','Resource':'*'}`),
@@ -389,7 +389,7 @@ func TestRefusedByKind(t *testing.T) {
 			kind:    policy.Endpoint,
 			text:    doc(`{'Effect':'Allow','Action':'*','Resource':'*'}`),
 			message: "Missing required field Principal",
-			detail:  "no Principal",
+			detail:  "Principal is missing",
 		},
 		{
 			kind:    policy.Resource,

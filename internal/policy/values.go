@@ -58,7 +58,9 @@ func parseNumber(text string) (*big.Rat, bool) {
 var (
 	year        = lazyregexp.New(`^[0-9]{4}$`)
 	epochNumber = lazyregexp.New(`^[+-]?[0-9]{1,19}(?:\.[0-9]+)?$`)
-	isoDate     = lazyregexp.New(`^([0-9]{4})-([0-9]{2})(?:-([0-9]{2})(?:[Tt]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?([Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])?)?)?$`)
+	isoDate     = lazyregexp.New(
+		`^([0-9]{4})-([0-9]{2})(?:-([0-9]{2})(?:[Tt]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?([Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])?)?)?$`,
+	)
 )
 
 // parseDate reads an instant in milliseconds: the W3C profile of ISO 8601, or
@@ -102,7 +104,19 @@ func parseISO(text string) (int64, bool) {
 	if parts == nil {
 		return 0, false
 	}
-	layout, canonical := "2006-01-02T15:04:05.000", parts[1]+"-"+parts[2]+"-"+or(parts[3], "01")+"T"+or(parts[4], "00")+":"+or(parts[5], "00")+":"+or(parts[6], "00")+"."+(parts[7] + "000")[:3]
+	layout, canonical := "2006-01-02T15:04:05.000", parts[1]+"-"+parts[2]+"-"+or(
+		parts[3],
+		"01",
+	)+"T"+or(
+		parts[4],
+		"00",
+	)+":"+or(
+		parts[5],
+		"00",
+	)+":"+or(
+		parts[6],
+		"00",
+	)+"."+(parts[7] + "000")[:3]
 	if zone := strings.ToUpper(parts[8]); zone != "" && zone != "Z" {
 		layout, canonical = layout+"-07:00", canonical+zone
 	}
@@ -166,8 +180,8 @@ func parseAddress(text string) (netip.Addr, bool) {
 	return ip, err == nil && ip.Zone() == ""
 }
 
-// oddIPv6 mends two spellings that AWS takes: a trailing colon is ignored, and
-// one empty group at the start is zero.
+// oddIPv6 normalises two spellings that AWS accepts: a trailing colon is
+// ignored, and one empty group at the start is zero.
 func oddIPv6(text string) string {
 	if strings.HasSuffix(text, ":") && !strings.HasSuffix(text, "::") {
 		text = strings.TrimSuffix(text, ":")
@@ -213,9 +227,9 @@ func parseTyped(compare comparison, text string) typed {
 	return t
 }
 
-// matchTyped holds a request value against all values of the policy. comparable
-// is false when the operator and its negation are both false: an address that is
-// none. A number or date that is none equals nothing.
+// matchTyped compares a request value with all values of the policy. comparable
+// is false if the operator and its negation are both false: for what is not an
+// address. What is not a number or date equals nothing.
 func (c *condition) matchTyped(got string) (matched, comparable bool) {
 	request := parseTyped(c.op.compare, got)
 	if c.op.compare == compareIP {

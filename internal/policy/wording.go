@@ -52,10 +52,10 @@ const (
 	resourceControlGrammar
 )
 
-// step is what AWS looks at together: of several faults in a document the one of
-// the first step is answered, and within a step the one that was met first (spec
-// iam-policy §1.5). The texts are AWS's, {} stands for a value; this is the only
-// file that quotes AWS.
+// step is what AWS checks together: of several faults in a document, the one of
+// the first step is reported, and within a step the one that was found first
+// (spec iam-policy §1.5). The texts are AWS's, {} stands for a value; this is
+// the only file that quotes AWS.
 type step map[rule]string
 
 const (
@@ -72,7 +72,8 @@ func wording(kind Kind) (steps []step, code, rest string) {
 	case Resource, Endpoint:
 		return resourceSteps, malformed, syntaxErrors
 	case SCP, RCP:
-		return nil, "MalformedPolicyDocumentException", "The provided policy document does not meet the requirements of the specified policy type."
+		return nil, "MalformedPolicyDocumentException", "The provided policy document does not meet the requirements " +
+			"of the specified policy type."
 	case Identity, Boundary, Session:
 	}
 	return identitySteps, malformed, syntaxErrors
@@ -83,9 +84,13 @@ func wording(kind Kind) (steps []step, code, rest string) {
 func answer(kind Kind, v *violation) (rank int, code, message string) {
 	switch v.rule { //nolint:exhaustive // the others depend on the kind
 	case tooLong:
-		return -2, validation, "1 validation error detected: Value at '" + field(kind) + "' failed to satisfy constraint: Member must have length less than or equal to 131072"
+		return -2, validation, "1 validation error detected: Value at '" + field(
+			kind,
+		) + "' failed to satisfy constraint: Member must have length less than or equal to 131072"
 	case badCharacter:
-		return -1, validation, "The specified value for " + field(kind) + " is invalid. It must contain only printable ASCII characters."
+		return -1, validation, "The specified value for " + field(
+			kind,
+		) + " is invalid. It must contain only printable ASCII characters."
 	}
 	steps, code, rest := wording(kind)
 	for i, step := range steps {
@@ -107,11 +112,19 @@ func field(kind Kind) string {
 const (
 	syntaxErrors = "Syntax errors in policy."
 	legacy       = "The policy failed legacy parsing"
-	noPrincipals = "Invalid principal in policy: com.amazon.balsa.error.InvalidPolicyException: The passed in policy has a statement with no principals!"
+	noPrincipals = "Invalid principal in policy: com.amazon.balsa.error.InvalidPolicyException: The passed in policy " +
+		"has a statement with no principals!"
 )
 
 var identitySteps = []step{
-	{notJSON: syntaxErrors, badStructure: syntaxErrors, badVersion: syntaxErrors, noStatement: syntaxErrors, noEffect: syntaxErrors, badEffect: syntaxErrors},
+	{
+		notJSON:      syntaxErrors,
+		badStructure: syntaxErrors,
+		badVersion:   syntaxErrors,
+		noStatement:  syntaxErrors,
+		noEffect:     syntaxErrors,
+		badEffect:    syntaxErrors,
+	},
 	{oldVersion: "Policy document must be version 2012-10-17 or greater."},
 	{effectCase: legacy, badValue: legacy, legacyARN: legacy},
 	{repeatedSid: "Statement IDs (SID) in a single policy must be unique."},
@@ -131,11 +144,15 @@ var identitySteps = []step{
 	},
 	{noResource: "Policy statement must contain resources."},
 	{hasPrincipal: "Policy document should not specify a principal."},
-	{badSid: "Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular expression [0-9A-Za-z]*"},
+	{
+		badSid: "Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular expression " +
+			"[0-9A-Za-z]*",
+	},
 }
 
 var iamPaths = []string{
-	"user/", "federated-user/", "role/", "group/", "instance-profile/", "mfa/", "server-certificate/", "policy/", "sms-mfa/",
+	"user/", "federated-user/", "role/", "group/", "instance-profile/", "mfa/", "server-certificate/", "policy/",
+	"sms-mfa/",
 	"saml-provider/", "oidc-provider/", "report/", "access-report/",
 }
 
@@ -153,7 +170,10 @@ var trustSteps = []step{
 	{principalEmptyList: noPrincipals},
 	{badPrincipal: "Invalid principal in policy: {}"},
 	{badFederated: "Federated principals must be valid domain names or SAML metadata ARNs"},
-	{allowNotPrincipal: "Allow with NotPrincipal is not allowed.", hasPrincipal: "AssumeRole policy must not contain NotPrincipal field."},
+	{
+		allowNotPrincipal: "Allow with NotPrincipal is not allowed.",
+		hasPrincipal:      "AssumeRole policy must not contain NotPrincipal field.",
+	},
 	{noAction: "Missing required field Action"},
 	{actionNotSTS: "AssumeRole policy may only specify STS AssumeRole actions."},
 	{hasResource: "Has prohibited field Resource", hasNotResource: "AssumeRole policy must not contain resources."},

@@ -1,6 +1,6 @@
 // Package policycase reads files of policy decisions - requests, policies and
-// what is expected - in a form that other engines' corpora can be turned into,
-// and decides them.
+// what is expected - in a form into which other engines' corpora can be
+// converted, and decides them.
 //
 // It does not evaluate anything itself (package policy does) and reads no files.
 package policycase
@@ -63,7 +63,7 @@ type Verdict struct {
 	Expect string `json:"expect,omitempty"`
 	// Holds is false when something else was expected.
 	Holds bool `json:"holds"`
-	// Because is a sentence for a person, for verdicts that do not hold.
+	// Because is a sentence for people, for verdicts that do not hold.
 	Because string `json:"because,omitempty"`
 	Error   string `json:"error,omitempty"`
 }
@@ -93,8 +93,8 @@ func Parse(text []byte) ([]*Case, error) {
 	return file.Cases, nil
 }
 
-// Decider answers cases. It reads a document that many cases have only once, so
-// it lives as long as the cases of one run. It is not for concurrent use.
+// Decider answers cases. It reads a document that many cases share only once,
+// so it lives as long as the cases of one run. It is not for concurrent use.
 type Decider struct {
 	// Explain gives every verdict its sentence.
 	Explain bool
@@ -122,7 +122,7 @@ func (d *Decider) read(c *Case) (*policy.Request, *policy.Policies, []string, er
 	switch c.Expect {
 	case "", "Allowed", "ImplicitDeny", "ExplicitDeny":
 	default:
-		return nil, nil, nil, fmt.Errorf("expect: %q is none of Allowed, ImplicitDeny, ExplicitDeny", c.Expect)
+		return nil, nil, nil, fmt.Errorf("expect: %q is not one of Allowed, ImplicitDeny, ExplicitDeny", c.Expect)
 	}
 	request, err := c.Request.read()
 	if err != nil {
@@ -147,7 +147,12 @@ func (r *Request) read() (*policy.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	request := &policy.Request{Principal: principal, Resource: r.Resource, ResourceAccount: r.ResourceAccount, Context: policy.NewContext()}
+	request := &policy.Request{
+		Principal:       principal,
+		Resource:        r.Resource,
+		ResourceAccount: r.ResourceAccount,
+		Context:         policy.NewContext(),
+	}
 	if r.Resource == "" {
 		request.Resource = "*"
 	}
@@ -178,18 +183,19 @@ func (r *Request) read() (*policy.Request, error) {
 	return request, nil
 }
 
-// Identify takes what the context says of the principal that its ARN does not:
+// Identify adds what the context says about the principal and its ARN does not:
 // the role with its path (aws:PrincipalArn), and the unique id (aws:userid).
 func Identify(r *policy.Request) {
 	if role, given := r.Context.Get("aws:PrincipalArn"); given && r.Principal.Kind == policy.RoleSession {
 		r.Principal.RoleARN, r.Principal.RolePathUnknown = role, false
 	}
-	if id, given := r.Context.Get("aws:userid"); given && (r.Principal.Kind == policy.User || r.Principal.Kind == policy.RoleSession) {
+	if id, given := r.Context.Get("aws:userid"); given &&
+		(r.Principal.Kind == policy.User || r.Principal.Kind == policy.RoleSession) {
 		r.Principal.EntityID, _, _ = strings.Cut(id, ":")
 	}
 }
 
-// plainString reads a JSON text; most have nothing to decode.
+// plainString reads a JSON string; most need no decoding.
 func plainString(raw json.RawMessage) (text string, ok bool) {
 	if len(raw) < 2 || raw[0] != '"' {
 		return "", false
@@ -208,18 +214,24 @@ func (r *Request) principal() (policy.Principal, error) {
 	var object struct {
 		Type string `json:"type"`
 	}
-	if strict, err := kjson.UnmarshalStrict(r.Principal, &object); err != nil || len(strict) > 0 || object.Type != "Anonymous" {
+	if strict, err := kjson.UnmarshalStrict(r.Principal, &object); err != nil || len(strict) > 0 ||
+		object.Type != "Anonymous" {
 		return policy.Principal{}, errors.New(`principal: want an ARN, a service's name, or {"type":"Anonymous"}`)
 	}
 	return policy.Principal{Kind: policy.Anonymous}, nil
 }
 
 // builtinIssuers go by their domain names, without a provider in the account.
-var builtinIssuers = []string{"accounts.google.com", "cognito-identity.amazonaws.com", "graph.facebook.com", "www.amazon.com"}
+var builtinIssuers = []string{
+	"accounts.google.com",
+	"cognito-identity.amazonaws.com",
+	"graph.facebook.com",
+	"www.amazon.com",
+}
 
 // PrincipalOf says who an ARN or a service's name stands for. A role's ARN
-// stands for a session of it; a session's role is taken to have no path unless
-// aws:PrincipalArn in the request says otherwise.
+// stands for a session of it; a session's role is assumed to have no path
+// unless aws:PrincipalArn in the request says otherwise.
 func PrincipalOf(text string) (policy.Principal, error) {
 	parsed, err := arn.Parse(text)
 	if err != nil {
@@ -244,7 +256,8 @@ func PrincipalOf(text string) (policy.Principal, error) {
 		p.ARN = "arn:" + parsed.Partition + ":sts::" + parsed.Account + ":assumed-role/" + name + "/session"
 	case parsed.Service == "sts" && kind == "assumed-role" && strings.Count(rest, "/") == 1:
 		role, _, _ := strings.Cut(rest, "/")
-		p.Kind, p.RoleARN, p.RolePathUnknown = policy.RoleSession, "arn:"+parsed.Partition+":iam::"+parsed.Account+":role/"+role, true
+		p.Kind, p.RolePathUnknown = policy.RoleSession, true
+		p.RoleARN = "arn:" + parsed.Partition + ":iam::" + parsed.Account + ":role/" + role
 	case parsed.Service == "sts" && kind == "federated-user" && name != "":
 		p.Kind, p.UserID = policy.FederatedUser, parsed.Account+":"+name
 		p.UserARN = "arn:" + parsed.Partition + ":iam::" + parsed.Account + ":user/" + name

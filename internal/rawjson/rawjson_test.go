@@ -12,7 +12,8 @@ import (
 )
 
 var texts = []string{
-	`{}`, `[]`, ` null `, `true`, `-0.5e+3`, `01`, `1.`, `-`, `1e`, `"a\u00e9\n"`, `"\x"`, `"\u12"`, "\"a\nb\"", `{"a":1,}`, `{"a" 1}`, `{"a":}`, `[1 2]`, `[1,]`,
+	`{}`, `[]`, ` null `, `true`, `-0.5e+3`, `01`, `1.`, `-`, `1e`, `"a\u00e9\n"`, `"\x"`, `"\u12"`, "\"a\nb\"",
+	`{"a":1,}`, `{"a" 1}`, `{"a":}`, `[1 2]`, `[1,]`,
 	`{"a":[{"b":{}},"\"",null]} `, `{} x`, ``, `tru`, `{"a":1`, `"a`, `[`, `nul`, `{1:2}`,
 }
 
@@ -86,7 +87,10 @@ func TestKinds(t *testing.T) {
 
 // TestNothingIsAllocated for what is only passed over.
 func TestNothingIsAllocated(t *testing.T) {
-	text := []byte(`{"metadata":{"labels":{"a":"b"},"managedFields":[{"f:a":{"f:b":{}}}]},"spec":{"containers":[{"name":"a","env":[{"name":"x","value":"1"}]}],"n":-1.5e3}}`)
+	text := []byte(
+		`{"metadata":{"labels":{"a":"b"},"managedFields":[{"f:a":{"f:b":{}}}]},"spec":{"containers":[{"name":"a",` +
+			`"env":[{"name":"x","value":"1"}]}],"n":-1.5e3}}`,
+	)
 	if got := testing.AllocsPerRun(100, func() {
 		if rawjson.NewReader(text).Skip() != nil {
 			t.Error("does not pass")

@@ -36,8 +36,11 @@ func unpublished(s State, facts Facts) []string {
 	}
 	needsOld := s.Phase != Retiring || !s.Emergency
 	if needsOld && !slices.Contains(facts.Published, s.OldKID) {
-		found = append(found, fmt.Sprintf("the old key %s is no longer published although its tokens are still valid: publish "+
-			"now, and find out what has overwritten the keys", s.OldKID))
+		found = append(
+			found,
+			fmt.Sprintf("the old key %s is no longer published although its tokens are still valid: publish "+
+				"now, and find out what has overwritten the keys", s.OldKID),
+		)
 	}
 	return found
 }
@@ -60,8 +63,11 @@ func (s State) serverDangers(server Server, facts Facts) []string {
 		say("does not accept the tokens it signs: add the public key of %s to --service-account-key-file", server.Signs)
 	}
 	if s.Phase != Retiring && !s.Emergency && !slices.Contains(server.Serves, s.OldKID) {
-		say("no longer accepts the old key %s although its tokens are still valid: put it back into --service-account-key-file",
-			s.OldKID)
+		say(
+			"no longer accepts the old key %s although its tokens are still valid: put it back into "+
+				"--service-account-key-file",
+			s.OldKID,
+		)
 	}
 	// A token signed by one API server must be accepted by the others.
 	for _, other := range facts.Servers {
@@ -102,7 +108,8 @@ func (s State) task() string {
 		task := "remove the old public key from --service-account-key-file of every API server, one by one; then " +
 			"destroy the old private key"
 		if s.Emergency {
-			task += "; restart all pods, so that none presents a token of the leaked key; deny sessions older than now " +
+			task += "; restart all pods, so that none presents a token of the leaked key; deny sessions older than " +
+				"now " +
 				"on each role that trusts the issuer (aws:TokenIssueTime)"
 		}
 		return task

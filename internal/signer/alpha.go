@@ -29,9 +29,15 @@ func (a alpha) FetchKeys(ctx context.Context, _ *v1alpha1.FetchKeysRequest) (*v1
 	if err != nil {
 		return nil, err
 	}
-	converted := &v1alpha1.FetchKeysResponse{DataTimestamp: answer.DataTimestamp, RefreshHintSeconds: answer.RefreshHintSeconds}
+	converted := &v1alpha1.FetchKeysResponse{
+		DataTimestamp:      answer.DataTimestamp,
+		RefreshHintSeconds: answer.RefreshHintSeconds,
+	}
 	for _, key := range answer.Keys {
-		converted.Keys = append(converted.Keys, &v1alpha1.Key{KeyId: key.KeyId, Key: key.Key, ExcludeFromOidcDiscovery: key.ExcludeFromOidcDiscovery})
+		converted.Keys = append(
+			converted.Keys,
+			&v1alpha1.Key{KeyId: key.KeyId, Key: key.Key, ExcludeFromOidcDiscovery: key.ExcludeFromOidcDiscovery},
+		)
 	}
 	return converted, nil
 }

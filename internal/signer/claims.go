@@ -50,7 +50,8 @@ func readClaims(payload string, now time.Time, longest time.Duration) (summary, 
 		return summary{}, invalid("claim exp is missing: a token that never expires outlives its key")
 	case read.expires.After(now.Add(longest + tolerance)):
 		return summary{}, invalid("claim exp is further away than %s", longest).
-			Hint("restart the API server, which asks for the longest life only when it starts, or raise --max-token-expiration")
+			Hint("restart the API server, which asks for the longest life only when it starts, or raise " +
+				"--max-token-expiration")
 	}
 	return read, nil
 }

@@ -103,7 +103,9 @@ func readKeyFile(path string) ([]byte, error) {
 	case len(text) > maxKeyFile:
 		return nil, fault.New(fault.Invalid, "key file %s is longer than a megabyte", path)
 	case info.Mode().Perm()&0o007 != 0 && bytes.Contains(text, []byte("PRIVATE KEY")):
-		return nil, fault.New(fault.Denied, "key file %s holds a private key and has mode %#o, with which everybody may read or write it", path, info.Mode().Perm()).Hint("chmod 600 %s", fault.Quote(path))
+		return nil, fault.New(fault.Denied, "key file %s holds a private key and has mode %#o, with which everybody "+
+			"may read or write it", path, info.Mode().Perm()).
+			Hint("chmod 600 %s", fault.Quote(path))
 	}
 	if _, err := parseKeys(text); err != nil {
 		return nil, fault.New(fault.Invalid, "key file %s: %w", path, err)

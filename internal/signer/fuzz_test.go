@@ -13,8 +13,10 @@ import (
 func FuzzReadClaims(f *testing.F) {
 	now := time.Unix(1_800_000_000, 0)
 	for _, text := range []string{
-		`{"iss":"i","sub":"s","exp":1800000060}`, `{"iss":"i","sub":"s","exp":1800000060,"kubernetes.io":{"namespace":"a"},"aud":["x"]}`,
-		`{"iss":"i","sub":"s","exp":1800000060,"exp":1}`, `{"\u0069ss":"i","sub":"s","exp":1800000060}`, `{"iss":"i","sub":"s","exp":-0}`, `[]`, `{}`, `null`, "\xff",
+		`{"iss":"i","sub":"s","exp":1800000060}`,
+		`{"iss":"i","sub":"s","exp":1800000060,"kubernetes.io":{"namespace":"a"},"aud":["x"]}`,
+		`{"iss":"i","sub":"s","exp":1800000060,"exp":1}`, `{"\u0069ss":"i","sub":"s","exp":1800000060}`,
+		`{"iss":"i","sub":"s","exp":-0}`, `[]`, `{}`, `null`, "\xff",
 	} {
 		f.Add(token.EncodeSegment([]byte(text)))
 	}

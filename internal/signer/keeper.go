@@ -22,7 +22,14 @@ type Source interface {
 // Follow keeps a ring up to date with its source, checking every second, until
 // ctx is done. What cannot be read is reported and changes nothing. With a
 // store that this process may change, after is Tend; otherwise it is nil.
-func Follow(ctx context.Context, ring *Ring, source Source, after func(context.Context, Status) error, now func() time.Time, log *slog.Logger) error {
+func Follow(
+	ctx context.Context,
+	ring *Ring,
+	source Source,
+	after func(context.Context, Status) error,
+	now func() time.Time,
+	log *slog.Logger,
+) error {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 	said := reporter{log: log}
@@ -70,7 +77,15 @@ func (r *reporter) say(status Status, err error) {
 		r.log.Info("keys", "count", status.Keys)
 	}
 	if status.Due != r.last.Due && status.Due != "" {
-		r.log.Info("a key waits until every API server has fetched it", "kid", status.Due, "lacking", status.Lacking, "clients", status.Clients)
+		r.log.Info(
+			"a key waits until every API server has fetched it",
+			"kid",
+			status.Due,
+			"lacking",
+			status.Lacking,
+			"clients",
+			status.Clients,
+		)
 	}
 	r.last = status
 }
@@ -113,7 +128,10 @@ func (s *Stored) Read(ctx context.Context) (Set, error) {
 			return Set{}, fault.New(fault.KindOf(err), "read %s: %w", s.Store.Path, err)
 		}
 		if s.contents != nil && contents.Generation < s.contents.Generation {
-			return Set{}, fault.New(fault.Conflict, "%s has generation %d: %d was read before", s.Store.Path, contents.Generation, s.contents.Generation).Hint("the file was replaced by an old copy; put the newest one back, or restart the signer if the old one is meant")
+			return Set{}, fault.New(fault.Conflict, "%s has generation %d: %d was read "+
+				"before", s.Store.Path, contents.Generation, s.contents.Generation).
+				Hint("the file was replaced by an old copy; put the newest one back, or restart the signer if the " +
+					"old one is meant")
 		}
 		s.contents, s.text = contents, string(text)
 	}
@@ -198,7 +216,8 @@ func (s *Stored) tend(contents *keystore.Contents, status Status, now time.Time)
 	done.gone = contents.Prune(now, s.MaxTokenLife, s.Grace())
 	signing := contents.Signing()
 	// The next one is made ahead, so that a key signs for RotateEvery.
-	done.make = s.RotateEvery > 0 && contents.Next() == "" && signing != nil && !signing.SignsFrom.Add(s.RotateEvery-s.PublishFor).After(now)
+	done.make = s.RotateEvery > 0 && contents.Next() == "" && signing != nil &&
+		!signing.SignsFrom.Add(s.RotateEvery-s.PublishFor).After(now)
 	return done
 }
 

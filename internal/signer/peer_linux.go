@@ -20,7 +20,9 @@ func checkPeer(connection net.Conn) error {
 	}
 	var peer *unix.Ucred
 	var asked error
-	if err := raw.Control(func(fd uintptr) { peer, asked = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); err != nil {
+	if err := raw.Control(func(fd uintptr) {
+		peer, asked = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	}); err != nil {
 		return fmt.Errorf("ask who connects: %w", err)
 	}
 	if asked != nil {

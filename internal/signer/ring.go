@@ -61,10 +61,16 @@ func (s *Set) check() error {
 		signs = signs || key.signs()
 	}
 	if len(s.Keys) > rotation.MaxKeys {
-		return fault.New(fault.Invalid, "%d keys: want at most %d, since AWS reads no more than 100", len(s.Keys), rotation.MaxKeys)
+		return fault.New(
+			fault.Invalid,
+			"%d keys: want at most %d, since AWS reads no more than 100",
+			len(s.Keys),
+			rotation.MaxKeys,
+		)
 	}
 	if !signs {
-		return fault.New(fault.Invalid, "no key can sign").Hint("at least one private key must not be excluded from discovery")
+		return fault.New(fault.Invalid, "no key can sign").
+			Hint("at least one private key must not be excluded from discovery")
 	}
 	return nil
 }

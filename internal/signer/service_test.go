@@ -86,11 +86,15 @@ func serve(t testing.TB, keys ...signer.Key) *running {
 // dial connects as kube-apiserver does.
 func dial(t testing.TB, socket string) *grpc.ClientConn {
 	t.Helper()
-	connection, err := grpc.NewClient("passthrough:///"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithAuthority("localhost"),
+	connection, err := grpc.NewClient(
+		"passthrough:///"+socket,
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithAuthority("localhost"),
 		grpc.WithDefaultCallOptions(grpc.WaitForReady(true)),
 		grpc.WithContextDialer(func(ctx context.Context, path string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", path)
-		}))
+		}),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +105,13 @@ func dial(t testing.TB, socket string) *grpc.ClientConn {
 func claims(members string) string { return token.EncodeSegment([]byte("{" + members + "}")) }
 
 func good() string {
-	return claims(fmt.Sprintf(`"iss":"https://issuer.example","sub":"system:serviceaccount:shop:till","aud":["a"],"jti":"the-id","exp":%d`, start.Unix()+3600))
+	return claims(
+		fmt.Sprintf(
+			`"iss":"https://issuer.example","sub":"system:serviceaccount:shop:till","aud":["a"],"jti":"the-id",`+
+				`"exp":%d`,
+			start.Unix()+3600,
+		),
+	)
 }
 
 // TestService: the answers of both versions of the protocol.

@@ -54,7 +54,12 @@ func NewService(config Config) (*Service, error) {
 	case config.RefreshHint < time.Second || config.RefreshHint%time.Second != 0:
 		return nil, fault.New(fault.Usage, "refresh hint %s: want whole seconds, at least one", config.RefreshHint)
 	case config.MaxTokenLife < MinTokenLife || config.MaxTokenLife >= 1<<32*time.Second:
-		return nil, fault.New(fault.Usage, "longest life of a token %s: want at least %s, and less than 2^32 seconds", config.MaxTokenLife, MinTokenLife)
+		return nil, fault.New(
+			fault.Usage,
+			"longest life of a token %s: want at least %s, and less than 2^32 seconds",
+			config.MaxTokenLife,
+			MinTokenLife,
+		)
 	}
 	return &Service{config: config, metrics: newMetrics(config)}, nil
 }
@@ -77,9 +82,19 @@ func (s *Service) Sign(ctx context.Context, request *v1.SignJWTRequest) (*v1.Sig
 	}
 	s.metrics.signed.Inc()
 	s.metrics.seconds.Observe(s.config.Now().Sub(started).Seconds())
-	s.config.Log.LogAttrs(ctx, slog.LevelInfo, "token signed",
-		slog.String("kid", key.ID()), slog.String("issuer", clip(claims.issuer)), slog.String("subject", clip(claims.subject)),
-		slog.String("jti", clip(claims.id)), slog.Time("expires", claims.expires.UTC()))
+	s.config.Log.LogAttrs(
+		ctx,
+		slog.LevelInfo,
+		"token signed",
+		slog.String(
+			"kid",
+			key.ID(),
+		),
+		slog.String("issuer", clip(claims.issuer)),
+		slog.String("subject", clip(claims.subject)),
+		slog.String("jti", clip(claims.id)),
+		slog.Time("expires", claims.expires.UTC()),
+	)
 	return &v1.SignJWTResponse{Header: header, Signature: signature}, nil
 }
 
@@ -105,7 +120,10 @@ func (s *Service) refuse(result string, code codes.Code, err error) error {
 func (s *Service) FetchKeys(ctx context.Context, _ *v1.FetchKeysRequest) (*v1.FetchKeysResponse, error) {
 	keys, readAt := s.config.Ring.Fetch(clientOf(ctx), s.config.Now())
 	s.metrics.fetches.Inc()
-	answer := &v1.FetchKeysResponse{DataTimestamp: timestamppb.New(readAt), RefreshHintSeconds: int64(s.config.RefreshHint / time.Second)}
+	answer := &v1.FetchKeysResponse{
+		DataTimestamp:      timestamppb.New(readAt),
+		RefreshHintSeconds: int64(s.config.RefreshHint / time.Second),
+	}
 	for _, key := range keys {
 		answer.Keys = append(answer.Keys, &v1.Key{KeyId: key.ID, Key: key.PKIX, ExcludeFromOidcDiscovery: key.Excluded})
 	}

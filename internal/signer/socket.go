@@ -30,7 +30,12 @@ func Listen(ctx context.Context, path string) (net.Listener, error) {
 		return listener, listenFault(path, err)
 	}
 	if !filepath.IsAbs(path) || len(path) > maxSocketPath {
-		return nil, fault.New(fault.Usage, "socket %q: want an absolute path, or @NAME, of at most %d bytes", path, maxSocketPath)
+		return nil, fault.New(
+			fault.Usage,
+			"socket %q: want an absolute path, or @NAME, of at most %d bytes",
+			path,
+			maxSocketPath,
+		)
 	}
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -96,7 +101,8 @@ func removeStale(ctx context.Context, path string) error {
 	case err != nil:
 		return fault.New(fault.Unavailable, "inspect the socket: %w", err)
 	case info.Mode().Type() != os.ModeSocket:
-		return fault.New(fault.Conflict, "%s exists and is not a socket", path).Hint("choose another --socket, or remove it yourself")
+		return fault.New(fault.Conflict, "%s exists and is not a socket", path).
+			Hint("choose another --socket, or remove it yourself")
 	}
 	dialer := net.Dialer{Timeout: time.Second}
 	connection, err := dialer.DialContext(ctx, "unix", path)

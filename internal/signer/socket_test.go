@@ -122,9 +122,15 @@ func TestListenRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]fault.Kind{
-		file: fault.Conflict, link: fault.Conflict, dir: fault.Conflict,
-		"relative": fault.Usage, "": fault.Usage, "@": fault.Usage, "/" + strings.Repeat("s", 100): fault.Usage, "@" + strings.Repeat("s", 100): fault.Usage,
-		filepath.Join(file, "s"): fault.Unavailable,
+		file:                           fault.Conflict,
+		link:                           fault.Conflict,
+		dir:                            fault.Conflict,
+		"relative":                     fault.Usage,
+		"":                             fault.Usage,
+		"@":                            fault.Usage,
+		"/" + strings.Repeat("s", 100): fault.Usage,
+		"@" + strings.Repeat("s", 100): fault.Usage,
+		filepath.Join(file, "s"):       fault.Unavailable,
 	} {
 		if listener, err := signer.Listen(t.Context(), path); fault.KindOf(err) != want {
 			t.Errorf("%q: %v, %v", path, listener, err)

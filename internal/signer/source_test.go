@@ -201,7 +201,8 @@ func TestRotateEvery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := follow(t, newStore(t, dir))
 		client := &signer.Client{}
-		firstSeen, signedFrom, signedTo, lastSeen := map[string]time.Time{}, map[string]time.Time{}, map[string]time.Time{}, map[string]time.Time{}
+		firstSeen, lastSeen := map[string]time.Time{}, map[string]time.Time{}
+		signedFrom, signedTo := map[string]time.Time{}, map[string]time.Time{}
 		var order []string
 		for range 220 * 6 {
 			time.Sleep(10 * time.Second)

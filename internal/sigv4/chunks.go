@@ -32,7 +32,11 @@ func malformedBody(code, format string) error {
 // Chunks takes a body of chunks (aws-chunked) apart and verifies the chunks'
 // signatures, if there are any. Other bodies are returned unchanged. s is nil
 // for requests without a signature.
-func (s *Signed) Chunks(r *http.Request, body []byte, secret credential.Secret) (content []byte, trailer http.Header, err error) {
+func (s *Signed) Chunks(
+	r *http.Request,
+	body []byte,
+	secret credential.Secret,
+) (content []byte, trailer http.Header, err error) {
 	form := r.Header.Get("X-Amz-Content-Sha256")
 	if !strings.HasPrefix(form, streaming) {
 		return body, nil, nil
@@ -48,11 +52,17 @@ func (s *Signed) Chunks(r *http.Request, body []byte, secret credential.Secret) 
 		content = append(content, one.data...)
 	}
 	if length := r.Header.Get("X-Amz-Decoded-Content-Length"); length != strconv.Itoa(len(content)) {
-		return nil, nil, malformedBody("IncompleteBody", "You did not provide the number of bytes specified by the x-amz-decoded-content-length HTTP header")
+		return nil, nil, malformedBody(
+			"IncompleteBody",
+			"You did not provide the number of bytes specified by the x-amz-decoded-content-length HTTP header",
+		)
 	}
 	trailer, canonical, ok := parseTrailer(rest, r.Header.Values("X-Amz-Trailer"))
 	if !ok {
-		return nil, nil, malformedBody("MalformedTrailerError", "The request contained trailing data that was not well-formed or did not conform to our published schema.")
+		return nil, nil, malformedBody(
+			"MalformedTrailerError",
+			"The request contained trailing data that was not well-formed or did not conform to our published schema.",
+		)
 	}
 	if form != unsignedTrailer && !s.chunksMatch(chunks, form, canonical, trailer.Get(trailerSignature), secret) {
 		return nil, nil, mismatch(noMatch)

@@ -20,9 +20,12 @@ import (
 
 // subresources are the parameters that an old signature covers.
 var subresources = []string{
-	"accelerate", "acl", "cors", "delete", "lifecycle", "location", "logging", "notification", "partNumber", "policy", "requestPayment",
-	"response-cache-control", "response-content-disposition", "response-content-encoding", "response-content-language", "response-content-type",
-	"response-expires", "restore", "select", "select-type", "storageClass", "tagging", "torrent", "uploadId", "uploads", "versionId", "versioning", "versions", "website",
+	"accelerate", "acl", "cors", "delete", "lifecycle", "location", "logging", "notification", "partNumber", "policy",
+	"requestPayment",
+	"response-cache-control", "response-content-disposition", "response-content-encoding",
+	"response-content-language", "response-content-type",
+	"response-expires", "restore", "select", "select-type", "storageClass", "tagging", "torrent", "uploadId",
+	"uploads", "versionId", "versioning", "versions", "website",
 	"analytics", "metrics", "inventory", "replication", "object-lock", "defaultObjectAcl",
 }
 

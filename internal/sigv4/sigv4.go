@@ -35,7 +35,8 @@ const (
 	Window = 15 * time.Minute
 	// maxExpires is the longest life of a presigned URL of S3.
 	maxExpires = 7 * 24 * time.Hour
-	noMatch    = "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details."
+	noMatch    = "The request signature we calculated does not match the signature you provided. Check your AWS " +
+		"Secret Access Key and signing method. Consult the service documentation for details."
 )
 
 // Error is a refusal in AWS's words, with its code and HTTP status (spec
@@ -134,9 +135,18 @@ func parseHeader(r *http.Request, text string) (*Signed, error) {
 }
 
 func parseQuery(query url.Values) (*Signed, error) {
-	for _, name := range []string{"X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-SignedHeaders", "X-Amz-Signature"} {
+	for _, name := range []string{
+		"X-Amz-Algorithm",
+		"X-Amz-Credential",
+		"X-Amz-Date",
+		"X-Amz-SignedHeaders",
+		"X-Amz-Signature",
+	} {
 		if len(query[name]) != 1 || query.Get(name) == "" {
-			return nil, incomplete("AWS query-string parameters must include '%s'. Re-examine the query-string parameters.", name)
+			return nil, incomplete(
+				"AWS query-string parameters must include '%s'. Re-examine the query-string parameters.",
+				name,
+			)
 		}
 	}
 	if query.Get("X-Amz-Algorithm") != algorithm {
@@ -157,7 +167,10 @@ func parseQuery(query url.Values) (*Signed, error) {
 func (s *Signed) scope(text string) error {
 	parts := strings.Split(text, "/")
 	if len(parts) != 5 {
-		return incomplete("Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got '%s'", text)
+		return incomplete(
+			"Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got '%s'",
+			text,
+		)
 	}
 	s.AccessKeyID, s.Date, s.Region, s.Service, s.terminator = parts[0], parts[1], parts[2], parts[3], parts[4]
 	return nil
@@ -192,7 +205,11 @@ func (s *Signed) Verify(r *http.Request, body []byte, secret credential.Secret, 
 	}
 	if claimed := r.Header.Get("X-Amz-Content-Sha256"); s.Service == s3 && len(claimed) == hex.EncodedLen(sha256.Size) {
 		if sum := sha256.Sum256(body); claimed != hex.EncodeToString(sum[:]) {
-			return &Error{http.StatusBadRequest, "XAmzContentSHA256Mismatch", "The provided 'x-amz-content-sha256' header does not match what was computed."}
+			return &Error{
+				http.StatusBadRequest,
+				"XAmzContentSHA256Mismatch",
+				"The provided 'x-amz-content-sha256' header does not match what was computed.",
+			}
 		}
 	}
 	want, err := hex.DecodeString(s.signature)
@@ -214,9 +231,18 @@ func (s *Signed) verifyTime(r *http.Request, at, now time.Time) error {
 		life := time.Duration(seconds) * time.Second
 		switch {
 		case err != nil || seconds < 0:
-			return &Error{http.StatusBadRequest, "AuthorizationQueryParametersError", "X-Amz-Expires should be a number"}
+			return &Error{
+				http.StatusBadRequest,
+				"AuthorizationQueryParametersError",
+				"X-Amz-Expires should be a number",
+			}
 		case seconds > int(maxExpires/time.Second):
-			return &Error{http.StatusBadRequest, "AuthorizationQueryParametersError", "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than 604800 seconds"}
+			return &Error{
+				http.StatusBadRequest,
+				"AuthorizationQueryParametersError",
+				"X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less " +
+					"than 604800 seconds",
+			}
 		case early:
 			return &Error{http.StatusForbidden, "AccessDenied", "Request is not valid yet"}
 		case now.After(at.Add(life)):
@@ -224,11 +250,25 @@ func (s *Signed) verifyTime(r *http.Request, at, now time.Time) error {
 		}
 		return nil
 	case s.Service == s3 && (early || late):
-		return &Error{http.StatusForbidden, "RequestTimeTooSkewed", "The difference between the request time and the current time is too large."}
+		return &Error{
+			http.StatusForbidden,
+			"RequestTimeTooSkewed",
+			"The difference between the request time and the current time is too large.",
+		}
 	case late:
-		return mismatch("Signature expired: %s is now earlier than %s (%s - 15 min.)", s.time, now.Add(-Window).UTC().Format(timeFormat), now.UTC().Format(timeFormat))
+		return mismatch(
+			"Signature expired: %s is now earlier than %s (%s - 15 min.)",
+			s.time,
+			now.Add(-Window).UTC().Format(timeFormat),
+			now.UTC().Format(timeFormat),
+		)
 	case early:
-		return mismatch("Signature not yet current: %s is still later than %s (%s + 15 min.)", s.time, now.Add(Window).UTC().Format(timeFormat), now.UTC().Format(timeFormat))
+		return mismatch(
+			"Signature not yet current: %s is still later than %s (%s + 15 min.)",
+			s.time,
+			now.Add(Window).UTC().Format(timeFormat),
+			now.UTC().Format(timeFormat),
+		)
 	}
 	return nil
 }
@@ -360,7 +400,11 @@ func encode(text string, keepSlash bool) string {
 	for i := range len(text) {
 		c := text[i]
 		switch {
-		case 'A' <= c && c <= 'Z', 'a' <= c && c <= 'z', '0' <= c && c <= '9', strings.IndexByte("-._~", c) >= 0, keepSlash && c == '/':
+		case 'A' <= c && c <= 'Z',
+			'a' <= c && c <= 'z',
+			'0' <= c && c <= '9',
+			strings.IndexByte("-._~", c) >= 0,
+			keepSlash && c == '/':
 			out.WriteByte(c)
 		default:
 			out.Write([]byte{'%', digits[c>>4], digits[c&15]})

@@ -123,7 +123,11 @@ func (c *Claims) check() error {
 	case c.IssuedAt.IsZero() || c.NotBefore.IsZero():
 		return errors.New("no issue time")
 	case !c.Expiry.After(c.IssuedAt):
-		return fmt.Errorf("expires at %s, not after its issue at %s", c.Expiry.UTC().Format(time.RFC3339), c.IssuedAt.UTC().Format(time.RFC3339))
+		return fmt.Errorf(
+			"expires at %s, not after its issue at %s",
+			c.Expiry.UTC().Format(time.RFC3339),
+			c.IssuedAt.UTC().Format(time.RFC3339),
+		)
 	}
 	return nil
 }

@@ -47,7 +47,12 @@ func (v *Verifier) Verify(raw credential.Secret, now time.Time) (*Claims, error)
 		return nil, fmt.Errorf("%w: kid %q", ErrUnknownKey, decoded.Header.KeyID)
 	}
 	if key.algorithm != "" && key.algorithm != decoded.Header.Algorithm {
-		return nil, fmt.Errorf("%w: alg %q, the key is published for %q", ErrSignature, decoded.Header.Algorithm, key.algorithm)
+		return nil, fmt.Errorf(
+			"%w: alg %q, the key is published for %q",
+			ErrSignature,
+			decoded.Header.Algorithm,
+			key.algorithm,
+		)
 	}
 	if err := decoded.VerifySignature(key.public); err != nil {
 		return nil, err

@@ -24,7 +24,11 @@ type probe struct {
 // everything is what the caller's own policies allow: only the trust policy is
 // under test.
 var everything = sync.OnceValue(func() *policy.Policy {
-	all, _ := policy.Parse(policy.Identity, "everything", []byte(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}`))
+	all, _ := policy.Parse(
+		policy.Identity,
+		"everything",
+		[]byte(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}`),
+	)
 	return all
 })
 
@@ -73,7 +77,8 @@ func (r *Request) verify(parts []part, base *merging, text string) (notes []stri
 				return nil, fault.New(fault.Internal, "the generated document does not let in %s: %s", p.who, d.Reason)
 			}
 			if d := p.admits(whole, account, r.Partition); d.Effect != policy.Allowed {
-				return nil, fault.New(fault.Conflict, "another statement of the present document keeps %s out: %s", p.who, d.Reason).
+				return nil, fault.New(fault.Conflict, "another statement of the present document keeps %s out: "+
+					"%s", p.who, d.Reason).
 					Hint("rolecall explain shows which one: a Deny overrides every Allow")
 			}
 		}
@@ -139,7 +144,12 @@ func (r *Request) neighbours(units []int) []ServiceAccount {
 	}
 	for _, unit := range units {
 		e := r.ServiceAccounts[unit].example()
-		candidates = append(candidates, ServiceAccount{e.Namespace, e.Name + "x"}, ServiceAccount{e.Namespace + "x", e.Name}, ServiceAccount{"other-" + e.Namespace, e.Name})
+		candidates = append(
+			candidates,
+			ServiceAccount{e.Namespace, e.Name + "x"},
+			ServiceAccount{e.Namespace + "x", e.Name},
+			ServiceAccount{"other-" + e.Namespace, e.Name},
+		)
 	}
 	var outside []ServiceAccount
 next:
@@ -194,7 +204,11 @@ func (r *Request) eksProbes(units []int) (allowed, denied []probe) {
 		p := probe{
 			who:       who,
 			principal: policy.Principal{Kind: policy.Service, ARN: podService},
-			taking:    policy.Taking{Action: assumeRole, SessionName: "probe", Tags: podTags(cluster, "probe", "probe")},
+			taking: policy.Taking{
+				Action:      assumeRole,
+				SessionName: "probe",
+				Tags:        podTags(cluster, "probe", "probe"),
+			},
 		}
 		if cluster != "" {
 			p.context = map[string]string{"aws:SourceAccount": account, "aws:SourceArn": cluster}
@@ -221,7 +235,12 @@ func (r *Request) eksProbes(units []int) (allowed, denied []probe) {
 // session is one of a role.
 func session(roleARN string) policy.Principal {
 	role, _ := arn.ParseRole(roleARN) // check has validated it
-	return policy.Principal{Kind: policy.RoleSession, ARN: role.Session("probe").String(), RoleARN: roleARN, Account: role.Account}
+	return policy.Principal{
+		Kind:    policy.RoleSession,
+		ARN:     role.Session("probe").String(),
+		RoleARN: roleARN,
+		Account: role.Account,
+	}
 }
 
 func (r *Request) brokerProbes(units []int) (allowed, denied []probe) {
@@ -252,7 +271,10 @@ func (r *Request) brokerProbes(units []int) (allowed, denied []probe) {
 func (r *Request) targetProbes(units []int) (allowed, denied []probe) {
 	ask := func(who, role, id string) probe {
 		return probe{who: who, principal: session(role), taking: policy.Taking{
-			Action: assumeRole, SessionName: "probe", ExternalID: id, Inherited: policy.Inheritance{TransitiveTags: podTags("c", "n", "s")},
+			Action:      assumeRole,
+			SessionName: "probe",
+			ExternalID:  id,
+			Inherited:   policy.Inheritance{TransitiveTags: podTags("c", "n", "s")},
 		}}
 	}
 	role := r.Target.SourceRoleARN
@@ -260,7 +282,11 @@ func (r *Request) targetProbes(units []int) (allowed, denied []probe) {
 	for _, unit := range units {
 		one := r.ServiceAccounts[unit]
 		allowed = append(allowed, ask(one.String(), role, id(one)))
-		denied = append(denied, ask(one.String()+" by another role", role+"x", id(one)), ask(one.String()+" without external id", role, ""))
+		denied = append(
+			denied,
+			ask(one.String()+" by another role", role+"x", id(one)),
+			ask(one.String()+" without external id", role, ""),
+		)
 	}
 	for _, one := range r.neighbours(units) {
 		denied = append(denied, ask(one.String(), role, id(one)))

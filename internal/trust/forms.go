@@ -119,8 +119,16 @@ func (r *Request) eks() form {
 					accounts = append(accounts, parsed.Account)
 				}
 			}
-			return []string{allow("Service", podService, []string{assumeRole, tagSession},
-				`"StringEquals":{"aws:SourceAccount":`+values(accounts)+`},"ArnEquals":{"aws:SourceArn":`+values(clusters)+"}")}
+			return []string{allow(
+				"Service",
+				podService,
+				[]string{assumeRole, tagSession},
+				`"StringEquals":{"aws:SourceAccount":`+values(
+					accounts,
+				)+`},"ArnEquals":{"aws:SourceArn":`+values(
+					clusters,
+				)+"}",
+			)}
 		},
 		mine: func(s policy.Statement) bool {
 			sources := valuesOf(s, "aws:SourceArn")
@@ -148,7 +156,8 @@ func (r *Request) broker() form {
 		},
 		mine: func(s policy.Statement) bool {
 			clusters := valuesOf(s, "aws:RequestTag/eks-cluster-arn")
-			return only(s, "AWS", r.Broker.RoleARN) && len(clusters) > 0 && subset(clusters, []string{r.Broker.ClusterARN})
+			return only(s, "AWS", r.Broker.RoleARN) && len(clusters) > 0 &&
+				subset(clusters, []string{r.Broker.ClusterARN})
 		},
 		probes: r.brokerProbes,
 	}
@@ -166,12 +175,21 @@ func (r *Request) target() form {
 			for i, unit := range units {
 				accounts[i] = r.ServiceAccounts[unit]
 			}
-			return []string{allow("AWS", root, []string{assumeRole, tagSession},
-				`"ArnEquals":{"aws:PrincipalArn":`+quote(r.Target.SourceRoleARN)+`},"StringEquals":{"sts:ExternalId":`+values(externalIDs(r.Target.ClusterARN, accounts))+"}")}
+			return []string{allow(
+				"AWS",
+				root,
+				[]string{assumeRole, tagSession},
+				`"ArnEquals":{"aws:PrincipalArn":`+quote(
+					r.Target.SourceRoleARN,
+				)+`},"StringEquals":{"sts:ExternalId":`+values(
+					externalIDs(r.Target.ClusterARN, accounts),
+				)+"}",
+			)}
 		},
 		mine: func(s policy.Statement) bool {
 			roles := valuesOf(s, "aws:PrincipalArn")
-			return (only(s, "AWS", root) || only(s, "AWS", source.Account)) && len(roles) > 0 && subset(roles, []string{r.Target.SourceRoleARN})
+			return (only(s, "AWS", root) || only(s, "AWS", source.Account)) && len(roles) > 0 &&
+				subset(roles, []string{r.Target.SourceRoleARN})
 		},
 		probes: r.targetProbes,
 	}
@@ -215,7 +233,13 @@ func externalIDs(clusterARN string, accounts []ServiceAccount) []string {
 
 // allow writes one statement, without white space.
 func allow(kind, principal string, actions []string, conditions string) string {
-	return `{"Effect":"Allow","Principal":{` + quote(kind) + ":" + quote(principal) + `},"Action":` + values(actions) + `,"Condition":{` + conditions + "}}"
+	return `{"Effect":"Allow","Principal":{` + quote(
+		kind,
+	) + ":" + quote(
+		principal,
+	) + `},"Action":` + values(
+		actions,
+	) + `,"Condition":{` + conditions + "}}"
 }
 
 // values writes one text, or a list of several.
@@ -244,7 +268,8 @@ func prefixed(prefix string, texts []string) []string {
 
 // only reports whether a statement is an Allow with this one principal.
 func only(s policy.Statement, kind, name string) bool {
-	return s.Allow && !s.NotPrincipal && len(s.Principals) == 1 && s.Principals[0] == policy.NamedPrincipal{Kind: kind, Name: name}
+	return s.Allow && !s.NotPrincipal && len(s.Principals) == 1 &&
+		s.Principals[0] == policy.NamedPrincipal{Kind: kind, Name: name}
 }
 
 // valuesOf lists what a statement compares a key with.

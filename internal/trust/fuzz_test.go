@@ -15,12 +15,34 @@ import (
 // reads, within the quota, without white space and without findings; and a defect
 // of ours is never the answer.
 func FuzzGenerate(f *testing.F) {
-	f.Add("app/api jobs/*", "https://oidc.example/a1 s3.eu-west-1.amazonaws.com/b/c1", "sts.amazonaws.com", prod, "arn:aws:iam::111122223333:role/broker", uint8(0), false)
+	f.Add(
+		"app/api jobs/*",
+		"https://oidc.example/a1 s3.eu-west-1.amazonaws.com/b/c1",
+		"sts.amazonaws.com",
+		prod,
+		"arn:aws:iam::111122223333:role/broker",
+		uint8(0),
+		false,
+	)
 	f.Add("*/*", "https://oidc.example", "", "", "", uint8(255), true)
-	f.Add(strings.Repeat("a/b ", 3)+strings.Repeat("team-a/x?* ", 40), `https://h.example/"`, `"`, prod+"?", "arn:aws:iam::1:role/*", uint8(7), true)
+	f.Add(
+		strings.Repeat("a/b ", 3)+strings.Repeat("team-a/x?* ", 40),
+		`https://h.example/"`,
+		`"`,
+		prod+"?",
+		"arn:aws:iam::1:role/*",
+		uint8(7),
+		true,
+	)
 	f.Add("a/b", "https://oidc.eu-west-1.eks.amazonaws.com/A1", "sts.amazon.com", "", "", uint8(0), false)
 	f.Fuzz(func(t *testing.T, list, issuers, audience, cluster, role string, forms uint8, wildcards bool) {
-		request := trust.Request{Account: roleAccount, Audience: audience, Tagged: forms&1 > 0, AllowWildcard: wildcards, Issuers: strings.Fields(issuers)}
+		request := trust.Request{
+			Account:       roleAccount,
+			Audience:      audience,
+			Tagged:        forms&1 > 0,
+			AllowWildcard: wildcards,
+			Issuers:       strings.Fields(issuers),
+		}
 		for text := range strings.FieldsSeq(list) {
 			if one, err := trust.ParseServiceAccount(text); err == nil && len(request.ServiceAccounts) < 100 {
 				request.ServiceAccounts = append(request.ServiceAccounts, one)
@@ -68,11 +90,20 @@ func FuzzGenerate(f *testing.F) {
 func FuzzMerge(f *testing.F) {
 	f.Add([]byte(foreign))
 	f.Add([]byte(`{"Statement": {"Effect":"Allow","Principal":{"AWS":"111122223333"},"Action":"sts:AssumeRole"}}`))
-	f.Add([]byte(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Federated":"arn:aws:iam::111122223333:oidc-provider/oidc.example/a1"},"Action":"sts:*"} , {"Effect":"Allow","Principal":{"AWS":"*"},"Action":"sts:AssumeRole"}]}`))
+	f.Add(
+		[]byte(
+			`{"Version":"2012-10-17","Statement":[{"Effect":"Allow",` +
+				`"Principal":{"Federated":"arn:aws:iam::111122223333:oidc-provider/oidc.example/a1"},` +
+				`"Action":"sts:*"} , {"Effect":"Allow","Principal":{"AWS":"*"},"Action":"sts:AssumeRole"}]}`,
+		),
+	)
 	provider := arn.OIDCProvider("aws", roleAccount, "oidc.example/a1").String()
 	f.Fuzz(func(t *testing.T, present []byte) {
 		request := trust.Request{
-			Account: roleAccount, Issuers: []string{"https://oidc.example/a1"}, Present: present, Quota: trust.LargestQuota,
+			Account:         roleAccount,
+			Issuers:         []string{"https://oidc.example/a1"},
+			Present:         present,
+			Quota:           trust.LargestQuota,
 			ServiceAccounts: []trust.ServiceAccount{{Namespace: "app", Name: "api"}, {Namespace: "jobs", Name: "*"}},
 		}
 		before, parseErr := policy.Parse(policy.Trust, "p", present)
@@ -123,9 +154,20 @@ func FuzzFix(f *testing.F) {
 	for _, row := range generateRows {
 		f.Add([]byte(strings.ReplaceAll(row.want[0], "'", `"`)))
 	}
-	f.Add([]byte(`{"Version":"2012–10–17","Statement":{"Effect":"allow","Principal":{"AWS":"arn:aws:iam::1:oidc-provider/oidc.example/a1/"},"Action":"sts:AssumeRole","Condition":{"StringEquals":{"https://oidc.example/a1:sub":"service-account:a/b*"},"oidc.example/a1:aud":"sts.amazon.com"}}}`))
+	f.Add(
+		[]byte(
+			`{"Version":"2012–10–17","Statement":{"Effect":"allow",` +
+				`"Principal":{"AWS":"arn:aws:iam::1:oidc-provider/oidc.example/a1/"},"Action":"sts:AssumeRole",` +
+				`"Condition":{"StringEquals":{"https://oidc.example/a1:sub":"service-account:a/b*"},` +
+				`"oidc.example/a1:aud":"sts.amazon.com"}}}`,
+		),
+	)
 	options := policy.LintOptions{Account: roleAccount, Role: &policy.RoleFacts{
-		Partition: "aws", Issuers: []string{"oidc.example/a1"}, Audience: "sts.amazonaws.com", Subjects: []string{"system:serviceaccount:app:api"}, Tagged: true,
+		Partition: "aws",
+		Issuers:   []string{"oidc.example/a1"},
+		Audience:  "sts.amazonaws.com",
+		Subjects:  []string{"system:serviceaccount:app:api"},
+		Tagged:    true,
 	}}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		_, before := policy.Parse(policy.Trust, "p", text)

@@ -56,7 +56,12 @@ func Generate(request Request) (*Result, error) {
 		result.Documents = append(result.Documents, document)
 	}
 	if len(packed) > 1 {
-		note := fmt.Sprintf("one document would have more than %d characters: create %d roles with the same permissions, one for each document", r.Quota, len(packed))
+		note := fmt.Sprintf(
+			"one document would have more than %d characters: create %d roles with the same permissions, one for "+
+				"each document",
+			r.Quota,
+			len(packed),
+		)
 		if quota := quotaFor(forms, first, r.Quota); quota > 0 {
 			note += fmt.Sprintf(", or raise the quota: "+quotaCommand, quota)
 		}
@@ -66,7 +71,8 @@ func Generate(request Request) (*Result, error) {
 }
 
 // quotaCommand asks AWS for a larger quota (spec issuer-and-sts §15.1).
-const quotaCommand = "aws service-quotas request-service-quota-increase --region us-east-1 --service-code iam --quota-code L-C07B4B0D --desired-value %d"
+const quotaCommand = "aws service-quotas request-service-quota-increase --region us-east-1 --service-code iam " +
+	"--quota-code L-C07B4B0D --desired-value %d"
 
 // enough is the quota to ask for, given the size of the document.
 func enough(size int) int {
@@ -127,7 +133,13 @@ func pack(forms []form, base *merging, quota int) ([][]part, error) {
 				flush()
 			default:
 				size := policy.Size(base.write(with(f, rest[:1])))
-				refused := fault.New(fault.Conflict, "%s does not fit: the document has %d characters with it, the quota is %d", f.units[rest[0]], size, quota)
+				refused := fault.New(
+					fault.Conflict,
+					"%s does not fit: the document has %d characters with it, the quota is %d",
+					f.units[rest[0]],
+					size,
+					quota,
+				)
 				if size <= LargestQuota {
 					refused = refused.Hint(quotaCommand, enough(size))
 				}
@@ -149,8 +161,16 @@ func (r *Request) needs() []Need {
 		url, provider := "https://"+issuer, r.providerARN(issuer)
 		needs = append(needs, Need{
 			ProviderARN: provider, URL: url, Audience: r.Audience,
-			Create:   "aws iam create-open-id-connect-provider --url " + fault.Quote(url) + " --client-id-list " + fault.Quote(r.Audience),
-			Register: "aws iam add-client-id-to-open-id-connect-provider --open-id-connect-provider-arn " + fault.Quote(provider) + " --client-id " + fault.Quote(r.Audience),
+			Create: "aws iam create-open-id-connect-provider --url " + fault.Quote(
+				url,
+			) + " --client-id-list " + fault.Quote(
+				r.Audience,
+			),
+			Register: "aws iam add-client-id-to-open-id-connect-provider --open-id-connect-provider-arn " + fault.Quote(
+				provider,
+			) + " --client-id " + fault.Quote(
+				r.Audience,
+			),
 		})
 	}
 	return needs
@@ -165,16 +185,29 @@ func (r *Request) notes() []string {
 		}
 	}
 	if r.Partition == "aws-cn" && len(r.Issuers) > 0 && r.Audience == DefaultAudience {
-		notes = append(notes, "in China some tools register the audience sts.amazonaws.com.cn: the policy must name the one that is registered and mounted")
+		notes = append(
+			notes,
+			"in China some tools register the audience sts.amazonaws.com.cn: the policy must name the one that is "+
+				"registered and mounted",
+		)
 	}
 	if r.Tagged && len(r.Issuers) > 0 {
-		notes = append(notes, "the tokens' session tags are allowed by sts:TagSession; the issuer alone decides which tags they are")
+		notes = append(
+			notes,
+			"the tokens' session tags are allowed by sts:TagSession; the issuer alone decides which tags they are",
+		)
 	}
 	if len(r.EKSClusters) > 0 {
-		notes = append(notes, "EKS assumes the role for whatever pods its associations name: they choose the service accounts")
+		notes = append(
+			notes,
+			"EKS assumes the role for whatever pods its associations name: they choose the service accounts",
+		)
 	}
 	if r.Target != nil {
-		notes = append(notes, "the policy of "+r.Target.SourceRoleARN+" must allow sts:AssumeRole and sts:TagSession on this role")
+		notes = append(
+			notes,
+			"the policy of "+r.Target.SourceRoleARN+" must allow sts:AssumeRole and sts:TagSession on this role",
+		)
 	}
 	return notes
 }

@@ -22,7 +22,8 @@ type merging struct {
 func readPresent(text []byte, forms []form) (*merging, error) {
 	parsed, err := policy.Parse(policy.Trust, "the present document", text)
 	if err != nil {
-		return nil, fault.New(fault.Invalid, "%w", err).Hint("rolecall trust lint FILE lists what is wrong with it, and --fix corrects it")
+		return nil, fault.New(fault.Invalid, "%w", err).
+			Hint("rolecall trust lint FILE lists what is wrong with it, and --fix corrects it")
 	}
 	m := &merging{text: string(text)}
 	m.statements, m.listed = parsed.Statements()
@@ -48,7 +49,8 @@ func together(place int, s policy.Statement, forms []form) error {
 		alone := s
 		alone.Principals = []policy.NamedPrincipal{principal}
 		if slices.ContainsFunc(forms, func(f form) bool { return f.mine(alone) }) {
-			return fault.New(fault.Conflict, "statement %d of the present document trusts %s together with others", place+1, principal.Name).
+			return fault.New(fault.Conflict, "statement %d of the present document trusts %s together with "+
+				"others", place+1, principal.Name).
 				Hint("split it into one statement for each principal first")
 		}
 	}

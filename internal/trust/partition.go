@@ -26,7 +26,8 @@ func PartitionOf(issuers, arns []string) (string, error) {
 		case partition == "":
 			partition, said = found, one
 		default:
-			return "", fault.New(fault.Usage, "%s is in partition %s, %s in %s: which one is the role in?", said, partition, one, found).
+			return "", fault.New(fault.Usage, "%s is in partition %s, %s in %s: which one is the role "+
+				"in?", said, partition, one, found).
 				Hint("say it with --partition %s or --partition %s", partition, found)
 		}
 	}

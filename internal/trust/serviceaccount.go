@@ -26,7 +26,8 @@ func ParseServiceAccount(text string) (ServiceAccount, error) {
 	namespace, name, found := strings.Cut(rest, separator)
 	one := ServiceAccount{namespace, name}
 	if !found {
-		return ServiceAccount{}, fault.New(fault.Usage, "service account %q: want NAMESPACE/NAME", text).Hint("such as default/s3-reader, or 'jobs/*' for all of a namespace")
+		return ServiceAccount{}, fault.New(fault.Usage, "service account %q: want NAMESPACE/NAME", text).
+			Hint("such as default/s3-reader, or 'jobs/*' for all of a namespace")
 	}
 	return one, one.check()
 }
@@ -41,9 +42,11 @@ var (
 func (s ServiceAccount) check() error {
 	switch {
 	case len(s.Namespace) > 63 || !namespaceForm.MatchString(s.Namespace):
-		return fault.New(fault.Usage, "service account %q: %q is not a possible name of a namespace", s, s.Namespace).Hint("want NAMESPACE/NAME in lower case")
+		return fault.New(fault.Usage, "service account %q: %q is not a possible name of a namespace", s, s.Namespace).
+			Hint("want NAMESPACE/NAME in lower case")
 	case len(s.Name) > 253 || !nameForm.MatchString(s.Name):
-		return fault.New(fault.Usage, "service account %q: %q is not a possible name of a service account", s, s.Name).Hint("want NAMESPACE/NAME in lower case")
+		return fault.New(fault.Usage, "service account %q: %q is not a possible name of a service account", s, s.Name).
+			Hint("want NAMESPACE/NAME in lower case")
 	}
 	return nil
 }
@@ -71,13 +74,15 @@ func (s ServiceAccount) Hazard() string {
 		return "every namespace is covered: anyone who can create a namespace gets the role"
 	case glob.IsPattern(s.Namespace) && !delimited:
 		other := strings.NewReplacer("*", "dmin", "?", "x").Replace(s.Namespace)
-		return "the namespace's pattern has no delimiter before its wildcard: " + other + " is covered too, and anyone who can create such a namespace gets the role"
+		return "the namespace's pattern has no delimiter before its wildcard: " +
+			"" + other + " is covered too, and anyone who can create such a namespace gets the role"
 	case glob.IsPattern(s.Namespace):
 		return "several namespaces are covered: anyone who can create one that fits gets the role"
 	case strings.Trim(s.Name, "*?") == "" && slices.Contains(sharedNamespaces, s.Namespace):
 		return "the namespace " + s.Namespace + " is shared: everything that runs there gets the role"
 	case glob.IsPattern(s.Name) && slices.Contains(sharedNamespaces, s.Namespace):
-		return "the namespace " + s.Namespace + " is shared: anyone who can create a service account there gets the role"
+		return "the namespace " + s.Namespace + " is shared: anyone who can create a service account there gets the " +
+			"role"
 	}
 	return ""
 }

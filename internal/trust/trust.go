@@ -120,22 +120,34 @@ func (r *Request) check() (*Request, error) {
 	c := *r
 	if c.Partition == "" {
 		var err error
-		if c.Partition, err = PartitionOf(c.Issuers, append(slices.Clone(c.EKSClusters), c.Broker.role(), c.Broker.cluster(), c.Target.role(), c.Target.cluster())); err != nil {
+		arns := append(
+			slices.Clone(c.EKSClusters),
+			c.Broker.role(), c.Broker.cluster(), c.Target.role(), c.Target.cluster(),
+		)
+		if c.Partition, err = PartitionOf(c.Issuers, arns); err != nil {
 			return nil, err
 		}
 	}
-	c.Partition, c.Audience, c.Quota = cmp.Or(c.Partition, "aws"), cmp.Or(c.Audience, DefaultAudience), cmp.Or(c.Quota, DefaultQuota)
+	c.Partition = cmp.Or(c.Partition, "aws")
+	c.Audience = cmp.Or(c.Audience, DefaultAudience)
+	c.Quota = cmp.Or(c.Quota, DefaultQuota)
 	switch {
 	case len(c.Issuers)+len(c.EKSClusters) == 0 && c.Broker == nil && c.Target == nil:
 		return nil, fault.New(fault.Usage, "nobody to trust: no issuer, EKS cluster, broker or source role").
 			Hint("add --oidc-provider-arn ARN, --discovery URL or --issuer URL, or --pod-identity")
 	case len(c.ServiceAccounts) > 0 && len(c.Issuers) == 0 && c.Broker == nil && c.Target == nil:
-		return nil, fault.New(fault.Usage, "EKS assumes a role for the pods of its associations, so the policy cannot name service accounts").
+		return nil, fault.New(fault.Usage, "EKS assumes a role for the pods of its associations, so the policy "+
+			"cannot name service accounts").
 			Hint("leave them out: aws eks create-pod-identity-association names who gets the role")
 	case c.Broker != nil && c.Target != nil:
-		return nil, fault.New(fault.Usage, "a role is assumed either by a broker or by an association's own role, not by both: the conditions for one would not bind the other")
+		return nil, fault.New(
+			fault.Usage,
+			"a role is assumed either by a broker or by an association's own role, not by both: the conditions for "+
+				"one would not bind the other",
+		)
 	case c.Account == "" && len(c.Issuers) > 0:
-		return nil, fault.New(fault.Usage, "the role's account is not known").Hint("a provider and the role that trusts it are in the same account: give its 12 digits")
+		return nil, fault.New(fault.Usage, "the role's account is not known").
+			Hint("a provider and the role that trusts it are in the same account: give its 12 digits")
 	case c.Account != "" && !arn.IsAccount(c.Account):
 		return nil, fault.New(fault.Usage, "account %q: want 12 digits", c.Account)
 	case !arn.IsPartition(c.Partition):
@@ -143,7 +155,11 @@ func (r *Request) check() (*Request, error) {
 	case c.Quota < DefaultQuota || c.Quota > LargestQuota:
 		return nil, fault.New(fault.Usage, "quota %d: want %d to %d characters", c.Quota, DefaultQuota, LargestQuota)
 	case !plainValue(c.Audience):
-		return nil, fault.New(fault.Usage, "audience %q: want the one that the provider registers, without wildcards, quotes and blanks", c.Audience)
+		return nil, fault.New(
+			fault.Usage,
+			"audience %q: want the one that the provider registers, without wildcards, quotes and blanks",
+			c.Audience,
+		)
 	}
 	if err := c.checkServiceAccounts(); err != nil {
 		return nil, err
@@ -162,7 +178,9 @@ func plainValue(text string) bool {
 
 func (r *Request) checkServiceAccounts() error {
 	if len(r.ServiceAccounts) == 0 && (len(r.Issuers) > 0 || r.Broker != nil || r.Target != nil) {
-		return fault.New(fault.Usage, "no service account is named: every workload of the issuer could assume the role").Hint("--service-account NAMESPACE/NAME, which may be repeated")
+		return fault.New(fault.Usage, "no service account is named: every workload of the issuer could assume the "+
+			"role").
+			Hint("--service-account NAMESPACE/NAME, which may be repeated")
 	}
 	var unique []ServiceAccount
 	for _, one := range r.ServiceAccounts {
@@ -170,10 +188,15 @@ func (r *Request) checkServiceAccounts() error {
 			return err
 		}
 		if why := one.Hazard(); why != "" && !r.AllowWildcard {
-			return fault.New(fault.Denied, "%s: %s", one, why).Hint("name the service accounts, or add --allow-wildcard if this is meant")
+			return fault.New(fault.Denied, "%s: %s", one, why).
+				Hint("name the service accounts, or add --allow-wildcard if this is meant")
 		}
 		if one.IsPattern() && (r.Broker != nil || r.Target != nil) {
-			return fault.New(fault.Usage, "%s: a broker's role and a target role compare tags and external ids exactly, without wildcards", one)
+			return fault.New(
+				fault.Usage,
+				"%s: a broker's role and a target role compare tags and external ids exactly, without wildcards",
+				one,
+			)
 		}
 		if !slices.Contains(unique, one) {
 			unique = append(unique, one)
@@ -190,14 +213,20 @@ func (r *Request) checkIssuers() error {
 			issuer = "https://" + issuer
 		}
 		if err := token.CheckIssuer(issuer); err != nil {
-			return fault.New(fault.Usage, "%w", err).Hint("want the tokens' issuer, byte for byte, such as https://oidc.example.com/cluster")
+			return fault.New(fault.Usage, "%w", err).
+				Hint("want the tokens' issuer, byte for byte, such as https://oidc.example.com/cluster")
 		}
 		id := arn.IssuerID(issuer)
 		switch {
 		case !plainValue(id) || strings.Contains(id, ":"):
-			return fault.New(fault.Usage, "issuer %q: wildcards, quotes, colons and placeholders cannot be part of it", issuer)
+			return fault.New(
+				fault.Usage,
+				"issuer %q: wildcards, quotes, colons and placeholders cannot be part of it",
+				issuer,
+			)
 		case isClusterInternal(id):
-			return fault.New(fault.Usage, "issuer %q is Kubernetes' default, which AWS cannot reach", issuer).Hint("give the cluster a public issuer first: rolecall issuer init")
+			return fault.New(fault.Usage, "issuer %q is Kubernetes' default, which AWS cannot reach", issuer).
+				Hint("give the cluster a public issuer first: rolecall issuer init")
 		}
 		if !slices.Contains(ids, id) {
 			ids = append(ids, id)
@@ -212,7 +241,9 @@ func (r *Request) checkIssuers() error {
 func isClusterInternal(id string) bool {
 	host, _, _ := strings.Cut(id, "/")
 	host = strings.ToLower(host)
-	return !strings.Contains(host, ".") || strings.HasPrefix(host, "kubernetes.default.") || strings.HasSuffix(host, ".svc") || strings.HasSuffix(host, ".cluster.local")
+	return !strings.Contains(host, ".") || strings.HasPrefix(host, "kubernetes.default.") ||
+		strings.HasSuffix(host, ".svc") ||
+		strings.HasSuffix(host, ".cluster.local")
 }
 
 func (r *Request) checkForms() error {
@@ -223,7 +254,8 @@ func (r *Request) checkForms() error {
 			return err
 		}
 		if r.Account != "" && cluster.Account != r.Account {
-			return fault.New(fault.Usage, "%s is not in the role's account %s: EKS assumes only roles of the cluster's own account", text, r.Account).
+			return fault.New(fault.Usage, "%s is not in the role's account %s: EKS assumes only roles of the "+
+				"cluster's own account", text, r.Account).
 				Hint("create a role there, and a target role here: --pod-identity target --source-role-arn ARN")
 		}
 		if !slices.Contains(clusters, text) {
@@ -249,7 +281,12 @@ func (r *Request) checkForms() error {
 			return fault.New(fault.Usage, "%w", err)
 		}
 		if role.Partition != r.Partition {
-			return fault.New(fault.Usage, "%s is not in the role's partition %s: a role cannot be assumed across partitions", one.role, r.Partition)
+			return fault.New(
+				fault.Usage,
+				"%s is not in the role's partition %s: a role cannot be assumed across partitions",
+				one.role,
+				r.Partition,
+			)
 		}
 		if _, err := parseCluster(one.cluster); err != nil {
 			return err

@@ -32,7 +32,15 @@ func Run(cmd *exec.Cmd) ([]Package, error) {
 	for line := range strings.Lines(trace.String()) {
 		var p Package
 		var at float64
-		_, err := fmt.Sscanf(line, "init %s @%g ms, %g ms clock, %d bytes, %d allocs", &p.Path, &at, &p.Milliseconds, &p.Bytes, &p.Allocations)
+		_, err := fmt.Sscanf(
+			line,
+			"init %s @%g ms, %g ms clock, %d bytes, %d allocs",
+			&p.Path,
+			&at,
+			&p.Milliseconds,
+			&p.Bytes,
+			&p.Allocations,
+		)
 		if err == nil {
 			all = append(all, p)
 		}

@@ -79,7 +79,8 @@ func CheckAssociation(one *Association) error {
 			Because("want a label of at most 63 lower-case letters, digits and hyphens; patterns are not supported")
 	case len(one.ServiceAccount) > 253 || !serviceAccountName.MatchString(one.ServiceAccount):
 		return invalidParameter("The service account %s is invalid", one.ServiceAccount).
-			Because("want a name of at most 253 lower-case letters, digits, hyphens and dots; patterns are not supported")
+			Because("want a name of at most 253 lower-case letters, digits, hyphens and dots; patterns are not " +
+				"supported")
 	case one.TargetRoleARN != "" && !isRole(one.TargetRoleARN):
 		return invalidParameter("Invalid target role ARN: %s", one.TargetRoleARN)
 	case one.Policy == "":
