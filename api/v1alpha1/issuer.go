@@ -39,20 +39,21 @@ type IssuerSpec struct {
 	//
 	// +required
 	Publish PublishTarget `json:"publish"`
-	// Providers are IAM OIDC providers to be kept in step, one for each account.
+	// Providers are the IAM OIDC providers to keep in step, one for each
+	// account.
 	//
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=50
 	Providers []IAMProvider `json:"providers,omitempty"`
-	// APIServers are the URLs of all API servers, each by itself. If empty they
+	// APIServers are the URLs of all API servers, one for each. If empty they
 	// are those behind the Service default/kubernetes.
 	//
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=20
 	APIServers []string `json:"apiServers,omitempty"`
-	// Probe says which tokens are asked for to see what an API server signs with.
+	// Probe says which tokens are requested to see what an API server signs with.
 	//
 	// +optional
 	// +kubebuilder:default={serviceAccount: {namespace: default, name: default}}
@@ -63,7 +64,7 @@ type IssuerSpec struct {
 	Rotation *Rotation `json:"rotation,omitempty"`
 }
 
-// Probe is a token that is asked for and not kept.
+// Probe is a token that is requested and not kept.
 type Probe struct {
 	// +required
 	ServiceAccount ObjectName `json:"serviceAccount"`
@@ -84,7 +85,7 @@ type PublishTarget struct {
 	//
 	// +optional
 	ConfigMap *ObjectName `json:"configMap,omitempty"`
-	// Directory is a folder of the program that publishes, for servers of your
+	// Directory is a folder that the controller writes to, for servers of your
 	// own.
 	//
 	// +optional
@@ -152,12 +153,12 @@ type IAMProvider struct {
 	// +kubebuilder:default={"sts.amazonaws.com"}
 	// +kubebuilder:validation:MaxItems=100
 	ClientIDs []string `json:"clientIDs,omitempty"`
-	// RoleARN is taken to reach another account; the controller's own identity
-	// is used if empty.
+	// RoleARN is assumed to reach another account; the controller's own
+	// identity is used if empty.
 	//
 	// +optional
 	RoleARN string `json:"roleARN,omitempty"`
-	// Thumbprints are for certificates that are not publicly trusted only.
+	// Thumbprints are only for certificates that are not publicly trusted.
 	//
 	// +optional
 	// +listType=set
@@ -192,8 +193,8 @@ type Rotation struct {
 	// +kubebuilder:validation:items:MaxLength=200
 	Leaked []string `json:"leaked,omitempty"`
 	// Secret holds what the API servers' files must contain now: sa.key signs,
-	// sa.pub has all keys to accept; next.key waits for its turn. Whoever rolls the
-	// API servers copies them.
+	// sa.pub has all keys to accept; next.key waits for its turn. They are copied
+	// when the API servers are rolled.
 	//
 	// +required
 	Secret ObjectName `json:"secret"`

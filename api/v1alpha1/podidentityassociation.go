@@ -16,7 +16,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=".status.conditions[?(@.type=='Ready')].status"
 // +kubebuilder:printcolumn:name="LastUsed",type=date,JSONPath=".status.lastUsedTime",priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=".metadata.creationTimestamp"
-// +kubebuilder:validation:XValidation:rule="self.spec.serviceAccountName.endsWith('*') || self.metadata.name == self.spec.serviceAccountName",message="metadata.name must be spec.serviceAccountName: an account has one association, and its name keeps a second one out"
+// +kubebuilder:validation:XValidation:rule="self.spec.serviceAccountName.endsWith('*') || self.metadata.name == self.spec.serviceAccountName",message="metadata.name must be spec.serviceAccountName: the name prevents a second association of the account"
 type PodIdentityAssociation struct {
 	metav1.TypeMeta `json:",inline"`
 	// +optional
@@ -35,7 +35,7 @@ type PodIdentityAssociation struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.mode) || self.mode != 'PassThrough' || (!has(self.sessionTags) && !has(self.omitTags) && !has(self.sourceIdentity))",message="mode PassThrough assumes the role with the pod's own token, which can carry neither session tags nor a source identity"
 type PodIdentityAssociationSpec struct {
 	// ServiceAccountName is the account whose pods get the role. With
-	// allowPatterns it may end in a star, or be one.
+	// allowPatterns it may end in a star, or be just a star.
 	//
 	// +required
 	// +kubebuilder:validation:MinLength=1
@@ -48,15 +48,16 @@ type PodIdentityAssociationSpec struct {
 	//
 	// +optional
 	AllowPatterns bool `json:"allowPatterns,omitempty"`
-	// RoleARN is the role the pods get, or that takes the target role for them.
+	// RoleARN is the role the pods get, or that assumes the target role for
+	// them.
 	//
 	// +required
 	// +kubebuilder:validation:MaxLength=2048
 	// +kubebuilder:validation:Pattern=`^arn:aws[a-z0-9-]*:iam::\d{12}:role/([\w+=,.@-]+/)*[\w+=,.@-]{1,64}$`
 	// +kubebuilder:validation:XValidation:rule="self.lastIndexOf('/') - self.indexOf('/') < 512",message="the path of a role has at most 512 characters"
 	RoleARN string `json:"roleARN"`
-	// TargetRoleARN is a second role, most often of another account, that is taken
-	// with the session of the first.
+	// TargetRoleARN is a second role, most often of another account, that is
+	// assumed with the session of the first.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=2048
@@ -82,34 +83,34 @@ type PodIdentityAssociationSpec struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
 	SessionPolicy string `json:"sessionPolicy,omitempty"`
-	// DurationSeconds is how long sessions are to last. What the role allows and,
-	// where roles are chained, 3540 seconds bound it.
+	// DurationSeconds is how long sessions are to last. The limit is what the
+	// role allows and, where roles are chained, 3540 seconds.
 	//
 	// +optional
 	// +kubebuilder:default=21600
 	// +kubebuilder:validation:Minimum=900
 	// +kubebuilder:validation:Maximum=43200
 	DurationSeconds int32 `json:"durationSeconds,omitempty"`
-	// Tags are of the association itself, as in the EKS API. They are not session
-	// tags.
+	// Tags belong to the association itself, as in the EKS API. They are not
+	// session tags.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxProperties=50
 	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) >= 1 && size(k) <= 128 && !k.lowerAscii().startsWith('aws:') && size(self[k]) <= 256)",message="tag keys have 1 to 128 characters and do not begin with aws:, values at most 256"
 	Tags map[string]string `json:"tags,omitempty"`
-	// SessionTags are added to the six that every session carries. Values may use
-	// ${namespace}, ${serviceAccount}, ${podName}, ${podUid}, ${node} and, of the
-	// labels that the broker lists in --pod-labels, ${podLabel:KEY}; a value with a
-	// label that the pod has not leaves its tag out. Keys that differ in letter case only, and characters that STS does not take, make the
-	// association not Ready: checking them is more than an API server allows a rule.
+	// SessionTags are added to the six that every session carries. Values may use ${namespace}, ${serviceAccount},
+	// ${podName}, ${podUid}, ${node} and, of the labels that the broker lists in --pod-labels, ${podLabel:KEY}; a value
+	// with a label that the pod does not have leaves its tag out. Keys that differ only in letter case, and characters
+	// that STS does not accept, make the association not Ready: checking them costs more than an API server allows a
+	// rule.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxProperties=44
 	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) >= 1 && size(k) <= 128 && !k.lowerAscii().startsWith('aws:') && size(self[k]) <= 256)",message="tag keys have 1 to 128 characters and do not begin with aws:, values at most 256"
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k.lowerAscii() in ['eks-cluster-arn', 'eks-cluster-name', 'kubernetes-namespace', 'kubernetes-service-account', 'kubernetes-pod-name', 'kubernetes-pod-uid']))",message="the six keys that every session carries cannot be set"
 	SessionTags map[string]string `json:"sessionTags,omitempty"`
-	// OmitTags are keys, of the six, to leave out where the packed size of a
-	// session is too large.
+	// OmitTags are those of the six keys to leave out where the packed size of
+	// a session is too large.
 	//
 	// +optional
 	// +listType=set
@@ -131,16 +132,18 @@ type PodIdentityAssociationSpec struct {
 	// +kubebuilder:validation:MaxLength=256
 	// +kubebuilder:validation:Pattern=`^([\w+=,.@-]|\$\{(namespace|serviceAccount|podName|podUid|node|podLabel:([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?)\})+$`
 	SourceIdentity string `json:"sourceIdentity,omitempty"`
-	// Mode is how the broker takes the role; the broker's own default if empty.
+	// Mode is how the broker assumes the role; the broker's own default if
+	// empty.
 	//
 	// +optional
 	Mode AssociationMode `json:"mode,omitempty"`
-	// AllowUnboundTokens accepts tokens that are bound to no pod. Such sessions
-	// carry no tags of a pod, and any holder of the token gets them.
+	// AllowUnboundTokens accepts tokens that are not bound to a pod. Such
+	// sessions carry no tags about a pod, and any holder of the token gets
+	// them.
 	//
 	// +optional
 	AllowUnboundTokens bool `json:"allowUnboundTokens,omitempty"`
-	// OnOversize says what happens when STS finds a session too large.
+	// OnOversize says what to do when STS finds a session too large.
 	//
 	// +optional
 	// +kubebuilder:default=Fail
@@ -151,19 +154,20 @@ type PodIdentityAssociationSpec struct {
 	Paused bool `json:"paused,omitempty"`
 }
 
-// AssociationMode is how the broker takes a role for a pod.
+// AssociationMode is how the broker assumes a role for a pod.
 //
 // +kubebuilder:validation:Enum=Federated;BrokerRole;PassThrough
 type AssociationMode string
 
 // The modes of spec podidentity §19.7.
 const (
-	// Federated takes it by web identity with a token that Rolecall's issuer mints
-	// for the pod and the role.
+	// Federated assumes it by web identity with a token that Rolecall's issuer
+	// mints for the pod and the role.
 	Federated AssociationMode = "Federated"
-	// BrokerRole takes it by sts:AssumeRole with the broker's own AWS identity.
+	// BrokerRole assumes it by sts:AssumeRole with the broker's own AWS
+	// identity.
 	BrokerRole AssociationMode = "BrokerRole"
-	// PassThrough takes it by web identity with the pod's own token.
+	// PassThrough assumes it by web identity with the pod's own token.
 	PassThrough AssociationMode = "PassThrough"
 )
 
@@ -196,7 +200,7 @@ type PodIdentityAssociationStatus struct {
 	//
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// LastUsedTime is when a session was handed out last, to the hour.
+	// LastUsedTime is when a session was last handed out, to the hour.
 	//
 	// +optional
 	LastUsedTime *metav1.Time `json:"lastUsedTime,omitempty"`

@@ -3,8 +3,8 @@ package v1alpha1
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 // RoleGrant says which service accounts may use which IAM roles. Without any
-// grant in the cluster all may use all, as without Rolecall; with one, only what
-// a grant allows is injected and brokered.
+// grant in the cluster every service account may use every role, as without
+// Rolecall; with one, only what a grant allows is injected and brokered.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:scope=Cluster,categories=rolecall
@@ -29,8 +29,8 @@ type RoleGrantSpec struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=100
 	Subjects []GrantSubject `json:"subjects"`
-	// Roles are patterns of role ARNs: * stands for any characters, ? for one,
-	// over the whole ARN. One without either is the ARN of a role that there can be.
+	// Roles are patterns of role ARNs: * stands for any characters, ? for one, over
+	// the whole ARN. A pattern without either must be a valid role ARN.
 	//
 	// +required
 	// +listType=set

@@ -42,8 +42,8 @@ type Config struct {
 	Keys *Keys
 	// Pods says which pods of the node are gone; nil means nobody knows.
 	Pods *Pods
-	// VerifySource refuses a pod's token from other addresses than the pod's; pods
-	// on the host's network are not held to any. It needs Pods.
+	// VerifySource refuses a pod's token from addresses other than the pod's; pods
+	// on the host's network may use any. It needs Pods.
 	VerifySource bool
 	// Node is this node's name; tokens that a local key verifies must name it,
 	// if they name one.
@@ -55,9 +55,9 @@ type Config struct {
 	// or this part of its life, whichever comes first. Retention 0 keeps none.
 	Retention       time.Duration
 	RefreshFraction float64
-	// RenewRate is how many renewals may begin in a second.
+	// RenewRate is how many renewals may begin per second.
 	RenewRate float64
-	// MinServeTTL: credentials with no more left are not handed out.
+	// MinServeTTL: credentials that expire within it are not handed out.
 	MinServeTTL time.Duration
 	// ForegroundDeadline is how long a pod without credentials waits.
 	ForegroundDeadline time.Duration
@@ -66,8 +66,8 @@ type Config struct {
 	// LegacyMetrics keeps the reference's three metrics beside ours.
 	LegacyMetrics bool
 	Limits        Limits
-	// StateFile, if set, keeps sessions for the agent after this one. They are
-	// live credentials; see Restore.
+	// StateFile, if set, keeps sessions for the next agent. They are live
+	// credentials; see Restore.
 	StateFile string
 
 	Metrics prometheus.Registerer
@@ -121,7 +121,9 @@ func New(config Config) (*Agent, error) {
 		refused: limit.NewCache[fingerprint, *refusal](maxNegatives),
 		sources: newSources(config.Limits),
 		total:   rate.NewLimiter(rate.Limit(config.Limits.TotalRate), max(1, int(config.Limits.TotalRate))),
-		gate:    newGate(config.Limits.Calls, config.Limits.Queue), pace: newPace(config.RenewRate), folded: newFolder(),
+		gate:    newGate(config.Limits.Calls, config.Limits.Queue),
+		pace:    newPace(config.RenewRate),
+		folded:  newFolder(),
 	}
 	var err error
 	if a.metrics, err = newMetrics(
@@ -242,8 +244,9 @@ func (a *Agent) fetchOnce(
 	if err != nil {
 		refused := refuseUpstream(err)
 		a.remember(print, refused, a.config.Now())
-		// A pod without an association is no guesser, and on the host's network
-		// it must not use up what its neighbours may fail.
+		// A pod without an association is not guessing tokens, and on the
+		// host's network it must not use up the failures that its neighbours
+		// have left.
 		if refused.code == "InvalidTokenException" || refused.code == "ExpiredTokenException" {
 			a.sources.failed(source, a.config.Now())
 		}
@@ -261,7 +264,7 @@ func (a *Agent) fetchOnce(
 
 // granted is whom the upstream's answer is for. The token was accepted, so what
 // it says of its pod is true; if the upstream read another account in it, the
-// two do not read alike, and the session stays with this one token.
+// two read tokens differently, and the session is kept for this one token only.
 func (a *Agent) granted(id identity, namespace, serviceAccount string) identity {
 	if id.namespace == namespace && id.serviceAccount == serviceAccount {
 		return id

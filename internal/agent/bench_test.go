@@ -27,7 +27,8 @@ func (nowhere) WriteString(text string) (int, error) { return len(text), nil }
 func (nowhere) WriteHeader(int)                      {}
 
 func asking(raw string) *http.Request {
-	request := httptest.NewRequest(http.MethodGet, "http://169.254.170.23/v1/credentials", nil) //nolint:noctx // there is no client
+	const url = "http://169.254.170.23/v1/credentials"
+	request := httptest.NewRequest(http.MethodGet, url, nil) //nolint:noctx // there is no client
 	request.Header.Set("Authorization", raw)
 	return request
 }

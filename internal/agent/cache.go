@@ -53,7 +53,7 @@ type entry struct {
 	// renewing saves the entry from eviction.
 	renewing bool
 	limit    *rate.Limiter
-	// restored: it is of the agent before this one.
+	// restored: it comes from the previous agent.
 	restored bool
 }
 
@@ -134,7 +134,8 @@ func (c *cache) lookup(print fingerprint, raw string, now time.Time) (found, boo
 	return f, hit
 }
 
-// use reads an entry for a pod. Credentials that are about to end are none.
+// use reads an entry for a pod. Credentials that are about to expire count as
+// none.
 func (c *cache) use(key entryKey, now time.Time) (found, bool) {
 	e, ok := c.entries.Get(key)
 	if !ok {
@@ -233,7 +234,7 @@ func (c *cache) changed(changes []awsapi.AssociationChange, now time.Time) (drop
 		if old, known := c.news.Get(
 			change.AssociationID,
 		); known && change.Version != 0 && change.Version < old.Version {
-			continue // told again, by a broker that began anew
+			continue // told again, by a broker that has restarted
 		}
 		by[change.AssociationID] = change
 		c.news.Put(change.AssociationID, change)
@@ -355,8 +356,8 @@ func (c *cache) drop(r renewal) {
 	}
 }
 
-// forgetPods drops the entries of pods for which gone is true. It is told whether
-// the entry is of the agent before this one.
+// forgetPods drops the entries of pods for which gone is true. gone is told
+// whether the entry comes from the previous agent.
 func (c *cache) forgetPods(gone func(podUID string, restored bool) bool) (dropped int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -11,14 +11,15 @@ import (
 	"github.com/rolecall/rolecall/internal/awsapi"
 )
 
-// keyOf is the access key of an answer, which each call of the upstream makes anew.
+// keyOf is the access key of an answer, which differs with each call of the
+// upstream.
 func keyOf(t *testing.T, r *rig, raw string) string {
 	t.Helper()
 	return answerOf(t, r.get(raw), http.StatusOK)["AccessKeyId"]
 }
 
-// strangers are tokens that have all in common with cart's but for one part of what
-// credentials belong to.
+// strangers are tokens that have everything in common with cart's but one part of
+// what credentials belong to.
 var strangers = []struct {
 	name string
 	edit func(*pod)
@@ -119,9 +120,9 @@ func forge(t *testing.T, raw string, part int) string {
 	return strings.Join(parts, ".")
 }
 
-// TestOnlyTheVeryTokenIsAccepted: the table of accepted tokens goes by the whole of
-// each. A token with another header, other claims or another signature is not one that
-// was accepted, however much of it is the same.
+// TestOnlyTheVeryTokenIsAccepted: the table of accepted tokens is keyed by the whole
+// of each. A token with another header, other claims or another signature is not one
+// that was accepted, however much of it is the same.
 func TestOnlyTheVeryTokenIsAccepted(t *testing.T) {
 	for part, name := range []string{"another header", "other claims", "another signature"} {
 		t.Run(name, func(t *testing.T) {

@@ -26,8 +26,8 @@ const (
 	changesRate, changesBurst = 1, 5
 )
 
-// changesLoop acts on changes of associations as they are made. While it cannot
-// hear of them, sessions age as they do on EKS.
+// changesLoop acts on changes of associations as they are made. While it does
+// not receive them, sessions age as they do on EKS.
 func (a *Agent) changesLoop(ctx context.Context) {
 	pace := rate.NewLimiter(changesRate, changesBurst)
 	cursor, failures := "", 0
@@ -38,7 +38,7 @@ func (a *Agent) changesLoop(ctx context.Context) {
 		}
 		if err == nil {
 			if failures > 0 {
-				a.config.Log.Info("changes of associations are heard of again")
+				a.config.Log.Info("changes of associations are received again")
 			}
 			cursor, failures = next, 0
 			a.changed(changes)
@@ -46,7 +46,7 @@ func (a *Agent) changesLoop(ctx context.Context) {
 		}
 		if failures == 0 {
 			a.config.Log.Warn(
-				"changes of associations are not heard of; sessions stay until they are renewed", "error", err,
+				"changes of associations are not received; sessions stay until they are renewed", "error", err,
 			)
 		}
 		refused, answered := errors.AsType[*awsapi.Error](err)

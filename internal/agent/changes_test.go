@@ -259,7 +259,7 @@ func TestPollUnavailable(t *testing.T) {
 		if role := roleOf(t, r, raw); role != "2" {
 			t.Errorf("version %s after the broker is back", role)
 		}
-		if said := strings.Count(r.logs.String(), "not heard of"); said != 1 {
+		if said := strings.Count(r.logs.String(), "not received"); said != 1 {
 			t.Errorf("said %d times", said)
 		}
 	})

@@ -32,7 +32,8 @@ func TestSuccess(t *testing.T) {
 	r := newRig(t, service.client(t), nil)
 	raw := cart(time.Now()).mint(t)
 	got := r.get(raw)
-	want := `{"AccessKeyId":"ASIAEXAMPLEKEYID0001","SecretAccessKey":"secret/+=Key","Token":"session/+=Token","AccountId":"111122223333","Expiration":"` +
+	want := `{"AccessKeyId":"ASIAEXAMPLEKEYID0001","SecretAccessKey":"secret/+=Key","Token":"session/+=Token",` +
+		`"AccountId":"111122223333","Expiration":"` +
 		expiry.UTC().Format("2006-01-02T15:04:05Z") + `"}`
 	if got.Code != http.StatusOK || got.Body.String() != want {
 		t.Errorf("got %d %s, want %s", got.Code, got.Body, want)
@@ -90,8 +91,12 @@ func TestRequests(t *testing.T) {
 		{"host and port", good, host("169.254.170.23:80"), 200, ""},
 		{"bind host", good, host("127.0.0.1:8080"), 200, ""},
 		{
-			"host with a zone", good, host("[fd00:ec2::23%eth0]"), 403,
-			"Access Denied. Called agent through invalid address, please use either [169.254.170.23 fd00:ec2::23 127.0.0.1] address not [fd00:ec2::23%eth0]",
+			"host with a zone",
+			good,
+			host("[fd00:ec2::23%eth0]"),
+			403,
+			"Access Denied. Called agent through invalid address, please use either [169.254.170.23 fd00:ec2::23 " +
+				"127.0.0.1] address not [fd00:ec2::23%eth0]",
 		},
 		{"mapped address", good, host("[::ffff:169.254.170.23]"), 403, "Access Denied"},
 		{"rebound name", good, host("evil.example"), 403, "evil.example"},
@@ -194,12 +199,17 @@ func TestUpstreamErrors(t *testing.T) {
 		plain       string
 	}{
 		{
-			"no association", fail(
+			"no association",
+			fail(
 				404, "ResourceNotFoundException", "No association found",
-			), 404, "ResourceNotFoundException",
+			),
+			404,
+			"ResourceNotFoundException",
 			"[6b1c0000-0000-4000-8000-000000000000]: (ResourceNotFoundException): No association found, fault: client",
-			1, 0,
-			"[6b1c0000-0000-4000-8000-000000000000]: (ResourceNotFoundException): No association found, fault: client\n",
+			1,
+			0,
+			"[6b1c0000-0000-4000-8000-000000000000]: (ResourceNotFoundException): No association found, " +
+				"fault: client\n",
 		},
 		{
 			"denied", fail(400, "AccessDeniedException", "Unauthorized Exception!"), 400, "AccessDeniedException",
@@ -291,7 +301,7 @@ func TestUpstreamErrors(t *testing.T) {
 				t.Errorf("got %v after %s", members, time.Since(start))
 			}
 			if row.name == "denied by a broker" && strings.Contains(members["message"], "must") {
-				t.Errorf("advice that is none: %v", members)
+				t.Errorf("advice that there is not: %v", members)
 			}
 			if calls := service.count(); calls != row.calls {
 				t.Errorf("%d calls, want %d", calls, row.calls)

@@ -10,9 +10,9 @@ import (
 // errQueueFull says that too many calls wait already.
 var errQueueFull = errors.New("too many calls wait for the upstream")
 
-// gate bounds the calls that run at a time, and those that wait. Places go
-// round among the sources that wait, so that one with many tokens delays the
-// others by one call and not by all of its own; renewals come last.
+// gate bounds the calls that run at a time, and those that wait. The sources
+// that wait take turns, so that one with many tokens delays the others by one
+// call and not by all of its own; renewals come last.
 type gate struct {
 	mu    sync.Mutex
 	free  int

@@ -11,7 +11,7 @@ import (
 )
 
 // Keys verifies tokens on the node. What it says can only ever extend what the
-// upstream has granted: a rotated token finds what its pod has already. It never
+// upstream has granted: a rotated token finds what its pod already has. It never
 // grants anything by itself.
 type Keys struct {
 	*follow.ClusterKeys
@@ -38,10 +38,10 @@ func NewKeys(source follow.KeySource, audience string, now func() time.Time, fur
 	return &Keys{follow.NewClusterKeys(source, now, further...), audience}
 }
 
-// verify says what local keys make of a token. A refusal is only for a token
-// that is signed by the issuer and yet not for us; whatever else is wrong, the
-// upstream says. The issuer that the token names chooses whose keys count. An unknown
-// one, as the API server's name may have changed, or kid makes keys be read anew.
+// verify says what local keys make of a token. It refuses only a token that the
+// issuer signed and that is not for us; about everything else the upstream decides.
+// The issuer that the token names chooses whose keys count. If it is unknown, since
+// the API server's name may have changed, or the kid is, keys are read again.
 func (k *Keys) verify(
 	ctx context.Context, raw credential.Secret, p *peeked, node string, now time.Time,
 ) (verdict, *refusal) {

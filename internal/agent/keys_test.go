@@ -75,7 +75,10 @@ func TestTwoIssuers(t *testing.T) {
 	for _, publishes := range []struct {
 		name string
 		keys []crypto.PublicKey
-	}{{"a key of its own", []crypto.PublicKey{before.Public()}}, {"the same key, too", []crypto.PublicKey{before.Public(), now.Public()}}} {
+	}{
+		{"a key of its own", []crypto.PublicKey{before.Public()}},
+		{"the same key, too", []crypto.PublicKey{before.Public(), now.Public()}},
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			further := follow.Further{Issuer: former, Keys: func(context.Context) (string, []byte, error) {
 				document, err := token.MarshalJWKS(publishes.keys)
@@ -161,4 +164,41 @@ func TestIssuerRenamed(t *testing.T) {
 			t.Errorf("%d calls", got)
 		}
 	})
+}
+
+// TestSlowKeys: an answer waits half a second for keys that may be new; then the upstream
+// says what it makes of the token.
+func TestSlowKeys(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name  string
+		takes time.Duration
+		calls int
+	}{
+		{"just in time", 499 * time.Millisecond, 1},
+		{"too late", 501 * time.Millisecond, 2},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			next := newKey()
+			published, takes := []crypto.PublicKey{clusterKey().Public()}, time.Duration(0)
+			source := func(ctx context.Context) (string, []byte, error) {
+				select {
+				case <-time.After(takes):
+				case <-ctx.Done():
+					return "", nil, ctx.Err()
+				}
+				document, err := token.MarshalJWKS(published)
+				return issuer, document, err
+			}
+			upstream := &fakeUpstream{}
+			r := newRig(t, upstream, func(c *agent.Config) { c.Keys = agent.NewKeys(source, audience, time.Now) })
+			start(t, r)
+			answerOf(t, r.get(cart(time.Now()).mint(t)), http.StatusOK)
+			published, takes = append(published, next.Public()), row.takes
+			answerOf(t, r.get(cart(time.Now()).sign(t, next)), http.StatusOK)
+			if upstream.count() != row.calls {
+				t.Errorf("%s: %d calls, want %d", row.name, upstream.count(), row.calls)
+			}
+		})
+	}
 }

@@ -6,9 +6,9 @@ import (
 	"sync"
 )
 
-// Bounds of open connections of one listener. What is over is closed at once
-// rather than kept waiting: who holds connections open must not keep others
-// out.
+// Bounds of open connections of one listener. Connections above them are closed
+// at once rather than kept waiting: a client that holds connections open must
+// not keep others out.
 const (
 	maxConnections          = 1024
 	maxConnectionsPerSource = 256

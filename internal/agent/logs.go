@@ -81,7 +81,8 @@ func (a *Agent) logRefusal(r *http.Request, answer *outcome, id string, status i
 	if !show {
 		return
 	}
-	a.config.Log.Info("credentials refused", obs.KeyRequestID, id, keyUpstreamRequestID, answer.refused.requestID, "client", from,
+	a.config.Log.Info("credentials refused", obs.KeyRequestID, id, keyUpstreamRequestID, answer.refused.requestID,
+		"client", from,
 		"claimed", slog.GroupValue(
 			slog.String(keyNamespace, cut(answer.claimed.namespace, 63)), slog.String(
 				keyServiceAccount, cut(answer.claimed.serviceAccount, 253),

@@ -256,8 +256,11 @@ func grant(life time.Duration) http.HandlerFunc {
 
 func sessionText(namespace, account string, expires time.Time) string {
 	return fmt.Sprintf(`{"subject":{"namespace":%q,"serviceAccount":%q},"audience":"pods.eks.amazonaws.com",`+
-		`"podIdentityAssociation":{"associationArn":"arn:aws:eks:eu-west-1:111122223333:podidentityassociation/prod/a-0123456789abcdefg","associationId":"a-0123456789abcdefg"},`+
-		`"assumedRoleUser":{"arn":"arn:aws:sts::111122223333:assumed-role/%s/eks-prod-x","assumeRoleId":"AROAEXAMPLEROLEID0001:eks-prod-x"},`+
+		`"podIdentityAssociation":{"associationArn":`+
+		`"arn:aws:eks:eu-west-1:111122223333:podidentityassociation/prod/a-0123456789abcdefg",`+
+		`"associationId":"a-0123456789abcdefg"},`+
+		`"assumedRoleUser":{"arn":"arn:aws:sts::111122223333:assumed-role/%s/eks-prod-x",`+
+		`"assumeRoleId":"AROAEXAMPLEROLEID0001:eks-prod-x"},`+
 		`"credentials":{"accessKeyId":"ASIAEXAMPLEKEYID0001","secretAccessKey":%q,"sessionToken":%q,"expiration":%d}}`,
 		namespace, account, account, secretKey, sessionToken, expires.Unix())
 }

@@ -46,7 +46,8 @@ func newMetrics(config Config, state func() (entries int, least time.Duration, f
 		),
 		callSeconds: histogram("rolecall_agent_upstream_seconds", "Time of one attempt.", answers),
 		evictions: counter(
-			"rolecall_agent_cache_evictions_total", "Pods whose credentials were forgotten before their end.", "reason",
+			"rolecall_agent_cache_evictions_total",
+			"Pods whose credentials were forgotten before they expired.", "reason",
 		),
 		renewals: counter("rolecall_agent_refresh_total", "Renewals in the background.", "result"),
 		lag: histogram(
@@ -71,7 +72,7 @@ func newMetrics(config Config, state func() (entries int, least time.Duration, f
 		func() float64 { n, _, _ := state(); return float64(n) })
 	least := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "rolecall_agent_min_remaining_seconds",
-		Help: "Least life among credentials used in the last hour; -1 if there are none.",
+		Help: "Shortest remaining life of the credentials used in the last hour; -1 if there are none.",
 	}, func() float64 {
 		if _, remaining, found := state(); found {
 			return remaining.Seconds()

@@ -25,7 +25,7 @@ type peeked struct {
 // clockSkew is how far ahead of ours the clock may be that wrote nbf and iat.
 const clockSkew = time.Minute
 
-// bearer takes the token out of a header value: bare, as every SDK sends it, or
+// bearer returns the token of a header value: bare, as every SDK sends it, or
 // behind "Bearer".
 func bearer(header http.Header) string {
 	value := strings.TrimSpace(header.Get("Authorization"))
@@ -61,8 +61,8 @@ func peek(raw string, now time.Time) (*peeked, *refusal) {
 	case hasNotBefore:
 		p.notBefore = notBefore
 	}
-	// A token of another kind may lack these, or have them in another form: it
-	// is the service's business what it makes of it.
+	// A token of another kind may lack these, or have them in another form:
+	// what to make of it is up to the service.
 	_ = json.Unmarshal(decoded.Claims["kubernetes.io"], &p.workload)
 	_ = json.Unmarshal(decoded.Claims["sub"], &p.subject)
 	_ = json.Unmarshal(decoded.Claims["iss"], &p.issuer)

@@ -14,8 +14,8 @@ import (
 const probeTimeout = 2 * time.Second
 
 // Probes answers /healthz and /readyz: every listener must answer a round trip
-// over its own socket. An upstream that is away changes neither: a restart
-// would only lose the credentials that pods still live on.
+// over its own socket. An upstream that is down changes neither: a restart
+// would only lose the credentials that pods still depend on.
 type Probes struct {
 	// Addresses are HOST:PORT of the listeners.
 	Addresses []string

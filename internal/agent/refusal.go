@@ -98,7 +98,7 @@ func refuseLimit(limit string) *refusal {
 func refuseSlow() *refusal {
 	return &refusal{
 		status: http.StatusGatewayTimeout, code: "ServiceUnavailableException", class: transient,
-		text:        "no answer from the upstream yet; the work goes on, ask again",
+		text:        "no answer from the upstream yet; the call goes on, ask again",
 		plainStatus: http.StatusInternalServerError,
 		plainText:   "[]",
 	}
@@ -130,9 +130,14 @@ func refuseUpstream(err error) *refusal {
 		)
 	case errors.Is(err, awsapi.ErrNoCredentials):
 		return &refusal{
-			status: http.StatusServiceUnavailable, code: "ServiceUnavailableException", class: transient,
-			text: "the upstream cannot be asked", plainStatus: http.StatusInternalServerError, plainText: "[]",
-			advice: "The agent has no AWS credentials of its own: check the hop limit of the instance metadata service, the node role, or the credentials file.",
+			status:      http.StatusServiceUnavailable,
+			code:        "ServiceUnavailableException",
+			class:       transient,
+			text:        "the upstream cannot be asked",
+			plainStatus: http.StatusInternalServerError,
+			plainText:   "[]",
+			advice: "The agent has no AWS credentials of its own: " +
+				"check the hop limit of the instance metadata service, the node role, or the credentials file.",
 		}
 	default:
 		return &refusal{
@@ -198,7 +203,8 @@ func classify(code string, status int) class {
 func adviceFor(answer *awsapi.Error) string {
 	switch {
 	case answer.Status == http.StatusForbidden:
-		return "These are the node credentials of the agent, not the pod's: check the node role, the region and the clock."
+		return "These are the node credentials of the agent, not the pod's: " +
+			"check the node role, the region and the clock."
 	case answer.Code == "InvalidTokenException":
 		return "The token must be of this cluster, for the audience pods.eks.amazonaws.com, and of a pod that exists."
 	case answer.Code != "AccessDeniedException":

@@ -156,7 +156,7 @@ func (a *Agent) renewFailed(ctx context.Context, began renewal, err error) {
 		a.remember(began.print, refused, now)
 		a.metrics.evicted("refused")
 		a.metrics.renewed("NonRecoverable", refused.code)
-		log.Warn("credentials are not renewed any more, and forgotten")
+		log.Warn("credentials are no longer renewed, and forgotten")
 		return
 	default:
 		if refused.class == throttled {
@@ -165,7 +165,7 @@ func (a *Agent) renewFailed(ctx context.Context, began renewal, err error) {
 		a.cache.postpone(e, now.Add(postponeFor(refused, began.failures, a.config.Rand())), began.denied)
 	}
 	a.metrics.renewed("Recoverable", refused.code)
-	log.Warn("credentials not renewed, the old ones stay")
+	log.Warn("credentials not renewed, the old ones are kept")
 }
 
 // postponeFor is the time to the next try: full jitter, so that the pods of many

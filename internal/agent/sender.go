@@ -8,8 +8,8 @@ import (
 )
 
 // elsewhere refuses a token before it costs a call, when its pod is known to send
-// from other addresses. It goes by what the token says of itself, which is enough
-// for a refusal.
+// from other addresses. It relies on what the token says of itself, which is
+// enough for a refusal.
 func (a *Agent) elsewhere(podUID string, from netip.Addr) *refusal {
 	if !a.config.VerifySource || podUID == "" {
 		return nil
@@ -20,9 +20,10 @@ func (a *Agent) elsewhere(podUID string, from netip.Addr) *refusal {
 	return nil
 }
 
-// sent holds the address of a request against those of the pod that its token
+// sent compares the address of a request with those of the pod that its token
 // was accepted for (spec podidentity §20). A pod that is not known here yet is
-// waited for until a time. A token without a pod has no address to hold it to.
+// waited for until a time. A token without a pod has no address to compare
+// with.
 func (a *Agent) sent(ctx context.Context, podUID string, from netip.Addr, until time.Time) *refusal {
 	if podUID == "" {
 		return nil
@@ -52,14 +53,20 @@ func (a *Agent) sent(ctx context.Context, podUID string, from netip.Addr, until 
 
 func refuseSender() *refusal {
 	return &refusal{
-		status: http.StatusForbidden, code: "AccessDenied", text: "Access Denied. The service account token is of a pod with other addresses",
-		advice: "The agent runs with --verify-source-ip: a pod's token is good from the pod's own network only.",
+		status: http.StatusForbidden,
+		code:   "AccessDenied",
+		text:   "Access Denied. The service account token belongs to a pod with other addresses",
+		advice: "The agent runs with --verify-source-ip: a pod's token is accepted from the pod's own addresses only.",
 	}
 }
 
 func refuseUnknownPod() *refusal {
 	return &refusal{
-		status: http.StatusServiceUnavailable, code: "ServiceUnavailableException", class: transient,
-		text: "the addresses of the token's pod are not known on this node yet, ask again", plainStatus: http.StatusInternalServerError, plainText: "[]",
+		status:      http.StatusServiceUnavailable,
+		code:        "ServiceUnavailableException",
+		class:       transient,
+		text:        "the addresses of the token's pod are not known on this node yet, ask again",
+		plainStatus: http.StatusInternalServerError,
+		plainText:   "[]",
 	}
 }

@@ -50,8 +50,12 @@ func newSession(from *awsapi.PodSession, now time.Time) (*session, error) {
 		return nil, err
 	}
 	made := &session{
-		issued: now, expires: creds.Expires,
-		roleARN: from.RoleARN, associationID: from.AssociationID, version: from.Version, keyTail: tail(creds.AccessKeyID),
+		issued:        now,
+		expires:       creds.Expires,
+		roleARN:       from.RoleARN,
+		associationID: from.AssociationID,
+		version:       from.Version,
+		keyTail:       tail(creds.AccessKeyID),
 	}
 	made.setBody(credential.NewSecret(text))
 	return made, nil
@@ -83,8 +87,8 @@ func (s *session) fresh(now time.Time) bool {
 	return s.expires.Sub(now) >= want
 }
 
-// refreshAt says when to renew in the background. Jitter, u in [0, 1), goes
-// towards earlier only: the cap would bunch the entries otherwise.
+// refreshAt says when to renew in the background. Jitter, u in [0, 1), only
+// ever makes it earlier: otherwise the cap would bunch the entries.
 func (s *session) refreshAt(fraction float64, retention time.Duration, u float64) time.Time {
 	regular := min(time.Duration(fraction*float64(s.life())), retention)
 	return s.issued.Add(max(time.Duration(float64(regular)*(1-0.2*u)), time.Minute))

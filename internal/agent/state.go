@@ -51,9 +51,9 @@ type savedToken struct {
 	Expires   time.Time `json:"expires"`
 }
 
-// Restore takes in what an agent before this one wrote to the state file. Call
-// it before Run. A file that others could have written or read is an error; one
-// that cannot be understood, or is of another cluster, is as good as none.
+// Restore reads what the previous agent wrote to the state file. Call it before
+// Run. A file that others could have written or read is an error; one that
+// cannot be understood, or belongs to another cluster, is ignored.
 func (a *Agent) Restore() error {
 	if a.config.StateFile == "" {
 		return nil
@@ -67,7 +67,8 @@ func (a *Agent) Restore() error {
 	}
 	if err != nil {
 		return fault.New(fault.Invalid, "state file: %w", err).Hint(
-			"it must be a regular file of mode 0600 that belongs to the agent's user; remove it, and see who made it",
+			"it must be a regular file of mode 0600 that belongs to the agent's user; " +
+				"remove it, and find out who made it",
 		)
 	}
 	state, err := parseState(text)
@@ -89,8 +90,8 @@ func (a *Agent) Restore() error {
 	return nil
 }
 
-// saveLoop writes the state file now and then. Run writes it once more at the
-// end.
+// saveLoop writes the state file from time to time. Run writes it once more at
+// the end.
 func (a *Agent) saveLoop(ctx context.Context) {
 	for sleep(ctx, statePeriod) {
 		a.saveState()
@@ -122,7 +123,7 @@ func parseState(text []byte) (savedState, error) {
 		return savedState{}, errors.New("not the JSON of a state file") // the error itself might quote it
 	}
 	if state.Format != stateFormat {
-		return savedState{}, errors.New("of another format")
+		return savedState{}, errors.New("in another format")
 	}
 	return state, nil
 }
@@ -154,7 +155,7 @@ func (c *cache) save(now time.Time) []savedEntry {
 	return entries
 }
 
-// restore takes one entry in, if it is still good. It has no token: the next
+// restore adds one entry, if it is still good. It has no token: the next
 // request of its pod brings one, and until then it is not renewed.
 func (c *cache) restore(saved *savedEntry, now time.Time, stale bool) bool {
 	s, ok := saved.session(now)

@@ -11,8 +11,11 @@ import (
 // can be served.
 func FuzzState(f *testing.F) {
 	now := time.Unix(1790000000, 0)
-	f.Add([]byte(`{"format":1,"cluster":"prod","entries":[{"podUID":"u1","namespace":"shop","serviceAccount":"cart","issued":"2026-09-21T14:13:20Z","expires":"2026-09-21T15:13:20Z",` +
-		`"answer":{"AccessKeyId":"A","SecretAccessKey":"s","Token":"t","AccountId":"1","Expiration":"2026-09-21T15:13:20Z"},"tokens":[{"sha256":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=","expires":"2026-09-22T15:13:20Z"}]}]}`))
+	f.Add([]byte(`{"format":1,"cluster":"prod","entries":[{"podUID":"u1","namespace":"shop","serviceAccount":"cart",` +
+		`"issued":"2026-09-21T14:13:20Z","expires":"2026-09-21T15:13:20Z",` +
+		`"answer":{"AccessKeyId":"A","SecretAccessKey":"s","Token":"t","AccountId":"1",` +
+		`"Expiration":"2026-09-21T15:13:20Z"},"tokens":[{"sha256":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",` +
+		`"expires":"2026-09-22T15:13:20Z"}]}]}`))
 	f.Add([]byte(`{"format":1,"entries":[{}]}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		state, err := parseState(text)

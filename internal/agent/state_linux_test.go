@@ -256,11 +256,13 @@ func TestStateOfNoUse(t *testing.T) {
 	now := time.Now().UTC().Truncate(time.Second)
 	at := func(after time.Duration) string { return now.Add(after).Format(time.RFC3339) }
 	entry := func(issued, expires time.Duration, answer string) string {
-		return `{"format":1,"cluster":"prod","entries":[{"podUID":"u1","namespace":"shop","serviceAccount":"cart","issued":"` + at(issued) + `","expires":"` + at(expires) +
+		return `{"format":1,"cluster":"prod","entries":[{"podUID":"u1","namespace":"shop",` +
+			`"serviceAccount":"cart","issued":"` + at(issued) + `","expires":"` + at(expires) +
 			`","answer":` + answer + `}]}`
 	}
 	answer := func(expires time.Duration) string {
-		return `{"AccessKeyId":"ASIA","SecretAccessKey":"s","Token":"t","AccountId":"111122223333","Expiration":"` + at(expires) + `"}`
+		return `{"AccessKeyId":"ASIA","SecretAccessKey":"s","Token":"t","AccountId":"111122223333","Expiration":"` +
+			at(expires) + `"}`
 	}
 	for name, row := range map[string]struct {
 		text    string
@@ -275,13 +277,13 @@ func TestStateOfNoUse(t *testing.T) {
 		"other cluster": {
 			strings.Replace(entry(-time.Hour, time.Hour, answer(time.Hour)), `"prod"`, `"test"`, 1), 0,
 		},
-		"ended":             {entry(-time.Hour, -time.Second, answer(-time.Second)), 0},
-		"about to end":      {entry(-time.Hour, 10*time.Second, answer(10*time.Second)), 0},
-		"too long a life":   {entry(-time.Hour, 48*time.Hour, answer(48*time.Hour)), 0},
-		"from the future":   {entry(20*time.Hour, 26*time.Hour, answer(26*time.Hour)), 0},
-		"other expiry":      {entry(-time.Hour, time.Hour, answer(2*time.Hour)), 0},
-		"no key":            {entry(-time.Hour, time.Hour, `{}`), 0},
-		"answer is no JSON": {entry(-time.Hour, time.Hour, `"x"`), 0},
+		"ended":              {entry(-time.Hour, -time.Second, answer(-time.Second)), 0},
+		"about to end":       {entry(-time.Hour, 10*time.Second, answer(10*time.Second)), 0},
+		"too long a life":    {entry(-time.Hour, 48*time.Hour, answer(48*time.Hour)), 0},
+		"from the future":    {entry(20*time.Hour, 26*time.Hour, answer(26*time.Hour)), 0},
+		"other expiry":       {entry(-time.Hour, time.Hour, answer(2*time.Hour)), 0},
+		"no key":             {entry(-time.Hour, time.Hour, `{}`), 0},
+		"answer is not JSON": {entry(-time.Hour, time.Hour, `"x"`), 0},
 		"no pod, no token": {
 			strings.Replace(entry(-time.Hour, time.Hour, answer(time.Hour)), `"podUID":"u1",`, "", 1), 0,
 		},

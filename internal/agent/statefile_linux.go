@@ -25,7 +25,8 @@ func stateVolatile(file string) error {
 			"mount a volume in memory there: an emptyDir with medium Memory, or /run of the host",
 		)
 	}
-	if kind := uint32(at.Type); kind != tmpfs && kind != ramfs { //nolint:gosec // the kernel's own number, of either width
+	kind := uint32(at.Type) //nolint:gosec // the kernel's own number, of either width
+	if kind != tmpfs && kind != ramfs {
 		return fault.New(
 			fault.Usage, "state file: %s is not in memory (tmpfs), and the file holds live credentials",
 			filepath.Dir(file),
@@ -58,7 +59,7 @@ func readState(file string) ([]byte, error) {
 	case !known || int(owner.Uid) != os.Geteuid():
 		return nil, fmt.Errorf("%s belongs to another user", file)
 	case owner.Nlink != 1:
-		return nil, fmt.Errorf("%s has another name as well", file)
+		return nil, fmt.Errorf("%s has another hard link", file)
 	case info.Size() > maxState:
 		return nil, fmt.Errorf("%s is larger than %d bytes", file, maxState)
 	}

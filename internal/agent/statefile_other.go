@@ -5,7 +5,7 @@ package agent
 import "github.com/rolecall/rolecall/internal/fault"
 
 func stateVolatile(string) error {
-	return fault.New(fault.Usage, "a state file is possible on Linux only")
+	return fault.New(fault.Usage, "state files need Linux")
 }
 
 func readState(file string) ([]byte, error) { return nil, stateVolatile(file) }

@@ -24,7 +24,7 @@ const (
 	maxTaintPause   = time.Minute
 )
 
-// Taint takes the taint off the agent's own node, once.
+// Taint removes the taint from the agent's own node, once.
 type Taint struct {
 	Client kubernetes.Interface
 	Node   string
@@ -46,7 +46,7 @@ func (t *Taint) Run(ctx context.Context) {
 			return
 		case err.Error() != said && ctx.Err() == nil:
 			said = err.Error()
-			t.Log.Warn("pods are kept off this node still", "taint", TaintKey, "error", err)
+			t.Log.Warn("pods are still kept off this node", "taint", TaintKey, "error", err)
 		}
 		if !sleep(ctx, pause) {
 			return

@@ -375,7 +375,8 @@ func TestOldTokenIsReplaced(t *testing.T) {
 	})
 }
 
-// TestIdle: a pod that never asks again is not renewed for ever (spec podidentity row D13).
+// TestIdle: the credentials of a pod that never asks again are not renewed forever (spec
+// podidentity row D13).
 func TestIdle(t *testing.T) {
 	upstream := &fakeUpstream{answer: lasting(time.Hour)}
 	bubble(t, upstream, nil, func(t *testing.T, r *rig) {

@@ -11,8 +11,8 @@ type work struct {
 }
 
 // begin reports whether more may run; then end must be called. To add to a group
-// that is waited for already would be a race, so that nothing begins any more
-// once the agent waits.
+// that is already waited for would be a race, so nothing more begins once the
+// agent waits.
 func (w *work) begin() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -1,8 +1,9 @@
-// Package agreement lets the roles of a cluster find out whether they go by the same plane:
-// each says in a ConfigMap what it goes by, and looks at what the others said.
+// Package agreement lets the roles of a cluster find out whether they agree about the
+// plane: each writes into a ConfigMap which plane it was started with, and reads what the
+// others wrote.
 //
-// Nothing is decided by what stands there. Whoever may write it can make roles complain,
-// and no more; a role that cannot read or write it says so and goes on.
+// Nothing is decided by it: somebody who may write it can make roles complain, and no
+// more. A role that cannot read or write it says so and goes on.
 package agreement
 
 import (
@@ -35,7 +36,7 @@ const (
 type Member struct {
 	// Role is its name, the same for all replicas: broker, webhook.
 	Role string
-	// Plane is what it goes by.
+	// Plane is the one it was started with.
 	Plane *planefile.Plane
 	// ConfigMaps are those of the plane's namespace.
 	ConfigMaps typedcorev1.ConfigMapInterface
@@ -61,8 +62,8 @@ type Disagreement struct {
 	planefile.Difference
 }
 
-// Run says what the member goes by and looks what the others said, at once and then from
-// time to time, until ctx is done. It never fails: what is not allowed or does not
+// Run writes the plane of the member and reads what the others wrote, at once and then
+// from time to time, until ctx is done. It never fails: what is not allowed or does not
 // answer is logged, each complaint once.
 func (m *Member) Run(ctx context.Context) error {
 	said := map[string]bool{}
@@ -74,7 +75,7 @@ func (m *Member) Run(ctx context.Context) error {
 			m.complain(found, said)
 		} else if ctx.Err() == nil && !said[err.Error()] {
 			said[err.Error()] = true
-			m.Log.Warn("roles cannot be held to one plane", "error", err, "hints", []string{
+			m.Log.Warn("cannot check that roles agree about the plane", "error", err, "hints", []string{
 				"allow get, create and update of the ConfigMap " + Name + " to this role",
 			})
 		}
@@ -92,13 +93,15 @@ func (m *Member) complain(found []Disagreement, said map[string]bool) {
 		m.Disagreements.WithLabelValues(one.Role).Inc()
 		if text := fmt.Sprint(one); !said[text] {
 			said[text] = true
-			m.Log.Error("roles disagree about the plane", "fact", string(one.Field), "ours", one.Ours, "theirs", one.Theirs, "role", one.Role,
+			m.Log.Error("roles disagree about the plane", "fact", string(one.Field), "ours", one.Ours,
+				"theirs", one.Theirs, "role", one.Role,
 				"hints", []string{"start both with the same --plane file, and without flags that say otherwise"})
 		}
 	}
 }
 
-// look compares, and says what the member goes by if that is not said yet.
+// look compares, and writes the plane of the member if it has not been written
+// yet.
 func (m *Member) look(ctx context.Context) ([]Disagreement, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -109,7 +112,7 @@ func (m *Member) look(ctx context.Context) ([]Disagreement, error) {
 		case missing:
 			object = &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: Name}}
 		case err != nil:
-			return nil, fmt.Errorf("read what the roles go by: %w", err)
+			return nil, fmt.Errorf("read the planes of the roles: %w", err)
 		}
 		found := m.compare(object.Data)
 		err = m.say(ctx, object, missing)
@@ -117,7 +120,7 @@ func (m *Member) look(ctx context.Context) ([]Disagreement, error) {
 		case err == nil:
 			return found, nil
 		case try == tries || !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err):
-			return found, fmt.Errorf("say what this role goes by: %w", err)
+			return found, fmt.Errorf("write the plane of this role: %w", err)
 		}
 	}
 }
@@ -148,7 +151,7 @@ func (m *Member) compare(data map[string]string) []Disagreement {
 		}
 		theirs, err := planefile.Parse(role, []byte(text))
 		if err != nil { // of a newer version, or written by hand
-			m.Log.Debug("what a role goes by cannot be read", "role", role, "error", err)
+			m.Log.Debug("the plane of a role cannot be read", "role", role, "error", err)
 			continue
 		}
 		for _, difference := range planefile.Differences(m.Plane, theirs) {

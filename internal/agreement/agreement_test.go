@@ -30,7 +30,9 @@ func plane(region string) *planefile.Plane {
 
 // start runs a role for a time, and returns what it logged and how many facts
 // differ.
-func start(t *testing.T, client *fake.Clientset, m agreement.Member, lasts time.Duration) (log string, differs float64) {
+func start(
+	t *testing.T, client *fake.Clientset, m agreement.Member, lasts time.Duration,
+) (log string, differs float64) {
 	t.Helper()
 	var text bytes.Buffer
 	m.ConfigMaps = client.CoreV1().ConfigMaps("rolecall-system")
@@ -62,20 +64,25 @@ func count(t *testing.T, metric prometheus.Collector) float64 {
 }
 
 // TestDisagreement: a role that starts says in which fact another one differs; one that
-// goes by the same says nothing.
+// has the same plane says nothing.
 func TestDisagreement(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		client := fake.NewClientset()
-		if log, _ := start(t, client, agreement.Member{Role: "broker", Plane: plane("eu-west-1")}, time.Second); log != "" {
+		broker := agreement.Member{Role: "broker", Plane: plane("eu-west-1")}
+		if log, _ := start(t, client, broker, time.Second); log != "" {
 			t.Errorf("the first role has nobody to disagree with: %s", log)
 		}
 		log, differs := start(t, client, agreement.Member{Role: "webhook", Plane: plane("eu-west-1")}, time.Second)
 		if log != "" || differs != 0 {
 			t.Errorf("the same plane: %v facts differ: %s", differs, log)
 		}
-		log, differs = start(t, client, agreement.Member{Role: "agent", Plane: plane("eu-west-2"), Silent: true}, time.Second)
-		for _, want := range []string{"roles disagree about the plane", "fact=cluster.region", "ours=eu-west-2", "theirs=eu-west-1", "role=broker"} {
+		agent := agreement.Member{Role: "agent", Plane: plane("eu-west-2"), Silent: true}
+		log, differs = start(t, client, agent, time.Second)
+		for _, want := range []string{
+			"roles disagree about the plane",
+			"fact=cluster.region", "ours=eu-west-2", "theirs=eu-west-1", "role=broker",
+		} {
 			if !strings.Contains(log, want) {
 				t.Errorf("%q is not said: %s", want, log)
 			}
@@ -90,7 +97,7 @@ func TestDisagreement(t *testing.T) {
 	})
 }
 
-// TestComplainsOnce: a disagreement that stays is logged once; one that is mended ends.
+// TestComplainsOnce: a disagreement that stays is logged once; one that is fixed ends.
 func TestComplainsOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -101,8 +108,9 @@ func TestComplainsOnce(t *testing.T) {
 			t.Errorf("said %d times in an hour: %s", times, log)
 		}
 		start(t, client, agreement.Member{Role: "broker", Plane: plane("eu-west-2")}, time.Second)
-		if log, differs := start(t, client, agreement.Member{Role: "webhook", Plane: plane("eu-west-2")}, time.Second); log != "" || differs != 0 {
-			t.Errorf("after it was mended: %v facts differ: %s", differs, log)
+		webhook := agreement.Member{Role: "webhook", Plane: plane("eu-west-2")}
+		if log, differs := start(t, client, webhook, time.Second); log != "" || differs != 0 {
+			t.Errorf("after it was fixed: %v facts differ: %s", differs, log)
 		}
 	})
 }
@@ -116,7 +124,8 @@ func TestAtTheSameTime(t *testing.T) {
 		collisions := 2
 		client.PrependReactor("update", "configmaps", func(clienttesting.Action) (bool, runtime.Object, error) {
 			collisions--
-			return collisions >= 0, nil, apierrors.NewConflict(schema.GroupResource{Resource: "configmaps"}, agreement.Name, nil)
+			conflict := apierrors.NewConflict(schema.GroupResource{Resource: "configmaps"}, agreement.Name, nil)
+			return collisions >= 0, nil, conflict
 		})
 		log, _ := start(t, client, agreement.Member{Role: "webhook", Plane: plane("eu-west-1")}, time.Second)
 		said, err := client.CoreV1().ConfigMaps("rolecall-system").Get(t.Context(), agreement.Name, metav1.GetOptions{})
@@ -135,7 +144,8 @@ func TestNotAllowed(t *testing.T) {
 			return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: "configmaps"}, agreement.Name, nil)
 		})
 		log, _ := start(t, client, agreement.Member{Role: "broker", Plane: plane("eu-west-1")}, time.Hour)
-		if times := strings.Count(log, "roles cannot be held to one plane"); times != 1 || !strings.Contains(log, "allow get, create and update") {
+		times := strings.Count(log, "cannot check that roles agree about the plane")
+		if times != 1 || !strings.Contains(log, "allow get, create and update") {
 			t.Errorf("said %d times: %s", times, log)
 		}
 	})

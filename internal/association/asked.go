@@ -56,8 +56,8 @@ func (u *update) String() string {
 	return fmt.Sprintf("%s %s %s %d", u.token, u.parameters, u.time.UTC().Format(time.RFC3339Nano), u.generation)
 }
 
-// parseUpdate reads what anybody with write access may have written: what is not
-// of the form is no update.
+// parseUpdate reads what anybody with write access may have written: text of
+// another form is no update.
 func parseUpdate(text string) update {
 	fields := strings.Fields(text)
 	if len(fields) != 4 {

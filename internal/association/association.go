@@ -32,8 +32,8 @@ func (c *Cluster) AssociationARN(id string) string {
 	return "arn:" + c.Partition + ":eks:" + c.Region + ":" + c.Account + ":podidentityassociation/" + c.Name + "/" + id
 }
 
-// ExternalID is what EKS sends when it takes a target role for a service account
-// (spec podidentity §14.4).
+// ExternalID is what EKS sends when it assumes a target role for a service
+// account (spec podidentity §14.4).
 func (c *Cluster) ExternalID(namespace, serviceAccount string) string {
 	return strings.Join([]string{c.Region, c.Account, c.Name, namespace, serviceAccount}, "/")
 }
@@ -42,8 +42,9 @@ func (c *Cluster) ExternalID(namespace, serviceAccount string) string {
 const idLength = 17
 
 // ID is the id of an association in the EKS API. It is made from the object's
-// UID, so that it needs no writing: whoever reads the object knows it, also in
-// the second after kubectl created it, and an object created again has another.
+// UID, so that it need not be written: everybody who reads the object knows it,
+// even in the second after kubectl created it, and an object that is created
+// again has another.
 func ID(a *v1alpha1.PodIdentityAssociation) string {
 	digest := sha256.Sum256([]byte("podidentityassociation/" + string(a.UID)))
 	text := new(big.Int).SetBytes(digest[:]).Text(36) // 0-9 and a-z; 256 bits give about 50
@@ -53,7 +54,9 @@ func ID(a *v1alpha1.PodIdentityAssociation) string {
 // ExternalIDOf is what is sent with sts:AssumeRole for a service account under an
 // association whose mode is known: to the target role, or to the role itself in
 // mode BrokerRole. It is empty if nothing is sent (spec podidentity §14.4, §19.5).
-func (c *Cluster) ExternalIDOf(a *v1alpha1.PodIdentityAssociation, mode v1alpha1.AssociationMode, serviceAccount string) string {
+func (c *Cluster) ExternalIDOf(
+	a *v1alpha1.PodIdentityAssociation, mode v1alpha1.AssociationMode, serviceAccount string,
+) string {
 	switch {
 	case a.Spec.TargetRoleARN == "" && mode != v1alpha1.BrokerRole:
 		return ""

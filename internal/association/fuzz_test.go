@@ -19,7 +19,8 @@ func FuzzValidate(f *testing.F) {
 	f.Add("shop", "cart\n", role+"\n", "${x}", "{")
 	f.Fuzz(func(t *testing.T, namespace, account, roleARN, tag, policy string) {
 		a := good()
-		a.Namespace, a.Name, a.Spec.ServiceAccountName, a.Spec.RoleARN, a.Spec.SessionPolicy = namespace, account, account, roleARN, policy
+		a.Namespace, a.Name, a.Spec.ServiceAccountName = namespace, account, account
+		a.Spec.RoleARN, a.Spec.SessionPolicy = roleARN, policy
 		a.Spec.SessionTags = map[string]string{"k": tag}
 		loose, strict := association.Validate(a, false), association.Validate(a, true)
 		if strict == nil && loose != nil {

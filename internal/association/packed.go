@@ -13,10 +13,10 @@ import (
 //
 // STS does not say how it packs. The one measured session with the six tags had
 // 74 % (spec podidentity §14.2); those of an average pod have 275 characters, so
-// that 372 characters of tags count as all there is. A policy that has all 2,048
-// characters is accepted by itself. Both are added as those of that session and
-// of its further tags were. STS compresses, so that the estimate is rather too
-// large.
+// that 372 characters of tags count as the whole size. A policy that has all
+// 2,048 characters is accepted by itself. Both are added as those of that
+// session and of its further tags were. STS compresses, so that the estimate is
+// rather too large.
 func PackedSize(a *v1alpha1.PodIdentityAssociation) int {
 	const tagsAllotted = 372
 	tags := 0
@@ -31,8 +31,12 @@ func tagCharacters(a *v1alpha1.PodIdentityAssociation) int {
 	const clusterARN, clusterName, podName, podUID = 56, 8, 33, 36
 	sum := 0
 	values := map[string]int{
-		"eks-cluster-arn": clusterARN, "eks-cluster-name": clusterName, "kubernetes-pod-name": podName, "kubernetes-pod-uid": podUID,
-		"kubernetes-namespace": len(a.Namespace), "kubernetes-service-account": len(a.Spec.ServiceAccountName),
+		"eks-cluster-arn":            clusterARN,
+		"eks-cluster-name":           clusterName,
+		"kubernetes-pod-name":        podName,
+		"kubernetes-pod-uid":         podUID,
+		"kubernetes-namespace":       len(a.Namespace),
+		"kubernetes-service-account": len(a.Spec.ServiceAccountName),
 	}
 	for key, value := range values {
 		if !slices.Contains(a.Spec.OmitTags, key) {

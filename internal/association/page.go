@@ -21,8 +21,8 @@ func nextToken(in *ListInput, id string) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(id + " " + pageSum(in, id)))
 }
 
-// pageSum keeps a token with the list it was given for. It is no secret: whoever
-// makes one up gets what a list shows anyway.
+// pageSum keeps a token with the list it was given for. It is not a secret:
+// somebody who makes one up gets what a list shows anyway.
 func pageSum(in *ListInput, id string) string {
 	return digest([]byte(strings.Join([]string{"page", in.Namespace, in.ServiceAccount, id}, "\n")))
 }
@@ -35,13 +35,16 @@ func (in *ListInput) after() (string, error) {
 	text, err := base64.RawURLEncoding.Strict().DecodeString(in.NextToken)
 	id, sum, _ := strings.Cut(string(text), " ")
 	if err != nil || !idForm.MatchString(id) || sum != pageSum(in, id) || nextToken(in, id) != in.NextToken {
-		return "", refuse(fault.Invalid, ErrPageToken, "The nextToken is not one that this list gave.").Hint("begin again without nextToken")
+		return "", refuse(fault.Invalid, ErrPageToken, "The nextToken does not belong to this list.").
+			Hint("begin again without nextToken")
 	}
 	return id, nil
 }
 
 // page sorts by id, and returns what comes after one.
-func page(all []v1alpha1.PodIdentityAssociation, after string, size int, in *ListInput) (items []v1alpha1.PodIdentityAssociation, next string) {
+func page(
+	all []v1alpha1.PodIdentityAssociation, after string, size int, in *ListInput,
+) (items []v1alpha1.PodIdentityAssociation, next string) {
 	slices.SortFunc(all, func(a, b v1alpha1.PodIdentityAssociation) int { return strings.Compare(ID(&a), ID(&b)) })
 	first, _ := slices.BinarySearchFunc(all, after, func(a v1alpha1.PodIdentityAssociation, id string) int {
 		if ID(&a) <= id {

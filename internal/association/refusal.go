@@ -29,12 +29,12 @@ var (
 )
 
 // Refusal is the cause of a fault that the request itself brought about. Other
-// faults are the store's.
+// faults come from the store.
 type Refusal struct {
 	// Reason is one of the errors above.
 	Reason error
 	// Field is the one that is wrong, as in the kind, like spec.roleARN; empty if
-	// it is none.
+	// it is not about a field.
 	Field string
 	// Message is a sentence for the client, in AWS's words where spec podidentity
 	// §13.2 knows them.
@@ -57,5 +57,8 @@ func refuse(kind fault.Kind, reason error, format string, args ...any) *fault.Er
 }
 
 func invalid(field, format string, args ...any) *fault.Error {
-	return &fault.Error{Kind: fault.Invalid, Cause: &Refusal{Reason: ErrInvalid, Field: field, Message: fmt.Sprintf(format, args...)}}
+	return &fault.Error{
+		Kind:  fault.Invalid,
+		Cause: &Refusal{Reason: ErrInvalid, Field: field, Message: fmt.Sprintf(format, args...)},
+	}
 }

@@ -17,14 +17,14 @@ import (
 // §13.2).
 const defaultLimit = 5000
 
-// attempts at a change that others overtake.
+// attempts at a change while others are faster.
 const attempts = 5
 
 // Service are the operations of the EKS API over a store (spec podidentity §13):
 // a second view of the same objects. It knows neither HTTP nor who asks.
 //
-// What a request brought about itself is a fault with a *Refusal in its chain;
-// other faults are the store's. What is returned belongs to the caller.
+// What a request itself caused is a fault with a *Refusal in its chain; other
+// faults come from the store. What is returned belongs to the caller.
 type Service struct {
 	Store Store
 	// Limit is how many associations there may be; 5,000 if zero. Creations at the
@@ -50,7 +50,7 @@ type CreateInput struct {
 }
 
 // UpdateInput are the members of UpdatePodIdentityAssociation: nil leaves as it
-// is, an empty text takes a target role or policy away.
+// is, an empty string removes a target role or policy.
 type UpdateInput struct {
 	ID                             string
 	RoleARN, TargetRoleARN, Policy *string
@@ -129,7 +129,9 @@ func (in *CreateInput) object() *v1alpha1.PodIdentityAssociation {
 
 // repeated finds what the same request has made already, or why it cannot be
 // made. Only the account's own object is returned: annotations can be copied.
-func (s *Service) repeated(all []v1alpha1.PodIdentityAssociation, wanted *v1alpha1.PodIdentityAssociation, in *CreateInput, request asked) (*v1alpha1.PodIdentityAssociation, error) {
+func (s *Service) repeated(
+	all []v1alpha1.PodIdentityAssociation, wanted *v1alpha1.PodIdentityAssociation, in *CreateInput, request asked,
+) (*v1alpha1.PodIdentityAssociation, error) {
 	var taken *v1alpha1.PodIdentityAssociation
 	for i := range all {
 		a := &all[i]
@@ -154,7 +156,9 @@ func (s *Service) repeated(all []v1alpha1.PodIdentityAssociation, wanted *v1alph
 }
 
 func tokenReused() error {
-	return refuse(fault.Invalid, ErrTokenReused, "The clientRequestToken was used within 24 hours with other parameters.").Hint("use a new token for another request")
+	return refuse(fault.Invalid, ErrTokenReused,
+		"The clientRequestToken was used within 24 hours with other parameters.").
+		Hint("use a new token for another request")
 }
 
 func inUse(a *v1alpha1.PodIdentityAssociation) error {
@@ -182,7 +186,8 @@ func (s *Service) permit(ctx context.Context, a *v1alpha1.PodIdentityAssociation
 // Describe returns the association of an id.
 func (s *Service) Describe(ctx context.Context, id string) (*v1alpha1.PodIdentityAssociation, error) {
 	if !idForm.MatchString(id) {
-		return nil, refuse(fault.NotFound, ErrNotFound, "No association found for ID: %.40q", id).Hint("an id is a- and 17 lower-case letters and digits")
+		return nil, refuse(fault.NotFound, ErrNotFound, "No association found for ID: %.40q", id).
+			Hint("an id is a- and 17 lower-case letters and digits")
 	}
 	if s.Known != nil {
 		if known := s.Known().ByID(id); known != nil {
@@ -208,12 +213,15 @@ func (s *Service) Describe(ctx context.Context, id string) (*v1alpha1.PodIdentit
 }
 
 func notFound(id string) error {
-	return refuse(fault.NotFound, ErrNotFound, "No association found for ID: %s", id).Hint("list them with `rolecall association list`")
+	return refuse(fault.NotFound, ErrNotFound, "No association found for ID: %s", id).
+		Hint("list them with `rolecall association list`")
 }
 
 // List returns a page of associations in the order of their ids, and the token of
 // the next page, which is empty for the last.
-func (s *Service) List(ctx context.Context, in ListInput) (items []v1alpha1.PodIdentityAssociation, next string, err error) {
+func (s *Service) List(
+	ctx context.Context, in ListInput,
+) (items []v1alpha1.PodIdentityAssociation, next string, err error) {
 	size := maxPage
 	switch {
 	case in.MaxResults != nil && (*in.MaxResults < 1 || *in.MaxResults > maxPage):
@@ -305,7 +313,9 @@ func set[T comparable](to, from *T) bool {
 
 // change applies something to the newest object until nobody was faster.
 // changed is false if there is nothing to write.
-func (s *Service) change(ctx context.Context, id string, apply func(*v1alpha1.PodIdentityAssociation) (changed bool, err error)) (*v1alpha1.PodIdentityAssociation, error) {
+func (s *Service) change(
+	ctx context.Context, id string, apply func(*v1alpha1.PodIdentityAssociation) (changed bool, err error),
+) (*v1alpha1.PodIdentityAssociation, error) {
 	var conflict error
 	for range attempts {
 		a, err := s.Describe(ctx, id)

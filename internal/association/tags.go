@@ -23,7 +23,7 @@ func (s *Service) Tag(ctx context.Context, id string, tags map[string]string) er
 	return err
 }
 
-// Untag takes tags away; keys that are not there do not matter.
+// Untag removes tags; keys that are not there do not matter.
 func (s *Service) Untag(ctx context.Context, id string, keys []string) error {
 	if len(keys) == 0 {
 		return invalid("tagKeys", "want at least one key")

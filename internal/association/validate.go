@@ -29,7 +29,8 @@ const (
 
 // variables of templates; a label's key is as Kubernetes has it (spec podidentity
 // §19.5).
-const variables = `namespace|serviceAccount|podName|podUid|node|podLabel:(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?`
+const variables = `namespace|serviceAccount|podName|podUid|node|` +
+	`podLabel:(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?`
 
 var (
 	namespaceName  = lazyregexp.New(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
@@ -44,7 +45,8 @@ var (
 // §14.1).
 func DefaultTags() []string {
 	return []string{
-		"eks-cluster-arn", "eks-cluster-name", "kubernetes-namespace", "kubernetes-service-account", "kubernetes-pod-name", "kubernetes-pod-uid",
+		"eks-cluster-arn", "eks-cluster-name",
+		"kubernetes-namespace", "kubernetes-service-account", "kubernetes-pod-name", "kubernetes-pod-uid",
 	}
 }
 
@@ -58,13 +60,15 @@ func Default(a *v1alpha1.PodIdentityAssociation) {
 	}
 }
 
-// Validate holds an association against the rules of its kind, those that the
-// API server can check and those that it cannot: that the session policy is one,
-// and fits beside tags; that STS takes the session tags. strict are the rules of
-// the EKS API: no patterns, and a policy only without session tags (spec
+// Validate checks an association by the rules of its kind, those that the API
+// server can check and those that it cannot: that the session policy is one, and
+// leaves room for tags; that STS accepts the session tags. strict are the rules
+// of the EKS API: no patterns, and a policy only without session tags (spec
 // podidentity §13.2, §13.4). Errors are faults of kind Invalid with a *Refusal.
 func Validate(a *v1alpha1.PodIdentityAssociation, strict bool) error {
-	for _, check := range []func(*v1alpha1.PodIdentityAssociation) error{checkNames, checkRoles, checkTags, checkSession, checkPolicy} {
+	for _, check := range []func(*v1alpha1.PodIdentityAssociation) error{
+		checkNames, checkRoles, checkTags, checkSession, checkPolicy,
+	} {
 		if err := check(a); err != nil {
 			return err
 		}
@@ -84,7 +88,8 @@ func checkNames(a *v1alpha1.PodIdentityAssociation) error {
 	isPattern := strings.HasSuffix(account, "*")
 	switch {
 	case len(a.Namespace) > maxNamespace || !namespaceName.MatchString(a.Namespace):
-		return invalid("metadata.namespace", "%.80q is not a namespace: want at most 63 lower-case letters, digits and hyphens", a.Namespace)
+		return invalid("metadata.namespace",
+			"%.80q is not a namespace: want at most 63 lower-case letters, digits and hyphens", a.Namespace)
 	case len(account) > maxAccount:
 		return invalid(field, "a service account has at most 253 characters")
 	case isPattern && !a.Spec.AllowPatterns:
@@ -92,7 +97,8 @@ func checkNames(a *v1alpha1.PodIdentityAssociation) error {
 	case isPattern && !accountPattern.MatchString(account), !isPattern && !accountName.MatchString(account):
 		return invalid(field, "%q is not a service account: want lower-case letters, digits, hyphens and dots", account)
 	case !isPattern && a.Name != account:
-		return invalid("metadata.name", "%.80q must be spec.serviceAccountName, %q: the name keeps a second association out", a.Name, account)
+		return invalid("metadata.name",
+			"%.80q must be spec.serviceAccountName, %q: the name prevents a second association", a.Name, account)
 	}
 	return nil
 }
@@ -143,19 +149,22 @@ func checkTags(a *v1alpha1.PodIdentityAssociation) error {
 		case twice:
 			return invalid(field, "%q and %q are one key to STS, which ignores letter case", earlier, key)
 		case !arn.IsTagKey(key) || !tagTemplate.MatchString(spec.SessionTags[key]):
-			return invalid(field, "%q: STS takes letters, digits, spaces and _.:/=+-@", key).Hint("values may use ${namespace}, ${serviceAccount}, ${podName}, ${podUid}, ${node} and ${podLabel:KEY}")
+			return invalid(field, "%q: STS accepts letters, digits, spaces and _.:/=+-@", key).
+				Hint("values may use ${namespace}, ${serviceAccount}, ${podName}, ${podUid}, " +
+					"${node} and ${podLabel:KEY}")
 		}
 		folded[lower] = key
 	}
 	seen := map[string]bool{}
 	for _, key := range spec.OmitTags {
 		if !slices.Contains(DefaultTags(), key) || seen[key] {
-			return invalid("spec.omitTags", "%.80q is not one of the six keys, or is there twice", key)
+			return invalid("spec.omitTags", "%.80q is not one of the six keys, or appears twice", key)
 		}
 		seen[key] = true
 	}
 	if spec.DisableSessionTags && len(spec.SessionTags)+len(spec.OmitTags) > 0 {
-		return invalid("spec.disableSessionTags", "without session tags sessionTags and omitTags mean nothing")
+		return invalid("spec.disableSessionTags",
+			"sessionTags and omitTags have no meaning with disableSessionTags: true")
 	}
 	return nil
 }
@@ -169,7 +178,7 @@ func checkTagMap(field string, tags map[string]string, limit int) error {
 		case length < 1 || length > arn.MaxTagKey || !utf8.ValidString(key) || !utf8.ValidString(tags[key]):
 			return invalid(field, "%.140q: a key has 1 to 128 characters", key)
 		case strings.HasPrefix(strings.ToLower(key), "aws:"):
-			return invalid(field, "%q: keys that begin with aws: are AWS's", key)
+			return invalid(field, "%q: keys that begin with aws: are reserved for AWS", key)
 		case utf8.RuneCountInString(tags[key]) > arn.MaxTagValue:
 			return invalid(field, "%q: a value has at most 256 characters", key)
 		}
@@ -181,16 +190,25 @@ func checkSession(a *v1alpha1.PodIdentityAssociation) error {
 	switch spec := &a.Spec; {
 	case spec.DurationSeconds != 0 && (spec.DurationSeconds < minDuration || spec.DurationSeconds > maxDuration):
 		return invalid("spec.durationSeconds", "%d: want 900 to 43200", spec.DurationSeconds)
-	case !slices.Contains([]v1alpha1.AssociationMode{"", v1alpha1.Federated, v1alpha1.BrokerRole, v1alpha1.PassThrough}, spec.Mode):
+	case !slices.Contains(
+		[]v1alpha1.AssociationMode{"", v1alpha1.Federated, v1alpha1.BrokerRole, v1alpha1.PassThrough}, spec.Mode):
 		return invalid("spec.mode", "%.80q: want Federated, BrokerRole or PassThrough", spec.Mode)
 	case !slices.Contains([]v1alpha1.Oversize{"", v1alpha1.Fail, v1alpha1.DropPodTags}, spec.OnOversize):
 		return invalid("spec.onOversize", "%.80q: want Fail or DropPodTags", spec.OnOversize)
 	case utf8.RuneCountInString(spec.SessionName) > maxTemplate || !nameTemplate.MatchString(spec.SessionName):
-		return invalid("spec.sessionName", "want at most 256 characters, and no other variable than ${namespace}, ${serviceAccount}, ${podName}, ${podUid}, ${node}, ${podLabel:KEY} and ${uuid}")
-	case spec.SourceIdentity != "" && (len(spec.SourceIdentity) < arn.MinSessionName || len(spec.SourceIdentity) > maxTemplate || !identityForms.MatchString(spec.SourceIdentity)):
-		return invalid("spec.sourceIdentity", "want 2 to 256 letters, digits and _+=,.@-, and the variables ${namespace}, ${serviceAccount}, ${podName}, ${podUid}, ${node} and ${podLabel:KEY}")
-	case spec.Mode == v1alpha1.PassThrough && (len(spec.SessionTags)+len(spec.OmitTags) > 0 || spec.SourceIdentity != ""):
-		return invalid("spec.mode", "PassThrough assumes the role with the pod's own token, which can carry neither session tags nor a source identity")
+		return invalid("spec.sessionName",
+			"want at most 256 characters, and no variables but ${namespace}, ${serviceAccount}, "+
+				"${podName}, ${podUid}, ${node}, ${podLabel:KEY} and ${uuid}")
+	case spec.SourceIdentity != "" && (len(spec.SourceIdentity) < arn.MinSessionName ||
+		len(spec.SourceIdentity) > maxTemplate || !identityForms.MatchString(spec.SourceIdentity)):
+		return invalid("spec.sourceIdentity",
+			"want 2 to 256 letters, digits and _+=,.@-, and the variables ${namespace}, ${serviceAccount}, "+
+				"${podName}, ${podUid}, ${node} and ${podLabel:KEY}")
+	case spec.Mode == v1alpha1.PassThrough && (len(spec.SessionTags)+len(spec.OmitTags) > 0 ||
+		spec.SourceIdentity != ""):
+		return invalid("spec.mode",
+			"PassThrough assumes the role with the pod's own token, which can carry neither session tags nor "+
+				"a source identity")
 	}
 	return nil
 }

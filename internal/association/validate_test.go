@@ -14,7 +14,8 @@ import (
 
 const role = "arn:aws:iam::111122223333:role/team/reader"
 
-const readOnly = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::b/*"}]}`
+const readOnly = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject",` +
+	`"Resource":"arn:aws:s3:::b/*"}]}`
 
 func good() *v1alpha1.PodIdentityAssociation {
 	return &v1alpha1.PodIdentityAssociation{
@@ -25,7 +26,8 @@ func good() *v1alpha1.PodIdentityAssociation {
 
 // policyOf is a session policy of so many characters.
 func policyOf(length int) string {
-	text := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::b/"}]}`
+	text := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject",` +
+		`"Resource":"arn:aws:s3:::b/"}]}`
 	return strings.Replace(text, "b/", "b/"+strings.Repeat("x", length-len(text)), 1)
 }
 
@@ -251,14 +253,15 @@ func TestValidate(t *testing.T) {
 			change: func(a *kind) { a.Spec.SessionPolicy, a.Spec.DisableSessionTags = policyOf(2049), true },
 		},
 		{
-			name:   "policy that is none",
+			name:   "not a policy",
 			by:     both,
 			field:  "spec.sessionPolicy",
 			change: func(a *kind) { a.Spec.SessionPolicy, a.Spec.DisableSessionTags = "{", true },
 		},
 		{"policy with a principal", both, "spec.sessionPolicy", func(a *kind) {
 			a.Spec.DisableSessionTags = true
-			a.Spec.SessionPolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*"}]}`
+			a.Spec.SessionPolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*",` +
+				`"Action":"*","Resource":"*"}]}`
 		}},
 	} {
 		a := good()

@@ -112,6 +112,12 @@ func TestCallersAsk(t *testing.T) {
 	wrong := tlsBroker(t, other, func(http.ResponseWriter, *http.Request) { t.Error("asked") })
 	_, err = newCallers(t, wrong.URL).Identify(soon(t), question(t))
 	unavailable(t, err, "sts.us-east-1.amazonaws.com")
+	// Nor is TLS from before 1.2.
+	old := config.Clone()
+	old.MinVersion, old.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
+	older := tlsBroker(t, old, func(http.ResponseWriter, *http.Request) { t.Error("asked with old TLS") })
+	_, err = newCallers(t, older.URL).Identify(soon(t), question(t))
+	unavailable(t, err, "protocol version")
 }
 
 func unavailable(t *testing.T, err error, fragment string) {

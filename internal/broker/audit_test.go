@@ -16,7 +16,8 @@ import (
 func TestAuditChain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(
-		t, settings{edit: func(c *broker.Config) { c.Audit.Chain = auditchain.NewChain([auditchain.StartBytes]byte{1}) }},
+		t,
+		settings{edit: func(c *broker.Config) { c.Audit.Chain = auditchain.NewChain([auditchain.StartBytes]byte{1}) }},
 	)
 	w.associate()
 	var asking sync.WaitGroup
@@ -73,7 +74,8 @@ func TestAuditCutOff(t *testing.T) {
 	w.ask(w.token(nil))
 	w.ask(w.token(nil))
 	report := must(auditchain.Verify(strings.NewReader(disk.String())))
-	if failed != 2 || report.Lines != 3 || len(report.Findings) != 2 || report.Findings[0].Rule != auditchain.Unchained ||
+	if failed != 2 || report.Lines != 3 || len(report.Findings) != 2 ||
+		report.Findings[0].Rule != auditchain.Unchained ||
 		report.Findings[1].Rule != auditchain.Missing || report.Chains[0].Last != 4 {
 		t.Errorf("%d failed, %+v\n%s", failed, report, disk)
 	}

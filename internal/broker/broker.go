@@ -2,8 +2,8 @@
 // their nodes: the API of EKS Auth where there is no EKS (spec podidentity §12,
 // §19).
 //
-// It keeps nothing that another replica would need. What a token proves is
-// package workload's to say, how a role is assumed package session's.
+// It keeps nothing that another replica would need. Package workload says what
+// a token proves, package session how a role is assumed.
 package broker
 
 import (
@@ -33,7 +33,7 @@ import (
 const Audience = "pods.eks.amazonaws.com"
 
 // maxUnboundLifetime is how long tokens that are bound to no pod may live: they
-// cannot be taken back (spec podidentity §19.4).
+// cannot be revoked (spec podidentity §19.4).
 const maxUnboundLifetime = time.Hour
 
 // largePacked is the packed size, in per cent, from which a warning is due: a
@@ -43,8 +43,8 @@ const largePacked = 80
 // maxCached is far above the pods of a cluster that one replica serves.
 const maxCached = 20000
 
-// Config is what a broker is made of. All is needed but Refused,
-// Used, Cache and Deadline.
+// Config is what a broker is made of. All fields but Refused, Used, Cache and
+// Deadline are needed.
 type Config struct {
 	Cluster      *association.Cluster
 	Agents       *Agents
@@ -106,7 +106,7 @@ func New(config Config) *Broker {
 // Door is what the APIs beside the broker's own are served behind, too.
 func (b *Broker) Door() *door.Door { return b.door }
 
-// metrics are of requests for sessions; what limits refuse the door counts.
+// metrics are about requests for sessions; the door counts what limits refuse.
 type metrics struct {
 	requests *prometheus.CounterVec // by code
 	seconds  prometheus.Histogram
@@ -236,7 +236,8 @@ func (b *Broker) take(
 		node = "" // it is nobody's in particular
 	}
 	result := b.flights.DoChan(key, func() (any, error) {
-		// Looked for in here: no flight begins before the one before has put it.
+		// Looked up in here: no flight begins before the last one has put its
+		// session.
 		if left := b.left.claim(key); left != nil {
 			return left, nil
 		}

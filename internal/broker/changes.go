@@ -96,7 +96,7 @@ func (c *Changes) Changed(told follow.Change[*v1alpha1.PodIdentityAssociation]) 
 }
 
 // overlapping says that sessions of associations for some of the same accounts
-// are to be dropped: which one an account has is decided anew.
+// are to be dropped: which one an account has is decided again.
 func (c *Changes) overlapping(one change) {
 	for _, other := range c.known[one.namespace] {
 		if other.id != one.id && (covers(other, one.account) || covers(one, other.account)) {

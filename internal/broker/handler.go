@@ -134,7 +134,8 @@ func readToken(body []byte) (credential.Secret, error) {
 	case len(text) > maxToken || !isToken(text):
 		return credential.Secret{}, refusal.New(
 			refusal.InvalidParameter,
-			"1 validation error detected: Value at 'token' failed to satisfy constraint: want a JWT of at most %d bytes",
+			"1 validation error detected: Value at 'token' failed to satisfy constraint: "+
+				"want a JWT of at most %d bytes",
 			maxToken,
 		)
 	}

@@ -36,7 +36,7 @@ func withHeader(raw, header string) string {
 }
 
 // TestHostileTokens are the rows of spec podidentity §21 and §19.4 about the
-// pod's token, in each mode of taking roles: whatever is refused, STS is not
+// pod's token, in each mode of assuming roles: whatever is refused, STS is not
 // asked.
 func TestHostileTokens(t *testing.T) {
 	t.Parallel()
@@ -193,13 +193,13 @@ func TestHostileTokens(t *testing.T) {
 		}, code: invalid},
 		{name: "account made again", raw: func(w *world) string {
 			return w.token(edits{"kubernetes.io": workloadOf("shop", "cart", "older-uid", "cart-0", podUID, "n1")})
-		}, code: invalid, message: "service account does not exist"},
+		}, code: invalid, message: "service account no longer exists"},
 		{name: "pod made again", raw: func(w *world) string {
 			return w.token(edits{"kubernetes.io": workloadOf("shop", "cart", accountUID, "cart-0", "older-uid", "n1")})
 		}, code: invalid, message: "another of the same name"},
 		{name: "no such pod", raw: func(w *world) string {
 			return w.token(edits{"kubernetes.io": workloadOf("shop", "cart", accountUID, "cart-9", podUID, "n1")})
-		}, code: invalid, message: "pod does not exist"},
+		}, code: invalid, message: "pod no longer exists"},
 		{
 			name:    "the pod of another account",
 			raw:     func(w *world) string { return w.token(nil) },
@@ -233,12 +233,24 @@ func TestHostileTokens(t *testing.T) {
 			code:    invalid,
 			message: "deleted",
 		},
-		{name: "H16 pod of another node", raw: func(w *world) string {
-			return w.token(edits{"kubernetes.io": workloadOf("shop", "cart", accountUID, "cart-0", podUID, "n2")})
-		}, setUp: func(w *world) { w.update(newPod("shop", "cart-0", podUID, "cart", "n2")) }, code: "AccessDeniedException", message: `"n2"`},
-		{name: "pod of another node, no claim", raw: func(w *world) string {
-			return w.token(edits{"kubernetes.io": workloadOf("shop", "cart", accountUID, "cart-0", podUID, "")})
-		}, setUp: func(w *world) { w.update(newPod("shop", "cart-0", podUID, "cart", "n2")) }, code: "AccessDeniedException", message: `"n2"`},
+		{
+			name: "H16 pod of another node",
+			raw: func(w *world) string {
+				return w.token(edits{"kubernetes.io": workloadOf("shop", "cart", accountUID, "cart-0", podUID, "n2")})
+			},
+			setUp:   func(w *world) { w.update(newPod("shop", "cart-0", podUID, "cart", "n2")) },
+			code:    "AccessDeniedException",
+			message: `"n2"`,
+		},
+		{
+			name: "pod of another node, no claim",
+			raw: func(w *world) string {
+				return w.token(edits{"kubernetes.io": workloadOf("shop", "cart", accountUID, "cart-0", podUID, "")})
+			},
+			setUp:   func(w *world) { w.update(newPod("shop", "cart-0", podUID, "cart", "n2")) },
+			code:    "AccessDeniedException",
+			message: `"n2"`,
+		},
 		{name: "no claim, but here", raw: func(w *world) string {
 			return w.token(edits{"kubernetes.io": workloadOf("shop", "cart", accountUID, "cart-0", podUID, "")})
 		}},
@@ -249,9 +261,14 @@ func TestHostileTokens(t *testing.T) {
 			code:    invalid,
 			message: "another node",
 		},
-		{name: "not scheduled", raw: func(w *world) string {
-			return w.token(edits{"kubernetes.io": workloadOf("shop", "cart", accountUID, "cart-0", podUID, "")})
-		}, setUp: func(w *world) { w.update(newPod("shop", "cart-0", podUID, "cart", "")) }, code: "AccessDeniedException"},
+		{
+			name: "not scheduled",
+			raw: func(w *world) string {
+				return w.token(edits{"kubernetes.io": workloadOf("shop", "cart", accountUID, "cart-0", podUID, "")})
+			},
+			setUp: func(w *world) { w.update(newPod("shop", "cart-0", podUID, "cart", "")) },
+			code:  "AccessDeniedException",
+		},
 	} {
 		in := row.modes
 		if in == nil {
@@ -376,7 +393,7 @@ func TestDeletedPod(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.follow()
-		w.expect(w.ask(raw), "InvalidTokenException", "does not exist any more")
+		w.expect(w.ask(raw), "InvalidTokenException", "no longer exists")
 		if _, err := w.client.CoreV1().Pods("shop").Create(
 			t.Context(), newPod("shop", "cart-0", "new-uid", "cart", "n1"), metav1.CreateOptions{},
 		); err != nil {
@@ -454,7 +471,7 @@ func TestAgents(t *testing.T) {
 			"Bearer " + w.token(
 				agentClaims(edits{"kubernetes.io": workloadOf("rolecall", "agent", agentUID, "agent-9", "x", "n1")}),
 			),
-			"UnrecognizedClientException", "does not exist",
+			"UnrecognizedClientException", "no longer exists",
 		},
 		{
 			"claims another node than its pod's",
@@ -632,7 +649,7 @@ func TestUnbound(t *testing.T) {
 					},
 				),
 			),
-			"InvalidTokenException", "service account does not exist",
+			"InvalidTokenException", "service account no longer exists",
 		)
 		got := w.ask(short)
 		if got.status != http.StatusOK || !strings.Contains(got.body.User.Arn, "/eks-prod-cart-") {
@@ -652,11 +669,16 @@ func TestUnbound(t *testing.T) {
 func TestReview(t *testing.T) {
 	t.Parallel()
 	good := authenticationv1.TokenReviewStatus{
-		Authenticated: true, Audiences: []string{broker.Audience},
-		User: authenticationv1.UserInfo{Username: "system:serviceaccount:shop:cart", UID: accountUID, Extra: map[string]authenticationv1.ExtraValue{
-			"authentication.kubernetes.io/pod-name": {"cart-0"}, "authentication.kubernetes.io/pod-uid": {podUID},
-			"authentication.kubernetes.io/node-name": {"n1"},
-		}},
+		Authenticated: true,
+		Audiences:     []string{broker.Audience},
+		User: authenticationv1.UserInfo{
+			Username: "system:serviceaccount:shop:cart",
+			UID:      accountUID,
+			Extra: map[string]authenticationv1.ExtraValue{
+				"authentication.kubernetes.io/pod-name": {"cart-0"}, "authentication.kubernetes.io/pod-uid": {podUID},
+				"authentication.kubernetes.io/node-name": {"n1"},
+			},
+		},
 	}
 	for _, row := range []struct {
 		name    string
@@ -691,8 +713,10 @@ func TestReview(t *testing.T) {
 			code: "InvalidTokenException",
 		},
 		{
-			name:    "another user",
-			edit:    func(s *authenticationv1.TokenReviewStatus) { s.User.Username = "system:serviceaccount:shop:admin" },
+			name: "another user",
+			edit: func(s *authenticationv1.TokenReviewStatus) {
+				s.User.Username = "system:serviceaccount:shop:admin"
+			},
 			code:    "InvalidTokenException",
 			message: "another identity",
 		},
@@ -746,8 +770,8 @@ func TestReview(t *testing.T) {
 	}
 }
 
-// TestFresh: auto goes by the watch while it moves, jwks somewhat longer, and
-// neither for ever.
+// TestFresh: auto relies on the watch while it moves, jwks somewhat longer, and
+// neither forever.
 func TestFresh(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {

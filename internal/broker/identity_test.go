@@ -32,7 +32,8 @@ func TestChainedBroker(t *testing.T) {
 	w := newWorld(t, settings{mode: v1alpha1.BrokerRole}) // its own client is made below
 	w.role(
 		"broker",
-		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::`+accountID+`:root"},"Action":"sts:AssumeRole"}]}`,
+		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow",`+
+			`"Principal":{"AWS":"arn:aws:iam::`+accountID+`:root"},"Action":"sts:AssumeRole"}]}`,
 		3600, allow(`["sts:AssumeRole","sts:TagSession"]`, "*"),
 	)
 	client := sts.New(
@@ -197,7 +198,8 @@ func selfSigned(
 		KeyUsage:     x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}
 	if parent == nil {
-		template.IsCA, template.BasicConstraintsValid, template.KeyUsage, parent, parentKey = true, true, x509.KeyUsageCertSign, template, key
+		template.IsCA, template.BasicConstraintsValid, template.KeyUsage = true, true, x509.KeyUsageCertSign
+		parent, parentKey = template, key
 	}
 	return must(
 		x509.ParseCertificate(must(x509.CreateCertificate(rand.Reader, template, parent, key.Public(), parentKey))),

@@ -131,12 +131,18 @@ func TestUnknownIssuer(t *testing.T) {
 			asked.Add(1)
 			review := action.(clienttesting.CreateAction).GetObject().(*authenticationv1.TokenReview).DeepCopy()
 			if accepted {
-				review.Status = authenticationv1.TokenReviewStatus{Authenticated: true, Audiences: review.Spec.Audiences, User: authenticationv1.UserInfo{
-					Username: "system:serviceaccount:shop:cart", UID: accountUID, Extra: map[string]authenticationv1.ExtraValue{
-						"authentication.kubernetes.io/pod-name": {"cart-0"},
-						"authentication.kubernetes.io/pod-uid":  {podUID},
+				review.Status = authenticationv1.TokenReviewStatus{
+					Authenticated: true,
+					Audiences:     review.Spec.Audiences,
+					User: authenticationv1.UserInfo{
+						Username: "system:serviceaccount:shop:cart",
+						UID:      accountUID,
+						Extra: map[string]authenticationv1.ExtraValue{
+							"authentication.kubernetes.io/pod-name": {"cart-0"},
+							"authentication.kubernetes.io/pod-uid":  {podUID},
+						},
 					},
-				}}
+				}
 			}
 			return true, review, nil
 		})

@@ -11,8 +11,8 @@ import (
 )
 
 // LastUsed notes in associations' status that sessions were handed out, once an
-// hour (spec podidentity §19.5). It is for people; what comes too fast, or is
-// lost to another writer, the next session brings again.
+// hour (spec podidentity §19.5). It is for people: an update that comes too
+// fast, or loses to another writer, is made up for by the next session.
 type LastUsed struct {
 	Store association.Store
 	Log   *slog.Logger
@@ -49,7 +49,7 @@ func (l *LastUsed) Run(ctx context.Context) error {
 		case used := <-l.queue:
 			if err := l.write(ctx, used); err != nil && ctx.Err() == nil {
 				l.Log.Warn(
-					"use of an association not noted", "namespace", used.Namespace, "name", used.Name, "error", err,
+					"use of an association not recorded", "namespace", used.Namespace, "name", used.Name, "error", err,
 				)
 			}
 		}

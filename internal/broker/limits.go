@@ -45,6 +45,6 @@ func (l *limits) node(name string, now time.Time) bool { return l.nodes.Allow(na
 
 func (l *limits) pod(key string, now time.Time) bool { return l.pods.Allow(key, now) }
 
-// cool takes what a pod has left, so that it may ask once a second while STS
+// cool uses up what a pod has left, so that it may ask once a second while STS
 // throttles.
 func (l *limits) cool(key string, now time.Time) { l.pods.Drain(key, now) }

@@ -395,7 +395,13 @@ func TestSigned(t *testing.T) {
 			"MissingAuthenticationTokenException",
 		},
 	} {
-		t.Run(row.name, func(*testing.T) { w.expect(ask(row.id, row.secret, row.service, row.change), row.code, "") })
+		t.Run(row.name, func(*testing.T) {
+			message := ""
+			if row.id == "AKIAUSER" {
+				message = "does not belong to a node"
+			}
+			w.expect(ask(row.id, row.secret, row.service, row.change), row.code, message)
+		})
 	}
 	write("keys: [{accessKeyId: AKIANODE1, secretAccessKey: other-secret, node: n1}]")
 	w.expect(ask("AKIANODE1", "s1", "eks-auth", nil), "InvalidSignatureException", "")

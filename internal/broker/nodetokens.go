@@ -31,10 +31,10 @@ type NodeTokensConfig struct {
 	Now     func() time.Time
 }
 
-// NodeTokens tells nodes by presigned GetCallerIdentity tokens of their
+// NodeTokens identifies nodes by presigned GetCallerIdentity tokens of their
 // instances' role: the session of an instance profile is named for its instance,
-// and that is the node's spec.providerID (spec podidentity §19.3). Whose a token is
-// package identify says.
+// and that is the node's spec.providerID (spec podidentity §19.3). Package identify
+// says whose token it is.
 type NodeTokens struct {
 	NodeTokensConfig
 	roles      map[string]bool // canonical ARNs
@@ -45,7 +45,8 @@ type NodeTokens struct {
 func NewNodeTokens(config NodeTokensConfig) *NodeTokens {
 	counted := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "rolecall_broker_node_tokens_total",
-		Help: "Agents' AWS tokens, by what became of them: known and verified ones, those refused without STS or by it, and those STS could not be asked about.",
+		Help: "Agents' AWS tokens, by what became of them: known and verified ones, " +
+			"those refused without STS or by it, and those STS could not be asked about.",
 	}, []string{"result"})
 	config.Metrics.MustRegister(counted)
 	n := &NodeTokens{NodeTokensConfig: config, roles: map[string]bool{}}
@@ -71,7 +72,7 @@ func (n *NodeTokens) caller(ctx context.Context, raw credential.Secret, from str
 	case who.Kind != callerid.AssumedRole:
 		return caller, refusal.New(refusal.AccessDenied, "%s is not a session of a node's role.", who.ARN)
 	case !n.roles[who.CanonicalARN]:
-		return caller, refusal.New(refusal.AccessDenied, "The role %s is not one of those of nodes.", who.CanonicalARN)
+		return caller, refusal.New(refusal.AccessDenied, "The role %s is not a role of nodes.", who.CanonicalARN)
 	case !workload.IsInstanceID(who.SessionName) || !strings.HasSuffix(who.ARN, "/"+who.SessionName):
 		return caller, refusal.New(
 			refusal.AccessDenied, "The session %s is not named for an EC2 instance, as those of instance profiles are.",
@@ -88,7 +89,7 @@ func (n *NodeTokens) refused(err error) error {
 	if !ok {
 		return err
 	}
-	switch failed.Result { //nolint:exhaustive // the others are the default
+	switch failed.Result {
 	case identify.Malformed:
 		return refusal.New(refusal.UnrecognizedClient, "The agent's own token is not accepted: %s.", failed)
 	case identify.Limited:
@@ -96,12 +97,12 @@ func (n *NodeTokens) refused(err error) error {
 	case identify.Refused:
 		return refusal.New(
 			refusal.UnrecognizedClient,
-			"STS does not accept the agent's own token; it must be made for cluster %s, with credentials that are valid.",
+			"STS does not accept the agent's own token; it must be made for cluster %s, with valid credentials.",
 			n.Cluster,
 		).Because(failed)
 	case identify.Throttled:
-		return refusal.New(refusal.Throttled, "STS is asked too often whose tokens are.").Because(failed)
+		return refusal.New(refusal.Throttled, "STS is asked too often about tokens.").Because(failed)
 	default:
-		return refusal.New(refusal.Unavailable, "STS cannot be asked whose the agent's own token is.").Because(failed)
+		return refusal.New(refusal.Unavailable, "STS cannot be asked about the agent's own token.").Because(failed)
 	}
 }

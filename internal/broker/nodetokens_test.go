@@ -38,7 +38,8 @@ import (
 const (
 	instance1  = "i-0123456789abcdef0"
 	instance2  = "i-0123456789abcdef1"
-	trustOfAll = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::` + accountID + `:root"},"Action":"sts:AssumeRole"}]}`
+	trustOfAll = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow",` +
+		`"Principal":{"AWS":"arn:aws:iam::` + accountID + `:root"},"Action":"sts:AssumeRole"}]}`
 )
 
 // nodeWorld is a broker that takes tokens of the role team/node, whose STS can be
@@ -48,6 +49,8 @@ type nodeWorld struct {
 	nodes *workload.Nodes
 	asked atomic.Int32 // questions whose a token is
 	gone  atomic.Bool  // STS
+	// twist changes what STS answers, if it is there.
+	twist atomic.Pointer[strings.Replacer]
 }
 
 func newNodeWorld(t *testing.T, s settings) *nodeWorld {
@@ -61,6 +64,16 @@ func newNodeWorld(t *testing.T, s settings) *nodeWorld {
 	forward := &httputil.ReverseProxy{
 		Rewrite:  func(r *httputil.ProxyRequest) { r.SetURL(target); r.Out.Host = r.In.Host },
 		ErrorLog: log.New(io.Discard, "", 0),
+		ModifyResponse: func(r *http.Response) error {
+			if twist := w.twist.Load(); twist != nil {
+				body, err := io.ReadAll(r.Body)
+				r.Body = io.NopCloser(strings.NewReader(twist.Replace(string(body))))
+				r.ContentLength = -1
+				r.Header.Del("Content-Length")
+				return err
+			}
+			return nil
+		},
 	}
 	gate := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w.asked.Add(1)
@@ -183,7 +196,7 @@ func TestNodeTokens(t *testing.T) {
 		},
 		{
 			"another role", "Bearer " + w.presign(w.session("other", instance1)), denied,
-			"The role arn:aws:iam::" + accountID + ":role/other is not one of those of nodes",
+			"The role arn:aws:iam::" + accountID + ":role/other is not a role of nodes",
 		},
 		{"a user", "Bearer " + w.presign(user), denied, "user/broker is not a session"},
 		{
@@ -385,7 +398,8 @@ func TestNodeTokenPolls(t *testing.T) {
 	}
 }
 
-// TestNodeTokensAreKept for five minutes, and never longer than STS takes them.
+// TestNodeTokensAreKept for five minutes, and never longer than STS accepts
+// them.
 func TestNodeTokensAreKept(t *testing.T) {
 	t.Parallel()
 	w := newNodeWorld(t, settings{})
@@ -414,9 +428,31 @@ func TestNodeTokensAreKept(t *testing.T) {
 func TestNodesNotRead(t *testing.T) {
 	t.Parallel()
 	nodes := workload.NewNodes(newWorld(t, settings{}).client, workload.Auto, time.Now)
-	if _, err := nodes.OfInstance(t.Context(), instance1); refusal.Of(err).Code != refusal.Unavailable {
+	_, err := nodes.OfInstance(t.Context(), instance1)
+	refused := refusal.Of(err)
+	if refused.Code != refusal.Unavailable || !strings.Contains(refused.Message, "not known yet") {
 		t.Errorf("%v", err)
 	}
+}
+
+// TestSTSContradictsItself: the instance is in the ARN and in the user's ID. If they
+// name two, the caller is neither.
+func TestSTSContradictsItself(t *testing.T) {
+	t.Parallel()
+	w := newNodeWorld(t, settings{})
+	pod := w.token(nil)
+	for name, twist := range map[string]*strings.Replacer{
+		"another instance in the ARN": strings.NewReplacer("role/node/"+instance1, "role/node/"+instance2),
+		"more before it in the ARN":   strings.NewReplacer("role/node/"+instance1, "role/node/x"+instance1),
+		"another instance in the ID":  strings.NewReplacer(":"+instance1, ":"+instance2),
+	} {
+		t.Run(name, func(*testing.T) {
+			w.twist.Store(twist)
+			w.expect(w.askAs(w.of(instance1), pod), "AccessDeniedException", "not named for an EC2 instance")
+		})
+	}
+	w.twist.Store(nil)
+	w.expect(w.askAs(w.of(instance1), pod), "", "")
 }
 
 // TestSTSCannotSay: no answer of STS is no verdict, is not kept, and nothing that

@@ -111,7 +111,8 @@ func TestIssue(t *testing.T) {
 				got.body.Subject.Namespace != "shop" || got.body.Subject.ServiceAccount != "cart" ||
 				got.body.Audience != broker.Audience ||
 				!regexp.MustCompile(`^a-[a-z0-9]{17}$`).MatchString(id) ||
-				got.body.Association.AssociationArn != "arn:aws:eks:eu-west-1:111122223333:podidentityassociation/prod/"+id ||
+				got.body.Association.AssociationArn !=
+					"arn:aws:eks:eu-west-1:111122223333:podidentityassociation/prod/"+id ||
 				got.version != "1" || got.requestID == "" {
 				t.Fatalf("answer %+v", got)
 			}
@@ -161,7 +162,8 @@ func TestRecord(t *testing.T) {
 	w := newWorld(t, settings{})
 	w.role("cart", trustAll, 43200, allow(`["sts:AssumeRole","sts:TagSession"]`, "arn:aws:iam::444455556666:role/data"))
 	w.in(otherAccount, func(state account.State) error {
-		trust := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":["sts:AssumeRole","sts:TagSession"]}]}`
+		trust := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow",` +
+			`"Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":["sts:AssumeRole","sts:TagSession"]}]}`
 		return state.PutRole(
 			&account.Role{Name: "data", Path: "/", ID: account.NewRoleID(), Trust: trust, MaxSession: 43200},
 		)
@@ -297,8 +299,11 @@ func TestSessionShapes(t *testing.T) {
 					allow(`["sts:AssumeRole","sts:TagSession"]`, "arn:aws:iam::444455556666:role/data"),
 				)
 				w.in(otherAccount, func(state account.State) error {
-					trust := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":["sts:AssumeRole","sts:TagSession"],` +
-						`"Condition":{"StringEquals":{"sts:ExternalId":"eu-west-1/111122223333/prod/shop/cart"},"ArnEquals":{"aws:PrincipalArn":"` + roleCart + `"}}}]}`
+					trust := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow",` +
+						`"Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":["sts:AssumeRole",` +
+						`"sts:TagSession"],` +
+						`"Condition":{"StringEquals":{"sts:ExternalId":"eu-west-1/111122223333/prod/shop/cart"},` +
+						`"ArnEquals":{"aws:PrincipalArn":"` + roleCart + `"}}}]}`
 					return state.PutRole(
 						&account.Role{
 							Name:       "data",
@@ -395,7 +400,8 @@ func TestSessionShapes(t *testing.T) {
 			code:    "InvalidRequestException",
 			message: "reserved",
 			edit: func(a *pia) {
-				a.Spec.OmitTags, a.Spec.SessionTags = []string{"kubernetes-namespace"}, map[string]string{"kubernetes-namespace": "kube-system"}
+				a.Spec.OmitTags = []string{"kubernetes-namespace"}
+				a.Spec.SessionTags = map[string]string{"kubernetes-namespace": "kube-system"}
 			},
 		},
 		{

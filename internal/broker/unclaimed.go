@@ -13,9 +13,9 @@ import (
 const unclaimedFor = time.Minute
 
 // unclaimed are sessions whose agents may have left before STS answered: an agent
-// waits two seconds, a turn at STS may take four. Without it the agent's next try
-// would make another call, and while STS is scarce most calls would be for
-// nobody. --sts-qps bounds how many there are.
+// waits two seconds, and a turn at STS may take four. Without them the agent's
+// next try would make another call, and while STS throttles most calls would be
+// for nobody. --sts-qps bounds how many there are.
 type unclaimed struct {
 	mu   sync.Mutex
 	kept map[string]*waitingSession

@@ -434,7 +434,7 @@ func allow(actions, resource string) string {
 		resource + `"}]}`
 }
 
-// The statements of a role that is taken in each of the three modes, as the
+// The statements of a role that is assumed in each of the three modes, as the
 // guide has them.
 const (
 	trustMinted = `{"Effect":"Allow","Principal":{"Federated":"arn:aws:iam::` + accountID + `:oidc-provider/` +
@@ -447,7 +447,9 @@ const (
 		`/prod:aud":"pods.eks.amazonaws.com"}}}`
 	trustBroker = `{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::` + accountID +
 		`:root"},"Action":["sts:AssumeRole","sts:TagSession","sts:SetSourceIdentity"],` +
-		`"Condition":{"StringEquals":{"sts:ExternalId":"eu-west-1/111122223333/prod/shop/cart","aws:RequestTag/kubernetes-namespace":"shop","aws:RequestTag/kubernetes-service-account":"cart","aws:RequestTag/eks-cluster-arn":"arn:aws:eks:eu-west-1:111122223333:cluster/prod"}}}`
+		`"Condition":{"StringEquals":{"sts:ExternalId":"eu-west-1/111122223333/prod/shop/cart",` +
+		`"aws:RequestTag/kubernetes-namespace":"shop","aws:RequestTag/kubernetes-service-account":"cart",` +
+		`"aws:RequestTag/eks-cluster-arn":"arn:aws:eks:eu-west-1:111122223333:cluster/prod"}}}`
 	trustAll = `{"Version":"2012-10-17","Statement":[` + trustMinted + `,` + trustOwnToken + `,` + trustBroker + `]}`
 )
 

@@ -317,6 +317,12 @@ func TestAnswersNeverShowTheToken(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	}
+	for _, body := range []string{`{"GetCallerIdentityResponse":"FQoGZXIv`, `{"FQoGZXIv":FQoGZXIv}`, "FQoGZXIv"} {
+		_, err := callerid.ReadAnswer(presigned(t, "sts.amazonaws.com"), http.StatusOK, []byte(body))
+		if err == nil || strings.Contains(err.Error(), "FQoG") {
+			t.Errorf("an answer that cannot be read: %v", err)
+		}
+	}
 	_, err := callerid.ReadAnswer(presigned(t, "sts.amazonaws.com"), http.StatusForbidden,
 		[]byte(`{"Error":{"Code":"X","Message":"`+strings.Repeat("m", 5000)+`"}}`))
 	if len(err.Error()) > 600 {

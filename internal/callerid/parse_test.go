@@ -453,6 +453,10 @@ func TestNothingShows(t *testing.T) {
 		host + "/?" + signed + "&x=%zz",
 		host + "?" + signed,
 		host + "/?" + signed + "&other=1",
+		host + "/?" + signed + "#",
+		"https://" + secret + "@sts.us-east-1.amazonaws.com/?" + signed,
+		host + ":" + secret + "/?" + signed,
+		"https://[" + secret + "]/?" + signed,
 	} {
 		_, err := callerid.Parse(callerid.Encode(bad), policy("aws"), now)
 		if err == nil {
@@ -460,6 +464,16 @@ func TestNothingShows(t *testing.T) {
 			continue
 		}
 		out.WriteString(err.Error() + "\n")
+	}
+	encoded := callerid.Encode(host + "/?" + signed).Reveal()
+	for name, bad := range map[string]string{
+		"without the prefix": strings.TrimPrefix(encoded, callerid.Prefix), "with what is no base64": encoded + "!",
+		"with a line break": encoded + "\n", "too large": encoded + strings.Repeat("A", 20000),
+	} {
+		_, err := callerid.Parse(credential.NewSecret(bad), policy("aws"), now)
+		if err == nil || strings.Contains(err.Error(), encoded[100:120]) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 	if shown := out.String(); strings.Contains(shown, "FQoG") || strings.Contains(shown, "abab") ||
 		strings.Contains(shown, fmt.Sprintf("%x", secret)) || !strings.Contains(shown, "sts.us-east-1") {

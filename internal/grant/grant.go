@@ -57,7 +57,7 @@ func (s *Set) decide(namespace, accounts, who, role string, covers func(pattern,
 		return Decision{true, "the cluster has no RoleGrant"}
 	}
 	if namespace == "" || accounts == "" {
-		return Decision{false, "nobody is named"}
+		return Decision{false, "no service account is named"}
 	}
 	if _, err := arn.ParseRole(role); err != nil {
 		return Decision{false, fmt.Sprintf("%s; no RoleGrant can allow it", err)}

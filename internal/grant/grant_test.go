@@ -150,7 +150,9 @@ func FuzzAllows(f *testing.F) {
 		}
 		want := namespace != "" && account != "" && matches(namespaces, namespace) && matches(accounts, account) &&
 			matches(roles, takes) &&
-			regexp.MustCompile(`\Aarn:aws[a-z0-9-]*:iam::[0-9]{12}:role/([A-Za-z0-9_.@+=,-]+/)*[A-Za-z0-9_.@+=,-]{1,64}\z`).MatchString(takes) &&
+			regexp.MustCompile(
+				`\Aarn:aws[a-z0-9-]*:iam::[0-9]{12}:role/([A-Za-z0-9_.@+=,-]+/)*[A-Za-z0-9_.@+=,-]{1,64}\z`,
+			).MatchString(takes) &&
 			len(takes) <= 2048 && strings.LastIndex(takes, "/")-strings.Index(takes, "/") < 512
 		if got.Allowed != want {
 			t.Errorf("%q %q %q: %q %q %q: %+v, want %t", namespaces, accounts, roles, namespace, account, takes, got,

@@ -4,10 +4,10 @@
 //
 // STS alone knows the answer. It is asked once at a time about a token, and only
 // about tokens that could be good; what it said counts for some minutes, never longer
-// than the token does; and whoever has no credentials can make few questions of it.
-// How tokens and answers read is package callerid's to say, how STS is asked package
-// awsapi's. It does not know what an identity may do, in whose words a refusal is
-// told, or HTTP.
+// than the token does; and a client without credentials can cause few questions.
+// Package callerid says how tokens and answers read, package awsapi how STS is asked.
+// It does not know what an identity may do, in whose words a refusal is told, or
+// HTTP.
 package identify
 
 import (
@@ -83,8 +83,9 @@ type Identifier struct {
 type key [sha256.Size]byte
 
 const (
-	// goodFor is how long STS's word is taken: credentials that are revoked stop
-	// counting that soon, and who asks all the time costs a question in that time.
+	// goodFor is how long STS's word counts: revoked credentials stop counting
+	// that soon, and a client that asks all the time costs one question in that
+	// time.
 	goodFor = 5 * time.Minute
 	// badFor spares STS the tries of clients that ask again at once.
 	badFor      = time.Second
@@ -135,8 +136,8 @@ func (i *Identifier) known(print key) (who *callerid.Identity, refused *Error, k
 	return nil, refused, known
 }
 
-// share has one look into a token for all who show it at a time. It goes on when the
-// first of them leaves, but not for longer than that one had.
+// share makes one look into a token for all who show it at the same time. It goes on
+// when the first of them leaves, but not for longer than that one had.
 func (i *Identifier) share(
 	ctx context.Context, print key, raw credential.Secret, from string,
 ) (*callerid.Identity, error) {
@@ -184,7 +185,7 @@ func (i *Identifier) ask(
 		return nil, &Error{Limited, fmt.Errorf("the access key %q asks too often", p.AccessKeyID)}
 	}
 	if !i.asking.Take() {
-		return nil, &Error{Limited, errors.New("STS is asked as much as it may be")}
+		return nil, &Error{Limited, errors.New("STS is already asked as often as it may be")}
 	}
 	defer i.asking.Free()
 	who, err := i.Ask(ctx, p)

@@ -223,8 +223,8 @@ func TestOneQuestion(t *testing.T) {
 	})
 }
 
-// TestNoTimeIsNoVerdict: that the first who asked had no more time is not held
-// against the token.
+// TestNoTimeIsNoVerdict: that the first who asked had no more time says nothing
+// about the token.
 func TestNoTimeIsNoVerdict(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.release = make(chan struct{})
@@ -242,8 +242,8 @@ func TestNoTimeIsNoVerdict(t *testing.T) {
 	})
 }
 
-// TestQuestionsAreLimited by access key and address: whoever makes tokens up cannot
-// flood STS, nor keep the key's owner elsewhere from being heard.
+// TestQuestionsAreLimited by access key and address: a client that makes tokens up
+// cannot flood STS, nor keep the key's owner elsewhere from being heard.
 func TestQuestionsAreLimited(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.err = fault.New(fault.Denied, "no")

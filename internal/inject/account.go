@@ -46,8 +46,8 @@ func (a *Account) method() Method {
 	return ""
 }
 
-// checkRole says what is wrong with the role, and notes that something is. An
-// account without a role has nothing wrong.
+// checkRole says what is wrong with the role, and notes that something is.
+// Having no role is not wrong.
 func (a *Account) checkRole() error {
 	if a.Role == "" {
 		return nil
@@ -79,7 +79,8 @@ func ReadAccount(annotations map[string]string, settings Settings) Account {
 	if text, found := own["sts-regional-endpoints"]; found {
 		regional, err := strconv.ParseBool(text)
 		if err != nil {
-			warn("annotation %ssts-regional-endpoints %q is neither true nor false; %t is used", prefix, text, a.RegionalSTS)
+			warn("annotation %ssts-regional-endpoints %q is neither true nor false; %t is used",
+				prefix, text, a.RegionalSTS)
 		} else {
 			a.RegionalSTS = regional
 		}
@@ -117,7 +118,7 @@ func (s *Settings) none() Account {
 	return Account{Audience: s.Audience, Expiration: max(s.Expiration, minExpiration), RegionalSTS: s.RegionalSTS}
 }
 
-// compose makes an ARN of what is none. An empty role stays empty: the
+// compose makes an ARN of a role that is not one. An empty role stays empty: the
 // reference would inject the ARN of a role without a name (spec webhook row Q16).
 func (s *Settings) compose(role string) string {
 	if s.ComposeAccount == "" || role == "" || strings.Contains(role, "arn:") {

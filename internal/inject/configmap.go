@@ -115,7 +115,8 @@ func (c *Config) Find(name Name) (account *Account, exact bool) {
 		return account, true
 	}
 	for i := range c.globs {
-		if g := &c.globs[i]; g.name.ServiceAccount == name.ServiceAccount && glob.Match(g.name.Namespace, name.Namespace) {
+		if g := &c.globs[i]; g.name.ServiceAccount == name.ServiceAccount &&
+			glob.Match(g.name.Namespace, name.Namespace) {
 			return g.account, false
 		}
 	}

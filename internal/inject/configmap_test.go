@@ -15,7 +15,8 @@ func TestConfig(t *testing.T) {
 	settings := inject.Defaults()
 	settings.ConfigGlobs = true
 	config, problems, err := inject.ParseConfig([]byte(`{
-		"a-1/s":{"RoleARN":"exact"}, "a-*/s":{"RoleARN":"near"}, "*-1/s":{"RoleARN":"ends"}, "*/s":{"RoleARN":"all"}, "a*/s":{"RoleARN":"far"},
+		"a-1/s":{"RoleARN":"exact"}, "a-*/s":{"RoleARN":"near"}, "*-1/s":{"RoleARN":"ends"}, "*/s":{"RoleARN":"all"},
+		"a*/s":{"RoleARN":"far"},
 		"nokey":{"RoleARN":"x"}, "n/null":null, "n/list":[]}`), settings)
 	if err != nil || config.Len() != 5 {
 		t.Fatalf("%d entries, %v", config.Len(), err)
@@ -49,7 +50,8 @@ func TestConfig(t *testing.T) {
 
 func TestIdentities(t *testing.T) {
 	t.Parallel()
-	identities, err := inject.ParseIdentities([]byte(`{"identities":[{"namespace":"n","serviceAccount":"s","future":1},{"namespace":"n","serviceAccount":"s"}],"more":{}}`))
+	identities, err := inject.ParseIdentities([]byte(`{"identities":[{"namespace":"n","serviceAccount":"s",` +
+		`"future":1},{"namespace":"n","serviceAccount":"s"}],"more":{}}`))
 	if err != nil || len(identities) != 1 || !identities.Has(inject.Name{Namespace: "n", ServiceAccount: "s"}) {
 		t.Errorf("%v %v", identities, err)
 	}

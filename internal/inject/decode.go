@@ -65,7 +65,7 @@ func ReadHead(r *rawjson.Reader) (Head, error) {
 	return h, nil
 }
 
-// pod is what is looked at; everything else is passed over.
+// pod is what is looked at; everything else is skipped.
 type pod struct {
 	name                       string
 	hasMetadata, hasLabels     bool

@@ -24,14 +24,27 @@ var containerVariables = [2]string{"AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CO
 func (s *Settings) delivery(a *Account) delivery {
 	if a.Container {
 		return delivery{
-			method: ContainerCredentials, volumeName: s.Container.VolumeName, mountPath: s.Container.MountPath,
-			tokenFile: s.Container.TokenFile, audience: a.Audience,
-			first: containerVariables[0], second: containerVariables[1], firstValue: s.Container.URI, others: webIdentityVariables,
+			method:     ContainerCredentials,
+			volumeName: s.Container.VolumeName,
+			mountPath:  s.Container.MountPath,
+			tokenFile:  s.Container.TokenFile,
+			audience:   a.Audience,
+			first:      containerVariables[0],
+			second:     containerVariables[1],
+			firstValue: s.Container.URI,
+			others:     webIdentityVariables,
 		}
 	}
 	return delivery{
-		method: WebIdentity, volumeName: "aws-iam-token", mountPath: s.MountPath, tokenFile: "token", audience: a.Audience,
-		first: webIdentityVariables[0], second: webIdentityVariables[1], firstValue: a.Role, others: containerVariables,
+		method:     WebIdentity,
+		volumeName: "aws-iam-token",
+		mountPath:  s.MountPath,
+		tokenFile:  "token",
+		audience:   a.Audience,
+		first:      webIdentityVariables[0],
+		second:     webIdentityVariables[1],
+		firstValue: a.Role,
+		others:     containerVariables,
 	}
 }
 

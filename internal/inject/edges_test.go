@@ -118,7 +118,7 @@ func TestOurVolumeBehindAnother(t *testing.T) {
 	}
 }
 
-// TestWhatAContainerHasItself: only one that has all of it is left alone.
+// TestWhatAContainerHasItself: only one that has all of it is not touched.
 func TestWhatAContainerHasItself(t *testing.T) {
 	t.Parallel()
 	const own = `{"name":"AWS_ROLE_ARN","value":"x"},{"name":"AWS_WEB_IDENTITY_TOKEN_FILE","value":"/my/token"}`

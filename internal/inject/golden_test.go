@@ -47,7 +47,7 @@ func TestConformance(t *testing.T) {
 	}
 }
 
-// TestDefaultMode compares the patched pods: but for the quirks that are mended,
+// TestDefaultMode compares the patched pods: but for the quirks that are fixed,
 // the surgical patch makes the pod that the reference makes.
 func TestDefaultMode(t *testing.T) {
 	t.Parallel()

@@ -1,10 +1,10 @@
-// Package inject answers what must change in a pod so that its containers take
+// Package inject answers what must change in a pod so that its containers get
 // an IAM role: a pure function from a pod, its identity and settings to a JSON
 // Patch.
 //
 // It knows no HTTP, informers or clock, and picks no random numbers; the names
-// and quirks are those of spec webhook. Where an identity comes from is the
-// caller's: annotations, a ConfigMap and a list of identities all become an
+// and quirks are those of spec webhook. Where an identity comes from is up to
+// the caller: annotations, a ConfigMap and a list of identities all become an
 // Account.
 package inject
 
@@ -62,8 +62,8 @@ func Defaults() Settings {
 const (
 	defaultExpiration = 86400
 	minExpiration     = 600
-	// MaxJitter is the most by which the default lifetime of Pod Identity's
-	// tokens is shortened (spec webhook §8.3).
+	// MaxJitter is the most, in seconds, by which the default lifetime of Pod
+	// Identity's tokens is shortened (spec webhook §8.3).
 	MaxJitter = 7200
 	// SkipLabel on a pod keeps the webhook away from it.
 	SkipLabel = "eks.amazonaws.com/skip-pod-identity-webhook"

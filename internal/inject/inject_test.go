@@ -44,7 +44,8 @@ func TestSurgicalPatch(t *testing.T) {
 	settings := inject.Defaults()
 	settings.Region, settings.RegionalSTS = "eu-west-1", true
 	pod := podOf(`"name":"p"`,
-		`"volumes":[{"name":"v"}],"containers":[{"name":"a"},{"name":"b","env":[{"name":"AWS_REGION"}],"volumeMounts":[]}],"initContainers":[{"name":"i","env":null}]`)
+		`"volumes":[{"name":"v"}],"containers":[{"name":"a"},{"name":"b","env":[{"name":"AWS_REGION"}],`+
+			`"volumeMounts":[]}],"initContainers":[{"name":"i","env":null}]`)
 	got := string(encode(t, mustPod(t, pod, nil, settings).Patch))
 	const (
 		sts    = `{"name":"AWS_STS_REGIONAL_ENDPOINTS","value":"regional"}`
@@ -53,14 +54,17 @@ func TestSurgicalPatch(t *testing.T) {
 		file   = `{"name":"AWS_WEB_IDENTITY_TOKEN_FILE","value":"` + mountPath + `/token"}`
 		mount  = `{"name":"aws-iam-token","readOnly":true,"mountPath":"` + mountPath + `"}`
 	)
-	want := `[{"op":"add","path":"/spec/volumes/0","value":{"name":"aws-iam-token","projected":{"sources":[{"serviceAccountToken":{"audience":"sts.amazonaws.com","expirationSeconds":86400,"path":"token"}}]}}},` +
+	want := `[{"op":"add","path":"/spec/volumes/0","value":{"name":"aws-iam-token",` +
+		`"projected":{"sources":[{"serviceAccountToken":{"audience":"sts.amazonaws.com","expirationSeconds":86400,` +
+		`"path":"token"}}]}}},` +
 		`{"op":"add","path":"/spec/containers/0/env","value":[` + sts + `,` + region + `,` + arn + `,` + file + `]},` +
 		`{"op":"add","path":"/spec/containers/0/volumeMounts","value":[` + mount + `]},` +
 		`{"op":"add","path":"/spec/containers/1/env/-","value":` + sts + `},` +
 		`{"op":"add","path":"/spec/containers/1/env/-","value":` + arn + `},` +
 		`{"op":"add","path":"/spec/containers/1/env/-","value":` + file + `},` +
 		`{"op":"add","path":"/spec/containers/1/volumeMounts/-","value":` + mount + `},` +
-		`{"op":"add","path":"/spec/initContainers/0/env","value":[` + sts + `,` + region + `,` + arn + `,` + file + `]},` +
+		`{"op":"add","path":"/spec/initContainers/0/env","value":[` + sts + `,` + region + `,` + arn + `,` + file +
+		`]},` +
 		`{"op":"add","path":"/spec/initContainers/0/volumeMounts","value":[` + mount + `]}]`
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -131,21 +135,25 @@ func TestWarnings(t *testing.T) {
 		},
 		{
 			name: "foreign projection",
-			spec: `"volumes":[{"name":"aws-iam-token","projected":{"sources":[{"serviceAccountToken":{"path":"other"}},{"secret":{}}]}}]`,
+			spec: `"volumes":[{"name":"aws-iam-token",` +
+				`"projected":{"sources":[{"serviceAccountToken":{"path":"other"}},{"secret":{}}]}}]`,
 			want: "holds no service-account token",
 		},
 		{
 			name: "our volume",
-			spec: `"volumes":[{"name":"aws-iam-token","projected":{"sources":[{"serviceAccountToken":{"path":"token"}}]}}]`,
+			spec: `"volumes":[{"name":"aws-iam-token",` +
+				`"projected":{"sources":[{"serviceAccountToken":{"path":"token"}}]}}]`,
 		},
 		{
 			name: "foreign mount",
-			spec: `"containers":[{"name":"a","volumeMounts":[{"name":"v","mountPath":"/var/run/secrets//eks.amazonaws.com/serviceaccount/"}]}]`,
+			spec: `"containers":[{"name":"a","volumeMounts":[{"name":"v",` +
+				`"mountPath":"/var/run/secrets//eks.amazonaws.com/serviceaccount/"}]}]`,
 			want: `container "a" mounts "v"`,
 		},
 		{
 			name: "foreign mount on Windows",
-			spec: `"containers":[{"name":"a","volumeMounts":[{"name":"v","mountPath":"C:\\var\\run\\secrets\\eks.amazonaws.com\\serviceaccount"}]}]`,
+			spec: `"containers":[{"name":"a","volumeMounts":[{"name":"v",` +
+				`"mountPath":"C:\\var\\run\\secrets\\eks.amazonaws.com\\serviceaccount"}]}]`,
 			want: `container "a" mounts "v"`,
 		},
 		{
@@ -173,8 +181,15 @@ func TestWarnings(t *testing.T) {
 func TestMalformedRolesAreInjected(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{
-		"junk", "arn:aws:iam::111122223333:role/a/", "arn:aws:iam::111122223333:role//a", "arn:aws:iam::111122223333:role/",
-		"arn:aws:iam::111122223333:role/a*", "arn:aws:iam::1111:role/a", "arn:aws:iam::111122223333:user/a", " " + role, role + "\n",
+		"junk",
+		"arn:aws:iam::111122223333:role/a/",
+		"arn:aws:iam::111122223333:role//a",
+		"arn:aws:iam::111122223333:role/",
+		"arn:aws:iam::111122223333:role/a*",
+		"arn:aws:iam::1111:role/a",
+		"arn:aws:iam::111122223333:user/a",
+		" " + role,
+		role + "\n",
 	} {
 		pod := podOf("", oneContainer)
 		result := mustPod(t, pod, map[string]string{"eks.amazonaws.com/role-arn": text}, inject.Defaults())
@@ -205,8 +220,9 @@ func TestForeignMountIsNotDoubled(t *testing.T) {
 func TestOwnTokenFile(t *testing.T) {
 	t.Parallel()
 	for file, mounted := range map[string]bool{mountPath + "/token": true, "/my/token": false} {
-		pod := podOf("",
-			fmt.Sprintf(`"containers":[{"name":"a","env":[{"name":"AWS_ROLE_ARN","value":"x"},{"name":"AWS_WEB_IDENTITY_TOKEN_FILE","value":%q},{"name":"AWS_REGION"},{"name":"AWS_STS_REGIONAL_ENDPOINTS"}]}]`, file))
+		pod := podOf("", fmt.Sprintf(`"containers":[{"name":"a","env":[{"name":"AWS_ROLE_ARN","value":"x"},`+
+			`{"name":"AWS_WEB_IDENTITY_TOKEN_FILE","value":%q},{"name":"AWS_REGION"},`+
+			`{"name":"AWS_STS_REGIONAL_ENDPOINTS"}]}]`, file))
 		if got := len(mustPod(t, pod, nil, inject.Defaults()).Patch) > 0; got != mounted {
 			t.Errorf("token file %s: patched %t", file, got)
 		}
@@ -226,8 +242,8 @@ func TestWindowsByAffinity(t *testing.T) {
 		term(`"windows"`) + "," + term(`"windows"`): true,
 		"": false,
 	} {
-		pod := podOf("",
-			oneContainer+`,"affinity":{"nodeAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":{"nodeSelectorTerms":[`+terms+`]}}}`)
+		pod := podOf("", oneContainer+`,"affinity":{"nodeAffinity":{`+
+			`"requiredDuringSchedulingIgnoredDuringExecution":{"nodeSelectorTerms":[`+terms+`]}}}`)
 		if got := strings.Contains(string(encode(t, mustPod(t, pod, nil, inject.Defaults()).Patch)),
 			`C:\\var`); got != windows {
 			t.Errorf("%s: Windows %t", terms, got)
@@ -241,7 +257,10 @@ func TestCompose(t *testing.T) {
 	settings := inject.Defaults()
 	settings.ComposeAccount, settings.ComposePartition = "111122223333", "aws-cn"
 	for written, want := range map[string]string{
-		"r": "arn:aws-cn:iam::111122223333:role/r", "team/r": "arn:aws-cn:iam::111122223333:role/team/r", role: role, "": "",
+		"r":      "arn:aws-cn:iam::111122223333:role/r",
+		"team/r": "arn:aws-cn:iam::111122223333:role/team/r",
+		role:     role,
+		"":       "",
 	} {
 		account := inject.ReadAccount(map[string]string{"eks.amazonaws.com/role-arn": written}, settings)
 		if account.Role != want || account.Malformed || len(account.Warnings) != 0 {
@@ -271,8 +290,9 @@ func TestSkipLabel(t *testing.T) {
 func TestNotAPod(t *testing.T) {
 	t.Parallel()
 	for _, pod := range []string{
-		"", "x", "[]", `"x"`, `{"spec":[]}`, `{"spec":{"containers":{}}}`, `{"spec":{"containers":[null]}}`, `{"spec":{"containers":["a"]}}`,
-		`{"spec":{"containers":[{"env":{}}]}}`, `{"spec":{"containers":[{"env":[1]}]}}`, `{"spec":{"initContainers":[null]}}`, `{"spec":{"volumes":{}}}`,
+		"", "x", "[]", `"x"`, `{"spec":[]}`, `{"spec":{"containers":{}}}`, `{"spec":{"containers":[null]}}`,
+		`{"spec":{"containers":["a"]}}`, `{"spec":{"containers":[{"env":{}}]}}`,
+		`{"spec":{"containers":[{"env":[1]}]}}`, `{"spec":{"initContainers":[null]}}`, `{"spec":{"volumes":{}}}`,
 	} {
 		result, err := inject.Pod([]byte(pod), inject.Account{Role: role}, inject.Defaults())
 		if err == nil || result != nil || !strings.HasPrefix(err.Error(), "decode pod: ") {
@@ -312,7 +332,9 @@ func FuzzReadAccount(f *testing.F) {
 	f.Add("x", "-1", "")
 	f.Fuzz(func(t *testing.T, arn, expiration, regional string) {
 		annotations := map[string]string{
-			"eks.amazonaws.com/role-arn": arn, "eks.amazonaws.com/token-expiration": expiration, "eks.amazonaws.com/sts-regional-endpoints": regional,
+			"eks.amazonaws.com/role-arn":               arn,
+			"eks.amazonaws.com/token-expiration":       expiration,
+			"eks.amazonaws.com/sts-regional-endpoints": regional,
 		}
 		account := inject.ReadAccount(annotations, inject.Defaults())
 		if account.Expiration < 600 || account.Role != arn || (account.Malformed && len(account.Warnings) == 0) {

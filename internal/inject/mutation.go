@@ -45,7 +45,8 @@ func (m *mutation) readAnnotations() {
 		if ok {
 			m.expiration = seconds
 		} else {
-			m.warn("annotation %stoken-expiration %q is not a number of seconds; %d is used", prefix, text, m.expiration)
+			m.warn("annotation %stoken-expiration %q is not a number of seconds; %d is used",
+				prefix, text, m.expiration)
 		}
 	}
 	if m.account.Container && m.expiration == defaultExpiration {
@@ -161,10 +162,12 @@ func (m *mutation) variables(c *container, has found) []envVar {
 		env = append(env, envVar{Name: "AWS_STS_REGIONAL_ENDPOINTS", Value: "regional"})
 	}
 	if !has.region && m.region != "" {
-		env = append(env, envVar{Name: "AWS_DEFAULT_REGION", Value: m.region}, envVar{Name: "AWS_REGION", Value: m.region})
+		env = append(env, envVar{Name: "AWS_DEFAULT_REGION", Value: m.region},
+			envVar{Name: "AWS_REGION", Value: m.region})
 	}
 	if !has.cred {
-		env = append(env, envVar{Name: m.how.first, Value: m.how.firstValue}, envVar{Name: m.how.second, Value: m.tokenPath})
+		env = append(env, envVar{Name: m.how.first, Value: m.how.firstValue},
+			envVar{Name: m.how.second, Value: m.tokenPath})
 	}
 	for _, variable := range m.more {
 		if !slices.ContainsFunc(c.env, func(e envEntry) bool { return e.name == variable.Name }) {

@@ -50,10 +50,12 @@ func (o *options) read(own map[string]string, prefix string, warn func(format st
 	if region, found := own["region"]; found {
 		switch {
 		case !arn.IsRegionLabel(region):
-			warn("annotation %sregion %q is not a region: want a name such as eu-west-1; it is not used", prefix, region)
+			warn("annotation %sregion %q is not a region: want a name such as eu-west-1; it is not used",
+				prefix, region)
 		case !arn.IsRegion(region): // other object stores' and emulators' are called anything
 			o.region = region
-			warn("annotation %sregion %q is not the name of an AWS region, such as eu-west-1; it is injected as it is", prefix, region)
+			warn("annotation %sregion %q is not the name of an AWS region, such as eu-west-1; it is injected as it is",
+				prefix, region)
 		default:
 			o.region = region
 		}
@@ -69,7 +71,8 @@ func (o *options) read(own map[string]string, prefix string, warn func(format st
 	if name, found := own["role-session-name"]; found {
 		o.sessionName = name
 		if name != podSession && name != "" && !arn.IsSessionName(name) {
-			warn("annotation %srole-session-name %q is not a session name (2 to 64 of A-Z a-z 0-9 _+=,.@-); %q is used", prefix, name, sessionName(name))
+			warn("annotation %srole-session-name %q is not a session name (2 to 64 of A-Z a-z 0-9 _+=,.@-); %q is used",
+				prefix, name, sessionName(name))
 		}
 	}
 	for _, option := range sdkOptions {
@@ -123,7 +126,7 @@ func (m *mutation) sessionVariable() (variable envVar, wanted bool) {
 	return variable, true
 }
 
-// sessionName makes of any text one that STS takes, of a short one too.
+// sessionName turns any text, even a short one, into a name that STS accepts.
 func sessionName(text string) string {
 	name := arn.SessionName(text)
 	if len(name) < arn.MinSessionName {

@@ -18,7 +18,7 @@ func TestOptions(t *testing.T) {
 	for _, row := range []struct {
 		name, account, pod, env string
 		set                     func(*inject.Settings)
-		want                    string // NAME=VALUE of what follows the two credential variables, or replaces the region
+		want                    string // NAME=VALUE of what follows the two credential variables, or of the region
 	}{
 		{name: "none"},
 		{name: "region", account: "region=eu-west-1", want: "AWS_DEFAULT_REGION=eu-west-1 AWS_REGION=eu-west-1"},
@@ -71,12 +71,18 @@ func TestOptions(t *testing.T) {
 		{name: "session's characters", account: "role-session-name=a b/é", want: "AWS_ROLE_SESSION_NAME=a-b--"},
 		{name: "the container's session", set: sessions, env: "AWS_ROLE_SESSION_NAME"},
 		{
-			name: "SDK settings", account: "max-attempts=5,use-fips-endpoint=true,retry-mode=adaptive", pod: "max-attempts=7,ec2-metadata-disabled=true,sts-endpoint-url=https://sts.example:8443,sdk-app-id=app,use-dualstack-endpoint=false",
-			want: "AWS_USE_FIPS_ENDPOINT=true AWS_RETRY_MODE=adaptive AWS_MAX_ATTEMPTS=7 AWS_USE_DUALSTACK_ENDPOINT=false AWS_EC2_METADATA_DISABLED=true AWS_ENDPOINT_URL_STS=https://sts.example:8443 AWS_SDK_UA_APP_ID=app",
+			name:    "SDK settings",
+			account: "max-attempts=5,use-fips-endpoint=true,retry-mode=adaptive",
+			pod: "max-attempts=7,ec2-metadata-disabled=true,sts-endpoint-url=https://sts.example:8443," +
+				"sdk-app-id=app,use-dualstack-endpoint=false",
+			want: "AWS_USE_FIPS_ENDPOINT=true AWS_RETRY_MODE=adaptive AWS_MAX_ATTEMPTS=7 " +
+				"AWS_USE_DUALSTACK_ENDPOINT=false AWS_EC2_METADATA_DISABLED=true " +
+				"AWS_ENDPOINT_URL_STS=https://sts.example:8443 AWS_SDK_UA_APP_ID=app",
 		},
 		{
-			name:    "not SDK settings",
-			account: "max-attempts=0,use-fips-endpoint=yes,retry-mode=fast,sts-endpoint-url=sts,sdk-app-id=" + strings.Repeat("x", 51),
+			name: "not SDK settings",
+			account: "max-attempts=0,use-fips-endpoint=yes,retry-mode=fast,sts-endpoint-url=sts,sdk-app-id=" +
+				strings.Repeat("x", 51),
 		},
 		{
 			name:    "the reference knows none of it",
@@ -145,7 +151,7 @@ type jsonText []byte
 
 func (j jsonText) MarshalJSON() ([]byte, error) { return j, nil }
 
-// TestSessionNames: whatever a pod is called, STS takes the session's name.
+// TestSessionNames: whatever a pod is called, STS accepts the session's name.
 func TestSessionNames(t *testing.T) {
 	t.Parallel()
 	valid := regexp.MustCompile(`^[\w+=,.@-]{2,64}$`)
@@ -177,17 +183,21 @@ func TestNoFieldIsLost(t *testing.T) {
 	unknown, marks := 0, []string{}
 	future := func() string {
 		unknown++
-		mark := fmt.Sprintf(`"future%d":{"n":1.50e+01,"big":123456789012345678901234567890,"u":"\u00e9","l":[null,{}],"Name":"x"}`, unknown)
+		mark := fmt.Sprintf(`"future%d":{"n":1.50e+01,"big":123456789012345678901234567890,"u":"\u00e9","l":[null,`+
+			`{}],"Name":"x"}`, unknown)
 		marks = append(marks, mark)
 		return mark
 	}
-	pod := fmt.Sprintf(`{%s,"metadata":{"name":"p",%s,"labels":{"a":"b"},"annotations":{"c":"d"}},"spec":{"serviceAccountName":"s",%s,
+	pod := fmt.Sprintf(`{%s,"metadata":{"name":"p",%s,"labels":{"a":"b"},"annotations":{"c":"d"}},
+		"spec":{"serviceAccountName":"s",%s,
 		"volumes":[{"name":"v",%s,"projected":{%s,"sources":[{"newSource":{%s}}]}}],
 		"os":{%s},"affinity":{%s,"nodeAffinity":{%s}},"nodeSelector":{"x":"y"},
-		"containers":[{"name":"a",%s,"env":[{"name":"X",%s,"valueFrom":{%s}}],"volumeMounts":[{"name":"v","mountPath":"/v",%s}],"resources":{%s}},{"name":"b",%s}],
+		"containers":[{"name":"a",%s,"env":[{"name":"X",%s,"valueFrom":{%s}}],
+			"volumeMounts":[{"name":"v","mountPath":"/v",%s}],"resources":{%s}},{"name":"b",%s}],
 		"initContainers":[{"name":"i","restartPolicy":"Always",%s,"livenessProbe":{"grpc":{"port":1,%s}}}],
 		"ephemeralContainers":[{"name":"e",%s}]},"status":{%s}}`,
-		future(), future(), future(), future(), future(), future(), future(), future(), future(), future(), future(), future(), future(), future(), future(), future(), future(), future(), future())
+		future(), future(), future(), future(), future(), future(), future(), future(), future(), future(), future(),
+		future(), future(), future(), future(), future(), future(), future(), future())
 	settings := inject.Defaults()
 	settings.Region, settings.RegionalSTS, settings.SessionFromPod = "eu-west-1", true, true
 	for _, account := range []inject.Account{
@@ -243,7 +253,9 @@ func without(t *testing.T, pod string) []byte {
 
 // FuzzHead: the head agrees with what the whole pod is read as.
 func FuzzHead(f *testing.F) {
-	f.Add([]byte(`{"metadata":{"labels":{"eks.amazonaws.com/skip-pod-identity-webhook":""}},"spec":{"serviceAccountName":"s"}}`))
+	f.Add([]byte(
+		`{"metadata":{"labels":{"eks.amazonaws.com/skip-pod-identity-webhook":""}},"spec":{"serviceAccountName":"s"}}`,
+	))
 	f.Add([]byte(`{"metadata":{"name":"p","generateName":"q"},"spec":null}`))
 	f.Fuzz(func(t *testing.T, pod []byte) {
 		head, err := inject.ReadHead(rawjson.NewReader(pod))

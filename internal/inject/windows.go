@@ -51,7 +51,8 @@ func (a *affinity) wantsWindows() bool {
 	for _, term := range a.NodeAffinity.Required.Terms {
 		windows := false
 		for _, e := range term.Expressions {
-			windows = windows || (slices.Contains(osLabels, e.Key) && e.Operator == "In" && len(e.Values) == 1 && e.Values[0] == "windows")
+			only := e.Operator == "In" && len(e.Values) == 1 && e.Values[0] == "windows"
+			windows = windows || only && slices.Contains(osLabels, e.Key)
 		}
 		if !windows {
 			return false

@@ -97,7 +97,8 @@ func FuzzLRU(f *testing.F) {
 			if l.Len() > max(1, int(size))+staying {
 				t.Fatalf("step %d: %d values in a map of %d", i/2, l.Len(), size)
 			}
-			if oldest, _, found := l.Oldest(); found != (len(m.order) > 0) || found && oldest != m.order[len(m.order)-1] {
+			if oldest, _, found := l.Oldest(); found != (len(m.order) > 0) ||
+				found && oldest != m.order[len(m.order)-1] {
 				t.Fatalf("step %d: oldest %d %t of %v", i/2, oldest, found, m.order)
 			}
 		}
@@ -234,8 +235,8 @@ func TestRatesForgetNoDebt(t *testing.T) {
 }
 
 // TestRatesHoldToTheirBound: over any run, no name gets more than burst and what
-// has come back since, whoever else asks, and no more names are remembered than may
-// be.
+// has come back since, no matter who else asks, and no more names are remembered
+// than may be.
 func TestRatesHoldToTheirBound(t *testing.T) {
 	t.Parallel()
 	const perSecond, burst, names = 2, 4, 8
@@ -265,8 +266,13 @@ func TestRatesHoldToTheirBound(t *testing.T) {
 func TestSlots(t *testing.T) {
 	t.Parallel()
 	s := NewSlots(2)
-	if !s.Take() || !s.Take() || s.Take() {
-		t.Fatal("want two places")
+	for place := range 2 {
+		if !s.Take() {
+			t.Fatalf("place %d of two is not free", place+1)
+		}
+	}
+	if s.Take() {
+		t.Fatal("there is a third place")
 	}
 	s.Free()
 	if !s.Take() || s.Take() {

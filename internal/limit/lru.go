@@ -7,9 +7,9 @@ import (
 
 // LRU is a map of bounded size. When it is full, what was used longest ago goes.
 //
-// It is not safe for concurrent use: whoever holds one guards it, since what is
-// done under the lock is more than one call most of the time. See Cache for one
-// that guards itself.
+// It is not safe for concurrent use: its owner guards it, since most of the
+// time more than one call is made under the lock. See Cache for one that guards
+// itself.
 type LRU[K comparable, V any] struct {
 	// Keep, if set, says which values must not make room. While all of them are
 	// such, the map is larger than its bound.
@@ -89,7 +89,7 @@ func (l *LRU[K, V]) Put(key K, value V) {
 	}
 }
 
-// Delete takes a value out; it counts as no eviction.
+// Delete removes a value; that is not an eviction.
 func (l *LRU[K, V]) Delete(key K) {
 	if element, found := l.items[key]; found {
 		l.order.Remove(element)
@@ -97,8 +97,8 @@ func (l *LRU[K, V]) Delete(key K) {
 	}
 }
 
-// All goes through the values, the last used first; that counts as no use. The
-// value it is at may be deleted meanwhile.
+// All goes through the values, the last used first; that does not count as a
+// use. The value it is at may be deleted meanwhile.
 func (l *LRU[K, V]) All() iter.Seq2[K, V] {
 	return func(yield func(K, V) bool) {
 		for element := l.order.Front(); element != nil; {

@@ -74,8 +74,8 @@ func TestAccountTwice(t *testing.T) {
 	}
 }
 
-// Annotations as kubectl reads them, which is YAML 1.1: what is no text there
-// the API server refuses.
+// Annotations as kubectl reads them, which is YAML 1.1: the API server refuses
+// what is not a string there.
 func TestAnnotationsAreTexts(t *testing.T) {
 	t.Parallel()
 	for value, want := range map[string]string{

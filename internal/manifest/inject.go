@@ -66,7 +66,7 @@ type injector struct {
 }
 
 // document injects the workloads of a document. One whose layout cannot be kept,
-// because pods share parts by aliases, is written anew.
+// because pods share parts by aliases, is rewritten.
 func (in *injector) document(source string, d *yamledit.Document) error {
 	var edits []yamledit.Edit
 	for _, o := range objectsOf(source, d) {
@@ -176,7 +176,7 @@ func accountName(pod yamledit.Node) string {
 
 // editsOf turns a patch of a pod into edits. Of the containers, which the patch
 // replaces as a whole, it takes what they have more of than before, so that nothing
-// else of them is written anew.
+// else of them is rewritten.
 func editsOf(pod yamledit.Node, patch []inject.Operation) ([]yamledit.Edit, error) {
 	var edits []yamledit.Edit
 	for _, operation := range patch {

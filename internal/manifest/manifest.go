@@ -1,4 +1,4 @@
-// Package manifest says which Kubernetes objects are in files of YAML or JSON:
+// Package manifest finds Kubernetes objects in files of YAML or JSON:
 // workloads, service accounts, associations. It injects the workloads as the
 // webhook would; package yamledit keeps everything else as it stands.
 //

@@ -27,7 +27,8 @@ func Parse(name string, text []byte) (*Plane, error) {
 	var root yaml.Node
 	if err := decoder.Decode(&root); err != nil {
 		if errors.Is(err, io.EOF) {
-			return nil, fault.New(fault.Invalid, "%s is empty", name).Hint("docs/reference/plane.md shows a whole document")
+			return nil, fault.New(fault.Invalid, "%s is empty", name).
+				Hint("docs/reference/plane.md shows a whole document")
 		}
 		return nil, fault.New(fault.Invalid, "%s: %s", name, strings.TrimPrefix(err.Error(), "yaml: "))
 	}
@@ -40,7 +41,8 @@ func Parse(name string, text []byte) (*Plane, error) {
 	}
 	cluster := r.plane.Cluster()
 	if said := r.plane.Get(Partition); said != "" && cluster.Region != "" && arn.PartitionOf(cluster.Region) != said {
-		return nil, fault.New(fault.Invalid, "%s: cluster.partition is %s, and region %s is in %s", name, said, cluster.Region, arn.PartitionOf(cluster.Region))
+		return nil, fault.New(fault.Invalid, "%s: cluster.partition is %s, and region %s is in %s",
+			name, said, cluster.Region, arn.PartitionOf(cluster.Region))
 	}
 	return r.plane, nil
 }
@@ -70,7 +72,8 @@ func (r *reader) document(root *yaml.Node) error {
 		return err
 	}
 	if seen["apiVersion"] != APIVersion || seen["kind"] != Kind {
-		return r.fail(root, "apiVersion %q and kind %q: want %s and %s", seen["apiVersion"], seen["kind"], APIVersion, Kind)
+		return r.fail(root, "apiVersion %q and kind %q: want %s and %s",
+			seen["apiVersion"], seen["kind"], APIVersion, Kind)
 	}
 	return nil
 }
@@ -84,7 +87,7 @@ func (r *reader) mapping(node *yaml.Node, where string, visit func(key, value *y
 	for i := 0; i < len(node.Content); i += 2 {
 		key, value := node.Content[i], node.Content[i+1]
 		if slices.Contains(seen, key.Value) {
-			return r.fail(key, "%s is there twice", strings.TrimPrefix(where+"."+key.Value, "."))
+			return r.fail(key, "%s appears twice", strings.TrimPrefix(where+"."+key.Value, "."))
 		}
 		seen = append(seen, key.Value)
 		if err := visit(key, value); err != nil {
@@ -102,7 +105,8 @@ func orDocument(where string) string {
 }
 
 func (r *reader) section(key, value *yaml.Node) error {
-	if !slices.ContainsFunc(r.infos, func(info Info) bool { return strings.HasPrefix(string(info.Field), key.Value+".") }) {
+	isSection := func(info Info) bool { return strings.HasPrefix(string(info.Field), key.Value+".") }
+	if !slices.ContainsFunc(r.infos, isSection) {
 		return r.unknown(key, key.Value)
 	}
 	return r.mapping(value, key.Value, func(name, value *yaml.Node) error {

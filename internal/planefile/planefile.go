@@ -1,7 +1,7 @@
 // Package planefile answers what the plane is, said once: the cluster's name and place in
 // AWS, the issuers, how roles are assumed, which nodes and labels count. It is one YAML
-// document that every role and command is started with, so that no two of them go by
-// different facts; and what differs where they do all the same.
+// document that every role and command is started with, so that no two of them rely on
+// different facts; and it finds what differs where they do all the same.
 //
 // It reads no file and no cluster, and decides nothing by what the document says.
 package planefile
@@ -83,22 +83,78 @@ type Info struct {
 // Fields describes all fields, in the order of the document.
 func Fields() []Info {
 	return []Info{
-		{Field: ClusterName, Meaning: "name of the cluster in ARNs, session tags and tokens", Example: "prod", check: checkCluster},
-		{Field: Region, Meaning: "region in the cluster's ARN, whose STS is asked", Example: "eu-west-1", check: checkRegion},
+		{
+			Field:   ClusterName,
+			Meaning: "name of the cluster in ARNs, session tags and tokens",
+			Example: "prod",
+			check:   checkCluster,
+		},
+		{
+			Field:   Region,
+			Meaning: "region in the cluster's ARN, whose STS is asked",
+			Example: "eu-west-1",
+			check:   checkRegion,
+		},
 		{Field: Account, Meaning: "account in the cluster's ARN", Example: `"111122223333"`, check: checkAccount},
-		{Field: Partition, Meaning: "partition in the cluster's ARN", Example: "aws", Default: "that of the region", check: checkPartition},
-		{Field: TokenIssuer, Meaning: "URL of the issuer of the cluster's service-account tokens", Example: "https://oidc.example.com/prod", check: token.CheckIssuer},
-		{Field: Mode, Meaning: "how roles are assumed for associations that name no mode", Example: "Federated", Default: modes[0], check: checkMode},
-		{Field: SessionIssuer, Meaning: "URL of the issuer of the tokens that the broker mints, in mode Federated", Example: "https://oidc.example.com/broker", check: token.CheckIssuer},
-		{Field: BrokerRole, Meaning: "ARN of the broker's own role or user, in mode BrokerRole", Example: "arn:aws:iam::111122223333:role/broker", check: checkIdentity},
-		{Field: STSEndpoint, Meaning: "URL of STS", Example: "https://sts.eu-west-1.amazonaws.com", Default: "AWS_ENDPOINT_URL_STS, else the region's", check: checkEndpoint},
-		{Field: PodLabels, List: true, Meaning: "keys of pods' labels that associations may use in templates, so that they may become session tags", Example: "[team]", check: checkText},
-		{Field: NodeRoles, List: true, Meaning: "ARNs of the roles of the nodes' instance profiles", Example: "[arn:aws:iam::111122223333:role/node]", check: checkRole},
+		{
+			Field:   Partition,
+			Meaning: "partition in the cluster's ARN",
+			Example: "aws",
+			Default: "that of the region",
+			check:   checkPartition,
+		},
+		{
+			Field:   TokenIssuer,
+			Meaning: "URL of the issuer of the cluster's service-account tokens",
+			Example: "https://oidc.example.com/prod",
+			check:   token.CheckIssuer,
+		},
+		{
+			Field:   Mode,
+			Meaning: "how roles are assumed for associations that name no mode",
+			Example: "Federated",
+			Default: modes[0],
+			check:   checkMode,
+		},
+		{
+			Field:   SessionIssuer,
+			Meaning: "URL of the issuer of the tokens that the broker mints, in mode Federated",
+			Example: "https://oidc.example.com/broker",
+			check:   token.CheckIssuer,
+		},
+		{
+			Field:   BrokerRole,
+			Meaning: "ARN of the broker's own role or user, in mode BrokerRole",
+			Example: "arn:aws:iam::111122223333:role/broker",
+			check:   checkIdentity,
+		},
+		{
+			Field:   STSEndpoint,
+			Meaning: "URL of STS",
+			Example: "https://sts.eu-west-1.amazonaws.com",
+			Default: "AWS_ENDPOINT_URL_STS, else the region's",
+			check:   checkEndpoint,
+		},
+		{
+			Field: PodLabels,
+			List:  true,
+			Meaning: "keys of pods' labels that associations may use in templates, " +
+				"so that they may become session tags",
+			Example: "[team]",
+			check:   checkText,
+		},
+		{
+			Field:   NodeRoles,
+			List:    true,
+			Meaning: "ARNs of the roles of the nodes' instance profiles",
+			Example: "[arn:aws:iam::111122223333:role/node]",
+			check:   checkRole,
+		},
 	}
 }
 
-// Plane is what a document says, or what a role goes by. A fact that is not said is not
-// in it.
+// Plane is what a document says, or what a role was started with. A fact that is not
+// said is not in it.
 type Plane struct{ facts map[Field][]string }
 
 // Get returns the fact's value, or its only element; empty if it is not said.
@@ -152,7 +208,8 @@ type Difference struct {
 func Differences(ours, theirs *Plane) []Difference {
 	var found []Difference
 	for _, info := range Fields() {
-		a, b := slices.Sorted(slices.Values(ours.List(info.Field))), slices.Sorted(slices.Values(theirs.List(info.Field)))
+		a := slices.Sorted(slices.Values(ours.List(info.Field)))
+		b := slices.Sorted(slices.Values(theirs.List(info.Field)))
 		if len(a) > 0 && len(b) > 0 && !slices.Equal(a, b) {
 			found = append(found, Difference{info.Field, strings.Join(a, ","), strings.Join(b, ",")})
 		}
@@ -215,7 +272,8 @@ func checkIdentity(text string) error {
 }
 
 func checkEndpoint(text string) error {
-	if endpoint, err := url.Parse(text); err != nil || endpoint.Host == "" || endpoint.Scheme != "https" && endpoint.Scheme != "http" {
+	if endpoint, err := url.Parse(text); err != nil || endpoint.Host == "" ||
+		endpoint.Scheme != "https" && endpoint.Scheme != "http" {
 		return fmt.Errorf("%q: want an http or https URL", text)
 	}
 	return nil

@@ -70,20 +70,36 @@ func TestParseRefuses(t *testing.T) {
 		{"an unknown section", head + "clusters: {name: prod}\n", "plane.yaml:3: there is no field clusters"},
 		{"an unknown field", head + "cluster:\n  nme: prod\n", "plane.yaml:4: there is no field cluster.nme"},
 		{"a field in the wrong case", head + "cluster: {Name: prod}\n", "did you mean cluster.name?"},
-		{"a field in the wrong section", head + "cluster: {issuer: https://a.example}\n", "did you mean tokens.issuer?"},
-		{"a field twice", head + "cluster: {name: prod, name: test}\n", "cluster.name is there twice"},
+		{
+			"a field in the wrong section",
+			head + "cluster: {issuer: https://a.example}\n",
+			"did you mean tokens.issuer?",
+		},
+		{"a field twice", head + "cluster: {name: prod, name: test}\n", "cluster.name appears twice"},
 		{"a cluster with a slash", head + "cluster: {name: a/b}\n", "cluster.name: \"a/b\""},
 		{"a region of no form", head + "cluster: {region: '-'}\n", "is not a region"},
 		{"eleven digits", head + "cluster: {account: 11112222333}\n", "want 12 digits"},
-		{"a partition that is none", head + "cluster: {partition: aws-x}\n", "is not a partition"},
-		{"a region of another partition", head + "cluster: {region: cn-north-1, partition: aws}\n", "region cn-north-1 is in aws-cn"},
+		{"not a partition", head + "cluster: {partition: aws-x}\n", "is not a partition"},
+		{
+			"a region of another partition",
+			head + "cluster: {region: cn-north-1, partition: aws}\n",
+			"region cn-north-1 is in aws-cn",
+		},
 		{"an issuer without TLS", head + "tokens: {issuer: http://a.example}\n", "must begin with https://"},
 		{"an unknown mode", head + "sessions: {mode: federated}\n", "want Federated, BrokerRole, PassThrough, EKS"},
-		{"a group as the broker", head + "sessions: {brokerRoleARN: 'arn:aws:iam::111122223333:group/a'}\n", "is not the ARN of a role or user"},
+		{
+			"a group as the broker",
+			head + "sessions: {brokerRoleARN: 'arn:aws:iam::111122223333:group/a'}\n",
+			"is not the ARN of a role or user",
+		},
 		{"an endpoint of no scheme", head + "sessions: {stsEndpoint: sts.example}\n", "want an http or https URL"},
 		{"labels that are a string", head + "sessions: {podLabels: team}\n", "must be a list of strings"},
 		{"an empty label", head + "sessions: {podLabels: ['']}\n", "must not be empty"},
-		{"an instance profile", head + "nodes: {roles: ['arn:aws:iam::111122223333:instance-profile/node']}\n", "nodes.roles"},
+		{
+			"an instance profile",
+			head + "nodes: {roles: ['arn:aws:iam::111122223333:instance-profile/node']}\n",
+			"nodes.roles",
+		},
 		{"a mapping as a value", head + "cluster: {name: {a: b}}\n", "cluster.name must be a string"},
 		{"no value", head + "cluster: {name: }\n", "cluster.name must be a string"},
 		{"not YAML", head + "cluster: [\n", "plane.yaml: "},
@@ -117,7 +133,11 @@ func TestShownIssuer(t *testing.T) {
 	var plane planefile.Plane
 	plane.Set(planefile.TokenIssuer, "https://tokens.example")
 	plane.Set(planefile.SessionIssuer, "https://broker.example")
-	for mode, want := range map[string]string{"": "https://broker.example", "Federated": "https://broker.example", "PassThrough": "https://tokens.example"} {
+	for mode, want := range map[string]string{
+		"":            "https://broker.example",
+		"Federated":   "https://broker.example",
+		"PassThrough": "https://tokens.example",
+	} {
 		plane.Set(planefile.Mode, mode)
 		if got := plane.ShownIssuer(); got != want {
 			t.Errorf("mode %q: got %s, want %s", mode, got, want)

@@ -11,8 +11,8 @@ import (
 	"github.com/rolecall/rolecall/internal/fault"
 )
 
-// FileBundle tells the configurations a bundle that somebody else writes into a
-// file, such as the ca.crt of a Secret of cert-manager.
+// FileBundle writes into the configurations a bundle that somebody else keeps
+// in a file, such as the ca.crt of a Secret of cert-manager.
 type FileBundle struct {
 	File      string
 	Registrar *Registrar
@@ -30,7 +30,8 @@ func (f *FileBundle) Run(ctx context.Context) error {
 	}
 	for {
 		if err := f.Step(ctx); err != nil && ctx.Err() == nil {
-			f.Log.Error("webhook configurations not told the authorities", "file", f.File, "error", err, "hints", fault.HintsOf(err))
+			f.Log.Error("authorities not written to the webhook configurations", "file", f.File, "error", err,
+				"hints", fault.HintsOf(err))
 		}
 		timer := time.NewTimer(f.Every)
 		select {
@@ -52,7 +53,8 @@ func (f *FileBundle) Step(ctx context.Context) error {
 	}
 	bundle, err := os.ReadFile(f.File)
 	if err != nil {
-		return fault.New(fault.Unavailable, "read the authorities: %w", err).Hint("--ca-file wants the ca.crt next to the serving certificate")
+		return fault.New(fault.Unavailable, "read the authorities: %w", err).
+			Hint("--ca-file is the ca.crt next to the serving certificate")
 	}
 	if !x509.NewCertPool().AppendCertsFromPEM(bundle) {
 		return fault.New(fault.Invalid, "%s holds no certificate", f.File).Hint("want one or more PEM certificates")

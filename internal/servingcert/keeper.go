@@ -2,7 +2,7 @@
 // are told to trust, together with other replicas: an authority of its own in a
 // Secret, rotated without a request failing, or a bundle from a file.
 //
-// It does not serve, and does not decide when what is due; package pki does.
+// It does not serve, and does not decide when a step is due; package pki does.
 package servingcert
 
 import (
@@ -35,8 +35,8 @@ const (
 	publishedAt        = "rolecall.io/ca-published-at"
 )
 
-// Keeper shares a pki.Ring with other replicas through a Secret. Whoever finds a
-// step due takes it; the Secret's version lets one of them win.
+// Keeper shares a pki.Ring with other replicas through a Secret. A replica that
+// finds a step due takes it; the Secret's version lets one of them win.
 type Keeper struct {
 	Client            kubernetes.Interface
 	Namespace, Secret string
@@ -45,7 +45,7 @@ type Keeper struct {
 	// Names are what API servers call the webhook by.
 	Names     []string
 	Lifetimes pki.Lifetimes
-	// Registrar is told the bundle; nil if that is somebody else's.
+	// Registrar is told the bundle; nil if that is somebody else's task.
 	Registrar *Registrar
 	// Rotations observes the age of serving certificates that are replaced, in
 	// seconds; nil for nobody.
@@ -58,12 +58,15 @@ type Keeper struct {
 
 // TLSConfig serves the newest certificate, TLS 1.2 and later.
 func (k *Keeper) TLSConfig() *tls.Config {
-	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-		if certificate := k.current.Load(); certificate != nil {
-			return certificate, nil
-		}
-		return nil, errors.New("no serving certificate yet")
-	}}
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			if certificate := k.current.Load(); certificate != nil {
+				return certificate, nil
+			}
+			return nil, errors.New("no serving certificate yet")
+		},
+	}
 }
 
 // Ready reports whether there is something to serve.
@@ -97,7 +100,8 @@ func (k *Keeper) Run(ctx context.Context) error {
 		case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err):
 			wait = retry // another replica was faster
 		case err != nil:
-			k.Log.Error("serving certificate not kept", "secret", k.Namespace+"/"+k.Secret, "error", err, "hints", fault.HintsOf(err))
+			k.Log.Error("serving certificate not updated", "secret", k.Namespace+"/"+k.Secret, "error", err,
+				"hints", fault.HintsOf(err))
 		}
 		timer := time.NewTimer(wait)
 		select {
@@ -139,7 +143,7 @@ func (k *Keeper) Step(ctx context.Context) error {
 	k.serve(&next.Serving)
 	told, err := kept.Put(ctx, next.Bundle())
 	for _, name := range told {
-		k.Log.Info("webhook configuration told the authorities", "name", name, "authorities", len(next.Authorities))
+		k.Log.Info("authorities written to a webhook configuration", "name", name, "authorities", len(next.Authorities))
 	}
 	if err != nil {
 		return err
@@ -172,12 +176,17 @@ func (k *Keeper) read(ctx context.Context) (*corev1.Secret, *pki.Ring, error) {
 		return nil, nil, fmt.Errorf("read secret %s/%s: %w", k.Namespace, k.Secret, err)
 	}
 	ring, err := pki.Encoded{
-		Authorities: secret.Data[authoritiesMember], AuthorityKeys: secret.Data[authorityKeyMember],
-		Certificate: secret.Data[certificateMember], Key: secret.Data[keyMember], PublishedAt: secret.Annotations[publishedAt],
+		Authorities:   secret.Data[authoritiesMember],
+		AuthorityKeys: secret.Data[authorityKeyMember],
+		Certificate:   secret.Data[certificateMember],
+		Key:           secret.Data[keyMember],
+		PublishedAt:   secret.Annotations[publishedAt],
 	}.Decode()
 	if err != nil {
-		return nil, nil, fault.New(fault.Conflict, "secret %s/%s holds no certificate of ours: %w", k.Namespace, k.Secret, err).
-			Hint("if another tool fills it, mount it and add --in-cluster=false; else delete it or choose another with --tls-secret")
+		return nil, nil, fault.New(
+			fault.Conflict, "secret %s/%s holds no certificate of ours: %w", k.Namespace, k.Secret, err,
+		).Hint("if another tool fills it, mount it and add --in-cluster=false; " +
+			"else delete it or choose another with --tls-secret")
 	}
 	return secret, ring, nil
 }
@@ -192,10 +201,16 @@ func (k *Keeper) write(ctx context.Context, secret *corev1.Secret, ring *pki.Rin
 	if exists {
 		secret = secret.DeepCopy()
 	} else {
-		secret = &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: k.Namespace, Name: k.Secret}, Type: corev1.SecretTypeTLS}
+		secret = &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Namespace: k.Namespace, Name: k.Secret},
+			Type:       corev1.SecretTypeTLS,
+		}
 	}
 	secret.Data = map[string][]byte{
-		authoritiesMember: text.Authorities, authorityKeyMember: text.AuthorityKeys, certificateMember: text.Certificate, keyMember: text.Key,
+		authoritiesMember:  text.Authorities,
+		authorityKeyMember: text.AuthorityKeys,
+		certificateMember:  text.Certificate,
+		keyMember:          text.Key,
 	}
 	if secret.Annotations == nil {
 		secret.Annotations = map[string]string{}

@@ -77,7 +77,7 @@ func newClient() *fake.Clientset {
 		if !ok {
 			return false, nil, nil
 		}
-		mu.Lock() // whoever reads next has what is written, or has read before the check
+		mu.Lock() // the next reader sees what is written, or has read before the check
 		defer mu.Unlock()
 		object, resource := writing.GetObject().DeepCopyObject(), action.GetResource()
 		meta := object.(metav1.Object)
@@ -87,7 +87,12 @@ func newClient() *fake.Clientset {
 		case action.GetVerb() == "update" && meta.GetResourceVersion() != version[key]:
 			return true, nil, apierrors.NewConflict(schema.GroupResource{Resource: key}, meta.GetName(), nil)
 		case action.GetVerb() == "update":
-			write = func(resource schema.GroupVersionResource, object runtime.Object, namespace string, _ ...metav1.CreateOptions) error {
+			write = func(
+				resource schema.GroupVersionResource,
+				object runtime.Object,
+				namespace string,
+				_ ...metav1.CreateOptions,
+			) error {
 				return client.Tracker().Update(resource, object, namespace)
 			}
 		case version[key] != "":
@@ -122,9 +127,10 @@ func step(t *testing.T, keepers ...*servingcert.Keeper) {
 	}
 }
 
-// TestRotationUnderFire serves from two replicas while clients connect anew for
-// each request, trusting what the configuration says at that moment. Between the
-// steps of the clock every client makes a request, as settling times let them.
+// TestRotationUnderFire serves from two replicas while clients open a new
+// connection for each request, trusting what the configuration says at that
+// moment. Between the steps of the clock every client makes a request, as
+// settling times let them.
 func TestRotationUnderFire(t *testing.T) {
 	t.Parallel()
 	client, now := newClient(), &clock{}
@@ -172,7 +178,9 @@ func TestRotationUnderFire(t *testing.T) {
 
 func serve(t *testing.T, keeper *servingcert.Keeper) string {
 	t.Helper()
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") }))
+	server := httptest.NewUnstartedServer(
+		http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") }),
+	)
 	server.Listener = tls.NewListener(server.Listener,
 		keeper.TLSConfig()) // StartTLS would add a certificate of its own
 	server.Start()
@@ -280,10 +288,9 @@ func TestBothOrNotPublished(t *testing.T) {
 	}
 	var refusing atomic.Bool
 	refusing.Store(true)
-	client.PrependReactor("update", "validatingwebhookconfigurations", func(clienttesting.Action) (bool, runtime.Object, error) {
-		return refusing.Load(), nil, apierrors.NewForbidden(schema.GroupResource{
-			Resource: "validatingwebhookconfigurations",
-		}, "hook", nil)
+	const kind = "validatingwebhookconfigurations"
+	client.PrependReactor("update", kind, func(clienttesting.Action) (bool, runtime.Object, error) {
+		return refusing.Load(), nil, apierrors.NewForbidden(schema.GroupResource{Resource: kind}, "hook", nil)
 	})
 	certificate := ""
 	for range 50 { // past two thirds of the authority's lifetime, not all of it
@@ -327,8 +334,8 @@ func verifies(t *testing.T, chain, bundle string) bool {
 	return err == nil
 }
 
-// TestOthersAreRespected: a Secret that another tool fills is left alone, the
-// rest of a configuration too; the bundle comes back if somebody takes it away.
+// TestOthersAreRespected: a Secret that another tool fills is not touched, nor
+// is the rest of a configuration; the bundle comes back if somebody removes it.
 func TestOthersAreRespected(t *testing.T) {
 	t.Parallel()
 	client, now := newClient(), &clock{}

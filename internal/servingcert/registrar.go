@@ -69,9 +69,14 @@ func (r *Registrar) kept() []kept {
 	var all []kept
 	api := r.Client.AdmissionregistrationV1()
 	if r.Mutating != nil {
-		all = append(all, &configuration[*admissionregistrationv1.MutatingWebhookConfiguration, *admissionregistrationv1.MutatingWebhookConfigurationList]{
+		all = append(all, &configuration[
+			*admissionregistrationv1.MutatingWebhookConfiguration,
+			*admissionregistrationv1.MutatingWebhookConfigurationList,
+		]{
 			"MutatingWebhookConfiguration", api.MutatingWebhookConfigurations(), r.Mutating,
-			func(c *admissionregistrationv1.MutatingWebhookConfiguration) (clients []*admissionregistrationv1.WebhookClientConfig) {
+			func(
+				c *admissionregistrationv1.MutatingWebhookConfiguration,
+			) (clients []*admissionregistrationv1.WebhookClientConfig) {
 				for i := range c.Webhooks {
 					clients = append(clients, &c.Webhooks[i].ClientConfig)
 				}
@@ -80,9 +85,14 @@ func (r *Registrar) kept() []kept {
 		})
 	}
 	if r.Validating != nil {
-		all = append(all, &configuration[*admissionregistrationv1.ValidatingWebhookConfiguration, *admissionregistrationv1.ValidatingWebhookConfigurationList]{
+		all = append(all, &configuration[
+			*admissionregistrationv1.ValidatingWebhookConfiguration,
+			*admissionregistrationv1.ValidatingWebhookConfigurationList,
+		]{
 			"ValidatingWebhookConfiguration", api.ValidatingWebhookConfigurations(), r.Validating,
-			func(c *admissionregistrationv1.ValidatingWebhookConfiguration) (clients []*admissionregistrationv1.WebhookClientConfig) {
+			func(
+				c *admissionregistrationv1.ValidatingWebhookConfiguration,
+			) (clients []*admissionregistrationv1.WebhookClientConfig) {
 				for i := range c.Webhooks {
 					clients = append(clients, &c.Webhooks[i].ClientConfig)
 				}

@@ -44,7 +44,14 @@ type lister[L any] interface {
 }
 
 // watchOne rings when the object of a name changes, until ctx is done.
-func watchOne[L runtime.Object](ctx context.Context, client kubernetes.Interface, api lister[L], name string, kind runtime.Object, changed chan<- struct{}) {
+func watchOne[L runtime.Object](
+	ctx context.Context,
+	client kubernetes.Interface,
+	api lister[L],
+	name string,
+	kind runtime.Object,
+	changed chan<- struct{},
+) {
 	one := fields.OneTermEqualSelector("metadata.name", name).String()
 	source := &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
@@ -56,5 +63,6 @@ func watchOne[L runtime.Object](ctx context.Context, client kubernetes.Interface
 			return api.Watch(ctx, options)
 		},
 	}
-	cache.NewReflectorWithOptions(cache.ToListWatcherWithWatchListSemantics(source, client), kind, bell(changed), cache.ReflectorOptions{Name: name}).RunWithContext(ctx)
+	cache.NewReflectorWithOptions(cache.ToListWatcherWithWatchListSemantics(source, client), kind, bell(changed),
+		cache.ReflectorOptions{Name: name}).RunWithContext(ctx)
 }

@@ -76,9 +76,9 @@ func (p *Plane) tags(own map[string]string, omit []string, s *Subject, values va
 		folded := strings.ToLower(key)
 		switch {
 		case reserved(folded) || seen[folded]:
-			return nil, invalid("the association sets the session tag %q, which is reserved or there twice", key)
+			return nil, invalid("the association sets the session tag %q, which is reserved or set twice", key)
 		case strings.HasPrefix(folded, "aws:") || !arn.IsTagKey(key):
-			return nil, invalid("the association sets the session tag %q, which STS does not take", key)
+			return nil, invalid("the association sets the session tag %q, which STS does not accept", key)
 		}
 		seen[folded] = true
 		value, err := expand("sessionTags", own[key], values)
@@ -88,12 +88,12 @@ func (p *Plane) tags(own map[string]string, omit []string, s *Subject, values va
 		case value.missing: // about a pod or a label, and there is none
 			continue
 		case !value.Open && !arn.IsTagValue(value.Value):
-			return nil, invalid("the session tag %q has a value that STS does not take", key)
+			return nil, invalid("the session tag %q has a value that STS does not accept", key)
 		}
 		all = append(all, Tag{Key: key, Text: value.Text, Optional: value.optional})
 	}
 	if len(all) > maxTags {
-		return nil, invalid("the session would have %d tags; STS takes %d", len(all), maxTags)
+		return nil, invalid("the session would have %d tags; STS accepts %d", len(all), maxTags)
 	}
 	return all, nil
 }
@@ -104,7 +104,8 @@ const podLabel = "podLabel:"
 type variables map[string]variable
 
 // variable is what a variable stands for: a value; what is not known before there is
-// a pod, or the moment; or nothing, without a pod or of a label that the pod has not.
+// a pod, or the moment; or nothing, without a pod or for a label that the pod does
+// not have.
 type variable struct {
 	value         string
 	open, missing bool
@@ -196,7 +197,7 @@ func name(field, template string, values variables) (Text, error) {
 	text := arn.SessionName(filled.Value)
 	if len(text) < minName {
 		return Text{}, invalid(
-			"the association's %s comes to %q; STS takes at least %d characters", field, text, minName,
+			"the association's %s comes to %q; STS wants at least %d characters", field, text, minName,
 		)
 	}
 	return Text{Value: text}, nil

@@ -295,7 +295,8 @@ func TestModes(t *testing.T) {
 	}
 }
 
-// TestRefusedPlans: what no session can be got with has a reason, and no plan.
+// TestRefusedPlans: an association that cannot give a session has a reason, and
+// no plan.
 func TestRefusedPlans(t *testing.T) {
 	t.Parallel()
 	many := map[string]string{}
@@ -336,21 +337,21 @@ func TestRefusedPlans(t *testing.T) {
 			fault.Invalid,
 		},
 		{
-			"a tag of AWS's", func(s *spec) { s.SessionTags = map[string]string{"AWS:x": "1"} }, "does not take",
+			"a tag of AWS's", func(s *spec) { s.SessionTags = map[string]string{"AWS:x": "1"} }, "does not accept",
 			fault.Invalid,
 		},
 		{
-			"a tag without a key", func(s *spec) { s.SessionTags = map[string]string{"": "1"} }, "does not take",
+			"a tag without a key", func(s *spec) { s.SessionTags = map[string]string{"": "1"} }, "does not accept",
 			fault.Invalid,
 		},
 		{
 			"a key that is too long",
-			func(s *spec) { s.SessionTags = map[string]string{strings.Repeat("k", 129): "1"} }, "does not take",
+			func(s *spec) { s.SessionTags = map[string]string{strings.Repeat("k", 129): "1"} }, "does not accept",
 			fault.Invalid,
 		},
 		{
 			"a key of other characters", func(s *spec) { s.SessionTags = map[string]string{"a&b": "1"} },
-			"does not take", fault.Invalid,
+			"does not accept", fault.Invalid,
 		},
 		{
 			"a value that is too long",
@@ -373,7 +374,7 @@ func TestRefusedPlans(t *testing.T) {
 	}
 }
 
-// TestLimitsAreReached: as much as STS takes is taken.
+// TestLimitsAreReached: as much as STS accepts is accepted.
 func TestLimitsAreReached(t *testing.T) {
 	t.Parallel()
 	most := map[string]string{strings.Repeat("k", 128): strings.Repeat("é", 256)}

@@ -1,12 +1,12 @@
 // Package sessionplan says which calls of STS give a service account its session:
 // association × subject × plane → which role is assumed first, by whom, under which
 // name, with which tags, external id and source identity, for how long, and which
-// target role after it (spec podidentity §14, §19.7).
+// target role comes after it (spec podidentity §14, §19.7).
 //
-// It is the one plan there is. The broker makes the calls of it; whoever judges
-// beforehand whether they will be allowed asks for the plan of AnyPod, in which what
-// only a pod has is left open. It makes no call, knows neither time nor chance, and
-// does not say whether the subject may have the role.
+// It is the only plan there is. The broker makes its calls; to judge beforehand
+// whether they will be allowed, ask for the plan of AnyPod, in which what only a pod
+// has is left open. It makes no call, knows neither time nor chance, and does not
+// say whether the subject may have the role.
 package sessionplan
 
 import (
@@ -53,7 +53,7 @@ type Plane struct {
 	BrokerRoleARN string
 	// PodLabels are the keys of the pods' labels that templates may use. Who creates
 	// pods chooses their values. If it is nil, a pod's plan may use none, and that of
-	// AnyPod any: whoever judges does not always know what the broker allows.
+	// AnyPod any: a judge does not always know what the broker allows.
 	PodLabels []string
 }
 

@@ -27,7 +27,7 @@ const (
 	fetchTimeout = time.Second
 	fetchAgain   = 50 * time.Millisecond
 	// fetchRate bounds reads of accounts that the cache does not know, so that
-	// a storm of pods is none of reads (spec webhook §10.3).
+	// a storm of pods is not a storm of reads (spec webhook §10.3).
 	fetchRate, fetchBurst = 20, 40
 )
 
@@ -69,7 +69,8 @@ func (a *Accounts) Run(ctx context.Context) error {
 			return accounts.Watch(ctx, options)
 		},
 	}
-	follow.Run(ctx, "service accounts", cache.ToListWatcherWithWatchListSemantics(source, a.client), &corev1.ServiceAccount{}, (*accountStore)(a))
+	follow.Run(ctx, "service accounts", cache.ToListWatcherWithWatchListSemantics(source, a.client),
+		&corev1.ServiceAccount{}, (*accountStore)(a))
 	return nil
 }
 

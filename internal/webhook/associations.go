@@ -16,8 +16,9 @@ import (
 	"github.com/rolecall/rolecall/internal/inject"
 )
 
-// What asking for associations may cost an API server, however many pods there
-// are: reviews that wait for a place share the next read of their namespace.
+// What requests for associations may cost an API server, however many pods
+// there are: reviews that wait for a place share the next read of their
+// namespace.
 const (
 	associationReads                       = 8 // at a time
 	associationReadRate, associationsBurst = 200, 200
@@ -77,7 +78,8 @@ func (a *Associations) Of(ctx context.Context, name inject.Name) (*v1alpha1.PodI
 		if result.Err != nil {
 			return nil, fmt.Errorf("read the associations of namespace %s: %w", name.Namespace, result.Err)
 		}
-		return result.Val.(*association.Set).Of(name.Namespace, name.ServiceAccount), nil //nolint:forcetypeassert // what fetch returns
+		set := result.Val.(*association.Set) //nolint:forcetypeassert // what fetch returns
+		return set.Of(name.Namespace, name.ServiceAccount), nil
 	}
 }
 
@@ -86,9 +88,9 @@ func (a *Associations) Known(name inject.Name) *v1alpha1.PodIdentityAssociation 
 	return a.Current().Of(name.Namespace, name.ServiceAccount)
 }
 
-// fetch waits for a place and reads. Who comes while it waits gets its answer;
-// who comes later needs the next one, since an association may have been created
-// after this one was read.
+// fetch waits for a place and reads. A review that comes while it waits gets its
+// answer; one that comes later needs the next, since an association may have
+// been created after this one was read.
 func (a *Associations) fetch(ctx context.Context, namespace string) (*association.Set, error) {
 	select {
 	case a.places <- struct{}{}:

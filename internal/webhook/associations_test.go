@@ -89,7 +89,8 @@ func (l slowLists) List(ctx context.Context, options metav1.ListOptions) (*unstr
 
 // deaf makes watches that never say anything.
 func deaf(client *dynamicfake.FakeDynamicClient) {
-	client.PrependWatchReactor("*", func(clienttesting.Action) (bool, watch.Interface, error) { return true, watch.NewFake(), nil })
+	client.PrependWatchReactor("*",
+		func(clienttesting.Action) (bool, watch.Interface, error) { return true, watch.NewFake(), nil })
 }
 
 // following runs associations until the test's bubble ends.
@@ -337,12 +338,13 @@ func TestAssociationsUnread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := associationClient(associationOf("n", "known", nil))
 		var fail atomic.Bool
-		client.PrependReactor("list", associationsResource.Resource, func(action clienttesting.Action) (bool, runtime.Object, error) {
+		busy := func(action clienttesting.Action) (bool, runtime.Object, error) {
 			if fail.Load() && action.GetNamespace() != "" {
 				return true, nil, errors.New("the server is busy")
 			}
 			return false, nil, nil
-		})
+		}
+		client.PrependReactor("list", associationsResource.Resource, busy)
 		associations := following(t, slowClient{client, func(ctx context.Context) {
 			if !fail.Load() {
 				<-ctx.Done()
@@ -350,7 +352,12 @@ func TestAssociationsUnread(t *testing.T) {
 		}, func() {}}, time.Second)
 		registry := prometheus.NewRegistry()
 		handler, err := webhook.New(webhook.Config{
-			Settings: inject.Defaults(), ServiceAccounts: accounts, Associations: associations, Metrics: registry, Log: slog.New(slog.DiscardHandler), Now: time.Now,
+			Settings:        inject.Defaults(),
+			ServiceAccounts: accounts,
+			Associations:    associations,
+			Metrics:         registry,
+			Log:             slog.New(slog.DiscardHandler),
+			Now:             time.Now,
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -30,7 +30,9 @@ type ConfigMap struct {
 }
 
 // NewConfigMap prepares it; Run follows.
-func NewConfigMap(client kubernetes.Interface, namespace string, settings inject.Settings, log *slog.Logger) *ConfigMap {
+func NewConfigMap(
+	client kubernetes.Interface, namespace string, settings inject.Settings, log *slog.Logger,
+) *ConfigMap {
 	return &ConfigMap{follow.NewValue[*inject.Config](nil), client, namespace, settings, log}
 }
 
@@ -48,14 +50,16 @@ func (c *ConfigMap) Run(ctx context.Context) error {
 			return maps.Watch(ctx, options)
 		},
 	}
-	follow.Run(ctx, "ConfigMap", cache.ToListWatcherWithWatchListSemantics(source, c.client), &corev1.ConfigMap{}, (*configStore)(c))
+	follow.Run(ctx, "ConfigMap", cache.ToListWatcherWithWatchListSemantics(source, c.client), &corev1.ConfigMap{},
+		(*configStore)(c))
 	return nil
 }
 
 func (c *ConfigMap) read(document string) {
 	config, problems, err := inject.ParseConfig([]byte(document), c.settings)
 	if err != nil {
-		c.log.Error("ConfigMap not read, the last identities stay", "namespace", c.namespace, "name", ConfigMapName, "error", err)
+		c.log.Error("ConfigMap not read, the last identities stay", "namespace", c.namespace, "name", ConfigMapName,
+			"error", err)
 		return
 	}
 	for _, problem := range problems {

@@ -28,7 +28,8 @@ func BenchmarkAccounts(b *testing.B) {
 	const count = 10_000
 	for b.Loop() {
 		client := fake.NewClientset()
-		client.PrependReactor("list", "serviceaccounts", func(clienttesting.Action) (bool, runtime.Object, error) { return true, manyAccounts(count), nil })
+		client.PrependReactor("list", "serviceaccounts",
+			func(clienttesting.Action) (bool, runtime.Object, error) { return true, manyAccounts(count), nil })
 		accounts := webhook.NewAccounts(client, inject.Defaults(), 0)
 		before := heap()
 		ctx, cancel := context.WithCancel(b.Context())
@@ -47,7 +48,7 @@ func BenchmarkAccounts(b *testing.B) {
 	}
 }
 
-// manyAccounts are made anew for each list, as a decoder would.
+// manyAccounts are made again for each list, as a decoder would.
 func manyAccounts(count int) *corev1.ServiceAccountList {
 	list := &corev1.ServiceAccountList{}
 	for i := range count {

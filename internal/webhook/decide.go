@@ -19,7 +19,7 @@ type Fallback struct {
 	// it, or not in all containers; and for those of Namespaces.
 	Action Action
 	// Namespaces are patterns of namespaces in which every pod must have an
-	// identity. Mirror pods cannot have one and are left alone, as are pods
+	// identity. Mirror pods cannot have one and are not touched, nor are pods
 	// with the skip label.
 	Namespaces []string
 }
@@ -76,12 +76,14 @@ func (h *Handler) decide(ctx context.Context, v *review) (answer, error) {
 	}
 	known, err := h.know(ctx, name)
 	if err != nil {
-		h.config.Log.Error("service account not read", obs.KeyNamespace, name.Namespace, obs.KeyServiceAccount, name.ServiceAccount, "error", err)
+		h.config.Log.Error("service account not read", obs.KeyNamespace, name.Namespace,
+			obs.KeyServiceAccount, name.ServiceAccount, "error", err)
 		return answer{}, err
 	}
 	if !known.PodIdentity && known.Missing() {
 		h.metrics.missing.Inc()
-		h.config.Log.Warn("pod not mutated", obs.KeyNamespace, name.Namespace, obs.KeyServiceAccount, name.ServiceAccount, obs.KeyReason, noAccount)
+		h.config.Log.Warn("pod not mutated", obs.KeyNamespace, name.Namespace,
+			obs.KeyServiceAccount, name.ServiceAccount, obs.KeyReason, noAccount)
 		return known.warn(h.without(v, name, noAccount, noAccountAudit)), nil
 	}
 	h.metrics.used.Set(1)
@@ -121,8 +123,13 @@ func (h *Handler) without(v *review, name inject.Name, reason string, audit []an
 	if h.config.Associations != nil {
 		remedy += ", or create a PodIdentityAssociation of its name"
 	}
-	h.refuse(&a, v, Refusal{name, v.head.Name, IdentityMissing, fmt.Sprintf(
-		"pods of namespace %s must have an AWS identity: %s (service account %s); %s", name.Namespace, reason, name, remedy)})
+	h.refuse(&a, v, Refusal{
+		name,
+		v.head.Name,
+		IdentityMissing,
+		fmt.Sprintf("pods of namespace %s must have an AWS identity: %s (service account %s); %s",
+			name.Namespace, reason, name, remedy),
+	})
 	return a
 }
 
@@ -149,7 +156,12 @@ func (h *Handler) identified(v *review, name inject.Name, known *known) answer {
 	}
 	a := h.mutated(name, v, known.audit(&account), result)
 	if result.Missed != "" && a.allowed {
-		h.refuse(&a, v, Refusal{name, v.head.Name, IdentityBlocked, "the pod would not get its AWS identity: " + result.Missed})
+		h.refuse(&a, v, Refusal{
+			name,
+			v.head.Name,
+			IdentityBlocked,
+			"the pod would not get its AWS identity: " + result.Missed,
+		})
 	}
 	return a
 }
@@ -159,7 +171,8 @@ func (h *Handler) mutated(name inject.Name, v *review, identity []annotation, re
 	a := none(audit(result.Reason))
 	a.warnings = result.Warnings
 	if len(result.Patch) == 0 {
-		h.config.Log.Info("pod not mutated", obs.KeyNamespace, name.Namespace, obs.KeyServiceAccount, name.ServiceAccount, obs.KeyReason, result.Reason)
+		h.config.Log.Info("pod not mutated", obs.KeyNamespace, name.Namespace,
+			obs.KeyServiceAccount, name.ServiceAccount, obs.KeyReason, result.Reason)
 		return a
 	}
 	patch, err := json.Marshal(result.Patch)
@@ -185,7 +198,8 @@ func (h *Handler) refuse(a *answer, v *review, refusal Refusal) {
 	case Allow:
 	}
 	h.metrics.refused.WithLabelValues(string(refusal.Kind)).Inc()
-	h.config.Log.Warn("pod refused its identity", obs.KeyNamespace, refusal.Name.Namespace, obs.KeyServiceAccount, refusal.Name.ServiceAccount,
+	h.config.Log.Warn("pod refused its identity", obs.KeyNamespace, refusal.Name.Namespace,
+		obs.KeyServiceAccount, refusal.Name.ServiceAccount,
 		"pod", refusal.Pod, "kind", string(refusal.Kind), obs.KeyReason, refusal.Message, "admitted", a.allowed)
 	if h.config.Refused != nil && !v.dryRun {
 		h.config.Refused(refusal)

@@ -34,10 +34,11 @@ func grants(namespace string, roles ...string) follow.Source[*grant.Set] {
 	}}})}
 }
 
-const foreign = `{"metadata":{"name":"p"},"spec":{"serviceAccountName":"s","volumes":[{"name":"aws-iam-token","emptyDir":{}}],"containers":[{"name":"a"}]}}`
+const foreign = `{"metadata":{"name":"p"},"spec":{"serviceAccountName":"s","volumes":[{"name":"aws-iam-token",` +
+	`"emptyDir":{}}],"containers":[{"name":"a"}]}}`
 
-// TestRefusals: what a pod does not get is said in the answer, the metrics and to
-// whoever wants to know; and it is refused if that is wanted.
+// TestRefusals: what a pod does not get is said in the answer, in the metrics and
+// to those who want to know; and the pod is refused if that is wanted.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
@@ -134,7 +135,7 @@ func TestRefusals(t *testing.T) {
 			audit:    "none",
 		},
 		{
-			name:     "mirror pods are left alone",
+			name:     "mirror pods are not touched",
 			account:  "-",
 			fallback: webhook.Fallback{Action: webhook.Deny, Namespaces: []string{"*"}},
 			audit:    "none",
@@ -143,11 +144,17 @@ func TestRefusals(t *testing.T) {
 		var told []webhook.Refusal
 		registry := prometheus.NewRegistry()
 		handler, err := webhook.New(webhook.Config{
-			Settings: inject.Defaults(), ServiceAccounts: accounts, Grants: row.grants, Fallback: row.fallback, Metrics: registry,
+			Settings:        inject.Defaults(),
+			ServiceAccounts: accounts,
+			Grants:          row.grants,
+			Fallback:        row.fallback,
+			Metrics:         registry,
 			Refused: func(r webhook.Refusal) {
 				told = append(told,
 					r)
-			}, Log: slog.New(slog.DiscardHandler), Now: time.Now,
+			},
+			Log: slog.New(slog.DiscardHandler),
+			Now: time.Now,
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -198,7 +205,7 @@ func TestReadThrough(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var reads, failures atomic.Int64
 		client := fake.NewClientset()
-		client.PrependReactor("get", "serviceaccounts", func(action clienttesting.Action) (bool, runtime.Object, error) {
+		get := func(action clienttesting.Action) (bool, runtime.Object, error) {
 			reads.Add(1)
 			time.Sleep(10 * time.Millisecond)
 			if failures.Add(-1) >= 0 {
@@ -214,7 +221,8 @@ func TestReadThrough(t *testing.T) {
 					Annotations: map[string]string{"eks.amazonaws.com/role-arn": role},
 				},
 			}, nil
-		})
+		}
+		client.PrependReactor("get", "serviceaccounts", get)
 		cache := webhook.NewAccounts(client, inject.Defaults(), time.Second)
 		name := inject.Name{Namespace: "n", ServiceAccount: "new"}
 		found := make(chan bool, 50)

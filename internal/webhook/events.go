@@ -26,7 +26,8 @@ func NewEvents(client kubernetes.Interface, now func() time.Time) *Events {
 	writer.Resolve = func(ctx context.Context, about *corev1.ObjectReference) {
 		ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 		defer cancel()
-		if account, err := client.CoreV1().ServiceAccounts(about.Namespace).Get(ctx, about.Name, metav1.GetOptions{}); err == nil {
+		account, err := client.CoreV1().ServiceAccounts(about.Namespace).Get(ctx, about.Name, metav1.GetOptions{})
+		if err == nil {
 			about.UID = account.UID
 		}
 	}
@@ -36,8 +37,15 @@ func NewEvents(client kubernetes.Interface, now func() time.Time) *Events {
 // Refused takes a refusal. It does not block.
 func (e *Events) Refused(refusal Refusal) {
 	e.writer.Say(refusal.Name.Namespace+"/"+refusal.Name.ServiceAccount+" "+string(refusal.Kind), events.Event{
-		About:  &corev1.ObjectReference{APIVersion: "v1", Kind: "ServiceAccount", Namespace: refusal.Name.Namespace, Name: refusal.Name.ServiceAccount},
-		Reason: string(refusal.Kind), Action: "Admit", Note: "pod " + refusal.Pod + ": " + refusal.Message,
+		About: &corev1.ObjectReference{
+			APIVersion: "v1",
+			Kind:       "ServiceAccount",
+			Namespace:  refusal.Name.Namespace,
+			Name:       refusal.Name.ServiceAccount,
+		},
+		Reason: string(refusal.Kind),
+		Action: "Admit",
+		Note:   "pod " + refusal.Pod + ": " + refusal.Message,
 	})
 }
 

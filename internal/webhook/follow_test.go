@@ -73,7 +73,12 @@ func TestDebugging(t *testing.T) {
 	t.Parallel()
 	for _, debugging := range []bool{true, false} {
 		handler, err := webhook.New(webhook.Config{
-			Settings: inject.Defaults(), ServiceAccounts: accounts, Metrics: prometheus.NewRegistry(), Log: discard, Now: time.Now, Debugging: debugging,
+			Settings:        inject.Defaults(),
+			ServiceAccounts: accounts,
+			Metrics:         prometheus.NewRegistry(),
+			Log:             discard,
+			Now:             time.Now,
+			Debugging:       debugging,
 		})
 		if err != nil {
 			t.Fatal(err)

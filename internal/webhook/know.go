@@ -52,17 +52,22 @@ func (h *Handler) associated(ctx context.Context, name inject.Name, k *known) {
 	var err error
 	if k.association, err = h.config.Associations.Of(ctx, name); err != nil {
 		h.metrics.unread.Inc()
-		h.config.Log.Warn("associations not read, those known before are used", obs.KeyNamespace, name.Namespace, obs.KeyServiceAccount, name.ServiceAccount, "error", err)
-		k.warnings = append(k.warnings, "the API server did not say in time which PodIdentityAssociations namespace "+name.Namespace+" has; one created a moment ago does not count for this pod")
+		h.config.Log.Warn("associations not read, those known before are used", obs.KeyNamespace, name.Namespace,
+			obs.KeyServiceAccount, name.ServiceAccount, "error", err)
+		k.warnings = append(k.warnings,
+			"the API server did not say in time which PodIdentityAssociations namespace "+name.Namespace+" has; "+
+				"one created a moment ago does not count for this pod")
 	}
 	k.PodIdentity = k.association != nil
 	if k.PodIdentity && k.association.Spec.Paused {
-		k.warnings = append(k.warnings, "PodIdentityAssociation "+k.association.Namespace+"/"+k.association.Name+" is paused: the pod finds no AWS credentials as long as it is")
+		k.warnings = append(k.warnings,
+			"PodIdentityAssociation "+k.association.Namespace+"/"+k.association.Name+" is paused: "+
+				"the pod finds no AWS credentials as long as it is")
 	}
 }
 
-// roles are all that the account's pods would take. Which those of the identities
-// file take, only the agent's side knows.
+// roles are all that the account's pods would get. Which role those of the
+// identities file get, only the agent knows.
 func (k *known) roles(account *inject.Account) []string {
 	switch {
 	case !account.Container:
@@ -83,7 +88,10 @@ func (k *known) audit(account *inject.Account) []annotation {
 	case k.association == nil:
 		return nil
 	}
-	return []annotation{{"role", k.association.Spec.RoleARN}, {"association", k.association.Namespace + "/" + k.association.Name}}
+	return []annotation{
+		{"role", k.association.Spec.RoleARN},
+		{"association", k.association.Namespace + "/" + k.association.Name},
+	}
 }
 
 // warn adds what is to be said of the identity to an answer.

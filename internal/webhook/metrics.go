@@ -47,13 +47,16 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 			Name: "rolecall_webhook_malformed_role_total", Help: "Pods whose role is not a role ARN.",
 		}),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "rolecall_webhook_refused_total", Help: "Pods that were not given the identity they are meant to have, or not let in, by kind.",
+			Name: "rolecall_webhook_refused_total",
+			Help: "Pods that were not given the identity they are meant to have, or not admitted, by kind.",
 		}, []string{"kind"}),
 		unread: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "rolecall_webhook_associations_unread_total", Help: "Pods for which the API server did not say in time which PodIdentityAssociations there are.",
+			Name: "rolecall_webhook_associations_unread_total",
+			Help: "Pods for which the API server did not say in time which PodIdentityAssociations there are.",
 		}),
 		writes: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "rolecall_webhook_association_writes_total", Help: "Reviews of PodIdentityAssociations that are written, by result.",
+			Name: "rolecall_webhook_association_writes_total",
+			Help: "Reviews of PodIdentityAssociations that are written, by result.",
 		}, []string{"result"}),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "http_request_count", Help: "Requests, by method, path and status.",
@@ -78,7 +81,10 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 		m.latencies.WithLabelValues(http.MethodPost, "/mutate"),
 		m.summary.WithLabelValues(http.MethodPost, "/mutate"),
 	}
-	for _, one := range []prometheus.Collector{m.used, m.mutated, m.missing, m.malformed, m.refused, m.unread, m.writes, m.requests, m.latencies, m.summary, m.seconds} {
+	for _, one := range []prometheus.Collector{
+		m.used, m.mutated, m.missing, m.malformed, m.refused, m.unread, m.writes, m.requests, m.latencies, m.summary,
+		m.seconds,
+	} {
 		if err := registry.Register(one); err != nil {
 			return nil, err
 		}

@@ -10,20 +10,29 @@ import (
 
 // Registration returns the MutatingWebhookConfiguration of spec webhook §13.1,
 // our form, for a client that says where the webhook is and whom to trust.
-func Registration(client admissionregistrationv1.WebhookClientConfig) *admissionregistrationv1.MutatingWebhookConfiguration {
+func Registration(
+	client admissionregistrationv1.WebhookClientConfig,
+) *admissionregistrationv1.MutatingWebhookConfiguration {
 	ignore := admissionregistrationv1.Ignore
 	none := admissionregistrationv1.SideEffectClassNone
 	ifNeeded := admissionregistrationv1.IfNeededReinvocationPolicy
 	timeout := int32(10)
 	return &admissionregistrationv1.MutatingWebhookConfiguration{
-		TypeMeta:   metav1.TypeMeta{APIVersion: "admissionregistration.k8s.io/v1", Kind: "MutatingWebhookConfiguration"},
+		TypeMeta: metav1.TypeMeta{
+			APIVersion: "admissionregistration.k8s.io/v1",
+			Kind:       "MutatingWebhookConfiguration",
+		},
 		ObjectMeta: metav1.ObjectMeta{Name: "pod-identity-webhook"},
 		Webhooks: []admissionregistrationv1.MutatingWebhook{{
 			Name:         "pod-identity-webhook.rolecall.io",
 			ClientConfig: client,
 			Rules: []admissionregistrationv1.RuleWithOperations{{
 				Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create},
-				Rule:       admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods"}},
+				Rule: admissionregistrationv1.Rule{
+					APIGroups:   []string{""},
+					APIVersions: []string{"v1"},
+					Resources:   []string{"pods"},
+				},
 			}},
 			ObjectSelector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
 				{Key: inject.SkipLabel, Operator: metav1.LabelSelectorOpDoesNotExist},
@@ -35,25 +44,34 @@ func Registration(client admissionregistrationv1.WebhookClientConfig) *admission
 }
 
 // WritesRegistration returns the ValidatingWebhookConfiguration of associations
-// that are written. Without an answer nothing is written: that takes nothing from
-// pods, and whoever writes hears of it.
-func WritesRegistration(client admissionregistrationv1.WebhookClientConfig) *admissionregistrationv1.ValidatingWebhookConfiguration {
+// that are written. Without an answer nothing is written: pods lose nothing by
+// that, and the writer is told.
+func WritesRegistration(
+	client admissionregistrationv1.WebhookClientConfig,
+) *admissionregistrationv1.ValidatingWebhookConfiguration {
 	closed := admissionregistrationv1.Fail
 	none := admissionregistrationv1.SideEffectClassNone
 	equivalent := admissionregistrationv1.Equivalent
 	namespaced := admissionregistrationv1.NamespacedScope
 	timeout := int32(5)
 	return &admissionregistrationv1.ValidatingWebhookConfiguration{
-		TypeMeta:   metav1.TypeMeta{APIVersion: "admissionregistration.k8s.io/v1", Kind: "ValidatingWebhookConfiguration"},
+		TypeMeta: metav1.TypeMeta{
+			APIVersion: "admissionregistration.k8s.io/v1",
+			Kind:       "ValidatingWebhookConfiguration",
+		},
 		ObjectMeta: metav1.ObjectMeta{Name: "pod-identity-webhook"},
 		Webhooks: []admissionregistrationv1.ValidatingWebhook{{
 			Name:         "associations.rolecall.io",
 			ClientConfig: client,
 			Rules: []admissionregistrationv1.RuleWithOperations{{
-				Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create, admissionregistrationv1.Update},
+				Operations: []admissionregistrationv1.OperationType{
+					admissionregistrationv1.Create, admissionregistrationv1.Update,
+				},
 				Rule: admissionregistrationv1.Rule{
-					APIGroups: []string{v1alpha1.GroupVersion.Group}, APIVersions: []string{v1alpha1.GroupVersion.Version},
-					Resources: []string{"podidentityassociations"}, Scope: &namespaced,
+					APIGroups:   []string{v1alpha1.GroupVersion.Group},
+					APIVersions: []string{v1alpha1.GroupVersion.Version},
+					Resources:   []string{"podidentityassociations"},
+					Scope:       &namespaced,
 				},
 			}},
 			FailurePolicy: &closed, SideEffects: &none, MatchPolicy: &equivalent, TimeoutSeconds: &timeout,

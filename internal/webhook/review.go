@@ -20,11 +20,11 @@ type review struct {
 	dryRun bool
 	object []byte
 	head   inject.Head
-	// noPod says why the object is none.
+	// noPod says why the object is not a pod.
 	noPod string
 }
 
-// readReview reads a review in one pass. What is none has no request, and is
+// readReview reads a review in one pass. Anything else has no request, and is
 // answered as bad content.
 func readReview(body []byte) review {
 	var v review

@@ -48,7 +48,11 @@ func BenchmarkTLS(b *testing.B) {
 		b.Fatal(err)
 	}
 	handler, err := webhook.New(webhook.Config{
-		Settings: inject.Defaults(), ServiceAccounts: accounts, Metrics: prometheus.NewRegistry(), Log: log, Now: time.Now,
+		Settings:        inject.Defaults(),
+		ServiceAccounts: accounts,
+		Metrics:         prometheus.NewRegistry(),
+		Log:             log,
+		Now:             time.Now,
 	})
 	if err != nil {
 		b.Fatal(err)

@@ -25,8 +25,8 @@ import (
 // ValidatePath is where associations that are written are decided about.
 const ValidatePath = "/validate-associations"
 
-// Writes is what PodIdentityAssociations are held against when somebody writes
-// them (spec podidentity §19.5, rows H21 and A17).
+// Writes is what PodIdentityAssociations are checked against when somebody
+// writes them (spec podidentity §19.5, rows H21 and A17).
 type Writes struct {
 	// Grants are followed. Until they have been read nothing may be written.
 	Grants follow.Source[*grant.Set]
@@ -61,15 +61,20 @@ func (h *Handler) serveWrite(w http.ResponseWriter, r *http.Request) int {
 		return code
 	}
 	var review admissionv1.AdmissionReview
-	// Case counts, as for whoever reads the object later.
+	// Case counts, as for later readers of the object.
 	if err := kjson.UnmarshalCaseSensitivePreserveInts(body, &review); err != nil ||
-		review.APIVersion != admissionv1.SchemeGroupVersion.String() || review.Kind != "AdmissionReview" || review.Request == nil {
-		return fail(w, http.StatusBadRequest, "want an AdmissionReview of "+admissionv1.SchemeGroupVersion.String()+" with a request")
+		review.APIVersion != admissionv1.SchemeGroupVersion.String() || review.Kind != "AdmissionReview" ||
+		review.Request == nil {
+		return fail(w, http.StatusBadRequest,
+			"want an AdmissionReview of "+admissionv1.SchemeGroupVersion.String()+" with a request")
 	}
 	if missing := h.writes.wait(r); missing != "" {
 		return fail(w, http.StatusServiceUnavailable, missing+" are not read yet")
 	}
-	answer := admissionv1.AdmissionReview{TypeMeta: review.TypeMeta, Response: h.decideWrite(r.Context(), review.Request)}
+	answer := admissionv1.AdmissionReview{
+		TypeMeta: review.TypeMeta,
+		Response: h.decideWrite(r.Context(), review.Request),
+	}
 	answer.Response.UID = review.Request.UID
 	text, err := json.Marshal(&answer)
 	if err != nil { // nothing in it cannot be
@@ -82,15 +87,22 @@ func (h *Handler) serveWrite(w http.ResponseWriter, r *http.Request) int {
 
 // decideWrite answers a request. What is not about the spec of an association is
 // none of our business.
-func (h *Handler) decideWrite(ctx context.Context, request *admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse {
+func (h *Handler) decideWrite(
+	ctx context.Context, request *admissionv1.AdmissionRequest,
+) *admissionv1.AdmissionResponse {
 	if !isWrite(request) {
 		return &admissionv1.AdmissionResponse{Allowed: true}
 	}
 	old, a, err := readWrite(request)
 	if err != nil {
 		h.metrics.writes.WithLabelValues(resultBadReview).Inc()
-		h.config.Log.Error("review of an association not understood", obs.KeyNamespace, request.Namespace, "name", request.Name, "error", err)
-		return refuseWrite(resultBadReview, &metav1.Status{Reason: metav1.StatusReasonBadRequest, Code: http.StatusBadRequest, Message: err.Error()})
+		h.config.Log.Error("review of an association not understood", obs.KeyNamespace, request.Namespace,
+			"name", request.Name, "error", err)
+		return refuseWrite(resultBadReview, &metav1.Status{
+			Reason:  metav1.StatusReasonBadRequest,
+			Code:    http.StatusBadRequest,
+			Message: err.Error(),
+		})
 	}
 	warnings, err := admission.Decide(h.config.Writes.Grants.Current(), old, a)
 	if fault.KindOf(err) == fault.Denied && h.config.Writes.Newest != nil {
@@ -99,7 +111,7 @@ func (h *Handler) decideWrite(ctx context.Context, request *admissionv1.Admissio
 		if newest, failed := h.config.Writes.Newest(ctx); failed == nil {
 			warnings, err = admission.Decide(newest, old, a)
 		} else {
-			h.config.Log.Warn("RoleGrants not read anew, those known before are used", "error", failed)
+			h.config.Log.Warn("RoleGrants not read again, those known before are used", "error", failed)
 		}
 	}
 	result := resultAllowed
@@ -116,11 +128,22 @@ func (h *Handler) decideWrite(ctx context.Context, request *admissionv1.Admissio
 	if err != nil {
 		return refuseWrite(result, statusOf(a, err))
 	}
-	return &admissionv1.AdmissionResponse{Allowed: true, Warnings: warnings, AuditAnnotations: map[string]string{"association": result}}
+	return &admissionv1.AdmissionResponse{
+		Allowed:          true,
+		Warnings:         warnings,
+		AuditAnnotations: map[string]string{"association": result},
+	}
 }
 
-func (h *Handler) logWrite(request *admissionv1.AdmissionRequest, a *v1alpha1.PodIdentityAssociation, result string, warnings []string, err error) {
-	log := h.config.Log.With(obs.KeyNamespace, a.Namespace, "name", a.Name, obs.KeyServiceAccount, a.Spec.ServiceAccountName,
+func (h *Handler) logWrite(
+	request *admissionv1.AdmissionRequest,
+	a *v1alpha1.PodIdentityAssociation,
+	result string,
+	warnings []string,
+	err error,
+) {
+	log := h.config.Log.With(obs.KeyNamespace, a.Namespace, "name", a.Name,
+		obs.KeyServiceAccount, a.Spec.ServiceAccountName,
 		"operation", string(request.Operation), "user", request.UserInfo.Username, "result", result)
 	switch {
 	case err != nil:
@@ -135,7 +158,8 @@ func (h *Handler) logWrite(request *admissionv1.AdmissionRequest, a *v1alpha1.Po
 // isWrite reports whether a request is about the spec of an association, in
 // whatever version.
 func isWrite(request *admissionv1.AdmissionRequest) bool {
-	return request.Resource.Group == v1alpha1.GroupVersion.Group && request.Resource.Resource == "podidentityassociations" && request.SubResource == "" &&
+	return request.Resource.Group == v1alpha1.GroupVersion.Group &&
+		request.Resource.Resource == "podidentityassociations" && request.SubResource == "" &&
 		request.Operation != admissionv1.Delete && request.Operation != admissionv1.Connect
 }
 
@@ -159,7 +183,7 @@ func readWrite(request *admissionv1.AdmissionRequest) (old, a *v1alpha1.PodIdent
 func readAssociation(request *admissionv1.AdmissionRequest, text []byte) (*v1alpha1.PodIdentityAssociation, error) {
 	var a v1alpha1.PodIdentityAssociation
 	if len(text) == 0 {
-		return nil, errors.New("there is none")
+		return nil, errors.New("it is missing")
 	}
 	if err := kjson.UnmarshalCaseSensitivePreserveInts(text, &a); err != nil {
 		return nil, fmt.Errorf("decode PodIdentityAssociation: %w", err)
@@ -167,7 +191,8 @@ func readAssociation(request *admissionv1.AdmissionRequest, text []byte) (*v1alp
 	wanted := v1alpha1.GroupVersion.WithKind("PodIdentityAssociation")
 	switch {
 	case a.GroupVersionKind() != wanted:
-		return nil, fmt.Errorf("%.80q of %.80q: want %s of %s", a.Kind, a.APIVersion, wanted.Kind, wanted.GroupVersion())
+		return nil, fmt.Errorf("%.80q of %.80q: want %s of %s",
+			a.Kind, a.APIVersion, wanted.Kind, wanted.GroupVersion())
 	case a.Namespace != request.Namespace:
 		return nil, fmt.Errorf("its namespace is %.80q, and the request's %.80q", a.Namespace, request.Namespace)
 	}
@@ -183,8 +208,13 @@ func refuseWrite(result string, status *metav1.Status) *admissionv1.AdmissionRes
 // field, which is all that kubectl shows of one.
 func statusOf(a *v1alpha1.PodIdentityAssociation, err error) *metav1.Status {
 	status := &metav1.Status{
-		Reason: metav1.StatusReasonInvalid, Code: http.StatusUnprocessableEntity,
-		Details: &metav1.StatusDetails{Name: a.Name, Group: v1alpha1.GroupVersion.Group, Kind: "PodIdentityAssociation"},
+		Reason: metav1.StatusReasonInvalid,
+		Code:   http.StatusUnprocessableEntity,
+		Details: &metav1.StatusDetails{
+			Name:  a.Name,
+			Group: v1alpha1.GroupVersion.Group,
+			Kind:  "PodIdentityAssociation",
+		},
 	}
 	cause := metav1.StatusCause{Type: metav1.CauseTypeFieldValueInvalid, Message: err.Error()}
 	if refusal, ok := errors.AsType[*association.Refusal](err); ok {

@@ -25,14 +25,21 @@ import (
 )
 
 const (
-	stored = `{"apiVersion":"rolecall.io/v1alpha1","kind":"PodIdentityAssociation","metadata":{"namespace":"n","name":"cart"},"spec":{"serviceAccountName":"cart","roleARN":"` + role + `"}}`
-	broken = `{"apiVersion":"rolecall.io/v1alpha1","kind":"PodIdentityAssociation","metadata":{"namespace":"n","name":"cart"},"spec":{"serviceAccountName":"cart","roleARN":"` + role + `","sessionPolicy":"{"}}`
+	stored = `{"apiVersion":"rolecall.io/v1alpha1","kind":"PodIdentityAssociation","metadata":{"namespace":"n",` +
+		`"name":"cart"},"spec":{"serviceAccountName":"cart","roleARN":"` + role + `"}}`
+	broken = `{"apiVersion":"rolecall.io/v1alpha1","kind":"PodIdentityAssociation","metadata":{"namespace":"n",` +
+		`"name":"cart"},"spec":{"serviceAccountName":"cart","roleARN":"` + role + `","sessionPolicy":"{"}}`
 )
 
 func newWrites(t testing.TB, writes *webhook.Writes, registry *prometheus.Registry) *webhook.Handler {
 	t.Helper()
 	handler, err := webhook.New(webhook.Config{
-		Settings: inject.Defaults(), ServiceAccounts: accounts, Writes: writes, Metrics: registry, Log: slog.New(slog.DiscardHandler), Now: time.Now,
+		Settings:        inject.Defaults(),
+		ServiceAccounts: accounts,
+		Writes:          writes,
+		Metrics:         registry,
+		Log:             slog.New(slog.DiscardHandler),
+		Now:             time.Now,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -41,8 +48,11 @@ func newWrites(t testing.TB, writes *webhook.Writes, registry *prometheus.Regist
 }
 
 func writeOf(operation, object, oldObject string) string {
-	return `{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u1","name":"cart","namespace":"n","operation":"` + operation +
-		`","kind":{"group":"rolecall.io","version":"v1alpha1","kind":"PodIdentityAssociation"},"resource":{"group":"rolecall.io","version":"v1alpha1","resource":"podidentityassociations"},"object":` + object + `,"oldObject":` + oldObject + `}}`
+	return `{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u1","name":"cart",` +
+		`"namespace":"n","operation":"` + operation +
+		`","kind":{"group":"rolecall.io","version":"v1alpha1","kind":"PodIdentityAssociation"},` +
+		`"resource":{"group":"rolecall.io","version":"v1alpha1","resource":"podidentityassociations"},"object":` +
+		object + `,"oldObject":` + oldObject + `}}`
 }
 
 func postWrite(t testing.TB, handler http.Handler, contentType, body string) *httptest.ResponseRecorder {
@@ -149,7 +159,7 @@ func TestWrites(t *testing.T) {
 			name:    "label of a broken one",
 			body:    writeOf("UPDATE", edit(broken, `"name"`, `"labels":{"a":"b"},"name"`), broken),
 			allowed: true,
-			warning: "until that is mended",
+			warning: "until that is fixed",
 			counted: "AllowedWithWarnings",
 		},
 		{
@@ -196,7 +206,8 @@ func TestWrites(t *testing.T) {
 		{
 			name: "resource of another version",
 			body: edit(writeOf(create, edit(stored, "v1alpha1", "v9"), "null"),
-				`"resource":{"group":"rolecall.io","version":"v1alpha1"`, `"resource":{"group":"rolecall.io","version":"v9"`),
+				`"resource":{"group":"rolecall.io","version":"v1alpha1"`,
+				`"resource":{"group":"rolecall.io","version":"v9"`),
 			code:    400,
 			message: "want PodIdentityAssociation of rolecall.io/v1alpha1",
 			counted: "BadReview",
@@ -218,14 +229,14 @@ func TestWrites(t *testing.T) {
 			name:    "no object",
 			body:    writeOf(create, "null", "null"),
 			code:    400,
-			message: "object: there is none",
+			message: "object: it is missing",
 			counted: "BadReview",
 		},
 		{
 			name:    "no old object",
 			body:    writeOf("UPDATE", stored, "null"),
 			code:    400,
-			message: "oldObject: there is none",
+			message: "oldObject: it is missing",
 			counted: "BadReview",
 		},
 		{
@@ -359,7 +370,7 @@ func TestWritesUnread(t *testing.T) {
 }
 
 // TestWritesNewest: a grant that was created a moment ago counts, a yes does not
-// wait for anything, and what cannot be read anew is no yes.
+// wait for anything, and grants that cannot be read again are not a yes.
 func TestWritesNewest(t *testing.T) {
 	t.Parallel()
 	none, all := grants("m", "*"), grants("n", "*")
@@ -383,7 +394,7 @@ func TestWritesNewest(t *testing.T) {
 			Newest: func(ctx context.Context) (*grant.Set, error) {
 				asked++
 				if _, bounded := ctx.Deadline(); !bounded {
-					t.Errorf("%s: may take for ever", row.name)
+					t.Errorf("%s: has no time limit", row.name)
 				}
 				if row.newest == nil {
 					return nil, errors.New("not now")

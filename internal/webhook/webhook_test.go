@@ -25,7 +25,8 @@ import (
 
 const (
 	role = "arn:aws:iam::111122223333:role/r"
-	pod  = `{"metadata":{"namespace":"other","name":"p"},"spec":{"serviceAccountName":"s","containers":[{"name":"a","image":"i"}]}}`
+	pod  = `{"metadata":{"namespace":"other","name":"p"},"spec":{"serviceAccountName":"s","containers":[{"name":"a",` +
+		`"image":"i"}]}}`
 )
 
 var accounts = webhook.NewStatic(map[inject.Name]map[string]string{
@@ -47,7 +48,9 @@ func newHandler(t testing.TB, source webhook.ServiceAccounts) *webhook.Handler {
 }
 
 func reviewOf(version, object string) string {
-	return fmt.Sprintf(`{"apiVersion":"admission.k8s.io/%s","kind":"AdmissionReview","request":{"uid":"u1","namespace":"n","operation":"CREATE","resource":{"version":"v1","resource":"pods"},"object":%s}}`, version, object)
+	return fmt.Sprintf(`{"apiVersion":"admission.k8s.io/%s","kind":"AdmissionReview","request":{"uid":"u1",`+
+		`"namespace":"n","operation":"CREATE","resource":{"version":"v1","resource":"pods"},"object":%s}}`,
+		version, object)
 }
 
 func post(t testing.TB, handler http.Handler, body string) *httptest.ResponseRecorder {

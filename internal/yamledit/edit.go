@@ -13,8 +13,8 @@ import (
 	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
-// ErrLayout is what an edit is refused with that cannot be made without writing
-// more of the document anew than the edit says.
+// ErrLayout refuses an edit that cannot be made without rewriting more of the
+// document than the edit says.
 var ErrLayout = errors.New("the edit cannot be made with everything around it kept")
 
 // Path leads from a document's root to a value: names of members, and numbers of
@@ -125,7 +125,7 @@ func (d *Document) Edit(edits ...Edit) error {
 }
 
 // Rewrite makes the edits in their order: all of them, or none if there is an
-// error. It writes the whole document anew, with its comments, but in a layout of
+// error. It rewrites the whole document, with its comments, but in a layout of
 // its own; what an alias named becomes the changed place's own.
 func (d *Document) Rewrite(edits ...Edit) error {
 	changes, err := changesOf(edits)

@@ -411,7 +411,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestRewrite: what cannot keep its layout can be written anew, and then the others
+// TestRewrite: what cannot keep its layout can be rewritten, and then the others
 // keep what they had.
 func TestRewrite(t *testing.T) {
 	t.Parallel()

@@ -7,8 +7,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// encode writes a changed YAML document anew. What stands before and after its
-// content is kept, and its indentation.
+// encode writes a changed YAML document as a whole. What stands before and
+// after its content is kept, and its indentation.
 func (d *Document) encode() ([]byte, error) {
 	head, tail := d.frame()
 	var out bytes.Buffer

@@ -12,7 +12,7 @@
 //     is removed or replaced stay; comments within it and on its lines may go.
 //   - What comes of it is read again, and says what it said before with the edit
 //     made, and nothing else: anchors, aliases, merges and types included. Where
-//     that cannot be had, the edit is refused with [ErrLayout] and the document is
+//     that is not possible, the edit is refused with [ErrLayout] and the document is
 //     as it was. An edit of what an alias names or merges is refused, since it
 //     would change another place as well.
 //

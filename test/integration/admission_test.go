@@ -142,7 +142,7 @@ func (w *brokerWorld) holds(admitted string) {
 			"spec.sessionPolicy",
 			"Maybe",
 		},
-		{"tagged", cartARN, `, sessionTags: {a: "b;c"}`, "spec.sessionTags", "STS takes"},
+		{"tagged", cartARN, `, sessionTags: {a: "b;c"}`, "spec.sessionTags", "STS accepts"},
 	} {
 		object := &unstructured.Unstructured{}
 		w.must(nil, yaml.Unmarshal([]byte(w.association(row.account, row.role, row.spec)), &object.Object))

@@ -33,8 +33,8 @@ import (
 
 // TestController runs the command on two API servers: it publishes, says so, and
 // walks a rotation, to a key of another kind, while the test does nothing but copy
-// the Secret to the API servers' files when the phase says so. STS takes tokens of
-// both keys.
+// the Secret to the API servers' files when the phase says so. STS accepts tokens
+// of both keys.
 func TestController(t *testing.T) {
 	t.Parallel()
 	f := newController(t, "", "every: 999h, cacheFor: 1s, drainFor: 1s")
@@ -119,7 +119,7 @@ func (f *fireground) exchange(t *testing.T, sts, algorithm string) (kid string) 
 		t.Errorf("a token is signed by %+v, want %s: %v", decoded.Header, algorithm, err)
 	}
 	if err := assume(t.Context(), sts, held.raw); err != nil {
-		t.Errorf("STS takes no token signed by %s: %v", algorithm, err)
+		t.Errorf("STS does not accept a token signed by %s: %v", algorithm, err)
 	}
 	return held.kid
 }

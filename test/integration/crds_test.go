@@ -20,7 +20,7 @@ import (
 )
 
 // TestCRDs installs the definitions in a real API server, which checks their
-// schemas and CEL rules, and then holds objects against them.
+// schemas and CEL rules, and then objects against them.
 func TestCRDs(t *testing.T) {
 	t.Parallel()
 	c := cluster.Start(t, cluster.Options{})
@@ -147,8 +147,8 @@ func TestCRDs(t *testing.T) {
 	associationRows(t, client)
 }
 
-// associationRows: names, patterns and sizes are what the API server itself
-// refuses, whoever writes (spec podidentity §13.4, §19.5).
+// associationRows: bad names, patterns and sizes are refused by the API server
+// itself, no matter who writes (spec podidentity §13.4, §19.5).
 func associationRows(t *testing.T, client dynamic.Interface) {
 	t.Helper()
 	const role = "arn:aws:iam::111122223333:role/team/reader"
@@ -325,7 +325,7 @@ func associationRows(t *testing.T, client dynamic.Interface) {
 			"",
 		},
 		{"label without a key", map[string]any{"sessionName": "${podLabel:}"}, "sessionName"},
-		{"label with a key that is none", map[string]any{"sourceIdentity": "x${podLabel:-tier}"}, "sourceIdentity"},
+		{"label with a key that is not one", map[string]any{"sourceIdentity": "x${podLabel:-tier}"}, "sourceIdentity"},
 		{
 			"session tag with variables",
 			map[string]any{

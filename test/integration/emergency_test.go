@@ -239,8 +239,8 @@ func (f *fireground) newAccounts(t *testing.T) {
 	}
 }
 
-// race takes the first step several times at once: whoever is let in takes one
-// step, the others are told that somebody is there.
+// race takes the first step several times at once: those who are let in take
+// one step each, the others are told that somebody is there.
 func (f *fireground) race(t *testing.T) {
 	t.Helper()
 	var all sync.WaitGroup

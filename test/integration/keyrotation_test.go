@@ -443,7 +443,7 @@ type fire struct {
 	ground   *fireground
 	audience string
 	stsURL   string
-	// gates are held by requests to an API server, and by whoever stops it.
+	// gates are held by requests to an API server, and by the one who stops it.
 	gates []*sync.RWMutex
 	// took is told how long each token request took, if it is there.
 	took func(time.Duration)

@@ -29,7 +29,7 @@ import (
 var instances = map[string]string{"n1": "i-0123456789abcdef0", "n2": "i-0123456789abcdef1"}
 
 // putNodeRole is a role of instances, but that the user of the broker stands for
-// EC2: it takes the role with an instance's ID as the session's name.
+// EC2: it assumes the role with an instance's ID as the session's name.
 func putNodeRole(state account.State, name string, ec2 *account.User) error {
 	who := "arn:aws:iam::" + accountID + ":user/" + ec2.Name
 	return state.PutRole(&account.Role{
@@ -215,7 +215,7 @@ func TestNodeTokens(t *testing.T) {
 				"another role",
 				w.presign(w.instanceSession("other", instances["n1"]), "prod", time.Now()),
 				"AccessDeniedException",
-				"role/other is not one of those of nodes",
+				"role/other is not a role of nodes",
 			},
 			{
 				"another session name",

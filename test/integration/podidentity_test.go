@@ -103,7 +103,7 @@ func (w *podWorld) mode(mode, account string) {
 	poll(
 		t,
 		func() bool { return pod.ask().AccessKeyID != got.AccessKeyID },
-		func() { t.Fatal("the old role's session is served for ever") },
+		func() { t.Fatal("the old role's session is still served") },
 	)
 	t.Logf("%s: another role after %s", mode, time.Since(began).Round(time.Millisecond))
 	if report := pod.program(); !strings.HasPrefix(report.ARN, assumed+"cart2/eks-prod-") {
@@ -223,7 +223,7 @@ func (w *podWorld) targetRole() {
 }
 
 // wrongNode: the token of a pod on n2, shown to the agent of n1, gives nothing,
-// and STS never hears of it (spec podidentity row H16).
+// and STS is never asked (spec podidentity row H16).
 func (w *podWorld) wrongNode() {
 	t := w.t
 	w.associate("elsewhere", "")

@@ -321,8 +321,8 @@ const readByTags = `{Effect: Allow, Action: "ssm:GetParameter", Resource: ` +
 	`"arn:aws:ssm:eu-west-1:*:parameter/${aws:PrincipalTag/eks-cluster-name}/` +
 	`${aws:PrincipalTag/kubernetes-namespace}/*"}`
 
-// podIdentitySeed has the trust policies of the guide: role cart is taken in each
-// of the modes, and takes the role data of another account, which wants an
+// podIdentitySeed has the trust policies of the guide: role cart is assumed in
+// each of the modes, and assumes the role data of another account, which wants an
 // external id.
 const podIdentitySeed = `
 accounts:

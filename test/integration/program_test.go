@@ -242,7 +242,7 @@ func newCable(t *testing.T, to string) *cable {
 
 func (c *cable) address() string { return c.listener.Addr().String() }
 
-// set cuts it, with all that is open, or mends it.
+// set cuts it, with all that is open, or joins it again.
 func (c *cable) set(cut bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -112,7 +112,7 @@ func TestServeAgent(t *testing.T) {
 			t.Fatalf("status %d", status)
 		}
 		return calls.Load() > before
-	}, func() { t.Error("credentials of a deleted association are served for ever") })
+	}, func() { t.Error("credentials of a deleted association are still served") })
 	if code := stop(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}

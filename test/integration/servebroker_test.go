@@ -184,8 +184,8 @@ func serveIssuers(
 	return keyFile, authority, published
 }
 
-// startAWS has the role cart, which each account may take in its own mode, and a
-// parameter that sessions of namespace shop may read.
+// startAWS has the role cart, which each account may assume in its own mode, and
+// a parameter that sessions of namespace shop may read.
 func (w *brokerWorld) startAWS() {
 	t := w.t
 	minted, authority, published := serveIssuers(t, w.c)
@@ -381,8 +381,8 @@ func (w *brokerWorld) associate(account, spec string) {
 	w.must(w.associations().Create(w.t.Context(), object, metav1.CreateOptions{}))
 }
 
-// TestServeBroker is the whole way in each mode of verifying and of taking roles,
-// on a real API server with the permissions of the guide.
+// TestServeBroker is the whole way in each mode of verifying and of assuming
+// roles, on a real API server with the permissions of the guide.
 func TestServeBroker(t *testing.T) {
 	t.Parallel()
 	w := newBrokerWorld(t)

@@ -20,7 +20,7 @@ import (
 // LinkName is the protocol's; AWS's agent uses it too.
 const LinkName = "pod-id-link0"
 
-// Request says which addresses the node shall have.
+// Request says which addresses the node is to have.
 type Request struct {
 	Addresses []netip.Addr
 	// RequireIPv6 makes an IPv6 address that cannot be added an error rather
@@ -53,7 +53,8 @@ func Listen(ctx context.Context, host netip.Addr, port int, reuse bool) (net.Lis
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, fault.New(fault.Conflict, "listen on %s: %w", address, err).
 			Hint(
-				"another agent runs on this node, or something listens on port %d of all addresses (an ingress controller on the host's network?)",
+				"another agent runs on this node, or something listens on port %d of all addresses "+
+					"(an ingress controller on the host's network?)",
 				port,
 			)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):

@@ -16,7 +16,7 @@ import (
 	"github.com/rolecall/rolecall/internal/fault"
 )
 
-// made is what Remove takes away again.
+// made is what Remove undoes.
 type made struct {
 	link      netlink.Link // nil if it was there
 	addresses []placed
@@ -69,8 +69,8 @@ func Prepare(request Request) (*Setup, error) {
 	return s, nil
 }
 
-// missingAddresses looks who has the addresses. link is ours, or lo if an
-// address is there; nil if neither.
+// missingAddresses finds out which link has the addresses. link is ours, or lo
+// if an address is there; nil if neither.
 func missingAddresses(wanted []netip.Addr) (missing []netip.Addr, link netlink.Link, err error) {
 	if link, err = ourLink(); err != nil {
 		return nil, nil, err
@@ -88,7 +88,7 @@ func missingAddresses(wanted []netip.Addr) (missing []netip.Addr, link netlink.L
 			}
 		default:
 			return nil, nil, fault.New(
-				fault.Conflict, "%s is an address of the link %s already", address, owner.Attrs().Name,
+				fault.Conflict, "%s is already an address of the link %s", address, owner.Attrs().Name,
 			).
 				Hint("another agent, or one that is built into the node, runs here")
 		}
@@ -201,10 +201,10 @@ func (s *Setup) route(link netlink.Link, address netip.Addr) error {
 			return nil
 		}
 	}
-	return fault.New(fault.Conflict, "a route to %s leads through another link already", address)
+	return fault.New(fault.Conflict, "a route to %s already leads through another link", address)
 }
 
-// Remove takes away what Prepare made, and nothing that was there before.
+// Remove undoes what Prepare made, and touches nothing that was there before.
 func (s *Setup) Remove() error {
 	if s.made.link != nil {
 		err := netlink.LinkDel(s.made.link)
@@ -219,8 +219,8 @@ func (s *Setup) Remove() error {
 	return all
 }
 
-// RemoveAll takes away the link whoever made it, or the addresses that are on
-// lo. It is for the removal of the agent from a node.
+// RemoveAll removes the link, no matter who made it, or the addresses that are
+// on lo. It is for the removal of the agent from a node.
 func RemoveAll(addresses []netip.Addr) error {
 	link, err := ourLink()
 	if err != nil {

@@ -16,7 +16,7 @@ type made struct{}
 // Prepare is for Linux only.
 func Prepare(Request) (*Setup, error) { return nil, unsupported() }
 
-// Remove has nothing to take away.
+// Remove has nothing to remove.
 func (s *Setup) Remove() error { return nil }
 
 // RemoveAll is for Linux only.
@@ -24,7 +24,7 @@ func RemoveAll([]netip.Addr) error { return unsupported() }
 
 func unsupported() error {
 	return fault.New(fault.Unavailable, "addresses of a node cannot be set on %s", runtime.GOOS).
-		Hint("add --init=false, and bind to an address there is with --bind-hosts 127.0.0.1")
+		Hint("add --init=false, and bind to an address that exists with --bind-hosts 127.0.0.1")
 }
 
 func reusePort(_, _ string, _ syscall.RawConn) error { return nil }

@@ -129,7 +129,7 @@ func (d *demo) deletedPod(ctx context.Context) error {
 	}
 	step := demoStep{
 		Title: "a token that outlived its pod", Asked: "the agent for credentials", By: "whoever kept the token of a pod that was deleted",
-		Expected: "InvalidTokenException", ExpectedReason: "pod does not exist",
+		Expected: "InvalidTokenException", ExpectedReason: "pod no longer exists",
 	}
 	given, refused, err := d.askAgent(ctx, workload)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -173,8 +174,8 @@ func (r *runner) run(ctx context.Context, makeParts func(context.Context) error)
 	// What follows the API server logs where the rest is.
 	ctx = klog.NewContext(ctx, logr.FromSlogHandler(r.log.Handler()))
 	defer func() {
-		for i := len(r.closers) - 1; i >= 0; i-- {
-			err = errors.Join(err, r.closers[i].Close())
+		for _, one := range slices.Backward(r.closers) {
+			err = errors.Join(err, one.Close())
 		}
 	}()
 	if err := makeParts(ctx); err != nil {

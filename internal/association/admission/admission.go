@@ -45,16 +45,16 @@ func Granted(grants *grant.Set, a *v1alpha1.PodIdentityAssociation) error {
 // place; old is nil if it is created. The error is a fault: of kind Invalid with
 // an *association.Refusal, or of kind Denied with a *NotGranted.
 //
-// Of an update only what it changes is held against it, as Kubernetes does when
-// rules become stricter: what is invalid, or not granted any more, must still be
-// able to lose a finalizer, or to be paused. Such an update is let in with
-// warnings.
+// An update is judged only by what it changes, as Kubernetes does when rules
+// become stricter: an association that is invalid, or no longer granted, must
+// still be able to lose a finalizer, or to be paused. Such an update is let in
+// with warnings.
 func Decide(grants *grant.Set, old, a *v1alpha1.PodIdentityAssociation) (warnings []string, err error) {
 	if err := association.Validate(a, false); err != nil {
 		if old == nil || !sameRules(old, a) {
 			return nil, err
 		}
-		warnings = append(warnings, err.Error()+"; until that is mended only metadata and spec.paused can be changed")
+		warnings = append(warnings, err.Error()+"; until that is fixed only metadata and spec.paused can be changed")
 	}
 	for _, role := range rolesOf(a) {
 		decision := Allows(grants, a, role.arn)
@@ -82,7 +82,7 @@ func rolesOf(a *v1alpha1.PodIdentityAssociation) []named {
 }
 
 // Allows decides whether all accounts that an association is for may use a role.
-// It goes by the star alone: a pattern that is not allowed to be one is no name
+// Only the star matters: a pattern that is not allowed to be one is not a name
 // either.
 func Allows(grants *grant.Set, a *v1alpha1.PodIdentityAssociation, role string) grant.Decision {
 	if strings.HasSuffix(a.Spec.ServiceAccountName, "*") {

@@ -50,7 +50,13 @@ func both(edits ...func(*kind)) func(*kind) {
 
 // to is a grant of roles to accounts of a namespace.
 func to(namespace, accounts string, roles ...string) grant.Grant {
-	return grant.Grant{Name: "g", Spec: v1alpha1.RoleGrantSpec{Subjects: []v1alpha1.GrantSubject{{Namespace: namespace, ServiceAccount: accounts}}, Roles: roles}}
+	return grant.Grant{
+		Name: "g",
+		Spec: v1alpha1.RoleGrantSpec{
+			Subjects: []v1alpha1.GrantSubject{{Namespace: namespace, ServiceAccount: accounts}},
+			Roles:    roles,
+		},
+	}
 }
 
 var nothing = func(*kind) {}
@@ -70,49 +76,211 @@ func TestDecide(t *testing.T) {
 		{name: "no grants", written: nothing},
 		{name: "no grants, any pattern", written: pattern("*")},
 		{name: "granted", grants: readers, written: nothing},
-		{name: "granted to others", grants: others, written: nothing, refused: "no RoleGrant lets shop/cart use " + reader, denied: true},
-		{name: "another role", grants: readers, written: role(writer), refused: "no RoleGrant lets shop/cart use " + writer, denied: true},
-		{name: "target not granted", grants: readers, written: target(far), refused: "no RoleGrant lets shop/cart use " + far, denied: true},
-		{name: "both granted by two", grants: []grant.Grant{to("shop", "cart", reader), to("sh*", "c*", far)}, written: target(far)},
-		{name: "a grant that could not be read", grants: []grant.Grant{{Name: "g"}}, written: nothing, refused: "no RoleGrant", denied: true},
+		{
+			name:    "granted to others",
+			grants:  others,
+			written: nothing,
+			refused: "no RoleGrant lets shop/cart use " + reader,
+			denied:  true,
+		},
+		{
+			name:    "another role",
+			grants:  readers,
+			written: role(writer),
+			refused: "no RoleGrant lets shop/cart use " + writer,
+			denied:  true,
+		},
+		{
+			name:    "target not granted",
+			grants:  readers,
+			written: target(far),
+			refused: "no RoleGrant lets shop/cart use " + far,
+			denied:  true,
+		},
+		{
+			name:    "both granted by two",
+			grants:  []grant.Grant{to("shop", "cart", reader), to("sh*", "c*", far)},
+			written: target(far),
+		},
+		{
+			name:    "a grant that could not be read",
+			grants:  []grant.Grant{{Name: "g"}},
+			written: nothing,
+			refused: "no RoleGrant",
+			denied:  true,
+		},
 		{name: "paused is held too", grants: others, written: paused, refused: "no RoleGrant", denied: true},
 		{name: "pattern, all granted", grants: readers, written: pattern("cart-*")},
-		{name: "pattern, the same granted", grants: []grant.Grant{to("shop", "cart-*", reader)}, written: pattern("cart-*")},
-		{name: "pattern, one granted", grants: []grant.Grant{to("shop", "cart-a", reader)}, written: pattern("cart-*"), refused: "no RoleGrant lets all of shop/cart-* use", denied: true},
-		{name: "pattern, less granted", grants: []grant.Grant{to("shop", "cart-a*", reader)}, written: pattern("cart-*"), refused: "all of shop/cart-*", denied: true},
-		{name: "pattern, its text granted", grants: []grant.Grant{to("shop", "cart-?", reader)}, written: pattern("cart-*"), refused: "all of shop/cart-*", denied: true},
-		{name: "all accounts, some granted", grants: []grant.Grant{to("shop", "c*", reader)}, written: pattern("*"), refused: "all of shop/*", denied: true},
+		{
+			name:    "pattern, the same granted",
+			grants:  []grant.Grant{to("shop", "cart-*", reader)},
+			written: pattern("cart-*"),
+		},
+		{
+			name:    "pattern, one granted",
+			grants:  []grant.Grant{to("shop", "cart-a", reader)},
+			written: pattern("cart-*"),
+			refused: "no RoleGrant lets all of shop/cart-* use",
+			denied:  true,
+		},
+		{
+			name:    "pattern, less granted",
+			grants:  []grant.Grant{to("shop", "cart-a*", reader)},
+			written: pattern("cart-*"),
+			refused: "all of shop/cart-*",
+			denied:  true,
+		},
+		{
+			name:    "pattern, its text granted",
+			grants:  []grant.Grant{to("shop", "cart-?", reader)},
+			written: pattern("cart-*"),
+			refused: "all of shop/cart-*",
+			denied:  true,
+		},
+		{
+			name:    "all accounts, some granted",
+			grants:  []grant.Grant{to("shop", "c*", reader)},
+			written: pattern("*"),
+			refused: "all of shop/*",
+			denied:  true,
+		},
 		{name: "bad policy", written: policy("{"), refused: "spec.sessionPolicy: "},
 		{name: "bad policy and not granted", grants: others, written: policy("{"), refused: "spec.sessionPolicy: "},
-		{name: "policy beside tags", written: policy(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::` + strings.Repeat("x", 1800) + `"}]}`), refused: "packed size"},
-		{name: "tag that STS does not take", written: func(a *kind) { a.Spec.SessionTags = map[string]string{"a": "b;c"} }, refused: "spec.sessionTags: "},
+		{
+			name: "policy beside tags",
+			written: policy(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject",` +
+				`"Resource":"arn:aws:s3:::` + strings.Repeat("x", 1800) + `"}]}`),
+			refused: "packed size",
+		},
+		{
+			name:    "tag that STS does not accept",
+			written: func(a *kind) { a.Spec.SessionTags = map[string]string{"a": "b;c"} },
+			refused: "spec.sessionTags: ",
+		},
 		{name: "no role", written: role("reader"), refused: "spec.roleARN: "},
 
 		{name: "nothing changes", grants: readers, stored: nothing, written: nothing},
-		{name: "label, grant gone", grants: others, stored: nothing, written: labelled, warned: "no RoleGrant lets shop/cart use " + reader + "; pods get no sessions"},
-		{name: "finalizer, grant gone", grants: others, stored: func(a *kind) { a.Finalizers = []string{"x/y"} }, written: withoutFinalizers, warned: "no RoleGrant"},
+		{
+			name:    "label, grant gone",
+			grants:  others,
+			stored:  nothing,
+			written: labelled,
+			warned:  "no RoleGrant lets shop/cart use " + reader + "; pods get no sessions",
+		},
+		{
+			name:    "finalizer, grant gone",
+			grants:  others,
+			stored:  func(a *kind) { a.Finalizers = []string{"x/y"} },
+			written: withoutFinalizers,
+			warned:  "no RoleGrant",
+		},
 		{name: "pause, grant gone", grants: others, stored: nothing, written: paused, warned: "no RoleGrant"},
-		{name: "pattern's label, grant gone", grants: []grant.Grant{to("shop", "cart-a", reader)}, stored: pattern("cart-*"), written: both(pattern("cart-*"), labelled), warned: "all of shop/cart-*"},
+		{
+			name:    "pattern's label, grant gone",
+			grants:  []grant.Grant{to("shop", "cart-a", reader)},
+			stored:  pattern("cart-*"),
+			written: both(pattern("cart-*"), labelled),
+			warned:  "all of shop/cart-*",
+		},
 		{name: "to a role that is granted", grants: readers, stored: role(writer), written: role(reader)},
-		{name: "to one that is not", grants: readers, stored: nothing, written: role(writer), refused: "use " + writer, denied: true},
-		{name: "from one that is not to another", grants: others, stored: nothing, written: role(writer), refused: "use " + writer, denied: true},
-		{name: "a target role, role not granted", grants: []grant.Grant{to("shop", "*", far)}, stored: nothing, written: target(far), warned: "use " + reader},
-		{name: "a target role that is not granted", grants: readers, stored: nothing, written: target(far), refused: "use " + far, denied: true},
+		{
+			name:    "to one that is not",
+			grants:  readers,
+			stored:  nothing,
+			written: role(writer),
+			refused: "use " + writer,
+			denied:  true,
+		},
+		{
+			name:    "from one that is not to another",
+			grants:  others,
+			stored:  nothing,
+			written: role(writer),
+			refused: "use " + writer,
+			denied:  true,
+		},
+		{
+			name:    "a target role, role not granted",
+			grants:  []grant.Grant{to("shop", "*", far)},
+			stored:  nothing,
+			written: target(far),
+			warned:  "use " + reader,
+		},
+		{
+			name:    "a target role that is not granted",
+			grants:  readers,
+			stored:  nothing,
+			written: target(far),
+			refused: "use " + far,
+			denied:  true,
+		},
 		{name: "away with a target role that is not granted", grants: readers, stored: target(far), written: nothing},
-		{name: "role and target role swapped", grants: []grant.Grant{to("shop", "*", "x")}, stored: target(writer), written: both(role(writer), target(reader)), refused: "use " + writer, denied: true},
-		{name: "the role made target role", grants: others, stored: nothing, written: target(reader), refused: "use " + reader, denied: true},
-		{name: "other accounts", grants: []grant.Grant{to("shop", "cart-a*", reader)}, stored: pattern("cart-a*"), written: pattern("cart-*"), refused: "all of shop/cart-*", denied: true},
+		{
+			name:    "role and target role swapped",
+			grants:  []grant.Grant{to("shop", "*", "x")},
+			stored:  target(writer),
+			written: both(role(writer), target(reader)),
+			refused: "use " + writer,
+			denied:  true,
+		},
+		{
+			name:    "the role made target role",
+			grants:  others,
+			stored:  nothing,
+			written: target(reader),
+			refused: "use " + reader,
+			denied:  true,
+		},
+		{
+			name:    "other accounts",
+			grants:  []grant.Grant{to("shop", "cart-a*", reader)},
+			stored:  pattern("cart-a*"),
+			written: pattern("cart-*"),
+			refused: "all of shop/cart-*",
+			denied:  true,
+		},
 		{name: "further change, grant gone", grants: others, stored: nothing, written: unbound, warned: "no RoleGrant"},
 
-		{name: "invalid, label", stored: policy("{"), written: both(policy("{"), labelled), warned: "until that is mended"},
-		{name: "invalid, finalizer", stored: both(policy("{"), func(a *kind) { a.Finalizers = []string{"x/y"} }), written: policy("{"), warned: "spec.sessionPolicy: "},
-		{name: "invalid, pause", stored: policy("{"), written: both(policy("{"), paused), warned: "spec.sessionPolicy: "},
-		{name: "invalid, label, grant gone", grants: others, stored: policy("{"), written: both(policy("{"), labelled), warned: "no RoleGrant"},
+		{
+			name:    "invalid, label",
+			stored:  policy("{"),
+			written: both(policy("{"), labelled),
+			warned:  "until that is fixed",
+		},
+		{
+			name:    "invalid, finalizer",
+			stored:  both(policy("{"), func(a *kind) { a.Finalizers = []string{"x/y"} }),
+			written: policy("{"),
+			warned:  "spec.sessionPolicy: ",
+		},
+		{
+			name:    "invalid, pause",
+			stored:  policy("{"),
+			written: both(policy("{"), paused),
+			warned:  "spec.sessionPolicy: ",
+		},
+		{
+			name:    "invalid, label, grant gone",
+			grants:  others,
+			stored:  policy("{"),
+			written: both(policy("{"), labelled),
+			warned:  "no RoleGrant",
+		},
 		{name: "invalid, another fault", stored: policy("{"), written: policy("["), refused: "spec.sessionPolicy: "},
-		{name: "invalid, something else too", stored: policy("{"), written: both(policy("{"), unbound), refused: "spec.sessionPolicy: "},
-		{name: "invalid, mended", stored: policy("{"), written: nothing},
+		{
+			name:    "invalid, something else too",
+			stored:  policy("{"),
+			written: both(policy("{"), unbound),
+			refused: "spec.sessionPolicy: ",
+		},
+		{name: "invalid, fixed", stored: policy("{"), written: nothing},
 		{name: "became invalid", stored: nothing, written: policy("{"), refused: "spec.sessionPolicy: "},
-		{name: "an empty map is none", stored: policy("{"), written: both(policy("{"), func(a *kind) { a.Spec.SessionTags = map[string]string{} }), warned: "spec.sessionPolicy: "},
+		{
+			name:    "an empty map is none",
+			stored:  policy("{"),
+			written: both(policy("{"), func(a *kind) { a.Spec.SessionTags = map[string]string{} }),
+			warned:  "spec.sessionPolicy: ",
+		},
 	} {
 		var old *kind
 		if row.stored != nil {
@@ -125,14 +293,15 @@ func TestDecide(t *testing.T) {
 		if (err != nil) != (row.refused != "") || err != nil && !strings.Contains(err.Error(), row.refused) {
 			t.Errorf("%s: %v, want %q", row.name, err, row.refused)
 		}
-		if said := strings.Join(warnings, "\n"); (said != "") != (row.warned != "") || !strings.Contains(said, row.warned) {
+		said := strings.Join(warnings, "\n")
+		if (said != "") != (row.warned != "") || !strings.Contains(said, row.warned) {
 			t.Errorf("%s: warnings %q, want %q", row.name, warnings, row.warned)
 		}
 		checkFault(t, row.name, err, row.denied)
 	}
 }
 
-// checkFault: whoever answers can tell which field it is.
+// checkFault: those who answer can tell which field it is.
 func checkFault(t *testing.T, name string, err error, denied bool) {
 	t.Helper()
 	if err == nil {
@@ -147,12 +316,14 @@ func checkFault(t *testing.T, name string, err error, denied bool) {
 	switch {
 	case fault.KindOf(err) != want, isInvalid == denied, isDenied != denied:
 		t.Errorf("%s: kind %d of %v", name, fault.KindOf(err), err)
-	case isInvalid && refusal.Field == "", isDenied && !strings.HasPrefix(missing.Field, "spec."), isDenied && len(fault.HintsOf(err)) == 0:
+	case isInvalid && refusal.Field == "",
+		isDenied && !strings.HasPrefix(missing.Field, "spec."),
+		isDenied && len(fault.HintsOf(err)) == 0:
 		t.Errorf("%s: no field or hint in %+v", name, err)
 	}
 }
 
-// TestGranted: all roles are held, whoever stored them.
+// TestGranted: all roles are checked, no matter who stored them.
 func TestGranted(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
@@ -166,7 +337,12 @@ func TestGranted(t *testing.T) {
 		{"role", []grant.Grant{to("shop", "*", far)}, target(far), "spec.roleARN"},
 		{"target role", []grant.Grant{to("shop", "*", reader)}, target(far), "spec.targetRoleARN"},
 		{"pattern by its text", []grant.Grant{to("shop", "cart-?", reader)}, pattern("cart-*"), "spec.roleARN"},
-		{"star without allowPatterns", []grant.Grant{to("shop", "cart-?", reader)}, func(a *kind) { a.Spec.ServiceAccountName = "cart-*" }, "spec.roleARN"},
+		{
+			"star without allowPatterns",
+			[]grant.Grant{to("shop", "cart-?", reader)},
+			func(a *kind) { a.Spec.ServiceAccountName = "cart-*" },
+			"spec.roleARN",
+		},
 	} {
 		a := good()
 		row.edit(a)

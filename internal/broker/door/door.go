@@ -1,7 +1,7 @@
-// Package door is what every request to the broker passes, whatever it asks for: has
-// its address failures left, what does it say, who is it. It also has how an answer
-// looks, how a refusal, and what the audit says of either (spec podidentity §19.2,
-// §19.3, §19.9).
+// Package door is what every request to the broker passes, whatever it asks for:
+// does its address have failures left, what does it say, who is it. It also says
+// what an answer and a refusal look like, and what the audit says of either (spec
+// podidentity §19.2, §19.3, §19.9).
 //
 // An operation says how its callers are known and what it does for them; it cannot
 // leave a step out. The door does not decide who may have what.
@@ -57,7 +57,7 @@ func New(config Config) *Door {
 	d := &Door{
 		Config: config, failures: limit.NewRates[string](config.FailureRate, config.FailureBurst, maxSources),
 		limited: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "rolecall_broker_limited_total", Help: "Requests refused by a limit of the broker's own.",
+			Name: "rolecall_broker_limited_total", Help: "Requests refused by one of the broker's own limits.",
 		}, []string{"limit"}),
 	}
 	config.Metrics.MustRegister(d.limited)
@@ -90,8 +90,8 @@ type Operation[Who any] struct {
 	Places limit.Slots
 	// BadBody is the code for a body that is too large or cut off.
 	BadBody refusal.Code
-	// Authenticate says who asks. Whatever is refused but for refusal.Unavailable is
-	// held against the address.
+	// Authenticate says who asks. Every refusal but refusal.Unavailable counts
+	// against the address.
 	Authenticate func(ctx context.Context, r *http.Request, body []byte) (Who, error)
 	// Note writes who asks into the record, also when they were refused.
 	Note func(*Record, Who)

@@ -154,8 +154,8 @@ func TestWayIn(t *testing.T) {
 	}
 }
 
-// TestAddressesThatFail may not go on for ever; what is nobody's fault is not held
-// against them, and neither is what an operation refuses.
+// TestAddressesThatFail may not go on forever; what is nobody's fault does not
+// count against them, and neither does what an operation refuses.
 func TestAddressesThatFail(t *testing.T) {
 	t.Parallel()
 	r := newRig(nil)

@@ -26,8 +26,8 @@ type TableKey struct {
 }
 
 // KeyTable are the access keys that may sign requests to the broker, by their
-// ids. AWS's own keys cannot be: nobody can have somebody else's signature
-// verified by AWS.
+// ids. AWS's own keys cannot: AWS verifies nobody's signature for somebody
+// else.
 type KeyTable struct {
 	*follow.File[map[string]*TableKey]
 }
@@ -38,7 +38,8 @@ func OpenKeyTable(file string, log *slog.Logger) (*KeyTable, error) {
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "read the table of access keys: %w", err).
 			Hint(
-				"want YAML: keys: [{accessKeyId: AKIA…, secretAccessKey: …, node: n1}]; user and groups instead of node for the EKS API",
+				"want YAML: keys: [{accessKeyId: AKIA…, secretAccessKey: …, node: n1}]; " +
+					"user and groups instead of node for the EKS API",
 			)
 	}
 	return &KeyTable{keys}, nil
@@ -93,7 +94,7 @@ var signatureCodes = map[string]refusal.Code{
 	"MissingAuthenticationToken": refusal.MissingToken,
 }
 
-// Verify checks a request's signature and returns whose key it was.
+// Verify checks a request's signature and says whose key made it.
 func (k *KeyTable) Verify(r *http.Request, body []byte, service string, now time.Time) (*TableKey, error) {
 	if k == nil {
 		return nil, refusal.New(refusal.UnrecognizedClient, "No access key is accepted here.")

@@ -40,7 +40,8 @@ func TestKeyTableRefuses(t *testing.T) {
 		},
 		{
 			"a member twice",
-			"{accessKeyId: A, secretAccessKey: hidden, node: n1}, {accessKeyId: B, secretAccessKey: hidden, secretAccessKey: x, node: b}",
+			"{accessKeyId: A, secretAccessKey: hidden, node: n1}, " +
+				"{accessKeyId: B, secretAccessKey: hidden, secretAccessKey: x, node: b}",
 			"not the YAML",
 		},
 	} {

@@ -1,8 +1,8 @@
 // Package eksapi serves the operations of the EKS API on associations, so that the
 // AWS CLI and Terraform work with them where there is no EKS (spec podidentity §13).
 //
-// Who may do what the cluster's RBAC says, as for the objects themselves. What an
-// operation does to an association is package association's to say.
+// The cluster's RBAC says who may do what, as for the objects themselves; package
+// association says what an operation does to an association.
 package eksapi
 
 import (
@@ -157,16 +157,20 @@ func (e *API) create(ctx context.Context, q *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	q.Record.Namespace, q.Record.ServiceAccount, q.Record.Role, q.Record.TargetRole = input.Namespace, input.ServiceAccount, input.RoleARN, value(input.TargetRoleARN)
+	q.Record.Namespace, q.Record.ServiceAccount = input.Namespace, input.ServiceAccount
+	q.Record.Role, q.Record.TargetRole = input.RoleARN, value(input.TargetRoleARN)
 	if err := e.may(ctx, q, "create", input.Namespace, ""); err != nil {
 		return nil, err
 	}
 	made, err := e.Service.Create(ctx, association.CreateInput{
-		Namespace:      input.Namespace,
-		ServiceAccount: input.ServiceAccount,
-		RoleARN:        input.RoleARN,
-		TargetRoleARN:  value(input.TargetRoleARN),
-		Policy:         value(input.Policy), DisableSessionTags: value(input.DisableTags), Tags: input.Tags, Token: input.Token,
+		Namespace:          input.Namespace,
+		ServiceAccount:     input.ServiceAccount,
+		RoleARN:            input.RoleARN,
+		TargetRoleARN:      value(input.TargetRoleARN),
+		Policy:             value(input.Policy),
+		DisableSessionTags: value(input.DisableTags),
+		Tags:               input.Tags,
+		Token:              input.Token,
 	})
 	return e.shown(made, q, err)
 }

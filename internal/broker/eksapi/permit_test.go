@@ -70,7 +70,7 @@ func TestPermitByGrants(t *testing.T) {
 			},
 		})
 		if (err != nil) != (row.want != 0) || err != nil && fault.KindOf(err) != row.want || asked != row.isAsked {
-			t.Errorf("%s: %v (kind %d), asked anew %t", row.name, err, fault.KindOf(err), asked)
+			t.Errorf("%s: %v (kind %d), asked again %t", row.name, err, fault.KindOf(err), asked)
 		}
 	}
 }

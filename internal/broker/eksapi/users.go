@@ -23,11 +23,11 @@ import (
 )
 
 // Users are who may call the EKS API: Kubernetes users by their token, and the
-// users that a table gives access keys to. What they may do the cluster's RBAC
-// says, for both.
+// users that a table gives access keys to. The cluster's RBAC says what either
+// may do.
 type Users struct {
-	// Client is nil in a plane without an API server: whoever has a key of the
-	// table may do everything then, and tokens are nobody's.
+	// Client is nil in a plane without an API server: then everybody with a key
+	// of the table may do everything, and tokens belong to nobody.
 	Client kubernetes.Interface
 	Keys   *door.KeyTable // nil: tokens only
 	Now    func() time.Time
@@ -131,7 +131,7 @@ func (u *Users) may(ctx context.Context, user *User, verb, namespace, name strin
 	return nil
 }
 
-// newestTimeout is for reading the grants anew.
+// newestTimeout is for reading the grants again.
 const newestTimeout = time.Second
 
 // PermitByGrants refuses associations with roles that the cluster's RoleGrants do

@@ -85,7 +85,8 @@ func refused(err error, op operation, cluster string) *refusal.Error {
 		return refused
 	}
 	switch refused.Code { //nolint:exhaustive // the others are not about a cluster
-	case refusal.InvalidParameter, refusal.InvalidRequest, refusal.NotFound, refusal.InUse, refusal.LimitExceeded, refusal.Server:
+	case refusal.InvalidParameter, refusal.InvalidRequest, refusal.NotFound, refusal.InUse, refusal.LimitExceeded,
+		refusal.Server:
 		return refused.With("clusterName", cluster)
 	}
 	return refused

@@ -43,10 +43,17 @@ const (
 
 // statuses are those that are not 400.
 var statuses = map[Code]int{
-	NotFound: http.StatusNotFound, TagNotFound: http.StatusNotFound, Throttled: http.StatusTooManyRequests,
-	Internal: http.StatusInternalServerError, Server: http.StatusInternalServerError, Unavailable: http.StatusServiceUnavailable,
-	MissingToken: http.StatusForbidden, UnrecognizedClient: http.StatusForbidden, InvalidSignature: http.StatusForbidden,
-	IncompleteSigned: http.StatusForbidden, InUse: http.StatusConflict,
+	NotFound:           http.StatusNotFound,
+	TagNotFound:        http.StatusNotFound,
+	Throttled:          http.StatusTooManyRequests,
+	Internal:           http.StatusInternalServerError,
+	Server:             http.StatusInternalServerError,
+	Unavailable:        http.StatusServiceUnavailable,
+	MissingToken:       http.StatusForbidden,
+	UnrecognizedClient: http.StatusForbidden,
+	InvalidSignature:   http.StatusForbidden,
+	IncompleteSigned:   http.StatusForbidden,
+	InUse:              http.StatusConflict,
 }
 
 // Error is a refusal. Its text never holds a token or a key.

@@ -115,10 +115,12 @@ func (f *failure) table(p *sessionplan.Plan, answer *awsapi.Error) *refusal.Erro
 			refusal.Unavailable, "%s",
 			refusal.Advice(
 				said,
-				"The OIDC provider of the issuer cannot be used: see that it is registered in the role's account, with the audience of this mode, and that its keys are published.",
+				"The OIDC provider of the issuer cannot be used: see that it is registered in the role's account, "+
+					"with the audience of this mode, and that its keys are published.",
 			),
 		)
-	case "ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch":
+	case "ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException",
+		"SignatureDoesNotMatch":
 		return refusal.New(refusal.Unavailable, "The broker's own identity is not accepted by STS: %s.", answer.Code)
 	}
 	return refusal.New(refusal.InvalidRequest, "%s", said)
@@ -133,12 +135,14 @@ func (f *failure) advice(p *sessionplan.Plan) string {
 	switch {
 	case f.step == stepTarget:
 		return fmt.Sprintf(
-			"The policies of %s must allow sts:AssumeRole%s on it, and its trust policy must allow both to that role, with the external id %s if it asks for one.",
+			"The policies of %s must allow sts:AssumeRole%s on it, and its trust policy must allow both to that role, "+
+				"with the external id %s if it asks for one.",
 			p.Role.RoleARN, tagging, p.Target.ExternalID,
 		)
 	case p.Mode == v1alpha1.BrokerRole:
 		return fmt.Sprintf(
-			"Its trust policy must allow sts:AssumeRole%s to the broker's principal, with the external id %s if it asks for one.",
+			"Its trust policy must allow sts:AssumeRole%s to the broker's principal, "+
+				"with the external id %s if it asks for one.",
 			tagging, p.Role.ExternalID,
 		)
 	}

@@ -27,8 +27,8 @@ type Pace struct {
 const (
 	recovery = 0.05
 	lowest   = 1.0 // calls a second
-	// oneWave is how long answers to calls of before a halving may come in; they
-	// say nothing new.
+	// oneWave is how long answers to calls from before a halving may come in;
+	// they say nothing new.
 	oneWave = time.Second
 )
 
@@ -55,7 +55,7 @@ func (p *Pace) Wait(ctx context.Context) error {
 		defer cancel()
 	}
 	if err := p.limiter.Wait(ctx); err != nil {
-		return refusal.New(refusal.Throttled, "The broker calls STS as often as it may.").Because(err)
+		return refusal.New(refusal.Throttled, "The broker already calls STS as often as it may.").Because(err)
 	}
 	return nil
 }

@@ -1,9 +1,9 @@
 // Package session gets AWS sessions for verified pods: it makes the calls that
-// package sessionplan plans, at a pace that STS bears, and says what STS's refusals
-// mean (spec podidentity §14, §19.7).
+// package sessionplan plans, at a pace that STS allows, and says what STS's
+// refusals mean (spec podidentity §14, §19.7).
 //
-// It does not verify anybody: whoever calls it has decided that the pod may have
-// the role.
+// It does not verify anybody: its caller has decided that the pod may have the
+// role.
 package session
 
 import (
@@ -91,14 +91,14 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		Calls: prometheus.NewCounterVec(
 			prometheus.CounterOpts{
 				Name: "rolecall_broker_sts_calls_total",
-				Help: "Calls of STS, by operation and its code; ok if it answered.",
+				Help: "Calls to STS, by operation and error code; ok if it answered.",
 			},
 			[]string{"operation", "code"},
 		),
 		Packed: prometheus.NewHistogram(
 			prometheus.HistogramOpts{
 				Name:    "rolecall_broker_packed_policy_size_percent",
-				Help:    "Packed size of sessions' tags and policies, in per cent of what STS takes.",
+				Help:    "Packed size of sessions' tags and policies, in per cent of what STS accepts.",
 				Buckets: []float64{10, 20, 30, 40, 50, 60, 70, 80, 90, 100},
 			},
 		),
@@ -148,7 +148,7 @@ func (t *Taker) plan(q *Request) (*sessionplan.Plan, error) {
 			refusal.Unavailable, "The broker has no key to sign tokens with, which mode Federated needs.",
 		)
 	case p.Role.Caller.Kind == sessionplan.EKSService:
-		return nil, refusal.New(refusal.InvalidRequest, "On EKS it is AWS that assumes roles.")
+		return nil, refusal.New(refusal.InvalidRequest, "On EKS AWS itself assumes roles.")
 	}
 	return p, nil
 }

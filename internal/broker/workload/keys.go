@@ -14,8 +14,8 @@ import (
 // Keys are those that tokens are verified with.
 type Keys struct{ *follow.ClusterKeys }
 
-// keysStale is how old keys may be: a key that was withdrawn must not be good for
-// ever because the issuer cannot be reached.
+// keysStale is how old keys may be: a key that was withdrawn must not be good
+// forever because the issuer cannot be reached.
 const keysStale = 15 * time.Minute
 
 // NewKeys reads nothing yet; Run does.
@@ -23,7 +23,7 @@ func NewKeys(source follow.KeySource, now func() time.Time, further ...follow.Fu
 	return &Keys{follow.NewClusterKeys(source, now, further...)}
 }
 
-// usable says why keys cannot be gone by.
+// usable says why keys cannot be relied on.
 func usable(keys *follow.IssuerKeys, now time.Time) error {
 	published := keys.Current()
 	switch {
@@ -35,9 +35,10 @@ func usable(keys *follow.IssuerKeys, now time.Time) error {
 	return nil
 }
 
-// verify checks signature, issuer, audience and times, with a leeway for the
-// latter. issuer is what the token says, and chooses whose keys count. An unknown
-// issuer, as the API server's name may have changed, or kid makes keys be read anew.
+// verify checks signature, issuer, audience and times, with a leeway for the latter.
+// issuer is what the token says, and chooses whose keys count. If the issuer is
+// unknown, since the API server's name may have changed, or the kid is, keys are
+// read again.
 func (k *Keys) verify(
 	ctx context.Context, raw credential.Secret, issuer, audience string, now time.Time,
 ) (*token.Claims, error) {

@@ -27,13 +27,14 @@ func IsInstanceID(text string) bool { return instanceID.MatchString(text) }
 type Nodes struct {
 	*kept[string] // instance IDs by name; empty if it is no instance
 	client        kubernetes.Interface
-	// within is how long ago the watch may have moved for an answer to go by it.
+	// within is how long ago the watch may have moved for an answer to rely on
+	// it.
 	within time.Duration
 	byID   map[string][]string // names by instance ID; guarded by kept.mu
 }
 
-// NewNodes reads nothing yet. The mode says how long the nodes that are known
-// count while the API server is away, as it does of pods.
+// NewNodes reads nothing yet. The mode says how long known nodes count while
+// the API server is down, as it does for pods.
 func NewNodes(client kubernetes.Interface, mode Mode, now func() time.Time) *Nodes {
 	within := fresh
 	if mode == JWKS {
@@ -92,7 +93,7 @@ func (n *Nodes) OfInstance(ctx context.Context, id string) (string, error) {
 			case <-timer.C:
 				waiting = false
 			case <-ctx.Done():
-				return "", unavailable(ctx.Err(), "It cannot be found out which node asks.")
+				return "", unavailable(ctx.Err(), "The broker cannot find out which node asks.")
 			}
 		}
 	}
@@ -122,7 +123,7 @@ func (n *Nodes) confirm(ctx context.Context, name, id string) error {
 	})
 	switch {
 	case err != nil:
-		return unavailable(err, "It cannot be found out whether the node exists.")
+		return unavailable(err, "The broker cannot find out whether the node exists.")
 	case !exists || found != id:
 		return refusal.New(refusal.AccessDenied, "No node of the cluster has the instance ID %s in its providerID.", id)
 	}

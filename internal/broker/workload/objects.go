@@ -154,9 +154,9 @@ func (o *Objects) account(ctx context.Context, i *Identity) error {
 		})
 	switch {
 	case err != nil:
-		return unavailable(err, "It cannot be found out whether the service account exists.")
+		return unavailable(err, "The broker cannot find out whether the service account exists.")
 	case !found || uid != i.ServiceAccountUID:
-		return invalid("its service account does not exist any more")
+		return invalid("its service account no longer exists")
 	}
 	return nil
 }
@@ -185,11 +185,11 @@ func (o *Objects) pod(ctx context.Context, i *Identity, now time.Time, trusted b
 	}
 	switch {
 	case err != nil:
-		return unavailable(err, "It cannot be found out whether the pod exists.")
+		return unavailable(err, "The broker cannot find out whether the pod exists.")
 	case !found:
-		return invalid("its pod does not exist any more")
+		return invalid("its pod no longer exists")
 	case p.uid != i.PodUID:
-		return invalid("its pod does not exist any more; there is another of the same name")
+		return invalid("its pod no longer exists; there is another of the same name")
 	case p.account != i.ServiceAccount:
 		return invalid("its pod has another service account")
 	case p.ended:

@@ -116,7 +116,7 @@ func TestNewcomersAreWaitedFor(t *testing.T) {
 			setUp: func(w *world) { w.check(w.client.Tracker().Add(newPod("cart-1"))) },
 			took:  newcomerWait,
 		},
-		{"not there", func(*world) {}, newcomerWait, refusal.InvalidToken, "pod does not exist any more"},
+		{"not there", func(*world) {}, newcomerWait, refusal.InvalidToken, "pod no longer exists"},
 		{"there as another", func(w *world) {
 			w.check(w.client.Tracker().Add(newPod("cart-1", func(p *corev1.Pod) { p.UID = "newer" })))
 		}, newcomerWait, refusal.InvalidToken, "another of the same name"},
@@ -165,11 +165,11 @@ func TestServiceAccountMustBeThere(t *testing.T) {
 
 		w.check(w.client.Tracker().Delete(corev1.SchemeGroupVersion.WithResource("serviceaccounts"), "shop", "cart"))
 		_, err = w.verify(signed(nil))
-		wantRefused(t, "deleted", err, refusal.InvalidToken, "service account does not exist")
+		wantRefused(t, "deleted", err, refusal.InvalidToken, "service account no longer exists")
 
 		w.check(w.client.Tracker().Add(newAccount("cart", "newer")))
 		_, err = w.verify(signed(nil))
-		wantRefused(t, "made again", err, refusal.InvalidToken, "service account does not exist")
+		wantRefused(t, "made again", err, refusal.InvalidToken, "service account no longer exists")
 
 		w.check(w.objects.accounts.Update(newAccount("cart", accountUID)))
 		_, err = w.verify(signed(nil))
@@ -269,7 +269,7 @@ func TestKeptFollowsTheWatch(t *testing.T) {
 	must(k.Replace(nil, "")) // another list closes nothing twice
 	must(k.Resync())
 	if k.Update("junk") == nil || k.Delete("junk") == nil {
-		t.Error("what is no object is taken")
+		t.Error("something that is not an object is accepted")
 	}
 	now = now.Add(time.Hour)
 	must(k.Bookmark(""))
@@ -287,10 +287,10 @@ func TestEmbedded(t *testing.T) {
 		w.objects = NewEmbedded(w.verifier.Now)
 		w.verifier.Objects = w.objects
 		_, err := w.verify(signed(nil))
-		wantRefused(t, "nothing was put in", err, refusal.InvalidToken, "service account does not exist")
+		wantRefused(t, "nothing was put in", err, refusal.InvalidToken, "service account no longer exists")
 		w.check(w.objects.PutServiceAccount(newAccount("cart", accountUID)))
 		_, err = w.verify(signed(nil))
-		wantRefused(t, "no pod was put in", err, refusal.InvalidToken, "pod does not exist")
+		wantRefused(t, "no pod was put in", err, refusal.InvalidToken, "pod no longer exists")
 		w.check(w.objects.PutPod(newPod("cart-0")))
 		_, err = w.verify(signed(nil))
 		wantRefused(t, "both are there", err, "", "")
@@ -307,13 +307,13 @@ func TestEmbedded(t *testing.T) {
 		wantRefused(t, "another pod of the name", err, refusal.InvalidToken, "another of the same name")
 		w.check(w.objects.PutServiceAccount(newAccount("cart", "newer")))
 		_, err = w.verify(signed(nil))
-		wantRefused(t, "another account of the name", err, refusal.InvalidToken, "service account does not exist")
+		wantRefused(t, "another account of the name", err, refusal.InvalidToken, "service account no longer exists")
 		if waited := time.Since(before); waited > 0 {
 			t.Errorf("waited %s for what nobody will bring", waited)
 		}
 		w.check(w.objects.PutServiceAccount(newAccount("cart", accountUID)))
 		w.check(w.objects.RemovePod(newPod("cart-0")))
 		_, err = w.verify(signed(nil))
-		wantRefused(t, "the pod was removed", err, refusal.InvalidToken, "pod does not exist")
+		wantRefused(t, "the pod was removed", err, refusal.InvalidToken, "pod no longer exists")
 	})
 }

@@ -16,8 +16,9 @@ import (
 // Mode is how tokens are verified.
 type Mode string
 
-// The modes. Auto goes by the keys and the pods that are followed while both are
-// up to date, and asks the API server else, and about issuers whose keys it has not.
+// The modes. Auto relies on the keys and the pods that are followed while both are
+// up to date; otherwise, and about issuers whose keys it does not have, it asks the
+// API server.
 const (
 	Auto        Mode = "auto"
 	TokenReview Mode = "tokenreview"
@@ -26,9 +27,10 @@ const (
 )
 
 const (
-	// fresh is how long ago the watches may have moved for auto to go by them.
+	// fresh is how long ago the watches may have moved for auto to rely on
+	// them.
 	fresh = time.Minute
-	// stale is the same for jwks, which goes on while the API server is away.
+	// stale is the same for jwks, which goes on while the API server is down.
 	stale = 10 * time.Minute
 	// maxToken is the longest token that is looked at, in bytes.
 	maxToken = 16 << 10
@@ -40,7 +42,8 @@ type Verifier struct {
 	Keys    *Keys
 	Objects *Objects
 	Review  *Reviewer
-	// Disagreed is called when, of both ways, one accepted what the other did not.
+	// Disagreed is called when one of the two ways accepted what the other did
+	// not.
 	Disagreed func()
 	Now       func() time.Time
 }
@@ -55,7 +58,7 @@ func unavailable(cause error, message string) *refusal.Error {
 	return refusal.New(refusal.Unavailable, "%s", message).Because(cause)
 }
 
-// Verify answers for whom a token of an audience stands. Every error is a
+// Verify says whom a token of an audience stands for. Every error is a
 // *refusal.Error.
 func (v *Verifier) Verify(ctx context.Context, raw credential.Secret, audience string) (*Identity, error) {
 	decoded, err := v.decode(raw)
@@ -159,7 +162,8 @@ func (v *Verifier) accepted(claims *token.Claims, decoded *token.JWT) (*Identity
 }
 
 func expired(now, at time.Time) *refusal.Error {
-	return refusal.New(refusal.ExpiredToken, "The token included in the request is expired: current date/time %s must be before the expiration date/time %s",
+	return refusal.New(refusal.ExpiredToken,
+		"The token included in the request is expired: current date/time %s must be before the expiration date/time %s",
 		now.UTC().Format(time.RFC3339), at.UTC().Format(time.RFC3339))
 }
 

@@ -202,7 +202,7 @@ func TestUnboundToken(t *testing.T) {
 	}
 }
 
-// TestUnknownMode: a mode that is none verifies nothing.
+// TestUnknownMode: an unknown mode verifies nothing.
 func TestUnknownMode(t *testing.T) {
 	t.Parallel()
 	_, err := newWorld(t, "anything").verify(signed(nil))
@@ -438,7 +438,7 @@ func TestReviewedPodsAreReadWhenTheWatchIsOld(t *testing.T) {
 	wantRefused(t, "the watch stands still", err, refusal.InvalidToken, "ended")
 	w.check(w.client.Tracker().Delete(corev1.SchemeGroupVersion.WithResource("pods"), "shop", "cart-0"))
 	_, err = w.verify(signed(nil))
-	wantRefused(t, "the pod is gone", err, refusal.InvalidToken, "pod does not exist")
+	wantRefused(t, "the pod is gone", err, refusal.InvalidToken, "pod no longer exists")
 }
 
 // TestBothMustAgree: two ways that disagree are reported and refused; one that

@@ -1,4 +1,4 @@
-// Package workload answers for whom a service-account token stands: it verifies
+// Package workload says whom a service-account token stands for: it verifies
 // the token, by the issuer's keys or by asking the API server, and that the pod
 // it is bound to is there (spec podidentity §19.4, steps 2 to 7).
 //

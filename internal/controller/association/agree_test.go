@@ -349,7 +349,8 @@ func TestBrokerAndControllerAgree(t *testing.T) {
 		}
 		err := c.take(t, a, here)
 		counted[trusts.status]++
-		story := fmt.Sprintf("seed %d: the controller says %s (%s: %s), the broker %v\nassociation %+v\ntrust of cart %s\ntrust of writer %s",
+		story := fmt.Sprintf("seed %d: the controller says %s (%s: %s), the broker %v\n"+
+			"association %+v\ntrust of cart %s\ntrust of writer %s",
 			seed, trusts.status, trusts.reason, trusts.message, err, a.Spec, first, second)
 		switch {
 		case trusts.status == metav1.ConditionTrue && err != nil:

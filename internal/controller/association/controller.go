@@ -1,9 +1,9 @@
 // Package association keeps the status of PodIdentityAssociations true: their
-// ids, and whether their pods can get their role: does it exist, does it trust
-// the plane, is it granted, does another association take its place.
+// ids, and whether their pods can get their role (does it exist, does it trust
+// the plane, is it granted, does another association take precedence).
 //
-// It decides nothing for pods, who are asked anew each time, and does not write
-// when an association was used last.
+// It decides nothing about sessions, which the broker decides each time, and
+// does not write when an association was last used.
 package association
 
 import (

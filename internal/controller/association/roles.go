@@ -26,8 +26,8 @@ type EnvironmentRoles struct {
 
 const (
 	// rolesTimeout bounds one look at IAM; rolesRetry is how long missing
-	// credentials are taken for missing, so that not every association waits for
-	// an instance's metadata that is not there.
+	// credentials count as missing, so that not every association waits for
+	// instance metadata that does not exist.
 	rolesTimeout = 10 * time.Second
 	rolesRetry   = time.Minute
 )
@@ -41,7 +41,8 @@ func (r *EnvironmentRoles) Trust(ctx context.Context, role arn.Role) (string, er
 		return "", err
 	}
 	if id != role.Account {
-		return "", fault.New(fault.Denied, "the role is of account %s, and the credentials are of %s", role.Account, id)
+		return "", fault.New(fault.Denied, "the role belongs to account %s, and the credentials to %s",
+			role.Account, id)
 	}
 	found, trust, exists, err := account.IAM().RoleTrust(ctx, role.Name)
 	switch {

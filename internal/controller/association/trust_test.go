@@ -34,21 +34,23 @@ func statement(principal, actions, condition string) string {
 	if condition != "" {
 		condition = `,"Condition":` + condition
 	}
-	return `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":` + principal + `,"Action":` + actions + condition + `}]}`
+	return `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":` + principal +
+		`,"Action":` + actions + condition + `}]}`
 }
 
 // TestTrust: of each mode what is enough, and of each part what is missing.
 func TestTrust(t *testing.T) {
 	t.Parallel()
 	const (
-		federated   = `{"Federated":"arn:aws:iam::111122223333:oidc-provider/oidc.example.com/c1"}`
-		service     = `{"Service":"pods.eks.amazonaws.com"}`
-		broker      = `{"AWS":"` + brokerRole + `"}`
-		web         = `"sts:AssumeRoleWithWebIdentity"`
-		webTag      = `["sts:AssumeRoleWithWebIdentity","sts:TagSession"]`
-		assume      = `"sts:AssumeRole"`
-		assumeTag   = `["sts:AssumeRole","sts:TagSession"]`
-		pinned      = `{"StringEquals":{"oidc.example.com/c1:sub":"system:serviceaccount:shop:cart","oidc.example.com/c1:aud":"sts.amazonaws.com"}}`
+		federated = `{"Federated":"arn:aws:iam::111122223333:oidc-provider/oidc.example.com/c1"}`
+		service   = `{"Service":"pods.eks.amazonaws.com"}`
+		broker    = `{"AWS":"` + brokerRole + `"}`
+		web       = `"sts:AssumeRoleWithWebIdentity"`
+		webTag    = `["sts:AssumeRoleWithWebIdentity","sts:TagSession"]`
+		assume    = `"sts:AssumeRole"`
+		assumeTag = `["sts:AssumeRole","sts:TagSession"]`
+		pinned    = `{"StringEquals":{"oidc.example.com/c1:sub":"system:serviceaccount:shop:cart",` +
+			`"oidc.example.com/c1:aud":"sts.amazonaws.com"}}`
 		yes, no, or = metav1.ConditionTrue, metav1.ConditionFalse, metav1.ConditionUnknown
 	)
 	noTags := func(s *v1alpha1.PodIdentityAssociationSpec) { s.DisableSessionTags = true }
@@ -152,7 +154,8 @@ func TestTrust(t *testing.T) {
 			"EKS", sessionplan.EKS,
 			statement(
 				service, assumeTag,
-				`{"StringEquals":{"aws:SourceAccount":"111122223333"},"ArnEquals":{"aws:SourceArn":"arn:aws:eks:eu-west-1:111122223333:cluster/prod"}}`,
+				`{"StringEquals":{"aws:SourceAccount":"111122223333"},`+
+					`"ArnEquals":{"aws:SourceArn":"arn:aws:eks:eu-west-1:111122223333:cluster/prod"}}`,
 			),
 			nil, yes, "",
 		},
@@ -172,7 +175,12 @@ func TestTrust(t *testing.T) {
 		},
 	} {
 		r := Reconciler{Plane: sessionplan.Plane{
-			Cluster:       association.Cluster{Name: "prod", Partition: "aws", Region: "eu-west-1", Account: "111122223333"},
+			Cluster: association.Cluster{
+				Name:      "prod",
+				Partition: "aws",
+				Region:    "eu-west-1",
+				Account:   "111122223333",
+			},
 			Mode:          row.mode,
 			Issuer:        issuer,
 			BrokerRoleARN: brokerRole,
@@ -260,7 +268,7 @@ func TestReady(t *testing.T) {
 			metav1.ConditionFalse,
 		},
 		{
-			"policy that is none", conditionRole, yes("", ""),
+			"not a policy", conditionRole, yes("", ""),
 			func(s *v1alpha1.PodIdentityAssociationSpec) { s.SessionPolicy = "{" }, metav1.ConditionFalse,
 		},
 	} {

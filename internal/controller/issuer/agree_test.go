@@ -526,7 +526,7 @@ func TestCanaryOfBoth(t *testing.T) {
 		{"one API server accepts it", func() { w.roll(0) }, rotation.Verifying},
 		{"both accept it", func() { w.roll(1) }, rotation.Signing},
 		{"one signs with it", func() { w.roll(0) }, rotation.Signing},
-		{"both sign with it, and STS takes their tokens", func() { w.roll(1) }, rotation.Draining},
+		{"both sign with it, and STS accepts their tokens", func() { w.roll(1) }, rotation.Draining},
 		{"old tokens have run out", func() { w.now = w.now.Add(2 * time.Hour) }, rotation.Retiring},
 		{"both have dropped the old key", func() { w.roll(0); w.roll(1) }, rotation.Stable},
 	} {

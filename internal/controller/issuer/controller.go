@@ -101,7 +101,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	return ctrl.Result{RequeueAfter: r.Every}, nil
 }
 
-// round is one look and what comes of it.
+// round is one look and its result.
 type round struct {
 	object  *v1alpha1.Issuer
 	servers []*observe.APIServer
@@ -187,7 +187,7 @@ func (r *Reconciler) writeSecret(
 // publish writes what the rotation wants, and reads it back.
 func (r *Reconciler) publish(ctx context.Context, look *round) error {
 	spec := &look.object.Spec
-	known, _ := look.secret.Known() // what cannot be read is left to whoever needs it
+	known, _ := look.secret.Known() // what cannot be read is left to those who need it
 	keys, err := look.view.Wanted(look.state, known)
 	if err != nil {
 		return err

@@ -45,13 +45,14 @@ func Open(path string, now func() time.Time) (*Store, error) {
 			Hint("the file and its folder must be writable by you")
 	case err != nil:
 		return nil, fault.New(fault.Invalid, "open %s: %w", path, err).
-			Hint("is it a file of associations? move it away to start anew")
+			Hint("is it a file of associations? move it away to start with an empty one")
 	}
 	s := Memory(now)
 	s.db = db
 	if err := s.load(); err != nil {
 		return nil, errors.Join(
-			fault.New(fault.Invalid, "read %s: %w", path, err).Hint("move it away to start anew"), db.Close(),
+			fault.New(fault.Invalid, "read %s: %w", path, err).Hint("move it away to start with an empty one"),
+			db.Close(),
 		)
 	}
 	s.Set(association.NewSet(s.all()))

@@ -34,8 +34,8 @@ type Store struct{ client client.Client }
 
 var _ association.Store = (*Store)(nil)
 
-// New returns a store that reads what is there, not a cache: whoever has created an
-// object must see it.
+// New returns a store that reads what is there, not a cache: a client that has
+// created an object must see it.
 func New(config *rest.Config) (*Store, error) {
 	scheme := runtime.NewScheme()
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
