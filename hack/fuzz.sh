@@ -8,7 +8,7 @@
 # coverage, as `go test -fuzz` would have all of them do: of a program with the
 # Kubernetes and AWS clients in it nearly everything is theirs, and looking at
 # their counters after each input took ten times as long as the input did. It
-# would also compile them anew, which takes minutes where nothing is cached.
+# would also compile them again, which takes minutes where nothing is cached.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 amount=${1:-8000x}

@@ -18,7 +18,7 @@ const (
 	// notViable is the exit code that gremlins takes for a mutant that does not
 	// compile.
 	notViable = 2
-	// memory is what a mutant may take: one that appends for ever must not take
+	// memory is what a mutant may use: one that appends forever must not take
 	// the machine with it.
 	memory = 8 << 30
 )

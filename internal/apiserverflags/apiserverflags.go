@@ -1,6 +1,6 @@
 // Package apiserverflags writes the API server settings of an issuer in the form
-// of each way to run Kubernetes: which file, which field, which command (spec
-// issuer-and-sts §2).
+// that each way to run Kubernetes needs: which file, which field, which command
+// (spec issuer-and-sts §2).
 //
 // It changes no cluster and reads none; it always keeps the cluster's present
 // issuer beside the new one, so that no running token is refused.
@@ -16,7 +16,7 @@ import (
 // Name is a way to run Kubernetes.
 type Name string
 
-// The distributions that are known.
+// The distributions that the package knows.
 const (
 	Kubeadm     Name = "kubeadm"
 	CAPI        Name = "capi"
@@ -30,14 +30,14 @@ const (
 // Names returns all of them.
 func Names() []Name { return []Name{Kubeadm, CAPI, KOps, K3s, RKE2, Talos, EKSAnywhere} }
 
-// Issuer is what the API servers are to be told.
+// Issuer is what the API servers are to be configured with.
 type Issuer struct {
-	// URL is the issuer of new tokens; Present that of the tokens there are,
+	// URL is the issuer of new tokens; Present is that of existing tokens,
 	// which stays accepted.
 	URL, Present string
 	// JWKSURI is where the keys are published.
 	JWKSURI string
-	// Cluster is the cluster's name, Namespace where its objects lie in a
+	// Cluster is the cluster's name, Namespace is where its objects are in a
 	// management cluster.
 	Cluster, Namespace string
 	// Bucket and Prefix are where kOps publishes by itself.
@@ -49,19 +49,19 @@ type Issuer struct {
 
 // Settings are what to change.
 type Settings struct {
-	// File is a good name for Text.
+	// File is a suitable file name for Text.
 	File string
 	// Text is a patch or a snippet, in the distribution's own format, with
-	// comments that say where it goes.
+	// comments that say where it belongs.
 	Text string
 	// Steps are what to do with it, in order.
 	Steps []string
 }
 
-// defaultPresent is the issuer of a cluster of which nobody has said anything.
+// defaultPresent is the issuer of a cluster that was not configured otherwise.
 const defaultPresent = "https://kubernetes.default.svc.cluster.local"
 
-// PresentOf returns the issuer that a distribution sets by itself; empty if it
+// PresentOf returns the issuer that a distribution sets by default; empty if it
 // differs from cluster to cluster.
 func PresentOf(name Name) string {
 	if name == KOps || name == Talos {
@@ -106,14 +106,14 @@ func (i Issuer) check(name Name) error {
 		printable := !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"'\{}[],#`, r) })
 		switch {
 		case text == "" && slices.Contains(Names(), name):
-			return fmt.Errorf("the cluster's present issuer is not known: a setting without it would refuse every token there is")
+			return fmt.Errorf("the cluster's present issuer is not known: a setting without it would make API servers refuse every existing token")
 		case err != nil || !printable || (text != "" && parsed.Scheme == ""):
-			return fmt.Errorf("%q is no URL for a setting", text)
+			return fmt.Errorf("%q is not a URL that can be written into a setting", text)
 		}
 	}
 	for _, text := range []string{i.Cluster, i.Namespace, i.Bucket, i.Prefix} {
 		if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"'\{}[],#:`, r) }) {
-			return fmt.Errorf("%q is no name for a setting", text)
+			return fmt.Errorf("%q is not a name that can be written into a setting", text)
 		}
 	}
 	return nil
@@ -130,8 +130,8 @@ func join(names []Name) string {
 // argument is a flag of kube-apiserver without its dashes.
 type argument struct{ name, value string }
 
-// arguments are the API server's, the new issuer first: the first is that of
-// new tokens.
+// arguments are the API server's, the new issuer first: the first one is used
+// in new tokens.
 func (i Issuer) arguments() []argument {
 	list := []argument{{"service-account-issuer", i.URL}}
 	audiences := i.URL
@@ -139,7 +139,8 @@ func (i Issuer) arguments() []argument {
 		list = append(list, argument{"service-account-issuer", i.Present})
 		audiences += "," + i.Present
 	}
-	// The default is the issuers, and so changes when one is removed later;
-	// said outright, tokens of default audience outlive that.
+	// The default is the list of issuers, and so changes when one is removed
+	// later; if it is set explicitly, tokens with the default audience survive
+	// that.
 	return append(list, argument{"service-account-jwks-uri", i.JWKSURI}, argument{"api-audiences", audiences})
 }

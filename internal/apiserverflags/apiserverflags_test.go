@@ -20,7 +20,7 @@ var example = apiserverflags.Issuer{
 	JWKSURI: "https://keys.s3.eu-west-1.amazonaws.com/c1/openid/v1/jwks", Cluster: "c1", Bucket: "keys", Prefix: "c1",
 }
 
-// TestGolden: each distribution's settings, as its users get them.
+// TestGolden: each distribution's settings, as users get them.
 func TestGolden(t *testing.T) {
 	t.Parallel()
 	for _, name := range apiserverflags.Names() {
@@ -67,8 +67,8 @@ func TestRefuses(t *testing.T) {
 		{"openshift", func(*apiserverflags.Issuer) {}, "want one of kubeadm, capi"},
 		{apiserverflags.Talos, func(i *apiserverflags.Issuer) { i.Present = "" }, "present issuer is not known"},
 		{apiserverflags.KOps, func(i *apiserverflags.Issuer) { i.Present = "" }, "present issuer is not known"},
-		{apiserverflags.Kubeadm, func(i *apiserverflags.Issuer) { i.URL = "https://h.example/\"}\nevil: {" }, "is no URL"},
-		{apiserverflags.Kubeadm, func(i *apiserverflags.Issuer) { i.Cluster = "a: b" }, "is no name"},
+		{apiserverflags.Kubeadm, func(i *apiserverflags.Issuer) { i.URL = "https://h.example/\"}\nevil: {" }, "is not a URL"},
+		{apiserverflags.Kubeadm, func(i *apiserverflags.Issuer) { i.Cluster = "a: b" }, "is not a name"},
 	} {
 		issuer := example
 		row.change(&issuer)

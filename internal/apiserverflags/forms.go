@@ -18,7 +18,7 @@ func kubeadm(issuer Issuer) Settings {
 	s := Settings{
 		File: "kubeadm.yaml",
 		Text: `# Merge into the ClusterConfiguration (kubeadm v1beta4). In v1beta3 extraArgs is a
-# map and takes one issuer only: move to v1beta4 (kubeadm config migrate) first.
+# map and accepts one issuer only: move to v1beta4 (kubeadm config migrate) first.
 apiVersion: kubeadm.k8s.io/v1beta4
 kind: ClusterConfiguration
 apiServer:
@@ -53,13 +53,13 @@ spec:
         extraArgs:
 ` + extraArgs(issuer, "        "),
 		Steps: []string{
-			"merge the list with the arguments that are there: a merge patch replaces lists",
+			"merge the list with the existing arguments: a merge patch replaces lists",
 			"kubectl -n " + namespace + " patch kubeadmcontrolplane NAME --type merge --patch-file kubeadmcontrolplane-patch.yaml; the control plane is rolled machine by machine",
 			"the cluster's public keys are in Secret " + namespace + "/" + issuer.Cluster + "-sa: rolecall issuer jwks --kubeconfig MANAGEMENT_CLUSTER --secret " + namespace + "/" + issuer.Cluster + "-sa",
 		},
 	}
 	if issuer.OwnKeys {
-		s.Steps = append([]string{"for a new cluster, before it is made: kubectl -n " + namespace + " create secret generic " + issuer.Cluster + "-sa --type=cluster.x-k8s.io/secret --from-file=tls.key=sa.key --from-file=tls.crt=sa.pub (tls.crt is the public key, not a certificate)"}, s.Steps...)
+		s.Steps = append([]string{"for a new cluster, before it is created: kubectl -n " + namespace + " create secret generic " + issuer.Cluster + "-sa --type=cluster.x-k8s.io/secret --from-file=tls.key=sa.key --from-file=tls.crt=sa.pub (tls.crt is the public key, not a certificate)"}, s.Steps...)
 	}
 	return s
 }
@@ -122,7 +122,7 @@ func talos(issuer Issuer) Settings {
 	s := Settings{
 		File: "talos.yaml",
 		Text: fmt.Sprintf(`# talosctl patch machineconfig --patch @this.yaml, on control-plane nodes. Lists
-# need a recent release; older ones take one value, and so cannot keep the present
+# need a recent release; older ones accept one value, and so cannot keep the present
 # issuer: upgrade first.
 cluster:
   apiServer:
@@ -133,7 +133,7 @@ cluster:
 `, issuer.URL, issuer.Present, issuer.JWKSURI, issuer.URL+","+issuer.Present),
 		Steps: []string{
 			"talosctl -n NODE patch machineconfig --patch @talos.yaml, one control-plane node after the other",
-			"clusters first made before Talos 1.7 sign with ECDSA P-256, which AWS takes",
+			"clusters first created before Talos 1.7 sign with ECDSA P-256, which AWS accepts",
 		},
 	}
 	if issuer.OwnKeys {
@@ -153,7 +153,7 @@ metadata:
 spec:
   podIamConfig:
     serviceAccountIssuer: %q
-# The field takes one issuer. In a running cluster whose present issuer is
+# The field accepts one issuer. In a running cluster whose present issuer is
 #   %s
 # add that as a second --service-account-issuer of the API servers first, or every
 # token there is will be refused after the upgrade.

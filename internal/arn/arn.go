@@ -1,13 +1,13 @@
-// Package arn is the one home of AWS's names: it says what is the name of a
-// role, region, partition, account, cluster, bucket, session or tag, and takes
-// Amazon Resource Names apart. Flags, annotations, associations, grants and the
-// definitions in api/v1alpha1 are all held to these rules, and the fuzz tests of
-// this package hold the definitions' patterns to the functions.
+// Package arn is the one home of AWS's names: it says which texts name a role,
+// region, partition, account, cluster, bucket, session or tag, and takes Amazon
+// Resource Names apart. Flags, annotations, associations, grants and the
+// definitions in api/v1alpha1 all follow these rules, and the fuzz tests of this
+// package compare the definitions' patterns with the functions.
 //
-// A name that fits may still belong to nobody: nothing here asks AWS. Patterns
-// are not matched here, wildcards being those of packages glob and policy, and
-// names of Kubernetes are not AWS's. Local AWS has rules of its own: it must take
-// and refuse what AWS does, with AWS's words, where the product may be narrower.
+// A valid name may still belong to nothing: this package does not ask AWS. It
+// matches no patterns, which is the task of packages glob and policy, and checks
+// no names of Kubernetes. Local AWS has rules of its own: it must accept and
+// refuse what AWS does, in AWS's words, where the product may be stricter.
 package arn
 
 import (

@@ -40,8 +40,8 @@ func hasShortPath(text string) bool {
 	return strings.LastIndex(text, "/")-strings.Index(text, "/") < 512
 }
 
-// accepts reports whether an API server takes the text, of which CEL counts and
-// finds characters; an ARN that gets so far is ASCII.
+// accepts reports whether an API server accepts the text, in which CEL counts
+// and finds characters; an ARN that gets this far is ASCII.
 func (r *rule) accepts(text string) bool {
 	length := utf8.RuneCountInString(text)
 	if length < r.MinLength || r.MaxLength != nil && length > *r.MaxLength || !r.pattern.MatchString(text) {
@@ -111,7 +111,7 @@ const (
 	issuers      = "rolecall.io_issuers.yaml"
 )
 
-// held is a definition, and the function that must say the same of every text.
+// held is a definition, and the function that must agree about every text.
 type held struct {
 	name string
 	rule *rule
@@ -196,8 +196,8 @@ func boundaries() []string {
 	return texts
 }
 
-// TestDefinitionsSayTheSame: what an API server takes is what the program takes,
-// for every text near a limit, and for texts made of pieces of such.
+// TestDefinitionsSayTheSame: an API server accepts what the program accepts, for
+// every text near a limit, and for texts made of pieces of such.
 func TestDefinitionsSayTheSame(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(11, 1)) //nolint:gosec // the same texts each time
@@ -256,8 +256,8 @@ func pieced(random *rand.Rand) string {
 			"us-east-1"), pick("111122223333", "11112222333", "1111222233334", "１11122223333", ""), resource.String())
 }
 
-// FuzzDefinitions looks for a text of which a definition and its function say
-// different things.
+// FuzzDefinitions looks for a text about which a definition and its function
+// disagree.
 func FuzzDefinitions(f *testing.F) {
 	for _, text := range boundaries() {
 		f.Add(text)

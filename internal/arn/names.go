@@ -12,11 +12,11 @@ func IsAccount(text string) bool { return len(text) == 12 && consistsOf(text, is
 // MaxClusterName is the most characters of a cluster's name.
 const MaxClusterName = 100
 
-// IsClusterName reports whether an EKS cluster can be called so: 1 to 100 letters,
-// digits, - and _, beginning with a letter or digit (EKS API Reference,
-// CreateCluster: name; spec podidentity §12.1). Clusters elsewhere are held to it
-// too: their names stand in the same ARNs, tags and paths, and must not leave
-// their place there.
+// IsClusterName reports whether an EKS cluster can have this name: 1 to 100
+// letters, digits, - and _, beginning with a letter or digit (EKS API Reference,
+// CreateCluster: name; spec podidentity §12.1). It holds for clusters elsewhere
+// too: their names occur in the same ARNs, tags and paths, and must not change
+// the meaning of these.
 func IsClusterName(text string) bool {
 	return text != "" && len(text) <= MaxClusterName && isAlphanumeric(text[0]) &&
 		consistsOf(text, func(c byte) bool { return isAlphanumeric(c) || c == '-' || c == '_' })
@@ -48,8 +48,8 @@ const (
 	maxBucket = 63
 )
 
-// IsBucket reports whether an S3 bucket can be called so: 3 to 63 of a-z, 0-9, -
-// and ., beginning and ending with a letter or digit (S3 User Guide, "General
+// IsBucket reports whether an S3 bucket can have this name: 3 to 63 of a-z, 0-9,
+// - and ., beginning and ending with a letter or digit (S3 User Guide, "General
 // purpose bucket naming rules"). The guide's rules on adjacent dots, IP addresses
 // and reserved prefixes are left to S3. The pattern of bucket in api/v1alpha1 is
 // the same rule.
@@ -68,15 +68,16 @@ const (
 	MaxSessionName = 64
 )
 
-// IsSessionName reports whether STS takes text as RoleSessionName, or as
+// IsSessionName reports whether STS accepts text as RoleSessionName, or as
 // SourceIdentity: 2 to 64 letters, digits and _+=,.@- (STS API Reference,
 // AssumeRole).
 func IsSessionName(text string) bool {
 	return len(text) >= MinSessionName && len(text) <= MaxSessionName && consistsOf(text, isNameByte)
 }
 
-// SessionName makes of any text one that STS takes, unless it is too short: each
-// character that STS does not take becomes a hyphen, and what is too long is cut.
+// SessionName turns any text into one that STS accepts, unless it is too short:
+// each character that STS does not accept becomes a hyphen, and what is too long
+// is cut off.
 func SessionName(text string) string {
 	text = strings.Map(func(c rune) rune {
 		if c < 0x80 && isNameByte(byte(c)) {
@@ -93,9 +94,9 @@ const (
 	MaxExternalID = 1224
 )
 
-// IsExternalID reports whether STS takes text as ExternalId: 2 to 1,224 letters,
-// digits and _+=,.@:/- (STS API Reference, AssumeRole). The pattern and the
-// limits of externalID in api/v1alpha1 are the same rule.
+// IsExternalID reports whether STS accepts text as ExternalId: 2 to 1,224
+// letters, digits and _+=,.@:/- (STS API Reference, AssumeRole). The pattern and
+// the limits of externalID in api/v1alpha1 are the same rule.
 func IsExternalID(text string) bool {
 	return len(text) >= MinExternalID && len(text) <= MaxExternalID &&
 		consistsOf(text, func(c byte) bool { return isNameByte(c) || c == ':' || c == '/' })

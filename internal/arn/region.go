@@ -33,9 +33,9 @@ type domain struct {
 	region                       *lazyregexp.Regexp
 }
 
-// domains are all partitions: the domains in which their host names end, those of
-// their endpoints with IPv6, and how the names of their regions are built. All are
-// those of the SDK's partitions.json.
+// domains lists all partitions: the domains in which their host names end, those
+// of their endpoints with IPv6, and the form of their regions' names, all as in
+// the SDK's partitions.json.
 var domains = []domain{
 	{"aws-cn", "amazonaws.com.cn", "api.amazonwebservices.com.cn", lazyregexp.New(`^cn-[a-z]+-[0-9]+$`)},
 	{"aws-eusc", "amazonaws.eu", "api.amazonwebservices.eu", lazyregexp.New(`^eusc-de-[a-z]+-[0-9]+$`)},
@@ -92,12 +92,12 @@ func Suffix(partition string) string {
 	return "amazonaws.com"
 }
 
-// regionName is how the names of all regions are built; a new region fits, a slip
-// mostly does not.
+// regionName is the form of all regions' names; a new region matches, most slips
+// do not.
 var regionName = lazyregexp.New(`^[a-z]{2,4}(?:-[a-z]+)?-` +
 	`(?:central|north|south|east|west|northeast|northwest|southeast|southwest)-[0-9]{1,2}$`)
 
-// IsRegion reports whether a text is built as the names of AWS's regions are,
+// IsRegion reports whether a text has the form of the names of AWS's regions,
 // whether or not AWS has it (AWS General Reference, "AWS Regions"; the SDK's
 // partitions.json): a part of the world, a direction and a number, as eu-west-1. The
 // pattern of region in api/v1alpha1 is the same rule.
@@ -106,17 +106,17 @@ func IsRegion(text string) bool { return regionName.MatchString(text) }
 // maxRegionLabel is more than any region's name has.
 const maxRegionLabel = 40
 
-// IsRegionLabel reports whether SDKs take a text as a region: they write it into
-// host names, so it must be a label of one (RFC 1123, section 2.1). It is for
-// regions that are not AWS's, as other object stores and emulators call theirs;
-// where AWS is asked, use IsRegion.
+// IsRegionLabel reports whether SDKs accept a text as a region: they write it
+// into host names, so it must be a label of one (RFC 1123, section 2.1). It is
+// for regions that are not AWS's, as other object stores and emulators name
+// theirs; for AWS, use IsRegion.
 func IsRegionLabel(text string) bool {
 	return text != "" && len(text) <= maxRegionLabel && text[0] != '-' && text[len(text)-1] != '-' &&
 		consistsOf(text, func(c byte) bool { return 'a' <= c && c <= 'z' || isDigit(c) || c == '-' })
 }
 
 // PartitionOfHost returns the partition that a host of AWS's own is in, by its
-// region or else its domain; empty for hosts of others, of which nothing is known.
+// region or else its domain; empty for other hosts, about which nothing is known.
 func PartitionOfHost(host string) string {
 	for _, d := range domains {
 		name, isSuffix := strings.CutSuffix(host, "."+d.suffix)

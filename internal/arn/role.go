@@ -28,10 +28,10 @@ const wantRole = "want arn:PARTITION:iam::ACCOUNT:role/NAME"
 // begins with aws, the account has 12 digits, and the name and each part of the
 // path consist of letters, digits and _+=,.@-, at least one.
 //
-// Of paths it is narrower than the API Reference of IAM, which lets them hold any
-// character from ! to ~, and nothing between two slashes: text with a star, a
-// question mark or ${ in it could be read as a pattern of a grant or a variable
-// of a policy, and would then name more than one role.
+// For paths it is stricter than the API Reference of IAM, which allows any
+// character from ! to ~ and two slashes in a row: text with a star, a question
+// mark or ${ in it could be read as a pattern of a grant or a variable of a
+// policy, and would then name more than one role.
 //
 // The patterns of roleARN and targetRoleARN in api/v1alpha1 are the same rule.
 func ParseRole(text string) (Role, error) {
@@ -50,9 +50,9 @@ func ParseRole(text string) (Role, error) {
 	path, name := splitPath(rest)
 	switch {
 	case strings.ContainsAny(text, "*?"):
-		return refuse("it is a pattern: want one role, not a pattern")
+		return refuse("it is a pattern: want one role")
 	case !isPartitionForm(a.Partition):
-		return refuse(fmt.Sprintf("no partition is called %.40q", a.Partition))
+		return refuse(fmt.Sprintf("%.40q is not a partition", a.Partition))
 	case !IsAccount(a.Account):
 		return refuse(fmt.Sprintf("%.40q is not an account: want 12 digits", a.Account))
 	case name == "":
@@ -62,7 +62,7 @@ func ParseRole(text string) (Role, error) {
 	case len(path) > MaxRolePath:
 		return refuse(fmt.Sprintf("the path has more than %d characters", MaxRolePath))
 	case strings.Contains(path, "//"):
-		return refuse("nothing stands between two slashes of the path")
+		return refuse("the path has two slashes in a row")
 	case !consistsOf(name, isNameByte):
 		return refuse("a name consists of letters, digits and _+=,.@-")
 	case !consistsOf(path, func(c byte) bool { return c == '/' || isNameByte(c) }):
@@ -71,7 +71,7 @@ func ParseRole(text string) (Role, error) {
 	return Role{Partition: a.Partition, Account: a.Account, Path: path, Name: name}, nil
 }
 
-// IsRole reports whether text is a role's ARN, as ParseRole has it.
+// IsRole reports whether text is a role's ARN by the rules of ParseRole.
 func IsRole(text string) bool {
 	_, err := ParseRole(text)
 	return err == nil
@@ -82,8 +82,8 @@ func (r Role) ARN() ARN {
 	return ARN{Partition: r.Partition, Service: "iam", Account: r.Account, Resource: "role" + r.Path + r.Name}
 }
 
-// Session returns the ARN of a session of the role. The path is not part of
-// it, as in every answer of STS.
+// Session returns the ARN of a session of the role. As in every answer of STS,
+// the path is not part of it.
 func (r Role) Session(name string) ARN {
 	return ARN{Partition: r.Partition, Service: "sts", Account: r.Account, Resource: "assumed-role/" + r.Name + "/" + name}
 }
@@ -93,14 +93,15 @@ func splitPath(text string) (path, name string) {
 	return "/" + text[:i+1], text[i+1:]
 }
 
-// isPartitionForm reports whether a partition could be called so, whether or not
-// it is known: a role of a new one needs no new version.
+// isPartitionForm reports whether a partition could have this name, known or
+// not, so that roles of a new partition need no new version of the product.
 func isPartitionForm(text string) bool {
 	rest, isAWS := strings.CutPrefix(text, "aws")
 	return isAWS && consistsOf(rest, func(c byte) bool { return 'a' <= c && c <= 'z' || isDigit(c) || c == '-' })
 }
 
-// isNameByte are the characters that IAM and STS take in names: \w+=,.@-, ASCII.
+// isNameByte reports whether IAM and STS accept a character in names: \w+=,.@-,
+// ASCII.
 func isNameByte(c byte) bool {
 	switch c {
 	case '_', '+', '=', ',', '.', '@', '-':

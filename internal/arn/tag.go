@@ -14,15 +14,15 @@ const (
 	MaxTagValue    = 256
 )
 
-// IsTagKey reports whether STS takes text as the key of a session tag: 1 to 128
-// letters, digits and separators of any script and _.:/=+-@. Whose key it is, and
-// which keys are the same, is not said by this.
+// IsTagKey reports whether STS accepts text as the key of a session tag: 1 to 128
+// letters, digits and separators of any script and _.:/=+-@. It does not say
+// whose key it is, or which keys are equal.
 func IsTagKey(text string) bool {
 	return text != "" && utf8.RuneCountInString(text) <= MaxTagKey && isTagText(text)
 }
 
-// IsTagValue reports whether STS takes text as the value of a session tag: at
-// most 256 characters, of those that keys have. It may be empty.
+// IsTagValue reports whether STS accepts text as the value of a session tag: at
+// most 256 of the characters allowed in keys. It may be empty.
 func IsTagValue(text string) bool {
 	return utf8.RuneCountInString(text) <= MaxTagValue && isTagText(text)
 }
@@ -31,7 +31,7 @@ func isTagText(text string) bool {
 	return !strings.ContainsFunc(text, func(c rune) bool { return !IsTagCharacter(c) })
 }
 
-// IsTagCharacter reports whether STS takes a character in keys and values of
+// IsTagCharacter reports whether STS accepts a character in keys and values of
 // session tags: [\p{L}\p{Z}\p{N}_.:/=+\-@] in its API Reference.
 func IsTagCharacter(c rune) bool {
 	return unicode.In(c, unicode.L, unicode.Z, unicode.N) || strings.ContainsRune("_.:/=+-@", c)

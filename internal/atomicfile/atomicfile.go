@@ -1,7 +1,7 @@
-// Package atomicfile replaces a file in one step: who reads it, and who starts again
-// after a crash, finds the old text or the new, never half of one.
+// Package atomicfile replaces a file in one step: readers, and processes that start
+// again after a crash, find the old text or the new, never half of one.
 //
-// It makes no folders, locks nothing, and does not remove what a killed process has
+// It makes no folders, locks nothing, and does not remove what a killed process
 // left behind: temporary files begin with Prefix.
 package atomicfile
 
@@ -17,7 +17,7 @@ const Prefix = ".rolecall-"
 
 // Write replaces the file at path, or makes it, with exactly the mode given. The text
 // is on the disk before the name is: a new mode applies to a new file, so that nobody
-// reads a private text who has the old file open.
+// who has the old file open reads a private text.
 func Write(path string, text []byte, mode fs.FileMode) error {
 	temporary, err := os.CreateTemp(filepath.Dir(path), Prefix+"*") // mode 0600
 	if err != nil {

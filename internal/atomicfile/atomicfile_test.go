@@ -40,7 +40,8 @@ func TestWrite(t *testing.T) {
 	alone(t, path)
 }
 
-// TestWriteKeepsOldReaders: who has the old file open goes on to read the old text.
+// TestWriteKeepsOldReaders: a reader that has the old file open keeps reading the
+// old text.
 func TestWriteKeepsOldReaders(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "file")

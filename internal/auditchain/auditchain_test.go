@@ -16,7 +16,7 @@ import (
 	"github.com/rolecall/rolecall/internal/finding"
 )
 
-// sealed are so many records of the chain that a byte names.
+// sealed are n records of the chain whose start consists of the given byte.
 func sealed(name byte, count int) []string {
 	chain := auditchain.NewChain([auditchain.StartBytes]byte{name})
 	var lines []string
@@ -35,7 +35,7 @@ func verify(t *testing.T, lines ...string) *auditchain.Report {
 	return report
 }
 
-// TestSeal: the form is forever; other programs read it, too.
+// TestSeal: the form never changes, since other programs read it too.
 func TestSeal(t *testing.T) {
 	t.Parallel()
 	want := []string{
@@ -45,7 +45,7 @@ func TestSeal(t *testing.T) {
 			`"previous":"` + firstHash + `","hash":"` + secondHash + `"}`,
 	}
 	if diff := cmp.Diff(want, sealed('a', 2)); diff != "" {
-		t.Error(diff)
+		t.Errorf("sealed records (-want +got):\n%s", diff)
 	}
 	record := []byte(`{"a":1}          `)[:7]
 	auditchain.NewChain([auditchain.StartBytes]byte{}).Seal(record)
@@ -70,7 +70,7 @@ func TestVerify(t *testing.T) {
 		}
 		return lines
 	}
-	// forged has the text of the third changed and its own hash made again, as by
+	// another has the text of the third changed and its own hash computed again, as by
 	// somebody who knows how.
 	forged := slices.Clone(a)
 	forger := auditchain.NewChain([auditchain.StartBytes]byte{'a'})
@@ -170,7 +170,7 @@ func TestChains(t *testing.T) {
 		{Start: "62000000000000000000000000000000", First: 1, Last: 2, Hash: b[1][len(b[1])-66 : len(b[1])-2]},
 	}
 	if diff := cmp.Diff(want, report.Chains); diff != "" || report.Lines != 5 {
-		t.Errorf("%d lines, %s", report.Lines, diff)
+		t.Errorf("%d lines; chains (-want +got):\n%s", report.Lines, diff)
 	}
 	if report, err := auditchain.Verify(strings.NewReader("")); err != nil || report.Lines != 0 ||
 		len(report.Findings) != 0 {
@@ -181,7 +181,7 @@ func TestChains(t *testing.T) {
 	}
 }
 
-// TestVerifyEnds: what is kept and said of a hostile file is bounded.
+// TestVerifyEnds: what is kept and reported about a hostile file is bounded.
 func TestVerifyEnds(t *testing.T) {
 	t.Parallel()
 	far := sealed('a', 500)
@@ -205,7 +205,7 @@ func TestVerifyEnds(t *testing.T) {
 	}
 }
 
-// FuzzVerify: whatever one line of a good audit becomes, is noticed; and nothing
+// FuzzVerify: any change of one line of a good audit is noticed, and nothing
 // panics.
 func FuzzVerify(f *testing.F) {
 	good := sealed('a', 3)
@@ -219,7 +219,7 @@ func FuzzVerify(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// The third follows the second alone, so only that may stand between.
+		// The third follows only the second, so only that one may be between.
 		if len(report.Findings) == 0 && string(text) != good[1] {
 			if !othersOnly(report) || !bytes.Contains(whole, []byte("\n"+good[1]+"\n")) {
 				t.Fatalf("accepted: %q", text)

@@ -1,11 +1,11 @@
-// Package auditchain chains the lines of an audit, so that one that was changed, taken
-// out or moved later is noticed, and checks lines that were chained (spec
+// Package auditchain chains the lines of an audit, so that one that is changed,
+// removed or moved later is noticed, and checks lines that were chained (spec
 // podidentity §19.9).
 //
 // It does not know what a record says, and does no I/O of its own. It has no
-// secret: anybody who may rewrite all lines after a place can chain them again, and
-// lines that are missing at the end are not missed. The last hash, kept elsewhere,
-// shows both.
+// secret: anybody who may rewrite all lines after some place can chain them again,
+// and lines that are missing at the end are not noticed. The last hash, kept
+// elsewhere, reveals both.
 package auditchain
 
 import (
@@ -24,18 +24,18 @@ type Chain struct {
 	seq             uint64
 }
 
-// NewChain begins a chain. start must be random: it tells this chain from those of
-// other replicas and earlier processes.
+// NewChain begins a chain. start must be random: it distinguishes this chain from
+// those of other replicas and earlier processes.
 func NewChain(start [StartBytes]byte) *Chain {
 	text := hex.EncodeToString(start[:])
 	return &Chain{start: text, previous: text}
 }
 
 // Seal returns a record with four more members at its end: chain, the start;
-// seq, from 1; previous, the hash of the record before, of the first the start;
-// and hash. The record must be a JSON object with members, on one line. What is
-// hashed are the bytes of the line without the hash, so that no two readings of
-// the same JSON are possible.
+// seq, from 1; previous, the hash of the record before, for the first record
+// the start; and hash. The record must be a JSON object with members, on one
+// line. The hash is over the bytes of the line without it, so that the same
+// JSON cannot be read in two ways.
 func (c *Chain) Seal(record []byte) []byte {
 	c.seq++
 	text := append([]byte(nil), record[:len(record)-1]...)

@@ -18,7 +18,7 @@ const (
 	// maxLine is the longest line that is read, in bytes. Records have a few
 	// thousand.
 	maxLine = 1 << 20
-	// maxFindings is when reading ends: a file with that much wrong is not an audit log.
+	// maxFindings ends the reading: a file with that much wrong is not an audit log.
 	maxFindings = 100
 )
 
@@ -83,7 +83,7 @@ func Verify(lines io.Reader) (*Report, error) {
 	return v.report, nil
 }
 
-// splitLines leaves a carriage return where it is: nobody wrote one.
+// splitLines keeps a carriage return, since none was written.
 func splitLines(data []byte, atEOF bool) (advance int, line []byte, err error) {
 	if i := bytes.IndexByte(data, '\n'); i >= 0 {
 		return i + 1, data[:i], nil
@@ -100,7 +100,7 @@ type verifier struct {
 	gaps   int // of all chains, ever
 }
 
-// chain is one, and where in the file it is.
+// chain is one chain, and where in the file it is.
 type chain struct {
 	*Found
 	line int // of the last record in order
@@ -138,15 +138,15 @@ func (v *verifier) line(text []byte) {
 	c := v.chains[start]
 	switch {
 	case hash(previous, append(slices.Clone(members[1]), '}')) != own:
-		v.found(Changed, "record %d of chain %s was changed: its hash is not that of its text", seq, start)
+		v.found(Changed, "record %d of chain %s was changed: its hash does not match its text", seq, start)
 	case (seq == 1) != (previous == start):
-		v.found(Changed, "record %d of chain %s does not begin as one does", seq, start)
+		v.found(Changed, "record %d of chain %s does not begin as the first record of a chain does", seq, start)
 	default:
 		v.follow(c, start, seq, previous, own)
 		return
 	}
-	// What it says of itself cannot be believed, but where it stands as the next,
-	// it is not missing as well.
+	// What it says of itself cannot be believed, but if it is in the place of the
+	// next record, that one is not reported as missing too.
 	if c != nil && seq == c.Last+1 || c == nil && seq == 1 {
 		v.follow(c, start, seq, "", "")
 	}
@@ -165,7 +165,7 @@ func (v *verifier) follow(c *chain, start string, seq uint64, previous, own stri
 		return
 	case seq > next:
 		c.gaps = append(c.gaps, gap{next, seq - 1, v.report.Lines})
-		v.gaps++ // what is kept stays bounded, and not only what is said
+		v.gaps++ // memory stays bounded, and not only the report
 		v.report.Cut = v.report.Cut || v.gaps >= maxFindings
 	case own != "" && c.Hash != "" && previous != c.Hash:
 		v.found(Changed, "record %d of chain %s does not follow line %d: one of the two was changed",
@@ -174,8 +174,8 @@ func (v *verifier) follow(c *chain, start string, seq uint64, previous, own stri
 	c.Last, c.Hash, c.line = seq, own, v.report.Lines
 }
 
-// behind is a record that should have come earlier: it fills a gap, or is there
-// already.
+// behind is a record that should have come earlier: it fills a gap, or is a
+// repetition.
 func (v *verifier) behind(c *chain, seq uint64) {
 	c.First = min(c.First, seq)
 	for i, g := range c.gaps {
@@ -185,7 +185,7 @@ func (v *verifier) behind(c *chain, seq uint64) {
 		rest := []gap{{g.first, seq - 1, g.line}, {seq + 1, g.last, g.line}}
 		rest = slices.DeleteFunc(rest, func(g gap) bool { return g.first > g.last })
 		c.gaps = slices.Replace(c.gaps, i, i+1, rest...)
-		v.found(Reordered, "record %d of chain %s stands behind a later one, that of line %d", seq, c.Start, g.line)
+		v.found(Reordered, "record %d of chain %s comes after a later one, that of line %d", seq, c.Start, g.line)
 		return
 	}
 	v.found(Repeated, "record %d of chain %s is already in the file", seq, c.Start)

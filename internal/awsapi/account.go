@@ -21,8 +21,8 @@ import (
 // the SDK finds in its environment.
 type Account struct{ config aws.Config }
 
-// OpenAccount loads the environment. If a role is named, it is assumed first, for
-// another account; a region replaces the environment's.
+// OpenAccount loads the environment. If a role is named, it is assumed first, to
+// reach another account; a region replaces the environment's.
 func OpenAccount(ctx context.Context, region, roleARN string) (*Account, error) {
 	var options []func(*config.LoadOptions) error
 	if region != "" {
@@ -64,8 +64,9 @@ func (a *Account) Identity(ctx context.Context) (Identity, error) {
 // IAM returns the account's IAM.
 func (a *Account) IAM() *IAM { return &IAM{iam.NewFromConfig(a.config)} }
 
-// Exchange offers a web-identity token to STS and drops what it gets: whether it
-// is accepted is all that is wanted. No credentials are used for it.
+// Exchange presents a web-identity token to STS and drops the credentials it
+// gets: all that matters is whether the token is accepted. It uses no
+// credentials.
 func (a *Account) Exchange(ctx context.Context, roleARN string, token credential.Secret) error {
 	_, err := sts.NewFromConfig(a.config).AssumeRoleWithWebIdentity(ctx, &sts.AssumeRoleWithWebIdentityInput{
 		RoleArn: aws.String(roleARN), RoleSessionName: aws.String("rolecall-issuer"),
@@ -81,7 +82,8 @@ type Provider struct {
 	Thumbprints []string
 }
 
-// Provider returns the OIDC provider of an ARN; found is false if there is none.
+// Provider returns the OIDC provider with an ARN; found is false if there is
+// none.
 func (c *IAM) Provider(ctx context.Context, arn string) (provider Provider, found bool, err error) {
 	answer, err := c.client.GetOpenIDConnectProvider(ctx, &iam.GetOpenIDConnectProviderInput{
 		OpenIDConnectProviderArn: aws.String(arn),
@@ -132,9 +134,10 @@ func (c *IAM) RolesTrusting(ctx context.Context, principal string) ([]string, er
 	return names, nil
 }
 
-// RoleTrust returns the ARN and the trust policy, as JSON, of the role of a name
-// in the account; found is false if there is none. Names are unique in an account
-// whatever their path, so that the ARN may have another path than expected.
+// RoleTrust returns the ARN and the trust policy, as JSON, of the role with a
+// name in the account; found is false if there is none. Names are unique in an
+// account whatever their path, so the ARN may have a different path than
+// expected.
 func (c *IAM) RoleTrust(ctx context.Context, name string) (roleARN, trust string, found bool, err error) {
 	got, err := c.client.GetRole(ctx, &iam.GetRoleInput{RoleName: aws.String(name)})
 	if _, missing := errors.AsType[*iamtypes.NoSuchEntityException](err); missing {

@@ -13,9 +13,9 @@ import (
 )
 
 // Associations are the Pod Identity associations of one cluster in the EKS API,
-// or in what serves the same. Objects are in the form of our kind: the id is in
-// their status, UID and resourceVersion are empty. Errors of the service are
-// *Error; SDK retries are made.
+// or in a server of the same API. Objects have the form of our kind: the id is
+// in their status, UID and resourceVersion are empty. Errors of the service are
+// *Error; the SDK retries.
 type Associations struct {
 	client  *eks.Client
 	cluster string
@@ -47,7 +47,7 @@ func (c *Associations) Create(
 	return associated(answer.Association), nil
 }
 
-// Describe returns the association of an id.
+// Describe returns the association with an id.
 func (c *Associations) Describe(ctx context.Context, id string) (*v1alpha1.PodIdentityAssociation, error) {
 	answer, err := c.client.DescribePodIdentityAssociation(ctx, &eks.DescribePodIdentityAssociationInput{
 		ClusterName:   &c.cluster,
@@ -59,8 +59,8 @@ func (c *Associations) Describe(ctx context.Context, id string) (*v1alpha1.PodId
 	return associated(answer.Association), nil
 }
 
-// List returns a page of associations. They are summaries: what they are for and
-// their ids, not their roles.
+// List returns a page of associations. They are summaries: service accounts and
+// ids, but not roles.
 func (c *Associations) List(
 	ctx context.Context, in association.ListInput,
 ) (items []v1alpha1.PodIdentityAssociation, next string, err error) {
@@ -89,7 +89,7 @@ func (c *Associations) List(
 	return items, aws.ToString(answer.NextToken), nil
 }
 
-// Update changes what is given.
+// Update changes the fields that are given.
 func (c *Associations) Update(
 	ctx context.Context, in association.UpdateInput,
 ) (*v1alpha1.PodIdentityAssociation, error) {

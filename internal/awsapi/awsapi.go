@@ -1,8 +1,8 @@
 // Package awsapi is the only place that calls AWS through its SDK. It takes and
 // returns plain values, so that nothing else depends on the SDK's types.
 //
-// It knows no rules of its own: what AWS, or the local AWS, answers is passed
-// on, errors as *Error.
+// It has no rules of its own: what AWS, or local AWS, answers is passed on,
+// errors as *Error.
 package awsapi
 
 import (
@@ -82,10 +82,10 @@ func NewIAM(endpoint, region string, creds credential.AWS) *IAM {
 	})}
 }
 
-// EnsureProvider creates the OIDC provider of an issuer unless it is there, and
+// EnsureProvider creates the OIDC provider of an issuer unless it exists, and
 // adds audiences it lacks. arn is the provider's. Thumbprints are for
-// certificates that are not publicly trusted; those of a provider that is there
-// stay.
+// certificates that are not publicly trusted; an existing provider keeps its
+// own.
 func (c *IAM) EnsureProvider(ctx context.Context, issuer, arn string, audiences []string, thumbprints ...string) error {
 	_, err := c.client.CreateOpenIDConnectProvider(ctx, &iam.CreateOpenIDConnectProviderInput{
 		Url: aws.String(issuer), ClientIDList: audiences, ThumbprintList: thumbprints,
@@ -110,8 +110,8 @@ func (c *IAM) EnsureProvider(ctx context.Context, issuer, arn string, audiences 
 	return nil
 }
 
-// EnsureRole creates a role with a trust policy unless it is there: then it
-// stays as it is. It returns the role's ARN.
+// EnsureRole creates a role with a trust policy; an existing role stays as it
+// is. It returns the role's ARN.
 func (c *IAM) EnsureRole(ctx context.Context, name, trust, description string) (string, error) {
 	created, err := c.client.CreateRole(ctx, &iam.CreateRoleInput{
 		RoleName: aws.String(name), AssumeRolePolicyDocument: aws.String(trust), Description: aws.String(description),
@@ -158,8 +158,8 @@ func classify(err error) error {
 		answer.Status = response.HTTPStatusCode()
 		answer.RequestID = response.ServiceRequestID()
 	}
-	// The innermost operation is the one that was refused: fetching
-	// credentials is wrapped in the call they were for.
+	// The innermost operation is the one that was refused: the error of
+	// fetching credentials is wrapped in that of the call they were for.
 	next := errors.AsType[*smithy.OperationError]
 	for op, found := next(err); found; op, found = next(op.Err) {
 		answer.Operation = op.Service() + ": " + op.Operation()

@@ -15,7 +15,7 @@ import (
 	"github.com/rolecall/rolecall/internal/issuer/document"
 )
 
-// maxObject bounds what is read of an object.
+// maxObject bounds how much of an object is read.
 const maxObject = 1 << 20
 
 // Bucket is a prefix in an S3 bucket.
@@ -42,12 +42,12 @@ func (b *Bucket) Key(name string) string {
 	return b.prefix + "/" + name
 }
 
-// Ensure creates the bucket unless it is there, versioned, so that what a mistaken
-// publication has overwritten can be recovered. Stores like S3 that keep no
-// versions, such as a local AWS, are used without them.
+// Ensure creates the bucket unless it exists, versioned, so that what a mistaken
+// publication overwrites can be recovered. Stores like S3 that keep no versions,
+// such as a local AWS, are used without them.
 func (b *Bucket) Ensure(ctx context.Context) error {
 	input := &s3.CreateBucketInput{Bucket: aws.String(b.name)}
-	if b.region != "us-east-1" { // the one that must not be named
+	if b.region != "us-east-1" { // the one region that must not be named
 		input.CreateBucketConfiguration = &s3types.CreateBucketConfiguration{
 			LocationConstraint: s3types.BucketLocationConstraint(b.region),
 		}
@@ -66,8 +66,8 @@ func (b *Bucket) Ensure(ctx context.Context) error {
 	return classify(err)
 }
 
-// OpenTo lets a bucket policy make objects public, ACLs still not, and sets the
-// policy.
+// OpenTo lets a bucket policy, but still no ACL, make objects public, and sets
+// the policy.
 func (b *Bucket) OpenTo(ctx context.Context, policy string) error {
 	_, err := b.client.PutPublicAccessBlock(ctx, &s3.PutPublicAccessBlockInput{
 		Bucket: aws.String(b.name),
@@ -98,7 +98,7 @@ func (b *Bucket) Policy(ctx context.Context) (string, error) {
 	return aws.ToString(answer.Policy), nil
 }
 
-// Read returns an object, with no Version if there is none.
+// Read returns an object, one without a Version if it does not exist.
 func (b *Bucket) Read(ctx context.Context, name string) (document.Object, error) {
 	answer, err := b.client.GetObject(ctx, &s3.GetObjectInput{Bucket: aws.String(b.name), Key: aws.String(b.Key(name))})
 	if _, missing := errors.AsType[*s3types.NoSuchKey](err); missing {
@@ -118,7 +118,7 @@ func (b *Bucket) Read(ctx context.Context, name string) (document.Object, error)
 	}, nil
 }
 
-// Write replaces the version that was read, and nothing else: S3 compares.
+// Write replaces only the version that was read: S3 compares them.
 func (b *Bucket) Write(ctx context.Context, write document.Write) error {
 	input := &s3.PutObjectInput{
 		Bucket: aws.String(b.name), Key: aws.String(b.Key(write.Object.Name)), Body: bytes.NewReader(write.Object.Text),

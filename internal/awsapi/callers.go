@@ -21,22 +21,22 @@ import (
 
 // Callers asks STS who signed a presigned GetCallerIdentity token.
 //
-// It does not use the SDK's client, which signs with
-// credentials of its own: here the question was signed by somebody else, and goes
-// to STS byte for byte (spec authenticator §3.2).
+// It does not use the SDK's client, which signs with its own credentials: here
+// the request was signed by somebody else, and is sent to STS byte for byte (spec
+// authenticator §3.2).
 type Callers struct {
 	cluster string
 	scheme  string // https; http at a local AWS
 	client  *http.Client
 }
 
-// CallersConfig says for whom, and where STS is.
+// CallersConfig says for which cluster tokens are verified, and where STS is.
 type CallersConfig struct {
-	// Cluster is the name that tokens must have been signed for.
+	// Cluster is the name of the cluster that tokens must have been signed for.
 	Cluster string
 	// Endpoint is where connections go instead of to the host of the token, which
-	// stays in the request and in the certificate that is wanted; a path in it does
-	// not count. Empty means AWS_ENDPOINT_URL_STS and the other places where the SDK
+	// stays in the request and in the certificate that is expected; a path in it is
+	// ignored. Empty means AWS_ENDPOINT_URL_STS and the other places where the SDK
 	// looks, then the host itself.
 	Endpoint string
 }
@@ -61,7 +61,7 @@ func NewCallers(ctx context.Context, c CallersConfig) (*Callers, error) {
 	}
 	buildable, ok := loaded.HTTPClient.(*awshttp.BuildableClient)
 	if !ok {
-		return nil, errors.New("the AWS configuration brings an HTTP client of its own")
+		return nil, errors.New("the AWS configuration has an HTTP client of its own")
 	}
 	transport := buildable.GetTransport() // a copy, with AWS_CA_BUNDLE and the proxy of the environment
 	transport.MaxIdleConnsPerHost, transport.MaxIdleConns = callersIdle, 2*callersIdle
@@ -86,7 +86,7 @@ func NewCallers(ctx context.Context, c CallersConfig) (*Callers, error) {
 	return asks, nil
 }
 
-// connectTo makes connections go to an endpoint. Nobody else may read a question,
+// connectTo makes connections go to an endpoint. Nobody else may read a request,
 // or answer it.
 func (c *Callers) connectTo(endpoint string, transport *http.Transport) error {
 	if !isPrivate(endpoint) {
@@ -105,20 +105,20 @@ func (c *Callers) connectTo(endpoint string, transport *http.Transport) error {
 	transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return dial(ctx, network, target)
 	}
-	transport.Proxy = nil // it would be asked for the host of the token
+	transport.Proxy = nil // a proxy would be asked to connect to the host of the token
 	c.scheme = parsed.Scheme
 	return nil
 }
 
 // Identify asks about one token, for ten seconds at most. Errors are those of
-// callerid.ReadAnswer; none holds the token.
+// callerid.ReadAnswer; none contains the token.
 func (c *Callers) Identify(ctx context.Context, p *callerid.Presigned) (*callerid.Identity, error) {
 	ctx, cancel := context.WithTimeout(ctx, callersTotal)
 	defer cancel()
 	return c.askTwice(ctx, p)
 }
 
-// askTwice asks again when STS could not say and there is time.
+// askTwice asks again if STS could not decide and there is time.
 func (c *Callers) askTwice(ctx context.Context, p *callerid.Presigned) (*callerid.Identity, error) {
 	who, err := c.ask(ctx, p)
 	kind := fault.KindOf(err)
@@ -154,9 +154,9 @@ func (c *Callers) ask(ctx context.Context, p *callerid.Presigned) (*callerid.Ide
 	return callerid.ReadAnswer(p, response.StatusCode, body)
 }
 
-// withoutURL returns the cause of a failed request. What is known to name
-// addresses, certificates and times only is kept; other errors repeat what was
-// received, in which the token may come back.
+// withoutURL returns the cause of a failed request. Causes that are known to
+// mention only addresses, certificates and times are kept; others repeat what
+// was received, which may contain the token.
 func withoutURL(err error) error {
 	if request, ok := errors.AsType[*url.Error](err); ok {
 		err = request.Err

@@ -18,7 +18,7 @@ import (
 	"github.com/rolecall/rolecall/internal/credential"
 )
 
-// clusterTokens makes presigned GetCallerIdentity tokens for a cluster, of the
+// clusterTokens makes presigned GetCallerIdentity tokens for a cluster with the
 // credentials of this process (spec authenticator §2).
 type clusterTokens struct {
 	cluster, region, host string
@@ -35,9 +35,9 @@ type clusterTokens struct {
 // again.
 const tokenSlack = time.Minute
 
-// newClusterTokens makes tokens for the regional STS, by the SDK's rules of
-// partitions, FIPS and dual stack. Endpoints that are configured do not count: the
-// token names the host that is AWS's, wherever that is asked.
+// newClusterTokens makes tokens for the regional STS, by the SDK's rules for
+// partitions, FIPS and dual stack. Configured endpoints are ignored: the token
+// names AWS's own host, wherever it is verified.
 func newClusterTokens(
 	ctx context.Context, cluster string, loaded aws.Config, provider aws.CredentialsProvider, now func() time.Time,
 ) (*clusterTokens, error) {
@@ -59,8 +59,8 @@ func newClusterTokens(
 	}, nil
 }
 
-// token returns the last one while it is good and the credentials are the same, or
-// cannot be had at the moment.
+// token returns the last one while it is valid and the credentials are the same or
+// unavailable at the moment.
 func (c *clusterTokens) token(ctx context.Context) (credential.Secret, error) {
 	own, err := c.credentials.Retrieve(ctx)
 	c.mu.Lock()

@@ -30,15 +30,16 @@ const (
 // maxEKSAuthAnswer is far above any real answer, which has about 2 KiB.
 const maxEKSAuthAnswer = 1 << 20
 
-// PodSession is what EKS Auth, or a broker in its place, answers for a pod's
+// PodSession is what EKS Auth, or a broker in its place, returns for a pod's
 // token.
 type PodSession struct {
-	// Namespace and ServiceAccount are whom the service found in the token.
+	// Namespace and ServiceAccount are those that the service found in the
+	// token.
 	Namespace, ServiceAccount string
 	// AssociationID is empty when the answer does not name the association.
 	AssociationID string
-	// Version is the association's generation as a broker says it; 0 if the answer
-	// does not, as AWS's never do.
+	// Version is the association's generation if a broker returns it; 0 if the
+	// answer has none, as AWS's never do.
 	Version int64
 	// RoleARN is the session's: arn:PARTITION:sts::ACCOUNT:assumed-role/ROLE/SESSION.
 	RoleARN     string
@@ -46,12 +47,12 @@ type PodSession struct {
 	RequestID   string
 }
 
-// ErrUnusable says that the service answered, but with nothing that can be used: not
-// JSON, fields missing, a redirect, far too long.
+// ErrUnusable says that the service answered, but with something that cannot be
+// used: not JSON, fields missing, a redirect, far too long.
 var ErrUnusable = errors.New("unusable answer")
 
 // ErrNoCredentials says that this process's own AWS credentials could not be
-// obtained, so that nothing was asked.
+// obtained, so that no call was made.
 var ErrNoCredentials = errors.New("no credentials of our own")
 
 // EKSAuth asks EKS Auth for sessions of pods.
@@ -63,14 +64,14 @@ type EKSAuth struct {
 	endpoint  string
 	transport http.RoundTripper
 	region    string
-	// credentials sign the call; with bearer instead, nothing is signed. A bearer
-	// token that is empty stands for a client certificate.
+	// credentials sign the call; with bearer instead, nothing is signed. An empty
+	// bearer token means a client certificate.
 	credentials aws.CredentialsProvider
 	bearer      func(context.Context) (credential.Secret, error)
 	now         func() time.Time
 }
 
-// Endpoint is where calls go.
+// Endpoint is where calls are sent.
 func (c *EKSAuth) Endpoint() string { return c.endpoint }
 
 // Region is what calls are signed for; empty when they are not signed.
@@ -121,8 +122,8 @@ func (c *EKSAuth) AssumeRoleForPodIdentity(
 	return session, err
 }
 
-// roundTrip returns header and whole body of an answer of status 200. No redirect is
-// followed: somebody's token is in the request.
+// roundTrip returns the header and the whole body of an answer of status 200. No
+// redirect is followed: the request contains somebody's token.
 func (c *EKSAuth) roundTrip(request *http.Request, operation string, limit time.Duration) (http.Header, []byte, error) {
 	client := http.Client{
 		Transport: c.transport, Timeout: limit,
@@ -213,7 +214,8 @@ func readPodSession(text []byte, requestID string) (*PodSession, error) {
 	}, nil
 }
 
-// maxEpoch is the last second of the year 9999, the last that RFC 3339 can say.
+// maxEpoch is the last second of the year 9999, the last that RFC 3339 can
+// express.
 const maxEpoch = 253402300799
 
 // readJSONError reads the JSON form of errors; spellings differ between AWS's own
@@ -222,7 +224,7 @@ func readJSONError(operation string, response *http.Response, text []byte) *Erro
 	var body struct {
 		Type    string `json:"__type"`
 		Code    string `json:"code"`
-		Message string `json:"message"` // encoding/json takes Message for it too
+		Message string `json:"message"` // encoding/json accepts Message for it too
 	}
 	_ = json.Unmarshal(text, &body) // what is not JSON has no code and no message
 	code := firstOf(response.Header.Get("X-Amzn-ErrorType"), body.Type, body.Code, "UnknownError")

@@ -69,7 +69,7 @@ func tlsBroker(t *testing.T, config *tls.Config, handler http.HandlerFunc) *http
 	server := httptest.NewUnstartedServer(handler)
 	server.TLS = config
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
-	server.Config.SetKeepAlivesEnabled(false) // each call shakes hands anew
+	server.Config.SetKeepAlivesEnabled(false) // each call makes a new handshake
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	return server
@@ -88,8 +88,8 @@ const brokerSession = `{"subject":{"namespace":"shop","serviceAccount":"cart"},`
 	`"secretAccessKey":"s","sessionToken":"t","expiration":4102444800}}`
 
 // TestBrokerTrust: the broker's certificate must come from the file, which is
-// followed: a new authority needs no restart, and the old one is not believed
-// any more. A file that is broken for a while changes nothing.
+// followed: a new authority needs no restart, and the old one is no longer
+// trusted. A file that is broken for a while changes nothing.
 func TestBrokerTrust(t *testing.T) {
 	for _, by := range []string{"parameter", "AWS_CA_BUNDLE"} {
 		t.Run(by, func(t *testing.T) {

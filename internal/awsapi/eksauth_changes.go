@@ -17,15 +17,17 @@ const changesAttempt = 65 * time.Second
 // AssociationChange is a new version of an association, or its end.
 type AssociationChange struct {
 	AssociationID string
-	// Version is the generation; it grows. 0 if the broker does not say it.
+	// Version is the generation; it only grows. 0 if the broker does not give
+	// it.
 	Version int64
-	// Gone: the association was deleted or paused, and grants nothing more.
+	// Gone says that the association was deleted or paused, and grants nothing
+	// any longer.
 	Gone bool
 }
 
 // Changes waits until an association of pods on the node changes, for a minute
 // at most, and returns what changed since the cursor and the next cursor. An
-// empty cursor means now. Only a broker has this; errors are as those of
+// empty cursor means now. Only a broker has this; errors are like those of
 // AssumeRoleForPodIdentity (spec podidentity §19.6).
 func (c *EKSAuth) Changes(ctx context.Context, node, cursor string) ([]AssociationChange, string, error) {
 	query := url.Values{"node": {node}}

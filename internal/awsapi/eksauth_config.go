@@ -29,23 +29,23 @@ type EKSAuthConfig struct {
 	// Endpoint replaces the service's own. Empty means AWS_ENDPOINT_URL_EKS_AUTH
 	// and the other places where the SDK looks, then the region's endpoint.
 	Endpoint string
-	// BearerFile makes calls carry the token of that file instead of a
-	// signature. It is read anew for each call, since kubelet replaces it.
+	// BearerFile makes calls carry the token in that file instead of a
+	// signature. It is read for each call, since kubelet replaces it.
 	BearerFile string
 	// ClientCertificateFile makes calls carry neither, and the connection a client
-	// certificate: a PEM file with the certificate and its key, read anew for each
+	// certificate: a PEM file with the certificate and its key, read for each
 	// connection. It excludes BearerFile.
 	ClientCertificateFile string
 	// TokenForCluster makes calls carry a presigned GetCallerIdentity token for the
-	// cluster of that name: the broker learns whose the credentials are, and nothing
-	// is signed but that. It excludes both files.
+	// cluster of that name: the broker learns whose credentials they are, and
+	// nothing else is signed. It excludes both files.
 	TokenForCluster string
-	// CAFile holds the PEM certificates that the endpoint's must come from, instead
-	// of the system's. It is followed. Empty means AWS_CA_BUNDLE, followed as well,
-	// then ca_bundle of the configuration file.
+	// CAFile has the PEM certificates that the endpoint's must be issued by,
+	// instead of the system's; changes are picked up. Empty means AWS_CA_BUNDLE,
+	// whose changes are picked up too, then ca_bundle of the configuration file.
 	CAFile string
 	// RotateFile takes the credentials that sign from the shared credentials
-	// file, profile default, and reads it anew every minute.
+	// file, profile default, and reads it again every minute.
 	RotateFile bool
 	Now        func() time.Time
 }
@@ -61,7 +61,7 @@ const (
 )
 
 // NewEKSAuth reads the SDK's configuration. It asks the instance for its region
-// when nothing else says it; no other call is made.
+// if nothing else sets one; no other call is made.
 func NewEKSAuth(ctx context.Context, c EKSAuthConfig) (*EKSAuth, error) {
 	transport := awshttp.NewBuildableClient().
 		WithDialerOptions(func(d *net.Dialer) { d.Timeout = eksAuthDial }).
@@ -108,7 +108,7 @@ func NewEKSAuth(ctx context.Context, c EKSAuthConfig) (*EKSAuth, error) {
 	}
 	switch {
 	case service.bearer != nil && service.endpoint == "":
-		// AWS must never be sent a token of the cluster's own API.
+		// A token of the cluster's own API must never be sent to AWS.
 		return nil, errors.New("a broker needs an endpoint")
 	case service.bearer != nil && !isPrivate(service.endpoint):
 		return nil, errors.New("the token of a pod and the agent's own must not travel in the clear: a broker's " +
@@ -131,7 +131,7 @@ func NewEKSAuth(ctx context.Context, c EKSAuthConfig) (*EKSAuth, error) {
 	return service, nil
 }
 
-// transport keeps the SDK's, with the proxy of the environment.
+// transport keeps the SDK's transport, with the proxy of the environment.
 func (c *EKSAuthConfig) transport(from aws.HTTPClient) (http.RoundTripper, error) {
 	buildable, ok := from.(*awshttp.BuildableClient)
 	if !ok {
@@ -149,7 +149,7 @@ func (c *EKSAuthConfig) transport(from aws.HTTPClient) (http.RoundTripper, error
 	return transport, nil
 }
 
-// isPrivate reports whether what is sent cannot be read on the way.
+// isPrivate reports whether nobody on the way can read what is sent.
 func isPrivate(endpoint string) bool {
 	parsed, err := url.Parse(endpoint)
 	if err != nil {
@@ -160,7 +160,7 @@ func isPrivate(endpoint string) bool {
 }
 
 // configuredEndpoint looks where every SDK looks: the parameter, the service's
-// and the general variable, the same two of the configuration file.
+// and the general variable, then the same two in the configuration file.
 func configuredEndpoint(ctx context.Context, service, parameter string, loaded aws.Config) (string, error) {
 	endpoint := parameter
 	if endpoint == "" {
@@ -209,7 +209,7 @@ func readToken(file string) (credential.Secret, error) {
 	}
 	token := strings.TrimSpace(string(text))
 	if token == "" || strings.ContainsAny(token, "\r\n") {
-		return credential.Secret{}, fmt.Errorf("%s must hold one token", file)
+		return credential.Secret{}, fmt.Errorf("%s must contain one token", file)
 	}
 	return credential.NewSecret(token), nil
 }
@@ -230,7 +230,7 @@ func (r rotatingFile) Retrieve(ctx context.Context) (aws.Credentials, error) {
 		return aws.Credentials{}, err
 	}
 	if !profile.Credentials.HasKeys() {
-		return aws.Credentials{}, errors.New("profile default of the shared credentials file holds no keys")
+		return aws.Credentials{}, errors.New("profile default of the shared credentials file has no keys")
 	}
 	found := profile.Credentials
 	found.CanExpire, found.Expires = true, r.now().Add(rotatePeriod)

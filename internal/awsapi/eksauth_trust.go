@@ -12,7 +12,8 @@ import (
 
 // trusting is a transport that trusts the certificates of a file, and follows
 // the file: a broker's authority is replaced without a restart of every agent.
-// A file that cannot be read or holds no certificate leaves what was known.
+// If it cannot be read or has no certificate, the previous certificates stay
+// trusted.
 type trusting struct {
 	file string
 	base *http.Transport
@@ -31,7 +32,7 @@ func newTrusting(base *http.Transport, file string) (*trusting, error) {
 // RoundTrip makes the request with what the file says now. The file is small
 // and in memory, and calls are few.
 func (t *trusting) RoundTrip(request *http.Request) (*http.Response, error) {
-	_ = t.load() // what was known goes on being trusted
+	_ = t.load() // the previous certificates stay trusted
 	t.mu.Lock()
 	current := t.current
 	t.mu.Unlock()
@@ -50,12 +51,12 @@ func (t *trusting) load() error {
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(text) {
-		return fmt.Errorf("%s holds no PEM certificate", t.file)
+		return fmt.Errorf("%s has no PEM certificate", t.file)
 	}
 	next := t.base.Clone()
 	next.TLSClientConfig.RootCAs = pool
 	if t.current != nil {
-		// Connections that the old file vouched for are not used again.
+		// Connections that were trusted by the old file are not used again.
 		t.current.CloseIdleConnections()
 	}
 	t.text, t.current = text, next
@@ -63,7 +64,7 @@ func (t *trusting) load() error {
 }
 
 // clientCertificate reads certificate and key from one PEM file, as kubelet
-// keeps its own, anew for each handshake: kubelet replaces it.
+// keeps its own, again for each handshake: kubelet replaces it.
 func clientCertificate(file string) (*tls.Certificate, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {

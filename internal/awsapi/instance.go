@@ -10,7 +10,7 @@ import (
 	"github.com/rolecall/rolecall/internal/arn"
 )
 
-// instanceTimeout is for all tries: outside EC2 nothing answers at all.
+// instanceTimeout covers all attempts: outside EC2 nothing answers.
 const instanceTimeout = 10 * time.Second
 
 // EC2Instance is where this process runs.

@@ -12,8 +12,8 @@ import (
 	"github.com/rolecall/rolecall/internal/credential"
 )
 
-// What is made here reads neither the environment nor the user's AWS
-// configuration: it is for planes of one process, whose AWS is their own.
+// These clients read neither the environment nor the user's AWS configuration:
+// they are for planes of one process, which have an AWS of their own.
 
 // NewLocalRoles assumes roles at a local AWS, as one of its principals.
 func NewLocalRoles(endpoint, region string, own credential.AWS) *Roles {

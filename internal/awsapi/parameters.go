@@ -11,11 +11,12 @@ import (
 	"github.com/rolecall/rolecall/internal/credential"
 )
 
-// Parameters are those of SSM's parameter store, as somebody sees them. It reads
-// nothing of the environment.
+// Parameters are those of SSM's parameter store, as one principal sees them. It
+// reads nothing from the environment.
 type Parameters struct{ client *ssm.Client }
 
-// NewParameters signs with credentials, at an endpoint.
+// NewParameters returns the parameters at an endpoint, for the principal of the
+// credentials.
 func NewParameters(endpoint, region string, as credential.AWS) *Parameters {
 	return &Parameters{ssm.New(ssm.Options{
 		Region: region, BaseEndpoint: aws.String(endpoint),
@@ -23,7 +24,7 @@ func NewParameters(endpoint, region string, as credential.AWS) *Parameters {
 	})}
 }
 
-// Create makes a parameter with one tag; one that is there already is an *Error.
+// Create makes a parameter with one tag; one that exists already is an *Error.
 func (p *Parameters) Create(ctx context.Context, name, value, tag, tagValue string) error {
 	_, err := p.client.PutParameter(ctx, &ssm.PutParameterInput{
 		Name: aws.String(name), Value: aws.String(value), Type: types.ParameterTypeString,

@@ -6,8 +6,8 @@ import (
 	"github.com/rolecall/rolecall/internal/arn"
 )
 
-// ProviderARN asks STS which account a is, and returns its number and the ARN that the
-// OIDC provider of an issuer URL has there.
+// ProviderARN asks STS which account a is, and returns its number and the ARN that an
+// issuer URL's OIDC provider has there.
 func (a *Account) ProviderARN(ctx context.Context, url string) (id, provider string, err error) {
 	who, err := a.Identity(ctx)
 	if err != nil {

@@ -20,17 +20,18 @@ import (
 )
 
 // Roles assumes roles for others. Each call is one attempt, so that the caller can
-// count and pace what STS sees.
+// count and pace the calls to STS.
 type Roles struct {
 	client *sts.Client
 	own    aws.CredentialsProvider
 }
 
-// RolesConfig says where STS is.
+// RolesConfig says which STS to ask.
 type RolesConfig struct {
 	// Region whose STS is asked; else the SDK's.
 	Region string
-	// Endpoint of STS, over what the SDK's configuration says; empty for that.
+	// Endpoint of STS, instead of the one of the SDK's configuration; empty for
+	// that one.
 	Endpoint string
 }
 
@@ -68,7 +69,7 @@ type Tag struct {
 	Value string `json:"value"`
 }
 
-// RoleRequest is what is asked of STS. What is empty is not sent.
+// RoleRequest is what STS is asked for. Empty fields are not sent.
 type RoleRequest struct {
 	RoleARN, SessionName string
 	Duration             time.Duration
@@ -77,7 +78,7 @@ type RoleRequest struct {
 	ExternalID, SourceIdentity string
 	// Tags are all sent as transitive.
 	Tags []Tag
-	// As signs the call; nil is this process's own identity.
+	// As signs the call; nil means this process's own identity.
 	As *credential.AWS
 }
 
@@ -92,7 +93,7 @@ type RoleSession struct {
 }
 
 // WithWebIdentity assumes a role with a web-identity token. Nothing is signed, and
-// no credentials of our own are looked for.
+// no credentials of our own are loaded.
 func (r *Roles) WithWebIdentity(ctx context.Context, q RoleRequest, token credential.Secret) (*RoleSession, error) {
 	input := &sts.AssumeRoleWithWebIdentityInput{
 		RoleArn:          aws.String(q.RoleARN),
@@ -108,7 +109,7 @@ func (r *Roles) WithWebIdentity(ctx context.Context, q RoleRequest, token creden
 	id, _ := awsmiddleware.GetRequestIDMetadata(answer.ResultMetadata)
 	return roleSession(
 		answer.Credentials, answer.AssumedRoleUser,
-		answer.PackedPolicySize, //nolint:staticcheck // it is what STS refuses by
+		answer.PackedPolicySize, //nolint:staticcheck // STS refuses with it
 		id,
 	)
 }
@@ -140,12 +141,12 @@ func (r *Roles) Assume(ctx context.Context, q RoleRequest) (*RoleSession, error)
 	id, _ := awsmiddleware.GetRequestIDMetadata(answer.ResultMetadata)
 	return roleSession(
 		answer.Credentials, answer.AssumedRoleUser,
-		answer.PackedPolicySize, //nolint:staticcheck // it is what STS refuses by
+		answer.PackedPolicySize, //nolint:staticcheck // STS refuses with it
 		id,
 	)
 }
 
-// Own fetches this process's own credentials, and says whether they are a
+// Own fetches this process's own credentials, and reports whether they are a
 // session's: assuming a role with a session is role chaining. Errors wrap
 // ErrNoCredentials.
 func (r *Roles) Own(ctx context.Context) (isSession bool, err error) {

@@ -16,14 +16,14 @@ const MaxAnswer = 64 << 10
 // maxMessage is how much of STS's own words is repeated, in bytes.
 const maxMessage = 256
 
-// throttles are codes that ask for patience. Any text with the word Throttling in
-// it does, too.
+// throttles are codes that ask the caller to slow down. Any text with the word
+// Throttling in it does, too.
 var throttles = []string{"RequestLimitExceeded", "TooManyRequestsException"}
 
 // ReadAnswer reads what STS answered to a token, and says whose it is (spec
-// authenticator §3.3, §3.4). Errors are fault.Throttled if STS asks for patience,
-// fault.Unavailable if it could not say, else fault.Denied. Of a refusal they
-// repeat code, message and request id: the rest may hold the token.
+// authenticator §3.3, §3.4). Errors are fault.Throttled if STS asks to slow down,
+// fault.Unavailable if it could not decide, else fault.Denied. Of a refusal they
+// repeat code, message and request id: the rest may contain the token.
 func ReadAnswer(p *Presigned, status int, body []byte) (*Identity, error) {
 	if len(body) > MaxAnswer {
 		return nil, refused(fault.Denied, "the answer is longer than %d bytes", MaxAnswer)
@@ -56,7 +56,7 @@ func refused(kind fault.Kind, format string, args ...any) error {
 func readRefusal(p *Presigned, status int, body []byte) error {
 	var said struct{ code, message, requestID string }
 	err := readObject(body, map[string]any{"Error": map[string]any{"Code": &said.code, "Message": &said.message}, "RequestId": &said.requestID})
-	words := "no error of STS's form"
+	words := "not an error in the form of STS"
 	if err == nil && said.code != "" {
 		words = printable(said.code) + ": " + printable(said.message) + " (request " + printable(said.requestID) + ")"
 	}
@@ -88,7 +88,8 @@ func printable(text string) string {
 var errTwice = errors.New("a member is repeated")
 
 // readObject reads one JSON value into texts, named by objects within objects. No
-// object may have a member twice: who reads the other one would see another answer.
+// object may have a member twice: a reader of the other one would see a different
+// answer.
 func readObject(text []byte, into map[string]any) error {
 	reader := rawjson.NewReader(text)
 	if reader.Kind() != '{' {
@@ -110,7 +111,7 @@ func readMembers(reader *rawjson.Reader, into map[string]any) error {
 		switch target := into[string(name)].(type) {
 		case map[string]any:
 			if reader.Kind() != '{' {
-				return reader.Skip() // null: what is in it is missing
+				return reader.Skip() // null: its members are missing
 			}
 			return readMembers(reader, target)
 		case *string:

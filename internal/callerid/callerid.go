@@ -1,6 +1,6 @@
 // Package callerid reads presigned GetCallerIdentity tokens and STS's answers to
-// them: the tokens by which people, pipelines and nodes show a cluster which IAM
-// identity they are (spec authenticator §2, §3).
+// them: the tokens with which people, pipelines and nodes prove their IAM
+// identity to a cluster (spec authenticator §2, §3).
 //
 // It does not sign, ask STS, or know what an identity may do.
 package callerid
@@ -20,19 +20,19 @@ import (
 // Prefix is what every token begins with.
 const Prefix = "k8s-aws-v1."
 
-// ClusterHeader is the signed header that ties a token to one cluster. Who
-// verifies a token sends its own cluster's name in it, never the token's.
+// ClusterHeader is the signed header that ties a token to one cluster. A
+// verifier sends the name of its own cluster in it, never the token's.
 const ClusterHeader = "x-k8s-aws-id"
 
-// Lifetime is how long after X-Amz-Date STS takes a token; Advertised is what
+// Lifetime is how long after X-Amz-Date STS accepts a token; Advertised is what
 // clients are told, so that none is used in its last minute.
 const (
 	Lifetime   = 15 * time.Minute
 	Advertised = 14 * time.Minute
 )
 
-// SignedExpires is the value of X-Amz-Expires that a token is made with, in
-// seconds. STS goes by Lifetime whatever it says; servers of 2018 want this.
+// SignedExpires is the value of X-Amz-Expires in tokens made here, in seconds.
+// STS uses Lifetime whatever it says; servers of 2018 require this value.
 const SignedExpires = "60"
 
 // Encode makes a token of a presigned URL.
@@ -41,23 +41,23 @@ func Encode(presignedURL string) credential.Secret {
 }
 
 // Presigned is a token that passed all checks but STS's. Nothing it says is proven
-// before STS answered.
+// before STS has answered.
 type Presigned struct {
 	// Host is STS's: one of the policy's partition.
 	Host string
 	// Region is the host's, or global.
 	Region string
-	// AccessKeyID is whose signature it is said to be; it may be empty.
+	// AccessKeyID is the key that is said to have signed it; it may be empty.
 	AccessKeyID string
 	// Date is when it was signed.
 	Date time.Time
-	// Query is what follows the ? of the URL, byte for byte. Whoever holds it holds
-	// the token.
+	// Query is what follows the ? of the URL, byte for byte. It is as secret as the
+	// token.
 	Query     credential.Secret
 	partition string
 }
 
-// Expires is when STS stops taking it.
+// Expires is when STS stops accepting it.
 func (p *Presigned) Expires() time.Time { return p.Date.Add(Lifetime) }
 
 // Key is a name for the token that can be kept and compared: the SHA-256 of its URL.
@@ -76,13 +76,13 @@ func (p *Presigned) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, p.Str
 // LogValue is String.
 func (p *Presigned) LogValue() slog.Value { return slog.StringValue(p.String()) }
 
-// malformed is the class of what is wrong with a token itself.
+// malformed begins the errors about a token itself.
 func malformed(format string, args ...any) error {
 	return fault.New(fault.Invalid, "input token was not properly formatted: "+format, args...)
 }
 
-// Unreachable is the error of a question that STS did not answer. cause must not
-// hold the URL, which is the token.
+// Unreachable is the error of a request that STS did not answer. cause must not
+// contain the URL, which is the token.
 func (p *Presigned) Unreachable(cause error) error {
 	return fault.New(fault.Unavailable, "sts getCallerIdentity failed: error during GET: %w on %s endpoint", cause, p.Region)
 }

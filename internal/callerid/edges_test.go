@@ -46,7 +46,7 @@ func TestEdgesOfURLs(t *testing.T) {
 }
 
 // TestEdgesOfHosts: letters, digits and hyphens make a label, at their edges too;
-// a name that is none is quoted.
+// a text that is not a name is quoted.
 func TestEdgesOfHosts(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("a", 253-len(".com")) + ".com"

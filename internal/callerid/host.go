@@ -8,14 +8,14 @@ import (
 	"github.com/rolecall/rolecall/internal/arn"
 )
 
-// The one host of STS without a region, and what is called its region.
+// The one host of STS without a region, and what counts as its region.
 const (
 	globalHost   = "sts.amazonaws.com"
 	globalRegion = "global"
 )
 
 // regionOf is check 7, the allow-list of spec authenticator §3.1: it returns the
-// region of a host of STS in the partition. Names are compared as they are.
+// region of a host of STS in the partition. Names are compared unchanged.
 func (p Policy) regionOf(host string) (string, error) {
 	if host == globalHost {
 		if p.Partition != "aws" {
@@ -34,7 +34,7 @@ func (p Policy) regionOf(host string) (string, error) {
 		return "", malformed("unexpected hostname %s in pre-signed URL", quoted(host))
 	}
 	isConfigured := service == "sts" && slices.Contains(p.Regions, region)
-	// In GovCloud the ordinary endpoint is the one that FIPS approves of.
+	// In GovCloud the ordinary endpoint is the FIPS one.
 	isFIPS := service == "sts-fips" && p.Partition == "aws-us-gov" && domain == arn.Suffix(p.Partition)
 	if !isConfigured && (isFIPS || !arn.HasRegion(p.Partition, region)) {
 		return "", malformed("partition {%s} does not support hostname %s", p.Partition, shown(host))
@@ -43,7 +43,7 @@ func (p Policy) regionOf(host string) (string, error) {
 }
 
 // isLabel reports whether a text is one label of a host name. Upper case passes here:
-// the host is refused for it later.
+// it makes the host refused later.
 func isLabel(text string) bool {
 	for i := range len(text) {
 		c := text[i]

@@ -7,7 +7,7 @@ import (
 	"github.com/rolecall/rolecall/internal/fault"
 )
 
-// Kind is what an identity is.
+// Kind is what kind of principal an identity is.
 type Kind string
 
 // The kinds of identities.
@@ -19,25 +19,27 @@ const (
 	FederatedUser Kind = "federated-user"
 )
 
-// Identity is whose token it was, as STS says.
+// Identity is whose token it was, according to STS.
 type Identity struct {
 	Kind Kind
-	// ARN is STS's own; CanonicalARN that of the principal behind a session, as
-	// Canonical has it.
+	// ARN is the one that STS returned; CanonicalARN is that of the principal
+	// behind a session, see Canonical.
 	ARN, CanonicalARN string
 	AccountID         string
-	// UserID is IAM's, which no later identity of the same name has; of a session it
-	// is the role's.
+	// UserID is IAM's unique id, which no later identity of the same name has; for a
+	// session it is the role's.
 	UserID string
-	// SessionName is chosen by whoever assumes the role; empty except for roles.
+	// SessionName is chosen by the one who assumes the role; empty except for
+	// roles.
 	SessionName string
-	// AccessKeyID is of the credentials that signed, STSEndpoint the host asked.
+	// AccessKeyID is that of the credentials that signed, STSEndpoint the host
+	// that was asked.
 	AccessKeyID, STSEndpoint string
 }
 
-// Canonical returns the ARN by which an identity is known, and what it is: a
-// session is its role's. STS leaves the role's path out, so that there is none in
-// it; a user keeps its own (spec authenticator §3.4).
+// Canonical returns the ARN by which an identity is known, and its kind: a
+// session stands for its role. STS leaves out the role's path, so the result has
+// none; a user keeps its own (spec authenticator §3.4).
 func Canonical(text string) (canonical arn.ARN, kind Kind, err error) {
 	a, err := arn.Parse(text)
 	invalid := func(reason string) (arn.ARN, Kind, error) {
@@ -73,8 +75,8 @@ func Canonical(text string) (canonical arn.ARN, kind Kind, err error) {
 	return invalid("it is not a user, role or session")
 }
 
-// identify takes the members of an answer together, and refuses what contradicts
-// itself or is of another partition.
+// identify combines the members of an answer, and refuses one that contradicts
+// itself or is from another partition.
 func (p *Presigned) identify(text, account, userID string) (*Identity, error) {
 	canonical, kind, err := Canonical(text)
 	if err != nil {

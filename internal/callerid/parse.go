@@ -12,12 +12,12 @@ import (
 	"github.com/rolecall/rolecall/internal/credential"
 )
 
-// Policy says which tokens a server takes.
+// Policy says which tokens a server accepts.
 type Policy struct {
-	// Partition is the server's. Hosts of others are refused, and identities, too.
+	// Partition is the server's. Hosts and identities of others are refused.
 	Partition string
-	// Regions are taken although no region of the partition is called so: those that
-	// the server is configured with.
+	// Regions are accepted although the partition has no regions of these names:
+	// those that the server is configured with.
 	Regions []string
 	// MaxBytes is the longest token; 16,384 if zero.
 	MaxBytes int
@@ -26,19 +26,19 @@ type Policy struct {
 }
 
 const (
-	// unprefixed is the longest text without the prefix that is looked at: the limit
-	// of servers before STS's session tokens grew.
+	// unprefixed is the longest text without the prefix that is parsed: the limit
+	// that servers had before STS's session tokens grew.
 	unprefixed      = 4096
 	defaultMaxBytes = 16 << 10
 	defaultSkew     = 15 * time.Minute
 	dateFormat      = "20060102T150405Z"
-	// maxExpires is in seconds: as long as STS takes a token.
+	// maxExpires is in seconds: how long STS accepts a token.
 	maxExpires = 900
 )
 
 // Parse makes all checks of a token that need no network, in the order of spec
-// authenticator §3 (1 to 18). Errors are fault.Invalid and hold neither the URL nor
-// what was signed.
+// authenticator §3 (1 to 18). Errors are fault.Invalid and contain neither the URL
+// nor what was signed.
 func Parse(token credential.Secret, policy Policy, now time.Time) (*Presigned, error) {
 	text, err := decode(token.Reveal(), cmp.Or(policy.MaxBytes, defaultMaxBytes))
 	if err != nil {
@@ -79,7 +79,7 @@ func decode(token string, most int) (string, error) {
 	}
 	text, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
 	if err != nil {
-		return "", malformed("%s", err) // it names the place, not the text
+		return "", malformed("%s", err) // it gives the position, not the text
 	}
 	return string(text), nil
 }
@@ -115,8 +115,8 @@ var names = [...]string{
 	expires: "x-amz-expires", sessionToken: "x-amz-security-token", signature: "x-amz-signature", signedHeaders: "x-amz-signedheaders",
 }
 
-// maxParameters is far above the nine there are: what costs more to tell apart is
-// wrong anyway.
+// maxParameters is far above the nine that exist: a query that takes longer to
+// parse is wrong anyway.
 const maxParameters = 64
 
 // readQuery is checks 9 to 18.
@@ -206,7 +206,7 @@ func parameters(raw string) (*[len(names)]value, error) {
 	return &values, nil
 }
 
-// keyName repeats the name of a parameter, if it cannot be a value by mistake.
+// keyName repeats the name of a parameter if it cannot be a value by mistake.
 func keyName(text string) string {
 	if len(text) > maxKeyName {
 		return fmt.Sprintf("with a name of %d bytes", len(text))
@@ -226,7 +226,7 @@ func indexOf(folded string) int {
 	return -1
 }
 
-// isPlain reports whether a string can stand in a request line unescaped, and has no
+// isPlain reports whether a string needs no escaping in a request line and has no
 // separator that only some servers know.
 func isPlain(text string) bool {
 	for i := range len(text) {
@@ -262,7 +262,7 @@ func lower(text string) string {
 	return text
 }
 
-// isSeconds takes one to three digits up to maxExpires.
+// isSeconds accepts one to three digits up to maxExpires.
 func isSeconds(text string) bool {
 	if text == "" || len(text) > 3 {
 		return false

@@ -55,7 +55,7 @@ func policy(partition string, regions ...string) callerid.Policy {
 const accepted = ""
 
 var urlRows = []struct{ row, url, fragment string }{
-	{"a text that is no URL (row T12)", ":ab:cd.af:/asda", "missing protocol scheme"},
+	{"a text that is not a URL (row T12)", ":ab:cd.af:/asda", "missing protocol scheme"},
 	{"another scheme (row T13)", "http://sts.us-east-1.amazonaws.com/?" + query(), `unexpected scheme "http"`},
 	{
 		row:      "a host of somebody else (row T14)",
@@ -193,7 +193,7 @@ var urlRows = []struct{ row, url, fragment string }{
 	{"a minute (row T33)", host + "/?" + query("X-Amz-Expires", "60"), accepted},
 	{"fifteen minutes (row T33)", host + "/?" + query("X-Amz-Expires", "900"), accepted},
 	{
-		row:      "a date that is none (row T34)",
+		row:      "a date that is not one (row T34)",
 		url:      host + "/?" + query("X-Amz-Date", "xxxxxxx"),
 		fragment: "error parsing X-Amz-Date parameter",
 	},
@@ -217,7 +217,7 @@ var urlRows = []struct{ row, url, fragment string }{
 	},
 	{"sixteen minutes ahead (row T38)", at(16 * time.Minute), "X-Amz-Date parameter is in the future"},
 	{"fifteen minutes ahead (row T38)", at(15 * time.Minute), accepted},
-	{"an escape that is none (row T39)", host + "/?" + query() + "&x=%gh", "malformed query parameter"},
+	{"an escape that is not one (row T39)", host + "/?" + query() + "&x=%gh", "malformed query parameter"},
 	{"a semicolon between parameters (row T39)", host + "/?" + query() + ";x=1", "malformed query parameter"},
 	{
 		row:      "a blank, which would end the request line",
@@ -341,11 +341,11 @@ var hostRows = []struct{ row, partition, host, configured, fragment string }{
 		host:      "sts.us-gov-west-1.amazonaws.com",
 		fragment:  "does not support hostname",
 	},
-	{"a region that is none (row T57)", "aws", "sts.s3.amazonaws.com", "", "does not support hostname"},
-	{"a region that is none (row T57)", "aws", "sts-fips.s3.amazonaws.com", "", "does not support hostname"},
-	{"a region that is none (row T57)", "aws", "sts.s3-us-west-2.amazonaws.com", "", "does not support hostname"},
+	{"a region that is not one (row T57)", "aws", "sts.s3.amazonaws.com", "", "does not support hostname"},
+	{"a region that is not one (row T57)", "aws", "sts-fips.s3.amazonaws.com", "", "does not support hostname"},
+	{"a region that is not one (row T57)", "aws", "sts.s3-us-west-2.amazonaws.com", "", "does not support hostname"},
 	{
-		row:       "a region that is none (row T57)",
+		row:       "a region that is not one (row T57)",
 		partition: "aws",
 		host:      "sts.s3-website-us-east-1.amazonaws.com",
 		fragment:  "does not support hostname",

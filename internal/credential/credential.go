@@ -1,5 +1,5 @@
-// Package credential holds the types that secrets travel in. Whatever is
-// printed, logged or encoded of them by accident reads REDACTED.
+// Package credential has the types that secrets are passed around in. If they
+// are printed, logged or encoded by accident, the result is REDACTED.
 //
 // It does not sign, verify or store anything.
 package credential
@@ -23,13 +23,13 @@ type Secret struct{ text string }
 // NewSecret wraps text.
 func NewSecret(text string) Secret { return Secret{text} }
 
-// Reveal returns the secret text. Each call is a place to review.
+// Reveal returns the secret text. Each call deserves a review.
 func (s Secret) Reveal() string { return s.text }
 
 // IsZero reports whether it is empty.
 func (s Secret) IsZero() bool { return s.text == "" }
 
-// Equal compares in a time that does not depend on what the strings hold.
+// Equal compares in a time that does not depend on the contents of the strings.
 func (s Secret) Equal(other Secret) bool {
 	a, b := sha256.Sum256([]byte(s.text)), sha256.Sum256([]byte(other.text))
 	return subtle.ConstantTimeCompare(a[:], b[:]) == 1

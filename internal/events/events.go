@@ -1,9 +1,9 @@
 // Package events writes Kubernetes Events about what went wrong with an object: a
-// few a second in all, and one in a while of the same kind, so that a storm of
-// refusals does not become one of Events.
+// few a second in all, and only one in a while of the same kind, so that a storm
+// of refusals does not become a storm of Events.
 //
 // It does not promise that an Event is written: what comes too fast is dropped.
-// Those who use it have metrics and logs for that.
+// Its users have metrics and logs for that.
 package events
 
 import (
@@ -24,7 +24,7 @@ const (
 	perSecond, burst = 5, 25
 	queued           = 64
 	remembered       = 10000
-	maxNote          = 1000 // bytes; the API server takes 1,024
+	maxNote          = 1000 // bytes; the API server accepts 1,024
 )
 
 // Event is a warning about an object of core/v1.
@@ -37,9 +37,10 @@ type Event struct {
 type Writer struct {
 	// Component is who reports it: rolecall-webhook.
 	Component string
-	// Again is how long the same warning is not repeated.
+	// Again is for how long the same warning is not repeated.
 	Again time.Duration
-	// Resolve, if set, completes what an Event is about, before it is written.
+	// Resolve, if set, completes the reference to what an Event is about,
+	// before it is written.
 	Resolve func(ctx context.Context, about *corev1.ObjectReference)
 
 	client kubernetes.Interface

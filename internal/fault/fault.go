@@ -1,9 +1,8 @@
-// Package fault is the one kind of error in the product: what went wrong in a
-// word that a program can branch on, one sentence for a person, and hints that say
-// what to type next.
+// Package fault is the product's one type of error: a kind that a program can
+// branch on, one sentence for a person, and hints that say what to type next.
 //
-// It does not know wire protocols. Servers map a Kind to their own codes in
-// one table each; AWS error codes live with the local AWS.
+// It does not know wire protocols. Each server maps kinds to its own codes in
+// one table; AWS error codes are in local AWS.
 package fault
 
 import (
@@ -13,14 +12,14 @@ import (
 )
 
 // Kind says what sort of failure an error is. The zero value is Internal, so
-// an error nobody classified is never mistaken for the caller's fault.
+// that an error nobody classified is never mistaken for the caller's fault.
 type Kind int
 
 // The kinds of failure, in no order.
 const (
 	Internal    Kind = iota // a defect, or a failure of our own machinery
 	Usage                   // the command line is wrong
-	Invalid                 // the input does not say what it must
+	Invalid                 // the input is not valid
 	NotFound                // what was named does not exist
 	Denied                  // understood, and refused
 	Conflict                // it already exists, or has changed in the meantime
@@ -31,7 +30,7 @@ const (
 // Error is a classified error. Its text is one lower-case line without hints.
 type Error struct {
 	Kind Kind
-	// Text is what was wrong and where. It never holds secrets.
+	// Text says what was wrong and where. It never contains secrets.
 	Text string
 	// Hints are complete sentences or commands, shown one per line.
 	Hints []string

@@ -14,10 +14,10 @@ import (
 // maxFile is the longest file that is read, in bytes.
 const maxFile = 1 << 20
 
-// File is the newest good content of a file. The file is looked at when the
-// content is used and read when it changed, at most a MiB; while it cannot be
-// read or parsed, which is logged once, the old content stays. No caller waits
-// while another reads the file.
+// File is the newest valid content of a file. The file is checked when the
+// content is used and read when it has changed, at most 1 MiB; while it cannot
+// be read or parsed, which is logged once, the old content stays. No caller
+// waits while another reads the file.
 type File[T any] struct {
 	what, path string
 	parse      func(text []byte) (T, error)
@@ -28,14 +28,16 @@ type File[T any] struct {
 	failed     *stamp // the state that was logged as unreadable; guarded by reading
 }
 
-// stamp tells two states of a file apart without reading it; zero is none.
+// stamp tells two states of a file apart without reading it; zero means no
+// state.
 type stamp struct {
 	modified time.Time
 	size     int64
 }
 
-// OpenFile reads a file for the first time, and returns its error. What names it
-// in log lines: "signing key". The errors of parse must not quote secrets.
+// OpenFile reads a file for the first time, and returns the error if that fails.
+// what names it in log lines: "signing key". The errors of parse must not quote
+// secrets.
 func OpenFile[T any](what, path string, parse func(text []byte) (T, error), log *slog.Logger) (*File[T], error) {
 	f := &File[T]{what: what, path: path, parse: parse, log: log}
 	at, err := stampOf(path)
@@ -77,8 +79,8 @@ func (f *File[T]) Current() T {
 	return *f.current.Load()
 }
 
-// load reads the file. One that could not be read is tried again; one that was,
-// and is no good, is not until it changes.
+// load reads the file. One that could not be read is tried again; one that was
+// read but is not valid is not read again until it changes.
 func (f *File[T]) load(at stamp) error {
 	file, err := os.Open(f.path)
 	if err != nil {

@@ -88,7 +88,7 @@ func TestFile(t *testing.T) {
 }
 
 // TestFileTriedAgain: a file that could not be read is tried again though nothing
-// about it changed, and read once it can be; one that was read and is no good is not.
+// about it changed, and read once it can be; one that was read and is invalid is not.
 func TestFileTriedAgain(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -146,7 +146,7 @@ func TestFileTriedAgain(t *testing.T) {
 	put("bad", time.Unix(20, 0))
 	for range 3 {
 		if got := f.Current(); got != good || parsed != 3 {
-			t.Errorf("what is no good: %d bytes, parsed %d times", len(got), parsed)
+			t.Errorf("with invalid content: %d bytes, parsed %d times", len(got), parsed)
 		}
 	}
 }

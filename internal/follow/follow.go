@@ -1,6 +1,6 @@
 // Package follow keeps what a server needs of a cluster in memory and up to date:
 // snapshots that are replaced as a whole, so that a request never sees half of
-// one, and no resync, so that what has not changed costs nothing.
+// one, and without resync, so that what has not changed costs nothing.
 //
 // It does not decide anything about what it follows, and writes nothing.
 package follow
@@ -21,7 +21,7 @@ type Source[T any] interface {
 	Synced() <-chan struct{}
 }
 
-// Value is a Source that somebody sets.
+// Value is a Source whose content is set by its owner.
 type Value[T any] struct {
 	current atomic.Pointer[T]
 	synced  chan struct{}
@@ -44,7 +44,7 @@ func (v *Value[T]) Synced() <-chan struct{} { return v.synced }
 // Set replaces the content.
 func (v *Value[T]) Set(content T) { v.current.Store(&content) }
 
-// MarkSynced says that what was set is all there is. It may be called again.
+// MarkSynced says that what has been set is everything. It may be called again.
 func (v *Value[T]) MarkSynced() { v.once.Do(func() { close(v.synced) }) }
 
 // Fixed is a Source that does not change.
@@ -63,7 +63,7 @@ func Closed() <-chan struct{} {
 	return channel
 }
 
-// Run keeps a store like what the API server has until ctx is done.
+// Run keeps a store equal to what the API server has until ctx is done.
 func Run(
 	ctx context.Context, name string, source cache.ListerWatcher, kind runtime.Object, store cache.ReflectorStore,
 ) {

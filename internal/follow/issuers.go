@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// ClusterKeys are the keys of the cluster's issuer and of further ones, those of each
-// kept apart: a key verifies tokens of the issuer that published it, and no others.
+// ClusterKeys are the keys of the cluster's issuer and of further ones, kept apart by
+// issuer: a key verifies tokens of the issuer that published it, and no others.
 type ClusterKeys struct {
 	*IssuerKeys
 	further []furtherKeys
@@ -19,7 +19,7 @@ type ClusterKeys struct {
 // with two --service-account-issuer while its issuer's URL is changed.
 type Further struct {
 	Issuer string
-	Keys   KeySource // the name that it gives does not count
+	Keys   KeySource // the name that it gives is ignored
 }
 
 type furtherKeys struct {
@@ -40,8 +40,9 @@ func NewClusterKeys(source KeySource, now func() time.Time, further ...Further) 
 	return k
 }
 
-// Run follows all until ctx is done. Synced is about the first issuer only: that a
-// former one no longer publishes anything must not keep a server from serving.
+// Run follows all until ctx is done. Synced is about the first issuer only: a
+// former issuer that no longer publishes anything must not keep a server from
+// serving.
 func (k *ClusterKeys) Run(ctx context.Context, log *slog.Logger) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return k.IssuerKeys.Run(ctx, log) })

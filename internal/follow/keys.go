@@ -14,7 +14,7 @@ import (
 type KeySource func(ctx context.Context) (issuer string, jwks []byte, err error)
 
 // IssuerKeys are the published keys of one issuer, kept up to date by Run. Keys
-// that cannot be read stay what they were; how old they are At says.
+// that cannot be read stay what they were; At says how old they are.
 type IssuerKeys struct {
 	*Value[*PublishedKeys]
 	source KeySource
@@ -60,7 +60,7 @@ func (k *IssuerKeys) Run(ctx context.Context, log *slog.Logger) error {
 	}
 }
 
-// Reload reads the keys now, for a caller that met one not among them; at most
+// Reload reads the keys now, for a caller that met an unknown one; at most
 // every ten seconds, since anyone can invent a kid. tried is false if it is too
 // early.
 func (k *IssuerKeys) Reload(ctx context.Context) (tried bool, err error) {

@@ -12,7 +12,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 )
 
-// KeysAPIServer is the place of keys that means: ask the API server.
+// KeysAPIServer is the place of keys that stands for the API server.
 const KeysAPIServer = "apiserver"
 
 // KeySourceAt is where the keys of one issuer of the cluster's tokens come from: place is
@@ -35,8 +35,8 @@ func FurtherIssuers(client kubernetes.Interface, also []string) []Further {
 	return all
 }
 
-// keysAt are the keys at an https URL or in a file, which do not say whose they
-// are.
+// keysAt are the keys at an https URL or in a file, neither of which says whose
+// they are.
 func keysAt(place, issuer string) KeySource {
 	if strings.HasPrefix(place, "https://") {
 		return func(ctx context.Context) (string, []byte, error) {

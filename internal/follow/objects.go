@@ -26,29 +26,30 @@ type Objects[T, S any] struct {
 	client   dynamic.Interface
 	resource string
 	// read makes a T of an object. ok is false for what could not be decoded;
-	// T must then stand for an object that is there and allows nothing.
+	// T must then stand for an object that exists and allows nothing.
 	read  func(content *unstructured.Unstructured, decode func(into any) error) T
 	build func([]T) S
 	log   *slog.Logger
 	known map[string]T // by NAMESPACE/NAME; touched by the reflector only
-	// told gets each change, once Current shows it; see Notify.
+	// told is given each change, once Current shows it; see Notify.
 	told    func(Change[T])
 	changes []Change[T] // not told yet
 }
 
 // Change is one object that was created, changed or deleted.
 type Change[T any] struct {
-	// Object is as it is now; as it was last, if it was deleted.
+	// Object is as it is now, or as it last was if it was deleted.
 	Object  T
 	Deleted bool
 	// Version is the cluster's resourceVersion of the change, the same wherever
-	// the objects are followed; of what a list brings it is the list's, which is
-	// not before the change.
+	// the objects are followed; for objects from a list it is the list's, which
+	// is not before the change.
 	Version string
 }
 
 // Notify reports each change to a function, one after the other. It must be
-// called before Run. What a list brings is reported as if it had just changed.
+// called before Run. Objects from a list are reported as if they had just
+// changed.
 func (o *Objects[T, S]) Notify(told func(Change[T])) { o.told = told }
 
 // Run follows the objects until ctx is done.
@@ -73,11 +74,11 @@ func (o *Objects[T, S]) Run(ctx context.Context) error {
 }
 
 // Read returns the objects of one namespace as the API server has them: all that
-// was written before the call, which cannot be said of Current. It changes
-// nothing of Current.
+// was written before the call, which Current does not promise. It does not
+// change Current.
 func (o *Objects[T, S]) Read(ctx context.Context, namespace string) (S, error) {
 	var none S
-	// No resource version: the newest, and not what some cache has.
+	// No resource version: the newest objects, not those of some cache.
 	list, err := o.client.Resource(v1alpha1.GroupVersion.WithResource(o.resource)).
 		Namespace(namespace).
 		List(ctx, metav1.ListOptions{})
@@ -103,7 +104,7 @@ func (o *Objects[T, S]) convert(content *unstructured.Unstructured) T {
 	})
 }
 
-// objectStore is what the reflector fills.
+// objectStore is the store that the reflector fills.
 type objectStore[T, S any] Objects[T, S]
 
 // Add is an event of the watch.
@@ -163,7 +164,7 @@ func (s *objectStore[T, S]) Replace(objects []any, version string) error {
 	return nil
 }
 
-// publish orders by name, so that replicas give one answer and one reason.
+// publish orders by name, so that replicas give the same answer and reason.
 func (s *objectStore[T, S]) publish() {
 	var all []T
 	for _, name := range slices.Sorted(maps.Keys(s.known)) {
@@ -182,8 +183,8 @@ func (s *objectStore[T, S]) Resync() error { return nil }
 func key(object metav1.Object) string { return object.GetNamespace() + "/" + object.GetName() }
 
 // Grants follows the RoleGrants of a cluster. One that cannot be read allows
-// nothing, but is there: in a cluster without grants everybody may use
-// every role.
+// nothing, but counts as existing: in a cluster without grants everybody may
+// use every role.
 func Grants(client dynamic.Interface, log *slog.Logger) *Objects[grant.Grant, *grant.Set] {
 	return &Objects[grant.Grant, *grant.Set]{
 		Value:    NewValue(&grant.Set{}),
@@ -203,8 +204,8 @@ func Grants(client dynamic.Interface, log *slog.Logger) *Objects[grant.Grant, *g
 }
 
 // Associations follows the PodIdentityAssociations of a cluster. One that cannot
-// be read is paused under its name, which is that of its service account: the
-// account is not treated as one without an association.
+// be read counts as paused under its name, which is that of its service account:
+// the account is not treated as one without an association.
 func Associations(
 	client dynamic.Interface, log *slog.Logger,
 ) *Objects[*v1alpha1.PodIdentityAssociation, *association.Set] {

@@ -6,18 +6,18 @@ package glob
 
 import "strings"
 
-// Match reports whether the pattern stands for the whole name. It takes time of
-// at most both lengths multiplied.
+// Match reports whether the pattern matches the whole name. It takes time
+// proportional to at most the product of both lengths.
 func Match(pattern, name string) bool { return match(pattern, name, false) }
 
-// Covers reports whether the pattern stands for every name that other, a pattern
-// too, stands for. Of others with a star at their end at most it is exact; of the
-// rest it may say no where the answer is yes, never the other way.
+// Covers reports whether the pattern matches every name that other, a pattern
+// too, matches. For an other with no star, or one at its end only, it is exact;
+// for the rest it may say no where the answer is yes, never the other way round.
 func Covers(pattern, other string) bool { return match(ordered(pattern), ordered(other), true) }
 
-// ordered puts question marks before the stars beside them, and makes one of such
-// stars: *? and ?* stand for the same, and only the latter shows how much is left
-// for the star.
+// ordered puts question marks before the stars beside them, and merges such stars
+// into one: *? and ?* match the same names, and only the latter shows how much is
+// left for the star.
 func ordered(pattern string) string {
 	var b strings.Builder
 	star := false
@@ -39,8 +39,8 @@ func ordered(pattern string) string {
 	return b.String()
 }
 
-// match is that of a pattern with a name; or with a pattern, of which only a star
-// takes a star.
+// match matches a pattern with a name, or with another pattern, whose stars only
+// a star matches.
 func match(pattern, name string, isPattern bool) bool {
 	p, n := 0, 0
 	star, resume := -1, 0 // the last star, and where the name goes on after it
@@ -62,11 +62,12 @@ func match(pattern, name string, isPattern bool) bool {
 	return strings.Trim(pattern[p:], "*") == ""
 }
 
-// IsPattern reports whether text stands for more than itself.
+// IsPattern reports whether text has wildcards, and so matches more than
+// itself.
 func IsPattern(text string) bool { return strings.ContainsAny(text, "*?") }
 
-// Literal returns how many characters stand before the first wildcard: the more,
-// the closer a pattern is.
+// Literal returns how many characters precede the first wildcard: the more, the
+// more specific a pattern is.
 func Literal(pattern string) int {
 	if i := strings.IndexAny(pattern, "*?"); i >= 0 {
 		return i

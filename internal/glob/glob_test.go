@@ -45,7 +45,7 @@ func FuzzMatch(f *testing.F) {
 			t.Errorf("%q matches %q: %t", pattern, name, got)
 		}
 		if !glob.IsPattern(pattern) && glob.Match(pattern, name) != (pattern == name) {
-			t.Errorf("%q is no pattern, and matches %q", pattern, name)
+			t.Errorf("%q is not a pattern, but matches %q", pattern, name)
 		}
 		if glob.Match(pattern, name) && !strings.HasPrefix(name, pattern[:glob.Literal(pattern)]) {
 			t.Errorf("literal of %q", pattern)

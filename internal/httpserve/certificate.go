@@ -13,7 +13,8 @@ import (
 
 // CertificateFiles serves the newest valid pair of a certificate and a key
 // file: a pair that changed is read at the next handshake, so that renewal
-// needs no restart; one that does not parse is logged and the old one kept.
+// needs no restart; one that does not parse is logged and the old one stays in
+// use.
 type CertificateFiles struct {
 	certFile, keyFile string
 	log               *slog.Logger

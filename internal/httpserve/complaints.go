@@ -9,17 +9,17 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Failed handshakes are logged up to so many times, and then now and then: whoever
-// scans ports must not be able to fill the log.
+// Failed handshakes are logged up to this many times, and then only now and then:
+// a port scan must not be able to fill the log.
 const (
 	firstHandshakes = 5
 	handshakePause  = 10 * time.Second
 	maxReason       = 300 // bytes; a client's certificate may put long names into it
 )
 
-// complaints takes what net/http logs. A handler that panicked is an error, a TLS
-// handshake that failed a warning, since nothing else shows why a client does not get
-// in; the rest is for debugging.
+// complaints receives what net/http logs. A handler that panicked is an error, a TLS
+// handshake that failed a warning, since nothing else shows why a client cannot
+// connect; the rest is for debugging.
 type complaints struct {
 	server    string
 	log       *slog.Logger
@@ -35,7 +35,7 @@ func newComplaints(server string, to *slog.Logger) *log.Logger {
 	}, "", 0)
 }
 
-// Write is not called concurrently: its logger sees to that.
+// Write is not called concurrently: the logger ensures that.
 func (c *complaints) Write(line []byte) (int, error) {
 	text := strings.TrimSpace(string(line))
 	if protocol, rest, _ := strings.Cut(text, ": panic serving "); protocol == "http" || protocol == "http2" {
@@ -58,7 +58,7 @@ func (c *complaints) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// saidNothing reports whether the client only checked that somebody listens, as load
+// saidNothing reports whether the client only checked that the port is open, as load
 // balancers do.
 func saidNothing(reason string) bool {
 	return reason == "EOF" || strings.HasSuffix(reason, "connection reset by peer")

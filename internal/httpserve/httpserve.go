@@ -2,7 +2,7 @@
 // times and header sizes, TLS that follows its files, log lines for handshakes that
 // fail and handlers that panic, a drain when it stops.
 //
-// It does not route or log requests, and does not know what is served.
+// It does not route or log requests, and does not know what it serves.
 package httpserve
 
 import (
@@ -31,9 +31,9 @@ const (
 	drainTimeout   = 10 * time.Second
 )
 
-// Server is one HTTP server. Handler is needed.
+// Server is one HTTP server. Handler is required.
 type Server struct {
-	// Name stands in log lines: "webhook", "aws".
+	// Name is used in log lines: "webhook", "aws".
 	Name    string
 	Handler http.Handler
 	// TLS makes it an HTTPS server. It must provide certificates.
@@ -53,11 +53,11 @@ type Limits struct {
 	HeaderBytes               int
 }
 
-// CalledByAPIServers are the limits of servers that API servers call. Those open
-// more connections than they use at once and keep them, also ones that have never
-// had a request, for 90 seconds. A server that closes one earlier, as it would
-// after the time to send headers in, loses the request that is being sent on it:
-// API servers do not send it again, and go by the webhook's failurePolicy.
+// CalledByAPIServers are the limits of servers that API servers call. API servers
+// open more connections than they use at once and keep them for 90 seconds, even
+// if they have never sent a request on them. A server that closes one earlier, as
+// it would after the time limit for headers, loses the request that is being sent
+// on it: API servers do not send it again, and apply the webhook's failurePolicy.
 func CalledByAPIServers() Limits {
 	return Limits{Header: idleTimeout, Read: idleTimeout + readTimeout}
 }
@@ -67,7 +67,7 @@ func CalledByAPIServers() Limits {
 // a drain, however it ended.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	handler := s.Handler
-	if s.Limits.HeaderBytes > 0 { // else the default, which need not be exact
+	if s.Limits.HeaderBytes > 0 { // otherwise the default, which need not be exact
 		handler = boundHeaders(s.Limits.HeaderBytes, handler)
 	}
 	server := &http.Server{
@@ -95,7 +95,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		return fmt.Errorf("serve %s: %w", s.Name, err)
 	case <-ctx.Done():
 	}
-	// The drain must outlive the context that asked for it.
+	// The drain must outlive the context whose end started it.
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), cmp.Or(s.Limits.Drain, drainTimeout))
 	defer cancel()
 	if err := server.Shutdown(drain); err != nil {
@@ -123,7 +123,7 @@ func boundHeaders(limit int, next http.Handler) http.Handler {
 	})
 }
 
-// headerSize is what the first line and the headers took on the wire.
+// headerSize is the size of the first line and the headers on the wire.
 func headerSize(r *http.Request) int {
 	size := len(r.Method) + len(r.RequestURI) + len(r.Proto) + len("  \r\n") + len("Host: \r\n") + len(r.Host)
 	for name, values := range r.Header {
@@ -135,8 +135,8 @@ func headerSize(r *http.Request) int {
 }
 
 // Listen opens a TCP listener. Anything but a loopback address is refused
-// unless public is true; publicFlag names the flag that says so, if there is one. A port in use
-// is a Conflict with a hint.
+// unless public is true; publicFlag names the flag for that, if there is one. A port in use is
+// a Conflict with a hint.
 func Listen(ctx context.Context, address string, public bool, publicFlag string) (net.Listener, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -157,7 +157,7 @@ func Listen(ctx context.Context, address string, public bool, publicFlag string)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, fault.New(fault.Conflict, "port %s of %s is in use", port, host).
-			Hint("stop what listens there, or choose another port; port 0 takes any free one")
+			Hint("stop what listens there, or choose another port; port 0 picks a free one")
 	case err != nil:
 		return nil, fault.New(fault.Unavailable, "listen on %s: %w", address, err)
 	}

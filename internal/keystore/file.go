@@ -13,7 +13,8 @@ import (
 )
 
 // Store is an encrypted file of keys. Several processes may use it: changes are
-// made one after the other, and readers see the file of before or after one.
+// made one after the other, and readers see the file as it was before or after
+// one.
 type Store struct {
 	Path string
 	KMS  KMS
@@ -35,12 +36,12 @@ func (s *Store) Load(ctx context.Context) (*Contents, error) {
 	return contents, nil
 }
 
-// Text returns the file as it is, for telling two states of it apart.
+// Text returns the file as it is, to tell two states of it apart.
 func (s *Store) Text() ([]byte, error) {
 	file, err := os.Open(s.Path)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fault.New(fault.NotFound, "there is no key store %s", s.Path).
-			Hint("make one with `rolecall signer init %[1]s`, or of a cluster's key with `rolecall signer import --key-file /etc/kubernetes/pki/sa.key %[1]s`", s.Flags)
+		return nil, fault.New(fault.NotFound, "key store %s does not exist", s.Path).
+			Hint("create one with `rolecall signer init %[1]s`, or import a cluster's key with `rolecall signer import --key-file /etc/kubernetes/pki/sa.key %[1]s`", s.Flags)
 	}
 	if err != nil {
 		return nil, fault.New(fault.Unavailable, "open the key store: %w", err)
@@ -53,11 +54,11 @@ func (s *Store) Text() ([]byte, error) {
 	return text, nil
 }
 
-// Create writes a store where there is none. An existing one is a Conflict.
+// Create writes a new store. An existing one is a Conflict.
 func (s *Store) Create(ctx context.Context, contents *Contents) error {
 	return s.locked(ctx, func() error {
 		if _, err := os.Lstat(s.Path); !errors.Is(err, os.ErrNotExist) {
-			return fault.New(fault.Conflict, "there is a file %s already", s.Path).Hint("`rolecall signer keys %s` shows what it holds", s.Flags)
+			return fault.New(fault.Conflict, "file %s exists already", s.Path).Hint("`rolecall signer keys %s` shows what it holds", s.Flags)
 		}
 		contents.Generation = 1
 		return s.write(ctx, contents)
@@ -65,7 +66,7 @@ func (s *Store) Create(ctx context.Context, contents *Contents) error {
 }
 
 // Unchanged is returned by a change that changes nothing.
-var Unchanged = errors.New("nothing to change") //nolint:staticcheck // a word to return, like io.EOF
+var Unchanged = errors.New("nothing to change") //nolint:staticcheck // a value to return, like io.EOF
 
 // Update lets change work on the newest contents and writes them. Nothing is
 // written if it returns an error; Unchanged is not passed on.
@@ -86,7 +87,7 @@ func (s *Store) Update(ctx context.Context, change func(*Contents) error) error 
 }
 
 // locked holds the lock of the store, a file beside it: the store itself is
-// replaced, and with it a lock that stood on it.
+// replaced, and a lock on it would go with it.
 func (s *Store) locked(ctx context.Context, do func() error) (err error) {
 	if err := os.MkdirAll(filepath.Dir(s.Path), 0o700); err != nil {
 		return fault.New(fault.Unavailable, "lock the key store: %w", err)
@@ -94,7 +95,7 @@ func (s *Store) locked(ctx context.Context, do func() error) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	// Whoever holds it writes one file and lets go; there is no waiting for people.
+	// Its holder writes one file and releases it; nobody waits for a person.
 	lock, err := filelock.Acquire(s.Path + ".lock")
 	if err != nil {
 		return fault.New(fault.Unavailable, "lock the key store: %w", err).Hint("a signer that must not change the store runs with --read-only")

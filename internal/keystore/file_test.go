@@ -45,7 +45,7 @@ func TestStore(t *testing.T) {
 	}
 	secret, _ := contents.Keys[0].Private.PEM()
 	if bytes.Contains(text, []byte("PRIVATE")) || bytes.Contains(text, secret[40:80]) {
-		t.Error("the private key stands in the file")
+		t.Error("the private key is readable in the file")
 	}
 	if err := store.Update(t.Context(), func(c *keystore.Contents) error {
 		c.Switched(c.Keys[0].Public.ID, start)
@@ -73,7 +73,7 @@ func TestStore(t *testing.T) {
 		t.Errorf("a store without keys was written: %v", err)
 	}
 	if after, _ := store.Text(); !bytes.Equal(before, after) {
-		t.Error("a change that was none was written")
+		t.Error("a change that changes nothing was written")
 	}
 	left, _ := filepath.Glob(filepath.Join(filepath.Dir(store.Path), atomicfile.Prefix+"*"))
 	if len(left) > 0 {
@@ -81,8 +81,8 @@ func TestStore(t *testing.T) {
 	}
 }
 
-// TestWriters: of many changes at once none is lost, and readers never see half
-// of one.
+// TestWriters: of many concurrent changes none is lost, and readers never see
+// half of one.
 func TestWriters(t *testing.T) {
 	t.Parallel()
 	store, _ := newStore(t)
@@ -106,7 +106,7 @@ func TestWriters(t *testing.T) {
 	}
 }
 
-// TestHostileStore: nothing of the file can be changed alone.
+// TestHostileStore: no part of the file can be changed on its own.
 func TestHostileStore(t *testing.T) {
 	t.Parallel()
 	store, _ := newStore(t)

@@ -23,8 +23,8 @@ const (
 	MaxKeys = 98
 )
 
-// envelope is the file. All that is not Sealed is bound to it: none of it can
-// be changed alone.
+// envelope is the file. Everything beside Sealed is bound to it: no part can be
+// changed on its own.
 type envelope struct {
 	Format     string `json:"format"`
 	Generation uint64 `json:"generation"`
@@ -87,21 +87,21 @@ func Encode(ctx context.Context, kms KMS, contents *Contents) ([]byte, error) {
 	return append(encoded, '\n'), nil
 }
 
-// Decode opens what Encode has made. Unknown members, other formats and anything
-// that was changed are refused. Errors hold nothing of what is sealed.
+// Decode opens what Encode wrote. Unknown members, other formats and anything
+// that was changed are refused. Errors contain nothing of what is sealed.
 func Decode(ctx context.Context, kms KMS, text []byte) (*Contents, error) {
 	var file envelope
 	if len(text) > maxFile {
 		return nil, fault.New(fault.Invalid, "the store is longer than %d bytes", maxFile)
 	}
 	if err := strictly(text, &file); err != nil {
-		return nil, fault.New(fault.Invalid, "the store is not a file of this program: %w", err)
+		return nil, fault.New(fault.Invalid, "this is not a key store: %w", err)
 	}
 	if file.Format != formatName {
 		return nil, fault.New(fault.Invalid, "the store has format %q: this version reads %q", file.Format, formatName)
 	}
 	if file.KMS != kms.Name() {
-		return nil, fault.New(fault.Denied, "the store is encrypted under KMS key %q, and this is %q", file.KMS, kms.Name()).Hint("name the key file it was made with, --kms-key-file")
+		return nil, fault.New(fault.Denied, "the store is encrypted under KMS key %q, not %q", file.KMS, kms.Name()).Hint("give the key file it was created with as --kms-key-file")
 	}
 	dataKey, err := kms.Unwrap(ctx, file.DataKey)
 	if err != nil {
@@ -157,7 +157,7 @@ func (k *Key) wire() (wireKey, error) {
 	return wire, err
 }
 
-// longestLife is what kube-apiserver takes at most, 2^32 seconds.
+// longestLife is the most that kube-apiserver accepts, 2^32 seconds.
 const longestLife = 1 << 32
 
 func (w *wireKey) key() (Key, error) {
@@ -165,7 +165,7 @@ func (w *wireKey) key() (Key, error) {
 		Created: w.Created, SignsFrom: w.SignsFrom, SwitchedAt: w.SwitchedAt, VerifyUntil: w.VerifyUntil, Excluded: w.Excluded,
 	}
 	if w.TokenLife < 0 || w.TokenLife > longestLife {
-		return key, errors.New("its tokens live for no possible time")
+		return key, errors.New("the life of its tokens is out of range")
 	}
 	key.TokenLife = time.Duration(w.TokenLife) * time.Second
 	if (w.Private == "") == (w.Public == "") {

@@ -1,6 +1,7 @@
 // Package keystore keeps the signing keys of a service-account issuer in one
-// encrypted file that needs no Kubernetes, and knows each key's life: verified
-// first, signing then, verified until its last token has ended.
+// encrypted file that needs no Kubernetes, and knows each key's life: first it
+// only verifies, then it signs, then it verifies until its last token has
+// expired.
 //
 // It does not sign tokens, serve keys or decide what API servers know of them.
 package keystore
@@ -22,14 +23,15 @@ type Key struct {
 	Created time.Time
 	// SignsFrom is the earliest time at which it signs; zero if it never does.
 	SignsFrom time.Time
-	// SwitchedAt is when it was first seen to sign; zero if it was not yet.
+	// SwitchedAt is when it was first seen to sign; zero if it has not been.
 	SwitchedAt time.Time
-	// VerifyUntil is when a key that does not sign goes; zero if it stays.
+	// VerifyUntil is when a key that does not sign is removed; zero if it
+	// stays.
 	VerifyUntil time.Time
-	// TokenLife is the longest life of its tokens; zero if they may have no end, as
-	// those in Secrets, so that the key stays until it is removed.
+	// TokenLife is the longest life of its tokens; zero if they may never expire,
+	// as those in Secrets, so that the key stays until somebody removes it.
 	TokenLife time.Duration
-	// Excluded keys stay out of the published set and never sign.
+	// Excluded keys are not published and never sign.
 	Excluded bool
 }
 
@@ -40,11 +42,11 @@ type Contents struct {
 	// Keys are in the order in which they sign: the newest first, those that only
 	// verify last.
 	Keys []Key
-	// flags are those of the store that they were read from.
+	// flags are those of the store the contents were read from.
 	flags string
 }
 
-// Clone returns contents that can be changed without changing these.
+// Clone returns a copy that can be changed without changing the original.
 func (c *Contents) Clone() *Contents {
 	return &Contents{Generation: c.Generation, Keys: slices.Clone(c.Keys), flags: c.flags}
 }
@@ -56,13 +58,13 @@ type Phase string
 const (
 	Next     Phase = "next"     // published and verified, will sign
 	Signing  Phase = "signing"  // signs
-	Retiring Phase = "retiring" // has signed, verifies until its tokens have ended
+	Retiring Phase = "retiring" // has signed, verifies until its tokens have expired
 	Verify   Phase = "verify"   // verifies only
 )
 
-// Leeway is what a key stays longer than the last of its tokens. It covers
-// clocks, and the five minutes for which STS takes tokens that have ended (spec
-// issuer-and-sts §8.4).
+// Leeway is how much longer a key stays than the last of its tokens. It covers
+// clocks that differ, and the five minutes for which STS accepts expired tokens
+// (spec issuer-and-sts §8.4).
 const Leeway = 10 * time.Minute
 
 // PhaseOf tells the phase of a key of the contents.
@@ -84,8 +86,8 @@ func (c *Contents) PhaseOf(id string) Phase {
 	return ""
 }
 
-// signing is the index of the newest key that was seen to sign; a store whose
-// keys nobody has used yet has the oldest.
+// signing is the index of the newest key that was seen to sign, or of the
+// oldest key if none has been used yet.
 func (c *Contents) signing() int {
 	found := -1
 	for i, key := range c.Keys {
@@ -102,10 +104,10 @@ func (c *Contents) signing() int {
 
 func (k *Key) signs() bool { return k.Private != nil && !k.Excluded && !k.SignsFrom.IsZero() }
 
-// Ends tells when a key may go: grace and Leeway after the longest token that it
-// can have signed has ended. Grace is for how long somebody may still have signed
-// with it after another one took over; life is the longest life that tokens are
-// given now. There is no such time as long as no newer key signs.
+// Ends tells when a key may be removed: grace and Leeway after the longest token
+// that it can have signed has expired. Grace is how long others may have gone on
+// signing with it after another key took over; life is the longest life of new
+// tokens. There is no such time while no newer key signs.
 func (c *Contents) Ends(id string, life, grace time.Duration) (time.Time, bool) {
 	var successor time.Time
 	for _, key := range c.Keys {
@@ -126,8 +128,7 @@ func (c *Contents) Ends(id string, life, grace time.Duration) (time.Time, bool) 
 	return time.Time{}, false
 }
 
-// Add makes the contents hold one more key. A key that is there already is a
-// Conflict.
+// Add adds a key. One that the contents have already is a Conflict.
 func (c *Contents) Add(key Key) error {
 	if c.has(key.Public.ID) {
 		return fault.New(fault.Conflict, "key %s is in the store already", key.Public.ID)
@@ -137,14 +138,15 @@ func (c *Contents) Add(key Key) error {
 	return c.check()
 }
 
-// Rotate adds the key that is to sign next, from a time on. It is refused while
-// another one waits to sign. Its tokens live for life at most.
+// Rotate adds the key that is to sign next, from the given time on. It is
+// refused while another key waits to sign. Tokens of the key live for life at
+// most.
 func (c *Contents) Rotate(private *token.Key, now, signsFrom time.Time, life time.Duration) error {
 	if next := c.Next(); next != "" {
-		return fault.New(fault.Conflict, "key %s waits to sign already", next).Hint("`rolecall signer keys %[1]s` shows from when, `rolecall signer remove %[1]s -- %[2]s` takes it away", c.flags, fault.Quote(next))
+		return fault.New(fault.Conflict, "key %s already waits to sign", next).Hint("`rolecall signer keys %[1]s` shows from when, `rolecall signer remove %[1]s -- %[2]s` removes it", c.flags, fault.Quote(next))
 	}
 	if life <= 0 {
-		return fault.New(fault.Usage, "longest life of a token %s: want more than none", life)
+		return fault.New(fault.Usage, "longest life of a token %s: must be positive", life)
 	}
 	public, err := token.NewPublicKey(private.Public())
 	if err != nil {
@@ -161,7 +163,7 @@ func (c *Contents) Next() string {
 	return ""
 }
 
-// Signing returns the key that signs, as far as was seen.
+// Signing returns the key that signs, as far as has been seen.
 func (c *Contents) Signing() *Key {
 	if i := c.signing(); i >= 0 {
 		return &c.Keys[i]
@@ -169,7 +171,7 @@ func (c *Contents) Signing() *Key {
 	return nil
 }
 
-// Switched notes that a key signs. It reports whether that was news.
+// Switched notes that a key signs. It reports whether that was new.
 func (c *Contents) Switched(id string, now time.Time) bool {
 	for i := range c.Keys {
 		if key := &c.Keys[i]; key.Public.ID == id && key.SwitchedAt.IsZero() {
@@ -180,7 +182,7 @@ func (c *Contents) Switched(id string, now time.Time) bool {
 	return false
 }
 
-// Prune drops the keys that have ended and returns their ids.
+// Prune drops the keys whose time is over and returns their ids.
 func (c *Contents) Prune(now time.Time, life, grace time.Duration) []string {
 	var gone []string
 	for _, key := range c.Keys {
@@ -192,15 +194,15 @@ func (c *Contents) Prune(now time.Time, life, grace time.Duration) []string {
 	return gone
 }
 
-// Remove drops a key at once: its tokens fail from then on. The one that signs is
-// not removed, even if another one waits: that may not sign yet.
+// Remove drops a key at once: its tokens fail from then on. The key that signs is
+// not removed, even if another one waits: that one may not sign yet.
 func (c *Contents) Remove(id string) error {
 	switch {
 	case !c.has(id):
-		return fault.New(fault.NotFound, "there is no key %q in the store", id).Hint("`rolecall signer keys %s` lists them", c.flags)
+		return fault.New(fault.NotFound, "the store has no key %q", id).Hint("`rolecall signer keys %s` lists them", c.flags)
 	case c.PhaseOf(id) == Signing:
 		return fault.New(fault.Denied, "key %s is the one that signs", id).
-			Hint("`rolecall signer rotate --publish-for 0s %[1]s` makes another one; remove this one when `rolecall signer keys %[1]s` shows that the other signs", c.flags)
+			Hint("`rolecall signer rotate --publish-for 0s %[1]s` adds another key; remove this one once `rolecall signer keys %[1]s` shows that the other signs", c.flags)
 	}
 	c.Keys = slices.DeleteFunc(c.Keys, func(k Key) bool { return k.Public.ID == id })
 	return nil
@@ -219,24 +221,24 @@ func (c *Contents) check() error {
 	for i, key := range c.Keys {
 		switch {
 		case seen[key.Public.ID]:
-			return fault.New(fault.Invalid, "key %s is there twice", key.Public.ID)
+			return fault.New(fault.Invalid, "key %s is listed twice", key.Public.ID)
 		case !key.SignsFrom.IsZero() && (key.Private == nil || key.Excluded):
-			return fault.New(fault.Invalid, "key %s is to sign, and cannot", key.Public.ID)
+			return fault.New(fault.Invalid, "key %s is to sign, but cannot", key.Public.ID)
 		case !key.SignsFrom.IsZero() && !key.VerifyUntil.IsZero():
-			return fault.New(fault.Invalid, "key %s signs, and has an end of its own", key.Public.ID)
+			return fault.New(fault.Invalid, "key %s signs, but has an end", key.Public.ID)
 		case key.SignsFrom.IsZero() && !key.SwitchedAt.IsZero():
-			return fault.New(fault.Invalid, "key %s was seen to sign, and never does", key.Public.ID)
+			return fault.New(fault.Invalid, "key %s was seen to sign, but has no time from which it signs", key.Public.ID)
 		case i > 0 && c.Keys[i-1].SignsFrom.Before(key.SignsFrom):
-			return fault.New(fault.Invalid, "key %s is not in its place: want those that sign later first", key.Public.ID)
+			return fault.New(fault.Invalid, "key %s is out of order: keys that sign later come first", key.Public.ID)
 		}
 		seen[key.Public.ID] = true
 	}
 	if len(c.Keys) > MaxKeys {
 		tooMany := fault.New(fault.Invalid, "%d keys: want at most %d", len(c.Keys), MaxKeys)
 		if c.flags == "" {
-			return tooMany.Hint("take fewer keys")
+			return tooMany.Hint("use fewer keys")
 		}
-		return tooMany.Hint("`rolecall signer keys %s` lists them; remove those that nobody needs", c.flags)
+		return tooMany.Hint("`rolecall signer keys %s` lists them; remove those that are not needed", c.flags)
 	}
 	if c.signing() < 0 {
 		return fault.New(fault.Invalid, "the store holds no key that signs")

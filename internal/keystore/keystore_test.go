@@ -61,7 +61,7 @@ func TestLife(t *testing.T) {
 	if err := contents.Rotate(newKey(t), start, start.Add(32*day), day); fault.KindOf(err) != fault.Conflict {
 		t.Errorf("a third key while one waits: %v", err)
 	}
-	// Its time has come, and still nobody signs with it: nothing may go.
+	// Its time has come, but nobody signs with it yet: no key may be dropped.
 	if gone := contents.Prune(start.Add(1000*day), day, grace); len(gone) > 0 {
 		t.Errorf("%q are gone though the next one never signed", gone)
 	}
@@ -125,15 +125,15 @@ func TestVerifyOnly(t *testing.T) {
 	}
 }
 
-// TestEndlessTokens: a key that signed tokens without an end goes when somebody
-// says so, and not before.
+// TestEndlessTokens: a key that signed tokens that never expire is removed when
+// somebody asks for it, and not before.
 func TestEndlessTokens(t *testing.T) {
 	t.Parallel()
 	contents, first := newContents(t)
 	contents.Keys[0].TokenLife = 0
 	second := newKey(t)
 	if err := contents.Rotate(second, start, start, 0); fault.KindOf(err) != fault.Usage {
-		t.Errorf("a new key for tokens without an end: %v", err)
+		t.Errorf("a new key for tokens that never expire: %v", err)
 	}
 	if err := contents.Rotate(second, start, start.Add(time.Hour), day); err != nil {
 		t.Fatal(err)
@@ -151,7 +151,7 @@ func TestEndlessTokens(t *testing.T) {
 	}
 }
 
-// TestPrinting: nothing printed of a key is more than its id.
+// TestPrinting: printing a key shows no more than its id.
 func TestPrinting(t *testing.T) {
 	t.Parallel()
 	contents, first := newContents(t)

@@ -22,12 +22,13 @@ const KeySize = 32
 // KMS wraps the data key that a store is encrypted with. It never sees the
 // store. What it returns is opaque to us and at most a few kilobytes.
 type KMS interface {
-	// Name says which key of which KMS wraps, for people and for finding out that
-	// it is another one; it is not secret.
+	// Name says which key of which KMS wraps, for people and to notice another
+	// key; it is not secret.
 	Name() string
 	// Wrap encrypts a data key of KeySize bytes.
 	Wrap(ctx context.Context, dataKey []byte) ([]byte, error)
-	// Unwrap is the inverse. It fails for what Wrap with this key has not made.
+	// Unwrap is the inverse. It fails for anything that Wrap with this key did
+	// not return.
 	Unwrap(ctx context.Context, wrapped []byte) ([]byte, error)
 }
 
@@ -37,14 +38,14 @@ type Local struct {
 	aead cipher.AEAD
 }
 
-// OpenLocal reads the key file. A file that others than its owner may read, of
-// another size, or that is not a regular file is refused.
+// OpenLocal reads the key file. A file that is not a regular one, has another
+// size, or may be read by anybody but its owner is refused.
 func OpenLocal(path string) (*Local, error) {
-	// Opened first and looked at then, so that the file that is checked is the
-	// one that is read.
+	// It is opened first and checked then, so that the file that is checked is
+	// the one that is read.
 	file, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fault.New(fault.NotFound, "there is no KMS key file %s", path)
+		return nil, fault.New(fault.NotFound, "KMS key file %s does not exist", path)
 	}
 	if err != nil {
 		return nil, fault.New(fault.Unavailable, "open the KMS key file: %w", err)
@@ -52,13 +53,13 @@ func OpenLocal(path string) (*Local, error) {
 	defer func() { _ = file.Close() }()
 	info, err := file.Stat()
 	if err != nil {
-		return nil, fault.New(fault.Unavailable, "look at the KMS key file: %w", err)
+		return nil, fault.New(fault.Unavailable, "inspect the KMS key file: %w", err)
 	}
 	switch {
 	case !info.Mode().IsRegular():
 		return nil, fault.New(fault.Invalid, "KMS key file %s is not a regular file", path)
 	case info.Mode().Perm()&0o077 != 0:
-		return nil, fault.New(fault.Denied, "KMS key file %s has mode %#o: others than its owner may read or write it", path, info.Mode().Perm()).Hint("chmod 600 %s", fault.Quote(path))
+		return nil, fault.New(fault.Denied, "KMS key file %s has mode %#o: only its owner may be able to read or write it", path, info.Mode().Perm()).Hint("chmod 600 %s", fault.Quote(path))
 	case info.Size() != KeySize:
 		return nil, fault.New(fault.Invalid, "KMS key file %s has %d bytes: want %d random ones", path, info.Size(), KeySize)
 	}
@@ -69,18 +70,18 @@ func OpenLocal(path string) (*Local, error) {
 	return newLocal(key)
 }
 
-// CreateLocal makes a key file with mode 0600. An existing file is a Conflict
+// CreateLocal creates a key file with mode 0600. An existing file is a Conflict
 // and stays as it is.
 func CreateLocal(path string) (*Local, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fault.New(fault.Unavailable, "make the KMS key file: %w", err)
+		return nil, fault.New(fault.Unavailable, "create the KMS key file: %w", err)
 	}
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, os.ErrExist) {
-		return nil, fault.New(fault.Conflict, "there is a KMS key file %s already", path)
+		return nil, fault.New(fault.Conflict, "KMS key file %s exists already", path)
 	}
 	if err != nil {
-		return nil, fault.New(fault.Unavailable, "make the KMS key file: %w", err)
+		return nil, fault.New(fault.Unavailable, "create the KMS key file: %w", err)
 	}
 	key := make([]byte, KeySize)
 	_, _ = rand.Read(key) // never fails
@@ -111,7 +112,7 @@ func (l *Local) Wrap(_ context.Context, dataKey []byte) ([]byte, error) {
 	return sealWith(l.aead, dataKey, wrapping), nil
 }
 
-// Unwrap decrypts what Wrap has made.
+// Unwrap decrypts what Wrap encrypted.
 func (l *Local) Unwrap(_ context.Context, wrapped []byte) ([]byte, error) {
 	return openWith(l.aead, wrapped, wrapping)
 }
@@ -130,7 +131,7 @@ func newAEAD(key []byte) (cipher.AEAD, error) {
 
 func sealWith(aead cipher.AEAD, text, bound []byte) []byte { return aead.Seal(nil, nil, text, bound) }
 
-var errSealed = errors.New("it was made with another key, or was changed")
+var errSealed = errors.New("it was made with another key or has been changed")
 
 func openWith(aead cipher.AEAD, sealed, bound []byte) ([]byte, error) {
 	text, err := aead.Open(nil, nil, sealed, bound)

@@ -1,7 +1,7 @@
 // Package lazyregexp holds regular expressions that are compiled when they are
-// first used. Every command of rolecall, `rolecall token` for each call of kubectl
-// too, initialises every package that is linked in: what a package compiles at
-// init, all commands pay for, those that never match anything as well.
+// first used. Every command of rolecall, including `rolecall token` for each call
+// of kubectl, initialises every package that is linked in: all commands pay for
+// what a package compiles at init, even those that never match anything.
 //
 // It adds nothing to package regexp and is for package-level expressions only; an
 // expression that comes from outside, or that a function makes, is regexp's.
@@ -12,15 +12,15 @@ import (
 	"sync"
 )
 
-// Regexp is a regular expression. Its methods are those of regexp.Regexp, and as
-// safe for concurrent use.
+// Regexp is a regular expression. Its methods are those of regexp.Regexp, and
+// just as safe for concurrent use.
 type Regexp struct {
 	text     string
 	once     sync.Once
 	compiled *regexp.Regexp
 }
 
-// New takes an expression without looking at it: the first use of one that is not
+// New keeps an expression without compiling it: the first use of one that is not
 // valid panics. A test of the module compiles all that the source contains.
 func New(text string) *Regexp { return &Regexp{text: text} }
 

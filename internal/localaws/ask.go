@@ -17,9 +17,9 @@ import (
 // ask is one AWS call on its way: what is known of it so far.
 type ask struct {
 	service.Call
-	// service is the room that is asked; nil if nothing of the service is
-	// emulated. name is its name then, as the signature has it; empty if
-	// nobody can tell.
+	// service is the room that is called; nil if nothing of the service is
+	// emulated. name is the service's name then, as in the signature; empty if
+	// it cannot be told.
 	service  *service.Service
 	name     string
 	endpoint endpoint
@@ -94,8 +94,8 @@ func (a *ask) maxBody() int64 {
 	return wire.MaxBody
 }
 
-// findByName goes by the host name, if it is that of a service we know, then by
-// the signature's scope. What the parameters say comes later and counts more.
+// findByName uses the host name, if it is that of a service we know, then the
+// signature's scope. What the parameters say comes later and takes precedence.
 func (a *ask) findByName(services map[string]*service.Service) {
 	if found := services[a.endpoint.service]; found != nil {
 		a.service, a.name, a.HostPrefix = found, found.Name, a.endpoint.prefix
@@ -188,8 +188,8 @@ func (a *ask) looksLikeQuery() bool {
 		(contentType == "application/x-www-form-urlencoded" || isQuery || a.HTTP.URL.Query().Has("Action"))
 }
 
-// findByAction goes by version and action: whoever names those of STS asks STS,
-// whatever the signature's scope says, which is refused later.
+// findByAction uses version and action: a call that names those of STS is one
+// of STS, even if the signature's scope says otherwise, which is refused later.
 func (a *ask) findByAction(services map[string]*service.Service) error {
 	a.Operation = a.Get("Action")
 	version := a.Get("Version")
@@ -215,7 +215,8 @@ func unknownAction(action, version string) error {
 	)
 }
 
-// operation returns what is emulated of the operation that is asked for.
+// operation returns the emulation of the operation that is called, if there is
+// one.
 func (a *ask) operation() (service.Operation, bool) {
 	if a.service == nil {
 		return service.Operation{}, false
@@ -224,8 +225,8 @@ func (a *ask) operation() (service.Operation, bool) {
 	return operation, found
 }
 
-// unknown refuses names that the service does not have, before anybody is asked
-// for a signature.
+// unknown refuses names that the service does not have, before a signature is
+// required.
 func (a *ask) unknown() error {
 	if a.service != nil && a.service.Protocol == wire.RESTJSON && a.service.Route != nil && a.Operation == "" {
 		return wire.Errorf(

@@ -31,13 +31,13 @@ func (s *Server) authenticate(a *ask) error {
 	return a.refuseUserSession()
 }
 
-// refuseUserSession: IAM does not know the sessions of users, unless they were
-// made with MFA.
+// refuseUserSession: IAM does not accept the sessions of users, unless they
+// were made with MFA.
 func (a *ask) refuseUserSession() error {
 	kind := a.Caller.Principal.Kind
 	if a.name == "iam" && a.Caller.IsSession() && (kind == policy.User || kind == policy.FederatedUser) {
 		return invalidToken(
-			"IAM takes no credentials of GetSessionToken or GetFederationToken that were made without MFA",
+			"IAM does not accept credentials of GetSessionToken or GetFederationToken that were made without MFA",
 		)
 	}
 	return nil
@@ -49,7 +49,7 @@ func (a *ask) isAnonymous() bool {
 	return ok && none.Code == "MissingAuthenticationToken"
 }
 
-// unchunk takes a body apart that came in chunks, as only S3's do.
+// unchunk takes apart a body that came in chunks, as only S3's do.
 func (a *ask) unchunk(secret credential.Secret) error {
 	if a.protocol() != wire.S3 {
 		return nil
@@ -89,11 +89,11 @@ func (s *Server) callerOf(a *ask) (*caller.Caller, error) {
 	}
 	owner, found := s.accounts.Find(session.Account)
 	if !found {
-		return nil, invalidToken("the session is of account %s, which does not exist here", session.Account)
+		return nil, invalidToken("the session belongs to account %s, which does not exist here", session.Account)
 	}
 	who, err := caller.Session(owner, session)
 	if errors.Is(err, account.ErrNotFound) {
-		return nil, invalidToken("the session is of user %s, who no longer exists", session.User)
+		return nil, invalidToken("the session belongs to user %s, who no longer exists", session.User)
 	}
 	return who, err
 }
@@ -131,11 +131,11 @@ func (s *Server) userOf(a *ask) (*caller.Caller, error) {
 	}
 	owner, found := s.accounts.Find(key.Account)
 	if !found {
-		return nil, invalidToken("the access key %s is of account %s, which does not exist here", key.ID, key.Account)
+		return nil, invalidToken("the access key %s belongs to account %s, which does not exist here", key.ID, key.Account)
 	}
 	who, err := caller.User(owner, key.User)
 	if errors.Is(err, account.ErrNotFound) {
-		return nil, invalidToken("the access key %s is of user %s, who no longer exists", key.ID, key.User)
+		return nil, invalidToken("the access key %s belongs to user %s, who no longer exists", key.ID, key.User)
 	}
 	return who, err
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // authorise decides by the caller's policies and the target's. A nil find means
-// that the operation works on nothing in particular.
+// that the operation has no particular target.
 func (s *Server) authorise(a *ask, action string, find func(*service.Call) (service.Target, error)) error {
 	target := service.Target{ARN: "*"}
 	if find != nil {
@@ -63,9 +63,10 @@ func (s *Server) decide(a *ask, action string, target service.Target) error {
 	return who.Denied(action, shown, decision, policy.Explain(request, policies))
 }
 
-// decideOnly answers a call that nothing here can do: with the decision of the
-// caller's policies and, if they allow it, that it is not emulated. What the
-// call works on is not known, so that only policies for all resources allow it.
+// decideOnly answers a call that nothing here can perform: with the decision of
+// the caller's policies or, if they allow it, by saying that it is not
+// emulated. The target of the call is not known, so only policies for all
+// resources allow it.
 func (s *Server) decideOnly(a *ask) error {
 	action := a.action()
 	unknown := ""

@@ -27,7 +27,7 @@ type Decision struct {
 	Status  int    `json:"status"`
 	Code    string `json:"code"`
 	Message string `json:"message"`
-	// Reason is what AWS does not tell.
+	// Reason is what AWS does not say.
 	Reason string `json:"reason,omitempty"`
 	// Explanation shows every statement that was looked at, when policies
 	// decided.
@@ -35,7 +35,7 @@ type Decision struct {
 }
 
 // Text returns the decision for a person: a line for each fact. Callers chose
-// some of the words, so that nothing in them may move a terminal's cursor.
+// some of the words, so nothing in them may move a terminal's cursor.
 func (d Decision) Text() string {
 	lines := []string{"refused    " + d.Action}
 	if d.Status == http.StatusNotImplemented {
@@ -65,7 +65,7 @@ func printable(r rune) rune {
 	return unicode.ReplacementChar
 }
 
-// note records a refusal, logs it and tells whoever wants to know.
+// note records a refusal, logs it and reports it to Config.Explain.
 func (s *Server) note(a *ask, answer *wire.Answer, refused *wire.Error) {
 	said := answer.Protocol.Translate(refused)
 	decision := Decision{
@@ -96,11 +96,11 @@ func (s *Server) note(a *ask, answer *wire.Answer, refused *wire.Error) {
 	}
 }
 
-// Limits of what is kept, so that nobody fills the memory with refusals.
+// Limits of what is kept, so that nobody can fill the memory with refusals.
 const (
 	keptDecisions  = 1000
 	maxText        = 4 << 10
-	maxExplanation = 64 << 10 // of texts; of a longer one the reason is kept only
+	maxExplanation = 64 << 10 // of texts; of a longer one only the reason is kept
 )
 
 func shorten(text string) string {

@@ -53,7 +53,7 @@ func (w *world) realTime() {
 	w.now = time.Now()
 }
 
-// session takes a new role that has the given permission policy.
+// session assumes a new role that has the given permission policy.
 func (w *world) session(name, permissions string) credential.AWS {
 	w.t.Helper()
 	err := w.accounts.Default().Update(func(state account.State) error {
@@ -83,8 +83,8 @@ func allow(actions, resources string) string {
 		`}]}`
 }
 
-// TestOneShapePerProtocol: calls of services that are not emulated are answered
-// by the policies, in each protocol's own words.
+// TestOneShapePerProtocol: calls of services that are not emulated are decided by
+// the policies, and answered in each protocol's own words.
 func TestOneShapePerProtocol(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -532,7 +532,7 @@ func TestEndpoints(t *testing.T) {
 }
 
 // TestAccounts: each account has its own state, and a role of another one is
-// taken only when both sides say so.
+// assumed only if both sides allow it.
 func TestAccounts(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -585,11 +585,11 @@ func TestAccounts(t *testing.T) {
 	}
 	create("arn:aws:iam::" + accountID + ":role/unable")
 	w.expect(
-		"the trust names the caller, who may not", take(unable), 403, "AccessDenied",
+		"the trust policy names the caller, whose policies do not allow it", take(unable), 403, "AccessDenied",
 		"User: arn:aws:sts::111122223333:assumed-role/unable/s1"+denied,
 	)
 	w.expect(
-		"the trust names another", take(able), 403, "AccessDenied",
+		"the trust policy names somebody else", take(able), 403, "AccessDenied",
 		"User: arn:aws:sts::111122223333:assumed-role/able/s1"+denied,
 	)
 	missing := url.Values{

@@ -758,7 +758,7 @@ func TestAssociations(t *testing.T) {
 	})
 	refusedWith(t, "second deletion", err, "ResourceNotFoundException", "No association found for ID: ")
 	if again, err := create(once); err != nil || *again.AssociationId == *first.AssociationId {
-		t.Errorf("the same association made anew: %+v, %v", again, err)
+		t.Errorf("the same association made again: %+v, %v", again, err)
 	}
 }
 

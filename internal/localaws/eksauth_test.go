@@ -83,7 +83,7 @@ func (w *world) node() credential.AWS {
 }
 
 // TestPodIdentity walks the whole way of seed 002: association, token, session,
-// and a policy that goes by the session's tags.
+// and a policy that uses the session's tags.
 func TestPodIdentity(t *testing.T) {
 	t.Parallel()
 	w, client := newEKS(t)
@@ -199,7 +199,7 @@ func TestPodIdentityRefusals(t *testing.T) {
 			reason:  "the token has 3 bytes",
 		},
 		{
-			name:    "three parts that are no JWT",
+			name:    "three parts that are not a JWT",
 			cluster: "prod",
 			raw:     "a.b.c",
 			code:    invalid,
@@ -342,7 +342,7 @@ func TestPodIdentityRefusals(t *testing.T) {
 			raw:     good,
 			code:    "ResourceNotFoundException",
 			message: "No association found",
-			reason:  "none of the 0 associations of cluster empty is for service account cart of namespace shop",
+			reason:  "no association of cluster empty is for service account cart of namespace shop; associations in all: 0",
 		},
 		{
 			name:    "another service account",
@@ -357,7 +357,7 @@ func TestPodIdentityRefusals(t *testing.T) {
 			})),
 			code:    "ResourceNotFoundException",
 			message: "No association found",
-			reason:  "none of the 1 associations",
+			reason:  "associations in all: 1",
 		},
 	} {
 		status, code, message, reason := w.askForPod(node, row.cluster, row.raw)
@@ -544,7 +544,7 @@ func TestPodRoles(t *testing.T) {
 			role:    role("chaining"),
 			edit:    target("gone", false, ""),
 			message: denied,
-			reason:  "there is no role arn:aws:iam::999900001111:role/gone",
+			reason:  "role arn:aws:iam::999900001111:role/gone does not exist",
 		},
 		{
 			name: "unknown account",

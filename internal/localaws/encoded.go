@@ -9,9 +9,9 @@ import (
 	"github.com/rolecall/rolecall/internal/policy"
 )
 
-// addEncoded adds to a refusal of EC2 what sts:DecodeAuthorizationMessage
-// opens: AWS gives it with EC2's calls that change something, and with no call of
-// STS or IAM.
+// addEncoded adds to a refusal of EC2 the message that
+// sts:DecodeAuthorizationMessage decodes: AWS includes it for EC2's calls that
+// change something, and for no call of STS or IAM.
 func (a *ask) addEncoded(refused *wire.Error) *wire.Error {
 	if a.protocol() != wire.EC2 || strings.HasPrefix(a.Operation, "Describe") || refused.Explanation == nil {
 		return refused
@@ -22,8 +22,8 @@ func (a *ask) addEncoded(refused *wire.Error) *wire.Error {
 	return &with
 }
 
-// maxEncoded is the largest decoded message whose sealed form is taken by
-// DecodeAuthorizationMessage.
+// maxEncoded is the largest decoded message whose sealed form
+// DecodeAuthorizationMessage accepts.
 const maxEncoded = 7000
 
 func encodedMessage(who *caller.Caller, e *policy.Explanation) string {
@@ -92,7 +92,7 @@ func valuesOf[T any](items []T, text func(T) string) listOf[valueItem] {
 	return list
 }
 
-// newMessage tells of statements only those that deny, as AWS does.
+// newMessage lists only the statements that deny, as AWS does.
 func newMessage(e *policy.Explanation) *message {
 	m := &message{
 		ExplicitDeny: e.Decision == policy.ExplicitDeny.String(),

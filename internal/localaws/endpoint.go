@@ -7,20 +7,21 @@ import (
 	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
-// endpoint is what a host name of AWS says. All parts but path may be empty.
+// endpoint is what a host name of AWS specifies. All parts but path may be
+// empty.
 type endpoint struct {
 	service, region string
 	// global says that it is AWS's own name for a service, with no region in it.
 	global bool
-	// prefix is what stands before the service's name: buckets, for S3.
+	// prefix is what comes before the service's name: buckets, for S3.
 	prefix string
 	// path is the request's, escaped, without a host name in it.
 	path string
-	// local is what stands before .localhost in the host name.
+	// local is what comes before .localhost in the host name.
 	local string
 }
 
-// suffixes are the domains in which service names stand. Names below localhost
+// suffixes are the domains that follow service names. Names below localhost
 // reach this machine without any DNS.
 var suffixes = []string{".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".localhost"}
 
@@ -55,7 +56,7 @@ func endpointOf(host, path string) endpoint {
 	return endpoint{path: path}
 }
 
-// parseHost reads SERVICE[.REGION] and what may stand around them: sts,
+// parseHost reads SERVICE[.REGION] and what may surround them: sts,
 // s3.eu-west-1, bucket.s3.dualstack.eu-west-1, sts-fips.us-east-1.
 func parseHost(host string) (endpoint, bool) {
 	name, found := cutSuffix(strings.ToLower(host))

@@ -3,7 +3,7 @@
 // and words, and keeps the reason for each refusal, which AWS hides.
 //
 // It is not for production, knows nothing of the product that uses it, and
-// emulates only the operations that its rooms list; what else is asked of AWS
+// emulates only the operations that its rooms list; to all other calls of AWS
 // it answers with the decision of the caller's policies.
 package localaws
 
@@ -32,22 +32,23 @@ import (
 	"github.com/rolecall/rolecall/internal/sigv4"
 )
 
-// Config is what a local AWS is made of. Accounts, Now and Log are needed.
+// Config configures a local AWS. Accounts, Now and Log are required.
 type Config struct {
 	Accounts *account.Set
-	// Region is the one that unsigned calls to no regional host are in;
-	// us-east-1 if empty.
+	// Region is that of unsigned calls to a host without a region; us-east-1 if
+	// empty.
 	Region  string
 	Issuers sts.IssuerAccess
-	// STSErrors are the words in which STS refuses web identities.
+	// STSErrors is the wording in which STS refuses web identities.
 	STSErrors sts.Errors
 	Now       func() time.Time
 	Log       *slog.Logger
-	// Explain is told every refusal when it happens; nil tells nobody. It may
+	// Explain, if not nil, is called for every refusal when it happens. It may
 	// be called by several requests at once.
 	Explain func(Decision)
-	// ConsistencyDelay is how long what is written of IAM stays invisible to
-	// other calls, which AWS does not promise to see at once; 0 is not at all.
+	// ConsistencyDelay is how long what is written to IAM stays invisible to
+	// other calls, since AWS does not promise that they see it at once; 0 means
+	// no delay.
 	ConsistencyDelay time.Duration
 	// Faults lets callers ask for failures, and move the clock.
 	Faults bool
@@ -99,7 +100,7 @@ func New(config Config) *Server {
 }
 
 // Admin returns the access key of the default account's administrator, or
-// account.ErrNotFound if somebody took it away.
+// account.ErrNotFound if it was removed.
 func (s *Server) Admin() (credential.AWS, error) { return s.accounts.Default().AdminKey() }
 
 // ServeHTTP answers AWS calls, and our own paths, which no AWS service has.
@@ -117,7 +118,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	result, err := s.serve(a, answer)
 	if err == nil {
 		err = answer.OK(a.Operation, result)
-		if err != nil { // the caller went away, or a result cannot be encoded
+		if err != nil { // the caller has gone away, or a result cannot be encoded
 			s.log.Error("answer not written", obs.KeyAction, a.action(), "error", err)
 		}
 		return
@@ -129,8 +130,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// refusal turns any error into AWS's words. What is not meant for callers is
-// logged and answered as InternalFailure.
+// refusal turns any error into AWS's words. An error that is not meant for
+// callers is logged and answered as InternalFailure.
 func (s *Server) refusal(err error, a *ask) *wire.Error {
 	if refused, ok := errors.AsType[*wire.Error](err); ok {
 		return refused
@@ -145,7 +146,8 @@ func (s *Server) refusal(err error, a *ask) *wire.Error {
 	)
 }
 
-// serve finds out what is asked, by whom, whether it is allowed, and does it.
+// serve finds out what is called, by whom and whether that is allowed, and does
+// it.
 func (s *Server) serve(a *ask, answer *wire.Answer) (any, error) {
 	err := s.receive(a, answer)
 	answer.Protocol = a.protocol()
@@ -160,7 +162,7 @@ func (s *Server) serve(a *ask, answer *wire.Answer) (any, error) {
 	}
 	operation, emulated := a.operation()
 	if emulated && operation.Access == service.Anybody {
-		a.signed = nil // by whomever, it has no influence
+		a.signed = nil // a signature has no influence here
 		a.Region = s.regionOf(a)
 		return operation.Do(&a.Call)
 	}

@@ -8,11 +8,11 @@ import (
 	"github.com/rolecall/rolecall/internal/localaws/wire"
 )
 
-// faultHeader asks for a fault of the one call that carries it. It is not a header
-// of AWS's, and nothing when faults are not allowed.
+// faultHeader asks for a fault of the one call that carries it. It is not one of
+// AWS's headers, and is ignored if faults are not allowed.
 const faultHeader = "X-Rolecall-Fault"
 
-// misbehave does what tests have asked for, for this call.
+// misbehave fails this call as tests have asked for.
 func (s *Server) misbehave(a *ask) error {
 	if s.faults == nil {
 		return nil

@@ -21,8 +21,8 @@ const ownPrefix = "/_rolecall/"
 // maxOwnBody is the largest body of a request to our own paths.
 const maxOwnBody = 64 << 10
 
-// ownPaths serves what is ours. All but health is for this machine's own
-// programs, never for others and never for web pages.
+// ownPaths serves our own paths. All but health are only for programs on this
+// machine, never for others and never for web pages.
 func (s *Server) ownPaths() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /_rolecall/health", func(w http.ResponseWriter, _ *http.Request) {
@@ -66,14 +66,14 @@ func (s *Server) ownPaths() http.Handler {
 		s.showClock(w)
 	})
 	mux.HandleFunc(ownPrefix, func(w http.ResponseWriter, _ *http.Request) {
-		ownError(w, http.StatusNotFound, "there is only health, decisions, faults and clock")
+		ownError(w, http.StatusNotFound, "the only paths are health, decisions, faults and clock")
 	})
 	return mux
 }
 
-// localOnly lets callers through whose address and whose Host header are of
-// this machine: a name that resolves to it (DNS rebinding) is not enough, and
-// neither is a web page, whose browser would send its Origin.
+// localOnly lets only callers through whose address and Host header are those
+// of this machine: a name that resolves to it (DNS rebinding) is not enough,
+// and neither is a web page, whose browser would send its Origin.
 func localOnly(handler http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		peer, err := netip.ParseAddrPort(r.RemoteAddr)
@@ -112,7 +112,7 @@ func (s *Server) listDecisions(w http.ResponseWriter, r *http.Request) {
 func (s *Server) getDecision(w http.ResponseWriter, r *http.Request) {
 	decision, found := s.decisions.get(r.PathValue("id"))
 	if !found {
-		ownError(w, http.StatusNotFound, "no refusal is kept under this request id")
+		ownError(w, http.StatusNotFound, "no refusal with this request id is kept")
 		return
 	}
 	writeOwn(w, http.StatusOK, decision)
@@ -190,5 +190,5 @@ func writeOwn(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // a caller that went away
+	_ = json.NewEncoder(w).Encode(body) // the caller has gone away
 }

@@ -67,8 +67,8 @@ func trustingAWS(principal, actions string) string {
 		actions + `}]}`
 }
 
-// TestBothSides: boundary and session policies of the caller limit taking a
-// role, in its own account and in another (spec iam-policy §4.3, §4.4).
+// TestBothSides: boundary and session policies of the caller limit assuming
+// a role, in its own account and in another (spec iam-policy §4.3, §4.4).
 func TestBothSides(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -652,7 +652,7 @@ func TestFederationToken(t *testing.T) {
 	w.expect("expired", w.sts(fred, "GetCallerIdentity"), 403, "ExpiredToken", "")
 }
 
-// TestAccessKeyInfo: the account of a key, whosoever and of whatever kind.
+// TestAccessKeyInfo: the account of any key, of every kind.
 func TestAccessKeyInfo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

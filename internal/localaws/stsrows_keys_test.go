@@ -210,7 +210,7 @@ var keyRows = []stsRow{
 	}, status: ok},
 	{
 		row:  43,
-		name: "redirected for ever",
+		name: "redirected forever",
 		set: serving(func(rw http.ResponseWriter, r *http.Request) {
 			http.Redirect(rw, r, r.URL.Path, http.StatusFound)
 		}),

@@ -194,7 +194,7 @@ var requestRows = []stsRow{
 	},
 	{
 		row:    77,
-		name:   "session policy that is no JSON",
+		name:   "session policy that is not JSON",
 		more:   more{"Policy": "{"},
 		status: 400,
 		code:   "MalformedPolicyDocument",

@@ -15,7 +15,7 @@ import (
 )
 
 // mistake is a row of the table of spec issuer-and-sts §16: a trust policy that
-// is wrong, how AWS refuses it or the token, and which finding mends it.
+// is wrong, how AWS refuses it or the token, and which finding corrects it.
 type mistake struct {
 	row  int // 0 for what is not in the table
 	name string
@@ -605,13 +605,13 @@ func (m *mistake) run(w *world) {
 		w.expect("before", w.assume(raw, nil), m.status, m.code, m.message)
 	}
 	options := m.options()
-	fixed := m.mend(w, document, options)
-	w.expect("mended: "+fixed, w.iam("UpdateAssumeRolePolicy", "RoleName", "R", "PolicyDocument", fixed), ok, "", "")
-	w.expect("after: "+fixed, w.assume(raw, nil), ok, "", "")
+	mended := m.fix(w, document, options)
+	w.expect("mended: "+mended, w.iam("UpdateAssumeRolePolicy", "RoleName", "R", "PolicyDocument", mended), ok, "", "")
+	w.expect("after: "+mended, w.assume(raw, nil), ok, "", "")
 	hostile := edit{}
 	maps.Copy(hostile, m.claims)
 	hostile["sub"] = "system:serviceaccount:default:default"
-	w.expect("hostile: "+fixed, w.assume(w.token(w.key, hostile), nil), denied, "AccessDenied", "Not authorized")
+	w.expect("hostile: "+mended, w.assume(w.token(w.key, hostile), nil), denied, "AccessDenied", "Not authorized")
 }
 
 func (m *mistake) options() policy.LintOptions {
@@ -628,8 +628,8 @@ func (m *mistake) options() policy.LintOptions {
 	return options
 }
 
-// mend applies what lint suggests, and runs the commands that it names.
-func (m *mistake) mend(w *world, document string, options policy.LintOptions) string {
+// fix applies what lint suggests, and runs the commands that it names.
+func (m *mistake) fix(w *world, document string, options policy.LintOptions) string {
 	w.t.Helper()
 	findings := policy.Lint(policy.Trust, "trust", []byte(document), options)
 	i := slices.IndexFunc(findings, func(f finding.Finding) bool {
@@ -646,9 +646,9 @@ func (m *mistake) mend(w *world, document string, options policy.LintOptions) st
 	}
 	mended := trustpolicy.Fix("trust", []byte(document), options)
 	if m.decided {
-		fix := findings[i].Suggested
-		if mended.Text != document || fix == nil || !fix.Manual {
-			w.t.Fatalf("mended to %s without being asked; suggested %+v", mended.Text, fix)
+		suggested := findings[i].Suggested
+		if mended.Text != document || suggested == nil || !suggested.Manual {
+			w.t.Fatalf("mended to %s without being asked; suggested %+v", mended.Text, suggested)
 		}
 		mended = trustpolicy.Fix("trust", []byte(fix.Edit.Apply(document)), options)
 	}

@@ -2,10 +2,10 @@
 // examples name, as AWS published them in partition aws, so that decisions can
 // be made without asking AWS.
 //
-// It does not evaluate them (package policy does), is not all of AWS's policies
-// nor their history, and fetches nothing: what it knows is as old as the package
-// that Source names. Other partitions have versions of their own, which it does
-// not know.
+// It does not evaluate them (package policy does), has neither all of AWS's
+// policies nor their history, and fetches nothing: what it knows is as old as
+// the package that Source names. Other partitions have versions of their own,
+// which it does not know.
 package managedpolicy
 
 import (
@@ -29,12 +29,12 @@ var policiesJSON []byte
 
 // Policy is the default version of one AWS managed policy.
 type Policy struct {
-	// Path begins and ends with "/", and is "/" for most.
+	// Path begins and ends with "/"; for most it is "/".
 	Path string `json:"path"`
 	Name string `json:"name"`
-	// VersionID is v1, v2, … as iam:GetPolicy answers in DefaultVersionId.
+	// VersionID is v1, v2, … as iam:GetPolicy returns it in DefaultVersionId.
 	VersionID string `json:"version"`
-	// Created is when AWS made this version, in UTC: UpdateDate of
+	// Created is when AWS created this version, in UTC: UpdateDate of
 	// iam:GetPolicy.
 	Created time.Time `json:"created"`
 	// Document is the text, byte for byte as published except for white space:
@@ -51,9 +51,9 @@ func (p Policy) ARN(partition string) string {
 // All returns the policies by ascending ARN.
 func All() []Policy { return slices.Clone(load().policies) }
 
-// Find returns the policy with an ARN of whatever partition, with a name, or
-// with path and name as in service-role/AmazonEBSCSIDriverPolicy. Letter case
-// counts, and a path that is given must be the policy's.
+// Find returns the policy with an ARN of any partition, with a name, or with
+// path and name as in service-role/AmazonEBSCSIDriverPolicy. Letter case
+// matters, and a path that is given must be the policy's.
 func Find(arnOrName string) (Policy, bool) {
 	want := arnOrName
 	parsed, err := arn.Parse(arnOrName)
@@ -84,8 +84,8 @@ type contents struct {
 	policies []Policy
 }
 
-// load reads the embedded file once. That it can be read is tested, so a file
-// that cannot is a broken build.
+// load reads the embedded file once. A test reads it too, so a file that cannot
+// be read is a broken build.
 var load = sync.OnceValue(func() contents {
 	var file struct {
 		Source   string `json:"source"`

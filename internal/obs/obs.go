@@ -22,7 +22,7 @@ const (
 	KeyServer         = "server"         // which server of the process
 	KeyRequestID      = "requestID"      // the id an AWS answer carries
 	KeyAction         = "action"         // service:Action
-	KeyPrincipal      = "principal"      // ARN of who asked
+	KeyPrincipal      = "principal"      // ARN of the caller
 	KeyNamespace      = "namespace"      // of the pod or service account
 	KeyServiceAccount = "serviceAccount" // name without namespace
 	KeyReason         = "reason"         // why the answer was what it was

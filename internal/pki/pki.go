@@ -1,8 +1,8 @@
 // Package pki makes a private certificate authority and serving certificates
-// for servers that nobody brings certificates to: the plane on a laptop, a
-// webhook without cert-manager.
+// for servers that are given none: the plane on a laptop, a webhook without
+// cert-manager.
 //
-// It does not store keys, renew certificates or check those of others.
+// It does not store keys, renew certificates or verify those of others.
 package pki
 
 import (
@@ -31,7 +31,7 @@ const backdate = 5 * time.Minute
 
 // NewAuthority makes an authority valid from a little before now for the given
 // time. Its name is the common name of its certificate, by which people tell
-// authorities apart; programs go by keys.
+// authorities apart; programs compare keys.
 func NewAuthority(name string, now time.Time, lifetime time.Duration) (*Authority, error) {
 	if name == "" {
 		return nil, errors.New("an authority needs a name")
@@ -96,7 +96,7 @@ func (a *Authority) Serving(now time.Time, lifetime time.Duration, names ...stri
 	return tls.Certificate{Certificate: [][]byte{der, a.certificate.Raw}, PrivateKey: key}, nil
 }
 
-// ServingConfig is Serving wrapped for a server: TLS 1.2 and later.
+// ServingConfig is Serving as a server's configuration: TLS 1.2 and later.
 func (a *Authority) ServingConfig(now time.Time, lifetime time.Duration, names ...string) (*tls.Config, error) {
 	certificate, err := a.Serving(now, lifetime, names...)
 	if err != nil {

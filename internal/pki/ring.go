@@ -24,7 +24,7 @@ type Ring struct {
 	PublishedAt time.Time
 }
 
-// Lifetimes say how long what lives, and what is waited for.
+// Lifetimes say how long certificates live, and how long to wait between steps.
 type Lifetimes struct {
 	// Authority and Serving are of new certificates. Each is replaced when two
 	// thirds of its time have passed.
@@ -34,7 +34,7 @@ type Lifetimes struct {
 	Settle time.Duration
 }
 
-// Validate refuses lifetimes in which a rotation would not fit.
+// Validate refuses lifetimes that leave no room for a rotation.
 func (l Lifetimes) Validate() error {
 	if l.Settle <= 0 || l.Serving < 6*l.Settle || l.Authority < l.Serving {
 		return fmt.Errorf("certificate lifetimes: authority %s, serving %s, settle %s: want authority >= serving >= 6 x settle", l.Authority, l.Serving, l.Settle)
@@ -47,12 +47,12 @@ func (l Lifetimes) Validate() error {
 // trusted before it signs, an old one forgotten once nothing it signed is served.
 //
 // Authorities made from now on are called authority, their common name. A ring
-// whose authorities have another name is as good as any: they are known by their
-// keys, and replaced when they are due.
+// whose authorities have another name works as well: they are identified by
+// their keys, and replaced when they are due.
 func (r *Ring) Plan(now time.Time, l Lifetimes, authority string, names ...string) (*Ring, error) {
 	next := &Ring{Authorities: slices.Clone(r.Authorities), Serving: r.Serving, PublishedAt: r.PublishedAt}
 	next.Authorities = slices.DeleteFunc(next.Authorities, func(a *Authority) bool { return !a.validAt(now) })
-	if len(next.Authorities) == 0 { // the first, or all were let lapse: nobody can be waited for
+	if len(next.Authorities) == 0 { // the first, or all have lapsed: there is nobody to wait for
 		return next.begin(now, l, authority, names)
 	}
 	newest := next.Authorities[len(next.Authorities)-1]
@@ -60,7 +60,7 @@ func (r *Ring) Plan(now time.Time, l Lifetimes, authority string, names ...strin
 	published := !next.PublishedAt.IsZero() && now.Sub(next.PublishedAt) >= l.Settle
 	switch {
 	case signer == nil || !next.servesAt(now, names):
-		// Nothing that can be served: sign with what clients know best.
+		// Nothing can be served: sign with what clients know best.
 		return next.sign(now, l, next.Authorities[0], names)
 	case signer != newest && published:
 		return next.sign(now, l, newest, names)
@@ -179,7 +179,7 @@ func (r *Ring) Encode() (Encoded, error) {
 	}
 	key, ok := r.Serving.PrivateKey.(*ecdsa.PrivateKey)
 	if !ok {
-		return Encoded{}, errors.New("encode serving key: it is not ours")
+		return Encoded{}, errors.New("encode serving key: it is not of a kind made here")
 	}
 	var err error
 	e.Key, err = keyPEM(key)
@@ -239,7 +239,7 @@ func decodeAuthority(certificateDER, keyDER []byte) (*Authority, error) {
 		return nil, fmt.Errorf("decode authority's key: %w", err)
 	}
 	if !key.PublicKey.Equal(certificate.PublicKey) {
-		return nil, errors.New("decode authority: the key is another's")
+		return nil, errors.New("decode authority: the key belongs to another certificate")
 	}
 	return &Authority{certificate, key}, nil
 }

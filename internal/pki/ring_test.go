@@ -15,7 +15,7 @@ var lifetimes = pki.Lifetimes{Authority: 300 * time.Hour, Serving: 90 * time.Hou
 
 const (
 	name = "hook.ns.svc"
-	// authority is what authorities are called here.
+	// authority is the name of authorities here.
 	authority = "rolecall test"
 )
 
@@ -84,7 +84,7 @@ func recode(t *testing.T, ring *pki.Ring) *pki.Ring {
 	return again
 }
 
-// TestRingWaitsForPublication: an authority that nobody was told of signs
+// TestRingWaitsForPublication: an authority that was not published signs
 // nothing, however long it takes.
 func TestRingWaitsForPublication(t *testing.T) {
 	t.Parallel()
@@ -106,7 +106,7 @@ func TestRingWaitsForPublication(t *testing.T) {
 	}
 }
 
-// TestRingRecovers: what lapsed or is for another name is made anew at once.
+// TestRingRecovers: what lapsed or is for another name is replaced at once.
 func TestRingRecovers(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -115,17 +115,17 @@ func TestRingRecovers(t *testing.T) {
 		t.Error("something is due after a minute")
 	}
 	later := now.Add(2 * lifetimes.Authority)
-	anew := mustPlan(t, ring, later)
-	verify(t, later, anew, anew)
+	replaced := mustPlan(t, ring, later)
+	verify(t, later, replaced, replaced)
 	renamed, err := ring.Plan(now, lifetimes, authority, "other.ns.svc")
 	if err != nil || renamed.Serving.Leaf.VerifyHostname("other.ns.svc") != nil {
 		t.Errorf("renamed: %v", err)
 	}
 }
 
-// TestAuthoritiesAreCalled: a new authority has the name it is given. One of
-// another name, as earlier versions of a server gave it, is kept until it is due,
-// and its successor has the new one.
+// TestAuthoritiesAreCalled: a new authority has the name it is given. One with
+// another name, from an earlier version of a server, is kept until it is due, and
+// its successor has the new name.
 func TestAuthoritiesAreCalled(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -173,7 +173,7 @@ func mustParse(t *testing.T, text []byte) *x509.Certificate {
 }
 
 // TestDecodeRefuses: half a Secret, or somebody else's, is an error; the
-// reference's, which has no authority, is one to replace.
+// reference's, which has no authority, is to be replaced.
 func TestDecodeRefuses(t *testing.T) {
 	t.Parallel()
 	ring := mustPlan(t, &pki.Ring{}, time.Now())

@@ -1,8 +1,9 @@
-// Package rawjson walks JSON text in one pass without decoding what nobody asks
-// for: a review of a pod that gets nothing costs no more than reading it.
+// Package rawjson walks JSON text in one pass without decoding what is not
+// asked for: the review of a pod that gets nothing costs no more than reading
+// it.
 //
-// It checks the grammar of everything it passes over as encoding/json does, but
-// builds no values, matches names case-sensitively and does not write JSON.
+// It checks the grammar of everything it passes over, as encoding/json does,
+// but builds no values, matches names case-sensitively and does not write JSON.
 package rawjson
 
 import (
@@ -293,7 +294,7 @@ func (r *Reader) quoted() (inner []byte, escaped bool, err error) {
 			r.at = i
 			return nil, false, r.fail("no control character in a string")
 		default:
-			escaped = true // decoding replaces what is no UTF-8
+			escaped = true // decoding replaces what is not UTF-8
 		}
 	}
 	r.at = len(r.text)

@@ -32,7 +32,7 @@ func FuzzReader(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) { check(t, text) })
 }
 
-// check: what encoding/json accepts is accepted, and read alike.
+// check: what encoding/json accepts is accepted, and read the same way.
 func check(t *testing.T, text []byte) {
 	t.Helper()
 	r := rawjson.NewReader(text)

@@ -5,7 +5,8 @@ import (
 	"slices"
 )
 
-// dangers lists orders that break tokens: what somebody did too early, or undid.
+// dangers lists orders of steps that break tokens: what somebody did too early,
+// or undid.
 func dangers(s State, facts Facts) []string {
 	if s.Phase == Stable {
 		return nil
@@ -20,7 +21,7 @@ func dangers(s State, facts Facts) []string {
 	return found
 }
 
-// unpublished are keys that tokens need and readers do not find.
+// unpublished are keys that tokens need but readers do not find.
 func unpublished(s State, facts Facts) []string {
 	var found []string
 	if facts.PublishedErr != nil {
@@ -35,8 +36,8 @@ func unpublished(s State, facts Facts) []string {
 	}
 	needsOld := s.Phase != Retiring || !s.Emergency
 	if needsOld && !slices.Contains(facts.Published, s.OldKID) {
-		found = append(found, fmt.Sprintf("the old key %s is no longer published while its tokens live: publish "+
-			"now, and look for what has overwritten the keys", s.OldKID))
+		found = append(found, fmt.Sprintf("the old key %s is no longer published although its tokens are still valid: publish "+
+			"now, and find out what has overwritten the keys", s.OldKID))
 	}
 	return found
 }
@@ -59,7 +60,7 @@ func (s State) serverDangers(server Server, facts Facts) []string {
 		say("does not accept the tokens it signs: add the public key of %s to --service-account-key-file", server.Signs)
 	}
 	if s.Phase != Retiring && !s.Emergency && !slices.Contains(server.Serves, s.OldKID) {
-		say("no longer accepts the old key %s while its tokens live: put it back into --service-account-key-file",
+		say("no longer accepts the old key %s although its tokens are still valid: put it back into --service-account-key-file",
 			s.OldKID)
 	}
 	// A token signed by one API server must be accepted by the others.
@@ -83,7 +84,7 @@ func (s State) task() string {
 		if s.Emergency {
 			return "both keys are published; go on as soon as both are read back"
 		}
-		return "both keys are published; wait until no cache lacks the new one"
+		return "both keys are published; wait until every cache has the new one"
 	case Verifying:
 		return "add the new public key to --service-account-key-file of every API server, one by one; the old key " +
 			"goes on signing"
@@ -96,12 +97,12 @@ func (s State) task() string {
 		}
 		return task
 	case Draining:
-		return "wait until the last token of the old key has run out; re-create legacy token Secrets"
+		return "wait until the last token of the old key has expired; re-create legacy token Secrets"
 	case Retiring:
 		task := "remove the old public key from --service-account-key-file of every API server, one by one; then " +
 			"destroy the old private key"
 		if s.Emergency {
-			task += "; restart all pods, so that none shows a token of the leaked key; deny sessions older than now " +
+			task += "; restart all pods, so that none presents a token of the leaked key; deny sessions older than now " +
 				"on each role that trusts the issuer (aws:TokenIssueTime)"
 		}
 		return task

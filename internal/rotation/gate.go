@@ -6,28 +6,28 @@ import (
 	"time"
 )
 
-// Gate is what stands between a phase and the next.
+// Gate is what separates a phase from the next.
 type Gate struct {
 	Phase Phase `json:"phase"`
 	Next  Phase `json:"next"`
 	// Open says that Next may be entered now.
 	Open bool `json:"open"`
-	// Waiting says what is missing, a sentence each; empty if Open.
+	// Waiting says what is missing, one sentence each; empty if Open.
 	Waiting []string `json:"waiting,omitempty"`
 	// NotBefore is when the gate opens by itself; zero if time alone does not
 	// open it.
 	NotBefore time.Time `json:"notBefore,omitzero"`
-	// Dangers are orders that break tokens now or soon, whatever the gate: a
-	// sentence each, with what to do.
+	// Dangers are orders of steps that break tokens now or soon, whatever the
+	// gate says: one sentence each, with what to do.
 	Dangers []string `json:"dangers,omitempty"`
-	// Evidence says what lets an open gate pass.
+	// Evidence says why an open gate is open.
 	Evidence string `json:"evidence,omitempty"`
-	// Do is what is to be done in this phase, for people.
+	// Do tells people what to do in this phase.
 	Do string `json:"do"`
 }
 
-// Look notes what was seen for the first time and tells the gate. The returned
-// state has the same phase.
+// Look notes what was seen for the first time and returns the gate. The
+// returned state has the same phase.
 func Look(state State, parameters Parameters, facts Facts) (State, Gate) {
 	state = state.note(facts)
 	gate := Gate{Phase: state.Phase, Next: state.after(), Dangers: dangers(state, facts), Do: state.task()}
@@ -61,8 +61,8 @@ func Advance(state State, parameters Parameters, facts Facts) (State, error) {
 	return next, nil
 }
 
-// MayAbort reports whether a rotation can be given up in the phase, as long as no API
-// server signs with the new key.
+// MayAbort reports whether a rotation can be given up in the phase, provided that no
+// API server signs with the new key.
 func (p Phase) MayAbort() bool { return slices.Contains([]Phase{KeyCreated, Published, Verifying}, p) }
 
 // Abort gives the rotation up. It is allowed until Signing: from then on tokens
@@ -100,7 +100,7 @@ func Wanted(state State, facts Facts) []string {
 		}
 	}
 	switch state.Phase {
-	case Stable: // what is served, below
+	case Stable: // what is served, see below
 	case KeyCreated:
 		add(state.OldKID)
 	case Retiring:
@@ -112,8 +112,8 @@ func Wanted(state State, facts Facts) []string {
 		add(state.NewKID, state.OldKID)
 	}
 	for _, kid := range Served(facts) {
-		// A leaked key goes at once, and a key that nothing uses stays away,
-		// even where an API server still lists it.
+		// A leaked key is withdrawn at once, and a key that nothing uses is
+		// left out, even if an API server still lists it.
 		leaked := state.leaked(kid)
 		if !leaked && (state.Phase != KeyCreated || kid != state.NewKID) {
 			add(kid)
@@ -125,9 +125,9 @@ func Wanted(state State, facts Facts) []string {
 	return wanted
 }
 
-// leaked reports whether a key must go from where it is published, though an API
-// server may still accept it. The old key of an emergency stays until the new one
-// signs: its tokens are all there are.
+// leaked reports whether a key must be withdrawn from where it is published,
+// although an API server may still accept it. The old key of an emergency stays
+// until the new one signs: until then all tokens are its own.
 func (s State) leaked(kid string) bool {
 	if s.Phase != Stable && kid == s.OldKID {
 		return s.Emergency && s.Phase == Retiring
@@ -135,14 +135,14 @@ func (s State) leaked(kid string) bool {
 	return slices.Contains(s.Leaked, kid)
 }
 
-// note keeps when something was first so.
+// note records when something was first the case.
 func (s State) note(facts Facts) State {
 	both := facts.PublishedErr == nil && len(lacking(facts.Published, []string{s.NewKID, s.OldKID})) == 0
 	if s.Phase == Published && s.SeenAt.IsZero() && both {
 		s.SeenAt = facts.Now
 	}
-	// A key that meanwhile dropped out of the published set waits anew: caches
-	// may have taken the poorer set.
+	// A key that meanwhile dropped out of the published set waits again: caches
+	// may have fetched the smaller set.
 	if s.Phase == Published && !s.SeenAt.IsZero() && facts.PublishedErr == nil && !both {
 		s.SeenAt = time.Time{}
 	}
@@ -151,7 +151,7 @@ func (s State) note(facts Facts) State {
 		switch {
 		case all && s.SwitchedAt.IsZero():
 			s.SwitchedAt = facts.Now
-		case !all: // somebody signs with the old key again: its tokens are young again
+		case !all: // an API server signs with the old key again: its last token is recent again
 			s.SwitchedAt = time.Time{}
 		}
 	}
@@ -173,8 +173,8 @@ func (s State) after() Phase {
 	return Phases()[slices.Index(Phases(), s.Phase)+1]
 }
 
-// gate returns what is missing, when time alone would open it, and what lets it
-// pass.
+// gate returns what is missing, when time alone would open it, and why it is
+// open.
 func (s State) gate(parameters Parameters, facts Facts) (waiting []string, notBefore time.Time, evidence string) {
 	switch s.Phase {
 	case Stable:
@@ -234,11 +234,11 @@ func (s State) signingGate(
 			fmt.Sprintf("%d of %d rounds of exchanges at STS, with a token of each API server, have succeeded",
 				facts.Exchanges, Canaries))
 	}
-	return waiting, notBefore, fmt.Sprintf("%s, and STS took a token of each, %d times", evidence, facts.Exchanges)
+	return waiting, notBefore, fmt.Sprintf("%s, and STS accepted a token of each, %d times", evidence, facts.Exchanges)
 }
 
 // retiringGate: the leaked key of an emergency must be gone for readers too, not
-// only where it was published.
+// only from where it was published.
 func (s State) retiringGate(facts Facts) (waiting []string, notBefore time.Time, evidence string) {
 	waiting, notBefore, evidence = s.everyServer(facts, "has dropped the old key",
 		func(v Server) bool { return !slices.Contains(v.Serves, s.OldKID) })
@@ -263,7 +263,7 @@ func (s State) drainingGate(
 		s.SwitchedAt.UTC().Format(time.RFC3339)
 }
 
-// everyServer waits until something is so on all API servers.
+// everyServer waits until something is the case on all API servers.
 func (s State) everyServer(
 	facts Facts, what string, is func(Server) bool,
 ) (waiting []string, notBefore time.Time, evidence string) {

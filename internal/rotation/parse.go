@@ -10,7 +10,7 @@ import (
 )
 
 // Parse reads a state as encoding/json writes it. Unknown members are refused:
-// a state of a newer program must not be acted upon by an older one.
+// an older program must not act on the state of a newer one.
 func Parse(text []byte) (State, error) {
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.DisallowUnknownFields()

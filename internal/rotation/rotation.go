@@ -1,8 +1,9 @@
 // Package rotation decides how the signing key of a service-account issuer is
-// renewed without one failed request: which step comes next, what must be true
-// before it, and which orders are unsafe (spec issuer-and-sts §7).
+// replaced without a single failed request: which step comes next, what must be
+// true before it, and which orders of steps are unsafe (spec issuer-and-sts
+// §7).
 //
-// It is told facts and does nothing: it reads no clock, no API server and no
+// It is given facts and takes no action: it reads no clock, API server or
 // bucket, and never sees a private key.
 package rotation
 
@@ -14,8 +15,8 @@ import (
 	"time"
 )
 
-// Phase is how far a rotation is. Each phase names what has been decided; its
-// gate says when the next one may be entered.
+// Phase is how far a rotation has come. Each phase names what has been decided;
+// its gate says when the next one may be entered.
 type Phase string
 
 // The phases, in their order.
@@ -36,12 +37,13 @@ func Phases() []Phase {
 
 // Limits that no parameter changes.
 const (
-	// MaxKeys leaves room for the second key below AWS's hundred of one type.
+	// MaxKeys leaves room for the second key below AWS's limit of 100 of one
+	// type.
 	MaxKeys = 98
 	// MaxSkew is how far the API servers' clocks may be from ours.
 	MaxSkew = time.Minute
 	// Canaries is how many rounds of exchanges at STS, with a token of each API
-	// server, must succeed one after the other before draining starts.
+	// server, must succeed in a row before draining starts.
 	Canaries = 3
 )
 
@@ -52,7 +54,7 @@ type Parameters struct {
 	// DrainFor is how long tokens of the old key may live after the last API
 	// server has stopped signing with it.
 	DrainFor time.Duration
-	// WithoutCanary passes the gate of Signing without exchanges at STS, for
+	// WithoutCanary opens the gate of Signing without exchanges at STS, for
 	// issuers whose operator has no role to try.
 	WithoutCanary bool
 }
@@ -63,8 +65,8 @@ func Defaults() Parameters {
 	return Parameters{CacheFor: 2 * time.Hour, DrainFor: 24*time.Hour + 10*time.Minute}
 }
 
-// State is all that must be kept between two looks. The zero value is no state;
-// see New.
+// State is all that must be kept between two looks. The zero value is not a
+// valid state; see New.
 type State struct {
 	Phase Phase     `json:"phase"`
 	Since time.Time `json:"since"`
@@ -83,7 +85,7 @@ type State struct {
 	// SwitchedAt is when all API servers were first seen to sign with the new
 	// key; tokens of the old one live on for DrainFor from then on.
 	SwitchedAt time.Time `json:"switchedAt,omitzero"`
-	// History holds the steps taken, oldest first, with what let each pass.
+	// History holds the steps taken, oldest first, with what allowed each one.
 	History []Step `json:"history,omitempty"`
 }
 
@@ -97,7 +99,7 @@ type Step struct {
 // New returns the state before any rotation.
 func New(now time.Time) State { return State{Phase: Stable, Since: now} }
 
-// Server is one API server as it was just seen.
+// Server is one API server as just observed.
 type Server struct {
 	Name string
 	// Serves are the kids of its own key set: what it accepts.
@@ -106,11 +108,11 @@ type Server struct {
 	Signs string
 	// Skew is its clock minus ours.
 	Skew time.Duration
-	// Err says why it could not be read; the rest is empty then.
+	// Err says why it could not be read; the other fields are empty then.
 	Err error
 }
 
-// Facts are what was seen, all at about Now.
+// Facts are what was observed, all at about Now.
 type Facts struct {
 	Now time.Time
 	// Servers are all API servers of the cluster.
@@ -130,11 +132,11 @@ type Facts struct {
 // ErrUnsafe is wrapped by every refusal to take a step.
 var ErrUnsafe = errors.New("the step is not safe")
 
-// Unsafe is why a step was refused.
+// Unsafe says why a step was refused.
 type Unsafe struct {
 	Phase   Phase
 	Reasons []string
-	// NotBefore is when the gate opens if only time is missing.
+	// NotBefore is when the gate opens if it only waits for time to pass.
 	NotBefore time.Time
 }
 
@@ -147,7 +149,8 @@ func (u *Unsafe) Error() string {
 func (u *Unsafe) Unwrap() error { return ErrUnsafe }
 
 // Start begins a rotation from the key the API servers sign with to a new one
-// that nothing uses yet. It is refused unless all is well (spec step 0).
+// that nothing uses yet. It is refused unless everything is in order (spec step
+// 0).
 func Start(state State, facts Facts, newKID string, emergency bool) (State, error) {
 	if state.Phase != Stable {
 		return state, &Unsafe{Phase: state.Phase, Reasons: []string{"a rotation to " + state.NewKID + " is under way"}}
@@ -194,7 +197,7 @@ func precondition(state State, facts Facts, newKID string) (old string, reasons 
 	if extra := lacking(served, facts.Published); len(extra) > 0 && len(served) > 0 && facts.PublishedErr == nil {
 		reasons = append(reasons,
 			fmt.Sprintf("keys %q are published but no API server serves them: finish the rotation that published "+
-				"them, as a controller's; if there is none, publish first", extra))
+				"them, perhaps a controller's; if there is none, publish first", extra))
 	}
 	if len(facts.Published) > MaxKeys {
 		reasons = append(reasons, fmt.Sprintf("%d keys are published: want at most %d", len(facts.Published), MaxKeys))
@@ -213,7 +216,7 @@ func precondition(state State, facts Facts, newKID string) (old string, reasons 
 func unreadable(facts Facts) []string {
 	var reasons []string
 	if len(facts.Servers) == 0 {
-		reasons = append(reasons, "no API server was looked at")
+		reasons = append(reasons, "no API server was checked")
 	}
 	if facts.PublishedErr != nil {
 		reasons = append(reasons, "what is published cannot be read: "+facts.PublishedErr.Error())

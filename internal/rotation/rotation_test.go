@@ -45,7 +45,7 @@ func TestStart(t *testing.T) {
 		want   string // part of the reason; empty starts
 	}{
 		{"all well", func(*rotation.Facts) {}, ""},
-		{"nobody was looked at", func(f *rotation.Facts) { f.Servers = nil }, "no API server"},
+		{"no API server was read", func(f *rotation.Facts) { f.Servers = nil }, "no API server"},
 		{"one is down", func(f *rotation.Facts) {
 			f.Servers[1] = rotation.Server{
 				Name: "b",
@@ -269,7 +269,7 @@ func TestGates(t *testing.T) {
 }
 
 // TestLeakedIsRemembered: after an emergency its old key is neither published nor
-// taken for a new one.
+// accepted as a new one.
 func TestLeakedIsRemembered(t *testing.T) {
 	t.Parallel()
 	s := state(rotation.Retiring)
@@ -279,7 +279,7 @@ func TestLeakedIsRemembered(t *testing.T) {
 	if err != nil || ended.Phase != rotation.Stable || !slices.Equal(ended.Leaked, []string{"K1"}) {
 		t.Fatalf("%+v, %v", ended, err)
 	}
-	facts.Servers[0].Serves = []string{"K2", "K1"} // somebody has put it back: that hinders nothing
+	facts.Servers[0].Serves = []string{"K2", "K1"} // it was put back: that does not matter
 	if reasons := rotation.Check(ended, facts); len(reasons) != 0 {
 		t.Errorf("reasons %q", reasons)
 	}

@@ -11,10 +11,10 @@ import (
 )
 
 // maxClaims is the longest encoded payload that is signed, in bytes. Nothing
-// accepts longer tokens: STS ends at 20,000 bytes, HTTP servers near 64 KiB.
+// accepts longer tokens: STS stops at 20,000 bytes, HTTP servers near 64 KiB.
 const maxClaims = 48 << 10
 
-// tolerance is how far a token's end may lie behind the longest life, for clocks
+// tolerance is how far a token's expiry may exceed the longest life, for clocks
 // that differ.
 const tolerance = time.Minute
 
@@ -25,10 +25,10 @@ type summary struct {
 }
 
 // readClaims checks a payload before it is signed: unpadded base64url of one
-// JSON object, no member twice at its top, with issuer, subject and an end that
-// is no further away than the longest life of a token. A key goes when the last
-// of its tokens has ended, so a token without an end must not be signed. Errors
-// hold nothing of the payload.
+// JSON object, no member twice at its top level, with an issuer, a subject and
+// an expiry that is no further away than the longest life of a token. A key
+// goes when the last of its tokens has expired, so a token without an expiry
+// must not be signed. Errors contain nothing of the payload.
 func readClaims(payload string, now time.Time, longest time.Duration) (summary, error) {
 	if len(payload) > maxClaims {
 		return summary{}, invalid("claims of %d bytes: want at most %d", len(payload), maxClaims)
@@ -47,7 +47,7 @@ func readClaims(payload string, now time.Time, longest time.Duration) (summary, 
 	case read.subject == "":
 		return summary{}, invalid("claim sub is missing or empty")
 	case read.expires.IsZero():
-		return summary{}, invalid("claim exp is missing: a token without an end outlives its key")
+		return summary{}, invalid("claim exp is missing: a token that never expires outlives its key")
 	case read.expires.After(now.Add(longest + tolerance)):
 		return summary{}, invalid("claim exp is further away than %s", longest).
 			Hint("restart the API server, which asks for the longest life only when it starts, or raise --max-token-expiration")
@@ -55,7 +55,8 @@ func readClaims(payload string, now time.Time, longest time.Duration) (summary, 
 	return read, nil
 }
 
-// readObject fails with a text of our own: the parser's would quote the input.
+// readObject fails with an error text of our own: the parser's would quote the
+// input.
 func readObject(text []byte) (summary, error) {
 	var read summary
 	seen := map[string]bool{}

@@ -17,7 +17,7 @@ import (
 	"github.com/rolecall/rolecall/internal/token"
 )
 
-// maxKeyFile is more than a hundred keys need, in bytes.
+// maxKeyFile is more than a hundred keys take up, in bytes.
 const maxKeyFile = 1 << 20
 
 // Files are keys in PEM files, or in folders of such, in the order given; the
@@ -32,8 +32,8 @@ type Files struct {
 	first string // the key that signed when this process began
 }
 
-// Read returns the keys. Files that hold anything unsound are an error as a
-// whole: half of the keys must not be taken for all.
+// Read returns the keys. Files that contain anything invalid are an error as a
+// whole: half of the keys must not pass for all of them.
 func (f *Files) Read(context.Context) (Set, error) {
 	text, err := f.load()
 	if err != nil {
@@ -50,7 +50,8 @@ func (f *Files) Read(context.Context) (Set, error) {
 				f.first = keys[i].ID
 			}
 			// At the start the first key signs as it would with kube-apiserver
-			// itself; one that becomes the first later must be known first.
+			// itself; one that becomes the first later must be known to clients
+			// before it signs.
 			if keys[i].ID == f.first {
 				keys[i].SignsAnyway = now
 			}
@@ -93,7 +94,7 @@ func readKeyFile(path string) ([]byte, error) {
 	defer func() { _ = file.Close() }()
 	info, err := file.Stat()
 	if err != nil {
-		return nil, fault.New(fault.Unavailable, "look at the key file: %w", err)
+		return nil, fault.New(fault.Unavailable, "inspect the key file: %w", err)
 	}
 	text, err := io.ReadAll(io.LimitReader(file, maxKeyFile+1))
 	switch {
@@ -102,7 +103,7 @@ func readKeyFile(path string) ([]byte, error) {
 	case len(text) > maxKeyFile:
 		return nil, fault.New(fault.Invalid, "key file %s is longer than a megabyte", path)
 	case info.Mode().Perm()&0o007 != 0 && bytes.Contains(text, []byte("PRIVATE KEY")):
-		return nil, fault.New(fault.Denied, "key file %s holds a private key and has mode %#o: everybody may read or write it", path, info.Mode().Perm()).Hint("chmod 600 %s", fault.Quote(path))
+		return nil, fault.New(fault.Denied, "key file %s holds a private key and has mode %#o, with which everybody may read or write it", path, info.Mode().Perm()).Hint("chmod 600 %s", fault.Quote(path))
 	}
 	if _, err := parseKeys(text); err != nil {
 		return nil, fault.New(fault.Invalid, "key file %s: %w", path, err)
@@ -110,8 +111,8 @@ func readKeyFile(path string) ([]byte, error) {
 	return text, nil
 }
 
-// parseKeys reads all keys of a PEM text. A key that is there as its private and
-// as its public half is one, in the first's place.
+// parseKeys reads all keys of a PEM text. A key whose private and public halves
+// both occur is one key, in the place of the first.
 func parseKeys(text []byte) ([]Key, error) {
 	var keys []Key
 	at := map[string]int{}

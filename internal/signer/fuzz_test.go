@@ -9,7 +9,7 @@ import (
 )
 
 // FuzzReadClaims: nothing crashes it, and what passes is one JSON object that a
-// verifier reads as we do, with an end within bounds.
+// verifier reads as we do, with an expiry within bounds.
 func FuzzReadClaims(f *testing.F) {
 	now := time.Unix(1_800_000_000, 0)
 	for _, text := range []string{
@@ -30,7 +30,7 @@ func FuzzReadClaims(f *testing.F) {
 		}
 		var members map[string]json.RawMessage
 		if err := json.Unmarshal(text, &members); err != nil {
-			t.Fatalf("%q passed and is no object: %v", text, err)
+			t.Fatalf("%q passed but is not an object: %v", text, err)
 		}
 		var exp int64
 		var issuer, subject string
@@ -45,7 +45,7 @@ func FuzzReadClaims(f *testing.F) {
 	})
 }
 
-// FuzzParseKeys: nothing crashes the parser of key files, and each key is there
+// FuzzParseKeys: nothing crashes the parser of key files, and each key occurs
 // once.
 func FuzzParseKeys(f *testing.F) {
 	key, err := token.GenerateRSA(2048)

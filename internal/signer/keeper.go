@@ -14,14 +14,14 @@ import (
 
 // Source is where keys come from: Files or Stored.
 type Source interface {
-	// Read returns the keys as they are now. An error leaves those that were read
-	// before in use.
+	// Read returns the keys as they are now. After an error those that were read
+	// before stay in use.
 	Read(ctx context.Context) (Set, error)
 }
 
-// Follow keeps a ring as its source is, looking every second, until ctx is
-// done. What cannot be read is reported and changes nothing. With a store that
-// this process may change, after is Tend; nil otherwise.
+// Follow keeps a ring up to date with its source, checking every second, until
+// ctx is done. What cannot be read is reported and changes nothing. With a
+// store that this process may change, after is Tend; otherwise it is nil.
 func Follow(ctx context.Context, ring *Ring, source Source, after func(context.Context, Status) error, now func() time.Time, log *slog.Logger) error {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
@@ -44,7 +44,7 @@ func Follow(ctx context.Context, ring *Ring, source Source, after func(context.C
 	}
 }
 
-// reporter writes what is new, and what goes on being wrong once a minute.
+// reporter logs what is new, and what stays wrong once a minute.
 type reporter struct {
 	log    *slog.Logger
 	last   Status
@@ -82,8 +82,8 @@ type Stored struct {
 	RefreshHint time.Duration
 	// MaxTokenLife is the longest life of the tokens that are signed.
 	MaxTokenLife time.Duration
-	// RotateEvery is how long a key signs before the next one is made; zero is for
-	// ever.
+	// RotateEvery is how long a key signs before the next one is made; zero means
+	// forever.
 	RotateEvery time.Duration
 	// PublishFor is how long a new key is published before it may sign.
 	PublishFor time.Duration
@@ -95,12 +95,13 @@ type Stored struct {
 	opened   time.Time // of the first Read
 }
 
-// Grace is for how long a process may go on signing with a key after another one
-// has begun to sign with the next.
+// Grace is how long a process may go on signing with a key after another process
+// has begun to sign with the next one.
 func (s *Stored) Grace() time.Duration { return 2*s.RefreshHint + 10*time.Second }
 
-// Read decrypts the store if it has changed. An older one than was read before
-// is refused: keys that are gone would come back, and new ones be forgotten.
+// Read decrypts the store if it has changed. A store older than the last one
+// read is refused: removed keys would come back, and new ones would be
+// forgotten.
 func (s *Stored) Read(ctx context.Context) (Set, error) {
 	text, err := s.Store.Text()
 	if err != nil {
@@ -112,7 +113,7 @@ func (s *Stored) Read(ctx context.Context) (Set, error) {
 			return Set{}, fault.New(fault.KindOf(err), "read %s: %w", s.Store.Path, err)
 		}
 		if s.contents != nil && contents.Generation < s.contents.Generation {
-			return Set{}, fault.New(fault.Conflict, "%s is of generation %d: %d was read before", s.Store.Path, contents.Generation, s.contents.Generation).Hint("an old copy was put there; put the newest one back, or restart the signer if it is meant")
+			return Set{}, fault.New(fault.Conflict, "%s has generation %d: %d was read before", s.Store.Path, contents.Generation, s.contents.Generation).Hint("the file was replaced by an old copy; put the newest one back, or restart the signer if the old one is meant")
 		}
 		s.contents, s.text = contents, string(text)
 	}
@@ -130,8 +131,8 @@ func (s *Stored) set() Set {
 			one.Private = key.Private
 		}
 		// A key that signed before this process began goes on at once: a restart
-		// must not bring an older one back. That another process signs with a key
-		// since then does not say that our clients know it.
+		// must not bring an older one back. That another process has begun to
+		// sign with a key since then does not mean that our clients know it.
 		switch {
 		case key.SwitchedAt.IsZero():
 		case key.SwitchedAt.After(s.opened):
@@ -144,8 +145,8 @@ func (s *Stored) set() Set {
 	return set
 }
 
-// Tend writes down which key signs, makes the next one when it is time, and
-// drops those whose last token has ended.
+// Tend records which key signs, makes the next one when it is time, and drops
+// those whose last token has expired.
 func (s *Stored) Tend(ctx context.Context, status Status) error {
 	now := s.Now()
 	if due := s.tend(s.contents.Clone(), status, now); !due.any() {
@@ -177,7 +178,7 @@ func (s *Stored) Tend(ctx context.Context, status Status) error {
 		s.Log.Info("new key", "kid", done.made, "signsFrom", now.Add(s.PublishFor).UTC())
 	}
 	for _, kid := range done.gone {
-		s.Log.Info("key dropped", "kid", kid, obs.KeyReason, "the last of its tokens has ended")
+		s.Log.Info("key dropped", "kid", kid, obs.KeyReason, "the last of its tokens has expired")
 	}
 	return nil
 }
@@ -190,7 +191,8 @@ type changes struct {
 
 func (c changes) any() bool { return c.switched || c.make || len(c.gone) > 0 }
 
-// tend changes the contents, but for the new key, whose making takes a while.
+// tend changes the contents except for the new key, which takes a while to
+// make.
 func (s *Stored) tend(contents *keystore.Contents, status Status, now time.Time) changes {
 	done := changes{switched: contents.Switched(status.Signing, now)}
 	done.gone = contents.Prune(now, s.MaxTokenLife, s.Grace())

@@ -23,7 +23,7 @@ func newMetrics(config Config) *metrics {
 	config.Metrics.MustRegister(m.signatures, m.seconds, m.fetches,
 		gauge("rolecall_signer_keys", "Keys that verify tokens.", func(s Status) float64 { return float64(s.Keys) }),
 		gauge("rolecall_signer_clients", "Connections of API servers.", func(s Status) float64 { return float64(s.Clients) }),
-		gauge("rolecall_signer_held_back_clients", "Connections for which a key that is due does not sign yet: they have not had it long enough.", func(s Status) float64 { return float64(s.Lacking) }),
-		gauge("rolecall_signer_keys_read_timestamp_seconds", "When the keys were last read from where they are kept.", func(s Status) float64 { return float64(s.ReadAt.UnixNano()) / 1e9 }))
+		gauge("rolecall_signer_held_back_clients", "Connections that delay a key that is due: they have not had it long enough.", func(s Status) float64 { return float64(s.Lacking) }),
+		gauge("rolecall_signer_keys_read_timestamp_seconds", "Time when the keys were last read from where they are kept.", func(s Status) float64 { return float64(s.ReadAt.UnixNano()) / 1e9 }))
 	return m
 }

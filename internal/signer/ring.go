@@ -14,7 +14,8 @@ import (
 	"github.com/rolecall/rolecall/internal/token"
 )
 
-// maxKeyID is the longest key id that kube-apiserver takes (k8s.io/externaljwt).
+// maxKeyID is the longest key id that kube-apiserver accepts
+// (k8s.io/externaljwt).
 const maxKeyID = 1024
 
 // Key is one key of a Ring.
@@ -25,15 +26,15 @@ type Key struct {
 	Private *token.Key
 	// Excluded keys verify and are not in the published set; they never sign.
 	Excluded bool
-	// SignsFrom is before when it must not sign, whoever knows it: caches that
-	// others keep of the published keys must have run out.
+	// SignsFrom is the time before which it must not sign, no matter who knows
+	// it: caches that others keep of the published keys must have expired.
 	SignsFrom time.Time
-	// SignsAnyway is from when it signs even before every client has fetched it:
-	// it has signed before. Zero is never.
+	// SignsAnyway is the time from which it signs even before every client has
+	// fetched it, because it has signed before. Zero means never.
 	SignsAnyway time.Time
 }
 
-// Set is what a source of keys holds at a moment.
+// Set is what a source of keys holds at one moment.
 type Set struct {
 	// Keys are in the order of preference: the first that may sign, signs. All
 	// verify.
@@ -51,7 +52,7 @@ func (s *Set) check() error {
 		case key.ID == "" || len(key.ID) > maxKeyID:
 			return fault.New(fault.Invalid, "a key has an id of %d bytes: want 1 to %d", len(key.ID), maxKeyID)
 		case seen[key.ID]:
-			return fault.New(fault.Invalid, "key %s is there twice", key.ID)
+			return fault.New(fault.Invalid, "key %s occurs twice", key.ID)
 		}
 		if _, err := token.NewPublicKey(key.Public); err != nil {
 			return fault.New(fault.Invalid, "key %s: %w", key.ID, err)
@@ -60,10 +61,10 @@ func (s *Set) check() error {
 		signs = signs || key.signs()
 	}
 	if len(s.Keys) > rotation.MaxKeys {
-		return fault.New(fault.Invalid, "%d keys: want at most %d, as AWS reads no more than 100", len(s.Keys), rotation.MaxKeys)
+		return fault.New(fault.Invalid, "%d keys: want at most %d, since AWS reads no more than 100", len(s.Keys), rotation.MaxKeys)
 	}
 	if !signs {
-		return fault.New(fault.Invalid, "no key can sign").Hint("one private key is needed that is not excluded from discovery")
+		return fault.New(fault.Invalid, "no key can sign").Hint("at least one private key must not be excluded from discovery")
 	}
 	return nil
 }
@@ -75,8 +76,8 @@ type Client struct{ gone bool }
 
 // Ring decides which key signs. A key signs only when every connected client
 // has had it in an answer to FetchKeys for the time of the refresh hint, so that
-// nobody is shown a token of a key that he does not know. Once a key has begun
-// to sign the ring does not go back.
+// no client is shown a token of a key that it does not know. Once a key has
+// begun to sign, the ring does not go back.
 //
 // It reads no clock and no files, and is safe for use by several goroutines.
 type Ring struct {
@@ -105,7 +106,7 @@ func NewRing(set Set, settle time.Duration) (*Ring, error) {
 
 // Replace gives the ring other keys. A set that is not sound is refused, and the
 // ring stays as it was. The private half of a key that signs now is kept while
-// the key is in the set, though the source may hold only its public half by now.
+// the key is in the set, even if the source has only its public half by now.
 func (r *Ring) Replace(set Set) error {
 	set.Keys = slices.Clone(set.Keys)
 	r.mu.Lock()
@@ -129,7 +130,7 @@ func (r *Ring) Replace(set Set) error {
 	r.set, r.public = set, published
 	for _, fetched := range r.clients {
 		for id := range fetched {
-			if r.find(id) == nil { // who comes back later is new to all
+			if r.find(id) == nil { // a key that comes back later is new to all clients
 				delete(fetched, id)
 			}
 		}
@@ -151,12 +152,12 @@ func (r *Ring) Fetch(client *Client, now time.Time) ([]PublishedKey, time.Time) 
 	return r.public, r.set.ReadAt
 }
 
-// errNoKey cannot happen after NewRing, which wants a key that signs; the time
-// from which it does may lie ahead.
+// errNoKey cannot happen after NewRing, which requires a key that signs, except
+// while the time from which it signs is still ahead.
 var errNoKey = errors.New("no key may sign yet")
 
-// Choose returns the key that signs for a client now. From the first call on,
-// the client counts as one that must know a key before it signs.
+// Choose returns the key that signs for a client now. From its first call on,
+// the client counts among those that must know a key before it signs.
 func (r *Ring) Choose(client *Client, now time.Time) (*token.Key, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -177,12 +178,12 @@ func (r *Ring) Gone(client *Client) {
 	delete(r.clients, client)
 }
 
-// Status is what a Ring does at a moment.
+// Status is what a Ring does at one moment.
 type Status struct {
 	// Signing is the key that signs; empty if none may yet.
 	Signing string
 	// Due is the key that would sign by now if all clients knew it, empty if that
-	// is the one that does; Lacking is how many clients have not had it long
+	// is the one that signs; Lacking is how many clients have not had it long
 	// enough.
 	Due     string
 	Lacking int
@@ -216,7 +217,7 @@ func (r *Ring) Look(now time.Time) Status {
 }
 
 // choose returns the most preferred key that may sign. The one that signed last
-// may; where it is gone, or none has signed yet, so may the least preferred one
+// may; if it is gone, or none has signed yet, so may the least preferred one
 // whose time has come, since nothing else is left.
 func (r *Ring) choose(now time.Time) *Key {
 	var last *Key
@@ -255,8 +256,9 @@ func (r *Ring) client(client *Client) map[string]time.Time {
 	fetched, found := r.clients[client]
 	if !found {
 		fetched = map[string]time.Time{}
-		// A call may still be answered when its connection has ended; counted
-		// again, that client would hold every other key back for ever.
+		// A call may still be answered after its connection has ended; if it
+		// were counted again, that client would hold back every other key
+		// forever.
 		if !client.gone {
 			r.clients[client] = fetched
 		}

@@ -65,8 +65,8 @@ func (s *scene) signs(t *testing.T, client *signer.Client, second int, want sign
 	}
 }
 
-// TestKnownFirst: a key signs when every client has had it for the hint, and not
-// a moment earlier.
+// TestKnownFirst: a key signs once every client has had it for the time of the
+// hint, and not a moment earlier.
 func TestKnownFirst(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -80,7 +80,7 @@ func TestKnownFirst(t *testing.T) {
 		status.Clients != 2 {
 		t.Errorf("status %+v", status)
 	}
-	s.ring.Fetch(s.b, at(2029)) // asking again does not start anew
+	s.ring.Fetch(s.b, at(2029)) // asking again does not start over
 	s.signs(t, s.b, 2030, s.new)
 	s.signs(t, s.a, 2030, s.new)
 	// A client that comes later does not bring the old key back.
@@ -102,13 +102,13 @@ func TestLateClient(t *testing.T) {
 	s.signs(t, s.a, 1000, s.old)
 	s.ring.Gone(late)
 	s.signs(t, s.a, 1001, s.new)
-	s.signs(t, late, 1002, s.new) // what was asked before the end is answered
+	s.signs(t, late, 1002, s.new) // a call that began before the end is answered
 	if status := s.ring.Look(at(1002)); status.Clients != 2 {
-		t.Errorf("%d clients, one has gone", status.Clients)
+		t.Errorf("%d clients, although one has gone", status.Clients)
 	}
 }
 
-// TestNobody: without a client nobody knows anything.
+// TestNobody: without a client no key is known.
 func TestNobody(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -139,7 +139,7 @@ func TestSignsAnyway(t *testing.T) {
 	s.signs(t, s.a, 100, s.new)
 }
 
-// TestGoneAndBack: a key that was taken away and comes back is new to everybody.
+// TestGoneAndBack: a key that was removed and comes back is new to everybody.
 func TestGoneAndBack(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -167,7 +167,7 @@ func TestPrivateHalfGone(t *testing.T) {
 	s.signs(t, s.a, 40, s.new)
 }
 
-// TestRemoved: a key that was taken away never signs again, known or not.
+// TestRemoved: a key that was removed never signs again, known or not.
 func TestRemoved(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)

@@ -22,9 +22,9 @@ const (
 	drainTimeout = 10 * time.Second
 )
 
-// Serve answers on a listener of Listen until ctx is done, then lets what was
-// begun end, for at most ten seconds. It closes the listener in every case and
-// returns nil after a drain.
+// Serve answers on a listener of Listen until ctx is done, then lets calls that
+// have begun finish, for at most ten seconds. It closes the listener in every
+// case and returns nil after a drain.
 func (s *Service) Serve(ctx context.Context, listener net.Listener) error {
 	server := grpc.NewServer(
 		grpc.StatsHandler(connections{s.config.Ring}),

@@ -128,7 +128,7 @@ func TestService(t *testing.T) {
 			t.Errorf("token %+v: %v", decoded, err)
 		}
 		if said := r.log.String(); strings.Contains(said, parts[1]) || strings.Contains(said, good()) {
-			t.Error("the log holds a part of a token")
+			t.Error("the log contains part of a token")
 		}
 	}
 	if said := r.log.String(); strings.Count(said, "token signed") != 2 ||
@@ -183,7 +183,8 @@ func eventually(t *testing.T, is func() bool) {
 	}
 }
 
-// TestHostileClaims: what is refused, and that the refusal repeats none of it.
+// TestHostileClaims: hostile claims are refused, and the refusal repeats
+// nothing of them.
 func TestHostileClaims(t *testing.T) {
 	t.Parallel()
 	r := serve(t, newKey(t))
@@ -192,35 +193,35 @@ func TestHostileClaims(t *testing.T) {
 	base := `"iss":"i","sub":"s"`
 	exp := fmt.Sprintf(`,"exp":%d`, start.Unix()+60)
 	for name, payload := range map[string]string{
-		"empty":             "",
-		"no base64":         "{" + base + "}",
-		"padded":            good() + "=",
-		"line end":          good() + "\n",
-		"standard base64":   "e30+/w",
-		"a second segment":  good() + "." + good(),
-		"a number":          token.EncodeSegment([]byte("7")),
-		"null":              token.EncodeSegment([]byte("null")),
-		"an array":          token.EncodeSegment([]byte("[]")),
-		"a text":            token.EncodeSegment([]byte(`"` + secret + `"`)),
-		"two objects":       token.EncodeSegment([]byte(`{}{}`)),
-		"cut":               token.EncodeSegment([]byte(`{"iss":"` + secret)),
-		"no issuer":         claims(`"sub":"s"` + exp),
-		"no subject":        claims(`"iss":"i"` + exp),
-		"issuer a number":   claims(`"iss":1,"sub":"s"` + exp),
-		"subject null":      claims(`"iss":"i","sub":null` + exp),
-		"no end":            claims(base),
-		"end a text":        claims(base + `,"exp":"99"`),
-		"end null":          claims(base + `,"exp":null`),
-		"end a fraction":    claims(base + `,"exp":1.5`),
-		"end with exponent": claims(base + `,"exp":9e99`),
-		"end negative":      claims(base + `,"exp":-1`),
-		"end of all times":  claims(base + `,"exp":99999999999999999999`),
-		"end too far":       claims(base + fmt.Sprintf(`,"exp":%d`, start.Unix()+3600+61)),
-		"end in upper case": claims(base + fmt.Sprintf(`,"EXP":%d`, start.Unix()+60)),
-		"end twice":         claims(base + exp + fmt.Sprintf(`,"exp":%d`, start.Unix()+9)),
-		"issuer twice":      claims(base + exp + `,"iss":"` + secret + `"`),
-		"escaped twice":     claims(base + exp + `,"\u0073ub":"` + secret + `"`),
-		"too long":          claims(base + exp + `,"x":"` + strings.Repeat("x", 48<<10) + `"`),
+		"empty":                   "",
+		"no base64":               "{" + base + "}",
+		"padded":                  good() + "=",
+		"line end":                good() + "\n",
+		"standard base64":         "e30+/w",
+		"a second segment":        good() + "." + good(),
+		"a number":                token.EncodeSegment([]byte("7")),
+		"null":                    token.EncodeSegment([]byte("null")),
+		"an array":                token.EncodeSegment([]byte("[]")),
+		"a text":                  token.EncodeSegment([]byte(`"` + secret + `"`)),
+		"two objects":             token.EncodeSegment([]byte(`{}{}`)),
+		"cut":                     token.EncodeSegment([]byte(`{"iss":"` + secret)),
+		"no issuer":               claims(`"sub":"s"` + exp),
+		"no subject":              claims(`"iss":"i"` + exp),
+		"issuer a number":         claims(`"iss":1,"sub":"s"` + exp),
+		"subject null":            claims(`"iss":"i","sub":null` + exp),
+		"no end":                  claims(base),
+		"end a text":              claims(base + `,"exp":"99"`),
+		"end null":                claims(base + `,"exp":null`),
+		"end a fraction":          claims(base + `,"exp":1.5`),
+		"expiry with an exponent": claims(base + `,"exp":9e99`),
+		"end negative":            claims(base + `,"exp":-1`),
+		"expiry beyond all times": claims(base + `,"exp":99999999999999999999`),
+		"end too far":             claims(base + fmt.Sprintf(`,"exp":%d`, start.Unix()+3600+61)),
+		"exp in upper case":       claims(base + fmt.Sprintf(`,"EXP":%d`, start.Unix()+60)),
+		"end twice":               claims(base + exp + fmt.Sprintf(`,"exp":%d`, start.Unix()+9)),
+		"issuer twice":            claims(base + exp + `,"iss":"` + secret + `"`),
+		"escaped twice":           claims(base + exp + `,"\u0073ub":"` + secret + `"`),
+		"too long":                claims(base + exp + `,"x":"` + strings.Repeat("x", 48<<10) + `"`),
 	} {
 		answer, err := client.Sign(t.Context(), &v1.SignJWTRequest{Claims: payload})
 		code := status.Code(err)
@@ -239,7 +240,7 @@ func TestHostileClaims(t *testing.T) {
 	}
 }
 
-// TestDrain: what was begun is answered, and the socket is gone.
+// TestDrain: a call that has begun is answered, and the socket is gone.
 func TestDrain(t *testing.T) {
 	t.Parallel()
 	r := serve(t, newKey(t))
@@ -249,7 +250,8 @@ func TestDrain(t *testing.T) {
 	for range 8 {
 		calls.Go(func() {
 			for ctx.Err() == nil {
-				// Who asks after the end waits for the next signer, until cancelled.
+				// A call after the end waits for the next signer, until it is
+				// cancelled.
 				if _, err := client.Sign(ctx, &v1.SignJWTRequest{
 					Claims: good(),
 				}); err != nil && status.Code(err) != codes.Canceled {

@@ -1,6 +1,6 @@
 // Package signer is Kubernetes' external signer of service-account tokens: the
 // gRPC service of k8s.io/externaljwt on a Unix socket, over a ring of keys that
-// lets a new key sign only when every API server knows it.
+// lets a new key sign only once every API server knows it.
 //
 // It does not decide who gets a token or what it claims, keeps no keys itself
 // and publishes nothing to AWS.
@@ -23,11 +23,11 @@ import (
 	"github.com/rolecall/rolecall/internal/token"
 )
 
-// MinTokenLife is the shortest longest life that kube-apiserver takes from a
+// MinTokenLife is the shortest maximum life that kube-apiserver accepts from a
 // signer (k8s.io/externaljwt).
 const MinTokenLife = 10 * time.Minute
 
-// Config of a Service. All is needed.
+// Config of a Service. All fields are required.
 type Config struct {
 	Ring *Ring
 	// RefreshHint is how often API servers fetch the keys: whole seconds, at least
@@ -59,8 +59,8 @@ func NewService(config Config) (*Service, error) {
 	return &Service{config: config, metrics: newMetrics(config)}, nil
 }
 
-// Sign signs claims with the key whose turn it is, and writes one line of audit
-// that names the token by its jti and never holds it.
+// Sign signs claims with the key whose turn it is, and writes one audit line
+// that names the token by its jti and never contains it.
 func (s *Service) Sign(ctx context.Context, request *v1.SignJWTRequest) (*v1.SignJWTResponse, error) {
 	started := s.config.Now()
 	claims, err := readClaims(request.GetClaims(), started, s.config.MaxTokenLife)
@@ -83,7 +83,7 @@ func (s *Service) Sign(ctx context.Context, request *v1.SignJWTRequest) (*v1.Sig
 	return &v1.SignJWTResponse{Header: header, Signature: signature}, nil
 }
 
-// clip bounds what a log line takes of a claim.
+// clip bounds what a log line repeats of a claim.
 func clip(text string) string {
 	const most = 512
 	if len(text) > most {

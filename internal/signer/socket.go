@@ -19,10 +19,10 @@ import (
 const maxSocketPath = 88
 
 // Listen opens a Unix socket: a path, or a name in Linux' abstract namespace
-// after "@", as --service-account-signing-endpoint takes both. A socket with a
-// path gets mode 0600 before anybody can find it; one that is left from a process
-// that has ended is replaced, anything else at the path is a Conflict. Closing
-// the listener removes it, unless somebody has put another one there.
+// after "@", both of which --service-account-signing-endpoint accepts. A socket
+// with a path gets mode 0600 before anybody can find it; one that a process left
+// behind when it ended is replaced, anything else at the path is a Conflict.
+// Closing the listener removes it, unless another one has been put there.
 func Listen(ctx context.Context, path string) (net.Listener, error) {
 	var config net.ListenConfig
 	if strings.HasPrefix(path, "@") && len(path) > 1 && len(path) <= maxSocketPath {
@@ -37,7 +37,8 @@ func Listen(ctx context.Context, path string) (net.Listener, error) {
 		return nil, fault.New(fault.Unavailable, "make the socket's folder: %w", err)
 	}
 	// Two that start together would both find the stale socket, and the second
-	// would put its own in the place of the first one's, which nobody finds then.
+	// would put its own in the place of the first one's, which nobody could find
+	// then.
 	lock, err := filelock.AcquireFolder(dir)
 	if err != nil {
 		return nil, fault.New(fault.Unavailable, "lock the socket's folder: %w", err)
@@ -57,7 +58,7 @@ func Listen(ctx context.Context, path string) (net.Listener, error) {
 	if err != nil {
 		return nil, listenFault(path, err)
 	}
-	listener.(*net.UnixListener).SetUnlinkOnClose(false) // it is somewhere else by then
+	listener.(*net.UnixListener).SetUnlinkOnClose(false) // it has been moved by then
 	err = os.Chmod(made, 0o600)
 	var info os.FileInfo
 	if err == nil {
@@ -86,16 +87,16 @@ func inUse(path string) error {
 	return fault.New(fault.Conflict, "another process listens on %s", path).Hint("stop it, or choose another --socket")
 }
 
-// removeStale removes a socket on which nobody listens, and nothing else.
+// removeStale removes a socket on which no process listens, and nothing else.
 func removeStale(ctx context.Context, path string) error {
 	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return nil
 	case err != nil:
-		return fault.New(fault.Unavailable, "look at the socket: %w", err)
+		return fault.New(fault.Unavailable, "inspect the socket: %w", err)
 	case info.Mode().Type() != os.ModeSocket:
-		return fault.New(fault.Conflict, "%s is there and is not a socket", path).Hint("choose another --socket, or remove it yourself")
+		return fault.New(fault.Conflict, "%s exists and is not a socket", path).Hint("choose another --socket, or remove it yourself")
 	}
 	dialer := net.Dialer{Timeout: time.Second}
 	connection, err := dialer.DialContext(ctx, "unix", path)
@@ -104,7 +105,7 @@ func removeStale(ctx context.Context, path string) error {
 		_ = connection.Close()
 		return inUse(path)
 	case !errors.Is(err, syscall.ECONNREFUSED):
-		return fault.New(fault.Unavailable, "ask whether anybody listens on %s: %w", path, err)
+		return fault.New(fault.Unavailable, "check whether a process listens on %s: %w", path, err)
 	}
 	if err := os.Remove(path); err != nil {
 		return fault.New(fault.Unavailable, "remove the socket of a process that has ended: %w", err)

@@ -69,8 +69,8 @@ func TestListen(t *testing.T) {
 	_ = other.Close()
 }
 
-// TestListenTogether: of those who start at one instant over a stale socket one
-// gets the path, and the others hear of it.
+// TestListenTogether: of several that start at the same instant over a stale
+// socket, one gets the path, and the others are told.
 func TestListenTogether(t *testing.T) {
 	t.Parallel()
 	const together = 8

@@ -127,7 +127,7 @@ type stored struct {
 }
 
 const (
-	// Shorter than in life: a follower looks every second.
+	// Shorter than in production, since a follower looks every second.
 	every   = time.Hour
 	publish = 5 * time.Minute
 	life    = 20 * time.Minute
@@ -194,7 +194,7 @@ func newStore(t *testing.T, dir string) *keystore.Store {
 }
 
 // TestRotateEvery lets hours pass: each key is published before it signs, signs
-// for its time, and verifies until its last token has ended.
+// for its time, and verifies until its last token has expired.
 func TestRotateEvery(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -222,7 +222,7 @@ func TestRotateEvery(t *testing.T) {
 			}
 			signedTo[key.ID()] = time.Now()
 			if !lastSeen[key.ID()].Equal(time.Now()) {
-				t.Fatalf("%s signs and is not served", key.ID())
+				t.Fatalf("%s signs but is not served", key.ID())
 			}
 		}
 		s.stop()
@@ -248,8 +248,8 @@ func TestRotateEvery(t *testing.T) {
 	})
 }
 
-// TestHeldBack: while an API server does not fetch, its key goes on to sign, and
-// stays.
+// TestHeldBack: while an API server does not fetch, the key that it knows goes
+// on signing, and stays.
 func TestHeldBack(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -291,7 +291,7 @@ func TestBrokenStore(t *testing.T) {
 		s := follow(t, store)
 		time.Sleep(5 * time.Second) // the first key's switch is written down: generation 2
 		before := s.ring.Look(time.Now())
-		for text, want := range map[string]string{"": "not a file of this program", string(first): "generation 1"} {
+		for text, want := range map[string]string{"": "this is not a key store", string(first): "generation 1"} {
 			newest, err := store.Text()
 			if err != nil {
 				t.Fatal(err)

@@ -13,7 +13,7 @@ import (
 	"github.com/rolecall/rolecall/internal/credential"
 )
 
-// The bodies that S3 takes in chunks, as X-Amz-Content-Sha256 names them.
+// The bodies that S3 accepts in chunks, as X-Amz-Content-Sha256 names them.
 const (
 	streaming        = "STREAMING-"
 	signedChunks     = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
@@ -30,8 +30,8 @@ func malformedBody(code, format string) error {
 }
 
 // Chunks takes a body of chunks (aws-chunked) apart and verifies the chunks'
-// signatures, where there are any. Other bodies are returned as they are. s is
-// nil for requests without signature.
+// signatures, if there are any. Other bodies are returned unchanged. s is nil
+// for requests without a signature.
 func (s *Signed) Chunks(r *http.Request, body []byte, secret credential.Secret) (content []byte, trailer http.Header, err error) {
 	form := r.Header.Get("X-Amz-Content-Sha256")
 	if !strings.HasPrefix(form, streaming) {
@@ -61,8 +61,8 @@ func (s *Signed) Chunks(r *http.Request, body []byte, secret credential.Secret) 
 	return content, trailer, nil
 }
 
-// chunksMatch follows the chain: each signature covers the one before, and the
-// first that of the headers.
+// chunksMatch follows the chain: each signature covers the one before, the
+// first one that of the headers.
 func (s *Signed) chunksMatch(chunks []chunk, form, trailer, trailerSigned string, secret credential.Secret) bool {
 	key, previous, empty := s.key(secret), s.signature, sha256.Sum256(nil)
 	sign := func(kind string, hashes ...[sha256.Size]byte) string {
@@ -87,7 +87,7 @@ func (s *Signed) chunksMatch(chunks []chunk, form, trailer, trailerSigned string
 }
 
 // parseChunks reads SIZE[;chunk-signature=HEX]CRLF DATA CRLF until the chunk of
-// no size, and returns what follows that one's first line.
+// size 0, and returns what follows that chunk's first line.
 func parseChunks(body []byte) (chunks []chunk, rest []byte, ok bool) {
 	for {
 		line, after, found := bytes.Cut(body, []byte("\r\n"))
@@ -112,7 +112,7 @@ func parseChunks(body []byte) (chunks []chunk, rest []byte, ok bool) {
 }
 
 // parseTrailer reads the headers after the last chunk. Only those that were
-// announced may be there. canonical is what is signed of them.
+// announced may occur. canonical is their signed form.
 func parseTrailer(text []byte, announced []string) (trailer http.Header, canonical string, ok bool) {
 	trailer = http.Header{}
 	var names []string

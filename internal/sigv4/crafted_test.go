@@ -223,7 +223,7 @@ func TestChunkLines(t *testing.T) {
 		{"no chunk", "0\r\n\r\n", "0", ""},
 		{"a size of eight digits", "00000003\r\nabc\r\n0\r\n\r\n", "3", ""},
 		{"a size of nine digits", "000000003\r\nabc\r\n0\r\n\r\n", "3", "IncompleteBody"},
-		{"a size that is none", "zz\r\nabc\r\n0\r\n\r\n", "3", "IncompleteBody"},
+		{"a size that is not a number", "zz\r\nabc\r\n0\r\n\r\n", "3", "IncompleteBody"},
 		{"more data than the size", "3\r\nabcd\r\n0\r\n\r\n", "3", "IncompleteBody"},
 		{"no line end after the data", "3\r\nabc0\r\n\r\n", "3", "IncompleteBody"},
 		{"less data than the size", "5\r\nabc", "5", "IncompleteBody"},
@@ -330,7 +330,7 @@ func TestLegacyParameters(t *testing.T) {
 		expectCode(t, row.name, err, row.code)
 	}
 	for _, row := range []struct{ name, signature, expires, code string }{
-		{"an end that is no number", "x", "soon", "AccessDenied"},
+		{"an expiry that is not a number", "x", "soon", "AccessDenied"},
 		{"a signature that is no base64", "%21", "1000", "SignatureDoesNotMatch"},
 	} {
 		r := get(t, "/?AWSAccessKeyId=A&Signature="+row.signature+"&Expires="+row.expires)

@@ -69,8 +69,8 @@ func (s *Signed) verifyLegacy(r *http.Request, secret credential.Secret, now tim
 	return mismatch(noMatch)
 }
 
-// legacyPaths is the path with the bucket before it, which may stand in the
-// host name.
+// legacyPaths is the path preceded by the bucket, which may be in the host
+// name.
 func legacyPaths(r *http.Request) []string {
 	path := r.URL.EscapedPath()
 	paths := []string{path}

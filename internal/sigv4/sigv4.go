@@ -2,7 +2,7 @@
 // key: Signature Version 4 in the Authorization header, in a presigned URL or
 // chunk by chunk, and for S3 the URLs presigned with Version 2.
 //
-// It does not know keys, accounts or what is asked for, and it does not sign.
+// It knows neither keys, accounts nor operations, and it does not sign.
 package sigv4
 
 import (
@@ -30,16 +30,16 @@ const (
 	unsignedPayload = "UNSIGNED-PAYLOAD"
 	timeFormat      = "20060102T150405Z"
 	// Window is how far the request's clock may be off (spec issuer-and-sts
-	// §12.3). It also ends presigned URLs, whatever X-Amz-Expires says, but those
-	// of S3.
+	// §12.3). It also limits presigned URLs, whatever X-Amz-Expires says, except
+	// those of S3.
 	Window = 15 * time.Minute
 	// maxExpires is the longest life of a presigned URL of S3.
 	maxExpires = 7 * 24 * time.Hour
 	noMatch    = "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details."
 )
 
-// Error is a refusal in AWS's words, with the code and HTTP status they come
-// with (spec issuer-and-sts §12.4).
+// Error is a refusal in AWS's words, with its code and HTTP status (spec
+// issuer-and-sts §12.4).
 type Error struct {
 	Status        int
 	Code, Message string
@@ -164,7 +164,8 @@ func (s *Signed) scope(text string) error {
 }
 
 // Verify checks scope, clock and signature of the request whose body is body,
-// against the secret key of s.AccessKeyID. service is the one that is asked.
+// with the secret key of s.AccessKeyID. service is the one that the request is
+// for.
 func (s *Signed) Verify(r *http.Request, body []byte, secret credential.Secret, service string, now time.Time) error {
 	if s.Legacy && service == s3 {
 		return s.verifyLegacy(r, secret, now)
@@ -203,7 +204,7 @@ func (s *Signed) Verify(r *http.Request, body []byte, secret credential.Secret, 
 
 func expired() error { return &Error{http.StatusForbidden, "AccessDenied", "Request has expired"} }
 
-// verifyTime checks the clock. S3 has words of its own, and presigned URLs that
+// verifyTime checks the clock. S3 has its own wording, and presigned URLs that
 // live as long as they say.
 func (s *Signed) verifyTime(r *http.Request, at, now time.Time) error {
 	early, late := at.After(now.Add(Window)), at.Before(now.Add(-Window))
@@ -250,7 +251,7 @@ func (s *Signed) scopeText() string {
 	return s.Date + "/" + s.Region + "/" + s.Service + "/" + terminator
 }
 
-// key is the secret key as it signs in the scope.
+// key is the secret key derived for the scope.
 func (s *Signed) key(secret credential.Secret) []byte {
 	key := mac([]byte("AWS4"+secret.Reveal()), s.Date)
 	for _, part := range []string{s.Region, s.Service, terminator} {
@@ -259,9 +260,9 @@ func (s *Signed) key(secret credential.Secret) []byte {
 	return key
 }
 
-// bodyHash is the last line of the canonical request. Only S3 takes a body that
-// is not signed as a whole: unsigned, or signed chunk by chunk, which is not
-// verified here.
+// bodyHash is the last line of the canonical request. Only S3 accepts a body
+// that is not signed as a whole: unsigned, or signed chunk by chunk, which is
+// not verified here.
 func (s *Signed) bodyHash(r *http.Request, body []byte) (hash string, ok bool) {
 	sum := sha256.Sum256(body)
 	hash = hex.EncodeToString(sum[:])
@@ -283,8 +284,8 @@ func mac(key []byte, text string) []byte {
 	return h.Sum(nil)
 }
 
-// canonicalRequest is spec issuer-and-sts §12.2. ok is false when a header that
-// is said to be signed is not there.
+// canonicalRequest is spec issuer-and-sts §12.2. ok is false if a header that
+// is listed as signed is missing.
 func (s *Signed) canonicalRequest(r *http.Request, bodyHash string) (string, bool) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -297,7 +298,7 @@ func (s *Signed) canonicalRequest(r *http.Request, bodyHash string) (string, boo
 	if path == "" {
 		path = "/"
 	}
-	if s.Service != s3 { // S3 signs the path as it is sent, the others encode it again
+	if s.Service != s3 { // S3 signs the path as sent, other services encode it again
 		path = encode(path, true)
 	}
 	var out strings.Builder

@@ -29,7 +29,7 @@ type Workload struct {
 	Secret         *Reference `json:"secret,omitempty"`
 	ServiceAccount Reference  `json:"serviceaccount,omitzero"`
 	// WarnAfter is the lifetime that was asked for, in seconds since the
-	// epoch, when the API server extended it; otherwise 0.
+	// epoch, if the API server extended it; otherwise 0.
 	WarnAfter int64 `json:"warnafter,omitempty"`
 }
 
@@ -96,7 +96,7 @@ func (c *Claims) wire() wireClaims {
 
 func (w *wireClaims) claims() (*Claims, error) {
 	if w.Expiry == nil || w.IssuedAt == nil {
-		return nil, errors.New("the claims exp and iat must be there")
+		return nil, errors.New("the claims exp and iat are required")
 	}
 	claims := &Claims{
 		Issuer: w.Issuer, Subject: w.Subject, Audiences: w.Audience, ID: w.ID,

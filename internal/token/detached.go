@@ -11,9 +11,9 @@ import (
 
 // SignDetached signs a payload that is encoded already, byte for byte as it
 // will stand in the token, and returns the two parts around it. The header is
-// alg, kid and typ "JWT", which is all that kube-apiserver takes from an
+// alg, kid and typ "JWT", which is all that kube-apiserver accepts from an
 // external signer (k8s.io/externaljwt). The payload must be unpadded base64url;
-// what it says is not looked at.
+// its content is not checked.
 func SignDetached(key *Key, payload string) (header, signature string, err error) {
 	decoded, err := decodeBase64(payload)
 	if err != nil {

@@ -24,7 +24,8 @@ import (
 	"github.com/rolecall/rolecall/internal/token"
 )
 
-// TestBothTimesAreNeededToMint: AWS wants to know from when on a token counts.
+// TestBothTimesAreNeededToMint: AWS wants to know from when on a token is
+// valid.
 func TestBothTimesAreNeededToMint(t *testing.T) {
 	t.Parallel()
 	key := newEC(t, elliptic.P256())
@@ -47,7 +48,7 @@ func TestLongestIssuer(t *testing.T) {
 		t.Errorf("%d characters: %v", len(longest), err)
 	}
 	if err := token.CheckIssuer("https://h/\x7f"); err == nil {
-		t.Error("a delete character is taken")
+		t.Error("a delete character is accepted")
 	}
 	if err := token.CheckIssuer("https://h/~"); err != nil {
 		t.Errorf("a tilde: %v", err)
@@ -99,7 +100,7 @@ func signedText(t *testing.T, private crypto.Signer, hash crypto.Hash, header st
 	return text + "." + base64.RawURLEncoding.EncodeToString(signature)
 }
 
-// TestAlgorithmFitsTheKey: a signature that is right in itself does not count under
+// TestAlgorithmFitsTheKey: a signature that is valid in itself does not count under
 // an algorithm that is not the key's.
 func TestAlgorithmFitsTheKey(t *testing.T) {
 	t.Parallel()
@@ -155,7 +156,7 @@ func TestAlgorithmFitsTheKey(t *testing.T) {
 	}
 }
 
-// TestAMissingClaimHidesNoOther: each claim is read, whichever is not there.
+// TestAMissingClaimHidesNoOther: each claim is read, whichever one is missing.
 func TestAMissingClaimHidesNoOther(t *testing.T) {
 	t.Parallel()
 	decoded, err := token.Decode(signRaw(t, newEC(t, elliptic.P256()),
@@ -223,7 +224,7 @@ func TestEveryKindOfPEM(t *testing.T) {
 		}
 		other := pem.EncodeToMemory(&pem.Block{Type: "DH PARAMETERS", Bytes: []byte("x")})
 		if got, err := token.ParsePublicKeys(append(other, of(bytes)...)); err != nil || len(got) != 1 {
-			t.Errorf("%s behind what is no key: %v, %v", kind, got, err)
+			t.Errorf("%s after a block that is not a key: %v, %v", kind, got, err)
 		}
 	}
 }

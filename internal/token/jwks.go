@@ -10,8 +10,8 @@ import (
 )
 
 // MarshalJWKS returns the JWKS document for public keys, in the given order
-// (newest first is the custom). An empty set and keys AWS would not accept are
-// refused, so that publishing the result never locks anybody out (spec
+// (by custom newest first). An empty set and keys AWS would not accept are
+// refused, so that what is published never locks anybody out (spec
 // issuer-and-sts §3.2).
 func MarshalJWKS(keys []crypto.PublicKey) ([]byte, error) {
 	named := make([]PublicKey, 0, len(keys))
@@ -45,10 +45,10 @@ func NewKeySet(keys ...crypto.PublicKey) (*KeySet, error) {
 	return ParseJWKS(document)
 }
 
-// ParseJWKS reads a JWKS document for verifying. Entries without kid, for
-// another use than signatures, or of a kind of key that is not RSA or EC are
-// left out; private or symmetric key material anywhere, or two entries with one
-// kid, is an error.
+// ParseJWKS reads a JWKS document for verifying. Entries without kid, for a use
+// other than signatures, or of a kind of key other than RSA and EC are left
+// out; private or symmetric key material anywhere, or two entries with one kid,
+// is an error.
 func ParseJWKS(document []byte) (*KeySet, error) {
 	var raw struct {
 		Keys []json.RawMessage `json:"keys"`
@@ -149,7 +149,7 @@ func CheckIssuer(issuer string) error {
 	case !https:
 		return fmt.Errorf("issuer %q: must begin with https://", issuer)
 	case len(issuer) > 255:
-		return fmt.Errorf("issuer of %d characters: AWS takes at most 255", len(issuer))
+		return fmt.Errorf("issuer of %d characters: AWS accepts at most 255", len(issuer))
 	case strings.ContainsAny(rest, "?#"):
 		return fmt.Errorf("issuer %q: must not have a query or fragment", issuer)
 	case strings.Contains(authority, "@"):
@@ -159,7 +159,7 @@ func CheckIssuer(issuer string) error {
 	case host == "":
 		return fmt.Errorf("issuer %q: names no host", issuer)
 	case hasPort && port != "443":
-		return fmt.Errorf("issuer %q: AWS takes no port but 443", issuer)
+		return fmt.Errorf("issuer %q: AWS accepts no port but 443", issuer)
 	}
 	return nil
 }

@@ -21,7 +21,7 @@ import (
 	"github.com/rolecall/rolecall/internal/credential"
 )
 
-// MaxSize is the longest token that is looked at, in bytes: STS's own limit.
+// MaxSize is the longest token that is read, in bytes: STS's own limit.
 const MaxSize = 20000
 
 // ErrMalformed says that a text is not a JWT.
@@ -39,16 +39,16 @@ var algorithms = []jose.SignatureAlgorithm{jose.RS256, jose.RS384, jose.RS512, j
 type Header struct {
 	Algorithm string
 	KeyID     string
-	HasKeyID  bool // kid is there, perhaps empty
-	Critical  bool // crit is there: extensions nobody here understands
+	HasKeyID  bool // kid is present, perhaps empty
+	Critical  bool // crit is present: extensions that nothing here understands
 }
 
 // JWT is a decoded token whose signature has NOT been verified. Nothing of it
 // may be believed before VerifySignature.
 type JWT struct {
 	Header Header
-	// Claims are the payload's members; of a repeated member the last counts,
-	// as AWS does it (spec issuer-and-sts §10.3).
+	// Claims are the payload's members; of a repeated member the last one
+	// counts, as at AWS (spec issuer-and-sts §10.3).
 	Claims map[string]json.RawMessage
 
 	signed    credential.Secret // header and payload as they were sent
@@ -57,7 +57,7 @@ type JWT struct {
 
 // Decode takes a compact JWT apart: three parts of unpadded base64url, header
 // and payload JSON objects. It checks no claim and no signature. Errors wrap
-// ErrMalformed and hold nothing of the token.
+// ErrMalformed and contain nothing of the token.
 func Decode(raw string) (*JWT, error) {
 	if len(raw) > MaxSize {
 		return nil, fmt.Errorf("%w: longer than %d bytes", ErrMalformed, MaxSize)
@@ -89,7 +89,7 @@ func (h *Header) fill(members map[string]json.RawMessage) error {
 		return errors.New("null")
 	}
 	if err := json.Unmarshal(members["alg"], &h.Algorithm); err != nil || h.Algorithm == "" {
-		return errors.New("alg is missing or no text")
+		return errors.New("alg is missing or not a string")
 	}
 	if kid, found := members["kid"]; found {
 		h.HasKeyID = true
@@ -154,7 +154,8 @@ func SupportedAlgorithm(alg string) bool {
 	return slices.Contains(algorithms, jose.SignatureAlgorithm(alg))
 }
 
-// fits pins an algorithm to the one type of key, and the one curve, it is for.
+// fits pins an algorithm to the one type of key, and the one curve, that it is
+// for.
 func fits(alg string, public crypto.PublicKey) bool {
 	switch jose.SignatureAlgorithm(alg) {
 	case jose.RS256, jose.RS384, jose.RS512:

@@ -49,7 +49,7 @@ func GenerateEC(curve elliptic.Curve) (*Key, error) {
 	return NewKey(private)
 }
 
-// GenerateLike makes a key of the same kind and size as a public key has.
+// GenerateLike makes a key of the same kind and size as a public key.
 func GenerateLike(public crypto.PublicKey) (*Key, error) {
 	switch key := public.(type) {
 	case *rsa.PublicKey:
@@ -120,7 +120,7 @@ func KeyID(public crypto.PublicKey) (string, error) {
 }
 
 // ParsePrivateKey reads the first private key of a PEM file: PKCS#1, SEC1 or
-// PKCS#8, as kube-apiserver's --service-account-signing-key-file.
+// PKCS#8, as kube-apiserver reads its --service-account-signing-key-file.
 func ParsePrivateKey(text []byte) (*Key, error) {
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
 		private, err := parsePrivateBlock(block)
@@ -135,8 +135,8 @@ func ParsePrivateKey(text []byte) (*Key, error) {
 }
 
 // ParsePublicKeys reads every key of a PEM file, public halves of private keys
-// and of certificates included, as --service-account-key-file does. It fails
-// when there is none.
+// and of certificates included, as --service-account-key-file does. It fails if
+// there is none.
 func ParsePublicKeys(text []byte) ([]crypto.PublicKey, error) {
 	var keys []crypto.PublicKey
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {

@@ -145,7 +145,7 @@ func TestKeysThatAreRefused(t *testing.T) {
 		"broken": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
 	} {
 		if _, err := token.ParsePrivateKey([]byte(text)); err == nil {
-			t.Errorf("%s PEM is taken for a private key", name)
+			t.Errorf("%s PEM passes for a private key", name)
 		}
 	}
 }

@@ -22,7 +22,7 @@ const (
 	P256    Kind = "p256"
 )
 
-// kinds is the one list. object is what an Issuer object calls the kind, empty for
+// kinds is the one list. object is the kind's name in an Issuer object, empty for
 // those that it cannot ask for.
 var kinds = []struct {
 	kind      Kind
@@ -36,7 +36,7 @@ var kinds = []struct {
 	{P256, "P-256", jose.ES256, func() (*Key, error) { return GenerateEC(elliptic.P256()) }},
 }
 
-// DefaultKind is made where nobody names a kind.
+// DefaultKind is what is made if no kind is named.
 const DefaultKind = RSA2048
 
 // Kinds returns all of them.

@@ -9,7 +9,7 @@ import (
 	"github.com/rolecall/rolecall/internal/credential"
 )
 
-// Mint signs claims with a key, the header being alg and kid only, as
+// Mint signs claims with a key, with only alg and kid in the header, as
 // kube-apiserver does. Claims without issuer, subject, audience or lifetime are
 // refused.
 func Mint(key *Key, claims *Claims) (credential.Secret, error) {

@@ -33,8 +33,9 @@ func (k PublicKey) Algorithm() string {
 }
 
 // ReadJWKS reads the keys of a document in its order. Entries that MarshalKeys
-// would not write, and that verification passes over, are left out: those of an
-// empty kid, of other uses and of other kinds of key. Errors are ParseJWKS's.
+// would not write and that verification ignores are left out: those with an
+// empty kid, for other uses or of other kinds of key. Errors are those of
+// ParseJWKS.
 func ReadJWKS(document []byte) ([]PublicKey, error) {
 	set, err := ParseJWKS(document)
 	if err != nil {
@@ -60,7 +61,7 @@ func ReadJWKS(document []byte) ([]PublicKey, error) {
 }
 
 // MarshalKeys is MarshalJWKS for keys with ids of their own. With emptyIDs each
-// key stands there a second time under an empty kid, for tokens of API servers
+// key is listed a second time under an empty kid, for tokens of API servers
 // before 1.16, which name no key (spec issuer-and-sts §3.3).
 func MarshalKeys(keys []PublicKey, emptyIDs bool) ([]byte, error) {
 	if len(keys) == 0 {
@@ -71,7 +72,7 @@ func MarshalKeys(keys []PublicKey, emptyIDs bool) ([]byte, error) {
 	}
 	for i, key := range keys {
 		if key.ID == "" || slices.ContainsFunc(keys[:i], func(k PublicKey) bool { return k.ID == key.ID }) {
-			return nil, fmt.Errorf("refuse to publish: kid %q is empty or there twice", key.ID)
+			return nil, fmt.Errorf("refuse to publish: kid %q is empty or used twice", key.ID)
 		}
 		entry, err := newJWK(key)
 		if err != nil {
@@ -87,7 +88,7 @@ func MarshalKeys(keys []PublicKey, emptyIDs bool) ([]byte, error) {
 }
 
 // jwk is an entry as kube-apiserver writes it, members in its order; the kid is
-// there even if it is empty.
+// written even if it is empty.
 type jwk struct {
 	Use       string `json:"use"`
 	Kind      string `json:"kty"`

@@ -70,7 +70,7 @@ func TestMarshalKeysRefuses(t *testing.T) {
 		want string
 	}{
 		{"nothing", nil, "without keys"},
-		{"twice the same", []token.PublicKey{keys[0], keys[0]}, "there twice"},
+		{"twice the same", []token.PublicKey{keys[0], keys[0]}, "used twice"},
 		{"no name", []token.PublicKey{{Public: keys[0].Public}}, "empty"},
 		{"no key", []token.PublicKey{{ID: "a", Public: "text"}}, "want RSA or EC"},
 	} {

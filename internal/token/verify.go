@@ -14,7 +14,7 @@ import (
 const DefaultLeeway = time.Minute
 
 // Verifier checks service-account tokens of one issuer. All fields but Leeway
-// are needed; a Verifier without audience or keys accepts nothing.
+// are required; a Verifier without audience or keys accepts nothing.
 type Verifier struct {
 	Issuer string
 	// Audiences: the token must be meant for at least one of them.
@@ -36,7 +36,7 @@ var (
 
 // Verify checks kid, algorithm, signature, issuer, audience and times, in this
 // order, so that nothing of an unsigned payload decides anything, and returns
-// the claims. Error texts never hold the token.
+// the claims. Error texts never contain the token.
 func (v *Verifier) Verify(raw credential.Secret, now time.Time) (*Claims, error) {
 	decoded, err := Decode(raw.Reveal())
 	if err != nil {
@@ -85,7 +85,7 @@ func (t *JWT) ServiceAccount() (*Claims, error) { return t.projected() }
 func (t *JWT) projected() (*Claims, error) {
 	// The members are put together again rather than decoding the payload
 	// twice, so that both readings agree on repeated members, and exact names
-	// count: encoding/json would take "ISS" for "iss".
+	// count: encoding/json would read "ISS" as "iss".
 	known := wireClaims{}
 	for _, member := range []struct {
 		name string

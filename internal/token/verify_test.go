@@ -96,7 +96,7 @@ func TestMintRefuses(t *testing.T) {
 	}
 }
 
-// TestVerifyRefuses is the list of hostile and unlucky tokens.
+// TestVerifyRefuses lists hostile and unlucky tokens.
 func TestVerifyRefuses(t *testing.T) {
 	t.Parallel()
 	key, other := newRSA(t), newRSA(t)
@@ -247,7 +247,7 @@ func TestServiceAccountSubject(t *testing.T) {
 		"system:serviceaccount::b", "system:serviceaccount:a:b:c", "system:node:a",
 	} {
 		if _, _, ok := token.ParseServiceAccountSubject(subject); ok {
-			t.Errorf("%q is taken for a service account", subject)
+			t.Errorf("%q passes for a service account", subject)
 		}
 	}
 }

@@ -21,7 +21,7 @@ type probe struct {
 	context   map[string]string
 }
 
-// everything is what the caller's own policies allow: the trust policy alone is
+// everything is what the caller's own policies allow: only the trust policy is
 // under test.
 var everything = sync.OnceValue(func() *policy.Policy {
 	all, _ := policy.Parse(policy.Identity, "everything", []byte(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}`))
@@ -47,9 +47,9 @@ func (p *probe) admits(trust *policy.Policy, account, partition string) policy.D
 	return decision
 }
 
-// verify asks the engine whether a document lets in who was asked for, and by the
-// statements that were written nobody else (spec issuer-and-sts §15.2 rule 12).
-// What other statements of a present document let in is told in notes.
+// verify asks the engine whether a document admits those who were asked for, and
+// nobody else by the statements that were written (spec issuer-and-sts §15.2 rule
+// 12). Whom other statements of a present document admit is said in notes.
 func (r *Request) verify(parts []part, base *merging, text string) (notes []string, err error) {
 	written := new(merging).write(parts)
 	own, err := r.parse(written)
@@ -74,7 +74,7 @@ func (r *Request) verify(parts []part, base *merging, text string) (notes []stri
 			}
 			if d := p.admits(whole, account, r.Partition); d.Effect != policy.Allowed {
 				return nil, fault.New(fault.Conflict, "another statement of the present document keeps %s out: %s", p.who, d.Reason).
-					Hint("rolecall explain shows which: a Deny overrides every Allow")
+					Hint("rolecall explain shows which one: a Deny overrides every Allow")
 			}
 		}
 		for _, p := range denied {
@@ -82,15 +82,15 @@ func (r *Request) verify(parts []part, base *merging, text string) (notes []stri
 				return nil, fault.New(fault.Internal, "the generated document also lets in %s", p.who)
 			}
 			if d := p.admits(whole, account, r.Partition); d.Effect == policy.Allowed {
-				notes = append(notes, fmt.Sprintf("a statement that was there before also lets in %s", p.who))
+				notes = append(notes, fmt.Sprintf("an existing statement also lets in %s", p.who))
 			}
 		}
 	}
 	return notes, nil
 }
 
-// slips refuses issuers that look like slips for others: no cluster has them. An
-// audience may be called anything, so a strange one is only told of.
+// slips refuses issuers that look like misspelt ones: no cluster has them. An
+// audience may be anything, so an odd one is only noted.
 func slips(text string) (notes []string, err error) {
 	findings := policy.Lint(policy.Trust, "the generated document", []byte(text), policy.LintOptions{})
 	for i := range findings {
@@ -113,7 +113,8 @@ func (r *Request) parse(text string) (*policy.Policy, error) {
 	return parsed, nil
 }
 
-// owner is the role's account, where that is not given that of whom it trusts.
+// owner is the role's account, or if that is not given the account of those it
+// trusts.
 func (r *Request) owner() string {
 	account := r.Account
 	for _, text := range r.EKSClusters {
@@ -127,7 +128,7 @@ func (r *Request) owner() string {
 	return account
 }
 
-// neighbours are accounts that are easily let in by mistake: the default one,
+// neighbours are accounts that are easily admitted by mistake: the default one,
 // the same name in another namespace, the same beginning.
 func (r *Request) neighbours(units []int) []ServiceAccount {
 	candidates := []ServiceAccount{{"default", "default"}}
@@ -179,7 +180,7 @@ func (r *Request) webProbes(issuer, provider string, units []int) (allowed, deni
 	return allowed, denied
 }
 
-// podTags are what EKS and a broker say of a pod.
+// podTags are what EKS and a broker say about a pod.
 func podTags(cluster, namespace, name string) []policy.Tag {
 	return []policy.Tag{
 		{Key: "eks-cluster-arn", Value: cluster},
@@ -219,7 +220,7 @@ func (r *Request) eksProbes(units []int) (allowed, denied []probe) {
 
 // session is one of a role.
 func session(roleARN string) policy.Principal {
-	role, _ := arn.ParseRole(roleARN) // it was checked
+	role, _ := arn.ParseRole(roleARN) // check has validated it
 	return policy.Principal{Kind: policy.RoleSession, ARN: role.Session("probe").String(), RoleARN: roleARN, Account: role.Account}
 }
 

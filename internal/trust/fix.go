@@ -66,7 +66,7 @@ func better(
 			continue
 		}
 		if count(after, f.Rule) >= count(m.Left, f.Rule) {
-			continue // it does not help, and would not the next time
+			continue // it does not help, and would not help the next time
 		}
 		return next, after, f
 	}

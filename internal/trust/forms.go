@@ -8,17 +8,18 @@ import (
 	"github.com/rolecall/rolecall/internal/policy"
 )
 
-// form is one way in. Its units, such as service accounts, can be spread over
-// several documents.
+// form is one way to assume the role. Its units, such as service accounts, can
+// be spread over several documents.
 type form struct {
-	// units names who is let in, as people read it.
+	// units names who is admitted, for people to read.
 	units []string
-	// write makes the statements for some of the units, by their places.
+	// write makes the statements for some of the units, given by their indices.
 	write func(units []int) []string
-	// mine recognises statements of a document that is there which let in the
-	// same: they are replaced.
+	// mine recognises statements of an existing document that admit the same:
+	// they are replaced.
 	mine func(policy.Statement) bool
-	// probes are who must be let in by some of the units, and who by none.
+	// probes are those who must be admitted by some of the units, and those who
+	// must not.
 	probes func(units []int) (allowed, denied []probe)
 }
 
@@ -53,7 +54,7 @@ func (r *Request) providerARN(issuer string) string {
 	return arn.OIDCProvider(r.Partition, r.Account, issuer).String()
 }
 
-// web trusts an issuer. Exact names and patterns stand in statements of their
+// web trusts an issuer. Exact names and patterns are in statements of their
 // own: under both operators for one key they would have to hold together (spec
 // issuer-and-sts §15.2 rules 1 to 3).
 func (r *Request) web(issuer string) form {
@@ -112,7 +113,7 @@ func (r *Request) eks() form {
 		write: func(units []int) []string {
 			var accounts, clusters []string
 			for _, i := range units {
-				parsed, _ := parseCluster(r.EKSClusters[i]) // it was checked
+				parsed, _ := parseCluster(r.EKSClusters[i]) // check has validated it
 				clusters = append(clusters, r.EKSClusters[i])
 				if !slices.Contains(accounts, parsed.Account) {
 					accounts = append(accounts, parsed.Account)
@@ -129,7 +130,7 @@ func (r *Request) eks() form {
 	}
 }
 
-// broker trusts a role of ours; what it may say about the pod is pinned, so that
+// broker trusts a role of ours; what it may say about the pod is fixed, so that
 // it cannot be used for another one (spec podidentity §15, §19.7).
 func (r *Request) broker() form {
 	return form{
@@ -156,7 +157,7 @@ func (r *Request) broker() form {
 // target trusts the sessions of an association's own role, which pass the
 // external id of their service account (spec podidentity §14.4).
 func (r *Request) target() form {
-	source, _ := arn.ParseRole(r.Target.SourceRoleARN) // it was checked
+	source, _ := arn.ParseRole(r.Target.SourceRoleARN) // check has validated it
 	root := "arn:" + source.Partition + ":iam::" + source.Account + ":root"
 	return form{
 		units: r.unitNames(r.Target.SourceRoleARN),
@@ -183,8 +184,8 @@ type ofNamespace struct {
 	accounts  []ServiceAccount
 }
 
-// byNamespace groups accounts, since two lists of namespaces and names would also
-// let in their other pairs.
+// byNamespace groups accounts, since a list of namespaces and one of names would
+// also admit all other pairs.
 func (r *Request) byNamespace(units []int) []ofNamespace {
 	var groups []ofNamespace
 next:
@@ -204,7 +205,7 @@ next:
 
 // externalIDs are region/account/cluster/namespace/name (spec podidentity §14.4).
 func externalIDs(clusterARN string, accounts []ServiceAccount) []string {
-	parsed, _ := parseCluster(clusterARN) // it was checked
+	parsed, _ := parseCluster(clusterARN) // check has validated it
 	ids := make([]string, len(accounts))
 	for i, one := range accounts {
 		ids[i] = strings.Join([]string{parsed.Region, parsed.Account, parsed.Name, one.Namespace, one.Name}, "/")
@@ -229,8 +230,8 @@ func values(texts []string) string {
 	return "[" + strings.Join(quoted, ",") + "]"
 }
 
-// quote writes a string for which plainValue holds, or that has only wildcards
-// besides: nothing in it needs to be escaped.
+// quote writes a string for which plainValue holds, apart from wildcards:
+// nothing in it needs to be escaped.
 func quote(text string) string { return `"` + text + `"` }
 
 func prefixed(prefix string, texts []string) []string {
@@ -241,7 +242,7 @@ func prefixed(prefix string, texts []string) []string {
 	return all
 }
 
-// only reports an Allow statement with this one principal.
+// only reports whether a statement is an Allow with this one principal.
 func only(s policy.Statement, kind, name string) bool {
 	return s.Allow && !s.NotPrincipal && len(s.Principals) == 1 && s.Principals[0] == policy.NamedPrincipal{Kind: kind, Name: name}
 }

@@ -15,10 +15,10 @@ type part struct {
 	units []int
 }
 
-// Generate writes the trust policy, or several when one does not hold all. The
-// engine has decided about each: who was asked for is let in, others are not.
-// Errors are of kind Usage, Denied for hazards, Invalid for a present document
-// that is refused, Conflict for one that cannot be merged into.
+// Generate writes the trust policy, or several if one cannot hold everything.
+// The engine has checked each: those who were asked for are admitted, others
+// are not. Errors are of kind Usage, Denied for hazards, Invalid for a present
+// document that is refused, Conflict for one that cannot be merged into.
 func Generate(request Request) (*Result, error) {
 	r, err := request.check()
 	if err != nil {
@@ -56,7 +56,7 @@ func Generate(request Request) (*Result, error) {
 		result.Documents = append(result.Documents, document)
 	}
 	if len(packed) > 1 {
-		note := fmt.Sprintf("one document would have more than %d characters: make %d roles with the same permissions, one for each document", r.Quota, len(packed))
+		note := fmt.Sprintf("one document would have more than %d characters: create %d roles with the same permissions, one for each document", r.Quota, len(packed))
 		if quota := quotaFor(forms, first, r.Quota); quota > 0 {
 			note += fmt.Sprintf(", or raise the quota: "+quotaCommand, quota)
 		}
@@ -65,10 +65,10 @@ func Generate(request Request) (*Result, error) {
 	return result, nil
 }
 
-// quotaCommand asks AWS for more room (spec issuer-and-sts §15.1).
+// quotaCommand asks AWS for a larger quota (spec issuer-and-sts §15.1).
 const quotaCommand = "aws service-quotas request-service-quota-increase --region us-east-1 --service-code iam --quota-code L-C07B4B0D --desired-value %d"
 
-// enough is the quota to ask for, of a document of this size.
+// enough is the quota to ask for, given the size of the document.
 func enough(size int) int {
 	if size <= MiddleQuota {
 		return MiddleQuota
@@ -76,7 +76,8 @@ func enough(size int) int {
 	return LargestQuota
 }
 
-// quotaFor returns the quota under which one document would do, 0 if none would.
+// quotaFor returns the quota under which one document would be enough, 0 if
+// there is no such quota.
 func quotaFor(forms []form, base *merging, present int) int {
 	for _, quota := range []int{MiddleQuota, LargestQuota} {
 		if quota <= present {
@@ -89,8 +90,8 @@ func quotaFor(forms []form, base *merging, present int) int {
 	return 0
 }
 
-// pack spreads the forms over documents. A form stays whole where one document
-// can hold it, so that the pods of a cluster use one role.
+// pack spreads the forms over documents. A form stays whole if one document can
+// hold it, so that the pods of a cluster use one role.
 func pack(forms []form, base *merging, quota int) ([][]part, error) {
 	var packed [][]part
 	var current []part
@@ -167,7 +168,7 @@ func (r *Request) notes() []string {
 		notes = append(notes, "in China some tools register the audience sts.amazonaws.com.cn: the policy must name the one that is registered and mounted")
 	}
 	if r.Tagged && len(r.Issuers) > 0 {
-		notes = append(notes, "the tokens' session tags are allowed by sts:TagSession; which tags they are the issuer alone decides")
+		notes = append(notes, "the tokens' session tags are allowed by sts:TagSession; the issuer alone decides which tags they are")
 	}
 	if len(r.EKSClusters) > 0 {
 		notes = append(notes, "EKS assumes the role for whatever pods its associations name: they choose the service accounts")

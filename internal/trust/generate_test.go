@@ -355,7 +355,7 @@ func TestMergeTells(t *testing.T) {
 	t.Parallel()
 	present := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"pods.eks.amazonaws.com"},"Action":["sts:AssumeRole","sts:TagSession"]}]}`
 	result, err := trust.Generate(trust.Request{EKSClusters: []string{prod}, Present: []byte(present)})
-	if err != nil || !strings.Contains(strings.Join(result.Notes, "\n"), "a statement that was there before also lets in EKS for no cluster") {
+	if err != nil || !strings.Contains(strings.Join(result.Notes, "\n"), "an existing statement also lets in EKS for no cluster") {
 		t.Errorf("%+v, %v", result, err)
 	}
 	if !json.Valid([]byte(result.Documents[0].Text)) || !strings.Contains(result.Documents[0].Text, present[len(`{"Version":"2012-10-17","Statement":[`):len(present)-2]) {

@@ -8,21 +8,21 @@ import (
 	"github.com/rolecall/rolecall/internal/policy"
 )
 
-// merging is a document that is there, and which of its statements are replaced.
-// The zero value is a new document.
+// merging is an existing document, and which of its statements are replaced. The
+// zero value is a new document.
 type merging struct {
 	text       string
 	statements []policy.Statement
 	listed     bool
-	mine       []int // places of statements that are replaced
+	mine       []int // indices of the statements that are replaced
 }
 
-// readPresent refuses a document that IAM would refuse: what is wrong in it is
-// not ours to guess.
+// readPresent refuses a document that IAM would refuse: it does not guess what
+// was meant.
 func readPresent(text []byte, forms []form) (*merging, error) {
 	parsed, err := policy.Parse(policy.Trust, "the present document", text)
 	if err != nil {
-		return nil, fault.New(fault.Invalid, "%w", err).Hint("rolecall trust lint FILE lists what is wrong in it, and --fix fixes it")
+		return nil, fault.New(fault.Invalid, "%w", err).Hint("rolecall trust lint FILE lists what is wrong with it, and --fix corrects it")
 	}
 	m := &merging{text: string(text)}
 	m.statements, m.listed = parsed.Statements()
@@ -38,8 +38,8 @@ func readPresent(text []byte, forms []form) (*merging, error) {
 	return m, nil
 }
 
-// together refuses a statement that trusts our provider and others at once: to
-// replace it would take the others their way in.
+// together refuses a statement that trusts our provider and others at once:
+// replacing it would lock the others out.
 func together(place int, s policy.Statement, forms []form) error {
 	if !s.Allow || s.NotPrincipal || len(s.Principals) < 2 {
 		return nil
@@ -56,7 +56,7 @@ func together(place int, s policy.Statement, forms []form) error {
 }
 
 // write puts the parts' statements into the document, in the place of the first
-// one that they replace. All other bytes stay as they are.
+// statement that they replace. All other bytes stay as they are.
 func (m *merging) write(parts []part) string {
 	var all []string
 	for _, one := range parts {

@@ -7,10 +7,10 @@ import (
 	"github.com/rolecall/rolecall/internal/fault"
 )
 
-// PartitionOf returns the partition of a role that tokens of the issuers take and
-// that the ARNs stand beside: what they agree on. Issuers on hosts that are not
-// AWS's say nothing, nor do texts that are no ARN; it is empty if none says
-// anything. Two that differ are an error of kind Usage.
+// PartitionOf returns the partition of a role that tokens of the issuers assume
+// and that is related to the ARNs: the one on which they agree. Issuers on hosts
+// that are not AWS's say nothing, nor do texts that are not ARNs; the result is
+// empty if none says anything. Two that differ are an error of kind Usage.
 func PartitionOf(issuers, arns []string) (string, error) {
 	partition, said := "", ""
 	for _, one := range append(append([]string(nil), arns...), issuers...) {
@@ -27,7 +27,7 @@ func PartitionOf(issuers, arns []string) (string, error) {
 			partition, said = found, one
 		default:
 			return "", fault.New(fault.Usage, "%s is in partition %s, %s in %s: which one is the role in?", said, partition, one, found).
-				Hint("--partition %s or --partition %s says it", partition, found)
+				Hint("say it with --partition %s or --partition %s", partition, found)
 		}
 	}
 	return partition, nil

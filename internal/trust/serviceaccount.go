@@ -9,8 +9,8 @@ import (
 	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
-// ServiceAccount is a service account, or a pattern of some: * stands for any
-// characters and ? for one.
+// ServiceAccount is a service account, or a pattern for several: * stands for
+// any characters and ? for one.
 type ServiceAccount struct{ Namespace, Name string }
 
 // subjectPrefix is how the subjects of service accounts begin.
@@ -36,14 +36,14 @@ var (
 	nameForm      = lazyregexp.New(`^[a-z0-9*?]([-.a-z0-9*?]*[a-z0-9*?])?$`)
 )
 
-// check holds the names to what Kubernetes accepts: a name that cannot exist lets
-// nobody in.
+// check refuses names that Kubernetes would not accept: a name that cannot exist
+// admits nobody.
 func (s ServiceAccount) check() error {
 	switch {
 	case len(s.Namespace) > 63 || !namespaceForm.MatchString(s.Namespace):
-		return fault.New(fault.Usage, "service account %q: no namespace can be called %q", s, s.Namespace).Hint("want NAMESPACE/NAME in lower case")
+		return fault.New(fault.Usage, "service account %q: %q is not a possible name of a namespace", s, s.Namespace).Hint("want NAMESPACE/NAME in lower case")
 	case len(s.Name) > 253 || !nameForm.MatchString(s.Name):
-		return fault.New(fault.Usage, "service account %q: no service account can be called %q", s, s.Name).Hint("want NAMESPACE/NAME in lower case")
+		return fault.New(fault.Usage, "service account %q: %q is not a possible name of a service account", s, s.Name).Hint("want NAMESPACE/NAME in lower case")
 	}
 	return nil
 }
@@ -51,7 +51,7 @@ func (s ServiceAccount) check() error {
 // String returns NAMESPACE/NAME.
 func (s ServiceAccount) String() string { return s.Namespace + "/" + s.Name }
 
-// Subject is what stands in sub of the account's tokens.
+// Subject is the sub claim of the account's tokens.
 func (s ServiceAccount) Subject() string { return subjectPrefix + s.Namespace + ":" + s.Name }
 
 // IsPattern reports a * or ?.
@@ -62,8 +62,8 @@ func (s ServiceAccount) IsPattern() bool {
 // sharedNamespaces hold accounts of many parties on every cluster.
 var sharedNamespaces = []string{"default", "kube-system", "kube-public", "kube-node-lease"}
 
-// Hazard says whom else a pattern lets in than seems (spec issuer-and-sts §15.2
-// rule 5); empty for none.
+// Hazard says whom a pattern admits besides those it seems to (spec
+// issuer-and-sts §15.2 rule 5); empty for nobody.
 func (s ServiceAccount) Hazard() string {
 	delimited := strings.HasSuffix(strings.TrimRight(s.Namespace, "*?"), "-")
 	switch {
@@ -75,7 +75,7 @@ func (s ServiceAccount) Hazard() string {
 	case glob.IsPattern(s.Namespace):
 		return "several namespaces are covered: anyone who can create one that fits gets the role"
 	case strings.Trim(s.Name, "*?") == "" && slices.Contains(sharedNamespaces, s.Namespace):
-		return "the namespace " + s.Namespace + " is shared: everything that anybody runs there gets the role"
+		return "the namespace " + s.Namespace + " is shared: everything that runs there gets the role"
 	case glob.IsPattern(s.Name) && slices.Contains(sharedNamespaces, s.Namespace):
 		return "the namespace " + s.Namespace + " is shared: anyone who can create a service account there gets the role"
 	}
@@ -87,7 +87,8 @@ func (s ServiceAccount) covers(other ServiceAccount) bool {
 	return glob.Match(s.Subject(), other.Subject())
 }
 
-// example is an account that the pattern covers; the account itself if it is none.
+// example is an account that the pattern covers, or the account itself if it is
+// not a pattern.
 func (s ServiceAccount) example() ServiceAccount {
 	fill := strings.NewReplacer("*", "a", "?", "a").Replace
 	return ServiceAccount{fill(s.Namespace), fill(s.Name)}

@@ -1,11 +1,10 @@
 // Package trust writes trust policies of IAM roles for workloads of Kubernetes
 // clusters, and fixes those that others wrote.
 //
-//   - trust.go says what can be asked for, serviceaccount.go what of it is
-//     dangerous
+//   - trust.go says what can be asked for, serviceaccount.go what is dangerous about it
 //   - forms.go writes statements: web identity, EKS Pod Identity, a broker's
 //     role, a target role (spec issuer-and-sts §15.2, spec podidentity §15)
-//   - generate.go fits them into the quota, merge.go into a document that is there
+//   - generate.go fits them into the quota, merge.go into an existing document
 //   - check.go asks the policy engine whether the result lets in who was asked
 //     for, and nobody else
 //   - fix.go applies what lint suggests
@@ -24,9 +23,9 @@ import (
 	"github.com/rolecall/rolecall/internal/token"
 )
 
-// Quotas of a trust policy in characters without white space: what every
-// account has, what was the most for long, and the most that can be asked for
-// (spec iam-policy §1.4, quota ACLSizePerRole, L-C07B4B0D).
+// Quotas of a trust policy in characters without white space: the default, the
+// former maximum, and the most that can be requested (spec iam-policy §1.4,
+// quota ACLSizePerRole, L-C07B4B0D).
 const (
 	DefaultQuota = 2048
 	MiddleQuota  = 4096
@@ -39,24 +38,25 @@ const DefaultAudience = "sts.amazonaws.com"
 // Request says who may assume the role. Of the forms at least one must be given;
 // several in one document are a migration.
 type Request struct {
-	// Account owns the role, 12 digits; Partition is its. If that is empty it is
-	// what the issuers' hosts and the ARNs say, "aws" if they say nothing.
+	// Account owns the role, 12 digits; Partition is the role's. If it is empty,
+	// the issuers' hosts and the ARNs decide, "aws" if they say nothing.
 	Account, Partition string
-	// ServiceAccounts are let in by all forms but EKS, whose associations name
-	// them.
+	// ServiceAccounts are admitted by all forms but EKS, whose associations
+	// name them.
 	ServiceAccounts []ServiceAccount
 	// Issuers are clusters' issuers, with or without https://.
 	Issuers []string
-	// Audience is the one that the providers register and pods mount,
+	// Audience is the one that the providers register and pods mount;
 	// DefaultAudience if empty.
 	Audience string
-	// Tagged: the tokens carry session tags, so sts:TagSession is allowed too.
+	// Tagged says that the tokens carry session tags, so that sts:TagSession is
+	// allowed too.
 	Tagged bool
 	// EKSClusters are ARNs of EKS clusters whose Pod Identity may assume the role.
 	EKSClusters []string
 	Broker      *Broker
 	Target      *Target
-	// AllowWildcard admits patterns that reach further than one namespace.
+	// AllowWildcard allows patterns that cover more than one namespace.
 	AllowWildcard bool
 	// Quota in characters, DefaultQuota if 0.
 	Quota int
@@ -64,30 +64,31 @@ type Request struct {
 	Present []byte
 }
 
-// Broker is a role that takes other roles for pods outside of EKS (spec
+// Broker is a role that assumes other roles for pods outside EKS (spec
 // podidentity §19.7, brokerRole).
 type Broker struct {
 	RoleARN string
-	// ClusterARN is what the broker says the cluster is.
+	// ClusterARN is what the broker calls the cluster.
 	ClusterARN string
 }
 
-// Target makes the role one that sessions of another role take further (spec
+// Target makes the role one that sessions of another role assume in turn (spec
 // podidentity §14.4).
 type Target struct {
 	// SourceRoleARN is the association's own role.
 	SourceRoleARN string
-	// ClusterARN is that of the association; it goes into the external id.
+	// ClusterARN is that of the association; it becomes part of the external
+	// id.
 	ClusterARN string
 }
 
 // Result is what was generated.
 type Result struct {
-	// Documents are one trust policy, or one for each of several roles when one
-	// does not hold all.
+	// Documents are one trust policy, or one for each of several roles if one
+	// cannot hold everything.
 	Documents []Document `json:"documents"`
 	Quota     int        `json:"quota"`
-	// Needs are providers that must be there in the role's account.
+	// Needs are providers that must exist in the role's account.
 	Needs []Need `json:"needs"`
 	// Notes are what a person should know, one sentence each.
 	Notes []string `json:"notes"`
@@ -98,7 +99,8 @@ type Document struct {
 	Text string `json:"document"`
 	// Size is in characters as IAM counts them: without white space.
 	Size int `json:"size"`
-	// Admits lists who is let in, one line for each service account or cluster.
+	// Admits lists who is admitted, one line for each service account or
+	// cluster.
 	Admits []string `json:"admits"`
 }
 
@@ -107,12 +109,13 @@ type Need struct {
 	ProviderARN string `json:"providerArn"`
 	URL         string `json:"url"`
 	Audience    string `json:"audience"`
-	// Create makes it; Register adds the audience to one that is there.
+	// Create makes it; Register adds the audience to an existing one.
 	Create   string `json:"create"`
 	Register string `json:"register"`
 }
 
-// check returns the request with its defaults, or what is wrong with it.
+// check returns the request with its defaults filled in, or what is wrong with
+// it.
 func (r *Request) check() (*Request, error) {
 	c := *r
 	if c.Partition == "" {
@@ -128,11 +131,11 @@ func (r *Request) check() (*Request, error) {
 			Hint("add --oidc-provider-arn ARN, --discovery URL or --issuer URL, or --pod-identity")
 	case len(c.ServiceAccounts) > 0 && len(c.Issuers) == 0 && c.Broker == nil && c.Target == nil:
 		return nil, fault.New(fault.Usage, "EKS assumes a role for the pods of its associations, so the policy cannot name service accounts").
-			Hint("leave them out: aws eks create-pod-identity-association says who gets the role")
+			Hint("leave them out: aws eks create-pod-identity-association names who gets the role")
 	case c.Broker != nil && c.Target != nil:
-		return nil, fault.New(fault.Usage, "a role is taken by a broker or by an association's own role, not by both: what one must say would not bind the other")
+		return nil, fault.New(fault.Usage, "a role is assumed either by a broker or by an association's own role, not by both: the conditions for one would not bind the other")
 	case c.Account == "" && len(c.Issuers) > 0:
-		return nil, fault.New(fault.Usage, "the role's account is not known").Hint("a provider and the role that trusts it live in one account: give its 12 digits")
+		return nil, fault.New(fault.Usage, "the role's account is not known").Hint("a provider and the role that trusts it are in the same account: give its 12 digits")
 	case c.Account != "" && !arn.IsAccount(c.Account):
 		return nil, fault.New(fault.Usage, "account %q: want 12 digits", c.Account)
 	case !arn.IsPartition(c.Partition):
@@ -159,7 +162,7 @@ func plainValue(text string) bool {
 
 func (r *Request) checkServiceAccounts() error {
 	if len(r.ServiceAccounts) == 0 && (len(r.Issuers) > 0 || r.Broker != nil || r.Target != nil) {
-		return fault.New(fault.Usage, "no service account named: every workload of the issuer could assume the role").Hint("--service-account NAMESPACE/NAME, which may be repeated")
+		return fault.New(fault.Usage, "no service account is named: every workload of the issuer could assume the role").Hint("--service-account NAMESPACE/NAME, which may be repeated")
 	}
 	var unique []ServiceAccount
 	for _, one := range r.ServiceAccounts {
@@ -187,7 +190,7 @@ func (r *Request) checkIssuers() error {
 			issuer = "https://" + issuer
 		}
 		if err := token.CheckIssuer(issuer); err != nil {
-			return fault.New(fault.Usage, "%w", err).Hint("want the issuer of the tokens, byte for byte, such as https://oidc.example.com/cluster")
+			return fault.New(fault.Usage, "%w", err).Hint("want the tokens' issuer, byte for byte, such as https://oidc.example.com/cluster")
 		}
 		id := arn.IssuerID(issuer)
 		switch {
@@ -204,8 +207,8 @@ func (r *Request) checkIssuers() error {
 	return nil
 }
 
-// isClusterInternal: nobody outside the cluster can read such an issuer (spec
-// issuer-and-sts §16 row 37).
+// isClusterInternal reports an issuer that nobody outside the cluster can read
+// (spec issuer-and-sts §16 row 37).
 func isClusterInternal(id string) bool {
 	host, _, _ := strings.Cut(id, "/")
 	host = strings.ToLower(host)
@@ -220,8 +223,8 @@ func (r *Request) checkForms() error {
 			return err
 		}
 		if r.Account != "" && cluster.Account != r.Account {
-			return fault.New(fault.Usage, "%s is not in the role's account %s: EKS takes roles of the cluster's own account only", text, r.Account).
-				Hint("make a role there, and a target role here: --pod-identity target --source-role-arn ARN")
+			return fault.New(fault.Usage, "%s is not in the role's account %s: EKS assumes only roles of the cluster's own account", text, r.Account).
+				Hint("create a role there, and a target role here: --pod-identity target --source-role-arn ARN")
 		}
 		if !slices.Contains(clusters, text) {
 			clusters = append(clusters, text)
@@ -246,7 +249,7 @@ func (r *Request) checkForms() error {
 			return fault.New(fault.Usage, "%w", err)
 		}
 		if role.Partition != r.Partition {
-			return fault.New(fault.Usage, "%s is in another partition than the role, %s: no role is taken across partitions", one.role, r.Partition)
+			return fault.New(fault.Usage, "%s is not in the role's partition %s: a role cannot be assumed across partitions", one.role, r.Partition)
 		}
 		if _, err := parseCluster(one.cluster); err != nil {
 			return err
@@ -283,7 +286,8 @@ func (t *Target) cluster() string {
 	return t.ClusterARN
 }
 
-// parseCluster reads an EKS cluster's ARN, which goes into policies as it is.
+// parseCluster reads an EKS cluster's ARN, which is written into policies
+// unchanged.
 func parseCluster(text string) (arn.Cluster, error) {
 	cluster, err := arn.ParseCluster(text)
 	if err == nil && !plainValue(text) {

@@ -206,7 +206,7 @@ func testServiceUpdate(t *testing.T, w *world) {
 		t.Errorf("target taken away: %+v, %v", updated, err)
 	}
 	_, err = update(association.UpdateInput{Policy: new("{")})
-	refused(t, "not a policy", err, association.ErrInvalid, "spec.sessionPolicy")
+	refused(t, "an invalid policy", err, association.ErrInvalid, "spec.sessionPolicy")
 	const policy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}]}`
 	_, err = update(association.UpdateInput{Policy: new(policy)})
 	refused(t, "policy beside tags", err, association.ErrInvalid, "only if session tags are disabled")

@@ -229,7 +229,7 @@ func testInvalid(t *testing.T, store association.Store) {
 	broken = New("shop", "cart")
 	broken.Spec.SessionPolicy, broken.Spec.DisableSessionTags = "{", true
 	_, err = store.Create(t.Context(), broken)
-	want(t, "a policy that is none", err, fault.Invalid)
+	want(t, "an invalid policy", err, fault.Invalid)
 	pattern := New("shop", "all")
 	pattern.Spec.ServiceAccountName, pattern.Spec.AllowPatterns = "c*", true
 	made := create(t, store, pattern)

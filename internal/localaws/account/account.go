@@ -1,12 +1,12 @@
-// Package account is the AWS accounts that local AWS plays: the store that all
-// services keep their records in, who there is in each account, and the sealed
-// credentials of sessions.
+// Package account has the AWS accounts that local AWS emulates: the store in
+// which all services keep their records, the principals of each account, and
+// the sealed credentials of sessions.
 //
-// Who there is - users, groups, roles, managed policies, OIDC providers, access
-// keys - is IAM's to change, and stands here all the same: an account is made
-// with its administrator, every signature is checked against these records and
-// every call decided by them, and STS and EKS read them too. All that only one
-// service needs is with that service, in tables of its own, see Table.
+// Users, groups, roles, managed policies, OIDC providers and access keys are
+// changed by IAM, but their records are here: an account is made with its
+// administrator, every signature is checked against these records and every
+// call decided by them, and STS and EKS read them too. What only one service
+// needs is with that service, in tables of its own, see Table.
 //
 // It does not know the wire protocol and decides no request.
 package account

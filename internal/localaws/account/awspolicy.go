@@ -10,8 +10,8 @@ import (
 	"github.com/rolecall/rolecall/internal/managedpolicy"
 )
 
-// awsPolicies is what stands between partition and path in the ARNs of AWS's own
-// managed policies.
+// awsPolicies comes between partition and path in the ARNs of AWS's own managed
+// policies.
 const awsPolicies = ":iam::aws:policy"
 
 // AdministratorAccess is the ARN of the managed policy that allows everything.

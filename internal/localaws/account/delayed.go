@@ -11,9 +11,10 @@ import (
 )
 
 // Delay makes what is written to the eventual ones of the tables, and of
-// identities, visible to views only after a while, as AWS's copies of IAM follow
-// the one that is written. Updates see what is: names stay unique and quotas
-// hold. It must be called before the set is used by several at once.
+// identities, visible to views only after a while, as AWS's copies of IAM lag
+// behind the one that is written to. Updates see the present state: names stay
+// unique and quotas hold. It must be called before the set is used by several at
+// once.
 func (s *Set) Delay(delay time.Duration, now func() time.Time, tables ...Table) {
 	s.store = &delayed{
 		Store:   s.store,

@@ -53,7 +53,7 @@ type User struct {
 	Created time.Time
 }
 
-// Group is an IAM group. Its members know that they are in it.
+// Group is an IAM group. Its members are recorded with the users.
 type Group struct {
 	Name, Path, ID string
 	Permissions

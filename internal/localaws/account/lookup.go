@@ -6,9 +6,9 @@ import (
 	"github.com/rolecall/rolecall/internal/arn"
 )
 
-// The tables of identities. Names are unique without regard to case: users,
-// groups, roles and policies stand by UniqueName, providers by issuer without
-// scheme. Access keys stand by id, together for all accounts.
+// The tables of identities. Names are unique without regard to case: the key of
+// users, groups, roles and policies is UniqueName, that of providers the issuer
+// without scheme. Access keys are stored by id, together for all accounts.
 var (
 	userTable     = Table{Name: "user", Eventual: true}
 	groupTable    = Table{Name: "group", Eventual: true}

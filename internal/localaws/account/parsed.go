@@ -14,7 +14,7 @@ type document struct {
 
 // parsed are documents that were parsed, in two generations: when the young one
 // is full the old one is dropped, and what is used again moves to the young. So
-// what thousands of roles need stays, and what nobody needs goes.
+// what thousands of roles need is kept, and what nobody needs is dropped.
 type parsed struct {
 	mu         sync.RWMutex
 	young, old map[document]*policy.Policy

@@ -7,8 +7,8 @@ import (
 	"github.com/rolecall/rolecall/internal/arn"
 )
 
-// ParseRole reads the ARN of a role as AWS does when it looks for one: it leaves
-// to the lookup what no role can be called. arn.ParseRole, the product's rule,
+// ParseRole reads the ARN of a role as AWS does when it looks one up: names that
+// no role can have are left to the lookup. arn.ParseRole, the product's rule,
 // refuses more.
 func ParseRole(text string) (arn.Role, error) {
 	a, err := arn.Parse(text)

@@ -14,7 +14,7 @@ import (
 	"github.com/rolecall/rolecall/internal/credential"
 )
 
-// Session is what its session token says of temporary credentials: of a role,
+// Session is what a session token says about temporary credentials: of a role,
 // of a user (Role is empty) or of a federated user. The token is sealed with the
 // store's key, so that nothing about sessions is stored, and a restart on the
 // same data accepts them until they expire.
@@ -98,7 +98,8 @@ func (s *Set) OpenSession(accessKeyID string, token credential.Secret, now time.
 // messagePurpose is what tells sealed messages from session tokens.
 const messagePurpose = "RolecallMessage"
 
-// SealMessage encrypts a text that callers carry and only this account opens.
+// SealMessage encrypts a text that is handed to callers and that only this
+// account can open.
 func (a *Account) SealMessage(text []byte) string {
 	return base64.RawURLEncoding.EncodeToString(a.set.seal.seal(messagePurpose+a.ID, text))
 }
@@ -119,7 +120,7 @@ var ErrBadMessage = errors.New("the message is not one of this local AWS for thi
 // purpose does not open for another.
 type sealer struct{ aead cipher.AEAD }
 
-// tokenPrefix makes a token recognisable, as AWS's begin alike.
+// tokenPrefix makes a token recognisable, since AWS's tokens begin alike too.
 const tokenPrefix = "RolecallLocal//"
 
 func newSealer(key []byte) (*sealer, error) {

@@ -27,9 +27,10 @@ type Set struct {
 // Admin is the name of the user that every account is made with.
 const Admin = "admin"
 
-// NewSet reads the accounts of a store and makes those of ids that are missing,
+// NewSet reads the accounts of a store and makes those whose ids are missing,
 // each with a user named admin who may do everything and has an access key. The
-// first id is the default account. No ids mean those that the store has.
+// first id is the default account. Without ids the accounts are those in the
+// store.
 func NewSet(store Store, ids []string, now time.Time) (*Set, error) {
 	s := &Set{store: store, accounts: map[string]*Account{}}
 	err := store.Update(func(tx Writer) error {
@@ -70,7 +71,7 @@ func NewSet(store Store, ids []string, now time.Time) (*Set, error) {
 
 func (s *Set) account(id string) *Account { return &Account{ID: id, Partition: "aws", set: s} }
 
-// Add returns an account, making it if it is not there.
+// Add returns an account, making it if it does not exist.
 func (s *Set) Add(id string, now time.Time) (*Account, error) {
 	if !arn.IsAccount(id) {
 		return nil, fmt.Errorf("account %q: want 12 digits", id)
@@ -150,7 +151,7 @@ func (s *Set) Key(id string) (key *AccessKey, err error) {
 }
 
 // AdminKey returns the first active access key of the account's administrator,
-// or ErrNotFound if it was taken away.
+// or ErrNotFound if it was removed.
 func (a *Account) AdminKey() (credential.AWS, error) {
 	found := credential.AWS{}
 	err := a.View(func(state State) error {

@@ -28,7 +28,7 @@ type Reader interface {
 	Get(kind, key string) []byte
 	// Each calls f in the order of keys until it fails.
 	Each(kind string, f func(key string, value []byte) error) error
-	// From is Each from the first key that is not before start.
+	// From is like Each, from the first key that is not before start.
 	From(kind, start string, f func(key string, value []byte) error) error
 	// Count returns how many keys there are.
 	Count(kind string) int
@@ -41,7 +41,7 @@ type Writer interface {
 	Delete(kind, key string) error
 }
 
-// lockTimeout is how long Open waits for another process to let go of the file.
+// lockTimeout is how long Open waits for another process to release the file.
 const lockTimeout = time.Second
 
 // Open returns a store in the folder, which is made if missing. Only one
@@ -58,10 +58,10 @@ func Open(_ context.Context, dir string) (Store, error) {
 			Hint("stop it, or give another folder with --data")
 	case errors.Is(err, fs.ErrPermission):
 		return nil, fault.New(fault.Unavailable, "open %s: %w", path, err).
-			Hint("you must be able to write to the folder")
+			Hint("the folder must be writable")
 	case err != nil:
 		return nil, fault.New(fault.Invalid, "open %s: %w", path, err).
-			Hint("is it a file of local AWS? move it away to start afresh")
+			Hint("is it a file of local AWS? move it away to start from scratch")
 	}
 	return &bolt{db}, nil
 }

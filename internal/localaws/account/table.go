@@ -8,19 +8,20 @@ import (
 	"strings"
 )
 
-// ErrNotFound says that what was named is not there.
+// ErrNotFound says that what was named does not exist.
 var ErrNotFound = errors.New("not found")
 
-// Table says where records of one kind stand in the store. Each service has its
-// own and lists them in its service.Service; those of identities are here.
+// Table says where records of one kind are kept in the store. Each service has
+// its own and lists them in its service.Service; those of identities are here.
 type Table struct {
-	// Name is the table's in the store. Data folders have it: it never changes,
-	// and no two services have tables of one name.
+	// Name is the table's name in the store. It is written to data folders, so
+	// it never changes, and no two services have tables of the same name.
 	Name string
-	// Shared says that there is one table for all accounts, else each has its own.
+	// Shared says that there is one table for all accounts; otherwise each has its
+	// own.
 	Shared bool
 	// Eventual says that others see what is written only after a while, if
-	// Set.Delay was asked for that.
+	// Set.Delay was called.
 	Eventual bool
 }
 
@@ -127,8 +128,8 @@ func (r Records[T]) Walk(prefix, start string, f func(*T) (more bool)) error {
 	return err
 }
 
-// Mentioning returns the records in which a text stands as a whole. It decodes
-// no others: to decode all of them for one would make work on many quadratic.
+// Mentioning returns the records in which a text occurs as a whole. It decodes
+// no others: decoding all of them for one would make work on many quadratic.
 func (r Records[T]) Mentioning(text string) ([]*T, error) {
 	needle, err := json.Marshal(text)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package caller is who signed a request to local AWS, with the policies that
-// hold for them.
+// Package caller describes who signed a request to local AWS, with the policies
+// that apply to them.
 //
 // It verifies no signature; see package localaws.
 package caller
@@ -23,13 +23,14 @@ import (
 // Caller is an authenticated caller.
 type Caller struct {
 	Principal policy.Principal
-	// Account is the one the caller is of.
+	// Account is the caller's account.
 	Account *account.Account
 	// Identity are the caller's own policies.
 	Identity []*policy.Policy
 	// Boundary limits the caller's own policies; nil if there is none.
 	Boundary *policy.Policy
-	// Session are the session policies; HasSession tells none from empty.
+	// Session are the session policies; HasSession distinguishes none from
+	// empty ones.
 	Session    []*policy.Policy
 	HasSession bool
 	// Region is that of the signature's scope.
@@ -42,7 +43,7 @@ type Caller struct {
 func Anonymous() *Caller { return &Caller{Principal: policy.Principal{Kind: policy.Anonymous}} }
 
 // User returns the user of an access key with the policies the user has now;
-// account.ErrNotFound if there is no such user any more.
+// account.ErrNotFound if the user no longer exists.
 func User(a *account.Account, name string) (*Caller, error) {
 	c := &Caller{Account: a}
 	if err := a.View(func(state account.State) error { return c.readUser(state, name) }); err != nil {
@@ -76,9 +77,9 @@ func (c *Caller) readUser(state account.State, name string) error {
 	return c.read(state, given, user.Boundary)
 }
 
-// Session returns the holder of a session with the policies that role or user
-// have now. A role that was deleted since has none; a user who no longer exists is
-// account.ErrNotFound.
+// Session returns the holder of a session with the policies that the role or user
+// has now. A role that has been deleted since has none; for a user who no longer
+// exists the error is account.ErrNotFound.
 func Session(a *account.Account, s *account.Session) (*Caller, error) {
 	c := &Caller{Account: a, session: s}
 	err := a.View(func(state account.State) error {
@@ -139,7 +140,7 @@ func (c *Caller) readRole(state account.State) error {
 	return c.read(state, []account.Permissions{role.Permissions}, role.Boundary)
 }
 
-// federated is whom a user vouches for.
+// federated is the federated user that a user vouches for.
 func federated(a *account.Account, user *policy.Principal, name string) policy.Principal {
 	return policy.Principal{
 		Kind:     policy.FederatedUser,
@@ -157,7 +158,7 @@ func FederatedARN(a *account.Account, name string) string {
 	return "arn:" + a.Partition + ":sts::" + a.ID + ":federated-user/" + name
 }
 
-// read parses the policies that hold for the caller.
+// read parses the policies that apply to the caller.
 func (c *Caller) read(state account.State, given []account.Permissions, boundary string) error {
 	for _, permissions := range given {
 		for _, document := range permissions.Policies {
@@ -184,7 +185,7 @@ func (c *Caller) read(state account.State, given []account.Permissions, boundary
 }
 
 // readManaged parses the managed session policies in the version that is the
-// default now (spec iam-policy §1.5). One that is gone allows nothing.
+// default now (spec iam-policy §1.5). One that was deleted allows nothing.
 func (c *Caller) readManaged(state account.State, arns []string) error {
 	for _, arn := range arns {
 		c.HasSession = true
@@ -224,7 +225,7 @@ func (c *Caller) Policies() *policy.Policies {
 // IsSession reports whether the caller has temporary credentials.
 func (c *Caller) IsSession() bool { return c.session != nil }
 
-// Inheritance is what the caller's session hands on to the next one.
+// Inheritance is what the caller's session passes on to the next one.
 func (c *Caller) Inheritance() policy.Inheritance {
 	if c.session == nil {
 		return policy.Inheritance{}

@@ -76,10 +76,10 @@ func CheckAssociation(one *Association) error {
 	switch {
 	case !namespaceName.MatchString(one.Namespace):
 		return invalidParameter("The namespace %s is invalid", one.Namespace).
-			Because("want a label of at most 63 lower-case letters, digits and hyphens; there are no patterns")
+			Because("want a label of at most 63 lower-case letters, digits and hyphens; patterns are not supported")
 	case len(one.ServiceAccount) > 253 || !serviceAccountName.MatchString(one.ServiceAccount):
 		return invalidParameter("The service account %s is invalid", one.ServiceAccount).
-			Because("want a name of at most 253 lower-case letters, digits, hyphens and dots; there are no patterns")
+			Because("want a name of at most 253 lower-case letters, digits, hyphens and dots; patterns are not supported")
 	case one.TargetRoleARN != "" && !isRole(one.TargetRoleARN):
 		return invalidParameter("Invalid target role ARN: %s", one.TargetRoleARN)
 	case one.Policy == "":
@@ -88,7 +88,7 @@ func CheckAssociation(one *Association) error {
 		return invalidParameter("The policy is longer than %d characters.", maxPolicy)
 	case !one.DisableTags:
 		return invalidParameter("A policy can be set only if session tags are disabled.").
-			Because("policy and tags together are larger than what a session may carry; set disableSessionTags")
+			Because("policy and tags together exceed what a session may carry; set disableSessionTags")
 	}
 	if _, err := policy.Parse(policy.Session, "policy", []byte(one.Policy)); err != nil {
 		return invalidParameter("The policy is not valid.").Because("%s", err)
@@ -101,7 +101,7 @@ func isRole(text string) bool {
 	return err == nil && len(text) <= 2048 && !strings.ContainsAny(text, "*?")
 }
 
-// ExternalID is what EKS passes on when it takes an association's target role.
+// ExternalID is what EKS passes when it assumes an association's target role.
 func ExternalID(a *account.Account, c *Cluster, one *Association) string {
 	return strings.Join([]string{c.Region, a.ID, c.Name, one.Namespace, one.ServiceAccount}, "/")
 }
@@ -290,7 +290,7 @@ func updateAssociation(q *service.Call) (any, error) {
 }
 
 // applyTo changes what is given, and reports whether that changed anything. An
-// empty text takes a target role or a policy away.
+// empty text removes a target role or a policy.
 func (i *associationInput) applyTo(one *Association) bool {
 	changed := set(&one.RoleARN, i.RoleARN)
 	changed = set(&one.TargetRoleARN, i.TargetRoleARN) || changed

@@ -34,8 +34,8 @@ func clusterOperations() map[string]service.Operation {
 	}
 }
 
-// Tags of CreateCluster that are ours: they say whose tokens and which server
-// the cluster stands for.
+// Tags of CreateCluster that are ours: they say whose tokens the cluster
+// accepts and which server it stands for.
 const (
 	IssuerTag   = "rolecall.io/issuer"
 	EndpointTag = "rolecall.io/endpoint"
@@ -49,7 +49,7 @@ var (
 	modes        = []string{"API", "API_AND_CONFIG_MAP", "CONFIG_MAP"}
 )
 
-// settings are members of CreateCluster that DescribeCluster gives back.
+// settings are members of CreateCluster that DescribeCluster returns.
 var settings = []string{
 	"resourcesVpcConfig", "kubernetesNetworkConfig", "logging", "encryptionConfig", "outpostConfig", "upgradePolicy",
 	"zonalShiftConfig",
@@ -182,8 +182,8 @@ func createCluster(q *service.Call) (any, error) {
 	return clusterResult(q.Account, cluster, "ACTIVE"), wrap(err, q)
 }
 
-// bootstrap makes whoever creates a cluster its administrator, where access
-// entries count.
+// bootstrap makes the creator of a cluster its administrator, if access entries
+// are used.
 func bootstrap(q *service.Call, state account.State, cluster *Cluster) error {
 	if cluster.Mode == "CONFIG_MAP" {
 		return nil
@@ -225,7 +225,7 @@ func CheckCluster(c *Cluster) error {
 	return check(v)
 }
 
-// Complete fills in what a cluster has although nobody said so.
+// Complete fills in what a cluster has by default.
 func Complete(c *Cluster) error {
 	c.Version, c.Mode = cmp.Or(c.Version, defaultVersion), cmp.Or(c.Mode, "CONFIG_MAP")
 	id := make([]byte, 16)
@@ -372,7 +372,7 @@ func listIdentityProviders(q *service.Call) (any, error) {
 	return page(q, "identityProviderConfigs", []string{}, func(name string) string { return name }, nil)
 }
 
-// describeIdentityProvider: no cluster here has any besides its own issuer.
+// describeIdentityProvider: no cluster here has one besides its own issuer.
 func describeIdentityProvider(q *service.Call) (any, error) {
 	input, err := rest.Decode[struct {
 		Config struct{ Type, Name string } `json:"identityProviderConfig"`

@@ -43,8 +43,8 @@ func New() *service.Service {
 
 var validRegion = lazyregexp.New(`^[a-z0-9-]{1,64}$`)
 
-// route finds the operation. The region becomes part of ARNs, so that it must
-// look like one.
+// route finds the operation. The region becomes part of ARNs, so it must look
+// like one.
 func route(q *service.Call) string {
 	if !validRegion.MatchString(q.Region) {
 		return ""
@@ -76,7 +76,7 @@ func check(violations rest.Violations) error {
 	return nil
 }
 
-// NoCluster is what EKS says of a cluster that is not there.
+// NoCluster is what EKS says about a cluster that does not exist.
 func NoCluster(name string) *wire.Error {
 	return notFound("No cluster found for name: %s.", name).With("clusterName", name)
 }
@@ -159,7 +159,7 @@ func tagged(target *service.Target, tags map[string]string) {
 }
 
 // retried reports whether a call repeats an earlier one: the same token within a
-// day. With another content it is refused.
+// day. With different content it is refused.
 func retried(earlier, now Asked, at time.Time, q *service.Call) (bool, error) {
 	if now.Token == "" || earlier.Token != now.Token || q.Time.Sub(at) > 24*time.Hour {
 		return false, nil
@@ -198,7 +198,7 @@ func CheckTags(tags map[string]string) string {
 	return ""
 }
 
-// readTags checks and sorts the tags that something is created with.
+// readTags checks and sorts the tags of something that is created.
 func readTags(tags map[string]string) ([]account.Tag, error) {
 	if problem := CheckTags(tags); problem != "" {
 		return nil, invalidParameter("%s", problem)

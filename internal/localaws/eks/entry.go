@@ -71,8 +71,8 @@ func value[T any](pointer *T) T {
 	return *pointer
 }
 
-// entryTarget is the access entry of the request's path. One that is not there
-// has no id, which shows as a star.
+// entryTarget is the access entry of the request's path. One that does not
+// exist has no id, which is shown as a star.
 func entryTarget(q *service.Call) (service.Target, error) {
 	name, text := q.Segments["name"], q.Segments["principalArn"]
 	p, _ := parsePrincipal(text)

@@ -29,7 +29,8 @@ var assignable = []string{
 // autoNode is the one policy that entries of type EC2 can have.
 const autoNode = "AmazonEKSAutoNodePolicy"
 
-// others are access policies that EKS lists and gives to its own parts only.
+// others are access policies that EKS lists and gives only to its own
+// components.
 var others = []string{
 	autoNode, "AIDevOpsAgentAccessPolicy", "AmazonAIOpsAssistantPolicy", "AmazonARCRegionSwitchScalingPolicy",
 	"AmazonEKSACKPolicy", "AmazonEKSArgoCDClusterPolicy",
@@ -127,7 +128,7 @@ func CheckPolicy(a *account.Account, entryType, text string) error {
 	case !slices.Contains(assignable, name):
 		return invalidParameter("The specified policyArn is invalid: %s", text).
 			Because(
-				"it is not an access policy, or one that EKS gives to its own parts only; there are %s",
+				"it is not an access policy, or one that EKS gives only to its own components; those available are %s",
 				strings.Join(assignable, ", "),
 			)
 	}

@@ -9,7 +9,8 @@ import (
 	"github.com/rolecall/rolecall/internal/localaws/account"
 )
 
-// Clusters stand by region and name; what belongs to one stands below these two.
+// The key of clusters is region and name; what belongs to one is stored below
+// these two.
 var (
 	clusterTable     = account.Table{Name: "eks-cluster"}
 	entryTable       = account.Table{Name: "eks-access-entry"} // by principal ARN
@@ -93,7 +94,7 @@ type Association struct {
 
 // NewAssociationID returns a- and 17 characters.
 func NewAssociationID() string {
-	const alphabet = "abcdefghijklmnopqrstuvwxyz012345" // of what AWS takes, as many as fit evenly
+	const alphabet = "abcdefghijklmnopqrstuvwxyz012345" // of the characters that AWS uses, as many as divide evenly
 	id := make([]byte, 17)
 	_, _ = rand.Read(id) // never fails, says its documentation
 	for i := range id {

@@ -19,7 +19,7 @@ func passRole(q *service.Call, roleARN, to string) error {
 	if named.Account != q.Account.ID || named.Partition != q.Account.Partition {
 		return wire.Errorf(http.StatusForbidden, "AccessDenied", "Cross-account pass role is not allowed.").
 			Because(
-				"the role is of account %s, the cluster of %s; another account's role can be a target role only",
+				"the role belongs to account %s, the cluster to %s; another account's role can only be a target role",
 				named.Account, q.Account.ID,
 			)
 	}
@@ -37,9 +37,9 @@ func passRole(q *service.Call, roleARN, to string) error {
 	return q.Allow("iam:PassRole", target)
 }
 
-// admits reports whether a role is there and some statement of its trust policy
-// lets a service take it, whatever the conditions are: those are for the time
-// when it is taken.
+// admits reports whether a role exists and some statement of its trust policy
+// lets a service assume it, whatever the conditions are: these are evaluated
+// when it is assumed.
 func admits(state account.State, roleARN, name string) bool {
 	role, err := state.RoleByARN(roleARN)
 	if err != nil {
@@ -65,8 +65,8 @@ func admits(state account.State, roleARN, name string) bool {
 	return false
 }
 
-// CheckPodRole says what is wrong with a role for pods: it must be there, and
-// trust the service that takes it for them.
+// CheckPodRole says what is wrong with a role for pods: it must exist, and
+// trust the service that assumes it for them.
 func CheckPodRole(state account.State, roleARN string) error {
 	_, err := state.RoleByARN(roleARN)
 	switch {

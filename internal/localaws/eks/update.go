@@ -54,7 +54,7 @@ func configTarget(q *service.Call) (service.Target, error) {
 	return target, err
 }
 
-// nextMode is the one way in which the authentication mode goes.
+// nextMode is the only direction in which the authentication mode changes.
 var nextMode = map[string]string{"CONFIG_MAP": "API_AND_CONFIG_MAP", "API_AND_CONFIG_MAP": "API"}
 
 func updateConfig(q *service.Call) (any, error) {

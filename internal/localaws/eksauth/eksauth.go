@@ -1,5 +1,6 @@
-// Package eksauth is local AWS's EKS Auth service: a session of the role that a
-// pod's service account is associated with, for the pod's token.
+// Package eksauth is local AWS's EKS Auth service: in exchange for a pod's
+// token it returns a session of the role that the pod's service account is
+// associated with.
 //
 // It keeps no associations, see package eks, and does not know whether a pod
 // exists: there is no cluster to ask.
@@ -148,8 +149,8 @@ func findAssociation(q *service.Call, cluster *eks.Cluster, pod *pod) (one *eks.
 	if errors.Is(err, account.ErrNotFound) {
 		return nil, wire.Errorf(http.StatusNotFound, "ResourceNotFoundException", "No association found").
 			Because(
-				"none of the %d associations of cluster %s is for service account %s of namespace %s", count,
-				cluster.Name, pod.serviceAccount, pod.namespace,
+				"no association of cluster %s is for service account %s of namespace %s; associations in all: %d",
+				cluster.Name, pod.serviceAccount, pod.namespace, count,
 			)
 	}
 	if err != nil {
@@ -158,5 +159,5 @@ func findAssociation(q *service.Call, cluster *eks.Cluster, pod *pod) (one *eks.
 	return one, nil
 }
 
-// principal is who assumes roles for pods.
+// principal is the service that assumes roles for pods.
 const principal = eks.PodPrincipal

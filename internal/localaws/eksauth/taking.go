@@ -24,7 +24,7 @@ const (
 	chainedLifetime = 59 * time.Minute
 )
 
-// taking is how a pod comes to its session: the service assumes the role and, with
+// taking is how a pod gets its session: the service assumes the role and, with
 // that session, perhaps the target role.
 type taking struct {
 	call        *service.Call
@@ -69,14 +69,14 @@ func (t *taking) keys() []string {
 	return keys
 }
 
-// denied is EKS's one answer when a role cannot be taken.
+// denied is EKS's one answer if a role cannot be assumed.
 func denied(format string, args ...any) *wire.Error {
 	return refuse(
 		"AccessDeniedException", "Unauthorized Exception! EKS does not have permissions to assume the associated role.",
 	).Because(format, args...)
 }
 
-// role is a role with the account it is of.
+// role is a role with its account.
 type role struct {
 	*account.Role
 	owner *account.Account
@@ -98,7 +98,7 @@ func findRole(accounts *account.Set, text string) (*role, error) {
 		return err
 	})
 	if errors.Is(err, account.ErrNotFound) {
-		return nil, denied("there is no role %s any more", text)
+		return nil, denied("role %s does not exist", text)
 	}
 	return one, err
 }
@@ -110,7 +110,7 @@ func (t *taking) take() (any, error) {
 			"InvalidRequestException", "Packed size of session tags consumes %d%% of allotted space.", packed,
 		).
 			Because(
-				"no name that Kubernetes allows is so long; a token that was not made by kube-apiserver may hold one",
+				"Kubernetes allows no name of this length; a token that was not made by kube-apiserver may contain one",
 			)
 	}
 	first, err := findRole(q.Accounts, t.association.RoleARN)
@@ -136,7 +136,7 @@ func (t *taking) take() (any, error) {
 	return t.answer(last, session)
 }
 
-// session is what every step issues.
+// session is the session that each step issues.
 func (t *taking) session(of *role, lives time.Duration) *account.Session {
 	session := &account.Session{
 		RoleARN:    of.arn,
@@ -167,7 +167,7 @@ func (t *taking) byService(first *role) (*account.Session, error) {
 	return t.session(first, lifetime), decide(request, taken.Actions(), first, &policy.Policies{})
 }
 
-// chained is the second step: the first session takes the target role.
+// chained is the second step: the first session assumes the target role.
 func (t *taking) chained(first *role, session *account.Session, target *role) (*account.Session, error) {
 	who, err := caller.Session(first.owner, session)
 	if err != nil {
@@ -183,7 +183,7 @@ func (t *taking) chained(first *role, session *account.Session, target *role) (*
 	context := t.context(target)
 	who.AddContext(context)
 	taken.AddContext(context)
-	// What is inherited counts as requested, too (spec podidentity §15).
+	// What is inherited counts as requested too (spec podidentity §15).
 	if len(t.tags) > 0 {
 		context.SetMulti("aws:TagKeys", t.keys()).SetMulti("sts:TransitiveTagKeys", t.keys())
 	}
@@ -216,7 +216,7 @@ func (t *taking) context(of *role) *policy.Context {
 }
 
 // decide asks a role's trust policy and the caller's policies for all actions
-// that taking it needs.
+// that assuming it needs.
 func decide(request *policy.Request, actions []string, of *role, policies *policy.Policies) error {
 	trust, err := of.owner.Parse(policy.Trust, of.Name, of.Trust)
 	if err != nil {

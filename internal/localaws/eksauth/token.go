@@ -13,13 +13,13 @@ import (
 	"github.com/rolecall/rolecall/internal/token"
 )
 
-// audience is the one that tokens for this service have.
+// audience is the audience of tokens for this service.
 const audience = "pods.eks.amazonaws.com"
 
 // leeway is how far an issuer's clock may be ahead.
 const leeway = time.Minute
 
-// pod is whom a verified token stands for.
+// pod is the pod that a verified token stands for.
 type pod struct{ namespace, serviceAccount, name, uid string }
 
 func invalid(format string, args ...any) error {
@@ -87,7 +87,7 @@ func (r *room) checkSignature(q *service.Call, cluster *eks.Cluster, decoded *to
 	return invalid("%s; the keys are those of cluster %s, from %s", err, cluster.Name, cluster.Issuer)
 }
 
-// boundPod: a token stands for a pod only if it is bound to one.
+// boundPod: a token represents a pod only if it is bound to one.
 func boundPod(claims *token.Claims) (*pod, error) {
 	w := claims.Workload
 	switch {

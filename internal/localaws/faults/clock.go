@@ -37,7 +37,7 @@ func (c *Clock) Advance(by time.Duration) {
 	c.offset += by
 }
 
-// Reset lets the clock show what base does.
+// Reset makes the clock show what base does again.
 func (c *Clock) Reset() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -1,7 +1,8 @@
-// Package faults is how tests of AWS clients ask local AWS for failures: which
-// calls fail, in which way, how often; and a clock that can be moved.
+// Package faults lets tests of AWS clients ask local AWS for failures: which
+// calls fail, in which way, how often; and gives them a clock that can be
+// moved.
 //
-// It fails nothing itself; see package localaws.
+// It does not make calls fail itself; see package localaws.
 package faults
 
 import (
@@ -50,7 +51,7 @@ type Fault struct {
 	Count int `json:"count,omitempty"`
 }
 
-// Duration returns Delay, which Check has found good.
+// Duration returns Delay, which Check has validated.
 func (f Fault) Duration() time.Duration {
 	d, _ := time.ParseDuration(f.Delay)
 	return d
@@ -66,7 +67,7 @@ func (f Fault) Check() error {
 	case needsDelay && err != nil:
 		return fmt.Errorf("delay %q of kind %s: must be a duration such as 2s or -20m", f.Delay, f.Kind)
 	case !needsDelay && f.Delay != "":
-		return fmt.Errorf("delay is not for kind %s", f.Kind)
+		return fmt.Errorf("kind %s has no delay", f.Kind)
 	case f.Kind == Latency && (delay < 0 || delay > maxLatency):
 		return fmt.Errorf("delay %s: must be 0s to %s", f.Delay, maxLatency)
 	case f.Status != 0 && (f.Kind != Server || !slices.Contains([]int{500, 502, 503, 504}, f.Status)):
@@ -87,7 +88,7 @@ func (f Fault) covers(service, action string) bool {
 }
 
 func matches(pattern, name string) bool {
-	matched, _ := path.Match(pattern, name) // Check has found the pattern good
+	matched, _ := path.Match(pattern, name) // Check has validated the pattern
 	return pattern == "" || matched
 }
 

@@ -10,7 +10,8 @@ import (
 	"github.com/rolecall/rolecall/internal/localaws/wire"
 )
 
-// attachable finds a managed policy that is to be attached, or to limit.
+// attachable finds a managed policy that is to be attached, or to be a
+// boundary.
 func attachable(state account.State, arn string) error {
 	_, err := state.PolicyByARN(arn)
 	if errors.Is(err, account.ErrNotFound) {

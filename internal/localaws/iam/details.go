@@ -64,7 +64,7 @@ type policyDetail struct {
 var sections = []string{"User", "Group", "Role", "LocalManagedPolicy", "AWSManagedPolicy"}
 
 // getDetails reads on from the marker, SECTION/NAME, over the sections that are
-// asked for. Of AWS's own policies those show that are in use.
+// asked for. AWS's own policies are shown only if they are in use.
 func getDetails(q *service.Call) (any, error) {
 	marker, size, err := pageParameters(q)
 	if err != nil {
@@ -110,7 +110,7 @@ type details struct {
 	state    account.State
 	size     int
 	used     *usage
-	profiles map[string][]*InstanceProfile // by role; nil until asked for
+	profiles map[string][]*InstanceProfile // by role; nil until needed
 	last     string
 	out      detailsResult
 	failed   error

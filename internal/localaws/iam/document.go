@@ -15,7 +15,8 @@ import (
 	"github.com/rolecall/rolecall/internal/policy"
 )
 
-// parseDocument reads a policy document and says what is wrong in IAM's words.
+// parseDocument reads a policy document and says in IAM's words what is wrong
+// with it.
 func parseDocument(kind policy.Kind, name, text string) (*policy.Policy, error) {
 	parsed, err := policy.ParseParameter(kind, name, []byte(text))
 	return parsed, malformed(err)
@@ -79,7 +80,7 @@ func CheckAccessKey(id, secret string) error {
 }
 
 // AddVersion adds a document as the default version. Of five older ones that
-// are not the default any more, the oldest goes.
+// are no longer the default, the oldest is dropped.
 func AddVersion(p *account.ManagedPolicy, text string, now time.Time) *account.PolicyVersion {
 	for i := range p.Versions {
 		p.Versions[i].Default = false

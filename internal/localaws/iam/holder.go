@@ -12,7 +12,7 @@ import (
 // kind is one of the three kinds of entities that have permissions: users,
 // groups and roles. What all of them have is written once for the three.
 type kind struct {
-	// word begins the names of parameters and stands in those of operations.
+	// word begins the names of parameters and occurs in those of operations.
 	word string
 	// inlineQuota limits all inline policies of one entity together.
 	inlineQuota int
@@ -111,7 +111,8 @@ func (k kind) change(q *service.Call, apply func(account.State, *holder) error) 
 	})
 }
 
-// changePermissions is change for what only AWS may do to its own roles.
+// changePermissions is change for permissions: those of AWS's own roles only AWS
+// may change.
 func (k kind) changePermissions(q *service.Call, apply func(account.State, *holder) error) error {
 	return k.change(q, func(state account.State, one *holder) error {
 		if one.protected != nil {
@@ -121,8 +122,8 @@ func (k kind) changePermissions(q *service.Call, apply func(account.State, *hold
 	})
 }
 
-// target is what policies see. An entity that is not there is put together from
-// the request.
+// target is what policies see. For an entity that does not exist it is built
+// from the request.
 func (k kind) target(q *service.Call) (service.Target, error) {
 	path := q.Get("Path")
 	if path == "" {
@@ -228,13 +229,13 @@ type named[T any] struct {
 	find            func(account.State, string) (T, error)
 }
 
-// view does something with what the request names.
+// view does something with the thing that the request names.
 func (n named[T]) view(q *service.Call, do func(account.State, T) error) error {
 	return n.within(q, q.Account.View, "read", do)
 }
 
-// update is view for what changes the account, all or nothing; doing is what, in
-// the text of an error.
+// update is view for calls that change the account, all or nothing; doing
+// describes the change in the text of an error.
 func (n named[T]) update(q *service.Call, doing string, do func(account.State, T) error) error {
 	return n.within(q, q.Account.Update, doing, do)
 }

@@ -2,9 +2,9 @@
 // roles, their policies and keys, and OIDC providers, with IAM's limits and
 // messages.
 //
-// It decides no access; whoever gets here was allowed to. The records of users,
-// groups, roles, policies, keys and providers are package account's, since all
-// services need them.
+// It decides no access: callers that get here have been allowed to. The records
+// of users, groups, roles, policies, keys and providers are package account's,
+// since all services need them.
 package iam
 
 import (
@@ -119,7 +119,7 @@ func readTrust(q *service.Call, parameter string) (*policy.Policy, error) {
 }
 
 // SetTrust stores a trust policy with the ids of the users and roles it names.
-// Those of accounts that exist here must exist, too.
+// Those of accounts that exist here must exist too.
 func SetTrust(state account.State, role *account.Role, trust *policy.Policy) error {
 	ids, missing, err := state.Principals(trust.Entities())
 	if errors.Is(err, account.ErrNotFound) {
@@ -132,7 +132,7 @@ func SetTrust(state account.State, role *account.Role, trust *policy.Policy) err
 	return err
 }
 
-// ShownTrust is a trust policy as IAM gives it back: with the ARN that a user or
+// ShownTrust is a trust policy as IAM returns it: with the ARN that a user or
 // role has now, or the id of one that was deleted.
 func ShownTrust(state account.State, role *account.Role) string {
 	text := role.Trust
@@ -145,7 +145,8 @@ func ShownTrust(state account.State, role *account.Role) string {
 	return text
 }
 
-// currentARN is the ARN of who was renamed or moved since, else the id.
+// currentARN is the ARN of a principal that may have been renamed or moved
+// since, or the id if it was deleted.
 func currentARN(state account.State, entity, id string) string {
 	parsed, err := arn.Parse(entity)
 	if err != nil {

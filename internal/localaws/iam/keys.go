@@ -23,7 +23,7 @@ type keyXML struct {
 	UserName        string
 	AccessKeyID     string `xml:"AccessKeyId" json:"AccessKeyId"`
 	Status          string
-	SecretAccessKey string `xml:",omitempty" json:",omitempty"` // in the answer that makes it, and never again
+	SecretAccessKey string `xml:",omitempty" json:",omitempty"` // only in the answer that creates it
 	CreateDate      wire.Time
 }
 
@@ -152,7 +152,7 @@ type keyLastUsed struct {
 	AccessKeyLastUsed struct{ ServiceName, Region string }
 }
 
-// getKeyLastUsed says whose key it is; when it was used is not kept.
+// getKeyLastUsed says whose key it is; when it was used is not recorded.
 func getKeyLastUsed(q *service.Call) (any, error) {
 	id := q.Text("AccessKeyId", keyIDLimit)
 	if err := q.Check(); err != nil {

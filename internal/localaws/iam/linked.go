@@ -12,11 +12,11 @@ import (
 	"github.com/rolecall/rolecall/internal/localaws/wire"
 )
 
-// linkedPath begins the paths of service-linked roles, which only IAM makes.
+// linkedPath begins the paths of service-linked roles, which only IAM creates.
 const linkedPath = "/aws-service-role/"
 
 // linkedRoles are the roles of the services that clusters need, without their
-// common prefix. Of other services the name is not known here.
+// common prefix. Those of other services are not known here.
 var linkedRoles = map[string]string{
 	"eks.amazonaws.com":                  "AmazonEKS",
 	"eks-nodegroup.amazonaws.com":        "AmazonEKSNodegroup",
@@ -86,7 +86,7 @@ func createLinked(q *service.Call) (any, error) {
 	if linkedRoles[host] == "" {
 		return nil, wire.Errorf(http.StatusBadRequest, "InvalidInput", "Service role for %s cannot be created.", host).
 			Because(
-				"local AWS knows the service-linked roles of EKS, Auto Scaling, load balancing, Spot, RDS and ECS only",
+				"local AWS knows only the service-linked roles of EKS, Auto Scaling, load balancing, Spot, RDS and ECS",
 			)
 	}
 	if suffix != "" && host != "autoscaling.amazonaws.com" {
@@ -115,7 +115,7 @@ func createLinked(q *service.Call) (any, error) {
 
 func isLinked(role *account.Role) bool { return strings.HasPrefix(role.Path, linkedPath) }
 
-// modifiable refuses what only AWS may change.
+// modifiable refuses changes that only AWS may make.
 func modifiable(role *account.Role) error {
 	if isLinked(role) {
 		return wire.Errorf(

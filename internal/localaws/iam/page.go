@@ -16,7 +16,7 @@ type pageEnd struct {
 }
 
 // page cuts a list that is sorted by name; the marker is the last name of the
-// page before, so that entities may come and go between two pages.
+// page before, so that entities may be added and removed between two pages.
 func page[T any](q *service.Call, items []T, name func(T) string) ([]T, pageEnd, error) {
 	marker, size, err := pageParameters(q)
 	if err != nil {
@@ -30,7 +30,7 @@ func page[T any](q *service.Call, items []T, name func(T) string) ([]T, pageEnd,
 	return onPage, end, nil
 }
 
-// pageUnsorted cuts a list of another order, and starts again if the last item
+// pageUnsorted cuts a list of another order, and starts over if the last item
 // of the page before is gone.
 func pageUnsorted[T any](q *service.Call, items []T, name func(T) string) ([]T, pageEnd, error) {
 	marker, size, err := pageParameters(q)
@@ -58,8 +58,8 @@ func cut[T any](items []T, size int, name func(T) string) ([]T, pageEnd) {
 }
 
 // listBelow reads a page of the entities of a kind whose path begins with the
-// request's PathPrefix, by name. It reads on from the marker: to read all for
-// each page would make listing many quadratic.
+// request's PathPrefix, by name. It reads on from the marker: reading
+// everything for each page would make listing many quadratic.
 func listBelow[T any](
 	q *service.Call,
 	after func(state account.State, name string, f func(T) bool) error,

@@ -18,7 +18,7 @@ var (
 
 const aliasKey = "alias"
 
-// InstanceProfile is what hands a role to an EC2 instance.
+// InstanceProfile passes a role to an EC2 instance.
 type InstanceProfile struct {
 	Name, Path, ID string
 	Role           string        // name; empty if there is none
@@ -79,7 +79,7 @@ func aliasOf(s account.State) (string, error) {
 	return *found, nil
 }
 
-// setAlias gives the account an alias, or takes it away.
+// setAlias gives the account an alias, or removes it.
 func setAlias(s account.State, alias string) error {
 	aliases := account.In[string](s, aliasTable)
 	if alias == "" {

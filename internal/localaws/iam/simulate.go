@@ -27,7 +27,7 @@ func sourceTarget(q *service.Call) (service.Target, error) {
 	return service.Target{ARN: q.Get("PolicySourceArn")}, nil
 }
 
-// simulation is a question about calls that nobody makes.
+// simulation is a question about calls that are not made.
 type simulation struct {
 	caller   policy.Principal
 	context  *policy.Context
@@ -37,7 +37,7 @@ type simulation struct {
 	owner    string // of resources whose ARN names no account
 }
 
-// source is a document with the name that answers call it.
+// source is a document with its name in answers.
 type source struct {
 	id     string
 	parsed *policy.Policy
@@ -78,7 +78,7 @@ func simulateCustom(q *service.Call) (any, error) {
 	if q.Has("ResourcePolicy") && !q.Has("CallerArn") {
 		return nil, invalidInput("CallerArn is required when ResourcePolicy is given.")
 	}
-	// Nobody in particular: keys that a caller brings are missing.
+	// No particular caller: the keys that a caller brings are missing.
 	s.caller = policy.Principal{Kind: policy.User, Account: q.Account.ID}
 	return s.run(q)
 }
@@ -153,8 +153,9 @@ func managedSource(state account.State, kind policy.Kind, text string) (*policy.
 	return state.Account().Parse(kind, found.Name, found.Default().Text)
 }
 
-// entityOf finds a user, group or role of the account by its ARN, as the caller
-// it would be, with what it has and the boundary that limits it.
+// entityOf finds a user, group or role of the account by its ARN and returns
+// the caller that it would be, with its policies and the boundary that limits
+// it.
 func entityOf(state account.State, text string) (policy.Principal, []account.Permissions, string, error) {
 	a := state.Account()
 	parsed, err := arn.Parse(text)
@@ -222,7 +223,8 @@ func tagMap(tags []account.Tag) map[string]string {
 	return byKey
 }
 
-// setCaller takes the one of CallerArn instead, with the policies of the other.
+// setCaller uses the principal of CallerArn instead, with the policies of the
+// other one.
 func (s *simulation) setCaller(q *service.Call) error {
 	text := q.Get("CallerArn")
 	if text == "" {
@@ -234,7 +236,7 @@ func (s *simulation) setCaller(q *service.Call) error {
 		(kind != "user" && kind != "role") {
 		return invalidInput("Invalid CallerArn: %s is not the ARN of an IAM user or role.", text)
 	}
-	// One that is not there can call too.
+	// One that does not exist can call too.
 	s.caller = policy.Principal{
 		Kind:     policy.User,
 		ARN:      text,

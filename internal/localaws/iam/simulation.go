@@ -16,7 +16,7 @@ type simulationResult struct {
 	pageEnd
 }
 
-// evaluationXML is what a simulated action comes to on all resources together.
+// evaluationXML is the result of a simulated action on all resources together.
 type evaluationXML struct {
 	EvalActionName                    string
 	EvalResourceName                  string
@@ -28,7 +28,7 @@ type evaluationXML struct {
 	ResourceSpecificResults           *wire.List[onResourceXML] `xml:",omitempty" json:",omitempty"`
 }
 
-// onResourceXML is what it comes to on one.
+// onResourceXML is its result on one resource.
 type onResourceXML struct {
 	EvalResourceName                  string
 	EvalResourceDecision              string
@@ -165,7 +165,7 @@ func (s *simulation) evaluate(action string, resources []string) evaluationXML {
 	return out
 }
 
-// stricter returns the decision that weighs more; empty weighs nothing.
+// stricter returns the decision that weighs more; an empty one weighs nothing.
 func stricter(a, b string) string {
 	order := []string{"", "allowed", "implicitDeny", "explicitDeny"}
 	return order[max(slices.Index(order, a), slices.Index(order, b))]
@@ -238,8 +238,8 @@ func (s *simulation) documents() []source {
 	return append(all, s.identity...)
 }
 
-// matched lists the statements that lead to a decision; those of boundaries show
-// in a member of their own.
+// matched lists the statements that lead to a decision; those of boundaries have
+// a member of their own.
 func (s *simulation) matched(effect policy.Effect, told *policy.Explanation) wire.List[matchedStatement] {
 	var found wire.List[matchedStatement]
 	wanted := map[policy.Effect]string{policy.Allowed: "Allow", policy.ExplicitDeny: "Deny"}[effect]
@@ -263,8 +263,8 @@ func (s *simulation) matched(effect policy.Effect, told *policy.Explanation) wir
 	return found
 }
 
-// missing lists the keys that statements about the action name and that the
-// request has not.
+// missing lists the keys that statements about the action name but the request
+// lacks.
 func (s *simulation) missing(told *policy.Explanation) wire.List[string] {
 	present := map[string]bool{}
 	for _, entry := range told.Context {
@@ -285,7 +285,7 @@ func (s *simulation) missing(told *policy.Explanation) wire.List[string] {
 	return slices.Compact(keys)
 }
 
-// verdict is what the documents of one kind say.
+// verdict is what the documents of one kind decide.
 func verdict(told *policy.Explanation, kind policy.Kind) string {
 	said := "implicitDeny"
 	for _, document := range told.Documents {
@@ -304,7 +304,7 @@ func verdict(told *policy.Explanation, kind policy.Kind) string {
 	return said
 }
 
-// checkResources wants those that a scenario of EC2 is made of.
+// checkResources requires the resources that a scenario of EC2 consists of.
 func checkResources(scenario string, resources []string) error {
 	wanted := map[string]string{
 		"":                             "",

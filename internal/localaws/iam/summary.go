@@ -65,7 +65,8 @@ func getSummary(q *service.Call) (any, error) {
 	return summaryResult{summary}, wrap(err, "count what is in the account")
 }
 
-// aliasLimit wants lower-case letters, digits and single hyphens within.
+// aliasLimit allows lower-case letters, digits, and single hyphens between
+// them.
 var aliasLimit = wire.Constraint{Min: 3, Max: 63, Pattern: lazyregexp.New(`^[a-z0-9]([a-z0-9]|-)*[a-z0-9]$`)}
 
 func readAlias(q *service.Call) (string, error) {
@@ -142,7 +143,7 @@ func listAliases(q *service.Call) (any, error) {
 	return result, wrap(err, "read the account's alias")
 }
 
-// Quotas of IAM as accounts have them at first.
+// IAM's default quotas.
 const (
 	maxUsers     = 5000
 	maxAllGroups = 300
@@ -168,7 +169,7 @@ const (
 	roleInlineQuota  = 10240
 )
 
-// room says whether an account can have one more.
+// room refuses one more than an account can have.
 func room(count int, of string, most int) error {
 	if count >= most {
 		return limitExceeded("Cannot exceed quota for %s: %d", of, most)

@@ -145,8 +145,8 @@ func listUsers(q *service.Call) (any, error) {
 	return result, nil
 }
 
-// updateUser renames or moves a user; its access keys and groups go along, and
-// policies that named it still mean it.
+// updateUser renames or moves a user; its access keys and groups move with it,
+// and policies that named it still refer to it.
 func updateUser(q *service.Call) (any, error) {
 	limit := nameLimit
 	limit.Optional = true
@@ -206,7 +206,7 @@ func deleteConflict(text string) error {
 	return wire.Errorf(http.StatusConflict, "DeleteConflict", "%s", text)
 }
 
-// unburdened says whether an entity has no policies any more.
+// unburdened refuses an entity that still has policies.
 func unburdened(permissions account.Permissions) error {
 	switch {
 	case len(permissions.Attached) > 0:

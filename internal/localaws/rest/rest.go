@@ -1,4 +1,4 @@
-// Package rest is what the rooms of REST-JSON services share: finding the
+// Package rest has what the rooms of REST-JSON services share: finding the
 // operation by method and path, bodies, constraints and pages.
 //
 // It knows no service's operations and no codes of its own: a room says how it
@@ -102,8 +102,8 @@ func Decode[T any](q *service.Call) (*T, error) {
 	return into, nil
 }
 
-// Digest is equal for two calls that ask for the same, whatever their
-// idempotency token.
+// Digest is equal for two calls that ask for the same thing, whatever their
+// idempotency tokens.
 func Digest(q *service.Call) string {
 	var members map[string]any
 	_ = json.Unmarshal(q.Body, &members) // Decode has refused what is not an object
@@ -154,7 +154,7 @@ func (v *Violations) OneOf(name, text string, values ...string) {
 	}
 }
 
-// Present notes a required member that is not there.
+// Present notes a required member that is missing.
 func (v *Violations) Present(name string, there bool) {
 	if !there {
 		*v = append(*v, "Value null at '"+name+"' failed to satisfy constraint: Member must not be null")
@@ -173,12 +173,13 @@ func (v *Violations) Error() string {
 	}
 }
 
-// maxPage is how many items a page has at most, and if nobody says.
+// maxPage is the most items on a page, and the default.
 const maxPage = 100
 
 // Page cuts a list that is sorted by name by the request's maxResults and
 // nextToken. The token names the last item of the page before, so that items may
-// come and go between two pages. A problem is what is wrong with the two.
+// be added and removed between two pages. The problem says what is wrong with
+// the parameters.
 func Page[T any](q *service.Call, items []T, name func(T) string) (onPage []T, next, problem string) {
 	asked, size := q.HTTP.URL.Query(), maxPage
 	if asked.Has("maxResults") {

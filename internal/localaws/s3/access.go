@@ -14,7 +14,7 @@ import (
 )
 
 // allow decides one action: by the caller's policies and the bucket's, and if
-// they are silent by the access control list. An explicit deny is final.
+// they say nothing, by the access control list. An explicit deny is final.
 func (c *call) allow(action string, on scope) error {
 	target, err := c.target(on)
 	if err != nil {
@@ -60,7 +60,8 @@ func (c *call) target(on scope) (service.Target, error) {
 			}
 		}
 	}
-	if c.bucket == nil || c.Operation == "CreateBucket" { // which works on one of the caller's own, whoever has it
+	// A bucket that is to be created counts as the caller's, even if it exists already.
+	if c.bucket == nil || c.Operation == "CreateBucket" {
 		return target, nil
 	}
 	target.Owner = c.bucket.Account
@@ -101,7 +102,7 @@ func (c *call) context() map[string]string {
 		}
 	}
 	if withTags(c) {
-		tags, _ := tagsOfHeader(c.header("X-Amz-Tagging")) // what is wrong with them is said later
+		tags, _ := tagsOfHeader(c.header("X-Amz-Tagging")) // errors in them are reported later
 		for _, tag := range tags {
 			keys["s3:RequestObjectTag/"+tag.Key] = tag.Value
 		}
@@ -155,8 +156,8 @@ var permissions = map[string]struct {
 }
 
 // granted is what the access control list grants the caller for an action, as a
-// policy; empty if nothing. blocked says that the public access block takes it
-// away.
+// policy; empty if nothing. blocked says that the public access block removes
+// it.
 func (c *call) granted(action string) (text string, blocked bool) {
 	wanted, found := permissions[action]
 	if !found || c.ownership() == bucketOwnerEnforced {
@@ -204,7 +205,7 @@ const (
 	objectWriter         = "ObjectWriter"
 )
 
-// ownership of a bucket without controls is that of before there were any.
+// ownership of a bucket without controls is what it was before they existed.
 func (c *call) ownership() string { return cmp.Or(c.bucket.Ownership, objectWriter) }
 
 // owned is the bucket's owner as lists show it.

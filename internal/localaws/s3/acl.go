@@ -33,16 +33,16 @@ var grantHeaders = map[string]string{
 	"X-Amz-Grant-Write-Acp":    "WRITE_ACP",
 }
 
-// acl is the access control list that a call gives; given is false if it gives
-// none.
+// acl is the access control list that a call specifies; given is false if it
+// specifies none.
 type acl struct {
 	grants []Grant
 	given  bool
-	// ownerOnly: the one that is taken where there are no lists.
+	// ownerOnly lists are accepted even if the bucket has no lists.
 	ownerOnly bool
 }
 
-// withACL says whether a call gives an access control list in its headers.
+// withACL reports whether a call has an access control list in its headers.
 func withACL(c *call) bool {
 	if c.header("X-Amz-Acl") != "" {
 		return true
@@ -177,8 +177,8 @@ func isPublicACL(grants []Grant) bool {
 	return false
 }
 
-// checkACL refuses a list where there are none, and one that public access
-// blocks do not let in.
+// checkACL refuses a list if the bucket has none, and one that public access
+// blocks do not allow.
 func (c *call) checkACL(given acl) error {
 	switch {
 	case !given.given:

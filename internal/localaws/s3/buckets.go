@@ -45,7 +45,7 @@ func bucketOperations() map[string]operation {
 	}
 }
 
-// createBucket makes a bucket as S3 has made them since April 2023: no lists, no
+// createBucket creates a bucket as S3 has done since April 2023: no lists, no
 // public access.
 func createBucket(c *call) (any, error) {
 	if c.Caller.Principal.Kind == policy.Anonymous {
@@ -138,7 +138,7 @@ func (c *call) newBucket() (*Bucket, error) {
 	return made, nil
 }
 
-// location is the region that a bucket is made in; empty is us-east-1.
+// location is the region in which a bucket is created; empty means us-east-1.
 func location(constraint, region string) (string, error) {
 	if region == "us-east-1" {
 		region = ""
@@ -255,7 +255,7 @@ func listBuckets(c *call) (any, error) {
 	return result, nil
 }
 
-// Tokens of pages say nothing to callers.
+// Tokens of pages are opaque to callers.
 func sealToken(text string) string { return base64.RawURLEncoding.EncodeToString([]byte("1" + text)) }
 
 func openToken(token string) (string, error) {

@@ -50,8 +50,9 @@ func etag(body []byte) string {
 	return hex.EncodeToString(digest[:])
 }
 
-// checkBody compares the body with what its headers and trailer say of it, and
-// returns its checksum; of the fallback's algorithm if the client sent none.
+// checkBody compares the body with what its headers and trailer say about it,
+// and returns its checksum, by the fallback's algorithm if the client sent
+// none.
 func (c *call) checkBody(fallback string) (Checksum, error) {
 	if given := c.header("Content-Md5"); given != "" {
 		digest, err := base64.StdEncoding.DecodeString(given)
@@ -112,7 +113,7 @@ func (c *call) checkBody(fallback string) (Checksum, error) {
 	return found, nil
 }
 
-// showChecksum sets the headers that give a checksum back.
+// showChecksum sets the headers that return a checksum.
 func showChecksum(h http.Header, found Checksum) {
 	if found.Value == "" {
 		return

@@ -34,7 +34,7 @@ func configOperations() map[string]operation {
 	}
 }
 
-// edit changes the bucket and says nothing.
+// edit changes the bucket and answers with an empty body.
 func (c *call) edit(f func(*Bucket)) (any, error) {
 	return done(), c.change(func(_ account.State, b *Bucket) error {
 		f(b)
@@ -89,7 +89,7 @@ func putPolicy(c *call) (any, error) {
 	})
 }
 
-// policyFault is what S3 says; IAM's words are the same but for these.
+// policyFault is S3's wording, which is IAM's except for these cases.
 func policyFault(e *policy.SyntaxError) string {
 	switch {
 	case strings.Contains(e.Message, "rincipal"):
@@ -100,7 +100,7 @@ func policyFault(e *policy.SyntaxError) string {
 	return e.Message
 }
 
-// checkPolicy looks at what only S3 looks at.
+// checkPolicy checks what only S3 checks.
 func (c *call) checkPolicy(text string) error {
 	own := "arn:aws:s3:::" + c.name
 	for _, one := range statements(text) {

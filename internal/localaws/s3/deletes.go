@@ -36,7 +36,7 @@ type deleteXML struct {
 	Errors  []notDeletedXML `xml:"Error"`
 }
 
-// deleteObjects decides and deletes one by one: what is refused stands in the
+// deleteObjects decides and deletes one by one: refusals are listed in the
 // answer.
 func deleteObjects(c *call) (any, error) {
 	if _, err := c.checkBody(""); err != nil {

@@ -178,7 +178,7 @@ func uploadPartCopy(c *call) (any, error) {
 	}{copyXML: copyXML{wire.MilliTime(part.Modified), quote(part.ETag)}}, nil
 }
 
-// completion is what a client says of a part when it completes an upload.
+// completion is what a client says about a part when it completes an upload.
 type completion struct {
 	PartNumber                                                                                                  int
 	ETag                                                                                                        string

@@ -38,7 +38,7 @@ func objectOperations() map[string]operation {
 	}
 }
 
-// putNeeds are the actions of whatever makes an object.
+// putNeeds are the actions needed to create an object.
 func putNeeds() []need {
 	return []need{
 		{"PutObject", onObject, nil},
@@ -47,7 +47,8 @@ func putNeeds() []need {
 	}
 }
 
-// there refuses calls for what is not there: who may not list is not told.
+// there refuses calls for an object that does not exist: callers who may not
+// list are not told so.
 func (c *call) there() error {
 	if c.object != nil {
 		return nil
@@ -58,7 +59,7 @@ func (c *call) there() error {
 	return noSuchKey()
 }
 
-// kept are the headers that are given back as they came.
+// kept are the headers that are returned as they came.
 var kept = []string{
 	"Cache-Control",
 	"Content-Disposition",
@@ -72,7 +73,7 @@ var kept = []string{
 
 const maxMetadata = 2 << 10
 
-// described reads what a call says of the object it makes.
+// described reads what a call says about the object it creates.
 func (c *call) described() (*Object, error) {
 	o := &Object{
 		Key:      c.key,
@@ -247,8 +248,8 @@ func getObject(c *call) (any, error) {
 	return answer, nil
 }
 
-// content returns the content of the object that was looked up, and decided
-// about, which may have been replaced since.
+// content returns the content of the object that was looked up and decided
+// about; it may have been replaced since.
 func (c *call) content() (body []byte, err error) {
 	err = c.Accounts.View(func(state account.State) error {
 		now, err := optional(readObject(state, c.name, c.key))
@@ -347,8 +348,8 @@ func matches(list, tag string) bool {
 
 var rangePattern = lazyregexp.New(`^bytes=([0-9]{0,18})-([0-9]{0,18})$`)
 
-// byteRange reads a Range header: from up to, not including, to. What is no
-// range of bytes, or several, counts as none.
+// byteRange reads a Range header: from up to, not including, to. Anything but a
+// single range of bytes counts as none.
 func byteRange(text string, size int64) (from, to int64, partial bool, err error) {
 	found := rangePattern.FindStringSubmatch(text)
 	if found == nil || found[1]+found[2] == "" {

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// statement is what matters of a policy's statement here. What has been parsed
-// by the engine before is known to be well formed.
+// statement is what matters here about a policy's statement. The engine has
+// parsed it before, so it is well formed.
 type statement struct {
 	Effect                 string
 	Principal              json.RawMessage
@@ -18,10 +18,10 @@ type statement struct {
 	Sid, Action, NotAction json.RawMessage
 }
 
-// texts is a text or a list of them.
+// texts is a string or a list of strings.
 type texts []string
 
-// UnmarshalJSON reads either form; numbers and truth values count as texts.
+// UnmarshalJSON reads either form; numbers and booleans count as strings.
 func (t *texts) UnmarshalJSON(data []byte) error {
 	var many []json.RawMessage
 	if json.Unmarshal(data, &many) != nil {

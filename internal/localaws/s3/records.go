@@ -35,7 +35,7 @@ type Bucket struct {
 	Tags      []account.Tag `json:",omitempty"`
 }
 
-// PublicAccessBlock says which public access is not given, whatever policies and
+// PublicAccessBlock says which public access is denied, whatever policies and
 // lists say.
 type PublicAccessBlock struct {
 	BlockPublicAcls, IgnorePublicAcls, BlockPublicPolicy, RestrictPublicBuckets bool
@@ -53,7 +53,7 @@ type Object struct {
 	Size     int64
 	ETag     string // without quotes
 	Modified time.Time
-	// Headers are those that are given back, such as Content-Type.
+	// Headers are those that are returned, such as Content-Type.
 	Headers  map[string]string `json:",omitempty"`
 	Metadata map[string]string `json:",omitempty"`
 	Grants   []Grant           `json:",omitempty"`

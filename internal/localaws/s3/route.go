@@ -7,9 +7,9 @@ import (
 	"github.com/rolecall/rolecall/internal/localaws/service"
 )
 
-// routes name operations by method, what is asked, and the parameter that says
-// which part of it. Those that are not emulated have the names of their IAM
-// actions, since these are what decides them.
+// routes name operations by method, target, and the parameter that selects a
+// part of it. Those that are not emulated have the names of their IAM actions,
+// since these decide them.
 var routes = map[string]string{
 	"GET service": "ListBuckets",
 
@@ -105,7 +105,7 @@ var routes = map[string]string{
 	"GET object uploadId":    "ListParts",
 }
 
-// markers are the parameters that routes go by.
+// markers are the parameters that select routes.
 var markers = []string{
 	"list-type", "delete", "location", "uploads", "versioning", "versions", "policy", "policyStatus", "acl",
 	"publicAccessBlock", "ownershipControls", "tagging",

@@ -138,7 +138,7 @@ func (c *call) find() error {
 	})
 }
 
-// other is the same call about another bucket and object: a copy's source.
+// other is the same call for another bucket and object: a copy's source.
 func (c *call) other(name, key string) (*call, error) {
 	o := *c
 	o.name, o.key, o.bucket, o.object, o.keys = name, key, nil, nil, maps.Clone(c.keys)
@@ -151,7 +151,7 @@ func (c *call) other(name, key string) (*call, error) {
 	return &o, nil
 }
 
-// optional makes nil of what is not there.
+// optional turns ErrNotFound into nil.
 func optional[T any](found *T, err error) (*T, error) {
 	if errors.Is(err, account.ErrNotFound) {
 		return nil, nil //nolint:nilnil // nil says that there is none
@@ -200,7 +200,7 @@ func canonicalID(id string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// resource reads bucket and key out of host and path.
+// resource reads bucket and key from host and path.
 func resource(q *service.Call) (bucket, key string, err error) {
 	bucket, key = q.HostPrefix, strings.TrimPrefix(q.Path, "/")
 	if bucket == "" {
@@ -220,7 +220,7 @@ func regionOf(b *Bucket) string { return cmp.Or(b.Region, "us-east-1") }
 // maxXML is the largest body that is a document: that of a thousand deletions.
 const maxXML = 2 << 20
 
-// parseXML reads one document; what stands in it beside what is known is left.
+// parseXML reads one document; unknown elements are ignored.
 func parseXML(body []byte, into any) error {
 	if len(body) > maxXML {
 		return malformedXML()
@@ -241,5 +241,5 @@ func parseXML(body []byte, into any) error {
 	}
 }
 
-// done is the answer of what leaves nothing to say.
+// done is an empty answer.
 func done() *wire.Raw { return &wire.Raw{Status: http.StatusNoContent} }

@@ -56,7 +56,7 @@ func tagsOfHeader(text string) ([]account.Tag, error) {
 	return tags, checkTags(tags, maxObjectTags)
 }
 
-// withTags says whether a call gives an object tags in a header.
+// withTags reports whether a call tags an object in a header.
 func withTags(c *call) bool { return c.header("X-Amz-Tagging") != "" }
 
 type taggingXML struct {

@@ -16,10 +16,10 @@ import (
 	"github.com/rolecall/rolecall/internal/policy"
 )
 
-// Apply brings what a file declares into the accounts, all of it or nothing but
-// new accounts.
-// What is there already is changed to what is declared and keeps its identity;
-// what is not declared stays as it is. Applied twice, it changes nothing more.
+// Apply brings what a file declares into the accounts: all of it, or nothing
+// except new accounts. What exists already is changed to what is declared and
+// keeps its identity; what is not declared stays as it is. Applied twice, it
+// changes nothing more.
 func Apply(set *account.Set, file *File, now time.Time) error {
 	ids := make([]string, len(file.Accounts))
 	for i, declared := range file.Accounts {
@@ -40,7 +40,8 @@ func Apply(set *account.Set, file *File, now time.Time) error {
 		}
 	}
 	return set.Update(func(state account.State) error {
-		// What others name comes first, of all accounts; what names them later.
+		// What others refer to comes first, in all accounts; what refers to it
+		// comes later.
 		for _, phase := range []func(*applier) error{
 			(*applier).providers, (*applier).policies, (*applier).groups, (*applier).users, (*applier).roles,
 			(*applier).trusts, (*applier).profiles, (*applier).clusters,
@@ -87,7 +88,7 @@ func (a *applier) providers() error {
 	return nil
 }
 
-// known puts what was found in the place of a new one.
+// known replaces a new entity by the one that was found.
 func known[T any](found *T, err error) func(**T) error {
 	return func(one **T) error {
 		if errors.Is(err, account.ErrNotFound) {
@@ -205,14 +206,14 @@ func (a *applier) key(user string, declared AccessKey) error {
 		return err
 	}
 	if one.User != "" && (!strings.EqualFold(one.User, user) || one.Account != a.Account().ID) {
-		return fmt.Errorf("access key %s is of user %s of account %s", one.ID, one.User, one.Account)
+		return fmt.Errorf("access key %s belongs to user %s of account %s", one.ID, one.User, one.Account)
 	}
 	one.User, one.Secret, one.Inactive = user, credential.NewSecret(declared.Secret), declared.Inactive
 	return a.PutKey(one)
 }
 
-// roles makes the roles; their trust is written when all roles are there, since
-// it may name any of them.
+// roles makes the roles; their trust policies are written once all roles exist,
+// since they may name any of them.
 func (a *applier) roles() error {
 	for _, declared := range a.declared.Roles {
 		if err := a.role(declared); err != nil {

@@ -14,8 +14,8 @@ type Cluster struct {
 	Name string `yaml:"name"`
 	// Region is us-east-1 if empty.
 	Region string `yaml:"region,omitempty"`
-	// Issuer is whose service-account tokens are the cluster's; made up, as
-	// Endpoint and CA are, if empty.
+	// Issuer is the issuer of the cluster's service-account tokens; like
+	// Endpoint and CA it is made up if empty.
 	Issuer   string `yaml:"issuer,omitempty"`
 	Endpoint string `yaml:"endpoint,omitempty"`
 	// CA is in PEM.

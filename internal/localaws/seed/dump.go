@@ -11,8 +11,8 @@ import (
 )
 
 // Dump returns the accounts as a file that makes them again, secret keys
-// included. Unique ids are not in it, nor versions of managed policies but the
-// default one.
+// included. It has no unique ids, and only the default versions of managed
+// policies.
 func Dump(set *account.Set) ([]byte, error) {
 	var file File
 	err := set.View(func(state account.State) error {
@@ -140,7 +140,7 @@ func dumpUsers(state account.State, declared *Account) error {
 	return nil
 }
 
-// path leaves out the path that is there anyway.
+// path leaves out the default path.
 func path(text string) string {
 	if text == "/" {
 		return ""

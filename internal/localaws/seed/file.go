@@ -1,5 +1,6 @@
-// Package seed is a declared account: users, groups, roles, policies, providers
-// and clusters in a file, which local AWS is started with and can write back.
+// Package seed reads and writes declared accounts: users, groups, roles,
+// policies, providers and clusters in a file, with which local AWS is started
+// and which it can write back.
 //
 // It does not know the wire protocol and serves nothing.
 package seed
@@ -85,7 +86,7 @@ type User struct {
 }
 
 // AccessKey is a long-term key. The secret is in the clear: it is the file
-// itself that must be kept.
+// itself that must be kept secret.
 type AccessKey struct {
 	ID       string `yaml:"id"`
 	Secret   string `yaml:"secret"`
@@ -105,7 +106,7 @@ type Role struct {
 	Tags       map[string]string `yaml:"tags,omitempty"`
 }
 
-// InstanceProfile hands a role to instances.
+// InstanceProfile passes a role to instances.
 type InstanceProfile struct {
 	Name string            `yaml:"name"`
 	Path string            `yaml:"path,omitempty"`
@@ -156,8 +157,8 @@ var (
 	yamlName = lazyregexp.New(`^yaml: (unmarshal errors:\s*)?`)
 )
 
-// plain says what the decoder said without Go's words, and without values: they
-// may be secrets.
+// plain repeats the decoder's message without Go's terms, and without values,
+// which may be secrets.
 func plain(err error) string {
 	var lines []string
 	for line := range strings.SplitSeq(yamlName.ReplaceAllString(err.Error(), ""), "\n") {
@@ -189,7 +190,7 @@ const maxDepth = 20
 
 func writeJSON(out *strings.Builder, node *yaml.Node, depth int) error {
 	if depth > maxDepth {
-		return fmt.Errorf("line %d: a policy document is not nested that deeply", node.Line)
+		return fmt.Errorf("line %d: a policy document cannot be nested this deeply", node.Line)
 	}
 	switch node.Kind {
 	case yaml.MappingNode:

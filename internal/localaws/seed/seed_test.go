@@ -294,7 +294,7 @@ func TestRefused(t *testing.T) {
 				"users: [{name: a, accessKeys: [&k {id: AKIAALICEALICEALICE1, secret: supersecretsupersecret}]}, " +
 					"{name: b, accessKeys: [*k]}]",
 			),
-			want: "access key AKIAALICEALICEALICE1 is of user a",
+			want: "access key AKIAALICEALICEALICE1 belongs to user a",
 		},
 		{
 			name: "short secret",

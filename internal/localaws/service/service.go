@@ -1,6 +1,6 @@
-// Package service is the one shape in which the rooms of local AWS say what
-// they can do: operations by name, what each works on, and the function that
-// does it.
+// Package service is the form in which the rooms of local AWS declare what they
+// can do: operations by name, what each works on, and the function that does
+// it.
 //
 // It finds, authenticates and authorises nothing; see package localaws.
 package service
@@ -15,7 +15,7 @@ import (
 	"github.com/rolecall/rolecall/internal/policy"
 )
 
-// Service is one AWS service. Name, Protocol and Operations are needed.
+// Service is one AWS service. Name, Protocol and Operations are required.
 type Service struct {
 	// Name is that in credential scopes and host names; it is also the prefix
 	// of the service's actions.
@@ -23,14 +23,14 @@ type Service struct {
 	Protocol wire.Protocol
 	// Version and Namespace are those of Query and XML services.
 	Version, Namespace string
-	// Target is what stands before the dot in X-Amz-Target, for JSON services.
+	// Target is the part before the dot in X-Amz-Target, for JSON services.
 	Target string
 	// Operations are what is emulated, by name.
 	Operations map[string]Operation
 	// Tables are where the service keeps its records in the accounts' store.
 	Tables []account.Table
 	// Others are names of operations that AWS has and that are not emulated. If
-	// there are none listed, every other name may be one.
+	// none are listed, every other name may be one.
 	Others []string
 	// Route names the operation of a REST call by its method, host and path;
 	// empty if there is none.
@@ -47,14 +47,14 @@ type Access int
 
 // The ways in which calls are let through.
 const (
-	// ByPolicy wants a signature, and policies that allow the operation's name
-	// on its target.
+	// ByPolicy requires a signature, and policies that allow the operation's
+	// name on its target.
 	ByPolicy Access = iota
-	// Signed wants a signature; the operation decides the rest.
+	// Signed requires a signature; the operation decides the rest.
 	Signed
-	// Anybody wants nothing, and a signature counts for nothing.
+	// Anybody requires nothing, and ignores a signature.
 	Anybody
-	// ByItself lets callers without signature in, too, as anonymous ones; the
+	// ByItself admits callers without a signature too, as anonymous ones; the
 	// operation asks Call.Allow for each action it needs.
 	ByItself
 )
@@ -96,7 +96,7 @@ type Call struct {
 	Path string
 	// Segments are the variables of a REST path, unescaped; Route sets them.
 	Segments map[string]string
-	// HostPrefix is what stands before the service's name in the host name; empty
+	// HostPrefix is what comes before the service's name in the host name; empty
 	// if nothing does.
 	HostPrefix string
 	// Account is the one the call is made in: the caller's.

@@ -37,7 +37,7 @@ type filter struct {
 	Values      []string
 }
 
-// check refuses filters that there are not. A key that ends in a colon stands
+// check refuses filters that do not exist. A key that ends in a colon stands
 // for all that begin with it.
 func (f filter) check(keys ...string) error {
 	known := slices.ContainsFunc(keys, func(key string) bool {

@@ -20,8 +20,8 @@ type parameterJSON struct {
 	Version          int
 }
 
-// masked is what a SecureString looks like to those who do not ask for its
-// value: what AWS shows is the value, encrypted.
+// masked is what a SecureString looks like without decryption, where AWS shows
+// the encrypted value.
 func masked(arn string, v *ParameterVersion) string {
 	return sealToken("encrypted", fmt.Sprintf("%s:%d", arn, v.Version))
 }

@@ -54,7 +54,8 @@ func checkName(name string) error {
 	return nil
 }
 
-// selector says which version of a parameter is meant: 0 and empty is the last.
+// selector says which version of a parameter is meant: 0 and empty mean the
+// last.
 type selector struct {
 	name    string
 	version int

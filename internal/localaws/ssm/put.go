@@ -107,7 +107,7 @@ func putParameter(c *call, in *putInput) (any, error) {
 	return putOutput{version.Tier, version.Version}, err
 }
 
-// follow makes the version one that comes after those that are there.
+// follow makes the version one that comes after the existing ones.
 func follow(p *Parameter, version *ParameterVersion, in *putInput) error {
 	last := p.Last()
 	switch {
@@ -197,7 +197,7 @@ func checkVersion(v *ParameterVersion) error {
 	return checkPattern(v)
 }
 
-// checkPattern holds a value to the parameter's own rule.
+// checkPattern checks a value against the parameter's own rule.
 func checkPattern(v *ParameterVersion) error {
 	if v.AllowedPattern == "" {
 		return nil

@@ -1,8 +1,8 @@
 // Package ssm is local AWS's Parameter Store, the part of Systems Manager that
 // programs read their settings from.
 //
-// It has no documents, no managed nodes and no keys: what is a SecureString
-// stands in the store like the rest, and nobody is asked about KMS.
+// It has no documents, managed nodes or keys: a SecureString is stored like the
+// rest, and KMS plays no part.
 package ssm
 
 import (
@@ -62,7 +62,7 @@ func serve[In any](do func(*call, *In) (any, error)) func(*service.Call) (any, e
 	}
 }
 
-// parse reads one JSON object. Members that are not known are left, as AWS does.
+// parse reads one JSON object. Unknown members are ignored, as AWS does.
 func parse(body []byte, into any) error {
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	err := decoder.Decode(into)
@@ -90,14 +90,14 @@ func notFound(name string) error {
 	return wire.Errorf(http.StatusBadRequest, "ParameterNotFound", "").Because("there is no parameter %q", name)
 }
 
-// arn is a parameter's: the slash that begins a name of a hierarchy is not
+// arn is a parameter's ARN: the slash that begins a hierarchical name is not
 // doubled.
 func (c *call) arn(name string) string {
 	return "arn:" + c.Account.Partition + ":ssm:" + c.Region + ":" + c.Account.ID + ":parameter/" +
 		strings.TrimPrefix(name, "/")
 }
 
-// allow decides an action on a parameter, which need not be there.
+// allow decides an action on a parameter, which need not exist.
 func (c *call) allow(action, name string, tags []account.Tag, more map[string]string) error {
 	return c.allowOn(action, c.arn(name), tags, more)
 }
@@ -120,8 +120,8 @@ func (c *call) find(name string) (found *Parameter, err error) {
 	return found, err
 }
 
-// allowed finds a parameter and decides an action on it. A parameter that is
-// not there is not told to those who may not see it.
+// allowed finds a parameter and decides an action on it. Those who may not see
+// a parameter do not learn whether it exists.
 func (c *call) allowed(action, name string) (*Parameter, error) {
 	found, err := c.find(name)
 	if err != nil {
@@ -164,7 +164,7 @@ func (c *call) change(name string, f func(*Parameter) error) error {
 	})
 }
 
-// Tokens of pages say nothing to callers, and belong to one kind of list.
+// Tokens of pages are opaque to callers, and belong to one kind of list.
 func sealToken(kind, last string) string {
 	return base64.URLEncoding.EncodeToString([]byte(kind + "\x00" + last))
 }

@@ -84,13 +84,13 @@ func readAssumeRole(q *wire.Query) (*take, error) {
 	return t, badMFA
 }
 
-// refuseCaller: a federated user takes no roles, and nobody changes the source
-// identity of a session.
+// refuseCaller: a federated user cannot assume roles, and nobody can change the
+// source identity of a session.
 func (t *take) refuseCaller(who *caller.Caller, denied func(string) *wire.Error) error {
 	inherited := t.Inherited.SourceIdentity
 	switch {
 	case who.Principal.Kind == policy.FederatedUser:
-		return denied(t.Action).Because("federated users may call nothing of STS but GetCallerIdentity")
+		return denied(t.Action).Because("federated users may call only GetCallerIdentity of STS")
 	case inherited != "" && t.SourceIdentity != "" && t.SourceIdentity != inherited:
 		return denied("sts:SetSourceIdentity").Because(
 			"the calling session has the source identity %q, which cannot be changed", inherited,

@@ -21,7 +21,7 @@ import (
 // tolerance is how far a token's times may be off (spec issuer-and-sts §10.5).
 const tolerance = 300 * time.Second
 
-// webIdentity is a token that was verified, as far as AWS looks at it.
+// webIdentity is a verified token, as far as AWS reads it.
 type webIdentity struct {
 	issuer, subject string
 	audience        string
@@ -72,11 +72,11 @@ func (s *Service) verify(q *service.Call, raw string, role arn.Role) (*webIdenti
 	if err := s.checkSignature(q, decoded, identity.issuer); err != nil {
 		return nil, err
 	}
-	_ = json.Unmarshal(claims["email"], &identity.email) // one that is not a string is none
+	_ = json.Unmarshal(claims["email"], &identity.email) // one that is not a string is ignored
 	return identity, identity.readAWSClaims(claims, role)
 }
 
-// subjectOf: numbers are rendered as text, null makes AWS stumble (recorded).
+// subjectOf: numbers are rendered as text; null makes AWS fail (recorded).
 func subjectOf(raw json.RawMessage) (string, error) {
 	var value any
 	if err := json.Unmarshal(raw, &value); err != nil || value == nil {

@@ -36,7 +36,7 @@ const (
 const discoveryPath = "/.well-known/openid-configuration"
 
 // IssuerAccess says how issuers' documents may be fetched. The zero value is
-// AWS's way: over HTTPS from public addresses with publicly trusted
+// how AWS does it: over HTTPS from public addresses with publicly trusted
 // certificates.
 type IssuerAccess struct {
 	// Endpoints maps an issuer's host name to the HOST:PORT that is dialled
@@ -131,7 +131,7 @@ func (k *Keys) Find(ctx context.Context, issuer, kid string, hasKid bool, kind s
 			return key, err
 		}
 	}
-	// The fetch is shared: the caller who happened to start it must not end it
+	// The fetch is shared: the caller that happened to start it must not end it
 	// for the others by going away. The timeout bounds it.
 	shared := context.WithoutCancel(ctx)
 	fetched, err, _ := k.flight.Do(issuer, func() (any, error) { return k.fetch(shared, issuer) })
@@ -194,7 +194,7 @@ func (k *Keys) get(ctx context.Context, url string) ([]byte, http.Header, error)
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxDocument+1))
 	if err == nil {
-		err = ctx.Err() // an issuer that notices may still end the body in good order
+		err = ctx.Err() // an issuer that notices may still end the body properly
 	}
 	if err != nil {
 		return nil, nil, err
@@ -225,7 +225,7 @@ func isCommunication(err error) bool {
 	return ok && answered.status >= http.StatusInternalServerError && strings.HasSuffix(answered.url, discoveryPath)
 }
 
-// freshFor reads max-age; no-cache and no-store mean not at all.
+// freshFor reads max-age; no-cache and no-store mean that nothing is cached.
 func freshFor(cacheControl string) time.Duration {
 	fresh := defaultFresh
 	for directive := range strings.SplitSeq(strings.ToLower(cacheControl), ",") {

@@ -43,10 +43,10 @@ var (
 const (
 	minDuration      = 900
 	maxRoleDuration  = 43200
-	roleDuration     = 3600 // unless another is asked for
+	roleDuration     = 3600 // unless another one is requested
 	chainedDuration  = 3600
 	maxUserDuration  = 129600
-	userDuration     = 43200 // unless another is asked for
+	userDuration     = 43200 // unless another one is requested
 	maxPolicyARNs    = 10
 	maxTransitive    = 50
 	maxContexts      = 5
@@ -55,7 +55,7 @@ const (
 	federatedService = "sts:GetFederationToken"
 )
 
-// readTags reads the tags of the session that is asked for.
+// readTags reads the tags of the requested session.
 func readTags(q *wire.Query) []policy.Tag {
 	var tags []policy.Tag
 	for _, m := range q.Members("Tags") {
@@ -64,7 +64,7 @@ func readTags(q *wire.Query) []policy.Tag {
 	return tags
 }
 
-// readMFA refuses codes: there are no devices that could have made them.
+// readMFA refuses codes: no device could have made them.
 func readMFA(q *wire.Query) (refused error) {
 	q.Text("SerialNumber", serialLimit)
 	q.Text("TokenCode", codeLimit)

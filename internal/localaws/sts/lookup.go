@@ -11,7 +11,7 @@ import (
 )
 
 // notOfUser refuses the sessions that users make for themselves or for others:
-// of STS they may assume roles, and ask who they are.
+// at STS they may only assume roles, and ask who they are.
 func notOfUser(q *service.Call) error {
 	if q.Caller.IsSession() && q.Caller.Principal.Kind != policy.RoleSession {
 		return longTerm(q)
@@ -19,8 +19,8 @@ func notOfUser(q *service.Call) error {
 	return nil
 }
 
-// accessKeyInfo is GetAccessKeyInfo: the account that a key is of, whether or
-// not the key works.
+// accessKeyInfo is GetAccessKeyInfo: the account that a key belongs to, whether
+// or not the key works.
 func accessKeyInfo(q *service.Call) (any, error) {
 	if err := notOfUser(q); err != nil {
 		return nil, err
@@ -40,7 +40,7 @@ func accessKeyInfo(q *service.Call) (any, error) {
 		return accessKeyResult{number}, nil
 	}
 	return nil, validationError("The access key id %s is invalid.", id).
-		Because("no account here has it, and it names none")
+		Because("no account here has it, and it does not name one")
 }
 
 // decodeMessage is DecodeAuthorizationMessage, for what a refusal of this

@@ -29,10 +29,10 @@ func readPolicies(q *wire.Query) sessionPolicies {
 	return p
 }
 
-// check looks at the documents, at what the session would carry in all, and for
-// the managed policies, which are of owner or AWS's own: what those say counts
-// when they are used, not now. It returns the packed size, an opaque percentage
-// of what a session may carry; nil when it carries nothing.
+// check validates the documents and the total of what the session would carry,
+// and looks up the managed policies, which are owner's or AWS's own: their
+// contents count when they are used, not now. It returns the packed size, an
+// opaque percentage of what a session may carry; nil when it carries nothing.
 func (p *sessionPolicies) check(owner *account.Account, tags []policy.Tag, more int) (*int, error) {
 	for _, text := range p.inline {
 		if err := checkDocument(text); err != nil {
@@ -71,8 +71,8 @@ func checkDocument(text string) error {
 	return err
 }
 
-// packedSize is not AWS's, which is a secret; what must fit does, and what must
-// not does not.
+// packedSize is not AWS's formula, which is secret; but what must fit does, and
+// what must not does not.
 func (p *sessionPolicies) packedSize(tags []policy.Tag, more int) (*int, error) {
 	documents, tagged := 0, tagSize(tags)
 	for _, texts := range [][]string{p.inline, p.managed} {
@@ -100,8 +100,8 @@ func (p *sessionPolicies) packedSize(tags []policy.Tag, more int) (*int, error) 
 	return &all, nil
 }
 
-// PackedTags is the part of a session's room that tags alone take, in percent;
-// above 100 there is no such session.
+// PackedTags is the share of a session's room that tags alone take up, in
+// percent; a session above 100 is impossible.
 func PackedTags(tags []policy.Tag) int { return percent(tagSize(tags), packedAllotment) }
 
 func tagSize(tags []policy.Tag) (size int) {

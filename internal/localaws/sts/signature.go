@@ -23,7 +23,7 @@ func Unreachable(err error) bool {
 }
 
 // VerifySignature checks a token's signature with the keys that an issuer
-// publishes. Which issuer that is decides the caller, never the token.
+// publishes. The caller decides which issuer that is, never the token.
 func (k *Keys) VerifySignature(ctx context.Context, issuer string, decoded *token.JWT) error {
 	kind := "RSA"
 	if strings.HasPrefix(decoded.Header.Algorithm, "ES") {

@@ -9,10 +9,10 @@ import (
 	"github.com/rolecall/rolecall/internal/localaws/wire"
 )
 
-// Service is STS. Keys is needed.
+// Service is STS. Keys is required.
 type Service struct {
 	Keys *Keys
-	// Errors are the words that web identities are refused in.
+	// Errors is the wording in which web identities are refused.
 	Errors Errors
 }
 

@@ -13,7 +13,7 @@ import (
 	"github.com/rolecall/rolecall/internal/policy"
 )
 
-// take is a request to assume a role, however it comes.
+// take is a request to assume a role, by either operation.
 type take struct {
 	policy.Taking
 	sessionPolicies
@@ -117,7 +117,7 @@ type granted struct {
 	source      string
 }
 
-// issue makes the session, after the last checks. more is what it carries
+// issue makes the session after the last checks. more is how much it carries
 // besides policies and tags, in characters.
 func (t *take) issue(
 	q *service.Call, owner *account.Account, role *account.Role, session account.Session, more int,

@@ -10,7 +10,7 @@ import (
 	"github.com/rolecall/rolecall/internal/policy"
 )
 
-// sessionToken is GetSessionToken. No policy is asked.
+// sessionToken is GetSessionToken, which needs no permission.
 func sessionToken(q *service.Call) (any, error) {
 	badMFA := readMFA(q.Query)
 	duration, err := readDuration(q.Query)
@@ -30,7 +30,7 @@ func sessionToken(q *service.Call) (any, error) {
 	return sessionTokenResult{issued}, nil
 }
 
-// federationToken is GetFederationToken: the user who calls vouches for a name.
+// federationToken is GetFederationToken: the calling user vouches for a name.
 func federationToken(q *service.Call) (any, error) {
 	name := q.Text("Name", federatedLimit)
 	given := readPolicies(q.Query)
@@ -101,7 +101,7 @@ func decideFederation(q *service.Call, name string, asked *policy.Taking) error 
 	return q.Caller.Denied(about, resource, decision, policy.ExplainAll(request, asked.Actions(), q.Caller.Policies()))
 }
 
-// issueUser makes a session of the user who calls.
+// issueUser makes a session of the calling user.
 func issueUser(q *service.Call, session account.Session, duration int) (sessionCredentials, error) {
 	session.User, session.UserID = q.Caller.Principal.UserName, q.Caller.Principal.EntityID
 	session.Issued, session.Expires = q.Time, q.Time.Add(time.Duration(duration)*time.Second)

@@ -9,8 +9,8 @@ import (
 	"github.com/rolecall/rolecall/internal/policy"
 )
 
-// webIdentity is AssumeRoleWithWebIdentity. Whoever signed the request, if
-// anybody, has no influence.
+// webIdentity is AssumeRoleWithWebIdentity. A signature of the request has no
+// influence.
 func (s *Service) webIdentity(q *service.Call) (any, error) {
 	t, err := readTake(q.Query, "sts:AssumeRoleWithWebIdentity")
 	if err != nil {

@@ -7,16 +7,16 @@ import (
 	"github.com/rolecall/rolecall/internal/localaws/wire"
 )
 
-// Errors says in which words web identities are refused. AWS changed them in the
-// middle of 2026 (spec issuer-and-sts §10.4); codes and status are the same.
+// Errors is the wording in which web identities are refused. AWS changed it in
+// the middle of 2026 (spec issuer-and-sts §10.4); codes and status are the same.
 type Errors int
 
 // The words.
 const (
-	// CurrentErrors are those of now: one text for whatever is wrong with
-	// provider, audience or signature.
+	// CurrentErrors is the present wording: one text for anything that is wrong
+	// with provider, audience or signature.
 	CurrentErrors Errors = iota
-	// LegacyErrors are those of before, which name what is wrong.
+	// LegacyErrors is the former wording, which says what is wrong.
 	LegacyErrors
 )
 
@@ -37,7 +37,7 @@ const (
 	notAJWT = "The ID Token provided is not a valid JWT. (You may see this error if you sent an Access Token)"
 )
 
-// hidden is a refusal whose reason the current words do not tell.
+// hidden is a refusal whose reason the current wording does not give.
 func (e Errors) hidden(legacy string, args ...any) *wire.Error {
 	if e == LegacyErrors {
 		return invalidToken(legacy, args...)
@@ -68,8 +68,8 @@ func invalidToken(format string, args ...any) *wire.Error {
 	return wire.Errorf(http.StatusBadRequest, "InvalidIdentityToken", format, args...)
 }
 
-// noKey is a refusal for want of the issuer's key. What took too long may be
-// tried again, says its code.
+// noKey is a refusal because the issuer's key is missing. If fetching it took
+// too long, the code says that the call may be tried again.
 func noKey(reason error) *wire.Error {
 	if isCommunication(reason) {
 		return wire.Errorf(

@@ -11,8 +11,8 @@ import (
 // Protocol is how a service's requests and answers look.
 type Protocol int
 
-// The protocols. AWSQuery is the zero value, since what belongs to no service is
-// answered in it.
+// The protocols. AWSQuery is the zero value, since calls that belong to no
+// service are answered in it.
 const (
 	AWSQuery Protocol = iota // parameters in, XML out: IAM, STS, SNS, …
 	EC2                      // Query with an envelope of its own
@@ -36,7 +36,7 @@ type Answer struct {
 	Head bool
 }
 
-// faultNamespace is that of errors which belong to no service.
+// faultNamespace is the namespace of errors that belong to no service.
 const faultNamespace = "http://webservices.amazon.com/AWSFault/2005-15-09"
 
 // Raw is an answer that its operation writes itself, such as an object of S3.

@@ -9,8 +9,8 @@ import (
 	"net/http"
 )
 
-// words are the code and status of one refusal that every service knows, as a
-// protocol says it. A zero status is that of the Query protocol.
+// words are the code and status of a refusal that every service knows, as a
+// protocol expresses it. A zero status means that of the Query protocol.
 type words struct {
 	code   string
 	status int
@@ -149,7 +149,8 @@ func (a *Answer) Fail(e *Error) error {
 	return a.failQuery(e)
 }
 
-// cborTexts encodes a map of texts, given as keys and values in turn (RFC 8949).
+// cborTexts encodes a map of strings, given as alternating keys and values (RFC
+// 8949).
 func cborTexts(texts ...string) []byte {
 	const mapOf, textOf16 = 0xa0, 0x79
 	out := []byte{mapOf | byte(len(texts)/2)}

@@ -48,7 +48,7 @@ func ParseQuery(r *http.Request, body []byte) (*Query, error) {
 // Get returns a parameter without any check; empty if absent.
 func (q *Query) Get(name string) string { return q.form.Get(name) }
 
-// Has reports whether a parameter is there, even empty.
+// Has reports whether a parameter is present, even if empty.
 func (q *Query) Has(name string) bool { return q.form.Has(name) }
 
 // Constraint limits a text parameter.

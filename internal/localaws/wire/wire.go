@@ -1,7 +1,7 @@
-// Package wire is AWS's protocols as servers see them: Query parameters in, XML
-// or JSON out, errors in the envelope and the words of each protocol.
+// Package wire implements AWS's protocols as servers see them: Query parameters
+// in, XML or JSON out, errors in the envelope and the words of each protocol.
 //
-// It does not know which operations there are or who may call them.
+// It does not know which operations exist or who may call them.
 package wire
 
 import (
@@ -20,7 +20,7 @@ import (
 const MaxBody = 256 << 10
 
 // Error is a refusal in AWS's words. Reason and Explanation are what AWS does
-// not tell: they go to the log and to the record of decisions, never to the
+// not say: they go to the log and to the record of decisions, never to the
 // caller.
 type Error struct {
 	Status        int
@@ -88,8 +88,8 @@ func (t MilliTime) MarshalJSON() ([]byte, error) {
 	return strconv.AppendFloat(nil, float64(time.Time(t).UnixMilli())/1000, 'f', 3, 64), nil
 }
 
-// List is a list as Query services write it: an element for the list, which is
-// there even when it is empty, and one called member for each value.
+// List is a list as Query services write it: an element for the list, present
+// even if it is empty, and one called member for each value.
 type List[T any] []T
 
 // MarshalXML writes the list.
