@@ -6,7 +6,10 @@ VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 # Without golang.org/x/net/trace, gRPC's own tag for that: its pages are templates,
 # and a program that can run one keeps every exported method of every type.
 TAGS        := grpcnotrace
-LDFLAGS     := -X github.com/rolecall/rolecall/internal/app/cli.version=$(VERSION)
+COMMIT      := $(shell git rev-parse HEAD 2>/dev/null)
+DATE        := $(shell git log -1 --format=%cI 2>/dev/null)
+BUILD       := github.com/rolecall/rolecall/internal/app/cli
+LDFLAGS     := -X $(BUILD).version=$(VERSION) -X $(BUILD).commit=$(COMMIT) -X $(BUILD).date=$(DATE)
 FUZZ        ?= 8000x
 LINT        := .cache/tools/golangci-lint-$(shell go list -m -modfile=go.tools.mod -f '{{.Version}}' github.com/golangci/golangci-lint/v2)
 GREMLINS    := .cache/tools/gremlins-$(shell go list -m -modfile=go.tools.mod -f '{{.Version}}' github.com/go-gremlins/gremlins)

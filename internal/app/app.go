@@ -7,6 +7,7 @@ package app
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -35,40 +36,96 @@ func NewSystem() System { return cli.NewSystem() }
 func Run(ctx context.Context, sys System, args []string) int {
 	root := newRoot(sys)
 	root.SetArgs(args)
-	root.SetContext(ctx)
-	err := root.ExecuteContext(ctx)
+	err := cli.FindCommand(root, args)
+	if err == nil {
+		err = root.ExecuteContext(ctx)
+	}
 	if program, exited := cli.AsExit(err); exited {
 		return program.Code
 	}
 	if err != nil {
-		cli.PrintError(sys.Stderr, err)
+		cli.PrintError(sys, err)
 	}
 	return fault.ExitCode(err)
 }
 
 func newRoot(sys System) *cobra.Command {
 	root := &cobra.Command{
-		Use:   "rolecall",
+		Use:   cli.Name,
 		Short: "The AWS-IAM identity plane for any Kubernetes cluster",
 		Long: `Rolecall answers two questions for any Kubernetes cluster, with AWS IAM on the
 other side: a pod asks AWS "which role am I?", a person asks the cluster "who am
-I?". Start with
-
-  rolecall demo      walk through it, nothing needed
-  rolecall up        leave it running on this machine
+I?".`,
+		Example: `  rolecall demo      # a walk through all of it, nothing needed
+  rolecall up        # leave it running on this machine
   rolecall run --service-account default/s3-reader -- aws sts get-caller-identity`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cli.NoSuchCommand,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	version := root.Flags().Bool("version", false, "print the version")
+	root.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *version {
+			_, err := fmt.Fprintf(sys.Stdout, "%s version %s\n", cli.Name, cli.Version())
+			return err
+		}
+		return cmd.Help()
+	}
+	if sys.Name != "" {
+		root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: sys.Name}
+	}
+	// Cobra checks these after it, and says them without saying that it is wrong usage.
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		if err := cmd.ValidateFlagGroups(); err != nil {
+			return cli.Usage("%w", err)
+		}
+		return nil
 	}
 	root.SetIn(sys.Stdin)
 	root.SetOut(sys.Stdout)
 	root.SetErr(sys.Stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return fault.New(fault.Usage, "%s", cli.LowerFirst(err.Error())).Hint("%s --help lists the flags", cmd.CommandPath())
+		return fault.New(fault.Usage, "%s", cli.LowerFirst(err.Error())).
+			Hint("%s --help lists the flags", cmd.CommandPath())
 	})
-	root.AddCommand(local.NewDemo(sys), local.NewUp(sys), local.NewRun(sys), local.NewInject(sys), serve.New(sys), local.NewWhoami(sys), decidecmd.NewCan(sys), decidecmd.NewExplain(sys), policycmd.New(sys), issuercmd.New(sys), associationcmd.New(sys), auditcmd.New(sys), signercmd.New(sys), trustcmd.New(sys), newVersion(sys))
-	cli.SetHelp(root)
+	addGroup(root, "try", "Try it", local.NewDemo(sys), local.NewUp(sys), local.NewRun(sys), local.NewWhoami(sys))
+	addGroup(root, "pods", "Pods and roles", associationcmd.New(sys), local.NewInject(sys), trustcmd.New(sys))
+	addGroup(root, "issuers", "Issuers and keys", issuercmd.New(sys), signercmd.New(sys))
+	addGroup(root, "policies", "Policies", decidecmd.NewCan(sys), decidecmd.NewExplain(sys), policycmd.New(sys))
+	addGroup(root, "servers", "Servers", serve.New(sys), auditcmd.New(sys))
+	root.AddCommand(newVersion(sys))
+	cli.SetHelp(sys, root)
+	root.InitDefaultHelpCmd()
+	addCompletion(root)
 	return root
+}
+
+func addGroup(root *cobra.Command, id, title string, commands ...*cobra.Command) {
+	root.AddGroup(&cobra.Group{ID: id, Title: title})
+	for _, cmd := range commands {
+		cmd.GroupID = id
+	}
+	root.AddCommand(commands...)
+}
+
+// addCompletion adds cobra's own command, with what cobra leaves out: how it is called.
+func addCompletion(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	completion, _, err := root.Find([]string{"completion"})
+	if err != nil {
+		panic(err) // cobra has just added it
+	}
+	completion.Short = "Print the script that lets a shell complete commands"
+	completion.Example = "  source <(rolecall completion bash)"
+	completion.Args = cli.NoSuchCommand
+	completion.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	for _, shell := range completion.Commands() {
+		shell.Short = "Print the script for " + shell.Name()
+		shell.Example = map[string]string{
+			"bash":       "  source <(rolecall completion bash)",
+			"zsh":        "  source <(rolecall completion zsh)",
+			"fish":       "  rolecall completion fish | source",
+			"powershell": "  rolecall completion powershell | Out-String | Invoke-Expression",
+		}[shell.Name()]
+	}
 }

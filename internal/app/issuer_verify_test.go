@@ -172,7 +172,7 @@ func (s *shop) want(name string, found []verdict, rules ...string) {
 		if one.Severity == "error" &&
 			!slices.ContainsFunc([]string{"rolecall ", "aws ", "curl ", "openssl ", "kubectl ", "write it as arn:"},
 				func(program string) bool { return strings.Contains(one.Fix, program) }) {
-			s.t.Errorf("%s: no command mends %+v", name, one)
+			s.t.Errorf("%s: no command fixes %+v", name, one)
 		}
 	}
 	if !slices.Equal(got, rules) {
@@ -195,8 +195,8 @@ func (s *shop) put(key string, text []byte, change ...func(*s3.PutObjectInput)) 
 	}
 }
 
-// mend puts back what was published.
-func (s *shop) mend() {
+// restore puts back what was published.
+func (s *shop) restore() {
 	s.t.Helper()
 	s.before = nil
 	for key, text := range s.good {
@@ -270,8 +270,8 @@ func TestVerifyBucket(t *testing.T) {
 			discovery(func(d map[string]any) { delete(d, "id_token_signing_alg_values_supported") }),
 			[]string{"discovery-member"},
 		},
-		{"discovery is no JSON", func() { s.put(discoverKey, []byte("<html>")) }, []string{"discovery-json"}},
-		{"keys are no JSON", func() { s.put(keysKey, []byte("-----BEGIN PUBLIC KEY-----")) }, []string{"jwks-json"}},
+		{"discovery is not JSON", func() { s.put(discoverKey, []byte("<html>")) }, []string{"discovery-json"}},
+		{"keys are not JSON", func() { s.put(keysKey, []byte("-----BEGIN PUBLIC KEY-----")) }, []string{"jwks-json"}},
 		{"content type", func() {
 			s.put(keysKey, s.good[keysKey],
 				func(i *s3.PutObjectInput) { i.ContentType = awssdk.String("binary/octet-stream") })
@@ -280,7 +280,7 @@ func TestVerifyBucket(t *testing.T) {
 			s.put(keysKey, s.good[keysKey],
 				func(i *s3.PutObjectInput) { i.CacheControl = awssdk.String("max-age=86400") })
 		}, []string{"jwks-cache"}},
-		{"kept for ever", func() {
+		{"kept forever", func() {
 			s.put(keysKey, s.good[keysKey], func(i *s3.PutObjectInput) { i.CacheControl = nil })
 		}, []string{"jwks-cache"}},
 		{"empty set", func() { s.put(keysKey, []byte(`{"keys":[]}`)) }, []string{"no-keys"}},
@@ -354,7 +354,7 @@ func TestVerifyBucket(t *testing.T) {
 		row.spoil()
 		found := s.verify()
 		s.want(row.name, found, row.rules...)
-		s.mend()
+		s.restore()
 	}
 }
 

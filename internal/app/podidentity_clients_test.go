@@ -28,16 +28,20 @@ role=arn:aws:iam::111122223333:role
 echo clusters $(aws eks list-clusters --output text --query clusters)
 echo issuer $(aws eks describe-cluster --name quickstart --output text --query 'cluster.[status,identity.oidc.issuer]')
 echo first $(rolecall run --service-account default/s3-reader -- $who)
-id=$(aws eks create-pod-identity-association $q --namespace default --service-account s3-reader --role-arn $role/s3-reader --tags a=b --query association.associationId)
+id=$(aws eks create-pod-identity-association $q --namespace default --service-account s3-reader \
+  --role-arn $role/s3-reader --tags a=b --query association.associationId)
 echo created $(rolecall run --service-account default/s3-reader -- $who)
-echo listed $(aws eks list-pod-identity-associations $q --namespace default --query 'sort(associations[].serviceAccount)')
-echo described $(aws eks describe-pod-identity-association $q --association-id $id --query 'association.[roleArn,tags.a]')
+echo listed $(aws eks list-pod-identity-associations $q --namespace default \
+  --query 'sort(associations[].serviceAccount)')
+echo described $(aws eks describe-pod-identity-association $q --association-id $id \
+  --query 'association.[roleArn,tags.a]')
 arn=$(aws eks describe-pod-identity-association $q --association-id $id --query association.associationArn)
 aws eks tag-resource --resource-arn $arn --tags c=d
 echo tagged $(aws eks list-tags-for-resource --resource-arn $arn --output text --query tags.c)
 echo ours $(rolecall association list --via eks --cluster-name quickstart | grep -c s3-reader)
 aws eks update-pod-identity-association $q --association-id $id --role-arn $role/config-reader >updated
-echo updated $(rolecall run --service-account default/s3-reader -- $who 2>&1 | grep -c 'config-reader cannot be assumed')
+echo updated $(rolecall run --service-account default/s3-reader -- $who 2>&1 |
+  grep -c 'config-reader cannot be assumed')
 aws eks delete-pod-identity-association $q --association-id $id >deleted
 echo deleted $(rolecall run --service-account default/s3-reader -- $who)
 echo gone $(aws eks describe-pod-identity-association $q --association-id $id 2>&1 | grep -o ResourceNotFoundException)
@@ -103,12 +107,13 @@ for account in config-reader s3-reader; do
 done
 rolecall run --service-account default/s3-reader -- python3 who.py
 `)
-	const pattern = `^container-role 111122223333 arn:aws:sts::111122223333:assumed-role/config-reader/eks-quickstart-rolecall-run-\S+
+	const pattern = `^container-role 111122223333 ` +
+		`arn:aws:sts::111122223333:assumed-role/config-reader/eks-quickstart-rolecall-run-\S+
 container-role 111122223333 arn:aws:sts::111122223333:assumed-role/s3-reader/eks-quickstart-rolecall-run-\S+
 assume-role-with-web-identity \S+ arn:aws:sts::111122223333:assumed-role/s3-reader/rolecall-run-\S+
 $`
 	if !regexp.MustCompile(pattern).MatchString(out) {
-		t.Errorf("%s", out)
+		t.Errorf("got:\n%s\nwant a match of:\n%s", out, pattern)
 	}
 }
 

@@ -97,13 +97,23 @@ const podUID = "d2a4e0b6-2222-4d3f-8b1b-5f5f4d1c0002"
 
 func startNode(t *testing.T) *node {
 	t.Helper()
-	n := &node{logs: &bytes.Buffer{}, ended: make(chan error, 1), asked: make(chan struct{}), answer: make(chan struct{}), token: filepath.Join(t.TempDir(), "token")}
+	n := &node{
+		logs:   &bytes.Buffer{},
+		ended:  make(chan error, 1),
+		asked:  make(chan struct{}),
+		answer: make(chan struct{}),
+		token:  filepath.Join(t.TempDir(), "token"),
+	}
 	n.aws = httptest.NewServer(http.HandlerFunc(n.serveAWS))
 	t.Cleanup(n.aws.Close)
-	n.agent = exec.CommandContext(t.Context(), "rolecall", "serve", "agent", "server", "-c", "prod", "-p", "80", "--probe-port", "2703",
-		"--metrics-port", "2705", "-v", "trace", "--max-service-qps", "3", "--max-credential-retention-before-renewal", "3h", "--max-cache-size=2000")
+	n.agent = exec.CommandContext(t.Context(), "rolecall", "serve", "agent", "server", "-c", "prod", "-p", "80",
+		"--probe-port", "2703",
+		"--metrics-port", "2705", "-v", "trace", "--max-service-qps", "3",
+		"--max-credential-retention-before-renewal", "3h",
+		"--max-cache-size=2000")
 	n.agent.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "AWS_REGION=eu-west-1", "AWS_ACCESS_KEY_ID=AKIANODENODENODENODE", "AWS_SECRET_ACCESS_KEY=node-secret",
+		"PATH=" + os.Getenv("PATH"), "AWS_REGION=eu-west-1", "AWS_ACCESS_KEY_ID=AKIANODENODENODENODE",
+		"AWS_SECRET_ACCESS_KEY=node-secret",
 		"AWS_ENDPOINT_URL_EKS_AUTH=" + n.aws.URL,
 		"HTTP_PROXY=http://127.0.0.1:1", "NO_PROXY=127.0.0.1", // probes must go through no proxy
 	}
@@ -119,10 +129,14 @@ func startNode(t *testing.T) *node {
 	}
 	now := time.Now()
 	signed, err := token.Mint(key, &token.Claims{
-		Issuer: "https://oidc.example.com/prod", Subject: "system:serviceaccount:shop:cart", Audiences: []string{"pods.eks.amazonaws.com"},
-		IssuedAt: now, NotBefore: now, Expiry: now.Add(time.Hour), ID: "x",
+		Issuer:    "https://oidc.example.com/prod",
+		Subject:   "system:serviceaccount:shop:cart",
+		Audiences: []string{"pods.eks.amazonaws.com"},
+		IssuedAt:  now, NotBefore: now, Expiry: now.Add(time.Hour), ID: "x",
 		Workload: token.Workload{
-			Namespace: "shop", ServiceAccount: token.Reference{Name: "cart"}, Pod: &token.Reference{Name: "cart-0", UID: podUID},
+			Namespace:      "shop",
+			ServiceAccount: token.Reference{Name: "cart"},
+			Pod:            &token.Reference{Name: "cart-0", UID: podUID},
 		},
 	})
 	if err != nil {
@@ -145,7 +159,7 @@ func startNode(t *testing.T) *node {
 	return nil
 }
 
-// serveAWS is EKS Auth, and an STS that answers whoever signs with the key EKS
+// serveAWS is EKS Auth, and an STS that answers anybody who signs with the key EKS
 // Auth gave.
 func (n *node) serveAWS(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/clusters/prod/assume-role-for-pod-identity" {
@@ -157,20 +171,27 @@ func (n *node) serveAWS(w http.ResponseWriter, r *http.Request) {
 			<-n.answer
 		}
 		expires, _ := json.Marshal(time.Now().Add(6 * time.Hour).Unix())
-		_, _ = io.WriteString(w, `{"subject":{"namespace":"shop","serviceAccount":"cart"},"audience":"pods.eks.amazonaws.com",`+
-			`"podIdentityAssociation":{"associationArn":"arn:aws:eks:eu-west-1:111122223333:podidentityassociation/prod/a-0123456789abcdefg","associationId":"a-0123456789abcdefg"},`+
-			`"assumedRoleUser":{"arn":"arn:aws:sts::111122223333:assumed-role/cart/eks-prod-cart-0","assumeRoleId":"AROAEXAMPLE:eks-prod-cart-0"},`+
-			`"credentials":{"accessKeyId":"ASIAEXAMPLEKEYID0001","secretAccessKey":"secret/+=","sessionToken":"session/+=","expiration":`+string(expires)+`.5}}`)
+		_, _ = io.WriteString(w, `{"subject":{"namespace":"shop","serviceAccount":"cart"},`+
+			`"audience":"pods.eks.amazonaws.com","podIdentityAssociation":{"associationArn":`+
+			`"arn:aws:eks:eu-west-1:111122223333:podidentityassociation/prod/a-0123456789abcdefg",`+
+			`"associationId":"a-0123456789abcdefg"},`+
+			`"assumedRoleUser":{"arn":"arn:aws:sts::111122223333:assumed-role/cart/eks-prod-cart-0",`+
+			`"assumeRoleId":"AROAEXAMPLE:eks-prod-cart-0"},`+
+			`"credentials":{"accessKeyId":"ASIAEXAMPLEKEYID0001","secretAccessKey":"secret/+=",`+
+			`"sessionToken":"session/+=","expiration":`+string(expires)+`.5}}`)
 		return
 	}
-	if !strings.Contains(r.Header.Get("Authorization"), "Credential=ASIAEXAMPLEKEYID0001/") || r.Header.Get("X-Amz-Security-Token") != "session/+=" {
-		http.Error(w, "<ErrorResponse><Error><Code>InvalidClientTokenId</Code></Error></ErrorResponse>", http.StatusForbidden)
+	if !strings.Contains(r.Header.Get("Authorization"), "Credential=ASIAEXAMPLEKEYID0001/") ||
+		r.Header.Get("X-Amz-Security-Token") != "session/+=" {
+		http.Error(w, "<ErrorResponse><Error><Code>InvalidClientTokenId</Code></Error></ErrorResponse>",
+			http.StatusForbidden)
 		return
 	}
 	w.Header().Set("Content-Type", "text/xml")
-	_, _ = io.WriteString(w, `<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>`+
-		`<Arn>arn:aws:sts::111122223333:assumed-role/cart/eks-prod-cart-0</Arn><UserId>AROAEXAMPLE:eks-prod-cart-0</UserId><Account>111122223333</Account>`+
-		`</GetCallerIdentityResult><ResponseMetadata><RequestId>x</RequestId></ResponseMetadata></GetCallerIdentityResponse>`)
+	_, _ = io.WriteString(w, `<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">`+
+		`<GetCallerIdentityResult><Arn>arn:aws:sts::111122223333:assumed-role/cart/eks-prod-cart-0</Arn>`+
+		`<UserId>AROAEXAMPLE:eks-prod-cart-0</UserId><Account>111122223333</Account></GetCallerIdentityResult>`+
+		`<ResponseMetadata><RequestId>x</RequestId></ResponseMetadata></GetCallerIdentityResponse>`)
 }
 
 func ask(t *testing.T, url, token string) (int, string) {
@@ -194,7 +215,8 @@ func ask(t *testing.T, url, token string) (int, string) {
 // podEnv is what the webhook gives a container.
 func (n *node) podEnv(uri string) []string {
 	return []string{
-		"AWS_CONTAINER_CREDENTIALS_FULL_URI=" + uri, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE=" + n.token, "AWS_REGION=eu-west-1",
+		"AWS_CONTAINER_CREDENTIALS_FULL_URI=" + uri, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE=" + n.token,
+		"AWS_REGION=eu-west-1",
 		"AWS_DEFAULT_REGION=eu-west-1", "AWS_ENDPOINT_URL_STS=" + n.aws.URL, "AWS_EC2_METADATA_DISABLED=true",
 		"AWS_CONFIG_FILE=" + os.DevNull, "AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull,
 		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"),
@@ -204,13 +226,21 @@ func (n *node) podEnv(uri string) []string {
 var credentialURIs = []string{"http://169.254.170.23/v1/credentials", "http://[fd00:ec2::23]/v1/credentials"}
 
 func (n *node) testProbes(t *testing.T) {
-	for _, url := range []string{"http://127.0.0.1:2703/healthz", "http://[::1]:2703/readyz", "http://127.0.0.1:2705/healthz"} {
+	for _, url := range []string{
+		"http://127.0.0.1:2703/healthz",
+		"http://[::1]:2703/readyz",
+		"http://127.0.0.1:2705/healthz",
+	} {
 		if status, text := ask(t, url, ""); status != 200 || text != "ok" {
 			t.Errorf("%s: %d %s", url, status, text)
 		}
 	}
 	_, text := ask(t, "http://127.0.0.1:2705/metrics", "")
-	for _, sample := range []string{"rolecall_agent_cache_entries 0", "rolecall_agent_link_info{type=", "rolecall_agent_build_info{"} {
+	for _, sample := range []string{
+		"rolecall_agent_cache_entries 0",
+		"rolecall_agent_link_info{type=",
+		"rolecall_agent_build_info{",
+	} {
 		if !strings.Contains(text, sample) {
 			t.Errorf("the metrics lack %s", sample)
 		}
@@ -231,8 +261,9 @@ func (n *node) testGo(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%v\n%s", err, n.logs)
 		}
-		if got.AccessKeyID != "ASIAEXAMPLEKEYID0001" || got.SecretAccessKey != "secret/+=" || got.SessionToken != "session/+=" ||
-			got.AccountID != "111122223333" || !got.CanExpire || time.Until(got.Expires) < 5*time.Hour {
+		if got.AccessKeyID != "ASIAEXAMPLEKEYID0001" || got.SecretAccessKey != "secret/+=" ||
+			got.SessionToken != "session/+=" || got.AccountID != "111122223333" || !got.CanExpire ||
+			time.Until(got.Expires) < 5*time.Hour {
 			t.Errorf("%s: got key %s of %s until %s", uri, got.AccessKeyID, got.AccountID, got.Expires)
 		}
 		who, err := sts.NewFromConfig(loaded).GetCallerIdentity(t.Context(), &sts.GetCallerIdentityInput{})
@@ -279,7 +310,8 @@ func (n *node) testBoto3(t *testing.T) {
 	out, err := n.run(t, credentialURIs[1], "python3", "-c", `import boto3
 c = boto3.Session().get_credentials()
 print(c.method, c.account_id, boto3.client("sts").get_caller_identity()["Arn"])`)
-	if err != nil || strings.TrimSpace(out) != "container-role 111122223333 arn:aws:sts::111122223333:assumed-role/cart/eks-prod-cart-0" {
+	const want = "container-role 111122223333 arn:aws:sts::111122223333:assumed-role/cart/eks-prod-cart-0"
+	if err != nil || strings.TrimSpace(out) != want {
 		t.Errorf("%v %s", err, out)
 	}
 }
@@ -295,8 +327,10 @@ func (n *node) testJavaScript(t *testing.T) {
 		out, err := n.run(t, uri, "env", "NODE_PATH="+filepath.Join(packages, "node_modules"), "node", "-e", `
 const { STSClient, GetCallerIdentityCommand } = require('@aws-sdk/client-sts');
 const client = new STSClient({});
-client.send(new GetCallerIdentityCommand({})).then(who => console.log(who.Arn), e => { console.log(e); process.exit(1); });`)
-		if err != nil || !strings.HasSuffix(out, "arn:aws:sts::111122223333:assumed-role/cart/eks-prod-cart-0\n") { // after warnings of old versions
+client.send(new GetCallerIdentityCommand({})).then(
+  who => console.log(who.Arn), e => { console.log(e); process.exit(1); });`)
+		// after warnings of old versions
+		if err != nil || !strings.HasSuffix(out, "arn:aws:sts::111122223333:assumed-role/cart/eks-prod-cart-0\n") {
 			t.Errorf("%s: %v %s", uri, err, out)
 		}
 	}
@@ -307,13 +341,15 @@ func (n *node) testRefusal(t *testing.T) {
 	if err == nil || !strings.Contains(out, "404 page not found") {
 		t.Errorf("%v %s", err, out)
 	}
-	if status, text := ask(t, "http://169.254.170.23/v1/credentials", "abc"); status != 400 || !strings.Contains(text, "cannot be parsed") {
+	if status, text := ask(t, "http://169.254.170.23/v1/credentials",
+		"abc"); status != 400 || !strings.Contains(text, "cannot be parsed") {
 		t.Errorf("%d %s", status, text)
 	}
 }
 
 func (n *node) testLongHeader(t *testing.T) {
-	if status, text := ask(t, credentialURIs[0], strings.Repeat("a", 100<<10)); status != http.StatusRequestHeaderFieldsTooLarge {
+	if status, text := ask(t, credentialURIs[0],
+		strings.Repeat("a", 100<<10)); status != http.StatusRequestHeaderFieldsTooLarge {
 		t.Errorf("%d %s", status, text)
 	}
 }
@@ -323,7 +359,8 @@ func (n *node) testBody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, credentialURIs[0], strings.NewReader("body"))
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, credentialURIs[0],
+		strings.NewReader("body"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -339,7 +376,7 @@ func (n *node) testBody(t *testing.T) {
 }
 
 // testDrain: who is being answered when the agent is told to stop gets the
-// answer; the agent ends well, and takes its link away (spec podidentity row D17).
+// answer; the agent ends well, and removes its link (spec podidentity row D17).
 func (n *node) testDrain(t *testing.T) {
 	n.held.Store(true)
 	raw, err := os.ReadFile(n.token)
@@ -392,7 +429,8 @@ func (n *node) testDrain(t *testing.T) {
 func (n *node) launch(t *testing.T, logs *lockedLog, probes, metrics string, more ...string) *exec.Cmd {
 	t.Helper()
 	agent := exec.CommandContext(t.Context(), "rolecall", append([]string{
-		"serve", "agent", "-c", "prod", "--probe-port", probes, "--metrics-port", metrics, "--metrics-address", "127.0.0.1",
+		"serve", "agent", "-c", "prod", "--probe-port", probes, "--metrics-port", metrics, "--metrics-address",
+		"127.0.0.1",
 	}, more...)...)
 	agent.Env, agent.Stdout, agent.Stderr = n.agent.Env, logs, logs
 	if err := agent.Start(); err != nil {
@@ -428,12 +466,13 @@ func (l *lockedLog) String() string {
 
 // testReplacement: a surge update overlaps two agents on the same addresses; no
 // request of 10,000 fails, each over a connection of its own (spec podidentity row D18). initialize
-// is run twice before, as two init containers would (spec podidentity row G16), and --remove takes
-// the link away at the end.
+// is run twice before, as two init containers would (spec podidentity row G16), and --remove removes
+// the link at the end.
 func (n *node) testReplacement(t *testing.T) {
 	n.held.Store(false)
 	for range 2 {
-		if out, err := exec.CommandContext(t.Context(), "rolecall", "serve", "agent", "initialize").CombinedOutput(); err != nil {
+		if out, err := exec.CommandContext(t.Context(), "rolecall", "serve", "agent",
+			"initialize").CombinedOutput(); err != nil {
 			t.Fatalf("%v %s", err, out)
 		}
 	}
@@ -442,7 +481,16 @@ func (n *node) testReplacement(t *testing.T) {
 		t.Fatal(err)
 	}
 	logs := &lockedLog{}
-	flags := []string{"--init=false", "--reuse-port", "--pod-qps", "1e9", "--pod-burst", "1000000000", "--max-qps", "1e9"}
+	flags := []string{
+		"--init=false",
+		"--reuse-port",
+		"--pod-qps",
+		"1e9",
+		"--pod-burst",
+		"1000000000",
+		"--max-qps",
+		"1e9",
+	}
 	current := n.launch(t, logs, "3000", "3001", flags...)
 	const requests, clients = 10000, 4
 	var asked, failed atomic.Int32
@@ -450,7 +498,8 @@ func (n *node) testReplacement(t *testing.T) {
 	for range clients {
 		all.Go(func() {
 			for asked.Add(1) <= requests {
-				if status, text := ask(t, credentialURIs[0], string(raw)); status != http.StatusOK && failed.Add(1) < 5 {
+				if status, text := ask(t, credentialURIs[0],
+					string(raw)); status != http.StatusOK && failed.Add(1) < 5 {
 					t.Errorf("%d %s", status, text)
 				}
 			}
@@ -458,7 +507,8 @@ func (n *node) testReplacement(t *testing.T) {
 	}
 	generations := 1
 	for asked.Load() < requests {
-		next := n.launch(t, logs, []string{"3000", "3002"}[generations%2], []string{"3001", "3003"}[generations%2], flags...)
+		next := n.launch(t, logs, []string{"3000", "3002"}[generations%2], []string{"3001", "3003"}[generations%2],
+			flags...)
 		if err := current.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Fatal(err)
 		}
@@ -486,7 +536,8 @@ func (n *node) testReplacement(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if out, err := exec.CommandContext(t.Context(), "rolecall", "serve", "agent", "initialize", "--remove").CombinedOutput(); err != nil {
+		if out, err := exec.CommandContext(t.Context(), "rolecall", "serve", "agent", "initialize",
+			"--remove").CombinedOutput(); err != nil {
 			t.Errorf("%v %s", err, out)
 		}
 	}

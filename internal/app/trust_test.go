@@ -53,7 +53,18 @@ func TestTrustDiscovery(t *testing.T) {
 		var out, errors bytes.Buffer
 		sys := app.NewSystem()
 		sys.Stdout, sys.Stderr = &out, &errors
-		arguments = append([]string{"trust", "generate", "--account", "111122223333", "--service-account", "app/api", "--issuer-endpoint", "oidc.example.com=" + server.Listener.Addr().String()}, arguments...)
+		arguments = append(
+			[]string{
+				"trust",
+				"generate",
+				"--account",
+				"111122223333",
+				"--service-account",
+				"app/api",
+				"--issuer-endpoint",
+				"oidc.example.com=" + server.Listener.Addr().String(),
+			},
+			arguments...)
 		code = app.Run(t.Context(), sys, arguments)
 		return code, out.String(), errors.String()
 	}
@@ -63,7 +74,11 @@ func TestTrustDiscovery(t *testing.T) {
 		want string
 	}{
 		{"https://oidc.example.com/Prod", 0, `"oidc.example.com/Prod:sub":"system:serviceaccount:app:api"`},
-		{"https://oidc.example.com/Prod/.well-known/openid-configuration", 0, `"oidc.example.com/Prod:sub":"system:serviceaccount:app:api"`},
+		{
+			"https://oidc.example.com/Prod/.well-known/openid-configuration",
+			0,
+			`"oidc.example.com/Prod:sub":"system:serviceaccount:app:api"`,
+		},
 		{"https://oidc.example.com/slash", 1, "names the issuer https://oidc.example.com/slash/"},
 		{"https://oidc.example.com/none", 1, "names no issuer"},
 		{"https://oidc.example.com/away", 1, "status 404"},
@@ -74,7 +89,8 @@ func TestTrustDiscovery(t *testing.T) {
 			t.Errorf("%s: %d\n%s%s", row.url, code, stdout, stderr)
 		}
 	}
-	if code, stdout, stderr := run("--discovery", "https://oidc.example.com/Prod"); code != 1 || stdout != "" || !strings.Contains(stderr, "--issuer-ca") {
+	if code, stdout, stderr := run("--discovery",
+		"https://oidc.example.com/Prod"); code != 1 || stdout != "" || !strings.Contains(stderr, "--issuer-ca") {
 		t.Errorf("unknown authority: %d\n%s%s", code, stdout, stderr)
 	}
 }

@@ -39,7 +39,8 @@ func readWalk(t *testing.T, page string) []walked {
 		case !inside:
 		case isCommand:
 			found = append(found, walked{line: number + 1, command: command})
-		case len(found[last].shown) == 0 && (strings.HasSuffix(found[last].command, `\`) || strings.Count(found[last].command, "'")%2 == 1):
+		case len(found[last].shown) == 0 && (strings.HasSuffix(found[last].command, `\`) ||
+			strings.Count(found[last].command, "'")%2 == 1):
 			found[last].command += "\n" + line
 		default:
 			found[last].shown = append(found[last].shown, line)
@@ -57,7 +58,8 @@ func TestWalkthrough(t *testing.T) {
 	program(t, "curl")
 	walk := readWalk(t, "../../docs/guide/pod-identity-walkthrough.md")
 	dir := t.TempDir()
-	if err := os.CopyFS(filepath.Join(dir, "examples", "pod-identity"), os.DirFS("../../examples/pod-identity")); err != nil {
+	if err := os.CopyFS(filepath.Join(dir, "examples", "pod-identity"),
+		os.DirFS("../../examples/pod-identity")); err != nil {
 		t.Fatal(err)
 	}
 	var script strings.Builder
@@ -88,12 +90,22 @@ func TestWalkthrough(t *testing.T) {
 
 // localEnvironment has nothing of the user's AWS, and a plane of its own.
 func localEnvironment(t *testing.T, dir string) []string {
-	wrapper := "#!/bin/sh\nif [ \"$1\" = up ]; then shift; set -- up --listen 127.0.0.1:0 \"$@\"; fi\nexec '" + program(t, "rolecall") + "' \"$@\"\n"
+	wrapper := "#!/bin/sh\nif [ \"$1\" = up ]; then shift; set -- up --listen 127.0.0.1:0 \"$@\"; fi\n" +
+		"exec '" + program(t, "rolecall") + "' \"$@\"\n"
 	bin := filepath.Join(dir, "bin")
-	if err := errors.Join(os.Mkdir(bin, 0o700), os.WriteFile(filepath.Join(bin, "rolecall"), []byte(wrapper), 0o700)); err != nil { //nolint:gosec // a program
+	//nolint:gosec // a program
+	if err := errors.Join(os.Mkdir(bin, 0o700),
+		os.WriteFile(filepath.Join(bin, "rolecall"), []byte(wrapper), 0o700)); err != nil {
 		t.Fatal(err)
 	}
-	env := []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + dir, "XDG_RUNTIME_DIR=" + dir, "TMPDIR=" + dir, "AWS_PAGER=", "AWS_EC2_METADATA_DISABLED=true"}
+	env := []string{
+		"PATH=" + bin + ":" + os.Getenv("PATH"),
+		"HOME=" + dir,
+		"XDG_RUNTIME_DIR=" + dir,
+		"TMPDIR=" + dir,
+		"AWS_PAGER=",
+		"AWS_EC2_METADATA_DISABLED=true",
+	}
 	for _, name := range []string{"PYENV_ROOT", "PYENV_VERSION", "VIRTUAL_ENV"} {
 		if value, found := os.LookupEnv(name); found {
 			env = append(env, name+"="+value)

@@ -650,7 +650,7 @@ func (m *mistake) fix(w *world, document string, options policy.LintOptions) str
 		if mended.Text != document || suggested == nil || !suggested.Manual {
 			w.t.Fatalf("mended to %s without being asked; suggested %+v", mended.Text, suggested)
 		}
-		mended = trustpolicy.Fix("trust", []byte(fix.Edit.Apply(document)), options)
+		mended = trustpolicy.Fix("trust", []byte(suggested.Edit.Apply(document)), options)
 	}
 	for _, f := range mended.Left {
 		if f.Severity != finding.Warning && f.Rule != "audience-not-registered" {

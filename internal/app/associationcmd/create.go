@@ -15,6 +15,7 @@ import (
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/app/cli"
 	"github.com/rolecall/rolecall/internal/association"
+	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/fault"
 )
 
@@ -35,9 +36,10 @@ func newAssociationCreate(sys cli.System) *cobra.Command {
 		Use:   "create SERVICE-ACCOUNT [--namespace NAMESPACE] --role-arn ARN | create -f FILE",
 		Short: "Give the pods of a service account a role",
 		Long: `Create an association from flags, or the PodIdentityAssociation objects of a file.
-Pods that run already get the role when they are created again.`,
+Pods that are running get the role when they are created again.`,
 		Example: `  rolecall association create cart -n shop --role-arn arn:aws:iam::111122223333:role/cart
-  rolecall association create --via eks --cluster-name prod cart -n shop --role-arn arn:aws:iam::111122223333:role/cart
+  rolecall association create --via eks --cluster-name prod cart -n shop \
+    --role-arn arn:aws:iam::111122223333:role/cart
   rolecall association list -o yaml | rolecall association create --via eks --cluster-name prod -f -`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			made, err := c.run(cmd.Context(), sys)
@@ -49,13 +51,17 @@ Pods that run already get the role when they are created again.`,
 			return err
 		},
 	}
-	c.where.flags(cmd)
-	c.where.one(cmd)
+	c.where.flags(sys, cmd)
+	c.where.one(sys, cmd, c.where.serviceAccounts)
 	c.fields.flags(cmd)
-	cmd.Flags().StringToStringVar(&c.tags, "tags", nil, "tags of the association, KEY=VALUE, separated by commas; no session tags")
-	cmd.Flags().StringVarP(&c.file, "filename", "f", "", "file of PodIdentityAssociation objects, YAML or JSON, - for standard input")
-	_ = cmd.MarkFlagFilename("filename", "yaml", "yml", "json")
-	for _, name := range []string{"service-account-name", "role-arn", "target-role-arn", "disable-session-tags", "session-policy", "tags"} {
+	cmd.Flags().StringToStringVar(&c.tags, "tags", nil,
+		"tags of the association itself, not of sessions: KEY=VALUE, separated by commas")
+	cmd.Flags().StringVarP(&c.file, "filename", "f", "",
+		"file of PodIdentityAssociation objects, YAML or JSON, - for standard input")
+	cli.CompleteFiles(cmd, "filename", "yaml", "yml", "json")
+	for _, name := range []string{
+		"service-account-name", "role-arn", "target-role-arn", "disable-session-tags", "session-policy", "tags",
+	} {
 		cmd.MarkFlagsMutuallyExclusive("filename", name)
 	}
 	output = cli.Output(cmd, "table", "wide", "json", "yaml")
@@ -68,12 +74,14 @@ func (c *createAssociation) run(ctx context.Context, sys cli.System) ([]v1alpha1
 	}
 	if c.file != "" {
 		if c.where.account != "" {
-			return nil, fault.New(fault.Usage, "a file names its associations: %s is one too many", c.where.account)
+			return nil, fault.New(fault.Usage, "a file names its associations: %s is one too many",
+				c.where.account)
 		}
 		return c.fromFile(ctx, sys)
 	}
 	if c.where.account == "" || c.fields.role == "" {
-		return nil, fault.New(fault.Usage, "the name of the service account and --role-arn are needed").Hint("or name a file of objects with -f")
+		return nil, fault.New(fault.Usage, "the name of the service account and --role-arn are required").
+			Hint("or name a file of objects with -f")
 	}
 	policy, err := c.fields.policy(sys)
 	if err != nil {
@@ -84,8 +92,13 @@ func (c *createAssociation) run(ctx context.Context, sys cli.System) ([]v1alpha1
 		return nil, err
 	}
 	made, err := all.Create(ctx, association.CreateInput{
-		Namespace: c.where.namespace, ServiceAccount: c.where.account, RoleARN: c.fields.role, TargetRoleARN: c.fields.target,
-		DisableSessionTags: c.fields.disableTags, Policy: policy, Tags: c.tags,
+		Namespace:          c.where.namespace,
+		ServiceAccount:     c.where.account,
+		RoleARN:            c.fields.role,
+		TargetRoleARN:      c.fields.target,
+		DisableSessionTags: c.fields.disableTags,
+		Policy:             policy,
+		Tags:               c.tags,
 	})
 	if err != nil {
 		return nil, c.explain(err)
@@ -93,9 +106,9 @@ func (c *createAssociation) run(ctx context.Context, sys cli.System) ([]v1alpha1
 	return []v1alpha1.PodIdentityAssociation{*made}, nil
 }
 
-// explain says how to get on where there is an association.
+// explain says how to get on where there is an association already.
 func (c *createAssociation) explain(err error) error {
-	err = explainAWS(err)
+	err = awsapi.ExplainAssociation(err)
 	if fault.KindOf(err) == fault.Conflict && !errors.Is(err, association.ErrLimit) && c.file == "" {
 		return fault.New(fault.Conflict, "%w", err).Hint("rolecall association update changes it")
 	}
@@ -136,45 +149,27 @@ func (c *createAssociation) check(a *v1alpha1.PodIdentityAssociation) error {
 	if err := association.Validate(a, c.where.via == viaEKS); err != nil {
 		return fault.New(fault.Invalid, "%s: association %s/%s: %w", c.file, a.Namespace, a.Name, err)
 	}
-	if field := beyondEKS(&a.Spec); field != "" && c.where.via == viaEKS {
-		return fault.New(fault.Invalid, "%s: association %s/%s: the EKS API has nothing like spec.%s", c.file, a.Namespace, a.Name, field)
+	if field := association.BeyondEKS(&a.Spec); field != "" && c.where.via == viaEKS {
+		return fault.New(fault.Invalid, "%s: association %s/%s: the EKS API has nothing like spec.%s",
+			c.file, a.Namespace, a.Name, field)
 	}
 	return nil
 }
 
-// beyondEKS names a field that would be lost.
-func beyondEKS(s *v1alpha1.PodIdentityAssociationSpec) string {
-	defaults := v1alpha1.PodIdentityAssociation{}
-	association.Default(&defaults)
-	for _, field := range []struct {
-		name string
-		set  bool
-	}{
-		{"externalID", s.ExternalID != ""},
-		{"durationSeconds", s.DurationSeconds != 0 && s.DurationSeconds != defaults.Spec.DurationSeconds},
-		{"sessionTags", len(s.SessionTags) > 0},
-		{"omitTags", len(s.OmitTags) > 0},
-		{"sessionName", s.SessionName != ""},
-		{"sourceIdentity", s.SourceIdentity != ""},
-		{"mode", s.Mode != ""},
-		{"allowUnboundTokens", s.AllowUnboundTokens},
-		{"onOversize", s.OnOversize != "" && s.OnOversize != defaults.Spec.OnOversize},
-		{"paused", s.Paused},
-	} {
-		if field.set {
-			return field.name
-		}
-	}
-	return ""
-}
-
-func (c *createAssociation) create(ctx context.Context, all associations, a *v1alpha1.PodIdentityAssociation) (*v1alpha1.PodIdentityAssociation, error) {
+func (c *createAssociation) create(
+	ctx context.Context, all associations, a *v1alpha1.PodIdentityAssociation,
+) (*v1alpha1.PodIdentityAssociation, error) {
 	if service, ours := all.(*association.Service); ours {
 		return service.Store.Create(ctx, a) // with all that the kind has
 	}
 	return all.Create(ctx, association.CreateInput{
-		Namespace: a.Namespace, ServiceAccount: a.Spec.ServiceAccountName, RoleARN: a.Spec.RoleARN, TargetRoleARN: a.Spec.TargetRoleARN,
-		DisableSessionTags: a.Spec.DisableSessionTags, Policy: a.Spec.SessionPolicy, Tags: a.Spec.Tags,
+		Namespace:          a.Namespace,
+		ServiceAccount:     a.Spec.ServiceAccountName,
+		RoleARN:            a.Spec.RoleARN,
+		TargetRoleARN:      a.Spec.TargetRoleARN,
+		DisableSessionTags: a.Spec.DisableSessionTags,
+		Policy:             a.Spec.SessionPolicy,
+		Tags:               a.Spec.Tags,
 	})
 }
 
@@ -230,13 +225,16 @@ func parseAssociations(document []byte) ([]v1alpha1.PodIdentityAssociation, erro
 			return nil, err
 		}
 		for i := range list.Items {
-			if one := &list.Items[i]; one.Kind != "" && (one.Kind != "PodIdentityAssociation" || one.APIVersion != group) {
-				return nil, fault.New(fault.Invalid, "%s of %s: want PodIdentityAssociation of %s", one.Kind, one.APIVersion, group)
+			one := &list.Items[i]
+			if one.Kind != "" && (one.Kind != "PodIdentityAssociation" || one.APIVersion != group) {
+				return nil, fault.New(fault.Invalid, "%s of %s: want PodIdentityAssociation of %s",
+					one.Kind, one.APIVersion, group)
 			}
 		}
 		return list.Items, nil
 	}
-	return nil, fault.New(fault.Invalid, "kind %q of %q: want PodIdentityAssociation of %s", kind.Kind, kind.APIVersion, group)
+	return nil, fault.New(fault.Invalid, "kind %q of %q: want PodIdentityAssociation of %s",
+		kind.Kind, kind.APIVersion, group)
 }
 
 // isNothing is a document of white space and comments.

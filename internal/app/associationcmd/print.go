@@ -28,6 +28,24 @@ func idOf(a *v1alpha1.PodIdentityAssociation) string {
 	return association.ID(a)
 }
 
+// nameOf is what kubectl takes for an object of a cluster; the EKS API has ids only.
+func nameOf(a *v1alpha1.PodIdentityAssociation) string {
+	if a.UID == "" {
+		return idOf(a)
+	}
+	return "podidentityassociation." + v1alpha1.GroupVersion.Group + "/" + a.Name
+}
+
+func count(associations int) string {
+	switch associations {
+	case 0:
+		return "none"
+	case 1:
+		return "1 association"
+	}
+	return fmt.Sprintf("%d associations", associations)
+}
+
 func byName(a, b v1alpha1.PodIdentityAssociation) int {
 	return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
 }
@@ -46,7 +64,8 @@ func printChanged(sys cli.System, output, done string, a *v1alpha1.PodIdentityAs
 	if output == "json" || output == "yaml" {
 		return printAssociation(sys, output, a)
 	}
-	_, err := fmt.Fprintf(sys.Stdout, "association %s of %s/%s %s: %s\n", idOf(a), a.Namespace, a.Spec.ServiceAccountName, done, strings.Join(rolesOf(a), ", then "))
+	_, err := fmt.Fprintf(sys.Stdout, "association %s of %s/%s %s: %s\n",
+		idOf(a), a.Namespace, a.Spec.ServiceAccountName, done, strings.Join(rolesOf(a), ", then "))
 	return err
 }
 
@@ -81,6 +100,12 @@ func printAssociations(sys cli.System, output string, all []v1alpha1.PodIdentity
 		}
 		return cli.PrintJSON(sys.Stdout, &list)
 	}
+	if output == "name" {
+		for i := range all {
+			fmt.Fprintln(sys.Stdout, nameOf(&all[i]))
+		}
+		return nil
+	}
 	table := tabwriter.NewWriter(sys.Stdout, 0, 0, 2, ' ', 0)
 	header := []string{"NAMESPACE", "SERVICE-ACCOUNT", "ROLE", "ID", "READY"}
 	if output == "wide" {
@@ -108,7 +133,8 @@ func row(sys cli.System, a *v1alpha1.PodIdentityAssociation, wide bool) []string
 	if a.Spec.DisableSessionTags {
 		tags = "off"
 	}
-	return append(columns, cmp.Or(a.Spec.TargetRoleARN, "-"), tags, ago(sys.Now(), a.Status.LastUsedTime), ago(sys.Now(), &a.CreationTimestamp))
+	return append(columns, cmp.Or(a.Spec.TargetRoleARN, "-"), tags,
+		ago(sys.Now(), a.Status.LastUsedTime), ago(sys.Now(), &a.CreationTimestamp))
 }
 
 func ago(now time.Time, at *metav1.Time) string {
@@ -183,13 +209,14 @@ func describeConditions(sys cli.System, a *v1alpha1.PodIdentityAssociation) erro
 	fmt.Fprintln(sys.Stdout, "Conditions:")
 	table := tabwriter.NewWriter(sys.Stdout, 0, 0, 2, ' ', 0)
 	for _, condition := range a.Status.Conditions {
-		fmt.Fprintf(table, "  %s\t%s\t%s\t%s\n", condition.Type, condition.Status, condition.Reason, strings.Join(strings.Fields(condition.Message), " "))
+		fmt.Fprintf(table, "  %s\t%s\t%s\t%s\n", condition.Type, condition.Status, condition.Reason,
+			strings.Join(strings.Fields(condition.Message), " "))
 	}
 	if err := table.Flush(); err != nil {
 		return err
 	}
 	if a.Status.ObservedGeneration != a.Generation {
-		fmt.Fprintln(sys.Stdout, "They are of before the last change.")
+		fmt.Fprintln(sys.Stdout, "They are from before the last change.")
 	}
 	return nil
 }

@@ -1,7 +1,7 @@
 // Package auditcmd has the commands of `rolecall audit`, which look whether an audit log is
 // complete.
 //
-// It does not know what a chain of records proves; that is in internal/auditchain.
+// It judges nothing itself: what a chain of records proves is in internal/auditchain.
 package auditcmd
 
 import (
@@ -20,10 +20,12 @@ import (
 // New returns `rolecall audit`.
 func New(sys cli.System) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "audit",
-		Short: "Check the audit of a broker",
-		Args:  cli.NoSuchCommand,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Use:     "audit",
+		Aliases: []string{"audits"},
+		Short:   "Check the audit log of a broker",
+		Example: `  rolecall audit verify /var/log/rolecall/audit.json`,
+		Args:    cli.NoSuchCommand,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newAuditVerify(sys))
 	return cmd

@@ -1,9 +1,9 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 
@@ -40,28 +40,64 @@ func Group(cmd *cobra.Command, heading string, add func(*pflag.FlagSet)) {
 // what it is for, how it is called, examples, commands by group, its own flags, then the
 // shared flags by group. It uses no template, which would keep the linker from leaving
 // methods out that nobody calls.
-func SetHelp(root *cobra.Command) {
+func SetHelp(sys System, root *cobra.Command) {
 	root.SetUsageFunc(func(cmd *cobra.Command) error {
-		printUsage(cmd.OutOrStderr(), cmd)
-		return nil
+		_, err := io.WriteString(cmd.OutOrStderr(), sys.AsCalled(usage(cmd, columns(sys))))
+		return err
 	})
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) {
-		out := cmd.OutOrStdout()
-		fmt.Fprintf(out, "%s\n\n", strings.TrimSpace(orElse(cmd.Long, cmd.Short+".")))
-		printUsage(out, cmd)
+		about := strings.TrimSpace(cmp.Or(cmd.Long, cmd.Short+"."))
+		fmt.Fprintf(cmd.OutOrStdout(), "%s\n\n%s", sys.AsCalled(about), sys.AsCalled(usage(cmd, columns(sys))))
 	})
+	root.SetHelpCommand(newHelp())
 }
 
-func orElse(text, other string) string {
-	if text != "" {
-		return text
+// newHelp is cobra's help command, but what it does not know is wrong usage.
+func newHelp() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]...",
+		Short: "Explain a command",
+		Long:  `Explain a command, as COMMAND --help does.`,
+		Example: `  rolecall help run
+  rolecall help association create`,
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			found, rest, err := cmd.Root().Find(args)
+			var names []string
+			if err == nil && len(rest) == 0 {
+				for _, below := range found.Commands() {
+					if below.IsAvailableCommand() {
+						names = append(names, below.Name()+"\t"+below.Short)
+					}
+				}
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := FindCommand(cmd.Root(), args); err != nil {
+				return err
+			}
+			found, rest, err := cmd.Root().Find(args)
+			if err != nil {
+				return err
+			}
+			if len(rest) > 0 {
+				return NoSuchCommand(found, rest)
+			}
+			found.InitDefaultHelpFlag()
+			return found.Help()
+		},
 	}
-	return other
 }
 
-func printUsage(out io.Writer, cmd *cobra.Command) {
+func usage(cmd *cobra.Command, columns int) string {
+	out := &strings.Builder{}
+	printUsage(out, cmd, columns)
+	return out.String()
+}
+
+func printUsage(out io.Writer, cmd *cobra.Command, columns int) {
 	fmt.Fprint(out, "Usage:\n")
-	if cmd.Runnable() && !cmd.HasAvailableSubCommands() || cmd.HasAvailableSubCommands() && cmd.Flags().HasAvailableFlags() && takesFlags(cmd) {
+	if !cmd.HasAvailableSubCommands() || takesFlags(cmd) {
 		fmt.Fprintf(out, "  %s\n", cmd.UseLine())
 	}
 	if cmd.HasAvailableSubCommands() {
@@ -74,7 +110,7 @@ func printUsage(out io.Writer, cmd *cobra.Command) {
 		fmt.Fprintf(out, "\nExamples:\n%s\n", strings.TrimRight(cmd.Example, "\n"))
 	}
 	printCommands(out, cmd)
-	printFlags(out, cmd)
+	printFlags(out, cmd, columns)
 	if cmd.HasAvailableSubCommands() {
 		fmt.Fprintf(out, "\n%s COMMAND --help says more about a command.\n", cmd.CommandPath())
 	}
@@ -83,7 +119,9 @@ func printUsage(out io.Writer, cmd *cobra.Command) {
 // takesFlags reports whether a command that holds others does something by itself.
 func takesFlags(cmd *cobra.Command) bool {
 	own := false
-	cmd.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) { own = own || !f.Hidden && f.Name != "help" && f.Name != "version" })
+	cmd.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
+		own = own || !f.Hidden && f.Name != "help" && f.Name != "version"
+	})
 	return own
 }
 
@@ -114,7 +152,7 @@ func printCommands(out io.Writer, cmd *cobra.Command) {
 	list("Other commands", "")
 }
 
-func printFlags(out io.Writer, cmd *cobra.Command) {
+func printFlags(out io.Writer, cmd *cobra.Command, columns int) {
 	groups := map[string]*pflag.FlagSet{"": pflag.NewFlagSet("", pflag.ContinueOnError)}
 	headings := strings.Split(cmd.Annotations[groupKey], "\n") // ends with "", the command's own
 	for _, heading := range headings {
@@ -129,25 +167,26 @@ func printFlags(out io.Writer, cmd *cobra.Command) {
 		groups[heading].AddFlag(f)
 	})
 	if groups[""].HasAvailableFlags() {
-		fmt.Fprintf(out, "\nFlags:\n%s", flagLines(groups[""]))
+		fmt.Fprintf(out, "\nFlags:\n%s", groups[""].FlagUsagesWrapped(columns))
 	}
 	for _, heading := range headings {
 		if heading != "" && groups[heading].HasAvailableFlags() {
-			fmt.Fprintf(out, "\n%s:\n%s", heading, flagLines(groups[heading]))
+			fmt.Fprintf(out, "\n%s:\n%s", heading, groups[heading].FlagUsagesWrapped(columns))
 		}
 	}
 	if inherited := cmd.InheritedFlags(); inherited.HasAvailableFlags() {
-		fmt.Fprintf(out, "\nFlags of all its commands:\n%s", flagLines(inherited))
+		fmt.Fprintf(out, "\nFlags of all its commands:\n%s", inherited.FlagUsagesWrapped(columns))
 	}
 }
 
 // Columns that help is wrapped to: those of the terminal where a shell says them.
 const defaultColumns = 100
 
-func flagLines(set *pflag.FlagSet) string {
-	columns := defaultColumns
-	if told, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && told >= 60 {
-		columns = told
+func columns(sys System) int {
+	if sys.Getenv != nil {
+		if told, err := strconv.Atoi(sys.Getenv("COLUMNS")); err == nil && told >= 60 {
+			return told
+		}
 	}
-	return set.FlagUsagesWrapped(columns)
+	return defaultColumns
 }

@@ -21,10 +21,11 @@ func PrintJSON(w io.Writer, value any) error {
 	return nil
 }
 
-// PrintError writes one line and its hints.
-func PrintError(w io.Writer, err error) {
-	fmt.Fprintf(w, "rolecall: %s\n", strings.ReplaceAll(err.Error(), "\n", " "))
+// PrintError writes an error as one line, and its hints, to standard error.
+func PrintError(sys System, err error) {
+	message := strings.ReplaceAll(err.Error(), "\n", " ")
+	fmt.Fprintf(sys.Stderr, "%s: %s\n", Name, sys.AsCalled(message))
 	for _, hint := range fault.HintsOf(err) {
-		fmt.Fprintf(w, "hint: %s\n", hint)
+		fmt.Fprintf(sys.Stderr, "hint: %s\n", sys.AsCalled(hint))
 	}
 }

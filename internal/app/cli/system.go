@@ -5,9 +5,14 @@
 package cli
 
 import (
+	"cmp"
 	"io"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
+
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
 // System is everything of the process that commands may touch, so that a test
@@ -18,6 +23,9 @@ type System struct {
 	Getenv         func(string) string
 	Environ        func() []string
 	Now            func() time.Time
+	// Name is what people type to call the program: Name of this room, or "kubectl
+	// rolecall" where kubectl starts it as a plugin. Empty is the former.
+	Name string
 	// Executable returns the path of this program, for starting it again.
 	Executable func() (string, error)
 }
@@ -27,5 +35,30 @@ func NewSystem() System {
 	return System{
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Getenv: os.Getenv, Environ: os.Environ, Now: time.Now, Executable: os.Executable,
+		Name: nameOf(os.Args[0]),
 	}
+}
+
+// Name is the program's.
+const Name = "rolecall"
+
+// nameOf is what people type for the file that was started: kubectl finds its plugins by
+// their file names.
+func nameOf(file string) string {
+	base := strings.TrimSuffix(filepath.Base(file), ".exe")
+	if plugin, isPlugin := strings.CutPrefix(base, "kubectl-"); isPlugin && plugin == Name {
+		return "kubectl " + Name
+	}
+	return Name
+}
+
+// called finds the program's name where a command follows it, at the start of a word.
+var called = lazyregexp.New("(^|[\\s\"'`(])(?:kubectl )?" + Name + "( +[a-z-])")
+
+// AsCalled returns a text with the commands in it as people have to type them here.
+func (s System) AsCalled(text string) string {
+	if name := cmp.Or(s.Name, Name); name != Name {
+		return called.ReplaceAllString(text, "${1}"+name+"${2}")
+	}
+	return text
 }

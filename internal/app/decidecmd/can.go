@@ -17,24 +17,24 @@ import (
 	"github.com/rolecall/rolecall/internal/policycase"
 )
 
+// NewCan returns the command that decides.
 func NewCan(sys cli.System) *cobra.Command {
 	var (
-		q       question
-		cases   []string
-		because bool
-		output  *string
+		q              question
+		cases          []string
+		because, quiet bool
+		output         *string
 	)
 	cmd := &cobra.Command{
 		Use:   "can --principal ARN --action SERVICE:NAME [--resource ARN] [--policy FILE]... | can --cases FILE...",
-		Short: "Decide requests against policy files",
-		Long: `Decide whether a request is allowed by policies in files, as AWS would, and say
-why in a sentence; rolecall explain shows every statement. What was not given is
-taken as absent and named; with --strict the answer is then unknown, unless it is
-the same either way. "none" in place of a file declares that there is no such
-policy.
+		Short: "Decide whether policies in files allow a request",
+		Long: `Decide whether policies in files allow a request, as AWS would, and say why in a
+sentence; "rolecall explain" shows every statement. What was not given is assumed to be
+absent, and said to be; with --strict the answer is then Unknown, unless it is the same
+either way. "none" in place of a file declares that there is no such policy.
 
 With --cases, decide every case of the files (docs/reference/policy-cases.md) and
-print one verdict each.
+print one verdict for each.
 
 Exit codes: 0 allowed, or every expectation holds; 1 denied or unknown, or an
 expectation does not hold; 2 wrong usage or a malformed file.`,
@@ -42,21 +42,27 @@ expectation does not hold; 2 wrong usage or a malformed file.`,
     --resource arn:aws:s3:::bucket/key --policy AmazonS3ReadOnlyAccess
   rolecall can --principal arn:aws:iam::111122223333:oidc-provider/oidc.example/id/A1 \
     --action sts:AssumeRoleWithWebIdentity --resource arn:aws:iam::111122223333:role/app \
-    --trust trust.json --context oidc.example/id/A1:sub=system:serviceaccount:default:app`,
+    --trust trust.json --context oidc.example/id/A1:sub=system:serviceaccount:default:app
+  rolecall can --cases cases.json --because`,
 		Args: cli.NoArguments,
 		RunE: func(*cobra.Command, []string) error {
 			if len(cases) > 0 {
 				return canCases(sys, *output, cases, because)
 			}
-			return q.can(sys, *output)
+			return q.can(sys, *output, quiet)
 		},
 	}
 	q.flags(cmd)
-	cmd.Flags().StringArrayVar(&cases, "cases", nil, "a JSON file of cases; may be repeated")
-	cmd.Flags().BoolVar(&because, "because", false, "with --cases, give every verdict its reason in a sentence, not only those that are not as expected")
+	output = cli.Output(cmd, "table", "json")
+	cmd.Flags().StringArrayVar(&cases, "cases", nil, "JSON file of cases; may be repeated")
+	cli.CompleteFiles(cmd, "cases", "json")
+	cmd.Flags().BoolVar(&because, "because", false,
+		"with --cases, give every verdict its reason in a sentence, not only those that are not as expected")
+	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print the verdict only, in one word")
+	cmd.MarkFlagsMutuallyExclusive("quiet", "output")
+	cmd.MarkFlagsMutuallyExclusive("quiet", "cases")
 	cmd.MarkFlagsMutuallyExclusive("cases", "principal")
 	cmd.MarkFlagsMutuallyExclusive("cases", "action")
-	output = cli.Output(cmd, "table", "json")
 	return cmd
 }
 
@@ -74,20 +80,30 @@ type verdictOf struct {
 // unknown is the verdict under --strict when a fact that was not given matters.
 const unknown = "Unknown"
 
-func (q *question) can(sys cli.System, output string) error {
+func (q *question) can(sys cli.System, output string, quiet bool) error {
 	explanation, err := q.explain(sys)
 	if err != nil {
 		return err
 	}
-	verdict := verdictOf{explanation.Decision, explanation.Reason, explanation.Summary(), explanation.Action, explanation.PartlyDenied, explanation.Assumptions}
+	verdict := verdictOf{
+		Verdict:      explanation.Decision,
+		Reason:       explanation.Reason,
+		Because:      explanation.Summary(),
+		Action:       explanation.Action,
+		PartlyDenied: explanation.PartlyDenied,
+		Assumptions:  explanation.Assumptions,
+	}
 	if q.strict && explanation.Unknown() {
 		verdict.Verdict = unknown
 	}
-	if output == "json" {
+	switch {
+	case quiet:
+		fmt.Fprintln(sys.Stdout, verdict.Verdict)
+	case output == "json":
 		if err := cli.PrintJSON(sys.Stdout, verdict); err != nil {
 			return err
 		}
-	} else {
+	default:
 		fmt.Fprintf(sys.Stdout, "%s: %s\n", verdict.Verdict, verdict.Because)
 		printPartlyDenied(sys.Stdout, verdict.PartlyDenied)
 		printAssumptions(sys, verdict.Assumptions)
@@ -123,7 +139,7 @@ func printAssumptions(sys cli.System, assumptions []policy.Assumption) {
 	for _, a := range assumptions {
 		matters := ""
 		if a.Matters {
-			matters = "; the answer may be another one otherwise"
+			matters = "; the answer may differ otherwise"
 		}
 		fmt.Fprintf(sys.Stdout, "  assumed: %s, taken: %s%s\n", a.Fact, a.Taken, matters)
 	}
@@ -148,7 +164,8 @@ func decideCases(files []string, because bool) ([]policycase.Verdict, error) {
 		}
 		cases, err := policycase.Parse(text)
 		if err != nil {
-			return nil, fault.New(fault.Usage, "%s: %w", file, err).Hint("docs/reference/policy-cases.md describes the form")
+			return nil, fault.New(fault.Usage, "%s: %w", file, err).
+				Hint("docs/reference/policy-cases.md describes the form")
 		}
 		starts = append(starts, len(all))
 		all = append(all, cases...)
@@ -158,7 +175,8 @@ func decideCases(files []string, because bool) ([]policycase.Verdict, error) {
 	for i := range all {
 		if verdicts[i] = decider.Decide(all[i]); verdicts[i].Effect == policycase.Invalid {
 			file, _ := slices.BinarySearch(starts, i+1)
-			verdicts[i].Error = fmt.Sprintf("%s: case %d %q: %s", files[file-1], i-starts[file-1]+1, verdicts[i].Name, verdicts[i].Error)
+			verdicts[i].Error = fmt.Sprintf("%s: case %d %q: %s",
+				files[file-1], i-starts[file-1]+1, verdicts[i].Name, verdicts[i].Error)
 		}
 	}
 	return verdicts, nil
@@ -177,7 +195,8 @@ func printVerdicts(sys cli.System, output string, verdicts []policycase.Verdict)
 		}
 	}
 	if output == "json" {
-		if err := cli.PrintJSON(sys.Stdout, map[string]any{"verdicts": verdicts, "failed": failed, "invalid": invalid}); err != nil {
+		report := map[string]any{"verdicts": verdicts, "failed": failed, "invalid": invalid}
+		if err := cli.PrintJSON(sys.Stdout, report); err != nil {
 			return err
 		}
 	} else if err := printVerdictTable(sys, verdicts); err != nil {
@@ -185,7 +204,8 @@ func printVerdicts(sys cli.System, output string, verdicts []policycase.Verdict)
 	}
 	switch {
 	case invalid > 0:
-		return fault.New(fault.Usage, "%d of %d cases cannot be decided, first %s", invalid, len(verdicts), first).Hint("docs/reference/policy-cases.md describes the form")
+		return fault.New(fault.Usage, "%d of %d cases cannot be decided, first %s", invalid, len(verdicts), first).
+			Hint("docs/reference/policy-cases.md describes the form")
 	case failed > 0:
 		return fault.New(fault.Denied, "%d of %d cases are not as expected", failed, len(verdicts))
 	}

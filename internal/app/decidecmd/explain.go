@@ -11,6 +11,7 @@ import (
 	"github.com/rolecall/rolecall/internal/policy"
 )
 
+// NewExplain returns the command that shows how a decision is made.
 func NewExplain(sys cli.System) *cobra.Command {
 	var (
 		q      question
@@ -18,12 +19,16 @@ func NewExplain(sys cli.System) *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "explain --principal ARN --action SERVICE:NAME [--resource ARN] [--policy FILE]...",
-		Short: "Show how policy files decide a request, statement by statement",
-		Long: `Decide a request as can does, and show what had to allow it, every statement with
-wanted and got side by side, statements that fail in one element only with an
-edit that would mend them, and what was assumed. -o json is the machine form.
+		Short: "Show how policies in files decide a request, statement by statement",
+		Long: `Decide a request as "rolecall can" does, and show what had to allow it, every statement
+with wanted and got side by side, an edit for each statement that fails in one element
+only, and what was assumed. -o json is for programs.
 
-Exit codes are those of can.`,
+Exit codes are those of "rolecall can".`,
+		Example: `  rolecall explain --principal arn:aws:iam::111122223333:role/app --action s3:PutObject \
+    --resource arn:aws:s3:::bucket/key --policy AmazonS3ReadOnlyAccess
+  rolecall explain -o json --principal pods.eks.amazonaws.com --action sts:AssumeRole \
+    --resource arn:aws:iam::111122223333:role/app --trust trust.json --tag team=red`,
 		Args: cli.NoArguments,
 		RunE: func(*cobra.Command, []string) error {
 			explanation, err := q.explain(sys)
@@ -52,7 +57,8 @@ Exit codes are those of can.`,
 
 func printExplanation(w io.Writer, e *policy.Explanation, verdict string) {
 	fmt.Fprintf(w, "%s (%s): %s\n", verdict, e.Reason, e.Summary())
-	fmt.Fprintf(w, "\n  action     %s\n  resource   %s\n  principal  %s\n", e.Action, e.Resource, strings.Join(nonEmpty(e.Principal.Kind, e.Principal.ARN, e.Principal.RoleARN), " "))
+	principal := strings.Join(nonEmpty(e.Principal.Kind, e.Principal.ARN, e.Principal.RoleARN), " ")
+	fmt.Fprintf(w, "\n  action     %s\n  resource   %s\n  principal  %s\n", e.Action, e.Resource, principal)
 	relation := "another account's"
 	if e.SameAccount {
 		relation = "the caller's account's"
@@ -105,7 +111,8 @@ func printStatement(w io.Writer, s *policy.ExplainedStatement) {
 		if entry.Matched != s.Principal.Not != (s.Principal.Match != "none") {
 			continue // another entry decides
 		}
-		printElement(w, entry.Matched != s.Principal.Not, element("Principal", s.Principal.Not), entry.Value, s.Principal.Got, entry.Note)
+		printElement(w, entry.Matched != s.Principal.Not, element("Principal", s.Principal.Not), entry.Value,
+			s.Principal.Got, entry.Note)
 	}
 	for _, entry := range s.Action.Entries {
 		if entry.Matched != s.Action.Not == s.Action.Matched && (entry.Matched || len(s.Action.Entries) < 8) {
@@ -136,7 +143,8 @@ func printStatement(w io.Writer, s *policy.ExplainedStatement) {
 		if c.Resolved != nil {
 			wanted = c.Resolved
 		}
-		printElement(w, c.Matched, c.Operator, c.Key+" "+quotedList(wanted), got, strings.Join(nonEmpty(c.Why, c.Note), ": "))
+		printElement(w, c.Matched, c.Operator, c.Key+" "+quotedList(wanted), got,
+			strings.Join(nonEmpty(c.Why, c.Note), ": "))
 	}
 }
 

@@ -1,18 +1,21 @@
 // Package decidecmd has the commands that decide a request against documents in files: can
 // says yes or no, explain says why.
 //
-// Decisions are made in internal/policy.
+// It decides nothing itself: decisions, and which policies concern whom, are in
+// internal/policy.
 package decidecmd
 
 import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/rolecall/rolecall/internal/app/cli"
 	"github.com/rolecall/rolecall/internal/app/policyfile"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/managedpolicy"
@@ -36,28 +39,54 @@ type question struct {
 
 func (q *question) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&q.principal, "principal", "", "who asks: the ARN of a user, role, session, provider or root user, the name of a service, or anonymous")
-	f.StringArrayVar(&q.actions, "action", nil, "what is asked, as SERVICE:NAME; may be repeated, all must be allowed")
-	f.StringVar(&q.resource, "resource", "*", "the resource's ARN; * for actions without one")
-	f.StringVar(&q.resourceAccount, "resource-account", "", "the resource's owner, 12 digits; needed for S3, whose ARNs have no account")
-	f.StringArrayVar(&q.context, "context", nil, "a condition key as KEY=VALUE; repeated for a key with several values")
-	f.StringArrayVar(&q.tags, "tag", nil, "a session tag that the call passes, as KEY=VALUE")
-	f.StringArrayVar(&q.transitive, "transitive-tag", nil, "the key of a session tag that is transitive")
-	f.StringVar(&q.taking.SessionName, "session-name", "", "the role session's name, for calls that take a role")
-	f.StringVar(&q.taking.ExternalID, "external-id", "", "the external id, for sts:AssumeRole")
-	f.StringVar(&q.taking.SourceIdentity, "source-identity", "", "the source identity, for calls that take a role")
-	f.StringArrayVar(&q.identity, "policy", nil, "a file with an identity-based policy of the caller, or the name or ARN of an AWS managed policy; may be repeated")
-	f.StringVar(&q.boundary, "boundary", "", "a file with the caller's permissions boundary, or an AWS managed policy, or none")
-	f.StringArrayVar(&q.session, "session-policy", nil, "a file with a policy of the caller's session, or none; may be repeated")
-	f.StringVar(&q.trust, "trust", "", "a file with the role's trust policy, for actions that take the role")
-	f.StringVar(&q.resourcePolicy, "resource-policy", "", "a file with the resource's own policy, or none")
-	f.StringArrayVar(&q.scp, "scp", nil, "files with the service control policies of one level, separated by commas, or none; repeated from the root to the account")
+	f.StringVar(&q.principal, "principal", "",
+		"who asks: the ARN of a user, role, session, provider or root user, the name of a service, or anonymous")
+	f.StringArrayVar(&q.actions, "action", nil,
+		"what is asked, as SERVICE:NAME; may be repeated, all must be allowed")
+	f.StringVar(&q.resource, "resource", "*", "ARN of the resource; * for actions without one")
+	f.StringVar(&q.resourceAccount, "resource-account", "",
+		"owner of the resource, 12 digits; needed for S3, whose ARNs have no account")
+	f.StringArrayVar(&q.context, "context", nil,
+		"a condition key as KEY=VALUE; repeated for a key with several values")
+	f.StringArrayVar(&q.tags, "tag", nil, "a session tag that the call passes, as KEY=VALUE; may be repeated")
+	f.StringArrayVar(&q.transitive, "transitive-tag", nil,
+		"key of a session tag that is transitive; may be repeated")
+	f.StringVar(&q.taking.SessionName, "session-name", "", "name of the role session, for calls that assume a role")
+	f.StringVar(&q.taking.ExternalID, "external-id", "", "external id, for sts:AssumeRole")
+	f.StringVar(&q.taking.SourceIdentity, "source-identity", "", "source identity, for calls that assume a role")
+	f.StringArrayVar(&q.identity, "policy", nil,
+		"file with an identity-based policy of the caller, or name or ARN of an AWS managed policy; may be repeated")
+	f.StringVar(&q.boundary, "boundary", "",
+		"file with the caller's permissions boundary, or name or ARN of an AWS managed policy, or none")
+	f.StringArrayVar(&q.session, "session-policy", nil,
+		"file with a policy of the caller's session, or none; may be repeated")
+	f.StringVar(&q.trust, "trust", "", "file with the role's trust policy, for actions that assume the role")
+	f.StringVar(&q.resourcePolicy, "resource-policy", "", "file with the resource's own policy, or none")
+	f.StringArrayVar(&q.scp, "scp", nil,
+		"files with the service control policies of one level, separated by commas, or none; "+
+			"repeated from the root to the account")
 	f.StringArrayVar(&q.rcp, "rcp", nil, "files with the resource control policies of one level, as --scp")
-	f.StringArrayVar(&q.endpoint, "endpoint-policy", nil, "a file with the policy of a VPC endpoint that the call goes through; may be repeated")
-	f.BoolVar(&q.strict, "strict", false, "say unknown when a fact that was not given may change the answer")
-	for _, name := range []string{"policy", "boundary", "session-policy", "trust", "resource-policy", "scp", "rcp", "endpoint-policy"} {
-		_ = cmd.MarkFlagFilename(name, "json")
+	f.StringArrayVar(&q.endpoint, "endpoint-policy", nil,
+		"file with the policy of a VPC endpoint that the call goes through; may be repeated")
+	f.BoolVar(&q.strict, "strict", false, "answer Unknown when a fact that was not given can change the answer")
+	for _, name := range []string{"session-policy", "trust", "resource-policy", "scp", "rcp", "endpoint-policy"} {
+		cli.CompleteFiles(cmd, name, "json")
 	}
+	for _, name := range []string{"policy", "boundary"} {
+		_ = cmd.RegisterFlagCompletionFunc(name, completePolicies)
+	}
+}
+
+// completePolicies offers JSON files and AWS managed policies; where neither begins so, a
+// shell offers what files and folders there are.
+func completePolicies(_ *cobra.Command, _ []string, toComplete string) ([]string, cobra.ShellCompDirective) {
+	offered, _ := filepath.Glob(toComplete + "*.json") // a bad pattern finds nothing
+	for _, managed := range managedpolicy.All() {
+		if strings.HasPrefix(managed.Name, toComplete) {
+			offered = append(offered, managed.Name)
+		}
+	}
+	return offered, cobra.ShellCompDirectiveDefault
 }
 
 // read makes the request and compiles the documents.
@@ -73,26 +102,34 @@ func (q *question) read(stdin io.Reader) (*policy.Request, *policy.Policies, err
 
 func (q *question) request() (*policy.Request, error) {
 	if q.principal == "" || len(q.actions) == 0 {
-		return nil, fault.New(fault.Usage, "--principal and --action are needed").Hint("rolecall can --principal arn:aws:iam::111122223333:role/app --action s3:GetObject --resource arn:aws:s3:::bucket/key --policy policy.json")
+		return nil, fault.New(fault.Usage, "--principal and --action are required").
+			Hint("rolecall can --principal arn:aws:iam::111122223333:role/app --action s3:GetObject " +
+				"--resource arn:aws:s3:::bucket/key --policy policy.json")
 	}
-	request := &policy.Request{Resource: q.resource, ResourceAccount: q.resourceAccount, Context: policy.NewContext().Incomplete()}
+	request := &policy.Request{
+		Resource:        q.resource,
+		ResourceAccount: q.resourceAccount,
+		Context:         policy.NewContext().Incomplete(),
+	}
 	if !strings.EqualFold(q.principal, "anonymous") {
 		principal, err := policycase.PrincipalOf(q.principal)
 		if err != nil {
-			return nil, fault.New(fault.Usage, "--principal: %s", strings.TrimPrefix(err.Error(), "principal: ")).Hint("want an ARN, the name of a service such as pods.eks.amazonaws.com, or anonymous")
+			return nil, fault.New(fault.Usage, "--principal: %s", strings.TrimPrefix(err.Error(), "principal: ")).
+				Hint("want an ARN, the name of a service such as pods.eks.amazonaws.com, or anonymous")
 		}
 		request.Principal = principal
 	}
 	for _, action := range q.actions {
-		if service, name, found := strings.Cut(action, ":"); !found || service == "" || name == "" || strings.ContainsAny(action, "*? ") {
-			return nil, fault.New(fault.Usage, "--action %q: want one action as SERVICE:NAME", action).Hint("such as s3:GetObject; --action may be repeated")
+		if !policy.IsAction(action) {
+			return nil, fault.New(fault.Usage, "--action %q: want one action as SERVICE:NAME", action).
+				Hint("such as s3:GetObject; --action may be repeated")
 		}
 	}
 	if err := q.addContext(request.Context); err != nil {
 		return nil, err
 	}
 	policycase.Identify(request)
-	return request, q.take(request)
+	return request, q.assume(request)
 }
 
 func (q *question) addContext(c *policy.Context) error {
@@ -100,7 +137,8 @@ func (q *question) addContext(c *policy.Context) error {
 	for _, pair := range q.context {
 		key, value, found := strings.Cut(pair, "=")
 		if !found || key == "" {
-			return fault.New(fault.Usage, "--context %q: want KEY=VALUE", pair).Hint("such as --context aws:SourceIp=203.0.113.9")
+			return fault.New(fault.Usage, "--context %q: want KEY=VALUE", pair).
+				Hint("such as --context aws:SourceIp=203.0.113.9")
 		}
 		if values[key] == nil {
 			order = append(order, key)
@@ -117,14 +155,15 @@ func (q *question) addContext(c *policy.Context) error {
 	return nil
 }
 
-// take adds what a call that takes a role asks for besides.
-func (q *question) take(request *policy.Request) error {
+// assume adds what a call that assumes a role asks for besides.
+func (q *question) assume(request *policy.Request) error {
 	t := &q.taking
 	t.TransitiveKeys = q.transitive
 	for _, pair := range q.tags {
 		key, value, found := strings.Cut(pair, "=")
 		if !found {
-			return fault.New(fault.Usage, "--tag %q: want KEY=VALUE", pair).Hint("such as --tag team=red")
+			return fault.New(fault.Usage, "--tag %q: want KEY=VALUE", pair).
+				Hint("such as --tag team=red")
 		}
 		t.Tags = append(t.Tags, policy.Tag{Key: key, Value: value})
 	}
@@ -132,9 +171,7 @@ func (q *question) take(request *policy.Request) error {
 		return fault.New(fault.Denied, "AWS refuses these tags: %s", refused.Message)
 	}
 	t.AddContext(request.Context)
-	i := slices.IndexFunc(q.actions, func(a string) bool {
-		return len(a) > 14 && strings.EqualFold(a[:14], "sts:AssumeRole") || strings.EqualFold(a, "sts:AssumeRole")
-	})
+	i := slices.IndexFunc(q.actions, policy.AssumesRole)
 	if i < 0 {
 		return nil
 	}
@@ -162,29 +199,20 @@ func (q *question) policies(r *documentReader, request *policy.Request) *policy.
 		Endpoint: r.all(policy.Endpoint, q.endpoint),
 	}
 	p.HasSession = len(p.Session) > 0
-	unread := func(kind policy.Kind, given bool) {
-		if !given {
+	given := map[policy.Kind]bool{
+		policy.Identity: len(q.identity) > 0,
+		policy.Boundary: q.boundary != "",
+		policy.Session:  len(q.session) > 0,
+		policy.Trust:    q.trust != "",
+		policy.Resource: q.resourcePolicy != "",
+		policy.SCP:      len(q.scp) > 0,
+		policy.RCP:      len(q.rcp) > 0,
+	}
+	for _, kind := range policy.Concerned(request.Principal.Kind, q.taking.Action != "") {
+		if !given[kind] {
 			p.Unread = append(p.Unread, kind)
 		}
 	}
-	switch request.Principal.Kind {
-	case policy.User, policy.RoleSession, policy.FederatedUser:
-		unread(policy.Identity, len(q.identity) > 0)
-		unread(policy.Boundary, q.boundary != "")
-		if request.Principal.Kind == policy.RoleSession {
-			unread(policy.Session, len(q.session) > 0)
-		}
-		unread(policy.SCP, len(q.scp) > 0)
-	case policy.Root:
-		unread(policy.SCP, len(q.scp) > 0)
-	case policy.Anonymous, policy.Service, policy.WebIdentity:
-	}
-	if q.taking.Action != "" {
-		unread(policy.Trust, q.trust != "")
-	} else {
-		unread(policy.Resource, q.resourcePolicy != "")
-	}
-	unread(policy.RCP, len(q.rcp) > 0)
 	return p
 }
 
@@ -224,7 +252,8 @@ func (r *documentReader) text(kind policy.Kind, file string) (name string, text 
 	if kind != policy.Identity && kind != policy.Boundary {
 		return file, text, err
 	}
-	if managed, found := managedpolicy.Find(file); found && (errors.Is(err, os.ErrNotExist) || strings.HasPrefix(file, "arn:")) {
+	managed, found := managedpolicy.Find(file)
+	if found && (errors.Is(err, os.ErrNotExist) || strings.HasPrefix(file, "arn:")) {
 		return managed.Name + " " + managed.VersionID, []byte(managed.Document), nil
 	}
 	return file, text, err

@@ -8,6 +8,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/rolecall/rolecall/internal/app/cli"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/issuer/observe"
 )
@@ -20,8 +21,12 @@ type APIServers struct {
 
 // Add adds --kubeconfig and --api-server.
 func (c *APIServers) Add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&c.Kubeconfig, "kubeconfig", "", "file that says how to reach the cluster; without it no API server is asked")
-	cmd.Flags().StringArrayVar(&c.URLs, "api-server", nil, "URL of one API server, not of a load balancer; repeat it for all (default: those that have registered themselves)")
+	cmd.Flags().StringVar(&c.Kubeconfig, "kubeconfig", "",
+		"kubeconfig of the cluster; without it no API server is asked")
+	cli.CompleteFiles(cmd, "kubeconfig")
+	cmd.Flags().StringArrayVar(&c.URLs, "api-server", nil,
+		"URL of one API server, not of a load balancer; repeat it for all (default: those that have registered "+
+			"themselves)")
 }
 
 // Words are the flags as they were given, for commands in hints.

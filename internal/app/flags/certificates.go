@@ -26,14 +26,20 @@ const CertificateHeading = "Serving certificate"
 // Add adds the flags.
 func (c *Certificates) Add(cmd *cobra.Command) {
 	cli.Group(cmd, CertificateHeading, func(f *pflag.FlagSet) {
-		f.StringVar(&c.CertFile, "tls-cert", c.CertFile, "serving certificate chain, PEM, reloaded when it changes; without it one is made and kept in --tls-secret")
+		f.StringVar(&c.CertFile, "tls-cert", c.CertFile,
+			"serving certificate chain, PEM, reloaded when it changes; without it one is made and kept in --tls-secret")
 		f.StringVar(&c.KeyFile, "tls-key", c.KeyFile, "its key, PEM")
-		f.StringVar(&c.Secret, "tls-secret", c.Secret, "Secret in which replicas share a certificate of their own, and its authority")
+		f.StringVar(&c.Secret, "tls-secret", c.Secret,
+			"Secret in which replicas share a certificate of their own, and its authority")
 		f.StringVar(&c.Service, "service-name", c.Service, "Service that the certificate is for")
-		f.StringVar(&c.Namespace, "namespace", c.Namespace, "namespace of the server's own objects: Service, Secret, ConfigMaps")
-		f.DurationVar(&c.Lifetimes.Authority, "ca-lifetime", c.Lifetimes.Authority, "lifetime of the authority; it is replaced after two thirds")
-		f.DurationVar(&c.Lifetimes.Serving, "cert-lifetime", c.Lifetimes.Serving, "lifetime of the serving certificate; it is replaced after two thirds")
-		f.DurationVar(&c.Lifetimes.Settle, "ca-settle", c.Lifetimes.Settle, "how long clients and replicas may take to learn of a new authority")
+		f.StringVar(&c.Namespace, "namespace", c.Namespace,
+			"namespace of the server's own objects: Service, Secret, ConfigMaps")
+		f.DurationVar(&c.Lifetimes.Authority, "ca-lifetime", c.Lifetimes.Authority,
+			"lifetime of the authority; it is replaced after two thirds")
+		f.DurationVar(&c.Lifetimes.Serving, "cert-lifetime", c.Lifetimes.Serving,
+			"lifetime of the serving certificate; it is replaced after two thirds")
+		f.DurationVar(&c.Lifetimes.Settle, "ca-settle", c.Lifetimes.Settle,
+			"how long clients and replicas may take to learn of a new authority")
 	})
 	_ = cmd.MarkFlagFilename("tls-cert", "pem", "crt")
 	_ = cmd.MarkFlagFilename("tls-key", "pem", "key")

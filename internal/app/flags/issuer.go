@@ -23,9 +23,11 @@ type IssuerReader struct {
 // Add adds --issuer-endpoint and --issuer-ca.
 func (c *IssuerReader) Add(cmd *cobra.Command) {
 	cli.Group(cmd, "Reading issuers", func(f *pflag.FlagSet) {
-		f.StringArrayVar(&c.endpoints, "issuer-endpoint", nil, "HOST=ADDRESS:PORT: read issuers on HOST from there; may be repeated")
+		f.StringArrayVar(&c.endpoints, "issuer-endpoint", nil,
+			"HOST=ADDRESS:PORT: read issuers on HOST from there; may be repeated")
 		f.StringVar(&c.ca, "issuer-ca", "", "PEM file of authorities to trust for issuers, instead of the system's")
 	})
+	cli.CompleteFiles(cmd, "issuer-ca", "pem", "crt")
 }
 
 // Access reads the flags: addresses by host, and the authorities, nil for the system's.
@@ -34,7 +36,8 @@ func (c *IssuerReader) Access() (endpoints map[string]string, authorities *x509.
 	for _, pair := range c.endpoints {
 		host, address, ok := strings.Cut(pair, "=")
 		if _, _, err := net.SplitHostPort(address); !ok || host == "" || err != nil {
-			return nil, nil, cli.Usage("issuer endpoint %q: want HOST=ADDRESS:PORT", pair).Hint("for example oidc.example.com=127.0.0.1:8443")
+			return nil, nil, cli.Usage("issuer endpoint %q: want HOST=ADDRESS:PORT", pair).
+				Hint("for example oidc.example.com=127.0.0.1:8443")
 		}
 		endpoints[host] = address
 	}

@@ -14,7 +14,7 @@ func KeyKind(cmd *cobra.Command, kind *string, preset token.Kind, help string) {
 	for _, one := range token.Kinds() {
 		names = append(names, string(one))
 	}
-	_ = cmd.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
+	cli.CompleteFlag(cmd, "kind", names...)
 }
 
 // NewKey makes a key of a kind that a flag names.

@@ -14,7 +14,8 @@ func ValidateFurther(flag, first string, also []string) error {
 		issuer, place, _ := strings.Cut(one, "=")
 		switch {
 		case issuer == "" || place == "":
-			return cli.Usage("--%s %q: want ISSUER=KEYS", flag, one).Hint("KEYS is apiserver, a file or https URL of a JWKS")
+			return cli.Usage("--%s %q: want ISSUER=KEYS", flag, one).
+				Hint("KEYS is apiserver, a file or https URL of a JWKS")
 		case seen[issuer]:
 			return cli.Usage("--%s %q: the issuer has keys already", flag, one)
 		}

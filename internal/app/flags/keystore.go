@@ -12,21 +12,25 @@ import (
 	"github.com/rolecall/rolecall/internal/rotation"
 )
 
-// storeFlags say which store, and which key it is encrypted under.
+// KeyStore says which store of keys is meant, and which key it is encrypted under.
 type KeyStore struct{ Path, kmsKey string }
 
+// Add adds --store and --kms-key-file.
 func (c *KeyStore) Add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&c.Path, "store", "", "encrypted file of keys")
-	cmd.Flags().StringVar(&c.kmsKey, "kms-key-file", "", "file of the 32 bytes under which the store is encrypted, mode 0600")
+	cmd.Flags().StringVar(&c.kmsKey, "kms-key-file", "",
+		"file of the 32 bytes under which the store is encrypted, mode 0600")
 }
 
 func (c *KeyStore) check() error {
 	if c.Path == "" || c.kmsKey == "" {
-		return fault.New(fault.Usage, "want a store and its key").Hint("add --store FILE and --kms-key-file FILE")
+		return fault.New(fault.Usage, "a store and its key are required").
+			Hint("add --store FILE and --kms-key-file FILE")
 	}
 	return nil
 }
 
+// Open opens the store, which must exist.
 func (c *KeyStore) Open() (*keystore.Store, error) {
 	if err := c.check(); err != nil {
 		return nil, err
@@ -51,20 +55,21 @@ func (c *KeyStore) Words() string {
 	return "--store " + fault.Quote(c.Path) + " --kms-key-file " + fault.Quote(c.kmsKey)
 }
 
-// noKey says what to do when the key file is not there: a new one is of use to a
+// noKey says what to do when the key file does not exist: a new one is of use to a
 // new store only.
 func (c *KeyStore) noKey(err error) error {
 	if fault.KindOf(err) != fault.NotFound {
 		return err
 	}
 	if _, statErr := os.Stat(c.Path); statErr == nil {
-		return fault.New(fault.NotFound, "there is a store %s, but no key file %s", c.Path, c.kmsKey).Hint("put back the key file that the store was made with: a new one cannot decrypt it")
+		return fault.New(fault.NotFound, "there is a store %s, but no key file %s", c.Path, c.kmsKey).
+			Hint("put back the key file that the store was made with: a new one cannot decrypt it")
 	}
 	return fault.New(fault.NotFound, "%w", err).Hint("`rolecall signer init %s` makes a store and its key", c.Words())
 }
 
-// Make is open for a store that is not there yet; its key file is made if that
-// is not there either.
+// Make is Open for a store that does not exist yet; its key file is made if that does
+// not exist either.
 func (c *KeyStore) Make() (*keystore.Store, error) {
 	if err := c.check(); err != nil {
 		return nil, err
@@ -82,8 +87,11 @@ func (c *KeyStore) Make() (*keystore.Store, error) {
 	return c.Open()
 }
 
+// PublishFor adds --publish-for, how long a new key waits before it signs.
 func PublishFor(cmd *cobra.Command, publishFor *time.Duration) {
-	cmd.Flags().DurationVar(publishFor, "publish-for", rotation.Defaults().CacheFor, "how long a new key is published before it signs: the longest time that readers of the published keys keep them")
+	cmd.Flags().DurationVar(publishFor, "publish-for", rotation.Defaults().CacheFor,
+		"how long a new key is published before it signs: the longest time that readers keep the published keys")
 }
 
+// TokenLifeHelp is the help of --max-token-expiration.
 const TokenLifeHelp = "longest life of the key's tokens, for which it goes on to verify when another one signs"

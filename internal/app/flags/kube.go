@@ -53,7 +53,7 @@ type Kube struct {
 // Add adds --kubeconfig and --kube-api.
 func (k *Kube) Add(cmd *cobra.Command) {
 	cli.Group(cmd, "API server", func(f *pflag.FlagSet) {
-		f.StringVar(&k.Kubeconfig, "kubeconfig", "", "file that says how to reach the API server; from inside the cluster if empty")
+		f.StringVar(&k.Kubeconfig, "kubeconfig", "", "kubeconfig of the cluster; from inside the cluster if empty")
 		f.StringVar(&k.API, "kube-api", "", "URL of the API server, over what the kubeconfig says")
 	})
 	_ = cmd.MarkFlagFilename("kubeconfig")
@@ -74,6 +74,7 @@ func (k *Kube) Client() (kubernetes.Interface, error) {
 // Lister is for lists of many objects, which are smaller and cheaper to read as protobuf.
 func Lister(config *rest.Config) (kubernetes.Interface, error) {
 	typed := rest.CopyConfig(config)
-	typed.ContentType, typed.AcceptContentTypes = "application/vnd.kubernetes.protobuf", "application/vnd.kubernetes.protobuf,application/json"
+	typed.ContentType = "application/vnd.kubernetes.protobuf"
+	typed.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
 	return kubernetes.NewForConfig(typed)
 }

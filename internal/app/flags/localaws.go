@@ -17,10 +17,14 @@ import (
 // DefaultAWSAddress is where tools for local AWS emulators look first.
 const DefaultAWSAddress = "127.0.0.1:4566"
 
+// STSErrors adds --sts-errors, the words in which STS refuses web identities.
 func STSErrors(cmd *cobra.Command, into *string) {
-	cmd.Flags().StringVar(into, "sts-errors", "current", "words in which STS refuses web identities: current, or legacy as before mid-2026")
+	cmd.Flags().StringVar(into, "sts-errors", "current",
+		"words in which STS refuses web identities: current, or legacy as before mid-2026")
+	cli.CompleteFlag(cmd, "sts-errors", "current", "legacy")
 }
 
+// ParseSTSErrors reads what --sts-errors says.
 func ParseSTSErrors(text string) (sts.Errors, error) {
 	words, err := sts.ParseErrors(text)
 	if err != nil {

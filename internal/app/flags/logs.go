@@ -24,6 +24,8 @@ func (c *Logs) Add(cmd *cobra.Command) {
 		f.StringVar(&c.Format, "log-format", "text", "text or json")
 		f.StringVar(&c.Level, "log-level", "info", "debug, info, warn or error")
 	})
+	cli.CompleteFlag(cmd, "log-format", "text", "json")
+	cli.CompleteFlag(cmd, "log-level", "debug", "info", "warn", "error")
 }
 
 // Logger logs to standard error as the flags say.

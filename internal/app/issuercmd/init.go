@@ -23,7 +23,6 @@ import (
 	"github.com/rolecall/rolecall/internal/issuer/document"
 	"github.com/rolecall/rolecall/internal/issuer/observe"
 	"github.com/rolecall/rolecall/internal/issuer/plan"
-	"github.com/rolecall/rolecall/internal/lazyregexp"
 	"github.com/rolecall/rolecall/internal/planefile"
 	"github.com/rolecall/rolecall/internal/token"
 )
@@ -58,15 +57,16 @@ func newIssuerInit(sys cli.System) *cobra.Command {
 		Use:   "init --name CLUSTER (--bucket NAME --region REGION | --url URL --directory PATH) [--for DISTRIBUTION]",
 		Short: "Make an issuer: keys, published documents, IAM provider, API server settings",
 		Long: `Make everything that a cluster needs to be an identity provider for AWS, and write it
-to --dir. What is there already is kept, so this can be run again.
+to --dir. What exists already is kept, so that the command can be run again.
 
 Keys are those of the running cluster (--kubeconfig), of PEM files (--public-key), or
 new ones: sa.key and sa.pub. They are published in an S3 bucket, which is created, or
 in a folder that your own server serves. IAM gets an OIDC provider in the account of
 the credentials and in those of --provider-role. The API server settings for the
 distribution are printed and written as a patch; the present issuer comes second.`,
-		Example: "  rolecall issuer init --name prod --bucket example-oidc --region eu-west-1 " +
-			"--kubeconfig admin.conf --for kubeadm",
+		Example: `  rolecall issuer init --name prod --bucket example-oidc --region eu-west-1 \
+    --kubeconfig admin.conf --for kubeadm
+  rolecall issuer init --name prod --url https://oidc.example.com/prod --directory /srv/oidc/prod --without-provider`,
 		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c.given = cmd.Flags().Changed
@@ -92,7 +92,7 @@ distribution are printed and written as a patch; the present issuer comes second
 	f.StringVar(&c.region, "region", "", "region of the bucket")
 	f.StringVar(&c.prefix, "prefix", "", "prefix in the bucket, for several clusters in one")
 	f.StringVar(&c.style, "style", "",
-		"how the bucket stands in the URL: virtual, path or dualstack; never change it later")
+		"where the bucket is in the URL: virtual, path or dualstack; never change it later")
 	f.StringVar(&c.directory, "directory", "",
 		"folder to publish in instead, for \"rolecall serve issuer\" or your own server")
 	f.StringArrayVar(&c.audiences, "audience", []string{"sts.amazonaws.com"},
@@ -100,7 +100,7 @@ distribution are printed and written as a patch; the present issuer comes second
 	f.StringArrayVar(&c.roles, "provider-role", nil,
 		"role to assume in another account, which gets a provider too; may be repeated")
 	f.StringArrayVar(&c.thumbprints, "thumbprint", nil,
-		"of the provider, for certificates that are not publicly trusted")
+		"thumbprint of the provider, for certificates that are not publicly trusted; may be repeated")
 	f.BoolVar(&c.withoutProvider, "without-provider", false, "do not create an IAM provider")
 	f.StringVar(&c.distribution, "for", "",
 		"write API server settings for: kubeadm, capi, kops, k3s, rke2, talos or eks-anywhere")
@@ -117,11 +117,10 @@ distribution are printed and written as a patch; the present issuer comes second
 		"repeat each key under an empty kid, for tokens of API servers before 1.16")
 	f.DurationVar(&c.readBack, "read-back", 30*time.Second,
 		"how long to wait until readers find what was published; 0 does not look")
-	_ = cmd.RegisterFlagCompletionFunc("style", cobra.FixedCompletions([]string{"virtual", "path", "dualstack"},
-		cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("for",
-		cobra.FixedCompletions([]string{"kubeadm", "capi", "kops", "k3s", "rke2", "talos", "eks-anywhere"},
-			cobra.ShellCompDirectiveNoFileComp))
+	cli.CompleteFlag(cmd, "style", "virtual", "path", "dualstack")
+	cli.CompleteFlag(cmd, "for", "kubeadm", "capi", "kops", "k3s", "rke2", "talos", "eks-anywhere")
+	cli.CompleteFiles(cmd, "public-key", "pem", "pub", "crt")
+	_ = cmd.MarkFlagDirname("directory")
 	return cmd
 }
 
@@ -182,13 +181,10 @@ func (c *initConfig) validate() error {
 	return err
 }
 
-// thumbprint is as IAM has it.
-var thumbprint = lazyregexp.New(`^[0-9A-Fa-f]{40}$`)
-
 // validateProviders looks at what IAM would refuse when all else is done.
 func (c *initConfig) validateProviders() error {
 	for _, audience := range c.audiences {
-		if audience == "" || len(audience) > 255 {
+		if !plan.IsAudience(audience) {
 			return fault.New(fault.Usage, "--audience %q: want 1 to 255 characters", audience)
 		}
 	}
@@ -198,7 +194,7 @@ func (c *initConfig) validateProviders() error {
 		}
 	}
 	for _, one := range c.thumbprints {
-		if !thumbprint.MatchString(one) {
+		if !plan.IsThumbprint(one) {
 			return fault.New(fault.Usage, "--thumbprint %q: want the SHA-1 of a certificate, 40 hexadecimal digits",
 				one).Hint("rolecall issuer verify prints it")
 		}
@@ -384,7 +380,7 @@ func (c *initConfig) writeSettings(sys cli.System, settings *apiserverflags.Sett
 	fmt.Fprintf(sys.Stdout, "issuer: %s\nsettings: %s\n\n%s\n", c.url, c.dir.folder().Path(settings.File),
 		settings.Text)
 	for i, step := range settings.Steps {
-		fmt.Fprintf(sys.Stdout, "%d. %s\n", i+1, step)
+		fmt.Fprintf(sys.Stdout, "%d. %s\n", i+1, sys.AsCalled(step))
 	}
 	return nil
 }

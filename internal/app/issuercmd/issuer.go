@@ -22,14 +22,18 @@ import (
 // New returns the command with all below it.
 func New(sys cli.System) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "issuer",
-		Short: "Publish a cluster's token keys for AWS, check and rotate them",
+		Use:     "issuer",
+		Aliases: []string{"issuers"},
+		Short:   "Publish a cluster's token keys for AWS, check and rotate them",
 		Long: `Make any cluster an identity provider that AWS trusts: publish the keys of its
 service-account tokens, check them as STS does, rotate them without a failed request.
 
 All commands work in one folder, --dir: issuer.yaml says what is published where
 (an Issuer object, which the controller takes as it is), sa.key and sa.pub are for
-the API servers, rotation.json is how far a rotation is.`,
+the API servers, rotation.json holds the progress of a rotation.`,
+		Example: `  rolecall issuer init --name prod --bucket example-oidc --region eu-west-1
+  rolecall issuer verify
+  rolecall issuer rotate --kubeconfig admin.conf`,
 		Args: cli.NoSuchCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -47,6 +51,7 @@ type dirFlag struct {
 func (f *dirFlag) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.dir, "dir", "issuer", "folder of the issuer's files")
 	f.plane.Add(cmd)
+	_ = cmd.MarkFlagDirname("dir")
 }
 
 func (f *dirFlag) folder() desk.Folder { return desk.Folder(f.dir) }

@@ -41,8 +41,9 @@ func newIssuerJWKS(sys cli.System) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context(), sys) },
 	}
 	cmd.Flags().StringArrayVarP(&c.files, "filename", "f", nil,
-		"PEM file of keys or certificates, newest first; of private keys the public half is taken; "+
+		"PEM file of keys or certificates, newest first; of private keys the public half is used; "+
 			"- for standard input")
+	cli.CompleteFiles(cmd, "filename", "pem", "pub", "key", "crt")
 	c.cluster.Add(cmd)
 	cmd.Flags().StringVar(&c.secret, "secret", "",
 		"NAMESPACE/NAME of the Secret with the key pair, of EKS Anywhere (eksa-system/CLUSTER-sa) or Cluster API")

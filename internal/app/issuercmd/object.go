@@ -66,12 +66,28 @@ func readIssuer(ctx context.Context, kubeconfig, name string) (*v1alpha1.Issuer,
 		return nil, fault.New(fault.NotFound, "the cluster has no kind Issuer").
 			Hint("without --issuer the rotation of --dir is shown")
 	case apierrors.IsNotFound(err):
-		return nil, fault.New(fault.NotFound, "there is no Issuer %s", name).
-			Hint("kubectl get issuers.rolecall.io lists them")
+		return nil, noIssuer(ctx, reader, name)
 	case err != nil:
 		return nil, fault.New(fault.Unavailable, "read Issuer %s: %w", name, err)
 	}
 	return object, nil
+}
+
+// noIssuer says which Issuers there are instead of the one that was named.
+func noIssuer(ctx context.Context, reader client.Client, name string) error {
+	missing := fault.New(fault.NotFound, "there is no Issuer %s", name)
+	var list v1alpha1.IssuerList
+	if err := reader.List(ctx, &list); err != nil { // somebody may read named ones only
+		return missing.Hint("kubectl get issuers.rolecall.io lists them")
+	}
+	if len(list.Items) == 0 {
+		return missing.Hint("the cluster has no Issuer objects; without --issuer the rotation of --dir is shown")
+	}
+	names := make([]string, len(list.Items))
+	for i := range list.Items {
+		names[i] = list.Items[i].Name
+	}
+	return missing.Hint("the cluster has Issuer %s", strings.Join(names, ", "))
 }
 
 func newObjectReport(object *v1alpha1.Issuer, now time.Time) objectReport {

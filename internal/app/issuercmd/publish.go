@@ -37,6 +37,8 @@ those of sa.pub.
 
 It never publishes an empty set, or one without a key that an API server signs with,
 and never overwrites the documents of another issuer.`,
+		Example: `  rolecall issuer publish --kubeconfig admin.conf
+  rolecall issuer publish --dir issuer --read-back 0s`,
 		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context(), sys) },
 	}

@@ -46,6 +46,9 @@ sessions which the leaked key may have obtained.
 
 Where the API servers sign by "rolecall serve signer", the keys are the signer's:
 "rolecall signer rotate" renews them, without a restart.`,
+		Example: `  rolecall issuer rotate --kubeconfig admin.conf
+  rolecall issuer rotate --kubeconfig admin.conf --emergency
+  rolecall issuer rotate status --kubeconfig admin.conf`,
 		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.step(cmd.Context(), sys) },
 	}
@@ -69,10 +72,11 @@ func (c *rotateConfig) flags(cmd *cobra.Command) {
 func newRotateAbort(sys cli.System) *cobra.Command {
 	var c rotateConfig
 	cmd := &cobra.Command{
-		Use:   "abort",
-		Short: "Give up a rotation, as long as no API server signs with the new key",
-		Args:  cli.NoArguments,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return c.abort(cmd.Context(), sys) },
+		Use:     "abort",
+		Short:   "Give up a rotation, as long as no API server signs with the new key",
+		Example: `  rolecall issuer rotate abort --kubeconfig admin.conf`,
+		Args:    cli.NoArguments,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return c.abort(cmd.Context(), sys) },
 	}
 	c.flags(cmd)
 	return cmd

@@ -21,6 +21,8 @@ func newRotateStatus(sys cli.System) *cobra.Command {
 		Long: `Show the phase of the rotation in --dir, what the API servers do, and what the next
 step waits for. With --issuer, show what the controller has written into the status of
 that Issuer object instead; --dir is not read then.`,
+		Example: `  rolecall issuer rotate status --kubeconfig admin.conf
+  rolecall issuer rotate status --kubeconfig admin.conf --issuer prod -o json`,
 		Args: cli.NoArguments,
 	}
 	var output *string
@@ -73,7 +75,8 @@ func (c *rotateConfig) status(ctx context.Context, sys cli.System, output string
 	if output == "json" {
 		return cli.PrintJSON(sys.Stdout, report)
 	}
-	return report.print(sys, "rolecall issuer rotate --dir "+c.dir.dir+" --kubeconfig "+c.cluster.Kubeconfig)
+	command := "rolecall issuer rotate --dir " + c.dir.dir + " --kubeconfig " + c.cluster.Kubeconfig
+	return report.print(sys, sys.AsCalled(command))
 }
 
 // print takes the command that goes on.

@@ -48,6 +48,9 @@ API server signs with a published key; with --token, one token. Each finding nam
 what STS answers because of it, and its fix.
 
 Exit codes: 0 nothing worse than warnings, 1 tokens are refused, 2 wrong usage.`,
+		Example: `  rolecall issuer verify
+  rolecall issuer verify --kubeconfig admin.conf --token token.jwt
+  rolecall issuer verify --url https://oidc.example.com/prod --without-aws`,
 		Args: cli.NoArguments,
 	}
 	var output *string

@@ -23,16 +23,19 @@ import (
 	"github.com/rolecall/rolecall/internal/token"
 )
 
+// NewDemo returns the command that walks through all of it.
 func NewDemo(sys cli.System) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Walk a pod's way to its IAM role on this machine, nothing needed",
 		Long: `Start local AWS, issuer, webhook, broker and agent in one process on free loopback
 ports, load the quickstart example, inject its pod, mint its token, let the AWS SDK
-for Go take the role - and then show three ways in which AWS says no, each with the
-reason AWS does not tell. Then the same by Pod Identity: an association, the agent,
+for Go assume the role - and then show three requests that AWS refuses, each with the
+reason that AWS hides. Then the same by Pod Identity: an association, the agent,
 session tags that decide, and a token that outlived its pod. Exits 0 only if every
 step did what it says.`,
+		Example: `  rolecall demo
+  rolecall demo -o json`,
 		Args: cli.NoArguments,
 	}
 	var output *string
@@ -85,8 +88,9 @@ func (d *demo) showPlane() {
 	endpoints := d.plane.Endpoints()
 	d.report.add(demoStep{
 		Title: "the plane, on free ports of this machine",
-		Asked: "local AWS, issuer, webhook, broker and agent to start; the quickstart's roles and provider to be created",
-		By:    "the local administrator, through the AWS SDK",
+		Asked: "local AWS, issuer, webhook, broker and agent to start; " +
+			"the quickstart's roles and provider to be created",
+		By: "the local administrator, through the AWS SDK",
 		Checked: []string{
 			"local AWS  " + endpoints.AWS + "  account " + d.plane.Account() + ", " + endpoints.Region,
 			"issuer     " + endpoints.Tokens + "  serves " + d.plane.Issuer(),
@@ -118,11 +122,16 @@ func (d *demo) takeRole(ctx context.Context) error {
 		return err
 	}
 	step := demoStep{
-		Title:   "the container asks AWS who it is",
-		Asked:   "sts:AssumeRoleWithWebIdentity, then sts:GetCallerIdentity",
-		By:      "the AWS SDK for Go in container iam-test, with nothing but the injected environment",
-		Checked: []string{"token signature with the issuer's published key", "issuer and audience against the account's OIDC provider", "subject and audience against the trust policy of " + d.plane.RoleARN(), "request signature with the credentials that were handed out"},
-		Answer:  who.Arn, Expected: "arn:aws:sts::" + quickstart.Account + ":assumed-role/" + quickstart.Role + "/",
+		Title: "the container asks AWS who it is",
+		Asked: "sts:AssumeRoleWithWebIdentity, then sts:GetCallerIdentity",
+		By:    "the AWS SDK for Go in container iam-test, with nothing but the injected environment",
+		Checked: []string{
+			"token signature with the issuer's published key",
+			"issuer and audience against the account's OIDC provider",
+			"subject and audience against the trust policy of " + d.plane.RoleARN(),
+			"request signature with the credentials that were handed out",
+		},
+		Answer: who.Arn, Expected: "arn:aws:sts::" + quickstart.Account + ":assumed-role/" + quickstart.Role + "/",
 	}
 	if who.Error != nil {
 		step.refusedBy(who.Error, "")
@@ -136,17 +145,24 @@ func (d *demo) showAdmission(workload *plane.Workload) {
 	_ = json.Unmarshal(workload.Admission.Pod, &admitted) // decoded once already by Prepare
 	var checked []string
 	for _, container := range admitted.Spec.Containers {
-		checked = append(checked, fmt.Sprintf("container %s: %d variables, %d mounts", container.Name, len(container.Env), len(container.VolumeMounts)))
+		checked = append(checked,
+			fmt.Sprintf("container %s: %d variables, %d mounts", container.Name, len(container.Env),
+				len(container.VolumeMounts)))
 	}
 	for _, volume := range admitted.Spec.Volumes {
 		if volume.Projected != nil && volume.Projected.Sources[0].ServiceAccountToken != nil {
 			source := volume.Projected.Sources[0].ServiceAccountToken
-			checked = append(checked, fmt.Sprintf("volume %s: token for audience %s, %d s", volume.Name, source.Audience, *source.ExpirationSeconds))
+			checked = append(checked,
+				fmt.Sprintf("volume %s: token for audience %s, %d s", volume.Name, source.Audience,
+					*source.ExpirationSeconds))
 		}
 	}
 	d.report.add(demoStep{
-		Title: "the webhook injects the pod", Asked: "AdmissionReview of pod default/iam-test", By: "the API server's place, over HTTPS",
-		Checked: checked, Answer: strings.Join(variableNames(workload.Env), " "), Expected: "AWS_ROLE_ARN AWS_WEB_IDENTITY_TOKEN_FILE",
+		Title:   "the webhook injects the pod",
+		Asked:   "AdmissionReview of pod default/iam-test",
+		By:      "the API server's place, over HTTPS",
+		Checked: checked, Answer: strings.Join(variableNames(workload.Env),
+			" "), Expected: "AWS_ROLE_ARN AWS_WEB_IDENTITY_TOKEN_FILE",
 	})
 }
 
@@ -159,13 +175,19 @@ func (d *demo) showToken(workload *plane.Workload) error {
 	if err != nil {
 		return fmt.Errorf("read the token file: %w", err)
 	}
-	verifier := token.Verifier{Issuer: d.plane.Issuer(), Audiences: []string{quickstart.Audience}, Keys: d.plane.KeySet()}
+	verifier := token.Verifier{
+		Issuer:    d.plane.Issuer(),
+		Audiences: []string{quickstart.Audience},
+		Keys:      d.plane.KeySet(),
+	}
 	claims, err := verifier.Verify(credential.NewSecret(string(raw)), d.sys.Now())
 	if err != nil {
 		return fmt.Errorf("verify the pod's token: %w", err)
 	}
 	d.report.add(demoStep{
-		Title: "the issuer mints the pod's token", Asked: "TokenRequest for default/s3-reader", By: "the kubelet's place",
+		Title: "the issuer mints the pod's token",
+		Asked: "TokenRequest for default/s3-reader",
+		By:    "the kubelet's place",
 		Checked: []string{
 			"iss " + claims.Issuer, "aud " + strings.Join(claims.Audiences, ","),
 			"pod " + claims.Workload.Namespace + "/" + claims.Workload.Pod.Name,
@@ -195,8 +217,10 @@ func (d *demo) misspeltIssuer(ctx context.Context) error {
 		return err
 	}
 	return d.refused(ctx, refusal{
-		title: "the trust policy misspells the issuer (oidc.REGION.eks…)", namespace: "default", serviceAccount: "s3-reader",
-		code: "AccessDenied", reason: "oidc.us-east-1.eks.amazonaws.com",
+		title:          "the trust policy misspells the issuer (oidc.REGION.eks…)",
+		namespace:      "default",
+		serviceAccount: "s3-reader",
+		code:           "AccessDenied", reason: "oidc.us-east-1.eks.amazonaws.com",
 	})
 }
 

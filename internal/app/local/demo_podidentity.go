@@ -34,9 +34,15 @@ func (d *demo) podIdentity(ctx context.Context) error {
 	}
 	defer func() { _ = workload.Close(ctx) }()
 	d.report.add(demoStep{
-		Title: "a service account with an association", Asked: "AdmissionReview of a pod of default/config-reader, which has no annotation", By: "the API server's place, over HTTPS",
-		Checked: []string{"association default/config-reader of cluster " + quickstart.Cluster + ": role " + quickstart.PodIdentityRole},
-		Answer:  strings.Join(variableNames(workload.Env), " "), Expected: "AWS_CONTAINER_CREDENTIALS_FULL_URI AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+		Title: "a service account with an association",
+		Asked: "AdmissionReview of a pod of default/config-reader, which has no annotation",
+		By:    "the API server's place, over HTTPS",
+		Checked: []string{
+			"association default/config-reader of cluster " + quickstart.Cluster + ": role " +
+				quickstart.PodIdentityRole,
+		},
+		Answer: strings.Join(variableNames(workload.Env),
+			" "), Expected: "AWS_CONTAINER_CREDENTIALS_FULL_URI AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
 	})
 	who, err := d.whoami(ctx, workload)
 	if err != nil {
@@ -51,7 +57,9 @@ func (d *demo) podIdentity(ctx context.Context) error {
 			"the broker mints a token for this pod and this role, which carries six session tags",
 			"AWS verifies that token with the issuer's published key, and the role's trust policy",
 		},
-		Answer: who.Arn, Expected: "arn:aws:sts::" + quickstart.Account + ":assumed-role/" + quickstart.PodIdentityRole + "/eks-" + quickstart.Cluster + "-",
+		Answer: who.Arn,
+		Expected: "arn:aws:sts::" + quickstart.Account + ":assumed-role/" + quickstart.PodIdentityRole +
+			"/eks-" + quickstart.Cluster + "-",
 	}
 	if who.Error != nil {
 		step.refusedBy(who.Error, "")
@@ -95,8 +103,12 @@ func (d *demo) sessionTags(ctx context.Context, workload *plane.Workload) error 
 	parameters := awsapi.NewParameters(endpoints.AWS, endpoints.Region, given)
 	for _, name := range []string{ownParameter, otherParameter} {
 		step := demoStep{
-			Title: "a policy goes by the session's tags: " + name, Asked: "ssm:GetParameter " + name, By: "the container, with the agent's credentials",
-			Checked: []string{"ssm:ResourceTag/" + clusterTag + " equals ${aws:PrincipalTag/" + clusterTag + "}"}, Expected: "hello from " + quickstart.Cluster,
+			Title: "a policy that uses the session's tags: " + name,
+			Asked: "ssm:GetParameter " + name,
+			By:    "the container, with the agent's credentials",
+			Checked: []string{
+				"ssm:ResourceTag/" + clusterTag + " equals ${aws:PrincipalTag/" + clusterTag + "}",
+			}, Expected: "hello from " + quickstart.Cluster,
 		}
 		if name == otherParameter {
 			step.Expected, step.ExpectedReason = "AccessDeniedException", clusterTag
@@ -111,7 +123,8 @@ func (d *demo) sessionTags(ctx context.Context, workload *plane.Workload) error 
 			if err != nil {
 				return err
 			}
-			step.refusedBy(&whoamiError{answer.Operation, answer.Code, answer.Message, answer.RequestID, answer.Status}, diagnosis.Reason)
+			step.refusedBy(&whoamiError{answer.Operation, answer.Code, answer.Message, answer.RequestID, answer.Status},
+				diagnosis.Reason)
 		}
 		d.report.add(step)
 	}
@@ -128,7 +141,9 @@ func (d *demo) deletedPod(ctx context.Context) error {
 		return err
 	}
 	step := demoStep{
-		Title: "a token that outlived its pod", Asked: "the agent for credentials", By: "whoever kept the token of a pod that was deleted",
+		Title:    "a token that outlived its pod",
+		Asked:    "the agent for credentials",
+		By:       "a process that kept the token of a deleted pod",
 		Expected: "InvalidTokenException", ExpectedReason: "pod no longer exists",
 	}
 	given, refused, err := d.askAgent(ctx, workload)
@@ -137,7 +152,14 @@ func (d *demo) deletedPod(ctx context.Context) error {
 	}
 	step.Answer = given.AccessKeyID
 	if refused != nil {
-		step.refusedBy(&whoamiError{Operation: "agent: " + http.MethodGet, Code: refused.Code, Status: refused.Status, Message: refused.Message}, refused.Message)
+		step.refusedBy(
+			&whoamiError{
+				Operation: "agent: " + http.MethodGet,
+				Code:      refused.Code,
+				Status:    refused.Status,
+				Message:   refused.Message,
+			},
+			refused.Message)
 	}
 	d.report.add(step)
 	return nil
@@ -177,5 +199,9 @@ func (d *demo) askAgent(ctx context.Context, workload *plane.Workload) (credenti
 	if err := json.Unmarshal(body, &answer); err != nil {
 		return credential.AWS{}, nil, fmt.Errorf("read the agent's answer: %w", err)
 	}
-	return credential.AWS{AccessKeyID: answer.AccessKeyID, SecretKey: credential.NewSecret(answer.SecretAccessKey), SessionToken: credential.NewSecret(answer.Token)}, nil, nil
+	return credential.AWS{
+		AccessKeyID:  answer.AccessKeyID,
+		SecretKey:    credential.NewSecret(answer.SecretAccessKey),
+		SessionToken: credential.NewSecret(answer.Token),
+	}, nil, nil
 }

@@ -16,6 +16,7 @@ import (
 // maxStdin bounds what `inject -f -` reads.
 const maxStdin = 64 << 20
 
+// NewInject returns the command that injects without a cluster.
 func NewInject(sys cli.System) *cobra.Command {
 	var files []string
 	settings := inject.Defaults()
@@ -26,12 +27,13 @@ func NewInject(sys cli.System) *cobra.Command {
 service account has a role, and write all manifests to standard output. What does
 not change keeps its bytes; comments and unknown fields survive everywhere. Only a
 document whose injected parts are shared by anchors, aliases or merge keys is
-written anew; nobody else who shares them changes.
+written again; others that share them do not change.
 
-If a service account stands in the manifests twice, the last one holds, as after
-kubectl apply, and a warning says so if they differ.`,
-		Example: `  rolecall inject -f app.yaml | kubectl apply -f -`,
-		Args:    cli.NoArguments,
+If the manifests have a service account twice, the last one holds, as after kubectl
+apply, and a warning says so if they differ.`,
+		Example: `  rolecall inject -f app.yaml | kubectl apply -f -
+  kustomize build . | rolecall inject -f - | kubectl apply -f -`,
+		Args: cli.NoArguments,
 		RunE: func(*cobra.Command, []string) error {
 			if err := flags.ValidateInject(&settings); err != nil {
 				return err
@@ -39,7 +41,9 @@ kubectl apply, and a warning says so if they differ.`,
 			return runInject(sys, files, settings)
 		},
 	}
-	cmd.Flags().StringArrayVarP(&files, "filename", "f", nil, "a file or folder of manifests, or - for standard input; may be repeated")
+	cmd.Flags().StringArrayVarP(&files, "filename", "f", nil,
+		"a file or folder of manifests, or - for standard input; may be repeated")
+	cli.CompleteFiles(cmd, "filename", "yaml", "yml", "json")
 	flags.Inject(cmd, &settings)
 	return cmd
 }
@@ -53,7 +57,8 @@ func runInject(sys cli.System, files []string, settings inject.Settings) error {
 		if file == "-" {
 			text, err := io.ReadAll(io.LimitReader(sys.Stdin, maxStdin+1))
 			if err != nil || len(text) > maxStdin {
-				return fault.New(fault.Invalid, "read standard input: it is larger than %d bytes or broke off", maxStdin)
+				return fault.New(fault.Invalid, "read standard input: it is larger than %d bytes or broke off",
+					maxStdin)
 			}
 			sources = append(sources, manifest.Source{Name: "standard input", Text: text})
 			continue
@@ -70,7 +75,8 @@ func runInject(sys cli.System, files []string, settings inject.Settings) error {
 	}
 	for _, outcome := range outcomes {
 		for _, warning := range outcome.Warnings {
-			fmt.Fprintf(sys.Stderr, "warning: %s:%d: %s %s/%s: %s\n", outcome.Source, outcome.Line, outcome.Kind, outcome.Namespace, outcome.Name, warning)
+			fmt.Fprintf(sys.Stderr, "warning: %s:%d: %s %s/%s: %s\n", outcome.Source, outcome.Line, outcome.Kind,
+				outcome.Namespace, outcome.Name, warning)
 		}
 	}
 	if _, err := sys.Stdout.Write(text); err != nil {

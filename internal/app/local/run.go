@@ -34,6 +34,7 @@ type runConfig struct {
 	program []string
 }
 
+// NewRun returns the command that runs a program as a pod would run.
 func NewRun(sys cli.System) *cobra.Command {
 	var config runConfig
 	cmd := &cobra.Command{
@@ -43,8 +44,8 @@ func NewRun(sys cli.System) *cobra.Command {
 that a pod of the service account would have: the webhook injects, the issuer
 signs the token, the AWS SDK or CLI in the program does the rest. An account with
 an association gets its role by Pod Identity, from an agent and a broker, else by
-web identity; --via chooses. Talks to the plane that "rolecall up" left running, or
-starts one for the time of the program. Exits with the program's code.`,
+web identity; --via chooses. It uses the plane that "rolecall up" left running, or
+starts one for as long as the program runs. Exits with the program's code.`,
 		Example: `  rolecall run --service-account default/s3-reader -- aws sts get-caller-identity
   rolecall run --service-account default/s3-reader --via pod-identity -- aws sts get-caller-identity`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -57,23 +58,52 @@ starts one for the time of the program. Exits with the program's code.`,
 	}
 	cmd.Flags().StringVar(&config.serviceAccount, "service-account", "", "the service account, NAMESPACE/NAME")
 	cmd.Flags().StringVar(&config.via, "via", "", "irsa or pod-identity; what the webhook would choose if empty")
-	_ = cmd.RegisterFlagCompletionFunc("via", cobra.FixedCompletions([]string{string(plane.ViaIRSA), string(plane.ViaPodIdentity)}, cobra.ShellCompDirectiveNoFileComp))
-	cmd.Flags().StringArrayVarP(&config.manifests, "filename", "f", nil, "Kubernetes manifests with more service accounts and associations, if a plane must be started")
+	cli.CompleteFlag(cmd, "via", string(plane.ViaIRSA), string(plane.ViaPodIdentity))
+	_ = cmd.RegisterFlagCompletionFunc("service-account", cli.CompleteFound(config.accounts(sys)))
+	cmd.Flags().StringArrayVarP(&config.manifests, "filename", "f", nil,
+		"Kubernetes manifests with more service accounts and associations, if a plane must be started")
+	cli.CompleteFiles(cmd, "filename", "yaml", "yml", "json")
 	cmd.Flags().SetInterspersed(false)
 	return cmd
+}
+
+// accounts are the service accounts of the running plane, or those that one would know
+// which is started for the program.
+func (c *runConfig) accounts(sys cli.System) cli.Candidates {
+	return func(ctx context.Context, _ []string, _ string) ([]string, error) {
+		path, err := plane.EndpointsPath(sys.Getenv)
+		if err != nil {
+			return nil, err
+		}
+		endpoints, found, err := plane.LoadEndpoints(path)
+		if err != nil {
+			return nil, err
+		}
+		if found {
+			if names, err := plane.NewClient(endpoints).ServiceAccounts(ctx); err == nil {
+				return names, nil
+			}
+		}
+		return plane.ServiceAccounts(c.manifests)
+	}
 }
 
 func (c *runConfig) validate() error {
 	namespace, name, ok := strings.Cut(c.serviceAccount, "/")
 	switch {
 	case c.serviceAccount == "":
-		return fault.New(fault.Usage, "no service account given").Hint("add --service-account NAMESPACE/NAME, for example default/s3-reader")
+		return fault.New(fault.Usage, "no service account given").
+			Hint("add --service-account NAMESPACE/NAME, for example default/s3-reader")
 	case !ok || namespace == "" || name == "" || strings.Contains(name, "/"):
-		return fault.New(fault.Usage, "service account %q: want NAMESPACE/NAME", c.serviceAccount).Hint("for example default/s3-reader")
+		return fault.New(fault.Usage, "service account %q: want NAMESPACE/NAME", c.serviceAccount).
+			Hint("for example default/s3-reader")
 	case !slices.Contains([]plane.Via{plane.ViaWebhook, plane.ViaIRSA, plane.ViaPodIdentity}, plane.Via(c.via)):
-		return fault.New(fault.Usage, "--via %q: want irsa or pod-identity", c.via).Hint("leave it out for what the webhook would choose")
+		return fault.New(fault.Usage, "--via %q: want irsa or pod-identity", c.via).
+			Hint("leave it out for what the webhook would choose")
 	case len(c.program) == 0:
-		return fault.New(fault.Usage, "no program given").Hint("put it after --, as in: rolecall run --service-account %s -- aws sts get-caller-identity", c.serviceAccount)
+		return fault.New(fault.Usage, "no program given").
+			Hint("put it after --, as in: rolecall run --service-account %s -- aws sts get-caller-identity",
+				c.serviceAccount)
 	}
 	return nil
 }
@@ -99,7 +129,8 @@ func (c *runConfig) run(ctx context.Context, sys cli.System) error {
 	workload, err := plane.NewClient(endpoints).Prepare(ctx, namespace, pod, dir, plane.Via(c.via))
 	if err != nil {
 		if fault.KindOf(err) == fault.NotFound && len(fault.HintsOf(err)) == 0 {
-			return fault.New(fault.NotFound, "%w", err).Hint("declare it in a manifest: rolecall up -f FILE, or rolecall run -f FILE …")
+			return fault.New(fault.NotFound, "%w", err).
+				Hint("declare it in a manifest: rolecall up -f FILE, or rolecall run -f FILE …")
 		}
 		return err
 	}
@@ -107,17 +138,21 @@ func (c *runConfig) run(ctx context.Context, sys cli.System) error {
 	// the pod.
 	defer func() {
 		if err := workload.Close(context.WithoutCancel(ctx)); err != nil {
-			log.Warn("the pod is not deleted; it is gone when the plane stops", "error", err)
+			log.Warn("the pod is not deleted; it will be gone when the plane stops", "error", err)
 		}
 	}()
 	for _, warning := range workload.Admission.Warnings {
 		fmt.Fprintf(sys.Stderr, "warning: %s\n", warning)
 	}
 	if workload.Associated() {
-		fmt.Fprintf(sys.Stderr, "note: service account %s has no association; it has one with the role of its annotation as long as the program runs\n", c.serviceAccount)
+		fmt.Fprintf(sys.Stderr,
+			"note: service account %s has no association; it has one with the role of its annotation as long as the "+
+				"program runs\n", c.serviceAccount)
 	}
 	if !workload.Admission.Patched {
-		fmt.Fprintf(sys.Stderr, "warning: service account %s has no role: its pods get no AWS credentials\nhint: annotate it with eks.amazonaws.com/role-arn\n", c.serviceAccount)
+		fmt.Fprintf(sys.Stderr,
+			"warning: service account %s has no role: its pods get no AWS credentials\nhint: annotate it with "+
+				"eks.amazonaws.com/role-arn\n", c.serviceAccount)
 	}
 	return c.start(ctx, sys, log, endpoints, workload, dir)
 }
@@ -149,9 +184,13 @@ func (c *runConfig) findOrStartPlane(ctx context.Context, sys cli.System) (*plan
 
 // start runs the program to its end, renewing its tokens meanwhile. Signals
 // that end us are passed to it first; what it then does decides.
-func (c *runConfig) start(ctx context.Context, sys cli.System, log *slog.Logger, endpoints *plane.Endpoints, workload *plane.Workload, dir string) error {
+func (c *runConfig) start(
+	ctx context.Context, sys cli.System, log *slog.Logger, endpoints *plane.Endpoints, workload *plane.Workload,
+	dir string,
+) error {
 	// The program is not killed with ctx: it is told, and waited for.
-	program := exec.CommandContext(ctx, c.program[0], c.program[1:]...) //nolint:gosec // running the given program is what this command is for
+	//nolint:gosec // running the given program is what this command is for
+	program := exec.CommandContext(ctx, c.program[0], c.program[1:]...)
 	program.Cancel = func() error { return program.Process.Signal(syscall.SIGTERM) }
 	program.Stdin, program.Stdout, program.Stderr = sys.Stdin, sys.Stdout, sys.Stderr
 	program.Env = podEnvironment(sys.Environ(), endpoints, workload, dir)

@@ -1,7 +1,7 @@
 // Package local has the commands that run the plane, or a program in it, on this machine:
 // demo, up, run, whoami, and inject, which needs no plane at all.
 //
-// What the plane is made of is in local/plane.
+// It does not know what the plane is made of: that is in local/plane.
 package local
 
 import (
@@ -18,6 +18,7 @@ import (
 	"github.com/rolecall/rolecall/internal/fault"
 )
 
+// NewUp returns the command that leaves a plane running.
 func NewUp(sys cli.System) *cobra.Command {
 	var options planeOptions
 	cmd := &cobra.Command{
@@ -26,15 +27,23 @@ func NewUp(sys cli.System) *cobra.Command {
 		Long: `Start local AWS, issuer, webhook, broker and agent in this process, load the
 quickstart's roles, service accounts and associations and those of the given
 manifests, print how to reach them, and run until interrupted.`,
+		Example: `  rolecall up
+  rolecall up -f app.yaml --data plane --explain
+  rolecall up --listen 127.0.0.1:0`,
 		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runUp(cmd.Context(), sys, options) },
 	}
-	cmd.Flags().StringVar(&options.awsAddress, "listen", flags.DefaultAWSAddress, "where local AWS listens; port 0 takes any free one")
-	cmd.Flags().StringArrayVarP(&options.manifests, "filename", "f", nil, "Kubernetes manifests whose service accounts and associations the plane knows")
-	cmd.Flags().StringVar(&options.dataDir, "data", "", "folder that keeps local AWS, the associations and the issuer's key; without it they are forgotten")
+	cmd.Flags().StringVar(&options.awsAddress, "listen", flags.DefaultAWSAddress,
+		"where local AWS listens; port 0 picks a free one")
+	cmd.Flags().StringArrayVarP(&options.manifests, "filename", "f", nil,
+		"Kubernetes manifests whose service accounts and associations the plane knows")
+	cmd.Flags().StringVar(&options.dataDir, "data", "",
+		"folder that keeps local AWS, the associations and the issuer's key; without it they are forgotten")
 	cmd.Flags().BoolVar(&options.explain, "explain", false, "print each refusal of local AWS with the reason AWS hides")
 	flags.STSErrors(cmd, &options.stsErrors)
 	cmd.Flags().BoolVarP(&options.verbose, "verbose", "v", false, "log every decision and its reason to standard error")
+	cli.CompleteFiles(cmd, "filename", "yaml", "yml", "json")
+	_ = cmd.MarkFlagDirname("data")
 	return cmd
 }
 
@@ -70,7 +79,7 @@ func runUp(ctx context.Context, sys cli.System, options planeOptions) error {
 // evaluates to standard output, so that `eval` of a captured output works.
 func printPlane(sys cli.System, started *plane.Plane) {
 	endpoints, admin := started.Endpoints(), started.Admin()
-	fmt.Fprintf(sys.Stderr, `local AWS  %s   account %s, %s; not for production
+	fmt.Fprintf(sys.Stderr, sys.AsCalled(`local AWS  %s   account %s, %s; not for production
 issuer     %s   as %s
 webhook    %s
 agent      %s   of cluster %s; its associations: aws eks list-pod-identity-associations
@@ -80,6 +89,7 @@ try        rolecall run --service-account default/s3-reader -- aws sts get-calle
 stop       Ctrl-C
 
 A shell becomes the local administrator with:
-`, endpoints.AWS, started.Account(), endpoints.Region, endpoints.Tokens, started.Issuer(), endpoints.Webhook, endpoints.Agent, quickstart.Cluster, started.RoleARN())
+`), endpoints.AWS, started.Account(), endpoints.Region, endpoints.Tokens, started.Issuer(),
+		endpoints.Webhook, endpoints.Agent, quickstart.Cluster, started.RoleARN())
 	flags.PrintExports(sys, endpoints.AWS, endpoints.Region, admin)
 }

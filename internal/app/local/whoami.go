@@ -23,12 +23,15 @@ type whoamiError struct {
 	Status                              int
 }
 
+// NewWhoami returns the command that asks AWS who this process is.
 func NewWhoami(sys cli.System) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "whoami",
-		Short: "Say who AWS takes this process for",
+		Short: "Print the AWS identity of this process",
 		Long: `Ask sts:GetCallerIdentity with whatever credentials the AWS SDK finds in the
 environment: in a pod, those its service account was given.`,
+		Example: `  rolecall whoami
+  rolecall run --service-account default/s3-reader -- rolecall whoami -o json`,
 		Args: cli.NoArguments,
 	}
 	var output *string
@@ -54,7 +57,13 @@ func whoamiFailed(sys cli.System, output string, err error) error {
 			Hint("no credentials were found, or no endpoint answered; in a pod, look at its AWS_ variables")
 	}
 	if output == "json" {
-		report := whoamiReport{Error: &whoamiError{answer.Operation, answer.Code, answer.Message, answer.RequestID, answer.Status}}
+		report := whoamiReport{Error: &whoamiError{
+			Operation: answer.Operation,
+			Code:      answer.Code,
+			Message:   answer.Message,
+			RequestID: answer.RequestID,
+			Status:    answer.Status,
+		}}
 		if err := json.NewEncoder(sys.Stdout).Encode(report); err != nil {
 			return err
 		}
@@ -65,7 +74,8 @@ func whoamiFailed(sys cli.System, output string, err error) error {
 	}
 	refused := fault.New(fault.Denied, "AWS refused: %w", err)
 	if endpoint := sys.Getenv("AWS_ENDPOINT_URL"); endpoint != "" && answer.RequestID != "" {
-		return refused.Hint("if that is a local AWS, it tells why: curl -s %s/_rolecall/decisions/%s", endpoint, answer.RequestID)
+		return refused.Hint("if that is a local AWS, it tells why: curl -s %s/_rolecall/decisions/%s", endpoint,
+			answer.RequestID)
 	}
 	return refused.Hint("CloudTrail has the request as %s", answer.RequestID)
 }

@@ -1,7 +1,7 @@
 // Package policycmd has the commands of `rolecall policy`, which check and format policy
 // documents.
 //
-// It has no rules; they are in internal/policy.
+// It has no rules of its own: they are in internal/policy.
 package policycmd
 
 import (
@@ -21,10 +21,13 @@ import (
 // New returns `rolecall policy`.
 func New(sys cli.System) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "policy",
-		Short: "Check and format IAM policy documents",
-		Args:  cli.NoSuchCommand,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Use:     "policy",
+		Aliases: []string{"policies"},
+		Short:   "Check and format IAM policy documents",
+		Example: `  rolecall policy lint policy.json
+  rolecall policy fmt --write policy.json`,
+		Args: cli.NoSuchCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newPolicyLint(sys), newPolicyFmt(sys))
 	return cmd
@@ -47,6 +50,9 @@ The kind of a document is told from its elements unless --kind names it.
 
 Exit codes: 0 nothing but warnings, 1 an error or a security finding, 2 wrong usage.`,
 		Args: policyfile.Needed,
+		Example: `  rolecall policy lint policy.json
+  rolecall policy lint --kind trust --account 111122223333 -o sarif trust.json
+  aws iam get-role --role-name app --query Role.AssumeRolePolicyDocument | rolecall policy lint -`,
 		RunE: func(_ *cobra.Command, files []string) error {
 			checked, err := policyfile.Lint(sys.Stdin, files, kind, policy.LintOptions{Account: account})
 			if err != nil {
@@ -75,6 +81,9 @@ spaces a level. Values stay as written. The result goes to standard output, or w
 
 Exit codes: 0 done; 1 with --check, a file is not formatted; 2 a file is not JSON.`,
 		Args: policyfile.Needed,
+		Example: `  rolecall policy fmt policy.json
+  rolecall policy fmt --write *.json
+  rolecall policy fmt --check *.json`,
 		RunE: func(_ *cobra.Command, files []string) error { return formatFiles(sys, files, write, check) },
 	}
 	cmd.Flags().BoolVarP(&write, "write", "w", false, "write the result to the files")

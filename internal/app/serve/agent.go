@@ -25,19 +25,25 @@ func newAgent(sys cli.System) *cobra.Command {
 	c := newAgentConfig()
 	cmd := &cobra.Command{
 		Use:   "agent",
-		Short: "Serve pods of this node their credentials (EKS Pod Identity)",
+		Short: "Serve credentials to the pods of this node (EKS Pod Identity)",
 		Long: `Answer GET /v1/credentials on 169.254.170.23 and [fd00:ec2::23], as the agent of EKS
-Pod Identity does, with credentials from EKS Auth or a broker. The node gets the
-addresses by itself, and loses them at the end if it did not have them before. The
-flags of AWS's agent are understood.`,
+Pod Identity does, with credentials from EKS Auth or a broker. The agent gives the node
+these addresses, and removes them at the end if the node did not have them before. It
+accepts the flags of AWS's agent.`,
+		Example: `  rolecall serve agent --cluster-name prod
+  rolecall serve agent --cluster-name prod --upstream broker --endpoint https://rolecall-broker.rolecall-system:8443`,
 		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd, sys) },
 	}
 	c.flags(cmd)
 	// AWS's agent has its server as a subcommand; its manifests go on working.
 	server := &cobra.Command{
-		Use: "server", Short: "The same as without it", Hidden: true, Args: cli.NoArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd, sys) },
+		Use:     "server",
+		Short:   "Serve credentials, as without this word",
+		Example: "  rolecall serve agent server --cluster-name prod",
+		Hidden:  true,
+		Args:    cli.NoArguments,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return c.run(cmd, sys) },
 	}
 	server.Flags().AddFlagSet(cmd.Flags())
 	cmd.AddCommand(server, newAgentInitialize(sys, c))
@@ -48,10 +54,12 @@ func newAgentInitialize(sys cli.System, c *agentConfig) *cobra.Command {
 	remove := false
 	cmd := &cobra.Command{
 		Use:   "initialize",
-		Short: "Give this node the agent's addresses, and end",
+		Short: "Give this node the agent's addresses, and exit",
 		Long: `Make the link pod-id-link0 with the agent's addresses, for an init container with the
-capability NET_ADMIN, so that the agent itself needs none. Running it twice changes
-nothing.`,
+capability NET_ADMIN, so that the agent itself needs no capability. Running it twice
+changes nothing.`,
+		Example: `  rolecall serve agent initialize
+  rolecall serve agent initialize --remove`,
 		Args: cli.NoArguments,
 		RunE: func(*cobra.Command, []string) error {
 			log, err := c.logger(sys)
@@ -65,12 +73,14 @@ nothing.`,
 			if remove {
 				return nodenet.RemoveAll(addresses)
 			}
-			_, err = nodenet.Prepare(nodenet.Request{Addresses: addresses, RequireIPv6: c.ipv6 == ipv6Require, Log: log})
+			_, err = nodenet.Prepare(
+				nodenet.Request{Addresses: addresses, RequireIPv6: c.ipv6 == ipv6Require, Log: log})
 			return err
 		},
 	}
-	cmd.Flags().BoolVar(&remove, "remove", false, "take the link away instead, whoever made it")
+	cmd.Flags().BoolVar(&remove, "remove", false, "remove the link instead, no matter who made it")
 	cmd.Flags().StringVar(&c.ipv6, "ipv6", ipv6Auto, "auto, require or off")
+	cli.CompleteFlag(cmd, "ipv6", ipv6Auto, ipv6Require, ipv6Off)
 	return cmd
 }
 
@@ -204,7 +214,10 @@ func (c *agentConfig) serveProbes(ctx context.Context, p *agentParts, probes *ag
 	p.metrics(withMetrics)
 	port := strconv.Itoa(c.probePort)
 	err := p.listenAll(ctx, []listening{
-		{net.JoinHostPort(c.metricsAddress, strconv.Itoa(c.metricsPort)), httpserve.Server{Name: "metrics", Handler: withMetrics}},
+		{
+			net.JoinHostPort(c.metricsAddress, strconv.Itoa(c.metricsPort)),
+			httpserve.Server{Name: "metrics", Handler: withMetrics},
+		},
 		{net.JoinHostPort("127.0.0.1", port), httpserve.Server{Name: "probes", Handler: routes}},
 	})
 	if err != nil || c.ipv6 == ipv6Off {
@@ -293,13 +306,24 @@ func (c *agentConfig) untaint(p *agentParts, probes *agent.Probes) error {
 	if err != nil {
 		return err
 	}
-	taint := agent.Taint{Client: client, Node: c.node, Ready: []func(context.Context) error{probes.Serving, p.node.Ready}, Log: p.log}
+	taint := agent.Taint{
+		Client: client,
+		Node:   c.node,
+		Ready:  []func(context.Context) error{probes.Serving, p.node.Ready},
+		Log:    p.log,
+	}
 	p.add(func(ctx context.Context) error { taint.Run(ctx); return nil })
 	return nil
 }
 
 func (c *agentConfig) eksAuth(now func() time.Time) awsapi.EKSAuthConfig {
-	config := awsapi.EKSAuthConfig{Region: c.region, Endpoint: c.endpoint, CAFile: c.upstreamCA, RotateFile: c.rotate, Now: now}
+	config := awsapi.EKSAuthConfig{
+		Region:     c.region,
+		Endpoint:   c.endpoint,
+		CAFile:     c.upstreamCA,
+		RotateFile: c.rotate,
+		Now:        now,
+	}
 	switch {
 	case c.upstream != upstreamBroker:
 	case c.brokerCertificate != "":
@@ -314,10 +338,18 @@ func (c *agentConfig) eksAuth(now func() time.Time) awsapi.EKSAuthConfig {
 
 func (c *agentConfig) logger(sys cli.System) (*slog.Logger, error) {
 	level, known := map[string]string{
-		"panic": "error", "fatal": "error", "error": "error", "warn": "warn", "warning": "warn", "info": "info", "debug": "debug", "trace": "debug",
+		"panic":   "error",
+		"fatal":   "error",
+		"error":   "error",
+		"warn":    "warn",
+		"warning": "warn",
+		"info":    "info",
+		"debug":   "debug",
+		"trace":   "debug",
 	}[c.verbosity]
 	if !known {
-		return nil, cli.Usage("verbosity %q: want error, warn, info, debug, or panic or trace as AWS's agent has them", c.verbosity)
+		return nil, cli.Usage("verbosity %q: want error, warn, info, debug, or panic or trace as AWS's agent has them",
+			c.verbosity)
 	}
 	log, err := obs.NewLogger(sys.Stdout, c.logFormat, level)
 	if err != nil {

@@ -72,29 +72,39 @@ func (c *agentConfig) flags(cmd *cobra.Command) {
 	s := &c.settings
 	f := cmd.Flags()
 	// Those of AWS's agent, with its names, defaults and meaning.
-	f.BoolVar(&c.rotate, "rotate-credentials", false, "read profile default of the shared credentials file anew every minute, for hybrid nodes")
-	f.StringVar(&c.endpoint, "endpoint", "", "URL of EKS Auth or of the broker; else AWS_ENDPOINT_URL_EKS_AUTH, else the region's")
-	cmd.PersistentFlags().StringVarP(&c.verbosity, "verbosity", "v", "info", "error, warn, info or debug; panic and trace are taken too")
+	f.BoolVar(&c.rotate, "rotate-credentials", false,
+		"read profile default of the shared credentials file again every minute, for hybrid nodes")
+	f.StringVar(&c.endpoint, "endpoint", "",
+		"URL of EKS Auth or of the broker; else AWS_ENDPOINT_URL_EKS_AUTH, else the region's")
+	cmd.PersistentFlags().StringVarP(&c.verbosity, "verbosity", "v", "info",
+		"error, warn, info or debug; panic and trace are accepted too")
 	cmd.PersistentFlags().StringVar(&c.logFormat, "log-format", "json", "text or json")
 	// Ours.
-	f.StringVar(&c.upstream, "upstream", upstreamEKSAuth, "eks-auth signs as the node, broker sends the agent's own token")
-	f.BoolVar(&c.startupTaint, "startup-taint", false, "take the taint "+agent.TaintKey+" off $NODE_NAME once ready")
-	f.StringVar(&c.errorFormat, "error-format", "json", "json, or text as AWS's agent")
-	f.BoolVar(&s.LegacyMetrics, "legacy-metrics", s.LegacyMetrics, "serve the three metrics of AWS's agent too")
-	f.StringVar(&c.readyRequires, "ready-requires", "", "upstream: be ready only once the agent's own credentials were found")
+	f.StringVar(&c.upstream, "upstream", upstreamEKSAuth,
+		"eks-auth signs as the node, broker sends the agent's own token")
+	f.BoolVar(&c.startupTaint, "startup-taint", false, "remove the taint "+agent.TaintKey+" from $NODE_NAME once ready")
+	f.StringVar(&c.errorFormat, "error-format", "json", "form of errors: json, or text as from AWS's agent")
+	f.BoolVar(&s.LegacyMetrics, "legacy-metrics", s.LegacyMetrics, "serve the three metrics of AWS's agent, too")
+	f.StringVar(&c.readyRequires, "ready-requires", "",
+		"upstream: be ready only once the agent's own credentials were found")
 	c.plane.Add(cmd)
 	cli.Group(cmd, flags.PlaneHeading, func(f *pflag.FlagSet) {
 		f.StringVarP(&c.cluster, "cluster-name", "c", "", "name of the cluster; required")
-		f.StringVar(&c.region, "region", "", "region to sign for; else that of the AWS configuration, else the instance's")
+		f.StringVar(&c.region, "region", "",
+			"region to sign for; else that of the AWS configuration, else the instance's")
 	})
 	cli.Group(cmd, "Credentials", func(f *pflag.FlagSet) {
-		f.DurationVar(&s.Retention, "max-credential-retention-before-renewal", s.Retention, "renew at this age at the latest; 0 keeps nothing")
+		f.DurationVar(&s.Retention, "max-credential-retention-before-renewal", s.Retention,
+			"renew at this age at the latest; 0 keeps nothing")
 		f.IntVar(&s.CacheSize, "max-cache-size", s.CacheSize, "pods to keep credentials of; 0 keeps nothing")
 		f.Float64Var(&s.RenewRate, "max-service-qps", s.RenewRate, "renewals a second")
 		f.DurationVar(&s.MinServeTTL, "min-serve-ttl", s.MinServeTTL, "hand out no credentials with less left")
-		f.Float64Var(&s.RefreshFraction, "refresh-fraction", s.RefreshFraction, "renew after this part of a session's life")
-		f.DurationVar(&s.ForegroundDeadline, "foreground-deadline", s.ForegroundDeadline, "how long a pod without credentials waits; SDKs give up at 1 s")
-		f.StringVar(&s.StateFile, "state-file", "", "file in memory (tmpfs) for the next agent to start from; holds live credentials")
+		f.Float64Var(&s.RefreshFraction, "refresh-fraction", s.RefreshFraction,
+			"renew after this part of a session's life")
+		f.DurationVar(&s.ForegroundDeadline, "foreground-deadline", s.ForegroundDeadline,
+			"how long a pod without credentials waits; SDKs give up at 1 s")
+		f.StringVar(&s.StateFile, "state-file", "",
+			"file in memory (tmpfs) for the next agent to start from; holds live credentials")
 	})
 	cli.Group(cmd, "Limits", func(f *pflag.FlagSet) {
 		f.Float64Var(&s.Limits.PodRate, "pod-qps", s.Limits.PodRate, "requests a second of one pod")
@@ -102,35 +112,65 @@ func (c *agentConfig) flags(cmd *cobra.Command) {
 		f.Float64Var(&s.Limits.TotalRate, "max-qps", s.Limits.TotalRate, "requests a second of all pods")
 	})
 	cli.Group(cmd, "Addresses", func(f *pflag.FlagSet) {
-		f.StringSliceVarP(&c.bindHosts, "bind-hosts", "b", []string{agent.AddressIPv4.String(), "[" + agent.AddressIPv6.String() + "]"}, "addresses to serve credentials on; may be repeated")
+		f.StringSliceVarP(&c.bindHosts, "bind-hosts", "b",
+			[]string{agent.AddressIPv4.String(), "[" + agent.AddressIPv6.String() + "]"},
+			"addresses to serve credentials on; may be repeated")
 		f.IntVarP(&c.port, "port", "p", 80, "port of every bind host")
 		f.StringVar(&c.ipv6, "ipv6", ipv6Auto, "auto leaves IPv6 out where the node has none; require; off")
-		f.BoolVar(&c.init, "init", true, "give the node the addresses if it lacks them, and take them away at the end")
-		f.BoolVar(&c.reusePort, "reuse-port", false, "let a second agent listen at the same time, for updates without a gap")
-		f.BoolVar(&c.anyBindHost, "allow-any-bind-host", false, "allow bind hosts that are neither loopback nor link-local nor in fd00:ec2::/64")
-		f.StringSliceVar(&c.allowedHosts, "allowed-hosts", nil, "addresses accepted in the Host header beside the bind hosts and the protocol's")
+		f.BoolVar(&c.init, "init", true, "give the node the addresses if it lacks them, and remove them at the end")
+		f.BoolVar(&c.reusePort, "reuse-port", false,
+			"let a second agent listen at the same time, for updates without a gap")
+		f.BoolVar(&c.anyBindHost, "allow-any-bind-host", false,
+			"allow bind hosts that are neither loopback nor link-local nor in fd00:ec2::/64")
+		f.StringSliceVar(&c.allowedHosts, "allowed-hosts", nil,
+			"addresses accepted in the Host header beside the bind hosts and the protocol's")
 		f.IntVar(&c.probePort, "probe-port", 2703, "port of /healthz and /readyz on localhost")
 		f.StringVar(&c.metricsAddress, "metrics-address", "0.0.0.0", "where to serve /metrics; better 127.0.0.1")
 		f.IntVar(&c.metricsPort, "metrics-port", 2705, "port of /metrics")
-		f.DurationVar(&c.grace, "shutdown-grace", 25*time.Second, "how long requests may take at the end; less than the pod's grace period")
+		f.DurationVar(&c.grace, "shutdown-grace", 25*time.Second,
+			"how long requests may take at the end; less than the pod's grace period")
 	})
 	cli.Group(cmd, "Pods' tokens", func(f *pflag.FlagSet) {
-		f.StringVar(&c.localKeys, "local-keys", keysAuto, "keys that rotated tokens are verified with: apiserver, a file or https URL of a JWKS, off; auto is apiserver with a broker")
+		f.StringVar(&c.localKeys, "local-keys", keysAuto,
+			"keys that rotated tokens are verified with: apiserver, a file or https URL of a JWKS, off; auto is "+
+				"apiserver with a broker")
 		f.StringVar(&c.keysIssuer, "local-keys-issuer", "", "issuer of the tokens; needed with a file or URL")
-		f.StringArrayVar(&c.keysAlso, "local-keys-also", nil, "ISSUER=KEYS: a further issuer of the cluster's tokens, as while its URL is changed, and where its keys come from, as in --local-keys; may be repeated")
-		f.StringVar(&c.podLiveness, "pod-liveness", "auto", "watch the pods of $NODE_NAME and forget those that ended: auto, on or off")
-		f.BoolVar(&s.VerifySource, "verify-source-ip", false, "refuse a pod's token from other addresses than the pod's; needs the watch of pods")
+		f.StringArrayVar(&c.keysAlso, "local-keys-also", nil,
+			"ISSUER=KEYS: a further issuer of the cluster's tokens, as while its URL is changed, and where its keys "+
+				"come from, as in --local-keys; may be repeated")
+		f.StringVar(&c.podLiveness, "pod-liveness", "auto",
+			"watch the pods of $NODE_NAME and forget those that ended: auto, on or off")
+		f.BoolVar(&s.VerifySource, "verify-source-ip", false,
+			"refuse a pod's token from other addresses than the pod's; needs the watch of pods")
 	})
 	cli.Group(cmd, "Broker", func(f *pflag.FlagSet) {
-		f.StringVar(&c.brokerToken, "broker-token-file", "/var/run/secrets/rolecall.io/broker/token", "the agent's own service-account token, for --upstream broker")
-		f.StringVar(&c.brokerCertificate, "broker-client-certificate", "", "PEM file with a certificate and its key, as kubelet's own, instead of the token")
-		f.BoolVar(&c.brokerAWSToken, "broker-aws-token", false, "show the broker a token of the node's own AWS role instead, for its --agent-auth aws-token")
-		f.StringVar(&c.upstreamCA, "upstream-ca-file", "", "PEM certificates that the upstream's must come from; followed. Else AWS_CA_BUNDLE, else the system's")
+		f.StringVar(&c.brokerToken, "broker-token-file", "/var/run/secrets/rolecall.io/broker/token",
+			"the agent's own service-account token, for --upstream broker")
+		f.StringVar(&c.brokerCertificate, "broker-client-certificate", "",
+			"PEM file with a certificate and its key, as kubelet's own, instead of the token")
+		f.BoolVar(&c.brokerAWSToken, "broker-aws-token", false,
+			"show the broker a token of the node's own AWS role instead, for its --agent-auth aws-token")
+		f.StringVar(&c.upstreamCA, "upstream-ca-file", "",
+			"PEM certificates that the upstream's must come from; followed. Else AWS_CA_BUNDLE, else the system's")
 	})
 	c.plane.Bind("cluster-name", planefile.ClusterName)
 	c.plane.Bind("region", planefile.Region)
 	c.plane.Bind("local-keys-issuer", planefile.TokenIssuer)
 	c.kube.Add(cmd)
+	for flag, values := range map[string][]string{
+		"verbosity":      {"error", "warn", "info", "debug"},
+		"log-format":     {"text", "json"},
+		"upstream":       {upstreamEKSAuth, upstreamBroker},
+		"error-format":   {"json", "text"},
+		"ready-requires": {"upstream"},
+		"ipv6":           {ipv6Auto, ipv6Require, ipv6Off},
+		"local-keys":     {keysAuto, "apiserver", "off"},
+		"pod-liveness":   {"auto", "on", "off"},
+	} {
+		cli.CompleteFlag(cmd, flag, values...)
+	}
+	cli.CompleteFiles(cmd, "broker-client-certificate", "pem")
+	cli.CompleteFiles(cmd, "upstream-ca-file", "pem", "crt")
 }
 
 // validate checks what the flags say together and returns the bind hosts.
@@ -148,14 +188,16 @@ func (c *agentConfig) validate(log *slog.Logger) ([]netip.Addr, error) {
 		{"ready-requires", c.readyRequires, []string{"", "upstream"}},
 	} {
 		if !slices.Contains(choice.want, choice.got) {
-			return nil, cli.Usage("--%s %q: want %s", choice.flag, choice.got, strings.Trim(strings.Join(choice.want, ", "), ", "))
+			return nil, cli.Usage("--%s %q: want %s", choice.flag, choice.got,
+				strings.Trim(strings.Join(choice.want, ", "), ", "))
 		}
 	}
 	switch {
 	case c.cluster == "":
 		return nil, cli.Usage("no cluster name").Hint("add --cluster-name NAME")
 	case !arn.IsClusterName(c.cluster):
-		return nil, cli.Usage("cluster name %q: want up to 100 letters, digits, - and _, beginning with a letter or digit", c.cluster)
+		return nil, cli.Usage(
+			"cluster name %q: want up to 100 letters, digits, - and _, beginning with a letter or digit", c.cluster)
 	case c.region != "" && !arn.IsRegionLabel(c.region):
 		return nil, cli.Usage("--region %q: want a region such as eu-west-1", c.region)
 	case c.podLiveness == "on" && c.node == "":
@@ -163,17 +205,21 @@ func (c *agentConfig) validate(log *slog.Logger) ([]netip.Addr, error) {
 	case c.startupTaint && c.node == "":
 		return nil, cli.Usage("--startup-taint needs the node's name in NODE_NAME")
 	case s.VerifySource && (c.node == "" || c.podLiveness == "off"):
-		return nil, cli.Usage("--verify-source-ip needs the watch of pods").Hint("set NODE_NAME, and not --pod-liveness off")
+		return nil, cli.Usage("--verify-source-ip needs the watch of pods").
+			Hint("set NODE_NAME, and not --pod-liveness off")
 	case c.brokerCertificate != "" && c.upstream != upstreamBroker:
 		return nil, cli.Usage("--broker-client-certificate is for --upstream broker")
 	case len(c.keysAlso) > 0 && c.keysFrom() == keysOff:
 		return nil, cli.Usage("--local-keys-also needs --local-keys, where the keys of the issuer come from")
 	case c.brokerAWSToken && c.upstream != upstreamBroker:
-		return nil, cli.Usage("--broker-aws-token is for --upstream broker").Hint("EKS Auth gets requests that are signed as the node anyway")
+		return nil, cli.Usage("--broker-aws-token is for --upstream broker").
+			Hint("EKS Auth gets requests that are signed as the node anyway")
 	case c.brokerAWSToken && c.brokerCertificate != "":
 		return nil, cli.Usage("--broker-aws-token and --broker-client-certificate exclude each other")
-	case s.CacheSize < 0 || s.Retention < 0 || s.RenewRate <= 0 || s.MinServeTTL < 0 || s.ForegroundDeadline <= 0 || c.grace < 0:
-		return nil, cli.Usage("sizes, times and rates must not be negative, and --max-service-qps and --foreground-deadline not 0")
+	case s.CacheSize < 0 || s.Retention < 0 || s.RenewRate <= 0 || s.MinServeTTL < 0 || s.ForegroundDeadline <= 0,
+		c.grace < 0:
+		return nil, cli.Usage(
+			"sizes, times and rates must not be negative, and --max-service-qps and --foreground-deadline not 0")
 	case s.RefreshFraction <= 0 || s.RefreshFraction > 0.9:
 		return nil, cli.Usage("--refresh-fraction %v: want more than 0, at most 0.9", s.RefreshFraction)
 	}
@@ -255,19 +301,24 @@ func (c *agentConfig) keys(now func() time.Time) (*agent.Keys, error) {
 		return nil, cli.Usage("--local-keys %s needs --local-keys-issuer, the issuer of the tokens", from)
 	}
 	var client kubernetes.Interface
-	if from == follow.KeysAPIServer || slices.ContainsFunc(c.keysAlso, func(one string) bool { return strings.HasSuffix(one, "="+follow.KeysAPIServer) }) {
+	if from == follow.KeysAPIServer || slices.ContainsFunc(c.keysAlso,
+		func(one string) bool { return strings.HasSuffix(one, "="+follow.KeysAPIServer) }) {
 		var err error
 		if client, err = c.kube.Client(); err != nil {
 			return nil, err
 		}
 	}
-	return agent.NewKeys(follow.KeySourceAt(client, from, c.keysIssuer), podIdentityAudience, now, follow.FurtherIssuers(client, c.keysAlso)...), nil
+	return agent.NewKeys(follow.KeySourceAt(client, from, c.keysIssuer), podIdentityAudience, now,
+		follow.FurtherIssuers(client, c.keysAlso)...), nil
 }
 
 // registerNode adds what is known of the node and the program.
 func registerNode(registry *prometheus.Registry, setup *nodenet.Setup) {
-	link := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "rolecall_agent_link_info", Help: "What kind of link has the addresses."}, []string{"type"})
-	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "rolecall_agent_build_info", Help: "The program's version."}, []string{"version"})
+	link := prometheus.NewGaugeVec(
+		prometheus.GaugeOpts{Name: "rolecall_agent_link_info", Help: "What kind of link has the addresses."},
+		[]string{"type"})
+	build := prometheus.NewGaugeVec(
+		prometheus.GaugeOpts{Name: "rolecall_agent_build_info", Help: "The program's version."}, []string{"version"})
 	registry.MustRegister(link, build)
 	build.WithLabelValues(cli.Version()).Set(1)
 	if setup.LinkType != "" {

@@ -39,7 +39,8 @@ func TestAgentKeys(t *testing.T) {
 	second, secondKey := publish("before.json")
 	c := newAgentConfig()
 	c.cluster, c.localKeys, c.keysIssuer, c.keysAlso = "prod", first, now, []string{before + "=" + second}
-	c.bindHosts, c.ipv6, c.upstream, c.errorFormat, c.podLiveness = []string{"127.0.0.1"}, ipv6Auto, upstreamEKSAuth, "json", "auto"
+	c.bindHosts, c.ipv6, c.upstream = []string{"127.0.0.1"}, ipv6Auto, upstreamEKSAuth
+	c.errorFormat, c.podLiveness = "json", "auto"
 	if _, err := c.validate(slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
@@ -53,11 +54,23 @@ func TestAgentKeys(t *testing.T) {
 		for issuer, signing := range map[string]*token.Key{now: firstKey, before: secondKey} {
 			published := keys.Of(issuer).Current()
 			for _, key := range []*token.Key{firstKey, secondKey} {
-				raw, err := token.Mint(key, &token.Claims{Issuer: issuer, Subject: "system:serviceaccount:shop:cart", Audiences: []string{podIdentityAudience}, IssuedAt: time.Now(), NotBefore: time.Now(), Expiry: time.Now().Add(time.Hour)})
+				raw, err := token.Mint(key,
+					&token.Claims{
+						Issuer:    issuer,
+						Subject:   "system:serviceaccount:shop:cart",
+						Audiences: []string{podIdentityAudience},
+						IssuedAt:  time.Now(),
+						NotBefore: time.Now(),
+						Expiry:    time.Now().Add(time.Hour),
+					})
 				if err != nil {
 					t.Fatal(err)
 				}
-				verifier := token.Verifier{Issuer: published.Issuer, Audiences: []string{podIdentityAudience}, Keys: published.Set}
+				verifier := token.Verifier{
+					Issuer:    published.Issuer,
+					Audiences: []string{podIdentityAudience},
+					Keys:      published.Set,
+				}
 				if _, err := verifier.Verify(raw, time.Now()); (err == nil) != (key == signing) {
 					t.Errorf("%s, its own key %t: %v", issuer, key == signing, err)
 				}

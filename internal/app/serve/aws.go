@@ -58,11 +58,14 @@ func newAWS(sys cli.System) *cobra.Command {
 	var c awsConfig
 	cmd := &cobra.Command{
 		Use:   "aws",
-		Short: "Serve a local AWS that says no for the right reasons",
+		Short: "Serve a local AWS that refuses as AWS does, and says why",
 		Long: `Serve AWS on one port: IAM and STS for real, with signatures, web-identity tokens
 and trust policies verified; every other call by the decision of the caller's
 policies. Refusals are AWS's. The reason AWS hides is printed with --explain, and
 served to this machine at /_rolecall/decisions. Not for production.`,
+		Example: `  rolecall serve aws
+  rolecall serve aws --seed accounts.yaml --data aws --explain
+  rolecall serve aws --data aws --dump`,
 		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := c.validate(); err != nil {
@@ -78,18 +81,24 @@ served to this machine at /_rolecall/decisions. Not for production.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&c.listen, "listen", flags.DefaultAWSAddress, "where to listen; port 0 takes any free one")
+	f.StringVar(&c.listen, "listen", flags.DefaultAWSAddress, "where to listen; port 0 picks a free one")
 	f.BoolVar(&c.remote, "allow-remote", false, "allow to listen on addresses that others can reach")
-	f.StringArrayVar(&c.accounts, "account", []string{defaultAccount}, "number of an account; may be repeated, the first is the default")
+	f.StringArrayVar(&c.accounts, "account", []string{defaultAccount},
+		"number of an account; may be repeated, the first is the default")
 	f.StringVar(&c.region, "region", "us-east-1", "region of calls that name none, and of the printed export lines")
 	f.StringVar(&c.dataDir, "data", "", "folder that keeps the accounts; without it they are forgotten")
-	f.StringArrayVar(&c.seeds, "seed", nil, "file of declared users, roles, policies and providers to load first, YAML or JSON; may be repeated")
-	f.BoolVar(&c.dump, "dump", false, "print the accounts of --data as such a file, secret keys included, and end")
+	f.StringArrayVar(&c.seeds, "seed", nil,
+		"file of declared users, roles, policies and providers to load first, YAML or JSON; may be repeated")
+	f.BoolVar(&c.dump, "dump", false, "print the accounts of --data as such a file, secret keys included, and exit")
 	f.BoolVar(&c.explain, "explain", false, "print each refusal with the reason AWS hides")
 	f.BoolVar(&c.faults, "faults", false, "let callers ask for failures and move the clock, for tests of clients")
 	flags.STSErrors(cmd, &c.stsErrors)
-	f.DurationVar(&c.consistencyDelay, "consistency-delay", 0, "how long what is changed in IAM stays invisible to other calls, as on AWS; 0 shows it at once")
-	f.BoolVar(&c.privateIssuers, "allow-private-issuers", false, "fetch keys also from loopback, link-local and private addresses")
+	f.DurationVar(&c.consistencyDelay, "consistency-delay", 0,
+		"how long what is changed in IAM stays invisible to other calls, as on AWS; 0 shows it at once")
+	f.BoolVar(&c.privateIssuers, "allow-private-issuers", false,
+		"fetch keys also from loopback, link-local and private addresses")
+	cli.CompleteFiles(cmd, "seed", "yaml", "yml", "json")
+	_ = cmd.MarkFlagDirname("data")
 	c.issuers.Add(cmd)
 	c.logs.Add(cmd)
 	return cmd
@@ -233,7 +242,8 @@ func printAccounts(sys cli.System, endpoint, region string, accounts *account.Se
 		case i == 0:
 			flags.PrintExports(sys, endpoint, region, admin)
 		default:
-			fmt.Fprintf(sys.Stdout, "# account %s: AWS_ACCESS_KEY_ID=%s AWS_SECRET_ACCESS_KEY=%s\n", one.ID, admin.AccessKeyID, admin.SecretKey.Reveal())
+			fmt.Fprintf(sys.Stdout, "# account %s: AWS_ACCESS_KEY_ID=%s AWS_SECRET_ACCESS_KEY=%s\n", one.ID,
+				admin.AccessKeyID, admin.SecretKey.Reveal())
 		}
 	}
 	return nil

@@ -41,10 +41,13 @@ func newBroker(sys cli.System) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "broker",
 		Short: "Give pods their AWS sessions where there is no EKS (Pod Identity)",
-		Long: `Serve the API of EKS Auth to the agents of the nodes: a pod's token is verified, its
-PodIdentityAssociation looked up, and the role taken at STS. Serve the EKS API's
-operations on associations, too, so that the AWS CLI and Terraform work with
+		Long: `Serve the API of EKS Auth to the agents of the nodes: verify a pod's token, find its
+PodIdentityAssociation, and assume the role at STS. The EKS API's operations on
+associations are served too, so that the AWS CLI and Terraform work with
 --endpoint-url. Several replicas may run; they share nothing but the cluster.`,
+		Example: `  rolecall serve broker --cluster-name prod --region eu-west-1 --account 111122223333 \
+    --issuer https://oidc.example.com/prod --signing-key /etc/rolecall/issuer/sa.key
+  rolecall serve broker --plane /etc/rolecall/plane.yaml --mode broker-role`,
 		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := c.plane.Read(cmd); err != nil {
@@ -118,7 +121,15 @@ func (c *brokerConfig) makeParts(ctx context.Context, sys cli.System, p *brokerP
 	if err != nil {
 		return err
 	}
-	agents := &broker.Agents{Mode: broker.AgentMode(c.agentAuth), Account: c.agentAccount, Audience: c.audience, Tokens: tokens, Keys: table, Nodes: nodes, Now: sys.Now}
+	agents := &broker.Agents{
+		Mode:     broker.AgentMode(c.agentAuth),
+		Account:  c.agentAccount,
+		Audience: c.audience,
+		Tokens:   tokens,
+		Keys:     table,
+		Nodes:    nodes,
+		Now:      sys.Now,
+	}
 	return c.compose(sys, p, agents, tokens, sessions)
 }
 
@@ -129,24 +140,31 @@ func (c *brokerConfig) nodeTokens(ctx context.Context, sys cli.System, p *broker
 	}
 	callers, err := awsapi.NewCallers(ctx, awsapi.CallersConfig{Cluster: c.cluster.Name, Endpoint: c.stsEndpoint})
 	if err != nil {
-		return nil, fault.New(fault.Usage, "ask STS about agents: %w", err).Hint("see --sts-endpoint; without it AWS_ENDPOINT_URL_STS counts")
+		return nil, fault.New(fault.Usage, "ask STS about agents: %w", err).
+			Hint("see --sts-endpoint; without it AWS_ENDPOINT_URL_STS counts")
 	}
 	nodes := workload.NewNodes(p.client, workload.Mode(c.verify), sys.Now)
 	p.add(nodes.Run)
 	p.needs("nodes", nodes.Synced())
 	return broker.NewNodeTokens(broker.NodeTokensConfig{
-		Cluster: c.cluster.Name, Policy: callerid.Policy{Partition: c.cluster.Partition, Regions: []string{c.cluster.Region}}, Roles: c.roles,
+		Cluster: c.cluster.Name, Policy: callerid.Policy{
+			Partition: c.cluster.Partition,
+			Regions:   []string{c.cluster.Region},
+		}, Roles: c.roles,
 		Callers: callers, Nodes: nodes, Metrics: p.registry, Now: sys.Now,
 	}), nil
 }
 
 // compose puts the broker and the EKS API together.
-func (c *brokerConfig) compose(sys cli.System, p *brokerParts, agents *broker.Agents, tokens *workload.Verifier, sessions *session.Taker) error {
+func (c *brokerConfig) compose(
+	sys cli.System, p *brokerParts, agents *broker.Agents, tokens *workload.Verifier, sessions *session.Taker,
+) error {
 	followed, err := dynamic.NewForConfig(p.config)
 	if err != nil {
 		return err
 	}
-	associations, grants, changes := follow.Associations(followed, p.log), follow.Grants(followed, p.log), broker.NewChanges()
+	associations, grants := follow.Associations(followed, p.log), follow.Grants(followed, p.log)
+	changes := broker.NewChanges()
 	associations.Notify(changes.Changed)
 	p.add(associations.Run)
 	p.add(grants.Run)
@@ -157,11 +175,24 @@ func (c *brokerConfig) compose(sys cli.System, p *brokerParts, agents *broker.Ag
 		return err
 	}
 	config := broker.Config{
-		Cluster: &c.cluster, Tokens: tokens, Objects: tokens.Objects, Associations: associations, Grants: grants, Sessions: sessions, Changes: changes,
-		Agents: agents, Limits: broker.DefaultLimits(), Audit: written, Cache: c.cache, Metrics: p.registry, Log: p.log, Now: sys.Now,
+		Cluster:      &c.cluster,
+		Tokens:       tokens,
+		Objects:      tokens.Objects,
+		Associations: associations,
+		Grants:       grants,
+		Sessions:     sessions,
+		Changes:      changes,
+		Agents:       agents,
+		Limits:       broker.DefaultLimits(),
+		Audit:        written,
+		Cache:        c.cache,
+		Metrics:      p.registry,
+		Log:          p.log,
+		Now:          sys.Now,
 	}
 	if c.agentAuth == string(broker.NoAuthentication) {
-		p.log.Warn("agents are not authenticated: a token that was stolen is good from everywhere", "flag", "--agent-auth none")
+		p.log.Warn("agents are not authenticated: a token that was stolen is good from everywhere", "flag",
+			"--agent-auth none")
 	}
 	if c.events {
 		events := broker.NewEvents(p.client, sys.Now)
@@ -186,24 +217,37 @@ func (c *brokerConfig) compose(sys cli.System, p *brokerParts, agents *broker.Ag
 	if err != nil {
 		return err
 	}
-	service := &association.Service{Store: store, Limit: c.associationLimit, Now: sys.Now, Known: associations.Current, Permit: eksapi.PermitByGrants(grants, newest)}
-	eksapi.New(p.broker.Door(), service, &eksapi.Users{Client: p.client, Keys: agents.Keys, Now: sys.Now}).Routes(p.routes)
+	service := &association.Service{
+		Store:  store,
+		Limit:  c.associationLimit,
+		Now:    sys.Now,
+		Known:  associations.Current,
+		Permit: eksapi.PermitByGrants(grants, newest),
+	}
+	eksapi.New(p.broker.Door(), service,
+		&eksapi.Users{Client: p.client, Keys: agents.Keys, Now: sys.Now}).Routes(p.routes)
 	return nil
 }
 
 // verifier follows what its mode goes by.
 func (c *brokerConfig) verifier(sys cli.System, p *brokerParts) (*workload.Verifier, error) {
-	disagreed := prometheus.NewCounter(prometheus.CounterOpts{Name: "rolecall_broker_verification_disagreements_total", Help: "Tokens about which the issuer's keys and the API server disagreed."})
+	disagreed := prometheus.NewCounter(
+		prometheus.CounterOpts{
+			Name: "rolecall_broker_verification_disagreements_total",
+			Help: "Tokens about which the issuer's keys and the API server disagreed.",
+		})
 	if err := p.registry.Register(disagreed); err != nil {
 		return nil, err
 	}
 	v := &workload.Verifier{
-		Mode: workload.Mode(c.verify), Objects: workload.NewObjects(p.client, sys.Now, c.podLabels...), Review: &workload.Reviewer{Client: p.client}, Disagreed: disagreed.Inc, Now: sys.Now,
+		Mode: workload.Mode(c.verify), Objects: workload.NewObjects(p.client, sys.Now,
+			c.podLabels...), Review: &workload.Reviewer{Client: p.client}, Disagreed: disagreed.Inc, Now: sys.Now,
 	}
 	if v.Mode == workload.TokenReview {
 		return v, nil // one pod is read at a time
 	}
-	v.Keys = workload.NewKeys(follow.KeySourceAt(p.client, c.keys, c.keysIssuer), sys.Now, follow.FurtherIssuers(p.client, c.keysAlso)...)
+	v.Keys = workload.NewKeys(follow.KeySourceAt(p.client, c.keys, c.keysIssuer), sys.Now,
+		follow.FurtherIssuers(p.client, c.keysAlso)...)
 	p.add(v.Objects.Run)
 	p.add(func(ctx context.Context) error { return v.Keys.Run(ctx, p.log) })
 	p.needs("keys of the issuer", v.Keys.Synced())
@@ -221,7 +265,11 @@ func (c *brokerConfig) sessions(ctx context.Context, sys cli.System, p *brokerPa
 	}
 	mode, _ := planefile.ParseMode(c.mode)
 	taker := &session.Taker{
-		Roles: roles, Plane: sessionplan.Plane{Cluster: c.cluster, Mode: mode, PodLabels: c.podLabels}, Pace: session.NewPace(c.stsQPS, c.stsBurst, sys.Now),
+		Roles: roles, Plane: sessionplan.Plane{
+			Cluster:   c.cluster,
+			Mode:      mode,
+			PodLabels: c.podLabels,
+		}, Pace: session.NewPace(c.stsQPS, c.stsBurst, sys.Now),
 		Metrics: session.NewMetrics(p.registry), Now: sys.Now,
 	}
 	if c.signingKey != "" {
@@ -238,11 +286,18 @@ func (c *brokerConfig) sessions(ctx context.Context, sys cli.System, p *brokerPa
 		})
 	}
 	return taker, p.registry.Register(prometheus.NewGaugeFunc(
-		prometheus.GaugeOpts{Name: "rolecall_broker_sts_calls_per_second_allowed", Help: "Calls of STS a second that are allowed now."}, taker.Pace.Rate))
+		prometheus.GaugeOpts{
+			Name: "rolecall_broker_sts_calls_per_second_allowed",
+			Help: "Calls of STS a second that are allowed now.",
+		}, taker.Pace.Rate))
 }
 
 func (c *brokerConfig) audit(sys cli.System, p *brokerParts) (*door.Audit, error) {
-	lost := prometheus.NewCounter(prometheus.CounterOpts{Name: "rolecall_broker_audit_lost_total", Help: "Audit records that could not be written."})
+	lost := prometheus.NewCounter(
+		prometheus.CounterOpts{
+			Name: "rolecall_broker_audit_lost_total",
+			Help: "Audit records that could not be written.",
+		})
 	if err := p.registry.Register(lost); err != nil {
 		return nil, err
 	}
@@ -277,7 +332,12 @@ func (c *brokerConfig) serving(sys cli.System, p *brokerParts) error {
 		p.tls = files.TLSConfig()
 	} else {
 		keeper := &servingcert.Keeper{
-			Client: p.client, Namespace: c.certificates.Namespace, Secret: c.certificates.Secret, Lifetimes: c.certificates.Lifetimes, Log: p.log, Now: sys.Now,
+			Client:    p.client,
+			Namespace: c.certificates.Namespace,
+			Secret:    c.certificates.Secret,
+			Lifetimes: c.certificates.Lifetimes,
+			Log:       p.log,
+			Now:       sys.Now,
 			Authority: "rolecall broker", Names: c.certificates.Names(),
 		}
 		p.tls = keeper.TLSConfig()
@@ -294,7 +354,8 @@ func (c *brokerConfig) serving(sys cli.System, p *brokerParts) error {
 	}
 	authorities, err := follow.OpenFile("authorities of client certificates", c.clientCA, parseAuthorities, p.log)
 	if err != nil {
-		return fault.New(fault.Invalid, "read the authorities of client certificates: %w", err).Hint("--client-ca wants the PEM certificates that kubelets' ones are signed with")
+		return fault.New(fault.Invalid, "read the authorities of client certificates: %w", err).
+			Hint("--client-ca wants the PEM certificates that kubelets' ones are signed with")
 	}
 	base := p.tls.Clone()
 	// Callers of the EKS API have none.
@@ -317,7 +378,12 @@ func parseAuthorities(text []byte) (*x509.CertPool, error) {
 
 // server is that of the broker's own API (limits of spec podidentity §19.2).
 func (p *brokerParts) server() httpserve.Server {
-	return httpserve.Server{Name: "broker", Handler: p.routes, TLS: p.tls, Limits: httpserve.Limits{HeaderBytes: 16 << 10}}
+	return httpserve.Server{
+		Name:    "broker",
+		Handler: p.routes,
+		TLS:     p.tls,
+		Limits:  httpserve.Limits{HeaderBytes: 16 << 10},
+	}
 }
 
 // serve opens the addresses.

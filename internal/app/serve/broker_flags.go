@@ -62,40 +62,74 @@ func newBrokerConfig() *brokerConfig {
 
 func (c *brokerConfig) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&c.signingKey, "signing-key", "", "private key of the issuer of --issuer, PEM, read again when it changes; mode federated needs it")
-	f.StringVar(&c.agentAuth, "agent-auth", string(broker.ServiceAccountToken), "how agents show which node they are on: sa-token, mtls, aws-token, sigv4, none")
-	f.StringVar(&c.verify, "verify", string(workload.Auto), "how pods' tokens are verified: auto, tokenreview, jwks, both")
+	f.StringVar(&c.signingKey, "signing-key", "",
+		"private key of the issuer of --issuer, PEM, read again when it changes; mode federated needs it")
+	f.StringVar(&c.agentAuth, "agent-auth", string(broker.ServiceAccountToken),
+		"how agents show which node they are on: sa-token, mtls, aws-token, sigv4, none")
+	f.StringVar(&c.verify, "verify", string(workload.Auto),
+		"how pods' tokens are verified: auto, tokenreview, jwks, both")
 	f.BoolVar(&c.eksAPI, "eks-api", true, "serve the EKS API's operations on associations")
 	f.IntVar(&c.associationLimit, "association-limit", 5000, "associations that the EKS API lets there be")
-	f.StringVar(&c.auditLog, "audit-log", "-", "file to append the audit to, a line of JSON for each decision; - is standard output")
-	f.BoolVar(&c.auditChain, "audit-chain", false, "tie each line of the audit to the one before by a hash, for rolecall audit verify")
+	f.StringVar(&c.auditLog, "audit-log", "-",
+		"file to append the audit to, a line of JSON for each decision; - is standard output")
+	f.BoolVar(&c.auditChain, "audit-chain", false,
+		"tie each line of the audit to the one before by a hash, for rolecall audit verify")
 	f.BoolVar(&c.events, "events", true, "write refusals as Events of the pod")
 	c.planeFlags(cmd)
 	cli.Group(cmd, "Agents", func(f *pflag.FlagSet) {
-		f.StringVar(&c.agentAccount, "agent-service-account", "rolecall-system/rolecall-agent", "NAMESPACE/NAME of the agents' service account, with sa-token")
+		f.StringVar(&c.agentAccount, "agent-service-account", "rolecall-system/rolecall-agent",
+			"NAMESPACE/NAME of the agents' service account, with sa-token")
 		f.StringVar(&c.audience, "agent-audience", "rolecall-broker", "audience of the agents' tokens, with sa-token")
 		f.StringVar(&c.clientCA, "client-ca", "", "authorities of the kubelets' client certificates, PEM, with mtls")
-		f.StringVar(&c.accessKeys, "access-keys", "", "file of access keys that may sign requests: of nodes, with sigv4, and of users of the EKS API")
+		f.StringVar(&c.accessKeys, "access-keys", "",
+			"file of access keys that may sign requests: of nodes, with sigv4, and of users of the EKS API")
 	})
 	cli.Group(cmd, "Pods' tokens", func(f *pflag.FlagSet) {
-		f.StringVar(&c.keys, "keys", follow.KeysAPIServer, "where the keys of the cluster's tokens come from: apiserver, a file or https URL of a JWKS")
+		f.StringVar(&c.keys, "keys", follow.KeysAPIServer,
+			"where the keys of the cluster's tokens come from: apiserver, a file or https URL of a JWKS")
 		f.StringVar(&c.keysIssuer, "keys-issuer", "", "issuer of the cluster's tokens; needed with a file or URL")
-		f.StringArrayVar(&c.keysAlso, "keys-also", nil, "ISSUER=KEYS: a further issuer of the cluster's tokens, as while its URL is changed, and where its keys come from, as in --keys; may be repeated")
+		f.StringArrayVar(&c.keysAlso, "keys-also", nil,
+			"ISSUER=KEYS: a further issuer of the cluster's tokens, as while its URL is changed, and where its keys "+
+				"come from, as in --keys; may be repeated")
 	})
 	cli.Group(cmd, "STS", func(f *pflag.FlagSet) {
 		f.Float64Var(&c.stsQPS, "sts-qps", 100, "calls of STS a second; halved when STS throttles")
 		f.IntVar(&c.stsBurst, "sts-burst", 200, "calls of STS at once")
-		f.BoolVar(&c.cache, "broker-cache", false, "keep sessions in memory for half of their life, for agents that start again")
+		f.BoolVar(&c.cache, "broker-cache", false,
+			"keep sessions in memory for half of their life, for agents that start again")
 	})
 	cli.Group(cmd, "Addresses", func(f *pflag.FlagSet) {
 		f.StringVar(&c.listen, "listen", ":8443", "where agents and callers of the EKS API connect, HTTPS")
 		f.StringVar(&c.probeListen, "probe-listen", ":8081", "where to serve /healthz and /readyz, plain HTTP")
 		f.StringVar(&c.metricsListen, "metrics-listen", ":9090", "where to serve metrics, plain HTTP")
-		f.DurationVar(&c.shutdownDelay, "shutdown-delay", 5*time.Second, "how long to go on serving after being told to stop, until nobody sends requests here")
+		f.DurationVar(&c.shutdownDelay, "shutdown-delay", 5*time.Second,
+			"how long to go on serving after being told to stop, until nobody sends requests here")
 	})
 	c.certificates.Add(cmd)
 	c.kube.Add(cmd)
 	c.logs.Add(cmd)
+	cli.CompleteFlag(cmd, "agent-auth", agentAuths()...)
+	cli.CompleteFlag(cmd, "verify", verifications()...)
+	cli.CompleteFlag(cmd, "mode", "federated", "broker-role", "pass-through")
+	cli.CompleteFiles(cmd, "signing-key", "pem", "key")
+	cli.CompleteFiles(cmd, "client-ca", "pem", "crt")
+	cli.CompleteFiles(cmd, "access-keys", "yaml", "yml", "json")
+}
+
+// agentAuths are the values of --agent-auth.
+func agentAuths() []string {
+	return []string{
+		string(broker.ServiceAccountToken),
+		string(broker.ClientCertificate),
+		string(broker.AWSToken),
+		string(broker.Signature),
+		string(broker.NoAuthentication),
+	}
+}
+
+// verifications are the values of --verify.
+func verifications() []string {
+	return []string{string(workload.Auto), string(workload.TokenReview), string(workload.JWKS), string(workload.Both)}
 }
 
 // planeFlags are what the plane's file says too.
@@ -105,11 +139,14 @@ func (c *brokerConfig) planeFlags(cmd *cobra.Command) {
 		f.StringVarP(&c.cluster.Name, "cluster-name", "c", "", "name of the cluster in ARNs, tags and paths; required")
 		f.StringVar(&c.cluster.Region, "region", "", "region in the cluster's ARN, whose STS is asked; required")
 		f.StringVar(&c.cluster.Account, "account", "", "account in the cluster's ARN, 12 digits; required")
-		f.StringVar(&c.mode, "mode", "federated", "how roles are assumed for associations that do not say it: federated, broker-role, pass-through")
+		f.StringVar(&c.mode, "mode", "federated",
+			"how roles are assumed for associations that do not say: federated, broker-role, pass-through")
 		f.StringVar(&c.issuer, "issuer", "", "issuer of the tokens that the broker mints; needed with --signing-key")
 		f.StringVar(&c.stsEndpoint, "sts-endpoint", "", "URL of STS; else AWS_ENDPOINT_URL_STS, else the region's")
-		f.StringSliceVar(&c.podLabels, "pod-labels", nil, "keys of pods' labels that associations may use as ${podLabel:KEY}; who creates pods chooses their values")
-		f.StringSliceVar(&c.nodeRoles, "node-roles", nil, "ARNs of the roles that the nodes' instance profiles have, with aws-token; nobody but EC2 may assume them")
+		f.StringSliceVar(&c.podLabels, "pod-labels", nil,
+			"keys of pods' labels that associations may use as ${podLabel:KEY}; who creates pods chooses their values")
+		f.StringSliceVar(&c.nodeRoles, "node-roles", nil,
+			"ARNs of the roles that the nodes' instance profiles have, with aws-token; only EC2 may assume them")
 	})
 	c.plane.Bind("cluster-name", planefile.ClusterName)
 	c.plane.Bind("region", planefile.Region)
@@ -140,8 +177,8 @@ func (c *brokerConfig) validate() error {
 		flag, got string
 		want      []string
 	}{
-		{"agent-auth", c.agentAuth, []string{string(broker.ServiceAccountToken), string(broker.ClientCertificate), string(broker.AWSToken), string(broker.Signature), string(broker.NoAuthentication)}},
-		{"verify", c.verify, []string{string(workload.Auto), string(workload.TokenReview), string(workload.JWKS), string(workload.Both)}},
+		{"agent-auth", c.agentAuth, agentAuths()},
+		{"verify", c.verify, verifications()},
 	} {
 		if !slices.Contains(choice.want, choice.got) {
 			return cli.Usage("--%s %q: want %s", choice.flag, choice.got, strings.Join(choice.want, ", "))
@@ -152,14 +189,18 @@ func (c *brokerConfig) validate() error {
 	case !known || mode == sessionplan.EKS:
 		return cli.Usage("--mode %q: want federated, broker-role, pass-through", c.mode)
 	case !arn.IsClusterName(c.cluster.Name):
-		return cli.Usage("cluster name %q: want up to 100 letters, digits, - and _, beginning with a letter or digit", c.cluster.Name).Hint("add --cluster-name NAME")
+		return cli.Usage("cluster name %q: want up to 100 letters, digits, - and _, beginning with a letter or digit",
+			c.cluster.Name).
+			Hint("add --cluster-name NAME")
 	case !arn.IsRegion(c.cluster.Region):
 		return cli.Usage("region %q: want one such as eu-west-1", c.cluster.Region).Hint("add --region REGION")
 	case !arn.IsAccount(c.cluster.Account):
-		return cli.Usage("account %q: want 12 digits", c.cluster.Account).Hint("add --account ACCOUNT, the one that the roles are in")
+		return cli.Usage("account %q: want 12 digits", c.cluster.Account).
+			Hint("add --account ACCOUNT, the one that the roles are in")
 	case (c.certificates.CertFile == "") != (c.certificates.KeyFile == ""):
 		return cli.Usage("--tls-cert and --tls-key go together")
-	case c.agentAuth == string(broker.ServiceAccountToken) && (namespace == "" || name == "" || strings.Contains(name, "/")):
+	case c.agentAuth == string(broker.ServiceAccountToken) &&
+		(namespace == "" || name == "" || strings.Contains(name, "/")):
 		return cli.Usage("--agent-service-account %q: want NAMESPACE/NAME", c.agentAccount)
 	case c.agentAuth == string(broker.ServiceAccountToken) && (c.audience == "" || c.audience == broker.Audience):
 		// One token must not be an agent's and a pod's.
@@ -167,7 +208,9 @@ func (c *brokerConfig) validate() error {
 	case c.agentAuth == string(broker.ClientCertificate) && c.clientCA == "":
 		return cli.Usage("--agent-auth mtls needs --client-ca")
 	case c.agentAuth == string(broker.AWSToken) && len(c.nodeRoles) == 0:
-		return cli.Usage("--agent-auth aws-token needs --node-roles").Hint("add --node-roles arn:%s:iam::%s:role/NAME, the role of the nodes' instance profile", arn.PartitionOf(c.cluster.Region), c.cluster.Account)
+		return cli.Usage("--agent-auth aws-token needs --node-roles").
+			Hint("add --node-roles arn:%s:iam::%s:role/NAME, the role of the nodes' instance profile",
+				arn.PartitionOf(c.cluster.Region), c.cluster.Account)
 	case c.agentAuth != string(broker.AWSToken) && len(c.nodeRoles) > 0:
 		return cli.Usage("--node-roles is for --agent-auth aws-token")
 	case c.agentAuth == string(broker.Signature) && c.accessKeys == "":
@@ -178,7 +221,9 @@ func (c *brokerConfig) validate() error {
 		return cli.Usage("--issuer and --signing-key go together")
 	case mode == v1alpha1.Federated && c.signingKey == "":
 		return cli.Usage("--mode federated needs --issuer and --signing-key").
-			Hint("make a key with `rolecall issuer init`, publish it, and register the provider; or choose --mode broker-role or pass-through")
+			Hint(
+				"make a key with `rolecall issuer init`, publish it, and register the provider; or choose --mode " +
+					"broker-role or pass-through")
 	case c.stsQPS <= 0 || c.stsBurst < 1 || c.associationLimit < 1 || c.shutdownDelay < 0:
 		return cli.Usage("rates and limits must be more than 0")
 	}
@@ -209,9 +254,13 @@ func (c *brokerConfig) parseNodeRoles() error {
 		role, err := arn.ParseRole(text)
 		switch {
 		case err != nil:
-			return cli.Usage("--node-roles: %w", err).Hint("want the role's ARN, not the instance profile's: aws iam get-instance-profile --instance-profile-name NAME --query InstanceProfile.Roles[].Arn")
+			return cli.Usage("--node-roles: %w", err).
+				Hint(
+					"want the role's ARN, not the instance profile's: aws iam get-instance-profile " +
+						"--instance-profile-name NAME --query InstanceProfile.Roles[].Arn")
 		case role.Partition != c.cluster.Partition:
-			return cli.Usage("--node-roles: %s is not of partition %s, which region %s is in", text, c.cluster.Partition, c.cluster.Region)
+			return cli.Usage("--node-roles: %s is not of partition %s, which region %s is in", text,
+				c.cluster.Partition, c.cluster.Region)
 		}
 		c.roles = append(c.roles, role)
 	}

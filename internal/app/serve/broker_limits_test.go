@@ -73,8 +73,10 @@ func TestBrokerLimits(t *testing.T) {
 		{"a body of one byte more", 1 << 10, 32<<10 + 1, http.StatusBadRequest, "InvalidParameterException", true},
 	} {
 		length := fmt.Sprintf("Content-Length: %d\r\n", row.body)
-		padding := "X-Padding: " + strings.Repeat("x", row.headers-len(first)-len(length)-len("X-Padding: \r\n")) + "\r\n"
-		status, code, said, closed := speak(t, authority, address, first+length+padding+"\r\n"+token+strings.Repeat(" ", row.body-len(token)))
+		padding := "X-Padding: " + strings.Repeat("x",
+			row.headers-len(first)-len(length)-len("X-Padding: \r\n")) + "\r\n"
+		status, code, said, closed := speak(t, authority, address,
+			first+length+padding+"\r\n"+token+strings.Repeat(" ", row.body-len(token)))
 		if status != row.status || code != row.code || closed != row.closed {
 			t.Errorf("%s: %d %s, closed %t: %s", row.name, status, code, closed, said)
 		}
@@ -91,9 +93,13 @@ func TestBrokerLimits(t *testing.T) {
 
 // speak sends a request of HTTP/1 on a connection of its own, and says whether it
 // was closed after the answer.
-func speak(t *testing.T, authority *pki.Authority, address, request string) (status int, code, said string, closed bool) {
+func speak(
+	t *testing.T, authority *pki.Authority, address, request string,
+) (status int, code, said string, closed bool) {
 	t.Helper()
-	dialer := tls.Dialer{Config: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: authority.Pool(), NextProtos: []string{"http/1.1"}}}
+	dialer := tls.Dialer{
+		Config: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: authority.Pool(), NextProtos: []string{"http/1.1"}},
+	}
 	connection, err := dialer.DialContext(t.Context(), "tcp", address)
 	if err != nil {
 		t.Fatal(err)
@@ -120,10 +126,16 @@ func speak(t *testing.T, authority *pki.Authority, address, request string) (sta
 // more.
 func over2(t *testing.T, authority *pki.Authority, address string) {
 	t.Helper()
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: authority.Pool()}, ForceAttemptHTTP2: true}}
+	client := &http.Client{
+		Transport: &http.Transport{
+			TLSClientConfig:   &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: authority.Pool()},
+			ForceAttemptHTTP2: true,
+		},
+	}
 	defer client.CloseIdleConnections()
 	for _, headers := range []int{15 << 10, 17 << 10} {
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+address+"/clusters/prod/assume-role-for-pod-identity", strings.NewReader("{}"))
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost,
+			"https://"+address+"/clusters/prod/assume-role-for-pod-identity", strings.NewReader("{}"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -158,7 +170,9 @@ func TestBrokerSlowBody(t *testing.T) {
 		go func() { ended <- p.run(ctx, func(context.Context) error { return nil }) }()
 		client := broker.Connect()
 		began := time.Now()
-		if _, err := io.WriteString(client, "POST /clusters/prod/assume-role-for-pod-identity HTTP/1.1\r\nHost: b\r\nContent-Length: 100\r\n\r\n{"); err != nil {
+		const half = "POST /clusters/prod/assume-role-for-pod-identity HTTP/1.1\r\nHost: b\r\n" +
+			"Content-Length: 100\r\n\r\n{"
+		if _, err := io.WriteString(client, half); err != nil {
 			t.Fatal(err)
 		}
 		response, err := http.ReadResponse(bufio.NewReader(client), nil)

@@ -40,7 +40,11 @@ func TestBrokerClientAuthorities(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c := &brokerConfig{certificates: flags.Certificates{CertFile: certFile, KeyFile: keyFile}, agentAuth: "mtls", clientCA: file}
+	c := &brokerConfig{
+		certificates: flags.Certificates{CertFile: certFile, KeyFile: keyFile},
+		agentAuth:    "mtls",
+		clientCA:     file,
+	}
 	log := &bytes.Buffer{}
 	parts := &brokerParts{runner: newRunner(slog.New(slog.NewTextHandler(log, nil)))}
 	if err := c.serving(cli.NewSystem(), parts); fault.KindOf(err) != fault.Invalid {
@@ -57,7 +61,9 @@ func TestBrokerClientAuthorities(t *testing.T) {
 		defer other.Close()
 		config := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: serving.Pool(), ServerName: "127.0.0.1"}
 		if client != nil {
-			config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return client, nil }
+			config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+				return client, nil
+			}
 		}
 		go func() {
 			connection := tls.Client(other, config)
@@ -97,7 +103,8 @@ func TestBrokerClientAuthorities(t *testing.T) {
 		t.Error("changed authorities are not read")
 	}
 	write([]byte("junk"), 3000)
-	if !pool().Equal(second.Pool()) || !strings.Contains(log.String(), "its old content stays\" of=\"authorities of client certificates\"") {
+	if !pool().Equal(second.Pool()) || !strings.Contains(log.String(),
+		"its old content stays\" of=\"authorities of client certificates\"") {
 		t.Errorf("junk: %s", log)
 	}
 }
@@ -123,7 +130,10 @@ func writePairFiles(t *testing.T, authority *pki.Authority, dir string) (certFil
 		t.Fatal(err)
 	}
 	certFile, keyFile = filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
-	for file, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: pair.Certificate[0]}, keyFile: {Type: "EC PRIVATE KEY", Bytes: key}} {
+	for file, block := range map[string]*pem.Block{
+		certFile: {Type: "CERTIFICATE", Bytes: pair.Certificate[0]},
+		keyFile:  {Type: "EC PRIVATE KEY", Bytes: key},
+	} {
 		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
 			t.Fatal(err)
 		}

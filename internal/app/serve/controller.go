@@ -47,17 +47,21 @@ func newController(sys cli.System) *cobra.Command {
 	var c controllerConfig
 	cmd := &cobra.Command{
 		Use:   "controller",
-		Short: "Keep Issuers and Pod Identity associations true",
+		Short: "Reconcile Issuers, and the status of Pod Identity associations",
 		Long: `Publish the keys of all API servers as each Issuer object says, keep IAM's providers
-in step, check what is published as STS does, and walk key rotations: the Secret of
-an Issuer says what the API servers must have, and the controller goes on when they
-do. With --cluster-name, say in the status of each PodIdentityAssociation whether its
-pods can get their role. Several may run; one leads, by a Lease.`,
+in step, check what is published as STS does, and rotate keys step by step: the Secret
+of an Issuer holds what the API servers must have, and the controller goes on when they
+have it. With --cluster-name, write into the status of each PodIdentityAssociation
+whether its pods can get their role. Several may run; one leads, by a Lease.`,
+		Example: `  rolecall serve controller
+  rolecall serve controller --cluster-name prod --cluster-account 111122223333 --cluster-region eu-west-1 \
+    --issuer https://oidc.example.com/prod`,
 		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd, sys) },
 	}
 	f := cmd.Flags()
-	f.StringVar(&c.metricsListen, "metrics-listen", ":9998", "where to serve /metrics, /healthz and /readyz, plain HTTP")
+	f.StringVar(&c.metricsListen, "metrics-listen", ":9998",
+		"where to serve /metrics, /healthz and /readyz, plain HTTP")
 	f.StringVar(&c.namespace, "leader-election-namespace", "rolecall-system", "namespace of the Lease")
 	f.BoolVar(&c.noElection, "without-leader-election", false, "lead without a Lease; only one may run")
 	f.DurationVar(&c.every, "every", time.Minute, "how often API servers and readers are looked at")
@@ -119,12 +123,15 @@ func (c *controllerConfig) makeParts(ctx context.Context, cmd *cobra.Command, sy
 		return nil
 	})
 	routes := http.NewServeMux()
-	routes.Handle("GET /metrics", promhttp.HandlerFor(prometheus.Gatherers{r.registry, ctrlmetrics.Registry}, promhttp.HandlerOpts{}))
+	routes.Handle("GET /metrics",
+		promhttp.HandlerFor(prometheus.Gatherers{r.registry, ctrlmetrics.Registry}, promhttp.HandlerOpts{}))
 	r.probes(routes)
 	return r.listenAll(ctx, []listening{{c.metricsListen, httpserve.Server{Name: "metrics", Handler: routes}}})
 }
 
-func (c *controllerConfig) manager(sys cli.System, kube *rest.Config, reader *observe.Reader, registry *prometheus.Registry, log *slog.Logger) (ctrl.Manager, error) {
+func (c *controllerConfig) manager(
+	sys cli.System, kube *rest.Config, reader *observe.Reader, registry *prometheus.Registry, log *slog.Logger,
+) (ctrl.Manager, error) {
 	scheme := runtime.NewScheme()
 	if err := clientgoscheme.AddToScheme(scheme); err != nil {
 		return nil, err
@@ -159,13 +166,18 @@ func (c *controllerConfig) manager(sys cli.System, kube *rest.Config, reader *ob
 }
 
 // associations adds their controller, if the cluster has a name.
-func (c *controllerConfig) associations(sys cli.System, manager ctrl.Manager, registry *prometheus.Registry, log *slog.Logger) error {
+func (c *controllerConfig) associations(
+	sys cli.System, manager ctrl.Manager, registry *prometheus.Registry, log *slog.Logger,
+) error {
 	plane, named, err := c.plane.plane()
 	if err != nil || !named {
 		return err
 	}
 	reconciler := &associationcontroller.Reconciler{
-		Client: manager.GetClient(), Plane: plane, Roles: &associationcontroller.EnvironmentRoles{Now: sys.Now}, Events: manager.GetEventRecorder("rolecall-association"),
+		Client:  manager.GetClient(),
+		Plane:   plane,
+		Roles:   &associationcontroller.EnvironmentRoles{Now: sys.Now},
+		Events:  manager.GetEventRecorder("rolecall-association"),
 		Metrics: associationcontroller.NewMetrics(registry), Log: log, Every: c.plane.every,
 	}
 	return reconciler.Setup(manager)

@@ -17,8 +17,8 @@ import (
 	"github.com/rolecall/rolecall/internal/sessionplan"
 )
 
-// planeFlags say how roles of associations are taken; without a cluster's name
-// their status is left alone.
+// planeFlags say how roles of associations are assumed; without a cluster's name
+// their status is not touched.
 type planeFlags struct {
 	file       flags.Plane
 	cluster    association.Cluster
@@ -31,23 +31,29 @@ type planeFlags struct {
 func (c *planeFlags) flags(cmd *cobra.Command) {
 	c.file.Add(cmd)
 	cli.Group(cmd, flags.PlaneHeading, func(f *pflag.FlagSet) {
-		f.StringVar(&c.cluster.Name, "cluster-name", "", "name of the cluster in ARNs and session tags; keeps the status of PodIdentityAssociations if set")
+		f.StringVar(&c.cluster.Name, "cluster-name", "",
+			"name of the cluster in ARNs and session tags; keeps the status of PodIdentityAssociations if set")
 		f.StringVar(&c.cluster.Account, "cluster-account", "", "account in the cluster's ARN, 12 digits")
 		f.StringVar(&c.cluster.Region, "cluster-region", "", "region in the cluster's ARN")
 		f.StringVar(&c.cluster.Partition, "cluster-partition", "aws", "partition in the cluster's ARN")
-		f.StringVar(&c.mode, "association-mode", string(v1alpha1.Federated), "how roles are taken where an association does not say: Federated, BrokerRole, PassThrough, or EKS where AWS takes them")
+		f.StringVar(&c.mode, "association-mode", string(v1alpha1.Federated),
+			"how roles are assumed where an association does not say: Federated, BrokerRole, PassThrough, or EKS "+
+				"where AWS assumes them")
 		f.StringVar(&c.issuer, "issuer", "", "URL of the issuer of the tokens, for Federated and PassThrough")
 		f.StringVar(&c.brokerRole, "broker-role-arn", "", "the broker's own role or user, for BrokerRole")
-		f.DurationVar(&c.every, "associations-every", 30*time.Minute, "how often the roles of associations are looked at in IAM")
+		f.DurationVar(&c.every, "associations-every", 30*time.Minute,
+			"how often the roles of associations are looked at in IAM")
 	})
 	c.file.Bind("cluster-name", planefile.ClusterName)
 	c.file.Bind("cluster-account", planefile.Account)
 	c.file.Bind("cluster-region", planefile.Region)
-	c.file.BindValue("cluster-partition", planefile.Partition, func(p *planefile.Plane) string { return p.Cluster().Partition })
+	c.file.BindValue("cluster-partition", planefile.Partition,
+		func(p *planefile.Plane) string { return p.Cluster().Partition })
 	c.file.Bind("association-mode", planefile.Mode)
 	c.file.BindValue("issuer", planefile.SessionIssuer, (*planefile.Plane).ShownIssuer)
 	c.file.Bind("broker-role-arn", planefile.BrokerRole)
-	_ = cmd.RegisterFlagCompletionFunc("association-mode", cobra.FixedCompletions(planefile.Modes(), cobra.ShellCompDirectiveNoFileComp))
+	cli.CompleteFlag(cmd, "association-mode", planefile.Modes()...)
+	cli.CompleteFlag(cmd, "cluster-partition", arn.Partitions()...)
 }
 
 // plane is false if none is named.
@@ -60,15 +66,20 @@ func (c *planeFlags) plane() (plane sessionplan.Plane, named bool, err error) {
 	case !arn.IsAccount(c.cluster.Account):
 		return plane, false, fault.New(fault.Usage, "--cluster-account %q: want 12 digits", c.cluster.Account)
 	case !arn.IsClusterName(c.cluster.Name):
-		return plane, false, fault.New(fault.Usage, "--cluster-name %q: want up to 100 letters, digits, - and _, beginning with a letter or digit", c.cluster.Name)
+		return plane, false, fault.New(fault.Usage,
+			"--cluster-name %q: want up to 100 letters, digits, - and _, beginning with a letter or digit",
+			c.cluster.Name)
 	case c.cluster.Region == "":
 		return plane, false, fault.New(fault.Usage, "--cluster-name needs --cluster-region")
 	case !arn.IsRegion(c.cluster.Region):
-		return plane, false, fault.New(fault.Usage, "--cluster-region %q: want a region such as eu-west-1", c.cluster.Region)
+		return plane, false, fault.New(fault.Usage, "--cluster-region %q: want a region such as eu-west-1",
+			c.cluster.Region)
 	case !arn.IsPartition(c.cluster.Partition):
-		return plane, false, fault.New(fault.Usage, "--cluster-partition %q: want %s", c.cluster.Partition, strings.Join(arn.Partitions(), ", "))
+		return plane, false, fault.New(fault.Usage, "--cluster-partition %q: want %s", c.cluster.Partition,
+			strings.Join(arn.Partitions(), ", "))
 	case !known:
-		return plane, false, fault.New(fault.Usage, "--association-mode %q: want Federated, BrokerRole, PassThrough or EKS", c.mode)
+		return plane, false, fault.New(fault.Usage,
+			"--association-mode %q: want Federated, BrokerRole, PassThrough or EKS", c.mode)
 	case c.every <= 0:
 		return plane, false, fault.New(fault.Usage, "--associations-every %s: want more than nothing", c.every)
 	}

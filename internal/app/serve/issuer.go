@@ -27,25 +27,32 @@ func newIssuer(sys cli.System) *cobra.Command {
 		Use:   "issuer",
 		Short: "Serve the published keys of an issuer over HTTPS",
 		Long: `Serve the discovery document and the key set below the path of the issuer's URL,
-with caching headers and ETags, to anybody: both are public. Documents and
-certificate are followed: what changes on disk is served without a restart, what is
-broken is not served at all.`,
+with caching headers and ETags, to anybody: both are public. What changes on disk,
+documents and certificate alike, is served without a restart; what is broken is not
+served at all.`,
+		Example: `  rolecall serve issuer --documents /var/lib/rolecall/issuer
+  rolecall serve issuer --tls-cert tls.crt --tls-key tls.key --max-age 1m`,
 		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd.Context(), sys) },
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&c.listen, "listen", ":8443", "where to listen, HTTPS")
-	flags.StringVar(&c.documents, "documents", "/etc/rolecall/issuer", "folder that \"rolecall issuer publish\" writes, or a mounted ConfigMap of the controller")
+	flags.StringVar(&c.documents, "documents", "/etc/rolecall/issuer",
+		"folder that \"rolecall issuer publish\" writes, or a mounted ConfigMap of the controller")
 	flags.StringVar(&c.certFile, "tls-cert", "/etc/rolecall/tls/tls.crt", "serving certificate chain, PEM")
 	flags.StringVar(&c.keyFile, "tls-key", "/etc/rolecall/tls/tls.key", "its key, PEM")
 	flags.DurationVar(&c.maxAge, "max-age", 5*time.Minute, "how long readers may keep the documents; at most an hour")
+	_ = cmd.MarkFlagDirname("documents")
+	cli.CompleteFiles(cmd, "tls-cert", "pem", "crt")
+	cli.CompleteFiles(cmd, "tls-key", "pem", "key")
 	c.logs.Add(cmd)
 	return cmd
 }
 
 func (c *serveIssuerConfig) run(ctx context.Context, sys cli.System) error {
 	if c.maxAge < 0 || c.maxAge > time.Hour {
-		return fault.New(fault.Usage, "--max-age %s: want at most an hour", c.maxAge).Hint("a key that nobody has seen yet must not sign: the longer, the slower a rotation")
+		return fault.New(fault.Usage, "--max-age %s: want at most an hour", c.maxAge).
+			Hint("a key that nobody has seen yet must not sign: the longer, the slower a rotation")
 	}
 	log, err := c.logs.Logger(sys)
 	if err != nil {
@@ -62,6 +69,7 @@ func (c *serveIssuerConfig) run(ctx context.Context, sys cli.System) error {
 			return err
 		}
 		// AWS reads it, so it listens beyond loopback.
-		return r.listenAll(ctx, []listening{{c.listen, httpserve.Server{Name: "issuer", Handler: files, TLS: certificate.TLSConfig()}}})
+		return r.listenAll(ctx,
+			[]listening{{c.listen, httpserve.Server{Name: "issuer", Handler: files, TLS: certificate.TLSConfig()}}})
 	})
 }

@@ -38,18 +38,98 @@ func (c *webhookConfig) permissions() []permission {
 	const rolecall, registration = "rolecall.io", "admissionregistration.k8s.io"
 	return []permission{
 		{resource: "serviceaccounts", verbs: []string{"get", "list", "watch"}, needed: true},
-		{group: "events.k8s.io", resource: "events", verbs: []string{"create", "patch"}, with: "--events", needed: c.events},
-		{group: rolecall, resource: "podidentityassociations", verbs: []string{"list", "watch"}, with: "--watch-associations", needed: c.watchAssociations},
-		{group: rolecall, resource: "rolegrants", verbs: []string{"list", "watch"}, with: "--enforce-role-grants or --validate-associations", needed: c.enforceGrants || c.validateWrites},
-		{resource: "configmaps", name: webhook.ConfigMapName, namespace: c.certificates.Namespace, verbs: []string{"list", "watch"}, with: "--watch-config-map", needed: c.watchConfigMap},
-		{resource: "configmaps", namespace: planeNamespace, verbs: []string{"create"}, with: "--plane", needed: c.plane.Given()},
-		{resource: "configmaps", name: agreement.Name, namespace: planeNamespace, verbs: []string{"get", "update"}, with: "--plane", needed: c.plane.Given()},
-		{resource: "secrets", namespace: c.certificates.Namespace, verbs: []string{"create"}, with: "--in-cluster", needed: c.ownAuthority},
-		{resource: "secrets", name: c.certificates.Secret, flag: "--tls-secret", namespace: c.certificates.Namespace, verbs: []string{"get", "list", "watch", "update"}, with: "--in-cluster", needed: c.ownAuthority},
-		{group: registration, resource: "mutatingwebhookconfigurations", verbs: []string{"create"}, with: "--webhook-config", needed: registers},
-		{group: registration, resource: "mutatingwebhookconfigurations", name: c.registration, flag: "--webhook-config", verbs: []string{"get", "list", "watch", "update"}, with: "--webhook-config", needed: registers},
-		{group: registration, resource: "validatingwebhookconfigurations", verbs: []string{"create"}, with: "--validate-associations", needed: registers && c.validateWrites},
-		{group: registration, resource: "validatingwebhookconfigurations", name: c.registration, flag: "--webhook-config", verbs: []string{"get", "list", "watch", "update"}, with: "--validate-associations", needed: registers && c.validateWrites},
+		{
+			group:    "events.k8s.io",
+			resource: "events",
+			verbs:    []string{"create", "patch"},
+			with:     "--events",
+			needed:   c.events,
+		},
+		{
+			group:    rolecall,
+			resource: "podidentityassociations",
+			verbs:    []string{"list", "watch"},
+			with:     "--watch-associations",
+			needed:   c.watchAssociations,
+		},
+		{
+			group:    rolecall,
+			resource: "rolegrants",
+			verbs:    []string{"list", "watch"},
+			with:     "--enforce-role-grants or --validate-associations",
+			needed:   c.enforceGrants || c.validateWrites,
+		},
+		{
+			resource:  "configmaps",
+			name:      webhook.ConfigMapName,
+			namespace: c.certificates.Namespace,
+			verbs:     []string{"list", "watch"},
+			with:      "--watch-config-map",
+			needed:    c.watchConfigMap,
+		},
+		{
+			resource:  "configmaps",
+			namespace: planeNamespace,
+			verbs:     []string{"create"},
+			with:      "--plane",
+			needed:    c.plane.Given(),
+		},
+		{
+			resource:  "configmaps",
+			name:      agreement.Name,
+			namespace: planeNamespace,
+			verbs:     []string{"get", "update"},
+			with:      "--plane",
+			needed:    c.plane.Given(),
+		},
+		{
+			resource:  "secrets",
+			namespace: c.certificates.Namespace,
+			verbs:     []string{"create"},
+			with:      "--in-cluster",
+			needed:    c.ownAuthority,
+		},
+		{
+			resource:  "secrets",
+			name:      c.certificates.Secret,
+			flag:      "--tls-secret",
+			namespace: c.certificates.Namespace,
+			verbs:     []string{"get", "list", "watch", "update"},
+			with:      "--in-cluster",
+			needed:    c.ownAuthority,
+		},
+		{
+			group:    registration,
+			resource: "mutatingwebhookconfigurations",
+			verbs:    []string{"create"},
+			with:     "--webhook-config",
+			needed:   registers,
+		},
+		{
+			group:    registration,
+			resource: "mutatingwebhookconfigurations",
+			name:     c.registration,
+			flag:     "--webhook-config",
+			verbs:    []string{"get", "list", "watch", "update"},
+			with:     "--webhook-config",
+			needed:   registers,
+		},
+		{
+			group:    registration,
+			resource: "validatingwebhookconfigurations",
+			verbs:    []string{"create"},
+			with:     "--validate-associations",
+			needed:   registers && c.validateWrites,
+		},
+		{
+			group:    registration,
+			resource: "validatingwebhookconfigurations",
+			name:     c.registration,
+			flag:     "--webhook-config",
+			verbs:    []string{"get", "list", "watch", "update"},
+			with:     "--validate-associations",
+			needed:   registers && c.validateWrites,
+		},
 	}
 }
 
@@ -63,7 +143,8 @@ func (p *permission) where() string {
 
 // rule is the permission as RBAC's.
 func (p *permission) rule() string {
-	rule := fmt.Sprintf("{apiGroups: [%q], resources: [%s], verbs: [%s]", p.group, p.resource, strings.Join(p.verbs, ", "))
+	rule := fmt.Sprintf("{apiGroups: [%q], resources: [%s], verbs: [%s]", p.group, p.resource,
+		strings.Join(p.verbs, ", "))
 	if p.name != "" {
 		rule += ", resourceNames: [" + p.name + "]"
 	}
@@ -87,13 +168,14 @@ func (c *webhookConfig) checkPermissions(client kubernetes.Interface, log *slog.
 			for _, p := range missing {
 				if rule := p.rule(); !said[rule] {
 					said[rule] = true
-					log.Error("permission missing", "verbs", p.verbs, "resource", p.resource, "group", p.group, "needed", cmp.Or(p.with, "always"),
+					log.Error("permission missing", "verbs", p.verbs, "resource", p.resource, "group", p.group,
+						"needed", cmp.Or(p.with, "always"),
 						"hints", []string{"add this rule to the webhook's " + p.where() + ": " + rule})
 				}
 			}
 			if err == nil && len(missing) == 0 {
 				if len(said) > 0 {
-					log.Info("no permission is missing any more")
+					log.Info("no permission is missing now")
 				}
 				return nil
 			}
@@ -113,10 +195,16 @@ func (c *webhookConfig) missingPermissions(ctx context.Context, client kubernete
 		verbs := p.verbs
 		p.verbs = nil
 		for _, verb := range verbs {
-			review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{
-				Group: p.group, Resource: p.resource, Name: p.name, Namespace: p.namespace, Verb: verb,
-			}}}
-			answer, err := client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
+			review := &authorizationv1.SelfSubjectAccessReview{}
+			review.Spec.ResourceAttributes = &authorizationv1.ResourceAttributes{
+				Group:     p.group,
+				Resource:  p.resource,
+				Name:      p.name,
+				Namespace: p.namespace,
+				Verb:      verb,
+			}
+			answer, err := client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, review,
+				metav1.CreateOptions{})
 			if err != nil {
 				return missing, err
 			}

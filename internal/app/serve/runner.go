@@ -31,8 +31,8 @@ import (
 type runner struct {
 	log      *slog.Logger
 	registry *prometheus.Registry
-	// delay is how long the parts go on after the process was told to stop, not ready any
-	// more: for those who have not heard of that yet.
+	// delay is how long the parts go on after the process was told to stop, no longer ready:
+	// for those who do not know that yet.
 	delay time.Duration
 
 	parts    []func(context.Context) error
@@ -124,7 +124,7 @@ type closeFunc func() error
 // Close calls it.
 func (c closeFunc) Close() error { return c() }
 
-// agree holds the role to the plane that the others of the cluster go by. Whoever differs
+// agree compares the role with the plane that the others of the cluster have. One that differs
 // says so when it starts, and a metric counts it; nobody ends or waits because of it.
 func (r *runner) agree(role string, plane *planefile.Plane, client kubernetes.Interface) {
 	member := &agreement.Member{
@@ -174,8 +174,8 @@ func (r *runner) run(ctx context.Context, makeParts func(context.Context) error)
 	// What follows the API server logs where the rest is.
 	ctx = klog.NewContext(ctx, logr.FromSlogHandler(r.log.Handler()))
 	defer func() {
-		for _, one := range slices.Backward(r.closers) {
-			err = errors.Join(err, one.Close())
+		for _, closer := range slices.Backward(r.closers) {
+			err = errors.Join(err, closer.Close())
 		}
 	}()
 	if err := makeParts(ctx); err != nil {
@@ -194,7 +194,9 @@ func (r *runner) leave() {
 // serveUntilTold runs all parts until ctx is done or one of them fails. When ctx is
 // done, leaving is called first, which makes the process not ready, and the parts
 // go on for the delay.
-func serveUntilTold(ctx context.Context, delay time.Duration, leaving func(), parts []func(context.Context) error) error {
+func serveUntilTold(
+	ctx context.Context, delay time.Duration, leaving func(), parts []func(context.Context) error,
+) error {
 	told := ctx
 	group, ctx := errgroup.WithContext(context.WithoutCancel(ctx)) // the delay outlives what asked for it
 	ctx, stop := context.WithCancel(ctx)

@@ -40,7 +40,8 @@ func TestServeUntilTold(t *testing.T) {
 				defer cancel()
 				began, left := time.Now(), false
 				other := func(ctx context.Context) error { <-ctx.Done(); return nil }
-				err := serveUntilTold(ctx, delay, func() { left = true }, []func(context.Context) error{row.part, other})
+				err := serveUntilTold(ctx, delay, func() { left = true },
+					[]func(context.Context) error{row.part, other})
 				if lasted := time.Since(began); !errors.Is(err, row.want) || lasted != row.lasts || left != row.leaves {
 					t.Errorf("got %v after %s, told to leave %t", err, lasted, left)
 				}
@@ -82,7 +83,7 @@ func runCommand(t *testing.T, command func(cli.System) *cobra.Command, args stri
 	c.SetArgs(strings.Fields(args))
 	err := c.ExecuteContext(t.Context())
 	if err != nil {
-		cli.PrintError(stderr, err)
+		cli.PrintError(cli.System{Stderr: stderr}, err)
 	}
 	return fault.ExitCode(err)
 }

@@ -14,11 +14,17 @@ import (
 // New returns the command that runs one server.
 func New(sys cli.System) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "serve",
-		Short: "Run one server of the plane",
-		Args:  cli.NoSuchCommand,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Use:     "serve",
+		Aliases: []string{"server"},
+		Short:   "Run one server of the plane",
+		Long: `Run one server of the plane: in a cluster each is a workload of its own, on one machine
+"rolecall up" runs them together.`,
+		Example: `  rolecall serve aws
+  rolecall serve webhook --help`,
+		Args: cli.NoSuchCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newAWS(sys), newWebhook(sys), newIssuer(sys), newAgent(sys), newController(sys), newSigner(sys), newBroker(sys))
+	cmd.AddCommand(newAWS(sys), newWebhook(sys), newIssuer(sys), newAgent(sys), newController(sys), newSigner(sys),
+		newBroker(sys))
 	return cmd
 }

@@ -26,7 +26,7 @@ type serveSignerConfig struct {
 	refreshHint time.Duration
 	// maxTokenLife is the longest life of a token.
 	maxTokenLife time.Duration
-	// rotateEvery is how long a key signs; zero is for ever.
+	// rotateEvery is how long a key signs; zero is forever.
 	rotateEvery time.Duration
 	// publishFor is how long a new key is published before it signs.
 	publishFor time.Duration
@@ -46,8 +46,9 @@ newer; below 1.34 with the feature gate ExternalServiceAccountTokenSigner).
 Keys are in an encrypted store that ` + "`rolecall signer`" + ` makes, or in PEM files of which
 the first private key signs and all verify; both are followed for changes. A new key
 signs only when every API server on the socket has fetched it and had it for
---refresh-hint. With --rotate-every the store renews its key by itself.`,
-		Example: `  rolecall signer import --store /var/lib/rolecall/keys --kms-key-file /etc/rolecall/kms.key --key-file /etc/kubernetes/pki/sa.key
+--refresh-hint. With --rotate-every the signer renews the keys of its store by itself.`,
+		Example: `  rolecall signer import --store /var/lib/rolecall/keys --kms-key-file /etc/rolecall/kms.key \
+    --key-file /etc/kubernetes/pki/sa.key
   rolecall serve signer --store /var/lib/rolecall/keys --kms-key-file /etc/rolecall/kms.key --rotate-every 720h
   kube-apiserver --service-account-signing-endpoint=/run/rolecall/signer.sock …`,
 		Args: cli.NoArguments,
@@ -60,12 +61,17 @@ signs only when every API server on the socket has fetched it and had it for
 	}
 	c.store.Add(cmd)
 	f := cmd.Flags()
-	f.StringVar(&c.socket, "socket", "/run/rolecall/signer.sock", "Unix socket to listen on, or @NAME for an abstract one")
+	f.StringVar(&c.socket, "socket", "/run/rolecall/signer.sock",
+		"Unix socket to listen on, or @NAME for an abstract one")
 	f.StringArrayVar(&c.keyFiles, "key-file", nil, "PEM file or folder of keys, instead of a store; may be repeated")
-	f.BoolVar(&c.readOnly, "read-only", false, "never change the store: another signer does, and copies of its file are put here")
+	f.BoolVar(&c.readOnly, "read-only", false,
+		"never change the store: another signer does, and copies of its file are put here")
 	f.DurationVar(&c.refreshHint, "refresh-hint", 30*time.Second, "how often API servers fetch the keys; whole seconds")
-	f.DurationVar(&c.maxTokenLife, "max-token-expiration", 24*time.Hour, "longest life of a token; API servers ask for it when they start")
-	f.DurationVar(&c.rotateEvery, "rotate-every", 0, "how long a key of the store signs until the next one does; 0 never makes one")
+	f.DurationVar(&c.maxTokenLife, "max-token-expiration", 24*time.Hour,
+		"longest life of a token; API servers ask for it when they start")
+	f.DurationVar(&c.rotateEvery, "rotate-every", 0,
+		"how long a key of the store signs until the next one does; 0 never makes one")
+	cli.CompleteFiles(cmd, "key-file", "pem", "key", "pub")
 	flags.PublishFor(cmd, &c.publishFor)
 	f.StringVar(&c.metrics, "metrics-listen", "127.0.0.1:9094", "loopback address of /metrics, /healthz and /readyz")
 	c.logs.Add(cmd)
@@ -76,22 +82,29 @@ func (c *serveSignerConfig) validate() error {
 	fromStore := c.store.Path != ""
 	switch {
 	case fromStore == (len(c.keyFiles) > 0):
-		return fault.New(fault.Usage, "want one source of keys").Hint("--store FILE with --kms-key-file FILE, or --key-file FILE")
+		return fault.New(fault.Usage, "want one source of keys").
+			Hint("--store FILE with --kms-key-file FILE, or --key-file FILE")
 	case !fromStore && (c.rotateEvery != 0 || c.readOnly):
-		return fault.New(fault.Usage, "--rotate-every and --read-only are for a --store: key files are changed by you alone")
+		return fault.New(fault.Usage,
+			"--rotate-every and --read-only are for a --store: key files are changed by you alone")
 	case c.readOnly && c.rotateEvery != 0:
 		return fault.New(fault.Usage, "--rotate-every changes the store, and --read-only forbids it")
 	case c.rotateEvery < 0 || (c.rotateEvery > 0 && c.rotateEvery <= c.publishFor):
-		return fault.New(fault.Usage, "--rotate-every %s: want longer than --publish-for %s, for which the next key is published first", c.rotateEvery, c.publishFor)
+		return fault.New(fault.Usage,
+			"--rotate-every %s: want longer than --publish-for %s, for which the next key is published first",
+			c.rotateEvery, c.publishFor)
 	case c.publishFor < 2*c.refreshHint:
-		return fault.New(fault.Usage, "--publish-for %s: want at least twice the --refresh-hint of %s", c.publishFor, c.refreshHint)
+		return fault.New(fault.Usage, "--publish-for %s: want at least twice the --refresh-hint of %s", c.publishFor,
+			c.refreshHint)
 	}
 	return nil
 }
 
 // source opens what the keys are read from, and what renews them if anything
 // does.
-func (c *serveSignerConfig) source(sys cli.System, log *slog.Logger) (signer.Source, func(context.Context, signer.Status) error, error) {
+func (c *serveSignerConfig) source(
+	sys cli.System, log *slog.Logger,
+) (signer.Source, func(context.Context, signer.Status) error, error) {
 	if len(c.keyFiles) > 0 {
 		return &signer.Files{Paths: c.keyFiles, Now: sys.Now}, nil, nil
 	}
@@ -132,7 +145,12 @@ func (c *serveSignerConfig) makeParts(ctx context.Context, sys cli.System, r *ru
 		return err
 	}
 	service, err := signer.NewService(signer.Config{
-		Ring: ring, RefreshHint: c.refreshHint, MaxTokenLife: c.maxTokenLife, Metrics: r.registry, Log: r.log, Now: sys.Now,
+		Ring:         ring,
+		RefreshHint:  c.refreshHint,
+		MaxTokenLife: c.maxTokenLife,
+		Metrics:      r.registry,
+		Log:          r.log,
+		Now:          sys.Now,
 	})
 	if err != nil {
 		return err

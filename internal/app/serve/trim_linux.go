@@ -30,7 +30,8 @@ func trim() {
 		var from, to uintptr
 		var access string
 		// Only what nobody can have written: its pages are those of the file.
-		if _, err := fmt.Sscanf(lines.Text(), "%x-%x %s", &from, &to, &access); err != nil || access[1] != '-' || !strings.HasSuffix(lines.Text(), " "+self) {
+		if _, err := fmt.Sscanf(lines.Text(), "%x-%x %s", &from, &to,
+			&access); err != nil || access[1] != '-' || !strings.HasSuffix(lines.Text(), " "+self) {
 			continue
 		}
 		_, _, _ = syscall.Syscall(syscall.SYS_MADVISE, from, to-from, syscall.MADV_DONTNEED)

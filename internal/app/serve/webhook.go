@@ -34,10 +34,12 @@ func newWebhook(sys cli.System) *cobra.Command {
 		Use:   "webhook",
 		Short: "Serve the admission webhook that injects pods",
 		Long: `Serve /mutate, /healthz and /readyz over HTTPS, and /metrics over plain HTTP; with
---validate-associations also /validate-associations. It is ready only when it knows
-every service account of the cluster. It registers itself and keeps its certificate,
-together with its other replicas; with --tls-cert it serves files that somebody else
-renews.`,
+--validate-associations also /validate-associations. The webhook is ready only when it
+knows every service account of the cluster. It registers itself and renews its
+certificate, together with its other replicas; with --tls-cert it serves files that
+somebody else renews.`,
+		Example: `  rolecall serve webhook --watch-associations --validate-associations
+  rolecall serve webhook --tls-cert tls.crt --tls-key tls.key --namespace rolecall-system`,
 		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if c.showVersion {
@@ -76,7 +78,8 @@ func (c *webhookConfig) run(cmd *cobra.Command, sys cli.System) error {
 	p.delay = c.shutdownDelay
 	return p.run(cmd.Context(), func(ctx context.Context) error {
 		if !c.ownAuthority {
-			if p.files, err = httpserve.LoadCertificate(c.certificates.CertFile, c.certificates.KeyFile, log); err != nil {
+			if p.files, err = httpserve.LoadCertificate(c.certificates.CertFile, c.certificates.KeyFile,
+				log); err != nil {
 				return err
 			}
 		}
@@ -162,7 +165,7 @@ func (c *webhookConfig) makeParts(ctx context.Context, sys cli.System, p *webhoo
 	return c.serving(sys, p)
 }
 
-// newestGrants reads RoleGrants anew, with a client of its own: whoever is refused
+// newestGrants reads RoleGrants again, with a client of its own: somebody who is refused
 // again and again must not slow down what is followed.
 func newestGrants(config *rest.Config, log *slog.Logger) (func(context.Context) (*grant.Set, error), error) {
 	slow := rest.CopyConfig(config)
@@ -183,14 +186,29 @@ func (c *webhookConfig) serving(sys cli.System, p *webhookParts) error {
 	}
 	if c.ownAuthority {
 		rotations := prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "certificate_manager_server_rotation_seconds", Help: "Age of serving certificates when they are replaced.",
-			Buckets: []float64{60, 3600, 4 * 3600, 24 * 3600, 7 * 24 * 3600, 30 * 24 * 3600, 90 * 24 * 3600, 180 * 24 * 3600, 365 * 24 * 3600},
+			Name: "certificate_manager_server_rotation_seconds",
+			Help: "Age of serving certificates when they are replaced.",
+			Buckets: []float64{
+				60,
+				3600,
+				4 * 3600,
+				24 * 3600,
+				7 * 24 * 3600,
+				30 * 24 * 3600,
+				90 * 24 * 3600,
+				180 * 24 * 3600,
+				365 * 24 * 3600,
+			},
 		})
 		if err := p.registry.Register(rotations); err != nil {
 			return err
 		}
 		keeper := &servingcert.Keeper{
-			Client: p.client, Namespace: c.certificates.Namespace, Secret: c.certificates.Secret, Names: c.names(), Lifetimes: c.certificates.Lifetimes,
+			Client:    p.client,
+			Namespace: c.certificates.Namespace,
+			Secret:    c.certificates.Secret,
+			Names:     c.names(),
+			Lifetimes: c.certificates.Lifetimes,
 			Authority: "rolecall webhook", Registrar: registrar, Rotations: rotations, Log: p.log, Now: sys.Now,
 		}
 		p.tls = keeper.TLSConfig()
@@ -242,13 +260,21 @@ const mutatePath = "/mutate"
 // of /mutate, others are beside it.
 func (c *webhookConfig) clientConfig(path string) (admissionregistrationv1.WebhookClientConfig, error) {
 	if c.url == "" {
-		return admissionregistrationv1.WebhookClientConfig{Service: &admissionregistrationv1.ServiceReference{Namespace: c.certificates.Namespace, Name: c.certificates.Service, Path: &path}}, nil
+		return admissionregistrationv1.WebhookClientConfig{
+			Service: &admissionregistrationv1.ServiceReference{
+				Namespace: c.certificates.Namespace,
+				Name:      c.certificates.Service,
+				Path:      &path,
+			},
+		}, nil
 	}
 	called := c.url
 	if path != mutatePath {
 		base, found := strings.CutSuffix(c.url, mutatePath)
 		if !found {
-			return admissionregistrationv1.WebhookClientConfig{}, fault.New(fault.Usage, "--webhook-url %q: want one that ends in %s, so that %s can be called beside it", c.url, mutatePath, path)
+			return admissionregistrationv1.WebhookClientConfig{}, fault.New(fault.Usage,
+				"--webhook-url %q: want one that ends in %s, so that %s can be called beside it", c.url, mutatePath,
+				path)
 		}
 		called = base + path
 	}
@@ -264,7 +290,10 @@ func (c *webhookConfig) serve(ctx context.Context, p *webhookParts) error {
 	}
 	p.whenTold(p.handler.Close)
 	return p.listenAll(ctx, []listening{
-		{c.listen, httpserve.Server{Name: "webhook", Handler: p.handler, TLS: p.tls, Limits: httpserve.CalledByAPIServers()}},
+		{
+			c.listen,
+			httpserve.Server{Name: "webhook", Handler: p.handler, TLS: p.tls, Limits: httpserve.CalledByAPIServers()},
+		},
 		{c.metricsListen, httpserve.Server{Name: "metrics", Handler: routes}},
 	})
 }

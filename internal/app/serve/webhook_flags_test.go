@@ -23,14 +23,28 @@ import (
 // (spec webhook §11), and where ours differ, ours.
 var reference = map[string][2]string{
 	"port": {"443"}, "metrics-port": {"9999"}, "kubeconfig": {""}, "kube-api": {""}, "in-cluster": {"true"},
-	"tls-cert": {"/etc/webhook/certs/tls.crt"}, "tls-key": {"/etc/webhook/certs/tls.key"}, "tls-min-version": {""}, "tls-cipher-suites": {"", "[]"},
-	"service-name": {"pod-identity-webhook"}, "namespace": {"eks"}, "tls-secret": {"pod-identity-webhook"}, "annotation-prefix": {"eks.amazonaws.com"},
-	"token-audience": {"sts.amazonaws.com"}, "token-mount-path": {"/var/run/secrets/eks.amazonaws.com/serviceaccount"}, "token-expiration": {"86400"},
-	"aws-default-region": {""}, "sts-regional-endpoint": {"false"}, "watch-config-map": {"false"}, "compose-role-arn": {"false"},
+	"tls-cert":          {"/etc/webhook/certs/tls.crt"},
+	"tls-key":           {"/etc/webhook/certs/tls.key"},
+	"tls-min-version":   {""},
+	"tls-cipher-suites": {"", "[]"},
+	"service-name":      {"pod-identity-webhook"},
+	"namespace":         {"eks"},
+	"tls-secret":        {"pod-identity-webhook"},
+	"annotation-prefix": {"eks.amazonaws.com"},
+	"token-audience":    {"sts.amazonaws.com"}, "token-mount-path": {
+		"/var/run/secrets/eks.amazonaws.com/serviceaccount",
+	}, "token-expiration": {"86400"},
+	"aws-default-region":                 {""},
+	"sts-regional-endpoint":              {"false"},
+	"watch-config-map":                   {"false"},
+	"compose-role-arn":                   {"false"},
 	"watch-container-credentials-config": {""}, "container-credentials-audience": {"pods.eks.amazonaws.com"},
 	"container-credentials-token-mount-path":  {"/var/run/secrets/pods.eks.amazonaws.com/serviceaccount"},
-	"container-credentials-token-volume-name": {"eks-pod-identity-token"}, "container-credentials-token-path": {"eks-pod-identity-token"},
-	"container-credentials-full-uri": {"http://169.254.170.23/v1/credentials"}, "service-account-lookup-grace-period": {"0s", "1s"},
+	"container-credentials-token-volume-name": {"eks-pod-identity-token"},
+	"container-credentials-token-path":        {"eks-pod-identity-token"},
+	"container-credentials-full-uri": {
+		"http://169.254.170.23/v1/credentials",
+	}, "service-account-lookup-grace-period": {"0s", "1s"},
 	"resync-period": {"1m0s", ""}, "enable-debugging-handlers": {"false"}, "version": {"false"},
 }
 
@@ -53,9 +67,12 @@ func TestReferenceFlags(t *testing.T) {
 func TestReferenceCommandLine(t *testing.T) {
 	t.Parallel()
 	c := newWebhook(cli.System{})
-	err := c.ParseFlags(strings.Fields("--in-cluster=false --namespace=default --service-name=pod-identity-webhook --annotation-prefix=eks.amazonaws.com --token-audience=sts.amazonaws.com " +
-		"--port=8443 --metrics-port 9998 --resync-period=30s --logtostderr -v=4 --v=2 --vmodule=a=1 --stderrthreshold=2 --alsologtostderr=false --skip_headers --tls-min-version=VersionTLS12 " +
-		"--tls-cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 --service-account-lookup-grace-period=100ms --sts-regional-endpoint"))
+	err := c.ParseFlags(strings.Fields("--in-cluster=false --namespace=default --service-name=pod-identity-webhook " +
+		"--annotation-prefix=eks.amazonaws.com --token-audience=sts.amazonaws.com " +
+		"--port=8443 --metrics-port 9998 --resync-period=30s --logtostderr -v=4 --v=2 --vmodule=a=1 " +
+		"--stderrthreshold=2 --alsologtostderr=false --skip_headers --tls-min-version=VersionTLS12 " +
+		"--tls-cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 " +
+		"--service-account-lookup-grace-period=100ms --sts-regional-endpoint"))
 	if err != nil {
 		t.Error(err)
 	}
@@ -97,9 +114,13 @@ func TestValidateWebhook(t *testing.T) {
 			t.Errorf("%s: %d %s", row.args, code, &stderr)
 		}
 	}
-	for want, c := range map[string]webhookConfig{"want 1.0": {minTLS: "1.4"}, `no suite is called "NONE"`: {cipherSuites: []string{" ", "NONE"}}} {
-		if err := c.restrict(&tls.Config{MinVersion: tls.VersionTLS12}); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), want) {
-			t.Errorf("%v", err)
+	for want, c := range map[string]webhookConfig{
+		"want 1.0":                  {minTLS: "1.4"},
+		`no suite is called "NONE"`: {cipherSuites: []string{" ", "NONE"}},
+	} {
+		err := c.restrict(&tls.Config{MinVersion: tls.VersionTLS12})
+		if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
 		}
 	}
 }
@@ -110,7 +131,8 @@ const flagsPage = "../../../docs/reference/webhook-flags.md"
 // exactly the permissions, and the configuration that is made.
 func TestFlagsPage(t *testing.T) {
 	t.Parallel()
-	flagpage.Check(t, flagsPage, map[string]string{"flags": flagTable(), "permissions": permissionTable(), "writes": writesRegistration(t)})
+	flagpage.Check(t, flagsPage,
+		map[string]string{"flags": flagTable(), "permissions": permissionTable(), "writes": writesRegistration(t)})
 }
 
 // writesRegistration is what is made if there is none, for those who make it
@@ -145,7 +167,9 @@ func permissionTable() string {
 		if p.namespace != "" {
 			where = "in " + code(p.namespace)
 		}
-		fmt.Fprintf(&table, "| %s | %s | %s | %s | %s | %s |\n", cmp.Or(code(p.group), "core"), code(p.resource), code(cmp.Or(p.flag, p.name)), strings.Join(p.verbs, ", "), where, cmp.Or(strings.ReplaceAll(code(p.with), " or ", "` or `"), "always"))
+		fmt.Fprintf(&table, "| %s | %s | %s | %s | %s | %s |\n", cmp.Or(code(p.group), "core"), code(p.resource),
+			code(cmp.Or(p.flag, p.name)), strings.Join(p.verbs, ", "), where,
+			cmp.Or(strings.ReplaceAll(code(p.with), " or ", "` or `"), "always"))
 	}
 	return table.String()
 }

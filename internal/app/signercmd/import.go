@@ -26,31 +26,36 @@ func newSignerImport(sys cli.System) *cobra.Command {
 	var c signerImportConfig
 	cmd := &cobra.Command{
 		Use:   "import --store FILE --kms-key-file FILE --key-file FILE...",
-		Short: "Take the keys of a running cluster into a store",
-		Long: `Take keys in PEM into a store, so that a cluster moves to the external signer and no
-token fails. If there is no store it is made: the first private key signs, as it does
-for kube-apiserver, all others verify. Into a store that is there keys are taken to
-verify only; private halves are left out.
+		Short: "Import the keys of a running cluster into a store",
+		Long: `Import keys in PEM into a store, so that a cluster moves to the external signer and no
+token fails. A store that does not exist is made: the first private key signs, as it
+does for kube-apiserver, all others verify. Keys imported into a store that exists only
+verify; their private halves are left out.
 
 An imported key verifies for --max-token-expiration after it has signed last: a year by
-default, as API servers give some tokens a year. Tokens in Secrets never end: keys that
-signed them are imported with --max-token-expiration 0s, and stay until they are removed.`,
-		Example: `  rolecall signer import --store /var/lib/rolecall/keys --kms-key-file /etc/rolecall/kms.key --key-file /etc/kubernetes/pki/sa.key`,
-		Args:    cli.NoArguments,
+default, as API servers give some tokens a year. Tokens in Secrets never expire: import
+the keys that signed them with --max-token-expiration 0s; they stay until removed.`,
+		Example: `  rolecall signer import --store /var/lib/rolecall/keys --kms-key-file /etc/rolecall/kms.key \
+    --key-file /etc/kubernetes/pki/sa.key`,
+		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if len(c.files) == 0 {
-				return fault.New(fault.Usage, "no key given").Hint("add --key-file FILE, for kubeadm /etc/kubernetes/pki/sa.key")
+				return fault.New(fault.Usage, "no key given").
+					Hint("add --key-file FILE, for kubeadm /etc/kubernetes/pki/sa.key")
 			}
 			if c.life < 0 {
-				return fault.New(fault.Usage, "--max-token-expiration %s: want no time, which is for ever, or more", c.life)
+				return fault.New(fault.Usage, "--max-token-expiration %s: want no time, which is forever, or more",
+					c.life)
 			}
 			return c.run(cmd.Context(), sys)
 		},
 	}
 	c.store.Add(cmd)
 	cmd.Flags().StringArrayVar(&c.files, "key-file", nil, "PEM file or folder of keys; may be repeated")
+	cli.CompleteFiles(cmd, "key-file", "pem", "key", "pub")
 	cmd.Flags().DurationVar(&c.life, "max-token-expiration", 366*24*time.Hour, flags.TokenLifeHelp)
-	cmd.Flags().BoolVar(&c.excluded, "exclude-from-discovery", false, "keep the keys that verify only out of the published set")
+	cmd.Flags().BoolVar(&c.excluded, "exclude-from-discovery", false,
+		"keep the keys that verify only out of the published set")
 	return cmd
 }
 
@@ -61,7 +66,8 @@ func (c *signerImportConfig) run(ctx context.Context, sys cli.System) error {
 		return err
 	}
 	if _, err := os.Stat(c.store.Path); err == nil {
-		return changeStore(ctx, sys, &c.store, func(contents *keystore.Contents) error { return c.add(contents, set.Keys, now, false) })
+		return changeStore(ctx, sys, &c.store,
+			func(contents *keystore.Contents) error { return c.add(contents, set.Keys, now, false) })
 	}
 	contents := &keystore.Contents{}
 	if err := c.add(contents, set.Keys, now, true); err != nil {
@@ -98,7 +104,8 @@ func (c *signerImportConfig) add(contents *keystore.Contents, keys []signer.Key,
 		verify = append(verify, one)
 	}
 	if signs {
-		return fault.New(fault.Invalid, "none of the files holds a private key, and there is no store yet").Hint("for kubeadm the private key is /etc/kubernetes/pki/sa.key")
+		return fault.New(fault.Invalid, "none of the files holds a private key, and there is no store yet").
+			Hint("for kubeadm the private key is /etc/kubernetes/pki/sa.key")
 	}
 	for _, one := range verify {
 		if err := contents.Add(one); err != nil {

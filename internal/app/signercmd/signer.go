@@ -1,7 +1,7 @@
 // Package signercmd has the commands of `rolecall signer`, which make and change the key
 // store of the external signer.
 //
-// The life of keys is in internal/keystore.
+// It signs nothing and has no rules of its own: the life of keys is in internal/keystore.
 package signercmd
 
 import (
@@ -19,16 +19,21 @@ import (
 	"github.com/rolecall/rolecall/internal/token"
 )
 
+// New returns the command with all below it.
 func New(sys cli.System) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "signer",
-		Short: "Make and change the key store of the external signer",
-		Long: `Make and change the encrypted store of "rolecall serve signer". A signer that runs
-follows each change within a second; nothing has to be restarted.`,
+		Use:     "signer",
+		Aliases: []string{"signers"},
+		Short:   "Manage the key store of the external signer",
+		Long: `Make and change the encrypted store of "rolecall serve signer". A running signer follows
+each change within a second; nothing has to be restarted.`,
+		Example: `  rolecall signer init --store signer.keys --kms-key-file kms.key
+  rolecall signer keys --store signer.keys --kms-key-file kms.key`,
 		Args: cli.NoSuchCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newSignerInit(sys), newSignerImport(sys), newSignerKeys(sys), newSignerRotate(sys), newSignerRemove(sys))
+	cmd.AddCommand(newSignerInit(sys), newSignerImport(sys), newSignerKeys(sys), newSignerRotate(sys),
+		newSignerRemove(sys))
 	return cmd
 }
 
@@ -39,8 +44,10 @@ func newSignerInit(sys cli.System) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "init --store FILE --kms-key-file FILE",
 		Short: "Make a store with a new key, for a new cluster",
-		Long: `Make a store with a new key, and the file it is encrypted under if that is not there.
-A cluster that runs already has a key: take it with "rolecall signer import".`,
+		Long: `Make a store with a new key, and the key file that it is encrypted under if that does
+not exist. A running cluster has a key already: "rolecall signer import" uses it.`,
+		Example: `  rolecall signer init --store /var/lib/rolecall/keys --kms-key-file /etc/rolecall/kms.key
+  rolecall signer init --store signer.keys --kms-key-file kms.key --kind p256`,
 		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			key, err := flags.NewKey(kind)
@@ -70,9 +77,12 @@ A cluster that runs already has a key: take it with "rolecall signer import".`,
 func newSignerKeys(sys cli.System) *cobra.Command {
 	var store flags.KeyStore
 	cmd := &cobra.Command{
-		Use:   "keys --store FILE --kms-key-file FILE",
-		Short: "List the keys of a store and their phases",
-		Args:  cli.NoArguments,
+		Use:     "keys --store FILE --kms-key-file FILE",
+		Aliases: []string{"key", "list", "ls", "get"},
+		Short:   "List the keys of a store and their phases",
+		Example: `  rolecall signer keys --store signer.keys --kms-key-file kms.key
+  rolecall signer keys --store signer.keys --kms-key-file kms.key -o json`,
+		Args: cli.NoArguments,
 	}
 	var output *string
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -107,8 +117,13 @@ func printKeys(sys cli.System, contents *keystore.Contents, output string) error
 	reports := make([]keyReport, 0, len(contents.Keys))
 	for _, key := range contents.Keys {
 		report := keyReport{
-			KID: key.Public.ID, Phase: contents.PhaseOf(key.Public.ID), Algorithm: key.Public.Algorithm(), Excluded: key.Excluded,
-			Created: key.Created, SignsFrom: key.SignsFrom, SwitchedAt: key.SwitchedAt,
+			KID:        key.Public.ID,
+			Phase:      contents.PhaseOf(key.Public.ID),
+			Algorithm:  key.Public.Algorithm(),
+			Excluded:   key.Excluded,
+			Created:    key.Created,
+			SignsFrom:  key.SignsFrom,
+			SwitchedAt: key.SwitchedAt,
 		}
 		// The signer knows its grace; it is seconds, and days are at stake here.
 		report.VerifyUntil, _ = contents.Ends(key.Public.ID, 0, 0)
@@ -120,7 +135,8 @@ func printKeys(sys cli.System, contents *keystore.Contents, output string) error
 	table := tabwriter.NewWriter(sys.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "KID\tPHASE\tALGORITHM\tSIGNS FROM\tVERIFIES UNTIL")
 	for _, one := range reports {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", one.KID, one.Phase, one.Algorithm, moment(one.SignsFrom), moment(one.VerifyUntil))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", one.KID, one.Phase, one.Algorithm, moment(one.SignsFrom),
+			moment(one.VerifyUntil))
 	}
 	return table.Flush()
 }
@@ -138,13 +154,15 @@ func newSignerRotate(sys cli.System) *cobra.Command {
 	var publishFor, life time.Duration
 	cmd := &cobra.Command{
 		Use:   "rotate --store FILE --kms-key-file FILE",
-		Short: "Make the next key, which signs when everybody knows it",
-		Long: `Make the next key. It is served at once, signs after --publish-for and when every API
-server has fetched it, and the key of now goes when the last of its tokens has ended.
-The signer that runs does all of this.
+		Short: "Make the next key, which signs once everybody knows it",
+		Long: `Make the next key. It is served at once, and signs after --publish-for when every API
+server has fetched it; the present key is dropped when the last of its tokens has
+expired. The running signer does all of this.
 
 If a key has leaked: rotate with --publish-for 0s, wait until "rolecall signer keys"
 shows that the new one signs, then remove the old one. Its tokens fail from then on.`,
+		Example: `  rolecall signer rotate --store signer.keys --kms-key-file kms.key
+  rolecall signer rotate --store signer.keys --kms-key-file kms.key --publish-for 0s`,
 		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if publishFor < 0 {
@@ -176,24 +194,49 @@ func nextKeyFor(contents *keystore.Contents, kind string) (*token.Key, error) {
 func newSignerRemove(sys cli.System) *cobra.Command {
 	var store flags.KeyStore
 	cmd := &cobra.Command{
-		Use:   "remove KID --store FILE --kms-key-file FILE",
-		Short: "Drop a key at once: its tokens fail from then on",
+		Use:     "remove KID --store FILE --kms-key-file FILE",
+		Aliases: []string{"rm", "delete"},
+		Short:   "Drop a key at once: its tokens fail from then on",
+		Example: `  rolecall signer remove --store signer.keys --kms-key-file kms.key -- vX0sVn2p`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return fault.New(fault.Usage, "want one key id").Hint("`rolecall signer keys %s` lists them", store.Words())
+				return fault.New(fault.Usage, "want one key id").
+					Hint("`rolecall signer keys %s` lists them", store.Words())
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return changeStore(cmd.Context(), sys, &store, func(contents *keystore.Contents) error { return contents.Remove(args[0]) })
+			return changeStore(cmd.Context(), sys, &store, func(contents *keystore.Contents) error {
+				return contents.Remove(args[0])
+			})
 		},
 	}
 	store.Add(cmd)
+	cmd.ValidArgsFunction = cli.CompleteFound(func(ctx context.Context, args []string, _ string) ([]string, error) {
+		if len(args) > 0 {
+			return nil, nil // it is named already
+		}
+		opened, err := store.Open()
+		if err != nil {
+			return nil, err
+		}
+		contents, err := opened.Load(ctx)
+		if err != nil {
+			return nil, err
+		}
+		ids := make([]string, len(contents.Keys))
+		for i := range contents.Keys {
+			ids[i] = contents.Keys[i].Public.ID
+		}
+		return ids, nil
+	})
 	return cmd
 }
 
 // changeStore changes a store and prints what it holds then.
-func changeStore(ctx context.Context, sys cli.System, flags *flags.KeyStore, change func(*keystore.Contents) error) error {
+func changeStore(
+	ctx context.Context, sys cli.System, flags *flags.KeyStore, change func(*keystore.Contents) error,
+) error {
 	store, err := flags.Open()
 	if err != nil {
 		return err

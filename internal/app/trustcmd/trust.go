@@ -1,8 +1,8 @@
 // Package trustcmd has the commands of `rolecall trust`, which write and check trust
 // policies.
 //
-// It has no rules: what a trust policy must say is in internal/trust, what is wrong with
-// one in internal/policy.
+// It has no rules of its own: what a trust policy must say is in internal/trust, what is
+// wrong with one in internal/policy.
 package trustcmd
 
 import (
@@ -27,10 +27,14 @@ import (
 // New returns `rolecall trust`.
 func New(sys cli.System) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "trust",
-		Short: "Write and check trust policies of IAM roles",
-		Args:  cli.NoSuchCommand,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Use:     "trust",
+		Aliases: []string{"trusts", "trust-policy", "trust-policies"},
+		Short:   "Write and check trust policies of IAM roles",
+		Example: `  rolecall trust generate --account 111122223333 --issuer https://oidc.example.com/prod \
+    --service-account default/s3-reader
+  rolecall trust lint trust.json`,
+		Args: cli.NoSuchCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newTrustGenerate(sys), newTrustLint(sys))
 	return cmd

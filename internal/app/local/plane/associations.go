@@ -53,7 +53,8 @@ func declare(ctx context.Context, store *boltstore.Store, files []string) error 
 	}
 	for i := range declared {
 		if err := put(ctx, store, &declared[i].PodIdentityAssociation); err != nil {
-			return fault.New(fault.KindOf(err), "%s: association %s/%s: %w", declared[i].Place, declared[i].Namespace, declared[i].Name, err)
+			return fault.New(fault.KindOf(err), "%s: association %s/%s: %w", declared[i].Place, declared[i].Namespace,
+				declared[i].Name, err)
 		}
 	}
 	return nil

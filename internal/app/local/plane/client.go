@@ -101,7 +101,12 @@ func (c *Client) Admit(ctx context.Context, namespace string, pod []byte, via Vi
 	if !response.Allowed {
 		return nil, fault.New(fault.Denied, "the webhook refused the pod: %s", response.Result.Message)
 	}
-	admission := &Admission{Pod: pod, Patch: response.Patch, Warnings: response.Warnings, Patched: len(response.Patch) > 0}
+	admission := &Admission{
+		Pod:      pod,
+		Patch:    response.Patch,
+		Warnings: response.Warnings,
+		Patched:  len(response.Patch) > 0,
+	}
 	if !admission.Patched {
 		return admission, nil
 	}
@@ -141,10 +146,12 @@ func (c *Client) Token(ctx context.Context, want TokenRequest) (credential.Secre
 			Kind: "Pod", APIVersion: "v1", Name: want.PodName, UID: types.UID(want.PodUID),
 		}
 	}
-	url := c.endpoints.Tokens + "/api/v1/namespaces/" + want.Namespace + "/serviceaccounts/" + want.ServiceAccount + "/token"
+	url := c.endpoints.Tokens + "/api/v1/namespaces/" + want.Namespace + "/serviceaccounts/" + want.ServiceAccount +
+		"/token"
 	var answer authenticationv1.TokenRequest
 	if err := c.post(ctx, url, c.endpoints.Bearer.Reveal(), request, &answer); err != nil {
-		return credential.Secret{}, time.Time{}, fmt.Errorf("ask for a token of %s/%s: %w", want.Namespace, want.ServiceAccount, err)
+		return credential.Secret{}, time.Time{}, fmt.Errorf("ask for a token of %s/%s: %w", want.Namespace,
+			want.ServiceAccount, err)
 	}
 	return credential.NewSecret(answer.Status.Token), answer.Status.ExpirationTimestamp.Time, nil
 }
@@ -153,7 +160,8 @@ func (c *Client) Token(ctx context.Context, want TokenRequest) (credential.Secre
 // after admission, and returns it with its UID.
 func (c *Client) CreatePod(ctx context.Context, namespace string, pod []byte) (*corev1.Pod, error) {
 	created := &corev1.Pod{}
-	if err := c.post(ctx, c.podsURL(namespace), c.endpoints.Bearer.Reveal(), json.RawMessage(pod), created); err != nil {
+	if err := c.post(ctx, c.podsURL(namespace), c.endpoints.Bearer.Reveal(), json.RawMessage(pod),
+		created); err != nil {
 		return nil, fmt.Errorf("create the pod: %w", err)
 	}
 	return created, nil
@@ -171,7 +179,8 @@ func (c *Client) DeletePod(ctx context.Context, namespace, name string) error {
 // the account has one anyway.
 func (c *Client) hold(ctx context.Context, namespace, account, role string) (holder string, err error) {
 	var answer holdAnswer
-	if err := c.post(ctx, c.holdersURL(namespace, account), c.endpoints.Bearer.Reveal(), holdRequest{role}, &answer); err != nil {
+	if err := c.post(ctx, c.holdersURL(namespace, account), c.endpoints.Bearer.Reveal(), holdRequest{role},
+		&answer); err != nil {
 		return "", fmt.Errorf("create the association: %w", err)
 	}
 	return answer.Holder, nil
@@ -183,6 +192,32 @@ func (c *Client) release(ctx context.Context, namespace, account, holder string)
 		return fmt.Errorf("delete the association %s/%s: %w", namespace, account, err)
 	}
 	return nil
+}
+
+// ServiceAccounts returns the accounts that the plane knows, as NAMESPACE/NAME.
+func (c *Client) ServiceAccounts(ctx context.Context) ([]string, error) {
+	url := c.endpoints.Tokens + accountsPath
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Authorization", "Bearer "+c.endpoints.Bearer.Reveal())
+	got, err := c.do(request)
+	if err == nil && got.status >= http.StatusBadRequest {
+		err = statusError(got)
+	}
+	var list corev1.ServiceAccountList
+	if err == nil {
+		err = json.Unmarshal(got.body, &list)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list the service accounts: %w", err)
+	}
+	names := make([]string, len(list.Items))
+	for i := range list.Items {
+		names[i] = list.Items[i].Namespace + "/" + list.Items[i].Name
+	}
+	return names, nil
 }
 
 func (c *Client) holdersURL(namespace, account string) string {

@@ -52,7 +52,8 @@ func (e *Endpoints) Save(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fault.New(fault.Unavailable, "save the plane's endpoints: %w", err)
 	}
-	text, err := json.Marshal(endpointsFile{e.PID, e.AWS, e.Region, e.Webhook, e.Tokens, e.Agent, e.Bearer.Reveal(), string(e.CA)})
+	text, err := json.Marshal(
+		endpointsFile{e.PID, e.AWS, e.Region, e.Webhook, e.Tokens, e.Agent, e.Bearer.Reveal(), string(e.CA)})
 	if err != nil {
 		return fault.New(fault.Internal, "save the plane's endpoints: %w", err)
 	}
@@ -74,8 +75,13 @@ func LoadEndpoints(path string) (endpoints *Endpoints, found bool, err error) {
 			Hint("remove the file and start `rolecall up` again")
 	}
 	return &Endpoints{
-		PID: file.PID, AWS: file.AWS, Region: file.Region, Webhook: file.Webhook, Tokens: file.Tokens, Agent: file.Agent,
-		Bearer: credential.NewSecret(file.Bearer), CA: []byte(file.CA),
+		PID:     file.PID,
+		AWS:     file.AWS,
+		Region:  file.Region,
+		Webhook: file.Webhook,
+		Tokens:  file.Tokens,
+		Agent:   file.Agent,
+		Bearer:  credential.NewSecret(file.Bearer), CA: []byte(file.CA),
 	}, true, nil
 }
 

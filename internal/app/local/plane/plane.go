@@ -11,15 +11,18 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/rolecall/rolecall/examples/quickstart"
@@ -49,7 +52,7 @@ const (
 
 // Config says how to start a plane.
 type Config struct {
-	// AWSAddress is where local AWS listens; port 0 takes any free one.
+	// AWSAddress is where local AWS listens; port 0 picks a free one.
 	AWSAddress string
 	// Manifests are files whose service accounts the plane knows, besides the
 	// quickstart's.
@@ -148,6 +151,21 @@ func (p *Plane) ProviderARN() string {
 // accounts are annotations of service accounts by NAMESPACE/NAME.
 type accounts map[string]map[string]string
 
+// accountsPath is where an API server lists service accounts.
+const accountsPath = "/api/v1/serviceaccounts"
+
+// serve answers with the names of all accounts, in the form of an API server.
+func (a accounts) serve(w http.ResponseWriter, _ *http.Request) {
+	list := corev1.ServiceAccountList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ServiceAccountList"}}
+	for _, key := range slices.Sorted(maps.Keys(a)) {
+		namespace, name, _ := strings.Cut(key, "/")
+		list.Items = append(list.Items, corev1.ServiceAccount{
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		})
+	}
+	answerJSON(w, http.StatusOK, &list)
+}
+
 func (a accounts) static(settings inject.Settings) webhook.Static {
 	named := map[inject.Name]map[string]string{}
 	for key, annotations := range a {
@@ -157,9 +175,19 @@ func (a accounts) static(settings inject.Settings) webhook.Static {
 	return webhook.NewStatic(named, settings)
 }
 
+// ServiceAccounts are the accounts, as NAMESPACE/NAME, that a plane would know which is
+// started with these manifests.
+func ServiceAccounts(files []string) ([]string, error) {
+	known, err := serviceAccounts(files)
+	return slices.Sorted(maps.Keys(known)), err
+}
+
 // serviceAccounts reads the quickstart's accounts and those of more files.
 func serviceAccounts(files []string) (accounts, error) {
-	sources := []manifest.Source{{Name: "quickstart", Text: quickstart.ServiceAccounts}, {Name: "quickstart", Text: quickstart.PodIdentity}}
+	sources := []manifest.Source{
+		{Name: "quickstart", Text: quickstart.ServiceAccounts},
+		{Name: "quickstart", Text: quickstart.PodIdentity},
+	}
 	for _, file := range files {
 		more, err := manifest.ReadFiles(file)
 		if err != nil {
@@ -205,7 +233,8 @@ func loadKey(path string) (*token.Key, error) {
 	if err == nil {
 		key, err := token.ParsePrivateKey(text)
 		if err != nil {
-			return nil, fault.New(fault.Invalid, "read the issuer's key %s: %w", path, err).Hint("move the file away to have a new key made")
+			return nil, fault.New(fault.Invalid, "read the issuer's key %s: %w", path, err).
+				Hint("move the file away to have a new key made")
 		}
 		return key, nil
 	}
@@ -247,8 +276,14 @@ func (p *Plane) startServers(ctx context.Context, known accounts) (err error) {
 	}
 	defer at.closeUnserved()
 	p.endpoints = Endpoints{
-		PID: os.Getpid(), Region: quickstart.Region, Bearer: server.NewBearer(), CA: authority.PEM(), AWS: "http://" + at.aws.address.String(),
-		Tokens: "https://" + at.issuer.address.String(), Webhook: "https://" + at.webhook.address.String() + "/mutate", Agent: "http://" + at.agent.address.String() + agent.Path,
+		PID:     os.Getpid(),
+		Region:  quickstart.Region,
+		Bearer:  server.NewBearer(),
+		CA:      authority.PEM(),
+		AWS:     "http://" + at.aws.address.String(),
+		Tokens:  "https://" + at.issuer.address.String(),
+		Webhook: "https://" + at.webhook.address.String() + "/mutate",
+		Agent:   "http://" + at.agent.address.String() + agent.Path,
 	}
 	accounts, err := p.openLocalAccount(now)
 	if err != nil {
@@ -268,8 +303,16 @@ func (p *Plane) startServers(ctx context.Context, known accounts) (err error) {
 		return err
 	}
 	aws := localaws.New(localaws.Config{
-		Accounts: accounts, Region: quickstart.Region, Now: p.config.Now, Log: p.config.Log, Explain: p.config.Explain, STSErrors: p.config.STSErrors,
-		Issuers: sts.IssuerAccess{Endpoints: map[string]string{issuerURL.Hostname(): at.issuer.address.String()}, RootCAs: authority.Pool()},
+		Accounts:  accounts,
+		Region:    quickstart.Region,
+		Now:       p.config.Now,
+		Log:       p.config.Log,
+		Explain:   p.config.Explain,
+		STSErrors: p.config.STSErrors,
+		Issuers: sts.IssuerAccess{
+			Endpoints: map[string]string{issuerURL.Hostname(): at.issuer.address.String()},
+			RootCAs:   authority.Pool(),
+		},
 	})
 	p.serve(ctx, &at.issuer, &httpserve.Server{Name: "issuer", Handler: issuerHandler, TLS: tls, Log: p.config.Log})
 	p.serve(ctx, &at.webhook, &httpserve.Server{Name: "webhook", Handler: hooks, TLS: tls, Log: p.config.Log})
@@ -286,7 +329,8 @@ func (p *Plane) openLocalAccount(now time.Time) (*account.Set, error) {
 		return nil, err
 	}
 	if p.admin, err = set.Default().AdminKey(); err != nil {
-		return nil, fault.New(fault.Invalid, "account %s: its user %s has no active access key", quickstart.Account, account.Admin).
+		return nil, fault.New(fault.Invalid, "account %s: its user %s has no active access key", quickstart.Account,
+			account.Admin).
 			Hint("the plane needs it; choose another folder with --data")
 	}
 	return set, p.seed(set, now)
@@ -356,8 +400,11 @@ func (p *Plane) issuerHandler(known accounts) (http.Handler, error) {
 	mux.Handle("/api/", tokens.Handler())
 	held := newTemporary(p.associations)
 	for pattern, serve := range map[string]http.HandlerFunc{
-		"POST /api/v1/namespaces/{namespace}/pods": p.pods.create, "DELETE /api/v1/namespaces/{namespace}/pods/{name}": p.pods.remove,
-		"POST " + holdersPath: held.serveHold, "DELETE " + holdersPath + "/{holder}": held.serveRelease,
+		"GET " + accountsPath:                               known.serve,
+		"POST /api/v1/namespaces/{namespace}/pods":          p.pods.create,
+		"DELETE /api/v1/namespaces/{namespace}/pods/{name}": p.pods.remove,
+		"POST " + holdersPath:                               held.serveHold,
+		"DELETE " + holdersPath + "/{holder}":               held.serveRelease,
 	} {
 		mux.Handle(pattern, p.ownerOnly(serve))
 	}
@@ -365,7 +412,7 @@ func (p *Plane) issuerHandler(known accounts) (http.Handler, error) {
 	return mux, nil
 }
 
-// ownerOnly is for whoever has the plane's bearer token.
+// ownerOnly is for who has the plane's bearer token.
 func (p *Plane) ownerOnly(next http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		shown, isBearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")

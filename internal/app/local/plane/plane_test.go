@@ -41,7 +41,8 @@ func TestKeptData(t *testing.T) {
 	if err := iam.SetTrust(t.Context(), quickstart.Role, string(quickstart.TrustPolicyTypo)); err != nil {
 		t.Fatal(err)
 	}
-	token, _, err := plane.NewClient(endpoints).Token(t.Context(), plane.TokenRequest{Namespace: "default", ServiceAccount: "s3-reader"})
+	token, _, err := plane.NewClient(endpoints).Token(t.Context(),
+		plane.TokenRequest{Namespace: "default", ServiceAccount: "s3-reader"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +55,8 @@ func TestKeptData(t *testing.T) {
 	if err != nil || !strings.Contains(trust, "oidc.us-east-1.eks") {
 		t.Errorf("trust after a restart: %s, %v", trust, err)
 	}
-	again, _, err := plane.NewClient(endpoints).Token(t.Context(), plane.TokenRequest{Namespace: "default", ServiceAccount: "s3-reader"})
+	again, _, err := plane.NewClient(endpoints).Token(t.Context(),
+		plane.TokenRequest{Namespace: "default", ServiceAccount: "s3-reader"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +73,8 @@ func TestFailedStart(t *testing.T) {
 	defer stop(t, running)
 	dir := t.TempDir()
 	_, err := plane.Start(t.Context(), plane.Config{
-		AWSAddress: strings.TrimPrefix(running.Endpoints().AWS, "http://"), DataDir: dir, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+		AWSAddress: strings.TrimPrefix(running.Endpoints().AWS,
+			"http://"), DataDir: dir, Now: time.Now, Log: slog.New(slog.DiscardHandler),
 	})
 	if fault.KindOf(err) != fault.Conflict || len(fault.HintsOf(err)) == 0 {
 		t.Errorf("a port in use: %v", err)
@@ -88,7 +91,8 @@ func TestUnknownServiceAccount(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := plane.NewClient(running.Endpoints()).Prepare(t.Context(), "default", pod, t.TempDir(), plane.ViaWebhook); fault.KindOf(err) != fault.NotFound {
+	if _, err := plane.NewClient(running.Endpoints()).Prepare(t.Context(), "default", pod, t.TempDir(),
+		plane.ViaWebhook); fault.KindOf(err) != fault.NotFound {
 		t.Errorf("Prepare = %v", err)
 	}
 }

@@ -58,7 +58,12 @@ type podIdentity struct {
 // agentAddress.
 func (p *Plane) newPodIdentity(known accounts, aws string, agentAddress netip.Addr) error {
 	now, log, registry := p.config.Now, p.config.Log, prometheus.NewRegistry()
-	d := &podIdentity{objects: workload.NewEmbedded(now), routes: http.NewServeMux(), log: log, draining: make(chan struct{})}
+	d := &podIdentity{
+		objects:  workload.NewEmbedded(now),
+		routes:   http.NewServeMux(),
+		log:      log,
+		draining: make(chan struct{}),
+	}
 	for name := range known {
 		if err := d.objects.PutServiceAccount(serviceAccount(name)); err != nil {
 			return err
@@ -71,23 +76,36 @@ func (p *Plane) newPodIdentity(known accounts, aws string, agentAddress netip.Ad
 	tokens := &workload.Verifier{Mode: workload.JWKS, Keys: d.keys, Objects: d.objects, Disagreed: func() {}, Now: now}
 	changes := broker.NewChanges()
 	p.associations.Notify(changes.Changed)
-	cluster := &association.Cluster{Name: quickstart.Cluster, Partition: "aws", Region: quickstart.Region, Account: quickstart.Account}
+	cluster := &association.Cluster{
+		Name:      quickstart.Cluster,
+		Partition: "aws",
+		Region:    quickstart.Region,
+		Account:   quickstart.Account,
+	}
 	made := broker.New(broker.Config{
 		Cluster: cluster, Tokens: tokens, Objects: d.objects, Associations: p.associations, Changes: changes,
 		Grants: follow.Fixed[*grant.Set]{Content: &grant.Set{}},
-		Agents: &broker.Agents{Mode: broker.ServiceAccountToken, Account: agentNamespace + "/" + agentName, Audience: agentAudience, Tokens: tokens, Now: now},
+		Agents: &broker.Agents{
+			Mode:     broker.ServiceAccountToken,
+			Account:  agentNamespace + "/" + agentName,
+			Audience: agentAudience,
+			Tokens:   tokens,
+			Now:      now,
+		},
 		Sessions: &session.Taker{
 			Roles:  awsapi.NewLocalRoles(aws, quickstart.Region, p.admin),
 			Minter: &session.Minter{Issuer: quickstart.Issuer, Key: follow.Hold(p.key), Now: now},
 			Plane:  sessionplan.Plane{Cluster: *cluster, Mode: v1alpha1.Federated},
 			Pace:   session.NewPace(100, 200, now), Metrics: session.NewMetrics(registry), Now: now,
 		},
-		Limits: broker.DefaultLimits(), Audit: door.NewAudit(auditLog{log}, func(err error) { log.Error("audit record not written", "error", err) }),
+		Limits: broker.DefaultLimits(), Audit: door.NewAudit(auditLog{log},
+			func(err error) { log.Error("audit record not written", "error", err) }),
 		Metrics: registry, Log: log, Now: now,
 	})
 	made.Routes(d.routes, d.draining)
 	service := &association.Service{Store: p.associations, Known: p.associations.Current, Now: now}
-	eksapi.New(made.Door(), service, &eksapi.Users{Keys: door.NewKeyTable(brokerUser, p.admin), Now: now}).Routes(d.routes)
+	eksapi.New(made.Door(), service,
+		&eksapi.Users{Keys: door.NewKeyTable(brokerUser, p.admin), Now: now}).Routes(d.routes)
 
 	bearer, err := p.agentPod(d.objects)
 	if err != nil {
@@ -119,10 +137,15 @@ func (p *Plane) agentPod(objects *workload.Objects) (func() (credential.Secret, 
 	return func() (credential.Secret, error) {
 		at := p.config.Now().UTC().Truncate(time.Second)
 		return token.Mint(p.key, &token.Claims{
-			Issuer: quickstart.Issuer, Subject: token.ServiceAccountSubject(agentNamespace, agentName), Audiences: []string{agentAudience},
-			IssuedAt: at, NotBefore: at, Expiry: at.Add(agentLifetime), ID: uuid.NewString(),
+			Issuer:    quickstart.Issuer,
+			Subject:   token.ServiceAccountSubject(agentNamespace, agentName),
+			Audiences: []string{agentAudience},
+			IssuedAt:  at, NotBefore: at, Expiry: at.Add(agentLifetime), ID: uuid.NewString(),
 			Workload: token.Workload{
-				Namespace: agentNamespace, Node: &p.pods.node, Pod: &token.Reference{Name: agentName, UID: string(pod.UID)},
+				Namespace: agentNamespace, Node: &p.pods.node, Pod: &token.Reference{
+					Name: agentName,
+					UID:  string(pod.UID),
+				},
 				ServiceAccount: token.Reference{Name: agentName, UID: string(account.UID)},
 			},
 		})
@@ -148,7 +171,8 @@ func (d *podIdentity) beside(aws http.Handler) http.Handler {
 		rest, ours := strings.CutPrefix(r.URL.Path, cluster)
 		switch {
 		case ours && (strings.HasPrefix(rest, "pod-identity-associations") || rest == "assume-role-for-pod-identity"),
-			strings.HasPrefix(r.URL.Path, "/tags/") && strings.Contains(r.URL.Path, ":podidentityassociation/"+quickstart.Cluster+"/"),
+			strings.HasPrefix(r.URL.Path, "/tags/") && strings.Contains(r.URL.Path,
+				":podidentityassociation/"+quickstart.Cluster+"/"),
 			strings.HasPrefix(r.URL.Path, "/rolecall/v1/"):
 			d.routes.ServeHTTP(w, r)
 		default:
@@ -170,5 +194,7 @@ func (a auditLog) Write(record []byte) (int, error) {
 // it has that name: a plane's accounts are declared, and not created again.
 func serviceAccount(name string) *corev1.ServiceAccount {
 	namespace, account, _ := strings.Cut(name, "/")
-	return &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: account, UID: types.UID(namespace + "." + account)}}
+	return &corev1.ServiceAccount{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: account, UID: types.UID(namespace + "." + account)},
+	}
 }

@@ -36,7 +36,10 @@ type pods struct {
 }
 
 func newPods() *pods {
-	return &pods{node: token.Reference{Name: NodeName, UID: uuid.NewString()}, known: map[types.NamespacedName]*corev1.Pod{}}
+	return &pods{
+		node:  token.Reference{Name: NodeName, UID: uuid.NewString()},
+		known: map[types.NamespacedName]*corev1.Pod{},
+	}
 }
 
 // get returns a pod that must not be changed.
@@ -59,12 +62,14 @@ func (p *pods) bound(namespace, name string) (server.BoundPod, bool) {
 func (p *pods) create(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxObject))
 	if err != nil {
-		answerStatus(w, http.StatusRequestEntityTooLarge, metav1.StatusReasonRequestEntityTooLarge, "the pod is too large or was cut off")
+		answerStatus(w, http.StatusRequestEntityTooLarge, metav1.StatusReasonRequestEntityTooLarge,
+			"the pod is too large or was cut off")
 		return
 	}
 	pod := &corev1.Pod{}
 	if err := json.Unmarshal(body, pod); err != nil || pod.Name == "" {
-		answerStatus(w, http.StatusBadRequest, metav1.StatusReasonBadRequest, "the body is no Pod with a name, in JSON")
+		answerStatus(w, http.StatusBadRequest, metav1.StatusReasonBadRequest,
+			"the body is not a Pod with a name, in JSON")
 		return
 	}
 	pod.Namespace, pod.UID, pod.Spec.NodeName = r.PathValue("namespace"), types.UID(uuid.NewString()), p.node.Name
@@ -117,7 +122,8 @@ func (p *pods) remove(w http.ResponseWriter, r *http.Request) {
 func answerStatus(w http.ResponseWriter, code int, reason metav1.StatusReason, message string) {
 	answerJSON(w, code, &metav1.Status{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"},
-		Status:   metav1.StatusFailure, Message: message, Reason: reason, Code: int32(code), //nolint:gosec // an HTTP status
+		//nolint:gosec // an HTTP status
+		Status: metav1.StatusFailure, Message: message, Reason: reason, Code: int32(code),
 	})
 }
 

@@ -21,7 +21,12 @@ func TestPods(t *testing.T) {
 	if _, err := client.CreatePod(t.Context(), "default", pod); fault.KindOf(err) != fault.Conflict {
 		t.Errorf("a second pod of the name: %v", err)
 	}
-	request := plane.TokenRequest{Namespace: "default", ServiceAccount: "s3-reader", PodName: "p", PodUID: string(created.UID)}
+	request := plane.TokenRequest{
+		Namespace:      "default",
+		ServiceAccount: "s3-reader",
+		PodName:        "p",
+		PodUID:         string(created.UID),
+	}
 	if _, _, err := client.Token(t.Context(), request); err != nil {
 		t.Errorf("token of the pod: %v", err)
 	}

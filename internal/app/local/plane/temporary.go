@@ -53,11 +53,17 @@ func (t *temporary) hold(ctx context.Context, account association.Name, role str
 	case present != nil && !isTemporary(present):
 		return "", nil
 	case present == nil && role == "":
-		return "", fault.New(fault.NotFound, "service account %s/%s has neither an association nor a role by annotation", account.Namespace, account.ServiceAccount)
+		return "", fault.New(fault.NotFound,
+			"service account %s/%s has neither an association nor a role by annotation", account.Namespace,
+			account.ServiceAccount)
 	case present == nil:
 		if _, err := t.store.Create(ctx, &v1alpha1.PodIdentityAssociation{
-			ObjectMeta: metav1.ObjectMeta{Namespace: account.Namespace, Name: account.ServiceAccount, Annotations: map[string]string{temporaryMark: "true"}},
-			Spec:       v1alpha1.PodIdentityAssociationSpec{ServiceAccountName: account.ServiceAccount, RoleARN: role},
+			ObjectMeta: metav1.ObjectMeta{
+				Namespace:   account.Namespace,
+				Name:        account.ServiceAccount,
+				Annotations: map[string]string{temporaryMark: "true"},
+			},
+			Spec: v1alpha1.PodIdentityAssociationSpec{ServiceAccountName: account.ServiceAccount, RoleARN: role},
 		}); err != nil {
 			return "", err
 		}
@@ -75,7 +81,8 @@ func (t *temporary) release(ctx context.Context, account association.Name, id st
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.holders[account][id] {
-		return fault.New(fault.NotFound, "nobody of this name holds an association of %s/%s", account.Namespace, account.ServiceAccount)
+		return fault.New(fault.NotFound, "nobody of this name holds an association of %s/%s", account.Namespace,
+			account.ServiceAccount)
 	}
 	delete(t.holders[account], id)
 	if len(t.holders[account]) > 0 {
@@ -150,5 +157,6 @@ func (t *temporary) serveRelease(w http.ResponseWriter, r *http.Request) {
 		answerFault(w, err)
 		return
 	}
-	answerJSON(w, http.StatusOK, &metav1.Status{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusSuccess})
+	answerJSON(w, http.StatusOK,
+		&metav1.Status{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusSuccess})
 }

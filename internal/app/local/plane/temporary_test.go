@@ -131,7 +131,7 @@ func TestTemporaryChanged(t *testing.T) {
 }
 
 // TestTemporaryKilled: a plane that was killed leaves it in its folder, and the
-// next one takes it away; what a user has made stays.
+// next one removes it; what a user has made stays.
 func TestTemporaryKilled(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -106,7 +106,10 @@ func (w *Workload) hold(ctx context.Context, namespace string, pod []byte) error
 	}
 	holder, err := w.client.hold(context.WithoutCancel(ctx), namespace, account, role(&admitted))
 	if fault.KindOf(err) == fault.NotFound {
-		return fault.New(fault.NotFound, "%w", err).Hint("rolecall association create --via eks --cluster-name %s, or declare a PodIdentityAssociation in a file: rolecall up -f FILE", quickstart.Cluster)
+		return fault.New(fault.NotFound, "%w", err).
+			Hint(
+				"rolecall association create --via eks --cluster-name %s, or declare a PodIdentityAssociation in a "+
+					"file: rolecall up -f FILE", quickstart.Cluster)
 	}
 	w.held = association.Name{Namespace: namespace, ServiceAccount: account}
 	w.holder = holder
@@ -134,7 +137,8 @@ func (w *Workload) begin(ctx context.Context) error {
 	if len(w.Tokens) == 0 {
 		// Nothing was injected; ask anyway, to tell an account without a role
 		// from one that does not exist.
-		_, _, err := w.client.Token(ctx, TokenRequest{Namespace: w.pod.Namespace, ServiceAccount: w.pod.Spec.ServiceAccountName})
+		_, _, err := w.client.Token(ctx,
+			TokenRequest{Namespace: w.pod.Namespace, ServiceAccount: w.pod.Spec.ServiceAccountName})
 		return err
 	}
 	for i := range w.Tokens {
@@ -176,7 +180,8 @@ func (w *Workload) plan() {
 		w.Env = append(w.Env, variable.Name+"="+value)
 	}
 	for _, mount := range container.VolumeMounts {
-		i := slices.IndexFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == mount.Name && v.Projected != nil })
+		i := slices.IndexFunc(pod.Spec.Volumes,
+			func(v corev1.Volume) bool { return v.Name == mount.Name && v.Projected != nil })
 		if i < 0 {
 			continue
 		}
