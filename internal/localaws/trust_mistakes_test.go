@@ -644,20 +644,20 @@ func (m *mistake) fix(w *world, document string, options policy.LintOptions) str
 			w.command(f.Command)
 		}
 	}
-	mended := trustpolicy.Fix("trust", []byte(document), options)
+	fixed := trustpolicy.Fix("trust", []byte(document), options)
 	if m.decided {
 		suggested := findings[i].Suggested
-		if mended.Text != document || suggested == nil || !suggested.Manual {
-			w.t.Fatalf("mended to %s without being asked; suggested %+v", mended.Text, suggested)
+		if fixed.Text != document || suggested == nil || !suggested.Manual {
+			w.t.Fatalf("fixed to %s without being asked; suggested %+v", fixed.Text, suggested)
 		}
-		mended = trustpolicy.Fix("trust", []byte(suggested.Edit.Apply(document)), options)
+		fixed = trustpolicy.Fix("trust", []byte(suggested.Edit.Apply(document)), options)
 	}
-	for _, f := range mended.Left {
+	for _, f := range fixed.Left {
 		if f.Severity != finding.Warning && f.Rule != "audience-not-registered" {
-			w.t.Errorf("left: %+v in %s", f, mended.Text)
+			w.t.Errorf("left: %+v in %s", f, fixed.Text)
 		}
 	}
-	return mended.Text
+	return fixed.Text
 }
 
 // command does what a suggested command of the AWS CLI does.

@@ -376,7 +376,7 @@ func TestLintRole(t *testing.T) {
 			var first *finding.Finding
 			findings := policy.Lint(policy.Trust, "p", []byte(text), row.facts)
 			for i := range findings {
-				if f := &findings[i]; f.Severity != policy.Warning {
+				if f := &findings[i]; f.Severity != finding.Warning {
 					got = append(got, string(f.Severity)+" "+f.Rule)
 					if first == nil {
 						first = f
