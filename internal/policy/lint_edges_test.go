@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rolecall/rolecall/internal/finding"
 	"github.com/rolecall/rolecall/internal/policy"
 )
 
@@ -22,7 +23,7 @@ func TestEdgesOfLint(t *testing.T) {
 		name, rule string
 		kind       policy.Kind
 		text       string
-		want       []policy.Severity
+		want       []finding.Severity
 		fixed      string // what the first finding's suggestion makes of the text; empty for none
 	}{
 		{name: "an action without service is of none", rule: "unknown-service", text: allow(`'Action':'foo','Resource':'*'`)},
@@ -47,13 +48,13 @@ func TestEdgesOfLint(t *testing.T) {
 			name: "a malformed variable right behind another",
 			rule: "malformed-variable",
 			text: allow(`'Action':'s3:*','Resource':'arn:aws:s3:::b/${aws:username}${x'`),
-			want: []policy.Severity{policy.Error},
+			want: []finding.Severity{finding.Error},
 		},
 		{
 			name: "a variable of NotResource without default",
 			rule: "not-resource-variable",
 			text: withoutDefault,
-			want: []policy.Severity{policy.Warning},
+			want: []finding.Severity{finding.Warning},
 		},
 		{
 			name: "a variable of NotResource with a default",
@@ -64,7 +65,7 @@ func TestEdgesOfLint(t *testing.T) {
 			name:  "a Null that stands first demands one key more",
 			rule:  "for-all-values-missing",
 			text:  condition(`'Null':{'a:b':'false'},'ForAllValues:StringEquals':{'aws:TagKeys':'a'}`),
-			want:  []policy.Severity{policy.Security},
+			want:  []finding.Severity{finding.Security},
 			fixed: condition(`'Null':{'aws:TagKeys': 'false', 'a:b':'false'},'ForAllValues:StringEquals':{'aws:TagKeys':'a'}`),
 		},
 		{
@@ -91,7 +92,7 @@ func TestEdgesOfLint(t *testing.T) {
 			rule:  "action-of-another-principal",
 			kind:  policy.Trust,
 			text:  allow(eks + `'Action':'sts:TagSession'`),
-			want:  []policy.Severity{policy.Error},
+			want:  []finding.Severity{finding.Error},
 			fixed: allow(eks + `'Action':'sts:AssumeRoleWithWebIdentity'`),
 		},
 		{
@@ -99,14 +100,14 @@ func TestEdgesOfLint(t *testing.T) {
 			rule: "action-of-another-principal",
 			kind: policy.Trust,
 			text: allow(eks + `'Action':['sts:TagSession','sts:SetSourceIdentity']`),
-			want: []policy.Severity{policy.Error},
+			want: []finding.Severity{finding.Error},
 		},
 		{
 			name: "a Deny lets no pod tag its session",
 			rule: "pods-without-tag-session",
 			kind: policy.Trust,
 			text: doc(pod, strings.NewReplacer("Allow", "Deny", "AssumeRole", "TagSession").Replace(pod)),
-			want: []policy.Severity{policy.Warning},
+			want: []finding.Severity{finding.Warning},
 			fixed: doc(strings.Replace(pod, "'sts:AssumeRole'", "['sts:AssumeRole', 'sts:TagSession']", 1),
 				strings.NewReplacer("Allow", "Deny", "AssumeRole", "TagSession").Replace(pod)),
 		},
@@ -115,7 +116,7 @@ func TestEdgesOfLint(t *testing.T) {
 			rule: "pods-without-tag-session",
 			kind: policy.Trust,
 			text: doc(pod, strings.NewReplacer("pods.eks", "ec2", "AssumeRole", "TagSession").Replace(pod)),
-			want: []policy.Severity{policy.Warning},
+			want: []finding.Severity{finding.Warning},
 			fixed: doc(strings.Replace(pod, "'sts:AssumeRole'", "['sts:AssumeRole', 'sts:TagSession']", 1),
 				strings.NewReplacer("pods.eks", "ec2", "AssumeRole", "TagSession").Replace(pod)),
 		},
@@ -125,13 +126,13 @@ func TestEdgesOfLint(t *testing.T) {
 			kind: policy.Trust,
 			text: doc(pod, strings.NewReplacer("AssumeRole", "TagSession").Replace(pod)),
 		},
-		{"another account", others, policy.Trust, roleTrust(`{'AWS':'444455556666'}`), []policy.Severity{policy.Security}, ""},
+		{"another account", others, policy.Trust, roleTrust(`{'AWS':'444455556666'}`), []finding.Severity{finding.Security}, ""},
 		{
 			name: "another account's role",
 			rule: others,
 			kind: policy.Trust,
 			text: roleTrust(`{'AWS':'` + roleTB + `'}`),
-			want: []policy.Severity{policy.Security},
+			want: []finding.Severity{finding.Security},
 		},
 		{name: "the own account", rule: others, kind: policy.Trust, text: roleTrust(`{'AWS':'111122223333'}`)},
 		{name: "the own account's role", rule: others, kind: policy.Trust, text: roleTrust(`{'AWS':'` + roleT + `'}`)},
@@ -140,66 +141,66 @@ func TestEdgesOfLint(t *testing.T) {
 			rule:  "scheme-in-key",
 			kind:  policy.Trust,
 			text:  broken(eksID, "https://oidc.<REGION>.eks.amazonaws.com/id/A1"),
-			want:  []policy.Severity{policy.Error},
+			want:  []finding.Severity{finding.Error},
 			fixed: broken(eksID, eksID),
 		},
 		{
 			name: "a key that no token brings",
 			rule: never, kind: policy.Trust,
 			text: webLint(`'StringEquals':{'aws:username':'a'}`),
-			want: []policy.Severity{policy.Error},
+			want: []finding.Severity{finding.Error},
 		},
 		{
 			name: "a key that no token brings must be another",
 			rule: never, kind: policy.Trust,
 			text: webLint(`'StringNotEquals':{'aws:username':'a'}`),
-			want: []policy.Severity{policy.Warning},
+			want: []finding.Severity{finding.Warning},
 		},
 		{
 			name: "a key that no token brings, if it does",
 			rule: never, kind: policy.Trust,
 			text: webLint(`'StringEqualsIfExists':{'aws:username':'a'}`),
-			want: []policy.Severity{policy.Warning},
+			want: []finding.Severity{finding.Warning},
 		},
 		{
 			name: "a key that no token brings must be missing",
 			rule: never, kind: policy.Trust,
 			text: webLint(`'Null':{'aws:username':'true'}`),
-			want: []policy.Severity{policy.Warning},
+			want: []finding.Severity{finding.Warning},
 		},
 		{
 			name: "another issuer's key",
 			rule: foreign, kind: policy.Trust,
 			text:  webLint(`'StringEquals':{'h.example/q:sub':'a'}`),
-			want:  []policy.Severity{policy.Error},
+			want:  []finding.Severity{finding.Error},
 			fixed: webLint(`'StringEquals':{'h.example/p:sub':'a'}`),
 		},
 		{
 			name: "another issuer's key must be another",
 			rule: foreign, kind: policy.Trust,
 			text:  webLint(`'StringNotEquals':{'h.example/q:sub':'a'}`),
-			want:  []policy.Severity{policy.Warning},
+			want:  []finding.Severity{finding.Warning},
 			fixed: webLint(`'StringNotEquals':{'h.example/p:sub':'a'}`),
 		},
 		{
 			name: "another issuer's key, if it is there",
 			rule: foreign, kind: policy.Trust,
 			text:  webLint(`'StringEqualsIfExists':{'h.example/q:sub':'a'}`),
-			want:  []policy.Severity{policy.Warning},
+			want:  []finding.Severity{finding.Warning},
 			fixed: webLint(`'StringEqualsIfExists':{'h.example/p:sub':'a'}`),
 		},
 		{
 			name: "another issuer's key must be missing",
 			rule: foreign, kind: policy.Trust,
 			text:  webLint(`'Null':{'h.example/q:sub':'true'}`),
-			want:  []policy.Severity{policy.Warning},
+			want:  []finding.Severity{finding.Warning},
 			fixed: webLint(`'Null':{'h.example/p:sub':'true'}`),
 		},
 		{
 			name: "all of another issuer's key, which are none",
 			rule: foreign, kind: policy.Trust,
 			text:  webLint(`'ForAllValues:StringEquals':{'h.example/q:sub':'a'}`),
-			want:  []policy.Severity{policy.Warning},
+			want:  []finding.Severity{finding.Warning},
 			fixed: webLint(`'ForAllValues:StringEquals':{'h.example/p:sub':'a'}`),
 		},
 	} {
@@ -209,7 +210,7 @@ func TestEdgesOfLint(t *testing.T) {
 		if row.kind != policy.Trust {
 			options = policy.LintOptions{}
 		}
-		var found []policy.Finding
+		var found []finding.Finding
 		for _, f := range policy.Lint(row.kind, "p", []byte(text), options) {
 			if f.Rule == row.rule {
 				found = append(found, f)
