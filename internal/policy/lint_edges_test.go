@@ -25,7 +25,11 @@ func TestEdgesOfLint(t *testing.T) {
 		want       []policy.Severity
 		fixed      string // what the first finding's suggestion makes of the text; empty for none
 	}{
-		{name: "an action without service is of none", rule: "unknown-service", text: allow(`'Action':'foo','Resource':'*'`)},
+		{
+			name: "an action without service is of none",
+			rule: "unknown-service",
+			text: allow(`'Action':'foo','Resource':'*'`),
+		},
 		{
 			name: "no duration where nothing is asked for",
 			rule: never,
@@ -61,11 +65,12 @@ func TestEdgesOfLint(t *testing.T) {
 			text: strings.Replace(withoutDefault, "aws:username", "aws:username, \x00x\x00", 1),
 		},
 		{
-			name:  "a Null that stands first demands one key more",
-			rule:  "for-all-values-missing",
-			text:  condition(`'Null':{'a:b':'false'},'ForAllValues:StringEquals':{'aws:TagKeys':'a'}`),
-			want:  []policy.Severity{policy.Security},
-			fixed: condition(`'Null':{'aws:TagKeys': 'false', 'a:b':'false'},'ForAllValues:StringEquals':{'aws:TagKeys':'a'}`),
+			name: "a Null that stands first demands one key more",
+			rule: "for-all-values-missing",
+			text: condition(`'Null':{'a:b':'false'},'ForAllValues:StringEquals':{'aws:TagKeys':'a'}`),
+			want: []policy.Severity{policy.Security},
+			fixed: condition(`'Null':{'aws:TagKeys': 'false', 'a:b':'false'},` +
+				`'ForAllValues:StringEquals':{'aws:TagKeys':'a'}`),
 		},
 		{
 			name: "a version that is none is not an old one",
@@ -75,7 +80,10 @@ func TestEdgesOfLint(t *testing.T) {
 		{
 			name: "empty lists of resources are not alike",
 			rule: "duplicate-statement",
-			text: doc(`{'Effect':'Allow','Action':'s3:*','Resource':[]}`, `{'Effect':'Allow','Action':'s3:*','Resource':[]}`),
+			text: doc(
+				`{'Effect':'Allow','Action':'s3:*','Resource':[]}`,
+				`{'Effect':'Allow','Action':'s3:*','Resource':[]}`,
+			),
 		},
 		{
 			name: "a principal is not like one that was not read",
@@ -125,7 +133,13 @@ func TestEdgesOfLint(t *testing.T) {
 			kind: policy.Trust,
 			text: doc(pod, strings.NewReplacer("AssumeRole", "TagSession").Replace(pod)),
 		},
-		{"another account", others, policy.Trust, roleTrust(`{'AWS':'444455556666'}`), []policy.Severity{policy.Security}, ""},
+		{
+			name: "another account",
+			rule: others,
+			kind: policy.Trust,
+			text: roleTrust(`{'AWS':'444455556666'}`),
+			want: []policy.Severity{policy.Security},
+		},
 		{
 			name: "another account's role",
 			rule: others,
