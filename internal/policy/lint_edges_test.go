@@ -316,3 +316,26 @@ var roleEdges = []roleRow{
 		says:   "system:serviceaccount:a:default of h.example/p is not let in: ",
 	},
 }
+
+// TestVersionsAreFaultedOnce: what is refused for its version is not warned of as well.
+func TestVersionsAreFaultedOnce(t *testing.T) {
+	t.Parallel()
+	good := allow(`'Action':'s3:Get*','Resource':'arn:aws:s3:::b/*'`)
+	for _, row := range []struct {
+		name, written string
+		managed       bool
+		want          policy.Severity
+	}{
+		{"none", ``, false, policy.Warning},
+		{"an old one", `"Version":"2008-10-17",`, false, policy.Warning},
+		{"one that is none", `"Version":"2012-10-18",`, false, policy.Error},
+		{"none of a managed policy", ``, true, policy.Error},
+		{"an old one of a managed policy", `"Version":"2008-10-17",`, true, policy.Error},
+	} {
+		text := strings.Replace(good, `"Version":"2012-10-17",`, row.written, 1)
+		found := policy.Lint(policy.Identity, "p", []byte(text), policy.LintOptions{Managed: row.managed})
+		if len(found) != 1 || found[0].Severity != row.want {
+			t.Errorf("%s: %+v", row.name, found)
+		}
+	}
+}
