@@ -11,7 +11,12 @@ const (
 	edgeRole    = "arn:aws:iam::" + edgeAccount + ":role/app"
 )
 
-var edgeUser = Principal{Kind: User, ARN: "arn:aws:iam::" + edgeAccount + ":user/a", UserName: "a", Account: edgeAccount}
+var edgeUser = Principal{
+	Kind:     User,
+	ARN:      "arn:aws:iam::" + edgeAccount + ":user/a",
+	UserName: "a",
+	Account:  edgeAccount,
+}
 
 func edgePolicy(t *testing.T, kind Kind, statements ...string) *Policy {
 	t.Helper()
@@ -23,13 +28,14 @@ func edgePolicy(t *testing.T, kind Kind, statements ...string) *Policy {
 	return p
 }
 
-func identityStatement(element string) string { return `{"Effect":"Allow",` + element + `}` }
+func allowing(element string) string { return `{"Effect":"Allow",` + element + `}` }
 
 // TestNearMissesInOrder: what one edit mends stands before what takes more, and
 // another action or condition before another principal.
 func TestNearMissesInOrder(t *testing.T) {
 	t.Parallel()
-	const trusted, stranger = `"Principal":{"AWS":"` + edgeRole + `"}`, `"Principal":{"AWS":"arn:aws:iam::111122223333:role/zz"}`
+	const trusted = `"Principal":{"AWS":"` + edgeRole + `"}`
+	const stranger = `"Principal":{"AWS":"arn:aws:iam::111122223333:role/zz"}`
 	session := Principal{
 		Kind: RoleSession, ARN: "arn:aws:sts::111122223333:assumed-role/app/s", RoleARN: edgeRole, Account: edgeAccount,
 	}
@@ -41,25 +47,31 @@ func TestNearMissesInOrder(t *testing.T) {
 		want       []int // statements
 	}{
 		{
-			"a slip in an action", Request{Principal: edgeUser, Action: "s3:GetObject", Resource: "*"}, Identity,
+			"a slip in an action",
+			Request{Principal: edgeUser, Action: "s3:GetObject", Resource: "*"},
+			Identity,
 			[]string{
-				identityStatement(`"Action":"sqs:*","Resource":"*"`), identityStatement(`"Action":"s3:GetObjct","Resource":"*"`),
+				allowing(`"Action":"sqs:*","Resource":"*"`), allowing(`"Action":"s3:GetObjct","Resource":"*"`),
 			},
 			[]int{1, 0},
 		},
 		{
-			"another principal", Request{Principal: session, Action: "sts:AssumeRole", Resource: edgeRole}, Trust,
+			"another principal",
+			Request{Principal: session, Action: "sts:AssumeRole", Resource: edgeRole},
+			Trust,
 			[]string{
-				identityStatement(stranger + `,"Action":"sts:AssumeRole"`),
-				identityStatement(trusted + `,"Action":"sts:SetSourceIdentity"`),
+				allowing(stranger + `,"Action":"sts:AssumeRole"`),
+				allowing(trusted + `,"Action":"sts:SetSourceIdentity"`),
 			},
 			[]int{1, 0},
 		},
 		{
-			"two conditions", Request{Principal: edgeUser, Action: "s3:GetObject", Resource: "*"}, Identity,
+			"two conditions",
+			Request{Principal: edgeUser, Action: "s3:GetObject", Resource: "*"},
+			Identity,
 			[]string{
-				identityStatement(`"Action":"s3:*","Resource":"*","Condition":{"StringEquals":{"k:first":"1","k:other":"2"}}`),
-				identityStatement(`"Action":"s3:*","Resource":"*","Condition":{"StringEquals":{"k:third":"3"}}`),
+				allowing(`"Action":"s3:*","Resource":"*","Condition":{"StringEquals":{"k:first":"1","k:other":"2"}}`),
+				allowing(`"Action":"s3:*","Resource":"*","Condition":{"StringEquals":{"k:third":"3"}}`),
 			},
 			[]int{1, 0},
 		},
@@ -91,16 +103,18 @@ func TestSuggestedWords(t *testing.T) {
 		`["s3:GetObjct"]`:            `"s3:GetObject"`,
 		`["s3:GetObjct","s3:List*"]`: `"s3:List*", "s3:GetObject"`,
 	} {
-		p := edgePolicy(t, Identity, identityStatement(`"Action":`+actions+`,"Resource":"*"`))
+		p := edgePolicy(t, Identity, allowing(`"Action":`+actions+`,"Resource":"*"`))
 		misses := Explain(&request, &Policies{Identity: []*Policy{p}}).NearMisses
 		if len(misses) != 1 || misses[0].Suggested == nil || misses[0].Suggested.New != want {
 			t.Errorf("%s: %+v, want %s", actions, misses, want)
 		}
 	}
 	set := &principalSet{entries: []principalEntry{
-		{key: "AWS", text: "arn:aws:iam::111122223333:role/ap", at: span{1, 5}}, {key: "AWS", text: "x", at: span{6, 7}},
+		{key: "AWS", text: "arn:aws:iam::111122223333:role/ap", at: span{1, 5}},
+		{key: "AWS", text: "x", at: span{6, 7}},
 	}}
-	if at, text := set.add(&Policy{text: "{       }"}, "AWS", edgeRole); at != (span{1, 5}) || text != jsonText(edgeRole) {
+	at, text := set.add(&Policy{text: "{       }"}, "AWS", edgeRole)
+	if at != (span{1, 5}) || text != jsonText(edgeRole) {
 		t.Errorf("a slip in the first principal: %s at %v", text, at)
 	}
 }
@@ -108,7 +122,7 @@ func TestSuggestedWords(t *testing.T) {
 // TestEveryActionIsListed, also behind the one that matches.
 func TestEveryActionIsListed(t *testing.T) {
 	t.Parallel()
-	p := edgePolicy(t, Identity, identityStatement(`"Action":["s3:GetObject","s3:Put*"],"Resource":"*"`))
+	p := edgePolicy(t, Identity, allowing(`"Action":["s3:GetObject","s3:Put*"],"Resource":"*"`))
 	request := Request{Principal: edgeUser, Action: "s3:GetObject", Resource: "*"}
 	got := Explain(&request, &Policies{Identity: []*Policy{p}}).Documents[0].Statements[0].Action.Entries
 	if want := []ExplainedAction{{"s3:GetObject", true}, {"s3:Put*", false}}; !slices.Equal(got, want) {
@@ -126,7 +140,7 @@ func TestWhyValuesDiffer(t *testing.T) {
 		{`"StringLike":{"k:v":"red*"}`, "Red-1", "case-only"},
 		{`"NumericLessThan":{"k:v":"10"}`, "10", ""},
 	} {
-		p := edgePolicy(t, Identity, identityStatement(`"Action":"s3:*","Resource":"*","Condition":{`+row.condition+`}`))
+		p := edgePolicy(t, Identity, allowing(`"Action":"s3:*","Resource":"*","Condition":{`+row.condition+`}`))
 		request := Request{
 			Principal: edgeUser, Action: "s3:GetObject", Resource: "*", Context: NewContext().Set("k:v", row.value),
 		}
@@ -142,7 +156,8 @@ func TestWhyValuesDiffer(t *testing.T) {
 func TestTrustReasons(t *testing.T) {
 	t.Parallel()
 	request := Request{Principal: edgeUser, Action: "sts:AssumeRole", Resource: edgeRole}
-	const stranger = `{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:role/zz"},"Action":"sts:AssumeRole"}`
+	const stranger = `{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:role/zz"},` +
+		`"Action":"sts:AssumeRole"}`
 	trust := edgePolicy(t, Trust, stranger,
 		`{"Effect":"Deny","Principal":{"AWS":"*"},"Action":"sts:AssumeRole","Condition":{"StringEquals":{"k:v":"x"}}}`)
 	if got := Explain(&request, &Policies{Trust: trust}); got.Reason != Explain(&request,
@@ -156,8 +171,8 @@ func TestTrustReasons(t *testing.T) {
 func TestSilentDocumentsThatAreNotNeeded(t *testing.T) {
 	t.Parallel()
 	policies := &Policies{
-		Identity: []*Policy{edgePolicy(t, Identity, identityStatement(`"Action":"s3:*","Resource":"*"`))},
-		Resource: edgePolicy(t, Resource, `{"Effect":"Allow","Principal":{"AWS":"*"},"Action":"s3:Put*","Resource":"*"}`),
+		Identity: []*Policy{edgePolicy(t, Identity, allowing(`"Action":"s3:*","Resource":"*"`))},
+		Resource: edgePolicy(t, Resource, allowing(`"Principal":{"AWS":"*"},"Action":"s3:Put*","Resource":"*"`)),
 	}
 	request := Request{
 		Principal: edgeUser, Action: "s3:GetObject", Resource: "arn:aws:s3:::b/k", ResourceAccount: edgeAccount,
@@ -193,8 +208,8 @@ func TestPatternsThatMeet(t *testing.T) {
 	}
 	// A control policy that allows everything does not allow what the caller's own leaves out.
 	policies := &Policies{
-		Identity: []*Policy{edgePolicy(t, Identity, identityStatement(`"Action":"s3:*","NotResource":"arn:aws:s3:::b/x"`))},
-		SCP:      [][]*Policy{{edgePolicy(t, SCP, identityStatement(`"Action":"*","Resource":"*"`))}},
+		Identity: []*Policy{edgePolicy(t, Identity, allowing(`"Action":"s3:*","NotResource":"arn:aws:s3:::b/x"`))},
+		SCP:      [][]*Policy{{edgePolicy(t, SCP, allowing(`"Action":"*","Resource":"*"`))}},
 	}
 	request := Request{Principal: edgeUser, Action: "s3:GetObject", Resource: "arn:aws:s3:::b/*"}
 	if got := Explain(&request, policies).PartlyDenied; len(got) != 1 || got[0].Pattern != "arn:aws:s3:::b/x" {
@@ -207,25 +222,31 @@ func TestPatternsThatMeet(t *testing.T) {
 func TestNearestSilentStatement(t *testing.T) {
 	t.Parallel()
 	request := Request{Principal: edgeUser, Action: "s3:GetObject", Resource: "arn:aws:s3:::b/k"}
-	const far, near = `"Sid":"far","Action":"sqs:*","Resource":"arn:aws:sqs:::q"`, `"Sid":"near","Action":"s3:*","Resource":`
+	const far = `"Sid":"far","Action":"sqs:*","Resource":"arn:aws:sqs:::q"`
+	const near = `"Sid":"near","Action":"s3:*","Resource":`
 	deny := `{"Effect":"Deny","Sid":"deny","Action":"s3:GetObject","Resource":"arn:aws:s3:::c"}`
 	for _, row := range []struct {
 		name       string
 		statements []string
 		want, not  string
 	}{
-		{"the second", []string{identityStatement(far), identityStatement(near + `"arn:aws:s3:::c"`)}, `"near"`, `"far"`},
-		{"the first", []string{identityStatement(near + `"arn:aws:s3:::c"`), identityStatement(far)}, `"near"`, `"far"`},
+		{"the second", []string{allowing(far), allowing(near + `"arn:aws:s3:::c"`)}, `"near"`, `"far"`},
+		{"the first", []string{allowing(near + `"arn:aws:s3:::c"`), allowing(far)}, `"near"`, `"far"`},
 		{
 			"the first of equals",
 			[]string{
-				identityStatement(near + `"arn:aws:s3:::c"`), identityStatement(`"Sid":"more","Action":"s3:*","Resource":"arn:aws:s3:::d"`),
+				allowing(near + `"arn:aws:s3:::c"`),
+				allowing(`"Sid":"more","Action":"s3:*","Resource":"arn:aws:s3:::d"`),
 			},
 			`"near"`, `"more"`,
 		},
-		{"no Deny", []string{identityStatement(far), deny}, `"far"`, `"deny"`},
-		{"one resource", []string{identityStatement(near + `"arn:aws:s3:::c"`)}, `wanted "c", got "b/k"`, `"far"`},
-		{"two resources", []string{identityStatement(near + `["arn:aws:s3:::c","arn:aws:s3:::d"]`)}, `"near"`, `wanted "d", got`},
+		{"no Deny", []string{allowing(far), deny}, `"far"`, `"deny"`},
+		{"one resource", []string{allowing(near + `"arn:aws:s3:::c"`)}, `wanted "c", got "b/k"`, `"far"`},
+		{
+			"two resources",
+			[]string{allowing(near + `["arn:aws:s3:::c","arn:aws:s3:::d"]`)},
+			`"near"`, `wanted "d", got`,
+		},
 	} {
 		e := Explain(&request, &Policies{Identity: []*Policy{edgePolicy(t, Identity, row.statements...)}})
 		if got := e.Summary(); !strings.Contains(got, row.want) || strings.Contains(got, row.not) {

@@ -26,7 +26,11 @@ func TestEdgesOfLint(t *testing.T) {
 		want       []finding.Severity
 		fixed      string // what the first finding's suggestion makes of the text; empty for none
 	}{
-		{name: "an action without service is of none", rule: "unknown-service", text: allow(`'Action':'foo','Resource':'*'`)},
+		{
+			name: "an action without service is of none",
+			rule: "unknown-service",
+			text: allow(`'Action':'foo','Resource':'*'`),
+		},
 		{
 			name: "no duration where nothing is asked for",
 			rule: never,
@@ -62,11 +66,12 @@ func TestEdgesOfLint(t *testing.T) {
 			text: strings.Replace(withoutDefault, "aws:username", "aws:username, \x00x\x00", 1),
 		},
 		{
-			name:  "a Null that stands first demands one key more",
-			rule:  "for-all-values-missing",
-			text:  condition(`'Null':{'a:b':'false'},'ForAllValues:StringEquals':{'aws:TagKeys':'a'}`),
-			want:  []finding.Severity{finding.Security},
-			fixed: condition(`'Null':{'aws:TagKeys': 'false', 'a:b':'false'},'ForAllValues:StringEquals':{'aws:TagKeys':'a'}`),
+			name: "a Null that stands first demands one key more",
+			rule: "for-all-values-missing",
+			text: condition(`'Null':{'a:b':'false'},'ForAllValues:StringEquals':{'aws:TagKeys':'a'}`),
+			want: []finding.Severity{finding.Security},
+			fixed: condition(`'Null':{'aws:TagKeys': 'false', 'a:b':'false'},` +
+				`'ForAllValues:StringEquals':{'aws:TagKeys':'a'}`),
 		},
 		{
 			name: "a version that is none is not an old one",
@@ -76,7 +81,10 @@ func TestEdgesOfLint(t *testing.T) {
 		{
 			name: "empty lists of resources are not alike",
 			rule: "duplicate-statement",
-			text: doc(`{'Effect':'Allow','Action':'s3:*','Resource':[]}`, `{'Effect':'Allow','Action':'s3:*','Resource':[]}`),
+			text: doc(
+				`{'Effect':'Allow','Action':'s3:*','Resource':[]}`,
+				`{'Effect':'Allow','Action':'s3:*','Resource':[]}`,
+			),
 		},
 		{
 			name: "a principal is not like one that was not read",
@@ -126,7 +134,13 @@ func TestEdgesOfLint(t *testing.T) {
 			kind: policy.Trust,
 			text: doc(pod, strings.NewReplacer("AssumeRole", "TagSession").Replace(pod)),
 		},
-		{"another account", others, policy.Trust, roleTrust(`{'AWS':'444455556666'}`), []finding.Severity{finding.Security}, ""},
+		{
+			name: "another account",
+			rule: others,
+			kind: policy.Trust,
+			text: roleTrust(`{'AWS':'444455556666'}`),
+			want: []finding.Severity{finding.Security},
+		},
 		{
 			name: "another account's role",
 			rule: others,
@@ -302,4 +316,27 @@ var roleEdges = []roleRow{
 		manual: true,
 		says:   "system:serviceaccount:a:default of h.example/p is not let in: ",
 	},
+}
+
+// TestVersionsAreFaultedOnce: what is refused for its version is not warned of as well.
+func TestVersionsAreFaultedOnce(t *testing.T) {
+	t.Parallel()
+	good := allow(`'Action':'s3:Get*','Resource':'arn:aws:s3:::b/*'`)
+	for _, row := range []struct {
+		name, written string
+		managed       bool
+		want          finding.Severity
+	}{
+		{"none", ``, false, finding.Warning},
+		{"an old one", `"Version":"2008-10-17",`, false, finding.Warning},
+		{"one that is none", `"Version":"2012-10-18",`, false, finding.Error},
+		{"none of a managed policy", ``, true, finding.Error},
+		{"an old one of a managed policy", `"Version":"2008-10-17",`, true, finding.Error},
+	} {
+		text := strings.Replace(good, `"Version":"2012-10-17",`, row.written, 1)
+		found := policy.Lint(policy.Identity, "p", []byte(text), policy.LintOptions{Managed: row.managed})
+		if len(found) != 1 || found[0].Severity != row.want {
+			t.Errorf("%s: %+v", row.name, found)
+		}
+	}
 }

@@ -59,7 +59,7 @@ func TestSlips(t *testing.T) {
 		{"abcdefghi", "abcdefxyz", "3 characters differ"},
 		{"abcdefghi", "abcdewxyz", ""},
 		{eks + "/A1", eks + "/id/A1", "/id/ is missing"},
-		{"oidc.eu-west-1.eks.amazonaws.com/id/A1", eks + "/id/A1", "the region stands before eks, want " + eks},
+		{"oidc.eu-west-1.eks.amazonaws.com/id/A1", eks + "/id/A1", "the region comes before eks, want " + eks},
 	} {
 		if got := nearMiss(row.wanted, row.got); got != row.want {
 			t.Errorf("%q for %q: %q, want %q", row.wanted, row.got, got, row.want)

@@ -2,6 +2,7 @@ package policy_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -427,6 +428,12 @@ func TestRefusedByKind(t *testing.T) {
 			"length less than or equal to 131072") {
 		t.Errorf("a long parameter: %v", err)
 	}
+	for name, more := range map[string]string{"a character": "\u2013", "another fault": "x"} {
+		if _, err := policy.ParseParameter(policy.Identity, "p", append(slices.Clone(long), more...)); err == nil ||
+			!strings.Contains(err.Error(), "less than or equal to 131072") {
+			t.Errorf("a long parameter with %s: %v", name, err)
+		}
+	}
 	latin := []byte(strings.Replace(doc(`{'Sid':'','Effect':'Allow','Action':'*','Resource':'é'}`), "é",
 		"arn:aws:s3:::"+strings.Repeat("é", 130000), 1))
 	if _, err := policy.ParseParameter(policy.Identity, "p", latin); err != nil {
@@ -511,7 +518,7 @@ func TestSharedIssuers(t *testing.T) {
 			name:      "github, sub behind aud",
 			issuer:    github,
 			action:    "sts:AssumeRoleWithWebIdentity",
-			condition: `'StringEquals':{'` + github + `:aud':'sts.amazonaws.com','` + github + `:sub':'repo:org/repo:x'}`,
+			condition: `'StringEquals':{'` + github + `:aud':'x','` + github + `:sub':'repo:org/repo:x'}`,
 		},
 		{
 			name:   "github, sub behind one that does not count",
