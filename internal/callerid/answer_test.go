@@ -41,7 +41,7 @@ func TestIdentities(t *testing.T) {
 		want                      callerid.Identity
 	}{
 		{
-			row:     "a user (row T1)",
+			row:     "a user (spec authenticator row T1)",
 			arn:     "arn:aws:iam::" + id + ":user/Alice",
 			account: id,
 			userID:  "AIDAX",
@@ -63,7 +63,7 @@ func TestIdentities(t *testing.T) {
 			},
 		},
 		{
-			row:     "a session (row T48)",
+			row:     "a session (spec authenticator row T48)",
 			arn:     "arn:aws:sts::" + id + ":assumed-role/Admin/alice",
 			account: id,
 			userID:  "AROAX:alice",
@@ -75,7 +75,7 @@ func TestIdentities(t *testing.T) {
 			},
 		},
 		{
-			row:     "a session of a role with a path (row T49)",
+			row:     "a session of a role with a path (spec authenticator row T49)",
 			arn:     "arn:aws:sts::" + id + ":assumed-role/Org/Team/Admin/S",
 			account: id,
 			userID:  "AROAX:S",
@@ -87,7 +87,7 @@ func TestIdentities(t *testing.T) {
 			},
 		},
 		{
-			row:     "a federated user (row T52)",
+			row:     "a federated user (spec authenticator row T52)",
 			arn:     "arn:aws:sts::" + id + ":federated-user/Bob",
 			account: id,
 			userID:  id + ":Bob",
@@ -98,7 +98,7 @@ func TestIdentities(t *testing.T) {
 			},
 		},
 		{
-			row:     "a root user (row T53)",
+			row:     "a root user (spec authenticator row T53)",
 			arn:     "arn:aws:iam::" + id + ":root",
 			account: id,
 			userID:  id,
@@ -147,7 +147,7 @@ func TestRefusedAnswers(t *testing.T) {
 		fragment string
 	}{
 		{
-			row:    "a wrong signature (row T40)",
+			row:    "a wrong signature (spec authenticator row T40)",
 			status: 403,
 			body: `{"Error":{"Type":"Sender","Code":"SignatureDoesNotMatch","Message":"The request signature we ` +
 				`calculated"},"RequestId":"r1"}`,
@@ -156,23 +156,23 @@ func TestRefusedAnswers(t *testing.T) {
 				"error from AWS (expected 200, got 403) on us-east-1 endpoint. Body: SignatureDoesNotMatch: The " +
 				"request signature we calculated (request r1)",
 		},
-		{"a redirect (row T42)", 302, "", fault.Denied, "(expected 200, got 302)"},
+		{"a redirect (spec authenticator row T42)", 302, "", fault.Denied, "(expected 200, got 302)"},
 		{
-			row:      "throttled (row T43)",
+			row:      "throttled (spec authenticator row T43)",
 			status:   400,
 			body:     `{"Error":{"Code":"Throttling","Message":"Rate exceeded","Type":"Sender"},"RequestId":"r1"}`,
 			kind:     fault.Throttled,
 			fragment: throttle + "Throttling: Rate exceeded (request r1)",
 		},
 		{
-			row:      "throttled, in upstream's words (row T43)",
+			row:      "throttled, in upstream's words (spec authenticator row T43)",
 			status:   400,
 			body:     `{\"Error\":{\"Code\":\"Throttling\"`,
 			kind:     fault.Throttled,
 			fragment: throttle,
 		},
 		{
-			row:      "throttled by an exception (row T43)",
+			row:      "throttled by an exception (spec authenticator row T43)",
 			status:   400,
 			body:     `{"Error":{"Code":"ThrottlingException"}}`,
 			kind:     fault.Throttled,
@@ -180,12 +180,12 @@ func TestRefusedAnswers(t *testing.T) {
 		},
 		{"RequestLimitExceeded", 400, `{"Error":{"Code":"RequestLimitExceeded"}}`, fault.Throttled, throttle},
 		{"TooManyRequestsException", 400, `{"Error":{"Code":"TooManyRequestsException"}}`, fault.Throttled, throttle},
-		{"busy (row T44)", 503, "busy", fault.Throttled, throttle},
+		{"busy (spec authenticator row T44)", 503, "busy", fault.Throttled, throttle},
 		{"too many requests", 429, "", fault.Throttled, throttle},
 		{"an internal error", 500, "", fault.Unavailable, failed + "error from AWS (expected 200, got 500)"},
-		{"XML (row T46)", 200, "<GetCallerIdentityResponse/>", fault.Denied, failed},
-		{"an empty answer (row T46)", 200, "", fault.Denied, failed},
-		{"an empty object (row T47)", 200, "{}", fault.Denied, "arn '' is invalid"},
+		{"XML (spec authenticator row T46)", 200, "<GetCallerIdentityResponse/>", fault.Denied, failed},
+		{"an empty answer (spec authenticator row T46)", 200, "", fault.Denied, failed},
+		{"an empty object (spec authenticator row T47)", 200, "{}", fault.Denied, "arn '' is invalid"},
 		{"null", 200, "null", fault.Denied, failed},
 		{
 			row:      "members of other kinds",
@@ -212,7 +212,7 @@ func TestRefusedAnswers(t *testing.T) {
 		},
 		{"too long", 200, ok + strings.Repeat(" ", 64<<10), fault.Denied, "longer than 65536 bytes"},
 		{
-			row:      "a session without a name (row T50)",
+			row:      "a session without a name (spec authenticator row T50)",
 			status:   200,
 			body:     answerOf("arn:aws:sts::"+id+":assumed-role/Admin", id, "AROAX:alice"),
 			kind:     fault.Denied,
@@ -233,7 +233,7 @@ func TestRefusedAnswers(t *testing.T) {
 			fragment: "it names nobody",
 		},
 		{
-			row:      "a user id of three parts (row T51)",
+			row:      "a user id of three parts (spec authenticator row T51)",
 			status:   200,
 			body:     answerOf("arn:aws:iam::"+id+":role/x", id, "not:vailid:userid"),
 			kind:     fault.Denied,
@@ -243,7 +243,7 @@ func TestRefusedAnswers(t *testing.T) {
 		{"no id", 200, answerOf(admin, id, ":alice"), fault.Denied, "malformed UserID"},
 		{"no user id", 200, answerOf("arn:aws:iam::"+id+":root", id, ""), fault.Denied, "malformed UserID"},
 		{
-			row:      "another partition (row T54)",
+			row:      "another partition (spec authenticator row T54)",
 			status:   200,
 			body:     answerOf("arn:aws-cn:sts::"+id+":assumed-role/Admin/alice", id, "AROAX:alice"),
 			kind:     fault.Denied,
@@ -257,7 +257,7 @@ func TestRefusedAnswers(t *testing.T) {
 			fragment: "its partition is not known",
 		},
 		{
-			row:      "another account (row T55)",
+			row:      "another account (spec authenticator row T55)",
 			status:   200,
 			body:     answerOf(admin, "999999999999", "AROAX:alice"),
 			kind:     fault.Denied,
