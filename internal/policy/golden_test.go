@@ -363,10 +363,12 @@ func scenes(t *testing.T) []scene {
 		{"a service's own role", linked},
 	} {
 		me := `{'AWS':'` + who.ARN + `'}`
-		if who.Kind == policy.Service {
+		switch who.Kind {
+		case policy.Service:
 			me = `{'Service':'` + who.ARN + `'}`
-		} else if who.Kind == policy.Anonymous {
+		case policy.Anonymous:
 			me = `'*'`
+		default: // the others are named by their ARN
 		}
 		add(who.name+", with nothing", get(who.Principal), policy.Policies{})
 		add(who.name+", allowed by itself", get(who.Principal), policy.Policies{
