@@ -37,7 +37,7 @@ func TestValidateBroker(t *testing.T) {
 			good + "--agent-auth=aws-token --node-roles=arn:aws-cn:iam::111122223333:role/node",
 			"is not of partition aws",
 		},
-		{good + "--agent-auth=aws-token --node-roles=arn:aws:iam::111122223333:role/*", "not a pattern"},
+		{good + "--agent-auth=aws-token --node-roles=arn:aws:iam::111122223333:role/*", "it is a pattern: want one role"},
 		{good + "--agent-auth=mtls", "needs --client-ca"},
 		{good + "--agent-auth=sigv4", "needs --access-keys"},
 		{good + "--agent-service-account=agent", "want NAMESPACE/NAME"},
