@@ -14,7 +14,7 @@ import (
 )
 
 // TestExpressions compiles what the tree gives to lazyregexp.New: without that, an
-// expression that is not valid would be found by whoever uses it first.
+// expression that is not valid would be found by its first user.
 func TestExpressions(t *testing.T) {
 	t.Parallel()
 	folders := map[string][]*ast.File{}

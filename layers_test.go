@@ -62,52 +62,29 @@ var layers = []layer{
 	{
 		name: "names and kinds", std: pure, closed: true,
 		rooms: []string{
-			"api/crds",
-			"api/v1alpha1",
-			"examples/quickstart",
-			"internal/arn",
-			"internal/finding",
+			"api/crds", "api/v1alpha1", "examples/quickstart", "internal/arn", "internal/finding",
 		},
 	},
 	{
 		name: "words of the domain", std: pure, closed: true,
 		rooms: []string{
-			"internal/auditchain",
-			"internal/credential",
-			"internal/apiserverflags",
-			"internal/fault",
-			"internal/finding/report",
-			"internal/glob",
-			"internal/issuer/bucket",
-			"internal/managedpolicy",
-			"internal/policy",
-			"internal/rawjson",
-			"internal/rotation",
-			"internal/startheap",
+			"internal/auditchain", "internal/credential", "internal/apiserverflags", "internal/fault",
+			"internal/finding/report", "internal/glob", "internal/issuer/bucket", "internal/managedpolicy",
+			"internal/policy", "internal/rawjson", "internal/rotation", "internal/startheap",
 		},
 	},
 	{
 		name: "rules", std: pure, closed: true,
 		rooms: []string{
-			"internal/association",
-			"internal/callerid",
-			"internal/grant",
-			"internal/inject",
-			"internal/limit",
-			"internal/policycase",
-			"internal/sigv4",
-			"internal/token",
-			"internal/yamledit",
+			"internal/association", "internal/callerid", "internal/grant", "internal/inject", "internal/limit",
+			"internal/policycase", "internal/sigv4", "internal/token", "internal/yamledit",
 		},
 	},
 	{
 		name: "rules about rules", std: pure, closed: true,
 		rooms: []string{
-			"internal/association/admission",
-			"internal/identify",
-			"internal/issuer/document",
-			"internal/sessionplan",
-			"internal/trust",
+			"internal/association/admission", "internal/identify", "internal/issuer/document",
+			"internal/sessionplan", "internal/trust",
 		},
 	},
 	{
@@ -129,13 +106,8 @@ var layers = []layer{
 	{
 		name: "the world outside", std: servers,
 		rooms: []string{
-			"internal/agreement",
-			"internal/awsapi",
-			"internal/events",
-			"internal/follow",
-			"internal/httpserve",
-			"internal/obs",
-			"internal/pki",
+			"internal/agreement", "internal/awsapi", "internal/events", "internal/follow", "internal/httpserve",
+			"internal/obs", "internal/pki",
 		},
 	},
 	{
@@ -168,15 +140,9 @@ var layers = []layer{
 	{
 		name: "roles", std: servers, modules: clusters,
 		rooms: []string{
-			"internal/agent/...",
-			"internal/broker/...",
-			"internal/controller/association",
-			"internal/controller/issuer",
-			"internal/issuer/desk",
-			"internal/issuer/server",
-			"internal/servingcert",
-			"internal/signer",
-			"internal/webhook",
+			"internal/agent/...", "internal/broker/...", "internal/controller/association",
+			"internal/controller/issuer", "internal/issuer/desk", "internal/issuer/server",
+			"internal/servingcert", "internal/signer", "internal/webhook",
 		},
 	},
 	{
@@ -194,11 +160,7 @@ var layers = []layer{
 
 // houses are trees whose rooms may import each other.
 var houses = []string{
-	"internal/agent/...",
-	"internal/app/...",
-	"internal/broker/...",
-	"internal/localaws/...",
-	"test/...",
+	"internal/agent/...", "internal/app/...", "internal/broker/...", "internal/localaws/...", "test/...",
 }
 
 // exceptions are what a room may import beyond its layer. A sealed one stays

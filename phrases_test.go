@@ -12,61 +12,49 @@ import (
 // in it is any white space, that between two lines of a comment included.
 type phrase struct {
 	phrase, better string
-	// pages says that only pages are held to it so far, not code and scripts.
-	pages bool
 }
 
 var phrases = []phrase{
 	{
 		`who(?:ever)? (?:has )?(?:taken|took|takes) (?:it|him|one|them|a part of it) over|a stolen broker`,
-		"an attacker who controls it", false,
+		"an attacker who controls it",
 	},
-	{`by himself|of his own`, "itself, of their own", false},
-	{`no role's ARN|(?:is|are) no (?:role )?ARNs?`, "is not a role ARN", true},
-	{`must be an? text|must be texts`, "must be a string", true},
-	{`is no text`, "is not a string", true},
+	{`by himself|of his own`, "itself, of their own"},
+	{`no role's ARN|(?:is|are) no (?:role )?ARNs?`, "is not a role ARN"},
+	{`must be an? text|must be texts`, "must be a string"},
+	{`is no text`, "is not a string"},
 	{
 		`(?:is|are|be) no (?:JSON|URLs?|https URL|number|name for|container|user|node|IP address|discovery document|` +
 			`TokenRequest|Unix socket|regular file|file of|list of|account number|PEM|key set|session of|unpadded|` +
 			`object|pattern|certificate)`,
-		"is not a …", true,
+		"is not a …",
 	},
-	{`is no [a-z]+'s`, "does not belong to a …", true},
+	{`is no [a-z]+'s`, "does not belong to a …"},
 	{
 		`(?:take|takes|taking|took|taken) (?:an?|the|its|their|each|every|this|that|any|no|which|another) ` +
 			`(?:[\w'-]+ )?roles?`,
-		"assume a role", true,
+		"assume a role",
 	},
-	{`(?:take|takes|taking|took|taken) roles`, "assume roles", true},
-	{`roles? (?:is|are|was|were|be|being|been) taken|role to take|may take (?:them|it|the role)`, "is assumed", true},
-	{`may be another one`, "may differ", true},
-	{`1 (?:errors|warnings|security findings|findings|keys|files|accounts|associations|edits)`, "1 error", true},
-	{`who(?:m|so)?ever`, "anybody who …, or the one who is meant", true},
-	{`held against`, "compared with, checked against", true},
-	{`hears? of it`, "is told", true},
-	{`for ever`, "forever", true},
-	{`(?:it|that|what|which|fail|one) is none`, "is not one", true},
-	{`anew`, "again", true},
-	{`(?:take|takes|taking|taken|took) (?:it|them|its \w+|the \w+|the \w+ \w+) away`, "remove", true},
-	{`(?:AWS|STS|IAM|EKS) (?:takes|does not take|take) (?:no|at most|at least|only|it|them|tags)`, "accepts", true},
-	{`takes this process for`, "says this process is", true},
-	{`mend(?:s|ed|ing)?`, "fix", true},
-	{`not (?:\w+ ){0,2}any more`, "no longer", true},
-	{`(?:is|are) no good`, "is of no use", true},
-	{`may be had|may not be had`, "may be assumed, is available", true},
-	{`in silence`, "silently", true},
-	{`goes? by (?:the|its|their|keys|old|what)`, "relies on, uses, follows", true},
-	{`left alone`, "not touched", true},
-}
-
-// printed are pages that repeat what the program prints; they change with it.
-var printed = []string{
-	"docs/reference/agent-flags.md",
-	"docs/reference/broker-flags.md",
-	"docs/reference/issuer-flags.md",
-	"docs/reference/signer-flags.md",
-	"docs/reference/webhook-flags.md",
-	"docs/guide/pod-identity-walkthrough.md",
+	{`(?:take|takes|taking|took|taken) roles`, "assume roles"},
+	{`roles? (?:is|are|was|were|be|being|been) taken|role to take|may take (?:them|it|the role)`, "is assumed"},
+	{`may be another one`, "may differ"},
+	{`1 (?:errors|warnings|security findings|findings|keys|files|accounts|associations|edits)`, "1 error"},
+	{`who(?:m|so)?ever`, "anybody who …, or the one who is meant"},
+	{`held against`, "compared with, checked against"},
+	{`hears? of it`, "is told"},
+	{`for ever`, "forever"},
+	{`(?:it|that|what|which|fail|one) is none`, "is not one"},
+	{`anew`, "again"},
+	{`(?:take|takes|taking|taken|took) (?:it|them|its \w+|the \w+|the \w+ \w+) away`, "remove"},
+	{`(?:AWS|STS|IAM|EKS) (?:takes|does not take|take) (?:no|at most|at least|only|it|them|tags)`, "accepts"},
+	{`takes this process for`, "says this process is"},
+	{`mend(?:s|ed|ing)?`, "fix"},
+	{`not (?:\w+ ){0,2}any more`, "no longer"},
+	{`(?:is|are) no good`, "is of no use"},
+	{`may be had|may not be had`, "may be assumed, is available"},
+	{`in silence`, "silently"},
+	{`goes? by (?:the|its|their|keys|old|what)`, "relies on, uses, follows"},
+	{`left alone`, "not touched"},
 }
 
 // exempt are texts that are not ours to word: the specifications quote, decisions
@@ -101,8 +89,9 @@ func TestPhrasesNotices(t *testing.T) {
 		{"README.md", "found 11 errors", false},
 		{"README.md", "found: 1 errors", true},
 		{"file.go", "// An attacker who has\n\t// taken it over can do that.", true},
-		{"docs/reference/broker-flags.md", "| how roles are taken |", false},
+		{"docs/reference/broker-flags.md", "| how roles are taken |", true},
 		{"docs/reference/broker-flags.md", "| a stolen broker |", true},
+		{"file.go", `// It takes the role away, and is "mended" anew.`, true},
 	} {
 		if got := checkPhrases(row.name, row.text); (len(got) > 0) != row.found {
 			t.Errorf("%s, %q: got %q, want found %t", row.name, row.text, got, row.found)
@@ -121,11 +110,7 @@ var phrasePatterns = sync.OnceValue(func() []*regexp.Regexp {
 
 func checkPhrases(name, text string) []string {
 	var found []string
-	isPage := strings.HasSuffix(name, ".md") && !within(name, printed...)
 	for i, p := range phrases {
-		if p.pages && !isPage {
-			continue
-		}
 		for _, place := range phrasePatterns()[i].FindAllStringIndex(text, -1) {
 			line, phrase := lineOf(text, place[0]), text[place[0]:place[1]]
 			found = append(found, fmt.Sprintf("%s:%d: %q: write %q", name, line, phrase, p.better))

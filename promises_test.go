@@ -50,7 +50,7 @@ func TestPromisesNotices(t *testing.T) {
 		{"a row less", "| two | `a TestTwo` |\n", "", `"two" has no test`},
 		{"a row without a test", "| `a TestTwo` |", "| soon |", `"two" has no test`},
 		{"a test that is not there", "`a TestTwo`", "`a TestGone`", "there is no a TestGone"},
-		{"a promise that is not made any more", "one; two", "one", `"two" is promised nowhere`},
+		{"a promise that is no longer made", "one; two", "one", `"two" is promised nowhere`},
 	} {
 		got := strings.Join(checkPromises(strings.Replace(page, row.old, row.new, 1), exist), "\n")
 		if (row.want == "") != (got == "") || !strings.Contains(got, row.want) {

@@ -85,32 +85,10 @@ func run(
 			Process: contender.Process{
 				Name: "rolecall",
 				Cmd: own(
-					"agent",
-					"serve",
-					"agent",
-					"-c",
-					"prod",
-					"-b",
-					"127.0.0.1",
-					"-p",
-					ports[1],
-					"--probe-port",
-					ports[2],
-					"--metrics-port",
-					ports[3],
-					"--metrics-address",
-					"127.0.0.1",
-					"--endpoint",
-					upstream.URL,
-					"--init=false",
-					"--pod-qps",
-					"1e9",
-					"--pod-burst",
-					"1000000000",
-					"--max-qps",
-					"1e9",
-					"-v",
-					"error",
+					"agent", "serve", "agent", "-c", "prod", "-b", "127.0.0.1", "-p", ports[1], "--probe-port",
+					ports[2], "--metrics-port", ports[3], "--metrics-address", "127.0.0.1", "--endpoint",
+					upstream.URL, "--init=false", "--pod-qps", "1e9", "--pod-burst", "1000000000", "--max-qps",
+					"1e9", "-v", "error",
 				),
 			},
 			port: ports[1],
@@ -123,22 +101,8 @@ func run(
 			Process: contender.Process{
 				Name: "AWS's agent",
 				Cmd: exec.CommandContext(
-					ctx,
-					path,
-					"server",
-					"-c",
-					"prod",
-					"-b",
-					"127.0.0.1",
-					"-p",
-					ports[4],
-					"--probe-port",
-					ports[5],
-					"--metrics-port",
-					ports[6],
-					"--metrics-address",
-					"127.0.0.1",
-					"--endpoint",
+					ctx, path, "server", "-c", "prod", "-b", "127.0.0.1", "-p", ports[4], "--probe-port",
+					ports[5], "--metrics-port", ports[6], "--metrics-address", "127.0.0.1", "--endpoint",
 					upstream.URL,
 				),
 			},
@@ -153,10 +117,7 @@ func run(
 	results := make([]result, len(agents))
 	for _, one := range agents {
 		one.Cmd.Env = append(
-			one.Cmd.Env,
-			"AWS_REGION=eu-west-1",
-			"AWS_ACCESS_KEY_ID=AKIANODE",
-			"AWS_SECRET_ACCESS_KEY=node",
+			one.Cmd.Env, "AWS_REGION=eu-west-1", "AWS_ACCESS_KEY_ID=AKIANODE", "AWS_SECRET_ACCESS_KEY=node",
 			"PATH="+os.Getenv("PATH"),
 		)
 		if err := one.Start(); err != nil {
@@ -187,17 +148,9 @@ func run(
 	for i, one := range agents {
 		r := results[i]
 		_, _ = fmt.Fprintf(
-			table,
-			"%s\t%s\t%s\t%.0f\t%.0f%%\t%.1f\t%s at %d/s\t%s\n",
-			one.Name,
-			r.before,
-			one.Memory(),
-			r.closed.perSecond,
-			100*r.closed.perSecond/results[0].closed.perSecond,
-			r.closed.cpu,
-			r.open.p50,
-			r.open.rate,
-			r.open.p99,
+			table, "%s\t%s\t%s\t%.0f\t%.0f%%\t%.1f\t%s at %d/s\t%s\n", one.Name, r.before, one.Memory(),
+			r.closed.perSecond, 100*r.closed.perSecond/results[0].closed.perSecond, r.closed.cpu, r.open.p50,
+			r.open.rate, r.open.p99,
 		)
 	}
 	return table.Flush()

@@ -89,12 +89,7 @@ func report(measured map[string]map[string]result, duration time.Duration, clien
 		fmt.Printf("%-28s %-12s %10.0f %12s %12s\n", call, "rolecall", ours.rate, ours.p50, ours.p99)
 		if theirs, found := measured["moto_server"][call]; found {
 			fmt.Printf(
-				"%-28s %-12s %10.0f %12s %12s %7.1fx\n",
-				"",
-				"moto_server",
-				theirs.rate,
-				theirs.p50,
-				theirs.p99,
+				"%-28s %-12s %10.0f %12s %12s %7.1fx\n", "", "moto_server", theirs.rate, theirs.p50, theirs.p99,
 				ours.rate/theirs.rate,
 			)
 		}
@@ -167,20 +162,8 @@ func startRolecall(ctx context.Context, folder string, issuer *issuerServer) (*s
 		return nil, fmt.Errorf("build rolecall, in the repository's folder: %w", err)
 	}
 	cmd := exec.CommandContext(
-		ctx,
-		program,
-		"serve",
-		"aws",
-		"--listen",
-		"127.0.0.1:0",
-		"--account",
-		accountID,
-		"--log-level",
-		"error",
-		"--issuer-endpoint",
-		issuerHost+"="+issuer.address,
-		"--issuer-ca",
-		issuer.ca,
+		ctx, program, "serve", "aws", "--listen", "127.0.0.1:0", "--account", accountID, "--log-level", "error",
+		"--issuer-endpoint", issuerHost+"="+issuer.address, "--issuer-ca", issuer.ca,
 	)
 	out, err := cmd.StdoutPipe()
 	if err != nil {

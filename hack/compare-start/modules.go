@@ -68,10 +68,7 @@ func (c *comparison) printModules(size int64) error {
 	fmt.Fprintf(table, "\nmodule\tMB of the file\tMB of code\n")
 	for _, name := range names[:min(c.top, len(names))] {
 		fmt.Fprintf(
-			table,
-			"%s\t%.1f\t%.1f\n",
-			name,
-			megabytes(size)*float64(code[name])/float64(total),
+			table, "%s\t%.1f\t%.1f\n", name, megabytes(size)*float64(code[name])/float64(total),
 			megabytes(int64(code[name])),
 		) //nolint:gosec // sizes of a file
 	}

@@ -148,15 +148,8 @@ func (c *comparison) print(hooks []hook, before []contender.Memory, results [][l
 		name, memory := one.Name, fmt.Sprintf("%s\t%s", before[i], one.Memory())
 		for kind, r := range results[i] {
 			fmt.Fprintf(
-				table,
-				"%s\t%s\t%s\t%.0f\t%.0f\t%s\t%s\n",
-				name,
-				memory,
-				kinds[kind],
-				r.perSecond,
-				r.cpu,
-				r.p50.Round(time.Microsecond),
-				r.p99.Round(time.Microsecond),
+				table, "%s\t%s\t%s\t%.0f\t%.0f\t%s\t%s\n", name, memory, kinds[kind], r.perSecond, r.cpu,
+				r.p50.Round(time.Microsecond), r.p99.Round(time.Microsecond),
 			)
 			name, memory = "", "\t"
 		}

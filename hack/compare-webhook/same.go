@@ -65,10 +65,7 @@ func injectTheSame(ctx context.Context, hooks []hook, authority []byte, all *pod
 			if err != nil {
 				said, _ := os.ReadFile(one.log)
 				return fmt.Errorf(
-					"%s, a pod of %s: %w\nit said last: %s",
-					one.Name,
-					accountName(withRole, i),
-					err,
+					"%s, a pod of %s: %w\nit said last: %s", one.Name, accountName(withRole, i), err,
 					said[max(0, len(said)-2000):],
 				)
 			}
@@ -77,12 +74,8 @@ func injectTheSame(ctx context.Context, hooks []hook, authority []byte, all *pod
 			}
 			if diff := cmp.Diff(first, pod); diff != "" {
 				return fmt.Errorf(
-					"pods of %s are made another by %s (-%s +%s):\n%s",
-					accountName(withRole, i),
-					one.Name,
-					hooks[0].Name,
-					one.Name,
-					diff,
+					"pods of %s are made another by %s (-%s +%s):\n%s", accountName(withRole, i), one.Name,
+					hooks[0].Name, one.Name, diff,
 				)
 			}
 		}

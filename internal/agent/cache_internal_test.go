@@ -295,7 +295,7 @@ func TestNews(t *testing.T) {
 	}
 }
 
-// TestOldNews: a broker that began anew tells again what is known; it takes nothing
+// TestOldNews: a broker that restarted tells again what is known; it takes nothing
 // back. One that says no version is believed.
 func TestOldNews(t *testing.T) {
 	t.Parallel()
@@ -489,7 +489,7 @@ func TestFinishedTooLate(t *testing.T) {
 	}
 }
 
-// TestRefusedForGood: a renewal that is refused takes its session away, and not one
+// TestRefusedForGood: a renewal that is refused ends its session, and not one
 // that the pod was given meanwhile.
 func TestRefusedForGood(t *testing.T) {
 	t.Parallel()

@@ -482,14 +482,7 @@ func (n *node) testReplacement(t *testing.T) {
 	}
 	logs := &lockedLog{}
 	flags := []string{
-		"--init=false",
-		"--reuse-port",
-		"--pod-qps",
-		"1e9",
-		"--pod-burst",
-		"1000000000",
-		"--max-qps",
-		"1e9",
+		"--init=false", "--reuse-port", "--pod-qps", "1e9", "--pod-burst", "1000000000", "--max-qps", "1e9",
 	}
 	current := n.launch(t, logs, "3000", "3001", flags...)
 	const requests, clients = 10000, 4

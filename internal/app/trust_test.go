@@ -55,14 +55,8 @@ func TestTrustDiscovery(t *testing.T) {
 		sys.Stdout, sys.Stderr = &out, &errors
 		arguments = append(
 			[]string{
-				"trust",
-				"generate",
-				"--account",
-				"111122223333",
-				"--service-account",
-				"app/api",
-				"--issuer-endpoint",
-				"oidc.example.com=" + server.Listener.Addr().String(),
+				"trust", "generate", "--account", "111122223333", "--service-account", "app/api",
+				"--issuer-endpoint", "oidc.example.com=" + server.Listener.Addr().String(),
 			},
 			arguments...)
 		code = app.Run(t.Context(), sys, arguments)

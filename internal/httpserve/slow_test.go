@@ -16,7 +16,7 @@ import (
 	"github.com/rolecall/rolecall/test/pipes"
 )
 
-// TestSlowClients: whoever does not send what they began, does not take their answer,
+// TestSlowClients: a client that does not send what it began, does not take their answer,
 // or does nothing more, is let go after a time that does not depend on them.
 func TestSlowClients(t *testing.T) {
 	t.Parallel()

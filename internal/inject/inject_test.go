@@ -181,15 +181,9 @@ func TestWarnings(t *testing.T) {
 func TestMalformedRolesAreInjected(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{
-		"junk",
-		"arn:aws:iam::111122223333:role/a/",
-		"arn:aws:iam::111122223333:role//a",
-		"arn:aws:iam::111122223333:role/",
-		"arn:aws:iam::111122223333:role/a*",
-		"arn:aws:iam::1111:role/a",
-		"arn:aws:iam::111122223333:user/a",
-		" " + role,
-		role + "\n",
+		"junk", "arn:aws:iam::111122223333:role/a/", "arn:aws:iam::111122223333:role//a",
+		"arn:aws:iam::111122223333:role/", "arn:aws:iam::111122223333:role/a*", "arn:aws:iam::1111:role/a",
+		"arn:aws:iam::111122223333:user/a", " " + role, role + "\n",
 	} {
 		pod := podOf("", oneContainer)
 		result := mustPod(t, pod, map[string]string{"eks.amazonaws.com/role-arn": text}, inject.Defaults())

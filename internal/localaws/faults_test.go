@@ -90,10 +90,7 @@ func TestFaults(t *testing.T) {
 		t.Errorf("after all: %s", got.body)
 	}
 	for _, bad := range []string{
-		`{"kind":"x"}`,
-		`{"kind":"throttle","often":1}`,
-		`{"kind":"throttle"} {}`,
-		`[]`,
+		`{"kind":"x"}`, `{"kind":"throttle","often":1}`, `{"kind":"throttle"} {}`, `[]`,
 		`{"kind":"throttle","service":"[a"}`,
 	} {
 		if got := w.own("POST", "faults", bad); got.status != http.StatusBadRequest {

@@ -222,7 +222,7 @@ var keyRows = []stsRow{
 		http.Redirect(rw, r, "http://"+host+"/keys", http.StatusFound)
 	}), status: 400, code: iit, message: noKey},
 	{row: 43, name: "redirected to this machine", set: serving(func(rw http.ResponseWriter, r *http.Request) {
-		http.Redirect(rw, r, "https://127.0.0.1/keys", http.StatusFound)
+		http.Redirect(rw, r, "https://127.0.0.1/jwks", http.StatusFound)
 	}), status: 400, code: iit, message: noKey},
 	{row: 43, name: "redirected to metadata", set: serving(func(rw http.ResponseWriter, r *http.Request) {
 		http.Redirect(rw, r, "https://169.254.169.254/keys", http.StatusFound)

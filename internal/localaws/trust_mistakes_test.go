@@ -605,13 +605,13 @@ func (m *mistake) run(w *world) {
 		w.expect("before", w.assume(raw, nil), m.status, m.code, m.message)
 	}
 	options := m.options()
-	mended := m.fix(w, document, options)
-	w.expect("mended: "+mended, w.iam("UpdateAssumeRolePolicy", "RoleName", "R", "PolicyDocument", mended), ok, "", "")
-	w.expect("after: "+mended, w.assume(raw, nil), ok, "", "")
+	corrected := m.fix(w, document, options)
+	w.expect("corrected: "+corrected, w.iam("UpdateAssumeRolePolicy", "RoleName", "R", "PolicyDocument", corrected), ok, "", "")
+	w.expect("after: "+corrected, w.assume(raw, nil), ok, "", "")
 	hostile := edit{}
 	maps.Copy(hostile, m.claims)
 	hostile["sub"] = "system:serviceaccount:default:default"
-	w.expect("hostile: "+mended, w.assume(w.token(w.key, hostile), nil), denied, "AccessDenied", "Not authorized")
+	w.expect("hostile: "+corrected, w.assume(w.token(w.key, hostile), nil), denied, "AccessDenied", "Not authorized")
 }
 
 func (m *mistake) options() policy.LintOptions {

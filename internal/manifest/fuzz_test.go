@@ -42,12 +42,8 @@ func FuzzInject(f *testing.F) {
 		again, injected, ok := run(t, after)
 		if !ok || injected {
 			t.Fatalf(
-				"a second run: read %t, changes %t\n%s\n---- became\n%s\n---- and\n%s",
-				ok,
-				injected,
-				text,
-				after,
-				again,
+				"a second run: read %t, changes %t\n%s\n---- became\n%s\n---- and\n%s", ok, injected, text,
+				after, again,
 			)
 		}
 		before, readable := contents(text)

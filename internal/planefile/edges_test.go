@@ -27,7 +27,7 @@ func TestValues(t *testing.T) {
 		{"an endpoint of this machine", endpoint, "http://127.0.0.1:4566", ""},
 		{"an endpoint of another scheme", endpoint, "ftp://sts.example.com", "want an http or https URL"},
 		{"an endpoint without a host", endpoint, "https:///sts", "want an http or https URL"},
-		{"an endpoint that is no URL", endpoint, "https://[::1", "want an http or https URL"},
+		{"an endpoint that is not a URL", endpoint, "https://[::1", "want an http or https URL"},
 	} {
 		plane, err := planefile.Parse("plane.yaml", []byte(head+strings.Replace(row.form, "%", row.value, 1)))
 		switch {

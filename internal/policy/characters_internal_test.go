@@ -87,7 +87,7 @@ func TestUnusualNear(t *testing.T) {
 	}
 }
 
-// TestASCIITexts: whoever has a byte more is looked at closely.
+// TestASCIITexts: a text with any other byte is examined closely.
 func TestASCIITexts(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]bool{

@@ -30,7 +30,7 @@ func edgePolicy(t *testing.T, kind Kind, statements ...string) *Policy {
 
 func allowing(element string) string { return `{"Effect":"Allow",` + element + `}` }
 
-// TestNearMissesInOrder: what one edit mends stands before what takes more, and
+// TestNearMissesInOrder: what one edit fixes comes before what takes more, and
 // another action or condition before another principal.
 func TestNearMissesInOrder(t *testing.T) {
 	t.Parallel()
@@ -91,7 +91,7 @@ func TestNearMissesInOrder(t *testing.T) {
 	}
 }
 
-// TestSuggestedWords: a slip is written anew, anything else stays beside what is
+// TestSuggestedWords: a slip is corrected, anything else stays beside what is
 // added.
 func TestSuggestedWords(t *testing.T) {
 	t.Parallel()
@@ -130,7 +130,7 @@ func TestEveryActionIsListed(t *testing.T) {
 	}
 }
 
-// TestWhyValuesDiffer: a wildcard that is none, letter case, or nothing worth a note.
+// TestWhyValuesDiffer: a wildcard that does not act as one, letter case, or nothing worth a note.
 func TestWhyValuesDiffer(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct{ condition, value, want string }{
@@ -183,7 +183,7 @@ func TestSilentDocumentsThatAreNotNeeded(t *testing.T) {
 	}
 }
 
-// TestPatternsThatMeet: whole ARNs are held against each other part by part.
+// TestPatternsThatMeet: whole ARNs are compared part by part.
 func TestPatternsThatMeet(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {

@@ -502,8 +502,7 @@ func TestNearMissesWithoutEdit(t *testing.T) {
 	}
 	for _, text := range []string{
 		condition(`'NumericLessThan':{'number1':'10'}`),
-		condition(`'StringEquals':{'number1':'10','number2':'10'}`),
-		condition(`'StringEquals':{'long':'s'}`),
+		condition(`'StringEquals':{'number1':'10','number2':'10'}`), condition(`'StringEquals':{'long':'s'}`),
 		condition(`'StringLike':{'number1':'1*'},'StringEquals':{'number1':'1?'}`),
 		allow(`'Action':'s3:*','Resource':'arn:aws:s3:::c'`),
 	} {

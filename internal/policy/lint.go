@@ -38,7 +38,7 @@ type LintOptions struct {
 
 // Lint reads a document as a kind and returns what is wrong or dangerous in it,
 // in the order of the text. It looks further than Parse: all faults, and what AWS
-// accepts in silence.
+// accepts silently.
 func Lint(kind Kind, name string, text []byte, options LintOptions) []finding.Finding {
 	d := &decoder{kind: kind, name: name, text: text, limit: maxParameter, managed: options.Managed}
 	l := &linter{options: options, policy: d.decode(), decoder: d, place: newCursor(text)}

@@ -74,7 +74,7 @@ func TestEdgesOfLint(t *testing.T) {
 				`'ForAllValues:StringEquals':{'aws:TagKeys':'a'}`),
 		},
 		{
-			name: "a version that is none is not an old one",
+			name: "an unknown version is not an old one",
 			rule: "old-version",
 			text: strings.Replace(condition(`'Bool':{'a':'true'}`), "2012-10-17", "2012-10-18", 1),
 		},
@@ -270,7 +270,7 @@ var roleEdges = []roleRow{
 		manual: true,
 	},
 	{
-		name:  "a slip in the issuer, and a key that is no issuer's",
+		name:  "a slip in the issuer, and a key that belongs to no issuer",
 		facts: everyFact(func(o *policy.LintOptions) { o.Role.Issuers = []string{"h.example/q"} }),
 		text:  webLint(goodConds + `,'IpAddress':{'aws:SourceIp':'10.0.0.0/8'}`),
 		want:  []string{"error provider-of-another-issuer"},
@@ -329,7 +329,7 @@ func TestVersionsAreFaultedOnce(t *testing.T) {
 	}{
 		{"none", ``, false, finding.Warning},
 		{"an old one", `"Version":"2008-10-17",`, false, finding.Warning},
-		{"one that is none", `"Version":"2012-10-18",`, false, finding.Error},
+		{"an unknown one", `"Version":"2012-10-18",`, false, finding.Error},
 		{"none of a managed policy", ``, true, finding.Error},
 		{"an old one of a managed policy", `"Version":"2008-10-17",`, true, finding.Error},
 	} {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// federation is a statement that lets in whoever the providers vouch for.
+// federation is a statement that admits everybody whom the providers vouch for.
 func federation(allow bool, providers ...string) statement {
 	s := statement{allow: allow, principal: &principalSet{}, at: span{10, 20}}
 	for _, one := range providers {

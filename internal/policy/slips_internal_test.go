@@ -67,7 +67,7 @@ func TestSlips(t *testing.T) {
 	}
 }
 
-// TestMendedIssuers: only the issuers of EKS are mended, and only as far as it is
+// TestMendedIssuers: only the issuers of EKS are corrected, and only as far as it is
 // sure what was meant.
 func TestMendedIssuers(t *testing.T) {
 	t.Parallel()

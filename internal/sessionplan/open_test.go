@@ -33,7 +33,7 @@ func plan(t *testing.T, plane *Plane, template string, s Subject, random string)
 	return result, nil
 }
 
-// TestLabels: of labels only those that the plane lists count. Whoever judges
+// TestLabels: of labels only those that the plane lists count. A judge
 // beforehand without knowing that list leaves each of them open; a broker without a
 // list lets none in.
 func TestLabels(t *testing.T) {

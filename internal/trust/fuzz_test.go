@@ -16,13 +16,8 @@ import (
 // of ours is never the answer.
 func FuzzGenerate(f *testing.F) {
 	f.Add(
-		"app/api jobs/*",
-		"https://oidc.example/a1 s3.eu-west-1.amazonaws.com/b/c1",
-		"sts.amazonaws.com",
-		prod,
-		"arn:aws:iam::111122223333:role/broker",
-		uint8(0),
-		false,
+		"app/api jobs/*", "https://oidc.example/a1 s3.eu-west-1.amazonaws.com/b/c1", "sts.amazonaws.com", prod,
+		"arn:aws:iam::111122223333:role/broker", uint8(0), false,
 	)
 	f.Add("*/*", "https://oidc.example", "", "", "", uint8(255), true)
 	f.Add(

@@ -33,12 +33,7 @@ func Run(cmd *exec.Cmd) ([]Package, error) {
 		var p Package
 		var at float64
 		_, err := fmt.Sscanf(
-			line,
-			"init %s @%g ms, %g ms clock, %d bytes, %d allocs",
-			&p.Path,
-			&at,
-			&p.Milliseconds,
-			&p.Bytes,
+			line, "init %s @%g ms, %g ms clock, %d bytes, %d allocs", &p.Path, &at, &p.Milliseconds, &p.Bytes,
 			&p.Allocations,
 		)
 		if err == nil {

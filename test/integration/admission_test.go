@@ -327,15 +327,7 @@ func (w *brokerWorld) kubectl() {
 	)
 	w.until("the grant is gone", func() bool {
 		_, problems, failed := w.run(
-			"kubectl",
-			"--kubeconfig",
-			w.c.Kubeconfig,
-			"label",
-			"pia",
-			"-n",
-			"shop",
-			"k-admin",
-			"team=red",
+			"kubectl", "--kubeconfig", w.c.Kubeconfig, "label", "pia", "-n", "shop", "k-admin", "team=red",
 			"--overwrite",
 		)
 		return !failed && strings.Contains(problems, "Warning: no RoleGrant lets shop/k-admin use "+adminARN)

@@ -64,15 +64,8 @@ func TestAssociations(t *testing.T) {
 	w.run(0, "association "+"a-", append([]string{"create", "--role-arn", cart, "--tags", "team=red"}, one...)...)
 	w.run(1, "Association already exists: a-", append([]string{"create", "--role-arn", cart}, one...)...)
 	w.run(
-		1,
-		"hint: kubectl create namespace nowhere",
-		"create",
-		"--role-arn",
-		cart,
-		"-n",
-		"nowhere",
-		"--service-account-name",
-		"cart",
+		1, "hint: kubectl create namespace nowhere", "create", "--role-arn", cart, "-n", "nowhere",
+		"--service-account-name", "cart",
 	)
 	w.run(1, "spec.roleARN", "create", "--role-arn", "cart", "-n", "shop", "--service-account-name", "x")
 
@@ -215,24 +208,9 @@ func (w *associationWorld) startController() string {
 	w.t.Helper()
 	metrics := freeport.Address(w.t)
 	startProgram(
-		w.t,
-		w.env,
-		"serve",
-		"controller",
-		"--kubeconfig",
-		w.Kubeconfig,
-		"--metrics-listen",
-		metrics,
-		"--without-leader-election",
-		"--cluster-name",
-		"prod",
-		"--cluster-account",
-		"111122223333",
-		"--cluster-region",
-		"eu-west-1",
-		"--issuer",
-		"https://oidc.example.com/c1",
-		"--associations-every",
+		w.t, w.env, "serve", "controller", "--kubeconfig", w.Kubeconfig, "--metrics-listen", metrics,
+		"--without-leader-election", "--cluster-name", "prod", "--cluster-account", "111122223333",
+		"--cluster-region", "eu-west-1", "--issuer", "https://oidc.example.com/c1", "--associations-every",
 		"200ms",
 	)
 	return metrics

@@ -45,14 +45,8 @@ func TestJustAssociated(t *testing.T) {
 	watches := &gate{}
 	balancer := newBalancer(t)
 	hook := startReplica(
-		t,
-		c,
-		balancer.address(),
-		"--watch-associations",
-		"--service-account-lookup-grace-period",
-		"9s",
-		"--kubeconfig",
-		delayedAPI(t, c, watches),
+		t, c, balancer.address(), "--watch-associations", "--service-account-lookup-grace-period", "9s",
+		"--kubeconfig", delayedAPI(t, c, watches),
 	)
 	balancer.set(hook.address)
 	waitUntilCalled(t, c)

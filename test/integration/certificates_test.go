@@ -68,11 +68,8 @@ func TestRotationsAndRestartsLoseNothing(t *testing.T) {
 	stopLoad()
 	creators.Wait()
 	t.Logf(
-		"%d pods, %d without role, %d authorities, %d serving certificates",
-		made.Load(),
-		missed.Load(),
-		seen.authorities,
-		seen.certificates,
+		"%d pods, %d without role, %d authorities, %d serving certificates", made.Load(), missed.Load(),
+		seen.authorities, seen.certificates,
 	)
 	if made.Load() < 50 {
 		t.Errorf("only %d pods", made.Load())

@@ -38,12 +38,7 @@ func TestCertManager(t *testing.T) {
 		t.Fatal(err)
 	}
 	hook := startReplica(
-		t,
-		c,
-		balancer.address(),
-		"--tls-cert",
-		filepath.Join(volume, "tls.crt"),
-		"--tls-key",
+		t, c, balancer.address(), "--tls-cert", filepath.Join(volume, "tls.crt"), "--tls-key",
 		filepath.Join(volume, "tls.key"),
 	)
 	balancer.set(hook.address)

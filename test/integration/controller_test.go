@@ -55,11 +55,8 @@ func TestController(t *testing.T) {
 		t.Errorf("status %+v", old.Status)
 	}
 	f.statusShows(
-		t,
-		"phase Verifying",
-		"keys from "+old.Status.Rotation.OldKID+" to "+old.Status.Rotation.NewKID,
-		"next step Signing, not yet: wait until API server",
-		"Published True",
+		t, "phase Verifying", "keys from "+old.Status.Rotation.OldKID+" to "+old.Status.Rotation.NewKID,
+		"next step Signing, not yet: wait until API server", "Published True",
 	)
 	f.copySecret(t, false, 2)
 	f.rollQuietly(t)
@@ -234,16 +231,8 @@ func (f *controlled) start(t *testing.T) {
 	ended := make(chan struct{})
 	args := append(
 		[]string{
-			"serve",
-			"controller",
-			"--kubeconfig",
-			f.kubeconfig,
-			"--metrics-listen",
-			f.metrics,
-			"--every",
-			"200ms",
-			"--leader-election-namespace",
-			"default",
+			"serve", "controller", "--kubeconfig", f.kubeconfig, "--metrics-listen", f.metrics, "--every",
+			"200ms", "--leader-election-namespace", "default",
 		},
 		f.flags...)
 	go func() {

@@ -84,30 +84,11 @@ func TestControllerPermissions(t *testing.T) {
 	}
 	metrics := freeport.Address(t)
 	controller := startProgram(
-		t,
-		w.env,
-		"serve",
-		"controller",
-		"--kubeconfig",
-		kubeconfigOf(t, w.c, "rolecall-controller"),
-		"--metrics-listen",
-		metrics,
-		"--every",
-		"200ms",
-		"--issuer-endpoint",
-		controlledHost+"="+w.web.Listener.Addr().String(),
-		"--issuer-ca",
-		w.ca,
-		"--cluster-name",
-		"prod",
-		"--cluster-account",
-		"111122223333",
-		"--cluster-region",
-		"eu-west-1",
-		"--issuer",
-		controlledURL,
-		"--associations-every",
-		"200ms",
+		t, w.env, "serve", "controller", "--kubeconfig", kubeconfigOf(t, w.c, "rolecall-controller"),
+		"--metrics-listen", metrics, "--every", "200ms", "--issuer-endpoint",
+		controlledHost+"="+w.web.Listener.Addr().String(), "--issuer-ca", w.ca, "--cluster-name", "prod",
+		"--cluster-account", "111122223333", "--cluster-region", "eu-west-1", "--issuer", controlledURL,
+		"--associations-every", "200ms",
 	)
 
 	// As far as a rotation goes while nobody rolls the API server.

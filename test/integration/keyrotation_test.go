@@ -104,22 +104,8 @@ func TestIssuerChange(t *testing.T) {
 	files := f.tokens()
 	later := filepath.Join(f.dir, "later")
 	f.rolecall(
-		t,
-		0,
-		"issuer",
-		"init",
-		"--name",
-		"c2",
-		"--dir",
-		later,
-		"--url",
-		laterURL,
-		"--directory",
-		f.documents+"2",
-		"--public-key",
-		filepath.Join(f.dir, "sa.pub"),
-		"--without-provider",
-		"--read-back",
+		t, 0, "issuer", "init", "--name", "c2", "--dir", later, "--url", laterURL, "--directory",
+		f.documents+"2", "--public-key", filepath.Join(f.dir, "sa.pub"), "--without-provider", "--read-back",
 		"0s",
 	)
 	f.serve(t, "/c2/", f.documents+"2")
@@ -198,21 +184,8 @@ func startGround(t *testing.T) *fireground {
 	}
 	f.flags = []string{"--issuer-endpoint", rotatingHost + "=" + server.Listener.Addr().String(), "--issuer-ca", ca}
 	f.rolecall(
-		t,
-		0,
-		"issuer",
-		"init",
-		"--name",
-		"c1",
-		"--dir",
-		f.dir,
-		"--url",
-		rotatingURL,
-		"--directory",
-		f.documents,
-		"--without-provider",
-		"--read-back",
-		"0s",
+		t, 0, "issuer", "init", "--name", "c1", "--dir", f.dir, "--url", rotatingURL, "--directory",
+		f.documents, "--without-provider", "--read-back", "0s",
 	)
 	f.serve(t, "/c1/", f.documents)
 	f.startSTS(t, authority, server.Listener.Addr().String())

@@ -95,40 +95,11 @@ func (w *brokerWorld) awsAgent(node string, own aws.Credentials) (ask func(raw s
 	credentials, probes, metrics := freeport.Address(w.t), freeport.Address(w.t), freeport.Address(w.t)
 	port := func(address string) string { return address[strings.LastIndexByte(address, ':')+1:] }
 	agent := startProgram(
-		w.t,
-		append(environmentOf(own), "NODE_NAME="+node),
-		"serve",
-		"agent",
-		"-c",
-		"prod",
-		"-b",
-		"127.0.0.1",
-		"-p",
-		port(credentials),
-		"--probe-port",
-		port(probes),
-		"--ipv6",
-		"off",
-		"--metrics-address",
-		"127.0.0.1",
-		"--metrics-port",
-		port(metrics),
-		"--upstream",
-		"broker",
-		"--endpoint",
-		w.url,
-		"--broker-aws-token",
-		"--region",
-		"eu-west-1",
-		"--upstream-ca-file",
-		filepath.Join(w.serving, "ca.crt"),
-		"--kubeconfig",
-		w.c.Kubeconfig,
-		"--pod-qps",
-		"1000",
-		"--foreground-deadline",
-		"10s",
-		"--ready-requires",
+		w.t, append(environmentOf(own), "NODE_NAME="+node), "serve", "agent", "-c", "prod", "-b", "127.0.0.1",
+		"-p", port(credentials), "--probe-port", port(probes), "--ipv6", "off", "--metrics-address",
+		"127.0.0.1", "--metrics-port", port(metrics), "--upstream", "broker", "--endpoint", w.url,
+		"--broker-aws-token", "--region", "eu-west-1", "--upstream-ca-file", filepath.Join(w.serving, "ca.crt"),
+		"--kubeconfig", w.c.Kubeconfig, "--pod-qps", "1000", "--foreground-deadline", "10s", "--ready-requires",
 		"upstream",
 	)
 	untilReady(w.t, http.DefaultClient, "http://127.0.0.1:"+port(probes)+"/readyz", agent.ended, agent.log)
@@ -167,12 +138,8 @@ func TestNodeTokens(t *testing.T) {
 	}
 	gate := newSTSGate(t, w.aws)
 	stop := w.start(
-		"--agent-auth",
-		"aws-token",
-		"--node-roles",
-		"arn:aws:iam::"+accountID+":role/team/node",
-		"--sts-endpoint",
-		gate.url,
+		"--agent-auth", "aws-token", "--node-roles", "arn:aws:iam::"+accountID+":role/team/node",
+		"--sts-endpoint", gate.url,
 	)
 	w.associate("cart-federated", "")
 	first := w.pod("shop", "node-0", "cart-federated", "n1")
@@ -320,10 +287,7 @@ func (w *brokerWorld) getToken(own aws.Credentials, cluster string) string {
 		t.Context(), path, "eks", "get-token", "--cluster-name", cluster, "--region", "eu-west-1", "--output", "json",
 	)
 	command.Env = append(
-		environmentOf(own),
-		"PATH="+os.Getenv("PATH"),
-		"HOME="+t.TempDir(),
-		"AWS_EC2_METADATA_DISABLED=true",
+		environmentOf(own), "PATH="+os.Getenv("PATH"), "HOME="+t.TempDir(), "AWS_EC2_METADATA_DISABLED=true",
 		"AWS_PAGER=",
 	)
 	for _, name := range []string{"PYENV_ROOT", "PYENV_VERSION", "VIRTUAL_ENV"} {

@@ -56,16 +56,9 @@ func TestPermissions(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := []string{
-		"--watch-associations",
-		"--service-account-lookup-grace-period",
-		"9s",
-		"--watch-config-map",
-		"--watch-container-credentials-config",
-		file,
-		"--enforce-role-grants",
-		"--validate-associations",
-		"--node-role-fallback",
-		"deny",
+		"--watch-associations", "--service-account-lookup-grace-period", "9s", "--watch-config-map",
+		"--watch-container-credentials-config", file, "--enforce-role-grants", "--validate-associations",
+		"--node-role-fallback", "deny",
 	}
 	t.Run("all", func(t *testing.T) {
 		balancer := newBalancer(t)
@@ -105,10 +98,7 @@ func TestPermissions(t *testing.T) {
 			log := untilLogged(
 				t,
 				append(
-					all,
-					"--kubeconfig",
-					limited(t, c, fmt.Sprint("without-", i), left),
-					"--webhook-url",
+					all, "--kubeconfig", limited(t, c, fmt.Sprint("without-", i), left), "--webhook-url",
 					"https://127.0.0.1:1/mutate",
 				),
 				`"permission missing"`,
@@ -166,16 +156,8 @@ func untilLogged(t *testing.T, args []string, want string) string {
 	ended := make(chan int, 1)
 	args = append(
 		[]string{
-			"serve",
-			"webhook",
-			"--listen",
-			freeport.Address(t),
-			"--metrics-listen",
-			freeport.Address(t),
-			"--log-format",
-			"json",
-			"--shutdown-delay",
-			"0s",
+			"serve", "webhook", "--listen", freeport.Address(t), "--metrics-listen", freeport.Address(t),
+			"--log-format", "json", "--shutdown-delay", "0s",
 		},
 		args...)
 	go func() { ended <- app.Run(ctx, system, args) }()

@@ -183,6 +183,7 @@ func (w *podWorld) prepareAgent() {
 	w.agentAt = "http://" + credentials
 	port := func(address string) string { return address[strings.LastIndexByte(address, ':')+1:] }
 	w.agentFlags = []string{
+
 		"serve", "agent", "-c", "prod", "-b", "127.0.0.1", "-p", port(credentials), "--probe-port", port(probes),
 		"--ipv6", "off", "--metrics-address", "127.0.0.1", "--metrics-port", port(freeport.Address(t)),
 		"--upstream", "broker", "--endpoint", w.url, "--broker-token-file", own,
@@ -195,10 +196,8 @@ func (w *podWorld) startNode() {
 	w.t.Helper()
 	w.node = w.program([]string{"NODE_NAME=n1"}, w.agentFlags...)
 	untilReady(
-		w.t,
-		http.DefaultClient,
-		"http://127.0.0.1:"+w.agentFlags[slices.Index(w.agentFlags, "--probe-port")+1]+"/readyz",
-		w.node.ended,
+		w.t, http.DefaultClient,
+		"http://127.0.0.1:"+w.agentFlags[slices.Index(w.agentFlags, "--probe-port")+1]+"/readyz", w.node.ended,
 		w.node.log,
 	)
 }
@@ -206,26 +205,10 @@ func (w *podWorld) startNode() {
 func (w *podWorld) startWebhook() {
 	address := freeport.Address(w.t)
 	w.hook = w.program(
-		nil,
-		"serve",
-		"webhook",
-		"--listen",
-		address,
-		"--metrics-listen",
-		freeport.Address(w.t),
-		"--kubeconfig",
-		w.c.Kubeconfig,
-		"--webhook-url",
-		"https://"+address+"/mutate",
-		"--watch-associations",
-		"--service-account-lookup-grace-period",
-		"9s",
-		"--aws-default-region",
-		"eu-west-1",
-		"--shutdown-delay",
-		"0s",
-		"--log-format",
-		"json",
+		nil, "serve", "webhook", "--listen", address, "--metrics-listen", freeport.Address(w.t), "--kubeconfig",
+		w.c.Kubeconfig, "--webhook-url", "https://"+address+"/mutate", "--watch-associations",
+		"--service-account-lookup-grace-period", "9s", "--aws-default-region", "eu-west-1", "--shutdown-delay",
+		"0s", "--log-format", "json",
 	)
 	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	defer cancel()
@@ -275,23 +258,9 @@ func (w *podWorld) startSTS() {
 	w.write(filepath.Join(dir, "ca.pem"), string(authority.PEM()))
 	w.write(filepath.Join(dir, "seed.yaml"), podIdentitySeed)
 	local := w.program(
-		nil,
-		"serve",
-		"aws",
-		"--listen",
-		listen,
-		"--account",
-		accountID,
-		"--account",
-		dataAccount,
-		"--region",
-		"eu-west-1",
-		"--seed",
-		filepath.Join(dir, "seed.yaml"),
-		"--issuer-endpoint",
-		issuerHost+"="+published.Listener.Addr().String(),
-		"--issuer-ca",
-		filepath.Join(dir, "ca.pem"),
+		nil, "serve", "aws", "--listen", listen, "--account", accountID, "--account", dataAccount, "--region",
+		"eu-west-1", "--seed", filepath.Join(dir, "seed.yaml"), "--issuer-endpoint",
+		issuerHost+"="+published.Listener.Addr().String(), "--issuer-ca", filepath.Join(dir, "ca.pem"),
 		"--faults",
 	)
 	untilReady(t, http.DefaultClient, "http://"+listen+"/_rolecall/health", local.ended, local.log)
@@ -608,10 +577,7 @@ func (p *containedPod) checkInjected() *corev1.ServiceAccountTokenProjection {
 		{Name: "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", Value: mount + "/eks-pod-identity-token"},
 	}, p.pod.Spec.Containers[0].Env); diff != "" || p.pod.Labels["eks.amazonaws.com/pod-identity"] != "enabled" {
 		t.Fatalf(
-			"%s is not injected: labels %v, variables (-want +got):\n%s\n%s",
-			p.pod.Name,
-			p.pod.Labels,
-			diff,
+			"%s is not injected: labels %v, variables (-want +got):\n%s\n%s", p.pod.Name, p.pod.Labels, diff,
 			p.w.hook.log,
 		)
 	}

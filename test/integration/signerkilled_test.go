@@ -128,16 +128,8 @@ func (f *signedCluster) spawn(t *testing.T) *exec.Cmd {
 	t.Helper()
 	arguments := append(
 		[]string{
-			"serve",
-			"signer",
-			"--socket",
-			f.socket,
-			"--metrics-listen",
-			freeport.Address(t),
-			"--refresh-hint",
-			"1s",
-			"--publish-for",
-			"4s",
+			"serve", "signer", "--socket", f.socket, "--metrics-listen", freeport.Address(t), "--refresh-hint",
+			"1s", "--publish-for", "4s",
 		},
 		f.storeArgs()...)
 	output := &lockedbuffer.Buffer{}

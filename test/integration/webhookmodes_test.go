@@ -32,20 +32,9 @@ func TestWebhookModes(t *testing.T) {
 	}
 	balancer := newBalancer(t)
 	hook := startReplica(
-		t,
-		c,
-		balancer.address(),
-		"--watch-config-map",
-		"--watch-container-credentials-config",
-		file,
-		"--enforce-role-grants",
-		"--node-role-fallback",
-		"deny",
-		"--identity-required-namespaces",
-		"strict",
-		"--aws-default-region",
-		"eu-west-1",
-		"--role-session-name-from-pod",
+		t, c, balancer.address(), "--watch-config-map", "--watch-container-credentials-config", file,
+		"--enforce-role-grants", "--node-role-fallback", "deny", "--identity-required-namespaces", "strict",
+		"--aws-default-region", "eu-west-1", "--role-session-name-from-pod",
 	)
 	balancer.set(hook.address)
 	waitUntilCalled(t, c)

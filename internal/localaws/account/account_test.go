@@ -246,10 +246,7 @@ func TestMessages(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, bad := range []string{
-		"",
-		"x",
-		sealed + "\n",
-		sealed[1:],
+		"", "x", sealed + "\n", sealed[1:],
 		strings.TrimPrefix(credentials.SessionToken.Reveal(), "RolecallLocal//"),
 	} {
 		if _, err := own.OpenMessage(bad); !errors.Is(err, account.ErrBadMessage) {

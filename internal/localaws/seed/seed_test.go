@@ -191,13 +191,8 @@ func TestRoundTrip(t *testing.T) {
 		t.Errorf("written back: mismatch (-want +got):\n%s", diff)
 	}
 	for _, want := range []string{
-		"alicealice",
-		"own: |\n",
-		"role: app",
-		"maxSession: 7200",
-		"issuer: https://oidc.example.com/c1",
-		"type: EC2_LINUX",
-		"BEGIN CERTIFICATE",
+		"alicealice", "own: |\n", "role: app", "maxSession: 7200", "issuer: https://oidc.example.com/c1",
+		"type: EC2_LINUX", "BEGIN CERTIFICATE",
 	} {
 		if !strings.Contains(first, want) {
 			t.Errorf("the dump lacks %q:\n%s", want, first)
