@@ -32,7 +32,6 @@ func TestAgentFlags(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-
 		`-c, --cluster-name string`, `-b, --bind-hosts strings .*\(default \[169\.254\.170\.23,\[fd00:ec2::23\]\]\)`,
 		`-p, --port int .*\(default 80\)`,
 		`--probe-port int .*\(default 2703\)`, `--metrics-address string .*\(default "0\.0\.0\.0"\)`,

@@ -183,7 +183,6 @@ func (w *podWorld) prepareAgent() {
 	w.agentAt = "http://" + credentials
 	port := func(address string) string { return address[strings.LastIndexByte(address, ':')+1:] }
 	w.agentFlags = []string{
-
 		"serve", "agent", "-c", "prod", "-b", "127.0.0.1", "-p", port(credentials), "--probe-port", port(probes),
 		"--ipv6", "off", "--metrics-address", "127.0.0.1", "--metrics-port", port(freeport.Address(t)),
 		"--upstream", "broker", "--endpoint", w.url, "--broker-token-file", own,
