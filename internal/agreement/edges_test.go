@@ -50,7 +50,7 @@ func TestHowOftenItIsSaid(t *testing.T) {
 				return true, nil, row.err
 			})
 			log, _ := start(t, client, agreement.Member{Role: "webhook", Plane: plane("eu-west-1")}, time.Second)
-			if tries != row.tries || strings.Count(log, "say what this role goes by") != 1 {
+			if tries != row.tries || strings.Count(log, "write the plane of this role") != 1 {
 				t.Errorf("%s: said %d times, want %d: %s", row.name, tries, row.tries, log)
 			}
 		})
