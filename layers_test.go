@@ -198,7 +198,7 @@ var exceptions = []struct {
 	{"internal/token", []string{"github.com/go-jose/go-jose/v4"}, true, "signatures of JWTs"},
 	{"internal/token", []string{"crypto/rand", "crypto/x509"}, true, "it makes keys, and reads them from PEM"},
 	{"internal/yamledit", []string{"go.yaml.in/yaml/v3"}, true, "it finds the place of an edit with a parser"},
-	{"internal/filelock", []string{"golang.org/x/sys/unix"}, true, "locks are the kernel's"},
+	{"internal/filelock", []string{"golang.org/x/sys/unix", "golang.org/x/sys/windows"}, true, "locks are the kernel's"},
 	{"internal/manifest", []string{"go.yaml.in/yaml/v3", "sigs.k8s.io/yaml"}, true, "it edits YAML by position"},
 
 	{
@@ -234,7 +234,7 @@ var exceptions = []struct {
 
 	{
 		"internal/agent/nodenet",
-		[]string{"github.com/vishvananda/netlink", "golang.org/x/sys/unix"},
+		[]string{"github.com/vishvananda/netlink", "golang.org/x/sys/unix", "runtime"},
 		false, "the only room that makes network links",
 	},
 	{"internal/broker/door", []string{"sigs.k8s.io/yaml"}, false, "its table of keys is YAML"},

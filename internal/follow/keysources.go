@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"time"
 
 	"k8s.io/client-go/kubernetes"
 )
@@ -70,13 +71,16 @@ func apiServerKeys(client kubernetes.Interface) KeySource {
 	}
 }
 
+// downloadTimeout bounds one download, its body included.
+const downloadTimeout = 10 * time.Second
+
 // download reads a small document.
 func download(ctx context.Context, url string) ([]byte, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := (&http.Client{Timeout: downloadTimeout}).Do(request)
 	if err != nil {
 		return nil, err
 	}

@@ -153,6 +153,16 @@ func Fields() []Info {
 	}
 }
 
+// Check says what is wrong with a value of a field, a flag's too; nil if nothing is.
+func Check(field Field, value string) error {
+	for _, info := range Fields() {
+		if info.Field == field {
+			return info.check(value)
+		}
+	}
+	return nil
+}
+
 // Plane is what a document says, or what a role was started with. A fact that is not
 // said is not in it.
 type Plane struct{ facts map[Field][]string }

@@ -3,6 +3,7 @@ package flags
 import (
 	"context"
 	"log/slog"
+	"net/http"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -32,8 +33,27 @@ func KubeConfig(kubeconfig, kubeAPI string) (*rest.Config, error) {
 		return nil, refused
 	}
 	config.QPS, config.Burst = 50, 50
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return noRedirects{next} })
 	return config, nil
 }
+
+// noRedirects refuses what sends a request elsewhere: it carries our own token, and in a
+// TokenReview somebody else's.
+type noRedirects struct{ next http.RoundTripper }
+
+// RoundTrip sends one request.
+func (n noRedirects) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := n.next.RoundTrip(r)
+	if err != nil || response.StatusCode < 300 || response.StatusCode > 399 || response.StatusCode == http.StatusNotModified {
+		return response, err
+	}
+	_ = response.Body.Close()
+	return nil, fault.New(fault.Unavailable, "the API server redirects %s with status %d, which is not followed",
+		r.URL.Path, response.StatusCode)
+}
+
+// WrappedRoundTripper is what client-go looks for behind this one.
+func (n noRedirects) WrappedRoundTripper() http.RoundTripper { return n.next }
 
 // WarningLog logs what API servers warn of: admission lets in what it would not let
 // in again.

@@ -217,13 +217,13 @@ func (c *brokerConfig) validate() error {
 		return cli.Usage("--agent-auth sigv4 needs --access-keys")
 	case c.keys != follow.KeysAPIServer && c.keysIssuer == "":
 		return cli.Usage("--keys %s needs --keys-issuer, the issuer of the cluster's tokens", c.keys)
-	case (c.issuer == "") != (c.signingKey == ""):
-		return cli.Usage("--issuer and --signing-key go together")
 	case mode == v1alpha1.Federated && c.signingKey == "":
 		return cli.Usage("--mode federated needs --issuer and --signing-key").
 			Hint(
 				"make a key with `rolecall issuer init`, publish it, and register the provider; or choose --mode " +
 					"broker-role or pass-through")
+	case (c.issuer == "") != (c.signingKey == ""):
+		return cli.Usage("--issuer and --signing-key go together")
 	case c.stsQPS <= 0 || c.stsBurst < 1 || c.associationLimit < 1 || c.shutdownDelay < 0:
 		return cli.Usage("rates and limits must be more than 0")
 	}

@@ -35,7 +35,8 @@ func (c *planeFlags) flags(cmd *cobra.Command) {
 			"name of the cluster in ARNs and session tags; keeps the status of PodIdentityAssociations if set")
 		f.StringVar(&c.cluster.Account, "cluster-account", "", "account in the cluster's ARN, 12 digits")
 		f.StringVar(&c.cluster.Region, "cluster-region", "", "region in the cluster's ARN")
-		f.StringVar(&c.cluster.Partition, "cluster-partition", "aws", "partition in the cluster's ARN")
+		f.StringVar(&c.cluster.Partition, "cluster-partition", "",
+			"partition in the cluster's ARN (default: that of the region)")
 		f.StringVar(&c.mode, "association-mode", string(v1alpha1.Federated),
 			"how roles are assumed where an association does not say: Federated, BrokerRole, PassThrough, or EKS "+
 				"where AWS assumes them")
@@ -47,8 +48,7 @@ func (c *planeFlags) flags(cmd *cobra.Command) {
 	c.file.Bind("cluster-name", planefile.ClusterName)
 	c.file.Bind("cluster-account", planefile.Account)
 	c.file.Bind("cluster-region", planefile.Region)
-	c.file.BindValue("cluster-partition", planefile.Partition,
-		func(p *planefile.Plane) string { return p.Cluster().Partition })
+	c.file.Bind("cluster-partition", planefile.Partition)
 	c.file.Bind("association-mode", planefile.Mode)
 	c.file.BindValue("issuer", planefile.SessionIssuer, (*planefile.Plane).ShownIssuer)
 	c.file.Bind("broker-role-arn", planefile.BrokerRole)
@@ -59,6 +59,9 @@ func (c *planeFlags) flags(cmd *cobra.Command) {
 // plane is false if none is named.
 func (c *planeFlags) plane() (plane sessionplan.Plane, named bool, err error) {
 	mode, known := planefile.ParseMode(c.mode)
+	if c.cluster.Partition == "" {
+		c.cluster.Partition = arn.PartitionOf(c.cluster.Region)
+	}
 	plane = sessionplan.Plane{Cluster: c.cluster, Mode: mode, Issuer: c.issuer, BrokerRoleARN: c.brokerRole}
 	switch {
 	case c.cluster.Name == "":
@@ -77,11 +80,30 @@ func (c *planeFlags) plane() (plane sessionplan.Plane, named bool, err error) {
 	case !arn.IsPartition(c.cluster.Partition):
 		return plane, false, fault.New(fault.Usage, "--cluster-partition %q: want %s", c.cluster.Partition,
 			strings.Join(arn.Partitions(), ", "))
+	case c.cluster.Partition != arn.PartitionOf(c.cluster.Region):
+		return plane, false, fault.New(fault.Usage, "--cluster-partition %s: region %s is in %s", c.cluster.Partition,
+			c.cluster.Region, arn.PartitionOf(c.cluster.Region))
 	case !known:
 		return plane, false, fault.New(fault.Usage,
 			"--association-mode %q: want Federated, BrokerRole, PassThrough or EKS", c.mode)
 	case c.every <= 0:
 		return plane, false, fault.New(fault.Usage, "--associations-every %s: want more than nothing", c.every)
 	}
+	for flag, err := range map[string]error{
+		"issuer":          checkGiven(planefile.SessionIssuer, c.issuer),
+		"broker-role-arn": checkGiven(planefile.BrokerRole, c.brokerRole),
+	} {
+		if err != nil {
+			return plane, false, fault.New(fault.Usage, "--%s: %w", flag, err)
+		}
+	}
 	return plane, true, nil
+}
+
+// checkGiven checks a flag that may be left out as the plane's file is checked.
+func checkGiven(field planefile.Field, value string) error {
+	if value == "" {
+		return nil
+	}
+	return planefile.Check(field, value)
 }
