@@ -218,7 +218,7 @@ func TestNodeTokens(t *testing.T) {
 				"a user",
 				w.presign(aws.Credentials{AccessKeyID: brokerKeyID, SecretAccessKey: brokerSecret}, "prod", time.Now()),
 				"AccessDeniedException",
-				"is no session",
+				"is not a session",
 			},
 			{
 				"an agent's own account",

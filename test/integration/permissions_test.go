@@ -2,6 +2,7 @@ package integration_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -29,8 +30,9 @@ import (
 
 // documented is a row of the page's table of permissions.
 type documented struct {
-	rule    rbacv1.PolicyRule
-	cluster bool
+	rule rbacv1.PolicyRule
+	// namespace is where the rule holds; empty for everywhere.
+	namespace string
 }
 
 // TestPermissions runs the command with every source there is and with the
@@ -55,7 +57,14 @@ func TestPermissions(t *testing.T) {
 	); err != nil {
 		t.Fatal(err)
 	}
+	plane := filepath.Join(t.TempDir(), "plane.yaml")
+	if err := os.WriteFile(
+		plane, []byte("apiVersion: rolecall.io/v1alpha1\nkind: Plane\ncluster: {region: eu-west-1}\n"), 0o600,
+	); err != nil {
+		t.Fatal(err)
+	}
 	all := []string{
+		"--plane", plane,
 		"--watch-associations", "--service-account-lookup-grace-period", "9s", "--watch-config-map",
 		"--watch-container-credentials-config", file, "--enforce-role-grants", "--validate-associations",
 		"--node-role-fallback", "deny",
@@ -104,8 +113,8 @@ func TestPermissions(t *testing.T) {
 				`"permission missing"`,
 			)
 			where := "ClusterRole"
-			if !without.cluster {
-				where = "Role in namespace eks"
+			if without.namespace != "" {
+				where = "Role in namespace " + without.namespace
 			}
 			for _, want := range []string{
 				"add this rule to the webhook's " + where + ":", "resources: [" + without.rule.Resources[0] + "]",
@@ -194,10 +203,19 @@ func readPermissions(t *testing.T) []documented {
 				Resources: []string{cells[1]},
 				Verbs:     strings.Split(cells[3], ", "),
 			},
-			cluster: cells[4] == "everywhere",
 		}
-		if cells[2] != "" {
+		switch where := strings.Trim(strings.TrimPrefix(cells[4], "in "), "`"); where {
+		case "everywhere":
+		case "--namespace":
+			d.namespace = "eks"
+		default:
+			d.namespace = where
+		}
+		switch name := cells[2]; {
+		case strings.HasPrefix(name, "--"): // of the flag's default
 			d.rule.ResourceNames = []string{"pod-identity-webhook"}
+		case name != "":
+			d.rule.ResourceNames = []string{name}
 		}
 		rules = append(rules, d)
 	}
@@ -214,16 +232,13 @@ func limited(t *testing.T, c *cluster.Cluster, name string, rules []documented) 
 	}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	everywhere, here := &rbacv1.ClusterRole{
-		ObjectMeta: metav1.ObjectMeta{Name: name},
-	}, &rbacv1.Role{
-		ObjectMeta: metav1.ObjectMeta{Name: name},
-	}
+	everywhere := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	in := map[string][]rbacv1.PolicyRule{}
 	for _, d := range rules {
-		if d.cluster {
+		if d.namespace == "" {
 			everywhere.Rules = append(everywhere.Rules, d.rule)
 		} else {
-			here.Rules = append(here.Rules, d.rule)
+			in[d.namespace] = append(in[d.namespace], d.rule)
 		}
 	}
 	subjects := []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: "eks", Name: name}}
@@ -232,20 +247,26 @@ func limited(t *testing.T, c *cluster.Cluster, name string, rules []documented) 
 	}
 	rbac := c.Client.RbacV1()
 	_, err1 := rbac.ClusterRoles().Create(ctx, everywhere, metav1.CreateOptions{})
-	_, err2 := rbac.Roles("eks").Create(ctx, here, metav1.CreateOptions{})
-	_, err3 := rbac.ClusterRoleBindings().Create(ctx, &rbacv1.ClusterRoleBinding{
+	_, err2 := rbac.ClusterRoleBindings().Create(ctx, &rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
 		Subjects:   subjects,
 		RoleRef:    reference("ClusterRole"),
 	}, metav1.CreateOptions{})
-	_, err4 := rbac.RoleBindings("eks").Create(ctx, &rbacv1.RoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: name},
-		Subjects:   subjects,
-		RoleRef:    reference("Role"),
-	}, metav1.CreateOptions{})
-	token, err5 := accounts.CreateToken(ctx, name, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
-	for _, err := range []error{err1, err2, err3, err4, err5} {
-		if err != nil {
+	token, err3 := accounts.CreateToken(ctx, name, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	if err := errors.Join(err1, err2, err3); err != nil {
+		t.Fatal(err)
+	}
+	for namespace, rules := range in {
+		_, err1 := rbac.Roles(namespace).Create(ctx, &rbacv1.Role{
+			ObjectMeta: metav1.ObjectMeta{Name: name},
+			Rules:      rules,
+		}, metav1.CreateOptions{})
+		_, err2 := rbac.RoleBindings(namespace).Create(ctx, &rbacv1.RoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Name: name},
+			Subjects:   subjects,
+			RoleRef:    reference("Role"),
+		}, metav1.CreateOptions{})
+		if err := errors.Join(err1, err2); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -277,9 +298,7 @@ func untilAllowed(t *testing.T, c *cluster.Cluster, user string, d documented) {
 	if len(d.rule.ResourceNames) > 0 {
 		wanted.Name = d.rule.ResourceNames[0]
 	}
-	if !d.cluster {
-		wanted.Namespace = "eks"
-	}
+	wanted.Namespace = d.namespace
 	for {
 		review := &authorizationv1.SubjectAccessReview{
 			Spec: authorizationv1.SubjectAccessReviewSpec{User: user, ResourceAttributes: wanted},

@@ -81,7 +81,7 @@ func TestWebhookModes(t *testing.T) {
 func prepareModes(t *testing.T, c *cluster.Cluster) {
 	t.Helper()
 	ctx := t.Context()
-	for _, name := range []string{"eks", "strict"} {
+	for _, name := range []string{"eks", "rolecall-system", "strict"} {
 		if _, err := c.Client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{
 			ObjectMeta: metav1.ObjectMeta{Name: name},
 		}, metav1.CreateOptions{}); err != nil {
