@@ -517,7 +517,9 @@ func TestPodsThatAreGone(t *testing.T) {
 	print, p, raw := tokenOf("", "alone", noon.Add(time.Hour))
 	p.workload.Pod = nil
 	c.store(print, p, p.identity(), raw, six(1))
-	dropped := c.forgetPods(func(uid string, restored bool) bool { return uid != "uid of here" && (uid == "" || restored) })
+	dropped := c.forgetPods(
+		func(uid string, restored bool) bool { return uid != "uid of here" && (uid == "" || restored) },
+	)
 	if dropped != 1 || c.entries.Len() != 2 {
 		t.Errorf("%d dropped, %d left", dropped, c.entries.Len())
 	}

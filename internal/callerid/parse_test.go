@@ -56,7 +56,11 @@ const accepted = ""
 
 var urlRows = []struct{ row, url, fragment string }{
 	{"a text that is not a URL (spec authenticator row T12)", ":ab:cd.af:/asda", "missing protocol scheme"},
-	{"another scheme (spec authenticator row T13)", "http://sts.us-east-1.amazonaws.com/?" + query(), `unexpected scheme "http"`},
+	{
+		"another scheme (spec authenticator row T13)",
+		"http://sts.us-east-1.amazonaws.com/?" + query(),
+		`unexpected scheme "http"`,
+	},
 	{
 		row:      "a host of somebody else (spec authenticator row T14)",
 		url:      "https://google.com/?" + query(),
@@ -68,7 +72,11 @@ var urlRows = []struct{ row, url, fragment string }{
 		fragment: `unexpected hostname "sts.us-east-1.amazonaws.com.evil.example" in pre-signed URL`,
 	},
 	{"a port (spec authenticator row T16)", host + ":443/?" + query(), "unexpected hostname"},
-	{"a user and a password (spec authenticator row T17)", "https://a:b@sts.us-east-1.amazonaws.com/?" + query(), "unexpected user"},
+	{
+		"a user and a password (spec authenticator row T17)",
+		"https://a:b@sts.us-east-1.amazonaws.com/?" + query(),
+		"unexpected user",
+	},
 	{
 		row:      "STS's host as a user (spec authenticator row T18)",
 		url:      "https://sts.us-east-1.amazonaws.com%2f@evil.example/?" + query(),
@@ -209,16 +217,32 @@ var urlRows = []struct{ row, url, fragment string }{
 	},
 	{"nearly fifteen minutes old (spec authenticator row T36)", at(-14*time.Minute - 59*time.Second), accepted},
 	{"fifteen minutes old (spec authenticator row T36)", at(-15 * time.Minute), accepted},
-	{"more than fifteen minutes old (spec authenticator row T36)", at(-15*time.Minute - time.Second), "X-Amz-Date parameter is expired"},
+	{
+		"more than fifteen minutes old (spec authenticator row T36)",
+		at(-15*time.Minute - time.Second),
+		"X-Amz-Date parameter is expired",
+	},
 	{
 		row:      "no date (spec authenticator row T37)",
 		url:      host + "/?" + query("X-Amz-Date", ""),
 		fragment: "X-Amz-Date parameter must be present in pre-signed URL",
 	},
-	{"sixteen minutes ahead (spec authenticator row T38)", at(16 * time.Minute), "X-Amz-Date parameter is in the future"},
+	{
+		"sixteen minutes ahead (spec authenticator row T38)",
+		at(16 * time.Minute),
+		"X-Amz-Date parameter is in the future",
+	},
 	{"fifteen minutes ahead (spec authenticator row T38)", at(15 * time.Minute), accepted},
-	{"an escape that is not one (spec authenticator row T39)", host + "/?" + query() + "&x=%gh", "malformed query parameter"},
-	{"a semicolon between parameters (spec authenticator row T39)", host + "/?" + query() + ";x=1", "malformed query parameter"},
+	{
+		"an escape that is not one (spec authenticator row T39)",
+		host + "/?" + query() + "&x=%gh",
+		"malformed query parameter",
+	},
+	{
+		"a semicolon between parameters (spec authenticator row T39)",
+		host + "/?" + query() + ";x=1",
+		"malformed query parameter",
+	},
 	{
 		row:      "a blank, which would end the request line",
 		url:      host + "/?" + query() + "&Version=2011-06-15 HTTP/1.1",
@@ -341,9 +365,27 @@ var hostRows = []struct{ row, partition, host, configured, fragment string }{
 		host:      "sts.us-gov-west-1.amazonaws.com",
 		fragment:  "does not support hostname",
 	},
-	{"a region that is not one (spec authenticator row T57)", "aws", "sts.s3.amazonaws.com", "", "does not support hostname"},
-	{"a region that is not one (spec authenticator row T57)", "aws", "sts-fips.s3.amazonaws.com", "", "does not support hostname"},
-	{"a region that is not one (spec authenticator row T57)", "aws", "sts.s3-us-west-2.amazonaws.com", "", "does not support hostname"},
+	{
+		"a region that is not one (spec authenticator row T57)",
+		"aws",
+		"sts.s3.amazonaws.com",
+		"",
+		"does not support hostname",
+	},
+	{
+		"a region that is not one (spec authenticator row T57)",
+		"aws",
+		"sts-fips.s3.amazonaws.com",
+		"",
+		"does not support hostname",
+	},
+	{
+		"a region that is not one (spec authenticator row T57)",
+		"aws",
+		"sts.s3-us-west-2.amazonaws.com",
+		"",
+		"does not support hostname",
+	},
 	{
 		row:       "a region that is not one (spec authenticator row T57)",
 		partition: "aws",

@@ -606,7 +606,10 @@ func (m *mistake) run(w *world) {
 	}
 	options := m.options()
 	corrected := m.fix(w, document, options)
-	w.expect("corrected: "+corrected, w.iam("UpdateAssumeRolePolicy", "RoleName", "R", "PolicyDocument", corrected), ok, "", "")
+	w.expect(
+		"corrected: "+corrected, w.iam("UpdateAssumeRolePolicy", "RoleName", "R", "PolicyDocument", corrected),
+		ok, "", "",
+	)
 	w.expect("after: "+corrected, w.assume(raw, nil), ok, "", "")
 	hostile := edit{}
 	maps.Copy(hostile, m.claims)

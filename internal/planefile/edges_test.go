@@ -48,7 +48,11 @@ func TestHead(t *testing.T) {
 		"no version":      "kind: Plane\n",
 		"no kind":         "apiVersion: rolecall.io/v1alpha1\n",
 	} {
-		if plane, err := planefile.Parse("plane.yaml", []byte(text)); plane != nil || fault.KindOf(err) != fault.Invalid {
+		if plane, err := planefile.Parse(
+			"plane.yaml",
+			[]byte(text),
+		); plane != nil ||
+			fault.KindOf(err) != fault.Invalid {
 			t.Errorf("%s: got %v, %v", name, plane, err)
 		}
 	}

@@ -24,7 +24,10 @@ func TestOutline(t *testing.T) {
 			Sid:   "A",
 			Start: policy.Position{1, 38},
 			End:   policy.Position{3, 123},
-			Keys:  []string{"aws:PrincipalTag/Owner", "aws:PrincipalTag/Team", "aws:SecureTransport", "aws:userid", "aws:username"},
+			Keys: []string{
+				"aws:PrincipalTag/Owner", "aws:PrincipalTag/Team", "aws:SecureTransport", "aws:userid",
+				"aws:username",
+			},
 		},
 		{"", policy.Position{3, 123}, policy.Position{4, 48}, nil},
 	}

@@ -123,9 +123,13 @@ var generateRows = []generateRow{
 		},
 	},
 	{
-		name:    "migration",
-		request: trust.Request{Account: roleAccount, Issuers: []string{"https://oidc.example/a1"}, EKSClusters: []string{prod}},
-		sas:     "app/api",
+		name: "migration",
+		request: trust.Request{
+			Account:     roleAccount,
+			Issuers:     []string{"https://oidc.example/a1"},
+			EKSClusters: []string{prod},
+		},
+		sas: "app/api",
 		want: []string{document(
 			allowed(a1+`,'Condition':{'StringEquals':{`+aud+`,`+sub+`'system:serviceaccount:app:api'}}`),
 			allowed(
@@ -136,9 +140,12 @@ var generateRows = []generateRow{
 		)},
 	},
 	{
-		name:    "a broker's role",
-		request: trust.Request{Account: roleAccount, Broker: &trust.Broker{RoleARN: "arn:aws:iam::444455556666:role/broker", ClusterARN: prod}},
-		sas:     "app/api jobs/a app/web",
+		name: "a broker's role",
+		request: trust.Request{
+			Account: roleAccount,
+			Broker:  &trust.Broker{RoleARN: "arn:aws:iam::444455556666:role/broker", ClusterARN: prod},
+		},
+		sas: "app/api jobs/a app/web",
 		want: []string{document(
 			allowed(
 				`'Principal':{'AWS':'arn:aws:iam::444455556666:role/broker'},'Action':['sts:AssumeRole',`+
@@ -153,9 +160,12 @@ var generateRows = []generateRow{
 		)},
 	},
 	{
-		name:    "a target role",
-		request: trust.Request{Account: "444455556666", Target: &trust.Target{SourceRoleARN: "arn:aws:iam::111122223333:role/x/app", ClusterARN: prod}},
-		sas:     "app/api",
+		name: "a target role",
+		request: trust.Request{
+			Account: "444455556666",
+			Target:  &trust.Target{SourceRoleARN: "arn:aws:iam::111122223333:role/x/app", ClusterARN: prod},
+		},
+		sas: "app/api",
 		want: []string{
 			document(
 				allowed(
@@ -169,9 +179,13 @@ var generateRows = []generateRow{
 		notes: "must allow sts:AssumeRole",
 	},
 	{
-		name:    "an audience that looks like a slip",
-		request: trust.Request{Account: roleAccount, Issuers: []string{"https://oidc.example/a1"}, Audience: "sts.amazon.com"},
-		sas:     "app/api",
+		name: "an audience that looks like a slip",
+		request: trust.Request{
+			Account:  roleAccount,
+			Issuers:  []string{"https://oidc.example/a1"},
+			Audience: "sts.amazon.com",
+		},
+		sas: "app/api",
 		want: []string{
 			document(
 				allowed(

@@ -35,15 +35,21 @@ func TestRolesDisagree(t *testing.T) {
 		"--metrics-listen", freeport.Address(t), "--plane", file,
 	)
 	said := func(role, fact string) bool {
-		object, err := c.Client.CoreV1().ConfigMaps("rolecall-system").Get(t.Context(), agreement.Name, metav1.GetOptions{})
+		object, err := c.Client.CoreV1().
+			ConfigMaps("rolecall-system").
+			Get(t.Context(), agreement.Name, metav1.GetOptions{})
 		return err == nil && strings.Contains(object.Data[role], fact)
 	}
-	poll(t, func() bool { return said("controller", "region: eu-west-1") }, func() { t.Fatal("the controller says what it goes by") })
+	poll(
+		t,
+		func() bool { return said("controller", "region: eu-west-1") },
+		func() { t.Fatal("the controller says what it goes by") },
+	)
 	broker := func(more ...string) *program {
 		return startProgram(t, []string{"AWS_ENDPOINT_URL_STS=http://127.0.0.1:1"}, append([]string{
 			"serve", "broker", "--kubeconfig", kubeconfigOf(t, c, "rolecall-broker"), "--plane", file,
-			"--listen", freeport.Address(t), "--probe-listen", freeport.Address(t), "--metrics-listen", freeport.Address(t),
-			"--agent-auth", "none", "--shutdown-delay", "0s",
+			"--listen", freeport.Address(t), "--probe-listen", freeport.Address(t), "--metrics-listen",
+			freeport.Address(t), "--agent-auth", "none", "--shutdown-delay", "0s",
 		}, more...)...)
 	}
 	other := broker("--region", "eu-west-2")
@@ -59,7 +65,11 @@ func TestRolesDisagree(t *testing.T) {
 	other.stop(t)
 
 	same := broker()
-	poll(t, func() bool { return said("broker", "region: eu-west-1") }, func() { t.Fatal("the broker says what it goes by") })
+	poll(
+		t,
+		func() bool { return said("broker", "region: eu-west-1") },
+		func() { t.Fatal("the broker says what it goes by") },
+	)
 	same.stop(t)
 	controller.stop(t)
 	for _, log := range []string{same.log.String(), controller.log.String()} {

@@ -33,13 +33,18 @@ type role struct {
 func start(t *testing.T, arguments ...string) (*role, error) {
 	t.Helper()
 	r := &role{}
-	cmd := &cobra.Command{Use: "role", SilenceErrors: true, SilenceUsage: true, RunE: func(cmd *cobra.Command, _ []string) error {
-		if err := r.plane.Read(cmd); err != nil {
-			return err
-		}
-		r.effective = r.plane.Effective(cmd)
-		return nil
-	}}
+	cmd := &cobra.Command{
+		Use:           "role",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := r.plane.Read(cmd); err != nil {
+				return err
+			}
+			r.effective = r.plane.Effective(cmd)
+			return nil
+		},
+	}
 	r.plane.Add(cmd)
 	f := cmd.Flags()
 	f.StringVar(&r.cluster, "cluster-name", "", "")
@@ -68,7 +73,8 @@ func TestPlane(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.cluster != "prod" || r.region != "eu-west-2" || r.mode != "PassThrough" || r.issuer != "https://tokens.example" ||
+	if r.cluster != "prod" || r.region != "eu-west-2" || r.mode != "PassThrough" ||
+		r.issuer != "https://tokens.example" ||
 		!slices.Equal(r.labels, []string{"team", "tier"}) {
 		t.Errorf("got %+v", r)
 	}
@@ -85,7 +91,10 @@ func TestPlane(t *testing.T) {
 // TestPlaneWithoutFile: flags alone say what a role goes by, in the words of the file.
 func TestPlaneWithoutFile(t *testing.T) {
 	t.Parallel()
-	r, err := start(t, "--cluster-name", "prod", "--mode", "broker-role", "--pod-labels", "a,b", "--issuer", "https://i.example")
+	r, err := start(
+		t, "--cluster-name", "prod", "--mode", "broker-role", "--pod-labels", "a,b", "--issuer",
+		"https://i.example",
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +114,12 @@ func TestPlaneWithoutFile(t *testing.T) {
 // TestPlaneRefuses: a file that is not there or not right ends the command with its reason.
 func TestPlaneRefuses(t *testing.T) {
 	t.Parallel()
-	if _, err := start(t, "--plane", "missing.yaml"); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "missing.yaml") {
+	if _, err := start(
+		t,
+		"--plane",
+		"missing.yaml",
+	); fault.KindOf(err) != fault.Usage ||
+		!strings.Contains(err.Error(), "missing.yaml") {
 		t.Errorf("a file that is not there: %v", err)
 	}
 	file := filepath.Join(t.TempDir(), "plane.yaml")

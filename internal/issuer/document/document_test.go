@@ -140,7 +140,7 @@ func TestUnionAndPick(t *testing.T) {
 	_, k2 := newKey(t)
 	union, err := document.Union([]token.PublicKey{k2}, []token.PublicKey{k1, k2})
 	if diff := cmp.Diff([]string{k2.ID, k1.ID}, document.IDs(union)); diff != "" || err != nil {
-		t.Errorf("union %s, %v", diff, err)
+		t.Errorf("union (-want +got): %s, %v", diff, err)
 	}
 	if _, err := document.Union([]token.PublicKey{k1}, []token.PublicKey{{ID: k1.ID, Public: k2.Public}}); err == nil {
 		t.Error("two keys of one kid are joined")

@@ -218,7 +218,7 @@ func TestPublish(t *testing.T) {
 	place := store.Directory{Path: t.TempDir()}
 	written, err := store.Publish(ctx, place, documents(t, k1), []string{k1.ID})
 	if diff := cmp.Diff([]string{document.DiscoveryPath, document.JWKSPath}, written); diff != "" || err != nil {
-		t.Errorf("%v %s", err, diff)
+		t.Errorf("%v (-want +got): %s", err, diff)
 	}
 	if written, err = store.Publish(ctx, place, documents(t, k1), nil); len(written) != 0 || err != nil {
 		t.Errorf("the same again writes %v, %v", written, err)
