@@ -37,3 +37,17 @@ func TestFlightsFindWhatAnotherFound(t *testing.T) {
 		t.Errorf("accepted meanwhile: %v, %v", who, err)
 	}
 }
+
+// TestKeysAreDigests: what is known of a token is found by its SHA-256 and by nothing that
+// is a part of it, so that no cache holds a token.
+func TestKeysAreDigests(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
+	i := New(Config{Now: func() time.Time { return now }, Observe: func(Result) {}})
+	raw := credential.NewSecret("k8s-aws-v1.a-token-that-is-longer-than-a-digest-of-it")
+	yes := &callerid.Identity{ARN: "arn:aws:iam::111122223333:user/ann"}
+	i.accepted.Put(key(sha256.Sum256([]byte(raw.Reveal()))), yes, now.Add(goodFor))
+	if who, err := i.Identify(t.Context(), raw, "10.0.0.1"); who != yes || err != nil {
+		t.Errorf("by the digest of the token: %v, %v", who, err)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -169,6 +170,10 @@ func decideCases(files []string, because bool) ([]policycase.Verdict, error) {
 		}
 		starts = append(starts, len(all))
 		all = append(all, cases...)
+	}
+	if len(all) == 0 {
+		return nil, fault.New(fault.Usage, "there are no cases in %s", strings.Join(files, ", ")).
+			Hint("docs/reference/policy-cases.md describes the form")
 	}
 	decider := policycase.Decider{Explain: because}
 	verdicts := make([]policycase.Verdict, len(all))

@@ -26,6 +26,8 @@ import (
 // question is one request and the documents that decide it, from flags; can and
 // explain share it.
 type question struct {
+	// command is the name of the one that asks, for hints.
+	command                              string
 	principal, resource, resourceAccount string
 	actions                              []string
 	context                              []string
@@ -38,6 +40,7 @@ type question struct {
 }
 
 func (q *question) flags(cmd *cobra.Command) {
+	q.command = cmd.Name()
 	f := cmd.Flags()
 	f.StringVar(&q.principal, "principal", "",
 		"who asks: the ARN of a user, role, session, provider or root user, the name of a service, or anonymous")
@@ -103,7 +106,7 @@ func (q *question) read(stdin io.Reader) (*policy.Request, *policy.Policies, err
 func (q *question) request() (*policy.Request, error) {
 	if q.principal == "" || len(q.actions) == 0 {
 		return nil, fault.New(fault.Usage, "--principal and --action are required").
-			Hint("rolecall can --principal arn:aws:iam::111122223333:role/app --action s3:GetObject " +
+			Hint("rolecall " + q.command + " --principal arn:aws:iam::111122223333:role/app --action s3:GetObject " +
 				"--resource arn:aws:s3:::bucket/key --policy policy.json")
 	}
 	request := &policy.Request{
