@@ -106,7 +106,7 @@ func (q *question) read(stdin io.Reader) (*policy.Request, *policy.Policies, err
 func (q *question) request() (*policy.Request, error) {
 	if q.principal == "" || len(q.actions) == 0 {
 		return nil, fault.New(fault.Usage, "--principal and --action are required").
-			Hint("rolecall %s --principal arn:aws:iam::111122223333:role/app --action s3:GetObject " +
+			Hint("rolecall %s --principal arn:aws:iam::111122223333:role/app --action s3:GetObject "+
 				"--resource arn:aws:s3:::bucket/key --policy policy.json", q.command)
 	}
 	request := &policy.Request{
