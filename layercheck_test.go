@@ -289,7 +289,7 @@ func isOurs(path string) bool {
 func isStandard(path string) bool { return path == "C" || standard()[path] }
 
 var standard = sync.OnceValue(func() map[string]bool {
-	out, err := exec.Command("go", "list", "std").Output() //nolint:noctx // once, for all tests
+	out, err := exec.Command("go", "list", "std").Output()
 	if err != nil {
 		panic(err)
 	}
