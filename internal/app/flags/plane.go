@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/rolecall/rolecall/internal/app/cli"
+	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/planefile"
 )
@@ -128,8 +129,9 @@ func (p *Plane) Effective(cmd *cobra.Command) *planefile.Plane {
 		}
 		effective.Set(one.field, text)
 	}
-	if cluster := effective.Cluster(); cluster.Partition != "" {
-		effective.Set(planefile.Partition, cluster.Partition)
+	if region := effective.Get(planefile.Region); region != "" {
+		// As roles find it: the file's is of the file's region, which a flag may override.
+		effective.Set(planefile.Partition, arn.PartitionOf(region))
 	}
 	return effective
 }

@@ -130,3 +130,21 @@ func TestPlaneRefuses(t *testing.T) {
 		t.Errorf("another kind: %v", err)
 	}
 }
+
+// TestPlaneOfAnotherPartition: another region brings its partition with it, even if the
+// file says the one of its own region.
+func TestPlaneOfAnotherPartition(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "plane.yaml")
+	const said = "apiVersion: rolecall.io/v1alpha1\nkind: Plane\ncluster: {region: eu-west-1, partition: aws}\n"
+	if err := os.WriteFile(file, []byte(said), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, err := start(t, "--plane", file, "--region", "cn-north-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := r.effective.Get(planefile.Partition); got != "aws-cn" {
+		t.Errorf("in cn-north-1 the partition is %q, want aws-cn", got)
+	}
+}

@@ -48,7 +48,6 @@ func (c *planeFlags) flags(cmd *cobra.Command) {
 	c.file.Bind("cluster-name", planefile.ClusterName)
 	c.file.Bind("cluster-account", planefile.Account)
 	c.file.Bind("cluster-region", planefile.Region)
-	c.file.Bind("cluster-partition", planefile.Partition)
 	c.file.Bind("association-mode", planefile.Mode)
 	c.file.BindValue("issuer", planefile.SessionIssuer, (*planefile.Plane).ShownIssuer)
 	c.file.Bind("broker-role-arn", planefile.BrokerRole)
