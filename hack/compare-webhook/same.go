@@ -12,13 +12,14 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	admissionv1 "k8s.io/api/admission/v1"
+
+	"github.com/rolecall/rolecall/test/checkout"
 )
 
 // podsOfKind is of how many accounts of each kind there is a pod.
@@ -29,10 +30,11 @@ type pods [len(kinds)][]string
 
 // readPods has the review of the benchmarks for accounts of each kind.
 func readPods(accounts int) (*pods, error) {
-	_, file, _, _ := runtime.Caller(0)
-	text, err := os.ReadFile(
-		filepath.Join(filepath.Dir(file), "..", "..", "internal", "webhook", "testdata", "review.json"),
-	)
+	root, err := checkout.Root()
+	if err != nil {
+		return nil, err
+	}
+	text, err := os.ReadFile(filepath.Join(root, "internal", "webhook", "testdata", "review.json"))
 	if err != nil {
 		return nil, err
 	}

@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,6 +24,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/rolecall/rolecall/internal/token"
+	"github.com/rolecall/rolecall/test/checkout"
 	"github.com/rolecall/rolecall/test/freeport"
 )
 
@@ -194,8 +194,10 @@ func (c *Cluster) lostPort() bool {
 
 // findPrograms finds the folder that hack/controlplane.sh has filled.
 func findPrograms(ctx context.Context) (string, error) {
-	_, file, _, _ := runtime.Caller(0)
-	root := filepath.Join(filepath.Dir(file), "..", "..")
+	root, err := checkout.Root()
+	if err != nil {
+		return "", err
+	}
 	cache := os.Getenv("ROLECALL_CACHE")
 	if cache == "" {
 		cache = filepath.Join(root, ".cache")

@@ -11,11 +11,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"testing"
 
 	"github.com/rolecall/rolecall/internal/inject"
+	"github.com/rolecall/rolecall/test/checkout"
 )
 
 // Role is the cases' R.
@@ -55,8 +55,11 @@ type Case struct {
 // Read returns all cases.
 func Read(t testing.TB) []Case {
 	t.Helper()
-	_, file, _, _ := runtime.Caller(0)
-	files, err := filepath.Glob(filepath.Join(filepath.Dir(file), "..", "conformance", "inject", "*.json"))
+	root, err := checkout.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(root, "test", "conformance", "inject", "*.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
