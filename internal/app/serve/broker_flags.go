@@ -55,7 +55,7 @@ type brokerConfig struct {
 
 func newBrokerConfig() *brokerConfig {
 	return &brokerConfig{certificates: flags.Certificates{
-		Secret: "rolecall-broker-tls", Service: "rolecall-broker", Namespace: "rolecall-system",
+		Secret: "rolecall-broker-tls", ConfigMap: "rolecall-broker-ca", Service: "rolecall-broker", Namespace: "rolecall-system",
 		Lifetimes: pki.Lifetimes{Authority: 5 * 365 * 24 * time.Hour, Serving: 90 * 24 * time.Hour, Settle: time.Hour},
 	}}
 }
