@@ -64,8 +64,8 @@ func newKeeper(client kubernetes.Interface, now *clock) *servingcert.Keeper {
 			Client: client, Mutating: mutating, Validating: validating,
 			ConfigMap: &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "eks", Name: "hook"}},
 		},
-		Log:       slog.New(slog.DiscardHandler),
-		Now:       now.time,
+		Log: slog.New(slog.DiscardHandler),
+		Now: now.time,
 	}
 }
 

@@ -20,7 +20,7 @@ type Certificates struct {
 	// ConfigMap is told the authorities, for clients that mount it; empty for a server
 	// whose clients learn of them otherwise, which has no flag for it.
 	ConfigMap string
-	Lifetimes                  pki.Lifetimes
+	Lifetimes pki.Lifetimes
 }
 
 // CertificateHeading is the heading of these flags.
