@@ -2,6 +2,7 @@ package rolecall_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -414,7 +415,7 @@ var builtGraph = sync.OnceValues(func() (graph, error) {
 
 // list adds what go list says, with a variable of its environment set.
 func (g graph) list(variable string, arguments ...string) error {
-	command := exec.Command("go", append([]string{"list"}, arguments...)...)
+	command := exec.CommandContext(context.Background(), "go", append([]string{"list"}, arguments...)...)
 	command.Env = append(os.Environ(), variable)
 	out, err := command.Output()
 	if failed, ok := errors.AsType[*exec.ExitError](err); ok {
