@@ -56,8 +56,8 @@ func (s sdk) run(t *testing.T, r *rig, raw string) bool {
 }
 
 // answering is an upstream that works on one session for each pod, as a broker does:
-// for as long as it takes, whoever leaves meanwhile. Requests are answered within hold;
-// 0 holds them until there is a session, as AWS does, where each begins anew.
+// for as long as it takes, no matter who leaves. Requests are answered within hold;
+// 0 holds them until there is a session, as AWS does, where each begins again.
 type answering struct {
 	takes, hold time.Duration
 

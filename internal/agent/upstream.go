@@ -59,7 +59,7 @@ func (a *Agent) attempt(ctx context.Context, token credential.Secret) (*awsapi.P
 	}
 	start := a.config.Now()
 	answer, err := a.config.Upstream.AssumeRoleForPodIdentity(ctx, a.config.Cluster, token)
-	if !errors.Is(err, context.Canceled) { // not needed any more: the call beside it was answered
+	if !errors.Is(err, context.Canceled) { // no longer needed: the call beside it was answered
 		a.metrics.upstream(codeOf(err), a.config.Now().Sub(start))
 	}
 	return answer, err

@@ -235,7 +235,7 @@ func (b *Broker) permitted(identity *workload.Identity, found *v1alpha1.PodIdent
 
 // take gets one session for all who ask for the same pod and the same version of
 // its association at a time. It goes on when they leave or have waited long enough, and
-// whoever asks meanwhile, or within a minute after, gets what it comes to.
+// those who ask meanwhile, or within a minute after, get what it comes to.
 func (b *Broker) take(
 	ctx context.Context, identity *workload.Identity, found *v1alpha1.PodIdentityAssociation, raw credential.Secret,
 	node string,

@@ -10,7 +10,7 @@ import (
 
 // How long what a flight came to waits for its agent's next try. An agent asks for 16
 // pods at a time and gives each ten seconds and more (spec podidentity §6.3, §8), so
-// that the next try for one of a hundred may be a minute off. A refusal may be mended
+// that the next try for one of a hundred may be a minute off. A refusal may be cured
 // by then, and is kept only as long as it takes those who are told to ask again.
 const (
 	unclaimedFor = time.Minute

@@ -1,5 +1,5 @@
 // Package patience asks a service that may have become slow: how long an answer is
-// waited for goes by what the service has lately taken, and a call that takes longer
+// waited for follows from what the service has lately taken, and a call that takes longer
 // is not given up but gets another beside it; the first answer counts.
 //
 // It does not know what is asked, nor which errors are worth another call.
@@ -15,9 +15,10 @@ import (
 )
 
 const (
-	// Least and Most bound how long a call is alone.
+	// Least is how long a call is alone at a service that answers fast.
 	Least = 2 * time.Second
-	Most  = 15 * time.Second
+	// Most is that of the service that is known to be slowest.
+	Most = 15 * time.Second
 	// factor is how far above what is usual a call must be to seem lost.
 	factor = 3
 	// lately is how long it is remembered what a service took, and for how many
@@ -109,6 +110,7 @@ type Call[T any] struct {
 // Ask calls until there is an answer, an error that is not worth another call, no
 // attempt left, or the end of ctx. Calls that still run then are cancelled.
 func Ask[T any](ctx context.Context, p *Patience, c Call[T]) (T, error) {
+	var none T
 	within, cancel := context.WithCancel(ctx)
 	defer cancel()
 	a := &asking[T]{Call: c, patience: p, ended: make(chan answer[T]), timer: time.NewTimer(Most)}
@@ -124,7 +126,7 @@ func Ask[T any](ctx context.Context, p *Patience, c Call[T]) (T, error) {
 		case <-a.timer.C:
 			a.due(within)
 		case <-ctx.Done():
-			return a.give(ctx)
+			return none, a.give(ctx)
 		}
 	}
 }
@@ -235,14 +237,14 @@ func (a *asking[T]) due(ctx context.Context) {
 }
 
 // give is the end of ctx: nobody answered in all that time.
-func (a *asking[T]) give(ctx context.Context) (none T, err error) {
+func (a *asking[T]) give(ctx context.Context) error {
 	if a.running > 0 && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		a.patience.Took(a.Now(), a.Now().Sub(a.since))
 	}
 	if a.last != nil {
-		return none, a.last
+		return a.last
 	}
-	return none, ctx.Err()
+	return ctx.Err()
 }
 
 func (a *asking[T]) forget() {

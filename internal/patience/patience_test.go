@@ -18,7 +18,7 @@ var (
 	errDenied = errors.New("denied")
 )
 
-// service is asked: what it answers, and after how long, goes by the number of the call.
+// service is asked: what it answers, and after how long, depends on the number of the call.
 type service struct {
 	answer func(call int) (time.Duration, error)
 
@@ -45,12 +45,13 @@ func (s *service) try(ctx context.Context) (int, error) {
 
 func again(err error, _ int) (time.Duration, bool) { return 0, !errors.Is(err, errDenied) }
 
-func ask(ctx context.Context, p *patience.Patience, s *service, turn func(context.Context, bool) error) (int, error) {
+func ask(ctx context.Context, p *patience.Patience, s *service, turn func(context.Context, bool) error) error {
 	ctx, cancel := context.WithTimeout(ctx, patience.Most)
 	defer cancel()
-	return patience.Ask(ctx, p, patience.Call[int]{
+	_, err := patience.Ask(ctx, p, patience.Call[int]{
 		Turn: turn, Try: s.try, Again: again, Attempts: 3, Now: time.Now,
 	})
+	return err
 }
 
 // TestSlowServiceIsWaitedFor: there is an answer as soon as the service gives one,
@@ -77,7 +78,7 @@ func TestSlowServiceIsWaitedFor(t *testing.T) {
 				var p patience.Patience
 				for _, calls := range []int{row.first, row.then} {
 					before, began := s.calls, time.Now()
-					_, err := ask(t.Context(), &p, s, nil)
+					err := ask(t.Context(), &p, s, nil)
 					took := time.Since(began)
 					synctest.Wait()
 					if (err != nil) != row.fails || !row.fails && took != row.takes || took > patience.Most {
@@ -104,7 +105,7 @@ func TestStormOfSlowCalls(t *testing.T) {
 		for i := range 500 {
 			all.Go(func() {
 				time.Sleep(time.Duration(i) * time.Millisecond)
-				if _, err := ask(t.Context(), &p, s, nil); err != nil {
+				if err := ask(t.Context(), &p, s, nil); err != nil {
 					t.Error(err)
 				}
 			})
@@ -130,7 +131,7 @@ func TestLostCall(t *testing.T) {
 		var p patience.Patience
 		for range 10 {
 			began := time.Now()
-			if _, err := ask(t.Context(), &p, s, nil); err != nil || time.Since(began) != 2100*time.Millisecond {
+			if err := ask(t.Context(), &p, s, nil); err != nil || time.Since(began) != 2100*time.Millisecond {
 				t.Errorf("%v after %s", err, time.Since(began))
 			}
 		}
@@ -156,19 +157,25 @@ func TestErrors(t *testing.T) {
 		{"always away", []said{{0, errAway}, {0, errAway}, {0, errAway}, {0, nil}}, errAway, 3, 0},
 		{
 			"away late, beside an answer",
-			[]said{{3 * time.Second, errAway}, {4 * time.Second, nil}}, nil, 2, 6 * time.Second,
+			[]said{{3 * time.Second, errAway}, {4 * time.Second, nil}},
+			nil,
+			2,
+			6 * time.Second,
 		},
 		{
 			"refused late, beside another call",
-			[]said{{3 * time.Second, errDenied}, {time.Hour, nil}}, errDenied, 2, 3 * time.Second,
+			[]said{{3 * time.Second, errDenied}, {time.Hour, nil}},
+			errDenied, 2, 3 * time.Second,
 		},
 		{
 			"the second is away, the first answers",
-			[]said{{5 * time.Second, nil}, {0, errAway}}, nil, 2, 5 * time.Second,
+			[]said{{5 * time.Second, nil}, {0, errAway}},
+			nil, 2, 5 * time.Second,
 		},
 		{
 			"away, and then nobody answers",
-			[]said{{0, errAway}, {time.Hour, nil}, {time.Hour, nil}}, errAway, 3, patience.Most,
+			[]said{{0, errAway}, {time.Hour, nil}, {time.Hour, nil}},
+			errAway, 3, patience.Most,
 		},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -178,7 +185,7 @@ func TestErrors(t *testing.T) {
 					return row.says[call-1].takes, row.says[call-1].err
 				}}
 				began := time.Now()
-				_, err := ask(t.Context(), &patience.Patience{}, s, nil)
+				err := ask(t.Context(), &patience.Patience{}, s, nil)
 				if !errors.Is(err, row.want) || (err == nil) != (row.want == nil) || s.calls != row.calls ||
 					time.Since(began) != row.after {
 					t.Errorf("%v after %s and %d calls", err, time.Since(began), s.calls)
@@ -202,12 +209,12 @@ func TestTurns(t *testing.T) {
 			return nil
 		}
 		began := time.Now()
-		if _, err := ask(t.Context(), &patience.Patience{}, s, none); err != nil || s.calls != 1 ||
+		if err := ask(t.Context(), &patience.Patience{}, s, none); err != nil || s.calls != 1 ||
 			time.Since(began) != 5*time.Second || asked.Load() < 2 {
 			t.Errorf("%v after %s, %d calls, %d turns", err, time.Since(began), s.calls, asked.Load())
 		}
 		never := func(context.Context, bool) error { return errAway }
-		if _, err := ask(t.Context(), &patience.Patience{}, s, never); !errors.Is(err, errAway) || s.calls != 1 {
+		if err := ask(t.Context(), &patience.Patience{}, s, never); !errors.Is(err, errAway) || s.calls != 1 {
 			t.Errorf("%v, %d calls", err, s.calls)
 		}
 		// The call fails while another one may not be made beside it.
@@ -225,14 +232,14 @@ func TestTurns(t *testing.T) {
 			}
 			return nil
 		}
-		if _, err := ask(t.Context(), &patience.Patience{}, s, late); err != nil ||
+		if err := ask(t.Context(), &patience.Patience{}, s, late); err != nil ||
 			time.Since(began) != 4*time.Second {
 			t.Errorf("%v after %s", err, time.Since(began))
 		}
 	})
 }
 
-// TestLimit: how long a call is alone goes by what the last answers took.
+// TestLimit: how long a call is alone follows from what the last answers took.
 func TestLimit(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
