@@ -121,7 +121,7 @@ var layers = []layer{
 		name: "the world outside", std: servers,
 		rooms: []string{
 			"internal/agreement", "internal/awsapi", "internal/events", "internal/follow", "internal/httpserve",
-			"internal/obs", "internal/pki",
+			"internal/obs", "internal/patience", "internal/pki",
 		},
 	},
 	{
