@@ -104,13 +104,19 @@ func Standstill(watches []*Watch) string {
 
 // Run keeps a store equal to what the API server has until ctx is done.
 func (w *Watch) Run(ctx context.Context, source cache.ListerWatcher, kind runtime.Object, store cache.ReflectorStore) {
-	cache.NewReflectorWithOptions(w.Follow(source), kind, heardStore{store, w},
+	cache.NewReflectorWithOptions(w.follow(source), kind, heardStore{store, w},
 		cache.ReflectorOptions{Name: w.name}).RunWithContext(ctx)
 }
 
 // Follow returns a source whose lists and streams end when nothing comes any more, and
 // that has the watch hear what comes. It is for reflectors that others make.
 func (w *Watch) Follow(source cache.ListerWatcher) cache.ListerWatcher {
+	l := w.follow(source)
+	l.direct = true
+	return l
+}
+
+func (w *Watch) follow(source cache.ListerWatcher) *listerWatcher {
 	return &listerWatcher{
 		ListerWatcherWithContext: cache.ToListerWatcherWithContext(source),
 		watch:                    w,
@@ -122,6 +128,7 @@ func (w *Watch) Follow(source cache.ListerWatcher) cache.ListerWatcher {
 type listerWatcher struct {
 	cache.ListerWatcherWithContext
 	watch  *Watch
+	direct bool        // no store of ours hears what comes
 	plain  bool        // lists come in pages, not as streams
 	listed atomic.Bool // a list was read, and no stream opened since
 }
@@ -144,7 +151,11 @@ func (l *listerWatcher) ListWithContext(ctx context.Context, options metav1.List
 	ctx, cancel := context.WithTimeout(ctx, listing)
 	defer cancel()
 	l.listed.Store(true)
-	return l.ListerWatcherWithContext.ListWithContext(ctx, options)
+	list, err := l.ListerWatcherWithContext.ListWithContext(ctx, options)
+	if err == nil && l.direct {
+		l.watch.Hear()
+	}
+	return list, err
 }
 
 // WatchWithContext opens a stream.
@@ -169,6 +180,9 @@ func (l *listerWatcher) WatchWithContext(ctx context.Context, options metav1.Lis
 		l.watch.Hear() // it goes on from what is known
 	}
 	s := &stream{from: from, events: make(chan watch.Event), stopped: make(chan struct{}), cancel: cancel}
+	if l.direct {
+		s.direct, s.initial = l.watch, patience != silence
+	}
 	go s.pass(patience)
 	return s, nil
 }
@@ -180,6 +194,8 @@ type stream struct {
 	stopped chan struct{}
 	ended   atomic.Bool
 	cancel  context.CancelFunc
+	direct  *Watch // hears what comes; nil if a store has it heard
+	initial bool   // what comes is the first list, and not all of it yet
 }
 
 // ResultChan has the events.
@@ -204,6 +220,7 @@ func (s *stream) pass(patience time.Duration) {
 			if !open {
 				return
 			}
+			s.hear(event)
 			select {
 			case s.events <- event:
 			case <-s.stopped:
@@ -215,6 +232,19 @@ func (s *stream) pass(patience time.Duration) {
 		case <-s.stopped:
 			return
 		}
+	}
+}
+
+func (s *stream) hear(event watch.Event) {
+	if s.direct == nil || event.Type == watch.Error {
+		return
+	}
+	if s.initial && event.Type == watch.Bookmark {
+		object, ok := event.Object.(metav1.ObjectMetaAccessor)
+		s.initial = !ok || object.GetObjectMeta().GetAnnotations()[metav1.InitialEventsAnnotationKey] != "true"
+	}
+	if !s.initial {
+		s.direct.Hear()
 	}
 }
 

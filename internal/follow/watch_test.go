@@ -72,17 +72,59 @@ func (plainLists) IsWatchListSemanticsUnSupported() bool { return true }
 // running runs a watch until the test's bubble ends, and returns once it was heard.
 func running(t *testing.T, f *faulty) (*follow.Watch, cache.Store) {
 	t.Helper()
-	w := follow.NewWatch("pods", time.Now)
 	store := cache.NewStore(cache.MetaNamespaceKeyFunc)
+	return runningBy(t, f, func(ctx context.Context, w *follow.Watch) {
+		w.Run(ctx, f.source(), &corev1.Pod{}, store)
+	}), store
+}
+
+// others runs a reflector that is not ours.
+func others(f *faulty) func(context.Context, *follow.Watch) {
+	return func(ctx context.Context, w *follow.Watch) {
+		cache.NewReflector(w.Follow(f.source()), &corev1.Pod{}, cache.NewStore(cache.MetaNamespaceKeyFunc), 0).
+			RunWithContext(ctx)
+	}
+}
+
+func runningBy(t *testing.T, f *faulty, run func(context.Context, *follow.Watch)) *follow.Watch {
+	t.Helper()
+	w := follow.NewWatch("pods", time.Now)
 	ctx, cancel := context.WithCancel(klog.NewContext(t.Context(), logr.Discard()))
 	done := make(chan struct{})
-	go func() { defer close(done); w.Run(ctx, f.source(), &corev1.Pod{}, store) }()
+	go func() { defer close(done); run(ctx, w) }()
 	t.Cleanup(func() { cancel(); <-done })
 	synctest.Wait()
 	if !w.Heard(0) {
 		t.Fatal("not heard after the first list")
 	}
-	return w, store
+	return w
+}
+
+// TestOthersWatch: the same holds of reflectors that are not ours.
+func TestOthersWatch(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var f faulty
+		w := runningBy(t, &f, others(&f))
+		for range 600 {
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if !w.Heard(follow.Fresh) {
+				t.Fatalf("not heard for %s", w.Age())
+			}
+		}
+		time.Sleep(7 * time.Second)
+		f.stream.Load().Add(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "a", ResourceVersion: "3"}})
+		synctest.Wait()
+		if !w.Heard(0) {
+			t.Error("an event is not heard")
+		}
+		f.refuses.Store(true)
+		time.Sleep(time.Hour)
+		if w.Heard(follow.Fresh) {
+			t.Error("heard although nothing is answered")
+		}
+	})
 }
 
 // TestQuietWatch: where nothing ever changes, the API server is heard all the same.

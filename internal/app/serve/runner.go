@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -37,6 +38,7 @@ type runner struct {
 	delay time.Duration
 
 	parts    []func(context.Context) error
+	still    sync.Mutex // guards watches
 	watches  []*follow.Watch
 	ready    []func(context.Context) error
 	leaving  []func()
@@ -84,7 +86,16 @@ func (r *runner) watching(watches ...*follow.Watch) {
 			ConstLabels: prometheus.Labels{"watch": watch.Name()},
 		}, func() float64 { return watch.Age().Seconds() }))
 	}
+	r.still.Lock()
+	defer r.still.Unlock()
 	r.watches = append(r.watches, watches...)
+}
+
+// standstill says which of them stand still.
+func (r *runner) standstill() string {
+	r.still.Lock()
+	defer r.still.Unlock()
+	return follow.Standstill(r.watches)
 }
 
 // servingSecret is the Secret with the serving certificate, among watches.
@@ -166,7 +177,7 @@ const planeNamespace = "rolecall-system"
 
 // probes adds /healthz and /readyz to routes.
 func (r *runner) probes(routes *http.ServeMux) {
-	handleProbes(routes, func() string { return follow.Standstill(r.watches) }, func(ctx context.Context) error {
+	handleProbes(routes, r.standstill, func(ctx context.Context) error {
 		select {
 		case <-r.draining:
 			return errors.New("draining")

@@ -109,7 +109,7 @@ func (c *webhookConfig) makeParts(ctx context.Context, sys cli.System, p *webhoo
 	hook := webhook.Config{
 		Settings: c.settings, ServiceAccounts: p.accounts, Fallback: c.fallback,
 		Metrics: p.registry, Log: p.log, Now: sys.Now, Debugging: c.debugging,
-		Standstill: func() string { return follow.Standstill(p.watches) },
+		Standstill: p.standstill,
 	}
 	p.watching(p.accounts.Watched())
 	p.add(p.accounts.Run)
