@@ -172,7 +172,8 @@ func (b *buffered) sendUnread(r *http.Request) {
 	b.ResponseWriter.WriteHeader(cmp.Or(b.status, http.StatusOK))
 	_, _ = b.ResponseWriter.Write(b.body.Bytes()) // fails if the client has gone
 	_ = control.Flush()
-	_ = control.SetReadDeadline(time.Now().Add(lingering)) //nolint:forbidigo // the network's clock is not that of AWS
+	until := time.Now().Add(lingering) //nolint:forbidigo // connections go by the real clock
+	_ = control.SetReadDeadline(until)
 	if !strings.EqualFold(r.Header.Get("Expect"), "100-continue") { // which asks before it sends
 		_, _ = io.Copy(io.Discard, r.Body)
 	}

@@ -75,8 +75,8 @@ type Signed struct {
 	SessionToken credential.Secret // zero if there is none
 	Presigned    bool
 	Legacy       bool // Signature Version 2
-	// HostBucket is the bucket that the host name says, empty if it says none.
-	// Whoever has a request verified sets it: Version 2 signs the bucket, but
+	// HostBucket is the bucket that the host name says, empty if it says none: to be
+	// set before a request is verified, since Version 2 signs the bucket, but
 	// not the host name.
 	HostBucket    string
 	terminator    string
