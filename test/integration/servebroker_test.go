@@ -293,6 +293,7 @@ func (w *brokerWorld) start(more ...string) (stop func() int) {
 			"--listen", listen, "--probe-listen", probes, "--metrics-listen", freeport.Address(w.t),
 			"--tls-cert", filepath.Join(w.serving, "tls.crt"), "--tls-key", filepath.Join(w.serving, "tls.key"),
 			"--kubeconfig", w.limited, "--access-keys", w.table, "--issuer", mintedURL, "--signing-key", w.minted,
+			"--allowed-modes", "federated,broker-role,pass-through",
 			"--sts-endpoint", w.aws, "--shutdown-delay", "0s", "--log-format", "json", "--log-level", "debug",
 		}, more...)...)
 	w.url, w.log, w.audit = "https://"+listen, server.log, server.stdout

@@ -141,17 +141,17 @@ func (c *webhookConfig) makeParts(ctx context.Context, sys cli.System, p *webhoo
 		if err != nil {
 			return err
 		}
-		source := follow.Grants(client, p.log)
+		source := follow.Grants(client, c.bounds.GrantSet, p.log)
 		p.add(source.Run)
 		if c.enforceGrants {
 			hook.Grants = source
 		}
 		if c.validateWrites {
-			newest, err := newestGrants(config, p.log)
+			newest, err := newestGrants(config, c.bounds.GrantSet, p.log)
 			if err != nil {
 				return err
 			}
-			hook.Writes = &webhook.Writes{Grants: source, Newest: newest}
+			hook.Writes = &webhook.Writes{Bounds: c.allowed, Grants: source, Newest: newest}
 		}
 	}
 	if c.events {
@@ -167,14 +167,16 @@ func (c *webhookConfig) makeParts(ctx context.Context, sys cli.System, p *webhoo
 
 // newestGrants reads RoleGrants again, with a client of its own: somebody who is refused
 // again and again must not slow down what is followed.
-func newestGrants(config *rest.Config, log *slog.Logger) (func(context.Context) (*grant.Set, error), error) {
+func newestGrants(
+	config *rest.Config, build func([]grant.Grant) *grant.Set, log *slog.Logger,
+) (func(context.Context) (*grant.Set, error), error) {
 	slow := rest.CopyConfig(config)
 	slow.QPS, slow.Burst = 5, 10
 	client, err := dynamic.NewForConfig(slow)
 	if err != nil {
 		return nil, err
 	}
-	grants := follow.Grants(client, log)
+	grants := follow.Grants(client, build, log)
 	return func(ctx context.Context) (*grant.Set, error) { return grants.Read(ctx, "") }, nil
 }
 
