@@ -19,6 +19,7 @@ import (
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/association"
+	"github.com/rolecall/rolecall/internal/association/admission"
 	"github.com/rolecall/rolecall/internal/broker/door"
 	"github.com/rolecall/rolecall/internal/broker/refusal"
 	"github.com/rolecall/rolecall/internal/broker/session"
@@ -226,8 +227,8 @@ func mayBeUnbound(identity *workload.Identity, found *v1alpha1.PodIdentityAssoci
 	return nil
 }
 
-// permitted is step 10: the association gives something, and grants allow both
-// roles.
+// permitted is step 10: the association gives something, the operator lets it be as
+// it is, and grants allow both roles.
 func (b *Broker) permitted(
 	ctx context.Context, identity *workload.Identity, found *v1alpha1.PodIdentityAssociation,
 ) error {
@@ -241,13 +242,13 @@ func (b *Broker) permitted(
 			"The cluster's RoleGrants are not known: their watch stands still, and the API server cannot be asked.",
 		).Because(err)
 	}
-	for _, role := range []string{found.Spec.RoleARN, found.Spec.TargetRoleARN} {
-		if role == "" && role != found.Spec.RoleARN {
-			continue // there is no target role
-		}
-		if decision := grants.Allows(identity.Namespace, identity.ServiceAccount, role); !decision.Allowed {
-			return refusal.New(refusal.AccessDenied, "The role is not granted: %s.", decision.Reason)
-		}
+	rules := admission.Rules{Bounds: b.Sessions.Plane.Bounds(), Grants: grants}
+	err = rules.Use(found, identity.ServiceAccount)
+	if _, ungranted := errors.AsType[*admission.NotGranted](err); ungranted {
+		return refusal.New(refusal.AccessDenied, "The role is not granted: %s.", err)
+	}
+	if err != nil {
+		return refusal.New(refusal.AccessDenied, "The operator does not allow the association: %s.", err)
 	}
 	return nil
 }

@@ -233,9 +233,11 @@ func newWorld(t testing.TB, s settings) *world {
 		},
 		Sessions: &session.Taker{
 			Roles: must(
-				awsapi.NewRoles(t.Context(), awsapi.RolesConfig{Region: region, Endpoint: w.aws}),
+				awsapi.NewRoles(t.Context(), awsapi.RolesConfig{Region: region, Endpoint: w.aws, Own: true}),
 			),
-			Plane:   sessionplan.Plane{Cluster: *cluster, Mode: s.mode, PodLabels: podLabels},
+			Plane: sessionplan.Plane{
+				Cluster: *cluster, Mode: s.mode, PodLabels: podLabels, Choices: association.Choices(),
+			},
 			Minter:  &session.Minter{Issuer: brokerURL, Key: must(session.OpenKey(keyFile, log)), Now: w.clock},
 			Pace:    session.NewPace(1e6, 1e6, w.clock),
 			Metrics: session.NewMetrics(registry),
@@ -276,7 +278,7 @@ func (w *world) again(t *testing.T) *world {
 		Now:     w.clock,
 		Total:   patience,
 	}
-	taker.Roles = must(awsapi.NewRoles(t.Context(), awsapi.RolesConfig{Region: region, Endpoint: w.aws}))
+	taker.Roles = must(awsapi.NewRoles(t.Context(), awsapi.RolesConfig{Region: region, Endpoint: w.aws, Own: true}))
 	config.Sessions, config.Metrics = taker, prometheus.NewRegistry()
 	w.broker = broker.New(config)
 	mux := http.NewServeMux()

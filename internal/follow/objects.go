@@ -210,16 +210,17 @@ func (s *objectStore[T, S]) Resync() error { return nil }
 
 func key(object metav1.Object) string { return object.GetNamespace() + "/" + object.GetName() }
 
-// Grants follows the RoleGrants of a cluster. One that cannot be read allows
-// nothing, but counts as existing: in a cluster without grants everybody may
-// use every role.
-func Grants(client dynamic.Interface, now func() time.Time, log *slog.Logger) *Objects[grant.Grant, *grant.Set] {
+// Grants follows the RoleGrants of a cluster; build says what none at all means. One
+// that cannot be read allows nothing, but counts as existing.
+func Grants(
+	client dynamic.Interface, build func([]grant.Grant) *grant.Set, now func() time.Time, log *slog.Logger,
+) *Objects[grant.Grant, *grant.Set] {
 	return &Objects[grant.Grant, *grant.Set]{
-		Value:    NewValue(&grant.Set{}),
+		Value:    NewValue(build(nil)),
 		watch:    NewWatch("RoleGrants", now),
 		client:   client,
 		resource: "rolegrants",
-		build:    grant.NewSet,
+		build:    build,
 		log:      log,
 		known:    map[string]grant.Grant{},
 		read: func(content *unstructured.Unstructured, decode func(any) error) grant.Grant {

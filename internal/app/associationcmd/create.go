@@ -53,6 +53,7 @@ Pods that are running get the role when they are created again.`,
 	}
 	c.where.flags(sys, cmd)
 	c.where.one(sys, cmd, c.where.serviceAccounts)
+	c.where.plane.Add(cmd)
 	c.fields.flags(cmd)
 	cmd.Flags().StringToStringVar(&c.tags, "tags", nil,
 		"tags of the association itself, not of sessions: KEY=VALUE, separated by commas")
@@ -148,6 +149,9 @@ func (c *createAssociation) fromFile(ctx context.Context, sys cli.System) ([]v1a
 func (c *createAssociation) check(a *v1alpha1.PodIdentityAssociation) error {
 	if err := association.Validate(a, c.where.via == viaEKS); err != nil {
 		return fault.New(fault.Invalid, "%s: association %s/%s: %w", c.file, a.Namespace, a.Name, err)
+	}
+	if err := c.where.allowed(a); err != nil {
+		return fault.New(fault.Denied, "%s: association %s/%s: %w", c.file, a.Namespace, a.Name, err)
 	}
 	if field := association.BeyondEKS(&a.Spec); field != "" && c.where.via == viaEKS {
 		return fault.New(fault.Invalid, "%s: association %s/%s: the EKS API has nothing like spec.%s",

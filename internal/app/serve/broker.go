@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net/http"
 	"os"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
@@ -32,7 +33,6 @@ import (
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/follow"
 	"github.com/rolecall/rolecall/internal/httpserve"
-	"github.com/rolecall/rolecall/internal/planefile"
 	"github.com/rolecall/rolecall/internal/servingcert"
 	"github.com/rolecall/rolecall/internal/sessionplan"
 	"github.com/rolecall/rolecall/internal/store/kubestore"
@@ -166,7 +166,8 @@ func (c *brokerConfig) compose(
 	if err != nil {
 		return err
 	}
-	associations, grants := follow.Associations(followed, sys.Now, p.log), follow.Grants(followed, sys.Now, p.log)
+	associations := follow.Associations(followed, sys.Now, p.log)
+	grants := follow.Grants(followed, c.bounds.GrantSet, sys.Now, p.log)
 	changes := broker.NewChanges()
 	associations.Notify(changes.Changed)
 	p.add(associations.Run)
@@ -217,7 +218,7 @@ func (c *brokerConfig) compose(
 	if !c.eksAPI {
 		return nil
 	}
-	newest, err := newestGrants(p.config, sys.Now, p.log)
+	newest, err := newestGrants(p.config, c.bounds.GrantSet, sys.Now, p.log)
 	if err != nil {
 		return err
 	}
@@ -226,7 +227,7 @@ func (c *brokerConfig) compose(
 		Limit:  c.associationLimit,
 		Now:    sys.Now,
 		Known:  associations.Current,
-		Permit: eksapi.PermitByGrants(grants, newest),
+		Permit: eksapi.Permit(c.allowed, grants, newest),
 	}
 	eksapi.New(p.broker.Door(), service,
 		&eksapi.Users{Client: p.client, Keys: agents.Keys, Now: sys.Now}).Routes(p.routes)
@@ -264,15 +265,20 @@ func (c *brokerConfig) verifier(sys cli.System, p *brokerParts) (*workload.Verif
 
 // sessions reads the AWS configuration and the signing key.
 func (c *brokerConfig) sessions(ctx context.Context, sys cli.System, p *brokerParts) (*session.Taker, error) {
-	roles, err := awsapi.NewRoles(ctx, awsapi.RolesConfig{Region: c.cluster.Region, Endpoint: c.stsEndpoint})
+	// Nobody but the operator says that the broker's own identity is one for pods.
+	own := slices.Contains(c.allowed.AllowedModes(), v1alpha1.BrokerRole)
+	roles, err := awsapi.NewRoles(ctx, awsapi.RolesConfig{
+		Region: c.cluster.Region, Endpoint: c.stsEndpoint, Own: own,
+	})
 	if err != nil {
 		return nil, fault.New(fault.Usage, "reach STS: %w", err).Hint("see --region and --sts-endpoint")
 	}
-	mode, _ := planefile.ParseMode(c.mode)
 	taker := &session.Taker{
 		Roles: roles, Plane: sessionplan.Plane{
 			Cluster:   c.cluster,
-			Mode:      mode,
+			Mode:      c.allowed.Default,
+			Modes:     c.allowed.Modes,
+			Choices:   c.allowed.Choices,
 			PodLabels: c.podLabels,
 		}, Pace: session.NewPace(c.stsQPS, c.stsBurst, sys.Now),
 		Metrics: session.NewMetrics(p.registry), Now: sys.Now,
@@ -284,7 +290,7 @@ func (c *brokerConfig) sessions(ctx context.Context, sys cli.System, p *brokerPa
 		}
 		taker.Minter = &session.Minter{Issuer: c.issuer, Key: key, Now: sys.Now}
 	}
-	if mode == v1alpha1.BrokerRole {
+	if own {
 		p.check(func(ctx context.Context) error {
 			_, err := roles.Own(ctx)
 			return err

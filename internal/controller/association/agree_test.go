@@ -98,6 +98,8 @@ func newCloud(t *testing.T) *cloud {
 	plane := sessionplan.Plane{
 		Cluster:       association.Cluster{Name: "prod", Partition: "aws", Region: region, Account: accountID},
 		Mode:          v1alpha1.Federated,
+		Modes:         []v1alpha1.AssociationMode{v1alpha1.Federated, v1alpha1.BrokerRole, v1alpha1.PassThrough},
+		Choices:       association.Choices(),
 		Issuer:        issuer,
 		BrokerRoleARN: brokerUser,
 		PodLabels:     []string{"tier"},

@@ -8,6 +8,7 @@ package association
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -47,6 +48,8 @@ type Roles interface {
 type Reconciler struct {
 	Client client.Client
 	Plane  sessionplan.Plane
+	// Grants makes a set of all RoleGrants: it says what none at all means.
+	Grants func([]grant.Grant) *grant.Set
 	Roles  Roles
 	Events events.EventRecorder
 	// Metrics are made by NewMetrics.
@@ -136,7 +139,7 @@ func (r *Reconciler) look(ctx context.Context, a *v1alpha1.PodIdentityAssociatio
 	}
 	found := map[string]verdict{}
 	found[conditionRole], found[conditionTrust] = r.role(ctx, a)
-	found[conditionGranted] = granted(a, grants.Items)
+	found[conditionGranted] = r.granted(a, grants.Items)
 	found[conditionShadowed] = shadowed(a, beside.Items)
 	found[conditionReady] = ready(a, found)
 	status := &a.Status
@@ -197,27 +200,24 @@ func (r *Reconciler) target(ctx context.Context, a *v1alpha1.PodIdentityAssociat
 	return unknown("TargetNotAsked", "the trust policy of the target role could not be read: "+err.Error())
 }
 
-func granted(a *v1alpha1.PodIdentityAssociation, items []v1alpha1.RoleGrant) verdict {
+// granted judges what the operator and the grants let the association be.
+func (r *Reconciler) granted(a *v1alpha1.PodIdentityAssociation, items []v1alpha1.RoleGrant) verdict {
 	var grants []grant.Grant
 	for i := range items {
 		grants = append(grants, grant.Grant{Name: items[i].Name, Spec: items[i].Spec})
 	}
-	set := grant.NewSet(grants)
-	reasons := []string{}
-	for _, role := range []string{a.Spec.RoleARN, a.Spec.TargetRoleARN} {
-		if role == "" {
-			continue
-		}
-		decision := admission.Allows(set, a, role)
-		switch {
-		case !decision.Allowed && association.IsPattern(a): // a grant may cover some of its accounts
-			return unknown("Pattern", decision.Reason+"; it is decided for each service account")
-		case !decision.Allowed:
-			return no("NotGranted", decision.Reason)
-		}
-		reasons = append(reasons, decision.Reason)
+	rules := admission.Rules{Bounds: r.Plane.Bounds(), Grants: r.Grants(grants)}
+	err := rules.Check(a)
+	_, ungranted := errors.AsType[*admission.NotGranted](err)
+	switch {
+	case err == nil:
+		return yes("Granted", rules.Why(a))
+	case ungranted && association.IsPattern(a): // a grant may cover some of its accounts
+		return unknown("Pattern", err.Error()+"; it is decided for each service account")
+	case ungranted:
+		return no("NotGranted", err.Error())
 	}
-	return yes("Granted", reasons[0])
+	return no("NotAllowed", err.Error()+"; "+strings.Join(fault.HintsOf(err), "; "))
 }
 
 // shadowed looks for an association that always is preferred: of the same

@@ -182,6 +182,8 @@ func TestTrust(t *testing.T) {
 				Account:   "111122223333",
 			},
 			Mode:          row.mode,
+			Modes:         []v1alpha1.AssociationMode{row.mode, v1alpha1.BrokerRole},
+			Choices:       association.Choices(),
 			Issuer:        issuer,
 			BrokerRoleARN: brokerRole,
 		}}
