@@ -111,6 +111,9 @@ func (c *verifyConfig) run(ctx context.Context, sys cli.System, output string) e
 	}
 	if !c.withoutAWS {
 		seen.Providers = accounts.Providers(ctx, spec)
+		if target := spec.Publish.S3; target != nil {
+			seen.BucketErr, seen.BucketDenied = accounts.CheckBucket(ctx, target, plan.JWKSPath(spec))
+		}
 	}
 	if err := c.rotation(ctx, sys, spec, &seen); err != nil {
 		return err

@@ -94,6 +94,9 @@ func (o operation) serve(q *service.Call) (any, error) {
 	if !o.noBucket && c.bucket == nil {
 		return nil, noSuchBucket()
 	}
+	if err := c.expectOwner(); err != nil {
+		return nil, err
+	}
 	for _, one := range o.needs {
 		if one.when != nil && !one.when(c) {
 			continue
