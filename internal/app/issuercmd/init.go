@@ -38,7 +38,7 @@ type initConfig struct {
 	directory                     string
 	// owner is the bucket's; addStatement lets the policy of one that exists be added to.
 	owner                         string
-	addStatement, dryRun          bool
+	addStatement, dryRun, yes     bool
 	audiences, roles, thumbprints []string
 	distribution, present         string
 	namespace                     string
@@ -97,6 +97,8 @@ distribution are printed and written as a patch; the present issuer comes second
 	f.BoolVar(&c.addStatement, "add-statement", false,
 		"let one statement be added to the policy of a bucket that init did not make, which opens the two documents")
 	f.BoolVar(&c.dryRun, "dry-run", false, "print what would be made and changed, and change nothing")
+	f.BoolVar(&c.yes, "yes", false,
+		"replace documents that others have published for this issuer, although parts of them are lost")
 	f.StringVar(&c.region, "region", "", "region of the bucket")
 	f.StringVar(&c.prefix, "prefix", "", "prefix in the bucket, for several clusters in one")
 	f.StringVar(&c.style, "style", "",
@@ -232,6 +234,9 @@ func (c *initConfig) run(ctx context.Context, sys cli.System) error {
 	if err != nil {
 		return err
 	}
+	if err := c.adopt(ctx, sys, object); err != nil {
+		return err
+	}
 	if err := folder.Save(object); err != nil {
 		return err
 	}
@@ -279,6 +284,9 @@ func tellPlan(sys cli.System) func(string) {
 func (c *initConfig) plan(ctx context.Context, sys cli.System) error {
 	object, err := c.object()
 	if err != nil {
+		return err
+	}
+	if err := c.adopt(ctx, sys, object); err != nil {
 		return err
 	}
 	tell := tellPlan(sys)

@@ -83,6 +83,9 @@ func tellPublished(sys cli.System) func(desk.Published) {
 		for _, kid := range done.Removed {
 			fmt.Fprintf(sys.Stderr, "removed: key %s, which was published\n", kid)
 		}
+		for _, lost := range done.Lost {
+			fmt.Fprintf(sys.Stderr, "dropped: %s\n", lost)
+		}
 		if len(done.Keys) == 0 {
 			return // it failed half-way, which is told as an error
 		}
