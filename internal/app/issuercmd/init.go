@@ -258,7 +258,7 @@ func (c *initConfig) run(ctx context.Context, sys cli.System) error {
 	if err != nil {
 		return err
 	}
-	if err := publish.publish(ctx, d); err != nil {
+	if err := publish.publish(ctx, sys, d); err != nil {
 		return err
 	}
 	if err := makeProviders(ctx, sys, &object.Spec); err != nil {

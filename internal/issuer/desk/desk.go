@@ -160,8 +160,12 @@ func (d *Desk) ReadBack(ctx context.Context, documents document.Documents, patie
 		}
 		select {
 		case <-waiting.Done():
-			return fault.New(fault.Unavailable, "%w", err).
-				Hint("rolecall issuer verify --dir %s tells why; --read-back 0 does not look", d.Folder)
+			refused := fault.New(fault.Unavailable, "%w", err)
+			if d.Issuer.Spec.Publish.Directory != nil {
+				refused = refused.Hint("serve the folder at %s, with rolecall serve issuer --documents %s or a server of "+
+					"yours; then run the same again", d.Issuer.Spec.URL, fault.Quote(d.Issuer.Spec.Publish.Directory.Path))
+			}
+			return refused.Hint("rolecall issuer verify --dir %s tells why; --read-back 0 does not look", d.Folder)
 		case <-time.After(time.Second):
 		}
 	}
