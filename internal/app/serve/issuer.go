@@ -29,7 +29,8 @@ func newIssuer(sys cli.System) *cobra.Command {
 		Long: `Serve the discovery document and the key set below the path of the issuer's URL,
 with caching headers and ETags, to anybody: both are public. What changes on disk,
 documents and certificate alike, is served without a restart; what is broken is not
-served at all.`,
+served at all. While the folder is empty readers are answered 503, so that it may be
+started before "rolecall issuer init", which reads back what it has written.`,
 		Example: `  rolecall serve issuer --documents /var/lib/rolecall/issuer
   rolecall serve issuer --tls-cert tls.crt --tls-key tls.key --max-age 1m`,
 		Args: cli.NoArguments,
@@ -60,7 +61,7 @@ func (c *serveIssuerConfig) run(ctx context.Context, sys cli.System) error {
 	}
 	r := newRunner(log)
 	return r.run(ctx, func(ctx context.Context) error {
-		files, err := server.OpenFiles(c.documents, c.maxAge, log)
+		files, err := server.AwaitFiles(c.documents, c.maxAge, log)
 		if err != nil {
 			return err
 		}

@@ -120,6 +120,9 @@ func (o operation) allowed(q *service.Call) (*call, error) {
 	if !o.noBucket && c.bucket == nil {
 		return nil, noSuchBucket()
 	}
+	if err := c.expectOwner(); err != nil {
+		return nil, err
+	}
 	for _, one := range o.needs {
 		if one.when != nil && !one.when(c) {
 			continue
