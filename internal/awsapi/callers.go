@@ -55,7 +55,7 @@ const (
 // credentials.
 func NewCallers(ctx context.Context, c CallersConfig) (*Callers, error) {
 	base := awshttp.NewBuildableClient().WithDialerOptions(func(d *net.Dialer) { d.Timeout = callersDial })
-	loaded, err := config.LoadDefaultConfig(ctx, config.WithHTTPClient(base))
+	loaded, err := load(ctx, config.WithHTTPClient(base))
 	if err != nil {
 		return nil, fmt.Errorf("load AWS configuration: %w", err)
 	}

@@ -46,7 +46,7 @@ func NewRoles(ctx context.Context, c RolesConfig) (*Roles, error) {
 	transport := awshttp.NewBuildableClient().
 		WithDialerOptions(func(d *net.Dialer) { d.Timeout = rolesDial }).
 		WithTransportOptions(func(t *http.Transport) { t.MaxIdleConnsPerHost = rolesIdle })
-	loaded, err := config.LoadDefaultConfig(ctx, config.WithHTTPClient(transport), config.WithRegion(c.Region),
+	loaded, err := load(ctx, config.WithHTTPClient(transport), config.WithRegion(c.Region),
 		config.WithCredentialsCacheOptions(func(o *aws.CredentialsCacheOptions) { o.ExpiryWindow = ownRefresh }))
 	if err != nil {
 		return nil, fmt.Errorf("load AWS configuration: %w", err)
