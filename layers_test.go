@@ -148,7 +148,7 @@ var layers = []layer{
 		ours: []string{
 			"internal/arn", "internal/credential", "internal/fault", "internal/finding", "internal/lazyregexp",
 			"internal/managedpolicy", "internal/policy", "internal/sigv4", "internal/token", "internal/rawjson",
-			"internal/obs", "internal/pki", "internal/localaws/...",
+			"internal/obs", "internal/pki", "internal/yamledit", "internal/localaws/...",
 		},
 		rooms: []string{"internal/localaws/..."},
 	},

@@ -70,7 +70,7 @@ func NewEKSAuth(ctx context.Context, c EKSAuthConfig) (*EKSAuth, error) {
 			t.MaxIdleConnsPerHost, t.IdleConnTimeout = eksAuthIdle, eksAuthIdlePeriod
 			t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 		})
-	loaded, err := config.LoadDefaultConfig(
+	loaded, err := load(
 		ctx, config.WithHTTPClient(transport), config.WithRegion(c.Region),
 		config.WithCredentialsCacheOptions(func(o *aws.CredentialsCacheOptions) { o.ExpiryWindow = ownRefresh }))
 	if err != nil {
