@@ -202,8 +202,7 @@ func (c *agentConfig) validate(log *slog.Logger) ([]netip.Addr, error) {
 	case c.cluster == "":
 		return nil, cli.Usage("no cluster name").Hint("add --cluster-name NAME")
 	case !arn.IsClusterName(c.cluster):
-		return nil, cli.Usage(
-			"cluster name %q: want up to 100 letters, digits, - and _, beginning with a letter or digit", c.cluster)
+		return nil, cli.Usage("cluster name %w", arn.CheckClusterName(c.cluster))
 	case c.region != "" && !arn.IsRegionLabel(c.region):
 		return nil, cli.Usage("--region %q: want a region such as eu-west-1", c.region)
 	case c.podLiveness == "on" && c.node == "":
