@@ -213,7 +213,7 @@ func (a *Agent) Ready(ctx context.Context) error { return a.config.Upstream.Read
 // fetch gets the session of a token that nothing here knows. Requests with one
 // token share one call, which goes on when they leave.
 func (a *Agent) fetch(
-	ctx context.Context, print fingerprint, p *peeked, raw string, source netip.Addr,
+	ctx context.Context, print fingerprint, p *peeked, raw string, local verdict, source netip.Addr,
 ) (*session, *refusal) {
 	if a.draining.Load() {
 		return nil, refuseDraining()
@@ -225,7 +225,7 @@ func (a *Agent) fetch(
 			return nil, refuseDraining()
 		}
 		defer a.work.end()
-		return a.fetchOnce(detached, print, p, credential.NewSecret(raw), source)
+		return a.fetchOnce(detached, print, p, credential.NewSecret(raw), local, source)
 	})
 	deadline := time.NewTimer(a.foreground(print))
 	defer deadline.Stop()
@@ -258,11 +258,14 @@ func (a *Agent) foreground(print fingerprint) time.Duration {
 }
 
 func (a *Agent) fetchOnce(
-	ctx context.Context, print fingerprint, p *peeked, raw credential.Secret, source netip.Addr,
+	ctx context.Context, print fingerprint, p *peeked, raw credential.Secret, local verdict, source netip.Addr,
 ) (*session, error) {
 	// Another call may have ended between the look into the cache and now.
 	if f, hit := a.cache.lookup(print, raw.Reveal(), a.config.Now()); hit {
 		return f.session, nil
+	}
+	if met := a.sources.mayCall(local, p.identity().podUID, source, a.config.Now()); met != "" {
+		return nil, refuseLimit(met)
 	}
 	if !a.sources.begin(source) {
 		return nil, refuseLimit("source-calls")

@@ -53,6 +53,7 @@ type agentConfig struct {
 	startupTaint bool
 
 	probePort, metricsPort int
+	probeSocket            string
 	metricsAddress         string
 	readyRequires          string
 
@@ -131,6 +132,8 @@ func (c *agentConfig) flags(cmd *cobra.Command) {
 		f.StringSliceVar(&c.allowedHosts, "allowed-hosts", nil,
 			"addresses accepted in the Host header beside the bind hosts and the protocol's")
 		f.IntVar(&c.probePort, "probe-port", 2703, "port of /healthz and /readyz on localhost")
+		f.StringVar(&c.probeSocket, "probe-socket", "",
+			"Unix socket of /healthz and /readyz beside the port, which two agents may share: for `serve agent probe`")
 		f.StringVar(&c.metricsAddress, "metrics-address", "0.0.0.0", "where to serve /metrics; better 127.0.0.1")
 		f.IntVar(&c.metricsPort, "metrics-port", 2705, "port of /metrics")
 		f.DurationVar(&c.grace, "shutdown-grace", 25*time.Second,
@@ -175,6 +178,7 @@ func (c *agentConfig) flags(cmd *cobra.Command) {
 	} {
 		cli.CompleteFlag(cmd, flag, values...)
 	}
+	cli.CompleteFiles(cmd, "probe-socket")
 	cli.CompleteFiles(cmd, "broker-client-certificate", "pem")
 	cli.CompleteFiles(cmd, "upstream-ca-file", "pem", "crt")
 }
