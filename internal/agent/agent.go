@@ -13,6 +13,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -44,8 +45,10 @@ type Config struct {
 	// Pods says which pods of the node are gone; nil means nobody knows.
 	Pods *Pods
 	// VerifySource refuses a pod's token from addresses other than the pod's; pods
-	// on the host's network may use any. It needs Pods.
+	// on the host's network may use those of the node. It needs Pods.
 	VerifySource bool
+	// NodeAddresses are those of the node, as net.InterfaceAddrs lists them.
+	NodeAddresses func() ([]net.Addr, error)
 	// Node is this node's name; tokens that a local key verifies must name it,
 	// if they name one.
 	Node string
@@ -90,6 +93,7 @@ func Defaults() Config {
 		ForegroundDeadline: 900 * time.Millisecond,
 		LegacyMetrics:      true,
 		Limits:             DefaultLimits(),
+		NodeAddresses:      net.InterfaceAddrs,
 		Rand:               rand.Float64,
 	}
 }
@@ -102,6 +106,7 @@ type Agent struct {
 	refused *limit.Cache[fingerprint, *refusal]
 	sources *sources
 	total   *rate.Limiter
+	own     *ownAddresses
 	gate    *gate
 	pace    *pace
 	flights singleflight.Group
@@ -137,7 +142,11 @@ func New(config Config) (*Agent, error) {
 		gate:    newGate(config.Limits.Calls, config.Limits.Queue),
 		pace:    newPace(config.RenewRate),
 		folded:  newFolder(),
+<<<<<<< HEAD
 		told:    limit.NewCache[fingerprint, struct{}](maxNegatives),
+=======
+		own:     &ownAddresses{list: config.NodeAddresses, now: config.Now},
+>>>>>>> main
 	}
 	var err error
 	if a.metrics, err = newMetrics(

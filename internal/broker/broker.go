@@ -33,6 +33,10 @@ import (
 // Audience is the one that tokens of pods have.
 const Audience = "pods.eks.amazonaws.com"
 
+// IsAgentAudience reports whether agents' tokens may have an audience: no token must be
+// an agent's and a pod's.
+func IsAgentAudience(text string) bool { return text != "" && text != Audience }
+
 // maxUnboundLifetime is how long tokens that are bound to no pod may live: they
 // cannot be revoked (spec podidentity §19.4).
 const maxUnboundLifetime = time.Hour

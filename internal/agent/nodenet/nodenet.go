@@ -2,7 +2,8 @@
 // listens there.
 //
 // It makes no firewall rules, changes nothing of the pods' own networks and
-// touches no link but its own and lo.
+// touches no link but its own and lo. Who is no pod of the node loses the connection
+// after it was made.
 package nodenet
 
 import (

@@ -80,6 +80,9 @@ func tellPublished(sys cli.System) func(desk.Published) {
 		for _, name := range done.Written {
 			fmt.Fprintf(sys.Stderr, "written: %s\n", name)
 		}
+		for _, kid := range done.Removed {
+			fmt.Fprintf(sys.Stderr, "removed: key %s, which was published\n", kid)
+		}
 		if len(done.Keys) == 0 {
 			return // it failed half-way, which is told as an error
 		}

@@ -159,7 +159,9 @@ func (c *agentConfig) makeParts(ctx context.Context, sys cli.System, r *runner) 
 	if err := c.serveProbes(ctx, p, probes); err != nil {
 		return err
 	}
-	c.serveNode(p)
+	if err := c.serveNode(p, sys.Now); err != nil {
+		return err
+	}
 	r.add(func(ctx context.Context) error { staySmall(ctx); return nil })
 	return nil
 }
@@ -186,7 +188,7 @@ const handOverPause = 200 * time.Millisecond
 // serveNode drains the listeners before the agent ends: who is being answered
 // still needs it. With --reuse-port an agent that listens at the same time gets the
 // new connections, for a moment before.
-func (c *agentConfig) serveNode(p *agentParts) {
+func (c *agentConfig) serveNode(p *agentParts, now func() time.Time) error {
 	if c.reusePort {
 		p.delay = handOverPause
 		p.whenTold(func() {
@@ -199,9 +201,15 @@ func (c *agentConfig) serveNode(p *agentParts) {
 	}
 	limits := httpserve.Limits{Header: 2 * time.Second, Read: 5 * time.Second, Idle: time.Minute, Drain: c.grace}
 	p.add(p.node.Run)
+	origins := c.origins(p.registry, p.log, now)
 	for _, listener := range p.listeners {
-		p.addServer(httpserve.Server{Name: "agent", Handler: p.node, Limits: limits}, agent.LimitConnections(listener))
+		guarded, err := nodenet.Guard(listener, origins)
+		if err != nil {
+			return err
+		}
+		p.addServer(httpserve.Server{Name: "agent", Handler: p.node, Limits: limits}, agent.LimitConnections(guarded))
 	}
+	return nil
 }
 
 // serveProbes serves probes on localhost, both families if there, and metrics

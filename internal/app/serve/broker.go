@@ -11,6 +11,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -338,7 +340,11 @@ func (c *brokerConfig) serving(sys cli.System, p *brokerParts) error {
 			Lifetimes: c.certificates.Lifetimes,
 			Log:       p.log,
 			Now:       sys.Now,
-			Authority: "rolecall broker", Names: c.certificates.Names(),
+			Authority: "rolecall broker",
+			Names:     c.certificates.Names(),
+			Registrar: &servingcert.Registrar{Client: p.client, ConfigMap: &corev1.ConfigMap{
+				ObjectMeta: metav1.ObjectMeta{Namespace: c.certificates.Namespace, Name: c.certificates.ConfigMap},
+			}},
 		}
 		p.tls = keeper.TLSConfig()
 		p.add(keeper.Run)

@@ -41,6 +41,8 @@ type Published struct {
 	// Written are the names of the documents that were written, in order; none if they
 	// were there already.
 	Written []string
+	// Removed are the kids that were published and are not any more.
+	Removed []string
 	// Keys are the kids that are published; none if publishing failed half-way.
 	Keys []string
 	// Invalidation is the command that drops old copies of CloudFront's, empty unless it
@@ -54,7 +56,7 @@ func (d *Desk) Look(ctx context.Context) observe.View {
 }
 
 // State reads how far a rotation is.
-func (d *Desk) State() (rotation.State, error) { return d.Folder.State(d.Now()) }
+func (d *Desk) State() (rotation.State, error) { return d.Folder.State() }
 
 // Publish writes what the folder's state wants published, with the folder's lock held.
 // Where no API server is asked it refuses to remove a key, unless dropUnseen.
@@ -127,7 +129,8 @@ func (d *Desk) publish(ctx context.Context, keys []token.PublicKey, view observe
 		return documents, fault.New(fault.Invalid, "%w", err)
 	}
 	done := Published{Issuer: documents.Issuer}
-	done.Written, err = store.Publish(ctx, d.Store, documents, observe.Signing(view.Asked))
+	changed, err := store.Publish(ctx, d.Store, documents, observe.Signing(view.Asked))
+	done.Written, done.Removed = changed.Written, changed.Removed
 	if err != nil {
 		d.Tell(done)
 		return documents, fault.New(fault.Unavailable, "publish: %w", err)

@@ -109,11 +109,11 @@ func (f Folder) Write(name string, text []byte) error {
 	return nil
 }
 
-// State reads how far a rotation is; without rotation.json there is none, now.
-func (f Folder) State(now time.Time) (rotation.State, error) {
+// State reads how far a rotation is; without rotation.json none has been recorded.
+func (f Folder) State() (rotation.State, error) {
 	text, err := os.ReadFile(f.Path(stateFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return rotation.New(now), nil
+		return rotation.New(time.Time{}), nil
 	}
 	if err != nil {
 		return rotation.State{}, fault.New(fault.Unavailable, "read the rotation: %w", err)
@@ -148,6 +148,19 @@ func (f Folder) files() (plan.Files, error) {
 		files[name] = text
 	}
 	return files, nil
+}
+
+// Known returns the public keys of the folder's files; none if it has none.
+func (f Folder) Known() ([]token.PublicKey, error) {
+	files, err := f.files()
+	if err != nil {
+		return nil, err
+	}
+	known, err := files.Known()
+	if err != nil {
+		return nil, f.explain(err)
+	}
+	return known, nil
 }
 
 // explain says which file of the folder cannot be used.

@@ -216,21 +216,21 @@ func TestPublish(t *testing.T) {
 	ctx := t.Context()
 	k1, k2 := newPublicKey(t), newPublicKey(t)
 	place := store.Directory{Path: t.TempDir()}
-	written, err := store.Publish(ctx, place, documents(t, k1), []string{k1.ID})
-	if diff := cmp.Diff([]string{document.DiscoveryPath, document.JWKSPath}, written); diff != "" || err != nil {
+	done, err := store.Publish(ctx, place, documents(t, k1), []string{k1.ID})
+	if diff := cmp.Diff([]string{document.DiscoveryPath, document.JWKSPath}, done.Written); diff != "" || err != nil {
 		t.Errorf("%v (-want +got): %s", err, diff)
 	}
-	if written, err = store.Publish(ctx, place, documents(t, k1), nil); len(written) != 0 || err != nil {
-		t.Errorf("the same again writes %v, %v", written, err)
+	if done, err = store.Publish(ctx, place, documents(t, k1), nil); len(done.Written) != 0 || err != nil {
+		t.Errorf("the same again writes %v, %v", done.Written, err)
 	}
 	if _, err = store.Publish(ctx, place, documents(t, k2), []string{k1.ID}); err == nil ||
 		!strings.Contains(err.Error(), "without "+k1.ID) {
 		t.Errorf("a signing key is dropped: %v", err)
 	}
 	// Another publisher is faster, once: its keys are seen, ours are written.
-	if written, err = store.Publish(ctx, &racing{Store: place, times: 1}, documents(t, k2, k1),
-		nil); len(written) != 1 || err != nil {
-		t.Errorf("after a race: %v, %v", written, err)
+	if done, err = store.Publish(ctx, &racing{Store: place, times: 1}, documents(t, k2, k1),
+		nil); len(done.Written) != 1 || err != nil {
+		t.Errorf("after a race: %v, %v", done.Written, err)
 	}
 	if _, err = store.Publish(ctx, &racing{Store: place, times: 9}, documents(t, k2), nil); !errors.Is(err,
 		document.ErrChanged) {
