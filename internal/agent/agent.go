@@ -142,11 +142,8 @@ func New(config Config) (*Agent, error) {
 		gate:    newGate(config.Limits.Calls, config.Limits.Queue),
 		pace:    newPace(config.RenewRate),
 		folded:  newFolder(),
-<<<<<<< HEAD
 		told:    limit.NewCache[fingerprint, struct{}](maxNegatives),
-=======
 		own:     &ownAddresses{list: config.NodeAddresses, now: config.Now},
->>>>>>> main
 	}
 	var err error
 	if a.metrics, err = newMetrics(

@@ -163,7 +163,14 @@ func (b *Broker) assume(ctx context.Context, who Caller, raw credential.Secret, 
 			refusal.Unavailable, "The broker does not know the cluster's associations and grants yet.",
 		)
 	}
-	found := b.Associations.Current().Of(identity.Namespace, identity.ServiceAccount)
+	associations, err := follow.Sure(ctx, b.Associations, b.Tokens.Mode.Patience(), identity.Namespace)
+	if err != nil {
+		return nil, refusal.New(
+			refusal.Unavailable,
+			"The cluster's associations are not known: their watch stands still, and the API server cannot be asked.",
+		).Because(err)
+	}
+	found := associations.Of(identity.Namespace, identity.ServiceAccount)
 	if err := mayBeUnbound(identity, found); err != nil {
 		return nil, err
 	}
@@ -182,7 +189,7 @@ func (b *Broker) assume(ctx context.Context, who Caller, raw credential.Secret, 
 		)
 	}
 	record.Of(b.Cluster, found, b.Sessions.Plane.ModeOf(found))
-	if err := b.permitted(identity, found); err != nil {
+	if err := b.permitted(ctx, identity, found); err != nil {
 		return nil, err
 	}
 	taken, err := b.take(ctx, identity, found, raw, who.Node)
@@ -221,11 +228,19 @@ func mayBeUnbound(identity *workload.Identity, found *v1alpha1.PodIdentityAssoci
 
 // permitted is step 10: the association gives something, and grants allow both
 // roles.
-func (b *Broker) permitted(identity *workload.Identity, found *v1alpha1.PodIdentityAssociation) error {
+func (b *Broker) permitted(
+	ctx context.Context, identity *workload.Identity, found *v1alpha1.PodIdentityAssociation,
+) error {
 	if found.Spec.Paused {
 		return refusal.New(refusal.AccessDenied, "The association is paused.")
 	}
-	grants := b.Grants.Current()
+	grants, err := follow.Sure(ctx, b.Grants, b.Tokens.Mode.Patience(), "")
+	if err != nil {
+		return refusal.New(
+			refusal.Unavailable,
+			"The cluster's RoleGrants are not known: their watch stands still, and the API server cannot be asked.",
+		).Because(err)
+	}
 	for _, role := range []string{found.Spec.RoleARN, found.Spec.TargetRoleARN} {
 		if role == "" && role != found.Spec.RoleARN {
 			continue // there is no target role

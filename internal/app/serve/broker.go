@@ -148,6 +148,7 @@ func (c *brokerConfig) nodeTokens(ctx context.Context, sys cli.System, p *broker
 	nodes := workload.NewNodes(p.client, workload.Mode(c.verify), sys.Now)
 	p.add(nodes.Run)
 	p.needs("nodes", nodes.Synced())
+	p.watching(nodes.Watched())
 	return broker.NewNodeTokens(broker.NodeTokensConfig{
 		Cluster: c.cluster.Name, Policy: callerid.Policy{
 			Partition: c.cluster.Partition,
@@ -165,11 +166,12 @@ func (c *brokerConfig) compose(
 	if err != nil {
 		return err
 	}
-	associations, grants := follow.Associations(followed, p.log), follow.Grants(followed, p.log)
+	associations, grants := follow.Associations(followed, sys.Now, p.log), follow.Grants(followed, sys.Now, p.log)
 	changes := broker.NewChanges()
 	associations.Notify(changes.Changed)
 	p.add(associations.Run)
 	p.add(grants.Run)
+	p.watching(associations.Watched(), grants.Watched())
 	p.needs("associations", associations.Synced())
 	p.needs("grants", grants.Synced())
 	written, err := c.audit(sys, p)
@@ -215,7 +217,7 @@ func (c *brokerConfig) compose(
 	if !c.eksAPI {
 		return nil
 	}
-	newest, err := newestGrants(p.config, p.log)
+	newest, err := newestGrants(p.config, sys.Now, p.log)
 	if err != nil {
 		return err
 	}
@@ -256,6 +258,7 @@ func (c *brokerConfig) verifier(sys cli.System, p *brokerParts) (*workload.Verif
 	for _, synced := range v.Objects.Synced() {
 		p.needs("pods and service accounts", synced)
 	}
+	p.watching(v.Objects.Watches()...)
 	return v, nil
 }
 
@@ -345,7 +348,9 @@ func (c *brokerConfig) serving(sys cli.System, p *brokerParts) error {
 			Registrar: &servingcert.Registrar{Client: p.client, ConfigMap: &corev1.ConfigMap{
 				ObjectMeta: metav1.ObjectMeta{Namespace: c.certificates.Namespace, Name: c.certificates.ConfigMap},
 			}},
+			Looks:     follow.NewWatch(servingSecret, sys.Now),
 		}
+		p.watching(keeper.Looks)
 		p.tls = keeper.TLSConfig()
 		p.add(keeper.Run)
 		p.check(func(context.Context) error {

@@ -153,12 +153,16 @@ func PermitByGrants(
 		default:
 			return fault.New(fault.Unavailable, "the cluster's RoleGrants are not known yet")
 		}
-		refused := admission.Granted(grants.Current(), a)
+		ctx, cancel := context.WithTimeout(ctx, newestTimeout)
+		defer cancel()
+		known, err := follow.Sure(ctx, grants, 0, "")
+		if err != nil {
+			return fault.New(fault.Unavailable, "the cluster's RoleGrants are not known: their watch stands still: %w", err)
+		}
+		refused := admission.Granted(known, a)
 		if refused == nil {
 			return nil
 		}
-		ctx, cancel := context.WithTimeout(ctx, newestTimeout)
-		defer cancel()
 		read, err := newest(ctx)
 		if err != nil {
 			return refused
