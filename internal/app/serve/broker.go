@@ -166,6 +166,13 @@ func (c *brokerConfig) compose(
 	associations, grants := follow.Associations(followed, p.log), follow.Grants(followed, c.bounds.GrantSet, p.log)
 	changes := broker.NewChanges()
 	associations.Notify(changes.Changed)
+	var told kubernetes.Interface
+	if c.events {
+		told = p.client
+	}
+	if err := p.tellGrants(sys, grants, told, "rolecall-broker"); err != nil {
+		return err
+	}
 	p.add(associations.Run)
 	p.add(grants.Run)
 	p.needs("associations", associations.Synced())

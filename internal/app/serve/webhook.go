@@ -142,6 +142,13 @@ func (c *webhookConfig) makeParts(ctx context.Context, sys cli.System, p *webhoo
 			return err
 		}
 		source := follow.Grants(client, c.bounds.GrantSet, p.log)
+		var told kubernetes.Interface
+		if c.events {
+			told = p.client
+		}
+		if err := p.tellGrants(sys, source, told, "pod-identity-webhook"); err != nil {
+			return err
+		}
 		p.add(source.Run)
 		if c.enforceGrants {
 			hook.Grants = source

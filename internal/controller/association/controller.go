@@ -85,8 +85,27 @@ func (r *Reconciler) patternsBeside(ctx context.Context, object client.Object) [
 	return r.requests(ctx, object.GetNamespace(), association.IsPattern)
 }
 
-func (r *Reconciler) everyOne(ctx context.Context, _ client.Object) []reconcile.Request {
+func (r *Reconciler) everyOne(ctx context.Context, grant client.Object) []reconcile.Request {
+	r.count(ctx, grant)
 	return r.requests(ctx, "", func(*v1alpha1.PodIdentityAssociation) bool { return true })
+}
+
+// count counts the RoleGrants after one of them has changed, and says loudly when that
+// was the last.
+func (r *Reconciler) count(ctx context.Context, changed client.Object) {
+	var list v1alpha1.RoleGrantList
+	if err := r.Client.List(ctx, &list); err != nil {
+		r.Log.Error("RoleGrants not counted", "error", err)
+		return
+	}
+	if r.Metrics.grants.Set(float64(len(list.Items))); len(list.Items) > 0 {
+		return
+	}
+	r.Metrics.emptied.Inc()
+	note := r.Grants(nil).WhyNone()
+	r.Log.Warn("the last RoleGrant is gone", "name", changed.GetName(), "consequence", note)
+	r.Events.Eventf(changed, nil, corev1.EventTypeWarning, "NoRoleGrants", "Grant", "%s",
+		"the last RoleGrant is gone: "+note)
 }
 
 func (r *Reconciler) requests(
