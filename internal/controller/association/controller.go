@@ -58,6 +58,7 @@ type Reconciler struct {
 	// Every is how often IAM is looked at, which does not tell when it changes; up
 	// to a fifth is added at random, so that not all are looked at together.
 	Every time.Duration
+	Now   func() time.Time
 }
 
 // Conditions of an association.
@@ -157,8 +158,8 @@ func (r *Reconciler) look(ctx context.Context, a *v1alpha1.PodIdentityAssociatio
 		return fmt.Errorf("list the associations: %w", err)
 	}
 	found := map[string]verdict{}
-	found[conditionRole], found[conditionTrust] = r.role(ctx, a)
 	found[conditionGranted] = r.granted(a, grants.Items)
+	found[conditionRole], found[conditionTrust] = r.role(ctx, a, found[conditionGranted])
 	found[conditionShadowed] = shadowed(a, beside.Items)
 	found[conditionReady] = ready(a, found)
 	status := &a.Status
@@ -182,8 +183,16 @@ func (r *Reconciler) look(ctx context.Context, a *v1alpha1.PodIdentityAssociatio
 	return nil
 }
 
-// role asks IAM for the role, and its trust policy for the plane.
-func (r *Reconciler) role(ctx context.Context, a *v1alpha1.PodIdentityAssociation) (exists, trusts verdict) {
+// role asks IAM for the role, and its trust policy for the plane. Of roles that the
+// association may not use it says nothing, not even whether they exist: whoever writes
+// associations must not learn of them here.
+func (r *Reconciler) role(
+	ctx context.Context, a *v1alpha1.PodIdentityAssociation, granted verdict,
+) (exists, trusts verdict) {
+	if granted.status != metav1.ConditionTrue {
+		v := unknown("NotAsked", "IAM is asked only about roles that all accounts of the association may use")
+		return v, v
+	}
 	role, err := arn.ParseRole(a.Spec.RoleARN)
 	if err != nil {
 		return no("Invalid", err.Error()), no("Invalid", err.Error())
