@@ -38,6 +38,7 @@ type Objects[T, S any] struct {
 	told    func(Change[T])
 	changes []Change[T] // not told yet
 	flight  singleflight.Group
+	failed  func(error) // see NotifyFailure
 }
 
 // Change is one object that was created, changed or deleted.
@@ -56,12 +57,21 @@ type Change[T any] struct {
 // changed.
 func (o *Objects[T, S]) Notify(told func(Change[T])) { o.told = told }
 
+// NotifyFailure reports to a function that the objects could not be listed, as when
+// their kind is not defined any more: Current stays what it was. It must be called
+// before Run.
+func (o *Objects[T, S]) NotifyFailure(failed func(error)) { o.failed = failed }
+
 // Run follows the objects until ctx is done.
 func (o *Objects[T, S]) Run(ctx context.Context) error {
 	objects := o.client.Resource(v1alpha1.GroupVersion.WithResource(o.resource))
 	source := &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-			return objects.List(ctx, options)
+			list, err := objects.List(ctx, options)
+			if err != nil && o.failed != nil && ctx.Err() == nil {
+				o.failed(err)
+			}
+			return list, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			return objects.Watch(ctx, options)

@@ -44,6 +44,14 @@ func (s *Set) Len() int { return len(s.grants) }
 // AllowAll reports whether all may use all, for want of a grant.
 func (s *Set) AllowAll() bool { return len(s.grants) == 0 && !s.required }
 
+// WhyNone says what it means that there is no grant.
+func (s *Set) WhyNone() string {
+	if s.required {
+		return "nobody may use any role, since RoleGrants are required"
+	}
+	return "everybody may use every role; --require-grants would let nobody use any"
+}
+
 // Decision is an answer with its reason.
 type Decision struct {
 	Allowed bool

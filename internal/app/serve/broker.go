@@ -170,6 +170,13 @@ func (c *brokerConfig) compose(
 	grants := follow.Grants(followed, c.bounds.GrantSet, sys.Now, p.log)
 	changes := broker.NewChanges()
 	associations.Notify(changes.Changed)
+	var told kubernetes.Interface
+	if c.events {
+		told = p.client
+	}
+	if err := p.tellGrants(sys, grants, told, "rolecall-broker"); err != nil {
+		return err
+	}
 	p.add(associations.Run)
 	p.add(grants.Run)
 	p.watching(associations.Watched(), grants.Watched())

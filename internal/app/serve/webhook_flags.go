@@ -87,7 +87,7 @@ func (c *webhookConfig) flags(cmd *cobra.Command) {
 		"give service accounts that have a PodIdentityAssociation a Pod Identity; needs its definition (CRD) in the "+
 			"cluster")
 	f.BoolVar(&c.enforceGrants, "enforce-role-grants", false,
-		"inject only roles that the cluster's RoleGrants allow, if it has any")
+		"inject only roles that the cluster's RoleGrants allow, if it has any, or with --require-grants in any case")
 	f.BoolVar(&c.validateWrites, "validate-associations", false,
 		"serve "+webhook.ValidatePath+", which refuses PodIdentityAssociations that say something wrong, "+
 			"or want a role that the cluster's RoleGrants do not allow; "+
@@ -257,6 +257,10 @@ func (c *webhookConfig) validate(given func(flag string) bool) error {
 	var err error
 	if c.allowed, err = c.bounds.Check(mode); err != nil {
 		return err
+	}
+	if given("require-grants") && c.bounds.RequireGrants && !c.enforceGrants && !c.validateWrites {
+		return fault.New(fault.Usage, "--require-grants does nothing alone").
+			Hint("add --enforce-role-grants, --validate-associations or both")
 	}
 	if !given("in-cluster") && (given("tls-cert") || given("tls-key")) {
 		c.ownAuthority = false

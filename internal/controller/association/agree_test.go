@@ -340,7 +340,7 @@ func TestBrokerAndControllerAgree(t *testing.T) {
 		)
 		c.trusts(t, "cart", "/team/", first)
 		c.trusts(t, "writer", "/", second)
-		exists, trusts := c.judge.role(t.Context(), a)
+		exists, trusts := c.judge.role(t.Context(), a, yes("Granted", ""))
 		if exists.status != metav1.ConditionTrue {
 			t.Fatalf("seed %d: %+v", seed, exists)
 		}
