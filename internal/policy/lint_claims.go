@@ -34,7 +34,9 @@ func (l *linter) claims(s *statement) {
 			l.subjectValues(c)
 		case "aud":
 			hasAudience = true
-			l.audienceValues(c)
+			if !l.subjectAsAudience(s, c, issuer) {
+				l.audienceValues(c)
+			}
 		}
 	}
 	l.equalsAndLike(s)
@@ -55,6 +57,22 @@ func (l *linter) claims(s *statement) {
 		)
 		l.suggestAction(f, s, "sts:TagSession")
 	}
+}
+
+// subjectAsAudience reports subjects where the audience belongs: no token has such
+// an audience.
+func (l *linter) subjectAsAudience(s *statement, c *condition, issuer string) bool {
+	if !c.comparesText() || len(c.values) == 0 || slices.ContainsFunc(c.values, func(p pattern) bool {
+		return almostSubject.FindString(p.source) == "" && !strings.HasPrefix(p.source, "system:serviceaccount:")
+	}) {
+		return false
+	}
+	f := l.add(finding.Error, c.at, "subject-as-audience", "no token has the audience %q, which is a subject: it "+
+		"belongs to %s", c.values[0].source, c.key[:len(c.key)-len(claimOf(c))]+"sub")
+	if !s.conditionOn(issuer + ":sub") {
+		f.suggest(l, c.at, jsonText(c.key[:len(c.key)-len(claimOf(c))]+"sub"), "compare the subject with it")
+	}
+	return true
 }
 
 // suggestAction adds an action.
@@ -125,9 +143,31 @@ func (l *linter) subjectValues(c *condition) {
 				continue
 			}
 		}
+		if rest, isSubject := strings.CutPrefix(source, "system:serviceaccount:"); isSubject &&
+			rest != strings.ToLower(rest) && placeholder.FindString(rest) == "" {
+			l.add(finding.Error, at, "subject-slip", "no token has the subject %q: names in Kubernetes are in lower case",
+				source).
+				suggest(l, at, jsonText(strings.ToLower(source)), "write it in lower case")
+			continue
+		}
+		if isAudience(source) {
+			f := l.add(finding.Error, at, "subject-slip", "no token has the subject %q, which is an audience", source)
+			if len(l.facts().Subjects) == 1 {
+				f.suggest(l, at, jsonText(l.facts().Subjects[0]), "name the service account")
+			}
+			continue
+		}
 		l.subjectOfNobody(c, at, source)
 	}
 }
+
+// isAudience reports an audience that STS is known by.
+func isAudience(text string) bool {
+	return text == stsAudience || text == stsAudience+".cn" || regionalSTS.MatchString(text)
+}
+
+// regionalSTS is an endpoint of STS, which is no audience.
+var regionalSTS = lazyregexp.New(`^(?:https://)?sts(?:-fips)?\.[a-z0-9-]+\.amazonaws\.com(?:\.cn)?/?$`)
 
 // subjectOfNobody compares with the service accounts that are to be admitted.
 func (l *linter) subjectOfNobody(c *condition, at span, source string) {
@@ -181,7 +221,8 @@ func (l *linter) audienceValues(c *condition) {
 					suggest(l, at, jsonText(l.audience()), "name the audience")
 			}
 		case !known && source != stsAudience && source != stsAudience+".cn" &&
-			editDistance(strings.TrimPrefix(strings.TrimSpace(source), "https://"), stsAudience, 3) <= 3:
+			(regionalSTS.MatchString(strings.TrimSpace(source)) ||
+				editDistance(strings.TrimPrefix(strings.TrimSpace(source), "https://"), stsAudience, 3) <= 3):
 			l.add(finding.Error, at, "aud-slip", "no provider registers the audience %q: it looks like "+
 				"%s", source, stsAudience).
 				suggest(l, at, jsonText(stsAudience), "write it like this")

@@ -128,6 +128,9 @@ func (l *linter) wholeTrust() {
 		for _, subject := range l.facts().Subjects {
 			l.mustAdmit(subject)
 		}
+		for _, cluster := range l.facts().Clusters {
+			l.mustAdmitCluster(cluster)
+		}
 	}
 	for i := range l.policy.statements {
 		l.admitsNobody(&l.policy.statements[i])

@@ -362,37 +362,43 @@ var roleRows = []roleRow{
 // document alone does not show.
 func TestLintRole(t *testing.T) {
 	t.Parallel()
-	quotes := strings.NewReplacer(`\'`, `\"`, "'", `"`)
 	for _, row := range slices.Concat(roleRows, roleEdges) {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			text := quotes.Replace(row.text)
-			var got []string
-			var first *finding.Finding
-			findings := policy.Lint(policy.Trust, "p", []byte(text), row.facts)
-			for i := range findings {
-				if f := &findings[i]; f.Severity != finding.Warning {
-					got = append(got, string(f.Severity)+" "+f.Rule)
-					if first == nil {
-						first = f
-					}
-				}
-			}
-			if !slices.Equal(got, row.want) {
-				t.Fatalf("%s:\n got %v\nwant %v\n%+v", text, got, row.want, findings)
-			}
-			switch {
-			case first == nil:
-			case !strings.Contains(first.Message, row.says):
-				t.Errorf("message %q lacks %q", first.Message, row.says)
-			case row.fixed == "" && first.Suggested != nil:
-				t.Errorf("suggests %s", first.Suggested.Edit.Apply(text))
-			case row.fixed != "" &&
-				(first.Suggested == nil || first.Suggested.Edit.Apply(text) != quotes.Replace(row.fixed) ||
-					first.Suggested.Manual != row.manual):
-				t.Errorf("suggests %+v, want %s", first.Suggested, row.fixed)
-			}
+			row.check(t)
 		})
+	}
+}
+
+// check lints a row's document.
+func (row *roleRow) check(t *testing.T) {
+	t.Helper()
+	quotes := strings.NewReplacer(`\'`, `\"`, "'", `"`)
+	text := quotes.Replace(row.text)
+	var got []string
+	var first *finding.Finding
+	findings := policy.Lint(policy.Trust, "p", []byte(text), row.facts)
+	for i := range findings {
+		if f := &findings[i]; f.Severity != finding.Warning {
+			got = append(got, string(f.Severity)+" "+f.Rule)
+			if first == nil {
+				first = f
+			}
+		}
+	}
+	if !slices.Equal(got, row.want) {
+		t.Fatalf("%s:\n got %v\nwant %v\n%+v", text, got, row.want, findings)
+	}
+	switch {
+	case first == nil:
+	case !strings.Contains(first.Message, row.says):
+		t.Errorf("message %q lacks %q", first.Message, row.says)
+	case row.fixed == "" && first.Suggested != nil:
+		t.Errorf("suggests %s", first.Suggested.Edit.Apply(text))
+	case row.fixed != "" &&
+		(first.Suggested == nil || first.Suggested.Edit.Apply(text) != quotes.Replace(row.fixed) ||
+			first.Suggested.Manual != row.manual):
+		t.Errorf("suggests %+v, want %s", first.Suggested, row.fixed)
 	}
 }
 

@@ -290,6 +290,7 @@ func (l *linter) service(s *statement, entry *principalEntry) {
 		)
 		f.suggest(l, s.action.at, `["sts:AssumeRole", "sts:TagSession"]`, "allow both")
 	}
+	l.serviceKeys(s)
 	if ofInstances(entry.text) {
 		return
 	}
@@ -300,6 +301,34 @@ func (l *linter) service(s *statement, entry *principalEntry) {
 		}
 		f := l.add(finding.Security, entry.at, "service-without-source", "%s", message)
 		l.suggestFirmer(f, s)
+	}
+}
+
+// sourceKeys are keys of callers, and what a service's call has in their place.
+var sourceKeys = map[string]string{
+	"aws:principalarn": "aws:SourceArn", "aws:principalaccount": "aws:SourceAccount",
+	"aws:principalorgid": "aws:SourceOrgID", "aws:principalorgpaths": "aws:SourceOrgPaths", "aws:username": "",
+}
+
+// serviceKeys reports keys of callers in a statement for services alone, once.
+func (l *linter) serviceKeys(s *statement) {
+	if !s.onlyPrincipals("Service") {
+		return
+	}
+	for i := range s.conditions {
+		c := &s.conditions[i]
+		instead, isCaller := sourceKeys[c.folded]
+		if tag, isTag := strings.CutPrefix(c.folded, "aws:principaltag/"); isTag {
+			instead, isCaller = "aws:RequestTag/"+c.key[len(c.key)-len(tag):], true
+		}
+		reported := slices.ContainsFunc(l.findings, func(f placed) bool { return f.at == c.at && f.Rule == "impossible-key" })
+		if !isCaller || reported {
+			continue
+		}
+		f := l.add(l.without(c), c.at, "impossible-key", "a service's call has no %s", c.key)
+		if instead != "" && !s.conditionOn(fold(instead)) {
+			f.suggest(l, c.at, jsonText(instead), "compare what a service's call has")
+		}
 	}
 }
 
@@ -376,6 +405,46 @@ func (l *linter) anybody(s *statement, entry *principalEntry, stranger *found) {
 	}
 }
 
+// claimSlips are names for claims that people use for those that tokens have.
+var claimSlips = map[string]string{
+	"sub": "sub", "subject": "sub", "aud": "aud", "audience": "aud", "amr": "amr", "azp": "azp", "oaud": "oaud",
+}
+
+// keySlip reports a condition key that is almost ISSUER:CLAIM: with the provider's
+// ARN for the issuer, another separator, or no issuer at all.
+func (l *linter) keySlip(s *statement, c *condition) bool {
+	if s.federations() != 1 {
+		return false
+	}
+	i := slices.IndexFunc(s.principal.entries, func(e principalEntry) bool { return e.key == "Federated" })
+	issuer := normalIssuer(issuerOf(s.principal.entries[i].text), func(string) {})
+	key := strings.TrimPrefix(strings.TrimSpace(c.key), "https://")
+	_, named, isARN := strings.Cut(key, "oidc-provider/")
+	if isARN {
+		key = named
+	}
+	rest := key
+	if len(key) > len(issuer) && fold(key[:len(issuer)]) == fold(issuer) {
+		rest = key[len(issuer):]
+	} else if isARN || strings.Contains(strings.TrimLeft(key, ":"), ":") {
+		if !isARN || claimSlips[fold(key[strings.LastIndexByte(key, ':')+1:])] == "" {
+			return false
+		}
+		rest = key[strings.LastIndexByte(key, ':')+1:] // of another issuer, which is looked at next
+		issuer = normalIssuer(key[:len(key)-len(rest)-1], func(string) {})
+	}
+	claim := claimSlips[fold(strings.TrimLeft(rest, ":./_- "))]
+	if claim == "" || issuer == s.principal.entries[i].text || brokenIssuer(issuer) != "" ||
+		fold(issuer+":"+claim) == strings.TrimPrefix(c.folded, "https://") {
+		return false
+	}
+	f := l.add(l.without(c), c.at, "key-slip", "no token has the key %s: want ISSUER:CLAIM, %s", c.key, issuer+":"+claim)
+	if !s.conditionOn(fold(issuer + ":" + claim)) {
+		f.suggest(l, c.at, jsonText(issuer+":"+claim), "write it like this")
+	}
+	return true
+}
+
 // tokenKeys checks the condition keys of tokens' claims.
 func (l *linter) tokenKeys(s *statement) {
 	var issuers []string
@@ -387,6 +456,7 @@ func (l *linter) tokenKeys(s *statement) {
 	for i := range s.conditions {
 		c := &s.conditions[i]
 		switch {
+		case l.keySlip(s, c):
 		case strings.HasPrefix(c.folded, "https://"):
 			f := l.add(finding.Error, c.at, "scheme-in-key", "%s: a condition key names the issuer without https://", c.key)
 			if brokenIssuer(issuerOfKey(c)) == "" {
@@ -403,7 +473,10 @@ func (l *linter) tokenKeys(s *statement) {
 			"aws:sourcearn",
 			"aws:sourceaccount",
 		}, c.folded) || strings.HasPrefix(c.folded, "aws:principaltag/"):
-			l.add(l.without(c), c.at, "impossible-key", "a web-identity call never has %s", c.key)
+			f := l.add(l.without(c), c.at, "impossible-key", "a web-identity call never has %s", c.key)
+			if tag, isTag := strings.CutPrefix(c.folded, "aws:principaltag/"); isTag {
+				f.suggest(l, c.at, jsonText("aws:RequestTag/"+c.key[len(c.key)-len(tag):]), "compare the tag that the token brings")
+			}
 		}
 	}
 }

@@ -50,6 +50,17 @@ type found struct {
 	guessed bool
 }
 
+// opening are the rules by which strangers get in, as the engine says.
+var opening = []string{
+	"trust-anybody", "trust-anybody-who-knows", "service-without-source", "web-identity-without-sub",
+	"sub-any-namespace", "sub-several-namespaces", "sub-shared-namespace", "shared-issuer-stranger",
+	"third-party-without-external-id",
+}
+
+// LetsStrangersIn reports a rule about a trust policy that lets in somebody whom it does
+// not name.
+func LetsStrangersIn(rule string) bool { return slices.Contains(opening, rule) }
+
 // stranger looks for somebody whom the document does not name and who gets in by a
 // statement's principal.
 func (l *linter) stranger(s *statement, entry *principalEntry) *found {
@@ -747,8 +758,10 @@ func (c *casting) domain(key string) domain {
 			return missing
 		}
 		return c.organization(key)
-	case "aws:resourceorgid", "aws:resourceorgpaths":
-		return choosable
+	case "aws:resourceorgid":
+		return domain{shapes: []spelling{spell("o-~")}, absent: true}
+	case "aws:resourceorgpaths":
+		return domain{shapes: []spelling{spell("o-~/r-~/*")}, absent: true}
 	case "aws:resourceaccount":
 		return domain{fixed: []string{c.owner()}}
 	case "aws:sourceaccount", "aws:sourceowner":

@@ -332,11 +332,7 @@ func lintAgrees(t *testing.T, data []byte) {
 	}
 	options := LintOptions{Account: ourAccount, Role: &RoleFacts{}}
 	findings := Lint(Trust, "p", []byte(text), options)
-	open := []string{
-		"trust-anybody", "trust-anybody-who-knows", "service-without-source", "web-identity-without-sub",
-		"sub-any-namespace", "sub-several-namespaces", "sub-shared-namespace", "shared-issuer-stranger",
-	}
-	saysOpen := slices.ContainsFunc(findings, func(f finding.Finding) bool { return slices.Contains(open, f.Rule) })
+	saysOpen := slices.ContainsFunc(findings, func(f finding.Finding) bool { return LetsStrangersIn(f.Rule) })
 	requests := strangerRequests(s, text)
 	for _, r := range requests {
 		if asked(p, r) && !saysOpen {
