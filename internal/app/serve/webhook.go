@@ -145,6 +145,7 @@ func (c *webhookConfig) makeParts(ctx context.Context, sys cli.System, p *webhoo
 		if err != nil {
 			return err
 		}
+		source := follow.Grants(client, c.bounds.GrantSet, sys.Now, p.log)
 		var told kubernetes.Interface
 		if c.events {
 			told = p.client
@@ -152,7 +153,6 @@ func (c *webhookConfig) makeParts(ctx context.Context, sys cli.System, p *webhoo
 		if err := p.tellGrants(sys, source, told, "pod-identity-webhook"); err != nil {
 			return err
 		}
-		source := follow.Grants(client, c.bounds.GrantSet, sys.Now, p.log)
 		p.add(source.Run)
 		p.watching(source.Watched())
 		if c.enforceGrants {
