@@ -235,7 +235,7 @@ func (c *brokerConfig) validate() error {
 		return err
 	}
 	if c.issuer != "" {
-		if err := token.CheckIssuer(c.issuer); err != nil {
+		if err := token.CheckTokenIssuer(c.issuer); err != nil {
 			return cli.Usage("--issuer: %w", err)
 		}
 	}
