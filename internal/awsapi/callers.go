@@ -15,6 +15,7 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 
+	"github.com/rolecall/rolecall/internal/build"
 	"github.com/rolecall/rolecall/internal/callerid"
 	"github.com/rolecall/rolecall/internal/fault"
 )
@@ -55,7 +56,7 @@ const (
 // credentials.
 func NewCallers(ctx context.Context, c CallersConfig) (*Callers, error) {
 	base := awshttp.NewBuildableClient().WithDialerOptions(func(d *net.Dialer) { d.Timeout = callersDial })
-	loaded, err := config.LoadDefaultConfig(ctx, config.WithHTTPClient(base))
+	loaded, err := loadConfig(ctx, config.WithHTTPClient(base))
 	if err != nil {
 		return nil, fmt.Errorf("load AWS configuration: %w", err)
 	}
@@ -69,6 +70,7 @@ func NewCallers(ctx context.Context, c CallersConfig) (*Callers, error) {
 		transport.TLSClientConfig = &tls.Config{}
 	}
 	transport.TLSClientConfig.MinVersion = tls.VersionTLS12
+	noticesDead(transport, awsHandshake)
 	asks := &Callers{cluster: c.Cluster, scheme: "https"}
 	endpoint, err := configuredEndpoint(ctx, "STS", c.Endpoint, loaded)
 	if err != nil {
@@ -142,6 +144,7 @@ func (c *Callers) ask(ctx context.Context, p *callerid.Presigned) (*callerid.Ide
 	}
 	request.Header.Set(callerid.ClusterHeader, c.cluster)
 	request.Header.Set("Accept", "application/json")
+	request.Header.Set(userAgent, build.UserAgent())
 	response, err := c.client.Do(request)
 	if err != nil {
 		return nil, p.Unreachable(withoutURL(err))

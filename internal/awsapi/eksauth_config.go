@@ -68,8 +68,9 @@ func NewEKSAuth(ctx context.Context, c EKSAuthConfig) (*EKSAuth, error) {
 		WithTransportOptions(func(t *http.Transport) {
 			t.MaxIdleConnsPerHost, t.IdleConnTimeout = eksAuthIdle, eksAuthIdlePeriod
 			t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+			noticesDead(t, brokerHandshake)
 		})
-	loaded, err := config.LoadDefaultConfig(
+	loaded, err := loadConfig(
 		ctx, config.WithHTTPClient(transport), config.WithRegion(c.Region),
 		config.WithCredentialsCacheOptions(func(o *aws.CredentialsCacheOptions) { o.ExpiryWindow = ownRefresh }))
 	if err != nil {

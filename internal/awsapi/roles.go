@@ -45,8 +45,8 @@ const (
 func NewRoles(ctx context.Context, c RolesConfig) (*Roles, error) {
 	transport := awshttp.NewBuildableClient().
 		WithDialerOptions(func(d *net.Dialer) { d.Timeout = rolesDial }).
-		WithTransportOptions(func(t *http.Transport) { t.MaxIdleConnsPerHost = rolesIdle })
-	loaded, err := config.LoadDefaultConfig(ctx, config.WithHTTPClient(transport), config.WithRegion(c.Region),
+		WithTransportOptions(func(t *http.Transport) { t.MaxIdleConnsPerHost = rolesIdle; noticesDead(t, awsHandshake) })
+	loaded, err := loadConfig(ctx, config.WithHTTPClient(transport), config.WithRegion(c.Region),
 		config.WithCredentialsCacheOptions(func(o *aws.CredentialsCacheOptions) { o.ExpiryWindow = ownRefresh }))
 	if err != nil {
 		return nil, fmt.Errorf("load AWS configuration: %w", err)
