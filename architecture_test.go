@@ -41,7 +41,10 @@ func TestArchitectureNotices(t *testing.T) {
 		{"a tree without dots", "| `internal/a`, `b`, `b/c` | x |\n| `test/d` | x |", "no row for test/d/e"},
 		{"a package that is gone", "| `internal/a`, `b`, `b/c`, `z` | x |\n| `test/...` | x |", "no package is z"},
 		{"one only in the text", "| `internal/a`, `b` | with `b/c` |\n| `test/...` | x |", "no row for internal/b/c"},
-		{"two rows", "| `internal/a`, `b`, `b/c` | x |\n| `test/...` | x |\n| `internal/a` | x |", "two rows for internal/a"},
+		{
+			"two rows", "| `internal/a`, `b`, `b/c` | x |\n| `test/...` | x |\n| `internal/a` | x |",
+			"two rows for internal/a",
+		},
 	} {
 		got := strings.Join(roomsComplaints(tableHead+row.table+"\n\nText.\n", packages), "\n")
 		if (row.want == "") != (got == "") || !strings.Contains(got, row.want) {
@@ -53,7 +56,10 @@ func TestArchitectureNotices(t *testing.T) {
 		{"as it is", "Text.\n\n" + list + "\nText.\n", ""},
 		{"a room too few", strings.Replace(list, "`internal/policy`, ", "", 1), "want line 3"},
 		{"a room in another layer", strings.Replace(list, "`internal/webhook`", "`internal/follow`", 1), "want line"},
-		{"a layer too many", list + fmt.Sprintf("%d. the attic: `internal/attic`\n", len(layers)+1), "one line too many"},
+		{
+			"a layer too many", list + fmt.Sprintf("%d. the attic: `internal/attic`\n", len(layers)+1),
+			"one line too many",
+		},
 	} {
 		got := strings.Join(layersComplaints(row.page), "\n")
 		if (row.want == "") != (got == "") || !strings.Contains(got, row.want) {

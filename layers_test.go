@@ -84,14 +84,15 @@ var layers = []layer{
 		rooms: []string{
 			"internal/auditchain", "internal/build", "internal/credential", "internal/apiserverflags",
 			"internal/fault",
-			"internal/finding/report", "internal/glob", "internal/issuer/bucket", "internal/managedpolicy",
+			"internal/finding/report", "internal/glob", "internal/managedpolicy",
 			"internal/policy", "internal/rawjson", "internal/rotation", "internal/startheap",
 		},
 	},
 	{
 		name: "rules", std: pure, closed: true,
 		rooms: []string{
-			"internal/association", "internal/callerid", "internal/grant", "internal/inject", "internal/limit",
+			"internal/association", "internal/callerid", "internal/grant", "internal/inject", "internal/issuer/bucket",
+			"internal/limit",
 			"internal/policycase", "internal/sigv4", "internal/token", "internal/yamledit",
 		},
 	},
@@ -122,7 +123,7 @@ var layers = []layer{
 		name: "the world outside", std: servers,
 		rooms: []string{
 			"internal/agreement", "internal/awsapi", "internal/events", "internal/follow", "internal/httpserve",
-			"internal/obs", "internal/pki",
+			"internal/obs", "internal/patience", "internal/pki",
 		},
 	},
 	{
@@ -148,7 +149,7 @@ var layers = []layer{
 		ours: []string{
 			"internal/arn", "internal/credential", "internal/fault", "internal/finding", "internal/lazyregexp",
 			"internal/managedpolicy", "internal/policy", "internal/sigv4", "internal/token", "internal/rawjson",
-			"internal/obs", "internal/pki", "internal/localaws/...",
+			"internal/obs", "internal/pki", "internal/yamledit", "internal/localaws/...",
 		},
 		rooms: []string{"internal/localaws/..."},
 	},

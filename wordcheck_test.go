@@ -142,7 +142,8 @@ func deniedIn(room, name, text string, said map[string]bool) []string {
 					return true
 				}
 			}
-			found = append(found, fmt.Sprintf("%s: %s must not say %s: %s", positions.Position(of.Pos()), room, full, d.why))
+			at := positions.Position(of.Pos())
+			found = append(found, fmt.Sprintf("%s: %s must not say %s: %s", at, room, full, d.why))
 		}
 		return true
 	})

@@ -26,6 +26,7 @@ import (
 	"github.com/rolecall/rolecall/internal/credential"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/limit"
+	"github.com/rolecall/rolecall/internal/patience"
 )
 
 // Config is what an agent is made of. Start from Defaults; Cluster, Upstream,
@@ -62,7 +63,8 @@ type Config struct {
 	RenewRate float64
 	// MinServeTTL: credentials that expire within it are not handed out.
 	MinServeTTL time.Duration
-	// ForegroundDeadline is how long a pod without credentials waits.
+	// ForegroundDeadline is how long a pod without credentials waits; twice that if it
+	// was told to ask again.
 	ForegroundDeadline time.Duration
 	// PlainErrors are the reference's texts instead of JSON.
 	PlainErrors bool
@@ -108,6 +110,10 @@ type Agent struct {
 	gate    *gate
 	pace    *pace
 	flights singleflight.Group
+	// patience is what the upstream has lately taken.
+	patience patience.Patience
+	// told are the tokens whose pods were told that their call goes on.
+	told *limit.Cache[fingerprint, struct{}]
 	// work are the calls that run; they outlive the requests that began them.
 	work     work
 	draining atomic.Bool
@@ -137,6 +143,7 @@ func New(config Config) (*Agent, error) {
 		pace:    newPace(config.RenewRate),
 		folded:  newFolder(),
 		own:     &ownAddresses{list: config.NodeAddresses, now: config.Now},
+		told:    limit.NewCache[fingerprint, struct{}](maxNegatives),
 	}
 	var err error
 	if a.metrics, err = newMetrics(
@@ -220,7 +227,7 @@ func (a *Agent) fetch(
 		defer a.work.end()
 		return a.fetchOnce(detached, print, p, credential.NewSecret(raw), local, source)
 	})
-	deadline := time.NewTimer(a.config.ForegroundDeadline)
+	deadline := time.NewTimer(a.foreground(print))
 	defer deadline.Stop()
 	select {
 	case done := <-result:
@@ -229,10 +236,25 @@ func (a *Agent) fetch(
 		}
 		return done.Val.(*session), nil //nolint:forcetypeassert // what the function above returns
 	case <-deadline.C:
+		a.told.Put(print, struct{}{}, a.config.Now().Add(toldFor))
 		return nil, refuseSlow()
 	case <-ctx.Done():
 		return nil, refuseSlow()
 	}
+}
+
+// toldFor is how long it is remembered that a pod was told to ask again; SDKs pause a
+// second or two.
+const toldFor = 10 * time.Second
+
+// foreground is how long a pod waits for its call. The SDKs that give up first do so
+// after one second, and then ask again like all others; but the next time others wait
+// for two, so that an answer which is on its way meets them (spec podidentity §6.3).
+func (a *Agent) foreground(print fingerprint) time.Duration {
+	if _, again := a.told.Get(print, a.config.Now()); again {
+		return 2 * a.config.ForegroundDeadline
+	}
+	return a.config.ForegroundDeadline
 }
 
 func (a *Agent) fetchOnce(

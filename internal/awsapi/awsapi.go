@@ -53,7 +53,7 @@ type Identity struct {
 // CallerIdentity asks STS with whatever credentials and endpoints the SDK finds
 // in its environment, as a program in a pod would.
 func CallerIdentity(ctx context.Context) (Identity, error) {
-	loaded, err := loadConfig(ctx)
+	loaded, err := load(ctx)
 	if err != nil {
 		return Identity{}, fmt.Errorf("load AWS configuration: %w", err)
 	}

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/aws-sdk-go-v2/config"
 
 	"github.com/rolecall/rolecall/internal/build"
 	"github.com/rolecall/rolecall/internal/callerid"
@@ -52,11 +51,11 @@ const (
 	callersPause = 300 * time.Millisecond
 )
 
-// NewCallers reads the SDK's configuration and makes no call. It needs no
-// credentials.
+// NewCallers reads the SDK's configuration in the environment and makes no call. It
+// needs no credentials, and looks for none.
 func NewCallers(ctx context.Context, c CallersConfig) (*Callers, error) {
 	base := awshttp.NewBuildableClient().WithDialerOptions(func(d *net.Dialer) { d.Timeout = callersDial })
-	loaded, err := loadConfig(ctx, config.WithHTTPClient(base))
+	loaded, err := fromEnvironment(ctx, base, "")
 	if err != nil {
 		return nil, fmt.Errorf("load AWS configuration: %w", err)
 	}

@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
@@ -29,11 +27,6 @@ const (
 func noticesDead(t *http.Transport, handshake time.Duration) {
 	t.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout}
 	t.TLSHandshakeTimeout = handshake
-}
-
-// loadConfig reads the SDK's configuration. All clients that are made of it say who calls.
-func loadConfig(ctx context.Context, options ...func(*config.LoadOptions) error) (aws.Config, error) {
-	return config.LoadDefaultConfig(ctx, append(options, config.WithAPIOptions(saysWho))...)
 }
 
 // saysWho are the options of a client of the SDK that make our name and version come before the

@@ -23,6 +23,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/follow"
 	"github.com/rolecall/rolecall/internal/pki"
 )
 
@@ -51,8 +52,10 @@ type Keeper struct {
 	// Rotations observes the age of serving certificates that are replaced, in
 	// seconds; nil for nobody.
 	Rotations prometheus.Observer
-	Log       *slog.Logger
-	Now       func() time.Time
+	// Looks is told of each look that succeeds; nil for nobody.
+	Looks *follow.Watch
+	Log   *slog.Logger
+	Now   func() time.Time
 
 	current atomic.Pointer[tls.Certificate]
 }
@@ -95,6 +98,9 @@ func (k *Keeper) Run(ctx context.Context) error {
 	for {
 		wait := min(k.Lifetimes.Settle/4, slowest)
 		err := k.Step(ctx)
+		if err == nil && k.Looks != nil {
+			k.Looks.Hear()
+		}
 		switch {
 		case ctx.Err() != nil:
 			return nil

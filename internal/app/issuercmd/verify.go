@@ -111,11 +111,14 @@ func (c *verifyConfig) run(ctx context.Context, sys cli.System, output string) e
 	}
 	if !c.withoutAWS {
 		seen.Providers = accounts.Providers(ctx, spec)
+		if target := spec.Publish.S3; target != nil {
+			seen.BucketErr, seen.BucketDenied = accounts.CheckBucket(ctx, target, plan.JWKSPath(spec))
+		}
 	}
 	if err := c.rotation(ctx, sys, spec, &seen); err != nil {
 		return err
 	}
-	return printVerdict(sys, output, spec.URL, inspect.Inspect(seen))
+	return printVerdict(sys, output, spec.URL, len(seen.Servers) > 0, inspect.Inspect(seen))
 }
 
 // rotation adds what is known of the issuer's keys from inside: by the folder, and by a
@@ -179,7 +182,7 @@ func readToken(file string) (*token.JWT, error) {
 	return decoded, nil
 }
 
-func printVerdict(sys cli.System, output, url string, findings []finding.Finding) error {
+func printVerdict(sys cli.System, output, url string, asked bool, findings []finding.Finding) error {
 	if findings == nil {
 		findings = []finding.Finding{}
 	}
@@ -189,6 +192,11 @@ func printVerdict(sys cli.System, output, url string, findings []finding.Finding
 	}
 	if finding.Failed(findings) {
 		return fault.New(fault.Denied, "%s: %s", url, report.Summary(findings))
+	}
+	if !asked {
+		fmt.Fprintf(sys.Stderr, "%s: sound as far as readers see, %s; no API server was asked whose keys they are\n", url,
+			report.Summary(findings))
+		return nil
 	}
 	fmt.Fprintf(sys.Stderr, "%s: sound, %s\n", url, report.Summary(findings))
 	return nil

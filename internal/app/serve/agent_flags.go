@@ -106,7 +106,7 @@ func (c *agentConfig) flags(cmd *cobra.Command) {
 		f.Float64Var(&s.RefreshFraction, "refresh-fraction", s.RefreshFraction,
 			"renew after this part of a session's life")
 		f.DurationVar(&s.ForegroundDeadline, "foreground-deadline", s.ForegroundDeadline,
-			"how long a pod without credentials waits; SDKs give up at 1 s")
+			"how long a pod without credentials waits, and twice that when it asks again; the first SDKs give up at 1 s")
 		f.StringVar(&s.StateFile, "state-file", "",
 			"file in memory (tmpfs) for the next agent to start from; holds live credentials")
 	})

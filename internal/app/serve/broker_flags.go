@@ -31,6 +31,8 @@ type brokerConfig struct {
 	mode, issuer, stsEndpoint string
 	nodeRoles, podLabels      []string
 	roles                     []arn.Role // nodeRoles, once they are validated
+	bounds                    flags.Bounds
+	allowed                   association.Bounds // bounds, once they are validated
 
 	// listen is for agents and the EKS API, HTTPS; the others plain HTTP.
 	listen, probeListen, metricsListen string
@@ -152,6 +154,7 @@ func (c *brokerConfig) planeFlags(cmd *cobra.Command) {
 	c.plane.Bind("region", planefile.Region)
 	c.plane.Bind("account", planefile.Account)
 	c.plane.Bind("mode", planefile.Mode)
+	c.bounds.Add(cmd, &c.plane, "mode")
 	c.plane.Bind("issuer", planefile.SessionIssuer)
 	c.plane.Bind("sts-endpoint", planefile.STSEndpoint)
 	c.plane.Bind("pod-labels", planefile.PodLabels)
@@ -165,7 +168,10 @@ func (c *brokerConfig) fromPlane(given func(flag string) bool) {
 	if c.agentAuth != string(broker.AWSToken) && !given("node-roles") {
 		c.nodeRoles = nil
 	}
-	if mode, _ := planefile.ParseMode(c.mode); mode != v1alpha1.Federated && c.signingKey == "" && !given("issuer") {
+	mode, _ := planefile.ParseMode(c.mode)
+	allowed, err := c.bounds.Check(mode)
+	if err == nil && !slices.Contains(allowed.AllowedModes(), v1alpha1.Federated) && c.signingKey == "" &&
+		!given("issuer") {
 		c.issuer = ""
 	}
 }
@@ -186,6 +192,10 @@ func (c *brokerConfig) validate() error {
 	}
 	if !known || mode == sessionplan.EKS {
 		return cli.Usage("--mode %q: want federated, broker-role, pass-through", c.mode)
+	}
+	var err error
+	if c.allowed, err = c.bounds.Check(mode); err != nil {
+		return err
 	}
 	if err := c.checkCluster(); err != nil {
 		return err
@@ -211,8 +221,8 @@ func (c *brokerConfig) validate() error {
 		return cli.Usage("--agent-auth sigv4 needs --access-keys")
 	case c.keys != follow.KeysAPIServer && c.keysIssuer == "":
 		return cli.Usage("--keys %s needs --keys-issuer, the issuer of the cluster's tokens", c.keys)
-	case mode == v1alpha1.Federated && c.signingKey == "":
-		return cli.Usage("--mode federated needs --issuer and --signing-key").
+	case slices.Contains(c.allowed.AllowedModes(), v1alpha1.Federated) && c.signingKey == "":
+		return cli.Usage("mode federated, which associations may have here, needs --issuer and --signing-key").
 			Hint(
 				"make a key with `rolecall issuer init`, publish it, and register the provider; or choose --mode " +
 					"broker-role or pass-through")

@@ -24,6 +24,7 @@ type planeFlags struct {
 	mode       string
 	issuer     string
 	brokerRole string
+	bounds     flags.Bounds
 	every      time.Duration
 }
 
@@ -48,6 +49,7 @@ func (c *planeFlags) flags(cmd *cobra.Command) {
 	c.file.Bind("cluster-account", planefile.Account)
 	c.file.Bind("cluster-region", planefile.Region)
 	c.file.Bind("association-mode", planefile.Mode)
+	c.bounds.Add(cmd, &c.file, "association-mode")
 	c.file.BindValue("issuer", planefile.SessionIssuer, (*planefile.Plane).ShownIssuer)
 	c.file.Bind("broker-role-arn", planefile.BrokerRole)
 	cli.CompleteFlag(cmd, "association-mode", planefile.Modes()...)
@@ -61,6 +63,8 @@ func (c *planeFlags) plane() (plane sessionplan.Plane, named bool, err error) {
 		c.cluster.Partition = arn.PartitionOf(c.cluster.Region)
 	}
 	plane = sessionplan.Plane{Cluster: c.cluster, Mode: mode, Issuer: c.issuer, BrokerRoleARN: c.brokerRole}
+	allowed, outOfBounds := c.bounds.Check(mode)
+	plane.Modes, plane.Choices = allowed.Modes, allowed.Choices
 	switch {
 	case c.cluster.Name == "":
 		return plane, false, nil
@@ -80,6 +84,8 @@ func (c *planeFlags) plane() (plane sessionplan.Plane, named bool, err error) {
 	case !known:
 		return plane, false, fault.New(fault.Usage,
 			"--association-mode %q: want Federated, BrokerRole, PassThrough or EKS", c.mode)
+	case outOfBounds != nil:
+		return plane, false, outOfBounds
 	case c.every <= 0:
 		return plane, false, fault.New(fault.Usage, "--associations-every %s: want more than nothing", c.every)
 	}

@@ -25,18 +25,14 @@ import (
 
 // New returns `rolecall trust`.
 func New(sys cli.System) *cobra.Command {
-	cmd := &cobra.Command{
+	return cli.Parent(&cobra.Command{
 		Use:     "trust",
 		Aliases: []string{"trusts", "trust-policy", "trust-policies"},
 		Short:   "Write and check trust policies of IAM roles",
 		Example: `  rolecall trust generate --account 111122223333 --issuer https://oidc.example.com/prod \
     --service-account default/s3-reader
   rolecall trust lint trust.json`,
-		Args: cli.NoSuchCommand,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(newTrustGenerate(sys), newTrustLint(sys))
-	return cmd
+	}, newTrustGenerate(sys), newTrustLint(sys))
 }
 
 // roleFlags say which role it is and whose tokens are exchanged for it; generate and lint share

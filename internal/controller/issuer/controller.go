@@ -208,6 +208,10 @@ func (r *Reconciler) publish(ctx context.Context, look *round) error {
 	}
 	status := &look.object.Status
 	r.warnOfForeign(look, done.Removed)
+	if len(done.Lost) > 0 {
+		r.event(look.object, corev1.EventTypeWarning, "Dropped",
+			"what was published by somebody else is replaced, without "+strings.Join(done.Lost, "; "))
+	}
 	status.Keys = plan.KeyStatuses(status.Keys, keys, look.view.Facts())
 	if len(done.Written) > 0 {
 		status.PublishedAt = &metav1.Time{Time: r.Now()}

@@ -28,6 +28,7 @@ func Inspect(o Observation) []finding.Finding {
 		}
 		r.unserved(o)
 	}
+	r.bucketOwner(o)
 	r.servers(o)
 	r.providers(o)
 	r.role(o)

@@ -32,6 +32,10 @@ type Observation struct {
 	// nil and empty if there is no folder.
 	Known   []token.PublicKey
 	JWKSURI string
+	// BucketErr is why the keys could not be read from the bucket by its owner's name, and
+	// BucketDenied says that S3 refused it; empty if they were, or if there is no bucket.
+	BucketErr    string
+	BucketDenied bool
 	// Providers are the OIDC providers of the accounts that were asked.
 	Providers []Provider
 	// Audiences are those that tokens will be made for.

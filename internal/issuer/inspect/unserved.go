@@ -181,9 +181,28 @@ func (r *report) notJudged(o Observation, entries []published) {
 				"be asked")
 		return
 	}
+	const enough = 5
+	if more := len(strange) - enough; more > 0 {
+		strange = append(strange[:enough], fmt.Sprintf("and %d more", more))
+	}
 	r.add(finding.Warning, "keys-not-judged", "", "add --kubeconfig FILE, to ask the API servers whether it is theirs",
 		"published, but not in the folder's files: "+strings.Join(strange, "; ")+". Whether an API server serves it "+
 			"was not judged: none could be asked")
+}
+
+// bucketOwner finds a bucket that is not the issuer's own: what anybody may read, the account
+// that must own it may not.
+func (r *report) bucketOwner(o Observation) {
+	switch {
+	case o.BucketErr == "":
+	case o.BucketDenied && o.JWKS.Status == 200:
+		r.add(finding.Error, "bucket-owner", "", "aws s3api head-bucket --bucket NAME --expected-bucket-owner ACCOUNT "+
+			"tells; if another account shall own it, name it as spec.publish.s3.owner in issuer.yaml",
+			"anybody reads the keys, and they are refused to the account that must own the bucket: "+o.BucketErr)
+	default:
+		r.add(finding.Info, "bucket-not-read", "", "", "whether the bucket is of the right account was not judged: "+
+			o.BucketErr)
+	}
 }
 
 // elsewhere finds a discovery document that leads to keys which are not those that are

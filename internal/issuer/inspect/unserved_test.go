@@ -124,6 +124,11 @@ func TestUnserved(t *testing.T) {
 			o.Known = o.Servers[0].Keys
 		}, foreign, nobody), []string{"keys-not-judged"}, stranger.ID},
 		{"no API server, and leaked", both(foreign, nobody, leaked(stranger.ID)), []string{"leaked-key"}, stranger.ID},
+		{"a bucket of another account", func(o *inspect.Observation) {
+			o.BucketErr, o.BucketDenied = "account 1 does not own bucket b", true
+		}, []string{"bucket-owner"}, "account 1 does not own bucket b"},
+		{"a bucket that could not be asked about", func(o *inspect.Observation) { o.BucketErr = "no credentials" }, nil,
+			"not judged: no credentials"},
 		{"the discovery document leads elsewhere", func(o *inspect.Observation) {
 			o.Discovery.Text = []byte(strings.Replace(string(o.Discovery.Text), `"jwks_uri":"`+issuer, `"jwks_uri":"https://else.example`, 1))
 		}, []string{"jwks-uri-elsewhere"}, "another host, else.example"},

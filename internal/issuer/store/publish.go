@@ -19,6 +19,8 @@ type Done struct {
 	Written []string
 	// Removed are the kids that were in the key set and are not any more.
 	Removed []string
+	// Lost is what else was there and is not any more (see document.Losses).
+	Lost []string
 }
 
 // Publish brings a store up to date. signing are the kids that API servers sign with. What
@@ -55,6 +57,7 @@ func (d *Done) publish(
 	if err != nil {
 		return err
 	}
+	lost := document.Losses(documents, document.Stored{JWKS: jwks, Discovery: discovery})
 	for _, write := range writes {
 		if err := store.Write(ctx, write); err != nil {
 			return err
@@ -64,5 +67,6 @@ func (d *Done) publish(
 			d.Removed = append(d.Removed, document.Removed(jwks.Text, documents.Keys)...)
 		}
 	}
+	d.Lost = append(d.Lost, lost...)
 	return nil
 }
