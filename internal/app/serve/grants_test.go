@@ -123,7 +123,7 @@ func TestGrantsUnreadAreTold(t *testing.T) {
 	log := &lockedbuffer.Buffer{}
 	r := newRunner(slog.New(slog.NewTextHandler(log, nil)))
 	r.registry = prometheus.NewRegistry()
-	source := follow.Grants(client, grant.NewSet, r.log)
+	source := follow.Grants(client, grant.NewSet, time.Now, r.log)
 	if err := r.tellGrants(cli.System{Now: time.Now}, source, nil, ""); err != nil {
 		t.Fatal(err)
 	}
