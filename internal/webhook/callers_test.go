@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -134,12 +135,13 @@ func TestStrangersStarveNobody(t *testing.T) {
 						for n := i; ctx.Err() == nil; n += 60 {
 							address, account := strangers(n)
 							from(t, handler, address, account, nil)
-							time.Sleep(time.Millisecond) // an address that has its turn answers at once
+							time.Sleep(rand.N(10 * time.Millisecond))
 						}
 					})
 				}
 				time.Sleep(3 * time.Second)
-				for range 20 {
+				for range 40 {
+					time.Sleep(rand.N(100 * time.Millisecond))
 					for _, account := range []string{"known", "new"} {
 						if got := from(t, handler, "192.0.2.1:1", account, nil); !strings.Contains(got.Body.String(), `"patch"`) {
 							t.Errorf("%s: %d %s", account, got.Code, got.Body)
