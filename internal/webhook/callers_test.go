@@ -97,8 +97,8 @@ func TestCallers(t *testing.T) {
 	}
 }
 
-// TestStrangersStarveNobody: whoever asks for accounts that there are not, over as many
-// connections as they like, takes their turn: pods of accounts that are known, or were
+// TestStrangersStarveNobody: those who ask for accounts that there are not, over as many
+// connections as they like, take their turn: pods of accounts that are known, or were
 // made a moment ago, get their role.
 func TestStrangersStarveNobody(t *testing.T) {
 	t.Parallel()

@@ -12,7 +12,7 @@ import (
 
 // turns order reads that strangers can cause. They are done in the order in which they
 // were asked for, at a rate that an API server bears. Of one source only a few stand in
-// line at a time, so that whoever asks much waits for themselves and not others for them.
+// line at a time, so that those who ask much wait for themselves, and nobody else for them.
 type turns struct {
 	line *rate.Limiter
 

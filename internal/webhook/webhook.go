@@ -213,7 +213,7 @@ func (h *Handler) serveReview(w http.ResponseWriter, r *http.Request) int {
 	if missing := h.pods.wait(r); missing != "" {
 		return fail(w, http.StatusServiceUnavailable, missing+" are not read yet")
 	}
-	v := readReview(kept.body)
+	v := readReview(kept.body, h.config.Settings.Conformance)
 	a, err := h.decide(withSource(r), &v)
 	switch {
 	case errors.Is(err, errStill):

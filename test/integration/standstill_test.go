@@ -210,7 +210,7 @@ func TestBrokerStandsStill(t *testing.T) {
 }
 
 // TestWebhookStandsStill is the same of the webhook: no pod is given what was taken
-// away, and a pod about which nothing can be found out is not let go in silence.
+// away, and a pod about which nothing can be found out is not silently let in.
 func TestWebhookStandsStill(t *testing.T) {
 	t.Parallel()
 	c := cluster.Start(t, cluster.Options{})
