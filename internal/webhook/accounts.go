@@ -102,7 +102,10 @@ func (a *Accounts) Lookup(ctx context.Context, name inject.Name, wait bool) (*in
 	// Concurrent misses of one account share one read, and its answer; it goes
 	// on when the review that began it is given up. Those of another source have one of
 	// their own, which waits for its own turn.
-	answer := a.flight.DoChan(sourceOf(ctx)+" "+name.String(), func() (any, error) { return a.fetch(context.WithoutCancel(ctx), name) })
+	answer := a.flight.DoChan(
+		sourceOf(ctx)+" "+name.String(),
+		func() (any, error) { return a.fetch(context.WithoutCancel(ctx), name) },
+	)
 	select {
 	case <-ctx.Done():
 		return nil, fmt.Errorf("read service account %s: %w", name, ctx.Err())

@@ -30,10 +30,20 @@ import (
 )
 
 // from is a review of a pod of an account, from an address.
-func from(t *testing.T, handler http.Handler, address, account string, state *tls.ConnectionState) *httptest.ResponseRecorder {
+func from(
+	t *testing.T,
+	handler http.Handler,
+	address, account string,
+	state *tls.ConnectionState,
+) *httptest.ResponseRecorder {
 	t.Helper()
 	object := `{"metadata":{"name":"p"},"spec":{"serviceAccountName":"` + account + `","containers":[{"name":"a","image":"i"}]}}`
-	request := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/mutate", strings.NewReader(reviewOf("v1", object)))
+	request := httptest.NewRequestWithContext(
+		t.Context(),
+		http.MethodPost,
+		"/mutate",
+		strings.NewReader(reviewOf("v1", object)),
+	)
 	request.Header.Set("Content-Type", "application/json")
 	request.RemoteAddr, request.TLS = address, state
 	recorder := httptest.NewRecorder()
@@ -78,7 +88,8 @@ func TestCallers(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := from(t, handler, "192.0.2.1:1", "s", row.state)
-		if taken := got.Code == http.StatusOK; taken != row.taken || !taken && strings.Contains(got.Body.String(), role) {
+		if taken := got.Code == http.StatusOK; taken != row.taken ||
+			!taken && strings.Contains(got.Body.String(), role) {
 			t.Errorf("%s: %d %s", row.name, got.Code, got.Body)
 		}
 		for path, open := range map[string]bool{webhook.ValidatePath: row.taken, "/healthz": true, "/readyz": true} {
@@ -116,14 +127,18 @@ func TestStrangersStarveNobody(t *testing.T) {
 				client := fake.NewClientset(&corev1.ServiceAccount{
 					ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "known", Annotations: annotated},
 				})
-				client.PrependReactor("get", "serviceaccounts", func(a clienttesting.Action) (bool, runtime.Object, error) {
-					if get := a.(clienttesting.GetAction); get.GetName() == "new" {
-						return true, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{
-							Namespace: "n", Name: "new", Annotations: annotated,
-						}}, nil
-					}
-					return true, nil, apierrors.NewNotFound(corev1.Resource("serviceaccounts"), "nobody")
-				})
+				client.PrependReactor(
+					"get",
+					"serviceaccounts",
+					func(a clienttesting.Action) (bool, runtime.Object, error) {
+						if get := a.(clienttesting.GetAction); get.GetName() == "new" {
+							return true, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{
+								Namespace: "n", Name: "new", Annotations: annotated,
+							}}, nil
+						}
+						return true, nil, apierrors.NewNotFound(corev1.Resource("serviceaccounts"), "nobody")
+					},
+				)
 				source := webhook.NewAccounts(client, inject.Defaults(), time.Second, time.Now)
 				ctx, stop := context.WithCancel(t.Context())
 				var running sync.WaitGroup
@@ -143,7 +158,16 @@ func TestStrangersStarveNobody(t *testing.T) {
 				for range 40 {
 					time.Sleep(rand.N(100 * time.Millisecond))
 					for _, account := range []string{"known", "new"} {
-						if got := from(t, handler, "192.0.2.1:1", account, nil); !strings.Contains(got.Body.String(), `"patch"`) {
+						if got := from(
+							t,
+							handler,
+							"192.0.2.1:1",
+							account,
+							nil,
+						); !strings.Contains(
+							got.Body.String(),
+							`"patch"`,
+						) {
 							t.Errorf("%s: %d %s", account, got.Code, got.Body)
 						}
 					}

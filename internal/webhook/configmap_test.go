@@ -35,7 +35,13 @@ func TestConfigMapForbidden(t *testing.T) {
 			return true, nil, apierrors.NewForbidden(corev1.Resource("configmaps"), "pod-identity-webhook", nil)
 		})
 		log := &lockedbuffer.Buffer{}
-		source := webhook.NewConfigMap(client, "eks", inject.Defaults(), time.Now, slog.New(slog.NewTextHandler(log, nil)))
+		source := webhook.NewConfigMap(
+			client,
+			"eks",
+			inject.Defaults(),
+			time.Now,
+			slog.New(slog.NewTextHandler(log, nil)),
+		)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- source.Run(ctx) }()
@@ -53,7 +59,8 @@ func TestConfigMapForbidden(t *testing.T) {
 			}
 		}
 		const rule = "resources: [configmaps], verbs: [list, watch], resourceNames: [pod-identity-webhook]"
-		if text := log.String(); strings.Count(text, "ConfigMap may not be read") != 1 || !strings.Contains(text, rule) {
+		if text := log.String(); strings.Count(text, "ConfigMap may not be read") != 1 ||
+			!strings.Contains(text, rule) {
 			t.Errorf("log: %s", text)
 		}
 		cancel()

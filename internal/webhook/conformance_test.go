@@ -30,14 +30,19 @@ func TestReviewsWithoutVersion(t *testing.T) {
 			settings := inject.Defaults()
 			settings.Conformance = conformance
 			handler, err := webhook.New(webhook.Config{
-				Settings: settings, ServiceAccounts: accounts, Metrics: prometheus.NewRegistry(), Log: discard, Now: time.Now,
+				Settings:        settings,
+				ServiceAccounts: accounts,
+				Metrics:         prometheus.NewRegistry(),
+				Log:             discard,
+				Now:             time.Now,
 			})
 			if err != nil {
 				t.Fatal(err)
 			}
 			got := post(t, handler, body)
 			patched := strings.Contains(got.Body.String(), `"patch"`)
-			if got.Code != http.StatusOK || patched != conformance || conformance && !strings.HasPrefix(got.Body.String(), row.answer) {
+			if got.Code != http.StatusOK || patched != conformance ||
+				conformance && !strings.HasPrefix(got.Body.String(), row.answer) {
 				t.Errorf("%s conformance %t: %d %s", row.begins, conformance, got.Code, got.Body)
 			}
 		}

@@ -265,7 +265,10 @@ func (c *webhookConfig) registrar(client kubernetes.Interface) (*servingcert.Reg
 	if err != nil {
 		return nil, err
 	}
-	registrar := &servingcert.Registrar{Client: client, Mutating: webhook.Registration(called, c.certificates.Namespace)}
+	registrar := &servingcert.Registrar{
+		Client:   client,
+		Mutating: webhook.Registration(called, c.certificates.Namespace),
+	}
 	registrar.Mutating.Name = c.registration
 	if !c.validateWrites {
 		return registrar, nil
