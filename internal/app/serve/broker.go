@@ -348,7 +348,7 @@ func (c *brokerConfig) serving(sys cli.System, p *brokerParts) error {
 			Registrar: &servingcert.Registrar{Client: p.client, ConfigMap: &corev1.ConfigMap{
 				ObjectMeta: metav1.ObjectMeta{Namespace: c.certificates.Namespace, Name: c.certificates.ConfigMap},
 			}},
-			Looks:     follow.NewWatch(servingSecret, sys.Now),
+			Looks: follow.NewWatch(servingSecret, sys.Now),
 		}
 		p.watching(keeper.Looks)
 		p.tls = keeper.TLSConfig()
