@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/singleflight"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -99,6 +100,24 @@ func (o *Objects[T, S]) Read(ctx context.Context, namespace string) (S, error) {
 		all = append(all, o.convert(&list.Items[i]))
 	}
 	return o.build(all), nil
+}
+
+// Get returns one object as the API server has it, or the zero T if it has none. API
+// servers answer that from etcd, whatever was written before the call, and at once: a list
+// waits for their cache of the kind to have all that was written in the cluster, up to a
+// tenth of a second while there is anything.
+func (o *Objects[T, S]) Get(ctx context.Context, namespace, name string) (T, error) {
+	var none T
+	content, err := o.client.Resource(v1alpha1.GroupVersion.WithResource(o.resource)).
+		Namespace(namespace).
+		Get(ctx, name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return none, nil
+	case err != nil:
+		return none, err
+	}
+	return o.convert(content), nil
 }
 
 // Watched is how the objects are followed.
