@@ -96,7 +96,7 @@ type PodIdentityAssociationSpec struct {
 	//
 	// +optional
 	// +kubebuilder:validation:MaxProperties=50
-	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) >= 1 && size(k) <= 128 && !k.lowerAscii().startsWith('aws:') && size(self[k]) <= 256)",message="tag keys have 1 to 128 characters and do not begin with aws:, values at most 256"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) >= 1 && size(k) <= 128 && !k.matches('(?i)^\\\\s*aws:') && size(self[k]) <= 256)",message="tag keys have 1 to 128 characters and do not begin with aws:, values at most 256"
 	Tags map[string]string `json:"tags,omitempty"`
 	// SessionTags are added to the six that every session carries. Values may use ${namespace}, ${serviceAccount},
 	// ${podName}, ${podUid}, ${node} and, of the labels that the broker lists in --pod-labels, ${podLabel:KEY}; a value
@@ -106,8 +106,8 @@ type PodIdentityAssociationSpec struct {
 	//
 	// +optional
 	// +kubebuilder:validation:MaxProperties=44
-	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) >= 1 && size(k) <= 128 && !k.lowerAscii().startsWith('aws:') && size(self[k]) <= 256)",message="tag keys have 1 to 128 characters and do not begin with aws:, values at most 256"
-	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k.lowerAscii() in ['eks-cluster-arn', 'eks-cluster-name', 'kubernetes-namespace', 'kubernetes-service-account', 'kubernetes-pod-name', 'kubernetes-pod-uid']))",message="the six keys that every session carries cannot be set"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) >= 1 && size(k) <= 128 && !k.matches('(?i)^\\\\s*aws:') && size(self[k]) <= 256)",message="tag keys have 1 to 128 characters and do not begin with aws:, values at most 256"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.matches('(?i)^\\\\s*(eks-cluster-(arn|name)|kubernetes-(namespace|service-account|pod-(name|uid)))\\\\s*$'))",message="the six keys that every session carries cannot be set"
 	SessionTags map[string]string `json:"sessionTags,omitempty"`
 	// OmitTags are those of the six keys to leave out where the packed size of
 	// a session is too large.

@@ -140,20 +140,20 @@ func checkTags(a *v1alpha1.PodIdentityAssociation) error {
 	if err := checkTagMap(field, spec.SessionTags, maxSessionTags); err != nil {
 		return err
 	}
-	folded := map[string]string{}
+	looks := map[string]string{}
 	for _, key := range slices.Sorted(maps.Keys(spec.SessionTags)) {
-		lower := strings.ToLower(key)
-		switch earlier, twice := folded[lower]; {
-		case slices.Contains(DefaultTags(), lower):
-			return invalid(field, "%q is one of the six keys that every session carries", key)
+		look := LookOfKey(key)
+		switch earlier, twice := looks[look]; {
+		case slices.Contains(DefaultTags(), look):
+			return invalid(field, "%q is one of the six keys that every session carries, or looks like it", key)
 		case twice:
-			return invalid(field, "%q and %q are one key to STS, which ignores letter case", earlier, key)
+			return invalid(field, "%q and %q are one key, or look like one, and STS ignores letter case", earlier, key)
 		case !arn.IsTagKey(key) || !tagTemplate.MatchString(spec.SessionTags[key]):
 			return invalid(field, "%q: STS accepts letters, digits, spaces and _.:/=+-@", key).
 				Hint("values may use ${namespace}, ${serviceAccount}, ${podName}, ${podUid}, " +
 					"${node} and ${podLabel:KEY}")
 		}
-		folded[lower] = key
+		looks[look] = key
 	}
 	seen := map[string]bool{}
 	for _, key := range spec.OmitTags {
@@ -177,7 +177,7 @@ func checkTagMap(field string, tags map[string]string, limit int) error {
 		switch length := utf8.RuneCountInString(key); {
 		case length < 1 || length > arn.MaxTagKey || !utf8.ValidString(key) || !utf8.ValidString(tags[key]):
 			return invalid(field, "%.140q: a key has 1 to 128 characters", key)
-		case strings.HasPrefix(strings.ToLower(key), "aws:"):
+		case strings.HasPrefix(LookOfKey(key), "aws:"):
 			return invalid(field, "%q: keys that begin with aws: are reserved for AWS", key)
 		case utf8.RuneCountInString(tags[key]) > arn.MaxTagValue:
 			return invalid(field, "%q: a value has at most 256 characters", key)

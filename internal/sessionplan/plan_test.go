@@ -344,6 +344,22 @@ func TestRefusedPlans(t *testing.T) {
 			s.SessionTags, s.OmitTags = map[string]string{"kubernetes-namespace": "x"}, []string{"kubernetes-namespace"}
 		}, "reserved", fault.Invalid},
 		{
+			"a reserved tag in other letters", func(s *spec) { s.SessionTags = map[string]string{"kuberneteſ-namespace": "x"} },
+			"reserved", fault.Invalid,
+		},
+		{
+			"a reserved tag with a blank", func(s *spec) { s.SessionTags = map[string]string{"kubernetes-namespace ": "x"} },
+			"reserved", fault.Invalid,
+		},
+		{
+			"a tag of AWS's in other letters", func(s *spec) { s.SessionTags = map[string]string{" aWſ:x": "x"} },
+			"does not accept", fault.Invalid,
+		},
+		{
+			"a tag that looks like another",
+			func(s *spec) { s.SessionTags = map[string]string{"costs": "1", "coſts": "2"} }, "twice", fault.Invalid,
+		},
+		{
 			"a tag twice", func(s *spec) { s.SessionTags = map[string]string{"a": "1", "A": "2"} }, "twice",
 			fault.Invalid,
 		},

@@ -214,7 +214,7 @@ func (t *judged) shown(key string) string {
 }
 
 func (t *judged) knows(key string) bool {
-	key = strings.ToLower(key)
+	key = arn.FoldKey(key)
 	return !t.open[key] && slices.ContainsFunc(
 		t.known, func(known string) bool { return strings.HasPrefix(key, known) },
 	)
@@ -251,7 +251,7 @@ func judge(plane *sessionplan.Plane, call *sessionplan.Call, role arn.Role) (t *
 			t.Tags, policy.Tag{Key: tag.Key, Value: tag.Value},
 		), append(t.TransitiveKeys, tag.Key)
 		if tag.Open {
-			t.open[requestTagKeys+strings.ToLower(tag.Key)] = true
+			t.open[requestTagKeys+arn.FoldKey(tag.Key)] = true
 		}
 		if tag.Optional { // so that which keys there are differs, too
 			t.open["aws:tagkeys"], t.open["sts:transitivetagkeys"] = true, true
@@ -293,7 +293,7 @@ func (t *judged) calledBy(plane *sessionplan.Plane, caller *sessionplan.Caller, 
 		t.context.Set(id+":sub", caller.Subject).Set(id+":aud", caller.Audience)
 		// A minted token names the one role that it is for.
 		t.context.Set("sts:RoleAuthorizedByIdp", fmt.Sprint(caller.Kind == sessionplan.MintedToken))
-		t.known = append(t.known, strings.ToLower(id)+":")
+		t.known = append(t.known, arn.FoldKey(id)+":")
 		t.statement = provider
 	}
 	return ""
