@@ -26,7 +26,7 @@ var writersChoice = map[string]struct {
 	"ServiceAccountName": {why: "RBAC of the namespace, and RoleGrants for all accounts of a pattern"},
 	"AllowPatterns":      {why: "RoleGrants for all accounts of a pattern"},
 	"RoleARN":            {why: "RoleGrants"},
-	"TargetRoleARN":      {why: "RoleGrants; whoever has the first role's session can assume it themselves"},
+	"TargetRoleARN":      {why: "RoleGrants; who has the first role's session can assume it themselves"},
 	"ExternalID":         {why: "refused with the RoleGrants, which may allow it"},
 	"DisableSessionTags": {
 		choice: association.ChooseNoTags,

@@ -23,7 +23,7 @@ func LookOfKey(key string) string {
 		}
 		return c
 	}, key)
-	// Folding makes what can be composed anew, and composing what can be folded.
+	// Folding makes what can be composed again, and composing what can be folded.
 	look := norm.NFKC.String(cases.Fold().String(norm.NFKC.String(visible)))
 	look = norm.NFKC.String(cases.Fold().String(look))
 	return strings.TrimFunc(look, func(c rune) bool { return unicode.In(c, unicode.Z) || unicode.IsSpace(c) })

@@ -151,7 +151,7 @@ func place(err error) string {
 	return ""
 }
 
-// why says what keeps the call out, in words of the call alone. Whoever reads
+// why says what keeps the call out, in words of the call alone. Anybody who reads
 // associations reads it, and must not learn from it what else a trust policy says: which
 // external id it wants, or who else is trusted.
 func (t *judged) why(request *policy.Request, policies *policy.Policies, all *policy.Explanation) string {
