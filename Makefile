@@ -14,6 +14,7 @@ FUZZ        ?= 8000x
 LINT        := .cache/tools/golangci-lint-$(shell go list -m -modfile=go.tools.mod -f '{{.Version}}' github.com/golangci/golangci-lint/v2)
 GREMLINS    := .cache/tools/gremlins-$(shell go list -m -modfile=go.tools.mod -f '{{.Version}}' github.com/go-gremlins/gremlins)
 MUTATE      ?= policy token callerid sigv4 grant glob inject association/admission broker/workload sessionplan identify limit \
+               planefile agreement arn \
                agent:cache.go,keys.go
 
 .PHONY: help build release-binary test race fuzz mutate check lint generate generated managed-policies tidy fmt bench clients-js compare-moto compare-agent compare-webhook compare-start cover controlplane clean

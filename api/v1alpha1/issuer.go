@@ -119,6 +119,12 @@ type S3Target struct {
 	// +required
 	// +kubebuilder:validation:Pattern=`^[a-z]{2,4}(-[a-z]+)?-(central|north|south|east|west|northeast|northwest|southeast|southwest)-[0-9]{1,2}$`
 	Region string `json:"region"`
+	// Owner is the account that must own the bucket; that of the credentials if empty.
+	// Nothing is read from the bucket of another account, or written to it.
+	//
+	// +optional
+	// +kubebuilder:validation:Pattern=`^[0-9]{12}$`
+	Owner string `json:"owner,omitempty"`
 	// Prefix has no slash at its ends; it is the path of the URL for virtual
 	// hosts.
 	//

@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/aws-sdk-go-v2/service/sts/types"
+	"github.com/aws/smithy-go/logging"
 
 	"github.com/rolecall/rolecall/internal/credential"
 )
@@ -53,11 +54,11 @@ func NewRoles(ctx context.Context, c RolesConfig) (*Roles, error) {
 	transport := awshttp.NewBuildableClient().
 		WithDialerOptions(func(d *net.Dialer) { d.Timeout = rolesDial }).
 		WithTransportOptions(func(t *http.Transport) { t.MaxIdleConnsPerHost = rolesIdle })
-	load := fromEnvironment
+	from := fromEnvironment
 	if c.Own {
-		load = fromEverywhere
+		from = fromEverywhere
 	}
-	loaded, err := load(ctx, transport, c.Region)
+	loaded, err := from(ctx, transport, c.Region)
 	if err != nil {
 		return nil, fmt.Errorf("load AWS configuration: %w", err)
 	}
@@ -75,7 +76,7 @@ func NewRoles(ctx context.Context, c RolesConfig) (*Roles, error) {
 
 // fromEverywhere is the SDK's whole configuration, with the credentials that it finds.
 func fromEverywhere(ctx context.Context, transport *awshttp.BuildableClient, region string) (aws.Config, error) {
-	return config.LoadDefaultConfig(ctx, config.WithHTTPClient(transport), config.WithRegion(region),
+	return load(ctx, config.WithHTTPClient(transport), config.WithRegion(region),
 		config.WithCredentialsCacheOptions(func(o *aws.CredentialsCacheOptions) { o.ExpiryWindow = ownRefresh }))
 }
 
@@ -86,7 +87,7 @@ func fromEnvironment(_ context.Context, transport *awshttp.BuildableClient, regi
 	if err != nil {
 		return aws.Config{}, err
 	}
-	loaded := aws.Config{Region: cmp.Or(region, said.Region), ConfigSources: []any{said}}
+	loaded := aws.Config{Region: cmp.Or(region, said.Region), ConfigSources: []any{said}, Logger: logging.Nop{}}
 	if ignored := said.IgnoreConfiguredEndpoints; said.BaseEndpoint != "" && (ignored == nil || !*ignored) {
 		loaded.BaseEndpoint = aws.String(said.BaseEndpoint)
 	}

@@ -243,7 +243,6 @@ func newWorld(t testing.TB, s settings) *world {
 			Metrics: session.NewMetrics(registry),
 			Now:     w.clock,
 			Total:   patience,
-			Attempt: patience,
 		},
 		Audit:    door.NewAudit(w.audit, func(err error) { t.Error(err) }),
 		Refused:  func(r broker.PodRefusal) { w.mu.Lock(); defer w.mu.Unlock(); w.refused = append(w.refused, r) },
@@ -278,7 +277,6 @@ func (w *world) again(t *testing.T) *world {
 		Metrics: config.Sessions.Metrics,
 		Now:     w.clock,
 		Total:   patience,
-		Attempt: patience,
 	}
 	taker.Roles = must(awsapi.NewRoles(t.Context(), awsapi.RolesConfig{Region: region, Endpoint: w.aws, Own: true}))
 	config.Sessions, config.Metrics = taker, prometheus.NewRegistry()

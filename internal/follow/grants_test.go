@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -28,7 +29,7 @@ func TestGrantsFollow(t *testing.T) {
 		client := dynamicfake.NewSimpleDynamicClientWithCustomListKinds(
 			runtime.NewScheme(), map[schema.GroupVersionResource]string{resource: "RoleGrantList"},
 		)
-		source := follow.Grants(client, grant.NewSet, discard)
+		source := follow.Grants(client, grant.NewSet, time.Now, discard)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- source.Run(ctx) }()

@@ -121,21 +121,21 @@ func Fields() []Info {
 			Field:   ClusterName,
 			Meaning: "name of the cluster in ARNs, session tags and tokens",
 			Example: "prod",
-			check:   checkCluster,
+			check:   arn.CheckClusterName,
 		},
 		{
 			Field:   Region,
 			Meaning: "region in the cluster's ARN, whose STS is asked",
 			Example: "eu-west-1",
-			check:   checkRegion,
+			check:   arn.CheckRegion,
 		},
-		{Field: Account, Meaning: "account in the cluster's ARN", Example: `"111122223333"`, check: checkAccount},
+		{Field: Account, Meaning: "account in the cluster's ARN", Example: `"111122223333"`, check: arn.CheckAccount},
 		{
 			Field:   Partition,
 			Meaning: "partition in the cluster's ARN",
 			Example: "aws",
 			Default: "that of the region",
-			check:   checkPartition,
+			check:   arn.CheckPartition,
 		},
 		{
 			Field:   TokenIssuer,
@@ -308,34 +308,6 @@ func Differences(ours, theirs *Plane) []Difference {
 func checkText(text string) error {
 	if strings.TrimSpace(text) == "" {
 		return fmt.Errorf("must not be empty")
-	}
-	return nil
-}
-
-func checkCluster(text string) error {
-	if !arn.IsClusterName(text) {
-		return fmt.Errorf("%q: want up to 100 letters, digits, - and _, beginning with a letter or digit", text)
-	}
-	return nil
-}
-
-func checkRegion(text string) error {
-	if !arn.IsRegion(text) {
-		return fmt.Errorf("%q is not a region: want one such as eu-west-1", text)
-	}
-	return nil
-}
-
-func checkAccount(text string) error {
-	if !arn.IsAccount(text) {
-		return fmt.Errorf("%q: want 12 digits", text)
-	}
-	return nil
-}
-
-func checkPartition(text string) error {
-	if !arn.IsPartition(text) {
-		return fmt.Errorf("%q is not a partition: want one such as aws, aws-cn or aws-us-gov", text)
 	}
 	return nil
 }

@@ -74,9 +74,15 @@ func (h *Handler) serveWrite(w http.ResponseWriter, r *http.Request) int {
 	if missing := h.writes.wait(r); missing != "" {
 		return fail(w, http.StatusServiceUnavailable, missing+" are not read yet")
 	}
+	ctx, cancel := context.WithTimeout(r.Context(), newestTimeout)
+	defer cancel()
+	grants, err := follow.Sure(ctx, h.config.Writes.Grants, 0, "")
+	if err != nil {
+		return fail(w, http.StatusServiceUnavailable, fmt.Sprintf("RoleGrants: %s: %s", errStill, err))
+	}
 	answer := admissionv1.AdmissionReview{
 		TypeMeta: review.TypeMeta,
-		Response: h.decideWrite(r.Context(), review.Request),
+		Response: h.decideWrite(r.Context(), grants, review.Request),
 	}
 	answer.Response.UID = review.Request.UID
 	text, err := json.Marshal(&answer)
@@ -91,7 +97,7 @@ func (h *Handler) serveWrite(w http.ResponseWriter, r *http.Request) int {
 // decideWrite answers a request. What is not about the spec of an association is
 // none of our business.
 func (h *Handler) decideWrite(
-	ctx context.Context, request *admissionv1.AdmissionRequest,
+	ctx context.Context, known *grant.Set, request *admissionv1.AdmissionRequest,
 ) *admissionv1.AdmissionResponse {
 	if !isWrite(request) {
 		return &admissionv1.AdmissionResponse{Allowed: true}
@@ -107,7 +113,7 @@ func (h *Handler) decideWrite(
 			Message: err.Error(),
 		})
 	}
-	rules := admission.Rules{Bounds: h.config.Writes.Bounds, Grants: h.config.Writes.Grants.Current()}
+	rules := admission.Rules{Bounds: h.config.Writes.Bounds, Grants: known}
 	warnings, err := rules.Decide(old, a)
 	if isUngranted(err) && h.config.Writes.Newest != nil {
 		ctx, cancel := context.WithTimeout(ctx, newestTimeout)

@@ -30,7 +30,7 @@ import (
 
 // New returns the command with all below it.
 func New(sys cli.System) *cobra.Command {
-	cmd := &cobra.Command{
+	return cli.Parent(&cobra.Command{
 		Use:     "association",
 		Aliases: []string{"associations", "pia", "podidentityassociation", "podidentityassociations"},
 		Short:   "Manage which IAM role the pods of a service account get",
@@ -41,12 +41,8 @@ the same API (--via eks, with the credentials and endpoints of the AWS environme
 The service account does not have to exist. It has at most one association.`,
 		Example: `  rolecall association create cart -n shop --role-arn arn:aws:iam::111122223333:role/cart
   rolecall association list`,
-		Args: cli.NoSuchCommand,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(newAssociationCreate(sys), newAssociationGet(sys), newAssociationList(sys),
+	}, newAssociationCreate(sys), newAssociationGet(sys), newAssociationList(sys),
 		newAssociationUpdate(sys), newAssociationDelete(sys), newAssociationDescribe(sys))
-	return cmd
 }
 
 // associations are the operations of the EKS API, over a cluster's objects

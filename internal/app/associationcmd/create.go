@@ -17,6 +17,7 @@ import (
 	"github.com/rolecall/rolecall/internal/association"
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/yamledit"
 )
 
 // createAssociation is what `association create` needs.
@@ -184,7 +185,7 @@ func (c *createAssociation) read(sys cli.System) ([]v1alpha1.PodIdentityAssociat
 		return nil, err
 	}
 	var all []v1alpha1.PodIdentityAssociation
-	documents := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(text)))
+	documents, at := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(text))), 0
 	for {
 		document, err := documents.Read()
 		if errors.Is(err, io.EOF) {
@@ -193,9 +194,12 @@ func (c *createAssociation) read(sys cli.System) ([]v1alpha1.PodIdentityAssociat
 		if err != nil {
 			return nil, fault.New(fault.Invalid, "%s: %w", c.file, err)
 		}
+		at += max(bytes.Index(text[at:], document), 0)
 		objects, err := parseAssociations(document)
-		if err != nil {
+		if _, said := errors.AsType[*fault.Error](err); said {
 			return nil, fault.New(fault.Invalid, "%s: %w", c.file, err)
+		} else if err != nil {
+			return nil, yamledit.Invalid(c.file, 1+bytes.Count(text[:at], []byte("\n")), document, err)
 		}
 		all = append(all, objects...)
 	}

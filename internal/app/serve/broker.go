@@ -12,6 +12,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -146,6 +148,7 @@ func (c *brokerConfig) nodeTokens(ctx context.Context, sys cli.System, p *broker
 	nodes := workload.NewNodes(p.client, workload.Mode(c.verify), sys.Now)
 	p.add(nodes.Run)
 	p.needs("nodes", nodes.Synced())
+	p.watching(nodes.Watched())
 	return broker.NewNodeTokens(broker.NodeTokensConfig{
 		Cluster: c.cluster.Name, Policy: callerid.Policy{
 			Partition: c.cluster.Partition,
@@ -163,7 +166,8 @@ func (c *brokerConfig) compose(
 	if err != nil {
 		return err
 	}
-	associations, grants := follow.Associations(followed, p.log), follow.Grants(followed, c.bounds.GrantSet, p.log)
+	associations := follow.Associations(followed, sys.Now, p.log)
+	grants := follow.Grants(followed, c.bounds.GrantSet, sys.Now, p.log)
 	changes := broker.NewChanges()
 	associations.Notify(changes.Changed)
 	var told kubernetes.Interface
@@ -175,6 +179,7 @@ func (c *brokerConfig) compose(
 	}
 	p.add(associations.Run)
 	p.add(grants.Run)
+	p.watching(associations.Watched(), grants.Watched())
 	p.needs("associations", associations.Synced())
 	p.needs("grants", grants.Synced())
 	written, err := c.audit(sys, p)
@@ -220,7 +225,7 @@ func (c *brokerConfig) compose(
 	if !c.eksAPI {
 		return nil
 	}
-	newest, err := newestGrants(p.config, c.bounds.GrantSet, p.log)
+	newest, err := newestGrants(p.config, c.bounds.GrantSet, sys.Now, p.log)
 	if err != nil {
 		return err
 	}
@@ -261,6 +266,7 @@ func (c *brokerConfig) verifier(sys cli.System, p *brokerParts) (*workload.Verif
 	for _, synced := range v.Objects.Synced() {
 		p.needs("pods and service accounts", synced)
 	}
+	p.watching(v.Objects.Watches()...)
 	return v, nil
 }
 
@@ -350,8 +356,14 @@ func (c *brokerConfig) serving(sys cli.System, p *brokerParts) error {
 			Lifetimes: c.certificates.Lifetimes,
 			Log:       p.log,
 			Now:       sys.Now,
-			Authority: "rolecall broker", Names: c.certificates.Names(),
+			Looks: follow.NewWatch(servingSecret, sys.Now),
+			Authority: "rolecall broker",
+			Names:     c.certificates.Names(),
+			Registrar: &servingcert.Registrar{Client: p.client, ConfigMap: &corev1.ConfigMap{
+				ObjectMeta: metav1.ObjectMeta{Namespace: c.certificates.Namespace, Name: c.certificates.ConfigMap},
+			}},
 		}
+		p.watching(keeper.Looks)
 		p.tls = keeper.TLSConfig()
 		p.add(keeper.Run)
 		p.check(func(context.Context) error {

@@ -57,7 +57,7 @@ type brokerConfig struct {
 
 func newBrokerConfig() *brokerConfig {
 	return &brokerConfig{certificates: flags.Certificates{
-		Secret: "rolecall-broker-tls", Service: "rolecall-broker", Namespace: "rolecall-system",
+		Secret: "rolecall-broker-tls", ConfigMap: "rolecall-broker-ca", Service: "rolecall-broker", Namespace: "rolecall-system",
 		Lifetimes: pki.Lifetimes{Authority: 5 * 365 * 24 * time.Hour, Serving: 90 * 24 * time.Hour, Settle: time.Hour},
 	}}
 }
@@ -197,24 +197,17 @@ func (c *brokerConfig) validate() error {
 	if c.allowed, err = c.bounds.Check(mode); err != nil {
 		return err
 	}
+	if err := c.checkCluster(); err != nil {
+		return err
+	}
 	namespace, name, _ := strings.Cut(c.agentAccount, "/")
 	switch {
-	case !arn.IsClusterName(c.cluster.Name):
-		return cli.Usage("cluster name %q: want up to 100 letters, digits, - and _, beginning with a letter or digit",
-			c.cluster.Name).
-			Hint("add --cluster-name NAME")
-	case !arn.IsRegion(c.cluster.Region):
-		return cli.Usage("region %q: want one such as eu-west-1", c.cluster.Region).Hint("add --region REGION")
-	case !arn.IsAccount(c.cluster.Account):
-		return cli.Usage("account %q: want 12 digits", c.cluster.Account).
-			Hint("add --account ACCOUNT, the one that the roles are in")
 	case (c.certificates.CertFile == "") != (c.certificates.KeyFile == ""):
 		return cli.Usage("--tls-cert and --tls-key go together")
 	case c.agentAuth == string(broker.ServiceAccountToken) &&
 		(namespace == "" || name == "" || strings.Contains(name, "/")):
 		return cli.Usage("--agent-service-account %q: want NAMESPACE/NAME", c.agentAccount)
-	case c.agentAuth == string(broker.ServiceAccountToken) && (c.audience == "" || c.audience == broker.Audience):
-		// One token must not be an agent's and a pod's.
+	case c.agentAuth == string(broker.ServiceAccountToken) && !broker.IsAgentAudience(c.audience):
 		return cli.Usage("--agent-audience %q: want one that only agents' tokens have", c.audience)
 	case c.agentAuth == string(broker.ClientCertificate) && c.clientCA == "":
 		return cli.Usage("--agent-auth mtls needs --client-ca")
@@ -241,10 +234,13 @@ func (c *brokerConfig) validate() error {
 	if err := flags.ValidateFurther("keys-also", c.keysIssuer, c.keysAlso); err != nil {
 		return err
 	}
-	c.cluster.Partition = arn.PartitionOf(c.cluster.Region)
-	if err := c.parseNodeRoles(); err != nil {
-		return err
+	roles, err := broker.ParseNodeRoles(c.cluster, c.nodeRoles)
+	if err != nil {
+		return cli.Usage("--node-roles: %w", err).
+			Hint("want the role's ARN, not the instance profile's: aws iam get-instance-profile " +
+				"--instance-profile-name NAME --query InstanceProfile.Roles[].Arn")
 	}
+	c.roles = roles
 	if c.issuer != "" {
 		if err := token.CheckIssuer(c.issuer); err != nil {
 			return cli.Usage("--issuer: %w", err)
@@ -258,22 +254,17 @@ func (c *brokerConfig) validate() error {
 	return nil
 }
 
-// parseNodeRoles reads the roles of nodes. STS never says a role's path, so that one
-// is taken and does not count: names of roles are unique without.
-func (c *brokerConfig) parseNodeRoles() error {
-	for _, text := range c.nodeRoles {
-		role, err := arn.ParseRole(text)
-		switch {
-		case err != nil:
-			return cli.Usage("--node-roles: %w", err).
-				Hint(
-					"want the role's ARN, not the instance profile's: aws iam get-instance-profile " +
-						"--instance-profile-name NAME --query InstanceProfile.Roles[].Arn")
-		case role.Partition != c.cluster.Partition:
-			return cli.Usage("--node-roles: %s is not of partition %s, which region %s is in", text,
-				c.cluster.Partition, c.cluster.Region)
-		}
-		c.roles = append(c.roles, role)
+// checkCluster checks what is in the cluster's ARN, and finds its partition.
+func (c *brokerConfig) checkCluster() error {
+	if err := arn.CheckClusterName(c.cluster.Name); err != nil {
+		return cli.Usage("cluster name %w", err).Hint("add --cluster-name NAME")
 	}
+	if err := arn.CheckRegion(c.cluster.Region); err != nil {
+		return cli.Usage("region %w", err).Hint("add --region REGION")
+	}
+	if err := arn.CheckAccount(c.cluster.Account); err != nil {
+		return cli.Usage("account %w", err).Hint("add --account ACCOUNT, the one that the roles are in")
+	}
+	c.cluster.Partition = arn.PartitionOf(c.cluster.Region)
 	return nil
 }

@@ -1,7 +1,6 @@
 package serve
 
 import (
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -70,19 +69,15 @@ func (c *planeFlags) plane() (plane sessionplan.Plane, named bool, err error) {
 	case c.cluster.Name == "":
 		return plane, false, nil
 	case !arn.IsAccount(c.cluster.Account):
-		return plane, false, fault.New(fault.Usage, "--cluster-account %q: want 12 digits", c.cluster.Account)
+		return plane, false, fault.New(fault.Usage, "--cluster-account %w", arn.CheckAccount(c.cluster.Account))
 	case !arn.IsClusterName(c.cluster.Name):
-		return plane, false, fault.New(fault.Usage,
-			"--cluster-name %q: want up to 100 letters, digits, - and _, beginning with a letter or digit",
-			c.cluster.Name)
+		return plane, false, fault.New(fault.Usage, "--cluster-name %w", arn.CheckClusterName(c.cluster.Name))
 	case c.cluster.Region == "":
 		return plane, false, fault.New(fault.Usage, "--cluster-name needs --cluster-region")
 	case !arn.IsRegion(c.cluster.Region):
-		return plane, false, fault.New(fault.Usage, "--cluster-region %q: want a region such as eu-west-1",
-			c.cluster.Region)
+		return plane, false, fault.New(fault.Usage, "--cluster-region %w", arn.CheckRegion(c.cluster.Region))
 	case !arn.IsPartition(c.cluster.Partition):
-		return plane, false, fault.New(fault.Usage, "--cluster-partition %q: want %s", c.cluster.Partition,
-			strings.Join(arn.Partitions(), ", "))
+		return plane, false, fault.New(fault.Usage, "--cluster-partition %w", arn.CheckPartition(c.cluster.Partition))
 	case c.cluster.Partition != arn.PartitionOf(c.cluster.Region):
 		return plane, false, fault.New(fault.Usage, "--cluster-partition %s: region %s is in %s", c.cluster.Partition,
 			c.cluster.Region, arn.PartitionOf(c.cluster.Region))

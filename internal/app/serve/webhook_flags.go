@@ -278,12 +278,13 @@ func (c *webhookConfig) validate(given func(flag string) bool) error {
 		return fault.New(fault.Usage, "--identity-required-namespaces does nothing with --node-role-fallback=allow").
 			Hint("add --node-role-fallback=warn, or deny")
 	}
-	if c.settings.ComposeAccount != "" && !arn.IsAccount(c.settings.ComposeAccount) {
-		return fault.New(fault.Usage, "--compose-account %q: want 12 digits", c.settings.ComposeAccount)
-	}
-	if c.settings.ComposeAccount != "" && !arn.IsPartition(c.settings.ComposePartition) {
-		return fault.New(fault.Usage, "--compose-partition %q: want %s", c.settings.ComposePartition,
-			strings.Join(arn.Partitions(), ", "))
+	if c.settings.ComposeAccount != "" {
+		if err := arn.CheckAccount(c.settings.ComposeAccount); err != nil {
+			return fault.New(fault.Usage, "--compose-account %w", err)
+		}
+		if err := arn.CheckPartition(c.settings.ComposePartition); err != nil {
+			return fault.New(fault.Usage, "--compose-partition %w", err)
+		}
 	}
 	if c.settings.ComposeAccount != "" && !c.compose {
 		return fault.New(fault.Usage, "--compose-account does nothing alone").Hint("add --compose-role-arn")

@@ -154,12 +154,16 @@ func Permit(
 		default:
 			return fault.New(fault.Unavailable, "the cluster's RoleGrants are not known yet")
 		}
-		refused := admission.Rules{Bounds: bounds, Grants: grants.Current()}.Check(a)
+		ctx, cancel := context.WithTimeout(ctx, newestTimeout)
+		defer cancel()
+		known, err := follow.Sure(ctx, grants, 0, "")
+		if err != nil {
+			return fault.New(fault.Unavailable, "the cluster's RoleGrants are not known: their watch stands still: %w", err)
+		}
+		refused := admission.Rules{Bounds: bounds, Grants: known}.Check(a)
 		if _, ungranted := errors.AsType[*admission.NotGranted](refused); !ungranted {
 			return refused
 		}
-		ctx, cancel := context.WithTimeout(ctx, newestTimeout)
-		defer cancel()
 		read, err := newest(ctx)
 		if err != nil {
 			return refused

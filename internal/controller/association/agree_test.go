@@ -115,7 +115,6 @@ func newCloud(t *testing.T) *cloud {
 		Metrics: session.NewMetrics(prometheus.NewRegistry()),
 		Now:     time.Now,
 		Total:   time.Minute,
-		Attempt: time.Minute,
 	}
 	c.write(t, func(state account.State) error {
 		if err := state.PutProvider(

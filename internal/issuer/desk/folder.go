@@ -19,6 +19,7 @@ import (
 	"github.com/rolecall/rolecall/internal/issuer/plan"
 	"github.com/rolecall/rolecall/internal/rotation"
 	"github.com/rolecall/rolecall/internal/token"
+	"github.com/rolecall/rolecall/internal/yamledit"
 )
 
 // Files of the folder beside those of plan, which are for the API servers.
@@ -75,7 +76,7 @@ func (f Folder) Load() (*v1alpha1.Issuer, error) {
 	}
 	var object v1alpha1.Issuer
 	if err := yaml.UnmarshalStrict(text, &object); err != nil {
-		return nil, fault.New(fault.Invalid, "%s: %w", f.IssuerFile(), err)
+		return nil, yamledit.Invalid(f.IssuerFile(), 1, text, err)
 	}
 	if object.APIVersion != v1alpha1.GroupVersion.String() || object.Kind != "Issuer" {
 		return nil, fault.New(fault.Invalid, "%s is of apiVersion %q and kind %q: want %s and Issuer",
@@ -109,11 +110,11 @@ func (f Folder) Write(name string, text []byte) error {
 	return nil
 }
 
-// State reads how far a rotation is; without rotation.json there is none, now.
-func (f Folder) State(now time.Time) (rotation.State, error) {
+// State reads how far a rotation is; without rotation.json none has been recorded.
+func (f Folder) State() (rotation.State, error) {
 	text, err := os.ReadFile(f.Path(stateFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return rotation.New(now), nil
+		return rotation.New(time.Time{}), nil
 	}
 	if err != nil {
 		return rotation.State{}, fault.New(fault.Unavailable, "read the rotation: %w", err)
@@ -148,6 +149,19 @@ func (f Folder) files() (plan.Files, error) {
 		files[name] = text
 	}
 	return files, nil
+}
+
+// Known returns the public keys of the folder's files; none if it has none.
+func (f Folder) Known() ([]token.PublicKey, error) {
+	files, err := f.files()
+	if err != nil {
+		return nil, err
+	}
+	known, err := files.Known()
+	if err != nil {
+		return nil, f.explain(err)
+	}
+	return known, nil
 }
 
 // explain says which file of the folder cannot be used.

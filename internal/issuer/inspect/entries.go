@@ -47,6 +47,12 @@ func (r *report) jwks(o Observation, discovery discoveryDocument) {
 				fmt.Sprintf("keys[%d]: kid %s appears twice; the last one counts at AWS", i, entry.id))
 		}
 		there[entry.id] = true
+		var labelled string
+		if _ = json.Unmarshal(members["alg"], &labelled); members["alg"] != nil && labelled != entry.algorithm {
+			r.add(finding.Warning, "key-algorithm", "", "rolecall issuer publish",
+				fmt.Sprintf("keys[%d]: alg is %s, and API servers sign with this key by %s", i, members["alg"],
+					entry.algorithm))
+		}
 		if problem == nil || problem.Severity != finding.Error {
 			usable[entry.id] = entry.algorithm
 		}
@@ -269,7 +275,7 @@ func (r *report) tokenAudience(o Observation) {
 			"InvalidIdentityToken: Token audience contains more than one audience while authorized party is not "+
 				"present",
 			"kubectl create token NAME --audience sts.amazonaws.com: project a token of one audience",
-			fmt.Sprintf("the token has the audiences %q", many))
+			"the token has several audiences: "+strings.Join(many, ", "))
 		return
 	}
 	for _, provider := range o.Providers {
@@ -278,8 +284,8 @@ func (r *report) tokenAudience(o Observation) {
 			r.add(finding.Error, "audience-unregistered", generic,
 				"aws iam add-client-id-to-open-id-connect-provider --open-id-connect-provider-arn "+provider.ARN+
 					" --client-id "+many[0],
-				fmt.Sprintf("account %s: the provider accepts the audiences %q, the token is for %q", provider.Account,
-					provider.ClientIDs, many[0]))
+				fmt.Sprintf("account %s: the provider accepts the audience %s, the token is for %s", provider.Account,
+					either(provider.ClientIDs), many[0]))
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -105,9 +106,27 @@ func (r *Reader) fetch(ctx context.Context, address string) inspect.Fetched {
 		err = r.get(ctx, r.lax, &f)
 	}
 	if err != nil {
-		f.Err = err.Error()
+		f.Err = cause(err)
 	}
 	return f
+}
+
+// cause says why there was no answer, without the URL, which is said beside it.
+func cause(err error) string {
+	if failed, ok := errors.AsType[*url.Error](err); ok {
+		if failed.Timeout() {
+			return fmt.Sprintf("no answer within %s", readTimeout)
+		}
+		err = failed.Err
+	}
+	unresolved, ok := errors.AsType[*net.DNSError](err)
+	switch {
+	case !ok:
+		return err.Error()
+	case unresolved.IsNotFound:
+		return "DNS knows no host " + unresolved.Name
+	}
+	return "DNS does not resolve " + unresolved.Name + ": " + unresolved.Err
 }
 
 func (r *Reader) get(ctx context.Context, client *http.Client, f *inspect.Fetched) error {
