@@ -32,6 +32,8 @@ type PodIdentityAssociation struct {
 // +kubebuilder:validation:XValidation:rule="has(self.allowPatterns) && self.allowPatterns || !self.serviceAccountName.endsWith('*')",message="serviceAccountName is a name; patterns need allowPatterns: true"
 // +kubebuilder:validation:XValidation:rule="!has(self.externalID) || has(self.targetRoleARN) || (has(self.mode) && self.mode == 'BrokerRole')",message="externalID is sent only with sts:AssumeRole: with targetRoleARN, or in mode BrokerRole"
 // +kubebuilder:validation:XValidation:rule="!(has(self.disableSessionTags) && self.disableSessionTags) || (!has(self.sessionTags) && !has(self.omitTags))",message="sessionTags and omitTags have no meaning with disableSessionTags: true"
+// +kubebuilder:validation:XValidation:rule="!has(self.sessionTagging) || self.sessionTagging != 'None' || (!has(self.sessionTags) && !has(self.omitTags))",message="sessionTags and omitTags have no meaning with sessionTagging: None"
+// +kubebuilder:validation:XValidation:rule="!has(self.sessionTagging) || self.sessionTagging == 'None' || ((!has(self.disableSessionTags) || !self.disableSessionTags) && (!has(self.mode) || self.mode != 'PassThrough'))",message="sessionTagging has no meaning with disableSessionTags: true, nor in mode PassThrough"
 // +kubebuilder:validation:XValidation:rule="!has(self.mode) || self.mode != 'PassThrough' || (!has(self.sessionTags) && !has(self.omitTags) && !has(self.sourceIdentity))",message="mode PassThrough assumes the role with the pod's own token, which can carry neither session tags nor a source identity"
 type PodIdentityAssociationSpec struct {
 	// ServiceAccountName is the account whose pods get the role. With
@@ -72,10 +74,17 @@ type PodIdentityAssociationSpec struct {
 	// +kubebuilder:validation:MaxLength=1224
 	// +kubebuilder:validation:Pattern=`^[\w+=,.@:/-]*$`
 	ExternalID string `json:"externalID,omitempty"`
-	// DisableSessionTags leaves all session tags out.
+	// DisableSessionTags leaves all session tags out, as sessionTagging: None does.
 	//
 	// +optional
 	DisableSessionTags bool `json:"disableSessionTags,omitempty"`
+	// SessionTagging is how far session tags go. Transitive tags, the default and
+	// what EKS sends, go on to every further role that a session assumes: each of
+	// them must allow sts:TagSession, and none may set those keys. Local tags are
+	// those of the pod's own session only. With None there are none.
+	//
+	// +optional
+	SessionTagging SessionTagging `json:"sessionTagging,omitempty"`
 	// SessionPolicy is an IAM policy, as JSON text, that narrows the session; with
 	// a target role that role's session.
 	//
@@ -169,6 +178,18 @@ const (
 	BrokerRole AssociationMode = "BrokerRole"
 	// PassThrough assumes it by web identity with the pod's own token.
 	PassThrough AssociationMode = "PassThrough"
+)
+
+// SessionTagging is how far session tags go.
+//
+// +kubebuilder:validation:Enum=Transitive;Local;None
+type SessionTagging string
+
+// How far they may go.
+const (
+	TransitiveTags SessionTagging = "Transitive"
+	LocalTags      SessionTagging = "Local"
+	NoTags         SessionTagging = "None"
 )
 
 // Oversize is what to do with a session that STS finds too large.

@@ -162,9 +162,20 @@ func checkTags(a *v1alpha1.PodIdentityAssociation) error {
 		}
 		seen[key] = true
 	}
-	if spec.DisableSessionTags && len(spec.SessionTags)+len(spec.OmitTags) > 0 {
+	switch tagging := spec.SessionTagging; {
+	case spec.DisableSessionTags && len(spec.SessionTags)+len(spec.OmitTags) > 0:
 		return invalid("spec.disableSessionTags",
 			"sessionTags and omitTags have no meaning with disableSessionTags: true")
+	case !slices.Contains([]v1alpha1.SessionTagging{
+		"", v1alpha1.TransitiveTags, v1alpha1.LocalTags, v1alpha1.NoTags,
+	}, tagging):
+		return invalid("spec.sessionTagging", "%.80q: want Transitive, Local or None", tagging)
+	case tagging == v1alpha1.NoTags && len(spec.SessionTags)+len(spec.OmitTags) > 0:
+		return invalid("spec.sessionTagging", "sessionTags and omitTags have no meaning with sessionTagging: None")
+	case tagging != "" && tagging != v1alpha1.NoTags &&
+		(spec.DisableSessionTags || spec.Mode == v1alpha1.PassThrough):
+		return invalid("spec.sessionTagging",
+			"has no meaning with disableSessionTags: true, nor in mode PassThrough")
 	}
 	return nil
 }
@@ -229,7 +240,7 @@ func checkPolicy(a *v1alpha1.PodIdentityAssociation) error {
 	if err != nil {
 		return invalid(field, "%s", err)
 	}
-	if percent := PackedSize(a); !a.Spec.DisableSessionTags && percent >= 100 {
+	if percent := PackedSize(a); TaggingOf(&a.Spec) != v1alpha1.NoTags && percent >= 100 {
 		return invalid(field, "with the session's tags its packed size is about %d%% of what STS allows", percent).
 			Hint("shorten the policy, leave tags out with omitTags, or all with disableSessionTags: true")
 	}
@@ -238,7 +249,7 @@ func checkPolicy(a *v1alpha1.PodIdentityAssociation) error {
 
 // checkPolicyAlone is EKS's rule, which does without an estimate.
 func checkPolicyAlone(a *v1alpha1.PodIdentityAssociation) error {
-	if a.Spec.SessionPolicy == "" || a.Spec.DisableSessionTags {
+	if a.Spec.SessionPolicy == "" || TaggingOf(&a.Spec) == v1alpha1.NoTags {
 		return nil
 	}
 	return invalid("spec.sessionPolicy", "A policy can be set only if session tags are disabled.")

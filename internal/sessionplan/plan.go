@@ -49,13 +49,16 @@ func (p *Plan) Shrink() bool {
 			return tag.Key == key || key == "" && !reserved(tag.Key)
 		})
 		if len(p.Role.Tags) < before {
+			if p.Target != nil && p.Target.Local {
+				p.Target.Tags = p.Role.Tags
+			}
 			return true
 		}
 	}
 	return false
 }
 
-// tags are the six and the association's own, all of which are transitive.
+// tags are the six and the association's own.
 func (p *Plane) tags(own map[string]string, omit []string, s *Subject, values variables) ([]Tag, error) {
 	all := []Tag{
 		{Key: tagClusterARN, Text: Text{Value: p.Cluster.ARN()}},

@@ -247,9 +247,10 @@ func judge(plane *sessionplan.Plane, call *sessionplan.Call, role arn.Role) (t *
 		},
 	}
 	for _, tag := range call.Tags {
-		t.Tags, t.TransitiveKeys = append(
-			t.Tags, policy.Tag{Key: tag.Key, Value: tag.Value},
-		), append(t.TransitiveKeys, tag.Key)
+		t.Tags = append(t.Tags, policy.Tag{Key: tag.Key, Value: tag.Value})
+		if !call.Local {
+			t.TransitiveKeys = append(t.TransitiveKeys, tag.Key)
+		}
 		if tag.Open {
 			t.open[requestTagKeys+arn.FoldKey(tag.Key)] = true
 		}
