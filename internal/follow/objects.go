@@ -65,7 +65,7 @@ type Change[T any] struct {
 func (o *Objects[T, S]) Notify(told func(Change[T])) { o.told = told }
 
 // NotifyFailure reports to a function that the objects could not be listed, as when
-// their kind is not defined any more: Current stays what it was. It must be called
+// their kind is no longer defined: Current stays what it was. It must be called
 // before Run.
 func (o *Objects[T, S]) NotifyFailure(failed func(error)) { o.failed = failed }
 
