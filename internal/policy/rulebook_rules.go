@@ -797,6 +797,71 @@ var ruleBook = sync.OnceValue(func() []Rule {
 				`3:::${aws:username}'}]}`,
 		},
 		{
+			Code: "RC4014", Name: "unknown-action", Severity: finding.Warning, Kind: Identity,
+			Meaning: "There is no such action: it is misspelt, or the name of an API operation that needs another one.",
+			Fix:     "Write the action that is meant.",
+			Example: `{'Version':'2012-10-17','Statement':[{'Effect':'Allow','Action':'s3:GetObjects','Resource':` +
+				`'arn:aws:s3:::b/*'}]}`,
+		},
+		{
+			Code: "RC4015", Name: "action-on-wrong-resource", Severity: finding.Error, Kind: Identity,
+			Meaning: "No resource of the statement is of the kind that the action is about, so that it never matches: " +
+				"s3:ListBucket is about a bucket, kms:Decrypt about a key and not its alias.",
+			Fix: "Name a resource of the action's kind.",
+			Example: `{'Version':'2012-10-17','Statement':[{'Effect':'Allow','Action':'s3:ListBucket','Resource':` +
+				`'arn:aws:s3:::b/*'}]}`,
+		},
+		{
+			Code: "RC4016", Name: "secret-without-suffix", Severity: finding.Error, Kind: Identity,
+			Meaning: "A secret is named without the six characters with which its ARN ends.",
+			Fix:     "Add -??????.",
+			Example: `{'Version':'2012-10-17','Statement':[{'Effect':'Allow','Action':'secretsmanager:GetSecretValue',` +
+				`'Resource':'arn:aws:secretsmanager:eu-west-1:111122223333:secret:prod/db'}]}`,
+		},
+		{
+			Code: "RC4017", Name: "allow-everything", Severity: finding.Security, Kind: Identity,
+			Meaning: "Every action on every resource is allowed: the holder is an administrator of the account.",
+			Fix:     "Name actions and resources.",
+			Example: `{'Version':'2012-10-17','Statement':[{'Effect':'Allow','Action':'*','Resource':'*'}]}`,
+		},
+		{
+			Code: "RC4018", Name: "public-resource", Severity: finding.Security, Kind: Resource,
+			Meaning: "Anybody may do with the resource what the statement allows; a warning if he has to know a text that " +
+				"is no secret.",
+			Fix: "Name the principals, or compare aws:PrincipalOrgID, aws:SourceVpce and the like.",
+			Example: `{'Version':'2012-10-17','Statement':[{'Effect':'Allow','Principal':'*','Action':'s3:GetObject',` +
+				`'Resource':'arn:aws:s3:::b/*'}]}`,
+		},
+		{
+			Code: "RC4019", Name: "privilege-escalation", Severity: finding.Security, Kind: Identity,
+			Meaning: "The holder gets the permissions of others, or gives himself more: the action is allowed on resources " +
+				"that nobody named.",
+			Fix: "Name the resources, or compare iam:PolicyARN or iam:PermissionsBoundary.",
+			Example: `{'Version':'2012-10-17','Statement':[{'Effect':'Allow','Action':'iam:CreatePolicyVersion',` +
+				`'Resource':'*'}]}`,
+		},
+		{
+			Code: "RC4020", Name: "mfa-if-exists", Severity: finding.Security, Kind: Identity,
+			Meaning: "An Allow with IfExists on aws:MultiFactorAuthPresent also holds for long-term keys, without MFA.",
+			Fix:     "Compare with Bool.",
+			Example: `{'Version':'2012-10-17','Statement':[{'Effect':'Allow','Action':'ec2:StopInstances','Resource':'*',` +
+				`'Condition':{'BoolIfExists':{'aws:MultiFactorAuthPresent':'true'}}}]}`,
+		},
+		{
+			Code: "RC4021", Name: "unknown-variable", Severity: finding.Error, Kind: Identity,
+			Meaning: "A variable names a key that does not exist, so that its text never matches.",
+			Fix:     "Write the key that is meant.",
+			Example: `{'Version':'2012-10-17','Statement':[{'Effect':'Allow','Action':'s3:GetObject','Resource':` +
+				`'arn:aws:s3:::b/${aws:usrname}/*'}]}`,
+		},
+		{
+			Code: "RC4022", Name: "unknown-key", Severity: finding.Warning, Kind: Identity,
+			Meaning: "There is no such global condition key.",
+			Fix:     "Write the key that is meant.",
+			Example: `{'Version':'2012-10-17','Statement':[{'Effect':'Allow','Action':'s3:GetObject','Resource':'*',` +
+				`'Condition':{'StringEquals':{'aws:PrincipalOrgId1':'o-abcde12345'}}}]}`,
+		},
+		{
 			Code: "RC5001", Name: "no-version", Severity: finding.Warning, Kind: Identity,
 			Meaning: "Without Version the document is of version 2008-10-17, in which variables do not work.",
 			Fix:     `Write "Version": "2012-10-17".`,
