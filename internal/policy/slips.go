@@ -37,6 +37,9 @@ func nearMiss(wanted, got string) string {
 		return "a trailing slash differs"
 	}
 	if distance := editDistance(a, b, 3); distance <= 3 && len(a) > 8 {
+		if distance == 1 {
+			return "1 character differs"
+		}
 		return fmt.Sprintf("%d characters differ", distance)
 	}
 	return ""

@@ -205,14 +205,18 @@ func Replace(file string, text []byte) error {
 	return nil
 }
 
-// PrintDiff shows a change of a document, statement by statement where it can be
-// formatted.
+// PrintDiff shows a change of a document, in the bytes that it has and would have. One
+// that is a single line is shown formatted, and said to be.
 func PrintDiff(w io.Writer, before, after []byte) {
-	formatted := func(text []byte) []byte {
-		if pretty, err := policy.Format("policy", text); err == nil {
-			return pretty
+	present, changed := "present", "new"
+	whole := func(text []byte) []byte { return append(bytes.TrimRight(text, "\n"), '\n') }
+	if !bytes.Contains(bytes.TrimSpace(before), []byte("\n")) && !bytes.Contains(bytes.TrimSpace(after), []byte("\n")) {
+		pretty, err := policy.Format("policy", before)
+		prettier, alsoErr := policy.Format("policy", after)
+		if err == nil && alsoErr == nil {
+			before, after = pretty, prettier
+			present, changed = "present, formatted", "new, formatted"
 		}
-		return append(bytes.TrimRight(text, "\n"), '\n')
 	}
-	_, _ = w.Write(diff.Diff("present", formatted(before), "new", formatted(after)))
+	_, _ = w.Write(diff.Diff(present, whole(before), changed, whole(after)))
 }

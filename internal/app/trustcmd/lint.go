@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -130,6 +131,9 @@ func (c *trustLintConfig) makeEdits(
 			f := &fixed.Applied[j]
 			fmt.Fprintf(sys.Stderr, "%s: %s: %s: %s\n", one.File, f.Rule, f.Message, f.Suggested.Description)
 		}
+		if len(fixed.Applied) == 0 {
+			fmt.Fprintf(sys.Stderr, "%s: unchanged, %s\n", one.File, whyUnchanged(fixed.Left))
+		}
 		if text := []byte(fixed.Text); !bytes.Equal(text, one.Text) {
 			policyfile.PrintDiff(sys.Stderr, one.Text, text)
 			if c.write {
@@ -157,6 +161,38 @@ func (c *trustLintConfig) makeEdits(
 			"add --issuer URL, and --account ID of the role")
 	}
 	return left
+}
+
+// whyUnchanged says why no edit was made.
+func whyUnchanged(left []finding.Finding) string {
+	none, manual, worse := 0, 0, 0
+	for i := range left {
+		switch fix := left[i].Suggested; {
+		case fix == nil:
+			none++
+		case fix.Manual:
+			manual++
+		default:
+			worse++
+		}
+	}
+	var reasons []string
+	for _, one := range []struct {
+		count int
+		why   string
+	}{
+		{none, "no edit is known for %s"},
+		{manual, "the edits for %s are yours to decide or to fill in"},
+		{worse, "the edits for %s would not help, or would let in too many"},
+	} {
+		if one.count > 0 {
+			reasons = append(reasons, fmt.Sprintf(one.why, report.Count(one.count, "finding")))
+		}
+	}
+	if len(reasons) == 0 {
+		return "nothing was found"
+	}
+	return strings.Join(reasons, "; ")
 }
 
 func needsIssuer(checked []policyfile.Linted) bool {
