@@ -3,8 +3,6 @@ package app_test
 import (
 	"context"
 	"os"
-	"os/signal"
-	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -14,8 +12,8 @@ import (
 
 // TestMain lets scripts, and the program itself, run this binary as rolecall.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"rolecall": func() {
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	testscript.Main(m, map[string]func(){"signalled": signalled, "rolecall": func() {
+		ctx, stop := app.Interruptible(context.Background())
 		defer stop()
 		os.Exit(app.Run(ctx, app.NewSystem(), os.Args[1:]))
 	}})
