@@ -79,6 +79,7 @@ type Plane struct {
 	fresh bool
 	store account.Store
 	pods  *pods
+	aws   *localaws.Server
 
 	associations *boltstore.Store
 	identity     *podIdentity
@@ -109,6 +110,7 @@ func Start(ctx context.Context, config Config) (*Plane, error) {
 	if err := p.provision(ctx); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
+	p.aws.Forget() // what was there already is nobody's question
 	return p, nil
 }
 
@@ -304,7 +306,7 @@ func (p *Plane) startServers(ctx context.Context, known accounts) (err error) {
 	if err != nil {
 		return err
 	}
-	aws := localaws.New(localaws.Config{
+	p.aws = localaws.New(localaws.Config{
 		Accounts:  accounts,
 		Region:    quickstart.Region,
 		Now:       p.config.Now,
@@ -316,9 +318,10 @@ func (p *Plane) startServers(ctx context.Context, known accounts) (err error) {
 			RootCAs:   authority.Pool(),
 		},
 	})
+	p.identity.audit.refused = p.aws.Note
 	p.serve(ctx, &at.issuer, &httpserve.Server{Name: "issuer", Handler: issuerHandler, TLS: tls, Log: p.config.Log})
 	p.serve(ctx, &at.webhook, &httpserve.Server{Name: "webhook", Handler: hooks, TLS: tls, Log: p.config.Log})
-	p.serve(ctx, &at.aws, &httpserve.Server{Name: "aws", Handler: p.identity.beside(aws), Log: p.config.Log})
+	p.serve(ctx, &at.aws, &httpserve.Server{Name: "aws", Handler: p.identity.beside(p.aws), Log: p.config.Log})
 	p.serve(ctx, &at.agent, &httpserve.Server{Name: "agent", Handler: p.identity.agent, Log: p.config.Log})
 	p.identity.run(ctx, p.servers.Go)
 	return nil
