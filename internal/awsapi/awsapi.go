@@ -74,6 +74,7 @@ type IAM struct{ client *iam.Client }
 // NewIAM returns a client for one endpoint with fixed credentials.
 func NewIAM(endpoint, region string, creds credential.AWS) *IAM {
 	return &IAM{iam.New(iam.Options{
+		APIOptions:   saysWho,
 		BaseEndpoint: aws.String(endpoint),
 		Region:       region,
 		Credentials: credentials.NewStaticCredentialsProvider(

@@ -53,7 +53,7 @@ const (
 func NewRoles(ctx context.Context, c RolesConfig) (*Roles, error) {
 	transport := awshttp.NewBuildableClient().
 		WithDialerOptions(func(d *net.Dialer) { d.Timeout = rolesDial }).
-		WithTransportOptions(func(t *http.Transport) { t.MaxIdleConnsPerHost = rolesIdle })
+		WithTransportOptions(func(t *http.Transport) { t.MaxIdleConnsPerHost = rolesIdle; noticesDead(t, awsHandshake) })
 	from := fromEnvironment
 	if c.Own {
 		from = fromEverywhere
@@ -87,7 +87,10 @@ func fromEnvironment(_ context.Context, transport *awshttp.BuildableClient, regi
 	if err != nil {
 		return aws.Config{}, err
 	}
-	loaded := aws.Config{Region: cmp.Or(region, said.Region), ConfigSources: []any{said}, Logger: logging.Nop{}}
+	loaded := aws.Config{
+		Region: cmp.Or(region, said.Region), ConfigSources: []any{said}, Logger: logging.Nop{},
+		APIOptions: saysWho,
+	}
 	if ignored := said.IgnoreConfiguredEndpoints; said.BaseEndpoint != "" && (ignored == nil || !*ignored) {
 		loaded.BaseEndpoint = aws.String(said.BaseEndpoint)
 	}

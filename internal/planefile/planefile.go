@@ -142,7 +142,7 @@ func Fields() []Info {
 			Field:   TokenIssuer,
 			Meaning: "URL of the issuer of the cluster's service-account tokens",
 			Example: "https://oidc.example.com/prod",
-			check:   token.CheckIssuer,
+			check:   token.CheckTokenIssuer,
 		},
 		{
 			Field:   Mode,
@@ -179,7 +179,7 @@ func Fields() []Info {
 			Field:   SessionIssuer,
 			Meaning: "URL of the issuer of the tokens that the broker mints, in mode Federated",
 			Example: "https://oidc.example.com/broker",
-			check:   token.CheckIssuer,
+			check:   token.CheckTokenIssuer,
 		},
 		{
 			Field:   BrokerRole,
