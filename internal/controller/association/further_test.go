@@ -58,8 +58,8 @@ func TestFurtherRoles(t *testing.T) {
 		},
 		{"pattern of roles", []string{policyOf(assumeTag, "arn:aws:iam::111122223333:role/n*")}, "", nil, "True", "TagsTaken"},
 		{"is not there", []string{both}, "", nil, "True", "TagsTaken"},
-		{"trust policy that is none", []string{both}, "{xyzzy", nil, "Unknown", "SomeNotKnown"},
-		{"policy that is none", []string{"{xyzzy"}, "", nil, "Unknown", "Unread"},
+		{"what is not a trust policy", []string{both}, "{xyzzy", nil, "Unknown", "SomeNotKnown"},
+		{"what is not a policy", []string{"{xyzzy"}, "", nil, "Unknown", "Unread"},
 		{
 			"local tags", []string{both}, statement(cart, plain, ""),
 			func(s *spec) { s.SessionTagging = v1alpha1.LocalTags }, "True", "NothingGoesOn",
