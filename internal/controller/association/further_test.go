@@ -38,7 +38,9 @@ func TestFurtherRoles(t *testing.T) {
 		{"takes everything", []string{policyOf(`"*"`, next)}, statement(cart, `"sts:*"`, ""), nil, "True", "TagsTaken"},
 		{"takes no tags", []string{both}, statement(cart, plain, ""), nil, "False", "TagsRefused"},
 		{
-			"the caller's policy lacks it", []string{policyOf(plain, next)}, statement(root, assumeTag, ""), nil, "False",
+			"the caller's policy lacks it",
+			[]string{policyOf(plain, next)},
+			statement(root, assumeTag, ""), nil, "False",
 			"TagsRefused",
 		},
 		{
@@ -49,11 +51,15 @@ func TestFurtherRoles(t *testing.T) {
 				`"Action":"sts:TagSession","Resource":"*"}]}`}, statement(cart, assumeTag, ""), nil, "False", "TagsRefused",
 		},
 		{
-			"does not trust the role at all", []string{both}, statement(`{"AWS":"`+brokerRole+`"}`, plain, ""), nil, "True",
+			"does not trust the role at all",
+			[]string{both},
+			statement(`{"AWS":"`+brokerRole+`"}`, plain, ""), nil, "True",
 			"TagsTaken",
 		},
 		{
-			"wants an external id", []string{both}, statement(cart, plain, `{"StringEquals":{"sts:ExternalId":"xyzzy"}}`), nil,
+			"wants an external id",
+			[]string{both},
+			statement(cart, plain, `{"StringEquals":{"sts:ExternalId":"xyzzy"}}`), nil,
 			"Unknown", "SomeNotKnown",
 		},
 		{"pattern of roles", []string{policyOf(assumeTag, "arn:aws:iam::111122223333:role/n*")}, "", nil, "True", "TagsTaken"},
@@ -61,11 +67,15 @@ func TestFurtherRoles(t *testing.T) {
 		{"what is not a trust policy", []string{both}, "{xyzzy", nil, "Unknown", "SomeNotKnown"},
 		{"what is not a policy", []string{"{xyzzy"}, "", nil, "Unknown", "Unread"},
 		{
-			"local tags", []string{both}, statement(cart, plain, ""),
+			"local tags",
+			[]string{both},
+			statement(cart, plain, ""),
 			func(s *spec) { s.SessionTagging = v1alpha1.LocalTags }, "True", "NothingGoesOn",
 		},
 		{
-			"no tags", []string{both}, statement(cart, plain, ""), func(s *spec) { s.DisableSessionTags = true }, "True",
+			"no tags",
+			[]string{both},
+			statement(cart, plain, ""), func(s *spec) { s.DisableSessionTags = true }, "True",
 			"NothingGoesOn",
 		},
 	} {
