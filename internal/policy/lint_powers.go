@@ -43,7 +43,7 @@ var escalations = []struct {
 	action, gain string
 	own          bool
 }{
-	{action: "iam:CreatePolicyVersion", gain: "writes a managed policy anew"},
+	{action: "iam:CreatePolicyVersion", gain: "rewrites a managed policy"},
 	{action: "iam:SetDefaultPolicyVersion", gain: "puts an older version of a managed policy in force"},
 	{action: "iam:AttachUserPolicy", gain: "attaches any policy to a user"},
 	{action: "iam:AttachGroupPolicy", gain: "attaches any policy to a group"},

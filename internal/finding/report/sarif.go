@@ -44,7 +44,7 @@ type (
 		Message   sarifText       `json:"message"`
 		Locations []sarifLocation `json:"locations,omitempty"`
 		Fixes     []sarifFix      `json:"fixes,omitempty"`
-		// Suppressions say why nobody wants to hear of it.
+		// Suppressions say why it is not reported.
 		Suppressions []sarifSuppression `json:"suppressions,omitempty"`
 		// Properties are the parts of a finding for which SARIF has no place.
 		Properties map[string]string `json:"properties,omitempty"`
