@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -10,7 +11,6 @@ import (
 	"unique"
 
 	"golang.org/x/sync/singleflight"
-	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -26,9 +26,9 @@ import (
 const (
 	fetchTimeout = time.Second
 	fetchAgain   = 50 * time.Millisecond
-	// fetchRate bounds reads of accounts that the cache does not know, so that
-	// a storm of pods is not a storm of reads (spec webhook §10.3).
-	fetchRate, fetchBurst = 20, 40
+	// fetchRate bounds reads of accounts that the cache does not know, so that a storm of
+	// pods is not a storm of reads (spec webhook §10.3). Who asks waits for their turn.
+	fetchRate, fetchBurst = 200, 40
 )
 
 // Accounts follows the service accounts of a cluster. Of each it keeps what its
@@ -38,10 +38,11 @@ type Accounts struct {
 	settings inject.Settings
 	grace    time.Duration
 	plain    *inject.Account // shared by all accounts without annotations
+	watch    *follow.Watch
 	synced   chan struct{}
 	once     sync.Once
 	flight   singleflight.Group
-	limit    *rate.Limiter
+	turns    *turns
 
 	mu    sync.RWMutex
 	known map[inject.Name]*inject.Account
@@ -49,16 +50,20 @@ type Accounts struct {
 
 // NewAccounts prepares the cache; Run fills it. The settings are the handler's:
 // what annotations leave out is filled in as they are read. An account that it does not know
-// is read from the API server for at most the grace period; 0 reads none.
-func NewAccounts(client kubernetes.Interface, settings inject.Settings, grace time.Duration) *Accounts {
+// is read from the API server for at most the grace period; 0 reads none. One that it does
+// know is read if the API server was not heard of for too long.
+func NewAccounts(
+	client kubernetes.Interface, settings inject.Settings, grace time.Duration, now func() time.Time,
+) *Accounts {
 	plain := inject.ReadAccount(nil, settings)
 	return &Accounts{
 		client:   client,
 		settings: settings,
 		grace:    grace,
 		plain:    &plain,
+		watch:    follow.NewWatch("service accounts", now),
 		synced:   make(chan struct{}),
-		limit:    rate.NewLimiter(fetchRate, fetchBurst),
+		turns:    newTurns(fetchRate, fetchBurst),
 		known:    map[inject.Name]*inject.Account{},
 	}
 }
@@ -74,28 +79,41 @@ func (a *Accounts) Run(ctx context.Context) error {
 			return accounts.Watch(ctx, options)
 		},
 	}
-	follow.Run(ctx, "service accounts", cache.ToListWatcherWithWatchListSemantics(source, a.client),
+	a.watch.Run(ctx, cache.ToListWatcherWithWatchListSemantics(source, a.client),
 		&corev1.ServiceAccount{}, (*accountStore)(a))
 	return nil
 }
+
+// Watched is how the accounts are followed.
+func (a *Accounts) Watched() *follow.Watch { return a.watch }
 
 // Synced is closed after the first complete list.
 func (a *Accounts) Synced() <-chan struct{} { return a.synced }
 
 // Lookup reads the cache, and on a miss the API server: an account that was
-// made a moment ago must not make a pod go without its role.
+// made a moment ago must not make a pod go without its role. When the watch stands still
+// it asks the API server about every account: one that it knows may be gone, or have
+// another role.
 func (a *Accounts) Lookup(ctx context.Context, name inject.Name, wait bool) (*inject.Account, error) {
-	if account := a.get(name); account != nil || !wait || a.grace <= 0 {
+	account, behind := a.get(name), !a.watch.Heard(follow.Fresh)
+	if !wait || !behind && (account != nil || a.grace <= 0) {
 		return account, nil
 	}
 	// Concurrent misses of one account share one read, and its answer; it goes
-	// on when the review that began it is given up.
-	answer := a.flight.DoChan(name.String(), func() (any, error) { return a.fetch(context.WithoutCancel(ctx), name) })
+	// on when the review that began it is given up. Those of another source have one of
+	// their own, which waits for its own turn.
+	answer := a.flight.DoChan(
+		sourceOf(ctx)+" "+name.String(),
+		func() (any, error) { return a.fetch(context.WithoutCancel(ctx), name) },
+	)
 	select {
 	case <-ctx.Done():
 		return nil, fmt.Errorf("read service account %s: %w", name, ctx.Err())
 	case result := <-answer:
 		account, _ := result.Val.(*inject.Account)
+		if result.Err != nil && behind {
+			return nil, fmt.Errorf("service accounts: %w: %w", errStill, result.Err)
+		}
 		return account, result.Err
 	}
 }
@@ -109,28 +127,64 @@ func (a *Accounts) get(name inject.Name) *inject.Account {
 // fetch asks until there is an answer, the cache has learnt it, or the grace
 // period is over. That there is no such account is an answer.
 func (a *Accounts) fetch(ctx context.Context, name inject.Name) (*inject.Account, error) {
-	ctx, cancel := context.WithTimeout(ctx, a.grace)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(a.grace, fetchTimeout))
+	answers := make(chan *inject.Account, 1)
+	var reading sync.WaitGroup
+	defer reading.Wait()
 	defer cancel()
-	err := error(context.DeadlineExceeded)
+	var err error // of the last read; written before reading is done
+	reading.Go(func() {
+		for ctx.Err() == nil {
+			var account *inject.Account
+			var read error
+			if account, read = a.read(ctx, name); read == nil || apierrors.IsNotFound(read) {
+				answers <- account
+				return
+			}
+			if err == nil || ctx.Err() == nil { // what went wrong, not that time was over
+				err = read
+			}
+			pause(ctx, fetchAgain)
+		}
+	})
+	again := time.NewTicker(fetchAgain)
+	defer again.Stop()
 	for {
-		if account := a.get(name); account != nil {
+		if account := a.get(name); account != nil && a.watch.Heard(follow.Fresh) {
 			return account, nil
 		}
-		if a.limit.Allow() {
-			var account *inject.Account
-			if account, err = a.read(ctx, name); err == nil || apierrors.IsNotFound(err) {
-				return account, nil
-			}
-		}
 		select {
+		case account := <-answers:
+			return account, nil
 		case <-ctx.Done():
-			return nil, fmt.Errorf("read service account %s: %w", name, err)
-		case <-time.After(fetchAgain):
+			reading.Wait()
+			select {
+			case account := <-answers: // just in time
+				return account, nil
+			default:
+			}
+			return nil, fmt.Errorf("read service account %s: %w", name, cmp.Or(err, ctx.Err()))
+		case <-again.C:
 		}
 	}
 }
 
+func pause(ctx context.Context, duration time.Duration) {
+	timer := time.NewTimer(duration)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+// read reads an account when it is its source's turn.
 func (a *Accounts) read(ctx context.Context, name inject.Name) (*inject.Account, error) {
+	done, err := a.turns.wait(ctx, sourceOf(ctx))
+	if err != nil {
+		return nil, fmt.Errorf("too many are asked for at a time: %w", err)
+	}
+	defer done()
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	account, err := a.client.CoreV1().ServiceAccounts(name.Namespace).Get(ctx, name.ServiceAccount, metav1.GetOptions{})

@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -18,20 +19,24 @@ import (
 
 // What requests for associations may cost an API server, however many pods
 // there are: reviews that wait for a place share the next read of their
-// namespace.
+// account.
 const (
-	associationReads                       = 8 // at a time
-	associationReadRate, associationsBurst = 200, 200
+	associationReads                       = 32 // at a time
+	associationReadRate, associationsBurst = 1000, 1000
 )
 
 // Associations finds the PodIdentityAssociations of service accounts. A watch
 // lags behind; so that the first pod after an association is created has it, that
-// an account has none is only believed of an answer that the API server began
-// after the pod's review had come in.
+// an account has none of its own is only believed of an answer that the API server began
+// after the pod's review had come in. An association for one account has that account's
+// name, so that it is one object which is asked for, however many there are. Patterns
+// count once the watch has told of them.
 type Associations struct {
 	follow.Source[*association.Set]
-	// read is for what the source does not have yet; nil if it is never behind.
-	read   func(ctx context.Context, namespace string) (*association.Set, error)
+	// read is for what the source does not have yet; nil if it is never behind. It
+	// returns nil for no object of the name.
+	read   func(ctx context.Context, namespace, name string) (*v1alpha1.PodIdentityAssociation, error)
+	watch  *follow.Watch // nil if it is never behind
 	run    func(context.Context) error
 	grace  time.Duration
 	flight singleflight.Group
@@ -42,11 +47,14 @@ type Associations struct {
 // NewAssociations prepares it; Run follows. A read takes at most the grace
 // period; 0 reads nothing, and takes what is followed as it is. The client's own
 // limit of calls should be off.
-func NewAssociations(client dynamic.Interface, grace time.Duration, log *slog.Logger) *Associations {
-	followed := follow.Associations(client, log)
+func NewAssociations(
+	client dynamic.Interface, grace time.Duration, now func() time.Time, log *slog.Logger,
+) *Associations {
+	followed := follow.Associations(client, now, log)
 	return &Associations{
 		Source: followed,
-		read:   followed.Read,
+		read:   followed.Get,
+		watch:  followed.Watched(),
 		run:    followed.Run,
 		grace:  grace,
 		places: make(chan struct{}, associationReads),
@@ -63,29 +71,50 @@ func EmbeddedAssociations(source follow.Source[*association.Set]) *Associations 
 // Run follows the associations until ctx is done.
 func (a *Associations) Run(ctx context.Context) error { return a.run(ctx) }
 
+// Watched is how the associations are followed; nil if they are not.
+func (a *Associations) Watched() *follow.Watch { return a.watch }
+
 // Of returns the association of a service account; nil if there is none. With an
-// error nil says only that none is known.
+// error nil says only that none is known; with errStill not even that.
 func (a *Associations) Of(ctx context.Context, name inject.Name) (*v1alpha1.PodIdentityAssociation, error) {
+	if a.watch != nil && !a.watch.Heard(follow.Fresh) {
+		set, err := follow.Sure(ctx, a.Source, 0, name.Namespace)
+		if err != nil {
+			return nil, fmt.Errorf("PodIdentityAssociations: %w: %w", errStill, err)
+		}
+		return set.Of(name.Namespace, name.ServiceAccount), nil
+	}
 	if found := a.Known(name); found != nil || a.read == nil || a.grace <= 0 {
 		return found, nil
 	}
 	// The read goes on for the others when the review that began it is given up.
-	answer := a.flight.DoChan(name.Namespace, func() (any, error) {
+	key := name.Namespace + "/" + name.ServiceAccount
+	answer := a.flight.DoChan(key, func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.grace)
 		defer cancel()
-		return a.fetch(ctx, name.Namespace)
+		return a.fetch(ctx, name, key)
 	})
 	select {
 	case <-ctx.Done():
-		return nil, fmt.Errorf("read the associations of namespace %s: %w", name.Namespace, ctx.Err())
+		return nil, fmt.Errorf("read the association of %s: %w", key, ctx.Err())
 	case result := <-answer:
 		if result.Err != nil {
-			return nil, fmt.Errorf("read the associations of namespace %s: %w", name.Namespace, result.Err)
+			return nil, fmt.Errorf("read the association of %s: %w", key, result.Err)
 		}
-		set := result.Val.(*association.Set) //nolint:forcetypeassert // what fetch returns
-		return set.Of(name.Namespace, name.ServiceAccount), nil
+		if read, _ := result.Val.(*v1alpha1.PodIdentityAssociation); read != nil {
+			// A pattern may have that name, too.
+			found := association.NewSet([]*v1alpha1.PodIdentityAssociation{read}).Of(name.Namespace, name.ServiceAccount)
+			if found != nil {
+				return found, nil
+			}
+		}
+		return a.Known(name), nil // the watch may have told of a pattern meanwhile
 	}
 }
+
+// errStill is why a review is not answered: what was known of the cluster is too old to
+// go by.
+var errStill = errors.New("their watch stands still, and the API server does not say what there is")
 
 // Known returns the association among those that are followed.
 func (a *Associations) Known(name inject.Name) *v1alpha1.PodIdentityAssociation {
@@ -95,7 +124,9 @@ func (a *Associations) Known(name inject.Name) *v1alpha1.PodIdentityAssociation 
 // fetch waits for a place and reads. A review that comes while it waits gets its
 // answer; one that comes later needs the next, since an association may have
 // been created after this one was read.
-func (a *Associations) fetch(ctx context.Context, namespace string) (*association.Set, error) {
+func (a *Associations) fetch(
+	ctx context.Context, name inject.Name, key string,
+) (*v1alpha1.PodIdentityAssociation, error) {
 	select {
 	case a.places <- struct{}{}:
 		defer func() { <-a.places }()
@@ -105,6 +136,6 @@ func (a *Associations) fetch(ctx context.Context, namespace string) (*associatio
 	if err := a.limit.Wait(ctx); err != nil {
 		return nil, err
 	}
-	a.flight.Forget(namespace)
-	return a.read(ctx, namespace)
+	a.flight.Forget(key)
+	return a.read(ctx, name.Namespace, name.ServiceAccount)
 }

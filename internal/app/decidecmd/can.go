@@ -60,7 +60,7 @@ expectation does not hold; 2 wrong usage or a malformed file.`,
 	cli.CompleteFiles(cmd, "cases", "json")
 	cmd.Flags().BoolVar(&because, "because", false,
 		"with --cases, give every verdict its reason in a sentence, not only those that are not as expected")
-	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print the verdict only, in one word")
+	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print nothing: the exit code is the answer")
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "list what was assumed, a line each")
 	cmd.MarkFlagsMutuallyExclusive("quiet", "output")
 	cmd.MarkFlagsMutuallyExclusive("quiet", "verbose")
@@ -102,7 +102,6 @@ func (q *question) can(sys cli.System, output string, quiet, verbose bool) error
 	}
 	switch {
 	case quiet:
-		fmt.Fprintln(sys.Stdout, verdict.Verdict)
 	case output == "json":
 		if err := cli.PrintJSON(sys.Stdout, verdict); err != nil {
 			return err
