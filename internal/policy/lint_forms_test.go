@@ -96,6 +96,14 @@ var formRows = []roleRow{
 		want: []string{"error subject-slip"}, fixed: webLint(goodConds),
 	},
 	{
+		name: "an account without the beginning", text: strings.Replace(broken(eksID, eksID), "system:serviceaccount:a:b", "a/b", 1),
+		want: []string{"error subject-slip"}, fixed: broken(eksID, eksID),
+	},
+	{
+		name: "no service account", want: []string{"error admits-nobody"},
+		text: strings.Replace(broken(eksID, eksID), "system:serviceaccount:a:b", "system:serviceaccounts:a", 1),
+	},
+	{
 		name: "a token's tag", text: webLint(goodConds + `,'StringLike':{'aws:PrincipalTag/Team':'red'}`),
 		want: []string{"error impossible-key"}, fixed: webLint(goodConds + `,'StringLike':{'aws:RequestTag/Team':'red'}`),
 	},
@@ -202,6 +210,7 @@ func TestLintMeaning(t *testing.T) {
 		{fromGitHub(`'StringEquals':{'GH:aud':'sts.amazonaws.com','GH:repository':'octo/app','GH:environment':'prod'}`), ""},
 		{fromGitHub(`'StringEquals':{'GH:aud':'sts.amazonaws.com','GH:repository_id':'123','GH:ref':'refs/heads/main'}`), ""},
 		{fromGitHub(`'StringEquals':{'GH:aud':'sts.amazonaws.com','GH:environment':'prod'}`), "error shared-issuer"},
+		{fromGitHub(`'StringLike':{'GH:aud':'*','GH:sub':'repo:octo/app:*'}`), "security aud-wildcard"},
 		{fromGitHub(githubAud + `'StringLike':{'GH:repository':'?cto/app'}`), "security shared-issuer-stranger"},
 		{
 			fromGitHub(`'StringEquals':{'GH:aud':'sts.amazonaws.com','GH:sub':'repo:octo/app:ref:refs/heads/main','GH:sha':'1'}`),
