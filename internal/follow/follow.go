@@ -9,9 +9,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
-
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/tools/cache"
+	"time"
 )
 
 // Source is something that changes while a server runs.
@@ -63,9 +61,29 @@ func Closed() <-chan struct{} {
 	return channel
 }
 
-// Run keeps a store equal to what the API server has until ctx is done.
-func Run(
-	ctx context.Context, name string, source cache.ListerWatcher, kind runtime.Object, store cache.ReflectorStore,
-) {
-	cache.NewReflectorWithOptions(source, kind, store, cache.ReflectorOptions{Name: name}).RunWithContext(ctx)
+// behind is a source that may be behind the cluster.
+type behind[S any] interface {
+	Watched() *Watch
+	// ReadShared reads the objects of one namespace, of all if it is empty, once for all who ask meanwhile.
+	ReadShared(ctx context.Context, namespace string) (S, error)
+}
+
+// Sure returns what a source has if the API server confirmed it within Fresh, and
+// otherwise what the API server has: at least the objects of a namespace, or all if it is
+// empty. If it cannot be asked, what it confirmed within the patience counts. Sources
+// that are never behind are as they are.
+func Sure[S any](ctx context.Context, source Source[S], patience time.Duration, namespace string) (S, error) {
+	followed, ok := source.(behind[S])
+	if !ok {
+		return source.Current(), nil
+	}
+	w := followed.Watched()
+	if w.Relied(patience) {
+		return source.Current(), nil
+	}
+	read, err := followed.ReadShared(ctx, namespace)
+	if w.Asked(err); err != nil && w.Heard(patience) {
+		return source.Current(), nil
+	}
+	return read, err
 }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -13,6 +14,7 @@ import (
 	dynamicfake "k8s.io/client-go/dynamic/fake"
 
 	"github.com/rolecall/rolecall/internal/follow"
+	"github.com/rolecall/rolecall/internal/grant"
 )
 
 const role = "arn:aws:iam::111122223333:role/r"
@@ -27,7 +29,7 @@ func TestGrantsFollow(t *testing.T) {
 		client := dynamicfake.NewSimpleDynamicClientWithCustomListKinds(
 			runtime.NewScheme(), map[schema.GroupVersionResource]string{resource: "RoleGrantList"},
 		)
-		source := follow.Grants(client, discard)
+		source := follow.Grants(client, grant.NewSet, time.Now, discard)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- source.Run(ctx) }()

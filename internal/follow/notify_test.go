@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -42,7 +43,7 @@ func TestAssociationsNotify(t *testing.T) {
 		if _, err := associations.Create(t.Context(), object("there", "before"), metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		source := follow.Associations(client, discard)
+		source := follow.Associations(client, time.Now, discard)
 		var mu sync.Mutex
 		var told []string
 		source.Notify(func(c follow.Change[*v1alpha1.PodIdentityAssociation]) {

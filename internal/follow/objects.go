@@ -5,7 +5,9 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"time"
 
+	"golang.org/x/sync/singleflight"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -23,6 +25,7 @@ import (
 // that a server that needs it does not become ready.
 type Objects[T, S any] struct {
 	*Value[S]
+	watch    *Watch
 	client   dynamic.Interface
 	resource string
 	// read makes a T of an object. ok is false for what could not be decoded;
@@ -34,6 +37,8 @@ type Objects[T, S any] struct {
 	// told is given each change, once Current shows it; see Notify.
 	told    func(Change[T])
 	changes []Change[T] // not told yet
+	flight  singleflight.Group
+	failed  func(error) // see NotifyFailure
 }
 
 // Change is one object that was created, changed or deleted.
@@ -52,20 +57,28 @@ type Change[T any] struct {
 // changed.
 func (o *Objects[T, S]) Notify(told func(Change[T])) { o.told = told }
 
+// NotifyFailure reports to a function that the objects could not be listed, as when
+// their kind is not defined any more: Current stays what it was. It must be called
+// before Run.
+func (o *Objects[T, S]) NotifyFailure(failed func(error)) { o.failed = failed }
+
 // Run follows the objects until ctx is done.
 func (o *Objects[T, S]) Run(ctx context.Context) error {
 	objects := o.client.Resource(v1alpha1.GroupVersion.WithResource(o.resource))
 	source := &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-			return objects.List(ctx, options)
+			list, err := objects.List(ctx, options)
+			if err != nil && o.failed != nil && ctx.Err() == nil {
+				o.failed(err)
+			}
+			return list, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			return objects.Watch(ctx, options)
 		},
 	}
-	Run(
+	o.watch.Run(
 		ctx,
-		o.resource,
 		cache.ToListWatcherWithWatchListSemantics(source, o.client),
 		&unstructured.Unstructured{},
 		(*objectStore[T, S])(o),
@@ -91,6 +104,31 @@ func (o *Objects[T, S]) Read(ctx context.Context, namespace string) (S, error) {
 	}
 	return o.build(all), nil
 }
+
+// Watched is how the objects are followed.
+func (o *Objects[T, S]) Watched() *Watch { return o.watch }
+
+// ReadShared is Read, once for all who ask while it goes on: for those whose view is
+// behind by far more than that takes.
+func (o *Objects[T, S]) ReadShared(ctx context.Context, namespace string) (S, error) {
+	answer := o.flight.DoChan(namespace, func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
+		defer cancel()
+		return o.Read(ctx, namespace)
+	})
+	var none S
+	select {
+	case <-ctx.Done():
+		return none, ctx.Err()
+	case shared := <-answer:
+		if shared.Err != nil {
+			return none, shared.Err
+		}
+		return shared.Val.(S), nil //nolint:forcetypeassert // what Read returns
+	}
+}
+
+const readTimeout = 2 * time.Second
 
 func (o *Objects[T, S]) convert(content *unstructured.Unstructured) T {
 	return o.read(content, func(into any) error {
@@ -182,15 +220,17 @@ func (s *objectStore[T, S]) Resync() error { return nil }
 
 func key(object metav1.Object) string { return object.GetNamespace() + "/" + object.GetName() }
 
-// Grants follows the RoleGrants of a cluster. One that cannot be read allows
-// nothing, but counts as existing: in a cluster without grants everybody may
-// use every role.
-func Grants(client dynamic.Interface, log *slog.Logger) *Objects[grant.Grant, *grant.Set] {
+// Grants follows the RoleGrants of a cluster; build says what none at all means. One
+// that cannot be read allows nothing, but counts as existing.
+func Grants(
+	client dynamic.Interface, build func([]grant.Grant) *grant.Set, now func() time.Time, log *slog.Logger,
+) *Objects[grant.Grant, *grant.Set] {
 	return &Objects[grant.Grant, *grant.Set]{
-		Value:    NewValue(&grant.Set{}),
+		Value:    NewValue(build(nil)),
+		watch:    NewWatch("RoleGrants", now),
 		client:   client,
 		resource: "rolegrants",
-		build:    grant.NewSet,
+		build:    build,
 		log:      log,
 		known:    map[string]grant.Grant{},
 		read: func(content *unstructured.Unstructured, decode func(any) error) grant.Grant {
@@ -207,10 +247,11 @@ func Grants(client dynamic.Interface, log *slog.Logger) *Objects[grant.Grant, *g
 // be read counts as paused under its name, which is that of its service account:
 // the account is not treated as one without an association.
 func Associations(
-	client dynamic.Interface, log *slog.Logger,
+	client dynamic.Interface, now func() time.Time, log *slog.Logger,
 ) *Objects[*v1alpha1.PodIdentityAssociation, *association.Set] {
 	return &Objects[*v1alpha1.PodIdentityAssociation, *association.Set]{
 		Value:    NewValue(&association.Set{}),
+		watch:    NewWatch("PodIdentityAssociations", now),
 		client:   client,
 		resource: "podidentityassociations",
 		build:    association.NewSet,

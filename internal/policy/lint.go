@@ -11,13 +11,6 @@ import (
 	"github.com/rolecall/rolecall/internal/finding"
 )
 
-// The severities that lint gives.
-const (
-	Error    = finding.Error // AWS refuses it, or it cannot mean what it says
-	Security = finding.Security
-	Warning  = finding.Warning
-)
-
 // placed is a finding of a linter, with the text it is about.
 type placed struct {
 	finding.Finding
@@ -31,8 +24,7 @@ type LintOptions struct {
 	Account string
 	// Managed says that an identity-based policy will be a managed one.
 	Managed bool
-	// Role are facts about the role of a trust policy. If they are given, even
-	// empty, a statement that admits nobody is an error, not a warning.
+	// Role are facts about the role of a trust policy; nil if nothing is known.
 	Role *RoleFacts
 }
 
@@ -40,8 +32,11 @@ type LintOptions struct {
 // in the order of the text. It looks further than Parse: all faults, and what AWS
 // accepts silently.
 func Lint(kind Kind, name string, text []byte, options LintOptions) []finding.Finding {
+	if kind == Trust && options.Role == nil {
+		options.Role = &RoleFacts{}
+	}
 	d := &decoder{kind: kind, name: name, text: text, limit: maxParameter, managed: options.Managed}
-	l := &linter{options: options, policy: d.decode(), decoder: d, place: newCursor(text)}
+	l := &linter{options: options, policy: d.decode(), decoder: d, place: newCursor(text), effort: maxEffort}
 	for i := range d.violations {
 		l.violation(&d.violations[i])
 	}
@@ -79,6 +74,10 @@ type linter struct {
 	place    *cursor
 	sid      string // of the statement that is looked at
 	findings []placed
+	// effort is what is left of that for strangers; unclear says that it was not
+	// enough for some statement.
+	effort  int
+	unclear bool
 }
 
 // add reports a finding and returns it for a suggestion to be added; it is valid
@@ -107,7 +106,7 @@ func (f *placed) suggest(l *linter, at span, text, format string, args ...any) {
 // violation turns what AWS refuses into a finding.
 func (l *linter) violation(v *violation) {
 	_, _, message := answer(l.decoder.kind, v)
-	f := l.add(Error, v.at, v.rule.id(), "%s", v.detail)
+	f := l.add(finding.Error, v.at, v.rule.id(), "%s", v.detail)
 	f.AWS = message
 	if v.edit != nil {
 		f.suggest(l, span{v.edit.Start, v.edit.End}, v.edit.Text, "write it like this")
@@ -143,7 +142,7 @@ func (l *linter) document() {
 		if root, _, err := readNodes(l.decoder.text); err == nil {
 			for _, m := range root.members {
 				if m.name == "Id" {
-					l.add(Warning, m.at, "id", "IAM ignores Id in this kind of policy")
+					l.add(finding.Warning, m.at, "id", "IAM ignores Id in this kind of policy")
 				}
 			}
 		}
@@ -161,7 +160,7 @@ func (l *linter) version() {
 	}
 	if offset := strings.Index(l.policy.text, "${"); offset >= 0 {
 		l.add(
-			Error,
+			finding.Error,
 			span{offset, offset + 2},
 			"variable-in-old-version",
 			"without \"Version\": %q a ${…} is literal text and does not match what is meant",
@@ -171,7 +170,7 @@ func (l *linter) version() {
 	}
 	if l.policy.version == "" {
 		l.add(
-			Warning,
+			finding.Warning,
 			at,
 			"no-version",
 			"without \"Version\" the document is of version %s, in which variables do not work; write %q",
@@ -180,7 +179,7 @@ func (l *linter) version() {
 		)
 		return
 	}
-	l.add(Warning, at, "old-version", "version %s has no variables; write %q", oldestVersion, currentVersion)
+	l.add(finding.Warning, at, "old-version", "version %s has no variables; write %q", oldestVersion, currentVersion)
 }
 
 // quota is the size of a stored document of a kind in characters, and whether
@@ -192,7 +191,7 @@ func quota(kind Kind) (limit int, blanks bool, adjustable int) {
 	case Session:
 		return 2048, true, 2048
 	case Trust:
-		return 2048, false, 8192
+		return 2048, false, 2048
 	case SCP, RCP:
 		return 5120, true, 5120
 	case Resource, Endpoint:
@@ -202,9 +201,8 @@ func quota(kind Kind) (limit int, blanks bool, adjustable int) {
 
 func (l *linter) size() {
 	limit, blanks, adjustable := quota(l.policy.kind)
-	if l.options.Role != nil && l.policy.kind == Trust {
-		limit = cmp.Or(l.options.Role.Quota, limit)
-		adjustable = limit
+	if raised := l.facts().Quota; raised > 0 && l.policy.kind == Trust {
+		limit, adjustable = raised, raised
 	}
 	size := Size(l.policy.text)
 	if blanks {
@@ -212,14 +210,15 @@ func (l *linter) size() {
 	}
 	switch {
 	case size > adjustable:
-		f := l.add(Error, span{0, 1}, "over-quota", "the document has %d characters, the limit is %d", size, adjustable)
+		f := l.add(finding.Error, span{0, 1}, "over-quota", "the document has %d characters, the limit is %d", size, adjustable)
 		if l.policy.kind == Trust {
 			l.suggestShorter(f, adjustable)
 		}
 	case size > limit:
-		l.add(Warning, span{0, 1}, "over-quota", "the document has %d characters, the usual limit is %d", size, limit)
+		l.add(finding.Warning, span{0, 1}, "over-quota", "the document has %d characters, the usual limit is %d",
+			size, limit)
 	case size > limit*9/10:
-		l.add(Warning, span{0, 1}, "near-quota", "the document has %d characters, the limit is %d", size, limit)
+		l.add(finding.Warning, span{0, 1}, "near-quota", "the document has %d characters, the limit is %d", size, limit)
 	}
 }
 
@@ -227,7 +226,7 @@ func (l *linter) size() {
 func (l *linter) spaces() {
 	for offset, char := range l.policy.text {
 		if char == '\u00a0' {
-			l.add(Error, span{offset, offset + 2}, "unusual-character", "U+00A0 (NO-BREAK SPACE) is not a space").
+			l.add(finding.Error, span{offset, offset + 2}, "unusual-character", "U+00A0 (NO-BREAK SPACE) is not a space").
 				suggest(l, span{offset, offset + 2}, " ", "write a space")
 		}
 	}
@@ -246,7 +245,7 @@ func (l *linter) statementPairs() {
 			if b.covers(a) {
 				rule, verb = "duplicate-statement", "says the same as"
 			}
-			l.add(Warning, b.at, rule, "statement %d %s this one", i+1, verb)
+			l.add(finding.Warning, b.at, rule, "statement %d %s this one", i+1, verb)
 			break
 		}
 	}

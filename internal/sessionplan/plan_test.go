@@ -65,7 +65,10 @@ func associated(change func(*spec)) *v1alpha1.PodIdentityAssociation {
 
 func in(mode v1alpha1.AssociationMode) *Plane {
 	p := prod
-	p.Mode = mode
+	p.Mode, p.Choices = mode, association.Choices()
+	if mode == v1alpha1.Federated {
+		p.Modes = []v1alpha1.AssociationMode{v1alpha1.Federated, v1alpha1.BrokerRole}
+	}
 	return &p
 }
 
@@ -370,6 +373,19 @@ func TestRefusedPlans(t *testing.T) {
 			fault.Invalid,
 		},
 		{"too many tags", func(s *spec) { s.SessionTags = many }, "51 tags", fault.Invalid},
+		{
+			"a mode that is not allowed", func(s *spec) { s.Mode = v1alpha1.BrokerRole }, "want Federated", fault.Denied,
+		},
+		{
+			"a mode that is not allowed, without what tells accounts apart", func(s *spec) {
+				s.Mode, s.DisableSessionTags, s.ExternalID = v1alpha1.BrokerRole, true, "agreed"
+			}, "want Federated", fault.Denied,
+		},
+		{
+			"another mode that is not allowed", func(s *spec) { s.Mode = v1alpha1.PassThrough }, "want Federated",
+			fault.Denied,
+		},
+		{"the mode of EKS", func(s *spec) { s.Mode = EKS }, "want Federated", fault.Denied},
 		{
 			"another's external id", func(s *spec) { s.ExternalID = "eu-west-1/111122223333/prod/shop/admin" },
 			"another service account", fault.Denied,

@@ -18,7 +18,7 @@ import (
 
 // EKS is the mode of a cluster whose roles AWS's own service assumes; no association
 // can ask for it.
-const EKS v1alpha1.AssociationMode = "EKS"
+const EKS = association.EKS
 
 // Who is shown which audience: STS that of minted tokens, a pod's own token has the
 // one that kubelets ask for.
@@ -45,6 +45,10 @@ type Plane struct {
 	Cluster association.Cluster
 	// Mode is that of associations that name none. With EKS there is no other.
 	Mode v1alpha1.AssociationMode
+	// Modes and Choices are what associations may have and choose, as in
+	// association.Bounds.
+	Modes   []v1alpha1.AssociationMode
+	Choices []association.Choice
 	// Issuer is the URL of the issuer of the tokens that STS is shown, in modes
 	// Federated and PassThrough; empty if it is not known here.
 	Issuer string
@@ -57,12 +61,15 @@ type Plane struct {
 	PodLabels []string
 }
 
+// Bounds are what the plane lets associations choose.
+func (p *Plane) Bounds() association.Bounds {
+	return association.Bounds{Default: p.Mode, Modes: p.Modes, Choices: p.Choices}
+}
+
 // ModeOf is the mode that an association has on this plane.
 func (p *Plane) ModeOf(a *v1alpha1.PodIdentityAssociation) v1alpha1.AssociationMode {
-	if a.Spec.Mode != "" && p.Mode != EKS {
-		return a.Spec.Mode
-	}
-	return p.Mode
+	bounds := p.Bounds()
+	return bounds.ModeOf(a)
 }
 
 // Subject is for whom a session is. Pod, PodUID and Node are empty for a token that
@@ -171,11 +178,17 @@ func (p *Plan) Last() *Call {
 
 // Plan says which calls give a subject its session under an association. unique is
 // the random part of the session's name; empty leaves it open. What is wrong with the
-// association is a fault: Denied for an external id of somebody else, else Invalid.
+// association is a fault: Denied for an external id of somebody else, and for what the
+// plane does not let associations choose; else Invalid. Whether the association may name
+// an external id of its own is not decided here, since RoleGrants may say so.
 func (p *Plane) Plan(a *v1alpha1.PodIdentityAssociation, s Subject, unique string) (*Plan, error) {
-	mode := p.ModeOf(a)
+	bounds := p.Bounds()
+	mode := bounds.ModeOf(a)
 	caller, operation, err := p.caller(mode, &s)
 	if err != nil {
+		return nil, err
+	}
+	if err := bounds.Check(a); err != nil {
 		return nil, err
 	}
 	spec, values := &a.Spec, p.variables(&s)

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -38,6 +39,7 @@ type Accounts struct {
 	settings inject.Settings
 	grace    time.Duration
 	plain    *inject.Account // shared by all accounts without annotations
+	watch    *follow.Watch
 	synced   chan struct{}
 	once     sync.Once
 	flight   singleflight.Group
@@ -49,14 +51,18 @@ type Accounts struct {
 
 // NewAccounts prepares the cache; Run fills it. The settings are the handler's:
 // what annotations leave out is filled in as they are read. An account that it does not know
-// is read from the API server for at most the grace period; 0 reads none.
-func NewAccounts(client kubernetes.Interface, settings inject.Settings, grace time.Duration) *Accounts {
+// is read from the API server for at most the grace period; 0 reads none. One that it does
+// know is read if the API server was not heard of for too long.
+func NewAccounts(
+	client kubernetes.Interface, settings inject.Settings, grace time.Duration, now func() time.Time,
+) *Accounts {
 	plain := inject.ReadAccount(nil, settings)
 	return &Accounts{
 		client:   client,
 		settings: settings,
 		grace:    grace,
 		plain:    &plain,
+		watch:    follow.NewWatch("service accounts", now),
 		synced:   make(chan struct{}),
 		limit:    rate.NewLimiter(fetchRate, fetchBurst),
 		known:    map[inject.Name]*inject.Account{},
@@ -74,18 +80,24 @@ func (a *Accounts) Run(ctx context.Context) error {
 			return accounts.Watch(ctx, options)
 		},
 	}
-	follow.Run(ctx, "service accounts", cache.ToListWatcherWithWatchListSemantics(source, a.client),
+	a.watch.Run(ctx, cache.ToListWatcherWithWatchListSemantics(source, a.client),
 		&corev1.ServiceAccount{}, (*accountStore)(a))
 	return nil
 }
+
+// Watched is how the accounts are followed.
+func (a *Accounts) Watched() *follow.Watch { return a.watch }
 
 // Synced is closed after the first complete list.
 func (a *Accounts) Synced() <-chan struct{} { return a.synced }
 
 // Lookup reads the cache, and on a miss the API server: an account that was
-// made a moment ago must not make a pod go without its role.
+// made a moment ago must not make a pod go without its role. When the watch stands still
+// it asks the API server about every account: one that it knows may be gone, or have
+// another role.
 func (a *Accounts) Lookup(ctx context.Context, name inject.Name, wait bool) (*inject.Account, error) {
-	if account := a.get(name); account != nil || !wait || a.grace <= 0 {
+	account, behind := a.get(name), !a.watch.Heard(follow.Fresh)
+	if !wait || !behind && (account != nil || a.grace <= 0) {
 		return account, nil
 	}
 	// Concurrent misses of one account share one read, and its answer; it goes
@@ -96,6 +108,9 @@ func (a *Accounts) Lookup(ctx context.Context, name inject.Name, wait bool) (*in
 		return nil, fmt.Errorf("read service account %s: %w", name, ctx.Err())
 	case result := <-answer:
 		account, _ := result.Val.(*inject.Account)
+		if result.Err != nil && behind {
+			return nil, fmt.Errorf("service accounts: %w: %w", errStill, result.Err)
+		}
 		return account, result.Err
 	}
 }
@@ -109,11 +124,11 @@ func (a *Accounts) get(name inject.Name) *inject.Account {
 // fetch asks until there is an answer, the cache has learnt it, or the grace
 // period is over. That there is no such account is an answer.
 func (a *Accounts) fetch(ctx context.Context, name inject.Name) (*inject.Account, error) {
-	ctx, cancel := context.WithTimeout(ctx, a.grace)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(a.grace, fetchTimeout))
 	defer cancel()
 	err := error(context.DeadlineExceeded)
 	for {
-		if account := a.get(name); account != nil {
+		if account := a.get(name); account != nil && a.watch.Heard(follow.Fresh) {
 			return account, nil
 		}
 		if a.limit.Allow() {

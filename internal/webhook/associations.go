@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -32,6 +33,7 @@ type Associations struct {
 	follow.Source[*association.Set]
 	// read is for what the source does not have yet; nil if it is never behind.
 	read   func(ctx context.Context, namespace string) (*association.Set, error)
+	watch  *follow.Watch // nil if it is never behind
 	run    func(context.Context) error
 	grace  time.Duration
 	flight singleflight.Group
@@ -42,11 +44,14 @@ type Associations struct {
 // NewAssociations prepares it; Run follows. A read takes at most the grace
 // period; 0 reads nothing, and takes what is followed as it is. The client's own
 // limit of calls should be off.
-func NewAssociations(client dynamic.Interface, grace time.Duration, log *slog.Logger) *Associations {
-	followed := follow.Associations(client, log)
+func NewAssociations(
+	client dynamic.Interface, grace time.Duration, now func() time.Time, log *slog.Logger,
+) *Associations {
+	followed := follow.Associations(client, now, log)
 	return &Associations{
 		Source: followed,
 		read:   followed.Read,
+		watch:  followed.Watched(),
 		run:    followed.Run,
 		grace:  grace,
 		places: make(chan struct{}, associationReads),
@@ -63,9 +68,19 @@ func EmbeddedAssociations(source follow.Source[*association.Set]) *Associations 
 // Run follows the associations until ctx is done.
 func (a *Associations) Run(ctx context.Context) error { return a.run(ctx) }
 
+// Watched is how the associations are followed; nil if they are not.
+func (a *Associations) Watched() *follow.Watch { return a.watch }
+
 // Of returns the association of a service account; nil if there is none. With an
-// error nil says only that none is known.
+// error nil says only that none is known; with errStill not even that.
 func (a *Associations) Of(ctx context.Context, name inject.Name) (*v1alpha1.PodIdentityAssociation, error) {
+	if a.watch != nil && !a.watch.Heard(follow.Fresh) {
+		set, err := follow.Sure(ctx, a.Source, 0, name.Namespace)
+		if err != nil {
+			return nil, fmt.Errorf("PodIdentityAssociations: %w: %w", errStill, err)
+		}
+		return set.Of(name.Namespace, name.ServiceAccount), nil
+	}
 	if found := a.Known(name); found != nil || a.read == nil || a.grace <= 0 {
 		return found, nil
 	}
@@ -86,6 +101,10 @@ func (a *Associations) Of(ctx context.Context, name inject.Name) (*v1alpha1.PodI
 		return set.Of(name.Namespace, name.ServiceAccount), nil
 	}
 }
+
+// errStill is why a review is not answered: what was known of the cluster is too old to
+// go by.
+var errStill = errors.New("their watch stands still, and the API server does not say what there is")
 
 // Known returns the association among those that are followed.
 func (a *Associations) Known(name inject.Name) *v1alpha1.PodIdentityAssociation {

@@ -96,7 +96,7 @@ func deaf(client *dynamicfake.FakeDynamicClient) {
 // following runs associations until the test's bubble ends.
 func following(t *testing.T, client dynamic.Interface, grace time.Duration) *webhook.Associations {
 	t.Helper()
-	associations := webhook.NewAssociations(client, grace, slog.New(slog.DiscardHandler))
+	associations := webhook.NewAssociations(client, grace, time.Now, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- associations.Run(ctx) }()

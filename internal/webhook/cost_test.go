@@ -30,7 +30,7 @@ func BenchmarkAccounts(b *testing.B) {
 		client := fake.NewClientset()
 		client.PrependReactor("list", "serviceaccounts",
 			func(clienttesting.Action) (bool, runtime.Object, error) { return true, manyAccounts(count), nil })
-		accounts := webhook.NewAccounts(client, inject.Defaults(), 0)
+		accounts := webhook.NewAccounts(client, inject.Defaults(), 0, time.Now)
 		before := heap()
 		ctx, cancel := context.WithCancel(b.Context())
 		var running sync.WaitGroup
@@ -84,7 +84,7 @@ func TestNoWorkWithoutChange(t *testing.T) {
 			Annotations: map[string]string{"eks.amazonaws.com/role-arn": role},
 		},
 	})
-	accounts := webhook.NewAccounts(client, inject.Defaults(), 0)
+	accounts := webhook.NewAccounts(client, inject.Defaults(), 0, time.Now)
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { _ = accounts.Run(ctx) })

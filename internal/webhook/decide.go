@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/rolecall/rolecall/internal/follow"
 	"github.com/rolecall/rolecall/internal/glob"
 	"github.com/rolecall/rolecall/internal/inject"
 	"github.com/rolecall/rolecall/internal/obs"
@@ -52,8 +53,8 @@ const (
 	IdentityMissing RefusalKind = "IdentityMissing" // the namespace wants an identity and there is none
 )
 
-// decide answers a review. An error means that the service account could not be
-// read, so that the webhook's failurePolicy decides rather than a silent yes.
+// decide answers a review. An error means that the pod's identity could not be found out,
+// so that the webhook's failurePolicy decides rather than a silent yes.
 func (h *Handler) decide(ctx context.Context, v *review) (answer, error) {
 	switch {
 	case !v.hasRequest:
@@ -76,7 +77,7 @@ func (h *Handler) decide(ctx context.Context, v *review) (answer, error) {
 	}
 	known, err := h.know(ctx, name)
 	if err != nil {
-		h.config.Log.Error("service account not read", obs.KeyNamespace, name.Namespace,
+		h.config.Log.Error("pod not decided about", obs.KeyNamespace, name.Namespace,
 			obs.KeyServiceAccount, name.ServiceAccount, "error", err)
 		return answer{}, err
 	}
@@ -90,7 +91,8 @@ func (h *Handler) decide(ctx context.Context, v *review) (answer, error) {
 	if !known.HasIdentity() {
 		return known.warn(h.without(v, name, noRole, noRoleAudit)), nil
 	}
-	return known.warn(h.identified(v, name, &known)), nil
+	a, err := h.identified(ctx, v, name, &known)
+	return known.warn(a), err
 }
 
 // Why a pod is left as it is. The annotations are shared by all such answers.
@@ -134,16 +136,19 @@ func (h *Handler) without(v *review, name inject.Name, reason string, audit []an
 }
 
 // identified answers for a pod that is meant to have an identity.
-func (h *Handler) identified(v *review, name inject.Name, known *known) answer {
+func (h *Handler) identified(ctx context.Context, v *review, name inject.Name, known *known) (answer, error) {
 	account := inject.Choose(known.Known, &h.config.Settings)
 	if h.config.Grants != nil {
-		grants := h.config.Grants.Current()
+		grants, err := follow.Sure(ctx, h.config.Grants, 0, "")
+		if err != nil {
+			return answer{}, fmt.Errorf("RoleGrants: %w: %w", errStill, err)
+		}
 		for _, role := range known.roles(&account) {
 			if d := grants.Allows(name.Namespace, name.ServiceAccount, role); !d.Allowed {
 				a := none([]annotation{{"identity", "refused"}, {"role", role}, {"reason", d.Reason}})
 				a.warnings = []string{d.Reason + "; the pod gets no role"}
 				h.refuse(&a, v, Refusal{name, v.head.Name, RoleNotGranted, d.Reason})
-				return a
+				return a, nil
 			}
 		}
 	}
@@ -152,7 +157,7 @@ func (h *Handler) identified(v *review, name inject.Name, known *known) answer {
 	}
 	result, err := inject.Pod(v.object, account, h.config.Settings)
 	if err != nil {
-		return deny(err.Error())
+		return deny(err.Error()), nil
 	}
 	a := h.mutated(name, v, known.audit(&account), result)
 	if result.Missed != "" && a.allowed {
@@ -163,7 +168,7 @@ func (h *Handler) identified(v *review, name inject.Name, known *known) answer {
 			"the pod would not get its AWS identity: " + result.Missed,
 		})
 	}
-	return a
+	return a, nil
 }
 
 // mutated turns a result into an answer. The identity is for the audit log.

@@ -223,7 +223,7 @@ func TestReadThrough(t *testing.T) {
 			}, nil
 		}
 		client.PrependReactor("get", "serviceaccounts", get)
-		cache := webhook.NewAccounts(client, inject.Defaults(), time.Second)
+		cache := webhook.NewAccounts(client, inject.Defaults(), time.Second, time.Now)
 		name := inject.Name{Namespace: "n", ServiceAccount: "new"}
 		found := make(chan bool, 50)
 		for range 50 {

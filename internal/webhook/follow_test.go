@@ -27,7 +27,7 @@ func TestConfigMapFollows(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		client := fake.NewClientset()
-		source := webhook.NewConfigMap(client, "eks", inject.Defaults(), discard)
+		source := webhook.NewConfigMap(client, "eks", inject.Defaults(), time.Now, discard)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- source.Run(ctx) }()

@@ -2,10 +2,13 @@ package webhook
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
+	"github.com/rolecall/rolecall/internal/follow"
 	"github.com/rolecall/rolecall/internal/inject"
 	"github.com/rolecall/rolecall/internal/obs"
 )
@@ -25,13 +28,23 @@ func (h *Handler) know(ctx context.Context, name inject.Name) (known, error) {
 	var k known
 	k.PodIdentity = h.config.Identities != nil && h.config.Identities.Current().Has(name)
 	if h.config.Associations != nil {
-		h.associated(ctx, name, &k)
+		if err := h.associated(ctx, name, &k); err != nil {
+			return k, err
+		}
 	}
 	if k.PodIdentity {
 		k.Jitter = rand.Int64N(inject.MaxJitter + 1)
 	}
 	if h.config.ConfigMap != nil {
-		k.Config, k.ConfigExact = h.config.ConfigMap.Current().Find(name)
+		config, err := follow.Sure(ctx, h.config.ConfigMap, 0, "")
+		k.Config, k.ConfigExact = config.Find(name)
+		if err != nil {
+			// What is not known to be there any more is not given; others have nothing to
+			// do with it.
+			if last, _ := h.config.ConfigMap.Current().Find(name); last != nil {
+				return k, fmt.Errorf("the ConfigMap, which names the account: %w: %w", errStill, err)
+			}
+		}
 	}
 	var err error
 	k.Account, err = h.config.ServiceAccounts.Lookup(ctx, name, !k.PodIdentity)
@@ -44,13 +57,16 @@ func (h *Handler) know(ctx context.Context, name inject.Name) (known, error) {
 // associated finds the account's association. If the API server does not say in
 // time whether there is a new one, the pod goes on with what is known: it must
 // not wait for long, and those of old associations are known.
-func (h *Handler) associated(ctx context.Context, name inject.Name, k *known) {
+func (h *Handler) associated(ctx context.Context, name inject.Name, k *known) error {
 	if k.PodIdentity { // the file says so already
 		k.association = h.config.Associations.Known(name)
-		return
+		return nil
 	}
 	var err error
-	if k.association, err = h.config.Associations.Of(ctx, name); err != nil {
+	switch k.association, err = h.config.Associations.Of(ctx, name); {
+	case errors.Is(err, errStill):
+		return err
+	case err != nil:
 		h.metrics.unread.Inc()
 		h.config.Log.Warn("associations not read, those known before are used", obs.KeyNamespace, name.Namespace,
 			obs.KeyServiceAccount, name.ServiceAccount, "error", err)
@@ -64,6 +80,7 @@ func (h *Handler) associated(ctx context.Context, name inject.Name, k *known) {
 			"PodIdentityAssociation "+k.association.Namespace+"/"+k.association.Name+" is paused: "+
 				"the pod finds no AWS credentials as long as it is")
 	}
+	return nil
 }
 
 // roles are all that the account's pods would get. Which role those of the

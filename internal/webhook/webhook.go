@@ -57,6 +57,9 @@ type Config struct {
 	Metrics prometheus.Registerer
 	Log     *slog.Logger
 	Now     func() time.Time
+	// Standstill says which watches stand still, for /readyz: reviews that need them are
+	// answered by asking the API server. Nil says nothing.
+	Standstill func() string
 	// Debugging adds the reference's routes for trying out failures.
 	Debugging bool
 }
@@ -143,6 +146,12 @@ func (h *Handler) ready(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, missing+" are not read yet", http.StatusServiceUnavailable)
 	default:
 		_, _ = io.WriteString(w, "ok")
+		if h.config.Standstill == nil {
+			return
+		}
+		if still := h.config.Standstill(); still != "" {
+			_, _ = io.WriteString(w, "\n"+still)
+		}
 	}
 }
 
@@ -203,7 +212,10 @@ func (h *Handler) serveReview(w http.ResponseWriter, r *http.Request) int {
 	}
 	v := readReview(kept.body)
 	a, err := h.decide(r.Context(), &v)
-	if err != nil {
+	switch {
+	case errors.Is(err, errStill):
+		return fail(w, http.StatusServiceUnavailable, err.Error())
+	case err != nil:
 		return fail(w, http.StatusInternalServerError, "the service account could not be read")
 	}
 	kept.answer = appendAnswer(kept.answer[:0], &v, &a)

@@ -218,7 +218,7 @@ func TestNotReadyBeforeTheCache(t *testing.T) {
 		client := fake.NewClientset(&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{
 			Namespace: "n", Name: "s", Annotations: map[string]string{"eks.amazonaws.com/role-arn": role, "other": "x"},
 		}})
-		informer := webhook.NewAccounts(client, inject.Defaults(), time.Second)
+		informer := webhook.NewAccounts(client, inject.Defaults(), time.Second, time.Now)
 		handler := newHandler(t, informer)
 		if got := ready(t, handler); got != http.StatusServiceUnavailable {
 			t.Errorf("ready before the cache: %d", got)

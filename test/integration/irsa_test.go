@@ -86,7 +86,7 @@ func registerWebhook(t *testing.T, c *cluster.Cluster) {
 	t.Helper()
 	settings := inject.Defaults()
 	settings.Region, settings.RegionalSTS = "us-east-1", true
-	informer := webhook.NewAccounts(c.Client, settings, time.Second)
+	informer := webhook.NewAccounts(c.Client, settings, time.Second, time.Now)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- informer.Run(ctx) }()

@@ -63,9 +63,10 @@ type brokerWorld struct {
 	ca      *pki.Authority
 	client  *http.Client
 
-	url        string
-	log, audit output
-	agents     map[string]string // tokens by node
+	url             string
+	probes, metrics string // addresses
+	log, audit      output
+	agents          map[string]string // tokens by node
 }
 
 func newBrokerWorld(t *testing.T) *brokerWorld {
@@ -284,21 +285,29 @@ func (w *brokerWorld) ssm(c credential.AWS) *ssm.Client {
 // start runs `serve broker` with further flags until what is returned is called.
 func (w *brokerWorld) start(more ...string) (stop func() int) {
 	w.t.Helper()
-	listen, probes := freeport.Address(w.t), freeport.Address(w.t)
+	server, t := w.startBehind(more...), w.t
+	return func() int { t.Helper(); return server.stop(t) }
+}
+
+// startBehind is start, for who does more with the program than stop it.
+func (w *brokerWorld) startBehind(more ...string) *program {
+	w.t.Helper()
+	listen := freeport.Address(w.t)
+	w.probes, w.metrics = freeport.Address(w.t), freeport.Address(w.t)
 	server := startProgram(
 		w.t,
 		[]string{"AWS_ACCESS_KEY_ID=" + brokerKeyID, "AWS_SECRET_ACCESS_KEY=" + brokerSecret},
 		append([]string{
 			"serve", "broker", "--cluster-name", "prod", "--region", "eu-west-1", "--account", accountID,
-			"--listen", listen, "--probe-listen", probes, "--metrics-listen", freeport.Address(w.t),
+			"--listen", listen, "--probe-listen", w.probes, "--metrics-listen", w.metrics,
 			"--tls-cert", filepath.Join(w.serving, "tls.crt"), "--tls-key", filepath.Join(w.serving, "tls.key"),
 			"--kubeconfig", w.limited, "--access-keys", w.table, "--issuer", mintedURL, "--signing-key", w.minted,
+			"--allowed-modes", "federated,broker-role,pass-through",
 			"--sts-endpoint", w.aws, "--shutdown-delay", "0s", "--log-format", "json", "--log-level", "debug",
 		}, more...)...)
 	w.url, w.log, w.audit = "https://"+listen, server.log, server.stdout
-	untilReady(w.t, http.DefaultClient, "http://"+probes+"/readyz", server.ended, server.log)
-	t := w.t
-	return func() int { t.Helper(); return server.stop(t) }
+	untilReady(w.t, http.DefaultClient, "http://"+w.probes+"/readyz", server.ended, server.log)
+	return server
 }
 
 type brokerAnswer struct {

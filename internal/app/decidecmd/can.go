@@ -59,7 +59,7 @@ expectation does not hold; 2 wrong usage or a malformed file.`,
 	cli.CompleteFiles(cmd, "cases", "json")
 	cmd.Flags().BoolVar(&because, "because", false,
 		"with --cases, give every verdict its reason in a sentence, not only those that are not as expected")
-	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print the verdict only, in one word")
+	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print nothing: the exit code is the answer")
 	cmd.MarkFlagsMutuallyExclusive("quiet", "output")
 	cmd.MarkFlagsMutuallyExclusive("quiet", "cases")
 	cmd.MarkFlagsMutuallyExclusive("cases", "principal")
@@ -99,7 +99,6 @@ func (q *question) can(sys cli.System, output string, quiet bool) error {
 	}
 	switch {
 	case quiet:
-		fmt.Fprintln(sys.Stdout, verdict.Verdict)
 	case output == "json":
 		if err := cli.PrintJSON(sys.Stdout, verdict); err != nil {
 			return err

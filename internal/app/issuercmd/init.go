@@ -160,7 +160,7 @@ func (c *initConfig) validate() error {
 	case c.bucket != "" && !arn.IsBucket(c.bucket):
 		return fault.New(fault.Usage, "--bucket %q: want 3 to 63 of a-z, 0-9, - and .", c.bucket)
 	case c.region != "" && !arn.IsRegion(c.region):
-		return fault.New(fault.Usage, "--region %q: want a region", c.region).Hint("for example eu-west-1")
+		return fault.New(fault.Usage, "--region %w", arn.CheckRegion(c.region))
 	case c.distribution != "" && !slices.Contains(apiserverflags.Names(), apiserverflags.Name(c.distribution)):
 		return fault.New(fault.Usage, "--for %q is not known", c.distribution).
 			Hint("want one of kubeadm, capi, kops, k3s, rke2, talos, eks-anywhere")

@@ -20,17 +20,13 @@ import (
 
 // New returns `rolecall policy`.
 func New(sys cli.System) *cobra.Command {
-	cmd := &cobra.Command{
+	return cli.Parent(&cobra.Command{
 		Use:     "policy",
 		Aliases: []string{"policies"},
 		Short:   "Check and format IAM policy documents",
 		Example: `  rolecall policy lint policy.json
   rolecall policy fmt --write policy.json`,
-		Args: cli.NoSuchCommand,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(newPolicyLint(sys), newPolicyFmt(sys))
-	return cmd
+	}, newPolicyLint(sys), newPolicyFmt(sys))
 }
 
 func newPolicyLint(sys cli.System) *cobra.Command {

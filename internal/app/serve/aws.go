@@ -111,8 +111,8 @@ func (c *awsConfig) validate() error {
 		return err
 	}
 	for _, id := range c.accounts {
-		if !arn.IsAccount(id) {
-			return fault.New(fault.Usage, "account %q: want 12 digits", id)
+		if err := arn.CheckAccount(id); err != nil {
+			return fault.New(fault.Usage, "account %w", err)
 		}
 	}
 	if c.dump && c.dataDir == "" {

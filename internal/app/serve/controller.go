@@ -16,6 +16,8 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -26,6 +28,7 @@ import (
 	associationcontroller "github.com/rolecall/rolecall/internal/controller/association"
 	issuercontroller "github.com/rolecall/rolecall/internal/controller/issuer"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/follow"
 	"github.com/rolecall/rolecall/internal/httpserve"
 	"github.com/rolecall/rolecall/internal/issuer/observe"
 )
@@ -103,7 +106,7 @@ func (c *controllerConfig) makeParts(ctx context.Context, cmd *cobra.Command, sy
 	if err != nil {
 		return err
 	}
-	manager, err := c.manager(sys, kube, reader, r.registry, r.log)
+	manager, err := c.manager(sys, kube, reader, r)
 	if err != nil {
 		return err
 	}
@@ -130,8 +133,9 @@ func (c *controllerConfig) makeParts(ctx context.Context, cmd *cobra.Command, sy
 }
 
 func (c *controllerConfig) manager(
-	sys cli.System, kube *rest.Config, reader *observe.Reader, registry *prometheus.Registry, log *slog.Logger,
+	sys cli.System, kube *rest.Config, reader *observe.Reader, r *runner,
 ) (ctrl.Manager, error) {
+	registry, log := r.registry, r.log
 	scheme := runtime.NewScheme()
 	if err := clientgoscheme.AddToScheme(scheme); err != nil {
 		return nil, err
@@ -139,9 +143,11 @@ func (c *controllerConfig) manager(
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
 		return nil, err
 	}
+	watches := &controllerWatches{now: sys.Now, added: r.watching, byKind: map[string]*follow.Watch{}}
 	again := true // controllers of one name, in one process, are a test's
 	manager, err := ctrl.NewManager(kube, ctrl.Options{
 		Scheme: scheme, Logger: logr.FromSlogHandler(log.Handler()),
+		Cache:          cache.Options{NewInformer: watches.informer},
 		Metrics:        metricsserver.Options{BindAddress: "0"}, // served with ours
 		LeaderElection: !c.noElection, LeaderElectionID: "rolecall-controller", LeaderElectionNamespace: c.namespace,
 		LeaderElectionReleaseOnCancel: true,
@@ -154,31 +160,33 @@ func (c *controllerConfig) manager(
 	if err != nil {
 		return nil, err
 	}
+	sure := sureClient{manager.GetClient(), manager.GetAPIReader(), watches}
 	reconciler := &issuercontroller.Reconciler{
-		Client: manager.GetClient(), Objects: objects, Config: kube, Reader: reader,
+		Client: sure, Objects: objects, Config: kube, Reader: reader,
 		Events: manager.GetEventRecorder("rolecall-issuer"), Metrics: issuercontroller.NewMetrics(registry),
 		Log: log, Now: sys.Now, Every: c.every,
 	}
 	if err := reconciler.Setup(manager); err != nil {
 		return nil, err
 	}
-	return manager, c.associations(sys, manager, registry, log)
+	return manager, c.associations(sys, manager, sure, registry, log)
 }
 
 // associations adds their controller, if the cluster has a name.
 func (c *controllerConfig) associations(
-	sys cli.System, manager ctrl.Manager, registry *prometheus.Registry, log *slog.Logger,
+	sys cli.System, manager ctrl.Manager, sure client.Client, registry *prometheus.Registry, log *slog.Logger,
 ) error {
 	plane, named, err := c.plane.plane()
 	if err != nil || !named {
 		return err
 	}
 	reconciler := &associationcontroller.Reconciler{
-		Client:  manager.GetClient(),
+		Client:  sure,
 		Plane:   plane,
+		Grants:  c.plane.bounds.GrantSet,
 		Roles:   &associationcontroller.EnvironmentRoles{Now: sys.Now},
 		Events:  manager.GetEventRecorder("rolecall-association"),
-		Metrics: associationcontroller.NewMetrics(registry), Log: log, Every: c.plane.every,
+		Metrics: associationcontroller.NewMetrics(registry), Log: log, Every: c.plane.every, Now: sys.Now,
 	}
 	return reconciler.Setup(manager)
 }

@@ -2,6 +2,8 @@ package serve
 
 import (
 	"context"
+	"crypto/tls"
+	"net/http"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -70,7 +72,12 @@ func (c *serveIssuerConfig) run(ctx context.Context, sys cli.System) error {
 			return err
 		}
 		// AWS reads it, so it listens beyond loopback.
-		return r.listenAll(ctx,
-			[]listening{{c.listen, httpserve.Server{Name: "issuer", Handler: files, TLS: certificate.TLSConfig()}}})
+		return r.listenAll(ctx, []listening{{c.listen, issuerServer(files, certificate.TLSConfig())}})
 	})
+}
+
+func issuerServer(documents http.Handler, certificate *tls.Config) httpserve.Server {
+	return httpserve.Server{
+		Name: "issuer", Handler: documents, TLS: certificate, Limits: httpserve.ReadByAnybody(),
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -17,6 +18,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/rolecall/rolecall/internal/agreement"
+	"github.com/rolecall/rolecall/internal/follow"
 	"github.com/rolecall/rolecall/internal/httpserve"
 	"github.com/rolecall/rolecall/internal/obs"
 	"github.com/rolecall/rolecall/internal/planefile"
@@ -36,6 +38,8 @@ type runner struct {
 	delay time.Duration
 
 	parts    []func(context.Context) error
+	still    sync.Mutex // guards watches
+	watches  []*follow.Watch
 	ready    []func(context.Context) error
 	leaving  []func()
 	closers  []io.Closer
@@ -71,6 +75,31 @@ func (r *runner) needs(what string, synced <-chan struct{}) {
 		}
 	})
 }
+
+// watching adds watches of the cluster: a metric says when the API server was last heard by
+// each, and /readyz which of them stand still.
+func (r *runner) watching(watches ...*follow.Watch) {
+	for _, watch := range watches {
+		r.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name:        "rolecall_watch_age_seconds",
+			Help:        "Time since the API server last confirmed what a watch brought; above 60 it is asked each time.",
+			ConstLabels: prometheus.Labels{"watch": watch.Name()},
+		}, func() float64 { return watch.Age().Seconds() }))
+	}
+	r.still.Lock()
+	defer r.still.Unlock()
+	r.watches = append(r.watches, watches...)
+}
+
+// standstill says which of them stand still.
+func (r *runner) standstill() string {
+	r.still.Lock()
+	defer r.still.Unlock()
+	return follow.Standstill(r.watches)
+}
+
+// servingSecret is the Secret with the serving certificate, among watches.
+const servingSecret = "the serving certificate's Secret"
 
 // whenTold adds what is done first when the process is told to stop.
 func (r *runner) whenTold(leave func()) { r.leaving = append(r.leaving, leave) }
@@ -148,7 +177,7 @@ const planeNamespace = "rolecall-system"
 
 // probes adds /healthz and /readyz to routes.
 func (r *runner) probes(routes *http.ServeMux) {
-	handleProbes(routes, func(ctx context.Context) error {
+	handleProbes(routes, r.standstill, func(ctx context.Context) error {
 		select {
 		case <-r.draining:
 			return errors.New("draining")
@@ -230,8 +259,8 @@ func wait(ctx context.Context, duration time.Duration) {
 const readyTimeout = 900 * time.Millisecond
 
 // handleProbes answers /healthz while the process runs, and /readyz with the first
-// check that fails.
-func handleProbes(mux *http.ServeMux, ready ...func(context.Context) error) {
+// check that fails, or with ok and what is to be said beside that.
+func handleProbes(mux *http.ServeMux, remark func() string, ready ...func(context.Context) error) {
 	answer := func(w http.ResponseWriter, status int, text string) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.WriteHeader(status)
@@ -247,6 +276,10 @@ func handleProbes(mux *http.ServeMux, ready ...func(context.Context) error) {
 				return
 			}
 		}
-		answer(w, http.StatusOK, "ok")
+		text := "ok"
+		if said := remark(); said != "" {
+			text += "\n" + said
+		}
+		answer(w, http.StatusOK, text)
 	})
 }

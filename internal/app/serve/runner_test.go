@@ -53,20 +53,24 @@ func TestServeUntilTold(t *testing.T) {
 func TestProbes(t *testing.T) {
 	t.Parallel()
 	var failing error
+	var remark string
 	mux := http.NewServeMux()
-	handleProbes(mux, func(context.Context) error { return nil }, func(context.Context) error { return failing })
+	handleProbes(mux, func() string { return remark },
+		func(context.Context) error { return nil }, func(context.Context) error { return failing })
 	for _, row := range []struct {
-		path string
-		err  error
-		code int
-		text string
+		path   string
+		err    error
+		remark string
+		code   int
+		text   string
 	}{
-		{"/healthz", nil, http.StatusOK, "ok\n"},
-		{"/readyz", nil, http.StatusOK, "ok\n"},
-		{"/healthz", errors.New("not read yet"), http.StatusOK, "ok\n"},
-		{"/readyz", errors.New("not read yet"), http.StatusServiceUnavailable, "not read yet\n"},
+		{"/healthz", nil, "", http.StatusOK, "ok\n"},
+		{"/readyz", nil, "", http.StatusOK, "ok\n"},
+		{"/readyz", nil, "the watch of pods stands still", http.StatusOK, "ok\nthe watch of pods stands still\n"},
+		{"/healthz", errors.New("not read yet"), "", http.StatusOK, "ok\n"},
+		{"/readyz", errors.New("not read yet"), "", http.StatusServiceUnavailable, "not read yet\n"},
 	} {
-		failing = row.err
+		failing, remark = row.err, row.remark
 		answer := httptest.NewRecorder()
 		mux.ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodGet, row.path, nil))
 		if answer.Code != row.code || answer.Body.String() != row.text {

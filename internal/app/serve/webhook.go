@@ -105,18 +105,21 @@ func (c *webhookConfig) makeParts(ctx context.Context, sys cli.System, p *webhoo
 	if p.client, err = flags.Lister(config); err != nil {
 		return err
 	}
-	p.accounts = webhook.NewAccounts(p.client, c.settings, c.grace)
+	p.accounts = webhook.NewAccounts(p.client, c.settings, c.grace, sys.Now)
 	hook := webhook.Config{
 		Settings: c.settings, ServiceAccounts: p.accounts, Fallback: c.fallback,
 		Metrics: p.registry, Log: p.log, Now: sys.Now, Debugging: c.debugging,
+		Standstill: p.standstill,
 	}
+	p.watching(p.accounts.Watched())
 	p.add(p.accounts.Run)
 	p.add(p.staySmall)
 	p.add(c.checkPermissions(p.client, p.log))
 	if c.watchConfigMap {
-		source := webhook.NewConfigMap(p.client, c.certificates.Namespace, c.settings, p.log)
+		source := webhook.NewConfigMap(p.client, c.certificates.Namespace, c.settings, sys.Now, p.log)
 		hook.ConfigMap = source
 		p.add(source.Run)
+		p.watching(source.Watched())
 	}
 	if c.identitiesFile != "" {
 		source, err := webhook.NewIdentitiesFile(c.identitiesFile, p.log)
@@ -133,25 +136,34 @@ func (c *webhookConfig) makeParts(ctx context.Context, sys cli.System, p *webhoo
 		if err != nil {
 			return err
 		}
-		hook.Associations = webhook.NewAssociations(client, c.grace, p.log)
+		hook.Associations = webhook.NewAssociations(client, c.grace, sys.Now, p.log)
 		p.add(hook.Associations.Run)
+		p.watching(hook.Associations.Watched())
 	}
 	if c.enforceGrants || c.validateWrites {
 		client, err := dynamic.NewForConfig(config)
 		if err != nil {
 			return err
 		}
-		source := follow.Grants(client, p.log)
+		source := follow.Grants(client, c.bounds.GrantSet, sys.Now, p.log)
+		var told kubernetes.Interface
+		if c.events {
+			told = p.client
+		}
+		if err := p.tellGrants(sys, source, told, "pod-identity-webhook"); err != nil {
+			return err
+		}
 		p.add(source.Run)
+		p.watching(source.Watched())
 		if c.enforceGrants {
 			hook.Grants = source
 		}
 		if c.validateWrites {
-			newest, err := newestGrants(config, p.log)
+			newest, err := newestGrants(config, c.bounds.GrantSet, sys.Now, p.log)
 			if err != nil {
 				return err
 			}
-			hook.Writes = &webhook.Writes{Grants: source, Newest: newest}
+			hook.Writes = &webhook.Writes{Bounds: c.allowed, Grants: source, Newest: newest}
 		}
 	}
 	if c.events {
@@ -167,14 +179,16 @@ func (c *webhookConfig) makeParts(ctx context.Context, sys cli.System, p *webhoo
 
 // newestGrants reads RoleGrants again, with a client of its own: somebody who is refused
 // again and again must not slow down what is followed.
-func newestGrants(config *rest.Config, log *slog.Logger) (func(context.Context) (*grant.Set, error), error) {
+func newestGrants(
+	config *rest.Config, build func([]grant.Grant) *grant.Set, now func() time.Time, log *slog.Logger,
+) (func(context.Context) (*grant.Set, error), error) {
 	slow := rest.CopyConfig(config)
 	slow.QPS, slow.Burst = 5, 10
 	client, err := dynamic.NewForConfig(slow)
 	if err != nil {
 		return nil, err
 	}
-	grants := follow.Grants(client, log)
+	grants := follow.Grants(client, build, now, log)
 	return func(ctx context.Context) (*grant.Set, error) { return grants.Read(ctx, "") }, nil
 }
 
@@ -210,7 +224,9 @@ func (c *webhookConfig) serving(sys cli.System, p *webhookParts) error {
 			Names:     c.names(),
 			Lifetimes: c.certificates.Lifetimes,
 			Authority: "rolecall webhook", Registrar: registrar, Rotations: rotations, Log: p.log, Now: sys.Now,
+			Looks: follow.NewWatch(servingSecret, sys.Now),
 		}
+		p.watching(keeper.Looks)
 		p.tls = keeper.TLSConfig()
 		p.add(keeper.Run)
 		return c.restrict(p.tls)

@@ -86,8 +86,10 @@ func (c *trustLintConfig) options(ctx context.Context) (*policy.LintOptions, err
 	if err != nil {
 		return nil, err
 	}
-	if c.role.account != "" && !arn.IsAccount(c.role.account) {
-		return nil, fault.New(fault.Usage, "--account %q: want 12 digits", c.role.account)
+	if c.role.account != "" {
+		if err := arn.CheckAccount(c.role.account); err != nil {
+			return nil, fault.New(fault.Usage, "--account %w", err)
+		}
 	}
 	facts := &policy.RoleFacts{
 		Partition:  c.role.partition,

@@ -43,7 +43,7 @@ func TestFollowed(t *testing.T) {
 		yes, known := objects.UsesOn(node, "shop", func(account string) bool { return account == "cart" })
 		return yes && known
 	}
-	if !uses("n1") || uses("n2") || !objects.Fresh(time.Now(), time.Hour) {
+	if !uses("n1") || uses("n2") || !objects.Fresh(time.Hour) {
 		t.Errorf("n1 %t, n2 %t; want the pod on n1 only", uses("n1"), uses("n2"))
 	}
 	if name, err := nodes.OfInstance(ctx, id); name != "n1" || err != nil {

@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/rolecall/rolecall/internal/broker/refusal"
+	"github.com/rolecall/rolecall/internal/follow"
 	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
@@ -36,15 +37,11 @@ type Nodes struct {
 // NewNodes reads nothing yet. The mode says how long known nodes count while
 // the API server is down, as it does for pods.
 func NewNodes(client kubernetes.Interface, mode Mode, now func() time.Time) *Nodes {
-	within := fresh
-	if mode == JWKS {
-		within = stale
-	}
 	return &Nodes{
 		client: client,
-		within: within,
+		within: mode.Patience(),
 		byID:   map[string][]string{},
-		kept: newKept(now, func(
+		kept: newKept("nodes", now, func(
 			object metav1.Object,
 		) string {
 			if node, ok := object.(*corev1.Node); ok {
@@ -67,7 +64,7 @@ func instanceOf(node *corev1.Node) string {
 // Run follows the nodes until ctx is done.
 func (n *Nodes) Run(ctx context.Context) error {
 	nodes := n.client.CoreV1().Nodes()
-	followObjects(ctx, "nodes", &corev1.Node{}, n.client, n, listWatch{
+	followObjects(ctx, &corev1.Node{}, n.client, n.watch, n, listWatch{
 		func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 			return nodes.List(ctx, options)
 		},
@@ -77,6 +74,9 @@ func (n *Nodes) Run(ctx context.Context) error {
 	})
 	return nil
 }
+
+// Watched is how the nodes are followed.
+func (n *Nodes) Watched() *follow.Watch { return n.watch }
 
 // Synced is closed when the nodes have been read once.
 func (n *Nodes) Synced() <-chan struct{} { return n.synced }
@@ -102,7 +102,7 @@ func (n *Nodes) OfInstance(ctx context.Context, id string) (string, error) {
 			}
 		}
 	}
-	isFresh := n.fresh(n.now(), n.within)
+	isFresh := n.fresh(n.within)
 	switch {
 	case len(names) > 1:
 		return "", refusal.New(

@@ -21,7 +21,6 @@ import (
 // runs, and read one by one where that does not say enough.
 type Objects struct {
 	client   kubernetes.Interface
-	now      func() time.Time
 	pods     *kept[pod]
 	accounts *kept[string] // UIDs
 }
@@ -43,9 +42,8 @@ const (
 func NewObjects(client kubernetes.Interface, now func() time.Time, labels ...string) *Objects {
 	return &Objects{
 		client:   client,
-		now:      now,
-		pods:     newKept(now, podReader(labels)),
-		accounts: newKept(now, func(o metav1.Object) string { return string(o.GetUID()) }),
+		pods:     newKept("pods", now, podReader(labels)),
+		accounts: newKept("service accounts", now, func(o metav1.Object) string { return string(o.GetUID()) }),
 	}
 }
 
@@ -81,7 +79,7 @@ func (o *Objects) Run(ctx context.Context) error {
 	var group sync.WaitGroup
 	core := o.client.CoreV1()
 	group.Go(func() {
-		followObjects(ctx, "pods", &corev1.Pod{}, o.client, o.pods, listWatch{
+		followObjects(ctx, &corev1.Pod{}, o.client, o.pods.watch, o.pods, listWatch{
 			func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 				return core.Pods("").List(ctx, options)
 			},
@@ -91,7 +89,7 @@ func (o *Objects) Run(ctx context.Context) error {
 		})
 	})
 	group.Go(func() {
-		followObjects(ctx, "serviceaccounts", &corev1.ServiceAccount{}, o.client, o.accounts, listWatch{
+		followObjects(ctx, &corev1.ServiceAccount{}, o.client, o.accounts.watch, o.accounts, listWatch{
 			func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 				return core.ServiceAccounts("").List(ctx, options)
 			},
@@ -110,11 +108,11 @@ type listWatch struct {
 }
 
 func followObjects(
-	ctx context.Context, name string, kind runtime.Object, client kubernetes.Interface, into cache.ReflectorStore,
+	ctx context.Context, kind runtime.Object, client kubernetes.Interface, by *follow.Watch, into cache.ReflectorStore,
 	from listWatch,
 ) {
 	source := &cache.ListWatch{ListWithContextFunc: from.list, WatchFuncWithContext: from.watch}
-	follow.Run(ctx, name, cache.ToListWatcherWithWatchListSemantics(source, client), kind, into)
+	by.Run(ctx, cache.ToListWatcherWithWatchListSemantics(source, client), kind, into)
 }
 
 // Synced is closed when both have been read once.
@@ -122,11 +120,14 @@ func (o *Objects) Synced() []<-chan struct{} {
 	return []<-chan struct{}{o.pods.synced, o.accounts.synced}
 }
 
-// Fresh reports whether both were read, and the watch of pods, by which deletions
-// come, moved within a time. An API server sends at least a bookmark a minute.
-func (o *Objects) Fresh(now time.Time, within time.Duration) bool {
-	return o.embedded() || o.pods.fresh(now, within) && isClosed(o.accounts.synced)
+// Fresh reports whether both were read, and the API server was heard by both watches
+// within a time: by them deletions come.
+func (o *Objects) Fresh(within time.Duration) bool {
+	return o.embedded() || o.pods.fresh(within) && o.accounts.fresh(within)
 }
+
+// Watches are those of both, for who looks at whether they stand still.
+func (o *Objects) Watches() []*follow.Watch { return []*follow.Watch{o.pods.watch, o.accounts.watch} }
 
 // UsesOn reports whether a pod of a namespace and node has an account that
 // matches; known is false if pods are not followed.
@@ -146,7 +147,7 @@ func (o *Objects) UsesOn(node, namespace string, matches func(account string) bo
 
 // account checks that the service account is there with the claimed UID.
 func (o *Objects) account(ctx context.Context, i *Identity) error {
-	uid, found, err := o.accounts.find(ctx, i.Namespace, i.ServiceAccount,
+	uid, found, err := o.accounts.sure(ctx, i.Namespace, i.ServiceAccount,
 		func(uid string) bool { return uid == i.ServiceAccountUID || o.embedded() },
 		func(ctx context.Context) (metav1.Object, error) {
 			if o.embedded() {
@@ -164,7 +165,7 @@ func (o *Objects) account(ctx context.Context, i *Identity) error {
 }
 
 // pod checks that the token's pod is there and runs, and fills in its node and labels. What
-// is followed counts if trusted, else the API server is asked.
+// is followed counts if trusted, as far as its watch does, else the API server is asked.
 func (o *Objects) pod(ctx context.Context, i *Identity, now time.Time, trusted bool) error {
 	if !i.Bound() {
 		return nil
@@ -179,7 +180,7 @@ func (o *Objects) pod(ctx context.Context, i *Identity, now time.Time, trusted b
 	var found bool
 	var err error
 	if trusted {
-		p, found, err = o.pods.find(
+		p, found, err = o.pods.sure(
 			ctx, i.Namespace, i.Pod, func(p pod) bool { return p.uid == i.PodUID || o.embedded() }, get,
 		)
 	} else {
@@ -211,18 +212,22 @@ func (o *Objects) pod(ctx context.Context, i *Identity, now time.Time, trusted b
 // kept holds the objects of one kind, filled by a reflector.
 type kept[T any] struct {
 	read   func(metav1.Object) T
-	now    func() time.Time
+	watch  *follow.Watch // nil if it is never behind
 	synced chan struct{}
 	once   sync.Once
 
 	mu       sync.RWMutex
 	known    map[string]map[string]T // by namespace and name
-	moved    time.Time               // when the watch last brought anything
 	changing chan struct{}           // closed at the next change; nil if nobody waits
 }
 
-func newKept[T any](now func() time.Time, read func(metav1.Object) T) *kept[T] {
-	return &kept[T]{read: read, now: now, synced: make(chan struct{}), known: map[string]map[string]T{}}
+func newKept[T any](name string, now func() time.Time, read func(metav1.Object) T) *kept[T] {
+	return &kept[T]{
+		read:   read,
+		watch:  follow.NewWatch(name, now),
+		synced: make(chan struct{}),
+		known:  map[string]map[string]T{},
+	}
 }
 
 func isClosed(channel <-chan struct{}) bool {
@@ -234,20 +239,38 @@ func isClosed(channel <-chan struct{}) bool {
 	}
 }
 
-func (k *kept[T]) fresh(now time.Time, within time.Duration) bool {
-	k.mu.RLock()
-	defer k.mu.RUnlock()
-	return isClosed(k.synced) && now.Sub(k.moved) <= within
+func (k *kept[T]) fresh(within time.Duration) bool {
+	return isClosed(k.synced) && (k.watch == nil || k.watch.Heard(within))
+}
+
+// sure is find while the watch counts. When it stands still the API server is asked;
+// where that fails, what is known counts as far as jwks goes without it: who does not
+// has asked the API server about the token already.
+func (k *kept[T]) sure(
+	ctx context.Context, namespace, name string, wanted func(T) bool, get func(context.Context) (metav1.Object, error),
+) (one T, found bool, err error) {
+	if k.watch == nil || k.watch.Relied(stale) {
+		return k.find(ctx, namespace, name, wanted, get)
+	}
+	one, found, err = k.readOne(ctx, get)
+	if k.watch.Asked(err); err == nil || !k.watch.Heard(stale) {
+		return one, found, err
+	}
+	return k.find(ctx, namespace, name, wanted, get)
 }
 
 // find returns an object that is as wanted, if there is one: an object that is
-// not known yet is waited for, then read. Without one it returns what there is.
+// not known yet is waited for, then read; at once while the watch is down, which may be
+// for half a minute after the API server is back. Without one it returns what there is.
 func (k *kept[T]) find(
 	ctx context.Context, namespace, name string, wanted func(T) bool, get func(context.Context) (metav1.Object, error),
 ) (one T, found bool, err error) {
 	one, found, changing := k.look(namespace, name, wanted)
-	if changing == nil {
+	switch {
+	case changing == nil:
 		return one, found, nil
+	case k.watch != nil && k.watch.Down():
+		return k.readOne(ctx, get)
 	}
 	timer := time.NewTimer(newcomerWait)
 	defer timer.Stop()
@@ -304,7 +327,9 @@ func (k *kept[T]) change(do func()) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	do()
-	k.moved = k.now()
+	if k.watch != nil {
+		k.watch.Hear()
+	}
 	if k.changing != nil {
 		close(k.changing)
 		k.changing = nil
@@ -375,6 +400,7 @@ func (k *kept[T]) Resync() error { return nil }
 // there, and nothing else is. Run must not be called.
 func NewEmbedded(now func() time.Time) *Objects {
 	o := NewObjects(nil, now)
+	o.pods.watch, o.accounts.watch = nil, nil
 	// Replace never fails: it is given nothing to read.
 	_, _ = o.pods.Replace(nil, ""), o.accounts.Replace(nil, "")
 	return o

@@ -7,16 +7,26 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
+	"k8s.io/klog/v2"
 
 	"github.com/rolecall/rolecall/internal/broker/refusal"
 )
+
+// What client-go reports errors to also sleeps until a millisecond after the last of the
+// process, which in a bubble of another time is for years.
+func init() { utilruntime.ErrorHandlers = utilruntime.ErrorHandlers[:1] }
 
 // TestThePodMustBeThere: a token is good while its pod runs where it says, as whom
 // it says, and for the grace that API servers give it after its deletion.
@@ -184,12 +194,15 @@ func TestServiceAccountMustBeThere(t *testing.T) {
 	})
 }
 
-// TestFresh: of what is followed, pods tell how old it is; both must have been read.
+// TestFresh: both must have been read, and the API server heard by both watches.
 func TestFresh(t *testing.T) {
 	t.Parallel()
-	clock := func() time.Time { return issued }
-	o := NewObjects(fake.NewClientset(), clock)
-	fresh := func(ago time.Duration) bool { return o.Fresh(issued.Add(ago), time.Minute) }
+	now := issued
+	o := NewObjects(fake.NewClientset(), func() time.Time { return now })
+	fresh := func(ago time.Duration) bool {
+		now = issued.Add(ago)
+		return o.Fresh(time.Minute)
+	}
 	if fresh(0) {
 		t.Error("fresh before anything was read")
 	}
@@ -205,6 +218,21 @@ func TestFresh(t *testing.T) {
 	if !fresh(0) || !fresh(time.Minute) || fresh(time.Minute+1) {
 		t.Errorf("at once %t, after a minute %t, after more %t; want true, true, false", fresh(0), fresh(time.Minute),
 			fresh(time.Minute+1))
+	}
+	for name, moves := range map[string]func(string) error{
+		"pods": o.pods.Bookmark, "service accounts": o.accounts.Bookmark,
+	} {
+		now = issued
+		if err := errors.Join(o.pods.Bookmark(""), o.accounts.Bookmark("")); err != nil {
+			t.Fatal(err)
+		}
+		now = issued.Add(time.Minute)
+		if err := moves(""); err != nil {
+			t.Fatal(err)
+		}
+		if fresh(time.Minute + 1) {
+			t.Errorf("fresh although only the watch of %s moves", name)
+		}
 	}
 	for _, synced := range o.Synced() {
 		if !isClosed(synced) {
@@ -242,7 +270,7 @@ func TestUsesOn(t *testing.T) {
 func TestKeptFollowsTheWatch(t *testing.T) {
 	t.Parallel()
 	now := issued
-	k := newKept(func() time.Time { return now }, func(o metav1.Object) types.UID { return o.GetUID() })
+	k := newKept("accounts", func() time.Time { return now }, func(o metav1.Object) types.UID { return o.GetUID() })
 	expect := func(after string, want map[string]map[string]types.UID) {
 		t.Helper()
 		if diff := cmp.Diff(want, k.known); diff != "" {
@@ -273,8 +301,8 @@ func TestKeptFollowsTheWatch(t *testing.T) {
 	}
 	now = now.Add(time.Hour)
 	must(k.Bookmark(""))
-	if !k.moved.Equal(now) {
-		t.Errorf("a bookmark counts as of %s, want %s", k.moved, now)
+	if !k.watch.Heard(0) {
+		t.Error("a bookmark does not count")
 	}
 }
 
@@ -297,9 +325,11 @@ func TestEmbedded(t *testing.T) {
 		w.now = w.now.Add(10 * time.Minute)
 		_, err = w.verify(signed(nil))
 		wantRefused(t, "nothing was put in for a while", err, "", "")
-		if !w.objects.Fresh(w.now.Add(time.Hour), time.Minute) {
+		w.now = w.now.Add(time.Hour)
+		if !w.objects.Fresh(time.Minute) {
 			t.Error("what is put in grows old")
 		}
+		w.now = w.now.Add(-time.Hour)
 
 		before := time.Now()
 		w.check(w.objects.PutPod(newPod("cart-0", func(p *corev1.Pod) { p.UID = "newer" })))
@@ -315,5 +345,69 @@ func TestEmbedded(t *testing.T) {
 		w.check(w.objects.RemovePod(newPod("cart-0")))
 		_, err = w.verify(signed(nil))
 		wantRefused(t, "the pod was removed", err, refusal.InvalidToken, "pod no longer exists")
+	})
+}
+
+// TestNewcomersWhileTheWatchIsDown: after the API server was away it answers before its watches
+// are opened again. A pod that is new meanwhile is read at once, as long as that lasts, and waited
+// for when it is over.
+func TestNewcomersWhileTheWatchIsDown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		objects := NewObjects(fake.NewClientset(), time.Now)
+		var away bool
+		var stream *watch.FakeWatcher
+		ctx, cancel := context.WithCancel(klog.NewContext(t.Context(), logr.Discard()))
+		ended := make(chan struct{})
+		t.Cleanup(func() { cancel(); <-ended })
+		go func() {
+			defer close(ended)
+			followObjects(ctx, &corev1.Pod{}, objects.client, objects.pods.watch, objects.pods, listWatch{
+				func(context.Context, metav1.ListOptions) (runtime.Object, error) {
+					if away {
+						return nil, errors.New("connection refused")
+					}
+					return &corev1.PodList{ListMeta: metav1.ListMeta{ResourceVersion: "1"}}, nil
+				},
+				func(_ context.Context, options metav1.ListOptions) (watch.Interface, error) {
+					switch {
+					case away:
+						return nil, errors.New("connection refused")
+					case options.SendInitialEvents != nil:
+						return nil, apierrors.NewInvalid(schema.GroupKind{}, "", nil)
+					}
+					stream = watch.NewFake()
+					return stream, nil
+				},
+			})
+		}()
+		synctest.Wait()
+		takes := func() time.Duration {
+			before, read := time.Now(), 0
+			_, found, err := objects.pods.find(ctx, "shop", "new", func(pod) bool { return true },
+				func(context.Context) (metav1.Object, error) { read++; return newPod("new"), nil })
+			if !found || err != nil || read != 1 {
+				t.Errorf("found %v, %v, read %d times", found, err, read)
+			}
+			return time.Since(before)
+		}
+		if took := takes(); took != newcomerWait {
+			t.Errorf("while the watch is open it took %s, want %s", took, newcomerWait)
+		}
+		away = true
+		stream.Stop()
+		for range 60 {
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if took := takes(); took != 0 {
+				t.Fatalf("while the watch is down it took %s, want none", took)
+			}
+		}
+		away = false
+		time.Sleep(8 * time.Second) // longer than it is waited between two attempts
+		synctest.Wait()
+		if took := takes(); took != newcomerWait {
+			t.Errorf("when the watch is open again it took %s, want %s", took, newcomerWait)
+		}
 	})
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rolecall/rolecall/internal/broker/refusal"
 	"github.com/rolecall/rolecall/internal/credential"
+	"github.com/rolecall/rolecall/internal/follow"
 	"github.com/rolecall/rolecall/internal/token"
 )
 
@@ -27,14 +28,23 @@ const (
 )
 
 const (
-	// fresh is how long ago the watches may have moved for auto to rely on
-	// them.
-	fresh = time.Minute
+	// fresh is how long ago the API server may have been heard by the watches for auto
+	// to rely on them.
+	fresh = follow.Fresh
 	// stale is the same for jwks, which goes on while the API server is down.
 	stale = 10 * time.Minute
 	// maxToken is the longest token that is looked at, in bytes.
 	maxToken = 16 << 10
 )
+
+// Patience is how long ago the API server may have been heard for what is followed to
+// count although it cannot be asked.
+func (m Mode) Patience() time.Duration {
+	if m == JWKS {
+		return stale
+	}
+	return fresh
+}
 
 // Verifier verifies tokens. What its mode does not use may be nil.
 type Verifier struct {
@@ -123,7 +133,7 @@ func (v *Verifier) usable(decoded *token.JWT, within time.Duration) error {
 	if err := usable(keys, now); err != nil {
 		return unavailable(err, "The keys of the cluster's issuer are not known.")
 	}
-	if !v.Objects.Fresh(now, within) {
+	if !v.Objects.Fresh(within) {
 		return unavailable(nil, "The pods of the cluster are not known: their watch stands still.")
 	}
 	return nil
@@ -220,7 +230,7 @@ func (v *Verifier) asked(
 	if err := user.agrees(identity); err != nil {
 		return nil, err
 	}
-	return identity, v.Objects.pod(ctx, identity, v.Now(), v.Objects.Fresh(v.Now(), fresh))
+	return identity, v.Objects.pod(ctx, identity, v.Now(), v.Objects.Fresh(fresh))
 }
 
 // both demands that the two ways agree in all they say.

@@ -12,6 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/rolecall/rolecall/internal/broker/refusal"
 	"github.com/rolecall/rolecall/internal/credential"
@@ -224,11 +226,11 @@ func TestAutoGoesByWhatIsUpToDate(t *testing.T) {
 		{"the watch stands still", func(w *world) { w.now = w.now.Add(fresh + time.Second) }, signed(nil), true},
 		{"keys of fifteen minutes ago", func(w *world) {
 			w.now = issued.Add(keysStale)
-			w.check(w.objects.pods.Bookmark(""))
+			w.moves()
 		}, signed(nil), false},
 		{"older keys", func(w *world) {
 			w.now = issued.Add(keysStale + time.Second)
-			w.check(w.objects.pods.Bookmark(""))
+			w.moves()
 		}, signed(nil), true},
 		{"an issuer without keys", func(*world) {}, signed(claims{"iss": "https://other"}), true},
 	} {
@@ -255,7 +257,7 @@ func TestWithoutTheAPIServer(t *testing.T) {
 			{"more than ten minutes", func(w *world) { w.now = w.now.Add(stale + time.Second) }, "watch stands still"},
 			{"old keys", func(w *world) {
 				w.now = issued.Add(keysStale + time.Second)
-				w.check(w.objects.pods.Bookmark(""))
+				w.moves()
 			}, "last read at 2026-09-21T09:00:00Z"},
 			{"no keys at all", func(w *world) {
 				w.keys = NewKeys(nil, w.verifier.Now)
@@ -494,16 +496,27 @@ func TestBothMustAgree(t *testing.T) {
 func TestBothMayReadThePodAtDifferentTimes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, Both)
-	w.now = w.now.Add(fresh + time.Second) // the reviewed pod is read
-	w.check(w.client.Tracker().Update(corev1.SchemeGroupVersion.WithResource("pods"),
-		newPod("cart-0", func(p *corev1.Pod) { p.Labels["team"] = "blue" }), "shop"))
+	w.now = w.now.Add(fresh + time.Second) // both read the pod, one after the other
+	var reads []*corev1.Pod
+	w.client.PrependReactor("get", "pods", func(clienttesting.Action) (bool, runtime.Object, error) {
+		next := reads[0]
+		reads = reads[1:]
+		return true, next, nil
+	})
+	w.client.PrependReactor("get", "serviceaccounts", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return true, newAccount("cart", accountUID), nil
+	})
+	reads = []*corev1.Pod{
+		newPod("cart-0"), newPod("cart-0", func(p *corev1.Pod) { p.Labels["team"] = "blue" }),
+	}
 	got, err := w.verify(signed(nil))
 	if err != nil || got.Labels["team"] != "red" || got.By != "both" || w.disagreed != 0 {
 		t.Errorf("labels: %+v, %v, %d disagreements", got, err, w.disagreed)
 	}
 	// A token that names no node is told by its pod, which was moved meanwhile.
-	w.check(w.client.Tracker().Update(corev1.SchemeGroupVersion.WithResource("pods"),
-		newPod("cart-0", func(p *corev1.Pod) { p.Spec.NodeName = "n2" }), "shop"))
+	reads = []*corev1.Pod{
+		newPod("cart-0"), newPod("cart-0", func(p *corev1.Pod) { p.Spec.NodeName = "n2" }),
+	}
 	w.answer = func(r *authenticationv1.TokenReview) { delete(r.Status.User.Extra, extraNode) }
 	_, err = w.verify(signed(bound(claims{"node": nil})))
 	wantRefused(t, "another node", err, refusal.InvalidToken, "different identities")

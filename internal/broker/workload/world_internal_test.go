@@ -111,7 +111,7 @@ func newWorld(t *testing.T, mode Mode) *world {
 	_, err := w.keys.Reload(t.Context())
 	w.check(err)
 	w.now = w.now.Add(time.Minute) // keys may be read again
-	w.check(w.objects.pods.Bookmark(""))
+	w.moves()
 	w.verifier = &Verifier{
 		Mode:      mode,
 		Keys:      w.keys,
@@ -121,6 +121,12 @@ func newWorld(t *testing.T, mode Mode) *world {
 		Now:       clock,
 	}
 	return w
+}
+
+// moves has the API server be heard by all watches.
+func (w *world) moves() {
+	w.t.Helper()
+	w.check(errors.Join(w.objects.pods.Bookmark(""), w.objects.accounts.Bookmark("")))
 }
 
 func (w *world) check(err error) {

@@ -98,6 +98,8 @@ func newCloud(t *testing.T) *cloud {
 	plane := sessionplan.Plane{
 		Cluster:       association.Cluster{Name: "prod", Partition: "aws", Region: region, Account: accountID},
 		Mode:          v1alpha1.Federated,
+		Modes:         []v1alpha1.AssociationMode{v1alpha1.Federated, v1alpha1.BrokerRole, v1alpha1.PassThrough},
+		Choices:       association.Choices(),
 		Issuer:        issuer,
 		BrokerRoleARN: brokerUser,
 		PodLabels:     []string{"tier"},
@@ -113,7 +115,6 @@ func newCloud(t *testing.T) *cloud {
 		Metrics: session.NewMetrics(prometheus.NewRegistry()),
 		Now:     time.Now,
 		Total:   time.Minute,
-		Attempt: time.Minute,
 	}
 	c.write(t, func(state account.State) error {
 		if err := state.PutProvider(
@@ -339,7 +340,7 @@ func TestBrokerAndControllerAgree(t *testing.T) {
 		)
 		c.trusts(t, "cart", "/team/", first)
 		c.trusts(t, "writer", "/", second)
-		exists, trusts := c.judge.role(t.Context(), a)
+		exists, trusts := c.judge.role(t.Context(), a, yes("Granted", ""))
 		if exists.status != metav1.ConditionTrue {
 			t.Fatalf("seed %d: %+v", seed, exists)
 		}

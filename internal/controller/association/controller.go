@@ -8,6 +8,7 @@ package association
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -47,6 +48,8 @@ type Roles interface {
 type Reconciler struct {
 	Client client.Client
 	Plane  sessionplan.Plane
+	// Grants makes a set of all RoleGrants: it says what none at all means.
+	Grants func([]grant.Grant) *grant.Set
 	Roles  Roles
 	Events events.EventRecorder
 	// Metrics are made by NewMetrics.
@@ -55,6 +58,7 @@ type Reconciler struct {
 	// Every is how often IAM is looked at, which does not tell when it changes; up
 	// to a fifth is added at random, so that not all are looked at together.
 	Every time.Duration
+	Now   func() time.Time
 }
 
 // Conditions of an association.
@@ -82,8 +86,27 @@ func (r *Reconciler) patternsBeside(ctx context.Context, object client.Object) [
 	return r.requests(ctx, object.GetNamespace(), association.IsPattern)
 }
 
-func (r *Reconciler) everyOne(ctx context.Context, _ client.Object) []reconcile.Request {
+func (r *Reconciler) everyOne(ctx context.Context, grant client.Object) []reconcile.Request {
+	r.count(ctx, grant)
 	return r.requests(ctx, "", func(*v1alpha1.PodIdentityAssociation) bool { return true })
+}
+
+// count counts the RoleGrants after one of them has changed, and says loudly when that
+// was the last.
+func (r *Reconciler) count(ctx context.Context, changed client.Object) {
+	var list v1alpha1.RoleGrantList
+	if err := r.Client.List(ctx, &list); err != nil {
+		r.Log.Error("RoleGrants not counted", "error", err)
+		return
+	}
+	if r.Metrics.grants.Set(float64(len(list.Items))); len(list.Items) > 0 {
+		return
+	}
+	r.Metrics.emptied.Inc()
+	note := r.Grants(nil).WhyNone()
+	r.Log.Warn("the last RoleGrant is gone", "name", changed.GetName(), "consequence", note)
+	r.Events.Eventf(changed, nil, corev1.EventTypeWarning, "NoRoleGrants", "Grant", "%s",
+		"the last RoleGrant is gone: "+note)
 }
 
 func (r *Reconciler) requests(
@@ -135,8 +158,8 @@ func (r *Reconciler) look(ctx context.Context, a *v1alpha1.PodIdentityAssociatio
 		return fmt.Errorf("list the associations: %w", err)
 	}
 	found := map[string]verdict{}
-	found[conditionRole], found[conditionTrust] = r.role(ctx, a)
-	found[conditionGranted] = granted(a, grants.Items)
+	found[conditionGranted] = r.granted(a, grants.Items)
+	found[conditionRole], found[conditionTrust] = r.role(ctx, a, found[conditionGranted])
 	found[conditionShadowed] = shadowed(a, beside.Items)
 	found[conditionReady] = ready(a, found)
 	status := &a.Status
@@ -160,8 +183,16 @@ func (r *Reconciler) look(ctx context.Context, a *v1alpha1.PodIdentityAssociatio
 	return nil
 }
 
-// role asks IAM for the role, and its trust policy for the plane.
-func (r *Reconciler) role(ctx context.Context, a *v1alpha1.PodIdentityAssociation) (exists, trusts verdict) {
+// role asks IAM for the role, and its trust policy for the plane. Of roles that the
+// association may not use it says nothing, not even whether they exist: whoever writes
+// associations must not learn of them here.
+func (r *Reconciler) role(
+	ctx context.Context, a *v1alpha1.PodIdentityAssociation, granted verdict,
+) (exists, trusts verdict) {
+	if granted.status != metav1.ConditionTrue {
+		v := unknown("NotAsked", "IAM is asked only about roles that all accounts of the association may use")
+		return v, v
+	}
 	role, err := arn.ParseRole(a.Spec.RoleARN)
 	if err != nil {
 		return no("Invalid", err.Error()), no("Invalid", err.Error())
@@ -197,27 +228,24 @@ func (r *Reconciler) target(ctx context.Context, a *v1alpha1.PodIdentityAssociat
 	return unknown("TargetNotAsked", "the trust policy of the target role could not be read: "+err.Error())
 }
 
-func granted(a *v1alpha1.PodIdentityAssociation, items []v1alpha1.RoleGrant) verdict {
+// granted judges what the operator and the grants let the association be.
+func (r *Reconciler) granted(a *v1alpha1.PodIdentityAssociation, items []v1alpha1.RoleGrant) verdict {
 	var grants []grant.Grant
 	for i := range items {
 		grants = append(grants, grant.Grant{Name: items[i].Name, Spec: items[i].Spec})
 	}
-	set := grant.NewSet(grants)
-	reasons := []string{}
-	for _, role := range []string{a.Spec.RoleARN, a.Spec.TargetRoleARN} {
-		if role == "" {
-			continue
-		}
-		decision := admission.Allows(set, a, role)
-		switch {
-		case !decision.Allowed && association.IsPattern(a): // a grant may cover some of its accounts
-			return unknown("Pattern", decision.Reason+"; it is decided for each service account")
-		case !decision.Allowed:
-			return no("NotGranted", decision.Reason)
-		}
-		reasons = append(reasons, decision.Reason)
+	rules := admission.Rules{Bounds: r.Plane.Bounds(), Grants: r.Grants(grants)}
+	err := rules.Check(a)
+	_, ungranted := errors.AsType[*admission.NotGranted](err)
+	switch {
+	case err == nil:
+		return yes("Granted", rules.Why(a))
+	case ungranted && association.IsPattern(a): // a grant may cover some of its accounts
+		return unknown("Pattern", err.Error()+"; it is decided for each service account")
+	case ungranted:
+		return no("NotGranted", err.Error())
 	}
-	return yes("Granted", reasons[0])
+	return no("NotAllowed", err.Error()+"; "+strings.Join(fault.HintsOf(err), "; "))
 }
 
 // shadowed looks for an association that always is preferred: of the same

@@ -20,6 +20,7 @@ import (
 	"github.com/rolecall/rolecall/internal/issuer/plan"
 	"github.com/rolecall/rolecall/internal/rotation"
 	"github.com/rolecall/rolecall/internal/token"
+	"github.com/rolecall/rolecall/internal/yamledit"
 )
 
 // Files of the folder beside those of plan, which are for the API servers.
@@ -93,7 +94,7 @@ func (f Folder) Load() (*v1alpha1.Issuer, error) {
 	}
 	var object v1alpha1.Issuer
 	if err := yaml.UnmarshalStrict(text, &object); err != nil {
-		return nil, fault.New(fault.Invalid, "%s: %w", f.IssuerFile(), err)
+		return nil, yamledit.Invalid(f.IssuerFile(), 1, text, err)
 	}
 	if object.APIVersion != v1alpha1.GroupVersion.String() || object.Kind != "Issuer" {
 		return nil, fault.New(fault.Invalid, "%s is of apiVersion %q and kind %q: want %s and Issuer",
