@@ -60,7 +60,7 @@ func keyEntries(text []byte) []map[string]json.RawMessage {
 }
 
 // Losses says what writing documents over stored ones drops or changes, but for keys (see
-// Removed) and for what is written anew with every key; nil if nothing is.
+// Removed) and for what changes with every key; nil if nothing is.
 func Losses(documents Documents, stored Stored) []string {
 	var lost []string
 	if stored.Discovery.Version != "" {
