@@ -23,7 +23,7 @@ type Found struct {
 // jwksPath is what an Issuer may name.
 var jwksPath = lazyregexp.New(`^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$`)
 
-// Look reads where a stored discovery document has the keys; nothing if it is none of the
+// Look reads where a stored discovery document has the keys; nothing if it is not of the
 // issuer.
 func Look(issuer string, discovery Object) Found {
 	var document struct {

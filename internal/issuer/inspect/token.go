@@ -32,7 +32,7 @@ func (r *report) token(o Observation) {
 	}
 	if text("iss") == "kubernetes/serviceaccount" {
 		r.add(finding.Error, "token-of-secret", generic, wanted, "the token is a Secret's: it has neither audience nor "+
-			"expiry, and its issuer is no URL")
+			"expiry, and its issuer is not a URL")
 		return
 	}
 	if o.TokenBlanks {
