@@ -38,6 +38,7 @@ func Run(ctx context.Context, sys System, args []string) int {
 		args = append([]string{cobra.ShellCompRequestCmd}, args...)
 	}
 	root := newRoot(sys)
+	args = cli.JoinWords(root, cli.Invoked(sys.File, args))
 	root.SetArgs(args)
 	err := cli.FindCommand(root, args)
 	if err == nil {

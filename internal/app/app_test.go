@@ -21,6 +21,7 @@ func TestMain(m *testing.M) {
 	}
 	testscript.Main(m, map[string]func(){
 		"rolecall": program, "kubectl-rolecall": program, "kubectl_complete-rolecall": program,
+		"webhook": program, "eks-pod-identity-agent": program, "go-runner": program,
 	})
 }
 
