@@ -213,6 +213,7 @@ var exceptions = []struct {
 		true, "it asks whom it is given to ask, once for all who wait",
 	},
 	{"internal/policy", []string{"golang.org/x/text/..."}, true, "full Unicode lower case"},
+	{"internal/association", []string{"golang.org/x/text/..."}, true, "keys that look alike in any folding"},
 	{"internal/policycase", []string{"sigs.k8s.io/json"}, true, "strict decoding"},
 	{"internal/issuer/inspect", []string{"mime"}, true, "it parses media types"},
 	{"internal/issuer/plan", []string{"k8s.io/apimachinery/pkg/apis/meta/v1"}, true, "an Issuer is an API type"},

@@ -122,8 +122,9 @@ type RoleRequest struct {
 	Policy               string // session policy, JSON
 	// The rest is of AssumeRole only.
 	ExternalID, SourceIdentity string
-	// Tags are all sent as transitive.
-	Tags []Tag
+	// Tags are sent as transitive unless they are Local.
+	Tags  []Tag
+	Local bool
 	// As signs the call; nil means this process's own identity.
 	As *credential.AWS
 }
@@ -175,7 +176,9 @@ func (r *Roles) Assume(ctx context.Context, q RoleRequest) (*RoleSession, error)
 	}
 	for _, tag := range q.Tags {
 		input.Tags = append(input.Tags, types.Tag{Key: aws.String(tag.Key), Value: aws.String(tag.Value)})
-		input.TransitiveTagKeys = append(input.TransitiveTagKeys, tag.Key)
+		if !q.Local {
+			input.TransitiveTagKeys = append(input.TransitiveTagKeys, tag.Key)
+		}
 	}
 	answer, err := r.client.AssumeRole(ctx, input, func(o *sts.Options) {
 		if q.As != nil {

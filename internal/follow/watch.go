@@ -27,7 +27,7 @@ const (
 	// first of one, within listing.
 	opening = 10 * time.Second
 	listing = 2 * time.Minute
-	// askAgain is for how long an API server is left alone that did not answer.
+	// askAgain is for how long an API server is not asked again that did not answer.
 	askAgain = 10 * time.Second
 )
 
@@ -96,8 +96,8 @@ func (w *Watch) Asked(err error) {
 }
 
 // Relied reports whether what the watch brought counts without asking the API server: it
-// was heard within Fresh or, if it was asked in vain a moment ago, within the patience of
-// whoever can do without its answer.
+// was heard within Fresh or, if it was asked in vain a moment ago, within the patience
+// of those who can do without its answer.
 func (w *Watch) Relied(patience time.Duration) bool {
 	vain := w.vain.Load()
 	return w.Heard(Fresh) || vain != nil && w.now().Sub(*vain) < askAgain && w.Heard(patience)
@@ -293,7 +293,7 @@ func (s heardStore) Delete(object any) error {
 // Replace is a list. What is there before it is not confirmed until it is replaced.
 func (s heardStore) Replace(objects []any, version string) error {
 	if s.watch.heard.Load() == nil {
-		s.watch.Hear() // whoever waits for the first list may rely on it
+		s.watch.Hear() // those who wait for the first list may rely on it
 		return s.ReflectorStore.Replace(objects, version)
 	}
 	defer s.watch.Hear()

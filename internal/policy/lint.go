@@ -86,6 +86,7 @@ func (l *linter) add(severity finding.Severity, at span, rule, format string, ar
 	place := l.place.to(at.start)
 	l.findings = append(l.findings, placed{at: at, Finding: finding.Finding{
 		Severity: severity,
+		Code:     codes()[rule],
 		Rule:     rule,
 		Message:  fmt.Sprintf(format, args...),
 		Place:    finding.Place{File: l.decoder.name, Line: place.line, Column: place.column},
@@ -234,8 +235,8 @@ func (l *linter) spaces() {
 
 // statementPairs finds statements that another one repeats or covers.
 func (l *linter) statementPairs() {
-	for i := range l.policy.statements {
-		for j := range l.policy.statements {
+	for j := range l.policy.statements {
+		for i := range l.policy.statements {
 			a, b := &l.policy.statements[i], &l.policy.statements[j]
 			if i == j || !a.covers(b) || (b.covers(a) && i > j) {
 				continue
@@ -246,7 +247,7 @@ func (l *linter) statementPairs() {
 				rule, verb = "duplicate-statement", "says the same as"
 			}
 			l.add(finding.Warning, b.at, rule, "statement %d %s this one", i+1, verb)
-			break
+			break // once is enough of each
 		}
 	}
 	l.sid = ""
@@ -267,7 +268,10 @@ func (a *statement) covers(b *statement) bool {
 	for i := range b.action.patterns {
 		if !slices.ContainsFunc(
 			a.action.patterns,
-			func(p actionPattern) bool { return p.all || coversText(p.source, b.action.patterns[i].source, true) },
+			func(p actionPattern) bool {
+				other := &b.action.patterns[i]
+				return p.all || (!other.all && p.prefix == other.prefix && coversText(p.name.source, other.name.source))
+			},
 		) {
 			return false
 		}
@@ -278,7 +282,7 @@ func (a *statement) covers(b *statement) bool {
 	for i := range b.resource.patterns {
 		if !slices.ContainsFunc(a.resource.patterns, func(p resourcePattern) bool {
 			return p.all ||
-				(p.whole.segments == nil && coversText(p.whole.source, b.resource.patterns[i].whole.source, false)) ||
+				(p.whole.segments == nil && coversARN(p.whole.source, b.resource.patterns[i].whole.source)) ||
 				p.whole.source == b.resource.patterns[i].whole.source
 		}) {
 			return false
@@ -287,20 +291,23 @@ func (a *statement) covers(b *statement) bool {
 	return len(b.resource.patterns) > 0
 }
 
+// coversARN compares part by part, as the engine does: a wildcard does not reach from
+// one part into another.
+func coversARN(a, b string) bool {
+	parts, others := strings.SplitN(a, ":", 6), strings.SplitN(b, ":", 6)
+	if a == b || len(parts) != 6 || len(others) != 6 {
+		return a == b
+	}
+	return slices.EqualFunc(parts, others, coversText)
+}
+
 // coversText treats wildcards of the second pattern as ordinary characters,
 // which is right for the runs of the first; a ? equals only itself.
-func coversText(a, b string, folded bool) bool {
+func coversText(a, b string) bool {
 	if strings.Contains(a, "?") || strings.Contains(b, "${") {
 		return a == b
 	}
-	if strings.HasPrefix(a, "arn:") && strings.HasPrefix(b, "arn:") {
-		return slices.EqualFunc(
-			strings.SplitN(a, ":", 6),
-			strings.SplitN(b, ":", 6),
-			func(x, y string) bool { return matchOps(compilePattern(x, true, false).ops, y, false) },
-		)
-	}
-	return matchOps(compilePattern(a, true, false).ops, b, folded)
+	return matchOps(compilePattern(a, true, false).ops, b, false)
 }
 
 func (s *principalSet) same(other *principalSet) bool {

@@ -113,7 +113,7 @@ func (c *condition) admits(text string) bool {
 		case compareLike:
 			return matchOps(compilePattern(p.source, true, false).ops, text, false)
 		case compareFolded:
-			return strings.EqualFold(p.source, text)
+			return equalFolded(p.source, text)
 		default:
 			return p.source == text
 		}

@@ -22,6 +22,9 @@ func (l *linter) statement(s *statement) {
 	}
 	l.emptyCondition(s)
 	l.placeholders(s)
+	l.keyNames(s)
+	l.wrongResources(s)
+	l.powers(s)
 	if l.policy.kind == Trust {
 		l.trust(s)
 	}
@@ -61,6 +64,8 @@ func (l *linter) action(p *actionPattern) {
 	case folded != prefix:
 		l.add(finding.Warning, p.at, "letter-case", "service prefixes are written in lower case: %s", folded).
 			suggest(l, p.at, jsonText(folded+":"+name), "write %s", folded)
+	default:
+		l.unknownAction(p)
 	}
 }
 

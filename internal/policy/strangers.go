@@ -128,6 +128,8 @@ func callersOf(entry *principalEntry) []PrincipalKind {
 // takingAction is the call by which a kind of caller assumes a role.
 func (c *casting) takingAction() string {
 	switch {
+	case c.l.policy.kind == Resource:
+		return c.statement.oneAction()
 	case c.kind != WebIdentity:
 		return "sts:AssumeRole"
 	case c.isSAML():
@@ -154,6 +156,9 @@ func (c *casting) search() *found {
 		Principal: Principal{Kind: c.kind}, Action: c.takingAction(), Context: NewContext(),
 		Resource: "arn:" + c.partition() + ":iam::" + c.owner() + ":role/role", ResourceAccount: c.owner(),
 	}
+	if c.l.policy.kind == Resource {
+		c.request.Resource, c.request.ResourceAccount = c.statement.oneResource(), c.owner()
+	}
 	switch c.kind {
 	case Service:
 		c.request.Principal.ARN = c.entry.text
@@ -169,6 +174,32 @@ func (c *casting) search() *found {
 	}
 	c.order()
 	return c.try(0)
+}
+
+// oneAction is an action that the statement is about.
+func (s *statement) oneAction() string {
+	for i := range s.action.patterns {
+		if p := &s.action.patterns[i]; !s.action.not && !p.all {
+			effort := 1000
+			if name, ok := witness([]spelling{{ops: p.name.ops}}, nil, &effort); ok {
+				return p.prefix + ":" + name
+			}
+		}
+	}
+	return "s3:GetObject"
+}
+
+// oneResource is a resource that the statement is about.
+func (s *statement) oneResource() string {
+	if s.resource != nil && !s.resource.not {
+		for i := range s.resource.patterns {
+			effort := 5000
+			if text, ok := witness([]spelling{{ops: s.resource.patterns[i].openOps()}}, nil, &effort); ok {
+				return text
+			}
+		}
+	}
+	return "arn:aws:s3:::bucket/key"
 }
 
 // owner is the account of the role, one of its own if it is not known.
@@ -335,6 +366,9 @@ func (c *casting) ask() *found {
 		}
 	}
 	policies := &Policies{Trust: c.l.policy}
+	if c.l.policy.kind == Resource {
+		policies, actions = &Policies{Resource: c.l.policy}, actions[:1]
+	}
 	if c.request.Principal.Kind == RoleSession || c.request.Principal.Kind == User ||
 		c.request.Principal.Kind == FederatedUser {
 		policies.Identity, policies.Session = []*Policy{allowAll()}, []*Policy{allowAll()}
@@ -762,6 +796,16 @@ func (c *casting) domain(key string) domain {
 		return domain{shapes: []spelling{spell("o-~")}, absent: true}
 	case "aws:resourceorgpaths":
 		return domain{shapes: []spelling{spell("o-~/r-~/*")}, absent: true}
+	case "kms:calleraccount":
+		if inAccount {
+			return domain{fixed: []string{c.request.Principal.Account}}
+		}
+		return missing
+	case "elasticfilesystem:accessedviamounttarget", "s3:dataaccesspointaccount", "s3:dataaccesspointarn":
+		if c.insiders {
+			return choosable
+		}
+		return missing // of the owner's network, or of access points that have policies of their own
 	case "aws:resourceaccount":
 		return domain{fixed: []string{c.owner()}}
 	case "aws:sourceaccount", "aws:sourceowner":
@@ -793,6 +837,9 @@ func (c *casting) domain(key string) domain {
 		}
 		return domain{shapes: choosable.shapes, not: c.literals(key), absent: true}
 	case "sts:rolesessionname":
+		if c.l.policy.kind == Resource {
+			return missing
+		}
 		return domain{shapes: []spelling{{ops: []op{anyOne, anyOne, anyRun}}}}
 	case "sts:durationseconds", "sts:awsservicename", "sts:taskpolicyarn":
 		return missing
@@ -816,7 +863,7 @@ func (c *casting) domain(key string) domain {
 		}
 		return missing
 	}
-	if strings.HasPrefix(key, "aws:") || strings.HasPrefix(key, "sts:") {
+	if strings.HasPrefix(key, "aws:") || strings.HasPrefix(key, "sts:") || c.l.policy.kind == Resource {
 		return choosable // ones that are not known here
 	}
 	return missing

@@ -110,7 +110,7 @@ func TestLastGrantIsTold(t *testing.T) {
 	}
 }
 
-// TestGrantsUnreadAreTold: a kind that is not defined any more does not make the grants that
+// TestGrantsUnreadAreTold: a kind that is no longer defined does not make the grants that
 // were known none.
 func TestGrantsUnreadAreTold(t *testing.T) {
 	t.Parallel()

@@ -149,15 +149,15 @@ func TestModeOfUpdates(t *testing.T) {
 			stored: mode(v1alpha1.BrokerRole), written: both(mode(v1alpha1.BrokerRole), externalID("agreed")), refused: true,
 		},
 		{
-			name: "paused in a mode that is not allowed any more", bounds: association.Bounds{Default: v1alpha1.Federated},
+			name: "paused in a mode that is no longer allowed", bounds: association.Bounds{Default: v1alpha1.Federated},
 			stored: mode(v1alpha1.BrokerRole), written: both(mode(v1alpha1.BrokerRole), paused), warned: true,
 		},
 		{
-			name: "another role in a mode that is not allowed any more", bounds: association.Bounds{Default: v1alpha1.Federated},
+			name: "another role in a mode that is no longer allowed", bounds: association.Bounds{Default: v1alpha1.Federated},
 			stored: mode(v1alpha1.BrokerRole), written: both(mode(v1alpha1.BrokerRole), role(writer)), refused: true,
 		},
 		{
-			name: "out of a mode that is not allowed any more", bounds: association.Bounds{Default: v1alpha1.Federated},
+			name: "out of a mode that is no longer allowed", bounds: association.Bounds{Default: v1alpha1.Federated},
 			stored: mode(v1alpha1.BrokerRole), written: nothing,
 		},
 	} {
