@@ -50,6 +50,7 @@ func Run(ctx context.Context, sys System, args []string) int {
 	}
 	sys.Stdout = cli.NewWritten(sys.Stdout)
 	root := newRoot(sys)
+	args = cli.JoinWords(root, cli.Invoked(sys.File, args))
 	root.SetArgs(args)
 	err := cli.FindCommand(root, args)
 	if err == nil {

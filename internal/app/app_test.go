@@ -19,6 +19,7 @@ func TestMain(m *testing.M) {
 	}
 	testscript.Main(m, map[string]func(){
 		"signalled": signalled, "rolecall": program, "kubectl-rolecall": program, "kubectl_complete-rolecall": program,
+		"webhook": program, "eks-pod-identity-agent": program, "go-runner": program,
 	})
 }
 
