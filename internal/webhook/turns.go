@@ -68,7 +68,9 @@ func (t *turns) wait(ctx context.Context, source string) (done func(), err error
 type requestKey struct{}
 
 // withRequest has a context say who asks.
-func withRequest(r *http.Request) context.Context { return context.WithValue(r.Context(), requestKey{}, r) }
+func withRequest(r *http.Request) context.Context {
+	return context.WithValue(r.Context(), requestKey{}, r)
+}
 
 // sourceOf is who asks: a certificate that was verified, or else an address, of IPv6 the
 // network that one host has.
