@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
+	"github.com/rolecall/rolecall/internal/app/cli"
 	"github.com/rolecall/rolecall/internal/association"
 	"github.com/rolecall/rolecall/internal/follow"
 	"github.com/rolecall/rolecall/internal/inject"
@@ -219,6 +222,34 @@ func TestWarnings(t *testing.T) {
 		said := slices.ContainsFunc(byFile, func(w string) bool { return strings.Contains(w, row.want) })
 		if row.want == "" && len(byFile) > 0 || row.want != "" && !said {
 			t.Errorf("%s: %q, want %q", row.name, byFile, row.want)
+		}
+	}
+}
+
+// TestNothingDeclared: a file in which nothing is for a plane is named, with what was
+// looked at; others are not.
+func TestNothingDeclared(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"":                              "looked at 0 objects in 1 file",
+		"kind: Pod\n---\nkind: Pod\n":   "looked at 2 objects in 1 file",
+		"kind: List\nitems: [{a: 1}]\n": "looked at 1 object in 1 file",
+		"kind: ServiceAccount\n":        "",
+		"apiVersion: rolecall.io/v1alpha1\nkind: PodIdentityAssociation\n": "",
+		"apiVersion: other.io/v1\nkind: PodIdentityAssociation\n":          "looked at 1 object in 1 file",
+	} {
+		file := filepath.Join(t.TempDir(), "f.yaml")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		stderr := &strings.Builder{}
+		if err := nothingDeclared(cli.System{Stderr: stderr}, []string{file}); err != nil {
+			t.Fatal(err)
+		}
+		said := stderr.String()
+		if (said != "") != (want != "") || !strings.Contains(said, want) ||
+			want != "" && !strings.Contains(said, file) {
+			t.Errorf("%q: %q, want %q", text, said, want)
 		}
 	}
 }
