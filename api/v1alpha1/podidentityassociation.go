@@ -204,7 +204,7 @@ type PodIdentityAssociationStatus struct {
 	//
 	// +optional
 	LastUsedTime *metav1.Time `json:"lastUsedTime,omitempty"`
-	// Conditions are Ready, RoleExists, TrustAllows, Granted and Shadowed.
+	// Conditions are Ready, RoleExists, TrustAllows, Granted, Shadowed and PodsInjected.
 	//
 	// +optional
 	// +listType=map
