@@ -157,7 +157,7 @@ var layers = []layer{
 		name: "roles", std: servers, modules: clusters,
 		rooms: []string{
 			"internal/agent/...", "internal/broker/...", "internal/controller/association",
-			"internal/controller/issuer", "internal/issuer/desk", "internal/issuer/server",
+			"internal/controller/issuer", "internal/controller/missed", "internal/issuer/desk", "internal/issuer/server",
 			"internal/servingcert", "internal/signer", "internal/webhook",
 		},
 	},
