@@ -31,7 +31,7 @@ func refusalLine(t *testing.T, logs string) map[string]any {
 }
 
 // TestRefusalsSayWhoseAndWhatToDo: the log names the pod and account of a token that was
-// refused, when it ends, why it was refused, and what is to be done, by whomever it was refused.
+// refused, when it ends, why it was refused, and what is to be done.
 func TestRefusalsSayWhoseAndWhatToDo(t *testing.T) {
 	t.Parallel()
 	expired := func(p *pod) { p.issued, p.life = p.issued.Add(-2*time.Hour), time.Hour }
