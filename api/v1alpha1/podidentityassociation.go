@@ -225,7 +225,8 @@ type PodIdentityAssociationStatus struct {
 	//
 	// +optional
 	LastUsedTime *metav1.Time `json:"lastUsedTime,omitempty"`
-	// Conditions are Ready, RoleExists, TrustAllows, Granted and Shadowed.
+	// Conditions are Ready, RoleExists, TrustAllows, Granted, Shadowed and
+	// TagsAccepted.
 	//
 	// +optional
 	// +listType=map

@@ -194,6 +194,10 @@ func (r iamRoles) Trust(ctx context.Context, role arn.Role) (string, error) {
 	return trust, nil
 }
 
+func (r iamRoles) Policies(ctx context.Context, role arn.Role) ([]string, error) {
+	return r.iam.RolePolicies(ctx, role.Name)
+}
+
 var pod = sessionplan.Subject{
 	Namespace:      "shop",
 	ServiceAccount: "cart",

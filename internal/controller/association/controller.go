@@ -42,6 +42,8 @@ type Roles interface {
 	// Trust returns a role's trust policy. Errors are faults: NotFound if there is
 	// no such role, its path counting; any other kind if that cannot be told.
 	Trust(ctx context.Context, role arn.Role) (string, error)
+	// Policies returns a role's own policies, with errors as those of Trust.
+	Policies(ctx context.Context, role arn.Role) ([]string, error)
 }
 
 // Reconciler is the controller. All fields are needed.
@@ -71,6 +73,7 @@ const (
 	conditionTrust    = "TrustAllows"
 	conditionGranted  = "Granted"
 	conditionShadowed = "Shadowed"
+	conditionTags     = "TagsAccepted"
 )
 
 // Reasons of what IAM was not asked, or did not answer.
@@ -78,6 +81,8 @@ const (
 	reasonNotAsked       = "NotAsked"
 	reasonTargetNotAsked = "TargetNotAsked"
 	reasonNotForIAM      = "NotLookedAt"
+	// Of further roles, which no pod waits for.
+	reasonFurtherNotAsked = "PoliciesNotAsked"
 )
 
 // Setup adds the controller to a manager.
@@ -175,6 +180,7 @@ func (r *Reconciler) look(ctx context.Context, a *v1alpha1.PodIdentityAssociatio
 	found := map[string]verdict{}
 	found[conditionGranted] = r.granted(a, grants.Items)
 	found[conditionRole], found[conditionTrust] = r.role(ctx, a, found[conditionGranted])
+	found[conditionTags] = r.further(ctx, a, found[conditionTrust], r.grantSet(grants.Items))
 	found[conditionShadowed] = shadowed(a, beside.Items)
 	found[conditionReady] = ready(a, found)
 	status := &a.Status
@@ -185,7 +191,9 @@ func (r *Reconciler) look(ctx context.Context, a *v1alpha1.PodIdentityAssociatio
 		status.ExternalID = r.Plane.Cluster.ExternalIDOf(a, r.Plane.ModeOf(a), a.Spec.ServiceAccountName)
 	}
 	status.ObservedGeneration = a.Generation
-	for _, kind := range []string{conditionReady, conditionRole, conditionTrust, conditionGranted, conditionShadowed} {
+	for _, kind := range []string{
+		conditionReady, conditionRole, conditionTrust, conditionGranted, conditionShadowed, conditionTags,
+	} {
 		v := found[kind]
 		meta.SetStatusCondition(&status.Conditions, metav1.Condition{
 			Type:               kind,
@@ -245,11 +253,7 @@ func (r *Reconciler) target(ctx context.Context, a *v1alpha1.PodIdentityAssociat
 
 // granted judges what the operator and the grants let the association be.
 func (r *Reconciler) granted(a *v1alpha1.PodIdentityAssociation, items []v1alpha1.RoleGrant) verdict {
-	var grants []grant.Grant
-	for i := range items {
-		grants = append(grants, grant.Grant{Name: items[i].Name, Spec: items[i].Spec})
-	}
-	rules := admission.Rules{Bounds: r.Plane.Bounds(), Grants: r.Grants(grants)}
+	rules := admission.Rules{Bounds: r.Plane.Bounds(), Grants: r.grantSet(items)}
 	err := rules.Check(a)
 	_, ungranted := errors.AsType[*admission.NotGranted](err)
 	switch {
@@ -261,6 +265,14 @@ func (r *Reconciler) granted(a *v1alpha1.PodIdentityAssociation, items []v1alpha
 		return no("NotGranted", err.Error())
 	}
 	return no("NotAllowed", err.Error()+"; "+strings.Join(fault.HintsOf(err), "; "))
+}
+
+func (r *Reconciler) grantSet(items []v1alpha1.RoleGrant) *grant.Set {
+	var grants []grant.Grant
+	for i := range items {
+		grants = append(grants, grant.Grant{Name: items[i].Name, Spec: items[i].Spec})
+	}
+	return r.Grants(grants)
 }
 
 // shadowed looks for an association that always is preferred: of the same

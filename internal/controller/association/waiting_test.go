@@ -36,18 +36,19 @@ func TestRoleMadeLater(t *testing.T) {
 	}
 	backoff = append([]time.Duration{soonest}, backoff...)
 	backoff = append(backoff, 30*time.Minute, 30*time.Minute)
-	for what, change := range map[string]func(){
-		"as it was made": func() {},
-		"changed":        func() { a.Generation++ },
-		"used": func() {
-			a.Status.LastUsedTime = &metav1.Time{Time: now}
-		},
-		"made again": func() { a.UID += "x" },
-		"forgotten":  func() { w.forget(client.ObjectKeyFromObject(a)) },
+	for _, row := range []struct {
+		what   string
+		change func()
+	}{
+		{"as it was made", func() {}},
+		{"changed", func() { a.Generation++ }},
+		{"used", func() { a.Status.LastUsedTime = &metav1.Time{Time: now} }},
+		{"made again", func() { a.UID += "x" }},
+		{"forgotten", func() { w.forget(client.ObjectKeyFromObject(a)) }},
 	} {
-		change()
+		row.change()
 		if got := looks(len(backoff)); !slices.Equal(got, backoff) {
-			t.Errorf("%s: %v, want %v", what, got, backoff)
+			t.Errorf("%s: %v, want %v", row.what, got, backoff)
 		}
 	}
 	a.Status.Conditions[0].Status = metav1.ConditionTrue
