@@ -130,11 +130,12 @@ func (c *controllerConfig) makeParts(ctx context.Context, cmd *cobra.Command, sy
 	if err != nil {
 		return err
 	}
+	client, err := kubernetes.NewForConfig(kube)
+	if err != nil {
+		return err
+	}
+	r.add(checkPermissions("controller", c.permissions(named), neededBy, client, r.log))
 	if named {
-		client, err := kubernetes.NewForConfig(kube)
-		if err != nil {
-			return err
-		}
 		r.agree(roleController, c.plane.file.Effective(cmd), client)
 	}
 	r.add(manager.Start)
