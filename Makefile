@@ -8,12 +8,13 @@ VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 TAGS        := grpcnotrace
 COMMIT      := $(shell git rev-parse HEAD 2>/dev/null)
 DATE        := $(shell git log -1 --format=%cI 2>/dev/null)
-BUILD       := github.com/rolecall/rolecall/internal/app/cli
+BUILD       := github.com/rolecall/rolecall/internal/build
 LDFLAGS     := -X $(BUILD).version=$(VERSION) -X $(BUILD).commit=$(COMMIT) -X $(BUILD).date=$(DATE)
 FUZZ        ?= 8000x
 LINT        := .cache/tools/golangci-lint-$(shell go list -m -modfile=go.tools.mod -f '{{.Version}}' github.com/golangci/golangci-lint/v2)
 GREMLINS    := .cache/tools/gremlins-$(shell go list -m -modfile=go.tools.mod -f '{{.Version}}' github.com/go-gremlins/gremlins)
 MUTATE      ?= policy token callerid sigv4 grant glob inject association/admission broker/workload sessionplan identify limit \
+               planefile agreement arn \
                agent:cache.go,keys.go
 
 .PHONY: help build release-binary test race fuzz mutate check lint generate generated managed-policies tidy fmt bench clients-js compare-moto compare-agent compare-webhook compare-start cover controlplane clean

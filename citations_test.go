@@ -16,7 +16,14 @@ import (
 //	spec podidentity §19.5, §21              sections
 //	spec issuer-and-sts §16 rows 2 to 6, 9   numbered rows, rules or steps of a section
 //	spec podidentity row H15, rows S2-S8     rows with an id of their own
+//
+// A row after a comma is one of the section before it.
 const specs = "docs/spec/"
+
+// citing are the files that cite.
+var citing = []string{
+	".go", ".md", ".txtar", ".yaml", ".yml", ".json", ".sh", ".py", ".cjs", ".txt", ".mod", "Makefile", ".ci/run",
+}
 
 // shorthands are how files of one subject, whose every line cites, begin a
 // citation.
@@ -27,11 +34,11 @@ var shorthands = []struct{ folder, short, long string }{
 }
 
 var (
-	citation = pattern(`\bspecs?_([a-z]+(?:-[a-z]+)*)_(ITEM(?:SEPITEM)*)`)
+	citation = pattern(`\bspecs?_([a-z]+(?:-[a-z]+)*)_(ITEM(?:(?:SEP|_)ITEM)*)`)
 	// foreign are sections of what is not ours.
-	foreign = pattern(`RFC_\d+_§\d+(?:\.\d+)*`)
+	foreign = pattern(`RFC_\d+(?:_§|,_section_)\d+(?:\.\d+)*`)
 	// stray is what looks like a citation when all that are one are taken away.
-	stray = pattern(`§|\brows?_[A-Z]{1,2}\d|\([A-Z]\d{1,2}(?:(?:,_|-)[A-Z]\d{1,2})*\)`)
+	stray = pattern(`§|\b(?:rows?|sections?|rules?)_[A-Z]{0,2}\d|\([A-Z]\d{1,2}(?:(?:,_|-)[A-Z]\d{1,2})*\)`)
 
 	listWord = regexp.MustCompile(`§\d+(?:\.\d+)*|[A-Z]{1,2}\d+[a-z]?|\d+|to\b|-`)
 	heading  = regexp.MustCompile(`^#+ (\d+(?:\.\d+)*)\.? `)
@@ -43,7 +50,7 @@ var (
 // two lines of a comment; ITEM and SEP are the parts of a list.
 func pattern(text string) *regexp.Regexp {
 	for _, part := range []struct{ name, text string }{
-		{"ITEM", `(?:§\d+(?:\.\d+)*(?:_(?:rows?|rules?|steps?)_\d+(?:SEP\d+\b)*)?|rows?_ID(?:SEPID)*)`},
+		{"ITEM", `(?:§\d+(?:\.\d+)*|(?:rows?|rules?|steps?)_\d+\b(?:SEP\d+\b)*|rows?_ID(?:SEPID)*)`},
 		{"ID", `[A-Z]{1,2}\d+[a-z]?\b`},
 		{"SEP", `(?:,_(?:and_)?|_and_|_to_|-)`},
 		{"_", `[\s/#]+`},
@@ -63,7 +70,7 @@ type spec struct {
 func TestCitations(t *testing.T) {
 	t.Parallel()
 	known, count := readSpecs(t), 0
-	for name, text := range treeFiles(t, ".go", ".md", ".txtar", ".yaml", ".json") {
+	for name, text := range treeFiles(t, citing...) {
 		if name == "citations_test.go" {
 			continue // it has some that are wrong
 		}
@@ -105,6 +112,21 @@ func TestCitationsNotices(t *testing.T) {
 		{"spec cart §1 row 2", "no row 2 in section 1"},
 		{"spec cart §1 rows 1 to 3", "no row 2 in section 1"},
 		{"spec cart §1.1 rule 2", "no row 2 in section 1.1"},
+		{"spec cart §1, row 1", ""},
+		{"spec cart §1, §1.1, rule 1", ""},
+		{"spec cart §1, row 999", "no row 999 in section 1"},
+		{"spec cart §1, and row 999", "no row 999 in section 1"},
+		{"spec cart §1, rows 1 and 999", "no row 999 in section 1"},
+		{"spec cart §1 and row H2, row 999", "no row 999 in section 1"},
+		{"spec cart row 1", "row 1 of no section"},
+		{"spec cart, row 1", "is no citation"},
+		{"spec cart section 99", "is no citation"},
+		{"spec cart, sections 1 and 99", "is no citation"},
+		{"spec cart §1, section 99", "is no citation"},
+		{"section 99 of spec cart", "is no citation"},
+		{"as row 999 says", "is no citation"},
+		{"# as rule\n# 999 says", "is no citation"},
+		{"RFC 7519, section 2.1", ""},
 		{"spec bike §1", "no specification"},
 		{"spec §1", "is no citation"},
 		{"cart §1", "is no citation"},
@@ -224,6 +246,9 @@ func (l library) check(name, text string) []string {
 func (s spec) missing(list string) []string {
 	var missing []string
 	section, last, isRange := "", "", false
+	if !strings.HasPrefix(list, "§") && list[strings.IndexAny(list, "0123456789")-1] <= ' ' {
+		return []string{"row " + listWord.FindString(list) + " of no section"}
+	}
 	for _, word := range listWord.FindAllString(list, -1) {
 		switch number, isSection := strings.CutPrefix(word, "§"); {
 		case word == "to" || word == "-":

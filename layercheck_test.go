@@ -2,6 +2,7 @@ package rolecall_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -55,9 +56,20 @@ func TestLayersNotices(t *testing.T) {
 		{"api/v1alpha1", "net/http", "api/v1alpha1 must not import net/http"},
 		{"api/v1alpha1", "internal/arn", "api/v1alpha1 must not import internal/arn"},
 		{"k8s.io/apimachinery/pkg/runtime", "example.com/spy", "must not reach the module example.com/spy"},
+		{"k8s.io/apimachinery/pkg/runtime", "os/exec", "internal/grant must not reach os/exec, through api/v1alpha1"},
+		{"github.com/go-jose/go-jose/v4", "net/http", "internal/token must not reach net/http, through github.com/"},
+		{"sigs.k8s.io/json", "os", "internal/inject must not reach os, through sigs.k8s.io/json"},
+		{"internal/identify", "internal/grant", "internal/identify must not reach net/http, through internal/grant"},
+		{"internal/identify", "internal/grant", "internal/identify must not reach the module golang.org/x/net"},
 		{"internal/webhook", "internal/issuer/server", "internal/webhook must not import internal/issuer/server"},
 		{"internal/signer", "internal/broker/session", "internal/signer must not import internal/broker/session"},
 		{"internal/controller/association", "internal/webhook", "association must not import internal/webhook"},
+		{"internal/app/trustcmd", "internal/app/issuercmd", "trustcmd must not import internal/app/issuercmd"},
+		{"internal/app/local", "internal/app/serve", "internal/app/local must not import internal/app/serve"},
+		{"internal/app/flags", "internal/app/policyfile", "flags must not import internal/app/policyfile"},
+		{"internal/app/cli", "internal/app/flags", "a layer further out"},
+		{"internal/app/serve", "internal/app", "a layer further out"},
+		{"internal/app/nouncmd", "fmt", "internal/app/nouncmd is in no layer"},
 		{"internal/webhook", "internal/app", "nothing builds on commands"},
 		{"internal/webhook", "github.com/aws/aws-sdk-go-v2/aws", "internal/webhook must not import github.com/aws/"},
 		{"internal/webhook", "go.etcd.io/bbolt", "internal/webhook must not import go.etcd.io/bbolt"},
@@ -78,7 +90,7 @@ func TestLayersNotices(t *testing.T) {
 	} {
 		changed := maps.Clone(tree)
 		from, known := changed[row.from]
-		if !known && !strings.HasSuffix(row.from, "/helpers") {
+		if !known && !strings.HasSuffix(row.want, "is in no layer") {
 			t.Errorf("there is no package %s any more: give this row another one", row.from)
 		}
 		from.Imports = append(slices.Clone(from.Imports), row.to)
@@ -125,6 +137,7 @@ func (g graph) violations() []string {
 			found = append(found, fmt.Sprintf("layers_test.go: %s imports none of %q", e.room, e.may))
 		}
 	}
+	found = append(found, g.idle()...)
 	slices.Sort(found)
 	return slices.Compact(found)
 }
@@ -174,7 +187,15 @@ func (g graph) reached(room string, at int) []string {
 		from := queue[0]
 		queue = queue[1:]
 		for _, to := range g[from].Imports {
-			if _, seen := via[to]; seen || isStandard(to) && !isOurs(from) {
+			if isStandard(to) && !isOurs(from) {
+				if module := g.moduleOf(from); !within(to, ordinary...) && !allows(room, at, to) &&
+					!within(to, brings(room, module)...) {
+					steps := strings.Join(append(slices.Clone(via[from]), from)[1:], ", ")
+					found = append(found, fmt.Sprintf("%s must not reach %s, through %s", room, to, steps))
+				}
+				continue
+			}
+			if _, seen := via[to]; seen {
 				continue
 			}
 			chain := append(slices.Clone(via[from]), from)
@@ -183,7 +204,7 @@ func (g graph) reached(room string, at int) []string {
 			switch {
 			case isOurs(from) && from != room && !isOurs(to) && !allows(room, at, to) && !excepted(from, to, true):
 				what = to
-			case !isOurs(from) && g.moduleOf(to) != g.moduleOf(from) && !slices.Contains(carried, g.moduleOf(to)):
+			case !isOurs(from) && g.moduleOf(to) != g.moduleOf(from) && !carries(room, g.moduleOf(to)):
 				what = "the module " + g.moduleOf(to)
 			}
 			if what != "" {
@@ -194,6 +215,71 @@ func (g graph) reached(room string, at int) []string {
 		}
 	}
 	return found
+}
+
+// brings returns what of the standard library a module may use in a closed room
+// beyond the ordinary.
+func brings(room, module string) []string {
+	var all []string
+	for _, c := range carried {
+		if slices.Contains(c.rooms, room) {
+			all = append(all, c.brings[module]...)
+		}
+	}
+	return all
+}
+
+// carries reports whether a closed room may be brought a module by another one.
+func carries(room, module string) bool {
+	for _, c := range carried {
+		if _, ok := c.brings[module]; ok && slices.Contains(c.rooms, room) {
+			return true
+		}
+	}
+	return false
+}
+
+// idle are the lines of carried that nothing needs.
+func (g graph) idle() []string {
+	var found []string
+	for _, c := range carried {
+		for _, room := range c.rooms {
+			if !g.reaches(room, func(from, _ string) bool { return g.moduleOf(from) == c.with }) {
+				found = append(found, fmt.Sprintf("layers_test.go: %s does not reach %s", room, c.with))
+			}
+		}
+		for module, packages := range c.brings {
+			if !g.reaches(c.rooms[0], func(from, _ string) bool { return g.moduleOf(from) == module }) {
+				found = append(found, fmt.Sprintf("layers_test.go: %s does not bring %s", c.with, module))
+			}
+			for _, std := range packages {
+				uses := func(from, to string) bool { return g.moduleOf(from) == module && within(to, std) }
+				if !g.reaches(c.rooms[0], uses) {
+					found = append(found, fmt.Sprintf("layers_test.go: %s does not use %s", module, std))
+				}
+			}
+		}
+	}
+	return found
+}
+
+// reaches reports whether there is an import of that kind on the way from a room.
+func (g graph) reaches(room string, is func(from, to string) bool) bool {
+	seen, queue := map[string]bool{room: true}, []string{room}
+	for len(queue) > 0 {
+		from := queue[0]
+		queue = queue[1:]
+		for _, to := range g[from].Imports {
+			if is(from, to) {
+				return true
+			}
+			if !seen[to] && !isStandard(to) {
+				seen[to] = true
+				queue = append(queue, to)
+			}
+		}
+	}
+	return false
 }
 
 // reachedOurs holds a room to the rooms of ours that its layer names.
@@ -302,46 +388,53 @@ var standard = sync.OnceValue(func() map[string]bool {
 	return all
 })
 
-// readGraph asks the Go toolchain what is built here, and for our own packages also what
-// the release is built with and what other systems are: a file that is left out here may
-// ship.
+// readGraph asks the Go toolchain, once for all tests, what is built here, and for our own
+// packages also what the release is built with and what other systems are: a file that is
+// left out here may ship.
 func readGraph(t *testing.T) graph {
 	t.Helper()
-	all := graph{}
-	list(t, all, nil, "-deps", "-json=ImportPath,Imports,Standard,Module", "./...")
+	all, err := builtGraph()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if len(all) < 100 {
 		t.Fatalf("only %d packages found", len(all))
-	}
-	list(t, all, nil, "-json=ImportPath,Imports", "-tags", "grpcnotrace", "./...")
-	for _, system := range []string{"GOOS=darwin", "GOOS=windows"} {
-		list(t, all, []string{system}, "-e", "-json=ImportPath,Imports", "./...")
 	}
 	return all
 }
 
-// list adds what go list says to all.
-func list(t *testing.T, all graph, environment []string, arguments ...string) {
-	t.Helper()
-	command := exec.CommandContext(t.Context(), "go", append([]string{"list"}, arguments...)...)
-	command.Env = append(os.Environ(), environment...)
+var builtGraph = sync.OnceValues(func() (graph, error) {
+	all := graph{}
+	err := all.list("", "-deps", "-json=ImportPath,Imports,Standard,Module", "./...")
+	err = errors.Join(err, all.list("", "-json=ImportPath,Imports", "-tags", "grpcnotrace", "./..."))
+	for _, system := range []string{"GOOS=darwin", "GOOS=windows"} {
+		err = errors.Join(err, all.list(system, "-e", "-json=ImportPath,Imports", "./..."))
+	}
+	return all, err
+})
+
+// list adds what go list says, with a variable of its environment set.
+func (g graph) list(variable string, arguments ...string) error {
+	command := exec.CommandContext(context.Background(), "go", append([]string{"list"}, arguments...)...)
+	command.Env = append(os.Environ(), variable)
 	out, err := command.Output()
 	if failed, ok := errors.AsType[*exec.ExitError](err); ok {
-		t.Fatalf("%s: %s", command, failed.Stderr)
+		return fmt.Errorf("%s: %s", command, failed.Stderr)
 	} else if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	ours := func(path string) string { return strings.TrimPrefix(path, module+"/") }
 	for decoder := json.NewDecoder(bytes.NewReader(out)); ; {
 		var p pkg
 		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
-			return
+			return nil
 		} else if err != nil {
-			t.Fatal(err)
+			return err
 		}
 		if p.ImportPath == module || p.Standard {
 			continue // the root holds tests only; what the standard library imports is its own
 		}
-		known := all[ours(p.ImportPath)]
+		known := g[ours(p.ImportPath)]
 		for _, to := range p.Imports {
 			if to = ours(to); !slices.Contains(known.Imports, to) {
 				known.Imports = append(known.Imports, to)
@@ -351,6 +444,6 @@ func list(t *testing.T, all graph, environment []string, arguments ...string) {
 		if p.Module != nil {
 			known.Module = p.Module
 		}
-		all[ours(p.ImportPath)] = known
+		g[ours(p.ImportPath)] = known
 	}
 }

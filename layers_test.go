@@ -16,7 +16,8 @@ type layer struct {
 	// others, by package; "x/..." is a tree.
 	std, modules []string
 	// closed rooms may reach nothing else either, whatever rooms and modules are on
-	// the way. Of the others only what they import themselves is looked at: who may
+	// the way, but what carried lets through; nor may they say the words that are
+	// denied. Of the others only what they import themselves is looked at: who may
 	// speak to the network reaches all of it.
 	closed bool
 	// ours, if not nil, are the rooms of ours that it may reach.
@@ -44,12 +45,25 @@ var servers = with(files,
 	"sync/atomic", "syscall",
 )
 
+// ordinary is what modules may use that come into closed rooms: what computes, and
+// how Go itself runs. Whatever else a module uses is a line of carried.
+var ordinary = with(pure,
+	"container/...", "context", "reflect", "runtime", "runtime/debug", "sync/atomic", "unsafe",
+)
+
 // clusters are the libraries of what follows objects of a cluster and counts.
 var clusters = []string{
 	"github.com/google/uuid", "github.com/prometheus/client_golang/prometheus/...", "golang.org/x/sync/...",
 	"golang.org/x/time/rate",
 	"k8s.io/api/...", "k8s.io/apimachinery/...", "k8s.io/client-go/...",
 }
+
+// commands are the libraries of what users type.
+var commands = with(clusters,
+	"github.com/rogpeppe/go-internal/diff",
+	"github.com/spf13/cobra/...", "github.com/spf13/pflag", "github.com/go-logr/logr", "k8s.io/klog/v2",
+	"gopkg.in/evanphx/json-patch.v4", "sigs.k8s.io/controller-runtime/...", "sigs.k8s.io/yaml",
+)
 
 // layers are listed from the inside out.
 var layers = []layer{
@@ -68,15 +82,17 @@ var layers = []layer{
 	{
 		name: "words of the domain", std: pure, closed: true,
 		rooms: []string{
-			"internal/auditchain", "internal/credential", "internal/apiserverflags", "internal/fault",
-			"internal/finding/report", "internal/glob", "internal/issuer/bucket", "internal/managedpolicy",
+			"internal/auditchain", "internal/build", "internal/credential", "internal/apiserverflags",
+			"internal/fault",
+			"internal/finding/report", "internal/glob", "internal/managedpolicy",
 			"internal/policy", "internal/rawjson", "internal/rotation", "internal/startheap",
 		},
 	},
 	{
 		name: "rules", std: pure, closed: true,
 		rooms: []string{
-			"internal/association", "internal/callerid", "internal/grant", "internal/inject", "internal/limit",
+			"internal/association", "internal/callerid", "internal/grant", "internal/inject", "internal/issuer/bucket",
+			"internal/limit",
 			"internal/policycase", "internal/sigv4", "internal/token", "internal/yamledit",
 		},
 	},
@@ -107,7 +123,7 @@ var layers = []layer{
 		name: "the world outside", std: servers,
 		rooms: []string{
 			"internal/agreement", "internal/awsapi", "internal/events", "internal/follow", "internal/httpserve",
-			"internal/obs", "internal/pki",
+			"internal/obs", "internal/patience", "internal/pki",
 		},
 	},
 	{
@@ -133,7 +149,7 @@ var layers = []layer{
 		ours: []string{
 			"internal/arn", "internal/credential", "internal/fault", "internal/finding", "internal/lazyregexp",
 			"internal/managedpolicy", "internal/policy", "internal/sigv4", "internal/token", "internal/rawjson",
-			"internal/obs", "internal/pki", "internal/localaws/...",
+			"internal/obs", "internal/pki", "internal/yamledit", "internal/localaws/...",
 		},
 		rooms: []string{"internal/localaws/..."},
 	},
@@ -145,23 +161,28 @@ var layers = []layer{
 			"internal/servingcert", "internal/signer", "internal/webhook",
 		},
 	},
+	{name: "how commands speak", std: []string{"..."}, modules: commands, rooms: []string{"internal/app/cli"}},
 	{
-		name: "what is made of what", std: []string{"..."}, modules: with(clusters,
-			"github.com/rogpeppe/go-internal/diff",
-			"github.com/spf13/cobra/...", "github.com/spf13/pflag", "github.com/go-logr/logr", "k8s.io/klog/v2",
-			"gopkg.in/evanphx/json-patch.v4", "sigs.k8s.io/controller-runtime/...", "sigs.k8s.io/yaml",
-		),
-		rooms: []string{"internal/app/..."},
+		name: "what commands share", std: []string{"..."}, modules: commands,
+		rooms: []string{"internal/app/flags", "internal/app/local/plane", "internal/app/policyfile"},
 	},
+	{
+		name: "commands, a noun each", std: []string{"..."}, modules: commands,
+		rooms: []string{
+			"internal/app/associationcmd", "internal/app/auditcmd", "internal/app/decidecmd",
+			"internal/app/issuercmd", "internal/app/local", "internal/app/policycmd", "internal/app/serve",
+			"internal/app/signercmd", "internal/app/trustcmd",
+		},
+	},
+	{name: "what is made of what", std: []string{"..."}, modules: commands, rooms: []string{"internal/app"}},
 	{name: "the program", std: []string{"context", "os", "os/signal", "syscall"}, rooms: []string{"cmd/rolecall"}},
 	{name: "what tests share", std: []string{"..."}, modules: []string{"..."}, rooms: []string{"test/..."}},
 	{name: "what developers run", std: []string{"..."}, modules: []string{"..."}, rooms: []string{"hack/..."}},
 }
 
-// houses are trees whose rooms may import each other.
-var houses = []string{
-	"internal/agent/...", "internal/app/...", "internal/broker/...", "internal/localaws/...", "test/...",
-}
+// houses are trees whose rooms may import each other. The commands are none: a noun
+// knows nothing of another.
+var houses = []string{"internal/agent/...", "internal/broker/...", "internal/localaws/...", "test/..."}
 
 // exceptions are what a room may import beyond its layer. A sealed one stays
 // inside: who imports the room does not reach it by that.
@@ -173,6 +194,7 @@ var exceptions = []struct {
 }{
 	{"api/v1alpha1", []string{"k8s.io/apimachinery/..."}, true, "the kinds are Kubernetes objects"},
 	{"internal/association", []string{"k8s.io/apimachinery/pkg/apis/meta/v1"}, true, "its model is an API type"},
+	{"internal/build", []string{"runtime", "runtime/debug"}, true, "it reads what the toolchain recorded"},
 	{"internal/association", []string{"context"}, true, "its Store is an interface of what does I/O"},
 	{
 		"internal/association/admission",
@@ -191,6 +213,7 @@ var exceptions = []struct {
 		true, "it asks whom it is given to ask, once for all who wait",
 	},
 	{"internal/policy", []string{"golang.org/x/text/..."}, true, "full Unicode lower case"},
+	{"internal/association", []string{"golang.org/x/text/..."}, true, "keys that look alike in any folding"},
 	{"internal/policycase", []string{"sigs.k8s.io/json"}, true, "strict decoding"},
 	{"internal/issuer/inspect", []string{"mime"}, true, "it parses media types"},
 	{"internal/issuer/plan", []string{"k8s.io/apimachinery/pkg/apis/meta/v1"}, true, "an Issuer is an API type"},
@@ -288,16 +311,115 @@ var users = []struct {
 	},
 }
 
-// carried are the modules that the allowed ones bring into closed rooms.
-var carried = []string{
-	// of k8s.io/apimachinery
-	"github.com/fxamacker/cbor/v2", "github.com/go-logr/logr", "github.com/json-iterator/go",
-	"github.com/modern-go/concurrent",
-	"github.com/modern-go/reflect2", "github.com/x448/float16", "go.yaml.in/yaml/v2", "golang.org/x/net",
-	"golang.org/x/text",
-	"gopkg.in/inf.v0", "k8s.io/klog/v2", "k8s.io/kube-openapi", "k8s.io/utils", "sigs.k8s.io/json",
-	"sigs.k8s.io/randfill",
-	"sigs.k8s.io/structured-merge-diff/v6",
+// carried are the modules that come into closed rooms with one that is allowed there,
+// and what each of them, that one too, uses beyond the ordinary. A room that is not
+// named reaches none of it: who wants to know another room looks here what comes with it.
+var carried = []struct {
+	with, why string
+	// brings is what of the standard library each module may use, by module.
+	brings map[string][]string
+	rooms  []string
+}{
+	{
+		with: "k8s.io/apimachinery",
+		why: "the kinds are Kubernetes objects, and the packages of their metadata are those of clients, too: " +
+			"watches, proxies, logs",
+		brings: map[string][]string{
+			"k8s.io/apimachinery": {
+				"crypto/tls", "go/...", "math/rand", "mime", "net", "net/http", "os", "syscall",
+			},
+			"github.com/fxamacker/cbor/v2":    {"math/rand"},
+			"github.com/go-logr/logr":         {"log/slog"},
+			"github.com/json-iterator/go":     nil,
+			"github.com/modern-go/concurrent": {"io/ioutil", "log", "os"},
+			"github.com/modern-go/reflect2":   nil,
+			"github.com/x448/float16":         nil,
+			"go.yaml.in/yaml/v2":              nil,
+			"golang.org/x/net": {
+				"compress/...", "crypto/rand", "crypto/tls", "io/fs", "log", "math/rand", "net", "net/http",
+				"net/http/httptrace", "net/textproto", "os",
+			},
+			"golang.org/x/text":                    nil,
+			"gopkg.in/inf.v0":                      nil,
+			"k8s.io/klog/v2":                       {"flag", "log", "log/slog", "os", "os/user", "path/filepath"},
+			"k8s.io/kube-openapi":                  nil,
+			"k8s.io/utils":                         {"net"},
+			"sigs.k8s.io/json":                     nil,
+			"sigs.k8s.io/randfill":                 {"math/rand"},
+			"sigs.k8s.io/structured-merge-diff/v6": nil,
+		},
+		rooms: []string{
+			"api/v1alpha1", "internal/association", "internal/association/admission", "internal/grant",
+			"internal/issuer/plan", "internal/manifest", "internal/planefile", "internal/sessionplan",
+		},
+	},
+	{
+		with: "github.com/go-jose/go-jose/v4",
+		why:  "it encrypts as well as it signs, and draws keys and salts for that",
+		brings: map[string][]string{
+			"github.com/go-jose/go-jose/v4": {
+				"compress/flate", "crypto/aes", "crypto/cipher", "crypto/ed25519", "crypto/pbkdf2", "crypto/rand",
+				"crypto/x509",
+			},
+		},
+		rooms: []string{
+			"internal/issuer/document", "internal/issuer/inspect", "internal/issuer/plan", "internal/keystore",
+			"internal/planefile", "internal/token", "internal/trust",
+		},
+	},
+	{
+		with:   "golang.org/x/sys",
+		why:    "locks are the kernel's",
+		brings: map[string][]string{"golang.org/x/sys": {"syscall"}},
+		rooms:  []string{"internal/filelock", "internal/keystore"},
+	},
+}
+
+// denied are names of packages that closed rooms may import, though not for these.
+var denied = []struct {
+	of    string
+	names []string
+	why   string
+}{
+	{
+		"time",
+		[]string{
+			"After", "AfterFunc", "NewTicker", "NewTimer", "Now", "Since", "Sleep", "Tick", "Until",
+		},
+		"the time comes in as a field or parameter",
+	},
+	{"k8s.io/apimachinery/pkg/apis/meta/v1", []string{"Now"}, "the time comes in as a field or parameter"},
+	{"time", []string{"Local", "LoadLocation"}, "the machine's time zones are files"},
+	{
+		"context",
+		[]string{"WithDeadline", "WithDeadlineCause", "WithTimeout", "WithTimeoutCause"},
+		"the caller says how long",
+	},
+	{
+		"fmt",
+		[]string{"Print", "Printf", "Println", "Scan", "Scanf", "Scanln"},
+		"what it says and reads comes in as a writer or reader",
+	},
+	{"crypto/ecdsa", []string{"GenerateKey", "Sign", "SignASN1"}, "chance comes in"},
+	{"crypto/rsa", []string{"GenerateKey", "GenerateMultiPrimeKey"}, "chance comes in"},
+	{"crypto/x509", []string{"SystemCertPool"}, "the machine's authorities are files"},
+	{"log/slog", []string{
+		"Debug", "DebugContext", "Default", "Error", "ErrorContext", "Info", "InfoContext", "Log", "LogAttrs", "New",
+		"SetDefault", "Warn", "WarnContext", "With",
+	}, "it logs nothing"},
+	{"mime", []string{"AddExtensionType", "ExtensionsByType", "TypeByExtension"}, "the machine's types are files"},
+	{"net/http", []string{
+		"Client", "DefaultClient", "DefaultServeMux", "DefaultTransport", "Dir", "FileServer", "Get", "Handle",
+		"HandleFunc", "Head", "ListenAndServe", "ListenAndServeTLS", "Post", "PostForm", "Serve", "ServeFile",
+		"ServeTLS", "Server", "Transport",
+	}, "it sends and serves nothing"},
+}
+
+// admitted are the rooms that may say what is denied.
+var admitted = []struct{ room, of, name, why string }{
+	{"internal/identify", "context", "WithDeadline", "its question to STS outlives the caller, not the token's time"},
+	{"internal/token", "crypto/ecdsa", "GenerateKey", "it makes keys"},
+	{"internal/token", "crypto/rsa", "GenerateKey", "it makes keys"},
 }
 
 func with(list []string, more ...string) []string { return append(slices.Clone(list), more...) }

@@ -10,18 +10,18 @@ import (
 )
 
 // treeFiles returns the text of every file of the repository whose name ends as
-// one of extensions, by path. Folders whose name starts with a dot hold nothing
-// that is ours.
-func treeFiles(t *testing.T, extensions ...string) map[string]string {
+// one of endings, or that has one of these paths. Folders whose name starts with a
+// dot hold nothing else that is ours.
+func treeFiles(t *testing.T, endings ...string) map[string]string {
 	t.Helper()
 	files := map[string]string{}
 	err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
-		case entry.IsDir() && path != "." && strings.HasPrefix(entry.Name(), "."):
+		case entry.IsDir() && path != "." && path != ".ci" && strings.HasPrefix(entry.Name(), "."):
 			return fs.SkipDir
-		case entry.IsDir() || !slices.Contains(extensions, filepath.Ext(path)):
+		case entry.IsDir() || !slices.Contains(endings, filepath.Ext(path)) && !slices.Contains(endings, path):
 			return nil
 		}
 		text, err := os.ReadFile(path)

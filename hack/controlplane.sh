@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the control plane that integration tests run against - etcd and
-# kube-apiserver, from the Go modules of test/controlplane - into a folder keyed
+# Builds the control plane that integration tests run against - etcd,
+# kube-apiserver and kubectl, from the Go modules of test/controlplane - into a folder keyed
 # by their versions, once. Prints that folder.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -21,4 +21,5 @@ build() { # NAME PACKAGE: to a new name first, so that half a build is never use
 mkdir -p "$dir"
 build etcd go.etcd.io/etcd/server/v3
 build kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver
+build kubectl k8s.io/kubernetes/cmd/kubectl
 echo "$dir"

@@ -119,6 +119,12 @@ type S3Target struct {
 	// +required
 	// +kubebuilder:validation:Pattern=`^[a-z]{2,4}(-[a-z]+)?-(central|north|south|east|west|northeast|northwest|southeast|southwest)-[0-9]{1,2}$`
 	Region string `json:"region"`
+	// Owner is the account that must own the bucket; that of the credentials if empty.
+	// Nothing is read from the bucket of another account, or written to it.
+	//
+	// +optional
+	// +kubebuilder:validation:Pattern=`^[0-9]{12}$`
+	Owner string `json:"owner,omitempty"`
 	// Prefix has no slash at its ends; it is the path of the URL for virtual
 	// hosts.
 	//
@@ -192,9 +198,11 @@ type Rotation struct {
 	// +kubebuilder:validation:MaxItems=50
 	// +kubebuilder:validation:items:MaxLength=200
 	Leaked []string `json:"leaked,omitempty"`
-	// Secret holds what the API servers' files must contain now: sa.key signs,
-	// sa.pub has all keys to accept; next.key waits for its turn. They are copied
-	// when the API servers are rolled.
+	// Secret holds what the rotation changes in the API servers' files: sa.pub, all
+	// keys to accept, from the first rotation on; next.key, the new key until it
+	// signs; sa.key, the key that signs, from phase Signing of the first rotation
+	// on, since until then the API servers alone have it. They are copied when the
+	// API servers are rolled.
 	//
 	// +required
 	Secret ObjectName `json:"secret"`

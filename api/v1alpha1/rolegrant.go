@@ -4,7 +4,8 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 // RoleGrant says which service accounts may use which IAM roles. Without any
 // grant in the cluster every service account may use every role, as without
-// Rolecall; with one, only what a grant allows is injected and brokered.
+// Rolecall, unless --require-grants says that nobody may use any; with one, only
+// what a grant allows is injected and brokered.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:scope=Cluster,categories=rolecall
@@ -41,6 +42,26 @@ type RoleGrantSpec struct {
 	// +kubebuilder:validation:items:Pattern=`^(\*|arn:.*[*?].*|arn:aws[a-z0-9-]*:iam::\d{12}:role/([\w+=,.@-]+/)*[\w+=,.@-]{1,64})$`
 	// +kubebuilder:validation:items:XValidation:rule="self.contains('*') || self.contains('?') || self.lastIndexOf('/') - self.indexOf('/') < 512",message="the path of a role has at most 512 characters"
 	Roles []string `json:"roles"`
+	// Modes are those by which the roles may be assumed for associations; all that
+	// the operator allows if empty. They do not limit roles of annotations, which
+	// no association gives.
+	//
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=3
+	Modes []AssociationMode `json:"modes,omitempty"`
+	// ExternalIDs are patterns of the external ids that associations of the
+	// subjects may name for these roles in mode BrokerRole, beside that of their
+	// service account: * stands for any characters, ? for one. If empty, they may
+	// name one only if the operator lets all associations do so.
+	//
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=100
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=1224
+	// +kubebuilder:validation:items:Pattern=`^[\w+=,.@:/*?-]*$`
+	ExternalIDs []string `json:"externalIDs,omitempty"`
 }
 
 // GrantSubject names service accounts.

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -25,6 +26,7 @@ import (
 	"github.com/rolecall/rolecall/internal/credential"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/limit"
+	"github.com/rolecall/rolecall/internal/patience"
 )
 
 // Config is what an agent is made of. Start from Defaults; Cluster, Upstream,
@@ -43,8 +45,10 @@ type Config struct {
 	// Pods says which pods of the node are gone; nil means nobody knows.
 	Pods *Pods
 	// VerifySource refuses a pod's token from addresses other than the pod's; pods
-	// on the host's network may use any. It needs Pods.
+	// on the host's network may use those of the node. It needs Pods.
 	VerifySource bool
+	// NodeAddresses are those of the node, as net.InterfaceAddrs lists them.
+	NodeAddresses func() ([]net.Addr, error)
 	// Node is this node's name; tokens that a local key verifies must name it,
 	// if they name one.
 	Node string
@@ -59,7 +63,8 @@ type Config struct {
 	RenewRate float64
 	// MinServeTTL: credentials that expire within it are not handed out.
 	MinServeTTL time.Duration
-	// ForegroundDeadline is how long a pod without credentials waits.
+	// ForegroundDeadline is how long a pod without credentials waits; twice that if it
+	// was told to ask again.
 	ForegroundDeadline time.Duration
 	// PlainErrors are the reference's texts instead of JSON.
 	PlainErrors bool
@@ -88,6 +93,7 @@ func Defaults() Config {
 		ForegroundDeadline: 900 * time.Millisecond,
 		LegacyMetrics:      true,
 		Limits:             DefaultLimits(),
+		NodeAddresses:      net.InterfaceAddrs,
 		Rand:               rand.Float64,
 	}
 }
@@ -100,9 +106,14 @@ type Agent struct {
 	refused *limit.Cache[fingerprint, *refusal]
 	sources *sources
 	total   *rate.Limiter
+	own     *ownAddresses
 	gate    *gate
 	pace    *pace
 	flights singleflight.Group
+	// patience is what the upstream has lately taken.
+	patience patience.Patience
+	// told are the tokens whose pods were told that their call goes on.
+	told *limit.Cache[fingerprint, struct{}]
 	// work are the calls that run; they outlive the requests that began them.
 	work     work
 	draining atomic.Bool
@@ -131,6 +142,8 @@ func New(config Config) (*Agent, error) {
 		gate:    newGate(config.Limits.Calls, config.Limits.Queue),
 		pace:    newPace(config.RenewRate),
 		folded:  newFolder(),
+		own:     &ownAddresses{list: config.NodeAddresses, now: config.Now},
+		told:    limit.NewCache[fingerprint, struct{}](maxNegatives),
 	}
 	var err error
 	if a.metrics, err = newMetrics(
@@ -200,7 +213,7 @@ func (a *Agent) Ready(ctx context.Context) error { return a.config.Upstream.Read
 // fetch gets the session of a token that nothing here knows. Requests with one
 // token share one call, which goes on when they leave.
 func (a *Agent) fetch(
-	ctx context.Context, print fingerprint, p *peeked, raw string, source netip.Addr,
+	ctx context.Context, print fingerprint, p *peeked, raw string, local verdict, source netip.Addr,
 ) (*session, *refusal) {
 	if a.draining.Load() {
 		return nil, refuseDraining()
@@ -212,9 +225,9 @@ func (a *Agent) fetch(
 			return nil, refuseDraining()
 		}
 		defer a.work.end()
-		return a.fetchOnce(detached, print, p, credential.NewSecret(raw), source)
+		return a.fetchOnce(detached, print, p, credential.NewSecret(raw), local, source)
 	})
-	deadline := time.NewTimer(a.config.ForegroundDeadline)
+	deadline := time.NewTimer(a.foreground(print))
 	defer deadline.Stop()
 	select {
 	case done := <-result:
@@ -223,18 +236,36 @@ func (a *Agent) fetch(
 		}
 		return done.Val.(*session), nil //nolint:forcetypeassert // what the function above returns
 	case <-deadline.C:
+		a.told.Put(print, struct{}{}, a.config.Now().Add(toldFor))
 		return nil, refuseSlow()
 	case <-ctx.Done():
 		return nil, refuseSlow()
 	}
 }
 
+// toldFor is how long it is remembered that a pod was told to ask again; SDKs pause a
+// second or two.
+const toldFor = 10 * time.Second
+
+// foreground is how long a pod waits for its call. The SDKs that give up first do so
+// after one second, and then ask again like all others; but the next time others wait
+// for two, so that an answer which is on its way meets them (spec podidentity §6.3).
+func (a *Agent) foreground(print fingerprint) time.Duration {
+	if _, again := a.told.Get(print, a.config.Now()); again {
+		return 2 * a.config.ForegroundDeadline
+	}
+	return a.config.ForegroundDeadline
+}
+
 func (a *Agent) fetchOnce(
-	ctx context.Context, print fingerprint, p *peeked, raw credential.Secret, source netip.Addr,
+	ctx context.Context, print fingerprint, p *peeked, raw credential.Secret, local verdict, source netip.Addr,
 ) (*session, error) {
 	// Another call may have ended between the look into the cache and now.
 	if f, hit := a.cache.lookup(print, raw.Reveal(), a.config.Now()); hit {
 		return f.session, nil
+	}
+	if met := a.sources.mayCall(local, p.identity().podUID, source, a.config.Now()); met != "" {
+		return nil, refuseLimit(met)
 	}
 	if !a.sources.begin(source) {
 		return nil, refuseLimit("source-calls")

@@ -134,19 +134,21 @@ func (a *Agent) unknown(
 	if refused := a.elsewhere(p.identity().podUID, from); refused != nil {
 		return a.fail(from, now, refused)
 	}
+	var local verdict
 	if a.config.Keys != nil {
-		verdict, refused := a.config.Keys.verify(ctx, credential.NewSecret(raw), p, a.config.Node, now)
-		a.metrics.localVerify(verdict)
+		var refused *refusal
+		local, refused = a.config.Keys.verify(ctx, credential.NewSecret(raw), p, a.config.Node, now)
+		a.metrics.localVerify(local)
 		if refused != nil {
 			return a.fail(from, now, refused)
 		}
-		if verdict == verified {
+		if local == verified {
 			if f, linked := a.cache.link(print, p, credential.NewSecret(raw), now); linked {
 				return a.serve(ctx, f, now)
 			}
 		}
 	}
-	made, refused := a.fetch(ctx, print, p, raw, from)
+	made, refused := a.fetch(ctx, print, p, raw, local, from)
 	return outcome{session: made, refused: refused, source: sourceUpstream}
 }
 

@@ -38,10 +38,13 @@ func NewKeys(source follow.KeySource, audience string, now func() time.Time, fur
 	return &Keys{follow.NewClusterKeys(source, now, further...), audience}
 }
 
-// verify says what local keys make of a token. It refuses only a token that the
-// issuer signed and that is not for us; about everything else the upstream decides.
-// The issuer that the token names chooses whose keys count. If it is unknown, since
-// the API server's name may have changed, or the kid is, keys are read again.
+// verify says what local keys make of a token. It refuses what the upstream would
+// refuse whatever it knows: a signature that a published key contradicts, and what the
+// issuer signed and is not for us. About everything else the upstream decides, above all
+// about a kid that is not known here, since a new key may sign before it is published to
+// us. The issuer that the token names chooses whose keys count. If it is unknown, since
+// the API server's name may have changed, or the kid is, or the key contradicts, since
+// another one may have its kid now, keys are read again.
 func (k *Keys) verify(
 	ctx context.Context, raw credential.Secret, p *peeked, node string, now time.Time,
 ) (verdict, *refusal) {
@@ -53,7 +56,8 @@ func (k *Keys) verify(
 		return keysNotKnown, nil
 	}
 	_, err := k.verifier(keys).Verify(raw, now)
-	if (errors.Is(err, token.ErrUnknownKey) && p.keyID != "") || errors.Is(err, token.ErrIssuer) {
+	if (errors.Is(err, token.ErrUnknownKey) && p.keyID != "") || errors.Is(err, token.ErrIssuer) ||
+		errors.Is(err, token.ErrSignature) {
 		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), reloadTimeout)
 		defer cancel()
 		if tried, failed := keys.Reload(bounded); tried && failed == nil {
@@ -65,6 +69,10 @@ func (k *Keys) verify(
 		return unknownKey, nil
 	case errors.Is(err, token.ErrAudience), errors.Is(err, token.ErrIssuer):
 		return foreign, refuseForeign(err.Error())
+	case errors.Is(err, token.ErrSignature):
+		return notVerified, refuseSignature(err.Error())
+	case errors.Is(err, token.ErrNotYet):
+		return notVerified, refuseTimes("InvalidTokenException", err.Error())
 	case err != nil:
 		return notVerified, nil
 	case !ofPod(p, node):

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/rolecall/rolecall/internal/limit"
 )
 
@@ -18,6 +20,19 @@ type Limits struct {
 	// Only failures are charged: pods on the host's network share its address.
 	FailureRate  float64
 	FailureBurst int
+	// NodeFailureRate and NodeFailureBurst: refused tokens a second of all addresses.
+	// When they are used up, those that have failed lately wait, and the others do not:
+	// the upstream limits nodes, and a few pods must not use up what theirs has.
+	NodeFailureRate  float64
+	NodeFailureBurst int
+	// CallRate and CallBurst: calls to the upstream for a pod whose token was verified
+	// here, from one address.
+	CallRate  float64
+	CallBurst int
+	// DoubtRate and DoubtBurst: calls to the upstream for tokens that the keys of the
+	// issuer, which are known here, do not vouch for; of one address, and of all.
+	DoubtRate, AllDoubtRate   float64
+	DoubtBurst, AllDoubtBurst int
 	// TotalRate is for the whole agent, with a burst of one second.
 	TotalRate float64
 	// Calls to the upstream that run at a time, and wait; of one address at most
@@ -28,14 +43,22 @@ type Limits struct {
 // DefaultLimits are those of the specification.
 func DefaultLimits() Limits {
 	return Limits{
-		PodRate:        50,
-		PodBurst:       100,
-		FailureRate:    5,
-		FailureBurst:   20,
-		TotalRate:      5000,
-		Calls:          16,
-		Queue:          256,
-		CallsPerSource: 64,
+		PodRate:          50,
+		PodBurst:         100,
+		FailureRate:      5,
+		FailureBurst:     20,
+		NodeFailureRate:  5,
+		NodeFailureBurst: 50,
+		CallRate:         1,
+		CallBurst:        5,
+		DoubtRate:        1,
+		DoubtBurst:       5,
+		AllDoubtRate:     5,
+		AllDoubtBurst:    20,
+		TotalRate:        5000,
+		Calls:            16,
+		Queue:            256,
+		CallsPerSource:   64,
 	}
 }
 
@@ -45,6 +68,10 @@ const maxSources = 4096
 // sources counts the failures and the running calls of client addresses.
 type sources struct {
 	failures *limit.Rates[netip.Addr]
+	all      *rate.Limiter // failures of all
+	pods     *limit.Rates[podAt]
+	doubts   *limit.Rates[netip.Addr]
+	doubted  *rate.Limiter
 	most     int // calls of one address
 
 	mu    sync.Mutex
@@ -54,17 +81,48 @@ type sources struct {
 func newSources(limits Limits) *sources {
 	return &sources{
 		failures: limit.NewRates[netip.Addr](limits.FailureRate, limits.FailureBurst, maxSources),
+		all:      rate.NewLimiter(rate.Limit(limits.NodeFailureRate), limits.NodeFailureBurst),
+		pods:     limit.NewRates[podAt](limits.CallRate, limits.CallBurst, maxSources),
+		doubts:   limit.NewRates[netip.Addr](limits.DoubtRate, limits.DoubtBurst, maxSources),
+		doubted:  rate.NewLimiter(rate.Limit(limits.AllDoubtRate), limits.AllDoubtBurst),
 		most:     limits.CallsPerSource, calls: map[netip.Addr]int{},
 	}
 }
 
-// mayFail reports whether the address has failures left.
+// podAt is a pod, and where its token came from: somebody else who has the token does
+// not use up what the pod may do.
+type podAt struct {
+	uid  string
+	from netip.Addr
+}
+
+// mayFail reports whether the address has failures left. Once the node has none, only
+// addresses that have not failed lately do.
 func (s *sources) mayFail(address netip.Addr, now time.Time) bool {
-	return s.failures.Has(address, now)
+	return s.failures.Has(address, now) && (s.all.TokensAt(now) >= 1 || s.failures.Full(address, now))
 }
 
 // failed charges one failure.
-func (s *sources) failed(address netip.Addr, now time.Time) { s.failures.Allow(address, now) }
+func (s *sources) failed(address netip.Addr, now time.Time) {
+	s.failures.Allow(address, now)
+	s.all.AllowN(now, 1)
+}
+
+// mayCall charges one call to the upstream for a token, by what local keys made of it.
+// It returns the limit that was met, if one was. Where there are no keys, only failures
+// are limited.
+func (s *sources) mayCall(local verdict, uid string, from netip.Addr, now time.Time) (limit string) {
+	switch {
+	case local == "", local == keysNotKnown:
+	case local == verified:
+		if !s.pods.Allow(podAt{uid, from}, now) {
+			return "pod-calls"
+		}
+	case !s.doubts.Allow(from, now), !s.doubted.AllowN(now, 1):
+		return "unverified"
+	}
+	return ""
+}
 
 // begin counts a call; false if the address has too many.
 func (s *sources) begin(address netip.Addr) bool {

@@ -43,7 +43,7 @@ type Pods struct {
 
 // place is where a pod's requests come from.
 type place struct {
-	hostNetwork bool // then from any address of the node
+	hostNetwork bool // then from any address of the node itself
 	addresses   []netip.Addr
 }
 
@@ -163,14 +163,18 @@ func placeOf(pod *corev1.Pod) place {
 	return at
 }
 
-// sends reports whether a pod's requests come from an address. While the pod, or
-// its addresses, are not known, it returns a channel to wait on.
-func (p *Pods) sends(uid string, from netip.Addr) (yes bool, changing <-chan struct{}) {
+// sends reports whether a pod's requests come from an address; own says whether the
+// node has it. While the pod, or its addresses, are not known, it returns a channel to
+// wait on.
+func (p *Pods) sends(uid string, from netip.Addr, own func(netip.Addr) bool) (yes bool, changing <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	at, here := p.here[uid]
-	if here && (at.hostNetwork || len(at.addresses) > 0) {
-		return at.hostNetwork || slices.Contains(at.addresses, from), nil
+	switch {
+	case here && at.hostNetwork:
+		return own(from), nil
+	case here && len(at.addresses) > 0:
+		return slices.Contains(at.addresses, from), nil
 	}
 	if p.changing == nil {
 		p.changing = make(chan struct{})

@@ -90,6 +90,15 @@ func refuseForeign(detail string) *refusal {
 	}
 }
 
+func refuseSignature(detail string) *refusal {
+	return &refusal{
+		status: http.StatusBadRequest,
+		code:   "InvalidTokenException",
+		text:   "Service account token cannot be verified: " + detail,
+		advice: "The key of the cluster's issuer that the token names did not sign it.",
+	}
+}
+
 func refuseLimit(limit string) *refusal {
 	return &refusal{
 		status:     http.StatusTooManyRequests,

@@ -2,8 +2,10 @@ package agent
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"net/netip"
+	"sync"
 	"time"
 )
 
@@ -14,7 +16,7 @@ func (a *Agent) elsewhere(podUID string, from netip.Addr) *refusal {
 	if !a.config.VerifySource || podUID == "" {
 		return nil
 	}
-	if yes, unknown := a.config.Pods.sends(podUID, from); !yes && unknown == nil {
+	if yes, unknown := a.config.Pods.sends(podUID, from, a.own.has); !yes && unknown == nil {
 		return refuseSender()
 	}
 	return nil
@@ -30,7 +32,7 @@ func (a *Agent) sent(ctx context.Context, podUID string, from netip.Addr, until 
 	}
 	var deadline <-chan time.Time
 	for {
-		yes, changing := a.config.Pods.sends(podUID, from)
+		yes, changing := a.config.Pods.sends(podUID, from, a.own.has)
 		switch {
 		case yes:
 			return nil
@@ -51,12 +53,55 @@ func (a *Agent) sent(ctx context.Context, podUID string, from netip.Addr, until 
 	}
 }
 
+// ownKept is how long the node's addresses are believed, and ownPause how long it takes
+// at least until they are read again for an address that is not among them.
+const (
+	ownKept  = 10 * time.Second
+	ownPause = time.Second
+)
+
+// ownAddresses are those of this node, from which its pods on the host's network ask:
+// the agent is on it too.
+type ownAddresses struct {
+	list func() ([]net.Addr, error)
+	now  func() time.Time
+
+	mu   sync.Mutex
+	all  map[netip.Addr]bool
+	read time.Time
+}
+
+// has reports whether the node has an address. If the addresses cannot be read, only
+// those of loopback are its own.
+func (o *ownAddresses) has(address netip.Addr) bool {
+	if address.IsLoopback() {
+		return true
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	age := o.now().Sub(o.read)
+	if o.read.IsZero() || age >= ownKept || age < 0 || (!o.all[address] && age >= ownPause) {
+		o.all, o.read = map[netip.Addr]bool{}, o.now()
+		found, err := o.list()
+		if err != nil {
+			found = nil
+		}
+		for _, one := range found {
+			if prefix, err := netip.ParsePrefix(one.String()); err == nil {
+				o.all[prefix.Addr().Unmap().WithZone("")] = true
+			}
+		}
+	}
+	return o.all[address]
+}
+
 func refuseSender() *refusal {
 	return &refusal{
 		status: http.StatusForbidden,
 		code:   "AccessDenied",
 		text:   "Access Denied. The service account token belongs to a pod with other addresses",
-		advice: "The agent runs with --verify-source-ip: a pod's token is accepted from the pod's own addresses only.",
+		advice: "The agent runs with --verify-source-ip: a pod's token is accepted from the pod's own addresses only, " +
+			"or from the node's if the pod is on the host's network.",
 	}
 }
 

@@ -1,6 +1,8 @@
 package agent_test
 
 import (
+	"errors"
+	"net"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -28,6 +30,47 @@ func at(addresses ...string) *corev1.Pod {
 
 func verifySource(c *agent.Config) { c.VerifySource = true }
 
+// nodeHas verifies, on a node with two addresses.
+func nodeHas(c *agent.Config) {
+	c.VerifySource = true
+	c.NodeAddresses = func() ([]net.Addr, error) {
+		return []net.Addr{
+			&net.IPNet{IP: net.ParseIP("192.0.2.1"), Mask: net.CIDRMask(24, 32)},
+			&net.IPNet{IP: net.ParseIP("2001:db8::1"), Mask: net.CIDRMask(64, 128)},
+		}, nil
+	}
+}
+
+// nodeHasNone verifies, on a node that does not say which addresses it has.
+func nodeHasNone(c *agent.Config) {
+	c.VerifySource = true
+	c.NodeAddresses = func() ([]net.Addr, error) { return nil, errors.New("not now") }
+}
+
+// TestNewNodeAddress: an address that the node gets later counts a second later, and one
+// that it had does not for long.
+func TestNewNodeAddress(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		onHost := at("192.0.2.1")
+		onHost.Spec.HostNetwork = true
+		has := []net.Addr{}
+		r := withPods(t, fake.NewClientset(onHost), &fakeUpstream{}, func(c *agent.Config) {
+			c.VerifySource = true
+			c.NodeAddresses = func() ([]net.Addr, error) { return has, nil }
+		})
+		raw := cart(time.Now()).mint(t)
+		ask := func(status int) { t.Helper(); answerOf(t, r.get(raw, from("192.0.2.9:1")), status) }
+		ask(http.StatusForbidden)
+		has = []net.Addr{&net.IPNet{IP: net.ParseIP("192.0.2.9").To4(), Mask: net.CIDRMask(24, 32)}}
+		time.Sleep(time.Second)
+		ask(http.StatusOK)
+		has = nil
+		time.Sleep(10 * time.Second)
+		ask(http.StatusForbidden)
+	})
+}
+
 // TestSender: with --verify-source-ip a token is good from its pod's addresses
 // only, cached or not; without, from everywhere (spec podidentity §20).
 func TestSender(t *testing.T) {
@@ -48,6 +91,11 @@ func TestSender(t *testing.T) {
 		{"of another pod", at("10.1.0.7", "fd00::7"), verifySource, "10.1.0.8:4711", http.StatusForbidden, 0},
 		{"of the node", at("10.1.0.7"), verifySource, "127.0.0.1:4711", http.StatusForbidden, 0},
 		{"on the host's network", onHost, verifySource, "127.0.0.1:4711", http.StatusOK, 1},
+		{"on the host's network, by the node's address", onHost, nodeHas, "192.0.2.1:4711", http.StatusOK, 1},
+		{"on the host's network, by its other", onHost, nodeHas, "[2001:db8::1]:4711", http.StatusOK, 1},
+		{"on the host's network, from a pod", onHost, nodeHas, "10.1.0.8:4711", http.StatusForbidden, 0},
+		{"on the host's network, from a neighbour", onHost, nodeHas, "192.0.2.2:4711", http.StatusForbidden, 0},
+		{"on the host's network, addresses not known", onHost, nodeHasNone, "192.0.2.1:4711", http.StatusForbidden, 0},
 		{"off", at("10.1.0.7"), nil, "10.1.0.8:4711", http.StatusOK, 1},
 	} {
 		t.Run(row.name, func(t *testing.T) {

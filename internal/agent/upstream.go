@@ -8,6 +8,7 @@ import (
 
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/credential"
+	"github.com/rolecall/rolecall/internal/patience"
 )
 
 // Upstream is EKS Auth, or a broker that speaks its protocol.
@@ -20,31 +21,33 @@ type Upstream interface {
 
 // Times of one call (spec podidentity §6.3).
 const (
-	callDeadline  = 10 * time.Second
+	callDeadline  = 15 * time.Second
 	attempts      = 3
 	firstPause    = 200 * time.Millisecond // at most, and at least a quarter of it
 	throttlePause = 500 * time.Millisecond // at least
 	ownDeadline   = 700 * time.Millisecond // for the agent's own credentials
 )
 
-// call asks the upstream for a session, up to three times. It returns a
-// *refusal as error.
+// call asks the upstream for a session, up to three times: again if it fails, and once
+// more beside a call that takes longer than is usual. It returns a *refusal as error.
 func (a *Agent) call(ctx context.Context, token credential.Secret) (*session, *awsapi.PodSession, error) {
 	ctx, cancel := context.WithTimeout(ctx, callDeadline)
 	defer cancel()
-	for attempt := 1; ; attempt++ {
-		answer, err := a.attempt(ctx, token)
-		if err == nil {
-			made, err := a.check(answer)
-			return made, answer, err
-		}
-		refused := refuseUpstream(err)
-		a.metrics.upstreamUp(refused)
-		pause, again := retryPause(err, refused, attempt, a.config.Rand())
-		if !again || !sleep(ctx, pause) {
-			return nil, nil, refused
-		}
+	answer, err := patience.Ask(ctx, &a.patience, patience.Call[*awsapi.PodSession]{
+		Try: func(ctx context.Context) (*awsapi.PodSession, error) { return a.attempt(ctx, token) },
+		Again: func(err error, attempt int) (time.Duration, bool) {
+			refused := refuseUpstream(err)
+			a.metrics.upstreamUp(refused)
+			return retryPause(err, refused, attempt, a.config.Rand())
+		},
+		Attempts: attempts,
+		Now:      a.config.Now,
+	})
+	if err != nil {
+		return nil, nil, refuseUpstream(err)
 	}
+	made, err := a.check(answer)
+	return made, answer, err
 }
 
 func (a *Agent) attempt(ctx context.Context, token credential.Secret) (*awsapi.PodSession, error) {
@@ -56,7 +59,9 @@ func (a *Agent) attempt(ctx context.Context, token credential.Secret) (*awsapi.P
 	}
 	start := a.config.Now()
 	answer, err := a.config.Upstream.AssumeRoleForPodIdentity(ctx, a.config.Cluster, token)
-	a.metrics.upstream(codeOf(err), a.config.Now().Sub(start))
+	if !errors.Is(err, context.Canceled) { // no longer needed: the call beside it was answered
+		a.metrics.upstream(codeOf(err), a.config.Now().Sub(start))
+	}
 	return answer, err
 }
 
@@ -81,9 +86,8 @@ func (a *Agent) check(answer *awsapi.PodSession) (*session, error) {
 // retryPause says whether to try again and when. u is random in [0, 1).
 func retryPause(err error, refused *refusal, attempt int, u float64) (pause time.Duration, again bool) {
 	switch {
-	case attempt == attempts,
-		errors.Is(err, awsapi.ErrNoCredentials), // they are looked for in the background
-		errors.Is(err, awsapi.ErrUnusable):      // the same again is likely
+	case errors.Is(err, awsapi.ErrNoCredentials), // they are looked for in the background
+		errors.Is(err, awsapi.ErrUnusable): // the same again is likely
 		return 0, false
 	case refused.class == throttled:
 		return max(refused.retryAfter, throttlePause+time.Duration(u*float64(firstPause))), true

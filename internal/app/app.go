@@ -34,6 +34,9 @@ func NewSystem() System { return cli.NewSystem() }
 // exit code: 0 done or allowed, 1 refused or failed, 2 wrong usage; for `run`
 // the code of the program.
 func Run(ctx context.Context, sys System, args []string) int {
+	if sys.Completes {
+		args = append([]string{cobra.ShellCompRequestCmd}, args...)
+	}
 	root := newRoot(sys)
 	root.SetArgs(args)
 	err := cli.FindCommand(root, args)

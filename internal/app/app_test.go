@@ -12,13 +12,16 @@ import (
 	"github.com/rolecall/rolecall/internal/app"
 )
 
-// TestMain lets scripts, and the program itself, run this binary as rolecall.
+// TestMain lets scripts, kubectl and the program itself run this binary by its names.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"rolecall": func() {
+	program := func() {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
 		os.Exit(app.Run(ctx, app.NewSystem(), os.Args[1:]))
-	}})
+	}
+	testscript.Main(m, map[string]func(){
+		"rolecall": program, "kubectl-rolecall": program, "kubectl_complete-rolecall": program,
+	})
 }
 
 func TestScripts(t *testing.T) {

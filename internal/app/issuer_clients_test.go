@@ -175,7 +175,7 @@ func TestIssuerOnMoto(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conditional(t, account.Bucket("example-oidc", "other"))
+	conditional(t, account.Bucket("example-oidc", "other", "123456789012"))
 	if _, err := s.s3.HeadObject(t.Context(), &s3.HeadObjectInput{
 		Bucket: awssdk.String("example-oidc"),
 		Key:    awssdk.String("other/a"),

@@ -320,7 +320,7 @@ func TestVerifyBucket(t *testing.T) {
 				t.Fatal(err)
 			}
 			s.put(keysKey, text)
-		}, []string{"too-many-keys", "algorithm-undeclared"}},
+		}, []string{"too-many-keys", "algorithm-undeclared", "keys-not-judged"}},
 		{
 			"too large", func() { s.put(keysKey, append(bytes.Repeat([]byte(" "), 1<<20), s.good[keysKey]...)) },
 			[]string{"jwks-unreachable"},

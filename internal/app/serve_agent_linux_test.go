@@ -428,6 +428,20 @@ func (n *node) testDrain(t *testing.T) {
 // probes.
 func (n *node) launch(t *testing.T, logs *lockedLog, probes, metrics string, more ...string) *exec.Cmd {
 	t.Helper()
+	agent := n.begin(t, logs, probes, metrics, more...)
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		if status, _ := ask(t, "http://127.0.0.1:"+probes+"/readyz", ""); status == http.StatusOK {
+			return agent
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatalf("the agent is not ready\n%s", logs)
+	return nil
+}
+
+// begin starts an agent and waits for nothing.
+func (n *node) begin(t *testing.T, logs *lockedLog, probes, metrics string, more ...string) *exec.Cmd {
+	t.Helper()
 	agent := exec.CommandContext(t.Context(), "rolecall", append([]string{
 		"serve", "agent", "-c", "prod", "--probe-port", probes, "--metrics-port", metrics, "--metrics-address",
 		"127.0.0.1",
@@ -437,14 +451,45 @@ func (n *node) launch(t *testing.T, logs *lockedLog, probes, metrics string, mor
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = agent.Process.Kill() })
-	for end := time.Now().Add(patience); time.Now().Before(end); {
-		if status, _ := ask(t, "http://127.0.0.1:"+probes+"/readyz", ""); status == http.StatusOK {
-			return agent
+	return agent
+}
+
+// probed is what the exec probe of a pod says.
+func probed(t *testing.T, socket, what string) (string, error) {
+	t.Helper()
+	out, err := exec.CommandContext(
+		t.Context(), "rolecall", "serve", "agent", "probe", what, "--probe-socket", socket,
+	).CombinedOutput()
+	return string(out), err
+}
+
+func awaitProbe(t *testing.T, socket string, logs *lockedLog) {
+	t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if _, err := probed(t, socket, "readyz"); err == nil {
+			return
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
 	t.Fatalf("the agent is not ready\n%s", logs)
-	return nil
+}
+
+// failsBesides starts an agent beside the one that runs, with its ports, that ends at once.
+func (n *node) failsBesides(t *testing.T, flags []string) {
+	t.Helper()
+	said := &lockedLog{}
+	socket := filepath.Join(t.TempDir(), "nowhere", "probes")
+	broken := n.begin(t, said, "3000", "3001", append([]string{"--probe-socket", socket}, flags...)...)
+	if err := broken.Wait(); err == nil || !strings.Contains(said.String(), "socket of the probes") {
+		t.Errorf("it ended with %v\n%s", err, said)
+	}
+	if status, text := ask(t, "http://127.0.0.1:3000/readyz", ""); status != http.StatusOK {
+		t.Errorf("the other agent: %d %s", status, text)
+	}
+	for _, what := range []string{"readyz", "healthz"} {
+		if out, err := probed(t, socket, what); err == nil || !strings.Contains(out, "no agent answers on "+socket) {
+			t.Errorf("%s of an agent that has ended: %v %s", what, err, out)
+		}
+	}
 }
 
 type lockedLog struct {
@@ -464,8 +509,8 @@ func (l *lockedLog) String() string {
 	return l.text.String()
 }
 
-// testReplacement: a surge update overlaps two agents on the same addresses; no
-// request of 10,000 fails, each over a connection of its own (spec podidentity row D18). initialize
+// testReplacement: a surge update overlaps two agents on the same addresses and ports, with
+// some in between that cannot start; no request of 10,000 fails, each over a connection of its own (spec podidentity row D18). initialize
 // is run twice before, as two init containers would (spec podidentity row G16), and --remove removes
 // the link at the end.
 func (n *node) testReplacement(t *testing.T) {
@@ -484,7 +529,15 @@ func (n *node) testReplacement(t *testing.T) {
 	flags := []string{
 		"--init=false", "--reuse-port", "--pod-qps", "1e9", "--pod-burst", "1000000000", "--max-qps", "1e9",
 	}
-	current := n.launch(t, logs, "3000", "3001", flags...)
+	// Each has the ports of the other, and a socket of its own.
+	sockets := []string{filepath.Join(t.TempDir(), "probes"), filepath.Join(t.TempDir(), "probes")}
+	launch := func(generation int) *exec.Cmd {
+		socket := sockets[generation%2]
+		agent := n.begin(t, logs, "3000", "3001", append([]string{"--probe-socket", socket}, flags...)...)
+		awaitProbe(t, socket, logs)
+		return agent
+	}
+	current := launch(0)
 	const requests, clients = 10000, 4
 	var asked, failed atomic.Int32
 	var all sync.WaitGroup
@@ -500,8 +553,10 @@ func (n *node) testReplacement(t *testing.T) {
 	}
 	generations := 1
 	for asked.Load() < requests {
-		next := n.launch(t, logs, []string{"3000", "3002"}[generations%2], []string{"3001", "3003"}[generations%2],
-			flags...)
+		// One that cannot start answers no probe of its own, though the other answers on
+		// the port that both have; and it takes no request with it.
+		n.failsBesides(t, flags)
+		next := launch(generations)
 		if err := current.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Fatal(err)
 		}

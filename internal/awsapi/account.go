@@ -28,7 +28,7 @@ func OpenAccount(ctx context.Context, region, roleARN string) (*Account, error) 
 	if region != "" {
 		options = append(options, config.WithRegion(region))
 	}
-	loaded, err := config.LoadDefaultConfig(ctx, options...)
+	loaded, err := load(ctx, options...)
 	if err != nil {
 		return nil, fmt.Errorf("load AWS configuration: %w", err)
 	}

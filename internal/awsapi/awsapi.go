@@ -14,7 +14,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	iamtypes "github.com/aws/aws-sdk-go-v2/service/iam/types"
@@ -54,7 +53,7 @@ type Identity struct {
 // CallerIdentity asks STS with whatever credentials and endpoints the SDK finds
 // in its environment, as a program in a pod would.
 func CallerIdentity(ctx context.Context) (Identity, error) {
-	loaded, err := config.LoadDefaultConfig(ctx)
+	loaded, err := load(ctx)
 	if err != nil {
 		return Identity{}, fmt.Errorf("load AWS configuration: %w", err)
 	}
@@ -75,6 +74,7 @@ type IAM struct{ client *iam.Client }
 // NewIAM returns a client for one endpoint with fixed credentials.
 func NewIAM(endpoint, region string, creds credential.AWS) *IAM {
 	return &IAM{iam.New(iam.Options{
+		APIOptions:   saysWho,
 		BaseEndpoint: aws.String(endpoint),
 		Region:       region,
 		Credentials: credentials.NewStaticCredentialsProvider(

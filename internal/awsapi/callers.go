@@ -13,8 +13,8 @@ import (
 	"time"
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/aws-sdk-go-v2/config"
 
+	"github.com/rolecall/rolecall/internal/build"
 	"github.com/rolecall/rolecall/internal/callerid"
 	"github.com/rolecall/rolecall/internal/fault"
 )
@@ -51,11 +51,11 @@ const (
 	callersPause = 300 * time.Millisecond
 )
 
-// NewCallers reads the SDK's configuration and makes no call. It needs no
-// credentials.
+// NewCallers reads the SDK's configuration in the environment and makes no call. It
+// needs no credentials, and looks for none.
 func NewCallers(ctx context.Context, c CallersConfig) (*Callers, error) {
 	base := awshttp.NewBuildableClient().WithDialerOptions(func(d *net.Dialer) { d.Timeout = callersDial })
-	loaded, err := config.LoadDefaultConfig(ctx, config.WithHTTPClient(base))
+	loaded, err := fromEnvironment(ctx, base, "")
 	if err != nil {
 		return nil, fmt.Errorf("load AWS configuration: %w", err)
 	}
@@ -69,6 +69,7 @@ func NewCallers(ctx context.Context, c CallersConfig) (*Callers, error) {
 		transport.TLSClientConfig = &tls.Config{}
 	}
 	transport.TLSClientConfig.MinVersion = tls.VersionTLS12
+	noticesDead(transport, awsHandshake)
 	asks := &Callers{cluster: c.Cluster, scheme: "https"}
 	endpoint, err := configuredEndpoint(ctx, "STS", c.Endpoint, loaded)
 	if err != nil {
@@ -142,6 +143,7 @@ func (c *Callers) ask(ctx context.Context, p *callerid.Presigned) (*callerid.Ide
 	}
 	request.Header.Set(callerid.ClusterHeader, c.cluster)
 	request.Header.Set("Accept", "application/json")
+	request.Header.Set(userAgent, build.UserAgent())
 	response, err := c.client.Do(request)
 	if err != nil {
 		return nil, p.Unreachable(withoutURL(err))

@@ -51,8 +51,9 @@ type EKSAuthConfig struct {
 }
 
 const (
-	eksAuthDial       = 500 * time.Millisecond
-	eksAuthAttempt    = 2 * time.Second
+	eksAuthDial = 500 * time.Millisecond
+	// eksAuthAttempt is the end of a call; callers make another beside it long before.
+	eksAuthAttempt    = 15 * time.Second
 	regionTimeout     = 2 * time.Second
 	ownRefresh        = 5 * time.Minute // before own credentials expire
 	rotatePeriod      = time.Minute
@@ -68,8 +69,9 @@ func NewEKSAuth(ctx context.Context, c EKSAuthConfig) (*EKSAuth, error) {
 		WithTransportOptions(func(t *http.Transport) {
 			t.MaxIdleConnsPerHost, t.IdleConnTimeout = eksAuthIdle, eksAuthIdlePeriod
 			t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+			noticesDead(t, brokerHandshake)
 		})
-	loaded, err := config.LoadDefaultConfig(
+	loaded, err := load(
 		ctx, config.WithHTTPClient(transport), config.WithRegion(c.Region),
 		config.WithCredentialsCacheOptions(func(o *aws.CredentialsCacheOptions) { o.ExpiryWindow = ownRefresh }))
 	if err != nil {

@@ -22,6 +22,7 @@ func NewLocalRoles(endpoint, region string, own credential.AWS) *Roles {
 	)
 	return &Roles{own: provider, client: sts.New(sts.Options{
 		Region: region, BaseEndpoint: aws.String(endpoint), Credentials: provider, Retryer: aws.NopRetryer{},
+		APIOptions: saysWho,
 	})}
 }
 

@@ -1,11 +1,14 @@
 package awsapi
 
 import (
+	"cmp"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -15,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/aws-sdk-go-v2/service/sts/types"
+	"github.com/aws/smithy-go/logging"
 
 	"github.com/rolecall/rolecall/internal/credential"
 )
@@ -33,6 +37,10 @@ type RolesConfig struct {
 	// Endpoint of STS, instead of the one of the SDK's configuration; empty for
 	// that one.
 	Endpoint string
+	// Own lets roles be assumed with this process's own identity, whatever the SDK
+	// finds. Without it the SDK does not look: no file is read, and the instance's
+	// metadata are not asked.
+	Own bool
 }
 
 const (
@@ -40,14 +48,17 @@ const (
 	rolesIdle = 64
 )
 
-// NewRoles reads the SDK's configuration and makes no call. A region is needed:
-// roles are assumed at a regional endpoint.
+// NewRoles reads the SDK's configuration, without Own only that in the environment, and
+// makes no call. A region is needed: roles are assumed at a regional endpoint.
 func NewRoles(ctx context.Context, c RolesConfig) (*Roles, error) {
 	transport := awshttp.NewBuildableClient().
 		WithDialerOptions(func(d *net.Dialer) { d.Timeout = rolesDial }).
-		WithTransportOptions(func(t *http.Transport) { t.MaxIdleConnsPerHost = rolesIdle })
-	loaded, err := config.LoadDefaultConfig(ctx, config.WithHTTPClient(transport), config.WithRegion(c.Region),
-		config.WithCredentialsCacheOptions(func(o *aws.CredentialsCacheOptions) { o.ExpiryWindow = ownRefresh }))
+		WithTransportOptions(func(t *http.Transport) { t.MaxIdleConnsPerHost = rolesIdle; noticesDead(t, awsHandshake) })
+	from := fromEnvironment
+	if c.Own {
+		from = fromEverywhere
+	}
+	loaded, err := from(ctx, transport, c.Region)
 	if err != nil {
 		return nil, fmt.Errorf("load AWS configuration: %w", err)
 	}
@@ -63,6 +74,41 @@ func NewRoles(ctx context.Context, c RolesConfig) (*Roles, error) {
 	return &Roles{client: client, own: loaded.Credentials}, nil
 }
 
+// fromEverywhere is the SDK's whole configuration, with the credentials that it finds.
+func fromEverywhere(ctx context.Context, transport *awshttp.BuildableClient, region string) (aws.Config, error) {
+	return load(ctx, config.WithHTTPClient(transport), config.WithRegion(region),
+		config.WithCredentialsCacheOptions(func(o *aws.CredentialsCacheOptions) { o.ExpiryWindow = ownRefresh }))
+}
+
+// fromEnvironment is what the environment says of endpoints, and no credentials: the
+// SDK's loader would read the files of profiles, too.
+func fromEnvironment(_ context.Context, transport *awshttp.BuildableClient, region string) (aws.Config, error) {
+	said, err := config.NewEnvConfig()
+	if err != nil {
+		return aws.Config{}, err
+	}
+	loaded := aws.Config{
+		Region: cmp.Or(region, said.Region), ConfigSources: []any{said}, Logger: logging.Nop{},
+		APIOptions: saysWho,
+	}
+	if ignored := said.IgnoreConfiguredEndpoints; said.BaseEndpoint != "" && (ignored == nil || !*ignored) {
+		loaded.BaseEndpoint = aws.String(said.BaseEndpoint)
+	}
+	if said.CustomCABundle != "" {
+		text, err := os.ReadFile(said.CustomCABundle)
+		if err != nil {
+			return aws.Config{}, err
+		}
+		authorities := x509.NewCertPool()
+		if !authorities.AppendCertsFromPEM(text) {
+			return aws.Config{}, fmt.Errorf("%s, which AWS_CA_BUNDLE names, holds no certificate", said.CustomCABundle)
+		}
+		transport = transport.WithTransportOptions(func(t *http.Transport) { t.TLSClientConfig.RootCAs = authorities })
+	}
+	loaded.HTTPClient = transport
+	return loaded, nil
+}
+
 // Tag is a session tag.
 type Tag struct {
 	Key   string `json:"key"`
@@ -76,8 +122,9 @@ type RoleRequest struct {
 	Policy               string // session policy, JSON
 	// The rest is of AssumeRole only.
 	ExternalID, SourceIdentity string
-	// Tags are all sent as transitive.
-	Tags []Tag
+	// Tags are sent as transitive unless they are Local.
+	Tags  []Tag
+	Local bool
 	// As signs the call; nil means this process's own identity.
 	As *credential.AWS
 }
@@ -116,6 +163,9 @@ func (r *Roles) WithWebIdentity(ctx context.Context, q RoleRequest, token creden
 
 // Assume assumes a role with credentials.
 func (r *Roles) Assume(ctx context.Context, q RoleRequest) (*RoleSession, error) {
+	if q.As == nil && r.own == nil {
+		return nil, ErrNoCredentials
+	}
 	input := &sts.AssumeRoleInput{
 		RoleArn:         aws.String(q.RoleARN),
 		RoleSessionName: aws.String(q.SessionName),
@@ -126,7 +176,9 @@ func (r *Roles) Assume(ctx context.Context, q RoleRequest) (*RoleSession, error)
 	}
 	for _, tag := range q.Tags {
 		input.Tags = append(input.Tags, types.Tag{Key: aws.String(tag.Key), Value: aws.String(tag.Value)})
-		input.TransitiveTagKeys = append(input.TransitiveTagKeys, tag.Key)
+		if !q.Local {
+			input.TransitiveTagKeys = append(input.TransitiveTagKeys, tag.Key)
+		}
 	}
 	answer, err := r.client.AssumeRole(ctx, input, func(o *sts.Options) {
 		if q.As != nil {

@@ -68,7 +68,7 @@ func BenchmarkIssue(b *testing.B) {
 
 // alone is the same call of STS without the broker.
 func (w *world) alone(b *testing.B, mode v1alpha1.AssociationMode, raw string) func() {
-	roles := must(awsapi.NewRoles(b.Context(), awsapi.RolesConfig{Region: region, Endpoint: w.aws}))
+	roles := must(awsapi.NewRoles(b.Context(), awsapi.RolesConfig{Region: region, Endpoint: w.aws, Own: true}))
 	q := awsapi.RoleRequest{RoleARN: roleCart, SessionName: "alone", Duration: 6 * time.Hour}
 	var tags []awsapi.Tag
 	for key, value := range six {
@@ -76,7 +76,7 @@ func (w *world) alone(b *testing.B, mode v1alpha1.AssociationMode, raw string) f
 	}
 	shown := credential.NewSecret(raw)
 	if mode == v1alpha1.Federated {
-		shown = must(w.broker.Sessions.Minter.Mint("system:serviceaccount:shop:cart", roleCart, tags, ""))
+		shown = must(w.broker.Sessions.Minter.Mint("system:serviceaccount:shop:cart", roleCart, tags, false, ""))
 	}
 	return func() {
 		var err error

@@ -7,6 +7,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/association"
+	"github.com/rolecall/rolecall/internal/association/admission"
 	"github.com/rolecall/rolecall/internal/broker/door"
 	"github.com/rolecall/rolecall/internal/broker/refusal"
 	"github.com/rolecall/rolecall/internal/broker/session"
@@ -31,6 +33,10 @@ import (
 
 // Audience is the one that tokens of pods have.
 const Audience = "pods.eks.amazonaws.com"
+
+// IsAgentAudience reports whether agents' tokens may have an audience: no token must be
+// an agent's and a pod's.
+func IsAgentAudience(text string) bool { return text != "" && text != Audience }
 
 // maxUnboundLifetime is how long tokens that are bound to no pod may live: they
 // cannot be revoked (spec podidentity §19.4).
@@ -83,8 +89,9 @@ type Broker struct {
 	// finds nothing; who may ask is decided before it is looked at.
 	cache *limit.Cache[string, *session.Session]
 	left  *unclaimed
-	// running and polling bound the requests that are served at a time.
-	running, polling limit.Slots
+	// running and polling bound the requests that are served at a time, and flying the
+	// sessions that are being taken, whose requests may have ended.
+	running, polling, flying limit.Slots
 }
 
 // New makes a broker. It starts nothing.
@@ -96,6 +103,7 @@ func New(config Config) *Broker {
 		left:    newUnclaimed(),
 		running: limit.NewSlots(maxRunning),
 		polling: limit.NewSlots(maxPolling),
+		flying:  limit.NewSlots(maxFlying),
 		door: door.New(door.Config{
 			Cluster:      config.Cluster,
 			FailureRate:  config.Limits.FailureRate,
@@ -219,8 +227,8 @@ func mayBeUnbound(identity *workload.Identity, found *v1alpha1.PodIdentityAssoci
 	return nil
 }
 
-// permitted is step 10: the association gives something, and grants allow both
-// roles.
+// permitted is step 10: the association gives something, the operator lets it be as
+// it is, and grants allow both roles.
 func (b *Broker) permitted(
 	ctx context.Context, identity *workload.Identity, found *v1alpha1.PodIdentityAssociation,
 ) error {
@@ -234,20 +242,20 @@ func (b *Broker) permitted(
 			"The cluster's RoleGrants are not known: their watch stands still, and the API server cannot be asked.",
 		).Because(err)
 	}
-	for _, role := range []string{found.Spec.RoleARN, found.Spec.TargetRoleARN} {
-		if role == "" && role != found.Spec.RoleARN {
-			continue // there is no target role
-		}
-		if decision := grants.Allows(identity.Namespace, identity.ServiceAccount, role); !decision.Allowed {
-			return refusal.New(refusal.AccessDenied, "The role is not granted: %s.", decision.Reason)
-		}
+	rules := admission.Rules{Bounds: b.Sessions.Plane.Bounds(), Grants: grants}
+	err = rules.Use(found, identity.ServiceAccount)
+	if _, ungranted := errors.AsType[*admission.NotGranted](err); ungranted {
+		return refusal.New(refusal.AccessDenied, "The role is not granted: %s.", err)
+	}
+	if err != nil {
+		return refusal.New(refusal.AccessDenied, "The operator does not allow the association: %s.", err)
 	}
 	return nil
 }
 
 // take gets one session for all who ask for the same pod and the same version of
-// its association at a time. It goes on when they leave, so that the next finds
-// an agent that has it.
+// its association at a time. It goes on when they leave or have waited long enough, and
+// those who ask meanwhile, or within a minute after, get what it comes to.
 func (b *Broker) take(
 	ctx context.Context, identity *workload.Identity, found *v1alpha1.PodIdentityAssociation, raw credential.Secret,
 	node string,
@@ -263,8 +271,12 @@ func (b *Broker) take(
 		// Looked up in here: no flight begins before the last one has put its
 		// session.
 		if left := b.left.claim(key); left != nil {
-			return left, nil
+			return left.session, left.err
 		}
+		if !b.flying.Take() {
+			return nil, b.door.Limited("flights", "The broker already waits for as many sessions as it can.")
+		}
+		defer b.flying.Free()
 		got, err := b.Sessions.Take(context.WithoutCancel(ctx), &session.Request{
 			Association: found, Token: raw,
 			Subject: sessionplan.Subject{
@@ -280,16 +292,22 @@ func (b *Broker) take(
 			if refusal.Of(err).Code == refusal.Throttled {
 				b.limits.cool(podKey(identity), b.Now())
 			}
+			b.left.put(key, nil, err)
 			return nil, err
 		}
 		b.cache.Put(key, got, got.HalfLife())
-		b.left.put(key, got)
+		b.left.put(key, got, nil)
 		return got, nil
 	})
+	enough := time.NewTimer(cmp.Or(b.Deadline, handlerDeadline) / answerPart * (answerPart - 1))
+	defer enough.Stop()
 	select {
 	case <-ctx.Done():
-		return nil, refusal.New(refusal.Unavailable, "STS did not answer in time.").Because(ctx.Err())
+		return nil, errSlow().Because(ctx.Err())
+	case <-enough.C:
+		return nil, errSlow()
 	case shared := <-result:
+		b.left.claim(key)
 		if shared.Err != nil {
 			return nil, shared.Err
 		}
@@ -297,9 +315,13 @@ func (b *Broker) take(
 		if !ok {
 			return nil, errors.New("a flight without a session")
 		}
-		b.left.claim(key)
 		return got, nil
 	}
+}
+
+// errSlow is the answer to those who have waited long enough.
+func errSlow() *refusal.Error {
+	return refusal.New(refusal.Unavailable, "STS has not answered yet; the call goes on, ask again.")
 }
 
 // podKey is whose session it is: the pod's; of an unbound token the token's own.

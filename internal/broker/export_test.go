@@ -17,3 +17,18 @@ func (b *Broker) Left() int {
 	defer b.left.mu.Unlock()
 	return len(b.left.kept)
 }
+
+// Flying is how many sessions are being taken.
+func (b *Broker) Flying() int { return len(b.flying) }
+
+// FillFlights takes all places but those, until what it returns is called.
+func (b *Broker) FillFlights(free int) (leave func()) {
+	for range cap(b.flying) - free {
+		b.flying.Take()
+	}
+	return func() {
+		for range cap(b.flying) - free {
+			b.flying.Free()
+		}
+	}
+}

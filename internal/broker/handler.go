@@ -21,8 +21,11 @@ import (
 const (
 	maxToken        = 16 << 10
 	handlerDeadline = 5 * time.Second
-	pollHold        = 55 * time.Second
-	pollWrite       = 10 * time.Second
+	// answerPart: four fifths of the deadline are for STS, the last one is for the
+	// answer that says that it goes on.
+	answerPart = 5
+	pollHold   = 55 * time.Second
+	pollWrite  = 10 * time.Second
 )
 
 // Routes adds the broker's paths. Polls end when draining is closed.

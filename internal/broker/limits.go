@@ -32,6 +32,10 @@ const (
 	maxPolling = 20000
 )
 
+// maxFlying is how many sessions are being taken at a time. Each ends within 15 seconds
+// a role, so that --sts-qps 100 needs 1,500 of them while STS takes as long as that.
+const maxFlying = 4000
+
 type limits struct{ nodes, pods *limit.Rates[string] }
 
 func newLimits(l Limits) *limits {

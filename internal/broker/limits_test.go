@@ -89,13 +89,84 @@ func TestSTSFails(t *testing.T) {
 func TestNoSTS(t *testing.T) {
 	t.Parallel()
 	w := newWorld(
-		t, settings{edit: func(c *broker.Config) { c.Deadline, c.Sessions.Total, c.Sessions.Attempt = 0, 0, 0 }},
+		t, settings{edit: func(c *broker.Config) { c.Deadline, c.Sessions.Total = 0, 0 }},
 	)
 	w.associate()
 	w.fault(`{"kind":"latency","service":"sts","delay":"20s"}`)
 	got := w.ask(w.token(nil))
 	if got.status != http.StatusServiceUnavailable || got.code != "ServiceUnavailableException" {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestSlowSTS: STS answers after 5 s, and a request is answered within 4. Who asks again
+// gets what the first call came to, a session or a refusal, and makes none of their own.
+func TestSlowSTS(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name, role, code string
+		status           int
+	}{
+		{"a session", "cart", "", http.StatusOK},
+		{"a refusal", "nobody", "AccessDeniedException", http.StatusBadRequest},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(
+				t, settings{edit: func(c *broker.Config) { c.Deadline, c.Sessions.Total = 0, 0 }},
+			)
+			w.associate(func(a *v1alpha1.PodIdentityAssociation) {
+				a.Spec.RoleARN = "arn:aws:iam::" + accountID + ":role/" + row.role
+			})
+			w.fault(`{"kind":"latency","service":"sts","delay":"5s"}`)
+			first := w.ask(w.token(nil))
+			if first.status != http.StatusServiceUnavailable || !strings.Contains(first.message, "ask again") {
+				t.Errorf("first: %+v", first)
+			}
+			for w.broker.Left() == 0 {
+				time.Sleep(time.Millisecond)
+			}
+			// Two calls: that STS takes so long was not known.
+			if calls := w.taken(); len(calls) > 2 {
+				t.Errorf("%d calls", len(calls))
+			}
+			again := w.ask(w.token(nil))
+			if calls := w.taken(); again.status != row.status || again.code != row.code || len(calls) != 0 {
+				t.Errorf("again: %+v, %d calls", again, len(calls))
+			}
+			if w.broker.Left() != 0 || w.broker.Flying() != 0 {
+				t.Errorf("%d left, %d flying", w.broker.Left(), w.broker.Flying())
+			}
+		})
+	}
+}
+
+// TestFlightsAreBounded: beyond the bound pods are told to come later, and those whose
+// flight is under way still join it.
+func TestFlightsAreBounded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, settings{})
+	w.associate()
+	leave := w.broker.FillFlights(1)
+	w.fault(`{"kind":"latency","service":"sts","delay":"1s","count":1}`)
+	var both sync.WaitGroup
+	for range 2 {
+		both.Go(func() {
+			if got := w.ask(w.token(nil)); got.status != http.StatusOK {
+				t.Errorf("%+v", got)
+			}
+		})
+	}
+	both.Wait()
+	leave()
+	leave = w.broker.FillFlights(0)
+	w.taken()
+	if got := w.ask(w.token(nil)); got.code != "ThrottlingException" || len(w.taken()) != 0 {
+		t.Errorf("no place: %+v", got)
+	}
+	leave()
+	if got := w.ask(w.token(nil)); got.status != http.StatusOK {
+		t.Errorf("place again: %+v", got)
 	}
 }
 

@@ -3,12 +3,14 @@ package broker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/rolecall/rolecall/internal/arn"
+	"github.com/rolecall/rolecall/internal/association"
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/broker/refusal"
 	"github.com/rolecall/rolecall/internal/broker/workload"
@@ -39,6 +41,25 @@ type NodeTokens struct {
 	NodeTokensConfig
 	roles      map[string]bool // canonical ARNs
 	identities *identify.Identifier
+}
+
+// ParseNodeRoles reads the ARNs of nodes' roles, which must be of the cluster's partition.
+// STS never says a role's path, so that one is taken and does not count: names of roles
+// are unique without.
+func ParseNodeRoles(cluster association.Cluster, texts []string) ([]arn.Role, error) {
+	roles := make([]arn.Role, 0, len(texts))
+	for _, text := range texts {
+		role, err := arn.ParseRole(text)
+		if err != nil {
+			return nil, err
+		}
+		if role.Partition != cluster.Partition {
+			return nil, fmt.Errorf("%s is not of partition %s, which region %s is in", text, cluster.Partition,
+				cluster.Region)
+		}
+		roles = append(roles, role)
+	}
+	return roles, nil
 }
 
 // NewNodeTokens asks nobody yet.

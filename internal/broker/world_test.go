@@ -233,15 +233,16 @@ func newWorld(t testing.TB, s settings) *world {
 		},
 		Sessions: &session.Taker{
 			Roles: must(
-				awsapi.NewRoles(t.Context(), awsapi.RolesConfig{Region: region, Endpoint: w.aws}),
+				awsapi.NewRoles(t.Context(), awsapi.RolesConfig{Region: region, Endpoint: w.aws, Own: true}),
 			),
-			Plane:   sessionplan.Plane{Cluster: *cluster, Mode: s.mode, PodLabels: podLabels},
+			Plane: sessionplan.Plane{
+				Cluster: *cluster, Mode: s.mode, PodLabels: podLabels, Choices: association.Choices(),
+			},
 			Minter:  &session.Minter{Issuer: brokerURL, Key: must(session.OpenKey(keyFile, log)), Now: w.clock},
 			Pace:    session.NewPace(1e6, 1e6, w.clock),
 			Metrics: session.NewMetrics(registry),
 			Now:     w.clock,
 			Total:   patience,
-			Attempt: patience,
 		},
 		Audit:    door.NewAudit(w.audit, func(err error) { t.Error(err) }),
 		Refused:  func(r broker.PodRefusal) { w.mu.Lock(); defer w.mu.Unlock(); w.refused = append(w.refused, r) },
@@ -276,9 +277,8 @@ func (w *world) again(t *testing.T) *world {
 		Metrics: config.Sessions.Metrics,
 		Now:     w.clock,
 		Total:   patience,
-		Attempt: patience,
 	}
-	taker.Roles = must(awsapi.NewRoles(t.Context(), awsapi.RolesConfig{Region: region, Endpoint: w.aws}))
+	taker.Roles = must(awsapi.NewRoles(t.Context(), awsapi.RolesConfig{Region: region, Endpoint: w.aws, Own: true}))
 	config.Sessions, config.Metrics = taker, prometheus.NewRegistry()
 	w.broker = broker.New(config)
 	mux := http.NewServeMux()

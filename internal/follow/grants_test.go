@@ -14,6 +14,7 @@ import (
 	dynamicfake "k8s.io/client-go/dynamic/fake"
 
 	"github.com/rolecall/rolecall/internal/follow"
+	"github.com/rolecall/rolecall/internal/grant"
 )
 
 const role = "arn:aws:iam::111122223333:role/r"
@@ -28,7 +29,7 @@ func TestGrantsFollow(t *testing.T) {
 		client := dynamicfake.NewSimpleDynamicClientWithCustomListKinds(
 			runtime.NewScheme(), map[schema.GroupVersionResource]string{resource: "RoleGrantList"},
 		)
-		source := follow.Grants(client, time.Now, discard)
+		source := follow.Grants(client, grant.NewSet, time.Now, discard)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- source.Run(ctx) }()

@@ -84,6 +84,38 @@ func TestAllows(t *testing.T) {
 	}
 }
 
+// TestRequired: where grants are required, none at all allows nothing; with one, both kinds
+// of sets decide alike.
+func TestRequired(t *testing.T) {
+	t.Parallel()
+	uses := []grant.Use{
+		{Namespace: "n", ServiceAccount: "s", Role: role},
+		{Namespace: "n", ServiceAccount: "s*", Role: role},
+		{Namespace: "n", ServiceAccount: "s", Role: role, Mode: v1alpha1.BrokerRole, ExternalID: "x", Free: true},
+	}
+	for _, grants := range [][]grant.Grant{
+		nil, {}, {one("n", "s", role)}, {one("m", "s", role)}, {{Name: "unread"}}, {one("*", "*", "*")},
+	} {
+		all, required := grant.NewSet(grants), grant.NewRequired(grants)
+		for _, use := range uses {
+			allowed, got := all.Decide(&use), required.Decide(&use)
+			if want := allowed.Allowed && len(grants) > 0; got.Allowed != want || len(grants) > 0 && got != allowed {
+				t.Errorf("%d grants, %+v: %+v, without the requirement %+v", len(grants), use, got, allowed)
+			}
+		}
+		if required.Len() != len(grants) || required.AllowAll() || all.AllowAll() != (len(grants) == 0) {
+			t.Errorf("%d grants: %d, all allowed %t and %t", len(grants), required.Len(), required.AllowAll(), all.AllowAll())
+		}
+	}
+	got := grant.NewRequired(nil).Allows("n", "s", role)
+	if got.Allowed || !strings.Contains(got.Reason, "the cluster has none, and they are required") {
+		t.Errorf("%+v", got)
+	}
+	if grant.NewRequired(nil).AllowsPattern("n", "*", role).Allowed {
+		t.Error("a pattern is allowed")
+	}
+}
+
 // TestAllowsPattern: only a grant for at least as many accounts allows a pattern.
 func TestAllowsPattern(t *testing.T) {
 	t.Parallel()

@@ -29,6 +29,8 @@ const (
 	idleTimeout    = 2 * time.Minute
 	maxHeaderBytes = 64 << 10
 	drainTimeout   = 10 * time.Second
+
+	readByAnybody = 10 * time.Second
 )
 
 // Server is one HTTP server. Handler is required.
@@ -47,10 +49,12 @@ type Server struct {
 // Limits bound how long clients may take, how long Serve waits for them at the
 // end, and how large the headers of a request may be, with its first line: a client
 // that sends more is answered with status 431, and the connection closed. Read is for a
-// request with its body.
+// request with its body. Connections, and those of one address, are bounded only if
+// both are said: what is above is closed at once.
 type Limits struct {
-	Header, Read, Idle, Drain time.Duration
-	HeaderBytes               int
+	Header, Read, Idle, Drain           time.Duration
+	HeaderBytes                         int
+	Connections, ConnectionsOfOneCaller int
 }
 
 // CalledByAPIServers are the limits of servers that API servers call. API servers
@@ -58,8 +62,21 @@ type Limits struct {
 // if they have never sent a request on them. A server that closes one earlier, as
 // it would after the time limit for headers, loses the request that is being sent
 // on it: API servers do not send it again, and apply the webhook's failurePolicy.
+//
+// All API servers may seem to call from one address, that of a proxy. Who else reaches
+// the port must not hold so many connections for so long that none is left.
 func CalledByAPIServers() Limits {
-	return Limits{Header: idleTimeout, Read: idleTimeout + readTimeout}
+	return Limits{
+		Header: idleTimeout, Read: idleTimeout + readTimeout, Connections: 4096, ConnectionsOfOneCaller: 1024,
+	}
+}
+
+// ReadByAnybody are the limits of servers of small public documents: a reader needs one
+// connection for as long as that takes.
+func ReadByAnybody() Limits {
+	return Limits{
+		Read: readByAnybody, Idle: readByAnybody, HeaderBytes: 16 << 10, Connections: 1024, ConnectionsOfOneCaller: 256,
+	}
 }
 
 // Serve answers requests on the listener until ctx is done, then drains for at
@@ -69,6 +86,9 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	handler := s.Handler
 	if s.Limits.HeaderBytes > 0 { // otherwise the default, which need not be exact
 		handler = boundHeaders(s.Limits.HeaderBytes, handler)
+	}
+	if s.Limits.Connections > 0 {
+		listener = LimitConnections(listener, s.Limits.Connections, s.Limits.ConnectionsOfOneCaller)
 	}
 	server := &http.Server{
 		Handler:           handler,

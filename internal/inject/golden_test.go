@@ -74,8 +74,8 @@ func TestDefaultMode(t *testing.T) {
 	}
 }
 
-// TestTwiceIsOnce is row 73: the output put in again changes nothing, another
-// random lifetime included.
+// TestTwiceIsOnce is spec webhook §15 row 73: the output put in again changes nothing,
+// another random lifetime included.
 func TestTwiceIsOnce(t *testing.T) {
 	t.Parallel()
 	for _, c := range injectcase.Read(t) {

@@ -100,6 +100,15 @@ func (r *Rates[K]) Has(name K, now time.Time) bool {
 	return !found || one.TokensAt(now) >= 1
 }
 
+// Full reports whether a name has all that it may have: it was not charged, or so long
+// ago that it makes no difference.
+func (r *Rates[K]) Full(name K, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	one, found := r.known.Peek(name)
+	return !found || one.TokensAt(now) >= float64(r.burst)
+}
+
 // Drain charges a name all that it has left.
 func (r *Rates[K]) Drain(name K, now time.Time) {
 	r.mu.Lock()

@@ -211,6 +211,10 @@ func TestRates(t *testing.T) {
 	if r.Has("c", start) || !r.Has("c", start.Add(time.Second)) {
 		t.Error("a drained name has something left, or gets nothing back")
 	}
+	if !r.Full("nobody", start) || r.Full("c", start) || r.Full("c", start.Add(3*time.Second-1)) ||
+		!r.Full("c", start.Add(3*time.Second)) {
+		t.Error("Full does not tell who owes something")
+	}
 }
 
 // TestRatesForgetNoDebt: a name cannot get its burst back by having others push it

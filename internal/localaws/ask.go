@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rolecall/rolecall/internal/credential"
 	"github.com/rolecall/rolecall/internal/lazyregexp"
 	"github.com/rolecall/rolecall/internal/localaws/service"
 	"github.com/rolecall/rolecall/internal/localaws/wire"
@@ -24,6 +25,12 @@ type ask struct {
 	name     string
 	endpoint endpoint
 	signed   *sigv4.Signed
+	// secret is the key that the signature is made with, once that is known.
+	secret credential.Secret
+	// inBody says that the operation is a parameter, which may be in the body.
+	inBody bool
+	// read says that the body is read to its end.
+	read bool
 	// unsigned says why there is no signature.
 	unsigned error
 	// expired makes the credentials count as expired, because a test asked for it.
@@ -34,8 +41,9 @@ type ask struct {
 // emulated; it is read for its signature only.
 const maxForeignBody = 8 << 20
 
-// receive reads the request and finds the service and the operation.
-func (s *Server) receive(a *ask, answer *wire.Answer) error {
+// receive finds the service by the request's head and, unless that is a
+// parameter, the operation.
+func (s *Server) receive(a *ask) error {
 	r := a.HTTP
 	a.endpoint = endpointOf(r.Host, r.URL.EscapedPath())
 	a.Path = a.endpoint.path
@@ -43,15 +51,28 @@ func (s *Server) receive(a *ask, answer *wire.Answer) error {
 	a.Region = s.regionOf(a)
 	a.Query = &wire.Query{}
 	a.findByName(s.services)
-	var err error
-	if a.Body, err = readBody(answer.Writer, r, a.maxBody()); err != nil {
-		return err
+	if a.inBody = a.looksLikeQuery(); a.inBody {
+		return nil
 	}
-	if !a.looksLikeQuery() {
-		return a.findByTarget(s.services)
-	}
-	if r.Method == http.MethodGet && len(a.Body) > 0 {
+	return a.findByTarget(s.services)
+}
+
+// readParameters reads the parameters of a call, and finds its operation by
+// them. Who sends more of them than any service here takes must be known first.
+func (s *Server) readParameters(a *ask, answer *wire.Answer) error {
+	r, limit := a.HTTP, int64(wire.MaxBody)
+	if r.Method == http.MethodGet && r.ContentLength != 0 {
 		return wire.Errorf(http.StatusBadRequest, "MalformedQueryString", "A GET request has no body.")
+	}
+	if a.isForeign() && r.ContentLength > limit {
+		if err := s.identify(a); err != nil {
+			return err
+		}
+		limit = maxForeignBody
+	}
+	err := a.readBody(answer.Writer, limit)
+	if err != nil {
+		return err
 	}
 	if a.Query, err = wire.ParseQuery(r, a.Body); err != nil {
 		return err
@@ -71,25 +92,39 @@ func (s *Server) regionOf(a *ask) string {
 	return s.region
 }
 
-func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
-	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-		return nil, wire.Errorf(
+// readBody reads the body, unless that is done already. One that is said to be
+// too large is not even begun.
+func (a *ask) readBody(w http.ResponseWriter, limit int64) (err error) {
+	if a.read {
+		return nil
+	}
+	tooLarge := a.HTTP.ContentLength > limit
+	if !tooLarge {
+		a.Body, err = io.ReadAll(http.MaxBytesReader(w, a.HTTP.Body, limit))
+		_, tooLarge = errors.AsType[*http.MaxBytesError](err)
+	}
+	if tooLarge {
+		return wire.Errorf(
 			http.StatusRequestEntityTooLarge, "RequestEntityTooLarge", "The request is larger than %d bytes.", limit,
 		)
 	}
 	if err != nil {
-		return nil, wire.Errorf(http.StatusBadRequest, "IncompleteBody", "The request body was cut off.")
+		return wire.Errorf(http.StatusBadRequest, "IncompleteBody", "The request body was cut off.")
 	}
-	return body, nil
+	a.read = true
+	return nil
 }
 
+// isForeign: a service of which nothing is emulated.
+func (a *ask) isForeign() bool { return a.service == nil && a.name != "" }
+
 func (a *ask) maxBody() int64 {
+	operation, _ := a.operation()
 	switch {
-	case a.service == nil && a.name != "":
+	case a.isForeign():
 		return maxForeignBody
-	case a.service != nil && a.service.MaxBody > 0:
-		return a.service.MaxBody
+	case operation.MaxBody > 0:
+		return operation.MaxBody
 	}
 	return wire.MaxBody
 }
@@ -180,7 +215,7 @@ func (a *ask) looksLikeQuery() bool {
 		return false
 	}
 	if a.HTTP.Method == http.MethodGet {
-		return a.HTTP.URL.Query().Has("Action") || len(a.Body) > 0
+		return a.HTTP.URL.Query().Has("Action") || a.HTTP.ContentLength != 0
 	}
 	contentType, _, _ := mime.ParseMediaType(a.HTTP.Header.Get("Content-Type"))
 	isQuery := a.service != nil && a.service.Protocol == wire.AWSQuery

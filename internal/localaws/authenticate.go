@@ -9,17 +9,41 @@ import (
 	"github.com/rolecall/rolecall/internal/credential"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/caller"
+	"github.com/rolecall/rolecall/internal/localaws/service"
 	"github.com/rolecall/rolecall/internal/localaws/wire"
 	"github.com/rolecall/rolecall/internal/policy"
 	"github.com/rolecall/rolecall/internal/sigv4"
 )
 
-// authenticate verifies the request's signature and says who made it.
-func (s *Server) authenticate(a *ask) error {
-	if a.unsigned != nil {
-		return a.unsigned
+// authenticate says who made the request and verifies its signature: first by
+// the head, then with the body, which is read in between.
+func (s *Server) authenticate(a *ask, operation service.Operation, w http.ResponseWriter) error {
+	if operation.Access == service.ByItself && a.isAnonymous() {
+		a.Caller = caller.Anonymous()
+		a.Caller.Region = a.Region
+	} else if err := s.identify(a); err != nil {
+		return err
 	}
-	if a.expired {
+	if operation.Before != nil && a.HTTP.ContentLength != 0 {
+		if err := operation.Before(&a.Call); err != nil {
+			return err
+		}
+	}
+	if err := a.readBody(w, a.maxBody()); err != nil {
+		return err
+	}
+	return a.verifyBody()
+}
+
+// identify says who made the request, by its head. Unless that says the body's
+// hash, the signature is not verified yet.
+func (s *Server) identify(a *ask) error {
+	switch {
+	case a.Caller != nil:
+		return nil
+	case a.unsigned != nil:
+		return a.unsigned
+	case a.expired:
 		return expiredToken().Because("the credentials count as expired, as was asked for")
 	}
 	who, err := s.callerOf(a)
@@ -49,12 +73,25 @@ func (a *ask) isAnonymous() bool {
 	return ok && none.Code == "MissingAuthenticationToken"
 }
 
-// unchunk takes apart a body that came in chunks, as only S3's do.
-func (a *ask) unchunk(secret credential.Secret) error {
+// verifyBody verifies what of a signature needs the body, and takes apart one
+// that came in chunks, as only S3's do. The global endpoint of STS is in
+// us-east-1, and wants that signed (spec issuer-and-sts §12.5).
+func (a *ask) verifyBody() error {
+	if a.signed != nil {
+		if err := a.signed.VerifyBody(a.HTTP, a.Body, a.secret); err != nil {
+			return err
+		}
+	}
+	if a.name == "sts" && a.endpoint.global && a.signed.Region != globalRegion {
+		return wire.Errorf(
+			http.StatusForbidden, "SignatureDoesNotMatch", "Credential should be scoped to a valid region.",
+		).
+			Because("the global endpoint of STS is in %s, the request is signed for %s", globalRegion, a.signed.Region)
+	}
 	if a.protocol() != wire.S3 {
 		return nil
 	}
-	body, trailer, err := a.signed.Chunks(a.HTTP, a.Body, secret)
+	body, trailer, err := a.signed.Chunks(a.HTTP, a.Body, a.secret)
 	a.Body, a.HTTP = body, a.HTTP.WithContext(a.HTTP.Context()) // a copy: requests are not ours to change
 	a.HTTP.Trailer = trailer
 	return err
@@ -84,7 +121,7 @@ func (s *Server) callerOf(a *ask) (*caller.Caller, error) {
 	case err != nil:
 		return nil, invalidToken("%s", err)
 	}
-	if err := a.verify(credential.NewSecret(session.Secret)); err != nil {
+	if err := a.verifyHead(credential.NewSecret(session.Secret)); err != nil {
 		return nil, err
 	}
 	owner, found := s.accounts.Find(session.Account)
@@ -98,19 +135,24 @@ func (s *Server) callerOf(a *ask) (*caller.Caller, error) {
 	return who, err
 }
 
-// verify checks the signature, and those of a body's chunks. The global endpoint
-// of STS is in us-east-1, and wants that signed (spec issuer-and-sts §12.5).
-func (a *ask) verify(secret credential.Secret) error {
-	if err := a.signed.Verify(a.HTTP, a.Body, secret, a.name, a.Time); err != nil {
+// verifyHead checks the signature as far as that needs no body. From then on the
+// headers count as they were signed.
+func (a *ask) verifyHead(secret credential.Secret) error {
+	a.signed.HostBucket = a.HostPrefix
+	if err := a.signed.VerifyHead(a.HTTP, secret, a.name, a.Time); err != nil {
 		return err
 	}
-	if a.name == "sts" && a.endpoint.global && a.signed.Region != globalRegion {
-		return wire.Errorf(
-			http.StatusForbidden, "SignatureDoesNotMatch", "Credential should be scoped to a valid region.",
-		).
-			Because("the global endpoint of STS is in %s, the request is signed for %s", globalRegion, a.signed.Region)
+	a.secret = secret
+	a.Signature = service.Signature{
+		Version: "AWS4-HMAC-SHA256", InQuery: a.signed.Presigned, Covers: a.signed.Covers,
 	}
-	return a.unchunk(secret)
+	if a.signed.Legacy {
+		a.Signature.Version = "AWS"
+	}
+	header := a.signed.Header(a.HTTP)
+	a.HTTP = a.HTTP.WithContext(a.HTTP.Context()) // a copy: requests are not ours to change
+	a.HTTP.Header = header
+	return nil
 }
 
 // globalRegion is where the global endpoints are.
@@ -126,7 +168,7 @@ func (s *Server) userOf(a *ask) (*caller.Caller, error) {
 	case key.Inactive:
 		return nil, invalidToken("the access key %s of user %s is inactive", key.ID, key.User)
 	}
-	if err := a.verify(key.Secret); err != nil {
+	if err := a.verifyHead(key.Secret); err != nil {
 		return nil, err
 	}
 	owner, found := s.accounts.Find(key.Account)

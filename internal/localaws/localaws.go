@@ -8,9 +8,13 @@
 package localaws
 
 import (
+	"bytes"
+	"cmp"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,7 +22,6 @@ import (
 
 	"github.com/rolecall/rolecall/internal/credential"
 	"github.com/rolecall/rolecall/internal/localaws/account"
-	"github.com/rolecall/rolecall/internal/localaws/caller"
 	"github.com/rolecall/rolecall/internal/localaws/eks"
 	"github.com/rolecall/rolecall/internal/localaws/eksauth"
 	"github.com/rolecall/rolecall/internal/localaws/faults"
@@ -125,8 +128,54 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	refused := s.refusal(err, a)
 	s.note(a, answer, refused)
-	if err := answer.Fail(refused); err != nil {
-		s.log.Debug("refusal not written", obs.KeyAction, a.action(), "error", err)
+	fail := func() {
+		if err := answer.Fail(refused); err != nil {
+			s.log.Debug("refusal not written", obs.KeyAction, a.action(), "error", err)
+		}
+	}
+	if a.read || r.ContentLength == 0 {
+		fail()
+		return
+	}
+	whole := &buffered{ResponseWriter: w}
+	answer.Writer = whole
+	fail()
+	whole.sendUnread(r)
+}
+
+// buffered is an answer that is sent as a whole.
+type buffered struct {
+	http.ResponseWriter
+
+	status int
+	body   bytes.Buffer
+}
+
+// WriteHeader keeps the status.
+func (b *buffered) WriteHeader(status int) { b.status = status }
+
+// Write keeps a part of the body.
+func (b *buffered) Write(part []byte) (int, error) { return b.body.Write(part) }
+
+// lingering is how long a client may go on sending a body that nobody wants.
+const lingering = 5 * time.Second
+
+// sendUnread answers a request whose body is not read. The answer does not wait
+// for the body; but a client that is still sending it would see its connection
+// reset, and no answer, if that were closed at once: the body is thrown away for
+// a while.
+func (b *buffered) sendUnread(r *http.Request) {
+	control := http.NewResponseController(b.ResponseWriter)
+	_ = control.EnableFullDuplex() // or not needed: HTTP/2
+	b.Header().Set("Connection", "close")
+	b.Header().Set("Content-Length", strconv.Itoa(b.body.Len()))
+	b.ResponseWriter.WriteHeader(cmp.Or(b.status, http.StatusOK))
+	_, _ = b.ResponseWriter.Write(b.body.Bytes()) // fails if the client has gone
+	_ = control.Flush()
+	until := time.Now().Add(lingering) //nolint:forbidigo // connections go by the real clock
+	_ = control.SetReadDeadline(until)
+	if !strings.EqualFold(r.Header.Get("Expect"), "100-continue") { // which asks before it sends
+		_, _ = io.Copy(io.Discard, r.Body)
 	}
 }
 
@@ -137,7 +186,8 @@ func (s *Server) refusal(err error, a *ask) *wire.Error {
 		return refused
 	}
 	if refused, ok := errors.AsType[*sigv4.Error](err); ok {
-		return wire.Errorf(refused.Status, refused.Code, "%s", refused.Message)
+		return wire.Errorf(refused.Status, refused.Code, "%s", refused.Message).
+			With("HeadersNotSigned", refused.HeadersNotSigned)
 	}
 	s.log.Error("call failed", obs.KeyAction, a.action(), "error", err)
 	return wire.Errorf(
@@ -147,9 +197,13 @@ func (s *Server) refusal(err error, a *ask) *wire.Error {
 }
 
 // serve finds out what is called, by whom and whether that is allowed, and does
-// it.
+// it. What can be decided by a request's head is decided before its body is
+// read.
 func (s *Server) serve(a *ask, answer *wire.Answer) (any, error) {
-	err := s.receive(a, answer)
+	err := s.receive(a)
+	if err == nil && a.inBody {
+		err = s.readParameters(a, answer)
+	}
 	answer.Protocol = a.protocol()
 	if a.service != nil {
 		answer.Namespace = a.service.Namespace
@@ -164,20 +218,15 @@ func (s *Server) serve(a *ask, answer *wire.Answer) (any, error) {
 	if emulated && operation.Access == service.Anybody {
 		a.signed = nil // a signature has no influence here
 		a.Region = s.regionOf(a)
+		if err := a.readBody(answer.Writer, a.maxBody()); err != nil {
+			return nil, err
+		}
 		return operation.Do(&a.Call)
 	}
 	if err := a.unknown(); err != nil {
 		return nil, err
 	}
-	if emulated && operation.Access == service.ByItself && a.isAnonymous() {
-		a.Caller = caller.Anonymous()
-		a.Caller.Region = a.Region
-		if err := a.unchunk(credential.Secret{}); err != nil {
-			return nil, err
-		}
-		return operation.Do(&a.Call)
-	}
-	if err := s.authenticate(a); err != nil {
+	if err := s.authenticate(a, operation, answer.Writer); err != nil {
 		return nil, err
 	}
 	if !emulated {

@@ -267,14 +267,21 @@ func (w *world) signFor(r *http.Request, c credential.AWS, service, region, body
 func (w *world) signIn(r *http.Request, c credential.AWS, service, region, body string, at time.Time) {
 	w.t.Helper()
 	sum := sha256.Sum256([]byte(body))
+	hash := hex.EncodeToString(sum[:])
+	if service == "s3" {
+		r.Header.Set("X-Amz-Content-Sha256", hash)
+	}
+	w.signHash(r, c, service, region, hash, at)
+}
+
+func (w *world) signHash(r *http.Request, c credential.AWS, service, region, hash string, at time.Time) {
+	w.t.Helper()
 	creds := aws.Credentials{
 		AccessKeyID:     c.AccessKeyID,
 		SecretAccessKey: c.SecretKey.Reveal(),
 		SessionToken:    c.SessionToken.Reveal(),
 	}
-	if err := v4.NewSigner().SignHTTP(
-		w.t.Context(), creds, r, hex.EncodeToString(sum[:]), service, region, at,
-	); err != nil {
+	if err := v4.NewSigner().SignHTTP(w.t.Context(), creds, r, hash, service, region, at); err != nil {
 		w.t.Fatal(err)
 	}
 }

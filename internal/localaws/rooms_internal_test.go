@@ -93,6 +93,8 @@ func TestRooms(t *testing.T) {
 		Access: service.Anybody,
 		Do:     func(*service.Call) (any, error) { return nil, io.ErrUnexpectedEOF },
 	}
+	large := echo
+	large.MaxBody = 1 << 20
 	byMethod := func(c *service.Call) string {
 		return map[string]string{"GET": "Get", "PUT": "Put", "POST": "Break"}[c.HTTP.Method]
 	}
@@ -107,8 +109,7 @@ func TestRooms(t *testing.T) {
 			Name:       "s3",
 			Protocol:   wire.S3,
 			Route:      byMethod,
-			Operations: map[string]service.Operation{"Get": raw, "Put": echo},
-			MaxBody:    1 << 20,
+			Operations: map[string]service.Operation{"Get": raw, "Put": large},
 		},
 		{
 			Name:       "ssm",

@@ -16,13 +16,13 @@ import (
 
 var whoami = url.Values{"Action": {"GetCallerIdentity"}}
 
-// login is the session of row 1.
+// login is the session of spec issuer-and-sts §17 row 1.
 func (w *world) login() credential.AWS {
 	w.t.Helper()
 	return credentialsIn(w.t, w.assume(w.token(w.key, nil), nil))
 }
 
-// whoamiWith asks who holds row 1's credentials, changed.
+// whoamiWith asks who holds the credentials of login, changed.
 func whoamiWith(change func(*world, *credential.AWS)) func(*world) answer {
 	return func(w *world) answer {
 		session := w.login()

@@ -262,7 +262,7 @@ var rotationRows = []stsRow{
 	}, status: ok, has: []string{"oidc-provider/other.example</Provider>"}},
 }
 
-// TestSlowIssuer is row 43's timeout: an error that clients try again.
+// TestSlowIssuer is the timeout of spec issuer-and-sts §17 row 43: an error that clients try again.
 func TestSlowIssuer(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(c *localaws.Config) { c.Issuers.Timeout = 300 * time.Millisecond })
@@ -283,7 +283,7 @@ func TestSlowIssuer(t *testing.T) {
 	)
 }
 
-// TestIssuerDown is row 43's host that nobody listens on.
+// TestIssuerDown is the host of spec issuer-and-sts §17 row 43 that nobody listens on.
 func TestIssuerDown(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(c *localaws.Config) { c.Issuers.Endpoints[host] = "127.0.0.1:1" })

@@ -98,9 +98,8 @@ func TestGeneratedWeb(t *testing.T) {
 	})
 }
 
-// TestGeneratedProvider is row 1 of the table of mistakes, and seed 004: the
-// provider must be in the role's account, and the command that is printed makes
-// it.
+// TestGeneratedProvider is spec issuer-and-sts §16 row 1, and seed 004: the provider
+// must be in the role's account, and the command that is printed makes it.
 func TestGeneratedProvider(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -20,7 +20,10 @@ func TestValues(t *testing.T) {
 	}{
 		{"a role", role, "arn:aws:iam::111122223333:role/broker", ""},
 		{"a user", role, "arn:aws:iam::111122223333:user/broker", ""},
-		{"a role of another service", role, "arn:aws:sts::111122223333:role/broker", "is not the ARN of a role or user"},
+		{
+			"a role of another service", role, "arn:aws:sts::111122223333:role/broker",
+			"is not the ARN of a role or user",
+		},
 		{"a role of no account", role, "arn:aws:iam::1111:role/broker", "is not the ARN of a role or user"},
 		{"no ARN", role, "broker", "is not an ARN"},
 		{"an endpoint of TLS", endpoint, "https://sts.eu-west-1.amazonaws.com", ""},
@@ -30,8 +33,9 @@ func TestValues(t *testing.T) {
 		{"an endpoint that is not a URL", endpoint, "https://[::1", "want an http or https URL"},
 	} {
 		plane, err := planefile.Parse("plane.yaml", []byte(head+strings.Replace(row.form, "%", row.value, 1)))
+		said := func() string { return plane.Get(planefile.BrokerRole) + plane.Get(planefile.STSEndpoint) }
 		switch {
-		case row.want == "" && (err != nil || plane.Get(planefile.BrokerRole)+plane.Get(planefile.STSEndpoint) != row.value):
+		case row.want == "" && (err != nil || said() != row.value):
 			t.Errorf("%s: %v", row.name, err)
 		case row.want != "" && (fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), row.want)):
 			t.Errorf("%s: got %v, want %q", row.name, err, row.want)
@@ -117,5 +121,16 @@ func TestOneSideSilent(t *testing.T) {
 	said.Set(planefile.Region, "eu-west-1")
 	if found := append(planefile.Differences(silent, said), planefile.Differences(said, silent)...); len(found) > 0 {
 		t.Errorf("they differ: %v", found)
+	}
+}
+
+// TestQuotesHelp: only what quotes would make a string is told to put in quotes.
+func TestQuotesHelp(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[string]bool{"true": true, "123": true, "": false, "{a: b}": false, "[a]": false} {
+		_, err := planefile.Parse("plane.yaml", []byte(head+"cluster: {name: "+value+"}\n"))
+		if got := strings.Contains(strings.Join(fault.HintsOf(err), " "), "in quotes"); err == nil || got != want {
+			t.Errorf("name: %s: got %v, hint %t, want %t", value, err, got, want)
+		}
 	}
 }

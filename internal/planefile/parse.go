@@ -12,6 +12,7 @@ import (
 
 	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/yamledit"
 )
 
 // MaxBytes bounds a document.
@@ -30,19 +31,22 @@ func Parse(name string, text []byte) (*Plane, error) {
 			return nil, fault.New(fault.Invalid, "%s is empty", name).
 				Hint("docs/reference/plane.md shows a whole document")
 		}
-		return nil, fault.New(fault.Invalid, "%s: %s", name, strings.TrimPrefix(err.Error(), "yaml: "))
+		return nil, yamledit.Invalid(name, 1, text, err)
 	}
-	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return nil, fault.New(fault.Invalid, "%s holds more than one document: want one", name)
+	r := &reader{name: name, plane: &Plane{}, infos: Fields(), lines: map[Field]*yaml.Node{}}
+	var second yaml.Node
+	if err := decoder.Decode(&second); err == nil {
+		return nil, r.fail(&second, "there is more than one document: want one")
+	} else if !errors.Is(err, io.EOF) {
+		return nil, yamledit.Invalid(name, 1, text, err)
 	}
-	r := &reader{name: name, plane: &Plane{}, infos: Fields()}
 	if err := r.document(root.Content[0]); err != nil {
 		return nil, err
 	}
 	cluster := r.plane.Cluster()
 	if said := r.plane.Get(Partition); said != "" && cluster.Region != "" && arn.PartitionOf(cluster.Region) != said {
-		return nil, fault.New(fault.Invalid, "%s: cluster.partition is %s, and region %s is in %s",
-			name, said, cluster.Region, arn.PartitionOf(cluster.Region))
+		return nil, r.fail(r.lines[Partition], "cluster.partition is %s, and region %s is in %s",
+			said, cluster.Region, arn.PartitionOf(cluster.Region))
 	}
 	return r.plane, nil
 }
@@ -52,6 +56,7 @@ type reader struct {
 	name  string
 	plane *Plane
 	infos []Info
+	lines map[Field]*yaml.Node // where a fact stands
 }
 
 func (r *reader) fail(node *yaml.Node, format string, args ...any) *fault.Error {
@@ -147,9 +152,12 @@ func (r *reader) fact(info *Info, value *yaml.Node) error {
 	}
 	var values []string
 	for _, node := range nodes {
-		// An account without quotes is a number to YAML, and all the same to us.
-		if node.Kind != yaml.ScalarNode || node.Tag == "!!null" {
-			return r.fail(node, "%s must be a string", info.Field)
+		if !info.holds(node) {
+			refused := r.fail(node, "%s must be a string", info.Field)
+			if node.Kind == yaml.ScalarNode && node.Tag != "!!null" {
+				refused = refused.Hint("put it in quotes: %s: %q", info.Field, node.Value)
+			}
+			return refused
 		}
 		if err := info.check(node.Value); err != nil {
 			return r.fail(node, "%s: %w", info.Field, err).Hint("for example %s: %s", info.Field, info.Example)
@@ -157,7 +165,16 @@ func (r *reader) fact(info *Info, value *yaml.Node) error {
 		values = append(values, node.Value)
 	}
 	r.plane.Set(info.Field, values...)
+	r.lines[info.Field] = value
 	return nil
+}
+
+// holds reports whether a value is a string. An account without quotes is a number to
+// YAML, and a yes is no string; both are all the same to us.
+func (i *Info) holds(node *yaml.Node) bool {
+	tag := node.ShortTag()
+	return node.Kind == yaml.ScalarNode && (tag == "!!str" || tag == "!!int" && i.Field == Account ||
+		tag == "!!bool" && i.Field == RequireGrants)
 }
 
 // Text writes the plane as a document, with the facts in order.

@@ -7,6 +7,7 @@
 package planefile
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
 	"slices"
@@ -36,6 +37,9 @@ const (
 	Partition     Field = "cluster.partition"
 	TokenIssuer   Field = "tokens.issuer"
 	Mode          Field = "sessions.mode"
+	AllowedModes  Field = "sessions.allowedModes"
+	Choices       Field = "sessions.associationChoices"
+	RequireGrants Field = "sessions.requireGrants"
 	SessionIssuer Field = "sessions.issuer"
 	BrokerRole    Field = "sessions.brokerRoleARN"
 	STSEndpoint   Field = "sessions.stsEndpoint"
@@ -69,6 +73,37 @@ var flagForms = map[string]string{
 	string(sessionplan.EKS):      "eks",
 }
 
+// NoChoice stands alone in sessions.associationChoices for no choice at all.
+const NoChoice = "none"
+
+// ParseChoice reads a choice as the document writes it, SessionTags, or as flags do,
+// session-tags; or NoChoice.
+func ParseChoice(text string) (association.Choice, bool) {
+	if text == NoChoice {
+		return NoChoice, true
+	}
+	for _, choice := range association.Choices() {
+		if text == string(choice) || text == ChoiceFlag(choice) {
+			return choice, true
+		}
+	}
+	return "", false
+}
+
+// ChoiceFlag is a choice as flags write it.
+func ChoiceFlag(choice association.Choice) string {
+	words := map[association.Choice]string{
+		association.ChooseExternalID:     "external-id",
+		association.ChooseNoTags:         "no-session-tags",
+		association.ChooseLocalTags:      "local-session-tags",
+		association.ChooseTags:           "session-tags",
+		association.ChooseSessionName:    "session-name",
+		association.ChooseSourceIdentity: "source-identity",
+		association.ChooseUnboundTokens:  "unbound-tokens",
+	}
+	return words[choice]
+}
+
 // Info describes a field, for the reference page.
 type Info struct {
 	Field Field
@@ -87,27 +122,27 @@ func Fields() []Info {
 			Field:   ClusterName,
 			Meaning: "name of the cluster in ARNs, session tags and tokens",
 			Example: "prod",
-			check:   checkCluster,
+			check:   arn.CheckClusterName,
 		},
 		{
 			Field:   Region,
 			Meaning: "region in the cluster's ARN, whose STS is asked",
 			Example: "eu-west-1",
-			check:   checkRegion,
+			check:   arn.CheckRegion,
 		},
-		{Field: Account, Meaning: "account in the cluster's ARN", Example: `"111122223333"`, check: checkAccount},
+		{Field: Account, Meaning: "account in the cluster's ARN", Example: `"111122223333"`, check: arn.CheckAccount},
 		{
 			Field:   Partition,
 			Meaning: "partition in the cluster's ARN",
 			Example: "aws",
 			Default: "that of the region",
-			check:   checkPartition,
+			check:   arn.CheckPartition,
 		},
 		{
 			Field:   TokenIssuer,
 			Meaning: "URL of the issuer of the cluster's service-account tokens",
 			Example: "https://oidc.example.com/prod",
-			check:   token.CheckIssuer,
+			check:   token.CheckTokenIssuer,
 		},
 		{
 			Field:   Mode,
@@ -117,10 +152,34 @@ func Fields() []Info {
 			check:   checkMode,
 		},
 		{
+			Field:   AllowedModes,
+			List:    true,
+			Meaning: "modes that associations may have",
+			Example: "[Federated, PassThrough]",
+			Default: "that of sessions.mode",
+			check:   checkAllowedMode,
+		},
+		{
+			Field: Choices,
+			List:  true,
+			Meaning: "what associations may choose beside their roles: ExternalID, NoSessionTags, LocalSessionTags, SessionTags, " +
+				"SessionName, SourceIdentity, UnboundTokens; or none",
+			Example: "[SessionTags, SessionName]",
+			Default: "all but ExternalID, and in mode BrokerRole but NoSessionTags and LocalSessionTags",
+			check:   checkChoice,
+		},
+		{
+			Field:   RequireGrants,
+			Meaning: "whether nobody may use any role as long as the cluster has no RoleGrant",
+			Example: "true",
+			Default: "false",
+			check:   checkBool,
+		},
+		{
 			Field:   SessionIssuer,
 			Meaning: "URL of the issuer of the tokens that the broker mints, in mode Federated",
 			Example: "https://oidc.example.com/broker",
-			check:   token.CheckIssuer,
+			check:   token.CheckTokenIssuer,
 		},
 		{
 			Field:   BrokerRole,
@@ -201,6 +260,23 @@ func (p *Plane) Cluster() association.Cluster {
 	return cluster
 }
 
+// Bounds are what the plane lets associations choose, Federated being the usual mode.
+func (p *Plane) Bounds() association.Bounds {
+	bounds := association.Bounds{Default: v1alpha1.AssociationMode(cmp.Or(p.Get(Mode), modes[0]))}
+	for _, mode := range p.List(AllowedModes) {
+		bounds.Modes = append(bounds.Modes, v1alpha1.AssociationMode(mode))
+	}
+	if choices := p.List(Choices); len(choices) > 0 {
+		bounds.Choices = []association.Choice{}
+		for _, choice := range choices {
+			if choice != NoChoice {
+				bounds.Choices = append(bounds.Choices, association.Choice(choice))
+			}
+		}
+	}
+	return bounds
+}
+
 // ShownIssuer is the issuer of the tokens that STS is shown: of those that the broker
 // mints, or in mode PassThrough of the pods' own.
 func (p *Plane) ShownIssuer() string {
@@ -237,37 +313,39 @@ func checkText(text string) error {
 	return nil
 }
 
-func checkCluster(text string) error {
-	if !arn.IsClusterName(text) {
-		return fmt.Errorf("%q: want up to 100 letters, digits, - and _, beginning with a letter or digit", text)
-	}
-	return nil
-}
-
-func checkRegion(text string) error {
-	if !arn.IsRegion(text) {
-		return fmt.Errorf("%q is not a region: want one such as eu-west-1", text)
-	}
-	return nil
-}
-
-func checkAccount(text string) error {
-	if !arn.IsAccount(text) {
-		return fmt.Errorf("%q: want 12 digits", text)
-	}
-	return nil
-}
-
-func checkPartition(text string) error {
-	if !arn.IsPartition(text) {
-		return fmt.Errorf("%q is not a partition: want one such as aws, aws-cn or aws-us-gov", text)
-	}
-	return nil
-}
-
 func checkMode(text string) error {
 	if !slices.Contains(modes, text) {
 		return fmt.Errorf("%q: want %s", text, strings.Join(modes, ", "))
+	}
+	return nil
+}
+
+func checkAllowedMode(text string) error {
+	allowed := slices.DeleteFunc(Modes(), func(mode string) bool { return mode == string(sessionplan.EKS) })
+	if !slices.Contains(allowed, text) {
+		return fmt.Errorf("%q: want %s", text, strings.Join(allowed, ", "))
+	}
+	return nil
+}
+
+func checkChoice(text string) error {
+	if choice, known := ParseChoice(text); !known || string(choice) != text {
+		return fmt.Errorf("%q: want %s, or %s", text, joined(association.Choices()), NoChoice)
+	}
+	return nil
+}
+
+func joined(choices []association.Choice) string {
+	var words []string
+	for _, choice := range choices {
+		words = append(words, string(choice))
+	}
+	return strings.Join(words, ", ")
+}
+
+func checkBool(text string) error {
+	if text != "true" && text != "false" {
+		return fmt.Errorf("%q: want true or false", text)
 	}
 	return nil
 }

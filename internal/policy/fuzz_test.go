@@ -153,7 +153,7 @@ func FuzzAccepted(f *testing.F) {
 		if json.Unmarshal(document.Statement, &p.Statement) != nil {
 			p.Statement = make([]map[string]any, 1)
 			if err := json.Unmarshal(document.Statement, &p.Statement[0]); err != nil {
-				t.Fatalf("row 1: %v", err)
+				t.Fatalf("spec iam-policy §1.5 row 1: %v", err)
 			}
 		}
 		if broken := p.broken(); broken != "" {
@@ -165,10 +165,10 @@ func FuzzAccepted(f *testing.F) {
 // broken names the first row that the document breaks.
 func (p *plain) broken() string {
 	if p.Version != nil && *p.Version != "2012-10-17" && *p.Version != "2008-10-17" {
-		return "row 1: version"
+		return "spec iam-policy §1.5 row 1: version"
 	}
 	if len(p.Statement) == 0 {
-		return "row 1: no statement"
+		return "spec iam-policy §1.5 row 1: no statement"
 	}
 	sids := map[string]bool{}
 	for _, s := range p.Statement {
@@ -176,16 +176,16 @@ func (p *plain) broken() string {
 			if !slices.Contains([]string{
 				"Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Condition",
 			}, name) {
-				return "rows 1, 15: " + name
+				return "spec iam-policy §1.5 rows 1, 15: " + name
 			}
 		}
 		sid, _ := s["Sid"].(string)
 		if sid != "" && sids[sid] || !oracleSid.MatchString(sid) {
-			return "rows 4, 16: Sid"
+			return "spec iam-policy §1.5 rows 4, 16: Sid"
 		}
 		sids[sid] = true
 		if s["Effect"] != "Allow" && s["Effect"] != "Deny" {
-			return "rows 1, 3: Effect"
+			return "spec iam-policy §1.5 rows 1, 3: Effect"
 		}
 		if broken := brokenLists(s); broken != "" {
 			return broken
@@ -199,7 +199,7 @@ func brokenLists(s map[string]any) string {
 		value, found := s[element]
 		other, otherFound := s["Not"+element]
 		if found == otherFound {
-			return "rows 1, 5, 14: " + element
+			return "spec iam-policy §1.5 rows 1, 5, 14: " + element
 		}
 		if otherFound {
 			value = other
@@ -209,19 +209,19 @@ func brokenLists(s map[string]any) string {
 			list = []any{value}
 		}
 		if len(list) == 0 {
-			return "rows 5, 14: no " + element
+			return "spec iam-policy §1.5 rows 5, 14: no " + element
 		}
 		for _, item := range list {
 			text, isText := item.(string)
 			switch {
 			case !isText && (item != nil || !isList || element == "Action"):
-				return "row 1: type of " + element
+				return "spec iam-policy §1.5 row 1: type of " + element
 			case !isText:
 			case element == "Action" && !oracleAction.MatchString(text):
-				return "rows 11 to 13: " + text
+				return "spec iam-policy §1.5 rows 11 to 13: " + text
 			case element == "Resource" && text != "*" && !strings.HasPrefix(text, "arn:") &&
 				!strings.HasPrefix(text, "${"):
-				return "row 6: " + text
+				return "spec iam-policy §1.5 row 6: " + text
 			}
 		}
 	}

@@ -64,7 +64,7 @@ func (d *decoder) checkSharedIssuers(p *Policy) {
 func (d *decoder) checkSharedIssuer(s *statement, entry *principalEntry) {
 	issuer := issuerOf(entry.text)
 	claims := issuerClaims(issuer)
-	if claims == nil || s.scopesIssuer(issuer, claims) {
+	if claims == nil || s.scopesIssuer(issuer, append(scopingClaims(issuer), claims...)) {
 		return
 	}
 	keys := make([]string, len(claims))
@@ -111,6 +111,14 @@ func issuerClaims(issuer string) []string {
 		return claims
 	}
 	return sharedIssuers[folded]
+}
+
+// scopingClaims are those beside the required ones that narrow an issuer as well.
+func scopingClaims(issuer string) []string {
+	if isGitHub(issuer) {
+		return []string{"repository", "repository_id", "enterprise_id"}
+	}
+	return nil
 }
 
 // scopesIssuer reports whether one operator of the statement narrows a claim.

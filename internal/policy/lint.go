@@ -11,13 +11,6 @@ import (
 	"github.com/rolecall/rolecall/internal/finding"
 )
 
-// The severities that lint gives.
-const (
-	Error    = finding.Error // AWS refuses it, or it cannot mean what it says
-	Security = finding.Security
-	Warning  = finding.Warning
-)
-
 // placed is a finding of a linter, with the text it is about.
 type placed struct {
 	finding.Finding
@@ -31,8 +24,7 @@ type LintOptions struct {
 	Account string
 	// Managed says that an identity-based policy will be a managed one.
 	Managed bool
-	// Role are facts about the role of a trust policy. If they are given, even
-	// empty, a statement that admits nobody is an error, not a warning.
+	// Role are facts about the role of a trust policy; nil if nothing is known.
 	Role *RoleFacts
 }
 
@@ -40,8 +32,11 @@ type LintOptions struct {
 // in the order of the text. It looks further than Parse: all faults, and what AWS
 // accepts silently.
 func Lint(kind Kind, name string, text []byte, options LintOptions) []finding.Finding {
+	if kind == Trust && options.Role == nil {
+		options.Role = &RoleFacts{}
+	}
 	d := &decoder{kind: kind, name: name, text: text, limit: maxParameter, managed: options.Managed}
-	l := &linter{options: options, policy: d.decode(), decoder: d, place: newCursor(text)}
+	l := &linter{options: options, policy: d.decode(), decoder: d, place: newCursor(text), effort: maxEffort}
 	for i := range d.violations {
 		l.violation(&d.violations[i])
 	}
@@ -79,6 +74,10 @@ type linter struct {
 	place    *cursor
 	sid      string // of the statement that is looked at
 	findings []placed
+	// effort is what is left of that for strangers; unclear says that it was not
+	// enough for some statement.
+	effort  int
+	unclear bool
 }
 
 // add reports a finding and returns it for a suggestion to be added; it is valid
@@ -87,6 +86,7 @@ func (l *linter) add(severity finding.Severity, at span, rule, format string, ar
 	place := l.place.to(at.start)
 	l.findings = append(l.findings, placed{at: at, Finding: finding.Finding{
 		Severity: severity,
+		Code:     codes()[rule],
 		Rule:     rule,
 		Message:  fmt.Sprintf(format, args...),
 		Place:    finding.Place{File: l.decoder.name, Line: place.line, Column: place.column},
@@ -107,7 +107,7 @@ func (f *placed) suggest(l *linter, at span, text, format string, args ...any) {
 // violation turns what AWS refuses into a finding.
 func (l *linter) violation(v *violation) {
 	_, _, message := answer(l.decoder.kind, v)
-	f := l.add(Error, v.at, v.rule.id(), "%s", v.detail)
+	f := l.add(finding.Error, v.at, v.rule.id(), "%s", v.detail)
 	f.AWS = message
 	if v.edit != nil {
 		f.suggest(l, span{v.edit.Start, v.edit.End}, v.edit.Text, "write it like this")
@@ -143,7 +143,7 @@ func (l *linter) document() {
 		if root, _, err := readNodes(l.decoder.text); err == nil {
 			for _, m := range root.members {
 				if m.name == "Id" {
-					l.add(Warning, m.at, "id", "IAM ignores Id in this kind of policy")
+					l.add(finding.Warning, m.at, "id", "IAM ignores Id in this kind of policy")
 				}
 			}
 		}
@@ -161,7 +161,7 @@ func (l *linter) version() {
 	}
 	if offset := strings.Index(l.policy.text, "${"); offset >= 0 {
 		l.add(
-			Error,
+			finding.Error,
 			span{offset, offset + 2},
 			"variable-in-old-version",
 			"without \"Version\": %q a ${…} is literal text and does not match what is meant",
@@ -171,7 +171,7 @@ func (l *linter) version() {
 	}
 	if l.policy.version == "" {
 		l.add(
-			Warning,
+			finding.Warning,
 			at,
 			"no-version",
 			"without \"Version\" the document is of version %s, in which variables do not work; write %q",
@@ -180,7 +180,7 @@ func (l *linter) version() {
 		)
 		return
 	}
-	l.add(Warning, at, "old-version", "version %s has no variables; write %q", oldestVersion, currentVersion)
+	l.add(finding.Warning, at, "old-version", "version %s has no variables; write %q", oldestVersion, currentVersion)
 }
 
 // quota is the size of a stored document of a kind in characters, and whether
@@ -192,7 +192,7 @@ func quota(kind Kind) (limit int, blanks bool, adjustable int) {
 	case Session:
 		return 2048, true, 2048
 	case Trust:
-		return 2048, false, 8192
+		return 2048, false, 2048
 	case SCP, RCP:
 		return 5120, true, 5120
 	case Resource, Endpoint:
@@ -202,9 +202,8 @@ func quota(kind Kind) (limit int, blanks bool, adjustable int) {
 
 func (l *linter) size() {
 	limit, blanks, adjustable := quota(l.policy.kind)
-	if l.options.Role != nil && l.policy.kind == Trust {
-		limit = cmp.Or(l.options.Role.Quota, limit)
-		adjustable = limit
+	if raised := l.facts().Quota; raised > 0 && l.policy.kind == Trust {
+		limit, adjustable = raised, raised
 	}
 	size := Size(l.policy.text)
 	if blanks {
@@ -212,14 +211,15 @@ func (l *linter) size() {
 	}
 	switch {
 	case size > adjustable:
-		f := l.add(Error, span{0, 1}, "over-quota", "the document has %d characters, the limit is %d", size, adjustable)
+		f := l.add(finding.Error, span{0, 1}, "over-quota", "the document has %d characters, the limit is %d", size, adjustable)
 		if l.policy.kind == Trust {
 			l.suggestShorter(f, adjustable)
 		}
 	case size > limit:
-		l.add(Warning, span{0, 1}, "over-quota", "the document has %d characters, the usual limit is %d", size, limit)
+		l.add(finding.Warning, span{0, 1}, "over-quota", "the document has %d characters, the usual limit is %d",
+			size, limit)
 	case size > limit*9/10:
-		l.add(Warning, span{0, 1}, "near-quota", "the document has %d characters, the limit is %d", size, limit)
+		l.add(finding.Warning, span{0, 1}, "near-quota", "the document has %d characters, the limit is %d", size, limit)
 	}
 }
 
@@ -227,7 +227,7 @@ func (l *linter) size() {
 func (l *linter) spaces() {
 	for offset, char := range l.policy.text {
 		if char == '\u00a0' {
-			l.add(Error, span{offset, offset + 2}, "unusual-character", "U+00A0 (NO-BREAK SPACE) is not a space").
+			l.add(finding.Error, span{offset, offset + 2}, "unusual-character", "U+00A0 (NO-BREAK SPACE) is not a space").
 				suggest(l, span{offset, offset + 2}, " ", "write a space")
 		}
 	}
@@ -235,8 +235,8 @@ func (l *linter) spaces() {
 
 // statementPairs finds statements that another one repeats or covers.
 func (l *linter) statementPairs() {
-	for i := range l.policy.statements {
-		for j := range l.policy.statements {
+	for j := range l.policy.statements {
+		for i := range l.policy.statements {
 			a, b := &l.policy.statements[i], &l.policy.statements[j]
 			if i == j || !a.covers(b) || (b.covers(a) && i > j) {
 				continue
@@ -246,8 +246,8 @@ func (l *linter) statementPairs() {
 			if b.covers(a) {
 				rule, verb = "duplicate-statement", "says the same as"
 			}
-			l.add(Warning, b.at, rule, "statement %d %s this one", i+1, verb)
-			break
+			l.add(finding.Warning, b.at, rule, "statement %d %s this one", i+1, verb)
+			break // once is enough of each
 		}
 	}
 	l.sid = ""
@@ -268,7 +268,10 @@ func (a *statement) covers(b *statement) bool {
 	for i := range b.action.patterns {
 		if !slices.ContainsFunc(
 			a.action.patterns,
-			func(p actionPattern) bool { return p.all || coversText(p.source, b.action.patterns[i].source, true) },
+			func(p actionPattern) bool {
+				other := &b.action.patterns[i]
+				return p.all || (!other.all && p.prefix == other.prefix && coversText(p.name.source, other.name.source))
+			},
 		) {
 			return false
 		}
@@ -279,7 +282,7 @@ func (a *statement) covers(b *statement) bool {
 	for i := range b.resource.patterns {
 		if !slices.ContainsFunc(a.resource.patterns, func(p resourcePattern) bool {
 			return p.all ||
-				(p.whole.segments == nil && coversText(p.whole.source, b.resource.patterns[i].whole.source, false)) ||
+				(p.whole.segments == nil && coversARN(p.whole.source, b.resource.patterns[i].whole.source)) ||
 				p.whole.source == b.resource.patterns[i].whole.source
 		}) {
 			return false
@@ -288,20 +291,23 @@ func (a *statement) covers(b *statement) bool {
 	return len(b.resource.patterns) > 0
 }
 
+// coversARN compares part by part, as the engine does: a wildcard does not reach from
+// one part into another.
+func coversARN(a, b string) bool {
+	parts, others := strings.SplitN(a, ":", 6), strings.SplitN(b, ":", 6)
+	if a == b || len(parts) != 6 || len(others) != 6 {
+		return a == b
+	}
+	return slices.EqualFunc(parts, others, coversText)
+}
+
 // coversText treats wildcards of the second pattern as ordinary characters,
 // which is right for the runs of the first; a ? equals only itself.
-func coversText(a, b string, folded bool) bool {
+func coversText(a, b string) bool {
 	if strings.Contains(a, "?") || strings.Contains(b, "${") {
 		return a == b
 	}
-	if strings.HasPrefix(a, "arn:") && strings.HasPrefix(b, "arn:") {
-		return slices.EqualFunc(
-			strings.SplitN(a, ":", 6),
-			strings.SplitN(b, ":", 6),
-			func(x, y string) bool { return matchOps(compilePattern(x, true, false).ops, y, false) },
-		)
-	}
-	return matchOps(compilePattern(a, true, false).ops, b, folded)
+	return matchOps(compilePattern(a, true, false).ops, b, false)
 }
 
 func (s *principalSet) same(other *principalSet) bool {

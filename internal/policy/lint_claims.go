@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rolecall/rolecall/internal/finding"
 	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
@@ -24,7 +25,8 @@ func (l *linter) claims(s *statement) {
 		}
 		issuer := strings.TrimSuffix(c.folded, ":"+fold(claimOf(c)))
 		if issuerClaims(issuer) != nil {
-			return // not a cluster's
+			hasAudience = hasAudience || fold(claimOf(c)) == "aud"
+			continue // not a cluster's: its subjects and audiences have other forms
 		}
 		l.ifExists(s, c)
 		switch fold(claimOf(c)) {
@@ -32,7 +34,9 @@ func (l *linter) claims(s *statement) {
 			l.subjectValues(c)
 		case "aud":
 			hasAudience = true
-			l.audienceValues(c)
+			if !l.subjectAsAudience(s, c, issuer) {
+				l.audienceValues(c)
+			}
 		}
 	}
 	l.equalsAndLike(s)
@@ -46,13 +50,29 @@ func (l *linter) claims(s *statement) {
 		!l.elsewhere(&s.principal.entries[0], "sts:TagSession") &&
 		!s.action.not {
 		f := l.add(
-			Error,
+			finding.Error,
 			s.action.at,
 			"token-without-tag-session",
 			"the tokens carry session tags: they need sts:TagSession in addition to sts:AssumeRoleWithWebIdentity",
 		)
 		l.suggestAction(f, s, "sts:TagSession")
 	}
+}
+
+// subjectAsAudience reports subjects where the audience belongs: no token has such
+// an audience.
+func (l *linter) subjectAsAudience(s *statement, c *condition, issuer string) bool {
+	if !c.comparesText() || len(c.values) == 0 || slices.ContainsFunc(c.values, func(p pattern) bool {
+		return almostSubject.FindString(p.source) == "" && !strings.HasPrefix(p.source, "system:serviceaccount:")
+	}) {
+		return false
+	}
+	f := l.add(finding.Error, c.at, "subject-as-audience", "no token has the audience %q, which is a subject: it "+
+		"belongs to %s", c.values[0].source, c.key[:len(c.key)-len(claimOf(c))]+"sub")
+	if !s.conditionOn(issuer + ":sub") {
+		f.suggest(l, c.at, jsonText(c.key[:len(c.key)-len(claimOf(c))]+"sub"), "compare the subject with it")
+	}
+	return true
 }
 
 // suggestAction adds an action.
@@ -76,7 +96,7 @@ func (l *linter) ifExists(s *statement, c *condition) {
 	}
 	op := c.op
 	op.ifExists = false
-	f := l.add(Security, c.operatorAt, "if-exists-on-claim", "%s also holds without %s", c.operator, c.key)
+	f := l.add(finding.Security, c.operatorAt, "if-exists-on-claim", "%s also holds without %s", c.operator, c.key)
 	l.renameAlone(f, s, c, op.name(), "compare with %s", op.name())
 }
 
@@ -93,7 +113,7 @@ func (c *condition) admits(text string) bool {
 		case compareLike:
 			return matchOps(compilePattern(p.source, true, false).ops, text, false)
 		case compareFolded:
-			return strings.EqualFold(p.source, text)
+			return equalFolded(p.source, text)
 		default:
 			return p.source == text
 		}
@@ -117,15 +137,37 @@ func (l *linter) subjectValues(c *condition) {
 		if parts := almostSubject.FindStringSubmatch(source); parts != nil {
 			subject := "system:serviceaccount:" + parts[1] + ":" + parts[2]
 			if subject != source {
-				l.add(Error, at, "subject-slip", "no token has the subject %q: a service account's is "+
+				l.add(finding.Error, at, "subject-slip", "no token has the subject %q: a service account's is "+
 					"system:serviceaccount:NAMESPACE:NAME", source).
 					suggest(l, at, jsonText(subject), "write it like this")
 				continue
 			}
 		}
+		if rest, isSubject := strings.CutPrefix(source, "system:serviceaccount:"); isSubject &&
+			rest != strings.ToLower(rest) && placeholder.FindString(rest) == "" {
+			l.add(finding.Error, at, "subject-slip", "no token has the subject %q: names in Kubernetes are in lower case",
+				source).
+				suggest(l, at, jsonText(strings.ToLower(source)), "write it in lower case")
+			continue
+		}
+		if isAudience(source) {
+			f := l.add(finding.Error, at, "subject-slip", "no token has the subject %q, which is an audience", source)
+			if len(l.facts().Subjects) == 1 {
+				f.suggest(l, at, jsonText(l.facts().Subjects[0]), "name the service account")
+			}
+			continue
+		}
 		l.subjectOfNobody(c, at, source)
 	}
 }
+
+// isAudience reports an audience that STS is known by.
+func isAudience(text string) bool {
+	return text == stsAudience || text == stsAudience+".cn" || regionalSTS.MatchString(text)
+}
+
+// regionalSTS is an endpoint of STS, which is no audience.
+var regionalSTS = lazyregexp.New(`^(?:https://)?sts(?:-fips)?\.[a-z0-9-]+\.amazonaws\.com(?:\.cn)?/?$`)
 
 // subjectOfNobody compares with the service accounts that are to be admitted.
 func (l *linter) subjectOfNobody(c *condition, at span, source string) {
@@ -143,7 +185,7 @@ func (l *linter) subjectOfNobody(c *condition, at span, source string) {
 			}
 		}
 		if why != "" {
-			l.add(Error, at, "subject-of-nobody", "%q keeps %q out: %s", source, wanted, why).
+			l.add(finding.Error, at, "subject-of-nobody", "%q keeps %q out: %s", source, wanted, why).
 				suggest(l, at, jsonText(wanted), "name the service account")
 			return
 		}
@@ -175,17 +217,18 @@ func (l *linter) audienceValues(c *condition) {
 		switch {
 		case c.op.compare == compareLike && hasWildcard(source):
 			if l.options.Role != nil {
-				l.add(Security, at, "aud-wildcard", "%q covers audiences that are not meant for STS", source).
+				l.add(finding.Security, at, "aud-wildcard", "%q covers audiences that are not meant for STS", source).
 					suggest(l, at, jsonText(l.audience()), "name the audience")
 			}
 		case !known && source != stsAudience && source != stsAudience+".cn" &&
-			editDistance(strings.TrimPrefix(strings.TrimSpace(source), "https://"), stsAudience, 3) <= 3:
-			l.add(Error, at, "aud-slip", "no provider registers the audience %q: it looks like "+
+			(regionalSTS.MatchString(strings.TrimSpace(source)) ||
+				editDistance(strings.TrimPrefix(strings.TrimSpace(source), "https://"), stsAudience, 3) <= 3):
+			l.add(finding.Error, at, "aud-slip", "no provider registers the audience %q: it looks like "+
 				"%s", source, stsAudience).
 				suggest(l, at, jsonText(stsAudience), "write it like this")
 		case facts.Audience == "" && len(facts.Registered) > 0 && !slices.Contains(facts.Registered, source):
 			f := l.add(
-				Error,
+				finding.Error,
 				at,
 				"aud-not-registered",
 				"the provider does not register the audience %q, but %q",
@@ -222,7 +265,7 @@ func (l *linter) tokenAudience(c *condition) {
 	)
 	if len(facts.Registered) > 0 && !slices.Contains(facts.Registered, facts.Audience) {
 		f := l.add(
-			Error,
+			finding.Error,
 			c.at,
 			"audience-not-registered",
 			"STS refuses tokens with this audience before it evaluates the policy: %s",
@@ -235,7 +278,7 @@ func (l *linter) tokenAudience(c *condition) {
 	if c.admits(facts.Audience) {
 		return
 	}
-	f := l.add(Error, c.valuesAt[0], "aud-mismatch", "the audience differs: %s", sides)
+	f := l.add(finding.Error, c.valuesAt[0], "aud-mismatch", "the audience differs: %s", sides)
 	if len(c.values) == 1 {
 		f.suggest(l, c.valuesAt[0], jsonText(facts.Audience), "want the token's audience")
 	}
@@ -247,12 +290,12 @@ func (l *linter) noAudience(s *statement) {
 		s.principal.entries,
 		func(e principalEntry) bool { return e.key == "Federated" && issuerOf(e.text) != e.text },
 	)
-	if i < 0 || issuerClaims(fold(issuerOf(s.principal.entries[i].text))) != nil {
+	if i < 0 || slices.Contains(issuerClaims(issuerOf(s.principal.entries[i].text)), "aud") {
 		return
 	}
 	entry := &s.principal.entries[i]
 	f := l.add(
-		Warning,
+		finding.Warning,
 		entry.at,
 		"web-identity-without-aud",
 		"no condition on %s:aud: every audience that the provider registers is accepted",
@@ -290,7 +333,7 @@ func (l *linter) equalsAndLike(s *statement) {
 			}
 			text := l.policy.text[s.at.start:s.at.end]
 			if both == len(equals.values) {
-				l.add(Warning, like.at, "equals-and-like", "%s admits nobody whom %s does not: both must hold; write "+
+				l.add(finding.Warning, like.at, "equals-and-like", "%s admits nobody whom %s does not: both must hold; write "+
 					"two statements if either is meant", like.operator, equals.operator).
 					suggest(l, s.at, withoutMember(text, "Condition", like.operator, like.key), "leave it out, "+
 						"which changes nothing")
@@ -328,7 +371,7 @@ func (l *linter) partlyOpen(c *condition, i int) {
 	case c.op.compare != compareLike || !isSubject:
 	case strings.ContainsAny(namespace, "*?"):
 		l.add(
-			Security,
+			finding.Security,
 			c.valuesAt[i],
 			"sub-several-namespaces",
 			"%q covers several namespaces: anyone who can create one that matches can assume the role",
@@ -337,7 +380,7 @@ func (l *linter) partlyOpen(c *condition, i int) {
 	case strings.ContainsAny(name, "*?") &&
 		slices.Contains([]string{"default", "kube-system", "kube-public", "kube-node-lease"}, namespace):
 		l.add(
-			Security,
+			finding.Security,
 			c.valuesAt[i],
 			"sub-shared-namespace",
 			"%q: the namespace %s is shared, so others can assume the role",

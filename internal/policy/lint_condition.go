@@ -40,24 +40,24 @@ func (s *statement) hasOperator(name string) bool {
 
 func (l *linter) operatorName(s *statement, c *condition) {
 	if proper := c.op.name(); c.operator != proper {
-		f := l.add(Warning, c.operatorAt, "letter-case", "the operator is written %s", proper)
+		f := l.add(finding.Warning, c.operatorAt, "letter-case", "the operator is written %s", proper)
 		l.rename(f, s, c, proper, "write %s", proper)
 	}
 	switch {
 	case c.op.compare == compareNull && c.op.set != noSet:
-		f := l.add(Warning, c.operatorAt, "set-operator-null", "a set prefix before Null changes nothing")
+		f := l.add(finding.Warning, c.operatorAt, "set-operator-null", "a set prefix before Null changes nothing")
 		l.rename(f, s, c, "Null", "leave it out")
 	case c.op.ifExists && c.op.set != noSet:
 		op := c.op
 		op.ifExists = false
-		f := l.add(Warning, c.operatorAt, "if-exists-with-set", "IfExists together with a set prefix changes nothing")
+		f := l.add(finding.Warning, c.operatorAt, "if-exists-with-set", "IfExists together with a set prefix changes nothing")
 		l.rename(f, s, c, op.name(), "leave it out")
 	}
 }
 
 func (l *linter) values(s *statement, c *condition) {
 	if len(c.values) == 0 {
-		l.add(Error, c.at, "empty-list", "%s %s lists no value, so it never holds", c.operator, c.key)
+		l.add(finding.Error, c.at, "empty-list", "%s %s lists no value, so it never holds", c.operator, c.key)
 	}
 	for i := range c.values {
 		at, source := c.valuesAt[i], c.values[i].source
@@ -67,7 +67,7 @@ func (l *linter) values(s *statement, c *condition) {
 		if l.policy.kind == Session && c.op.compare != compareBinary {
 			if detail := c.wrongForm(i); detail != "" {
 				l.add(
-					Error,
+					finding.Error,
 					at,
 					"bad-value",
 					"%s; AWS accepts it in a session policy, where a Deny may then apply to everything",
@@ -78,12 +78,12 @@ func (l *linter) values(s *statement, c *condition) {
 		switch {
 		case (c.op.compare == compareBool || c.op.compare == compareNull) && !strings.EqualFold(source, "true") &&
 			!strings.EqualFold(source, "false") && !strings.Contains(source, "${"):
-			l.add(Warning, at, "bool-value", "%q counts as false; write true or false", source).
+			l.add(finding.Warning, at, "bool-value", "%q counts as false; write true or false", source).
 				suggest(l, at, `"false"`, "write false")
 		case (c.op.compare == compareString || c.op.compare == compareFolded) && hasWildcard(source):
 			like := c.op
 			like.base = strings.Replace(strings.TrimSuffix(like.base, "IgnoreCase"), "Equals", "Like", 1)
-			severity := Warning
+			severity := finding.Warning
 			if isTokenKey(c.folded) && !c.op.negated {
 				severity = l.never() // no claim of a cluster's token has such characters
 			}
@@ -112,13 +112,22 @@ func hasWildcard(source string) bool {
 		)
 }
 
-// never is how bad it is that a statement lets nobody in: in a trust policy that
-// is looked at for its role nothing is worse.
+// never is how bad it is that a statement never applies: of a trust policy nothing
+// is worse.
 func (l *linter) never() finding.Severity {
-	if l.options.Role != nil {
-		return Error
+	if l.policy.kind == Trust {
+		return finding.Error
 	}
-	return Warning
+	return finding.Warning
+}
+
+// without is how bad it is that requests never have a condition's key: a condition
+// that wants it never holds.
+func (l *linter) without(c *condition) finding.Severity {
+	if c.op.negated || c.op.ifExists || c.op.compare == compareNull || c.op.set == forAll || c.deny {
+		return finding.Warning
+	}
+	return l.never()
 }
 
 func (l *linter) setOperator(s *statement, c *condition) {
@@ -129,7 +138,7 @@ func (l *linter) setOperator(s *statement, c *condition) {
 	switch {
 	case multi && c.op.set == noSet:
 		f := l.add(
-			Error,
+			finding.Error,
 			c.operatorAt,
 			"needs-set-operator",
 			"%s has several values: without ForAnyValue: or ForAllValues: the condition never holds",
@@ -138,7 +147,7 @@ func (l *linter) setOperator(s *statement, c *condition) {
 		l.renameAlone(f, s, c, "ForAnyValue:"+c.operator, "compare with any of them")
 	case c.op.set == forAll && !multi && (isTokenKey(c.folded) || knownSingle(c.folded)):
 		f := l.add(
-			Security,
+			finding.Security,
 			c.operatorAt,
 			"for-all-values-single",
 			"ForAllValues on %s, which has one value, also holds when the key is missing",
@@ -147,7 +156,7 @@ func (l *linter) setOperator(s *statement, c *condition) {
 		l.renameAlone(f, s, c, strings.TrimPrefix(c.op.name(), "ForAllValues:"), "compare without the set prefix")
 	case c.op.set == forAll && s.allow && !s.requires(c.folded):
 		f := l.add(
-			Security,
+			finding.Security,
 			c.operatorAt,
 			"for-all-values-missing",
 			"ForAllValues in an Allow also holds when %s is missing",
@@ -212,7 +221,7 @@ func (l *linter) escapedDeny(s *statement, c *condition) {
 	if !isBool && !isAnyNegated {
 		return
 	}
-	f := l.add(Security, c.operatorAt, "deny-escaped", "a request without %s escapes this Deny", c.key)
+	f := l.add(finding.Security, c.operatorAt, "deny-escaped", "a request without %s escapes this Deny", c.key)
 	if isBool {
 		l.renameAlone(f, s, c, "BoolIfExists", "BoolIfExists also denies without the key")
 	}
@@ -228,14 +237,14 @@ func (l *linter) impossibleKey(s *statement, c *condition) {
 	switch {
 	case c.folded == "sts:durationseconds" && onlySTS:
 		l.add(
-			Warning,
+			l.without(c),
 			c.at,
 			"impossible-key",
 			"sts:DurationSeconds is in no AssumeRole call, whatever duration is requested; the role's maximum "+
 				"session duration limits it",
 		)
 	case c.folded == "aws:sourceip" && s.onlyPrincipals("Service"):
-		l.add(Warning, c.at, "impossible-key", "a service's call has no aws:SourceIp")
+		l.add(l.without(c), c.at, "impossible-key", "a service's call has no aws:SourceIp")
 	}
 }
 
@@ -249,7 +258,7 @@ func (l *linter) emptyCondition(s *statement) {
 	for _, empty := range s.emptyOperators {
 		if !empty.known {
 			l.add(
-				Error,
+				finding.Error,
 				empty.at,
 				"unknown-operator",
 				"%q is not a condition operator; AWS accepts it because it is empty%s",
@@ -258,10 +267,10 @@ func (l *linter) emptyCondition(s *statement) {
 			)
 			continue
 		}
-		l.add(Warning, empty.at, "empty-operator", "%s has no key and constrains nothing", empty.name)
+		l.add(finding.Warning, empty.at, "empty-operator", "%s has no key and constrains nothing", empty.name)
 	}
 	if s.conditionAt != (span{}) && len(s.conditions) == 0 && len(s.emptyOperators) == 0 &&
 		strings.TrimSpace(l.policy.text[s.conditionAt.start+1:s.conditionAt.end-1]) == "" {
-		l.add(Warning, s.conditionAt, "empty-condition", "an empty Condition constrains nothing")
+		l.add(finding.Warning, s.conditionAt, "empty-condition", "an empty Condition constrains nothing")
 	}
 }

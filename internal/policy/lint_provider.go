@@ -23,7 +23,7 @@ func (l *linter) providerName(s *statement, entry *principalEntry) {
 	}
 	if normal != issuer {
 		f := l.add(
-			Error,
+			finding.Error,
 			entry.at,
 			"provider-slip",
 			"no provider has the name %s: %s",
@@ -38,7 +38,7 @@ func (l *linter) providerName(s *statement, entry *principalEntry) {
 	}
 	if account := accountOf(entry.text); l.options.Account != "" && account != l.options.Account {
 		f := l.add(
-			Error,
+			finding.Error,
 			entry.at,
 			"provider-in-another-account",
 			"the provider is in account %s, the role in %s: STS looks for it only in the role's account",
@@ -55,7 +55,7 @@ func (l *linter) providerName(s *statement, entry *principalEntry) {
 		)
 	}
 	if partition := partitionOf(entry.text); l.facts().Partition != "" && partition != l.facts().Partition {
-		l.add(Error, entry.at, "provider-in-another-partition", "the provider is in partition %s, the role in "+
+		l.add(finding.Error, entry.at, "provider-in-another-partition", "the provider is in partition %s, the role in "+
 			"%s", partition, l.facts().Partition).
 			suggest(
 				l,
@@ -70,7 +70,7 @@ func (l *linter) providerName(s *statement, entry *principalEntry) {
 // explains: the one of the tokens if it is known, else the one of the condition
 // keys. Without one a person has to say it: another broken name would be no better.
 func (l *linter) brokenProvider(s *statement, entry *principalEntry, head, issuer, why string) {
-	f := l.add(Error, entry.at, "provider-slip", "no provider has the name %s: %s", issuer, why)
+	f := l.add(finding.Error, entry.at, "provider-slip", "no provider has the name %s: %s", issuer, why)
 	known, description := "", "name the tokens' issuer, here and in the condition keys"
 	if facts := l.facts(); len(facts.Issuers) == 1 {
 		known = facts.Issuers[0]
@@ -141,7 +141,7 @@ func (l *linter) issuerOfAnother(s *statement, entry *principalEntry, head, issu
 		if why := nearMiss(issuer, wanted); why != "" {
 			message += " (" + why + ")"
 		}
-		f := l.add(Error, entry.at, "provider-of-another-issuer", "%s", message)
+		f := l.add(finding.Error, entry.at, "provider-of-another-issuer", "%s", message)
 		l.renameIssuer(
 			f,
 			s,
@@ -153,7 +153,7 @@ func (l *linter) issuerOfAnother(s *statement, entry *principalEntry, head, issu
 		return true
 	case internal:
 		f := l.add(
-			Error,
+			finding.Error,
 			entry.at,
 			"issuer-not-public",
 			"%s is Kubernetes' default issuer, which AWS cannot reach",
@@ -227,7 +227,7 @@ func (l *linter) webPrincipal(s *statement) bool {
 		return false
 	}
 	f := l.add(
-		Error,
+		finding.Error,
 		s.principal.at,
 		"web-identity-principal",
 		"a web identity is a Federated principal: neither %s nor %q covers one",

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/rolecall/rolecall/internal/arn"
+	"github.com/rolecall/rolecall/internal/finding"
 )
 
 // RoleFacts are what is known about a role and those who are to assume it. Each
@@ -105,7 +106,7 @@ func (l *linter) accounts(c *condition) {
 	for i := range c.values {
 		if source := c.values[i].source; !arn.IsAccount(source) && !strings.Contains(source, "${") {
 			l.add(
-				Error,
+				finding.Error,
 				c.valuesAt[i],
 				"bad-account",
 				"%q is not an account number, which has 12 digits%s",
@@ -119,12 +120,20 @@ func (l *linter) accounts(c *condition) {
 // wholeTrust checks the document as a whole, and fills in what the facts say.
 func (l *linter) wholeTrust() {
 	l.fillPlaceholders()
-	isBroken := func(f placed) bool { return f.Severity == Error && f.Rule != "over-quota" }
-	if len(l.decoder.violations) > 0 || slices.ContainsFunc(l.findings, isBroken) {
+	if len(l.decoder.violations) > 0 {
 		return
 	}
-	for _, subject := range l.facts().Subjects {
-		l.mustAdmit(subject)
+	isBroken := func(f placed) bool { return f.Severity == finding.Error && f.Rule != "over-quota" }
+	if !slices.ContainsFunc(l.findings, isBroken) {
+		for _, subject := range l.facts().Subjects {
+			l.mustAdmit(subject)
+		}
+		for _, cluster := range l.facts().Clusters {
+			l.mustAdmitCluster(cluster)
+		}
+	}
+	for i := range l.policy.statements {
+		l.admitsNobody(&l.policy.statements[i])
 	}
 }
 
@@ -289,7 +298,7 @@ func (l *linter) refused(request *Request, actions []string, issuer, subject str
 		because = misses[0].Because
 	}
 	at, c := l.subjectCondition(issuer)
-	f := l.add(Error, at, "subject-refused", "%s of %s is not let in: %s", subject, issuer, because)
+	f := l.add(finding.Error, at, "subject-refused", "%s of %s is not let in: %s", subject, issuer, because)
 	isDefault := strings.HasSuffix(subject, ":default")
 	if isDefault {
 		f.Message += "; a pod that runs as default usually lacks its serviceAccountName"
@@ -354,7 +363,7 @@ func (l *linter) denied(request *Request, actions []string, issuer, subject stri
 		}
 		l.sid = s.sid
 		f := l.add(
-			Error,
+			finding.Error,
 			s.at,
 			"explicit-deny",
 			"%s of %s is kept out by this Deny, which overrides every Allow%s",

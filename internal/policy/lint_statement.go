@@ -3,6 +3,8 @@ package policy
 import (
 	"slices"
 	"strings"
+
+	"github.com/rolecall/rolecall/internal/finding"
 )
 
 // statement checks the elements of one statement.
@@ -20,6 +22,9 @@ func (l *linter) statement(s *statement) {
 	}
 	l.emptyCondition(s)
 	l.placeholders(s)
+	l.keyNames(s)
+	l.wrongResources(s)
+	l.powers(s)
 	if l.policy.kind == Trust {
 		l.trust(s)
 	}
@@ -32,11 +37,11 @@ func (l *linter) action(p *actionPattern) {
 	case p.all || !qualified:
 		return
 	case strings.ContainsAny(trimmed, " \t\n\r"):
-		l.add(Warning, p.at, "blank-in-action", "action %q has white space inside and never matches", written)
+		l.add(finding.Warning, p.at, "blank-in-action", "action %q has white space inside and never matches", written)
 		return
 	case strings.ContainsAny(prefix, "*?"):
 		l.add(
-			Error,
+			finding.Error,
 			p.at,
 			"wildcard-in-service",
 			"action %q: a wildcard before the colon does not reach across services",
@@ -45,20 +50,22 @@ func (l *linter) action(p *actionPattern) {
 		return
 	}
 	if written != trimmed {
-		l.add(Warning, p.at, "blank-around-action", "action %q has white space around it", written).
+		l.add(finding.Warning, p.at, "blank-around-action", "action %q has white space around it", written).
 			suggest(l, p.at, jsonText(trimmed), "leave it out")
 	}
 	folded := lowerText(prefix)
 	switch {
 	case !slices.Contains(services(), folded):
-		f := l.add(Warning, p.at, "unknown-service", "no service has the prefix %q%s", prefix, unfilled(written))
+		f := l.add(finding.Warning, p.at, "unknown-service", "no service has the prefix %q%s", prefix, unfilled(written))
 		if near := nearest(folded, services()); near != "" {
 			f.Message += "; did you mean " + near + "?"
 			f.suggest(l, p.at, jsonText(near+":"+name), "write %s", near)
 		}
 	case folded != prefix:
-		l.add(Warning, p.at, "letter-case", "service prefixes are written in lower case: %s", folded).
+		l.add(finding.Warning, p.at, "letter-case", "service prefixes are written in lower case: %s", folded).
 			suggest(l, p.at, jsonText(folded+":"+name), "write %s", folded)
+	default:
+		l.unknownAction(p)
 	}
 }
 
@@ -78,7 +85,7 @@ func (l *linter) resources(s *statement) {
 	if strings.HasPrefix(written, "[") {
 		if offset := nullMember(written); offset >= 0 {
 			at := span{s.resource.at.start + offset, s.resource.at.start + offset + len("null")}
-			l.add(Warning, at, "null-resource", "AWS ignores null in a list of resources")
+			l.add(finding.Warning, at, "null-resource", "AWS ignores null in a list of resources")
 		}
 	}
 	for i := range s.resource.patterns {
@@ -87,7 +94,7 @@ func (l *linter) resources(s *statement) {
 		if s.resource.not &&
 			slices.ContainsFunc(p.whole.segments, func(v segment) bool { return v.key != "" && !v.hasDefault }) {
 			l.add(
-				Warning,
+				finding.Warning,
 				p.at,
 				"not-resource-variable",
 				"when the variable in %q has no value, NotResource excludes nothing; give it a default",
@@ -96,7 +103,7 @@ func (l *linter) resources(s *statement) {
 		}
 		if parts := strings.SplitN(p.whole.source, ":", 6); len(parts) == 6 && !strings.Contains(p.whole.source, "${") {
 			if head := strings.Join(parts[1:4], ":"); head != lowerText(head) {
-				l.add(Warning, p.at, "letter-case", "partition, service and region are written in lower case").
+				l.add(finding.Warning, p.at, "letter-case", "partition, service and region are written in lower case").
 					suggest(l, p.at, jsonText("arn:"+lowerText(head)+":"+parts[4]+":"+parts[5]), "write them in "+
 						"lower case")
 			}
@@ -129,7 +136,7 @@ func (l *linter) variables(at span, source string) {
 		_, length, ok := readVariable(source[i:])
 		if !ok {
 			l.add(
-				Error,
+				finding.Error,
 				at,
 				"malformed-variable",
 				"%q has a malformed variable, which AWS treats as plain text: want ${key} or ${key, 'default'}",
@@ -156,7 +163,7 @@ func (l *linter) passRole(s *statement) {
 	for i := range s.resource.patterns {
 		if p := &s.resource.patterns[i]; passes && p.all && !s.conditionOn("iam:passedtoservice") {
 			l.add(
-				Security,
+				finding.Security,
 				p.at,
 				"pass-role-any",
 				"iam:PassRole on every role: the holder can pass any role to a service; name the roles, or add "+
@@ -177,14 +184,14 @@ func (l *linter) principal(s *statement) {
 		return
 	}
 	if l.policy.kind == Resource && s.principal.at == (span{}) {
-		l.add(Warning, s.at, "no-principal", "a statement without Principal matches nobody in a resource's policy")
+		l.add(finding.Warning, s.at, "no-principal", "a statement without Principal matches nobody in a resource's policy")
 	}
 	if !s.principal.not || l.policy.kind == Trust {
 		return
 	}
 	if s.allow {
 		l.add(
-			Error,
+			finding.Error,
 			s.principal.at,
 			"allow-not-principal",
 			"Allow with NotPrincipal admits everybody else, the public included",
@@ -192,7 +199,7 @@ func (l *linter) principal(s *statement) {
 		return
 	}
 	l.add(
-		Warning,
+		finding.Warning,
 		s.principal.at,
 		"deny-not-principal",
 		"Deny with NotPrincipal also denies everybody who is not listed with session, role and account, and "+
@@ -225,7 +232,7 @@ func (l *linter) placeholders(s *statement) {
 		case slices.ContainsFunc(l.decoder.violations, func(v violation) bool { return v.at != s.at && within(v.at) }):
 			// Its value is refused already, with the same hint.
 		default:
-			l.add(Error, at, "placeholder", "the placeholder %s is not filled in", text[found[0]:found[1]])
+			l.add(finding.Error, at, "placeholder", "the placeholder %s is not filled in", text[found[0]:found[1]])
 		}
 	}
 }

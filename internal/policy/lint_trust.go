@@ -3,6 +3,8 @@ package policy
 import (
 	"slices"
 	"strings"
+
+	"github.com/rolecall/rolecall/internal/finding"
 )
 
 // trust checks a statement of a role's trust policy.
@@ -28,6 +30,11 @@ func (l *linter) trust(s *statement) {
 		l.tokenKeys(s)
 		l.claims(s)
 	}
+	if l.unclear {
+		l.unclear = false
+		l.add(finding.Warning, s.at, "too-complex", "the conditions are too many to find out whom they let in: "+
+			"name fewer callers, or write several statements")
+	}
 }
 
 var roleActions = []string{
@@ -41,7 +48,7 @@ func (l *linter) trustActions(s *statement) {
 		if p.prefix == "sts" &&
 			!slices.ContainsFunc(roleActions, func(a string) bool { return p.match(splitAction(a)) }) {
 			l.add(
-				Warning,
+				finding.Warning,
 				p.at,
 				"unknown-trust-action",
 				"%s does not assume a role; want %s",
@@ -86,7 +93,8 @@ func (l *linter) federated(s *statement, entry *principalEntry) {
 	}
 	issuer := fold(issuerOf(entry.text))
 	if issuerClaims(issuer) != nil {
-		return // IAM itself requires a condition, see checkSharedIssuers
+		l.sharedIssuer(s, entry)
+		return
 	}
 	l.providerName(s, entry)
 	l.subject(s, entry, issuer)
@@ -109,48 +117,135 @@ func (l *linter) wrongAction(s *statement, wanted, who string) {
 	}
 }
 
-// subject: without a condition on sub every workload of the issuer may assume
-// the role.
+// subject: somebody whom the document does not name has a token of the issuer, too.
 func (l *linter) subject(s *statement, entry *principalEntry, issuer string) {
+	stranger := l.stranger(s, entry)
+	if stranger == nil {
+		return
+	}
 	var subject *condition
+	any := false
 	for i := range s.conditions {
-		if c := &s.conditions[i]; c.folded == issuer+":sub" && !c.op.negated && c.op.compare != compareNull {
-			subject = c
+		if c := &s.conditions[i]; c.folded == issuer+":sub" {
+			any = true
+			if !c.op.negated && c.op.compare != compareNull {
+				subject = c
+			}
 		}
 	}
 	if subject == nil {
 		message := "every workload of the issuer may assume the role: no condition on " + issuerOf(entry.text) + ":sub"
-		if s.conditionOn(issuer + ":aud") {
+		if any {
+			message = "workloads that the document does not name may assume the role: " + stranger.who
+		} else if s.conditionOn(issuer + ":aud") {
 			message += "; :aud is the same for all of them"
 		}
-		f := l.add(Security, entry.at, "web-identity-without-sub", "%s", message)
-		insert := `"StringEquals": {` + jsonText(issuerOf(entry.text)+":sub") + ": " + l.subjects() + "}"
-		switch {
-		case s.conditionAt == (span{}):
-			end := span{s.at.end - 1, s.at.end}
-			f.suggest(l, end, `, "Condition": {`+insert+"}}", "name the service account")
-		case len(s.conditions) == 0:
-			f.suggest(l, s.conditionAt, "{"+insert+"}", "name the service account")
-		default:
-			l.suggestSubject(s, f, issuerOf(entry.text))
-		}
-		switch {
-		case f.Suggested == nil:
-		case s.federations() > 1, brokenIssuer(issuerOf(entry.text)) != "":
-			f.Suggested = nil // a second issuer's key beside the first one's lets nobody in
-		default:
-			f.Suggested.Manual = len(l.facts().Subjects) == 0
-		}
+		f := l.add(finding.Security, entry.at, "web-identity-without-sub", "%s", message)
+		l.suggestNames(f, s, entry)
 		return
 	}
+	before := len(l.findings)
 	for i := range subject.values {
 		if !coversNamespaces(subject.values[i].source, subject.op.compare) {
 			l.partlyOpen(subject, i)
 		} else {
-			l.add(Security, subject.valuesAt[i], "sub-any-namespace", "%q covers every namespace: anyone who can "+
+			l.add(finding.Security, subject.valuesAt[i], "sub-any-namespace", "%q covers every namespace: anyone who can "+
 				"create a namespace can assume the role", subject.values[i].source)
 		}
 	}
+	if len(l.findings) == before {
+		f := l.add(finding.Security, subject.at, "web-identity-without-sub",
+			"workloads that the document does not name may assume the role: %s", stranger.who)
+		l.suggestFirmer(f, s)
+	}
+}
+
+// suggestNames adds a condition on the subject.
+func (l *linter) suggestNames(f *placed, s *statement, entry *principalEntry) {
+	insert := `"StringEquals": {` + jsonText(issuerOf(entry.text)+":sub") + ": " + l.subjects() + "}"
+	switch {
+	case s.conditionAt == (span{}):
+		end := span{s.at.end - 1, s.at.end}
+		f.suggest(l, end, `, "Condition": {`+insert+"}}", "name the service account")
+	case len(s.conditions) == 0:
+		f.suggest(l, s.conditionAt, "{"+insert+"}", "name the service account")
+	default:
+		l.suggestSubject(s, f, issuerOf(entry.text))
+	}
+	switch {
+	case f.Suggested == nil:
+	case s.federations() > 1, brokenIssuer(issuerOf(entry.text)) != "":
+		f.Suggested = nil // a second issuer's key beside the first one's lets nobody in
+	default:
+		f.Suggested.Manual = len(l.facts().Subjects) == 0
+	}
+}
+
+// sharedIssuer: IAM asks for a condition on whose token it is, but not whether that
+// leaves anybody out.
+func (l *linter) sharedIssuer(s *statement, entry *principalEntry) {
+	if slices.ContainsFunc(l.decoder.violations, func(v violation) bool { return v.at == entry.at }) {
+		return // it is refused for that
+	}
+	if stranger := l.stranger(s, entry); stranger != nil {
+		at := entry.at
+		for i := range s.conditions {
+			if c := &s.conditions[i]; c.folded == fold(issuerOf(entry.text))+":sub" {
+				at = c.at
+			}
+		}
+		l.add(finding.Security, at, "shared-issuer-stranger",
+			"tokens of others may assume the role: %s; name whose repository, project or organization it is",
+			stranger.who)
+	}
+}
+
+// suggestFirmer compares without IfExists or a set prefix, which hold without the
+// key.
+func (l *linter) suggestFirmer(f *placed, s *statement) {
+	for i := range s.conditions {
+		c := &s.conditions[i]
+		if c.op.negated || c.op.compare == compareNull || (!c.op.ifExists && c.op.set != forAll) {
+			continue
+		}
+		op := c.op
+		op.ifExists = false
+		if op.set == forAll {
+			op.set = noSet
+			if multivalued(c.folded) {
+				op.set = forAny
+			}
+		}
+		l.renameAlone(f, s, c, op.name(), "require %s", c.key)
+		return
+	}
+}
+
+// admitsNobody reports principals whom the engine never lets in by this statement.
+// What an error says already is not said again.
+func (l *linter) admitsNobody(s *statement) {
+	if !s.allow || s.principal == nil || slices.ContainsFunc(l.findings, func(f placed) bool {
+		return f.Severity == finding.Error && (f.Rule == "explicit-deny" || (s.at.start <= f.at.start && f.at.end <= s.at.end))
+	}) {
+		return
+	}
+	l.sid = s.sid
+	for i := range s.principal.entries {
+		entry := &s.principal.entries[i]
+		key, certain := l.nobody(s, entry)
+		if !certain {
+			continue
+		}
+		at, because := entry.at, "no caller meets all its conditions and no Deny"
+		for j := range s.conditions {
+			if c := &s.conditions[j]; c.folded == key {
+				at, because = c.at, "no caller meets what it says of "+c.key
+				break
+			}
+		}
+		l.add(finding.Error, at, "admits-nobody", "this statement lets nobody in as %s: %s", entry.text, because)
+	}
+	l.sid = ""
 }
 
 // suggestSubject puts the key into an operator that is there.
@@ -188,22 +283,52 @@ func (l *linter) service(s *statement, entry *principalEntry) {
 	case entry.text == "pods.eks.amazonaws.com" && s.allowsAction("sts:AssumeRole") &&
 		!s.allowsAction("sts:TagSession") && !l.elsewhere(entry, "sts:TagSession"):
 		f := l.add(
-			Warning,
+			finding.Warning,
 			s.action.at,
 			"pods-without-tag-session",
 			"EKS Pod Identity passes session tags: it needs sts:TagSession in addition to sts:AssumeRole",
 		)
 		f.suggest(l, s.action.at, `["sts:AssumeRole", "sts:TagSession"]`, "allow both")
 	}
-	if !ofInstances(entry.text) &&
-		!s.conditionOn("aws:sourcearn", "aws:sourceaccount", "aws:sourceorgid", "aws:sourceorgpaths") {
-		l.add(
-			Security,
-			entry.at,
-			"service-without-source",
-			"%s may act for anybody's resources: add a condition on aws:SourceArn or aws:SourceAccount",
-			entry.text,
-		)
+	l.serviceKeys(s)
+	if ofInstances(entry.text) {
+		return
+	}
+	if stranger := l.stranger(s, entry); stranger != nil {
+		message := entry.text + " may act for anybody's resources: add a condition on aws:SourceArn or aws:SourceAccount"
+		if len(s.conditions) > 0 {
+			message = "the service may act for resources of accounts that the document does not name: " + stranger.who
+		}
+		f := l.add(finding.Security, entry.at, "service-without-source", "%s", message)
+		l.suggestFirmer(f, s)
+	}
+}
+
+// sourceKeys are keys of callers, and what a service's call has in their place.
+var sourceKeys = map[string]string{
+	"aws:principalarn": "aws:SourceArn", "aws:principalaccount": "aws:SourceAccount",
+	"aws:principalorgid": "aws:SourceOrgID", "aws:principalorgpaths": "aws:SourceOrgPaths", "aws:username": "",
+}
+
+// serviceKeys reports keys of callers in a statement for services alone, once.
+func (l *linter) serviceKeys(s *statement) {
+	if !s.onlyPrincipals("Service") {
+		return
+	}
+	for i := range s.conditions {
+		c := &s.conditions[i]
+		instead, isCaller := sourceKeys[c.folded]
+		if tag, isTag := strings.CutPrefix(c.folded, "aws:principaltag/"); isTag {
+			instead, isCaller = "aws:RequestTag/"+c.key[len(c.key)-len(tag):], true
+		}
+		reported := slices.ContainsFunc(l.findings, func(f placed) bool { return f.at == c.at && f.Rule == "impossible-key" })
+		if !isCaller || reported {
+			continue
+		}
+		f := l.add(l.without(c), c.at, "impossible-key", "a service's call has no %s", c.key)
+		if instead != "" && !s.conditionOn(fold(instead)) {
+			f.suggest(l, c.at, jsonText(instead), "compare what a service's call has")
+		}
 	}
 }
 
@@ -226,40 +351,98 @@ func (l *linter) elsewhere(entry *principalEntry, action string) bool {
 }
 
 func (l *linter) trusted(s *statement, entry *principalEntry) {
-	narrowed := s.conditionOn(
-		"aws:principalarn",
-		"aws:principalorgid",
-		"aws:principalorgpaths",
-		"aws:principalaccount",
-		"sts:externalid",
-	)
-	switch {
-	case entry.text == "*" && !narrowed:
-		l.add(
-			Security,
-			entry.at,
-			"trust-anybody",
-			"every AWS account may assume the role: add a condition on aws:PrincipalOrgID, aws:PrincipalArn, "+
-				"aws:PrincipalAccount or sts:ExternalId",
-		)
-	case s.allowsAction("sts:AssumeRoleWithWebIdentity") && !s.allowsAction("sts:AssumeRole") && !s.hasFederated():
+	if entry.text == "*" {
+		if stranger := l.stranger(s, entry); stranger != nil {
+			l.anybody(s, entry, stranger)
+			return
+		}
+	}
+	if s.allowsAction("sts:AssumeRoleWithWebIdentity") && !s.allowsAction("sts:AssumeRole") && !s.hasFederated() {
 		l.wrongAction(s, "sts:AssumeRole", "an AWS principal")
 	}
 	owner := entry.account
 	if owner == "" {
 		owner = accountOf(entry.text)
 	}
-	if l.options.Account != "" && owner != "" && owner != l.options.Account &&
-		!s.conditionOn("sts:externalid", "aws:principalorgid", "aws:principalorgpaths") {
-		l.add(
-			Security,
-			entry.at,
-			"third-party-without-external-id",
-			"account %s is a different one: require an sts:ExternalId, so that its other customers cannot use its "+
-				"access",
-			owner,
-		)
+	if l.options.Account == "" || owner == "" || owner == l.options.Account {
+		return
 	}
+	for _, kind := range callersOf(entry) {
+		c := casting{l: l, statement: s, entry: entry, kind: kind}
+		if c.search() != nil {
+			l.add(
+				finding.Security,
+				entry.at,
+				"third-party-without-external-id",
+				"account %s is a different one: require an sts:ExternalId, so that its other customers cannot use its "+
+					"access",
+				owner,
+			)
+			return
+		}
+	}
+}
+
+// anybody reports a statement for all AWS accounts, of which one that nobody named
+// gets in.
+func (l *linter) anybody(s *statement, entry *principalEntry, stranger *found) {
+	switch {
+	case stranger.guessed:
+		l.add(finding.Warning, entry.at, "trust-anybody-who-knows", "every AWS account may assume the role that knows what "+
+			"the document says, which is no secret: %s; name the accounts, or add aws:PrincipalOrgID", stranger.who)
+	case len(s.conditions) == 0:
+		l.add(
+			finding.Security,
+			entry.at,
+			"trust-anybody",
+			"every AWS account may assume the role: add a condition on aws:PrincipalOrgID, aws:PrincipalArn, "+
+				"aws:PrincipalAccount or sts:ExternalId",
+		)
+	default:
+		f := l.add(finding.Security, entry.at, "trust-anybody",
+			"callers whom the document does not name may assume the role: %s", stranger.who)
+		l.suggestFirmer(f, s)
+	}
+}
+
+// claimSlips are names for claims that people use for those that tokens have.
+var claimSlips = map[string]string{
+	"sub": "sub", "subject": "sub", "aud": "aud", "audience": "aud", "amr": "amr", "azp": "azp", "oaud": "oaud",
+}
+
+// keySlip reports a condition key that is almost ISSUER:CLAIM: with the provider's
+// ARN for the issuer, another separator, or no issuer at all.
+func (l *linter) keySlip(s *statement, c *condition) bool {
+	if s.federations() != 1 {
+		return false
+	}
+	i := slices.IndexFunc(s.principal.entries, func(e principalEntry) bool { return e.key == "Federated" })
+	issuer := normalIssuer(issuerOf(s.principal.entries[i].text), func(string) {})
+	key := strings.TrimPrefix(strings.TrimSpace(c.key), "https://")
+	_, named, isARN := strings.Cut(key, "oidc-provider/")
+	if isARN {
+		key = named
+	}
+	rest := key
+	if len(key) > len(issuer) && fold(key[:len(issuer)]) == fold(issuer) {
+		rest = key[len(issuer):]
+	} else if isARN || strings.Contains(strings.TrimLeft(key, ":"), ":") {
+		if !isARN || claimSlips[fold(key[strings.LastIndexByte(key, ':')+1:])] == "" {
+			return false
+		}
+		rest = key[strings.LastIndexByte(key, ':')+1:] // of another issuer, which is looked at next
+		issuer = normalIssuer(key[:len(key)-len(rest)-1], func(string) {})
+	}
+	claim := claimSlips[fold(strings.TrimLeft(rest, ":./_- "))]
+	if claim == "" || issuer == s.principal.entries[i].text || brokenIssuer(issuer) != "" ||
+		fold(issuer+":"+claim) == strings.TrimPrefix(c.folded, "https://") {
+		return false
+	}
+	f := l.add(l.without(c), c.at, "key-slip", "no token has the key %s: want ISSUER:CLAIM, %s", c.key, issuer+":"+claim)
+	if !s.conditionOn(fold(issuer + ":" + claim)) {
+		f.suggest(l, c.at, jsonText(issuer+":"+claim), "write it like this")
+	}
+	return true
 }
 
 // tokenKeys checks the condition keys of tokens' claims.
@@ -273,8 +456,9 @@ func (l *linter) tokenKeys(s *statement) {
 	for i := range s.conditions {
 		c := &s.conditions[i]
 		switch {
+		case l.keySlip(s, c):
 		case strings.HasPrefix(c.folded, "https://"):
-			f := l.add(Error, c.at, "scheme-in-key", "%s: a condition key names the issuer without https://", c.key)
+			f := l.add(finding.Error, c.at, "scheme-in-key", "%s: a condition key names the issuer without https://", c.key)
 			if brokenIssuer(issuerOfKey(c)) == "" {
 				f.suggest(l, c.at, jsonText(c.key[len("https://"):]), "leave the scheme out")
 			} else if len(issuers) == 1 {
@@ -289,11 +473,10 @@ func (l *linter) tokenKeys(s *statement) {
 			"aws:sourcearn",
 			"aws:sourceaccount",
 		}, c.folded) || strings.HasPrefix(c.folded, "aws:principaltag/"):
-			severity := Warning
-			if !c.op.negated && !c.op.ifExists && c.op.compare != compareNull {
-				severity = l.never()
+			f := l.add(l.without(c), c.at, "impossible-key", "a web-identity call never has %s", c.key)
+			if tag, isTag := strings.CutPrefix(c.folded, "aws:principaltag/"); isTag {
+				f.suggest(l, c.at, jsonText("aws:RequestTag/"+c.key[len(c.key)-len(tag):]), "compare the tag that the token brings")
 			}
-			l.add(severity, c.at, "impossible-key", "a web-identity call never has %s", c.key)
 		}
 	}
 }
@@ -304,14 +487,15 @@ func (l *linter) tokenKey(s *statement, c *condition, issuers []string) {
 		if !found {
 			continue
 		}
-		if issuerClaims(issuer) == nil &&
-			!slices.Contains([]string{"sub", "aud", "azp", "amr", "oaud", "email"}, claim) {
+		if claims, known := claimKeys(issuer); known && !slices.Contains(claims, claim) {
 			l.add(
-				Warning,
+				l.without(c),
 				c.at,
 				"impossible-key",
-				"the claim %s is not a condition key: only sub, aud, azp, amr and oaud are",
+				"the claim %s is not a condition key of %s: only %s are",
 				claim,
+				issuer,
+				strings.Join(claims, ", "),
 			)
 		}
 		return
@@ -323,11 +507,7 @@ func (l *linter) tokenKey(s *statement, c *condition, issuers []string) {
 	) {
 		also = "; all conditions must hold, so nobody can assume the role"
 	}
-	severity := Warning
-	if !c.op.negated && !c.op.ifExists && c.op.compare != compareNull && c.op.set != forAll {
-		severity = l.never()
-	}
-	f := l.add(severity, c.at, "key-of-another-issuer", "%s names no provider of this statement%s", c.key, also)
+	f := l.add(l.without(c), c.at, "key-of-another-issuer", "%s names no provider of this statement%s", c.key, also)
 	if len(issuers) == 1 {
 		l.nameProvider(f, s, c)
 	}

@@ -22,18 +22,24 @@ func nearMiss(wanted, got string) string {
 	if trimmedWanted != wanted || trimmedGot != got {
 		add("blanks at an end differ")
 	}
-	a, b := normalIssuer(trimmedWanted, add), normalIssuer(trimmedGot, func(string) {})
-	switch {
-	case wanted == got:
+	a, b := normalIssuer(trimmedWanted, add), normalIssuer(trimmedGot, add)
+	if wanted == got {
 		return ""
-	case a == b && len(notes) > 0:
+	}
+	if strings.EqualFold(a, b) {
+		if a != b {
+			add("letter case differs")
+		}
 		return strings.Join(notes, ", ")
-	case strings.EqualFold(a, b):
-		return "letter case differs"
+	}
+	switch {
 	case strings.TrimSuffix(a, "/") == strings.TrimSuffix(b, "/"):
 		return "a trailing slash differs"
 	}
 	if distance := editDistance(a, b, 3); distance <= 3 && len(a) > 8 {
+		if distance == 1 {
+			return "1 character differs"
+		}
 		return fmt.Sprintf("%d characters differ", distance)
 	}
 	return ""

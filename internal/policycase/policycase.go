@@ -157,7 +157,7 @@ func (r *Request) read() (*policy.Request, error) {
 		request.Resource = "*"
 	}
 	if r.ResourceAccount != "" && !arn.IsAccount(r.ResourceAccount) {
-		return nil, fmt.Errorf("resourceAccount: %q is not 12 digits", r.ResourceAccount)
+		return nil, fmt.Errorf("resourceAccount: %w", arn.CheckAccount(r.ResourceAccount))
 	}
 	// Of keys that differ in letter case the last counts.
 	for _, key := range slices.Sorted(maps.Keys(r.Context)) {

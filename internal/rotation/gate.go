@@ -125,6 +125,25 @@ func Wanted(state State, facts Facts) []string {
 	return wanted
 }
 
+// Named returns the kids that a rotation under way has published, or will publish.
+func (s State) Named() []string {
+	if s.Phase == Stable {
+		return nil
+	}
+	named := Wanted(s, Facts{})
+	if !slices.Contains(named, s.NewKID) {
+		named = append(named, s.NewKID)
+	}
+	return named
+}
+
+// Unserved returns the kids that readers find although no API server serves them and no
+// rotation names them, or that are known to have leaked: whoever wrote them there can mint
+// tokens.
+func Unserved(state State, facts Facts) []string {
+	return lacking(append(Wanted(state, facts), state.Named()...), facts.Published)
+}
+
 // leaked reports whether a key must be withdrawn from where it is published,
 // although an API server may still accept it. The old key of an emergency stays
 // until the new one signs: until then all tokens are its own.
@@ -209,7 +228,7 @@ func (s State) publishedGate(
 		return []string{"what is published cannot be read: " + facts.PublishedErr.Error()}, notBefore, ""
 	}
 	if missing := lacking(facts.Published, []string{s.NewKID, s.OldKID}); len(missing) > 0 {
-		return []string{fmt.Sprintf("keys %q are not published yet", missing)}, notBefore, ""
+		return []string{"not published yet: key " + list(missing)}, notBefore, ""
 	}
 	evidence = "both keys were read back at " + s.SeenAt.UTC().Format(time.RFC3339)
 	if s.Emergency {

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -68,8 +69,9 @@ func Defaults() Parameters {
 // State is all that must be kept between two looks. The zero value is not a
 // valid state; see New.
 type State struct {
-	Phase Phase     `json:"phase"`
-	Since time.Time `json:"since"`
+	Phase Phase `json:"phase"`
+	// Since is when the phase was entered; zero where no rotation has been recorded.
+	Since time.Time `json:"since,omitzero"`
 	// OldKID and NewKID are empty while Stable.
 	OldKID string `json:"oldKID,omitempty"`
 	NewKID string `json:"newKID,omitempty"`
@@ -192,12 +194,12 @@ func precondition(state State, facts Facts, newKID string) (old string, reasons 
 	wanted := Wanted(State{Phase: Stable, Leaked: state.Leaked}, facts)
 	if missing := lacking(facts.Published, wanted); len(missing) > 0 && facts.PublishedErr == nil {
 		reasons = append(reasons,
-			fmt.Sprintf("keys %q are served by an API server but not published: publish first", missing))
+			"served by an API server but not published: key "+list(missing)+". Publish first")
 	}
 	if extra := lacking(served, facts.Published); len(extra) > 0 && len(served) > 0 && facts.PublishedErr == nil {
 		reasons = append(reasons,
-			fmt.Sprintf("keys %q are published but no API server serves them: finish the rotation that published "+
-				"them, perhaps a controller's; if there is none, publish first", extra))
+			"published, but no API server serves it: key "+list(extra)+". Finish the rotation that "+
+				"published it, perhaps a controller's; if there is none, publish first, and find out who wrote it")
 	}
 	if len(facts.Published) > MaxKeys {
 		reasons = append(reasons, fmt.Sprintf("%d keys are published: want at most %d", len(facts.Published), MaxKeys))
@@ -255,6 +257,15 @@ func lacking(have, want []string) []string {
 		}
 	}
 	return missing
+}
+
+// list names kids in a sentence.
+func list(kids []string) string {
+	quoted := make([]string, len(kids))
+	for i, kid := range kids {
+		quoted[i] = strconv.Quote(kid)
+	}
+	return strings.Join(quoted, ", ")
 }
 
 // enter returns the state in another phase.

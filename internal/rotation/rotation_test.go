@@ -424,3 +424,36 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestUnserved: in every phase, what is published is served, signed with or named by the
+// rotation, or somebody else has written it; what has leaked is never ours to publish.
+func TestUnserved(t *testing.T) {
+	t.Parallel()
+	facts := rotation.Facts{
+		Servers:   []rotation.Server{{Name: "a", Serves: []string{"served", "leaked"}, Signs: "signs"}},
+		Published: []string{"served", "signs", "old", "new", "foreign", "leaked"},
+	}
+	for _, row := range []struct {
+		phase     rotation.Phase
+		emergency bool
+		want      []string
+	}{
+		{rotation.Stable, false, []string{"old", "new", "foreign", "leaked"}},
+		{rotation.KeyCreated, false, []string{"foreign", "leaked"}},
+		{rotation.Published, false, []string{"foreign", "leaked"}},
+		{rotation.Verifying, false, []string{"foreign", "leaked"}},
+		{rotation.Signing, false, []string{"foreign", "leaked"}},
+		{rotation.Draining, false, []string{"foreign", "leaked"}},
+		{rotation.Retiring, false, []string{"foreign", "leaked"}},
+		{rotation.Signing, true, []string{"foreign", "leaked"}},
+		{rotation.Retiring, true, []string{"old", "foreign", "leaked"}},
+	} {
+		state := rotation.State{Phase: row.phase, Emergency: row.emergency, Leaked: []string{"leaked"}}
+		if row.phase != rotation.Stable {
+			state.OldKID, state.NewKID = "old", "new"
+		}
+		if diff := cmp.Diff(row.want, rotation.Unserved(state, facts)); diff != "" {
+			t.Errorf("%s, emergency %t (-want +got):\n%s", row.phase, row.emergency, diff)
+		}
+	}
+}

@@ -1,6 +1,7 @@
-// Package servingcert keeps a webhook's serving certificate and what API servers
-// are told to trust, together with other replicas: an authority of its own in a
-// Secret, rotated without a request failing, or a bundle from a file.
+// Package servingcert keeps a server's certificate and what its clients are told
+// to trust, together with other replicas: an authority of its own in a Secret,
+// rotated without a request failing, or a bundle from a file. API servers are
+// told in webhook configurations, pods in a ConfigMap.
 //
 // It does not serve, and does not decide when a step is due; package pki does.
 package servingcert
@@ -128,6 +129,10 @@ func (k *Keeper) Step(ctx context.Context) error {
 	if k.Registrar != nil {
 		var err error
 		if kept, err = k.Registrar.Current(ctx); err != nil {
+			// No step is safe, but the certificate that clients trust already is as good as before.
+			if _, ring, failed := k.read(ctx); failed == nil && ring.Serving.Leaf != nil {
+				k.serve(&ring.Serving)
+			}
 			return err
 		}
 	}
@@ -149,7 +154,7 @@ func (k *Keeper) Step(ctx context.Context) error {
 	k.serve(&next.Serving)
 	told, err := kept.Put(ctx, next.Bundle())
 	for _, name := range told {
-		k.Log.Info("authorities written to a webhook configuration", "name", name, "authorities", len(next.Authorities))
+		k.Log.Info("authorities published", "in", name, "authorities", len(next.Authorities))
 	}
 	if err != nil {
 		return err

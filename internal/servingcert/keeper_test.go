@@ -60,9 +60,12 @@ func newKeeper(client kubernetes.Interface, now *clock) *servingcert.Keeper {
 		Authority: "rolecall test",
 		Names:     []string{"127.0.0.1"},
 		Lifetimes: lifetimes,
-		Registrar: &servingcert.Registrar{Client: client, Mutating: mutating, Validating: validating},
-		Log:       slog.New(slog.DiscardHandler),
-		Now:       now.time,
+		Registrar: &servingcert.Registrar{
+			Client: client, Mutating: mutating, Validating: validating,
+			ConfigMap: &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "eks", Name: "hook"}},
+		},
+		Log: slog.New(slog.DiscardHandler),
+		Now: now.time,
 	}
 }
 
@@ -139,7 +142,7 @@ func TestRotationUnderFire(t *testing.T) {
 	step(t, a, b)
 	ctx, stop := context.WithCancel(t.Context())
 	var clients sync.WaitGroup
-	requests := make([]atomic.Int64, 4)
+	requests := make([]atomic.Int64, 6)
 	for i := range requests {
 		url := serve(t, []*servingcert.Keeper{a, b}[i%2])
 		clients.Go(func() {
@@ -188,9 +191,9 @@ func serve(t *testing.T, keeper *servingcert.Keeper) string {
 	return strings.Replace(server.URL, "http:", "https:", 1)
 }
 
-// bundles are what API servers trust: of the mutating configuration's webhooks, and
-// of the validating one's.
-func bundles(t *testing.T, client kubernetes.Interface) (all [2][2]string, err error) {
+// bundles are what API servers trust: of the mutating configuration's webhooks, of
+// the validating one's, and what pods trust that mount the ConfigMap.
+func bundles(t *testing.T, client kubernetes.Interface) (all [3][2]string, err error) {
 	for kind := range all {
 		if all[kind], err = bundlesOf(t, client, kind); err != nil {
 			return all, err
@@ -210,6 +213,13 @@ func bundlesOf(t *testing.T, client kubernetes.Interface, kind int) (both [2]str
 			string(mutating.Webhooks[0].ClientConfig.CABundle),
 			string(mutating.Webhooks[1].ClientConfig.CABundle),
 		}, nil
+	}
+	if kind == 2 {
+		published, err := client.CoreV1().ConfigMaps("eks").Get(ctx, "hook", metav1.GetOptions{})
+		if err != nil {
+			return both, err
+		}
+		return [2]string{published.Data["ca.crt"], published.Data["ca.crt"]}, nil
 	}
 	validating, err := api.ValidatingWebhookConfigurations().Get(ctx, "hook", metav1.GetOptions{})
 	if err != nil {
@@ -268,15 +278,25 @@ func TestManyReplicasAgree(t *testing.T) {
 	bundle := string(readSecret(t, client).Data["ca.crt"])
 	trusted, err := bundles(t, client)
 	if err != nil || strings.Count(bundle, "BEGIN") != 1 ||
-		trusted != [2][2]string{{bundle, bundle}, {bundle, bundle}} {
+		trusted != [3][2]string{{bundle, bundle}, {bundle, bundle}, {bundle, bundle}} {
 		t.Errorf("%v, bundle %s, trusted %s", err, bundle, trusted)
 	}
 }
 
-// TestBothOrNotPublished: an authority that one of the configurations was not told
+// TestAllOrNotPublished: an authority that one of the configurations was not told
 // never counts as published, so that it signs nothing; the other one is told all
 // the same.
-func TestBothOrNotPublished(t *testing.T) {
+func TestAllOrNotPublished(t *testing.T) {
+	t.Parallel()
+	for place, resource := range []string{1: "validatingwebhookconfigurations", 2: "configmaps"} {
+		if resource != "" {
+			t.Run(resource, func(t *testing.T) { allOrNotPublished(t, place, resource) })
+		}
+	}
+}
+
+// allOrNotPublished refuses one place's update, which keeps all from going on.
+func allOrNotPublished(t *testing.T, place int, resource string) {
 	t.Parallel()
 	client, now := newClient(), &clock{}
 	now.advance(time.Duration(1_800_000_000) * time.Second)
@@ -288,9 +308,8 @@ func TestBothOrNotPublished(t *testing.T) {
 	}
 	var refusing atomic.Bool
 	refusing.Store(true)
-	const kind = "validatingwebhookconfigurations"
-	client.PrependReactor("update", kind, func(clienttesting.Action) (bool, runtime.Object, error) {
-		return refusing.Load(), nil, apierrors.NewForbidden(schema.GroupResource{Resource: kind}, "hook", nil)
+	client.PrependReactor("update", resource, func(clienttesting.Action) (bool, runtime.Object, error) {
+		return refusing.Load(), nil, apierrors.NewForbidden(schema.GroupResource{Resource: resource}, "hook", nil)
 	})
 	certificate := ""
 	for range 50 { // past two thirds of the authority's lifetime, not all of it
@@ -299,12 +318,12 @@ func TestBothOrNotPublished(t *testing.T) {
 			t.Fatal(err)
 		}
 		secret := readSecret(t, client)
-		if certificate = string(secret.Data["tls.crt"]); !verifies(t, certificate, first[1][0]) {
-			t.Fatal("a certificate is served that the validating configuration does not trust")
+		if certificate = string(secret.Data["tls.crt"]); !verifies(t, certificate, first[place][0]) {
+			t.Fatal("a certificate is served that one of those who verify it does not trust")
 		}
 	}
 	trusted, err := bundles(t, client)
-	if err != nil || trusted[1] != first[1] || trusted[0][0] == first[0][0] ||
+	if err != nil || trusted[place] != first[place] || trusted[0][0] == first[0][0] ||
 		!verifies(t, certificate, trusted[0][0]) {
 		t.Errorf("%v, trusted %s", err, trusted)
 	}
@@ -313,8 +332,8 @@ func TestBothOrNotPublished(t *testing.T) {
 	now.advance(2 * lifetimes.Settle)
 	step(t, keeper)
 	if trusted, err = bundles(t,
-		client); err != nil || trusted[0] != trusted[1] ||
-		verifies(t, string(readSecret(t, client).Data["tls.crt"]), first[1][0]) {
+		client); err != nil || trusted[0] != trusted[1] || trusted[0] != trusted[2] ||
+		verifies(t, string(readSecret(t, client).Data["tls.crt"]), first[place][0]) {
 		t.Errorf("not rotated when it can be: %v, trusted %s", err, trusted)
 	}
 }
@@ -369,6 +388,30 @@ func TestOthersAreRespected(t *testing.T) {
 	}
 }
 
+// TestServedWithoutPermission: a new replica that may not read what it keeps up to
+// date presents the certificate that clients trust, and says what is missing.
+func TestServedWithoutPermission(t *testing.T) {
+	t.Parallel()
+	client, now := newClient(), &clock{}
+	now.advance(time.Duration(1_800_000_000) * time.Second)
+	step(t, newKeeper(client, now))
+	client.PrependReactor("get", "configmaps", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: "configmaps"}, "hook", nil)
+	})
+	late := newKeeper(client, now)
+	if err := late.Step(t.Context()); !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "ConfigMap hook") {
+		t.Errorf("said %v", err)
+	}
+	certificate, err := late.TLSConfig().GetCertificate(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate[0]})
+	if !strings.HasPrefix(string(readSecret(t, client).Data["tls.crt"]), string(served)) {
+		t.Error("another certificate is served than the Secret's")
+	}
+}
+
 // TestFileBundle: the bundle follows the file, and junk is never told.
 func TestFileBundle(t *testing.T) {
 	t.Parallel()
@@ -395,7 +438,7 @@ func TestFileBundle(t *testing.T) {
 		}
 		trusted, err := bundles(t, client)
 		if bundle := string(authority.PEM()); err != nil ||
-			trusted != [2][2]string{{bundle, bundle}, {bundle, bundle}} {
+			trusted != [3][2]string{{bundle, bundle}, {bundle, bundle}, {bundle, bundle}} {
 			t.Errorf("%v %s", err, trusted)
 		}
 	}

@@ -65,7 +65,10 @@ func associated(change func(*spec)) *v1alpha1.PodIdentityAssociation {
 
 func in(mode v1alpha1.AssociationMode) *Plane {
 	p := prod
-	p.Mode = mode
+	p.Mode, p.Choices = mode, association.Choices()
+	if mode == v1alpha1.Federated {
+		p.Modes = []v1alpha1.AssociationMode{v1alpha1.Federated, v1alpha1.BrokerRole}
+	}
 	return &p
 }
 
@@ -238,6 +241,40 @@ func TestPlans(t *testing.T) {
 			}},
 		},
 		{
+			name: "local tags, and a target role that has them too",
+			mode: v1alpha1.Federated,
+			change: func(s *spec) {
+				s.SessionTagging, s.TargetRoleARN = v1alpha1.LocalTags, targetARN
+			},
+			want: Plan{
+				Role: Call{
+					Operation: AssumeRoleWithWebIdentity, Caller: minted, RoleARN: roleARN, Name: usual,
+					Duration: 15 * time.Minute, Tags: six(), Local: true,
+				},
+				Target: &Call{
+					Operation: AssumeRole, Caller: Caller{Kind: FirstRole, ARN: roleARN}, RoleARN: targetARN, Name: usual,
+					Duration: 59 * time.Minute, ExternalID: externalID, Tags: six(), Local: true,
+				},
+			},
+		},
+		{
+			name:   "no tags, said the other way",
+			mode:   v1alpha1.Federated,
+			change: func(s *spec) { s.SessionTagging = v1alpha1.NoTags },
+			want: Plan{Role: Call{
+				Operation: AssumeRoleWithWebIdentity, Caller: minted, RoleARN: roleARN, Name: usual, Duration: 6 * time.Hour,
+			}},
+		},
+		{
+			name:   "local tags on EKS, which has none",
+			mode:   EKS,
+			change: func(s *spec) { s.SessionTagging = v1alpha1.LocalTags },
+			want: Plan{Role: Call{
+				Operation: AssumeRole, Caller: Caller{Kind: EKSService, ARN: "pods.eks.amazonaws.com"}, RoleARN: roleARN,
+				Name: usual, Duration: 6 * time.Hour, Tags: six(),
+			}},
+		},
+		{
 			name:   "an external id and a mode of its own",
 			mode:   v1alpha1.Federated,
 			change: func(s *spec) { s.ExternalID, s.Mode, s.DisableSessionTags = "agreed", v1alpha1.BrokerRole, true },
@@ -341,6 +378,22 @@ func TestRefusedPlans(t *testing.T) {
 			s.SessionTags, s.OmitTags = map[string]string{"kubernetes-namespace": "x"}, []string{"kubernetes-namespace"}
 		}, "reserved", fault.Invalid},
 		{
+			"a reserved tag in other letters", func(s *spec) { s.SessionTags = map[string]string{"kuberneteſ-namespace": "x"} },
+			"reserved", fault.Invalid,
+		},
+		{
+			"a reserved tag with a blank", func(s *spec) { s.SessionTags = map[string]string{"kubernetes-namespace ": "x"} },
+			"reserved", fault.Invalid,
+		},
+		{
+			"a tag of AWS's in other letters", func(s *spec) { s.SessionTags = map[string]string{" aWſ:x": "x"} },
+			"does not accept", fault.Invalid,
+		},
+		{
+			"a tag that looks like another",
+			func(s *spec) { s.SessionTags = map[string]string{"costs": "1", "coſts": "2"} }, "twice", fault.Invalid,
+		},
+		{
 			"a tag twice", func(s *spec) { s.SessionTags = map[string]string{"a": "1", "A": "2"} }, "twice",
 			fault.Invalid,
 		},
@@ -370,6 +423,19 @@ func TestRefusedPlans(t *testing.T) {
 			fault.Invalid,
 		},
 		{"too many tags", func(s *spec) { s.SessionTags = many }, "51 tags", fault.Invalid},
+		{
+			"a mode that is not allowed", func(s *spec) { s.Mode = v1alpha1.BrokerRole }, "want Federated", fault.Denied,
+		},
+		{
+			"a mode that is not allowed, without what tells accounts apart", func(s *spec) {
+				s.Mode, s.DisableSessionTags, s.ExternalID = v1alpha1.BrokerRole, true, "agreed"
+			}, "want Federated", fault.Denied,
+		},
+		{
+			"another mode that is not allowed", func(s *spec) { s.Mode = v1alpha1.PassThrough }, "want Federated",
+			fault.Denied,
+		},
+		{"the mode of EKS", func(s *spec) { s.Mode = EKS }, "want Federated", fault.Denied},
 		{
 			"another's external id", func(s *spec) { s.ExternalID = "eu-west-1/111122223333/prod/shop/admin" },
 			"another service account", fault.Denied,

@@ -18,7 +18,7 @@ import (
 
 // EKS is the mode of a cluster whose roles AWS's own service assumes; no association
 // can ask for it.
-const EKS v1alpha1.AssociationMode = "EKS"
+const EKS = association.EKS
 
 // Who is shown which audience: STS that of minted tokens, a pod's own token has the
 // one that kubelets ask for.
@@ -45,6 +45,10 @@ type Plane struct {
 	Cluster association.Cluster
 	// Mode is that of associations that name none. With EKS there is no other.
 	Mode v1alpha1.AssociationMode
+	// Modes and Choices are what associations may have and choose, as in
+	// association.Bounds.
+	Modes   []v1alpha1.AssociationMode
+	Choices []association.Choice
 	// Issuer is the URL of the issuer of the tokens that STS is shown, in modes
 	// Federated and PassThrough; empty if it is not known here.
 	Issuer string
@@ -57,12 +61,15 @@ type Plane struct {
 	PodLabels []string
 }
 
+// Bounds are what the plane lets associations choose.
+func (p *Plane) Bounds() association.Bounds {
+	return association.Bounds{Default: p.Mode, Modes: p.Modes, Choices: p.Choices}
+}
+
 // ModeOf is the mode that an association has on this plane.
 func (p *Plane) ModeOf(a *v1alpha1.PodIdentityAssociation) v1alpha1.AssociationMode {
-	if a.Spec.Mode != "" && p.Mode != EKS {
-		return a.Spec.Mode
-	}
-	return p.Mode
+	bounds := p.Bounds()
+	return bounds.ModeOf(a)
 }
 
 // Subject is for whom a session is. Pod, PodUID and Node are empty for a token that
@@ -91,8 +98,7 @@ type Text struct {
 	Open  bool
 }
 
-// Tag is a session tag. All of them are transitive: a target role's session has them,
-// too.
+// Tag is a session tag.
 type Tag struct {
 	Text
 	Key string
@@ -146,6 +152,9 @@ type Call struct {
 	ExternalID     string
 	SourceIdentity Text
 	Tags           []Tag
+	// Local says that the tags are those of this session only. Else they are transitive:
+	// a target role's session, and every further one, has them too.
+	Local bool
 }
 
 // Plan is everything that STS will be asked. It does not change but by Shrink.
@@ -154,8 +163,8 @@ type Plan struct {
 	// Role is the call for the association's own role, which comes first.
 	Role Call
 	// Target is the call for its target role, which is made with the session of the
-	// first; nil if there is none. Tags and source identity go on to it by
-	// inheritance.
+	// first; nil if there is none. Transitive tags and source identity go on to it by
+	// inheritance; local tags are its own.
 	Target *Call
 
 	drop []string // keys to leave out when STS finds it too large, custom ones as one
@@ -171,11 +180,17 @@ func (p *Plan) Last() *Call {
 
 // Plan says which calls give a subject its session under an association. unique is
 // the random part of the session's name; empty leaves it open. What is wrong with the
-// association is a fault: Denied for an external id of somebody else, else Invalid.
+// association is a fault: Denied for an external id of somebody else, and for what the
+// plane does not let associations choose; else Invalid. Whether the association may name
+// an external id of its own is not decided here, since RoleGrants may say so.
 func (p *Plane) Plan(a *v1alpha1.PodIdentityAssociation, s Subject, unique string) (*Plan, error) {
-	mode := p.ModeOf(a)
+	bounds := p.Bounds()
+	mode := bounds.ModeOf(a)
 	caller, operation, err := p.caller(mode, &s)
 	if err != nil {
+		return nil, err
+	}
+	if err := bounds.Check(a); err != nil {
 		return nil, err
 	}
 	spec, values := &a.Spec, p.variables(&s)
@@ -248,9 +263,11 @@ func (p *Plane) identify(
 			return err
 		}
 	}
-	if spec.DisableSessionTags {
+	tagging := association.TaggingOf(spec)
+	if tagging == v1alpha1.NoTags {
 		return nil
 	}
+	plan.Role.Local = tagging == v1alpha1.LocalTags && plan.Mode != EKS
 	own := spec.SessionTags
 	if plan.Mode == EKS {
 		own = nil
@@ -274,6 +291,9 @@ func (p *Plan) chain(target, externalID string) {
 		Duration:   min(p.Role.Duration, targetLimit),
 		Policy:     p.Role.Policy,
 		ExternalID: externalID,
+	}
+	if p.Role.Local {
+		p.Target.Tags, p.Target.Local = p.Role.Tags, true
 	}
 	p.Role.Policy, p.Role.Duration = "", FirstOfChain
 }

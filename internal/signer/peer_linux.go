@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -36,4 +37,13 @@ func allowed(peer uint32, own int) error {
 		return fmt.Errorf("a process of user %d connected: only those of root and of user %d may", peer, own)
 	}
 	return nil
+}
+
+// ownerOf is the user that a file belongs to.
+func ownerOf(info os.FileInfo) (user int, known bool) {
+	stat, known := info.Sys().(*syscall.Stat_t)
+	if !known {
+		return 0, false
+	}
+	return int(stat.Uid), true
 }

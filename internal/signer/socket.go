@@ -23,6 +23,11 @@ const maxSocketPath = 88
 // with a path gets mode 0600 before anybody can find it; one that a process left
 // behind when it ended is replaced, anything else at the path is a Conflict.
 // Closing the listener removes it, unless another one has been put there.
+//
+// A folder on the way that other users can change is Denied: anybody who puts a socket of
+// their own in the place of ours signs tokens for the API server. An abstract name has
+// neither mode nor folder: every process of root in the network namespace is answered,
+// whatever container it is in, so callers take one only when they are told to.
 func Listen(ctx context.Context, path string) (net.Listener, error) {
 	var config net.ListenConfig
 	if strings.HasPrefix(path, "@") && len(path) > 1 && len(path) <= maxSocketPath {
@@ -49,6 +54,9 @@ func Listen(ctx context.Context, path string) (net.Listener, error) {
 		return nil, fault.New(fault.Unavailable, "lock the socket's folder: %w", err)
 	}
 	defer func() { _ = lock.Release() }()
+	if err := ownFolder(dir); err != nil {
+		return nil, err
+	}
 	if err := removeStale(ctx, path); err != nil {
 		return nil, err
 	}

@@ -25,9 +25,7 @@ const (
 // chunk is one piece of a body; the last one is empty.
 type chunk struct{ data, signature []byte }
 
-func malformedBody(code, format string) error {
-	return &Error{http.StatusBadRequest, code, format}
-}
+func malformedBody(code, message string) error { return refused(http.StatusBadRequest, code, message) }
 
 // Chunks takes a body of chunks (aws-chunked) apart and verifies the chunks'
 // signatures, if there are any. Other bodies are returned unchanged. s is nil
@@ -37,7 +35,7 @@ func (s *Signed) Chunks(
 	body []byte,
 	secret credential.Secret,
 ) (content []byte, trailer http.Header, err error) {
-	form := r.Header.Get("X-Amz-Content-Sha256")
+	form := r.Header.Get(contentSHA256)
 	if !strings.HasPrefix(form, streaming) {
 		return body, nil, nil
 	}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -43,10 +44,12 @@ func hmacOf(key []byte, text string) []byte {
 }
 
 // craft signs a request with the header lines given as signed, and a hash of the
-// body. The time comes in X-Amz-Date unless the request has a Date.
+// body. The time comes in X-Amz-Date, signed as the last one, unless the request
+// has a Date.
 func craft(r *http.Request, service, bodyHash string, signed ...string) *http.Request {
 	if r.Header.Get("Date") == "" {
 		r.Header.Set("X-Amz-Date", crafted)
+		signed = append(slices.Clone(signed), "x-amz-date:"+crafted)
 	}
 	var names []string
 	for _, line := range signed {
@@ -115,8 +118,9 @@ func TestCraftedHeaders(t *testing.T) {
 	}
 }
 
-// TestS3Bodies: a body whose hash no header claims is hashed, unless the URL was
-// presigned; a claimed hash must be the body's.
+// TestS3Bodies: S3 wants a header that says the body's hash, unless the URL was
+// presigned; a claimed hash must be the body's. The header itself need not be
+// signed, since the signature covers what it says.
 func TestS3Bodies(t *testing.T) {
 	t.Parallel()
 	const host = "host:example.com"
@@ -125,13 +129,33 @@ func TestS3Bodies(t *testing.T) {
 		name, body, code string
 		request          *http.Request
 	}{
-		{"nothing claimed", "content", "", craft(get(t, "/"), "s3", claimed, host)},
-		{"nothing claimed, another body", "changed", "SignatureDoesNotMatch", craft(get(t, "/"), "s3", claimed, host)},
+		{"nothing claimed", "content", "InvalidRequest", craft(get(t, "/"), "s3", claimed, host)},
+		{"nothing claimed, another body", "changed", "InvalidRequest", craft(get(t, "/"), "s3", claimed, host)},
 		{
 			name:    "nothing claimed, and signed as unsigned",
 			body:    "content",
-			code:    "SignatureDoesNotMatch",
+			code:    "InvalidRequest",
 			request: craft(get(t, "/"), "s3", "UNSIGNED-PAYLOAD", host),
+		},
+		{
+			"claimed in a header that is not signed", "content", "",
+			craft(get(t, "/", "X-Amz-Content-Sha256", claimed), "s3", claimed, host),
+		},
+		{
+			"claimed in a header that is not signed, another body", "changed", "XAmzContentSHA256Mismatch",
+			craft(get(t, "/", "X-Amz-Content-Sha256", claimed), "s3", claimed, host),
+		},
+		{
+			"another hash in a header that is not signed", "changed", "SignatureDoesNotMatch",
+			craft(get(t, "/", "X-Amz-Content-Sha256", hash("changed")), "s3", claimed, host),
+		},
+		{
+			"the signer's hash and another one", "changed", "SignatureDoesNotMatch",
+			func() *http.Request {
+				r := craft(get(t, "/"), "s3", claimed, host)
+				r.Header["X-Amz-Content-Sha256"] = []string{claimed, hash("changed")}
+				return r
+			}(),
 		},
 		{
 			"claimed", "content", "",
@@ -162,7 +186,7 @@ func TestClockOfS3(t *testing.T) {
 		-(sigv4.Window + 1e9): {"RequestTimeTooSkewed", "SignatureDoesNotMatch"},
 	} {
 		for i, service := range []string{"s3", "sts"} {
-			request := craft(get(t, "/"), service, hash(""), "host:example.com")
+			request := craft(get(t, "/", "X-Amz-Content-Sha256", hash("")), service, hash(""), "host:example.com")
 			parsed, err := sigv4.Parse(request)
 			if err != nil {
 				t.Fatal(err)
@@ -283,6 +307,13 @@ func TestTrailers(t *testing.T) {
 	}
 }
 
+// legacySignature is an old one, of a GET until the thousandth second.
+func legacySignature(toSign string) string {
+	h := hmac.New(sha1.New, []byte(secret.Reveal()))
+	h.Write([]byte("GET\n\n\n1000\n" + toSign))
+	return base64.StdEncoding.EncodeToString(h.Sum(nil))
+}
+
 // TestLegacyText: of an old signature are covered the subresources with their
 // values, in order, and headers and parameters that begin with x-amz-.
 func TestLegacyText(t *testing.T) {
@@ -296,9 +327,7 @@ func TestLegacyText(t *testing.T) {
 		{"an x-amz- parameter", "&x-amz-security-token=t", "x-amz-security-token:t\n/b/k", ""},
 		{"an x-amz- parameter that is not signed", "&x-amz-security-token=t", "/b/k", "SignatureDoesNotMatch"},
 	} {
-		h := hmac.New(sha1.New, []byte(secret.Reveal()))
-		h.Write([]byte("GET\n\n\n1000\n" + row.toSign))
-		signature := url.QueryEscape(base64.StdEncoding.EncodeToString(h.Sum(nil)))
+		signature := url.QueryEscape(legacySignature(row.toSign))
 		r := get(t, "/b/k?AWSAccessKeyId=A&Expires=1000&Signature="+signature+row.query)
 		parsed, err := sigv4.Parse(r)
 		if err != nil {

@@ -50,7 +50,9 @@ func (s *Signed) verifyLegacy(r *http.Request, secret credential.Secret, now tim
 	expires, err := strconv.ParseInt(s.time, 10, 64)
 	switch {
 	case err != nil:
-		return &Error{http.StatusForbidden, "AccessDenied", "Invalid date (should be seconds since epoch): " + s.time}
+		return refused(
+			http.StatusForbidden, "AccessDenied", "Invalid date (should be seconds since epoch): "+s.time,
+		)
 	case now.Unix() > expires:
 		return expired()
 	}
@@ -62,41 +64,52 @@ func (s *Signed) verifyLegacy(r *http.Request, secret credential.Secret, now tim
 	if err != nil {
 		return mismatch(noMatch)
 	}
-	for _, path := range legacyPaths(r) {
-		h := hmac.New(sha1.New, []byte(secret.Reveal()))
-		h.Write([]byte(legacyText(r, query, s.time, path)))
-		if subtle.ConstantTimeCompare(h.Sum(nil), want) == 1 {
-			return nil
-		}
+	amz, once := legacyHeaders(r.Header, query)
+	if !once {
+		return mismatch(noMatch)
 	}
-	return mismatch(noMatch)
+	h := hmac.New(sha1.New, []byte(secret.Reveal()))
+	h.Write([]byte(legacyText(r, query, amz, s.time, s.legacyPath(r))))
+	if subtle.ConstantTimeCompare(h.Sum(nil), want) != 1 {
+		return mismatch(noMatch)
+	}
+	return nil
 }
 
-// legacyPaths is the path preceded by the bucket, which may be in the host
-// name.
-func legacyPaths(r *http.Request) []string {
-	path := r.URL.EscapedPath()
-	paths := []string{path}
-	if bucket, _, found := strings.Cut(r.Host, ".s3"); found {
-		paths = append(paths, "/"+bucket+path)
+// legacyPath is the path preceded by the bucket, if that is in the host name.
+func (s *Signed) legacyPath(r *http.Request) string {
+	if s.HostBucket != "" {
+		return "/" + s.HostBucket + r.URL.EscapedPath()
 	}
-	return paths
+	return r.URL.EscapedPath()
 }
 
-// legacyText is what was signed. Parameters that begin with x-amz- count as
-// headers.
-func legacyText(r *http.Request, query url.Values, expires, path string) string {
-	amz := map[string]string{}
-	for name, values := range r.Header {
-		if name = strings.ToLower(name); strings.HasPrefix(name, "x-amz-") {
+// legacyHeaders are the headers that an old signature covers, by their names in
+// lower case: those of AWS's own, and parameters that stand for one. once is
+// false if both say the same one, since only one of them would be signed.
+func legacyHeaders(header http.Header, query url.Values) (amz map[string]string, once bool) {
+	amz = map[string]string{}
+	for name, values := range header {
+		if name = strings.ToLower(name); strings.HasPrefix(name, amzPrefix) {
 			amz[name] = strings.Join(values, ",")
 		}
 	}
-	var names, covered []string
 	for name, values := range query {
-		if strings.HasPrefix(name, "x-amz-") {
-			amz[name] = values[0]
+		if !strings.HasPrefix(name, amzPrefix) {
+			continue
 		}
+		if _, twice := amz[name]; twice || len(values) > 1 {
+			return nil, false
+		}
+		amz[name] = values[0]
+	}
+	return amz, true
+}
+
+// legacyText is what was signed.
+func legacyText(r *http.Request, query url.Values, amz map[string]string, expires, path string) string {
+	var names, covered []string
+	for name := range query {
 		if slices.Contains(subresources, name) {
 			covered = append(covered, name)
 		}

@@ -35,7 +35,9 @@ const (
 	Window = 15 * time.Minute
 	// maxExpires is the longest life of a presigned URL of S3.
 	maxExpires = 7 * 24 * time.Hour
-	noMatch    = "The request signature we calculated does not match the signature you provided. Check your AWS " +
+	// contentSHA256 is the header that says the body's hash.
+	contentSHA256 = "X-Amz-Content-Sha256"
+	noMatch       = "The request signature we calculated does not match the signature you provided. Check your AWS " +
 		"Secret Access Key and signing method. Consult the service documentation for details."
 )
 
@@ -44,28 +46,39 @@ const (
 type Error struct {
 	Status        int
 	Code, Message string
+	// HeadersNotSigned lists the headers that had to be signed, as S3 does;
+	// empty in refusals of other services.
+	HeadersNotSigned string
 }
 
 // Error returns code and message.
 func (e *Error) Error() string { return e.Code + ": " + e.Message }
 
+func refused(status int, code, message string) *Error {
+	return &Error{Status: status, Code: code, Message: message}
+}
+
 func mismatch(format string, args ...any) *Error {
-	return &Error{http.StatusForbidden, "SignatureDoesNotMatch", fmt.Sprintf(format, args...)}
+	return refused(http.StatusForbidden, "SignatureDoesNotMatch", fmt.Sprintf(format, args...))
 }
 
 func incomplete(format string, args ...any) *Error {
-	return &Error{http.StatusBadRequest, "IncompleteSignature", fmt.Sprintf(format, args...)}
+	return refused(http.StatusBadRequest, "IncompleteSignature", fmt.Sprintf(format, args...))
 }
 
 // Signed is the signature of a request, taken apart but not verified.
 type Signed struct {
-	AccessKeyID   string
-	Date          string // YYYYMMDD of the credential scope
-	Region        string
-	Service       string
-	SessionToken  credential.Secret // zero if there is none
-	Presigned     bool
-	Legacy        bool // Signature Version 2
+	AccessKeyID  string
+	Date         string // YYYYMMDD of the credential scope
+	Region       string
+	Service      string
+	SessionToken credential.Secret // zero if there is none
+	Presigned    bool
+	Legacy       bool // Signature Version 2
+	// HostBucket is the bucket that the host name says, empty if it says none: to be
+	// set before a request is verified, since Version 2 signs the bucket, but
+	// not the host name.
+	HostBucket    string
 	terminator    string
 	signedHeaders []string
 	signature     string
@@ -91,7 +104,7 @@ func Parse(r *http.Request) (*Signed, error) {
 	if isLegacy(query) {
 		return parseLegacy(query)
 	}
-	return nil, &Error{http.StatusForbidden, "MissingAuthenticationToken", "Request is missing Authentication Token"}
+	return nil, refused(http.StatusForbidden, "MissingAuthenticationToken", "Request is missing Authentication Token")
 }
 
 func parseHeader(r *http.Request, text string) (*Signed, error) {
@@ -113,6 +126,9 @@ func parseHeader(r *http.Request, text string) (*Signed, error) {
 		}
 	}
 	s := &Signed{signature: parts["Signature"], signedHeaders: strings.Split(parts["SignedHeaders"], ";")}
+	if dates := r.Header.Values("X-Amz-Date"); len(dates) > 1 {
+		return nil, incomplete("There must be one X-Amz-Date header only.")
+	}
 	if s.time = r.Header.Get("X-Amz-Date"); s.time == "" {
 		if date := r.Header.Get("Date"); date != "" {
 			parsed, err := http.ParseTime(date)
@@ -180,6 +196,16 @@ func (s *Signed) scope(text string) error {
 // with the secret key of s.AccessKeyID. service is the one that the request is
 // for.
 func (s *Signed) Verify(r *http.Request, body []byte, secret credential.Secret, service string, now time.Time) error {
+	if err := s.VerifyHead(r, secret, service, now); err != nil {
+		return err
+	}
+	return s.VerifyBody(r, body, secret)
+}
+
+// VerifyHead is the part of Verify that needs no body: all of it but the
+// signature of a request that does not say its body's hash. A request counts
+// only when VerifyBody has accepted it, too.
+func (s *Signed) VerifyHead(r *http.Request, secret credential.Secret, service string, now time.Time) error {
 	if s.Legacy && service == s3 {
 		return s.verifyLegacy(r, secret, now)
 	}
@@ -195,31 +221,46 @@ func (s *Signed) Verify(r *http.Request, body []byte, secret credential.Secret, 
 		return mismatch("Credential should be scoped to a valid region.")
 	case s.Date != s.time[:8]:
 		return mismatch("Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP.")
-	case !slices.Contains(s.signedHeaders, "host"):
-		return mismatch("'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.")
-	case !s.Presigned && !s.SessionToken.IsZero() && !slices.Contains(s.signedHeaders, "x-amz-security-token"):
-		return mismatch("'X-Amz-Security-Token' must be a 'SignedHeader' in the AWS Authorization.")
 	}
 	if err := s.verifyTime(r, at, now); err != nil {
 		return err
 	}
-	if claimed := r.Header.Get("X-Amz-Content-Sha256"); s.Service == s3 && len(claimed) == hex.EncodedLen(sha256.Size) {
-		if sum := sha256.Sum256(body); claimed != hex.EncodeToString(sum[:]) {
-			return &Error{
-				http.StatusBadRequest,
-				"XAmzContentSHA256Mismatch",
-				"The provided 'x-amz-content-sha256' header does not match what was computed.",
-			}
-		}
+	if err := s.verifyCovered(r); err != nil {
+		return err
 	}
-	want, err := hex.DecodeString(s.signature)
-	if err != nil || len(want) != sha256.Size || !s.matches(r, body, secret, want) {
-		return mismatch(noMatch)
+	hash, known, err := s.claimedHash(r)
+	if err != nil || !known {
+		return err
 	}
-	return nil
+	return s.verifySignature(r, hash, secret)
 }
 
-func expired() error { return &Error{http.StatusForbidden, "AccessDenied", "Request has expired"} }
+// VerifyBody is the rest of Verify, for a request that VerifyHead has accepted.
+// Signatures of chunks are verified by Chunks.
+func (s *Signed) VerifyBody(r *http.Request, body []byte, secret credential.Secret) error {
+	if s.Legacy && s.Service == s3 {
+		return nil // which covers no body
+	}
+	sum := sha256.Sum256(body)
+	hash := hex.EncodeToString(sum[:])
+	claimed, known, err := s.claimedHash(r)
+	switch {
+	case err != nil:
+		return err
+	case !known:
+		return s.verifySignature(r, hash, secret)
+	case len(claimed) != len(hash) || claimed == hash: // the one of another length says that there is none
+		return nil
+	case s.Service == s3:
+		return refused(
+			http.StatusBadRequest, "XAmzContentSHA256Mismatch",
+			"The provided 'x-amz-content-sha256' header does not match what was computed.",
+		)
+	}
+	return mismatch(noMatch)
+}
+
+func expired() error { return refused(http.StatusForbidden, "AccessDenied", "Request has expired") }
 
 // verifyTime checks the clock. S3 has its own wording, and presigned URLs that
 // live as long as they say.
@@ -231,30 +272,26 @@ func (s *Signed) verifyTime(r *http.Request, at, now time.Time) error {
 		life := time.Duration(seconds) * time.Second
 		switch {
 		case err != nil || seconds < 0:
-			return &Error{
-				http.StatusBadRequest,
-				"AuthorizationQueryParametersError",
-				"X-Amz-Expires should be a number",
-			}
+			return refused(
+				http.StatusBadRequest, "AuthorizationQueryParametersError", "X-Amz-Expires should be a number",
+			)
 		case seconds > int(maxExpires/time.Second):
-			return &Error{
-				http.StatusBadRequest,
-				"AuthorizationQueryParametersError",
-				"X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less " +
+			return refused(
+				http.StatusBadRequest, "AuthorizationQueryParametersError",
+				"X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less "+
 					"than 604800 seconds",
-			}
+			)
 		case early:
-			return &Error{http.StatusForbidden, "AccessDenied", "Request is not valid yet"}
+			return refused(http.StatusForbidden, "AccessDenied", "Request is not valid yet")
 		case now.After(at.Add(life)):
 			return expired()
 		}
 		return nil
 	case s.Service == s3 && (early || late):
-		return &Error{
-			http.StatusForbidden,
-			"RequestTimeTooSkewed",
+		return refused(
+			http.StatusForbidden, "RequestTimeTooSkewed",
 			"The difference between the request time and the current time is too large.",
-		}
+		)
 	case late:
 		return mismatch(
 			"Signature expired: %s is now earlier than %s (%s - 15 min.)",
@@ -273,18 +310,23 @@ func (s *Signed) verifyTime(r *http.Request, at, now time.Time) error {
 	return nil
 }
 
-func (s *Signed) matches(r *http.Request, body []byte, secret credential.Secret, want []byte) bool {
-	hash, ok := s.bodyHash(r, body)
-	if !ok {
-		return false
+// verifySignature compares the signature with the one of the request whose body
+// has this hash.
+func (s *Signed) verifySignature(r *http.Request, hash string, secret credential.Secret) error {
+	want, err := hex.DecodeString(s.signature)
+	if err != nil || len(want) != sha256.Size {
+		return mismatch(noMatch)
 	}
 	canonical, ok := s.canonicalRequest(r, hash)
 	if !ok {
-		return false
+		return mismatch(noMatch)
 	}
 	digest := sha256.Sum256([]byte(canonical))
 	toSign := algorithm + "\n" + s.time + "\n" + s.scopeText() + "\n" + hex.EncodeToString(digest[:])
-	return subtle.ConstantTimeCompare(mac(s.key(secret), toSign), want) == 1
+	if subtle.ConstantTimeCompare(mac(s.key(secret), toSign), want) != 1 {
+		return mismatch(noMatch)
+	}
+	return nil
 }
 
 func (s *Signed) scopeText() string {
@@ -300,22 +342,33 @@ func (s *Signed) key(secret credential.Secret) []byte {
 	return key
 }
 
-// bodyHash is the last line of the canonical request. Only S3 accepts a body
-// that is not signed as a whole: unsigned, or signed chunk by chunk, which is
-// not verified here.
-func (s *Signed) bodyHash(r *http.Request, body []byte) (hash string, ok bool) {
-	sum := sha256.Sum256(body)
-	hash = hex.EncodeToString(sum[:])
-	claimed := r.Header.Get("X-Amz-Content-Sha256")
-	if s.Service == s3 {
-		if s.Presigned && claimed == "" {
-			return unsignedPayload, true
-		}
-		if claimed == unsignedPayload || strings.HasPrefix(claimed, streaming) {
-			return claimed, slices.Contains(s.signedHeaders, "x-amz-content-sha256")
+// claimedHash is the last line of the canonical request as the headers say it;
+// known is false if they do not. Only S3 accepts a body that is not signed as a
+// whole: unsigned, or signed chunk by chunk.
+func (s *Signed) claimedHash(r *http.Request) (hash string, known bool, err error) {
+	claimed := r.Header.Get(contentSHA256)
+	if len(r.Header.Values(contentSHA256)) > 1 {
+		return "", false, mismatch(noMatch)
+	}
+	switch {
+	case claimed == "" && s.Service == s3 && s.Presigned:
+		return unsignedPayload, true, nil
+	case claimed == "" && s.Service == s3:
+		return "", false, refused(
+			http.StatusBadRequest, "InvalidRequest", "Missing required header for this request: x-amz-content-sha256",
+		)
+	case claimed == "":
+		return "", false, nil
+	case len(claimed) == hex.EncodedLen(sha256.Size):
+		return claimed, true, nil
+	case s.Service == s3 && s.Presigned && claimed == unsignedPayload: // as if the header were not there
+		return claimed, true, nil
+	case s.Service == s3 && (claimed == unsignedPayload || strings.HasPrefix(claimed, streaming)):
+		if slices.Contains(s.signedHeaders, strings.ToLower(contentSHA256)) {
+			return claimed, true, nil
 		}
 	}
-	return hash, claimed == "" || claimed == hash
+	return "", false, mismatch(noMatch)
 }
 
 func mac(key []byte, text string) []byte {

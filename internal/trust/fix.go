@@ -47,7 +47,7 @@ func Fix(name string, text []byte, options policy.LintOptions) Fixed {
 func better(
 	m Fixed, lint func(string) []finding.Finding, seen map[string]bool,
 ) (string, []finding.Finding, *finding.Finding) {
-	open := dangers(m.Left)
+	before := dangers(m.Left)
 	ranked := slices.Clone(m.Left)
 	slices.SortStableFunc(ranked, func(a, b finding.Finding) int {
 		return cmp.Compare(a.Severity.Rank(), b.Severity.Rank())
@@ -62,7 +62,7 @@ func better(
 			continue
 		}
 		after := lint(next)
-		if parses(m.Left) && (!parses(after) || dangers(after) > open) {
+		if parses(m.Left) && (!parses(after) || (dangers(after).worse(before) && !closes(next, after, before, lint))) {
 			continue
 		}
 		if count(after, f.Rule) >= count(m.Left, f.Rule) {
@@ -71,6 +71,21 @@ func better(
 		return next, after, f
 	}
 	return "", nil, nil
+}
+
+// closes reports whether one more edit closes what an edit has opened: who gets in is
+// seen only when somebody does.
+func closes(text string, findings []finding.Finding, before danger, lint func(string) []finding.Finding) bool {
+	for i := range findings {
+		f := &findings[i]
+		if f.Severity != finding.Security || f.Suggested == nil || f.Suggested.Manual {
+			continue
+		}
+		if after := lint(f.Suggested.Edit.Apply(text)); parses(after) && !dangers(after).worse(before) {
+			return true
+		}
+	}
+	return false
 }
 
 func count(findings []finding.Finding, rule string) int {
@@ -83,15 +98,22 @@ func count(findings []finding.Finding, rule string) int {
 	return found
 }
 
-// dangers counts security findings.
-func dangers(findings []finding.Finding) int {
-	count := 0
+// danger counts security findings, and those that say that strangers get in.
+type danger struct{ all, open int }
+
+func (d danger) worse(than danger) bool { return d.all > than.all || d.open > than.open }
+
+func dangers(findings []finding.Finding) danger {
+	var d danger
 	for i := range findings {
 		if findings[i].Severity == finding.Security {
-			count++
+			d.all++
+		}
+		if policy.LetsStrangersIn(findings[i].Rule) {
+			d.open++
 		}
 	}
-	return count
+	return d
 }
 
 // parses reports whether IAM accepts the document: before it does, not all that

@@ -149,9 +149,9 @@ func (r *Request) check() (*Request, error) {
 		return nil, fault.New(fault.Usage, "the role's account is not known").
 			Hint("a provider and the role that trusts it are in the same account: give its 12 digits")
 	case c.Account != "" && !arn.IsAccount(c.Account):
-		return nil, fault.New(fault.Usage, "account %q: want 12 digits", c.Account)
+		return nil, fault.New(fault.Usage, "account %w", arn.CheckAccount(c.Account))
 	case !arn.IsPartition(c.Partition):
-		return nil, fault.New(fault.Usage, "partition %q: want %s", c.Partition, strings.Join(arn.Partitions(), ", "))
+		return nil, fault.New(fault.Usage, "partition %w", arn.CheckPartition(c.Partition))
 	case c.Quota < DefaultQuota || c.Quota > LargestQuota:
 		return nil, fault.New(fault.Usage, "quota %d: want %d to %d characters", c.Quota, DefaultQuota, LargestQuota)
 	case !plainValue(c.Audience):
@@ -212,7 +212,7 @@ func (r *Request) checkIssuers() error {
 		if !strings.Contains(issuer, "://") {
 			issuer = "https://" + issuer
 		}
-		if err := token.CheckIssuer(issuer); err != nil {
+		if err := token.CheckTokenIssuer(issuer); err != nil {
 			return fault.New(fault.Usage, "%w", err).
 				Hint("want the tokens' issuer, byte for byte, such as https://oidc.example.com/cluster")
 		}

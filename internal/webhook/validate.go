@@ -28,6 +28,8 @@ const ValidatePath = "/validate-associations"
 // Writes is what PodIdentityAssociations are checked against when somebody
 // writes them (spec podidentity §19.5, rows H21 and A17).
 type Writes struct {
+	// Bounds are what the operator lets associations choose.
+	Bounds association.Bounds
 	// Grants are followed. Until they have been read nothing may be written.
 	Grants follow.Source[*grant.Set]
 	// Newest reads the grants as the API server has them. It is asked before a
@@ -46,6 +48,7 @@ const (
 	resultWarned     = "AllowedWithWarnings"
 	resultInvalid    = "Invalid"
 	resultNotGranted = "NotGranted"
+	resultNotAllowed = "NotAllowed"
 	resultBadReview  = "BadReview"
 )
 
@@ -110,20 +113,24 @@ func (h *Handler) decideWrite(
 			Message: err.Error(),
 		})
 	}
-	warnings, err := admission.Decide(known, old, a)
-	if fault.KindOf(err) == fault.Denied && h.config.Writes.Newest != nil {
+	rules := admission.Rules{Bounds: h.config.Writes.Bounds, Grants: known}
+	warnings, err := rules.Decide(old, a)
+	if isUngranted(err) && h.config.Writes.Newest != nil {
 		ctx, cancel := context.WithTimeout(ctx, newestTimeout)
 		defer cancel()
 		if newest, failed := h.config.Writes.Newest(ctx); failed == nil {
-			warnings, err = admission.Decide(newest, old, a)
+			rules.Grants = newest
+			warnings, err = rules.Decide(old, a)
 		} else {
 			h.config.Log.Warn("RoleGrants not read again, those known before are used", "error", failed)
 		}
 	}
 	result := resultAllowed
 	switch {
-	case fault.KindOf(err) == fault.Denied:
+	case isUngranted(err):
 		result = resultNotGranted
+	case fault.KindOf(err) == fault.Denied:
+		result = resultNotAllowed
 	case err != nil:
 		result = resultInvalid
 	case len(warnings) > 0:
@@ -139,6 +146,11 @@ func (h *Handler) decideWrite(
 		Warnings:         warnings,
 		AuditAnnotations: map[string]string{"association": result},
 	}
+}
+
+func isUngranted(err error) bool {
+	_, ungranted := errors.AsType[*admission.NotGranted](err)
+	return ungranted
 }
 
 func (h *Handler) logWrite(
@@ -229,6 +241,10 @@ func statusOf(a *v1alpha1.PodIdentityAssociation, err error) *metav1.Status {
 	if missing, ok := errors.AsType[*admission.NotGranted](err); ok {
 		status.Reason, status.Code = metav1.StatusReasonForbidden, http.StatusForbidden
 		cause.Type, cause.Field = metav1.CauseTypeForbidden, missing.Field
+	}
+	if chosen, ok := errors.AsType[*association.OutOfBounds](err); ok {
+		status.Reason, status.Code = metav1.StatusReasonForbidden, http.StatusForbidden
+		cause.Type, cause.Field = metav1.CauseTypeForbidden, chosen.Field
 	}
 	if hints := fault.HintsOf(err); len(hints) > 0 {
 		cause.Message += "; " + strings.Join(hints, "; ")

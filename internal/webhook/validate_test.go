@@ -31,6 +31,8 @@ const (
 		`"name":"cart"},"spec":{"serviceAccountName":"cart","roleARN":"` + role + `","sessionPolicy":"{"}}`
 )
 
+var federated = association.Bounds{Default: v1alpha1.Federated}
+
 func newWrites(t testing.TB, writes *webhook.Writes, registry *prometheus.Registry) *webhook.Handler {
 	t.Helper()
 	handler, err := webhook.New(webhook.Config{
@@ -295,7 +297,7 @@ func TestWrites(t *testing.T) {
 			row.contentType = "application/json"
 		}
 		registry := prometheus.NewRegistry()
-		response := postWrite(t, newWrites(t, &webhook.Writes{Grants: row.grants}, registry), row.contentType, row.body)
+		response := postWrite(t, newWrites(t, &webhook.Writes{Bounds: federated, Grants: row.grants}, registry), row.contentType, row.body)
 		if row.status != 0 {
 			if response.Code != row.status {
 				t.Errorf("%s: status %d: %s", row.name, response.Code, response.Body)
@@ -344,7 +346,7 @@ func TestWritesUnread(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		source := follow.NewValue(&grant.Set{})
-		handler := newWrites(t, &webhook.Writes{Grants: source}, prometheus.NewRegistry())
+		handler := newWrites(t, &webhook.Writes{Bounds: federated, Grants: source}, prometheus.NewRegistry())
 		if got := ready(t, handler); got != http.StatusServiceUnavailable {
 			t.Errorf("ready: %d", got)
 		}
@@ -390,6 +392,7 @@ func TestWritesNewest(t *testing.T) {
 	} {
 		asked := 0
 		handler := newWrites(t, &webhook.Writes{
+			Bounds: federated,
 			Grants: row.followed,
 			Newest: func(ctx context.Context) (*grant.Set, error) {
 				asked++
@@ -427,7 +430,7 @@ func FuzzWrites(f *testing.F) {
 	f.Add(writeOf("DELETE", "null", stored))
 	f.Add(writeOf("CREATE", strings.Replace(stored, `"cart"`, `"c*","allowPatterns":true`, 1), "null"))
 	f.Add("{}")
-	handler := newWrites(f, &webhook.Writes{Grants: grants("n", role)}, prometheus.NewRegistry())
+	handler := newWrites(f, &webhook.Writes{Bounds: federated, Grants: grants("n", role)}, prometheus.NewRegistry())
 	f.Fuzz(func(t *testing.T, body string) {
 		response := postWrite(t, handler, "application/json", body)
 		if response.Code == http.StatusBadRequest {

@@ -32,7 +32,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -157,8 +156,6 @@ func pieces(text []byte) [][]byte {
 	return found
 }
 
-var yamlLine = lazyregexp.New(`line (\d+): `)
-
 // parse reads a piece: one document, or a row of JSON objects, which needs no
 // separators. The piece's first line is the source's line.
 func parse(name string, line int, text []byte) ([]*Document, error) {
@@ -173,18 +170,11 @@ func parse(name string, line int, text []byte) ([]*Document, error) {
 		}
 		return []*Document{d}, nil
 	}
-	message := strings.TrimPrefix(err.Error(), "yaml: ")
-	within := 1
-	if match := yamlLine.FindStringSubmatch(message); match != nil {
-		_, _ = fmt.Sscan(match[1], &within) // digits, says the expression
-		message = strings.Replace(message, match[0], "", 1)
-	}
-	at := fmt.Sprintf("%d", line+within-1)
+	within, message := Problem(text, err)
 	if tabLine, column := findTab(text, within); column > 0 {
-		at, message = fmt.Sprintf("%d:%d", line+tabLine-1, column), "a tab in the indentation, want spaces"
+		return nil, notYAML(name, line+tabLine-1, fmt.Sprintf(":%d", column), "a tab in the indentation, want spaces")
 	}
-	return nil, fault.New(fault.Invalid, "%s:%s: not valid YAML: %s", name, at, message).
-		Hint("look at the indentation and quotes at and above line %d", line+within-1)
+	return nil, notYAML(name, line+within-1, "", message)
 }
 
 func parseYAML(text []byte) (*yaml.Node, error) {

@@ -54,6 +54,8 @@ type Cluster struct {
 	Client kubernetes.Interface
 	// Kubeconfig is a file with the same.
 	Kubeconfig string
+	// Kubectl is the program, of the same version.
+	Kubectl string
 	// Issuer is the service-account issuer's URL.
 	Issuer string
 	// Key signs service-account tokens; KeyFile holds it.
@@ -127,6 +129,7 @@ func launch(ctx context.Context, programs, dir string, options Options, address 
 		Issuer:     options.Issuer,
 		KeyFile:    filepath.Join(dir, "sa.key"),
 		Kubeconfig: filepath.Join(dir, "kubeconfig"),
+		Kubectl:    filepath.Join(programs, "kubectl"),
 		programs:   programs,
 		dir:        dir,
 		admin:      rand.Text(),
@@ -213,7 +216,7 @@ func findPrograms(ctx context.Context) (string, error) {
 	}
 	versions := strings.Fields(string(out)) // in the order asked
 	dir := filepath.Join(cache, "controlplane", strings.Join(versions, "-etcd-"))
-	for _, program := range []string{"etcd", "kube-apiserver"} {
+	for _, program := range []string{"etcd", "kube-apiserver", "kubectl"} {
 		if _, err := os.Stat(filepath.Join(dir, program)); err != nil {
 			return "", fmt.Errorf("the control plane is not built: %w\nrun: make controlplane", err)
 		}

@@ -81,7 +81,7 @@ func Read(t testing.TB) []Case {
 	return cases
 }
 
-// checkRows: rows 1 to 72 of the specification are all there; 73 to 77 are not
+// checkRows: those of spec webhook §15 rows 1 to 72 are all there; 73 to 77 are not
 // about one pod and have tests of their own.
 func checkRows(t testing.TB, cases []Case) {
 	t.Helper()

@@ -275,7 +275,7 @@ func (w *brokerWorld) kubectl() {
 		count++
 		file := filepath.Join(dir, fmt.Sprint(count)+".yaml")
 		w.write(file, "---\n"+strings.Join(objects, "\n---\n")) // what begins with a brace kubectl takes for JSON
-		return w.run("kubectl", "--kubeconfig", w.c.Kubeconfig, "apply", "-f", file)
+		return w.run(w.c.Kubectl, "--kubeconfig", w.c.Kubeconfig, "apply", "-f", file)
 	}
 	grant := `{apiVersion: rolecall.io/v1alpha1, kind: RoleGrant, metadata: {name: by-kubectl}, spec: {subjects: ` +
 		`[{namespace: shop, serviceAccount: k-*}], roles: ["` + adminARN + `"]}}`
@@ -314,7 +314,7 @@ func (w *brokerWorld) kubectl() {
 		}
 	}
 	if out, problems, failed := w.run(
-		"kubectl", "--kubeconfig", w.c.Kubeconfig, "get", "podidentityassociations", "-n", "shop", "-o", "name",
+		w.c.Kubectl, "--kubeconfig", w.c.Kubeconfig, "get", "podidentityassociations", "-n", "shop", "-o", "name",
 	); failed ||
 		!strings.Contains(out, "/k-admin") ||
 		strings.Contains(out, "/k-narrow") ||
@@ -327,7 +327,7 @@ func (w *brokerWorld) kubectl() {
 	)
 	w.until("the grant is gone", func() bool {
 		_, problems, failed := w.run(
-			"kubectl", "--kubeconfig", w.c.Kubeconfig, "label", "pia", "-n", "shop", "k-admin", "team=red",
+			w.c.Kubectl, "--kubeconfig", w.c.Kubeconfig, "label", "pia", "-n", "shop", "k-admin", "team=red",
 			"--overwrite",
 		)
 		return !failed && strings.Contains(problems, "Warning: no RoleGrant lets shop/k-admin use "+adminARN)

@@ -381,7 +381,7 @@ func (f *fireground) published(t *testing.T) []string {
 		Endpoints: f.access.Endpoints,
 		RootCAs:   f.access.RootCAs,
 	}).Read(t.Context(), rotatingURL)
-	kids, err := inspect.PublishedIDs(jwks)
+	kids, err := inspect.PublishedIDs(inspect.Fetched{}, jwks)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -47,6 +49,7 @@ func TestPodIdentity(t *testing.T) {
 		{"clock of the broker", (*podWorld).clockJumps},
 		{"broker killed", (*podWorld).brokerKilled},
 		{"agent killed", (*podWorld).agentKilled},
+		{"STS slow", (*podWorld).stsSlow},
 	} {
 		fault.test(w)
 		if t.Failed() {
@@ -391,6 +394,54 @@ func (w *podWorld) agentKilled() {
 		asking.Go(func() { again.mine(again.until("agent killed", http.StatusOK).AccessKeyID) })
 	}
 	asking.Wait()
+}
+
+// stsSlow: STS takes five seconds, then fourteen. A pod's program still gets its session,
+// though it may have to start again, as the kubelet sees to; the agent has the waits
+// that it has by default.
+func (w *podWorld) stsSlow() {
+	t := w.t
+	at := slices.Index(w.agentFlags, "--foreground-deadline")
+	w.agentFlags = slices.Delete(slices.Clone(w.agentFlags), at, at+2)
+	if code := w.node.stop(t); code != 0 {
+		t.Fatalf("exit code %d:\n%s", code, w.node.log)
+	}
+	w.startNode()
+	for i, delay := range []string{"5s", "14s"} {
+		w.fault(http.MethodPost, `{"kind":"latency","service":"sts","action":"AssumeRole*","delay":"`+delay+`"}`)
+		pod := w.start(fmt.Sprintf("slow-%d", i), "fault", "n1")
+		began, starts := time.Now(), 0
+		if path, err := exec.LookPath("aws"); err == nil {
+			var said string
+			poll(t, func() bool {
+				starts++
+				_, said, err = pod.run(path, nil, "sts", "get-caller-identity")
+				return err == nil
+			}, func() { t.Fatalf("%s: no session after %d starts: %s", delay, starts, said) })
+		}
+		pod.mine(pod.until("STS slow", http.StatusOK).AccessKeyID)
+		t.Logf("%s: the AWS CLI after %s and %d starts; STS was asked %d times", delay,
+			time.Since(began).Round(time.Millisecond), starts, len(w.sts.askedFor(pod.pod.Name)))
+		if asked := len(w.sts.askedFor(pod.pod.Name)); asked > 3 {
+			t.Errorf("%s: STS was asked %d times", delay, asked)
+		}
+		w.fault(http.MethodDelete, "")
+	}
+}
+
+// fault asks local AWS to fail, or no longer to.
+func (w *podWorld) fault(method, body string) {
+	w.t.Helper()
+	request, err := http.NewRequestWithContext(
+		w.t.Context(), method, w.aws+"/_rolecall/faults", strings.NewReader(body),
+	)
+	w.must(nil, err)
+	request.Header.Set("Content-Type", "application/json")
+	response, err := http.DefaultClient.Do(request)
+	if err != nil || response.StatusCode >= 300 {
+		w.t.Fatal(err, response)
+	}
+	response.Body.Close()
 }
 
 // auditIsWhole is spec podidentity row S14: each session that a pod was given is in the audit

@@ -156,6 +156,7 @@ func (w *podWorld) prepareBroker() {
 		"--listen", w.brokerListen, "--probe-listen", w.probes, "--metrics-listen", freeport.Address(w.t),
 		"--tls-cert", filepath.Join(w.serving, "tls.crt"), "--tls-key", filepath.Join(w.serving, "tls.key"),
 		"--kubeconfig", w.limited, "--access-keys", w.table, "--issuer", mintedURL, "--signing-key", w.minted,
+		"--allowed-modes", "federated,broker-role,pass-through",
 		"--sts-endpoint", w.sts.url, "--shutdown-delay", "0s", "--log-format", "json", "--log-level", "debug",
 	}
 }

@@ -302,6 +302,7 @@ func (w *brokerWorld) startBehind(more ...string) *program {
 			"--listen", listen, "--probe-listen", w.probes, "--metrics-listen", w.metrics,
 			"--tls-cert", filepath.Join(w.serving, "tls.crt"), "--tls-key", filepath.Join(w.serving, "tls.key"),
 			"--kubeconfig", w.limited, "--access-keys", w.table, "--issuer", mintedURL, "--signing-key", w.minted,
+			"--allowed-modes", "federated,broker-role,pass-through",
 			"--sts-endpoint", w.aws, "--shutdown-delay", "0s", "--log-format", "json", "--log-level", "debug",
 		}, more...)...)
 	w.url, w.log, w.audit = "https://"+listen, server.log, server.stdout

@@ -2,7 +2,8 @@
 // listens there.
 //
 // It makes no firewall rules, changes nothing of the pods' own networks and
-// touches no link but its own and lo.
+// touches no link but its own and lo. Who is no pod of the node loses the connection
+// after it was made.
 package nodenet
 
 import (
@@ -42,20 +43,23 @@ type Setup struct {
 // Listen opens one TCP listener. With reuse another process may listen there at
 // the same time, so that an old agent and a new one overlap without a gap.
 func Listen(ctx context.Context, host netip.Addr, port int, reuse bool) (net.Listener, error) {
+	return ListenAt(ctx, net.JoinHostPort(host.String(), strconv.Itoa(port)), reuse)
+}
+
+// ListenAt is Listen for HOST:PORT.
+func ListenAt(ctx context.Context, address string, reuse bool) (net.Listener, error) {
 	config := net.ListenConfig{}
 	if reuse {
 		config.Control = reusePort
 		config.SetMultipathTCP(false) // its sockets cannot be handed over
 	}
-	address := net.JoinHostPort(host.String(), strconv.Itoa(port))
 	listener, err := config.Listen(ctx, "tcp", address)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, fault.New(fault.Conflict, "listen on %s: %w", address, err).
 			Hint(
-				"another agent runs on this node, or something listens on port %d of all addresses "+
-					"(an ingress controller on the host's network?)",
-				port,
+				"another agent runs on this node, without --reuse-port in both, or something listens on that port of all " +
+					"addresses (an ingress controller on the host's network?)",
 			)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return nil, fault.New(fault.Unavailable, "listen on %s: %w", address, err).

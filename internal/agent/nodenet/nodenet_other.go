@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"runtime"
 	"syscall"
+	"time"
 
 	"github.com/rolecall/rolecall/internal/fault"
 )
@@ -31,3 +32,10 @@ func reusePort(_, _ string, _ syscall.RawConn) error { return nil }
 
 // HandOver does nothing: only Linux says who gets new connections.
 func HandOver(net.Listener) error { return nil }
+
+type links struct{}
+
+func newLinks([]string, func() time.Time) (*links, error) { return &links{}, nil }
+
+// foreign is nobody: only Linux is asked.
+func (*links) foreign(netip.Addr, netip.Addr) (link, why string) { return "", "" }

@@ -21,6 +21,7 @@ import (
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/app/cli"
+	"github.com/rolecall/rolecall/internal/app/flags"
 	"github.com/rolecall/rolecall/internal/association"
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/fault"
@@ -29,7 +30,7 @@ import (
 
 // New returns the command with all below it.
 func New(sys cli.System) *cobra.Command {
-	cmd := &cobra.Command{
+	return cli.Parent(&cobra.Command{
 		Use:     "association",
 		Aliases: []string{"associations", "pia", "podidentityassociation", "podidentityassociations"},
 		Short:   "Manage which IAM role the pods of a service account get",
@@ -40,12 +41,8 @@ the same API (--via eks, with the credentials and endpoints of the AWS environme
 The service account does not have to exist. It has at most one association.`,
 		Example: `  rolecall association create cart -n shop --role-arn arn:aws:iam::111122223333:role/cart
   rolecall association list`,
-		Args: cli.NoSuchCommand,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(newAssociationCreate(sys), newAssociationGet(sys), newAssociationList(sys),
+	}, newAssociationCreate(sys), newAssociationGet(sys), newAssociationList(sys),
 		newAssociationUpdate(sys), newAssociationDelete(sys), newAssociationDescribe(sys))
-	return cmd
 }
 
 // associations are the operations of the EKS API, over a cluster's objects
@@ -65,6 +62,7 @@ type associationFlags struct {
 	namespace, account, id                    string
 	// everywhere is --all-namespaces.
 	everywhere bool
+	plane      flags.Plane
 }
 
 // Values of --via.
@@ -124,6 +122,8 @@ func (c *associationFlags) validate() error {
 		return fault.New(fault.Usage, "--via eks needs the name of the cluster").Hint("add --cluster-name NAME")
 	case c.via == viaEKS && (c.kubeconfig != "" || c.context != ""):
 		return fault.New(fault.Usage, "--kubeconfig and --context need --via kubernetes")
+	case c.via == viaEKS && c.plane.Given():
+		return fault.New(fault.Usage, "--plane needs --via kubernetes: the EKS API decides by itself")
 	case c.via == viaKubernetes && (c.cluster != "" || c.region != ""):
 		return fault.New(fault.Usage, "--cluster-name and --region need --via eks").
 			Hint("add --via eks, or leave them out")
@@ -176,7 +176,10 @@ func (c *associationFlags) open(ctx context.Context, sys cli.System) (associatio
 		if err != nil {
 			return nil, err
 		}
-		return &association.Service{Store: store, Now: sys.Now}, nil
+		return &association.Service{
+			Store: store, Now: sys.Now,
+			Permit: func(_ context.Context, a *v1alpha1.PodIdentityAssociation) error { return c.allowed(a) },
+		}, nil
 	}
 	account, err := awsapi.OpenAccount(ctx, c.region, "")
 	if err != nil {
@@ -186,6 +189,17 @@ func (c *associationFlags) open(ctx context.Context, sys cli.System) (associatio
 		c.namespace = "default"
 	}
 	return account.Associations(c.cluster), nil
+}
+
+// allowed refuses what the plane's file, if one is named, does not let associations
+// choose. The cluster decides too, if its webhook is asked.
+func (c *associationFlags) allowed(a *v1alpha1.PodIdentityAssociation) error {
+	said, err := c.plane.Load()
+	if err != nil || !c.plane.Given() {
+		return err
+	}
+	bounds := said.Bounds()
+	return bounds.Check(a)
 }
 
 // find returns the association that the flags name.
@@ -354,6 +368,7 @@ func newAssociationUpdate(sys cli.System) *cobra.Command {
 	}
 	where.flags(sys, cmd)
 	where.present(sys, cmd)
+	where.plane.Add(cmd)
 	fields.flags(cmd)
 	output = cli.Output(cmd, "table", "wide", "json", "yaml")
 	return cmd

@@ -17,6 +17,7 @@ import (
 	"github.com/rolecall/rolecall/internal/association"
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/yamledit"
 )
 
 // createAssociation is what `association create` needs.
@@ -53,6 +54,7 @@ Pods that are running get the role when they are created again.`,
 	}
 	c.where.flags(sys, cmd)
 	c.where.one(sys, cmd, c.where.serviceAccounts)
+	c.where.plane.Add(cmd)
 	c.fields.flags(cmd)
 	cmd.Flags().StringToStringVar(&c.tags, "tags", nil,
 		"tags of the association itself, not of sessions: KEY=VALUE, separated by commas")
@@ -149,6 +151,9 @@ func (c *createAssociation) check(a *v1alpha1.PodIdentityAssociation) error {
 	if err := association.Validate(a, c.where.via == viaEKS); err != nil {
 		return fault.New(fault.Invalid, "%s: association %s/%s: %w", c.file, a.Namespace, a.Name, err)
 	}
+	if err := c.where.allowed(a); err != nil {
+		return fault.New(fault.Denied, "%s: association %s/%s: %w", c.file, a.Namespace, a.Name, err)
+	}
 	if field := association.BeyondEKS(&a.Spec); field != "" && c.where.via == viaEKS {
 		return fault.New(fault.Invalid, "%s: association %s/%s: the EKS API has nothing like spec.%s",
 			c.file, a.Namespace, a.Name, field)
@@ -167,7 +172,7 @@ func (c *createAssociation) create(
 		ServiceAccount:     a.Spec.ServiceAccountName,
 		RoleARN:            a.Spec.RoleARN,
 		TargetRoleARN:      a.Spec.TargetRoleARN,
-		DisableSessionTags: a.Spec.DisableSessionTags,
+		DisableSessionTags: association.TaggingOf(&a.Spec) == v1alpha1.NoTags,
 		Policy:             a.Spec.SessionPolicy,
 		Tags:               a.Spec.Tags,
 	})
@@ -180,7 +185,7 @@ func (c *createAssociation) read(sys cli.System) ([]v1alpha1.PodIdentityAssociat
 		return nil, err
 	}
 	var all []v1alpha1.PodIdentityAssociation
-	documents := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(text)))
+	documents, at := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(text))), 0
 	for {
 		document, err := documents.Read()
 		if errors.Is(err, io.EOF) {
@@ -189,9 +194,12 @@ func (c *createAssociation) read(sys cli.System) ([]v1alpha1.PodIdentityAssociat
 		if err != nil {
 			return nil, fault.New(fault.Invalid, "%s: %w", c.file, err)
 		}
+		at += max(bytes.Index(text[at:], document), 0)
 		objects, err := parseAssociations(document)
-		if err != nil {
+		if _, said := errors.AsType[*fault.Error](err); said {
 			return nil, fault.New(fault.Invalid, "%s: %w", c.file, err)
+		} else if err != nil {
+			return nil, yamledit.Invalid(c.file, 1+bytes.Count(text[:at], []byte("\n")), document, err)
 		}
 		all = append(all, objects...)
 	}

@@ -19,16 +19,12 @@ import (
 
 // New returns `rolecall audit`.
 func New(sys cli.System) *cobra.Command {
-	cmd := &cobra.Command{
+	return cli.Parent(&cobra.Command{
 		Use:     "audit",
 		Aliases: []string{"audits"},
 		Short:   "Check the audit log of a broker",
 		Example: `  rolecall audit verify /var/log/rolecall/audit.json`,
-		Args:    cli.NoSuchCommand,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(newAuditVerify(sys))
-	return cmd
+	}, newAuditVerify(sys))
 }
 
 func newAuditVerify(sys cli.System) *cobra.Command {

@@ -37,6 +37,15 @@ func FindCommand(root *cobra.Command, args []string) error {
 	return NoSuchCommand(found, rest)
 }
 
+// Parent makes a command of commands: alone it shows its help, and a word that names no
+// command is said to be unknown.
+func Parent(cmd *cobra.Command, commands ...*cobra.Command) *cobra.Command {
+	cmd.Args = NoSuchCommand
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	cmd.AddCommand(commands...)
+	return cmd
+}
+
 // NoArguments is the Args of commands that take flags only.
 func NoArguments(cmd *cobra.Command, args []string) error {
 	switch {

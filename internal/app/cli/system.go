@@ -26,6 +26,8 @@ type System struct {
 	// Name is what people type to call the program: Name of this room, or "kubectl
 	// rolecall" where kubectl starts it as a plugin. Empty is the former.
 	Name string
+	// Completes says that kubectl asks, by this file's name, what may follow what was typed.
+	Completes bool
 	// Executable returns the path of this program, for starting it again.
 	Executable func() (string, error)
 }
@@ -35,22 +37,29 @@ func NewSystem() System {
 	return System{
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Getenv: os.Getenv, Environ: os.Environ, Now: time.Now, Executable: os.Executable,
-		Name: nameOf(os.Args[0]),
+		Name: nameOf(os.Args[0]), Completes: base(os.Args[0]) == completer,
 	}
 }
 
 // Name is the program's.
 const Name = "rolecall"
 
-// nameOf is what people type for the file that was started: kubectl finds its plugins by
-// their file names.
+// Kubectl finds its plugins by their file names, and what completes their arguments too:
+// that is started with the words that were typed, the last one unfinished.
+const (
+	plugin    = "kubectl-" + Name
+	completer = "kubectl_complete-" + Name
+)
+
+// nameOf is what people type for the file that was started.
 func nameOf(file string) string {
-	base := strings.TrimSuffix(filepath.Base(file), ".exe")
-	if plugin, isPlugin := strings.CutPrefix(base, "kubectl-"); isPlugin && plugin == Name {
+	if name := base(file); name == plugin || name == completer {
 		return "kubectl " + Name
 	}
 	return Name
 }
+
+func base(file string) string { return strings.TrimSuffix(filepath.Base(file), ".exe") }
 
 // called finds the program's name where a command follows it, at the start of a word.
 var called = lazyregexp.New("(^|[\\s\"'`(])(?:kubectl )?" + Name + "( +[a-z-])")

@@ -17,7 +17,10 @@ type Certificates struct {
 	// Secret keeps the certificate and its authority; Service and Namespace are what the
 	// certificate is for.
 	Secret, Service, Namespace string
-	Lifetimes                  pki.Lifetimes
+	// ConfigMap is told the authorities, for clients that mount it; empty for a server
+	// whose clients learn of them otherwise, which has no flag for it.
+	ConfigMap string
+	Lifetimes pki.Lifetimes
 }
 
 // CertificateHeading is the heading of these flags.
@@ -30,7 +33,11 @@ func (c *Certificates) Add(cmd *cobra.Command) {
 			"serving certificate chain, PEM, reloaded when it changes; without it one is made and kept in --tls-secret")
 		f.StringVar(&c.KeyFile, "tls-key", c.KeyFile, "its key, PEM")
 		f.StringVar(&c.Secret, "tls-secret", c.Secret,
-			"Secret in which replicas share a certificate of their own, and its authority")
+			"Secret in which replicas share a certificate of their own, and its authority; no pod may mount it")
+		if c.ConfigMap != "" {
+			f.StringVar(&c.ConfigMap, "ca-configmap", c.ConfigMap,
+				"ConfigMap whose ca.crt clients mount to verify that certificate")
+		}
 		f.StringVar(&c.Service, "service-name", c.Service, "Service that the certificate is for")
 		f.StringVar(&c.Namespace, "namespace", c.Namespace,
 			"namespace of the server's own objects: Service, Secret, ConfigMaps")

@@ -79,7 +79,8 @@ func TestPlane(t *testing.T) {
 		t.Errorf("got %+v", r)
 	}
 	for field, want := range map[planefile.Field]string{
-		planefile.ClusterName: "prod", planefile.Region: "eu-west-2", planefile.Partition: "aws", planefile.Mode: "PassThrough",
+		planefile.ClusterName: "prod", planefile.Region: "eu-west-2", planefile.Partition: "aws",
+		planefile.Mode:        "PassThrough",
 		planefile.TokenIssuer: "https://tokens.example", planefile.PodLabels: "team,tier",
 	} {
 		if got := r.effective.Get(field); got != want {
@@ -99,7 +100,8 @@ func TestPlaneWithoutFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	for field, want := range map[planefile.Field]string{
-		planefile.ClusterName: "prod", planefile.Region: "us-east-1", planefile.Mode: "BrokerRole", planefile.PodLabels: "a,b",
+		planefile.ClusterName: "prod", planefile.Region: "us-east-1", planefile.Mode: "BrokerRole",
+		planefile.PodLabels:     "a,b",
 		planefile.SessionIssuer: "https://i.example",
 	} {
 		if got := r.effective.Get(field); got != want {

@@ -36,6 +36,9 @@ type initConfig struct {
 	name, url                     string
 	bucket, region, prefix, style string
 	directory                     string
+	// owner is the bucket's; addStatement lets the policy of one that exists be added to.
+	owner                         string
+	addStatement, dryRun, yes     bool
 	audiences, roles, thumbprints []string
 	distribution, present         string
 	namespace                     string
@@ -89,6 +92,13 @@ distribution are printed and written as a patch; the present issuer comes second
 	f.StringVar(&c.name, "name", "", "name of the cluster, and of the issuer")
 	f.StringVar(&c.url, "url", "", "issuer URL (default: that of the bucket)")
 	f.StringVar(&c.bucket, "bucket", "", "S3 bucket to publish in; created if it does not exist")
+	f.StringVar(&c.owner, "bucket-owner", "",
+		"account that must own the bucket (default: that of the credentials)")
+	f.BoolVar(&c.addStatement, "add-statement", false,
+		"let one statement be added to the policy of a bucket that init did not make, which opens the two documents")
+	f.BoolVar(&c.dryRun, "dry-run", false, "print what would be made and changed, and change nothing")
+	f.BoolVar(&c.yes, "yes", false,
+		"replace documents that others have published for this issuer, although parts of them are lost")
 	f.StringVar(&c.region, "region", "", "region of the bucket")
 	f.StringVar(&c.prefix, "prefix", "", "prefix in the bucket, for several clusters in one")
 	f.StringVar(&c.style, "style", "",
@@ -136,6 +146,10 @@ func (c *initConfig) validate() error {
 	case c.directory != "" && c.url == "":
 		return fault.New(fault.Usage, "the URL under which the folder is served is not given").
 			Hint("add --url https://HOST/PATH")
+	case c.owner != "" && !arn.IsAccount(c.owner):
+		return fault.New(fault.Usage, "--bucket-owner %q: want the 12 digits of an account", c.owner)
+	case c.bucket == "" && (c.owner != "" || c.addStatement):
+		return fault.New(fault.Usage, "--bucket-owner and --add-statement are about a bucket").Hint("add --bucket NAME")
 	case c.maxAge < 0 || c.maxAge > time.Hour:
 		return fault.New(fault.Usage, "--max-age %s: want at most an hour", c.maxAge)
 	case len(validation.IsDNS1123Subdomain(c.name)) > 0:
@@ -146,7 +160,7 @@ func (c *initConfig) validate() error {
 	case c.bucket != "" && !arn.IsBucket(c.bucket):
 		return fault.New(fault.Usage, "--bucket %q: want 3 to 63 of a-z, 0-9, - and .", c.bucket)
 	case c.region != "" && !arn.IsRegion(c.region):
-		return fault.New(fault.Usage, "--region %q: want a region", c.region).Hint("for example eu-west-1")
+		return fault.New(fault.Usage, "--region %w", arn.CheckRegion(c.region))
 	case c.distribution != "" && !slices.Contains(apiserverflags.Names(), apiserverflags.Name(c.distribution)):
 		return fault.New(fault.Usage, "--for %q is not known", c.distribution).
 			Hint("want one of kubeadm, capi, kops, k3s, rke2, talos, eks-anywhere")
@@ -161,7 +175,7 @@ func (c *initConfig) validate() error {
 		}
 		c.url = url
 	}
-	if err := token.CheckIssuer(c.url); err != nil {
+	if err := token.CheckTokenIssuer(c.url); err != nil {
 		return fault.New(fault.Usage, "%w", err)
 	}
 	if strings.HasSuffix(c.url, "/") {
@@ -204,6 +218,9 @@ func (c *initConfig) validateProviders() error {
 
 // run does one thing after the other, each of which may have been done before.
 func (c *initConfig) run(ctx context.Context, sys cli.System) error {
+	if c.dryRun {
+		return c.plan(ctx, sys)
+	}
 	folder := c.dir.folder()
 	if err := folder.Make(); err != nil {
 		return err
@@ -215,6 +232,9 @@ func (c *initConfig) run(ctx context.Context, sys cli.System) error {
 	defer unlock()
 	object, err := c.object()
 	if err != nil {
+		return err
+	}
+	if err := c.adopt(ctx, sys, object); err != nil {
 		return err
 	}
 	if err := folder.Save(object); err != nil {
@@ -229,7 +249,7 @@ func (c *initConfig) run(ctx context.Context, sys cli.System) error {
 		return err // before anything is made elsewhere
 	}
 	if target := object.Spec.Publish.S3; target != nil {
-		if err := accounts.EnsureBucket(ctx, target, plan.JWKSPath(&object.Spec)); err != nil {
+		if err := accounts.EnsureBucket(ctx, target, c.bucketOptions(sys, object)); err != nil {
 			return err
 		}
 	}
@@ -238,13 +258,50 @@ func (c *initConfig) run(ctx context.Context, sys cli.System) error {
 	if err != nil {
 		return err
 	}
-	if err := publish.publish(ctx, d); err != nil {
+	if err := publish.publish(ctx, sys, d); err != nil {
 		return err
 	}
 	if err := makeProviders(ctx, sys, &object.Spec); err != nil {
 		return err
 	}
 	return c.writeSettings(sys, settings)
+}
+
+func (c *initConfig) bucketOptions(sys cli.System, object *v1alpha1.Issuer) accounts.BucketOptions {
+	_, direct := bucket.Of(object.Spec.URL)
+	return accounts.BucketOptions{
+		JWKSPath: plan.JWKSPath(&object.Spec), Behind: !direct, AddStatement: c.addStatement, DryRun: c.dryRun,
+		Tell: tellPlan(sys), Now: sys.Now(),
+	}
+}
+
+// tellPlan says what is going to be done, before it is.
+func tellPlan(sys cli.System) func(string) {
+	return func(step string) { fmt.Fprintf(sys.Stderr, "plan: %s\n", step) }
+}
+
+// plan says what init would do, and does nothing.
+func (c *initConfig) plan(ctx context.Context, sys cli.System) error {
+	object, err := c.object()
+	if err != nil {
+		return err
+	}
+	if err := c.adopt(ctx, sys, object); err != nil {
+		return err
+	}
+	tell := tellPlan(sys)
+	tell("write " + c.dir.folder().IssuerFile() + " and the keys beside it")
+	if target := object.Spec.Publish.S3; target != nil {
+		if err := accounts.EnsureBucket(ctx, target, c.bucketOptions(sys, object)); err != nil {
+			return err
+		}
+	}
+	tell("publish the keys at " + plan.JWKSURI(&object.Spec) + " and the document that leads to them")
+	for _, one := range object.Spec.Providers {
+		tell(fmt.Sprintf("make the IAM provider of %s for %s %s", object.Spec.URL, strings.Join(one.ClientIDs, ", "),
+			cmp.Or(one.RoleARN, "in the account of the credentials")))
+	}
+	return nil
 }
 
 // object is issuer.yaml's; another issuer's is not overwritten.
@@ -259,6 +316,7 @@ func (c *initConfig) object() (*v1alpha1.Issuer, error) {
 			Bucket: c.bucket,
 			Region: c.region,
 			Prefix: strings.Trim(c.prefix, "/"),
+			Owner:  c.owner,
 		}
 	} else {
 		object.Spec.Publish.Directory = &v1alpha1.Directory{Path: c.directory}
@@ -281,6 +339,9 @@ func (c *initConfig) object() (*v1alpha1.Issuer, error) {
 		object.Spec.Probe, object.Spec.Rotation = there.Spec.Probe, there.Spec.Rotation
 		object.Spec.Publish.JWKSPath, object.Spec.Publish.EmptyKIDs = there.Spec.Publish.JWKSPath,
 			there.Spec.Publish.EmptyKIDs
+		if place := there.Spec.Publish.S3; place != nil && object.Spec.Publish.S3 != nil && !c.given("bucket-owner") {
+			object.Spec.Publish.S3.Owner = place.Owner
+		}
 		if !c.given("max-age") {
 			object.Spec.Publish.MaxAgeSeconds = there.Spec.Publish.MaxAgeSeconds
 		}

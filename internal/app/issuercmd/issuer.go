@@ -21,7 +21,7 @@ import (
 
 // New returns the command with all below it.
 func New(sys cli.System) *cobra.Command {
-	cmd := &cobra.Command{
+	return cli.Parent(&cobra.Command{
 		Use:     "issuer",
 		Aliases: []string{"issuers"},
 		Short:   "Publish a cluster's token keys for AWS, check and rotate them",
@@ -34,12 +34,8 @@ the API servers, rotation.json holds the progress of a rotation.`,
 		Example: `  rolecall issuer init --name prod --bucket example-oidc --region eu-west-1
   rolecall issuer verify
   rolecall issuer rotate --kubeconfig admin.conf`,
-		Args: cli.NoSuchCommand,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(newIssuerInit(sys), newIssuerJWKS(sys), newIssuerPublish(sys), newIssuerVerify(sys),
+	}, newIssuerInit(sys), newIssuerJWKS(sys), newIssuerPublish(sys), newIssuerVerify(sys),
 		newIssuerRotate(sys))
-	return cmd
 }
 
 // dirFlag is the folder that all issuer commands share.

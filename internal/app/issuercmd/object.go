@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -47,7 +48,7 @@ func objectStatus(ctx context.Context, sys cli.System, kubeconfig, name, output 
 	return report.print(sys.Stdout)
 }
 
-func readIssuer(ctx context.Context, kubeconfig, name string) (*v1alpha1.Issuer, error) {
+func objectReader(kubeconfig string) (client.Client, error) {
 	config, err := flags.KubeConfig(kubeconfig, "")
 	if err != nil {
 		return nil, err
@@ -59,6 +60,30 @@ func readIssuer(ctx context.Context, kubeconfig, name string) (*v1alpha1.Issuer,
 	reader, err := client.New(config, client.Options{Scheme: scheme})
 	if err != nil {
 		return nil, fault.New(fault.Unavailable, "reach API server %s: %w", config.Host, err)
+	}
+	return reader, nil
+}
+
+// issuersOf returns the Issuer objects of an issuer URL; none where the cluster has no such
+// kind.
+func issuersOf(ctx context.Context, kubeconfig, url string) ([]v1alpha1.Issuer, error) {
+	reader, err := objectReader(kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	var list v1alpha1.IssuerList
+	if err := reader.List(ctx, &list); meta.IsNoMatchError(err) || apierrors.IsNotFound(err) {
+		return nil, nil
+	} else if err != nil {
+		return nil, fmt.Errorf("list Issuers: %w", err)
+	}
+	return slices.DeleteFunc(list.Items, func(i v1alpha1.Issuer) bool { return i.Spec.URL != url }), nil
+}
+
+func readIssuer(ctx context.Context, kubeconfig, name string) (*v1alpha1.Issuer, error) {
+	reader, err := objectReader(kubeconfig)
+	if err != nil {
+		return nil, err
 	}
 	object := &v1alpha1.Issuer{}
 	switch err := reader.Get(ctx, client.ObjectKey{Name: name}, object); {
@@ -92,6 +117,9 @@ func noIssuer(ctx context.Context, reader client.Client, name string) error {
 
 func newObjectReport(object *v1alpha1.Issuer, now time.Time) objectReport {
 	state := plan.StateOf(object, now)
+	if object.Status.Rotation == nil || object.Status.Rotation.Phase == "" {
+		state.Since = time.Time{} // nothing has been written down yet
+	}
 	_, gate := rotation.Look(state, rotation.Parameters{}, rotation.Facts{})
 	gate.Waiting, gate.Dangers = nil, nil // the controller's count, not those of a look at nothing
 	report := objectReport{
@@ -123,7 +151,7 @@ func newObjectReport(object *v1alpha1.Issuer, now time.Time) objectReport {
 func (r *objectReport) print(w io.Writer) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(table, "issuer\t%s, rotated by the controller\n", r.Issuer)
-	fmt.Fprintf(table, "phase\t%s since %s\n", r.State.Phase, r.State.Since.UTC().Format(time.RFC3339))
+	fmt.Fprintf(table, "phase\t%s\n", phaseWords(r.State))
 	if r.State.Emergency {
 		fmt.Fprintf(table, "emergency\t%s has leaked\n", strings.Join(r.State.Leaked, ", "))
 	}

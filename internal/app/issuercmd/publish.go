@@ -10,6 +10,7 @@ import (
 
 	"github.com/rolecall/rolecall/internal/app/cli"
 	"github.com/rolecall/rolecall/internal/app/flags"
+	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/issuer/desk"
 )
 
@@ -62,14 +63,19 @@ func (c *publishConfig) run(ctx context.Context, sys cli.System) error {
 		return err
 	}
 	defer unlock()
-	return c.publish(ctx, d)
+	return c.publish(ctx, sys, d)
 }
 
 // publish needs the folder's lock.
-func (c *publishConfig) publish(ctx context.Context, d *desk.Desk) error {
+func (c *publishConfig) publish(ctx context.Context, sys cli.System, d *desk.Desk) error {
 	documents, err := d.Publish(ctx, c.dropUnseen)
 	if err != nil {
 		return err
+	}
+	if d.Issuer.Spec.Publish.Directory != nil && c.readBack > 0 {
+		fmt.Fprintf(sys.Stderr, "reading back from %s for up to %s: it must be served by now, for example by rolecall "+
+			"serve issuer --documents %s\n", d.Issuer.Spec.URL, c.readBack,
+			fault.Quote(d.Issuer.Spec.Publish.Directory.Path))
 	}
 	return d.ReadBack(ctx, documents, c.readBack)
 }
@@ -79,6 +85,12 @@ func tellPublished(sys cli.System) func(desk.Published) {
 	return func(done desk.Published) {
 		for _, name := range done.Written {
 			fmt.Fprintf(sys.Stderr, "written: %s\n", name)
+		}
+		for _, kid := range done.Removed {
+			fmt.Fprintf(sys.Stderr, "removed: key %s, which was published\n", kid)
+		}
+		for _, lost := range done.Lost {
+			fmt.Fprintf(sys.Stderr, "dropped: %s\n", lost)
 		}
 		if len(done.Keys) == 0 {
 			return // it failed half-way, which is told as an error

@@ -1,14 +1,17 @@
 package issuercmd
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/rolecall/rolecall/internal/app/cli"
+	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/issuer/document"
 	"github.com/rolecall/rolecall/internal/rotation"
 )
@@ -44,7 +47,11 @@ type rotationReport struct {
 	State     rotation.State `json:"state"`
 	Gate      rotation.Gate  `json:"gate"`
 	Published []string       `json:"published"`
-	Servers   []serverReport `json:"servers"`
+	// PublishedError is why what is published could not be read.
+	PublishedError string `json:"publishedError,omitempty"`
+	// Unserved are published, and no API server serves them and no rotation names them.
+	Unserved []string       `json:"unserved,omitempty"`
+	Servers  []serverReport `json:"servers"`
 }
 
 type serverReport struct {
@@ -63,7 +70,12 @@ func (c *rotateConfig) status(ctx context.Context, sys cli.System, output string
 	if err != nil {
 		return err
 	}
-	report := rotationReport{State: status.State, Gate: status.Gate, Published: status.Facts.Published}
+	report := rotationReport{
+		State:     status.State,
+		Gate:      status.Gate,
+		Published: status.Facts.Published,
+		Unserved:  status.Unserved,
+	}
 	for _, asked := range status.Asked {
 		report.Servers = append(report.Servers, serverReport{
 			Name:   asked.Name,
@@ -72,27 +84,46 @@ func (c *rotateConfig) status(ctx context.Context, sys cli.System, output string
 			Error:  asked.Err,
 		})
 	}
-	if output == "json" {
-		return cli.PrintJSON(sys.Stdout, report)
+	if status.Facts.PublishedErr != nil {
+		report.PublishedError = status.Facts.PublishedErr.Error()
 	}
-	command := "rolecall issuer rotate --dir " + c.dir.dir + " --kubeconfig " + c.cluster.Kubeconfig
-	return report.print(sys, sys.AsCalled(command))
+	if output == "json" {
+		err = cli.PrintJSON(sys.Stdout, report)
+	} else {
+		command := "rolecall issuer rotate --dir " + fault.Quote(c.dir.dir) + c.cluster.Words()
+		err = report.print(sys, sys.AsCalled(command))
+	}
+	if err != nil || len(report.Unserved) == 0 {
+		return err
+	}
+	return fault.New(fault.Denied, "published, but no API server serves it and no rotation names it: key %s",
+		strings.Join(report.Unserved, ", key ")).
+		Hint("rolecall issuer verify --dir %s%s says what to do", fault.Quote(c.dir.dir), c.cluster.Words())
 }
 
 // print takes the command that goes on.
 func (r *rotationReport) print(sys cli.System, command string) error {
 	table := tabwriter.NewWriter(sys.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(table, "phase\t%s since %s\n", r.State.Phase, r.State.Since.UTC().Format(time.RFC3339))
+	fmt.Fprintf(table, "phase\t%s\n", phaseWords(r.State))
 	if r.State.NewKID != "" {
 		fmt.Fprintf(table, "keys\tfrom %s to %s\n", r.State.OldKID, r.State.NewKID)
 	}
-	fmt.Fprintf(table, "published\t%q\n", r.Published)
+	for _, kid := range r.Published {
+		fmt.Fprintf(table, "published\t%s\n", kid)
+	}
+	if r.PublishedError != "" {
+		fmt.Fprintf(table, "published\tcannot be read: %s\n", r.PublishedError)
+	}
+	for _, kid := range r.Unserved {
+		fmt.Fprintf(table, "error\tkey %s is published, but no API server serves it and no rotation names it\n", kid)
+	}
 	for _, server := range r.Servers {
 		if server.Error != "" {
 			fmt.Fprintf(table, "%s\t%s\n", server.Name, server.Error)
 			continue
 		}
-		fmt.Fprintf(table, "%s\tsigns with %s, accepts %q\n", server.Name, server.Signs, server.Serves)
+		fmt.Fprintf(table, "%s\tsigns with %s, accepts %s\n", server.Name, orNothing(server.Signs),
+			orNothing(strings.Join(server.Serves, ", ")))
 	}
 	fmt.Fprintf(table, "to do\t%s\n", r.Gate.Do)
 	switch {
@@ -107,3 +138,16 @@ func (r *rotationReport) print(sys cli.System, command string) error {
 	}
 	return table.Flush()
 }
+
+// phaseWords say since when, where that is known.
+func phaseWords(state rotation.State) string {
+	switch {
+	case !state.Since.IsZero():
+		return fmt.Sprintf("%s since %s", state.Phase, state.Since.UTC().Format(time.RFC3339))
+	case state.Phase == rotation.Stable:
+		return "Stable, no rotation has been recorded"
+	}
+	return string(state.Phase)
+}
+
+func orNothing(text string) string { return cmp.Or(text, "nothing") }

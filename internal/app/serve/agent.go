@@ -46,7 +46,7 @@ accepts the flags of AWS's agent.`,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return c.run(cmd, sys) },
 	}
 	server.Flags().AddFlagSet(cmd.Flags())
-	cmd.AddCommand(server, newAgentInitialize(sys, c))
+	cmd.AddCommand(server, newAgentInitialize(sys, c), newAgentProbe(sys))
 	return cmd
 }
 
@@ -115,6 +115,8 @@ type agentParts struct {
 	pods      *agent.Pods // nil where the pods of the node are not watched
 	node      *agent.Agent
 	listeners []net.Listener
+	// shared are the listeners that a second agent may have too.
+	shared []net.Listener
 }
 
 func (c *agentConfig) makeParts(ctx context.Context, sys cli.System, r *runner) error {
@@ -136,9 +138,6 @@ func (c *agentConfig) makeParts(ctx context.Context, sys cli.System, r *runner) 
 		return err
 	}
 	r.close(closeFunc(setup.Remove))
-	if err := c.listen(ctx, p, hosts); err != nil {
-		return err
-	}
 	if p.pods, err = c.pods(sys.Now, r.log); err != nil {
 		return err
 	}
@@ -146,7 +145,7 @@ func (c *agentConfig) makeParts(ctx context.Context, sys cli.System, r *runner) 
 		return err
 	}
 	registerNode(r.registry, setup)
-	probes := &agent.Probes{Addresses: addressesOf(p.listeners)}
+	probes := &agent.Probes{}
 	if c.readyRequires == "upstream" {
 		probes.Upstream = p.node.Ready
 	}
@@ -159,7 +158,15 @@ func (c *agentConfig) makeParts(ctx context.Context, sys cli.System, r *runner) 
 	if err := c.serveProbes(ctx, p, probes); err != nil {
 		return err
 	}
-	c.serveNode(p)
+	// The last thing that can fail: of two agents that share the port, the kernel gives
+	// connections to each, and those of one that ends at once would be lost.
+	if err := c.listen(ctx, p, hosts); err != nil {
+		return err
+	}
+	probes.Addresses = addressesOf(p.listeners)
+	if err := c.serveNode(p, sys.Now); err != nil {
+		return err
+	}
 	r.add(func(ctx context.Context) error { staySmall(ctx); return nil })
 	return nil
 }
@@ -186,11 +193,11 @@ const handOverPause = 200 * time.Millisecond
 // serveNode drains the listeners before the agent ends: who is being answered
 // still needs it. With --reuse-port an agent that listens at the same time gets the
 // new connections, for a moment before.
-func (c *agentConfig) serveNode(p *agentParts) {
+func (c *agentConfig) serveNode(p *agentParts, now func() time.Time) error {
 	if c.reusePort {
 		p.delay = handOverPause
 		p.whenTold(func() {
-			for _, listener := range p.listeners {
+			for _, listener := range p.shared {
 				if err := nodenet.HandOver(listener); err != nil {
 					p.log.Warn("connections are not handed over", "address", listener.Addr().String(), "error", err)
 				}
@@ -199,13 +206,20 @@ func (c *agentConfig) serveNode(p *agentParts) {
 	}
 	limits := httpserve.Limits{Header: 2 * time.Second, Read: 5 * time.Second, Idle: time.Minute, Drain: c.grace}
 	p.add(p.node.Run)
+	origins := c.origins(p.registry, p.log, now)
 	for _, listener := range p.listeners {
-		p.addServer(httpserve.Server{Name: "agent", Handler: p.node, Limits: limits}, agent.LimitConnections(listener))
+		guarded, err := nodenet.Guard(listener, origins)
+		if err != nil {
+			return err
+		}
+		p.addServer(httpserve.Server{Name: "agent", Handler: p.node, Limits: limits}, agent.LimitConnections(guarded))
 	}
+	return nil
 }
 
 // serveProbes serves probes on localhost, both families if there, and metrics
-// with the same probes where they are wanted.
+// with the same probes where they are wanted; and probes on a socket of the agent's own,
+// if it is to have one.
 func (c *agentConfig) serveProbes(ctx context.Context, p *agentParts, probes *agent.Probes) error {
 	routes := http.NewServeMux()
 	probes.Register(routes)
@@ -213,20 +227,48 @@ func (c *agentConfig) serveProbes(ctx context.Context, p *agentParts, probes *ag
 	probes.Register(withMetrics)
 	p.metrics(withMetrics)
 	port := strconv.Itoa(c.probePort)
-	err := p.listenAll(ctx, []listening{
+	for _, one := range []listening{
 		{
 			net.JoinHostPort(c.metricsAddress, strconv.Itoa(c.metricsPort)),
 			httpserve.Server{Name: "metrics", Handler: withMetrics},
 		},
 		{net.JoinHostPort("127.0.0.1", port), httpserve.Server{Name: "probes", Handler: routes}},
-	})
-	if err != nil || c.ipv6 == ipv6Off {
-		return err
+	} {
+		listener, err := c.listenAt(ctx, p, one.address)
+		if err != nil {
+			return err
+		}
+		p.addServer(one.server, listener)
 	}
-	if listener, err := p.listen(ctx, net.JoinHostPort("::1", port)); err == nil {
+	if c.probeSocket != "" {
+		listener, err := listenProbes(ctx, c.probeSocket)
+		if err != nil {
+			return err
+		}
+		p.close(closeOnce{listener})
+		p.addServer(httpserve.Server{Name: "probes", Handler: routes}, listener)
+	}
+	if c.ipv6 == ipv6Off {
+		return nil
+	}
+	if listener, err := c.listenAt(ctx, p, net.JoinHostPort("::1", port)); err == nil {
 		p.addServer(httpserve.Server{Name: "probes", Handler: routes}, listener)
 	}
 	return nil
+}
+
+// listenAt opens a listener for others than pods, which a second agent may have too.
+func (c *agentConfig) listenAt(ctx context.Context, p *agentParts, address string) (net.Listener, error) {
+	if !c.reusePort {
+		return p.listen(ctx, address)
+	}
+	listener, err := nodenet.ListenAt(ctx, address, true)
+	if err != nil {
+		return nil, err
+	}
+	p.close(closeOnce{listener})
+	p.shared = append(p.shared, listener)
+	return listener, nil
 }
 
 // prepare gives the node those of the protocol's addresses that are served.
@@ -256,7 +298,7 @@ func (c *agentConfig) listen(ctx context.Context, p *agentParts, hosts []netip.A
 			return err
 		}
 		p.close(closeOnce{listener})
-		p.listeners = append(p.listeners, listener)
+		p.listeners, p.shared = append(p.listeners, listener), append(p.shared, listener)
 	}
 	return nil
 }

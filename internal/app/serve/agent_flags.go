@@ -18,6 +18,8 @@ import (
 	"github.com/rolecall/rolecall/internal/app/flags"
 	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/follow"
+	"github.com/rolecall/rolecall/internal/limit"
+	"github.com/rolecall/rolecall/internal/obs"
 	"github.com/rolecall/rolecall/internal/planefile"
 )
 
@@ -38,6 +40,7 @@ type agentConfig struct {
 	bindHosts    []string
 	port         int
 	anyBindHost  bool
+	podLinks     []string
 	allowedHosts []string
 	ipv6         string
 	init         bool
@@ -50,6 +53,7 @@ type agentConfig struct {
 	startupTaint bool
 
 	probePort, metricsPort int
+	probeSocket            string
 	metricsAddress         string
 	readyRequires          string
 
@@ -102,7 +106,7 @@ func (c *agentConfig) flags(cmd *cobra.Command) {
 		f.Float64Var(&s.RefreshFraction, "refresh-fraction", s.RefreshFraction,
 			"renew after this part of a session's life")
 		f.DurationVar(&s.ForegroundDeadline, "foreground-deadline", s.ForegroundDeadline,
-			"how long a pod without credentials waits; SDKs give up at 1 s")
+			"how long a pod without credentials waits, and twice that when it asks again; the first SDKs give up at 1 s")
 		f.StringVar(&s.StateFile, "state-file", "",
 			"file in memory (tmpfs) for the next agent to start from; holds live credentials")
 	})
@@ -122,9 +126,14 @@ func (c *agentConfig) flags(cmd *cobra.Command) {
 			"let a second agent listen at the same time, for updates without a gap")
 		f.BoolVar(&c.anyBindHost, "allow-any-bind-host", false,
 			"allow bind hosts that are neither loopback nor link-local nor in fd00:ec2::/64")
+		f.StringSliceVar(&c.podLinks, "pod-interfaces", nil,
+			"names of the node's interfaces, as cni0 or eni*, behind which pods are; else found by what they are. "+
+				"Connections by others are closed; * takes all")
 		f.StringSliceVar(&c.allowedHosts, "allowed-hosts", nil,
 			"addresses accepted in the Host header beside the bind hosts and the protocol's")
 		f.IntVar(&c.probePort, "probe-port", 2703, "port of /healthz and /readyz on localhost")
+		f.StringVar(&c.probeSocket, "probe-socket", "",
+			"Unix socket of /healthz and /readyz beside the port, which two agents may share: for `serve agent probe`")
 		f.StringVar(&c.metricsAddress, "metrics-address", "0.0.0.0", "where to serve /metrics; better 127.0.0.1")
 		f.IntVar(&c.metricsPort, "metrics-port", 2705, "port of /metrics")
 		f.DurationVar(&c.grace, "shutdown-grace", 25*time.Second,
@@ -169,6 +178,7 @@ func (c *agentConfig) flags(cmd *cobra.Command) {
 	} {
 		cli.CompleteFlag(cmd, flag, values...)
 	}
+	cli.CompleteFiles(cmd, "probe-socket")
 	cli.CompleteFiles(cmd, "broker-client-certificate", "pem")
 	cli.CompleteFiles(cmd, "upstream-ca-file", "pem", "crt")
 }
@@ -196,8 +206,7 @@ func (c *agentConfig) validate(log *slog.Logger) ([]netip.Addr, error) {
 	case c.cluster == "":
 		return nil, cli.Usage("no cluster name").Hint("add --cluster-name NAME")
 	case !arn.IsClusterName(c.cluster):
-		return nil, cli.Usage(
-			"cluster name %q: want up to 100 letters, digits, - and _, beginning with a letter or digit", c.cluster)
+		return nil, cli.Usage("cluster name %w", arn.CheckClusterName(c.cluster))
 	case c.region != "" && !arn.IsRegionLabel(c.region):
 		return nil, cli.Usage("--region %q: want a region such as eu-west-1", c.region)
 	case c.podLiveness == "on" && c.node == "":
@@ -311,6 +320,30 @@ func (c *agentConfig) keys(now func() time.Time) (*agent.Keys, error) {
 	return agent.NewKeys(follow.KeySourceAt(client, from, c.keysIssuer), podIdentityAudience, now,
 		follow.FurtherIssuers(client, c.keysAlso)...), nil
 }
+
+// complainRate is how often a minute it is said that a link brings connections that
+// are not pods'.
+const complainRate = 1.0 / 60
+
+// origins is where requests may come from. What is refused is counted, and said once
+// a minute for each link.
+func (c *agentConfig) origins(registry *prometheus.Registry, log *slog.Logger, now func() time.Time) nodenet.Origins {
+	refused := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "rolecall_agent_foreign_connections_total",
+		Help: "Connections that were closed because they came from elsewhere than this node and its pods.",
+	})
+	registry.MustRegister(refused)
+	said := limit.NewRates[string](complainRate, 1, maxLinksSaid)
+	return nodenet.Origins{Links: c.podLinks, Now: now, Refused: func(client netip.Addr, link, why string) {
+		refused.Inc()
+		if said.Allow(link, now()) {
+			log.Warn("connection closed: it is not from a pod of this node", "client", client.String(), "interface", link,
+				obs.KeyReason, why, "hint", "if pods are behind this interface, name it in --pod-interfaces")
+		}
+	}}
+}
+
+const maxLinksSaid = 256
 
 // registerNode adds what is known of the node and the program.
 func registerNode(registry *prometheus.Registry, setup *nodenet.Setup) {

@@ -51,6 +51,7 @@ type awsConfig struct {
 	stsErrors string
 	// consistencyDelay is how long changes of IAM stay invisible.
 	consistencyDelay time.Duration
+	https            awsHTTPS
 	logs             flags.Logs
 }
 
@@ -99,6 +100,7 @@ served to this machine at /_rolecall/decisions. Not for production.`,
 		"fetch keys also from loopback, link-local and private addresses")
 	cli.CompleteFiles(cmd, "seed", "yaml", "yml", "json")
 	_ = cmd.MarkFlagDirname("data")
+	c.https.flags(cmd)
 	c.issuers.Add(cmd)
 	c.logs.Add(cmd)
 	return cmd
@@ -109,8 +111,8 @@ func (c *awsConfig) validate() error {
 		return err
 	}
 	for _, id := range c.accounts {
-		if !arn.IsAccount(id) {
-			return fault.New(fault.Usage, "account %q: want 12 digits", id)
+		if err := arn.CheckAccount(id); err != nil {
+			return fault.New(fault.Usage, "account %w", err)
 		}
 	}
 	if c.dump && c.dataDir == "" {
@@ -118,6 +120,9 @@ func (c *awsConfig) validate() error {
 	}
 	if c.consistencyDelay < 0 {
 		return fault.New(fault.Usage, "consistency delay %s: want 0 or more", c.consistencyDelay)
+	}
+	if err := c.https.validate(); err != nil {
+		return err
 	}
 	_, _, err := c.issuers.Access()
 	return err
@@ -147,6 +152,11 @@ func (c *awsConfig) makeParts(ctx context.Context, sys cli.System, r *runner) er
 		return err
 	}
 	r.close(closeOnce{listener})
+	access := sts.IssuerAccess{Endpoints: endpoints, RootCAs: authorities, AllowPrivate: c.privateIssuers}
+	access, serveHTTPS, err := c.https.open(ctx, sys, r, c.remote, access)
+	if err != nil {
+		return err
+	}
 	store, err := openStore(ctx, c.dataDir)
 	if err != nil {
 		return err
@@ -159,7 +169,7 @@ func (c *awsConfig) makeParts(ctx context.Context, sys cli.System, r *runner) er
 	aws := localaws.New(localaws.Config{
 		Accounts: accounts,
 		Region:   c.region,
-		Issuers:  sts.IssuerAccess{Endpoints: endpoints, RootCAs: authorities, AllowPrivate: c.privateIssuers},
+		Issuers:  access,
 		Now:      sys.Now, Log: r.log,
 		Faults:           c.faults,
 		Explain:          flags.Explainer(sys.Stderr, c.explain),
@@ -170,6 +180,7 @@ func (c *awsConfig) makeParts(ctx context.Context, sys cli.System, r *runner) er
 	if err := printAccounts(sys, "http://"+listener.Addr().String(), c.region, accounts); err != nil {
 		return err
 	}
+	serveHTTPS(aws)
 	r.addServer(httpserve.Server{Name: "aws", Handler: aws}, listener)
 	return nil
 }

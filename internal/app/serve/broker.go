@@ -9,9 +9,12 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -31,7 +34,6 @@ import (
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/follow"
 	"github.com/rolecall/rolecall/internal/httpserve"
-	"github.com/rolecall/rolecall/internal/planefile"
 	"github.com/rolecall/rolecall/internal/servingcert"
 	"github.com/rolecall/rolecall/internal/sessionplan"
 	"github.com/rolecall/rolecall/internal/store/kubestore"
@@ -165,9 +167,17 @@ func (c *brokerConfig) compose(
 	if err != nil {
 		return err
 	}
-	associations, grants := follow.Associations(followed, sys.Now, p.log), follow.Grants(followed, sys.Now, p.log)
+	associations := follow.Associations(followed, sys.Now, p.log)
+	grants := follow.Grants(followed, c.bounds.GrantSet, sys.Now, p.log)
 	changes := broker.NewChanges()
 	associations.Notify(changes.Changed)
+	var told kubernetes.Interface
+	if c.events {
+		told = p.client
+	}
+	if err := p.tellGrants(sys, grants, told, "rolecall-broker"); err != nil {
+		return err
+	}
 	p.add(associations.Run)
 	p.add(grants.Run)
 	p.watching(associations.Watched(), grants.Watched())
@@ -216,7 +226,7 @@ func (c *brokerConfig) compose(
 	if !c.eksAPI {
 		return nil
 	}
-	newest, err := newestGrants(p.config, sys.Now, p.log)
+	newest, err := newestGrants(p.config, c.bounds.GrantSet, sys.Now, p.log)
 	if err != nil {
 		return err
 	}
@@ -225,7 +235,7 @@ func (c *brokerConfig) compose(
 		Limit:  c.associationLimit,
 		Now:    sys.Now,
 		Known:  associations.Current,
-		Permit: eksapi.PermitByGrants(grants, newest),
+		Permit: eksapi.Permit(c.allowed, grants, newest),
 	}
 	eksapi.New(p.broker.Door(), service,
 		&eksapi.Users{Client: p.client, Keys: agents.Keys, Now: sys.Now}).Routes(p.routes)
@@ -263,15 +273,20 @@ func (c *brokerConfig) verifier(sys cli.System, p *brokerParts) (*workload.Verif
 
 // sessions reads the AWS configuration and the signing key.
 func (c *brokerConfig) sessions(ctx context.Context, sys cli.System, p *brokerParts) (*session.Taker, error) {
-	roles, err := awsapi.NewRoles(ctx, awsapi.RolesConfig{Region: c.cluster.Region, Endpoint: c.stsEndpoint})
+	// Nobody but the operator says that the broker's own identity is one for pods.
+	own := slices.Contains(c.allowed.AllowedModes(), v1alpha1.BrokerRole)
+	roles, err := awsapi.NewRoles(ctx, awsapi.RolesConfig{
+		Region: c.cluster.Region, Endpoint: c.stsEndpoint, Own: own,
+	})
 	if err != nil {
 		return nil, fault.New(fault.Usage, "reach STS: %w", err).Hint("see --region and --sts-endpoint")
 	}
-	mode, _ := planefile.ParseMode(c.mode)
 	taker := &session.Taker{
 		Roles: roles, Plane: sessionplan.Plane{
 			Cluster:   c.cluster,
-			Mode:      mode,
+			Mode:      c.allowed.Default,
+			Modes:     c.allowed.Modes,
+			Choices:   c.allowed.Choices,
 			PodLabels: c.podLabels,
 		}, Pace: session.NewPace(c.stsQPS, c.stsBurst, sys.Now),
 		Metrics: session.NewMetrics(p.registry), Now: sys.Now,
@@ -283,7 +298,7 @@ func (c *brokerConfig) sessions(ctx context.Context, sys cli.System, p *brokerPa
 		}
 		taker.Minter = &session.Minter{Issuer: c.issuer, Key: key, Now: sys.Now}
 	}
-	if mode == v1alpha1.BrokerRole {
+	if own {
 		p.check(func(ctx context.Context) error {
 			_, err := roles.Own(ctx)
 			return err
@@ -342,8 +357,12 @@ func (c *brokerConfig) serving(sys cli.System, p *brokerParts) error {
 			Lifetimes: c.certificates.Lifetimes,
 			Log:       p.log,
 			Now:       sys.Now,
-			Authority: "rolecall broker", Names: c.certificates.Names(),
 			Looks: follow.NewWatch(servingSecret, sys.Now),
+			Authority: "rolecall broker",
+			Names:     c.certificates.Names(),
+			Registrar: &servingcert.Registrar{Client: p.client, ConfigMap: &corev1.ConfigMap{
+				ObjectMeta: metav1.ObjectMeta{Namespace: c.certificates.Namespace, Name: c.certificates.ConfigMap},
+			}},
 		}
 		p.watching(keeper.Looks)
 		p.tls = keeper.TLSConfig()

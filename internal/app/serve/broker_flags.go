@@ -31,6 +31,8 @@ type brokerConfig struct {
 	mode, issuer, stsEndpoint string
 	nodeRoles, podLabels      []string
 	roles                     []arn.Role // nodeRoles, once they are validated
+	bounds                    flags.Bounds
+	allowed                   association.Bounds // bounds, once they are validated
 
 	// listen is for agents and the EKS API, HTTPS; the others plain HTTP.
 	listen, probeListen, metricsListen string
@@ -55,7 +57,7 @@ type brokerConfig struct {
 
 func newBrokerConfig() *brokerConfig {
 	return &brokerConfig{certificates: flags.Certificates{
-		Secret: "rolecall-broker-tls", Service: "rolecall-broker", Namespace: "rolecall-system",
+		Secret: "rolecall-broker-tls", ConfigMap: "rolecall-broker-ca", Service: "rolecall-broker", Namespace: "rolecall-system",
 		Lifetimes: pki.Lifetimes{Authority: 5 * 365 * 24 * time.Hour, Serving: 90 * 24 * time.Hour, Settle: time.Hour},
 	}}
 }
@@ -152,6 +154,7 @@ func (c *brokerConfig) planeFlags(cmd *cobra.Command) {
 	c.plane.Bind("region", planefile.Region)
 	c.plane.Bind("account", planefile.Account)
 	c.plane.Bind("mode", planefile.Mode)
+	c.bounds.Add(cmd, &c.plane, "mode")
 	c.plane.Bind("issuer", planefile.SessionIssuer)
 	c.plane.Bind("sts-endpoint", planefile.STSEndpoint)
 	c.plane.Bind("pod-labels", planefile.PodLabels)
@@ -165,7 +168,10 @@ func (c *brokerConfig) fromPlane(given func(flag string) bool) {
 	if c.agentAuth != string(broker.AWSToken) && !given("node-roles") {
 		c.nodeRoles = nil
 	}
-	if mode, _ := planefile.ParseMode(c.mode); mode != v1alpha1.Federated && c.signingKey == "" && !given("issuer") {
+	mode, _ := planefile.ParseMode(c.mode)
+	allowed, err := c.bounds.Check(mode)
+	if err == nil && !slices.Contains(allowed.AllowedModes(), v1alpha1.Federated) && c.signingKey == "" &&
+		!given("issuer") {
 		c.issuer = ""
 	}
 }
@@ -184,26 +190,24 @@ func (c *brokerConfig) validate() error {
 			return cli.Usage("--%s %q: want %s", choice.flag, choice.got, strings.Join(choice.want, ", "))
 		}
 	}
+	if !known || mode == sessionplan.EKS {
+		return cli.Usage("--mode %q: want federated, broker-role, pass-through", c.mode)
+	}
+	var err error
+	if c.allowed, err = c.bounds.Check(mode); err != nil {
+		return err
+	}
+	if err := c.checkCluster(); err != nil {
+		return err
+	}
 	namespace, name, _ := strings.Cut(c.agentAccount, "/")
 	switch {
-	case !known || mode == sessionplan.EKS:
-		return cli.Usage("--mode %q: want federated, broker-role, pass-through", c.mode)
-	case !arn.IsClusterName(c.cluster.Name):
-		return cli.Usage("cluster name %q: want up to 100 letters, digits, - and _, beginning with a letter or digit",
-			c.cluster.Name).
-			Hint("add --cluster-name NAME")
-	case !arn.IsRegion(c.cluster.Region):
-		return cli.Usage("region %q: want one such as eu-west-1", c.cluster.Region).Hint("add --region REGION")
-	case !arn.IsAccount(c.cluster.Account):
-		return cli.Usage("account %q: want 12 digits", c.cluster.Account).
-			Hint("add --account ACCOUNT, the one that the roles are in")
 	case (c.certificates.CertFile == "") != (c.certificates.KeyFile == ""):
 		return cli.Usage("--tls-cert and --tls-key go together")
 	case c.agentAuth == string(broker.ServiceAccountToken) &&
 		(namespace == "" || name == "" || strings.Contains(name, "/")):
 		return cli.Usage("--agent-service-account %q: want NAMESPACE/NAME", c.agentAccount)
-	case c.agentAuth == string(broker.ServiceAccountToken) && (c.audience == "" || c.audience == broker.Audience):
-		// One token must not be an agent's and a pod's.
+	case c.agentAuth == string(broker.ServiceAccountToken) && !broker.IsAgentAudience(c.audience):
 		return cli.Usage("--agent-audience %q: want one that only agents' tokens have", c.audience)
 	case c.agentAuth == string(broker.ClientCertificate) && c.clientCA == "":
 		return cli.Usage("--agent-auth mtls needs --client-ca")
@@ -217,8 +221,8 @@ func (c *brokerConfig) validate() error {
 		return cli.Usage("--agent-auth sigv4 needs --access-keys")
 	case c.keys != follow.KeysAPIServer && c.keysIssuer == "":
 		return cli.Usage("--keys %s needs --keys-issuer, the issuer of the cluster's tokens", c.keys)
-	case mode == v1alpha1.Federated && c.signingKey == "":
-		return cli.Usage("--mode federated needs --issuer and --signing-key").
+	case slices.Contains(c.allowed.AllowedModes(), v1alpha1.Federated) && c.signingKey == "":
+		return cli.Usage("mode federated, which associations may have here, needs --issuer and --signing-key").
 			Hint(
 				"make a key with `rolecall issuer init`, publish it, and register the provider; or choose --mode " +
 					"broker-role or pass-through")
@@ -230,12 +234,15 @@ func (c *brokerConfig) validate() error {
 	if err := flags.ValidateFurther("keys-also", c.keysIssuer, c.keysAlso); err != nil {
 		return err
 	}
-	c.cluster.Partition = arn.PartitionOf(c.cluster.Region)
-	if err := c.parseNodeRoles(); err != nil {
-		return err
+	roles, err := broker.ParseNodeRoles(c.cluster, c.nodeRoles)
+	if err != nil {
+		return cli.Usage("--node-roles: %w", err).
+			Hint("want the role's ARN, not the instance profile's: aws iam get-instance-profile " +
+				"--instance-profile-name NAME --query InstanceProfile.Roles[].Arn")
 	}
+	c.roles = roles
 	if c.issuer != "" {
-		if err := token.CheckIssuer(c.issuer); err != nil {
+		if err := token.CheckTokenIssuer(c.issuer); err != nil {
 			return cli.Usage("--issuer: %w", err)
 		}
 	}
@@ -247,22 +254,17 @@ func (c *brokerConfig) validate() error {
 	return nil
 }
 
-// parseNodeRoles reads the roles of nodes. STS never says a role's path, so that one
-// is taken and does not count: names of roles are unique without.
-func (c *brokerConfig) parseNodeRoles() error {
-	for _, text := range c.nodeRoles {
-		role, err := arn.ParseRole(text)
-		switch {
-		case err != nil:
-			return cli.Usage("--node-roles: %w", err).
-				Hint(
-					"want the role's ARN, not the instance profile's: aws iam get-instance-profile " +
-						"--instance-profile-name NAME --query InstanceProfile.Roles[].Arn")
-		case role.Partition != c.cluster.Partition:
-			return cli.Usage("--node-roles: %s is not of partition %s, which region %s is in", text,
-				c.cluster.Partition, c.cluster.Region)
-		}
-		c.roles = append(c.roles, role)
+// checkCluster checks what is in the cluster's ARN, and finds its partition.
+func (c *brokerConfig) checkCluster() error {
+	if err := arn.CheckClusterName(c.cluster.Name); err != nil {
+		return cli.Usage("cluster name %w", err).Hint("add --cluster-name NAME")
 	}
+	if err := arn.CheckRegion(c.cluster.Region); err != nil {
+		return cli.Usage("region %w", err).Hint("add --region REGION")
+	}
+	if err := arn.CheckAccount(c.cluster.Account); err != nil {
+		return cli.Usage("account %w", err).Hint("add --account ACCOUNT, the one that the roles are in")
+	}
+	c.cluster.Partition = arn.PartitionOf(c.cluster.Region)
 	return nil
 }

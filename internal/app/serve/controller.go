@@ -183,9 +183,10 @@ func (c *controllerConfig) associations(
 	reconciler := &associationcontroller.Reconciler{
 		Client:  sure,
 		Plane:   plane,
+		Grants:  c.plane.bounds.GrantSet,
 		Roles:   &associationcontroller.EnvironmentRoles{Now: sys.Now},
 		Events:  manager.GetEventRecorder("rolecall-association"),
-		Metrics: associationcontroller.NewMetrics(registry), Log: log, Every: c.plane.every,
+		Metrics: associationcontroller.NewMetrics(registry), Log: log, Every: c.plane.every, Now: sys.Now,
 	}
 	return reconciler.Setup(manager)
 }

@@ -1,7 +1,6 @@
 package serve
 
 import (
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,6 +24,7 @@ type planeFlags struct {
 	mode       string
 	issuer     string
 	brokerRole string
+	bounds     flags.Bounds
 	every      time.Duration
 }
 
@@ -49,6 +49,7 @@ func (c *planeFlags) flags(cmd *cobra.Command) {
 	c.file.Bind("cluster-account", planefile.Account)
 	c.file.Bind("cluster-region", planefile.Region)
 	c.file.Bind("association-mode", planefile.Mode)
+	c.bounds.Add(cmd, &c.file, "association-mode")
 	c.file.BindValue("issuer", planefile.SessionIssuer, (*planefile.Plane).ShownIssuer)
 	c.file.Bind("broker-role-arn", planefile.BrokerRole)
 	cli.CompleteFlag(cmd, "association-mode", planefile.Modes()...)
@@ -62,29 +63,29 @@ func (c *planeFlags) plane() (plane sessionplan.Plane, named bool, err error) {
 		c.cluster.Partition = arn.PartitionOf(c.cluster.Region)
 	}
 	plane = sessionplan.Plane{Cluster: c.cluster, Mode: mode, Issuer: c.issuer, BrokerRoleARN: c.brokerRole}
+	allowed, outOfBounds := c.bounds.Check(mode)
+	plane.Modes, plane.Choices = allowed.Modes, allowed.Choices
 	switch {
 	case c.cluster.Name == "":
 		return plane, false, nil
 	case !arn.IsAccount(c.cluster.Account):
-		return plane, false, fault.New(fault.Usage, "--cluster-account %q: want 12 digits", c.cluster.Account)
+		return plane, false, fault.New(fault.Usage, "--cluster-account %w", arn.CheckAccount(c.cluster.Account))
 	case !arn.IsClusterName(c.cluster.Name):
-		return plane, false, fault.New(fault.Usage,
-			"--cluster-name %q: want up to 100 letters, digits, - and _, beginning with a letter or digit",
-			c.cluster.Name)
+		return plane, false, fault.New(fault.Usage, "--cluster-name %w", arn.CheckClusterName(c.cluster.Name))
 	case c.cluster.Region == "":
 		return plane, false, fault.New(fault.Usage, "--cluster-name needs --cluster-region")
 	case !arn.IsRegion(c.cluster.Region):
-		return plane, false, fault.New(fault.Usage, "--cluster-region %q: want a region such as eu-west-1",
-			c.cluster.Region)
+		return plane, false, fault.New(fault.Usage, "--cluster-region %w", arn.CheckRegion(c.cluster.Region))
 	case !arn.IsPartition(c.cluster.Partition):
-		return plane, false, fault.New(fault.Usage, "--cluster-partition %q: want %s", c.cluster.Partition,
-			strings.Join(arn.Partitions(), ", "))
+		return plane, false, fault.New(fault.Usage, "--cluster-partition %w", arn.CheckPartition(c.cluster.Partition))
 	case c.cluster.Partition != arn.PartitionOf(c.cluster.Region):
 		return plane, false, fault.New(fault.Usage, "--cluster-partition %s: region %s is in %s", c.cluster.Partition,
 			c.cluster.Region, arn.PartitionOf(c.cluster.Region))
 	case !known:
 		return plane, false, fault.New(fault.Usage,
 			"--association-mode %q: want Federated, BrokerRole, PassThrough or EKS", c.mode)
+	case outOfBounds != nil:
+		return plane, false, outOfBounds
 	case c.every <= 0:
 		return plane, false, fault.New(fault.Usage, "--associations-every %s: want more than nothing", c.every)
 	}

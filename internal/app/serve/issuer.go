@@ -2,6 +2,8 @@ package serve
 
 import (
 	"context"
+	"crypto/tls"
+	"net/http"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -29,7 +31,8 @@ func newIssuer(sys cli.System) *cobra.Command {
 		Long: `Serve the discovery document and the key set below the path of the issuer's URL,
 with caching headers and ETags, to anybody: both are public. What changes on disk,
 documents and certificate alike, is served without a restart; what is broken is not
-served at all.`,
+served at all. While the folder is empty readers are answered 503, so that it may be
+started before "rolecall issuer init", which reads back what it has written.`,
 		Example: `  rolecall serve issuer --documents /var/lib/rolecall/issuer
   rolecall serve issuer --tls-cert tls.crt --tls-key tls.key --max-age 1m`,
 		Args: cli.NoArguments,
@@ -60,7 +63,7 @@ func (c *serveIssuerConfig) run(ctx context.Context, sys cli.System) error {
 	}
 	r := newRunner(log)
 	return r.run(ctx, func(ctx context.Context) error {
-		files, err := server.OpenFiles(c.documents, c.maxAge, log)
+		files, err := server.AwaitFiles(c.documents, c.maxAge, log)
 		if err != nil {
 			return err
 		}
@@ -69,7 +72,12 @@ func (c *serveIssuerConfig) run(ctx context.Context, sys cli.System) error {
 			return err
 		}
 		// AWS reads it, so it listens beyond loopback.
-		return r.listenAll(ctx,
-			[]listening{{c.listen, httpserve.Server{Name: "issuer", Handler: files, TLS: certificate.TLSConfig()}}})
+		return r.listenAll(ctx, []listening{{c.listen, issuerServer(files, certificate.TLSConfig())}})
 	})
+}
+
+func issuerServer(documents http.Handler, certificate *tls.Config) httpserve.Server {
+	return httpserve.Server{
+		Name: "issuer", Handler: documents, TLS: certificate, Limits: httpserve.ReadByAnybody(),
+	}
 }

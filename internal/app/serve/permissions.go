@@ -1,154 +1,49 @@
 package serve
 
 import (
-	"cmp"
 	"context"
-	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
-	authorizationv1 "k8s.io/api/authorization/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
-	"github.com/rolecall/rolecall/internal/agreement"
 	"github.com/rolecall/rolecall/internal/webhook"
 )
 
-// permission is one RBAC rule that the webhook needs. The list of them is the
-// only one: docs/reference/webhook-flags.md shows it, a test grants no more than
-// that, and a webhook that lacks some says which.
-type permission struct {
-	group, resource string
-	// name is the one object; empty for all. flag is the flag that says it.
-	name, flag string
-	// namespace is the one namespace; empty for all, and for what has none.
-	namespace string
-	verbs     []string
-	// with is the flag that makes it needed, or the flags, with or between them;
-	// empty if it always is.
-	with   string
-	needed bool
-}
-
-// permissions are all that any flags need, in the order of the page.
-func (c *webhookConfig) permissions() []permission {
+// duties are what these flags ask of the webhook.
+func (c *webhookConfig) duties() *webhook.Duties {
 	registers := c.registers()
-	const rolecall, registration = "rolecall.io", "admissionregistration.k8s.io"
-	return []permission{
-		{resource: "serviceaccounts", verbs: []string{"get", "list", "watch"}, needed: true},
-		{
-			group:    "events.k8s.io",
-			resource: "events",
-			verbs:    []string{"create", "patch"},
-			with:     "--events",
-			needed:   c.events,
+	return &webhook.Duties{
+		Parts: map[webhook.Part]bool{
+			webhook.PartEvents:       c.events,
+			webhook.PartAssociations: c.watchAssociations,
+			webhook.PartGrants:       c.enforceGrants || c.validateWrites,
+			webhook.PartConfigMap:    c.watchConfigMap,
+			webhook.PartPlane:        c.plane.Given(),
+			webhook.PartAuthority:    c.ownAuthority,
+			webhook.PartRegistration: registers,
+			webhook.PartValidation:   registers && c.validateWrites,
 		},
-		{
-			group:    rolecall,
-			resource: "podidentityassociations",
-			verbs:    []string{"list", "watch"},
-			with:     "--watch-associations",
-			needed:   c.watchAssociations,
-		},
-		{
-			group:    rolecall,
-			resource: "rolegrants",
-			verbs:    []string{"list", "watch"},
-			with:     "--enforce-role-grants or --validate-associations",
-			needed:   c.enforceGrants || c.validateWrites,
-		},
-		{
-			resource:  "configmaps",
-			name:      webhook.ConfigMapName,
-			namespace: c.certificates.Namespace,
-			verbs:     []string{"list", "watch"},
-			with:      "--watch-config-map",
-			needed:    c.watchConfigMap,
-		},
-		{
-			resource:  "configmaps",
-			namespace: planeNamespace,
-			verbs:     []string{"create"},
-			with:      "--plane",
-			needed:    c.plane.Given(),
-		},
-		{
-			resource:  "configmaps",
-			name:      agreement.Name,
-			namespace: planeNamespace,
-			verbs:     []string{"get", "update"},
-			with:      "--plane",
-			needed:    c.plane.Given(),
-		},
-		{
-			resource:  "secrets",
-			namespace: c.certificates.Namespace,
-			verbs:     []string{"create"},
-			with:      "--in-cluster",
-			needed:    c.ownAuthority,
-		},
-		{
-			resource:  "secrets",
-			name:      c.certificates.Secret,
-			flag:      "--tls-secret",
-			namespace: c.certificates.Namespace,
-			verbs:     []string{"get", "list", "watch", "update"},
-			with:      "--in-cluster",
-			needed:    c.ownAuthority,
-		},
-		{
-			group:    registration,
-			resource: "mutatingwebhookconfigurations",
-			verbs:    []string{"create"},
-			with:     "--webhook-config",
-			needed:   registers,
-		},
-		{
-			group:    registration,
-			resource: "mutatingwebhookconfigurations",
-			name:     c.registration,
-			flag:     "--webhook-config",
-			verbs:    []string{"get", "list", "watch", "update"},
-			with:     "--webhook-config",
-			needed:   registers,
-		},
-		{
-			group:    registration,
-			resource: "validatingwebhookconfigurations",
-			verbs:    []string{"create"},
-			with:     "--validate-associations",
-			needed:   registers && c.validateWrites,
-		},
-		{
-			group:    registration,
-			resource: "validatingwebhookconfigurations",
-			name:     c.registration,
-			flag:     "--webhook-config",
-			verbs:    []string{"get", "list", "watch", "update"},
-			with:     "--validate-associations",
-			needed:   registers && c.validateWrites,
-		},
+		Namespace:      c.certificates.Namespace,
+		PlaneNamespace: planeNamespace,
+		Secret:         c.certificates.Secret,
+		Registration:   c.registration,
 	}
 }
 
-// where says in which kind of role the rule belongs.
-func (p *permission) where() string {
-	if p.namespace == "" {
-		return "ClusterRole"
-	}
-	return "Role in namespace " + p.namespace
-}
-
-// rule is the permission as RBAC's.
-func (p *permission) rule() string {
-	rule := fmt.Sprintf("{apiGroups: [%q], resources: [%s], verbs: [%s]", p.group, p.resource,
-		strings.Join(p.verbs, ", "))
-	if p.name != "" {
-		rule += ", resourceNames: [" + p.name + "]"
-	}
-	return rule + "}"
+// flagOf is the flag that makes a part needed, or the flags, with or between them.
+func flagOf(part webhook.Part) string {
+	return map[webhook.Part]string{
+		webhook.PartAlways:       "always",
+		webhook.PartEvents:       "--events",
+		webhook.PartAssociations: "--watch-associations",
+		webhook.PartGrants:       "--enforce-role-grants or --validate-associations",
+		webhook.PartConfigMap:    "--watch-config-map",
+		webhook.PartPlane:        "--plane",
+		webhook.PartAuthority:    "--in-cluster",
+		webhook.PartRegistration: "--webhook-config",
+		webhook.PartValidation:   "--validate-associations",
+	}[part]
 }
 
 // permissionsAgain is how long a permission that is missing takes to be looked
@@ -161,16 +56,16 @@ func (c *webhookConfig) checkPermissions(client kubernetes.Interface, log *slog.
 	return func(ctx context.Context) error {
 		said := map[string]bool{}
 		for ; ctx.Err() == nil; wait(ctx, permissionsAgain) {
-			missing, err := c.missingPermissions(ctx, client)
+			missing, err := c.duties().Missing(ctx, client)
 			if err != nil {
 				log.Debug("permissions not looked at", "error", err)
 			}
 			for _, p := range missing {
-				if rule := p.rule(); !said[rule] {
+				if rule := p.Rule(); !said[rule] {
 					said[rule] = true
-					log.Error("permission missing", "verbs", p.verbs, "resource", p.resource, "group", p.group,
-						"needed", cmp.Or(p.with, "always"),
-						"hints", []string{"add this rule to the webhook's " + p.where() + ": " + rule})
+					log.Error("permission missing", "verbs", p.Verbs, "resource", p.Resource, "group", p.Group,
+						"needed", flagOf(p.For),
+						"hints", []string{"add this rule to the webhook's " + p.Where() + ": " + rule})
 				}
 			}
 			if err == nil && len(missing) == 0 {
@@ -182,39 +77,4 @@ func (c *webhookConfig) checkPermissions(client kubernetes.Interface, log *slog.
 		}
 		return nil
 	}
-}
-
-// missingPermissions are those that are needed and that the API server does not
-// allow, with the verbs that are missing.
-func (c *webhookConfig) missingPermissions(ctx context.Context, client kubernetes.Interface) ([]permission, error) {
-	var missing []permission
-	for _, p := range c.permissions() {
-		if !p.needed {
-			continue
-		}
-		verbs := p.verbs
-		p.verbs = nil
-		for _, verb := range verbs {
-			review := &authorizationv1.SelfSubjectAccessReview{}
-			review.Spec.ResourceAttributes = &authorizationv1.ResourceAttributes{
-				Group:     p.group,
-				Resource:  p.resource,
-				Name:      p.name,
-				Namespace: p.namespace,
-				Verb:      verb,
-			}
-			answer, err := client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, review,
-				metav1.CreateOptions{})
-			if err != nil {
-				return missing, err
-			}
-			if !answer.Status.Allowed {
-				p.verbs = append(p.verbs, verb)
-			}
-		}
-		if len(p.verbs) > 0 {
-			missing = append(missing, p)
-		}
-	}
-	return missing, nil
 }

@@ -13,7 +13,7 @@ import (
 
 // New returns the command that runs one server.
 func New(sys cli.System) *cobra.Command {
-	cmd := &cobra.Command{
+	return cli.Parent(&cobra.Command{
 		Use:     "serve",
 		Aliases: []string{"server"},
 		Short:   "Run one server of the plane",
@@ -21,10 +21,6 @@ func New(sys cli.System) *cobra.Command {
 "rolecall up" runs them together.`,
 		Example: `  rolecall serve aws
   rolecall serve webhook --help`,
-		Args: cli.NoSuchCommand,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(newAWS(sys), newWebhook(sys), newIssuer(sys), newAgent(sys), newController(sys), newSigner(sys),
+	}, newAWS(sys), newWebhook(sys), newIssuer(sys), newAgent(sys), newController(sys), newSigner(sys),
 		newBroker(sys))
-	return cmd
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,7 +19,9 @@ import (
 
 // serveSignerConfig is what `serve signer` needs.
 type serveSignerConfig struct {
-	socket   string
+	socket string
+	// abstract lets the socket be a name in the abstract namespace.
+	abstract bool
 	keyFiles []string
 	store    flags.KeyStore
 	readOnly bool
@@ -62,7 +65,10 @@ signs only when every API server on the socket has fetched it and had it for
 	c.store.Add(cmd)
 	f := cmd.Flags()
 	f.StringVar(&c.socket, "socket", "/run/rolecall/signer.sock",
-		"Unix socket to listen on, or @NAME for an abstract one")
+		"Unix socket to listen on, in a folder that only root and this user can change")
+	f.BoolVar(&c.abstract, "insecure-abstract-socket", false,
+		"let --socket be @NAME, an abstract socket: every process of root on this host's network, in containers too, "+
+			"may then have any token signed")
 	f.StringArrayVar(&c.keyFiles, "key-file", nil, "PEM file or folder of keys, instead of a store; may be repeated")
 	f.BoolVar(&c.readOnly, "read-only", false,
 		"never change the store: another signer does, and copies of its file are put here")
@@ -81,6 +87,11 @@ signs only when every API server on the socket has fetched it and had it for
 func (c *serveSignerConfig) validate() error {
 	fromStore := c.store.Path != ""
 	switch {
+	case strings.HasPrefix(c.socket, "@") && !c.abstract:
+		return fault.New(fault.Usage, "--socket %s: an abstract socket has no file mode, so that every process of root on "+
+			"this host's network, also in a container, may have any token signed", c.socket).
+			Hint("--socket /run/rolecall/signer.sock, and mount its folder where the API server runs; or, if nothing " +
+				"else runs on this host's network, add --insecure-abstract-socket")
 	case fromStore == (len(c.keyFiles) > 0):
 		return fault.New(fault.Usage, "want one source of keys").
 			Hint("--store FILE with --kms-key-file FILE, or --key-file FILE")
@@ -163,6 +174,10 @@ func (c *serveSignerConfig) makeParts(ctx context.Context, sys cli.System, r *ru
 	listener, err := signer.Listen(ctx, c.socket)
 	if err != nil {
 		return err
+	}
+	if c.abstract && strings.HasPrefix(c.socket, "@") {
+		r.log.Warn("every process of root on this host's network, also in a container, may have any token signed",
+			"socket", c.socket)
 	}
 	r.add(func(ctx context.Context) error { return service.Serve(ctx, listener) })
 	r.add(func(ctx context.Context) error { return signer.Follow(ctx, ring, source, tend, sys.Now, r.log) })

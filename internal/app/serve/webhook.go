@@ -152,18 +152,25 @@ func (c *webhookConfig) makeParts(ctx context.Context, sys cli.System, p *webhoo
 		if err != nil {
 			return err
 		}
-		source := follow.Grants(client, sys.Now, p.log)
+		source := follow.Grants(client, c.bounds.GrantSet, sys.Now, p.log)
+		var told kubernetes.Interface
+		if c.events {
+			told = p.client
+		}
+		if err := p.tellGrants(sys, source, told, "pod-identity-webhook"); err != nil {
+			return err
+		}
 		p.add(source.Run)
 		p.watching(source.Watched())
 		if c.enforceGrants {
 			hook.Grants = source
 		}
 		if c.validateWrites {
-			newest, err := newestGrants(config, sys.Now, p.log)
+			newest, err := newestGrants(config, c.bounds.GrantSet, sys.Now, p.log)
 			if err != nil {
 				return err
 			}
-			hook.Writes = &webhook.Writes{Grants: source, Newest: newest}
+			hook.Writes = &webhook.Writes{Bounds: c.allowed, Grants: source, Newest: newest}
 		}
 	}
 	if c.events {
@@ -180,7 +187,7 @@ func (c *webhookConfig) makeParts(ctx context.Context, sys cli.System, p *webhoo
 // newestGrants reads RoleGrants again, with a client of its own: somebody who is refused
 // again and again must not slow down what is followed.
 func newestGrants(
-	config *rest.Config, now func() time.Time, log *slog.Logger,
+	config *rest.Config, build func([]grant.Grant) *grant.Set, now func() time.Time, log *slog.Logger,
 ) (func(context.Context) (*grant.Set, error), error) {
 	slow := rest.CopyConfig(config)
 	slow.QPS, slow.Burst = 5, 10
@@ -188,7 +195,7 @@ func newestGrants(
 	if err != nil {
 		return nil, err
 	}
-	grants := follow.Grants(client, now, log)
+	grants := follow.Grants(client, build, now, log)
 	return func(ctx context.Context) (*grant.Set, error) { return grants.Read(ctx, "") }, nil
 }
 

@@ -12,9 +12,11 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/app/cli"
 	"github.com/rolecall/rolecall/internal/app/flags"
 	"github.com/rolecall/rolecall/internal/arn"
+	"github.com/rolecall/rolecall/internal/association"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/inject"
 	"github.com/rolecall/rolecall/internal/pki"
@@ -51,7 +53,10 @@ type webhookConfig struct {
 	identitiesFile    string
 	watchAssociations bool
 	enforceGrants     bool
-	validateWrites    bool // of associations
+	mode              string // of associations that name none
+	bounds            flags.Bounds
+	allowed           association.Bounds // bounds, once they are validated
+	validateWrites    bool               // of associations
 	compose           bool
 	grace             time.Duration
 	fallback          webhook.Fallback
@@ -84,7 +89,7 @@ func (c *webhookConfig) flags(cmd *cobra.Command) {
 		"give service accounts that have a PodIdentityAssociation a Pod Identity; needs its definition (CRD) in the "+
 			"cluster")
 	f.BoolVar(&c.enforceGrants, "enforce-role-grants", false,
-		"inject only roles that the cluster's RoleGrants allow, if it has any")
+		"inject only roles that the cluster's RoleGrants allow, if it has any, or with --require-grants in any case")
 	f.BoolVar(&c.validateWrites, "validate-associations", false,
 		"serve "+webhook.ValidatePath+", which refuses PodIdentityAssociations that say something wrong, "+
 			"or want a role that the cluster's RoleGrants do not allow; "+
@@ -140,6 +145,14 @@ func (c *webhookConfig) planeFlags(cmd *cobra.Command) {
 			"partition of composed role ARNs, with --compose-account")
 	})
 	cli.CompleteFlag(cmd, "compose-partition", arn.Partitions()...)
+	cli.Group(cmd, flags.PlaneHeading, func(f *pflag.FlagSet) {
+		f.StringVar(&c.mode, "association-mode", string(v1alpha1.Federated),
+			"how roles are assumed for associations that do not say: federated, broker-role, pass-through, or eks where "+
+				"AWS assumes them")
+	})
+	c.bounds.Add(cmd, &c.plane, "association-mode")
+	c.plane.Bind("association-mode", planefile.Mode)
+	cli.CompleteFlag(cmd, "association-mode", planefile.Modes()...)
 	c.plane.Bind("aws-default-region", planefile.Region)
 	// Without composed ARNs no account is needed.
 	c.plane.BindValue("compose-account", planefile.Account, func(p *planefile.Plane) string {
@@ -246,6 +259,18 @@ func (c *webhookConfig) validate(given func(flag string) bool) error {
 			*pair.address = net.JoinHostPort("", strconv.Itoa(pair.number))
 		}
 	}
+	mode, known := planefile.ParseMode(c.mode)
+	if !known {
+		return fault.New(fault.Usage, "--association-mode %q: want federated, broker-role, pass-through or eks", c.mode)
+	}
+	var err error
+	if c.allowed, err = c.bounds.Check(mode); err != nil {
+		return err
+	}
+	if given("require-grants") && c.bounds.RequireGrants && !c.enforceGrants && !c.validateWrites {
+		return fault.New(fault.Usage, "--require-grants does nothing alone").
+			Hint("add --enforce-role-grants, --validate-associations or both")
+	}
 	if !given("in-cluster") && (given("tls-cert") || given("tls-key")) {
 		c.ownAuthority = false
 	}
@@ -262,12 +287,13 @@ func (c *webhookConfig) validate(given func(flag string) bool) error {
 		return fault.New(fault.Usage, "--identity-required-namespaces does nothing with --node-role-fallback=allow").
 			Hint("add --node-role-fallback=warn, or deny")
 	}
-	if c.settings.ComposeAccount != "" && !arn.IsAccount(c.settings.ComposeAccount) {
-		return fault.New(fault.Usage, "--compose-account %q: want 12 digits", c.settings.ComposeAccount)
-	}
-	if c.settings.ComposeAccount != "" && !arn.IsPartition(c.settings.ComposePartition) {
-		return fault.New(fault.Usage, "--compose-partition %q: want %s", c.settings.ComposePartition,
-			strings.Join(arn.Partitions(), ", "))
+	if c.settings.ComposeAccount != "" {
+		if err := arn.CheckAccount(c.settings.ComposeAccount); err != nil {
+			return fault.New(fault.Usage, "--compose-account %w", err)
+		}
+		if err := arn.CheckPartition(c.settings.ComposePartition); err != nil {
+			return fault.New(fault.Usage, "--compose-partition %w", err)
+		}
 	}
 	if c.settings.ComposeAccount != "" && !c.compose {
 		return fault.New(fault.Usage, "--compose-account does nothing alone").Hint("add --compose-role-arn")

@@ -16,6 +16,7 @@ import (
 	"github.com/rolecall/rolecall/internal/app/cli"
 	"github.com/rolecall/rolecall/internal/app/flags"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/webhook"
 	"github.com/rolecall/rolecall/test/flagpage"
 )
 
@@ -161,15 +162,21 @@ func permissionTable() string {
 		}
 		return text
 	}
-	c := webhookConfig{certificates: flags.Certificates{Namespace: "--namespace"}}
-	for _, p := range c.permissions() {
-		where := "everywhere"
-		if p.namespace != "" {
-			where = "in " + code(p.namespace)
+	// Each object is called as the flag that names it.
+	c := webhookConfig{
+		certificates: flags.Certificates{Namespace: "--namespace", Secret: "--tls-secret"},
+		registration: "--webhook-config",
+	}
+	for _, p := range c.duties().Permissions() {
+		where, with := "everywhere", flagOf(p.For)
+		if p.Namespace != "" {
+			where = "in " + code(p.Namespace)
 		}
-		fmt.Fprintf(&table, "| %s | %s | %s | %s | %s | %s |\n", cmp.Or(code(p.group), "core"), code(p.resource),
-			code(cmp.Or(p.flag, p.name)), strings.Join(p.verbs, ", "), where,
-			cmp.Or(strings.ReplaceAll(code(p.with), " or ", "` or `"), "always"))
+		if p.For != webhook.PartAlways {
+			with = strings.ReplaceAll(code(with), " or ", "` or `")
+		}
+		fmt.Fprintf(&table, "| %s | %s | %s | %s | %s | %s |\n", cmp.Or(code(p.Group), "core"), code(p.Resource),
+			code(p.Name), strings.Join(p.Verbs, ", "), where, with)
 	}
 	return table.String()
 }

@@ -21,7 +21,7 @@ import (
 
 // New returns the command with all below it.
 func New(sys cli.System) *cobra.Command {
-	cmd := &cobra.Command{
+	return cli.Parent(&cobra.Command{
 		Use:     "signer",
 		Aliases: []string{"signers"},
 		Short:   "Manage the key store of the external signer",
@@ -29,12 +29,8 @@ func New(sys cli.System) *cobra.Command {
 each change within a second; nothing has to be restarted.`,
 		Example: `  rolecall signer init --store signer.keys --kms-key-file kms.key
   rolecall signer keys --store signer.keys --kms-key-file kms.key`,
-		Args: cli.NoSuchCommand,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(newSignerInit(sys), newSignerImport(sys), newSignerKeys(sys), newSignerRotate(sys),
+	}, newSignerInit(sys), newSignerImport(sys), newSignerKeys(sys), newSignerRotate(sys),
 		newSignerRemove(sys))
-	return cmd
 }
 
 func newSignerInit(sys cli.System) *cobra.Command {

@@ -8,8 +8,6 @@ package trustcmd
 import (
 	"cmp"
 	"context"
-	"encoding/json"
-	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -21,23 +19,20 @@ import (
 	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/issuer/document"
+	"github.com/rolecall/rolecall/internal/issuer/inspect"
 	"github.com/rolecall/rolecall/internal/trust"
 )
 
 // New returns `rolecall trust`.
 func New(sys cli.System) *cobra.Command {
-	cmd := &cobra.Command{
+	return cli.Parent(&cobra.Command{
 		Use:     "trust",
 		Aliases: []string{"trusts", "trust-policy", "trust-policies"},
 		Short:   "Write and check trust policies of IAM roles",
 		Example: `  rolecall trust generate --account 111122223333 --issuer https://oidc.example.com/prod \
     --service-account default/s3-reader
   rolecall trust lint trust.json`,
-		Args: cli.NoSuchCommand,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(newTrustGenerate(sys), newTrustLint(sys))
-	return cmd
+	}, newTrustGenerate(sys), newTrustLint(sys))
 }
 
 // roleFlags say which role it is and whose tokens are exchanged for it; generate and lint share
@@ -86,17 +81,15 @@ func (c *roleFlags) flags(cmd *cobra.Command) {
 func (c *roleFlags) resolve(ctx context.Context) ([]string, error) {
 	issuers := slices.Clone(c.issuers)
 	for _, text := range c.providers {
-		provider, err := arn.Parse(text)
-		id, isProvider := strings.CutPrefix(provider.Resource, "oidc-provider/")
-		if err != nil || !isProvider || provider.Service != "iam" || !arn.IsAccount(provider.Account) {
-			return nil, fault.New(fault.Usage,
-				"--oidc-provider-arn %q: want arn:PARTITION:iam::ACCOUNT:oidc-provider/HOST/PATH", text)
+		provider, err := arn.ParseProvider(text)
+		if err != nil {
+			return nil, fault.New(fault.Usage, "--oidc-provider-arn %w", err)
 		}
 		c.account = cmp.Or(c.account, provider.Account)
 		if provider.Account != c.account {
 			c.elsewhere = append(c.elsewhere, text)
 		}
-		issuers = append(issuers, "https://"+id)
+		issuers = append(issuers, "https://"+provider.Issuer)
 	}
 	for _, place := range c.discover {
 		issuer, err := c.discovered(ctx, place)
@@ -114,48 +107,24 @@ func (c *roleFlags) resolve(ctx context.Context) ([]string, error) {
 	return issuers, nil
 }
 
-// discovered returns the issuer that a discovery document names: what the tokens
-// say, whatever was typed (spec issuer-and-sts §15.2 rule 7).
+// discovered returns the issuer that a discovery document names, in a file or at an
+// issuer's URL.
 func (c *roleFlags) discovered(ctx context.Context, place string) (string, error) {
-	text, wanted := []byte(nil), ""
-	if strings.Contains(place, "://") {
-		reader, err := c.read.Reader()
+	if !strings.Contains(place, "://") {
+		text, err := os.ReadFile(place)
 		if err != nil {
-			return "", err
-		}
-		wanted = strings.TrimSuffix(place, "/"+document.DiscoveryPath)
-		fetched, _ := reader.Read(ctx, wanted)
-		switch {
-		case fetched.Err != "":
-			return "", fault.New(fault.Unavailable, "read %s: %s", fetched.URL, fetched.Err).
-				Hint("rolecall issuer verify --url %s says what is wrong", wanted)
-		case fetched.Certificate.Err != "":
-			return "", fault.New(fault.Denied, "read %s: %s", fetched.URL, fetched.Certificate.Err).
-				Hint("--issuer-ca FILE trusts a private authority")
-		case fetched.Status != http.StatusOK:
-			return "", fault.New(fault.Unavailable, "read %s: status %d", fetched.URL, fetched.Status).
-				Hint("rolecall issuer verify --url %s says what is wrong", wanted)
-		}
-		text = fetched.Text
-	} else {
-		var err error
-		if text, err = os.ReadFile(place); err != nil {
 			return "", fault.New(fault.Usage, "read the discovery document: %w", err).
 				Hint("--discovery takes a file, or an issuer's URL")
 		}
+		return inspect.IssuerOf(place, text)
 	}
-	var document struct {
-		Issuer string `json:"issuer"`
+	reader, err := c.read.Reader()
+	if err != nil {
+		return "", err
 	}
-	if err := json.Unmarshal(text, &document); err != nil || document.Issuer == "" {
-		return "", fault.New(fault.Invalid, "%s is not a discovery document: it names no issuer", place)
-	}
-	if wanted != "" && document.Issuer != wanted {
-		return "", fault.New(fault.Conflict,
-			"the document of %s names the issuer %s: AWS accepts no token of it", wanted, document.Issuer).
-			Hint("name the issuer as its document does, --discovery %s, or fix what is published", document.Issuer)
-	}
-	return document.Issuer, nil
+	issuer := strings.TrimSuffix(place, "/"+document.DiscoveryPath)
+	fetched, _ := reader.Read(ctx, issuer)
+	return issuer, inspect.CheckNamed(issuer, fetched)
 }
 
 // accounts reads --service-account.

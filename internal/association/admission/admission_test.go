@@ -61,6 +61,10 @@ func to(namespace, accounts string, roles ...string) grant.Grant {
 
 var nothing = func(*kind) {}
 
+func rules(grants *grant.Set) admission.Rules {
+	return admission.Rules{Bounds: association.Bounds{Default: v1alpha1.Federated}, Grants: grants}
+}
+
 func TestDecide(t *testing.T) {
 	t.Parallel()
 	readers, others := []grant.Grant{to("shop", "", reader)}, []grant.Grant{to("other", "*", "*")}
@@ -289,7 +293,7 @@ func TestDecide(t *testing.T) {
 		}
 		a := good()
 		row.written(a)
-		warnings, err := admission.Decide(grant.NewSet(row.grants), old, a)
+		warnings, err := rules(grant.NewSet(row.grants)).Decide(old, a)
 		if (err != nil) != (row.refused != "") || err != nil && !strings.Contains(err.Error(), row.refused) {
 			t.Errorf("%s: %v, want %q", row.name, err, row.refused)
 		}
@@ -323,8 +327,8 @@ func checkFault(t *testing.T, name string, err error, denied bool) {
 	}
 }
 
-// TestGranted: all roles are checked, no matter who stored them.
-func TestGranted(t *testing.T) {
+// TestCheck: all roles are checked, no matter who stored them.
+func TestCheck(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
 		name   string
@@ -346,7 +350,7 @@ func TestGranted(t *testing.T) {
 	} {
 		a := good()
 		row.edit(a)
-		err := admission.Granted(grant.NewSet(row.grants), a)
+		err := rules(grant.NewSet(row.grants)).Check(a)
 		missing, isDenied := errors.AsType[*admission.NotGranted](err)
 		if isDenied != (row.field != "") || isDenied && missing.Field != row.field {
 			t.Errorf("%s: %v", row.name, err)
@@ -367,7 +371,7 @@ func TestInvalidUnderAnotherName(t *testing.T) {
 		policy("{")(old)
 		policy("{")(a)
 		edit(old)
-		if warnings, err := admission.Decide(grant.NewSet(nil), old, a); err == nil {
+		if warnings, err := rules(grant.NewSet(nil)).Decide(old, a); err == nil {
 			t.Errorf("%s: let in with %q", name, warnings)
 		}
 	}

@@ -8,15 +8,16 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
+	"github.com/rolecall/rolecall/internal/association"
 	"github.com/rolecall/rolecall/internal/broker/eksapi"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/follow"
 	"github.com/rolecall/rolecall/internal/grant"
 )
 
-// TestPermitByGrants: a role is refused by what the API server has, not by what was
+// TestPermit: a role is refused by what the API server has, not by what was
 // known a moment ago; and let in by either.
-func TestPermitByGrants(t *testing.T) {
+func TestPermit(t *testing.T) {
 	t.Parallel()
 	const role = "arn:aws:iam::111122223333:role/cart"
 	to := func(namespace string) *grant.Set {
@@ -56,7 +57,7 @@ func TestPermitByGrants(t *testing.T) {
 		if row.known != nil {
 			followed = follow.Fixed[*grant.Set]{Content: row.known}
 		}
-		permit := eksapi.PermitByGrants(followed, func(ctx context.Context) (*grant.Set, error) {
+		permit := eksapi.Permit(association.Bounds{Default: v1alpha1.Federated}, followed, func(ctx context.Context) (*grant.Set, error) {
 			asked = true
 			if _, bounded := ctx.Deadline(); !bounded {
 				t.Errorf("%s: asked for as long as it takes", row.name)

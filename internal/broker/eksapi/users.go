@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
+	"github.com/rolecall/rolecall/internal/association"
 	"github.com/rolecall/rolecall/internal/association/admission"
 	"github.com/rolecall/rolecall/internal/broker/door"
 	"github.com/rolecall/rolecall/internal/broker/refusal"
@@ -139,13 +140,13 @@ func (u *Users) may(ctx context.Context, user *User, verb, namespace, name strin
 // newestTimeout is for reading the grants again.
 const newestTimeout = time.Second
 
-// PermitByGrants refuses associations with roles that the cluster's RoleGrants do
-// not allow, for association.Service: ours for iam:PassRole (spec podidentity
-// §13.4). newest reads the grants as the API server has them, before it refuses for
-// lack of one: what is followed lags behind, and people make a grant and what it is
-// for together.
-func PermitByGrants(
-	grants follow.Source[*grant.Set], newest func(context.Context) (*grant.Set, error),
+// Permit refuses associations that the operator's bounds do not allow, and those with
+// roles that the cluster's RoleGrants do not allow, for association.Service: ours for
+// iam:PassRole (spec podidentity §13.4). newest reads the grants as the API server has
+// them, before it refuses for lack of one: what is followed lags behind, and people make
+// a grant and what it is for together.
+func Permit(
+	bounds association.Bounds, grants follow.Source[*grant.Set], newest func(context.Context) (*grant.Set, error),
 ) func(context.Context, *v1alpha1.PodIdentityAssociation) error {
 	return func(ctx context.Context, a *v1alpha1.PodIdentityAssociation) error {
 		select {
@@ -159,14 +160,14 @@ func PermitByGrants(
 		if err != nil {
 			return fault.New(fault.Unavailable, "the cluster's RoleGrants are not known: their watch stands still: %w", err)
 		}
-		refused := admission.Granted(known, a)
-		if refused == nil {
-			return nil
+		refused := admission.Rules{Bounds: bounds, Grants: known}.Check(a)
+		if _, ungranted := errors.AsType[*admission.NotGranted](refused); !ungranted {
+			return refused
 		}
 		read, err := newest(ctx)
 		if err != nil {
 			return refused
 		}
-		return admission.Granted(read, a)
+		return admission.Rules{Bounds: bounds, Grants: read}.Check(a)
 	}
 }

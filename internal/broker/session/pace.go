@@ -43,21 +43,42 @@ func NewPace(perSecond float64, burst int, now func() time.Time) *Pace {
 	}
 }
 
-// Wait waits for a turn, if there is one in the first half of the time that ctx
-// leaves; otherwise it refuses at once. The other half is for the call: while more
-// is asked for than may be called, each turn would otherwise come at the very end
-// of ctx, and its call be given up.
+// longestTurn is how long a turn is waited for at most: what is asked for beyond that
+// is refused, not kept.
+const longestTurn = 2 * time.Second
+
+// Wait waits for a turn, if there is one within two seconds and the first half of the
+// time that ctx leaves; otherwise it refuses at once. The other half is for the call:
+// while more is asked for than may be called, each turn would otherwise come at the
+// very end of ctx, and its call be given up.
 func (p *Pace) Wait(ctx context.Context) error {
 	p.recover()
+	turn := longestTurn
 	if deadline, ok := ctx.Deadline(); ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-time.Until(deadline)/2))
-		defer cancel()
+		turn = min(turn, time.Until(deadline)/2)
 	}
+	ctx, cancel := context.WithTimeout(ctx, turn)
+	defer cancel()
 	if err := p.limiter.Wait(ctx); err != nil {
-		return refusal.New(refusal.Throttled, "The broker already calls STS as often as it may.").Because(err)
+		return refuseTurn().Because(err)
 	}
 	return nil
+}
+
+// turn is Wait, but for a call beside one that runs: that one has a turn at once or none.
+func (p *Pace) turn(ctx context.Context, beside bool) error {
+	if !beside {
+		return p.Wait(ctx)
+	}
+	p.recover()
+	if !p.limiter.Allow() {
+		return refuseTurn()
+	}
+	return nil
+}
+
+func refuseTurn() *refusal.Error {
+	return refusal.New(refusal.Throttled, "The broker already calls STS as often as it may.")
 }
 
 // Throttled says that STS did.

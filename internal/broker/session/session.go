@@ -21,6 +21,7 @@ import (
 	"github.com/rolecall/rolecall/internal/credential"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/limit"
+	"github.com/rolecall/rolecall/internal/patience"
 	"github.com/rolecall/rolecall/internal/sessionplan"
 )
 
@@ -57,10 +58,11 @@ type Taker struct {
 	Pace    *Pace
 	Metrics *Metrics
 	Now     func() time.Time
-	// Total is how long a session may take and Attempt how long each call of STS;
-	// zero is 4 and 2 seconds (spec podidentity §19.7). Tests whose subject is not
-	// time have more, for a busy machine.
-	Total, Attempt time.Duration
+	// Total is how long each role of a chain may take; zero is 15 seconds (spec
+	// podidentity §19.7). Tests whose subject is not time have more, for a busy machine.
+	Total time.Duration
+	// patience is what STS has lately taken.
+	patience patience.Patience
 
 	// learned are the roles whose sessions may not last longer than an hour, for an
 	// hour: they may be changed.
@@ -69,9 +71,8 @@ type Taker struct {
 }
 
 const (
-	total       = 4 * time.Second
-	attemptTime = 2 * time.Second
-	attempts    = 3
+	total    = 15 * time.Second
+	attempts = 3
 	// shortMaximum is how long sessions of a role may last unless somebody raised
 	// it, and so what is asked for after a refusal.
 	shortMaximum = time.Hour
@@ -107,10 +108,9 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 	return m
 }
 
-// Take gets a session within Total. Every error is a *refusal.Error.
+// Take gets a session, for each role of its chain within Total. Every error is a
+// *refusal.Error.
 func (t *Taker) Take(ctx context.Context, q *Request) (*Session, error) {
-	ctx, cancel := context.WithTimeout(ctx, cmp.Or(t.Total, total))
-	defer cancel()
 	p, err := t.plan(q)
 	if err != nil {
 		return nil, err
@@ -179,6 +179,8 @@ func (t *Taker) run(ctx context.Context, p *sessionplan.Plan, pod credential.Sec
 	if p.Target == nil {
 		return first, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(t.Total, total))
+	defer cancel()
 	got, err := t.assume(ctx, p.Target, p.Target.Duration, &first.Credentials)
 	if err != nil {
 		return nil, &failure{stepTarget, p.Target.RoleARN, err}
@@ -188,6 +190,8 @@ func (t *Taker) run(ctx context.Context, p *sessionplan.Plan, pod credential.Sec
 
 // first makes the call for the association's own role, in its mode.
 func (t *Taker) first(ctx context.Context, call *sessionplan.Call, pod credential.Secret) (*awsapi.RoleSession, error) {
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(t.Total, total))
+	defer cancel()
 	if call.Operation == sessionplan.AssumeRole {
 		isSession, err := t.Roles.Own(ctx)
 		if err != nil {
@@ -205,7 +209,7 @@ func (t *Taker) first(ctx context.Context, call *sessionplan.Call, pod credentia
 	if call.Caller.Kind == sessionplan.MintedToken {
 		var err error
 		if shown, err = t.Minter.Mint(
-			call.Caller.Subject, call.RoleARN, wireTags(call.Tags), call.SourceIdentity.Value,
+			call.Caller.Subject, call.RoleARN, wireTags(call.Tags), call.Local, call.SourceIdentity.Value,
 		); err != nil {
 			return nil, refusal.New(refusal.Unavailable, "The broker cannot sign tokens.").Because(err)
 		}
@@ -230,6 +234,7 @@ func (t *Taker) assume(
 		ExternalID:     call.ExternalID,
 		SourceIdentity: call.SourceIdentity.Value,
 		Tags:           wireTags(call.Tags),
+		Local:          call.Local,
 		As:             as,
 	}
 	return t.lasting(ctx, call.RoleARN, want, call.Operation, func(
@@ -273,20 +278,19 @@ func (t *Taker) lasting(
 func (t *Taker) call(
 	ctx context.Context, operation sessionplan.Operation, ask func(context.Context) (*awsapi.RoleSession, error),
 ) (*awsapi.RoleSession, error) {
-	for attempt := 1; ; attempt++ {
-		if err := t.Pace.Wait(ctx); err != nil {
-			return nil, err
-		}
-		bounded, cancel := context.WithTimeout(ctx, cmp.Or(t.Attempt, attemptTime))
-		got, err := ask(bounded)
-		cancel()
-		code := codeOf(err)
-		t.Metrics.Calls.WithLabelValues(string(operation), code.label()).Inc()
-		if code.throttled() {
-			t.Pace.Throttled()
-		}
-		if err == nil || !code.transient() || attempt == attempts || ctx.Err() != nil {
+	return patience.Ask(ctx, &t.patience, patience.Call[*awsapi.RoleSession]{
+		Turn: t.Pace.turn,
+		Try: func(ctx context.Context) (*awsapi.RoleSession, error) {
+			got, err := ask(ctx)
+			code := codeOf(err)
+			t.Metrics.Calls.WithLabelValues(string(operation), code.label()).Inc()
+			if code.throttled() {
+				t.Pace.Throttled()
+			}
 			return got, err
-		}
-	}
+		},
+		Again:    func(err error, _ int) (time.Duration, bool) { return 0, codeOf(err).transient() },
+		Attempts: attempts,
+		Now:      t.Now,
+	})
 }

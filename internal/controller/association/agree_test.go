@@ -98,6 +98,8 @@ func newCloud(t *testing.T) *cloud {
 	plane := sessionplan.Plane{
 		Cluster:       association.Cluster{Name: "prod", Partition: "aws", Region: region, Account: accountID},
 		Mode:          v1alpha1.Federated,
+		Modes:         []v1alpha1.AssociationMode{v1alpha1.Federated, v1alpha1.BrokerRole, v1alpha1.PassThrough},
+		Choices:       association.Choices(),
 		Issuer:        issuer,
 		BrokerRoleARN: brokerUser,
 		PodLabels:     []string{"tier"},
@@ -113,7 +115,6 @@ func newCloud(t *testing.T) *cloud {
 		Metrics: session.NewMetrics(prometheus.NewRegistry()),
 		Now:     time.Now,
 		Total:   time.Minute,
-		Attempt: time.Minute,
 	}
 	c.write(t, func(state account.State) error {
 		if err := state.PutProvider(
@@ -234,6 +235,7 @@ func someAssociation(random *rand.Rand) *v1alpha1.PodIdentityAssociation {
 			Mode:               pick(random, v1alpha1.Federated, v1alpha1.BrokerRole, v1alpha1.PassThrough),
 			TargetRoleARN:      pick(random, "", "", writerRole),
 			DisableSessionTags: !often(random),
+			SessionTagging:     pick(random, "", "", v1alpha1.TransitiveTags, v1alpha1.LocalTags, v1alpha1.NoTags),
 			ExternalID: pick(
 				random, "", "", "agreed", "eu-west-1/111122223333/prod/shop/cart",
 				"eu-west-1/111122223333/prod/shop/admin",
@@ -339,7 +341,7 @@ func TestBrokerAndControllerAgree(t *testing.T) {
 		)
 		c.trusts(t, "cart", "/team/", first)
 		c.trusts(t, "writer", "/", second)
-		exists, trusts := c.judge.role(t.Context(), a)
+		exists, trusts := c.judge.role(t.Context(), a, yes("Granted", ""))
 		if exists.status != metav1.ConditionTrue {
 			t.Fatalf("seed %d: %+v", seed, exists)
 		}

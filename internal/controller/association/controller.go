@@ -8,6 +8,7 @@ package association
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -47,14 +48,20 @@ type Roles interface {
 type Reconciler struct {
 	Client client.Client
 	Plane  sessionplan.Plane
+	// Grants makes a set of all RoleGrants: it says what none at all means.
+	Grants func([]grant.Grant) *grant.Set
 	Roles  Roles
 	Events events.EventRecorder
 	// Metrics are made by NewMetrics.
 	Metrics *Metrics
 	Log     *slog.Logger
 	// Every is how often IAM is looked at, which does not tell when it changes; up
-	// to a fifth is added at random, so that not all are looked at together.
+	// to a fifth is added at random, so that not all are looked at together. What is
+	// not as it should be is looked at sooner.
 	Every time.Duration
+	Now   func() time.Time
+
+	waiting waiting
 }
 
 // Conditions of an association.
@@ -66,11 +73,21 @@ const (
 	conditionShadowed = "Shadowed"
 )
 
+// Reasons of what IAM was not asked, or did not answer.
+const (
+	reasonNotAsked       = "NotAsked"
+	reasonTargetNotAsked = "TargetNotAsked"
+	reasonNotForIAM      = "NotLookedAt"
+)
+
 // Setup adds the controller to a manager.
 func (r *Reconciler) Setup(manager ctrl.Manager) error {
 	changed := builder.WithPredicates(predicate.GenerationChangedPredicate{}) // its own status changes must not wake it
+	// The broker writes when a session was issued, which contradicts a status that says
+	// that none can be.
+	used := builder.WithPredicates(predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, usedThoughNotReady()))
 	return ctrl.NewControllerManagedBy(manager).Named("association").
-		For(&v1alpha1.PodIdentityAssociation{}, changed).
+		For(&v1alpha1.PodIdentityAssociation{}, used).
 		Watches(&v1alpha1.PodIdentityAssociation{}, handler.EnqueueRequestsFromMapFunc(r.patternsBeside), changed).
 		Watches(&v1alpha1.RoleGrant{}, handler.EnqueueRequestsFromMapFunc(r.everyOne), changed).
 		Complete(r)
@@ -82,8 +99,27 @@ func (r *Reconciler) patternsBeside(ctx context.Context, object client.Object) [
 	return r.requests(ctx, object.GetNamespace(), association.IsPattern)
 }
 
-func (r *Reconciler) everyOne(ctx context.Context, _ client.Object) []reconcile.Request {
+func (r *Reconciler) everyOne(ctx context.Context, grant client.Object) []reconcile.Request {
+	r.count(ctx, grant)
 	return r.requests(ctx, "", func(*v1alpha1.PodIdentityAssociation) bool { return true })
+}
+
+// count counts the RoleGrants after one of them has changed, and says loudly when that
+// was the last.
+func (r *Reconciler) count(ctx context.Context, changed client.Object) {
+	var list v1alpha1.RoleGrantList
+	if err := r.Client.List(ctx, &list); err != nil {
+		r.Log.Error("RoleGrants not counted", "error", err)
+		return
+	}
+	if r.Metrics.grants.Set(float64(len(list.Items))); len(list.Items) > 0 {
+		return
+	}
+	r.Metrics.emptied.Inc()
+	note := r.Grants(nil).WhyNone()
+	r.Log.Warn("the last RoleGrant is gone", "name", changed.GetName(), "consequence", note)
+	r.Events.Eventf(changed, nil, corev1.EventTypeWarning, "NoRoleGrants", "Grant", "%s",
+		"the last RoleGrant is gone: "+note)
 }
 
 func (r *Reconciler) requests(
@@ -108,6 +144,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	var object v1alpha1.PodIdentityAssociation
 	if err := r.Client.Get(ctx, request.NamespacedName, &object); err != nil {
 		r.Metrics.observe(request.NamespacedName, nil)
+		r.waiting.forget(request.NamespacedName)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	before := object.DeepCopy()
@@ -121,7 +158,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		}
 		r.tell(before, &object)
 	}
-	return ctrl.Result{RequeueAfter: r.Every + rand.N(r.Every/5+1)}, nil //nolint:gosec // spreads load, guards nothing
+	again := r.waiting.after(&object, r.Now(), r.Every)
+	return ctrl.Result{RequeueAfter: again + rand.N(again/5+1)}, nil //nolint:gosec // spreads load, guards nothing
 }
 
 // look fills the status.
@@ -135,8 +173,8 @@ func (r *Reconciler) look(ctx context.Context, a *v1alpha1.PodIdentityAssociatio
 		return fmt.Errorf("list the associations: %w", err)
 	}
 	found := map[string]verdict{}
-	found[conditionRole], found[conditionTrust] = r.role(ctx, a)
-	found[conditionGranted] = granted(a, grants.Items)
+	found[conditionGranted] = r.granted(a, grants.Items)
+	found[conditionRole], found[conditionTrust] = r.role(ctx, a, found[conditionGranted])
 	found[conditionShadowed] = shadowed(a, beside.Items)
 	found[conditionReady] = ready(a, found)
 	status := &a.Status
@@ -160,8 +198,16 @@ func (r *Reconciler) look(ctx context.Context, a *v1alpha1.PodIdentityAssociatio
 	return nil
 }
 
-// role asks IAM for the role, and its trust policy for the plane.
-func (r *Reconciler) role(ctx context.Context, a *v1alpha1.PodIdentityAssociation) (exists, trusts verdict) {
+// role asks IAM for the role, and its trust policy for the plane. Of roles that the
+// association may not use it says nothing, not even whether they exist: who writes
+// associations must not learn of them here.
+func (r *Reconciler) role(
+	ctx context.Context, a *v1alpha1.PodIdentityAssociation, granted verdict,
+) (exists, trusts verdict) {
+	if granted.status != metav1.ConditionTrue {
+		v := unknown(reasonNotForIAM, "IAM is asked only about roles that all accounts of the association may use")
+		return v, v
+	}
 	role, err := arn.ParseRole(a.Spec.RoleARN)
 	if err != nil {
 		return no("Invalid", err.Error()), no("Invalid", err.Error())
@@ -177,7 +223,7 @@ func (r *Reconciler) role(ctx context.Context, a *v1alpha1.PodIdentityAssociatio
 	case fault.KindOf(err) == fault.NotFound:
 		return no("NoSuchRole", err.Error()), no("NoSuchRole", "there is no role that could trust anybody")
 	}
-	return unknown("NotAsked", err.Error()), unknown("NotAsked", "the trust policy could not be read")
+	return unknown(reasonNotAsked, err.Error()), unknown(reasonNotAsked, "the trust policy could not be read")
 }
 
 // target asks IAM about the target role, which only credentials of its account
@@ -194,30 +240,27 @@ func (r *Reconciler) target(ctx context.Context, a *v1alpha1.PodIdentityAssociat
 	case fault.KindOf(err) == fault.NotFound:
 		return no("NoSuchTargetRole", err.Error())
 	}
-	return unknown("TargetNotAsked", "the trust policy of the target role could not be read: "+err.Error())
+	return unknown(reasonTargetNotAsked, "the trust policy of the target role could not be read: "+err.Error())
 }
 
-func granted(a *v1alpha1.PodIdentityAssociation, items []v1alpha1.RoleGrant) verdict {
+// granted judges what the operator and the grants let the association be.
+func (r *Reconciler) granted(a *v1alpha1.PodIdentityAssociation, items []v1alpha1.RoleGrant) verdict {
 	var grants []grant.Grant
 	for i := range items {
 		grants = append(grants, grant.Grant{Name: items[i].Name, Spec: items[i].Spec})
 	}
-	set := grant.NewSet(grants)
-	reasons := []string{}
-	for _, role := range []string{a.Spec.RoleARN, a.Spec.TargetRoleARN} {
-		if role == "" {
-			continue
-		}
-		decision := admission.Allows(set, a, role)
-		switch {
-		case !decision.Allowed && association.IsPattern(a): // a grant may cover some of its accounts
-			return unknown("Pattern", decision.Reason+"; it is decided for each service account")
-		case !decision.Allowed:
-			return no("NotGranted", decision.Reason)
-		}
-		reasons = append(reasons, decision.Reason)
+	rules := admission.Rules{Bounds: r.Plane.Bounds(), Grants: r.Grants(grants)}
+	err := rules.Check(a)
+	_, ungranted := errors.AsType[*admission.NotGranted](err)
+	switch {
+	case err == nil:
+		return yes("Granted", rules.Why(a))
+	case ungranted && association.IsPattern(a): // a grant may cover some of its accounts
+		return unknown("Pattern", err.Error()+"; it is decided for each service account")
+	case ungranted:
+		return no("NotGranted", err.Error())
 	}
-	return yes("Granted", reasons[0])
+	return no("NotAllowed", err.Error()+"; "+strings.Join(fault.HintsOf(err), "; "))
 }
 
 // shadowed looks for an association that always is preferred: of the same

@@ -11,6 +11,8 @@ import (
 // Metrics count associations; labels are bounded by the conditions.
 type Metrics struct {
 	conditions *prometheus.GaugeVec
+	grants     prometheus.Gauge
+	emptied    prometheus.Counter
 
 	mu   sync.Mutex
 	last map[types.NamespacedName][]metav1.Condition
@@ -22,9 +24,15 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		conditions: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Namespace: "rolecall", Name: "associations", Help: "Pod Identity associations by condition and its status.",
 		}, []string{"condition", "status"}),
+		grants: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "rolecall_role_grants", Help: "RoleGrants after the last change of one.",
+		}),
+		emptied: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "rolecall_role_grants_emptied_total", Help: "How often the last RoleGrant went away.",
+		}),
 		last: map[types.NamespacedName][]metav1.Condition{},
 	}
-	registry.MustRegister(m.conditions)
+	registry.MustRegister(m.conditions, m.grants, m.emptied)
 	return m
 }
 

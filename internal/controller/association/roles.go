@@ -32,7 +32,8 @@ const (
 	rolesRetry   = time.Minute
 )
 
-// Trust returns a role's trust policy.
+// Trust returns a role's trust policy. What its errors say anybody who reads
+// associations may know: neither whose credentials these are, nor of other roles.
 func (r *EnvironmentRoles) Trust(ctx context.Context, role arn.Role) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, rolesTimeout)
 	defer cancel()
@@ -41,21 +42,18 @@ func (r *EnvironmentRoles) Trust(ctx context.Context, role arn.Role) (string, er
 		return "", err
 	}
 	if id != role.Account {
-		return "", fault.New(fault.Denied, "the role belongs to account %s, and the credentials to %s",
-			role.Account, id)
+		return "", fault.New(fault.Denied, "the controller's credentials are not of account %s", role.Account)
 	}
 	found, trust, exists, err := account.IAM().RoleTrust(ctx, role.Name)
 	switch {
 	case err != nil:
 		answer, isAWS := errors.AsType[*awsapi.Error](err)
 		if isAWS {
-			return "", fault.New(fault.Denied, "IAM does not show the role: %s: %s", answer.Code, answer.Message)
+			return "", fault.New(fault.Denied, "IAM does not show the role to the controller: %s", answer.Code)
 		}
 		return "", fault.New(fault.Unavailable, "IAM does not answer")
-	case !exists:
-		return "", fault.New(fault.NotFound, "there is no role %s in account %s", role.Name, role.Account)
-	case found != role.ARN().String():
-		return "", fault.New(fault.NotFound, "there is no role %s, but there is %s", role.ARN(), found)
+	case !exists, found != role.ARN().String(): // a role of that name and another path is another role
+		return "", fault.New(fault.NotFound, "IAM has no role %s", role.ARN())
 	}
 	return trust, nil
 }

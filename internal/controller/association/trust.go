@@ -1,6 +1,7 @@
 package association
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -101,7 +102,7 @@ func (r *Reconciler) plan(a *v1alpha1.PodIdentityAssociation) (plan *sessionplan
 func (t *judged) by(role arn.Role, text string) verdict {
 	document, err := policy.Parse(policy.Trust, role.Name, []byte(text))
 	if err != nil {
-		return unknown("Unread", fmt.Sprintf("the trust policy of %s is not understood: %s", role.ARN(), err))
+		return unknown("Unread", fmt.Sprintf("the trust policy of %s is not understood%s", role.ARN(), place(err)))
 	}
 	for _, statement := range document.Outline() {
 		for _, key := range statement.Keys {
@@ -109,7 +110,7 @@ func (t *judged) by(role arn.Role, text string) verdict {
 				return unknown(
 					"DependsOnPod",
 					fmt.Sprintf(
-						"the trust policy of %s asks for %s, which is known only when a pod asks", role.ARN(), key,
+						"the trust policy of %s asks for %s, which is known only when a pod asks", role.ARN(), t.shown(key),
 					),
 				)
 			}
@@ -136,17 +137,84 @@ func (t *judged) by(role arn.Role, text string) verdict {
 	}
 	explained := policy.ExplainAll(request, t.Actions(), policies)
 	if explained.Decision == policy.Allowed.String() {
-		return yes("Allows", explained.Summary())
+		return yes("Allows", "the trust policy of "+role.ARN().String()+" allows the association's sessions")
 	}
-	message := explained.Summary()
-	if len(explained.NearMisses) > 0 && explained.NearMisses[0].Suggested != nil {
-		message += "; " + explained.NearMisses[0].Suggested.Description
+	return no("Refuses", fmt.Sprintf("the trust policy of %s refuses: %s. It needs %s: `rolecall trust generate` prints it",
+		role.ARN(), t.why(request, policies, explained), t.statement))
+}
+
+// place says where a document is wrong, and nothing that it says.
+func place(err error) string {
+	if wrong, ok := errors.AsType[*policy.SyntaxError](err); ok && wrong.Line > 0 {
+		return fmt.Sprintf(" (line %d, column %d)", wrong.Line, wrong.Column)
 	}
-	return no("Refuses", message+". It needs "+t.statement+": `rolecall trust generate` prints it")
+	return ""
+}
+
+// why says what keeps the call out, in words of the call alone. Anybody who reads
+// associations reads it, and must not learn from it what else a trust policy says: which
+// external id it wants, or who else is trusted.
+func (t *judged) why(request *policy.Request, policies *policy.Policies, all *policy.Explanation) string {
+	if all.Decision == policy.ExplicitDeny.String() {
+		return "a statement denies it"
+	}
+	for _, action := range t.Actions() {
+		one := policy.ExplainAll(request, []string{action}, policies)
+		if one.Decision == policy.Allowed.String() {
+			continue
+		}
+		if key, missed := t.onlyMissed(one); missed {
+			return fmt.Sprintf("a statement that would allow %s to it has another condition on %s", action, key)
+		}
+		return "no statement allows " + action + " to it"
+	}
+	return "no statement allows all of it"
+}
+
+// onlyMissed is the one condition that keeps a statement from allowing the call.
+func (t *judged) onlyMissed(explained *policy.Explanation) (key string, missed bool) {
+	for _, miss := range explained.NearMisses {
+		if miss.Element != "Condition" {
+			continue
+		}
+		for i := range explained.Documents {
+			document := &explained.Documents[i]
+			if document.Source != miss.Source || miss.Index >= len(document.Statements) {
+				continue
+			}
+			for _, condition := range document.Statements[miss.Index].Conditions {
+				if !condition.Matched {
+					return t.shown(condition.Key), true
+				}
+			}
+		}
+	}
+	return "", false
+}
+
+// shown is a condition key as it may be shown: with what the call says for it, but
+// without names that only the policy knows, as of tags and of other issuers' claims.
+func (t *judged) shown(key string) string {
+	if value, has := t.context.Get(key); has && !t.open[arn.FoldKey(key)] {
+		return fmt.Sprintf("%s, which is %q here", key, value)
+	}
+	space, _, _ := strings.Cut(key, ":")
+	family, tag, isTag := strings.Cut(key, "/")
+	switch {
+	case !strings.EqualFold(space, "aws") && !strings.EqualFold(space, "sts"):
+		if claim := key[strings.LastIndexByte(key, ':')+1:]; t.knows(key) && (claim == "sub" || claim == "aud") {
+			return key
+		}
+		return "a claim that only some tokens have"
+	case isTag && !slices.ContainsFunc(association.DefaultTags(), func(one string) bool { return arn.SameKey(one, tag) }) &&
+		!slices.ContainsFunc(t.Tags, func(one policy.Tag) bool { return arn.SameKey(one.Key, tag) }):
+		return family + "/…"
+	}
+	return key
 }
 
 func (t *judged) knows(key string) bool {
-	key = strings.ToLower(key)
+	key = arn.FoldKey(key)
 	return !t.open[key] && slices.ContainsFunc(
 		t.known, func(known string) bool { return strings.HasPrefix(key, known) },
 	)
@@ -179,11 +247,12 @@ func judge(plane *sessionplan.Plane, call *sessionplan.Call, role arn.Role) (t *
 		},
 	}
 	for _, tag := range call.Tags {
-		t.Tags, t.TransitiveKeys = append(
-			t.Tags, policy.Tag{Key: tag.Key, Value: tag.Value},
-		), append(t.TransitiveKeys, tag.Key)
+		t.Tags = append(t.Tags, policy.Tag{Key: tag.Key, Value: tag.Value})
+		if !call.Local {
+			t.TransitiveKeys = append(t.TransitiveKeys, tag.Key)
+		}
 		if tag.Open {
-			t.open[requestTagKeys+strings.ToLower(tag.Key)] = true
+			t.open[requestTagKeys+arn.FoldKey(tag.Key)] = true
 		}
 		if tag.Optional { // so that which keys there are differs, too
 			t.open["aws:tagkeys"], t.open["sts:transitivetagkeys"] = true, true
@@ -225,7 +294,7 @@ func (t *judged) calledBy(plane *sessionplan.Plane, caller *sessionplan.Caller, 
 		t.context.Set(id+":sub", caller.Subject).Set(id+":aud", caller.Audience)
 		// A minted token names the one role that it is for.
 		t.context.Set("sts:RoleAuthorizedByIdp", fmt.Sprint(caller.Kind == sessionplan.MintedToken))
-		t.known = append(t.known, strings.ToLower(id)+":")
+		t.known = append(t.known, arn.FoldKey(id)+":")
 		t.statement = provider
 	}
 	return ""

@@ -17,6 +17,10 @@ const (
 	cartRole   = "arn:aws:iam::111122223333:role/team/cart"
 	brokerRole = "arn:aws:iam::111122223333:role/broker"
 	issuer     = "https://oidc.example.com/c1"
+
+	federated = `{"Federated":"arn:aws:iam::111122223333:oidc-provider/oidc.example.com/c1"}`
+	webTag    = `["sts:AssumeRoleWithWebIdentity","sts:TagSession"]`
+	assumeTag = `["sts:AssumeRole","sts:TagSession"]`
 )
 
 func associated(change func(*v1alpha1.PodIdentityAssociationSpec)) *v1alpha1.PodIdentityAssociation {
@@ -42,14 +46,11 @@ func statement(principal, actions, condition string) string {
 func TestTrust(t *testing.T) {
 	t.Parallel()
 	const (
-		federated = `{"Federated":"arn:aws:iam::111122223333:oidc-provider/oidc.example.com/c1"}`
-		service   = `{"Service":"pods.eks.amazonaws.com"}`
-		broker    = `{"AWS":"` + brokerRole + `"}`
-		web       = `"sts:AssumeRoleWithWebIdentity"`
-		webTag    = `["sts:AssumeRoleWithWebIdentity","sts:TagSession"]`
-		assume    = `"sts:AssumeRole"`
-		assumeTag = `["sts:AssumeRole","sts:TagSession"]`
-		pinned    = `{"StringEquals":{"oidc.example.com/c1:sub":"system:serviceaccount:shop:cart",` +
+		service = `{"Service":"pods.eks.amazonaws.com"}`
+		broker  = `{"AWS":"` + brokerRole + `"}`
+		web     = `"sts:AssumeRoleWithWebIdentity"`
+		assume  = `"sts:AssumeRole"`
+		pinned  = `{"StringEquals":{"oidc.example.com/c1:sub":"system:serviceaccount:shop:cart",` +
 			`"oidc.example.com/c1:aud":"sts.amazonaws.com"}}`
 		yes, no, or = metav1.ConditionTrue, metav1.ConditionFalse, metav1.ConditionUnknown
 	)
@@ -182,6 +183,8 @@ func TestTrust(t *testing.T) {
 				Account:   "111122223333",
 			},
 			Mode:          row.mode,
+			Modes:         []v1alpha1.AssociationMode{row.mode, v1alpha1.BrokerRole},
+			Choices:       association.Choices(),
 			Issuer:        issuer,
 			BrokerRoleARN: brokerRole,
 		}}

@@ -116,7 +116,9 @@ func openWorld(t *testing.T, servers int, canary bool) *world {
 	}
 	w.openAWS(sts.IssuerAccess{Endpoints: endpoints, RootCAs: authority.Pool()})
 	for _, side := range []*cluster{&w.hand, &w.auto} {
-		if err := accounts.EnsureBucket(t.Context(), side.spec.Publish.S3, document.JWKSPath); err != nil {
+		if err := accounts.EnsureBucket(t.Context(), side.spec.Publish.S3, accounts.BucketOptions{
+			JWKSPath: document.JWKSPath, Now: w.now, Tell: func(string) {},
+		}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -122,6 +122,7 @@ func (r *Reconciler) look(ctx context.Context, object *v1alpha1.Issuer) (moved b
 	}
 	if err := r.publish(ctx, look); err != nil {
 		setCondition(object, conditionPublished, "", err)
+		r.verify(look)
 		return false, err
 	}
 	setCondition(object, conditionPublished, "Published", nil)
@@ -201,13 +202,18 @@ func (r *Reconciler) publish(ctx context.Context, look *round) error {
 	if err != nil {
 		return err
 	}
-	written, err := store.Publish(ctx, place, documents, observe.Signing(look.view.Asked))
+	done, err := store.Publish(ctx, place, documents, observe.Signing(look.view.Asked))
 	if err != nil {
 		return err
 	}
 	status := &look.object.Status
+	r.warnOfForeign(look, done.Removed)
+	if len(done.Lost) > 0 {
+		r.event(look.object, corev1.EventTypeWarning, "Dropped",
+			"what was published by somebody else is replaced, without "+strings.Join(done.Lost, "; "))
+	}
 	status.Keys = plan.KeyStatuses(status.Keys, keys, look.view.Facts())
-	if len(written) > 0 {
+	if len(done.Written) > 0 {
 		status.PublishedAt = &metav1.Time{Time: r.Now()}
 		r.event(look.object, corev1.EventTypeNormal, "Published", "keys "+strings.Join(document.IDs(keys), ", "))
 		if _, direct := bucket.Of(spec.URL); spec.Publish.S3 != nil && !direct {
@@ -218,6 +224,19 @@ func (r *Reconciler) publish(ctx context.Context, look *round) error {
 	}
 	status.PublishedHash = documents.Hash()
 	return nil
+}
+
+// warnOfForeign tells of keys that somebody else has published: they are overwritten, but
+// tokens may have been minted with them.
+func (r *Reconciler) warnOfForeign(look *round, removed []string) {
+	for _, kid := range removed {
+		ours := func(key v1alpha1.KeyStatus) bool { return key.KID == kid }
+		if !slices.ContainsFunc(look.object.Status.Keys, ours) && kid != look.state.OldKID && kid != look.state.NewKID {
+			r.event(look.object, corev1.EventTypeWarning, "ForeignKey", "key "+kid+" was published, but no API server "+
+				"serves it and no rotation names it; it is removed. Whoever wrote it could be any service account at "+
+				"AWS: find out who it was, and end sessions that it may have opened")
+		}
+	}
 }
 
 func (r *Reconciler) providers(ctx context.Context, object *v1alpha1.Issuer) error {
@@ -240,6 +259,9 @@ func (r *Reconciler) verify(look *round) {
 		Now:       r.Now(),
 		Discovery: look.view.Discovery,
 		JWKS:      look.view.JWKS,
+		JWKSURI:   plan.JWKSURI(&look.object.Spec),
+		Rotation:  look.state.Named(),
+		Leaked:    look.state.Leaked,
 	}
 	for _, asked := range look.view.Asked {
 		seen.Servers = append(seen.Servers, asked.ServerKeys)

@@ -14,52 +14,33 @@ import (
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/credential"
 	"github.com/rolecall/rolecall/internal/fault"
-	"github.com/rolecall/rolecall/internal/issuer/bucket"
-	"github.com/rolecall/rolecall/internal/issuer/document"
 	"github.com/rolecall/rolecall/internal/issuer/inspect"
 	"github.com/rolecall/rolecall/internal/issuer/store"
 )
 
 // Bucket opens what is published in S3.
 func Bucket(ctx context.Context, target *v1alpha1.S3Target) (store.Store, error) {
+	return openBucket(ctx, target)
+}
+
+// openBucket opens a bucket that the account owns which the target names, or that of the
+// credentials.
+func openBucket(ctx context.Context, target *v1alpha1.S3Target) (*awsapi.Bucket, error) {
 	account, err := awsapi.OpenAccount(ctx, target.Region, "")
 	if err != nil {
 		return nil, err
 	}
-	return account.Bucket(target.Bucket, target.Prefix), nil
-}
-
-// EnsureBucket makes the bucket unless it is there, and opens exactly the two documents to
-// anybody. A policy that is there already is never replaced.
-func EnsureBucket(ctx context.Context, target *v1alpha1.S3Target, jwksPath string) error {
-	account, err := awsapi.OpenAccount(ctx, target.Region, "")
-	if err != nil {
-		return err
+	owner := target.Owner
+	if owner == "" {
+		identity, err := account.Identity(ctx)
+		if err != nil {
+			return nil, fault.New(fault.Unavailable, "ask AWS whose account it is, which must own bucket %s: %w",
+				target.Bucket, err).Hint("give AWS credentials, or name the account that owns it: owner in issuer.yaml, " +
+				"--bucket-owner")
+		}
+		owner = identity.Account
 	}
-	place := account.Bucket(target.Bucket, target.Prefix)
-	if err := place.Ensure(ctx); err != nil {
-		return fault.New(fault.Denied, "make bucket %s: %w", target.Bucket, err)
-	}
-	objects := []string{place.Key(document.DiscoveryPath), place.Key(jwksPath)}
-	policy, err := bucket.Policy(target.Region, target.Bucket, objects)
-	if err != nil {
-		return err
-	}
-	there, err := place.Policy(ctx)
-	switch {
-	case err != nil:
-		return fault.New(fault.Denied, "read the policy of bucket %s: %w", target.Bucket, err)
-	case bucket.Opens(there, place.Key(jwksPath)):
-		return nil
-	case there != "":
-		return fault.New(fault.Conflict, "bucket %s has a policy already, which is not replaced", target.Bucket).
-			Hint("add to it: %s", policy)
-	}
-	if err := place.OpenTo(ctx, string(policy)); err != nil {
-		return fault.New(fault.Denied, "open bucket %s: %w", target.Bucket, err).
-			Hint("if the account blocks public buckets, put CloudFront in front and give its address with --url")
-	}
-	return nil
+	return account.Bucket(target.Bucket, target.Prefix, owner), nil
 }
 
 // EnsureProvider makes the issuer's OIDC provider in one account, or adds the audiences

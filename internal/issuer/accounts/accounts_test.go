@@ -17,9 +17,7 @@ import (
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/credential"
-	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/issuer/accounts"
-	"github.com/rolecall/rolecall/internal/issuer/document"
 	"github.com/rolecall/rolecall/internal/issuer/inspect"
 	"github.com/rolecall/rolecall/internal/localaws"
 	"github.com/rolecall/rolecall/internal/localaws/account"
@@ -63,46 +61,6 @@ func openAWS(t *testing.T) (*iam.Client, *s3.Client) {
 	endpoint := awssdk.String(server.URL)
 	return iam.New(iam.Options{BaseEndpoint: endpoint, Region: "eu-west-1", Credentials: static}),
 		s3.New(s3.Options{BaseEndpoint: endpoint, Region: "eu-west-1", Credentials: static, UsePathStyle: true})
-}
-
-// TestEnsureBucket: it can be called again; a policy that somebody else has set stays, and
-// what to add to it is said.
-func TestEnsureBucket(t *testing.T) {
-	_, buckets := openAWS(t)
-	target := &v1alpha1.S3Target{Bucket: "keys", Region: "eu-west-1", Prefix: "c1"}
-	for range 2 {
-		if err := accounts.EnsureBucket(t.Context(), target, document.JWKSPath); err != nil {
-			t.Fatal(err)
-		}
-	}
-	policy := func() string {
-		got, err := buckets.GetBucketPolicy(t.Context(), &s3.GetBucketPolicyInput{Bucket: awssdk.String("keys")})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return awssdk.ToString(got.Policy)
-	}
-	for _, opened := range []string{"keys/c1/.well-known/openid-configuration", "keys/c1/openid/v1/jwks"} {
-		if !strings.Contains(policy(), opened) {
-			t.Errorf("%s is not open: %s", opened, policy())
-		}
-	}
-	foreign := `{"Version":"2012-10-17","Statement":[` +
-		`{"Effect":"Deny","Principal":"*","Action":"s3:DeleteObject","Resource":"arn:aws:s3:::keys/*"}]}`
-	if _, err := buckets.PutBucketPolicy(t.Context(), &s3.PutBucketPolicyInput{
-		Bucket: awssdk.String("keys"),
-		Policy: awssdk.String(foreign),
-	}); err != nil {
-		t.Fatal(err)
-	}
-	err := accounts.EnsureBucket(t.Context(), target, document.JWKSPath)
-	hints := strings.Join(fault.HintsOf(err), "\n")
-	if fault.KindOf(err) != fault.Conflict || !strings.Contains(hints, `"arn:aws:s3:::keys/c1/openid/v1/jwks"`) {
-		t.Errorf("beside another policy: %v\n%s", err, hints)
-	}
-	if policy() != foreign {
-		t.Errorf("the other policy is replaced by %s", policy())
-	}
 }
 
 // TestProviders: a provider is made, completed and found; one that is only near is named.

@@ -1,5 +1,5 @@
-// Package bucket has the rules for an S3 bucket that an issuer publishes in: its URL, the
-// policy that opens it, and what may be done to a policy that is there (spec
+// Package bucket has the rules for an S3 bucket that an issuer publishes in: its URL, whether
+// anybody may read its documents, and the one statement that opens them (spec
 // issuer-and-sts §5).
 //
 // It calls no S3, and does not know what is published.
@@ -74,11 +74,6 @@ func Policy(region, name string, objects []string) ([]byte, error) {
 		Statement []statement
 	}{"2012-10-17", []statement{s}})
 }
-
-// Opens reports whether a bucket's policy opens an object already, perhaps by hand: it is
-// left as it is then. A policy that does not name the object is somebody else's, and never
-// replaced.
-func Opens(policy, object string) bool { return policy != "" && strings.Contains(policy, object) }
 
 // s3Host is S3's own host names, a bucket's before them if it is a virtual host.
 var s3Host = lazyregexp.New(`^(?:([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])\.)?` +

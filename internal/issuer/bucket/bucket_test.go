@@ -63,29 +63,6 @@ func TestOf(t *testing.T) {
 	}
 }
 
-// TestOpens: a policy that names the object is left as it is; another is not ours.
-func TestOpens(t *testing.T) {
-	t.Parallel()
-	ours, err := bucket.Policy("eu-west-1", "keys",
-		[]string{"c1/.well-known/openid-configuration", "c1/openid/v1/jwks"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, row := range []struct {
-		name, policy, object string
-		want                 bool
-	}{
-		{"no policy", "", "c1/openid/v1/jwks", false},
-		{"our own", string(ours), "c1/openid/v1/jwks", true},
-		{"that of another prefix", string(ours), "c2/openid/v1/jwks", false},
-		{"somebody else's", `{"Version":"2012-10-17","Statement":[]}`, "c1/openid/v1/jwks", false},
-	} {
-		if got := bucket.Opens(row.policy, row.object); got != row.want {
-			t.Errorf("%s: %t", row.name, got)
-		}
-	}
-}
-
 // TestInvalidation: both documents are named as CloudFront has them, by their paths.
 func TestInvalidation(t *testing.T) {
 	t.Parallel()

@@ -41,6 +41,10 @@ type Published struct {
 	// Written are the names of the documents that were written, in order; none if they
 	// were there already.
 	Written []string
+	// Removed are the kids that were published and are not any more.
+	Removed []string
+	// Lost is what else was there and is not any more.
+	Lost []string
 	// Keys are the kids that are published; none if publishing failed half-way.
 	Keys []string
 	// Invalidation is the command that drops old copies of CloudFront's, empty unless it
@@ -54,7 +58,7 @@ func (d *Desk) Look(ctx context.Context) observe.View {
 }
 
 // State reads how far a rotation is.
-func (d *Desk) State() (rotation.State, error) { return d.Folder.State(d.Now()) }
+func (d *Desk) State() (rotation.State, error) { return d.Folder.State() }
 
 // Publish writes what the folder's state wants published, with the folder's lock held.
 // Where no API server is asked it refuses to remove a key, unless dropUnseen.
@@ -127,7 +131,8 @@ func (d *Desk) publish(ctx context.Context, keys []token.PublicKey, view observe
 		return documents, fault.New(fault.Invalid, "%w", err)
 	}
 	done := Published{Issuer: documents.Issuer}
-	done.Written, err = store.Publish(ctx, d.Store, documents, observe.Signing(view.Asked))
+	changed, err := store.Publish(ctx, d.Store, documents, observe.Signing(view.Asked))
+	done.Written, done.Removed, done.Lost = changed.Written, changed.Removed, changed.Lost
 	if err != nil {
 		d.Tell(done)
 		return documents, fault.New(fault.Unavailable, "publish: %w", err)
@@ -155,8 +160,12 @@ func (d *Desk) ReadBack(ctx context.Context, documents document.Documents, patie
 		}
 		select {
 		case <-waiting.Done():
-			return fault.New(fault.Unavailable, "%w", err).
-				Hint("rolecall issuer verify --dir %s tells why; --read-back 0 does not look", d.Folder)
+			refused := fault.New(fault.Unavailable, "%w", err)
+			if d.Issuer.Spec.Publish.Directory != nil {
+				refused = refused.Hint("serve the folder at %s, with rolecall serve issuer --documents %s or a server of "+
+					"yours; then run the same again", d.Issuer.Spec.URL, fault.Quote(d.Issuer.Spec.Publish.Directory.Path))
+			}
+			return refused.Hint("rolecall issuer verify --dir %s tells why; --read-back 0 does not look", d.Folder)
 		case <-time.After(time.Second):
 		}
 	}

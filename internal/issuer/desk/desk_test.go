@@ -426,7 +426,7 @@ func TestFolder(t *testing.T) {
 	if err := o.Folder.Write("rotation.json", []byte("{")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := o.Folder.State(o.now); fault.KindOf(err) != fault.Invalid {
+	if _, err := o.Folder.State(); fault.KindOf(err) != fault.Invalid {
 		t.Errorf("half a state: %v", err)
 	}
 	if _, err := desk.Folder(filepath.Join(string(o.Folder), "none")).Lock(); !errors.Is(err, fs.ErrNotExist) {

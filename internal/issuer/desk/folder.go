@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
+	"github.com/rolecall/rolecall/internal/apiserverflags"
 	"github.com/rolecall/rolecall/internal/atomicfile"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/filelock"
@@ -19,6 +20,7 @@ import (
 	"github.com/rolecall/rolecall/internal/issuer/plan"
 	"github.com/rolecall/rolecall/internal/rotation"
 	"github.com/rolecall/rolecall/internal/token"
+	"github.com/rolecall/rolecall/internal/yamledit"
 )
 
 // Files of the folder beside those of plan, which are for the API servers.
@@ -60,7 +62,24 @@ func (f Folder) Lock() (unlock func(), err error) {
 	case err != nil:
 		return nil, fault.New(fault.Unavailable, "lock the folder: %w", err)
 	}
+	if err := f.sweep(); err != nil {
+		return nil, errors.Join(fault.New(fault.Unavailable, "remove what a killed command has left in the folder: %w", err),
+			lock.Release())
+	}
 	return func() { _ = lock.Release() }, nil
+}
+
+// sweep removes what commands have left behind that were killed while they wrote.
+func (f Folder) sweep() error {
+	swept := []error{atomicfile.SweepUnnamed(string(f))}
+	names := append([]string{issuerFile, stateFile}, plan.KeyFiles()...)
+	for _, name := range apiserverflags.Names() {
+		names = append(names, string(name)+".yaml")
+	}
+	for _, name := range names {
+		swept = append(swept, atomicfile.Sweep(f.Path(name)))
+	}
+	return errors.Join(swept...)
 }
 
 // Load reads issuer.yaml.
@@ -75,7 +94,7 @@ func (f Folder) Load() (*v1alpha1.Issuer, error) {
 	}
 	var object v1alpha1.Issuer
 	if err := yaml.UnmarshalStrict(text, &object); err != nil {
-		return nil, fault.New(fault.Invalid, "%s: %w", f.IssuerFile(), err)
+		return nil, yamledit.Invalid(f.IssuerFile(), 1, text, err)
 	}
 	if object.APIVersion != v1alpha1.GroupVersion.String() || object.Kind != "Issuer" {
 		return nil, fault.New(fault.Invalid, "%s is of apiVersion %q and kind %q: want %s and Issuer",
@@ -109,11 +128,11 @@ func (f Folder) Write(name string, text []byte) error {
 	return nil
 }
 
-// State reads how far a rotation is; without rotation.json there is none, now.
-func (f Folder) State(now time.Time) (rotation.State, error) {
+// State reads how far a rotation is; without rotation.json none has been recorded.
+func (f Folder) State() (rotation.State, error) {
 	text, err := os.ReadFile(f.Path(stateFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return rotation.New(now), nil
+		return rotation.New(time.Time{}), nil
 	}
 	if err != nil {
 		return rotation.State{}, fault.New(fault.Unavailable, "read the rotation: %w", err)
@@ -148,6 +167,19 @@ func (f Folder) files() (plan.Files, error) {
 		files[name] = text
 	}
 	return files, nil
+}
+
+// Known returns the public keys of the folder's files; none if it has none.
+func (f Folder) Known() ([]token.PublicKey, error) {
+	files, err := f.files()
+	if err != nil {
+		return nil, err
+	}
+	known, err := files.Known()
+	if err != nil {
+		return nil, f.explain(err)
+	}
+	return known, nil
 }
 
 // explain says which file of the folder cannot be used.

@@ -3,6 +3,7 @@ package desk
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/rolecall/rolecall/internal/credential"
@@ -151,6 +152,8 @@ type Status struct {
 	Gate  rotation.Gate
 	Facts rotation.Facts
 	Asked []observe.Asked
+	// Unserved are the kids that are published and should not be (see rotation.Unserved).
+	Unserved []string
 }
 
 // Status looks, and changes nothing. Before a rotation the gate says whether one may start.
@@ -169,7 +172,11 @@ func (d *Desk) Status(ctx context.Context, waits Waits) (*Status, error) {
 		gate.Waiting = rotation.Check(state, facts)
 		gate.Open = len(gate.Waiting) == 0
 	}
-	return &Status{State: state, Gate: gate, Facts: facts, Asked: view.Asked}, nil
+	status := &Status{State: state, Gate: gate, Facts: facts, Asked: view.Asked}
+	if facts.PublishedErr == nil && !slices.ContainsFunc(view.Asked, func(a observe.Asked) bool { return a.Err != "" }) {
+		status.Unserved = rotation.Unserved(state, facts)
+	}
+	return status, nil
 }
 
 // facts adds what only a rotation asks for.

@@ -2,6 +2,7 @@ package document
 
 import (
 	"crypto"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -70,4 +71,24 @@ func Pick(keys []token.PublicKey, kids []string) ([]token.PublicKey, error) {
 		picked = append(picked, keys[at])
 	}
 	return picked, nil
+}
+
+// Removed returns the kids of a published key set that keys do not have, also those of
+// entries that cannot be used.
+func Removed(published []byte, keys []token.PublicKey) []string {
+	var set struct {
+		Keys []struct {
+			ID string `json:"kid"`
+		} `json:"keys"`
+	}
+	if json.Unmarshal(published, &set) != nil {
+		return nil
+	}
+	var removed []string
+	for _, entry := range set.Keys {
+		if entry.ID != "" && !slices.Contains(IDs(keys), entry.ID) && !slices.Contains(removed, entry.ID) {
+			removed = append(removed, entry.ID)
+		}
+	}
+	return removed
 }

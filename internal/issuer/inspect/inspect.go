@@ -23,7 +23,12 @@ func Inspect(o Observation) []finding.Finding {
 	r.url(o.Issuer)
 	if discovery, ok := r.discovery(o); ok {
 		r.jwks(o, discovery)
+		if discovery.Issuer == o.Issuer {
+			r.elsewhere(o, discovery.JWKSURI)
+		}
+		r.unserved(o)
 	}
+	r.bucketOwner(o)
 	r.servers(o)
 	r.providers(o)
 	r.role(o)
@@ -41,6 +46,10 @@ func (r *report) url(issuer string) {
 		r.add(finding.Error, "issuer-url", generic,
 			"rolecall issuer init --dir NEW --url https://HOST/PATH: another URL is another issuer",
 			token.CheckIssuer(issuer).Error())
+	case token.CheckTokenIssuer(issuer) != nil:
+		r.add(finding.Error, "issuer-dual-stack", generic,
+			"aws eks describe-cluster --name NAME --query cluster.identity.oidc.issuer prints the issuer",
+			token.CheckTokenIssuer(issuer).Error())
 	case strings.HasSuffix(issuer, "/"):
 		r.add(finding.Warning, "trailing-slash", "", "leave it if it is in use: another URL is another issuer",
 			"the issuer URL ends with a slash, which must then be in --service-account-issuer, the provider and "+
@@ -297,7 +306,7 @@ func (r *report) provider(o Observation, p Provider) {
 			r.add(finding.Error, "audience-unregistered", generic+"; before mid-2026: Incorrect token audience",
 				"aws iam add-client-id-to-open-id-connect-provider --open-id-connect-provider-arn "+p.ARN+
 					" --client-id "+audience,
-				fmt.Sprintf("%s: the provider accepts the audiences %q, not %q", where, p.ClientIDs, audience))
+				fmt.Sprintf("%s: the provider accepts the audience %s, not %s", where, either(p.ClientIDs), audience))
 		}
 	}
 	r.thumbprints(o, p, where)
@@ -349,8 +358,8 @@ func (r *report) thumbprints(o Observation, p Provider, where string) {
 		r.add(finding.Error, "thumbprint", thumbprintDiffers,
 			"aws iam update-open-id-connect-provider-thumbprint --open-id-connect-provider-arn "+p.ARN+
 				" --thumbprint-list "+certificate.Thumbprint,
-			fmt.Sprintf("%s: the certificate is not publicly trusted and its thumbprint %s is not among %q", where,
-				certificate.Thumbprint, p.Thumbprints))
+			fmt.Sprintf("%s: the certificate is not publicly trusted and its thumbprint %s is not registered: %s", where,
+				certificate.Thumbprint, either(p.Thumbprints)))
 	case certificate.Err == "" && len(p.Thumbprints) > 0 && !registered:
 		r.add(finding.Info, "thumbprint-unused", "", "",
 			where+": the registered thumbprints do not match, and need not: the certificate is publicly trusted")
@@ -372,4 +381,12 @@ func nearest(want string, others []string) string {
 		}
 	}
 	return best
+}
+
+// either lists texts for a sentence.
+func either(texts []string) string {
+	if len(texts) == 0 {
+		return "(none)"
+	}
+	return strings.Join(texts, " or ")
 }

@@ -124,7 +124,10 @@ func TestInspect(t *testing.T) {
 		want  []string // rules of errors and warnings
 	}{
 		{"nothing", func(*inspect.Observation) {}, nil},
-		{"another sound key", rsaEntry(func(map[string]any) {}), nil},
+		{"another sound key", func(o *inspect.Observation) {
+			rsaEntry(func(map[string]any) {})(o)
+			o.Servers[0].Keys = append(o.Servers[0].Keys, rsaPublic)
+		}, nil},
 		{"default issuer", func(o *inspect.Observation) {
 			o.Issuer = "https://kubernetes.default.svc.cluster.local"
 		}, []string{"default-issuer", "issuer-differs", "token-issuer", "token-issuer"}},
@@ -197,7 +200,7 @@ func TestInspect(t *testing.T) {
 		}, []string{"jwks-certificate"}},
 		{
 			"stranger's keys", func(o *inspect.Observation) { o.JWKS.Text = documents(t, stranger).JWKS.Text },
-			[]string{"signing-key-unpublished", "token-key-unpublished"},
+			[]string{"unserved-key", "signing-key-unpublished", "token-key-unpublished"},
 		},
 		{"two servers sign differently", func(o *inspect.Observation) {
 			o.Servers = append(o.Servers, inspect.ServerKeys{
@@ -231,9 +234,9 @@ func TestInspect(t *testing.T) {
 		{"IAM denies", func(o *inspect.Observation) {
 			o.Providers[0] = inspect.Provider{Account: "1", Err: "AccessDenied"}
 		}, []string{"provider-unreadable"}},
-		{"kid missing", rsaEntry(func(e map[string]any) { delete(e, "kid") }), []string{"kid-missing"}},
-		{"kid empty", rsaEntry(func(e map[string]any) { e["kid"] = "" }), nil},
-		{"kid of another key", rsaEntry(func(e map[string]any) { e["kid"] = "other" }), []string{"kid-differs"}},
+		{"kid missing", rsaEntry(func(e map[string]any) { delete(e, "kid") }), []string{"kid-missing", "unserved-key"}},
+		{"kid empty", rsaEntry(func(e map[string]any) { e["kid"] = "" }), []string{"unserved-key"}},
+		{"kid of another key", rsaEntry(func(e map[string]any) { e["kid"] = "other" }), []string{"kid-differs", "unserved-key"}},
 		{"kid that an external signer chose", func(o *inspect.Observation) {
 			rsaEntry(func(e map[string]any) { e["kid"] = "other" })(o)
 			o.Servers[0].Keys = append(o.Servers[0].Keys, token.PublicKey{ID: "other", Public: rsaPublic.Public})
@@ -241,22 +244,22 @@ func TestInspect(t *testing.T) {
 		{"another key under a kid that is in use", func(o *inspect.Observation) {
 			rsaEntry(func(e map[string]any) { e["kid"] = "other" })(o)
 			o.Servers[0].Keys = append(o.Servers[0].Keys, token.PublicKey{ID: "other", Public: key.Public()})
-		}, []string{"kid-differs"}},
+		}, []string{"kid-differs", "unserved-key"}},
 		{"kid twice", func(o *inspect.Observation) {
 			rsaEntry(func(e map[string]any) { e["kid"] = o.Servers[0].Signs })(o)
-		}, []string{"kid-differs", "duplicate-kid"}},
-		{"use enc", rsaEntry(func(e map[string]any) { e["use"] = "enc" }), []string{"key-use"}},
-		{"key_ops", rsaEntry(func(e map[string]any) { e["key_ops"] = []string{"verify"} }), []string{"key-ops"}},
-		{"x5c", rsaEntry(func(e map[string]any) { e["x5c"] = []string{"AA"} }), []string{"key-x5c"}},
-		{"padding", rsaEntry(func(e map[string]any) { e["n"] = e["n"].(string) + "==" }), []string{"key-members"}},
+		}, []string{"kid-differs", "duplicate-kid", "unserved-key"}},
+		{"use enc", rsaEntry(func(e map[string]any) { e["use"] = "enc" }), []string{"key-use", "unserved-key"}},
+		{"key_ops", rsaEntry(func(e map[string]any) { e["key_ops"] = []string{"verify"} }), []string{"key-ops", "unserved-key"}},
+		{"x5c", rsaEntry(func(e map[string]any) { e["x5c"] = []string{"AA"} }), []string{"key-x5c", "unserved-key"}},
+		{"padding", rsaEntry(func(e map[string]any) { e["n"] = e["n"].(string) + "==" }), []string{"key-members", "unserved-key"}},
 		{
 			"standard base64", rsaEntry(func(e map[string]any) { e["n"] = "+/" + e["n"].(string) }),
-			[]string{"key-members"},
+			[]string{"key-members", "unserved-key"},
 		},
-		{"DER", rsaEntry(func(e map[string]any) { e["n"] = "MIIB" + e["n"].(string) }), []string{"key-members"}},
-		{"modulus missing", rsaEntry(func(e map[string]any) { delete(e, "n") }), []string{"key-members"}},
-		{"private key", rsaEntry(func(e map[string]any) { e["d"] = "AA" }), []string{"private-key"}},
-		{"symmetric", rsaEntry(func(e map[string]any) { e["kty"] = "oct" }), []string{"key-kind"}},
+		{"DER", rsaEntry(func(e map[string]any) { e["n"] = "MIIB" + e["n"].(string) }), []string{"key-members", "unserved-key"}},
+		{"modulus missing", rsaEntry(func(e map[string]any) { delete(e, "n") }), []string{"key-members", "unserved-key"}},
+		{"private key", rsaEntry(func(e map[string]any) { e["d"] = "AA" }), []string{"private-key", "unserved-key"}},
+		{"symmetric", rsaEntry(func(e map[string]any) { e["kty"] = "oct" }), []string{"key-kind", "unserved-key"}},
 		{"token expired", func(o *inspect.Observation) {
 			o.Token = tokenOf(t, key, map[string]any{"exp": noon.Unix() - 301})
 		}, []string{"token-expired", "token-key-unpublished"}},
@@ -408,11 +411,12 @@ func TestReadBack(t *testing.T) {
 		if (err != nil) != (row.want != "") || (err != nil && !strings.Contains(err.Error(), row.want)) {
 			t.Errorf("%s: %v, want %q", row.name, err, row.want)
 		}
-		if kids, err := inspect.PublishedIDs(jwks); (err == nil) != row.kids || (err == nil && len(kids) != 1) {
+		if kids, err := inspect.PublishedIDs(inspect.Fetched{}, jwks); (err == nil) != row.kids || (err == nil && len(kids) != 1) {
 			t.Errorf("%s: kids %q, %v", row.name, kids, err)
 		}
 	}
-	if kids, err := inspect.PublishedIDs(inspect.Fetched{Done: true, Status: 200, Text: []byte("<html>")}); err == nil {
+	if kids, err := inspect.PublishedIDs(inspect.Fetched{},
+		inspect.Fetched{Done: true, Status: 200, Text: []byte("<html>")}); err == nil {
 		t.Errorf("HTML holds %q, and not %s", kids, key.ID())
 	}
 }

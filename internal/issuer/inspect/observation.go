@@ -22,6 +22,20 @@ type Observation struct {
 	Discovery, JWKS Fetched
 	// Servers are the cluster's API servers; none if they were not asked.
 	Servers []ServerKeys
+	// Rotation are the kids that a rotation under way wants published, or will; RotationErr
+	// says why that is not known.
+	Rotation    []string
+	RotationErr string
+	// Leaked are the kids of keys that are known to have leaked.
+	Leaked []string
+	// Known are the keys of the folder's files, and JWKSURI is where its keys are published;
+	// nil and empty if there is no folder.
+	Known   []token.PublicKey
+	JWKSURI string
+	// BucketErr is why the keys could not be read from the bucket by its owner's name, and
+	// BucketDenied says that S3 refused it; empty if they were, or if there is no bucket.
+	BucketErr    string
+	BucketDenied bool
 	// Providers are the OIDC providers of the accounts that were asked.
 	Providers []Provider
 	// Audiences are those that tokens will be made for.
@@ -32,6 +46,8 @@ type Observation struct {
 	// Token is one to be checked, its signature not yet verified; nil if none
 	// was given.
 	Token *token.JWT
+	// TokenBlanks says that blanks stand around it where it was read.
+	TokenBlanks bool
 }
 
 // Fetched is one anonymous GET.

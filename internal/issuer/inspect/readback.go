@@ -1,7 +1,6 @@
 package inspect
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
@@ -33,21 +32,35 @@ func CheckReadBack(documents document.Documents, discovery, jwks Fetched) error 
 	return nil
 }
 
-// PublishedIDs returns the kids that a reader finds.
-func PublishedIDs(jwks Fetched) ([]string, error) {
-	switch {
-	case !jwks.Done:
-		return nil, errors.New("the discovery document leads to no key set")
-	case jwks.Err != "":
-		return nil, fmt.Errorf("%s: %s", jwks.URL, jwks.Err)
-	case jwks.Certificate.Err != "":
-		return nil, fmt.Errorf("%s: %s", jwks.URL, jwks.Certificate.Err)
-	case jwks.Status != 200:
-		return nil, fmt.Errorf("%s: status %d", jwks.URL, jwks.Status)
+// PublishedIDs returns the kids that a reader finds, or why the reader finds none.
+func PublishedIDs(discovery, jwks Fetched) ([]string, error) {
+	if err := discovery.problem(); err != nil {
+		return nil, err
+	}
+	if !jwks.Done {
+		return nil, fmt.Errorf("%s: the discovery document leads to no key set by https", discovery.URL)
+	}
+	if err := jwks.problem(); err != nil {
+		return nil, err
 	}
 	keys, err := token.ReadJWKS(jwks.Text)
 	if err != nil {
 		return nil, err
 	}
 	return document.IDs(keys), nil
+}
+
+// problem is why what was fetched is not to be relied on; what was not fetched has none.
+func (f Fetched) problem() error {
+	switch {
+	case !f.Done:
+		return nil
+	case f.Err != "":
+		return fmt.Errorf("%s: %s", f.URL, f.Err)
+	case f.Certificate.Err != "":
+		return fmt.Errorf("%s: %s", f.URL, f.Certificate.Err)
+	case f.Status != 200:
+		return fmt.Errorf("%s: status %d", f.URL, f.Status)
+	}
+	return nil
 }

@@ -43,7 +43,7 @@ func Look(
 // caller's.
 func (v View) Facts() rotation.Facts {
 	facts := rotation.Facts{Now: v.Now}
-	facts.Published, facts.PublishedErr = inspect.PublishedIDs(v.JWKS)
+	facts.Published, facts.PublishedErr = inspect.PublishedIDs(v.Discovery, v.JWKS)
 	for _, asked := range v.Asked {
 		server := rotation.Server{
 			Name:   asked.Name,

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rolecall/rolecall/internal/build"
 	"github.com/rolecall/rolecall/internal/issuer/document"
 	"github.com/rolecall/rolecall/internal/issuer/inspect"
 )
@@ -105,9 +107,27 @@ func (r *Reader) fetch(ctx context.Context, address string) inspect.Fetched {
 		err = r.get(ctx, r.lax, &f)
 	}
 	if err != nil {
-		f.Err = err.Error()
+		f.Err = cause(err)
 	}
 	return f
+}
+
+// cause says why there was no answer, without the URL, which is said beside it.
+func cause(err error) string {
+	if failed, ok := errors.AsType[*url.Error](err); ok {
+		if failed.Timeout() {
+			return fmt.Sprintf("no answer within %s", readTimeout)
+		}
+		err = failed.Err
+	}
+	unresolved, ok := errors.AsType[*net.DNSError](err)
+	switch {
+	case !ok:
+		return err.Error()
+	case unresolved.IsNotFound:
+		return "DNS knows no host " + unresolved.Name
+	}
+	return "DNS does not resolve " + unresolved.Name + ": " + unresolved.Err
 }
 
 func (r *Reader) get(ctx context.Context, client *http.Client, f *inspect.Fetched) error {
@@ -116,6 +136,7 @@ func (r *Reader) get(ctx context.Context, client *http.Client, f *inspect.Fetche
 		return err
 	}
 	request.Header.Set("Accept", "application/json")
+	request.Header.Set("User-Agent", build.UserAgent())
 	request.Header.Set("Cache-Control", "no-cache") // a proxy's old copy is not what was published
 	response, err := client.Do(request)
 	if err != nil {

@@ -54,7 +54,7 @@ func TestReader(t *testing.T) {
 	if err := inspect.CheckReadBack(d, discovery, jwks); err != nil {
 		t.Error(err)
 	}
-	if ids, err := inspect.PublishedIDs(jwks); err != nil || len(ids) != 1 || ids[0] != d.Keys[0].ID {
+	if ids, err := inspect.PublishedIDs(discovery, jwks); err != nil || len(ids) != 1 || ids[0] != d.Keys[0].ID {
 		t.Errorf("published %q, %v", ids, err)
 	}
 	if len(jwks.Certificate.Thumbprint) != 40 || jwks.Certificate.Err != "" {
@@ -70,7 +70,7 @@ func TestReader(t *testing.T) {
 	if discovery.Certificate.Err == "" || discovery.Status != 200 || jwks.Certificate.Err == "" {
 		t.Errorf("an unknown authority: %+v", discovery.Certificate)
 	}
-	if _, err := inspect.PublishedIDs(jwks); err == nil {
+	if _, err := inspect.PublishedIDs(discovery, jwks); err == nil {
 		t.Error("keys behind an untrusted certificate count as published")
 	}
 	findings := inspect.Inspect(inspect.Observation{Issuer: url, Now: time.Now(), Discovery: discovery, JWKS: jwks})

@@ -9,6 +9,7 @@
 package plan
 
 import (
+	"strings"
 	"time"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
@@ -31,6 +32,11 @@ func JWKSPath(spec *v1alpha1.IssuerSpec) string {
 		return document.JWKSPath
 	}
 	return spec.Publish.JWKSPath
+}
+
+// JWKSURI is the URL at which readers find the keys.
+func JWKSURI(spec *v1alpha1.IssuerSpec) string {
+	return strings.TrimSuffix(spec.URL, "/") + "/" + JWKSPath(spec)
 }
 
 // Probe is the token that API servers are asked for, to see which key they sign with.

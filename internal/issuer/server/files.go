@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -68,6 +69,29 @@ func OpenFiles(dir string, maxAge time.Duration, log *slog.Logger) (*Files, erro
 	return f, nil
 }
 
+// AwaitFiles is OpenFiles for a folder in which nothing is published yet: until something is,
+// readers are told to come back. Who publishes may want to read back what is served first.
+func AwaitFiles(dir string, maxAge time.Duration, log *slog.Logger) (*Files, error) {
+	f, err := OpenFiles(dir, maxAge, log)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return f, err
+	}
+	f = &Files{dir: dir, log: log, cacheControl: fmt.Sprintf("public, max-age=%d", int(maxAge.Seconds()))}
+	info, missing := os.Stat(dir)
+	if missing != nil || !info.IsDir() || !f.isEmpty() {
+		return nil, err
+	}
+	log.Warn("nothing is published yet: readers are answered 503 until it is", "dir", dir)
+	f.current = &folder{}
+	return f, nil
+}
+
+// isEmpty: not even the discovery document is there.
+func (f *Files) isEmpty() bool {
+	_, err := os.Stat(f.path(document.DiscoveryPath))
+	return errors.Is(err, fs.ErrNotExist)
+}
+
 // ServeHTTP answers GET and HEAD of the two documents, and /healthz.
 func (f *Files) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -75,12 +99,18 @@ func (f *Files) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "only GET and HEAD", http.StatusMethodNotAllowed)
 		return
 	}
+	state := f.state()
+	if state.documents == nil {
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, "nothing is published yet", http.StatusServiceUnavailable)
+		return
+	}
 	if r.URL.Path == "/healthz" {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		_, _ = w.Write([]byte("ok\n"))
 		return
 	}
-	found, there := f.state().documents[r.URL.Path]
+	found, there := state.documents[r.URL.Path]
 	if !there {
 		http.NotFound(w, r)
 		return
@@ -98,6 +128,9 @@ func (f *Files) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (f *Files) state() *folder {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.current.documents == nil && f.isEmpty() {
+		return f.current
+	}
 	stamps, err := f.stamps(f.current.stamp[1].file)
 	if err == nil && stamps == f.current.stamp {
 		return f.current

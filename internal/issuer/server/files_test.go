@@ -85,6 +85,52 @@ func TestFiles(t *testing.T) {
 	}
 }
 
+// TestAwaitFiles: a folder in which nothing is published yet is served as soon as something
+// is; one that is broken or not there is refused at once.
+func TestAwaitFiles(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	discard := slog.New(slog.DiscardHandler)
+	files, err := server.AwaitFiles(dir, time.Minute, discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	status := func(path string) int {
+		recorder := httptest.NewRecorder()
+		files.ServeHTTP(recorder, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
+		return recorder.Code
+	}
+	for _, path := range []string{"/healthz", "/c1/openid/v1/jwks"} {
+		if got := status(path); got != http.StatusServiceUnavailable {
+			t.Errorf("%s before anything is published: %d", path, got)
+		}
+	}
+	d := documents(t, newPublicKey(t))
+	place := store.Directory{Path: dir}
+	if err := place.Write(t.Context(), document.Write{Object: d.JWKS}); err != nil {
+		t.Fatal(err)
+	}
+	if got := status("/c1/openid/v1/jwks"); got != http.StatusServiceUnavailable {
+		t.Errorf("half of it: %d", got)
+	}
+	if err := place.Write(t.Context(), document.Write{Object: d.Discovery}); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/healthz", "/c1/openid/v1/jwks"} {
+		if got := status(path); got != http.StatusOK {
+			t.Errorf("%s when it is published: %d", path, got)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, document.JWKSPath), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range []string{dir, filepath.Join(dir, "none")} {
+		if _, err := server.AwaitFiles(bad, time.Minute, discard); err == nil {
+			t.Errorf("%s is served", bad)
+		}
+	}
+}
+
 func documents(t *testing.T, keys ...token.PublicKey) document.Documents {
 	t.Helper()
 	made, err := document.New("https://issuer.example/c1", keys, document.Options{MaxAge: 300})

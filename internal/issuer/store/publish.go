@@ -13,45 +13,60 @@ import (
 // was faster.
 const publishAttempts = 3
 
-// Publish brings a store up to date and returns the names of what it wrote, in
-// order. signing are the kids that API servers sign with. What another publisher
-// writes at the same time is looked at again, not overwritten.
-func Publish(ctx context.Context, store Store, documents document.Documents, signing []string) ([]string, error) {
-	var written []string
+// Done is what publishing has changed.
+type Done struct {
+	// Written are the names of the documents that were written, in order.
+	Written []string
+	// Removed are the kids that were in the key set and are not any more.
+	Removed []string
+	// Lost is what else was there and is not any more (see document.Losses).
+	Lost []string
+}
+
+// Publish brings a store up to date. signing are the kids that API servers sign with. What
+// another publisher writes at the same time is looked at again, not overwritten.
+func Publish(ctx context.Context, store Store, documents document.Documents, signing []string) (Done, error) {
+	var done Done
 	for attempt := 1; ; attempt++ {
-		names, err := publishOnce(ctx, store, documents, signing)
-		written = append(written, names...)
+		err := done.publish(ctx, store, documents, signing)
 		switch {
 		case err == nil:
-			slices.Sort(written)
-			return slices.Compact(written), nil
+			slices.Sort(done.Written)
+			done.Written = slices.Compact(done.Written)
+			return done, nil
 		case !errors.Is(err, document.ErrChanged):
-			return written, err
+			return done, err
 		case attempt == publishAttempts:
-			return written, fmt.Errorf("publish: %w: is another publisher at work?", err)
+			return done, fmt.Errorf("publish: %w: is another publisher at work?", err)
 		}
 	}
 }
 
-func publishOnce(ctx context.Context, store Store, documents document.Documents, signing []string) ([]string, error) {
+func (d *Done) publish(
+	ctx context.Context, store Store, documents document.Documents, signing []string,
+) error {
 	jwks, err := store.Read(ctx, documents.JWKS.Name)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	discovery, err := store.Read(ctx, documents.Discovery.Name)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	writes, err := document.Plan(documents, document.Stored{JWKS: jwks, Discovery: discovery}, signing)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var written []string
+	lost := document.Losses(documents, document.Stored{JWKS: jwks, Discovery: discovery})
 	for _, write := range writes {
 		if err := store.Write(ctx, write); err != nil {
-			return written, err
+			return err
 		}
-		written = append(written, write.Object.Name)
+		d.Written = append(d.Written, write.Object.Name)
+		if write.Object.Name == documents.JWKS.Name {
+			d.Removed = append(d.Removed, document.Removed(jwks.Text, documents.Keys)...)
+		}
 	}
-	return written, nil
+	d.Lost = append(d.Lost, lost...)
+	return nil
 }

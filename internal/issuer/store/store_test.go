@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 
 	"github.com/rolecall/rolecall/internal/awsapi"
+	"github.com/rolecall/rolecall/internal/issuer/bucket"
 	"github.com/rolecall/rolecall/internal/issuer/document"
 	"github.com/rolecall/rolecall/internal/issuer/store"
 	"github.com/rolecall/rolecall/internal/token"
@@ -93,6 +94,7 @@ type fakeS3 struct {
 	objects map[string][]byte
 	headers map[string]http.Header
 	calls   []string
+	owners  []string // that each call expects
 }
 
 func (s *fakeS3) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -102,7 +104,7 @@ func (s *fakeS3) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.RawQuery != "" && !strings.HasPrefix(r.URL.RawQuery, "x-id=") {
 		call += "?" + strings.TrimSuffix(r.URL.RawQuery, "=")
 	}
-	s.calls = append(s.calls, call)
+	s.calls, s.owners = append(s.calls, call), append(s.owners, r.Header.Get("X-Amz-Expected-Bucket-Owner"))
 	text, found := s.objects[call[strings.Index(call, " ")+1:]]
 	tag := func(text []byte) string { sum := md5.Sum(text); return `"` + hex.EncodeToString(sum[:]) + `"` }
 	refuse := func(status int, code string) {
@@ -157,35 +159,48 @@ func startS3(t *testing.T) (*awsapi.Account, *fakeS3) {
 
 func newBucket(t *testing.T) store.Store {
 	account, _ := startS3(t)
-	return account.Bucket("keys", "c1")
+	return account.Bucket("keys", "c1", "111122223333")
 }
 
-// TestBucketIsMade: in which order, and how open.
+// TestBucketIsMade: in which order, and how open; each call names the account that must own
+// the bucket, but the one that makes it.
 func TestBucketIsMade(t *testing.T) {
 	account, s := startS3(t)
-	bucket := account.Bucket("keys", "c1")
-	if err := bucket.Ensure(t.Context()); err != nil {
+	place := account.Bucket("keys", "c1", "111122223333")
+	if err := errors.Join(place.Create(t.Context()), place.KeepVersions(t.Context())); err != nil {
 		t.Fatal(err)
 	}
-	if policy, err := bucket.Policy(t.Context()); policy != "" || err != nil {
+	if policy, err := place.Policy(t.Context()); policy != "" || err != nil {
 		t.Errorf("policy %q, %v", policy, err)
 	}
-	if err := bucket.OpenTo(t.Context(), `{"Version":"2012-10-17"}`); err != nil {
+	block := bucket.Block{BlockPublicACLs: true, IgnorePublicACLs: true}
+	policy := `{"Version":"2012-10-17"}`
+	if err := errors.Join(place.SetBlock(t.Context(), block), place.SetPolicy(t.Context(), policy)); err != nil {
 		t.Fatal(err)
 	}
-	if policy, err := bucket.Policy(t.Context()); policy != `{"Version":"2012-10-17"}` || err != nil {
-		t.Errorf("policy %q, %v", policy, err)
+	if got, err := place.Policy(t.Context()); got != policy || err != nil {
+		t.Errorf("policy %q, %v", got, err)
 	}
+	if got, err := place.Block(t.Context()); got != block || err != nil {
+		t.Errorf("block %+v, %v", got, err)
+	}
+	storeContract(t, place)
+	if there, err := place.Exists(t.Context()); !there || err != nil {
+		t.Errorf("it is there: %t, %v", there, err)
+	}
+	_, _ = place.Versions(t.Context())
+	_ = place.Made(t.Context())
 	want := []string{
-		"PUT /keys", "PUT /keys?versioning", "GET /keys?policy", "PUT /keys?publicAccessBlock",
+		"PUT /keys", "PUT /keys?tagging", "PUT /keys?versioning", "GET /keys?policy", "PUT /keys?publicAccessBlock",
 		"PUT /keys?policy", "GET /keys?policy",
 	}
-	if diff := cmp.Diff(want, s.calls); diff != "" {
+	if diff := cmp.Diff(want, s.calls[:len(want)]); diff != "" {
 		t.Errorf("calls (-want +got):\n%s", diff)
 	}
-	if block := string(s.objects["/keys?publicAccessBlock"]); !strings.Contains(block, "<BlockPublicAcls>true") ||
-		!strings.Contains(block, "<BlockPublicPolicy>false") {
-		t.Errorf("public access block %s", block)
+	for i, call := range s.calls {
+		if owner := s.owners[i]; owner != "111122223333" && call != "PUT /keys" {
+			t.Errorf("%s expects the owner %q", call, owner)
+		}
 	}
 }
 
@@ -216,21 +231,21 @@ func TestPublish(t *testing.T) {
 	ctx := t.Context()
 	k1, k2 := newPublicKey(t), newPublicKey(t)
 	place := store.Directory{Path: t.TempDir()}
-	written, err := store.Publish(ctx, place, documents(t, k1), []string{k1.ID})
-	if diff := cmp.Diff([]string{document.DiscoveryPath, document.JWKSPath}, written); diff != "" || err != nil {
+	done, err := store.Publish(ctx, place, documents(t, k1), []string{k1.ID})
+	if diff := cmp.Diff([]string{document.DiscoveryPath, document.JWKSPath}, done.Written); diff != "" || err != nil {
 		t.Errorf("%v (-want +got): %s", err, diff)
 	}
-	if written, err = store.Publish(ctx, place, documents(t, k1), nil); len(written) != 0 || err != nil {
-		t.Errorf("the same again writes %v, %v", written, err)
+	if done, err = store.Publish(ctx, place, documents(t, k1), nil); len(done.Written) != 0 || err != nil {
+		t.Errorf("the same again writes %v, %v", done.Written, err)
 	}
 	if _, err = store.Publish(ctx, place, documents(t, k2), []string{k1.ID}); err == nil ||
 		!strings.Contains(err.Error(), "without "+k1.ID) {
 		t.Errorf("a signing key is dropped: %v", err)
 	}
 	// Another publisher is faster, once: its keys are seen, ours are written.
-	if written, err = store.Publish(ctx, &racing{Store: place, times: 1}, documents(t, k2, k1),
-		nil); len(written) != 1 || err != nil {
-		t.Errorf("after a race: %v, %v", written, err)
+	if done, err = store.Publish(ctx, &racing{Store: place, times: 1}, documents(t, k2, k1),
+		nil); len(done.Written) != 1 || err != nil {
+		t.Errorf("after a race: %v, %v", done.Written, err)
 	}
 	if _, err = store.Publish(ctx, &racing{Store: place, times: 9}, documents(t, k2), nil); !errors.Is(err,
 		document.ErrChanged) {

@@ -107,13 +107,11 @@ func (c *call) context() map[string]string {
 			keys["s3:RequestObjectTag/"+tag.Key] = tag.Value
 		}
 	}
-	switch {
-	case c.query.Has("AWSAccessKeyId"):
-		keys["s3:signatureversion"], keys["s3:authType"] = "AWS", "REST-QUERY-STRING"
-	case c.query.Has("X-Amz-Signature"):
-		keys["s3:signatureversion"], keys["s3:authType"] = "AWS4-HMAC-SHA256", "REST-QUERY-STRING"
-	case c.header("Authorization") != "":
-		keys["s3:signatureversion"], keys["s3:authType"] = "AWS4-HMAC-SHA256", "REST-HEADER"
+	if c.Signature.Version != "" {
+		keys["s3:signatureversion"], keys["s3:authType"] = c.Signature.Version, "REST-HEADER"
+		if c.Signature.InQuery {
+			keys["s3:authType"] = "REST-QUERY-STRING"
+		}
 	}
 	switch c.Operation {
 	case "ListObjects", "ListObjectsV2", "ListMultipartUploads":

@@ -29,7 +29,7 @@ func uploadOperations() map[string]operation {
 	put := []need{{"PutObject", onObject, nil}}
 	return map[string]operation{
 		"CreateMultipartUpload":   {needs: putNeeds(), do: createUpload},
-		"UploadPart":              {needs: put, do: uploadPart},
+		"UploadPart":              {needs: put, do: uploadPart, content: true},
 		"UploadPartCopy":          {needs: put, do: uploadPartCopy},
 		"CompleteMultipartUpload": {needs: put, do: completeUpload},
 		"AbortMultipartUpload":    {needs: []need{{"AbortMultipartUpload", onObject, nil}}, do: abortUpload},

@@ -24,7 +24,7 @@ func objectOperations() map[string]operation {
 				on:     onObject,
 				when:   func(c *call) bool { return c.header("If-Match") != "" },
 			}),
-			do: putObject,
+			do: putObject, content: true,
 		},
 		"CopyObject":          {needs: putNeeds(), do: copyObject},
 		"GetObject":           one("GetObject", getObject),

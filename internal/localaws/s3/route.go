@@ -128,7 +128,10 @@ func route(q *service.Call) string {
 	case bucket != "":
 		name = q.HTTP.Method + " bucket"
 	}
-	operation := routes[name+marker(q.HTTP.URL.Query())]
+	if selected := marker(q.HTTP.URL.Query()); selected != "" {
+		name += " " + selected
+	}
+	operation := routes[name]
 	if q.HTTP.Method == http.MethodPut && q.HTTP.Header.Get("X-Amz-Copy-Source") != "" {
 		switch operation {
 		case "PutObject":
@@ -140,10 +143,11 @@ func route(q *service.Call) string {
 	return operation
 }
 
+// marker is the parameter that selects a route, empty if there is none.
 func marker(query url.Values) string {
 	for _, name := range markers {
 		if query.Has(name) {
-			return " " + name
+			return name
 		}
 	}
 	return ""

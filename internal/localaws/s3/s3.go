@@ -35,7 +35,7 @@ const namespace = "http://s3.amazonaws.com/doc/2006-03-01/"
 // New returns S3. It keeps nothing itself: each call brings the accounts.
 func New() *service.Service {
 	s := &service.Service{
-		Name: "s3", Protocol: wire.S3, Namespace: namespace, MaxBody: MaxObject + framing, Unsigned: true,
+		Name: "s3", Protocol: wire.S3, Namespace: namespace, Unsigned: true,
 		Route: route, Operations: map[string]service.Operation{},
 		Tables: []account.Table{bucketTable, objectTable, bodyTable, uploadTable, partTable, partBodyTable},
 	}
@@ -43,7 +43,9 @@ func New() *service.Service {
 		serviceOperations(), bucketOperations(), configOperations(), objectOperations(), uploadOperations(),
 	} {
 		for name, one := range table {
-			s.Operations[name] = service.Operation{Access: service.ByItself, Do: one.serve}
+			s.Operations[name] = service.Operation{
+				Access: service.ByItself, Before: one.before, MaxBody: one.maxBody(), Do: one.serve,
+			}
 		}
 	}
 	return s
@@ -56,6 +58,15 @@ type operation struct {
 	do    func(*call) (any, error)
 	// noBucket says that the bucket need not be there.
 	noBucket bool
+	// content says that the body is the content of an object, not a document.
+	content bool
+}
+
+func (o operation) maxBody() int64 {
+	if o.content {
+		return MaxObject + framing
+	}
+	return maxXML + framing
 }
 
 // need is one action that a call needs.
@@ -87,12 +98,30 @@ type call struct {
 }
 
 func (o operation) serve(q *service.Call) (any, error) {
+	c, err := o.allowed(q)
+	if err != nil {
+		return nil, err
+	}
+	return o.do(c)
+}
+
+// before decides by what is known without the body.
+func (o operation) before(q *service.Call) error {
+	_, err := o.allowed(q)
+	return err
+}
+
+// allowed finds out what a call is about, and decides the actions that it needs.
+func (o operation) allowed(q *service.Call) (*call, error) {
 	c, err := read(q)
 	if err != nil {
 		return nil, err
 	}
 	if !o.noBucket && c.bucket == nil {
 		return nil, noSuchBucket()
+	}
+	if err := c.expectOwner(); err != nil {
+		return nil, err
 	}
 	for _, one := range o.needs {
 		if one.when != nil && !one.when(c) {
@@ -102,7 +131,7 @@ func (o operation) serve(q *service.Call) (any, error) {
 			return nil, err
 		}
 	}
-	return o.do(c)
+	return c, nil
 }
 
 // read finds out what a call is about.
@@ -111,6 +140,13 @@ func read(q *service.Call) (*call, error) {
 	var err error
 	if c.query, err = url.ParseQuery(q.HTTP.URL.RawQuery); err != nil {
 		return nil, wire.Errorf(http.StatusBadRequest, "InvalidURI", "Couldn't parse the specified URI.")
+	}
+	if selected := marker(c.query); selected != "list-type" && q.Signature.Covers != nil &&
+		!q.Signature.Covers(selected) && selected != "" {
+		return nil, refuse(
+			http.StatusForbidden, "SignatureDoesNotMatch",
+			"The signature does not cover the parameter "+selected+", which selects what the request does.",
+		)
 	}
 	if c.name, c.key, err = resource(q); err != nil {
 		return nil, err

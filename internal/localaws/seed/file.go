@@ -17,6 +17,7 @@ import (
 
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/lazyregexp"
+	"github.com/rolecall/rolecall/internal/yamledit"
 )
 
 // File is the whole file, in YAML or JSON.
@@ -144,7 +145,12 @@ func Parse(name string, text []byte) (*File, error) {
 		err = errors.New("the file is empty")
 	}
 	if err != nil {
-		return nil, fault.New(fault.Invalid, "%s: %s", name, plain(err)).
+		message := plain(err)
+		if yamlName.MatchString(err.Error()) && !strings.Contains(message, "line ") {
+			line, _ := yamledit.Problem(text, err)
+			message = fmt.Sprintf("line %d: %s", line, message)
+		}
+		return nil, fault.New(fault.Invalid, "%s: %s", name, message).
 			Hint("docs/reference/seed.md lists what can be declared")
 	}
 	return &file, nil

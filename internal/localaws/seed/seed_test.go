@@ -235,6 +235,8 @@ func TestRefused(t *testing.T) {
 	for _, row := range []struct{ name, text, want string }{
 		{"empty", "", "seed.yaml: the file is empty"},
 		{"no YAML", "accounts: [", "line 1"},
+		{"no YAML on the first line", "accounts: a: b\n", "seed.yaml: line 1: mapping values are not allowed"},
+		{"an alias of nothing", "accounts:\n- id: *a\n", "seed.yaml: line 2: unknown anchor"},
 		{
 			name: "unknown member",
 			text: "accounts:\n  - id: '000000000000'\n    user: []\n",

@@ -35,8 +35,6 @@ type Service struct {
 	// Route names the operation of a REST call by its method, host and path;
 	// empty if there is none.
 	Route func(*Call) string
-	// MaxBody is the largest body in bytes; 0 is wire.MaxBody.
-	MaxBody int64
 	// Unsigned says that unsigned calls which name no service are meant for
 	// this one. There can be one such service.
 	Unsigned bool
@@ -64,6 +62,11 @@ type Operation struct {
 	Access Access
 	// Target says what the call works on, for ByPolicy; nil means "*".
 	Target func(*Call) (Target, error)
+	// Before refuses a call by what is known before its body is read, for
+	// ByItself; nil refuses none. Do decides again.
+	Before func(*Call) error
+	// MaxBody is the largest body in bytes; 0 is wire.MaxBody.
+	MaxBody int64
 	// Do does it and answers; a nil result is an empty answer, a *wire.Raw one
 	// of the operation's own form.
 	Do func(*Call) (any, error)
@@ -84,12 +87,25 @@ type Target struct {
 	Lists   map[string][]string
 }
 
+// Signature is how a request is signed; the zero value is not at all.
+type Signature struct {
+	// Version is that of the algorithm as condition keys name it.
+	Version string
+	// InQuery says that it came in the URL, not in a header.
+	InQuery bool
+	// Covers reports whether a parameter of the query is signed; nil is that all are.
+	Covers func(parameter string) bool
+}
+
 // Call is one call of an operation.
 type Call struct {
 	// Query are the parameters of a Query call; empty for others.
 	*wire.Query
-	// HTTP is the request; its Trailer is that of a body in chunks, too.
-	HTTP      *http.Request
+	// HTTP is the request, with headers as they were signed; its Trailer is that
+	// of a body in chunks, too.
+	HTTP *http.Request
+	// Signature says how the request is signed.
+	Signature Signature
 	Body      []byte
 	Operation string
 	// Path is the request's path, escaped, without a host name of AWS in it.

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"net/http"
+	"slices"
 )
 
 // words are the code and status of a refusal that every service knows, as a
@@ -132,9 +133,11 @@ func (a *Answer) Fail(e *Error) error {
 	case S3:
 		return a.write(e.Status, "application/xml", func(w http.ResponseWriter) error {
 			return encodeXML(w, struct {
-				XMLName                          xml.Name `xml:"Error"`
-				Code, Message, RequestId, HostId string
-			}{Code: e.Code, Message: e.Message, RequestId: a.RequestID, HostId: "rolecall"})
+				XMLName           xml.Name `xml:"Error"`
+				Code, Message     string
+				Members           []member
+				RequestId, HostId string
+			}{Code: e.Code, Message: e.Message, Members: membersOf(e), RequestId: a.RequestID, HostId: "rolecall"})
 		})
 	case EC2:
 		return a.write(e.Status, "text/xml", func(w http.ResponseWriter) error {
@@ -147,6 +150,20 @@ func (a *Answer) Fail(e *Error) error {
 	case AWSQuery, RESTXML:
 	}
 	return a.failQuery(e)
+}
+
+// member is a further element of an error.
+type member struct {
+	XMLName xml.Name
+	Text    string `xml:",chardata"`
+}
+
+func membersOf(e *Error) []member {
+	var members []member
+	for _, name := range slices.Sorted(maps.Keys(e.Members)) {
+		members = append(members, member{xml.Name{Local: name}, e.Members[name]})
+	}
+	return members
 }
 
 // cborTexts encodes a map of strings, given as alternating keys and values (RFC

@@ -26,7 +26,7 @@ type Error struct {
 	Status        int
 	Code, Message string
 	Reason        string
-	// Members are further members of a REST-JSON error.
+	// Members are further members of an error of REST-JSON or S3.
 	Members map[string]string
 	// Explanation is there when a policy decision refused.
 	Explanation *policy.Explanation
@@ -41,7 +41,7 @@ func (e *Error) Because(format string, args ...any) *Error {
 	return e
 }
 
-// With adds a member to a REST-JSON error and returns it; an empty text adds
+// With adds a member to an error of REST-JSON or S3 and returns it; an empty text adds
 // none.
 func (e *Error) With(member, text string) *Error {
 	if text != "" {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/examples/quickstart"
+	"github.com/rolecall/rolecall/internal/association"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/manifest"
 	"github.com/rolecall/rolecall/internal/store/boltstore"
@@ -35,6 +36,9 @@ func openAssociations(ctx context.Context, config *Config) (*boltstore.Store, er
 	return store, nil
 }
 
+// bounds are what associations may choose here: the broker has no identity for pods.
+var bounds = association.Bounds{Default: v1alpha1.Federated}
+
 func declare(ctx context.Context, store *boltstore.Store, files []string) error {
 	var sources []manifest.Source
 	if store.Current().Len() == 0 {
@@ -52,6 +56,10 @@ func declare(ctx context.Context, store *boltstore.Store, files []string) error 
 		return err
 	}
 	for i := range declared {
+		if err := bounds.Check(&declared[i].PodIdentityAssociation); err != nil {
+			return fault.New(fault.KindOf(err), "%s: association %s/%s: %w", declared[i].Place, declared[i].Namespace,
+				declared[i].Name, err)
+		}
 		if err := put(ctx, store, &declared[i].PodIdentityAssociation); err != nil {
 			return fault.New(fault.KindOf(err), "%s: association %s/%s: %w", declared[i].Place, declared[i].Namespace,
 				declared[i].Name, err)
