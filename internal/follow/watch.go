@@ -108,7 +108,7 @@ func (w *Watch) Relied(patience time.Duration) bool {
 func Standstill(watches []*Watch) string {
 	var still []string
 	for _, w := range watches {
-		if w.heard.Load() != nil && !w.Heard(Fresh) {
+		if w.Age() > Fresh {
 			still = append(still, fmt.Sprintf("the watch of %s stands still: nothing heard of the API server for %s",
 				w.name, w.Age().Truncate(time.Second)))
 		}
