@@ -208,15 +208,25 @@ func Replace(file string, text []byte) error {
 // PrintDiff shows a change of a document, in the bytes that it has and would have. One
 // that is a single line is shown formatted, and said to be.
 func PrintDiff(w io.Writer, before, after []byte) {
-	present, changed := "present", "new"
-	whole := func(text []byte) []byte { return append(bytes.TrimRight(text, "\n"), '\n') }
-	if !bytes.Contains(bytes.TrimSpace(before), []byte("\n")) && !bytes.Contains(bytes.TrimSpace(after), []byte("\n")) {
-		pretty, err := policy.Format("policy", before)
-		prettier, alsoErr := policy.Format("policy", after)
-		if err == nil && alsoErr == nil {
-			before, after = pretty, prettier
-			present, changed = "present, formatted", "new, formatted"
-		}
+	oneLine := func(text []byte) bool { return !bytes.Contains(bytes.TrimSpace(text), []byte("\n")) }
+	if oneLine(before) && oneLine(after) {
+		PrintFormattedDiff(w, before, after)
+		return
 	}
-	_, _ = w.Write(diff.Diff(present, whole(before), changed, whole(after)))
+	_, _ = w.Write(diff.Diff("present", whole(before), "new", whole(after)))
 }
+
+// PrintFormattedDiff shows a change of a document statement by statement, where both can
+// be formatted, for a new one that is not written as the present one is.
+func PrintFormattedDiff(w io.Writer, before, after []byte) {
+	pretty, err := policy.Format("policy", before)
+	prettier, alsoErr := policy.Format("policy", after)
+	if err != nil || alsoErr != nil {
+		_, _ = w.Write(diff.Diff("present", whole(before), "new", whole(after)))
+		return
+	}
+	_, _ = w.Write(diff.Diff("present, formatted", pretty, "new, formatted", prettier))
+}
+
+// whole is a text that ends in a line's end.
+func whole(text []byte) []byte { return append(bytes.TrimRight(text, "\n"), '\n') }
