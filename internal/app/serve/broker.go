@@ -357,7 +357,7 @@ func (c *brokerConfig) serving(sys cli.System, p *brokerParts) error {
 			Lifetimes: c.certificates.Lifetimes,
 			Log:       p.log,
 			Now:       sys.Now,
-			Looks: follow.NewWatch(servingSecret, sys.Now),
+			Looks:     follow.NewWatch(servingSecret, sys.Now),
 			Authority: "rolecall broker",
 			Names:     c.certificates.Names(),
 			Registrar: &servingcert.Registrar{Client: p.client, ConfigMap: &corev1.ConfigMap{
