@@ -39,7 +39,9 @@ func unreadRoles(annotations map[string]string, prefix string) (unread []string)
 	right := prefix + "/" + roleAnnotation
 	for _, key := range slices.Sorted(maps.Keys(annotations)) {
 		if key != right && LooksLikeRole(key, annotations[key]) {
-			unread = append(unread, fmt.Sprintf("annotation %.253s is not read; a service account's role is %s", key, right))
+			unread = append(
+				unread, fmt.Sprintf("annotation %.253s is not read; a service account's role is %s", key, right),
+			)
 		}
 	}
 	return unread
@@ -96,7 +98,9 @@ func mentionsRole(text []byte) bool {
 func unreadOfPod(annotations map[string]string, role, prefix string) (unread []string) {
 	right := prefix + "/" + roleAnnotation
 	if text, found := annotations[right]; found && (text != role || role == "") {
-		unread = append(unread, fmt.Sprintf("annotation %s of a pod is not read; it belongs on the service account", right))
+		unread = append(
+			unread, fmt.Sprintf("annotation %s of a pod is not read; it belongs on the service account", right),
+		)
 	}
 	if role != "" {
 		return unread

@@ -73,7 +73,7 @@ func some(random *rand.Rand, from []string) string {
 }
 
 // warnings are those of a pod and its account by both ways.
-func warnings(t *testing.T, account, pod string, associated, paused bool) (byFile, byWebhook []string, injected bool) {
+func warnings(t *testing.T, account, pod string, associated, paused bool) (byFile, byWebhook []string) {
 	t.Helper()
 	text := `{"apiVersion":"v1","kind":"ServiceAccount","metadata":{"name":"app","annotations":{` + account + `}}}` + "\n---\n"
 	if associated {
@@ -131,7 +131,7 @@ func warnings(t *testing.T, account, pod string, associated, paused bool) (byFil
 	if patched := len(review.Response.Patch) > 0; patched != outcomes[0].Injected {
 		t.Errorf("injected by the webhook %t, in a file %t\n%s", patched, outcomes[0].Injected, text+pod)
 	}
-	return outcomes[0].Warnings, review.Response.Warnings, outcomes[0].Injected
+	return outcomes[0].Warnings, review.Response.Warnings
 }
 
 func podWith(annotations string, containers ...string) string {
@@ -154,7 +154,7 @@ func TestSameWarnings(t *testing.T) {
 			account = some(random, slices.Delete(slices.Clone(accountAnnotations), 1, 3)) // one of each key
 		}
 		pod := podWith(some(random, podAnnotations), container("a"), container("b"))
-		byFile, byWebhook, _ := warnings(t, account, pod, random.IntN(3) == 0, random.IntN(2) == 0)
+		byFile, byWebhook := warnings(t, account, pod, random.IntN(3) == 0, random.IntN(2) == 0)
 		if !slices.Equal(byFile, byWebhook) {
 			t.Fatalf("seed %d: in a file\n%s\nby the webhook\n%s\n%s\n%s", seed, strings.Join(byFile, "\n"),
 				strings.Join(byWebhook, "\n"), account, pod)
@@ -215,7 +215,7 @@ func TestWarnings(t *testing.T) {
 		{"on the pod too, the same", role, podWith(role, plain), false, ""},
 		{"nearly, on the pod", "", podWith(podAnnotations[1], plain), false, "roleArn is not read"},
 	} {
-		byFile, byWebhook, _ := warnings(t, row.account, row.pod, row.associated, false)
+		byFile, byWebhook := warnings(t, row.account, row.pod, row.associated, false)
 		if !slices.Equal(byFile, byWebhook) {
 			t.Errorf("%s: in a file %q, by the webhook %q", row.name, byFile, byWebhook)
 		}
