@@ -52,7 +52,7 @@ type Finding struct {
 	Suggested *Fix `json:"suggested,omitempty"`
 	// Command fixes what no edit of the file can.
 	Command string `json:"command,omitempty"`
-	// Suppressed is why whoever looks does not want to hear of it; empty if he does.
+	// Suppressed is the reason why it is not reported; empty if it is.
 	Suppressed string `json:"suppressed,omitempty"`
 }
 

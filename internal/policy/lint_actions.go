@@ -80,7 +80,9 @@ func (l *linter) unknownAction(p *actionPattern) {
 	}
 	meant := operations[p.prefix+":"+p.name.source]
 	for _, a := range actions {
-		if meant == "" && p.name.literal && editDistance(p.name.source, lowerText(a.name), 2) <= 2 {
+		near := p.name.literal && p.name.source != "" && p.name.source[0] == lowerASCII(a.name[0]) &&
+			editDistance(p.name.source, lowerText(a.name), 2) <= 2
+		if meant == "" && near {
 			meant = p.prefix + ":" + a.name
 		}
 	}

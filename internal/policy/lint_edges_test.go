@@ -353,8 +353,10 @@ func TestCoveredStatements(t *testing.T) {
 		statements []string
 		want       []string
 	}{
-		{[]string{all, one("s3:GetObject", "arn:aws:s3:::b/x"), one("s3:GetObjectAcl", "arn:aws:s3:::b/y")},
-			[]string{"covered-statement", "covered-statement"}},
+		{
+			[]string{all, one("s3:GetObject", "arn:aws:s3:::b/x"), one("s3:GetObjectAcl", "arn:aws:s3:::b/y")},
+			[]string{"covered-statement", "covered-statement"},
+		},
 		{[]string{one("s3:GetObject", "arn:aws:s3:::b/x"), all, all}, []string{"covered-statement", "duplicate-statement"}},
 		{[]string{all, one("sqs:GetQueueUrl", "arn:aws:sqs:::b/x")}, nil},
 		{[]string{one("s3:GetObject", "arn:aws:s3:*:b/*"), one("s3:GetObject", "arn:aws:s3:::b/x")}, nil},

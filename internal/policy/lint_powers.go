@@ -43,7 +43,7 @@ var escalations = []struct {
 	action, gain string
 	own          bool
 }{
-	{action: "iam:CreatePolicyVersion", gain: "writes a managed policy anew"},
+	{action: "iam:CreatePolicyVersion", gain: "rewrites a managed policy"},
 	{action: "iam:SetDefaultPolicyVersion", gain: "puts an older version of a managed policy in force"},
 	{action: "iam:AttachUserPolicy", gain: "attaches any policy to a user"},
 	{action: "iam:AttachGroupPolicy", gain: "attaches any policy to a group"},
@@ -58,7 +58,6 @@ var escalations = []struct {
 	{action: "iam:UpdateLoginProfile", gain: "sets a password for other users", own: true},
 	{action: "iam:DeleteUserPermissionsBoundary", gain: "takes the limits off a user"},
 	{action: "iam:DeleteRolePermissionsBoundary", gain: "takes the limits off a role"},
-	{action: "sts:AssumeRole", gain: "assumes every role that trusts the account"},
 }
 
 // narrowing are keys of conditions that limit what can be gained.
@@ -67,33 +66,41 @@ var narrowing = []string{"iam:policyarn", "iam:permissionsboundary", "aws:resour
 // escalation reports permissions that are worth more than they seem, on resources that
 // are not named.
 func (l *linter) escalation(s *statement) {
-	if !l.policy.kind.grants() || s.action.not || s.resource == nil || s.resource.not || s.conditionOn(narrowing...) ||
+	if !l.policy.kind.grants() || s.resource == nil || s.resource.not || s.conditionOn(narrowing...) ||
 		slices.ContainsFunc(s.conditions, func(c condition) bool {
 			return strings.HasPrefix(c.folded, "aws:resourcetag/") || strings.HasPrefix(c.folded, "iam:resourcetag/")
 		}) {
 		return
 	}
+	if s.action.not {
+		l.gains(s, s.action.at, "all but a few actions", s.action.match)
+		return
+	}
 	for i := range s.action.patterns {
-		p := &s.action.patterns[i]
-		if p.all {
-			continue // allow-everything says so
-		}
-		var gains []string
-		for _, one := range escalations {
-			if p.match(splitAction(one.action)) && slices.ContainsFunc(s.resource.patterns, func(r resourcePattern) bool {
-				return r.open(one.action, one.own)
-			}) {
-				gains = append(gains, one.gain)
-			}
-		}
-		if len(gains) > 0 {
-			if len(gains) > 3 {
-				gains = append(gains[:3], "and so on")
-			}
-			l.add(finding.Security, p.at, "privilege-escalation", "%s on resources that are not named: the holder %s", p.source,
-				strings.Join(gains, ", "))
+		if p := &s.action.patterns[i]; !p.all { // of all, allow-everything says so
+			l.gains(s, p.at, p.source, p.match)
 		}
 	}
+}
+
+// gains reports what the holder gains by actions.
+func (l *linter) gains(s *statement, at span, what string, match func(action) bool) {
+	var gains []string
+	for _, one := range escalations {
+		if match(splitAction(one.action)) && slices.ContainsFunc(s.resource.patterns, func(r resourcePattern) bool {
+			return r.open(one.action, one.own)
+		}) {
+			gains = append(gains, one.gain)
+		}
+	}
+	if len(gains) == 0 {
+		return
+	}
+	if len(gains) > 3 {
+		gains = append(gains[:3], "and so on")
+	}
+	l.add(finding.Security, at, "privilege-escalation", "%s on resources that are not named: the holder %s", what,
+		strings.Join(gains, ", "))
 }
 
 // open reports a pattern that covers resources of an action which nobody named.

@@ -91,6 +91,20 @@ var powerRows = []lintRow{
 		name: "chosen policies", text: allow(`'Action':'iam:AttachRolePolicy','Resource':'*','Condition':{` +
 			`'ArnEquals':{'iam:PolicyARN':'arn:aws:iam::aws:policy/ReadOnlyAccess'}}`),
 	},
+	{
+		name: "a parameter without its slash", text: does(`'ssm:GetParameter'`, `'arn:aws:ssm:eu-west-1:111122223333:parameterx'`),
+		want: []string{"error action-on-wrong-resource"},
+	},
+	{
+		name: "records of a change", text: does(`'route53:ChangeResourceRecordSets'`, `'arn:aws:route53:::change/*'`),
+		want: []string{"error action-on-wrong-resource"},
+	},
+	{name: "an item", text: does(`'dynamodb:GetItem'`, `'arn:aws:dynamodb:eu-west-1:111122223333:table/t'`)},
+	{
+		name: "all but a few actions", text: allow(`'NotAction':'s3:*','Resource':'*'`),
+		want: []string{"security privilege-escalation"},
+	},
+	{name: "all but IAM", text: allow(`'NotAction':['iam:*','organizations:*'],'Resource':'*'`)},
 	{name: "one role", text: does(`'sts:AssumeRole'`, `'arn:aws:iam::111122223333:role/app'`)},
 	{
 		name: "a public bucket", kind: policy.Resource, want: []string{"security public-resource"},

@@ -223,11 +223,13 @@ var lintRows = []lintRow{
 	{
 		name: "one namespace, from the start",
 		kind: policy.Trust,
-		text: webLint(`'StringLike':{'h.example/p:sub':'*:a:app'}`), want: []string{"warning web-identity-without-aud"}},
+		text: webLint(`'StringLike':{'h.example/p:sub':'*:a:app'}`), want: []string{"warning web-identity-without-aud"},
+	},
 	{
 		name: "no namespace",
 		kind: policy.Trust,
-		text: webLint(`'StringLike':{'h.example/p:sub':'system:serviceaccount::app'}`), want: []string{"warning web-identity-without-aud"}},
+		text: webLint(`'StringLike':{'h.example/p:sub':'system:serviceaccount::app'}`), want: []string{"warning web-identity-without-aud"},
+	},
 	{
 		name: "everything",
 		kind: policy.Trust,
@@ -237,7 +239,8 @@ var lintRows = []lintRow{
 	{
 		name: "one namespace",
 		kind: policy.Trust,
-		text: webLint(`'StringLike':{'h.example/p:sub':'system:serviceaccount:a:*'}`), want: []string{"warning web-identity-without-aud"}},
+		text: webLint(`'StringLike':{'h.example/p:sub':'system:serviceaccount:a:*'}`), want: []string{"warning web-identity-without-aud"},
+	},
 	{
 		name:  "ForAllValues on sub",
 		kind:  policy.Trust,
@@ -437,7 +440,8 @@ var lintRows = []lintRow{
 		text: doc(`{'Effect':'Allow','Principal':{'Service':'pods.eks.amazonaws.com'},'Action':'sts:AssumeRole',`+
 			`'Condition':{'StringEquals':{'aws:SourceAccount':'111122223333'}}}`, `{'Effect':'Allow','Principal':{`+
 			`'Service':'pods.eks.amazonaws.com'},'Action':'sts:TagSession','Condition':{'StringEquals':{`+
-			`'aws:SourceAccount':'111122223333'}}}`)},
+			`'aws:SourceAccount':'111122223333'}}}`),
+	},
 	{
 		name: "unknown service",
 		text: allow(`'Action':'sss:Get*','Resource':'*'`),

@@ -107,7 +107,7 @@ var ruleBook = sync.OnceValue(func() []Rule {
 		{
 			Code: "RC1003", Name: "not-json", Severity: finding.Error, Kind: Identity,
 			Meaning: "It is not JSON.",
-			Fix:     "Mend the syntax at the place that is given.",
+			Fix:     "Fix the syntax at the place that is given.",
 			Example: `{'Version':'2012-10-17',`,
 		},
 		{
@@ -210,7 +210,7 @@ var ruleBook = sync.OnceValue(func() []Rule {
 		},
 		{
 			Code: "RC1018", Name: "action-bad-service", Severity: finding.Error, Kind: Resource,
-			Meaning: "What is before an action's colon is no service's prefix.",
+			Meaning: "What is before an action's colon is not the prefix of a service.",
 			Fix:     "Write the prefix in full; wildcards stand after the colon.",
 			Example: `{'Version':'2012-10-17','Statement':[{'Effect':'Allow','Principal':{'AWS':'111122223333'},'Acti` +
 				`on':'s*:Get*','Resource':'*'}]}`,
@@ -320,7 +320,7 @@ var ruleBook = sync.OnceValue(func() []Rule {
 		},
 		{
 			Code: "RC1034", Name: "bad-federated", Severity: finding.Error, Kind: Trust,
-			Meaning: "A Federated principal is no provider's ARN.",
+			Meaning: "A Federated principal is not the ARN of a provider.",
 			Fix:     "Write arn:aws:iam::ACCOUNT:oidc-provider/HOST/PATH.",
 			Example: `{'Version':'2012-10-17','Statement':[{'Effect':'Allow','Principal':{'Federated':'arn:aws:iam::A` +
 				`WS_ACCOUNT:oidc-provider/h.example/p'},'Action':'sts:AssumeRoleWithWebIdentity','Condition':{'S` +
@@ -481,7 +481,7 @@ var ruleBook = sync.OnceValue(func() []Rule {
 		{
 			Code: "RC3001", Name: "admits-nobody", Severity: finding.Error, Kind: Trust,
 			Meaning: "The policy engine lets nobody in by this statement.",
-			Fix:     "Mend the condition that is named, or remove the statement.",
+			Fix:     "Fix the condition that is named, or remove the statement.",
 			Example: `{'Version':'2012-10-17','Statement':[{'Effect':'Allow','Principal':{'Federated':'arn:aws:iam::1` +
 				`11122223333:oidc-provider/h.example/p'},'Action':'sts:AssumeRoleWithWebIdentity','Condition':{'` +
 				`StringEquals':{'h.example/p:sub':'system:serviceaccount:a:b'},'StringNotEquals':{'h.example/p:s` +

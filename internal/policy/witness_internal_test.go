@@ -19,8 +19,10 @@ func TestWitness(t *testing.T) {
 		{in: []spelling{like("a?")}, out: []spelling{like("ax"), like("ay")}, found: true},
 		{in: []spelling{like("a*")}, out: []spelling{like("*")}},
 		{in: []spelling{spell("system:serviceaccount:~:~"), like("*:cart")}, found: true},
-		{in: []spelling{spell("system:serviceaccount:~:~"), like("system:serviceaccount:a:*")},
-			out: []spelling{like("system:serviceaccount:a:*")}},
+		{
+			in:  []spelling{spell("system:serviceaccount:~:~"), like("system:serviceaccount:a:*")},
+			out: []spelling{like("system:serviceaccount:a:*")},
+		},
 		{in: []spelling{spell("############"), like("1*")}, out: []spelling{like("1xxxxxxxxxxx")}, found: true},
 		{in: []spelling{{ops: like("ABC").ops, folded: true}, like("abc")}, found: true},
 	} {

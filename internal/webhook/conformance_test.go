@@ -48,3 +48,35 @@ func TestReviewsWithoutVersion(t *testing.T) {
 		}
 	}
 }
+
+// TestAuditOfContainers: the audit says which containers have variables of their own, and
+// that a pod of which none gets the identity has none.
+func TestAuditOfContainers(t *testing.T) {
+	t.Parallel()
+	const plain, half = `{"name":"a"}`, `{"name":"b","env":[{"name":"AWS_ROLE_ARN","value":"x"}]}`
+	const own = `{"name":"c","env":[{"name":"AWS_ROLE_ARN","value":"x"},{"name":"AWS_WEB_IDENTITY_TOKEN_FILE","value":"/x"}]}`
+	for _, row := range []struct{ containers, want, not string }{
+		{plain, `"identity":"sts_web_identity"`, `"own"`},
+		{
+			plain + "," + half,
+			`"identity":"sts_web_identity","reason":"injected role ` + role + `","role":"` + role +
+				`","own":"container \"b\" has only AWS_ROLE_ARN of its own"`, "nothing",
+		},
+		{
+			half + "," + own, `"identity":"none","reason":"no container gets the identity: container \"b\" has only ` +
+				`AWS_ROLE_ARN of its own; container \"c\" has AWS_WEB_IDENTITY_TOKEN_FILE of its own"`, `"role"`,
+		},
+	} {
+		got := post(
+			t,
+			newHandler(t, accounts),
+			reviewOf(
+				"v1",
+				`{"metadata":{"name":"p"},"spec":{"serviceAccountName":"s","containers":[`+row.containers+`]}}`,
+			),
+		)
+		if text := got.Body.String(); !strings.Contains(text, row.want) || strings.Contains(text, row.not) {
+			t.Errorf("%s: %s", row.containers, text)
+		}
+	}
+}

@@ -31,7 +31,7 @@ func ValidateFurther(flag, first string, also []string) error {
 	return nil
 }
 
-// checkTokenIssuer refuses a URL that no token names; what is none is left to those who read
+// checkTokenIssuer refuses a URL that no token names; what is not one is left to those who read
 // keys there.
 func checkTokenIssuer(issuer string) error {
 	if token.CheckIssuer(issuer) != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/rolecall/rolecall/internal/policy"
 )
 
-// Choices are what whoever lints wants to hear of, and what makes the command fail.
+// Choices say which findings are printed, and which make the command fail.
 type Choices struct {
 	least, failOn string
 	ignore        []string
@@ -99,8 +99,8 @@ func (c *Choices) suppress(findings []finding.Finding) {
 	}
 }
 
-// hide leaves out what is less bad than whoever lints wants to hear of, and says how
-// much that is.
+// hide leaves out what is less bad than what is to be printed, and says how much that
+// is.
 func (c *Choices) hide(checked []Linted) (shown []Linted, hidden int) {
 	least := finding.Severity(c.least).Rank()
 	for _, one := range checked {

@@ -35,6 +35,7 @@ type (
 	sarifRule struct {
 		ID         string         `json:"id"`
 		Name       string         `json:"name,omitempty"`
+		HelpURI    string         `json:"helpUri,omitempty"`
 		Properties map[string]any `json:"properties,omitempty"`
 	}
 	sarifResult struct {
@@ -44,7 +45,7 @@ type (
 		Message   sarifText       `json:"message"`
 		Locations []sarifLocation `json:"locations,omitempty"`
 		Fixes     []sarifFix      `json:"fixes,omitempty"`
-		// Suppressions say why nobody wants to hear of it.
+		// Suppressions say why it is not reported.
 		Suppressions []sarifSuppression `json:"suppressions,omitempty"`
 		// Properties are the parts of a finding for which SARIF has no place.
 		Properties map[string]string `json:"properties,omitempty"`
@@ -86,6 +87,9 @@ type (
 	}
 )
 
+// rulesPage says what a rule means; each has a heading there.
+const rulesPage = "https://github.com/rolecall/rolecall/blob/main/docs/reference/rules.md#"
+
 // sarifOf is one run with all findings.
 func sarifOf(findings []finding.Finding) sarifLog {
 	run := sarifRun{
@@ -111,7 +115,7 @@ func (run *sarifRun) add(f *finding.Finding) {
 	rules := &run.Tool.Driver.Rules
 	rule := sarifRule{ID: f.Rule}
 	if f.Code != "" {
-		rule = sarifRule{ID: f.Code, Name: f.Rule}
+		rule = sarifRule{ID: f.Code, Name: f.Rule, HelpURI: rulesPage + strings.ToLower(f.Code) + "-" + f.Rule}
 	}
 	index := slices.IndexFunc(*rules, func(r sarifRule) bool { return r.ID == rule.ID })
 	if index < 0 {

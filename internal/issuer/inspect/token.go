@@ -32,7 +32,7 @@ func (r *report) token(o Observation) {
 	}
 	if text("iss") == "kubernetes/serviceaccount" {
 		r.add(finding.Error, "token-of-secret", generic, wanted, "the token is a Secret's: it has neither audience nor "+
-			"expiry, and its issuer is no URL")
+			"expiry, and its issuer is not a URL")
 		return
 	}
 	if o.TokenBlanks {
@@ -140,9 +140,13 @@ func (r *report) audience(o Observation) (audience string, judged bool) {
 	case 1:
 		return many[0], true
 	}
-	r.add(finding.Error, "token-audiences",
-		"InvalidIdentityToken: Token audience contains more than one audience while authorized party is not "+
-			"present",
+	const several = "InvalidIdentityToken: Token audience contains more than one audience while authorized party is " +
+		"not present"
+	if !slices.ContainsFunc(many, func(one string) bool { return !ofAPIServer(one, o) }) {
+		r.ofAPIServer(several, strings.Join(many, " and "))
+		return "", false
+	}
+	r.add(finding.Error, "token-audiences", several,
 		"kubectl create token NAME --audience sts.amazonaws.com: project a token of one audience",
 		"the token has several audiences: "+strings.Join(many, ", "))
 	return "", false
@@ -161,9 +165,7 @@ func (r *report) tokenAudience(o Observation) {
 	switch {
 	case known:
 	case ofAPIServer(audience, o):
-		r.add(finding.Error, "token-of-api-server", generic, wanted+". Do not register this audience with AWS: every "+
-			"pod's default token would be good for its roles", "the token is for "+audience+": it is the API server's own, "+
-			"which a pod has at /var/run/secrets/kubernetes.io/serviceaccount/token")
+		r.ofAPIServer(generic, audience)
 	case audience == "pods.eks.amazonaws.com":
 		r.add(finding.Error, "token-of-pod-identity", generic, wanted+"; programs of Pod Identity show theirs to the "+
 			"agent at AWS_CONTAINER_CREDENTIALS_FULL_URI", "the token is for "+audience+": it is that of "+
@@ -184,6 +186,12 @@ func (r *report) tokenAudience(o Observation) {
 					either(provider.ClientIDs), audience))
 		}
 	}
+}
+
+func (r *report) ofAPIServer(aws, audience string) {
+	r.add(finding.Error, "token-of-api-server", aws, wanted+". Do not register this audience with AWS: every pod's "+
+		"default token would be good for its roles", "the token is for "+audience+": it is the API server's own, which a "+
+		"pod has at /var/run/secrets/kubernetes.io/serviceaccount/token")
 }
 
 // ofAPIServer tells the audiences that API servers take for themselves: by default their

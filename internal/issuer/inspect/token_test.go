@@ -41,6 +41,8 @@ func TestToken(t *testing.T) {
 			[]string{"token-of-api-server"}, "AWS_WEB_IDENTITY_TOKEN_FILE"},
 		{"of the API server, with its domain", map[string]any{"aud": []string{"https://kubernetes.default.svc.cluster.local"}},
 			nil, []string{"token-of-api-server"}, "Do not register"},
+		{"of the API server, by all its issuers", map[string]any{"aud": []string{issuer, "https://kubernetes.default.svc"}}, nil,
+			[]string{"token-of-api-server"}, "more than one audience"},
 		{"of the API server by its issuer", map[string]any{"aud": issuer}, nil, []string{"token-of-api-server"}, ""},
 		{"of the API server, IAM not asked", map[string]any{"aud": "https://kubernetes.default.svc"}, unasked,
 			[]string{"token-of-api-server"}, ""},
