@@ -109,7 +109,7 @@ var layers = []layer{
 			"internal/planefile",
 		},
 	},
-	{name: "one file", std: files, closed: true, rooms: []string{"internal/atomicfile", "internal/filelock"}},
+	{name: "one file", std: files, closed: true, rooms: []string{"internal/atomicfile", "internal/boltfile", "internal/filelock"}},
 	{
 		name: "files", std: files, closed: true,
 		rooms: []string{
@@ -147,7 +147,7 @@ var layers = []layer{
 		ours: []string{
 			"internal/arn", "internal/credential", "internal/fault", "internal/finding", "internal/lazyregexp",
 			"internal/managedpolicy", "internal/policy", "internal/sigv4", "internal/token", "internal/rawjson",
-			"internal/obs", "internal/pki", "internal/localaws/...",
+			"internal/obs", "internal/pki", "internal/boltfile", "internal/localaws/...",
 		},
 		rooms: []string{"internal/localaws/..."},
 	},
@@ -241,6 +241,7 @@ var exceptions = []struct {
 	{"internal/follow", clusters, false, "it follows objects of a cluster"},
 	{"internal/httpserve", []string{"golang.org/x/time/rate"}, false, "warnings that do not fill the log"},
 	{"internal/obs", []string{"github.com/prometheus/client_golang/prometheus/..."}, false, "the registry of metrics"},
+	{"internal/boltfile", []string{"go.etcd.io/bbolt"}, false, "it opens databases"},
 	{"internal/store/boltstore", []string{"go.etcd.io/bbolt"}, false, "its file is a database"},
 	{
 		"internal/store/kubestore",

@@ -18,6 +18,7 @@ type planeOptions struct {
 	awsAddress string
 	manifests  []string
 	dataDir    string
+	salvage    bool
 	verbose    bool
 	explain    bool
 	// stsErrors are the words of local AWS's STS; empty means current.
