@@ -21,6 +21,7 @@ type planeOptions struct {
 	awsAddress string
 	manifests  []string
 	dataDir    string
+	salvage    bool
 	verbose    bool
 	// explain prints each refusal of local AWS, reasons those that AWS gives no reason for.
 	explain, reasons bool
