@@ -31,7 +31,7 @@ const (
 	askAgain = 10 * time.Second
 )
 
-// retry is how long an API server is left alone that cannot be watched: seven seconds at
+// retry is how long an API server is not asked that cannot be watched: seven seconds at
 // most. The library's own minute is meant for the watches of every node; these are of a few
 // servers, for which what changes meanwhile does not count.
 var retry = wait.Backoff{Duration: 500 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 20, Cap: 5 * time.Second}

@@ -13,7 +13,7 @@ import (
 )
 
 // TestReviewsWithoutVersion: with conformance the reference's own sample request is taken, which
-// has neither kind nor apiVersion, and what there is is given back (spec webhook §1.4, rows 74 and Q4).
+// has neither kind nor apiVersion, and what there is is given back (spec webhook row 74).
 // Without it only AdmissionReviews are.
 func TestReviewsWithoutVersion(t *testing.T) {
 	t.Parallel()

@@ -17,7 +17,7 @@ import (
 
 // TestPeersCommandLines starts the webhook as the published charts and manifests start
 // theirs (spec charts §2), with the permissions of the reference's manifest and no others
-// (§4): it is ready, and a pod gets what the flags say. Only ports and places differ.
+// (spec charts §4): it is ready, and a pod gets what the flags say. Only ports and places differ.
 func TestPeersCommandLines(t *testing.T) {
 	t.Parallel()
 	c := cluster.Start(t, cluster.Options{})
