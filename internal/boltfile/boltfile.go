@@ -27,7 +27,7 @@ const lockTimeout = time.Second
 // Open opens a file, which is made with mode 0600 if missing, and reads all of it once, so
 // that a damaged page is an error now and not the end of the process later. Only one
 // process can have it open: a second one gets a Conflict. elsewhere is the end of the
-// sentence "or name another …" of hints.
+// sentence "or give another …" of hints.
 func Open(path, elsewhere string) (*bbolt.DB, error) {
 	var db *bbolt.DB
 	at := "its first pages"
@@ -56,13 +56,13 @@ func Open(path, elsewhere string) (*bbolt.DB, error) {
 			Hint("restore it from a copy, or start once with --salvage, which keeps what can be read")
 	case errors.Is(err, bbolt.ErrTimeout): //nolint:staticcheck // its new home is internal
 		return nil, fault.New(fault.Conflict, "%s is in use by another process", path).
-			Hint("use that process, stop it, or name another %s", elsewhere)
+			Hint("stop it, or give another %s", elsewhere)
 	case errors.Is(err, syscall.EROFS):
 		return nil, fault.New(fault.Unavailable, "open %s: the file system is read-only", path).
-			Hint("mount it writable, or name another %s", elsewhere)
+			Hint("mount it writable, or give another %s", elsewhere)
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return nil, fault.New(fault.Unavailable, "open %s: %w", path, err).
-			Hint("make room there, or name another %s", elsewhere)
+			Hint("make room there, or give another %s", elsewhere)
 	case errors.Is(err, fs.ErrPermission):
 		return nil, fault.New(fault.Unavailable, "open %s: %w", path, err).
 			Hint("the file and its folder must be writable by you")
@@ -72,7 +72,7 @@ func Open(path, elsewhere string) (*bbolt.DB, error) {
 			Hint("restore it from a copy, or move it away to start from scratch")
 	}
 	return nil, fault.New(fault.Unavailable, "open %s: %w", path, err).
-		Hint("see whether the disk is well, or name another %s", elsewhere)
+		Hint("see whether the disk is well, or give another %s", elsewhere)
 }
 
 // errDamaged is a page that is not what the database wrote.
