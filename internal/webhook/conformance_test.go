@@ -13,7 +13,7 @@ import (
 )
 
 // TestReviewsWithoutVersion: with conformance the reference's own sample request is taken, which
-// has neither kind nor apiVersion, and what there is is given back (spec webhook row 74).
+// has neither kind nor apiVersion, and what there is is given back (spec webhook §15 row 74).
 // Without it only AdmissionReviews are.
 func TestReviewsWithoutVersion(t *testing.T) {
 	t.Parallel()
