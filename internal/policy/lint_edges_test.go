@@ -276,7 +276,7 @@ var roleEdges = []roleRow{
 		want:  []string{"error provider-of-another-issuer"},
 		fixed: strings.ReplaceAll(webLint(goodConds+`,'IpAddress':{'aws:SourceIp':'10.0.0.0/8'}`), "h.example/p",
 			"h.example/q"),
-		says: "theirs come from h.example/q (1 characters differ)",
+		says: "theirs come from h.example/q (1 character differs)",
 	},
 	{
 		name: "another audience, and nothing registered",
