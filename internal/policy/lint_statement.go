@@ -12,6 +12,7 @@ func (l *linter) statement(s *statement) {
 	for i := range s.action.patterns {
 		l.action(&s.action.patterns[i])
 	}
+	l.statementActions(s)
 	if s.resource != nil {
 		l.resources(s)
 	}
