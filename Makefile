@@ -8,7 +8,7 @@ VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 TAGS        := grpcnotrace
 COMMIT      := $(shell git rev-parse HEAD 2>/dev/null)
 DATE        := $(shell git log -1 --format=%cI 2>/dev/null)
-BUILD       := github.com/rolecall/rolecall/internal/app/cli
+BUILD       := github.com/rolecall/rolecall/internal/build
 LDFLAGS     := -X $(BUILD).version=$(VERSION) -X $(BUILD).commit=$(COMMIT) -X $(BUILD).date=$(DATE)
 FUZZ        ?= 8000x
 LINT        := .cache/tools/golangci-lint-$(shell go list -m -modfile=go.tools.mod -f '{{.Version}}' github.com/golangci/golangci-lint/v2)

@@ -198,9 +198,11 @@ type Rotation struct {
 	// +kubebuilder:validation:MaxItems=50
 	// +kubebuilder:validation:items:MaxLength=200
 	Leaked []string `json:"leaked,omitempty"`
-	// Secret holds what the API servers' files must contain now: sa.key signs,
-	// sa.pub has all keys to accept; next.key waits for its turn. They are copied
-	// when the API servers are rolled.
+	// Secret holds what the rotation changes in the API servers' files: sa.pub, all
+	// keys to accept, from the first rotation on; next.key, the new key until it
+	// signs; sa.key, the key that signs, from phase Signing of the first rotation
+	// on, since until then the API servers alone have it. They are copied when the
+	// API servers are rolled.
 	//
 	// +required
 	Secret ObjectName `json:"secret"`

@@ -32,6 +32,8 @@ type PodIdentityAssociation struct {
 // +kubebuilder:validation:XValidation:rule="has(self.allowPatterns) && self.allowPatterns || !self.serviceAccountName.endsWith('*')",message="serviceAccountName is a name; patterns need allowPatterns: true"
 // +kubebuilder:validation:XValidation:rule="!has(self.externalID) || has(self.targetRoleARN) || (has(self.mode) && self.mode == 'BrokerRole')",message="externalID is sent only with sts:AssumeRole: with targetRoleARN, or in mode BrokerRole"
 // +kubebuilder:validation:XValidation:rule="!(has(self.disableSessionTags) && self.disableSessionTags) || (!has(self.sessionTags) && !has(self.omitTags))",message="sessionTags and omitTags have no meaning with disableSessionTags: true"
+// +kubebuilder:validation:XValidation:rule="!has(self.sessionTagging) || self.sessionTagging != 'None' || (!has(self.sessionTags) && !has(self.omitTags))",message="sessionTags and omitTags have no meaning with sessionTagging: None"
+// +kubebuilder:validation:XValidation:rule="!has(self.sessionTagging) || self.sessionTagging == 'None' || ((!has(self.disableSessionTags) || !self.disableSessionTags) && (!has(self.mode) || self.mode != 'PassThrough'))",message="sessionTagging has no meaning with disableSessionTags: true, nor in mode PassThrough"
 // +kubebuilder:validation:XValidation:rule="!has(self.mode) || self.mode != 'PassThrough' || (!has(self.sessionTags) && !has(self.omitTags) && !has(self.sourceIdentity))",message="mode PassThrough assumes the role with the pod's own token, which can carry neither session tags nor a source identity"
 type PodIdentityAssociationSpec struct {
 	// ServiceAccountName is the account whose pods get the role. With
@@ -72,10 +74,17 @@ type PodIdentityAssociationSpec struct {
 	// +kubebuilder:validation:MaxLength=1224
 	// +kubebuilder:validation:Pattern=`^[\w+=,.@:/-]*$`
 	ExternalID string `json:"externalID,omitempty"`
-	// DisableSessionTags leaves all session tags out.
+	// DisableSessionTags leaves all session tags out, as sessionTagging: None does.
 	//
 	// +optional
 	DisableSessionTags bool `json:"disableSessionTags,omitempty"`
+	// SessionTagging is how far session tags go. Transitive tags, the default and
+	// what EKS sends, go on to every further role that a session assumes: each of
+	// them must allow sts:TagSession, and none may set those keys. Local tags are
+	// those of the pod's own session only. With None there are none.
+	//
+	// +optional
+	SessionTagging SessionTagging `json:"sessionTagging,omitempty"`
 	// SessionPolicy is an IAM policy, as JSON text, that narrows the session; with
 	// a target role that role's session.
 	//
@@ -96,7 +105,7 @@ type PodIdentityAssociationSpec struct {
 	//
 	// +optional
 	// +kubebuilder:validation:MaxProperties=50
-	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) >= 1 && size(k) <= 128 && !k.lowerAscii().startsWith('aws:') && size(self[k]) <= 256)",message="tag keys have 1 to 128 characters and do not begin with aws:, values at most 256"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) >= 1 && size(k) <= 128 && !k.matches('(?i)^\\\\s*aws:') && size(self[k]) <= 256)",message="tag keys have 1 to 128 characters and do not begin with aws:, values at most 256"
 	Tags map[string]string `json:"tags,omitempty"`
 	// SessionTags are added to the six that every session carries. Values may use ${namespace}, ${serviceAccount},
 	// ${podName}, ${podUid}, ${node} and, of the labels that the broker lists in --pod-labels, ${podLabel:KEY}; a value
@@ -106,8 +115,8 @@ type PodIdentityAssociationSpec struct {
 	//
 	// +optional
 	// +kubebuilder:validation:MaxProperties=44
-	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) >= 1 && size(k) <= 128 && !k.lowerAscii().startsWith('aws:') && size(self[k]) <= 256)",message="tag keys have 1 to 128 characters and do not begin with aws:, values at most 256"
-	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k.lowerAscii() in ['eks-cluster-arn', 'eks-cluster-name', 'kubernetes-namespace', 'kubernetes-service-account', 'kubernetes-pod-name', 'kubernetes-pod-uid']))",message="the six keys that every session carries cannot be set"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) >= 1 && size(k) <= 128 && !k.matches('(?i)^\\\\s*aws:') && size(self[k]) <= 256)",message="tag keys have 1 to 128 characters and do not begin with aws:, values at most 256"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.matches('(?i)^\\\\s*(eks-cluster-(arn|name)|kubernetes-(namespace|service-account|pod-(name|uid)))\\\\s*$'))",message="the six keys that every session carries cannot be set"
 	SessionTags map[string]string `json:"sessionTags,omitempty"`
 	// OmitTags are those of the six keys to leave out where the packed size of
 	// a session is too large.
@@ -171,6 +180,18 @@ const (
 	PassThrough AssociationMode = "PassThrough"
 )
 
+// SessionTagging is how far session tags go.
+//
+// +kubebuilder:validation:Enum=Transitive;Local;None
+type SessionTagging string
+
+// How far they may go.
+const (
+	TransitiveTags SessionTagging = "Transitive"
+	LocalTags      SessionTagging = "Local"
+	NoTags         SessionTagging = "None"
+)
+
 // Oversize is what to do with a session that STS finds too large.
 //
 // +kubebuilder:validation:Enum=Fail;DropPodTags
@@ -204,7 +225,8 @@ type PodIdentityAssociationStatus struct {
 	//
 	// +optional
 	LastUsedTime *metav1.Time `json:"lastUsedTime,omitempty"`
-	// Conditions are Ready, RoleExists, TrustAllows, Granted and Shadowed.
+	// Conditions are Ready, RoleExists, TrustAllows, Granted, Shadowed and
+	// TagsAccepted.
 	//
 	// +optional
 	// +listType=map

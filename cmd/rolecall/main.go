@@ -6,15 +6,12 @@ package main
 import (
 	"context"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/rolecall/rolecall/internal/app"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	ctx, stop := app.Interruptible(context.Background())
 	code := app.Run(ctx, app.NewSystem(), os.Args[1:])
 	stop()
 	os.Exit(code)

@@ -19,6 +19,10 @@ const (
 	Cluster = "quickstart"
 	// PodIdentityRole is the role of pod-identity.yaml.
 	PodIdentityRole = "config-reader"
+	// Bucket has one object that the role may read.
+	Bucket  = "quickstart-111122223333"
+	Object  = "greeting.txt"
+	Content = "hello from quickstart\n"
 )
 
 // ServiceAccounts is serviceaccount.yaml.
@@ -31,8 +35,7 @@ var ServiceAccounts []byte
 //go:embed pod-identity.yaml
 var PodIdentity []byte
 
-// AWS is aws.yaml: the role of the association and the cluster, as local AWS is
-// seeded with them.
+// AWS is aws.yaml: the roles and the cluster, as local AWS is seeded with them.
 //
 //go:embed aws.yaml
 var AWS []byte

@@ -63,6 +63,8 @@ type outcome struct {
 	source  string
 	// claimed is whom the token says it is for, if it could be read at all.
 	claimed identity
+	// ends is when the token says that it expires; zero if that is not known.
+	ends time.Time
 }
 
 func rejected(r *refusal) outcome { return outcome{refused: r, source: sourceRejected} }
@@ -91,10 +93,14 @@ func (a *Agent) answer(r *http.Request, now time.Time) outcome {
 	}
 	p, refused := peek(raw, now)
 	if refused != nil {
-		return a.fail(from, now, refused)
+		answer := a.fail(from, now, refused)
+		if p != nil {
+			answer.claimed, answer.ends = p.identity(), p.expiry
+		}
+		return answer
 	}
 	answer := a.unknown(r.Context(), print, p, raw, from, now)
-	answer.claimed = p.identity()
+	answer.claimed, answer.ends = p.identity(), p.expiry
 	return a.handOut(r, answer, now)
 }
 
@@ -108,9 +114,9 @@ func (a *Agent) handOut(r *http.Request, answer outcome, now time.Time) outcome 
 	if refused := a.sent(
 		r.Context(), answer.claimed.podUID, from, now.Add(a.config.ForegroundDeadline),
 	); refused != nil {
-		claimed := answer.claimed
+		claimed, ends := answer.claimed, answer.ends
 		answer = a.fail(from, now, refused)
-		answer.claimed = claimed
+		answer.claimed, answer.ends = claimed, ends
 	}
 	return answer
 }

@@ -81,7 +81,17 @@ func (a *Agent) logRefusal(r *http.Request, answer *outcome, id string, status i
 	if !show {
 		return
 	}
-	a.config.Log.Info("credentials refused", obs.KeyRequestID, id, keyUpstreamRequestID, answer.refused.requestID,
+	var more []any
+	if !answer.ends.IsZero() {
+		more = append(more, "tokenExpires", answer.ends.UTC().Format(time.RFC3339))
+	}
+	if answer.refused.advice != "" {
+		more = append(more, "hint", answer.refused.advice)
+	}
+	if answer.refused.cause != "" {
+		more = append(more, "error", answer.refused.cause)
+	}
+	a.config.Log.With(more...).Info("credentials refused", obs.KeyRequestID, id, keyUpstreamRequestID, answer.refused.requestID,
 		"client", from,
 		"claimed", slog.GroupValue(
 			slog.String(keyNamespace, cut(answer.claimed.namespace, 63)), slog.String(

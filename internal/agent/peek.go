@@ -36,7 +36,8 @@ func bearer(header http.Header) string {
 }
 
 // peek reads a token without verifying it, and refuses what no service would
-// accept (spec podidentity §4.2, steps 4 and 5).
+// accept (spec podidentity §4.2, steps 4 and 5). What it could read comes with the
+// refusal, if that is about the token's times.
 func peek(raw string, now time.Time) (*peeked, *refusal) {
 	decoded, err := token.Decode(raw)
 	if err != nil {
@@ -51,21 +52,21 @@ func peek(raw string, now time.Time) (*peeked, *refusal) {
 		return nil, refuseMalformed("nbf is not a number of seconds")
 	}
 	p := &peeked{expiry: expiry, keyID: decoded.Header.KeyID}
-	switch {
-	case !hasExpiry:
-		return nil, refuseTimes("InvalidTokenException", "token is missing required claim: exp claim is required")
-	case !now.Before(expiry):
-		return nil, refuseTimes("ExpiredTokenException", "token is expired")
-	case hasNotBefore && now.Add(clockSkew).Before(notBefore):
-		return nil, refuseTimes("InvalidTokenException", "token is not valid yet")
-	case hasNotBefore:
-		p.notBefore = notBefore
-	}
 	// A token of another kind may lack these, or have them in another form:
 	// what to make of it is up to the service.
 	_ = json.Unmarshal(decoded.Claims["kubernetes.io"], &p.workload)
 	_ = json.Unmarshal(decoded.Claims["sub"], &p.subject)
 	_ = json.Unmarshal(decoded.Claims["iss"], &p.issuer)
+	switch {
+	case !hasExpiry:
+		return p, refuseTimes("InvalidTokenException", "token is missing required claim: exp claim is required")
+	case !now.Before(expiry):
+		return p, refuseExpired(expiry)
+	case hasNotBefore && now.Add(clockSkew).Before(notBefore):
+		return p, refuseTimes("InvalidTokenException", "token is not valid yet")
+	case hasNotBefore:
+		p.notBefore = notBefore
+	}
 	return p, nil
 }
 

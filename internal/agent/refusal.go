@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -30,6 +31,8 @@ type refusal struct {
 	requestID  string
 	retryAfter time.Duration
 	limit      string // which limit was met
+	// cause is what went wrong on the way to the upstream, for the log alone.
+	cause string
 }
 
 // Error is for logs.
@@ -80,6 +83,14 @@ func refuseTimes(code, detail string) *refusal {
 		code:   code,
 		text:   "Service account token failed basic claim validations: " + detail,
 	}
+}
+
+// refuseExpired names the end, since SDKs that read the token once are found by it.
+func refuseExpired(expiry time.Time) *refusal {
+	r := refuseTimes("ExpiredTokenException", "token is expired")
+	r.advice = "It expired at " + expiry.UTC().Format(time.RFC3339) + ": read the file anew that " +
+		"AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE names, for each request. Kubelet replaces the token in it long before."
+	return r
 }
 
 func refuseForeign(detail string) *refusal {
@@ -153,6 +164,7 @@ func refuseUpstream(err error) *refusal {
 			text:        "the upstream cannot be asked",
 			plainStatus: http.StatusInternalServerError,
 			plainText:   "[]",
+			cause:       causeOf(err),
 			advice: "The agent has no AWS credentials of its own: " +
 				"check the hop limit of the instance metadata service, the node role, or the credentials file.",
 		}
@@ -161,11 +173,20 @@ func refuseUpstream(err error) *refusal {
 			status:      http.StatusServiceUnavailable,
 			code:        "ServiceUnavailableException",
 			class:       transient,
+			cause:       causeOf(err),
 			text:        "the upstream cannot be reached",
 			plainStatus: http.StatusInternalServerError,
 			plainText:   "[]",
 		}
 	}
+}
+
+// causeOf is what a call failed of, without the address, which the agent logs when it starts.
+func causeOf(err error) string {
+	if failed, ok := errors.AsType[*url.Error](err); ok {
+		err = failed.Err
+	}
+	return cut(err.Error(), maxUpstreamText)
 }
 
 func refuseUnusable(text string) *refusal {
@@ -233,6 +254,8 @@ func adviceFor(answer *awsapi.Error) string {
 	case answer.Status == http.StatusForbidden:
 		return "These are the node credentials of the agent, not the pod's: " +
 			"check the node role, the region and the clock."
+	case answer.Code == "ExpiredTokenException":
+		return "Read the file anew that AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE names, for each request."
 	case answer.Code == "InvalidTokenException":
 		return "The token must be of this cluster, for the audience pods.eks.amazonaws.com, and of a pod that exists."
 	case answer.Code != "AccessDeniedException":
@@ -241,7 +264,9 @@ func adviceFor(answer *awsapi.Error) string {
 	case strings.Contains(answer.Message, "eks-auth:AssumeRoleForPodIdentity"):
 		return "The agent's own role must allow eks-auth:AssumeRoleForPodIdentity on the cluster."
 	case strings.HasPrefix(answer.Message, "Unauthorized Exception!"):
-		return "The pod's role must trust pods.eks.amazonaws.com with sts:AssumeRole and sts:TagSession."
+		return "The pod's role must trust pods.eks.amazonaws.com with sts:AssumeRole and sts:TagSession, and the conditions " +
+			"of that statement must be met: aws:SourceArn and aws:SourceAccount are those of the cluster, the request tags " +
+			"those of the pod. `rolecall trust lint` finds what keeps this service account out."
 	}
 	return ""
 }

@@ -145,6 +145,12 @@ func (a *Agent) renewFailed(ctx context.Context, began renewal, err error) {
 	log := a.identityLog(e.id).With(
 		keyCode, refused.code, "status", refused.status, keyUpstreamRequestID, refused.requestID, "error", refused.text,
 	)
+	if refused.cause != "" {
+		log = log.With("cause", refused.cause)
+	}
+	if refused.advice != "" {
+		log = log.With("hint", refused.advice)
+	}
 	switch {
 	case refused.code == "ExpiredTokenException" && refused.status == 400:
 		// Our stored token is old. The pod's next request brings a new one.

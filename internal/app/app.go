@@ -7,7 +7,9 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -30,24 +32,55 @@ type System = cli.System
 // NewSystem returns the real process.
 func NewSystem() System { return cli.NewSystem() }
 
+// Interruptible returns the context of a process: it ends with the first signal that
+// asks the process to end.
+func Interruptible(parent context.Context) (context.Context, context.CancelFunc) {
+	return cli.Interruptible(parent)
+}
+
+// afterSignal is what the exit code of a process that a signal ended begins with.
+const afterSignal = 128
+
 // Run executes one command line, prints its error with hints, and returns the
-// exit code: 0 done or allowed, 1 refused or failed, 2 wrong usage; for `run`
-// the code of the program.
+// exit code: 0 done or allowed, 1 refused, failed, or not printed, 2 wrong usage, 128 and
+// more after a signal; for `run` the code of the program.
 func Run(ctx context.Context, sys System, args []string) int {
 	if sys.Completes {
 		args = append([]string{cobra.ShellCompRequestCmd}, args...)
 	}
+	sys.Stdout = cli.NewWritten(sys.Stdout)
 	root := newRoot(sys)
+	args = cli.JoinWords(root, cli.Invoked(sys.File, args))
 	root.SetArgs(args)
 	err := cli.FindCommand(root, args)
 	if err == nil {
 		err = root.ExecuteContext(ctx)
 	}
-	if program, exited := cli.AsExit(err); exited {
+	return exitCode(sys, err)
+}
+
+// exitCode prints what went wrong. An answer that was not printed is no answer, whatever
+// it was.
+func exitCode(sys System, err error) int {
+	unprinted := cli.WriteError(sys.Stdout)
+	if errors.Is(unprinted, syscall.EPIPE) { // nobody reads on: nobody is told
+		return afterSignal + int(syscall.SIGPIPE)
+	}
+	if interrupted, ok := errors.AsType[*cli.Interrupted](err); ok {
+		return afterSignal + int(interrupted.Signal)
+	}
+	program, exited := cli.AsExit(err)
+	if exited && program.Err == nil && unprinted == nil {
 		return program.Code
+	}
+	if err == nil || exited && program.Err == nil {
+		err = unprinted
 	}
 	if err != nil {
 		cli.PrintError(sys, err)
+	}
+	if exited && program.Code != 0 {
+		return program.Code
 	}
 	return fault.ExitCode(err)
 }
@@ -94,7 +127,7 @@ I?".`,
 	addGroup(root, "try", "Try it", local.NewDemo(sys), local.NewUp(sys), local.NewRun(sys), local.NewWhoami(sys))
 	addGroup(root, "pods", "Pods and roles", associationcmd.New(sys), local.NewInject(sys), trustcmd.New(sys))
 	addGroup(root, "issuers", "Issuers and keys", issuercmd.New(sys), signercmd.New(sys))
-	addGroup(root, "policies", "Policies", decidecmd.NewCan(sys), decidecmd.NewExplain(sys), policycmd.New(sys))
+	addGroup(root, "policies", "Policies", decidecmd.NewCan(sys), decidecmd.NewExplain(sys), decidecmd.NewWhy(sys), policycmd.New(sys))
 	addGroup(root, "servers", "Servers", serve.New(sys), auditcmd.New(sys))
 	root.AddCommand(newVersion(sys))
 	cli.SetHelp(sys, root)

@@ -3,8 +3,6 @@ package app_test
 import (
 	"context"
 	"os"
-	"os/signal"
-	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -15,12 +13,13 @@ import (
 // TestMain lets scripts, kubectl and the program itself run this binary by its names.
 func TestMain(m *testing.M) {
 	program := func() {
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		ctx, stop := app.Interruptible(context.Background())
 		defer stop()
 		os.Exit(app.Run(ctx, app.NewSystem(), os.Args[1:]))
 	}
 	testscript.Main(m, map[string]func(){
-		"rolecall": program, "kubectl-rolecall": program, "kubectl_complete-rolecall": program,
+		"signalled": signalled, "rolecall": program, "kubectl-rolecall": program, "kubectl_complete-rolecall": program,
+		"webhook": program, "eks-pod-identity-agent": program, "go-runner": program,
 	})
 }
 

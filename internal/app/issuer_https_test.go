@@ -130,7 +130,7 @@ func TestIssuerByHTTPS(t *testing.T) {
 		t.Error(err)
 	}
 
-	// No certificate names a host that is none of S3's.
+	// No certificate names a host that is not S3's.
 	authority, err := os.ReadFile(ca)
 	if err != nil {
 		t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -96,14 +97,28 @@ func ownsSpec(fields *metav1.FieldsV1) bool {
 }
 
 // usedEvery bounds how often a status is written because of use (spec podidentity
-// §19.5).
-const usedEvery = time.Hour
+// §19.5), and contradictedEvery how often at least where it says that no session can be
+// issued, so that it is looked at again.
+const (
+	usedEvery         = time.Hour
+	contradictedEvery = time.Minute
+)
 
 // Touch notes a use at now, and reports whether the status changed and is to be
-// written: at most once an hour, and never back.
+// written: at most once an hour, and never back. Where the status says that the
+// association is not Ready, which the use contradicts, once a minute at first, and half
+// as often each time that it stays so.
 func Touch(status *v1alpha1.PodIdentityAssociationStatus, now time.Time) bool {
-	if status.LastUsedTime != nil && now.Sub(status.LastUsedTime.Time) < usedEvery {
-		return false
+	if last := status.LastUsedTime; last != nil {
+		wait := usedEvery
+		if i := slices.IndexFunc(status.Conditions, func(c metav1.Condition) bool {
+			return c.Type == "Ready" && c.Status == metav1.ConditionFalse
+		}); i >= 0 {
+			wait = min(max(last.Sub(status.Conditions[i].LastTransitionTime.Time), contradictedEvery), usedEvery)
+		}
+		if now.Sub(last.Time) < wait {
+			return false
+		}
 	}
 	status.LastUsedTime = &metav1.Time{Time: now}
 	return true

@@ -38,6 +38,17 @@ func (c *Cluster) ExternalID(namespace, serviceAccount string) string {
 	return strings.Join([]string{c.Region, c.Account, c.Name, namespace, serviceAccount}, "/")
 }
 
+// TaggingOf is how far an association's session tags go.
+func TaggingOf(s *v1alpha1.PodIdentityAssociationSpec) v1alpha1.SessionTagging {
+	switch {
+	case s.DisableSessionTags, s.SessionTagging == v1alpha1.NoTags:
+		return v1alpha1.NoTags
+	case s.SessionTagging == v1alpha1.LocalTags:
+		return v1alpha1.LocalTags
+	}
+	return v1alpha1.TransitiveTags
+}
+
 // idLength is that of an id after its a-.
 const idLength = 17
 

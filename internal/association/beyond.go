@@ -13,6 +13,7 @@ func BeyondEKS(s *v1alpha1.PodIdentityAssociationSpec) string {
 	}{
 		{"externalID", s.ExternalID != ""},
 		{"durationSeconds", s.DurationSeconds != 0 && s.DurationSeconds != defaults.Spec.DurationSeconds},
+		{"sessionTagging", s.SessionTagging == v1alpha1.LocalTags},
 		{"sessionTags", len(s.SessionTags) > 0},
 		{"omitTags", len(s.OmitTags) > 0},
 		{"sessionName", s.SessionName != ""},

@@ -26,6 +26,9 @@ const (
 	// by a role's own tags, that goes by them no longer applies; and a role that trusts the
 	// broker need not allow sts:TagSession.
 	ChooseNoTags Choice = "NoSessionTags"
+	// ChooseLocalTags keeps tags from the further roles that a session assumes, where a
+	// Deny that goes by them no longer applies.
+	ChooseLocalTags Choice = "LocalSessionTags"
 	// ChooseTags sets further session tags, which also take the place of the role's own.
 	ChooseTags Choice = "SessionTags"
 	// ChooseSessionName is a session name, which policies see as sts:RoleSessionName and in
@@ -40,7 +43,7 @@ const (
 // Choices returns all choices, in the order of the reference pages.
 func Choices() []Choice {
 	return []Choice{
-		ChooseExternalID, ChooseNoTags, ChooseTags, ChooseSessionName, ChooseSourceIdentity, ChooseUnboundTokens,
+		ChooseExternalID, ChooseNoTags, ChooseLocalTags, ChooseTags, ChooseSessionName, ChooseSourceIdentity, ChooseUnboundTokens,
 	}
 }
 
@@ -50,7 +53,7 @@ func Choices() []Choice {
 // broker, not the account: there nobody names external ids or leaves out tags unasked.
 func UsualChoices(mode v1alpha1.AssociationMode) []Choice {
 	return slices.DeleteFunc(Choices(), func(c Choice) bool {
-		return c == ChooseExternalID || c == ChooseNoTags && mode == v1alpha1.BrokerRole
+		return c == ChooseExternalID || (c == ChooseNoTags || c == ChooseLocalTags) && mode == v1alpha1.BrokerRole
 	})
 }
 
@@ -139,6 +142,8 @@ func chosen(a *v1alpha1.PodIdentityAssociation, mode v1alpha1.AssociationMode) (
 	// The mode by which sessions carry no tags is the operator's choice already.
 	if mode != v1alpha1.PassThrough {
 		add(spec.DisableSessionTags, ChooseNoTags, "spec.disableSessionTags")
+		add(spec.SessionTagging == v1alpha1.NoTags, ChooseNoTags, "spec.sessionTagging")
+		add(spec.SessionTagging == v1alpha1.LocalTags, ChooseLocalTags, "spec.sessionTagging")
 		add(slices.ContainsFunc(spec.OmitTags, saysWhose), ChooseNoTags, "spec.omitTags")
 	}
 	add(len(spec.SessionTags) > 0, ChooseTags, "spec.sessionTags")

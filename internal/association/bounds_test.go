@@ -26,11 +26,15 @@ var writersChoice = map[string]struct {
 	"ServiceAccountName": {why: "RBAC of the namespace, and RoleGrants for all accounts of a pattern"},
 	"AllowPatterns":      {why: "RoleGrants for all accounts of a pattern"},
 	"RoleARN":            {why: "RoleGrants"},
-	"TargetRoleARN":      {why: "RoleGrants; whoever has the first role's session can assume it themselves"},
+	"TargetRoleARN":      {why: "RoleGrants; who has the first role's session can assume it themselves"},
 	"ExternalID":         {why: "refused with the RoleGrants, which may allow it"},
 	"DisableSessionTags": {
 		choice: association.ChooseNoTags,
 		choose: func(s *specification) { s.DisableSessionTags = true },
+	},
+	"SessionTagging": {
+		choice: association.ChooseLocalTags,
+		choose: func(s *specification) { s.SessionTagging = v1alpha1.LocalTags },
 	},
 	"SessionPolicy":   {why: "narrows"},
 	"DurationSeconds": {why: "the role's own limit"},
@@ -148,6 +152,9 @@ func TestUsualChoices(t *testing.T) {
 		{"no tags", v1alpha1.Federated, func(s *specification) { s.DisableSessionTags = true }, false},
 		{"no tags", v1alpha1.PassThrough, func(s *specification) { s.DisableSessionTags = true }, false},
 		{"no tags", v1alpha1.BrokerRole, func(s *specification) { s.DisableSessionTags = true }, true},
+		{"none", v1alpha1.BrokerRole, func(s *specification) { s.SessionTagging = v1alpha1.NoTags }, true},
+		{"local", v1alpha1.BrokerRole, func(s *specification) { s.SessionTagging = v1alpha1.LocalTags }, true},
+		{"local", v1alpha1.Federated, func(s *specification) { s.SessionTagging = v1alpha1.LocalTags }, false},
 		{"no namespace", v1alpha1.BrokerRole, func(s *specification) { s.OmitTags = []string{"kubernetes-namespace"} }, true},
 		{"no cluster", v1alpha1.BrokerRole, func(s *specification) { s.OmitTags = []string{"eks-cluster-arn"} }, true},
 		{

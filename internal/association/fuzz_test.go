@@ -1,6 +1,7 @@
 package association_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -91,5 +92,32 @@ func TestTouch(t *testing.T) {
 			now.Add(row.after)); got != row.want || !got && !status.LastUsedTime.Equal(before) {
 			t.Errorf("after %s: %v, %s", row.after, got, status.LastUsedTime)
 		}
+	}
+}
+
+// TestTouchContradicted: a use of an association of which the status says that it gives
+// nothing is written soon, and less and less often as long as nobody changes that.
+func TestTouchContradicted(t *testing.T) {
+	t.Parallel()
+	start := time.Unix(1790000000, 0)
+	status := v1alpha1.PodIdentityAssociationStatus{Conditions: []metav1.Condition{{
+		Type: "Ready", Status: metav1.ConditionFalse, LastTransitionTime: metav1.NewTime(start),
+	}}}
+	var written []time.Duration
+	for at := time.Duration(0); at <= 6*time.Hour; at += time.Second {
+		if association.Touch(&status, start.Add(at)) {
+			written = append(written, at)
+		}
+	}
+	want := []time.Duration{0, 1, 2, 4, 8, 16, 32, 64, 124, 184, 244, 304}
+	for i := range want {
+		want[i] *= time.Minute
+	}
+	if !slices.Equal(written, want) {
+		t.Errorf("written at %v, want %v", written, want)
+	}
+	status.Conditions[0].Status = metav1.ConditionTrue
+	if association.Touch(&status, status.LastUsedTime.Add(59*time.Minute)) {
+		t.Error("written within the hour though nothing is contradicted")
 	}
 }

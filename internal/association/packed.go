@@ -20,7 +20,7 @@ import (
 func PackedSize(a *v1alpha1.PodIdentityAssociation) int {
 	const tagsAllotted = 372
 	tags := 0
-	if !a.Spec.DisableSessionTags {
+	if TaggingOf(&a.Spec) != v1alpha1.NoTags {
 		tags = tagCharacters(a)
 	}
 	return (policy.Size(a.Spec.SessionPolicy)*100+maxPolicy-1)/maxPolicy + (tags*100+tagsAllotted-1)/tagsAllotted

@@ -300,7 +300,13 @@ func (in *UpdateInput) applyTo(a *v1alpha1.PodIdentityAssociation) bool {
 	changed := set(&spec.RoleARN, in.RoleARN)
 	changed = set(&spec.TargetRoleARN, in.TargetRoleARN) || changed
 	changed = set(&spec.SessionPolicy, in.Policy) || changed
-	changed = set(&spec.DisableSessionTags, in.DisableSessionTags) || changed
+	if off := in.DisableSessionTags; off != nil && *off != (TaggingOf(spec) == v1alpha1.NoTags) {
+		// The EKS API says it in one field.
+		spec.DisableSessionTags, changed = *off, true
+		if *off || spec.SessionTagging == v1alpha1.NoTags {
+			spec.SessionTagging = ""
+		}
+	}
 	if spec.TargetRoleARN == "" && spec.Mode != v1alpha1.BrokerRole {
 		spec.ExternalID = "" // it would be sent to nobody
 	}

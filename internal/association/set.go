@@ -2,19 +2,18 @@ package association
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"strings"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
 )
 
-// Set are all associations of a cluster, to be asked. It does not change. The
-// zero value is a cluster without any.
+// Set are all associations of a cluster, to be asked. It does not change: With returns
+// another one. The zero value is a cluster without any.
 type Set struct {
-	exact    map[Name]*v1alpha1.PodIdentityAssociation
-	patterns map[string][]*v1alpha1.PodIdentityAssociation // by namespace, the preferred first
-	byID     map[string]*v1alpha1.PodIdentityAssociation
+	exact    trie[Name, []*v1alpha1.PodIdentityAssociation]   // the oldest first
+	patterns trie[string, []*v1alpha1.PodIdentityAssociation] // by namespace, the preferred first
+	byID     trie[string, *v1alpha1.PodIdentityAssociation]
 }
 
 // Name is a service account.
@@ -22,26 +21,74 @@ type Name struct{ Namespace, ServiceAccount string }
 
 // NewSet takes all associations there are. They must not be changed afterwards.
 func NewSet(all []*v1alpha1.PodIdentityAssociation) *Set {
-	s := &Set{
-		exact:    make(map[Name]*v1alpha1.PodIdentityAssociation, len(all)),
-		patterns: map[string][]*v1alpha1.PodIdentityAssociation{},
-		byID:     make(map[string]*v1alpha1.PodIdentityAssociation, len(all)),
-	}
+	s := &Set{}
 	for _, a := range all {
-		s.byID[ID(a)] = a
-		if IsPattern(a) {
-			s.patterns[a.Namespace] = append(s.patterns[a.Namespace], a)
-			continue
-		}
-		name := Name{a.Namespace, a.Spec.ServiceAccountName}
-		if earlier, twice := s.exact[name]; !twice || older(a, earlier) < 0 {
-			s.exact[name] = a
-		}
-	}
-	for _, list := range s.patterns {
-		slices.SortFunc(list, preferred)
+		s = s.With(nil, a)
 	}
 	return s
+}
+
+// With is the set with an association as it became, instead of as it was; nil is one
+// that is not there. What it costs does not depend on how many there are, but for the
+// patterns of the namespace if it is one.
+func (s *Set) With(before, after *v1alpha1.PodIdentityAssociation) *Set {
+	next := *s
+	if before != nil {
+		next.remove(before)
+	}
+	if after != nil {
+		next.add(after)
+	}
+	return &next
+}
+
+func (s *Set) add(a *v1alpha1.PodIdentityAssociation) {
+	s.byID = s.byID.with(ID(a), a)
+	if IsPattern(a) {
+		s.patterns = added(s.patterns, a.Namespace, a, preferred)
+		return
+	}
+	s.exact = added(s.exact, Name{a.Namespace, a.Spec.ServiceAccountName}, a, older)
+}
+
+func (s *Set) remove(a *v1alpha1.PodIdentityAssociation) {
+	if there, found := s.byID.get(ID(a)); found && same(there, a) {
+		s.byID = s.byID.without(ID(a))
+	}
+	if IsPattern(a) {
+		s.patterns = removed(s.patterns, a.Namespace, a)
+		return
+	}
+	s.exact = removed(s.exact, Name{a.Namespace, a.Spec.ServiceAccountName}, a)
+}
+
+// same reports whether two are the same object, at whatever time.
+func same(a, b *v1alpha1.PodIdentityAssociation) bool {
+	return a.Namespace == b.Namespace && a.Name == b.Name
+}
+
+// lists are associations of which the first counts.
+type lists[K comparable] = trie[K, []*v1alpha1.PodIdentityAssociation]
+
+func added[K comparable](
+	to lists[K], key K, a *v1alpha1.PodIdentityAssociation,
+	order func(a, b *v1alpha1.PodIdentityAssociation) int,
+) lists[K] {
+	list, _ := to.get(key)
+	at, _ := slices.BinarySearchFunc(list, a, order)
+	return to.with(key, slices.Insert(slices.Clone(list), at, a))
+}
+
+func removed[K comparable](from lists[K], key K, a *v1alpha1.PodIdentityAssociation) lists[K] {
+	list, _ := from.get(key)
+	at := slices.IndexFunc(list, func(one *v1alpha1.PodIdentityAssociation) bool { return same(one, a) })
+	switch {
+	case at < 0:
+		return from
+	case len(list) == 1:
+		return from.without(key)
+	}
+	return from.with(key, slices.Delete(slices.Clone(list), at, at+1))
 }
 
 // IsPattern reports whether an association is for more than one account.
@@ -62,10 +109,11 @@ func older(a, b *v1alpha1.PodIdentityAssociation) int {
 // Of returns the association of a service account; nil if there is none. A
 // paused one is returned: the account has an association, which gives nothing.
 func (s *Set) Of(namespace, serviceAccount string) *v1alpha1.PodIdentityAssociation {
-	if a, ok := s.exact[Name{namespace, serviceAccount}]; ok {
-		return a
+	if exact, found := s.exact.get(Name{namespace, serviceAccount}); found {
+		return exact[0]
 	}
-	for _, a := range s.patterns[namespace] {
+	patterns, _ := s.patterns.get(namespace)
+	for _, a := range patterns {
 		if strings.HasPrefix(serviceAccount, strings.TrimSuffix(a.Spec.ServiceAccountName, "*")) {
 			return a
 		}
@@ -74,10 +122,13 @@ func (s *Set) Of(namespace, serviceAccount string) *v1alpha1.PodIdentityAssociat
 }
 
 // ByID returns the association with an id of the EKS API; nil if there is none.
-func (s *Set) ByID(id string) *v1alpha1.PodIdentityAssociation { return s.byID[id] }
+func (s *Set) ByID(id string) *v1alpha1.PodIdentityAssociation {
+	a, _ := s.byID.get(id)
+	return a
+}
 
 // All returns all of them in no order. They must not be changed.
-func (s *Set) All() []*v1alpha1.PodIdentityAssociation { return slices.Collect(maps.Values(s.byID)) }
+func (s *Set) All() []*v1alpha1.PodIdentityAssociation { return slices.Collect(s.byID.values()) }
 
 // Len is how many there are.
-func (s *Set) Len() int { return len(s.byID) }
+func (s *Set) Len() int { return s.byID.size }

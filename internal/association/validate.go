@@ -140,20 +140,20 @@ func checkTags(a *v1alpha1.PodIdentityAssociation) error {
 	if err := checkTagMap(field, spec.SessionTags, maxSessionTags); err != nil {
 		return err
 	}
-	folded := map[string]string{}
+	looks := map[string]string{}
 	for _, key := range slices.Sorted(maps.Keys(spec.SessionTags)) {
-		lower := strings.ToLower(key)
-		switch earlier, twice := folded[lower]; {
-		case slices.Contains(DefaultTags(), lower):
-			return invalid(field, "%q is one of the six keys that every session carries", key)
+		look := LookOfKey(key)
+		switch earlier, twice := looks[look]; {
+		case slices.Contains(DefaultTags(), look):
+			return invalid(field, "%q is one of the six keys that every session carries, or looks like it", key)
 		case twice:
-			return invalid(field, "%q and %q are one key to STS, which ignores letter case", earlier, key)
+			return invalid(field, "%q and %q are one key, or look like one, and STS ignores letter case", earlier, key)
 		case !arn.IsTagKey(key) || !tagTemplate.MatchString(spec.SessionTags[key]):
 			return invalid(field, "%q: STS accepts letters, digits, spaces and _.:/=+-@", key).
 				Hint("values may use ${namespace}, ${serviceAccount}, ${podName}, ${podUid}, " +
 					"${node} and ${podLabel:KEY}")
 		}
-		folded[lower] = key
+		looks[look] = key
 	}
 	seen := map[string]bool{}
 	for _, key := range spec.OmitTags {
@@ -162,9 +162,20 @@ func checkTags(a *v1alpha1.PodIdentityAssociation) error {
 		}
 		seen[key] = true
 	}
-	if spec.DisableSessionTags && len(spec.SessionTags)+len(spec.OmitTags) > 0 {
+	switch tagging := spec.SessionTagging; {
+	case spec.DisableSessionTags && len(spec.SessionTags)+len(spec.OmitTags) > 0:
 		return invalid("spec.disableSessionTags",
 			"sessionTags and omitTags have no meaning with disableSessionTags: true")
+	case !slices.Contains([]v1alpha1.SessionTagging{
+		"", v1alpha1.TransitiveTags, v1alpha1.LocalTags, v1alpha1.NoTags,
+	}, tagging):
+		return invalid("spec.sessionTagging", "%.80q: want Transitive, Local or None", tagging)
+	case tagging == v1alpha1.NoTags && len(spec.SessionTags)+len(spec.OmitTags) > 0:
+		return invalid("spec.sessionTagging", "sessionTags and omitTags have no meaning with sessionTagging: None")
+	case tagging != "" && tagging != v1alpha1.NoTags &&
+		(spec.DisableSessionTags || spec.Mode == v1alpha1.PassThrough):
+		return invalid("spec.sessionTagging",
+			"has no meaning with disableSessionTags: true, nor in mode PassThrough")
 	}
 	return nil
 }
@@ -177,7 +188,7 @@ func checkTagMap(field string, tags map[string]string, limit int) error {
 		switch length := utf8.RuneCountInString(key); {
 		case length < 1 || length > arn.MaxTagKey || !utf8.ValidString(key) || !utf8.ValidString(tags[key]):
 			return invalid(field, "%.140q: a key has 1 to 128 characters", key)
-		case strings.HasPrefix(strings.ToLower(key), "aws:"):
+		case strings.HasPrefix(LookOfKey(key), "aws:"):
 			return invalid(field, "%q: keys that begin with aws: are reserved for AWS", key)
 		case utf8.RuneCountInString(tags[key]) > arn.MaxTagValue:
 			return invalid(field, "%q: a value has at most 256 characters", key)
@@ -229,7 +240,7 @@ func checkPolicy(a *v1alpha1.PodIdentityAssociation) error {
 	if err != nil {
 		return invalid(field, "%s", err)
 	}
-	if percent := PackedSize(a); !a.Spec.DisableSessionTags && percent >= 100 {
+	if percent := PackedSize(a); TaggingOf(&a.Spec) != v1alpha1.NoTags && percent >= 100 {
 		return invalid(field, "with the session's tags its packed size is about %d%% of what STS allows", percent).
 			Hint("shorten the policy, leave tags out with omitTags, or all with disableSessionTags: true")
 	}
@@ -238,7 +249,7 @@ func checkPolicy(a *v1alpha1.PodIdentityAssociation) error {
 
 // checkPolicyAlone is EKS's rule, which does without an estimate.
 func checkPolicyAlone(a *v1alpha1.PodIdentityAssociation) error {
-	if a.Spec.SessionPolicy == "" || a.Spec.DisableSessionTags {
+	if a.Spec.SessionPolicy == "" || TaggingOf(&a.Spec) == v1alpha1.NoTags {
 		return nil
 	}
 	return invalid("spec.sessionPolicy", "A policy can be set only if session tags are disabled.")

@@ -152,3 +152,67 @@ func (c *IAM) RoleTrust(ctx context.Context, name string) (roleARN, trust string
 	}
 	return aws.ToString(got.Role.Arn), trust, true, nil
 }
+
+// RolePolicies returns the role's inline policies and the customer managed ones that are
+// attached to it, as JSON. Those of AWS are left out: they name no roles of the account.
+func (c *IAM) RolePolicies(ctx context.Context, name string) (documents []string, err error) {
+	add := func(document *string) error {
+		text, err := url.PathUnescape(aws.ToString(document))
+		documents = append(documents, text)
+		return err
+	}
+	inline := iam.NewListRolePoliciesPaginator(c.client, &iam.ListRolePoliciesInput{RoleName: aws.String(name)})
+	for inline.HasMorePages() {
+		page, err := inline.NextPage(ctx)
+		if err != nil {
+			return nil, classify(err)
+		}
+		for _, policy := range page.PolicyNames {
+			got, err := c.client.GetRolePolicy(ctx, &iam.GetRolePolicyInput{
+				RoleName: aws.String(name), PolicyName: aws.String(policy),
+			})
+			if err != nil {
+				return nil, classify(err)
+			}
+			if err := add(got.PolicyDocument); err != nil {
+				return nil, err
+			}
+		}
+	}
+	attached := iam.NewListAttachedRolePoliciesPaginator(c.client,
+		&iam.ListAttachedRolePoliciesInput{RoleName: aws.String(name)})
+	for attached.HasMorePages() {
+		page, err := attached.NextPage(ctx)
+		if err != nil {
+			return nil, classify(err)
+		}
+		for _, policy := range page.AttachedPolicies {
+			if strings.Contains(aws.ToString(policy.PolicyArn), ":iam::aws:policy/") {
+				continue
+			}
+			text, err := c.managedPolicy(ctx, policy.PolicyArn)
+			if err != nil {
+				return nil, err
+			}
+			if err := add(text); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return documents, nil
+}
+
+// managedPolicy is the default version of a policy, encoded.
+func (c *IAM) managedPolicy(ctx context.Context, policy *string) (*string, error) {
+	described, err := c.client.GetPolicy(ctx, &iam.GetPolicyInput{PolicyArn: policy})
+	if err != nil {
+		return nil, classify(err)
+	}
+	got, err := c.client.GetPolicyVersion(ctx, &iam.GetPolicyVersionInput{
+		PolicyArn: policy, VersionId: described.Policy.DefaultVersionId,
+	})
+	if err != nil {
+		return nil, classify(err)
+	}
+	return got.PolicyVersion.Document, nil
+}

@@ -74,6 +74,7 @@ type IAM struct{ client *iam.Client }
 // NewIAM returns a client for one endpoint with fixed credentials.
 func NewIAM(endpoint, region string, creds credential.AWS) *IAM {
 	return &IAM{iam.New(iam.Options{
+		APIOptions:   saysWho,
 		BaseEndpoint: aws.String(endpoint),
 		Region:       region,
 		Credentials: credentials.NewStaticCredentialsProvider(
@@ -112,20 +113,20 @@ func (c *IAM) EnsureProvider(ctx context.Context, issuer, arn string, audiences 
 // EnsureRole creates a role with a trust policy; an existing role stays as it
 // is. It returns the role's ARN.
 func (c *IAM) EnsureRole(ctx context.Context, name, trust, description string) (string, error) {
+	got, err := c.client.GetRole(ctx, &iam.GetRoleInput{RoleName: aws.String(name)})
+	if err == nil {
+		return aws.ToString(got.Role.Arn), nil
+	}
+	if _, absent := errors.AsType[*iamtypes.NoSuchEntityException](err); !absent {
+		return "", classify(err)
+	}
 	created, err := c.client.CreateRole(ctx, &iam.CreateRoleInput{
 		RoleName: aws.String(name), AssumeRolePolicyDocument: aws.String(trust), Description: aws.String(description),
 	})
-	if err == nil {
-		return aws.ToString(created.Role.Arn), nil
-	}
-	if _, exists := errors.AsType[*iamtypes.EntityAlreadyExistsException](err); !exists {
-		return "", classify(err)
-	}
-	got, err := c.client.GetRole(ctx, &iam.GetRoleInput{RoleName: aws.String(name)})
 	if err != nil {
 		return "", classify(err)
 	}
-	return aws.ToString(got.Role.Arn), nil
+	return aws.ToString(created.Role.Arn), nil
 }
 
 // Trust returns a role's trust policy as IAM holds it, percent-encoded.

@@ -14,6 +14,7 @@ import (
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 
+	"github.com/rolecall/rolecall/internal/build"
 	"github.com/rolecall/rolecall/internal/callerid"
 	"github.com/rolecall/rolecall/internal/fault"
 )
@@ -68,6 +69,7 @@ func NewCallers(ctx context.Context, c CallersConfig) (*Callers, error) {
 		transport.TLSClientConfig = &tls.Config{}
 	}
 	transport.TLSClientConfig.MinVersion = tls.VersionTLS12
+	noticesDead(transport, awsHandshake)
 	asks := &Callers{cluster: c.Cluster, scheme: "https"}
 	endpoint, err := configuredEndpoint(ctx, "STS", c.Endpoint, loaded)
 	if err != nil {
@@ -141,6 +143,7 @@ func (c *Callers) ask(ctx context.Context, p *callerid.Presigned) (*callerid.Ide
 	}
 	request.Header.Set(callerid.ClusterHeader, c.cluster)
 	request.Header.Set("Accept", "application/json")
+	request.Header.Set(userAgent, build.UserAgent())
 	response, err := c.client.Do(request)
 	if err != nil {
 		return nil, p.Unreachable(withoutURL(err))

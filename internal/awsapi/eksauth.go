@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
+	"github.com/rolecall/rolecall/internal/build"
 	"github.com/rolecall/rolecall/internal/credential"
 )
 
@@ -107,6 +108,7 @@ func (c *EKSAuth) AssumeRoleForPodIdentity(
 		return nil, err
 	}
 	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set(userAgent, build.UserAgent())
 	request.Header.Set("Accept", "application/json")
 	if err := c.authenticate(ctx, request, body); err != nil {
 		return nil, err

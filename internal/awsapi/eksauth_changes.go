@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"github.com/rolecall/rolecall/internal/build"
 )
 
 // changesAttempt is more than the 55 s for which a broker holds the request.
@@ -41,6 +43,7 @@ func (c *EKSAuth) Changes(ctx context.Context, node, cursor string) ([]Associati
 		return nil, "", err
 	}
 	request.Header.Set("Accept", "application/json")
+	request.Header.Set(userAgent, build.UserAgent())
 	if err := c.authenticate(ctx, request, nil); err != nil {
 		return nil, "", err
 	}

@@ -69,6 +69,7 @@ func NewEKSAuth(ctx context.Context, c EKSAuthConfig) (*EKSAuth, error) {
 		WithTransportOptions(func(t *http.Transport) {
 			t.MaxIdleConnsPerHost, t.IdleConnTimeout = eksAuthIdle, eksAuthIdlePeriod
 			t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+			noticesDead(t, brokerHandshake)
 		})
 	loaded, err := load(
 		ctx, config.WithHTTPClient(transport), config.WithRegion(c.Region),

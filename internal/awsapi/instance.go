@@ -23,7 +23,7 @@ type EC2Instance struct {
 func Instance(ctx context.Context, endpoint string) (EC2Instance, error) {
 	ctx, cancel := context.WithTimeout(ctx, instanceTimeout)
 	defer cancel()
-	document, err := imds.New(imds.Options{Endpoint: endpoint}).GetInstanceIdentityDocument(ctx, nil)
+	document, err := imds.New(imds.Options{Endpoint: endpoint, APIOptions: saysWho}).GetInstanceIdentityDocument(ctx, nil)
 	if err != nil {
 		return EC2Instance{}, fmt.Errorf("read the instance identity document: %w", err)
 	}

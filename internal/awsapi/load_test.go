@@ -37,7 +37,7 @@ func TestSDKLogsNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := account.Bucket("keys", "").Read(t.Context(), "a"); err != nil {
+	if _, err := account.Bucket("keys", "", "111122223333").Read(t.Context(), "a"); err != nil {
 		t.Fatal(err)
 	}
 	if text, err := os.ReadFile(said.Name()); err != nil || len(text) > 0 {

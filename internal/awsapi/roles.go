@@ -53,7 +53,7 @@ const (
 func NewRoles(ctx context.Context, c RolesConfig) (*Roles, error) {
 	transport := awshttp.NewBuildableClient().
 		WithDialerOptions(func(d *net.Dialer) { d.Timeout = rolesDial }).
-		WithTransportOptions(func(t *http.Transport) { t.MaxIdleConnsPerHost = rolesIdle })
+		WithTransportOptions(func(t *http.Transport) { t.MaxIdleConnsPerHost = rolesIdle; noticesDead(t, awsHandshake) })
 	from := fromEnvironment
 	if c.Own {
 		from = fromEverywhere
@@ -87,7 +87,10 @@ func fromEnvironment(_ context.Context, transport *awshttp.BuildableClient, regi
 	if err != nil {
 		return aws.Config{}, err
 	}
-	loaded := aws.Config{Region: cmp.Or(region, said.Region), ConfigSources: []any{said}, Logger: logging.Nop{}}
+	loaded := aws.Config{
+		Region: cmp.Or(region, said.Region), ConfigSources: []any{said}, Logger: logging.Nop{},
+		APIOptions: saysWho,
+	}
 	if ignored := said.IgnoreConfiguredEndpoints; said.BaseEndpoint != "" && (ignored == nil || !*ignored) {
 		loaded.BaseEndpoint = aws.String(said.BaseEndpoint)
 	}
@@ -119,8 +122,9 @@ type RoleRequest struct {
 	Policy               string // session policy, JSON
 	// The rest is of AssumeRole only.
 	ExternalID, SourceIdentity string
-	// Tags are all sent as transitive.
-	Tags []Tag
+	// Tags are sent as transitive unless they are Local.
+	Tags  []Tag
+	Local bool
 	// As signs the call; nil means this process's own identity.
 	As *credential.AWS
 }
@@ -172,7 +176,9 @@ func (r *Roles) Assume(ctx context.Context, q RoleRequest) (*RoleSession, error)
 	}
 	for _, tag := range q.Tags {
 		input.Tags = append(input.Tags, types.Tag{Key: aws.String(tag.Key), Value: aws.String(tag.Value)})
-		input.TransitiveTagKeys = append(input.TransitiveTagKeys, tag.Key)
+		if !q.Local {
+			input.TransitiveTagKeys = append(input.TransitiveTagKeys, tag.Key)
+		}
 	}
 	answer, err := r.client.AssumeRole(ctx, input, func(o *sts.Options) {
 		if q.As != nil {

@@ -76,7 +76,7 @@ func (w *world) alone(b *testing.B, mode v1alpha1.AssociationMode, raw string) f
 	}
 	shown := credential.NewSecret(raw)
 	if mode == v1alpha1.Federated {
-		shown = must(w.broker.Sessions.Minter.Mint("system:serviceaccount:shop:cart", roleCart, tags, ""))
+		shown = must(w.broker.Sessions.Minter.Mint("system:serviceaccount:shop:cart", roleCart, tags, false, ""))
 	}
 	return func() {
 		var err error

@@ -10,7 +10,7 @@ import (
 	"github.com/rolecall/rolecall/internal/grant"
 )
 
-// TestModesAreTheOperators: whoever writes associations does not choose by whose identity
+// TestModesAreTheOperators: who writes associations does not choose by whose identity
 // roles are assumed: a mode that the operator did not allow gets nothing, and STS is not
 // asked, though the broker has an identity of its own.
 func TestModesAreTheOperators(t *testing.T) {

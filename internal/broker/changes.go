@@ -31,8 +31,10 @@ type Changes struct {
 	log    []change
 	from   uint64
 	latest uint64
-	known  map[string]map[string]change // the last of each association that is there, by namespace and id
-	more   chan struct{}                // closed at the next change
+	// known are the last of each association that is there, by namespace and id, and
+	// patterns those of them that are patterns.
+	known, patterns map[string]map[string]change
+	more            chan struct{} // closed at the next change
 }
 
 // change is an association as of a version.
@@ -48,7 +50,9 @@ type change struct {
 
 // NewChanges is an empty log.
 func NewChanges() *Changes {
-	return &Changes{known: map[string]map[string]change{}, more: make(chan struct{})}
+	return &Changes{
+		known: map[string]map[string]change{}, patterns: map[string]map[string]change{}, more: make(chan struct{}),
+	}
 }
 
 // Changed takes a change from the follower of associations.
@@ -72,17 +76,9 @@ func (c *Changes) Changed(told follow.Change[*v1alpha1.PodIdentityAssociation]) 
 	if c.latest == 0 {
 		c.from = version // what was before the first list is not known
 	}
-	here := c.known[one.namespace]
-	if here == nil {
-		here = map[string]change{}
-		c.known[one.namespace] = here
-	}
-	last, found := here[one.id]
-	if told.Deleted {
-		delete(here, one.id)
-	} else {
-		here[one.id] = one
-	}
+	last, found := c.known[one.namespace][one.id]
+	keep(c.known, one, !told.Deleted)
+	keep(c.patterns, one, !told.Deleted && one.pattern)
 	c.latest = max(c.latest, version)
 	if !told.Deleted && found && last.generation == one.generation && last.gone == one.gone {
 		return // only its status changed
@@ -96,10 +92,30 @@ func (c *Changes) Changed(told follow.Change[*v1alpha1.PodIdentityAssociation]) 
 	c.more = make(chan struct{})
 }
 
+// keep puts the last of an association into an index, or takes it out.
+func keep(index map[string]map[string]change, one change, there bool) {
+	here := index[one.namespace]
+	switch {
+	case there && here == nil:
+		index[one.namespace] = map[string]change{one.id: one}
+	case there:
+		here[one.id] = one
+	case len(here) == 1 && here[one.id].id == one.id:
+		delete(index, one.namespace)
+	default:
+		delete(here, one.id)
+	}
+}
+
 // overlapping says that sessions of associations for some of the same accounts
-// are to be dropped: which one an account has is decided again.
+// are to be dropped: which one an account has is decided again. Only a pattern can be for
+// an account of another's, so for one of a name only patterns are looked at.
 func (c *Changes) overlapping(one change) {
-	for _, other := range c.known[one.namespace] {
+	others := c.patterns[one.namespace]
+	if one.pattern {
+		others = c.known[one.namespace]
+	}
+	for _, other := range others {
 		if other.id != one.id && (covers(other, one.account) || covers(one, other.account)) {
 			other.version, other.gone = one.version, true
 			c.append(other)

@@ -35,7 +35,10 @@ type Place struct {
 // Finding is one thing that was found. Its JSON is what commands print for programs.
 type Finding struct {
 	Severity Severity `json:"severity"`
-	// Rule is a stable name, such as web-identity-without-sub.
+	// Code is the rule's stable code, such as RC2005; empty for checks whose rules have
+	// none.
+	Code string `json:"code,omitempty"`
+	// Rule is its stable name, such as web-identity-without-sub.
 	Rule    string `json:"rule"`
 	Message string `json:"message"`
 	// AWS is what AWS answers because of it; empty if it answers nothing.
@@ -49,11 +52,20 @@ type Finding struct {
 	Suggested *Fix `json:"suggested,omitempty"`
 	// Command fixes what no edit of the file can.
 	Command string `json:"command,omitempty"`
+	// Suppressed is the reason why it is not reported; empty if it is.
+	Suppressed string `json:"suppressed,omitempty"`
 }
 
-// Failed reports whether anything was found that is worse than a warning.
-func Failed(findings []Finding) bool {
-	return slices.ContainsFunc(findings, func(f Finding) bool { return f.Severity.Rank() < Warning.Rank() })
+// Failed reports whether anything was found that is worse than a warning, and not
+// suppressed.
+func Failed(findings []Finding) bool { return AnyAtLeast(findings, Security) }
+
+// AnyAtLeast reports whether anything was found that is at least so bad, and not
+// suppressed.
+func AnyAtLeast(findings []Finding, least Severity) bool {
+	return slices.ContainsFunc(findings, func(f Finding) bool {
+		return f.Suppressed == "" && f.Severity.Rank() <= least.Rank()
+	})
 }
 
 // Fix is a suggested edit of a document, with its place.

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/rolecall/rolecall/internal/build"
 )
 
 // KeysAPIServer is the place of keys that stands for the API server.
@@ -80,7 +82,12 @@ func download(ctx context.Context, url string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	response, err := (&http.Client{Timeout: downloadTimeout}).Do(request)
+	request.Header.Set("User-Agent", build.UserAgent())
+	// A connection of its own each time: downloads are minutes apart, and a server that hung
+	// must not keep the next one waiting.
+	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // it is one
+	transport.DisableKeepAlives = true
+	response, err := (&http.Client{Timeout: downloadTimeout, Transport: transport}).Do(request)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/singleflight"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -32,8 +33,14 @@ type Objects[T, S any] struct {
 	// T must then stand for an object that exists and allows nothing.
 	read  func(content *unstructured.Unstructured, decode func(into any) error) T
 	build func([]T) S
-	log   *slog.Logger
-	known map[string]T // by NAMESPACE/NAME; touched by the reflector only
+	// with makes the snapshot after one event of the one before it; nil builds each from
+	// all objects. What was or is not there is the zero T.
+	with func(before S, was, is T) S
+	// unchanged reports whether an object differs from what is known of it in nothing
+	// that counts; nil is never.
+	unchanged func(known T, content *unstructured.Unstructured) bool
+	log       *slog.Logger
+	known     map[string]T // by NAMESPACE/NAME; touched by the reflector only
 	// told is given each change, once Current shows it; see Notify.
 	told    func(Change[T])
 	changes []Change[T] // not told yet
@@ -58,7 +65,7 @@ type Change[T any] struct {
 func (o *Objects[T, S]) Notify(told func(Change[T])) { o.told = told }
 
 // NotifyFailure reports to a function that the objects could not be listed, as when
-// their kind is not defined any more: Current stays what it was. It must be called
+// their kind is no longer defined: Current stays what it was. It must be called
 // before Run.
 func (o *Objects[T, S]) NotifyFailure(failed func(error)) { o.failed = failed }
 
@@ -103,6 +110,24 @@ func (o *Objects[T, S]) Read(ctx context.Context, namespace string) (S, error) {
 		all = append(all, o.convert(&list.Items[i]))
 	}
 	return o.build(all), nil
+}
+
+// Get returns one object as the API server has it, or the zero T if it has none. API
+// servers answer that from etcd, whatever was written before the call, and at once: a list
+// waits for their cache of the kind to have all that was written in the cluster, up to a
+// tenth of a second while there is anything.
+func (o *Objects[T, S]) Get(ctx context.Context, namespace, name string) (T, error) {
+	var none T
+	content, err := o.client.Resource(v1alpha1.GroupVersion.WithResource(o.resource)).
+		Namespace(namespace).
+		Get(ctx, name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return none, nil
+	case err != nil:
+		return none, err
+	}
+	return o.convert(content), nil
 }
 
 // Watched is how the objects are followed.
@@ -150,10 +175,16 @@ func (s *objectStore[T, S]) Add(object any) error { return s.Update(object) }
 
 // Update is an event of the watch.
 func (s *objectStore[T, S]) Update(object any) error {
-	if content, ok := object.(*unstructured.Unstructured); ok {
-		s.put(content, content.GetResourceVersion())
-		s.publish()
+	content, ok := object.(*unstructured.Unstructured)
+	if !ok {
+		return nil
 	}
+	was, found := s.known[key(content)]
+	if found && s.unchanged != nil && s.unchanged(was, content) {
+		return nil
+	}
+	s.put(content, content.GetResourceVersion())
+	s.change(was, s.known[key(content)])
 	return nil
 }
 
@@ -178,8 +209,9 @@ func (s *objectStore[T, S]) Delete(object any) error {
 	if last, found := s.known[key(content)]; found {
 		delete(s.known, key(content))
 		s.tell(Change[T]{last, true, content.GetResourceVersion()})
+		var none T
+		s.change(last, none)
 	}
-	s.publish()
 	return nil
 }
 
@@ -202,13 +234,26 @@ func (s *objectStore[T, S]) Replace(objects []any, version string) error {
 	return nil
 }
 
+// change publishes one event.
+func (s *objectStore[T, S]) change(was, is T) {
+	if s.with == nil {
+		s.publish()
+		return
+	}
+	s.show(s.with(s.Current(), was, is))
+}
+
 // publish orders by name, so that replicas give the same answer and reason.
 func (s *objectStore[T, S]) publish() {
 	var all []T
 	for _, name := range slices.Sorted(maps.Keys(s.known)) {
 		all = append(all, s.known[name])
 	}
-	s.Set(s.build(all))
+	s.show(s.build(all))
+}
+
+func (s *objectStore[T, S]) show(snapshot S) {
+	s.Set(snapshot)
 	for _, change := range s.changes {
 		s.told(change)
 	}
@@ -255,8 +300,12 @@ func Associations(
 		client:   client,
 		resource: "podidentityassociations",
 		build:    association.NewSet,
-		log:      log,
-		known:    map[string]*v1alpha1.PodIdentityAssociation{},
+		with: func(s *association.Set, was, is *v1alpha1.PodIdentityAssociation) *association.Set {
+			return s.With(was, is)
+		},
+		unchanged: onlyStatus,
+		log:       log,
+		known:     map[string]*v1alpha1.PodIdentityAssociation{},
 		read: func(content *unstructured.Unstructured, decode func(any) error) *v1alpha1.PodIdentityAssociation {
 			read := &v1alpha1.PodIdentityAssociation{}
 			if decode(read) != nil {
@@ -271,4 +320,21 @@ func Associations(
 			return read
 		},
 	}
+}
+
+// onlyStatus reports whether only the status of an association changed, and in it nothing
+// but conditions and such: the controller writes it, and nothing that decides reads it.
+// Generations count what was written of the specification.
+func onlyStatus(known *v1alpha1.PodIdentityAssociation, content *unstructured.Unstructured) bool {
+	if known.Generation == 0 || known.Generation != content.GetGeneration() || known.UID != content.GetUID() ||
+		!known.DeletionTimestamp.Equal(content.GetDeletionTimestamp()) ||
+		!maps.Equal(known.Labels, content.GetLabels()) || !maps.Equal(known.Annotations, content.GetAnnotations()) {
+		return false
+	}
+	used, _, _ := unstructured.NestedString(content.Object, "status", "lastUsedTime")
+	last := ""
+	if known.Status.LastUsedTime != nil {
+		last = known.Status.LastUsedTime.UTC().Format(time.RFC3339)
+	}
+	return used == last
 }

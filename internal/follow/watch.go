@@ -9,6 +9,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/watchlist"
@@ -26,9 +27,14 @@ const (
 	// first of one, within listing.
 	opening = 10 * time.Second
 	listing = 2 * time.Minute
-	// askAgain is for how long an API server is left alone that did not answer.
+	// askAgain is for how long an API server is not asked again that did not answer.
 	askAgain = 10 * time.Second
 )
+
+// retry is how long an API server is left alone that cannot be watched: seven seconds at
+// most. The library's own minute is meant for the watches of every node; these are of a few
+// servers, for which what changes meanwhile does not count.
+var retry = wait.Backoff{Duration: 500 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 20, Cap: 5 * time.Second}
 
 // Watch is the watch of one kind of object, and knows when the API server last
 // confirmed what it brought: by a list, an event, a bookmark, or by letting the watch
@@ -40,6 +46,9 @@ type Watch struct {
 	made  time.Time
 	heard atomic.Pointer[time.Time]
 	vain  atomic.Pointer[time.Time]
+	// asked: a stream was asked for; open is the one that there is.
+	asked atomic.Bool
+	open  atomic.Pointer[stream]
 }
 
 // NewWatch prepares a watch; Run runs it. The name is for people: "service accounts".
@@ -62,6 +71,11 @@ func (w *Watch) Heard(within time.Duration) bool {
 	return heard != nil && w.now().Sub(*heard) <= within
 }
 
+// Down reports whether nothing can come because no stream is open, as while the API server
+// is away and until it is asked again. A watch that does not run is not down: somebody else
+// brings what comes.
+func (w *Watch) Down() bool { return w.asked.Load() && w.open.Load() == nil }
+
 // Age is for how long the API server was not heard.
 func (w *Watch) Age() time.Duration {
 	since := w.made
@@ -82,8 +96,8 @@ func (w *Watch) Asked(err error) {
 }
 
 // Relied reports whether what the watch brought counts without asking the API server: it
-// was heard within Fresh or, if it was asked in vain a moment ago, within the patience of
-// whoever can do without its answer.
+// was heard within Fresh or, if it was asked in vain a moment ago, within the patience
+// of those who can do without its answer.
 func (w *Watch) Relied(patience time.Duration) bool {
 	vain := w.vain.Load()
 	return w.Heard(Fresh) || vain != nil && w.now().Sub(*vain) < askAgain && w.Heard(patience)
@@ -105,7 +119,7 @@ func Standstill(watches []*Watch) string {
 // Run keeps a store equal to what the API server has until ctx is done.
 func (w *Watch) Run(ctx context.Context, source cache.ListerWatcher, kind runtime.Object, store cache.ReflectorStore) {
 	cache.NewReflectorWithOptions(w.follow(source), kind, heardStore{store, w},
-		cache.ReflectorOptions{Name: w.name}).RunWithContext(ctx)
+		cache.ReflectorOptions{Name: w.name, Backoff: new(retry)}).RunWithContext(ctx)
 }
 
 // Follow returns a source whose lists and streams end when nothing comes any more, and
@@ -167,6 +181,7 @@ func (l *listerWatcher) WatchWithContext(ctx context.Context, options metav1.Lis
 		begin, patience = listing, listing
 	}
 	late := time.AfterFunc(begin, cancel)
+	l.watch.asked.Store(true)
 	from, err := l.ListerWatcherWithContext.WatchWithContext(ctx, options)
 	if !late.Stop() && err == nil {
 		from.Stop()
@@ -179,7 +194,8 @@ func (l *listerWatcher) WatchWithContext(ctx context.Context, options metav1.Lis
 	if !l.listed.Swap(false) && patience == silence {
 		l.watch.Hear() // it goes on from what is known
 	}
-	s := &stream{from: from, events: make(chan watch.Event), stopped: make(chan struct{}), cancel: cancel}
+	s := &stream{from: from, events: make(chan watch.Event), stopped: make(chan struct{}), cancel: cancel, of: l.watch}
+	l.watch.open.Store(s)
 	if l.direct {
 		s.direct, s.initial = l.watch, patience != silence
 	}
@@ -194,6 +210,7 @@ type stream struct {
 	stopped chan struct{}
 	ended   atomic.Bool
 	cancel  context.CancelFunc
+	of      *Watch
 	direct  *Watch // hears what comes; nil if a store has it heard
 	initial bool   // what comes is the first list, and not all of it yet
 }
@@ -212,6 +229,7 @@ func (s *stream) pass(patience time.Duration) {
 	defer s.cancel()
 	defer close(s.events)
 	defer s.from.Stop()
+	defer s.of.open.CompareAndSwap(s, nil)
 	quiet := time.NewTimer(patience)
 	defer quiet.Stop()
 	for {
@@ -275,7 +293,7 @@ func (s heardStore) Delete(object any) error {
 // Replace is a list. What is there before it is not confirmed until it is replaced.
 func (s heardStore) Replace(objects []any, version string) error {
 	if s.watch.heard.Load() == nil {
-		s.watch.Hear() // whoever waits for the first list may rely on it
+		s.watch.Hear() // those who wait for the first list may rely on it
 		return s.ReflectorStore.Replace(objects, version)
 	}
 	defer s.watch.Hear()

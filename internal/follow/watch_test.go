@@ -73,7 +73,7 @@ func (plainLists) IsWatchListSemanticsUnSupported() bool { return true }
 func running(t *testing.T, f *faulty) (*follow.Watch, cache.Store) {
 	t.Helper()
 	store := cache.NewStore(cache.MetaNamespaceKeyFunc)
-	return runningBy(t, f, func(ctx context.Context, w *follow.Watch) {
+	return runningBy(t, func(ctx context.Context, w *follow.Watch) {
 		w.Run(ctx, f.source(), &corev1.Pod{}, store)
 	}), store
 }
@@ -86,7 +86,7 @@ func others(f *faulty) func(context.Context, *follow.Watch) {
 	}
 }
 
-func runningBy(t *testing.T, f *faulty, run func(context.Context, *follow.Watch)) *follow.Watch {
+func runningBy(t *testing.T, run func(context.Context, *follow.Watch)) *follow.Watch {
 	t.Helper()
 	w := follow.NewWatch("pods", time.Now)
 	ctx, cancel := context.WithCancel(klog.NewContext(t.Context(), logr.Discard()))
@@ -105,7 +105,7 @@ func TestOthersWatch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var f faulty
-		w := runningBy(t, &f, others(&f))
+		w := runningBy(t, others(&f))
 		for range 600 {
 			time.Sleep(time.Second)
 			synctest.Wait()

@@ -104,6 +104,9 @@ func (s *Store) locked(ctx context.Context, do func() error) (err error) {
 			Hint("a signer that must not change the store runs with --read-only")
 	}
 	defer func() { err = errors.Join(err, lock.Release()) }()
+	if err := atomicfile.Sweep(s.Path); err != nil {
+		return fault.New(fault.Unavailable, "remove what a killed process has left beside the key store: %w", err)
+	}
 	return do()
 }
 

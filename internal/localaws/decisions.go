@@ -87,6 +87,19 @@ func (s *Server) note(a *ask, answer *wire.Answer, refused *wire.Error) {
 	if a.Account != nil {
 		decision.Account = a.Account.ID
 	}
+	s.keep(decision)
+}
+
+// Note records a refusal of a server beside this one, as one of its own.
+func (s *Server) Note(decision Decision) {
+	decision.Message, decision.Reason = shorten(decision.Message), shorten(decision.Reason)
+	s.keep(decision)
+}
+
+// Forget drops all refusals that are kept.
+func (s *Server) Forget() { s.decisions.clear() }
+
+func (s *Server) keep(decision Decision) {
 	s.log.Info("refused",
 		obs.KeyRequestID, decision.RequestID, obs.KeyAction, decision.Action, obs.KeyPrincipal, decision.Principal,
 		"code", decision.Code, obs.KeyReason, decision.Reason)

@@ -123,3 +123,14 @@ func TestOneSideSilent(t *testing.T) {
 		t.Errorf("they differ: %v", found)
 	}
 }
+
+// TestQuotesHelp: only what quotes would make a string is told to put in quotes.
+func TestQuotesHelp(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[string]bool{"true": true, "123": true, "": false, "{a: b}": false, "[a]": false} {
+		_, err := planefile.Parse("plane.yaml", []byte(head+"cluster: {name: "+value+"}\n"))
+		if got := strings.Contains(strings.Join(fault.HintsOf(err), " "), "in quotes"); err == nil || got != want {
+			t.Errorf("name: %s: got %v, hint %t, want %t", value, err, got, want)
+		}
+	}
+}

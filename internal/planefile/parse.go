@@ -170,10 +170,11 @@ func (r *reader) fact(info *Info, value *yaml.Node) error {
 }
 
 // holds reports whether a value is a string. An account without quotes is a number to
-// YAML, and all the same to us.
+// YAML, and a yes is no string; both are all the same to us.
 func (i *Info) holds(node *yaml.Node) bool {
 	tag := node.ShortTag()
-	return node.Kind == yaml.ScalarNode && (tag == "!!str" || tag == "!!int" && i.Field == Account)
+	return node.Kind == yaml.ScalarNode && (tag == "!!str" || tag == "!!int" && i.Field == Account ||
+		tag == "!!bool" && i.Field == RequireGrants)
 }
 
 // Text writes the plane as a document, with the facts in order.

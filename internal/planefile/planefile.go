@@ -95,6 +95,7 @@ func ChoiceFlag(choice association.Choice) string {
 	words := map[association.Choice]string{
 		association.ChooseExternalID:     "external-id",
 		association.ChooseNoTags:         "no-session-tags",
+		association.ChooseLocalTags:      "local-session-tags",
 		association.ChooseTags:           "session-tags",
 		association.ChooseSessionName:    "session-name",
 		association.ChooseSourceIdentity: "source-identity",
@@ -141,7 +142,7 @@ func Fields() []Info {
 			Field:   TokenIssuer,
 			Meaning: "URL of the issuer of the cluster's service-account tokens",
 			Example: "https://oidc.example.com/prod",
-			check:   token.CheckIssuer,
+			check:   token.CheckTokenIssuer,
 		},
 		{
 			Field:   Mode,
@@ -161,10 +162,10 @@ func Fields() []Info {
 		{
 			Field: Choices,
 			List:  true,
-			Meaning: "what associations may choose beside their roles: ExternalID, NoSessionTags, SessionTags, " +
+			Meaning: "what associations may choose beside their roles: ExternalID, NoSessionTags, LocalSessionTags, SessionTags, " +
 				"SessionName, SourceIdentity, UnboundTokens; or none",
 			Example: "[SessionTags, SessionName]",
-			Default: "all but ExternalID, and in mode BrokerRole but NoSessionTags",
+			Default: "all but ExternalID, and in mode BrokerRole but NoSessionTags and LocalSessionTags",
 			check:   checkChoice,
 		},
 		{
@@ -178,7 +179,7 @@ func Fields() []Info {
 			Field:   SessionIssuer,
 			Meaning: "URL of the issuer of the tokens that the broker mints, in mode Federated",
 			Example: "https://oidc.example.com/broker",
-			check:   token.CheckIssuer,
+			check:   token.CheckTokenIssuer,
 		},
 		{
 			Field:   BrokerRole,

@@ -167,8 +167,8 @@ func neverPresent(folded string, r *Request) string {
 		return "a web-identity call never has this key"
 	case webIdentity && isTokenKey(folded) && strings.HasPrefix(folded, fold(issuerOf(r.Principal.ARN))+":"):
 		claim := folded[len(issuerOf(r.Principal.ARN))+1:]
-		if !slices.Contains([]string{"sub", "aud", "azp", "amr", "oaud", "email"}, claim) {
-			return "the claim " + claim + " is not a condition key: only sub, aud, azp, amr and oaud are"
+		if claims, known := claimKeys(issuerOf(r.Principal.ARN)); known && !slices.Contains(claims, claim) {
+			return "the claim " + claim + " is not a condition key: only " + strings.Join(claims, ", ") + " are"
 		}
 	}
 	return ""

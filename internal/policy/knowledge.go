@@ -112,20 +112,27 @@ func (s *service) matching(p *actionPattern) []*knownAction {
 	return found
 }
 
+// openOps are the pattern's, with * for each variable.
+func (p *resourcePattern) openOps() []op {
+	if p.whole.segments == nil {
+		return p.whole.ops
+	}
+	var ops []op
+	for _, part := range p.whole.segments {
+		if part.key != "" {
+			ops = append(ops, anyRun)
+		}
+		ops = append(ops, part.ops...)
+	}
+	return ops
+}
+
 // loose are the parts of a pattern with any text for its variables; nil if there are not
 // six.
 func (p *resourcePattern) loose() [][]op {
 	parts := p.parts
 	if p.whole.segments != nil {
-		var ops []op
-		for i := range p.whole.segments {
-			if s := &p.whole.segments[i]; s.key != "" {
-				ops = append(ops, anyRun)
-			} else {
-				ops = append(ops, s.ops...)
-			}
-		}
-		parts = splitOps(ops)
+		parts = splitOps(p.openOps())
 	}
 	if len(parts) != 6 {
 		return nil

@@ -86,6 +86,7 @@ func (l *linter) add(severity finding.Severity, at span, rule, format string, ar
 	place := l.place.to(at.start)
 	l.findings = append(l.findings, placed{at: at, Finding: finding.Finding{
 		Severity: severity,
+		Code:     codes()[rule],
 		Rule:     rule,
 		Message:  fmt.Sprintf(format, args...),
 		Place:    finding.Place{File: l.decoder.name, Line: place.line, Column: place.column},
@@ -252,7 +253,7 @@ func (l *linter) statementPairs() {
 				rule, verb = "duplicate-statement", "says the same as"
 			}
 			l.add(finding.Warning, b.at, rule, "statement %d %s this one", i+1, verb)
-			break
+			break // once is enough of each
 		}
 	}
 	l.sid = ""

@@ -28,7 +28,6 @@ func (l *linter) statementActions(s *statement) {
 	matched, certain := l.matchedActions(s)
 	explained := map[string]bool{} // services of whose resources something was said already
 	if certain && s.resource != nil && !s.resource.not {
-		l.aliases(s, matched, explained)
 		l.secrets(s, matched, explained)
 	}
 	for i := range s.action.patterns {
@@ -95,14 +94,6 @@ func (a *knownAction) meets(resources *resourceSet, reached func(*resourceKind) 
 	})
 }
 
-// pointless is how bad it is that a statement never applies to what it names.
-func pointless(s *statement) finding.Severity {
-	if s.allow {
-		return finding.Warning
-	}
-	return finding.Security // what it should deny is not denied
-}
-
 func (l *linter) impossibleResource(s *statement, p *actionPattern, found []*knownAction) {
 	name := trimAction(p.source)
 	var examples []string
@@ -114,7 +105,7 @@ func (l *linter) impossibleResource(s *statement, p *actionPattern, found []*kno
 		}
 	}
 	if len(examples) == 0 {
-		f := l.add(pointless(s), p.at, "impossible-resource",
+		f := l.add(finding.Error, p.at, "action-on-wrong-resource",
 			`%s is about no resource of its own: only "*" matches it, so this statement never %s it`, name, verb(s))
 		f.Advice = `give it a statement with "Resource": "*"`
 		return
@@ -123,9 +114,14 @@ func (l *linter) impossibleResource(s *statement, p *actionPattern, found []*kno
 	if more := len(examples) - most; more > 0 {
 		examples = append(examples[:most], fmt.Sprintf("%d more", more))
 	}
-	f := l.add(pointless(s), p.at, "impossible-resource",
+	f := l.add(finding.Error, p.at, "action-on-wrong-resource",
 		"%s is about %s, which no Resource here matches: this statement never %s it", name, strings.Join(examples, ", "),
 		verb(s))
+	if found[0].service == "kms" && strings.Contains(l.policy.text[s.resource.at.start:s.resource.at.end], ":alias/") {
+		f.Message += "; an alias is none of them"
+		f.Advice = "name the key, or all keys and in a Condition kms:ResourceAliases"
+		return
+	}
 	l.suggestBucket(f, s, found)
 }
 
@@ -170,37 +166,6 @@ func (l *linter) suggestBucket(f *placed, s *statement, found []*knownAction) {
 	f.suggest(l, p.at, text, "name %s too", added)
 }
 
-// aliases finds keys that are named by their alias: nothing that is done with a key is
-// about one.
-func (l *linter) aliases(s *statement, matched []*knownAction, explained map[string]bool) {
-	var named *knownAction
-	for _, one := range matched {
-		if one.service != "kms" {
-			continue
-		}
-		if slices.ContainsFunc(one.kinds, func(k *resourceKind) bool { return k.name == "alias" }) {
-			return
-		}
-		if named == nil && len(one.kinds) > 0 {
-			named = one
-		}
-	}
-	if named == nil {
-		return
-	}
-	for i := range s.resource.patterns {
-		p := &s.resource.patterns[i]
-		parts := strings.SplitN(p.whole.source, ":", 6)
-		if len(parts) != 6 || lowerText(parts[2]) != "kms" || !strings.HasPrefix(parts[5], "alias/") {
-			continue
-		}
-		f := l.add(pointless(s), p.at, "key-alias", "kms:%s is about a key, never about its alias: %q never matches",
-			named.name, p.whole.source)
-		f.Advice = "name the key, arn:aws:kms:REGION:ACCOUNT:key/ID, or all keys and in a Condition kms:ResourceAliases"
-		explained["kms"] = true
-	}
-}
-
 // secretARN is what the ARNs of secrets end with: a hyphen and six characters that are
 // drawn when the secret is created.
 var secretARN = newResourceKind("secret", "secretsmanager:*:*:secret:*-??????")
@@ -230,7 +195,7 @@ func (l *linter) secrets(s *statement, matched []*knownAction, explained map[str
 		default:
 			continue
 		}
-		f := l.add(pointless(s), p.at, "secret-without-suffix",
+		f := l.add(finding.Error, p.at, "secret-without-suffix",
 			"secretsmanager:%s: the ARN of a secret ends in a hyphen and six characters that are drawn, which %q lacks",
 			named.name, p.whole.source)
 		f.suggest(l, p.at, jsonText(p.whole.source+"-??????"), "match any six characters")

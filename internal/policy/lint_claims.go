@@ -26,6 +26,9 @@ func (l *linter) claims(s *statement) {
 		issuer := strings.TrimSuffix(c.folded, ":"+fold(claimOf(c)))
 		if issuerClaims(issuer) != nil {
 			hasAudience = hasAudience || fold(claimOf(c)) == "aud"
+			if fold(claimOf(c)) == "aud" && !identifies(issuer, "aud") {
+				l.audienceWildcards(c)
+			}
 			continue // not a cluster's: its subjects and audiences have other forms
 		}
 		l.ifExists(s, c)
@@ -113,7 +116,7 @@ func (c *condition) admits(text string) bool {
 		case compareLike:
 			return matchOps(compilePattern(p.source, true, false).ops, text, false)
 		case compareFolded:
-			return strings.EqualFold(p.source, text)
+			return equalFolded(p.source, text)
 		default:
 			return p.source == text
 		}
@@ -150,6 +153,12 @@ func (l *linter) subjectValues(c *condition) {
 				suggest(l, at, jsonText(strings.ToLower(source)), "write it in lower case")
 			continue
 		}
+		if parts := shortSubject.FindStringSubmatch(source); parts != nil && isEKS(strings.TrimSuffix(c.folded, ":sub")) {
+			l.add(finding.Error, at, "subject-slip", "no token has the subject %q: a service account's is "+
+				"system:serviceaccount:NAMESPACE:NAME", source).
+				suggest(l, at, jsonText("system:serviceaccount:"+parts[1]+":"+parts[2]), "write it like this")
+			continue
+		}
 		if isAudience(source) {
 			f := l.add(finding.Error, at, "subject-slip", "no token has the subject %q, which is an audience", source)
 			if len(l.facts().Subjects) == 1 {
@@ -160,6 +169,9 @@ func (l *linter) subjectValues(c *condition) {
 		l.subjectOfNobody(c, at, source)
 	}
 }
+
+// shortSubject is a service account as people name it elsewhere.
+var shortSubject = lazyregexp.New(`^([a-z0-9][-a-z0-9]*)[/:]([a-z0-9][-.a-z0-9]*)$`)
 
 // isAudience reports an audience that STS is known by.
 func isAudience(text string) bool {
@@ -241,6 +253,17 @@ func (l *linter) audienceValues(c *condition) {
 		}
 	}
 	l.tokenAudience(c)
+}
+
+// audienceWildcards reports patterns of audiences.
+func (l *linter) audienceWildcards(c *condition) {
+	for i := range c.values {
+		if c.comparesText() && c.op.compare == compareLike && hasWildcard(c.values[i].source) {
+			l.add(finding.Security, c.valuesAt[i], "aud-wildcard", "%q covers audiences that are not meant for STS",
+				c.values[i].source).
+				suggest(l, c.valuesAt[i], jsonText(stsAudience), "name the audience")
+		}
+	}
 }
 
 // tokenAudience compares the three audiences.

@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -337,6 +338,38 @@ func TestVersionsAreFaultedOnce(t *testing.T) {
 		found := policy.Lint(policy.Identity, "p", []byte(text), policy.LintOptions{Managed: row.managed})
 		if len(found) != 1 || found[0].Severity != row.want {
 			t.Errorf("%s: %+v", row.name, found)
+		}
+	}
+}
+
+// TestCoveredStatements: each statement that another one makes superfluous is found.
+func TestCoveredStatements(t *testing.T) {
+	t.Parallel()
+	one := func(action, resource string) string {
+		return `{"Effect":"Allow","Action":"` + action + `","Resource":"` + resource + `"}`
+	}
+	all := one("s3:Get*", "arn:aws:s3:::b/*")
+	for _, row := range []struct {
+		statements []string
+		want       []string
+	}{
+		{
+			[]string{all, one("s3:GetObject", "arn:aws:s3:::b/x"), one("s3:GetObjectAcl", "arn:aws:s3:::b/y")},
+			[]string{"covered-statement", "covered-statement"},
+		},
+		{[]string{one("s3:GetObject", "arn:aws:s3:::b/x"), all, all}, []string{"covered-statement", "duplicate-statement"}},
+		{[]string{all, one("sqs:GetQueueUrl", "arn:aws:sqs:::b/x")}, nil},
+		{[]string{one("s3:GetObject", "arn:aws:s3:*:b/*"), one("s3:GetObject", "arn:aws:s3:::b/x")}, nil},
+	} {
+		var got []string
+		text := `{"Version":"2012-10-17","Statement":[` + strings.Join(row.statements, ",") + `]}`
+		for _, f := range policy.Lint(policy.Identity, "p", []byte(text), policy.LintOptions{}) {
+			if strings.HasSuffix(f.Rule, "-statement") {
+				got = append(got, f.Rule)
+			}
+		}
+		if !slices.Equal(got, row.want) {
+			t.Errorf("%s: %v, want %v", text, got, row.want)
 		}
 	}
 }

@@ -96,6 +96,14 @@ var formRows = []roleRow{
 		want: []string{"error subject-slip"}, fixed: webLint(goodConds),
 	},
 	{
+		name: "an account without the beginning", text: strings.Replace(broken(eksID, eksID), "system:serviceaccount:a:b", "a/b", 1),
+		want: []string{"error subject-slip"}, fixed: broken(eksID, eksID),
+	},
+	{
+		name: "no service account", want: []string{"error admits-nobody"},
+		text: strings.Replace(broken(eksID, eksID), "system:serviceaccount:a:b", "system:serviceaccounts:a", 1),
+	},
+	{
 		name: "a token's tag", text: webLint(goodConds + `,'StringLike':{'aws:PrincipalTag/Team':'red'}`),
 		want: []string{"error impossible-key"}, fixed: webLint(goodConds + `,'StringLike':{'aws:RequestTag/Team':'red'}`),
 	},
@@ -176,16 +184,24 @@ func TestLintMeaning(t *testing.T) {
 		{podTrust(`'StringNotEquals':{'aws:SourceAccount':'111122223333'}`), "security service-without-source"},
 		{podTrust(`'ArnLike':{'aws:SourceArn':'arn:aws:eks:*:111122223333:cluster/*'}`), ""},
 		{podTrust(`'StringEquals':{'aws:SourceOrgID':'o-abcde12345'}`), ""},
-		{webLint(`'StringEquals':{'h.example/p:aud':'sts.amazonaws.com','h.example/p:sub':'${h.example/p:sub}'}`),
-			"security web-identity-without-sub"},
-		{webLint(`'StringEquals':{'h.example/p:aud':'sts.amazonaws.com'},'Null':{'h.example/p:sub':'false'}`),
-			"security web-identity-without-sub"},
-		{webLint(`'StringEquals':{'h.example/p:aud':'sts.amazonaws.com'},'StringNotLike':{'h.example/p:sub':'x'}`),
-			"security web-identity-without-sub"},
+		{
+			webLint(`'StringEquals':{'h.example/p:aud':'sts.amazonaws.com','h.example/p:sub':'${h.example/p:sub}'}`),
+			"security web-identity-without-sub",
+		},
+		{
+			webLint(`'StringEquals':{'h.example/p:aud':'sts.amazonaws.com'},'Null':{'h.example/p:sub':'false'}`),
+			"security web-identity-without-sub",
+		},
+		{
+			webLint(`'StringEquals':{'h.example/p:aud':'sts.amazonaws.com'},'StringNotLike':{'h.example/p:sub':'x'}`),
+			"security web-identity-without-sub",
+		},
 		{webLint(`'StringEquals':{'h.example/p:aud':'sts.amazonaws.com'},` +
 			`'StringLike':{'h.example/p:sub':'system:serviceaccount:*'}`), "security sub-any-namespace"},
-		{webLint(`'StringEquals':{'h.example/p:aud':'sts.amazonaws.com','h.example/q:sub':'` + shopCart + `'}`),
-			"error key-of-another-issuer"},
+		{
+			webLint(`'StringEquals':{'h.example/p:aud':'sts.amazonaws.com','h.example/q:sub':'` + shopCart + `'}`),
+			"error key-of-another-issuer",
+		},
 		{fromGitHub(githubAud + `'StringLike':{'GH:sub':'repo:*'}`), "security shared-issuer-stranger"},
 		{fromGitHub(githubAud + `'StringLike':{'GH:sub':'repo:octo*/app:*'}`), "security shared-issuer-stranger"},
 		{fromGitHub(githubAud + `'StringLike':{'GH:sub':'?*'}`), "security shared-issuer-stranger"},
@@ -194,9 +210,12 @@ func TestLintMeaning(t *testing.T) {
 		{fromGitHub(`'StringEquals':{'GH:aud':'sts.amazonaws.com','GH:repository':'octo/app','GH:environment':'prod'}`), ""},
 		{fromGitHub(`'StringEquals':{'GH:aud':'sts.amazonaws.com','GH:repository_id':'123','GH:ref':'refs/heads/main'}`), ""},
 		{fromGitHub(`'StringEquals':{'GH:aud':'sts.amazonaws.com','GH:environment':'prod'}`), "error shared-issuer"},
+		{fromGitHub(`'StringLike':{'GH:aud':'*','GH:sub':'repo:octo/app:*'}`), "security aud-wildcard"},
 		{fromGitHub(githubAud + `'StringLike':{'GH:repository':'?cto/app'}`), "security shared-issuer-stranger"},
-		{fromGitHub(`'StringEquals':{'GH:aud':'sts.amazonaws.com','GH:sub':'repo:octo/app:ref:refs/heads/main','GH:sha':'1'}`),
-			"error impossible-key"},
+		{
+			fromGitHub(`'StringEquals':{'GH:aud':'sts.amazonaws.com','GH:sub':'repo:octo/app:ref:refs/heads/main','GH:sha':'1'}`),
+			"error impossible-key",
+		},
 	} {
 		var got []string
 		text := strings.ReplaceAll(row.text, "'", `"`)

@@ -15,9 +15,12 @@ const podIdentity = "pods.eks.amazonaws.com"
 func (l *linter) podRequest(cluster string) (*Request, []string) {
 	named, _ := arn.ParseCluster(cluster)
 	taking := Taking{Action: "sts:AssumeRole", SessionName: "eks-" + named.Name + "-pod-1", Tags: []Tag{
-		{"eks-cluster-arn", cluster}, {"eks-cluster-name", named.Name},
-		{"kubernetes-namespace", "default"}, {"kubernetes-service-account", "default"},
-		{"kubernetes-pod-name", "pod"}, {"kubernetes-pod-uid", "00000000-0000-0000-0000-000000000000"},
+		{"eks-cluster-arn", cluster},
+		{"eks-cluster-name", named.Name},
+		{"kubernetes-namespace", "default"},
+		{"kubernetes-service-account", "default"},
+		{"kubernetes-pod-name", "pod"},
+		{"kubernetes-pod-uid", "00000000-0000-0000-0000-000000000000"},
 	}}
 	for _, subject := range l.facts().Subjects {
 		if _, names, found := strings.Cut(subject, "system:serviceaccount:"); found {

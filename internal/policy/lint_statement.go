@@ -23,6 +23,8 @@ func (l *linter) statement(s *statement) {
 	}
 	l.emptyCondition(s)
 	l.placeholders(s)
+	l.keyNames(s)
+	l.powers(s)
 	if l.policy.kind == Trust {
 		l.trust(s)
 	}

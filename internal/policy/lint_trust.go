@@ -473,7 +473,11 @@ func (l *linter) tokenKeys(s *statement) {
 			"aws:sourcearn",
 			"aws:sourceaccount",
 		}, c.folded) || strings.HasPrefix(c.folded, "aws:principaltag/"):
-			f := l.add(l.without(c), c.at, "impossible-key", "a web-identity call never has %s", c.key)
+			severity := l.without(c)
+			if !s.onlyPrincipals("Federated") {
+				severity = finding.Warning // others of the statement may have it
+			}
+			f := l.add(severity, c.at, "impossible-key", "a web-identity call never has %s", c.key)
 			if tag, isTag := strings.CutPrefix(c.folded, "aws:principaltag/"); isTag {
 				f.suggest(l, c.at, jsonText("aws:RequestTag/"+c.key[len(c.key)-len(tag):]), "compare the tag that the token brings")
 			}

@@ -3,6 +3,8 @@ package policy
 import (
 	"maps"
 	"strings"
+
+	"github.com/rolecall/rolecall/internal/arn"
 )
 
 // Request is one question. It has every fact that a decision may depend on.
@@ -130,7 +132,7 @@ func (c *Context) put(key string, v value) {
 }
 
 // fold is the form in which keys are compared.
-func fold(key string) string { return strings.ToLower(key) }
+func fold(key string) string { return arn.FoldKey(key) }
 
 // multivalued is the table of keys that are multivalued by definition (spec
 // iam-policy §5); the key is folded.

@@ -72,7 +72,7 @@ func (c *casting) claim(key string) domain {
 	if claim == "sub" && issuerClaims(issuer) == nil {
 		// A cluster's, unless what the document says of it can be no service account.
 		account := spell("system:serviceaccount:~:~")
-		if d.shapes = append([]spelling{account}, d.shapes...); c.namesAccounts(key, account) {
+		if d.shapes = append([]spelling{account}, d.shapes...); isEKS(issuer) || c.namesAccounts(key, account) {
 			d.shapes = d.shapes[:1]
 		}
 	}
@@ -85,6 +85,12 @@ func (c *casting) claim(key string) domain {
 	}
 	d.not = c.subjectsNamed(key)
 	return d
+}
+
+// isEKS reports an issuer of EKS, whose tokens are all service accounts'.
+func isEKS(issuer string) bool {
+	host, _, _ := strings.Cut(issuer, "/")
+	return host != "" && host == eksHost(host)
 }
 
 // namesAccounts reports whether a value for subjects can mean service accounts.

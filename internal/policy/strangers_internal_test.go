@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -152,6 +153,11 @@ func generatedStatement(s *source, deny bool) string {
 		{federated("oidc-provider/" + ourIssuer), "sts:AssumeRoleWithWebIdentity", clusterKeys},
 		{federated("oidc-provider/" + ourIssuer), "sts:AssumeRoleWithWebIdentity", clusterKeys},
 		{federated("oidc-provider/" + github), "sts:AssumeRoleWithWebIdentity", githubKeys},
+		{
+			`{"AWS":"*","Federated":"arn:aws:iam::111122223333:oidc-provider/` + ourIssuer + `"}`, "sts:*",
+			slices.Concat(awsKeys, clusterKeys),
+		},
+		{`{"AWS":"*","Service":"pods.eks.amazonaws.com"}`, "sts:AssumeRole", slices.Concat(awsKeys, serviceKeys)},
 		{federated("saml-provider/ours"), "sts:AssumeRoleWithSAML", []generatedKey{
 			{"SAML:aud", []string{"https://signin.aws.amazon.com/saml"}},
 		}},
@@ -332,6 +338,14 @@ func lintAgrees(t *testing.T, data []byte) {
 	}
 	options := LintOptions{Account: ourAccount, Role: &RoleFacts{}}
 	findings := Lint(Trust, "p", []byte(text), options)
+	if GuessKind([]byte(text)) != Trust {
+		t.Fatalf("%s is not taken for a trust policy", text)
+	}
+	byPolicyLint := Lint(Trust, "p", []byte(text), LintOptions{Account: ourAccount})
+	byTrustLint := Lint(Trust, "p", []byte(text), LintOptions{Account: ourAccount, Role: &RoleFacts{Quota: 2048}})
+	if !reflect.DeepEqual(byPolicyLint, byTrustLint) || !reflect.DeepEqual(byPolicyLint, findings) {
+		t.Fatalf("%s\npolicy lint: %+v\ntrust lint: %+v", text, byPolicyLint, byTrustLint)
+	}
 	saysOpen := slices.ContainsFunc(findings, func(f finding.Finding) bool { return LetsStrangersIn(f.Rule) })
 	requests := strangerRequests(s, text)
 	for _, r := range requests {
@@ -391,7 +405,7 @@ func insiderRequests(s *source) []*Request {
 	}
 	add(Principal{
 		Kind: RoleSession, RoleARN: "arn:aws:iam::111122223333:role/app", Account: ourAccount,
-		ARN: "arn:aws:sts::111122223333:assumed-role/app/x", Tags: map[string]string{"team": "red"},
+		ARN: "arn:aws:sts::111122223333:assumed-role/app/x", UserID: "AROAEXAMPLEEXAMPLE1:x", Tags: map[string]string{"team": "red"},
 	}, "sts:AssumeRole", "sts:ExternalId", "s3cret", "aws:PrincipalOrgID", ourOrg, "aws:SourceIp", "203.0.113.9",
 		"aws:MultiFactorAuthPresent", "true")
 	add(Principal{Kind: Service, ARN: "pods.eks.amazonaws.com"}, "sts:AssumeRole", "aws:SourceArn", ourCluster,

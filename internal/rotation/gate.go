@@ -138,7 +138,7 @@ func (s State) Named() []string {
 }
 
 // Unserved returns the kids that readers find although no API server serves them and no
-// rotation names them, or that are known to have leaked: whoever wrote them there can mint
+// rotation names them, or that are known to have leaked: who wrote them there can mint
 // tokens.
 func Unserved(state State, facts Facts) []string {
 	return lacking(append(Wanted(state, facts), state.Named()...), facts.Published)

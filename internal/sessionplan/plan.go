@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/rolecall/rolecall/internal/arn"
+	"github.com/rolecall/rolecall/internal/association"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
@@ -48,13 +49,16 @@ func (p *Plan) Shrink() bool {
 			return tag.Key == key || key == "" && !reserved(tag.Key)
 		})
 		if len(p.Role.Tags) < before {
+			if p.Target != nil && p.Target.Local {
+				p.Target.Tags = p.Role.Tags
+			}
 			return true
 		}
 	}
 	return false
 }
 
-// tags are the six and the association's own, all of which are transitive.
+// tags are the six and the association's own.
 func (p *Plane) tags(own map[string]string, omit []string, s *Subject, values variables) ([]Tag, error) {
 	all := []Tag{
 		{Key: tagClusterARN, Text: Text{Value: p.Cluster.ARN()}},
@@ -71,16 +75,16 @@ func (p *Plane) tags(own map[string]string, omit []string, s *Subject, values va
 	all = slices.DeleteFunc(all, func(tag Tag) bool { return slices.Contains(omit, tag.Key) })
 	seen := map[string]bool{}
 	for _, key := range slices.Sorted(maps.Keys(own)) {
-		// Keys are the same whatever their case; one of the six must never be what an
-		// association says, also where it is left out.
-		folded := strings.ToLower(key)
+		// One of the six must never be what an association says, also where it is left
+		// out, nor what looks like it to somebody.
+		look := association.LookOfKey(key)
 		switch {
-		case reserved(folded) || seen[folded]:
+		case reserved(look) || seen[look]:
 			return nil, invalid("the association sets the session tag %q, which is reserved or set twice", key)
-		case strings.HasPrefix(folded, "aws:") || !arn.IsTagKey(key):
+		case association.IsReservedKey(key) || !arn.IsTagKey(key):
 			return nil, invalid("the association sets the session tag %q, which STS does not accept", key)
 		}
-		seen[folded] = true
+		seen[look] = true
 		value, err := expand("sessionTags", own[key], values)
 		switch {
 		case err != nil:

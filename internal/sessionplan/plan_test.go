@@ -241,6 +241,40 @@ func TestPlans(t *testing.T) {
 			}},
 		},
 		{
+			name: "local tags, and a target role that has them too",
+			mode: v1alpha1.Federated,
+			change: func(s *spec) {
+				s.SessionTagging, s.TargetRoleARN = v1alpha1.LocalTags, targetARN
+			},
+			want: Plan{
+				Role: Call{
+					Operation: AssumeRoleWithWebIdentity, Caller: minted, RoleARN: roleARN, Name: usual,
+					Duration: 15 * time.Minute, Tags: six(), Local: true,
+				},
+				Target: &Call{
+					Operation: AssumeRole, Caller: Caller{Kind: FirstRole, ARN: roleARN}, RoleARN: targetARN, Name: usual,
+					Duration: 59 * time.Minute, ExternalID: externalID, Tags: six(), Local: true,
+				},
+			},
+		},
+		{
+			name:   "no tags, said the other way",
+			mode:   v1alpha1.Federated,
+			change: func(s *spec) { s.SessionTagging = v1alpha1.NoTags },
+			want: Plan{Role: Call{
+				Operation: AssumeRoleWithWebIdentity, Caller: minted, RoleARN: roleARN, Name: usual, Duration: 6 * time.Hour,
+			}},
+		},
+		{
+			name:   "local tags on EKS, which has none",
+			mode:   EKS,
+			change: func(s *spec) { s.SessionTagging = v1alpha1.LocalTags },
+			want: Plan{Role: Call{
+				Operation: AssumeRole, Caller: Caller{Kind: EKSService, ARN: "pods.eks.amazonaws.com"}, RoleARN: roleARN,
+				Name: usual, Duration: 6 * time.Hour, Tags: six(),
+			}},
+		},
+		{
 			name:   "an external id and a mode of its own",
 			mode:   v1alpha1.Federated,
 			change: func(s *spec) { s.ExternalID, s.Mode, s.DisableSessionTags = "agreed", v1alpha1.BrokerRole, true },
@@ -343,6 +377,22 @@ func TestRefusedPlans(t *testing.T) {
 		{"a reserved tag that is left out", func(s *spec) {
 			s.SessionTags, s.OmitTags = map[string]string{"kubernetes-namespace": "x"}, []string{"kubernetes-namespace"}
 		}, "reserved", fault.Invalid},
+		{
+			"a reserved tag in other letters", func(s *spec) { s.SessionTags = map[string]string{"kuberneteſ-namespace": "x"} },
+			"reserved", fault.Invalid,
+		},
+		{
+			"a reserved tag with a blank", func(s *spec) { s.SessionTags = map[string]string{"kubernetes-namespace ": "x"} },
+			"reserved", fault.Invalid,
+		},
+		{
+			"a tag of AWS's in other letters", func(s *spec) { s.SessionTags = map[string]string{" aWſ:x": "x"} },
+			"does not accept", fault.Invalid,
+		},
+		{
+			"a tag that looks like another",
+			func(s *spec) { s.SessionTags = map[string]string{"costs": "1", "coſts": "2"} }, "twice", fault.Invalid,
+		},
 		{
 			"a tag twice", func(s *spec) { s.SessionTags = map[string]string{"a": "1", "A": "2"} }, "twice",
 			fault.Invalid,

@@ -98,8 +98,7 @@ type Text struct {
 	Open  bool
 }
 
-// Tag is a session tag. All of them are transitive: a target role's session has them,
-// too.
+// Tag is a session tag.
 type Tag struct {
 	Text
 	Key string
@@ -153,6 +152,9 @@ type Call struct {
 	ExternalID     string
 	SourceIdentity Text
 	Tags           []Tag
+	// Local says that the tags are those of this session only. Else they are transitive:
+	// a target role's session, and every further one, has them too.
+	Local bool
 }
 
 // Plan is everything that STS will be asked. It does not change but by Shrink.
@@ -161,8 +163,8 @@ type Plan struct {
 	// Role is the call for the association's own role, which comes first.
 	Role Call
 	// Target is the call for its target role, which is made with the session of the
-	// first; nil if there is none. Tags and source identity go on to it by
-	// inheritance.
+	// first; nil if there is none. Transitive tags and source identity go on to it by
+	// inheritance; local tags are its own.
 	Target *Call
 
 	drop []string // keys to leave out when STS finds it too large, custom ones as one
@@ -261,9 +263,11 @@ func (p *Plane) identify(
 			return err
 		}
 	}
-	if spec.DisableSessionTags {
+	tagging := association.TaggingOf(spec)
+	if tagging == v1alpha1.NoTags {
 		return nil
 	}
+	plan.Role.Local = tagging == v1alpha1.LocalTags && plan.Mode != EKS
 	own := spec.SessionTags
 	if plan.Mode == EKS {
 		own = nil
@@ -287,6 +291,9 @@ func (p *Plan) chain(target, externalID string) {
 		Duration:   min(p.Role.Duration, targetLimit),
 		Policy:     p.Role.Policy,
 		ExternalID: externalID,
+	}
+	if p.Role.Local {
+		p.Target.Tags, p.Target.Local = p.Role.Tags, true
 	}
 	p.Role.Policy, p.Role.Duration = "", FirstOfChain
 }

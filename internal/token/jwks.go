@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
 // MarshalJWKS returns the JWKS document for public keys, in the given order
@@ -136,6 +138,28 @@ type discovery struct {
 	SubjectTypes          []string `json:"subject_types_supported"`
 	Algorithms            []string `json:"id_token_signing_alg_values_supported"`
 	Claims                []string `json:"claims_supported"`
+}
+
+// dualStack is the host by which EKS serves the keys of a cluster over IPv6 too: tokens name
+// the other one, on every cluster.
+var dualStack = lazyregexp.New(`(?i)^oidc-eks\.([a-z0-9-]+)\.api\.(?:aws|amazonwebservices\.com\.cn)(?::443)?$`)
+
+// CheckTokenIssuer is CheckIssuer for an issuer that tokens are expected to name.
+func CheckTokenIssuer(issuer string) error {
+	if err := CheckIssuer(issuer); err != nil {
+		return err
+	}
+	host, path, _ := strings.Cut(strings.TrimPrefix(issuer, "https://"), "/")
+	found := dualStack.FindStringSubmatch(host)
+	if found == nil {
+		return nil
+	}
+	region, suffix := strings.ToLower(found[1]), "amazonaws.com"
+	if strings.HasPrefix(region, "cn-") {
+		suffix += ".cn"
+	}
+	return fmt.Errorf("issuer %q: no token has this issuer, which is the dual-stack address of the keys; tokens have "+
+		"https://oidc.eks.%s.%s/%s", issuer, region, suffix, path)
 }
 
 // CheckIssuer reports what is wrong with an issuer URL for use with AWS: it

@@ -32,11 +32,11 @@ func Fix(name string, text []byte, options policy.LintOptions) Fixed {
 	m.Left = lint(m.Text)
 	for range maxEdits {
 		next, after, made := better(m, lint, seen)
-		if made == nil {
+		if len(made) == 0 {
 			break
 		}
 		m.Text, m.Left = next, after
-		m.Applied = append(m.Applied, *made)
+		m.Applied = append(m.Applied, made...)
 		seen[next] = true
 	}
 	return m
@@ -46,7 +46,7 @@ func Fix(name string, text []byte, options policy.LintOptions) Fixed {
 // only misspelt seems to be missing.
 func better(
 	m Fixed, lint func(string) []finding.Finding, seen map[string]bool,
-) (string, []finding.Finding, *finding.Finding) {
+) (string, []finding.Finding, []finding.Finding) {
 	before := dangers(m.Left)
 	ranked := slices.Clone(m.Left)
 	slices.SortStableFunc(ranked, func(a, b finding.Finding) int {
@@ -61,31 +61,42 @@ func better(
 		if seen[next] {
 			continue
 		}
-		after := lint(next)
-		if parses(m.Left) && (!parses(after) || (dangers(after).worse(before) && !closes(next, after, before, lint))) {
+		after, made := lint(next), []finding.Finding{*f}
+		if parses(m.Left) && dangers(after).worse(before) {
+			closing, closed := closes(next, after, before, lint)
+			if closing == nil {
+				continue
+			}
+			// Between the two nothing else may come: it would start from an open document.
+			next, after = closing.Suggested.Edit.Apply(next), closed
+			made = append(made, *closing)
+		}
+		if (parses(m.Left) && !parses(after)) || seen[next] {
 			continue
 		}
 		if count(after, f.Rule) >= count(m.Left, f.Rule) {
 			continue // it does not help, and would not help the next time
 		}
-		return next, after, f
+		return next, after, made
 	}
 	return "", nil, nil
 }
 
-// closes reports whether one more edit closes what an edit has opened: who gets in is
-// seen only when somebody does.
-func closes(text string, findings []finding.Finding, before danger, lint func(string) []finding.Finding) bool {
+// closes finds an edit that closes what another has opened: who gets in is seen only
+// when somebody does.
+func closes(
+	text string, findings []finding.Finding, before danger, lint func(string) []finding.Finding,
+) (*finding.Finding, []finding.Finding) {
 	for i := range findings {
 		f := &findings[i]
 		if f.Severity != finding.Security || f.Suggested == nil || f.Suggested.Manual {
 			continue
 		}
 		if after := lint(f.Suggested.Edit.Apply(text)); parses(after) && !dangers(after).worse(before) {
-			return true
+			return f, after
 		}
 	}
-	return false
+	return nil, nil
 }
 
 func count(findings []finding.Finding, rule string) int {

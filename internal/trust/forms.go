@@ -276,7 +276,7 @@ func only(s policy.Statement, kind, name string) bool {
 func valuesOf(s policy.Statement, key string) []string {
 	var all []string
 	for _, c := range s.Conditions {
-		if strings.EqualFold(c.Key, key) {
+		if arn.SameKey(c.Key, key) {
 			all = append(all, c.Values...)
 		}
 	}

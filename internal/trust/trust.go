@@ -212,7 +212,7 @@ func (r *Request) checkIssuers() error {
 		if !strings.Contains(issuer, "://") {
 			issuer = "https://" + issuer
 		}
-		if err := token.CheckIssuer(issuer); err != nil {
+		if err := token.CheckTokenIssuer(issuer); err != nil {
 			return fault.New(fault.Usage, "%w", err).
 				Hint("want the tokens' issuer, byte for byte, such as https://oidc.example.com/cluster")
 		}

@@ -11,7 +11,6 @@ import (
 	"unique"
 
 	"golang.org/x/sync/singleflight"
-	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -27,9 +26,9 @@ import (
 const (
 	fetchTimeout = time.Second
 	fetchAgain   = 50 * time.Millisecond
-	// fetchRate bounds reads of accounts that the cache does not know, so that
-	// a storm of pods is not a storm of reads (spec webhook §10.3).
-	fetchRate, fetchBurst = 20, 40
+	// fetchRate bounds reads of accounts that the cache does not know, so that a storm of
+	// pods is not a storm of reads (spec webhook §10.3). Who asks waits for their turn.
+	fetchRate, fetchBurst = 200, 40
 )
 
 // Accounts follows the service accounts of a cluster. Of each it keeps what its
@@ -43,7 +42,7 @@ type Accounts struct {
 	synced   chan struct{}
 	once     sync.Once
 	flight   singleflight.Group
-	limit    *rate.Limiter
+	turns    *turns
 
 	mu    sync.RWMutex
 	known map[inject.Name]*inject.Account
@@ -64,7 +63,7 @@ func NewAccounts(
 		plain:    &plain,
 		watch:    follow.NewWatch("service accounts", now),
 		synced:   make(chan struct{}),
-		limit:    rate.NewLimiter(fetchRate, fetchBurst),
+		turns:    newTurns(fetchRate, fetchBurst),
 		known:    map[inject.Name]*inject.Account{},
 	}
 }
@@ -101,8 +100,12 @@ func (a *Accounts) Lookup(ctx context.Context, name inject.Name, wait bool) (*in
 		return account, nil
 	}
 	// Concurrent misses of one account share one read, and its answer; it goes
-	// on when the review that began it is given up.
-	answer := a.flight.DoChan(name.String(), func() (any, error) { return a.fetch(context.WithoutCancel(ctx), name) })
+	// on when the review that began it is given up. Those of another source have one of
+	// their own, which waits for its own turn.
+	answer := a.flight.DoChan(
+		sourceOf(ctx)+" "+name.String(),
+		func() (any, error) { return a.fetch(context.WithoutCancel(ctx), name) },
+	)
 	select {
 	case <-ctx.Done():
 		return nil, fmt.Errorf("read service account %s: %w", name, ctx.Err())
@@ -125,27 +128,63 @@ func (a *Accounts) get(name inject.Name) *inject.Account {
 // period is over. That there is no such account is an answer.
 func (a *Accounts) fetch(ctx context.Context, name inject.Name) (*inject.Account, error) {
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(a.grace, fetchTimeout))
+	answers := make(chan *inject.Account, 1)
+	var reading sync.WaitGroup
+	defer reading.Wait()
 	defer cancel()
-	err := error(context.DeadlineExceeded)
+	var err error // of the last read; written before reading is done
+	reading.Go(func() {
+		for ctx.Err() == nil {
+			var account *inject.Account
+			var read error
+			if account, read = a.read(ctx, name); read == nil || apierrors.IsNotFound(read) {
+				answers <- account
+				return
+			}
+			if err == nil || ctx.Err() == nil { // what went wrong, not that time was over
+				err = read
+			}
+			pause(ctx, fetchAgain)
+		}
+	})
+	again := time.NewTicker(fetchAgain)
+	defer again.Stop()
 	for {
 		if account := a.get(name); account != nil && a.watch.Heard(follow.Fresh) {
 			return account, nil
 		}
-		if a.limit.Allow() {
-			var account *inject.Account
-			if account, err = a.read(ctx, name); err == nil || apierrors.IsNotFound(err) {
-				return account, nil
-			}
-		}
 		select {
+		case account := <-answers:
+			return account, nil
 		case <-ctx.Done():
-			return nil, fmt.Errorf("read service account %s: %w", name, err)
-		case <-time.After(fetchAgain):
+			reading.Wait()
+			select {
+			case account := <-answers: // just in time
+				return account, nil
+			default:
+			}
+			return nil, fmt.Errorf("read service account %s: %w", name, cmp.Or(err, ctx.Err()))
+		case <-again.C:
 		}
 	}
 }
 
+func pause(ctx context.Context, duration time.Duration) {
+	timer := time.NewTimer(duration)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+// read reads an account when it is its source's turn.
 func (a *Accounts) read(ctx context.Context, name inject.Name) (*inject.Account, error) {
+	done, err := a.turns.wait(ctx, sourceOf(ctx))
+	if err != nil {
+		return nil, fmt.Errorf("too many are asked for at a time: %w", err)
+	}
+	defer done()
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	account, err := a.client.CoreV1().ServiceAccounts(name.Namespace).Get(ctx, name.ServiceAccount, metav1.GetOptions{})

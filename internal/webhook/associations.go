@@ -19,20 +19,23 @@ import (
 
 // What requests for associations may cost an API server, however many pods
 // there are: reviews that wait for a place share the next read of their
-// namespace.
+// account.
 const (
-	associationReads                       = 8 // at a time
-	associationReadRate, associationsBurst = 200, 200
+	associationReads                       = 32 // at a time
+	associationReadRate, associationsBurst = 1000, 1000
 )
 
 // Associations finds the PodIdentityAssociations of service accounts. A watch
 // lags behind; so that the first pod after an association is created has it, that
-// an account has none is only believed of an answer that the API server began
-// after the pod's review had come in.
+// an account has none of its own is only believed of an answer that the API server began
+// after the pod's review had come in. An association for one account has that account's
+// name, so that it is one object which is asked for, however many there are. Patterns
+// count once the watch has told of them.
 type Associations struct {
 	follow.Source[*association.Set]
-	// read is for what the source does not have yet; nil if it is never behind.
-	read   func(ctx context.Context, namespace string) (*association.Set, error)
+	// read is for what the source does not have yet; nil if it is never behind. It
+	// returns nil for no object of the name.
+	read   func(ctx context.Context, namespace, name string) (*v1alpha1.PodIdentityAssociation, error)
 	watch  *follow.Watch // nil if it is never behind
 	run    func(context.Context) error
 	grace  time.Duration
@@ -50,7 +53,7 @@ func NewAssociations(
 	followed := follow.Associations(client, now, log)
 	return &Associations{
 		Source: followed,
-		read:   followed.Read,
+		read:   followed.Get,
 		watch:  followed.Watched(),
 		run:    followed.Run,
 		grace:  grace,
@@ -85,20 +88,27 @@ func (a *Associations) Of(ctx context.Context, name inject.Name) (*v1alpha1.PodI
 		return found, nil
 	}
 	// The read goes on for the others when the review that began it is given up.
-	answer := a.flight.DoChan(name.Namespace, func() (any, error) {
+	key := name.Namespace + "/" + name.ServiceAccount
+	answer := a.flight.DoChan(key, func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.grace)
 		defer cancel()
-		return a.fetch(ctx, name.Namespace)
+		return a.fetch(ctx, name, key)
 	})
 	select {
 	case <-ctx.Done():
-		return nil, fmt.Errorf("read the associations of namespace %s: %w", name.Namespace, ctx.Err())
+		return nil, fmt.Errorf("read the association of %s: %w", key, ctx.Err())
 	case result := <-answer:
 		if result.Err != nil {
-			return nil, fmt.Errorf("read the associations of namespace %s: %w", name.Namespace, result.Err)
+			return nil, fmt.Errorf("read the association of %s: %w", key, result.Err)
 		}
-		set := result.Val.(*association.Set) //nolint:forcetypeassert // what fetch returns
-		return set.Of(name.Namespace, name.ServiceAccount), nil
+		if read, _ := result.Val.(*v1alpha1.PodIdentityAssociation); read != nil {
+			// A pattern may have that name, too.
+			found := association.NewSet([]*v1alpha1.PodIdentityAssociation{read}).Of(name.Namespace, name.ServiceAccount)
+			if found != nil {
+				return found, nil
+			}
+		}
+		return a.Known(name), nil // the watch may have told of a pattern meanwhile
 	}
 }
 
@@ -114,7 +124,9 @@ func (a *Associations) Known(name inject.Name) *v1alpha1.PodIdentityAssociation 
 // fetch waits for a place and reads. A review that comes while it waits gets its
 // answer; one that comes later needs the next, since an association may have
 // been created after this one was read.
-func (a *Associations) fetch(ctx context.Context, namespace string) (*association.Set, error) {
+func (a *Associations) fetch(
+	ctx context.Context, name inject.Name, key string,
+) (*v1alpha1.PodIdentityAssociation, error) {
 	select {
 	case a.places <- struct{}{}:
 		defer func() { <-a.places }()
@@ -124,6 +136,6 @@ func (a *Associations) fetch(ctx context.Context, namespace string) (*associatio
 	if err := a.limit.Wait(ctx); err != nil {
 		return nil, err
 	}
-	a.flight.Forget(namespace)
-	return a.read(ctx, namespace)
+	a.flight.Forget(key)
+	return a.read(ctx, name.Namespace, name.ServiceAccount)
 }

@@ -50,7 +50,7 @@ func associationClient(objects ...runtime.Object) *dynamicfake.FakeDynamicClient
 		map[schema.GroupVersionResource]string{associationsResource: "PodIdentityAssociationList"}, objects...)
 }
 
-// slowClient holds lists of a namespace up, before and after they are read; the
+// slowClient holds reads of one object up, before and after they are made; the
 // fake one's reactors cannot, since it holds a lock as they run.
 type slowClient struct {
 	dynamic.Interface
@@ -71,20 +71,22 @@ type slowResource struct {
 }
 
 func (r slowResource) Namespace(namespace string) dynamic.ResourceInterface {
-	return slowLists{r.NamespaceableResourceInterface.Namespace(namespace), r.client}
+	return slowReads{r.NamespaceableResourceInterface.Namespace(namespace), r.client}
 }
 
-type slowLists struct {
+type slowReads struct {
 	dynamic.ResourceInterface
 	client slowClient
 }
 
-func (l slowLists) List(ctx context.Context, options metav1.ListOptions) (*unstructured.UnstructuredList, error) {
+func (l slowReads) Get(
+	ctx context.Context, name string, options metav1.GetOptions, subresources ...string,
+) (*unstructured.Unstructured, error) {
 	if l.client.before(ctx); ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
 	defer l.client.after()
-	return l.ResourceInterface.List(ctx, options)
+	return l.ResourceInterface.Get(ctx, name, options, subresources...)
 }
 
 // deaf makes watches that never say anything.
@@ -299,6 +301,52 @@ func TestJustCreated(t *testing.T) {
 	})
 }
 
+// TestPatternsWithAccountsNames: an object that has the account's name is not for it by
+// that, and a pattern of that name counts if it covers the account.
+func TestPatternsWithAccountsNames(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		client := associationClient()
+		deaf(client)
+		associations := following(t, client, time.Second)
+		for name, pattern := range map[string]string{"cart": "ca*", "reader": "writer*"} {
+			if _, err := client.Resource(associationsResource).Namespace("n").Create(t.Context(), associationOf(
+				"n", name, map[string]any{"serviceAccountName": pattern, "allowPatterns": true},
+			), metav1.CreateOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for account, want := range map[string]bool{"cart": true, "reader": false, "other": false} {
+			found, err := associations.Of(t.Context(), inject.Name{Namespace: "n", ServiceAccount: account})
+			if (found != nil) != want || err != nil {
+				t.Errorf("%s: %v %v", account, found, err)
+			}
+		}
+	})
+}
+
+// TestReadsOfOneObject: what a namespace has costs a pod nothing; no list is read.
+func TestReadsOfOneObject(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		client := associationClient()
+		associations := following(t, client, time.Second)
+		client.ClearActions()
+		for i := range 50 {
+			if _, err := associations.Of(t.Context(), inject.Name{
+				Namespace: "n", ServiceAccount: fmt.Sprint("s", i),
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, action := range client.Actions() {
+			if action.GetVerb() != "get" {
+				t.Errorf("%s %s", action.GetVerb(), action.GetNamespace())
+			}
+		}
+	})
+}
+
 // TestAssociationStorm: the reads of a storm of pods are few, and never more at a
 // time than there are places.
 func TestAssociationStorm(t *testing.T) {
@@ -329,8 +377,8 @@ func TestAssociationStorm(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if took, got := time.Since(start), reads.Load(); float64(got) > 201+200*took.Seconds() || got < 150 ||
-			most.Load() != 8 {
+		if took, got := time.Since(start), reads.Load(); float64(got) > 1001+1000*took.Seconds() || got < 150 ||
+			most.Load() != 32 {
 			t.Errorf("%d reads, %d at a time, for %d pods in %s", got, most.Load(), pods, took)
 		}
 	})
@@ -349,7 +397,7 @@ func TestAssociationsUnread(t *testing.T) {
 			}
 			return false, nil, nil
 		}
-		client.PrependReactor("list", associationsResource.Resource, busy)
+		client.PrependReactor("get", associationsResource.Resource, busy)
 		associations := following(t, slowClient{client, func(ctx context.Context) {
 			if !fail.Load() {
 				<-ctx.Done()

@@ -14,7 +14,7 @@ func (h *Handler) debugRoutes() {
 	h.mux.HandleFunc("/debug/alpha/deny", func(w http.ResponseWriter, r *http.Request) {
 		start := h.config.Now()
 		body, _ := readAll(nil, http.MaxBytesReader(w, r.Body, maxReview))
-		v, a := readReview(body), deny("Test deny message")
+		v, a := readReview(body, h.config.Settings.Conformance), deny("Test deny message")
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(appendAnswer(nil, &v, &a))
 		h.metrics.observe(r, "/debug/alpha/deny", http.StatusOK, h.config.Now().Sub(start))

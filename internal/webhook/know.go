@@ -71,8 +71,8 @@ func (h *Handler) associated(ctx context.Context, name inject.Name, k *known) er
 		h.config.Log.Warn("associations not read, those known before are used", obs.KeyNamespace, name.Namespace,
 			obs.KeyServiceAccount, name.ServiceAccount, "error", err)
 		k.warnings = append(k.warnings,
-			"the API server did not say in time which PodIdentityAssociations namespace "+name.Namespace+" has; "+
-				"one created a moment ago does not count for this pod")
+			"the API server did not say in time whether service account "+name.Namespace+"/"+name.ServiceAccount+
+				" has a PodIdentityAssociation; one created a moment ago does not count for this pod")
 	}
 	k.PodIdentity = k.association != nil
 	if k.PodIdentity && k.association.Spec.Paused {

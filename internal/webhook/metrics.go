@@ -17,6 +17,7 @@ type metrics struct {
 	malformed prometheus.Counter
 	refused   *prometheus.CounterVec
 	unread    prometheus.Counter
+	strangers prometheus.Counter
 	writes    *prometheus.CounterVec
 	requests  *prometheus.CounterVec
 	latencies *prometheus.HistogramVec
@@ -54,6 +55,10 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 			Name: "rolecall_webhook_associations_unread_total",
 			Help: "Pods for which the API server did not say in time which PodIdentityAssociations there are.",
 		}),
+		strangers: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "rolecall_webhook_strangers_total",
+			Help: "Reviews that were refused because they did not come from an API server.",
+		}),
 		writes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "rolecall_webhook_association_writes_total",
 			Help: "Reviews of PodIdentityAssociations that are written, by result.",
@@ -82,7 +87,7 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 		m.summary.WithLabelValues(http.MethodPost, "/mutate"),
 	}
 	for _, one := range []prometheus.Collector{
-		m.used, m.mutated, m.missing, m.malformed, m.refused, m.unread, m.writes, m.requests, m.latencies, m.summary,
+		m.used, m.mutated, m.missing, m.malformed, m.refused, m.unread, m.strangers, m.writes, m.requests, m.latencies, m.summary,
 		m.seconds,
 	} {
 		if err := registry.Register(one); err != nil {

@@ -61,7 +61,7 @@ func (d *Duties) Permissions() []Permission {
 		{
 			Group:    rolecall,
 			Resource: "podidentityassociations",
-			Verbs:    []string{"list", "watch"},
+			Verbs:    []string{"get", "list", "watch"},
 			For:      PartAssociations,
 		},
 		{Group: rolecall, Resource: "rolegrants", Verbs: []string{"list", "watch"}, For: PartGrants},

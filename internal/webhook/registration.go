@@ -10,9 +10,20 @@ import (
 
 // Registration returns the MutatingWebhookConfiguration of spec webhook §13.1,
 // our form, for a client that says where the webhook is and whom to trust.
+//
+// Somebody who sets its failurePolicy to Fail must be able to start the webhook again when none
+// runs (spec charts §6): it is not asked about static pods, nor about pods of the namespace
+// that it runs in. That is not kube-system, where many pods have roles; empty leaves all
+// namespaces in.
 func Registration(
-	client admissionregistrationv1.WebhookClientConfig,
+	client admissionregistrationv1.WebhookClientConfig, own string,
 ) *admissionregistrationv1.MutatingWebhookConfiguration {
+	var namespaces *metav1.LabelSelector
+	if own != "" && own != metav1.NamespaceSystem {
+		namespaces = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
+			{Key: "kubernetes.io/metadata.name", Operator: metav1.LabelSelectorOpNotIn, Values: []string{own}},
+		}}
+	}
 	ignore := admissionregistrationv1.Ignore
 	none := admissionregistrationv1.SideEffectClassNone
 	ifNeeded := admissionregistrationv1.IfNeededReinvocationPolicy
@@ -37,6 +48,14 @@ func Registration(
 			ObjectSelector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
 				{Key: inject.SkipLabel, Operator: metav1.LabelSelectorOpDoesNotExist},
 			}},
+			NamespaceSelector: namespaces,
+			MatchConditions: []admissionregistrationv1.MatchCondition{
+				{
+					Name:       "no-mirror-pods",
+					Expression: "!('kubernetes.io/config.mirror' in object.metadata.?annotations.orValue({}))",
+				},
+				{Name: "with-service-account", Expression: "object.spec.?serviceAccountName.orValue('') != ''"},
+			},
 			FailurePolicy:           &ignore,
 			SideEffects:             &none,
 			ReinvocationPolicy:      &ifNeeded,

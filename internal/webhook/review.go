@@ -11,10 +11,11 @@ import (
 // review is what is looked at of an AdmissionReview; versions v1 and v1beta1
 // have one form.
 type review struct {
-	version    string // apiVersion, empty if it is not an AdmissionReview
-	hasRequest bool
-	uid        []byte
-	namespace  string
+	// version and kind are given back; both are empty if it is not an AdmissionReview.
+	version, kind string
+	hasRequest    bool
+	uid           []byte
+	namespace     string
 	// other says that the request is not about the creation of a pod.
 	other  bool
 	dryRun bool
@@ -25,17 +26,16 @@ type review struct {
 }
 
 // readReview reads a review in one pass. Anything else has no request, and is
-// answered as bad content.
-func readReview(body []byte) review {
+// answered as bad content. The reference does not look at kind and apiVersion, which its
+// own sample request leaves out; with conformance they are as they are.
+func readReview(body []byte, conformance bool) review {
 	var v review
-	var kind []byte
+	var kind, version []byte
 	r := rawjson.NewReader(body)
 	err := r.Object(func(name []byte) (err error) {
 		switch string(name) {
 		case "apiVersion":
-			var text []byte
-			text, err = r.Bytes()
-			v.version = knownVersion(text)
+			version, err = r.Bytes()
 		case "kind":
 			kind, err = r.Bytes()
 		case "request":
@@ -50,10 +50,17 @@ func readReview(body []byte) review {
 		err = r.End()
 	}
 	switch {
-	case err != nil, string(kind) != "AdmissionReview":
+	case err != nil:
 		return review{}
-	case v.version == "":
-		v.hasRequest = false
+	case conformance:
+		v.kind, v.version = string(kind), string(version)
+		return v
+	case string(kind) != "AdmissionReview":
+		return review{}
+	}
+	v.kind, v.version = "AdmissionReview", knownVersion(version)
+	if v.version == "" {
+		v.kind, v.hasRequest = "", false
 	}
 	return v
 }
@@ -144,10 +151,11 @@ func deny(message string) answer { return answer{message: message} }
 // the uid of v1 with what they sent (spec webhook §1.4).
 func appendAnswer(out []byte, v *review, a *answer) []byte {
 	out = append(out, '{')
+	if v.kind != "" {
+		out = append(appendText(append(out, `"kind":`...), v.kind), ',')
+	}
 	if v.version != "" {
-		out = append(out, `"kind":"AdmissionReview","apiVersion":"`...)
-		out = append(out, v.version...)
-		out = append(out, `",`...)
+		out = append(appendText(append(out, `"apiVersion":`...), v.version), ',')
 	}
 	out = append(out, `"response":{"uid":`...)
 	out = appendText(out, string(v.uid))

@@ -57,6 +57,9 @@ type Config struct {
 	Metrics prometheus.Registerer
 	Log     *slog.Logger
 	Now     func() time.Time
+	// Callers, if not nil, are whom reviews are taken from: others are refused before
+	// anything of theirs is read. The TLS configuration must verify client certificates.
+	Callers *Callers
 	// Standstill says which watches stand still, for /readyz: reviews that need them are
 	// answered by asking the API server. Nil says nothing.
 	Standstill func() string
@@ -117,10 +120,10 @@ func New(config Config) (*Handler, error) {
 	}
 	if config.Writes != nil {
 		h.writes.add("RoleGrants", config.Writes.Grants.Synced())
-		h.mux.HandleFunc("POST "+ValidatePath, h.validate)
+		h.mux.HandleFunc("POST "+ValidatePath, h.calledBy(h.validate))
 	}
 	h.buffers.New = func() any { return &buffers{body: make([]byte, 0, 8<<10), answer: make([]byte, 0, 4<<10)} }
-	h.mux.HandleFunc("POST /mutate", h.mutate)
+	h.mux.HandleFunc("POST /mutate", h.calledBy(h.mutate))
 	h.mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
 	h.mux.HandleFunc("GET /readyz", h.ready)
 	if config.Debugging {
@@ -210,8 +213,8 @@ func (h *Handler) serveReview(w http.ResponseWriter, r *http.Request) int {
 	if missing := h.pods.wait(r); missing != "" {
 		return fail(w, http.StatusServiceUnavailable, missing+" are not read yet")
 	}
-	v := readReview(kept.body)
-	a, err := h.decide(r.Context(), &v)
+	v := readReview(kept.body, h.config.Settings.Conformance)
+	a, err := h.decide(withSource(r), &v)
 	switch {
 	case errors.Is(err, errStill):
 		return fail(w, http.StatusServiceUnavailable, err.Error())

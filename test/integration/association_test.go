@@ -69,8 +69,8 @@ func TestAssociations(t *testing.T) {
 	)
 	w.run(1, "spec.roleARN", "create", "--role-arn", "cart", "-n", "shop", "--service-account-name", "x")
 
-	w.until("cart", "RoleExists", "False", "there is no role cart in account 111122223333")
-	w.until("cart", "Ready", "False", "there is no role")
+	w.until("cart", "RoleExists", "False", "IAM has no role "+cart)
+	w.until("cart", "Ready", "False", "IAM has no role")
 	if _, err := w.iam.EnsureRole(t.Context(), "cart", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow",`+
 		`"Principal":{"Service":"pods.eks.amazonaws.com"},"Action":["sts:AssumeRole",`+
 		`"sts:TagSession"]}]}`, ""); err != nil {
@@ -100,6 +100,7 @@ func TestAssociations(t *testing.T) {
 		`"spec":{"subjects":[{"namespace":"other"}],"roles":["*"]}}`)
 	w.until("cart", "Granted", "False", "no RoleGrant lets shop/cart use "+cart)
 	w.until("cart", "Ready", "False", "no RoleGrant")
+	w.until("cart", "RoleExists", "Unknown", "IAM is asked only")
 	if err := w.objects.Resource(rolecallResource("rolegrants")).Delete(
 		t.Context(), "others", metav1.DeleteOptions{},
 	); err != nil {
@@ -211,7 +212,7 @@ func (w *associationWorld) startController() string {
 		w.t, w.env, "serve", "controller", "--kubeconfig", w.Kubeconfig, "--metrics-listen", metrics,
 		"--without-leader-election", "--cluster-name", "prod", "--cluster-account", "111122223333",
 		"--cluster-region", "eu-west-1", "--issuer", "https://oidc.example.com/c1", "--associations-every",
-		"200ms",
+		"1h", // what changes in IAM is seen sooner where something is missing
 	)
 	return metrics
 }

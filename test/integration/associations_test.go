@@ -1,6 +1,7 @@
 package integration_test
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -13,10 +14,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -68,9 +71,96 @@ func TestJustAssociated(t *testing.T) {
 		})
 	}
 	watches.release()
+	t.Run("among thousands", func(t *testing.T) { amongThousands(t, c, client) })
 	hook.stop(t)
 	if log := hook.stderr.String(); strings.Contains(log, "associations not read") {
 		t.Errorf("not read in time: %s", log)
+	}
+}
+
+// amongThousands does the same where the namespace has 2,000 associations whose status
+// is being written, and says how long pods without an association wait.
+func amongThousands(t *testing.T, c *cluster.Cluster, client dynamic.Interface) {
+	others := client.Resource(rolecallResource("podidentityassociations")).Namespace("default")
+	const many = 2000
+	var making sync.WaitGroup
+	for maker := range 4 {
+		making.Go(func() {
+			for i := range many / 4 {
+				name := fmt.Sprintf("other-%d-%d", maker, i)
+				if _, err := others.Create(t.Context(), &unstructured.Unstructured{Object: map[string]any{
+					"apiVersion": "rolecall.io/v1alpha1",
+					"kind":       "PodIdentityAssociation",
+					"metadata":   map[string]any{"name": name},
+					"spec":       map[string]any{"serviceAccountName": name, "roleARN": roleARN},
+				}}, metav1.CreateOptions{}); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	making.Wait()
+	if _, err := c.Client.CoreV1().ServiceAccounts("default").Create(t.Context(), &corev1.ServiceAccount{
+		ObjectMeta: metav1.ObjectMeta{Name: "nobody"},
+	}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, busy := range []bool{false, true} {
+		ctx, quiet := context.WithCancel(t.Context())
+		defer quiet()
+		var writing sync.WaitGroup
+		if busy {
+			for maker := range 4 {
+				writing.Go(func() {
+					for i := 0; ctx.Err() == nil; i++ {
+						_, _ = others.Patch(
+							ctx, fmt.Sprintf("other-%d-%d", maker, i%(many/4)), types.MergePatchType,
+							fmt.Appendf(nil, `{"status":{"associationID":"a-%017d"}}`, i), metav1.PatchOptions{}, "status",
+						) // the test's end cuts it off
+					}
+				})
+			}
+		}
+		for _, at := range []int{1, 8} {
+			var asking sync.WaitGroup
+			var mu sync.Mutex
+			var took []time.Duration
+			for range at {
+				asking.Go(func() {
+					for range 100 {
+						pod := newPod("nobody", "nobody")
+						began := time.Now()
+						if _, err := c.Client.CoreV1().Pods("default").Create(
+							t.Context(), pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}},
+						); err != nil {
+							t.Error(err)
+							return
+						}
+						mu.Lock()
+						took = append(took, time.Since(began))
+						mu.Unlock()
+					}
+				})
+			}
+			asking.Wait()
+			if slices.Sort(took); t.Failed() {
+				return
+			}
+			t.Logf("busy %t, %d pods without association at a time: creation p50 %s, p99 %s", busy, at,
+				took[len(took)/2].Round(100*time.Microsecond), took[len(took)*99/100].Round(100*time.Microsecond))
+		}
+		var creators sync.WaitGroup
+		for creator := range 2 {
+			creators.Go(func() {
+				for i := range 250 {
+					justAssociated(t, c, client, fmt.Sprintf("among-%t-%d-%d", busy, creator, i), false)
+				}
+			})
+		}
+		creators.Wait()
+		quiet()
+		writing.Wait()
 	}
 }
 

@@ -31,7 +31,10 @@ func TestCertManager(t *testing.T) {
 	}
 	balancer := newBalancer(t)
 	url := "https://" + balancer.address() + "/mutate"
-	configuration := webhook.Registration(admissionregistrationv1.WebhookClientConfig{URL: &url, CABundle: first.PEM()})
+	configuration := webhook.Registration(
+		admissionregistrationv1.WebhookClientConfig{URL: &url, CABundle: first.PEM()},
+		"",
+	)
 	configuration.Annotations = map[string]string{"cert-manager.io/inject-ca-from": "eks/pod-identity-webhook"}
 	configurations := c.Client.AdmissionregistrationV1().MutatingWebhookConfigurations()
 	if _, err := configurations.Create(t.Context(), configuration, metav1.CreateOptions{}); err != nil {

@@ -300,6 +300,20 @@ func associationRows(t *testing.T, client dynamic.Interface) {
 		{"50 tags", map[string]any{"tags": many(50)}, ""},
 		{"51 tags", map[string]any{"tags": many(51)}, "spec.tags"},
 		{"tag of AWS", map[string]any{"tags": map[string]any{"aws:x": "y"}}, "do not begin with aws:"},
+		{"tag of AWS, folded", map[string]any{"tags": map[string]any{" aWſ:x": "y"}}, "do not begin with aws:"},
+		{
+			"reserved session tag, with blanks", map[string]any{"sessionTags": map[string]any{"kubernetes-namespace ": "y"}},
+			"cannot be set",
+		},
+		{
+			"reserved session tag, folded", map[string]any{"sessionTags": map[string]any{"kuberneteſ-Namespace": "y"}},
+			"cannot be set",
+		},
+		{
+			"reserved session tag, kelvin", map[string]any{"sessionTags": map[string]any{"e\u212as-cluster-arn": "y"}},
+			"cannot be set",
+		},
+		{"a longer session tag", map[string]any{"sessionTags": map[string]any{"kubernetes-namespaces": "y"}}, ""},
 		{"tag of AWS in capitals", map[string]any{"tags": map[string]any{"AWS:x": "y"}}, "do not begin with aws:"},
 		{"tag without a key", map[string]any{"tags": map[string]any{"": "y"}}, "1 to 128 characters"},
 		{"tag key of 128", map[string]any{"tags": map[string]any{strings.Repeat("ä", 128): "y"}}, ""},

@@ -106,7 +106,7 @@ func registerWebhook(t *testing.T, c *cluster.Cluster) {
 	registration := webhook.Registration(admissionregistrationv1.WebhookClientConfig{
 		URL:      &url,
 		CABundle: authority.PEM(),
-	})
+	}, "")
 	// A webhook that fails must fail the test, not be passed over.
 	fail := admissionregistrationv1.Fail
 	registration.Webhooks[0].FailurePolicy = &fail

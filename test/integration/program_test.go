@@ -36,6 +36,12 @@ const (
 func TestMain(m *testing.M) {
 	switch os.Getenv(programVariable) {
 	case "rolecall":
+		go func() {
+			_, _ = io.Copy(io.Discard, os.Stdin)
+			os.Exit(3)
+		}()
+		os.Exit(runRolecall())
+	case "command":
 		os.Exit(runRolecall())
 	case "pod":
 		os.Exit(runPod(context.Background(), os.Args[1:]))
@@ -46,13 +52,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// runRolecall is cmd/rolecall, on a clock that the test can move, and ends when
-// the test does, however that comes about.
+// runRolecall is cmd/rolecall, on a clock that the test can move. As a server it ends
+// when the test does, however that comes about; as a command it has its standard input.
 func runRolecall() int {
-	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin)
-		os.Exit(3)
-	}()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	system := app.NewSystem()

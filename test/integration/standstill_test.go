@@ -57,13 +57,24 @@ func without(t *testing.T, c *cluster.Cluster, role, user, resource string, verb
 			continue
 		}
 		group = rule.APIGroups[0]
-		if others := slices.DeleteFunc(slices.Clone(rule.Resources), func(r string) bool { return r == resource }); len(others) > 0 {
-			changed.Rules = append(changed.Rules, rbacv1.PolicyRule{APIGroups: rule.APIGroups, Resources: others, Verbs: rule.Verbs})
+		if others := slices.DeleteFunc(
+			slices.Clone(rule.Resources),
+			func(r string) bool { return r == resource },
+		); len(
+			others,
+		) > 0 {
+			changed.Rules = append(
+				changed.Rules,
+				rbacv1.PolicyRule{APIGroups: rule.APIGroups, Resources: others, Verbs: rule.Verbs},
+			)
 		}
 		left := slices.DeleteFunc(slices.Clone(rule.Verbs), func(v string) bool { return slices.Contains(verbs, v) })
 		if len(left) > 0 {
 			changed.Rules = append(changed.Rules, rbacv1.PolicyRule{
-				APIGroups: rule.APIGroups, Resources: []string{resource}, Verbs: left, ResourceNames: rule.ResourceNames,
+				APIGroups:     rule.APIGroups,
+				Resources:     []string{resource},
+				Verbs:         left,
+				ResourceNames: rule.ResourceNames,
 			})
 		}
 	}
@@ -74,11 +85,16 @@ func without(t *testing.T, c *cluster.Cluster, role, user, resource string, verb
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		for {
-			answer, err := c.Client.AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorizationv1.SubjectAccessReview{
-				Spec: authorizationv1.SubjectAccessReviewSpec{User: user, ResourceAttributes: &authorizationv1.ResourceAttributes{
-					Group: group, Resource: resource, Verb: verbs[0],
-				}},
-			}, metav1.CreateOptions{})
+			answer, err := c.Client.AuthorizationV1().
+				SubjectAccessReviews().
+				Create(ctx, &authorizationv1.SubjectAccessReview{
+					Spec: authorizationv1.SubjectAccessReviewSpec{
+						User: user,
+						ResourceAttributes: &authorizationv1.ResourceAttributes{
+							Group: group, Resource: resource, Verb: verbs[0],
+						},
+					},
+				}, metav1.CreateOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -158,8 +174,13 @@ func TestBrokerStandsStill(t *testing.T) {
 			w.t = t
 			for name, namespace := range map[string]string{"shop": "shop", "others": "others"} {
 				w.must(grants.Create(t.Context(), &unstructured.Unstructured{Object: map[string]any{
-					"apiVersion": "rolecall.io/v1alpha1", "kind": "RoleGrant", "metadata": map[string]any{"name": name},
-					"spec": map[string]any{"subjects": []any{map[string]any{"namespace": namespace}}, "roles": []any{"*"}},
+					"apiVersion": "rolecall.io/v1alpha1",
+					"kind":       "RoleGrant",
+					"metadata":   map[string]any{"name": name},
+					"spec": map[string]any{
+						"subjects": []any{map[string]any{"namespace": namespace}},
+						"roles":    []any{"*"},
+					},
 				}}, metav1.CreateOptions{}))
 			}
 			w.limited = kubeconfigOf(t, w.c, "rolecall-broker")
@@ -177,9 +198,17 @@ func TestBrokerStandsStill(t *testing.T) {
 			switch row.deleted {
 			case "pod":
 				now := int64(0)
-				w.must(nil, w.c.Client.CoreV1().Pods("shop").Delete(ctx, pod.Name, metav1.DeleteOptions{GracePeriodSeconds: &now}))
+				w.must(
+					nil,
+					w.c.Client.CoreV1().
+						Pods("shop").
+						Delete(ctx, pod.Name, metav1.DeleteOptions{GracePeriodSeconds: &now}),
+				)
 			case "account":
-				w.must(nil, w.c.Client.CoreV1().ServiceAccounts("shop").Delete(ctx, "cart-federated", metav1.DeleteOptions{}))
+				w.must(
+					nil,
+					w.c.Client.CoreV1().ServiceAccounts("shop").Delete(ctx, "cart-federated", metav1.DeleteOptions{}),
+				)
 			case "association":
 				w.must(nil, w.associations().Delete(ctx, "cart-federated", metav1.DeleteOptions{}))
 			case "grant":
@@ -187,10 +216,20 @@ func TestBrokerStandsStill(t *testing.T) {
 			}
 			broker.ahead(t, 2*time.Minute)
 			w.expect(row.name, w.ask("n1", raw), row.code, row.message)
-			if text := body(t, http.DefaultClient, "http://"+w.probes+"/readyz"); !strings.Contains(text, "the watch of "+row.watch+" stands still") {
+			if text := body(
+				t,
+				http.DefaultClient,
+				"http://"+w.probes+"/readyz",
+			); !strings.Contains(
+				text,
+				"the watch of "+row.watch+" stands still",
+			) {
 				t.Errorf("/readyz: %q", text)
 			}
-			if age := `rolecall_watch_age_seconds{watch="` + row.watch + `"} 1`; !strings.Contains(body(t, http.DefaultClient, "http://"+w.metrics+"/metrics"), age) {
+			if age := `rolecall_watch_age_seconds{watch="` + row.watch + `"} 1`; !strings.Contains(
+				body(t, http.DefaultClient, "http://"+w.metrics+"/metrics"),
+				age,
+			) {
 				t.Errorf("metrics do not have %s…", age)
 			}
 
@@ -210,7 +249,7 @@ func TestBrokerStandsStill(t *testing.T) {
 }
 
 // TestWebhookStandsStill is the same of the webhook: no pod is given what was taken
-// away, and a pod about which nothing can be found out is not let go in silence.
+// away, and a pod about which nothing can be found out is not silently let in.
 func TestWebhookStandsStill(t *testing.T) {
 	t.Parallel()
 	c := cluster.Start(t, cluster.Options{})
@@ -233,7 +272,9 @@ func TestWebhookStandsStill(t *testing.T) {
 			"metadata": map[string]any{"name": account},
 			"spec":     map[string]any{"serviceAccountName": account, "roleARN": roleARN},
 		}}
-		if _, err := objects.Resource(rolecallResource("podidentityassociations")).Namespace("default").Create(t.Context(), object, metav1.CreateOptions{}); err != nil {
+		if _, err := objects.Resource(rolecallResource("podidentityassociations")).
+			Namespace("default").
+			Create(t.Context(), object, metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -246,41 +287,54 @@ func TestWebhookStandsStill(t *testing.T) {
 		before, after         string // in the answer
 	}{
 		{
-			"service accounts", "serviceaccounts", "service accounts", []string{"list", "watch"}, "by-annotation",
+			"service accounts", "serviceaccounts", "service accounts",
+			[]string{"list", "watch"},
+			"by-annotation",
 			func(ctx context.Context) error {
 				return c.Client.CoreV1().ServiceAccounts("default").Delete(ctx, "by-annotation", metav1.DeleteOptions{})
 			},
 			`"patch"`, "there is no such service account",
 		},
 		{
-			"service accounts that cannot be read", "serviceaccounts", "service accounts", []string{"list", "watch", "get"},
+			"service accounts that cannot be read", "serviceaccounts", "service accounts",
+			[]string{"list", "watch", "get"},
 			"not-granted", func(context.Context) error { return nil },
 			"no RoleGrant", "service accounts: their watch stands still",
 		},
 		{
-			"associations", "podidentityassociations", "PodIdentityAssociations", []string{"watch"}, "plain",
+			"associations", "podidentityassociations", "PodIdentityAssociations",
+			[]string{"watch"},
+			"plain",
 			func(ctx context.Context) error {
 				return objects.Resource(rolecallResource("podidentityassociations")).Namespace("default").Delete(ctx, "plain", metav1.DeleteOptions{})
 			},
 			`"patch"`, "the service account has no role",
 		},
 		{
-			"associations that cannot be read", "podidentityassociations", "PodIdentityAssociations", []string{"list", "watch"}, "by-map",
+			"associations that cannot be read", "podidentityassociations", "PodIdentityAssociations",
+			[]string{"list", "watch"},
+			"by-map",
 			func(context.Context) error { return nil },
 			`"patch"`, "PodIdentityAssociations: their watch stands still",
 		},
 		{
-			"the ConfigMap that cannot be read", "configmaps", "the ConfigMap", []string{"list", "watch"}, "by-map",
+			"the ConfigMap that cannot be read", "configmaps", "the ConfigMap",
+			[]string{"list", "watch"},
+			"by-map",
 			func(context.Context) error { return nil },
 			`"patch"`, "the ConfigMap, which names the account: their watch stands still",
 		},
 		{
-			"grants that cannot be read", "rolegrants", "RoleGrants", []string{"list", "watch"}, "by-map",
+			"grants that cannot be read", "rolegrants", "RoleGrants",
+			[]string{"list", "watch"},
+			"by-map",
 			func(context.Context) error { return nil },
 			`"patch"`, "RoleGrants: their watch stands still",
 		},
 		{
-			"grants", "rolegrants", "RoleGrants", []string{"watch"}, "by-map",
+			"grants", "rolegrants", "RoleGrants",
+			[]string{"watch"},
+			"by-map",
 			func(ctx context.Context) error {
 				grant := &unstructured.Unstructured{Object: map[string]any{
 					"apiVersion": "rolecall.io/v1alpha1", "kind": "RoleGrant", "metadata": map[string]any{"name": "others"},
@@ -314,7 +368,16 @@ func TestWebhookStandsStill(t *testing.T) {
 			review := `{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u",` +
 				`"namespace":"default","operation":"CREATE","resource":{"version":"v1","resource":"pods"},` +
 				`"object":{"spec":{"serviceAccountName":"` + row.account + `","containers":[{"name":"a","image":"i"}]}}}}`
-			if answer := call(t, client, http.MethodPost, "https://"+listen+"/mutate", review); !strings.Contains(answer, row.before) {
+			if answer := call(
+				t,
+				client,
+				http.MethodPost,
+				"https://"+listen+"/mutate",
+				review,
+			); !strings.Contains(
+				answer,
+				row.before,
+			) {
 				t.Fatalf("before: %s", answer)
 			}
 			without(t, c, name, "system:serviceaccount:eks:"+name, row.resource, row.verbs...)
@@ -324,11 +387,27 @@ func TestWebhookStandsStill(t *testing.T) {
 				t.Fatal(err)
 			}
 			hook.ahead(t, 2*time.Minute)
-			if answer := call(t, client, http.MethodPost, "https://"+listen+"/mutate", review); !strings.Contains(answer, row.after) ||
+			if answer := call(
+				t,
+				client,
+				http.MethodPost,
+				"https://"+listen+"/mutate",
+				review,
+			); !strings.Contains(
+				answer,
+				row.after,
+			) ||
 				strings.Contains(answer, `"patch"`) {
 				t.Errorf("after: %s", answer)
 			}
-			if text := body(t, client, "https://"+listen+"/readyz"); !strings.Contains(text, "the watch of "+row.watch+" stands still") {
+			if text := body(
+				t,
+				client,
+				"https://"+listen+"/readyz",
+			); !strings.Contains(
+				text,
+				"the watch of "+row.watch+" stands still",
+			) {
 				t.Errorf("/readyz: %q", text)
 			}
 			if code := hook.stop(t); code != 0 {

@@ -10,7 +10,7 @@
 // behind it:
 //
 //	<!-- run: SHELL -->               runs before the block, for files and variables that the page assumes
-//	<!-- server until: SHELL -->      the block's first command is a server: it goes on, and is ready when SHELL succeeds;
+//	<!-- server until: SHELL -->      the block's first command with "serve", else its first, goes on, and is ready when SHELL succeeds;
 //	                                  what it prints on standard output is in the file $STARTED
 //	<!-- not run: REASON -->          nobody runs the block, and why
 package pages
@@ -155,7 +155,8 @@ func (p *Page) add(waiting []directive, fence int, lines []string, language stri
 	if err != nil {
 		return err
 	}
-	commands[0].Until = until
+	server := max(0, slices.IndexFunc(commands, func(c Command) bool { return strings.Contains(c.Text, " serve ") }))
+	commands[server].Until = until
 	shows := slices.ContainsFunc(commands, func(c Command) bool { return len(c.Shown) > 0 })
 	for i := range commands {
 		commands[i].Quiet = shows

@@ -172,7 +172,7 @@ func (c *createAssociation) create(
 		ServiceAccount:     a.Spec.ServiceAccountName,
 		RoleARN:            a.Spec.RoleARN,
 		TargetRoleARN:      a.Spec.TargetRoleARN,
-		DisableSessionTags: a.Spec.DisableSessionTags,
+		DisableSessionTags: association.TaggingOf(&a.Spec) == v1alpha1.NoTags,
 		Policy:             a.Spec.SessionPolicy,
 		Tags:               a.Spec.Tags,
 	})

@@ -129,10 +129,9 @@ func row(sys cli.System, a *v1alpha1.PodIdentityAssociation, wide bool) []string
 	if !wide {
 		return columns
 	}
-	tags := "on"
-	if a.Spec.DisableSessionTags {
-		tags = "off"
-	}
+	tags := map[v1alpha1.SessionTagging]string{
+		v1alpha1.TransitiveTags: "on", v1alpha1.LocalTags: "local", v1alpha1.NoTags: "off",
+	}[association.TaggingOf(&a.Spec)]
 	return append(columns, cmp.Or(a.Spec.TargetRoleARN, "-"), tags,
 		ago(sys.Now(), a.Status.LastUsedTime), ago(sys.Now(), &a.CreationTimestamp))
 }
@@ -172,8 +171,12 @@ func describeAssociation(sys cli.System, a *v1alpha1.PodIdentityAssociation) err
 	if spec.DurationSeconds != 0 {
 		line("Duration", (time.Duration(spec.DurationSeconds) * time.Second).String())
 	}
-	if line("Session tags", pairs(spec.SessionTags)); spec.DisableSessionTags {
+	switch line("Session tags", pairs(spec.SessionTags)); association.TaggingOf(spec) {
+	case v1alpha1.NoTags:
 		line("Session tags", "off")
+	case v1alpha1.LocalTags:
+		line("Session tags", "local, not for further roles")
+	case v1alpha1.TransitiveTags:
 	}
 	line("Left out", strings.Join(spec.OmitTags, ", "))
 	line("Session policy", strings.Join(strings.Fields(spec.SessionPolicy), " "))

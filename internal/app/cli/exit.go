@@ -5,12 +5,23 @@ import (
 	"strconv"
 )
 
-// ExitError carries a program's exit code through the command table. It is no
-// failure of ours, so nothing is printed for it.
-type ExitError struct{ Code int }
+// ExitError carries a program's exit code through the command table.
+type ExitError struct {
+	Code int
+	// Err is printed. Nil prints nothing: it is no failure of ours.
+	Err error
+}
 
-// Error says which code it was.
-func (e *ExitError) Error() string { return "the program exited with code " + strconv.Itoa(e.Code) }
+// Error says which code it was, or why.
+func (e *ExitError) Error() string {
+	if e.Err != nil {
+		return e.Err.Error()
+	}
+	return "the program exited with code " + strconv.Itoa(e.Code)
+}
+
+// Unwrap returns the reason.
+func (e *ExitError) Unwrap() error { return e.Err }
 
 // AsExit finds the exit code of a program in an error.
 func AsExit(err error) (*ExitError, bool) { return errors.AsType[*ExitError](err) }

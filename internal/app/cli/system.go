@@ -26,6 +26,8 @@ type System struct {
 	// Name is what people type to call the program: Name of this room, or "kubectl
 	// rolecall" where kubectl starts it as a plugin. Empty is the former.
 	Name string
+	// File is the name by which the program was started; see Invoked.
+	File string
 	// Completes says that kubectl asks, by this file's name, what may follow what was typed.
 	Completes bool
 	// Executable returns the path of this program, for starting it again.
@@ -37,7 +39,7 @@ func NewSystem() System {
 	return System{
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Getenv: os.Getenv, Environ: os.Environ, Now: time.Now, Executable: os.Executable,
-		Name: nameOf(os.Args[0]), Completes: base(os.Args[0]) == completer,
+		File: os.Args[0], Name: nameOf(os.Args[0]), Completes: base(os.Args[0]) == completer,
 	}
 }
 

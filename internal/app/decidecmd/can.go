@@ -24,6 +24,7 @@ func NewCan(sys cli.System) *cobra.Command {
 		q              question
 		cases          []string
 		because, quiet bool
+		verbose        bool
 		output         *string
 	)
 	cmd := &cobra.Command{
@@ -50,7 +51,7 @@ expectation does not hold; 2 wrong usage or a malformed file.`,
 			if len(cases) > 0 {
 				return canCases(sys, *output, cases, because)
 			}
-			return q.can(sys, *output, quiet)
+			return q.can(sys, *output, quiet, verbose)
 		},
 	}
 	q.flags(cmd)
@@ -60,7 +61,9 @@ expectation does not hold; 2 wrong usage or a malformed file.`,
 	cmd.Flags().BoolVar(&because, "because", false,
 		"with --cases, give every verdict its reason in a sentence, not only those that are not as expected")
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print nothing: the exit code is the answer")
+	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "list what was assumed, a line each")
 	cmd.MarkFlagsMutuallyExclusive("quiet", "output")
+	cmd.MarkFlagsMutuallyExclusive("quiet", "verbose")
 	cmd.MarkFlagsMutuallyExclusive("quiet", "cases")
 	cmd.MarkFlagsMutuallyExclusive("cases", "principal")
 	cmd.MarkFlagsMutuallyExclusive("cases", "action")
@@ -81,7 +84,7 @@ type verdictOf struct {
 // unknown is the verdict under --strict when a fact that was not given matters.
 const unknown = "Unknown"
 
-func (q *question) can(sys cli.System, output string, quiet bool) error {
+func (q *question) can(sys cli.System, output string, quiet, verbose bool) error {
 	explanation, err := q.explain(sys)
 	if err != nil {
 		return err
@@ -106,7 +109,11 @@ func (q *question) can(sys cli.System, output string, quiet bool) error {
 	default:
 		fmt.Fprintf(sys.Stdout, "%s: %s\n", verdict.Verdict, verdict.Because)
 		printPartlyDenied(sys.Stdout, verdict.PartlyDenied)
-		printAssumptions(sys, verdict.Assumptions)
+		if verbose || len(verdict.Assumptions) == 1 {
+			printAssumptions(sys, verdict.Assumptions)
+		} else if len(verdict.Assumptions) > 0 {
+			fmt.Fprintf(sys.Stdout, "  assumed: %s\n", inOneLine(verdict.Assumptions))
+		}
 	}
 	return verdictExit(verdict.Verdict)
 }
@@ -133,6 +140,35 @@ func printPartlyDenied(w io.Writer, parts []policy.PartlyDenied) {
 	for _, p := range parts {
 		fmt.Fprintf(w, "  denied for part of it: line %d of %s %s names %s\n", p.Line, p.Source, p.Document, p.Pattern)
 	}
+}
+
+// inOneLine names the policies that were not read, and counts what else was not given.
+func inOneLine(assumptions []policy.Assumption) string {
+	var absent []string
+	others, matters := 0, false
+	for _, a := range assumptions {
+		matters = matters || a.Matters
+		name, isPolicy := strings.CutSuffix(a.Fact, " was not read")
+		if !isPolicy {
+			others++
+			continue
+		}
+		absent = append(absent, strings.TrimPrefix(name, "the "))
+	}
+	text := ""
+	if len(absent) > 0 {
+		text = "no " + strings.Join(absent, ", no ")
+	}
+	switch {
+	case others > 0 && text != "":
+		text += fmt.Sprintf(", and %d more", others)
+	case others > 0:
+		text = fmt.Sprintf("%d facts that were not given", others)
+	}
+	if matters {
+		text += "; the answer may differ otherwise"
+	}
+	return text + " (-v lists them)"
 }
 
 func printAssumptions(sys cli.System, assumptions []policy.Assumption) {

@@ -32,7 +32,7 @@ func (b *Bounds) Add(cmd *cobra.Command, plane *Plane, mode string) {
 			"modes that associations may have: federated, broker-role, pass-through (default: that of --"+mode+")")
 		f.StringSliceVar(&b.choices, "association-choices", nil,
 			"what associations may choose beside their roles: "+strings.Join(choiceWords(), ", ")+", or none (default: all "+
-				"but external-id, and in mode BrokerRole but no-session-tags)")
+				"but external-id, and in mode BrokerRole but no-session-tags and local-session-tags)")
 		f.BoolVar(&b.RequireGrants, "require-grants", false,
 			"let nobody use any role as long as the cluster has no RoleGrant; without it everybody may use every role then")
 	})

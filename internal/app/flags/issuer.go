@@ -30,6 +30,18 @@ func (c *IssuerReader) Add(cmd *cobra.Command) {
 	cli.CompleteFiles(cmd, "issuer-ca", "pem", "crt")
 }
 
+// Words are the flags as they were given, for commands in hints.
+func (c *IssuerReader) Words() string {
+	var words strings.Builder
+	for _, endpoint := range c.endpoints {
+		words.WriteString(" --issuer-endpoint " + fault.Quote(endpoint))
+	}
+	if c.ca != "" {
+		words.WriteString(" --issuer-ca " + fault.Quote(c.ca))
+	}
+	return words.String()
+}
+
 // Access reads the flags: addresses by host, and the authorities, nil for the system's.
 func (c *IssuerReader) Access() (endpoints map[string]string, authorities *x509.CertPool, err error) {
 	endpoints = map[string]string{}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"os"
+	"sync"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -12,6 +14,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/rolecall/rolecall/internal/app/cli"
+	"github.com/rolecall/rolecall/internal/build"
 	"github.com/rolecall/rolecall/internal/fault"
 )
 
@@ -32,10 +35,23 @@ func KubeConfig(kubeconfig, kubeAPI string) (*rest.Config, error) {
 		}
 		return nil, refused
 	}
-	config.QPS, config.Burst = 50, 50
+	noticesDead()
+	config.QPS, config.Burst, config.UserAgent = 50, 50, build.UserAgent()
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return noRedirects{next} })
 	return config, nil
 }
+
+// noticesDead makes connections to API servers be given up whose other end hangs: after
+// three seconds without a frame it is asked for a sign of life, and has three more. The
+// library's own values are 30 and 15, and it takes others from the environment only; what the
+// operator has there stays.
+var noticesDead = sync.OnceFunc(func() {
+	for _, name := range []string{"HTTP2_READ_IDLE_TIMEOUT_SECONDS", "HTTP2_PING_TIMEOUT_SECONDS"} {
+		if _, given := os.LookupEnv(name); !given {
+			_ = os.Setenv(name, "3") // the name is valid
+		}
+	}
+})
 
 // noRedirects refuses what sends a request elsewhere: it carries our own token, and in a
 // TokenReview somebody else's.

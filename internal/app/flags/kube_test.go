@@ -1,11 +1,15 @@
 package flags_test
 
 import (
+	"context"
+	"encoding/pem"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,6 +18,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/rolecall/rolecall/internal/app/flags"
+	"github.com/rolecall/rolecall/test/hungpeer"
 )
 
 // TestKubeFollowsNobody: a request to the API server carries our token, and a TokenReview
@@ -48,5 +53,55 @@ func TestKubeFollowsNobody(t *testing.T) {
 			t.Errorf("status %d: %v", status, err)
 		}
 		server.Close()
+	}
+}
+
+// TestAPIServerHangs: the connection to an API server that hangs is given up, and the next
+// request makes another; and the API server is told who asks.
+func TestAPIServerHangs(t *testing.T) {
+	t.Parallel()
+	serve := func() *httptest.Server {
+		server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.ProtoMajor != 2 || !strings.HasPrefix(r.UserAgent(), "rolecall/") {
+				t.Errorf("%s, by %q", r.Proto, r.UserAgent())
+			}
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, `{"kind":"Status","apiVersion":"v1","status":"Success"}`)
+		}))
+		server.EnableHTTP2 = true
+		server.StartTLS()
+		t.Cleanup(server.Close)
+		return server
+	}
+	first := serve()
+	front := hungpeer.New(t, first.Listener.Addr().String())
+	config := clientcmdapi.NewConfig()
+	config.Clusters["c"] = &clientcmdapi.Cluster{
+		Server: "https://" + front.Addr().String(),
+		CertificateAuthorityData: pem.EncodeToMemory(
+			&pem.Block{Type: "CERTIFICATE", Bytes: first.Certificate().Raw},
+		),
+	}
+	config.AuthInfos["u"] = &clientcmdapi.AuthInfo{Token: "own"}
+	config.Contexts["x"] = &clientcmdapi.Context{Cluster: "c", AuthInfo: "u"}
+	config.CurrentContext = "x"
+	file := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := clientcmd.WriteToFile(*config, file); err != nil {
+		t.Fatal(err)
+	}
+	reached, err := flags.KubeConfig(file, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	get := kubernetes.NewForConfigOrDie(reached).Discovery().RESTClient().Get
+	if _, err := get().AbsPath("/readyz").DoRaw(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	front.Hang(serve().Listener.Addr().String())
+	bounded, cancel := context.WithTimeout(t.Context(), 25*time.Second)
+	defer cancel()
+	began := time.Now()
+	if _, err := get().AbsPath("/readyz").DoRaw(bounded); err != nil || front.Connections() != 2 {
+		t.Errorf("after %v: %v, over %d connections", time.Since(began), err, front.Connections())
 	}
 }

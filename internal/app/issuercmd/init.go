@@ -175,7 +175,7 @@ func (c *initConfig) validate() error {
 		}
 		c.url = url
 	}
-	if err := token.CheckIssuer(c.url); err != nil {
+	if err := token.CheckTokenIssuer(c.url); err != nil {
 		return fault.New(fault.Usage, "%w", err)
 	}
 	if strings.HasSuffix(c.url, "/") {

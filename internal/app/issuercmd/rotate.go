@@ -144,7 +144,7 @@ func (c *rotateConfig) explain(err error) error {
 	}
 	return fault.New(fault.Denied, "%w", err).
 		Hint("rolecall issuer rotate status --dir %s%s shows what the step needs", fault.Quote(c.dir.dir),
-			c.cluster.Words())
+			c.cluster.Words()+c.read.Words())
 }
 
 // printStep says what is to be done now, and with which files.

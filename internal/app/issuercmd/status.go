@@ -90,7 +90,7 @@ func (c *rotateConfig) status(ctx context.Context, sys cli.System, output string
 	if output == "json" {
 		err = cli.PrintJSON(sys.Stdout, report)
 	} else {
-		command := "rolecall issuer rotate --dir " + fault.Quote(c.dir.dir) + c.cluster.Words()
+		command := "rolecall issuer rotate --dir " + fault.Quote(c.dir.dir) + c.cluster.Words() + c.read.Words()
 		err = report.print(sys, sys.AsCalled(command))
 	}
 	if err != nil || len(report.Unserved) == 0 {
@@ -98,7 +98,7 @@ func (c *rotateConfig) status(ctx context.Context, sys cli.System, output string
 	}
 	return fault.New(fault.Denied, "published, but no API server serves it and no rotation names it: key %s",
 		strings.Join(report.Unserved, ", key ")).
-		Hint("rolecall issuer verify --dir %s%s says what to do", fault.Quote(c.dir.dir), c.cluster.Words())
+		Hint("rolecall issuer verify --dir %s%s says what to do", fault.Quote(c.dir.dir), c.cluster.Words()+c.read.Words())
 }
 
 // print takes the command that goes on.

@@ -105,7 +105,7 @@ func (c *verifyConfig) run(ctx context.Context, sys cli.System, output string) e
 		seen.Servers = append(seen.Servers, asked.ServerKeys)
 	}
 	if c.tokenFile != "" {
-		if seen.Token, err = readToken(c.tokenFile); err != nil {
+		if seen.Token, seen.TokenBlanks, err = readToken(c.tokenFile); err != nil {
 			return err
 		}
 	}
@@ -169,17 +169,19 @@ func (c *verifyConfig) spec() (*v1alpha1.IssuerSpec, error) {
 }
 
 // readToken refuses what STS would not call a JWT.
-func readToken(file string) (*token.JWT, error) {
+func readToken(file string) (decoded *token.JWT, blanks bool, err error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fault.New(fault.NotFound, "read the token: %w", err)
+		return nil, false, fault.New(fault.NotFound, "read the token: %w", err)
 	}
-	decoded, err := token.Decode(string(bytes.TrimSpace(text)))
-	if err != nil {
-		return nil, fault.New(fault.Invalid, "%s: %w", file, err).
-			Hint("want the file that the pod has at AWS_WEB_IDENTITY_TOKEN_FILE")
+	const hint = "want the file that the pod has at AWS_WEB_IDENTITY_TOKEN_FILE"
+	if what := inspect.NotToken(string(text)); what != "" {
+		return nil, false, fault.New(fault.Invalid, "%s is no token for STS: %s", file, what).Hint(hint)
 	}
-	return decoded, nil
+	if decoded, err = token.Decode(string(bytes.TrimSpace(text))); err != nil {
+		return nil, false, fault.New(fault.Invalid, "%s: %w", file, err).Hint(hint)
+	}
+	return decoded, inspect.Blanks(string(text)), nil
 }
 
 func printVerdict(sys cli.System, output, url string, asked bool, findings []finding.Finding) error {

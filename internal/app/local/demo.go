@@ -59,6 +59,9 @@ type demo struct {
 
 func runDemo(ctx context.Context, sys cli.System, report *demoReport) error {
 	started, err := startPlane(ctx, sys, planeOptions{})
+	if interrupted := cli.InterruptOf(ctx); interrupted != nil && err != nil {
+		return interrupted
+	}
 	if err != nil {
 		return err
 	}
@@ -77,7 +80,14 @@ func runDemo(ctx context.Context, sys cli.System, report *demoReport) error {
 	for _, walk := range []func(context.Context) error{
 		d.takeRole, d.wrongServiceAccount, d.wrongAudience, d.misspeltIssuer, d.podIdentity,
 	} {
-		if err := walk(ctx); err != nil {
+		if err := cli.WriteError(sys.Stdout); err != nil {
+			return err
+		}
+		err := walk(ctx)
+		if interrupted := cli.InterruptOf(ctx); interrupted != nil {
+			return interrupted
+		}
+		if err != nil {
 			return report.abort(err)
 		}
 	}

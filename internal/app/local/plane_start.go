@@ -8,6 +8,7 @@ import (
 	"github.com/rolecall/rolecall/internal/app/cli"
 	"github.com/rolecall/rolecall/internal/app/flags"
 	"github.com/rolecall/rolecall/internal/app/local/plane"
+	"github.com/rolecall/rolecall/internal/localaws"
 	"github.com/rolecall/rolecall/internal/startheap"
 )
 
@@ -19,13 +20,28 @@ type planeOptions struct {
 	manifests  []string
 	dataDir    string
 	verbose    bool
-	explain    bool
+	// explain prints each refusal of local AWS, reasons those that AWS gives no reason for.
+	explain, reasons bool
 	// stsErrors are the words of local AWS's STS; empty means current.
 	stsErrors string
 }
 
+// explainer prints refusals as they happen; nil if none are wanted.
+func explainer(sys cli.System, options *planeOptions) func(localaws.Decision) {
+	explain := flags.Explainer(sys.Stderr, options.explain || options.reasons)
+	if !options.reasons || options.explain {
+		return explain
+	}
+	return func(decision localaws.Decision) {
+		if decision.Reason != "" {
+			explain(decision)
+		}
+	}
+}
+
 func startPlane(ctx context.Context, sys cli.System, options planeOptions) (*plane.Plane, error) {
 	startheap.Normal()
+	cli.SurviveBrokenPipes()
 	words, err := flags.ParseSTSErrors(cmp.Or(options.stsErrors, "current"))
 	if err != nil {
 		return nil, err
@@ -42,7 +58,7 @@ func startPlane(ctx context.Context, sys cli.System, options planeOptions) (*pla
 		Manifests:  options.manifests,
 		DataDir:    options.dataDir,
 		Now:        sys.Now,
-		Explain:    flags.Explainer(sys.Stderr, options.explain),
+		Explain:    explainer(sys, &options),
 		STSErrors:  words,
 		Log:        slog.New(slog.NewTextHandler(sys.Stderr, &slog.HandlerOptions{Level: level})),
 	})

@@ -1,12 +1,15 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -45,15 +48,25 @@ that a pod of the service account would have: the webhook injects, the issuer
 signs the token, the AWS SDK or CLI in the program does the rest. An account with
 an association gets its role by Pod Identity, from an agent and a broker, else by
 web identity; --via chooses. It uses the plane that "rolecall up" left running, or
-starts one for as long as the program runs. Exits with the program's code.`,
+starts one for as long as the program runs: then the reason of each refusal, which AWS
+hides, is printed to standard error; else "rolecall why" shows it.
+
+Signals are the program's, as below env: what a terminal sends, it gets; a termination
+or hang-up of this process is passed on. Exits with the program's code, 128 and the
+signal's number if one ended it, 126 if it cannot be executed, 127 if there is none.`,
 		Example: `  rolecall run --service-account default/s3-reader -- aws sts get-caller-identity
+  rolecall run --service-account default/s3-reader -- aws s3 ls
   rolecall run --service-account default/s3-reader --via pod-identity -- aws sts get-caller-identity`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			config.program = args
 			if err := config.validate(); err != nil {
 				return err
 			}
-			return config.run(cmd.Context(), sys)
+			err := config.run(cmd.Context(), sys)
+			if _, exited := cli.AsExit(err); err == nil || exited {
+				return err
+			}
+			return cmp.Or(cli.InterruptOf(cmd.Context()), err)
 		},
 	}
 	cmd.Flags().StringVar(&config.serviceAccount, "service-account", "", "the service account, NAMESPACE/NAME")
@@ -109,6 +122,7 @@ func (c *runConfig) validate() error {
 }
 
 func (c *runConfig) run(ctx context.Context, sys cli.System) error {
+	cli.SurviveBrokenPipes()
 	log := slog.New(slog.NewTextHandler(sys.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	endpoints, stop, err := c.findOrStartPlane(ctx, sys)
 	if err != nil {
@@ -175,45 +189,94 @@ func (c *runConfig) findOrStartPlane(ctx context.Context, sys cli.System) (*plan
 		}
 		return endpoints, func() {}, nil
 	}
-	started, err := startPlane(ctx, sys, planeOptions{manifests: c.manifests})
+	started, err := startPlane(ctx, sys, planeOptions{manifests: c.manifests, reasons: true})
 	if err != nil {
 		return nil, nil, err
 	}
 	return started.Endpoints(), func() { _ = started.Close() }, nil
 }
 
-// start runs the program to its end, renewing its tokens meanwhile. Signals
-// that end us are passed to it first; what it then does decides.
+// Exit codes of programs that did not start, as env and shells have them.
+const (
+	notExecutable = 126
+	notFound      = 127
+	afterSignal   = 128
+)
+
+// start runs the program to its end, renewing its tokens meanwhile. Only the program
+// decides when that is, as it would below env. A terminal sends its signals to the
+// program itself; those that are for this process only are passed on.
 func (c *runConfig) start(
 	ctx context.Context, sys cli.System, log *slog.Logger, endpoints *plane.Endpoints, workload *plane.Workload,
 	dir string,
 ) error {
-	// The program is not killed with ctx: it is told, and waited for.
+	// Of these, the program has those of the terminal anyway.
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	if err := cli.InterruptOf(ctx); err != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx)
 	//nolint:gosec // running the given program is what this command is for
 	program := exec.CommandContext(ctx, c.program[0], c.program[1:]...)
-	program.Cancel = func() error { return program.Process.Signal(syscall.SIGTERM) }
-	program.Stdin, program.Stdout, program.Stderr = sys.Stdin, sys.Stdout, sys.Stderr
+	program.Stdin, program.Stdout, program.Stderr = sys.Stdin, cli.Underlying(sys.Stdout), sys.Stderr
 	program.Env = podEnvironment(sys.Environ(), endpoints, workload, dir)
-	if err := program.Start(); err != nil {
-		return fault.New(fault.NotFound, "start %s: %w", c.program[0], err).Hint("is it installed and on the PATH?")
+	if errors.Is(program.Err, exec.ErrDot) { // who has this folder on the PATH wants it there
+		program.Err = nil
 	}
+	if err := program.Start(); err != nil {
+		return notStarted(c.program[0], sys.Getenv("PATH"), err)
+	}
+	ended := make(chan error, 1)
 	fresh, stopFresh := context.WithCancel(ctx)
-	var renewing sync.WaitGroup
-	renewing.Go(func() { workload.KeepFresh(fresh, sys.Now, log) })
-	err := program.Wait()
+	var meanwhile sync.WaitGroup
+	meanwhile.Go(func() { workload.KeepFresh(fresh, sys.Now, log) })
+	go func() { ended <- program.Wait() }()
+	err := passSignals(program.Process, signals, ended)
 	stopFresh()
-	renewing.Wait()
+	meanwhile.Wait()
 
 	if failed, exited := errors.AsType[*exec.ExitError](err); exited {
 		if status, ok := failed.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-			return &cli.ExitError{Code: 128 + int(status.Signal())} // as a shell says it
+			return &cli.ExitError{Code: afterSignal + int(status.Signal())} // as a shell says it
 		}
 		return &cli.ExitError{Code: failed.ExitCode()}
 	}
-	if err != nil && program.ProcessState != nil && program.ProcessState.Success() {
-		return nil
-	}
 	return err
+}
+
+// passSignals passes signals on until the program has ended, and returns how it did.
+func passSignals(program *os.Process, signals <-chan os.Signal, ended <-chan error) error {
+	for {
+		select {
+		case err := <-ended:
+			return err
+		case got := <-signals:
+			if got == syscall.SIGTERM || got == syscall.SIGHUP {
+				_ = program.Signal(got) // fails when it has ended
+			}
+		}
+	}
+}
+
+// notStarted says why a program did not start, with the code that shells have for it.
+func notStarted(program, path string, err error) error {
+	if !errors.Is(err, exec.ErrNotFound) && !errors.Is(err, fs.ErrNotExist) {
+		return &cli.ExitError{Code: notExecutable, Err: fault.New(fault.Denied, "start %s: %w", program, err).
+			Hint("chmod +x makes a file executable; a script begins with #! and its interpreter")}
+	}
+	for _, folder := range filepath.SplitList(path) {
+		file := filepath.Join(folder, program)
+		if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() && !strings.Contains(program, "/") {
+			return &cli.ExitError{Code: notExecutable, Err: fault.New(fault.Denied, "start %s: not executable", file).
+				Hint("chmod +x %s", file)}
+		}
+	}
+	return &cli.ExitError{
+		Code: notFound,
+		Err:  fault.New(fault.NotFound, "start %s: %w", program, err).Hint("is it installed and on the PATH?"),
+	}
 }
 
 // podEnvironment is this process's environment without anything that could

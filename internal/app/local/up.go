@@ -67,6 +67,10 @@ func runUp(ctx context.Context, sys cli.System, options planeOptions) error {
 	}
 	defer func() { _ = os.Remove(path) }()
 	printPlane(sys, started)
+	if err := cli.WriteError(sys.Stdout); err != nil {
+		_ = started.Close()
+		return err
+	}
 	select {
 	case <-ctx.Done():
 	case <-started.Failed():

@@ -74,8 +74,7 @@ func whoamiFailed(sys cli.System, output string, err error) error {
 	}
 	refused := fault.New(fault.Denied, "AWS refused: %w", err)
 	if endpoint := sys.Getenv("AWS_ENDPOINT_URL"); endpoint != "" && answer.RequestID != "" {
-		return refused.Hint("if that is a local AWS, it tells why: curl -s %s/_rolecall/decisions/%s", endpoint,
-			answer.RequestID)
+		return refused.Hint("if that is a local AWS, it tells why as long as it runs: rolecall why %s", answer.RequestID)
 	}
 	return refused.Hint("CloudTrail has the request as %s", answer.RequestID)
 }

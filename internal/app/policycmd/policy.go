@@ -33,6 +33,7 @@ func newPolicyLint(sys cli.System) *cobra.Command {
 	var (
 		kind, account string
 		output        *string
+		choices       policyfile.Choices
 	)
 	cmd := &cobra.Command{
 		Use:   "lint FILE|FOLDER...",
@@ -42,19 +43,21 @@ than it seems to; what can never match. Each finding has a place, a reason and,
 where there is an obvious one, an edit. FILE may be - for standard input. FOLDER stands
 for all files *.json in it and below, except hidden ones.
 
-The kind of a document is told from its elements unless --kind names it.
+The kind of a document is told from its elements unless --kind names it. Each finding
+has a code; --ignore CODE=REASON suppresses those of a rule, which are still counted.
 
-Exit codes: 0 nothing but warnings, 1 an error or a security finding, 2 wrong usage.`,
+Exit codes: 0 nothing but warnings, 1 an error or a security finding (see --fail-on),
+2 wrong usage.`,
 		Args: policyfile.Needed,
 		Example: `  rolecall policy lint policy.json
   rolecall policy lint --kind trust --account 111122223333 -o sarif trust.json
   aws iam get-role --role-name app --query Role.AssumeRolePolicyDocument | rolecall policy lint -`,
 		RunE: func(_ *cobra.Command, files []string) error {
-			checked, err := policyfile.Lint(sys.Stdin, files, kind, policy.LintOptions{Account: account})
+			checked, err := policyfile.Lint(sys.Stdin, files, kind, policy.LintOptions{Account: account}, &choices)
 			if err != nil {
 				return err
 			}
-			return policyfile.Report(sys, *output, checked)
+			return policyfile.Report(sys, *output, checked, &choices)
 		},
 	}
 	cmd.Flags().StringVar(&kind, "kind", "", "what the documents are: "+strings.Join(policyfile.Kinds, ", "))
@@ -62,6 +65,7 @@ Exit codes: 0 nothing but warnings, 1 an error or a security finding, 2 wrong us
 		"the account that owns the documents, 12 digits, to find trust in other accounts")
 	_ = cmd.RegisterFlagCompletionFunc("kind",
 		cobra.FixedCompletions(policyfile.Kinds, cobra.ShellCompDirectiveNoFileComp))
+	choices.Flags(cmd)
 	output = cli.Output(cmd, report.Formats()...)
 	return cmd
 }

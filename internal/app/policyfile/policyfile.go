@@ -78,7 +78,12 @@ type Linted struct {
 
 // Lint reads documents and lints each as the kind, or as what it seems to be if
 // kind is empty. A folder stands for the documents in it.
-func Lint(stdin io.Reader, paths []string, kind string, options policy.LintOptions) ([]Linted, error) {
+func Lint(
+	stdin io.Reader, paths []string, kind string, options policy.LintOptions, choices *Choices,
+) ([]Linted, error) {
+	if err := choices.check(); err != nil {
+		return nil, err
+	}
 	chosen := policy.Identity
 	if kind == "managed" {
 		options.Managed = true
@@ -164,18 +169,24 @@ func Read(stdin io.Reader, file string) (name string, text []byte, err error) {
 	return StandardInput, text, err
 }
 
-// Report prints what was found and how much was looked at. Errors and security
-// findings are an error.
-func Report(sys cli.System, output string, checked []Linted) error {
-	var findings []finding.Finding
+// Report prints what was found and how much was looked at. What the choices call bad
+// enough is an error.
+func Report(sys cli.System, output string, checked []Linted, choices *Choices) error {
+	var all, findings []finding.Finding
 	for i := range checked {
-		findings = append(findings, checked[i].Findings...)
+		choices.suppress(checked[i].Findings)
+		all = append(all, checked[i].Findings...)
 	}
-	if err := report.Print(sys.Stdout, output, findings, map[string]any{"documents": checked}); err != nil {
+	shown, hidden := choices.hide(checked)
+	for i := range shown {
+		findings = append(findings, shown[i].Findings...)
+	}
+	if err := report.Print(sys.Stdout, output, findings, map[string]any{"documents": shown}); err != nil {
 		return err
 	}
-	verdict := report.Count(len(checked), "document") + ": " + report.Summary(findings)
-	if finding.Failed(findings) {
+	choices.remarks(sys, hidden)
+	verdict := report.Count(len(checked), "document") + ": " + report.Summary(all)
+	if choices.fails(all) {
 		return fault.New(fault.Denied, "%s", verdict)
 	}
 	fmt.Fprintln(sys.Stderr, verdict)
@@ -194,14 +205,18 @@ func Replace(file string, text []byte) error {
 	return nil
 }
 
-// PrintDiff shows a change of a document, statement by statement where it can be
-// formatted.
+// PrintDiff shows a change of a document, in the bytes that it has and would have. One
+// that is a single line is shown formatted, and said to be.
 func PrintDiff(w io.Writer, before, after []byte) {
-	formatted := func(text []byte) []byte {
-		if pretty, err := policy.Format("policy", text); err == nil {
-			return pretty
+	present, changed := "present", "new"
+	whole := func(text []byte) []byte { return append(bytes.TrimRight(text, "\n"), '\n') }
+	if !bytes.Contains(bytes.TrimSpace(before), []byte("\n")) && !bytes.Contains(bytes.TrimSpace(after), []byte("\n")) {
+		pretty, err := policy.Format("policy", before)
+		prettier, alsoErr := policy.Format("policy", after)
+		if err == nil && alsoErr == nil {
+			before, after = pretty, prettier
+			present, changed = "present, formatted", "new, formatted"
 		}
-		return append(bytes.TrimRight(text, "\n"), '\n')
 	}
-	_, _ = w.Write(diff.Diff("present", formatted(before), "new", formatted(after)))
+	_, _ = w.Write(diff.Diff(present, whole(before), changed, whole(after)))
 }

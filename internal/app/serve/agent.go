@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -34,6 +35,8 @@ accepts the flags of AWS's agent.`,
   rolecall serve agent --cluster-name prod --upstream broker --endpoint https://rolecall-broker.rolecall-system:8443`,
 		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd, sys) },
+
+		Annotations: map[string]string{cli.TakesWords: "true"},
 	}
 	c.flags(cmd)
 	// AWS's agent has its server as a subcommand; its manifests go on working.
@@ -44,9 +47,22 @@ accepts the flags of AWS's agent.`,
 		Hidden:  true,
 		Args:    cli.NoArguments,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return c.run(cmd, sys) },
+
+		Annotations: cmd.Annotations,
+	}
+	version := &cobra.Command{
+		Use:     "version",
+		Short:   "Print the version of this program",
+		Example: "  rolecall serve agent version",
+		Hidden:  true,
+		Args:    cli.NoArguments,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintln(sys.Stdout, cli.Version())
+			return err
+		},
 	}
 	server.Flags().AddFlagSet(cmd.Flags())
-	cmd.AddCommand(server, newAgentInitialize(sys, c), newAgentProbe(sys))
+	cmd.AddCommand(server, version, newAgentInitialize(sys, c), newAgentProbe(sys))
 	return cmd
 }
 
@@ -388,7 +404,7 @@ func (c *agentConfig) logger(sys cli.System) (*slog.Logger, error) {
 		"info":    "info",
 		"debug":   "debug",
 		"trace":   "debug",
-	}[c.verbosity]
+	}[strings.ToLower(c.verbosity)]
 	if !known {
 		return nil, cli.Usage("verbosity %q: want error, warn, info, debug, or panic or trace as AWS's agent has them",
 			c.verbosity)

@@ -257,5 +257,5 @@ func printAccounts(sys cli.System, endpoint, region string, accounts *account.Se
 				admin.AccessKeyID, admin.SecretKey.Reveal())
 		}
 	}
-	return nil
+	return cli.WriteError(sys.Stdout)
 }

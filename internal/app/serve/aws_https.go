@@ -42,8 +42,8 @@ const (
 
 func (h *awsHTTPS) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&h.listen, "https", "",
-		"also serve by HTTPS here, under the host names of S3, with certificates of an authority that is made anew at "+
-			"each start; STS reads issuers in buckets from there")
+		"also serve by HTTPS here, under the host names of S3, with certificates of an authority that each start "+
+			"makes; STS reads issuers in buckets from there")
 	cmd.Flags().StringVar(&h.caFile, "https-ca", "", "file that the authority's certificate is written to, PEM")
 	cli.CompleteFiles(cmd, "https-ca", "pem", "crt")
 }
@@ -53,7 +53,7 @@ func (h *awsHTTPS) validate() error {
 	case h.listen == "" && h.caFile != "":
 		return fault.New(fault.Usage, "--https-ca is about --https").Hint("add --https 127.0.0.1:0")
 	case h.listen != "" && h.caFile == "":
-		return fault.New(fault.Usage, "whoever reads by HTTPS needs the authority's certificate").
+		return fault.New(fault.Usage, "a reader by HTTPS needs the authority's certificate").
 			Hint("say where to write it: --https-ca FILE")
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"log/slog"
 	"net/http"
 	"os"
 	"slices"
@@ -356,7 +357,7 @@ func (c *brokerConfig) serving(sys cli.System, p *brokerParts) error {
 			Lifetimes: c.certificates.Lifetimes,
 			Log:       p.log,
 			Now:       sys.Now,
-			Looks: follow.NewWatch(servingSecret, sys.Now),
+			Looks:     follow.NewWatch(servingSecret, sys.Now),
 			Authority: "rolecall broker",
 			Names:     c.certificates.Names(),
 			Registrar: &servingcert.Registrar{Client: p.client, ConfigMap: &corev1.ConfigMap{
@@ -376,15 +377,22 @@ func (c *brokerConfig) serving(sys cli.System, p *brokerParts) error {
 	if c.agentAuth != string(broker.ClientCertificate) {
 		return nil
 	}
-	authorities, err := follow.OpenFile("authorities of client certificates", c.clientCA, parseAuthorities, p.log)
+	// Callers of the EKS API have none.
+	return verifyClients(p.tls, c.clientCA, "kubelets' ones", p.log)
+}
+
+// verifyClients has a server verify the client certificates that it is given, by the
+// authorities of a file, which is read again when it changes. Whose they are is for the
+// error.
+func verifyClients(config *tls.Config, file, whose string, log *slog.Logger) error {
+	authorities, err := follow.OpenFile("authorities of client certificates", file, parseAuthorities, log)
 	if err != nil {
 		return fault.New(fault.Invalid, "read the authorities of client certificates: %w", err).
-			Hint("--client-ca wants the PEM certificates that kubelets' ones are signed with")
+			Hint("--client-ca wants the PEM certificates that %s are signed with", whose)
 	}
-	base := p.tls.Clone()
-	// Callers of the EKS API have none.
+	base := config.Clone()
 	base.ClientAuth = tls.VerifyClientCertIfGiven
-	p.tls.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
 		config := base.Clone()
 		config.ClientCAs = authorities.Current()
 		return config, nil

@@ -242,7 +242,7 @@ func (c *brokerConfig) validate() error {
 	}
 	c.roles = roles
 	if c.issuer != "" {
-		if err := token.CheckIssuer(c.issuer); err != nil {
+		if err := token.CheckTokenIssuer(c.issuer); err != nil {
 			return cli.Usage("--issuer: %w", err)
 		}
 	}

@@ -60,7 +60,7 @@ func TestLastGrantIsTold(t *testing.T) {
 			})
 			r := newRunner(slog.New(slog.NewTextHandler(log, nil)))
 			r.registry = prometheus.NewRegistry()
-			source := follow.Grants(client, row.build, r.log)
+			source := follow.Grants(client, row.build, time.Now, r.log)
 			if err := r.tellGrants(cli.System{Now: time.Now}, source, kube, "rolecall-test"); err != nil {
 				t.Fatal(err)
 			}
@@ -110,7 +110,7 @@ func TestLastGrantIsTold(t *testing.T) {
 	}
 }
 
-// TestGrantsUnreadAreTold: a kind that is not defined any more does not make the grants that
+// TestGrantsUnreadAreTold: a kind that is no longer defined does not make the grants that
 // were known none.
 func TestGrantsUnreadAreTold(t *testing.T) {
 	t.Parallel()
@@ -123,7 +123,7 @@ func TestGrantsUnreadAreTold(t *testing.T) {
 	log := &lockedbuffer.Buffer{}
 	r := newRunner(slog.New(slog.NewTextHandler(log, nil)))
 	r.registry = prometheus.NewRegistry()
-	source := follow.Grants(client, grant.NewSet, r.log)
+	source := follow.Grants(client, grant.NewSet, time.Now, r.log)
 	if err := r.tellGrants(cli.System{Now: time.Now}, source, nil, ""); err != nil {
 		t.Fatal(err)
 	}

@@ -46,8 +46,13 @@ type runner struct {
 	draining chan struct{} // closed when told to stop
 }
 
+// klogOnce: what client-go says without a context goes where the rest is, in its form; a process
+// has one server, and klog one logger.
+var klogOnce sync.Once
+
 func newRunner(log *slog.Logger) *runner {
 	startheap.Normal()
+	klogOnce.Do(func() { klog.SetLogger(logr.FromSlogHandler(log.Handler())) })
 	return &runner{log: log, registry: obs.NewRegistry(), draining: make(chan struct{})}
 }
 

@@ -105,11 +105,20 @@ func (c *webhookConfig) makeParts(ctx context.Context, sys cli.System, p *webhoo
 	if p.client, err = flags.Lister(config); err != nil {
 		return err
 	}
-	p.accounts = webhook.NewAccounts(p.client, c.settings, c.grace, sys.Now)
+	direct := rest.CopyConfig(config)
+	direct.QPS = -1 // what uses it limits itself
+	accounts, err := flags.Lister(direct)
+	if err != nil {
+		return err
+	}
+	p.accounts = webhook.NewAccounts(accounts, c.settings, c.grace, sys.Now)
 	hook := webhook.Config{
 		Settings: c.settings, ServiceAccounts: p.accounts, Fallback: c.fallback,
 		Metrics: p.registry, Log: p.log, Now: sys.Now, Debugging: c.debugging,
 		Standstill: p.standstill,
+	}
+	if c.clientCA != "" {
+		hook.Callers = &webhook.Callers{Names: c.clientNames}
 	}
 	p.watching(p.accounts.Watched())
 	p.add(p.accounts.Run)
@@ -130,8 +139,6 @@ func (c *webhookConfig) makeParts(ctx context.Context, sys cli.System, p *webhoo
 		p.add(source.Run)
 	}
 	if c.watchAssociations {
-		direct := rest.CopyConfig(config)
-		direct.QPS = -1 // it limits itself
 		client, err := dynamic.NewForConfig(direct)
 		if err != nil {
 			return err
@@ -229,14 +236,22 @@ func (c *webhookConfig) serving(sys cli.System, p *webhookParts) error {
 		p.watching(keeper.Looks)
 		p.tls = keeper.TLSConfig()
 		p.add(keeper.Run)
-		return c.restrict(p.tls)
+		return c.restrictTo(p)
 	}
 	if registrar != nil {
 		bundle := &servingcert.FileBundle{File: c.caFile, Registrar: registrar, Every: 10 * time.Second, Log: p.log}
 		p.add(bundle.Run)
 	}
 	p.tls = p.files.TLSConfig()
-	return c.restrict(p.tls)
+	return c.restrictTo(p)
+}
+
+// restrictTo says by which TLS, and to whom, the webhook answers.
+func (c *webhookConfig) restrictTo(p *webhookParts) error {
+	if err := c.restrict(p.tls); err != nil || c.clientCA == "" {
+		return err
+	}
+	return verifyClients(p.tls, c.clientCA, "the API servers' ones", p.log)
 }
 
 // names are what the certificate is for.
@@ -257,7 +272,10 @@ func (c *webhookConfig) registrar(client kubernetes.Interface) (*servingcert.Reg
 	if err != nil {
 		return nil, err
 	}
-	registrar := &servingcert.Registrar{Client: client, Mutating: webhook.Registration(called)}
+	registrar := &servingcert.Registrar{
+		Client:   client,
+		Mutating: webhook.Registration(called, c.certificates.Namespace),
+	}
 	registrar.Mutating.Name = c.registration
 	if !c.validateWrites {
 		return registrar, nil

@@ -38,6 +38,8 @@ type webhookConfig struct {
 	ownAuthority bool
 	certificates flags.Certificates
 	caFile       string
+	clientCA     string
+	clientNames  []string
 	minTLS       string
 	cipherSuites []string
 	// url is called instead of the service, from outside.
@@ -175,6 +177,12 @@ func (c *webhookConfig) tlsFlags(cmd *cobra.Command) {
 			"MutatingWebhookConfiguration to create, and to keep the CA bundle of; with --validate-associations a "+
 				"ValidatingWebhookConfiguration of the same name, too; empty for none")
 		f.StringVar(&c.url, "webhook-url", "", "URL that the API server calls instead of the Service")
+		f.StringVar(&c.clientCA, "client-ca", "",
+			"authorities of the API servers' client certificates, PEM, reloaded when they change: reviews are taken "+
+				"from nobody else; empty takes them from everybody")
+		f.StringSliceVar(&c.clientNames, "client-names", nil,
+			"common names or DNS names that the API servers' client certificates have; empty for any that --client-ca "+
+				"signed")
 		f.StringVar(&c.minTLS, "tls-min-version", "",
 			"least TLS version: 1.0 to 1.3, or VersionTLS10 to VersionTLS13; 1.2 if empty")
 		f.StringSliceVar(&c.cipherSuites, "tls-cipher-suites", nil,
@@ -182,6 +190,7 @@ func (c *webhookConfig) tlsFlags(cmd *cobra.Command) {
 	})
 	cli.CompleteFlag(cmd, "tls-min-version", "1.0", "1.1", "1.2", "1.3")
 	cli.CompleteFiles(cmd, "ca-file", "pem", "crt")
+	cli.CompleteFiles(cmd, "client-ca", "pem", "crt")
 }
 
 func containerFlags(f *pflag.FlagSet, s *inject.ContainerSettings) {
@@ -288,6 +297,13 @@ func (c *webhookConfig) validate(given func(flag string) bool) error {
 	}
 	if c.settings.ComposeAccount != "" && !c.compose {
 		return fault.New(fault.Usage, "--compose-account does nothing alone").Hint("add --compose-role-arn")
+	}
+	if len(c.clientNames) > 0 && c.clientCA == "" {
+		return fault.New(fault.Usage, "--client-names does nothing alone").
+			Hint("add --client-ca, the authorities that sign the API servers' client certificates")
+	}
+	if slices.Contains(c.clientNames, "") {
+		return fault.New(fault.Usage, "--client-names: an empty name is nobody's")
 	}
 	// A review that waits longer is given up, and then failurePolicy decides.
 	if c.grace < 0 || c.grace >= reviewTimeout {

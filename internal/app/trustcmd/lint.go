@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -24,6 +25,7 @@ type trustLintConfig struct {
 	role       roleFlags
 	registered []string
 	fix, write bool
+	choices    policyfile.Choices
 }
 
 func newTrustLint(sys cli.System) *cobra.Command {
@@ -31,7 +33,7 @@ func newTrustLint(sys cli.System) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "lint FILE|FOLDER...",
 		Short: "Find why a trust policy keeps tokens out, or lets in too many, and fix it",
-		Long: `Check trust policies as policy lint does, and beyond: what lets nobody in is an error.
+		Long: `Check trust policies as policy lint does, and beyond.
 The document is compared with what you know of the role, so that a typing error in an
 issuer, an audience or a service account is found and has an edit. FILE may be - for
 standard input. FOLDER stands for all files *.json in it and below, except hidden ones.
@@ -41,7 +43,11 @@ error. --write puts it back into the file. Edits that need a decision, or that w
 in too many, are left to you and reported. Where the provider and its condition keys
 differ, the well-formed name is taken; where none is, --issuer must say it.
 
-Exit codes: 0 nothing but warnings, 1 an error or a security finding, 2 wrong usage.`,
+Each finding has a code; --ignore CODE=REASON suppresses those of a rule, which are
+still counted.
+
+Exit codes: 0 nothing but warnings, 1 an error or a security finding (see --fail-on),
+2 wrong usage.`,
 		Example: `  rolecall trust lint trust.json
   rolecall trust lint --account 111122223333 --discovery https://oidc.example.com/prod \
     --audience sts.amazonaws.com --service-account default/s3-reader trust.json
@@ -55,6 +61,7 @@ Exit codes: 0 nothing but warnings, 1 an error or a security finding, 2 wrong us
 		"an audience that the provider registers; may be repeated")
 	cmd.Flags().BoolVar(&c.fix, "fix", false, "make the suggested edits and print the result")
 	cmd.Flags().BoolVarP(&c.write, "write", "w", false, "with --fix, write the result to the files")
+	c.choices.Flags(cmd)
 	output = cli.Output(cmd, report.Formats()...)
 	return cmd
 }
@@ -67,14 +74,14 @@ func (c *trustLintConfig) run(ctx context.Context, sys cli.System, output string
 	if err != nil {
 		return err
 	}
-	checked, err := policyfile.Lint(sys.Stdin, files, policy.Trust.Source(), *options)
+	checked, err := policyfile.Lint(sys.Stdin, files, policy.Trust.Source(), *options, &c.choices)
 	if err != nil {
 		return err
 	}
 	if c.fix {
 		return c.makeEdits(sys, output, checked, *options)
 	}
-	return policyfile.Report(sys, output, checked)
+	return policyfile.Report(sys, output, checked, &c.choices)
 }
 
 func (c *trustLintConfig) options(ctx context.Context) (*policy.LintOptions, error) {
@@ -126,6 +133,9 @@ func (c *trustLintConfig) makeEdits(
 			f := &fixed.Applied[j]
 			fmt.Fprintf(sys.Stderr, "%s: %s: %s: %s\n", one.File, f.Rule, f.Message, f.Suggested.Description)
 		}
+		if len(fixed.Applied) == 0 {
+			fmt.Fprintf(sys.Stderr, "%s: unchanged, %s\n", one.File, whyUnchanged(fixed.Left))
+		}
 		if text := []byte(fixed.Text); !bytes.Equal(text, one.Text) {
 			policyfile.PrintDiff(sys.Stderr, one.Text, text)
 			if c.write {
@@ -147,12 +157,44 @@ func (c *trustLintConfig) makeEdits(
 	}
 	aside := sys
 	aside.Stdout = sys.Stderr
-	left := policyfile.Report(aside, output, checked)
+	left := policyfile.Report(aside, output, checked, &c.choices)
 	if refused, ok := errors.AsType[*fault.Error](left); ok && needsIssuer(checked) {
 		return refused.Hint("nothing in the document says which issuer is meant: " +
 			"add --issuer URL, and --account ID of the role")
 	}
 	return left
+}
+
+// whyUnchanged says why no edit was made.
+func whyUnchanged(left []finding.Finding) string {
+	none, manual, worse := 0, 0, 0
+	for i := range left {
+		switch fix := left[i].Suggested; {
+		case fix == nil:
+			none++
+		case fix.Manual:
+			manual++
+		default:
+			worse++
+		}
+	}
+	var reasons []string
+	for _, one := range []struct {
+		count int
+		why   string
+	}{
+		{none, "no edit is known for %s"},
+		{manual, "the edits for %s are yours to decide or to fill in"},
+		{worse, "the edits for %s would not help, or would let in too many"},
+	} {
+		if one.count > 0 {
+			reasons = append(reasons, fmt.Sprintf(one.why, report.Count(one.count, "finding")))
+		}
+	}
+	if len(reasons) == 0 {
+		return "nothing was found"
+	}
+	return strings.Join(reasons, "; ")
 }
 
 func needsIssuer(checked []policyfile.Linted) bool {

@@ -106,7 +106,7 @@ type use struct {
 }
 
 // usesOf are the role and, if there is one, the target role. The first role is what
-// assumes that, and whoever has the first role's session can do so by themselves: an
+// assumes that, and who has the first role's session can do so by themselves: an
 // external id of a target role keeps nobody out.
 func (r Rules) usesOf(a *v1alpha1.PodIdentityAssociation) []use {
 	mode := r.Bounds.ModeOf(a)

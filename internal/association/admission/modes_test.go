@@ -14,7 +14,7 @@ import (
 
 func mode(m v1alpha1.AssociationMode) func(*kind) { return func(a *kind) { a.Spec.Mode = m } }
 
-func externalID(id string) func(*kind) { return func(a *kind) { a.Spec.ExternalID = id } }
+func agreed(a *kind) { a.Spec.ExternalID = "agreed" }
 
 // limited is a grant of everything to everybody, for some modes and external ids.
 func limited(modes []v1alpha1.AssociationMode, ids ...string) grant.Grant {
@@ -39,65 +39,92 @@ func TestModesAndExternalIDs(t *testing.T) {
 	}{
 		{"another mode", association.Bounds{Default: federated}, nil, mode(broker), "spec.mode"},
 		{
-			"another mode, granted", association.Bounds{Default: federated}, []grant.Grant{limited(modes{broker})},
+			"another mode, granted",
+			association.Bounds{Default: federated},
+			[]grant.Grant{limited(modes{broker})},
 			mode(broker), "spec.mode",
 		},
 		{"allowed", association.Bounds{Default: federated, Modes: modes{federated, broker}}, nil, mode(broker), ""},
 		{
-			"granted for another mode", association.Bounds{Default: federated, Modes: modes{federated, broker}},
-			[]grant.Grant{limited(modes{federated})}, mode(broker), "spec.roleARN",
+			"granted for another mode",
+			association.Bounds{Default: federated, Modes: modes{federated, broker}},
+			[]grant.Grant{limited(modes{federated})},
+			mode(broker), "spec.roleARN",
 		},
 		{
-			"granted for another than the usual mode", association.Bounds{Default: broker, Modes: modes{federated, broker}},
-			[]grant.Grant{limited(modes{federated})}, nothing, "spec.roleARN",
+			"granted for another than the usual mode",
+			association.Bounds{Default: broker, Modes: modes{federated, broker}},
+			[]grant.Grant{limited(modes{federated})},
+			nothing, "spec.roleARN",
 		},
 		{
-			"granted for the mode", association.Bounds{Default: federated, Modes: modes{federated, pass}},
-			[]grant.Grant{limited(modes{federated}), limited(modes{pass})}, mode(pass), "",
+			"granted for the mode",
+			association.Bounds{Default: federated, Modes: modes{federated, pass}},
+			[]grant.Grant{limited(modes{federated}), limited(modes{pass})},
+			mode(pass), "",
 		},
 		{
-			"mode of the target", association.Bounds{Default: federated, Modes: modes{federated, broker}},
+			"mode of the target",
+			association.Bounds{Default: federated, Modes: modes{federated, broker}},
 			[]grant.Grant{to("shop", "cart", reader), {Name: "far", Spec: v1alpha1.RoleGrantSpec{
 				Subjects: []v1alpha1.GrantSubject{{Namespace: "shop"}}, Roles: []string{far}, Modes: modes{federated},
 			}}},
 			both(mode(broker), target(far)), "spec.targetRoleARN",
 		},
-		{"an external id", association.Bounds{Default: broker}, nil, externalID("agreed"), "spec.externalID"},
+		{"an external id", association.Bounds{Default: broker}, nil, agreed, "spec.externalID"},
 		{
-			"an external id, granted the role", association.Bounds{Default: broker}, []grant.Grant{to("*", "*", "*")},
-			externalID("agreed"), "spec.externalID",
+			"an external id, granted the role",
+			association.Bounds{Default: broker},
+			[]grant.Grant{to("*", "*", "*")},
+			agreed, "spec.externalID",
 		},
 		{
-			"an external id, granted", association.Bounds{Default: broker}, []grant.Grant{limited(nil, "ag*")},
-			externalID("agreed"), "",
+			"an external id, granted",
+			association.Bounds{Default: broker},
+			[]grant.Grant{limited(nil, "ag*")},
+			agreed, "",
 		},
 		{
-			"another external id is granted", association.Bounds{Default: broker}, []grant.Grant{limited(nil, "agree")},
-			externalID("agreed"), "spec.externalID",
+			"another external id is granted",
+			association.Bounds{Default: broker},
+			[]grant.Grant{limited(nil, "agree")},
+			agreed, "spec.externalID",
 		},
 		{
-			"an external id is granted for another mode", association.Bounds{Default: broker},
-			[]grant.Grant{limited(modes{federated}, "agreed"), to("*", "*", "*")}, externalID("agreed"), "spec.externalID",
+			"an external id is granted for another mode",
+			association.Bounds{Default: broker},
+			[]grant.Grant{limited(modes{federated}, "agreed"), to("*", "*", "*")},
+			agreed, "spec.externalID",
 		},
 		{
-			"an external id that the operator allows", association.Bounds{Default: broker, Choices: every}, nil,
-			externalID("agreed"), "",
+			"an external id that the operator allows",
+			association.Bounds{Default: broker, Choices: every},
+			nil,
+			agreed, "",
 		},
 		{
-			"grants are the narrower bound", association.Bounds{Default: broker, Choices: every},
-			[]grant.Grant{limited(nil, "other")}, externalID("agreed"), "spec.externalID",
+			"grants are the narrower bound",
+			association.Bounds{Default: broker, Choices: every},
+			[]grant.Grant{limited(nil, "other")},
+			agreed, "spec.externalID",
 		},
 		{
-			"an external id of a pattern", association.Bounds{Default: broker}, []grant.Grant{to("*", "*", "*")},
-			both(pattern("c*"), externalID("agreed")), "spec.externalID",
+			"an external id of a pattern",
+			association.Bounds{Default: broker},
+			[]grant.Grant{to("*", "*", "*")},
+			both(pattern("c*"), agreed), "spec.externalID",
 		},
 		{
-			"an external id for a target only", association.Bounds{Default: federated}, nil,
-			both(target(far), externalID("agreed")), "",
+			"an external id for a target only",
+			association.Bounds{Default: federated},
+			nil,
+			both(target(far), agreed), "",
 		},
 		{
-			"an external id for a target of the broker's", association.Bounds{Default: broker}, nil,
-			both(target(far), externalID("agreed")), "spec.externalID",
+			"an external id for a target of the broker's",
+			association.Bounds{Default: broker},
+			nil,
+			both(target(far), agreed), "spec.externalID",
 		},
 	} {
 		a := good()
@@ -146,18 +173,18 @@ func TestModeOfUpdates(t *testing.T) {
 		},
 		{
 			name: "to an external id that is not granted", bounds: bounds,
-			stored: mode(v1alpha1.BrokerRole), written: both(mode(v1alpha1.BrokerRole), externalID("agreed")), refused: true,
+			stored: mode(v1alpha1.BrokerRole), written: both(mode(v1alpha1.BrokerRole), agreed), refused: true,
 		},
 		{
-			name: "paused in a mode that is not allowed any more", bounds: association.Bounds{Default: v1alpha1.Federated},
+			name: "paused in a mode that is no longer allowed", bounds: association.Bounds{Default: v1alpha1.Federated},
 			stored: mode(v1alpha1.BrokerRole), written: both(mode(v1alpha1.BrokerRole), paused), warned: true,
 		},
 		{
-			name: "another role in a mode that is not allowed any more", bounds: association.Bounds{Default: v1alpha1.Federated},
+			name: "another role in a mode that is no longer allowed", bounds: association.Bounds{Default: v1alpha1.Federated},
 			stored: mode(v1alpha1.BrokerRole), written: both(mode(v1alpha1.BrokerRole), role(writer)), refused: true,
 		},
 		{
-			name: "out of a mode that is not allowed any more", bounds: association.Bounds{Default: v1alpha1.Federated},
+			name: "out of a mode that is no longer allowed", bounds: association.Bounds{Default: v1alpha1.Federated},
 			stored: mode(v1alpha1.BrokerRole), written: nothing,
 		},
 	} {

@@ -56,7 +56,7 @@ func (e *API) shown(a *v1alpha1.PodIdentityAssociation, q *request, err error) (
 			a.CreationTimestamp.Time,
 		),
 		Modified:    epochOf(association.Modified(a)),
-		DisableTags: a.Spec.DisableSessionTags,
+		DisableTags: association.TaggingOf(&a.Spec) == v1alpha1.NoTags,
 		TargetRole:  a.Spec.TargetRoleARN,
 		Policy:      a.Spec.SessionPolicy,
 	}

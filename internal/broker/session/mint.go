@@ -42,12 +42,14 @@ type minted struct {
 
 type tagging struct {
 	Principal  map[string][]string `json:"principal_tags"`
-	Transitive []string            `json:"transitive_tag_keys"`
+	Transitive []string            `json:"transitive_tag_keys,omitempty"`
 }
 
 // Mint signs a token. Its roles claim keeps it from being used for any other
-// role.
-func (m *Minter) Mint(subject, role string, tags []awsapi.Tag, sourceIdentity string) (credential.Secret, error) {
+// role. Tags that are not local are transitive.
+func (m *Minter) Mint(
+	subject, role string, tags []awsapi.Tag, local bool, sourceIdentity string,
+) (credential.Secret, error) {
 	if subject == "" || role == "" {
 		return credential.Secret{}, errors.New("a token must name its subject and its role")
 	}
@@ -69,7 +71,9 @@ func (m *Minter) Mint(subject, role string, tags []awsapi.Tag, sourceIdentity st
 		claims.Tags = &tagging{Principal: make(map[string][]string, len(tags))}
 		for _, tag := range tags {
 			claims.Tags.Principal[tag.Key] = []string{tag.Value}
-			claims.Tags.Transitive = append(claims.Tags.Transitive, tag.Key)
+			if !local {
+				claims.Tags.Transitive = append(claims.Tags.Transitive, tag.Key)
+			}
 		}
 	}
 	payload, err := json.Marshal(claims)

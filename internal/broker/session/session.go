@@ -209,7 +209,7 @@ func (t *Taker) first(ctx context.Context, call *sessionplan.Call, pod credentia
 	if call.Caller.Kind == sessionplan.MintedToken {
 		var err error
 		if shown, err = t.Minter.Mint(
-			call.Caller.Subject, call.RoleARN, wireTags(call.Tags), call.SourceIdentity.Value,
+			call.Caller.Subject, call.RoleARN, wireTags(call.Tags), call.Local, call.SourceIdentity.Value,
 		); err != nil {
 			return nil, refusal.New(refusal.Unavailable, "The broker cannot sign tokens.").Because(err)
 		}
@@ -234,6 +234,7 @@ func (t *Taker) assume(
 		ExternalID:     call.ExternalID,
 		SourceIdentity: call.SourceIdentity.Value,
 		Tags:           wireTags(call.Tags),
+		Local:          call.Local,
 		As:             as,
 	}
 	return t.lasting(ctx, call.RoleARN, want, call.Operation, func(

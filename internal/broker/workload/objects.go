@@ -260,13 +260,17 @@ func (k *kept[T]) sure(
 }
 
 // find returns an object that is as wanted, if there is one: an object that is
-// not known yet is waited for, then read. Without one it returns what there is.
+// not known yet is waited for, then read; at once while the watch is down, which may be
+// for half a minute after the API server is back. Without one it returns what there is.
 func (k *kept[T]) find(
 	ctx context.Context, namespace, name string, wanted func(T) bool, get func(context.Context) (metav1.Object, error),
 ) (one T, found bool, err error) {
 	one, found, changing := k.look(namespace, name, wanted)
-	if changing == nil {
+	switch {
+	case changing == nil:
 		return one, found, nil
+	case k.watch != nil && k.watch.Down():
+		return k.readOne(ctx, get)
 	}
 	timer := time.NewTimer(newcomerWait)
 	defer timer.Stop()

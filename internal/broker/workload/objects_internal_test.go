@@ -7,16 +7,26 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
+	"k8s.io/klog/v2"
 
 	"github.com/rolecall/rolecall/internal/broker/refusal"
 )
+
+// What client-go reports errors to also sleeps until a millisecond after the last of the
+// process, which in a bubble of another time is for years.
+func init() { utilruntime.ErrorHandlers = utilruntime.ErrorHandlers[:1] }
 
 // TestThePodMustBeThere: a token is good while its pod runs where it says, as whom
 // it says, and for the grace that API servers give it after its deletion.
@@ -335,5 +345,69 @@ func TestEmbedded(t *testing.T) {
 		w.check(w.objects.RemovePod(newPod("cart-0")))
 		_, err = w.verify(signed(nil))
 		wantRefused(t, "the pod was removed", err, refusal.InvalidToken, "pod no longer exists")
+	})
+}
+
+// TestNewcomersWhileTheWatchIsDown: after the API server was away it answers before its watches
+// are opened again. A pod that is new meanwhile is read at once, as long as that lasts, and waited
+// for when it is over.
+func TestNewcomersWhileTheWatchIsDown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		objects := NewObjects(fake.NewClientset(), time.Now)
+		var away bool
+		var stream *watch.FakeWatcher
+		ctx, cancel := context.WithCancel(klog.NewContext(t.Context(), logr.Discard()))
+		ended := make(chan struct{})
+		t.Cleanup(func() { cancel(); <-ended })
+		go func() {
+			defer close(ended)
+			followObjects(ctx, &corev1.Pod{}, objects.client, objects.pods.watch, objects.pods, listWatch{
+				func(context.Context, metav1.ListOptions) (runtime.Object, error) {
+					if away {
+						return nil, errors.New("connection refused")
+					}
+					return &corev1.PodList{ListMeta: metav1.ListMeta{ResourceVersion: "1"}}, nil
+				},
+				func(_ context.Context, options metav1.ListOptions) (watch.Interface, error) {
+					switch {
+					case away:
+						return nil, errors.New("connection refused")
+					case options.SendInitialEvents != nil:
+						return nil, apierrors.NewInvalid(schema.GroupKind{}, "", nil)
+					}
+					stream = watch.NewFake()
+					return stream, nil
+				},
+			})
+		}()
+		synctest.Wait()
+		takes := func() time.Duration {
+			before, read := time.Now(), 0
+			_, found, err := objects.pods.find(ctx, "shop", "new", func(pod) bool { return true },
+				func(context.Context) (metav1.Object, error) { read++; return newPod("new"), nil })
+			if !found || err != nil || read != 1 {
+				t.Errorf("found %v, %v, read %d times", found, err, read)
+			}
+			return time.Since(before)
+		}
+		if took := takes(); took != newcomerWait {
+			t.Errorf("while the watch is open it took %s, want %s", took, newcomerWait)
+		}
+		away = true
+		stream.Stop()
+		for range 60 {
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if took := takes(); took != 0 {
+				t.Fatalf("while the watch is down it took %s, want none", took)
+			}
+		}
+		away = false
+		time.Sleep(8 * time.Second) // longer than it is waited between two attempts
+		synctest.Wait()
+		if took := takes(); took != newcomerWait {
+			t.Errorf("when the watch is open again it took %s, want %s", took, newcomerWait)
+		}
 	})
 }

@@ -194,6 +194,10 @@ func (r iamRoles) Trust(ctx context.Context, role arn.Role) (string, error) {
 	return trust, nil
 }
 
+func (r iamRoles) Policies(ctx context.Context, role arn.Role) ([]string, error) {
+	return r.iam.RolePolicies(ctx, role.Name)
+}
+
 var pod = sessionplan.Subject{
 	Namespace:      "shop",
 	ServiceAccount: "cart",
@@ -235,6 +239,7 @@ func someAssociation(random *rand.Rand) *v1alpha1.PodIdentityAssociation {
 			Mode:               pick(random, v1alpha1.Federated, v1alpha1.BrokerRole, v1alpha1.PassThrough),
 			TargetRoleARN:      pick(random, "", "", writerRole),
 			DisableSessionTags: !often(random),
+			SessionTagging:     pick(random, "", "", v1alpha1.TransitiveTags, v1alpha1.LocalTags, v1alpha1.NoTags),
 			ExternalID: pick(
 				random, "", "", "agreed", "eu-west-1/111122223333/prod/shop/cart",
 				"eu-west-1/111122223333/prod/shop/admin",

@@ -42,6 +42,8 @@ type Roles interface {
 	// Trust returns a role's trust policy. Errors are faults: NotFound if there is
 	// no such role, its path counting; any other kind if that cannot be told.
 	Trust(ctx context.Context, role arn.Role) (string, error)
+	// Policies returns a role's own policies, with errors as those of Trust.
+	Policies(ctx context.Context, role arn.Role) ([]string, error)
 }
 
 // Reconciler is the controller. All fields are needed.
@@ -56,9 +58,12 @@ type Reconciler struct {
 	Metrics *Metrics
 	Log     *slog.Logger
 	// Every is how often IAM is looked at, which does not tell when it changes; up
-	// to a fifth is added at random, so that not all are looked at together.
+	// to a fifth is added at random, so that not all are looked at together. What is
+	// not as it should be is looked at sooner.
 	Every time.Duration
 	Now   func() time.Time
+
+	waiting waiting
 }
 
 // Conditions of an association.
@@ -68,13 +73,26 @@ const (
 	conditionTrust    = "TrustAllows"
 	conditionGranted  = "Granted"
 	conditionShadowed = "Shadowed"
+	conditionTags     = "TagsAccepted"
+)
+
+// Reasons of what IAM was not asked, or did not answer.
+const (
+	reasonNotAsked       = "NotAsked"
+	reasonTargetNotAsked = "TargetNotAsked"
+	reasonNotForIAM      = "NotLookedAt"
+	// Of further roles, which no pod waits for.
+	reasonFurtherNotAsked = "PoliciesNotAsked"
 )
 
 // Setup adds the controller to a manager.
 func (r *Reconciler) Setup(manager ctrl.Manager) error {
 	changed := builder.WithPredicates(predicate.GenerationChangedPredicate{}) // its own status changes must not wake it
+	// The broker writes when a session was issued, which contradicts a status that says
+	// that none can be.
+	used := builder.WithPredicates(predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, usedThoughNotReady()))
 	return ctrl.NewControllerManagedBy(manager).Named("association").
-		For(&v1alpha1.PodIdentityAssociation{}, changed).
+		For(&v1alpha1.PodIdentityAssociation{}, used).
 		Watches(&v1alpha1.PodIdentityAssociation{}, handler.EnqueueRequestsFromMapFunc(r.patternsBeside), changed).
 		Watches(&v1alpha1.RoleGrant{}, handler.EnqueueRequestsFromMapFunc(r.everyOne), changed).
 		Complete(r)
@@ -131,6 +149,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	var object v1alpha1.PodIdentityAssociation
 	if err := r.Client.Get(ctx, request.NamespacedName, &object); err != nil {
 		r.Metrics.observe(request.NamespacedName, nil)
+		r.waiting.forget(request.NamespacedName)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	before := object.DeepCopy()
@@ -144,7 +163,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		}
 		r.tell(before, &object)
 	}
-	return ctrl.Result{RequeueAfter: r.Every + rand.N(r.Every/5+1)}, nil //nolint:gosec // spreads load, guards nothing
+	again := r.waiting.after(&object, r.Now(), r.Every)
+	return ctrl.Result{RequeueAfter: again + rand.N(again/5+1)}, nil //nolint:gosec // spreads load, guards nothing
 }
 
 // look fills the status.
@@ -160,6 +180,7 @@ func (r *Reconciler) look(ctx context.Context, a *v1alpha1.PodIdentityAssociatio
 	found := map[string]verdict{}
 	found[conditionGranted] = r.granted(a, grants.Items)
 	found[conditionRole], found[conditionTrust] = r.role(ctx, a, found[conditionGranted])
+	found[conditionTags] = r.further(ctx, a, found[conditionTrust], r.grantSet(grants.Items))
 	found[conditionShadowed] = shadowed(a, beside.Items)
 	found[conditionReady] = ready(a, found)
 	status := &a.Status
@@ -170,7 +191,9 @@ func (r *Reconciler) look(ctx context.Context, a *v1alpha1.PodIdentityAssociatio
 		status.ExternalID = r.Plane.Cluster.ExternalIDOf(a, r.Plane.ModeOf(a), a.Spec.ServiceAccountName)
 	}
 	status.ObservedGeneration = a.Generation
-	for _, kind := range []string{conditionReady, conditionRole, conditionTrust, conditionGranted, conditionShadowed} {
+	for _, kind := range []string{
+		conditionReady, conditionRole, conditionTrust, conditionGranted, conditionShadowed, conditionTags,
+	} {
 		v := found[kind]
 		meta.SetStatusCondition(&status.Conditions, metav1.Condition{
 			Type:               kind,
@@ -184,13 +207,13 @@ func (r *Reconciler) look(ctx context.Context, a *v1alpha1.PodIdentityAssociatio
 }
 
 // role asks IAM for the role, and its trust policy for the plane. Of roles that the
-// association may not use it says nothing, not even whether they exist: whoever writes
+// association may not use it says nothing, not even whether they exist: who writes
 // associations must not learn of them here.
 func (r *Reconciler) role(
 	ctx context.Context, a *v1alpha1.PodIdentityAssociation, granted verdict,
 ) (exists, trusts verdict) {
 	if granted.status != metav1.ConditionTrue {
-		v := unknown("NotAsked", "IAM is asked only about roles that all accounts of the association may use")
+		v := unknown(reasonNotForIAM, "IAM is asked only about roles that all accounts of the association may use")
 		return v, v
 	}
 	role, err := arn.ParseRole(a.Spec.RoleARN)
@@ -208,7 +231,7 @@ func (r *Reconciler) role(
 	case fault.KindOf(err) == fault.NotFound:
 		return no("NoSuchRole", err.Error()), no("NoSuchRole", "there is no role that could trust anybody")
 	}
-	return unknown("NotAsked", err.Error()), unknown("NotAsked", "the trust policy could not be read")
+	return unknown(reasonNotAsked, err.Error()), unknown(reasonNotAsked, "the trust policy could not be read")
 }
 
 // target asks IAM about the target role, which only credentials of its account
@@ -225,16 +248,12 @@ func (r *Reconciler) target(ctx context.Context, a *v1alpha1.PodIdentityAssociat
 	case fault.KindOf(err) == fault.NotFound:
 		return no("NoSuchTargetRole", err.Error())
 	}
-	return unknown("TargetNotAsked", "the trust policy of the target role could not be read: "+err.Error())
+	return unknown(reasonTargetNotAsked, "the trust policy of the target role could not be read: "+err.Error())
 }
 
 // granted judges what the operator and the grants let the association be.
 func (r *Reconciler) granted(a *v1alpha1.PodIdentityAssociation, items []v1alpha1.RoleGrant) verdict {
-	var grants []grant.Grant
-	for i := range items {
-		grants = append(grants, grant.Grant{Name: items[i].Name, Spec: items[i].Spec})
-	}
-	rules := admission.Rules{Bounds: r.Plane.Bounds(), Grants: r.Grants(grants)}
+	rules := admission.Rules{Bounds: r.Plane.Bounds(), Grants: r.grantSet(items)}
 	err := rules.Check(a)
 	_, ungranted := errors.AsType[*admission.NotGranted](err)
 	switch {
@@ -246,6 +265,14 @@ func (r *Reconciler) granted(a *v1alpha1.PodIdentityAssociation, items []v1alpha
 		return no("NotGranted", err.Error())
 	}
 	return no("NotAllowed", err.Error()+"; "+strings.Join(fault.HintsOf(err), "; "))
+}
+
+func (r *Reconciler) grantSet(items []v1alpha1.RoleGrant) *grant.Set {
+	var grants []grant.Grant
+	for i := range items {
+		grants = append(grants, grant.Grant{Name: items[i].Name, Spec: items[i].Spec})
+	}
+	return r.Grants(grants)
 }
 
 // shadowed looks for an association that always is preferred: of the same

@@ -58,6 +58,27 @@ func (r *EnvironmentRoles) Trust(ctx context.Context, role arn.Role) (string, er
 	return trust, nil
 }
 
+// Policies returns a role's inline policies, and those of the account that are attached.
+func (r *EnvironmentRoles) Policies(ctx context.Context, role arn.Role) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, rolesTimeout)
+	defer cancel()
+	account, id, err := r.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if id != role.Account {
+		return nil, fault.New(fault.Denied, "the controller's credentials are not of account %s", role.Account)
+	}
+	documents, err := account.IAM().RolePolicies(ctx, role.Name)
+	if answer, isAWS := errors.AsType[*awsapi.Error](err); isAWS {
+		return nil, fault.New(fault.Denied, "IAM does not show them to the controller: %s", answer.Code)
+	}
+	if err != nil {
+		return nil, fault.New(fault.Unavailable, "IAM does not answer")
+	}
+	return documents, nil
+}
+
 // open finds out whose credentials there are, once.
 func (r *EnvironmentRoles) open(ctx context.Context) (*awsapi.Account, string, error) {
 	r.mu.Lock()

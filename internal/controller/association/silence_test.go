@@ -28,7 +28,9 @@ import (
 type heard struct {
 	asked []string
 	trust map[string]string // by ARN
-	err   error
+	// policies are every role's own.
+	policies []string
+	err      error
 }
 
 func (h *heard) Trust(_ context.Context, role arn.Role) (string, error) {
@@ -41,6 +43,8 @@ func (h *heard) Trust(_ context.Context, role arn.Role) (string, error) {
 	}
 	return "", fault.New(fault.NotFound, "IAM has no role %s", role.ARN())
 }
+
+func (h *heard) Policies(context.Context, arn.Role) ([]string, error) { return h.policies, h.err }
 
 // looked is an association after the controller has looked at it.
 func looked(

@@ -151,7 +151,7 @@ func place(err error) string {
 	return ""
 }
 
-// why says what keeps the call out, in words of the call alone. Whoever reads
+// why says what keeps the call out, in words of the call alone. Anybody who reads
 // associations reads it, and must not learn from it what else a trust policy says: which
 // external id it wants, or who else is trusted.
 func (t *judged) why(request *policy.Request, policies *policy.Policies, all *policy.Explanation) string {
@@ -214,7 +214,7 @@ func (t *judged) shown(key string) string {
 }
 
 func (t *judged) knows(key string) bool {
-	key = strings.ToLower(key)
+	key = arn.FoldKey(key)
 	return !t.open[key] && slices.ContainsFunc(
 		t.known, func(known string) bool { return strings.HasPrefix(key, known) },
 	)
@@ -247,11 +247,12 @@ func judge(plane *sessionplan.Plane, call *sessionplan.Call, role arn.Role) (t *
 		},
 	}
 	for _, tag := range call.Tags {
-		t.Tags, t.TransitiveKeys = append(
-			t.Tags, policy.Tag{Key: tag.Key, Value: tag.Value},
-		), append(t.TransitiveKeys, tag.Key)
+		t.Tags = append(t.Tags, policy.Tag{Key: tag.Key, Value: tag.Value})
+		if !call.Local {
+			t.TransitiveKeys = append(t.TransitiveKeys, tag.Key)
+		}
 		if tag.Open {
-			t.open[requestTagKeys+strings.ToLower(tag.Key)] = true
+			t.open[requestTagKeys+arn.FoldKey(tag.Key)] = true
 		}
 		if tag.Optional { // so that which keys there are differs, too
 			t.open["aws:tagkeys"], t.open["sts:transitivetagkeys"] = true, true
@@ -293,7 +294,7 @@ func (t *judged) calledBy(plane *sessionplan.Plane, caller *sessionplan.Caller, 
 		t.context.Set(id+":sub", caller.Subject).Set(id+":aud", caller.Audience)
 		// A minted token names the one role that it is for.
 		t.context.Set("sts:RoleAuthorizedByIdp", fmt.Sprint(caller.Kind == sessionplan.MintedToken))
-		t.known = append(t.known, strings.ToLower(id)+":")
+		t.known = append(t.known, arn.FoldKey(id)+":")
 		t.statement = provider
 	}
 	return ""

@@ -233,7 +233,7 @@ func (r *Reconciler) warnOfForeign(look *round, removed []string) {
 		ours := func(key v1alpha1.KeyStatus) bool { return key.KID == kid }
 		if !slices.ContainsFunc(look.object.Status.Keys, ours) && kid != look.state.OldKID && kid != look.state.NewKID {
 			r.event(look.object, corev1.EventTypeWarning, "ForeignKey", "key "+kid+" was published, but no API server "+
-				"serves it and no rotation names it; it is removed. Whoever wrote it could be any service account at "+
+				"serves it and no rotation names it; it is removed. Its writer could be any service account at "+
 				"AWS: find out who it was, and end sessions that it may have opened")
 		}
 	}

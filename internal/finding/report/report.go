@@ -50,10 +50,14 @@ func encode(w io.Writer, value any) error {
 }
 
 // Summary counts findings by severity, worst first, such as "1 error, 2 warnings".
-// What is only worth knowing is not counted.
+// What is only worth knowing is not counted; what is suppressed is counted by itself.
 func Summary(findings []finding.Finding) string {
-	counts := map[finding.Severity]int{}
+	counts, suppressed := map[finding.Severity]int{}, 0
 	for i := range findings {
+		if findings[i].Suppressed != "" {
+			suppressed++
+			continue
+		}
 		counts[findings[i].Severity]++
 	}
 	var parts []string
@@ -66,7 +70,10 @@ func Summary(findings []finding.Finding) string {
 		}
 	}
 	if len(parts) == 0 {
-		return "nothing found"
+		parts = append(parts, "nothing found")
+	}
+	if suppressed > 0 {
+		parts = append(parts, fmt.Sprintf("%d suppressed", suppressed))
 	}
 	return strings.Join(parts, ", ")
 }

@@ -38,6 +38,7 @@ var everything = []finding.Finding{
 	},
 	{
 		Severity: finding.Security,
+		Code:     "RC2005",
 		Rule:     "web-identity-without-sub",
 		Message:  "every workload of the issuer may assume the role",
 		Place:    finding.Place{File: "roles/α.json", Line: 12, Column: 3},
@@ -52,10 +53,12 @@ var everything = []finding.Finding{
 		},
 	},
 	{
-		Severity: finding.Warning,
-		Rule:     "no-version",
-		Message:  "without Version variables do not work",
-		Place:    finding.Place{File: "roles/α.json", Line: 1, Column: 1},
+		Severity:   finding.Warning,
+		Suppressed: "old documents of ours",
+		Code:       "RC5001",
+		Rule:       "no-version",
+		Message:    "without Version variables do not work",
+		Place:      finding.Place{File: "roles/α.json", Line: 1, Column: 1},
 		Suggested: &finding.Fix{
 			Description: "add it",
 			Line:        1,

@@ -34,6 +34,8 @@ type (
 	}
 	sarifRule struct {
 		ID         string         `json:"id"`
+		Name       string         `json:"name,omitempty"`
+		HelpURI    string         `json:"helpUri,omitempty"`
 		Properties map[string]any `json:"properties,omitempty"`
 	}
 	sarifResult struct {
@@ -43,8 +45,14 @@ type (
 		Message   sarifText       `json:"message"`
 		Locations []sarifLocation `json:"locations,omitempty"`
 		Fixes     []sarifFix      `json:"fixes,omitempty"`
+		// Suppressions say why it is not reported.
+		Suppressions []sarifSuppression `json:"suppressions,omitempty"`
 		// Properties are the parts of a finding for which SARIF has no place.
 		Properties map[string]string `json:"properties,omitempty"`
+	}
+	sarifSuppression struct {
+		Kind          string `json:"kind"`
+		Justification string `json:"justification"`
 	}
 	sarifText struct {
 		Text string `json:"text"`
@@ -79,6 +87,9 @@ type (
 	}
 )
 
+// rulesPage says what a rule means; each has a heading there.
+const rulesPage = "https://github.com/rolecall/rolecall/blob/main/docs/reference/rules.md#"
+
 // sarifOf is one run with all findings.
 func sarifOf(findings []finding.Finding) sarifLog {
 	run := sarifRun{
@@ -102,21 +113,28 @@ func sarifOf(findings []finding.Finding) sarifLog {
 
 func (run *sarifRun) add(f *finding.Finding) {
 	rules := &run.Tool.Driver.Rules
-	index := slices.IndexFunc(*rules, func(r sarifRule) bool { return r.ID == f.Rule })
+	rule := sarifRule{ID: f.Rule}
+	if f.Code != "" {
+		rule = sarifRule{ID: f.Code, Name: f.Rule, HelpURI: rulesPage + strings.ToLower(f.Code) + "-" + f.Rule}
+	}
+	index := slices.IndexFunc(*rules, func(r sarifRule) bool { return r.ID == rule.ID })
 	if index < 0 {
 		index = len(*rules)
-		*rules = append(*rules, sarifRule{ID: f.Rule})
+		*rules = append(*rules, rule)
 	}
 	if f.Severity == finding.Security {
 		// Code hosts show results of such rules among the security alerts.
 		(*rules)[index].Properties = map[string]any{"security-severity": "7.0", "tags": []string{"security"}}
 	}
 	result := sarifResult{
-		RuleID:     f.Rule,
+		RuleID:     rule.ID,
 		RuleIndex:  index,
 		Level:      levelOf(f.Severity),
 		Message:    sarifText{f.Message},
 		Properties: propertiesOf(f),
+	}
+	if f.Suppressed != "" {
+		result.Suppressions = []sarifSuppression{{Kind: "external", Justification: f.Suppressed}}
 	}
 	if f.File != "" {
 		artifact := sarifArtifact{uriOf(f.File)}

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -14,14 +15,15 @@ import (
 const gap = "  "
 
 // tableOf has one line for each finding, with what to do below its message. There
-// is no column of places if no finding has one.
-func tableOf(findings []finding.Finding) string {
+// is no column of places if no finding has one. What is suppressed is left out.
+func tableOf(all []finding.Finding) string {
+	findings := slices.DeleteFunc(slices.Clone(all), func(f finding.Finding) bool { return f.Suppressed != "" })
 	rows := make([][]string, len(findings))
 	widths := make([]int, 3)
 	for i := range findings {
 		f := &findings[i]
 		place := strings.ReplaceAll(printable(placeOf(f.Place)), "\n", " ")
-		rows[i] = []string{place, string(f.Severity), f.Rule}
+		rows[i] = []string{place, string(f.Severity), strings.TrimSpace(f.Code + " " + f.Rule)}
 		for j, cell := range rows[i] {
 			widths[j] = max(widths[j], utf8.RuneCountInString(cell))
 		}
@@ -79,12 +81,29 @@ func notesOf(f *finding.Finding) []string {
 			decide = " (yours to decide or to fill in)"
 		}
 		notes = append(notes, fmt.Sprintf("fix: %s: at %d:%d write %s%s",
-			fix.Description, fix.Line, fix.Column, strings.TrimSpace(fix.New), decide))
+			fix.Description, fix.Line, fix.Column, shortened(fix), decide))
 	}
 	if f.Command != "" {
 		notes = append(notes, "run: "+f.Command)
 	}
 	return notes
+}
+
+// longest is how much of an edit stands in the table.
+const longest = 120
+
+// shortened is what an edit changes, without what stays the same around it. What has
+// several lines, or is long, is only counted: a table is no place for it.
+func shortened(fix *finding.Fix) string {
+	text := strings.TrimSpace(fix.New)
+	lines := strings.Count(text, "\n") + 1
+	switch {
+	case lines > 1:
+		return fmt.Sprintf("%d lines, which -o json shows", lines)
+	case utf8.RuneCountInString(text) > longest:
+		return fmt.Sprintf("%d characters, which -o json shows", utf8.RuneCountInString(text))
+	}
+	return text
 }
 
 // printable replaces what could change a terminal, or the table: findings quote

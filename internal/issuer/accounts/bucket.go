@@ -131,7 +131,7 @@ func (w *bucketWork) complete(ctx context.Context) error {
 		w.options.Tell("write " + strings.Join(w.objects(), " and ") + " to bucket " + w.target.Bucket +
 			", which was not made here; its settings stay as they are")
 	}
-	// Whoever may not look is told nothing.
+	// One who may not look is told nothing.
 	if kept, err := w.place.Versions(ctx); err == nil && kept == "" {
 		if made {
 			w.step("keep versions in", "keep versions of what is published", w.place.KeepVersions)

@@ -131,7 +131,7 @@ func TestOwnBucket(t *testing.T) {
 }
 
 // TestBucketOfOthers: of a bucket that was not made here nothing changes, and with leave one
-// statement; what is missing is said with the command that would mend it.
+// statement; what is missing is said with the command that would help.
 func TestBucketOfOthers(t *testing.T) {
 	const (
 		deny   = `{"Effect":"Deny","Principal":"*","Action":"s3:DeleteObject","Resource":"arn:aws:s3:::keys/*"}`

@@ -41,9 +41,9 @@ type Published struct {
 	// Written are the names of the documents that were written, in order; none if they
 	// were there already.
 	Written []string
-	// Removed are the kids that were published and are not any more.
+	// Removed are the kids that were published and no longer are.
 	Removed []string
-	// Lost is what else was there and is not any more.
+	// Lost is what else was there and no longer is.
 	Lost []string
 	// Keys are the kids that are published; none if publishing failed half-way.
 	Keys []string

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
+	"github.com/rolecall/rolecall/internal/apiserverflags"
 	"github.com/rolecall/rolecall/internal/atomicfile"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/filelock"
@@ -61,7 +62,24 @@ func (f Folder) Lock() (unlock func(), err error) {
 	case err != nil:
 		return nil, fault.New(fault.Unavailable, "lock the folder: %w", err)
 	}
+	if err := f.sweep(); err != nil {
+		return nil, errors.Join(fault.New(fault.Unavailable, "remove what a killed command has left in the folder: %w", err),
+			lock.Release())
+	}
 	return func() { _ = lock.Release() }, nil
+}
+
+// sweep removes what commands have left behind that were killed while they wrote.
+func (f Folder) sweep() error {
+	swept := []error{atomicfile.SweepUnnamed(string(f))}
+	names := append([]string{issuerFile, stateFile}, plan.KeyFiles()...)
+	for _, name := range apiserverflags.Names() {
+		names = append(names, string(name)+".yaml")
+	}
+	for _, name := range names {
+		swept = append(swept, atomicfile.Sweep(f.Path(name)))
+	}
+	return errors.Join(swept...)
 }
 
 // Load reads issuer.yaml.

@@ -2,6 +2,7 @@ package desk_test
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -100,5 +101,67 @@ func TestStatusIsTrue(t *testing.T) {
 	if said := status.Facts.PublishedErr.Error(); !strings.Contains(said, "DNS") ||
 		!strings.Contains(said, "nowhere.invalid") {
 		t.Errorf("DNS is not named: %s", said)
+	}
+}
+
+// TestLeftovers: what a killed command has left behind goes when the next one begins, and not
+// while another works.
+func TestLeftovers(t *testing.T) {
+	t.Parallel()
+	o := open(t)
+	leftovers := []string{".rolecall-sa.key-1", ".rolecall-next.key-22", ".rolecall-rotation.json-3",
+		".rolecall-issuer.yaml-4", ".rolecall-kubeadm.yaml-5", ".rolecall-6"}
+	for _, name := range leftovers {
+		if err := os.WriteFile(o.Folder.Path(name), []byte("secret"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	published := filepath.Join(o.public, "openid/v1/.rolecall-jwks-1")
+	if err := os.WriteFile(published, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	there := func() int {
+		found, err := filepath.Glob(o.Folder.Path(".rolecall-*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(found)
+	}
+	unlock, err := o.Folder.Lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left := there(); left != 0 {
+		t.Errorf("%d are left", left)
+	}
+	// Another that is refused touches nothing of what this one writes.
+	if err := os.WriteFile(o.Folder.Path(".rolecall-sa.key-7"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.Folder.Lock(); err == nil || there() != 1 {
+		t.Errorf("beside one that works: %v, %d left", err, there())
+	}
+	unlock()
+	// A publication sweeps where it writes.
+	stranger, err := newKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := token.NewPublicKey(stranger.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := token.MarshalKeys([]token.PublicKey{public}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(o.public, document.JWKSPath), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.Publish(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(published); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("where it is published: %v", err)
 	}
 }

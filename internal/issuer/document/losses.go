@@ -23,7 +23,7 @@ type Found struct {
 // jwksPath is what an Issuer may name.
 var jwksPath = lazyregexp.New(`^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$`)
 
-// Look reads where a stored discovery document has the keys; nothing if it is none of the
+// Look reads where a stored discovery document has the keys; nothing if it is not of the
 // issuer.
 func Look(issuer string, discovery Object) Found {
 	var document struct {
@@ -60,7 +60,7 @@ func keyEntries(text []byte) []map[string]json.RawMessage {
 }
 
 // Losses says what writing documents over stored ones drops or changes, but for keys (see
-// Removed) and for what is written anew with every key; nil if nothing is.
+// Removed) and for what changes with every key; nil if nothing is.
 func Losses(documents Documents, stored Stored) []string {
 	var lost []string
 	if stored.Discovery.Version != "" {

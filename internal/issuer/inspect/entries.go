@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/rolecall/rolecall/internal/finding"
 	"github.com/rolecall/rolecall/internal/issuer/document"
@@ -225,90 +224,4 @@ func wellFormed(members map[string]json.RawMessage) error {
 		}
 	}
 	return nil
-}
-
-// token checks one token against everything else that was seen.
-func (r *report) token(o Observation) {
-	if o.Token == nil {
-		return
-	}
-	text := func(name string) string {
-		var value string
-		_ = json.Unmarshal(o.Token.Claims[name], &value)
-		return value
-	}
-	for _, claim := range []string{"iss", "sub", "aud", "iat", "exp"} {
-		if _, found := o.Token.Claims[claim]; !found {
-			r.add(finding.Error, "token-claim", "InvalidIdentityToken: Missing a required claim: "+claim,
-				"kubectl create token NAME --audience sts.amazonaws.com makes one as a projected volume does; a "+
-					"Secret's is not for STS", "the token has no "+claim)
-		}
-	}
-	if issuer := text("iss"); issuer != o.Issuer {
-		r.add(finding.Error, "token-issuer", generic,
-			"rolecall issuer init --for DISTRIBUTION prints the settings: this issuer first, the present one second",
-			fmt.Sprintf("the token is of issuer %q, not of %q", issuer, o.Issuer))
-	}
-	r.tokenTimes(o)
-	r.tokenAudience(o)
-	r.tokenKey(o)
-}
-
-func (r *report) tokenTimes(o Observation) {
-	var expiry int64
-	if json.Unmarshal(o.Token.Claims["exp"], &expiry) == nil && expiry <= o.Now.Add(-5*time.Minute).Unix() {
-		r.add(finding.Error, "token-expired", "ExpiredTokenException",
-			"kubectl create token NAME --audience sts.amazonaws.com; programs must read the file again before each "+
-				"exchange", "the token expired at "+time.Unix(expiry, 0).UTC().Format(time.RFC3339))
-	}
-}
-
-func (r *report) tokenAudience(o Observation) {
-	var many []string
-	if json.Unmarshal(o.Token.Claims["aud"], &many) != nil {
-		var one string
-		_ = json.Unmarshal(o.Token.Claims["aud"], &one)
-		many = []string{one}
-	}
-	if len(many) > 1 {
-		r.add(finding.Error, "token-audiences",
-			"InvalidIdentityToken: Token audience contains more than one audience while authorized party is not "+
-				"present",
-			"kubectl create token NAME --audience sts.amazonaws.com: project a token of one audience",
-			"the token has several audiences: "+strings.Join(many, ", "))
-		return
-	}
-	for _, provider := range o.Providers {
-		if len(many) == 1 && provider.URL != "" && !slices.Contains(provider.ClientIDs, many[0]) &&
-			!slices.Contains(o.Audiences, many[0]) {
-			r.add(finding.Error, "audience-unregistered", generic,
-				"aws iam add-client-id-to-open-id-connect-provider --open-id-connect-provider-arn "+provider.ARN+
-					" --client-id "+many[0],
-				fmt.Sprintf("account %s: the provider accepts the audience %s, the token is for %s", provider.Account,
-					either(provider.ClientIDs), many[0]))
-		}
-	}
-}
-
-func (r *report) tokenKey(o Observation) {
-	keys, err := token.ReadJWKS(o.JWKS.Text)
-	if publishedIDs(o) == nil || err != nil {
-		return
-	}
-	if !token.SupportedAlgorithm(o.Token.Header.Algorithm) {
-		r.add(finding.Error, "token-algorithm", "InvalidIdentityToken: The ID Token provided is not a valid JWT",
-			"rolecall issuer rotate to an RSA key",
-			fmt.Sprintf("the token is signed with %q, which AWS does not accept", o.Token.Header.Algorithm))
-		return
-	}
-	at := slices.IndexFunc(keys, func(k token.PublicKey) bool { return k.ID == o.Token.Header.KeyID })
-	switch {
-	case at < 0:
-		r.add(finding.Error, "token-key-unpublished", cannotRetrieve, "rolecall issuer publish",
-			fmt.Sprintf("the token is signed with %q, which is not published", o.Token.Header.KeyID))
-	case o.Token.VerifySignature(keys[at].Public) != nil:
-		r.add(finding.Error, "token-signature", generic,
-			"rolecall issuer publish --kubeconfig FILE: the key under the kid that it has",
-			"the token's signature does not verify with the key published under its kid "+o.Token.Header.KeyID)
-	}
 }

@@ -46,6 +46,10 @@ func (r *report) url(issuer string) {
 		r.add(finding.Error, "issuer-url", generic,
 			"rolecall issuer init --dir NEW --url https://HOST/PATH: another URL is another issuer",
 			token.CheckIssuer(issuer).Error())
+	case token.CheckTokenIssuer(issuer) != nil:
+		r.add(finding.Error, "issuer-dual-stack", generic,
+			"aws eks describe-cluster --name NAME --query cluster.identity.oidc.issuer prints the issuer",
+			token.CheckTokenIssuer(issuer).Error())
 	case strings.HasSuffix(issuer, "/"):
 		r.add(finding.Warning, "trailing-slash", "", "leave it if it is in use: another URL is another issuer",
 			"the issuer URL ends with a slash, which must then be in --service-account-issuer, the provider and "+

@@ -46,6 +46,8 @@ type Observation struct {
 	// Token is one to be checked, its signature not yet verified; nil if none
 	// was given.
 	Token *token.JWT
+	// TokenBlanks says that blanks stand around it where it was read.
+	TokenBlanks bool
 }
 
 // Fetched is one anonymous GET.

@@ -73,8 +73,8 @@ func sameKey(a, b crypto.PublicKey) bool {
 	return comparable && b != nil && known.Equal(b)
 }
 
-// unserved finds the keys that are published though no API server serves them: whoever
-// wrote to the place of publication once could be any service account for good.
+// unserved finds the keys that are published though no API server serves them: who wrote
+// to the place of publication once could be any service account for good.
 func (r *report) unserved(o Observation) {
 	if !o.JWKS.Done || o.JWKS.Err != "" || o.JWKS.Status != 200 {
 		return
@@ -132,14 +132,14 @@ func foreign(entry published, servers []ServerKeys, rotation []string) string {
 	named := own != "" && (slices.Contains(rotation, own) || signs) && (entry.id == own || entry.id == "")
 	switch {
 	case otherKey != "":
-		return "API server " + otherKey + " has another key under this kid: whoever has the published one can be any " +
+		return "API server " + otherKey + " has another key under this kid: the holder of the published one can be any " +
 			"service account at AWS"
 	case named:
 		return ""
 	case elsewhere != "":
 		return "API servers serve this key as " + elsewhere + ": no token of theirs names this kid"
 	}
-	return "no API server serves it and no rotation under way names it: whoever has it can be any service account " +
+	return "no API server serves it and no rotation under way names it: its holder can be any service account " +
 		"at AWS"
 }
 
@@ -206,7 +206,7 @@ func (r *report) bucketOwner(o Observation) {
 }
 
 // elsewhere finds a discovery document that leads to keys which are not those that are
-// published beside it: whoever wrote it says which keys count.
+// published beside it: its writer says which keys count.
 func (r *report) elsewhere(o Observation, uri string) {
 	host := func(url string) string {
 		host, _, _ := strings.Cut(strings.TrimPrefix(url, "https://"), "/")
@@ -217,10 +217,10 @@ func (r *report) elsewhere(o Observation, uri string) {
 		return // said already
 	case o.JWKSURI != "" && uri != o.JWKSURI:
 		r.add(finding.Error, "jwks-uri-elsewhere", "", "rolecall issuer publish; if it is meant, name the place in "+
-			"issuer.yaml", fmt.Sprintf("jwks_uri is %s, and the keys are published at %s: whoever has written it says "+
-			"which keys AWS trusts", uri, o.JWKSURI))
+			"issuer.yaml", fmt.Sprintf("jwks_uri is %s, and the keys are published at %s: its writer says which keys "+
+			"AWS trusts", uri, o.JWKSURI))
 	case o.JWKSURI == "" && host(uri) != host(o.Issuer):
 		r.add(finding.Warning, "jwks-uri-elsewhere", "", "curl "+uri+" shows them: see whose they are",
-			fmt.Sprintf("jwks_uri leads to another host, %s: whoever serves it says which keys AWS trusts", host(uri)))
+			fmt.Sprintf("jwks_uri leads to another host, %s: its owner says which keys AWS trusts", host(uri)))
 	}
 }

@@ -29,8 +29,8 @@ func beside(t *testing.T, key token.PublicKey, change map[string]any) func(*insp
 	}
 }
 
-// TestUnserved: a key that is published is an API server's, or a rotation names it; whoever
-// has written another one there can mint tokens.
+// TestUnserved: a key that is published is an API server's, or a rotation names it; with
+// another one that is there, tokens can be minted.
 func TestUnserved(t *testing.T) {
 	t.Parallel()
 	_, stranger := newKey(t)

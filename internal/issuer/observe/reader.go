@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rolecall/rolecall/internal/build"
 	"github.com/rolecall/rolecall/internal/issuer/document"
 	"github.com/rolecall/rolecall/internal/issuer/inspect"
 )
@@ -135,6 +136,7 @@ func (r *Reader) get(ctx context.Context, client *http.Client, f *inspect.Fetche
 		return err
 	}
 	request.Header.Set("Accept", "application/json")
+	request.Header.Set("User-Agent", build.UserAgent())
 	request.Header.Set("Cache-Control", "no-cache") // a proxy's old copy is not what was published
 	response, err := client.Do(request)
 	if err != nil {

@@ -17,9 +17,9 @@ const publishAttempts = 3
 type Done struct {
 	// Written are the names of the documents that were written, in order.
 	Written []string
-	// Removed are the kids that were in the key set and are not any more.
+	// Removed are the kids that were in the key set and no longer are.
 	Removed []string
-	// Lost is what else was there and is not any more (see document.Losses).
+	// Lost is what else was there and no longer is (see document.Losses).
 	Lost []string
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/atomicfile"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/filelock"
 	"github.com/rolecall/rolecall/internal/issuer/document"
 )
 
@@ -50,16 +51,23 @@ func (d Directory) Read(_ context.Context, name string) (document.Object, error)
 
 // Write replaces a file so that a reader sees the old text or the new.
 func (d Directory) Write(ctx context.Context, write document.Write) error {
+	path := d.file(write.Object.Name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // public documents
+		return fmt.Errorf("write %s: %w", write.Object.Name, err)
+	}
+	// One publisher at a time, where folders can be locked.
+	if lock, err := filelock.AcquireFolder(filepath.Dir(path)); err == nil {
+		defer func() { _ = lock.Release() }()
+		if err := atomicfile.Sweep(path); err != nil {
+			return fmt.Errorf("remove what a killed publisher has left: %w", err)
+		}
+	}
 	now, err := d.Read(ctx, write.Object.Name)
 	if err != nil {
 		return err
 	}
 	if now.Version != write.Replaces {
 		return document.ErrChanged
-	}
-	path := d.file(write.Object.Name)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // public documents
-		return fmt.Errorf("write %s: %w", write.Object.Name, err)
 	}
 	if err := atomicfile.Write(path, write.Object.Text, 0o644); err != nil {
 		return fmt.Errorf("write %s: %w", write.Object.Name, err)

@@ -12,9 +12,9 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
+	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/wire"
 	"github.com/rolecall/rolecall/internal/policy"
@@ -105,7 +105,7 @@ func Session(a *account.Account, s *account.Session) (*Caller, error) {
 	}
 	// A session tag takes the place of the role's tag of that key, in any case.
 	for _, tag := range s.Tags {
-		maps.DeleteFunc(c.Principal.Tags, func(key, _ string) bool { return strings.EqualFold(key, tag.Key) })
+		maps.DeleteFunc(c.Principal.Tags, func(key, _ string) bool { return arn.SameKey(key, tag.Key) })
 		c.Principal.Tags[tag.Key] = tag.Value
 	}
 	for _, text := range s.Policies {
@@ -232,7 +232,7 @@ func (c *Caller) Inheritance() policy.Inheritance {
 	}
 	handed := policy.Inheritance{SourceIdentity: c.session.Source}
 	for _, tag := range c.session.Tags {
-		if slices.ContainsFunc(c.session.Transitive, func(key string) bool { return strings.EqualFold(key, tag.Key) }) {
+		if slices.ContainsFunc(c.session.Transitive, func(key string) bool { return arn.SameKey(key, tag.Key) }) {
 			handed.TransitiveTags = append(handed.TransitiveTags, policy.Tag(tag))
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/lazyregexp"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/rest"
@@ -191,7 +192,7 @@ func CheckTags(tags map[string]string) string {
 				"The tag %q is not valid: keys have 1 to %d characters, values at most %d.", key, maxTagKey,
 				maxTagValue,
 			)
-		case strings.HasPrefix(strings.ToLower(key), "aws:"):
+		case strings.HasPrefix(arn.FoldKey(key), "aws:"):
 			return "Tag keys beginning with aws: are reserved."
 		}
 	}

@@ -268,14 +268,14 @@ func (s *simulation) matched(effect policy.Effect, told *policy.Explanation) wir
 func (s *simulation) missing(told *policy.Explanation) wire.List[string] {
 	present := map[string]bool{}
 	for _, entry := range told.Context {
-		present[strings.ToLower(entry.Key)] = len(entry.Values) != 1 || entry.Values[0] != ""
+		present[arn.FoldKey(entry.Key)] = len(entry.Values) != 1 || entry.Values[0] != ""
 	}
 	var keys []string
 	for i, document := range s.documents() {
 		outline := document.parsed.Outline()
 		for _, statement := range told.Documents[i].Statements {
 			for _, key := range outline[statement.Index].Keys {
-				if statement.Action.Matched && !present[strings.ToLower(key)] {
+				if statement.Action.Matched && !present[arn.FoldKey(key)] {
 					keys = append(keys, key)
 				}
 			}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 	"github.com/rolecall/rolecall/internal/localaws/service"
 	"github.com/rolecall/rolecall/internal/localaws/wire"
@@ -29,7 +30,7 @@ func CheckTags(tags []account.Tag) error {
 				http.StatusBadRequest, "ValidationError",
 				"The tag %q is not valid: keys have 1 to 128 characters, values at most 256.", tag.Key,
 			)
-		case strings.HasPrefix(strings.ToLower(tag.Key), "aws:"):
+		case strings.HasPrefix(arn.FoldKey(tag.Key), "aws:"):
 			return invalidInput("Tag keys beginning with aws: are reserved.")
 		case seen[tag.Key]:
 			return invalidInput("Duplicate tag keys found. Please note that Tag keys are case insensitive.")

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/rolecall/rolecall/internal/arn"
 )
 
 // statement is what matters here about a policy's statement. The engine has
@@ -100,7 +102,7 @@ func (s *statement) isFixed() bool {
 			continue
 		}
 		for key, values := range keys {
-			if fixing[strings.ToLower(key)] && areFixed(values) {
+			if fixing[arn.FoldKey(key)] && areFixed(values) {
 				return true
 			}
 		}

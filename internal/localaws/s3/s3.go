@@ -160,7 +160,8 @@ func (c *call) find() error {
 		return nil
 	}
 	if !validName(c.name) {
-		return wire.Errorf(http.StatusBadRequest, "InvalidBucketName", "The specified bucket is not valid.")
+		return wire.Errorf(http.StatusBadRequest, "InvalidBucketName", "The specified bucket is not valid.").
+			Because("a bucket's name has 3 to 63 lower-case letters, digits, dots and hyphens; here %q", c.name)
 	}
 	if len(c.key) > 1024 {
 		return wire.Errorf(http.StatusBadRequest, "KeyTooLongError", "Your key is too long")

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 )
 
@@ -29,7 +30,7 @@ func checkTags(tags []account.Tag, limit int) error {
 			return badRequest("InvalidTag", "The TagKey you have provided is invalid")
 		case len(tag.Value) > 256:
 			return badRequest("InvalidTag", "The TagValue you have provided is invalid")
-		case strings.HasPrefix(strings.ToLower(tag.Key), "aws:"):
+		case strings.HasPrefix(arn.FoldKey(tag.Key), "aws:"):
 			return badRequest("InvalidTag", "System tags cannot be added/updated by requester")
 		}
 		seen[tag.Key] = true

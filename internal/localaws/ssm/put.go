@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/localaws/account"
 )
 
@@ -224,7 +225,7 @@ func checkTags(tags []account.Tag) error {
 		switch {
 		case tag.Key == "" || len(tag.Key) > 128 || len(tag.Value) > 256:
 			return invalid("The tag %q is not valid: keys have 1 to 128 characters, values at most 256.", tag.Key)
-		case strings.HasPrefix(strings.ToLower(tag.Key), "aws:"):
+		case strings.HasPrefix(arn.FoldKey(tag.Key), "aws:"):
 			return invalid("aws: prefixed tag key names are not allowed for external use.")
 		case seen[tag.Key]:
 			return invalid("Duplicate tag keys are not allowed.")

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -23,6 +25,7 @@ import (
 
 	"github.com/rolecall/rolecall/internal/credential"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/localaws"
 )
 
 const (
@@ -146,10 +149,10 @@ func (c *Client) Token(ctx context.Context, want TokenRequest) (credential.Secre
 			Kind: "Pod", APIVersion: "v1", Name: want.PodName, UID: types.UID(want.PodUID),
 		}
 	}
-	url := c.endpoints.Tokens + "/api/v1/namespaces/" + want.Namespace + "/serviceaccounts/" + want.ServiceAccount +
+	address := c.endpoints.Tokens + "/api/v1/namespaces/" + want.Namespace + "/serviceaccounts/" + want.ServiceAccount +
 		"/token"
 	var answer authenticationv1.TokenRequest
-	if err := c.post(ctx, url, c.endpoints.Bearer.Reveal(), request, &answer); err != nil {
+	if err := c.post(ctx, address, c.endpoints.Bearer.Reveal(), request, &answer); err != nil {
 		return credential.Secret{}, time.Time{}, fmt.Errorf("ask for a token of %s/%s: %w", want.Namespace,
 			want.ServiceAccount, err)
 	}
@@ -196,8 +199,8 @@ func (c *Client) release(ctx context.Context, namespace, account, holder string)
 
 // ServiceAccounts returns the accounts that the plane knows, as NAMESPACE/NAME.
 func (c *Client) ServiceAccounts(ctx context.Context) ([]string, error) {
-	url := c.endpoints.Tokens + accountsPath
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	address := c.endpoints.Tokens + accountsPath
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -262,6 +265,38 @@ func (c *Client) Diagnose(ctx context.Context, requestID string) (Diagnosis, err
 		return diagnosis, fmt.Errorf("decode the reason: %w", err)
 	}
 	return diagnosis, nil
+}
+
+// Refusals are the newest ones that the local AWS keeps, the newest first.
+func (c *Client) Refusals(ctx context.Context, most int) ([]localaws.Decision, error) {
+	var kept struct{ Decisions []localaws.Decision }
+	_, err := c.refusals(ctx, "?limit="+strconv.Itoa(most), &kept)
+	return kept.Decisions, err
+}
+
+// Refusal is that of the request of this id. found is false if none is kept.
+func (c *Client) Refusal(ctx context.Context, id string) (refusal localaws.Decision, found bool, err error) {
+	found, err = c.refusals(ctx, "/"+url.PathEscape(id), &refusal)
+	return refusal, found, err
+}
+
+func (c *Client) refusals(ctx context.Context, which string, into any) (found bool, err error) {
+	answer, err := c.get(ctx, c.endpoints.AWS+"/_rolecall/decisions"+which)
+	if err != nil {
+		return false, fmt.Errorf("ask for refusals: %w", err)
+	}
+	switch answer.status {
+	case http.StatusOK:
+	case http.StatusNotFound:
+		return false, nil
+	default:
+		return false, fault.New(fault.Denied, "ask for refusals: HTTP %d", answer.status).
+			Hint("local AWS tells reasons to programs of its own machine only, by a loopback address")
+	}
+	if err := json.Unmarshal(answer.body, into); err != nil {
+		return false, fmt.Errorf("decode what was refused: %w", err)
+	}
+	return true, nil
 }
 
 type answer struct {

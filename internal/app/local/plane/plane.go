@@ -75,8 +75,11 @@ type Plane struct {
 	key       *token.Key
 	keys      *token.KeySet
 	roleARN   string
-	store     account.Store
-	pods      *pods
+	// fresh says that the data folder did not have the quickstart yet.
+	fresh bool
+	store account.Store
+	pods  *pods
+	aws   *localaws.Server
 
 	associations *boltstore.Store
 	identity     *podIdentity
@@ -107,6 +110,7 @@ func Start(ctx context.Context, config Config) (*Plane, error) {
 	if err := p.provision(ctx); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
+	p.aws.Forget() // what was there already is nobody's question
 	return p, nil
 }
 
@@ -302,7 +306,7 @@ func (p *Plane) startServers(ctx context.Context, known accounts) (err error) {
 	if err != nil {
 		return err
 	}
-	aws := localaws.New(localaws.Config{
+	p.aws = localaws.New(localaws.Config{
 		Accounts:  accounts,
 		Region:    quickstart.Region,
 		Now:       p.config.Now,
@@ -314,9 +318,10 @@ func (p *Plane) startServers(ctx context.Context, known accounts) (err error) {
 			RootCAs:   authority.Pool(),
 		},
 	})
+	p.identity.audit.refused = p.aws.Note
 	p.serve(ctx, &at.issuer, &httpserve.Server{Name: "issuer", Handler: issuerHandler, TLS: tls, Log: p.config.Log})
 	p.serve(ctx, &at.webhook, &httpserve.Server{Name: "webhook", Handler: hooks, TLS: tls, Log: p.config.Log})
-	p.serve(ctx, &at.aws, &httpserve.Server{Name: "aws", Handler: p.identity.beside(aws), Log: p.config.Log})
+	p.serve(ctx, &at.aws, &httpserve.Server{Name: "aws", Handler: p.identity.beside(p.aws), Log: p.config.Log})
 	p.serve(ctx, &at.agent, &httpserve.Server{Name: "agent", Handler: p.identity.agent, Log: p.config.Log})
 	p.identity.run(ctx, p.servers.Go)
 	return nil
@@ -336,8 +341,8 @@ func (p *Plane) openLocalAccount(now time.Time) (*account.Set, error) {
 	return set, p.seed(set, now)
 }
 
-// seed brings in the AWS side of the quickstart's Pod Identity, unless the data
-// folder has it: then it is the user's, and stays as it is.
+// seed brings in the AWS side of the quickstart, unless the data folder has it:
+// then it is the user's, and stays as it is.
 func (p *Plane) seed(set *account.Set, now time.Time) error {
 	err := set.View(func(state account.State) error {
 		_, err := state.Role(quickstart.PodIdentityRole)
@@ -346,6 +351,7 @@ func (p *Plane) seed(set *account.Set, now time.Time) error {
 	if !errors.Is(err, account.ErrNotFound) {
 		return err
 	}
+	p.fresh = true
 	declared, err := seed.Parse("quickstart", quickstart.AWS)
 	if err != nil {
 		return err
@@ -426,8 +432,8 @@ func (p *Plane) ownerOnly(next http.HandlerFunc) http.Handler {
 
 func (p *Plane) public() []crypto.PublicKey { return []crypto.PublicKey{p.key.Public()} }
 
-// provision creates the quickstart's provider and role, unless the data folder
-// has them: then they are the user's, and stay as they are.
+// provision creates the quickstart's provider, role and bucket, unless the data
+// folder has them: then they are the user's, and stay as they are.
 func (p *Plane) provision(ctx context.Context) error {
 	iam := awsapi.NewIAM(p.endpoints.AWS, p.endpoints.Region, p.admin)
 	if err := iam.EnsureProvider(ctx, quickstart.Issuer, p.ProviderARN(), p.Audiences()); err != nil {
@@ -438,5 +444,12 @@ func (p *Plane) provision(ctx context.Context) error {
 		return fmt.Errorf("create the quickstart's role: %w", err)
 	}
 	p.roleARN = roleARN
+	if !p.fresh {
+		return nil
+	}
+	if err := awsapi.PutLocalObject(ctx, p.endpoints.AWS, p.endpoints.Region, p.admin,
+		quickstart.Bucket, quickstart.Object, quickstart.Content); err != nil {
+		return fmt.Errorf("create the quickstart's bucket: %w", err)
+	}
 	return nil
 }

@@ -2,6 +2,7 @@ package plane
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -23,11 +24,13 @@ import (
 	"github.com/rolecall/rolecall/internal/broker"
 	"github.com/rolecall/rolecall/internal/broker/door"
 	"github.com/rolecall/rolecall/internal/broker/eksapi"
+	"github.com/rolecall/rolecall/internal/broker/refusal"
 	"github.com/rolecall/rolecall/internal/broker/session"
 	"github.com/rolecall/rolecall/internal/broker/workload"
 	"github.com/rolecall/rolecall/internal/credential"
 	"github.com/rolecall/rolecall/internal/follow"
 	"github.com/rolecall/rolecall/internal/grant"
+	"github.com/rolecall/rolecall/internal/localaws"
 	"github.com/rolecall/rolecall/internal/sessionplan"
 	"github.com/rolecall/rolecall/internal/token"
 )
@@ -49,6 +52,7 @@ type podIdentity struct {
 	routes  *http.ServeMux // the broker's
 	agent   *agent.Agent
 	log     *slog.Logger
+	audit   *auditLog
 	// draining ends the broker's long polls.
 	draining chan struct{}
 }
@@ -63,6 +67,7 @@ func (p *Plane) newPodIdentity(known accounts, aws string, agentAddress netip.Ad
 		routes:   http.NewServeMux(),
 		log:      log,
 		draining: make(chan struct{}),
+		audit:    &auditLog{log: log},
 	}
 	for name := range known {
 		if err := d.objects.PutServiceAccount(serviceAccount(name)); err != nil {
@@ -98,7 +103,7 @@ func (p *Plane) newPodIdentity(known accounts, aws string, agentAddress netip.Ad
 			Plane:  sessionplan.Plane{Cluster: *cluster, Mode: v1alpha1.Federated},
 			Pace:   session.NewPace(100, 200, now), Metrics: session.NewMetrics(registry), Now: now,
 		},
-		Limits: broker.DefaultLimits(), Audit: door.NewAudit(auditLog{log},
+		Limits: broker.DefaultLimits(), Audit: door.NewAudit(d.audit,
 			func(err error) { log.Error("audit record not written", "error", err) }),
 		Metrics: registry, Log: log, Now: now,
 	})
@@ -182,12 +187,40 @@ func (d *podIdentity) beside(aws http.Handler) http.Handler {
 }
 
 // auditLog has audit records be records of the log.
-type auditLog struct{ log *slog.Logger }
+type auditLog struct {
+	log *slog.Logger
+	// refused is told what was refused, before anything is served.
+	refused func(localaws.Decision)
+}
 
 // Write takes one record.
-func (a auditLog) Write(record []byte) (int, error) {
+func (a *auditLog) Write(record []byte) (int, error) {
 	a.log.Info("audit", "record", strings.TrimSpace(string(record)))
+	var one door.Record
+	if err := json.Unmarshal(record, &one); err == nil && one.Decision == "refused" && a.refused != nil {
+		a.refused(refusalOf(&one))
+	}
 	return len(record), nil
+}
+
+// refusalOf is a refusal of the broker as local AWS keeps its own.
+func refusalOf(one *door.Record) localaws.Decision {
+	prefix := "eks:"
+	if one.Event == "AssumeRoleForPodIdentity" {
+		prefix = "eks-auth:"
+	}
+	decision := localaws.Decision{
+		RequestID: one.RequestID, Time: one.Time, Action: prefix + one.Event, Account: quickstart.Account,
+		Status: refusal.New(refusal.Code(one.Code), "").HTTPStatus(), Code: one.Code, Reason: one.Reason,
+		Message: "refused by the broker",
+	}
+	if one.Namespace != "" {
+		decision.Principal = token.ServiceAccountSubject(one.Namespace, one.ServiceAccount)
+	}
+	if one.AWSRequestID != "" {
+		decision.Message += "; AWS refused it as request " + one.AWSRequestID
+	}
+	return decision
 }
 
 // serviceAccount is the account NAMESPACE/NAME, which has the same UID as long as

@@ -1,0 +1,89 @@
+package webhook
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+
+	"golang.org/x/time/rate"
+)
+
+// turns order reads that strangers can cause. They are done in the order in which they
+// were asked for, at a rate that an API server bears. Of one source only a few stand in
+// line at a time, so that those who ask much wait for themselves, and nobody else for them.
+type turns struct {
+	line *rate.Limiter
+
+	mu      sync.Mutex
+	sources map[string]*places
+}
+
+// places are those of a source in the line.
+type places struct {
+	taken chan struct{}
+	users int // that wait for one or have one; guarded by turns.mu
+}
+
+// placesOfSource is how many of one source stand in line.
+const placesOfSource = 16
+
+func newTurns(perSecond float64, burst int) *turns {
+	return &turns{line: rate.NewLimiter(rate.Limit(perSecond), burst), sources: map[string]*places{}}
+}
+
+// wait waits for the turn of a source. Without an error done must be called.
+func (t *turns) wait(ctx context.Context, source string) (done func(), err error) {
+	t.mu.Lock()
+	p := t.sources[source]
+	if p == nil {
+		p = &places{taken: make(chan struct{}, placesOfSource)}
+		t.sources[source] = p
+	}
+	p.users++
+	t.mu.Unlock()
+	leave := func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if p.users--; p.users == 0 {
+			delete(t.sources, source)
+		}
+	}
+	select {
+	case p.taken <- struct{}{}:
+	case <-ctx.Done():
+		leave()
+		return nil, ctx.Err()
+	}
+	done = func() { <-p.taken; leave() }
+	if err := t.line.Wait(ctx); err != nil {
+		done()
+		return nil, err
+	}
+	return done, nil
+}
+
+// sourceKey is where a context says who asks.
+type sourceKey struct{}
+
+// withSource says who asks: a certificate that was verified, or else an address, of IPv6
+// the network that one host has.
+func withSource(r *http.Request) context.Context {
+	source := r.RemoteAddr
+	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
+		source = "certificate of " + r.TLS.PeerCertificates[0].Subject.String()
+	} else if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
+		source = host
+		if address, err := netip.ParseAddr(host); err == nil && address.Is6() && !address.Is4In6() {
+			network, _ := address.WithZone("").Prefix(64) // 64 is never too long
+			source = network.String()
+		}
+	}
+	return context.WithValue(r.Context(), sourceKey{}, source)
+}
+
+func sourceOf(ctx context.Context) string {
+	source, _ := ctx.Value(sourceKey{}).(string)
+	return source
+}
