@@ -63,7 +63,7 @@ func (r *Request) has(key string) bool {
 	return found
 }
 
-// escape changes one key so that a statement that denies the request does not any more.
+// escape changes one key so that a statement that denies the request no longer does.
 func (c *circumstances) escape(s *statement, denies []statement, r *Request) bool {
 	e := newEvaluation(r, &Policies{})
 	for i := range denies {

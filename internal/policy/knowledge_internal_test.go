@@ -42,7 +42,7 @@ func TestKnowledge(t *testing.T) {
 		}
 		for _, one := range needed {
 			if _, name, _ := strings.Cut(one, ":"); knownServices()[service].actions[lowerText(name)] == nil {
-				t.Errorf("%s needs %s, which is none", call, one)
+				t.Errorf("%s needs %s, which is not one", call, one)
 			}
 		}
 	}
