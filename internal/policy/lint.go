@@ -233,17 +233,23 @@ func (l *linter) spaces() {
 	}
 }
 
-// statementPairs finds statements that another one repeats or covers.
+// statementPairs finds statements that another one repeats or covers: each is reported
+// once, with the first that makes it superfluous.
 func (l *linter) statementPairs() {
 	for j := range l.policy.statements {
+		b := &l.policy.statements[j]
 		for i := range l.policy.statements {
-			a, b := &l.policy.statements[i], &l.policy.statements[j]
-			if i == j || !a.covers(b) || (b.covers(a) && i > j) {
+			a := &l.policy.statements[i]
+			if i == j || !a.covers(b) {
 				continue
+			}
+			same := b.covers(a)
+			if same && i > j {
+				continue // the later of two that say the same is superfluous
 			}
 			l.sid = b.sid
 			rule, verb := "covered-statement", "covers"
-			if b.covers(a) {
+			if same {
 				rule, verb = "duplicate-statement", "says the same as"
 			}
 			l.add(finding.Warning, b.at, rule, "statement %d %s this one", i+1, verb)
@@ -266,13 +272,7 @@ func (a *statement) covers(b *statement) bool {
 		return false
 	}
 	for i := range b.action.patterns {
-		if !slices.ContainsFunc(
-			a.action.patterns,
-			func(p actionPattern) bool {
-				other := &b.action.patterns[i]
-				return p.all || (!other.all && p.prefix == other.prefix && coversText(p.name.source, other.name.source))
-			},
-		) {
+		if !slices.ContainsFunc(a.action.patterns, func(p actionPattern) bool { return p.covers(&b.action.patterns[i]) }) {
 			return false
 		}
 	}
@@ -281,9 +281,7 @@ func (a *statement) covers(b *statement) bool {
 	}
 	for i := range b.resource.patterns {
 		if !slices.ContainsFunc(a.resource.patterns, func(p resourcePattern) bool {
-			return p.all ||
-				(p.whole.segments == nil && coversARN(p.whole.source, b.resource.patterns[i].whole.source)) ||
-				p.whole.source == b.resource.patterns[i].whole.source
+			return p.covers(&b.resource.patterns[i])
 		}) {
 			return false
 		}
@@ -291,23 +289,59 @@ func (a *statement) covers(b *statement) bool {
 	return len(b.resource.patterns) > 0
 }
 
-// coversARN compares part by part, as the engine does: a wildcard does not reach from
-// one part into another.
-func coversARN(a, b string) bool {
-	parts, others := strings.SplitN(a, ":", 6), strings.SplitN(b, ":", 6)
-	if a == b || len(parts) != 6 || len(others) != 6 {
-		return a == b
+// covers reports whether p matches every action that other does. It may say no for a
+// yes.
+func (p *actionPattern) covers(other *actionPattern) bool {
+	switch {
+	case p.all || other.all:
+		return p.all
+	case p.prefix != other.prefix:
+		return false
 	}
-	return slices.EqualFunc(parts, others, coversText)
+	return opsCover(p.name.ops, other.name.ops, true)
 }
 
-// coversText treats wildcards of the second pattern as ordinary characters,
-// which is right for the runs of the first; a ? equals only itself.
-func coversText(a, b string) bool {
-	if strings.Contains(a, "?") || strings.Contains(b, "${") {
-		return a == b
+// covers reports whether p matches every resource that other does. It may say no for a
+// yes. Patterns are compared as they match, part by part: *b has one part, which no ARN
+// begins with.
+func (p *resourcePattern) covers(other *resourcePattern) bool {
+	if p.all || p.whole.source == other.whole.source {
+		return true
 	}
-	return matchOps(compilePattern(a, true, false).ops, b, false)
+	if len(p.parts) != 6 || len(other.parts) != 6 {
+		return false
+	}
+	for i := range p.parts {
+		if !opsCover(p.parts[i], other.parts[i], i >= 1 && i <= 3) {
+			return false
+		}
+	}
+	return true
+}
+
+// opsCover reports whether a matches every text that b does, which is certain if a
+// matches b with its wildcards as characters: a run is matched by a run, one character
+// by a ? or a run. It may say no for a yes.
+func opsCover(a, b []op, folded bool) bool {
+	row := make([]bool, len(b)+1) // whether a's first steps match b's first j
+	row[0] = true
+	for _, wide := range a {
+		diagonal := row[0] // of the row before
+		row[0] = row[0] && wide == anyRun
+		for j, narrow := range b {
+			above := row[j+1]
+			var one bool
+			switch {
+			case wide == anyOne: // a letter beyond ASCII has several bytes
+				one = narrow == anyOne || narrow < 0x80
+			case wide < anyRun && narrow < anyRun:
+				one = wide == narrow || (folded && equalFoldedOp(wide, byte(narrow)))
+			}
+			row[j+1] = (one && diagonal) || (wide == anyRun && (above || row[j] || diagonal))
+			diagonal = above
+		}
+	}
+	return row[len(b)]
 }
 
 func (s *principalSet) same(other *principalSet) bool {

@@ -1,219 +1,284 @@
 package policy
 
 import (
-	_ "embed"
+	"fmt"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/rolecall/rolecall/internal/finding"
+	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
-//go:embed actions.txt
-var actionsText string
-
-// knownAction is an action, and the form of the resources that it is about; empty if
-// only "*" matches.
-type knownAction struct{ service, name, form string }
-
-// actionTable is what lint knows of services: their actions, by service, and which of
-// them have no others.
-type actionTable struct {
-	actions  map[string][]knownAction
-	complete map[string]bool
-}
-
-var knownActions = sync.OnceValue(func() actionTable {
-	table := actionTable{actions: map[string][]knownAction{}, complete: map[string]bool{}}
-	for line := range strings.Lines(actionsText) {
-		service, rest, _ := strings.Cut(strings.TrimSpace(line), ": ")
-		form, names, found := strings.Cut(rest, " = ")
-		if strings.HasPrefix(line, "#") || !found {
-			continue
-		}
-		service, complete := strings.CutPrefix(service, "!")
-		table.complete[service] = complete
-		for name := range strings.FieldsSeq(names) {
-			table.actions[service] = append(table.actions[service], knownAction{service, name, strings.TrimPrefix(form, "-")})
-		}
-	}
-	return table
-})
-
-// operations are names of API operations, or of nothing, that people take for actions.
-var operations = map[string]string{
-	"s3:listobjects": "s3:ListBucket", "s3:listobjectsv2": "s3:ListBucket", "s3:headbucket": "s3:ListBucket",
-	"s3:headobject": "s3:GetObject", "s3:listbuckets": "s3:ListAllMyBuckets", "s3:deleteobjects": "s3:DeleteObject",
-	"s3:copyobject": "s3:PutObject", "s3:uploadpart": "s3:PutObject", "s3:createmultipartupload": "s3:PutObject",
-	"s3:completemultipartupload": "s3:PutObject", "s3:listobjectversions": "s3:ListBucketVersions",
-	"s3:listmultipartuploads": "s3:ListBucketMultipartUploads", "s3:listparts": "s3:ListMultipartUploadParts",
-	"s3:getbucketencryption": "s3:GetEncryptionConfiguration", "s3:putbucketencryption": "s3:PutEncryptionConfiguration",
-	"s3:getbucketlifecycleconfiguration": "s3:GetLifecycleConfiguration",
-	"s3:putbucketlifecycleconfiguration": "s3:PutLifecycleConfiguration",
-	"s3:getbucketreplication":            "s3:GetReplicationConfiguration", "s3:putbucketreplication": "s3:PutReplicationConfiguration",
-	"s3:getpublicaccessblock": "s3:GetBucketPublicAccessBlock", "s3:putpublicaccessblock": "s3:PutBucketPublicAccessBlock",
-	"lambda:invoke": "lambda:InvokeFunction", "kms:reencrypt": "kms:ReEncryptTo", "iam:attachpolicy": "iam:AttachRolePolicy",
-	"secretsmanager:getsecret": "secretsmanager:GetSecretValue", "sqs:sendmessagebatch": "sqs:SendMessage",
-	"sqs:deletemessagebatch": "sqs:DeleteMessage",
-}
-
-// find is the action that a name without wildcards is.
-func (t *actionTable) find(service, name string) (knownAction, bool) {
-	i := slices.IndexFunc(t.actions[service], func(a knownAction) bool { return strings.EqualFold(a.name, name) })
-	if i < 0 {
-		return knownAction{}, false
-	}
-	return t.actions[service][i], true
-}
-
-// unknownAction reports an action that does not exist. That there are others than lint
-// knows is allowed for: only what is almost a known one, or of a service that has no
-// others, is said.
-func (l *linter) unknownAction(p *actionPattern) {
-	table := knownActions()
-	actions := table.actions[p.prefix]
-	if p.all || len(actions) == 0 || l.policy.kind == Trust {
+// statementActions checks the actions of a statement against what is known of their
+// services: whether there are such actions, and whether they are ever about one of the
+// statement's resources.
+func (l *linter) statementActions(s *statement) {
+	if l.policy.kind == Trust {
 		return
 	}
-	if slices.ContainsFunc(actions, func(a knownAction) bool { return p.match(action{p.prefix, a.name}) }) {
-		return
-	}
-	meant := operations[p.prefix+":"+p.name.source]
-	for _, a := range actions {
-		near := p.name.literal && p.name.source != "" && p.name.source[0] == lowerASCII(a.name[0]) &&
-			editDistance(p.name.source, lowerText(a.name), 2) <= 2
-		if meant == "" && near {
-			meant = p.prefix + ":" + a.name
+	about := map[*resourceKind]bool{}
+	reached := func(kind *resourceKind) bool {
+		known, found := about[kind]
+		if !found {
+			known = slices.ContainsFunc(s.resource.patterns, func(p resourcePattern) bool { return p.mayBe(kind) })
+			about[kind] = known
 		}
+		return known
 	}
-	switch {
-	case meant != "":
-		l.add(finding.Warning, p.at, "unknown-action", "there is no action %s; did you mean %s?", p.source, meant).
-			suggest(l, p.at, jsonText(meant), "write %s", meant)
-	case table.complete[p.prefix]:
-		l.add(finding.Warning, p.at, "unknown-action", "there is no action %s", p.source)
+	matched, certain := l.matchedActions(s)
+	explained := map[string]bool{} // services of whose resources something was said already
+	if certain && s.resource != nil && !s.resource.not {
+		l.secrets(s, matched, explained)
 	}
-}
-
-// wrongResources reports actions of a statement that are about no resource of it.
-func (l *linter) wrongResources(s *statement) {
-	if s.action.not || s.resource == nil || s.resource.not || l.policy.kind == Trust || len(s.resource.patterns) == 0 ||
-		slices.ContainsFunc(s.resource.patterns, func(p resourcePattern) bool { return p.all }) {
-		return
-	}
-	table := knownActions()
 	for i := range s.action.patterns {
 		p := &s.action.patterns[i]
-		known, found := table.find(p.prefix, p.name.source)
-		if p.all || !p.name.literal || !found || known.form == "*" || l.fits(s, known) {
+		known := knownServices()[p.prefix]
+		if known == nil || !actionName.MatchString(trimAction(p.source)) {
 			continue
 		}
+		found := known.matching(p)
 		switch {
-		case known.form == "":
-			l.add(finding.Error, p.at, "action-on-wrong-resource", "%s is about no resource: only \"*\" matches it", p.source)
-		case known.service == "secretsmanager" && l.secretWithoutSuffix(s, p):
-		default:
-			f := l.add(finding.Error, p.at, "action-on-wrong-resource", "%s is about %s, which no resource of this statement "+
-				"is", p.source, readable(known.form))
-			l.suggestBucket(f, s, known)
+		case len(found) == 0:
+			l.unknownAction(p, known)
+		case s.action.not || s.resource == nil || s.resource.not || len(s.resource.patterns) == 0 || explained[p.prefix]:
+		case !slices.ContainsFunc(found, func(a *knownAction) bool { return a.meets(s.resource, reached) }):
+			l.impossibleResource(s, p, found)
 		}
 	}
 }
 
-// readable is a form as people write it.
-func readable(form string) string {
-	return strings.NewReplacer("~*", "NAME", "~", "…").Replace(form)
+// actionName is what an action looks like; of others something is said already.
+var actionName = lazyregexp.New(`^[A-Za-z0-9-]+:[A-Za-z0-9*?]+$`)
+
+// matchedActions are the known actions that a statement's patterns match; certain says
+// that there are no others.
+func (l *linter) matchedActions(s *statement) (matched []*knownAction, certain bool) {
+	if s.action.not {
+		return nil, false
+	}
+	for i := range s.action.patterns {
+		p := &s.action.patterns[i]
+		if p.all {
+			return nil, false
+		}
+		if known := knownServices()[p.prefix]; known != nil {
+			matched = append(matched, known.matching(p)...)
+		}
+	}
+	return matched, true
 }
 
-// fits reports whether a resource of the statement can be of the action's form.
-func (l *linter) fits(s *statement, known knownAction) bool {
-	for i := range s.resource.patterns {
-		p := &s.resource.patterns[i]
-		pattern := spelling{ops: p.openOps(), folded: true}
-		if known.form == "" {
-			if pattern.matches("*") || strings.HasSuffix(p.whole.source, ":*") {
-				return true
-			}
-			continue
-		}
-		if strings.Contains(p.whole.source, ":accesspoint") || strings.Contains(p.whole.source, ":catalog") {
-			return true // other forms than those of the table
-		}
-		in := []spelling{spell(known.form), pattern}
-		if known.service == "secretsmanager" {
-			in[0] = spelling{ops: append(spell("arn:~:secretsmanager:~:~:secret:~*-").ops, anyOne, anyOne, anyOne, anyOne, anyOne, anyOne)}
-		}
-		effort := 20000
-		if _, ok := witness(in, nil, &effort); ok || effort < 0 {
+// onlyAll are services of which an action without a kind of resource is about "*" and no
+// resource's ARN. Others look at ARNs that their reference does not name, such as IAM at
+// arn:aws:iam::ACCOUNT:role/ for ListRoles.
+var onlyAll = []string{"autoscaling", "ec2", "ecr", "kms", "lambda", "route53", "secretsmanager", "ssm"}
+
+// meets reports whether the action may be about one of the resources.
+func (a *knownAction) meets(resources *resourceSet, reached func(*resourceKind) bool) bool {
+	if len(a.kinds) > 0 {
+		return slices.ContainsFunc(a.kinds, reached)
+	}
+	return slices.ContainsFunc(resources.patterns, func(p resourcePattern) bool {
+		parts := p.loose()
+		switch {
+		case p.all || parts == nil:
 			return true
+		case a.name == "ListAllMyBuckets": // it is about arn:aws:s3:::*
+			return slices.Equal(parts[5], []op{anyRun})
+		case !slices.Contains(onlyAll, a.service):
+			own := func(name string) bool { return formMeets(parts[2], compilePattern(name, false, false).ops, true) }
+			return own(a.service) || (a.service == "sts" && own("iam"))
 		}
-	}
-	return false
+		// Some services have once documented ARNs that end in *.
+		return a.service != "ec2" && a.service != "ecr" && slices.Equal(parts[5], []op{anyRun})
+	})
 }
 
-// openOps are the pattern's, with * for each variable.
-func (p *resourcePattern) openOps() []op {
-	if p.whole.segments == nil {
-		return compilePattern(p.whole.source, true, false).ops
-	}
-	var ops []op
-	for _, part := range p.whole.segments {
-		if part.key != "" {
-			ops = append(ops, anyRun)
+func (l *linter) impossibleResource(s *statement, p *actionPattern, found []*knownAction) {
+	name := trimAction(p.source)
+	var examples []string
+	for _, one := range found {
+		for _, kind := range one.kinds {
+			if example := kind.example(); !slices.Contains(examples, example) {
+				examples = append(examples, example)
+			}
 		}
-		ops = append(ops, part.ops...)
 	}
-	return ops
+	if len(examples) == 0 {
+		f := l.add(finding.Error, p.at, "action-on-wrong-resource",
+			`%s is about no resource of its own: only "*" matches it, so this statement never %s it`, name, verb(s))
+		f.Advice = `give it a statement with "Resource": "*"`
+		return
+	}
+	const most = 3
+	if more := len(examples) - most; more > 0 {
+		examples = append(examples[:most], fmt.Sprintf("%d more", more))
+	}
+	f := l.add(finding.Error, p.at, "action-on-wrong-resource",
+		"%s is about %s, which no Resource here matches: this statement never %s it", name, strings.Join(examples, ", "),
+		verb(s))
+	if found[0].service == "kms" && strings.Contains(l.policy.text[s.resource.at.start:s.resource.at.end], ":alias/") {
+		f.Message += "; an alias is none of them"
+		f.Advice = "name the key, or all keys and in a Condition kms:ResourceAliases"
+		return
+	}
+	l.suggestBucket(f, s, found)
 }
 
-// secretWithoutSuffix reports secrets that are named without the six characters with
-// which their ARNs end.
-func (l *linter) secretWithoutSuffix(s *statement, p *actionPattern) bool {
-	secret := spell("arn:~:secretsmanager:~:~:secret:*")
-	reported := false
-	for i := range s.resource.patterns {
-		one := &s.resource.patterns[i]
-		effort := 20000
-		if _, ok := witness([]spelling{secret, {ops: one.openOps(), folded: true}}, nil, &effort); !ok {
-			continue
-		}
-		reported = true
-		if slices.ContainsFunc(l.findings, func(f placed) bool { return f.at == one.at && f.Rule == "secret-without-suffix" }) {
-			continue
-		}
-		l.add(finding.Error, one.at, "secret-without-suffix", "%s is about no secret: their ARNs end in - and six characters",
-			one.whole.source).
-			suggest(l, one.at, jsonText(one.whole.source+"-??????"), "leave them open")
+func verb(s *statement) string {
+	if s.allow {
+		return "allows"
 	}
-	_ = p
-	return reported
+	return "denies"
 }
 
-// suggestBucket names the bucket beside its objects, or the objects beside it.
-func (l *linter) suggestBucket(f *placed, s *statement, known knownAction) {
-	if known.service != "s3" {
+// suggestBucket: of a bucket and what is in it, the one that is missing can be told from
+// the other.
+func (l *linter) suggestBucket(f *placed, s *statement, found []*knownAction) {
+	is := func(name string) bool {
+		return slices.ContainsFunc(found, func(a *knownAction) bool {
+			return a.service == "s3" && slices.ContainsFunc(a.kinds, func(k *resourceKind) bool { return k.name == name })
+		})
+	}
+	if len(s.resource.patterns) != 1 {
+		f.Advice = "name its resource too"
+		return
+	}
+	p := &s.resource.patterns[0]
+	head, name, isBucket := strings.Cut(p.whole.source, ":s3:::")
+	if !isBucket || name == "" {
+		return
+	}
+	bucket, key, isObject := strings.Cut(name, "/")
+	added := ""
+	switch {
+	case is("bucket") && isObject && key != "":
+		added = head + ":s3:::" + bucket
+	case is("object") && !isObject:
+		added = head + ":s3:::" + bucket + "/*"
+	default:
+		return
+	}
+	text := jsonText(p.whole.source) + ", " + jsonText(added)
+	if !strings.HasPrefix(l.policy.text[s.resource.at.start:], "[") {
+		text = "[" + text + "]"
+	}
+	f.suggest(l, p.at, text, "name %s too", added)
+}
+
+// secretARN is what the ARNs of secrets end with: a hyphen and six characters that are
+// drawn when the secret is created.
+var secretARN = newResourceKind("secret", "secretsmanager:*:*:secret:*-??????")
+
+// secrets finds secrets that are named without their last six characters.
+func (l *linter) secrets(s *statement, matched []*knownAction, explained map[string]bool) {
+	var named *knownAction
+	for _, one := range matched {
+		if one.service == "secretsmanager" && len(one.kinds) > 0 && one.name != "CreateSecret" {
+			named = one
+			break
+		}
+	}
+	if named == nil {
 		return
 	}
 	for i := range s.resource.patterns {
 		p := &s.resource.patterns[i]
-		parts := strings.SplitN(p.whole.source, ":", 6)
-		if len(parts) != 6 || parts[2] != "s3" || p.whole.segments != nil {
+		parts := strings.SplitN(p.whole.source, ":", 7)
+		if len(parts) != 7 || lowerText(parts[2]) != "secretsmanager" || parts[5] != "secret" {
 			continue
 		}
-		bucket, _, ofObjects := strings.Cut(parts[5], "/")
-		other := strings.Join(parts[:5], ":") + ":" + bucket
-		if !strings.HasSuffix(known.form, "/*") != ofObjects {
+		name := parts[6]
+		switch {
+		case !p.mayBe(secretARN):
+		case !hasWildcard(name) && endsInWord(name):
+		default:
 			continue
 		}
-		if !ofObjects {
-			other += "/*"
-		}
-		old := l.policy.text[p.at.start:p.at.end]
-		text := old + ", " + jsonText(other)
-		if s.resource.at == p.at {
-			text = "[" + text + "]"
-		}
-		f.suggest(l, p.at, text, "name %s too", other)
+		f := l.add(finding.Error, p.at, "secret-without-suffix",
+			"secretsmanager:%s: the ARN of a secret ends in a hyphen and six characters that are drawn, which %q lacks",
+			named.name, p.whole.source)
+		f.suggest(l, p.at, jsonText(p.whole.source+"-??????"), "match any six characters")
+		explained["secretsmanager"] = true
+	}
+}
+
+// endsInWord reports a name that ends like one with the six characters, which however
+// are all small letters or all digits, as in my-secret: of a hundred that are drawn one
+// is so.
+func endsInWord(name string) bool {
+	tail := name[strings.LastIndexByte(name, '-')+1:]
+	isLower := func(c rune) bool { return c >= 'a' && c <= 'z' }
+	isDigit := func(c rune) bool { return c >= '0' && c <= '9' }
+	return strings.TrimFunc(tail, isLower) == "" || strings.TrimFunc(tail, isDigit) == ""
+}
+
+// calls are API operations that have no action of their own, and the actions that they
+// need.
+var calls = map[string][]string{
+	"s3:completemultipartupload":       {"s3:PutObject"},
+	"s3:copyobject":                    {"s3:GetObject", "s3:PutObject"},
+	"s3:createmultipartupload":         {"s3:PutObject"},
+	"s3:deletebucketencryption":        {"s3:PutEncryptionConfiguration"},
+	"s3:deletebucketlifecycle":         {"s3:PutLifecycleConfiguration"},
+	"s3:deleteobjects":                 {"s3:DeleteObject"},
+	"s3:getbucketencryption":           {"s3:GetEncryptionConfiguration"},
+	"s3:getbucketlifecycle":            {"s3:GetLifecycleConfiguration"},
+	"s3:getbucketreplication":          {"s3:GetReplicationConfiguration"},
+	"s3:getpublicaccessblock":          {"s3:GetBucketPublicAccessBlock"},
+	"s3:headbucket":                    {"s3:ListBucket"},
+	"s3:headobject":                    {"s3:GetObject"},
+	"s3:listbuckets":                   {"s3:ListAllMyBuckets"},
+	"s3:listmultipartuploads":          {"s3:ListBucketMultipartUploads"},
+	"s3:listobjects":                   {"s3:ListBucket"},
+	"s3:listobjectsv2":                 {"s3:ListBucket"},
+	"s3:listobjectversions":            {"s3:ListBucketVersions"},
+	"s3:listparts":                     {"s3:ListMultipartUploadParts"},
+	"s3:putbucketencryption":           {"s3:PutEncryptionConfiguration"},
+	"s3:putbucketlifecycle":            {"s3:PutLifecycleConfiguration"},
+	"s3:putbucketreplication":          {"s3:PutReplicationConfiguration"},
+	"s3:putpublicaccessblock":          {"s3:PutBucketPublicAccessBlock"},
+	"s3:uploadpart":                    {"s3:PutObject"},
+	"lambda:invoke":                    {"lambda:InvokeFunction"},
+	"kms:reencrypt":                    {"kms:ReEncryptFrom", "kms:ReEncryptTo"},
+	"sqs:sendmessagebatch":             {"sqs:SendMessage"},
+	"sqs:deletemessagebatch":           {"sqs:DeleteMessage"},
+	"sqs:changemessagevisibilitybatch": {"sqs:ChangeMessageVisibility"},
+	"sns:publishbatch":                 {"sns:Publish"},
+	"dynamodb:transactgetitems":        {"dynamodb:GetItem"},
+	"dynamodb:transactwriteitems": {
+		"dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:ConditionCheckItem",
+	},
+	"dynamodb:executestatement":      {"dynamodb:PartiQLSelect"},
+	"dynamodb:batchexecutestatement": {"dynamodb:PartiQLSelect"},
+	"ecr:getlogin":                   {"ecr:GetAuthorizationToken"},
+	"ecr:getloginpassword":           {"ecr:GetAuthorizationToken"},
+}
+
+// unknownAction reports an action that the service does not have.
+func (l *linter) unknownAction(p *actionPattern, known *service) {
+	written := trimAction(p.source)
+	if !p.name.literal {
+		l.add(finding.Warning, p.at, "unknown-action", "%s matches no action of %s", written, known.name)
 		return
+	}
+	f := l.add(finding.Warning, p.at, "unknown-action", "%s has no action %s", known.name, written)
+	if actions := calls[lowerText(written)]; len(actions) > 0 {
+		f.Message += "; the call needs " + strings.Join(actions, ", ")
+		if len(actions) == 1 {
+			f.suggest(l, p.at, jsonText(actions[0]), "write %s", actions[0])
+		}
+		return
+	}
+	best, distance := "", 4
+	for _, name := range known.names {
+		limit := min(3, len(name)/3)
+		if d := editDistance(p.name.source, lowerText(name), limit); d <= limit && d < distance {
+			best, distance = name, d
+		}
+	}
+	if best != "" {
+		f.Message += "; did you mean " + known.name + ":" + best + "?"
+		f.suggest(l, p.at, jsonText(known.name+":"+best), "write %s:%s", known.name, best)
 	}
 }

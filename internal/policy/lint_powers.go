@@ -37,97 +37,6 @@ func (l *linter) everything(s *statement) {
 	}
 }
 
-// escalations are actions by which the holder gets the permissions of others, or gives
-// himself more; own says that it is no gain on the holder's own user.
-var escalations = []struct {
-	action, gain string
-	own          bool
-}{
-	{action: "iam:CreatePolicyVersion", gain: "rewrites a managed policy"},
-	{action: "iam:SetDefaultPolicyVersion", gain: "puts an older version of a managed policy in force"},
-	{action: "iam:AttachUserPolicy", gain: "attaches any policy to a user"},
-	{action: "iam:AttachGroupPolicy", gain: "attaches any policy to a group"},
-	{action: "iam:AttachRolePolicy", gain: "attaches any policy to a role"},
-	{action: "iam:PutUserPolicy", gain: "writes any policy of a user"},
-	{action: "iam:PutGroupPolicy", gain: "writes any policy of a group"},
-	{action: "iam:PutRolePolicy", gain: "writes any policy of a role"},
-	{action: "iam:AddUserToGroup", gain: "joins any group"},
-	{action: "iam:UpdateAssumeRolePolicy", gain: "makes any role trust the holder"},
-	{action: "iam:CreateAccessKey", gain: "makes keys of other users", own: true},
-	{action: "iam:CreateLoginProfile", gain: "sets a password for other users", own: true},
-	{action: "iam:UpdateLoginProfile", gain: "sets a password for other users", own: true},
-	{action: "iam:DeleteUserPermissionsBoundary", gain: "takes the limits off a user"},
-	{action: "iam:DeleteRolePermissionsBoundary", gain: "takes the limits off a role"},
-}
-
-// narrowing are keys of conditions that limit what can be gained.
-var narrowing = []string{"iam:policyarn", "iam:permissionsboundary", "aws:resourceaccount", "aws:resourceorgid"}
-
-// escalation reports permissions that are worth more than they seem, on resources that
-// are not named.
-func (l *linter) escalation(s *statement) {
-	if !l.policy.kind.grants() || s.resource == nil || s.resource.not || s.conditionOn(narrowing...) ||
-		slices.ContainsFunc(s.conditions, func(c condition) bool {
-			return strings.HasPrefix(c.folded, "aws:resourcetag/") || strings.HasPrefix(c.folded, "iam:resourcetag/")
-		}) {
-		return
-	}
-	if s.action.not {
-		l.gains(s, s.action.at, "all but a few actions", s.action.match)
-		return
-	}
-	for i := range s.action.patterns {
-		if p := &s.action.patterns[i]; !p.all { // of all, allow-everything says so
-			l.gains(s, p.at, p.source, p.match)
-		}
-	}
-}
-
-// gains reports what the holder gains by actions.
-func (l *linter) gains(s *statement, at span, what string, match func(action) bool) {
-	var gains []string
-	for _, one := range escalations {
-		if match(splitAction(one.action)) && slices.ContainsFunc(s.resource.patterns, func(r resourcePattern) bool {
-			return r.open(one.action, one.own)
-		}) {
-			gains = append(gains, one.gain)
-		}
-	}
-	if len(gains) == 0 {
-		return
-	}
-	if len(gains) > 3 {
-		gains = append(gains[:3], "and so on")
-	}
-	l.add(finding.Security, at, "privilege-escalation", "%s on resources that are not named: the holder %s", what,
-		strings.Join(gains, ", "))
-}
-
-// open reports a pattern that covers resources of an action which nobody named.
-func (p *resourcePattern) open(name string, own bool) bool {
-	known, _ := func() (knownAction, bool) {
-		table := knownActions()
-		one := splitAction(name)
-		return table.find(one.prefix, one.name)
-	}()
-	if !p.all {
-		effort := 20000
-		if _, ok := witness([]spelling{spell(known.form), {ops: p.openOps(), folded: true}}, nil, &effort); !ok {
-			return false
-		}
-	}
-	_, resource, _ := strings.Cut(strings.TrimPrefix(p.whole.source, "arn:"), "::")
-	_, resource, _ = strings.Cut(resource, ":")
-	_, named, _ := strings.Cut(resource, "/")
-	switch {
-	case p.all, strings.Contains(resource, "*") && strings.Trim(named, "*?/") == "":
-		return true
-	case strings.Contains(p.whole.source, "${"):
-		return !own && strings.Contains(fold(p.whole.source), "${aws:username}")
-	}
-	return false
-}
-
 // mfaIfExists: keys that do not expire have no such key in their calls.
 func (l *linter) mfaIfExists(s *statement, c *condition) {
 	if c.folded != "aws:multifactorauthpresent" || c.op.compare != compareBool || !c.op.ifExists || len(c.values) == 0 ||
@@ -167,7 +76,8 @@ var globalKeys = []string{
 	"aws:CurrentTime", "aws:Ec2InstanceSourcePrivateIPv4", "aws:Ec2InstanceSourceVpc", "aws:EpochTime",
 	"aws:FederatedProvider", "aws:IsMcpServiceAction", "aws:MultiFactorAuthAge", "aws:MultiFactorAuthPresent",
 	"aws:PrincipalAccount", "aws:PrincipalArn",
-	"aws:PrincipalIsAWSService", "aws:PrincipalOrgID", "aws:PrincipalOrgPaths", "aws:PrincipalServiceName",
+	"aws:PrincipalIsAWSService", "aws:PrincipalOrgID", "aws:PrincipalOrgMasterAccountId",
+	"aws:PrincipalOrgPaths", "aws:PrincipalServiceName",
 	"aws:PrincipalServiceNamesList", "aws:PrincipalType", "aws:Referer", "aws:RequestedRegion", "aws:ResourceAccount",
 	"aws:ResourceOrgID", "aws:ResourceOrgPaths", "aws:SecureTransport", "aws:SignInSessionArn", "aws:SourceAccount",
 	"aws:SourceArn", "aws:SourceIdentity", "aws:SourceIp", "aws:SourceOrgID", "aws:SourceOrgPaths", "aws:SourceOwner",

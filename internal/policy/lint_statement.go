@@ -12,6 +12,7 @@ func (l *linter) statement(s *statement) {
 	for i := range s.action.patterns {
 		l.action(&s.action.patterns[i])
 	}
+	l.statementActions(s)
 	if s.resource != nil {
 		l.resources(s)
 	}
@@ -23,7 +24,6 @@ func (l *linter) statement(s *statement) {
 	l.emptyCondition(s)
 	l.placeholders(s)
 	l.keyNames(s)
-	l.wrongResources(s)
 	l.powers(s)
 	if l.policy.kind == Trust {
 		l.trust(s)
@@ -64,8 +64,6 @@ func (l *linter) action(p *actionPattern) {
 	case folded != prefix:
 		l.add(finding.Warning, p.at, "letter-case", "service prefixes are written in lower case: %s", folded).
 			suggest(l, p.at, jsonText(folded+":"+name), "write %s", folded)
-	default:
-		l.unknownAction(p)
 	}
 }
 

@@ -834,8 +834,8 @@ var ruleBook = sync.OnceValue(func() []Rule {
 		},
 		{
 			Code: "RC4019", Name: "privilege-escalation", Severity: finding.Security, Kind: Identity,
-			Meaning: "The holder gets the permissions of others, or gives himself more: the action is allowed on resources " +
-				"that nobody named.",
+			Meaning: "The holder gets the permissions of others, or gives himself more, also by passing a role to a service " +
+				"that he lets run something: the engine allows the action on resources that nobody named.",
 			Fix: "Name the resources, or compare iam:PolicyARN or iam:PermissionsBoundary.",
 			Example: `{'Version':'2012-10-17','Statement':[{'Effect':'Allow','Action':'iam:CreatePolicyVersion',` +
 				`'Resource':'*'}]}`,

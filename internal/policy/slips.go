@@ -9,40 +9,70 @@ import (
 	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
-// nearMiss says how two texts differ if one looks like a misspelling of the
-// other; empty if they do not look alike.
-func nearMiss(wanted, got string) string {
-	var notes []string
-	add := func(note string) {
-		if !slices.Contains(notes, note) {
-			notes = append(notes, note)
+// nearMiss says how two texts differ if the first looks like a misspelling of the
+// second; empty if they do not look alike.
+func nearMiss(got, wanted string) string {
+	var notes, others []string
+	noteIn := func(list *[]string) func(string) {
+		return func(note string) {
+			if !slices.Contains(*list, note) {
+				*list = append(*list, note)
+			}
 		}
 	}
-	trimmedWanted, trimmedGot := strings.TrimSpace(wanted), strings.TrimSpace(got)
-	if trimmedWanted != wanted || trimmedGot != got {
-		add("blanks at an end differ")
+	trimmedGot, trimmedWanted := strings.TrimSpace(got), strings.TrimSpace(wanted)
+	if trimmedGot != got || trimmedWanted != wanted {
+		noteIn(&notes)("blanks at an end differ")
 	}
-	a, b := normalIssuer(trimmedWanted, add), normalIssuer(trimmedGot, add)
-	if wanted == got {
+	bareGot, scheme := cutScheme(trimmedGot)
+	bareWanted, wantedScheme := cutScheme(trimmedWanted)
+	switch {
+	case strings.EqualFold(scheme, wantedScheme):
+	case wantedScheme == "":
+		noteIn(&notes)("the scheme " + scheme + " does not belong here")
+	case scheme == "":
+		noteIn(&notes)("the scheme " + wantedScheme + " is missing")
+	default:
+		noteIn(&notes)("the scheme is " + scheme + ", want " + wantedScheme)
+	}
+	a, b := normalIssuer(bareGot, noteIn(&notes)), normalIssuer(bareWanted, noteIn(&others))
+	switch {
+	case got == wanted:
+		return ""
+	case a == b && len(notes) > 0:
+		return strings.Join(notes, ", ")
+	case a == b && len(others) > 0:
+		return fmt.Sprintf("in %q %s", wanted, strings.Join(others, ", "))
+	case strings.EqualFold(a, b):
+		return strings.Join(append(notes, "letter case differs"), ", ")
+	case strings.TrimSuffix(a, "/") == strings.TrimSuffix(b, "/"):
+		return strings.Join(append(notes, "a trailing slash differs"), ", ")
+	}
+	distance := editDistance(a, b, 3)
+	if len(a) <= 8 || distance > 3 {
 		return ""
 	}
-	if strings.EqualFold(a, b) {
-		if a != b {
-			add("letter case differs")
+	note := "1 character differs"
+	if distance > 1 {
+		note = fmt.Sprintf("%d characters differ", distance)
+	}
+	return strings.Join(append(notes, note), ", ")
+}
+
+// cutScheme takes the scheme of an issuer out of a text that is the issuer, or the ARN
+// of its provider.
+func cutScheme(text string) (rest, scheme string) {
+	const kind = ":oidc-provider/"
+	head := ""
+	if i := strings.Index(text, kind); i >= 0 {
+		head, text = text[:i+len(kind)], text[i+len(kind):]
+	}
+	for _, one := range []string{"https://", "http://"} {
+		if len(text) > len(one) && strings.EqualFold(text[:len(one)], one) {
+			return head + text[len(one):], text[:len(one)]
 		}
-		return strings.Join(notes, ", ")
 	}
-	switch {
-	case strings.TrimSuffix(a, "/") == strings.TrimSuffix(b, "/"):
-		return "a trailing slash differs"
-	}
-	if distance := editDistance(a, b, 3); distance <= 3 && len(a) > 8 {
-		if distance == 1 {
-			return "1 character differs"
-		}
-		return fmt.Sprintf("%d characters differ", distance)
-	}
-	return ""
+	return head + text, ""
 }
 
 // normalIssuer corrects the usual mistakes in the issuer part of an EKS name,

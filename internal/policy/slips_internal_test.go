@@ -44,7 +44,7 @@ func TestEditDistance(t *testing.T) {
 func TestSlips(t *testing.T) {
 	t.Parallel()
 	const eks = "oidc.eks.eu-west-1.amazonaws.com"
-	for _, row := range []struct{ wanted, got, want string }{
+	for _, row := range []struct{ got, wanted, want string }{
 		{"a", "a", ""},
 		{" a", "a", "blanks at an end differ"},
 		{"a", "a ", "blanks at an end differ"},
@@ -53,18 +53,30 @@ func TestSlips(t *testing.T) {
 		{"A", "a", "letter case differs"},
 		{"a/", "a", "a trailing slash differs"},
 		{"https://a", "a", "the scheme https:// does not belong here"},
-		{"a", "https://a", "the scheme https:// does not belong here"},
-		{"https://A", "a", "the scheme https:// does not belong here, letter case differs"},
 		{" https://a", "a", "blanks at an end differ, the scheme https:// does not belong here"},
 		{"abcdefgh", "abcdefgx", ""},
 		{"abcdefghi", "abcdefghx", "1 character differs"},
+		{"a", "https://a", "the scheme https:// is missing"},
+		{"a", "HTTPS://a", "the scheme HTTPS:// is missing"},
+		{"http://a", "a", "the scheme http:// does not belong here"},
+		{"http://a", "https://a", "the scheme is http://, want https://"},
+		{"HTTPS://a", "https://a", "letter case differs"},
+		{"https://A", "a", "the scheme https:// does not belong here, letter case differs"},
+		{"https://a/", "a", "the scheme https:// does not belong here, a trailing slash differs"},
+		{
+			"arn:aws:iam::1:oidc-provider/https://h", "arn:aws:iam::1:oidc-provider/h",
+			"the scheme https:// does not belong here",
+		},
+		{"arn:aws:iam::1:oidc-provider/h", "arn:aws:iam::1:oidc-provider/https://h", "the scheme https:// is missing"},
+		{eks + "/id/A1", eks + "/A1", `in "` + eks + `/A1" /id/ is missing`},
+		{"https://b", "a", ""},
 		{"abcdefghi", "abcdefxyz", "3 characters differ"},
 		{"abcdefghi", "abcdewxyz", ""},
 		{eks + "/A1", eks + "/id/A1", "/id/ is missing"},
 		{"oidc.eu-west-1.eks.amazonaws.com/id/A1", eks + "/id/A1", "the region comes before eks, want " + eks},
 	} {
-		if got := nearMiss(row.wanted, row.got); got != row.want {
-			t.Errorf("%q for %q: %q, want %q", row.wanted, row.got, got, row.want)
+		if got := nearMiss(row.got, row.wanted); got != row.want {
+			t.Errorf("%q for %q: %q, want %q", row.got, row.wanted, got, row.want)
 		}
 	}
 }
