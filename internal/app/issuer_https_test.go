@@ -65,6 +65,10 @@ func TestIssuerByHTTPS(t *testing.T) {
 		"--https-ca", ca)
 	_, rest, _ := strings.Cut(line, "S3 by HTTPS at ")
 	address, _, _ := strings.Cut(rest, ";")
+	// Two pipes: what is read of one says nothing of the other.
+	for !strings.Contains(stdout.String(), "AWS_SECRET_ACCESS_KEY=") && t.Context().Err() == nil {
+		time.Sleep(10 * time.Millisecond)
+	}
 	for export := range strings.Lines(stdout.String()) {
 		if name, value, found := strings.Cut(strings.TrimPrefix(strings.TrimSpace(export), "export "), "="); found {
 			t.Setenv(name, value)
