@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -110,13 +111,14 @@ func (l *linter) impossibleResource(s *statement, p *actionPattern, found []*kno
 		f.Advice = `give it a statement with "Resource": "*"`
 		return
 	}
+	slices.SortStableFunc(examples, func(a, b string) int { return cmp.Compare(len(a), len(b)) }) // plain ones first
 	const most = 3
 	if more := len(examples) - most; more > 0 {
 		examples = append(examples[:most], fmt.Sprintf("%d more", more))
 	}
 	f := l.add(finding.Error, p.at, "action-on-wrong-resource",
-		"%s is about %s, which no Resource here matches: this statement never %s it", name, strings.Join(examples, ", "),
-		verb(s))
+		"%s is about %s, which no Resource here matches: this statement never %s it", name,
+		strings.Join(examples, " or "), verb(s))
 	if found[0].service == "kms" && strings.Contains(l.policy.text[s.resource.at.start:s.resource.at.end], ":alias/") {
 		f.Message += "; an alias is none of them"
 		f.Advice = "name the key, or all keys and in a Condition kms:ResourceAliases"

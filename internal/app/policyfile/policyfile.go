@@ -205,18 +205,21 @@ func Replace(file string, text []byte) error {
 	return nil
 }
 
-// PrintDiff shows a change of a document, in the bytes that it has and would have. One
-// that is a single line is shown formatted, and said to be.
+// PrintDiff shows a change of a document, in the bytes that it has and would have: what
+// is printed can be applied as a patch.
 func PrintDiff(w io.Writer, before, after []byte) {
-	present, changed := "present", "new"
-	whole := func(text []byte) []byte { return append(bytes.TrimRight(text, "\n"), '\n') }
-	if !bytes.Contains(bytes.TrimSpace(before), []byte("\n")) && !bytes.Contains(bytes.TrimSpace(after), []byte("\n")) {
-		pretty, err := policy.Format("policy", before)
-		prettier, alsoErr := policy.Format("policy", after)
-		if err == nil && alsoErr == nil {
-			before, after = pretty, prettier
-			present, changed = "present, formatted", "new, formatted"
-		}
+	_, _ = w.Write(diff.Diff("present", before, "new", after))
+}
+
+// PrintStatements shows a change of a document that is written nowhere, statement by
+// statement: documents of a single line are formatted first, and said to be.
+func PrintStatements(w io.Writer, before, after []byte) {
+	isLine := func(text []byte) bool { return !bytes.Contains(bytes.TrimSpace(text), []byte("\n")) }
+	pretty, err := policy.Format("policy", before)
+	prettier, alsoErr := policy.Format("policy", after)
+	if err != nil || alsoErr != nil || !isLine(before) || !isLine(after) {
+		PrintDiff(w, before, after)
+		return
 	}
-	_, _ = w.Write(diff.Diff(present, whole(before), changed, whole(after)))
+	_, _ = w.Write(diff.Diff("present, formatted", pretty, "new, formatted", prettier))
 }
