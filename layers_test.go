@@ -122,7 +122,7 @@ var layers = []layer{
 	{
 		name: "the world outside", std: servers,
 		rooms: []string{
-			"internal/agreement", "internal/awsapi", "internal/events", "internal/follow", "internal/httpserve",
+			"internal/agreement", "internal/awsapi", "internal/boltfile", "internal/events", "internal/follow", "internal/httpserve",
 			"internal/obs", "internal/patience", "internal/pki",
 		},
 	},
@@ -149,7 +149,7 @@ var layers = []layer{
 		ours: []string{
 			"internal/arn", "internal/credential", "internal/fault", "internal/finding", "internal/lazyregexp",
 			"internal/managedpolicy", "internal/policy", "internal/sigv4", "internal/token", "internal/rawjson",
-			"internal/obs", "internal/pki", "internal/yamledit", "internal/localaws/...",
+			"internal/obs", "internal/pki", "internal/yamledit", "internal/boltfile", "internal/localaws/...",
 		},
 		rooms: []string{"internal/localaws/..."},
 	},
@@ -157,7 +157,7 @@ var layers = []layer{
 		name: "roles", std: servers, modules: clusters,
 		rooms: []string{
 			"internal/agent/...", "internal/broker/...", "internal/controller/association",
-			"internal/controller/issuer", "internal/issuer/desk", "internal/issuer/server",
+			"internal/controller/issuer", "internal/controller/missed", "internal/issuer/desk", "internal/issuer/server",
 			"internal/servingcert", "internal/signer", "internal/webhook",
 		},
 	},
@@ -245,6 +245,11 @@ var exceptions = []struct {
 	{"internal/follow", clusters, false, "it follows objects of a cluster"},
 	{"internal/httpserve", []string{"golang.org/x/time/rate"}, false, "warnings that do not fill the log"},
 	{"internal/obs", []string{"github.com/prometheus/client_golang/prometheus/..."}, false, "the registry of metrics"},
+	{
+		"internal/boltfile",
+		[]string{"go.etcd.io/bbolt", "runtime/debug"},
+		false, "it opens databases, whose pages are memory that may be missing",
+	},
 	{"internal/store/boltstore", []string{"go.etcd.io/bbolt"}, false, "its file is a database"},
 	{
 		"internal/store/kubestore",

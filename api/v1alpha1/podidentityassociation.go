@@ -226,7 +226,7 @@ type PodIdentityAssociationStatus struct {
 	// +optional
 	LastUsedTime *metav1.Time `json:"lastUsedTime,omitempty"`
 	// Conditions are Ready, RoleExists, TrustAllows, Granted, Shadowed and
-	// TagsAccepted.
+	// TagsAccepted, and PodsInjected where somebody looks at pods.
 	//
 	// +optional
 	// +listType=map

@@ -31,7 +31,7 @@ func refusalLine(t *testing.T, logs string) map[string]any {
 }
 
 // TestRefusalsSayWhoseAndWhatToDo: the log names the pod and account of a token that was
-// refused, when it ends, why it was refused, and what is to be done, whoever refused it.
+// refused, when it ends, why it was refused, and what is to be done.
 func TestRefusalsSayWhoseAndWhatToDo(t *testing.T) {
 	t.Parallel()
 	expired := func(p *pod) { p.issued, p.life = p.issued.Add(-2*time.Hour), time.Hour }
@@ -43,10 +43,10 @@ func TestRefusalsSayWhoseAndWhatToDo(t *testing.T) {
 		// hint and cause are parts of the line, and hint of the pod's answer, too.
 		hint, cause string
 	}{
-		{"expired token", expired, nil, http.StatusBadRequest, "read the file anew", ""},
+		{"expired token", expired, nil, http.StatusBadRequest, "read again the file", ""},
 		{
 			"expired for the upstream", nil, refuse(http.StatusBadRequest, "ExpiredTokenException"), http.StatusBadRequest,
-			"Read the file anew", "",
+			"Read again the file", "",
 		},
 		{
 			"refused role", nil, &awsapi.Error{

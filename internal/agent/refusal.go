@@ -88,7 +88,7 @@ func refuseTimes(code, detail string) *refusal {
 // refuseExpired names the end, since SDKs that read the token once are found by it.
 func refuseExpired(expiry time.Time) *refusal {
 	r := refuseTimes("ExpiredTokenException", "token is expired")
-	r.advice = "It expired at " + expiry.UTC().Format(time.RFC3339) + ": read the file anew that " +
+	r.advice = "It expired at " + expiry.UTC().Format(time.RFC3339) + ": read again the file that " +
 		"AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE names, for each request. Kubelet replaces the token in it long before."
 	return r
 }
@@ -255,7 +255,7 @@ func adviceFor(answer *awsapi.Error) string {
 		return "These are the node credentials of the agent, not the pod's: " +
 			"check the node role, the region and the clock."
 	case answer.Code == "ExpiredTokenException":
-		return "Read the file anew that AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE names, for each request."
+		return "Read again the file that AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE names, for each request."
 	case answer.Code == "InvalidTokenException":
 		return "The token must be of this cluster, for the audience pods.eks.amazonaws.com, and of a pod that exists."
 	case answer.Code != "AccessDeniedException":

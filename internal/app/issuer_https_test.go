@@ -123,10 +123,12 @@ func TestIssuerByHTTPS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := sts.New(sts.Options{BaseEndpoint: endpoint, Region: "us-east-1"}).AssumeRoleWithWebIdentity(t.Context(),
-		&sts.AssumeRoleWithWebIdentityInput{
-			RoleArn: role.Role.Arn, RoleSessionName: awssdk.String("app"), WebIdentityToken: awssdk.String(signed.Reveal()),
-		}); err != nil {
+	exchange := sts.New(sts.Options{BaseEndpoint: endpoint, Region: "us-east-1"})
+	if _, err := exchange.AssumeRoleWithWebIdentity(t.Context(), &sts.AssumeRoleWithWebIdentityInput{
+		RoleArn:          role.Role.Arn,
+		RoleSessionName:  awssdk.String("app"),
+		WebIdentityToken: awssdk.String(signed.Reveal()),
+	}); err != nil {
 		t.Error(err)
 	}
 
@@ -175,8 +177,8 @@ func TestIssuerOfServedFolder(t *testing.T) {
 				t.Fatal(err)
 			}
 			serve := func() {
-				startProgram(t, "listening", "serve", "issuer", "--documents", www, "--listen", address, "--tls-cert", cert,
-					"--tls-key", key)
+				startProgram(t, "listening", "serve", "issuer", "--documents", www, "--listen", address,
+					"--tls-cert", cert, "--tls-key", key)
 			}
 			initialise := exec.CommandContext(t.Context(), "rolecall", "issuer", "init", "--name", "c1", "--dir",
 				filepath.Join(dir, "i"), "--url", "https://issuer.example/c1", "--directory", www, "--read-back", "5m",

@@ -132,3 +132,9 @@ func (s *Set) All() []*v1alpha1.PodIdentityAssociation { return slices.Collect(s
 
 // Len is how many there are.
 func (s *Set) Len() int { return s.byID.size }
+
+// Paused is what to tell the author of a pod that has a paused association.
+func Paused(a *v1alpha1.PodIdentityAssociation) string {
+	return "PodIdentityAssociation " + a.Namespace + "/" + a.Name + " is paused: " +
+		"the pod finds no AWS credentials as long as it is"
+}

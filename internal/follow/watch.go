@@ -31,7 +31,7 @@ const (
 	askAgain = 10 * time.Second
 )
 
-// retry is how long an API server is left alone that cannot be watched: seven seconds at
+// retry is how long an API server is not asked that cannot be watched: seven seconds at
 // most. The library's own minute is meant for the watches of every node; these are of a few
 // servers, for which what changes meanwhile does not count.
 var retry = wait.Backoff{Duration: 500 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 20, Cap: 5 * time.Second}
@@ -108,7 +108,7 @@ func (w *Watch) Relied(patience time.Duration) bool {
 func Standstill(watches []*Watch) string {
 	var still []string
 	for _, w := range watches {
-		if w.heard.Load() != nil && !w.Heard(Fresh) {
+		if w.Age() > Fresh {
 			still = append(still, fmt.Sprintf("the watch of %s stands still: nothing heard of the API server for %s",
 				w.name, w.Age().Truncate(time.Second)))
 		}

@@ -33,6 +33,8 @@ type Account struct {
 	options options
 	// Warnings are about annotations that cannot be read.
 	Warnings []string
+	// unread are annotations that were meant to say the role of an account that has none.
+	unread []string
 }
 
 // method is empty for an account without identity.
@@ -64,6 +66,9 @@ func (a *Account) checkRole() error {
 func ReadAccount(annotations map[string]string, settings Settings) Account {
 	a := settings.none()
 	own := ownAnnotations(annotations, settings.Prefix)
+	if own[roleAnnotation] == "" {
+		a.unread = unreadRoles(annotations, settings.Prefix)
+	}
 	if len(own) == 0 {
 		return a
 	}
@@ -75,6 +80,10 @@ func ReadAccount(annotations map[string]string, settings Settings) Account {
 	}
 	if audience, found := own["audience"]; found {
 		a.Audience = audience
+		if strings.TrimSpace(audience) != audience || strings.ContainsAny(audience, " \t\r\n") {
+			warn("annotation %saudience %q has blanks in it; it is injected as it is, and AWS will refuse its tokens",
+				prefix, audience)
+		}
 	}
 	if text, found := own["sts-regional-endpoints"]; found {
 		regional, err := strconv.ParseBool(text)

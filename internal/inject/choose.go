@@ -42,6 +42,7 @@ func (k *Known) podIdentity(settings *Settings) Account {
 	case settings.Conformance: // the flags count for nothing (spec webhook row Q19)
 		base.RegionalSTS, base.Expiration = false, defaultExpiration
 	}
+	base.unread = nil // it has an identity
 	base.Container, base.Jitter = true, k.Jitter
 	base.Role, base.Malformed, base.Audience = "", false, settings.Container.Audience
 	return base

@@ -90,10 +90,14 @@ type container struct {
 	name              string
 	hasEnv, hasMounts bool
 	env               []envEntry
+	envFrom           []envFromEntry
 	mounts            []mountEntry
 }
 
 type envEntry struct{ name, value string }
+
+// envFromEntry is a ConfigMap or Secret whose members become variables.
+type envFromEntry struct{ kind, name, prefix string }
 
 type mountEntry struct{ name, path string }
 
@@ -220,6 +224,13 @@ func (c *container) read(r *rawjson.Reader) error {
 				c.env = append(c.env, envEntry{name, value})
 				return err
 			})
+		case "envFrom":
+			c.envFrom = nil
+			err = r.Array(func(int) error {
+				from, err := readEnvFrom(r)
+				c.envFrom = append(c.envFrom, from)
+				return err
+			})
 		case "volumeMounts":
 			c.hasMounts, c.mounts = r.Kind() == '[', nil
 			err = r.Array(func(int) error {
@@ -232,6 +243,27 @@ func (c *container) read(r *rawjson.Reader) error {
 		}
 		return err
 	})
+}
+
+func readEnvFrom(r *rawjson.Reader) (from envFromEntry, err error) {
+	named := func(kind string) error {
+		from.kind = kind
+		from.name, _, err = readPair(r, "name", "name")
+		return err
+	}
+	err = r.Object(func(name []byte) (err error) {
+		switch string(name) {
+		case "configMapRef":
+			return named("ConfigMap")
+		case "secretRef":
+			return named("Secret")
+		case "prefix":
+			from.prefix, err = r.String()
+			return err
+		}
+		return r.Skip()
+	})
+	return from, err
 }
 
 // readPair reads two members of an object.

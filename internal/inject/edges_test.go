@@ -188,7 +188,7 @@ func TestTokenMountedElsewhere(t *testing.T) {
 	t.Parallel()
 	const volume = `"volumes":[{"name":"aws-iam-token","projected":{"sources":[{"serviceAccountToken":{` +
 		`"path":"token"}}]}}],`
-	const own = `,"env":[{"name":"AWS_ROLE_ARN","value":"x"}]`
+	const own = `,"env":[{"name":"AWS_ROLE_ARN","value":"x"},{"name":"AWS_WEB_IDENTITY_TOKEN_FILE","value":"/x/token"}]`
 	for _, row := range []struct {
 		name, at, env string
 		conformance   bool

@@ -104,6 +104,11 @@ type Result struct {
 	// Missed says that the pod is meant to have credentials, and why one or
 	// all of its containers would not get them.
 	Missed string
+	// Given is how many containers get the identity, or have it already.
+	Given int
+	// Own says which containers have variables of their own and do not get the identity;
+	// empty if none has.
+	Own string
 	// Warnings are for the pod's author.
 	Warnings []string
 }
@@ -111,7 +116,7 @@ type Result struct {
 // Pod says what must change in a pod (JSON) of the given identity.
 func Pod(podJSON []byte, account Account, settings Settings) (*Result, error) {
 	if account.method() == "" {
-		return &Result{Reason: "the service account has no role"}, nil
+		return &Result{Reason: "the service account has no role", Warnings: Unread(podJSON, &account, settings)}, nil
 	}
 	p, err := decodePod(podJSON)
 	if err != nil {
@@ -123,6 +128,9 @@ func Pod(podJSON []byte, account Account, settings Settings) (*Result, error) {
 	m := &mutation{settings: &settings, account: &account, pod: p, result: &Result{}}
 	m.how = settings.delivery(&account)
 	m.result.Warnings = append(m.result.Warnings, account.Warnings...)
+	if !account.Container {
+		m.result.Warnings = append(m.result.Warnings, unreadOfPod(p.annotations, account.Role, settings.Prefix)...)
+	}
 	m.readAnnotations()
 	if !m.checkVolume() {
 		return m.result, nil

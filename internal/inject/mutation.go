@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // mutation is one pod on its way.
@@ -18,7 +19,9 @@ type mutation struct {
 	region     string
 	more       []envVar // after the reference's own variables
 	haveVolume bool
-	edits      []edit // containers, then init containers
+	given      int      // containers that get the identity, or have it
+	own        []string // those that have another
+	edits      []edit   // containers, then init containers
 	result     *Result
 }
 
@@ -119,6 +122,10 @@ func (m *mutation) container(list string, index int, c *container) edit {
 		return e
 	}
 	has := m.look(c)
+	if !m.settings.Conformance {
+		m.checkOwn(c)
+	}
+	m.note(c, has)
 	if has.cred && has.region && has.sts && (m.settings.Conformance || has.ownToken) {
 		return e
 	}
@@ -128,7 +135,35 @@ func (m *mutation) container(list string, index int, c *container) edit {
 }
 
 // found is which variables a container has itself.
-type found struct{ cred, region, sts, ownToken bool }
+type found struct {
+	cred, region, sts, ownToken bool
+	first, second               bool // of the method's variables
+}
+
+// note keeps which containers get the identity, and warns of those that half have one.
+func (m *mutation) note(c *container, has found) {
+	switch {
+	case !has.cred:
+		m.given++
+		return
+	case has.first && has.second:
+		if !has.ownToken {
+			m.given++ // it was injected before, or written as it would be
+			return
+		}
+		m.own = append(m.own, fmt.Sprintf("container %q has %s of its own", c.name, m.how.second))
+	case has.first:
+		m.own = append(m.own, fmt.Sprintf("container %q has only %s of its own", c.name, m.how.first))
+		if !m.settings.Conformance {
+			m.halfOf(c, m.how.first, m.how.second)
+		}
+	default:
+		m.own = append(m.own, fmt.Sprintf("container %q has only %s of its own", c.name, m.how.second))
+		if !m.settings.Conformance {
+			m.halfOf(c, m.how.second, m.how.first)
+		}
+	}
+}
 
 func (m *mutation) look(c *container) found {
 	var has found
@@ -136,9 +171,9 @@ func (m *mutation) look(c *container) found {
 	for i := range c.env {
 		switch name := c.env[i].name; name {
 		case m.how.first:
-			has.cred = true
+			has.cred, has.first = true, true
 		case m.how.second:
-			has.cred = true
+			has.cred, has.second = true, true
 			has.ownToken = c.env[i].value != m.tokenPath
 		case m.how.others[0], m.how.others[1]:
 			other = name
@@ -204,6 +239,8 @@ func (m *mutation) finish() {
 	used := slices.ContainsFunc(m.edits, func(e edit) bool { return e.usesVolume })
 	needVolume := !m.haveVolume && (used || m.settings.Conformance)
 	changed = changed || needVolume || m.settings.Conformance
+	m.result.Given = m.given
+	m.result.Own = strings.Join(m.own, "; ")
 	if !changed {
 		m.result.Reason = "every container is skipped or has its own credentials"
 		return
@@ -227,6 +264,9 @@ func (m *mutation) finish() {
 	m.result.Method, m.result.Reason = m.how.method, "injected role "+m.account.Role
 	if m.account.Container {
 		m.result.Reason = "injected the agent's credentials"
+	}
+	if m.given == 0 {
+		m.result.Reason = "no container gets the identity: " + m.result.Own
 	}
 }
 

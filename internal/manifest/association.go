@@ -28,7 +28,7 @@ func Associations(sources []Source) ([]Association, error) {
 					o.Get("apiVersion").Scalar() != v1alpha1.GroupVersion.String() {
 					continue
 				}
-				one, err := association(o)
+				one, err := readAssociation(o)
 				if err != nil {
 					return nil, err
 				}
@@ -39,7 +39,7 @@ func Associations(sources []Source) ([]Association, error) {
 	return found, nil
 }
 
-func association(o object) (v1alpha1.PodIdentityAssociation, error) {
+func readAssociation(o object) (v1alpha1.PodIdentityAssociation, error) {
 	var one v1alpha1.PodIdentityAssociation
 	if err := o.CheckKeys(); err != nil {
 		return one, err

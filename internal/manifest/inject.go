@@ -6,20 +6,24 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/rolecall/rolecall/api/v1alpha1"
+	"github.com/rolecall/rolecall/internal/association"
 	"github.com/rolecall/rolecall/internal/inject"
 	"github.com/rolecall/rolecall/internal/yamledit"
 )
 
 // Outcome is what happened to one workload.
 type Outcome struct {
-	Source    string   `json:"source"`
-	Line      int      `json:"line"`
-	Kind      string   `json:"kind"`
-	Namespace string   `json:"namespace"`
-	Name      string   `json:"name"`
-	Injected  bool     `json:"injected"`
-	Reason    string   `json:"reason"`
-	Warnings  []string `json:"warnings,omitempty"`
+	Source    string `json:"source"`
+	Line      int    `json:"line"`
+	Kind      string `json:"kind"`
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	Injected  bool   `json:"injected"`
+	// Identity says that its service account has one.
+	Identity bool     `json:"-"`
+	Reason   string   `json:"reason"`
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // templates says where a kind of workload keeps its pod.
@@ -48,6 +52,15 @@ func Inject(sources []Source, settings inject.Settings) ([]byte, []Outcome, erro
 	if in.accounts, err = accounts(sources, all); err != nil {
 		return nil, nil, err
 	}
+	declared, err := Associations(sources)
+	if err != nil {
+		return nil, nil, err
+	}
+	known := make([]*v1alpha1.PodIdentityAssociation, 0, len(declared))
+	for i := range declared {
+		known = append(known, &declared[i].PodIdentityAssociation)
+	}
+	in.associations = association.NewSet(known)
 	for i, documents := range all {
 		for _, d := range documents {
 			if err := in.document(sources[i].Name, d); err != nil {
@@ -60,9 +73,10 @@ func Inject(sources []Source, settings inject.Settings) ([]byte, []Outcome, erro
 
 // injector is one run over all sources.
 type injector struct {
-	settings inject.Settings
-	accounts map[string]account
-	outcomes []Outcome
+	settings     inject.Settings
+	accounts     map[string]account
+	associations *association.Set
+	outcomes     []Outcome
 }
 
 // document injects the workloads of a document. One whose layout cannot be kept,
@@ -71,7 +85,8 @@ func (in *injector) document(source string, d *yamledit.Document) error {
 	var edits []yamledit.Edit
 	for _, o := range objectsOf(source, d) {
 		path, isWorkload := templates[o.kind()]
-		if !isWorkload || !o.builtIn("", "apps", "batch", "extensions") {
+		if !isWorkload || !o.builtIn(groupsOfWorkloads...) {
+			in.unknown(o)
 			continue
 		}
 		more, err := in.workload(o, path)
@@ -110,27 +125,63 @@ func (in *injector) workload(o object, path []string) ([]yamledit.Edit, error) {
 	return edits, err
 }
 
+// unknown warns of an object that makes pods and is of a kind that is not known: what it
+// makes is injected in a cluster only.
+func (in *injector) unknown(o object) {
+	for _, pod := range podTemplates(o.Node) {
+		name := accountName(pod)
+		used, found := in.accounts[o.namespace()+"/"+name]
+		if found && inject.ReadAccount(used.annotations, in.settings).Role == "" &&
+			in.associations.Of(o.namespace(), name) == nil {
+			continue // nothing would change
+		}
+		reason := "pods of this kind are not injected in files, only by the webhook"
+		in.outcomes = append(in.outcomes, Outcome{
+			Source: o.source, Line: pod.Line(), Kind: o.kind(), Namespace: o.namespace(), Name: o.name(),
+			Reason: reason, Warnings: []string{reason},
+		})
+	}
+}
+
 func (in *injector) pod(pod yamledit.Node, outcome *Outcome) ([]yamledit.Edit, error) {
-	name := outcome.Namespace + "/" + accountName(pod)
+	account := accountName(pod)
+	name := outcome.Namespace + "/" + account
 	used, found := in.accounts[name]
-	if !found {
+	associated := in.associations.Of(outcome.Namespace, account)
+	if !found && associated == nil {
 		outcome.Reason = fmt.Sprintf("service account %s is not in these manifests", name)
 		outcome.Warnings = []string{outcome.Reason}
+		if text, err := podJSON(pod); err == nil {
+			outcome.Warnings = append(outcome.Warnings, inject.Unread(text, nil, in.settings)...)
+		}
 		return nil, nil
 	}
-	role := inject.ReadAccount(used.annotations, in.settings)
-	var text []byte
-	if role.Role != "" { // else nothing can change, and kubectl is the judge of it
-		var err error
-		if text, err = podJSON(pod); err != nil {
-			return nil, err
-		}
+	known := inject.Known{PodIdentity: associated != nil}
+	if found {
+		read := inject.ReadAccount(used.annotations, in.settings)
+		known.Account = &read
+	}
+	role := inject.Choose(known, &in.settings)
+	outcome.Identity = known.HasIdentity()
+	text, err := podJSON(pod)
+	switch {
+	case err == nil:
+	case outcome.Identity:
+		return nil, err
+	default: // nothing can change, and kubectl is the judge of it
+		text = nil
+	}
+	if !outcome.Identity && known.Account != nil {
+		role = *known.Account // for what it says beside the role
 	}
 	result, err := inject.Pod(text, role, in.settings)
 	if err != nil {
 		return nil, pod.Errorf("%s", err)
 	}
 	outcome.Injected, outcome.Reason, outcome.Warnings = len(result.Patch) > 0, result.Reason, result.Warnings
+	if associated != nil && associated.Spec.Paused {
+		outcome.Warnings = append([]string{association.Paused(associated)}, outcome.Warnings...)
+	}
 	if used.replaced != "" {
 		outcome.Warnings = append(
 			outcome.Warnings,

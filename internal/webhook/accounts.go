@@ -195,8 +195,8 @@ func (a *Accounts) read(ctx context.Context, name inject.Name) (*inject.Account,
 }
 
 func (a *Accounts) parse(account *corev1.ServiceAccount) *inject.Account {
-	for key := range account.Annotations {
-		if strings.HasPrefix(key, a.settings.Prefix) {
+	for key, value := range account.Annotations {
+		if strings.HasPrefix(key, a.settings.Prefix) || inject.LooksLikeRole(key, value) {
 			parsed := inject.ReadAccount(account.Annotations, a.settings)
 			return &parsed
 		}

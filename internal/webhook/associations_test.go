@@ -310,14 +310,14 @@ func TestPatternsWithAccountsNames(t *testing.T) {
 		deaf(client)
 		associations := following(t, client, time.Second)
 		for name, pattern := range map[string]string{"cart": "ca*", "reader": "writer*"} {
-			if _, err := client.Resource(associationsResource).Namespace("n").Create(t.Context(), associationOf(
-				"n", name, map[string]any{"serviceAccountName": pattern, "allowPatterns": true},
+			if _, err := client.Resource(associationsResource).Namespace("m").Create(t.Context(), associationOf(
+				"m", name, map[string]any{"serviceAccountName": pattern, "allowPatterns": true},
 			), metav1.CreateOptions{}); err != nil {
 				t.Fatal(err)
 			}
 		}
 		for account, want := range map[string]bool{"cart": true, "reader": false, "other": false} {
-			found, err := associations.Of(t.Context(), inject.Name{Namespace: "n", ServiceAccount: account})
+			found, err := associations.Of(t.Context(), inject.Name{Namespace: "m", ServiceAccount: account})
 			if (found != nil) != want || err != nil {
 				t.Errorf("%s: %v %v", account, found, err)
 			}

@@ -94,7 +94,8 @@ func (c *ConfigMap) forbidden(err error) {
 	c.refused.Do(func() {
 		c.log.Warn("ConfigMap may not be read, identities come from annotations only",
 			"namespace", c.namespace, "name", ConfigMapName, "error", err,
-			"rule", `{apiGroups: [""], resources: [configmaps], verbs: [list, watch], resourceNames: [`+ConfigMapName+`]}`)
+			"rule",
+			`{apiGroups: [""], resources: [configmaps], verbs: [list, watch], resourceNames: [`+ConfigMapName+`]}`)
 	})
 	c.MarkSynced()
 }

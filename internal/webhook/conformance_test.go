@@ -13,7 +13,7 @@ import (
 )
 
 // TestReviewsWithoutVersion: with conformance the reference's own sample request is taken, which
-// has neither kind nor apiVersion, and what there is is given back (spec webhook §1.4, rows 74 and Q4).
+// has neither kind nor apiVersion, and what there is is given back (spec webhook §15 row 74).
 // Without it only AdmissionReviews are.
 func TestReviewsWithoutVersion(t *testing.T) {
 	t.Parallel()
@@ -45,6 +45,38 @@ func TestReviewsWithoutVersion(t *testing.T) {
 				conformance && !strings.HasPrefix(got.Body.String(), row.answer) {
 				t.Errorf("%s conformance %t: %d %s", row.begins, conformance, got.Code, got.Body)
 			}
+		}
+	}
+}
+
+// TestAuditOfContainers: the audit says which containers have variables of their own, and
+// that a pod of which none gets the identity has none.
+func TestAuditOfContainers(t *testing.T) {
+	t.Parallel()
+	const plain, half = `{"name":"a"}`, `{"name":"b","env":[{"name":"AWS_ROLE_ARN","value":"x"}]}`
+	const own = `{"name":"c","env":[{"name":"AWS_ROLE_ARN","value":"x"},{"name":"AWS_WEB_IDENTITY_TOKEN_FILE","value":"/x"}]}`
+	for _, row := range []struct{ containers, want, not string }{
+		{plain, `"identity":"sts_web_identity"`, `"own"`},
+		{
+			plain + "," + half,
+			`"identity":"sts_web_identity","reason":"injected role ` + role + `","role":"` + role +
+				`","own":"container \"b\" has only AWS_ROLE_ARN of its own"`, "nothing",
+		},
+		{
+			half + "," + own, `"identity":"none","reason":"no container gets the identity: container \"b\" has only ` +
+				`AWS_ROLE_ARN of its own; container \"c\" has AWS_WEB_IDENTITY_TOKEN_FILE of its own"`, `"role"`,
+		},
+	} {
+		got := post(
+			t,
+			newHandler(t, accounts),
+			reviewOf(
+				"v1",
+				`{"metadata":{"name":"p"},"spec":{"serviceAccountName":"s","containers":[`+row.containers+`]}}`,
+			),
+		)
+		if text := got.Body.String(); !strings.Contains(text, row.want) || strings.Contains(text, row.not) {
+			t.Errorf("%s: %s", row.containers, text)
 		}
 	}
 }

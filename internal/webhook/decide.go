@@ -85,10 +85,12 @@ func (h *Handler) decide(ctx context.Context, v *review) (answer, error) {
 		h.metrics.missing.Inc()
 		h.config.Log.Warn("pod not mutated", obs.KeyNamespace, name.Namespace,
 			obs.KeyServiceAccount, name.ServiceAccount, obs.KeyReason, noAccount)
+		known.warnings = append(known.warnings, inject.Unread(v.object, nil, h.config.Settings)...)
 		return known.warn(h.without(v, name, noAccount, noAccountAudit)), nil
 	}
 	h.metrics.used.Set(1)
 	if !known.HasIdentity() {
+		known.warnings = append(known.warnings, inject.Unread(v.object, known.Account, h.config.Settings)...)
 		return known.warn(h.without(v, name, noRole, noRoleAudit)), nil
 	}
 	a, err := h.identified(ctx, v, name, &known)
@@ -186,7 +188,14 @@ func (h *Handler) mutated(name inject.Name, v *review, identity []annotation, re
 	}
 	a.patch = patch
 	a.audit[0].value = string(result.Method)
-	a.audit = append(a.audit, identity...)
+	if result.Given == 0 {
+		a.audit[0].value = "none"
+	} else {
+		a.audit = append(a.audit, identity...)
+	}
+	if result.Own != "" {
+		a.audit = append(a.audit, annotation{"own", result.Own})
+	}
 	h.metrics.mutated.WithLabelValues(string(result.Method)).Inc()
 	h.config.Log.Info("pod mutated", obs.KeyNamespace, name.Namespace, obs.KeyServiceAccount, name.ServiceAccount,
 		"pod", v.head.Name, obs.KeyReason, result.Reason, "operations", len(result.Patch))

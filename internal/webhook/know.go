@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
+	"github.com/rolecall/rolecall/internal/association"
 	"github.com/rolecall/rolecall/internal/follow"
 	"github.com/rolecall/rolecall/internal/inject"
 	"github.com/rolecall/rolecall/internal/obs"
@@ -76,9 +77,7 @@ func (h *Handler) associated(ctx context.Context, name inject.Name, k *known) er
 	}
 	k.PodIdentity = k.association != nil
 	if k.PodIdentity && k.association.Spec.Paused {
-		k.warnings = append(k.warnings,
-			"PodIdentityAssociation "+k.association.Namespace+"/"+k.association.Name+" is paused: "+
-				"the pod finds no AWS credentials as long as it is")
+		k.warnings = append(k.warnings, association.Paused(k.association))
 	}
 	return nil
 }

@@ -38,9 +38,11 @@ type Duties struct {
 	Secret, Registration string
 }
 
-// Permission is one RBAC rule that a webhook needs for a part.
+// Permission is one RBAC rule that a server needs for a part.
 type Permission struct {
 	Group, Resource string
+	// URL is of what is no resource; then only the verbs count beside it.
+	URL string
 	// Name is the one object; empty for all.
 	Name string
 	// Namespace is the one namespace; empty for all, and for what has none.
@@ -131,6 +133,9 @@ func (p *Permission) Where() string {
 
 // Rule is the permission as RBAC's.
 func (p *Permission) Rule() string {
+	if p.URL != "" {
+		return fmt.Sprintf("{nonResourceURLs: [%s], verbs: [%s]}", p.URL, strings.Join(p.Verbs, ", "))
+	}
 	rule := fmt.Sprintf("{apiGroups: [%q], resources: [%s], verbs: [%s]", p.Group, p.Resource,
 		strings.Join(p.Verbs, ", "))
 	if p.Name != "" {
@@ -142,8 +147,13 @@ func (p *Permission) Rule() string {
 // Missing are those that are needed and that the API server does not allow, with the verbs
 // that are missing.
 func (d *Duties) Missing(ctx context.Context, client kubernetes.Interface) ([]Permission, error) {
+	return Missing(ctx, client, d.Permissions())
+}
+
+// Missing is that of any server.
+func Missing(ctx context.Context, client kubernetes.Interface, all []Permission) ([]Permission, error) {
 	var missing []Permission
-	for _, p := range d.Permissions() {
+	for _, p := range all {
 		if !p.Needed {
 			continue
 		}
@@ -151,12 +161,19 @@ func (d *Duties) Missing(ctx context.Context, client kubernetes.Interface) ([]Pe
 		p.Verbs = nil
 		for _, verb := range verbs {
 			review := &authorizationv1.SelfSubjectAccessReview{}
+			// A part of a resource is a field of its own.
+			resource, subresource, _ := strings.Cut(p.Resource, "/")
 			review.Spec.ResourceAttributes = &authorizationv1.ResourceAttributes{
-				Group:     p.Group,
-				Resource:  p.Resource,
-				Name:      p.Name,
-				Namespace: p.Namespace,
-				Verb:      verb,
+				Group:       p.Group,
+				Resource:    resource,
+				Subresource: subresource,
+				Name:        p.Name,
+				Namespace:   p.Namespace,
+				Verb:        verb,
+			}
+			if p.URL != "" {
+				review.Spec.ResourceAttributes = nil
+				review.Spec.NonResourceAttributes = &authorizationv1.NonResourceAttributes{Path: p.URL, Verb: verb}
 			}
 			answer, err := client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, review,
 				metav1.CreateOptions{})

@@ -64,26 +64,31 @@ func (t *turns) wait(ctx context.Context, source string) (done func(), err error
 	return done, nil
 }
 
-// sourceKey is where a context says who asks.
-type sourceKey struct{}
+// requestKey is where a context has the request, for who asks.
+type requestKey struct{}
 
-// withSource says who asks: a certificate that was verified, or else an address, of IPv6
-// the network that one host has.
-func withSource(r *http.Request) context.Context {
-	source := r.RemoteAddr
-	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
-		source = "certificate of " + r.TLS.PeerCertificates[0].Subject.String()
-	} else if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
-		source = host
-		if address, err := netip.ParseAddr(host); err == nil && address.Is6() && !address.Is4In6() {
-			network, _ := address.WithZone("").Prefix(64) // 64 is never too long
-			source = network.String()
-		}
-	}
-	return context.WithValue(r.Context(), sourceKey{}, source)
+// withRequest has a context say who asks.
+func withRequest(r *http.Request) context.Context {
+	return context.WithValue(r.Context(), requestKey{}, r)
 }
 
+// sourceOf is who asks: a certificate that was verified, or else an address, of IPv6 the
+// network that one host has.
 func sourceOf(ctx context.Context) string {
-	source, _ := ctx.Value(sourceKey{}).(string)
-	return source
+	r, ok := ctx.Value(requestKey{}).(*http.Request)
+	if !ok {
+		return ""
+	}
+	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
+		return "certificate of " + r.TLS.PeerCertificates[0].Subject.String()
+	}
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	if address, err := netip.ParseAddr(host); err == nil && address.Is6() && !address.Is4In6() {
+		network, _ := address.WithZone("").Prefix(64) // 64 is never too long
+		return network.String()
+	}
+	return host
 }

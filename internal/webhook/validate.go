@@ -244,7 +244,7 @@ func statusOf(a *v1alpha1.PodIdentityAssociation, err error) *metav1.Status {
 	}
 	if chosen, ok := errors.AsType[*association.OutOfBounds](err); ok {
 		status.Reason, status.Code = metav1.StatusReasonForbidden, http.StatusForbidden
-		cause.Type, cause.Field = metav1.CauseTypeForbidden, chosen.Field
+		cause.Type, cause.Field, cause.Message = metav1.CauseTypeForbidden, chosen.Field, chosen.Message
 	}
 	if hints := fault.HintsOf(err); len(hints) > 0 {
 		cause.Message += "; " + strings.Join(hints, "; ")

@@ -340,6 +340,30 @@ func answerOf(t testing.TB, name string, response *httptest.ResponseRecorder) *a
 	return review.Response
 }
 
+// TestWritesOutOfBounds: what the operator does not allow is forbidden, with the field once.
+func TestWritesOutOfBounds(t *testing.T) {
+	t.Parallel()
+	for field, spec := range map[string]string{
+		"spec.mode":               `"mode":"BrokerRole"`,
+		"spec.disableSessionTags": `"disableSessionTags":true`,
+	} {
+		object := strings.Replace(stored, `"spec":{`, `"spec":{`+spec+`,`, 1)
+		handler := newWrites(t, &webhook.Writes{
+			Bounds: association.Bounds{Default: v1alpha1.Federated, Choices: []association.Choice{}},
+			Grants: grants("n", role),
+		}, prometheus.NewRegistry())
+		var review admissionv1.AdmissionReview
+		body := postWrite(t, handler, "application/json", writeOf("CREATE", object, "null")).Body.Bytes()
+		if err := json.Unmarshal(body, &review); err != nil || review.Response.Allowed ||
+			review.Response.Result.Code != http.StatusForbidden ||
+			review.Response.Result.Details.Causes[0].Field != field ||
+			strings.Count(review.Response.Result.Message, field) < 1 ||
+			strings.HasPrefix(review.Response.Result.Message, field+": "+field) {
+			t.Errorf("%s: %s, %v", field, body, err)
+		}
+	}
+}
+
 // TestWritesUnread: before the grants are read there is no yes, and pods do not
 // wait for them.
 func TestWritesUnread(t *testing.T) {

@@ -214,7 +214,7 @@ func (h *Handler) serveReview(w http.ResponseWriter, r *http.Request) int {
 		return fail(w, http.StatusServiceUnavailable, missing+" are not read yet")
 	}
 	v := readReview(kept.body, h.config.Settings.Conformance)
-	a, err := h.decide(withSource(r), &v)
+	a, err := h.decide(withRequest(r), &v)
 	switch {
 	case errors.Is(err, errStill):
 		return fail(w, http.StatusServiceUnavailable, err.Error())

@@ -144,6 +144,10 @@ func (w *brokerWorld) holds(admitted string) {
 			"Maybe",
 		},
 		{"tagged", cartARN, `, sessionTags: {a: "b;c"}`, "spec.sessionTags", "STS accepts"},
+		{
+			"moded", cartARN, ", mode: BrokerRole, disableSessionTags: true, externalID: agreed", "spec.mode",
+			"not a mode that associations may have here: want Federated",
+		},
 	} {
 		object := &unstructured.Unstructured{}
 		w.must(nil, yaml.Unmarshal([]byte(w.association(row.account, row.role, row.spec)), &object.Object))
@@ -153,7 +157,7 @@ func (w *brokerWorld) holds(admitted string) {
 			status.ErrStatus.Details.Causes[0].Field != row.field {
 			w.t.Errorf("%s: %+v", row.account, err)
 		}
-		if granted := strings.Contains(row.words, "RoleGrant"); apierrors.IsForbidden(err) != granted ||
+		if granted := strings.Contains(row.words, "RoleGrant") || row.field == "spec.mode"; apierrors.IsForbidden(err) != granted ||
 			apierrors.IsInvalid(err) == granted {
 			w.t.Errorf("%s: %v", row.account, err)
 		}
@@ -289,6 +293,12 @@ func (w *brokerWorld) kubectl() {
 			true,
 			`admission webhook "associations.rolecall.io" denied the request: spec.roleARN: no RoleGrant lets ` +
 				`shop/k-admin use ` + adminARN + "; let a RoleGrant allow it",
+		},
+		{
+			[]string{w.association("k-admin", cartARN, ", mode: PassThrough")},
+			true,
+			`admission webhook "associations.rolecall.io" denied the request: spec.mode: "PassThrough" is not a mode that ` +
+				`associations may have here: want Federated; leave spec.mode out, or let the operator add it to --allowed-modes`,
 		},
 		{[]string{w.association("k-narrow", cartARN, `, sessionPolicy: "{"`)}, true, "spec.sessionPolicy: line 1"},
 		{[]string{grant, w.association("k-admin", adminARN, "")}, false, "k-admin created"},

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -82,13 +84,14 @@ func TestControllerPermissions(t *testing.T) {
 			))
 		}
 	}
+	w.startPodsTooEarly()
 	metrics := freeport.Address(t)
 	controller := startProgram(
 		t, w.env, "serve", "controller", "--kubeconfig", kubeconfigOf(t, w.c, "rolecall-controller"),
 		"--metrics-listen", metrics, "--every", "200ms", "--issuer-endpoint",
 		controlledHost+"="+w.web.Listener.Addr().String(), "--issuer-ca", w.ca, "--cluster-name", "prod",
 		"--cluster-account", "111122223333", "--cluster-region", "eu-west-1", "--issuer", controlledURL,
-		"--associations-every", "200ms",
+		"--associations-every", "200ms", "--restart-missed",
 	)
 
 	// As far as a rotation goes while nobody rolls the API server.
@@ -121,6 +124,33 @@ func TestControllerPermissions(t *testing.T) {
 		}
 		return about["Issuer c1"] && about["Issuer s3"] && about["PodIdentityAssociation cart"]
 	})
+	w.until("pods that were too early are found, and made again if they have an owner", func() bool {
+		list, err := w.c.Client.CoreV1().Pods("shop").List(t.Context(), metav1.ListOptions{})
+		w.must(list, err)
+		var left []string
+		for i := range list.Items {
+			if list.Items[i].DeletionTimestamp == nil {
+				left = append(left, list.Items[i].Name)
+			}
+		}
+		events, err := w.c.Client.EventsV1().Events("shop").List(t.Context(), metav1.ListOptions{})
+		w.must(events, err)
+		about := map[string]bool{}
+		for i := range events.Items {
+			if events.Items[i].Reason == "IdentityMissed" && events.Items[i].Regarding.Kind == "Pod" {
+				about[events.Items[i].Regarding.Name] = true
+			}
+		}
+		cart, err := w.objects.Resource(rolecallResource("podidentityassociations")).
+			Namespace("shop").Get(t.Context(), "cart", metav1.GetOptions{})
+		w.must(cart, err)
+		var read v1alpha1.PodIdentityAssociation
+		w.must(nil, runtime.DefaultUnstructuredConverter.FromUnstructured(cart.Object, &read))
+		injected := meta.FindStatusCondition(read.Status.Conditions, "PodsInjected")
+		return about["cart-bare"] && about["cart-owned"] && about["irsa-bare"] && !about["plain-bare"] &&
+			slices.Equal(left, []string{"cart-bare", "irsa-bare", "plain-bare"}) &&
+			injected != nil && injected.Status == metav1.ConditionFalse && strings.Contains(injected.Message, "cart-bare")
+	})
 	w.must(
 		w.c.Client.CoordinationV1().
 			Leases("rolecall-system").
@@ -132,6 +162,37 @@ func TestControllerPermissions(t *testing.T) {
 	if log := controller.log.String(); strings.Contains(log, "forbidden") || strings.Contains(log, "AccessDenied") ||
 		strings.Contains(log, "NotInStep") {
 		t.Error(log)
+	}
+}
+
+// startPodsTooEarly creates pods where there is no webhook, and permits to evict.
+func (w *controlledWorld) startPodsTooEarly() {
+	w.t.Helper()
+	applyGuide(w.t, w.c, "associations.md", "restart-missed")
+	yes := true
+	for _, row := range []struct {
+		account, role, name string
+		owners              []metav1.OwnerReference
+	}{
+		{account: "cart", name: "cart-bare"},
+		{account: "cart", name: "cart-owned", owners: []metav1.OwnerReference{
+			{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "cart", UID: "1", Controller: &yes},
+		}},
+		{account: "irsa", name: "irsa-bare", role: "arn:aws:iam::111122223333:role/cart"},
+		{account: "plain", name: "plain-bare"},
+	} {
+		account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: row.account}}
+		if row.role != "" {
+			account.Annotations = map[string]string{"eks.amazonaws.com/role-arn": row.role}
+		}
+		if _, err := w.c.Client.CoreV1().ServiceAccounts("shop").Create(
+			w.t.Context(), account, metav1.CreateOptions{},
+		); err != nil && !apierrors.IsAlreadyExists(err) {
+			w.t.Fatal(err)
+		}
+		pod := newPod(row.name, row.account)
+		pod.OwnerReferences = row.owners
+		w.must(w.c.Client.CoreV1().Pods("shop").Create(w.t.Context(), pod, metav1.CreateOptions{}))
 	}
 }
 

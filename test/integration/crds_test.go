@@ -302,15 +302,18 @@ func associationRows(t *testing.T, client dynamic.Interface) {
 		{"tag of AWS", map[string]any{"tags": map[string]any{"aws:x": "y"}}, "do not begin with aws:"},
 		{"tag of AWS, folded", map[string]any{"tags": map[string]any{" aWſ:x": "y"}}, "do not begin with aws:"},
 		{
-			"reserved session tag, with blanks", map[string]any{"sessionTags": map[string]any{"kubernetes-namespace ": "y"}},
+			"reserved session tag, with blanks",
+			map[string]any{"sessionTags": map[string]any{"kubernetes-namespace ": "y"}},
 			"cannot be set",
 		},
 		{
-			"reserved session tag, folded", map[string]any{"sessionTags": map[string]any{"kuberneteſ-Namespace": "y"}},
+			"reserved session tag, folded",
+			map[string]any{"sessionTags": map[string]any{"kuberneteſ-Namespace": "y"}},
 			"cannot be set",
 		},
 		{
-			"reserved session tag, kelvin", map[string]any{"sessionTags": map[string]any{"e\u212as-cluster-arn": "y"}},
+			"reserved session tag, kelvin",
+			map[string]any{"sessionTags": map[string]any{"e\u212as-cluster-arn": "y"}},
 			"cannot be set",
 		},
 		{"a longer session tag", map[string]any{"sessionTags": map[string]any{"kubernetes-namespaces": "y"}}, ""},

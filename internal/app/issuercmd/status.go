@@ -98,7 +98,8 @@ func (c *rotateConfig) status(ctx context.Context, sys cli.System, output string
 	}
 	return fault.New(fault.Denied, "published, but no API server serves it and no rotation names it: key %s",
 		strings.Join(report.Unserved, ", key ")).
-		Hint("rolecall issuer verify --dir %s%s says what to do", fault.Quote(c.dir.dir), c.cluster.Words()+c.read.Words())
+		Hint("rolecall issuer verify --dir %s%s says what to do", fault.Quote(c.dir.dir),
+			c.cluster.Words()+c.read.Words())
 }
 
 // print takes the command that goes on.

@@ -144,7 +144,7 @@ func (c *verifyConfig) rotation(
 	objects, err := issuersOf(ctx, c.cluster.Kubeconfig, spec.URL)
 	if err != nil {
 		seen.RotationErr = err.Error()
-		return nil
+		return nil //nolint:nilerr // it is told with what it leaves open
 	}
 	for i := range objects {
 		state := plan.StateOf(&objects[i], sys.Now())
@@ -159,8 +159,10 @@ func (c *verifyConfig) spec() (*v1alpha1.IssuerSpec, error) {
 		return &v1alpha1.IssuerSpec{URL: c.url}, nil
 	}
 	object, err := c.dir.load()
-	if said, failed := c.dir.plane.Load(); failed == nil && fault.KindOf(err) == fault.NotFound && said.Get(planefile.TokenIssuer) != "" {
-		return &v1alpha1.IssuerSpec{URL: said.Get(planefile.TokenIssuer)}, nil
+	if said, failed := c.dir.plane.Load(); failed == nil && fault.KindOf(err) == fault.NotFound {
+		if issuer := said.Get(planefile.TokenIssuer); issuer != "" {
+			return &v1alpha1.IssuerSpec{URL: issuer}, nil
+		}
 	}
 	if err != nil {
 		return nil, err
@@ -196,8 +198,8 @@ func printVerdict(sys cli.System, output, url string, asked bool, findings []fin
 		return fault.New(fault.Denied, "%s: %s", url, report.Summary(findings))
 	}
 	if !asked {
-		fmt.Fprintf(sys.Stderr, "%s: sound as far as readers see, %s; no API server was asked whose keys they are\n", url,
-			report.Summary(findings))
+		fmt.Fprintf(sys.Stderr, "%s: sound as far as readers see, %s; no API server was asked whose keys they are\n",
+			url, report.Summary(findings))
 		return nil
 	}
 	fmt.Fprintf(sys.Stderr, "%s: sound, %s\n", url, report.Summary(findings))

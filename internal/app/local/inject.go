@@ -3,6 +3,7 @@ package local
 import (
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -24,7 +25,7 @@ func NewInject(sys cli.System) *cobra.Command {
 		Use:   "inject -f FILE|-...",
 		Short: "Mutate manifests offline as the webhook would",
 		Long: `Read workloads and service accounts from manifests, inject the workloads whose
-service account has a role, and write all manifests to standard output. What does
+service account has a role or a PodIdentityAssociation, and write all manifests to standard output. What does
 not change keeps its bytes; comments and unknown fields survive everywhere. Only a
 document whose injected parts are shared by anchors, aliases or merge keys is
 written again; others that share them do not change.
@@ -46,6 +47,36 @@ apply, and a warning says so if they differ.`,
 	cli.CompleteFiles(cmd, "filename", "yaml", "yml", "json")
 	flags.Inject(cmd, &settings)
 	return cmd
+}
+
+// nothingInjected says so if no workload is meant to have an identity, with what there
+// was instead.
+func nothingInjected(
+	sys cli.System, sources []manifest.Source, outcomes []manifest.Outcome,
+) error {
+	if slices.ContainsFunc(outcomes, func(o manifest.Outcome) bool { return o.Identity }) {
+		return nil
+	}
+	surveys, err := manifest.Look(sources)
+	if err != nil {
+		return err
+	}
+	var all manifest.Survey
+	for _, s := range surveys {
+		all.Objects += s.Objects
+		all.Workloads += s.Workloads
+	}
+	fmt.Fprintf(sys.Stderr, "warning: nothing was injected: looked at %s in %s, %s among them, "+
+		"none of a service account with a role in these manifests\n",
+		count(all.Objects, "object"), count(len(sources), "file"), count(all.Workloads, "workload"))
+	return nil
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 func runInject(sys cli.System, files []string, settings inject.Settings) error {
@@ -78,6 +109,9 @@ func runInject(sys cli.System, files []string, settings inject.Settings) error {
 			fmt.Fprintf(sys.Stderr, "warning: %s:%d: %s %s/%s: %s\n", outcome.Source, outcome.Line, outcome.Kind,
 				outcome.Namespace, outcome.Name, warning)
 		}
+	}
+	if err := nothingInjected(sys, sources, outcomes); err != nil {
+		return err
 	}
 	if _, err := sys.Stdout.Write(text); err != nil {
 		return fault.New(fault.Unavailable, "write the manifests: %w", err)

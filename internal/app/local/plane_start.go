@@ -3,12 +3,14 @@ package local
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
 
 	"github.com/rolecall/rolecall/internal/app/cli"
 	"github.com/rolecall/rolecall/internal/app/flags"
 	"github.com/rolecall/rolecall/internal/app/local/plane"
 	"github.com/rolecall/rolecall/internal/localaws"
+	"github.com/rolecall/rolecall/internal/manifest"
 	"github.com/rolecall/rolecall/internal/startheap"
 )
 
@@ -19,6 +21,7 @@ type planeOptions struct {
 	awsAddress string
 	manifests  []string
 	dataDir    string
+	salvage    bool
 	verbose    bool
 	// explain prints each refusal of local AWS, reasons those that AWS gives no reason for.
 	explain, reasons bool
@@ -39,6 +42,31 @@ func explainer(sys cli.System, options *planeOptions) func(localaws.Decision) {
 	}
 }
 
+// nothingDeclared warns of files in which nothing is for a plane.
+func nothingDeclared(sys cli.System, files []string) error {
+	for _, file := range files {
+		sources, err := manifest.ReadFiles(file)
+		if err != nil {
+			return err
+		}
+		surveys, err := manifest.Look(sources)
+		if err != nil {
+			return err
+		}
+		objects, ours := 0, 0
+		for _, s := range surveys {
+			objects += s.Objects
+			ours += s.Accounts + s.Associations
+		}
+		if ours == 0 {
+			fmt.Fprintf(sys.Stderr, "warning: nothing in %s is for the plane: looked at %s in %s, and none is a "+
+				"ServiceAccount or a PodIdentityAssociation\n",
+				file, count(objects, "object"), count(len(sources), "file"))
+		}
+	}
+	return nil
+}
+
 func startPlane(ctx context.Context, sys cli.System, options planeOptions) (*plane.Plane, error) {
 	startheap.Normal()
 	cli.SurviveBrokenPipes()
@@ -52,6 +80,9 @@ func startPlane(ctx context.Context, sys cli.System, options planeOptions) (*pla
 	}
 	if options.awsAddress == "" {
 		options.awsAddress = "127.0.0.1:0"
+	}
+	if err := nothingDeclared(sys, options.manifests); err != nil {
+		return nil, err
 	}
 	return plane.Start(ctx, plane.Config{
 		AWSAddress: options.awsAddress,

@@ -39,6 +39,7 @@ manifests, print how to reach them, and run until interrupted.`,
 		"Kubernetes manifests whose service accounts and associations the plane knows")
 	cmd.Flags().StringVar(&options.dataDir, "data", "",
 		"folder that keeps local AWS, the associations and the issuer's key; without it they are forgotten")
+	flags.Salvage(cmd, &options.salvage)
 	cmd.Flags().BoolVar(&options.explain, "explain", false, "print each refusal of local AWS with the reason AWS hides")
 	flags.STSErrors(cmd, &options.stsErrors)
 	cmd.Flags().BoolVarP(&options.verbose, "verbose", "v", false, "log every decision and its reason to standard error")
@@ -55,6 +56,14 @@ func runUp(ctx context.Context, sys cli.System, options planeOptions) error {
 	if running, found, err := plane.LoadEndpoints(path); err == nil && found && plane.NewClient(running).Alive(ctx) {
 		return fault.New(fault.Conflict, "a plane is running already, process %d at %s", running.PID, running.AWS).
 			Hint("use it, or stop it with: kill %d", running.PID)
+	}
+	if options.salvage {
+		if options.dataDir == "" {
+			return fault.New(fault.Usage, "--salvage is for a data folder: name it with --data")
+		}
+		if err := flags.SalvageFiles(sys.Stderr, plane.Databases(options.dataDir)...); err != nil {
+			return err
+		}
 	}
 	started, err := startPlane(ctx, sys, options)
 	if err != nil {

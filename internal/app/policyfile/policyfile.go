@@ -6,7 +6,6 @@
 package policyfile
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -211,13 +210,12 @@ func PrintDiff(w io.Writer, before, after []byte) {
 	_, _ = w.Write(diff.Diff("present", before, "new", after))
 }
 
-// PrintStatements shows a change of a document that is written nowhere, statement by
-// statement: documents of a single line are formatted first, and said to be.
-func PrintStatements(w io.Writer, before, after []byte) {
-	isLine := func(text []byte) bool { return !bytes.Contains(bytes.TrimSpace(text), []byte("\n")) }
+// PrintFormattedDiff shows a change of a document statement by statement, where both can
+// be formatted, for a new one that is not written as the present one is.
+func PrintFormattedDiff(w io.Writer, before, after []byte) {
 	pretty, err := policy.Format("policy", before)
 	prettier, alsoErr := policy.Format("policy", after)
-	if err != nil || alsoErr != nil || !isLine(before) || !isLine(after) {
+	if err != nil || alsoErr != nil {
 		PrintDiff(w, before, after)
 		return
 	}

@@ -33,8 +33,9 @@ type awsConfig struct {
 	accounts []string
 	// region is that of calls which name none, and of the export lines.
 	region string
-	// dataDir keeps the accounts; empty forgets them.
+	// dataDir keeps the accounts; empty forgets them. salvage saves what can be read of it.
 	dataDir string
+	salvage bool
 	// seeds are files of declared accounts that are loaded first; dump writes
 	// the accounts of dataDir in the same form, and serves nothing.
 	seeds []string
@@ -88,6 +89,7 @@ served to this machine at /_rolecall/decisions. Not for production.`,
 		"number of an account; may be repeated, the first is the default")
 	f.StringVar(&c.region, "region", "us-east-1", "region of calls that name none, and of the printed export lines")
 	f.StringVar(&c.dataDir, "data", "", "folder that keeps the accounts; without it they are forgotten")
+	flags.Salvage(cmd, &c.salvage)
 	f.StringArrayVar(&c.seeds, "seed", nil,
 		"file of declared users, roles, policies and providers to load first, YAML or JSON; may be repeated")
 	f.BoolVar(&c.dump, "dump", false, "print the accounts of --data as such a file, secret keys included, and exit")
@@ -115,6 +117,9 @@ func (c *awsConfig) validate() error {
 			return fault.New(fault.Usage, "account %w", err)
 		}
 	}
+	if c.salvage && c.dataDir == "" {
+		return fault.New(fault.Usage, "--salvage is for a data folder: name it with --data")
+	}
 	if c.dump && c.dataDir == "" {
 		return fault.New(fault.Usage, "--dump prints the accounts of a data folder: name it with --data")
 	}
@@ -132,6 +137,11 @@ func (c *awsConfig) run(ctx context.Context, sys cli.System) error {
 	log, err := c.logs.Logger(sys)
 	if err != nil {
 		return err
+	}
+	if c.salvage {
+		if err := flags.SalvageFiles(sys.Stderr, account.File(c.dataDir)); err != nil {
+			return err
+		}
 	}
 	r := newRunner(log)
 	return r.run(ctx, func(ctx context.Context) error { return c.makeParts(ctx, sys, r) })

@@ -89,6 +89,7 @@ func (c *brokerConfig) run(cmd *cobra.Command, sys cli.System) error {
 			return err
 		}
 		p.agree(roleBroker, c.plane.Effective(cmd), p.client)
+		p.add(checkPermissions("broker", c.permissions(), neededBy, p.client, p.log))
 		return c.serve(ctx, p)
 	})
 }

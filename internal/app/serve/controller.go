@@ -11,7 +11,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -19,6 +22,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	ctrlmanager "sigs.k8s.io/controller-runtime/pkg/manager"
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -27,9 +32,11 @@ import (
 	"github.com/rolecall/rolecall/internal/app/flags"
 	associationcontroller "github.com/rolecall/rolecall/internal/controller/association"
 	issuercontroller "github.com/rolecall/rolecall/internal/controller/issuer"
+	"github.com/rolecall/rolecall/internal/controller/missed"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/follow"
 	"github.com/rolecall/rolecall/internal/httpserve"
+	"github.com/rolecall/rolecall/internal/inject"
 	"github.com/rolecall/rolecall/internal/issuer/observe"
 )
 
@@ -41,9 +48,12 @@ type controllerConfig struct {
 	namespace  string
 	noElection bool
 	every      time.Duration
-	read       flags.IssuerReader
-	plane      planeFlags
-	logs       flags.Logs
+	// findMissed looks for pods without their identity, and restartMissed has them evicted.
+	findMissed, restartMissed bool
+	prefix                    string
+	read                      flags.IssuerReader
+	plane                     planeFlags
+	logs                      flags.Logs
 }
 
 func newController(sys cli.System) *cobra.Command {
@@ -68,6 +78,13 @@ whether its pods can get their role. Several may run; one leads, by a Lease.`,
 	f.StringVar(&c.namespace, "leader-election-namespace", "rolecall-system", "namespace of the Lease")
 	f.BoolVar(&c.noElection, "without-leader-election", false, "lead without a Lease; only one may run")
 	f.DurationVar(&c.every, "every", time.Minute, "how often API servers and readers are looked at")
+	f.BoolVar(&c.findMissed, "find-missed", true,
+		"with --cluster-name, look for pods that run without the identity of their service account: an Event on the "+
+			"pod, a condition on the association")
+	f.BoolVar(&c.restartMissed, "restart-missed", false,
+		"evict pods that --find-missed finds, if their owner makes them again")
+	f.StringVar(&c.prefix, "annotation-prefix", inject.Defaults().Prefix,
+		"the webhook's --annotation-prefix, for --find-missed")
 	c.read.Add(cmd)
 	c.plane.flags(cmd)
 	c.kube.Add(cmd)
@@ -79,8 +96,11 @@ func (c *controllerConfig) run(cmd *cobra.Command, sys cli.System) error {
 	if err := c.plane.file.Read(cmd); err != nil {
 		return err
 	}
-	if c.every <= 0 {
+	switch {
+	case c.every <= 0:
 		return fault.New(fault.Usage, "--every %s: want more than nothing", c.every)
+	case c.restartMissed && !c.findMissed:
+		return fault.New(fault.Usage, "--restart-missed needs --find-missed")
 	}
 	log, err := c.logs.Logger(sys)
 	if err != nil {
@@ -110,11 +130,12 @@ func (c *controllerConfig) makeParts(ctx context.Context, cmd *cobra.Command, sy
 	if err != nil {
 		return err
 	}
+	client, err := kubernetes.NewForConfig(kube)
+	if err != nil {
+		return err
+	}
+	r.add(checkPermissions("controller", c.permissions(named), neededBy, client, r.log))
 	if named {
-		client, err := kubernetes.NewForConfig(kube)
-		if err != nil {
-			return err
-		}
 		r.agree(roleController, c.plane.file.Effective(cmd), client)
 	}
 	r.add(manager.Start)
@@ -180,6 +201,10 @@ func (c *controllerConfig) associations(
 	if err != nil || !named {
 		return err
 	}
+	finder, news, err := c.finder(sys, manager, registry, log)
+	if err != nil {
+		return err
+	}
 	reconciler := &associationcontroller.Reconciler{
 		Client:  sure,
 		Plane:   plane,
@@ -188,5 +213,56 @@ func (c *controllerConfig) associations(
 		Events:  manager.GetEventRecorder("rolecall-association"),
 		Metrics: associationcontroller.NewMetrics(registry), Log: log, Every: c.plane.every, Now: sys.Now,
 	}
+	if finder != nil {
+		reconciler.News, reconciler.Missed = news, func(name types.NamespacedName) (pods []string) {
+			for _, pod := range finder.Missed(name) {
+				pods = append(pods, pod.Name)
+			}
+			return pods
+		}
+	}
 	return reconciler.Setup(manager)
+}
+
+// newsOfMissed is how many associations wait to be looked at because of their pods; when
+// there is no room they are looked at in their turn.
+const newsOfMissed = 1024
+
+// finder looks for pods without their identity, where it leads; nil if it is told not to.
+func (c *controllerConfig) finder(
+	sys cli.System, manager ctrl.Manager, registry *prometheus.Registry, log *slog.Logger,
+) (*missed.Finder, <-chan event.GenericEvent, error) {
+	if !c.findMissed {
+		return nil, nil, nil
+	}
+	objects, err := kubernetes.NewForConfig(manager.GetConfig())
+	if err != nil {
+		return nil, nil, err
+	}
+	associations, err := dynamic.NewForConfig(manager.GetConfig())
+	if err != nil {
+		return nil, nil, err
+	}
+	settings := inject.Defaults()
+	settings.Prefix = c.prefix
+	news := make(chan event.GenericEvent, newsOfMissed)
+	finder := missed.New(missed.Config{
+		Client:       objects,
+		Associations: associations,
+		Settings:     settings,
+		Changed: func(name types.NamespacedName) {
+			changed := event.GenericEvent{Object: &v1alpha1.PodIdentityAssociation{
+				ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name},
+			}}
+			select {
+			case news <- changed:
+			default:
+			}
+		},
+		Restart: c.restartMissed,
+		Metrics: registry,
+		Log:     log,
+		Now:     sys.Now,
+	})
+	return finder, news, manager.Add(ctrlmanager.RunnableFunc(finder.Run))
 }

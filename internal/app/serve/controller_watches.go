@@ -63,7 +63,9 @@ type sureClient struct {
 }
 
 // Get reads one object.
-func (s sureClient) Get(ctx context.Context, key client.ObjectKey, into client.Object, options ...client.GetOption) error {
+func (s sureClient) Get(
+	ctx context.Context, key client.ObjectKey, into client.Object, options ...client.GetOption,
+) error {
 	if s.watches.behind(into) {
 		return s.live.Get(ctx, key, into, options...)
 	}

@@ -7,6 +7,10 @@ import (
 
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/rolecall/rolecall/api/v1alpha1"
+	"github.com/rolecall/rolecall/internal/broker"
+	"github.com/rolecall/rolecall/internal/broker/workload"
+	"github.com/rolecall/rolecall/internal/follow"
 	"github.com/rolecall/rolecall/internal/webhook"
 )
 
@@ -53,19 +57,30 @@ const permissionsAgain = 15 * time.Second
 // checkPermissions says which permissions are missing, until none is: what needs
 // them tries again by itself, and says less clearly what is wrong.
 func (c *webhookConfig) checkPermissions(client kubernetes.Interface, log *slog.Logger) func(context.Context) error {
+	return checkPermissions("webhook", c.duties().Permissions(), flagOf, client, log)
+}
+
+// checkPermissions is that of any server. neededBy names what makes a part needed.
+func checkPermissions(
+	server string, all []webhook.Permission, neededBy func(webhook.Part) string, client kubernetes.Interface,
+	log *slog.Logger,
+) func(context.Context) error {
 	return func(ctx context.Context) error {
 		said := map[string]bool{}
 		for ; ctx.Err() == nil; wait(ctx, permissionsAgain) {
-			missing, err := c.duties().Missing(ctx, client)
+			missing, err := webhook.Missing(ctx, client, all)
 			if err != nil {
 				log.Debug("permissions not looked at", "error", err)
 			}
 			for _, p := range missing {
 				if rule := p.Rule(); !said[rule] {
 					said[rule] = true
-					log.Error("permission missing", "verbs", p.Verbs, "resource", p.Resource, "group", p.Group,
-						"needed", flagOf(p.For),
-						"hints", []string{"add this rule to the webhook's " + p.Where() + ": " + rule})
+					attributes := []any{"verbs", p.Verbs, "resource", p.Resource, "group", p.Group}
+					if p.URL != "" {
+						attributes = []any{"verbs", p.Verbs, "url", p.URL}
+					}
+					log.Error("permission missing", append(attributes, "needed", neededBy(p.For),
+						"hints", []string{"add this rule to the " + server + "'s " + p.Where() + ": " + rule})...)
 				}
 			}
 			if err == nil && len(missing) == 0 {
@@ -77,4 +92,84 @@ func (c *webhookConfig) checkPermissions(client kubernetes.Interface, log *slog.
 		}
 		return nil
 	}
+}
+
+// Of the broker and the controller a part is named by what makes it needed.
+const always webhook.Part = "always"
+
+func neededBy(part webhook.Part) string { return string(part) }
+
+// needed marks those of the parts that are.
+func needed(all []webhook.Permission, parts map[webhook.Part]bool) []webhook.Permission {
+	for i := range all {
+		all[i].Needed = all[i].For == always || parts[all[i].For]
+	}
+	return all
+}
+
+// permissions are what these flags ask of the broker; docs/guide/broker.md has them as RBAC.
+func (c *brokerConfig) permissions() []webhook.Permission {
+	rolecall := v1alpha1.GroupVersion.Group
+	watched, own := []string{"get", "list", "watch"}, c.certificates.Namespace
+	return needed([]webhook.Permission{
+		{Resource: "pods", Verbs: watched, For: "--verify"},
+		{Resource: "pods", Verbs: []string{"get"}, For: "--verify tokenreview"},
+		{Resource: "serviceaccounts", Verbs: watched, For: "--verify"},
+		{Resource: "nodes", Verbs: watched, For: "--agent-auth aws-token"},
+		{
+			Group: "authentication.k8s.io", Resource: "tokenreviews", Verbs: []string{"create"},
+			For: "--verify or --agent-auth",
+		},
+		{Group: rolecall, Resource: "podidentityassociations", Verbs: watched, For: always},
+		{Group: rolecall, Resource: "rolegrants", Verbs: watched, For: always},
+		{Group: rolecall, Resource: "podidentityassociations/status", Verbs: []string{"update"}, For: always},
+		{Group: "events.k8s.io", Resource: "events", Verbs: []string{"create", "patch", "update"}, For: "--events"},
+		{URL: "/.well-known/openid-configuration", Verbs: []string{"get"}, For: "--keys apiserver"},
+		{URL: "/openid/v1/jwks", Verbs: []string{"get"}, For: "--keys apiserver"},
+		{
+			Group: rolecall, Resource: "podidentityassociations", Verbs: []string{"create", "update", "delete"},
+			For: "--eks-api",
+		},
+		{
+			Group: "authorization.k8s.io", Resource: "subjectaccessreviews", Verbs: []string{"create"},
+			For: "--eks-api",
+		},
+		{Resource: "secrets", Namespace: own, Verbs: []string{"create"}, For: "--tls-secret"},
+		{
+			Resource: "secrets", Name: c.certificates.Secret, Namespace: own,
+			Verbs: []string{"get", "list", "watch", "update"}, For: "--tls-secret",
+		},
+	}, map[webhook.Part]bool{
+		"--verify":                 c.verify != string(workload.TokenReview),
+		"--verify tokenreview":     c.verify == string(workload.TokenReview),
+		"--agent-auth aws-token":   c.agentAuth == string(broker.AWSToken),
+		"--verify or --agent-auth": c.verify != string(workload.JWKS),
+		"--events":                 c.events,
+		"--keys apiserver":         c.verify != string(workload.TokenReview) && c.keys == follow.KeysAPIServer,
+		"--eks-api":                c.eksAPI,
+		"--tls-secret":             c.certificates.CertFile == "",
+	})
+}
+
+// permissions are what these flags ask of the controller; docs/guide/issuer.md has them as RBAC,
+// and what single Issuers ask for beside them, which their conditions say.
+func (c *controllerConfig) permissions(named bool) []webhook.Permission {
+	rolecall, lease := v1alpha1.GroupVersion.Group, "rolecall-controller"
+	watched := []string{"list", "watch"}
+	return needed([]webhook.Permission{
+		{Group: rolecall, Resource: "issuers", Verbs: watched, For: always},
+		{Group: rolecall, Resource: "issuers/status", Verbs: []string{"patch"}, For: always},
+		{Group: rolecall, Resource: "podidentityassociations", Verbs: watched, For: "--cluster-name"},
+		{Group: rolecall, Resource: "podidentityassociations/status", Verbs: []string{"patch"}, For: "--cluster-name"},
+		{Group: rolecall, Resource: "rolegrants", Verbs: watched, For: "--cluster-name"},
+		{Group: "events.k8s.io", Resource: "events", Verbs: []string{"create", "patch"}, For: always},
+		{
+			Group: "coordination.k8s.io", Resource: "leases", Namespace: c.namespace, Verbs: []string{"create"},
+			For: "--leader-election-namespace",
+		},
+		{
+			Group: "coordination.k8s.io", Resource: "leases", Name: lease, Namespace: c.namespace,
+			Verbs: []string{"get", "update"}, For: "--leader-election-namespace",
+		},
+	}, map[webhook.Part]bool{"--cluster-name": named, "--leader-election-namespace": !c.noElection})
 }

@@ -119,7 +119,7 @@ func (c *generateConfig) run(ctx context.Context, sys cli.System, output string)
 		}
 	}
 	if request.Present != nil {
-		policyfile.PrintStatements(sys.Stderr, request.Present, []byte(result.Documents[0].Text))
+		policyfile.PrintFormattedDiff(sys.Stderr, request.Present, []byte(result.Documents[0].Text))
 	}
 	printGenerated(sys.Stderr, result)
 	return nil

@@ -24,9 +24,11 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/arn"
@@ -61,7 +63,12 @@ type Reconciler struct {
 	// to a fifth is added at random, so that not all are looked at together. What is
 	// not as it should be is looked at sooner.
 	Every time.Duration
-	Now   func() time.Time
+	// Missed are pods that run without the identity that an association gives them, by
+	// name; nil if nobody looks.
+	Missed func(types.NamespacedName) []string
+	// News are names of associations to look at again.
+	News <-chan event.GenericEvent
+	Now  func() time.Time
 
 	waiting waiting
 }
@@ -74,6 +81,8 @@ const (
 	conditionGranted  = "Granted"
 	conditionShadowed = "Shadowed"
 	conditionTags     = "TagsAccepted"
+	// conditionInjected is there only if somebody looks at pods.
+	conditionInjected = "PodsInjected"
 )
 
 // Reasons of what IAM was not asked, or did not answer.
@@ -91,11 +100,14 @@ func (r *Reconciler) Setup(manager ctrl.Manager) error {
 	// The broker writes when a session was issued, which contradicts a status that says
 	// that none can be.
 	used := builder.WithPredicates(predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, usedThoughNotReady()))
-	return ctrl.NewControllerManagedBy(manager).Named("association").
+	controller := ctrl.NewControllerManagedBy(manager).Named("association").
 		For(&v1alpha1.PodIdentityAssociation{}, used).
 		Watches(&v1alpha1.PodIdentityAssociation{}, handler.EnqueueRequestsFromMapFunc(r.patternsBeside), changed).
-		Watches(&v1alpha1.RoleGrant{}, handler.EnqueueRequestsFromMapFunc(r.everyOne), changed).
-		Complete(r)
+		Watches(&v1alpha1.RoleGrant{}, handler.EnqueueRequestsFromMapFunc(r.everyOne), changed)
+	if r.News != nil {
+		controller = controller.WatchesRawSource(source.Channel(r.News, &handler.EnqueueRequestForObject{}))
+	}
+	return controller.Complete(r)
 }
 
 // patternsBeside are the associations that one of their namespace may shadow, or
@@ -191,9 +203,14 @@ func (r *Reconciler) look(ctx context.Context, a *v1alpha1.PodIdentityAssociatio
 		status.ExternalID = r.Plane.Cluster.ExternalIDOf(a, r.Plane.ModeOf(a), a.Spec.ServiceAccountName)
 	}
 	status.ObservedGeneration = a.Generation
-	for _, kind := range []string{
+	kinds := []string{
 		conditionReady, conditionRole, conditionTrust, conditionGranted, conditionShadowed, conditionTags,
-	} {
+	}
+	if r.Missed != nil {
+		found[conditionInjected] = injected(r.Missed(client.ObjectKeyFromObject(a)))
+		kinds = append(kinds, conditionInjected)
+	}
+	for _, kind := range kinds {
 		v := found[kind]
 		meta.SetStatusCondition(&status.Conditions, metav1.Condition{
 			Type:               kind,
@@ -295,6 +312,24 @@ func shadowed(a *v1alpha1.PodIdentityAssociation, beside []v1alpha1.PodIdentityA
 		return yes("OlderPattern", fmt.Sprintf("association %s has the same pattern and is older", first.Name))
 	}
 	return no("Preferred", "no other association has this pattern and is older")
+}
+
+// injected says which pods have to be made again.
+func injected(missed []string) verdict {
+	const shown = 5
+	if len(missed) == 0 {
+		return yes("Injected", "no pod is known to run without its identity")
+	}
+	names := strings.Join(missed[:min(shown, len(missed))], ", ")
+	if len(missed) > shown {
+		names += ", …"
+	}
+	pods := fmt.Sprintf("%d pods run", len(missed))
+	if len(missed) == 1 {
+		pods = "1 pod runs"
+	}
+	return no("IdentityMissed", pods+" without this identity until restarted, being older than the association or "+
+		"created while the webhook could not be asked: "+names)
 }
 
 // ready sums up: no as soon as one thing is known to keep pods from their role,

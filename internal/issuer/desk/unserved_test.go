@@ -109,8 +109,10 @@ func TestStatusIsTrue(t *testing.T) {
 func TestLeftovers(t *testing.T) {
 	t.Parallel()
 	o := open(t)
-	leftovers := []string{".rolecall-sa.key-1", ".rolecall-next.key-22", ".rolecall-rotation.json-3",
-		".rolecall-issuer.yaml-4", ".rolecall-kubeadm.yaml-5", ".rolecall-6"}
+	leftovers := []string{
+		".rolecall-sa.key-1", ".rolecall-next.key-22", ".rolecall-rotation.json-3",
+		".rolecall-issuer.yaml-4", ".rolecall-kubeadm.yaml-5", ".rolecall-6",
+	}
 	for _, name := range leftovers {
 		if err := os.WriteFile(o.Folder.Path(name), []byte("secret"), 0o600); err != nil {
 			t.Fatal(err)

@@ -46,10 +46,14 @@ func TestLosses(t *testing.T) {
 		{"fewer claims", set("claims_supported", []string{"sub", "iss"}), nil, nil},
 		{"another claim", set("claims_supported", []string{"sub", "email"}), nil, []string{`"email" in claims_supported of the discovery document`}},
 		{"another algorithm", set("id_token_signing_alg_values_supported", []string{"RS256"}), nil, nil},
-		{"keys elsewhere", set("jwks_uri", "https://a"), nil,
-			[]string{`jwks_uri of the discovery document, which is "https://a" and becomes "` + issuer + `/openid/v1/jwks"`}},
-		{"an endpoint", set("authorization_endpoint", "https://a"), nil,
-			[]string{`authorization_endpoint of the discovery document, which is "https://a" and becomes "urn:kubernetes:programmatic_authorization"`}},
+		{
+			"keys elsewhere", set("jwks_uri", "https://a"), nil,
+			[]string{`jwks_uri of the discovery document, which is "https://a" and becomes "` + issuer + `/openid/v1/jwks"`},
+		},
+		{
+			"an endpoint", set("authorization_endpoint", "https://a"), nil,
+			[]string{`authorization_endpoint of the discovery document, which is "https://a" and becomes "urn:kubernetes:programmatic_authorization"`},
+		},
 		{"a member of the set", nil, set("note", "x"), []string{`member "note" of the key set`}},
 		{"a member of a key", nil, entry("x5t", "x"), []string{`member "x5t" of key "` + key.ID + `"`}},
 		{"an empty kid", nil, func(m map[string]any) {

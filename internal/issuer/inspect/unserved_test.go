@@ -68,23 +68,27 @@ func TestUnserved(t *testing.T) {
 		{"of another rotation", both(foreign, named(chosen.ID)), []string{"unserved-key"}, stranger.ID},
 		{
 			"a rotation that cannot be read", both(foreign, func(o *inspect.Observation) { o.RotationErr = "forbidden" }),
-			[]string{"unserved-key"}, "whether a rotation names it is not known: forbidden",
+			[]string{"unserved-key"},
+			"whether a rotation names it is not known: forbidden",
 		},
 		{
 			"an API server cannot be read", both(foreign, oneDown),
-			[]string{"unserved-key", "server-unreadable"}, "could not be read: far",
+			[]string{"unserved-key", "server-unreadable"},
+			"could not be read: far",
 		},
 		{"of a second API server", both(foreign, func(o *inspect.Observation) {
 			o.Servers = append(o.Servers, inspect.ServerKeys{Name: "b", Keys: []token.PublicKey{stranger, o.Servers[0].Keys[0]}})
 		}), nil, ""},
 		{
 			"under a rotation's kid", both(beside(t, stranger, map[string]any{"kid": chosen.ID}), named(chosen.ID)),
-			[]string{"kid-differs", "unserved-key"}, chosen.ID,
+			[]string{"kid-differs", "unserved-key"},
+			chosen.ID,
 		},
 		{
 			"under the kid of an API server's key of its own choosing",
 			both(serve(token.PublicKey{ID: "mine", Public: chosen.Public}), beside(t, stranger, map[string]any{"kid": "mine"})),
-			[]string{"kid-differs", "unserved-key"}, "API server a has another key under this kid",
+			[]string{"kid-differs", "unserved-key"},
+			"API server a has another key under this kid",
 		},
 		{
 			"an API server's key under a kid of its own", both(serve(token.PublicKey{ID: "mine", Public: stranger.Public}),
@@ -93,7 +97,8 @@ func TestUnserved(t *testing.T) {
 		{
 			"an API server's key under another kid",
 			both(serve(stranger), beside(t, stranger, map[string]any{"kid": "theirs"})),
-			[]string{"kid-differs", "unserved-key", "served-key-unpublished"}, "API servers serve this key as " + stranger.ID,
+			[]string{"kid-differs", "unserved-key", "served-key-unpublished"},
+			"API servers serve this key as " + stranger.ID,
 		},
 		{"without a kid", beside(t, stranger, map[string]any{"kid": nil}), []string{"kid-missing", "unserved-key"}, "no kid"},
 		{"with an empty kid", beside(t, stranger, map[string]any{"kid": ""}), []string{"unserved-key"}, "empty kid"},
@@ -102,16 +107,19 @@ func TestUnserved(t *testing.T) {
 		{"for encryption", beside(t, stranger, map[string]any{"use": "enc"}), []string{"key-use", "unserved-key"}, ""},
 		{
 			"with another algorithm", beside(t, stranger, map[string]any{"alg": "HS256"}),
-			[]string{"key-algorithm", "unserved-key"}, "",
+			[]string{"key-algorithm", "unserved-key"},
+			"",
 		},
 		{
 			"an API server's with another algorithm", both(serve(stranger), beside(t, stranger, map[string]any{"alg": "RS512"})),
-			[]string{"key-algorithm"}, "",
+			[]string{"key-algorithm"},
+			"",
 		},
 		{"of no kind that is known", beside(t, stranger, map[string]any{"kty": "OKP"}), []string{"key-kind", "unserved-key"}, ""},
 		{
 			"leaked, of a rotation's end", both(foreign, leaked(stranger.ID), serve(stranger)),
-			[]string{"leaked-key"}, "has leaked",
+			[]string{"leaked-key"},
+			"has leaked",
 		},
 		{"leaked, and signs", both(func(o *inspect.Observation) { o.Leaked = []string{o.Servers[0].Signs} }), nil, ""},
 		{"no API server", both(foreign, nobody), nil, "not judged: no API server could be asked"},
@@ -127,8 +135,10 @@ func TestUnserved(t *testing.T) {
 		{"a bucket of another account", func(o *inspect.Observation) {
 			o.BucketErr, o.BucketDenied = "account 1 does not own bucket b", true
 		}, []string{"bucket-owner"}, "account 1 does not own bucket b"},
-		{"a bucket that could not be asked about", func(o *inspect.Observation) { o.BucketErr = "no credentials" }, nil,
-			"not judged: no credentials"},
+		{
+			"a bucket that could not be asked about", func(o *inspect.Observation) { o.BucketErr = "no credentials" }, nil,
+			"not judged: no credentials",
+		},
 		{"the discovery document leads elsewhere", func(o *inspect.Observation) {
 			o.Discovery.Text = []byte(strings.Replace(string(o.Discovery.Text), `"jwks_uri":"`+issuer, `"jwks_uri":"https://else.example`, 1))
 		}, []string{"jwks-uri-elsewhere"}, "another host, else.example"},

@@ -2,15 +2,13 @@ package account
 
 import (
 	"context"
-	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"go.etcd.io/bbolt"
 
+	"github.com/rolecall/rolecall/internal/boltfile"
 	"github.com/rolecall/rolecall/internal/fault"
 )
 
@@ -41,8 +39,8 @@ type Writer interface {
 	Delete(kind, key string) error
 }
 
-// lockTimeout is how long Open waits for another process to release the file.
-const lockTimeout = time.Second
+// File is the database in a folder.
+func File(dir string) string { return filepath.Join(dir, "aws.db") }
 
 // Open returns a store in the folder, which is made if missing. Only one
 // process can have it open: a second one gets a Conflict.
@@ -50,18 +48,10 @@ func Open(_ context.Context, dir string) (Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fault.New(fault.Unavailable, "make the data folder: %w", err)
 	}
-	path := filepath.Join(dir, "aws.db")
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockTimeout})
-	switch {
-	case errors.Is(err, bbolt.ErrTimeout): //nolint:staticcheck // its new home is internal
-		return nil, fault.New(fault.Conflict, "%s is in use by another process", path).
-			Hint("stop it, or give another folder with --data")
-	case errors.Is(err, fs.ErrPermission):
-		return nil, fault.New(fault.Unavailable, "open %s: %w", path, err).
-			Hint("the folder must be writable")
-	case err != nil:
-		return nil, fault.New(fault.Invalid, "open %s: %w", path, err).
-			Hint("is it a file of local AWS? move it away to start from scratch")
+	path := File(dir)
+	db, err := boltfile.Open(path, "folder with --data")
+	if err != nil {
+		return nil, err
 	}
 	return &bolt{db}, nil
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -15,11 +14,9 @@ import (
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/association"
+	"github.com/rolecall/rolecall/internal/boltfile"
 	"github.com/rolecall/rolecall/internal/fault"
 )
-
-// lockTimeout is how long Open waits for another process to close the file.
-const lockTimeout = time.Second
 
 // Buckets of the file. The first holds objects as JSON by NAMESPACE/NAME; the
 // second the last resourceVersion given.
@@ -35,17 +32,9 @@ func Open(path string, now func() time.Time) (*Store, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fault.New(fault.Unavailable, "create the folder for associations: %w", err)
 	}
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockTimeout})
-	switch {
-	case errors.Is(err, bbolt.ErrTimeout): //nolint:staticcheck // its new home is internal
-		return nil, fault.New(fault.Conflict, "%s is in use by another process", path).
-			Hint("use that process, stop it, or name another file")
-	case errors.Is(err, fs.ErrPermission):
-		return nil, fault.New(fault.Unavailable, "open %s: %w", path, err).
-			Hint("the file and its folder must be writable by you")
-	case err != nil:
-		return nil, fault.New(fault.Invalid, "open %s: %w", path, err).
-			Hint("is it a file of associations? move it away to start with an empty one")
+	db, err := boltfile.Open(path, "file")
+	if err != nil {
+		return nil, err
 	}
 	s := Memory(now)
 	s.db = db

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"path/filepath"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -22,7 +21,7 @@ func openAssociations(ctx context.Context, config *Config) (*boltstore.Store, er
 	store := boltstore.Memory(config.Now)
 	if config.DataDir != "" {
 		var err error
-		if store, err = boltstore.Open(filepath.Join(config.DataDir, "associations.db"), config.Now); err != nil {
+		if store, err = boltstore.Open(associationsFile(config.DataDir), config.Now); err != nil {
 			return nil, err
 		}
 	}
