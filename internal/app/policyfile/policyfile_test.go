@@ -18,7 +18,7 @@ func apply(text, patch string) (string, error) {
 	lines, at := strings.SplitAfter(text, "\n"), 0
 	var out strings.Builder
 	rows := strings.SplitAfter(patch, "\n")
-	for i := 0; i < len(rows); i++ {
+	for i := range rows {
 		row := rows[i]
 		ended := i+1 < len(rows) && strings.HasPrefix(rows[i+1], `\ No newline`)
 		body := row
