@@ -13,11 +13,20 @@ import (
 type circumstances struct {
 	policy *Policy
 	given  func(key string) (texts []string, decided bool)
+	// effort is what is left of that for the document; without any, nothing is allowed.
+	effort *int
 }
+
+// maxAsked bounds the statements that are looked at for what a document amounts to: a
+// hundred of them are no trouble.
+const maxAsked = 1000000
 
 // allows reports whether the engine allows a request by the statement, whatever else the
 // document allows, in circumstances that can be brought about; the request has them then.
 func (c *circumstances) allows(s *statement, r *Request) bool {
+	if *c.effort -= 1 + len(c.policy.statements); *c.effort < 0 {
+		return false
+	}
 	alone := Policy{kind: c.policy.kind, name: c.policy.name, version: c.policy.version, statements: []statement{*s}}
 	for i := range c.policy.statements {
 		if !c.policy.statements[i].allow {

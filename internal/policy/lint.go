@@ -36,7 +36,7 @@ func Lint(kind Kind, name string, text []byte, options LintOptions) []finding.Fi
 		options.Role = &RoleFacts{}
 	}
 	d := &decoder{kind: kind, name: name, text: text, limit: maxParameter, managed: options.Managed}
-	l := &linter{options: options, policy: d.decode(), decoder: d, place: newCursor(text), effort: maxEffort}
+	l := &linter{options: options, policy: d.decode(), decoder: d, place: newCursor(text), effort: maxEffort, asked: maxAsked}
 	for i := range d.violations {
 		l.violation(&d.violations[i])
 	}
@@ -78,6 +78,9 @@ type linter struct {
 	// enough for some statement.
 	effort  int
 	unclear bool
+	asked   int // what is left of maxAsked
+	// matched are the actions that patterns match.
+	matched map[string][]*knownAction
 }
 
 // add reports a finding and returns it for a suggestion to be added; it is valid

@@ -1,7 +1,7 @@
 package policy
 
 import (
-	"fmt"
+	"cmp"
 	"slices"
 	"strings"
 
@@ -25,6 +25,15 @@ func (l *linter) statementActions(s *statement) {
 		}
 		return known
 	}
+	met := map[*knownAction]bool{}
+	meets := func(a *knownAction) bool {
+		known, found := met[a]
+		if !found {
+			known = a.meets(s.resource, reached)
+			met[a] = known
+		}
+		return known
+	}
 	matched, certain := l.matchedActions(s)
 	explained := map[string]bool{} // services of whose resources something was said already
 	if certain && s.resource != nil && !s.resource.not {
@@ -36,12 +45,12 @@ func (l *linter) statementActions(s *statement) {
 		if known == nil || !actionName.MatchString(trimAction(p.source)) {
 			continue
 		}
-		found := known.matching(p)
+		found := l.matching(known, p)
 		switch {
 		case len(found) == 0:
 			l.unknownAction(p, known)
 		case s.action.not || s.resource == nil || s.resource.not || len(s.resource.patterns) == 0 || explained[p.prefix]:
-		case !slices.ContainsFunc(found, func(a *knownAction) bool { return a.meets(s.resource, reached) }):
+		case !slices.ContainsFunc(found, meets):
 			l.impossibleResource(s, p, found)
 		}
 	}
@@ -62,10 +71,25 @@ func (l *linter) matchedActions(s *statement) (matched []*knownAction, certain b
 			return nil, false
 		}
 		if known := knownServices()[p.prefix]; known != nil {
-			matched = append(matched, known.matching(p)...)
+			matched = append(matched, l.matching(known, p)...)
 		}
 	}
 	return matched, true
+}
+
+// matching are the actions that a pattern matches; one that is repeated is not matched
+// again.
+func (l *linter) matching(known *service, p *actionPattern) []*knownAction {
+	key := p.prefix + ":" + p.name.source
+	found, seen := l.matched[key]
+	if !seen {
+		if l.matched == nil {
+			l.matched = map[string][]*knownAction{}
+		}
+		found = known.matching(p)
+		l.matched[key] = found
+	}
+	return found
 }
 
 // onlyAll are services of which an action without a kind of resource is about "*" and no
@@ -99,6 +123,9 @@ func (l *linter) impossibleResource(s *statement, p *actionPattern, found []*kno
 	var examples []string
 	for _, one := range found {
 		for _, kind := range one.kinds {
+			if len(examples) == 10 {
+				break
+			}
 			if example := kind.example(); !slices.Contains(examples, example) {
 				examples = append(examples, example)
 			}
@@ -110,13 +137,14 @@ func (l *linter) impossibleResource(s *statement, p *actionPattern, found []*kno
 		f.Advice = `give it a statement with "Resource": "*"`
 		return
 	}
+	slices.SortStableFunc(examples, func(a, b string) int { return cmp.Compare(len(a), len(b)) }) // plain ones first
 	const most = 3
-	if more := len(examples) - most; more > 0 {
-		examples = append(examples[:most], fmt.Sprintf("%d more", more))
+	if len(examples) > most {
+		examples = append(examples[:most], "others")
 	}
 	f := l.add(finding.Error, p.at, "action-on-wrong-resource",
-		"%s is about %s, which no Resource here matches: this statement never %s it", name, strings.Join(examples, ", "),
-		verb(s))
+		"%s is about %s, which no Resource here matches: this statement never %s it", name,
+		strings.Join(examples, " or "), verb(s))
 	if found[0].service == "kms" && strings.Contains(l.policy.text[s.resource.at.start:s.resource.at.end], ":alias/") {
 		f.Message += "; an alias is none of them"
 		f.Advice = "name the key, or all keys and in a Condition kms:ResourceAliases"

@@ -134,7 +134,7 @@ func (l *linter) gains(s *statement, at span, what string, match func(action) bo
 	for _, one := range escalations {
 		if match(splitAction(one.action)) && !slices.Contains(gains, one.gain) &&
 			slices.ContainsFunc(s.owners(), func(owner string) bool {
-				c := circumstances{policy: l.policy, given: holders("", owner)}
+				c := circumstances{policy: l.policy, given: holders("", owner), effort: &l.asked}
 				return c.allows(s, holder(one.action, owner, one.resource))
 			}) {
 			gains = append(gains, one.gain)
@@ -164,7 +164,7 @@ func (l *linter) passesAny(s *statement) bool {
 func (l *linter) passes(s *statement) []string {
 	for _, owner := range s.owners() {
 		for _, one := range users {
-			passing := circumstances{policy: l.policy, given: holders(one.service, owner)}
+			passing := circumstances{policy: l.policy, given: holders(one.service, owner), effort: &l.asked}
 			if !passing.allows(s, holder("iam:PassRole", owner, "role/"+anyOther)) {
 				continue
 			}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/rolecall/rolecall/internal/app/cli"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/finding/report"
 	"github.com/rolecall/rolecall/internal/policy"
 	"github.com/rolecall/rolecall/internal/policycase"
 )
@@ -244,10 +245,10 @@ func printVerdicts(sys cli.System, output string, verdicts []policycase.Verdict)
 	}
 	switch {
 	case invalid > 0:
-		return fault.New(fault.Usage, "%d of %d cases cannot be decided, first %s", invalid, len(verdicts), first).
+		return fault.New(fault.Usage, "%d of %s cannot be decided, first %s", invalid, report.Count(len(verdicts), "case"), first).
 			Hint("docs/reference/policy-cases.md describes the form")
 	case failed > 0:
-		return fault.New(fault.Denied, "%d of %d cases are not as expected", failed, len(verdicts))
+		return fault.New(fault.Denied, "%s not as expected", report.Of(failed, len(verdicts), "case"))
 	}
 	return nil
 }

@@ -125,7 +125,7 @@ func formatFiles(sys cli.System, files []string, write, check bool) error {
 		}
 	}
 	if unformatted > 0 {
-		return fault.New(fault.Denied, "%d of %d files are not formatted", unformatted, len(files)).
+		return fault.New(fault.Denied, "%s not formatted", report.Of(unformatted, len(files), "file")).
 			Hint("rolecall policy fmt --write FILE...")
 	}
 	return nil

@@ -6,7 +6,6 @@
 package policyfile
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -205,15 +204,10 @@ func Replace(file string, text []byte) error {
 	return nil
 }
 
-// PrintDiff shows a change of a document, in the bytes that it has and would have. One
-// that is a single line is shown formatted, and said to be.
+// PrintDiff shows a change of a document, in the bytes that it has and would have: what
+// is printed can be applied as a patch.
 func PrintDiff(w io.Writer, before, after []byte) {
-	oneLine := func(text []byte) bool { return !bytes.Contains(bytes.TrimSpace(text), []byte("\n")) }
-	if oneLine(before) && oneLine(after) {
-		PrintFormattedDiff(w, before, after)
-		return
-	}
-	_, _ = w.Write(diff.Diff("present", whole(before), "new", whole(after)))
+	_, _ = w.Write(diff.Diff("present", before, "new", after))
 }
 
 // PrintFormattedDiff shows a change of a document statement by statement, where both can
@@ -222,11 +216,8 @@ func PrintFormattedDiff(w io.Writer, before, after []byte) {
 	pretty, err := policy.Format("policy", before)
 	prettier, alsoErr := policy.Format("policy", after)
 	if err != nil || alsoErr != nil {
-		_, _ = w.Write(diff.Diff("present", whole(before), "new", whole(after)))
+		PrintDiff(w, before, after)
 		return
 	}
 	_, _ = w.Write(diff.Diff("present, formatted", pretty, "new, formatted", prettier))
 }
-
-// whole is a text that ends in a line's end.
-func whole(text []byte) []byte { return append(bytes.TrimRight(text, "\n"), '\n') }

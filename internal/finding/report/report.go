@@ -85,3 +85,13 @@ func Count(count int, noun string) string {
 	}
 	return fmt.Sprintf("%d %ss", count, noun)
 }
+
+// Of is a part of things that are counted, with the verb that goes with it, such as
+// "1 of 3 files is" or "2 of 3 files are".
+func Of(part, whole int, noun string) string {
+	verb := "are"
+	if part == 1 {
+		verb = "is"
+	}
+	return fmt.Sprintf("%d of %s %s", part, Count(whole, noun), verb)
+}

@@ -257,6 +257,19 @@ func TestSummary(t *testing.T) {
 	}
 }
 
+// TestOf: a part of one thing, and of several, has its verb.
+func TestOf(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		part, whole int
+		want        string
+	}{{1, 1, "1 of 1 file is"}, {1, 3, "1 of 3 files is"}, {2, 3, "2 of 3 files are"}, {0, 2, "0 of 2 files are"}} {
+		if got := report.Of(row.part, row.whole, "file"); got != row.want {
+			t.Errorf("got %q, want %q", got, row.want)
+		}
+	}
+}
+
 // full is a disk without room.
 type full struct{ err error }
 
