@@ -42,9 +42,9 @@ func checkCase(t *testing.T, c *injectcase.Case, version string, conformance boo
 	server, registry := serveCase(t, c, c.Set(conformance))
 	response := postTLS(t, server, reviewOf(version, string(c.Pod)))
 	want := c.Expect(conformance)
-	if !response.Allowed || (len(response.Patch) > 0) != (want != "none") ||
-		(response.PatchType != nil) != (want != "none") || response.UID != "u1" {
-		t.Fatalf("%s, conformance %t: want %s: %+v", version, conformance, want, response)
+	if !response.Allowed || (len(response.Patch) > 0) == want.Nothing ||
+		(response.PatchType != nil) == want.Nothing || response.UID != "u1" {
+		t.Fatalf("%s, conformance %t: want %+v: %+v", version, conformance, want, response)
 	}
 	if got := counter(t, registry, "pod_identity_webhook_missing_sa_count"); got != float64(c.Missing) {
 		t.Errorf("missing counter %v, want %d", got, c.Missing)
@@ -52,11 +52,11 @@ func checkCase(t *testing.T, c *injectcase.Case, version string, conformance boo
 	if response.AuditAnnotations["identity"] == "" || response.AuditAnnotations["reason"] == "" {
 		t.Errorf("audit annotations %v", response.AuditAnnotations)
 	}
-	if want == "none" {
+	if want.Nothing {
 		return
 	}
 	seconds := lifetime(t, response.Patch)
-	if strings.Contains(want, "W(jitter)") && (seconds < 79200 || seconds > 86400) {
+	if want.PodIdentityToken != nil && want.PodIdentityToken.Jitter && (seconds < 79200 || seconds > 86400) {
 		t.Errorf("lifetime %d", seconds)
 	}
 	once := apply(t, c.Pod, response.Patch)

@@ -43,11 +43,10 @@ type Case struct {
 	// Identities are those of the identities file.
 	Identities []inject.Name
 	Pod        json.RawMessage
-	// Want is in the specification's notation: V(audience,expiration) volume,
-	// W(expiration) the Pod Identity volume, +list and +0 how it is added, L+
-	// and L~ how the label is, a{RA,TF,m} what container a gets. Fixed is the
-	// result where ours differs outside conformance mode.
-	Want, Fixed string
+	// Want is what the reference does, and Fixed what ours does outside conformance
+	// mode where that is something else.
+	Want  Outcome
+	Fixed *Outcome
 	// Missing is by how much the counter of missing accounts grows.
 	Missing int
 }
@@ -110,12 +109,12 @@ func (c *Case) Set(conformance bool) inject.Settings {
 	return s
 }
 
-// Expect returns the notation that holds.
-func (c *Case) Expect(conformance bool) string {
-	if !conformance && c.Fixed != "" {
+// Expect returns the outcome that holds.
+func (c *Case) Expect(conformance bool) *Outcome {
+	if !conformance && c.Fixed != nil {
 		return c.Fixed
 	}
-	return c.Want
+	return &c.Want
 }
 
 // ParseConfig returns the ConfigMap's identities, nil if the case has none.
