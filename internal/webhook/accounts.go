@@ -29,6 +29,7 @@ const (
 	// fetchRate bounds reads of accounts that the cache does not know, so that a storm of
 	// pods is not a storm of reads (spec webhook §10.3). Who asks waits for their turn.
 	fetchRate, fetchBurst = 200, 40
+	fetchesOfSource       = 16 // at a time
 )
 
 // Accounts follows the service accounts of a cluster. Of each it keeps what its
@@ -63,7 +64,7 @@ func NewAccounts(
 		plain:    &plain,
 		watch:    follow.NewWatch("service accounts", now),
 		synced:   make(chan struct{}),
-		turns:    newTurns(fetchRate, fetchBurst),
+		turns:    newTurns(fetchRate, fetchBurst, fetchesOfSource),
 		known:    map[inject.Name]*inject.Account{},
 	}
 }

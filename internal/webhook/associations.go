@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/singleflight"
-	"golang.org/x/time/rate"
 	"k8s.io/client-go/dynamic"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
@@ -17,12 +16,13 @@ import (
 	"github.com/rolecall/rolecall/internal/inject"
 )
 
-// What requests for associations may cost an API server, however many pods
-// there are: reviews that wait for a place share the next read of their
-// account.
+// associationRate is what requests for associations may cost an API server, however
+// many pods there are. They take turns as reads of accounts do: who asks for many that
+// there are not waits for themselves. Reviews of one source that wait share the next read
+// of their account.
 const (
-	associationReads                       = 32 // at a time
-	associationReadRate, associationsBurst = 1000, 1000
+	associationRate, associationBurst = 1000, 1000
+	associationsOfSource              = 32 // at a time
 )
 
 // Associations finds the PodIdentityAssociations of service accounts. A watch
@@ -40,8 +40,7 @@ type Associations struct {
 	run    func(context.Context) error
 	grace  time.Duration
 	flight singleflight.Group
-	places chan struct{}
-	limit  *rate.Limiter
+	turns  *turns
 }
 
 // NewAssociations prepares it; Run follows. A read takes at most the grace
@@ -57,8 +56,7 @@ func NewAssociations(
 		watch:  followed.Watched(),
 		run:    followed.Run,
 		grace:  grace,
-		places: make(chan struct{}, associationReads),
-		limit:  rate.NewLimiter(associationReadRate, associationsBurst),
+		turns:  newTurns(associationRate, associationBurst, associationsOfSource),
 	}
 }
 
@@ -89,10 +87,11 @@ func (a *Associations) Of(ctx context.Context, name inject.Name) (*v1alpha1.PodI
 	}
 	// The read goes on for the others when the review that began it is given up.
 	key := name.Namespace + "/" + name.ServiceAccount
-	answer := a.flight.DoChan(key, func() (any, error) {
+	flight := sourceOf(ctx) + " " + key // another source's turn may come much later
+	answer := a.flight.DoChan(flight, func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.grace)
 		defer cancel()
-		return a.fetch(ctx, name, key)
+		return a.fetch(ctx, name, flight)
 	})
 	select {
 	case <-ctx.Done():
@@ -121,21 +120,17 @@ func (a *Associations) Known(name inject.Name) *v1alpha1.PodIdentityAssociation 
 	return a.Current().Of(name.Namespace, name.ServiceAccount)
 }
 
-// fetch waits for a place and reads. A review that comes while it waits gets its
+// fetch waits for its turn and reads. A review that comes while it waits gets its
 // answer; one that comes later needs the next, since an association may have
 // been created after this one was read.
 func (a *Associations) fetch(
-	ctx context.Context, name inject.Name, key string,
+	ctx context.Context, name inject.Name, flight string,
 ) (*v1alpha1.PodIdentityAssociation, error) {
-	select {
-	case a.places <- struct{}{}:
-		defer func() { <-a.places }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	if err := a.limit.Wait(ctx); err != nil {
+	done, err := a.turns.wait(ctx, sourceOf(ctx))
+	if err != nil {
 		return nil, err
 	}
-	a.flight.Forget(key)
+	defer done()
+	a.flight.Forget(flight)
 	return a.read(ctx, name.Namespace, name.ServiceAccount)
 }

@@ -14,7 +14,8 @@ import (
 // were asked for, at a rate that an API server bears. Of one source only a few stand in
 // line at a time, so that those who ask much wait for themselves, and nobody else for them.
 type turns struct {
-	line *rate.Limiter
+	line     *rate.Limiter
+	ofSource int // how many of one source stand in line
 
 	mu      sync.Mutex
 	sources map[string]*places
@@ -26,11 +27,10 @@ type places struct {
 	users int // that wait for one or have one; guarded by turns.mu
 }
 
-// placesOfSource is how many of one source stand in line.
-const placesOfSource = 16
-
-func newTurns(perSecond float64, burst int) *turns {
-	return &turns{line: rate.NewLimiter(rate.Limit(perSecond), burst), sources: map[string]*places{}}
+func newTurns(perSecond float64, burst, ofSource int) *turns {
+	return &turns{
+		line: rate.NewLimiter(rate.Limit(perSecond), burst), ofSource: ofSource, sources: map[string]*places{},
+	}
 }
 
 // wait waits for the turn of a source. Without an error done must be called.
@@ -38,7 +38,7 @@ func (t *turns) wait(ctx context.Context, source string) (done func(), err error
 	t.mu.Lock()
 	p := t.sources[source]
 	if p == nil {
-		p = &places{taken: make(chan struct{}, placesOfSource)}
+		p = &places{taken: make(chan struct{}, t.ofSource)}
 		t.sources[source] = p
 	}
 	p.users++
