@@ -14,7 +14,20 @@ const podIdentity = "pods.eks.amazonaws.com"
 // podRequest is the call by which EKS assumes a role for a pod (spec iam-policy §5.5).
 func (l *linter) podRequest(cluster string) (*Request, []string) {
 	named, _ := arn.ParseCluster(cluster)
-	taking := Taking{Action: "sts:AssumeRole", SessionName: "eks-" + named.Name + "-pod-1", Tags: []Tag{
+	taking := l.podTaking(cluster)
+	context := NewContext().Set("aws:SourceArn", cluster).Set("aws:SourceAccount", named.Account)
+	taking.AddContext(context)
+	return &Request{
+		Principal: Principal{Kind: Service, ARN: podIdentity}, Action: taking.Action, Context: context,
+		Resource: "arn:" + named.Partition + ":iam::" + named.Account + ":role/role", ResourceAccount: named.Account,
+	}, taking.Actions()
+}
+
+// podTaking is how EKS takes a session for a pod: of the first service account that is to be
+// admitted, if there is one.
+func (l *linter) podTaking(cluster string) *Taking {
+	named, _ := arn.ParseCluster(cluster)
+	taking := &Taking{Action: "sts:AssumeRole", SessionName: "eks-" + named.Name + "-pod-1", Tags: []Tag{
 		{"eks-cluster-arn", cluster},
 		{"eks-cluster-name", named.Name},
 		{"kubernetes-namespace", "default"},
@@ -27,12 +40,7 @@ func (l *linter) podRequest(cluster string) (*Request, []string) {
 			taking.Tags[2].Value, taking.Tags[3].Value, _ = strings.Cut(names, ":")
 		}
 	}
-	context := NewContext().Set("aws:SourceArn", cluster).Set("aws:SourceAccount", named.Account)
-	taking.AddContext(context)
-	return &Request{
-		Principal: Principal{Kind: Service, ARN: podIdentity}, Action: taking.Action, Context: context,
-		Resource: "arn:" + named.Partition + ":iam::" + named.Account + ":role/role", ResourceAccount: named.Account,
-	}, taking.Actions()
+	return taking
 }
 
 // mustAdmitCluster asks the engine about the pods of a cluster that are to be

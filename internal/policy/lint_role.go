@@ -24,6 +24,9 @@ type RoleFacts struct {
 	// Clusters are the ARNs of EKS clusters whose Pod Identity assumes the
 	// role.
 	Clusters []string
+	// Sources are the ARNs of roles of pods with Pod Identity whose sessions are to assume
+	// this one: a chain.
+	Sources []string
 	// Subjects must be admitted: system:serviceaccount:NAMESPACE:NAME.
 	Subjects []string
 	// Tagged says that the tokens carry session tags.
@@ -130,6 +133,9 @@ func (l *linter) wholeTrust() {
 		}
 		for _, cluster := range l.facts().Clusters {
 			l.mustAdmitCluster(cluster)
+		}
+		for _, source := range l.facts().Sources {
+			l.mustAdmitSource(source)
 		}
 	}
 	for i := range l.policy.statements {

@@ -18,6 +18,7 @@ const (
 	knowsOther
 	knowsRegistered
 	knowsChina
+	knowsSource
 )
 
 const exampleAccount = "111122223333"
@@ -43,6 +44,8 @@ func (f exampleFacts) options() LintOptions {
 		all = RoleFacts{Issuers: all.Issuers, Registered: []string{"y"}}
 	case knowsChina:
 		all = RoleFacts{Partition: "aws-cn"}
+	case knowsSource:
+		all = RoleFacts{Sources: []string{"arn:aws:iam::111122223333:role/pod"}}
 	}
 	return LintOptions{Account: exampleAccount, Role: &all}
 }
@@ -56,6 +59,7 @@ func (f exampleFacts) flags() string {
 		"", account, account + workload + " --cluster-arn arn:aws:eks:eu-west-1:111122223333:cluster/prod",
 		account + workload + " --tagged", account + registered + " --audience x",
 		account + issuer + " --registered-audience y", account + " --partition aws-cn",
+		account + " --source-role-arn arn:aws:iam::111122223333:role/pod",
 	}[f]
 }
 
@@ -704,6 +708,21 @@ var ruleBook = sync.OnceValue(func() []Rule {
 			Fix:     "Fill it in.",
 			Example: `{'Version':'2012-10-17','Statement':[{'Effect':'Allow','Action':'s3:*','Resource':'*','Conditio` +
 				`n':{'StringEquals':{'a':'<VALUE>'}}}]}`,
+		},
+		{
+			Code: "RC3028", Name: "source-without-tag-session", Severity: finding.Error, Kind: Trust, facts: knowsSource,
+			Meaning: "A role of pods is to go on to this one, and its sessions have transitive tags: they need " +
+				"sts:TagSession here, too.",
+			Fix: "Allow sts:TagSession, or give the sessions no tags that go on: sessionTagging: Local.",
+			Example: `{'Version':'2012-10-17','Statement':[{'Effect':'Allow','Principal':{'AWS':'arn:aws:iam::111122` +
+				`223333:role/pod'},'Action':'sts:AssumeRole'}]}`,
+		},
+		{
+			Code: "RC3029", Name: "source-refused", Severity: finding.Error, Kind: Trust, facts: knowsSource,
+			Meaning: "A role whose sessions must be let in is not; the policy engine says why.",
+			Fix:     "Name the role as principal.",
+			Example: `{'Version':'2012-10-17','Statement':[{'Effect':'Allow','Principal':{'AWS':'arn:aws:iam::111122` +
+				`223333:role/other'},'Action':'sts:AssumeRole'}]}`,
 		},
 		{
 			Code: "RC4001", Name: "pass-role-any", Severity: finding.Security, Kind: Identity,

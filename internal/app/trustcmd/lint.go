@@ -24,6 +24,7 @@ import (
 type trustLintConfig struct {
 	role       roleFlags
 	registered []string
+	sources    []string
 	fix, write bool
 	choices    policyfile.Choices
 }
@@ -57,6 +58,8 @@ Exit codes: 0 nothing but warnings, 1 an error or a security finding (see --fail
 	var output *string
 	cmd.RunE = func(cmd *cobra.Command, files []string) error { return c.run(cmd.Context(), sys, *output, files) }
 	c.role.flags(cmd)
+	cmd.Flags().StringArrayVar(&c.sources, "source-role-arn", nil,
+		"role of pods with Pod Identity whose sessions, with their transitive tags, are to assume this one; may be repeated")
 	cmd.Flags().StringArrayVar(&c.registered, "registered-audience", nil,
 		"an audience that the provider registers; may be repeated")
 	cmd.Flags().BoolVar(&c.fix, "fix", false, "make the suggested edits and print the result")
@@ -98,11 +101,17 @@ func (c *trustLintConfig) options(ctx context.Context) (*policy.LintOptions, err
 			return nil, fault.New(fault.Usage, "--account %w", err)
 		}
 	}
+	for _, source := range c.sources {
+		if _, err := arn.ParseRole(source); err != nil {
+			return nil, fault.New(fault.Usage, "--source-role-arn %q: %w", source, err)
+		}
+	}
 	facts := &policy.RoleFacts{
 		Partition:  c.role.partition,
 		Audience:   c.role.audience,
 		Registered: c.registered,
 		Clusters:   c.role.clusters,
+		Sources:    c.sources,
 		Tagged:     c.role.tagged,
 		Quota:      c.role.quota,
 	}

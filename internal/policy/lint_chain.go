@@ -1,0 +1,95 @@
+package policy
+
+import (
+	"cmp"
+	"sync"
+
+	"github.com/rolecall/rolecall/internal/arn"
+	"github.com/rolecall/rolecall/internal/finding"
+)
+
+// allowsAll is what the caller's own policies are taken to allow where only a trust policy
+// is looked at.
+var allowsAll = sync.OnceValue(func() *Policy {
+	all, _ := Parse(Identity, "everything",
+		[]byte(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}`))
+	return all
+})
+
+// mustAdmitSource asks the engine about sessions of another role that are to assume this
+// one, as a program does that goes on from the role of its pod. The tags of a session of
+// Pod Identity are transitive: they come along, and want sts:TagSession of each role on
+// the way (spec migration row T1).
+func (l *linter) mustAdmitSource(text string) {
+	source, err := arn.ParseRole(text)
+	if err != nil {
+		return
+	}
+	without, _ := l.chainRequest(source, nil)
+	cluster := "arn:" + source.Partition + ":eks:eu-west-1:" + source.Account + ":cluster/name"
+	if clusters := l.facts().Clusters; len(clusters) > 0 {
+		cluster = clusters[0]
+	}
+	with, actions := l.chainRequest(source, l.podTaking(cluster).Tags)
+	if l.admitsSource(l.policy, with, actions) {
+		return
+	}
+	if !l.admitsSource(l.policy, without, actions[:1]) {
+		because := "no statement covers it"
+		if misses := ExplainAll(with, actions, l.fromSource(l.policy)).NearMisses; len(misses) > 0 {
+			because = misses[0].Because
+		}
+		l.add(finding.Error, span{0, 1}, "source-refused", "sessions of %s are not let in: %s", text, because)
+		return
+	}
+	f := l.add(finding.Error, span{0, 1}, "source-without-tag-session",
+		"sessions of %s that EKS Pod Identity or a broker gave to a pod are not let in: their tags come along, which needs "+
+			"sts:TagSession in addition to sts:AssumeRole", text)
+	for i := range l.policy.statements {
+		s := &l.policy.statements[i]
+		if !s.allow || !s.allowsAction("sts:AssumeRole") || s.allowsAction("sts:TagSession") {
+			continue
+		}
+		before := f.Suggested
+		l.suggestAction(f, s, "sts:TagSession")
+		if f.Suggested == nil || f.Suggested == before {
+			continue
+		}
+		edited, err := Parse(Trust, l.policy.name, []byte(f.Suggested.Edit.Apply(l.policy.text)))
+		if err == nil && l.admitsSource(edited, with, actions) {
+			f.at = s.at
+			return
+		}
+		f.Suggested = before
+	}
+}
+
+// chainRequest is the call of a session of a role that has these transitive tags.
+func (l *linter) chainRequest(source arn.Role, tags []Tag) (*Request, []string) {
+	account := cmp.Or(l.options.Account, source.Account)
+	taking := Taking{
+		Action: "sts:AssumeRole", SessionName: "lint", Inherited: Inheritance{TransitiveTags: tags},
+	}
+	context := NewContext()
+	taking.AddContext(context)
+	for _, tag := range tags {
+		context.Set("aws:PrincipalTag/"+tag.Key, tag.Value)
+	}
+	return &Request{
+		Principal: Principal{
+			Kind: RoleSession, Account: source.Account, RoleARN: source.ARN().String(),
+			ARN: "arn:" + source.Partition + ":sts::" + source.Account + ":assumed-role/" + source.Name + "/eks-name-pod-1",
+		},
+		Action: "sts:AssumeRole", Context: context,
+		Resource: "arn:" + source.Partition + ":iam::" + account + ":role/role", ResourceAccount: account,
+	}, taking.Actions()
+}
+
+func (l *linter) fromSource(trust *Policy) *Policies {
+	return &Policies{Trust: trust, Identity: []*Policy{allowsAll()}}
+}
+
+func (l *linter) admitsSource(trust *Policy, request *Request, actions []string) bool {
+	decision, _ := DecideAll(request, actions, l.fromSource(trust))
+	return decision.Effect == Allowed
+}
