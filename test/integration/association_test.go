@@ -78,7 +78,7 @@ func TestAssociations(t *testing.T) {
 	}
 	w.until("cart", "RoleExists", "True", cart)
 	w.until("cart", "TrustAllows", "False", "rolecall trust generate")
-	w.run(0, "TrustAllows  False", append([]string{"describe"}, one...)...)
+	w.run(0, "TrustAllows   False", append([]string{"describe"}, one...)...)
 	if err := w.iam.SetTrust(t.Context(), "cart", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow",`+
 		`"Principal":{"Federated":"arn:aws:iam::111122223333:oidc-provider/oidc.example.com/c1"},
 		"Action":["sts:AssumeRoleWithWebIdentity","sts:TagSession"],`+

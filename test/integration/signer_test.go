@@ -99,11 +99,11 @@ func TestSignerFiles(t *testing.T) {
 		}
 	}
 	write(first)
-	// Its name instead of a path: the API server takes both.
+	// An abstract name instead of a path: the API server takes both, the signer if it is told to.
 	f := &signedCluster{
 		fireground: &fireground{dir: dir, clock: &movedClock{}},
 		socket:     "@rolecall-" + filepath.Base(filepath.Dir(dir)),
-		args:       []string{"--key-file", file},
+		args:       []string{"--insecure-abstract-socket", "--key-file", file},
 	}
 	f.start(t)
 	f.Cluster = cluster.Start(t, cluster.Options{Issuer: rotatingURL, SigningEndpoint: f.socket})
