@@ -28,6 +28,8 @@ type casting struct {
 	request *Request
 	keys    []string
 	denies  []*statement
+	// at is the index of the key that is being chosen.
+	at int
 	// stuck is the first key for which nothing could be found; empty if it was
 	// several keys together.
 	stuck string
@@ -275,6 +277,7 @@ func (c *casting) try(i int) *found {
 	}
 	key := c.keys[i]
 	any := false
+	c.at = i
 	for _, choice := range c.choices(key) {
 		c.set(key, choice)
 		if c.contradicts(i) {
@@ -300,6 +303,10 @@ func (c *casting) set(key string, v value) {
 		c.asPrincipal(v.one)
 	case key == "aws:principalaccount" && p.Kind != Anonymous && v.name != "":
 		p.Account = v.one
+	case key == "aws:principalservicename" && v.name != "":
+		p.ARN = v.one
+	case key == "aws:principalservicenameslist" && v.name != "":
+		p.ARN = v.many[0]
 	}
 	if v.name == "" {
 		delete(c.request.Context.entries, key)

@@ -64,7 +64,7 @@ var awsKeys = []generatedKey{
 		"arn:aws:iam::*:role/app", "arn:aws:iam::${aws:PrincipalAccount}:role/*", "arn:aws:sts::*:federated-user/*",
 		"arn:aws:iam::1*:user/*", "arn:aws:iam::????????????:user/a*",
 	}},
-	{"aws:PrincipalOrgID", []string{ourOrg, "o-*", "*", "${aws:ResourceOrgID}", "${aws:PrincipalOrgID}"}},
+	{"aws:PrincipalOrgID", []string{ourOrg, "o-*", "*", "${aws:ResourceOrgID}", "${aws:PrincipalOrgID}", "${aws:PrincipalTag/org}"}},
 	{"aws:PrincipalOrgPaths", []string{ourOrg + "/*", "o-*/r-*/*", "*", ourOrg + "/r-ab12/ou-ab12-11111111/"}},
 	{"aws:PrincipalAccount", []string{ourAccount, "*", "1*", "${aws:ResourceAccount}", "${aws:PrincipalAccount}"}},
 	{"aws:PrincipalTag/team", []string{"red", "*", "${aws:PrincipalTag/team}", "${aws:ResourceTag/team}"}},
@@ -86,10 +86,10 @@ var serviceKeys = []generatedKey{
 		ourCluster, "*", "arn:aws:eks:*:*:cluster/*", "arn:aws:eks:*:111122223333:cluster/*", "arn:aws:s3:::ours",
 		"arn:aws:s3:::our*", "arn:aws:eks:eu-central-1:${aws:SourceAccount}:cluster/*",
 	}},
-	{"aws:SourceAccount", []string{ourAccount, "*", "1*", "${aws:SourceAccount}", "${aws:ResourceAccount}"}},
+	{"aws:SourceAccount", []string{ourAccount, "*", "1*", "${aws:SourceAccount}", "${aws:ResourceAccount}", "${aws:RequestTag/kubernetes-namespace}"}},
 	{"aws:SourceOrgID", []string{ourOrg, "o-*", "${aws:ResourceOrgID}"}},
 	{"aws:SourceOrgPaths", []string{ourOrg + "/*", "*"}},
-	{"aws:RequestTag/eks-cluster-arn", []string{ourCluster, "*"}},
+	{"aws:RequestTag/eks-cluster-arn", []string{ourCluster, "*", "${aws:SourceArn}"}},
 	{"aws:RequestTag/kubernetes-namespace", []string{"shop", "*"}},
 	{"aws:PrincipalServiceName", []string{"pods.eks.amazonaws.com", "*"}},
 	{"aws:PrincipalIsAWSService", []string{"true", "false"}},
@@ -269,6 +269,9 @@ func strangerRequests(s *source, text string) []*Request {
 		if tag := maybe("red", "blue"); tag != "" && p.Tags != nil {
 			p.Tags["team"] = tag
 		}
+		if p.Tags != nil {
+			p.Tags["org"] = org
+		}
 		set["aws:PrincipalOrgID"] = org
 		if kind != Anonymous && kind != Service {
 			set["aws:MultiFactorAuthPresent"] = maybe("true", "false")
@@ -280,8 +283,9 @@ func strangerRequests(s *source, text string) []*Request {
 			"aws:SourceAccount": maybe(account),
 			"aws:SourceArn": maybe("arn:aws:eks:eu-central-1:"+account+":cluster/prod", "arn:aws:s3:::our-evil",
 				"arn:aws:eks:eu-central-1:"+account+":cluster/x"),
-			"aws:SourceOrgID":                maybe("o-zzzzz99999"),
-			"aws:RequestTag/eks-cluster-arn": maybe("arn:aws:eks:eu-central-1:" + account + ":cluster/prod"),
+			"aws:SourceOrgID":                     maybe("o-zzzzz99999"),
+			"aws:RequestTag/kubernetes-namespace": maybe(account, "shop"),
+			"aws:RequestTag/eks-cluster-arn":      maybe("arn:aws:eks:eu-central-1:" + account + ":cluster/prod"),
 		}
 		add(Principal{Kind: Service, ARN: service}, "sts:AssumeRole", set, nil)
 	}

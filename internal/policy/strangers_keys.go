@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/lazyregexp"
 )
 
@@ -80,10 +81,13 @@ func (c *casting) domain(key string) domain {
 		}
 		return missing
 	case "aws:principalservicename", "aws:principalservicenameslist":
-		if c.kind == Service {
-			return domain{fixed: []string{c.request.Principal.ARN}}
+		switch {
+		case c.kind != Service:
+			return missing
+		case c.entry.key != "Service": // whoever is meant by *
+			return domain{fixed: []string{c.request.Principal.ARN}, shapes: []spelling{spell("~.amazonaws.com")}}
 		}
-		return missing
+		return domain{fixed: []string{c.request.Principal.ARN}}
 	case "aws:username":
 		if c.kind == User {
 			return domain{fixed: []string{lastName(c.request.Principal.ARN)}, shapes: []spelling{spell("~")}}
@@ -210,6 +214,9 @@ func (c *casting) principalARN() domain {
 	// The account has to meet its own key's conditions, too.
 	accounts := []string{account}
 	c.spelled("aws:principalaccount", spell(account), notAccounts, func(text string) { accounts = append(accounts, text) })
+	if account == "############" {
+		accounts = append(accounts, c.accountsNear(notAccounts)...)
+	}
 	for _, account := range accounts {
 		form := strings.Replace(form, "ACCOUNT", account, 1)
 		// A role's name may have a path before it.
@@ -218,6 +225,36 @@ func (c *casting) principalARN() domain {
 		}
 	}
 	return d
+}
+
+// accountsNear are accounts beside the numbers with which a condition compares the
+// caller's.
+func (c *casting) accountsNear(not []spelling) []string {
+	var accounts []string
+	for _, s := range append([]*statement{c.statement}, c.denies...) {
+		for i := range s.conditions {
+			one := &s.conditions[i]
+			if one.folded != "aws:principalaccount" || one.op.compare != compareNumber {
+				continue
+			}
+			for j := range one.typed {
+				for _, text := range c.near(one, j) {
+					whole, _, _ := strings.Cut(text, ".")
+					account := strings.Repeat("0", max(0, 12-len(whole))) + whole
+					if arn.IsAccount(account) && (domain{shapes: choosable.shapes, not: not}).fits(account) {
+						accounts = append(accounts, account)
+					}
+				}
+			}
+		}
+	}
+	return accounts
+}
+
+// fits reports a text that the key may be.
+func (d domain) fits(text string) bool {
+	return slices.ContainsFunc(d.shapes, func(shape spelling) bool { return shape.matches(text) }) &&
+		!slices.ContainsFunc(d.not, func(not spelling) bool { return not.matches(text) })
 }
 
 func (c *casting) userID() domain {

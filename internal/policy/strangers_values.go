@@ -5,6 +5,7 @@ import (
 	"math/big"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // choices are values for a key, worth trying: such that the statement's conditions
@@ -29,6 +30,11 @@ func (c *casting) choices(key string) []value {
 	}
 	for _, shape := range d.shapes {
 		c.spelled(key, shape, d.not, add)
+	}
+	for _, text := range c.echoed(key) {
+		if d.fits(text) {
+			add(text)
+		}
 	}
 	multi := multivalued(key)
 	for _, text := range texts {
@@ -78,6 +84,94 @@ func (c *casting) different(key string, all []value) []value {
 		seen[string(signature)] = true
 		return again
 	})
+}
+
+// echoed are texts with which a key, as the variable of a condition on another one,
+// makes that hold: what the other is, or may be.
+func (c *casting) echoed(key string) []string {
+	var texts []string
+	for _, s := range append([]*statement{c.statement}, c.denies...) {
+		for i := range s.conditions {
+			one := &s.conditions[i]
+			if one.folded == key || one.op.negated != one.deny || one.op.compare.isTyped() {
+				continue
+			}
+			for j := range one.values {
+				before, after, plain, ok := one.values[j].around(key)
+				if !ok {
+					continue
+				}
+				for _, text := range c.possible(one.folded) {
+					rest, begins := strings.CutPrefix(text, before)
+					middle, ends := strings.CutSuffix(rest, after)
+					switch {
+					case !plain: // then it is a part of it, if anything
+						texts = append(texts, strings.FieldsFunc(text, func(r rune) bool { return r == ':' || r == '/' })...)
+					case begins && ends:
+						texts = append(texts, middle)
+					}
+				}
+			}
+		}
+	}
+	return texts
+}
+
+// around is what a value has before and after a variable, and whether all of that is
+// plain text.
+func (p *pattern) around(key string) (before, after string, plain, ok bool) {
+	plain = true
+	for i := range p.segments {
+		s := &p.segments[i]
+		text, literal := (&spelling{ops: s.ops}).text()
+		switch {
+		case s.key == key && !ok:
+			ok = true
+		case s.key != "" || !literal:
+			plain = false
+		case ok:
+			after += text
+		default:
+			before += text
+		}
+	}
+	return before, after, plain, ok
+}
+
+// possible are texts that a key has, or may have if it is not chosen yet.
+func (c *casting) possible(key string) []string {
+	if !c.unsettled(key) {
+		v, _ := c.request.lookup(key)
+		return append(v.many, v.one)
+	}
+	d := c.domain(key)
+	texts := d.fixed
+	for _, shape := range d.shapes {
+		c.spelled(key, shape, d.not, func(text string) { texts = append(texts, text) })
+	}
+	return texts
+}
+
+// unsettled reports a key that is still to be chosen.
+func (c *casting) unsettled(key string) bool { return slices.Index(c.keys, key) >= c.at }
+
+// resolve is a value's text, in which what is still to be chosen may be anything.
+func (c *casting) resolve(one *condition, value *pattern) (ops []op, ok bool) {
+	open := func(s segment) bool { return s.key != "" && c.unsettled(s.key) }
+	if one.op.negated != one.deny || !slices.ContainsFunc(value.segments, open) {
+		return value.resolve(c.request)
+	}
+	for _, s := range value.segments {
+		part, ok := []op{anyRun}, true
+		if !open(s) {
+			part, ok = (&pattern{segments: []segment{s}}).resolve(c.request)
+		}
+		if !ok {
+			return nil, false
+		}
+		ops = append(ops, part...)
+	}
+	return ops, true
 }
 
 // spelled finds texts of a shape by the conditions on a key.
@@ -180,12 +274,12 @@ func (c *casting) spellings(one *condition) []spelling {
 			all = append(all, spelling{ops: []op{anyRun}}) // compared with itself, it mostly is the same
 			continue
 		}
-		ops, ok := one.values[i].resolve(c.request)
+		ops, ok := c.resolve(one, &one.values[i])
 		switch {
 		case !ok:
 		case one.op.compare != compareARN:
 			all = append(all, spelling{ops: ops, folded: one.op.compare == compareFolded})
-		case one.values[i].source == "*":
+		case one.values[i].source == "*", slices.Equal(ops, []op{anyRun}): // a variable that is open
 			all = append(all, spelling{ops: []op{
 				partRun, ':', partRun, ':', partRun, ':', partRun, ':', partRun, ':', anyRun,
 			}})

@@ -8,6 +8,7 @@ import (
 
 	"github.com/rolecall/rolecall/internal/credential"
 	"github.com/rolecall/rolecall/internal/issuer/accounts"
+	"github.com/rolecall/rolecall/internal/issuer/document"
 	"github.com/rolecall/rolecall/internal/issuer/inspect"
 	"github.com/rolecall/rolecall/internal/issuer/observe"
 	"github.com/rolecall/rolecall/internal/issuer/plan"
@@ -175,6 +176,15 @@ func (d *Desk) Status(ctx context.Context, waits Waits) (*Status, error) {
 	status := &Status{State: state, Gate: gate, Facts: facts, Asked: view.Asked}
 	if facts.PublishedErr == nil && !slices.ContainsFunc(view.Asked, func(a observe.Asked) bool { return a.Err != "" }) {
 		status.Unserved = rotation.Unserved(state, facts)
+		var served []token.PublicKey
+		for _, asked := range view.Asked {
+			served = append(served, asked.Keys...)
+		}
+		for _, kid := range document.Hidden(view.JWKS.Text, served) {
+			if !slices.Contains(status.Unserved, kid) && !slices.Contains(state.Named(), kid) {
+				status.Unserved = append(status.Unserved, kid)
+			}
+		}
 	}
 	return status, nil
 }

@@ -71,6 +71,71 @@ func TestForeignKeys(t *testing.T) {
 	}
 }
 
+// TestHiddenKeys: a key of somebody else is seen also where it stands under no kid, under an
+// empty one, or under one that an API server serves, beside or in place of the server's own.
+func TestHiddenKeys(t *testing.T) {
+	t.Parallel()
+	o := open(t)
+	stranger, err := newKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := token.NewPublicKey(stranger.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(o.public, document.JWKSPath)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := token.MarshalKeys([]token.PublicKey{public}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry := strings.TrimSuffix(strings.TrimPrefix(string(theirs), `{"keys":[`), `]}`)
+	ours, err := token.ReadJWKS(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := func(kid string) string { return strings.Replace(entry, public.ID, kid, 1) }
+	beside := func(entry string) string { return strings.TrimSuffix(string(text), `]}`) + `,` + entry + `]}` }
+	for name, spoilt := range map[string]string{
+		"an empty kid":     beside(named("")),
+		"no kid":           beside(strings.Replace(entry, `"kid":"`+public.ID+`",`, "", 1)),
+		"for encryption":   beside(strings.Replace(named(""), `"use":"sig"`, `"use":"enc"`, 1)),
+		"in place of ours": `{"keys":[` + named(ours[0].ID) + `]}`,
+	} {
+		if err := os.WriteFile(file, []byte(spoilt), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		status, err := o.Status(t.Context(), desk.Waits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !cmp.Equal(status.Unserved, []string{public.ID}) {
+			t.Errorf("%s: %q, want %q", name, status.Unserved, public.ID)
+		}
+		if _, err := o.Publish(t.Context(), false); err != nil {
+			t.Fatal(err)
+		}
+		if last := o.told[len(o.told)-1]; !cmp.Equal(last.Removed, []string{public.ID}) {
+			t.Errorf("%s: told %+v", name, last)
+		}
+		if status, err = o.Status(t.Context(), desk.Waits{}); err != nil || len(status.Unserved) > 0 {
+			t.Errorf("%s: ours are foreign: %q, %v", name, status.Unserved, err)
+		}
+	}
+	// Which of two counts is the reader's choice: nobody says that it is sound.
+	if err := os.WriteFile(file, []byte(`{"keys":[`+entry+`],"Keys"`+strings.TrimPrefix(string(text), `{"keys"`)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	status, err := o.Status(t.Context(), desk.Waits{})
+	if err != nil || status.Facts.PublishedErr == nil {
+		t.Errorf("two members keys: %+v, %v", status, err)
+	}
+}
+
 // TestStatusIsTrue: no time is made up where none has been written down, and a reason is
 // that of what failed first.
 func TestStatusIsTrue(t *testing.T) {

@@ -73,8 +73,54 @@ func Pick(keys []token.PublicKey, kids []string) ([]token.PublicKey, error) {
 	return picked, nil
 }
 
+// EntryKey is the public key of a key set's entry, whatever else it says of its use or its
+// kid; nil if it is none.
+func EntryKey(members map[string]json.RawMessage) crypto.PublicKey {
+	bare := map[string]any{"kid": "x"}
+	for _, name := range []string{"kty", "crv", "n", "e", "x", "y"} {
+		if value, found := members[name]; found {
+			bare[name] = value
+		}
+	}
+	one, err := json.Marshal(map[string]any{"keys": []any{bare}})
+	if err != nil {
+		return nil
+	}
+	keys, err := token.ReadJWKS(one)
+	if err != nil || len(keys) != 1 {
+		return nil
+	}
+	return keys[0].Public
+}
+
+// Hidden returns the keys of a published key set that stand under no kid, or under that of
+// one of known, and are none of these. They are named as Kubernetes would name them.
+func Hidden(published []byte, known []token.PublicKey) []string {
+	var hidden []string
+	for _, members := range keyEntries(published) {
+		var kid string
+		_ = json.Unmarshal(members["kid"], &kid) // no string is as good as empty
+		public := EntryKey(members)
+		if public == nil || kid != "" && !slices.Contains(IDs(known), kid) {
+			continue
+		}
+		own, err := token.KeyID(public)
+		if err != nil {
+			continue
+		}
+		same := func(k token.PublicKey) bool {
+			one, comparable := k.Public.(interface{ Equal(crypto.PublicKey) bool })
+			return comparable && (kid == "" || k.ID == kid) && one.Equal(public)
+		}
+		if !slices.ContainsFunc(known, same) && !slices.Contains(hidden, own) {
+			hidden = append(hidden, own)
+		}
+	}
+	return hidden
+}
+
 // Removed returns the kids of a published key set that keys do not have, also those of
-// entries that cannot be used.
+// entries that cannot be used, and the keys that are hidden there.
 func Removed(published []byte, keys []token.PublicKey) []string {
 	var set struct {
 		Keys []struct {
@@ -88,6 +134,11 @@ func Removed(published []byte, keys []token.PublicKey) []string {
 	for _, entry := range set.Keys {
 		if entry.ID != "" && !slices.Contains(IDs(keys), entry.ID) && !slices.Contains(removed, entry.ID) {
 			removed = append(removed, entry.ID)
+		}
+	}
+	for _, own := range Hidden(published, keys) {
+		if !slices.Contains(removed, own) {
+			removed = append(removed, own)
 		}
 	}
 	return removed

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rolecall/rolecall/internal/finding"
 	"github.com/rolecall/rolecall/internal/issuer/document"
+	"github.com/rolecall/rolecall/internal/rawjson"
 	"github.com/rolecall/rolecall/internal/token"
 )
 
@@ -26,6 +27,11 @@ func (r *report) jwks(o Observation, discovery discoveryDocument) {
 		r.add(finding.Error, "jwks-json", cannotRetrieve, "rolecall issuer publish",
 			"the key set is not JSON with a list of keys: "+err.Error())
 		return
+	}
+	if name, twice := rawjson.Twice(o.JWKS.Text); twice {
+		r.add(finding.Error, "jwks-json", generic, "rolecall issuer publish",
+			fmt.Sprintf("the key set has the member %q twice: which counts is its reader's choice, and the other may be "+
+				"anybody's key", name))
 	}
 	usable, there, kinds := map[string]string{}, map[string]bool{}, map[string]int{}
 	for i, members := range set.Keys {

@@ -13,6 +13,7 @@ import (
 	"github.com/rolecall/rolecall/internal/finding"
 	"github.com/rolecall/rolecall/internal/issuer/bucket"
 	"github.com/rolecall/rolecall/internal/issuer/document"
+	"github.com/rolecall/rolecall/internal/rawjson"
 	"github.com/rolecall/rolecall/internal/token"
 )
 
@@ -75,6 +76,10 @@ func (r *report) discovery(o Observation) (discoveryDocument, bool) {
 		r.add(finding.Error, "discovery-json", cannotRetrieve, "rolecall issuer publish",
 			"the discovery document is not JSON: "+err.Error())
 		return document, false
+	}
+	if name, twice := rawjson.Twice(o.Discovery.Text); twice {
+		r.add(finding.Error, "discovery-json", generic, "rolecall issuer publish",
+			fmt.Sprintf("the discovery document has the member %q twice: which counts is its reader's choice", name))
 	}
 	if document.Issuer != o.Issuer {
 		message := fmt.Sprintf("the discovery document is of issuer %q, not of %q", document.Issuer, o.Issuer)

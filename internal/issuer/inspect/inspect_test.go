@@ -150,6 +150,15 @@ func TestInspect(t *testing.T) {
 			o.Discovery.Text, o.Discovery.ContentType = []byte("<html>"), "text/html"
 		}, []string{"discovery-content-type", "discovery-json"}},
 		{"HTML for keys", func(o *inspect.Observation) { o.JWKS.Text = []byte("<html>") }, []string{"jwks-json"}},
+		{"a member of the keys twice", func(o *inspect.Observation) {
+			o.JWKS.Text = []byte(`{"keys":[],"KEYS"` + strings.TrimPrefix(string(o.JWKS.Text), `{"keys"`))
+		}, []string{"jwks-json"}},
+		{"a member of a key twice", func(o *inspect.Observation) {
+			o.JWKS.Text = []byte(strings.Replace(string(o.JWKS.Text), `"kty":"`, `"kty":"OKP","kty":"`, 1))
+		}, []string{"jwks-json"}},
+		{"jwks_uri twice", func(o *inspect.Observation) {
+			o.Discovery.Text = []byte(strings.Replace(string(o.Discovery.Text), `{`, `{"JWKS_URI":"https://else.example/keys",`, 1))
+		}, []string{"discovery-json"}},
 		{
 			"no keys", func(o *inspect.Observation) { o.JWKS.Text = []byte(`{"keys":[]}`) },
 			[]string{"no-keys", "signing-key-unpublished", "token-key-unpublished"},

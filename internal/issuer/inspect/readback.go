@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/rolecall/rolecall/internal/issuer/document"
+	"github.com/rolecall/rolecall/internal/rawjson"
 	"github.com/rolecall/rolecall/internal/token"
 )
 
@@ -42,6 +43,11 @@ func PublishedIDs(discovery, jwks Fetched) ([]string, error) {
 	}
 	if err := jwks.problem(); err != nil {
 		return nil, err
+	}
+	for _, one := range []Fetched{discovery, jwks} {
+		if name, twice := rawjson.Twice(one.Text); twice {
+			return nil, fmt.Errorf("%s: the member %q is there twice, and readers differ about which counts", one.URL, name)
+		}
 	}
 	keys, err := token.ReadJWKS(jwks.Text)
 	if err != nil {

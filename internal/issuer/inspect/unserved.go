@@ -52,17 +52,7 @@ func readPublished(text []byte) []published {
 		var p published
 		_, p.hasID = members["kid"]
 		_ = json.Unmarshal(members["kid"], &p.id) // no string is as good as empty
-		bare := map[string]any{"kid": "x"}
-		for _, name := range []string{"kty", "crv", "n", "e", "x", "y"} {
-			if value, found := members[name]; found {
-				bare[name] = value
-			}
-		}
-		if one, err := json.Marshal(map[string]any{"keys": []any{bare}}); err == nil {
-			if keys, err := token.ReadJWKS(one); err == nil && len(keys) == 1 {
-				p.public = keys[0].Public
-			}
-		}
+		p.public = document.EntryKey(members)
 		entries = append(entries, p)
 	}
 	return entries
