@@ -228,7 +228,8 @@ var lintRows = []lintRow{
 	{
 		name: "no namespace",
 		kind: policy.Trust,
-		text: webLint(`'StringLike':{'h.example/p:sub':'system:serviceaccount::app'}`), want: []string{"warning web-identity-without-aud"},
+		text: webLint(`'StringLike':{'h.example/p:sub':'system:serviceaccount::app'}`),
+		want: []string{"warning web-identity-without-aud", "error subject-slip"},
 	},
 	{
 		name: "everything",
