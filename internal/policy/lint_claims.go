@@ -170,7 +170,10 @@ func (l *linter) subjectValues(c *condition) {
 			continue
 		}
 		if why := c.noAccount(source); why != "" {
-			l.add(finding.Error, at, "subject-slip", "no token has the subject %q: %s", source, why)
+			f := l.add(finding.Error, at, "subject-slip", "no token has the subject %q: %s", source, why)
+			if len(l.facts().Subjects) == 1 {
+				f.suggest(l, at, jsonText(l.facts().Subjects[0]), "name the service account")
+			}
 		}
 	}
 }
