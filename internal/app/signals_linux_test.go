@@ -179,6 +179,40 @@ func TestRunSignals(t *testing.T) {
 	logged(t, log, "ready", "interrupt", "interrupt", "a line", "quit", "terminated", "hangup", "exit 9")
 }
 
+// TestRunWithoutTerminal: where no terminal sends them, as in a container or a pipeline,
+// signals of every kind that are sent to us alone reach the program, once.
+func TestRunWithoutTerminal(t *testing.T) {
+	t.Parallel()
+	log := filepath.Join(t.TempDir(), "log")
+	program := exec.CommandContext(t.Context(), "rolecall", "run", "--service-account", "default/s3-reader", "--",
+		"signalled", log)
+	program.Env = append(os.Environ(), "TMPDIR="+t.TempDir(), "XDG_RUNTIME_DIR="+t.TempDir())
+	program.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	lines, err := program.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := program.Start(); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"ready"}
+	logged(t, log, want...)
+	for _, got := range []syscall.Signal{syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP} {
+		if err := program.Process.Signal(got); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, got.String())
+		logged(t, log, want...)
+	}
+	if _, err := io.WriteString(lines, "exit 9\n"); err != nil {
+		t.Fatal(err)
+	}
+	if _ = program.Wait(); program.ProcessState.ExitCode() != 9 {
+		t.Errorf("%v", program.ProcessState)
+	}
+	logged(t, log, append(want, "exit 9")...)
+}
+
 // TestRunEnds: a program that a signal ends, and what is left then.
 func TestRunEnds(t *testing.T) {
 	t.Parallel()

@@ -88,3 +88,31 @@ func TestTrustDiscovery(t *testing.T) {
 		t.Errorf("unknown authority: %d\n%s%s", code, stdout, stderr)
 	}
 }
+
+// TestTrustLintIssuer: lint, as generate, takes no address of the keys for the issuer of
+// tokens, however it is said; other mistakes are left to be found in the document.
+func TestTrustLintIssuer(t *testing.T) {
+	t.Parallel()
+	const dual = "oidc-eks.eu-west-1.api.aws/id/A1"
+	for _, row := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--issuer", "https://" + dual}, "tokens have https://oidc.eks.eu-west-1.amazonaws.com/id/A1"},
+		{
+			[]string{"--oidc-provider-arn", "arn:aws:iam::111122223333:oidc-provider/" + dual},
+			"tokens have https://oidc.eks.eu-west-1.amazonaws.com/id/A1",
+		},
+		{[]string{"--issuer", "https://oidc.eks.eu-west-1.amazonaws.com/id/A1"}, ""},
+		{[]string{"--issuer", "https://kubernetes.default.svc"}, ""},
+	} {
+		var out, errors bytes.Buffer
+		sys := app.NewSystem()
+		sys.Stdin, sys.Stdout, sys.Stderr = strings.NewReader(`{"Version": "2012-10-17", "Statement": [{"Effect": "Allow",
+			"Principal": {"AWS": "arn:aws:iam::111122223333:role/a"}, "Action": "sts:AssumeRole"}]}`), &out, &errors
+		code := app.Run(t.Context(), sys, append([]string{"trust", "lint", "--account", "111122223333", "-"}, row.args...))
+		if (code == 2) != (row.want != "") || !strings.Contains(errors.String(), row.want) {
+			t.Errorf("%v: %d %s", row.args, code, errors.String())
+		}
+	}
+}

@@ -2,9 +2,10 @@ package policy
 
 import "strings"
 
-// GuessKind guesses the kind of a document from its elements, for documents
-// whose kind is not given: without Principal an identity-based policy, with
-// sts: actions and no Resource a role's trust policy, else a resource's.
+// GuessKind guesses the kind of a document from its elements, for documents whose kind
+// is not given: without Principal an identity-based policy; with what only the trust
+// policy of a role is about, or without Resource and without a service's action that is
+// not STS's, that; else a resource's.
 func GuessKind(text []byte) Kind {
 	root, _, err := readNodes(text)
 	if err != nil || root.kind != objectNode {
@@ -18,37 +19,51 @@ func GuessKind(text []byte) Kind {
 	if list.kind == arrayNode {
 		items = list.items
 	}
-	hasPrincipal, hasResource, onlySTS := false, false, true
+	var seen guessed
 	for _, item := range items {
 		for _, m := range item.members {
-			switch m.name {
-			case "Principal", "NotPrincipal":
-				hasPrincipal = true
-			case "Resource", "NotResource":
-				hasResource = true
-			case "Action", "NotAction":
-				onlySTS = onlySTS && allSTS(m.value)
-			}
+			seen.member(m.name, m.value)
 		}
 	}
 	switch {
-	case !hasPrincipal:
+	case !seen.principal:
 		return Identity
-	case onlySTS && !hasResource:
+	case !seen.resource && (seen.taking || !seen.others), seen.taking && seen.workload && !seen.others:
 		return Trust
 	}
 	return Resource
 }
 
-func allSTS(n *node) bool {
-	items := []*node{n}
-	if n.kind == arrayNode {
-		items = n.items
-	}
-	for _, item := range items {
-		if !strings.HasPrefix(lowerText(item.text), "sts:") {
-			return false
+// guessed is what a document has.
+type guessed struct {
+	principal, resource bool
+	// workload: a principal is a provider of tokens, or a service.
+	workload bool
+	// taking: a role is assumed; others: something else of a service is done.
+	taking, others bool
+}
+
+func (g *guessed) member(name string, value *node) {
+	switch name {
+	case "Principal", "NotPrincipal":
+		g.principal = true
+		for _, m := range value.members {
+			g.workload = g.workload || m.name == "Federated" || m.name == "Service"
+		}
+	case "Resource", "NotResource":
+		g.resource = true
+	case "Action", "NotAction":
+		items := []*node{value}
+		if value.kind == arrayNode {
+			items = value.items
+		}
+		for _, item := range items {
+			service, action, hasService := strings.Cut(lowerText(strings.TrimSpace(item.text)), ":")
+			if !hasService { // the name alone, which AWS refuses
+				action = service
+			}
+			g.taking = g.taking || strings.HasPrefix(action, "assumerole")
+			g.others = g.others || (hasService && service != "sts")
 		}
 	}
-	return true
 }

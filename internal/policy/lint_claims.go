@@ -147,7 +147,7 @@ func (l *linter) subjectValues(c *condition) {
 			}
 		}
 		if rest, isSubject := strings.CutPrefix(source, "system:serviceaccount:"); isSubject &&
-			rest != strings.ToLower(rest) && placeholder.FindString(rest) == "" {
+			rest != strings.ToLower(rest) && placeholder.FindString(rest) == "" && c.op.compare != compareFolded {
 			l.add(finding.Error, at, "subject-slip", "no token has the subject %q: names in Kubernetes are in lower case",
 				source).
 				suggest(l, at, jsonText(strings.ToLower(source)), "write it in lower case")
@@ -166,9 +166,45 @@ func (l *linter) subjectValues(c *condition) {
 			}
 			continue
 		}
-		l.subjectOfNobody(c, at, source)
+		if l.subjectOfNobody(c, at, source) {
+			continue
+		}
+		if why := c.noAccount(source); why != "" {
+			f := l.add(finding.Error, at, "subject-slip", "no token has the subject %q: %s", source, why)
+			if len(l.facts().Subjects) == 1 {
+				f.suggest(l, at, jsonText(l.facts().Subjects[0]), "name the service account")
+			}
+		}
 	}
 }
+
+// noAccount says why no service account has a subject that begins as theirs do; empty
+// if one may. A namespace is a label of DNS, a service account a subdomain.
+func (c *condition) noAccount(subject string) string {
+	rest, begins := strings.CutPrefix(subject, "system:serviceaccount:")
+	if !begins || placeholder.FindString(rest) != "" {
+		return ""
+	}
+	if c.op.compare == compareFolded {
+		rest = strings.ToLower(rest)
+	}
+	if c.op.compare == compareLike || hasWildcard(rest) { // what stands for any text may stand for what is missing
+		rest = strings.NewReplacer("*", "a", "?", "a").Replace(rest)
+	}
+	namespace, name, both := strings.Cut(rest, ":")
+	switch {
+	case !both:
+		return ""
+	case !dnsLabels.MatchString(namespace) || strings.Contains(namespace, "."):
+		return fmt.Sprintf("%q is no name of a namespace", namespace)
+	case !dnsLabels.MatchString(name) && !strings.Contains(name, ":"):
+		return fmt.Sprintf("%q is no name of a service account", name)
+	}
+	return ""
+}
+
+// dnsLabels are names of Kubernetes' objects.
+var dnsLabels = lazyregexp.New(`^[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*$`)
 
 // shortSubject is a service account as people name it elsewhere.
 var shortSubject = lazyregexp.New(`^([a-z0-9][-a-z0-9]*)[/:]([a-z0-9][-.a-z0-9]*)$`)
@@ -181,10 +217,11 @@ func isAudience(text string) bool {
 // regionalSTS is an endpoint of STS, which is no audience.
 var regionalSTS = lazyregexp.New(`^(?:https://)?sts(?:-fips)?\.[a-z0-9-]+\.amazonaws\.com(?:\.cn)?/?$`)
 
-// subjectOfNobody compares with the service accounts that are to be admitted.
-func (l *linter) subjectOfNobody(c *condition, at span, source string) {
+// subjectOfNobody compares with the service accounts that are to be admitted, and reports
+// whether it found one that is meant.
+func (l *linter) subjectOfNobody(c *condition, at span, source string) bool {
 	if slices.Contains(l.facts().Subjects, source) || hasWildcard(source) {
-		return
+		return false
 	}
 	for _, wanted := range l.facts().Subjects {
 		if l.admittedSomewhere(c.folded, wanted) {
@@ -199,9 +236,10 @@ func (l *linter) subjectOfNobody(c *condition, at span, source string) {
 		if why != "" {
 			l.add(finding.Error, at, "subject-of-nobody", "%q keeps %q out: %s", source, wanted, why).
 				suggest(l, at, jsonText(wanted), "name the service account")
-			return
+			return true
 		}
 	}
+	return false
 }
 
 // admittedSomewhere reports whether any statement's condition on the key lets a

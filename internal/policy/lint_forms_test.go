@@ -96,6 +96,11 @@ var formRows = []roleRow{
 		want: []string{"error subject-slip"}, fixed: webLint(goodConds),
 	},
 	{
+		name: "capitals in a namespace, in any case",
+		text: webLint(`'StringEquals':{'h.example/p:aud':'sts.amazonaws.com'},` +
+			`'StringEqualsIgnoreCase':{'h.example/p:sub':'system:serviceaccount:Shop:Cart'}`),
+	},
+	{
 		name: "an account without the beginning", text: strings.Replace(broken(eksID, eksID), "system:serviceaccount:a:b", "a/b", 1),
 		want: []string{"error subject-slip"}, fixed: broken(eksID, eksID),
 	},
@@ -125,6 +130,22 @@ func TestLintForms(t *testing.T) {
 		rows = append(rows, roleRow{
 			name: "the key " + key, facts: forCart(), want: []string{"error key-slip"}, fixed: webLint(forCartToo),
 			text: webLint(strings.Replace(forCartToo, "'h.example/p:sub'", "'"+key+"'", 1)),
+		})
+	}
+	for _, subject := range []string{
+		"shop_eu:cart", "shop:cart_eu", "shop: cart", " shop:cart", "shop.eu:cart", ":cart", "shop:", "-shop:cart", "shop-:cart",
+		"shop:cart.", "shop:.cart", "shop:ca rt", "shop:cart/eu", "shop:{{cart}}",
+	} {
+		rows = append(rows, roleRow{
+			name: "the subject " + subject, want: []string{"error subject-slip"}, says: "no token has the subject",
+			text: webLint(strings.Replace(forCartToo, "shop:cart", subject, 1)),
+		})
+	}
+	for _, pattern := range []string{"shop:*", "shop:cart-*", "shop:*-eu", "shop:c?rt", "shop-*:cart", "shop:cart.v1"} {
+		rows = append(rows, roleRow{
+			name: "the pattern " + pattern, text: webLint(`'StringEquals':{'h.example/p:aud':'sts.amazonaws.com'},` +
+				`'StringLike':{'h.example/p:sub':'system:serviceaccount:` + pattern + `'}`),
+			want: map[string][]string{"shop-*:cart": {"security sub-several-namespaces"}}[pattern],
 		})
 	}
 	for _, row := range rows {

@@ -156,7 +156,17 @@ var roleRows = []roleRow{
 		want: []string{"error provider-slip"},
 		says: "the issuers of EKS there are on",
 	},
-	{name: "issuers with IPv6", text: broken("oidc-eks.eu-west-1.api.aws/id/A1", "oidc-eks.eu-west-1.api.aws/id/A1")},
+	{
+		name: "the dual-stack address of the keys",
+		text: broken("oidc-eks.eu-west-1.api.aws/id/A1", "oidc-eks.eu-west-1.api.aws/id/A1"),
+		want: []string{"error provider-slip"}, says: "tokens name oidc.eks.eu-west-1.amazonaws.com",
+		fixed: broken("oidc.eks.eu-west-1.amazonaws.com/id/A1", "oidc.eks.eu-west-1.amazonaws.com/id/A1"),
+	},
+	{
+		name: "a slash after a cluster's id", text: broken(eksID+"/", eksID),
+		want:  []string{"error provider-slip", "error key-of-another-issuer"},
+		fixed: broken(eksID, eksID), says: "the trailing slash does not belong here",
+	},
 	{
 		name: "issuers in a bucket",
 		text: broken("s3.eu-west-1.amazonaws.com/bucket/p", "s3.eu-west-1.amazonaws.com/bucket/p"),

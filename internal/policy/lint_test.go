@@ -228,7 +228,8 @@ var lintRows = []lintRow{
 	{
 		name: "no namespace",
 		kind: policy.Trust,
-		text: webLint(`'StringLike':{'h.example/p:sub':'system:serviceaccount::app'}`), want: []string{"warning web-identity-without-aud"},
+		text: webLint(`'StringLike':{'h.example/p:sub':'system:serviceaccount::app'}`),
+		want: []string{"warning web-identity-without-aud", "error subject-slip"},
 	},
 	{
 		name: "everything",
@@ -662,6 +663,15 @@ func TestGuessKind(t *testing.T) {
 		allow(`'Principal':'*','Action':'ecr:BatchGetImage'`):                 policy.Resource,
 		allow(`'Principal':'*','Action':'s3:*','Resource':'*'`):               policy.Resource,
 		allow(`'Principal':{'AWS':'*'},'Action':['ecr:BatchGetImage']`):       policy.Resource,
+		// What keeps a trust policy from being one, is said of it as one.
+		allow(strings.Replace(web, "sts:AssumeRoleWith", "AssumeRoleWith", 1)):                         policy.Trust,
+		allow(web + `,'Resource':'*'`):                                                                 policy.Trust,
+		allow(`'Principal':{'Service':'ec2.amazonaws.com'},'Action':'sts:AssumeRole','Resource':'*'`):  policy.Trust,
+		allow(`'Principal':{'AWS':'*'},'Action':['s3:GetObject','sts:AssumeRole']`):                    policy.Trust,
+		allow(`'Principal':{'AWS':'111122223333'},'Action':'*'`):                                       policy.Trust,
+		allow(`'Principal':'*','Action':'sts:*','Resource':'*'`):                                       policy.Resource,
+		allow(`'Principal':'*','Action':['sts:AssumeRole','s3:*'],'Resource':'*'`):                     policy.Resource,
+		allow(`'Principal':{'Service':'sns.amazonaws.com'},'Action':'sqs:SendMessage','Resource':'*'`): policy.Resource,
 		`[]`: policy.Identity, `{`: policy.Identity, `{"Statement":[1,{"Action":[{}]}]}`: policy.Identity,
 	} {
 		if got := policy.GuessKind([]byte(strings.ReplaceAll(text, "'", `"`))); got != want {

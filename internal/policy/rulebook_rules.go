@@ -505,8 +505,8 @@ var ruleBook = sync.OnceValue(func() []Rule {
 			Meaning: "No token comes from the provider's issuer; near misses are named.",
 			Fix:     "Name the tokens' issuer.",
 			Example: `{'Version':'2012-10-17','Statement':[{'Effect':'Allow','Principal':{'Federated':'arn:aws:iam::1` +
-				`11122223333:oidc-provider/oidc-eks.eu-west-1.api.aws/id/A1'},'Action':'sts:AssumeRoleWithWebIde` +
-				`ntity','Condition':{'StringEquals':{'oidc-eks.eu-west-1.api.aws/id/A1:sub':'system:serviceaccou` +
+				`11122223333:oidc-provider/oidc.example/q'},'Action':'sts:AssumeRoleWithWebIde` +
+				`ntity','Condition':{'StringEquals':{'oidc.example/q:sub':'system:serviceaccou` +
 				`nt:a:b'}}}]}`,
 		},
 		{

@@ -88,6 +88,12 @@ func normalIssuer(text string, note func(string)) string {
 			note("the issuers of EKS there are on " + expected)
 		}
 	}
+	if host, path, _ := strings.Cut(text, "/"); strings.HasPrefix(host, "oidc-eks.") {
+		if region := dualStackRegion(host); region != "" {
+			text = "oidc.eks." + region + "." + arn.Suffix(arn.PartitionOf(region)) + "/" + path
+			note("that is the dual-stack address of the keys; tokens name " + eksHost(host))
+		}
+	}
 	i := strings.Index(text, "oidc.")
 	if i < 0 {
 		return text
@@ -112,7 +118,22 @@ func normalIssuer(text string, note func(string)) string {
 	if !hasPath {
 		return head + host
 	}
+	if isEKS(host) && strings.HasSuffix(path, "/") && path != "id/" {
+		path = strings.TrimRight(path, "/")
+		note("the trailing slash does not belong here")
+	}
 	return head + host + "/" + path
+}
+
+// dualStackRegion is the region of a host by which EKS serves the keys of clusters over
+// IPv6 too, and which no token names; empty for other hosts.
+func dualStackRegion(host string) string {
+	labels := strings.SplitN(host, ".", 4)
+	if len(labels) < 4 || labels[0] != "oidc-eks" || !arn.IsRegion(labels[1]) ||
+		labels[2]+"."+labels[3] != arn.DualStackSuffix(arn.PartitionOf(labels[1])) {
+		return ""
+	}
+	return labels[1]
 }
 
 // eksHost returns the host of EKS's issuers in the region that a host name

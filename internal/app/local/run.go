@@ -52,7 +52,7 @@ starts one for as long as the program runs: then the reason of each refusal, whi
 hides, is printed to standard error; else "rolecall why" shows it.
 
 Signals are the program's, as below env: what a terminal sends, it gets; a termination
-or hang-up of this process is passed on. Exits with the program's code, 128 and the
+or hang-up of this process is passed on, and without a terminal an interrupt too. Exits with the program's code, 128 and the
 signal's number if one ended it, 126 if it cannot be executed, 127 if there is none.`,
 		Example: `  rolecall run --service-account default/s3-reader -- aws sts get-caller-identity
   rolecall run --service-account default/s3-reader -- aws s3 ls
@@ -205,7 +205,7 @@ const (
 
 // start runs the program to its end, renewing its tokens meanwhile. Only the program
 // decides when that is, as it would below env. A terminal sends its signals to the
-// program itself; those that are for this process only are passed on.
+// program itself; those that are for this process only are passed on, without a terminal all.
 func (c *runConfig) start(
 	ctx context.Context, sys cli.System, log *slog.Logger, endpoints *plane.Endpoints, workload *plane.Workload,
 	dir string,
@@ -233,7 +233,7 @@ func (c *runConfig) start(
 	var meanwhile sync.WaitGroup
 	meanwhile.Go(func() { workload.KeepFresh(fresh, sys.Now, log) })
 	go func() { ended <- program.Wait() }()
-	err := passSignals(program.Process, signals, ended)
+	err := passSignals(program.Process, hasTerminal(), signals, ended)
 	stopFresh()
 	meanwhile.Wait()
 
@@ -246,14 +246,24 @@ func (c *runConfig) start(
 	return err
 }
 
-// passSignals passes signals on until the program has ended, and returns how it did.
-func passSignals(program *os.Process, signals <-chan os.Signal, ended <-chan error) error {
+// hasTerminal reports whether there is a terminal whose keys send signals.
+func hasTerminal() bool {
+	terminal, err := os.Open("/dev/tty")
+	if err == nil {
+		_ = terminal.Close()
+	}
+	return err == nil
+}
+
+// passSignals passes signals on until the program has ended, and returns how it did. With a
+// terminal, an interrupt or a quit is taken for its, which the program has already.
+func passSignals(program *os.Process, terminal bool, signals <-chan os.Signal, ended <-chan error) error {
 	for {
 		select {
 		case err := <-ended:
 			return err
 		case got := <-signals:
-			if got == syscall.SIGTERM || got == syscall.SIGHUP {
+			if !terminal || got == syscall.SIGTERM || got == syscall.SIGHUP {
 				_ = program.Signal(got) // fails when it has ended
 			}
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/rolecall/rolecall/internal/finding"
 	"github.com/rolecall/rolecall/internal/finding/report"
 	"github.com/rolecall/rolecall/internal/policy"
+	"github.com/rolecall/rolecall/internal/token"
 	"github.com/rolecall/rolecall/internal/trust"
 )
 
@@ -116,7 +117,15 @@ func (c *trustLintConfig) options(ctx context.Context) (*policy.LintOptions, err
 		Quota:      c.role.quota,
 	}
 	for _, issuer := range issuers {
-		facts.Issuers = append(facts.Issuers, arn.IssuerID(issuer))
+		id := arn.IssuerID(issuer)
+		// Other mistakes are found in the document beside it; of this issuer no token comes.
+		if token.CheckIssuer("https://"+id) == nil {
+			if err := token.CheckTokenIssuer("https://" + id); err != nil {
+				return nil, fault.New(fault.Usage, "%w", err).
+					Hint("want the tokens' issuer, byte for byte, such as https://oidc.example.com/cluster")
+			}
+		}
+		facts.Issuers = append(facts.Issuers, id)
 	}
 	for _, one := range accounts {
 		if one.IsPattern() {
