@@ -215,7 +215,12 @@ func TestBrokerStandsStill(t *testing.T) {
 				w.must(nil, grants.Delete(ctx, "shop", metav1.DeleteOptions{}))
 			}
 			broker.ahead(t, 2*time.Minute)
-			w.expect(row.name, w.ask("n1", raw), row.code, row.message)
+			got := w.ask("n1", raw)
+			// A review on the connection that was just cut: agents ask again.
+			for strings.Contains(got.message, "cannot be asked about the token") && ctx.Err() == nil {
+				got = w.ask("n1", raw)
+			}
+			w.expect(row.name, got, row.code, row.message)
 			if text := body(
 				t,
 				http.DefaultClient,
