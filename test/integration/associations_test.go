@@ -213,7 +213,7 @@ func justAssociated(t *testing.T, c *cluster.Cluster, client dynamic.Interface, 
 }
 
 // waitForKind lists until the API server serves the kind.
-func waitForKind(t *testing.T, client dynamic.Interface, resource string) {
+func waitForKind(t testing.TB, client dynamic.Interface, resource string) {
 	t.Helper()
 	for {
 		_, err := client.Resource(rolecallResource(resource)).List(t.Context(), metav1.ListOptions{})

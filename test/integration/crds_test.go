@@ -462,7 +462,7 @@ func rolecallResource(name string) schema.GroupVersionResource {
 }
 
 // installCRDs returns when the API server serves the kinds.
-func installCRDs(t *testing.T, client dynamic.Interface) {
+func installCRDs(t testing.TB, client dynamic.Interface) {
 	t.Helper()
 	definitions := client.Resource(schema.GroupVersionResource{
 		Group:    "apiextensions.k8s.io",
@@ -490,7 +490,7 @@ func installCRDs(t *testing.T, client dynamic.Interface) {
 	}
 }
 
-func untilServed(t *testing.T, resource dynamic.ResourceInterface) {
+func untilServed(t testing.TB, resource dynamic.ResourceInterface) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
