@@ -214,6 +214,10 @@ var exceptions = []struct {
 	},
 	{"internal/policy", []string{"golang.org/x/text/..."}, true, "full Unicode lower case"},
 	{"internal/association", []string{"golang.org/x/text/..."}, true, "keys that look alike in any folding"},
+	{
+		"internal/association", []string{"github.com/benbjohnson/immutable", "hash/maphash"}, true,
+		"a set of thousands that a change shares with the one before",
+	},
 	{"internal/policycase", []string{"sigs.k8s.io/json"}, true, "strict decoding"},
 	{"internal/issuer/inspect", []string{"mime"}, true, "it parses media types"},
 	{"internal/issuer/plan", []string{"k8s.io/apimachinery/pkg/apis/meta/v1"}, true, "an Issuer is an API type"},
@@ -370,6 +374,18 @@ var carried = []struct {
 		rooms: []string{
 			"internal/issuer/document", "internal/issuer/inspect", "internal/issuer/plan", "internal/keystore",
 			"internal/planefile", "internal/token", "internal/trust",
+		},
+	},
+	{
+		with: "github.com/benbjohnson/immutable",
+		why:  "its maps are generic over what can be ordered",
+		brings: map[string][]string{
+			"github.com/benbjohnson/immutable": nil,
+			"golang.org/x/exp":                 nil,
+		},
+		rooms: []string{
+			"internal/association", "internal/association/admission", "internal/manifest", "internal/planefile",
+			"internal/sessionplan",
 		},
 	},
 	{

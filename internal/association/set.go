@@ -11,13 +11,16 @@ import (
 // Set are all associations of a cluster, to be asked. It does not change: With returns
 // another one. The zero value is a cluster without any.
 type Set struct {
-	exact    trie[Name, []*v1alpha1.PodIdentityAssociation]   // the oldest first
-	patterns trie[string, []*v1alpha1.PodIdentityAssociation] // by namespace, the preferred first
-	byID     trie[string, *v1alpha1.PodIdentityAssociation]
+	exact    lists // by namespace and account, the oldest first
+	patterns lists // by namespace, the preferred first
+	byID     table[*v1alpha1.PodIdentityAssociation]
 }
 
 // Name is a service account.
 type Name struct{ Namespace, ServiceAccount string }
+
+// nameOf is a service account's as a key; no namespace has a slash.
+func nameOf(namespace, serviceAccount string) string { return namespace + "/" + serviceAccount }
 
 // NewSet takes all associations there are. They must not be changed afterwards.
 func NewSet(all []*v1alpha1.PodIdentityAssociation) *Set {
@@ -48,7 +51,7 @@ func (s *Set) add(a *v1alpha1.PodIdentityAssociation) {
 		s.patterns = added(s.patterns, a.Namespace, a, preferred)
 		return
 	}
-	s.exact = added(s.exact, Name{a.Namespace, a.Spec.ServiceAccountName}, a, older)
+	s.exact = added(s.exact, nameOf(a.Namespace, a.Spec.ServiceAccountName), a, older)
 }
 
 func (s *Set) remove(a *v1alpha1.PodIdentityAssociation) {
@@ -59,7 +62,7 @@ func (s *Set) remove(a *v1alpha1.PodIdentityAssociation) {
 		s.patterns = removed(s.patterns, a.Namespace, a)
 		return
 	}
-	s.exact = removed(s.exact, Name{a.Namespace, a.Spec.ServiceAccountName}, a)
+	s.exact = removed(s.exact, nameOf(a.Namespace, a.Spec.ServiceAccountName), a)
 }
 
 // same reports whether two are the same object, at whatever time.
@@ -68,18 +71,17 @@ func same(a, b *v1alpha1.PodIdentityAssociation) bool {
 }
 
 // lists are associations of which the first counts.
-type lists[K comparable] = trie[K, []*v1alpha1.PodIdentityAssociation]
+type lists = table[[]*v1alpha1.PodIdentityAssociation]
 
-func added[K comparable](
-	to lists[K], key K, a *v1alpha1.PodIdentityAssociation,
-	order func(a, b *v1alpha1.PodIdentityAssociation) int,
-) lists[K] {
+func added(
+	to lists, key string, a *v1alpha1.PodIdentityAssociation, order func(a, b *v1alpha1.PodIdentityAssociation) int,
+) lists {
 	list, _ := to.get(key)
 	at, _ := slices.BinarySearchFunc(list, a, order)
 	return to.with(key, slices.Insert(slices.Clone(list), at, a))
 }
 
-func removed[K comparable](from lists[K], key K, a *v1alpha1.PodIdentityAssociation) lists[K] {
+func removed(from lists, key string, a *v1alpha1.PodIdentityAssociation) lists {
 	list, _ := from.get(key)
 	at := slices.IndexFunc(list, func(one *v1alpha1.PodIdentityAssociation) bool { return same(one, a) })
 	switch {
@@ -109,7 +111,7 @@ func older(a, b *v1alpha1.PodIdentityAssociation) int {
 // Of returns the association of a service account; nil if there is none. A
 // paused one is returned: the account has an association, which gives nothing.
 func (s *Set) Of(namespace, serviceAccount string) *v1alpha1.PodIdentityAssociation {
-	if exact, found := s.exact.get(Name{namespace, serviceAccount}); found {
+	if exact, found := s.exact.get(nameOf(namespace, serviceAccount)); found {
 		return exact[0]
 	}
 	patterns, _ := s.patterns.get(namespace)
@@ -131,7 +133,7 @@ func (s *Set) ByID(id string) *v1alpha1.PodIdentityAssociation {
 func (s *Set) All() []*v1alpha1.PodIdentityAssociation { return slices.Collect(s.byID.values()) }
 
 // Len is how many there are.
-func (s *Set) Len() int { return s.byID.size }
+func (s *Set) Len() int { return s.byID.size() }
 
 // Paused is what to tell the author of a pod that has a paused association.
 func Paused(a *v1alpha1.PodIdentityAssociation) string {

@@ -197,3 +197,74 @@ func matches(pattern, text string) bool {
 	quoted := strings.NewReplacer(`\*`, `(?s:.*)`, `\?`, `(?s:.)`).Replace(regexp.QuoteMeta(pattern))
 	return regexp.MustCompile(`\A(?:` + quoted + `)\z`).MatchString(text)
 }
+
+// TestModesAndExternalIDs: a grant is for its modes and external ids only, and everything
+// must be allowed by one grant.
+func TestModesAndExternalIDs(t *testing.T) {
+	t.Parallel()
+	limited := func(modes []v1alpha1.AssociationMode, ids ...string) grant.Grant {
+		g := one("n", "s", role)
+		g.Spec.Modes, g.Spec.ExternalIDs = modes, ids
+		return g
+	}
+	broker := []v1alpha1.AssociationMode{v1alpha1.BrokerRole}
+	for _, row := range []struct {
+		name   string
+		grants []grant.Grant
+		use    grant.Use
+		want   bool
+		reason string
+	}{
+		{name: "any mode", grants: []grant.Grant{limited(nil)}, use: grant.Use{Mode: v1alpha1.Federated}, want: true},
+		{name: "its mode", grants: []grant.Grant{limited(broker)}, use: grant.Use{Mode: v1alpha1.BrokerRole}, want: true},
+		{
+			name: "another mode", grants: []grant.Grant{limited(broker)}, use: grant.Use{Mode: v1alpha1.Federated},
+			reason: "in mode Federated",
+		},
+		{name: "no association's role", grants: []grant.Grant{limited(broker)}, want: true},
+		{
+			name: "the second grant is for the mode", grants: []grant.Grant{limited(broker), limited(nil)},
+			use: grant.Use{Mode: v1alpha1.Federated}, want: true,
+		},
+		{
+			name: "the second grant is for the account", grants: []grant.Grant{one("m", "s", role), limited(nil)}, want: true,
+		},
+		{
+			name: "an external id, of any", grants: []grant.Grant{limited(nil)}, use: grant.Use{ExternalID: "x"},
+			reason: "with this external id",
+		},
+		{
+			name: "an external id that the operator leaves free", grants: []grant.Grant{limited(nil)},
+			use: grant.Use{ExternalID: "x", Free: true}, want: true,
+		},
+		{
+			name: "its external id", grants: []grant.Grant{limited(nil, "team-*")}, use: grant.Use{ExternalID: "team-a"},
+			want: true,
+		},
+		{
+			name: "another external id, though the operator leaves it free", grants: []grant.Grant{limited(nil, "team-*")},
+			use: grant.Use{ExternalID: "x", Free: true}, reason: "with this external id",
+		},
+		{
+			name: "mode and external id of two grants", grants: []grant.Grant{limited(broker), limited(nil, "x")},
+			use: grant.Use{Mode: v1alpha1.BrokerRole, ExternalID: "x"}, want: true,
+		},
+		{
+			name:   "the mode of one grant and the external id of another",
+			grants: []grant.Grant{limited([]v1alpha1.AssociationMode{v1alpha1.Federated}, "x"), limited(broker)},
+			use:    grant.Use{Mode: v1alpha1.BrokerRole, ExternalID: "x"}, reason: "with this external id",
+		},
+		{name: "no grant at all", use: grant.Use{ExternalID: "x"}, reason: "nor does the operator"},
+		{name: "no grant at all, free", use: grant.Use{ExternalID: "x", Free: true}, want: true},
+	} {
+		use := row.use
+		use.Namespace, use.ServiceAccount, use.Role = "n", "s", role
+		got := grant.NewSet(row.grants).Decide(&use)
+		if got.Allowed != row.want || !strings.Contains(got.Reason, row.reason) {
+			t.Errorf("%s: %+v, want %t and %q", row.name, got, row.want, row.reason)
+		}
+		if wrong := "required"; strings.Contains(got.Reason, wrong) {
+			t.Errorf("%s: %q says %q, though there are grants or none is needed", row.name, got.Reason, wrong)
+		}
+	}
+}
