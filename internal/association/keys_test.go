@@ -128,3 +128,17 @@ func denied(t *testing.T, a, b string) bool {
 	decision, _ := policy.DecideAll(request, []string{"s3:GetObject"}, &policy.Policies{Identity: []*policy.Policy{parsed}})
 	return decision.Effect == policy.ExplicitDeny
 }
+
+// TestInvisibleLetters: letters that show nothing make no other key, wherever they stand.
+func TestInvisibleLetters(t *testing.T) {
+	t.Parallel()
+	for _, invisible := range []string{"\u115f", "\u1160", "\u3164", "\uffa0", "\u034f", "\u17b4", "\u200b", "\u00ad", "\ufe0f"} {
+		for _, key := range association.DefaultTags() {
+			for _, disguise := range []string{key + invisible, invisible + key, key[:3] + invisible + key[3:], key + " " + invisible} {
+				if !association.IsReservedKey(disguise) {
+					t.Errorf("%+q is not reserved", disguise)
+				}
+			}
+		}
+	}
+}

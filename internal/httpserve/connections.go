@@ -10,11 +10,16 @@ import (
 // address. Connections above the bounds are closed at once rather than kept waiting: a
 // client that holds connections open must not keep others out.
 func LimitConnections(listener net.Listener, all, ofOne int) net.Listener {
-	return &limitedListener{Listener: listener, maxAll: all, maxOfOne: ofOne, open: map[netip.Addr]int{}}
+	return limited(listener, all, ofOne, addressOf)
+}
+
+func limited(listener net.Listener, all, ofOne int, of func(net.Conn) netip.Addr) net.Listener {
+	return &limitedListener{Listener: listener, of: of, maxAll: all, maxOfOne: ofOne, open: map[netip.Addr]int{}}
 }
 
 type limitedListener struct {
 	net.Listener
+	of               func(net.Conn) netip.Addr
 	maxAll, maxOfOne int
 
 	mu   sync.Mutex // guards the rest
@@ -29,7 +34,7 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		source := addressOf(connection)
+		source := l.of(connection)
 		if l.take(source) {
 			return &limitedConnection{Conn: connection, done: sync.OnceFunc(func() { l.giveBack(source) })}, nil
 		}
@@ -63,6 +68,17 @@ func addressOf(connection net.Conn) netip.Addr {
 		return netip.Addr{}
 	}
 	return at.Addr().Unmap()
+}
+
+// callerOf is a caller's address, of IPv6 the first of the network that one host has: its
+// owner may call from each of it.
+func callerOf(connection net.Conn) netip.Addr {
+	address := addressOf(connection)
+	if !address.Is6() {
+		return address
+	}
+	network, _ := address.WithZone("").Prefix(64) // 64 is never too long
+	return network.Addr()
 }
 
 type limitedConnection struct {

@@ -49,8 +49,8 @@ type Server struct {
 // Limits bound how long clients may take, how long Serve waits for them at the
 // end, and how large the headers of a request may be, with its first line: a client
 // that sends more is answered with status 431, and the connection closed. Read is for a
-// request with its body. Connections, and those of one address, are bounded only if
-// both are said: what is above is closed at once.
+// request with its body. Connections, and those of one address, or one network /64 of
+// IPv6, are bounded only if both are said: what is above is closed at once.
 type Limits struct {
 	Header, Read, Idle, Drain           time.Duration
 	HeaderBytes                         int
@@ -88,7 +88,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		handler = boundHeaders(s.Limits.HeaderBytes, handler)
 	}
 	if s.Limits.Connections > 0 {
-		listener = LimitConnections(listener, s.Limits.Connections, s.Limits.ConnectionsOfOneCaller)
+		listener = limited(listener, s.Limits.Connections, s.Limits.ConnectionsOfOneCaller, callerOf)
 	}
 	server := &http.Server{
 		Handler:           handler,
