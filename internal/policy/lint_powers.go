@@ -39,13 +39,32 @@ func (l *linter) everything(s *statement) {
 
 // mfaIfExists: keys that do not expire have no such key in their calls.
 func (l *linter) mfaIfExists(s *statement, c *condition) {
-	if c.folded != "aws:multifactorauthpresent" || c.op.compare != compareBool || !c.op.ifExists || len(c.values) == 0 ||
-		!strings.EqualFold(c.values[0].source, "true") {
+	if c.folded != "aws:multifactorauthpresent" || len(c.values) == 0 || !c.comparesYesNo() {
+		return
+	}
+	// What is wanted is true, and what has no key at all meets it too.
+	wanted, without := "true", c.op.ifExists
+	if c.op.negated {
+		wanted, without = "false", true
+	}
+	if !without || !strings.EqualFold(c.values[0].source, wanted) {
 		return
 	}
 	f := l.add(finding.Security, c.operatorAt, "mfa-if-exists", "%s also holds without %s, which calls with long-term keys "+
 		"never have: they need no MFA", c.operator, c.key)
-	l.renameAlone(f, s, c, "Bool", "require MFA")
+	if !c.op.negated {
+		l.renameAlone(f, s, c, "Bool", "require MFA")
+	}
+}
+
+// comparesYesNo reports an operator by which true and false can be compared.
+func (c *condition) comparesYesNo() bool {
+	switch c.op.compare {
+	case compareBool, compareString, compareFolded, compareLike:
+		return true
+	default:
+		return false
+	}
 }
 
 // public reports what the policy of a resource lets everybody do.
@@ -86,12 +105,26 @@ var globalKeys = []string{
 	"aws:VpceOrgPaths", "aws:VpcSourceIp",
 }
 
+// tagKeys are those of all services that a tag's key follows.
+var tagKeys = []string{"aws:PrincipalTag", "aws:RequestTag", "aws:ResourceTag"}
+
 // unknownKey is a global key's name that does not exist, with the one that may be
 // meant.
 func unknownKey(key string) (meant string, unknown bool) {
 	folded := fold(key)
-	if !strings.HasPrefix(folded, "aws:") || strings.Contains(folded, "/") {
+	if !strings.HasPrefix(folded, "aws:") {
 		return "", false
+	}
+	if family, tag, isTag := strings.Cut(folded, "/"); isTag {
+		for _, known := range tagKeys {
+			switch {
+			case family == fold(known):
+				return "", false
+			case meant == "" && editDistance(family, fold(known), 2) <= 2:
+				meant = known + key[len(key)-len(tag)-1:]
+			}
+		}
+		return meant, true
 	}
 	for _, known := range globalKeys {
 		if fold(known) == folded {
@@ -137,10 +170,14 @@ func (l *linter) variableNames(at span, p *pattern) {
 		if part.key == "" {
 			continue
 		}
-		if meant, unknown := unknownKey(part.key); unknown {
+		key, i := part.key, strings.Index(fold(p.source), "${"+part.key)
+		if i >= 0 { // as it is written: the keys of tags have their letter case
+			key = p.source[i+2 : i+2+len(part.key)]
+		}
+		if meant, unknown := unknownKey(key); unknown {
 			f := l.add(finding.Error, at, "unknown-variable", "there is no key for the variable ${%s}, so %q never matches%s",
 				part.key, p.source, didYouMean(meant))
-			if i := strings.Index(fold(p.source), "${"+part.key); i >= 0 && meant != "" {
+			if i >= 0 && meant != "" {
 				f.suggest(l, at, jsonText(p.source[:i+2]+meant+p.source[i+2+len(part.key):]), "write %s", meant)
 			}
 		}
