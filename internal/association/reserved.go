@@ -18,7 +18,7 @@ func LookOfKey(key string) string {
 		return strings.ToLower(strings.TrimSpace(key))
 	}
 	visible := strings.Map(func(c rune) rune {
-		if unicode.In(c, unicode.Cf, unicode.Cc, unicode.Variation_Selector) {
+		if unicode.In(c, unicode.Cf, unicode.Cc, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point) {
 			return -1
 		}
 		return c

@@ -97,9 +97,10 @@ func ReadAccount(annotations map[string]string, settings Settings) Account {
 	if text, found := own["token-expiration"]; found {
 		seconds, ok := parseExpiration(text)
 		if ok {
-			a.Expiration = seconds
-		} else {
-			warn("annotation %stoken-expiration %q is not a number of seconds; %d is used", prefix, text, a.Expiration)
+			a.Expiration = max(seconds, minExpiration)
+		}
+		if note := wrongExpiration(prefix, text, seconds, ok, a.Expiration); note != "" {
+			warn("%s", note)
 		}
 	}
 	if !settings.Conformance {
@@ -136,14 +137,22 @@ func (s *Settings) compose(role string) string {
 	return "arn:" + s.ComposePartition + ":iam::" + s.ComposeAccount + ":role/" + role
 }
 
-// parseExpiration reads seconds; less than 600 become 600, the least that
-// Kubernetes accepts.
+// parseExpiration reads seconds.
 func parseExpiration(text string) (int64, bool) {
 	seconds, err := strconv.ParseInt(text, 10, 64)
-	if err != nil {
-		return 0, false
+	return seconds, err == nil
+}
+
+// wrongExpiration says that another lifetime is used than an annotation's; empty if it is
+// its. Less than 600 seconds become 600, the least that kubelet and API server take.
+func wrongExpiration(prefix, text string, seconds int64, ok bool, used int64) string {
+	switch {
+	case !ok:
+		return fmt.Sprintf("annotation %stoken-expiration %q is not a number of seconds; %d is used", prefix, text, used)
+	case seconds < minExpiration:
+		return fmt.Sprintf("annotation %stoken-expiration %d is below the least that API servers take; %d is used", prefix, seconds, used)
 	}
-	return max(seconds, minExpiration), true
+	return ""
 }
 
 // parseSkip reads the first CSV record (spec webhook §2.2).

@@ -46,10 +46,10 @@ func (m *mutation) readAnnotations() {
 	if text, found := own["token-expiration"]; found {
 		seconds, ok := parseExpiration(text)
 		if ok {
-			m.expiration = seconds
-		} else {
-			m.warn("annotation %stoken-expiration %q is not a number of seconds; %d is used",
-				prefix, text, m.expiration)
+			m.expiration = max(seconds, minExpiration)
+		}
+		if note := wrongExpiration(prefix, text, seconds, ok, m.expiration); note != "" {
+			m.warn("%s", note)
 		}
 	}
 	if m.account.Container && m.expiration == defaultExpiration {

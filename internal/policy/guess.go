@@ -24,11 +24,12 @@ func GuessKind(text []byte) Kind {
 		for _, m := range item.members {
 			seen.member(m.name, m.value)
 		}
+		seen.bare = seen.bare || (item.find("Resource") == nil && item.find("NotResource") == nil)
 	}
 	switch {
 	case !seen.principal:
 		return Identity
-	case !seen.resource && (seen.taking || !seen.others), seen.taking && seen.workload && !seen.others:
+	case !seen.resource && (seen.taking || !seen.others), seen.taking && !seen.others && (seen.named || seen.bare):
 		return Trust
 	}
 	return Resource
@@ -37,8 +38,10 @@ func GuessKind(text []byte) Kind {
 // guessed is what a document has.
 type guessed struct {
 	principal, resource bool
-	// workload: a principal is a provider of tokens, or a service.
-	workload bool
+	// named: a principal is not everybody, as in most policies of STS's endpoints.
+	named bool
+	// bare: a statement has no Resource, which all policies but those of roles want.
+	bare bool
 	// taking: a role is assumed; others: something else of a service is done.
 	taking, others bool
 }
@@ -48,7 +51,7 @@ func (g *guessed) member(name string, value *node) {
 	case "Principal", "NotPrincipal":
 		g.principal = true
 		for _, m := range value.members {
-			g.workload = g.workload || m.name == "Federated" || m.name == "Service"
+			g.named = g.named || m.name != "AWS" || (m.value.kind == stringNode && m.value.text != "*")
 		}
 	case "Resource", "NotResource":
 		g.resource = true

@@ -78,6 +78,30 @@ var powerRows = []lintRow{
 		want:  []string{"security mfa-if-exists"},
 		fixed: condition(`'Bool':{'aws:MultiFactorAuthPresent':'true'}`),
 	},
+	{
+		name: "MFA as text if it exists", text: condition(`'StringEqualsIfExists':{'aws:MultiFactorAuthPresent':'true'}`),
+		want:  []string{"security mfa-if-exists"},
+		fixed: condition(`'Bool':{'aws:MultiFactorAuthPresent':'true'}`),
+	},
+	{
+		name: "MFA not absent", text: condition(`'StringNotEquals':{'aws:MultiFactorAuthPresent':'false'}`),
+		want: []string{"security mfa-if-exists"},
+	},
+	{name: "MFA", text: condition(`'StringEquals':{'aws:MultiFactorAuthPresent':'true'}`)},
+	{
+		name: "a variable of a tag that does not exist",
+		text: does(`'s3:GetObject'`, `'arn:aws:s3:::b/${aws:PrincipalTags/Team/a}/*'`),
+		want: []string{"error unknown-variable"}, fixed: does(`'s3:GetObject'`, `'arn:aws:s3:::b/${aws:PrincipalTag/Team/a}/*'`),
+	},
+	{name: "a variable of a tag", text: does(`'s3:GetObject'`, `'arn:aws:s3:::b/${AWS:principalTag/Team}/*'`)},
+	{
+		name: "a tag's key that does not exist", text: condition(`'StringEquals':{'aws:ResourcesTag/Team':'red'}`),
+		want: []string{"warning unknown-key"}, fixed: condition(`'StringEquals':{'aws:ResourceTag/Team':'red'}`),
+	},
+	{
+		name: "no tag's key", text: condition(`'StringEquals':{'aws:OwnersTag/Team':'red'}`),
+		want: []string{"warning unknown-key"},
+	},
 	{name: "a key that does not exist", text: condition(`'StringEquals':{'aws:PrincipalOrgIDs':'o-1'}`), want: []string{
 		"warning unknown-key",
 	}, fixed: condition(`'StringEquals':{'aws:PrincipalOrgID':'o-1'}`)},

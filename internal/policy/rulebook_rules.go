@@ -861,8 +861,9 @@ var ruleBook = sync.OnceValue(func() []Rule {
 		},
 		{
 			Code: "RC4020", Name: "mfa-if-exists", Severity: finding.Security, Kind: Identity,
-			Meaning: "An Allow with IfExists on aws:MultiFactorAuthPresent also holds for long-term keys, without MFA.",
-			Fix:     "Compare with Bool.",
+			Meaning: "An Allow with IfExists, or a negated operator, on aws:MultiFactorAuthPresent also holds for " +
+				"long-term keys, without MFA.",
+			Fix: "Compare with Bool.",
 			Example: `{'Version':'2012-10-17','Statement':[{'Effect':'Allow','Action':'ec2:StopInstances','Resource':'*',` +
 				`'Condition':{'BoolIfExists':{'aws:MultiFactorAuthPresent':'true'}}}]}`,
 		},

@@ -208,6 +208,15 @@ func TestWarnings(t *testing.T) {
 		{"beside an association", accountAnnotations[4], podWith("", plain), true, ""},
 		{"audience with blanks", role + `,` + accountAnnotations[5], podWith("", plain), false, "has blanks in it"},
 		{"expiration", role + `,` + accountAnnotations[6], podWith("", plain), false, "is not a number of seconds"},
+		{
+			"short expiration", role + `,"eks.amazonaws.com/token-expiration":"60"`, podWith("", plain), false,
+			"token-expiration 60 is below the least that API servers take; 600 is used",
+		},
+		{
+			"short expiration of the pod", role, podWith(`"eks.amazonaws.com/token-expiration":"-1"`, plain), false,
+			"token-expiration -1 is below the least that API servers take; 600 is used",
+		},
+		{"least expiration", role + `,"eks.amazonaws.com/token-expiration":"600"`, podWith("", plain), false, ""},
 		{"region", role + `,` + accountAnnotations[7], podWith("", plain), false, "is not a region"},
 		{"session name", role + `,` + accountAnnotations[8], podWith("", plain), false, "is not a session name"},
 		{"on the pod", "", podWith(podAnnotations[0], plain), false, "it belongs on the service account"},
