@@ -108,7 +108,7 @@ func TestRequired(t *testing.T) {
 		}
 	}
 	got := grant.NewRequired(nil).Allows("n", "s", role)
-	if got.Allowed || !strings.Contains(got.Reason, "the cluster has none, and they are required") {
+	if got.Allowed || got.Reason != "no RoleGrant lets n/s use "+role+": the cluster has none, and they are required" {
 		t.Errorf("%+v", got)
 	}
 	if grant.NewRequired(nil).AllowsPattern("n", "*", role).Allowed {
