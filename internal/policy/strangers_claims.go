@@ -49,7 +49,7 @@ func identifies(issuer, claim string) bool {
 	case isGitHub(issuer):
 		return githubClaims[claim]
 	}
-	// Whoever has a token made chooses for whom it is.
+	// Those who have a token made choose for whom it is.
 	return claim != "oaud" && slices.Contains(issuerClaims(issuer), claim)
 }
 

@@ -84,7 +84,7 @@ func (c *casting) domain(key string) domain {
 		switch {
 		case c.kind != Service:
 			return missing
-		case c.entry.key != "Service": // whoever is meant by *
+		case c.entry.key != "Service": // any service, as * is
 			return domain{fixed: []string{c.request.Principal.ARN}, shapes: []spelling{spell("~.amazonaws.com")}}
 		}
 		return domain{fixed: []string{c.request.Principal.ARN}}
