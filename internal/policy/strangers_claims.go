@@ -49,7 +49,8 @@ func identifies(issuer, claim string) bool {
 	case isGitHub(issuer):
 		return githubClaims[claim]
 	}
-	return slices.Contains(issuerClaims(issuer), claim)
+	// Those who have a token made choose for whom it is.
+	return claim != "oaud" && slices.Contains(issuerClaims(issuer), claim)
 }
 
 // claim is the domain of a token's claim.

@@ -120,7 +120,14 @@ func (c *casting) domain(key string) domain {
 		}
 		return missing // of the owner's network, or of access points that have policies of their own
 	case "aws:resourceaccount":
-		return domain{fixed: []string{c.owner()}}
+		d := domain{fixed: []string{c.owner()}}
+		if c.l.options.Account == "" { // then it may be one that the document says
+			d.shapes = []spelling{spell("############")}
+		}
+		if !c.insiders {
+			d.not = []spelling{exactly(c.request.Principal.Account)}
+		}
+		return d
 	case "aws:sourceaccount", "aws:sourceowner":
 		switch {
 		case c.kind != Service:
@@ -153,7 +160,7 @@ func (c *casting) domain(key string) domain {
 		if c.l.policy.kind == Resource {
 			return missing
 		}
-		return domain{shapes: []spelling{{ops: []op{anyOne, anyOne, anyRun}}}}
+		return domain{shapes: []spelling{{ops: []op{anyOne, anyOne, anyRun}}}, not: []spelling{spell("*:*"), spell("*/*")}}
 	case "sts:durationseconds", "sts:awsservicename", "sts:taskpolicyarn":
 		return missing
 	case "sts:roleauthorizedbyidp":
@@ -341,10 +348,14 @@ func (c *casting) sourceARN() domain {
 	return d
 }
 
-// named are the accounts that the document and the facts name.
+// named are the accounts that the document and the facts name, and the role's.
 func (c *casting) named(before, after string) []spelling {
 	var all []spelling
-	for _, account := range c.l.accountsNamed() {
+	accounts := c.l.accountsNamed()
+	if own, there := c.request.Context.Get("aws:ResourceAccount"); there {
+		accounts = append(accounts, own)
+	}
+	for _, account := range accounts {
 		all = append(all, spell(before+account+after))
 	}
 	return all

@@ -10,6 +10,45 @@ import (
 	"github.com/rolecall/rolecall/internal/policy"
 )
 
+// TestStrangersOfUnsaidAccounts: of which account a role is need not be said, and what its
+// document says of it may be so.
+func TestStrangersOfUnsaidAccounts(t *testing.T) {
+	t.Parallel()
+	for condition, want := range map[string]bool{
+		`"StringEquals":{"aws:ResourceAccount":"111122223333"}`:                                                         true,
+		`"StringLike":{"aws:ResourceAccount":"1*"}`:                                                                     true,
+		`"StringEquals":{"aws:ResourceAccount":"111122223333","aws:PrincipalAccount":"111122223333"}`:                   false,
+		`"StringEquals":{"aws:PrincipalAccount":"${aws:ResourceAccount}"}`:                                              false,
+		`"StringLike":{"aws:ResourceAccount":"7777*"},"StringEquals":{"aws:PrincipalAccount":"${aws:ResourceAccount}"}`: false,
+	} {
+		text := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"*"},"Action":"sts:AssumeRole",` +
+			`"Condition":{` + condition + `}}]}`
+		findings := policy.Lint(policy.Trust, "p", []byte(text), policy.LintOptions{})
+		open := slices.ContainsFunc(findings, func(f finding.Finding) bool { return policy.LetsStrangersIn(f.Rule) })
+		nobody := slices.ContainsFunc(findings, func(f finding.Finding) bool { return f.Rule == "admits-nobody" })
+		if open != want || nobody {
+			t.Errorf("%s: %+v", condition, findings)
+		}
+	}
+}
+
+// TestGoogleAudiences: of a token of Google's its maker says for whom it is.
+func TestGoogleAudiences(t *testing.T) {
+	t.Parallel()
+	for condition, want := range map[string]bool{
+		`"ForAnyValue:StringEquals":{"accounts.google.com:oaud":"sts.amazonaws.com"}`:                                          true,
+		`"StringEquals":{"accounts.google.com:sub":"1234567890"},"ForAnyValue:StringEquals":{"accounts.google.com:oaud":"us"}`: false,
+		`"StringEquals":{"accounts.google.com:aud":"1.apps.googleusercontent.com"}`:                                            false,
+	} {
+		text := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Federated":"accounts.google.com"},` +
+			`"Action":"sts:AssumeRoleWithWebIdentity","Condition":{` + condition + `}}]}`
+		findings := policy.Lint(policy.Trust, "p", []byte(text), policy.LintOptions{Account: "111122223333"})
+		if slices.ContainsFunc(findings, func(f finding.Finding) bool { return policy.LetsStrangersIn(f.Rule) }) != want {
+			t.Errorf("%s: %+v", condition, findings)
+		}
+	}
+}
+
 // TestStrangersChooseVariables: conditions that compare what a stranger chooses, or is, with
 // something else that he chooses or is, let him in. Each document is asked of the engine, too.
 func TestStrangersChooseVariables(t *testing.T) {

@@ -92,8 +92,11 @@ func (l *links) look(index int) (name, why string) {
 	return name, why
 }
 
-// pair are the types of links that end in one other network namespace.
-var pair = []string{"veth", "netkit", "tuntap"}
+// pair are the types of links that end in one other network namespace, or in a program.
+var pair = []string{"veth", "netkit", tunnel}
+
+// tunnel ends in a program: one that runs a pod, or one that carries packets elsewhere.
+const tunnel = "tuntap"
 
 // outside says why a link leads out of the node; empty if pods are behind it. Pods
 // are behind one end of a pair, which has no network of several machines on it; behind
@@ -109,7 +112,10 @@ func (l *links) outside(link netlink.Link) (string, error) {
 	case byDefault:
 		return "the default route leads there", nil
 	case slices.Contains(pair, kind):
-		return l.network(link)
+		if why, err := l.network(link); why != "" || err != nil || kind != tunnel {
+			return why, err
+		}
+		return l.leadsTo(index)
 	case kind == "bridge":
 		return l.joins(index)
 	case kind == "openvswitch":
@@ -164,6 +170,26 @@ func (l *links) network(link netlink.Link) (string, error) {
 		ones, bits := one.Mask.Size()
 		if bits-ones > 1 && !one.IP.IsLinkLocalUnicast() {
 			return fmt.Sprintf("the network %s is on it", &net.IPNet{IP: one.IP.Mask(one.Mask), Mask: one.Mask}), nil
+		}
+	}
+	return "", nil
+}
+
+// leadsTo says which network of several machines is reached by a link, though the link has
+// no address of it: what is behind a point-to-point tunnel.
+func (l *links) leadsTo(index int) (string, error) {
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		routes, err := l.handle.RouteListFiltered(family, &netlink.Route{LinkIndex: index}, netlink.RT_FILTER_OIF)
+		if err != nil {
+			return "", err
+		}
+		for _, route := range routes {
+			if route.Dst == nil || route.Dst.IP.IsLinkLocalUnicast() || route.Dst.IP.IsMulticast() {
+				continue
+			}
+			if ones, bits := route.Dst.Mask.Size(); bits-ones > 1 {
+				return fmt.Sprintf("the network %s is behind it", route.Dst), nil
+			}
 		}
 	}
 	return "", nil

@@ -74,7 +74,7 @@ func Pick(keys []token.PublicKey, kids []string) ([]token.PublicKey, error) {
 }
 
 // EntryKey is the public key of a key set's entry, whatever else it says of its use or its
-// kid; nil if it has no such key.
+// kid; nil if it is not one.
 func EntryKey(members map[string]json.RawMessage) crypto.PublicKey {
 	bare := map[string]any{"kid": "x"}
 	for _, name := range []string{"kty", "crv", "n", "e", "x", "y"} {
