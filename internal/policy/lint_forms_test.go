@@ -68,6 +68,24 @@ var formRows = []roleRow{
 			`'StringEquals':{'aws:RequestTag/eks-cluster-arn':'` + eksCluster + `'}}`),
 	},
 	{
+		name: "an association's ARN", text: podTrust(`'ArnLike':{'aws:SourceArn':` +
+			`'arn:aws:eks:eu-west-1:111122223333:podidentityassociation/prod/*'}`), want: []string{"error admits-nobody"},
+	},
+	{
+		name: "a node group's ARN", text: podTrust(`'StringLike':{'aws:SourceArn':` +
+			`'arn:aws:eks:eu-west-1:111122223333:nodegroup/*'}`), want: []string{"error admits-nobody"},
+	},
+	{
+		name: "a pattern of clusters, literally", text: podTrust(`'StringEquals':{'aws:SourceArn':` +
+			`'arn:aws:eks:eu-west-1:111122223333:cluster/*'}`), want: []string{"error admits-nobody"},
+	},
+	{name: "a pattern of clusters", text: podTrust(`'ArnLike':{'aws:SourceArn':'arn:aws:eks:*:111122223333:cluster/prod-?'}`)},
+	{name: "an account's clusters", text: podTrust(`'ArnLike':{'aws:SourceArn':'arn:*:eks:*:111122223333:*'}`)},
+	{
+		name: "a service for what it likes", text: strings.Replace(podTrust(`'ArnLike':{'aws:SourceArn':`+
+			`'arn:aws:eks:eu-west-1:111122223333:nodegroup/*'}`), "pods.eks", "eks", 1),
+	},
+	{
 		name: "a caller's tag", text: podTrust(`'StringEquals':{'aws:PrincipalTag/kubernetes-namespace':'shop',` +
 			`'aws:SourceAccount':'111122223333'}`), want: []string{"error impossible-key"},
 		fixed: podTrust(`'StringEquals':{'aws:RequestTag/kubernetes-namespace':'shop','aws:SourceAccount':'111122223333'}`),

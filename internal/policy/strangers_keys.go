@@ -344,6 +344,14 @@ func (c *casting) sourceARN() domain {
 	}
 	if !c.insiders {
 		d.not = append(c.named("arn:*:*:*:", ":*"), c.namedARNs()...)
+		return d
+	}
+	if c.entry.key == "Service" && c.entry.text == podIdentity { // it acts for clusters only
+		account := "############"
+		if text, there := c.request.Context.Get("aws:SourceAccount"); there {
+			account = text
+		}
+		d.shapes = []spelling{spell("arn:~:eks:~:" + account + ":cluster/~")}
 	}
 	return d
 }
