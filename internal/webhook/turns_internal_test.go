@@ -12,6 +12,7 @@ import (
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/association"
 	"github.com/rolecall/rolecall/internal/follow"
+	"github.com/rolecall/rolecall/internal/grant"
 	"github.com/rolecall/rolecall/internal/inject"
 )
 
@@ -66,5 +67,40 @@ func TestStrangersAskForAssociations(t *testing.T) {
 		stop()
 		strangers.Wait()
 		time.Sleep(time.Second) // for reads that nobody waits for
+	})
+}
+
+// TestStrangersAskForGrants: those who have associations refused, as often as they like,
+// keep nobody from having the grants read again.
+func TestStrangersAskForGrants(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		none := grant.NewSet(nil)
+		handler := &Handler{rereads: newTurns(rereadRate, rereadBurst, rereadsOfSource)}
+		handler.config.Writes = &Writes{Newest: func(context.Context) (*grant.Set, error) { return none, nil }}
+		ctx, stop := context.WithCancel(t.Context())
+		read := func(address string) error {
+			ctx, cancel := context.WithTimeout(asking(ctx, address), newestTimeout)
+			defer cancel()
+			_, err := handler.newestGrants(ctx)
+			return err
+		}
+		var strangers sync.WaitGroup
+		for range 500 {
+			strangers.Go(func() {
+				for ctx.Err() == nil {
+					_ = read("192.0.2.66:1")
+				}
+			})
+		}
+		time.Sleep(10 * time.Second)
+		for range 5 {
+			if err := read("192.0.2.1:1"); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(time.Second)
+		}
+		stop()
+		strangers.Wait()
 	})
 }

@@ -82,7 +82,7 @@ func (h *Handler) serveWrite(w http.ResponseWriter, r *http.Request) int {
 	}
 	answer := admissionv1.AdmissionReview{
 		TypeMeta: review.TypeMeta,
-		Response: h.decideWrite(r.Context(), grants, review.Request),
+		Response: h.decideWrite(withRequest(r), grants, review.Request),
 	}
 	answer.Response.UID = review.Request.UID
 	text, err := json.Marshal(&answer)
@@ -92,6 +92,23 @@ func (h *Handler) serveWrite(w http.ResponseWriter, r *http.Request) int {
 	w.Header()["Content-Type"] = jsonType
 	_, _ = w.Write(text)
 	return http.StatusOK
+}
+
+// What reviews of associations that are not granted may cost: each has the grants read
+// again, which are all of a cluster's.
+const (
+	rereadRate, rereadBurst = 5, 10
+	rereadsOfSource         = 2 // at a time
+)
+
+// newestGrants reads the grants when it is the turn of who asks.
+func (h *Handler) newestGrants(ctx context.Context) (*grant.Set, error) {
+	done, err := h.rereads.wait(ctx, sourceOf(ctx))
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return h.config.Writes.Newest(ctx)
 }
 
 // decideWrite answers a request. What is not about the spec of an association is
@@ -118,7 +135,7 @@ func (h *Handler) decideWrite(
 	if isUngranted(err) && h.config.Writes.Newest != nil {
 		ctx, cancel := context.WithTimeout(ctx, newestTimeout)
 		defer cancel()
-		if newest, failed := h.config.Writes.Newest(ctx); failed == nil {
+		if newest, failed := h.newestGrants(ctx); failed == nil {
 			rules.Grants = newest
 			warnings, err = rules.Decide(old, a)
 		} else {

@@ -74,6 +74,7 @@ type Handler struct {
 	mux     *http.ServeMux
 	pods    needs // of reviews of pods
 	writes  needs // of reviews of associations
+	rereads *turns
 	closing atomic.Bool
 	buffers sync.Pool // of *buffers
 }
@@ -104,7 +105,9 @@ func New(config Config) (*Handler, error) {
 	if config.Fallback.Action == "" {
 		config.Fallback.Action = Allow
 	}
-	h := &Handler{config: config, metrics: m, mux: http.NewServeMux()}
+	h := &Handler{
+		config: config, metrics: m, mux: http.NewServeMux(), rereads: newTurns(rereadRate, rereadBurst, rereadsOfSource),
+	}
 	h.pods.add("service accounts", config.ServiceAccounts.Synced())
 	if config.ConfigMap != nil {
 		h.pods.add("the ConfigMap", config.ConfigMap.Synced())
