@@ -52,8 +52,9 @@ starts one for as long as the program runs: then the reason of each refusal, whi
 hides, is printed to standard error; else "rolecall why" shows it.
 
 Signals are the program's, as below env: what a terminal sends, it gets; a termination
-or hang-up of this process is passed on, and without a terminal an interrupt too. Exits with the program's code, 128 and the
-signal's number if one ended it, 126 if it cannot be executed, 127 if there is none.`,
+or hang-up of this process is passed on, and without a terminal an interrupt too. Exits
+with the program's code, 128 and the signal's number if one ended it, 126 if it cannot be
+executed, 127 if there is none.`,
 		Example: `  rolecall run --service-account default/s3-reader -- aws sts get-caller-identity
   rolecall run --service-account default/s3-reader -- aws s3 ls
   rolecall run --service-account default/s3-reader --via pod-identity -- aws sts get-caller-identity`,
