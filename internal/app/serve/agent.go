@@ -203,7 +203,8 @@ func (c *agentConfig) makeNode(sys cli.System, p *agentParts, hosts []netip.Addr
 }
 
 // handOverPause is for connections that the kernel gave this agent before it was
-// told to prefer the next one; on a node they are made in microseconds.
+// told to prefer the next one, and once more for those before it was told to give it
+// none; on a node they are made in microseconds.
 const handOverPause = 200 * time.Millisecond
 
 // serveNode drains the listeners before the agent ends: who is being answered
@@ -213,11 +214,9 @@ func (c *agentConfig) serveNode(p *agentParts, now func() time.Time) error {
 	if c.reusePort {
 		p.delay = handOverPause
 		p.whenTold(func() {
-			for _, listener := range p.shared {
-				if err := nodenet.HandOver(listener); err != nil {
-					p.log.Warn("connections are not handed over", "address", listener.Addr().String(), "error", err)
-				}
-			}
+			p.eachShared(nodenet.HandOver)
+			time.Sleep(handOverPause)
+			p.eachShared(nodenet.Refuse)
 		})
 	}
 	limits := httpserve.Limits{Header: 2 * time.Second, Read: 5 * time.Second, Idle: time.Minute, Drain: c.grace}
@@ -231,6 +230,15 @@ func (c *agentConfig) serveNode(p *agentParts, now func() time.Time) error {
 		p.addServer(httpserve.Server{Name: "agent", Handler: p.node, Limits: limits}, agent.LimitConnections(guarded))
 	}
 	return nil
+}
+
+// eachShared does a step of handing over.
+func (p *agentParts) eachShared(step func(net.Listener) error) {
+	for _, listener := range p.shared {
+		if err := step(listener); err != nil {
+			p.log.Warn("connections are not handed over", "address", listener.Addr().String(), "error", err)
+		}
+	}
 }
 
 // serveProbes serves probes on localhost, both families if there, and metrics
