@@ -45,8 +45,16 @@ accepts the flags of AWS's agent.`,
 		Short:   "Serve credentials, as without this word",
 		Example: "  rolecall serve agent server --cluster-name prod",
 		Hidden:  true,
-		Args:    cli.NoArguments,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return c.run(cmd, sys) },
+		// AWS's agent ignores words that belong to no flag.
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, stray []string) error {
+			for _, word := range stray {
+				if _, err := fmt.Fprintf(cmd.ErrOrStderr(), "warning: unexpected argument %q is ignored\n", word); err != nil {
+					return err
+				}
+			}
+			return c.run(cmd, sys)
+		},
 
 		Annotations: cmd.Annotations,
 	}
