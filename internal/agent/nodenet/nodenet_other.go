@@ -33,6 +33,9 @@ func reusePort(_, _ string, _ syscall.RawConn) error { return nil }
 // HandOver does nothing: only Linux says who gets new connections.
 func HandOver(net.Listener) error { return nil }
 
+// Refuse does nothing, as HandOver.
+func Refuse(net.Listener) error { return nil }
+
 type links struct{}
 
 func newLinks([]string, func() time.Time) (*links, error) { return &links{}, nil }

@@ -28,8 +28,8 @@ func Invoked(file string, args []string) []string {
 	return slices.Concat(standIns[name], args)
 }
 
-// TakesWords marks a command whose switches may be followed by true or false as a word of its
-// own, as charts write them that have a map of flags.
+// TakesWords marks a command whose switches may be followed by true or false, in any case,
+// as a word of its own, as charts write them that have a map of flags.
 const TakesWords = "rolecall.io/takes-words"
 
 // JoinWords makes --switch=true of --switch true where the command takes that.
@@ -54,9 +54,11 @@ func JoinWords(root *cobra.Command, args []string) []string {
 			return append(joined, args[i:]...)
 		}
 		word := args[i]
-		if i+1 < len(args) && (args[i+1] == "true" || args[i+1] == "false") && isSwitch(word) {
-			i++
-			word += "=" + args[i]
+		if i+1 < len(args) && isSwitch(word) {
+			if value := strings.ToLower(args[i+1]); value == "true" || value == "false" {
+				i++
+				word += "=" + value
+			}
 		}
 		joined = append(joined, word)
 	}

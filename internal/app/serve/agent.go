@@ -45,8 +45,16 @@ accepts the flags of AWS's agent.`,
 		Short:   "Serve credentials, as without this word",
 		Example: "  rolecall serve agent server --cluster-name prod",
 		Hidden:  true,
-		Args:    cli.NoArguments,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return c.run(cmd, sys) },
+		// AWS's agent ignores words that belong to no flag.
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, stray []string) error {
+			for _, word := range stray {
+				if _, err := fmt.Fprintf(cmd.ErrOrStderr(), "warning: unexpected argument %q is ignored\n", word); err != nil {
+					return err
+				}
+			}
+			return c.run(cmd, sys)
+		},
 
 		Annotations: cmd.Annotations,
 	}
@@ -203,7 +211,8 @@ func (c *agentConfig) makeNode(sys cli.System, p *agentParts, hosts []netip.Addr
 }
 
 // handOverPause is for connections that the kernel gave this agent before it was
-// told to prefer the next one; on a node they are made in microseconds.
+// told to prefer the next one, and once more for those before it was told to give it
+// none; on a node they are made in microseconds.
 const handOverPause = 200 * time.Millisecond
 
 // serveNode drains the listeners before the agent ends: who is being answered
@@ -213,11 +222,9 @@ func (c *agentConfig) serveNode(p *agentParts, now func() time.Time) error {
 	if c.reusePort {
 		p.delay = handOverPause
 		p.whenTold(func() {
-			for _, listener := range p.shared {
-				if err := nodenet.HandOver(listener); err != nil {
-					p.log.Warn("connections are not handed over", "address", listener.Addr().String(), "error", err)
-				}
-			}
+			p.eachShared(nodenet.HandOver)
+			time.Sleep(handOverPause)
+			p.eachShared(nodenet.Refuse)
 		})
 	}
 	limits := httpserve.Limits{Header: 2 * time.Second, Read: 5 * time.Second, Idle: time.Minute, Drain: c.grace}
@@ -231,6 +238,15 @@ func (c *agentConfig) serveNode(p *agentParts, now func() time.Time) error {
 		p.addServer(httpserve.Server{Name: "agent", Handler: p.node, Limits: limits}, agent.LimitConnections(guarded))
 	}
 	return nil
+}
+
+// eachShared does a step of handing over.
+func (p *agentParts) eachShared(step func(net.Listener) error) {
+	for _, listener := range p.shared {
+		if err := step(listener); err != nil {
+			p.log.Warn("connections are not handed over", "address", listener.Addr().String(), "error", err)
+		}
+	}
 }
 
 // serveProbes serves probes on localhost, both families if there, and metrics
