@@ -248,6 +248,11 @@ func TestLintMeaning(t *testing.T) {
 		{fromGitHub(`'StringLike':{'GH:sub':'repo:octo/app:*'}`), "warning web-identity-without-aud"},
 		{fromGitHub(`'StringEquals':{'GH:aud':'sts.amazonaws.com','GH:repository':'octo/app','GH:environment':'prod'}`), ""},
 		{fromGitHub(`'StringEquals':{'GH:aud':'sts.amazonaws.com','GH:repository_id':'123','GH:ref':'refs/heads/main'}`), ""},
+		{ // anybody may call a public workflow of ours
+			fromGitHub(`'StringEquals':{'GH:aud':'sts.amazonaws.com',` +
+				`'GH:job_workflow_ref':'ours/ci/.github/workflows/x.yml@refs/heads/main'}`),
+			"security web-identity-without-sub",
+		},
 		{fromGitHub(`'StringEquals':{'GH:aud':'sts.amazonaws.com','GH:environment':'prod'}`), "error shared-issuer"},
 		{fromGitHub(`'StringLike':{'GH:aud':'*','GH:sub':'repo:octo/app:*'}`), "security aud-wildcard"},
 		{fromGitHub(githubAud + `'StringLike':{'GH:repository':'?cto/app'}`), "security shared-issuer-stranger"},

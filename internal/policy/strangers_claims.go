@@ -7,13 +7,13 @@ import (
 
 // githubClaims are condition keys for tokens of GitHub Actions beside sub and aud,
 // with which of them say whose repository it is: what a stranger's workflow cannot
-// choose.
+// choose. job_workflow_ref is that of a called workflow, which may be anybody's public one.
 var githubClaims = map[string]bool{
 	"actor":            false,
 	"actor_id":         false,
 	"enterprise_id":    true,
 	"environment":      false,
-	"job_workflow_ref": true,
+	"job_workflow_ref": false,
 	"ref":              false,
 	"repository":       true,
 	"repository_id":    true,
