@@ -251,7 +251,7 @@ func TestLintMeaning(t *testing.T) {
 		{ // anybody may call a public workflow of ours
 			fromGitHub(`'StringEquals':{'GH:aud':'sts.amazonaws.com',` +
 				`'GH:job_workflow_ref':'ours/ci/.github/workflows/x.yml@refs/heads/main'}`),
-			"security web-identity-without-sub",
+			"security shared-issuer-stranger",
 		},
 		{fromGitHub(`'StringEquals':{'GH:aud':'sts.amazonaws.com','GH:environment':'prod'}`), "error shared-issuer"},
 		{fromGitHub(`'StringLike':{'GH:aud':'*','GH:sub':'repo:octo/app:*'}`), "security aud-wildcard"},
