@@ -215,7 +215,9 @@ var exceptions = []struct {
 	{"internal/policy", []string{"golang.org/x/text/..."}, true, "full Unicode lower case"},
 	{"internal/association", []string{"golang.org/x/text/..."}, true, "keys that look alike in any folding"},
 	{
-		"internal/association", []string{"github.com/benbjohnson/immutable", "hash/maphash"}, true,
+		"internal/association",
+		[]string{"github.com/benbjohnson/immutable", "hash/maphash"},
+		true,
 		"a set of thousands that a change shares with the one before",
 	},
 	{"internal/policycase", []string{"sigs.k8s.io/json"}, true, "strict decoding"},

@@ -144,17 +144,27 @@ func TestContainersOfTheirOwn(t *testing.T) {
 		warning          string // nothing is warned of if it is empty
 	}{
 		{"nothing", `{"name":"a"}`, "injected role " + roleARN, ""},
-		{"half", `{"name":"a","env":[` + role + `]}`, `no container gets the identity: container "a" has only AWS_ROLE_ARN of its own`,
-			"sets AWS_ROLE_ARN itself and not AWS_WEB_IDENTITY_TOKEN_FILE"},
+		{
+			"half", `{"name":"a","env":[` + role + `]}`, `no container gets the identity: container "a" has only AWS_ROLE_ARN of its own`,
+			"sets AWS_ROLE_ARN itself and not AWS_WEB_IDENTITY_TOKEN_FILE",
+		},
 		{"half of one", `{"name":"a","env":[` + role + `]},{"name":"b"}`, "injected role " + roleARN, `container "a" sets AWS_ROLE_ARN`},
-		{"both", `{"name":"a","env":[` + role + `,` + file + `]}`,
-			`no container gets the identity: container "a" has AWS_WEB_IDENTITY_TOKEN_FILE of its own`, ""},
-		{"no metadata service", `{"name":"a","env":[{"name":"AWS_EC2_METADATA_DISABLED","value":"true"}]}`,
-			"injected role " + roleARN, "AWS_EC2_METADATA_DISABLED itself"},
-		{"a Secret by its name", `{"name":"a","envFrom":[{"secretRef":{"name":"my-AWS-keys"}}]}`,
-			"injected role " + roleARN, `from Secret "my-AWS-keys"`},
-		{"a prefix", `{"name":"a","envFrom":[{"prefix":"AWS_","configMapRef":{"name":"x"}}]}`,
-			"injected role " + roleARN, `from ConfigMap "x"`},
+		{
+			"both", `{"name":"a","env":[` + role + `,` + file + `]}`,
+			`no container gets the identity: container "a" has AWS_WEB_IDENTITY_TOKEN_FILE of its own`, "",
+		},
+		{
+			"no metadata service", `{"name":"a","env":[{"name":"AWS_EC2_METADATA_DISABLED","value":"true"}]}`,
+			"injected role " + roleARN, "AWS_EC2_METADATA_DISABLED itself",
+		},
+		{
+			"a Secret by its name", `{"name":"a","envFrom":[{"secretRef":{"name":"my-AWS-keys"}}]}`,
+			"injected role " + roleARN, `from Secret "my-AWS-keys"`,
+		},
+		{
+			"a prefix", `{"name":"a","envFrom":[{"prefix":"AWS_","configMapRef":{"name":"x"}}]}`,
+			"injected role " + roleARN, `from ConfigMap "x"`,
+		},
 		{"other variables", `{"name":"a","envFrom":[{"prefix":"X_","configMapRef":{"name":"x"}}]}`, "injected role " + roleARN, ""},
 	} {
 		settings := inject.Defaults()

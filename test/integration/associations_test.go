@@ -44,7 +44,7 @@ func TestJustAssociated(t *testing.T) {
 		t.Fatal(err)
 	}
 	installCRDs(t, client)
-	waitForKind(t, client, "podidentityassociations")
+	waitForAssociations(t, client)
 	watches := &gate{}
 	balancer := newBalancer(t)
 	hook := startReplica(
@@ -212,11 +212,11 @@ func justAssociated(t *testing.T, c *cluster.Cluster, client dynamic.Interface, 
 	}
 }
 
-// waitForKind lists until the API server serves the kind.
-func waitForKind(t testing.TB, client dynamic.Interface, resource string) {
+// waitForAssociations lists until the API server serves the kind.
+func waitForAssociations(t testing.TB, client dynamic.Interface) {
 	t.Helper()
 	for {
-		_, err := client.Resource(rolecallResource(resource)).List(t.Context(), metav1.ListOptions{})
+		_, err := client.Resource(rolecallResource("podidentityassociations")).List(t.Context(), metav1.ListOptions{})
 		if err == nil {
 			return
 		}

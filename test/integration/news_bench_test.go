@@ -28,7 +28,7 @@ func BenchmarkNewAssociation(b *testing.B) {
 		b.Fatal(err)
 	}
 	installCRDs(b, client)
-	waitForKind(b, client, "podidentityassociations")
+	waitForAssociations(b, client)
 	objects := client.Resource(rolecallResource("podidentityassociations")).Namespace("default")
 	create := func(name string) error {
 		_, err := objects.Create(b.Context(), &unstructured.Unstructured{Object: map[string]any{

@@ -46,7 +46,7 @@ func TestPermissions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	waitForKind(t, client, "podidentityassociations")
+	waitForAssociations(t, client)
 	rules := readPermissions(t)
 	if len(rules) < 9 {
 		t.Fatalf("only %d rules on the page", len(rules))

@@ -263,7 +263,7 @@ func TestWebhookStandsStill(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	waitForKind(t, objects, "podidentityassociations")
+	waitForAssociations(t, objects)
 	dir := t.TempDir()
 	authority := writeServingPair(t, dir)
 	client := &http.Client{Transport: &http.Transport{
