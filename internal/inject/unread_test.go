@@ -182,3 +182,83 @@ func TestContainersOfTheirOwn(t *testing.T) {
 		}
 	}
 }
+
+// TestGivenCountsContainers that get the identity, and those that have it already.
+func TestGivenCountsContainers(t *testing.T) {
+	t.Parallel()
+	const role, file = `{"name":"AWS_ROLE_ARN","value":"x"}`, `{"name":"AWS_WEB_IDENTITY_TOKEN_FILE","value":"`
+	const (
+		before = `{"name":"a","env":[` + role + `,` + file + mountPath + `/token"}]}`
+		own    = `{"name":"b","env":[` + role + `,` + file + `/t"}]}`
+		half   = `{"name":"c","env":[` + role + `]}`
+		plain  = `{"name":"d"},{"name":"e"}`
+	)
+	for containers, want := range map[string]int{
+		plain:  2,
+		before: 1,
+		own:    0,
+		half:   0,
+		before + `,` + own + `,` + half + `,` + plain: 3,
+	} {
+		result := mustPod(t, podOf("", `"containers":[`+containers+`]`), nil, inject.Defaults())
+		if result.Given != want {
+			t.Errorf("%s: given to %d, want %d", containers, result.Given, want)
+		}
+	}
+}
+
+// TestRoleOfAPodWithAnIdentity: a role on the pod is warned of if it is not the one that
+// the pod gets, and what else looks like one is not.
+func TestRoleOfAPodWithAnIdentity(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		annotations string
+		want        bool
+	}{
+		{``, false},
+		{`"eks.amazonaws.com/role-arn":"` + roleARN + `"`, false},
+		{`"eks.amazonaws.com/role-arn":"` + roleARN + `2"`, true},
+		{`"eks.amazonaws.com/role-arn":""`, true},
+		{`"eks.amazonaws.com/role_arn":"` + roleARN + `2"`, false},
+	} {
+		pod := podOf(`"annotations":{`+row.annotations+`}`, oneContainer)
+		said := strings.Join(mustPod(t, pod, nil, inject.Defaults()).Warnings, "\n")
+		if (said != "") != row.want || row.want && !strings.Contains(said, "it belongs on the service account") {
+			t.Errorf("%s: %q", row.annotations, said)
+		}
+	}
+}
+
+// TestMetadataServiceByAnnotation: a container's own word about the metadata service is
+// warned of only if no annotation says that it is disabled or not.
+func TestMetadataServiceByAnnotation(t *testing.T) {
+	t.Parallel()
+	const container = `"containers":[{"name":"a","env":[{"name":"AWS_EC2_METADATA_DISABLED","value":"true"}]}]`
+	for annotation, want := range map[string]bool{
+		`"eks.amazonaws.com/ec2-metadata-disabled":"true"`: false,
+		`"eks.amazonaws.com/retry-mode":"standard"`:        true,
+		``: true,
+	} {
+		pod := podOf(`"annotations":{`+annotation+`}`, container)
+		said := strings.Join(mustPod(t, pod, nil, inject.Defaults()).Warnings, "\n")
+		if (said != "") != want || want && !strings.Contains(said, "AWS_EC2_METADATA_DISABLED itself") {
+			t.Errorf("%s: %q", annotation, said)
+		}
+	}
+}
+
+// TestLabelOfAPodWithoutMetadata, as the agent's tools expect it.
+func TestLabelOfAPodWithoutMetadata(t *testing.T) {
+	t.Parallel()
+	settings := inject.Defaults()
+	pod := []byte(`{"spec":{` + oneContainer + `}}`)
+	account := inject.Choose(inject.Known{PodIdentity: true}, &settings)
+	result, err := inject.Pod(pod, account, settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `{"op":"add","path":"/metadata","value":{"labels":{"eks.amazonaws.com/pod-identity":"enabled"}}}`
+	if patch := string(encode(t, result.Patch)); !strings.Contains(patch, want) {
+		t.Errorf("%s, want %s", patch, want)
+	}
+}
