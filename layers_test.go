@@ -177,6 +177,7 @@ var layers = []layer{
 	{name: "what is made of what", std: []string{"..."}, modules: commands, rooms: []string{"internal/app"}},
 	{name: "the program", std: []string{"context", "os", "os/signal", "syscall"}, rooms: []string{"cmd/rolecall"}},
 	{name: "what tests share", std: []string{"..."}, modules: []string{"..."}, rooms: []string{"test/..."}},
+	{name: "what developers' commands share", std: []string{"..."}, rooms: []string{"hack/npm"}},
 	{name: "what developers run", std: []string{"..."}, modules: []string{"..."}, rooms: []string{"hack/..."}},
 }
 

