@@ -78,15 +78,11 @@ func refusing(ctx context.Context, sys cli.System) (*plane.Client, error) {
 		}
 		return client, nil
 	}
-	path, err := plane.EndpointsPath(sys.Getenv)
+	endpoints, err := plane.Running(ctx, sys.Getenv)
 	if err != nil {
 		return nil, err
 	}
-	endpoints, found, err := plane.LoadEndpoints(path)
-	if err != nil {
-		return nil, err
-	}
-	if !found || !plane.NewClient(endpoints).Alive(ctx) {
+	if endpoints == nil {
 		return nil, fault.New(fault.Unavailable, "no plane is running").
 			Hint("start one with: rolecall up").
 			Hint("a plane that rolecall run starts prints the reasons itself, while the program runs")

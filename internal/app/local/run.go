@@ -85,15 +85,11 @@ executed, 127 if there is none.`,
 // which is started for the program.
 func (c *runConfig) accounts(sys cli.System) cli.Candidates {
 	return func(ctx context.Context, _ []string, _ string) ([]string, error) {
-		path, err := plane.EndpointsPath(sys.Getenv)
+		endpoints, err := plane.Running(ctx, sys.Getenv)
 		if err != nil {
 			return nil, err
 		}
-		endpoints, found, err := plane.LoadEndpoints(path)
-		if err != nil {
-			return nil, err
-		}
-		if found {
+		if endpoints != nil {
 			if names, err := plane.NewClient(endpoints).ServiceAccounts(ctx); err == nil {
 				return names, nil
 			}
@@ -175,15 +171,11 @@ func (c *runConfig) run(ctx context.Context, sys cli.System) error {
 // findOrStartPlane prefers the user's running plane. stop ends what was started
 // here.
 func (c *runConfig) findOrStartPlane(ctx context.Context, sys cli.System) (*plane.Endpoints, func(), error) {
-	path, err := plane.EndpointsPath(sys.Getenv)
+	endpoints, err := plane.Running(ctx, sys.Getenv)
 	if err != nil {
 		return nil, nil, err
 	}
-	endpoints, found, err := plane.LoadEndpoints(path)
-	if err != nil {
-		return nil, nil, err
-	}
-	if found && plane.NewClient(endpoints).Alive(ctx) {
+	if endpoints != nil {
 		if len(c.manifests) > 0 {
 			return nil, nil, fault.New(fault.Usage, "-f is for a plane of its own, but one is running").
 				Hint("give the files to `rolecall up -f FILE`, or stop it")

@@ -1,6 +1,7 @@
 package plane
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -44,6 +45,20 @@ func EndpointsPath(getenv func(string) string) (string, error) {
 	}
 	return "", fault.New(fault.Usage, "neither XDG_RUNTIME_DIR nor HOME is set").
 		Hint("set one of them; the running plane's endpoints are kept below it")
+}
+
+// Running returns the endpoints of the user's plane; nil if none is running, as when the
+// file is of one that has ended.
+func Running(ctx context.Context, getenv func(string) string) (*Endpoints, error) {
+	path, err := EndpointsPath(getenv)
+	if err != nil {
+		return nil, err
+	}
+	endpoints, found, err := LoadEndpoints(path)
+	if err != nil || !found || !NewClient(endpoints).Alive(ctx) {
+		return nil, err
+	}
+	return endpoints, nil
 }
 
 // Save writes the file for its owner's eyes only, replacing an older one as a
