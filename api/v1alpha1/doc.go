@@ -17,7 +17,8 @@ var GroupVersion = schema.GroupVersion{Group: "rolecall.io", Version: "v1alpha1"
 // AddToScheme makes the kinds known to a scheme.
 func AddToScheme(scheme *runtime.Scheme) error {
 	scheme.AddKnownTypes(GroupVersion, &RoleGrant{}, &RoleGrantList{}, &Issuer{}, &IssuerList{},
-		&PodIdentityAssociation{}, &PodIdentityAssociationList{})
+		&PodIdentityAssociation{}, &PodIdentityAssociationList{}, &IdentityMapping{}, &IdentityMappingList{},
+		&AccessEntry{}, &AccessEntryList{}, &GroupMapping{}, &GroupMappingList{})
 	metav1.AddToGroupVersion(scheme, GroupVersion)
 	return nil
 }
