@@ -47,6 +47,16 @@ func Explainer(w io.Writer, wanted bool) func(localaws.Decision) {
 	}
 }
 
+// Exports are the variables that make a program an administrator of a local AWS, for a
+// process's environment; those of the person who starts it are hidden.
+func Exports(endpoint, region string, admin credential.AWS) []string {
+	return []string{
+		"AWS_ENDPOINT_URL=" + endpoint, "AWS_REGION=" + region, "AWS_DEFAULT_REGION=" + region,
+		"AWS_ACCESS_KEY_ID=" + admin.AccessKeyID, "AWS_SECRET_ACCESS_KEY=" + admin.SecretKey.Reveal(),
+		"AWS_SESSION_TOKEN=", "AWS_PROFILE=",
+	}
+}
+
 // PrintExports writes what a shell evaluates to become the administrator.
 func PrintExports(sys cli.System, endpoint, region string, admin credential.AWS) {
 	fmt.Fprintf(sys.Stdout, `export AWS_ENDPOINT_URL=%s

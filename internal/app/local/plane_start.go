@@ -23,6 +23,9 @@ type planeOptions struct {
 	dataDir    string
 	salvage    bool
 	verbose    bool
+	// cluster is a real API server too, whose programs are in clusterPrograms.
+	cluster         bool
+	clusterPrograms string
 	// explain prints each refusal of local AWS, reasons those that AWS gives no reason for.
 	explain, reasons bool
 	// stsErrors are the words of local AWS's STS; empty means current.

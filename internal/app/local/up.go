@@ -6,6 +6,7 @@ package local
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -26,10 +27,14 @@ func NewUp(sys cli.System) *cobra.Command {
 		Short: "Leave the plane running on this machine",
 		Long: `Start local AWS, issuer, webhook, broker and agent in this process, load the
 quickstart's roles, service accounts and associations and those of the given
-manifests, print how to reach them, and run until interrupted.`,
+manifests, print how to reach them, and run until interrupted.
+
+With --cluster a real etcd and API server run too, with the authenticator and the
+controller: kubectl enters with an IAM identity of local AWS. No pod runs there.`,
 		Example: `  rolecall up
   rolecall up -f app.yaml --data plane --explain
-  rolecall up --listen 127.0.0.1:0`,
+  rolecall up --listen 127.0.0.1:0
+  rolecall up --cluster`,
 		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runUp(cmd.Context(), sys, options) },
 	}
@@ -43,8 +48,12 @@ manifests, print how to reach them, and run until interrupted.`,
 	cmd.Flags().BoolVar(&options.explain, "explain", false, "print each refusal of local AWS with the reason AWS hides")
 	flags.STSErrors(cmd, &options.stsErrors)
 	cmd.Flags().BoolVarP(&options.verbose, "verbose", "v", false, "log every decision and its reason to standard error")
+	cmd.Flags().BoolVar(&options.cluster, "cluster", false, "start a real etcd and API server too, which people may enter")
+	cmd.Flags().StringVar(&options.clusterPrograms, "cluster-programs", "",
+		"folder with etcd and kube-apiserver; KUBEBUILDER_ASSETS, envtest's, or the PATH if empty")
 	cli.CompleteFiles(cmd, "filename", "yaml", "yml", "json")
 	_ = cmd.MarkFlagDirname("data")
+	_ = cmd.MarkFlagDirname("cluster-programs")
 	return cmd
 }
 
@@ -69,28 +78,43 @@ func runUp(ctx context.Context, sys cli.System, options planeOptions) error {
 	if err != nil {
 		return err
 	}
-	endpoints := started.Endpoints()
-	if err := endpoints.Save(path); err != nil {
-		_ = started.Close()
+	err = serveUp(ctx, sys, options, started, path)
+	return errors.Join(err, started.Close())
+}
+
+// serveUp runs what goes with the plane until it is interrupted.
+func serveUp(ctx context.Context, sys cli.System, options planeOptions, started *plane.Plane, path string) error {
+	var cluster *realCluster
+	var failed <-chan struct{}
+	if options.cluster {
+		var err error
+		if cluster, err = startCluster(ctx, sys, options, started); err != nil {
+			return err
+		}
+		defer cluster.Close()
+		failed = cluster.Failed()
+	}
+	if err := started.Endpoints().Save(path); err != nil {
 		return err
 	}
 	defer func() { _ = os.Remove(path) }()
-	printPlane(sys, started)
+	printPlane(sys, started, cluster)
 	if err := cli.WriteError(sys.Stdout); err != nil {
-		_ = started.Close()
 		return err
 	}
 	select {
 	case <-ctx.Done():
 	case <-started.Failed():
+	case <-failed:
+		return cluster.ended()
 	}
 	fmt.Fprintln(sys.Stderr, "stopping")
-	return started.Close()
+	return nil
 }
 
 // printPlane writes what a person reads to standard error and what a shell
 // evaluates to standard output, so that `eval` of a captured output works.
-func printPlane(sys cli.System, started *plane.Plane) {
+func printPlane(sys cli.System, started *plane.Plane, cluster *realCluster) {
 	endpoints, admin := started.Endpoints(), started.Admin()
 	fmt.Fprintf(sys.Stderr, sys.AsCalled(`local AWS  %s   account %s, %s; not for production
 issuer     %s   as %s
@@ -99,10 +123,13 @@ agent      %s   of cluster %s; its associations: aws eks list-pod-identity-assoc
 roles      %s
 try        rolecall run --service-account default/s3-reader -- aws sts get-caller-identity
            rolecall run --service-account default/s3-reader --via pod-identity -- aws sts get-caller-identity
-stop       Ctrl-C
+%sstop       Ctrl-C
 
 A shell becomes the local administrator with:
 `), endpoints.AWS, started.Account(), endpoints.Region, endpoints.Tokens, started.Issuer(),
-		endpoints.Webhook, endpoints.Agent, quickstart.Cluster, started.RoleARN())
+		endpoints.Webhook, endpoints.Agent, quickstart.Cluster, started.RoleARN(), sys.AsCalled(cluster.help()))
 	flags.PrintExports(sys, endpoints.AWS, endpoints.Region, admin)
+	if cluster != nil {
+		fmt.Fprintf(sys.Stdout, "export KUBECONFIG=%s\n", fault.Quote(cluster.control.Kubeconfig))
+	}
 }

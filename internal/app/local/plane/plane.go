@@ -76,10 +76,11 @@ type Plane struct {
 	keys      *token.KeySet
 	roleARN   string
 	// fresh says that the data folder did not have the quickstart yet.
-	fresh bool
-	store account.Store
-	pods  *pods
-	aws   *localaws.Server
+	fresh    bool
+	store    account.Store
+	accounts *account.Set
+	pods     *pods
+	aws      *localaws.Server
 
 	associations *boltstore.Store
 	identity     *podIdentity
@@ -338,6 +339,7 @@ func (p *Plane) openLocalAccount(now time.Time) (*account.Set, error) {
 			account.Admin).
 			Hint("the plane needs it; choose another folder with --data")
 	}
+	p.accounts = set
 	return set, p.seed(set, now)
 }
 
