@@ -276,9 +276,12 @@ func (s *subject) nearMapping(m *Mapping) (Near, bool) {
 func (s *subject) alike(m *Mapping) (Near, bool) {
 	n := Near{Mapping: m, Difference: LooksAlike, Edit: s.edit(m.Source)}
 	if m.Match.PermissionSet != "" {
+		if s.set == "" {
+			return n, false
+		}
 		n.Edit = s.setEdit(m.Source)
 		n.Text = m.describe() + " is about the permission set " + m.Match.PermissionSet
-		return n, s.set != "" && m.Match.Account == s.arn.Account && nearly(lower(m.Match.PermissionSet), s.set)
+		return n, m.Match.Account == s.arn.Account && nearly(lower(m.Match.PermissionSet), s.set)
 	}
 	a, err := arn.Parse(cmp.Or(m.Match.ARN, m.Written))
 	if err != nil || a.Account != s.arn.Account || a.Partition != s.arn.Partition {
