@@ -3,6 +3,7 @@ package access
 import (
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/rolecall/rolecall/internal/callerid"
 )
@@ -23,6 +24,7 @@ type Table struct {
 	pins     map[string]int32 // unique ids that are pinned to ARNs
 	problems []Problem
 	lost     []Duplicate
+	names    func() map[string][]int32
 }
 
 // row is a mapping, and the next that is about the same principal, or none.
@@ -42,18 +44,25 @@ type setKey struct{ account, name string }
 type Duplicate struct{ Counts, Hidden *Mapping }
 
 // NewTable indexes the mappings of a source. What could not be about just one principal,
-// or would give a name that is nobody's to give, is left out and told by Problems.
-func NewTable(source Source, mappings []Mapping) *Table {
+// or would give a name that is nobody's to give, is left out and told by Problems, after
+// those that were found when the mappings were read.
+func NewTable(source Source, mappings []Mapping, problems ...Problem) *Table {
 	t := &Table{
 		source: source, rows: make([]row, 0, len(mappings)),
 		byARN: make(map[string]int32, len(mappings)),
 		byID:  map[string]int32{}, bySet: map[setKey]int32{}, accounts: map[string]int32{}, pins: map[string]int32{},
+		problems: slices.Clip(problems),
 	}
+	t.names = sync.OnceValue(t.byName)
 	for _, m := range mappings {
 		m.Source = source
 		if text, hint := flaw(&m); text != "" {
-			t.problems = append(t.problems, Problem{Origin: m.Origin, Refused: true, Text: text, Hint: hint})
+			t.problems = append(t.problems,
+				Problem{Origin: m.Origin, Refused: true, Principal: m.Match.String(), Text: text, Hint: hint})
 			continue
+		}
+		if text, hint := m.oddity(); text != "" {
+			t.problems = append(t.problems, Problem{Origin: m.Origin, Principal: m.Match.String(), Text: text, Hint: hint})
 		}
 		fixed := !isTemplate(source, m.Username) && m.Username != "" && m.Policies == "" &&
 			!slices.ContainsFunc(m.Groups, func(g string) bool { return isTemplate(source, g) })
@@ -87,7 +96,7 @@ func (t *Table) Mappings() []*Mapping {
 	return all
 }
 
-// Problems are what was left out.
+// Problems are what is wrong with what was read, and what was left out.
 func (t *Table) Problems() []Problem { return t.problems }
 
 // Duplicates are the mappings that others of the table hide.

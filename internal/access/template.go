@@ -47,6 +47,28 @@ func isAnyTemplate(text string) bool {
 	return isTemplate(GroupMapping, text) || isTemplate(EKSConfigMap, text)
 }
 
+// oddity is what looks like a placeholder in a mapping's templates, and is none: it stays
+// as it is, and is seldom meant.
+func (m *Mapping) oddity() (text, hint string) {
+	for _, template := range append([]string{m.Username}, m.Groups...) {
+		for rest := template; ; {
+			_, after, has := strings.Cut(rest, "{{")
+			inner, behind, closed := strings.Cut(after, "}}")
+			if !has || !closed {
+				break
+			}
+			rest = behind
+			for _, hold := range Placeholders(m.Source) {
+				meant := strings.Trim(hold, "{}")
+				if inner != meant && lower(strings.TrimSpace(inner)) == lower(meant) {
+					return fmt.Sprintf("{{%.80s}} is no placeholder, and stays as it is", inner), "Write " + hold
+				}
+			}
+		}
+	}
+	return "", ""
+}
+
 // renderer fills in templates for one identity. The name of a node is asked for at
 // most once.
 type renderer struct {
