@@ -75,7 +75,9 @@ const account = "123456789012"
 var (
 	alice    = answerOf("arn:aws:iam::"+account+":user/Alice", account, "AIDAALICE")
 	adminAs  = func(session string) string { return assumed("Admin", session) }
-	stsError = func(code string) string { return `{"Error":{"Code":"` + code + `","Message":"m","Type":"Sender"},"RequestId":"r"}` }
+	stsError = func(code string) string {
+		return `{"Error":{"Code":"` + code + `","Message":"m","Type":"Sender"},"RequestId":"r"}`
+	}
 )
 
 func assumed(role, session string) string {
