@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -391,14 +392,26 @@ func TestObjects(t *testing.T) {
 		object("IAMIdentityMapping", "broken", map[string]any{"arn": int64(1), "username": "x"}, nil),
 		object("IdentityMapping", "b", map[string]any{"principal": map[string]any{"arn": arn("b")}, "username": "ours"}, nil),
 		object("GroupMapping", "g", map[string]any{"iamGroup": "devs", "groups": []any{"dev"}}, map[string]any{"members": []any{
-			map[string]any{"userID": role("member").UserID, "arn": "arn:aws:iam::" + account + ":user/member"},
+			map[string]any{"userID": "AIDAMEMBER0000000000", "arn": "arn:aws:iam::" + account + ":user/member"},
 		}}),
 	)
 	w := newWorld(t, true, access.CRD)
 	w.follow(client, false)
 	w.until("a", "peer")
 	w.until("b", "ours")
-	w.until("member", "member")
+	member := &callerid.Identity{
+		Kind: callerid.User, ARN: "arn:aws:iam::" + account + ":user/member", AccountID: account,
+		CanonicalARN: "arn:aws:iam::" + account + ":user/member", UserID: "AIDAMEMBER0000000000",
+	}
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		user, refused := w.Resolve(t.Context(), member)
+		if refused == nil && user.Username == "member" && slices.Equal(user.Groups, []string{"dev"}) {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the member is %v, %v\n%s", user, refused, w)
+		}
+	}
 	for end := time.Now().Add(20 * time.Second); w.Unready() != nil; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal(w.Unready())
