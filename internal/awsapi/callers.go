@@ -28,6 +28,7 @@ type Callers struct {
 	cluster string
 	scheme  string // https; http at a local AWS
 	client  *http.Client
+	answers func(region string, status int)
 }
 
 // CallersConfig says for which cluster tokens are verified, and where STS is.
@@ -39,11 +40,14 @@ type CallersConfig struct {
 	// ignored. Empty means AWS_ENDPOINT_URL_STS and the other places where the SDK
 	// looks, then the host itself.
 	Endpoint string
+	// Answers is told the status of each answer, of the STS of a region; 0 if there was
+	// none. nil for nobody.
+	Answers func(region string, status int)
 }
 
 const (
 	callersDial  = 2 * time.Second
-	callersIdle  = 64
+	callersIdle  = 256
 	callersTotal = 10 * time.Second
 	// callersRetry is how much time must be left for a second attempt, and
 	// callersPause the longest wait before it.
@@ -70,7 +74,10 @@ func NewCallers(ctx context.Context, c CallersConfig) (*Callers, error) {
 	}
 	transport.TLSClientConfig.MinVersion = tls.VersionTLS12
 	noticesDead(transport, awsHandshake)
-	asks := &Callers{cluster: c.Cluster, scheme: "https"}
+	asks := &Callers{cluster: c.Cluster, scheme: "https", answers: c.Answers}
+	if asks.answers == nil {
+		asks.answers = func(string, int) {}
+	}
 	endpoint, err := configuredEndpoint(ctx, "STS", c.Endpoint, loaded)
 	if err != nil {
 		return nil, err
@@ -146,8 +153,10 @@ func (c *Callers) ask(ctx context.Context, p *callerid.Presigned) (*callerid.Ide
 	request.Header.Set(userAgent, build.UserAgent())
 	response, err := c.client.Do(request)
 	if err != nil {
+		c.answers(p.Region, 0)
 		return nil, p.Unreachable(withoutURL(err))
 	}
+	c.answers(p.Region, response.StatusCode)
 	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(response.Body, callerid.MaxAnswer+1))
 	if err != nil {

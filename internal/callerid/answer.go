@@ -65,19 +65,19 @@ func readRefusal(p *Presigned, status int, body []byte) error {
 			"RequestId": &said.requestID,
 		},
 	)
-	words := "not an error in the form of STS"
+	words := &STSError{}
 	if err == nil && said.code != "" {
-		words = printable(said.code) + ": " + printable(said.message) + " (request " + printable(said.requestID) + ")"
+		words.Code, words.message, words.requestID = printable(said.code), printable(said.message), printable(said.requestID)
 	}
 	isThrottle := status == statusTooMany || status == statusUnavailable || slices.Contains(throttles, said.code) ||
 		strings.Contains(string(body), "Throttling")
 	switch {
 	case isThrottle:
-		return fault.New(fault.Throttled, "sts getCallerIdentity was throttled: %s", words)
+		return fault.New(fault.Throttled, "sts getCallerIdentity was throttled: %w", words)
 	case status >= statusInternal:
 		return refused(
 			fault.Unavailable,
-			"error from AWS (expected 200, got %d) on %s endpoint. Body: %s",
+			"error from AWS (expected 200, got %d) on %s endpoint. Body: %w",
 			status,
 			p.Region,
 			words,
@@ -85,11 +85,26 @@ func readRefusal(p *Presigned, status int, body []byte) error {
 	}
 	return refused(
 		fault.Denied,
-		"error from AWS (expected 200, got %d) on %s endpoint. Body: %s",
+		"error from AWS (expected 200, got %d) on %s endpoint. Body: %w",
 		status,
 		p.Region,
 		words,
 	)
+}
+
+// STSError is what STS said instead of who a caller is.
+type STSError struct {
+	// Code is STS's own, such as SignatureDoesNotMatch; empty if there was none.
+	Code               string
+	message, requestID string
+}
+
+// Error is what it said, without what may be the token.
+func (e *STSError) Error() string {
+	if e.Code == "" {
+		return "not an error in the form of STS"
+	}
+	return e.Code + ": " + e.message + " (request " + e.requestID + ")"
 }
 
 // printable is the first line of STS's words: what follows may be the request as

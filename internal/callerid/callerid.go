@@ -77,7 +77,7 @@ func (p *Presigned) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, p.Str
 func (p *Presigned) LogValue() slog.Value { return slog.StringValue(p.String()) }
 
 // malformed begins the errors about a token itself.
-func malformed(format string, args ...any) error {
+func malformed(format string, args ...any) *fault.Error {
 	return fault.New(fault.Invalid, "input token was not properly formatted: "+format, args...)
 }
 

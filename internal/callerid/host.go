@@ -40,10 +40,19 @@ func (p Policy) regionOf(host string) (string, error) {
 	isConfigured := service == "sts" && slices.Contains(p.Regions, region)
 	// In GovCloud the ordinary endpoint is the FIPS one.
 	isFIPS := service == "sts-fips" && p.Partition == "aws-us-gov" && domain == arn.Suffix(p.Partition)
-	if !isConfigured && (isFIPS || !arn.HasRegion(p.Partition, region)) {
+	if !isConfigured && (isFIPS || !arn.HasRegion(p.Partition, region) && !p.isAnyRegion(region)) {
 		return "", malformed("partition {%s} does not support hostname %s", p.Partition, shown(host))
 	}
 	return region, nil
+}
+
+// isAnyRegion reports whether a region that the partition does not have may be one.
+// Names of other partitions' regions are never, nor those behind which anybody may
+// have a bucket called sts. Nor is any outside partition aws: there the peer knows its
+// regions, too.
+func (p Policy) isAnyRegion(region string) bool {
+	return p.AnyRegion && p.Partition == "aws" && !strings.HasPrefix(lower(region), "s3") && region == lower(region) &&
+		!slices.ContainsFunc(arn.Partitions(), func(other string) bool { return arn.HasRegion(other, region) })
 }
 
 // isLabel reports whether a text is one label of a host name. Upper case passes here:

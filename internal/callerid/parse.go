@@ -23,6 +23,17 @@ type Policy struct {
 	MaxBytes int
 	// Skew is how far ahead a token's clock may be; 15 minutes if zero.
 	Skew time.Duration
+	// AnyRegion accepts hosts of regions that nobody knows, as aws-iam-authenticator does:
+	// those of other partitions and of buckets never.
+	AnyRegion bool
+	// StrictScope wants the scope of the credential to be that of the host: STS refuses
+	// others anyway.
+	StrictScope bool
+}
+
+// TooLong reports whether a text is longer than any token.
+func (p Policy) TooLong(token credential.Secret) bool {
+	return len(token.Reveal()) > cmp.Or(p.MaxBytes, defaultMaxBytes)
 }
 
 const (
@@ -50,7 +61,7 @@ func Parse(token credential.Secret, policy Policy, now time.Time) (*Presigned, e
 	}
 	switch {
 	case parsed.Scheme != "https":
-		return nil, malformed("unexpected scheme %s in pre-signed URL", quoted(parsed.Scheme))
+		return nil, unexpectedScheme(parsed.Scheme, text)
 	case parsed.User != nil, parsed.Opaque != "", strings.Contains(text, "#"):
 		return nil, malformed("unexpected user, fragment or opaque part in pre-signed URL")
 	case strings.Contains(parsed.Host, ":"), strings.HasSuffix(parsed.Host, "."):
@@ -72,14 +83,22 @@ func Parse(token credential.Secret, policy Policy, now time.Time) (*Presigned, e
 		Query:     credential.NewSecret(parsed.RawQuery),
 		partition: policy.Partition,
 	}
-	return p, p.readQuery(parsed.RawQuery, now, cmp.Or(policy.Skew, defaultSkew))
+	return p, p.readQuery(parsed.RawQuery, policy, now)
+}
+
+func unexpectedScheme(scheme, text string) error {
+	refused := malformed("unexpected scheme %s in pre-signed URL", quoted(scheme))
+	if strings.HasPrefix(lower(text), "https%3a") {
+		return refused.Hint("the URL was percent-encoded once more before it was put into the token: encode it with base64 only")
+	}
+	return refused
 }
 
 func decode(token string, most int) (string, error) {
 	encoded, isOurs := strings.CutPrefix(token, Prefix)
 	switch {
 	case len(token) > most, !isOurs && len(token) > unprefixed:
-		return "", malformed("token is too large")
+		return "", malformed("token is too large: %d bytes, of at most %d", len(token), tooLarge(isOurs, most))
 	case !isOurs:
 		return "", malformed("token is missing expected %q prefix", Prefix)
 	case strings.IndexByte(encoded, '\n') >= 0, strings.IndexByte(encoded, '\r') >= 0: // which the decoder skips
@@ -87,9 +106,20 @@ func decode(token string, most int) (string, error) {
 	}
 	text, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
 	if err != nil {
-		return "", malformed("%s", err) // it gives the position, not the text
+		refused := malformed("%s", err) // it gives the position, not the text
+		if strings.HasSuffix(encoded, "=") {
+			return "", refused.Hint("it ends with padding: tokens are base64url without =")
+		}
+		return "", refused
 	}
 	return string(text), nil
+}
+
+func tooLarge(isOurs bool, most int) int {
+	if isOurs {
+		return most
+	}
+	return min(most, unprefixed)
 }
 
 // reason is what is wrong with a URL, without the URL.
@@ -137,7 +167,7 @@ var names = [...]string{
 const maxParameters = 64
 
 // readQuery is checks 9 to 18.
-func (p *Presigned) readQuery(raw string, now time.Time, skew time.Duration) error {
+func (p *Presigned) readQuery(raw string, policy Policy, now time.Time) error {
 	values, err := parameters(raw)
 	if err != nil {
 		return err
@@ -158,19 +188,61 @@ func (p *Presigned) readQuery(raw string, now time.Time, skew time.Duration) err
 	case err != nil, len(values[date].text) != len(dateFormat):
 		return malformed("error parsing X-Amz-Date parameter: want the form %s", dateFormat)
 	case now.After(p.Expires()):
-		return malformed("X-Amz-Date parameter is expired: %s is more than 15 minutes ago", values[date].text)
-	case p.Date.After(now.Add(skew)):
-		return malformed("X-Amz-Date parameter is in the future: %s", values[date].text)
+		return malformed("%w", &TimeError{now.Sub(p.Date)}).
+			Hint("a token that was stored is used again: let the client make one for each use, as an exec plugin does")
+	case p.Date.After(now.Add(cmp.Or(policy.Skew, defaultSkew))):
+		return malformed("%w", &TimeError{now.Sub(p.Date)}).Hint("set the clock where the token is made, or the server's")
 	case !is(version, "2011-06-15"):
 		return malformed("unexpected version parameter in pre-signed URL")
 	case !is(algorithm, "AWS4-HMAC-SHA256"):
 		return malformed("unexpected X-Amz-Algorithm parameter in pre-signed URL")
 	}
-	p.AccessKeyID, _, _ = strings.Cut(values[keyAndScope].text, "/")
+	var scope string
+	p.AccessKeyID, scope, _ = strings.Cut(values[keyAndScope].text, "/")
+	if policy.StrictScope && scope != p.scope() {
+		return malformed("unexpected scope in X-Amz-Credential: want %s", p.scope())
+	}
 	if len(p.AccessKeyID) > maxAccessKeyID {
 		p.AccessKeyID = p.AccessKeyID[:maxAccessKeyID]
 	}
 	return nil
+}
+
+// scope is the one that STS accepts.
+func (p *Presigned) scope() string {
+	region := p.Region
+	if region == globalRegion {
+		region = "us-east-1"
+	}
+	return p.Date.Format("20060102") + "/" + region + "/sts/aws4_request"
+}
+
+// TimeError is that a token was signed too long ago, or too far in the future.
+type TimeError struct {
+	// Age is how long ago; less than zero in the future.
+	Age time.Duration
+}
+
+// Error says when it was signed and what the limit is.
+func (e *TimeError) Error() string {
+	if e.Age < 0 {
+		return fmt.Sprintf("X-Amz-Date parameter is in the future: signed %s ahead of the server's clock", span(-e.Age))
+	}
+	return fmt.Sprintf("X-Amz-Date parameter is expired: signed %s ago, which may be 15 min", span(e.Age))
+}
+
+// span is a duration for people: 4 h 9 min.
+func span(d time.Duration) string {
+	switch day := 24 * time.Hour; {
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%d s", d/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%d min", d/time.Minute)
+	case d < 2*day:
+		return fmt.Sprintf("%d h %d min", d/time.Hour, d%time.Hour/time.Minute)
+	default:
+		return fmt.Sprintf("%d days", d/day)
+	}
 }
 
 // maxAccessKeyID is IAM's own limit.

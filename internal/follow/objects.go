@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/tools/cache"
@@ -29,6 +30,8 @@ type Objects[T, S any] struct {
 	watch    *Watch
 	client   dynamic.Interface
 	resource string
+	// group is v1alpha1's if empty.
+	group schema.GroupVersion
 	// read makes a T of an object. ok is false for what could not be decoded;
 	// T must then stand for an object that exists and allows nothing.
 	read  func(content *unstructured.Unstructured, decode func(into any) error) T
@@ -69,9 +72,46 @@ func (o *Objects[T, S]) Notify(told func(Change[T])) { o.told = told }
 // before Run.
 func (o *Objects[T, S]) NotifyFailure(failed func(error)) { o.failed = failed }
 
+func (o *Objects[T, S]) kind() schema.GroupVersionResource {
+	if o.group.Empty() {
+		return v1alpha1.GroupVersion.WithResource(o.resource)
+	}
+	return o.group.WithResource(o.resource)
+}
+
+// Kind says how a kind of objects is followed by somebody who is told each change and
+// keeps the objects.
+type Kind[T any] struct {
+	// Name is for people: "access entries".
+	Name     string
+	Resource schema.GroupVersionResource
+	// Read makes a T of an object. It must stand for an object that exists and allows
+	// nothing if decode fails.
+	Read func(content *unstructured.Unstructured, decode func(into any) error) T
+}
+
+// Changes follows a kind, of which every change is told: see Notify, which must be called
+// before Run.
+func Changes[T any](
+	client dynamic.Interface, kind Kind[T], now func() time.Time, log *slog.Logger,
+) *Objects[T, struct{}] {
+	return &Objects[T, struct{}]{
+		Value:    NewValue(struct{}{}),
+		watch:    NewWatch(kind.Name, now),
+		client:   client,
+		resource: kind.Resource.Resource,
+		group:    kind.Resource.GroupVersion(),
+		read:     kind.Read,
+		build:    func([]T) struct{} { return struct{}{} },
+		with:     func(struct{}, T, T) struct{} { return struct{}{} },
+		log:      log,
+		known:    map[string]T{},
+	}
+}
+
 // Run follows the objects until ctx is done.
 func (o *Objects[T, S]) Run(ctx context.Context) error {
-	objects := o.client.Resource(v1alpha1.GroupVersion.WithResource(o.resource))
+	objects := o.client.Resource(o.kind())
 	source := &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 			list, err := objects.List(ctx, options)
@@ -99,7 +139,7 @@ func (o *Objects[T, S]) Run(ctx context.Context) error {
 func (o *Objects[T, S]) Read(ctx context.Context, namespace string) (S, error) {
 	var none S
 	// No resource version: the newest objects, not those of some cache.
-	list, err := o.client.Resource(v1alpha1.GroupVersion.WithResource(o.resource)).
+	list, err := o.client.Resource(o.kind()).
 		Namespace(namespace).
 		List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -118,7 +158,7 @@ func (o *Objects[T, S]) Read(ctx context.Context, namespace string) (S, error) {
 // tenth of a second while there is anything.
 func (o *Objects[T, S]) Get(ctx context.Context, namespace, name string) (T, error) {
 	var none T
-	content, err := o.client.Resource(v1alpha1.GroupVersion.WithResource(o.resource)).
+	content, err := o.client.Resource(o.kind()).
 		Namespace(namespace).
 		Get(ctx, name, metav1.GetOptions{})
 	switch {

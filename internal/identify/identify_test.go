@@ -26,8 +26,19 @@ import (
 // signed is a token of an access key, different for each n.
 func signed(t *testing.T, accessKey string, n int, at time.Time) credential.Secret {
 	t.Helper()
+	return presigned(t, accessKey, "eu-west-1", n, at)
+}
+
+// inRegion is one for another region's STS, of a key of its own.
+func inRegion(t *testing.T, region string, n int) credential.Secret {
+	t.Helper()
+	return presigned(t, fmt.Sprint("AKIA", n), region, n, time.Now())
+}
+
+func presigned(t *testing.T, accessKey, region string, n int, at time.Time) credential.Secret {
+	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet,
-		"https://sts.eu-west-1.amazonaws.com/?Action=GetCallerIdentity&Version=2011-06-15&X-Amz-Expires=60", nil)
+		"https://sts."+region+".amazonaws.com/?Action=GetCallerIdentity&Version=2011-06-15&X-Amz-Expires=60", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +46,7 @@ func signed(t *testing.T, accessKey string, n int, at time.Time) credential.Secr
 	own := aws.Credentials{AccessKeyID: accessKey, SecretAccessKey: fmt.Sprint("secret", n)}
 	empty := sha256.Sum256(nil)
 	made, _, err := v4.NewSigner().PresignHTTP(
-		t.Context(), own, request, hex.EncodeToString(empty[:]), "sts", "eu-west-1", at,
+		t.Context(), own, request, hex.EncodeToString(empty[:]), "sts", region, at,
 	)
 	if err != nil {
 		t.Fatal(err)

@@ -27,13 +27,13 @@ func TestFlightsFindWhatAnotherFound(t *testing.T) {
 		},
 	})
 	no := &Error{Refused, errors.New("no")}
-	i.refused.Put(print, no, now.Add(badFor))
-	if who, err := i.share(t.Context(), print, raw, "10.0.0.1"); who != nil || !errors.Is(err, no) {
+	i.refused.Put(print, no, now.Add(time.Second))
+	if who, err := i.share(t.Context(), print, &callerid.Presigned{}, "10.0.0.1"); who != nil || !errors.Is(err, no) {
 		t.Errorf("refused meanwhile: %v, %v", who, err)
 	}
 	yes := &callerid.Identity{ARN: "arn:aws:iam::111122223333:user/ann"}
-	i.accepted.Put(print, yes, now.Add(goodFor))
-	if who, err := i.share(t.Context(), print, raw, "10.0.0.1"); who != yes || err != nil {
+	i.accepted.Put(print, accepted{yes, now.Add(time.Minute)}, now.Add(time.Minute))
+	if who, err := i.share(t.Context(), print, &callerid.Presigned{}, "10.0.0.1"); who != yes || err != nil {
 		t.Errorf("accepted meanwhile: %v, %v", who, err)
 	}
 }
@@ -46,7 +46,7 @@ func TestKeysAreDigests(t *testing.T) {
 	i := New(Config{Now: func() time.Time { return now }, Observe: func(Result) {}})
 	raw := credential.NewSecret("k8s-aws-v1.a-token-that-is-longer-than-a-digest-of-it")
 	yes := &callerid.Identity{ARN: "arn:aws:iam::111122223333:user/ann"}
-	i.accepted.Put(key(sha256.Sum256([]byte(raw.Reveal()))), yes, now.Add(goodFor))
+	i.accepted.Put(key(sha256.Sum256([]byte(raw.Reveal()))), accepted{yes, now.Add(time.Minute)}, now.Add(time.Minute))
 	if who, err := i.Identify(t.Context(), raw, "10.0.0.1"); who != yes || err != nil {
 		t.Errorf("by the digest of the token: %v, %v", who, err)
 	}

@@ -22,5 +22,5 @@ func New(sys cli.System) *cobra.Command {
 		Example: `  rolecall serve aws
   rolecall serve webhook --help`,
 	}, newAWS(sys), newWebhook(sys), newIssuer(sys), newAgent(sys), newController(sys), newSigner(sys),
-		newBroker(sys))
+		newBroker(sys), newAuthenticator(sys))
 }
