@@ -20,5 +20,5 @@ and IAM groups; say who one is there, and why somebody is refused.`,
 		Example: `  rolecall access whoami
   rolecall access explain --arn arn:aws:iam::111122223333:role/dev
   rolecall access list`,
-	}, newList(sys))
+	}, newWhoami(sys), newExplain(sys), newList(sys))
 }

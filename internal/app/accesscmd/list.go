@@ -200,4 +200,3 @@ func printList(sys cli.System, all listing) error {
 	}
 	return nil
 }
-
