@@ -136,7 +136,7 @@ func said(s *string) value {
 
 // notJSON is the problem of a file that is not what it must be.
 func notJSON(document []byte, err error, o Options) access.Problem {
-	p := access.Problem{Origin: access.Origin{Source: o.Source, Place: o.Place}, Refused: true}
+	p := access.Problem{Origin: access.Origin{Source: o.Source, Place: o.Place}, Refused: true, Whole: true}
 	offset := int64(-1)
 	var syntax *json.SyntaxError
 	var kind *json.UnmarshalTypeError

@@ -49,6 +49,19 @@ type entry struct {
 	unknown []string
 }
 
+// principal is whom an entry is about, as it is written.
+func (e *entry) principal() string {
+	for _, v := range []value{e.roleARN, e.userARN, e.groupARN} {
+		if v.text != "" {
+			return v.text
+		}
+	}
+	if e.setName.text != "" {
+		return access.Match{PermissionSet: e.setName.text, Account: e.setAccount.text}.String()
+	}
+	return ""
+}
+
 // reader reads one list.
 type reader struct {
 	Options
@@ -91,7 +104,9 @@ type compiler struct {
 }
 
 func (c *compiler) note(hint, format string, args ...any) {
-	c.problems = append(c.problems, access.Problem{Origin: c.at, Text: fmt.Sprintf(format, args...), Hint: hint})
+	c.problems = append(c.problems, access.Problem{
+		Origin: c.at, Principal: c.entry.principal(), Text: fmt.Sprintf(format, args...), Hint: hint,
+	})
 }
 
 func (c *compiler) refuse(hint, format string, args ...any) (access.Mapping, bool) {
