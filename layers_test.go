@@ -174,7 +174,7 @@ var layers = []layer{
 	{
 		name: "commands, a noun each", std: []string{"..."}, modules: commands,
 		rooms: []string{
-			"internal/app/associationcmd", "internal/app/auditcmd", "internal/app/decidecmd",
+			"internal/app/accesscmd", "internal/app/associationcmd", "internal/app/auditcmd", "internal/app/decidecmd",
 			"internal/app/issuercmd", "internal/app/kubeconfigcmd", "internal/app/local", "internal/app/policycmd", "internal/app/serve",
 			"internal/app/signercmd", "internal/app/trustcmd",
 		},

@@ -69,14 +69,15 @@ func (c *Chain) Explain(who *callerid.Identity, nodeName NodeName) *Explanation 
 // verdict is what a source other than GroupMapping says.
 func (c *Chain) verdict(t *Table, who *callerid.Identity, e *Explanation) Verdict {
 	v := Verdict{Source: t.source, Outcome: Nothing, Text: "nothing is about " + who.CanonicalARN}
-	if !c.isOurs(who) {
+	l := loginOf(who, nil)
+	if !c.isOurs(&l) {
 		v.Text = "only identities of partition " + c.partition + " enter"
 		return v
 	}
-	r, refused := t.find(who, c.partition)
+	r, refused := t.find(&l)
 	everybody := false
 	if r == nil && refused == nil {
-		r = t.account(who, c.partition)
+		r = t.everybody(&l)
 		everybody = r != nil
 	}
 	switch {
@@ -114,7 +115,7 @@ func (e *Explanation) standing(m *Mapping) (Outcome, *Refusal, string) {
 // memberVerdicts are what IAM groups say: one for each of them that the identity is in.
 func (c *Chain) memberVerdicts(t *Table, who *callerid.Identity, e *Explanation) []Verdict {
 	var all []Verdict
-	if c.isOurs(who) && who.Kind == callerid.User && who.UserID != "" {
+	if l := loginOf(who, nil); c.isOurs(&l) && who.Kind == callerid.User && who.UserID != "" {
 		i, has := t.byID[who.UserID]
 		for at := i; has && at != none; at = t.rows[at].next {
 			v := Verdict{Source: t.source, Mapping: &t.rows[at].Mapping}
@@ -136,9 +137,9 @@ func (c *Chain) memberVerdicts(t *Table, who *callerid.Identity, e *Explanation)
 
 // idOf is the unique id that mappings of an identity's ARN want.
 func (c *Chain) idOf(who *callerid.Identity) string {
-	key, _ := loginKey(nil, who.CanonicalARN)
+	key := loginKey(who.CanonicalARN)
 	for _, t := range c.tables {
-		if i, has := t.byARN[string(key)]; has && t.rows[i].UserID != "" {
+		if i, has := t.byARN[key]; has && t.rows[i].UserID != "" {
 			return t.rows[i].UserID
 		}
 	}
@@ -148,7 +149,7 @@ func (c *Chain) idOf(who *callerid.Identity) string {
 			if m.Match.UserID == "" || m.Written == "" {
 				continue
 			}
-			if written, _ := loginKey(nil, m.Written); string(written) == string(key) {
+			if loginKey(m.Written) == key {
 				return m.Match.UserID
 			}
 		}

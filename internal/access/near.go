@@ -54,7 +54,7 @@ const mostNear = 5
 // refusal. It looks at names that are the same, and never at all mappings.
 func (c *Chain) Nearest(who *callerid.Identity) []Near {
 	var all []Near
-	if c.isOurs(who) {
+	if l := loginOf(who, nil); c.isOurs(&l) {
 		for _, t := range c.Tables() {
 			all = append(all, t.near(who, nil, false)...)
 		}
@@ -80,10 +80,8 @@ type subject struct {
 }
 
 func subjectOf(who *callerid.Identity) subject {
-	s := subject{who: who}
+	s := subject{who: who, key: loginKey(who.CanonicalARN)}
 	s.arn, _ = arn.Parse(who.CanonicalARN)
-	key, _ := loginKey(nil, who.CanonicalARN)
-	s.key = string(key)
 	s.kind, s.name = kindAndName(s.arn)
 	if s.kind == "role" {
 		s.set, _ = permissionSet(s.name)
@@ -173,8 +171,7 @@ func (s *subject) names() []string {
 func (s *subject) is(m *Mapping) bool {
 	switch {
 	case m.Match.ARN != "":
-		key, _ := loginKey(nil, m.Match.ARN)
-		return string(key) == s.key
+		return loginKey(m.Match.ARN) == s.key
 	case m.Match.PermissionSet != "":
 		return s.set == lower(m.Match.PermissionSet) && s.arn.Account == m.Match.Account &&
 			inPartition(m, s.arn.Partition)
@@ -198,8 +195,7 @@ func (s *subject) nearProblem(p *Problem) (Near, bool) {
 		return n, true
 	case strings.ContainsAny(p.Principal, "*?"):
 		n.Difference = IsPattern
-		pattern, _ := loginKey(nil, foldScheme(strings.TrimSpace(p.Principal)))
-		return n, glob.Match(string(pattern), s.key)
+		return n, glob.Match(loginKey(foldScheme(strings.TrimSpace(p.Principal))), s.key)
 	}
 	text := strings.TrimSpace(p.Principal)
 	if read, err := ReadPrincipal(text); err == nil {
@@ -237,12 +233,11 @@ func (s *subject) nearMapping(m *Mapping) (Near, bool) {
 	text := m.Match.ARN
 	if text == "" {
 		// A member, who has the ARN and not the id.
-		written, _ := loginKey(nil, m.Written)
 		n.Edit = "The user was deleted and made again: wait for the next sync, or map the id " + s.who.UserID + "."
 		n.Difference = OtherID
 		n.Text = fmt.Sprintf("%s is about %s with the unique id %s, and not %s", m.describe(), m.Written, m.Match.UserID,
 			s.who.UserID)
-		return n, string(written) == s.key && m.Match.UserID != s.who.UserID && s.who.UserID != ""
+		return n, loginKey(m.Written) == s.key && m.Match.UserID != s.who.UserID && s.who.UserID != ""
 	}
 	a, err := arn.Parse(text)
 	kind, name := kindAndName(a)
