@@ -16,6 +16,7 @@ import (
 	"github.com/rolecall/rolecall/internal/app/accesscmd"
 	"github.com/rolecall/rolecall/internal/app/associationcmd"
 	"github.com/rolecall/rolecall/internal/app/auditcmd"
+	"github.com/rolecall/rolecall/internal/app/authenticatorcmd"
 	"github.com/rolecall/rolecall/internal/app/cli"
 	"github.com/rolecall/rolecall/internal/app/decidecmd"
 	"github.com/rolecall/rolecall/internal/app/issuercmd"
@@ -131,7 +132,7 @@ I?".`,
 	addGroup(root, "people", "People and clusters", accesscmd.New(sys), kubeconfigcmd.New(sys))
 	addGroup(root, "issuers", "Issuers and keys", issuercmd.New(sys), signercmd.New(sys))
 	addGroup(root, "policies", "Policies", decidecmd.NewCan(sys), decidecmd.NewExplain(sys), decidecmd.NewWhy(sys), policycmd.New(sys))
-	addGroup(root, "servers", "Servers", serve.New(sys), auditcmd.New(sys))
+	addGroup(root, "servers", "Servers", serve.New(sys), auditcmd.New(sys), authenticatorcmd.New(sys))
 	root.AddCommand(newVersion(sys))
 	cli.SetHelp(sys, root)
 	root.InitDefaultHelpCmd()

@@ -17,7 +17,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -122,12 +121,12 @@ func (s *Server) allow(w http.ResponseWriter, q *asked, review *review, who *cal
 	s.Metrics.done(outcomeSuccess, "", s.Now().Sub(q.began))
 	mapping, origin := "", access.Source("")
 	if user.By != nil {
-		origin, mapping = user.By.Source, where(&user.By.Origin)
+		origin, mapping = user.By.Source, user.By.Origin.String()
 	}
 	s.Metrics.mapped(origin)
 	attributes := append(q.attributes(),
 		slog.String("username", user.Username), slog.Any("groups", user.Groups),
-		slog.String("mapping", mapping), slog.String("stsendpoint", who.STSEndpoint),
+		slog.String("source", string(origin)), slog.String("mapping", mapping), slog.String("stsendpoint", who.STSEndpoint),
 	)
 	if !scrubbed {
 		attributes = append(attributes, slog.String("arn", who.ARN), slog.String("uid", uidOf(who)),
@@ -218,17 +217,6 @@ func callerOf(r *http.Request) string {
 		return r.RemoteAddr
 	}
 	return host
-}
-
-func where(o *access.Origin) string {
-	parts := []string{string(o.Source)}
-	if o.Place != "" {
-		parts = append(parts, o.Place)
-	}
-	if o.Field != "" {
-		parts = append(parts, o.Field)
-	}
-	return strings.Join(parts, " ")
 }
 
 // Routes adds Path and what the peer has beside it: /healthz, which says ok while the
