@@ -11,9 +11,8 @@ import (
 	"sync"
 	"time"
 
-	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -147,7 +146,7 @@ func (c *realCluster) startAuthenticator(ctx context.Context, sys cli.System, st
 	}
 	p, err := c.serve(ctx, sys, started, "authenticator", "--cluster-id="+quickstart.Cluster,
 		"--port="+port, "--health-port="+health, "--state-dir="+dir, "--generate-kubeconfig="+webhook,
-		"--kubeconfig="+c.control.Kubeconfig, "--backend-mode=EKSConfigMap,CRD", "--shutdown-delay=0s")
+		"--kubeconfig="+c.control.Kubeconfig, "--backend-mode=EKSConfigMap", "--shutdown-delay=0s")
 	if err != nil {
 		return "", err
 	}
@@ -214,11 +213,7 @@ func (c *realCluster) Close() {
 
 // applyDefinitions makes the API server know the product's kinds.
 func applyDefinitions(ctx context.Context, control *controlplane.ControlPlane) error {
-	scheme := runtime.NewScheme()
-	if err := apiextensionsv1.AddToScheme(scheme); err != nil {
-		return err
-	}
-	api, err := client.New(control.Admin, client.Options{Scheme: scheme})
+	api, err := client.New(control.Admin, client.Options{})
 	if err != nil {
 		return fault.New(fault.Unavailable, "reach the API server: %w", err)
 	}
@@ -231,8 +226,8 @@ func applyDefinitions(ctx context.Context, control *controlplane.ControlPlane) e
 		if err != nil {
 			return err
 		}
-		wanted := &apiextensionsv1.CustomResourceDefinition{}
-		if err := yaml.UnmarshalStrict(text, wanted); err != nil {
+		wanted := &unstructured.Unstructured{}
+		if err := yaml.UnmarshalStrict(text, &wanted.Object); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		if err := applyDefinition(ctx, api, wanted); err != nil {
@@ -242,16 +237,17 @@ func applyDefinitions(ctx context.Context, control *controlplane.ControlPlane) e
 	return nil
 }
 
-func applyDefinition(ctx context.Context, api client.Client, wanted *apiextensionsv1.CustomResourceDefinition) error {
-	err := api.Create(ctx, wanted)
+func applyDefinition(ctx context.Context, api client.Client, wanted *unstructured.Unstructured) error {
+	err := api.Create(ctx, wanted.DeepCopy())
 	if !apierrors.IsAlreadyExists(err) {
 		return err
 	}
-	there := &apiextensionsv1.CustomResourceDefinition{} // of a data folder
+	there := &unstructured.Unstructured{} // of a data folder
+	there.SetGroupVersionKind(wanted.GroupVersionKind())
 	if err := api.Get(ctx, client.ObjectKeyFromObject(wanted), there); err != nil {
 		return err
 	}
-	there.Spec = wanted.Spec
+	there.Object["spec"] = wanted.Object["spec"]
 	return api.Update(ctx, there)
 }
 
