@@ -155,3 +155,46 @@ func TestPlaceholders(t *testing.T) {
 		}
 	}
 }
+
+// TestIdentity: identities of ARNs, for questions without a token.
+func TestIdentity(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		roleARN("team/Dev"):                             "role " + roleARN("Dev") + " given",
+		"arn:aws:sts::111122223333:assumed-role/Dev/me": "assumed-role " + roleARN("Dev") + " me",
+		"arn:aws:iam::111122223333:user/ops/Alice":      "user arn:aws:iam::111122223333:user/ops/Alice ",
+		"arn:aws:iam::111122223333:group/g":             "!",
+		"Dev":                                           "!",
+		roleARN("*"):                                    "!",
+	} {
+		got := "!"
+		if who, err := access.Identity(text, "given"); err == nil {
+			got = string(who.Kind) + " " + who.CanonicalARN + " " + who.SessionName
+		}
+		if got != want {
+			t.Errorf("%s: got %q, want %q", text, got, want)
+		}
+	}
+}
+
+// TestAssumedID: if no id is known, that of the mapping is taken, and said.
+func TestAssumedID(t *testing.T) {
+	t.Parallel()
+	gone := member("AIDAX", "m", false, "g")
+	gone.Written = "arn:aws:iam::111122223333:user/ops/alice"
+	chain := access.NewChain(access.Config{},
+		access.NewTable(access.AccessEntry, []access.Mapping{pinned("AROAX", role("r", "a"))}),
+		access.NewTable(access.GroupMapping, []access.Mapping{gone}))
+	for who, want := range map[string]string{"role/r/s": "a AROAX", "user/ops/alice": "m AIDAX", "user/alice": " "} {
+		nobody := caller(t, who)
+		nobody.UserID = ""
+		e := chain.Explain(nobody, nil)
+		got := " " + e.AssumedID
+		if e.User != nil {
+			got = e.User.Username + got
+		}
+		if got != want {
+			t.Errorf("%s: got %q, want %q", who, got, want)
+		}
+	}
+}
