@@ -67,7 +67,14 @@ func TestNear(t *testing.T) {
 		{"a letter that is wrong", entry("rolearn", a+"role/Develper", "u"), "", "role/Developer/s", "name mapRoles[0] -> Write rolearn: " + a + "role/Developer"},
 		{"a set with a letter that is wrong", "- sso: {permissionSetName: ViewOnyl, accountID: \"111122223333\"}\n  username: u\n", "", "role/AWSReservedSSO_ViewOnly_def/s", `name mapRoles[0] -> Write sso: {permissionSetName: ViewOnly, accountID: "111122223333"} in place of rolearn.`},
 		{"userarn in mapRoles", "- userarn: " + a + "user/alice\n  username: u\n", "", "user/alice", "invalid mapRoles[0] -> Move the entry to mapUsers."},
-		{"a duplicate", entry("rolearn", a+"role/Dev", "admin") + entry("rolearn", a+"role/dev", "dev"), "", "role/Dev/s", "duplicate mapRoles[0] -> Remove one of the two."},
+		{"a duplicate", entry("rolearn", a+"role/Dev", "admin") + entry("rolearn", a+"role/dev", "dev"), "", "role/Dev/s", "duplicate mapRoles[0] -> Remove one of the two: a role is one identity for all its people, whom {{SessionName}} tells apart.; letter_case mapRoles[1] -> Write rolearn: " + a + "role/Dev"},
+		{"a role with its path", entry("rolearn", a+"role/team/Dev", "u"), "", "role/Dev/s", "role_path mapRoles[0] -> Write rolearn: " + a + "role/Dev"},
+		{"a session", entry("rolearn", "arn:aws:sts::111122223333:assumed-role/Dev/jdoe", "u"), "", "role/Dev/s", "session_arn mapRoles[0] -> Write rolearn: " + a + "role/Dev"},
+		{"letter case", entry("rolearn", a+"role/DEV", "u"), "", "role/Dev/s", "letter_case mapRoles[0] -> Write rolearn: " + a + "role/Dev"},
+		{"as it should be", entry("rolearn", a+"role/Dev", "u"), "", "role/Dev/s", ""},
+		{"no session", "", entry("userarn", a+"user/alice", `"{{SessionName}}"`), "user/alice", "template mapUsers[0] -> Only roles have sessions: write the name of the user, such as alice."},
+		{"no node", entry("rolearn", a+"role/Dev", "system:node:{{EC2PrivateDNSName}}"), "", "role/Dev/s", "template mapRoles[0] -> It is for instances of EC2, whose session is named by the instance's id: map people with {{SessionName}}."},
+		{"a name of Kubernetes", entry("rolearn", a+"role/Dev", `"{{SessionName}}:x"`), "", "role/Dev/system", "template mapRoles[0] -> Give names that are not reserved."},
 		{"nothing", entry("rolearn", a+"role/Other", "u"), "", "role/Dev/s", ""},
 	} {
 		e := access.NewChain(access.Config{}, auth(row.roles, row.users)).Explain(caller(t, row.who), nil)
@@ -196,5 +203,51 @@ func TestAssumedID(t *testing.T) {
 		if got != want {
 			t.Errorf("%s: got %q, want %q", who, got, want)
 		}
+	}
+}
+
+// TestReplaced: who has the ARN of a mapping and another id is told what to do.
+func TestReplaced(t *testing.T) {
+	t.Parallel()
+	for source, want := range map[access.Source]string{
+		access.AccessEntry: "replaced  -> If the principal is the one that is meant, delete the entry and create it again.",
+		access.DynamicFile: "replaced  -> If the principal is the one that is meant, write its unique id AROAROLE.",
+	} {
+		chain := access.NewChain(access.Config{},
+			access.NewTable(source, []access.Mapping{pinned("AROAOLD", role("r", "a"))}))
+		v := chain.Explain(caller(t, "role/r/s"), nil).Verdicts[0]
+		if got := near(v.Near); got != want || v.Refusal == nil || !strings.Contains(v.Text, "AROAOLD") ||
+			!strings.Contains(v.Text, "AROAROLE") {
+			t.Errorf("%s: got %q, %q, want %q", source, got, v.Text, want)
+		}
+	}
+}
+
+// TestHidden: mappings that never count, in one source and over all.
+func TestHidden(t *testing.T) {
+	t.Parallel()
+	gone := member("AIDAX", "m1", false, "g")
+	gone.Written = "arn:aws:iam::111122223333:user/u"
+	merged := member("AIDAX", "m2", true, "g")
+	merged.Written = gone.Written
+	other := set("View", "cn")
+	other.Match.Partition = "aws-cn"
+	chain := access.NewChain(access.Config{},
+		access.NewTable(access.AccessEntry, []access.Mapping{role("a", "e1"), pinned("AROAX", role("b", "e2")), set("View", "e3")}),
+		access.NewTable(access.IdentityMapping, []access.Mapping{everybody("i1"), role("A", "i2")}),
+		access.NewTable(access.EKSConfigMap, []access.Mapping{
+			role("b", "c1"), role("c", "c2"), role("C", "c3"), user("u", "c4"), set("view", "c5"), other,
+			role("AWSReservedSSO_View_abc", "c6"), everybody("c7"),
+		}),
+		access.NewTable(access.DynamicFile, []access.Mapping{role("d", "d1"), set("Other", "d2"), pinned("X", role("b", "d3"))}),
+		access.NewTable(access.GroupMapping, []access.Mapping{gone, merged}),
+	)
+	var got []string
+	for _, d := range chain.Hidden() {
+		got = append(got, d.Hidden.Username+"<"+d.Counts.Username)
+	}
+	const want = "i2<e1 c2<c3 c1<e2 c5<e3 c6<e3 c7<i1 d1<c7 d2<c7 d3<e2 m1<c4"
+	if strings.Join(got, " ") != want {
+		t.Errorf("got %v, want %s", got, want)
 	}
 }
