@@ -224,7 +224,8 @@ func (m *Mapping) named() bool { return m.Match.Account == "" || m.Match.Permiss
 // mapping is about.
 func (c *Chain) hider(earlier []*Table, m *Mapping) *Mapping {
 	who := &callerid.Identity{
-		UserID: cmp.Or(m.UserID, m.Match.UserID), AccountID: m.Match.Account, CanonicalARN: cmp.Or(m.Match.ARN, m.Written),
+		UserID: cmp.Or(m.UserID, m.Match.UserID), AccountID: m.Match.Account, CanonicalARN: cmp.Or(m.Match.ARN,
+			m.Written),
 	}
 	l := loginOf(who, nil)
 	if m.Match.Account != "" {

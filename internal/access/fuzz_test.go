@@ -59,7 +59,8 @@ func FuzzReadPrincipal(f *testing.F) {
 // is a name that is not to be had.
 func FuzzTemplate(f *testing.F) {
 	for _, seed := range []string{
-		"{{SessionName}}", "{{SessionNameRaw}}:{{AccountID}}", "{{{{AccountID}}}}", "{{EC2PrivateDNSName}}", "{{", "}}{{",
+		"{{SessionName}}", "{{SessionNameRaw}}:{{AccountID}}", "{{{{AccountID}}}}", "{{EC2PrivateDNSName}}", "{{",
+		"}}{{",
 		"{{Session{{AccountID}}Name}}", "system:{{SessionName}}", "{{SessionName}}:masters", "access-{{SessionName}}:x",
 	} {
 		f.Add(seed, "jdoe@example.com")
@@ -73,7 +74,11 @@ func FuzzTemplate(f *testing.F) {
 		}
 		m := role("r", template, "x"+template, template)
 		table := access.NewTable(access.EKSConfigMap, []access.Mapping{m})
-		user, _ := access.NewChain(access.Config{}, table).Resolve(who, func(string) (string, error) { return "ip-1", nil })
+		user, _ := access.NewChain(access.Config{}, table).Resolve(who, func(string) (string,
+			error,
+		) {
+			return "ip-1", nil
+		})
 		if user == nil {
 			return
 		}

@@ -232,7 +232,7 @@ func (s *subject) refused(r *Refusal) (Near, bool) {
 		case s.kind != "role":
 			n.Edit = "Only roles have sessions: write the name of the " + s.kind + ", such as " + lastOf(s.arn) + "."
 		case strings.Contains(r.By.Username, holdNode):
-			n.Edit = "It is for instances of EC2, whose session is named by the instance's id: map people with {{SessionName}}."
+			n.Edit = "It is for instances of EC2, whose session has the instance's id: map people with {{SessionName}}."
 		}
 	case PrincipalReplaced, PrincipalRenamed:
 		n.Difference = Replaced
@@ -240,6 +240,7 @@ func (s *subject) refused(r *Refusal) (Near, bool) {
 		if r.By.Source == AccessEntry {
 			n.Edit = "If the principal is the one that is meant, delete the entry and create it again."
 		}
+	case NotMapped:
 	}
 	return n, n.Difference != ""
 }
@@ -300,7 +301,8 @@ func (s *subject) nearMapping(m *Mapping) (Near, bool) {
 		// A member, who has the ARN and not the id.
 		n.Edit = "The user was deleted and made again: wait for the next sync, or map the id " + s.who.UserID + "."
 		n.Difference = OtherID
-		n.Text = fmt.Sprintf("%s is about %s with the unique id %s, and not %s", m.describe(), m.Written, m.Match.UserID,
+		n.Text = fmt.Sprintf("%s is about %s with the unique id %s, and not %s", m.describe(), m.Written,
+			m.Match.UserID,
 			s.who.UserID)
 		return n, loginKey(m.Written) == s.key && m.Match.UserID != s.who.UserID && s.who.UserID != ""
 	}
@@ -385,7 +387,7 @@ func (s *subject) setEdit(source Source) string {
 }
 
 // describe is a mapping's place, for texts.
-func (m *Mapping) describe() string { return cmp.Or(m.Origin.String(), string(m.Source)) }
+func (m *Mapping) describe() string { return cmp.Or(m.String(), string(m.Source)) }
 
 // nearly reports whether two names are one or two edits apart, and long enough for that to
 // mean something.

@@ -278,7 +278,8 @@ var (
 func notYAML(at access.Origin, text string, err error) *access.Problem {
 	message := err.Error()
 	match := yamlLine.FindStringSubmatch(message)
-	p := access.Problem{Origin: at, Refused: true, Whole: true, Text: "not valid YAML: " + strings.TrimPrefix(message, match[0])}
+	p := access.Problem{Origin: at, Refused: true, Whole: true, Text: "not valid YAML: " +
+		strings.TrimPrefix(message, match[0])}
 	p.Line = 1
 	if match[1] != "" {
 		p.Line, _ = strconv.Atoi(match[1])

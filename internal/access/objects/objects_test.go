@@ -59,28 +59,139 @@ func TestAccessEntry(t *testing.T) {
 		id   string
 		want string
 	}{
-		{"a role with a path", v1alpha1.AccessEntrySpec{Principal: arn("arn:aws:iam::111122223333:role/development/apps/my-role")}, "AROAX", "role/my-role=arn:aws:sts::111122223333:assumed-role/my-role/{{SessionName}}[]#AROAX; spec.principal.arn ? the role's path is left out: STS never tells it"},
-		{"a user", v1alpha1.AccessEntrySpec{Principal: arn("arn:aws:iam::111122223333:user/ops/alice"), Type: "STANDARD"}, "", "user/ops/alice=arn:aws:iam::111122223333:user/ops/alice[]"},
-		{"names", v1alpha1.AccessEntrySpec{Principal: arn(dev), Username: "jo:hn{{SessionName}}", KubernetesGroups: []string{"a"}}, "", "role/Dev=jo:hn{{SessionName}}[a]"},
-		{"policies", v1alpha1.AccessEntrySpec{Principal: arn(dev), Username: "x", AccessPolicies: view}, "", "role/Dev=x[]&access-entry:f98916774becaf5d"},
-		{"policies of a set", v1alpha1.AccessEntrySpec{Principal: v1alpha1.Principal{PermissionSet: "View", Account: "111122223333"}, AccessPolicies: view}, "", "permission-set/111122223333/View=[]&access-entry:9390e8f427a29d9d"},
-		{"a node", v1alpha1.AccessEntrySpec{Principal: arn(dev), Type: "EC2_LINUX"}, "", "role/Dev=system:node:{{EC2PrivateDNSName}}[system:nodes]"},
-		{"a node of Windows", v1alpha1.AccessEntrySpec{Principal: arn(dev), Type: "EC2_WINDOWS"}, "", "role/Dev=system:node:{{EC2PrivateDNSName}}[system:nodes eks:kube-proxy-windows]"},
-		{"a node with names", v1alpha1.AccessEntrySpec{Principal: arn(dev), Type: "EC2_LINUX", Username: "x"}, "", "spec ! username and kubernetesGroups of node types are fixed"},
-		{"a node with policies", v1alpha1.AccessEntrySpec{Principal: arn(dev), Type: "EC2_LINUX", AccessPolicies: view}, "", "spec ! only entries of type STANDARD have access policies"},
-		{"a node that is a user", v1alpha1.AccessEntrySpec{Principal: arn("arn:aws:iam::111122223333:user/x"), Type: "EC2_LINUX"}, "", "spec ! the principal of a node type is a role"},
-		{"a node that is a set", v1alpha1.AccessEntrySpec{Principal: v1alpha1.Principal{PermissionSet: "View", Account: "111122223333"}, Type: "HYBRID_LINUX"}, "", "spec ! the principal of a node type is a role"},
+		{
+			"a role with a path",
+			v1alpha1.AccessEntrySpec{Principal: arn("arn:aws:iam::111122223333:role/development/apps/my-role")},
+			"AROAX",
+			"role/my-role=arn:aws:sts::111122223333:assumed-role/my-role/{{SessionName}}[]#AROAX; " +
+				"spec.principal.arn ? the role's path is left out: STS never tells it",
+		},
+		{
+			"a user",
+			v1alpha1.AccessEntrySpec{Principal: arn("arn:aws:iam::111122223333:user/ops/alice"), Type: "STANDARD"},
+			"",
+			"user/ops/alice=arn:aws:iam::111122223333:user/ops/alice[]",
+		},
+		{
+			"names",
+			v1alpha1.AccessEntrySpec{
+				Principal: arn(dev), Username: "jo:hn{{SessionName}}", KubernetesGroups: []string{"a"},
+			},
+			"", "role/Dev=jo:hn{{SessionName}}[a]",
+		},
+		{
+			"policies",
+			v1alpha1.AccessEntrySpec{Principal: arn(dev), Username: "x", AccessPolicies: view},
+			"",
+			"role/Dev=x[]&access-entry:f98916774becaf5d",
+		},
+		{
+			"policies of a set",
+			v1alpha1.AccessEntrySpec{
+				Principal: v1alpha1.Principal{PermissionSet: "View", Account: "111122223333"}, AccessPolicies: view,
+			},
+			"", "permission-set/111122223333/View=[]&access-entry:9390e8f427a29d9d",
+		},
+		{
+			"a node",
+			v1alpha1.AccessEntrySpec{Principal: arn(dev), Type: "EC2_LINUX"},
+			"",
+			"role/Dev=system:node:{{EC2PrivateDNSName}}[system:nodes]",
+		},
+		{
+			"a node of Windows",
+			v1alpha1.AccessEntrySpec{Principal: arn(dev), Type: "EC2_WINDOWS"},
+			"",
+			"role/Dev=system:node:{{EC2PrivateDNSName}}[system:nodes eks:kube-proxy-windows]",
+		},
+		{
+			"a node with names",
+			v1alpha1.AccessEntrySpec{Principal: arn(dev), Type: "EC2_LINUX", Username: "x"},
+			"",
+			"spec ! username and kubernetesGroups of node types are fixed",
+		},
+		{
+			"a node with policies",
+			v1alpha1.AccessEntrySpec{Principal: arn(dev), Type: "EC2_LINUX", AccessPolicies: view},
+			"",
+			"spec ! only entries of type STANDARD have access policies",
+		},
+		{
+			"a node that is a user",
+			v1alpha1.AccessEntrySpec{Principal: arn("arn:aws:iam::111122223333:user/x"), Type: "EC2_LINUX"},
+			"",
+			"spec ! the principal of a node type is a role",
+		},
+		{
+			"a node that is a set",
+			v1alpha1.AccessEntrySpec{
+				Principal: v1alpha1.Principal{PermissionSet: "View", Account: "111122223333"}, Type: "HYBRID_LINUX",
+			},
+			"", "spec ! the principal of a node type is a role",
+		},
 		{"another type", v1alpha1.AccessEntrySpec{Principal: arn(dev), Type: "X"}, "", "spec ! type X is not known"},
-		{"a username of Kubernetes", v1alpha1.AccessEntrySpec{Principal: arn(dev), Username: "system:x"}, "", "spec ! username must not begin with system:, eks:, aws:, amazon: or iam:"},
-		{"a username of EKS", v1alpha1.AccessEntrySpec{Principal: arn(dev), Username: "eks:x"}, "", "spec ! username must not begin with system:, eks:, aws:, amazon: or iam:"},
-		{"no colon before the session", v1alpha1.AccessEntrySpec{Principal: arn(dev), Username: "john{{SessionNameRaw}}:x"}, "", "spec ! a colon must be somewhere before {{SessionName}}, so that no session can take another user's name"},
-		{"a group of Kubernetes", v1alpha1.AccessEntrySpec{Principal: arn(dev), KubernetesGroups: []string{"a", "system:masters"}}, "", "spec ! the kubernetes group name system:masters is invalid, it cannot start with system:"},
-		{"a session", v1alpha1.AccessEntrySpec{Principal: arn("arn:aws:sts::111122223333:assumed-role/Dev/x")}, "", "spec ! an access entry is about a role or user, not a session, the root or a federated user"},
-		{"the root", v1alpha1.AccessEntrySpec{Principal: arn("arn:aws:iam::111122223333:root")}, "", "spec ! an access entry is about a role or user, not a session, the root or a federated user"},
-		{"a service-linked role", v1alpha1.AccessEntrySpec{Principal: arn("arn:aws:iam::111122223333:role/aws-service-role/x.amazonaws.com/y")}, "", "spec ! a service-linked role cannot have an access entry"},
-		{"a star", v1alpha1.AccessEntrySpec{Principal: arn(dev + "*")}, "", `spec.principal.arn ! "` + dev + `*" is a pattern, and compared as it is: it matches nobody`},
-		{"an account", v1alpha1.AccessEntrySpec{Principal: v1alpha1.Principal{Account: "111122223333"}}, "", "spec ! an access entry is about a role, a user or a permission set"},
-		{"two principals", v1alpha1.AccessEntrySpec{Principal: v1alpha1.Principal{ARN: dev, PermissionSet: "x", Account: "111122223333"}}, "", "spec.principal ! give one of arn, permissionSet (with its account), or account"},
+		{
+			"a username of Kubernetes",
+			v1alpha1.AccessEntrySpec{Principal: arn(dev), Username: "system:x"},
+			"",
+			"spec ! username must not begin with system:, eks:, aws:, amazon: or iam:",
+		},
+		{
+			"a username of EKS",
+			v1alpha1.AccessEntrySpec{Principal: arn(dev), Username: "eks:x"},
+			"",
+			"spec ! username must not begin with system:, eks:, aws:, amazon: or iam:",
+		},
+		{
+			"no colon before the session",
+			v1alpha1.AccessEntrySpec{Principal: arn(dev), Username: "john{{SessionNameRaw}}:x"},
+			"",
+			"spec ! a colon must be somewhere before {{SessionName}}, so that no session can take another user's name",
+		},
+		{
+			"a group of Kubernetes",
+			v1alpha1.AccessEntrySpec{Principal: arn(dev), KubernetesGroups: []string{"a", "system:masters"}},
+			"",
+			"spec ! the kubernetes group name system:masters is invalid, it cannot start with system:",
+		},
+		{
+			"a session",
+			v1alpha1.AccessEntrySpec{Principal: arn("arn:aws:sts::111122223333:assumed-role/Dev/x")},
+			"",
+			"spec ! an access entry is about a role or user, not a session, the root or a federated user",
+		},
+		{
+			"the root",
+			v1alpha1.AccessEntrySpec{Principal: arn("arn:aws:iam::111122223333:root")},
+			"",
+			"spec ! an access entry is about a role or user, not a session, the root or a federated user",
+		},
+		{
+			"a service-linked role",
+			v1alpha1.AccessEntrySpec{
+				Principal: arn("arn:aws:iam::111122223333:role/aws-service-role/x.amazonaws.com/y"),
+			},
+			"", "spec ! a service-linked role cannot have an access entry",
+		},
+		{
+			"a star",
+			v1alpha1.AccessEntrySpec{Principal: arn(dev + "*")},
+			"",
+			`spec.principal.arn ! "` + dev + `*" is a pattern, and compared as it is: it matches nobody`,
+		},
+		{
+			"an account",
+			v1alpha1.AccessEntrySpec{Principal: v1alpha1.Principal{Account: "111122223333"}},
+			"",
+			"spec ! an access entry is about a role, a user or a permission set",
+		},
+		{
+			"two principals",
+			v1alpha1.AccessEntrySpec{
+				Principal: v1alpha1.Principal{ARN: dev, PermissionSet: "x", Account: "111122223333"},
+			},
+			"", "spec.principal ! give one of arn, permissionSet (with its account), or account",
+		},
 	} {
 		result := objects.AccessEntry(entry(row.spec, row.id))
 		if got := said(result.Mappings, result.Problems); got != row.want {
@@ -94,8 +205,14 @@ func TestIdentityMapping(t *testing.T) {
 	t.Parallel()
 	object := func(name string, age int, p v1alpha1.Principal, username, id string) *v1alpha1.IdentityMapping {
 		return &v1alpha1.IdentityMapping{
-			ObjectMeta: metav1.ObjectMeta{Name: name, CreationTimestamp: metav1.NewTime(born.Add(-time.Duration(age) * time.Hour))},
-			Spec:       v1alpha1.IdentityMappingSpec{Principal: p, Username: username, Groups: []string{"g"}, UserID: id},
+			ObjectMeta: metav1.ObjectMeta{
+				Name:              name,
+				CreationTimestamp: metav1.NewTime(born.Add(-time.Duration(age) * time.Hour)),
+			},
+			Spec: v1alpha1.IdentityMappingSpec{
+				Principal: p, Username: username, Groups: []string{"g"},
+				UserID: id,
+			},
 		}
 	}
 	arn := v1alpha1.Principal{ARN: dev}
@@ -104,7 +221,8 @@ func TestIdentityMapping(t *testing.T) {
 	forged := object("forged", 5, v1alpha1.Principal{ARN: "arn:aws:iam::111122223333:role/Other"}, "forged", "")
 	forged.Status.Principal, forged.Status.UserID = dev, "AROAX"
 	mappings, problems := objects.IdentityMappings([]*v1alpha1.IdentityMapping{
-		object("young", 1, arn, "young", ""), object("b", 2, arn, "b", ""), object("a", 2, arn, "a", "AROAX"), going, forged,
+		object("young", 1, arn, "young", ""), object("b", 2, arn, "b", ""), object("a", 2, arn, "a", "AROAX"),
+		going, forged,
 		object("set", 0, v1alpha1.Principal{PermissionSet: "View", Account: "111122223333"}, "view", ""),
 		object("account", 0, v1alpha1.Principal{Account: "111122223333"}, "all", ""),
 		object("digits", 0, v1alpha1.Principal{Account: "1111"}, "all", ""),
@@ -127,7 +245,10 @@ func TestGroupMapping(t *testing.T) {
 	object := func(name, account, username string, ids ...string) *v1alpha1.GroupMapping {
 		o := &v1alpha1.GroupMapping{
 			ObjectMeta: metav1.ObjectMeta{Name: name},
-			Spec:       v1alpha1.GroupMappingSpec{IAMGroup: name, Account: account, Groups: []string{"g-" + name}, Username: username},
+			Spec: v1alpha1.GroupMappingSpec{
+				IAMGroup: name, Account: account, Groups: []string{"g-" + name},
+				Username: username,
+			},
 		}
 		for _, id := range ids {
 			o.Status.Members = append(o.Status.Members,
@@ -166,7 +287,10 @@ func TestPeers(t *testing.T) {
 	for _, o := range []map[string]any{
 		content("new", "2026-02-01T00:00:00Z", map[string]any{"arn": dev, "username": "new"}),
 		content("timeless", "", map[string]any{"arn": dev, "username": "timeless"}),
-		content("old", "2026-01-01T00:00:00Z", map[string]any{"arn": "arn:aws:iam::111122223333:ROLE/dev", "username": "old", "groups": []any{"g"}}),
+		content("old", "2026-01-01T00:00:00Z", map[string]any{
+			"arn":      "arn:aws:iam::111122223333:ROLE/dev",
+			"username": "old", "groups": []any{"g"},
+		}),
 		content("bad", "2026-01-01T00:00:00Z", map[string]any{"arn": "nobody", "username": "x"}),
 	} {
 		peer, ok := objects.ReadPeer(o)
@@ -186,7 +310,8 @@ func TestPeers(t *testing.T) {
 		t.Errorf("hidden: %+v", lost)
 	}
 	for _, o := range []map[string]any{
-		nil, {"metadata": map[string]any{"name": "x"}},
+		nil,
+		{"metadata": map[string]any{"name": "x"}},
 		content("x", "", map[string]any{"arn": 1, "username": "x"}),
 		content("x", "", map[string]any{"arn": dev}),
 		content("x", "", map[string]any{"arn": dev, "username": "x", "groups": "g"}),
