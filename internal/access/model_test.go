@@ -218,7 +218,7 @@ func TestModel(t *testing.T) {
 		callers = append(callers, "role/"+name+"/s")
 	}
 	outcomes := map[string]int{}
-	for range 60_000 {
+	for range 40_000 {
 		m := model{who: caller(t, pick(callers))}
 		if r.IntN(4) == 0 {
 			m.who.UserID = pick(ids[:3])

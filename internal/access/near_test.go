@@ -308,7 +308,8 @@ func TestAssumedID(t *testing.T) {
 func TestReplaced(t *testing.T) {
 	t.Parallel()
 	for source, want := range map[access.Source]string{
-		access.AccessEntry: "replaced  -> If the principal is the one that is meant, delete the entry and create it again.",
+		access.AccessEntry: "replaced  -> If the principal is the one that is meant, " +
+			"delete the entry and create it again.",
 		access.DynamicFile: "replaced  -> If the principal is the one that is meant, write its unique id AROAROLE.",
 	} {
 		chain := access.NewChain(access.Config{},

@@ -98,11 +98,13 @@ func TestList(t *testing.T) {
 		},
 		{
 			"a number", awsauth.Roles, entry("username: 007"),
-			"mapRoles[0] (line 1) ! username is \"007\" without quotes, which is no text, so that it would be empty",
+			"mapRoles[0] (line 1) ! username is \"007\" without quotes, which is not a string, " +
+				"so that it would be empty",
 		},
 		{
 			"a boolean of YAML 1.1", awsauth.Roles, entry("username: yes"),
-			"mapRoles[0] (line 1) ! username is \"yes\" without quotes, which is no text, so that it would be empty",
+			"mapRoles[0] (line 1) ! username is \"yes\" without quotes, which is not a string, " +
+				"so that it would be empty",
 		},
 		{"a boolean in quotes", awsauth.Roles, entry("username: 'yes'"), "role/Dev=yes[]"},
 		{"a date", awsauth.Roles, entry("username: 2001-01-01"), "role/Dev=2001-01-01[]"},
@@ -228,7 +230,7 @@ func TestList(t *testing.T) {
 				"that they begin with",
 		},
 		{
-			"a set of a partition that is none", awsauth.Roles,
+			"a set of an unknown partition", awsauth.Roles,
 			"- sso: {permissionSetName: View, accountID: \"111122223333\", partition: aws-us-govt}\n  username: u\n",
 			"mapRoles[0] (line 1) ! sso.partition is not a partition of AWS",
 		},

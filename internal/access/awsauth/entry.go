@@ -134,7 +134,7 @@ func (c *compiler) mapping() (access.Mapping, bool) {
 			"username is missing, so that it would be empty")
 	case other:
 		return c.refuse("Write username: "+strconv.Quote(e.username.text),
-			"username is %.80q without quotes, which is no text, so that it would be empty", e.username.text)
+			"username is %.80q without quotes, which is not a string, so that it would be empty", e.username.text)
 	case nested:
 		return c.refuse("", "username is not a text")
 	}

@@ -84,7 +84,7 @@ func TestConfig(t *testing.T) {
 		},
 		{
 			"a number", "server:\n  mapRoles:\n  - rolearn: " + dev + "\n    username: 007\n",
-			"config.yaml mapRoles[0] (line 3) ! username is \"007\" without quotes, which is no text, " +
+			"config.yaml mapRoles[0] (line 3) ! username is \"007\" without quotes, which is not a string, " +
 				"so that it would be empty",
 		},
 	} {

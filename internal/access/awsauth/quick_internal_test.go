@@ -47,7 +47,7 @@ func TestQuick(t *testing.T) {
 	}{{0, 1000}, {1, 200}, {4, 0}} {
 		w := &writer{rand.New(rand.NewPCG(13, uint64(part.odd))), part.odd}
 		took := 0
-		const all = 15_000
+		const all = 8_000
 		for range all {
 			key := Keys()[w.IntN(3)]
 			text := w.list(key)

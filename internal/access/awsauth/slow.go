@@ -214,7 +214,7 @@ func (w *walk) merged(node *yaml.Node) []*yaml.Node {
 
 func isMerge(key *yaml.Node) bool { return key.Kind == yaml.ScalarNode && key.ShortTag() == "!!merge" }
 
-// complexKey returns a key that is no text, number or the like. The peer takes nothing of
+// complexKey returns a key that is not a string, number or the like. The peer takes nothing of
 // a text that has one.
 func complexKey(node *yaml.Node) *yaml.Node {
 	for i, inner := range node.Content {
