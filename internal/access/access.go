@@ -157,7 +157,7 @@ type Problem struct {
 
 // Error is where and what, in one line.
 func (p Problem) Error() string {
-	if at := p.Origin.String(); at != "" {
+	if at := p.String(); at != "" {
 		return at + ": " + p.Text
 	}
 	return p.Text

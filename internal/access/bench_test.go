@@ -14,7 +14,10 @@ func many(n int) []access.Mapping {
 	all := make([]access.Mapping, n)
 	for i := range all {
 		all[i] = access.Mapping{
-			Origin:   access.Origin{Place: "ConfigMap kube-system/aws-auth", Field: fmt.Sprintf("mapRoles[%d]", i), Line: i},
+			Origin: access.Origin{
+				Place: "ConfigMap kube-system/aws-auth", Field: fmt.Sprintf("mapRoles[%d]", i),
+				Line: i,
+			},
 			Match:    access.Match{ARN: roleARN(fmt.Sprintf("Team-%d", i))},
 			Username: fmt.Sprintf("team-%d:{{SessionName}}", i), Groups: []string{"team", fmt.Sprintf("team-%d", i)},
 		}

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -92,6 +93,12 @@ func (c *Chain) verdict(t *Table, who *callerid.Identity, e *Explanation) Verdic
 		}
 	}
 	v.Near = t.near(who, v.Mapping, true)
+	if v.Refusal != nil {
+		s := subjectOf(who)
+		if n, is := s.refused(v.Refusal); is {
+			v.Near = likeliest(append(v.Near, n))
+		}
+	}
 	return v
 }
 
@@ -178,4 +185,81 @@ func Identity(text, session string) (*callerid.Identity, error) {
 	}
 	who.CanonicalARN = canonical.String()
 	return who, nil
+}
+
+// Hidden returns the mappings that never count, with those that count in their place: of
+// one source, and of sources that are asked earlier.
+func (c *Chain) Hidden() []Duplicate {
+	var all []Duplicate
+	for i, t := range c.tables {
+		all = append(all, t.lost...)
+		hidden := map[*Mapping]bool{}
+		for _, d := range t.lost {
+			hidden[d.Hidden] = true
+		}
+		for j := range t.rows {
+			m := &t.rows[j].Mapping
+			if by := c.hider(c.tables[:i], m); by != nil && !hidden[m] {
+				all = append(all, Duplicate{Counts: by, Hidden: m})
+			}
+		}
+	}
+	for _, t := range c.members {
+		for j := range t.rows {
+			if m := &t.rows[j].Mapping; !m.Merge {
+				if by := c.hider(c.tables, m); by != nil && by.named() {
+					all = append(all, Duplicate{Counts: by, Hidden: m})
+				}
+			}
+		}
+	}
+	return all
+}
+
+// named reports whether a mapping names its principals, and is not about everybody of an
+// account.
+func (m *Mapping) named() bool { return m.Match.Account == "" || m.Match.PermissionSet != "" }
+
+// hider returns the mapping of earlier sources by which all enter, or are refused, whom a
+// mapping is about.
+func (c *Chain) hider(earlier []*Table, m *Mapping) *Mapping {
+	who := &callerid.Identity{
+		UserID: cmp.Or(m.UserID, m.Match.UserID), AccountID: m.Match.Account, CanonicalARN: cmp.Or(m.Match.ARN,
+			m.Written),
+	}
+	l := loginOf(who, nil)
+	if m.Match.Account != "" {
+		l.account, l.partition = m.Match.Account, cmp.Or(m.Match.Partition, c.partition)
+	}
+	if l.partition != c.partition {
+		return nil // it is about nobody who enters
+	}
+	for _, t := range earlier {
+		switch {
+		case m.Match.PermissionSet != "":
+			i, has := t.bySet[setKey{m.Match.Account, lower(m.Match.PermissionSet)}]
+			for at := i; has && at != none; at = t.rows[at].next {
+				if by := &t.rows[at].Mapping; inPartition(by, c.partition) && by.UserID == "" {
+					return by
+				}
+			}
+		case !m.named():
+			if r := t.everybody(&l); r != nil {
+				return &r.Mapping
+			}
+			continue
+		default:
+			r, refused := t.find(&l)
+			if r != nil {
+				return &r.Mapping
+			}
+			if refused != nil && refused.stops() {
+				return refused.By
+			}
+		}
+		if r := t.everybody(&l); r != nil && isPeers(t.source) {
+			return &r.Mapping
+		}
+	}
+	return nil
 }

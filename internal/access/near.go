@@ -17,6 +17,8 @@ type Difference string
 // The differences, the likeliest to be meant first.
 const (
 	EntryInvalid   Difference = "invalid"     // it is about the identity, and refused
+	CannotFill     Difference = "template"    // it is about the identity, and its names cannot be made
+	Replaced       Difference = "replaced"    // it is about the ARN with another unique id
 	EntryHidden    Difference = "duplicate"   // another mapping of the source hides it
 	RoleSuffix     Difference = "sso_suffix"  // the ending of the role of a permission set
 	UserPath       Difference = "user_path"   // the path of a user
@@ -29,12 +31,17 @@ const (
 	IsGroup        Difference = "iam_group"   // the ARN of an IAM group of the account
 	IsRoot         Difference = "root"        // the root of the account, which is not everybody
 	ListBroken     Difference = "list_broken" // the whole list cannot be read
+
+	// These are of mappings that are about the identity, and that the peer would not map.
+	RolePath   Difference = "role_path"   // a role is written with its path
+	SessionARN Difference = "session_arn" // the ARN of a session is written for its role
+	LetterCase Difference = "letter_case" // it is written in other letter case
 )
 
 // order is the rank of differences.
 var order = []Difference{
-	EntryInvalid, EntryHidden, RoleSuffix, UserPath, OtherKind, OtherAccount, OtherPartition, OtherID, IsPattern,
-	LooksAlike, IsGroup, IsRoot, ListBroken,
+	EntryInvalid, CannotFill, Replaced, EntryHidden, RoleSuffix, UserPath, OtherKind, OtherAccount, OtherPartition,
+	OtherID, IsPattern, LooksAlike, IsGroup, IsRoot, ListBroken, SessionARN, RolePath, LetterCase,
 }
 
 // Near is a mapping that nearly is about an identity, or would be if it were right.
@@ -131,12 +138,15 @@ func (t *Table) near(who *callerid.Identity, found *Mapping, wide bool) []Near {
 	for _, d := range t.lost {
 		if s.is(d.Hidden) {
 			all = append(all, Near{
-				Difference: EntryHidden, Mapping: d.Hidden, Edit: "Remove one of the two.",
+				Difference: EntryHidden, Mapping: d.Hidden, Edit: d.advice(),
 				Text: d.Hidden.describe() + " is about the same principal, and " + d.Counts.describe() + " counts",
 			})
 		}
 	}
 	if found != nil {
+		if n, is := s.asWritten(found); is {
+			all = append(all, n)
+		}
 		return likeliest(all)
 	}
 	seen := map[int32]bool{}
@@ -177,6 +187,62 @@ func (s *subject) is(m *Mapping) bool {
 			inPartition(m, s.arn.Partition)
 	}
 	return m.Match.UserID != "" && m.Match.UserID == s.who.UserID
+}
+
+// advice is how to do without a duplicate.
+func (d Duplicate) advice() string {
+	if d.Counts.Username != d.Hidden.Username && strings.Contains(d.Counts.Match.String(), ":role/") {
+		return "Remove one of the two: a role is one identity for all its people, whom {{SessionName}} tells apart."
+	}
+	return "Remove one of the two."
+}
+
+// asWritten says what is unusual about how a mapping of the identity is written.
+func (s *subject) asWritten(m *Mapping) (Near, bool) {
+	n := Near{Mapping: m, Edit: s.edit(m.Source)}
+	if m.Match.ARN == "" {
+		return n, false
+	}
+	written := cmp.Or(m.Written, m.Match.ARN)
+	_, name, _ := strings.Cut(written, "/")
+	switch {
+	case strings.Contains(lower(written), ":assumed-role/"):
+		n.Difference = SessionARN
+		n.Text = m.describe() + " has the ARN of one session, and counts for all of the role"
+	case s.kind == "role" && strings.Contains(name, "/"):
+		n.Difference = RolePath
+		n.Text = m.describe() + " has the role's path, which STS never tells; it counts all the same"
+	case written != s.arn.String():
+		n.Difference = LetterCase
+		n.Text = m.describe() + " has other letter case, which does not count"
+	}
+	return n, n.Difference != ""
+}
+
+// refused is what to do about a mapping that is about the identity and refuses it.
+func (s *subject) refused(r *Refusal) (Near, bool) {
+	n := Near{Mapping: r.By, Text: r.Text}
+	switch r.Reason {
+	case Unfillable, NodeUnknown, ReservedName:
+		n.Difference = CannotFill
+		n.Edit = "Give names that the identity can fill in."
+		switch {
+		case r.Reason == ReservedName:
+			n.Edit = "Give names that are not reserved."
+		case s.kind != "role":
+			n.Edit = "Only roles have sessions: write the name of the " + s.kind + ", such as " + lastOf(s.arn) + "."
+		case strings.Contains(r.By.Username, holdNode):
+			n.Edit = "It is for instances of EC2, whose session has the instance's id: map people with {{SessionName}}."
+		}
+	case PrincipalReplaced, PrincipalRenamed:
+		n.Difference = Replaced
+		n.Edit = "If the principal is the one that is meant, write its unique id " + s.who.UserID + "."
+		if r.By.Source == AccessEntry {
+			n.Edit = "If the principal is the one that is meant, delete the entry and create it again."
+		}
+	case NotMapped:
+	}
+	return n, n.Difference != ""
 }
 
 // nearProblem looks whether what is wrong has to do with the identity.
@@ -235,7 +301,8 @@ func (s *subject) nearMapping(m *Mapping) (Near, bool) {
 		// A member, who has the ARN and not the id.
 		n.Edit = "The user was deleted and made again: wait for the next sync, or map the id " + s.who.UserID + "."
 		n.Difference = OtherID
-		n.Text = fmt.Sprintf("%s is about %s with the unique id %s, and not %s", m.describe(), m.Written, m.Match.UserID,
+		n.Text = fmt.Sprintf("%s is about %s with the unique id %s, and not %s", m.describe(), m.Written,
+			m.Match.UserID,
 			s.who.UserID)
 		return n, loginKey(m.Written) == s.key && m.Match.UserID != s.who.UserID && s.who.UserID != ""
 	}
@@ -320,7 +387,7 @@ func (s *subject) setEdit(source Source) string {
 }
 
 // describe is a mapping's place, for texts.
-func (m *Mapping) describe() string { return cmp.Or(m.Origin.String(), string(m.Source)) }
+func (m *Mapping) describe() string { return cmp.Or(m.String(), string(m.Source)) }
 
 // nearly reports whether two names are one or two edits apart, and long enough for that to
 // mean something.

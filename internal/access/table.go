@@ -62,7 +62,10 @@ func NewTable(source Source, mappings []Mapping, problems ...Problem) *Table {
 			continue
 		}
 		if text, hint := m.oddity(); text != "" {
-			t.problems = append(t.problems, Problem{Origin: m.Origin, Principal: m.Match.String(), Text: text, Hint: hint})
+			t.problems = append(t.problems, Problem{
+				Origin: m.Origin, Principal: m.Match.String(), Text: text,
+				Hint: hint,
+			})
 		}
 		fixed := !isTemplate(source, m.Username) && m.Username != "" && m.Policies == "" &&
 			!slices.ContainsFunc(m.Groups, func(g string) bool { return isTemplate(source, g) })
@@ -70,7 +73,7 @@ func NewTable(source Source, mappings []Mapping, problems ...Problem) *Table {
 		t.rows = append(t.rows, row{Mapping: m, next: none, fixed: fixed})
 	}
 	if t.lastCounts() {
-		for i := len(t.rows) - 1; i >= 0; i-- {
+		for i := range slices.Backward(t.rows) {
 			t.index(int32(i))
 		}
 	} else {

@@ -187,7 +187,8 @@ func (r *renderer) value(hold string) (string, *Refusal) {
 		}
 	case !isHostName(name):
 		return "", &Refusal{
-			Reason: NodeUnknown, Text: fmt.Sprintf("%s has no private DNS name that a node can have: %.80q", r.who.SessionName, name),
+			Reason: NodeUnknown, Text: fmt.Sprintf("%s has no private DNS name that a node can have: %.80q",
+				r.who.SessionName, name),
 		}
 	}
 	r.node = name
@@ -221,16 +222,18 @@ func isHostName(text string) bool {
 // ownName is the username of who has none of a mapping's: its ARN (of an account), and
 // for a role of an access entry that of its session.
 func (r *renderer) ownName() (string, *Refusal) {
-	a, err := arn.Parse(r.who.CanonicalARN)
-	role, isRole := strings.CutPrefix(a.Resource, "role/")
-	if r.source != AccessEntry || err != nil || !isRole {
+	if r.source != AccessEntry || !strings.Contains(r.who.CanonicalARN, ":role/") {
 		return r.who.CanonicalARN, nil
+	}
+	a, err := arn.Parse(r.who.CanonicalARN)
+	if err != nil {
+		return "", &Refusal{Reason: NotMapped, Text: err.Error()}
 	}
 	session, refusal := r.value(holdSession)
 	if refusal != nil {
 		return "", refusal
 	}
-	return EntryUsername(arn.ARN{Partition: a.Partition, Account: a.Account, Resource: "role/" + role}, session), nil
+	return EntryUsername(a, session), nil
 }
 
 // EntryUsername is the name of an access entry that gives none: a user's ARN, and for

@@ -2,7 +2,7 @@
 // kube-system/aws-auth, the lists of the configuration file, and the JSON file that
 // another program writes (spec authenticator §5.2, §5.3, §5.5).
 //
-// Every spelling that the peer maps is mapped. What it drops in silence is a problem with
+// Every spelling that the peer maps is mapped. What it drops silently is a problem with
 // its line, and what it maps to an empty name is refused. Each of the three lists is read
 // for itself, so that the last good content of one can be kept.
 //
@@ -61,6 +61,7 @@ func (c *Content) part(key Key) *Part {
 		return &c.Roles
 	case Users:
 		return &c.Users
+	case Accounts:
 	}
 	return &c.Accounts
 }

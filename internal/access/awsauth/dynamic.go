@@ -118,7 +118,8 @@ func (d *dynamicEntry) entry() entry {
 	}
 	if d.SSO != nil {
 		e.sso = value{kind: nested}
-		e.setName, e.setAccount, e.setPartition = said(d.SSO.PermissionSetName), said(d.SSO.AccountID), said(d.SSO.Partition)
+		e.setName, e.setAccount = said(d.SSO.PermissionSetName), said(d.SSO.AccountID)
+		e.setPartition = said(d.SSO.Partition)
 		if !e.setName.given() {
 			e.setName = said(d.SSO.PermissionSet)
 		}

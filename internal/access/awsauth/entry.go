@@ -134,7 +134,7 @@ func (c *compiler) mapping() (access.Mapping, bool) {
 			"username is missing, so that it would be empty")
 	case other:
 		return c.refuse("Write username: "+strconv.Quote(e.username.text),
-			"username is %.80q without quotes, which is no text, so that it would be empty", e.username.text)
+			"username is %.80q without quotes, which is not a string, so that it would be empty", e.username.text)
 	case nested:
 		return c.refuse("", "username is not a text")
 	}
@@ -219,8 +219,8 @@ func groupHint(text string) string {
 // permissionSet reads an entry about a permission set.
 func (c *compiler) permissionSet(m *access.Mapping) bool {
 	e := c.entry
-	refuse := func(hint, format string, args ...any) bool {
-		_, ok := c.refuse(hint, format, args...)
+	refuse := func(hint, text string) bool {
+		_, ok := c.refuse(hint, "%s", text)
 		return ok
 	}
 	switch {
@@ -278,7 +278,8 @@ func (c *compiler) account() (access.Mapping, bool) {
 	case id.kind != isText && id.kind != other || strings.TrimSpace(id.text) != id.text || id.text == "":
 		return c.refuse("Write the 12 digits in quotes.", "the item is not an account")
 	case id.kind == other && c.Source != access.EKSConfigMap && strings.HasPrefix(id.text, "0"):
-		return c.refuse("Write "+strconv.Quote(id.text), "account %.40s without quotes is a number, and loses its zero", id.text)
+		return c.refuse("Write "+strconv.Quote(id.text),
+			"account %.40s without quotes is a number, and loses its zero", id.text)
 	case !arn.IsAccount(id.text):
 		c.note("Write 12 digits in quotes.", "account %.40q has not 12 digits: no login of AWS has it", id.text)
 	}

@@ -214,7 +214,7 @@ func (w *walk) merged(node *yaml.Node) []*yaml.Node {
 
 func isMerge(key *yaml.Node) bool { return key.Kind == yaml.ScalarNode && key.ShortTag() == "!!merge" }
 
-// complexKey returns a key that is no text, number or the like. The peer takes nothing of
+// complexKey returns a key that is not a string, number or the like. The peer takes nothing of
 // a text that has one.
 func complexKey(node *yaml.Node) *yaml.Node {
 	for i, inner := range node.Content {
@@ -278,7 +278,8 @@ var (
 func notYAML(at access.Origin, text string, err error) *access.Problem {
 	message := err.Error()
 	match := yamlLine.FindStringSubmatch(message)
-	p := access.Problem{Origin: at, Refused: true, Whole: true, Text: "not valid YAML: " + strings.TrimPrefix(message, match[0])}
+	p := access.Problem{Origin: at, Refused: true, Whole: true, Text: "not valid YAML: " +
+		strings.TrimPrefix(message, match[0])}
 	p.Line = 1
 	if match[1] != "" {
 		p.Line, _ = strconv.Atoi(match[1])

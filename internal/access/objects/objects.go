@@ -52,7 +52,8 @@ func IdentityMapping(o *v1alpha1.IdentityMapping) Result {
 	m := &result.Mappings[0]
 	m.Username, m.Groups, m.UserID = o.Spec.Username, o.Spec.Groups, o.Spec.UserID
 	if m.UserID != "" && m.Match.ARN == "" {
-		return refuse(at, about(o.Spec.Principal), "spec.userID", "userID is the id of one principal, and there is no principal.arn", "")
+		return refuse(at, about(o.Spec.Principal), "spec.userID",
+			"userID is the id of one principal, and there is no principal.arn", "")
 	}
 	return result
 }
@@ -159,7 +160,8 @@ func principal(at access.Origin, p v1alpha1.Principal) Result {
 	var problems []access.Problem
 	switch {
 	case forms != 1:
-		return refuse(at, about(p), "spec.principal", "give one of arn, permissionSet (with its account), or account", "")
+		return refuse(at, about(p), "spec.principal",
+			"give one of arn, permissionSet (with its account), or account", "")
 	case p.ARN != "":
 		read, err := access.ReadPrincipal(p.ARN)
 		if err != nil {

@@ -50,7 +50,8 @@ func Peer(o PeerMapping) Result {
 	}
 	return Result{
 		Mappings: []access.Mapping{{
-			Origin: at, Match: access.Match{ARN: read.ARN}, Written: read.Written, Username: o.Username, Groups: o.Groups,
+			Origin: at, Match: access.Match{ARN: read.ARN}, Written: read.Written, Username: o.Username,
+			Groups: o.Groups,
 		}},
 		Problems: notes(at, o.ARN, "spec.arn", read.Notes),
 	}
