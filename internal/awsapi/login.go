@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
@@ -83,7 +85,7 @@ const (
 func NewLogin(ctx context.Context, c LoginConfig) (*Login, error) {
 	l := &Login{c: c}
 	options := []func(*config.LoadOptions) error{
-		config.WithAPIOptions([]func(*middleware.Stack) error{l.readsClock}),
+		config.WithAPIOptions([]func(*middleware.Stack) error{l.readsClock, meansEndpoint}),
 		config.WithAssumeRoleCredentialOptions(l.roleOfProfile(ctx)),
 		config.WithWebIdentityRoleCredentialOptions(nameOfSubject),
 	}
@@ -101,6 +103,34 @@ func NewLogin(ctx context.Context, c LoginConfig) (*Login, error) {
 	}
 	l.loaded = loaded
 	return l, nil
+}
+
+// meansEndpoint makes every client call AWS_ENDPOINT_URL, if that is set. The SDK looks there
+// only after it has made the clients that profiles get their credentials with: those would
+// ask AWS about the keys of a local one.
+func meansEndpoint(stack *middleware.Stack) error {
+	said, err := config.NewEnvConfig()
+	if err != nil || said.BaseEndpoint == "" || said.IgnoreConfiguredEndpoints != nil && *said.IgnoreConfiguredEndpoints {
+		return err
+	}
+	const resolver = "ResolveEndpointV2"
+	if _, has := stack.Finalize.Get(resolver); !has { // that of an instance's metadata
+		return nil
+	}
+	endpoint, err := url.Parse(said.BaseEndpoint)
+	if err != nil {
+		return err
+	}
+	return stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc("RolecallEndpoint", func(
+		ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler,
+	) (middleware.FinalizeOutput, middleware.Metadata, error) {
+		_, isSaid, _ := said.GetServiceBaseEndpoint(ctx, awsmiddleware.GetServiceID(ctx))
+		if request, ok := in.Request.(*smithyhttp.Request); ok && !isSaid && request.URL.Host != endpoint.Host {
+			request.URL.Scheme, request.URL.Host = endpoint.Scheme, endpoint.Host
+			request.URL.Path = smithyhttp.JoinPath(endpoint.Path, request.URL.Path)
+		}
+		return next.HandleFinalize(ctx, in)
+	}), resolver, middleware.After)
 }
 
 // roleOfProfile are the options of a role that a profile assumes.

@@ -28,7 +28,7 @@ func LoginInputs(profile string) [sha256.Size]byte {
 	sum := sha256.New()
 	host, _ := os.Hostname() // homes are shared, instances' roles are not
 	add(sum, "host", []byte(host))
-	add(sum, "profile", []byte(cmp.Or(profile, os.Getenv("AWS_PROFILE"), os.Getenv("AWS_DEFAULT_PROFILE"))))
+	add(sum, "profile", []byte(cmp.Or(profile, os.Getenv("AWS_PROFILE"), os.Getenv("AWS_DEFAULT_PROFILE"), "default")))
 	if slices.ContainsFunc(beforeProfiles, func(name string) bool { return os.Getenv(name) != "" }) {
 		add(sum, "beats the environment", fmt.Append(nil, profile != ""))
 	}
