@@ -118,6 +118,7 @@ var layers = []layer{
 			"internal/keystore",
 			"internal/kubeconfig",
 			"internal/manifest",
+			"internal/tokencache",
 		},
 	},
 	{
@@ -186,6 +187,7 @@ var layers = []layer{
 			"internal/app/policycmd",
 			"internal/app/serve",
 			"internal/app/signercmd",
+			"internal/app/tokencmd",
 			"internal/app/trustcmd",
 		},
 	},
@@ -257,6 +259,7 @@ var exceptions = []struct {
 		[]string{"go.yaml.in/yaml/v3", "syscall"},
 		true, "it writes new files, and asks whose a file is",
 	},
+	{"internal/tokencache", []string{"syscall"}, true, "it asks whose a file is"},
 	{"internal/manifest", []string{"go.yaml.in/yaml/v3", "sigs.k8s.io/yaml"}, true, "it edits YAML by position"},
 
 	{
@@ -301,6 +304,7 @@ var exceptions = []struct {
 		false, "the only room that makes network links",
 	},
 	{"internal/authenticator/peerconfig", []string{"go.yaml.in/yaml/v3"}, false, "the file is YAML, and its faults have a line"},
+	{"internal/app/tokencmd", []string{"golang.org/x/term"}, false, "it asks for codes where there is a terminal"},
 	{"internal/broker/door", []string{"sigs.k8s.io/yaml"}, false, "its table of keys is YAML"},
 	{"internal/controller/association", []string{"sigs.k8s.io/controller-runtime/..."}, false, "it is a reconciler"},
 	{"internal/controller/issuer", []string{"sigs.k8s.io/controller-runtime/..."}, false, "it is a reconciler"},

@@ -41,6 +41,21 @@ const tokenSlack = time.Minute
 func newClusterTokens(
 	ctx context.Context, cluster string, loaded aws.Config, provider aws.CredentialsProvider, now func() time.Time,
 ) (*clusterTokens, error) {
+	host, err := stsHost(ctx, loaded)
+	if err != nil {
+		return nil, err
+	}
+	return &clusterTokens{
+		cluster:     cluster,
+		region:      signingRegion(host, loaded.Region),
+		host:        host,
+		credentials: provider,
+		now:         now,
+	}, nil
+}
+
+// stsHost is the host of a region's STS, by the SDK's rules.
+func stsHost(ctx context.Context, loaded aws.Config) (string, error) {
 	options := sts.NewFromConfig(loaded).Options()
 	found, err := sts.NewDefaultEndpointResolverV2().ResolveEndpoint(ctx, sts.EndpointParameters{
 		Region:       aws.String(loaded.Region),
@@ -48,15 +63,17 @@ func newClusterTokens(
 		UseDualStack: aws.Bool(options.EndpointOptions.UseDualStackEndpoint == aws.DualStackEndpointStateEnabled),
 	})
 	if err != nil {
-		return nil, fmt.Errorf("find the STS of region %q: %w", loaded.Region, err)
+		return "", fmt.Errorf("find the STS of region %q: %w", loaded.Region, err)
 	}
-	return &clusterTokens{
-		cluster:     cluster,
-		region:      loaded.Region,
-		host:        found.URI.Host,
-		credentials: provider,
-		now:         now,
-	}, nil
+	return found.URI.Host, nil
+}
+
+// signingRegion is the region that a host of STS wants in signatures.
+func signingRegion(host, region string) string {
+	if host == "sts.amazonaws.com" { // that of the region aws-global
+		return "us-east-1"
+	}
+	return region
 }
 
 // token returns the last one while it is valid and the credentials are the same or
