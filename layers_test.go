@@ -100,7 +100,7 @@ var layers = []layer{
 		name: "rules about rules", std: pure, closed: true,
 		rooms: []string{
 			"internal/association/admission", "internal/identify", "internal/issuer/document",
-			"internal/access/...", "internal/sessionplan", "internal/trust",
+			"internal/access/...", "internal/grouprole", "internal/sessionplan", "internal/trust",
 		},
 	},
 	{
@@ -170,7 +170,7 @@ var layers = []layer{
 	{
 		name: "commands, a noun each", std: []string{"..."}, modules: commands,
 		rooms: []string{
-			"internal/app/associationcmd", "internal/app/auditcmd", "internal/app/decidecmd",
+			"internal/app/accesscmd", "internal/app/associationcmd", "internal/app/auditcmd", "internal/app/decidecmd",
 			"internal/app/issuercmd", "internal/app/kubeconfigcmd", "internal/app/local", "internal/app/policycmd", "internal/app/serve",
 			"internal/app/signercmd", "internal/app/trustcmd",
 		},
