@@ -110,7 +110,7 @@ func (w *Wanted) readMapRoles(text string) (*mapRoles, error) {
 		}
 		var one entry
 		if json.Unmarshal(text, &one) != nil {
-			continue // whoever it is about, it is not ours
+			continue // it is not ours
 		}
 		if strings.EqualFold(one.RoleARN, w.RoleARN()) {
 			m.places, m.found = append(m.places, i), append(m.found, one)

@@ -13,7 +13,6 @@ package grouprole
 import (
 	"bytes"
 	"encoding/json"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -195,9 +194,18 @@ func (w *Wanted) assumePolicy() string {
 
 // sameJSON compares documents; one that is not JSON is like no other.
 func sameJSON(a, b string) bool {
-	var left, right any
-	return json.Unmarshal([]byte(a), &left) == nil && json.Unmarshal([]byte(b), &right) == nil &&
-		reflect.DeepEqual(left, right)
+	left, right := sorted(a), sorted(b)
+	return left != nil && bytes.Equal(left, right)
+}
+
+// sorted is a document with its members in order, nil if it is none.
+func sorted(text string) []byte {
+	var value any
+	if json.Unmarshal([]byte(text), &value) != nil {
+		return nil
+	}
+	out, _ := json.Marshal(value) // it was JSON
+	return out
 }
 
 // indented is a document with a line for each of its parts.

@@ -1,8 +1,8 @@
 // Package groups keeps the members in the status of GroupMappings: who is in an IAM group,
 // read from IAM again and again (spec authenticator §9).
 //
-// It gives quickly and takes away slowly. Whoever IAM names is a member at once; whom it no
-// longer names stays one until a second read agrees, and for longer if many go together or
+// It gives quickly and takes away slowly. Those whom IAM names are members at once; those whom it no
+// longer names stay so until a second read agrees, and for longer if many go together or
 // the group is gone. What could not be read, or not wholly, changes nothing. Members are
 // known by their ids.
 //
@@ -192,7 +192,7 @@ type verdict struct {
 func held(looked change) verdict {
 	left := missing(looked.members)
 	if len(left) == 0 {
-		return verdict{metav1.ConditionFalse, reasonNobodyMissing, "whoever counts is a member as far as IAM has said"}
+		return verdict{metav1.ConditionFalse, reasonNobodyMissing, "all who count are members as far as IAM has said"}
 	}
 	because, until := "", ""
 	if !looked.until.IsZero() {

@@ -192,7 +192,7 @@ func (w *world) want(object *v1alpha1.GroupMapping, members int, ready, held str
 	}
 }
 
-// TestAllPages: whoever is on a later page is a member as much as who is on the first.
+// TestAllPages: those on later pages are members as much as those on the first.
 func TestAllPages(t *testing.T) {
 	w := newWorld(t, many(250)...)
 	object, _ := w.sync("devs")
@@ -277,7 +277,7 @@ func TestNothingOfAPart(t *testing.T) {
 	}
 }
 
-// TestRemovedWithinThePeriod: whoever left the group just after it was read no longer counts
+// TestRemovedWithinThePeriod: one who left the group just after it was read no longer counts
 // when a period has passed, and two reads have said so.
 func TestRemovedWithinThePeriod(t *testing.T) {
 	for range 20 { // the pauses are random

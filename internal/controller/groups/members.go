@@ -68,7 +68,7 @@ func missing(members []v1alpha1.GroupMember) (names []string) {
 	return names
 }
 
-// merge puts what IAM named beside the members there were. Whoever is new is in at once.
+// merge puts what IAM named beside the members there were. All who are new are in at once.
 // Whom IAM left out stays until the reads of a whole delay agree; a read in which somebody
 // is back contradicts those before it, and all wait again. gone is how many reads in a row
 // said that there is no such group.

@@ -112,7 +112,7 @@ func TestMergeById(t *testing.T) {
 	}
 }
 
-// TestMergeAnyway follows reads of chance: whoever is named counts, nobody counts who never
+// TestMergeAnyway follows reads of chance: all who are named count, nobody counts who never
 // was named, and nobody is removed whom not two reads in a row, a delay apart, left out.
 func TestMergeAnyway(t *testing.T) {
 	t.Parallel()

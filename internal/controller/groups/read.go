@@ -137,7 +137,7 @@ func (r *Reader) account(id string) *accountReader {
 	return r.accounts[id]
 }
 
-// enter has the account's turn, unless another has it or the account is left alone.
+// enter has the account's turn, unless another has it or the account has a pause.
 func (a *accountReader) enter(now time.Time) error {
 	spread := rand.N(busyWait) //nolint:gosec // spreads load, guards nothing
 	if !a.turn.TryLock() {
@@ -184,7 +184,7 @@ func (r *Reader) ownAccount(ctx context.Context) (string, error) {
 	return r.own, nil
 }
 
-// pause has an account left alone for a while, which doubles.
+// pause has an account not asked for a while, which doubles.
 func (r *Reader) pause(a *accountReader, failed *failure) *failure {
 	wait := min(backOff<<min(a.failures, 16), 5*r.Every)
 	if failed.reason != reasonThrottled {
