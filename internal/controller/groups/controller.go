@@ -32,6 +32,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
+	"github.com/rolecall/rolecall/internal/access/objects"
 	"github.com/rolecall/rolecall/internal/arn"
 )
 
@@ -121,7 +122,7 @@ func (r *Reconciler) look(
 	object *v1alpha1.GroupMapping, known *memory, found *roster, failed *failure,
 ) (looked change) {
 	now, status, before := r.Now(), &object.Status, object.Status.DeepCopy()
-	if !describes(object) || found != nil && accountOf(found.arn) != accountOf(status.GroupARN) {
+	if !objects.IsOfGroup(object) || found != nil && accountOf(found.arn) != accountOf(status.GroupARN) {
 		// These are members of another group.
 		*status = v1alpha1.GroupMappingStatus{Conditions: status.Conditions}
 		*known = memory{}
@@ -224,13 +225,6 @@ func some(names []string) string {
 	return text
 }
 
-// describes reports whether the members in a status are of the group that the spec names.
-func describes(object *v1alpha1.GroupMapping) bool {
-	named, err := arn.Parse(object.Status.GroupARN)
-	return err == nil && (object.Spec.Account == "" || object.Spec.Account == named.Account) &&
-		strings.EqualFold(named.Resource[strings.LastIndexByte(named.Resource, '/')+1:], object.Spec.IAMGroup)
-}
-
 func accountOf(group string) string {
 	named, _ := arn.Parse(group)
 	return named.Account
@@ -258,7 +252,7 @@ func (r *Reconciler) again(looked change, failed *failure) time.Duration {
 func (r *Reconciler) tell(before, after *v1alpha1.GroupMapping, looked change) {
 	log := r.Log.With("groupMapping", after.Name)
 	if was, is := before.Status.GroupID, after.Status.GroupID; was != "" && is != "" && was != is &&
-		describes(before) && accountOf(before.Status.GroupARN) == accountOf(after.Status.GroupARN) {
+		objects.IsOfGroup(before) && accountOf(before.Status.GroupARN) == accountOf(after.Status.GroupARN) {
 		r.Events.Eventf(after, nil, corev1.EventTypeWarning, "GroupReplaced", "Sync",
 			"IAM group %s was deleted and made again: its id is %s, and was %s", after.Status.GroupARN, is, was)
 		log.Warn("IAM group was replaced", "group", after.Status.GroupARN, "id", is, "was", was)
