@@ -67,19 +67,30 @@ type GroupMappingSpec struct {
 
 // GroupMappingStatus is who the members were when IAM was last asked.
 type GroupMappingStatus struct {
-	// Members are the users of the group, by their ids. What is here counts at logins:
-	// nobody but the controller may write it.
+	// GroupARN is that of the group whose members these are. Of a spec that names
+	// another group they are not members.
 	//
 	// +optional
-	// +listType=map
-	// +listMapKey=userID
+	// +kubebuilder:validation:MaxLength=2048
+	GroupARN string `json:"groupARN,omitempty"`
+	// GroupID is IAM's unique id of that group (AGPA…).
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	GroupID string `json:"groupID,omitempty"`
+	// Members are the users of the group, each by its id once. What is here counts at
+	// logins: nobody but the controller may write it.
+	//
+	// +optional
+	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=5000
 	Members []GroupMember `json:"members,omitempty"`
 	// MemberCount is how many there are.
 	//
 	// +optional
 	MemberCount int32 `json:"memberCount"`
-	// LastSyncTime is when IAM last told all of them.
+	// LastSyncTime is when IAM last told all of them; while nothing changes it is
+	// written every ten minutes, so that watchers are not woken at each read.
 	//
 	// +optional
 	LastSyncTime *metav1.Time `json:"lastSyncTime,omitempty"`
@@ -107,8 +118,8 @@ type GroupMember struct {
 	// +required
 	// +kubebuilder:validation:MaxLength=2048
 	ARN string `json:"arn"`
-	// MissingSince is when IAM first no longer named it. It still counts until the
-	// removal is certain.
+	// MissingSince is when IAM first no longer named it. It still counts until further
+	// reads agree.
 	//
 	// +optional
 	MissingSince *metav1.Time `json:"missingSince,omitempty"`

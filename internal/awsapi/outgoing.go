@@ -2,6 +2,7 @@ package awsapi
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"time"
 
@@ -29,9 +30,9 @@ func noticesDead(t *http.Transport, handshake time.Duration) {
 	t.TLSHandshakeTimeout = handshake
 }
 
-// saysWho are the options of a client of the SDK that make our name and version come before the
-// SDK's own.
-var saysWho = []func(*middleware.Stack) error{func(stack *middleware.Stack) error {
+// saysWho are the options of all clients of the SDK: our name and version come before the
+// SDK's own, and what is sent is only read.
+var saysWho = []func(*middleware.Stack) error{onlyRead, func(stack *middleware.Stack) error {
 	return stack.Build.Add(middleware.BuildMiddlewareFunc("RolecallUserAgent", func(
 		ctx context.Context, in middleware.BuildInput, next middleware.BuildHandler,
 	) (middleware.BuildOutput, middleware.Metadata, error) {
@@ -47,3 +48,24 @@ var saysWho = []func(*middleware.Stack) error{func(stack *middleware.Stack) erro
 }}
 
 const userAgent = "User-Agent"
+
+// onlyRead hides that what is sent can write itself. The SDK closes it when an answer begins;
+// then a body that writes itself fails where one that is read is at its end, and the transport
+// would close the connection before the rest of the answer is there: of a server nearby, each
+// fifth answer that is longer than a packet.
+func onlyRead(stack *middleware.Stack) error {
+	return stack.Build.Add(middleware.BuildMiddlewareFunc("RolecallOnlyRead", func(
+		ctx context.Context, in middleware.BuildInput, next middleware.BuildHandler,
+	) (middleware.BuildOutput, middleware.Metadata, error) {
+		if request, ok := in.Request.(*smithyhttp.Request); ok {
+			if body, ok := request.GetStream().(io.ReadSeeker); ok {
+				changed, err := request.SetStream(struct{ io.ReadSeeker }{body})
+				if err != nil {
+					return middleware.BuildOutput{}, middleware.Metadata{}, err
+				}
+				in.Request = changed
+			}
+		}
+		return next.HandleBuild(ctx, in)
+	}), middleware.After)
+}

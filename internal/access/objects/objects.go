@@ -9,6 +9,7 @@ package objects
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -97,11 +98,27 @@ func AccessEntries(list []*v1alpha1.AccessEntry) ([]access.Mapping, []access.Pro
 	return all(list, func(o *v1alpha1.AccessEntry) metav1.ObjectMeta { return o.ObjectMeta }, AccessEntry)
 }
 
+// IsOfGroup reports whether the members in a status are of the group that the spec names:
+// not so between a change of the spec and the next look at IAM. A status that names no
+// group is taken at its word.
+func IsOfGroup(o *v1alpha1.GroupMapping) bool {
+	if o.Status.GroupARN == "" {
+		return true
+	}
+	named, err := arn.Parse(o.Status.GroupARN)
+	return err == nil && (o.Spec.Account == "" || o.Spec.Account == named.Account) &&
+		strings.EqualFold(named.Resource[strings.LastIndexByte(named.Resource, '/')+1:], o.Spec.IAMGroup)
+}
+
 // GroupMapping reads one: a mapping for each member that its status names.
 func GroupMapping(o *v1alpha1.GroupMapping) Result {
 	at := access.Origin{Source: access.GroupMapping, Place: "GroupMapping " + o.Name}
-	if o.DeletionTimestamp != nil {
+	switch {
+	case o.DeletionTimestamp != nil:
 		return Result{}
+	case !IsOfGroup(o):
+		return Result{Problems: []access.Problem{{Origin: at, Refused: true, Text: "the members in the status are of group " +
+			o.Status.GroupARN + ", which the spec no longer names; those of the other are not known yet"}}}
 	}
 	username := cmp.Or(o.Spec.Username, "{{UserName}}")
 	result := Result{Mappings: make([]access.Mapping, 0, len(o.Status.Members))}

@@ -51,6 +51,7 @@ type controllerConfig struct {
 	// findMissed looks for pods without their identity, and restartMissed has them evicted.
 	findMissed, restartMissed bool
 	prefix                    string
+	groups                    groupFlags
 	read                      flags.IssuerReader
 	plane                     planeFlags
 	logs                      flags.Logs
@@ -65,7 +66,8 @@ func newController(sys cli.System) *cobra.Command {
 in step, check what is published as STS does, and rotate keys step by step: the Secret
 of an Issuer holds what the API servers must have, and the controller goes on when they
 have it. With --cluster-name, write into the status of each PodIdentityAssociation
-whether its pods can get their role. Several may run; one leads, by a Lease.`,
+whether its pods can get their role. With --group-mappings, keep the members of IAM
+groups in the status of GroupMappings. Several may run; one leads, by a Lease.`,
 		Example: `  rolecall serve controller
   rolecall serve controller --cluster-name prod --cluster-account 111122223333 --cluster-region eu-west-1 \
     --issuer https://oidc.example.com/prod`,
@@ -85,6 +87,7 @@ whether its pods can get their role. Several may run; one leads, by a Lease.`,
 		"evict pods that --find-missed finds, if their owner makes them again")
 	f.StringVar(&c.prefix, "annotation-prefix", inject.Defaults().Prefix,
 		"the webhook's --annotation-prefix, for --find-missed")
+	c.groups.add(cmd)
 	c.read.Add(cmd)
 	c.plane.flags(cmd)
 	c.kube.Add(cmd)
@@ -101,6 +104,9 @@ func (c *controllerConfig) run(cmd *cobra.Command, sys cli.System) error {
 		return fault.New(fault.Usage, "--every %s: want more than nothing", c.every)
 	case c.restartMissed && !c.findMissed:
 		return fault.New(fault.Usage, "--restart-missed needs --find-missed")
+	}
+	if err := c.groups.check(cmd); err != nil {
+		return err
 	}
 	log, err := c.logs.Logger(sys)
 	if err != nil {
@@ -188,6 +194,9 @@ func (c *controllerConfig) manager(
 		Log: log, Now: sys.Now, Every: c.every,
 	}
 	if err := reconciler.Setup(manager); err != nil {
+		return nil, err
+	}
+	if err := c.groups.reconcile(sys.Now, manager, sure, registry, log); err != nil {
 		return nil, err
 	}
 	return manager, c.associations(sys, manager, sure, registry, log)
