@@ -3,6 +3,7 @@ package serve
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"k8s.io/client-go/kubernetes"
@@ -156,7 +157,7 @@ func (c *brokerConfig) permissions() []webhook.Permission {
 func (c *controllerConfig) permissions(named bool) []webhook.Permission {
 	rolecall, lease := v1alpha1.GroupVersion.Group, "rolecall-controller"
 	watched := []string{"list", "watch"}
-	return needed([]webhook.Permission{
+	return needed(slices.Concat([]webhook.Permission{
 		{Group: rolecall, Resource: "issuers", Verbs: watched, For: always},
 		{Group: rolecall, Resource: "issuers/status", Verbs: []string{"patch"}, For: always},
 		{Group: rolecall, Resource: "podidentityassociations", Verbs: watched, For: "--cluster-name"},
@@ -171,5 +172,7 @@ func (c *controllerConfig) permissions(named bool) []webhook.Permission {
 			Group: "coordination.k8s.io", Resource: "leases", Name: lease, Namespace: c.namespace,
 			Verbs: []string{"get", "update"}, For: "--leader-election-namespace",
 		},
-	}, map[webhook.Part]bool{"--cluster-name": named, "--leader-election-namespace": !c.noElection})
+	}, c.access.permissions()), map[webhook.Part]bool{
+		"--cluster-name": named, "--leader-election-namespace": !c.noElection, "--access-entries": c.access.on,
+	})
 }
