@@ -7,6 +7,12 @@
 // user do.
 package access
 
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+)
+
 // Source is a place that mappings are written in. Those of the peer have the names of
 // its --backend-mode.
 type Source string
@@ -56,7 +62,7 @@ type Mapping struct {
 // Match is who a mapping is about: just one of its forms.
 type Match struct {
 	// ARN is that of a role, user, root or federated user, as callerid.Canonical writes
-	// it; letter case does not count.
+	// it, and a role's without its path; letter case does not count.
 	ARN string
 	// PermissionSet and Account name the role of a permission set; Partition is the
 	// server's if empty. Account alone is everybody of an account.
@@ -65,7 +71,33 @@ type Match struct {
 	UserID string
 }
 
-// User is who somebody is in the cluster.
+// String is the principal in one line: an ARN, permission-set/ACCOUNT/NAME,
+// account/ACCOUNT, or id/ID.
+func (m Match) String() string {
+	switch {
+	case m.ARN != "":
+		return m.ARN
+	case m.PermissionSet != "":
+		return "permission-set/" + m.Account + "/" + m.PermissionSet
+	case m.Account != "":
+		return "account/" + m.Account
+	}
+	return "id/" + m.UserID
+}
+
+// PolicyPrefix begins the groups that stand for access policies. No mapping gives a
+// name that begins so.
+const PolicyPrefix = "access-entry:"
+
+// PolicyGroup is the group that stands for the access policies of an entry, of which
+// principal is what Match.String says: it is delivered at logins, and the subject of
+// what the policies are compiled to.
+func PolicyGroup(principal string) string {
+	sum := sha256.Sum256([]byte(lower(principal)))
+	return PolicyPrefix + hex.EncodeToString(sum[:8])
+}
+
+// User is who somebody is in the cluster. What it holds is shared: it is read only.
 type User struct {
 	Username string
 	Groups   []string
@@ -82,7 +114,60 @@ type Reason string
 const (
 	NotMapped         Reason = "not_mapped"
 	PrincipalReplaced Reason = "principal_replaced" // the ARN is known, its unique id is another
-	ReservedName      Reason = "reserved_name"      // the username that came of it is not to be had
+	PrincipalRenamed  Reason = "principal_renamed"  // the unique id is known, its ARN is another
+	ReservedName      Reason = "reserved_name"      // a name that came of it is not to be had
 	Unfillable        Reason = "unfillable"         // a placeholder that the identity has nothing for
 	NodeUnknown       Reason = "node_unknown"       // the private DNS name could not be had
 )
+
+// Reasons returns all.
+func Reasons() []Reason {
+	return []Reason{NotMapped, PrincipalReplaced, PrincipalRenamed, ReservedName, Unfillable, NodeUnknown}
+}
+
+// Refusal is that nobody came of an identity.
+type Refusal struct {
+	Reason Reason
+	// Text is why, in words for the operator's log. It has no secret, but names.
+	Text string
+	// By is the mapping that is about the identity, if there is one.
+	By *Mapping
+	// Cause is the error of asking for a node's name, if that was it.
+	Cause error
+}
+
+// Error is the text.
+func (r *Refusal) Error() string { return r.Text }
+
+// Unwrap is the cause.
+func (r *Refusal) Unwrap() error { return r.Cause }
+
+// Problem is what is wrong with a mapping as it is written.
+type Problem struct {
+	Origin
+	// Refused says that the mapping does not count. Otherwise it counts as Text says.
+	Refused bool
+	Text    string
+	// Hint is what to write or do instead.
+	Hint string
+}
+
+// Error is where and what, in one line.
+func (p Problem) Error() string {
+	if at := p.Origin.String(); at != "" {
+		return at + ": " + p.Text
+	}
+	return p.Text
+}
+
+// String is the place, the field and the line, as far as they are known.
+func (o Origin) String() string {
+	text := o.Place
+	if o.Field != "" {
+		text += " " + o.Field
+	}
+	if o.Line > 0 {
+		text += fmt.Sprintf(" (line %d)", o.Line)
+	}
+	return text
+}

@@ -11,7 +11,6 @@ import (
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/access"
 	"github.com/rolecall/rolecall/internal/access/accesspolicy"
-	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/test/flagpage"
 )
 
@@ -238,57 +237,6 @@ func TestCompile(t *testing.T) {
 		if total != counted {
 			t.Fatalf("seed %d: %d groups are bound, want %d", seed, total, counted)
 		}
-	}
-}
-
-// TestPrincipal: what logins are compared with, whatever the spelling.
-func TestPrincipal(t *testing.T) {
-	t.Parallel()
-	for _, row := range []struct {
-		principal v1alpha1.Principal
-		want      string
-	}{
-		{v1alpha1.Principal{ARN: "arn:aws:iam::111122223333:role/Dev"}, "arn:aws:iam::111122223333:role/Dev"},
-		{v1alpha1.Principal{ARN: "arn:aws:iam::111122223333:role/a/b/Dev"}, "arn:aws:iam::111122223333:role/Dev"},
-		{v1alpha1.Principal{ARN: "arn:aws-cn:iam::111122223333:user/a/b"}, "arn:aws-cn:iam::111122223333:user/a/b"},
-		{v1alpha1.Principal{PermissionSet: "View", Account: "111122223333"},
-			"arn:*:iam::111122223333:role/AWSReservedSSO_View_*"},
-		{v1alpha1.Principal{Account: "111122223333"}, "arn:*:iam::111122223333:*"},
-		{v1alpha1.Principal{}, ""},
-		{v1alpha1.Principal{PermissionSet: "View"}, ""},
-		{v1alpha1.Principal{ARN: "arn:aws:iam::111122223333:role/Dev", Account: "111122223333"}, ""},
-		{v1alpha1.Principal{ARN: "arn:aws-mars:iam::111122223333:role/Dev"}, ""},
-		{v1alpha1.Principal{ARN: "arn:aws:iam::111122223333:root"}, ""},
-		{v1alpha1.Principal{ARN: "arn:aws:iam::111122223333:group/Dev"}, ""},
-		{v1alpha1.Principal{ARN: "arn:aws:sts::111122223333:assumed-role/Dev/me"}, ""},
-		{v1alpha1.Principal{ARN: "arn:aws:sts::111122223333:federated-user/me"}, ""},
-		{v1alpha1.Principal{ARN: "arn:aws:iam::111122223333:role/AWSReservedSSO_View_*"}, ""},
-		{v1alpha1.Principal{ARN: "arn:aws:iam::111122223333:role/aws-service-role/a/b"}, ""},
-		{v1alpha1.Principal{ARN: "role/Dev"}, ""},
-	} {
-		got, err := accesspolicy.Principal(row.principal)
-		if got != row.want || (err == nil) != (row.want != "") ||
-			err != nil && fault.KindOf(err) != fault.Invalid && fault.KindOf(err) != fault.Denied {
-			t.Errorf("%+v: got %q, %v, want %q", row.principal, got, err, row.want)
-		}
-	}
-}
-
-// TestPolicyGroup: one principal has one group, however it is spelt; it is a name that
-// this test has from elsewhere.
-func TestPolicyGroup(t *testing.T) {
-	t.Parallel()
-	const want = "access-entry:f98916774becaf5d" // sha256sum's
-	for _, arn := range []string{
-		"arn:aws:iam::111122223333:role/Dev", "arn:aws:iam::111122223333:role/dev", "arn:aws:iam::111122223333:role/x/Dev",
-	} {
-		principal, err := accesspolicy.Principal(v1alpha1.Principal{ARN: arn})
-		if got := access.PolicyGroup(principal); got != want || err != nil {
-			t.Errorf("%s: got %s, %v, want %s", arn, got, err, want)
-		}
-	}
-	if access.PolicyGroup("arn:aws:iam::111122223333:role/other") == want {
-		t.Error("two principals have one group")
 	}
 }
 

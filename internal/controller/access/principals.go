@@ -12,7 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
-	"github.com/rolecall/rolecall/internal/access/accesspolicy"
+	"github.com/rolecall/rolecall/internal/access/objects"
 	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/fault"
@@ -20,7 +20,7 @@ import (
 
 // Principals knows which unique id IAM has given a role or user.
 type Principals interface {
-	// ID takes what accesspolicy.Principal says. Errors are faults: NotFound if there is
+	// ID takes the canonical ARN of a role or user. Errors are faults: NotFound if there is
 	// no such principal, any other kind if that cannot be told.
 	ID(ctx context.Context, principal string) (string, error)
 }
@@ -152,7 +152,7 @@ func (r *Reconciler) isUsed(ctx context.Context, principal string) (bool, error)
 	var entries v1alpha1.AccessEntryList
 	var mappings v1alpha1.IdentityMappingList
 	for _, list := range []client.ObjectList{&entries, &mappings} {
-		if err := r.Client.List(ctx, list); err != nil {
+		if err := r.Client.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil { // they are only read
 			return false, err
 		}
 	}
@@ -171,19 +171,19 @@ func (r *Reconciler) isUsed(ctx context.Context, principal string) (bool, error)
 
 // principalToAsk is the principal of an object if IAM knows an id of it.
 func principalToAsk(object client.Object) string {
-	var said v1alpha1.Principal
+	var made objects.Result
 	switch object := object.(type) {
 	case *v1alpha1.AccessEntry:
-		said = object.Spec.Principal
+		made = objects.AccessEntry(object)
 	case *v1alpha1.IdentityMapping:
-		said = object.Spec.Principal
+		made = objects.IdentityMapping(object)
 	}
-	if said.ARN == "" {
+	if len(made.Mappings) == 0 {
 		return ""
 	}
-	principal, err := accesspolicy.Principal(said)
-	if err != nil {
-		return ""
+	name := made.Mappings[0].Match.ARN
+	if !strings.Contains(name, ":iam:") || !strings.Contains(name, "/") {
+		return "" // a pattern, the root, a federated user
 	}
-	return principal
+	return name
 }

@@ -14,8 +14,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
-	"github.com/rolecall/rolecall/internal/access"
-	"github.com/rolecall/rolecall/internal/fault"
 )
 
 // The conditions. Bound is of access entries only.
@@ -27,7 +25,8 @@ const (
 
 // The reasons why an object is not ready.
 const (
-	reasonInvalid       = "InvalidPrincipal"
+	reasonInvalid       = "Invalid"
+	reasonPrincipal     = "InvalidPrincipal"
 	reasonReplaced      = "PrincipalReplaced"
 	reasonAbsent        = "NoSuchPrincipal"
 	reasonNoPermissions = "NoPermissions"
@@ -50,7 +49,7 @@ func (s *subject) describe(w *world, made *outcome) {
 		found[conditionBound] = w.bound(s, made)
 	}
 	found[conditionReady] = s.ready(found)
-	s.status.Principal, s.status.UserID, s.status.ObservedGeneration = s.principal, s.pinned, s.object.GetGeneration()
+	s.status.Principal, s.status.UserID, s.status.ObservedGeneration = s.principal(), s.pinned, s.object.GetGeneration()
 	for _, kind := range []string{conditionReady, conditionBound, conditionShadowed} {
 		if v, has := found[kind]; has {
 			meta.SetStatusCondition(&s.status.Conditions, metav1.Condition{
@@ -90,8 +89,10 @@ func (s *subject) shadowed() verdict {
 func (s *subject) ready(found map[string]verdict) verdict {
 	bound, hasBound := found[conditionBound]
 	switch {
-	case s.invalid != nil:
-		return no(reasonInvalid, strings.Join(append([]string{s.invalid.Error()}, fault.HintsOf(s.invalid)...), "; "))
+	case s.going():
+		return no("Deleted", "it is being deleted")
+	case s.flaw != nil:
+		return s.flawed()
 	case s.winner != nil:
 		return no(conditionShadowed, found[conditionShadowed].message)
 	case s.replaced != "" && strings.Contains(s.replaced, "hint: "):
@@ -99,20 +100,32 @@ func (s *subject) ready(found map[string]verdict) verdict {
 	case s.replaced != "":
 		return no(reasonReplaced, s.replaced+"; nobody enters by it. hint: "+s.repin())
 	case s.absent:
-		return no(reasonAbsent, "IAM has no "+s.principal)
+		return no(reasonAbsent, "IAM has no "+s.principal())
 	case s.entry != nil && standard(s.entry) && len(s.entry.Spec.KubernetesGroups)+len(s.entry.Spec.AccessPolicies) == 0:
 		return no(reasonNoPermissions, "it has neither kubernetesGroups nor accessPolicies, so who enters by it may do "+
 			"nothing; if you wrote some, look for a misspelt key")
 	case hasBound && bound.status == metav1.ConditionFalse && bound.reason != "NoNamespace":
 		return no("NotBound", bound.message)
 	}
-	message := s.principal + " enters by it"
+	message := s.principal() + " enters by it"
 	if s.pinned != "" {
 		message += ", as long as IAM's id of it is " + s.pinned
 	} else if s.unsure != "" && s.entry != nil {
 		message += "; its id is not known, so one of the same name that is made later enters too: " + s.unsure
 	}
 	return yes("Ready", message)
+}
+
+// flawed says why the authenticator refuses the object.
+func (s *subject) flawed() verdict {
+	reason, text := reasonInvalid, s.flaw.Error()
+	if strings.HasPrefix(s.flaw.Field, "spec.principal") {
+		reason = reasonPrincipal
+	}
+	if s.flaw.Hint != "" {
+		text += "; hint: " + s.flaw.Hint
+	}
+	return no(reason, text)
 }
 
 // repin is how to let in the principal that has taken the place of another.
@@ -130,12 +143,10 @@ func (w *world) bound(s *subject, made *outcome) verdict {
 	switch {
 	case len(policies) == 0:
 		return yes("NoPolicies", "it has no access policies; its rights are those of its groups")
-	case !standard(s.entry):
-		return no("WrongType", "entries of type "+string(s.entry.Spec.Type)+" have no access policies")
 	case s.going():
-		return no("Deleted", "the entry is being deleted")
-	case s.invalid != nil:
-		return no(reasonInvalid, "nothing is bound to a principal that is not valid")
+		return no("Deleted", "it is being deleted")
+	case s.flaw != nil:
+		return s.flawed()
 	case s.winner != nil:
 		return no(conditionShadowed, "nothing is bound, since "+s.winner.name()+" counts instead")
 	case s.replaced != "":
@@ -177,7 +188,7 @@ func (w *world) bound(s *subject, made *outcome) verdict {
 			has = append(has, string(p.Policy)+" "+inNamespaces(there))
 		}
 	}
-	group := "group " + access.PolicyGroup(s.principal)
+	group := "group " + s.mapping.Policies
 	text := strings.Join(slices.Concat(lacks, idle), "; ")
 	switch {
 	case len(lacks) > 0 && len(has) > 0:
@@ -243,7 +254,7 @@ func (r *Reconciler) tell(s *subject, before, now *v1alpha1.AccessStatus) {
 			condition.Message,
 		)
 		r.Log.Info(
-			"access changed", "object", s.name(), "principal", s.principal, "condition", condition.Type, "status",
+			"access changed", "object", s.name(), "principal", s.principal(), "condition", condition.Type, "status",
 			string(condition.Status), "reason", condition.Reason, "message", condition.Message,
 		)
 	}
@@ -257,4 +268,3 @@ func short(text string) string {
 	}
 	return text
 }
-

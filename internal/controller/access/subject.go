@@ -5,24 +5,24 @@ import (
 	"slices"
 	"strings"
 
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
 	"k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/access"
 	"github.com/rolecall/rolecall/internal/access/accesspolicy"
+	"github.com/rolecall/rolecall/internal/access/objects"
 )
 
 // subject is an AccessEntry or an IdentityMapping, and what is to be said of it.
 type subject struct {
 	before, object client.Object
 	entry          *v1alpha1.AccessEntry // nil of a mapping
-	said           v1alpha1.Principal
 	status         *v1alpha1.AccessStatus
-	// principal is what logins are compared with; empty if invalid.
-	principal string
-	invalid   error
+	// mapping is what the authenticator makes of it; nil if that refuses it, for flaw, or
+	// it is being deleted.
+	mapping *access.Mapping
+	flaw    *access.Problem
 	// pinned is the id that the principal must have, if one is known.
 	pinned string
 	// winner is the object of the same principal that is asked before this one.
@@ -35,21 +35,36 @@ type subject struct {
 
 func newEntry(e *v1alpha1.AccessEntry) *subject {
 	object := e.DeepCopy()
-	s := &subject{
-		before: e, object: object, entry: object, said: e.Spec.Principal, status: &object.Status,
-		pinned: e.Status.UserID,
-	}
-	s.principal, s.invalid = accesspolicy.Principal(s.said)
-	return s
+	s := &subject{before: e, object: object, entry: object, status: &object.Status, pinned: e.Status.UserID}
+	return s.read(objects.AccessEntry(object))
 }
 
 func newMapping(m *v1alpha1.IdentityMapping) *subject {
 	object := m.DeepCopy()
-	s := &subject{
-		before: m, object: object, said: m.Spec.Principal, status: &object.Status, pinned: m.Spec.UserID,
+	s := &subject{before: m, object: object, status: &object.Status, pinned: m.Spec.UserID}
+	return s.read(objects.IdentityMapping(object))
+}
+
+// read takes what the authenticator makes of the object.
+func (s *subject) read(made objects.Result) *subject {
+	if len(made.Mappings) > 0 {
+		s.mapping = &made.Mappings[0]
+		return s
 	}
-	s.principal, s.invalid = accesspolicy.Principal(s.said)
+	for i := range made.Problems {
+		if made.Problems[i].Refused {
+			s.flaw = &made.Problems[i]
+		}
+	}
 	return s
+}
+
+// principal is what logins are compared with; empty of what is not valid.
+func (s *subject) principal() string {
+	if s.mapping == nil {
+		return ""
+	}
+	return s.mapping.Match.String()
 }
 
 // statusOf is the status of one of our two kinds.
@@ -77,7 +92,7 @@ func (s *subject) going() bool { return s.object.GetDeletionTimestamp() != nil }
 
 // counts reports whether it gives anybody anything.
 func (s *subject) counts() bool {
-	return s.invalid == nil && s.winner == nil && s.replaced == "" && !s.going()
+	return s.mapping != nil && s.winner == nil && s.replaced == ""
 }
 
 // judge finds out which objects count: of those of one principal an entry before a
@@ -93,10 +108,10 @@ func (w *world) judge(known *asked) {
 	})
 	first := map[string]*subject{}
 	for _, s := range ordered {
-		if s.invalid != nil || s.going() {
+		if s.mapping == nil {
 			continue
 		}
-		key := strings.ToLower(s.principal)
+		key := strings.ToLower(s.principal())
 		s.winner = first[key]
 		if s.winner == nil && s.entry == nil {
 			s.winner = permissionSetOf(first, key)
@@ -113,28 +128,26 @@ func (w *world) judge(known *asked) {
 // permissionSetOf is the access entry of the permission set that a role is of, which is
 // asked before a mapping of the role.
 func permissionSetOf(first map[string]*subject, principal string) *subject {
-	const infix = ":role/awsreservedsso_"
-	at := strings.Index(principal, infix)
-	last := strings.LastIndexByte(principal, '_')
-	if at < 0 || last < at+len(infix) {
+	before, role, isRole := strings.Cut(principal, ":role/awsreservedsso_")
+	last := strings.LastIndexByte(role, '_')
+	if !isRole || last < 0 {
 		return nil
 	}
-	account := principal[strings.LastIndexByte(principal[:at], ':')+1 : at]
-	s := first["arn:*:iam::"+account+principal[at:last]+"_*"]
-	if s == nil || s.entry == nil {
-		return nil
+	match := access.Match{Account: before[strings.LastIndexByte(before, ':')+1:], PermissionSet: role[:last]}
+	if s := first[match.String()]; s != nil && s.entry != nil {
+		return s
 	}
-	return s
+	return nil
 }
 
 // identify compares the principal with the id that it is known by. An entry whose id
 // nobody knows yet gets that which IAM says; one whose principal was replaced stays so
 // until somebody takes the old id out of its status, or the entry away.
 func (s *subject) identify(known *asked) {
-	if s.invalid != nil || s.said.ARN == "" {
+	if s.mapping == nil || s.mapping.Match.ARN == "" {
 		return
 	}
-	said, there := known.of(s.principal)
+	said, there := known.of(s.principal())
 	s.unsure, s.absent = said.problem, said.absent
 	switch {
 	case said.id == "":
@@ -143,7 +156,7 @@ func (s *subject) identify(known *asked) {
 			strings.Contains(before.Message, s.pinned) {
 			s.replaced = before.Message
 		}
-	case s.pinned == "" && s.entry != nil && s.winner == nil && !s.going():
+	case s.pinned == "" && s.entry != nil && s.winner == nil:
 		s.pinned = said.id
 	case s.pinned != "" && s.pinned != said.id:
 		s.replaced = "the principal was deleted and made again: IAM has it as " + said.id + ", and this is about " +
@@ -155,10 +168,10 @@ func (s *subject) identify(known *asked) {
 func (w *world) grants() []accesspolicy.Grant {
 	var grants []accesspolicy.Grant
 	for _, s := range w.subjects {
-		if s.entry == nil || !s.counts() || !standard(s.entry) {
+		if s.entry == nil || !s.counts() || s.mapping.Policies == "" {
 			continue
 		}
-		g := accesspolicy.Grant{Group: access.PolicyGroup(s.principal)}
+		g := accesspolicy.Grant{Group: s.mapping.Policies}
 		for _, p := range s.entry.Spec.AccessPolicies {
 			if w.allowed[p.Policy] {
 				g.Policies = append(g.Policies, p)
@@ -173,4 +186,3 @@ func (w *world) grants() []accesspolicy.Grant {
 func standard(e *v1alpha1.AccessEntry) bool {
 	return e.Spec.Type == v1alpha1.StandardEntry || e.Spec.Type == ""
 }
-

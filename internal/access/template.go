@@ -1,0 +1,204 @@
+package access
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/rolecall/rolecall/internal/arn"
+	"github.com/rolecall/rolecall/internal/callerid"
+)
+
+// NodeName asks for the private DNS name of an instance.
+type NodeName = func(instanceID string) (string, error)
+
+// The placeholders of templates (spec authenticator §5.6). UserName is one of members of
+// IAM groups only.
+const (
+	holdNode     = "{{EC2PrivateDNSName}}"
+	holdAccount  = "{{AccountID}}"
+	holdSession  = "{{SessionName}}"
+	holdRaw      = "{{SessionNameRaw}}"
+	holdKey      = "{{AccessKeyID}}"
+	holdUserName = "{{UserName}}"
+)
+
+// Placeholders returns those that the templates of a source may have.
+func Placeholders(source Source) []string {
+	if source == GroupMapping {
+		return []string{holdUserName, holdAccount}
+	}
+	return []string{holdNode, holdAccount, holdSession, holdRaw, holdKey}
+}
+
+// isTemplate reports whether anything is to be filled in.
+func isTemplate(source Source, text string) bool {
+	if !strings.Contains(text, "{{") {
+		return false
+	}
+	for _, hold := range Placeholders(source) {
+		if strings.Contains(text, hold) {
+			return true
+		}
+	}
+	return false
+}
+
+func isAnyTemplate(text string) bool {
+	return isTemplate(GroupMapping, text) || isTemplate(EKSConfigMap, text)
+}
+
+// renderer fills in templates for one identity. The name of a node is asked for at
+// most once.
+type renderer struct {
+	who      *callerid.Identity
+	source   Source
+	nodeName NodeName
+	node     string
+}
+
+// fill replaces the placeholders of the source in one pass: what is filled in is never
+// read again, and what is no placeholder stays as it is.
+func (r *renderer) fill(template string) (string, *Refusal) {
+	if !isTemplate(r.source, template) {
+		return template, nil
+	}
+	var out strings.Builder
+	for rest := template; rest != ""; {
+		i := strings.Index(rest, "{{")
+		if i < 0 {
+			out.WriteString(rest)
+			break
+		}
+		out.WriteString(rest[:i])
+		rest = rest[i:]
+		hold := r.placeholderAt(rest)
+		if hold == "" {
+			out.WriteByte('{')
+			rest = rest[1:]
+			continue
+		}
+		value, refusal := r.value(hold)
+		if refusal != nil {
+			return "", refusal
+		}
+		out.WriteString(value)
+		rest = rest[len(hold):]
+	}
+	return out.String(), nil
+}
+
+func (r *renderer) placeholderAt(text string) string {
+	for _, hold := range Placeholders(r.source) {
+		if strings.HasPrefix(text, hold) {
+			return hold
+		}
+	}
+	return ""
+}
+
+func (r *renderer) value(hold string) (string, *Refusal) {
+	lacks := func(what string) (string, *Refusal) {
+		return "", &Refusal{Reason: Unfillable, Text: fmt.Sprintf("%s cannot be filled in: %s", hold, what)}
+	}
+	switch hold {
+	case holdAccount:
+		if r.who.AccountID == "" {
+			return lacks("the identity has no account")
+		}
+		return r.who.AccountID, nil
+	case holdKey:
+		if !isName(r.who.AccessKeyID) {
+			return lacks("the token names no access key")
+		}
+		return r.who.AccessKeyID, nil
+	case holdSession, holdRaw:
+		switch {
+		case r.who.SessionName == "":
+			return lacks("a " + string(r.who.Kind) + " has no session name, only a role has")
+		case !isName(r.who.SessionName):
+			return lacks("the session name has characters that STS does not allow in one")
+		case hold == holdRaw:
+			return r.who.SessionName, nil
+		}
+		return strings.ReplaceAll(r.who.SessionName, "@", "-"), nil
+	case holdUserName:
+		name := r.who.CanonicalARN[strings.LastIndexByte(r.who.CanonicalARN, '/')+1:]
+		if r.who.Kind != callerid.User || !isName(name) {
+			return lacks("the identity is not an IAM user")
+		}
+		return name, nil
+	}
+	if r.node != "" {
+		return r.node, nil
+	}
+	if !isInstanceID(r.who.SessionName) {
+		return lacks("SessionName did not contain an instance id")
+	}
+	if r.nodeName == nil {
+		return lacks("names of nodes are not looked up here")
+	}
+	name, err := r.nodeName(r.who.SessionName)
+	switch {
+	case err != nil:
+		return "", &Refusal{
+			Reason: NodeUnknown, Cause: err,
+			Text: fmt.Sprintf("the private DNS name of %s could not be had: %v", r.who.SessionName, err),
+		}
+	case !isHostName(name):
+		return "", &Refusal{
+			Reason: NodeUnknown, Text: fmt.Sprintf("%s has no private DNS name that a node can have: %.80q", r.who.SessionName, name),
+		}
+	}
+	r.node = name
+	return name, nil
+}
+
+// isInstanceID reports whether a session name is the id of an EC2 instance, as it is if
+// EC2 assumed the role for the instance: i- and 8 or 17 word characters.
+func isInstanceID(text string) bool {
+	id, ok := strings.CutPrefix(text, "i-")
+	if !ok || len(id) != 8 && len(id) != 17 {
+		return false
+	}
+	for i := range len(id) {
+		if c := lowerByte(id[i]); (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' {
+			return false
+		}
+	}
+	return true
+}
+
+func isHostName(text string) bool {
+	for i := range len(text) {
+		if c := lowerByte(text[i]); (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '.' {
+			return false
+		}
+	}
+	return text != "" && len(text) <= 253
+}
+
+// ownName is the username of who has none of a mapping's: its ARN (of an account), and
+// for a role of an access entry that of its session.
+func (r *renderer) ownName() (string, *Refusal) {
+	a, err := arn.Parse(r.who.CanonicalARN)
+	role, isRole := strings.CutPrefix(a.Resource, "role/")
+	if r.source != AccessEntry || err != nil || !isRole {
+		return r.who.CanonicalARN, nil
+	}
+	session, refusal := r.value(holdSession)
+	if refusal != nil {
+		return "", refusal
+	}
+	return EntryUsername(arn.ARN{Partition: a.Partition, Account: a.Account, Resource: "role/" + role}, session), nil
+}
+
+// EntryUsername is the name of an access entry that gives none: a user's ARN, and for
+// a role that of its session (spec authenticator §7.2).
+func EntryUsername(principal arn.ARN, session string) string {
+	role, isRole := strings.CutPrefix(principal.Resource, "role/")
+	if !isRole {
+		return principal.String()
+	}
+	role = role[strings.LastIndexByte(role, '/')+1:]
+	return "arn:" + principal.Partition + ":sts::" + principal.Account + ":assumed-role/" + role + "/" + session
+}
