@@ -364,7 +364,8 @@ var carried = []struct {
 			"sigs.k8s.io/structured-merge-diff/v6": nil,
 		},
 		rooms: []string{
-			"api/v1alpha1", "internal/access/objects", "internal/association", "internal/association/admission",
+			"api/v1alpha1", "internal/access/accesspolicy", "internal/access/objects", "internal/association",
+			"internal/association/admission",
 			"internal/grant",
 			"internal/issuer/plan", "internal/manifest", "internal/planefile", "internal/sessionplan",
 		},

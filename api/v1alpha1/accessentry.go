@@ -26,8 +26,8 @@ type AccessEntry struct {
 
 // AccessEntrySpec is who enters, as whom, and what it may do.
 //
-// +kubebuilder:validation:XValidation:rule="self.type == 'STANDARD' || (!has(self.username) && !has(self.kubernetesGroups))",message="username and kubernetesGroups of node types are fixed: only entries of type STANDARD have their own"
-// +kubebuilder:validation:XValidation:rule="self.type == 'STANDARD' || !has(self.accessPolicies)",message="only entries of type STANDARD have access policies"
+// +kubebuilder:validation:XValidation:rule="self.type == 'STANDARD' || (!has(self.username) && (!has(self.kubernetesGroups) || size(self.kubernetesGroups) == 0))",message="username and kubernetesGroups of node types are fixed: only entries of type STANDARD have their own"
+// +kubebuilder:validation:XValidation:rule="self.type == 'STANDARD' || !has(self.accessPolicies) || size(self.accessPolicies) == 0",message="only entries of type STANDARD have access policies"
 // +kubebuilder:validation:XValidation:rule="self.type == 'STANDARD' || (has(self.principal.arn) && self.principal.arn.contains(':role/'))",message="the principal of a node type is a role"
 // +kubebuilder:validation:XValidation:rule="self.principal == oldSelf.principal && self.type == oldSelf.type",message="principal and type cannot be changed: delete the entry and create another"
 type AccessEntrySpec struct {

@@ -6,13 +6,12 @@ import (
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/runtime"
 	rbacapply "k8s.io/client-go/applyconfigurations/rbac/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/access/accesspolicy"
-
-	"k8s.io/apimachinery/pkg/runtime"
 )
 
 // binding is a ClusterRoleBinding, or a RoleBinding.

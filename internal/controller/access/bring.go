@@ -82,7 +82,7 @@ func (r *Reconciler) bring(ctx context.Context, w *world) *outcome {
 }
 
 // withoutRole takes bindings out that would bind to a ClusterRole of somebody else. If
-// ours could not be made or mended for now they stay.
+// ours could not be made or fixed for now they stay.
 func (r *Reconciler) withoutRole(
 	ctx context.Context, w *world, o *outcome, err error, places []accesspolicy.Place,
 ) {
@@ -118,7 +118,7 @@ func named(object client.Object) string {
 	return kind + " " + object.GetName()
 }
 
-// ensureRole makes a policy's ClusterRole, or mends it.
+// ensureRole makes a policy's ClusterRole, or fixes it.
 func (r *Reconciler) ensureRole(ctx context.Context, w *world, name v1alpha1.AccessPolicyName) error {
 	policy, known := accesspolicy.Lookup(name)
 	if !known {
@@ -141,13 +141,13 @@ func (r *Reconciler) ensureRole(ctx context.Context, w *world, name v1alpha1.Acc
 	if hasRules(role, rules) {
 		return nil
 	}
-	mended := role.DeepCopy()
-	mended.Rules, mended.AggregationRule = rules, nil
-	r.Log.Warn("mended: it had other rules than its access policy", "object", named(role))
-	return r.Client.Update(ctx, mended, client.FieldOwner(owner))
+	fixed := role.DeepCopy()
+	fixed.Rules, fixed.AggregationRule = rules, nil
+	r.Log.Warn("fixed: it had other rules than its access policy", "object", named(role))
+	return r.Client.Update(ctx, fixed, client.FieldOwner(owner))
 }
 
-// bind makes the bindings of one policy, or mends them.
+// bind makes the bindings of one policy, or fixes them.
 func (r *Reconciler) bind(
 	ctx context.Context, w *world, o *outcome, role string, places []accesspolicy.Place,
 	wanted map[accesspolicy.Place][]string,
@@ -173,7 +173,7 @@ func (r *Reconciler) bind(
 	}
 }
 
-// named are all bindings of a policy's name, whoever they belong to.
+// named are all bindings of a policy's name, ours and those of others.
 func (r *Reconciler) named(
 	ctx context.Context, policy v1alpha1.AccessPolicyName,
 ) (map[accesspolicy.Place]*binding, error) {
@@ -207,18 +207,18 @@ func (r *Reconciler) ensureBinding(
 		if err := client.IgnoreNotFound(r.Client.Delete(ctx, have.object, only(have.object))); err != nil {
 			return err
 		}
-		r.Log.Warn("made anew: it bound another role", "object", named(have.object), "role", have.role.Name)
+		r.Log.Warn("made again: it bound another role", "object", named(have.object), "role", have.role.Name)
 	case have != nil && have.is(subjects):
 		return nil
 	case have != nil:
-		mended := have.object.DeepCopyObject().(client.Object)
-		switch b := mended.(type) {
+		fixed := have.object.DeepCopyObject().(client.Object)
+		switch b := fixed.(type) {
 		case *rbacv1.ClusterRoleBinding:
 			b.Subjects = subjects
 		case *rbacv1.RoleBinding:
 			b.Subjects = subjects
 		}
-		return r.Client.Update(ctx, mended, client.FieldOwner(owner))
+		return r.Client.Update(ctx, fixed, client.FieldOwner(owner))
 	}
 	err := r.Client.Apply(ctx, bindingToMake(place, role, subjects), client.FieldOwner(owner))
 	if apierrors.IsNotFound(err) { // the namespace is gone; its event is on the way

@@ -204,8 +204,11 @@ func (r *Reconciler) read(ctx context.Context) (*world, error) {
 		of   client.ObjectList
 		only []client.ListOption
 	}{
-		{&entries, nil}, {&mappings, nil}, {&namespaces, nil},
-		{&roles, []client.ListOption{ours}}, {&clusterBindings, []client.ListOption{ours}},
+		{&entries, nil},
+		{&mappings, nil},
+		{&namespaces, nil},
+		{&roles, []client.ListOption{ours}},
+		{&clusterBindings, []client.ListOption{ours}},
 		{&bindings, []client.ListOption{ours}},
 	} {
 		if err := r.Client.List(ctx, list.of, list.only...); err != nil {

@@ -132,7 +132,7 @@ func (r *Reconciler) ask(ctx context.Context, request ctrl.Request) (ctrl.Result
 		return ctrl.Result{}, nil
 	}
 	if err := r.asked.pace.Wait(ctx); err != nil {
-		return ctrl.Result{}, err
+		return ctrl.Result{}, nil //nolint:nilerr // the controller ends
 	}
 	id, err := r.Principals.ID(ctx, request.Name)
 	again := min(r.Every, awaited)

@@ -32,6 +32,9 @@ const (
 	reasonNoPermissions = "NoPermissions"
 )
 
+// notPinned stands before why the id of a principal is not known.
+const notPinned = "; its id is not known, so one of the same name that is made later enters too: "
+
 // verdict is what a condition says.
 type verdict struct {
 	status          metav1.ConditionStatus
@@ -111,7 +114,7 @@ func (s *subject) ready(found map[string]verdict) verdict {
 	if s.pinned != "" {
 		message += ", as long as IAM's id of it is " + s.pinned
 	} else if s.unsure != "" && s.entry != nil {
-		message += "; its id is not known, so one of the same name that is made later enters too: " + s.unsure
+		message += notPinned + s.unsure
 	}
 	return yes("Ready", message)
 }
@@ -239,7 +242,7 @@ func wordsOf(err error) string {
 func (r *Reconciler) tell(s *subject, before, now *v1alpha1.AccessStatus) {
 	for _, condition := range now.Conditions {
 		was := meta.FindStatusCondition(before.Conditions, condition.Type)
-		isNews := was == nil && condition.Type != conditionShadowed ||
+		isNews := was == nil && (condition.Type != conditionShadowed || condition.Status == metav1.ConditionTrue) ||
 			was != nil && (was.Status != condition.Status || was.Reason != condition.Reason ||
 				condition.Type == conditionBound && was.Message != condition.Message)
 		if !isNews {

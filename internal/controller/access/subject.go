@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
@@ -149,11 +150,17 @@ func (s *subject) identify(known *asked) {
 	}
 	said, there := known.of(s.principal())
 	s.unsure, s.absent = said.problem, said.absent
+	before := meta.FindStatusCondition(s.status.Conditions, conditionReady)
+	if before == nil {
+		before = &metav1.Condition{}
+	}
+	if !there { // not asked yet since the start: what was said before stands
+		_, s.unsure, _ = strings.Cut(before.Message, notPinned)
+		s.absent = before.Reason == reasonAbsent
+	}
 	switch {
 	case said.id == "":
-		before := meta.FindStatusCondition(s.status.Conditions, conditionReady)
-		if before != nil && before.Reason == reasonReplaced && s.pinned != "" && !(there && said.absent) &&
-			strings.Contains(before.Message, s.pinned) {
+		if before.Reason == reasonReplaced && s.pinned != "" && !s.absent && strings.Contains(before.Message, s.pinned) {
 			s.replaced = before.Message
 		}
 	case s.pinned == "" && s.entry != nil && s.winner == nil:
