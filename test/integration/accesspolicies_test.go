@@ -42,8 +42,8 @@ func publishedRows(t *testing.T) map[string]map[permission]bool {
 		if rows[cells[0]] == nil {
 			rows[cells[0]] = map[permission]bool{}
 		}
-		for _, verb := range strings.SplitSeq(cells[4], ",") {
-			for _, resource := range strings.SplitSeq(cells[2], ",") {
+		for verb := range strings.SplitSeq(cells[4], ",") {
+			for resource := range strings.SplitSeq(cells[2], ",") {
 				rows[cells[0]][permission{verb, strings.TrimPrefix(cells[1], "-"), resource}] = true
 			}
 		}
