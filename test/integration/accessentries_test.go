@@ -236,6 +236,20 @@ func (w *accessWorld) fixes(group string) {
 	w.must(err)
 	w.eventually("a rule that was added is out", func() bool { return !w.allowed(group, "get", "secrets", "prod") })
 
+	// Who takes the label off makes it theirs: nothing is bound to it then.
+	label := func(value string) {
+		_, err := rbac.ClusterRoles().Patch(ctx, viewPolicy, types.MergePatchType, []byte(
+			`{"metadata":{"labels":{"app.kubernetes.io/managed-by":`+value+`}}}`), metav1.PatchOptions{})
+		w.must(err)
+	}
+	label("null")
+	w.until("dev", "Bound", "False", "ClusterRole "+viewPolicy+" is not one of Rolecall's")
+	w.can(group, false, "list", "pods", "prod")
+	w.can(group, true, "create", "deployments.apps", "dev-1")
+	label(`"rolecall"`)
+	w.until("dev", "Bound", "True", "AmazonEKSViewPolicy in the cluster")
+	w.can(group, true, "list", "pods", "prod")
+
 	// Another role, in our name: it cannot be changed, so the binding is made again.
 	w.must(rbac.RoleBindings("dev-1").Delete(ctx, editPolicy, metav1.DeleteOptions{}))
 	_, err = rbac.RoleBindings("dev-1").Create(ctx, &rbacv1.RoleBinding{

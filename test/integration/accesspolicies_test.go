@@ -15,6 +15,7 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -80,6 +81,32 @@ func TestAccessPoliciesTellTheTruth(t *testing.T) {
 	w.reviews(rows, groups)
 	w.lists(rows, groups)
 	w.bindsRoles(groups["namespace"]["AmazonEKSAdminPolicy"])
+	w.isBounded()
+}
+
+// isBounded: a policy that is taken out of the controller's permissions is not given any
+// more, whatever its flags say, and the entry says so and has what else it names.
+func (w *accessWorld) isBounded() {
+	w.t.Helper()
+	const name = "access-policy:AmazonEKSClusterAdminPolicy"
+	role, err := w.Client.RbacV1().ClusterRoles().Get(w.t.Context(), "rolecall-access", metav1.GetOptions{})
+	w.must(err)
+	for i := range role.Rules {
+		role.Rules[i].ResourceNames = slices.DeleteFunc(role.Rules[i].ResourceNames, func(n string) bool { return n == name })
+	}
+	_, err = w.Client.RbacV1().ClusterRoles().Update(w.t.Context(), role, metav1.UpdateOptions{})
+	w.must(err)
+	const principal = "arn:aws:iam::111122223333:role/late"
+	w.create("accessentries", `{"kind":"AccessEntry","metadata":{"name":"late"},"spec":{"principal":{"arn":"`+principal+`"},`+
+		`"accessPolicies":[{"policy":"AmazonEKSClusterAdminPolicy","namespaces":["prod"]},`+
+		`{"policy":"AmazonEKSViewPolicy","namespaces":["prod"]}]}}`)
+	got := w.until("late", "Bound", "False", "the API server does not let the controller")
+	if c := meta.FindStatusCondition(got.Status.Conditions, "Bound"); c.Reason != "Forbidden" {
+		w.t.Errorf("got %+v", c)
+	}
+	group := access.PolicyGroup(principal)
+	w.can(group, true, "list", "pods", "prod")
+	w.can(group, false, "delete", "roles.rbac.authorization.k8s.io", "prod")
 }
 
 // reviews asks the API server about all that is published and about much that is not.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -55,11 +57,14 @@ func (r *Reconciler) bring(ctx context.Context, w *world) *outcome {
 	for _, place := range slices.SortedFunc(maps.Keys(wanted), accesspolicy.Compare) {
 		byPolicy[place.Policy] = append(byPolicy[place.Policy], place)
 	}
+	var idle []client.Object
 	for place, b := range w.bindings {
 		if wanted[place] == nil {
-			r.remove(ctx, o, b.object)
+			idle = append(idle, b.object)
 		}
 	}
+	r.remove(ctx, o, idle...)
+	var jobs []job
 	roles := map[string]bool{}
 	for _, policy := range slices.Sorted(maps.Keys(byPolicy)) {
 		places := byPolicy[policy]
@@ -71,8 +76,16 @@ func (r *Reconciler) bring(ctx context.Context, w *world) *outcome {
 				continue
 			}
 		}
-		r.bind(ctx, w, o, role, places, wanted)
+		found, err := r.have(ctx, w, places)
+		if err != nil {
+			_ = o.fail(err, places...)
+			continue
+		}
+		for i, place := range places {
+			jobs = append(jobs, job{place, role, found[i], subjectsOf(wanted[place])})
+		}
 	}
+	r.bind(ctx, o, jobs)
 	for name, role := range w.roles {
 		if _, ours := (&binding{object: role}).place(); ours && !roles[name] {
 			r.remove(ctx, o, role)
@@ -89,21 +102,44 @@ func (r *Reconciler) withoutRole(
 	if _, theirs := err.(*foreign); !theirs { //nolint:errorlint // it is not wrapped
 		return
 	}
+	var idle []client.Object
 	for _, place := range places {
 		if b := w.bindings[place]; b != nil {
-			r.remove(ctx, o, b.object)
+			idle = append(idle, b.object)
+		}
+	}
+	r.remove(ctx, o, idle...)
+}
+
+func (r *Reconciler) remove(ctx context.Context, o *outcome, objects ...client.Object) {
+	for i, err := range each(len(objects), func(i int) error {
+		return client.IgnoreNotFound(r.Client.Delete(ctx, objects[i], only(objects[i])))
+	}) {
+		if err != nil {
+			r.Log.Error("not removed, though no access entry asks for it", "object", named(objects[i]), "error", err)
+			_ = o.fail(err)
+		} else {
+			r.Log.Info("removed what no access entry asks for", "object", named(objects[i]))
 		}
 	}
 }
 
-func (r *Reconciler) remove(ctx context.Context, o *outcome, object client.Object) {
-	err := client.IgnoreNotFound(r.Client.Delete(ctx, object, only(object)))
-	if err != nil {
-		r.Log.Error("not removed, though no access entry asks for it", "object", named(object), "error", err)
-		_ = o.fail(err)
-		return
+// each does something n times, some at a time: what a change asks for in hundreds of
+// namespaces is to count at once.
+func each(n int, do func(int) error) []error {
+	const together = 8
+	failed := make([]error, n)
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range min(n, together) {
+		all.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				failed[i] = do(i)
+			}
+		})
 	}
-	r.Log.Info("removed what no access entry asks for", "object", named(object))
+	all.Wait()
+	return failed
 }
 
 // named is an object in people's words.
@@ -147,26 +183,40 @@ func (r *Reconciler) ensureRole(ctx context.Context, w *world, name v1alpha1.Acc
 	return r.Client.Update(ctx, fixed, client.FieldOwner(owner))
 }
 
-// bind makes the bindings of one policy, or fixes them.
-func (r *Reconciler) bind(
-	ctx context.Context, w *world, o *outcome, role string, places []accesspolicy.Place,
-	wanted map[accesspolicy.Place][]string,
-) {
+// job is one binding to look at.
+type job struct {
+	place    accesspolicy.Place
+	role     string
+	have     *binding // nil if there is none
+	subjects []rbacv1.Subject
+}
+
+// have are the bindings that there are in places of one policy.
+func (r *Reconciler) have(ctx context.Context, w *world, places []accesspolicy.Place) ([]*binding, error) {
+	found := make([]*binding, len(places))
 	var live map[accesspolicy.Place]*binding
-	for _, place := range places {
-		have := w.bindings[place]
-		if have == nil {
-			if live == nil {
-				var err error
-				if live, err = r.named(ctx, place.Policy); err != nil {
-					_ = o.fail(err, places...)
-					return
-				}
-			}
-			have = live[place]
+	for i, place := range places {
+		if found[i] = w.bindings[place]; found[i] != nil {
+			continue
 		}
-		if err := r.ensureBinding(ctx, place, role, have, subjectsOf(wanted[place])); err != nil {
-			_ = o.fail(err, place)
+		if live == nil {
+			var err error
+			if live, err = r.named(ctx, place.Policy); err != nil {
+				return nil, err
+			}
+		}
+		found[i] = live[place]
+	}
+	return found, nil
+}
+
+// bind makes bindings, or fixes them: those of the cluster first, each of which is the
+// rights of somebody everywhere.
+func (r *Reconciler) bind(ctx context.Context, o *outcome, jobs []job) {
+	slices.SortFunc(jobs, func(a, b job) int { return accesspolicy.Compare(a.place, b.place) })
+	for i, err := range each(len(jobs), func(i int) error { return r.ensureBinding(ctx, &jobs[i]) }) {
+		if err != nil {
+			_ = o.fail(err, jobs[i].place)
 		} else {
 			o.bound++
 		}
@@ -197,32 +247,31 @@ func (r *Reconciler) named(
 	return found, nil
 }
 
-func (r *Reconciler) ensureBinding(
-	ctx context.Context, place accesspolicy.Place, role string, have *binding, subjects []rbacv1.Subject,
-) error {
+func (r *Reconciler) ensureBinding(ctx context.Context, j *job) error {
+	have := j.have
 	switch {
 	case have != nil && !isOurs(have.object):
 		return &foreign{named(have.object)}
-	case have != nil && *have.role != roleRef(role): // which cannot be changed
+	case have != nil && *have.role != roleRef(j.role): // which cannot be changed
 		if err := client.IgnoreNotFound(r.Client.Delete(ctx, have.object, only(have.object))); err != nil {
 			return err
 		}
 		r.Log.Warn("made again: it bound another role", "object", named(have.object), "role", have.role.Name)
-	case have != nil && have.is(subjects):
+	case have != nil && have.is(j.subjects):
 		return nil
 	case have != nil:
 		fixed := have.object.DeepCopyObject().(client.Object)
 		switch b := fixed.(type) {
 		case *rbacv1.ClusterRoleBinding:
-			b.Subjects = subjects
+			b.Subjects = j.subjects
 		case *rbacv1.RoleBinding:
-			b.Subjects = subjects
+			b.Subjects = j.subjects
 		}
 		return r.Client.Update(ctx, fixed, client.FieldOwner(owner))
 	}
-	err := r.Client.Apply(ctx, bindingToMake(place, role, subjects), client.FieldOwner(owner))
+	err := r.Client.Apply(ctx, bindingToMake(j.place, j.role, j.subjects), client.FieldOwner(owner))
 	if apierrors.IsNotFound(err) { // the namespace is gone; its event is on the way
-		return fmt.Errorf("namespace %s: %w", place.Namespace, err)
+		return fmt.Errorf("namespace %s: %w", j.place.Namespace, err)
 	}
 	return err
 }

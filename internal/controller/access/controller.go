@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -141,18 +142,18 @@ func (r *Reconciler) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result
 	}
 	w.judge(&r.asked)
 	made := r.bring(ctx, w)
-	failed, said := made.failed, 0
+	var news []*subject
 	for _, s := range w.subjects {
-		if s.describe(w, made); said == atOnce || !s.isNews() {
-			continue
-		}
-		said++
-		if err := r.say(ctx, s); err != nil {
-			failed = append(failed, err)
+		if s.describe(w, made); s.isNews() && len(news) < atOnce {
+			news = append(news, s)
 		}
 	}
+	failed := slices.DeleteFunc(
+		append(each(len(news), func(i int) error { return r.say(ctx, news[i]) }), made.failed...),
+		func(err error) bool { return err == nil },
+	)
 	r.Metrics.observe(w, made)
-	return r.next(made, failed, said == atOnce)
+	return r.next(made, failed, len(news) == atOnce)
 }
 
 // next says when to look again: what has changed meanwhile soon, what failed by the

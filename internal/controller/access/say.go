@@ -238,13 +238,15 @@ func wordsOf(err error) string {
 	return err.Error()
 }
 
-// tell makes an Event of what changed: of each condition, and of rights that came or went.
+// tell makes an Event of what changed: of each condition, and of rights that an edit of the
+// entry gave or took. That namespaces come and go is no Event of each entry.
 func (r *Reconciler) tell(s *subject, before, now *v1alpha1.AccessStatus) {
 	for _, condition := range now.Conditions {
 		was := meta.FindStatusCondition(before.Conditions, condition.Type)
 		isNews := was == nil && (condition.Type != conditionShadowed || condition.Status == metav1.ConditionTrue) ||
 			was != nil && (was.Status != condition.Status || was.Reason != condition.Reason ||
-				condition.Type == conditionBound && was.Message != condition.Message)
+				condition.Type == conditionBound && was.Message != condition.Message &&
+					was.ObservedGeneration != condition.ObservedGeneration)
 		if !isNews {
 			continue
 		}
