@@ -26,8 +26,8 @@ type AccessEntry struct {
 
 // AccessEntrySpec is who enters, as whom, and what it may do.
 //
-// +kubebuilder:validation:XValidation:rule="self.type == 'STANDARD' || (!has(self.username) && !has(self.kubernetesGroups))",message="username and kubernetesGroups of node types are fixed: only entries of type STANDARD have their own"
-// +kubebuilder:validation:XValidation:rule="self.type == 'STANDARD' || !has(self.accessPolicies)",message="only entries of type STANDARD have access policies"
+// +kubebuilder:validation:XValidation:rule="self.type == 'STANDARD' || (!has(self.username) && (!has(self.kubernetesGroups) || size(self.kubernetesGroups) == 0))",message="username and kubernetesGroups of node types are fixed: only entries of type STANDARD have their own"
+// +kubebuilder:validation:XValidation:rule="self.type == 'STANDARD' || !has(self.accessPolicies) || size(self.accessPolicies) == 0",message="only entries of type STANDARD have access policies"
 // +kubebuilder:validation:XValidation:rule="self.type == 'STANDARD' || (has(self.principal.arn) && self.principal.arn.contains(':role/'))",message="the principal of a node type is a role"
 // +kubebuilder:validation:XValidation:rule="self.principal == oldSelf.principal && self.type == oldSelf.type",message="principal and type cannot be changed: delete the entry and create another"
 type AccessEntrySpec struct {
@@ -87,22 +87,41 @@ const (
 	EC2Auto       AccessEntryType = "EC2"
 )
 
-// AccessPolicy is one access policy of EKS, and where it counts.
+// AccessPolicy is one access policy of EKS, and where it counts. That is always said, so
+// that a misspelt key cannot make a namespace the whole cluster.
+//
+// +kubebuilder:validation:XValidation:rule="(has(self.scope) && self.scope == 'cluster') != has(self.namespaces)",message="say where the policy counts: scope: cluster, or namespaces with at least one name"
 type AccessPolicy struct {
 	// Policy is its name, such as AmazonEKSViewPolicy.
 	//
 	// +required
 	Policy AccessPolicyName `json:"policy"`
-	// Namespaces are those it counts in, or patterns that end in a star; the whole
-	// cluster if empty. They need not exist yet.
+	// Scope is cluster, or namespace, which namespaces say by themselves.
+	//
+	// +optional
+	Scope AccessScope `json:"scope,omitempty"`
+	// Namespaces are those it counts in, or patterns that end in a star. They need not
+	// exist yet.
 	//
 	// +optional
 	// +listType=set
+	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=100
 	// +kubebuilder:validation:items:MaxLength=63
 	// +kubebuilder:validation:items:Pattern=`^([a-z0-9]([a-z0-9-]*[a-z0-9])?|[a-z0-9][a-z0-9-]*\*)$`
 	Namespaces []string `json:"namespaces,omitempty"`
 }
+
+// AccessScope is how far an access policy goes.
+//
+// +kubebuilder:validation:Enum=cluster;namespace
+type AccessScope string
+
+// The scopes, in EKS's words.
+const (
+	ClusterScope   AccessScope = "cluster"
+	NamespaceScope AccessScope = "namespace"
+)
 
 // AccessPolicyName is the name of an access policy that people can have.
 //

@@ -30,6 +30,7 @@ import (
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/app/cli"
 	"github.com/rolecall/rolecall/internal/app/flags"
+	"github.com/rolecall/rolecall/internal/awsapi"
 	associationcontroller "github.com/rolecall/rolecall/internal/controller/association"
 	issuercontroller "github.com/rolecall/rolecall/internal/controller/issuer"
 	"github.com/rolecall/rolecall/internal/controller/missed"
@@ -52,6 +53,7 @@ type controllerConfig struct {
 	findMissed, restartMissed bool
 	prefix                    string
 	groups                    groupFlags
+	access                    accessFlags
 	read                      flags.IssuerReader
 	plane                     planeFlags
 	logs                      flags.Logs
@@ -66,6 +68,9 @@ func newController(sys cli.System) *cobra.Command {
 in step, check what is published as STS does, and rotate keys step by step: the Secret
 of an Issuer holds what the API servers must have, and the controller goes on when they
 have it. With --cluster-name, write into the status of each PodIdentityAssociation
+whether its pods can get their role. With --access-entries, make the access policies of
+AccessEntries RBAC, and keep the status of AccessEntries and IdentityMappings. Several
+may run; one leads, by a Lease.`,
 whether its pods can get their role. With --group-mappings, keep the members of IAM
 groups in the status of GroupMappings. Several may run; one leads, by a Lease.`,
 		Example: `  rolecall serve controller
@@ -88,6 +93,7 @@ groups in the status of GroupMappings. Several may run; one leads, by a Lease.`,
 	f.StringVar(&c.prefix, "annotation-prefix", inject.Defaults().Prefix,
 		"the webhook's --annotation-prefix, for --find-missed")
 	c.groups.add(cmd)
+	c.access.add(cmd)
 	c.read.Add(cmd)
 	c.plane.flags(cmd)
 	c.kube.Add(cmd)
@@ -106,6 +112,9 @@ func (c *controllerConfig) run(cmd *cobra.Command, sys cli.System) error {
 		return fault.New(fault.Usage, "--restart-missed needs --find-missed")
 	}
 	if err := c.groups.check(cmd); err != nil {
+		return err
+	}
+	if err := c.access.check(); err != nil {
 		return err
 	}
 	log, err := c.logs.Logger(sys)
@@ -171,10 +180,14 @@ func (c *controllerConfig) manager(
 		return nil, err
 	}
 	watches := &controllerWatches{now: sys.Now, added: r.watching, byKind: map[string]*follow.Watch{}}
+	if c.access.on { // a policy of many namespaces is many bindings
+		kube = rest.CopyConfig(kube)
+		kube.QPS, kube.Burst = 200, 400
+	}
 	again := true // controllers of one name, in one process, are a test's
 	manager, err := ctrl.NewManager(kube, ctrl.Options{
 		Scheme: scheme, Logger: logr.FromSlogHandler(log.Handler()),
-		Cache:          cache.Options{NewInformer: watches.informer},
+		Cache:          cache.Options{NewInformer: watches.informer, ByObject: c.access.cached()},
 		Metrics:        metricsserver.Options{BindAddress: "0"}, // served with ours
 		LeaderElection: !c.noElection, LeaderElectionID: "rolecall-controller", LeaderElectionNamespace: c.namespace,
 		LeaderElectionReleaseOnCancel: true,
@@ -199,6 +212,9 @@ func (c *controllerConfig) manager(
 	if err := c.groups.reconcile(sys.Now, manager, sure, registry, log); err != nil {
 		return nil, err
 	}
+	if err := c.access.reconcile(sys, manager, sure, registry, log); err != nil {
+		return nil, err
+	}
 	return manager, c.associations(sys, manager, sure, registry, log)
 }
 
@@ -218,7 +234,7 @@ func (c *controllerConfig) associations(
 		Client:  sure,
 		Plane:   plane,
 		Grants:  c.plane.bounds.GrantSet,
-		Roles:   &associationcontroller.EnvironmentRoles{Now: sys.Now},
+		Roles:   &associationcontroller.EnvironmentRoles{Own: &awsapi.Own{Now: sys.Now}},
 		Events:  manager.GetEventRecorder("rolecall-association"),
 		Metrics: associationcontroller.NewMetrics(registry), Log: log, Every: c.plane.every, Now: sys.Now,
 	}

@@ -3,6 +3,7 @@ package serve
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"k8s.io/client-go/kubernetes"
@@ -156,6 +157,7 @@ func (c *brokerConfig) permissions() []webhook.Permission {
 func (c *controllerConfig) permissions(named bool) []webhook.Permission {
 	rolecall, lease := v1alpha1.GroupVersion.Group, "rolecall-controller"
 	watched := []string{"list", "watch"}
+	return needed(slices.Concat([]webhook.Permission{
 	return needed(append(c.groups.permissions(), []webhook.Permission{
 		{Group: rolecall, Resource: "issuers", Verbs: watched, For: always},
 		{Group: rolecall, Resource: "issuers/status", Verbs: []string{"patch"}, For: always},
@@ -171,6 +173,9 @@ func (c *controllerConfig) permissions(named bool) []webhook.Permission {
 			Group: "coordination.k8s.io", Resource: "leases", Name: lease, Namespace: c.namespace,
 			Verbs: []string{"get", "update"}, For: "--leader-election-namespace",
 		},
+	}, c.access.permissions()), map[webhook.Part]bool{
+		"--cluster-name": named, "--leader-election-namespace": !c.noElection, "--access-entries": c.access.on,
+	})
 	}...), map[webhook.Part]bool{
 		"--cluster-name": named, "--leader-election-namespace": !c.noElection, "--group-mappings": c.groups.on,
 	})

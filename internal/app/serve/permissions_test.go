@@ -26,7 +26,10 @@ func TestMissingPermissionsAreSaid(t *testing.T) {
 		verify: "auto", agentAuth: "token", keys: "apiserver", eksAPI: true, events: true,
 	}
 	broker.certificates.Namespace, broker.certificates.Secret = "rolecall-system", "rolecall-broker-tls"
-	controller := controllerConfig{namespace: "rolecall-system"}
+	controller := controllerConfig{
+		namespace: "rolecall-system",
+		access:    accessFlags{on: true, policies: []string{"AmazonEKSViewPolicy"}, flavor: "eks"},
+	}
 	for _, row := range []struct {
 		server     string
 		all        []webhook.Permission
@@ -50,6 +53,10 @@ func TestMissingPermissionsAreSaid(t *testing.T) {
 			return s.ResourceAttributes.Resource == "leases" && s.ResourceAttributes.Name != ""
 		}, `add this rule to the controller's Role in namespace rolecall-system: {apiGroups: [\"coordination.k8s.io\"], ` +
 			`resources: [leases], verbs: [get, update], resourceNames: [rolecall-controller]}`, "--leader-election-namespace"},
+		{"controller", controller.permissions(true), func(s *authorizationv1.SelfSubjectAccessReviewSpec) bool {
+			return s.ResourceAttributes.Verb == "escalate"
+		}, `add this rule to the controller's ClusterRole: {apiGroups: [\"rbac.authorization.k8s.io\"], resources: [clusterroles], ` +
+			`verbs: [escalate], resourceNames: [access-policy:AmazonEKSViewPolicy]}`, "--access-entries"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			client, log := fake.NewClientset(), &lockedbuffer.Buffer{}
