@@ -1,7 +1,7 @@
 // Package accesscmd has the commands of `rolecall access`: who may enter a cluster with an
 // IAM identity, as whom, and why not.
 //
-// It has no rules of its own: those are in internal/access.
+// It has no rules of its own: those are in internal/access and internal/grouprole.
 package accesscmd
 
 import (
@@ -16,28 +16,10 @@ func New(sys cli.System) *cobra.Command {
 		Use:   "access",
 		Short: "Who may enter a cluster with an IAM identity, as whom, and why not",
 		Long: `Show who may enter a cluster with an IAM identity, by aws-auth, access entries, objects
-and IAM groups; say who one is there, and why somebody is refused.`,
+and IAM groups; say who one is there, and why somebody is refused; let the members of an
+IAM group in by a role.`,
 		Example: `  rolecall access whoami
   rolecall access explain --arn arn:aws:iam::111122223333:role/dev
   rolecall access list`,
-	}, newWhoami(sys), newExplain(sys), newList(sys))
-}
-// Package accesscmd is `rolecall access`: who may enter a cluster, and how.
-//
-// What is to be done it asks internal/grouprole; here are flags, calls and printing.
-package accesscmd
-
-import (
-	"github.com/spf13/cobra"
-
-	"github.com/rolecall/rolecall/internal/app/cli"
-)
-
-// New returns the command with its subcommands.
-func New(sys cli.System) *cobra.Command {
-	return cli.Parent(&cobra.Command{
-		Use:     "access",
-		Short:   "Let people into a cluster by their IAM identity",
-		Example: "  rolecall access group-role --group dev.rnd.group --role dev.eks-access.role --cluster prod --cluster-role view",
-	}, newGroupRole(sys))
+	}, newWhoami(sys), newExplain(sys), newList(sys), newGroupRole(sys))
 }

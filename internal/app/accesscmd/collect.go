@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -31,13 +32,10 @@ import (
 	"github.com/rolecall/rolecall/internal/yamledit"
 )
 
-// Where the peer's ConfigMap is.
-const (
-	authNamespace = "kube-system"
-	authName      = "aws-auth"
-)
-
 var peerKind = schema.GroupVersionKind{Group: "iamauthenticator.k8s.aws", Version: "v1alpha1", Kind: "IAMIdentityMapping"}
+
+// authName is that of the peer's ConfigMap.
+var authName = types.NamespacedName{Namespace: "kube-system", Name: "aws-auth"}
 
 // cluster says how the API server is reached, as kubectl's flags do.
 type cluster struct{ kubeconfig, context string }
@@ -193,16 +191,16 @@ func (g *gathered) readCluster(ctx context.Context, config *rest.Config) error {
 		return fault.New(fault.Unavailable, "reach the API server: %w", err)
 	}
 	var auth corev1.ConfigMap
-	err = reader.Get(ctx, client.ObjectKey{Namespace: authNamespace, Name: authName}, &auth)
+	err = reader.Get(ctx, authName, &auth)
 	switch {
 	case err == nil:
-		g.configMap("ConfigMap "+authNamespace+"/"+authName, auth.Data)
+		g.configMap("ConfigMap "+authName.String(), auth.Data)
 	case apierrors.IsUnauthorized(err):
 		return fault.New(fault.Denied, "the cluster does not know you: Unauthorized").
 			Hint("rolecall access whoami says as whom AWS knows you").
 			Hint("mappings that are in files can be read with -f FILE")
 	case !apierrors.IsNotFound(err):
-		g.unread = append(g.unread, fmt.Errorf("ConfigMap %s/%s: %w", authNamespace, authName, err))
+		g.unread = append(g.unread, fmt.Errorf("ConfigMap %s: %w", authName, err))
 	}
 	var (
 		entries v1alpha1.AccessEntryList
@@ -297,7 +295,7 @@ func (g *gathered) document(file string, root yamledit.Node) (found bool, err er
 	}
 	at := fmt.Sprintf("%s:%d", file, root.Line())
 	switch {
-	case kind == "ConfigMap" && (root.Get("metadata", "name").Scalar() == authName || root.Get("data", "mapRoles").Exists()):
+	case kind == "ConfigMap" && (root.Get("metadata", "name").Scalar() == authName.Name || root.Get("data", "mapRoles").Exists()):
 		var auth corev1.ConfigMap
 		if err := decode(at, text, &auth); err != nil {
 			return false, err

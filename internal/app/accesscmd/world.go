@@ -92,8 +92,6 @@ func (is *world) readAWS(ctx context.Context, s *grouprole.State) (err error) {
 	return nil
 }
 
-var authName = types.NamespacedName{Namespace: "kube-system", Name: "aws-auth"}
-
 func (is *world) readCluster(ctx context.Context, s *grouprole.State) error {
 	auth, mapping, binding := &corev1.ConfigMap{}, &v1alpha1.IdentityMapping{}, &rbacv1.ClusterRoleBinding{}
 	there, err := is.get(ctx, authName, auth)

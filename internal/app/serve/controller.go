@@ -69,10 +69,9 @@ in step, check what is published as STS does, and rotate keys step by step: the 
 of an Issuer holds what the API servers must have, and the controller goes on when they
 have it. With --cluster-name, write into the status of each PodIdentityAssociation
 whether its pods can get their role. With --access-entries, make the access policies of
-AccessEntries RBAC, and keep the status of AccessEntries and IdentityMappings. Several
+AccessEntries RBAC, and keep the status of AccessEntries and IdentityMappings; with
+--group-mappings, keep the members of IAM groups in the status of GroupMappings. Several
 may run; one leads, by a Lease.`,
-whether its pods can get their role. With --group-mappings, keep the members of IAM
-groups in the status of GroupMappings. Several may run; one leads, by a Lease.`,
 		Example: `  rolecall serve controller
   rolecall serve controller --cluster-name prod --cluster-account 111122223333 --cluster-region eu-west-1 \
     --issuer https://oidc.example.com/prod`,

@@ -158,7 +158,6 @@ func (c *controllerConfig) permissions(named bool) []webhook.Permission {
 	rolecall, lease := v1alpha1.GroupVersion.Group, "rolecall-controller"
 	watched := []string{"list", "watch"}
 	return needed(slices.Concat([]webhook.Permission{
-	return needed(append(c.groups.permissions(), []webhook.Permission{
 		{Group: rolecall, Resource: "issuers", Verbs: watched, For: always},
 		{Group: rolecall, Resource: "issuers/status", Verbs: []string{"patch"}, For: always},
 		{Group: rolecall, Resource: "podidentityassociations", Verbs: watched, For: "--cluster-name"},
@@ -173,10 +172,8 @@ func (c *controllerConfig) permissions(named bool) []webhook.Permission {
 			Group: "coordination.k8s.io", Resource: "leases", Name: lease, Namespace: c.namespace,
 			Verbs: []string{"get", "update"}, For: "--leader-election-namespace",
 		},
-	}, c.access.permissions()), map[webhook.Part]bool{
+	}, c.access.permissions(), c.groups.permissions()), map[webhook.Part]bool{
 		"--cluster-name": named, "--leader-election-namespace": !c.noElection, "--access-entries": c.access.on,
-	})
-	}...), map[webhook.Part]bool{
-		"--cluster-name": named, "--leader-election-namespace": !c.noElection, "--group-mappings": c.groups.on,
+		"--group-mappings": c.groups.on,
 	})
 }
