@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/rolecall/rolecall/internal/app/cli"
+	"github.com/rolecall/rolecall/internal/callerid"
 	"github.com/rolecall/rolecall/internal/fault"
 )
 
@@ -127,20 +128,42 @@ func (c *whoamiConfig) ask(ctx context.Context) (*me, error) {
 	if err := found.askCluster(ctx, client); err != nil {
 		return nil, err
 	}
-	if id != nil {
-		read, err := c.collect(ctx)
-		switch {
-		case err != nil:
-			found.MappingNote = err.Error()
-		default:
-			e := read.explain(id, nil)
-			found.Explained = &e
-			if len(e.Unread) > 0 {
-				found.MappingNote = "not all mappings may be read: " + strings.Join(e.Unread, "; ")
-			}
-		}
+	if entered := found.entered(); entered != nil {
+		id = entered // kubectl's credentials may be others than this shell's
+	}
+	if id == nil {
+		return found, nil
+	}
+	read, err := c.collect(ctx)
+	if err != nil {
+		found.MappingNote = err.Error()
+		return found, nil
+	}
+	e := read.explain(id, nil)
+	if len(e.Unread) > 0 {
+		found.MappingNote = "you may not read all mappings: " + e.Unread[0]
+	}
+	if e.Mapped || len(e.Unread) == 0 { // otherwise what is not read may be what counts
+		found.Explained = &e
 	}
 	return found, nil
+}
+
+// entered is the identity that the cluster says one has, if an authenticator told it.
+func (m *me) entered() *callerid.Identity {
+	if m.Cluster == nil || len(m.Cluster.Extra["arn"]) != 1 {
+		return nil
+	}
+	who, err := identityOf(m.Cluster.Extra["arn"][0], "")
+	if err != nil {
+		return nil
+	}
+	for into, key := range map[*string]string{&who.UserID: "principalId", &who.AccessKeyID: "accessKeyId"} {
+		if values := m.Cluster.Extra[key]; len(values) == 1 {
+			*into = values[0]
+		}
+	}
+	return who
 }
 
 // askCluster asks who one is, and what one may do.
@@ -191,7 +214,7 @@ func printMe(w io.Writer, m *me) {
 		fmt.Fprintf(w, "cluster   %s%s\n", m.Cluster.Username, inGroups(m.Cluster.Groups))
 		// The credentials of kubectl may be others than this shell's.
 		if said := m.Cluster.Extra["arn"]; m.AWS != nil && len(said) == 1 && said[0] != m.AWS.ARN {
-			fmt.Fprintf(w, "          as %s, which is not who AWS says you are here: the context has its own profile or role\n", said[0])
+			fmt.Fprintf(w, "          as %s: the context has a profile or role of its own\n", said[0])
 		}
 	}
 	switch {

@@ -11,8 +11,12 @@ import (
 	"sync"
 	"time"
 
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -73,7 +77,7 @@ func startCluster(
 	if err := c.control.Start(ctx, webhook); err != nil {
 		return nil, err
 	}
-	if err := applyDefinitions(ctx, c.control); err != nil {
+	if err := provisionCluster(ctx, c.control); err != nil {
 		return nil, err
 	}
 	if err := c.startController(ctx, sys, started); err != nil {
@@ -155,7 +159,7 @@ func (c *realCluster) startAuthenticator(ctx context.Context, sys cli.System, st
 
 func (c *realCluster) startController(ctx context.Context, sys cli.System, started *plane.Plane) error {
 	_, err := c.serve(ctx, sys, started, "controller", "--kubeconfig="+c.control.Kubeconfig, "--without-leader-election",
-		"--metrics-listen=127.0.0.1:0")
+		"--metrics-listen=127.0.0.1:0", "--access-entries", "--group-mappings", "--group-sync-period=5s")
 	return err
 }
 
@@ -211,12 +215,56 @@ func (c *realCluster) Close() {
 	}
 }
 
-// applyDefinitions makes the API server know the product's kinds.
-func applyDefinitions(ctx context.Context, control *controlplane.ControlPlane) error {
-	api, err := client.New(control.Admin, client.Options{})
+// provisionCluster makes the API server know the product's kinds, and does for the
+// roles view, edit and admin once what a controller manager does all the time.
+func provisionCluster(ctx context.Context, control *controlplane.ControlPlane) error {
+	scheme := runtime.NewScheme()
+	if err := rbacv1.AddToScheme(scheme); err != nil {
+		return err
+	}
+	api, err := client.New(control.Admin, client.Options{Scheme: scheme})
 	if err != nil {
 		return fault.New(fault.Unavailable, "reach the API server: %w", err)
 	}
+	for _, name := range []string{"view", "edit", "admin"} { // each is a part of the next
+		if err := aggregate(ctx, api, name); err != nil {
+			return fault.New(fault.Unavailable, "ClusterRole %s: %w", name, err)
+		}
+	}
+	return applyDefinitions(ctx, api)
+}
+
+// aggregate gives a ClusterRole the rules of those that it selects.
+func aggregate(ctx context.Context, api client.Client, name string) error {
+	var (
+		role rbacv1.ClusterRole
+		all  rbacv1.ClusterRoleList
+	)
+	if err := api.Get(ctx, client.ObjectKey{Name: name}, &role); err != nil {
+		return err
+	}
+	if role.AggregationRule == nil {
+		return nil
+	}
+	if err := api.List(ctx, &all); err != nil {
+		return err
+	}
+	role.Rules = nil
+	for _, wanted := range role.AggregationRule.ClusterRoleSelectors {
+		selects, err := metav1.LabelSelectorAsSelector(&wanted)
+		if err != nil {
+			return err
+		}
+		for i := range all.Items {
+			if part := &all.Items[i]; part.Name != name && selects.Matches(labels.Set(part.Labels)) {
+				role.Rules = append(role.Rules, part.Rules...)
+			}
+		}
+	}
+	return api.Update(ctx, &role)
+}
+
+func applyDefinitions(ctx context.Context, api client.Client) error {
 	names, err := fs.Glob(crds.Files, "*.yaml")
 	if err != nil {
 		return err
