@@ -37,34 +37,46 @@ func TestStrangers(t *testing.T) {
 		{name: "an account that the ARN does not have", who: "role/q/s", change: func(i *callerid.Identity) {
 			i.AccountID = "444455556666"
 		}, want: "! not_mapped"},
-		{name: "no account", who: "role/r/s", change: func(i *callerid.Identity) { i.AccountID = "" },
-			want: "! not_mapped"},
-		{name: "no ARN", who: "role/r/s", change: func(i *callerid.Identity) { i.CanonicalARN = "" },
-			want: "! not_mapped"},
+		{
+			name: "no account", who: "role/r/s", change: func(i *callerid.Identity) { i.AccountID = "" },
+			want: "! not_mapped",
+		},
+		{
+			name: "no ARN", who: "role/r/s", change: func(i *callerid.Identity) { i.CanonicalARN = "" },
+			want: "! not_mapped",
+		},
 		{name: "half an ARN", who: "role/r/s", change: func(i *callerid.Identity) {
 			i.CanonicalARN = "arn:aws:iam:" + account + ":role/r"
 		}, want: "! not_mapped"},
-		{name: "no session", who: "role/r/s", change: func(i *callerid.Identity) { i.SessionName = "" },
-			want: "! unfillable"},
+		{
+			name: "no session", who: "role/r/s", change: func(i *callerid.Identity) { i.SessionName = "" },
+			want: "! unfillable",
+		},
 		{name: "braces", who: "role/r/s", change: func(i *callerid.Identity) {
 			i.SessionName = "{{AccountID}}"
 		}, want: "! unfillable"},
 		{name: "a colon", who: "role/raw/s", change: func(i *callerid.Identity) {
 			i.SessionName = "system:masters"
 		}, want: "! unfillable"},
-		{name: "a line feed", who: "role/r/s", change: func(i *callerid.Identity) { i.SessionName = "a\nb" },
-			want: "! unfillable"},
+		{
+			name: "a line feed", who: "role/r/s", change: func(i *callerid.Identity) { i.SessionName = "a\nb" },
+			want: "! unfillable",
+		},
 		{name: "letters beyond ASCII", who: "role/r/s", change: func(i *callerid.Identity) {
 			i.SessionName = "jos\u00e9"
 		}, want: "! unfillable"},
 		{name: "all that STS allows", who: "role/r/a_b+c=d,e.f@g-h", want: "dev:a_b+c=d,e.f-g-h [g] EKSConfigMap"},
-		{name: "no key", who: "role/key/s", change: func(i *callerid.Identity) { i.AccessKeyID = "" },
-			want: "! unfillable"},
-		{name: "a key that is none", who: "role/key/s", change: func(i *callerid.Identity) {
+		{
+			name: "no key", who: "role/key/s", change: func(i *callerid.Identity) { i.AccessKeyID = "" },
+			want: "! unfillable",
+		},
+		{name: "a key that is not one", who: "role/key/s", change: func(i *callerid.Identity) {
 			i.AccessKeyID = "system:admin"
 		}, want: "! unfillable"},
-		{name: "a node", who: "role/n/" + node, node: "ip-1.ec2.internal",
-			want: "system:node:ip-1.ec2.internal [] EKSConfigMap"},
+		{
+			name: "a node", who: "role/n/" + node, node: "ip-1.ec2.internal",
+			want: "system:node:ip-1.ec2.internal [] EKSConfigMap",
+		},
 		{name: "a node without a name", who: "role/n/" + node, want: "! node_unknown"},
 		{name: "a node with another's name", who: "role/n/" + node, node: "a b", want: "! node_unknown"},
 		{name: "a node with a colon", who: "role/n/" + node, node: "x:y", want: "! node_unknown"},
@@ -144,25 +156,37 @@ func TestReadPrincipal(t *testing.T) {
 			"Write one mapping for each role, or map the account."},
 		{a + "role/team-?", `! "` + a + `role/team-?" is a pattern, and compared as it is: it matches nobody; ` +
 			"Write one mapping for each role, or map the account."},
-		{"arn:aws:iam::*:role/Dev",
+		{
+			"arn:aws:iam::*:role/Dev",
 			`! "arn:aws:iam::*:role/Dev" is a pattern, and compared as it is: it matches nobody; ` +
-				"Write one mapping for each role, or map the account."},
-		{"arn:aws:sts::111122223333:assumed-role/Dev",
+				"Write one mapping for each role, or map the account.",
+		},
+		{
+			"arn:aws:sts::111122223333:assumed-role/Dev",
 			`! "arn:aws:sts::111122223333:assumed-role/Dev" is the ARN of a ` +
-				"session, and lacks the session's name; Write " + a + "role/Dev"},
-		{"arn:aws:sts::111122223333:role/Dev",
+				"session, and lacks the session's name; Write " + a + "role/Dev",
+		},
+		{
+			"arn:aws:sts::111122223333:role/Dev",
 			`! "arn:aws:sts::111122223333:role/Dev": the ARN of a role is one of iam; ` +
-				"Write " + a + "role/Dev"},
-		{"arn:aws:iam::111122223333:assumed-role/Dev/s",
+				"Write " + a + "role/Dev",
+		},
+		{
+			"arn:aws:iam::111122223333:assumed-role/Dev/s",
 			`! "arn:aws:iam::111122223333:assumed-role/Dev/s": the ARN of a ` +
-				"role is one of iam; Write " + a + "role/Dev"},
-		{"arn:aws-moon:iam::111122223333:role/Dev",
+				"role is one of iam; Write " + a + "role/Dev",
+		},
+		{
+			"arn:aws-moon:iam::111122223333:role/Dev",
 			`! "arn:aws-moon:iam::111122223333:role/Dev": partition "aws-moon" is ` +
-				"not known"},
+				"not known",
+		},
 		{a + "saml-provider/x", `! "` + a + `saml-provider/x" is not the ARN of a role, user or session`},
-		{"arn:aws:iam:eu-west-1:111122223333:role/Dev",
+		{
+			"arn:aws:iam:eu-west-1:111122223333:role/Dev",
 			`! "arn:aws:iam:eu-west-1:111122223333:role/Dev" is not the ARN of ` +
-				"a role, user or session"},
+				"a role, user or session",
+		},
 		{"arn:aws:iam:::role/Dev", `! "arn:aws:iam:::role/Dev" is not the ARN of a role, user or session`},
 	} {
 		read, err := access.ReadPrincipal(row.text)
