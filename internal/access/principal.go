@@ -83,7 +83,7 @@ func spelledOut(text string) error {
 	}
 	for i := range len(text) {
 		if c := text[i]; c <= ' ' || c > '~' {
-			return fault.New(fault.Invalid, "%.120q is not an ARN: none has a character such as the %dth", text, i+1)
+			return fault.New(fault.Invalid, "%.120q is not an ARN: character %d is one that none has", text, i+1)
 		}
 	}
 	// A path of users may hold a star, and no name.
