@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
+	"github.com/aws/aws-sdk-go-v2/credentials/processcreds"
 	"github.com/aws/aws-sdk-go-v2/credentials/ssocreds"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
@@ -380,8 +381,23 @@ func ExplainLogin(c LoginConfig, err error) error {
 	case strings.Contains(text, "ec2imds") || strings.Contains(text, "EC2 IMDS"):
 		return noCredentials(profile)
 	}
+	if request, isNet := errors.AsType[*url.Error](err); isNet {
+		return fault.New(fault.Unavailable, "AWS cannot be reached: %w", request).
+			Hint("is the network up, and are HTTPS_PROXY and AWS_ENDPOINT_URL right?")
+	}
+	if program, isProgram := errors.AsType[*processcreds.ProviderError](err); isProgram {
+		return fault.New(fault.Unavailable, "the credential_process of profile %q: %w", cmp.Or(profile, "default"), program.Err).
+			Hint("run it in a shell: the profile in %s says which it is", sharedFiles()[1])
+	}
 	return fault.New(fault.Unavailable, "no AWS credentials to sign with: %w", err).
-		Hint("rolecall token --whoami with the same flags tells whether AWS knows them")
+		Hint("aws sts get-caller-identity%s says what the AWS CLI makes of them", profileFlag(profile))
+}
+
+func profileFlag(profile string) string {
+	if profile == "" {
+		return ""
+	}
+	return " --profile " + fault.Quote(profile)
 }
 
 // renew is the command that ends the trouble with credentials that ended.
@@ -389,7 +405,7 @@ func renew(profile string) string {
 	if profile == "" {
 		return "log in again, or name a profile with --profile"
 	}
-	return "aws sso login --profile " + fault.Quote(profile)
+	return "aws sso login" + profileFlag(profile)
 }
 
 // noCredentials names the places that were looked at, in the SDK's order.

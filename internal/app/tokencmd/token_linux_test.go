@@ -509,12 +509,27 @@ func TestRefusals(t *testing.T) {
 		{"wrong key", role, []func(*world){refusal("SignatureDoesNotMatch", "does not match")}, fault.Denied, []string{"clock"}},
 		{"not trusted", append(role, "-s", "me"), []func(*world){refusal("AccessDenied", "not authorized to perform: sts:AssumeRole")},
 			fault.Denied, []string{"trust policy", "--external-id"}},
+		{"nobody there", role, []func(*world){func(w *world) {
+			w.t.Setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+			w.t.Setenv("AWS_MAX_ATTEMPTS", "1")
+		}},
+			fault.Unavailable, []string{"AWS cannot be reached", "127.0.0.1:1", "is the network up"}},
+		{"program that fails", []string{"--profile", "program"}, nil, fault.Unavailable, []string{
+			`the credential_process of profile "program"`, "run it in a shell",
+		}},
+		{"program that says nothing", []string{"--profile", "silent"}, nil, fault.Unavailable, []string{
+			`the credential_process of profile "silent"`,
+		}},
+		{"a profile that goes in circles", []string{"--profile", "circle"}, nil, fault.Unavailable, []string{"--profile circle"}},
 		{"whoami", []string{"--whoami"}, []func(*world){refusal("AccessDenied", "no")}, fault.Denied, []string{"AWS refused"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			w := newWorld(t)
 			w.profiles("[profile sso]\nsso_start_url=https://start.example.com\nsso_region=eu-west-1\n" +
-				"sso_account_id=111122223333\nsso_role_name=Dev\n")
+				"sso_account_id=111122223333\nsso_role_name=Dev\n" +
+				"[profile program]\ncredential_process=false\n[profile silent]\ncredential_process=true\n" +
+				"[profile circle]\nrole_arn=" + admin + "\nsource_profile=round\n" +
+				"[profile round]\nrole_arn=" + admin + "\nsource_profile=circle\n")
 			for _, change := range row.world {
 				change(w)
 			}
