@@ -89,11 +89,13 @@ func slips(have map[string]string, settings *Settings, ofPod bool) (warnings []s
 		if ofPod {
 			read = meant.pod
 		}
-		switch _, said := have[right]; {
+		value, said := have[right]
+		said = said && (value == have[key] || !strings.HasPrefix(key, settings.Prefix+"/"))
+		switch {
 		case key == right && read:
 		case key == right:
 			warnings = append(warnings, fmt.Sprintf("annotation %s of a %s is not read; it belongs on the %s", key, here, there))
-		case said: // rightly, too
+		case said: // rightly, too, or to others
 		case read:
 			warnings = append(warnings, fmt.Sprintf("annotation %.253s is not read; what it seems to mean is %s", key, right))
 		default:

@@ -121,6 +121,11 @@ func TestSlips(t *testing.T) {
 					if said := warningsOf(t, on, both, settings); belongs && len(said) > 0 {
 						t.Errorf("%s on a %s, beside the right one: %q", kind, on, said)
 					}
+					both[key] += " "
+					said = strings.Join(warningsOf(t, on, both, settings), "\n")
+					if belongs && (said == want) != strings.HasPrefix(key, prefix+"/") {
+						t.Errorf("%s on a %s, beside the right one with another value: %q", kind, on, said)
+					}
 				}
 			}
 		}
