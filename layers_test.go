@@ -125,7 +125,7 @@ var layers = []layer{
 		name: "the world outside", std: servers,
 		rooms: []string{
 			"internal/agreement", "internal/awsapi", "internal/boltfile", "internal/events", "internal/follow", "internal/httpserve",
-			"internal/obs", "internal/patience", "internal/pki",
+			"internal/obs", "internal/patience", "internal/permissions", "internal/pki",
 		},
 	},
 	{
@@ -283,6 +283,7 @@ var exceptions = []struct {
 	{"internal/agreement", clusters, false, "roles agree through an object of the cluster"},
 	{"internal/events", clusters, false, "Events are objects of a cluster"},
 	{"internal/follow", clusters, false, "it follows objects of a cluster"},
+	{"internal/permissions", clusters, false, "a cluster is asked what its RBAC allows"},
 	{"internal/httpserve", []string{"golang.org/x/time/rate"}, false, "warnings that do not fill the log"},
 	{"internal/obs", []string{"github.com/prometheus/client_golang/prometheus/..."}, false, "the registry of metrics"},
 	{

@@ -54,14 +54,5 @@ func localEnvironment(t *testing.T, dir string) []string {
 		os.WriteFile(filepath.Join(bin, "go"), []byte(golang), 0o700)); err != nil {
 		t.Fatal(err)
 	}
-	env := []string{
-		"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + dir, "XDG_RUNTIME_DIR=" + dir, "TMPDIR=" + dir,
-		"AWS_PAGER=", "AWS_EC2_METADATA_DISABLED=true",
-	}
-	for _, name := range []string{"PYENV_ROOT", "PYENV_VERSION", "VIRTUAL_ENV"} {
-		if value, found := os.LookupEnv(name); found {
-			env = append(env, name+"="+value)
-		}
-	}
-	return env
+	return pages.Environment(dir)
 }

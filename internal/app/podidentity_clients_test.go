@@ -9,11 +9,11 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/rolecall/rolecall/examples/quickstart"
+	"github.com/rolecall/rolecall/test/pages"
 )
 
 // eksScript does everything to an association that the EKS API can, at the
@@ -123,18 +123,10 @@ func localScript(t *testing.T, dir, script string) string {
 	t.Helper()
 	ctx, stop := context.WithTimeout(t.Context(), 8*time.Minute) // scripts wait without end for what fails
 	defer stop()
-	shell := exec.CommandContext(ctx, "sh", "-c", script)
-	shell.Dir, shell.Env = dir, localEnvironment(t, dir)
-	shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	shell.Cancel = func() error { return syscall.Kill(-shell.Process.Pid, syscall.SIGKILL) }
-	shell.WaitDelay = time.Second
-	var problems strings.Builder
-	shell.Stderr = &problems
-	out, err := shell.Output()
-	_ = syscall.Kill(-shell.Process.Pid, syscall.SIGTERM) // the plane of a script that failed
-	if err != nil {
+	var out, problems strings.Builder
+	if err := pages.Shell(ctx, dir, localEnvironment(t, dir), script, &out, &problems); err != nil {
 		log, _ := os.ReadFile(filepath.Join(dir, "log"))
-		t.Fatalf("%v\n%s%s%s", err, out, problems.String(), log)
+		t.Fatalf("%v\n%s%s%s", err, out.String(), problems.String(), log)
 	}
-	return string(out)
+	return out.String()
 }

@@ -68,6 +68,8 @@ func TestGrantsFollow(t *testing.T) {
 		if err := client.Resource(resource).Delete(ctx, "broken", metav1.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}
+		expect("none left, it seems", false)
+		time.Sleep(time.Minute)
 		expect("none left", true)
 		cancel()
 		<-done

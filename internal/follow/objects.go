@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -32,9 +33,9 @@ type Objects[T, S any] struct {
 	resource string
 	// group is v1alpha1's if empty.
 	group schema.GroupVersion
-	// read makes a T of an object. ok is false for what could not be decoded;
-	// T must then stand for an object that exists and allows nothing.
-	read  func(content *unstructured.Unstructured, decode func(into any) error) T
+	// parse makes a T of an object. What could not be decoded must stand for an object
+	// that exists and allows nothing.
+	parse func(content *unstructured.Unstructured, decode func(into any) error) T
 	build func([]T) S
 	// with makes the snapshot after one event of the one before it; nil builds each from
 	// all objects. What was or is not there is the zero T.
@@ -43,7 +44,12 @@ type Objects[T, S any] struct {
 	// that counts; nil is never.
 	unchanged func(known T, content *unstructured.Unstructured) bool
 	log       *slog.Logger
-	known     map[string]T // by NAMESPACE/NAME; touched by the reflector only
+	// doubt is of kinds of which none at all allows more than some; nil for others.
+	doubt *doubt
+	// mu is held while known and changes are touched: by the reflector, and where there is
+	// doubt by who clears it.
+	mu    sync.Mutex
+	known map[string]T // by NAMESPACE/NAME
 	// told is given each change, once Current shows it; see Notify.
 	told    func(Change[T])
 	changes []Change[T] // not told yet
@@ -115,14 +121,24 @@ func (o *Objects[T, S]) Run(ctx context.Context) error {
 	source := &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 			list, err := objects.List(ctx, options)
-			if err != nil && o.failed != nil && ctx.Err() == nil {
-				o.failed(err)
+			if err != nil && ctx.Err() == nil {
+				o.doubt.failed()
+				if o.failed != nil {
+					o.failed(err)
+				}
 			}
 			return list, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			return objects.Watch(ctx, options)
 		},
+	}
+	if o.doubt != nil {
+		ctx, cancel := context.WithCancel(ctx)
+		var settling sync.WaitGroup
+		settling.Go(func() { o.settle(ctx) })
+		defer settling.Wait()
+		defer cancel()
 	}
 	o.watch.Run(
 		ctx,
@@ -135,21 +151,40 @@ func (o *Objects[T, S]) Run(ctx context.Context) error {
 
 // Read returns the objects of one namespace as the API server has them: all that
 // was written before the call, which Current does not promise. It does not
-// change Current.
+// change Current. Where none at all allows more than some, it is an error that there is
+// none any more, until that is certain.
 func (o *Objects[T, S]) Read(ctx context.Context, namespace string) (S, error) {
+	return o.ReadBy(ctx, o.client, namespace)
+}
+
+// ReadBy is Read by another client.
+func (o *Objects[T, S]) ReadBy(ctx context.Context, client dynamic.Interface, namespace string) (S, error) {
+	snapshot, _, err := o.read(ctx, client, namespace)
+	return snapshot, err
+}
+
+// read also says how many objects there are.
+func (o *Objects[T, S]) read(ctx context.Context, client dynamic.Interface, namespace string) (S, int, error) {
 	var none S
 	// No resource version: the newest objects, not those of some cache.
+	list, err := client.Resource(v1alpha1.GroupVersion.WithResource(o.resource)).
 	list, err := o.client.Resource(o.kind()).
 		Namespace(namespace).
 		List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return none, err
+		if ctx.Err() == nil {
+			o.doubt.failed()
+		}
+		return none, 0, err
+	}
+	if !o.doubt.seen(len(list.Items)) {
+		return none, 0, errDoubt
 	}
 	all := make([]T, 0, len(list.Items))
 	for i := range list.Items {
 		all = append(all, o.convert(&list.Items[i]))
 	}
-	return o.build(all), nil
+	return o.build(all), len(all), nil
 }
 
 // Get returns one object as the API server has it, or the zero T if it has none. API
@@ -162,7 +197,8 @@ func (o *Objects[T, S]) Get(ctx context.Context, namespace, name string) (T, err
 		Namespace(namespace).
 		Get(ctx, name, metav1.GetOptions{})
 	switch {
-	case apierrors.IsNotFound(err):
+	case apierrors.IsNotFound(err) && !apierrors.IsUnexpectedServerError(err):
+		// The other 404 is of a kind that is not defined; it says nothing of objects.
 		return none, nil
 	case err != nil:
 		return none, err
@@ -196,7 +232,7 @@ func (o *Objects[T, S]) ReadShared(ctx context.Context, namespace string) (S, er
 const readTimeout = 2 * time.Second
 
 func (o *Objects[T, S]) convert(content *unstructured.Unstructured) T {
-	return o.read(content, func(into any) error {
+	return o.parse(content, func(into any) error {
 		err := runtime.DefaultUnstructuredConverter.FromUnstructured(content.Object, into)
 		if err != nil {
 			o.log.Error(
@@ -219,6 +255,8 @@ func (s *objectStore[T, S]) Update(object any) error {
 	if !ok {
 		return nil
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	was, found := s.known[key(content)]
 	if found && s.unchanged != nil && s.unchanged(was, content) {
 		return nil
@@ -246,6 +284,8 @@ func (s *objectStore[T, S]) Delete(object any) error {
 	if !ok {
 		return nil
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if last, found := s.known[key(content)]; found {
 		delete(s.known, key(content))
 		s.tell(Change[T]{last, true, content.GetResourceVersion()})
@@ -257,6 +297,8 @@ func (s *objectStore[T, S]) Delete(object any) error {
 
 // Replace is a list.
 func (s *objectStore[T, S]) Replace(objects []any, version string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	before := s.known
 	s.known = map[string]T{}
 	for _, object := range objects {
@@ -283,8 +325,15 @@ func (s *objectStore[T, S]) change(was, is T) {
 	s.show(s.with(s.Current(), was, is))
 }
 
-// publish orders by name, so that replicas give the same answer and reason.
+// publish orders by name, so that replicas give the same answer and reason. What is in
+// doubt is not shown yet, nor told.
 func (s *objectStore[T, S]) publish() {
+	if !s.doubt.seen(len(s.known)) {
+		return
+	}
+	if len(s.known) == 0 {
+		s.doubt.cleared()
+	}
 	var all []T
 	for _, name := range slices.Sorted(maps.Keys(s.known)) {
 		all = append(all, s.known[name])
@@ -306,19 +355,27 @@ func (s *objectStore[T, S]) Resync() error { return nil }
 func key(object metav1.Object) string { return object.GetNamespace() + "/" + object.GetName() }
 
 // Grants follows the RoleGrants of a cluster; build says what none at all means. One
-// that cannot be read allows nothing, but counts as existing.
+// that cannot be read allows nothing, but counts as existing. If all may use all when there
+// is none, those known last count until it is certain that they were deleted, and not their
+// definition.
 func Grants(
 	client dynamic.Interface, build func([]grant.Grant) *grant.Set, now func() time.Time, log *slog.Logger,
 ) *Objects[grant.Grant, *grant.Set] {
+	none := build(nil)
+	var unsure *doubt
+	if none.AllowAll() {
+		unsure = &doubt{now: now}
+	}
 	return &Objects[grant.Grant, *grant.Set]{
-		Value:    NewValue(build(nil)),
+		Value:    NewValue(none),
+		doubt:    unsure,
 		watch:    NewWatch("RoleGrants", now),
 		client:   client,
 		resource: "rolegrants",
 		build:    build,
 		log:      log,
 		known:    map[string]grant.Grant{},
-		read: func(content *unstructured.Unstructured, decode func(any) error) grant.Grant {
+		parse: func(content *unstructured.Unstructured, decode func(any) error) grant.Grant {
 			var read v1alpha1.RoleGrant
 			if decode(&read) != nil {
 				read.Spec = v1alpha1.RoleGrantSpec{}
@@ -346,7 +403,7 @@ func Associations(
 		unchanged: onlyStatus,
 		log:       log,
 		known:     map[string]*v1alpha1.PodIdentityAssociation{},
-		read: func(content *unstructured.Unstructured, decode func(any) error) *v1alpha1.PodIdentityAssociation {
+		parse: func(content *unstructured.Unstructured, decode func(any) error) *v1alpha1.PodIdentityAssociation {
 			read := &v1alpha1.PodIdentityAssociation{}
 			if decode(read) != nil {
 				read = &v1alpha1.PodIdentityAssociation{

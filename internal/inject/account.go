@@ -33,7 +33,7 @@ type Account struct {
 	options options
 	// Warnings are about annotations that cannot be read.
 	Warnings []string
-	// unread are annotations that were meant to say the role of an account that has none.
+	// unread are annotations that were meant to say something of an account that has no role.
 	unread []string
 }
 
@@ -68,6 +68,10 @@ func ReadAccount(annotations map[string]string, settings Settings) Account {
 	own := ownAnnotations(annotations, settings.Prefix)
 	if own[roleAnnotation] == "" {
 		a.unread = unreadRoles(annotations, settings.Prefix)
+	}
+	a.Warnings = slips(annotations, &settings, false)
+	if own[roleAnnotation] == "" {
+		a.unread = append(a.unread, a.Warnings...)
 	}
 	if len(own) == 0 {
 		return a

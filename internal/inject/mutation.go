@@ -55,12 +55,14 @@ func (m *mutation) readAnnotations() {
 	if m.account.Container && m.expiration == defaultExpiration {
 		m.expiration -= m.account.Jitter
 	}
+	m.result.Warnings = append(m.result.Warnings, slips(m.pod.annotations, m.settings, true)...)
 	if text, found := own["skip-containers"]; found {
 		names, err := parseSkip(text, !m.settings.Conformance)
 		if err != nil {
 			m.warn("annotation %sskip-containers %q cannot be read, no container is skipped: %s", prefix, text, err)
 		}
 		m.skip = names
+		m.checkSkip(prefix)
 	}
 	if len(own) > 0 && !m.settings.Conformance {
 		account := *m.account
@@ -69,6 +71,20 @@ func (m *mutation) readAnnotations() {
 	}
 	m.readOptions()
 	m.tokenPath = m.how.tokenPath(m.pod.isWindows(m.settings.Conformance))
+}
+
+// checkSkip warns of containers to skip that there are not.
+func (m *mutation) checkSkip(prefix string) {
+	if m.settings.Conformance {
+		return
+	}
+	for _, name := range m.skip {
+		named := func(c container) bool { return c.name == name }
+		if name != "" && !slices.ContainsFunc(m.pod.containers, named) &&
+			!slices.ContainsFunc(m.pod.initContainers, named) {
+			m.warn("annotation %sskip-containers names %q, and the pod has no such container", prefix, name)
+		}
+	}
 }
 
 func (m *mutation) readOptions() {

@@ -125,24 +125,6 @@ func (in *injector) workload(o object, path []string) ([]yamledit.Edit, error) {
 	return edits, err
 }
 
-// unknown warns of an object that makes pods and is of a kind that is not known: what it
-// makes is injected in a cluster only.
-func (in *injector) unknown(o object) {
-	for _, pod := range podTemplates(o.Node) {
-		name := accountName(pod)
-		used, found := in.accounts[o.namespace()+"/"+name]
-		if found && inject.ReadAccount(used.annotations, in.settings).Role == "" &&
-			in.associations.Of(o.namespace(), name) == nil {
-			continue // nothing would change
-		}
-		reason := "pods of this kind are not injected in files, only by the webhook"
-		in.outcomes = append(in.outcomes, Outcome{
-			Source: o.source, Line: pod.Line(), Kind: o.kind(), Namespace: o.namespace(), Name: o.name(),
-			Reason: reason, Warnings: []string{reason},
-		})
-	}
-}
-
 func (in *injector) pod(pod yamledit.Node, outcome *Outcome) ([]yamledit.Edit, error) {
 	account := accountName(pod)
 	name := outcome.Namespace + "/" + account

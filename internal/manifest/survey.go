@@ -1,10 +1,7 @@
 package manifest
 
 import (
-	"strings"
-
 	"github.com/rolecall/rolecall/api/v1alpha1"
-	"github.com/rolecall/rolecall/internal/yamledit"
 )
 
 // Survey is what there is in a source.
@@ -48,21 +45,3 @@ func (s *Survey) count(o object) {
 
 // groupsOfWorkloads are the API groups of workloads that are injected.
 var groupsOfWorkloads = []string{"", "apps", "batch", "extensions"}
-
-// podTemplates finds templates of pods in an object of a kind that is not known: what
-// has a spec with containers.
-func podTemplates(n yamledit.Node) (found []yamledit.Node) {
-	for name, member := range n.Members() {
-		switch {
-		case !member.IsMap():
-			for _, item := range member.Items() {
-				found = append(found, podTemplates(item)...)
-			}
-		case strings.HasSuffix(strings.ToLower(name), "template") && member.Get("spec", "containers").IsList():
-			found = append(found, member)
-		default:
-			found = append(found, podTemplates(member)...)
-		}
-	}
-	return found
-}

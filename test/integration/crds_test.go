@@ -461,33 +461,39 @@ func rolecallResource(name string) schema.GroupVersionResource {
 	return schema.GroupVersionResource{Group: "rolecall.io", Version: "v1alpha1", Resource: name}
 }
 
+var definitionsResource = schema.GroupVersionResource{
+	Group:    "apiextensions.k8s.io",
+	Version:  "v1",
+	Resource: "customresourcedefinitions",
+}
+
 // installCRDs returns when the API server serves the kinds.
 func installCRDs(t testing.TB, client dynamic.Interface) {
 	t.Helper()
-	definitions := client.Resource(schema.GroupVersionResource{
-		Group:    "apiextensions.k8s.io",
-		Version:  "v1",
-		Resource: "customresourcedefinitions",
-	})
 	files, err := fs.Glob(crds.Files, "*.yaml")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no definitions: %v", err)
 	}
 	for _, file := range files {
-		text, err := crds.Files.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		definition := &unstructured.Unstructured{}
-		if err := yaml.Unmarshal(text, &definition.Object); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := definitions.Create(t.Context(), definition, metav1.CreateOptions{}); err != nil {
-			t.Fatalf("%s: %v", file, err)
-		}
-		resource := strings.TrimSuffix(strings.TrimPrefix(file, "rolecall.io_"), ".yaml")
-		untilServed(t, client.Resource(rolecallResource(resource)))
+		installCRD(t, client, strings.TrimSuffix(strings.TrimPrefix(file, "rolecall.io_"), ".yaml"))
 	}
+}
+
+// installCRD returns when the API server serves a kind.
+func installCRD(t testing.TB, client dynamic.Interface, resource string) {
+	t.Helper()
+	text, err := crds.Files.ReadFile("rolecall.io_" + resource + ".yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	definition := &unstructured.Unstructured{}
+	if err := yaml.Unmarshal(text, &definition.Object); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Resource(definitionsResource).Create(t.Context(), definition, metav1.CreateOptions{}); err != nil {
+		t.Fatalf("%s: %v", resource, err)
+	}
+	untilServed(t, client.Resource(rolecallResource(resource)))
 }
 
 func untilServed(t testing.TB, resource dynamic.ResourceInterface) {

@@ -3,6 +3,7 @@
 package integration_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -13,7 +14,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -62,15 +62,9 @@ func runPage(t *testing.T, name string) {
 	c := cluster.Start(t, cluster.Options{})
 	ctx, stop := context.WithTimeout(t.Context(), 3*time.Minute) // scripts wait without end for what fails
 	defer stop()
-	shell := exec.CommandContext(ctx, "sh", "-c", page.Script(dir))
-	shell.Dir, shell.Env = dir, pageEnvironment(t, c, dir)
-	shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	shell.Cancel = func() error { return syscall.Kill(-shell.Process.Pid, syscall.SIGKILL) }
-	shell.WaitDelay = time.Second
-	out, err := shell.CombinedOutput()
-	_ = syscall.Kill(-shell.Process.Pid, syscall.SIGTERM) // servers
-	if err != nil {
-		t.Errorf("%v\n%s", err, out)
+	var out bytes.Buffer // one writer for both is one pipe
+	if err := pages.Shell(ctx, dir, pageEnvironment(t, c, dir), page.Script(dir), &out, &out); err != nil {
+		t.Errorf("%v\n%s", err, out.String())
 	}
 	if err := page.Check(dir); err != nil {
 		t.Error(err)
@@ -130,18 +124,11 @@ exec '%s' "$@"
 	if err := os.WriteFile(kubeconfig, admin, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	env := []string{
-		"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + dir, "XDG_RUNTIME_DIR=" + dir, "TMPDIR=" + dir,
-		"KUBECONFIG=" + kubeconfig, "HTTPS_PROXY=" + proxy.URL, "NO_PROXY=127.0.0.1",
-		"AWS_PAGER=", "AWS_EC2_METADATA_DISABLED=true", "AWS_HTTPS=" + aws, "AGENT=" + agent,
-		"GOCOVERDIR=" + os.Getenv("GOCOVERDIR"),
-	}
-	for _, name := range []string{"PYENV_ROOT", "PYENV_VERSION", "VIRTUAL_ENV"} {
-		if value, found := os.LookupEnv(name); found {
-			env = append(env, name+"="+value)
-		}
-	}
-	return env
+	return append(
+		pages.Environment(dir),
+		"KUBECONFIG="+kubeconfig, "HTTPS_PROXY="+proxy.URL, "NO_PROXY=127.0.0.1",
+		"AWS_HTTPS="+aws, "AGENT="+agent, "GOCOVERDIR="+os.Getenv("GOCOVERDIR"),
+	)
 }
 
 func portOf(t *testing.T) string {

@@ -1,7 +1,7 @@
 // Package pages reads the commands of a page of documentation, for a test that
 // runs them as a reader would and compares what the page shows of their output.
 //
-// It reads pages and judges output; it starts nothing.
+// It reads pages, runs scripts and judges output; it knows no programs.
 //
 // A block of console lines has commands after "$ ", continued where a line ends in a
 // backslash, a pipe or inside single quotes, and their output below, where "…" stands for

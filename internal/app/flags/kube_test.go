@@ -14,12 +14,32 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/rolecall/rolecall/internal/app/flags"
 	"github.com/rolecall/rolecall/test/hungpeer"
 )
+
+// reach is how the flags lead to a cluster, by a kubeconfig with a token.
+func reach(t *testing.T, cluster *clientcmdapi.Cluster) *rest.Config {
+	t.Helper()
+	config := clientcmdapi.NewConfig()
+	config.Clusters["c"] = cluster
+	config.AuthInfos["u"] = &clientcmdapi.AuthInfo{Token: "own"}
+	config.Contexts["x"] = &clientcmdapi.Context{Cluster: "c", AuthInfo: "u"}
+	config.CurrentContext = "x"
+	file := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := clientcmd.WriteToFile(*config, file); err != nil {
+		t.Fatal(err)
+	}
+	reached, err := flags.KubeConfig(file, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reached
+}
 
 // TestKubeFollowsNobody: a request to the API server carries our token, and a TokenReview
 // a pod's; neither goes where a redirect points.
@@ -33,21 +53,9 @@ func TestKubeFollowsNobody(t *testing.T) {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, elsewhere.URL, status)
 		}))
-		config := clientcmdapi.NewConfig()
-		config.Clusters["c"] = &clientcmdapi.Cluster{Server: server.URL}
-		config.AuthInfos["u"] = &clientcmdapi.AuthInfo{Token: "own"}
-		config.Contexts["x"] = &clientcmdapi.Context{Cluster: "c", AuthInfo: "u"}
-		config.CurrentContext = "x"
-		file := filepath.Join(t.TempDir(), "kubeconfig")
-		if err := clientcmd.WriteToFile(*config, file); err != nil {
-			t.Fatal(err)
-		}
-		reached, err := flags.KubeConfig(file, "")
-		if err != nil {
-			t.Fatal(err)
-		}
+		reached := reach(t, &clientcmdapi.Cluster{Server: server.URL})
 		review := &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: "a pod's"}}
-		_, err = kubernetes.NewForConfigOrDie(reached).AuthenticationV1().TokenReviews().
+		_, err := kubernetes.NewForConfigOrDie(reached).AuthenticationV1().TokenReviews().
 			Create(t.Context(), review, metav1.CreateOptions{})
 		if err == nil || !strings.Contains(err.Error(), "is not followed") {
 			t.Errorf("status %d: %v", status, err)
@@ -75,24 +83,12 @@ func TestAPIServerHangs(t *testing.T) {
 	}
 	first := serve()
 	front := hungpeer.New(t, first.Listener.Addr().String())
-	config := clientcmdapi.NewConfig()
-	config.Clusters["c"] = &clientcmdapi.Cluster{
+	reached := reach(t, &clientcmdapi.Cluster{
 		Server: "https://" + front.Addr().String(),
 		CertificateAuthorityData: pem.EncodeToMemory(
 			&pem.Block{Type: "CERTIFICATE", Bytes: first.Certificate().Raw},
 		),
-	}
-	config.AuthInfos["u"] = &clientcmdapi.AuthInfo{Token: "own"}
-	config.Contexts["x"] = &clientcmdapi.Context{Cluster: "c", AuthInfo: "u"}
-	config.CurrentContext = "x"
-	file := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := clientcmd.WriteToFile(*config, file); err != nil {
-		t.Fatal(err)
-	}
-	reached, err := flags.KubeConfig(file, "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	})
 	get := kubernetes.NewForConfigOrDie(reached).Discovery().RESTClient().Get
 	if _, err := get().AbsPath("/readyz").DoRaw(t.Context()); err != nil {
 		t.Fatal(err)

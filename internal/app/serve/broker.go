@@ -227,7 +227,7 @@ func (c *brokerConfig) compose(
 	if !c.eksAPI {
 		return nil
 	}
-	newest, err := newestGrants(p.config, c.bounds.GrantSet, sys.Now, p.log)
+	newest, err := newestGrants(p.config, grants)
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -38,74 +40,78 @@ func TestLastGrantIsTold(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			resource := schema.GroupVersionResource{Group: "rolecall.io", Version: "v1alpha1", Resource: "rolegrants"}
-			objects := func(names ...string) (all []runtime.Object) {
-				for _, name := range names {
-					all = append(all, &unstructured.Unstructured{Object: map[string]any{
-						"apiVersion": "rolecall.io/v1alpha1", "kind": "RoleGrant", "metadata": map[string]any{"name": name},
-						"spec": map[string]any{"subjects": []any{map[string]any{"namespace": "n"}}, "roles": []any{"*"}},
-					}})
+			synctest.Test(t, func(t *testing.T) {
+				resource := schema.GroupVersionResource{Group: "rolecall.io", Version: "v1alpha1", Resource: "rolegrants"}
+				objects := func(names ...string) (all []runtime.Object) {
+					for _, name := range names {
+						all = append(all, &unstructured.Unstructured{Object: map[string]any{
+							"apiVersion": "rolecall.io/v1alpha1", "kind": "RoleGrant", "metadata": map[string]any{"name": name},
+							"spec": map[string]any{"subjects": []any{map[string]any{"namespace": "n"}}, "roles": []any{"*"}},
+						}})
+					}
+					return all
 				}
-				return all
-			}
-			client := dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(),
-				map[schema.GroupVersionResource]string{resource: "RoleGrantList"}, objects("first", "last")...)
-			kube, log := fake.NewClientset(), &lockedbuffer.Buffer{}
-			written := make(chan *eventsv1.Event, 10)
-			kube.PrependReactor("create", "events", func(action clienttesting.Action) (bool, runtime.Object, error) {
-				create, _ := action.(clienttesting.CreateAction)
-				event, _ := create.GetObject().(*eventsv1.Event)
-				written <- event
-				return true, event, nil
-			})
-			r := newRunner(slog.New(slog.NewTextHandler(log, nil)))
-			r.registry = prometheus.NewRegistry()
-			source := follow.Grants(client, row.build, time.Now, r.log)
-			if err := r.tellGrants(cli.System{Now: time.Now}, source, kube, "rolecall-test"); err != nil {
-				t.Fatal(err)
-			}
-			ctx, cancel := context.WithCancel(t.Context())
-			defer cancel()
-			for _, run := range append(r.parts, source.Run) {
-				go func() { _ = run(ctx) }()
-			}
-			<-source.Synced()
-			remove := func(name string) {
-				if err := client.Resource(resource).Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
+				client := dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(),
+					map[schema.GroupVersionResource]string{resource: "RoleGrantList"}, objects("first", "last")...)
+				kube, log := fake.NewClientset(), &lockedbuffer.Buffer{}
+				written := make(chan *eventsv1.Event, 10)
+				kube.PrependReactor("create", "events", func(action clienttesting.Action) (bool, runtime.Object, error) {
+					create, _ := action.(clienttesting.CreateAction)
+					event, _ := create.GetObject().(*eventsv1.Event)
+					written <- event
+					return true, event, nil
+				})
+				r := newRunner(slog.New(slog.NewTextHandler(log, nil)))
+				r.registry = prometheus.NewRegistry()
+				source := follow.Grants(client, row.build, time.Now, r.log)
+				if err := r.tellGrants(cli.System{Now: time.Now}, source, kube, "rolecall-test"); err != nil {
 					t.Fatal(err)
 				}
-			}
-			remove("first")
-			until(t, func() bool { return source.Current().Len() == 1 })
-			if strings.Contains(log.String(), "the last RoleGrant is gone") {
-				t.Errorf("too early:\n%s", log)
-			}
-			remove("last")
-			select {
-			case event := <-written:
-				if event.Reason != "NoRoleGrants" || event.Type != "Warning" || event.Regarding.Name != "last" ||
-					event.Regarding.Kind != "RoleGrant" || !strings.Contains(event.Note, row.says) {
-					t.Errorf("event %+v", event)
+				ctx, cancel := context.WithCancel(t.Context())
+				var running sync.WaitGroup
+				defer running.Wait()
+				defer cancel()
+				for _, run := range append(r.parts, source.Run) {
+					running.Go(func() { _ = run(ctx) })
 				}
-			case <-time.After(time.Minute):
-				t.Fatal("no Event")
-			}
-			if got := source.Current().Allows("other", "s", "arn:aws:iam::111122223333:role/r"); got.Allowed != row.open {
-				t.Errorf("%+v", got)
-			}
-			if !strings.Contains(log.String(), "the last RoleGrant is gone") || !strings.Contains(log.String(), row.says) {
-				t.Errorf("log:\n%s", log)
-			}
-			families, err := r.registry.Gather()
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, family := range families {
-				want := map[string]float64{"rolecall_role_grants_emptied_total": 1}[family.GetName()]
-				if got := family.GetMetric()[0]; got.GetCounter().GetValue()+got.GetGauge().GetValue() != want {
-					t.Errorf("%s: %v, want %v", family.GetName(), got, want)
+				<-source.Synced()
+				remove := func(name string) {
+					if err := client.Resource(resource).Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
+						t.Fatal(err)
+					}
 				}
-			}
+				remove("first")
+				until(t, func() bool { return source.Current().Len() == 1 })
+				if strings.Contains(log.String(), "the last RoleGrant is gone") {
+					t.Errorf("too early:\n%s", log)
+				}
+				remove("last")
+				select {
+				case event := <-written:
+					if event.Reason != "NoRoleGrants" || event.Type != "Warning" || event.Regarding.Name != "last" ||
+						event.Regarding.Kind != "RoleGrant" || !strings.Contains(event.Note, row.says) {
+						t.Errorf("event %+v", event)
+					}
+				case <-time.After(time.Minute):
+					t.Fatal("no Event")
+				}
+				if got := source.Current().Allows("other", "s", "arn:aws:iam::111122223333:role/r"); got.Allowed != row.open {
+					t.Errorf("%+v", got)
+				}
+				if !strings.Contains(log.String(), "the last RoleGrant is gone") || !strings.Contains(log.String(), row.says) {
+					t.Errorf("log:\n%s", log)
+				}
+				families, err := r.registry.Gather()
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, family := range families {
+					want := map[string]float64{"rolecall_role_grants_emptied_total": 1}[family.GetName()]
+					if got := family.GetMetric()[0]; got.GetCounter().GetValue()+got.GetGauge().GetValue() != want {
+						t.Errorf("%s: %v, want %v", family.GetName(), got, want)
+					}
+				}
+			})
 		})
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/rolecall/rolecall/internal/broker"
 	"github.com/rolecall/rolecall/internal/broker/workload"
 	"github.com/rolecall/rolecall/internal/follow"
+	"github.com/rolecall/rolecall/internal/permissions"
 	"github.com/rolecall/rolecall/internal/webhook"
 )
 
@@ -19,7 +20,7 @@ import (
 func (c *webhookConfig) duties() *webhook.Duties {
 	registers := c.registers()
 	return &webhook.Duties{
-		Parts: map[webhook.Part]bool{
+		Parts: map[permissions.Part]bool{
 			webhook.PartEvents:       c.events,
 			webhook.PartAssociations: c.watchAssociations,
 			webhook.PartGrants:       c.enforceGrants || c.validateWrites,
@@ -37,9 +38,9 @@ func (c *webhookConfig) duties() *webhook.Duties {
 }
 
 // flagOf is the flag that makes a part needed, or the flags, with or between them.
-func flagOf(part webhook.Part) string {
-	return map[webhook.Part]string{
-		webhook.PartAlways:       "always",
+func flagOf(part permissions.Part) string {
+	return map[permissions.Part]string{
+		permissions.Always:       "always",
 		webhook.PartEvents:       "--events",
 		webhook.PartAssociations: "--watch-associations",
 		webhook.PartGrants:       "--enforce-role-grants or --validate-associations",
@@ -63,13 +64,13 @@ func (c *webhookConfig) checkPermissions(client kubernetes.Interface, log *slog.
 
 // checkPermissions is that of any server. neededBy names what makes a part needed.
 func checkPermissions(
-	server string, all []webhook.Permission, neededBy func(webhook.Part) string, client kubernetes.Interface,
+	server string, all []permissions.Permission, neededBy func(permissions.Part) string, client kubernetes.Interface,
 	log *slog.Logger,
 ) func(context.Context) error {
 	return func(ctx context.Context) error {
 		said := map[string]bool{}
 		for ; ctx.Err() == nil; wait(ctx, permissionsAgain) {
-			missing, err := webhook.Missing(ctx, client, all)
+			missing, err := permissions.Missing(ctx, client, all)
 			if err != nil {
 				log.Debug("permissions not looked at", "error", err)
 			}
@@ -96,23 +97,13 @@ func checkPermissions(
 }
 
 // Of the broker and the controller a part is named by what makes it needed.
-const always webhook.Part = "always"
-
-func neededBy(part webhook.Part) string { return string(part) }
-
-// needed marks those of the parts that are.
-func needed(all []webhook.Permission, parts map[webhook.Part]bool) []webhook.Permission {
-	for i := range all {
-		all[i].Needed = all[i].For == always || parts[all[i].For]
-	}
-	return all
-}
+func neededBy(part permissions.Part) string { return string(part) }
 
 // permissions are what these flags ask of the broker; docs/guide/broker.md has them as RBAC.
-func (c *brokerConfig) permissions() []webhook.Permission {
+func (c *brokerConfig) permissions() []permissions.Permission {
 	rolecall := v1alpha1.GroupVersion.Group
 	watched, own := []string{"get", "list", "watch"}, c.certificates.Namespace
-	return needed([]webhook.Permission{
+	return permissions.Needed([]permissions.Permission{
 		{Resource: "pods", Verbs: watched, For: "--verify"},
 		{Resource: "pods", Verbs: []string{"get"}, For: "--verify tokenreview"},
 		{Resource: "serviceaccounts", Verbs: watched, For: "--verify"},
@@ -121,9 +112,9 @@ func (c *brokerConfig) permissions() []webhook.Permission {
 			Group: "authentication.k8s.io", Resource: "tokenreviews", Verbs: []string{"create"},
 			For: "--verify or --agent-auth",
 		},
-		{Group: rolecall, Resource: "podidentityassociations", Verbs: watched, For: always},
-		{Group: rolecall, Resource: "rolegrants", Verbs: watched, For: always},
-		{Group: rolecall, Resource: "podidentityassociations/status", Verbs: []string{"update"}, For: always},
+		{Group: rolecall, Resource: "podidentityassociations", Verbs: watched, For: permissions.Always},
+		{Group: rolecall, Resource: "rolegrants", Verbs: watched, For: permissions.Always},
+		{Group: rolecall, Resource: "podidentityassociations/status", Verbs: []string{"update"}, For: permissions.Always},
 		{Group: "events.k8s.io", Resource: "events", Verbs: []string{"create", "patch", "update"}, For: "--events"},
 		{URL: "/.well-known/openid-configuration", Verbs: []string{"get"}, For: "--keys apiserver"},
 		{URL: "/openid/v1/jwks", Verbs: []string{"get"}, For: "--keys apiserver"},
@@ -140,7 +131,7 @@ func (c *brokerConfig) permissions() []webhook.Permission {
 			Resource: "secrets", Name: c.certificates.Secret, Namespace: own,
 			Verbs: []string{"get", "list", "watch", "update"}, For: "--tls-secret",
 		},
-	}, map[webhook.Part]bool{
+	}, map[permissions.Part]bool{
 		"--verify":                 c.verify != string(workload.TokenReview),
 		"--verify tokenreview":     c.verify == string(workload.TokenReview),
 		"--agent-auth aws-token":   c.agentAuth == string(broker.AWSToken),
@@ -154,16 +145,17 @@ func (c *brokerConfig) permissions() []webhook.Permission {
 
 // permissions are what these flags ask of the controller; docs/guide/issuer.md has them as RBAC,
 // and what single Issuers ask for beside them, which their conditions say.
-func (c *controllerConfig) permissions(named bool) []webhook.Permission {
+func (c *controllerConfig) permissions(named bool) []permissions.Permission {
 	rolecall, lease := v1alpha1.GroupVersion.Group, "rolecall-controller"
 	watched := []string{"list", "watch"}
 	return needed(slices.Concat([]webhook.Permission{
-		{Group: rolecall, Resource: "issuers", Verbs: watched, For: always},
-		{Group: rolecall, Resource: "issuers/status", Verbs: []string{"patch"}, For: always},
+	return permissions.Needed([]permissions.Permission{
+		{Group: rolecall, Resource: "issuers", Verbs: watched, For: permissions.Always},
+		{Group: rolecall, Resource: "issuers/status", Verbs: []string{"patch"}, For: permissions.Always},
 		{Group: rolecall, Resource: "podidentityassociations", Verbs: watched, For: "--cluster-name"},
 		{Group: rolecall, Resource: "podidentityassociations/status", Verbs: []string{"patch"}, For: "--cluster-name"},
 		{Group: rolecall, Resource: "rolegrants", Verbs: watched, For: "--cluster-name"},
-		{Group: "events.k8s.io", Resource: "events", Verbs: []string{"create", "patch"}, For: always},
+		{Group: "events.k8s.io", Resource: "events", Verbs: []string{"create", "patch"}, For: permissions.Always},
 		{
 			Group: "coordination.k8s.io", Resource: "leases", Namespace: c.namespace, Verbs: []string{"create"},
 			For: "--leader-election-namespace",
@@ -172,6 +164,7 @@ func (c *controllerConfig) permissions(named bool) []webhook.Permission {
 			Group: "coordination.k8s.io", Resource: "leases", Name: lease, Namespace: c.namespace,
 			Verbs: []string{"get", "update"}, For: "--leader-election-namespace",
 		},
+	}, map[permissions.Part]bool{"--cluster-name": named, "--leader-election-namespace": !c.noElection})
 	}, c.access.permissions(), c.groups.permissions()), map[webhook.Part]bool{
 		"--cluster-name": named, "--leader-election-namespace": !c.noElection, "--access-entries": c.access.on,
 		"--group-mappings": c.groups.on,

@@ -14,7 +14,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
-	"github.com/rolecall/rolecall/internal/webhook"
+	"github.com/rolecall/rolecall/internal/permissions"
 	"github.com/rolecall/rolecall/test/lockedbuffer"
 )
 
@@ -32,7 +32,7 @@ func TestMissingPermissionsAreSaid(t *testing.T) {
 	}
 	for _, row := range []struct {
 		server     string
-		all        []webhook.Permission
+		all        []permissions.Permission
 		refuse     func(*authorizationv1.SelfSubjectAccessReviewSpec) bool
 		rule, need string
 	}{

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -166,7 +165,7 @@ func (c *webhookConfig) makeParts(ctx context.Context, sys cli.System, p *webhoo
 			hook.Grants = source
 		}
 		if c.validateWrites {
-			newest, err := newestGrants(config, c.bounds.GrantSet, sys.Now, p.log)
+			newest, err := newestGrants(config, source)
 			if err != nil {
 				return err
 			}
@@ -187,7 +186,7 @@ func (c *webhookConfig) makeParts(ctx context.Context, sys cli.System, p *webhoo
 // newestGrants reads RoleGrants again, with a client of its own: somebody who is refused
 // again and again must not slow down what is followed.
 func newestGrants(
-	config *rest.Config, build func([]grant.Grant) *grant.Set, now func() time.Time, log *slog.Logger,
+	config *rest.Config, followed *follow.Objects[grant.Grant, *grant.Set],
 ) (func(context.Context) (*grant.Set, error), error) {
 	slow := rest.CopyConfig(config)
 	slow.QPS, slow.Burst = 5, 10
@@ -195,8 +194,7 @@ func newestGrants(
 	if err != nil {
 		return nil, err
 	}
-	grants := follow.Grants(client, build, now, log)
-	return func(ctx context.Context) (*grant.Set, error) { return grants.Read(ctx, "") }, nil
+	return func(ctx context.Context) (*grant.Set, error) { return followed.ReadBy(ctx, client, "") }, nil
 }
 
 // serving decides who makes them, and who tells API servers.

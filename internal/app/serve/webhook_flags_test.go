@@ -16,7 +16,7 @@ import (
 	"github.com/rolecall/rolecall/internal/app/cli"
 	"github.com/rolecall/rolecall/internal/app/flags"
 	"github.com/rolecall/rolecall/internal/fault"
-	"github.com/rolecall/rolecall/internal/webhook"
+	"github.com/rolecall/rolecall/internal/permissions"
 	"github.com/rolecall/rolecall/test/flagpage"
 )
 
@@ -172,7 +172,7 @@ func permissionTable() string {
 		if p.Namespace != "" {
 			where = "in " + code(p.Namespace)
 		}
-		if p.For != webhook.PartAlways {
+		if p.For != permissions.Always {
 			with = strings.ReplaceAll(code(with), " or ", "` or `")
 		}
 		fmt.Fprintf(&table, "| %s | %s | %s | %s | %s | %s |\n", cmp.Or(code(p.Group), "core"), code(p.Resource),

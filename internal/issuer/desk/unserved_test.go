@@ -17,11 +17,9 @@ import (
 	"github.com/rolecall/rolecall/internal/token"
 )
 
-// TestForeignKeys: a key that somebody else has published is seen by looking, before and
-// during a rotation, and goes when our own are published, which is told.
-func TestForeignKeys(t *testing.T) {
-	t.Parallel()
-	o := open(t)
+// strangersKey is a key that no API server has.
+func strangersKey(t *testing.T) token.PublicKey {
+	t.Helper()
 	stranger, err := newKey()
 	if err != nil {
 		t.Fatal(err)
@@ -30,6 +28,38 @@ func TestForeignKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return public
+}
+
+// seesAndRemoves checks that a published key is named as one that nobody serves, and goes
+// when ours are published, which is told.
+func (o *office) seesAndRemoves(when string, public token.PublicKey) {
+	t := o.t
+	t.Helper()
+	status, err := o.Status(t.Context(), desk.Waits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{public.ID}, status.Unserved); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", when, diff)
+	}
+	if _, err := o.Publish(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	if last := o.told[len(o.told)-1]; !cmp.Equal(last.Removed, []string{public.ID}) {
+		t.Errorf("%s: told %+v", when, last)
+	}
+	if status, err = o.Status(t.Context(), desk.Waits{}); err != nil || len(status.Unserved) > 0 {
+		t.Errorf("%s: ours are foreign: %q, %v", when, status.Unserved, err)
+	}
+}
+
+// TestForeignKeys: a key that somebody else has published is seen by looking, before and
+// during a rotation, and goes when our own are published, which is told.
+func TestForeignKeys(t *testing.T) {
+	t.Parallel()
+	o := open(t)
+	public := strangersKey(t)
 	file := filepath.Join(o.public, document.JWKSPath)
 	spoil := func() {
 		text, err := os.ReadFile(file)
@@ -49,22 +79,7 @@ func TestForeignKeys(t *testing.T) {
 	}
 	for _, when := range []string{"before a rotation", "when a key was made", "when both are published"} {
 		spoil()
-		status, err := o.Status(t.Context(), desk.Waits{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff([]string{public.ID}, status.Unserved); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", when, diff)
-		}
-		if _, err := o.Publish(t.Context(), false); err != nil {
-			t.Fatal(err)
-		}
-		if last := o.told[len(o.told)-1]; !cmp.Equal(last.Removed, []string{public.ID}) {
-			t.Errorf("%s: told %+v", when, last)
-		}
-		if status, err = o.Status(t.Context(), desk.Waits{}); err != nil || len(status.Unserved) > 0 {
-			t.Errorf("%s: ours are foreign: %q, %v", when, status.Unserved, err)
-		}
+		o.seesAndRemoves(when, public)
 		if _, err := o.advance(false); err != nil && !errors.Is(err, rotation.ErrUnsafe) {
 			t.Fatal(err)
 		}
@@ -76,14 +91,7 @@ func TestForeignKeys(t *testing.T) {
 func TestHiddenKeys(t *testing.T) {
 	t.Parallel()
 	o := open(t)
-	stranger, err := newKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	public, err := token.NewPublicKey(stranger.Public())
-	if err != nil {
-		t.Fatal(err)
-	}
+	public := strangersKey(t)
 	file := filepath.Join(o.public, document.JWKSPath)
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -109,22 +117,7 @@ func TestHiddenKeys(t *testing.T) {
 		if err := os.WriteFile(file, []byte(spoilt), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		status, err := o.Status(t.Context(), desk.Waits{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !cmp.Equal(status.Unserved, []string{public.ID}) {
-			t.Errorf("%s: %q, want %q", name, status.Unserved, public.ID)
-		}
-		if _, err := o.Publish(t.Context(), false); err != nil {
-			t.Fatal(err)
-		}
-		if last := o.told[len(o.told)-1]; !cmp.Equal(last.Removed, []string{public.ID}) {
-			t.Errorf("%s: told %+v", name, last)
-		}
-		if status, err = o.Status(t.Context(), desk.Waits{}); err != nil || len(status.Unserved) > 0 {
-			t.Errorf("%s: ours are foreign: %q, %v", name, status.Unserved, err)
-		}
+		o.seesAndRemoves(name, public)
 	}
 	// Which of two counts is the reader's choice: nobody says that it is sound.
 	if err := os.WriteFile(file, []byte(`{"keys":[`+entry+`],"Keys"`+strings.TrimPrefix(string(text), `{"keys"`)), 0o600); err != nil {
@@ -210,14 +203,7 @@ func TestLeftovers(t *testing.T) {
 	}
 	unlock()
 	// A publication sweeps where it writes.
-	stranger, err := newKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	public, err := token.NewPublicKey(stranger.Public())
-	if err != nil {
-		t.Fatal(err)
-	}
+	public := strangersKey(t)
 	text, err := token.MarshalKeys([]token.PublicKey{public}, false)
 	if err != nil {
 		t.Fatal(err)
