@@ -23,6 +23,9 @@ type Principal struct {
 // people write it: with a role's path, which STS never tells; as the ARN of one
 // session, which stands for its role; in any letter case. The error has a hint.
 func ReadPrincipal(text string) (Principal, error) {
+	if isPlain(text) {
+		return Principal{ARN: text}, nil
+	}
 	if err := spelledOut(text); err != nil {
 		return Principal{}, err
 	}
@@ -49,6 +52,22 @@ func ReadPrincipal(text string) (Principal, error) {
 		p.Written = text
 	}
 	return p, nil
+}
+
+// isPlain reports whether an ARN is one of a role without a path or of a user, with
+// nothing about it to read or say. Most are.
+func isPlain(text string) bool {
+	rest, ok := strings.CutPrefix(text, "arn:")
+	partition, rest, has := strings.Cut(rest, ":iam::")
+	if !ok || !has || len(text) > arn.MaxARN || len(rest) < 18 || !arn.IsPartition(partition) ||
+		!arn.IsAccount(rest[:12]) {
+		return false
+	}
+	if name, isRole := strings.CutPrefix(rest[12:], ":role/"); isRole {
+		return isName(name)
+	}
+	name, isUser := strings.CutPrefix(rest[12:], ":user/")
+	return isUser && isName(name)
 }
 
 // spelledOut refuses what cannot be the ARN of one principal.
@@ -200,8 +219,9 @@ func IsPermissionSet(name string) bool {
 // isName reports whether text consists of what IAM and STS take in names.
 func isName(text string) bool {
 	for i := range len(text) {
-		c := lowerByte(text[i])
-		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && strings.IndexByte("_+=,.@-", c) < 0 {
+		switch c := text[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case strings.IndexByte("_+=,.@-", c) < 0:
 			return false
 		}
 	}
