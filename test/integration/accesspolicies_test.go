@@ -84,8 +84,8 @@ func TestAccessPoliciesTellTheTruth(t *testing.T) {
 	w.isBounded()
 }
 
-// isBounded: a policy that is taken out of the controller's permissions is not given any
-// more, whatever its flags say, and the entry says so and has what else it names.
+// isBounded: a policy that is taken out of the controller's permissions is no longer
+// given, whatever its flags say, and the entry says so and has what else it names.
 func (w *accessWorld) isBounded() {
 	w.t.Helper()
 	const name = "access-policy:AmazonEKSClusterAdminPolicy"

@@ -175,7 +175,7 @@ func TestReplaced(t *testing.T) {
 	}
 }
 
-// TestMappingReplaced: a mapping goes by the id in its spec.
+// TestMappingReplaced: a mapping uses the id in its spec.
 func TestMappingReplaced(t *testing.T) {
 	t.Parallel()
 	const was, is = "AROAOLDOLDOLDOLDOLD00", "AROANEWNEWNEWNEWNEW00"
