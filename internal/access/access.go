@@ -145,16 +145,19 @@ func (r *Refusal) Unwrap() error { return r.Cause }
 // Problem is what is wrong with a mapping as it is written.
 type Problem struct {
 	Origin
-	// Refused says that the mapping does not count. Otherwise it counts as Text says.
-	Refused bool
-	Text    string
+	// Refused says that the mapping does not count. Otherwise it counts as Text says. Whole
+	// says that it is a whole list that cannot be read.
+	Refused, Whole bool
+	// Principal is whom the mapping is about, as it is written, if that much is known.
+	Principal string
+	Text      string
 	// Hint is what to write or do instead.
 	Hint string
 }
 
 // Error is where and what, in one line.
 func (p Problem) Error() string {
-	if at := p.Origin.String(); at != "" {
+	if at := p.String(); at != "" {
 		return at + ": " + p.Text
 	}
 	return p.Text

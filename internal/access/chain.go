@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/callerid"
 )
 
@@ -57,13 +56,15 @@ func (c *Chain) Tables() []*Table { return slices.Concat(c.tables, c.members) }
 // a member of IAM groups has their groups if no mapping named them, and beside those of
 // the mapping if the groups are to be merged.
 func (c *Chain) Resolve(who *callerid.Identity, nodeName NodeName) (*User, *Refusal) {
-	if !c.isOurs(who) {
+	var room [keySize]byte
+	l := loginOf(who, room[:0])
+	if !c.isOurs(&l) {
 		return nil, &Refusal{
 			Reason: NotMapped,
 			Text:   who.CanonicalARN + " is not of partition " + c.partition + " and account " + who.AccountID,
 		}
 	}
-	found, account, refusal := c.search(who)
+	found, account, refusal := c.search(&l)
 	if found == nil && refusal != nil && refusal.stops() {
 		return nil, refusal
 	}
@@ -92,9 +93,8 @@ func (c *Chain) Resolve(who *callerid.Identity, nodeName NodeName) (*User, *Refu
 
 // isOurs reports whether an identity is of the chain's partition, and of the account that
 // it says.
-func (c *Chain) isOurs(who *callerid.Identity) bool {
-	a, err := arn.Parse(who.CanonicalARN)
-	return err == nil && a.Partition == c.partition && a.Account != "" && a.Account == who.AccountID
+func (c *Chain) isOurs(l *login) bool {
+	return len(l.key) > 0 && l.partition == c.partition && l.account != "" && l.account == l.who.AccountID
 }
 
 // stops says that no later source is asked: the operator said of this source who the
@@ -103,9 +103,9 @@ func (r *Refusal) stops() bool { return !isPeers(r.By.Source) }
 
 // search returns the mapping of an identity, that of its account, and why the first that
 // seemed to be about it was not.
-func (c *Chain) search(who *callerid.Identity) (found, account *row, refusal *Refusal) {
+func (c *Chain) search(l *login) (found, account *row, refusal *Refusal) {
 	for _, t := range c.tables {
-		r, refused := t.find(who, c.partition)
+		r, refused := t.find(l)
 		switch {
 		case r != nil:
 			return r, account, refusal
@@ -118,7 +118,7 @@ func (c *Chain) search(who *callerid.Identity) (found, account *row, refusal *Re
 			}
 			continue
 		}
-		if r := t.account(who, c.partition); r != nil {
+		if r := t.everybody(l); r != nil {
 			if account == nil {
 				account = r
 			}

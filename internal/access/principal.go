@@ -78,7 +78,8 @@ func spelledOut(text string) error {
 	case len(text) > arn.MaxARN:
 		return fault.New(fault.Invalid, "the ARN has more than %d characters", arn.MaxARN)
 	case strings.TrimSpace(text) != text:
-		return withHint(fault.New(fault.Invalid, "blanks surround the ARN %.120q", text), "Write "+strings.TrimSpace(text))
+		return withHint(fault.New(fault.Invalid, "blanks surround the ARN %.120q", text),
+			"Write "+strings.TrimSpace(text))
 	}
 	for i := range len(text) {
 		if c := text[i]; c <= ' ' || c > '~' {
@@ -113,7 +114,8 @@ func wildcard(text string) error {
 func notPrincipal(text string) error {
 	a, err := arn.Parse(foldScheme(text))
 	if err != nil {
-		return fault.New(fault.Invalid, "%.120q is not an ARN: want arn:PARTITION:iam::ACCOUNT:role/NAME or user/NAME", text)
+		return fault.New(fault.Invalid,
+			"%.120q is not an ARN: want arn:PARTITION:iam::ACCOUNT:role/NAME or user/NAME", text)
 	}
 	kind, name, _ := strings.Cut(a.Resource, "/")
 	name = name[strings.LastIndexByte(name, '/')+1:]

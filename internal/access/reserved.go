@@ -13,7 +13,7 @@ const nodeUsername = "system:node:" + holdNode
 
 // reservedForm is what is wrong with the names of a mapping at every login.
 func reservedForm(m *Mapping) (text, hint string) {
-	for _, name := range append([]string{m.Username}, m.Groups...) {
+	for name := range m.names() {
 		if strings.HasPrefix(name, PolicyPrefix) {
 			return "names that begin with " + PolicyPrefix + " stand for access policies, and nobody can give them",
 				"Make an AccessEntry with accessPolicies."

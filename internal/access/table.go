@@ -3,6 +3,7 @@ package access
 import (
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/rolecall/rolecall/internal/callerid"
 )
@@ -23,6 +24,7 @@ type Table struct {
 	pins     map[string]int32 // unique ids that are pinned to ARNs
 	problems []Problem
 	lost     []Duplicate
+	names    func() map[string][]int32
 }
 
 // row is a mapping, and the next that is about the same principal, or none.
@@ -42,18 +44,28 @@ type setKey struct{ account, name string }
 type Duplicate struct{ Counts, Hidden *Mapping }
 
 // NewTable indexes the mappings of a source. What could not be about just one principal,
-// or would give a name that is nobody's to give, is left out and told by Problems.
-func NewTable(source Source, mappings []Mapping) *Table {
+// or would give a name that is nobody's to give, is left out and told by Problems, after
+// those that were found when the mappings were read.
+func NewTable(source Source, mappings []Mapping, problems ...Problem) *Table {
 	t := &Table{
 		source: source, rows: make([]row, 0, len(mappings)),
 		byARN: make(map[string]int32, len(mappings)),
 		byID:  map[string]int32{}, bySet: map[setKey]int32{}, accounts: map[string]int32{}, pins: map[string]int32{},
+		problems: slices.Clip(problems),
 	}
+	t.names = sync.OnceValue(t.byName)
 	for _, m := range mappings {
 		m.Source = source
 		if text, hint := flaw(&m); text != "" {
-			t.problems = append(t.problems, Problem{Origin: m.Origin, Refused: true, Text: text, Hint: hint})
+			t.problems = append(t.problems,
+				Problem{Origin: m.Origin, Refused: true, Principal: m.Match.String(), Text: text, Hint: hint})
 			continue
+		}
+		if text, hint := m.oddity(); text != "" {
+			t.problems = append(t.problems, Problem{
+				Origin: m.Origin, Principal: m.Match.String(), Text: text,
+				Hint: hint,
+			})
 		}
 		fixed := !isTemplate(source, m.Username) && m.Username != "" && m.Policies == "" &&
 			!slices.ContainsFunc(m.Groups, func(g string) bool { return isTemplate(source, g) })
@@ -61,7 +73,7 @@ func NewTable(source Source, mappings []Mapping) *Table {
 		t.rows = append(t.rows, row{Mapping: m, next: none, fixed: fixed})
 	}
 	if t.lastCounts() {
-		for i := len(t.rows) - 1; i >= 0; i-- {
+		for i := range slices.Backward(t.rows) {
 			t.index(int32(i))
 		}
 	} else {
@@ -87,7 +99,7 @@ func (t *Table) Mappings() []*Mapping {
 	return all
 }
 
-// Problems are what was left out.
+// Problems are what is wrong with what was read, and what was left out.
 func (t *Table) Problems() []Problem { return t.problems }
 
 // Duplicates are the mappings that others of the table hide.
@@ -108,8 +120,7 @@ func (t *Table) index(i int32) {
 	r := &t.rows[i]
 	switch {
 	case r.Match.ARN != "":
-		key, _ := loginKey(nil, r.Match.ARN)
-		chainRow(t, t.byARN, string(key), i)
+		chainRow(t, t.byARN, loginKey(r.Match.ARN), i)
 		if r.UserID != "" {
 			if _, has := t.pins[r.UserID]; !has {
 				t.pins[r.UserID] = i
@@ -153,114 +164,63 @@ func (t *Table) hides(first, second *Mapping) bool {
 	return first.UserID == "" || second.UserID == "" || first.UserID == second.UserID
 }
 
+// login is an identity as tables are asked for it.
+type login struct {
+	who *callerid.Identity
+	// key is the canonical ARN in lower case, a role's without its path. If it is a role,
+	// its name is what begins at name.
+	key                []byte
+	name               int
+	partition, account string
+}
+
 // keySize is more than the canonical ARN of anybody is long. Longer ones cost memory.
 const keySize = 256
 
-// find returns the mapping of an identity, or the refusal of one that is about its ARN or
-// its id, and not both.
-func (t *Table) find(who *callerid.Identity, partition string) (*row, *Refusal) {
-	if len(t.rows) == 0 {
-		return nil, nil
-	}
-	var room [keySize]byte
-	key, name := loginKey(room[:0], who.CanonicalARN)
-	replaced := none
-	if i, has := t.byARN[string(key)]; has {
-		for at := i; at != none; at = t.rows[at].next {
-			if r := &t.rows[at]; r.UserID == "" || r.UserID == who.UserID {
-				return r, nil
-			}
-		}
-		replaced = i
-	}
-	if i, has := t.byID[who.UserID]; has && who.UserID != "" {
-		return &t.rows[i], nil
-	}
-	if replaced != none {
-		return nil, t.replaced(replaced, who)
-	}
-	if len(t.bySet) > 0 && name > 0 {
-		if r, refusal := t.findSet(string(key[name:]), who, partition); r != nil || refusal != nil {
-			return r, refusal
+// loginOf takes the canonical ARN of an identity apart. It is the zero value if that is
+// not one.
+func loginOf(who *callerid.Identity, room []byte) login {
+	l := login{who: who, partition: "", account: who.AccountID}
+	parts := [5]int{}
+	colons := 0
+	for i := 0; i < len(who.CanonicalARN) && colons < len(parts); i++ {
+		if who.CanonicalARN[i] == ':' {
+			parts[colons] = i
+			colons++
 		}
 	}
-	if i, has := t.pins[who.UserID]; has && who.UserID != "" {
-		return nil, &Refusal{
-			Reason: PrincipalRenamed, By: &t.rows[i].Mapping,
-			Text: "ARN does not match User ID: " + who.UserID + " is mapped as " + t.rows[i].Match.ARN,
-		}
+	if colons < len(parts) || who.CanonicalARN[:parts[0]] != "arn" {
+		return login{}
 	}
-	return nil, nil
+	l.partition = who.CanonicalARN[parts[0]+1 : parts[1]]
+	l.account = who.CanonicalARN[parts[3]+1 : parts[4]]
+	l.key, l.name = keyOf(room, who.CanonicalARN, parts[4]+1)
+	return l
 }
 
-// findSet returns the mapping of the permission set that a role is of.
-func (t *Table) findSet(role string, who *callerid.Identity, partition string) (*row, *Refusal) {
-	set, ok := permissionSet(role)
-	i, has := t.bySet[setKey{who.AccountID, set}]
-	if !ok || !has {
-		return nil, nil
-	}
-	replaced := none
-	for at := i; at != none; at = t.rows[at].next {
-		switch r := &t.rows[at]; {
-		case !inPartition(&r.Mapping, partition):
-		case r.UserID == "" || r.UserID == who.UserID:
-			return r, nil
-		case replaced == none:
-			replaced = at
-		}
-	}
-	if replaced == none {
-		return nil, nil
-	}
-	return nil, t.replaced(replaced, who)
-}
-
-func (t *Table) replaced(at int32, who *callerid.Identity) *Refusal {
-	m := &t.rows[at].Mapping
-	return &Refusal{
-		Reason: PrincipalReplaced, By: m,
-		Text: m.Match.String() + " is mapped with the unique id " + m.UserID + ", and logs in with " + who.UserID +
-			": it was deleted and made again",
-	}
-}
-
-// inPartition reports whether a permission set or account is of the server's partition.
-func inPartition(m *Mapping, partition string) bool {
-	return m.Match.Partition == "" || m.Match.Partition == partition
-}
-
-// account returns the mapping of everybody of the identity's account.
-func (t *Table) account(who *callerid.Identity, partition string) *row {
-	if who.AccountID == "" {
-		return nil
-	}
-	i, has := t.accounts[who.AccountID]
-	for at := i; has && at != none; at = t.rows[at].next {
-		if inPartition(&t.rows[at].Mapping, partition) {
-			return &t.rows[at]
-		}
-	}
-	return nil
-}
-
-// loginKey is a canonical ARN as tables are indexed by: in lower case, a role without
-// its path. If it is a role, its name is what begins at name.
-func loginKey(room []byte, canonical string) (key []byte, name int) {
+// loginKey is an ARN as tables are indexed by.
+func loginKey(text string) string {
 	resource := 0
-	for i, colons := 0, 0; i < len(canonical) && colons < 5; i++ {
-		if canonical[i] == ':' {
+	for i, colons := 0, 0; i < len(text) && colons < 5; i++ {
+		if text[i] == ':' {
 			colons++
 			resource = i + 1
 		}
 	}
+	key, _ := keyOf(nil, text, resource)
+	return string(key)
+}
+
+// keyOf is an ARN, whose resource begins at resource, in lower case, and a role without
+// its path.
+func keyOf(room []byte, text string, resource int) (key []byte, name int) {
 	const kind = "role/"
-	if strings.HasPrefix(canonical[resource:], kind) {
+	if strings.HasPrefix(text[resource:], kind) {
 		name = resource + len(kind)
-		last := strings.LastIndexByte(canonical, '/') + 1
-		return appendLower(appendLower(room, canonical[:name]), canonical[last:]), name
+		last := strings.LastIndexByte(text, '/') + 1
+		return appendLower(appendLower(room, text[:name]), text[last:]), name
 	}
-	return appendLower(room, canonical), 0
+	return appendLower(room, text), 0
 }
 
 func appendLower(to []byte, text string) []byte {
@@ -270,17 +230,112 @@ func appendLower(to []byte, text string) []byte {
 	return to
 }
 
+// find returns the mapping of an identity, or the refusal of one that is about its ARN or
+// its id, and not both.
+func (t *Table) find(l *login) (*row, *Refusal) {
+	if len(t.rows) == 0 {
+		return nil, nil
+	}
+	replaced := none
+	if i, has := t.byARN[string(l.key)]; has {
+		for at := i; at != none; at = t.rows[at].next {
+			if r := &t.rows[at]; r.fits(l) {
+				return r, nil
+			}
+		}
+		replaced = i
+	}
+	if len(t.byID) > 0 && l.who.UserID != "" {
+		if i, has := t.byID[l.who.UserID]; has {
+			return &t.rows[i], nil
+		}
+	}
+	if replaced != none {
+		return nil, t.replaced(replaced, l)
+	}
+	if len(t.bySet) > 0 && l.name > 0 {
+		if r, refusal := t.findSet(string(l.key[l.name:]), l); r != nil || refusal != nil {
+			return r, refusal
+		}
+	}
+	if len(t.pins) > 0 && l.who.UserID != "" {
+		if i, has := t.pins[l.who.UserID]; has {
+			return nil, &Refusal{
+				Reason: PrincipalRenamed, By: &t.rows[i].Mapping,
+				Text: "ARN does not match User ID: " + l.who.UserID + " is mapped as " + t.rows[i].Match.ARN,
+			}
+		}
+	}
+	return nil, nil
+}
+
+// fits reports whether the identity has the unique id that the mapping wants, if it wants
+// one.
+func (r *row) fits(l *login) bool { return r.UserID == "" || r.UserID == l.who.UserID }
+
+// findSet returns the mapping of the permission set that a role is of.
+func (t *Table) findSet(role string, l *login) (*row, *Refusal) {
+	set, ok := permissionSet(role)
+	i, has := t.bySet[setKey{l.account, set}]
+	if !ok || !has {
+		return nil, nil
+	}
+	replaced := none
+	for at := i; at != none; at = t.rows[at].next {
+		switch r := &t.rows[at]; {
+		case !inPartition(&r.Mapping, l.partition):
+		case r.fits(l):
+			return r, nil
+		case replaced == none:
+			replaced = at
+		}
+	}
+	if replaced == none {
+		return nil, nil
+	}
+	return nil, t.replaced(replaced, l)
+}
+
+func (t *Table) replaced(at int32, l *login) *Refusal {
+	m := &t.rows[at].Mapping
+	return &Refusal{
+		Reason: PrincipalReplaced, By: m,
+		Text: m.Match.String() + " is mapped with the unique id " + m.UserID + ", and logs in with " + l.who.UserID +
+			": it was deleted and made again",
+	}
+}
+
+// inPartition reports whether a permission set or account is of a partition.
+func inPartition(m *Mapping, partition string) bool {
+	return m.Match.Partition == "" || m.Match.Partition == partition
+}
+
+// everybody returns the mapping of everybody of the identity's account.
+func (t *Table) everybody(l *login) *row {
+	if len(t.accounts) == 0 {
+		return nil
+	}
+	i, has := t.accounts[l.account]
+	for at := i; has && at != none; at = t.rows[at].next {
+		if inPartition(&t.rows[at].Mapping, l.partition) {
+			return &t.rows[at]
+		}
+	}
+	return nil
+}
+
 // flaw is what makes a mapping one that must not count, and what would be right.
 func flaw(m *Mapping) (text, hint string) {
 	forms := 0
-	for _, has := range []bool{
-		m.Match.ARN != "", m.Match.PermissionSet != "", m.Match.Account != "" && m.Match.PermissionSet == "",
-		m.Match.UserID != "",
-	} {
+	count := func(has bool) {
 		if has {
 			forms++
 		}
 	}
+	count(m.Match.ARN != "")
+	count(m.Match.PermissionSet != "")
+	count(m.Match.Account != "" && m.Match.PermissionSet == "")
+	count(m.Match.UserID != "")
 	switch {
 	case forms != 1, m.Match.PermissionSet != "" && m.Match.Account == "":
 		return "it is not about just one principal", ""

@@ -2,6 +2,8 @@ package access
 
 import (
 	"fmt"
+	"iter"
+	"slices"
 	"strings"
 
 	"github.com/rolecall/rolecall/internal/arn"
@@ -22,29 +24,67 @@ const (
 	holdUserName = "{{UserName}}"
 )
 
+var (
+	ofMembers = []string{holdUserName, holdAccount}
+	ofOthers  = []string{holdNode, holdAccount, holdSession, holdRaw, holdKey}
+)
+
 // Placeholders returns those that the templates of a source may have.
-func Placeholders(source Source) []string {
+func Placeholders(source Source) []string { return slices.Clone(placeholders(source)) }
+
+func placeholders(source Source) []string {
 	if source == GroupMapping {
-		return []string{holdUserName, holdAccount}
+		return ofMembers
 	}
-	return []string{holdNode, holdAccount, holdSession, holdRaw, holdKey}
+	return ofOthers
 }
 
 // isTemplate reports whether anything is to be filled in.
 func isTemplate(source Source, text string) bool {
-	if !strings.Contains(text, "{{") {
-		return false
-	}
-	for _, hold := range Placeholders(source) {
-		if strings.Contains(text, hold) {
-			return true
-		}
-	}
-	return false
+	i := strings.Index(text, "{{")
+	return i >= 0 && slices.ContainsFunc(placeholders(source), func(hold string) bool {
+		return strings.Contains(text[i:], hold)
+	})
 }
 
 func isAnyTemplate(text string) bool {
 	return isTemplate(GroupMapping, text) || isTemplate(EKSConfigMap, text)
+}
+
+// names are the templates of a mapping: its username, and its groups.
+func (m *Mapping) names() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		if !yield(m.Username) {
+			return
+		}
+		for _, group := range m.Groups {
+			if !yield(group) {
+				return
+			}
+		}
+	}
+}
+
+// oddity is what looks like a placeholder in a mapping's templates, and is none: it stays
+// as it is, and is seldom meant.
+func (m *Mapping) oddity() (text, hint string) {
+	for rest := range m.names() {
+		for {
+			_, after, has := strings.Cut(rest, "{{")
+			inner, behind, closed := strings.Cut(after, "}}")
+			if !has || !closed {
+				break
+			}
+			rest = behind
+			for _, hold := range placeholders(m.Source) {
+				meant := strings.Trim(hold, "{}")
+				if inner != meant && lower(strings.TrimSpace(inner)) == lower(meant) {
+					return fmt.Sprintf("{{%.80s}} is no placeholder, and stays as it is", inner), "Write " + hold
+				}
+			}
+		}
+	}
+	return "", ""
 }
 
 // renderer fills in templates for one identity. The name of a node is asked for at
@@ -59,10 +99,11 @@ type renderer struct {
 // fill replaces the placeholders of the source in one pass: what is filled in is never
 // read again, and what is no placeholder stays as it is.
 func (r *renderer) fill(template string) (string, *Refusal) {
-	if !isTemplate(r.source, template) {
+	if !strings.Contains(template, "{{") {
 		return template, nil
 	}
 	var out strings.Builder
+	out.Grow(len(template) + 32)
 	for rest := template; rest != ""; {
 		i := strings.Index(rest, "{{")
 		if i < 0 {
@@ -88,7 +129,7 @@ func (r *renderer) fill(template string) (string, *Refusal) {
 }
 
 func (r *renderer) placeholderAt(text string) string {
-	for _, hold := range Placeholders(r.source) {
+	for _, hold := range placeholders(r.source) {
 		if strings.HasPrefix(text, hold) {
 			return hold
 		}
@@ -146,7 +187,8 @@ func (r *renderer) value(hold string) (string, *Refusal) {
 		}
 	case !isHostName(name):
 		return "", &Refusal{
-			Reason: NodeUnknown, Text: fmt.Sprintf("%s has no private DNS name that a node can have: %.80q", r.who.SessionName, name),
+			Reason: NodeUnknown, Text: fmt.Sprintf("%s has no private DNS name that a node can have: %.80q",
+				r.who.SessionName, name),
 		}
 	}
 	r.node = name
@@ -180,16 +222,18 @@ func isHostName(text string) bool {
 // ownName is the username of who has none of a mapping's: its ARN (of an account), and
 // for a role of an access entry that of its session.
 func (r *renderer) ownName() (string, *Refusal) {
-	a, err := arn.Parse(r.who.CanonicalARN)
-	role, isRole := strings.CutPrefix(a.Resource, "role/")
-	if r.source != AccessEntry || err != nil || !isRole {
+	if r.source != AccessEntry || !strings.Contains(r.who.CanonicalARN, ":role/") {
 		return r.who.CanonicalARN, nil
+	}
+	a, err := arn.Parse(r.who.CanonicalARN)
+	if err != nil {
+		return "", &Refusal{Reason: NotMapped, Text: err.Error()}
 	}
 	session, refusal := r.value(holdSession)
 	if refusal != nil {
 		return "", refusal
 	}
-	return EntryUsername(arn.ARN{Partition: a.Partition, Account: a.Account, Resource: "role/" + role}, session), nil
+	return EntryUsername(a, session), nil
 }
 
 // EntryUsername is the name of an access entry that gives none: a user's ARN, and for

@@ -61,6 +61,7 @@ func (c *Content) part(key Key) *Part {
 		return &c.Roles
 	case Users:
 		return &c.Users
+	case Accounts:
 	}
 	return &c.Accounts
 }

@@ -118,7 +118,8 @@ func (d *dynamicEntry) entry() entry {
 	}
 	if d.SSO != nil {
 		e.sso = value{kind: nested}
-		e.setName, e.setAccount, e.setPartition = said(d.SSO.PermissionSetName), said(d.SSO.AccountID), said(d.SSO.Partition)
+		e.setName, e.setAccount = said(d.SSO.PermissionSetName), said(d.SSO.AccountID)
+		e.setPartition = said(d.SSO.Partition)
 		if !e.setName.given() {
 			e.setName = said(d.SSO.PermissionSet)
 		}
@@ -136,7 +137,7 @@ func said(s *string) value {
 
 // notJSON is the problem of a file that is not what it must be.
 func notJSON(document []byte, err error, o Options) access.Problem {
-	p := access.Problem{Origin: access.Origin{Source: o.Source, Place: o.Place}, Refused: true}
+	p := access.Problem{Origin: access.Origin{Source: o.Source, Place: o.Place}, Refused: true, Whole: true}
 	offset := int64(-1)
 	var syntax *json.SyntaxError
 	var kind *json.UnmarshalTypeError

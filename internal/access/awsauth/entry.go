@@ -49,6 +49,19 @@ type entry struct {
 	unknown []string
 }
 
+// principal is whom an entry is about, as it is written.
+func (e *entry) principal() string {
+	for _, v := range []value{e.roleARN, e.userARN, e.groupARN} {
+		if v.text != "" {
+			return v.text
+		}
+	}
+	if e.setName.text != "" {
+		return access.Match{PermissionSet: e.setName.text, Account: e.setAccount.text}.String()
+	}
+	return ""
+}
+
 // reader reads one list.
 type reader struct {
 	Options
@@ -91,7 +104,9 @@ type compiler struct {
 }
 
 func (c *compiler) note(hint, format string, args ...any) {
-	c.problems = append(c.problems, access.Problem{Origin: c.at, Text: fmt.Sprintf(format, args...), Hint: hint})
+	c.problems = append(c.problems, access.Problem{
+		Origin: c.at, Principal: c.entry.principal(), Text: fmt.Sprintf(format, args...), Hint: hint,
+	})
 }
 
 func (c *compiler) refuse(hint, format string, args ...any) (access.Mapping, bool) {
@@ -204,8 +219,8 @@ func groupHint(text string) string {
 // permissionSet reads an entry about a permission set.
 func (c *compiler) permissionSet(m *access.Mapping) bool {
 	e := c.entry
-	refuse := func(hint, format string, args ...any) bool {
-		_, ok := c.refuse(hint, format, args...)
+	refuse := func(hint, text string) bool {
+		_, ok := c.refuse(hint, "%s", text)
 		return ok
 	}
 	switch {
@@ -263,7 +278,8 @@ func (c *compiler) account() (access.Mapping, bool) {
 	case id.kind != isText && id.kind != other || strings.TrimSpace(id.text) != id.text || id.text == "":
 		return c.refuse("Write the 12 digits in quotes.", "the item is not an account")
 	case id.kind == other && c.Source != access.EKSConfigMap && strings.HasPrefix(id.text, "0"):
-		return c.refuse("Write "+strconv.Quote(id.text), "account %.40s without quotes is a number, and loses its zero", id.text)
+		return c.refuse("Write "+strconv.Quote(id.text),
+			"account %.40s without quotes is a number, and loses its zero", id.text)
 	case !arn.IsAccount(id.text):
 		c.note("Write 12 digits in quotes.", "account %.40q has not 12 digits: no login of AWS has it", id.text)
 	}

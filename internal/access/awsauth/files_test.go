@@ -84,7 +84,8 @@ func TestConfig(t *testing.T) {
 		},
 		{
 			"a number", "server:\n  mapRoles:\n  - rolearn: " + dev + "\n    username: 007\n",
-			"config.yaml mapRoles[0] (line 3) ! username is \"007\" without quotes, which is no text, so that it would be empty",
+			"config.yaml mapRoles[0] (line 3) ! username is \"007\" without quotes, which is no text, " +
+				"so that it would be empty",
 		},
 	} {
 		c, err := awsauth.Config([]byte(row.text), o)
@@ -106,18 +107,49 @@ func TestDynamic(t *testing.T) {
 		strict       bool
 		want, broken string
 	}{
-		{name: "all", text: `{"Version":"1","mapRoles":[{"roleARN":"` + dev + `","username":"r","groups":["a"],"userid":"AROAX"}],"mapAccounts":["111122223333"]}`, want: "role/Dev=r[a]; account/111122223333=[]"},
+		{
+			name: "all",
+			text: `{"Version":"1","mapRoles":[{"roleARN":"` + dev +
+				`","username":"r","groups":["a"],"userid":"AROAX"}],"mapAccounts":["111122223333"]}`,
+			want: "role/Dev=r[a]; account/111122223333=[]",
+		},
 		{name: "nothing", text: `{}`},
 		{name: "empty", text: " ", broken: "d.json ! the file is empty"},
-		{name: "half", text: "{\n\"mapRoles\":[", broken: "d.json (line 2) ! not valid JSON: unexpected end of JSON input"},
-		{name: "a number", text: `{"mapAccounts":[1]}`, broken: "d.json mapAccounts (line 1) ! a number is not what belongs there: want string"},
-		{name: "a bad entry", text: `{"mapUsers":[{"userarn":"arn:aws:iam::111122223333:user/a","username":"a"},{"userarn":"x","username":"b"}]}`, broken: `d.json mapUsers[1] ! "x" is not an ARN: want arn:PARTITION:iam::ACCOUNT:role/NAME or user/NAME`},
-		{name: "no username", text: `{"mapRoles":[{"rolearn":"` + dev + `"}]}`, broken: "d.json mapRoles[0] ! username is missing, so that it would be empty"},
-		{name: "strict without id", strict: true, text: `{"mapRoles":[{"rolearn":"` + dev + `","username":"r"}]}`, broken: "d.json mapRoles[0] ! userid is missing, and the server takes only entries with one"},
-		{name: "strict by id alone", strict: true, text: `{"mapRoles":[{"userid":"AROAX","username":"r","groups":["g"]}]}`, want: "id/AROAX=r[g]"},
-		{name: "strict without name", strict: true, text: `{"mapRoles":[{"userid":"AROAX"}]}`, broken: "d.json mapRoles[0] ! username is empty"},
+		{
+			name: "half", text: "{\n\"mapRoles\":[",
+			broken: "d.json (line 2) ! not valid JSON: unexpected end of JSON input",
+		},
+		{
+			name: "a number", text: `{"mapAccounts":[1]}`,
+			broken: "d.json mapAccounts (line 1) ! a number is not what belongs there: want string",
+		},
+		{
+			name: "a bad entry",
+			text: `{"mapUsers":[{"userarn":"arn:aws:iam::111122223333:user/a","username":"a"},{"userarn":"x","us` +
+				`ername":"b"}]}`,
+			broken: `d.json mapUsers[1] ! "x" is not an ARN: want arn:PARTITION:iam::ACCOUNT:role/NAME or user/NAME`,
+		},
+		{
+			name: "no username", text: `{"mapRoles":[{"rolearn":"` + dev + `"}]}`,
+			broken: "d.json mapRoles[0] ! username is missing, so that it would be empty",
+		},
+		{
+			name: "strict without id", strict: true, text: `{"mapRoles":[{"rolearn":"` + dev + `","username":"r"}]}`,
+			broken: "d.json mapRoles[0] ! userid is missing, and the server takes only entries with one",
+		},
+		{
+			name: "strict by id alone", strict: true,
+			text: `{"mapRoles":[{"userid":"AROAX","username":"r","groups":["g"]}]}`, want: "id/AROAX=r[g]",
+		},
+		{
+			name: "strict without name", strict: true, text: `{"mapRoles":[{"userid":"AROAX"}]}`,
+			broken: "d.json mapRoles[0] ! username is empty",
+		},
 	} {
-		c := awsauth.Dynamic([]byte(row.text), awsauth.Options{Source: access.DynamicFile, Place: "d.json", PinUserIDs: row.strict})
+		c := awsauth.Dynamic([]byte(row.text), awsauth.Options{
+			Source: access.DynamicFile, Place: "d.json",
+			PinUserIDs: row.strict,
+		})
 		want := row.want
 		if row.broken != "" {
 			want = row.broken + "; BROKEN mapRoles; BROKEN mapUsers; BROKEN mapAccounts"

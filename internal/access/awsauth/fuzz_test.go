@@ -54,14 +54,17 @@ func check(t *testing.T, c awsauth.Content) {
 
 func FuzzList(f *testing.F) {
 	for _, seed := range []string{
-		"- rolearn: " + dev + "\n  username: dev\n  groups: [a, b]\n", "- &a {rolearn: " + dev + ", username: x}\n- <<: *a\n",
+		"- rolearn: " + dev + "\n  username: dev\n  groups: [a, b]\n", "- &a {rolearn: " + dev +
+			", username: x}\n- <<: *a\n",
 		"- {{a}}", "[", "- sso: {permissionSetName: V, accountID: '111122223333'}\n  username: x", "- 012345678901\n",
-		`[{"rolearn":"` + dev + `","username":"x","groups":["y"]}]`, "- &a [*a]\n", "- &a\n  <<: *a\n", "- &a {<<: [*a, *a]}\n",
+		`[{"rolearn":"` + dev + `","username":"x","groups":["y"]}]`, "- &a [*a]\n", "- &a\n  <<: *a\n",
+		"- &a {<<: [*a, *a]}\n",
 	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		check(t, awsauth.ConfigMap(map[string]string{"mapRoles": text, "mapUsers": text, "mapAccounts": text}, configMap))
+		check(t, awsauth.ConfigMap(map[string]string{"mapRoles": text, "mapUsers": text, "mapAccounts": text},
+			configMap))
 	})
 }
 
@@ -88,9 +91,10 @@ func TestAliases(t *testing.T) {
 	t.Parallel()
 	long := "- &a\n  rolearn: " + dev + "\n  username: u\n  groups: &g [" + strings.Repeat("x,", 50_000) + "x]\n"
 	for name, text := range map[string]string{
-		"entries":           long + strings.Repeat("- *a\n", 50_000),
-		"groups":            long + strings.Repeat("- {rolearn: "+dev+", username: u, groups: *g}\n", 20_000),
-		"merges":            "- &a {" + strings.Repeat("a: b, ", 20_000) + "c: d}\n" + strings.Repeat("- {<<: [*a, *a, *a, *a]}\n", 20_000),
+		"entries": long + strings.Repeat("- *a\n", 50_000),
+		"groups":  long + strings.Repeat("- {rolearn: "+dev+", username: u, groups: *g}\n", 20_000),
+		"merges": "- &a {" + strings.Repeat("a: b, ", 20_000) + "c: d}\n" +
+			strings.Repeat("- {<<: [*a, *a, *a, *a]}\n", 20_000),
 		"a merge of itself": "- &a\n  <<: *a\n  rolearn: " + dev + "\n  username: u\n",
 	} {
 		p := awsauth.List(awsauth.Roles, text, configMap)

@@ -33,7 +33,8 @@ func (w *writer) value(usual []string, odd ...string) string {
 
 func (w *writer) arn(kind string) string {
 	return "arn:aws:iam::11112222333" + fmt.Sprint(w.IntN(10)) + ":" + kind + "/" + w.pick(
-		[]string{"Dev", "ops", "AWSReservedSSO_View_abc", "n-1", "a.b@c"}, "team/Dev", "", "x*", "a b", "Key\u212A", "x#y", "x: y", "*a",
+		[]string{"Dev", "ops", "AWSReservedSSO_View_abc", "n-1", "a.b@c"}, "team/Dev", "", "x*", "a b",
+		"Key\u212A", "x#y", "x: y", "*a",
 	)
 }
 
@@ -42,7 +43,10 @@ func (w *writer) list(key Key) string {
 	var out strings.Builder
 	indent := strings.Repeat(" ", w.IntN(3))
 	if w.IntN(10) < w.odd {
-		out.WriteString(w.pick([]string{"---\n", "# comment\n", "\n", "  # é\n", "%YAML 1.1\n---\n", "\ufeff", "- &a {rolearn: x}\n"}))
+		out.WriteString(w.pick([]string{
+			"---\n", "# comment\n", "\n", "  # é\n", "%YAML 1.1\n---\n", "\ufeff",
+			"- &a {rolearn: x}\n",
+		}))
 	}
 	if key != Accounts && w.IntN(4) == 0 {
 		w.flow(&out, key)
@@ -52,7 +56,10 @@ func (w *writer) list(key Key) string {
 		}
 	}
 	if w.IntN(10) < w.odd {
-		out.WriteString(w.pick([]string{"...\n", "---\n- x\n", "# end", "  \n", "\t\n", "x: y\n", indent + "-\n", "*a\n"}))
+		out.WriteString(w.pick([]string{
+			"...\n", "---\n- x\n", "# end", "  \n", "\t\n", "x: y\n", indent + "-\n",
+			"*a\n",
+		}))
 	}
 	text := out.String()
 	if w.IntN(10) < w.odd && len(text) > 2 {
@@ -88,9 +95,12 @@ func (w *writer) flow(out *strings.Builder, key Key) {
 			out.WriteString("," + gap)
 		}
 		fields := []string{
-			`"` + w.pick([]string{id}, "roleARN", "x", "") + `"` + w.pick([]string{":", ": "}, " :", "\n:") + quoted(w.arn(kind)),
-			`"username":` + w.pick([]string{`"alice"`, `"dev:{{SessionName}}"`}, `1`, `yes`, `null`, `"a\\u0041"`, `"a\\/b"`, `{}`, `"é"`, `" a"`),
-			`"groups":` + w.pick([]string{`["a","system:masters"]`, `[ "a" , "b"]`, `[]`}, `["a",]`, `[1]`, `null`, `"a"`, `[["a"]]`, `["a" "b"]`),
+			`"` + w.pick([]string{id}, "roleARN", "x", "") + `"` + w.pick([]string{":", ": "}, " :", "\n:") +
+				quoted(w.arn(kind)),
+			`"username":` + w.pick([]string{`"alice"`, `"dev:{{SessionName}}"`}, `1`, `yes`, `null`, `"a\\u0041"`,
+				`"a\\/b"`, `{}`, `"é"`, `" a"`),
+			`"groups":` + w.pick([]string{`["a","system:masters"]`, `[ "a" , "b"]`, `[]`}, `["a",]`, `[1]`, `null`,
+				`"a"`, `[["a"]]`, `["a" "b"]`),
 		}
 		w.Shuffle(len(fields), func(i, j int) { fields[i], fields[j] = fields[j], fields[i] })
 		if w.IntN(10) < w.odd {
@@ -104,7 +114,8 @@ func (w *writer) flow(out *strings.Builder, key Key) {
 func (w *writer) entry(out *strings.Builder, key Key, indent string) {
 	if key == Accounts {
 		fmt.Fprintf(out, "%s- %s\n", indent, w.value([]string{"012345678901", "111122223333"},
-			"012345678912", "1111", "0123456789012", "abc", "{a: b}", "~", "", "1e11", "0x1234567890", "!!str 012345678901"))
+			"012345678912", "1111", "0123456789012", "abc", "{a: b}", "~", "", "1e11",
+			"0x1234567890", "!!str 012345678901"))
 		return
 	}
 	id := "rolearn"
@@ -115,24 +126,29 @@ func (w *writer) entry(out *strings.Builder, key Key, indent string) {
 	fields := []string{
 		w.pick([]string{id}, "roleARN", "userARN", `"`+id+`"`, "grouparn", "x", "<<", "? a\n", id+" ") + ": " +
 			w.value([]string{w.arn(kind)}, "~", "12", "*a", "{a: b}", "|\n"+indent+"    "+w.arn(kind)),
-		w.pick([]string{"username"}, "Username", `"username"`, `'username'`, "user", "<<") + ":" + w.pick([]string{" "}, "  ", "", "\t") +
+		w.pick([]string{"username"}, "Username", `"username"`, `'username'`, "user", "<<") + ":" +
+			w.pick([]string{" "}, "  ", "", "\t") +
 			w.value([]string{"dev:{{SessionName}}", "alice", "a,b"},
-				"007", "yes", "y", "null", "{{SessionName}}", "system:node:{{EC2PrivateDNSName}}", "2001-01-01", "1_0", "0o7",
-				".nan", "", "a: b", "a #b", "a\n"+indent+"    b", "!!str 7", ">-\n"+indent+"    x", "&b alice", "*b", "é", "k:", "true"),
+				"007", "yes", "y", "null", "{{SessionName}}", "system:node:{{EC2PrivateDNSName}}", "2001-01-01",
+				"1_0", "0o7",
+				".nan", "", "a: b", "a #b", "a\n"+indent+"    b", "!!str 7", ">-\n"+indent+"    x", "&b alice",
+				"*b", "é", "k:", "true"),
 		w.pick([]string{"groups"}, "Groups", `"groups"`, "gRoUpS", "group") + ":" + w.groups(indent),
 	}
 	if w.IntN(10) < w.odd {
 		fields = append(fields, w.pick([]string{
 			"userid: AROAX", "username: again", "groups: []", "rolearn: arn:aws:iam::111122223333:role/Again", "zzz: 1",
 			"<<: {username: merged}", "<<: [{username: one}, {username: two, groups: [m]}]", "# comment",
-			`sso: {permissionSetName: View, accountID: "111122223333"}`, "sso: {permissionSetName: View, accountID: 111122223333}",
+			`sso: {permissionSetName: View, accountID: "111122223333"}`,
+			"sso: {permissionSetName: View, accountID: 111122223333}",
 		}))
 	}
 	w.Shuffle(len(fields), func(i, j int) { fields[i], fields[j] = fields[j], fields[i] })
 	for i, field := range fields {
 		lead := indent + "  "
 		if i == 0 {
-			lead = indent + w.pick([]string{"- "}, "-   ", "- &a ", "- *a\n"+indent+"- ", "- x\n"+indent+"- ", "-\n"+indent+"  ")
+			lead = indent + w.pick([]string{"- "}, "-   ", "- &a ", "- *a\n"+indent+"- ", "- x\n"+indent+"- ",
+				"-\n"+indent+"  ")
 		}
 		out.WriteString(lead + field + "\n")
 		if w.IntN(12) == 0 {
@@ -145,7 +161,8 @@ func (w *writer) groups(indent string) string {
 	names := []string{}
 	for range 1 + w.IntN(3) {
 		names = append(names, w.value([]string{"system:masters", "dev", "a-b"},
-			"{{SessionName}}x", "x{{SessionName}}", "1", "yes", "~", "", "x y", "a:", "a,b", "[x]", "no", "*a", "- b", "a: b"))
+			"{{SessionName}}x", "x{{SessionName}}", "1", "yes", "~", "", "x y", "a:", "a,b",
+			"[x]", "no", "*a", "- b", "a: b"))
 	}
 	switch w.IntN(5) {
 	case 0:

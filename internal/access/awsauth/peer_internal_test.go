@@ -8,9 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	yamlv2 "sigs.k8s.io/yaml/goyaml.v2"
-
 	"sigs.k8s.io/yaml"
+	yamlv2 "sigs.k8s.io/yaml/goyaml.v2"
 
 	"github.com/rolecall/rolecall/internal/access"
 	"github.com/rolecall/rolecall/internal/arn"
@@ -64,7 +63,8 @@ func TestPeer(t *testing.T) {
 				continue
 			}
 			for _, id := range accounts {
-				if arn.IsAccount(id) && !slices.ContainsFunc(got.Mappings, func(m access.Mapping) bool { return m.Match.Account == id }) {
+				if arn.IsAccount(id) && !slices.ContainsFunc(got.Mappings,
+					func(m access.Mapping) bool { return m.Match.Account == id }) {
 					t.Fatalf("account %s is not mapped; %v\n%s\n%q", id, got.Problems, text, text)
 				}
 			}
@@ -80,7 +80,8 @@ func TestPeer(t *testing.T) {
 				groups := slices.DeleteFunc(e.Groups, func(g string) bool { return g == "" })
 				at := string(key) + "[" + string(rune('0'+i)) + "]"
 				found := slices.ContainsFunc(got.Mappings, func(m access.Mapping) bool {
-					return m.Field == at && m.Match.ARN == read.ARN && m.Username == e.Username && slices.Equal(m.Groups, groups)
+					return m.Field == at && m.Match.ARN == read.ARN && m.Username == e.Username &&
+						slices.Equal(m.Groups, groups)
 				})
 				if !found {
 					t.Fatalf("%s: %+v is not mapped: %+v %v\n%s\n%q", at, e, got.Mappings, got.Problems, text, text)

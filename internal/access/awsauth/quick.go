@@ -109,11 +109,10 @@ func (q *quickReader) group(text string) bool {
 
 // field reads a key and its value.
 func (q *quickReader) field(line string) bool {
-	i := strings.IndexByte(line, ':')
-	if i < 0 {
+	key, rest, has := strings.Cut(line, ":")
+	if !has {
 		return false
 	}
-	key, rest := line[:i], line[i+1:]
 	if len(key) > 2 && key[0] == '"' && key[len(key)-1] == '"' {
 		key = key[1 : len(key)-1]
 	}

@@ -71,19 +71,23 @@ func TestQuickForms(t *testing.T) {
 	t.Parallel()
 	for name, text := range map[string]string{
 		"by hand": "# admins\n- rolearn: arn:aws:iam::111122223333:role/Dev\n  username: dev:{{SessionName}}\n" +
-			"  groups:\n    - team-dev\n\n- rolearn: arn:aws:iam::111122223333:role/Ops\n  username: ops\n  groups: [ops, 'x y']\n",
-		"sorted": "- groups:\n  - system:bootstrappers\n  - system:nodes\n  rolearn: arn:aws:iam::111122223333:role/n\n" +
+			"  groups:\n    - team-dev\n\n- rolearn: arn:aws:iam::111122223333:role/Ops\n  username: ops\n" +
+			"  groups: [ops, 'x y']\n",
+		"sorted": "- groups:\n" +
+			"  - system:bootstrappers\n  - system:nodes\n  rolearn: arn:aws:iam::111122223333:role/n\n" +
 			"  username: system:node:{{EC2PrivateDNSName}}\n",
 		"quoted": "- \"groups\":\n  - \"system:bootstrappers\"\n  \"rolearn\": \"arn:aws:iam::111122223333:role/n\"\n" +
 			"  \"username\": \"system:node:{{EC2PrivateDNSName}}\"\n",
 		"without a last line feed": "- rolearn: arn:aws:iam::111122223333:role/n\n  username: x",
-		"indented":                 "    - rolearn: arn:aws:iam::111122223333:role/n\n      username: x\n      groups: []\n",
+		"indented": "    - rolearn: arn:aws:iam::111122223333:role/n\n      username: x\n" +
+			"      groups: []\n",
 	} {
 		if accepted, differs := same(Roles, text); !accepted || differs != "" {
 			t.Errorf("%s: accepted %v; %s", name, accepted, differs)
 		}
 	}
-	if accepted, differs := same(Accounts, "- 012345678901\n- '012345678902'\n- \"012345678903\"\n"); !accepted || differs != "" {
+	if accepted, differs := same(Accounts, "- 012345678901\n- '012345678902'\n- \"012345678903\"\n"); !accepted ||
+		differs != "" {
 		t.Errorf("accounts: accepted %v; %s", accepted, differs)
 	}
 }
@@ -92,7 +96,8 @@ func TestQuickForms(t *testing.T) {
 func megabyte() string {
 	var out strings.Builder
 	for i := 0; out.Len() < 1<<20; i++ {
-		fmt.Fprintf(&out, "- groups:\n  - system:bootstrappers\n  - team-%d\n  rolearn: arn:aws:iam::%012d:role/team-%d\n"+
+		fmt.Fprintf(&out, "- groups:\n"+
+			"  - system:bootstrappers\n  - team-%d\n  rolearn: arn:aws:iam::%012d:role/team-%d\n"+
 			"  username: team-%d:{{SessionName}}\n", i, 100_000_000_000+i, i, i)
 	}
 	return out.String()
@@ -144,7 +149,8 @@ func megabyteJSON() string {
 		if i > 0 {
 			out.WriteString(",")
 		}
-		fmt.Fprintf(&out, `{"rolearn":"arn:aws:iam::%012d:role/team-%d","username":"team-%d:{{SessionName}}","groups":["system:masters"]}`,
+		fmt.Fprintf(&out, `{"rolearn":"arn:aws:iam::%012d:role/team-%d","username":"team-%d:{{SessionName}}",`+
+			`"groups":["system:masters"]}`,
 			100_000_000_000+i, i, i)
 	}
 	return out.String() + "]"

@@ -40,7 +40,7 @@ func (r *reader) list(at access.Origin, node *yaml.Node, size int) ([]entry, *ac
 	node = resolve(node)
 	broken := func(line int, hint, text string) *access.Problem {
 		at.Line = line
-		return &access.Problem{Origin: at, Refused: true, Text: text, Hint: hint}
+		return &access.Problem{Origin: at, Refused: true, Whole: true, Text: text, Hint: hint}
 	}
 	switch {
 	case node.Kind == yaml.ScalarNode && scalar(node).kind == absent:
@@ -278,7 +278,8 @@ var (
 func notYAML(at access.Origin, text string, err error) *access.Problem {
 	message := err.Error()
 	match := yamlLine.FindStringSubmatch(message)
-	p := access.Problem{Origin: at, Refused: true, Text: "not valid YAML: " + strings.TrimPrefix(message, match[0])}
+	p := access.Problem{Origin: at, Refused: true, Whole: true, Text: "not valid YAML: " +
+		strings.TrimPrefix(message, match[0])}
 	p.Line = 1
 	if match[1] != "" {
 		p.Line, _ = strconv.Atoi(match[1])

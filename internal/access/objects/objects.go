@@ -28,10 +28,15 @@ type Result struct {
 	Problems []access.Problem
 }
 
-// refuse is the result of an object that does not count.
-func refuse(at access.Origin, field, text, hint string) Result {
+// refuse is the result of an object that does not count. about is its principal.
+func refuse(at access.Origin, about, field, text, hint string) Result {
 	at.Field = field
-	return Result{Problems: []access.Problem{{Origin: at, Refused: true, Text: text, Hint: hint}}}
+	return Result{Problems: []access.Problem{{Origin: at, Refused: true, Principal: about, Text: text, Hint: hint}}}
+}
+
+// about is a principal as it is written.
+func about(p v1alpha1.Principal) string {
+	return cmp.Or(p.ARN, access.Match{PermissionSet: p.PermissionSet, Account: p.Account}.String())
 }
 
 // IdentityMapping reads one.
@@ -47,7 +52,8 @@ func IdentityMapping(o *v1alpha1.IdentityMapping) Result {
 	m := &result.Mappings[0]
 	m.Username, m.Groups, m.UserID = o.Spec.Username, o.Spec.Groups, o.Spec.UserID
 	if m.UserID != "" && m.Match.ARN == "" {
-		return refuse(at, "spec.userID", "userID is the id of one principal, and there is no principal.arn", "")
+		return refuse(at, about(o.Spec.Principal), "spec.userID",
+			"userID is the id of one principal, and there is no principal.arn", "")
 	}
 	return result
 }
@@ -64,7 +70,7 @@ func AccessEntry(o *v1alpha1.AccessEntry) Result {
 		return Result{}
 	}
 	if text, hint := entryFlaw(&o.Spec); text != "" {
-		return refuse(at, "spec", text, hint)
+		return refuse(at, about(o.Spec.Principal), "spec", text, hint)
 	}
 	result := principal(at, o.Spec.Principal)
 	if len(result.Mappings) == 0 {
@@ -154,18 +160,19 @@ func principal(at access.Origin, p v1alpha1.Principal) Result {
 	var problems []access.Problem
 	switch {
 	case forms != 1:
-		return refuse(at, "spec.principal", "give one of arn, permissionSet (with its account), or account", "")
+		return refuse(at, about(p), "spec.principal",
+			"give one of arn, permissionSet (with its account), or account", "")
 	case p.ARN != "":
 		read, err := access.ReadPrincipal(p.ARN)
 		if err != nil {
-			return refuse(at, "spec.principal.arn", err.Error(), hint(err))
+			return refuse(at, about(p), "spec.principal.arn", err.Error(), hint(err))
 		}
 		m.Match.ARN, m.Written = read.ARN, read.Written
-		problems = notes(at, "spec.principal.arn", read.Notes)
+		problems = notes(at, p.ARN, "spec.principal.arn", read.Notes)
 	case !arn.IsAccount(p.Account):
-		return refuse(at, "spec.principal.account", "an account has 12 digits", "")
+		return refuse(at, about(p), "spec.principal.account", "an account has 12 digits", "")
 	case p.PermissionSet != "" && !access.IsPermissionSet(p.PermissionSet):
-		return refuse(at, "spec.principal.permissionSet",
+		return refuse(at, about(p), "spec.principal.permissionSet",
 			"the name of a permission set has 1 to 32 letters, digits and _+=,.@-", "")
 	default:
 		m.Match.PermissionSet, m.Match.Account = p.PermissionSet, p.Account
@@ -173,11 +180,11 @@ func principal(at access.Origin, p v1alpha1.Principal) Result {
 	return Result{Mappings: []access.Mapping{m}, Problems: problems}
 }
 
-func notes(at access.Origin, field string, texts []string) []access.Problem {
+func notes(at access.Origin, about, field string, texts []string) []access.Problem {
 	at.Field = field
 	problems := make([]access.Problem, 0, len(texts))
 	for _, text := range texts {
-		problems = append(problems, access.Problem{Origin: at, Text: text})
+		problems = append(problems, access.Problem{Origin: at, Principal: about, Text: text})
 	}
 	return problems
 }

@@ -46,13 +46,14 @@ func Peer(o PeerMapping) Result {
 	}
 	read, err := access.ReadPrincipal(o.ARN)
 	if err != nil {
-		return refuse(at, "spec.arn", err.Error(), hint(err))
+		return refuse(at, o.ARN, "spec.arn", err.Error(), hint(err))
 	}
 	return Result{
 		Mappings: []access.Mapping{{
-			Origin: at, Match: access.Match{ARN: read.ARN}, Written: read.Written, Username: o.Username, Groups: o.Groups,
+			Origin: at, Match: access.Match{ARN: read.ARN}, Written: read.Written, Username: o.Username,
+			Groups: o.Groups,
 		}},
-		Problems: notes(at, "spec.arn", read.Notes),
+		Problems: notes(at, o.ARN, "spec.arn", read.Notes),
 	}
 }
 
