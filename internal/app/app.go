@@ -13,12 +13,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rolecall/rolecall/internal/app/accesscmd"
 	"github.com/rolecall/rolecall/internal/app/associationcmd"
 	"github.com/rolecall/rolecall/internal/app/auditcmd"
 	"github.com/rolecall/rolecall/internal/app/authenticatorcmd"
 	"github.com/rolecall/rolecall/internal/app/cli"
 	"github.com/rolecall/rolecall/internal/app/decidecmd"
 	"github.com/rolecall/rolecall/internal/app/issuercmd"
+	"github.com/rolecall/rolecall/internal/app/kubeconfigcmd"
 	"github.com/rolecall/rolecall/internal/app/local"
 	"github.com/rolecall/rolecall/internal/app/policycmd"
 	"github.com/rolecall/rolecall/internal/app/serve"
@@ -127,6 +129,7 @@ I?".`,
 	})
 	addGroup(root, "try", "Try it", local.NewDemo(sys), local.NewUp(sys), local.NewRun(sys), local.NewWhoami(sys))
 	addGroup(root, "pods", "Pods and roles", associationcmd.New(sys), local.NewInject(sys), trustcmd.New(sys))
+	addGroup(root, "people", "People and clusters", accesscmd.New(sys), kubeconfigcmd.New(sys))
 	addGroup(root, "issuers", "Issuers and keys", issuercmd.New(sys), signercmd.New(sys))
 	addGroup(root, "policies", "Policies", decidecmd.NewCan(sys), decidecmd.NewExplain(sys), decidecmd.NewWhy(sys), policycmd.New(sys))
 	addGroup(root, "servers", "Servers", serve.New(sys), auditcmd.New(sys), authenticatorcmd.New(sys))
