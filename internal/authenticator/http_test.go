@@ -116,6 +116,7 @@ type options struct {
 	resolve  func(context.Context, *callerid.Identity) (*access.User, *authenticator.Refusal)
 	change   func(*authenticator.Config)
 	limits   *identify.Limits
+	scrubbed []string
 	endpoint string // of STS, instead of the stub
 }
 
@@ -149,10 +150,10 @@ func newWorld(t testing.TB, o options) *world {
 	}
 	identities := identify.New(identify.Config{
 		Policy: o.policy, Now: w.now, Observe: metrics.Token, Limits: &limits,
-		Ask: authenticator.Observed(callers.Identify, metrics, nil, log),
+		Ask: authenticator.Observed(callers.Identify, metrics, o.scrubbed, log),
 	})
 	config := authenticator.Config{
-		Cluster: cluster, Identify: identities.Identify, Resolve: o.resolve, Metrics: metrics, Log: log, Now: w.now,
+		Cluster: cluster, Identify: identities.Identify, Resolve: o.resolve, Scrubbed: o.scrubbed, Metrics: metrics, Log: log, Now: w.now,
 	}
 	if config.Resolve == nil {
 		config.Resolve = asThemselves

@@ -118,7 +118,7 @@ func (m *Metrics) all() []prometheus.Collector {
 	}
 }
 
-// regionOther stands for regions that nobody knows: whoever makes a token chooses its name.
+// regionOther stands for regions that nobody knows: who makes a token chooses its name.
 const regionOther = "other"
 
 func (m *Metrics) region(region string) string {

@@ -21,7 +21,7 @@ const (
 	ReasonExpired     Reason = "expired"
 	ReasonFuture      Reason = "future"
 	ReasonSignature   Reason = "bad_signature"       // STS computes another signature
-	ReasonCredentials Reason = "credentials_invalid" // STS does not know the access key, or not any more
+	ReasonCredentials Reason = "credentials_invalid" // STS does not know the access key, or no longer
 	ReasonSTS         Reason = "sts_refused"         // STS says no otherwise, or what it says cannot be used
 	ReasonThrottled   Reason = "throttled"           // STS is asked too often
 	ReasonOverloaded  Reason = "overloaded"          // this server is

@@ -47,7 +47,7 @@ type InstancesConfig struct {
 	// Role, if not empty, is assumed to ask. Source is the ARN for whose sake: a role may
 	// insist on it, so that nobody else has this process ask.
 	Role, Source string
-	Now func() time.Time
+	Now          func() time.Time
 }
 
 const (

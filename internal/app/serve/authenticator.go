@@ -112,9 +112,6 @@ func (c *authenticatorConfig) makeParts(ctx context.Context, sys cli.System, p *
 	if err := c.clients(p); err != nil {
 		return err
 	}
-	if err := c.certificate(sys, p); err != nil {
-		return err
-	}
 	identities, err := c.identities(ctx, sys, p, regions)
 	if err != nil {
 		return err
@@ -125,6 +122,9 @@ func (c *authenticatorConfig) makeParts(ctx context.Context, sys cli.System, p *
 	}
 	set, err := c.sources(sys, p, names)
 	if err != nil {
+		return err
+	}
+	if err := c.certificate(sys, p); err != nil { // last: it writes
 		return err
 	}
 	p.server = authenticator.New(authenticator.Config{

@@ -101,7 +101,7 @@ func (c *authenticatorConfig) flags(cmd *cobra.Command) {
 	f.StringSliceVar(&c.gates, "feature-gates", nil,
 		"accepted for compatibility: what aws-iam-authenticator has behind gates is always on")
 	f.BoolVar(&c.tellWhy, "tell-why", false,
-		"put the reason of a refusal into the answer, for whoever can reach this server; without it a caller is told "+
+		"put the reason of a refusal into the answer, for all who can reach this server; without it a caller is told "+
 			"Unauthorized")
 	f.IntVar(&c.denyStatus, "deny-status", 403,
 		"HTTP status of the answer to tokens that can never become good: 403, or 200, so that API servers remember them")

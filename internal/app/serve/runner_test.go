@@ -82,7 +82,7 @@ func TestProbes(t *testing.T) {
 // runCommand runs a server's command as the program does, and returns the exit code.
 func runCommand(t *testing.T, command func(cli.System) *cobra.Command, args string, stdout, stderr io.Writer) int {
 	t.Helper()
-	c := command(cli.System{Stdout: stdout, Stderr: stderr, Getenv: func(string) string { return "" }})
+	c := command(cli.System{Stdout: stdout, Stderr: stderr, Getenv: func(string) string { return "" }, Now: time.Now})
 	c.SilenceErrors, c.SilenceUsage = true, true
 	c.SetArgs(strings.Fields(args))
 	err := c.ExecuteContext(t.Context())

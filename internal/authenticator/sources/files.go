@@ -97,7 +97,11 @@ func (s *Set) MountedFile(path string) (run func(context.Context) error, err err
 		}
 		if bad := refused(content.Problems()); len(bad) > 0 {
 			s.metrics.Problems.WithLabelValues(string(access.MountedFile), "").Set(float64(len(bad)))
-			return fault.New(fault.Invalid, "%s", bad[0].Error()).Hint("%s", bad[0].Hint)
+			wrong := fault.New(fault.Invalid, "%s", bad[0].Error())
+			if bad[0].Hint != "" {
+				return wrong.Hint("%s", bad[0].Hint)
+			}
+			return wrong
 		}
 		table := s.put(access.MountedFile, content.Mappings(), true)
 		say.tell(access.MountedFile, "", content.Problems(), table)

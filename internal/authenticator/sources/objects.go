@@ -26,7 +26,7 @@ type Follower interface {
 	Watched() *follow.Watch
 }
 
-// settle is how long changes are gathered before the mappings are made anew: many at once
+// settle is how long changes are gathered before the mappings are made again: many at once
 // cost as much as one.
 const settle = 50 * time.Millisecond
 

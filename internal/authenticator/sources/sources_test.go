@@ -93,7 +93,7 @@ func role(name string) *callerid.Identity {
 	}
 }
 
-// is is the user that a role is; the reason if it is none.
+// is is the user that a role is; the reason if it is not one.
 func (w *world) is(name string) string {
 	user, refused := w.Resolve(w.t.Context(), role(name))
 	if refused != nil {
@@ -421,7 +421,7 @@ func TestObjects(t *testing.T) {
 		t.Errorf("who is only in a status is %s", got)
 	}
 	if !strings.Contains(w.String(), "IAMIdentityMapping broken") {
-		t.Errorf("nothing is said of an object that is none\n%s", w)
+		t.Errorf("nothing is said of an object that is not one\n%s", w)
 	}
 	mappings := client.Resource(v1alpha1.GroupVersion.WithResource("identitymappings"))
 	if _, err := mappings.Create(t.Context(),
