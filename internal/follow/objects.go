@@ -107,7 +107,7 @@ func Changes[T any](
 		client:   client,
 		resource: kind.Resource.Resource,
 		group:    kind.Resource.GroupVersion(),
-		read:     kind.Read,
+		parse:    kind.Read,
 		build:    func([]T) struct{} { return struct{}{} },
 		with:     func(struct{}, T, T) struct{} { return struct{}{} },
 		log:      log,
@@ -167,8 +167,7 @@ func (o *Objects[T, S]) ReadBy(ctx context.Context, client dynamic.Interface, na
 func (o *Objects[T, S]) read(ctx context.Context, client dynamic.Interface, namespace string) (S, int, error) {
 	var none S
 	// No resource version: the newest objects, not those of some cache.
-	list, err := client.Resource(v1alpha1.GroupVersion.WithResource(o.resource)).
-	list, err := o.client.Resource(o.kind()).
+	list, err := client.Resource(o.kind()).
 		Namespace(namespace).
 		List(ctx, metav1.ListOptions{})
 	if err != nil {

@@ -21,7 +21,7 @@ import (
 	"github.com/rolecall/rolecall/internal/awsapi"
 	accesscontroller "github.com/rolecall/rolecall/internal/controller/access"
 	"github.com/rolecall/rolecall/internal/fault"
-	"github.com/rolecall/rolecall/internal/webhook"
+	"github.com/rolecall/rolecall/internal/permissions"
 )
 
 // accessFlags say whether access entries are made RBAC, and which.
@@ -94,10 +94,10 @@ func (c *accessFlags) reconcile(
 
 // permissions are what making RBAC takes: objects of just the names that are made, and to
 // bind and write just the roles of the policies that may be given.
-func (c *accessFlags) permissions() []webhook.Permission {
+func (c *accessFlags) permissions() []permissions.Permission {
 	const group, with = "rbac.authorization.k8s.io", "--access-entries"
 	rolecall, watched := v1alpha1.GroupVersion.Group, []string{"list", "watch"}
-	all := []webhook.Permission{
+	all := []permissions.Permission{
 		{Group: rolecall, Resource: "accessentries", Verbs: watched, For: with},
 		{Group: rolecall, Resource: "accessentries/status", Verbs: []string{"patch"}, For: with},
 		{Group: rolecall, Resource: "identitymappings", Verbs: watched, For: with},
@@ -115,17 +115,17 @@ func (c *accessFlags) permissions() []webhook.Permission {
 		if own {
 			verbs = slices.Concat(written, []string{"escalate", "bind"})
 		} else { // what another flavor has left
-			all = append(all, webhook.Permission{
+			all = append(all, permissions.Permission{
 				Group: group, Resource: "clusterroles", Name: accesspolicy.ObjectName(policy), Verbs: []string{"delete"},
 				For: with,
 			})
 		}
 		all = append(all,
-			webhook.Permission{Group: group, Resource: "clusterroles", Name: role, Verbs: verbs, For: with},
-			webhook.Permission{
+			permissions.Permission{Group: group, Resource: "clusterroles", Name: role, Verbs: verbs, For: with},
+			permissions.Permission{
 				Group: group, Resource: "clusterrolebindings", Name: accesspolicy.ObjectName(policy), Verbs: written, For: with,
 			},
-			webhook.Permission{
+			permissions.Permission{
 				Group: group, Resource: "rolebindings", Name: accesspolicy.ObjectName(policy), Verbs: written, For: with,
 			})
 	}

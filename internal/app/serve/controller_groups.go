@@ -19,7 +19,7 @@ import (
 	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/controller/groups"
 	"github.com/rolecall/rolecall/internal/fault"
-	"github.com/rolecall/rolecall/internal/webhook"
+	"github.com/rolecall/rolecall/internal/permissions"
 )
 
 // groupFlags say how the members of IAM groups are read; off, GroupMappings are not touched.
@@ -92,9 +92,9 @@ func (c *groupFlags) check(cmd *cobra.Command) error {
 }
 
 // permissions are what IAM groups ask of the controller beside the rest.
-func (c *groupFlags) permissions() []webhook.Permission {
+func (c *groupFlags) permissions() []permissions.Permission {
 	rolecall := v1alpha1.GroupVersion.Group
-	return []webhook.Permission{
+	return []permissions.Permission{
 		{Group: rolecall, Resource: "groupmappings", Verbs: []string{"list", "watch"}, For: "--group-mappings"},
 		{Group: rolecall, Resource: "groupmappings/status", Verbs: []string{"patch"}, For: "--group-mappings"},
 	}

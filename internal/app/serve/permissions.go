@@ -148,8 +148,7 @@ func (c *brokerConfig) permissions() []permissions.Permission {
 func (c *controllerConfig) permissions(named bool) []permissions.Permission {
 	rolecall, lease := v1alpha1.GroupVersion.Group, "rolecall-controller"
 	watched := []string{"list", "watch"}
-	return needed(slices.Concat([]webhook.Permission{
-	return permissions.Needed([]permissions.Permission{
+	return permissions.Needed(slices.Concat([]permissions.Permission{
 		{Group: rolecall, Resource: "issuers", Verbs: watched, For: permissions.Always},
 		{Group: rolecall, Resource: "issuers/status", Verbs: []string{"patch"}, For: permissions.Always},
 		{Group: rolecall, Resource: "podidentityassociations", Verbs: watched, For: "--cluster-name"},
@@ -164,8 +163,7 @@ func (c *controllerConfig) permissions(named bool) []permissions.Permission {
 			Group: "coordination.k8s.io", Resource: "leases", Name: lease, Namespace: c.namespace,
 			Verbs: []string{"get", "update"}, For: "--leader-election-namespace",
 		},
-	}, map[permissions.Part]bool{"--cluster-name": named, "--leader-election-namespace": !c.noElection})
-	}, c.access.permissions(), c.groups.permissions()), map[webhook.Part]bool{
+	}, c.access.permissions(), c.groups.permissions()), map[permissions.Part]bool{
 		"--cluster-name": named, "--leader-election-namespace": !c.noElection, "--access-entries": c.access.on,
 		"--group-mappings": c.groups.on,
 	})
