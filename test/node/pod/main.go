@@ -1,6 +1,7 @@
 // Command pod is what pods of test/node run: "pod" waits until it is told to end, and
 // "pod ask" asks for credentials as an SDK would, from where its environment says, over
-// and over, and prints how often, and each answer that was none.
+// and over, and prints how often, and each answer that was none. It does not
+// judge: the test that reads what it prints does.
 package main
 
 import (
