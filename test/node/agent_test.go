@@ -411,7 +411,9 @@ func TestAgentSurge(t *testing.T) {
 		name   string
 		change func(agent *corev1.Container)
 	}{
-		{"crashes", func(agent *corev1.Container) { agent.Args = append(agent.Args, "--probe-socket=/nowhere/x.sock") }},
+		{"crashes", func(agent *corev1.Container) {
+			agent.Args = append(agent.Args, "--probe-socket=/nowhere/x.sock")
+		}},
 		// It runs, and answers nobody.
 		{"is another program", func(agent *corev1.Container) {
 			agent.Command, agent.Args = []string{"/pod"}, []string{"wait"}

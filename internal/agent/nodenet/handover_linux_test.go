@@ -89,7 +89,7 @@ func TestLaterWaits(t *testing.T) {
 		expect := func(when string, want int, listeners ...net.Listener) {
 			t.Helper()
 			if got := takers(t, listeners, connections); got[want] != connections {
-				t.Errorf("generation %d, %s: of %d connections the listeners got %v", generation, when, connections, got)
+				t.Errorf("generation %d, %s: of %d the listeners got %v", generation, when, connections, got)
 			}
 		}
 		expect("alone", 0, current)
