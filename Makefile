@@ -17,10 +17,10 @@ MUTATE      ?= policy token callerid sigv4 grant glob inject association/admissi
                planefile agreement arn \
                agent:cache.go,keys.go
 
-.PHONY: help build release-binary test race fuzz mutate check lint generate generated managed-policies service-actions tidy fmt bench clients-js compare-moto compare-agent compare-webhook compare-start cover controlplane clean
+.PHONY: help build release-binary test race fuzz mutate check lint generate generated managed-policies service-actions tidy fmt bench clients-js compare-moto compare-agent compare-webhook compare-start cover controlplane e2e clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-17s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-17s %s\n", $$1, $$2}'
 
 build: ## build bin/rolecall
 	go build -trimpath -tags $(TAGS) -ldflags "$(LDFLAGS)" -o bin/rolecall ./cmd/rolecall
@@ -35,6 +35,9 @@ compare-start: release-binary ## start-up and size of the release binary beside 
 test: controlplane ## all tests, on a real API server too, then FUZZ (8000x) inputs for each fuzz target
 	go test ./...
 	hack/fuzz.sh $(FUZZ)
+
+e2e: ## tests on a real node: kubelet, containerd, pods; Linux, as root (builds them once, some minutes)
+	hack/node.sh -v
 
 race: controlplane ## all tests once more, with the race detector
 	# Without those of the agent, in which days pass in a bubble's clock: the race

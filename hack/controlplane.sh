@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds the control plane that integration tests run against - etcd,
 # kube-apiserver and kubectl, from the Go modules of test/controlplane - into a folder keyed
-# by their versions, once. Prints that folder.
+# by their versions, once. Prints that folder. With the word "node" it builds what else of
+# Kubernetes a node's test needs, too.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root/test/controlplane"
@@ -22,4 +23,7 @@ mkdir -p "$dir"
 build etcd go.etcd.io/etcd/server/v3
 build kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver
 build kubectl k8s.io/kubernetes/cmd/kubectl
+if [ "${1:-}" = node ]; then
+  for program in kubelet kube-controller-manager kube-scheduler; do build $program k8s.io/kubernetes/cmd/$program; done
+fi
 echo "$dir"

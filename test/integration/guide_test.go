@@ -1,7 +1,6 @@
 package integration_test
 
 import (
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -15,21 +14,16 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/rolecall/rolecall/test/cluster"
+	"github.com/rolecall/rolecall/test/pages"
 )
 
 // guideBlock is the code block behind a mark of a page of docs/guide.
 func guideBlock(t *testing.T, page, mark string) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "guide", page))
+	block, err := pages.Block(filepath.Join("..", "..", "docs", "guide", page), mark)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, after, found := strings.Cut(string(text), "<!-- "+mark+" -->\n```")
-	block, _, closed := strings.Cut(after, "```\n")
-	if !found || !closed {
-		t.Fatalf("%s has no block %s", page, mark)
-	}
-	_, block, _ = strings.Cut(block, "\n") // the block's language
 	return block
 }
 

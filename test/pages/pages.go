@@ -261,3 +261,18 @@ func (c Command) check(dir string, i int) error {
 
 // ends reports whether a shell says on its own that jobs have ended.
 func (c Command) ends() bool { return strings.Contains(c.Text, "wait") }
+
+// Block is the code block behind a mark of a page, "<!-- mark -->".
+func Block(file, mark string) (string, error) {
+	text, err := os.ReadFile(filepath.Clean(file))
+	if err != nil {
+		return "", err
+	}
+	_, after, found := strings.Cut(string(text), "<!-- "+mark+" -->\n```")
+	block, _, closed := strings.Cut(after, "```\n")
+	if !found || !closed {
+		return "", fmt.Errorf("%s has no block %s", file, mark)
+	}
+	_, block, _ = strings.Cut(block, "\n") // the block's language
+	return block, nil
+}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,6 +28,9 @@ func TestTwoLeaveAtOnce(t *testing.T) {
 		}
 		defer next.Close()
 		listeners = append(listeners, next)
+	}
+	if got := takers(t, listeners, 1); got[0] != 1 {
+		t.Fatalf("connections went to %v", got)
 	}
 	for _, step := range []func(net.Listener) error{nodenet.HandOver, nodenet.Refuse} {
 		for _, leaving := range listeners[:2] {
@@ -63,6 +67,101 @@ func TestTwoLeaveAtOnce(t *testing.T) {
 			t.Errorf("client %d: %v", i, err)
 		}
 	}
+}
+
+// TestLaterWaits: of agents that come and go, the one that was there first gets every
+// connection until it hands over, and then the next; one that comes later and leaves again
+// takes none with it, in the first generation and in those after a hand-over.
+func TestLaterWaits(t *testing.T) {
+	const connections = 64
+	open := func(address string) net.Listener {
+		t.Helper()
+		listener, err := nodenet.ListenAt(t.Context(), address, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { listener.Close() })
+		return listener
+	}
+	current := open("127.0.0.1:0")
+	at := current.Addr().String()
+	for generation := range 3 {
+		expect := func(when string, want int, listeners ...net.Listener) {
+			t.Helper()
+			if got := takers(t, listeners, connections); got[want] != connections {
+				t.Errorf("generation %d, %s: of %d the listeners got %v", generation, when, connections, got)
+			}
+		}
+		expect("alone", 0, current)
+		broken := open(at)
+		expect("beside a broken one", 0, current, broken)
+		if err := nodenet.HandOver(broken); err != nil {
+			t.Error(err)
+		}
+		expect("while that leaves", 0, current, broken)
+		if err := broken.Close(); err != nil {
+			t.Error(err)
+		}
+		next := open(at)
+		expect("beside the next", 0, current, next)
+		if err := nodenet.HandOver(current); err != nil {
+			t.Error(err)
+		}
+		expect("handed over", 1, current, next)
+		if err := nodenet.Refuse(current); err != nil {
+			t.Error(err)
+		}
+		expect("refused", 1, current, next)
+		if err := current.Close(); err != nil {
+			t.Error(err)
+		}
+		current = next
+	}
+}
+
+// takers makes connections, and counts those that each listener got.
+func takers(t *testing.T, listeners []net.Listener, connections int) []int {
+	t.Helper()
+	took := make(chan int)
+	dialer := net.Dialer{Timeout: time.Minute}
+	var all sync.WaitGroup
+	for i, listener := range listeners {
+		all.Go(func() {
+			for {
+				conn, err := listener.Accept()
+				if err != nil {
+					return
+				}
+				conn.Close()
+				took <- i
+			}
+		})
+	}
+	got := make([]int, len(listeners))
+	for range connections {
+		client, err := dialer.DialContext(t.Context(), "tcp", listeners[0].Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case i := <-took:
+			got[i]++
+		case <-time.After(time.Minute):
+			t.Fatal("a connection is lost")
+		}
+		client.Close()
+	}
+	until := func(end time.Time) {
+		for _, listener := range listeners {
+			if err := listener.(interface{ SetDeadline(end time.Time) error }).SetDeadline(end); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	until(time.Unix(1, 0)) // long ago: who waits is told
+	all.Wait()
+	until(time.Time{})
+	return got
 }
 
 // connect begins a connection, and does not wait for it.

@@ -41,7 +41,8 @@ type Setup struct {
 }
 
 // Listen opens one TCP listener. With reuse another process may listen there at
-// the same time, so that an old agent and a new one overlap without a gap.
+// the same time, so that an old agent and a new one overlap without a gap: the one that
+// was there first gets all connections until it hands over or ends.
 func Listen(ctx context.Context, host netip.Addr, port int, reuse bool) (net.Listener, error) {
 	return ListenAt(ctx, net.JoinHostPort(host.String(), strconv.Itoa(port)), reuse)
 }
@@ -71,7 +72,15 @@ func ListenAt(ctx context.Context, address string, reuse bool) (net.Listener, er
 	case err != nil:
 		return nil, fault.New(fault.Unavailable, "listen on %s: %w", address, err)
 	}
-	return listener, nil
+	if !reuse {
+		return listener, nil
+	}
+	sharing, err := share(listener)
+	if err != nil {
+		err = fault.New(fault.Unavailable, "share %s with another agent: %w", address, err)
+		return nil, errors.Join(err, listener.Close())
+	}
+	return sharing, nil
 }
 
 // NoAddress reports whether a listener failed because the node does not have

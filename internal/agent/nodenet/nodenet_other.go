@@ -30,6 +30,8 @@ func unsupported() error {
 
 func reusePort(_, _ string, _ syscall.RawConn) error { return nil }
 
+func share(listener net.Listener) (net.Listener, error) { return listener, nil }
+
 // HandOver does nothing: only Linux says who gets new connections.
 func HandOver(net.Listener) error { return nil }
 

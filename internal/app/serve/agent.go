@@ -182,8 +182,7 @@ func (c *agentConfig) makeParts(ctx context.Context, sys cli.System, r *runner) 
 	if err := c.serveProbes(ctx, p, probes); err != nil {
 		return err
 	}
-	// The last thing that can fail: of two agents that share the port, the kernel gives
-	// connections to each, and those of one that ends at once would be lost.
+	// The last thing that can fail: connections of an agent that ends at once would be lost.
 	if err := c.listen(ctx, p, hosts); err != nil {
 		return err
 	}
@@ -216,8 +215,8 @@ func (c *agentConfig) makeNode(sys cli.System, p *agentParts, hosts []netip.Addr
 const handOverPause = 200 * time.Millisecond
 
 // serveNode drains the listeners before the agent ends: who is being answered
-// still needs it. With --reuse-port an agent that listens at the same time gets the
-// new connections, for a moment before.
+// still needs it. With --reuse-port an agent that came later gets the new connections,
+// for a moment before; until then it gets none.
 func (c *agentConfig) serveNode(p *agentParts, now func() time.Time) error {
 	if c.reusePort {
 		p.delay = handOverPause
