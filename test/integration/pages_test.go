@@ -90,6 +90,7 @@ func pageEnvironment(t *testing.T, c *cluster.Cluster, dir string) []string {
 	rolecall := fmt.Sprintf(`#!/bin/sh
 export %s=command
 case "$1 $2" in
+  up*) shift; set -- up --listen 127.0.0.1:0 "$@";;
   'serve aws') shift 2; set -- serve aws --listen 127.0.0.1:0 "$@";;
   'serve broker') shift 2; set -- serve broker --kubeconfig "$KUBECONFIG" --shutdown-delay 0s \
     --probe-listen %s --metrics-listen %s "$@" --listen %s;;
@@ -128,6 +129,8 @@ exec '%s' "$@"
 		pages.Environment(dir),
 		"KUBECONFIG="+kubeconfig, "HTTPS_PROXY="+proxy.URL, "NO_PROXY=127.0.0.1",
 		"AWS_HTTPS="+aws, "AGENT="+agent, "GOCOVERDIR="+os.Getenv("GOCOVERDIR"),
+		// What kubectl starts, by a kubeconfig that names this program, is the command too.
+		programVariable+"=command", "KUBEBUILDER_ASSETS="+filepath.Dir(c.Kubectl),
 	)
 }
 
