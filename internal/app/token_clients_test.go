@@ -143,7 +143,7 @@ func TestTokensOfPods(t *testing.T) {
 	out := localScript(t, t.TempDir(), `set -e
 rolecall run --service-account default/s3-reader -- sh -c 'rolecall token -i prod | rolecall token verify -i prod' | head -1
 rolecall run --service-account default/config-reader --via pod-identity -- \
-  sh -c 'rolecall token -i prod | rolecall token verify -i prod' 2>/dev/null | head -1
+  sh -c 'rolecall token -i prod | rolecall token verify -i prod' 2>said | head -1
 `)
 	const session = "caller       arn:aws:sts::111122223333:assumed-role/"
 	lines := strings.Split(out, "\n")
@@ -161,7 +161,9 @@ func TestKubectlUsesTokens(t *testing.T) {
 	sent := make(chan string, 16)
 	server := httptest.NewTLSServer(http.HandlerFunc(func(answer http.ResponseWriter, r *http.Request) {
 		token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		sent <- token
+		if r.URL.Path == "/hello" {
+			sent <- token
+		}
 		fmt.Fprintln(answer, `{}`)
 	}))
 	t.Cleanup(server.Close)
