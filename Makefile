@@ -17,6 +17,7 @@ MUTATE      ?= policy token callerid sigv4 grant glob inject association/admissi
                planefile agreement arn \
                agent:cache.go,keys.go
 
+.PHONY: help build release-binary test race fuzz mutate check lint generate generated managed-policies service-actions tidy fmt bench clients-js compare-moto compare-agent compare-webhook compare-start compare-token cover controlplane clean
 .PHONY: help build release-binary test race fuzz mutate check lint generate generated managed-policies service-actions tidy fmt bench clients-js compare-moto compare-agent compare-webhook compare-start cover controlplane e2e clean
 
 help: ## list the targets
@@ -31,6 +32,9 @@ release-binary: ## build bin/release/rolecall: static, without symbols
 compare-start: release-binary ## start-up and size of the release binary beside AWS's authenticator, if it is there
 	CGO_ENABLED=0 go build -trimpath -tags $(TAGS) -ldflags "$(LDFLAGS)" -o bin/release/rolecall.symbols ./cmd/rolecall
 	go run ./hack/compare-start -symbols bin/release/rolecall.symbols
+
+compare-token: release-binary ## a call of a credential plugin beside those of AWS, if they are there
+	go run ./hack/compare-token
 
 test: controlplane ## all tests, on a real API server too, then FUZZ (8000x) inputs for each fuzz target
 	go test ./...

@@ -106,7 +106,11 @@ func NewLogin(ctx context.Context, c LoginConfig) (*Login, error) {
 	return l, nil
 }
 
-// meansEndpoint makes every client call AWS_ENDPOINT_URL, if that is set. The SDK looks there
+// askedForCredentials are the services of AWS that give them. The agents of containers are
+// not: what is sent to them must not go anywhere else.
+var askedForCredentials = []string{"STS", "SSO", "SSO OIDC", "Signin"}
+
+// meansEndpoint makes clients call AWS_ENDPOINT_URL, if that is set. The SDK looks there
 // only after it has made the clients that profiles get their credentials with: those would
 // ask AWS about the keys of a local one.
 func meansEndpoint(stack *middleware.Stack) error {
@@ -125,8 +129,10 @@ func meansEndpoint(stack *middleware.Stack) error {
 	return stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc("RolecallEndpoint", func(
 		ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler,
 	) (middleware.FinalizeOutput, middleware.Metadata, error) {
-		_, isSaid, _ := said.GetServiceBaseEndpoint(ctx, awsmiddleware.GetServiceID(ctx))
-		if request, ok := in.Request.(*smithyhttp.Request); ok && !isSaid && request.URL.Host != endpoint.Host {
+		service := awsmiddleware.GetServiceID(ctx)
+		_, isSaid, _ := said.GetServiceBaseEndpoint(ctx, service)
+		request, ok := in.Request.(*smithyhttp.Request)
+		if ok && slices.Contains(askedForCredentials, service) && !isSaid && request.URL.Host != endpoint.Host {
 			request.URL.Scheme, request.URL.Host = endpoint.Scheme, endpoint.Host
 			request.URL.Path = smithyhttp.JoinPath(endpoint.Path, request.URL.Path)
 		}
