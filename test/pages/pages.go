@@ -33,7 +33,8 @@ var (
 		"docs/guide/trust-policies.md",
 	}
 	Cluster = []string{
-		"docs/guide/associations.md", "docs/guide/broker.md", "docs/guide/issuer.md", "docs/guide/pod-identity-agent.md",
+		"docs/guide/associations.md", "docs/guide/broker.md", "docs/guide/iam-groups.md", "docs/guide/issuer.md",
+		"docs/guide/pod-identity-agent.md",
 		"docs/guide/signer.md",
 	}
 )
