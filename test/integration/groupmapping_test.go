@@ -124,22 +124,16 @@ func (w *groupWorld) startAWS() {
 	}
 }
 
-// run runs a program as an administrator of the account.
-func (w *groupWorld) run(program string, arguments ...string) string {
+// cli runs the AWS CLI as an administrator of the account.
+func (w *groupWorld) cli(arguments ...string) string {
 	w.t.Helper()
-	command := exec.CommandContext(w.t.Context(), program, arguments...)
+	command := exec.CommandContext(w.t.Context(), "aws", arguments...)
 	command.Env = w.adminEnv(w.aws.URL)
 	out, err := command.CombinedOutput()
 	if err != nil {
-		w.t.Fatalf("%s %s: %v\n%s", program, strings.Join(arguments, " "), err, out)
+		w.t.Fatalf("aws %s: %v\n%s", strings.Join(arguments, " "), err, out)
 	}
 	return string(out)
-}
-
-// cli runs the AWS CLI.
-func (w *groupWorld) cli(arguments ...string) {
-	w.t.Helper()
-	w.run("aws", arguments...)
 }
 
 func (w *groupWorld) fault(method, body string) {

@@ -60,18 +60,18 @@ func (w *groupWorld) rolecall(endpoint string, words ...string) (stdout, stderr 
 	return out.String(), problems.String(), command.ProcessState.ExitCode()
 }
 
-// as runs a program with a key of an IAM user.
-func (w *groupWorld) as(user, program string, words ...string) (string, error) {
+// as runs the AWS CLI with a key of an IAM user.
+func (w *groupWorld) as(user string, words ...string) (string, error) {
 	w.t.Helper()
 	var key struct {
 		AccessKey struct{ AccessKeyID, SecretAccessKey string }
 	}
-	w.must(json.Unmarshal([]byte(w.run("aws", "iam", "create-access-key", "--user-name", user, "--output", "json")), &key))
-	command := exec.CommandContext(w.t.Context(), program, words...)
+	w.must(json.Unmarshal([]byte(w.cli("iam", "create-access-key", "--user-name", user, "--output", "json")), &key))
+	command := exec.CommandContext(w.t.Context(), "aws", words...)
 	command.Env = append(w.adminEnv(w.aws.URL), "AWS_ACCESS_KEY_ID="+key.AccessKey.AccessKeyID,
 		"AWS_SECRET_ACCESS_KEY="+key.AccessKey.SecretAccessKey)
 	out, err := command.CombinedOutput()
-	w.run("aws", "iam", "delete-access-key", "--user-name", user, "--access-key-id", key.AccessKey.AccessKeyID)
+	w.cli("iam", "delete-access-key", "--user-name", user, "--access-key-id", key.AccessKey.AccessKeyID)
 	return string(out), err
 }
 
@@ -80,8 +80,9 @@ func (w *groupWorld) as(user, program string, words ...string) (string, error) {
 func (w *groupWorld) murderous(victim *atomic.Pointer[os.Process]) *httptest.Server {
 	target, err := url.Parse(w.aws.URL)
 	w.must(err)
-	proxy := httputil.NewSingleHostReverseProxy(target)
-	proxy.Director = func(r *http.Request) { r.URL.Scheme, r.URL.Host = target.Scheme, target.Host } // it was signed for us
+	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = target.Scheme, target.Host, r.In.Host // it was signed for us
+	}}
 	proxy.ModifyResponse = func(answer *http.Response) error {
 		action, _ := answer.Request.Context().Value(actionKey{}).(string)
 		for _, reads := range []string{"Get", "List"} {
@@ -147,7 +148,7 @@ func (w *groupWorld) awsAuth() *corev1.ConfigMap {
 }
 
 // TestGroupRole: one command gives a group its role, killed after each of its changes in
-// AWS; members have it then and nobody else, and the same command takes it away again, as
+// AWS; members have it then and nobody else, and the same command undoes that, as
 // often killed. What was there before is there as it was, to the byte.
 func TestGroupRole(t *testing.T) {
 	t.Parallel()
@@ -217,9 +218,9 @@ func TestGroupRole(t *testing.T) {
 		metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 		t.Errorf("the binding: %v", err)
 	}
-	if left := w.run("aws", "iam", "list-policies", "--scope", "Local", "--query", "Policies[].PolicyName", "--output", "text") +
-		w.run("aws", "iam", "list-roles", "--query", "Roles[?starts_with(RoleName, `dev.`)].RoleName", "--output", "text") +
-		w.run("aws", "iam", "list-attached-group-policies", "--group-name", "dev.rnd.group", "--query",
+	if left := w.cli("iam", "list-policies", "--scope", "Local", "--query", "Policies[].PolicyName", "--output", "text") +
+		w.cli("iam", "list-roles", "--query", "Roles[?starts_with(RoleName, `dev.`)].RoleName", "--output", "text") +
+		w.cli("iam", "list-attached-group-policies", "--group-name", "dev.rnd.group", "--query",
 			"AttachedPolicies", "--output", "text"); strings.TrimSpace(left) != "" && strings.TrimSpace(left) != "None" {
 		t.Errorf("left over in IAM: %s", left)
 	}
@@ -232,13 +233,13 @@ func (w *groupWorld) hasRole() {
 	t.Helper()
 	const role = "arn:aws:iam::111122223333:role/dev.eks-access.role"
 	assume := []string{"sts", "assume-role", "--role-arn", role, "--role-session-name", "EKSGetTokenAuth"}
-	if out, err := w.as("alice", "aws", assume...); err != nil {
+	if out, err := w.as("alice", assume...); err != nil {
 		t.Errorf("alice is in the group: %s", out)
 	}
-	if out, err := w.as("outsider", "aws", assume...); err == nil || !strings.Contains(out, "AccessDenied") {
+	if out, err := w.as("outsider", assume...); err == nil || !strings.Contains(out, "AccessDenied") {
 		t.Errorf("outsider is not: %s", out)
 	}
-	if out, err := w.as("alice", "aws", "eks", "get-token", "--cluster-name", "prod", "--role-arn", role); err != nil ||
+	if out, err := w.as("alice", "eks", "get-token", "--cluster-name", "prod", "--role-arn", role); err != nil ||
 		!strings.Contains(out, "k8s-aws-v1.") {
 		t.Errorf("a token: %s", out)
 	}
@@ -284,7 +285,7 @@ func (w *groupWorld) bySeed() {
 	w.cli("iam", "attach-group-policy", "--group-name", "dev.rnd.group", "--policy-arn",
 		"arn:aws:iam::111122223333:policy/dev.assume-eks-access-role.policy")
 	const role = "arn:aws:iam::111122223333:role/dev.eks-access.role"
-	if out, err := w.as("alice", "aws", "eks", "get-token", "--cluster-name", "prod", "--role-arn", role); err != nil {
+	if out, err := w.as("alice", "eks", "get-token", "--cluster-name", "prod", "--role-arn", role); err != nil {
 		t.Errorf("by hand: %s", out)
 	}
 	out, problems, code := w.rolecall(w.aws.URL, groupRoleWords("--apply")...)
@@ -296,7 +297,7 @@ func (w *groupWorld) bySeed() {
 		!strings.Contains(out, "nothing to do") {
 		t.Errorf("exit code %d\n%s%s", code, out, problems)
 	}
-	if out, err := w.as("alice", "aws", "eks", "get-token", "--cluster-name", "prod", "--role-arn", role); err != nil {
+	if out, err := w.as("alice", "eks", "get-token", "--cluster-name", "prod", "--role-arn", role); err != nil {
 		t.Errorf("what was made by hand is gone: %s", out)
 	}
 }

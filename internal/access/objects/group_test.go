@@ -22,7 +22,7 @@ func TestMembersOfAnotherGroup(t *testing.T) {
 		"another":               {"admins", "", "arn:aws:iam::111122223333:group/devs", 0},
 		"another's path":        {"devs", "", "arn:aws:iam::111122223333:group/devs/admins", 0},
 		"of another account":    {"devs", "444455556666", "arn:aws:iam::111122223333:group/devs", 0},
-		"what is no ARN at all": {"devs", "", "devs", 0},
+		"a bare name": {"devs", "", "devs", 0},
 	} {
 		o := &v1alpha1.GroupMapping{Spec: v1alpha1.GroupMappingSpec{IAMGroup: row.group, Account: row.account, Groups: []string{"x"}}}
 		o.Status.GroupARN = row.of

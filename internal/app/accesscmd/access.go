@@ -1,6 +1,7 @@
 // Package accesscmd is `rolecall access`: who may enter a cluster, and how.
 //
-// What is to be done it asks internal/grouprole; here are flags, calls and printing.
+// It holds flags, calls and printing; which steps are to be made, internal/grouprole says. It
+// does not decide who may enter.
 package accesscmd
 
 import (
