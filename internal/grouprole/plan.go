@@ -245,10 +245,15 @@ func (w *Wanted) Plan(s *State) (steps []Step, notes []string, err error) {
 	}
 	p.binding(s.Binding)
 	// Last, so that nobody has the role before all of it is there.
-	if s.Assume == nil || !slices.Contains(s.Assume.Groups, w.Group) {
+	if s.Assume == nil || !w.isIn(s.Assume.Groups) {
 		p.add(Step{Verb: Attach, Kind: KindAssume, Name: w.AssumePolicyName(), To: "group " + w.Group})
 	}
 	return p.end()
+}
+
+// isIn reports whether the group is among names: letter case makes no other group.
+func (w *Wanted) isIn(groups []string) bool {
+	return slices.ContainsFunc(groups, func(g string) bool { return strings.EqualFold(g, w.Group) })
 }
 
 func trustOf(r *Role) string {
@@ -281,7 +286,7 @@ func (w *Wanted) Undo(s *State) (steps []Step, notes []string, err error) {
 			len(s.Assume.Roles)+s.Assume.Others > 0
 	}
 	assumeOurs := s.Assume != nil && marked(s.Assume.Tags)
-	in := s.Assume != nil && slices.ContainsFunc(s.Assume.Groups, func(g string) bool { return strings.EqualFold(g, w.Group) })
+	in := s.Assume != nil && w.isIn(s.Assume.Groups)
 	switch {
 	case otherClusters:
 		p.notes = append(p.notes, "the role stays with the group for its other clusters")
