@@ -168,6 +168,13 @@ func (e *entry) equal(other entry) bool {
 		slices.Equal(e.Groups, other.Groups)
 }
 
+// marked is the entry that the ConfigMap's mark says we made.
+func (w *Wanted) marked(c *ConfigMap) (is entry, found bool) {
+	key, _ := w.EntryAnnotation()
+	err := json.Unmarshal([]byte(c.Annotations[key]), &is)
+	return is, err == nil && is.RoleARN != ""
+}
+
 // awsAuth plans the entry of the role.
 func (p *plan) awsAuth(c *ConfigMap) {
 	w, want := p.w, p.w.entry()
@@ -182,8 +189,7 @@ func (p *plan) awsAuth(c *ConfigMap) {
 		return
 	}
 	key, value := w.EntryAnnotation()
-	var marked entry
-	isMarked := json.Unmarshal([]byte(c.Annotations[key]), &marked) == nil && marked.RoleARN != ""
+	marked, isMarked := w.marked(c)
 	place, foreign := -1, len(roles.found) > 1
 	if len(roles.found) > 0 {
 		place = roles.places[0]
@@ -217,9 +223,8 @@ func (p *plan) dropEntry(c *ConfigMap) error {
 	if c == nil {
 		return nil
 	}
-	key, _ := p.w.EntryAnnotation()
-	var marked entry
-	if json.Unmarshal([]byte(c.Annotations[key]), &marked) != nil || marked.RoleARN == "" {
+	marked, isMarked := p.w.marked(c)
+	if !isMarked {
 		return nil
 	}
 	roles, err := p.w.readMapRoles(c.MapRoles)
@@ -305,14 +310,15 @@ func (p *plan) binding(is *Binding) {
 }
 
 func bindingText(role string, groups []string, others int) string {
-	text := "roleRef: ClusterRole " + role + "\nsubjects:\n"
+	var text strings.Builder
+	text.WriteString("roleRef: ClusterRole " + role + "\nsubjects:\n")
 	for _, group := range groups {
-		text += "- Group " + group + "\n"
+		text.WriteString("- Group " + group + "\n")
 	}
 	if others > 0 {
-		text += fmt.Sprintf("- and %d that are no groups\n", others)
+		fmt.Fprintf(&text, "- and %d that are no groups\n", others)
 	}
-	return text
+	return text.String()
 }
 
 func (p *plan) dropBinding(is *Binding) {

@@ -198,7 +198,7 @@ func sameJSON(a, b string) bool {
 	return left != nil && bytes.Equal(left, right)
 }
 
-// sorted is a document with its members in order, nil if it is none.
+// sorted is a document with its members in order, nil if it is not JSON.
 func sorted(text string) []byte {
 	var value any
 	if json.Unmarshal([]byte(text), &value) != nil {

@@ -105,12 +105,17 @@ func (s *Step) String() string {
 		return fmt.Sprintf("tag role %s: %s", s.Name, s.After)
 	case UntagIt:
 		return fmt.Sprintf("untag role %s: %s", s.Name, s.Before)
+	default:
+		return fmt.Sprintf("%s %s", s.Verb, s.object())
 	}
-	kind := string(s.Kind)
+}
+
+// object is what a step is about, as people call it.
+func (s *Step) object() string {
 	if s.Kind == KindAccess || s.Kind == KindAssume {
-		kind = "policy"
+		return "policy " + s.Name
 	}
-	return fmt.Sprintf("%s %s %s", s.Verb, kind, s.Name)
+	return string(s.Kind) + " " + s.Name
 }
 
 // plan collects steps, and what keeps them from being made.
@@ -132,12 +137,8 @@ type Foreign struct {
 // Error names them.
 func (f *Foreign) Error() string {
 	var names []string
-	for _, s := range f.Objects {
-		kind := string(s.Kind)
-		if s.Kind == KindAccess || s.Kind == KindAssume {
-			kind = "policy"
-		}
-		names = append(names, kind+" "+s.Name)
+	for i := range f.Objects {
+		names = append(names, f.Objects[i].object())
 	}
 	return "there already, other than is wanted, and not made by this command: " + strings.Join(names, ", ")
 }
@@ -162,8 +163,8 @@ func (p *plan) object(kind Kind, name string, exists, ours, same bool, before, a
 		step.Verb, step.Before = Create, ""
 		p.add(step)
 	case same && !ours:
-		p.notes = append(p.notes, fmt.Sprintf("%s %s is there as it is wanted, and was not made by this command: "+
-			"it stays, also when this is undone", kind, name))
+		p.notes = append(p.notes, fmt.Sprintf("%s is there as it is wanted, and was not made by this command: "+
+			"it stays, also when this is undone", step.object()))
 	case same:
 	case !ours:
 		p.refused = append(p.refused, step)
@@ -244,10 +245,15 @@ func (w *Wanted) Plan(s *State) (steps []Step, notes []string, err error) {
 	}
 	p.binding(s.Binding)
 	// Last, so that nobody has the role before all of it is there.
-	if s.Assume == nil || !slices.Contains(s.Assume.Groups, w.Group) {
+	if s.Assume == nil || !w.isIn(s.Assume.Groups) {
 		p.add(Step{Verb: Attach, Kind: KindAssume, Name: w.AssumePolicyName(), To: "group " + w.Group})
 	}
 	return p.end()
+}
+
+// isIn reports whether the group is among names: letter case makes no other group.
+func (w *Wanted) isIn(groups []string) bool {
+	return slices.ContainsFunc(groups, func(g string) bool { return strings.EqualFold(g, w.Group) })
 }
 
 func trustOf(r *Role) string {
@@ -280,7 +286,7 @@ func (w *Wanted) Undo(s *State) (steps []Step, notes []string, err error) {
 			len(s.Assume.Roles)+s.Assume.Others > 0
 	}
 	assumeOurs := s.Assume != nil && marked(s.Assume.Tags)
-	in := s.Assume != nil && slices.ContainsFunc(s.Assume.Groups, func(g string) bool { return strings.EqualFold(g, w.Group) })
+	in := s.Assume != nil && w.isIn(s.Assume.Groups)
 	switch {
 	case otherClusters:
 		p.notes = append(p.notes, "the role stays with the group for its other clusters")

@@ -351,6 +351,16 @@ func TestShared(t *testing.T) {
 	}
 }
 
+// TestLetterCase: a group that is named in other letters is the same one.
+func TestLetterCase(t *testing.T) {
+	t.Parallel()
+	m := &model{t: t, State: grouprole.State{GroupExists: true}}
+	m.all(wanted(nil), m.plan, nil)
+	if steps := m.plan(wanted(func(w *grouprole.Wanted) { w.Group, w.Groups = "DEV.RND.GROUP", []string{"dev.rnd.group"} })); len(steps) != 0 {
+		t.Errorf("%+v", steps)
+	}
+}
+
 // TestReplacedRole: the mapping pins the id of the role; when that was made again, the
 // mapping is made for the new one.
 func TestReplacedRole(t *testing.T) {

@@ -94,11 +94,13 @@ case "$1 $2" in
   'serve aws') shift 2; set -- serve aws --listen 127.0.0.1:0 "$@";;
   'serve broker') shift 2; set -- serve broker --kubeconfig "$KUBECONFIG" --shutdown-delay 0s \
     --probe-listen %s --metrics-listen %s "$@" --listen %s;;
+  'serve controller') shift 2; set -- serve controller --kubeconfig "$KUBECONFIG" --without-leader-election \
+    --metrics-listen %s "$@";;
   'serve agent') shift 2; set -- serve agent --init=false --bind-hosts 127.0.0.1 --port %s \
     --probe-port %s --metrics-port %s "$@";;
 esac
 exec '%s' "$@"
-`, programVariable, freeport.Address(t), freeport.Address(t), broker, agentPort, portOf(t), portOf(t), self)
+`, programVariable, freeport.Address(t), freeport.Address(t), broker, freeport.Address(t), agentPort, portOf(t), portOf(t), self)
 	bin := filepath.Join(dir, "bin")
 	for name, text := range map[string]string{
 		"rolecall": rolecall,

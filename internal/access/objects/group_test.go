@@ -15,14 +15,14 @@ func TestMembersOfAnotherGroup(t *testing.T) {
 		group, account, of string
 		count              int
 	}{
-		"the same":              {"devs", "", "arn:aws:iam::111122223333:group/devs", 1},
-		"with a path":           {"devs", "111122223333", "arn:aws:iam::111122223333:group/rnd/devs", 1},
-		"in other letters":      {"Devs", "", "arn:aws:iam::111122223333:group/devs", 1},
-		"of no group":           {"devs", "", "", 1},
-		"another":               {"admins", "", "arn:aws:iam::111122223333:group/devs", 0},
-		"another's path":        {"devs", "", "arn:aws:iam::111122223333:group/devs/admins", 0},
-		"of another account":    {"devs", "444455556666", "arn:aws:iam::111122223333:group/devs", 0},
-		"what is no ARN at all": {"devs", "", "devs", 0},
+		"the same":           {"devs", "", "arn:aws:iam::111122223333:group/devs", 1},
+		"with a path":        {"devs", "111122223333", "arn:aws:iam::111122223333:group/rnd/devs", 1},
+		"in other letters":   {"Devs", "", "arn:aws:iam::111122223333:group/devs", 1},
+		"of no group":        {"devs", "", "", 1},
+		"another":            {"admins", "", "arn:aws:iam::111122223333:group/devs", 0},
+		"another's path":     {"devs", "", "arn:aws:iam::111122223333:group/devs/admins", 0},
+		"of another account": {"devs", "444455556666", "arn:aws:iam::111122223333:group/devs", 0},
+		"a bare name":        {"devs", "", "devs", 0},
 	} {
 		o := &v1alpha1.GroupMapping{Spec: v1alpha1.GroupMappingSpec{IAMGroup: row.group, Account: row.account, Groups: []string{"x"}}}
 		o.Status.GroupARN = row.of

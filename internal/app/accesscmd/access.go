@@ -1,6 +1,8 @@
 // Package accesscmd has the commands of `rolecall access`: who may enter a cluster with an
 // IAM identity, as whom, and why not.
 //
+// It holds flags, calls and printing; which steps are to be made, internal/grouprole says. It
+// does not decide who may enter.
 // It has no rules of its own: those are in internal/access and internal/grouprole.
 package accesscmd
 

@@ -108,7 +108,7 @@ func (c *groupRoleConfig) run(ctx context.Context, sys cli.System) error {
 	}
 	w.Source = grouprole.Source(c.source)
 	w.Complete()
-	if err := w.Check(); err != nil && !(c.undo && len(w.Groups) == 0 && c.withoutGroups()) {
+	if err := c.check(); err != nil {
 		return err
 	}
 	config, err := c.config()
@@ -122,11 +122,13 @@ func (c *groupRoleConfig) run(ctx context.Context, sys cli.System) error {
 	return c.carryOut(ctx, sys, is, config)
 }
 
-// withoutGroups checks the rest for an undo, which needs no groups.
-func (c *groupRoleConfig) withoutGroups() bool {
-	with := c.wanted
-	with.Groups = []string{"any"}
-	return with.Check() == nil
+// check looks at the flags; an undo needs no groups.
+func (c *groupRoleConfig) check() error {
+	w := c.wanted
+	if c.undo && len(w.Groups) == 0 {
+		w.Groups = []string{w.Group}
+	}
+	return w.Check()
 }
 
 func (c *groupRoleConfig) config() (*rest.Config, error) {

@@ -205,8 +205,9 @@ func (is *world) doRole(ctx context.Context, s *grouprole.Step) (err error) {
 	case grouprole.UntagIt:
 		key, _, _ := strings.Cut(s.Before, "=")
 		return is.iam.UntagRole(ctx, s.Name, key)
+	default:
+		return is.iam.DeleteRole(ctx, s.Name)
 	}
-	return is.iam.DeleteRole(ctx, s.Name)
 }
 
 func (is *world) doPolicy(ctx context.Context, s *grouprole.Step) error {
@@ -227,8 +228,9 @@ func (is *world) doPolicy(ctx context.Context, s *grouprole.Step) error {
 			return is.iam.DetachFromGroup(ctx, name, policy)
 		}
 		return is.iam.DetachFromRole(ctx, name, policy)
+	default:
+		return is.iam.DeletePolicy(ctx, policy)
 	}
-	return is.iam.DeletePolicy(ctx, policy)
 }
 
 // doConfigMap writes the entry and its mark together.
@@ -248,6 +250,7 @@ func (is *world) doConfigMap(ctx context.Context, s *grouprole.Step) error {
 		return is.cluster.Delete(ctx, is.auth, client.Preconditions{
 			UID: &is.auth.UID, ResourceVersion: &is.auth.ResourceVersion,
 		})
+	default:
 	}
 	if is.auth.Annotations == nil {
 		is.auth.Annotations = map[string]string{}
@@ -275,8 +278,9 @@ func (is *world) doMapping(ctx context.Context, s *grouprole.Step) error {
 	case grouprole.Update:
 		is.mapping.Spec = spec
 		return is.cluster.Update(ctx, is.mapping)
+	default:
+		return is.cluster.Delete(ctx, is.mapping, client.Preconditions{UID: &is.mapping.UID})
 	}
-	return is.cluster.Delete(ctx, is.mapping, client.Preconditions{UID: &is.mapping.UID})
 }
 
 func (is *world) doBinding(ctx context.Context, s *grouprole.Step) error {

@@ -26,6 +26,7 @@ func TestMissingPermissionsAreSaid(t *testing.T) {
 		verify: "auto", agentAuth: "token", keys: "apiserver", eksAPI: true, events: true,
 	}
 	broker.certificates.Namespace, broker.certificates.Secret = "rolecall-system", "rolecall-broker-tls"
+	controller := controllerConfig{namespace: "rolecall-system", groups: groupFlags{on: true}}
 	controller := controllerConfig{
 		namespace: "rolecall-system",
 		access:    accessFlags{on: true, policies: []string{"AmazonEKSViewPolicy"}, flavor: "eks"},
@@ -49,6 +50,10 @@ func TestMissingPermissionsAreSaid(t *testing.T) {
 		{"controller", controller.permissions(true), func(s *authorizationv1.SelfSubjectAccessReviewSpec) bool {
 			return s.ResourceAttributes.Subresource == "status" && s.ResourceAttributes.Resource == "issuers"
 		}, `add this rule to the controller's ClusterRole: {apiGroups: [\"rolecall.io\"], resources: [issuers/status], verbs: [patch]}`, "always"},
+		{"controller", controller.permissions(false), func(s *authorizationv1.SelfSubjectAccessReviewSpec) bool {
+			return s.ResourceAttributes.Subresource == "status" && s.ResourceAttributes.Resource == "groupmappings"
+		}, `add this rule to the controller's ClusterRole: {apiGroups: [\"rolecall.io\"], resources: [groupmappings/status], ` +
+			`verbs: [patch]}`, "--group-mappings"},
 		{"controller", controller.permissions(true), func(s *authorizationv1.SelfSubjectAccessReviewSpec) bool {
 			return s.ResourceAttributes.Resource == "leases" && s.ResourceAttributes.Name != ""
 		}, `add this rule to the controller's Role in namespace rolecall-system: {apiGroups: [\"coordination.k8s.io\"], ` +
@@ -99,7 +104,8 @@ func TestNothingIsMissedThatNobodyNeeds(t *testing.T) {
 	}
 	alone := controllerConfig{noElection: true}
 	for _, p := range alone.permissions(false) {
-		if p.Needed && (p.Resource == "leases" || strings.HasPrefix(p.Resource, "podidentityassociations")) {
+		if p.Needed && (p.Resource == "leases" || strings.HasPrefix(p.Resource, "podidentityassociations") ||
+			strings.HasPrefix(p.Resource, "groupmappings")) {
 			t.Errorf("%s is needed, for %s", p.Rule(), p.For)
 		}
 	}

@@ -171,7 +171,7 @@ func (w *world) get(name string) *v1alpha1.GroupMapping {
 }
 
 // sync has a mapping read now, and lets the time pass after which it is read again.
-func (w *world) sync(name string) (*v1alpha1.GroupMapping, time.Duration) {
+func (w *world) sync(name string) *v1alpha1.GroupMapping {
 	w.t.Helper()
 	result, err := w.r.Reconcile(w.t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Name: name}})
 	if err != nil || result.RequeueAfter <= 0 {
@@ -179,7 +179,7 @@ func (w *world) sync(name string) (*v1alpha1.GroupMapping, time.Duration) {
 	}
 	object := w.get(name)
 	w.now = w.now.Add(result.RequeueAfter)
-	return object, result.RequeueAfter
+	return object
 }
 
 func (w *world) want(object *v1alpha1.GroupMapping, members int, ready, held string) {
@@ -195,7 +195,7 @@ func (w *world) want(object *v1alpha1.GroupMapping, members int, ready, held str
 // TestAllPages: those on later pages are members as much as those on the first.
 func TestAllPages(t *testing.T) {
 	w := newWorld(t, many(250)...)
-	object, _ := w.sync("devs")
+	object := w.sync("devs")
 	w.want(object, 250, reasonSynced, reasonNobodyMissing)
 	if object.Status.GroupARN != "arn:aws:iam::111122223333:group/devs" || object.Status.GroupID != "AGPAONE" ||
 		object.Status.LastSyncTime == nil || object.Status.ObservedGeneration != 1 {
@@ -265,7 +265,7 @@ func TestNothingOfAPart(t *testing.T) {
 				held = reasonGroupGone
 			}
 			for range rounds {
-				object, _ := w.sync("devs")
+				object := w.sync("devs")
 				w.want(object, 250, row.reason, held)
 			}
 			w.aws.change(func() { w.aws.spoil = nil })
@@ -287,9 +287,9 @@ func TestRemovedWithinThePeriod(t *testing.T) {
 		left := noon
 		w.aws.change(func() { w.aws.groups["devs"] = []string{"a", "b"} })
 		w.now = w.now.Add(time.Second)
-		object, _ := w.sync("devs")
+		object := w.sync("devs")
 		w.want(object, 3, reasonSynced, reasonConfirming)
-		object, _ = w.sync("devs")
+		object = w.sync("devs")
 		w.want(object, 2, reasonSynced, reasonNobodyMissing)
 		at := object.Status.LastSyncTime.Time
 		if took := at.Sub(left); took > time.Minute {
@@ -305,7 +305,7 @@ func TestGroupGone(t *testing.T) {
 	w.aws.change(func() { delete(w.aws.groups, "devs") })
 	start := w.now
 	for i := range 10 {
-		object, _ := w.sync("devs")
+		object := w.sync("devs")
 		if len(object.Status.Members) == 0 {
 			if i < goneReads-1 {
 				t.Errorf("gone after %d answers", i+1)
@@ -331,7 +331,7 @@ func TestAnotherGroup(t *testing.T) {
 		}
 		if there {
 			w.aws.change(func() { w.aws.groups["ops"] = []string{"c"} })
-			object, _ = w.sync("devs")
+			object = w.sync("devs")
 			w.want(object, 1, reasonSynced, reasonNobodyMissing)
 			continue
 		}
@@ -339,7 +339,7 @@ func TestAnotherGroup(t *testing.T) {
 			w.aws.groups["ops"] = []string{"c"}
 			w.aws.spoil = func(_ int, out http.ResponseWriter, _ string) string { refuse(out, 500, "ServiceFailure"); return "" }
 		})
-		object, _ = w.sync("devs")
+		object = w.sync("devs")
 		w.want(object, 0, reasonUnavailable, reasonNobodyMissing)
 	}
 }
@@ -349,7 +349,7 @@ func TestGroupReplaced(t *testing.T) {
 	w := newWorld(t, "a")
 	w.sync("devs")
 	w.aws.change(func() { w.aws.id = "AGPATWO" })
-	object, _ := w.sync("devs")
+	object := w.sync("devs")
 	w.want(object, 1, reasonSynced, reasonNobodyMissing)
 	if said := w.said(); !strings.Contains(said, "GroupReplaced") || !strings.Contains(said, "AGPATWO, and was AGPAONE") {
 		t.Error(said)
@@ -373,16 +373,16 @@ func (w *world) said() string {
 func TestTooManyMembers(t *testing.T) {
 	w := newWorld(t, many(maxMembers)...)
 	w.aws.page = 1000
-	object, _ := w.sync("devs")
+	object := w.sync("devs")
 	w.want(object, maxMembers, reasonSynced, reasonNobodyMissing)
 	w.aws.change(func() { w.aws.groups["devs"] = many(maxMembers + 1) })
-	object, _ = w.sync("devs")
+	object = w.sync("devs")
 	w.want(object, maxMembers, reasonTooMany, reasonNobodyMissing)
 	w.aws.change(func() { w.aws.groups["devs"] = many(maxMembers + 1)[1:] })
-	object, _ = w.sync("devs")
+	object = w.sync("devs")
 	w.want(object, maxMembers, reasonTooMany, reasonConfirming)
 	w.sync("devs")
-	object, _ = w.sync("devs")
+	object = w.sync("devs")
 	w.want(object, maxMembers, reasonSynced, reasonNobodyMissing)
 	if slices.ContainsFunc(object.Status.Members, func(m v1alpha1.GroupMember) bool { return m == member("u0000") }) ||
 		!slices.Contains(object.Status.Members, member("u5000")) {
@@ -457,16 +457,16 @@ func TestOtherAccounts(t *testing.T) {
 	w.create("unnamed", v1alpha1.GroupMappingSpec{IAMGroup: "devs", Account: "777788889999", Groups: []string{"x"}})
 	w.create("broken", v1alpha1.GroupMappingSpec{IAMGroup: "devs", Account: "444455556666", Groups: []string{"x"}})
 	w.create("named", v1alpha1.GroupMappingSpec{IAMGroup: "devs", Account: own, Groups: []string{"x"}})
-	object, _ := w.sync("unnamed")
+	object := w.sync("unnamed")
 	w.want(object, 0, reasonNotNamed, reasonNobodyMissing)
 	if text := object.Status.Conditions[0].Message; !strings.Contains(text, "--group-account-role 777788889999=ROLE_ARN") {
 		t.Error(text)
 	}
-	object, _ = w.sync("broken") // this STS assumes no roles
+	object = w.sync("broken") // this STS assumes no roles
 	w.want(object, 0, reasonDenied, reasonNobodyMissing)
-	object, _ = w.sync("named")
+	object = w.sync("named")
 	w.want(object, 1, reasonSynced, reasonNobodyMissing)
-	object, _ = w.sync("devs")
+	object = w.sync("devs")
 	w.want(object, 1, reasonSynced, reasonNobodyMissing)
 }
 
@@ -482,7 +482,7 @@ func TestHungAccount(t *testing.T) {
 	if err != nil || result.RequeueAfter > time.Second || result.RequeueAfter <= 0 {
 		t.Errorf("%+v, %v", result, err)
 	}
-	object, _ := w.sync("devs")
+	object := w.sync("devs")
 	w.want(object, 1, reasonSynced, reasonNobodyMissing)
 }
 
@@ -493,7 +493,7 @@ func TestBudget(t *testing.T) {
 	w.sync("devs")
 	w.r.Reader.Budget = rate.NewLimiter(rate.Every(time.Hour), 1)
 	w.sync("devs")
-	object, _ := w.sync("devs")
+	object := w.sync("devs")
 	w.want(object, 1, reasonBudget, reasonNobodyMissing)
 	if text := object.Status.Conditions[0].Message; !strings.Contains(text, "--group-calls-per-second") {
 		t.Error(text)
@@ -506,6 +506,6 @@ func TestNoCredentials(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "")
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
-	object, _ := w.sync("devs")
+	object := w.sync("devs")
 	w.want(object, 0, reasonNoCredentials, reasonNobodyMissing)
 }

@@ -54,14 +54,20 @@ func TestMerge(t *testing.T) {
 		"a read too soon does not count": {{0, "abc", false, "abc", ""}, {40, "ab", false, "abc", "Confirming"}, {50, "ab", false, "abc", "Confirming"}, {55, "ab", false, "ab", ""}},
 		"a read that went backwards":     {{0, "abc", false, "abc", ""}, {40, "ab", false, "abc", "Confirming"}, {55, "abc", false, "abc", ""}},
 		"answers that alternate": {
-			{0, "abcd", false, "abcd", ""}, {40, "ab", false, "abcd", "Confirming"}, {55, "cd", false, "abcd", "AnswersDisagree"},
-			{70, "ab", false, "abcd", "AnswersDisagree"}, {85, "cd", false, "abcd", "AnswersDisagree"},
+			{0, "abcd", false, "abcd", ""},
+			{40, "ab", false, "abcd", "Confirming"},
+			{55, "cd", false, "abcd", "AnswersDisagree"},
+			{70, "ab", false, "abcd", "AnswersDisagree"},
+			{85, "cd", false, "abcd", "AnswersDisagree"},
 		},
 		"more of them go":      {{0, "abcd", false, "abcd", ""}, {40, "abc", false, "abcd", "Confirming"}, {55, "ab", false, "abc", "Confirming"}, {70, "ab", false, "ab", ""}},
 		"the only member goes": {{0, "a", false, "a", ""}, {40, "", false, "a", "Confirming"}, {55, "", false, "", ""}},
 		"all of several go": {
-			{0, "abc", false, "abc", ""}, {40, "", false, "abc", "LargeRemoval"}, {55, "", false, "abc", "LargeRemoval"},
-			{114, "", false, "abc", "LargeRemoval"}, {115, "", false, "", ""},
+			{0, "abc", false, "abc", ""},
+			{40, "", false, "abc", "LargeRemoval"},
+			{55, "", false, "abc", "LargeRemoval"},
+			{114, "", false, "abc", "LargeRemoval"},
+			{115, "", false, "", ""},
 		},
 		"more than five that are more than a fifth": {
 			{0, "abcdefghijklmnopqrst", false, "abcdefghijklmnopqrst", ""},
@@ -70,15 +76,20 @@ func TestMerge(t *testing.T) {
 			{115, "abcdefghijklmn", false, "abcdefghijklmn", ""},
 		},
 		"five that are more than a fifth": {
-			{0, "abcdefghij", false, "abcdefghij", ""}, {40, "abcde", false, "abcdefghij", "Confirming"},
+			{0, "abcdefghij", false, "abcdefghij", ""},
+			{40, "abcde", false, "abcdefghij", "Confirming"},
 			{55, "abcde", false, "abcde", ""},
 		},
 		"the group is gone": {
 			{0, "a", false, "a", ""}, {40, "", true, "a", "GroupGone"}, {100, "", true, "a", "GroupGone"}, {115, "", true, "", ""},
 		},
 		"the group is gone, and back": {
-			{0, "ab", false, "ab", ""}, {40, "", true, "ab", "GroupGone"}, {100, "", true, "ab", "GroupGone"},
-			{115, "ab", false, "ab", ""}, {200, "", true, "ab", "GroupGone"}, {300, "", true, "ab", "GroupGone"},
+			{0, "ab", false, "ab", ""},
+			{40, "", true, "ab", "GroupGone"},
+			{100, "", true, "ab", "GroupGone"},
+			{115, "ab", false, "ab", ""},
+			{200, "", true, "ab", "GroupGone"},
+			{300, "", true, "ab", "GroupGone"},
 		},
 	} {
 		var members []v1alpha1.GroupMember
