@@ -33,10 +33,8 @@ var (
 		"docs/guide/trust-policies.md", "docs/guide/authenticator.md",
 	}
 	Cluster = []string{
-		"docs/guide/associations.md", "docs/guide/broker.md", "docs/guide/iam-groups.md", "docs/guide/issuer.md",
-		"docs/guide/pod-identity-agent.md",
 		"docs/guide/access-entries.md", "docs/guide/associations.md", "docs/guide/broker.md",
-		"docs/guide/cluster-access.md", "docs/guide/issuer.md",
+		"docs/guide/cluster-access.md", "docs/guide/iam-groups.md", "docs/guide/issuer.md",
 		"docs/guide/pod-identity-agent.md", "docs/guide/signer.md",
 	}
 )

@@ -1,9 +1,8 @@
 // Package accesscmd has the commands of `rolecall access`: who may enter a cluster with an
 // IAM identity, as whom, and why not.
 //
-// It holds flags, calls and printing; which steps are to be made, internal/grouprole says. It
-// does not decide who may enter.
-// It has no rules of its own: those are in internal/access and internal/grouprole.
+// It holds flags, calls and printing. Who may enter is decided in internal/access, and which
+// steps are to be made in internal/grouprole.
 package accesscmd
 
 import (

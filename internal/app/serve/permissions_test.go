@@ -26,10 +26,9 @@ func TestMissingPermissionsAreSaid(t *testing.T) {
 		verify: "auto", agentAuth: "token", keys: "apiserver", eksAPI: true, events: true,
 	}
 	broker.certificates.Namespace, broker.certificates.Secret = "rolecall-system", "rolecall-broker-tls"
-	controller := controllerConfig{namespace: "rolecall-system", groups: groupFlags{on: true}}
 	controller := controllerConfig{
-		namespace: "rolecall-system",
-		access:    accessFlags{on: true, policies: []string{"AmazonEKSViewPolicy"}, flavor: "eks"},
+		namespace: "rolecall-system", groups: groupFlags{on: true},
+		access: accessFlags{on: true, policies: []string{"AmazonEKSViewPolicy"}, flavor: "eks"},
 	}
 	for _, row := range []struct {
 		server     string
