@@ -171,11 +171,11 @@ func connect(w http.ResponseWriter, r *http.Request, target string) {
 		http.Error(w, "no", http.StatusBadGateway)
 		return
 	}
-	w.WriteHeader(http.StatusOK)
 	from, _, err := w.(http.Hijacker).Hijack()
 	if err != nil {
 		return
 	}
+	_, _ = io.WriteString(from, "HTTP/1.1 200 OK\r\n\r\n")
 	go func() { _, _ = io.Copy(to, from); _ = to.Close() }()
 	_, _ = io.Copy(from, to)
 	_ = from.Close()
@@ -212,7 +212,7 @@ func (c *comparison) measure(ctx context.Context, name, binary, proxy, authority
 		args = append(append([]string{"serve", "authenticator"}, args[1:]...), "--access-objects", "off", "--health-port", ports[1])
 	}
 	command := exec.CommandContext(ctx, binary, args...)
-	command.Env = append(os.Environ(), "HTTPS_PROXY="+proxy, "SSL_CERT_FILE="+authority, "AWS_EC2_METADATA_DISABLED=true",
+	command.Env = append(os.Environ(), "HTTPS_PROXY="+proxy, "https_proxy="+proxy, "SSL_CERT_FILE="+authority, "AWS_CA_BUNDLE="+authority, "NO_PROXY=", "AWS_EC2_METADATA_DISABLED=true",
 		"AWS_REGION=us-east-1")
 	p := &contender.Process{Name: name, Cmd: command}
 	if err := p.Start(); err != nil {
