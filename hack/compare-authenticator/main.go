@@ -289,9 +289,14 @@ func ask(ctx context.Context, client *http.Client, url string, body []byte) erro
 func (c *comparison) load(
 	ctx context.Context, client *http.Client, url string, clients int,
 ) (perSecond float64, p99 time.Duration, asked int64, err error) {
-	before, start := c.asked.Load(), time.Now()
 	took, errs := make([][]time.Duration, clients), make([]error, clients)
 	var all sync.WaitGroup
+	before := c.asked.Load()
+	for i := range clients { // API servers have their connections already
+		all.Go(func() { errs[i] = ask(ctx, client, url, body(i)) })
+	}
+	all.Wait()
+	start := time.Now()
 	for i := range clients {
 		all.Go(func() {
 			for token := body(i); time.Since(start) < c.duration; {
