@@ -17,6 +17,7 @@ MUTATE      ?= policy token callerid sigv4 grant glob inject association/admissi
                planefile agreement arn \
                agent:cache.go,keys.go
 
+.PHONY: help build release-binary test race fuzz mutate check lint generate generated managed-policies service-actions tidy fmt bench clients-js compare-moto compare-agent compare-webhook compare-authenticator compare-start cover controlplane clean
 .PHONY: help build release-binary test race fuzz mutate check lint generate generated managed-policies service-actions tidy fmt bench clients-js compare-moto compare-agent compare-webhook compare-start compare-token cover controlplane clean e2e
 
 help: ## list the targets
@@ -100,6 +101,9 @@ compare-moto: ## local AWS and moto_server, if it is there, at the same calls
 
 compare-agent: ## the node agent, a bare handler and AWS's agent, if it is there, under the same load
 	go run ./hack/compare-agent
+
+compare-authenticator: build ## the authenticator and AWS's, built from its module, under the same logins
+	go run ./hack/compare-authenticator
 
 compare-webhook: controlplane ## the webhook and AWS's webhook, if it is there, under the same load
 	go run ./hack/compare-webhook

@@ -252,7 +252,9 @@ const stsHost = "https://sts.us-east-1.amazonaws.com"
 func query(at time.Time, edits ...string) string {
 	text := ""
 	for _, one := range [][2]string{
-		{"Action", "GetCallerIdentity"}, {"X-Amz-SignedHeaders", "host%3Bx-k8s-aws-id"}, {"X-Amz-Expires", "60"},
+		{"Action", "GetCallerIdentity"},
+		{"X-Amz-SignedHeaders", "host%3Bx-k8s-aws-id"},
+		{"X-Amz-Expires", "60"},
 		{"X-Amz-Date", at.UTC().Format("20060102T150405Z")},
 	} {
 		for i := 0; i < len(edits); i += 2 {
@@ -456,10 +458,14 @@ func TestUsers(t *testing.T) {
 			`"groups":["b","a"],"extra":{"accessKeyId":["AKIA"],"arn":["arn:aws:sts::123456789012:assumed-role/Admin/alice"],` +
 			`"canonicalArn":["arn:aws:iam::123456789012:role/Admin"],"principalId":["AROAX"],"sessionName":["alice"],` +
 			`"sigs.k8s.io/aws-iam-authenticator/principalId":["AROAX"]}`},
-		{"T49 a session of a role with a path", answerOf("arn:aws:sts::1:assumed-role/Org/Team/Admin/S", "1", "AROAX:S"),
-			`"canonicalArn":["arn:aws:iam::1:role/Org/Team/Admin"]`},
-		{"T52 a federated user", answerOf("arn:aws:sts::"+account+":federated-user/Bob", account, account+":Bob"),
-			`"uid":"aws-iam-authenticator:123456789012:123456789012:Bob"`},
+		{
+			"T49 a session of a role with a path", answerOf("arn:aws:sts::1:assumed-role/Org/Team/Admin/S", "1", "AROAX:S"),
+			`"canonicalArn":["arn:aws:iam::1:role/Org/Team/Admin"]`,
+		},
+		{
+			"T52 a federated user", answerOf("arn:aws:sts::"+account+":federated-user/Bob", account, account+":Bob"),
+			`"uid":"aws-iam-authenticator:123456789012:123456789012:Bob"`,
+		},
 		{"T53 root", answerOf("arn:aws:iam::"+account+":root", account, account), `"principalId":["123456789012"]`},
 		{"an account of 13 digits", answerOf("arn:aws:iam::0123456789012:user/Al", "0123456789012", "A"), `"uid":"aws-iam-authenticator:0123456789012:A"`},
 	} {
@@ -501,10 +507,14 @@ func TestRequests(t *testing.T) {
 		{"M3", "POST", "/authenticate", `{}`, 403, `"status":{"user":{}`},
 		{"a spec that is null", "POST", "/authenticate", `{"spec":null}`, 403, `"status":{"user":{}`},
 		{"the token is not spec's", "POST", "/authenticate", `{"Spec":{"token":"` + token + `"}}`, 403, `"status":{"user":{}`},
-		{"M4", "POST", "/authenticate", `{"apiVersion":"authentication.k8s.io/v1","kind":"TokenReview","spec":{"token":"` + token + `"}}`, 200,
-			`{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","metadata":{},"spec":{},"status":{"authenticated":true`},
-		{"unknown members, and audiences", "POST", "/authenticate", `{"a":[{}],"spec":{"audiences":["x"],"b":null,"token":"` + token + `"},"status":{}}`, 200,
-			`{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1beta1"`},
+		{
+			"M4", "POST", "/authenticate", `{"apiVersion":"authentication.k8s.io/v1","kind":"TokenReview","spec":{"token":"` + token + `"}}`, 200,
+			`{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","metadata":{},"spec":{},"status":{"authenticated":true`,
+		},
+		{
+			"unknown members, and audiences", "POST", "/authenticate", `{"a":[{}],"spec":{"audiences":["x"],"b":null,"token":"` + token + `"},"status":{}}`, 200,
+			`{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1beta1"`,
+		},
 		{"a version that nobody knows", "POST", "/authenticate", `{"apiVersion":"x/v9","kind":"Pod","spec":{"token":"` + token + `"}}`, 200, `"apiVersion":"authentication.k8s.io/v1beta1"`},
 		{"a slash after it", "POST", "/authenticate/", `{}`, 404, ""},
 		{"another path", "POST", "/", `{}`, 404, ""},

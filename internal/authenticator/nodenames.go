@@ -164,7 +164,7 @@ func (n *NodeNames) Run(ctx context.Context) error {
 			}
 			n.take(ids, names, err)
 			if ctx.Err() != nil {
-				return nil
+				return nil //nolint:nilerr // err is told to those who wait
 			}
 		}
 	}

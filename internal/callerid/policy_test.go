@@ -119,8 +119,10 @@ func TestMistakesOfTokenMakers(t *testing.T) {
 	good := callerid.Encode(host + "/?" + query()).Reveal()
 	for _, row := range []struct{ name, token, want, hint string }{
 		{"padding", good + "=", "illegal base64 data", "padding"},
-		{"encoded twice", callerid.Encode("https%3A%2F%2Fsts.amazonaws.com%2F%3FAction%3D").Reveal(), "unexpected scheme",
-			"percent-encoded once more"},
+		{
+			"encoded twice", callerid.Encode("https%3A%2F%2Fsts.amazonaws.com%2F%3FAction%3D").Reveal(), "unexpected scheme",
+			"percent-encoded once more",
+		},
 		{"too long", callerid.Prefix + strings.Repeat("A", 20000), "token is too large: 20011 bytes, of at most 16384", ""},
 		{"too long without prefix", strings.Repeat("A", 5000), "token is too large: 5000 bytes, of at most 4096", ""},
 	} {

@@ -42,8 +42,10 @@ func TestStaleWhileThrottled(t *testing.T) {
 	}{
 		{"throttled", fault.New(fault.Throttled, "slow down"), true, 14 * time.Minute, identify.Stale, true},
 		{"throttled, the token has ended", fault.New(fault.Throttled, "slow"), true, 16 * time.Minute, identify.Malformed, false},
-		{"throttled, but stale ones do not count", fault.New(fault.Throttled, "slow"), false, 14 * time.Minute,
-			identify.Throttled, false},
+		{
+			"throttled, but stale ones do not count", fault.New(fault.Throttled, "slow"), false, 14 * time.Minute,
+			identify.Throttled, false,
+		},
 		{"denied", fault.New(fault.Denied, "no"), true, 10 * time.Minute, identify.Refused, false},
 		{"away", fault.New(fault.Unavailable, "away"), true, 10 * time.Minute, identify.Unavailable, false},
 	} {
@@ -87,7 +89,7 @@ func TestNoIsKeptAsLongAsSaid(t *testing.T) {
 		if _, err := w.Identify(t.Context(), away, ""); err != nil || w.count() != 3 {
 			t.Errorf("when STS is back: %v, %d questions", err, w.count())
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		if _, err := w.Identify(t.Context(), bad, ""); err != nil || w.count() != 4 {
 			t.Errorf("after half a minute: %v, %d questions", err, w.count())
 		}

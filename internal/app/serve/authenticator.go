@@ -311,6 +311,10 @@ func (c *authenticatorConfig) sources(
 		Now: sys.Now,
 	})
 	p.add(set.Watch)
+	p.add(func(ctx context.Context) error {
+		staySmall(ctx)
+		return nil
+	})
 	p.check(func(context.Context) error { return set.Unready() })
 	if objects {
 		optional := c.objects == objectsAuto

@@ -139,7 +139,11 @@ func TestBackends(t *testing.T) {
 		{"MountedFile", "MountedFile"},
 		{"File ConfigMap CRD DynamicFile", "MountedFile EKSConfigMap CRD DynamicFile"},
 		{"EKSConfigMap MountedFile", "EKSConfigMap MountedFile"},
-		{"EKSConfigMap ConfigMap", ""}, {"CRD CRD", ""}, {"crd", ""}, {"", ""}, {"AccessEntry", ""},
+		{"EKSConfigMap ConfigMap", ""},
+		{"CRD CRD", ""},
+		{"crd", ""},
+		{"", ""},
+		{"AccessEntry", ""},
 	} {
 		got, err := peerconfig.ParseBackends(strings.Fields(row.names))
 		var names []string

@@ -205,7 +205,8 @@ apiServer:
 			"one node after the other: systemctl restart " + service + ", wait until it is ready",
 		}
 	case KOps:
-		return File{Name: "kops.yaml", Secret: true, Text: `# kops edit cluster ` + o.Cluster + `: merge the fields. It holds the server's key.
+		return File{
+				Name: "kops.yaml", Secret: true, Text: `# kops edit cluster ` + o.Cluster + `: merge the fields. It holds the server's key.
 spec:
   kubeAPIServer:
     authenticationTokenWebhookConfigFile: "` + file + `"

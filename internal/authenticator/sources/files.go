@@ -160,11 +160,11 @@ type dynamicFile struct {
 // start reads it for the first time. A file that is not there maps nobody, and is waited
 // for.
 func (d *dynamicFile) start() {
-	if d.look(); d.file.stamp != (stamp{}) && d.isSynced() {
+	if d.look(); d.stamp != (stamp{}) && d.isSynced() {
 		return
 	}
-	if d.kept == "" || d.file.stamp == (stamp{}) {
-		d.put(access.DynamicFile, nil, d.file.stamp == stamp{})
+	if d.kept == "" || d.stamp == (stamp{}) {
+		d.put(access.DynamicFile, nil, d.stamp == stamp{})
 		return
 	}
 	text, err := os.ReadFile(d.kept)

@@ -244,15 +244,15 @@ func (t *teller) tell(source access.Source, key string, problems []access.Proble
 		if t.said[text] || len(now) > maxSaid {
 			continue
 		}
-		level, words := slog.LevelWarn, "mapping counts, but"
+		say, words := t.set.log.Warn, "mapping counts, but"
 		if problems[i].Refused {
-			level, words = slog.LevelError, "mapping does not count"
+			say, words = t.set.log.Error, "mapping does not count"
 		}
 		attributes := []any{"source", source, "key", key, "problem", problems[i].Error()}
 		if problems[i].Hint != "" {
 			attributes = append(attributes, "hints", []string{problems[i].Hint})
 		}
-		t.set.log.Log(context.Background(), level, words, attributes...)
+		say(words, attributes...)
 	}
 	for text := range t.said {
 		if strings.HasPrefix(text, key+"\x00") && !now[text] {
