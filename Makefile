@@ -17,8 +17,7 @@ MUTATE      ?= policy token callerid sigv4 grant glob inject association/admissi
                planefile agreement arn \
                agent:cache.go,keys.go
 
-.PHONY: help build release-binary test race fuzz mutate check lint generate generated managed-policies service-actions tidy fmt bench clients-js compare-moto compare-agent compare-webhook compare-authenticator compare-start cover controlplane clean
-.PHONY: help build release-binary test race fuzz mutate check lint generate generated managed-policies service-actions tidy fmt bench clients-js compare-moto compare-agent compare-webhook compare-start compare-token cover controlplane clean e2e
+.PHONY: help build release-binary test race fuzz mutate check lint generate generated managed-policies service-actions tidy fmt bench clients-js compare-moto compare-agent compare-webhook compare-authenticator compare-start cover controlplane clean compare-token e2e
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-17s %s\n", $$1, $$2}'
