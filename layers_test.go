@@ -209,8 +209,10 @@ var layers = []layer{
 
 // houses are trees whose rooms may import each other. The commands are none: a noun
 // knows nothing of another.
-var houses = []string{"internal/access/...", "internal/agent/...", "internal/authenticator/...",
-	"internal/broker/...", "internal/localaws/...", "test/..."}
+var houses = []string{
+	"internal/access/...", "internal/agent/...", "internal/authenticator/...",
+	"internal/broker/...", "internal/localaws/...", "test/...",
+}
 
 // exceptions are what a room may import beyond its layer. A sealed one stays
 // inside: who imports the room does not reach it by that.

@@ -121,7 +121,7 @@ func (s *Server) allow(w http.ResponseWriter, q *asked, review *review, who *cal
 	s.Metrics.done(outcomeSuccess, "", s.Now().Sub(q.began))
 	mapping, origin := "", access.Source("")
 	if user.By != nil {
-		origin, mapping = user.By.Source, user.By.Origin.String()
+		origin, mapping = user.By.Source, user.By.String()
 	}
 	s.Metrics.mapped(origin)
 	attributes := append(q.attributes(),

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -46,9 +47,7 @@ func (s *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.asked = append(s.asked, r)
-	for name, values := range s.header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), s.header)
 	w.WriteHeader(s.status)
 	_, _ = io.WriteString(w, s.body)
 }
@@ -376,7 +375,7 @@ func TestTokens(t *testing.T) {
 				w.says(200, row.body)
 			}
 			if row.status == 302 {
-				w.stub.header = http.Header{"Location": {w.URL + "/elsewhere"}}
+				w.header = http.Header{"Location": {w.URL + "/elsewhere"}}
 			}
 			r := w.ask(t, row.token)
 			if r.code != row.code || (w.count() > 0) != row.asked || r.review.Status.Authenticated != (row.code == 200) {

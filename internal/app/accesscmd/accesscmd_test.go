@@ -112,7 +112,8 @@ func TestExplain(t *testing.T) {
 		{[]string{"--arn", "arn:aws:iam::111122223333:role/Node", "--session-name", "jane"}, 1, []string{"unfillable"}},
 		{
 			[]string{"--arn", "arn:aws:iam::111122223333:role/Node", "--session-name", "i-0123456789abcdef0", "--node-name", "ip-10-0-0-1"},
-			0, []string{"is system:node:ip-10-0-0-1, in system:nodes"},
+			0,
+			[]string{"is system:node:ip-10-0-0-1, in system:nodes"},
 		},
 		{[]string{"--arn", "arn:aws:iam::111122223333:group/devs"}, 2, []string{"groups do not log in"}},
 		{[]string{"--arn", "Dev"}, 2, []string{"--arn"}},

@@ -116,9 +116,9 @@ func (c *collected) explain(id *callerid.Identity, nodeName access.NodeName) exp
 	}
 	switch {
 	case e.User != nil:
-		result.Username, result.Groups, result.By = e.User.Username, e.User.Groups, e.User.By.Origin.String()
+		result.Username, result.Groups, result.By = e.User.Username, e.User.Groups, e.User.By.String()
 		for _, m := range e.User.Also {
-			result.Also = append(result.Also, m.Origin.String())
+			result.Also = append(result.Also, m.String())
 		}
 	case e.Refusal != nil:
 		result.Reason, result.Text = string(e.Refusal.Reason), e.Refusal.Text
@@ -126,7 +126,7 @@ func (c *collected) explain(id *callerid.Identity, nodeName access.NodeName) exp
 	for _, v := range e.Verdicts {
 		one := verdict{Source: string(v.Source), Outcome: string(v.Outcome), Text: v.Text}
 		if v.Mapping != nil {
-			one.Where = v.Mapping.Origin.String()
+			one.Where = v.Mapping.String()
 		}
 		for _, n := range v.Near {
 			one.Near = append(one.Near, nearOf(n))
@@ -143,9 +143,9 @@ func nearOf(n access.Near) near {
 	one := near{Difference: string(n.Difference), Text: n.Text, Edit: n.Edit}
 	switch {
 	case n.Mapping != nil:
-		one.Where = n.Mapping.Origin.String()
+		one.Where = n.Mapping.String()
 	case n.Problem != nil:
-		one.Where = n.Problem.Origin.String()
+		one.Where = n.Problem.String()
 	}
 	return one
 }

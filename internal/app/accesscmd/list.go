@@ -2,6 +2,7 @@ package accesscmd
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -82,7 +83,7 @@ func (c *collected) list() listing {
 		for _, m := range table.Mappings() {
 			one := listed{
 				Principal: m.Match.String(), Written: m.Written, Username: m.Username, Groups: m.Groups, UserID: m.UserID,
-				Source: string(table.Source()), Place: m.Origin.String(),
+				Source: string(table.Source()), Place: m.String(),
 			}
 			if one.Groups == nil {
 				one.Groups = []string{}
@@ -92,7 +93,7 @@ func (c *collected) list() listing {
 		}
 	}
 	for _, p := range c.problems {
-		all.Problems = append(all.Problems, problem{p.Origin.String(), p.Refused, p.Text, p.Hint})
+		all.Problems = append(all.Problems, problem{p.String(), p.Refused, p.Text, p.Hint})
 	}
 	for _, err := range c.unread {
 		all.Unread = append(all.Unread, err.Error())
@@ -109,12 +110,10 @@ func (c *collected) counts(m *access.Mapping) (counts bool, by string) {
 	if user.By == m {
 		return true, ""
 	}
-	for _, also := range user.Also {
-		if also == m {
-			return true, "beside " + user.By.Origin.String()
-		}
+	if slices.Contains(user.Also, m) {
+		return true, "beside " + user.By.String()
 	}
-	return false, user.By.Origin.String()
+	return false, user.By.String()
 }
 
 // example is an identity that a mapping is about.

@@ -95,7 +95,7 @@ Exit code 0 means that the cluster lets one in, 1 that it does not.`,
 	}
 	cmd.Flags().StringVar(&c.profile, "profile", "", "AWS profile; the AWS environment's identity if empty")
 	cmd.Flags().StringVarP(&c.namespace, "namespace", "n", "", "namespace to ask RBAC about; the context's if empty")
-	c.sources.flags(cmd)
+	c.flags(cmd)
 	output = cli.Output(cmd, "text", "json")
 	return cmd
 }

@@ -34,8 +34,11 @@ func TestInspect(t *testing.T) {
 		{"line breaks around it", "\n" + raw + "\n\n", 0, []string{"ASIA1"}},
 		{"old", raw, time.Hour, []string{"45m0s ago", "problem", "expired"}},
 		{"of the future", raw, -time.Hour, []string{"problem", "future"}},
-		{"other host", "k8s-aws-v1." + base64.RawURLEncoding.EncodeToString([]byte("https://evil.example/?Action=GetCallerIdentity&X-Amz-Credential=AKIA")),
-			0, []string{"evil.example", "problem", "none: the header"}},
+		{
+			"other host", "k8s-aws-v1." + base64.RawURLEncoding.EncodeToString([]byte("https://evil.example/?Action=GetCallerIdentity&X-Amz-Credential=AKIA")),
+			0,
+			[]string{"evil.example", "problem", "none: the header"},
+		},
 		{"JWT", jwt, time.Minute, []string{"JWT, RS256, key one", "system:serviceaccount:shop:cart", "https://oidc.example.com", "sts.amazonaws.com", "59m0s left"}},
 		{"old JWT", jwt, 2 * time.Hour, []string{"it has expired"}},
 	} {

@@ -502,18 +502,30 @@ func TestRefusals(t *testing.T) {
 		}},
 		{"no such profile", []string{"--profile", "prod"}, nil, fault.NotFound, []string{`no profile "prod"`, "list-profiles"}},
 		{"no SSO session", []string{"--profile", "sso"}, nil, fault.Denied, []string{`profile "sso"`, "aws sso login --profile sso"}},
-		{"old keys", role, []func(*world){keys, refusal("ExpiredToken", "The security token included in the request is expired")},
-			fault.Denied, []string{"AWS_SESSION_TOKEN are expired: unset them, or use --profile"}},
+		{
+			"old keys", role,
+			[]func(*world){keys, refusal("ExpiredToken", "The security token included in the request is expired")},
+			fault.Denied,
+			[]string{"AWS_SESSION_TOKEN are expired: unset them, or use --profile"},
+		},
 		{"old session", role, []func(*world){refusal("ExpiredTokenException", "expired")}, fault.Denied, []string{"try: "}},
 		{"unknown key", role, []func(*world){refusal("InvalidClientTokenId", "invalid")}, fault.Denied, []string{"does not know this access key"}},
 		{"wrong key", role, []func(*world){refusal("SignatureDoesNotMatch", "does not match")}, fault.Denied, []string{"clock"}},
-		{"not trusted", append(role, "-s", "me"), []func(*world){refusal("AccessDenied", "not authorized to perform: sts:AssumeRole")},
-			fault.Denied, []string{"trust policy", "--external-id"}},
-		{"nobody there", role, []func(*world){func(w *world) {
-			w.t.Setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-			w.t.Setenv("AWS_MAX_ATTEMPTS", "1")
-		}},
-			fault.Unavailable, []string{"AWS cannot be reached", "127.0.0.1:1", "is the network up"}},
+		{
+			"not trusted", append(role, "-s", "me"),
+			[]func(*world){refusal("AccessDenied", "not authorized to perform: sts:AssumeRole")},
+			fault.Denied,
+			[]string{"trust policy", "--external-id"},
+		},
+		{
+			"nobody there", role,
+			[]func(*world){func(w *world) {
+				w.t.Setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+				w.t.Setenv("AWS_MAX_ATTEMPTS", "1")
+			}},
+			fault.Unavailable,
+			[]string{"AWS cannot be reached", "127.0.0.1:1", "is the network up"},
+		},
 		{"program that fails", []string{"--profile", "program"}, nil, fault.Unavailable, []string{
 			`the credential_process of profile "program"`, "run it in a shell",
 		}},

@@ -1,6 +1,9 @@
 package setup
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
 
 // rbac is what the server may do: read mappings, and say what is wrong with them.
 const rbac = `apiVersion: v1
@@ -75,11 +78,12 @@ func (o Options) container(indent, mounts string, more ...string) string {
 		"serve", "authenticator", "--config=/etc/rolecall/" + ConfigFile, "--port=" + strconv.Itoa(o.Port),
 		"--hostname=" + o.Hostname,
 	}, more...)
-	text := indent + "- name: authenticator\n" + indent + "  image: " + o.Image + "\n" + indent + "  args:\n"
+	var text strings.Builder
+	text.WriteString(indent + "- name: authenticator\n" + indent + "  image: " + o.Image + "\n" + indent + "  args:\n")
 	for _, arg := range args {
-		text += indent + "  - \"" + arg + "\"\n"
+		text.WriteString(indent + "  - \"" + arg + "\"\n")
 	}
-	return text + indent + "  resources: {requests: {cpu: 20m, memory: 40Mi}, limits: {memory: 200Mi}}\n" +
+	return text.String() + indent + "  resources: {requests: {cpu: 20m, memory: 40Mi}, limits: {memory: 200Mi}}\n" +
 		indent + "  securityContext: {allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}}\n" +
 		mounts
 }

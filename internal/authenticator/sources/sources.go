@@ -232,7 +232,7 @@ func (t *teller) tell(source access.Source, key string, problems []access.Proble
 			}
 			problems = append(problems, access.Problem{
 				Origin: double.Hidden.Origin,
-				Text:   double.Hidden.Match.String() + " is mapped twice: " + double.Counts.Origin.String() + " counts",
+				Text:   double.Hidden.Match.String() + " is mapped twice: " + double.Counts.String() + " counts",
 			})
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -130,8 +131,8 @@ func (c *ControlPlane) Start(ctx context.Context, tokenWebhook string) error {
 
 // Stop ends both, the API server first.
 func (c *ControlPlane) Stop() {
-	for i := len(c.processes) - 1; i >= 0; i-- {
-		c.processes[i].Stop()
+	for _, v := range slices.Backward(c.processes) {
+		v.Stop()
 	}
 }
 
