@@ -165,7 +165,11 @@ var layers = []layer{
 	{name: "how commands speak", std: []string{"..."}, modules: commands, rooms: []string{"internal/app/cli"}},
 	{
 		name: "what commands share", std: []string{"..."}, modules: commands,
-		rooms: []string{"internal/app/flags", "internal/app/local/plane", "internal/app/policyfile"},
+		rooms: []string{"internal/app/flags", "internal/app/local/plane", "internal/app/policyfile", "internal/app/program"},
+	},
+	{
+		name: "parts of the plane on this machine that are programs", std: []string{"..."}, modules: commands,
+		rooms: []string{"internal/app/local/controlplane"},
 	},
 	{
 		name: "commands, a noun each", std: []string{"..."}, modules: commands,

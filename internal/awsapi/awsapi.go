@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
@@ -52,8 +53,16 @@ type Identity struct {
 
 // CallerIdentity asks STS with whatever credentials and endpoints the SDK finds
 // in its environment, as a program in a pod would.
-func CallerIdentity(ctx context.Context) (Identity, error) {
-	loaded, err := load(ctx)
+func CallerIdentity(ctx context.Context) (Identity, error) { return ProfileIdentity(ctx, "") }
+
+// ProfileIdentity is CallerIdentity by a profile of the shared configuration, if one is
+// named.
+func ProfileIdentity(ctx context.Context, profile string) (Identity, error) {
+	var options []func(*config.LoadOptions) error
+	if profile != "" {
+		options = append(options, config.WithSharedConfigProfile(profile))
+	}
+	loaded, err := load(ctx, options...)
 	if err != nil {
 		return Identity{}, fmt.Errorf("load AWS configuration: %w", err)
 	}

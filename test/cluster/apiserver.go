@@ -10,6 +10,8 @@ import (
 
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+
+	"github.com/rolecall/rolecall/internal/app/program"
 )
 
 // Tokens are an API server's settings for service-account tokens.
@@ -53,14 +55,14 @@ type APIServer struct {
 	Config *rest.Config
 	Client kubernetes.Interface
 
-	process *process
+	process *program.Process
 }
 
 // Stop ends the process; what it has begun to answer it finishes.
 func (c *Cluster) Stop(server *APIServer) {
-	server.process.stop()
+	server.process.Stop()
 	// A process that was ended on purpose is not a failure of the cluster.
-	c.processes = slices.DeleteFunc(c.processes, func(p *process) bool { return p == server.process })
+	c.processes = slices.DeleteFunc(c.processes, func(p *program.Process) bool { return p == server.process })
 }
 
 // Restart starts a stopped API server with other settings, at another address:
@@ -75,7 +77,7 @@ func (c *Cluster) Restart(t testing.TB, server *APIServer, tokens Tokens) {
 			return
 		}
 		if attempt == attempts || next.process == nil ||
-			!strings.Contains(next.process.output.String(), "address already in use") {
+			!strings.Contains(next.process.Output(), "address already in use") {
 			t.Fatal(err)
 		}
 		c.Stop(next)

@@ -23,6 +23,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
+	"github.com/rolecall/rolecall/internal/app/program"
 	"github.com/rolecall/rolecall/internal/token"
 	"github.com/rolecall/rolecall/test/checkout"
 	"github.com/rolecall/rolecall/test/freeport"
@@ -64,7 +65,7 @@ type Cluster struct {
 	// APIServers are all of them; Config and Client are of the first.
 	APIServers []*APIServer
 
-	processes []*process // in the order of their start
+	processes []*program.Process // in the order of their start
 	programs  string
 	dir       string
 	etcdURL   string
@@ -85,7 +86,7 @@ func Start(t testing.TB, options Options) *Cluster {
 		stop()
 		if t.Failed() {
 			for _, p := range c.processes {
-				t.Logf("%s said last:\n%s", p.name, p.output)
+				t.Logf("%s said last:\n%s", p.Name, p.Output())
 			}
 		}
 	})
@@ -178,17 +179,17 @@ func (c *Cluster) stop() {
 	for i, p := range slices.Backward(c.processes) {
 		if i == 0 {
 			servers.Wait()
-			p.stop()
+			p.Stop()
 			continue
 		}
-		servers.Go(p.stop)
+		servers.Go(p.Stop)
 	}
 }
 
 // lostPort reports whether a process could not have a port.
 func (c *Cluster) lostPort() bool {
 	for _, p := range c.processes {
-		if strings.Contains(p.output.String(), "address already in use") {
+		if strings.Contains(p.Output(), "address already in use") {
 			return true
 		}
 	}

@@ -28,13 +28,13 @@ func TestStart(t *testing.T) {
 		t.Fatalf("%d processes, want etcd and kube-apiserver", len(c.processes))
 	}
 	for _, p := range c.processes {
-		if err := syscall.Kill(p.command.Process.Pid, 0); !errors.Is(err, syscall.ESRCH) {
-			t.Errorf("%s is left after the test: %v", p.name, err)
+		if err := syscall.Kill(p.PID(), 0); !errors.Is(err, syscall.ESRCH) {
+			t.Errorf("%s is left after the test: %v", p.Name, err)
 		}
 		// An API server that waits for its watchers is killed in the end.
-		if status, isStatus := p.command.ProcessState.Sys().(syscall.WaitStatus); !isStatus ||
+		if status, isStatus := p.State().Sys().(syscall.WaitStatus); !isStatus ||
 			status.Signal() == syscall.SIGKILL {
-			t.Errorf("%s did not end by itself: %s", p.name, p.command.ProcessState)
+			t.Errorf("%s did not end by itself: %s", p.Name, p.State())
 		}
 	}
 }

@@ -31,7 +31,7 @@ func hold(programs string) {
 		os.Exit(1)
 	}
 	for _, p := range c.processes {
-		fmt.Println(p.command.Process.Pid)
+		fmt.Println(p.PID())
 	}
 	select {}
 }
@@ -72,7 +72,7 @@ func TestKilled(t *testing.T) {
 // is gone.
 func untilGone(t *testing.T, pid int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), stopTimeout)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
