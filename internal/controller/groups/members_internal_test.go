@@ -60,6 +60,12 @@ func TestMerge(t *testing.T) {
 			{70, "ab", false, "abcd", "AnswersDisagree"},
 			{85, "cd", false, "abcd", "AnswersDisagree"},
 		},
+		"one is back, and another stays away": {
+			{0, "abcd", false, "abcd", ""},
+			{40, "ab", false, "abcd", "Confirming"},
+			{55, "abc", false, "abcd", "AnswersDisagree"},
+			{70, "abc", false, "abc", ""},
+		},
 		"more of them go":      {{0, "abcd", false, "abcd", ""}, {40, "abc", false, "abcd", "Confirming"}, {55, "ab", false, "abc", "Confirming"}, {70, "ab", false, "ab", ""}},
 		"the only member goes": {{0, "a", false, "a", ""}, {40, "", false, "a", "Confirming"}, {55, "", false, "", ""}},
 		"all of several go": {

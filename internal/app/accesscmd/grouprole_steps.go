@@ -92,9 +92,11 @@ func (is *world) readAWS(ctx context.Context, s *grouprole.State) (err error) {
 	return nil
 }
 
+var authPlace = types.NamespacedName{Namespace: "kube-system", Name: "aws-auth"}
+
 func (is *world) readCluster(ctx context.Context, s *grouprole.State) error {
 	auth, mapping, binding := &corev1.ConfigMap{}, &v1alpha1.IdentityMapping{}, &rbacv1.ClusterRoleBinding{}
-	there, err := is.get(ctx, authName, auth)
+	there, err := is.get(ctx, authPlace, auth)
 	if err != nil {
 		return err
 	}
@@ -240,7 +242,7 @@ func (is *world) doConfigMap(ctx context.Context, s *grouprole.Step) error {
 	case grouprole.Create:
 		is.auth = &corev1.ConfigMap{
 			ObjectMeta: metav1.ObjectMeta{
-				Namespace: authName.Namespace, Name: authName.Name,
+				Namespace: authPlace.Namespace, Name: authPlace.Name,
 				Annotations: map[string]string{key: value, grouprole.MadeAnnotation: grouprole.LabelValue},
 			},
 			Data: map[string]string{mapRoles: s.After},
