@@ -31,8 +31,10 @@ func TestInspect(t *testing.T) {
 		after       time.Duration
 		wants       []string
 	}{
-		{"token", raw, time.Minute, []string{"ASIA1", "temporary", "sts.eu-west-1.amazonaws.com", "eu-west-1",
-			"14m0s left", "2026-01-02T03:00:00Z"}},
+		{"token", raw, time.Minute, []string{
+			"ASIA1", "temporary", "sts.eu-west-1.amazonaws.com", "eu-west-1",
+			"14m0s left", "2026-01-02T03:00:00Z",
+		}},
 		{"ExecCredential", made.out, time.Minute, []string{"ASIA1"}},
 		{"line breaks around it", "\n" + raw + "\n\n", 0, []string{"ASIA1"}},
 		{"old", raw, time.Hour, []string{"45m0s ago", "problem", "expired"}},
@@ -44,8 +46,10 @@ func TestInspect(t *testing.T) {
 			0,
 			[]string{"evil.example", "problem", "none: the header"},
 		},
-		{"JWT", jwt, time.Minute, []string{"JWT, RS256, key one", "system:serviceaccount:shop:cart",
-			"https://oidc.example.com", "sts.amazonaws.com", "59m0s left"}},
+		{"JWT", jwt, time.Minute, []string{
+			"JWT, RS256, key one", "system:serviceaccount:shop:cart",
+			"https://oidc.example.com", "sts.amazonaws.com", "59m0s left",
+		}},
 		{"old JWT", jwt, 2 * time.Hour, []string{"it has expired"}},
 	} {
 		for _, format := range []string{"text", "json"} {
@@ -92,8 +96,10 @@ func TestVerify(t *testing.T) {
 	if r := w.runWith(t.Context(), raw, "verify", "-i", "prod", "--partition", "mars"); fault.ExitCode(r.err) != 2 {
 		t.Errorf("no such partition: %v", r.err)
 	}
-	for name, given := range map[string]string{"expired": raw, "padded": raw + "==", "nothing": "",
-		"JWT": "eyJhbGciOiJSUzI1NiJ9.e30.AA"} {
+	for name, given := range map[string]string{
+		"expired": raw, "padded": raw + "==", "nothing": "",
+		"JWT": "eyJhbGciOiJSUzI1NiJ9.e30.AA",
+	} {
 		now := w.now
 		if name == "expired" {
 			w.now = w.now.Add(time.Hour)

@@ -104,11 +104,13 @@ func TestNobodyElses(t *testing.T) {
 			w.t.Setenv("AWS_ROLE_ARN", admin)
 			return nil
 		}, env("AWS_ROLE_ARN", admin+"2"), all},
-		{"token of a profile", "[profile pod]\nrole_arn=" + admin + "\nWEB_IDENTITY_TOKEN_FILE = HOME/jwt\n",
+		{
+			"token of a profile", "[profile pod]\nrole_arn=" + admin + "\nWEB_IDENTITY_TOKEN_FILE = HOME/jwt\n",
 			func(w *world) []string {
 				w.write("jwt", "one")
 				return []string{"--profile", "pod"}
-			}, file("jwt", "two"), all},
+			}, file("jwt", "two"), all,
+		},
 		{"login of SSO", sso, func(w *world) []string {
 			w.ssoLogin("https://start.example.com")
 			return []string{"--profile", "sso"}

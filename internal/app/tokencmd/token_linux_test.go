@@ -517,26 +517,46 @@ func TestRefusals(t *testing.T) {
 		kind      fault.Kind
 		wants     []string
 	}{
-		{"nothing", nil, []func(*world){func(w *world) { _ = os.RemoveAll(filepath.Join(w.home, ".aws")) }},
-			fault.NotFound, []string{
+		{
+			"nothing", nil,
+			[]func(*world){func(w *world) { _ = os.RemoveAll(filepath.Join(w.home, ".aws")) }},
+			fault.NotFound,
+			[]string{
 				"no AWS credentials", "AWS_ACCESS_KEY_ID", `profile "default"`, "metadata", "add --profile NAME",
-			}},
-		{"no such profile", []string{"--profile", "prod"}, nil, fault.NotFound, []string{`no profile "prod"`,
-			"list-profiles"}},
-		{"no SSO session", []string{"--profile", "sso"}, nil, fault.Denied, []string{`profile "sso"`,
-			"aws sso login --profile sso"}},
+			},
+		},
+		{"no such profile", []string{"--profile", "prod"}, nil, fault.NotFound, []string{
+			`no profile "prod"`,
+			"list-profiles",
+		}},
+		{"no SSO session", []string{"--profile", "sso"}, nil, fault.Denied, []string{
+			`profile "sso"`,
+			"aws sso login --profile sso",
+		}},
 		{
 			"old keys", role,
 			[]func(*world){keys, refusal("ExpiredToken", "The security token included in the request is expired")},
 			fault.Denied,
 			[]string{"AWS_SESSION_TOKEN are expired: unset them, or use --profile"},
 		},
-		{"old session", role, []func(*world){refusal("ExpiredTokenException", "expired")}, fault.Denied,
-			[]string{"try: "}},
-		{"unknown key", role, []func(*world){refusal("InvalidClientTokenId", "invalid")}, fault.Denied,
-			[]string{"does not know this access key"}},
-		{"wrong key", role, []func(*world){refusal("SignatureDoesNotMatch", "does not match")}, fault.Denied,
-			[]string{"clock"}},
+		{
+			"old session", role,
+			[]func(*world){refusal("ExpiredTokenException", "expired")},
+			fault.Denied,
+			[]string{"try: "},
+		},
+		{
+			"unknown key", role,
+			[]func(*world){refusal("InvalidClientTokenId", "invalid")},
+			fault.Denied,
+			[]string{"does not know this access key"},
+		},
+		{
+			"wrong key", role,
+			[]func(*world){refusal("SignatureDoesNotMatch", "does not match")},
+			fault.Denied,
+			[]string{"clock"},
+		},
 		{
 			"not trusted", append(role, "-s", "me"),
 			[]func(*world){refusal("AccessDenied", "not authorized to perform: sts:AssumeRole")},
@@ -558,10 +578,19 @@ func TestRefusals(t *testing.T) {
 		{"program that says nothing", []string{"--profile", "silent"}, nil, fault.Unavailable, []string{
 			`the credential_process of profile "silent"`,
 		}},
-		{"a profile that goes in circles", []string{"--profile", "circle"}, nil, fault.Unavailable,
-			[]string{"--profile circle"}},
-		{"whoami", []string{"--whoami"}, []func(*world){refusal("AccessDenied", "no")}, fault.Denied,
-			[]string{"AWS refused"}},
+		{
+			"a profile that goes in circles",
+			[]string{"--profile", "circle"},
+			nil, fault.Unavailable,
+			[]string{"--profile circle"},
+		},
+		{
+			"whoami",
+			[]string{"--whoami"},
+			[]func(*world){refusal("AccessDenied", "no")},
+			fault.Denied,
+			[]string{"AWS refused"},
+		},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			w := newWorld(t)
@@ -599,8 +628,10 @@ func TestWhoami(t *testing.T) {
 	w := newWorld(t)
 	w.profiles("")
 	r := w.run("-i", "prod", "-r", developer, "--whoami")
-	for _, want := range []string{"assumed-role/dev.eks-access.role/alice", developer, "prod",
-		"sts.eu-west-1.amazonaws.com"} {
+	for _, want := range []string{
+		"assumed-role/dev.eks-access.role/alice", developer, "prod",
+		"sts.eu-west-1.amazonaws.com",
+	} {
 		if !strings.Contains(r.out, want) {
 			t.Errorf("%q is not in:\n%s%s", want, r.out, r.errors)
 		}

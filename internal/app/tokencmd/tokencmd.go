@@ -92,8 +92,10 @@ func (w *who) clusterFlags(cmd *cobra.Command) {
 // abbreviations are flags of the AWS CLI that may be cut short: kubeconfigs that it made
 // say --role.
 func abbreviations(_ *pflag.FlagSet, name string) pflag.NormalizedName {
-	for whole, least := range map[string]string{"role-arn": "role", "cluster-name": "cluster-n",
-		"cluster-id": "cluster-i"} {
+	for whole, least := range map[string]string{
+		"role-arn": "role", "cluster-name": "cluster-n",
+		"cluster-id": "cluster-i",
+	} {
 		if strings.HasPrefix(name, least) && strings.HasPrefix(whole, name) {
 			return pflag.NormalizedName(whole)
 		}
