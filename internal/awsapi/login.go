@@ -78,6 +78,8 @@ const (
 	roleDuration = time.Hour
 	// ownName stands for the name of a session that nobody chose. STS would not take it.
 	ownName = "?"
+	// keptSource is the source of credentials of an earlier process.
+	keptSource = "a session that was kept"
 	// unsaidRegion is whose STS is asked if nobody names a region.
 	unsaidRegion = "us-east-1"
 )
@@ -256,7 +258,7 @@ func (l *Login) known(step LoginStep) (aws.Credentials, bool) {
 	}
 	return aws.Credentials{
 		AccessKeyID: kept.AccessKeyID, SecretAccessKey: kept.SecretKey.Reveal(),
-		SessionToken: kept.SessionToken.Reveal(), CanExpire: true, Expires: kept.Expires, Source: stscreds.ProviderName,
+		SessionToken: kept.SessionToken.Reveal(), CanExpire: true, Expires: kept.Expires, Source: keptSource,
 	}, true
 }
 
