@@ -86,7 +86,8 @@ AWS_ACCESS_KEY_ID=AKIAI44QH8DHBEXAMPLE AWS_SECRET_ACCESS_KEY=je7MtGbClwBF/2Zp9Ut
   rolecall token -i prod --profile dev | verified beats-keys
 rolecall token -i prod --token-only 2>valid | verified only
 cut -c1-12 valid
-rolecall token -i prod --token-only 2>/dev/null | rolecall token verify -i other 2>&1 | grep -c 'another cluster than "other"'
+rolecall token -i prod --token-only 2>/dev/null | rolecall token verify -i other 2>&1 |
+  grep -c 'another cluster than "other"'
 # The AWS CLI's own, which would name a local endpoint in its token.
 env -u AWS_ENDPOINT_URL aws eks get-token --cluster-name prod --output json </dev/null | verified cli
 cat >sign.py <<'E'
@@ -141,7 +142,8 @@ func TestTokens(t *testing.T) {
 func TestTokensOfPods(t *testing.T) {
 	t.Parallel()
 	out := localScript(t, t.TempDir(), `set -e
-rolecall run --service-account default/s3-reader -- sh -c 'rolecall token -i prod | rolecall token verify -i prod' | head -1
+rolecall run --service-account default/s3-reader -- sh -c 'rolecall token -i prod | rolecall token verify -i prod' |
+  head -1
 rolecall run --service-account default/config-reader --via pod-identity -- \
   sh -c 'rolecall token -i prod | rolecall token verify -i prod' 2>said | head -1
 `)
@@ -173,9 +175,11 @@ func TestKubectlUsesTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := localScript(t, dir, `set -e
-export AWS_REGION=eu-west-1 AWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY
+export AWS_REGION=eu-west-1 AWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE
+export AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY
 for version in v1beta1 v1; do
-  rolecall kubeconfig update --name prod --server `+server.URL+` --certificate-authority ca.crt --exec-api-version $version >&2
+  rolecall kubeconfig update --name prod --server `+server.URL+` --certificate-authority ca.crt \
+    --exec-api-version $version >&2
   kubectl get --raw /hello
   kubectl get --raw /hello
 done

@@ -78,6 +78,8 @@ const (
 	roleDuration = time.Hour
 	// ownName stands for the name of a session that nobody chose. STS would not take it.
 	ownName = "?"
+	// keptSource is the source of credentials of an earlier process.
+	keptSource = "a session that was kept"
 	// unsaidRegion is whose STS is asked if nobody names a region.
 	unsaidRegion = "us-east-1"
 )
@@ -115,7 +117,8 @@ var askedForCredentials = []string{"STS", "SSO", "SSO OIDC", "Signin"}
 // ask AWS about the keys of a local one.
 func meansEndpoint(stack *middleware.Stack) error {
 	said, err := config.NewEnvConfig()
-	if err != nil || said.BaseEndpoint == "" || said.IgnoreConfiguredEndpoints != nil && *said.IgnoreConfiguredEndpoints {
+	if err != nil || said.BaseEndpoint == "" ||
+		said.IgnoreConfiguredEndpoints != nil && *said.IgnoreConfiguredEndpoints {
 		return err
 	}
 	const resolver = "ResolveEndpointV2"
@@ -255,7 +258,7 @@ func (l *Login) known(step LoginStep) (aws.Credentials, bool) {
 	}
 	return aws.Credentials{
 		AccessKeyID: kept.AccessKeyID, SecretAccessKey: kept.SecretKey.Reveal(),
-		SessionToken: kept.SessionToken.Reveal(), CanExpire: true, Expires: kept.Expires, Source: stscreds.ProviderName,
+		SessionToken: kept.SessionToken.Reveal(), CanExpire: true, Expires: kept.Expires, Source: keptSource,
 	}, true
 }
 
@@ -372,12 +375,14 @@ func ExplainLogin(c LoginConfig, err error) error {
 	text := err.Error()
 	switch {
 	case isMissing:
-		return fault.New(fault.NotFound, "there is no profile %q in %s", missing.Profile, strings.Join(sharedFiles(), " or ")).
+		return fault.New(fault.NotFound, "there is no profile %q in %s", missing.Profile, strings.Join(sharedFiles(),
+			" or ")).
 			Hint("aws configure list-profiles shows those that there are")
 	case errors.Is(err, ErrEnded):
 		return fault.New(fault.Denied, "%w", err).Hint("%s", renew(profile))
 	case isSSO, strings.Contains(text, "SSO token"), strings.Contains(text, "SSOProvider"):
-		return fault.New(fault.Denied, "the SSO session of profile %q has expired, or there is none", cmp.Or(profile, "default")).
+		return fault.New(fault.Denied, "the SSO session of profile %q has expired, or there is none", cmp.Or(profile,
+			"default")).
 			Hint("%s", renew(profile))
 	}
 	answer, isAWS := errors.AsType[*Error](classify(err))
@@ -392,7 +397,8 @@ func ExplainLogin(c LoginConfig, err error) error {
 			Hint("is the network up, and are HTTPS_PROXY and AWS_ENDPOINT_URL right?")
 	}
 	if program, isProgram := errors.AsType[*processcreds.ProviderError](err); isProgram {
-		return fault.New(fault.Unavailable, "the credential_process of profile %q: %w", cmp.Or(profile, "default"), program.Err).
+		return fault.New(fault.Unavailable, "the credential_process of profile %q: %w", cmp.Or(profile, "default"),
+			program.Err).
 			Hint("run it in a shell: the profile in %s says which it is", sharedFiles()[1])
 	}
 	return fault.New(fault.Unavailable, "no AWS credentials to sign with: %w", err).
@@ -438,7 +444,9 @@ func explainAnswer(c LoginConfig, profile string, answer *Error) error {
 	case strings.HasPrefix(answer.Operation, "SSO"):
 		return refused.Hint("%s", renew(profile))
 	case strings.HasPrefix(answer.Code, "ExpiredToken") && hasKeys:
-		return refused.Hint("the keys in AWS_ACCESS_KEY_ID and AWS_SESSION_TOKEN are expired: unset them, or use --profile")
+		return refused.Hint(
+			"the keys in AWS_ACCESS_KEY_ID and AWS_SESSION_TOKEN are expired: unset them, or use --profile",
+		)
 	case strings.HasPrefix(answer.Code, "ExpiredToken"):
 		return refused.Hint("%s", renew(profile))
 	case answer.Code == "InvalidClientTokenId" && hasKeys:
@@ -451,11 +459,15 @@ func explainAnswer(c LoginConfig, profile string, answer *Error) error {
 	case strings.Contains(answer.Message, "MultiFactorAuthentication"):
 		return refused.Hint("wait for the next code of the device; one code is good for one session")
 	case answer.Code == "AccessDenied" && isRole && c.MFASerial == "":
-		return refused.Hint("the role's trust policy must let the caller in, and the caller's policies allow sts:AssumeRole; " +
-			"a trust that asks for MFA or an external id needs --mfa-serial or --external-id; " +
-			"rolecall token --whoami without the role says who the caller is")
+		return refused.Hint(
+			"the role's trust policy must let the caller in, and the caller's policies allow sts:AssumeRole; " +
+				"a trust that asks for MFA or an external id needs --mfa-serial or --external-id; " +
+				"rolecall token --whoami without the role says who the caller is",
+		)
 	case answer.Code == "AccessDenied" && isRole:
-		return refused.Hint("the role's trust policy must let the caller in, and the caller's policies allow sts:AssumeRole")
+		return refused.Hint(
+			"the role's trust policy must let the caller in, and the caller's policies allow sts:AssumeRole",
+		)
 	case answer.Status == http.StatusTooManyRequests, strings.HasPrefix(answer.Code, "Throttl"):
 		return fault.New(fault.Throttled, "AWS refused: %w", answer).Hint("try again in some seconds")
 	case answer.Status >= http.StatusInternalServerError:

@@ -85,7 +85,8 @@ func TestNotWorthKeeping(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	for life, want := range map[time.Duration]bool{
-		-time.Hour: false, 0: false, time.Minute: false, time.Minute + time.Second: true, 12 * time.Hour: true, 13 * time.Hour: false,
+		-time.Hour: false, 0: false, time.Minute: false, time.Minute + time.Second: true, 12 * time.Hour: true,
+		13 * time.Hour: false,
 	} {
 		dir := t.TempDir()
 		cache := tokencache.New(filepath.Join(dir, "cache"), func() time.Time { return now })
@@ -103,7 +104,7 @@ func TestNotWorthKeeping(t *testing.T) {
 // what it holds. A file is replaced; a folder is for the user to repair.
 func TestNotUsed(t *testing.T) {
 	t.Parallel()
-	elsewhere := func(w *world, path string) error {
+	elsewhere := func(path string) error {
 		return errors.Join(os.Rename(path, path+"-moved"), os.Symlink(path+"-moved", path))
 	}
 	edited := func(edit func(map[string]any)) func(*world) error {
@@ -130,7 +131,7 @@ func TestNotUsed(t *testing.T) {
 	}{
 		{"file that the group reads", "mode 0640", func(w *world) error { return os.Chmod(w.file, 0o640) }, true},
 		{"file that all write", "mode 0602", func(w *world) error { return os.Chmod(w.file, 0o602) }, true},
-		{"file that is a link", "is a link", func(w *world) error { return elsewhere(w, w.file) }, true},
+		{"file that is a link", "is a link", func(w *world) error { return elsewhere(w.file) }, true},
 		{"folder in place of a file", "no ordinary file", func(w *world) error {
 			return errors.Join(os.Remove(w.file), os.Mkdir(w.file, 0o700))
 		}, false},
@@ -142,7 +143,7 @@ func TestNotUsed(t *testing.T) {
 		}), true},
 		{"value of another kind", "not one of its entries", edited(func(e map[string]any) { e["value"] = 1 }), true},
 		{"folder that others enter", "mode 0711", func(w *world) error { return os.Chmod(w.dir, 0o711) }, false},
-		{"folder that is a link", "is a link", func(w *world) error { return elsewhere(w, w.dir) }, false},
+		{"folder that is a link", "is a link", func(w *world) error { return elsewhere(w.dir) }, false},
 		{"folder of another user", "another user", func(w *world) error { return os.Chown(w.dir, 65534, -1) }, false},
 		{"file of another user", "another user", func(w *world) error { return os.Chown(w.file, 65534, -1) }, true},
 	} {
@@ -156,7 +157,8 @@ func TestNotUsed(t *testing.T) {
 				t.Fatal(err)
 			}
 			got, err := w.get(t)
-			if got != "" || err == nil || !strings.Contains(err.Error(), row.says) || strings.Contains(err.Error(), "alice's") {
+			if got != "" || err == nil || !strings.Contains(err.Error(), row.says) ||
+				strings.Contains(err.Error(), "alice's") {
 				t.Errorf("%q %v", got, err)
 			}
 			if err := w.cache.Put(alice, w.now.Add(time.Hour), "new"); (err == nil) != row.replaced {
@@ -201,7 +203,8 @@ func TestSwept(t *testing.T) {
 	w := newWorld(t)
 	old := w.now.Add(-13 * time.Hour)
 	other := filepath.Join(w.dir, "mine.txt")
-	if err := errors.Join(os.WriteFile(other, nil, 0o600), os.Chtimes(other, old, old), os.Chtimes(w.file, old, old)); err != nil {
+	if err := errors.Join(os.WriteFile(other, nil, 0o600), os.Chtimes(other, old, old), os.Chtimes(w.file, old,
+		old)); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.cache.Put(tokencache.Key{2}, w.now.Add(time.Hour), "new"); err != nil {
@@ -230,8 +233,11 @@ func FuzzEntry(f *testing.F) {
 			t.Fatal(err)
 		}
 		var value string
+		var held struct {
+			Key string `json:"key"`
+		}
 		found, err := cache.Get(alice, &value)
-		if found && (err != nil || !strings.Contains(string(text), "01"+strings.Repeat("0", 62))) {
+		if found && (err != nil || json.Unmarshal(text, &held) != nil || held.Key != "01"+strings.Repeat("0", 62)) {
 			t.Errorf("%q %v", value, err)
 		}
 	})

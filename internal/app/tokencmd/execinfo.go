@@ -58,8 +58,11 @@ func readExecInfo(text string) execInfo {
 		info.warnings = append(info.warnings, "kubectl 1.24 and newer do not know "+v1alpha1+
 			": let the kubeconfig say "+v1beta1)
 	default:
-		info.warnings = append(info.warnings, fmt.Sprintf("KUBERNETES_EXEC_INFO asks for version %.64q: the answer is %s",
-			said.APIVersion, v1beta1))
+		info.warnings = append(
+			info.warnings,
+			fmt.Sprintf("KUBERNETES_EXEC_INFO asks for version %.64q: the answer is %s",
+				said.APIVersion, v1beta1),
+		)
 	}
 	return info
 }

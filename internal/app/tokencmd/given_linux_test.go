@@ -16,8 +16,10 @@ func TestInspect(t *testing.T) {
 	made := w.run("-i", "prod", "-r", developer)
 	raw := made.answer(t).Status.Token
 	jwt := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"RS256","kid":"one"}`)) + "." +
-		base64.RawURLEncoding.EncodeToString([]byte(`{"iss":"https://oidc.example.com","sub":"system:serviceaccount:shop:cart",`+
-			`"aud":["sts.amazonaws.com"],"iat":1767322800,"exp":1767326400}`)) + ".c2lnbmF0dXJlLXNlY3JldA"
+		base64.RawURLEncoding.EncodeToString(
+			[]byte(`{"iss":"https://oidc.example.com","sub":"system:serviceaccount:shop:cart",`+
+				`"aud":["sts.amazonaws.com"],"iat":1767322800,"exp":1767326400}`),
+		) + ".c2lnbmF0dXJlLXNlY3JldA"
 	text, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(raw, "k8s-aws-v1."))
 	if err != nil {
 		t.Fatal(err)
@@ -29,7 +31,10 @@ func TestInspect(t *testing.T) {
 		after       time.Duration
 		wants       []string
 	}{
-		{"token", raw, time.Minute, []string{"ASIA1", "temporary", "sts.eu-west-1.amazonaws.com", "eu-west-1", "14m0s left", "2026-01-02T03:00:00Z"}},
+		{"token", raw, time.Minute, []string{
+			"ASIA1", "temporary", "sts.eu-west-1.amazonaws.com", "eu-west-1",
+			"14m0s left", "2026-01-02T03:00:00Z",
+		}},
 		{"ExecCredential", made.out, time.Minute, []string{"ASIA1"}},
 		{"line breaks around it", "\n" + raw + "\n\n", 0, []string{"ASIA1"}},
 		{"old", raw, time.Hour, []string{"45m0s ago", "problem", "expired"}},
@@ -39,7 +44,17 @@ func TestInspect(t *testing.T) {
 			0,
 			[]string{"evil.example", "problem", "none: the header"},
 		},
-		{"JWT", jwt, time.Minute, []string{"JWT, RS256, key one", "system:serviceaccount:shop:cart", "https://oidc.example.com", "sts.amazonaws.com", "59m0s left"}},
+		{
+			"other host", "k8s-aws-v1." +
+				base64.RawURLEncoding.EncodeToString([]byte("https://evil.example/?Action=GetCallerIdentity&"+
+					"X-Amz-Credential=AKIA")),
+			0,
+			[]string{"evil.example", "problem", "none: the header"},
+		},
+		{"JWT", jwt, time.Minute, []string{
+			"JWT, RS256, key one", "system:serviceaccount:shop:cart",
+			"https://oidc.example.com", "sts.amazonaws.com", "59m0s left",
+		}},
 		{"old JWT", jwt, 2 * time.Hour, []string{"it has expired"}},
 	} {
 		for _, format := range []string{"text", "json"} {
@@ -63,7 +78,8 @@ func TestInspect(t *testing.T) {
 		}
 	}
 	for name, given := range map[string]string{
-		"nothing": "", "words": "hello", "JSON": `{"kind":"Pod"}`, "other version": "k8s-aws-v2.AAAA", "half a JWT": "eyJhbGciOiJSUzI1NiJ9.e30",
+		"nothing": "", "words": "hello", "JSON": `{"kind":"Pod"}`, "other version": "k8s-aws-v2.AAAA",
+		"half a JWT": "eyJhbGciOiJSUzI1NiJ9.e30",
 	} {
 		if r := w.runWith(t.Context(), given, "inspect"); fault.ExitCode(r.err) != 1 || r.out != "" {
 			t.Errorf("%s: %v", name, r.err)
@@ -85,7 +101,10 @@ func TestVerify(t *testing.T) {
 	if r := w.runWith(t.Context(), raw, "verify", "-i", "prod", "--partition", "mars"); fault.ExitCode(r.err) != 2 {
 		t.Errorf("no such partition: %v", r.err)
 	}
-	for name, given := range map[string]string{"expired": raw, "padded": raw + "==", "nothing": "", "JWT": "eyJhbGciOiJSUzI1NiJ9.e30.AA"} {
+	for name, given := range map[string]string{
+		"expired": raw, "padded": raw + "==", "nothing": "",
+		"JWT": "eyJhbGciOiJSUzI1NiJ9.e30.AA",
+	} {
 		now := w.now
 		if name == "expired" {
 			w.now = w.now.Add(time.Hour)

@@ -142,7 +142,12 @@ func (i *inspected) print(to io.Writer, now time.Time) error {
 		if *i.IsSession {
 			kind = "temporary credentials"
 		}
-		fmt.Fprintf(table, "who\tthe owner of the key %s, %s; rolecall token verify asks STS\n", plain(i.AccessKeyID), kind)
+		fmt.Fprintf(
+			table,
+			"who\tthe owner of the key %s, %s; rolecall token verify asks STS\n",
+			plain(i.AccessKeyID),
+			kind,
+		)
 		cluster := "that it was signed for, which is not in it; rolecall token verify tells whether it is the right one"
 		if !*i.HasCluster {
 			cluster = "none: the header " + callerid.ClusterHeader + " was not signed"

@@ -179,7 +179,8 @@ func (k *kept) session(step awsapi.LoginStep) (credential.AWS, bool) {
 	var found keptSession
 	known, err := k.cache.Get(k.names.session(step), &found)
 	k.trouble(err)
-	if !known || found.AccessKeyID == "" || found.SessionToken == "" || !found.Expires.After(k.sys.Now().Add(tokenMargin)) {
+	if !known || found.AccessKeyID == "" || found.SessionToken == "" ||
+		!found.Expires.After(k.sys.Now().Add(tokenMargin)) {
 		return credential.AWS{}, false
 	}
 	return credential.AWS{

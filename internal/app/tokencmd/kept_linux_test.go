@@ -27,7 +27,8 @@ func TestNobodyElses(t *testing.T) {
 	file := func(name, text string) func(*world) []string {
 		return func(w *world) []string { w.write(name, text); return nil }
 	}
-	const sso = "[profile sso]\nsso_start_url=https://start.example.com\nsso_region=eu-west-1\nsso_account_id=111122223333\nsso_role_name=Dev\n"
+	const sso = "[profile sso]\nsso_start_url=https://start.example.com\nsso_region=eu-west-1\n" +
+		"sso_account_id=111122223333\nsso_role_name=Dev\n"
 	for _, row := range []struct {
 		name           string
 		config         string
@@ -82,9 +83,11 @@ func TestNobodyElses(t *testing.T) {
 			return nil
 		}, add("--profile", "default"), all},
 		{"configuration", "", nil, file(".aws/config", "[default]\nregion=eu-west-1\n"), all},
-		{"keys in the file", "", nil, file(".aws/credentials", "[default]\naws_access_key_id="+bobKey+"\naws_secret_access_key="+secret+"\n"), all},
+		{"keys in the file", "", nil, file(".aws/credentials",
+			"[default]\naws_access_key_id="+bobKey+"\naws_secret_access_key="+secret+"\n"), all},
 		{"other files", "", nil, func(w *world) []string {
-			w.t.Setenv("AWS_SHARED_CREDENTIALS_FILE", w.write("other", "[default]\naws_access_key_id="+bobKey+"\naws_secret_access_key="+secret+"\n"))
+			w.t.Setenv("AWS_SHARED_CREDENTIALS_FILE", w.write("other",
+				"[default]\naws_access_key_id="+bobKey+"\naws_secret_access_key="+secret+"\n"))
 			return nil
 		}, all},
 		{"another AWS", "", nil, func(w *world) []string {
@@ -101,10 +104,13 @@ func TestNobodyElses(t *testing.T) {
 			w.t.Setenv("AWS_ROLE_ARN", admin)
 			return nil
 		}, env("AWS_ROLE_ARN", admin+"2"), all},
-		{"token of a profile", "[profile pod]\nrole_arn=" + admin + "\nWEB_IDENTITY_TOKEN_FILE = HOME/jwt\n", func(w *world) []string {
-			w.write("jwt", "one")
-			return []string{"--profile", "pod"}
-		}, file("jwt", "two"), all},
+		{
+			"token of a profile", "[profile pod]\nrole_arn=" + admin + "\nWEB_IDENTITY_TOKEN_FILE = HOME/jwt\n",
+			func(w *world) []string {
+				w.write("jwt", "one")
+				return []string{"--profile", "pod"}
+			}, file("jwt", "two"), all,
+		},
 		{"login of SSO", sso, func(w *world) []string {
 			w.ssoLogin("https://start.example.com")
 			return []string{"--profile", "sso"}

@@ -33,7 +33,8 @@ type prompt struct {
 // code asks once, for a minute at most.
 func (p *prompt) code(ctx context.Context, device string) (string, error) {
 	if !p.mayAsk {
-		return "", fault.New(fault.Denied, "a code of the MFA device %s is needed, and nobody can be asked for it here", device).
+		return "", fault.New(fault.Denied,
+			"a code of the MFA device %s is needed, and nobody can be asked for it here", device).
 			Hint("run once in a shell: %s", p.again)
 	}
 	fmt.Fprintf(p.sys.Stderr, "MFA code of %s: ", device)

@@ -39,8 +39,10 @@ func TestPromptEnds(t *testing.T) {
 				}
 				began := time.Now()
 				code, err := p.code(ctx, "device")
-				if took := time.Since(began); code != "" || took != row.took || !strings.Contains(err.Error(), row.says) ||
-					fault.ExitCode(err) != 1 || errors.Is(err, errLeft) != (row.interrupt > 0) {
+				if took := time.Since(began); code != "" || took != row.took || !strings.Contains(err.Error(),
+					row.says) ||
+					fault.ExitCode(err) != 1 ||
+					errors.Is(err, errLeft) != (row.interrupt > 0) {
 					t.Errorf("after %s: %q %v", took, code, err)
 				}
 				if says.String() != "MFA code of device: \n" {

@@ -28,7 +28,8 @@ func TestExecCredential(t *testing.T) {
 		{"", group + "v1beta1", false},
 		{" \n", group + "v1beta1", false},
 		{`{"apiVersion":"` + group + `v1"}`, group + "v1", false},
-		{`{"apiVersion":"` + group + `v1","kind":"ExecCredential","spec":{"interactive":true,"cluster":{}}}`, group + "v1", false},
+		{`{"apiVersion":"` + group + `v1","kind":"ExecCredential","spec":{"interactive":true,"cluster":{}}}`, group +
+			"v1", false},
 		{`{"apiVersion":"` + group + `v1beta1"}`, group + "v1beta1", false},
 		{`{"apiVersion":"` + group + `v1alpha1"}`, group + "v1alpha1", true},
 		{`{"apiVersion":"` + group + `__internal"}`, group + "v1beta1", true},
@@ -41,7 +42,8 @@ func TestExecCredential(t *testing.T) {
 		t.Setenv("KUBERNETES_EXEC_INFO", row.info)
 		r := w.run("-i", "prod", "--cache=false")
 		got := r.answer(t)
-		if got.Kind != "ExecCredential" || got.APIVersion != row.version || got.Spec.Interactive == nil || *got.Spec.Interactive ||
+		if got.Kind != "ExecCredential" || got.APIVersion != row.version || got.Spec.Interactive == nil ||
+			*got.Spec.Interactive ||
 			!got.Status.ExpirationTimestamp.Equal(w.now.Add(14*time.Minute)) {
 			t.Errorf("%s: %s", row.info, r.out)
 		}
@@ -189,7 +191,8 @@ func TestRoleIsAsked(t *testing.T) {
 	}
 	for i, role := range []string{admin, developer} {
 		asked := w.roles[i]
-		if asked.Get("RoleArn") != role || asked.Get("ExternalId") != "an-id" || asked.Get("DurationSeconds") != "3600" ||
+		if asked.Get("RoleArn") != role || asked.Get("ExternalId") != "an-id" ||
+			asked.Get("DurationSeconds") != "3600" ||
 			asked.Has("SerialNumber") {
 			t.Error(asked)
 		}
@@ -320,8 +323,13 @@ func TestNeverAsksBlind(t *testing.T) {
 				r.answer(t)
 				return
 			}
-			r.refused(t, fault.Denied, "a code of the MFA device "+device+" is needed",
-				"run once in a shell: rolecall token --cluster-name prod --role-arn "+admin+" --session-name alice --mfa-serial "+device)
+			r.refused(
+				t,
+				fault.Denied,
+				"a code of the MFA device "+device+" is needed",
+				"run once in a shell: rolecall token --cluster-name prod --role-arn "+admin+
+					" --session-name alice --mfa-serial "+device,
+			)
 			if calls := w.asked(); len(calls) != 0 {
 				t.Errorf("AWS was asked: %v", calls)
 			}
@@ -332,14 +340,16 @@ func TestNeverAsksBlind(t *testing.T) {
 // TestNotACode: what is typed must be a code; leaving is not an error of the machine.
 func TestNotACode(t *testing.T) {
 	for typed, says := range map[string]string{
-		"12345\n": "that is no code", "1234567\n": "that is no code", "12 456\n": "that is no code", "\n": "that is no code",
+		"12345\n": "that is no code", "1234567\n": "that is no code", "12 456\n": "that is no code",
+		"\n":   "that is no code",
 		"\x04": "EOF",
 	} {
 		w := newWorld(t)
 		w.profiles("")
 		w.openTerminal()
 		w.types(typed)
-		w.run("-i", "prod", "-r", admin, "--mfa-serial", device, "-s", "alice").refused(t, fault.KindOf(nil)+kindOfTyped(typed), says)
+		w.run("-i", "prod", "-r", admin, "--mfa-serial", device, "-s", "alice").
+			refused(t, fault.KindOf(nil)+kindOfTyped(typed), says)
 	}
 	w := newWorld(t)
 	w.profiles("")
@@ -372,7 +382,8 @@ func TestProfileBeatsKeys(t *testing.T) {
 	}
 	t.Setenv("AWS_PROFILE", "bob")
 	r := w.run("-i", "prod", "--cache=false")
-	if r.answer(t).key(t) != aliceKey || strings.Count(r.errors, "\n") != 1 || !strings.Contains(r.errors, "the keys are used; --profile bob") {
+	if r.answer(t).key(t) != aliceKey || strings.Count(r.errors, "\n") != 1 ||
+		!strings.Contains(r.errors, "the keys are used; --profile bob") {
 		t.Errorf("%s", r.errors)
 	}
 	if r := w.run("-i", "prod", "--profile", "bob"); r.answer(t).key(t) != bobKey || r.errors != "" {
@@ -383,7 +394,10 @@ func TestProfileBeatsKeys(t *testing.T) {
 // TestSources: every source of the SDK's.
 func TestSources(t *testing.T) {
 	w := newWorld(t)
-	process := w.write("process.sh", "#!/bin/sh\necho '{\"Version\":1,\"AccessKeyId\":\""+bobKey+"\",\"SecretAccessKey\":\""+secret+"\"}'\n")
+	process := w.write(
+		"process.sh",
+		"#!/bin/sh\necho '{\"Version\":1,\"AccessKeyId\":\""+bobKey+"\",\"SecretAccessKey\":\""+secret+"\"}'\n",
+	)
 	if err := os.Chmod(process, 0o700); err != nil { //nolint:gosec // it is to be run
 		t.Fatal(err)
 	}
@@ -400,10 +414,16 @@ role_arn = ` + admin + `
 credential_source = Environment
 `)
 	w.ssoLogin("https://start.example.com")
-	if who := w.who(w.run("-i", "prod", "--profile", "sso")); !strings.HasSuffix(who, "AWSReservedSSO_Dev_0a/alice@example.com") {
+	if who := w.who(w.run("-i", "prod", "--profile", "sso")); !strings.HasSuffix(
+		who,
+		"AWSReservedSSO_Dev_0a/alice@example.com",
+	) {
 		t.Error(who)
 	}
-	if who := w.who(w.run("-i", "prod", "--profile", "sso", "-r", developer)); !strings.HasSuffix(who, "role/alice@example.com") {
+	if who := w.who(w.run("-i", "prod", "--profile", "sso", "-r", developer)); !strings.HasSuffix(
+		who,
+		"role/alice@example.com",
+	) {
 		t.Error(who)
 	}
 	if calls := w.asked(); calls["GetRoleCredentials"] != 1 {
@@ -497,20 +517,66 @@ func TestRefusals(t *testing.T) {
 		kind      fault.Kind
 		wants     []string
 	}{
-		{"nothing", nil, []func(*world){func(w *world) { _ = os.RemoveAll(filepath.Join(w.home, ".aws")) }}, fault.NotFound, []string{
-			"no AWS credentials", "AWS_ACCESS_KEY_ID", `profile "default"`, "metadata", "add --profile NAME",
+		{
+			"nothing", nil,
+			[]func(*world){func(w *world) { _ = os.RemoveAll(filepath.Join(w.home, ".aws")) }},
+			fault.NotFound,
+			[]string{
+				"no AWS credentials", "AWS_ACCESS_KEY_ID", `profile "default"`, "metadata", "add --profile NAME",
+			},
+		},
+		{"no such profile", []string{"--profile", "prod"}, nil, fault.NotFound, []string{
+			`no profile "prod"`,
+			"list-profiles",
 		}},
-		{"no such profile", []string{"--profile", "prod"}, nil, fault.NotFound, []string{`no profile "prod"`, "list-profiles"}},
-		{"no SSO session", []string{"--profile", "sso"}, nil, fault.Denied, []string{`profile "sso"`, "aws sso login --profile sso"}},
 		{
 			"old keys", role,
 			[]func(*world){keys, refusal("ExpiredToken", "The security token included in the request is expired")},
 			fault.Denied,
 			[]string{"AWS_SESSION_TOKEN are expired: unset them, or use --profile"},
 		},
-		{"old session", role, []func(*world){refusal("ExpiredTokenException", "expired")}, fault.Denied, []string{"try: "}},
-		{"unknown key", role, []func(*world){refusal("InvalidClientTokenId", "invalid")}, fault.Denied, []string{"does not know this access key"}},
-		{"wrong key", role, []func(*world){refusal("SignatureDoesNotMatch", "does not match")}, fault.Denied, []string{"clock"}},
+		{
+			"old session", role,
+			[]func(*world){refusal("ExpiredTokenException", "expired")},
+			fault.Denied,
+			[]string{"try: "},
+		},
+		{
+			"unknown key", role,
+			[]func(*world){refusal("InvalidClientTokenId", "invalid")},
+			fault.Denied,
+			[]string{"does not know this access key"},
+		},
+		{
+			"wrong key", role,
+			[]func(*world){refusal("SignatureDoesNotMatch", "does not match")},
+			fault.Denied,
+			[]string{"clock"},
+		},
+		{
+			"not trusted", append(role, "-s", "me"),
+			[]func(*world){refusal("AccessDenied", "not authorized to perform: sts:AssumeRole")},
+			fault.Denied,
+			[]string{"trust policy", "--external-id"},
+		},
+		{
+			"nobody there", role,
+			[]func(*world){func(w *world) {
+				w.t.Setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+				w.t.Setenv("AWS_MAX_ATTEMPTS", "1")
+			}},
+			fault.Unavailable,
+			[]string{"AWS cannot be reached", "127.0.0.1:1", "is the network up"},
+		},
+		{"no SSO session", []string{"--profile", "sso"}, nil, fault.Denied, []string{
+			`profile "sso"`,
+			"aws sso login --profile sso",
+		{
+			"old keys", role,
+			[]func(*world){keys, refusal("ExpiredToken", "The security token included in the request is expired")},
+			fault.Denied,
+			[]string{"AWS_SESSION_TOKEN are expired: unset them, or use --profile"},
+		},
 		{
 			"not trusted", append(role, "-s", "me"),
 			[]func(*world){refusal("AccessDenied", "not authorized to perform: sts:AssumeRole")},
@@ -532,8 +598,19 @@ func TestRefusals(t *testing.T) {
 		{"program that says nothing", []string{"--profile", "silent"}, nil, fault.Unavailable, []string{
 			`the credential_process of profile "silent"`,
 		}},
-		{"a profile that goes in circles", []string{"--profile", "circle"}, nil, fault.Unavailable, []string{"--profile circle"}},
-		{"whoami", []string{"--whoami"}, []func(*world){refusal("AccessDenied", "no")}, fault.Denied, []string{"AWS refused"}},
+		{
+			"a profile that goes in circles",
+			[]string{"--profile", "circle"},
+			nil, fault.Unavailable,
+			[]string{"--profile circle"},
+		},
+		{
+			"whoami",
+			[]string{"--whoami"},
+			[]func(*world){refusal("AccessDenied", "no")},
+			fault.Denied,
+			[]string{"AWS refused"},
+		},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			w := newWorld(t)
@@ -560,7 +637,8 @@ func TestClock(t *testing.T) {
 		w.skew = skew
 		r := w.run("-i", "prod", "-r", admin, "-r", developer)
 		r.answer(t)
-		if want == "" && r.errors != "" || want != "" && (strings.Count(r.errors, "\n") != 1 || !strings.Contains(r.errors, want)) {
+		if want == "" && r.errors != "" ||
+			want != "" && (strings.Count(r.errors, "\n") != 1 || !strings.Contains(r.errors, want)) {
 			t.Errorf("%s: %q", skew, r.errors)
 		}
 	}
@@ -570,19 +648,27 @@ func TestWhoami(t *testing.T) {
 	w := newWorld(t)
 	w.profiles("")
 	r := w.run("-i", "prod", "-r", developer, "--whoami")
-	for _, want := range []string{"assumed-role/dev.eks-access.role/alice", developer, "prod", "sts.eu-west-1.amazonaws.com"} {
+	for _, want := range []string{
+		"assumed-role/dev.eks-access.role/alice", developer, "prod",
+		"sts.eu-west-1.amazonaws.com",
+	} {
 		if !strings.Contains(r.out, want) {
 			t.Errorf("%q is not in:\n%s%s", want, r.out, r.errors)
 		}
 	}
-	if r := w.run("-i", "prod", "--whoami", "-o", "json"); !strings.Contains(r.out, `"Arn": "arn:aws:iam::111122223333:user/staff/alice"`) {
+	if r := w.run("-i", "prod", "--whoami", "-o", "json"); !strings.Contains(
+		r.out,
+		`"Arn": "arn:aws:iam::111122223333:user/staff/alice"`,
+	) {
 		t.Errorf("%s%s", r.out, r.errors)
 	}
-	if r := w.run("-i", "prod", "-v"); r.answer(t).key(t) != aliceKey || !strings.Contains(r.errors, "user/staff/alice") {
+	if r := w.run("-i", "prod", "-v"); r.answer(t).key(t) != aliceKey ||
+		!strings.Contains(r.errors, "user/staff/alice") {
 		t.Errorf("%s", r.errors)
 	}
 	only := w.run("-i", "prod", "--token-only")
-	if !strings.HasPrefix(only.out, "k8s-aws-v1.") || strings.Count(only.out, "\n") != 1 || only.errors != "valid until 03:14Z\n" {
+	if !strings.HasPrefix(only.out, "k8s-aws-v1.") || strings.Count(only.out, "\n") != 1 ||
+		only.errors != "valid until 03:14Z\n" {
 		t.Errorf("%q %q", only.out, only.errors)
 	}
 }

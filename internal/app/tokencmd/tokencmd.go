@@ -92,7 +92,10 @@ func (w *who) clusterFlags(cmd *cobra.Command) {
 // abbreviations are flags of the AWS CLI that may be cut short: kubeconfigs that it made
 // say --role.
 func abbreviations(_ *pflag.FlagSet, name string) pflag.NormalizedName {
-	for whole, least := range map[string]string{"role-arn": "role", "cluster-name": "cluster-n", "cluster-id": "cluster-i"} {
+	for whole, least := range map[string]string{
+		"role-arn": "role", "cluster-name": "cluster-n",
+		"cluster-id": "cluster-i",
+	} {
 		if strings.HasPrefix(name, least) && strings.HasPrefix(whole, name) {
 			return pflag.NormalizedName(whole)
 		}
@@ -115,7 +118,12 @@ func (c *command) flags(cmd *cobra.Command) {
 		f.StringArrayVarP(&c.roles, "role-arn", "r", nil,
 			"role to assume; given more than once, each assumes the next; DEFAULT_ROLE's if there is none")
 		f.StringVarP(&c.sessionName, "session-name", "s", "", "name of the roles' sessions; the caller's own if empty")
-		f.BoolVar(&c.forwardName, "forward-session-name", false, "take the caller's own name for them, as is done anyway")
+		f.BoolVar(
+			&c.forwardName,
+			"forward-session-name",
+			false,
+			"take the caller's own name for them, as is done anyway",
+		)
 		f.StringVarP(&c.externalID, "external-id", "e", "", "external id that the roles' trust asks for")
 		f.StringVar(&c.mfaSerial, "mfa-serial", "", "MFA device whose code the first role's trust asks for")
 	})
@@ -127,7 +135,9 @@ func (w *who) signedFor(sys cli.System) (string, error) {
 	if w.clusterID != "" && w.clusterName != "" {
 		return "", cli.Usage("--cluster-name and --cluster-id are two names for one thing").Hint("give one of them")
 	}
-	cluster := strings.TrimSpace(cmp.Or(w.clusterID, w.clusterName, sys.Getenv("KUBERNETES_AWS_AUTHENTICATOR_CLUSTER_ID")))
+	cluster := strings.TrimSpace(
+		cmp.Or(w.clusterID, w.clusterName, sys.Getenv("KUBERNETES_AWS_AUTHENTICATOR_CLUSTER_ID")),
+	)
 	if cluster == "" {
 		return "", cli.Usage("which cluster?").Hint("add --cluster-name CLUSTER")
 	}
@@ -163,7 +173,11 @@ func (c *command) validate(sys cli.System) error {
 			c.sessionName, arn.MinSessionName, arn.MaxSessionName)
 	}
 	if c.externalID != "" && !arn.IsExternalID(c.externalID) {
-		return cli.Usage("--external-id: want %d to %d letters, digits and _+=,.@:/-", arn.MinExternalID, arn.MaxExternalID)
+		return cli.Usage(
+			"--external-id: want %d to %d letters, digits and _+=,.@:/-",
+			arn.MinExternalID,
+			arn.MaxExternalID,
+		)
 	}
 	if c.mfaSerial != "" && !isDevice(c.mfaSerial) {
 		return cli.Usage("--mfa-serial %q is not the serial number or ARN of a device", c.mfaSerial).
@@ -178,7 +192,8 @@ func (c *command) validate(sys cli.System) error {
 // isDevice is STS's own rule for SerialNumber.
 func isDevice(text string) bool {
 	return len(text) >= 9 && len(text) <= 256 && !strings.ContainsFunc(text, func(r rune) bool {
-		return !unicode.In(r, unicode.Letter, unicode.Digit) && !strings.ContainsRune("_+=/:,.@-", r) || r > unicode.MaxASCII
+		return !unicode.In(r, unicode.Letter, unicode.Digit) && !strings.ContainsRune("_+=/:,.@-", r) ||
+			r > unicode.MaxASCII
 	})
 }
 
@@ -292,7 +307,8 @@ func (c *command) session(
 	asks := &prompt{sys: sys, mayAsk: asked.mayAsk(sys), again: c.again(cluster)}
 	config := awsapi.LoginConfig{
 		Region: c.region, Profile: c.profile, Roles: c.roles, SessionName: c.sessionName, ExternalID: c.externalID,
-		MFASerial: c.mfaSerial, Code: asks.code, Skew: skew.see, Known: kept.session, Learn: kept.keepSession, Now: sys.Now,
+		MFASerial: c.mfaSerial, Code: asks.code, Skew: skew.see, Known: kept.session, Learn: kept.keepSession,
+		Now: sys.Now,
 	}
 	if name, has := awsapi.HasKeysBesideProfile(); has && c.profile == "" {
 		fmt.Fprintf(sys.Stderr, "warning: AWS_ACCESS_KEY_ID and AWS_PROFILE are both set: the keys are used; "+

@@ -53,7 +53,9 @@ Exit codes: 0 STS knows whose it is, 1 it is refused, 2 wrong usage.`,
 	cmd.RunE = func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), sys, args, *output) }
 	c.clusterFlags(cmd)
 	cmd.Flags().StringVar(&c.partition, "partition", "aws", "partition of AWS that the cluster is in")
-	cmd.Flags().StringVar(&c.endpoint, "endpoint", "", "URL to ask in place of the token's STS; AWS_ENDPOINT_URL_STS's if empty")
+	cmd.Flags().
+		StringVar(&c.endpoint, "endpoint", "",
+			"URL to ask in place of the token's STS; AWS_ENDPOINT_URL_STS's if empty")
 	cli.CompleteFlag(cmd, "partition", arn.Partitions()...)
 	output = cli.Output(cmd, "text", "json")
 	return cmd
@@ -84,7 +86,8 @@ func (c *verifyCommand) run(ctx context.Context, sys cli.System, args []string, 
 		return aboutSignature(cluster, err)
 	}
 	answer := verified{
-		ARN: who.ARN, Canonical: who.CanonicalARN, Account: who.AccountID, UserID: who.UserID, SessionName: who.SessionName,
+		ARN: who.ARN, Canonical: who.CanonicalARN, Account: who.AccountID, UserID: who.UserID,
+		SessionName: who.SessionName,
 		AccessKeyID: who.AccessKeyID, Endpoint: who.STSEndpoint, Signed: parsed.Date, Until: parsed.Expires(),
 	}
 	if output == "json" {

@@ -79,7 +79,8 @@ func newWorld(t *testing.T) *world {
 	for name, value := range map[string]string{
 		"HOME": w.home, "AWS_ENDPOINT_URL": server.URL, "AWS_EC2_METADATA_DISABLED": "true", "AWS_REGION": "eu-west-1",
 		// The SDK has found its own when the process started.
-		"AWS_CONFIG_FILE": filepath.Join(w.home, ".aws/config"), "AWS_SHARED_CREDENTIALS_FILE": filepath.Join(w.home, ".aws/credentials"),
+		"AWS_CONFIG_FILE": filepath.Join(w.home, ".aws/config"), "AWS_SHARED_CREDENTIALS_FILE": filepath.Join(w.home,
+			".aws/credentials"),
 	} {
 		t.Setenv(name, value)
 	}
@@ -111,7 +112,12 @@ func (w *world) ServeHTTP(answer http.ResponseWriter, r *http.Request) {
 	if w.refuse != nil {
 		if code, message := w.refuse(action, r.Form, key); code != "" {
 			answer.WriteHeader(http.StatusForbidden)
-			fmt.Fprintf(answer, "<ErrorResponse><Error><Code>%s</Code><Message>%s</Message></Error></ErrorResponse>", code, message)
+			fmt.Fprintf(
+				answer,
+				"<ErrorResponse><Error><Code>%s</Code><Message>%s</Message></Error></ErrorResponse>",
+				code,
+				message,
+			)
 			return
 		}
 	}
@@ -121,7 +127,10 @@ func (w *world) ServeHTTP(answer http.ResponseWriter, r *http.Request) {
 			w.roles = append(w.roles, r.Form)
 		}
 		_, name, _ := strings.Cut(r.Form.Get("RoleArn"), "/")
-		arn := "arn:aws:sts::" + account + ":assumed-role/" + name[strings.LastIndexByte(name, '/')+1:] + "/" + r.Form.Get("RoleSessionName")
+		arn := "arn:aws:sts::" + account + ":assumed-role/" + name[strings.LastIndexByte(name, '/')+1:] + "/" +
+			r.Form.Get(
+				"RoleSessionName",
+			)
 		result = fmt.Sprintf("<AssumedRoleUser><Arn>%s</Arn><AssumedRoleId>AROAX:s</AssumedRoleId></AssumedRoleUser>"+
 			"<Credentials><AccessKeyId>%s</AccessKeyId><SecretAccessKey>%s</SecretAccessKey>"+
 			"<SessionToken>session-token</SessionToken><Expiration>%s</Expiration></Credentials>",
