@@ -130,7 +130,7 @@ I?".`,
 	})
 	addGroup(root, "try", "Try it", local.NewDemo(sys), local.NewUp(sys), local.NewRun(sys), local.NewWhoami(sys))
 	addGroup(root, "pods", "Pods and roles", associationcmd.New(sys), local.NewInject(sys), trustcmd.New(sys))
-	addGroup(root, "people", "People and clusters", kubeconfigcmd.New(sys), accesscmd.New(sys), tokencmd.New(sys))
+	addGroup(root, "people", "People and clusters", accesscmd.New(sys), kubeconfigcmd.New(sys), tokencmd.New(sys))
 	addGroup(root, "issuers", "Issuers and keys", issuercmd.New(sys), signercmd.New(sys))
 	addGroup(root, "policies", "Policies", decidecmd.NewCan(sys), decidecmd.NewExplain(sys), decidecmd.NewWhy(sys), policycmd.New(sys))
 	addGroup(root, "servers", "Servers", serve.New(sys), auditcmd.New(sys), authenticatorcmd.New(sys))

@@ -24,11 +24,11 @@ import (
 	"github.com/rolecall/rolecall/internal/callerid"
 )
 
-// mapped is a world whose mappings are those of a configuration file.
-func mapped(t testing.TB, config string, change func(*authenticator.Config), scrubbed ...string) *world {
+// mapped is a world whose configuration file has the mappings above.
+func mapped(t testing.TB, change func(*authenticator.Config), scrubbed ...string) *world {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "config.yaml")
-	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(mappings), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	metrics, err := authenticator.Register(prometheus.NewRegistry(), func(string) bool { return false })
@@ -82,7 +82,7 @@ func TestMapped(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			w := mapped(t, mappings, nil)
+			w := mapped(t, nil)
 			w.says(200, row.says)
 			r := w.ask(t, tokenOf(stsHost+"/?"+query(time.Now())))
 			if user := r.review.Status.User; user.Username != row.username || strings.Join(user.Groups, " ") != row.groups ||
@@ -131,7 +131,7 @@ func TestMappingsAtEveryLogin(t *testing.T) {
 // authenticator row M18).
 func TestScrubbed(t *testing.T) {
 	t.Parallel()
-	w := mapped(t, mappings, nil, account)
+	w := mapped(t, nil, account)
 	for i, row := range []struct{ says, want string }{
 		{assumed("test", "secret-session"), `"user":{"username":"test-user","uid":"aws-iam-authenticator:administrative:test-user","groups":["one","two"]}}}`},
 		{assumed("other", "secret-session"), `"status":{"user":{},"error":"Unauthorized"}`},
@@ -151,7 +151,7 @@ func TestScrubbed(t *testing.T) {
 // TestTellWhy: a caller is told no more than no, but where the operator wants it.
 func TestTellWhy(t *testing.T) {
 	t.Parallel()
-	w := mapped(t, mappings, func(c *authenticator.Config) { c.TellWhy = true })
+	w := mapped(t, func(c *authenticator.Config) { c.TellWhy = true })
 	w.says(200, assumed("other", "s"))
 	if r := w.ask(t, tokenOf(stsHost+"/?"+query(time.Now()))); !strings.HasPrefix(r.review.Status.Error, "not_mapped: arn:aws:iam::123456789012:role/other") {
 		t.Errorf("%s", r.text)
@@ -179,7 +179,7 @@ func TestCacheDenials(t *testing.T) {
 		{"throttled", tokenOf(stsHost + "/?" + query(now)), 400, stsError("Throttling"), 429},
 		{"not mapped", tokenOf(stsHost + "/?" + query(now)), 200, assumed("other", "s"), 403},
 	} {
-		w := mapped(t, mappings, func(c *authenticator.Config) { c.CacheDenials = true })
+		w := mapped(t, func(c *authenticator.Config) { c.CacheDenials = true })
 		w.says(row.status, row.body)
 		r := w.ask(t, row.token)
 		if r.code != row.code || r.review.Status.Authenticated || (r.review.Status.Error == "") != (row.code == 200) {

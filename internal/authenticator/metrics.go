@@ -44,8 +44,8 @@ type Metrics struct {
 	refusals *prometheus.CounterVec
 	logins   *prometheus.CounterVec
 	tokens   *prometheus.CounterVec
-	// Problems are faults in what a source says, by source and key; GoodAt is when that
-	// was last read without one.
+	// Problems are faults in what a source says; GoodAt is when that was last read without
+	// one, by source and key.
 	Problems, GoodAt *prometheus.GaugeVec
 }
 
@@ -71,9 +71,9 @@ func newMetrics(known func(string) bool) *Metrics {
 		return prometheus.NewCounterVec(
 			prometheus.CounterOpts{Name: "rolecall_authenticator_" + name, Help: help}, labels)
 	}
-	ofSource := func(name, help string) *prometheus.GaugeVec {
+	ofSource := func(name, help string, labels ...string) *prometheus.GaugeVec {
 		return prometheus.NewGaugeVec(
-			prometheus.GaugeOpts{Name: "rolecall_authenticator_" + name, Help: help}, []string{"source", "key"})
+			prometheus.GaugeOpts{Name: "rolecall_authenticator_" + name, Help: help}, append([]string{"source"}, labels...))
 	}
 	m := &Metrics{
 		known: known,
@@ -99,9 +99,9 @@ func newMetrics(known func(string) bool) *Metrics {
 		logins:          own("logins_total", "Users let in, by the source of the mapping.", "source"),
 		tokens: own("tokens_total",
 			"Tokens, by what became of them: known and verified ones, and those that were refused.", "result"),
-		Problems: ofSource("mapping_problems", "Faults in what a source of mappings says, by source and key."),
+		Problems: ofSource("mapping_problems", "Faults in what a source of mappings says."),
 		GoodAt: ofSource("mapping_good_timestamp_seconds",
-			"When a source of mappings was last read without a fault that makes the one before count."),
+			"When a source of mappings, by key, was last read without a fault that makes the one before count.", "key"),
 	}
 	for _, result := range []outcome{
 		outcomeSuccess, outcomeToken, outcomeRequest, outcomeSTS, outcomeThrottled, outcomeUser,

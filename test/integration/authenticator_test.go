@@ -301,14 +301,13 @@ func TestLogins(t *testing.T) {
 	}
 }
 
-func (w *loginWorld) kubectl(args ...string) string {
+func (w *loginWorld) kubectl(args ...string) {
 	w.t.Helper()
 	command := exec.CommandContext(w.t.Context(), w.c.Kubectl, append([]string{"--kubeconfig", w.c.Kubeconfig}, args...)...)
 	out, err := command.CombinedOutput()
 	if err != nil {
 		w.t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
-	return string(out)
 }
 
 func (w *loginWorld) untilEvent(reason string) {

@@ -3,8 +3,6 @@
 //
 // It has no rules of its own: those are in internal/access, and the steps of group-role in
 // internal/grouprole.
-// It holds flags, calls and printing. Who may enter is decided in internal/access, and which
-// steps are to be made in internal/grouprole.
 package accesscmd
 
 import (
@@ -21,12 +19,9 @@ func New(sys cli.System) *cobra.Command {
 		Long: `Show who may enter a cluster with an IAM identity, by aws-auth, access entries, objects
 and IAM groups; say who one is there, and why somebody is refused. Let the members of an
 IAM group in.`,
-and IAM groups; say who one is there, and why somebody is refused; let the members of an
-IAM group in by a role.`,
 		Example: `  rolecall access whoami
   rolecall access explain --arn arn:aws:iam::111122223333:role/dev
   rolecall access list
   rolecall access group-role --group dev.rnd.group --role dev.eks-access.role --cluster prod --cluster-role view`,
-	}, newWhoami(sys), newExplain(sys), newList(sys), newGroupRole(sys))
 	}, newWhoami(sys), newExplain(sys), newList(sys), newGroupRole(sys))
 }

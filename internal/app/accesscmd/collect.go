@@ -106,11 +106,10 @@ type gathered struct {
 	problems []access.Problem
 	unread   []error
 
-	entries  []*v1alpha1.AccessEntry
-	ours     []*v1alpha1.IdentityMapping
-	members  []*v1alpha1.GroupMapping
-	theirs   []objects.PeerMapping
-	hasFiles bool
+	entries []*v1alpha1.AccessEntry
+	ours    []*v1alpha1.IdentityMapping
+	members []*v1alpha1.GroupMapping
+	theirs  []objects.PeerMapping
 }
 
 func (g *gathered) add(source access.Source, mappings []access.Mapping, problems []access.Problem) {

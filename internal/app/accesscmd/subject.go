@@ -20,9 +20,9 @@ import (
 
 // subject says who is asked about.
 type subject struct {
-	arn, token, profile          string
-	userID, session, accessKeyID string
-	clusterName, nodeName        string
+	arn, token, profile   string
+	userID, session       string
+	clusterName, nodeName string
 }
 
 func (s *subject) flags(cmd *cobra.Command) {

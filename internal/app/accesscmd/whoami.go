@@ -137,7 +137,7 @@ func (c *whoamiConfig) ask(ctx context.Context) (*me, error) {
 	read, err := c.collect(ctx)
 	if err != nil {
 		found.MappingNote = err.Error()
-		return found, nil
+		return found, nil //nolint:nilerr // it is told with the rest
 	}
 	e := read.explain(id, nil)
 	if len(e.Unread) > 0 {
@@ -188,7 +188,7 @@ func (m *me) askCluster(ctx context.Context, client kubernetes.Interface) error 
 	}, metav1.CreateOptions{})
 	if err != nil {
 		m.Incomplete = err.Error()
-		return nil
+		return nil //nolint:nilerr // it is told with the rest
 	}
 	if rules.Status.Incomplete {
 		m.Incomplete = rules.Status.EvaluationError

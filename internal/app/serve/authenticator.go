@@ -152,7 +152,7 @@ func (c *authenticatorConfig) clients(p *authenticatorParts) error {
 	if err != nil {
 		p.log.Info("no cluster is followed: AccessEntries, IdentityMappings and GroupMappings do not count",
 			"hints", []string{"with --kubeconfig they do; --access-objects off says that they need not"})
-		return nil
+		return nil //nolint:nilerr // no cluster was asked for
 	}
 	config = rest.CopyConfig(config)
 	config.QPS = -1 // what uses it lists and watches

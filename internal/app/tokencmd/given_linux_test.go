@@ -40,11 +40,6 @@ func TestInspect(t *testing.T) {
 		{"old", raw, time.Hour, []string{"45m0s ago", "problem", "expired"}},
 		{"of the future", raw, -time.Hour, []string{"problem", "future"}},
 		{
-			"other host", "k8s-aws-v1." + base64.RawURLEncoding.EncodeToString([]byte("https://evil.example/?Action=GetCallerIdentity&X-Amz-Credential=AKIA")),
-			0,
-			[]string{"evil.example", "problem", "none: the header"},
-		},
-		{
 			"other host", "k8s-aws-v1." +
 				base64.RawURLEncoding.EncodeToString([]byte("https://evil.example/?Action=GetCallerIdentity&"+
 					"X-Amz-Credential=AKIA")),

@@ -529,6 +529,10 @@ func TestRefusals(t *testing.T) {
 			`no profile "prod"`,
 			"list-profiles",
 		}},
+		{"no SSO session", []string{"--profile", "sso"}, nil, fault.Denied, []string{
+			`profile "sso"`,
+			"aws sso login --profile sso",
+		}},
 		{
 			"old keys", role,
 			[]func(*world){keys, refusal("ExpiredToken", "The security token included in the request is expired")},
@@ -552,30 +556,6 @@ func TestRefusals(t *testing.T) {
 			[]func(*world){refusal("SignatureDoesNotMatch", "does not match")},
 			fault.Denied,
 			[]string{"clock"},
-		},
-		{
-			"not trusted", append(role, "-s", "me"),
-			[]func(*world){refusal("AccessDenied", "not authorized to perform: sts:AssumeRole")},
-			fault.Denied,
-			[]string{"trust policy", "--external-id"},
-		},
-		{
-			"nobody there", role,
-			[]func(*world){func(w *world) {
-				w.t.Setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-				w.t.Setenv("AWS_MAX_ATTEMPTS", "1")
-			}},
-			fault.Unavailable,
-			[]string{"AWS cannot be reached", "127.0.0.1:1", "is the network up"},
-		},
-		{"no SSO session", []string{"--profile", "sso"}, nil, fault.Denied, []string{
-			`profile "sso"`,
-			"aws sso login --profile sso",
-		{
-			"old keys", role,
-			[]func(*world){keys, refusal("ExpiredToken", "The security token included in the request is expired")},
-			fault.Denied,
-			[]string{"AWS_SESSION_TOKEN are expired: unset them, or use --profile"},
 		},
 		{
 			"not trusted", append(role, "-s", "me"),

@@ -160,7 +160,7 @@ func (c *ConfigMap) read(object *corev1.ConfigMap) {
 		c.content, c.good = awsauth.Content{}, map[string]string{}
 		c.set.put(access.EKSConfigMap, nil, true)
 		c.set.log.Warn("there is no ConfigMap aws-auth: it maps nobody", "source", access.EKSConfigMap)
-		c.say.tell(access.EKSConfigMap, "", nil, nil)
+		c.say.tell(access.EKSConfigMap, nil, nil)
 		c.keep()
 		return
 	}
@@ -180,7 +180,7 @@ func (c *ConfigMap) read(object *corev1.ConfigMap) {
 	}
 	c.content = now.KeepGood(c.content)
 	table := c.set.put(access.EKSConfigMap, c.content.Mappings(), true)
-	c.say.tell(access.EKSConfigMap, "", now.Problems(), table)
+	c.say.tell(access.EKSConfigMap, now.Problems(), table)
 	if problems := now.Problems(); c.events != nil && len(problems) > 0 {
 		c.tell(object, problems, len(broken) > 0)
 	}

@@ -96,7 +96,7 @@ func (s *Set) MountedFile(path string) (run func(context.Context) error, err err
 			return err
 		}
 		if bad := refused(content.Problems()); len(bad) > 0 {
-			s.metrics.Problems.WithLabelValues(string(access.MountedFile), "").Set(float64(len(bad)))
+			s.metrics.Problems.WithLabelValues(string(access.MountedFile)).Set(float64(len(bad)))
 			wrong := fault.New(fault.Invalid, "%s", bad[0].Error())
 			if bad[0].Hint != "" {
 				return wrong.Hint("%s", bad[0].Hint)
@@ -104,7 +104,7 @@ func (s *Set) MountedFile(path string) (run func(context.Context) error, err err
 			return wrong
 		}
 		table := s.put(access.MountedFile, content.Mappings(), true)
-		say.tell(access.MountedFile, "", content.Problems(), table)
+		say.tell(access.MountedFile, content.Problems(), table)
 		s.good(access.MountedFile, "")
 		return nil
 	}
@@ -197,12 +197,12 @@ func (d *dynamicFile) look() {
 	case err == nil:
 		content := awsauth.Dynamic(text, d.options)
 		if bad := refused(content.Problems()); len(bad) > 0 {
-			d.metrics.Problems.WithLabelValues(string(access.DynamicFile), "").Set(float64(len(bad)))
+			d.metrics.Problems.WithLabelValues(string(access.DynamicFile)).Set(float64(len(bad)))
 			err = fault.New(fault.Invalid, "%s", bad[0].Error())
 			break
 		}
 		table := d.put(access.DynamicFile, content.Mappings(), true)
-		d.say.tell(access.DynamicFile, "", content.Problems(), table)
+		d.say.tell(access.DynamicFile, content.Problems(), table)
 		d.good(access.DynamicFile, "")
 		d.keep(text)
 		d.since(authenticator.TypeDynamicFile, text)

@@ -138,7 +138,7 @@ func (k *kind[T]) Run(ctx context.Context) error {
 		k.mu.Unlock()
 		mappings, problems := k.read(all)
 		table := k.set.put(k.source, mappings, true)
-		say.tell(k.source, "", problems, table)
+		say.tell(k.source, problems, table)
 		k.set.good(k.source, "")
 	}
 }

@@ -223,7 +223,7 @@ type teller struct {
 	said map[string]bool
 }
 
-func (t *teller) tell(source access.Source, key string, problems []access.Problem, table *access.Table) {
+func (t *teller) tell(source access.Source, problems []access.Problem, table *access.Table) {
 	if table != nil {
 		problems = append(slices.Clone(problems), table.Problems()...)
 		for _, double := range table.Duplicates() {
@@ -236,10 +236,10 @@ func (t *teller) tell(source access.Source, key string, problems []access.Proble
 			})
 		}
 	}
-	t.set.metrics.Problems.WithLabelValues(string(source), key).Set(float64(len(problems)))
+	t.set.metrics.Problems.WithLabelValues(string(source)).Set(float64(len(problems)))
 	now := map[string]bool{}
 	for i := range problems {
-		text := key + "\x00" + problems[i].Error()
+		text := problems[i].Error()
 		now[text] = true
 		if t.said[text] || len(now) > maxSaid {
 			continue
