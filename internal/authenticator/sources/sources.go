@@ -248,20 +248,13 @@ func (t *teller) tell(source access.Source, problems []access.Problem, table *ac
 		if problems[i].Refused {
 			say, words = t.set.log.Error, "mapping does not count"
 		}
-		attributes := []any{"source", source, "key", key, "problem", problems[i].Error()}
+		attributes := []any{"source", source, "problem", problems[i].Error()}
 		if problems[i].Hint != "" {
 			attributes = append(attributes, "hints", []string{problems[i].Hint})
 		}
 		say(words, attributes...)
 	}
-	for text := range t.said {
-		if strings.HasPrefix(text, key+"\x00") && !now[text] {
-			delete(t.said, text)
-		}
-	}
-	for text := range now {
-		t.said[text] = true
-	}
+	t.said = now
 }
 
 // maxSaid bounds the lines about one source.
