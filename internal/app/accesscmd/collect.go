@@ -103,7 +103,7 @@ type collected struct {
 type gathered struct {
 	sources  *sources
 	mappings map[access.Source][]access.Mapping
-	problems []access.Problem
+	problems map[access.Source][]access.Problem
 	unread   []error
 
 	entries []*v1alpha1.AccessEntry
@@ -114,7 +114,7 @@ type gathered struct {
 
 func (g *gathered) add(source access.Source, mappings []access.Mapping, problems []access.Problem) {
 	g.mappings[source] = append(g.mappings[source], mappings...)
-	g.problems = append(g.problems, problems...)
+	g.problems[source] = append(g.problems[source], problems...)
 }
 
 func (g *gathered) configMap(place string, data map[string]string) {
@@ -144,21 +144,26 @@ func (g *gathered) done() (*collected, error) {
 		order = append(order, source)
 	}
 	order = append(order, access.GroupMapping)
-	var tables []*access.Table
+	var (
+		tables   []*access.Table
+		problems []access.Problem
+	)
 	for _, source := range order {
-		table := access.NewTable(source, g.mappings[source])
-		g.problems = append(g.problems, table.Problems()...)
+		table := access.NewTable(source, g.mappings[source], g.problems[source]...)
+		problems = append(problems, table.Problems()...)
 		tables = append(tables, table)
 	}
 	return &collected{
 		chain:    access.NewChain(access.Config{Partition: g.sources.partition}, tables...),
-		problems: g.problems, unread: g.unread,
+		problems: problems, unread: g.unread,
 	}, nil
 }
 
 // collect reads files if there are any, else the cluster.
 func (s *sources) collect(ctx context.Context) (*collected, error) {
-	g := &gathered{sources: s, mappings: map[access.Source][]access.Mapping{}}
+	g := &gathered{
+		sources: s, mappings: map[access.Source][]access.Mapping{}, problems: map[access.Source][]access.Problem{},
+	}
 	if len(s.files) > 0 {
 		for _, file := range s.files {
 			if err := g.readFile(file); err != nil {
@@ -230,9 +235,9 @@ func (g *gathered) peer(content map[string]any) {
 		g.theirs = append(g.theirs, read)
 		return
 	}
-	g.problems = append(g.problems, access.Problem{
+	g.add(access.CRD, nil, []access.Problem{{
 		Origin: access.Origin{Source: access.CRD, Place: peerKind.Kind}, Refused: true, Text: "it has no name, or fields of other types",
-	})
+	}})
 }
 
 func pointers[T any](items []T) []*T {

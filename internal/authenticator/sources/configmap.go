@@ -71,7 +71,7 @@ func (s *Set) ConfigMap(client kubernetes.Interface, writer *events.Writer, file
 		c.good = map[string]string{}
 	case len(c.good) > 0:
 		c.content = awsauth.ConfigMap(c.good, c.options)
-		s.put(access.EKSConfigMap, c.content.Mappings(), false)
+		s.put(access.EKSConfigMap, c.content.Mappings(), nil, false)
 		s.log.Info("mappings of before the restart count until the cluster is read", "source", access.EKSConfigMap,
 			"mappings", len(c.content.Mappings()))
 	}
@@ -158,9 +158,9 @@ func (s *store) Resync() error { return nil }
 func (c *ConfigMap) read(object *corev1.ConfigMap) {
 	if object == nil {
 		c.content, c.good = awsauth.Content{}, map[string]string{}
-		c.set.put(access.EKSConfigMap, nil, true)
+		table := c.set.put(access.EKSConfigMap, nil, nil, true)
 		c.set.log.Warn("there is no ConfigMap aws-auth: it maps nobody", "source", access.EKSConfigMap)
-		c.say.tell(access.EKSConfigMap, nil, nil)
+		c.say.tell(access.EKSConfigMap, table)
 		c.keep()
 		return
 	}
@@ -179,8 +179,8 @@ func (c *ConfigMap) read(object *corev1.ConfigMap) {
 		}
 	}
 	c.content = now.KeepGood(c.content)
-	table := c.set.put(access.EKSConfigMap, c.content.Mappings(), true)
-	c.say.tell(access.EKSConfigMap, now.Problems(), table)
+	table := c.set.put(access.EKSConfigMap, c.content.Mappings(), now.Problems(), true)
+	c.say.tell(access.EKSConfigMap, table)
 	if problems := now.Problems(); c.events != nil && len(problems) > 0 {
 		c.tell(object, problems, len(broken) > 0)
 	}

@@ -103,13 +103,13 @@ func (s *Set) MountedFile(path string) (run func(context.Context) error, err err
 			}
 			return wrong
 		}
-		table := s.put(access.MountedFile, content.Mappings(), true)
-		say.tell(access.MountedFile, content.Problems(), table)
+		table := s.put(access.MountedFile, content.Mappings(), content.Problems(), true)
+		say.tell(access.MountedFile, table)
 		s.good(access.MountedFile, "")
 		return nil
 	}
 	if path == "" {
-		s.put(access.MountedFile, nil, true)
+		s.put(access.MountedFile, nil, nil, true)
 		return func(context.Context) error { return nil }, nil
 	}
 	text, _, err := f.changed()
@@ -164,7 +164,7 @@ func (d *dynamicFile) start() {
 		return
 	}
 	if d.kept == "" || d.stamp == (stamp{}) {
-		d.put(access.DynamicFile, nil, d.stamp == stamp{})
+		d.put(access.DynamicFile, nil, nil, d.stamp == stamp{})
 		return
 	}
 	text, err := os.ReadFile(d.kept)
@@ -172,7 +172,7 @@ func (d *dynamicFile) start() {
 		return
 	}
 	if content := awsauth.Dynamic(text, d.options); len(refused(content.Problems())) == 0 {
-		d.put(access.DynamicFile, content.Mappings(), true)
+		d.put(access.DynamicFile, content.Mappings(), content.Problems(), true)
 		d.log.Info("what the dynamic file said before the restart counts", "file", d.path)
 	}
 }
@@ -190,7 +190,7 @@ func (d *dynamicFile) look() {
 	case err == nil && !changed:
 		return
 	case err == nil && text == nil:
-		d.put(access.DynamicFile, nil, true)
+		d.put(access.DynamicFile, nil, nil, true)
 		d.keep(nil)
 		d.log.Warn("the dynamic file is gone: it maps nobody", "file", d.path)
 		return
@@ -201,8 +201,8 @@ func (d *dynamicFile) look() {
 			err = fault.New(fault.Invalid, "%s", bad[0].Error())
 			break
 		}
-		table := d.put(access.DynamicFile, content.Mappings(), true)
-		d.say.tell(access.DynamicFile, content.Problems(), table)
+		table := d.put(access.DynamicFile, content.Mappings(), content.Problems(), true)
+		d.say.tell(access.DynamicFile, table)
 		d.good(access.DynamicFile, "")
 		d.keep(text)
 		d.since(authenticator.TypeDynamicFile, text)

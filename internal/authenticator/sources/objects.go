@@ -88,7 +88,7 @@ func (k *kind[T]) failed(err error) {
 		empty := len(k.known) == 0
 		k.mu.Unlock()
 		if empty {
-			k.set.put(k.source, nil, true)
+			k.set.put(k.source, nil, nil, true)
 		}
 		if apierrors.IsForbidden(err) {
 			k.forbidden.Do(func() {
@@ -137,8 +137,8 @@ func (k *kind[T]) Run(ctx context.Context) error {
 		all := slices.Collect(maps.Values(k.known))
 		k.mu.Unlock()
 		mappings, problems := k.read(all)
-		table := k.set.put(k.source, mappings, true)
-		say.tell(k.source, problems, table)
+		table := k.set.put(k.source, mappings, problems, true)
+		say.tell(k.source, table)
 		k.set.good(k.source, "")
 	}
 }

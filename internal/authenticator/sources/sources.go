@@ -107,8 +107,10 @@ func (s *Set) Chain() *access.Chain { return s.chain.Load() }
 
 // put replaces what a source says. confirmed says that the source itself was read, and
 // not what was kept of it.
-func (s *Set) put(source access.Source, mappings []access.Mapping, confirmed bool) *access.Table {
-	table := access.NewTable(source, mappings)
+func (s *Set) put(
+	source access.Source, mappings []access.Mapping, problems []access.Problem, confirmed bool,
+) *access.Table {
+	table := access.NewTable(source, mappings, problems...)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	one := s.sources[source]
@@ -164,7 +166,8 @@ func (s *Set) Unready() error {
 
 // Resolve says who an identity is in the cluster.
 func (s *Set) Resolve(ctx context.Context, who *callerid.Identity) (*access.User, *authenticator.Refusal) {
-	user, refused := s.chain.Load().Resolve(who, func(instance string) (string, error) {
+	chain := s.chain.Load()
+	user, refused := chain.Resolve(who, func(instance string) (string, error) {
 		return s.names(ctx, instance)
 	})
 	if refused == nil {
@@ -175,6 +178,9 @@ func (s *Set) Resolve(ctx context.Context, who *callerid.Identity) (*access.User
 		hints = append(hints, err.Error())
 	}
 	hints = append(hints, fault.HintsOf(refused.Cause)...)
+	if near := chain.Nearest(who); len(near) > 0 {
+		hints = append(hints, near[0].Text+". "+near[0].Edit)
+	}
 	return nil, authenticator.RefusedBy(refused.Reason, hints, "%s", refused.Text)
 }
 
@@ -223,18 +229,13 @@ type teller struct {
 	said map[string]bool
 }
 
-func (t *teller) tell(source access.Source, problems []access.Problem, table *access.Table) {
-	if table != nil {
-		problems = append(slices.Clone(problems), table.Problems()...)
-		for _, double := range table.Duplicates() {
-			if double.Hidden == nil || double.Counts == nil {
-				continue
-			}
-			problems = append(problems, access.Problem{
-				Origin: double.Hidden.Origin,
-				Text:   double.Hidden.Match.String() + " is mapped twice: " + double.Counts.String() + " counts",
-			})
-		}
+func (t *teller) tell(source access.Source, table *access.Table) {
+	problems := slices.Clone(table.Problems())
+	for _, double := range table.Duplicates() {
+		problems = append(problems, access.Problem{
+			Origin: double.Hidden.Origin,
+			Text:   double.Hidden.Match.String() + " is mapped twice: " + double.Counts.String() + " counts",
+		})
 	}
 	t.set.metrics.Problems.WithLabelValues(string(source)).Set(float64(len(problems)))
 	now := map[string]bool{}

@@ -216,6 +216,24 @@ func TestOnlyAWSAuth(t *testing.T) {
 	}
 }
 
+// TestNearestIsTold: a refusal names what is nearly right, in entries that count and in
+// those that do not.
+func TestNearestIsTold(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, false, access.EKSConfigMap)
+	w.run(w.ConfigMap(fake.NewClientset(configMap(map[string]string{
+		"mapRoles": "- {rolearn: arn:aws:iam::999999999999:role/a, username: a}\n" +
+			"- {rolearn: arn:aws:iam::" + account + ":role/b, username: ''}\n" + roles("c"),
+	})), nil, "").Run)
+	w.until("c", "c-user")
+	for name, want := range map[string]string{"a": "999999999999", "b": "username"} {
+		_, refused := w.Resolve(t.Context(), role(name))
+		if refused == nil || !strings.Contains(strings.Join(refused.Hints, "\n"), want) {
+			t.Errorf("%s: %+v, want a hint with %q", name, refused, want)
+		}
+	}
+}
+
 func write(t *testing.T, path, text string) {
 	t.Helper()
 	temporary := path + ".new"
