@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -67,8 +68,8 @@ func (e *ec2) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func TestInstances(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "AKIA")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
-	t.Setenv("AWS_CONFIG_FILE", "/nonexistent")
-	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+	t.Setenv("AWS_CONFIG_FILE", filepath.Join(t.TempDir(), "none"))
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", filepath.Join(t.TempDir(), "none"))
 	world := &ec2{names: map[string]string{"i-a": "ip-10-0-0-1.ec2.internal", "i-b": "ip-10-0-0-2.ec2.internal", "i-ended": ""}}
 	server := httptest.NewServer(world)
 	defer server.Close()
