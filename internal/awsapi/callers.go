@@ -75,9 +75,6 @@ func NewCallers(ctx context.Context, c CallersConfig) (*Callers, error) {
 	transport.TLSClientConfig.MinVersion = tls.VersionTLS12
 	noticesDead(transport, awsHandshake)
 	asks := &Callers{cluster: c.Cluster, scheme: "https", answers: c.Answers}
-	if asks.answers == nil {
-		asks.answers = func(string, int) {}
-	}
 	endpoint, err := configuredEndpoint(ctx, "STS", c.Endpoint, loaded)
 	if err != nil {
 		return nil, err
@@ -153,16 +150,23 @@ func (c *Callers) ask(ctx context.Context, p *callerid.Presigned) (*callerid.Ide
 	request.Header.Set(userAgent, build.UserAgent())
 	response, err := c.client.Do(request)
 	if err != nil {
-		c.answers(p.Region, 0)
+		c.tell(p, 0)
 		return nil, p.Unreachable(withoutURL(err))
 	}
-	c.answers(p.Region, response.StatusCode)
+	c.tell(p, response.StatusCode)
 	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(response.Body, callerid.MaxAnswer+1))
 	if err != nil {
 		return nil, p.Unreachable(fmt.Errorf("error reading HTTP result: %w", withoutURL(err)))
 	}
 	return callerid.ReadAnswer(p, response.StatusCode, body)
+}
+
+// tell counts an answer, if anybody does.
+func (c *Callers) tell(p *callerid.Presigned, status int) {
+	if c.answers != nil {
+		c.answers(p.Region, status)
+	}
 }
 
 // withoutURL returns the cause of a failed request. Causes that are known to

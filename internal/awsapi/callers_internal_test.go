@@ -272,7 +272,6 @@ func TestNoAnswer(t *testing.T) {
 			c := &Callers{
 				cluster: "prod",
 				scheme:  "https",
-				answers: func(string, int) {},
 				client: &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
 					<-r.Context().Done()
 					return nil, r.Context().Err()
