@@ -48,6 +48,8 @@ func identifies(issuer, claim string) bool {
 		return true
 	case isGitHub(issuer):
 		return githubClaims[claim]
+	case fold(issuer) == google && claim == googleOrganization:
+		return true
 	}
 	// Those who have a token made choose for whom it is.
 	return claim != "oaud" && slices.Contains(issuerClaims(issuer), claim)
@@ -65,6 +67,10 @@ func (c *casting) claim(key string) domain {
 	}
 	d := domain{shapes: []spelling{{ops: []op{anyOne, anyRun}}}}
 	switch {
+	case c.guest && claim == "amr":
+		return domain{fixed: []string{unauthenticated}}
+	case c.guest && claim == "aud":
+		return d
 	case claim == "aud" && !identifies(issuer, claim):
 		return c.audience(d)
 	case claim != "sub" && claim != "aud":
