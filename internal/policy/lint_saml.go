@@ -126,9 +126,9 @@ func isSignIn(partition, address string) bool {
 
 // saml checks a statement's SAML provider, and asks the engine whom it lets in.
 func (l *linter) saml(s *statement, entry *principalEntry) {
-	stranger := l.stranger(s, entry)
-	l.samlProvider(entry, stranger != nil)
+	l.samlProvider(entry)
 	l.samlValues(s, entry)
+	stranger := l.stranger(s, entry)
 	if stranger == nil {
 		return
 	}
@@ -153,9 +153,9 @@ func (l *linter) saml(s *statement, entry *principalEntry) {
 }
 
 // samlProvider checks the name of a SAML provider, for which STS looks in the role's
-// account. Another name is suggested only if no stranger would get in by it.
-func (l *linter) samlProvider(entry *principalEntry, open bool) {
-	head, name, _ := strings.Cut(entry.text, ":saml-provider/")
+// account.
+func (l *linter) samlProvider(entry *principalEntry) {
+	_, name, _ := strings.Cut(entry.text, ":saml-provider/")
 	if slices.ContainsFunc(l.decoder.violations, func(v violation) bool { return v.at == entry.at }) {
 		return
 	}
@@ -164,25 +164,7 @@ func (l *linter) samlProvider(entry *principalEntry, open bool) {
 			"digits and ._- in it%s", name, unfilled(name))
 		return
 	}
-	if account := accountOf(entry.text); l.options.Account != "" && account != l.options.Account {
-		f := l.add(finding.Error, entry.at, "provider-in-another-account",
-			"the provider is in account %s, the role in %s: STS looks for it only in the role's account",
-			account, l.options.Account)
-		f.Command = "aws iam create-saml-provider --name " + name + " --saml-metadata-document file://metadata.xml"
-		if !open {
-			own := strings.Replace(entry.text, "::"+account+":", "::"+l.options.Account+":", 1)
-			f.suggest(l, entry.at, jsonText(own),
-				"name the provider of the role's account, and create it if it does not exist")
-		}
-	}
-	if partition := partitionOf(entry.text); l.facts().Partition != "" && partition != l.facts().Partition {
-		f := l.add(finding.Error, entry.at, "provider-in-another-partition",
-			"the provider is in partition %s, the role in %s", partition, l.facts().Partition)
-		if !open {
-			f.suggest(l, entry.at, jsonText("arn:"+l.facts().Partition+strings.TrimPrefix(head, "arn:"+partition)+
-				":saml-provider/"+name), "name the role's partition")
-		}
-	}
+	l.providerPlace(entry, "create-saml-provider --name "+name+" --saml-metadata-document file://metadata.xml")
 }
 
 // samlValues looks for keys that no assertion has, and for audiences that are almost AWS's;

@@ -203,6 +203,11 @@ var federatedRows = []lintRow{
 		text: tokenLint("www.amazon.com", `'StringEquals':{'www.amazon.com:app_id':'amzn1.a'}`),
 	},
 	{
+		name: "another account's provider of a shared issuer", want: []string{"error provider-in-another-account"},
+		text: tokenLint("arn:aws:iam::444455556666:oidc-provider/gitlab.com",
+			`'StringEquals':{'gitlab.com:sub':'project_path:ours/app:ref_type:branch:ref:main','gitlab.com:aud':'ours'}`),
+	},
+	{
 		name: "Google in capitals", want: []string{badName},
 		text:  tokenLint("Accounts.Google.com", `'StringEquals':{'accounts.google.com:aud':'1.apps.example'}`),
 		fixed: tokenLint("accounts.google.com", `'StringEquals':{'accounts.google.com:aud':'1.apps.example'}`),

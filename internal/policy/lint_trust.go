@@ -19,7 +19,9 @@ func (l *linter) trust(s *statement) {
 	for i := range s.principal.entries {
 		switch entry := &s.principal.entries[i]; entry.key {
 		case "Federated":
+			before := len(l.findings)
 			l.federated(s, entry)
+			closeFirst(l.findings[before:])
 		case "Service":
 			l.service(s, entry)
 		case "AWS":
@@ -104,6 +106,9 @@ func (l *linter) federated(s *statement, entry *principalEntry) {
 	}
 	issuer := fold(issuerOf(entry.text))
 	if issuerClaims(issuer) != nil {
+		if url := issuerOf(entry.text); url != entry.text {
+			l.providerPlace(entry, "create-open-id-connect-provider --url https://"+url+" --client-id-list "+l.audience())
+		}
 		l.sharedIssuer(s, entry)
 		return
 	}

@@ -46,6 +46,7 @@ func slipped(data *[]byte) string {
 		"https://sts.amazonaws.com", "sts.amazon.com")
 	principal := choice(data, `{"Federated":"arn:aws:iam::111122223333:oidc-provider/`+fixIssuer+`"}`,
 		`{"Federated":"arn:aws:iam::111122223333:oidc-provider/`+issuer()+`"}`, `{"AWS":"*"}`,
+		`{"Federated":"arn:aws:iam::444455556666:oidc-provider/`+fixIssuer+`"}`,
 		`{"AWS":"arn:aws:iam::111122223333:root"}`, `{"Service":"eks.amazonaws.com"}`)
 	operators := []string{
 		"StringEquals", "StringEquals", "StringLike", "StringEqualsIfExists", "ForAllValues:StringEquals", "StringNotEquals",
@@ -315,4 +316,39 @@ func TestFixSAMLAgrees(t *testing.T) {
 func FuzzFixSAMLAgrees(f *testing.F) {
 	f.Add([]byte("\x00\x01\x02\x03"))
 	f.Fuzz(func(t *testing.T, data []byte) { fixSAMLAgrees(t, slippedSAML(&data)) })
+}
+
+// TestFixOpensNoProvider: the provider of another account is not found, so nobody gets in by
+// it; --fix names the role's own only if no stranger does then.
+func TestFixOpensNoProvider(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		provider, action, conditions string
+		moved                        bool
+	}{
+		{"oidc-provider/" + fixIssuer, "sts:AssumeRoleWithWebIdentity", `"StringEquals":{"` + fixIssuer + `:aud":"x"}`, false},
+		{
+			"oidc-provider/" + fixIssuer, "sts:AssumeRoleWithWebIdentity",
+			`"StringLike":{"` + fixIssuer + `:sub":"system:serviceaccount:*:cart"}`, false,
+		},
+		{
+			"oidc-provider/" + fixIssuer, "sts:AssumeRoleWithWebIdentity",
+			`"StringEquals":{"` + fixIssuer + `:sub":"` + fixSubject + `"}`, true,
+		},
+		{"oidc-provider/gitlab.com", "sts:AssumeRoleWithWebIdentity", `"StringLike":{"gitlab.com:sub":"project_path:*"}`, false},
+		{"oidc-provider/gitlab.com", "sts:AssumeRoleWithWebIdentity", `"StringLike":{"gitlab.com:sub":"project_path:a/b:*"}`, true},
+		{"saml-provider/ours", "sts:AssumeRoleWithSAML", `"StringNotEquals":{"SAML:aud":"` + fixSignIn + `"}`, false},
+		{"saml-provider/ours", "sts:AssumeRoleWithSAML", `"StringLike":{"SAML:aud":"*"}`, true}, // it is closed first
+	} {
+		text := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Federated":"arn:aws:iam::444455556666:` +
+			row.provider + `"},"Action":"` + row.action + `","Condition":{` + row.conditions + `}}]}`
+		fixed := trust.Fix("p", []byte(text), policy.LintOptions{Account: roleAccount})
+		if moved := strings.Contains(fixed.Text, roleAccount+":"+row.provider); moved != row.moved {
+			t.Errorf("%s became %s; left: %+v", text, fixed.Text, fixed.Left)
+		}
+		says := func(f finding.Finding) bool { return f.Rule == "provider-in-another-account" }
+		if slices.ContainsFunc(fixed.Left, says) == row.moved {
+			t.Errorf("%s became %s: it is said that the provider is another account's: %v", text, fixed.Text, !row.moved)
+		}
+	}
 }
