@@ -77,8 +77,7 @@ func closeFirst(findings []placed) {
 		return
 	}
 	for i := range findings {
-		f := &findings[i]
-		if f.Suggested != nil && (f.Rule == "provider-in-another-account" || f.Rule == "provider-in-another-partition") {
+		if f := &findings[i]; f.Suggested != nil && strings.HasPrefix(f.Rule, "provider-") {
 			f.Suggested.Manual = true
 		}
 	}

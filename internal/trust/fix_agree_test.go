@@ -322,6 +322,12 @@ func FuzzFixSAMLAgrees(f *testing.F) {
 // it; --fix names the role's own only if no stranger does then.
 func TestFixOpensNoProvider(t *testing.T) {
 	t.Parallel()
+	slipped := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Federated":"arn:aws:iam::111122223333:` +
+		`oidc-provider/` + fixIssuer + `/"},"Action":"sts:AssumeRoleWithWebIdentity","Condition":{"StringEquals":{"` +
+		fixIssuer + `/:aud":"sts.amazonaws.com"}}}]}`
+	if fixed := trust.Fix("p", []byte(slipped), policy.LintOptions{Account: roleAccount}); letsIn(fixed.Text, "a") {
+		t.Errorf("%s became %s", slipped, fixed.Text)
+	}
 	for _, row := range []struct {
 		provider, action, conditions string
 		moved                        bool
