@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/rolecall/rolecall/internal/arn"
 )
@@ -380,7 +379,7 @@ func (c *casting) ask() *found {
 	}
 	if c.request.Principal.Kind == RoleSession || c.request.Principal.Kind == User ||
 		c.request.Principal.Kind == FederatedUser {
-		policies.Identity, policies.Session = []*Policy{allowAll()}, []*Policy{allowAll()}
+		policies.Identity, policies.Session = []*Policy{Everything()}, []*Policy{Everything()}
 		policies.HasSession = true
 	}
 	if d, _ := DecideAll(c.request, actions, policies); d.Effect != Allowed {
@@ -397,13 +396,6 @@ func appendNew(list []string, one string) []string {
 	}
 	return append(list, one)
 }
-
-// allowAll is what a caller's own policies allow: only the trust policy is asked.
-var allowAll = sync.OnceValue(func() *Policy {
-	all, _ := Parse(Identity, "all",
-		[]byte(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}`))
-	return all
-})
 
 // describe says who the caller is, and what he brings.
 func (c *casting) describe() string {

@@ -416,7 +416,7 @@ func asked(p *Policy, r *Request) bool {
 	policies := &Policies{Trust: p}
 	switch r.Principal.Kind {
 	case User, RoleSession, FederatedUser:
-		policies.Identity, policies.Session = []*Policy{allowAll()}, []*Policy{allowAll()}
+		policies.Identity, policies.Session = []*Policy{Everything()}, []*Policy{Everything()}
 	case Anonymous, Service, WebIdentity, Root:
 	}
 	actions := []string{r.Action}
