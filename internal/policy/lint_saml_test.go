@@ -163,6 +163,15 @@ var federatedRows = []lintRow{
 		text: allow(`'Principal':{'Federated':'` + samlProvider + `','AWS':'111122223333'},'Action':['sts:AssumeRole',` +
 			`'sts:AssumeRoleWithSAML']`),
 	},
+	{
+		name: "tags in another statement", text: doc(`{'Effect':'Allow','Principal':{'Federated':'`+samlProvider+
+			`'},'Action':'sts:AssumeRoleWithSAML','Condition':{`+wantsSAML+`}}}`, `{'Effect':'Allow','Principal':{'Federated':'`+
+			samlProvider+`'},'Action':'sts:TagSession'}`),
+	},
+	{
+		name: "tags alone", want: []string{"error action-of-another-principal"},
+		text: allow(`'Principal':{'Federated':'` + samlProvider + `'},'Action':'sts:TagSession'`),
+	},
 
 	{name: "a pool", text: tokenLint(pool, poolIs+`,'ForAnyValue:StringLike':{'`+pool+`:amr':'authenticated'}`)},
 	{

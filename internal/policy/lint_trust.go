@@ -79,6 +79,11 @@ func (s *statement) federations() int {
 
 func (s *statement) allowsAction(name string) bool { return s.action.match(splitAction(name)) }
 
+// onlyBeside reports a statement that allows only what comes with a call that assumes a role.
+func (s *statement) onlyBeside() bool {
+	return !s.action.not && !slices.ContainsFunc(roleActions[:3], s.allowsAction)
+}
+
 // onlyFederatedCalls reports a statement that allows the calls of identity providers, and not
 // everybody else's.
 func (s *statement) onlyFederatedCalls() bool {
@@ -90,6 +95,8 @@ func (l *linter) federated(s *statement, entry *principalEntry) {
 	saml := entry.isSAMLProvider()
 	switch {
 	case saml && s.allowsAction("sts:AssumeRoleWithSAML"), !saml && s.allowsAction("sts:AssumeRoleWithWebIdentity"):
+	case s.onlyBeside() && slices.ContainsFunc(roleActions[1:3], func(a string) bool { return l.elsewhere(entry, a) }):
+		return // it is about what another statement's callers bring
 	case saml:
 		l.wrongAction(s, "sts:AssumeRoleWithSAML", "a SAML identity")
 		return
