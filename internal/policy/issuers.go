@@ -41,7 +41,15 @@ var builtinIssuers = map[string][]string{
 	"graph.facebook.com":  {"app_id", "sub"},
 }
 
-const cognito = "cognito-identity.amazonaws.com"
+const (
+	cognito = "cognito-identity.amazonaws.com"
+	google  = "accounts.google.com"
+
+	// unauthenticated is in the amr of a guest of an identity pool.
+	unauthenticated = "unauthenticated"
+	// googleOrganization is the number of a caller's organization in Google Cloud.
+	googleOrganization = "google/organization_number"
+)
 
 // webIdentityAction is what a token's bearer calls.
 var webIdentityAction = splitAction("sts:AssumeRoleWithWebIdentity")
@@ -101,6 +109,9 @@ func issuerOf(principal string) string {
 	}
 	return principal
 }
+
+// hasNoARN reports one of the four providers that principals name without an ARN.
+func hasNoARN(provider string) bool { return provider == cognito || builtinIssuers[provider] != nil }
 
 func issuerClaims(issuer string) []string {
 	folded := fold(issuer)

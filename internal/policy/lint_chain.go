@@ -2,19 +2,10 @@ package policy
 
 import (
 	"cmp"
-	"sync"
 
 	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/finding"
 )
-
-// allowsAll is what the caller's own policies are taken to allow where only a trust policy
-// is looked at.
-var allowsAll = sync.OnceValue(func() *Policy {
-	all, _ := Parse(Identity, "everything",
-		[]byte(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}`))
-	return all
-})
 
 // mustAdmitSource asks the engine about sessions of another role that are to assume this
 // one, as a program does that goes on from the role of its pod. The tags of a session of
@@ -86,7 +77,7 @@ func (l *linter) chainRequest(source arn.Role, tags []Tag) (*Request, []string) 
 }
 
 func (l *linter) fromSource(trust *Policy) *Policies {
-	return &Policies{Trust: trust, Identity: []*Policy{allowsAll()}}
+	return &Policies{Trust: trust, Identity: []*Policy{Everything()}}
 }
 
 func (l *linter) admitsSource(trust *Policy, request *Request, actions []string) bool {

@@ -84,8 +84,8 @@ func (l *linter) values(s *statement, c *condition) {
 			like := c.op
 			like.base = strings.Replace(strings.TrimSuffix(like.base, "IgnoreCase"), "Equals", "Like", 1)
 			severity := finding.Warning
-			if isTokenKey(c.folded) && !c.op.negated {
-				severity = l.never() // no claim of a cluster's token has such characters
+			if (isTokenKey(c.folded) || c.folded == samlAudience) && !c.op.negated {
+				severity = l.never() // no claim of a cluster's token has such characters, and no address
 			}
 			f := l.add(
 				severity,
@@ -96,7 +96,9 @@ func (l *linter) values(s *statement, c *condition) {
 				source,
 				like.name(),
 			)
-			l.rename(f, s, c, like.name(), "compare with %s", like.name())
+			if c.folded != samlAudience || c.op.negated { // a pattern of addresses is another's, too
+				l.rename(f, s, c, like.name(), "compare with %s", like.name())
+			}
 		}
 	}
 }
@@ -192,7 +194,7 @@ func (l *linter) demand(f *placed, s *statement, c *condition) {
 
 // knownSingle are keys that are single-valued by definition.
 func knownSingle(folded string) bool {
-	return strings.HasPrefix(folded, "aws:") || strings.HasPrefix(folded, "sts:")
+	return strings.HasPrefix(folded, "aws:") || strings.HasPrefix(folded, "sts:") || folded == samlAudience
 }
 
 // requires reports a Null … false on the key.

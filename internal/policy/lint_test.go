@@ -418,6 +418,10 @@ var lintRows = []lintRow{
 		kind: policy.Trust,
 		text: allow(`'Principal':{'Federated':'arn:aws:iam::111122223333:saml-provider/p'},` +
 			`'Action':'sts:AssumeRoleWithSAML'`),
+		want: []string{"security saml-without-audience"},
+		fixed: allow(`'Principal':{'Federated':'arn:aws:iam::111122223333:saml-provider/p'},` +
+			`'Action':'sts:AssumeRoleWithSAML', 'Condition': {'StringEquals': {'SAML:aud': ` +
+			`'https://signin.aws.amazon.com/saml'}}`),
 	},
 	{
 		name: "SAML with web identity's action",

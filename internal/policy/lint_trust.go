@@ -19,7 +19,9 @@ func (l *linter) trust(s *statement) {
 	for i := range s.principal.entries {
 		switch entry := &s.principal.entries[i]; entry.key {
 		case "Federated":
+			before := len(l.findings)
 			l.federated(s, entry)
+			closeFirst(l.findings[before:])
 		case "Service":
 			l.service(s, entry)
 		case "AWS":
@@ -77,10 +79,24 @@ func (s *statement) federations() int {
 
 func (s *statement) allowsAction(name string) bool { return s.action.match(splitAction(name)) }
 
+// onlyBeside reports a statement that allows only what comes with a call that assumes a role.
+func (s *statement) onlyBeside() bool {
+	return !s.action.not && !slices.ContainsFunc(roleActions[:3], s.allowsAction)
+}
+
+// onlyFederatedCalls reports a statement that allows the calls of identity providers, and not
+// everybody else's.
+func (s *statement) onlyFederatedCalls() bool {
+	return !s.allowsAction("sts:AssumeRole") &&
+		(s.allowsAction("sts:AssumeRoleWithWebIdentity") || s.allowsAction("sts:AssumeRoleWithSAML"))
+}
+
 func (l *linter) federated(s *statement, entry *principalEntry) {
-	saml := strings.Contains(entry.text, ":saml-provider/")
+	saml := entry.isSAMLProvider()
 	switch {
 	case saml && s.allowsAction("sts:AssumeRoleWithSAML"), !saml && s.allowsAction("sts:AssumeRoleWithWebIdentity"):
+	case s.onlyBeside() && slices.ContainsFunc(roleActions[1:3], func(a string) bool { return l.elsewhere(entry, a) }):
+		return // it is about what another statement's callers bring
 	case saml:
 		l.wrongAction(s, "sts:AssumeRoleWithSAML", "a SAML identity")
 		return
@@ -89,10 +105,17 @@ func (l *linter) federated(s *statement, entry *principalEntry) {
 		return
 	}
 	if saml {
+		l.saml(s, entry)
+		return
+	}
+	if l.unknownProvider(s, entry) {
 		return
 	}
 	issuer := fold(issuerOf(entry.text))
 	if issuerClaims(issuer) != nil {
+		if url := issuerOf(entry.text); url != entry.text {
+			l.providerPlace(entry, "create-open-id-connect-provider --url https://"+url+" --client-id-list "+l.audience())
+		}
 		l.sharedIssuer(s, entry)
 		return
 	}
@@ -197,7 +220,9 @@ func (l *linter) sharedIssuer(s *statement, entry *principalEntry) {
 		l.add(finding.Security, at, "shared-issuer-stranger",
 			"tokens of others may assume the role: %s; name whose repository, project or organization it is",
 			stranger.who)
+		return
 	}
+	l.guests(s, entry)
 }
 
 // suggestFirmer compares without IfExists or a set prefix, which hold without the
@@ -278,7 +303,7 @@ func coversNamespaces(source string, compare comparison) bool {
 
 func (l *linter) service(s *statement, entry *principalEntry) {
 	switch {
-	case s.allowsAction("sts:AssumeRoleWithWebIdentity") && !s.allowsAction("sts:AssumeRole"):
+	case s.onlyFederatedCalls():
 		l.wrongAction(s, "sts:AssumeRole", "a service")
 	case entry.text == "pods.eks.amazonaws.com" && s.allowsAction("sts:AssumeRole") &&
 		!s.allowsAction("sts:TagSession") && !l.elsewhere(entry, "sts:TagSession"):
@@ -357,7 +382,7 @@ func (l *linter) trusted(s *statement, entry *principalEntry) {
 			return
 		}
 	}
-	if s.allowsAction("sts:AssumeRoleWithWebIdentity") && !s.allowsAction("sts:AssumeRole") && !s.hasFederated() {
+	if s.onlyFederatedCalls() && !s.hasFederated() {
 		l.wrongAction(s, "sts:AssumeRole", "an AWS principal")
 	}
 	owner := entry.account
@@ -417,6 +442,9 @@ func (l *linter) keySlip(s *statement, c *condition) bool {
 		return false
 	}
 	i := slices.IndexFunc(s.principal.entries, func(e principalEntry) bool { return e.key == "Federated" })
+	if s.principal.entries[i].isSAMLProvider() {
+		return false
+	}
 	issuer := normalIssuer(issuerOf(s.principal.entries[i].text), func(string) {})
 	key := strings.TrimPrefix(strings.TrimSpace(c.key), "https://")
 	_, named, isARN := strings.Cut(key, "oidc-provider/")
@@ -449,7 +477,7 @@ func (l *linter) keySlip(s *statement, c *condition) bool {
 func (l *linter) tokenKeys(s *statement) {
 	var issuers []string
 	for i := range s.principal.entries {
-		if e := &s.principal.entries[i]; e.key == "Federated" {
+		if e := &s.principal.entries[i]; e.key == "Federated" && !e.isSAMLProvider() {
 			issuers = append(issuers, fold(issuerOf(e.text)))
 		}
 	}
@@ -477,7 +505,11 @@ func (l *linter) tokenKeys(s *statement) {
 			if !s.onlyPrincipals("Federated") {
 				severity = finding.Warning // others of the statement may have it
 			}
-			f := l.add(severity, c.at, "impossible-key", "a web-identity call never has %s", c.key)
+			call := "a web-identity call"
+			if len(issuers) == 0 {
+				call = "a SAML call"
+			}
+			f := l.add(severity, c.at, "impossible-key", "%s never has %s", call, c.key)
 			if tag, isTag := strings.CutPrefix(c.folded, "aws:principaltag/"); isTag {
 				f.suggest(l, c.at, jsonText("aws:RequestTag/"+c.key[len(c.key)-len(tag):]), "compare the tag that the token brings")
 			}
@@ -520,7 +552,9 @@ func (l *linter) tokenKey(s *statement, c *condition, issuers []string) {
 // nameProvider suggests the issuer of the statement's one provider for a condition
 // key, if that is well-formed.
 func (l *linter) nameProvider(f *placed, s *statement, c *condition) {
-	i := slices.IndexFunc(s.principal.entries, func(e principalEntry) bool { return e.key == "Federated" })
+	i := slices.IndexFunc(s.principal.entries, func(e principalEntry) bool {
+		return e.key == "Federated" && !e.isSAMLProvider()
+	})
 	issuer := issuerOf(s.principal.entries[i].text)
 	why := brokenIssuer(issuerOfKey(c))
 	switch {

@@ -483,6 +483,22 @@ var ruleBook = sync.OnceValue(func() []Rule {
 			make:    tooComplexExample,
 		},
 		{
+			Code: "RC2016", Name: "saml-without-audience", Severity: finding.Security, Kind: Trust,
+			Meaning: "A user's assertion that the SAML provider made for another service than AWS is accepted, if that " +
+				"service passes it on. A warning if the service's address must be made up to look like AWS's.",
+			Fix: "Require SAML:aud to be https://signin.aws.amazon.com/saml, or a region's, with StringEquals.",
+			Example: `{'Version':'2012-10-17','Statement':[{'Effect':'Allow','Principal':{'Federated':'arn:aws:iam::1` +
+				`11122223333:saml-provider/p'},'Action':'sts:AssumeRoleWithSAML'}]}`,
+		},
+		{
+			Code: "RC2017", Name: "cognito-guests", Severity: finding.Security, Kind: Trust,
+			Meaning: "Guests of the Cognito identity pool may assume the role: nobody asks them for a login.",
+			Fix:     "Require amr to be authenticated with ForAnyValue:StringLike; or unauthenticated, if guests are meant.",
+			Example: `{'Version':'2012-10-17','Statement':[{'Effect':'Allow','Principal':{'Federated':'cognito-identity` +
+				`.amazonaws.com'},'Action':'sts:AssumeRoleWithWebIdentity','Condition':{'StringEquals':{'cognito-identit` +
+				`y.amazonaws.com:aud':'eu-west-1:11111111-2222-3333-4444-555555555555'}}}]}`,
+		},
+		{
 			Code: "RC3001", Name: "admits-nobody", Severity: finding.Error, Kind: Trust,
 			Meaning: "The policy engine lets nobody in by this statement.",
 			Fix:     "Fix the condition that is named, or remove the statement.",
@@ -647,8 +663,8 @@ var ruleBook = sync.OnceValue(func() []Rule {
 		{
 			Code: "RC3020", Name: "aud-slip", Severity: finding.Error, Kind: Trust,
 			Meaning: "The audience is almost sts.amazonaws.com, or a regional endpoint, which no provider " +
-				"registers.",
-			Fix: "Write sts.amazonaws.com.",
+				"registers; or it is almost the address at which AWS takes assertions in.",
+			Fix: "Write sts.amazonaws.com; for SAML https://signin.aws.amazon.com/saml, or a region's.",
 			Example: `{'Version':'2012-10-17','Statement':[{'Effect':'Allow','Principal':{'Federated':'arn:aws:iam::1` +
 				`11122223333:oidc-provider/h.example/p'},'Action':'sts:AssumeRoleWithWebIdentity','Condition':{'` +
 				`StringEquals':{'h.example/p:aud':'https://sts.amazonaws.com','h.example/p:sub':'system:servicea` +

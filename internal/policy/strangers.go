@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/rolecall/rolecall/internal/arn"
 )
@@ -24,6 +23,8 @@ type casting struct {
 	// guessing: texts of the document that are no secrets may be known, such as an
 	// external id.
 	guessing bool
+	// guest: he is one of an identity pool's guests, whom no login is asked of.
+	guest bool
 
 	request *Request
 	keys    []string
@@ -52,7 +53,7 @@ type found struct {
 var opening = []string{
 	"trust-anybody", "trust-anybody-who-knows", "service-without-source", "web-identity-without-sub",
 	"sub-any-namespace", "sub-several-namespaces", "sub-shared-namespace", "shared-issuer-stranger",
-	"third-party-without-external-id",
+	"third-party-without-external-id", "saml-without-audience", "cognito-guests",
 }
 
 // LetsStrangersIn reports a rule about a trust policy that lets in somebody whom it does
@@ -93,6 +94,10 @@ func (l *linter) nobody(s *statement, entry *principalEntry) (key string, certai
 		}
 		if i == 0 {
 			key = c.stuck
+		}
+		if c.isSAML() && (l.stranger(s, entry) != nil || l.unclear) { // whose assertions were made for others
+			l.unclear = false
+			return "", false
 		}
 	}
 	return key, true
@@ -136,7 +141,7 @@ func (c *casting) takingAction() string {
 	return "sts:AssumeRoleWithWebIdentity"
 }
 
-func (c *casting) isSAML() bool { return strings.Contains(c.entry.text, ":saml-provider/") }
+func (c *casting) isSAML() bool { return c.entry.isSAMLProvider() }
 
 func (c *casting) issuer() string { return fold(issuerOf(c.entry.text)) }
 
@@ -374,7 +379,7 @@ func (c *casting) ask() *found {
 	}
 	if c.request.Principal.Kind == RoleSession || c.request.Principal.Kind == User ||
 		c.request.Principal.Kind == FederatedUser {
-		policies.Identity, policies.Session = []*Policy{allowAll()}, []*Policy{allowAll()}
+		policies.Identity, policies.Session = []*Policy{Everything()}, []*Policy{Everything()}
 		policies.HasSession = true
 	}
 	if d, _ := DecideAll(c.request, actions, policies); d.Effect != Allowed {
@@ -392,13 +397,6 @@ func appendNew(list []string, one string) []string {
 	return append(list, one)
 }
 
-// allowAll is what a caller's own policies allow: only the trust policy is asked.
-var allowAll = sync.OnceValue(func() *Policy {
-	all, _ := Parse(Identity, "all",
-		[]byte(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}`))
-	return all
-})
-
 // describe says who the caller is, and what he brings.
 func (c *casting) describe() string {
 	p := &c.request.Principal
@@ -409,6 +407,10 @@ func (c *casting) describe() string {
 	case Service:
 		who = p.ARN
 	case WebIdentity:
+		if _, name, saml := strings.Cut(p.ARN, ":saml-provider/"); saml {
+			who = "an assertion of " + name
+			break
+		}
 		who = "a token of " + issuerOf(p.ARN)
 	case Anonymous, Root:
 	}

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"iter"
 	"slices"
 	"strings"
 )
@@ -48,6 +49,8 @@ func identifies(issuer, claim string) bool {
 		return true
 	case isGitHub(issuer):
 		return githubClaims[claim]
+	case fold(issuer) == google && claim == googleOrganization:
+		return true
 	}
 	// Those who have a token made choose for whom it is.
 	return claim != "oaud" && slices.Contains(issuerClaims(issuer), claim)
@@ -65,6 +68,10 @@ func (c *casting) claim(key string) domain {
 	}
 	d := domain{shapes: []spelling{{ops: []op{anyOne, anyRun}}}}
 	switch {
+	case c.guest && claim == "amr":
+		return domain{fixed: []string{unauthenticated}}
+	case c.guest && claim == "aud":
+		return d
 	case claim == "aud" && !identifies(issuer, claim):
 		return c.audience(d)
 	case claim != "sub" && claim != "aud":
@@ -128,22 +135,34 @@ func (c *casting) audience(d domain) domain {
 // owner of repositories, … that it names: who is in charge there is trusted.
 func (c *casting) subjectsNamed(key string) []spelling {
 	named := c.literals(key)
-	for i := range c.l.policy.statements {
-		for j := range c.l.policy.statements[i].conditions {
-			one := &c.l.policy.statements[i].conditions[j]
-			if one.folded != key || one.op.negated {
-				continue
-			}
-			for k := range one.values {
-				if prefix, ok := ownerPrefix(one.values[k].source); ok && one.values[k].segments == nil {
-					named = append(named, spelling{
-						ops: append(exactly(prefix).ops, anyRun), folded: one.op.compare == compareFolded,
-					})
+	for one, value := range c.wanted(key) {
+		if prefix, ok := ownerPrefix(value.source); ok && value.segments == nil {
+			named = append(named, spelling{
+				ops: append(exactly(prefix).ops, anyRun), folded: one.op.compare == compareFolded,
+			})
+		}
+	}
+	return named
+}
+
+// wanted are the values that the document's conditions on a key compare it with, other than
+// to rule them out.
+func (c *casting) wanted(key string) iter.Seq2[*condition, *pattern] {
+	return func(yield func(*condition, *pattern) bool) {
+		for i := range c.l.policy.statements {
+			for j := range c.l.policy.statements[i].conditions {
+				one := &c.l.policy.statements[i].conditions[j]
+				if one.folded != key || one.op.negated {
+					continue
+				}
+				for k := range one.values {
+					if !yield(one, &one.values[k]) {
+						return
+					}
 				}
 			}
 		}
 	}
-	return named
 }
 
 // sharedNamespaces hold accounts of many parties.
@@ -178,18 +197,10 @@ func ownerPrefix(source string) (string, bool) {
 // OWNER/ of OWNER/REPOSITORY.
 func (c *casting) ownersOf(key, delimiter string) []spelling {
 	var all []spelling
-	for i := range c.l.policy.statements {
-		for j := range c.l.policy.statements[i].conditions {
-			one := &c.l.policy.statements[i].conditions[j]
-			if one.folded != key || one.op.negated {
-				continue
-			}
-			for k := range one.values {
-				owner, _, found := strings.Cut(one.values[k].source, delimiter)
-				if found && owner != "" && !strings.ContainsAny(owner, "*?$") {
-					all = append(all, spell(owner+delimiter+"*"))
-				}
-			}
+	for _, value := range c.wanted(key) {
+		owner, _, found := strings.Cut(value.source, delimiter)
+		if found && owner != "" && !strings.ContainsAny(owner, "*?$") {
+			all = append(all, spell(owner+delimiter+"*"))
 		}
 	}
 	return all

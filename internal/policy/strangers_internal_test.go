@@ -3,6 +3,7 @@ package policy
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -127,6 +128,58 @@ var githubKeys = []generatedKey{
 	{github + ":colour", []string{"red"}},
 }
 
+const (
+	signIn   = "https://signin.aws.amazon.com/saml"
+	ourSAML  = "arn:aws:iam::111122223333:saml-provider/ours"
+	dublinIn = "https://eu-west-1.signin.aws.amazon.com/saml"
+)
+
+var generatedSAML = []generatedKey{
+	{"SAML:aud", []string{
+		signIn, signIn, dublinIn, "*", "https://*", "https://signin.aws.amazon.com/*", "https://*.signin.aws.amazon.com/saml",
+		"https://signin.aws.amazon.com*", "https://sso.example.com/acs", "urn:amazon:webservices", signIn + "/",
+		"https://signin.amazonaws.cn/saml", "${saml:aud}", "${SAML:iss}", "https://eu-*.signin.aws.amazon.com/saml", "",
+		"https://SIGNIN.aws.amazon.com/saml", "?*",
+	}},
+	{"saml:aud", []string{signIn, "*", "https://sso.example.com/acs"}},
+	{"SAML:sub", []string{"alice", "*", "${sts:RoleSessionName}", "${saml:aud}"}},
+	{"SAML:sub_type", []string{"persistent", "transient", "*"}},
+	{"SAML:iss", []string{"https://idp.example.com/saml", "*"}},
+	{"SAML:doc", []string{"111122223333/ours", "*", "111122223333/other"}},
+	{"saml:namequalifier", []string{"aGFzaA==", "*"}},
+	{"saml:edupersonaffiliation", []string{"staff", "*"}},
+	{"saml:groups", []string{"admins"}},
+	{"sts:RoleSessionName", []string{"alice", "${saml:sub}", "*"}},
+	{"sts:SourceIdentity", []string{"alice", "*"}},
+	{"aws:SourceIdentity", []string{"alice", "*"}},
+	{"aws:RequestTag/team", []string{"red", "*"}},
+	{"aws:PrincipalTag/team", []string{"red"}},
+	{"aws:SourceIp", []string{"203.0.113.0/24"}},
+}
+
+// cognitoKeys, googleKeys and amazonKeys are of providers that need no ARN.
+var (
+	cognitoKeys = []generatedKey{
+		{cognito + ":aud", []string{ourPool, ourPool, "eu-west-1:*", "*"}},
+		{cognito + ":amr", []string{"authenticated", "unauthenticated", "*", "auth*"}},
+		{cognito + ":sub", []string{"eu-west-1:11111111-2222-3333-4444-555555555555", "*"}},
+		{"sts:RoleSessionName", []string{"web", "*"}},
+	}
+	googleKeys = []generatedKey{
+		{google + ":aud", []string{"ours.apps.example", "*"}},
+		{google + ":oaud", []string{"ours.apps.example", "*"}},
+		{google + ":sub", []string{"117611761176", "*"}},
+		{google + ":email", []string{"alice@ours.example", "*@ours.example"}},
+		{google + ":" + googleOrganization, []string{"123456", "*"}},
+	}
+	amazonKeys = []generatedKey{
+		{"www.amazon.com:app_id", []string{"amzn1.application.ours", "*"}},
+		{"www.amazon.com:user_id", []string{"amzn1.account.alice", "*"}},
+	}
+)
+
+const ourPool = "eu-west-1:aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee"
+
 // generatedTrust is a trust policy of one to three statements.
 func generatedTrust(s *source) string {
 	var statements []string
@@ -158,9 +211,15 @@ func generatedStatement(s *source, deny bool) string {
 			slices.Concat(awsKeys, clusterKeys),
 		},
 		{`{"AWS":"*","Service":"pods.eks.amazonaws.com"}`, "sts:AssumeRole", slices.Concat(awsKeys, serviceKeys)},
-		{federated("saml-provider/ours"), "sts:AssumeRoleWithSAML", []generatedKey{
-			{"SAML:aud", []string{"https://signin.aws.amazon.com/saml"}},
-		}},
+		{federated("saml-provider/ours"), "sts:AssumeRoleWithSAML", generatedSAML},
+		{federated("saml-provider/ours"), "sts:AssumeRoleWithSAML", generatedSAML},
+		{
+			`{"Federated":["` + ourSAML + `","arn:aws:iam::111122223333:oidc-provider/` + ourIssuer + `"]}`, "sts:*",
+			slices.Concat(generatedSAML, clusterKeys),
+		},
+		{`{"Federated":"` + cognito + `"}`, "sts:AssumeRoleWithWebIdentity", cognitoKeys},
+		{`{"Federated":"` + google + `"}`, "sts:AssumeRoleWithWebIdentity", googleKeys},
+		{`{"Federated":"www.amazon.com"}`, "sts:AssumeRoleWithWebIdentity", amazonKeys},
 	})
 	action := `"Action":"` + one.action + `"`
 	switch s.n(8) {
@@ -310,7 +369,46 @@ func strangerRequests(s *source, text string) []*Request {
 				github + ":actor":            pick(s, []string{"alice", "mallory"}), github + ":ref": "refs/heads/main",
 			}, nil)
 	}
+	for _, audience := range []string{
+		"https://sso.example.com/acs", "https://evil.example/signin", "https://signin.aws.amazon.com.evil.example/saml", "",
+	} {
+		who, action, set := assertionOf(s, audience)
+		add(who, action, set, nil)
+	}
+	// Tokens of other pools and applications, and for Google of anybody for our audience.
+	builtin := func(provider string, set map[string]string, multi map[string][]string) {
+		add(Principal{Kind: WebIdentity, ARN: provider, UserID: provider}, "sts:AssumeRoleWithWebIdentity", set, multi)
+	}
+	for _, amr := range []string{"authenticated", "unauthenticated"} {
+		builtin(cognito, map[string]string{
+			cognito + ":aud": "eu-west-1:99999999-bbbb-cccc-dddd-eeeeeeeeeeee", cognito + ":sub": "eu-west-1:9999",
+		}, map[string][]string{cognito + ":amr": {amr}})
+	}
+	if !strings.Contains(text, unauthenticated) { // else guests are meant somewhere
+		builtin(cognito, map[string]string{cognito + ":aud": ourPool, cognito + ":sub": "eu-west-1:9999"},
+			map[string][]string{cognito + ":amr": {unauthenticated}})
+	}
+	builtin(google, map[string]string{
+		google + ":" + googleOrganization: maybe("777"), google + ":aud": "evil.apps.example", google + ":sub": "9999",
+		google + ":email": "mallory@evil.example",
+	}, map[string][]string{google + ":oaud": {pick(s, []string{"ours.apps.example", "evil"})}})
+	builtin("www.amazon.com", map[string]string{
+		"www.amazon.com:app_id": "amzn1.application.evil", "www.amazon.com:user_id": "amzn1.account.mallory",
+	}, nil)
 	return all
+}
+
+// assertionOf is a call with an assertion of our provider's, made for an audience.
+func assertionOf(s *source, audience string) (Principal, string, map[string]string) {
+	user := pick(s, []string{"alice", "mallory"})
+	return Principal{Kind: WebIdentity, ARN: ourSAML, UserID: ourSAML, Account: ourAccount}, "sts:AssumeRoleWithSAML",
+		map[string]string{
+			"saml:aud": audience, "saml:sub": user, "saml:sub_type": pick(s, []string{"persistent", "transient"}),
+			"saml:iss": "https://idp.example.com/saml", "saml:doc": "111122223333/ours", "saml:namequalifier": "aGFzaA==",
+			"saml:edupersonaffiliation": pick(s, []string{"staff", ""}),
+			"sts:SourceIdentity":        pick(s, []string{"", "", user}),
+			"aws:SourceIp":              pick(s, []string{"203.0.113.9", "198.51.100.9"}),
+		}
 }
 
 // asked is the engine's answer to a caller whose own policies allow everything.
@@ -318,13 +416,16 @@ func asked(p *Policy, r *Request) bool {
 	policies := &Policies{Trust: p}
 	switch r.Principal.Kind {
 	case User, RoleSession, FederatedUser:
-		policies.Identity, policies.Session = []*Policy{allowAll()}, []*Policy{allowAll()}
+		policies.Identity, policies.Session = []*Policy{Everything()}, []*Policy{Everything()}
 	case Anonymous, Service, WebIdentity, Root:
 	}
 	actions := []string{r.Action}
 	for key := range r.Context.entries {
-		if strings.HasPrefix(key, "aws:requesttag/") {
-			actions = []string{r.Action, "sts:TagSession"}
+		switch {
+		case strings.HasPrefix(key, "aws:requesttag/"):
+			actions = appendNew(actions, "sts:TagSession")
+		case key == "sts:sourceidentity":
+			actions = appendNew(actions, "sts:SetSourceIdentity")
 		}
 	}
 	d, _ := DecideAll(r, actions, policies)
@@ -383,8 +484,12 @@ func anyStranger(l *linter) bool {
 			if !s.allow {
 				continue
 			}
-			if got := l.stranger(s, &s.principal.entries[j]); got != nil && asked(l.policy, got.request) {
-				return true
+			entry := &s.principal.entries[j]
+			guest := casting{l: l, statement: s, kind: WebIdentity, entry: entry, guest: true}
+			for _, got := range []*found{l.stranger(s, entry), guest.search()} {
+				if got != nil && asked(l.policy, got.request) {
+					return true
+				}
 			}
 		}
 	}
@@ -397,7 +502,7 @@ func insiderRequests(s *source) []*Request {
 	add := func(p Principal, action string, keys ...string) {
 		c := NewContext().Set("sts:RoleSessionName", pick(s, []string{"app", "x1"})).Set("aws:SecureTransport", "true")
 		for i := 0; i < len(keys); i += 2 {
-			if s.n(4) > 0 || isTokenKey(fold(keys[i])) {
+			if s.n(4) > 0 || isTokenKey(fold(keys[i])) || strings.HasPrefix(keys[i], "saml:") {
 				c.Set(keys[i], keys[i+1])
 			}
 		}
@@ -416,6 +521,23 @@ func insiderRequests(s *source) []*Request {
 	provider := "arn:aws:iam::111122223333:oidc-provider/" + ourIssuer
 	add(Principal{Kind: WebIdentity, ARN: provider, UserID: provider, Account: ourAccount}, "sts:AssumeRoleWithWebIdentity",
 		ourIssuer+":sub", ourSubject, ourIssuer+":aud", "sts.amazonaws.com", "aws:SourceIp", "203.0.113.9")
+	for _, audience := range []string{signIn, dublinIn} {
+		who, action, set := assertionOf(s, audience)
+		var keys []string
+		for _, key := range slices.Sorted(maps.Keys(set)) {
+			if set[key] != "" {
+				keys = append(keys, key, set[key])
+			}
+		}
+		add(who, action, keys...)
+	}
+	add(Principal{Kind: WebIdentity, ARN: cognito, UserID: cognito}, "sts:AssumeRoleWithWebIdentity",
+		cognito+":aud", ourPool, cognito+":sub", "eu-west-1:11111111-2222-3333-4444-555555555555",
+		cognito+":amr", pick(s, []string{"authenticated", "unauthenticated"}))
+	add(Principal{Kind: WebIdentity, ARN: google, UserID: google}, "sts:AssumeRoleWithWebIdentity",
+		google+":aud", "ours.apps.example", google+":sub", "117611761176", google+":email", "alice@ours.example")
+	add(Principal{Kind: WebIdentity, ARN: "www.amazon.com", UserID: "www.amazon.com"}, "sts:AssumeRoleWithWebIdentity",
+		"www.amazon.com:app_id", "amzn1.application.ours", "www.amazon.com:user_id", "amzn1.account.alice")
 	return all
 }
 
@@ -423,7 +545,7 @@ func insiderRequests(s *source) []*Request {
 func TestStrangers(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(3, 4)) //nolint:gosec // a test's own sequence
-	for range 2000 {
+	for range 3000 {
 		data := make([]byte, 160)
 		for i := range data {
 			data[i] = byte(random.IntN(256))

@@ -37,10 +37,7 @@ func (c *casting) domain(key string) domain {
 	case isTokenKey(key):
 		return c.claim(key)
 	case strings.HasPrefix(key, "saml:"):
-		if c.kind == WebIdentity && c.isSAML() {
-			return choosable
-		}
-		return missing
+		return c.samlKey(key)
 	case strings.HasPrefix(key, "aws:principaltag/"):
 		if c.has(User, RoleSession, FederatedUser) {
 			return choosable
@@ -165,7 +162,7 @@ func (c *casting) domain(key string) domain {
 		return missing
 	case "sts:roleauthorizedbyidp":
 		switch {
-		case c.kind != WebIdentity:
+		case c.kind != WebIdentity || c.isSAML():
 			return missing
 		case c.insiders:
 			return domain{fixed: []string{"false", "true"}}

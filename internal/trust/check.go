@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/fault"
@@ -21,17 +20,6 @@ type probe struct {
 	context   map[string]string
 }
 
-// everything is what the caller's own policies allow: only the trust policy is
-// under test.
-var everything = sync.OnceValue(func() *policy.Policy {
-	all, _ := policy.Parse(
-		policy.Identity,
-		"everything",
-		[]byte(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}`),
-	)
-	return all
-})
-
 // admits asks the engine, for all actions that the call needs.
 func (p *probe) admits(trust *policy.Policy, account, partition string) policy.Decision {
 	context := policy.NewContext()
@@ -45,7 +33,7 @@ func (p *probe) admits(trust *policy.Policy, account, partition string) policy.D
 	}
 	policies := &policy.Policies{Trust: trust}
 	if p.principal.Kind == policy.RoleSession {
-		policies.Identity = []*policy.Policy{everything()}
+		policies.Identity = []*policy.Policy{policy.Everything()}
 	}
 	decision, _ := policy.DecideAll(request, p.taking.Actions(), policies)
 	return decision

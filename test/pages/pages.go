@@ -30,7 +30,7 @@ import (
 var (
 	Local = []string{
 		"README.md", "docs/guide/local-aws.md", "docs/guide/pod-identity-walkthrough.md", "docs/guide/policies.md",
-		"docs/guide/trust-policies.md", "docs/guide/authenticator.md",
+		"docs/guide/trust-policies.md", "docs/guide/authenticator.md", "docs/guide/token.md",
 	}
 	Cluster = []string{
 		"docs/guide/access-entries.md", "docs/guide/associations.md", "docs/guide/broker.md",

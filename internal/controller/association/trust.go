@@ -119,14 +119,7 @@ func (t *judged) by(role arn.Role, text string) verdict {
 	policies := &policy.Policies{Trust: document}
 	if t.principal.Kind == policy.RoleSession || t.principal.Kind == policy.User {
 		// What the caller's own policies say is not asked here.
-		all, err := policy.Parse(
-			policy.Identity, "all",
-			[]byte(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}`),
-		)
-		if err != nil {
-			return unknown("Unread", err.Error())
-		}
-		policies.Identity = []*policy.Policy{all}
+		policies.Identity = []*policy.Policy{policy.Everything()}
 	}
 	t.AddContext(t.context)
 	request := &policy.Request{
