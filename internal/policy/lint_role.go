@@ -86,17 +86,27 @@ func withoutMember(object string, path ...string) string {
 // be empty then, the object is removed with it.
 func memberSpan(object *node, path []string) (span, bool) {
 	i := slices.IndexFunc(object.members, func(m member) bool { return m.name == path[0] })
-	switch {
-	case i < 0:
+	if i < 0 {
 		return span{}, false
-	case len(path) > 1 && len(object.members[i].value.members) > 1:
-		return memberSpan(object.members[i].value, path[1:])
+	}
+	if inner := object.members[i].value; len(path) > 1 {
+		at, found := memberSpan(inner, path[1:])
+		if !found || !inner.holdsOnly(path[1:]) {
+			return at, found
+		}
+	}
+	switch {
 	case i > 0:
 		return span{object.members[i-1].value.at.end, object.members[i].value.at.end}, true
 	case len(object.members) > 1:
 		return span{object.members[0].at.start, object.members[1].at.start}, true
 	}
 	return span{object.members[0].at.start, object.members[0].value.at.end}, true
+}
+
+// holdsOnly reports an object with nothing in it but the member at a path that is there.
+func (n *node) holdsOnly(path []string) bool {
+	return len(n.members) == 1 && (len(path) == 1 || n.members[0].value.holdsOnly(path[1:]))
 }
 
 // accounts reports what is not an account number, such as a template's words.
