@@ -239,7 +239,21 @@ func TestNearest(t *testing.T) {
 	}
 }
 
-// TestPlaceholders: what looks like a placeholder and is none is a problem, and counts.
+// TestNamesThatAreNone: names that nobody could tell from others, and people who would be
+// nodes (spec people-cases row P56).
+func TestNamesThatAreNone(t *testing.T) {
+	t.Parallel()
+	for username, refused := range map[string]bool{
+		" ": true, "\t": true, "o\nk": true, "a\x00b": true, "a b": false, "system:node:{{SessionName}}": false,
+	} {
+		table := access.NewTable(access.EKSConfigMap, []access.Mapping{role("r", username)})
+		if problems := table.Problems(); (table.Len() == 0) != refused || (len(problems) == 0) != (username == "a b") {
+			t.Errorf("%q: %d mappings, %v", username, table.Len(), problems)
+		}
+	}
+}
+
+// TestPlaceholders: what looks like a placeholder and is not one is a problem, and counts.
 func TestPlaceholders(t *testing.T) {
 	t.Parallel()
 	for username, want := range map[string]string{
@@ -247,7 +261,7 @@ func TestPlaceholders(t *testing.T) {
 		"x{{sessionname}}":           "Write {{SessionName}}",
 		"{{AccountID}}{{accountid}}": "Write {{AccountID}}",
 		"{{SessionName}}":            "",
-		"{{Foo}}":                    "",
+		"{{Foo}}":                    "Write one of {{EC2PrivateDNSName}}, {{AccountID}}, {{SessionName}}, {{SessionNameRaw}}, {{AccessKeyID}}",
 		"{{":                         "",
 	} {
 		table := access.NewTable(access.EKSConfigMap, []access.Mapping{role("r", username)})

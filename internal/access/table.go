@@ -58,12 +58,12 @@ func NewTable(source Source, mappings []Mapping, problems ...Problem) *Table {
 		m.Source = source
 		if text, hint := flaw(&m); text != "" {
 			t.problems = append(t.problems,
-				Problem{Origin: m.Origin, Refused: true, Principal: m.Match.String(), Text: text, Hint: hint})
+				Problem{Origin: m.Origin, Refused: true, Principal: m.principal(), Text: text, Hint: hint})
 			continue
 		}
 		if text, hint := m.oddity(); text != "" {
 			t.problems = append(t.problems, Problem{
-				Origin: m.Origin, Principal: m.Match.String(), Text: text,
+				Origin: m.Origin, Principal: m.principal(), Text: text,
 				Hint: hint,
 			})
 		}
@@ -82,6 +82,21 @@ func NewTable(source Source, mappings []Mapping, problems ...Problem) *Table {
 		}
 	}
 	return t
+}
+
+// isNoName reports a name that nobody could tell from others in a log.
+func isNoName(name string) bool {
+	return name != "" && strings.TrimSpace(name) == "" ||
+		strings.ContainsFunc(name, func(c rune) bool { return c < ' ' || c == 0x7f })
+}
+
+// principal is whom a mapping is about, as people know them: a member of an IAM group by
+// its ARN.
+func (m *Mapping) principal() string {
+	if m.Match.UserID != "" && m.Written != "" {
+		return m.Written
+	}
+	return m.Match.String()
 }
 
 // Source is whose mappings they are.
@@ -344,6 +359,8 @@ func flaw(m *Mapping) (text, hint string) {
 		return "the username is empty", "Give a username; {{SessionName}} tells the people of a role apart."
 	case slices.Contains(m.Groups, ""):
 		return "the name of a group is empty", "Leave the group out."
+	case slices.ContainsFunc(slices.Collect(m.names()), isNoName):
+		return "a name is nothing but blanks, or has control characters", "Write a name that can be read."
 	case m.Policies != "" && m.Source != AccessEntry:
 		return "only access entries have access policies", ""
 	}

@@ -65,8 +65,8 @@ func (m *Mapping) names() iter.Seq[string] {
 	}
 }
 
-// oddity is what looks like a placeholder in a mapping's templates, and is none: it stays
-// as it is, and is seldom meant.
+// oddity is what is seldom meant in a mapping that counts: what looks like a placeholder,
+// and stays as it is; a person who becomes a node (spec people-cases row P56).
 func (m *Mapping) oddity() (text, hint string) {
 	for rest := range m.names() {
 		for {
@@ -76,15 +76,26 @@ func (m *Mapping) oddity() (text, hint string) {
 				break
 			}
 			rest = behind
-			for _, hold := range placeholders(m.Source) {
-				meant := strings.Trim(hold, "{}")
-				if inner != meant && lower(strings.TrimSpace(inner)) == lower(meant) {
-					return fmt.Sprintf("{{%.80s}} is no placeholder, and stays as it is", inner), "Write " + hold
-				}
+			if known := placeholders(m.Source); !slices.Contains(known, "{{"+inner+"}}") {
+				return fmt.Sprintf("{{%.80s}} is no placeholder, and stays as it is", inner), "Write " + meant(inner, known)
 			}
 		}
 	}
+	if strings.HasPrefix(m.Username, "system:node:") && !slices.Contains(m.Groups, "system:nodes") && m.Source != AccessEntry {
+		return "the username is a node's, and the group system:nodes is not there: whom it is about counts as a node to the API server",
+			"Give people names of their own; nodes have system:nodes among their groups."
+	}
 	return "", ""
+}
+
+// meant is the placeholder that a text between braces is likeliest to mean, or all.
+func meant(inner string, known []string) string {
+	for _, hold := range known {
+		if lower(strings.TrimSpace(inner)) == lower(strings.Trim(hold, "{}")) {
+			return hold
+		}
+	}
+	return "one of " + strings.Join(known, ", ")
 }
 
 // renderer fills in templates for one identity. The name of a node is asked for at

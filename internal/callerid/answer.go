@@ -18,7 +18,7 @@ const maxMessage = 256
 
 // throttles are codes that ask the caller to slow down. Any text with the word
 // Throttling in it does, too.
-var throttles = []string{"RequestLimitExceeded", "TooManyRequestsException"}
+var throttles = []string{"Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequestsException"}
 
 // ReadAnswer reads what STS answered to a token, and says whose it is (spec
 // authenticator §3.3, §3.4). Errors are fault.Throttled if STS asks to slow down,
@@ -69,8 +69,10 @@ func readRefusal(p *Presigned, status int, body []byte) error {
 	if err == nil && said.code != "" {
 		words.Code, words.message, words.requestID = printable(said.code), printable(said.message), printable(said.requestID)
 	}
+	// STS repeats words of the request in what it says: only where its code cannot be read
+	// does the word count that the peer looks for.
 	isThrottle := status == statusTooMany || status == statusUnavailable || slices.Contains(throttles, said.code) ||
-		strings.Contains(string(body), "Throttling")
+		words.Code == "" && strings.Contains(string(body), "Throttling")
 	switch {
 	case isThrottle:
 		return fault.New(fault.Throttled, "sts getCallerIdentity was throttled: %w", words)

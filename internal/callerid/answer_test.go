@@ -287,6 +287,14 @@ func TestRefusedAnswers(t *testing.T) {
 			kind:     fault.Denied,
 			fragment: "it names nobody",
 		},
+		{
+			row:    "words of the request in what STS says",
+			status: 400,
+			body: `{"Error":{"Code":"IncompleteSignature","Message":"Credential must have exactly 5 slash-delimited elements, ` +
+				`e.g. keyid/date/region/service/term, got 'Throttling'","Type":"Sender"},"RequestId":"r1"}`,
+			kind:     fault.Denied,
+			fragment: "IncompleteSignature",
+		},
 		{"no ARN", 200, answerOf("Admin", id, "AROAX:alice"), fault.Denied, "arn 'Admin' is invalid"},
 	} {
 		t.Run(row.row, func(t *testing.T) {

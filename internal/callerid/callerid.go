@@ -55,7 +55,13 @@ type Presigned struct {
 	// token.
 	Query     credential.Secret
 	partition string
+	session   [sha256.Size]byte
 }
+
+// Claims is a name for the credentials that are said to have signed it: the access key
+// and, of temporary ones, their session token, which is a secret that only their holder
+// can name.
+func (p *Presigned) Claims() string { return p.AccessKeyID + " " + string(p.session[:]) }
 
 // Expires is when STS stops accepting it.
 func (p *Presigned) Expires() time.Time { return p.Date.Add(Lifetime) }

@@ -2,6 +2,7 @@ package callerid
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -90,6 +91,10 @@ func unexpectedScheme(scheme, text string) error {
 	refused := malformed("unexpected scheme %s in pre-signed URL", quoted(scheme))
 	if strings.HasPrefix(lower(text), "https%3a") {
 		return refused.Hint("the URL was percent-encoded once more before it was put into the token: encode it with base64 only")
+	}
+	if scheme == "http" {
+		return refused.Hint("AWS_ENDPOINT_URL is set where the token was made, and aws eks get-token signs for that endpoint: " +
+			"unset it there, or use rolecall token, which signs for AWS's own host")
 	}
 	return refused
 }
@@ -205,6 +210,7 @@ func (p *Presigned) readQuery(raw string, policy Policy, now time.Time) error {
 	if len(p.AccessKeyID) > maxAccessKeyID {
 		p.AccessKeyID = p.AccessKeyID[:maxAccessKeyID]
 	}
+	p.session = sha256.Sum256([]byte(values[sessionToken].text))
 	return nil
 }
 

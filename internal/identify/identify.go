@@ -34,7 +34,7 @@ type Result string
 const (
 	Known    Result = "known"    // STS said so before, of yes and no alike
 	Verified Result = "verified" // STS says so now
-	Stale    Result = "stale"    // STS said so of this token before, and is asked too much to say it again
+	Stale    Result = "stale"    // STS said so of this token before, and throttles now
 	// Malformed: no question to STS is worth it.
 	Malformed Result = "malformed"
 	// Limited: its access key is asked about too often, or STS is asked too much at
@@ -79,10 +79,10 @@ type Limits struct {
 	// BadFor is how long STS's no counts, AgainFor how long nobody is told more than that
 	// STS could not be asked: both spare STS the tries of clients that ask again at once.
 	BadFor, AgainFor time.Duration
-	// Stale lets a yes count for as long as its token lives while STS throttles, or is
-	// asked too much to be asked about it again. A no ends that.
+	// Stale lets a yes count for as long as its token lives while STS throttles. A no ends
+	// that, and limits of ours do not begin it: anybody can reach those.
 	Stale bool
-	// AskRate and AskBurst are questions a second about one access key from one address,
+	// AskRate and AskBurst are questions a second about one's credentials from one address,
 	// and at once.
 	AskRate  float64
 	AskBurst int
@@ -146,8 +146,8 @@ func New(config Config) *Identifier {
 func (i *Identifier) Waiting() int { return i.gates.waitingNow() }
 
 // Identify says whose a token is. from is the address it came from: questions are
-// limited by access key and address, so that nobody elsewhere can use up what an
-// access key has. Every error is an *Error.
+// limited by credentials and address, so that nobody elsewhere can use up what they have,
+// nor anybody who does not hold them, if they are temporary. Every error is an *Error.
 func (i *Identifier) Identify(ctx context.Context, raw credential.Secret, from string) (*callerid.Identity, error) {
 	if i.Policy.TooLong(raw) {
 		_, err := callerid.Parse(raw, i.Policy, i.Now())
@@ -191,7 +191,7 @@ func (i *Identifier) known(print key) (who *callerid.Identity, refused *Error, k
 
 // stale is who a token was, if that counts while there is no other answer.
 func (i *Identifier) stale(print key, result Result) *callerid.Identity {
-	if !i.limits.Stale || result != Throttled && result != Limited {
+	if !i.limits.Stale || result != Throttled {
 		return nil
 	}
 	kept, found := i.accepted.Get(print, i.Now())
@@ -241,7 +241,8 @@ func (i *Identifier) share(
 func (i *Identifier) ask(
 	ctx context.Context, print key, p *callerid.Presigned, from string,
 ) (*callerid.Identity, error) {
-	if !i.asked.Allow(from+" "+p.AccessKeyID, i.Now()) {
+	// Who knows no more of temporary credentials than their access key uses up a share of its own.
+	if !i.asked.Allow(from+" "+p.Claims(), i.Now()) {
 		return nil, &Error{Limited, fmt.Errorf("the access key %q asks too often", p.AccessKeyID)}
 	}
 	gate := i.gates.to(p.Host)

@@ -2,12 +2,15 @@ package identify_test
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/rolecall/rolecall/internal/callerid"
+	"github.com/rolecall/rolecall/internal/credential"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/identify"
 )
@@ -70,6 +73,53 @@ func TestStaleWhileThrottled(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestLimitsMakeNobodyStale: questions that are used up by tokens which anybody can make do
+// not let what STS said before count for longer.
+func TestLimitsMakeNobodyStale(t *testing.T) {
+	limited(t, func(l *identify.Limits) { l.Stale, l.AskRate, l.AskBurst = true, 1, 3 }, func(t *testing.T, w *world) {
+		token := signed(t, "AKIA1", 1, time.Now())
+		if _, err := w.Identify(t.Context(), token, ""); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Minute)
+		w.err = fault.New(fault.Denied, "the key was deleted")
+		for n := range 5 {
+			_, _ = w.Identify(t.Context(), forged(t, token, n), "")
+		}
+		if who, err := w.Identify(t.Context(), token, ""); who != nil || w.last() != identify.Limited {
+			t.Errorf("%v, %v, %s", who, err, w.last())
+		}
+	})
+}
+
+// TestHoldersHaveTheirOwnShare: who knows the access key of temporary credentials, and not
+// their session token, does not use up what their holder may ask.
+func TestHoldersHaveTheirOwnShare(t *testing.T) {
+	limited(t, func(l *identify.Limits) { l.AskRate, l.AskBurst = 1, 3 }, func(t *testing.T, w *world) {
+		w.err = fault.New(fault.Denied, "not the signature")
+		for n := range 5 {
+			_, _ = w.Identify(t.Context(), forged(t, signed(t, "ASIA1", 1, time.Now()), n), "")
+		}
+		if w.last() != identify.Limited {
+			t.Fatalf("five questions: %s", w.last())
+		}
+		w.err = nil
+		if who, err := w.Identify(t.Context(), withSession(t, signed(t, "ASIA1", 1, time.Now()), "its-own"), ""); who == nil {
+			t.Errorf("the holder: %v", err)
+		}
+	})
+}
+
+// withSession is a token of temporary credentials.
+func withSession(t *testing.T, token credential.Secret, session string) credential.Secret {
+	t.Helper()
+	text, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(token.Reveal(), callerid.Prefix))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return callerid.Encode(string(text) + "&X-Amz-Security-Token=" + session)
 }
 
 // TestNoIsKeptAsLongAsSaid, and what says nothing about the token is not kept if it is

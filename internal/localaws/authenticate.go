@@ -130,6 +130,9 @@ func (s *Server) callerOf(a *ask) (*caller.Caller, error) {
 	}
 	who, err := caller.Session(owner, session)
 	if errors.Is(err, account.ErrNotFound) {
+		if session.IsRole() {
+			return nil, invalidToken("the session belongs to role %s, which was deleted", session.RoleARN)
+		}
 		return nil, invalidToken("the session belongs to user %s, who no longer exists", session.User)
 	}
 	return who, err

@@ -24,6 +24,9 @@ type explained struct {
 	// Reason is a stable word, as in the server's log and metrics; Text says it.
 	Reason string `json:"reason,omitempty"`
 	Text   string `json:"text,omitempty"`
+	// Uncertain says why a server that runs may decide otherwise: it keeps what a list said
+	// before that cannot be read now.
+	Uncertain []string `json:"uncertain,omitempty"`
 	// AssumedUserID is what the principal's unique id was taken to be.
 	AssumedUserID string    `json:"assumedUserID,omitempty"`
 	Sources       []verdict `json:"sources"`
@@ -136,6 +139,11 @@ func (c *collected) explain(id *callerid.Identity, nodeName access.NodeName) exp
 	for _, err := range c.unread {
 		result.Unread = append(result.Unread, err.Error())
 	}
+	for _, p := range c.problems {
+		if p.Whole {
+			result.Uncertain = append(result.Uncertain, p.Error())
+		}
+	}
 	return result
 }
 
@@ -161,6 +169,9 @@ func printExplained(w io.Writer, e explained) {
 	}
 	if e.AssumedUserID != "" {
 		fmt.Fprintf(w, "  if its unique id is %s, which a mapping wants: --user-id says which it is\n", e.AssumedUserID)
+	}
+	for _, text := range e.Uncertain {
+		fmt.Fprintf(w, "  but a server that runs keeps what this said before it was broken, and may decide by that: %s\n", text)
 	}
 	fmt.Fprintln(w)
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

@@ -103,10 +103,12 @@ func (c *collected) list() listing {
 
 // counts lets somebody log in whom a mapping is about, and looks what comes of it.
 func (c *collected) counts(m *access.Mapping) (counts bool, by string) {
-	user, refusal := c.chain.Resolve(example(m), func(string) (string, error) { return "ip-10-0-0-1.ec2.internal", nil })
-	if refusal != nil {
-		return false, string(refusal.Reason) + ": " + refusal.Text
+	// Explain takes an identity without an id to be the one that is pinned.
+	e := c.chain.Explain(example(m), func(string) (string, error) { return "ip-10-0-0-1.ec2.internal", nil })
+	if e.User == nil {
+		return false, string(e.Refusal.Reason) + ": " + e.Refusal.Text
 	}
+	user := e.User
 	if user.By == m {
 		return true, ""
 	}
@@ -119,11 +121,10 @@ func (c *collected) counts(m *access.Mapping) (counts bool, by string) {
 // example is an identity that a mapping is about.
 func example(m *access.Mapping) *callerid.Identity {
 	const (
-		noID      = "AIDAEXAMPLEEXAMPLE"
 		instance  = "i-0123456789abcdef0"
 		noAccount = "nobody-else-knows-this-role"
 	)
-	who := &callerid.Identity{Kind: callerid.User, UserID: noID, AccessKeyID: "ASIAEXAMPLEEXAMPLE"}
+	who := &callerid.Identity{Kind: callerid.User, AccessKeyID: "ASIAEXAMPLEEXAMPLE"}
 	partition := "aws"
 	if m.Match.Partition != "" {
 		partition = m.Match.Partition
@@ -146,7 +147,7 @@ func example(m *access.Mapping) *callerid.Identity {
 			who.Kind = kind
 		}
 		if who.Kind == callerid.Role {
-			who.Kind, who.SessionName, who.UserID = callerid.AssumedRole, instance, "AROAEXAMPLEEXAMPLE"
+			who.Kind, who.SessionName = callerid.AssumedRole, instance
 		}
 	}
 	for _, pinned := range []string{m.UserID, m.Match.UserID} {

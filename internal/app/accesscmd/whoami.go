@@ -225,8 +225,13 @@ func printMe(w io.Writer, m *me) {
 		if m.Cluster != nil && m.Cluster.Username != m.Explained.Username {
 			fmt.Fprintf(w, "          by it you would be %s\n", m.Explained.Username)
 		}
+	case m.Explained != nil && m.Cluster != nil && m.entered() == nil:
+		fmt.Fprintln(w, "mapping   none: this context enters without an IAM identity, such as by a certificate")
 	case m.Explained != nil:
 		fmt.Fprintf(w, "mapping   %s: %s\n", m.Explained.Reason, m.Explained.Text)
+		for _, text := range m.Explained.Uncertain {
+			fmt.Fprintf(w, "          but a server that runs keeps what this said before it was broken: %s\n", text)
+		}
 		for _, v := range m.Explained.Sources {
 			for _, n := range v.Near {
 				fmt.Fprintf(w, "          %s\n", n.Text)

@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
@@ -45,8 +46,15 @@ type ConfigMap struct {
 
 	options awsauth.Options
 	content awsauth.Content
-	good    map[string]string // texts
+	kept    kept
 	say     *teller
+}
+
+// kept is what goes over a restart: the last good texts of one object. Another object of
+// the name does not bring back what was deleted.
+type kept struct {
+	UID  types.UID         `json:"uid"`
+	Good map[string]string `json:"good"`
 }
 
 // ConfigMap prepares it, and takes what was good before a restart until the cluster was
@@ -55,22 +63,22 @@ func (s *Set) ConfigMap(client kubernetes.Interface, writer *events.Writer, file
 	c := &ConfigMap{
 		set: s, client: client, watch: follow.NewWatch("the ConfigMap aws-auth", s.now), events: writer, file: file,
 		options: awsauth.Options{Source: access.EKSConfigMap, Place: place, PinUserIDs: s.pin}, say: s.teller(),
-		good: map[string]string{},
+		kept: kept{Good: map[string]string{}},
 	}
 	if file == "" {
 		return c
 	}
 	text, err := os.ReadFile(file)
 	if err == nil {
-		err = json.Unmarshal(text, &c.good)
+		err = json.Unmarshal(text, &c.kept)
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
 		s.log.Error("what aws-auth last said is not read", "file", file, "error", err)
-		c.good = map[string]string{}
-	case len(c.good) > 0:
-		c.content = awsauth.ConfigMap(c.good, c.options)
+		c.kept = kept{}
+	case len(c.kept.Good) > 0:
+		c.content = awsauth.ConfigMap(c.kept.Good, c.options)
 		s.put(access.EKSConfigMap, c.content.Mappings(), nil, false)
 		s.log.Info("mappings of before the restart count until the cluster is read", "source", access.EKSConfigMap,
 			"mappings", len(c.content.Mappings()))
@@ -157,12 +165,15 @@ func (s *store) Resync() error { return nil }
 // read takes the ConfigMap as it is; nil if there is none.
 func (c *ConfigMap) read(object *corev1.ConfigMap) {
 	if object == nil {
-		c.content, c.good = awsauth.Content{}, map[string]string{}
+		c.content, c.kept = awsauth.Content{}, kept{}
 		table := c.set.put(access.EKSConfigMap, nil, nil, true)
 		c.set.log.Warn("there is no ConfigMap aws-auth: it maps nobody", "source", access.EKSConfigMap)
 		c.say.tell(access.EKSConfigMap, table)
 		c.keep()
 		return
+	}
+	if object.UID != c.kept.UID || c.kept.Good == nil {
+		c.content, c.kept = awsauth.Content{}, kept{UID: object.UID, Good: map[string]string{}}
 	}
 	now := awsauth.ConfigMap(object.Data, c.options)
 	broken := now.Broken()
@@ -173,9 +184,9 @@ func (c *ConfigMap) read(object *corev1.ConfigMap) {
 		}
 		c.set.good(access.EKSConfigMap, string(key))
 		if text := object.Data[string(key)]; text != "" {
-			c.good[string(key)] = text
+			c.kept.Good[string(key)] = text
 		} else {
-			delete(c.good, string(key))
+			delete(c.kept.Good, string(key))
 		}
 	}
 	c.content = now.KeepGood(c.content)
@@ -210,7 +221,7 @@ func (c *ConfigMap) keep() {
 	if c.file == "" {
 		return
 	}
-	text, err := json.Marshal(c.good)
+	text, err := json.Marshal(c.kept)
 	if err == nil {
 		err = atomicfile.Write(c.file, text, 0o600)
 	}

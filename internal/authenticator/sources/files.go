@@ -95,7 +95,7 @@ func (s *Set) MountedFile(path string) (run func(context.Context) error, err err
 		if err != nil {
 			return err
 		}
-		if bad := refused(content.Problems()); len(bad) > 0 {
+		if bad := refused(faults(access.MountedFile, content)); len(bad) > 0 {
 			s.metrics.Problems.WithLabelValues(string(access.MountedFile)).Set(float64(len(bad)))
 			wrong := fault.New(fault.Invalid, "%s", bad[0].Error())
 			if bad[0].Hint != "" {
@@ -196,7 +196,7 @@ func (d *dynamicFile) look() {
 		return
 	case err == nil:
 		content := awsauth.Dynamic(text, d.options)
-		if bad := refused(content.Problems()); len(bad) > 0 {
+		if bad := refused(faults(access.DynamicFile, content)); len(bad) > 0 {
 			d.metrics.Problems.WithLabelValues(string(access.DynamicFile)).Set(float64(len(bad)))
 			err = fault.New(fault.Invalid, "%s", bad[0].Error())
 			break
@@ -288,4 +288,9 @@ func (s *Set) BackendMode(path string, configured, followed []access.Source) fun
 	}
 	lookAgain()
 	return func(ctx context.Context) error { return every(ctx, look, lookAgain) }
+}
+
+// faults are all that is wrong with a file: what cannot be read, and what may not be given.
+func faults(source access.Source, content awsauth.Content) []access.Problem {
+	return access.NewTable(source, content.Mappings(), content.Problems()...).Problems()
 }

@@ -216,6 +216,33 @@ func TestOnlyAWSAuth(t *testing.T) {
 	}
 }
 
+// TestAnotherConfigMap: what one object said does not count for another of its name, not
+// after a restart either.
+func TestAnotherConfigMap(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "aws-auth.json")
+	first := configMap(map[string]string{"mapRoles": roles("a")})
+	first.UID = "1"
+	w := newWorld(t, false, access.EKSConfigMap)
+	stop := w.run(w.ConfigMap(fake.NewClientset(first), nil, file).Run)
+	w.until("a", "a-user")
+	stop()
+
+	broken := configMap(map[string]string{"mapRoles": "- {rolearn: ["})
+	broken.UID = "1"
+	w = newWorld(t, false, access.EKSConfigMap)
+	stop = w.run(w.ConfigMap(fake.NewClientset(broken), nil, file).Run)
+	w.untilSaid("cannot be read")
+	w.until("a", "a-user") // it is the object that was good before
+	stop()
+
+	broken.UID = "2"
+	w = newWorld(t, false, access.EKSConfigMap)
+	w.run(w.ConfigMap(fake.NewClientset(broken), nil, file).Run)
+	w.untilSaid("cannot be read")
+	w.until("a", "-not_mapped")
+}
+
 // TestNearestIsTold: a refusal names what is nearly right, in entries that count and in
 // those that do not.
 func TestNearestIsTold(t *testing.T) {

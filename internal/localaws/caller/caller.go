@@ -130,11 +130,11 @@ func (c *Caller) readRole(state account.State) error {
 		Tags:     map[string]string{},
 	}
 	role, err := state.Role(s.RoleName)
-	if errors.Is(err, account.ErrNotFound) || (err == nil && role.ID != s.RoleID) {
-		return nil
-	}
 	if err != nil {
 		return err
+	}
+	if role.ID != s.RoleID { // another role of the same name
+		return account.ErrNotFound
 	}
 	c.Principal.Tags = tagMap(role.Tags)
 	return c.read(state, []account.Permissions{role.Permissions}, role.Boundary)
