@@ -50,7 +50,7 @@ type AccessEntrySpec struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024
-	// +kubebuilder:validation:XValidation:rule="!self.matches('^(system|eks|aws|amazon|iam):')",message="username must not begin with system:, eks:, aws:, amazon: or iam:"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^(system|eks|aws|amazon|iam|access-entry):')",message="username must not begin with system:, eks:, aws:, amazon:, iam: or access-entry:"
 	// +kubebuilder:validation:XValidation:rule="!self.matches('^[^:]*[{][{]SessionName(Raw)?[}][}]')",message="a colon must be somewhere before {{SessionName}}, so that no session can take another user's name"
 	Username string `json:"username,omitempty"`
 	// KubernetesGroups are the user's groups. They need not exist.
@@ -60,7 +60,7 @@ type AccessEntrySpec struct {
 	// +kubebuilder:validation:MaxItems=100
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=1024
-	// +kubebuilder:validation:items:XValidation:rule="!self.startsWith('system:')",message="a group cannot start with system:"
+	// +kubebuilder:validation:items:XValidation:rule="!self.startsWith('system:') && !self.startsWith('access-entry:')",message="a group cannot start with system: or access-entry:"
 	KubernetesGroups []string `json:"kubernetesGroups,omitempty"`
 	// AccessPolicies are what the principal may do beside the rights of its groups.
 	//

@@ -48,6 +48,7 @@ type GroupMappingSpec struct {
 	// +kubebuilder:validation:MaxItems=100
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=1024
+	// +kubebuilder:validation:items:XValidation:rule="!self.startsWith('access-entry:')",message="names that begin with access-entry: stand for access policies"
 	Groups []string `json:"groups"`
 	// Username is a template of the members' names: {{UserName}} stands for the name of
 	// the IAM user, {{AccountID}} for its account. A member of several groups has the name
@@ -57,6 +58,7 @@ type GroupMappingSpec struct {
 	// +kubebuilder:default="{{UserName}}"
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('access-entry:') && !self.startsWith('system:')",message="names that begin with system: or access-entry: cannot be given"
 	Username string `json:"username,omitempty"`
 	// Merge gives the groups to members whom another mapping names too, beside theirs.
 	// Otherwise that mapping alone counts.

@@ -39,6 +39,8 @@ type IdentityMappingSpec struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('access-entry:')",message="names that begin with access-entry: stand for access policies"
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('system:') || self == 'system:node:{{EC2PrivateDNSName}}'",message="a username that begins with system: is Kubernetes' own"
 	Username string `json:"username"`
 	// Groups are templates of the Kubernetes groups, as username is one.
 	//
@@ -47,6 +49,7 @@ type IdentityMappingSpec struct {
 	// +kubebuilder:validation:MaxItems=100
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=1024
+	// +kubebuilder:validation:items:XValidation:rule="!self.startsWith('access-entry:')",message="names that begin with access-entry: stand for access policies"
 	Groups []string `json:"groups,omitempty"`
 	// UserID is IAM's unique id of the principal (AROA… of a role, AIDA… of a user). If
 	// given, a principal that was deleted and made again does not enter.

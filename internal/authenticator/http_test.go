@@ -30,6 +30,7 @@ import (
 	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/callerid"
 	"github.com/rolecall/rolecall/internal/identify"
+	"github.com/rolecall/rolecall/test/freeport"
 )
 
 const cluster = "demo"
@@ -537,9 +538,7 @@ func TestRequests(t *testing.T) {
 // authenticator row T45).
 func TestAway(t *testing.T) {
 	t.Parallel()
-	gone := httptest.NewServer(http.NotFoundHandler())
-	gone.Close()
-	w := newWorld(t, options{endpoint: gone.URL})
+	w := newWorld(t, options{endpoint: "http://" + freeport.Address(t)}) // where nobody listens
 	token := tokenOf(stsHost + "/?" + query(time.Now()))
 	if r := w.ask(t, token); r.code != 403 {
 		t.Errorf("%d %s", r.code, r.text)

@@ -13,6 +13,7 @@ import (
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
@@ -21,6 +22,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/rolecall/rolecall/api/crds"
+	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/examples/quickstart"
 	"github.com/rolecall/rolecall/internal/app/cli"
 	"github.com/rolecall/rolecall/internal/app/flags"
@@ -77,7 +79,7 @@ func startCluster(
 	if err := c.control.Start(ctx, webhook); err != nil {
 		return nil, err
 	}
-	if err := provisionCluster(ctx, c.control); err != nil {
+	if err := provisionCluster(ctx, c.control, started.AdminARN()); err != nil {
 		return nil, err
 	}
 	if err := c.startController(ctx, sys, started); err != nil {
@@ -215,11 +217,12 @@ func (c *realCluster) Close() {
 	}
 }
 
-// provisionCluster makes the API server know the product's kinds, and does for the
-// roles view, edit and admin once what a controller manager does all the time.
-func provisionCluster(ctx context.Context, control *controlplane.ControlPlane) error {
+// provisionCluster makes the API server know the product's kinds, lets in the one who made
+// the cluster as EKS does, and does for the roles view, edit and admin once what a controller
+// manager does all the time.
+func provisionCluster(ctx context.Context, control *controlplane.ControlPlane, creator string) error {
 	scheme := runtime.NewScheme()
-	if err := rbacv1.AddToScheme(scheme); err != nil {
+	if err := errors.Join(rbacv1.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		return err
 	}
 	api, err := client.New(control.Admin, client.Options{Scheme: scheme})
@@ -231,8 +234,44 @@ func provisionCluster(ctx context.Context, control *controlplane.ControlPlane) e
 			return fault.New(fault.Unavailable, "ClusterRole %s: %w", name, err)
 		}
 	}
-	return applyDefinitions(ctx, api)
+	if err := applyDefinitions(ctx, api); err != nil {
+		return err
+	}
+	return letIn(ctx, api, creator)
 }
+
+// creatorEntry is the access entry of who made the cluster.
+const creatorEntry = "cluster-creator"
+
+// letIn makes an administrator of the cluster, as EKS does of its creator. What is there of
+// a data folder stays.
+func letIn(ctx context.Context, api client.Client, principal string) error {
+	ctx, cancel := context.WithTimeout(ctx, serverPatience)
+	defer cancel()
+	for {
+		err := api.Create(ctx, &v1alpha1.AccessEntry{
+			ObjectMeta: metav1.ObjectMeta{Name: creatorEntry},
+			Spec: v1alpha1.AccessEntrySpec{
+				Principal:      v1alpha1.Principal{ARN: principal},
+				Type:           v1alpha1.StandardEntry,
+				AccessPolicies: []v1alpha1.AccessPolicy{{Policy: "AmazonEKSClusterAdminPolicy", Scope: v1alpha1.ClusterScope}},
+			},
+		})
+		if err == nil || apierrors.IsAlreadyExists(err) {
+			return nil
+		}
+		if !meta.IsNoMatchError(err) && !apierrors.IsNotFound(err) {
+			return fault.New(fault.Unavailable, "AccessEntry %s: %w", creatorEntry, err)
+		}
+		select { // the API server does not serve the kind yet
+		case <-ctx.Done():
+			return fault.New(fault.Unavailable, "AccessEntry %s: %w", creatorEntry, err)
+		case <-time.After(readyPause):
+		}
+	}
+}
+
+const readyPause = 50 * time.Millisecond
 
 // aggregate gives a ClusterRole the rules of those that it selects.
 func aggregate(ctx context.Context, api client.Client, name string) error {

@@ -19,6 +19,11 @@ func (p *Plane) SetEndpoint(url string, ca []byte) error {
 	})
 }
 
+// AdminARN is the local administrator's.
+func (p *Plane) AdminARN() string {
+	return "arn:aws:iam::" + quickstart.Account + ":user/" + account.Admin
+}
+
 // KeyPEM is the private key of the issuer's tokens, for an API server that makes tokens of
 // the same issuer.
 func (p *Plane) KeyPEM() ([]byte, error) { return p.key.PEM() }
