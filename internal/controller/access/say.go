@@ -103,7 +103,7 @@ func (s *subject) ready(found map[string]verdict) verdict {
 	case s.replaced != "":
 		return no(reasonReplaced, s.replaced+"; nobody enters by it. hint: "+s.repin())
 	case s.absent:
-		return no(reasonAbsent, "IAM has no "+s.principal())
+		return no(reasonAbsent, "IAM has no "+s.principal()+": who is made under that name enters")
 	case s.entry != nil && standard(s.entry) && len(s.entry.Spec.KubernetesGroups)+len(s.entry.Spec.AccessPolicies) == 0:
 		return no(reasonNoPermissions, "it has neither kubernetesGroups nor accessPolicies, so who enters by it may do "+
 			"nothing; if you wrote some, look for a misspelt key")
