@@ -102,8 +102,10 @@ func (s *subject) ready(found map[string]verdict) verdict {
 		return no(reasonReplaced, s.replaced)
 	case s.replaced != "":
 		return no(reasonReplaced, s.replaced+"; nobody enters by it. hint: "+s.repin())
+	case s.absent && s.pinned == "":
+		return no(reasonAbsent, "IAM has no "+s.principal()+"; the first who is made under that name enters")
 	case s.absent:
-		return no(reasonAbsent, "IAM has no "+s.principal()+": who is made under that name enters")
+		return no(reasonAbsent, "IAM has no "+s.principal())
 	case s.entry != nil && standard(s.entry) && len(s.entry.Spec.KubernetesGroups)+len(s.entry.Spec.AccessPolicies) == 0:
 		return no(reasonNoPermissions, "it has neither kubernetesGroups nor accessPolicies, so who enters by it may do "+
 			"nothing; if you wrote some, look for a misspelt key")
