@@ -235,3 +235,21 @@ func TestOutcome(t *testing.T) {
 		t.Errorf("another error: %+v", o)
 	}
 }
+
+// TestNamesThatNobodyCanGive: an object that is older than its definition's rules, and gives
+// a name that the authenticator refuses, is not one by which anybody enters.
+func TestNamesThatNobodyCanGive(t *testing.T) {
+	t.Parallel()
+	entry := &v1alpha1.AccessEntry{Spec: v1alpha1.AccessEntrySpec{
+		Principal: v1alpha1.Principal{ARN: "arn:aws:iam::111122223333:user/carol"}, Type: v1alpha1.StandardEntry,
+		KubernetesGroups: []string{"access-entry:70c1a7686b6d0363"},
+	}}
+	mapping := &v1alpha1.IdentityMapping{Spec: v1alpha1.IdentityMappingSpec{
+		Principal: v1alpha1.Principal{ARN: "arn:aws:iam::111122223333:user/dave"}, Username: "system:admin",
+	}}
+	for _, s := range []*subject{newEntry(entry), newMapping(mapping)} {
+		if s.mapping != nil || s.flaw == nil {
+			t.Errorf("%T: mapping %v, flaw %v", s.object, s.mapping, s.flaw)
+		}
+	}
+}

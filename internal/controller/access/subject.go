@@ -48,13 +48,19 @@ func newMapping(m *v1alpha1.IdentityMapping) *subject {
 
 // read takes what the authenticator makes of the object.
 func (s *subject) read(made objects.Result) *subject {
+	problems := made.Problems
 	if len(made.Mappings) > 0 {
-		s.mapping = &made.Mappings[0]
-		return s
+		// Names that nobody can give are seen where mappings are put together.
+		table := access.NewTable(made.Mappings[0].Source, made.Mappings[:1])
+		if table.Len() > 0 {
+			s.mapping = &made.Mappings[0]
+			return s
+		}
+		problems = table.Problems()
 	}
-	for i := range made.Problems {
-		if made.Problems[i].Refused {
-			s.flaw = &made.Problems[i]
+	for i := range problems {
+		if problems[i].Refused {
+			s.flaw = &problems[i]
 		}
 	}
 	return s
