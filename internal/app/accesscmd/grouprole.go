@@ -185,6 +185,9 @@ func (c *groupRoleConfig) carryOut(ctx context.Context, sys cli.System, is *worl
 		planned = c.wanted.Undo
 	}
 	steps, notes, err := planned(state)
+	if err == nil && !c.undo {
+		err = c.mapped(ctx, sys, is, config, steps)
+	}
 	out := result{RoleARN: c.wanted.RoleARN(), Steps: append([]grouprole.Step{}, steps...), Notes: notes}
 	if foreign, is := errors.AsType[*grouprole.Foreign](err); is {
 		out.Refused = foreign.Objects
@@ -220,6 +223,22 @@ func (c *groupRoleConfig) carryOut(ctx context.Context, sys cli.System, is *worl
 		return cli.PrintJSON(sys.Stdout, out)
 	}
 	return c.conclude(sys, steps, out.Next)
+}
+
+// mapped refuses to plan a mapping beside others that are about the role.
+func (c *groupRoleConfig) mapped(
+	ctx context.Context, sys cli.System, is *world, config *rest.Config, steps []grouprole.Step,
+) error {
+	found, err := gatherFor(ctx, config, c.wanted.Partition)
+	if err != nil {
+		return err
+	}
+	var unread []string
+	for _, err := range found.unread {
+		unread = append(unread, err.Error())
+	}
+	printUnread(sys, unread)
+	return is.isAlone(found, steps)
 }
 
 func (c *groupRoleConfig) warn(sys cli.System) {

@@ -267,11 +267,15 @@ func (is *world) doConfigMap(ctx context.Context, s *grouprole.Step) error {
 	return is.cluster.Update(ctx, is.auth)
 }
 
-func (is *world) doMapping(ctx context.Context, s *grouprole.Step) error {
-	spec := v1alpha1.IdentityMappingSpec{
+func (is *world) mappingSpec() v1alpha1.IdentityMappingSpec {
+	return v1alpha1.IdentityMappingSpec{
 		Principal: v1alpha1.Principal{ARN: is.w.RoleARN()}, UserID: is.roleID, Username: is.w.Username,
 		Groups: is.w.Groups,
 	}
+}
+
+func (is *world) doMapping(ctx context.Context, s *grouprole.Step) error {
+	spec := is.mappingSpec()
 	switch s.Verb {
 	case grouprole.Create:
 		return is.cluster.Create(ctx, &v1alpha1.IdentityMapping{
