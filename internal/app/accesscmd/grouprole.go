@@ -222,7 +222,7 @@ func (c *groupRoleConfig) carryOut(ctx context.Context, sys cli.System, is *worl
 	if !asText {
 		return cli.PrintJSON(sys.Stdout, out)
 	}
-	return c.conclude(sys, steps, out.Next)
+	return c.conclude(sys, steps, notes, out.Next)
 }
 
 // mapped refuses to plan a mapping beside others that are about the role.
@@ -247,8 +247,10 @@ func (c *groupRoleConfig) warn(sys cli.System) {
 	}
 }
 
-func (c *groupRoleConfig) conclude(sys cli.System, steps []grouprole.Step, next string) error {
+func (c *groupRoleConfig) conclude(sys cli.System, steps []grouprole.Step, notes []string, next string) error {
 	switch {
+	case len(steps) == 0 && c.undo && len(notes) > 0:
+		fmt.Fprintln(sys.Stdout, "nothing to do: what is there stays, see the notes")
 	case len(steps) == 0:
 		fmt.Fprintln(sys.Stdout, "nothing to do")
 	case !c.apply:
