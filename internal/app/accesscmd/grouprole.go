@@ -188,6 +188,13 @@ func (c *groupRoleConfig) carryOut(ctx context.Context, sys cli.System, is *worl
 	if err == nil && !c.undo {
 		err = c.mapped(ctx, sys, is, config, steps)
 	}
+	again := func(ctx context.Context, now *grouprole.State) ([]grouprole.Step, error) {
+		steps, _, err := planned(now)
+		if err == nil && !c.undo {
+			err = c.mapped(ctx, sys, is, config, steps)
+		}
+		return steps, err
+	}
 	out := result{RoleARN: c.wanted.RoleARN(), Steps: append([]grouprole.Step{}, steps...), Notes: notes}
 	if foreign, is := errors.AsType[*grouprole.Foreign](err); is {
 		out.Refused = foreign.Objects
@@ -208,7 +215,10 @@ func (c *groupRoleConfig) carryOut(ctx context.Context, sys cli.System, is *worl
 	c.warn(sys)
 	if c.apply {
 		for i := range steps {
-			if err := is.do(ctx, &steps[i]); err != nil {
+			if err := is.make(ctx, &steps[i], state, again); err != nil {
+				if fault.KindOf(err) == fault.Conflict {
+					return err
+				}
 				return fault.New(fault.Unavailable, "%s: %w", steps[i].String(), err).
 					Hint("run the same command again: it goes on from here")
 			}

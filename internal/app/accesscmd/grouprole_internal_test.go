@@ -1,11 +1,20 @@
 package accesscmd
 
 import (
+	"context"
+	"errors"
+	"slices"
 	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/access"
@@ -139,6 +148,121 @@ func TestMappedAlready(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		case row.want != "" && (fault.KindOf(err) != fault.Conflict || !strings.Contains(err.Error(), row.want)):
 			t.Errorf("%s: %v, want %q", name, err, row.want)
+		}
+	}
+}
+
+// TestSomebodyIsFaster: who changes aws-auth at the same time loses nothing by it, and the
+// entry comes all the same; so it does where the ConfigMap was made or removed meanwhile.
+func TestSomebodyIsFaster(t *testing.T) {
+	t.Parallel()
+	const first = "- rolearn: arn:aws:iam::111122223333:role/node\n  username: node\n"
+	const later = "- rolearn: arn:aws:iam::111122223333:role/later\n  username: later\n"
+	auth := func(roles string) *corev1.ConfigMap {
+		return &corev1.ConfigMap{
+			ObjectMeta: metav1.ObjectMeta{Namespace: authPlace.Namespace, Name: authPlace.Name},
+			Data:       map[string]string{mapRoles: roles},
+		}
+	}
+	for name, row := range map[string]struct {
+		before *corev1.ConfigMap
+		// meanwhile is what somebody does between the first reading and each of so many writings.
+		meanwhile func(client.Client) error
+		times     int
+		want      []string
+		fails     bool
+	}{
+		"changed": {before: auth(first), times: 3, want: []string{"role/node", "role/later"}, meanwhile: func(c client.Client) error {
+			var now corev1.ConfigMap
+			if err := c.Get(t.Context(), authPlace, &now); err != nil {
+				return err
+			}
+			now.Data[mapRoles] += later
+			return c.Update(t.Context(), &now)
+		}},
+		"made": {times: 1, want: []string{"role/later"}, meanwhile: func(c client.Client) error {
+			return c.Create(t.Context(), auth(later))
+		}},
+		"removed": {before: auth(first), times: 1, meanwhile: func(c client.Client) error {
+			return c.Delete(t.Context(), auth(""))
+		}},
+		"mapped otherwise": {before: auth(first), times: 1, fails: true, meanwhile: func(c client.Client) error {
+			var now corev1.ConfigMap
+			if err := c.Get(t.Context(), authPlace, &now); err != nil {
+				return err
+			}
+			now.Data[mapRoles] += "- rolearn: " + devRole + "\n  username: theirs\n"
+			return c.Update(t.Context(), &now)
+		}},
+		"without end": {before: auth(first), times: 100, fails: true, meanwhile: func(c client.Client) error {
+			var now corev1.ConfigMap
+			if err := c.Get(t.Context(), authPlace, &now); err != nil {
+				return err
+			}
+			now.Data["other"] += "x"
+			return c.Update(t.Context(), &now)
+		}},
+	} {
+		is := devWorld(grouprole.AWSAuth, "", "")
+		scheme := runtime.NewScheme()
+		if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+			t.Fatal(err)
+		}
+		made := fake.NewClientBuilder().WithScheme(scheme).WithObjects(
+			&rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "view"}},
+		)
+		if row.before != nil {
+			made = made.WithObjects(row.before)
+		}
+		there := made.Build()
+		disturb := func() {
+			if row.times--; row.times >= 0 {
+				if err := row.meanwhile(there); err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+		}
+		is.cluster = interceptor.NewClient(there, interceptor.Funcs{
+			Create: func(ctx context.Context, c client.WithWatch, o client.Object, more ...client.CreateOption) error {
+				disturb()
+				return c.Create(ctx, o, more...)
+			},
+			Update: func(ctx context.Context, c client.WithWatch, o client.Object, more ...client.UpdateOption) error {
+				disturb()
+				return c.Update(ctx, o, more...)
+			},
+		})
+		state := is.state()
+		state.ConfigMap = nil
+		if err := is.readCluster(t.Context(), state); err != nil {
+			t.Fatal(err)
+		}
+		planned := func(_ context.Context, s *grouprole.State) ([]grouprole.Step, error) {
+			steps, _, err := is.w.Plan(s)
+			return steps, err
+		}
+		steps, err := planned(t.Context(), state)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(steps, func(s grouprole.Step) bool { return s.Kind == grouprole.KindConfigMap })
+		if err := is.make(t.Context(), &steps[i], state, planned); (err != nil) != row.fails {
+			t.Errorf("%s: %v", name, err)
+		}
+		if row.fails {
+			continue
+		}
+		var now corev1.ConfigMap
+		if err := there.Get(t.Context(), authPlace, &now); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range append(row.want, "role/dev.eks-access.role") {
+			if !strings.Contains(now.Data[mapRoles], want) {
+				t.Errorf("%s: want %s in\n%s", name, want, now.Data[mapRoles])
+			}
+		}
+		if key, value := is.w.EntryAnnotation(); now.Annotations[key] != value {
+			t.Errorf("%s: not marked: %v", name, now.Annotations)
 		}
 	}
 }
