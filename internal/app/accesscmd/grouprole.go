@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -172,10 +171,16 @@ type result struct {
 	Steps   []grouprole.Step `json:"steps"`
 	Refused []grouprole.Step `json:"refused,omitempty"`
 	Notes   []string         `json:"notes,omitempty"`
-	Next    string           `json:"next,omitempty"`
+	// First writes the file that Next needs, if it does.
+	First string `json:"first,omitempty"`
+	Next  string `json:"next,omitempty"`
 }
 
 func (c *groupRoleConfig) carryOut(ctx context.Context, sys cli.System, is *world, config *rest.Config) error {
+	known, err := c.atEKS(ctx, sys, config)
+	if err != nil {
+		return err
+	}
 	state, err := is.read(ctx)
 	if err != nil {
 		return err
@@ -227,12 +232,13 @@ func (c *groupRoleConfig) carryOut(ctx context.Context, sys cli.System, is *worl
 		out.Applied = true
 	}
 	if !c.undo {
-		out.Next = sys.AsCalled(c.next(config))
+		out.First, out.Next = c.next(config, known)
+		out.Next = sys.AsCalled(out.Next)
 	}
 	if !asText {
 		return cli.PrintJSON(sys.Stdout, out)
 	}
-	return c.conclude(sys, steps, notes, out.Next)
+	return c.conclude(sys, &out)
 }
 
 // mapped refuses to plan a mapping beside others that are about the role.
@@ -257,41 +263,23 @@ func (c *groupRoleConfig) warn(sys cli.System) {
 	}
 }
 
-func (c *groupRoleConfig) conclude(sys cli.System, steps []grouprole.Step, notes []string, next string) error {
+func (c *groupRoleConfig) conclude(sys cli.System, out *result) error {
 	switch {
-	case len(steps) == 0 && c.undo && len(notes) > 0:
+	case len(out.Steps) == 0 && c.undo && len(out.Notes) > 0:
 		fmt.Fprintln(sys.Stdout, "nothing to do: what is there stays, see the notes")
-	case len(steps) == 0:
+	case len(out.Steps) == 0:
 		fmt.Fprintln(sys.Stdout, "nothing to do")
 	case !c.apply:
-		fmt.Fprintf(sys.Stdout, "%d steps; nothing was changed: add --apply to make them\n", len(steps))
+		fmt.Fprintf(sys.Stdout, "%d steps; nothing was changed: add --apply to make them\n", len(out.Steps))
 		return nil
 	}
-	if next != "" {
-		fmt.Fprintf(sys.Stdout, "members of %s now run:\n  %s\n", c.wanted.Group, next)
+	if out.First != "" {
+		fmt.Fprintf(sys.Stdout, "the certificate authority for them, in file %s:\n  %s\n", authorityFile, out.First)
+	}
+	if out.Next != "" {
+		fmt.Fprintf(sys.Stdout, "members of %s now run:\n  %s\n", c.wanted.Group, out.Next)
 	}
 	return nil
-}
-
-// next is the command with which members come into the cluster.
-func (c *groupRoleConfig) next(config *rest.Config) string {
-	command := []string{"rolecall kubeconfig update --name", fault.Quote(c.wanted.Cluster)}
-	if c.wanted.Region != "" {
-		command = append(command, "--region", c.wanted.Region)
-	}
-	if server, err := url.Parse(config.Host); err == nil && !isEKS(server.Hostname()) {
-		authority := config.CAFile
-		if authority == "" {
-			authority = "ca.crt"
-		}
-		command = append(command, "--server", fault.Quote(config.Host), "--certificate-authority", fault.Quote(authority))
-	}
-	return strings.Join(append(command, "--role-arn", fault.Quote(c.wanted.RoleARN())), " ")
-}
-
-func isEKS(host string) bool {
-	return strings.Contains(host, ".eks.") && (strings.HasSuffix(host, ".amazonaws.com") ||
-		strings.HasSuffix(host, ".amazonaws.com.cn"))
 }
 
 // show prints steps as a diff.

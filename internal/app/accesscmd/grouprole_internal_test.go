@@ -2,7 +2,11 @@ package accesscmd
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/pem"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -19,6 +24,7 @@ import (
 	"github.com/rolecall/rolecall/api/v1alpha1"
 	"github.com/rolecall/rolecall/internal/access"
 	"github.com/rolecall/rolecall/internal/access/objects"
+	"github.com/rolecall/rolecall/internal/awsapi"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/grouprole"
 )
@@ -263,6 +269,79 @@ func TestSomebodyIsFaster(t *testing.T) {
 		}
 		if key, value := is.w.EntryAnnotation(); now.Annotations[key] != value {
 			t.Errorf("%s: not marked: %v", name, now.Annotations)
+		}
+	}
+}
+
+// TestKubeconfigsCluster: the cluster that is named is the kubeconfig's, by its endpoint, or
+// by its authority behind a tunnel.
+func TestKubeconfigsCluster(t *testing.T) {
+	t.Parallel()
+	authority := func(content string) []byte {
+		return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte(content)})
+	}
+	facts := awsapi.Cluster{
+		Endpoint: "https://ABC.gr7.eu-west-1.eks.amazonaws.com", CA: base64.StdEncoding.EncodeToString(authority("prod")),
+	}
+	file := filepath.Join(t.TempDir(), "ca")
+	if err := os.WriteFile(file, authority("prod"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		host, file string
+		data       []byte
+		facts      awsapi.Cluster
+		want       bool
+	}{
+		{host: "https://ABC.gr7.eu-west-1.eks.amazonaws.com", facts: facts, want: true},
+		{host: "https://abc.gr7.eu-west-1.eks.amazonaws.com:443/", facts: facts, want: true},
+		{host: "https://abd.gr7.eu-west-1.eks.amazonaws.com", facts: facts},
+		{host: "https://abc.gr7.eu-west-1.eks.amazonaws.com:6443", facts: facts},
+		{host: "http://abc.gr7.eu-west-1.eks.amazonaws.com", facts: facts},
+		{host: "https://abc.gr7.eu-west-1.eks.amazonaws.com/k8s/other", facts: facts},
+		{host: "https://127.0.0.1:8443", facts: facts},
+		{host: "https://127.0.0.1:8443", data: authority("dev"), facts: facts},
+		{host: "https://127.0.0.1:8443", data: authority("prod"), facts: facts, want: true},
+		{host: "https://127.0.0.1:8443", file: file, facts: facts, want: true},
+		{host: "https://127.0.0.1:8443", file: file + ".no", facts: facts},
+		{host: "https://127.0.0.1:8443", data: append(authority("prod"), authority("dev")...), facts: facts},
+		{host: "https://127.0.0.1:8443", facts: awsapi.Cluster{}},
+		{host: "", facts: awsapi.Cluster{}},
+	} {
+		c := groupRoleConfig{wanted: *devWorld(grouprole.AWSAuth, "", "").w}
+		config := &rest.Config{Host: row.host, TLSClientConfig: rest.TLSClientConfig{CAFile: row.file, CAData: row.data}}
+		err := c.isKubeconfigs(&row.facts, config)
+		if (err == nil) != row.want || err != nil && fault.KindOf(err) != fault.Conflict {
+			t.Errorf("%q with %q %q: %v", row.host, row.file, row.data, err)
+		}
+	}
+}
+
+// TestMembersCommand: members get a command that finds the cluster at EKS with the role, or
+// one with its address and the file that is written for them.
+func TestMembersCommand(t *testing.T) {
+	t.Parallel()
+	c := groupRoleConfig{wanted: *devWorld(grouprole.AWSAuth, "", "").w, context: "my prod"}
+	with := &rest.Config{Host: "https://10.0.0.1:6443", TLSClientConfig: rest.TLSClientConfig{CAData: []byte("x")}}
+	for _, row := range []struct {
+		config      *rest.Config
+		known       bool
+		first, next string
+	}{
+		{with, true, "", "rolecall kubeconfig update --name prod --role-arn " + devRole + " --assume-role-arn " + devRole},
+		{
+			with, false, "kubectl config view --raw --minify --flatten --context 'my prod' " +
+				"-o jsonpath='{.clusters[0].cluster.certificate-authority-data}' | base64 -d > ca.crt",
+			"rolecall kubeconfig update --name prod --server https://10.0.0.1:6443 --certificate-authority ca.crt " +
+				"--role-arn " + devRole,
+		},
+		{
+			&rest.Config{Host: "https://k8s.example.com"}, false, "",
+			"rolecall kubeconfig update --name prod --server https://k8s.example.com --role-arn " + devRole,
+		},
+	} {
+		if first, next := c.next(row.config, row.known); first != row.first || next != row.next {
+			t.Errorf("%q\n%q", first, next)
 		}
 	}
 }
