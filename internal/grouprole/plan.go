@@ -275,6 +275,7 @@ func (p *plan) policy(kind Kind, name string, is *Policy, want string) {
 // What other groups and clusters have of it stays.
 func (w *Wanted) Undo(s *State) (steps []Step, notes []string, err error) {
 	p := &plan{w: w}
+	p.foreign(s)
 	otherClusters, otherGroups := false, false
 	if s.Role != nil && marked(s.Role.Tags) {
 		for name := range clusters(s.Role.Tags) {
@@ -329,6 +330,38 @@ func (w *Wanted) Undo(s *State) (steps []Step, notes []string, err error) {
 		p.add(Step{Verb: Delete, Kind: KindRole, Name: w.Role, Before: trustOf(s.Role)}) // its tags tell what there is: last
 	}
 	return p.end()
+}
+
+// foreign notes what has one of the names, and stays because it carries no mark.
+func (p *plan) foreign(s *State) {
+	stays := func(kind Kind, name string) {
+		step := Step{Kind: kind, Name: name}
+		p.notes = append(p.notes, step.object()+" was not made by this command: it stays")
+	}
+	if s.Role != nil && !marked(s.Role.Tags) {
+		stays(KindRole, p.w.Role)
+	}
+	if s.Access != nil && !marked(s.Access.Tags) {
+		stays(KindAccess, p.w.AccessPolicyName())
+	}
+	if s.Assume != nil && !marked(s.Assume.Tags) {
+		stays(KindAssume, p.w.AssumePolicyName())
+		if p.w.isIn(s.Assume.Groups) {
+			p.notes = append(p.notes, "group "+p.w.Group+" still has policy "+p.w.AssumePolicyName()+
+				", and may assume what it names")
+		}
+	}
+	if s.ConfigMap == nil {
+		return
+	}
+	if _, isMarked := p.w.marked(s.ConfigMap); isMarked {
+		return
+	}
+	// What cannot be read has no entry that could be told.
+	if roles, err := p.w.readMapRoles(s.ConfigMap.MapRoles); err == nil && len(roles.found) > 0 {
+		p.notes = append(p.notes, "the entry of "+p.w.RoleARN()+" in ConfigMap "+ConfigMapName+
+			" was not made by this command: it stays")
+	}
 }
 
 // undoCluster leaves the role to its other clusters.

@@ -300,6 +300,46 @@ func TestForeignAsWanted(t *testing.T) {
 	}
 }
 
+// TestForeignStays: an undo tells each object of its names that it did not make, and
+// touches none.
+func TestForeignStays(t *testing.T) {
+	t.Parallel()
+	w := wanted(nil)
+	s := grouprole.State{GroupExists: true}
+	none := func() {
+		t.Helper()
+		if steps, notes, err := w.Undo(&s); len(steps)+len(notes) > 0 || err != nil {
+			t.Errorf("%v %q %v", steps, notes, err)
+		}
+	}
+	none()
+	s.ConfigMap = &grouprole.ConfigMap{MapRoles: nodes}
+	none()
+	seen := 0
+	for _, row := range []struct {
+		want string
+		put  func()
+	}{
+		{"role dev.eks-access.role", func() { s.Role = &grouprole.Role{Trust: w.Trust()} }},
+		{"policy dev.eks-access.policy", func() { s.Access = &grouprole.Policy{} }},
+		{"policy dev.assume-eks-access-role.policy", func() { s.Assume = &grouprole.Policy{} }},
+		{"group dev.rnd.group still has", func() { s.Assume.Groups = []string{w.Group} }},
+		{"the entry of " + w.RoleARN(), func() {
+			s.ConfigMap.MapRoles += "- rolearn: " + w.RoleARN() + "\n  username: theirs\n"
+		}},
+		{"IdentityMapping " + w.MappingName(), func() { s.Mapping = &grouprole.Mapping{ARN: w.RoleARN()} }},
+		{"ClusterRoleBinding " + w.BindingName(), func() { s.Binding = &grouprole.Binding{ClusterRole: "view"} }},
+	} {
+		row.put()
+		seen++
+		steps, notes, err := w.Undo(&s)
+		if len(steps) > 0 || err != nil || len(notes) != seen ||
+			!slices.ContainsFunc(notes, func(n string) bool { return strings.HasPrefix(n, row.want) }) {
+			t.Errorf("%s: %v %q %v", row.want, steps, notes, err)
+		}
+	}
+}
+
 // TestChangedEntry: an entry that somebody has changed since is theirs.
 func TestChangedEntry(t *testing.T) {
 	t.Parallel()

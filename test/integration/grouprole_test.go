@@ -21,6 +21,8 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/dynamic"
 
 	"github.com/rolecall/rolecall/internal/localaws/account"
 )
@@ -109,7 +111,11 @@ func withAction(r *http.Request) *http.Request {
 	body, _ := io.ReadAll(r.Body)
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	form, _ := url.ParseQuery(string(body))
-	return r.WithContext(context.WithValue(r.Context(), actionKey{}, form.Get("Action")))
+	action := form.Get("Action")
+	if r.Method == http.MethodGet { // EKS, which is only asked
+		action = "Get"
+	}
+	return r.WithContext(context.WithValue(r.Context(), actionKey{}, action))
 }
 
 // untilDone runs a command line again and again, killed after each change in AWS, until it
@@ -192,6 +198,7 @@ func TestGroupRole(t *testing.T) {
 		t.Errorf("for a group that is not there: exit code %d", code)
 	}
 
+	w.mappedAlready()
 	if killed := w.untilDone(groupRoleWords("--apply")...); killed != 5 {
 		t.Errorf("killed %d times, want after each of 5 changes", killed)
 	}
@@ -225,6 +232,43 @@ func TestGroupRole(t *testing.T) {
 		t.Errorf("left over in IAM: %s", left)
 	}
 	w.bySeed()
+}
+
+// mappedAlready: while something else is about the role, nothing is done, and it is named.
+func (w *groupWorld) mappedAlready() {
+	t := w.t
+	t.Helper()
+	refused := func(want string) {
+		t.Helper()
+		out, problems, code := w.rolecall(w.aws.URL, groupRoleWords("--apply")...)
+		if code != 1 || !strings.Contains(problems, want) || strings.Contains(problems, "done:") {
+			t.Errorf("exit code %d, want 1 for %s\n%s%s", code, want, out, problems)
+		}
+	}
+	client, err := dynamic.NewForConfig(w.c.Config)
+	w.must(err)
+	entries := client.Resource(rolecallResource("accessentries"))
+	_, err = entries.Create(t.Context(), &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "rolecall.io/v1alpha1", "kind": "AccessEntry", "metadata": map[string]any{"name": "theirs"},
+		"spec": map[string]any{
+			"principal": map[string]any{"arn": "arn:aws:iam::111122223333:role/dev.eks-access.role"},
+			"accessPolicies": []any{map[string]any{
+				"policy": "AmazonEKSClusterAdminPolicy", "scope": "cluster",
+			}},
+		},
+	}}, metav1.CreateOptions{})
+	w.must(err)
+	refused("AccessEntry theirs")
+	w.must(entries.Delete(t.Context(), "theirs", metav1.DeleteOptions{}))
+
+	auth := w.awsAuth()
+	auth.Data["mapRoles"] += "- rolearn: arn:aws:iam::111122223333:role/team/dev.eks-access.role\n  username: theirs\n"
+	auth, err = w.c.Client.CoreV1().ConfigMaps("kube-system").Update(t.Context(), auth, metav1.UpdateOptions{})
+	w.must(err)
+	refused("mapRoles[1]")
+	auth.Data["mapRoles"] = nodesOfTheCluster
+	_, err = w.c.Client.CoreV1().ConfigMaps("kube-system").Update(t.Context(), auth, metav1.UpdateOptions{})
+	w.must(err)
 }
 
 // hasRole looks at what members, and others, can do.
@@ -294,7 +338,8 @@ func (w *groupWorld) bySeed() {
 		t.Errorf("exit code %d\n%s%s", code, out, problems)
 	}
 	if out, problems, code := w.rolecall(w.aws.URL, groupRoleWords("--undo", "--apply")...); code != 0 ||
-		!strings.Contains(out, "nothing to do") {
+		!strings.Contains(out, "nothing to do: what is there stays") ||
+		!strings.Contains(problems, "note: role dev.eks-access.role was not made by this command: it stays") {
 		t.Errorf("exit code %d\n%s%s", code, out, problems)
 	}
 	if out, err := w.as("alice", "eks", "get-token", "--cluster-name", "prod", "--role-arn", role); err != nil {

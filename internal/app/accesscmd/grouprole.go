@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -172,10 +171,16 @@ type result struct {
 	Steps   []grouprole.Step `json:"steps"`
 	Refused []grouprole.Step `json:"refused,omitempty"`
 	Notes   []string         `json:"notes,omitempty"`
-	Next    string           `json:"next,omitempty"`
+	// First writes the file that Next needs, if it does.
+	First string `json:"first,omitempty"`
+	Next  string `json:"next,omitempty"`
 }
 
 func (c *groupRoleConfig) carryOut(ctx context.Context, sys cli.System, is *world, config *rest.Config) error {
+	known, err := c.atEKS(ctx, sys, config)
+	if err != nil {
+		return err
+	}
 	state, err := is.read(ctx)
 	if err != nil {
 		return err
@@ -185,6 +190,16 @@ func (c *groupRoleConfig) carryOut(ctx context.Context, sys cli.System, is *worl
 		planned = c.wanted.Undo
 	}
 	steps, notes, err := planned(state)
+	if err == nil && !c.undo {
+		err = c.mapped(ctx, sys, is, config, steps)
+	}
+	again := func(ctx context.Context, now *grouprole.State) ([]grouprole.Step, error) {
+		steps, _, err := planned(now)
+		if err == nil && !c.undo {
+			err = c.mapped(ctx, sys, is, config, steps)
+		}
+		return steps, err
+	}
 	out := result{RoleARN: c.wanted.RoleARN(), Steps: append([]grouprole.Step{}, steps...), Notes: notes}
 	if foreign, is := errors.AsType[*grouprole.Foreign](err); is {
 		out.Refused = foreign.Objects
@@ -205,7 +220,10 @@ func (c *groupRoleConfig) carryOut(ctx context.Context, sys cli.System, is *worl
 	c.warn(sys)
 	if c.apply {
 		for i := range steps {
-			if err := is.do(ctx, &steps[i]); err != nil {
+			if err := is.make(ctx, &steps[i], state, again); err != nil {
+				if fault.KindOf(err) == fault.Conflict {
+					return err
+				}
 				return fault.New(fault.Unavailable, "%s: %w", steps[i].String(), err).
 					Hint("run the same command again: it goes on from here")
 			}
@@ -214,12 +232,29 @@ func (c *groupRoleConfig) carryOut(ctx context.Context, sys cli.System, is *worl
 		out.Applied = true
 	}
 	if !c.undo {
-		out.Next = sys.AsCalled(c.next(config))
+		out.First, out.Next = c.next(config, known)
+		out.Next = sys.AsCalled(out.Next)
 	}
 	if !asText {
 		return cli.PrintJSON(sys.Stdout, out)
 	}
-	return c.conclude(sys, steps, out.Next)
+	return c.conclude(sys, &out)
+}
+
+// mapped refuses to plan a mapping beside others that are about the role.
+func (c *groupRoleConfig) mapped(
+	ctx context.Context, sys cli.System, is *world, config *rest.Config, steps []grouprole.Step,
+) error {
+	found, err := gatherFor(ctx, config, c.wanted.Partition)
+	if err != nil {
+		return err
+	}
+	var unread []string
+	for _, err := range found.unread {
+		unread = append(unread, err.Error())
+	}
+	printUnread(sys, unread)
+	return is.isAlone(found, steps)
 }
 
 func (c *groupRoleConfig) warn(sys cli.System) {
@@ -228,39 +263,23 @@ func (c *groupRoleConfig) warn(sys cli.System) {
 	}
 }
 
-func (c *groupRoleConfig) conclude(sys cli.System, steps []grouprole.Step, next string) error {
+func (c *groupRoleConfig) conclude(sys cli.System, out *result) error {
 	switch {
-	case len(steps) == 0:
+	case len(out.Steps) == 0 && c.undo && len(out.Notes) > 0:
+		fmt.Fprintln(sys.Stdout, "nothing to do: what is there stays, see the notes")
+	case len(out.Steps) == 0:
 		fmt.Fprintln(sys.Stdout, "nothing to do")
 	case !c.apply:
-		fmt.Fprintf(sys.Stdout, "%d steps; nothing was changed: add --apply to make them\n", len(steps))
+		fmt.Fprintf(sys.Stdout, "%d steps; nothing was changed: add --apply to make them\n", len(out.Steps))
 		return nil
 	}
-	if next != "" {
-		fmt.Fprintf(sys.Stdout, "members of %s now run:\n  %s\n", c.wanted.Group, next)
+	if out.First != "" {
+		fmt.Fprintf(sys.Stdout, "the certificate authority for them, in file %s:\n  %s\n", authorityFile, out.First)
+	}
+	if out.Next != "" {
+		fmt.Fprintf(sys.Stdout, "members of %s now run:\n  %s\n", c.wanted.Group, out.Next)
 	}
 	return nil
-}
-
-// next is the command with which members come into the cluster.
-func (c *groupRoleConfig) next(config *rest.Config) string {
-	command := []string{"rolecall kubeconfig update --name", fault.Quote(c.wanted.Cluster)}
-	if c.wanted.Region != "" {
-		command = append(command, "--region", c.wanted.Region)
-	}
-	if server, err := url.Parse(config.Host); err == nil && !isEKS(server.Hostname()) {
-		authority := config.CAFile
-		if authority == "" {
-			authority = "ca.crt"
-		}
-		command = append(command, "--server", fault.Quote(config.Host), "--certificate-authority", fault.Quote(authority))
-	}
-	return strings.Join(append(command, "--role-arn", fault.Quote(c.wanted.RoleARN())), " ")
-}
-
-func isEKS(host string) bool {
-	return strings.Contains(host, ".eks.") && (strings.HasSuffix(host, ".amazonaws.com") ||
-		strings.HasSuffix(host, ".amazonaws.com.cn"))
 }
 
 // show prints steps as a diff.

@@ -3,6 +3,7 @@ package accesscmd
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -96,6 +97,7 @@ var authPlace = types.NamespacedName{Namespace: "kube-system", Name: "aws-auth"}
 
 func (is *world) readCluster(ctx context.Context, s *grouprole.State) error {
 	auth, mapping, binding := &corev1.ConfigMap{}, &v1alpha1.IdentityMapping{}, &rbacv1.ClusterRoleBinding{}
+	is.auth, is.mapping, is.binding = nil, nil, nil
 	there, err := is.get(ctx, authPlace, auth)
 	if err != nil {
 		return err
@@ -176,6 +178,42 @@ const (
 	mapRoles    = "mapRoles"
 	description = "Made by rolecall access group-role"
 )
+
+// attempts are how often a step is made that somebody else's change comes between.
+const attempts = 6
+
+// make makes one step. If somebody was faster with an object of the cluster, what is there
+// now is read, and what is to be done with it planned again.
+func (is *world) make(ctx context.Context, s *grouprole.Step, state *grouprole.State, planned planner) error {
+	err := is.do(ctx, s)
+	for left := attempts - 1; left > 0 && wasFaster(err); left-- {
+		now := *state
+		now.ConfigMap, now.Mapping, now.Binding = nil, nil, nil
+		if err := is.readCluster(ctx, &now); err != nil {
+			return err
+		}
+		steps, errPlan := planned(ctx, &now)
+		if errPlan != nil {
+			return errPlan
+		}
+		i := slices.IndexFunc(steps, func(again grouprole.Step) bool { return again.Kind == s.Kind })
+		if i < 0 {
+			return nil
+		}
+		*s = steps[i]
+		err = is.do(ctx, s)
+	}
+	return err
+}
+
+// planner says what is to be done in a state.
+type planner func(context.Context, *grouprole.State) ([]grouprole.Step, error)
+
+// wasFaster reports whether the API server refused a change as the object is no longer what
+// it was when it was read.
+func wasFaster(err error) bool {
+	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err)
+}
 
 // do makes one step.
 func (is *world) do(ctx context.Context, s *grouprole.Step) error {
@@ -267,11 +305,15 @@ func (is *world) doConfigMap(ctx context.Context, s *grouprole.Step) error {
 	return is.cluster.Update(ctx, is.auth)
 }
 
-func (is *world) doMapping(ctx context.Context, s *grouprole.Step) error {
-	spec := v1alpha1.IdentityMappingSpec{
+func (is *world) mappingSpec() v1alpha1.IdentityMappingSpec {
+	return v1alpha1.IdentityMappingSpec{
 		Principal: v1alpha1.Principal{ARN: is.w.RoleARN()}, UserID: is.roleID, Username: is.w.Username,
 		Groups: is.w.Groups,
 	}
+}
+
+func (is *world) doMapping(ctx context.Context, s *grouprole.Step) error {
+	spec := is.mappingSpec()
 	switch s.Verb {
 	case grouprole.Create:
 		return is.cluster.Create(ctx, &v1alpha1.IdentityMapping{
