@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
+	"github.com/aws/aws-sdk-go-v2/credentials/endpointcreds"
 	"github.com/aws/aws-sdk-go-v2/credentials/processcreds"
 	"github.com/aws/aws-sdk-go-v2/credentials/ssocreds"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
@@ -249,6 +250,13 @@ func (l *Login) Session(ctx context.Context) (*Session, error) {
 func asksAWS(source string) bool {
 	return slices.Contains(
 		[]string{stscreds.ProviderName, stscreds.WebIdentityProviderName, ssocreds.ProviderName}, source)
+}
+
+// IsLent reports whether the first credentials are an instance's or an agent's, who may give
+// somebody else's at the next call: nothing that could be seen without asking them changes
+// then.
+func (s *Session) IsLent() bool {
+	return s.Source == ec2rolecreds.ProviderName || s.Source == endpointcreds.ProviderName
 }
 
 func (l *Login) known(step LoginStep) (aws.Credentials, bool) {

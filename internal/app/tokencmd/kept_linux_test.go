@@ -1,6 +1,9 @@
 package tokencmd_test
 
 import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -239,6 +242,29 @@ func TestHosts(t *testing.T) {
 		}
 		if row.arguments == "--profile region" {
 			w.profiles("[profile region]\nregion=ap-south-1\n")
+		}
+	}
+}
+
+// TestLentIdentities: what gives credentials to a container gives somebody else's at the
+// next call, without a word that could be seen: the next token is theirs, with a role too.
+func TestLentIdentities(t *testing.T) {
+	w := newWorld(t)
+	key := aliceKey
+	agent := httptest.NewServer(http.HandlerFunc(func(answer http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(answer).Encode(map[string]any{
+			"AccessKeyId": key, "SecretAccessKey": secret, "Token": "of " + key,
+			"Expiration": w.now.Add(w.life).Format(time.RFC3339),
+		})
+	}))
+	t.Cleanup(agent.Close)
+	t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", agent.URL)
+	for _, arguments := range [][]string{{"-i", "prod"}, {"-i", "prod", "-r", developer}} {
+		key = aliceKey
+		first := w.run(arguments...).answer(t)
+		key = bobKey
+		if second := w.run(arguments...).answer(t); second.Status.Token == first.Status.Token {
+			t.Errorf("%v: bob has the token of alice", arguments)
 		}
 	}
 }

@@ -279,7 +279,9 @@ func (c *command) answer(ctx context.Context, sys cli.System, cluster string, as
 		return awsapi.ExplainLogin(config, err)
 	}
 	made := madeToken{token, until}
-	kept.keepToken(made)
+	if !session.IsLent() {
+		kept.keepToken(made)
+	}
 	if c.verbose {
 		if err := c.sayWho(ctx, sys, session, config); err != nil {
 			return err
