@@ -172,7 +172,7 @@ func (o Options) apiServer(d Distribution) (File, []string) {
 	file, dir := o.kubeconfig(), o.Dir
 	switch d {
 	case Kubeadm:
-		return File{Name: "kubeadm.yaml", Text: `# Merge into the ClusterConfiguration (kubeadm v1beta4).
+		settings := `# Merge into the ClusterConfiguration (kubeadm v1beta4).
 apiVersion: kubeadm.k8s.io/v1beta4
 kind: ClusterConfiguration
 apiServer:
@@ -185,13 +185,14 @@ apiServer:
     mountPath: "` + dir + `"
     readOnly: true
     pathType: Directory
-`}, []string{
-				"kubectl -n kube-system get configmap kubeadm-config -o jsonpath='{.data.ClusterConfiguration}' > " +
-					"kubeadm-config.yaml, and merge kubeadm.yaml",
-				"on each control-plane node, one after the other: kubeadm init phase control-plane apiserver --config " +
-					"kubeadm-config.yaml, wait until it is ready",
-				"kubeadm init phase upload-config kubeadm --config kubeadm-config.yaml, so that upgrades keep it",
-			}
+`
+		return File{Name: "kubeadm.yaml", Text: settings}, []string{
+			"kubectl -n kube-system get configmap kubeadm-config -o jsonpath='{.data.ClusterConfiguration}' > " +
+				"kubeadm-config.yaml, and merge kubeadm.yaml",
+			"on each control-plane node, one after the other: kubeadm init phase control-plane apiserver --config " +
+				"kubeadm-config.yaml, wait until it is ready",
+			"kubeadm init phase upload-config kubeadm --config kubeadm-config.yaml, so that upgrades keep it",
+		}
 	case K3s, RKE2:
 		name, service := string(d), map[Distribution]string{K3s: "k3s", RKE2: "rke2-server"}[d]
 		text := "# Merge into /etc/rancher/" + name + "/config.yaml of every server node.\nkube-apiserver-arg:\n- \"" + argument +
