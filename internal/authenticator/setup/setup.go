@@ -206,20 +206,19 @@ apiServer:
 			"one node after the other: systemctl restart " + service + ", wait until it is ready",
 		}
 	case KOps:
-		return File{
-				Name: "kops.yaml", Secret: true, Text: `# kops edit cluster ` + o.Cluster + `: merge the fields. It holds the server's key.
+		settings := `# kops edit cluster ` + o.Cluster + `: merge the fields. It holds the server's key.
 spec:
   kubeAPIServer:
     authenticationTokenWebhookConfigFile: "` + file + `"
   fileAssets:
-` + o.assets("  - name: %[1]s\n    path: %[2]s\n    roles: [ControlPlane]\n    isBase64: true\n    content: %[3]s\n"),
-			}, []string{
-				"do not set spec.authentication.aws, which starts aws-iam-authenticator",
-				"kops edit cluster " + o.Cluster + ", and merge kops.yaml",
-				"kops update cluster " + o.Cluster + " --yes, then kops rolling-update cluster " + o.Cluster + " --yes",
-			}
+` + o.assets("  - name: %[1]s\n    path: %[2]s\n    roles: [ControlPlane]\n    isBase64: true\n    content: %[3]s\n")
+		return File{Name: "kops.yaml", Secret: true, Text: settings}, []string{
+			"do not set spec.authentication.aws, which starts aws-iam-authenticator",
+			"kops edit cluster " + o.Cluster + ", and merge kops.yaml",
+			"kops update cluster " + o.Cluster + " --yes, then kops rolling-update cluster " + o.Cluster + " --yes",
+		}
 	case Talos:
-		return File{Name: "talos.yaml", Secret: true, Text: `# talosctl patch machineconfig --patch @this.yaml, on control-plane nodes. It holds the
+		settings := `# talosctl patch machineconfig --patch @this.yaml, on control-plane nodes. It holds the
 # server's key.
 machine:
   files:
@@ -231,17 +230,18 @@ machine:
     - hostPath: "` + dir + `"
       mountPath: "` + dir + `"
       readonly: true
-`}, []string{
-				"talosctl -n NODE patch machineconfig --patch @talos.yaml, one control-plane node after the other",
-			}
+`
+		return File{Name: "talos.yaml", Secret: true, Text: settings}, []string{
+			"talosctl -n NODE patch machineconfig --patch @talos.yaml, one control-plane node after the other",
+		}
 	case ClusterAPI:
-		return File{Name: "kubeadmcontrolplane-patch.yaml", Secret: true, Text: `# kubectl patch kubeadmcontrolplane NAME --type merge --patch-file this.yaml; merge lists
+		settings := `# kubectl patch kubeadmcontrolplane NAME --type merge --patch-file this.yaml; merge lists
 # with those that there are. It holds the server's key.
 spec:
   kubeadmConfigSpec:
     files:
 ` + o.assets("    - path: %[2]s\n      owner: root:root\n      permissions: \"%[4]s\"\n      encoding: base64\n      content: %[3]s\n") +
-				`    clusterConfiguration:
+			`    clusterConfiguration:
       apiServer:
         # A list since v1beta2; before it is a map: ` + argument + `: ` + file + `
         extraArgs:
@@ -253,10 +253,11 @@ spec:
           mountPath: "` + dir + `"
           readOnly: true
           pathType: Directory
-`}, []string{
-				"kubectl patch kubeadmcontrolplane NAME --type merge --patch-file kubeadmcontrolplane-patch.yaml; the control plane " +
-					"is rolled machine by machine",
-			}
+`
+		return File{Name: "kubeadmcontrolplane-patch.yaml", Secret: true, Text: settings}, []string{
+			"kubectl patch kubeadmcontrolplane NAME --type merge --patch-file kubeadmcontrolplane-patch.yaml; the control plane " +
+				"is rolled machine by machine",
+		}
 	}
 	return File{Name: "kube-apiserver.txt", Text: "--" + argument + "=" + file + "\n"}, []string{
 		"add --" + argument + "=" + file + " to every API server, and restart them one after the other",
