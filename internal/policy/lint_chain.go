@@ -2,6 +2,7 @@ package policy
 
 import (
 	"cmp"
+	"strings"
 
 	"github.com/rolecall/rolecall/internal/arn"
 	"github.com/rolecall/rolecall/internal/finding"
@@ -16,12 +17,19 @@ func (l *linter) mustAdmitSource(text string) {
 	if err != nil {
 		return
 	}
-	without, _ := l.chainRequest(source, nil)
 	cluster := "arn:" + source.Partition + ":eks:eu-west-1:" + source.Account + ":cluster/name"
 	if clusters := l.facts().Clusters; len(clusters) > 0 {
 		cluster = clusters[0]
 	}
-	with, actions := l.chainRequest(source, l.podTaking(cluster).Tags)
+	// A broker sends an external id for a target role, a program of a pod seldom does.
+	taking, id := l.podTaking(cluster), ""
+	without, actions := l.chainRequest(source, nil, "")
+	if usual := usualExternalID(cluster, taking); !l.admitsSource(l.policy, without, actions[:1]) {
+		if known, _ := l.chainRequest(source, nil, usual); l.admitsSource(l.policy, known, actions[:1]) {
+			without, id = known, usual
+		}
+	}
+	with, actions := l.chainRequest(source, taking.Tags, id)
 	if l.admitsSource(l.policy, with, actions) {
 		return
 	}
@@ -55,11 +63,21 @@ func (l *linter) mustAdmitSource(text string) {
 	}
 }
 
+// usualExternalID is what an association sends to its target role that says nothing else
+// (spec podidentity §19.7).
+func usualExternalID(cluster string, of *Taking) string {
+	named, err := arn.ParseCluster(cluster)
+	if err != nil {
+		return ""
+	}
+	return strings.Join([]string{named.Region, named.Account, named.Name, of.Tags[2].Value, of.Tags[3].Value}, "/")
+}
+
 // chainRequest is the call of a session of a role that has these transitive tags.
-func (l *linter) chainRequest(source arn.Role, tags []Tag) (*Request, []string) {
+func (l *linter) chainRequest(source arn.Role, tags []Tag, externalID string) (*Request, []string) {
 	account := cmp.Or(l.options.Account, source.Account)
 	taking := Taking{
-		Action: "sts:AssumeRole", SessionName: "lint", Inherited: Inheritance{TransitiveTags: tags},
+		Action: "sts:AssumeRole", SessionName: "lint", Inherited: Inheritance{TransitiveTags: tags}, ExternalID: externalID,
 	}
 	context := NewContext()
 	taking.AddContext(context)

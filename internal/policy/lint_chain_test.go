@@ -3,6 +3,7 @@ package policy_test
 import (
 	"testing"
 
+	"github.com/rolecall/rolecall/internal/finding"
 	"github.com/rolecall/rolecall/internal/policy"
 )
 
@@ -66,5 +67,34 @@ func TestLintChain(t *testing.T) {
 				t.Errorf("%q, want %q; fixed %s", rules, row.rule, fixed)
 			}
 		})
+	}
+}
+
+// TestLintTarget: a role for an association's target is sound with the external id that the
+// association sends, and nothing of EKS Pod Identity itself is missing in it.
+func TestLintTarget(t *testing.T) {
+	t.Parallel()
+	const (
+		cluster = "arn:aws:eks:eu-west-1:444455556666:cluster/prod"
+		source  = "arn:aws:iam::444455556666:role/src"
+	)
+	for id, want := range map[string]string{
+		"eu-west-1/444455556666/prod/shop/cart": "", "eu-west-1/444455556666/prod/shop/other": "source-refused",
+	} {
+		text := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` + source + `"},` +
+			`"Action":["sts:AssumeRole","sts:TagSession"],"Condition":{"StringEquals":{"sts:ExternalId":"` + id + `"}}}]}`
+		rules := ""
+		for _, f := range policy.Lint(policy.Trust, "trust.json", []byte(text), policy.LintOptions{
+			Account: "111122223333", Role: &policy.RoleFacts{
+				Sources: []string{source}, Clusters: []string{cluster}, Subjects: []string{"system:serviceaccount:shop:cart"},
+			},
+		}) {
+			if f.Severity == finding.Error {
+				rules += f.Rule
+			}
+		}
+		if rules != want {
+			t.Errorf("%s: %q, want %q", id, rules, want)
+		}
 	}
 }

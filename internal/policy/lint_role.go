@@ -142,7 +142,9 @@ func (l *linter) wholeTrust() {
 			l.mustAdmit(subject)
 		}
 		for _, cluster := range l.facts().Clusters {
-			l.mustAdmitCluster(cluster)
+			if len(l.facts().Sources) == 0 { // its pods come by their own role otherwise
+				l.mustAdmitCluster(cluster)
+			}
 		}
 		for _, source := range l.facts().Sources {
 			l.mustAdmitSource(source)
