@@ -22,9 +22,10 @@ type Fixed struct {
 const maxEdits = 1000
 
 // Fix lints a trust policy and makes the suggested edits one after the other,
-// until none is left. It leaves to a person the edits that need a decision, and
-// those that would open what lint calls a security finding: it never lets in
-// more than the document seems to mean.
+// until none is left. It leaves to a person the edits that need a decision, those that would
+// open what lint calls a security finding, and those after which somebody whom the options
+// name, and who got in, no longer does: it never lets in more than the document seems to
+// mean, nor less.
 func Fix(name string, text []byte, options policy.LintOptions) Fixed {
 	m := Fixed{Text: string(text)}
 	seen := map[string]bool{m.Text: true}
@@ -71,7 +72,7 @@ func better(
 			next, after = closing.Suggested.Edit.Apply(next), closed
 			made = append(made, *closing)
 		}
-		if (parses(m.Left) && !parses(after)) || seen[next] {
+		if (parses(m.Left) && !parses(after)) || seen[next] || !errs(m.Left) && errs(after) {
 			continue
 		}
 		if count(after, f.Rule) >= count(m.Left, f.Rule) {
@@ -97,6 +98,12 @@ func closes(
 		}
 	}
 	return nil, nil
+}
+
+// errs reports whether something keeps out whom the document is for. An edit that brings
+// that about leaves the choice to a person, whatever it closes.
+func errs(findings []finding.Finding) bool {
+	return slices.ContainsFunc(findings, func(f finding.Finding) bool { return f.Severity == finding.Error })
 }
 
 func count(findings []finding.Finding, rule string) int {
