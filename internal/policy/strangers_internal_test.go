@@ -71,7 +71,7 @@ var awsKeys = []generatedKey{
 	{"aws:PrincipalTag/team", []string{"red", "*", "${aws:PrincipalTag/team}", "${aws:ResourceTag/team}"}},
 	{"aws:PrincipalType", []string{"User", "AssumedRole", "*", "Anonymous"}},
 	{"aws:PrincipalIsAWSService", []string{"true", "false"}},
-	{"aws:userid", []string{"AROAEXAMPLEEXAMPLE1:*", "*:alice", "*"}},
+	{"aws:userid", []string{"AROAEXAMPLEEXAMPLE1:*", "AROAE*", "AIDAJ*", "*:alice", "*"}},
 	{"aws:username", []string{"alice", "${aws:username}", "*"}},
 	{"sts:ExternalId", []string{"s3cret", "*", "${aws:PrincipalAccount}", "ext-*"}},
 	{"sts:RoleSessionName", []string{"app", "*", "${aws:username}", "${sts:RoleSessionName}"}},

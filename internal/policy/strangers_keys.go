@@ -274,11 +274,38 @@ func (c *casting) userID() domain {
 	}
 	switch c.kind { //nolint:exhaustive // the others are done with
 	case User:
-		return domain{shapes: []spelling{spell("AIDASTRANGER~")}, not: c.literals("aws:userid")}
+		return domain{shapes: c.idsLike("AIDA", ""), not: c.literals("aws:userid")}
 	case RoleSession:
-		return domain{shapes: []spelling{spell("AROASTRANGER~:~")}, not: c.literals("aws:userid")}
+		return domain{shapes: c.idsLike("AROA", ":~"), not: c.literals("aws:userid")}
 	}
 	return domain{shapes: []spelling{spell(c.request.Principal.Account + ":~")}, not: c.literals("aws:userid")}
+}
+
+// beginsID is how much of a unique id must be named for it to be somebody's: who makes
+// roles until one fits has a shorter beginning soon.
+const beginsID = 12
+
+// idsLike are unique ids of strangers of a kind: any, and such as begin like those that
+// conditions name by a short beginning.
+func (c *casting) idsLike(kind, session string) []spelling {
+	ids := []spelling{spell(kind + "STRANGER~" + session)}
+	for i := range c.l.policy.statements {
+		for j := range c.l.policy.statements[i].conditions {
+			one := &c.l.policy.statements[i].conditions[j]
+			if one.folded != "aws:userid" || !one.op.compare.likens() {
+				continue
+			}
+			for k := range one.values {
+				begin, _, _ := strings.Cut(one.values[k].source, "*")
+				begin, _, _ = strings.Cut(begin, "?")
+				if isID := strings.Trim(begin, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") == ""; isID &&
+					strings.HasPrefix(begin, kind) && len(begin) < beginsID {
+					ids = append(ids, spell(begin+"~"+session))
+				}
+			}
+		}
+	}
+	return ids
 }
 
 // organization: a stranger is in none, or in one that the document does not name and
