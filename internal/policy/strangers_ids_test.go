@@ -25,3 +25,21 @@ func TestShortIDs(t *testing.T) {
 		}
 	}
 }
+
+// TestNumberedAccounts: beyond a bound there are other accounts than the role's own.
+func TestNumberedAccounts(t *testing.T) {
+	t.Parallel()
+	for _, condition := range []string{
+		`"NumericLessThan":{"aws:PrincipalAccount":"111122223334"}`, `"NumericGreaterThan":{"aws:PrincipalAccount":"111122223332"}`,
+	} {
+		text := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"*"},"Action":"sts:AssumeRole",` +
+			`"Condition":{` + condition + `}}]}`
+		found := false
+		for _, f := range policy.Lint(policy.Trust, "trust.json", []byte(text), policy.LintOptions{Account: "111122223333"}) {
+			found = found || policy.LetsStrangersIn(f.Rule)
+		}
+		if !found {
+			t.Errorf("%s: no stranger is found", condition)
+		}
+	}
+}

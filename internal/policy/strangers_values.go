@@ -345,7 +345,8 @@ func (c *casting) near(one *condition, j int) []string {
 		around := func(by int64) string {
 			return new(big.Rat).Add(want.number, big.NewRat(by, 1)).FloatString(6)
 		}
-		return []string{one.values[j].source, around(-1), around(1)}
+		// The nearest may be somebody who is meant: there are others on either side.
+		return []string{one.values[j].source, around(-1), around(1), around(-2), around(2)}
 	case one.op.compare == compareDate:
 		at := func(seconds int64) string { return strconv.FormatInt(want.date/1000+seconds, 10) }
 		return []string{one.values[j].source, at(-10), at(10)}
