@@ -36,7 +36,7 @@ compare-token: release-binary ## a call of a credential plugin beside those of A
 	go run ./hack/compare-token
 
 test: controlplane ## all tests, on a real API server too, then FUZZ (8000x) inputs for each fuzz target
-	go test ./...
+	go test -timeout 20m ./...
 	hack/fuzz.sh $(FUZZ)
 
 e2e: ## tests on a real node: kubelet, containerd, pods; Linux, as root (builds them once, some minutes)
