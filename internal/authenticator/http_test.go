@@ -1,7 +1,6 @@
 package authenticator_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -31,6 +30,7 @@ import (
 	"github.com/rolecall/rolecall/internal/callerid"
 	"github.com/rolecall/rolecall/internal/identify"
 	"github.com/rolecall/rolecall/test/freeport"
+	"github.com/rolecall/rolecall/test/lockedbuffer"
 )
 
 const cluster = "demo"
@@ -84,29 +84,11 @@ func assumed(role, session string) string {
 	return answerOf("arn:aws:sts::"+account+":assumed-role/"+role+"/"+session, account, "AROAX:"+session)
 }
 
-// lines are what is logged.
-type lines struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
 // world is a server in front of the stub.
 type world struct {
 	*stub
 	*httptest.Server
-	log      *lines
+	log      *lockedbuffer.Buffer
 	registry *prometheus.Registry
 	now      func() time.Time
 }
@@ -122,7 +104,7 @@ type options struct {
 
 func newWorld(t testing.TB, o options) *world {
 	t.Helper()
-	w := &world{stub: &stub{status: 200, body: alice}, log: &lines{}, registry: prometheus.NewRegistry(), now: time.Now}
+	w := &world{stub: &stub{status: 200, body: alice}, log: &lockedbuffer.Buffer{}, registry: prometheus.NewRegistry(), now: time.Now}
 	if o.policy.Partition == "" {
 		o.policy = callerid.Policy{Partition: "aws", Regions: []string{"us-east-1"}}
 	}

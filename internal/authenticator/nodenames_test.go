@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/rolecall/rolecall/internal/authenticator"
+	"github.com/rolecall/rolecall/test/lockedbuffer"
 )
 
 // ec2 knows instances, and counts.
@@ -49,7 +50,7 @@ func (e *ec2) ask(_ context.Context, ids []string) (map[string]string, error) {
 	return found, nil
 }
 
-func nodeNames(t *testing.T, e *ec2, file string, log *lines) *authenticator.NodeNames {
+func nodeNames(t *testing.T, e *ec2, file string, log *lockedbuffer.Buffer) *authenticator.NodeNames {
 	t.Helper()
 	metrics, err := authenticator.Register(prometheus.NewRegistry(), func(string) bool { return false })
 	if err != nil {
@@ -77,7 +78,7 @@ func TestFirstNameIsKept(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "nodes.json")
 	synctest.Test(t, func(t *testing.T) {
-		log := &lines{}
+		log := &lockedbuffer.Buffer{}
 		e := &ec2{names: map[string]string{"i-a": "ip-10-0-0-1.ec2.internal"}}
 		n := nodeNames(t, e, file, log)
 		want := func(n *authenticator.NodeNames, id, name string, asked int) {
@@ -120,7 +121,7 @@ func TestNamesInBatches(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		e := &ec2{names: map[string]string{}, release: make(chan struct{}, 100)}
-		n := nodeNames(t, e, "", &lines{})
+		n := nodeNames(t, e, "", &lockedbuffer.Buffer{})
 		results := make(chan error, 1000)
 		ask := func(id string) {
 			go func() { _, err := n.Name(t.Context(), id); results <- err }()
@@ -161,7 +162,7 @@ func TestNamesInBatches(t *testing.T) {
 // TestWithoutEC2 there are the operator's names, and an error that says what to do.
 func TestWithoutEC2(t *testing.T) {
 	t.Parallel()
-	n := nodeNames(t, nil, "", &lines{})
+	n := nodeNames(t, nil, "", &lockedbuffer.Buffer{})
 	if name, err := n.Name(t.Context(), "i-static"); name != "rack-1.example.com" || err != nil {
 		t.Errorf("%q, %v", name, err)
 	}

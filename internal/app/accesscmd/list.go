@@ -192,9 +192,7 @@ func printList(sys cli.System, all listing) error {
 			fmt.Fprintf(sys.Stderr, "hint: %s\n", p.Hint)
 		}
 	}
-	for _, text := range all.Unread {
-		fmt.Fprintf(sys.Stderr, "warning: could not be read, so that what is said may not be all: %s\n", text)
-	}
+	printUnread(sys, all.Unread)
 	if len(all.Mappings) == 0 {
 		fmt.Fprintln(sys.Stderr, "nobody is mapped: only certificates and other tokens enter")
 	}

@@ -1,7 +1,6 @@
 package sources_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -31,29 +30,13 @@ import (
 	"github.com/rolecall/rolecall/internal/authenticator"
 	"github.com/rolecall/rolecall/internal/authenticator/sources"
 	"github.com/rolecall/rolecall/internal/callerid"
+	"github.com/rolecall/rolecall/test/lockedbuffer"
 )
-
-type lines struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
 
 // world is a Set, and what it says.
 type world struct {
 	*sources.Set
-	*lines
+	*lockedbuffer.Buffer
 	t *testing.T
 }
 
@@ -63,10 +46,10 @@ func newWorld(t *testing.T, objects bool, backends ...access.Source) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{lines: &lines{}, t: t}
+	w := &world{Buffer: &lockedbuffer.Buffer{}, t: t}
 	w.Set = sources.New(sources.Config{
 		Backends: backends, Objects: objects, Metrics: metrics, Now: time.Now,
-		Log:   slog.New(slog.NewTextHandler(w.lines, nil)),
+		Log:   slog.New(slog.NewTextHandler(w.Buffer, nil)),
 		Names: func(context.Context, string) (string, error) { return "", errors.New("no names") },
 	})
 	return w
