@@ -342,21 +342,14 @@ func applyDefinition(ctx context.Context, api client.Client, wanted *unstructure
 func untilFile(ctx context.Context, p *program.Process, path string) error {
 	ctx, cancel := context.WithTimeout(ctx, serverPatience)
 	defer cancel()
-	ticker := time.NewTicker(20 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		if _, err := os.Stat(path); err == nil {
-			return nil
-		}
-		if err := p.Check(); err != nil {
-			return fault.New(fault.Unavailable, "%w", err)
-		}
-		select {
-		case <-ctx.Done():
-			return fault.New(fault.Unavailable, "%s did not write %s", p.Name, path)
-		case <-ticker.C:
-		}
+	err := program.Until(ctx, path, func(context.Context) error {
+		_, err := os.Stat(path)
+		return err
+	}, p)
+	if err != nil {
+		return fault.New(fault.Unavailable, "%w", err)
 	}
+	return nil
 }
 
 // freePort is one of the loopback that nobody listened at a moment ago.

@@ -2,7 +2,7 @@
 // our own that are processes in a cluster too. What they say last is kept, and they do not
 // outlive this process.
 //
-// It does not know what they are, or when they are ready.
+// It does not know what they are, or how one sees that they are ready.
 package program
 
 import (

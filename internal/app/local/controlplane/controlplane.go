@@ -11,7 +11,6 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -204,40 +203,10 @@ func (c *ControlPlane) start(ctx context.Context, tokenWebhook string) error {
 	return c.until(ctx, c.URL+"/readyz", asAdmin)
 }
 
-const readyPause = 50 * time.Millisecond
-
-// until asks until the answer is 200.
+// until waits until the answer is 200.
 func (c *ControlPlane) until(ctx context.Context, url string, client *http.Client) error {
-	ticker := time.NewTicker(readyPause)
-	defer ticker.Stop()
-	for {
-		err := ask(ctx, url, client)
-		if ended := c.Check(); ended != nil {
-			return ended
-		}
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fault.New(fault.Unavailable, "%s did not become ready: %w", url, err)
-		case <-ticker.C:
-		}
-	}
-}
-
-func ask(ctx context.Context, url string, client *http.Client) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return err
-	}
-	response, err := client.Do(request)
-	if err != nil {
-		return err
-	}
-	_ = response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("status %d", response.StatusCode)
+	if err := program.Until(ctx, url, program.Answers(url, client), c.processes...); err != nil {
+		return fault.New(fault.Unavailable, "%w", err)
 	}
 	return nil
 }
